@@ -1,0 +1,286 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// Kinds of event. Doors write the session.* and input.* ones through Send; the lease's holder
+// writes the others. Intents (…called) come in pairs with outcomes.
+const (
+	KindSessionCreated  = "session.created"
+	KindSessionUpdated  = "session.updated"
+	KindSessionPaused   = "session.paused"
+	KindSessionResumed  = "session.resumed"
+	KindSessionFailed   = "session.failed" // terminal
+	KindInputMessage    = "input.message"
+	KindInputCancel     = "input.cancel"
+	KindInputToolResult = "input.tool_result"
+	KindInputApproval   = "input.approval"
+	KindInputOutcome    = "input.outcome"
+
+	KindTurnStarted      = "turn.started"
+	KindTurnCompleted    = "turn.completed"
+	KindTurnFailed       = "turn.failed"
+	KindTurnCancelled    = "turn.cancelled"
+	KindModelCalled      = "model.called"
+	KindModelStreamed    = "model.streamed"
+	KindModelReplied     = "model.replied"
+	KindModelFailed      = "model.failed"
+	KindToolCalled       = "tool.called"
+	KindToolReturned     = "tool.returned"
+	KindToolLost         = "tool.lost"
+	KindContextCompacted = "context.compacted"
+	KindRunnerRecovered  = "runner.recovered"
+	KindTimerFired       = "timer.fired"
+)
+
+// Created is the first event of every session.
+type Created struct {
+	Agent     AgentPin          `json:"agent"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
+	VaultIDs  []string          `json:"vault_ids,omitempty"`
+	Principal stead.Principal   `json:"principal"`
+	// SpendLimitCents is the most that the session may cost, in US cents; nil: no limit.
+	SpendLimitCents *int64          `json:"spend_limit_cents,omitempty"`
+	Environment     json.RawMessage `json:"environment"`
+	CacheTTL        string          `json:"cache_ttl,omitempty"` // "30m" or "12h"
+	Review          string          `json:"review,omitempty"`
+	// Origin says where a fork or an import came from.
+	Origin *Origin `json:"origin,omitempty"`
+}
+
+// AgentPin is the agent version that a session runs, whole.
+type AgentPin struct {
+	ID      stead.AgentID `json:"id"`      // of a saved agent, or made for an inline one
+	Version int           `json:"version"` // 0: given inline
+	Spec    agent.Spec    `json:"spec"`
+}
+
+// Origin is where a session's first events were copied from.
+type Origin struct {
+	Session stead.SessionID `json:"session"`
+	Seq     stead.Seq       `json:"seq"` // last event copied
+	How     string          `json:"how"` // "fork" or "import"
+}
+
+// Updated changes a session; nil fields stay.
+type Updated struct {
+	Metadata        *map[string]string `json:"metadata,omitempty"`
+	Model           *string            `json:"model,omitempty"`
+	Effort          **string           `json:"effort,omitempty"` // to null: the model's default
+	ServiceTier     *string            `json:"service_tier,omitempty"`
+	Tools           *[]agent.Tool      `json:"tools,omitempty"`
+	SpendLimitCents *int64             `json:"spend_limit_cents,omitempty"` // 0 removes the limit
+	CacheTTL        *string            `json:"cache_ttl,omitempty"`         // "" removes it
+	Review          *string            `json:"review,omitempty"`
+}
+
+// Paused stops a session after what is in flight; Resumed undoes it.
+type Paused struct {
+	By stead.Principal `json:"by"`
+}
+
+// Failed ends a session for good.
+type Failed struct {
+	Error TurnError `json:"error"`
+}
+
+// Message is user input. Without a running turn it makes one, whose id derives from its Seq; with
+// one it steers that.
+type Message struct {
+	Input []InputMessage  `json:"input"`
+	By    stead.Principal `json:"by"`
+}
+
+// InputMessage is one message of the user.
+type InputMessage struct {
+	Content []stead.Content `json:"content"`
+}
+
+// CancelInput asks to stop the running turn.
+type CancelInput struct {
+	By stead.Principal `json:"by"`
+}
+
+// ToolResult is the application's answer to a function call. Late and second answers are ignored.
+type ToolResult struct {
+	CallID  string          `json:"call_id"`
+	Success bool            `json:"success"`
+	Output  []stead.Content `json:"output,omitempty"`
+	Error   string          `json:"error,omitempty"`
+	By      stead.Principal `json:"by"`
+}
+
+// ApprovalResult answers an approval request. Decision is approve, deny or cancel (the turn).
+type ApprovalResult struct {
+	CallID   string          `json:"call_id"`
+	Decision string          `json:"decision"`
+	Reason   string          `json:"reason,omitempty"`
+	By       stead.Principal `json:"by"`
+}
+
+// OutcomeResult answers an outcome-unknown request.
+type OutcomeResult struct {
+	CallID string `json:"call_id"`
+	// Decision: "happened" (Output is what it returned), "not_happened" (run it), "give_up" (the
+	// model is told that nobody knows).
+	Decision string          `json:"decision"`
+	Output   []stead.Content `json:"output,omitempty"`
+	By       stead.Principal `json:"by"`
+}
+
+// TurnStarted begins work on the queued turn.
+type TurnStarted struct{}
+
+// TurnEnded is the payload of turn.completed, turn.failed (with Error) and turn.cancelled.
+type TurnEnded struct {
+	Error *TurnError `json:"error,omitempty"`
+}
+
+// TurnError is a customer-safe failure; Code is one of the Agents API's.
+type TurnError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Purposes of a model call.
+const (
+	PurposeStep    = ""        // the turn's next step
+	PurposeCompact = "compact" // a summary of older items
+)
+
+// ModelCalled is the intent of a model call; its Seq names the call.
+type ModelCalled struct {
+	Model    string          `json:"model"`
+	Purpose  string          `json:"purpose,omitempty"`
+	Attempt  int             `json:"attempt"`        // from 1
+	Upto     stead.Seq       `json:"upto,omitempty"` // compact: items of events up to here
+	Decision policy.Decision `json:"decision"`
+}
+
+// ModelStreamed is streamed text, coalesced. The first segment of an index makes its item known.
+type ModelStreamed struct {
+	Call     stead.Seq `json:"call"`
+	Segments []Segment `json:"segments"`
+}
+
+// Segment is a run of text of one item.
+type Segment struct {
+	Index int            `json:"i"`
+	Type  stead.ItemType `json:"type"` // message or reasoning
+	Part  int            `json:"part,omitempty"`
+	Text  string         `json:"text"`
+}
+
+// ModelReplied is the outcome of a model call. Text that ModelStreamed events hold already is not
+// stored again: for such an item Streamed says how many bytes of it they hold, and the item's text
+// here is the rest.
+type ModelReplied struct {
+	Call   stead.Seq   `json:"call"`
+	Items  []ReplyItem `json:"items"`
+	Usage  stead.Usage `json:"usage"`
+	Finish string      `json:"finish"`
+	Model  string      `json:"model,omitempty"`     // as the upstream names it
+	Cost   int64       `json:"cost,omitempty"`      // micro-cents, by the price of that moment
+	Bytes  int         `json:"ctx_bytes,omitempty"` // estimate of the request's size, to learn bytes a token from
+}
+
+// ReplyItem is an item with what the runner knew about its tool when it arrived.
+type ReplyItem struct {
+	stead.Item
+	Streamed []int     `json:"streamed,omitempty"` // bytes already journaled: of the text, or a summary part each
+	Tool     *ToolCall `json:"tool,omitempty"`     // calls only
+}
+
+// ToolCall is how a call is to be executed, as resolved when the model asked for it.
+type ToolCall struct {
+	Server   string      `json:"server,omitempty"`   // mcp: the server's label
+	Name     string      `json:"name,omitempty"`     // mcp: the tool as the server knows it
+	Effect   tool.Effect `json:"effect,omitempty"`   // mcp
+	Approval bool        `json:"approval,omitempty"` // mcp: somebody must approve it first
+	Async    bool        `json:"async,omitempty"`    // function: the turn goes on meanwhile
+	Reject   string      `json:"reject,omitempty"`   // malformed or unknown: told to the model, never executed
+}
+
+// ModelFailed is the outcome of a model call that brought nothing.
+type ModelFailed struct {
+	Call  stead.Seq `json:"call"`
+	Error TurnError `json:"error"`
+	// RetryAt, Unix milliseconds: when to try again; 0: not at all.
+	RetryAt int64 `json:"retry_at,omitempty"`
+}
+
+// ToolCalled is the intent of a tool call that the runtime executes.
+type ToolCalled struct {
+	CallID   string          `json:"call_id"`
+	Key      string          `json:"key"`     // idempotency key: the same on every attempt
+	Attempt  int             `json:"attempt"` // from 1
+	Decision policy.Decision `json:"decision"`
+}
+
+// ToolReturned is the outcome of a tool call.
+type ToolReturned struct {
+	CallID     string          `json:"call_id"`
+	Output     []stead.Content `json:"output,omitempty"`
+	Error      string          `json:"error,omitempty"` // the tool failed, or policy refused it: the model is told
+	DurationMS int64           `json:"duration_ms,omitempty"`
+}
+
+// ToolLost says that a call's outcome is missing although the runner lives: the connection broke.
+type ToolLost struct {
+	CallID string `json:"call_id"`
+	Reason string `json:"reason"`
+	// Sent is false when the call surely never reached the tool.
+	Sent bool `json:"sent"`
+	// RetryAt, Unix milliseconds, where the class of effect allows another try.
+	RetryAt int64 `json:"retry_at,omitempty"`
+}
+
+// ContextCompacted replaces the items of events up to Upto by a summary, for the model's eyes only:
+// the journal keeps them. It is the outcome of a ModelCalled with PurposeCompact.
+type ContextCompacted struct {
+	Call    stead.Seq   `json:"call"`
+	Upto    stead.Seq   `json:"upto"`
+	Summary stead.Text  `json:"summary"`
+	Usage   stead.Usage `json:"usage"`
+	Cost    int64       `json:"cost,omitempty"`
+}
+
+// RunnerRecovered is written by a holder that finds intents without outcomes: whoever held the
+// session before is gone. It cuts off model calls and treats tool calls by their effect class.
+type RunnerRecovered struct {
+	Node  stead.NodeID `json:"node"`
+	Epoch stead.Epoch  `json:"epoch"`
+}
+
+// TimerFired brings the time into the core: waits up to At are over.
+type TimerFired struct {
+	At int64 `json:"at"` // Unix milliseconds
+}
+
+// NewEvent encodes a payload. It fails with KindTooLarge above stead.MaxEventBytes.
+func NewEvent(at int64, kind string, payload any) (stead.Event, error) {
+	data, err := json.Marshal(payload)
+	if err != nil {
+		return stead.Event{}, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	if len(data) > stead.MaxEventBytes {
+		return stead.Event{}, stead.Errorf(stead.KindTooLarge, "a %s event of %d bytes is larger than the limit of %d bytes", kind, len(data), stead.MaxEventBytes)
+	}
+	return stead.Event{At: at, Kind: kind, Data: data}, nil
+}
+
+// Decode reads a payload.
+func Decode[T any](e stead.Event) (T, error) {
+	var p T
+	if err := json.Unmarshal(e.Data, &p); err != nil {
+		return p, stead.Wrap(stead.KindInternal, err, "event %d (%s) can't be read", e.Seq, e.Kind)
+	}
+	return p, nil
+}

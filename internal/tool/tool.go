@@ -1,0 +1,95 @@
+// Package tool is the contract of something an agent can call, with the class of its effect.
+//
+// Shape: Source → []Tool{Spec, Call}; Call {key, arguments} → Result {content, is_error}.
+//
+// Delivery: the runner makes a call only after its intent is durable, and gives the same Key on
+// every try of the same call. What it may do when the outcome is missing depends on Effect.
+//
+// Errors: Call returns a Result for everything the tool itself said, failures included
+// (Result.IsError). An error means that the outcome is missing: *NotSentError when the call surely
+// never reached the tool (safe to repeat), anything else when it may have.
+//
+// Source: Model Context Protocol 2025-11-25, tools and tool annotations.
+package tool
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/stead-dev/stead"
+)
+
+// Effect is the class of a tool's effect on the world: it decides what recovery may do.
+type Effect string
+
+// The classes of effect. The zero value must be read as Unknown.
+const (
+	Pure       Effect = "pure"       // reads only: call again
+	Idempotent Effect = "idempotent" // honours the key, or repeating is harmless: call again with the same key
+	Unknown    Effect = "unknown"    // never repeated: somebody must say what happened
+)
+
+// Spec describes a tool.
+type Spec struct {
+	Name        string // as the source knows it
+	Description string
+	Parameters  json.RawMessage // JSON Schema of an object
+	Effect      Effect
+}
+
+// Call is one invocation.
+type Call struct {
+	Key       string // stable across retries, unique for the call: an idempotency key
+	Arguments json.RawMessage
+	Session   stead.SessionKey
+	Turn      string
+	Principal stead.Principal
+	// Progress, if set, is told what the tool says while it works. It must not block.
+	Progress func(message string)
+}
+
+// Result is what the tool said.
+type Result struct {
+	Content []stead.Content // input_text and input_image parts
+	IsError bool            // the tool ran and failed; the model is told
+}
+
+// Tool is one callable. Safe for concurrent use.
+type Tool interface {
+	Spec() Spec
+	Call(ctx context.Context, c Call) (Result, error)
+}
+
+// Server is what a session's agent declares of a tool server (the wire's "mcp" tool).
+type Server struct {
+	Label    string
+	URL      string            // streamable HTTP; empty: a server that the operator's configuration names Label
+	Headers  map[string]string // never secrets
+	Metadata map[string]any    // sent with each request (request_metadata)
+	Allowed  []string          // nil: all
+}
+
+// Source finds the tools of a server. It caches connections and listings, reconnects, and follows
+// tool-list changes.
+type Source interface {
+	// Tools returns the server's tools. KindUnavailable when it can't be reached now,
+	// KindInvalid when it names a server that is not configured.
+	Tools(ctx context.Context, s Server) ([]Tool, error)
+}
+
+// NotSentError says that a call surely did not reach its tool.
+type NotSentError struct{ Err error }
+
+func (e *NotSentError) Error() string { return "the call was not sent: " + e.Err.Error() }
+func (e *NotSentError) Unwrap() error { return e.Err }
+
+// Limits of this contract.
+const (
+	// MaxResultBytes is the largest result of one call; more is cut, and the cut is said.
+	MaxResultBytes = 16 << 20
+	// ConnectTimeout bounds connecting to a server and listing its tools.
+	ConnectTimeout = 20 * time.Second
+	// MaxServerTools is the most tools of one server.
+	MaxServerTools = 2048
+)

@@ -1,0 +1,139 @@
+package stead
+
+import "encoding/json"
+
+// ItemType says what an item is; the names are the wire's.
+type ItemType string
+
+// The types of item. A mcp_call holds its own output; a function_call is answered by a
+// function_call_output of its own.
+const (
+	ItemMessage            ItemType = "message"
+	ItemReasoning          ItemType = "reasoning"
+	ItemFunctionCall       ItemType = "function_call"
+	ItemFunctionCallOutput ItemType = "function_call_output"
+	ItemMCPCall            ItemType = "mcp_call"
+)
+
+// ItemStatus is how far an item has come.
+type ItemStatus string
+
+// The statuses of an item. Incomplete: a crash, a cancel or a lost connection cut it off.
+const (
+	ItemInProgress ItemStatus = "in_progress"
+	ItemCompleted  ItemStatus = "completed"
+	ItemFailed     ItemStatus = "failed"
+	ItemIncomplete ItemStatus = "incomplete"
+)
+
+// Roles of a message.
+const (
+	RoleUser      = "user"
+	RoleAssistant = "assistant"
+)
+
+// Types of Content.
+const (
+	ContentInputText  = "input_text"
+	ContentInputImage = "input_image"
+	ContentOutputText = "output_text"
+)
+
+// Text is a string that may live in a blob. Below MaxInlineBytes it is held inline; above, Digest
+// names the blob (SHA-256, 64 hex digits) and Inline is empty until it is loaded.
+// As JSON it is a string, or {"blob": digest, "bytes": n}.
+type Text struct {
+	Inline string
+	Digest string
+	Bytes  int // length of the whole text
+}
+
+// NewText holds s inline, whatever its length; the writer to the journal spills it.
+func NewText(s string) Text { return Text{Inline: s, Bytes: len(s)} }
+
+// IsBlob reports whether the text must be loaded from its blob before it can be read.
+func (t Text) IsBlob() bool { return t.Digest != "" && t.Inline == "" }
+
+// MarshalJSON implements json.Marshaler.
+func (t Text) MarshalJSON() ([]byte, error) {
+	if t.Digest != "" {
+		return json.Marshal(textBlob{t.Digest, t.Bytes})
+	}
+	return json.Marshal(t.Inline)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Text) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '{' {
+		var ref textBlob
+		if err := json.Unmarshal(b, &ref); err != nil {
+			return err
+		}
+		*t = Text{Digest: ref.Blob, Bytes: ref.Bytes}
+		return nil
+	}
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	*t = NewText(s)
+	return nil
+}
+
+type textBlob struct {
+	Blob  string `json:"blob"`
+	Bytes int    `json:"bytes"`
+}
+
+// Content is one part of a message or of a tool's output. Text holds the text of input_text and
+// output_text, and the URL (https: or data:) of input_image.
+type Content struct {
+	Type string `json:"type"`
+	Text Text   `json:"text"`
+}
+
+// TextContent is the one-part content of a plain text.
+func TextContent(contentType, s string) []Content {
+	return []Content{{Type: contentType, Text: NewText(s)}}
+}
+
+// Item is one entry of a conversation, as the journal and the model adapters hold it. Which fields
+// are set depends on Type. Its wire form is made by package session.
+type Item struct {
+	Type    ItemType   `json:"type"`
+	Status  ItemStatus `json:"status,omitempty"`
+	Role    string     `json:"role,omitempty"`    // message
+	Phase   string     `json:"phase,omitempty"`   // message: "commentary", "final_answer" or ""
+	Content []Content  `json:"content,omitempty"` // message
+
+	CallID    string          `json:"call_id,omitempty"`   // calls and outputs: unique in the session
+	Name      string          `json:"name,omitempty"`      // calls: the tool as the model knows it
+	Arguments json.RawMessage `json:"arguments,omitempty"` // calls: a JSON object; what a model garbled is a JSON string
+	Output    []Content       `json:"output,omitempty"`    // outputs and finished mcp_calls
+	Error     string          `json:"error,omitempty"`     // outputs and failed mcp_calls: what the model is told
+
+	Summary   []Text `json:"summary,omitempty"`   // reasoning: parts that may be shown
+	Encrypted *Text  `json:"encrypted,omitempty"` // reasoning: opaque, goes back only to the same Provider
+	Provider  string `json:"provider,omitempty"`  // reasoning: who made Encrypted
+}
+
+// Usage counts the tokens of one or more model calls.
+type Usage struct {
+	InputTokens     int64 `json:"input_tokens"`
+	CachedTokens    int64 `json:"cached_tokens,omitempty"` // part of InputTokens
+	OutputTokens    int64 `json:"output_tokens"`
+	ReasoningTokens int64 `json:"reasoning_tokens,omitempty"` // part of OutputTokens
+}
+
+// Add returns the sum of two usages.
+func (u Usage) Add(v Usage) Usage {
+	return Usage{
+		InputTokens:     u.InputTokens + v.InputTokens,
+		CachedTokens:    u.CachedTokens + v.CachedTokens,
+		OutputTokens:    u.OutputTokens + v.OutputTokens,
+		ReasoningTokens: u.ReasoningTokens + v.ReasoningTokens,
+	}
+}
+
+// Total is input and output together.
+func (u Usage) Total() int64 { return u.InputTokens + u.OutputTokens }

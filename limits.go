@@ -1,0 +1,76 @@
+package stead
+
+import "time"
+
+// Every limit of the system stands here, with its unit, or in the package that alone enforces it.
+// What the Agents API fixes says so; the rest is ours.
+const (
+	// MaxInlineBytes is the largest text that a journal event holds itself; longer ones are blobs.
+	MaxInlineBytes = 32 << 10
+	// MaxEventBytes is the largest encoded journal event.
+	MaxEventBytes = 1 << 20
+	// MaxBatchEvents is the most events of one append or one send.
+	MaxBatchEvents = 1024
+	// MaxReadEvents is the most events that one read returns.
+	MaxReadEvents = 4096
+	// MaxImportEvents is the most events of a fork or import, which is one transaction.
+	MaxImportEvents = 200_000
+
+	// MaxRequestBytes is the largest request body of a door.
+	MaxRequestBytes = 32 << 20
+	// MaxTextBytes is the largest single text, tool output or image URL of an input.
+	MaxTextBytes = 16 << 20
+	// MaxInputEvents is the most input events of one POST.
+	MaxInputEvents = 128
+	// MaxToolsBytes is the largest resolved tool list of an agent, as compact JSON (Agents API).
+	MaxToolsBytes = 3 << 20
+	// MaxTools is the most tools of an agent, MCP servers counted once.
+	MaxTools = 512
+	// MaxInstructionsBytes is the longest instructions of an agent.
+	MaxInstructionsBytes = 1 << 20
+	// MaxNameRunes is the longest name of an agent.
+	MaxNameRunes = 256
+	// MaxIdempotencyKeyBytes is the longest idempotency key.
+	MaxIdempotencyKeyBytes = 256
+
+	// Metadata: pairs, and characters of keys and values (Agents API).
+	MaxMetadataPairs      = 16
+	MaxMetadataKeyRunes   = 64
+	MaxMetadataValueRunes = 512
+
+	// Lists: entries of a page (Agents API).
+	MaxPageSize     = 100
+	DefaultPageSize = 20
+
+	// DefaultMaxSteps is the most model calls of one turn, unless the agent says otherwise.
+	DefaultMaxSteps = 200
+	// MaxParallelTools is the most tool calls of one session that run at once; more wait their turn.
+	MaxParallelTools = 16
+	// MaxToolAttempts is how often a repeatable tool call is tried before the model is told of the failure.
+	MaxToolAttempts = 3
+	// MaxModelAttempts is how often one model call is tried before the turn fails.
+	MaxModelAttempts = 6
+	// MaxSteeringMessages is the most unread messages that wait for a running turn.
+	MaxSteeringMessages = 256
+
+	// ModelIdleTimeout cuts off a model stream that says nothing.
+	ModelIdleTimeout = 120 * time.Second
+	// ToolTimeout is the longest wall time of one tool call, unless configured.
+	ToolTimeout = 5 * time.Minute
+	// RetryBaseDelay and RetryMaxDelay bound the exponential backoff between attempts.
+	RetryBaseDelay = 500 * time.Millisecond
+	RetryMaxDelay  = 60 * time.Second
+
+	// LeaseTTL is how long a node may be silent before others take over its sessions.
+	LeaseTTL = 15 * time.Second
+	// HeartbeatInterval is how often a node says that it lives.
+	HeartbeatInterval = LeaseTTL / 5
+
+	// FirstDeltaDelay and DeltaFlushInterval pace the journaling of streamed text; DeltaFlushBytes forces it.
+	FirstDeltaDelay    = 5 * time.Millisecond
+	DeltaFlushInterval = 250 * time.Millisecond
+	DeltaFlushBytes    = 8 << 10
+
+	// SnapshotEvery is how many events apart state snapshots are taken.
+	SnapshotEvery = 500
+)

@@ -1,0 +1,156 @@
+// Package stead holds the vocabulary that every other package speaks: identifiers, the journal's
+// event, items, principals, kinds of error and named limits. It imports nothing of the project.
+//
+// Shape:
+//
+//	project ── session ── event (Seq 1, 2, 3 …, append-only)
+//	                        └─ folds into turns and items
+//
+// Units: Seq counts events of one session from 1; times are UTC Unix milliseconds in the journal
+// and Unix seconds on the wire; sizes are bytes; money is micro-cents (1 US cent = 1,000,000).
+//
+// Errors: every error that crosses a package border is, or wraps, an *Error with a Kind.
+//
+// Source: the nouns follow the OpenAI Agents API (npm openai 7.57.0, resources/beta/agents).
+package stead
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Identifiers have types of their own so that they cannot be mixed up.
+type (
+	// ProjectID names a tenant. Nothing crosses from one project to another.
+	ProjectID string
+	// SessionID is "sess_" and 32 hex digits of a UUIDv7: ids sort by creation time.
+	SessionID string
+	// AgentID is "agent_" and 32 hex digits of a UUIDv7.
+	AgentID string
+	// NodeID names one run of one process; a restarted process is another node.
+	NodeID string
+)
+
+// DefaultProject is the project of principals that name none.
+const DefaultProject ProjectID = "default"
+
+// SessionKey addresses one session: the project leads every key, so that stores can shard by it.
+type SessionKey struct {
+	Project ProjectID `json:"project"`
+	Session SessionID `json:"session"`
+}
+
+func (k SessionKey) String() string { return string(k.Project) + "/" + string(k.Session) }
+
+// Seq numbers the events of one session from 1 without gaps. Zero is before the first event.
+type Seq int64
+
+// Epoch counts the leases of one session. A lease with a smaller epoch than the session's is dead.
+type Epoch int64
+
+// Event is one fact in a session's journal. What is in the journal is never rewritten.
+type Event struct {
+	Seq  Seq             `json:"seq"`            // set by the store (or, for Append, by After+1 …)
+	At   int64           `json:"at"`             // Unix milliseconds, from the clock of the writer
+	Kind string          `json:"kind"`           // past tense: "tool.returned"
+	Data json.RawMessage `json:"data,omitempty"` // one JSON object, its shape given by Kind
+}
+
+// PrincipalKind says what sort of identity acts.
+type PrincipalKind string
+
+// The kinds of principal.
+const (
+	PrincipalUser    PrincipalKind = "user"
+	PrincipalService PrincipalKind = "service"
+	PrincipalAgent   PrincipalKind = "agent"
+	PrincipalNode    PrincipalKind = "node"
+)
+
+// Principal is who asks. It is an argument of every operation, never a context value.
+type Principal struct {
+	Project ProjectID     `json:"project"`
+	Kind    PrincipalKind `json:"kind"`
+	ID      string        `json:"id"`
+}
+
+// LocalPrincipal is the one user of a server that runs without authentication on loopback.
+func LocalPrincipal() Principal {
+	return Principal{Project: DefaultProject, Kind: PrincipalUser, ID: "local"}
+}
+
+// Ids of turns, items and requests are derived from where they stand in the journal, so they need
+// no storage, survive replay and lead straight back to their event:
+// PREFIX_<last 12 hex digits of the session>_<seq>[_<index>].
+
+// DerivedID returns the id of the thing that event seq made; index < 0 leaves the index out.
+func DerivedID(prefix string, session SessionID, seq Seq, index int) string {
+	id := prefix + "_" + sessionTail(session) + "_" + strconv.FormatInt(int64(seq), 10)
+	if index >= 0 {
+		id += "_" + strconv.Itoa(index)
+	}
+	return id
+}
+
+// ParseDerivedID is the inverse of DerivedID for a known session. It reports false for ids of
+// another session and for anything malformed. Index is -1 where the id has none.
+func ParseDerivedID(session SessionID, id string) (prefix string, seq Seq, index int, ok bool) {
+	parts := strings.Split(id, "_")
+	if len(parts) < 3 || len(parts) > 4 || parts[1] != sessionTail(session) {
+		return "", 0, 0, false
+	}
+	n, err := strconv.ParseInt(parts[2], 10, 64)
+	if err != nil || n < 1 {
+		return "", 0, 0, false
+	}
+	index = -1
+	if len(parts) == 4 {
+		index, err = strconv.Atoi(parts[3])
+		if err != nil || index < 0 {
+			return "", 0, 0, false
+		}
+	}
+	return parts[0], Seq(n), index, true
+}
+
+func sessionTail(id SessionID) string {
+	const n = 12
+	if len(id) <= n {
+		return string(id)
+	}
+	return string(id[len(id)-n:])
+}
+
+// Cursor is a place in the stream of a session's wire events, finer than a Seq: it is the SSE id.
+// See package session for what Part and Ahead count. Its text form is "SEQ.PART.AHEAD".
+type Cursor struct {
+	Seq   Seq // last journal event delivered in full
+	Part  int // wire events of journal event Seq+1 delivered
+	Ahead int // bytes of streamed text delivered beyond what those hold
+}
+
+func (c Cursor) String() string { return fmt.Sprintf("%d.%d.%d", c.Seq, c.Part, c.Ahead) }
+
+// ParseCursor reads the text form of a Cursor; the short forms "SEQ" and "SEQ.PART" are accepted.
+// The error is of KindInvalid.
+func ParseCursor(s string) (Cursor, error) {
+	parts := strings.Split(s, ".")
+	nums := [3]int64{}
+	if len(parts) > len(nums) {
+		return Cursor{}, cursorError(s)
+	}
+	for i, p := range parts {
+		n, err := strconv.ParseInt(p, 10, 64)
+		if err != nil || n < 0 {
+			return Cursor{}, cursorError(s)
+		}
+		nums[i] = n
+	}
+	return Cursor{Seq: Seq(nums[0]), Part: int(nums[1]), Ahead: int(nums[2])}, nil
+}
+
+func cursorError(s string) error {
+	return Invalid("after", "cursor %.40q is not one that this server gave: it looks like 12.0.0", s)
+}
