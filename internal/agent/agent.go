@@ -160,3 +160,7 @@ type Store interface {
 	// DeleteAgent removes all versions; sessions that pinned one carry on.
 	DeleteAgent(ctx context.Context, project stead.ProjectID, id stead.AgentID) error
 }
+
+// WireTool is a Tool as the wire shows it: every field that the contract lists for its type is
+// there, null where it is not set.
+type WireTool struct{ Tool }

@@ -1,0 +1,152 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+)
+
+// Service is what every door calls: the one way in. Implemented by package runner.
+//
+// Every call takes the principal and passes the gate. What a call returned nil for is durable.
+// Lists and reads see every write that was acknowledged before them. A session of another project
+// is KindNotFound.
+type Service interface {
+	// Create makes a session, with its first input if there is one. The same Key with the same
+	// request gives the same session again.
+	Create(ctx context.Context, p stead.Principal, req CreateRequest) (Session, error)
+	Get(ctx context.Context, p stead.Principal, id stead.SessionID) (Session, error)
+	Update(ctx context.Context, p stead.Principal, id stead.SessionID, u Updated) (Session, error)
+	List(ctx context.Context, p stead.Principal, q ListQuery) (Page[Session], error)
+	// Delete removes the session and all that was derived from it. A session that is in progress
+	// must be cancelled first: KindConflict.
+	Delete(ctx context.Context, p stead.Principal, id stead.SessionID) error
+
+	// Send submits input. When it returns, the input is on disk.
+	Send(ctx context.Context, p stead.Principal, id stead.SessionID, req SendRequest) error
+	// Stream calls yield with each wire event after the cursor, then follows until ctx ends, yield
+	// returns an error (which Stream returns), or the session is gone (KindNotFound). From nil it
+	// starts at what comes next: nothing that happens after Stream was called is missed; ready is
+	// called once that is certain, before the first event.
+	Stream(ctx context.Context, p stead.Principal, id stead.SessionID, after *stead.Cursor, ready func(), yield func(StreamEvent) error) error
+
+	Items(ctx context.Context, p stead.Principal, id stead.SessionID, q ItemQuery) (Page[Item], error)
+	Turns(ctx context.Context, p stead.Principal, id stead.SessionID, q PageQuery) (Page[Turn], error)
+	Turn(ctx context.Context, p stead.Principal, id stead.SessionID, turn string) (Turn, error)
+
+	// Pause lets what is in flight finish and starts nothing more until Resume. Both are idempotent.
+	Pause(ctx context.Context, p stead.Principal, id stead.SessionID) (Session, error)
+	Resume(ctx context.Context, p stead.Principal, id stead.SessionID) (Session, error)
+	// Fork copies the session's history up to and including an item into a new idle session; an
+	// empty item copies all that is settled.
+	Fork(ctx context.Context, p stead.Principal, id stead.SessionID, req ForkRequest) (Session, error)
+	// Export writes the session as JSON lines: a header, its events, its blobs. Import makes a new
+	// session from such a file. See export.go for the format.
+	Export(ctx context.Context, p stead.Principal, id stead.SessionID, w io.Writer) error
+	Import(ctx context.Context, p stead.Principal, r io.Reader) (Session, error)
+
+	// Approvals lists required actions that wait for a person (mcp approvals and unknown outcomes)
+	// over all sessions of the project.
+	Approvals(ctx context.Context, p stead.Principal, q PageQuery) (Page[Approval], error)
+}
+
+// Agents is the service of reusable agents. Implemented by package runner.
+type Agents interface {
+	CreateAgent(ctx context.Context, p stead.Principal, spec agent.Spec, key, digest string) (agent.Agent, error)
+	GetAgent(ctx context.Context, p stead.Principal, id stead.AgentID, version int) (agent.Agent, error)
+	// UpdateAgent applies change to the newest version and stores the result as the next.
+	UpdateAgent(ctx context.Context, p stead.Principal, id stead.AgentID, change func(*agent.Spec) error) (agent.Agent, error)
+	ListAgents(ctx context.Context, p stead.Principal, q PageQuery) (Page[agent.Agent], error)
+	DeleteAgent(ctx context.Context, p stead.Principal, id stead.AgentID) error
+}
+
+// CreateRequest makes a session. Either AgentID or Agent.Model is needed; with both, Override
+// has been applied by the door to nothing: the service resolves AgentID and calls Override on it.
+type CreateRequest struct {
+	AgentID stead.AgentID
+	// Override changes the saved agent's spec (or a zero Spec with defaults, without AgentID) for
+	// this session. nil leaves it.
+	Override        func(*agent.Spec) error
+	Environment     json.RawMessage // the wire's environment param; only {"type":"none"} here
+	Input           []InputMessage
+	Metadata        map[string]string
+	VaultIDs        []string
+	SpendLimitCents *int64
+	CacheTTL        string
+	Review          string
+	Key, Digest     string // idempotency, see journal.Input
+}
+
+// SendRequest is the body of one POST of input events.
+type SendRequest struct {
+	Inputs      []Input
+	Key, Digest string
+}
+
+// Input is exactly one of these.
+type Input struct {
+	Message  []InputMessage
+	Cancel   bool
+	Result   *ToolResultInput
+	Approval *ApprovalInput
+	Outcome  *OutcomeInput
+}
+
+// ToolResultInput answers a function call.
+type ToolResultInput struct {
+	TurnID  string
+	CallID  string
+	Success bool
+	Output  []stead.Content
+	Error   string
+}
+
+// ApprovalInput answers an approval request: approve, deny or cancel.
+type ApprovalInput struct {
+	RequestID string
+	Decision  string
+	Reason    string
+}
+
+// OutcomeInput answers an outcome-unknown request: happened, not_happened or give_up.
+type OutcomeInput struct {
+	RequestID string
+	Decision  string
+	Output    []stead.Content
+}
+
+// ForkRequest says up to where to copy.
+type ForkRequest struct {
+	Item     string // an item's id, inclusive; "" for everything settled
+	Metadata map[string]string
+}
+
+// PageQuery is a page of a list: after an id (exclusive), in the given order.
+type PageQuery struct {
+	After string
+	Limit int // 1 … stead.MaxPageSize; 0: stead.DefaultPageSize
+	Desc  bool
+}
+
+// ListQuery selects sessions.
+type ListQuery struct {
+	PageQuery
+	Agent    stead.AgentID
+	Status   string
+	Metadata map[string]string
+}
+
+// ItemQuery selects items of a session, or of one turn.
+type ItemQuery struct {
+	PageQuery
+	Turn string
+}
+
+// Page is one page of a list.
+type Page[T any] struct {
+	Data    []T
+	HasMore bool
+}
