@@ -1,0 +1,158 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// check refuses what would fail later, or silently not happen.
+func (c *Config) check() error {
+	for _, step := range []func() error{c.checkDoor, c.checkDatabase, c.checkProviders, c.checkModels, c.checkServers} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	if d := c.Limits.DrainSeconds; d < 0 || d > int(MaxDrain.Seconds()) {
+		return invalid("limits.drain_seconds", "", "limits.drain_seconds is %d: it must be between 0 and %d", d, int(MaxDrain.Seconds()))
+	}
+	return nil
+}
+
+func (c *Config) checkDoor() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return invalid("listen", "Write it as HOST:PORT, for example 127.0.0.1:8787.", "listen %q is not an address", c.Listen)
+	}
+	switch c.Auth.Mode {
+	case AuthNone:
+		if !Loopback(c.Listen) {
+			return invalid("auth.mode",
+				"Listen on 127.0.0.1 and put a proxy that authenticates in front; keys and oidc are not supported yet.",
+				"auth mode none lets everybody in, so it serves loopback addresses only, not %s", c.Listen)
+		}
+	case "keys", "oidc":
+		return invalid("auth.mode", "Use auth: {mode: none} on a loopback address meanwhile.", "auth mode %s is not supported yet", c.Auth.Mode)
+	default:
+		return invalid("auth.mode", "The one mode of this version is none.", "auth mode %q is unknown", c.Auth.Mode)
+	}
+	return nil
+}
+
+func (c *Config) checkDatabase() error {
+	if c.Database == "" {
+		return nil
+	}
+	u, err := url.Parse(c.Database)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		// The value may hold a password: it is not repeated.
+		return invalid("database", "Write postgres://USER:PASSWORD@HOST:PORT/NAME, or leave it empty for SQLite in the data directory.",
+			"database is not a postgres:// URL")
+	}
+	return nil
+}
+
+func (c *Config) checkProviders() error {
+	if len(c.Providers) > MaxProviders {
+		return invalid("providers", "", "%d providers are more than the limit of %d", len(c.Providers), MaxProviders)
+	}
+	seen := map[string]bool{} // names
+	for i, p := range c.Providers {
+		at := fmt.Sprintf("providers[%d]", i)
+		switch {
+		case p.Name == "" || strings.ContainsAny(p.Name, "/ "):
+			return invalid(at+".name", "", "%s.name is %q: it must be a word without spaces and slashes", at, p.Name)
+		case seen[p.Name]:
+			return invalid(at+".name", "", "%s: the provider %s is there twice", at, p.Name)
+		case p.API == APISim:
+			if p.BaseURL != "" || p.APIKey != "" {
+				return invalid(at, "Remove base_url and api_key.", "%s: the simulator calls nobody", at)
+			}
+		case p.API == APIResponses || p.API == APIChat:
+			if err := checkURL(at+".base_url", p.BaseURL); err != nil {
+				return err
+			}
+		default:
+			return invalid(at+".api", "The APIs are responses, chat and sim.", "%s.api is %q, which is not supported", at, p.API)
+		}
+		seen[p.Name] = true
+	}
+	return nil
+}
+
+func (c *Config) checkModels() error {
+	if len(c.Models) > MaxModels {
+		return invalid("models", "", "%d models are more than the limit of %d", len(c.Models), MaxModels)
+	}
+	seen := map[string]bool{} // names
+	for i, m := range c.Models {
+		at := fmt.Sprintf("models[%d]", i)
+		switch {
+		case m.Name == "":
+			return invalid(at+".name", "", "%s has no name", at)
+		case seen[m.Name]:
+			return invalid(at+".name", "", "%s: the model %s is there twice", at, m.Name)
+		case len(m.Routes) == 0:
+			return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the model %s has no route", at, m.Name)
+		case len(m.Routes) > 1:
+			return invalid(at+".routes", "Keep the first one.", "%s: the model %s has %d routes; more than one is not supported yet", at, m.Name, len(m.Routes))
+		case m.ContextWindow < 0 || m.MaxOutputTokens < 0:
+			return invalid(at, "", "%s: context_window and max_output_tokens can't be negative", at)
+		case m.Price != nil && (m.Price.Input < 0 || m.Price.CachedInput < 0 || m.Price.Output < 0):
+			return invalid(at+".price", "", "%s: a price can't be negative", at)
+		}
+		for _, r := range m.Routes {
+			if !slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == r.Provider }) {
+				return invalid(at+".routes", "Add it under providers.", "%s: no provider is named %q", at, r.Provider)
+			}
+			if r.Model == "" {
+				return invalid(at+".routes", "", "%s: the route to %s names no model", at, r.Provider)
+			}
+		}
+		seen[m.Name] = true
+	}
+	return nil
+}
+
+func (c *Config) checkServers() error {
+	if len(c.Servers) > MaxServers {
+		return invalid("mcp_servers", "", "%d tool servers are more than the limit of %d", len(c.Servers), MaxServers)
+	}
+	seen := map[string]bool{} // labels
+	for i, s := range c.Servers {
+		at := fmt.Sprintf("mcp_servers[%d]", i)
+		switch {
+		case s.Label == "":
+			return invalid(at+".label", "", "%s has no label", at)
+		case seen[s.Label]:
+			return invalid(at+".label", "", "%s: the label %s is there twice", at, s.Label)
+		case (s.URL == "") == (s.Command == ""):
+			return invalid(at, "A server is reached by its url or started by its command.", "%s needs either url or command", at)
+		case s.Command == "" && (len(s.Args) > 0 || len(s.Env) > 0):
+			return invalid(at, "", "%s: args and env belong to a command", at)
+		case s.Command != "" && len(s.Headers) > 0:
+			return invalid(at, "", "%s: headers belong to a url", at)
+		}
+		if s.URL != "" {
+			if err := checkURL(at+".url", s.URL); err != nil {
+				return err
+			}
+		}
+		for name, class := range s.Effects {
+			if class != "pure" && class != "idempotent" && class != "unknown" {
+				return invalid(at+".effects", "The classes are pure, idempotent and unknown.", "%s: the effect of %s is %q, which is no class", at, name, class)
+			}
+		}
+		seen[s.Label] = true
+	}
+	return nil
+}
+
+func checkURL(param, value string) error {
+	u, err := url.Parse(value)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return invalid(param, "", "%s must be an http:// or https:// address", param)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+// Package config reads stead.yaml and the environment into one checked value.
+//
+// Shape: the file's keys are the fields below, one to one:
+//
+//	listen, data, database
+//	auth        {mode}
+//	providers   [{name, api, base_url, api_key, headers}]
+//	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
+//	mcp_servers [{label, url, headers, command, args, env, effects}]
+//	limits      {drain_seconds}
+//
+// Precedence: a flag, then its environment variable (STEAD_LISTEN, STEAD_DATA,
+// STEAD_DATABASE_URL), then the file, then the default. "${VAR}" in a value of the file is read
+// from the environment; "${VAR:-text}" gives text where VAR is unset or empty. Expansion happens after parsing,
+// so that a value can never become syntax.
+//
+// Units and limits: windows and outputs in tokens; prices in US dollars per million tokens; a file
+// has at most MaxFileBytes, MaxProviders providers, MaxModels models and MaxServers tool servers.
+//
+// Errors: KindInvalid with a sentence that names the file and the line, the key, and what would be
+// accepted. Nothing is guessed and no key is ignored: a misspelt limit that silently does not hold
+// is worse than a server that does not start.
+package config
+
+import (
+	"net"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+)
+
+// Defaults of what the file may leave out.
+const (
+	DefaultListen = "127.0.0.1:8787"
+	DefaultData   = "./.stead"
+	// DefaultDrain is how long a server that was told to stop waits for calls in flight.
+	DefaultDrain = 25 * time.Second
+)
+
+// Limits of a configuration.
+const (
+	MaxFileBytes = 1 << 20
+	MaxProviders = 64
+	MaxModels    = 1024
+	MaxServers   = 256
+	// MaxDrain keeps a stop from lasting for ever.
+	MaxDrain = time.Hour
+)
+
+// Environment variables that set what flags set.
+const (
+	EnvListen   = "STEAD_LISTEN"
+	EnvData     = "STEAD_DATA"
+	EnvDatabase = "STEAD_DATABASE_URL"
+)
+
+// Config is everything that a node is started with.
+type Config struct {
+	Listen    string     `yaml:"listen"`
+	Data      string     `yaml:"data"`     // directory: SQLite and blobs
+	Database  string     `yaml:"database"` // postgres://…; "" for SQLite
+	Auth      Auth       `yaml:"auth"`
+	Providers []Provider `yaml:"providers"`
+	Models    []Model    `yaml:"models"`
+	Servers   []Server   `yaml:"mcp_servers"`
+	Limits    Limits     `yaml:"limits"`
+
+	// Notes are sentences for the person who starts the server: what was found and is not used.
+	Notes []string `yaml:"-"`
+}
+
+// Auth says who may call.
+type Auth struct {
+	Mode string `yaml:"mode"` // "none": only on loopback
+}
+
+// AuthNone lets every caller in as the local user.
+const AuthNone = "none"
+
+// Provider is an upstream that runs models.
+type Provider struct {
+	Name    string            `yaml:"name"`
+	API     string            `yaml:"api"` // "responses", "chat" or "sim"
+	BaseURL string            `yaml:"base_url"`
+	APIKey  string            `yaml:"api_key"`
+	Headers map[string]string `yaml:"headers"`
+}
+
+// The dialects of a Provider.
+const (
+	APIResponses = "responses"
+	APIChat      = "chat"
+	APISim       = "sim"
+)
+
+// Model is a name that agents ask for and where it runs.
+type Model struct {
+	Name            string  `yaml:"name"`
+	Routes          []Route `yaml:"routes"`
+	ContextWindow   int     `yaml:"context_window"`    // tokens; 0: the adapter's guess
+	MaxOutputTokens int     `yaml:"max_output_tokens"` // 0: unknown
+	Price           *Price  `yaml:"price"`
+}
+
+// Route is one place where a model runs.
+type Route struct {
+	Provider string `yaml:"provider"`
+	Model    string `yaml:"model"` // as the provider knows it
+}
+
+// Price is in US dollars per million tokens.
+type Price struct {
+	Input       float64 `yaml:"input"`
+	CachedInput float64 `yaml:"cached_input"`
+	Output      float64 `yaml:"output"`
+}
+
+// MicroCents turns US dollars into the unit of package stead, rounded to the nearest.
+func MicroCents(dollars float64) int64 {
+	const perDollar = 100 * 1_000_000
+	return int64(dollars*perDollar + 0.5)
+}
+
+// Server is a tool server of the operator, which agents name by its label. It is reached by URL
+// (streamable HTTP) or started as a command (stdio).
+type Server struct {
+	Label   string            `yaml:"label"`
+	URL     string            `yaml:"url"`
+	Headers map[string]string `yaml:"headers"`
+	Command string            `yaml:"command"`
+	Args    []string          `yaml:"args"`
+	Env     map[string]string `yaml:"env"`
+	Effects map[string]string `yaml:"effects"` // tool name → "pure", "idempotent" or "unknown"
+}
+
+// Limits are the few that an operator may set; every other one is a constant of package stead.
+type Limits struct {
+	DrainSeconds int `yaml:"drain_seconds"` // 0: DefaultDrain
+}
+
+// Drain is how long to wait for calls in flight when the server stops.
+func (c *Config) Drain() time.Duration {
+	if c.Limits.DrainSeconds == 0 {
+		return DefaultDrain
+	}
+	return time.Duration(c.Limits.DrainSeconds) * time.Second
+}
+
+// Dialect names the database in words.
+func (c *Config) Dialect() string {
+	if c.Database != "" {
+		return "postgres"
+	}
+	return "sqlite"
+}
+
+// Loopback reports whether an address can be reached from this machine alone. A host name other
+// than localhost is not: what it resolves to may change under the server.
+func Loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// invalid makes an error about a key of the file.
+func invalid(param, hint, format string, args ...any) error {
+	e := stead.Invalid(param, format, args...)
+	e.Hint = hint
+	return e
+}

@@ -1,0 +1,183 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-dev/stead"
+)
+
+func environ(pairs ...string) func(string) (string, bool) {
+	m := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return func(k string) (string, bool) { v, ok := m[k]; return v, ok }
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "stead.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestLoadFile(t *testing.T) {
+	file := write(t, `
+listen: 127.0.0.1:9999   # ${NOT_READ} in a comment is no variable
+data: /var/lib/stead
+database: ${STEAD_DB:-}
+auth: {mode: none}
+providers:
+  - {name: openai, api: responses, base_url: https://api.openai.com/v1, api_key: "${KEY}"}
+  - {name: local, api: chat, base_url: "http://127.0.0.1:${PORT:-11434}/v1"}
+models:
+  - name: default
+    routes: [{provider: local, model: qwen3}]
+    context_window: 32768
+    max_output_tokens: 4096
+    price: {input: 0.25, cached_input: 0.025, output: 2}
+mcp_servers:
+  - {label: files, command: npx, args: [server, /srv], env: {HOME: /tmp}, effects: {read_file: pure}}
+  - {label: crm, url: "https://crm.example/mcp", headers: {Authorization: "Bearer ${KEY}"}}
+limits: {drain_seconds: 7}
+`)
+	got, err := Load(Flags{File: file}, environ("KEY", "a: b # c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Listen: "127.0.0.1:9999", Data: "/var/lib/stead", Auth: Auth{Mode: AuthNone},
+		Providers: []Provider{
+			{Name: "openai", API: APIResponses, BaseURL: "https://api.openai.com/v1", APIKey: "a: b # c"},
+			{Name: "local", API: APIChat, BaseURL: "http://127.0.0.1:11434/v1"},
+		},
+		Models: []Model{{
+			Name: "default", Routes: []Route{{Provider: "local", Model: "qwen3"}},
+			ContextWindow: 32768, MaxOutputTokens: 4096, Price: &Price{Input: 0.25, CachedInput: 0.025, Output: 2},
+		}},
+		Servers: []Server{
+			{Label: "files", Command: "npx", Args: []string{"server", "/srv"}, Env: map[string]string{"HOME": "/tmp"}, Effects: map[string]string{"read_file": "pure"}},
+			{Label: "crm", URL: "https://crm.example/mcp", Headers: map[string]string{"Authorization": "Bearer a: b # c"}},
+		},
+		Limits: Limits{DrainSeconds: 7},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+	if got := MicroCents(0.25); got != 25_000_000 {
+		t.Errorf("MicroCents(0.25) = %d, want 25 cents", got)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	file := write(t, "listen: 127.0.0.1:1\ndata: file\n")
+	c, err := Load(Flags{File: file, Listen: "127.0.0.1:3"}, environ(EnvListen, "127.0.0.1:2", EnvData, "env", EnvDatabase, "postgres://h/db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:3" || c.Data != "env" || c.Database != "postgres://h/db" {
+		t.Errorf("listen %s, data %s, database %s: want the flag, the environment, the environment", c.Listen, c.Data, c.Database)
+	}
+	c, err = Load(Flags{}, environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != DefaultListen || c.Data != DefaultData || c.Dialect() != "sqlite" || c.Drain() != DefaultDrain {
+		t.Errorf("defaults: %+v", c)
+	}
+}
+
+func TestEnvironmentProviders(t *testing.T) {
+	c, err := Load(Flags{}, environ("OPENAI_API_KEY", "sk", "ANTHROPIC_API_KEY", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Provider{{Name: "openai", API: APIResponses, BaseURL: "https://api.openai.com/v1", APIKey: "sk"}, {Name: SimModel, API: APISim}}
+	if diff := cmp.Diff(want, c.Providers); diff != "" {
+		t.Errorf("providers (-want +got):\n%s", diff)
+	}
+	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "ANTHROPIC_API_KEY") || !strings.Contains(c.Notes[0], "not supported yet") {
+		t.Errorf("notes %q do not name the key that is not used", c.Notes)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	tests := []struct{ name, yaml, want string }{
+		{"unknown key", "listen: 127.0.0.1:1\n\nlissten: x\n", "line 3, column 1: unknown field \"lissten\""},
+		{"unknown nested key", "providers:\n  - name: a\n    api: chat\n    url: http://h/\n", "line 4, column 5: unknown field \"url\""},
+		{"unset variable", "data: x\ndatabase: ${NOPE}\n", "line 2: the environment variable NOPE is not set"},
+		{"open variable", "data: ${NOPE\n", `line 1: "${" has no closing "}"`},
+		{"wrong type", "limits: {drain_seconds: soon}\n", "line 1"},
+		{"syntax", "listen: [\n", "line 1"},
+		{"public without auth", "listen: 0.0.0.0:80\n", "loopback addresses only, not 0.0.0.0:80"},
+		{"every interface", "listen: :80\n", "loopback addresses only"},
+		{"host name", "listen: example.com:80\n", "loopback addresses only"},
+		{"auth of later", "auth: {mode: oidc}\n", "oidc is not supported yet"},
+		{"auth misspelt", "auth: {mode: nonne}\n", `"nonne" is unknown`},
+		{"database", "database: mysql://u:secret@h/db\n", "not a postgres:// URL"},
+		{"api", "providers: [{name: a, api: soap, base_url: \"http://h\"}]\n", `providers[0].api is "soap"`},
+		{"twice", "providers: [{name: a, api: sim}, {name: a, api: sim}]\n", "twice"},
+		{"base url", "providers: [{name: a, api: chat}]\n", "providers[0].base_url must be"},
+		{"no provider", "models: [{name: m, routes: [{provider: p, model: x}]}]\n", `no provider is named "p"`},
+		{"routes", "models: [{name: m}]\n", "has no route"},
+		{"server", "mcp_servers: [{label: a}]\n", "needs either url or command"},
+		{"effect", "mcp_servers: [{label: a, command: b, effects: {t: maybe}}]\n", `"maybe"`},
+		{"two documents", "data: a\n---\ndata: b\n", "2 documents"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Load(Flags{File: write(t, tt.yaml)}, environ())
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %q does not say %q", err, tt.want)
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("error %q tells a secret", err)
+			}
+			if stead.KindOf(err) != stead.KindInvalid {
+				t.Errorf("kind %s, want invalid", stead.KindOf(err))
+			}
+		})
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	_, err := Load(Flags{File: filepath.Join(t.TempDir(), "none.yaml")}, environ())
+	var e *stead.Error
+	if !errors.As(err, &e) || e.Hint == "" || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v lacks a hint or its cause", err)
+	}
+}
+
+func TestExpand(t *testing.T) {
+	env := environ("A", "1", "E", "")
+	for in, want := range map[string]string{
+		"x": "x", "${A}": "1", "a${A}b${A}": "a1b1", "${B:-2}": "2", "${A:-2}": "1", "${E}": "", "${E:-d}": "d", "$${A}": "${A}", "$A": "$A",
+	} {
+		got, err := expand(in, env)
+		if err != nil || got != want {
+			t.Errorf("expand(%q) = %q, %v; want %q", in, got, err, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("listen: 127.0.0.1:1\nproviders: [{name: a, api: sim}]\n"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := &Config{}
+		if err := c.parse(data, environ("A", "1")); err == nil {
+			_ = c.check()
+		}
+	})
+}

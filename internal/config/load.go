@@ -1,0 +1,184 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"github.com/stead-dev/stead"
+)
+
+// Flags are what the command line said; "" means that it said nothing.
+type Flags struct {
+	Listen, Data, Database string
+	File                   string // "" for none
+}
+
+// Load reads the file, if one is named, lays the environment and the flags over it and checks the
+// whole. Without a file the providers are those whose keys are in the environment, else sim.
+func Load(flags Flags, env func(string) (string, bool)) (*Config, error) {
+	c := &Config{}
+	if flags.File != "" {
+		if err := c.readFile(flags.File, env); err != nil {
+			return nil, err
+		}
+	} else {
+		c.fromEnvironment(env)
+	}
+	c.overlay(flags, env)
+	if err := c.check(); err != nil {
+		if flags.File != "" {
+			return nil, fmt.Errorf("%s: %w", flags.File, err)
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// overlay applies precedence: flag, environment, file, default.
+func (c *Config) overlay(flags Flags, env func(string) (string, bool)) {
+	set := func(dst *string, flag, name, def string) {
+		if flag != "" {
+			*dst = flag
+			return
+		}
+		if v, ok := env(name); ok && v != "" {
+			*dst = v
+			return
+		}
+		if *dst == "" {
+			*dst = def
+		}
+	}
+	set(&c.Listen, flags.Listen, EnvListen, DefaultListen)
+	set(&c.Data, flags.Data, EnvData, DefaultData)
+	set(&c.Database, flags.Database, EnvDatabase, "")
+	if c.Auth.Mode == "" {
+		c.Auth.Mode = AuthNone
+	}
+}
+
+func (c *Config) readFile(name string, env func(string) (string, bool)) error {
+	f, err := os.Open(name)
+	if err != nil {
+		e := stead.Wrap(stead.KindInvalid, err, "the configuration can't be read")
+		e.Hint = "Name an existing file with --config, or leave it out to start from the environment."
+		return e
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
+	if err != nil {
+		return stead.Wrap(stead.KindInvalid, err, "the configuration can't be read")
+	}
+	if len(data) > MaxFileBytes {
+		return stead.Errorf(stead.KindTooLarge, "%s is larger than the limit of %d bytes", name, MaxFileBytes)
+	}
+	if err := c.parse(data, env); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// parse decodes one YAML document. An empty file is an empty configuration.
+func (c *Config) parse(data []byte, env func(string) (string, bool)) error {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return yamlError(err)
+	}
+	if len(file.Docs) > 1 {
+		return stead.Invalid("", "the configuration has %d documents: one is read", len(file.Docs))
+	}
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil || file.Docs[0].Body.Type() == ast.NullType {
+		return nil
+	}
+	x := &expander{env: env}
+	ast.Walk(x, file.Docs[0].Body)
+	if x.err != nil {
+		return x.err
+	}
+	if err := yaml.NodeToValue(file.Docs[0].Body, c, yaml.Strict()); err != nil {
+		return yamlError(err)
+	}
+	return nil
+}
+
+// yamlError says where: "line 3, column 1: unknown field "lissten"" and the lines around it.
+func yamlError(err error) error {
+	var y yaml.Error
+	if !errors.As(err, &y) || y.GetToken() == nil {
+		return stead.Invalid("", "%s", strings.TrimSpace(yaml.FormatError(err, false, false)))
+	}
+	at := y.GetToken().Position
+	e := stead.Invalid("", "line %d, column %d: %s", at.Line, at.Column, y.GetMessage())
+	if strings.HasPrefix(y.GetMessage(), "unknown field") {
+		e.Hint = "The keys are listed in the package comment of internal/config and in examples/stead.yaml."
+	}
+	return e
+}
+
+// expander replaces ${VAR} in the scalars of a document.
+type expander struct {
+	env func(string) (string, bool)
+	err error
+}
+
+// Visit implements ast.Visitor.
+func (x *expander) Visit(n ast.Node) ast.Visitor {
+	if x.err != nil {
+		return nil
+	}
+	s, ok := n.(*ast.StringNode)
+	if !ok || !strings.Contains(s.Value, "${") {
+		return x
+	}
+	value, err := expand(s.Value, x.env)
+	if err != nil {
+		e := stead.Invalid("", "line %d: %s", s.GetToken().Position.Line, err)
+		e.Hint = "Set the variable, or write ${NAME:-} to let it be empty."
+		x.err = e
+		return nil
+	}
+	s.Value = value
+	return x
+}
+
+// expand reads "${NAME}" and "${NAME:-default}"; "$${" stands for a literal "${".
+func expand(s string, env func(string) (string, bool)) (string, error) {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(s, "${")
+		if !found {
+			b.WriteString(s)
+			return b.String(), nil
+		}
+		if literal, ok := strings.CutSuffix(before, "$"); ok {
+			b.WriteString(literal + "${")
+			s = rest
+			continue
+		}
+		b.WriteString(before)
+		expr, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return "", errors.New(`"${" has no closing "}"`)
+		}
+		name, def, hasDefault := strings.Cut(expr, ":-")
+		if name == "" {
+			return "", errors.New(`"${}" names no variable`)
+		}
+		v, set := env(name)
+		switch {
+		case hasDefault && v == "":
+			v = def
+		case !set && !hasDefault:
+			return "", fmt.Errorf("the environment variable %s is not set", name)
+		}
+		b.WriteString(v)
+		s = after
+	}
+}
