@@ -1,0 +1,166 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// pageSize is what the CLI asks for at once; the API allows no more.
+const pageSize = 100
+
+// list reads pages until limit entries are there, or all of them with limit 0.
+func list[T any](ctx context.Context, c *Client, path string, query url.Values, limit int, id func(T) string) ([]T, error) {
+	if query == nil {
+		query = url.Values{}
+	}
+	var all []T
+	for {
+		n := pageSize
+		if limit > 0 {
+			n = min(n, limit-len(all))
+		}
+		query.Set("limit", strconv.Itoa(n))
+		var p page[T]
+		if err := c.call(ctx, http.MethodGet, path, query, nil, &p); err != nil {
+			return nil, err
+		}
+		all = append(all, p.Data...)
+		if !p.HasMore || len(p.Data) == 0 || (limit > 0 && len(all) >= limit) {
+			return all, nil
+		}
+		query.Set("after", id(p.Data[len(p.Data)-1]))
+	}
+}
+
+func sessionPath(id, rest string) string { return "/v1/agents/sessions/" + id + rest }
+
+// CreateSession makes a session; body is the wire's request.
+func (c *Client) CreateSession(ctx context.Context, body any) (Session, error) {
+	var s Session
+	return s, c.call(ctx, http.MethodPost, "/v1/agents/sessions", nil, body, &s)
+}
+
+// Session returns one session.
+func (c *Client) Session(ctx context.Context, id string) (Session, error) {
+	var s Session
+	return s, c.call(ctx, http.MethodGet, sessionPath(url.PathEscape(id), ""), nil, nil, &s)
+}
+
+// Sessions lists sessions, the newest first; query may hold status, agent_id and metadata filters.
+func (c *Client) Sessions(ctx context.Context, query url.Values, limit int) ([]Session, error) {
+	return list(ctx, c, "/v1/agents/sessions", query, limit, func(s Session) string { return s.ID })
+}
+
+// DeleteSession removes a session and all that was derived from it.
+func (c *Client) DeleteSession(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, sessionPath(url.PathEscape(id), ""), nil, nil, nil)
+}
+
+// Items lists a session's items, oldest first.
+func (c *Client) Items(ctx context.Context, id string) ([]*Item, error) {
+	return list(ctx, c, sessionPath(url.PathEscape(id), "/items"), url.Values{"order": {"asc"}}, 0, func(i *Item) string { return i.ID })
+}
+
+// Send submits input events. When it returns, they are on the server's disk.
+func (c *Client) Send(ctx context.Context, id string, events ...any) error {
+	return c.call(ctx, http.MethodPost, sessionPath(url.PathEscape(id), "/events"), nil, map[string]any{"events": events}, nil)
+}
+
+// Message is the input event of a user's message.
+func Message(text string) any {
+	return map[string]any{"type": "agent.session.input.message", "input": []any{UserInput(text)}}
+}
+
+// UserInput is a user's message as sessions.create takes it.
+func UserInput(text string) any {
+	return map[string]any{"role": "user", "content": []any{map[string]string{"type": "input_text", "text": text}}}
+}
+
+// Cancel is the input event that stops the running turn.
+func Cancel() any { return map[string]string{"type": "agent.session.input.cancel"} }
+
+// Decision is the input event that answers an approval request: approve, deny or cancel.
+func Decision(requestID, decision string) any {
+	return map[string]any{
+		"type": "agent.session.input.mcp_approval_request_result", "request_id": requestID,
+		"response": map[string]string{"type": "mcp_tool_call", "decision": decision},
+	}
+}
+
+// Pause and Resume stop and restart a session between two steps.
+func (c *Client) Pause(ctx context.Context, id string) (Session, error) {
+	return c.act(ctx, id, "/pause", nil)
+}
+
+// Resume undoes Pause.
+func (c *Client) Resume(ctx context.Context, id string) (Session, error) {
+	return c.act(ctx, id, "/resume", nil)
+}
+
+// Fork copies a session up to an item, or all that is settled with "".
+func (c *Client) Fork(ctx context.Context, id, item string) (Session, error) {
+	body := map[string]any{}
+	if item != "" {
+		body["item_id"] = item
+	}
+	return c.act(ctx, id, "/fork", body)
+}
+
+func (c *Client) act(ctx context.Context, id, what string, body any) (Session, error) {
+	var s Session
+	return s, c.call(ctx, http.MethodPost, sessionPath(url.PathEscape(id), what), nil, body, &s)
+}
+
+// Export writes a session's file to w.
+func (c *Client) Export(ctx context.Context, id string, w io.Writer) error {
+	resp, err := c.do(ctx, http.MethodGet, sessionPath(url.PathEscape(id), "/export"), nil, nil, "*/*", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return c.unreachable(err)
+	}
+	return nil
+}
+
+// Import makes a session of an exported file.
+func (c *Client) Import(ctx context.Context, r io.Reader) (Session, error) {
+	var s Session
+	return s, c.call(ctx, http.MethodPost, "/v1/agents/sessions/import", nil, r, &s)
+}
+
+// Approvals lists what waits for a person, the oldest first.
+func (c *Client) Approvals(ctx context.Context) ([]Approval, error) {
+	return list(ctx, c, "/v1/approvals", url.Values{"order": {"asc"}}, 0, func(a Approval) string { return a.ID })
+}
+
+// Agents lists agents, the newest first.
+func (c *Client) Agents(ctx context.Context) ([]Agent, error) {
+	return list(ctx, c, "/v1/agents", nil, 0, func(a Agent) string { return a.ID })
+}
+
+// Agent returns one agent.
+func (c *Client) Agent(ctx context.Context, id string) (Agent, error) {
+	var a Agent
+	return a, c.call(ctx, http.MethodGet, "/v1/agents/"+url.PathEscape(id), nil, nil, &a)
+}
+
+// PutAgent creates an agent, or with an id makes its next version.
+func (c *Client) PutAgent(ctx context.Context, id string, spec json.RawMessage) (Agent, error) {
+	path := "/v1/agents"
+	if id != "" {
+		path += "/" + url.PathEscape(id)
+	}
+	var a Agent
+	return a, c.call(ctx, http.MethodPost, path, nil, spec, &a)
+}
+
+// DeleteAgent removes an agent; sessions that pinned it carry on.
+func (c *Client) DeleteAgent(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/agents/"+url.PathEscape(id), nil, nil, nil)
+}
