@@ -82,8 +82,8 @@ type Tool struct {
 
 	// mcp: executed by the runtime.
 	ServerLabel      string            `json:"server_label,omitempty"`
-	Transport        *Transport        `json:"transport,omitempty"` // nil: the operator's server of that label
-	AllowedTools     []string          `json:"allowed_tools,omitempty"`
+	Transport        *Transport        `json:"transport,omitempty"`         // nil: the operator's server of that label
+	AllowedTools     []string          `json:"allowed_tools,omitzero"`      // nil: all; empty: none
 	ConnectionOrigin string            `json:"connection_origin,omitempty"` // "service" or "environment"
 	CredentialID     *string           `json:"credential_id,omitempty"`
 	RequestMetadata  map[string]any    `json:"request_metadata,omitempty"`
