@@ -1,0 +1,252 @@
+// Package catalog resolves the model names that agents use to providers.
+//
+// Shape: a name is looked up in this order.
+//
+//	an entry of Config.Models        "default", "fast", "gpt-4o", even "openai/gpt-4o"
+//	"default"                        Config.Default, else the first entry
+//	PROVIDER/MODEL                   the configured provider; MODEL may hold slashes
+//	Config.Fallback                  for names without a slash, when it is set
+//
+// With no provider at all, Config.Sim serves under the names "sim" and "default", and nothing else
+// resolves: a mistaken name must not be answered by a model that only pretends.
+//
+// Units and limits: context windows and outputs are tokens. What the operator leaves out comes from
+// a small table of windows by upstream name, else DefaultContextWindow. Prices come only from the
+// operator: they change, and a wrong price is worse than none. At most MaxHints near matches.
+//
+// Errors: New returns KindInvalid with the field at fault, named as in the configuration file;
+// Resolve returns KindNotFound with code "model_not_found" and a hint.
+//
+// A catalog is immutable, and so safe for concurrent use.
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// The names and limits of a catalog.
+const (
+	// DefaultName is what agents ask for that do not care.
+	DefaultName = "default"
+	// SimName is the name of Config.Sim, and of its provider.
+	SimName = "sim"
+	// DefaultContextWindow is assumed of models that neither the operator nor the table knows, in tokens.
+	DefaultContextWindow = 128_000
+	// MaxHints is the most near matches that an error names.
+	MaxHints = 3
+)
+
+// Config is what the operator has set.
+type Config struct {
+	Providers []Provider
+	Models    []Entry
+	Default   string      // what "default" means when no entry has that name; may be empty
+	Fallback  string      // what unknown names without a slash mean; empty: they are errors
+	Sim       model.Model // serves when Providers is empty; may be nil otherwise
+}
+
+// Provider is a configured upstream.
+type Provider struct {
+	Name  string // no slash
+	Model model.Model
+}
+
+// Entry gives a name to one model of a provider. Zero values are looked up or left unknown.
+type Entry struct {
+	Name            string
+	Provider        string // Provider.Name
+	Model           string // as the provider knows it
+	ContextWindow   int    // tokens
+	MaxOutputTokens int    // tokens
+	Price           *model.Price
+}
+
+// Catalog implements model.Catalog.
+type Catalog struct {
+	providers map[string]model.Model // provider name → model
+	entries   map[string]Entry       // name → entry
+	fallback  string
+	simOnly   bool
+}
+
+// New checks the configuration and builds the catalog.
+func New(cfg Config) (*Catalog, error) {
+	c := &Catalog{providers: map[string]model.Model{}, entries: map[string]Entry{}, fallback: cfg.Fallback}
+	if len(cfg.Providers) == 0 {
+		if cfg.Sim == nil {
+			return nil, stead.Invalid("providers", "there is no model provider, and no built-in model either")
+		}
+		c.simOnly = true
+		c.providers[SimName] = cfg.Sim
+		c.entries[SimName] = Entry{Name: SimName, Provider: SimName, Model: SimName}
+		c.entries[DefaultName] = Entry{Name: DefaultName, Provider: SimName, Model: SimName}
+	}
+	for i, p := range cfg.Providers {
+		if err := c.addProvider(fmt.Sprintf("providers[%d]", i), p); err != nil {
+			return nil, err
+		}
+	}
+	taken := map[string]bool{} // names of cfg.Models
+	for i, e := range cfg.Models {
+		field := fmt.Sprintf("models[%d]", i)
+		if taken[e.Name] {
+			return nil, stead.Invalid(field+".name", "the model %q is configured twice", e.Name)
+		}
+		taken[e.Name] = true
+		if err := c.addEntry(field, e); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.setDefault(cfg); err != nil {
+		return nil, err
+	}
+	if cfg.Fallback != "" {
+		if _, ok := c.find(cfg.Fallback); !ok {
+			return nil, stead.Invalid("fallback_model", "the fallback model %q is not configured", cfg.Fallback)
+		}
+	}
+	return c, nil
+}
+
+func (c *Catalog) addProvider(field string, p Provider) error {
+	if p.Name == "" || strings.Contains(p.Name, "/") {
+		return stead.Invalid(field+".name", "a provider's name is not empty and holds no slash: %q", p.Name)
+	}
+	if c.providers[p.Name] != nil {
+		return stead.Invalid(field+".name", "the provider %q is configured twice", p.Name)
+	}
+	if p.Model == nil {
+		return stead.Invalid(field, "the provider %q has no model behind it", p.Name)
+	}
+	c.providers[p.Name] = p.Model
+	return nil
+}
+
+func (c *Catalog) addEntry(field string, e Entry) error {
+	switch {
+	case e.Name == "":
+		return stead.Invalid(field+".name", "a model needs a name")
+	case e.Model == "":
+		return stead.Invalid(field+".model", "the model %q does not say what its provider calls it", e.Name)
+	case c.providers[e.Provider] == nil:
+		err := stead.Invalid(field+".provider", "the model %q names a provider %q that is not configured", e.Name, e.Provider)
+		err.Hint = didYouMean(near(e.Provider, c.providerNames()))
+		return err
+	case e.ContextWindow < 0:
+		return stead.Invalid(field+".context_window", "a context window is not negative: %d", e.ContextWindow)
+	case e.MaxOutputTokens < 0:
+		return stead.Invalid(field+".max_output_tokens", "an output limit is not negative: %d", e.MaxOutputTokens)
+	}
+	c.entries[e.Name] = e
+	return nil
+}
+
+func (c *Catalog) setDefault(cfg Config) error {
+	named := slices.ContainsFunc(cfg.Models, func(e Entry) bool { return e.Name == DefaultName })
+	switch {
+	case named:
+	case cfg.Default != "":
+		e, ok := c.find(cfg.Default)
+		if !ok {
+			return stead.Invalid("default_model", "the default model %q is not configured", cfg.Default)
+		}
+		e.Name = DefaultName
+		c.entries[DefaultName] = e
+	case len(cfg.Models) > 0:
+		e := cfg.Models[0]
+		e.Name = DefaultName
+		c.entries[DefaultName] = e
+	}
+	return nil
+}
+
+// Resolve implements model.Catalog.
+func (c *Catalog) Resolve(name string) (model.Info, model.Model, error) {
+	e, ok := c.find(name)
+	if !ok && c.fallback != "" && name != "" && !strings.Contains(name, "/") {
+		e, ok = c.find(c.fallback)
+		e.Name = name
+	}
+	if !ok {
+		return model.Info{}, nil, c.unknown(name)
+	}
+	return info(e), c.providers[e.Provider], nil
+}
+
+// find looks a name up without guessing.
+func (c *Catalog) find(name string) (Entry, bool) {
+	if e, ok := c.entries[name]; ok {
+		return e, true
+	}
+	provider, upstream, ok := strings.Cut(name, "/")
+	if !ok || upstream == "" || c.simOnly || c.providers[provider] == nil {
+		return Entry{}, false
+	}
+	return Entry{Name: name, Provider: provider, Model: upstream}, true
+}
+
+// List implements model.Catalog.
+func (c *Catalog) List() []model.Info {
+	out := make([]model.Info, 0, len(c.entries))
+	for _, e := range c.entries {
+		out = append(out, info(e))
+	}
+	slices.SortFunc(out, func(a, b model.Info) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+func info(e Entry) model.Info {
+	known := knownLimits(e.Model)
+	return model.Info{
+		Name: e.Name, Provider: e.Provider, Upstream: e.Model,
+		ContextWindow:   cmp.Or(e.ContextWindow, known.context, DefaultContextWindow),
+		MaxOutputTokens: cmp.Or(e.MaxOutputTokens, known.output),
+		Price:           e.Price,
+	}
+}
+
+func (c *Catalog) providerNames() []string {
+	var names []string
+	for n := range c.providers {
+		names = append(names, n)
+	}
+	return names
+}
+
+// unknown explains what to do about a name that does not resolve.
+func (c *Catalog) unknown(name string) error {
+	err := stead.Errorf(stead.KindNotFound, "no model is named %.80q", name)
+	err.Code, err.Param = "model_not_found", "model"
+	if c.simOnly {
+		err.Hint = `No model provider is configured: set a provider's key such as OPENAI_API_KEY, or add one ` +
+			`under "providers" in stead.yaml. The built-in model is named "sim".`
+		return err
+	}
+	provider, upstream, slash := strings.Cut(name, "/")
+	if slash && upstream != "" {
+		names := near(provider, c.providerNames())
+		for i := range names {
+			names[i] += "/" + upstream
+		}
+		err.Hint = didYouMean(names)
+	} else {
+		var names []string
+		for n := range c.entries {
+			names = append(names, n)
+		}
+		err.Hint = didYouMean(near(name, names))
+	}
+	if err.Hint == "" {
+		all := c.providerNames()
+		slices.Sort(all)
+		err.Hint = fmt.Sprintf(`Name an entry of "models" in stead.yaml, or a provider and its model: %s/MODEL.`,
+			strings.Join(all, "/MODEL, "))
+	}
+	return err
+}
