@@ -73,12 +73,17 @@ type Origin struct {
 type Updated struct {
 	Metadata        *map[string]string `json:"metadata,omitempty"`
 	Model           *string            `json:"model,omitempty"`
-	Effort          **string           `json:"effort,omitempty"` // to null: the model's default
+	Effort          *Nullable          `json:"effort,omitempty"`
 	ServiceTier     *string            `json:"service_tier,omitempty"`
 	Tools           *[]agent.Tool      `json:"tools,omitempty"`
 	SpendLimitCents *int64             `json:"spend_limit_cents,omitempty"` // 0 removes the limit
 	CacheTTL        *string            `json:"cache_ttl,omitempty"`         // "" removes it
 	Review          *string            `json:"review,omitempty"`
+}
+
+// Nullable is a string that may be set to null: for Effort, the model's default.
+type Nullable struct {
+	Value *string `json:"value"`
 }
 
 // Paused stops a session after what is in flight; Resumed undoes it.

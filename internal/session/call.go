@@ -1,0 +1,218 @@
+package session
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// CallState is how far a tool call has come.
+type CallState string
+
+// The states of a call. Ready and Running are the runtime's; the middle three wait for somebody.
+const (
+	CallReady    CallState = "ready"    // may be executed (after RetryAt)
+	CallRunning  CallState = "running"  // intent durable, outcome missing
+	CallWaiting  CallState = "waiting"  // a function: the application executes it
+	CallApproval CallState = "approval" // somebody must allow it first
+	CallUnknown  CallState = "unknown"  // it may have happened: somebody must say
+	CallDone     CallState = "done"
+)
+
+// Call is a tool call of the running turn.
+type Call struct {
+	Seq       stead.Seq       `json:"seq"`   // of the model.called that it answers: its item id derives from it
+	Index     int             `json:"index"` // output index within that call
+	Output0   int             `json:"out"`   // wire output index
+	CallID    string          `json:"call_id"`
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"`
+	Type      stead.ItemType  `json:"type"` // function_call or mcp_call
+	Tool      ToolCall        `json:"tool"`
+
+	State    CallState `json:"state"`
+	Attempts int       `json:"attempts,omitempty"`
+	RetryAt  int64     `json:"retry_at,omitempty"` // Unix milliseconds
+	Since    int64     `json:"since,omitempty"`    // Unix milliseconds: since when it waits for somebody
+
+	Status stead.ItemStatus `json:"status"`
+	Output []stead.Content  `json:"output,omitempty"`
+	Error  string           `json:"error,omitempty"`
+}
+
+// Key is the call's idempotency key: the same on every attempt, and never another call's.
+func (c *Call) Key(session stead.SessionID) string {
+	return stead.DerivedID("key", session, c.Seq, c.Index)
+}
+
+// RequestID names the required action of a call that waits for a person.
+func (c *Call) RequestID(session stead.SessionID) string {
+	return stead.DerivedID("req", session, c.Seq, c.Index)
+}
+
+// CallByID finds an open or just finished call of the running turn; nil when there is none.
+func (v *View) CallByID(id string) *Call {
+	if v.Turn == nil {
+		return nil
+	}
+	// The newest first: a model may use an id again once the old call is done.
+	for _, c := range slices.Backward(v.Turn.Calls) {
+		if c.CallID == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// CallByRequest finds the call of a required action; nil when there is none.
+func (v *View) CallByRequest(requestID string) *Call {
+	if v.Turn == nil {
+		return nil
+	}
+	for _, c := range v.Turn.Calls {
+		if c.RequestID(v.Key.Session) == requestID {
+			return c
+		}
+	}
+	return nil
+}
+
+// What the model is told when nobody can say what happened.
+const (
+	toldCancelled = "The turn was cancelled. Whether this call took effect is not known."
+	toldGaveUp    = "Whether this call took effect is not known: its outcome was lost and nobody could find out."
+	toldHappened  = "The call took effect. What it returned is not known."
+)
+
+func (t *TurnView) finish(c *Call, status stead.ItemStatus, output []stead.Content, failure string) {
+	c.State, c.Status, c.Output, c.Error = CallDone, status, output, failure
+	t.Fresh = true
+}
+
+func (v *View) toolResult(e stead.Event, p ToolResult) {
+	c := v.CallByID(p.CallID)
+	if c == nil || c.State != CallWaiting {
+		return // a second answer, or one for a turn that has ended
+	}
+	v.LastActive = e.At
+	if p.Success {
+		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
+		return
+	}
+	if p.Error == "" {
+		p.Error = "The function failed."
+	}
+	v.Turn.finish(c, stead.ItemFailed, p.Output, p.Error)
+}
+
+func (v *View) approval(e stead.Event, p ApprovalResult) {
+	c := v.CallByID(p.CallID)
+	if c == nil || c.State != CallApproval {
+		return
+	}
+	v.LastActive = e.At
+	switch p.Decision {
+	case DecisionApprove:
+		c.State = CallReady
+	case DecisionCancel:
+		v.Turn.Cancelling = true
+	default:
+		reason := "The call was not approved."
+		if p.Reason != "" {
+			reason += " Reason: " + p.Reason
+		}
+		v.Turn.finish(c, stead.ItemFailed, nil, reason)
+	}
+}
+
+// Decisions of approvals and of unknown outcomes.
+const (
+	DecisionApprove     = "approve"
+	DecisionDeny        = "deny"
+	DecisionCancel      = "cancel"
+	DecisionHappened    = "happened"
+	DecisionNotHappened = "not_happened"
+	DecisionGiveUp      = "give_up"
+)
+
+func (v *View) outcome(e stead.Event, p OutcomeResult) {
+	c := v.CallByID(p.CallID)
+	if c == nil || c.State != CallUnknown {
+		return
+	}
+	v.LastActive = e.At
+	switch p.Decision {
+	case DecisionHappened:
+		if len(p.Output) == 0 {
+			p.Output = stead.TextContent(stead.ContentInputText, toldHappened)
+		}
+		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
+	case DecisionNotHappened:
+		c.State, c.RetryAt = CallReady, 0
+	default:
+		v.Turn.finish(c, stead.ItemIncomplete, nil, toldGaveUp)
+	}
+}
+
+func (v *View) toolCalled(_ stead.Event, p ToolCalled) {
+	if c := v.CallByID(p.CallID); c != nil {
+		c.State, c.Attempts, c.RetryAt = CallRunning, p.Attempt, 0
+	}
+}
+
+func (v *View) toolReturned(_ stead.Event, p ToolReturned) {
+	c := v.CallByID(p.CallID)
+	if c == nil || c.State == CallDone {
+		return
+	}
+	status := stead.ItemCompleted
+	if p.Error != "" {
+		status = stead.ItemFailed
+	}
+	v.Turn.finish(c, status, p.Output, p.Error)
+}
+
+func (v *View) toolLost(e stead.Event, p ToolLost) {
+	c := v.CallByID(p.CallID)
+	if c == nil || c.State != CallRunning {
+		return
+	}
+	tries := c.Attempts < stead.MaxToolAttempts
+	switch {
+	case !p.Sent && tries, c.Tool.repeatable() && tries:
+		c.State, c.RetryAt = CallReady, p.RetryAt
+	case !p.Sent, c.Tool.Effect == tool.Pure:
+		v.Turn.finish(c, stead.ItemFailed, nil, "The tool could not be reached: "+p.Reason)
+	default:
+		c.State, c.Since = CallUnknown, e.At
+	}
+}
+
+// recovered treats everything in flight as cut off. The tries of a call that a crash cut off are
+// not held against the tool.
+func (v *View) recovered() {
+	v.Compact = nil
+	t := v.Turn
+	if t == nil {
+		return
+	}
+	if t.Model != nil {
+		t.cut()
+	}
+	for _, c := range t.Calls {
+		if c.State != CallRunning {
+			continue
+		}
+		if c.Tool.repeatable() {
+			c.State, c.RetryAt = CallReady, 0
+		} else {
+			c.State, c.Since = CallUnknown, v.Now
+		}
+	}
+}
+
+func (c ToolCall) repeatable() bool {
+	return c.Effect == tool.Pure || c.Effect == tool.Idempotent
+}

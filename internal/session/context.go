@@ -1,0 +1,295 @@
+package session
+
+import (
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// Context folds what the model sees: the conversation since the last compaction, with the texts of
+// blobs still to be loaded. The journal keeps everything; this keeps what fits the model.
+type Context struct {
+	Summary stead.Text `json:"summary"` // of all before Entries; empty: nothing was compacted
+	Entries []*Entry   `json:"entries,omitempty"`
+	// Held waits for the next model call: what arrives while a call is in flight must not slip in
+	// front of its reply, nor between tool calls and their outputs.
+	Held []*Entry `json:"held,omitempty"`
+	// BytesPerToken is learnt from the last reply; 0: nothing learnt yet.
+	BytesPerToken float64 `json:"bytes_per_token,omitempty"`
+}
+
+// Entry is an item of the context.
+type Entry struct {
+	Seq   stead.Seq  `json:"seq"`            // of the event that brought it
+	Call  stead.Seq  `json:"call,omitempty"` // calls: of the model.called
+	Index int        `json:"index,omitempty"`
+	Item  stead.Item `json:"item"`
+	Open  bool       `json:"open,omitempty"` // a call without outcome
+	// Pending: the model was told that an async call's result follows; it came later as its own entry.
+	Pending bool `json:"pending,omitempty"`
+	// Late: this is such a result.
+	Late bool `json:"late,omitempty"`
+}
+
+// What a token costs in bytes until a reply teaches better, and what an image counts as.
+const (
+	defaultBytesPerToken = 4.0
+	minBytesPerToken     = 1.5
+	maxBytesPerToken     = 8.0
+	imageBytes           = 4800 // about 1,200 tokens
+	itemOverheadBytes    = 24
+)
+
+// apply folds an event. v is the view after the event, items the reply's items with whole texts.
+func (c *Context) apply(e stead.Event, v *View, items []stead.Item) error {
+	switch e.Kind {
+	case KindInputMessage:
+		p, err := Decode[Message](e)
+		if err != nil {
+			return err
+		}
+		for i, m := range p.Input {
+			item := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: m.Content}
+			c.Held = append(c.Held, &Entry{Seq: e.Seq, Index: i, Item: item})
+		}
+	case KindModelCalled:
+		p, err := Decode[ModelCalled](e)
+		if err != nil {
+			return err
+		}
+		if p.Purpose == PurposeStep {
+			c.offered()
+		}
+	case KindModelReplied:
+		p, err := Decode[ModelReplied](e)
+		if err != nil {
+			return err
+		}
+		c.replied(e, p, items)
+	case KindContextCompacted:
+		p, err := Decode[ContextCompacted](e)
+		if err != nil {
+			return err
+		}
+		c.compacted(p)
+	}
+	c.settle(e.Seq, v)
+	return nil
+}
+
+// offered: a model call sees everything that was held back, and is told of async calls under way.
+func (c *Context) offered() {
+	c.Entries = append(c.Entries, c.Held...)
+	c.Held = nil
+	for _, en := range c.Entries {
+		if en.Open {
+			en.Pending = true
+		}
+	}
+}
+
+func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
+	for i, item := range items {
+		call := item.Type == stead.ItemFunctionCall || item.Type == stead.ItemMCPCall
+		c.Entries = append(c.Entries, &Entry{Seq: e.Seq, Call: p.Call, Index: i, Item: item, Open: call})
+	}
+	if p.Usage.InputTokens > 0 && p.Bytes > 0 {
+		c.BytesPerToken = min(max(float64(p.Bytes)/float64(p.Usage.InputTokens), minBytesPerToken), maxBytesPerToken)
+	}
+}
+
+// settle copies outcomes that the view knows into the entries of their calls.
+func (c *Context) settle(seq stead.Seq, v *View) {
+	for _, en := range c.Entries {
+		if !en.Open {
+			continue
+		}
+		if v.Turn == nil {
+			en.Open, en.Item.Error = false, toldCancelled
+			continue
+		}
+		for _, call := range v.Turn.Calls {
+			if call.State == CallDone && call.Seq == en.Call && call.Index == en.Index {
+				c.close(en, seq, call)
+			}
+		}
+	}
+}
+
+func (c *Context) close(en *Entry, seq stead.Seq, call *Call) {
+	en.Open = false
+	if !en.Pending {
+		en.Item.Output, en.Item.Error = call.Output, call.Error
+		return
+	}
+	late := stead.Item{Type: stead.ItemFunctionCallOutput, CallID: call.CallID, Name: call.Name, Output: call.Output, Error: call.Error}
+	c.Held = append(c.Held, &Entry{Seq: seq, Item: late, Late: true})
+}
+
+func (c *Context) compacted(p ContextCompacted) {
+	c.Summary = p.Summary
+	keep := c.Entries[:0]
+	for _, en := range c.Entries {
+		if en.Seq > p.Upto || en.Open { // an open call's result is still to come
+			keep = append(keep, en)
+		}
+	}
+	clear(c.Entries[len(keep):])
+	c.Entries = keep
+}
+
+// Items is the conversation as a model request has it: calls of one reply together, then their
+// outputs, so that every provider accepts it. upto > 0 leaves out what came after that event.
+func (c *Context) Items(upto stead.Seq) []stead.Item {
+	var out []stead.Item
+	if c.Summary.Bytes > 0 {
+		out = append(out, summaryItem(c.Summary))
+	}
+	var outputs []stead.Item
+	var group stead.Seq
+	flush := func() { out = append(out, outputs...); outputs = nil }
+	for _, en := range c.Entries {
+		if upto > 0 && en.Seq > upto {
+			continue
+		}
+		if en.Seq != group {
+			flush()
+			group = en.Seq
+		}
+		switch {
+		case en.Item.Type == stead.ItemFunctionCall || en.Item.Type == stead.ItemMCPCall:
+			out = append(out, callItem(en.Item))
+			outputs = append(outputs, en.output())
+		case en.Late:
+			out = append(out, lateItem(en.Item))
+		default:
+			out = append(out, en.Item)
+		}
+	}
+	flush()
+	return out
+}
+
+func callItem(it stead.Item) stead.Item {
+	return stead.Item{Type: stead.ItemFunctionCall, CallID: it.CallID, Name: it.Name, Arguments: it.Arguments}
+}
+
+func (en *Entry) output() stead.Item {
+	out := stead.Item{Type: stead.ItemFunctionCallOutput, CallID: en.Item.CallID, Output: en.Item.Output, Error: en.Item.Error}
+	switch {
+	case en.Pending:
+		out.Output, out.Error = stead.TextContent(stead.ContentInputText, "The call was accepted. Its result will follow in a later message."), ""
+	case en.Open:
+		out.Error = "The call has no result yet."
+	}
+	return out
+}
+
+func lateItem(it stead.Item) stead.Item {
+	head := "Result of the earlier call " + it.CallID + " of " + it.Name + ":"
+	if it.Error != "" {
+		head += " error: " + it.Error
+	}
+	content := append(stead.TextContent(stead.ContentInputText, head), it.Output...)
+	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: content}
+}
+
+func summaryItem(summary stead.Text) stead.Item {
+	const lead = "Summary of the conversation so far, which replaces its earlier messages:"
+	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: []stead.Content{
+		{Type: stead.ContentInputText, Text: stead.NewText(lead)},
+		{Type: stead.ContentInputText, Text: summary},
+	}}
+}
+
+// Bytes estimates the size of the conversation, held messages included.
+func (c *Context) Bytes() int {
+	n := c.Summary.Bytes
+	for _, en := range c.Entries {
+		n += itemBytes(en.Item)
+	}
+	for _, en := range c.Held {
+		n += itemBytes(en.Item)
+	}
+	return n
+}
+
+// Tokens turns bytes into an estimate of tokens, by what the last reply taught.
+func (c *Context) Tokens(bytes int) int {
+	per := c.BytesPerToken
+	if per == 0 {
+		per = defaultBytesPerToken
+	}
+	return int(float64(bytes) / per)
+}
+
+func itemBytes(it stead.Item) int {
+	n := itemOverheadBytes + len(it.Name) + len(it.Arguments) + len(it.Error)
+	n += contentBytes(it.Content) + contentBytes(it.Output)
+	for _, s := range it.Summary {
+		n += s.Bytes
+	}
+	if it.Encrypted != nil {
+		n += it.Encrypted.Bytes
+	}
+	return n
+}
+
+func contentBytes(content []stead.Content) int {
+	n := 0
+	for _, c := range content {
+		if c.Type == stead.ContentInputImage {
+			n += imageBytes
+			continue
+		}
+		n += c.Text.Bytes
+	}
+	return n
+}
+
+// whole puts the text of a reply's items together: what was streamed is in the journal already.
+// It must be called with the view before the event.
+func (v *View) whole(p ModelReplied) []stead.Item {
+	var stream []*Streaming
+	if v.Turn != nil && v.Turn.Model != nil && v.Turn.Model.Seq == p.Call {
+		stream = v.Turn.Model.Stream
+	}
+	items := make([]stead.Item, len(p.Items))
+	for i, it := range p.Items {
+		items[i] = it.Item
+		if i >= len(stream) || stream[i] == nil {
+			continue
+		}
+		switch it.Type {
+		case stead.ItemMessage:
+			items[i].Content = wholeContent(it.Content, strings.Join(stream[i].Parts, ""))
+		case stead.ItemReasoning:
+			items[i].Summary = wholeSummary(it.Summary, stream[i].Parts)
+		}
+	}
+	return items
+}
+
+func wholeContent(rest []stead.Content, streamed string) []stead.Content {
+	if len(rest) == 0 {
+		return stead.TextContent(stead.ContentOutputText, streamed)
+	}
+	if rest[0].Text.Digest != "" {
+		return rest // a blob holds the whole text
+	}
+	out := append([]stead.Content(nil), rest...)
+	out[0].Text = stead.NewText(streamed + rest[0].Text.Inline)
+	return out
+}
+
+func wholeSummary(rest []stead.Text, streamed []string) []stead.Text {
+	out := append([]stead.Text(nil), rest...)
+	for i, s := range streamed {
+		if i >= len(out) {
+			out = append(out, stead.NewText(s))
+		} else if out[i].Digest == "" {
+			out[i] = stead.NewText(s + out[i].Inline)
+		}
+	}
+	return out
+}

@@ -1,0 +1,215 @@
+package session
+
+import (
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// Command says what the holder of the lease must do next. Exactly one of the concrete types.
+type Command interface{ command() }
+
+// StartTurn begins the queued turn.
+type StartTurn struct{}
+
+// CallModel asks the model for the turn's next step, after journaling the intent.
+type CallModel struct{ Attempt int }
+
+// CompactContext asks the model for a summary of the items up to an event.
+type CompactContext struct{ Upto stead.Seq }
+
+// CallTool executes a call, after journaling the intent.
+type CallTool struct{ Call *Call }
+
+// EndTurn ends the turn; Kind is one of turn.completed, turn.failed, turn.cancelled.
+type EndTurn struct {
+	Kind  string
+	Error *TurnError
+}
+
+// WaitUntil says that nothing can be done before a time (Unix milliseconds), unless input arrives.
+type WaitUntil struct{ At int64 }
+
+func (StartTurn) command()      {}
+func (CallModel) command()      {}
+func (CompactContext) command() {}
+func (CallTool) command()       {}
+func (EndTurn) command()        {}
+func (WaitUntil) command()      {}
+
+// Window is what Next must know of the model: how much it can take.
+type Window struct {
+	ContextTokens int // the model's context window; 0: unknown, no budget is kept
+	OutputTokens  int // kept free for the answer
+	FixedBytes    int // instructions and tools, which every request carries
+}
+
+// The budget of the context: from compactAt of it a summary is made, from blockAt on the turn waits
+// for it; keepShare of it stays as it is.
+const (
+	compactAt = 0.70
+	blockAt   = 0.90
+	keepShare = 0.25
+	// maxCompactFailures in a row end the attempts until the next turn.
+	maxCompactFailures = 3
+	// defaultOutputTokens are kept free when the model's limit is not known.
+	defaultOutputTokens = 4096
+)
+
+// Next says what to do in this state. It is a pure function of the events so far and the window;
+// calling it again without new events gives the same commands. Commands for work in flight are
+// never repeated. No command and nothing in flight: the session waits for input.
+func (s *State) Next(w Window) []Command {
+	t := s.Turn
+	switch {
+	case s.Failed != nil || t == nil:
+		return nil
+	case t.Cancelling:
+		return []Command{EndTurn{Kind: KindTurnCancelled}}
+	case s.Paused:
+		return nil
+	case t.StartedAt == 0:
+		return []Command{StartTurn{}}
+	}
+	cmds, busy, holds := s.nextTools()
+	if len(cmds) > 0 || busy {
+		return cmds
+	}
+	if t.Failure != nil {
+		return []Command{EndTurn{Kind: KindTurnFailed, Error: t.Failure}}
+	}
+	if holds || t.Model != nil {
+		return nil
+	}
+	if !t.Fresh {
+		return s.settled()
+	}
+	return s.nextModel(w)
+}
+
+// nextTools says which tools to call, whether any runs or waits for its time, and whether the model
+// must wait for a call.
+func (s *State) nextTools() (cmds []Command, busy, holds bool) {
+	running, wake := 0, int64(0)
+	for _, c := range s.Turn.Calls {
+		if c.State == CallRunning {
+			running++
+		}
+		if c.State != CallDone && !c.Tool.Async {
+			holds = true
+		}
+	}
+	busy = running > 0
+	for _, c := range s.Turn.Calls {
+		switch {
+		case c.State != CallReady:
+		case c.RetryAt > s.Now:
+			busy = true
+			if wake == 0 || c.RetryAt < wake {
+				wake = c.RetryAt
+			}
+		case running < stead.MaxParallelTools:
+			running++
+			cmds = append(cmds, CallTool{c})
+		}
+	}
+	if len(cmds) == 0 && wake > 0 {
+		cmds = append(cmds, WaitUntil{wake})
+	}
+	return cmds, busy, holds
+}
+
+// settled: the model has seen everything and has nothing more to do.
+func (s *State) settled() []Command {
+	for _, c := range s.Turn.Calls {
+		if c.State != CallDone {
+			return nil // an async call: the turn ends when its result has been seen
+		}
+	}
+	return []Command{EndTurn{Kind: KindTurnCompleted}}
+}
+
+func (s *State) nextModel(w Window) []Command {
+	t, spec := s.Turn, s.Created.Agent.Spec
+	maxSteps := spec.MaxSteps
+	if maxSteps == 0 {
+		maxSteps = stead.DefaultMaxSteps
+	}
+	retry := t.Attempts > 0
+	switch {
+	case t.RetryAt > s.Now:
+		return []Command{WaitUntil{t.RetryAt}}
+	case !retry && t.Steps >= maxSteps:
+		return endFailed("session_budget_exceeded", "The turn reached its maximum of model calls (max_steps).")
+	case s.overspent():
+		return endFailed("session_budget_exceeded", "The session reached its spend_control limit.")
+	}
+	return s.withinBudget(w, CallModel{Attempt: t.Attempts + 1})
+}
+
+func (s *State) overspent() bool {
+	limit := s.Created.SpendLimitCents
+	return limit != nil && s.Cost >= *limit*MicroCentsPerCent
+}
+
+// MicroCentsPerCent is how many units of Cost make one US cent.
+const MicroCentsPerCent = 1_000_000
+
+func endFailed(code, message string) []Command {
+	return []Command{EndTurn{Kind: KindTurnFailed, Error: &TurnError{code, message}}}
+}
+
+// withinBudget puts a compaction before or beside the model call when the context grows too large.
+func (s *State) withinBudget(w Window, call CallModel) []Command {
+	budget := w.budget()
+	tokens := s.Context.Tokens(s.Context.Bytes() + w.FixedBytes)
+	full := budget > 0 && float64(tokens) >= compactAt*float64(budget)
+	if !full && !s.Turn.Overflow {
+		return []Command{call}
+	}
+	block := s.Turn.Overflow || !s.Created.Agent.Spec.Compaction.Async || float64(tokens) >= blockAt*float64(budget)
+	if s.Compact != nil {
+		if block {
+			return nil // its outcome comes first
+		}
+		return []Command{call}
+	}
+	upto, ok := s.Context.boundary(budget)
+	if !ok || s.CompactFailures >= maxCompactFailures {
+		if s.Turn.Overflow {
+			return endFailed(model.CodeContextLength, "The conversation no longer fits the model's context, and it can't be summarized further.")
+		}
+		return []Command{call} // let the model say whether it is too much
+	}
+	if block {
+		return []Command{CompactContext{upto}}
+	}
+	return []Command{CompactContext{upto}, call}
+}
+
+func (w Window) budget() int {
+	if w.ContextTokens == 0 {
+		return 0
+	}
+	out := w.OutputTokens
+	if out == 0 || out > w.ContextTokens/4 {
+		out = min(defaultOutputTokens, w.ContextTokens/4)
+	}
+	return w.ContextTokens - out
+}
+
+// boundary finds the last event whose items the summary takes: what follows is about keepShare of
+// the budget, and begins with a whole reply or a message, never between a call and its output. Open calls stay
+// whatever the boundary (see compacted).
+func (c *Context) boundary(budget int) (stead.Seq, bool) {
+	keep := int(keepShare * float64(budget))
+	kept, upto := 0, stead.Seq(0)
+	for i := len(c.Entries) - 1; i >= 0; i-- {
+		en := c.Entries[i]
+		kept += c.Tokens(itemBytes(en.Item))
+		if kept > keep && i < len(c.Entries)-1 {
+			upto = en.Seq
+			break
+		}
+	}
+	return upto, upto > 0
+}

@@ -1,0 +1,246 @@
+package session
+
+import (
+	"encoding/json"
+	"maps"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+)
+
+// Texts loads a text that may live in a blob. It never fails: what can't be loaded reads as a
+// sentence that says so.
+type Texts func(stead.Text) string
+
+// Session makes the wire's session object of the view.
+func (v *View) Session() Session {
+	c := v.Created
+	s := Session{
+		ID: v.Key.Session, Object: "agent.session",
+		Agent:           wireAgent(c.Agent),
+		CreatedAt:       v.CreatedAt / 1000,
+		Environment:     c.Environment,
+		LastActiveAt:    v.LastActive / 1000,
+		Metadata:        maps.Clone(c.Metadata),
+		RequiredActions: v.RequiredActions(),
+		Status:          v.Status(),
+		VaultIDs:        append([]string{}, c.VaultIDs...),
+		Paused:          v.Paused,
+		ForkedFrom:      c.Origin,
+	}
+	if s.Metadata == nil {
+		s.Metadata = map[string]string{}
+	}
+	if v.Usage.Total() > 0 {
+		s.Usage = wireUsage(v.Usage)
+	}
+	if v.Failed != nil {
+		s.Error = &v.Failed.Message
+	}
+	if c.CacheTTL != "" {
+		s.CacheOptions = &CacheOptions{c.CacheTTL}
+	}
+	if c.Review != "none" {
+		s.Review = c.Review
+	}
+	if c.SpendLimitCents != nil {
+		used := v.Cost / MicroCentsPerCent
+		s.SpendControl = &SpendControl{Consumed: &used, Limit: *c.SpendLimitCents}
+	}
+	return s
+}
+
+func wireAgent(pin AgentPin) SessionAgent {
+	spec := pin.Spec
+	tools := make([]agent.WireTool, len(spec.Tools))
+	for i, t := range spec.Tools {
+		tools[i] = agent.WireTool{Tool: t}
+	}
+	return SessionAgent{
+		ID: pin.ID, Version: pin.Version, Instructions: spec.Instructions, Model: spec.Model,
+		MultiAgent: spec.MultiAgent, Name: spec.Name, Reasoning: spec.Reasoning,
+		ServiceTier: spec.ServiceTier, Text: spec.Text, Tools: tools,
+		Compaction: spec.Compaction, Experimental: spec.Experimental, MaxSteps: spec.MaxSteps,
+	}
+}
+
+// RequiredActions lists what somebody must do, in the order of the calls. Never nil.
+func (v *View) RequiredActions() []RequiredAction {
+	out := []RequiredAction{}
+	if v.Turn == nil {
+		return out
+	}
+	turn := TurnID(v.Key.Session, v.Turn.Seq)
+	for _, c := range v.Turn.Calls {
+		switch c.State {
+		case CallWaiting:
+			out = append(out, RequiredAction{Type: ActionFunctionCall, TurnID: turn, CallID: c.CallID, Name: c.Name, Arguments: c.Arguments})
+		case CallApproval:
+			out = append(out, v.personAction(c, turn, ActionMCPApproval, "Approve the call of "+c.Tool.Name+" on "+c.Tool.Server+"?"))
+		case CallUnknown:
+			a := v.personAction(c, turn, ActionOutcomeUnknown,
+				"The call of "+c.Tool.Name+" on "+c.Tool.Server+" was cut off: it may or may not have taken effect. Say whether it happened.")
+			a.CallID, a.Request.Key = c.CallID, c.Key(v.Key.Session)
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func (v *View) personAction(c *Call, turn, kind, message string) RequiredAction {
+	name := c.Tool.Name
+	return RequiredAction{
+		Type: kind, TurnID: turn, RequestID: c.RequestID(v.Key.Session),
+		Request: &ActionRequest{Type: "mcp_tool_call", Arguments: c.Arguments, Message: message, Name: &name, ServerLabel: c.Tool.Server},
+	}
+}
+
+// turnObject makes the wire's turn of a turn view, in a status.
+func (v *View) turnObject(t *TurnView, status string, endedAt int64, failure *TurnError) Turn {
+	out := Turn{
+		ID: TurnID(v.Key.Session, t.Seq), Object: "agent.session.turn", AgentID: v.Created.Agent.ID,
+		CreatedAt: t.CreatedAt / 1000, SessionID: v.Key.Session, Status: status, Error: failure,
+	}
+	if t.StartedAt > 0 {
+		out.StartedAt = seconds(t.StartedAt)
+	}
+	if endedAt > 0 {
+		out.CompletedAt = seconds(endedAt)
+	}
+	if t.Replied {
+		out.Usage = wireUsage(t.Usage)
+	}
+	if v.Created.CacheTTL != "" {
+		out.CacheOptions = &CacheOptions{v.Created.CacheTTL}
+	}
+	return out
+}
+
+func seconds(ms int64) *int64 {
+	s := ms / 1000
+	return &s
+}
+
+// CurrentTurn is the wire's object of the running turn; false when there is none.
+func (v *View) CurrentTurn() (Turn, bool) {
+	if v.Turn == nil {
+		return Turn{}, false
+	}
+	status := TurnInProgress
+	switch {
+	case v.Turn.StartedAt == 0:
+		status = TurnQueued
+	case v.Turn.blocked():
+		status = TurnWaiting
+	}
+	return v.turnObject(v.Turn, status, 0, nil), true
+}
+
+// ids of items, by what made them.
+func messageID(s stead.SessionID, seq stead.Seq, i int) string {
+	return stead.DerivedID("msg", s, seq, i)
+}
+func reasoningID(s stead.SessionID, seq stead.Seq, i int) string {
+	return stead.DerivedID("rs", s, seq, i)
+}
+func callItemID(s stead.SessionID, c *Call) string {
+	if c.Type == stead.ItemMCPCall {
+		return stead.DerivedID("mcp", s, c.Seq, c.Index)
+	}
+	return stead.DerivedID("fc", s, c.Seq, c.Index)
+}
+
+func userMessage(s stead.SessionID, turn string, seq stead.Seq, i int, m InputMessage, texts Texts) *MessageItem {
+	return &MessageItem{
+		ID: messageID(s, seq, i), Type: "message", Role: stead.RoleUser, Status: stead.ItemCompleted,
+		TurnID: turn, Content: wireContent(m.Content, texts),
+	}
+}
+
+func wireContent(content []stead.Content, texts Texts) []WireContent {
+	out := make([]WireContent, len(content))
+	for i, c := range content {
+		s := texts(c.Text)
+		out[i] = WireContent{Type: c.Type}
+		if c.Type == stead.ContentInputImage {
+			out[i].ImageURL = &s
+		} else {
+			out[i].Text = &s
+		}
+	}
+	return out
+}
+
+func outputMessage(id, turn, text string, phase string, status stead.ItemStatus) *MessageItem {
+	m := &MessageItem{
+		ID: id, Type: "message", Role: stead.RoleAssistant, Status: status, TurnID: turn,
+		Content: []WireContent{{Type: stead.ContentOutputText, Text: &text}},
+	}
+	if phase != "" {
+		m.Phase = &phase
+	}
+	return m
+}
+
+func reasoningItem(id, turn string, parts []string, status stead.ItemStatus) *ReasoningItem {
+	r := &ReasoningItem{ID: id, Type: "reasoning", Status: &status, TurnID: turn, Summary: []SummaryText{}}
+	for _, p := range parts {
+		r.Summary = append(r.Summary, SummaryText{"summary_text", p})
+	}
+	return r
+}
+
+// callItemOf makes the item of a call in its present state.
+func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
+	if c.Type == stead.ItemFunctionCall {
+		return &FunctionCallItem{
+			ID: callItemID(s, c), Type: "function_call", Arguments: c.Arguments, CallID: c.CallID,
+			Name: c.Name, Status: c.Status, TurnID: turn,
+		}
+	}
+	name := c.Tool.Name
+	if name == "" {
+		name = c.Name
+	}
+	item := &MCPCallItem{
+		ID: callItemID(s, c), Type: "mcp_call", Arguments: c.Arguments, Name: name,
+		ServerLabel: c.Tool.Server, Status: c.Status, TurnID: turn,
+		Error: null, Output: null,
+	}
+	if c.Error != "" {
+		item.Error = mustJSON(map[string]string{"message": c.Error})
+	}
+	if len(c.Output) > 0 {
+		item.Output = mustJSON(map[string]any{"content": wireContent(c.Output, texts)})
+	}
+	return item
+}
+
+// outputItem is the function_call_output of a finished function call.
+func outputItem(id, turn string, c *Call, texts Texts) *FunctionOutputItem {
+	item := &FunctionOutputItem{
+		ID: id, Type: "function_call_output", CallID: c.CallID, Status: c.Status, TurnID: turn, Output: null,
+	}
+	if c.Error != "" {
+		item.Error = &c.Error
+	}
+	switch {
+	case len(c.Output) == 1 && c.Output[0].Type == stead.ContentInputText:
+		item.Output = mustJSON(texts(c.Output[0].Text))
+	case len(c.Output) > 0:
+		item.Output = mustJSON(wireContent(c.Output, texts))
+	}
+	return item
+}
+
+var null = json.RawMessage("null")
+
+// mustJSON encodes what can't fail to be encoded: strings, maps and our own structs.
+func mustJSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("session: encode " + strings.TrimSpace(err.Error()))
+	}
+	return b
+}

@@ -1,0 +1,286 @@
+package session
+
+import (
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// Projector turns journal events into the wire's stream. It is a deterministic function of the
+// journal: every watcher of a session sees the same events with the same cursors, live or replayed.
+//
+// Cursor {Seq, Part, Ahead}: all of event Seq was delivered, then Part wire events of the next one,
+// then Ahead bytes of text that was shown live before it was journaled. Text is journaled in the
+// order in which it was shown, so skipping Ahead bytes of the next deltas gives each byte once.
+type Projector struct {
+	view  *View
+	texts Texts
+	part  int // wire events of the next journal event to leave out
+	ahead int // bytes of text shown already
+}
+
+// NewProjector starts after a cursor; v must be the view at cursor.Seq, and is the projector's from
+// then on.
+func NewProjector(v *View, after stead.Cursor, texts Texts) *Projector {
+	return &Projector{view: v, texts: texts, part: after.Part, ahead: after.Ahead}
+}
+
+// Tail is the last journal event that was projected.
+func (p *Projector) Tail() stead.Seq { return p.view.Tail }
+
+// Step projects the next journal event.
+func (p *Projector) Step(e stead.Event) ([]StreamEvent, error) {
+	out, err := p.project(e)
+	if err != nil {
+		return nil, err
+	}
+	events := make([]StreamEvent, 0, len(out))
+	for i, body := range out {
+		if p.part > 0 {
+			p.part--
+			continue
+		}
+		if d, ok := body.(streamed); ok && !p.fresh(d) {
+			continue
+		}
+		at := stead.Cursor{Seq: e.Seq - 1, Part: i + 1, Ahead: p.ahead}
+		if i == len(out)-1 {
+			at = stead.Cursor{Seq: e.Seq, Ahead: p.ahead}
+		}
+		events = append(events, p.event(at, body))
+	}
+	p.part = 0
+	if p.view.Turn == nil || p.view.Turn.Model == nil {
+		p.ahead = 0 // nothing streams: what was shown beyond the journal is over
+	}
+	return events, nil
+}
+
+// fresh cuts what was shown already off a delta, and reports whether anything is left.
+func (p *Projector) fresh(d streamed) bool {
+	text := d.text()
+	if p.ahead >= len(*text) {
+		p.ahead -= len(*text)
+		return false
+	}
+	*text = (*text)[p.ahead:]
+	p.ahead = 0
+	return true
+}
+
+// Live projects text that is not in the journal yet: segments is all text of the model call named
+// by its Seq, from the call's begin. Only items that the journal knows are shown, so that a crash
+// leaves no item behind that nobody closes.
+func (p *Projector) Live(call stead.Seq, segments []Segment) []StreamEvent {
+	t := p.view.Turn
+	if t == nil || t.Model == nil || t.Model.Seq != call {
+		return nil
+	}
+	var events []StreamEvent
+	skip := t.Model.Bytes + p.ahead
+	for _, s := range segments {
+		if skip >= len(s.Text) {
+			skip -= len(s.Text)
+			continue
+		}
+		if s.Index >= len(t.Model.Stream) || t.Model.Stream[s.Index] == nil || s.Part >= max(1, len(t.Model.Stream[s.Index].Parts)) {
+			break
+		}
+		text := s.Text[skip:]
+		skip = 0
+		p.ahead += len(text)
+		body := p.delta(call, s, t.Outputs+s.Index, text)
+		events = append(events, p.event(stead.Cursor{Seq: p.view.Tail, Ahead: p.ahead}, body))
+	}
+	return events
+}
+
+func (p *Projector) event(at stead.Cursor, b body) StreamEvent {
+	id := "evt_" + strings.TrimPrefix(stead.DerivedID("", p.view.Key.Session, 0, -1), "_")
+	b.head().EventID = strings.TrimSuffix(id, "0") + at.String()
+	return StreamEvent{Cursor: at, Type: b.head().Type, Body: b}
+}
+
+// project applies the event and says what the wire shows of it.
+func (p *Projector) project(e stead.Event) ([]body, error) {
+	v := p.view
+	before := v.glance()
+	var reply *ModelReplied
+	var items []stead.Item
+	if e.Kind == KindModelReplied {
+		r, err := Decode[ModelReplied](e)
+		if err != nil {
+			return nil, err
+		}
+		reply, items = &r, v.whole(r)
+	}
+	if err := v.Apply(e); err != nil {
+		return nil, err
+	}
+	var out []body
+	var err error
+	switch e.Kind {
+	case KindSessionCreated:
+		out = p.session(out, "agent.session.created")
+	case KindInputMessage:
+		out, err = p.message(out, e, before)
+	case KindTurnStarted:
+		out = p.started(out, before)
+	case KindModelStreamed:
+		out, err = p.streamed(out, e, before)
+	case KindModelReplied:
+		if before.model != nil && before.model.Seq == reply.Call {
+			out = p.replied(out, before, *reply, items)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e.Kind != KindModelReplied && before.model != nil && (v.Turn == nil || v.Turn.Model != before.model) {
+		out = p.cut(out, before)
+	}
+	out = p.settledCalls(out, e, before)
+	out = p.ended(out, e, before)
+	return p.transition(out, before), nil
+}
+
+// glance keeps of a view what the projection of the next event compares with.
+type glance struct {
+	status  string
+	turn    *TurnView // a copy without its slices' future
+	model   *ModelCall
+	parts   []int // of each item of the model call: how many parts had text
+	calls   []*Call
+	open    map[*Call]bool
+	outputs int
+}
+
+func (v *View) glance() glance {
+	g := glance{status: v.Status()}
+	if v.Turn == nil {
+		return g
+	}
+	t := *v.Turn
+	g.turn, g.model, g.outputs = &t, t.Model, t.Outputs
+	if t.Model != nil {
+		for _, s := range t.Model.Stream {
+			n := 0
+			if s != nil {
+				n = len(s.Parts)
+			}
+			g.parts = append(g.parts, n)
+		}
+	}
+	g.calls, g.open = append([]*Call(nil), t.Calls...), map[*Call]bool{}
+	for _, c := range t.Calls {
+		if c.State != CallDone {
+			g.open[c] = true
+		}
+	}
+	return g
+}
+
+func (p *Projector) turnID(t *TurnView) string { return TurnID(p.view.Key.Session, t.Seq) }
+
+func (p *Projector) session(out []body, kind string) []body {
+	return append(out, &sessionEvent{eventHead: eventHead{Type: kind}, Session: p.view.Session()})
+}
+
+func (p *Projector) message(out []body, e stead.Event, before glance) ([]body, error) {
+	m, err := Decode[Message](e)
+	if err != nil {
+		return nil, err
+	}
+	t := p.view.Turn
+	if before.turn == nil {
+		turn, _ := p.view.CurrentTurn()
+		out = append(out, &turnEvent{eventHead{Type: "agent.session.turn.created"}, p.view.Key.Session, turn, turn.ID})
+	}
+	if t.StartedAt > 0 {
+		out = p.userMessages(out, t, queued{e.Seq, m.Input})
+	}
+	return out, nil
+}
+
+func (p *Projector) userMessages(out []body, t *TurnView, q queued) []body {
+	for i, m := range q.Input {
+		out = append(out, p.added(t, userMessage(p.view.Key.Session, p.turnID(t), q.Seq, i, m, p.texts), nil))
+	}
+	return out
+}
+
+func (p *Projector) started(out []body, before glance) []body {
+	turn, ok := p.view.CurrentTurn()
+	if !ok {
+		return out
+	}
+	out = append(out, &turnEvent{eventHead{Type: "agent.session.turn.in_progress"}, p.view.Key.Session, turn, turn.ID})
+	out = p.session(out, "agent.session.in_progress")
+	for _, q := range before.turn.Inputs {
+		out = p.userMessages(out, p.view.Turn, q)
+	}
+	return out
+}
+
+func (p *Projector) settledCalls(out []body, e stead.Event, before glance) []body {
+	s := p.view.Key.Session
+	n := 0
+	for _, c := range before.calls {
+		if !before.open[c] || (p.view.Turn != nil && c.State != CallDone) {
+			continue
+		}
+		if c.State != CallDone { // the turn ended over it
+			c.State, c.Status, c.Error = CallDone, stead.ItemIncomplete, toldCancelled
+		}
+		turn := p.turnID(before.turn)
+		out = append(out, p.done(before.turn, callItemOf(s, turn, c, p.texts), c.Output0))
+		if c.Type == stead.ItemFunctionCall {
+			out = append(out, p.added(before.turn, outputItem(outputID(s, e.Seq, n), turn, c, p.texts), nil))
+			n++
+		}
+	}
+	return out
+}
+
+func outputID(s stead.SessionID, seq stead.Seq, n int) string {
+	return stead.DerivedID("fco", s, seq, n)
+}
+
+func (p *Projector) ended(out []body, e stead.Event, before glance) []body {
+	status, kind := "", ""
+	switch e.Kind {
+	case KindTurnCompleted:
+		status, kind = TurnComplete, "agent.session.turn.completed"
+	case KindTurnFailed, KindSessionFailed:
+		status, kind = TurnFail, "agent.session.turn.failed"
+	case KindTurnCancelled:
+		status, kind = TurnCancel, "agent.session.turn.cancelled"
+	}
+	if kind == "" {
+		return out
+	}
+	if before.turn != nil {
+		var failure *TurnError
+		if end, err := Decode[TurnEnded](e); err == nil {
+			failure = end.Error
+		}
+		turn := p.view.turnObject(before.turn, status, e.At, failure)
+		out = append(out, &turnEndedEvent{eventHead{Type: kind}, p.view.Key.Session, turn, turn.ID, turn.Usage})
+	}
+	if p.view.Failed != nil {
+		return p.session(out, "agent.session.failed")
+	}
+	return p.session(out, "agent.session.idle")
+}
+
+// transition shows that the session began or ceased to wait for somebody, inside a turn.
+func (p *Projector) transition(out []body, before glance) []body {
+	after := p.view.Status()
+	if before.turn == nil || p.view.Turn == nil || before.status == after || before.turn.StartedAt == 0 {
+		return out
+	}
+	if after == StatusRequiresAction {
+		return p.session(out, "agent.session.requires_action")
+	}
+	return p.session(out, "agent.session.in_progress")
+}

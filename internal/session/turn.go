@@ -1,0 +1,156 @@
+package session
+
+import (
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+func (v *View) modelCalled(e stead.Event, p ModelCalled) {
+	call := &ModelCall{Seq: e.Seq, Upto: p.Upto}
+	if p.Purpose == PurposeCompact {
+		v.Compact = call
+		return
+	}
+	t := v.Turn
+	if t == nil {
+		return
+	}
+	if p.Attempt == 1 {
+		t.Steps++
+	}
+	t.Model, t.Fresh, t.RetryAt = call, false, 0
+	// The calls of the reply before are settled and stand in the context; async ones may be open.
+	open := t.Calls[:0]
+	for _, c := range t.Calls {
+		if c.State != CallDone {
+			open = append(open, c)
+		}
+	}
+	clear(t.Calls[len(open):])
+	t.Calls = open
+}
+
+func (v *View) modelStreamed(_ stead.Event, p ModelStreamed) {
+	t := v.Turn
+	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
+		return
+	}
+	for _, s := range p.Segments {
+		t.Model.add(s)
+	}
+}
+
+func (m *ModelCall) add(s Segment) {
+	for len(m.Stream) <= s.Index {
+		m.Stream = append(m.Stream, nil)
+	}
+	if m.Stream[s.Index] == nil {
+		m.Stream[s.Index] = &Streaming{Type: s.Type}
+	}
+	st := m.Stream[s.Index]
+	for len(st.Parts) <= s.Part {
+		st.Parts = append(st.Parts, "")
+	}
+	st.Parts[s.Part] += s.Text
+	m.Bytes += len(s.Text)
+}
+
+func (v *View) modelReplied(e stead.Event, p ModelReplied) {
+	t := v.Turn
+	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
+		return
+	}
+	v.Usage, v.Cost = v.Usage.Add(p.Usage), v.Cost+p.Cost
+	t.Usage, t.Replied = t.Usage.Add(p.Usage), true
+	t.Model, t.Attempts, t.RetryAt, t.Overflow = nil, 0, 0, false
+	called := false
+	for i, it := range p.Items {
+		if it.Type == stead.ItemFunctionCall || it.Type == stead.ItemMCPCall {
+			t.Calls = append(t.Calls, newCall(e, p.Call, i, t.Outputs+i, it))
+			called = true
+			if it.Tool != nil && it.Tool.Reject != "" {
+				t.Fresh = true
+			}
+		}
+	}
+	t.Outputs += len(p.Items)
+	if !called {
+		t.Failure = finishFailure(model.Finish(p.Finish))
+	}
+}
+
+func newCall(e stead.Event, call stead.Seq, index, output int, it ReplyItem) *Call {
+	c := &Call{
+		Seq: call, Index: index, Output0: output,
+		CallID: it.CallID, Name: it.Name, Arguments: it.Arguments, Type: it.Type,
+		Status: stead.ItemInProgress, Since: e.At,
+	}
+	if it.Tool != nil {
+		c.Tool = *it.Tool
+	}
+	switch {
+	case c.Tool.Reject != "":
+		c.State, c.Status, c.Error = CallDone, stead.ItemFailed, c.Tool.Reject
+	case it.Type == stead.ItemFunctionCall:
+		c.State = CallWaiting
+	case c.Tool.Approval:
+		c.State = CallApproval
+	default:
+		c.State = CallReady
+	}
+	return c
+}
+
+func finishFailure(f model.Finish) *TurnError {
+	switch f {
+	case model.FinishLength:
+		return &TurnError{model.CodeMaxOutput, "The model reached its output limit before it finished."}
+	case model.FinishFilter:
+		return &TurnError{model.CodePolicy, "The model's answer was stopped by its provider's safety system."}
+	}
+	return nil
+}
+
+func (v *View) modelFailed(_ stead.Event, p ModelFailed) {
+	if v.Compact != nil && v.Compact.Seq == p.Call {
+		v.Compact = nil
+		v.CompactFailures++
+		if v.Turn != nil {
+			v.Turn.RetryAt = max(v.Turn.RetryAt, p.RetryAt)
+		}
+		return
+	}
+	t := v.Turn
+	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
+		return
+	}
+	t.cut()
+	t.Attempts++
+	switch {
+	case p.Error.Code == model.CodeContextLength && !t.Overflow:
+		t.Overflow = true // compact, then try again: see Next
+	case p.RetryAt > 0:
+		t.RetryAt = p.RetryAt
+	default:
+		t.Failure = &p.Error
+	}
+}
+
+// cut drops the model call in flight: what it streamed is closed as incomplete.
+func (t *TurnView) cut() {
+	t.Outputs += len(t.Model.Stream)
+	t.Model = nil
+	t.Fresh = true
+}
+
+func (v *View) compacted(_ stead.Event, p ContextCompacted) {
+	if v.Compact == nil || v.Compact.Seq != p.Call {
+		return
+	}
+	v.Compact, v.CompactFailures = nil, 0
+	v.Usage, v.Cost = v.Usage.Add(p.Usage), v.Cost+p.Cost
+	if v.Turn != nil {
+		v.Turn.Usage = v.Turn.Usage.Add(p.Usage)
+		v.Turn.Overflow = false
+	}
+}

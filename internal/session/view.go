@@ -1,0 +1,252 @@
+package session
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/stead-dev/stead"
+)
+
+// View folds what decides about a session and what streams show of it. It holds no conversation
+// text beyond what is open: a watcher keeps one View, however long the session is.
+type View struct {
+	Key        stead.SessionKey `json:"key"`
+	Tail       stead.Seq        `json:"tail"`
+	Now        int64            `json:"now"` // Unix milliseconds: the latest time that an event brought
+	CreatedAt  int64            `json:"created_at"`
+	LastActive int64            `json:"last_active"`
+
+	Created Created     `json:"created"` // with all updates applied
+	Paused  bool        `json:"paused,omitempty"`
+	Failed  *TurnError  `json:"failed,omitempty"`
+	Usage   stead.Usage `json:"usage"`
+	Cost    int64       `json:"cost,omitempty"` // micro-cents
+
+	Turn    *TurnView  `json:"turn,omitempty"`    // the turn that has not ended
+	Compact *ModelCall `json:"compact,omitempty"` // a summary being made
+	// CompactFailures counts failed summaries in a row, so that a broken one does not run for ever.
+	CompactFailures int `json:"compact_failures,omitempty"`
+}
+
+// TurnView is the running turn of the root thread.
+type TurnView struct {
+	Seq       stead.Seq   `json:"seq"` // of the input.message that made it: its id derives from it
+	CreatedAt int64       `json:"created_at"`
+	StartedAt int64       `json:"started_at,omitempty"`
+	Usage     stead.Usage `json:"usage"`
+	Replied   bool        `json:"replied,omitempty"` // a model answered at least once: usage is known
+
+	Steps      int        `json:"steps,omitempty"`
+	Outputs    int        `json:"outputs,omitempty"` // wire output index of the next item
+	Fresh      bool       `json:"fresh,omitempty"`   // there is something that the model has not seen
+	Cancelling bool       `json:"cancelling,omitempty"`
+	Failure    *TurnError `json:"failure,omitempty"` // decided, not ended yet
+
+	Model    *ModelCall `json:"model,omitempty"`    // in flight
+	Attempts int        `json:"attempts,omitempty"` // failed tries of the present step
+	RetryAt  int64      `json:"retry_at,omitempty"` // Unix milliseconds
+	Overflow bool       `json:"overflow,omitempty"` // the model said that the context is too long
+
+	Calls  []*Call  `json:"calls,omitempty"`  // of the last reply, and async ones that are open
+	Inputs []queued `json:"inputs,omitempty"` // messages of a turn that has not started, for its first wire events
+}
+
+type queued struct {
+	Seq   stead.Seq      `json:"seq"`
+	Input []InputMessage `json:"input"`
+}
+
+// ModelCall is a model call in flight.
+type ModelCall struct {
+	Seq    stead.Seq    `json:"seq"` // of its model.called
+	Upto   stead.Seq    `json:"upto,omitempty"`
+	Stream []*Streaming `json:"stream,omitempty"` // by output index; nil where nothing was streamed
+	Bytes  int          `json:"bytes,omitempty"`  // of streamed text in the journal, all items together
+}
+
+// Streaming is an item of which text is in the journal already, but not its end.
+type Streaming struct {
+	Type  stead.ItemType `json:"type"`
+	Parts []string       `json:"parts"`
+}
+
+// NewView is the view of a session without events.
+func NewView(key stead.SessionKey) *View { return &View{Key: key} }
+
+// Apply folds the next event. It fails with KindInternal on a gap and on events it can't read;
+// events of a kind it does not know are skipped, so that a newer journal can be read.
+func (v *View) Apply(e stead.Event) error {
+	if e.Seq != v.Tail+1 {
+		return stead.Errorf(stead.KindInternal, "journal of session %s has a gap: event %d follows event %d", v.Key.Session, e.Seq, v.Tail)
+	}
+	if err := v.fold(e); err != nil {
+		return fmt.Errorf("apply event %d of session %s: %w", e.Seq, v.Key.Session, err)
+	}
+	v.Tail = e.Seq
+	v.Now = max(v.Now, e.At)
+	return nil
+}
+
+func (v *View) fold(e stead.Event) error {
+	switch e.Kind {
+	case KindSessionCreated:
+		return fold(e, v.created)
+	case KindSessionUpdated:
+		return fold(e, v.updated)
+	case KindSessionPaused:
+		v.Paused = true
+	case KindSessionResumed:
+		v.Paused = false
+	case KindSessionFailed:
+		return fold(e, func(e stead.Event, p Failed) { v.Failed, v.Turn, v.Compact = &p.Error, nil, nil })
+	case KindInputMessage:
+		return fold(e, v.message)
+	case KindInputCancel:
+		if v.Turn != nil {
+			v.Turn.Cancelling = true
+		}
+	case KindInputToolResult:
+		return fold(e, v.toolResult)
+	case KindInputApproval:
+		return fold(e, v.approval)
+	case KindInputOutcome:
+		return fold(e, v.outcome)
+	case KindTurnStarted:
+		if v.Turn != nil {
+			v.Turn.StartedAt, v.Turn.Inputs = e.At, nil
+		}
+	case KindTurnCompleted, KindTurnFailed, KindTurnCancelled:
+		v.Turn, v.LastActive = nil, e.At
+	case KindModelCalled:
+		return fold(e, v.modelCalled)
+	case KindModelStreamed:
+		return fold(e, v.modelStreamed)
+	case KindModelReplied:
+		return fold(e, v.modelReplied)
+	case KindModelFailed:
+		return fold(e, v.modelFailed)
+	case KindContextCompacted:
+		return fold(e, v.compacted)
+	case KindToolCalled:
+		return fold(e, v.toolCalled)
+	case KindToolReturned:
+		return fold(e, v.toolReturned)
+	case KindToolLost:
+		return fold(e, v.toolLost)
+	case KindRunnerRecovered:
+		v.recovered()
+	}
+	return nil
+}
+
+func fold[T any](e stead.Event, apply func(stead.Event, T)) error {
+	p, err := Decode[T](e)
+	if err != nil {
+		return err
+	}
+	apply(e, p)
+	return nil
+}
+
+func (v *View) created(e stead.Event, p Created) {
+	v.Created = p
+	v.CreatedAt, v.LastActive = e.At, e.At
+}
+
+func (v *View) updated(_ stead.Event, p Updated) {
+	c := &v.Created
+	if p.Metadata != nil {
+		c.Metadata = maps.Clone(*p.Metadata)
+	}
+	if p.Model != nil {
+		c.Agent.Spec.Model = *p.Model
+	}
+	if p.Effort != nil {
+		c.Agent.Spec.Reasoning.Effort = p.Effort.Value
+	}
+	if p.ServiceTier != nil {
+		c.Agent.Spec.ServiceTier = *p.ServiceTier
+	}
+	if p.Tools != nil {
+		c.Agent.Spec.Tools = *p.Tools
+	}
+	if p.SpendLimitCents != nil {
+		c.SpendLimitCents = p.SpendLimitCents
+		if *p.SpendLimitCents == 0 {
+			c.SpendLimitCents = nil
+		}
+	}
+	if p.CacheTTL != nil {
+		c.CacheTTL = *p.CacheTTL
+	}
+	if p.Review != nil {
+		c.Review = *p.Review
+	}
+}
+
+func (v *View) message(e stead.Event, p Message) {
+	v.LastActive = e.At
+	if v.Turn == nil {
+		v.Turn = &TurnView{Seq: e.Seq, CreatedAt: e.At}
+		v.CompactFailures = 0
+	}
+	v.Turn.Fresh = true
+	if v.Turn.StartedAt == 0 {
+		v.Turn.Inputs = append(v.Turn.Inputs, queued{e.Seq, p.Input})
+	}
+}
+
+// Status is the session's status on the wire.
+func (v *View) Status() string {
+	switch {
+	case v.Failed != nil:
+		return StatusFailed
+	case v.Turn == nil:
+		return StatusIdle
+	case v.Turn.blocked():
+		return StatusRequiresAction
+	}
+	return StatusInProgress
+}
+
+// InFlight reports whether an intent has no outcome yet: after a replay, that is work cut off.
+func (v *View) InFlight() bool {
+	if v.Compact != nil {
+		return true
+	}
+	if v.Turn == nil {
+		return false
+	}
+	if v.Turn.Model != nil {
+		return true
+	}
+	for _, c := range v.Turn.Calls {
+		if c.State == CallRunning {
+			return true
+		}
+	}
+	return false
+}
+
+// blocked: nothing runs or can run, and somebody must act.
+func (t *TurnView) blocked() bool {
+	if t.Model != nil || t.Cancelling || t.Failure != nil || t.StartedAt == 0 {
+		return false
+	}
+	waiting, holds := false, false
+	for _, c := range t.Calls {
+		switch c.State {
+		case CallRunning, CallReady:
+			return false
+		case CallWaiting, CallApproval, CallUnknown:
+			waiting = true
+			holds = holds || !c.Tool.Async
+		}
+	}
+	return waiting && (holds || !t.Fresh)
+}
+
+// TurnID derives the id of the turn that event seq made.
+func TurnID(session stead.SessionID, seq stead.Seq) string {
+	return stead.DerivedID("turn", session, seq, -1)
+}
