@@ -1,0 +1,254 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// committer is the goroutine that owns the writing connection.
+type committer struct {
+	s    *Store
+	conn *sql.Conn
+	st   writeStmts
+}
+
+// manyRows is how many log rows one statement inserts: fewer calls of the driver a group.
+const manyRows = 16
+
+type writeStmts struct {
+	begin, commit, rollback                          *sql.Stmt
+	head, insertSession, updateHead, updateListing   *sql.Stmt
+	insertLog, insertLogs                            *sql.Stmt
+	receipt, insertReceipt                           *sql.Stmt
+	deleteSession, deleteLog, deleteKeys, deleteMade *sql.Stmt
+	deleteSnapshot, saveSnapshot                     *sql.Stmt
+	due, nextDue                                     *sql.Stmt
+}
+
+func (c *committer) prepare(ctx context.Context) error {
+	const logRow = "(?, ?, ?, ?, ?)"
+	insertLog := "INSERT INTO log (session, first, last, epoch, events) VALUES " + logRow
+	return prepareAll(ctx, c.conn.PrepareContext, map[**sql.Stmt]string{
+		&c.st.begin:    "BEGIN IMMEDIATE",
+		&c.st.commit:   "COMMIT",
+		&c.st.rollback: "ROLLBACK",
+		&c.st.head: `SELECT s.id, s.epoch, ifnull(s.due_at, 0), s.creation_key, l.last, l.epoch
+			FROM session s LEFT JOIN log l ON l.session = s.id
+			WHERE s.project = ? AND s.session = ? ORDER BY l.first DESC LIMIT 1`,
+		&c.st.insertSession: `INSERT INTO session (project, session, agent, created_at, creation_key, due_at) VALUES (?, ?, ?, ?, ?, nullif(?, 0))`,
+		&c.st.updateHead:    `UPDATE session SET epoch = ?, due_at = nullif(?, 0) WHERE id = ?`,
+		&c.st.updateListing: `UPDATE session SET epoch = ?, due_at = nullif(?, 0), status = ?, metadata = ?, last_active = ?, view = ? WHERE id = ?`,
+		&c.st.insertLog:     insertLog,
+		&c.st.insertLogs:    insertLog + strings.Repeat(", "+logRow, manyRows-1),
+		&c.st.receipt:       `SELECT digest, session, first, last FROM receipt WHERE project = ? AND scope = ? AND key = ?`,
+		&c.st.insertReceipt: `INSERT INTO receipt (project, scope, key, digest, session, first, last) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+
+		&c.st.deleteSession:  `DELETE FROM session WHERE id = ?`,
+		&c.st.deleteLog:      `DELETE FROM log WHERE session = ?`,
+		&c.st.deleteKeys:     `DELETE FROM receipt WHERE project = ? AND scope = ?`,
+		&c.st.deleteMade:     `DELETE FROM receipt WHERE project = ? AND scope = '' AND key = ?`,
+		&c.st.deleteSnapshot: `DELETE FROM snapshot WHERE session = ?`,
+		&c.st.saveSnapshot: `INSERT INTO snapshot (session, seq, data) VALUES (?, ?, ?)
+			ON CONFLICT (session) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > seq`,
+		&c.st.due:     `SELECT project, session, due_at FROM session WHERE due_at > 0 AND due_at <= ? ORDER BY due_at`,
+		&c.st.nextDue: `SELECT due_at FROM session WHERE due_at > ? ORDER BY due_at LIMIT 1`,
+	})
+}
+
+func prepareAll(ctx context.Context, prepare func(context.Context, string) (*sql.Stmt, error), all map[**sql.Stmt]string) error {
+	for st, text := range all {
+		var err error
+		if *st, err = prepare(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *committer) run() {
+	defer close(c.s.done)
+	for {
+		ops := c.s.box.take()
+		if len(ops) == 0 {
+			return
+		}
+		c.group(ops)
+	}
+}
+
+// group runs the writes in one transaction, answers them, and then runs what wants committed state.
+func (c *committer) group(ops []*op) {
+	g := &group{c: c, staged: map[stead.SessionKey]*head{}}
+	if err := g.run(ops); err != nil {
+		g.undo()
+		for _, o := range ops {
+			if o.write != nil {
+				o.err = err
+			}
+		}
+	} else {
+		g.publish()
+	}
+	for _, o := range ops {
+		if o.after != nil {
+			o.err = o.after(c)
+		}
+		close(o.done)
+	}
+}
+
+// group is one transaction in the making.
+type group struct {
+	c      *committer
+	open   bool // the transaction has begun
+	staged map[stead.SessionKey]*head
+	rows   []any // log rows not yet inserted: five values each
+	wakes  bool  // some session became due, or will at a known time
+}
+
+// dbError marks a failure of the database, which fails the whole group, among the refusals of
+// single operations.
+type dbError struct{ err error }
+
+func (e *dbError) Error() string { return e.err.Error() }
+
+func failed(err error, what string) error { return &dbError{translate(err, what)} }
+
+func (g *group) run(ops []*op) error {
+	for _, o := range ops {
+		if o.write == nil || o.ctx.Err() != nil {
+			continue // nobody waits for the second kind any more
+		}
+		o.err = o.write(g)
+		if e, ok := o.err.(*dbError); ok {
+			return e.err
+		}
+	}
+	if err := g.flush(); err != nil {
+		return err.(*dbError).err
+	}
+	if !g.open {
+		return nil
+	}
+	if _, err := g.c.st.commit.Exec(); err != nil {
+		return translate(err, "commit")
+	}
+	g.open = false
+	return nil
+}
+
+// exec runs a writing statement, in a transaction that the first one begins.
+func (g *group) exec(what string, st *sql.Stmt, args ...any) (sql.Result, error) {
+	if err := g.begin(); err != nil {
+		return nil, err
+	}
+	res, err := st.Exec(args...)
+	if err != nil {
+		return nil, failed(err, what)
+	}
+	return res, nil
+}
+
+func (g *group) begin() error {
+	if g.open {
+		return nil
+	}
+	if _, err := g.c.st.begin.Exec(); err != nil {
+		return failed(err, "begin")
+	}
+	g.open = true
+	return nil
+}
+
+// undo gives everything up. SQLite may have rolled back by itself already; then ROLLBACK's
+// complaint is of no interest. The cached heads of the group go: nobody knows how a COMMIT that
+// failed ended.
+func (g *group) undo() {
+	if g.open {
+		_, _ = g.c.st.rollback.Exec()
+	}
+	s := g.c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range g.staged {
+		if h := s.heads[key]; h != nil && h.holder == "" {
+			delete(s.heads, key)
+		} else if h != nil {
+			s.heads[key] = &head{holder: h.holder, epoch: h.epoch, stale: true}
+		}
+	}
+}
+
+// insert queues the log rows of one append.
+func (g *group) insert(h *head, epoch stead.Epoch, events []stead.Event) {
+	for len(events) > 0 {
+		row, n := encodeRow(events)
+		first := h.tail + 1
+		h.tail += stead.Seq(n)
+		g.rows = append(g.rows, h.id, int64(first), int64(h.tail), int64(epoch), row)
+		events = events[n:]
+	}
+}
+
+// flush writes the queued log rows and the heads that changed.
+func (g *group) flush() error {
+	const columns = 5
+	for rows := range slices.Chunk(g.rows, manyRows*columns) {
+		if len(rows) == manyRows*columns {
+			if _, err := g.exec("append", g.c.st.insertLogs, rows...); err != nil {
+				return err
+			}
+			continue
+		}
+		for row := range slices.Chunk(rows, columns) {
+			if _, err := g.exec("append", g.c.st.insertLog, row...); err != nil {
+				return err
+			}
+		}
+	}
+	g.rows = nil
+	for _, h := range g.staged {
+		if err := g.flushHead(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *group) flushHead(h *head) error {
+	var err error
+	switch {
+	case h.gone:
+		return nil
+	case h.listing != nil:
+		l := h.listing
+		var metadata []byte
+		if metadata, err = encodeMetadata(l.Metadata); err != nil {
+			return &dbError{err}
+		}
+		_, err = g.exec("update session", g.c.st.updateListing, int64(h.epoch), h.due, l.Status, string(metadata), l.LastActive, []byte(l.View), h.id)
+	case h.dirty:
+		_, err = g.exec("update session", g.c.st.updateHead, int64(h.epoch), h.due, h.id)
+	}
+	h.listing, h.dirty = nil, false
+	return err
+}
+
+// publish makes the committed heads visible and wakes who waits for them.
+func (g *group) publish() {
+	s := g.c.s
+	s.mu.Lock()
+	for key, h := range g.staged {
+		s.setHead(key, h)
+		s.notify(key)
+	}
+	s.trimHeads()
+	s.mu.Unlock()
+	if g.wakes {
+		s.signalWork()
+	}
+}

@@ -1,0 +1,54 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stead-dev/stead"
+)
+
+// lockFile takes the lock that makes a process the owner of a database. The kernel gives it back
+// when the process ends, however it ends, so a crash leaves nothing to clean up.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindUnavailable, err, "open lock file %s", path)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, lockedError(path, f)
+		}
+		return nil, stead.Wrap(stead.KindUnavailable, err, "lock %s", path)
+	}
+	if err := writePID(f); err != nil {
+		f.Close()
+		return nil, stead.Wrap(stead.KindUnavailable, err, "write lock file %s", path)
+	}
+	return f, nil
+}
+
+func lockedError(path string, f *os.File) error {
+	const maxPIDBytes = 32
+	pid, _ := io.ReadAll(io.LimitReader(f, maxPIDBytes))
+	who := strings.TrimSpace(string(pid))
+	if who == "" {
+		who = "unknown"
+	}
+	err := stead.Errorf(stead.KindConflict, "the database is open in another process (pid %s, lock file %s)", who, path)
+	err.Hint = "Stop that process, or give this one a data directory of its own."
+	return err
+}
+
+func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	return err
+}

@@ -1,0 +1,204 @@
+// Package sqlite keeps the journal and the agents of one node in one SQLite file.
+//
+// Shape: see schema/0001_journal.sql and docs/decisions/0002-sqlite-log-layout.md.
+//
+//	PATH        session, log (one row an append, in order of insertion), receipt, snapshot, agent
+//	PATH-wal    what is committed and not yet moved into PATH
+//	PATH.lock   locked while a process owns the database; holds its process id
+//
+// One goroutine, the committer, owns the writing connection and everything that decides about
+// writes: heads, leases, idempotency. It takes all the writes that wait, of all sessions, into one
+// transaction with one fsync (synchronous=FULL), and answers each of them only after that. An
+// operation that is refused (fenced, tail, conflict) does not touch its companions.
+//
+// Leases live in memory, because the process owns the database alone: after a restart every session
+// with open work is due at once. Epochs are stored with the appends. Acquire therefore writes
+// nothing. Memory goes to sessions that are held, plus a bounded cache; an idle session costs none.
+//
+// Units and limits: times in columns are Unix milliseconds; the constants below have theirs.
+//
+// Errors: as package journal says. A full disk or a failing one is KindUnavailable and the
+// store carries on by itself when there is space again; a damaged file is KindInternal.
+//
+// Source: https://sqlite.org/wal.html, https://sqlite.org/pragma.html#pragma_synchronous.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/journal"
+)
+
+const (
+	// pageBytes is the size of a page of a new database.
+	pageBytes = 4096
+	// walPages is how long the WAL grows before it is moved into the database.
+	walPages = 16_000
+	// writerCachePages and readerCacheKiB bound the page caches: 64 MiB for the committer, 4 MiB a reader.
+	writerCacheKiB = 64 << 10
+	readerCacheKiB = 4 << 10
+	// maxReaders is the most reading connections.
+	maxReaders = 8
+	// busyTimeout is how long a connection waits for a lock; only opening and recovery ever take one.
+	busyTimeout = 5 * time.Second
+)
+
+// Options are settings of Open; the zero value is right for production.
+type Options struct {
+	// Now is the clock for due times and heartbeats; nil is time.Now.
+	Now func() time.Time
+}
+
+// Store implements journal.Full and agent.Store.
+type Store struct {
+	now     func() time.Time
+	path    string
+	lock    *os.File
+	writer  *sql.DB // one connection, used by the committer alone
+	readers *sql.DB
+	read    readStmts
+	box     mailbox
+	done    chan struct{} // closed when the committer has stopped
+	work    chan struct{}
+
+	mu     sync.Mutex
+	heads  map[stead.SessionKey]*head  // committed; those without a holder may be dropped at any time
+	nodes  map[stead.NodeID]*node      // nodes that live or hold something
+	topics map[stead.SessionKey]*topic // sessions that somebody waits for
+}
+
+var (
+	_ journal.Full = (*Store)(nil)
+	_ agent.Store  = (*Store)(nil)
+)
+
+// Open opens or makes the database at path and brings its schema up to date. The directory must
+// exist. KindConflict when another process has it open or when a newer version of Stead made it.
+func Open(ctx context.Context, path string, opts Options) (*Store, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInvalid, err, "open database %s", path)
+	}
+	lock, err := lockFile(abs + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		now: opts.Now, path: abs, lock: lock,
+		done: make(chan struct{}), work: make(chan struct{}, 1),
+		heads: map[stead.SessionKey]*head{}, nodes: map[stead.NodeID]*node{}, topics: map[stead.SessionKey]*topic{},
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.box.init()
+	if err := s.open(ctx); err != nil {
+		s.closeFiles()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	var err error
+	s.writer, err = sql.Open("sqlite", dsn(s.path, writerCacheKiB, "wal_autocheckpoint("+strconv.Itoa(walPages)+")", "secure_delete(ON)"))
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "open database %s", s.path)
+	}
+	s.writer.SetMaxOpenConns(1)
+	conn, err := s.writer.Conn(ctx)
+	if err != nil {
+		return translate(err, "open database "+s.path)
+	}
+	if err := migrate(ctx, conn); err != nil {
+		return err
+	}
+	// Whatever was under way when the last process ended is due again, in its old order.
+	if _, err := conn.ExecContext(ctx, `UPDATE session SET due_at = -due_at WHERE due_at < 0`); err != nil {
+		return translate(err, "mark interrupted sessions due")
+	}
+	s.readers, err = sql.Open("sqlite", dsn(s.path, readerCacheKiB, "query_only(ON)"))
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "open database %s", s.path)
+	}
+	s.readers.SetMaxOpenConns(maxReaders)
+	s.readers.SetMaxIdleConns(maxReaders)
+	if err := s.read.prepare(ctx, s.readers); err != nil {
+		return translate(err, "prepare reads")
+	}
+	c := &committer{s: s, conn: conn}
+	if err := c.prepare(ctx); err != nil {
+		return translate(err, "prepare writes")
+	}
+	go c.run()
+	return nil
+}
+
+func dsn(path string, cacheKiB int, pragmas ...string) string {
+	q := url.Values{}
+	all := append([]string{
+		"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")",
+		"page_size(" + strconv.Itoa(pageBytes) + ")", // before journal_mode: it counts only for a new file
+		"journal_mode(WAL)",
+		"synchronous(FULL)",
+		"temp_store(MEMORY)",
+		"cache_size(-" + strconv.Itoa(cacheKiB) + ")",
+	}, pragmas...)
+	for _, p := range all {
+		q.Add("_pragma", p)
+	}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
+	return u.String()
+}
+
+// Close finishes the writes in flight, stops the committer and gives the lock back. Everything
+// after it fails with KindUnavailable. Closing twice is harmless.
+func (s *Store) Close() error {
+	if !s.box.close() {
+		<-s.done
+		return nil
+	}
+	<-s.done
+	s.mu.Lock()
+	for key, t := range s.topics {
+		close(t.changed)
+		delete(s.topics, key)
+	}
+	s.mu.Unlock()
+	return s.closeFiles()
+}
+
+func (s *Store) closeFiles() error {
+	var first error
+	keep := func(err error) {
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	if s.readers != nil {
+		keep(s.readers.Close())
+	}
+	if s.writer != nil {
+		keep(s.writer.Close())
+	}
+	keep(s.lock.Close()) // closing gives the lock back
+	if first != nil {
+		return translate(first, "close database "+s.path)
+	}
+	return nil
+}
+
+func errClosed() error {
+	return stead.Errorf(stead.KindUnavailable, "the store is closed")
+}
