@@ -83,7 +83,7 @@ func LocalPrincipal() Principal {
 
 // Ids of turns, items and requests are derived from where they stand in the journal, so they need
 // no storage, survive replay and lead straight back to their event:
-// PREFIX_<last 12 hex digits of the session>_<seq>[_<index>].
+// PREFIX_<the session's id without its prefix>_<seq>[_<index>].
 
 // DerivedID returns the id of the thing that event seq made; index < 0 leaves the index out.
 func DerivedID(prefix string, session SessionID, seq Seq, index int) string {
@@ -115,12 +115,20 @@ func ParseDerivedID(session SessionID, id string) (prefix string, seq Seq, index
 	return parts[0], Seq(n), index, true
 }
 
-func sessionTail(id SessionID) string {
-	const n = 12
-	if len(id) <= n {
-		return string(id)
+func sessionTail(id SessionID) string { return strings.TrimPrefix(string(id), SessionPrefix) }
+
+// SessionPrefix begins every session's id.
+const SessionPrefix = "sess_"
+
+// SessionOf returns the session that a derived id belongs to; false for anything malformed.
+func SessionOf(id string) (SessionID, bool) {
+	parts := strings.Split(id, "_")
+	if len(parts) < 3 {
+		return "", false
 	}
-	return string(id[len(id)-n:])
+	session := SessionID(SessionPrefix + parts[1])
+	_, _, _, ok := ParseDerivedID(session, id)
+	return session, ok
 }
 
 // Cursor is a place in the stream of a session's wire events, finer than a Seq: it is the SSE id.

@@ -96,8 +96,7 @@ func (p *Projector) Live(call stead.Seq, segments []Segment) []StreamEvent {
 }
 
 func (p *Projector) event(at stead.Cursor, b body) StreamEvent {
-	id := "evt_" + strings.TrimPrefix(stead.DerivedID("", p.view.Key.Session, 0, -1), "_")
-	b.head().EventID = strings.TrimSuffix(id, "0") + at.String()
+	b.head().EventID = "evt_" + strings.TrimPrefix(string(p.view.Key.Session), stead.SessionPrefix) + "_" + at.String()
 	return StreamEvent{Cursor: at, Type: b.head().Type, Body: b}
 }
 
