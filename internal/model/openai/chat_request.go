@@ -1,0 +1,131 @@
+package openai
+
+import (
+	"fmt"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// chatRequest is the body for POST /chat/completions.
+func (p *Provider) chatRequest(req model.Request) fields {
+	f := fields{
+		"messages":       chatMessages(req.Instructions, req.Items),
+		"stream_options": fields{"include_usage": true},
+	}
+	if len(req.Tools) > 0 {
+		tools := make([]fields, len(req.Tools))
+		for i, t := range req.Tools {
+			fn := fields{"name": t.Name, "parameters": parameters(t)}
+			fn.text("description", t.Description)
+			tools[i] = fields{"type": "function", "function": fn}
+		}
+		f["tools"] = tools
+	}
+	f.text("reasoning_effort", req.Effort)
+	f.text("verbosity", req.Verbosity)
+	if req.Format != nil {
+		f["response_format"] = fields{"type": "json_schema", "json_schema": fields{
+			"name": formatName(req.Format), "schema": req.Format.Schema, "strict": req.Format.Strict}}
+	}
+	if req.MaxOutputTokens > 0 {
+		key := "max_tokens" // the only one that Ollama and older servers know
+		if p.newStyle {
+			key = "max_completion_tokens" // the only one that reasoning models take
+		}
+		f[key] = req.MaxOutputTokens
+	}
+	p.common(f, req)
+	return f
+}
+
+// chatMessages writes the conversation. A reply's text and calls share one assistant message; the
+// images of tool outputs follow in a user message, because a tool message holds only text.
+func chatMessages(instructions string, items []stead.Item) []fields {
+	msgs := []fields{}
+	if instructions != "" {
+		msgs = append(msgs, fields{"role": "system", "content": instructions})
+	}
+	var pictures []fields // parts of the user message to come
+	flush := func() {
+		if len(pictures) > 0 {
+			msgs = append(msgs, fields{"role": "user", "content": pictures})
+		}
+		pictures = nil
+	}
+	names := map[string]string{} // call id → tool
+	for _, it := range paired(items) {
+		if it.Type != stead.ItemFunctionCallOutput && it.Type != stead.ItemReasoning {
+			flush()
+		}
+		switch it.Type {
+		case stead.ItemMessage:
+			msgs = chatMessage(msgs, it)
+		case stead.ItemFunctionCall:
+			names[it.CallID] = it.Name
+			msgs = chatCall(msgs, it)
+		case stead.ItemFunctionCallOutput:
+			text, images := outputParts(it)
+			for _, url := range images {
+				pictures = append(pictures,
+					fields{"type": "text", "text": fmt.Sprintf("Image returned by %s:", names[it.CallID])},
+					imagePart(url))
+			}
+			if text == "" && len(images) > 0 {
+				text = "The image follows."
+			}
+			msgs = append(msgs, fields{"role": "tool", "tool_call_id": wireCallID(it.CallID), "content": text})
+		}
+	}
+	flush()
+	return msgs
+}
+
+func imagePart(url string) fields {
+	return fields{"type": "image_url", "image_url": fields{"url": url}}
+}
+
+func chatMessage(msgs []fields, it stead.Item) []fields {
+	if it.Role == stead.RoleAssistant {
+		text := joined(it.Content)
+		if last := lastCalls(msgs); last != nil { // text after the calls of the same reply
+			before, _ := last["content"].(string)
+			last["content"] = before + text
+			return msgs
+		}
+		return append(msgs, fields{"role": "assistant", "content": text})
+	}
+	plain, parts := "", []fields{}
+	for _, c := range it.Content {
+		if c.Type == stead.ContentInputImage {
+			parts = append(parts, imagePart(c.Text.Inline))
+			continue
+		}
+		plain = c.Text.Inline
+		parts = append(parts, fields{"type": "text", "text": c.Text.Inline})
+	}
+	if len(parts) == 0 || len(parts) == 1 && parts[0]["type"] == "text" {
+		return append(msgs, fields{"role": it.Role, "content": plain}) // what the simplest servers understand
+	}
+	return append(msgs, fields{"role": it.Role, "content": parts})
+}
+
+// lastCalls is the last message if it makes calls.
+func lastCalls(msgs []fields) fields {
+	if len(msgs) == 0 || msgs[len(msgs)-1]["tool_calls"] == nil {
+		return nil
+	}
+	return msgs[len(msgs)-1]
+}
+
+func chatCall(msgs []fields, it stead.Item) []fields {
+	call := fields{"id": wireCallID(it.CallID), "type": "function",
+		"function": fields{"name": it.Name, "arguments": wireArguments(it.Arguments)}}
+	if len(msgs) == 0 || msgs[len(msgs)-1]["role"] != "assistant" {
+		msgs = append(msgs, fields{"role": "assistant", "content": nil})
+	}
+	last := msgs[len(msgs)-1]
+	calls, _ := last["tool_calls"].([]fields)
+	last["tool_calls"] = append(calls, call)
+	return msgs
+}

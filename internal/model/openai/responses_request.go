@@ -1,0 +1,149 @@
+package openai
+
+import (
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// responsesRequest is the body for POST /responses.
+func (p *Provider) responsesRequest(req model.Request) fields {
+	f := fields{"store": false, "input": p.responsesInput(req.Items)}
+	f.text("instructions", req.Instructions)
+	if len(req.Tools) > 0 {
+		tools := make([]fields, len(req.Tools))
+		for i, t := range req.Tools {
+			tools[i] = fields{"type": "function", "name": t.Name, "parameters": parameters(t), "strict": false}
+			tools[i].text("description", t.Description)
+		}
+		f["tools"] = tools
+	}
+	reasoning := fields{}
+	reasoning.text("effort", req.Effort)
+	reasoning.text("summary", req.ReasonSummary)
+	if len(reasoning) > 0 {
+		f["reasoning"] = reasoning
+	}
+	if len(reasoning) > 0 || !neverReasons(req.Model) {
+		f["include"] = []string{"reasoning.encrypted_content"}
+	}
+	text := fields{}
+	text.text("verbosity", req.Verbosity)
+	if req.Format != nil {
+		text["format"] = fields{"type": "json_schema", "name": formatName(req.Format),
+			"schema": req.Format.Schema, "strict": req.Format.Strict}
+	}
+	if len(text) > 0 {
+		f["text"] = text
+	}
+	if req.MaxOutputTokens > 0 {
+		f["max_output_tokens"] = req.MaxOutputTokens
+	}
+	p.common(f, req)
+	return f
+}
+
+// neverReasons names OpenAI's models that refuse to be asked for encrypted reasoning.
+func neverReasons(name string) bool {
+	for _, prefix := range []string{"gpt-3", "gpt-4", "chatgpt-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Provider) responsesInput(items []stead.Item) []fields {
+	items = paired(items)
+	input := []fields{}
+	for i, it := range items {
+		switch it.Type {
+		case stead.ItemMessage:
+			input = append(input, responsesMessage(it))
+		case stead.ItemReasoning:
+			if f := p.responsesReasoning(items[i:]); f != nil {
+				input = append(input, f)
+			}
+		case stead.ItemFunctionCall:
+			input = append(input, fields{"type": "function_call", "call_id": wireCallID(it.CallID),
+				"name": it.Name, "arguments": wireArguments(it.Arguments)})
+		case stead.ItemFunctionCallOutput:
+			input = append(input, fields{"type": "function_call_output", "call_id": wireCallID(it.CallID),
+				"output": responsesOutput(it)})
+		}
+	}
+	return input
+}
+
+func responsesMessage(it stead.Item) fields {
+	f := fields{"type": "message", "role": it.Role}
+	if it.Role == stead.RoleAssistant {
+		f["content"] = []fields{{"type": "output_text", "text": joined(it.Content)}}
+		f.text("phase", it.Phase)
+		return f
+	}
+	f["content"] = responsesContent(it.Content)
+	return f
+}
+
+func responsesContent(content []stead.Content) []fields {
+	parts := []fields{}
+	for _, c := range content {
+		if c.Type == stead.ContentInputImage {
+			parts = append(parts, fields{"type": "input_image", "image_url": c.Text.Inline, "detail": "auto"})
+			continue
+		}
+		parts = append(parts, fields{"type": "input_text", "text": c.Text.Inline})
+	}
+	return parts
+}
+
+// responsesOutput is a string, or a list of parts when there are images.
+func responsesOutput(it stead.Item) any {
+	text, images := outputParts(it)
+	if len(images) == 0 {
+		return text
+	}
+	var parts []fields
+	if it.Error != "" {
+		parts = append(parts, fields{"type": "input_text", "text": it.Error})
+	}
+	return append(parts, responsesContent(it.Output)...)
+}
+
+// responsesReasoning is the reasoning item at the head of rest as it goes back, nil if it does not:
+// when another provider made it, or when what it led to is not there, which upstreams refuse.
+func (p *Provider) responsesReasoning(rest []stead.Item) fields {
+	it := rest[0]
+	if it.Encrypted == nil || it.Provider != p.cfg.Name || !ledSomewhere(rest[1:]) {
+		return nil
+	}
+	id, content, ok := strings.Cut(it.Encrypted.Inline, ".")
+	if !ok || content == "" {
+		return nil
+	}
+	summary := []fields{}
+	for _, t := range it.Summary {
+		summary = append(summary, fields{"type": "summary_text", "text": t.Inline})
+	}
+	f := fields{"type": "reasoning", "summary": summary, "encrypted_content": content}
+	f.text("id", id)
+	return f
+}
+
+// ledSomewhere reports whether the model's own message or call comes next.
+func ledSomewhere(rest []stead.Item) bool {
+	for _, it := range rest {
+		switch it.Type {
+		case stead.ItemReasoning:
+			continue
+		case stead.ItemFunctionCall:
+			return true
+		case stead.ItemMessage:
+			return it.Role == stead.RoleAssistant
+		}
+		return false
+	}
+	return false
+}

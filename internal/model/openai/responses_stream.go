@@ -1,0 +1,415 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/json"
+	"hash/fnv"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// responsesEvent has the members of all events that matter; each event sets some.
+type responsesEvent struct {
+	Type     string `json:"type"`
+	Sequence *int64 `json:"sequence_number"`
+
+	OutputIndex  *int            `json:"output_index"`
+	ItemID       string          `json:"item_id"`
+	SummaryIndex int             `json:"summary_index"`
+	ContentIndex int             `json:"content_index"`
+	Delta        json.RawMessage `json:"delta"`
+	Name         string          `json:"name"`
+	Arguments    string          `json:"arguments"`
+	Item         *responsesItem  `json:"item"`
+	Response     *response       `json:"response"`
+
+	Error   *fault          `json:"error"` // as some servers nest it
+	Code    json.RawMessage `json:"code"`
+	Message string          `json:"message"`
+}
+
+type response struct {
+	Status     string          `json:"status"`
+	Model      string          `json:"model"`
+	Output     []responsesItem `json:"output"`
+	Error      *fault          `json:"error"`
+	Incomplete *struct {
+		Reason string `json:"reason"`
+	} `json:"incomplete_details"`
+	Usage *struct {
+		Input        int64 `json:"input_tokens"`
+		Output       int64 `json:"output_tokens"`
+		InputDetails struct {
+			Cached int64 `json:"cached_tokens"`
+		} `json:"input_tokens_details"`
+		OutputDetails struct {
+			Reasoning int64 `json:"reasoning_tokens"`
+		} `json:"output_tokens_details"`
+	} `json:"usage"`
+}
+
+type responsesItem struct {
+	Type      string          `json:"type"`
+	ID        string          `json:"id"`
+	Status    string          `json:"status"`
+	Phase     string          `json:"phase"`
+	CallID    string          `json:"call_id"`
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"`
+	Encrypted string          `json:"encrypted_content"`
+	Summary   []responsesPart `json:"summary"`
+	Content   []responsesPart `json:"content"`
+}
+
+type responsesPart struct {
+	Type    string `json:"type"`
+	Text    string `json:"text"`
+	Refusal string `json:"refusal"`
+}
+
+// responsesDecoder reads the events of a response. Items are found by output index, else by id,
+// else the one that was opened last is meant.
+type responsesDecoder struct {
+	out     *output
+	slots   []*responsesSlot
+	byIndex map[int]*responsesSlot
+	byID    map[string]*responsesSlot
+	seen    sequences
+	ended   bool
+	last    response // of the terminal event
+}
+
+type responsesSlot struct {
+	*slot
+	id    string
+	parts map[[2]int]int // kind of text and its index → part
+}
+
+// The kinds of text in a reasoning item.
+const (
+	summaryText = iota
+	contentText
+)
+
+func newResponsesDecoder(out *output) *responsesDecoder {
+	return &responsesDecoder{out: out, byIndex: map[int]*responsesSlot{}, byID: map[string]*responsesSlot{}}
+}
+
+func (d *responsesDecoder) complete() bool { return d.ended }
+
+func (d *responsesDecoder) event(ev event) (bool, *model.Error) {
+	data := bytes.TrimSpace(ev.data)
+	if len(data) == 0 || d.ended {
+		return d.ended, nil
+	}
+	if string(data) == "[DONE]" {
+		return false, nil // chat's end says nothing here
+	}
+	var e responsesEvent
+	if err := unmarshal(data, &e); err != nil {
+		return false, err
+	}
+	if e.Type == "" {
+		e.Type = ev.name
+	}
+	if e.Sequence != nil && d.seen.repeated(*e.Sequence, data) {
+		return false, nil
+	}
+	if err := d.apply(&e); err != nil {
+		return false, err
+	}
+	return d.ended || d.out.stopped, nil
+}
+
+func (d *responsesDecoder) apply(e *responsesEvent) *model.Error {
+	switch e.Type {
+	case "response.output_item.added":
+		d.added(e)
+	case "response.output_item.done":
+		if e.Item != nil {
+			d.done(d.slot(e, stead.ItemType(e.Item.Type), e.Item.ID), e.Item)
+		}
+	case "response.output_text.delta":
+		d.out.say(d.slot(e, stead.ItemMessage, "").slot, word(e.Delta))
+	case "response.refusal.delta":
+		d.out.refused = true
+		d.out.say(d.slot(e, stead.ItemMessage, "").slot, word(e.Delta))
+	case "response.reasoning_summary_text.delta":
+		s := d.slot(e, stead.ItemReasoning, "")
+		d.out.think(s.slot, s.part(summaryText, e.SummaryIndex), word(e.Delta))
+	case "response.reasoning_text.delta":
+		s := d.slot(e, stead.ItemReasoning, "")
+		d.out.think(s.slot, s.part(contentText, e.ContentIndex), word(e.Delta))
+	case "response.function_call_arguments.delta":
+		s := d.slot(e, stead.ItemFunctionCall, "")
+		s.args.WriteString(word(e.Delta))
+	case "response.function_call_arguments.done":
+		s := d.slot(e, stead.ItemFunctionCall, "")
+		s.settle(e.Name, e.Arguments)
+	case "response.completed", "response.incomplete", "response.done":
+		return d.end(e.Response)
+	case "response.failed", "response.cancelled":
+		if e.Response != nil {
+			d.last = *e.Response
+		}
+		return failed(d.last.Error)
+	case "error":
+		return e.fault()
+	case "":
+		if e.Error != nil {
+			return streamFault(*e.Error)
+		}
+	}
+	return nil
+}
+
+func (e *responsesEvent) fault() *model.Error {
+	if e.Error != nil {
+		return streamFault(*e.Error)
+	}
+	return streamFault(fault{Message: e.Message, Code: word(e.Code)})
+}
+
+func failed(f *fault) *model.Error {
+	if f == nil {
+		f = &fault{}
+	}
+	return streamFault(*f)
+}
+
+func (d *responsesDecoder) added(e *responsesEvent) {
+	if e.Item == nil {
+		return
+	}
+	s := d.find(e.OutputIndex, e.Item.ID)
+	if s == nil || s.done && e.OutputIndex == nil {
+		s = d.open(e.OutputIndex, e.Item.ID)
+	}
+	s.kind = stead.ItemType(e.Item.Type)
+	s.describe(e.Item)
+}
+
+// slot is the item that an event is about; it is opened if the upstream did not say that it is there.
+func (d *responsesDecoder) slot(e *responsesEvent, kind stead.ItemType, id string) *responsesSlot {
+	if id == "" {
+		id = e.ItemID
+	}
+	s := d.find(e.OutputIndex, id)
+	if s == nil && e.OutputIndex == nil && len(d.slots) > 0 {
+		// The id may be missing, or differ from the one that the item was added with.
+		if last := d.slots[len(d.slots)-1]; !last.done && last.kind == kind && (id == "" || last.id == "" || e.Item != nil) {
+			s = last
+		}
+	}
+	if s == nil {
+		s = d.open(e.OutputIndex, id)
+	}
+	if s.kind == "" {
+		s.kind = kind
+	}
+	return s
+}
+
+func (d *responsesDecoder) find(index *int, id string) *responsesSlot {
+	if index != nil {
+		return d.byIndex[*index]
+	}
+	if id != "" {
+		return d.byID[id]
+	}
+	return nil
+}
+
+func (d *responsesDecoder) open(index *int, id string) *responsesSlot {
+	s := &responsesSlot{slot: newSlot(""), id: id, parts: map[[2]int]int{}}
+	d.slots = append(d.slots, s)
+	if index != nil {
+		d.byIndex[*index] = s
+	}
+	if id != "" {
+		d.byID[id] = s
+	}
+	return s
+}
+
+// part numbers the texts of a reasoning item in the order in which they begin.
+func (s *responsesSlot) part(kind, index int) int {
+	key := [2]int{kind, index}
+	n, ok := s.parts[key]
+	if !ok {
+		n = len(s.parts)
+		s.parts[key] = n
+	}
+	return n
+}
+
+// settle takes what the upstream says the whole call is, over the fragments.
+func (s *responsesSlot) settle(name, args string) {
+	if name != "" {
+		s.name = name
+	}
+	if args != "" {
+		s.args.Reset()
+		s.args.WriteString(args)
+	}
+}
+
+func (s *responsesSlot) describe(it *responsesItem) {
+	if it.Phase != "" {
+		s.phase = it.Phase
+	}
+	if it.CallID != "" {
+		s.callID = it.CallID
+	}
+	args := word(it.Arguments)
+	if isObject(it.Arguments) { // an object where a string belongs
+		args = string(it.Arguments)
+	}
+	s.settle(it.Name, args)
+	if it.Encrypted != "" {
+		s.sealed = it.ID + "." + it.Encrypted
+	}
+}
+
+// done finishes an item with what the upstream says that it is, as far as that adds to the deltas.
+func (d *responsesDecoder) done(s *responsesSlot, it *responsesItem) {
+	if s.done {
+		return
+	}
+	if it.Type != "" {
+		s.kind = stead.ItemType(it.Type)
+	}
+	s.describe(it)
+	switch s.kind {
+	case stead.ItemMessage:
+		whole := ""
+		for _, p := range it.Content {
+			if p.Refusal != "" {
+				d.out.refused = true
+			}
+			whole += p.Text + p.Refusal
+		}
+		d.out.sayRest(s.slot, whole)
+	case stead.ItemReasoning:
+		for i, p := range it.Summary {
+			d.out.thinkRest(s.slot, s.part(summaryText, i), p.Text)
+		}
+		for i, p := range it.Content {
+			d.out.thinkRest(s.slot, s.part(contentText, i), p.Text)
+		}
+	}
+	d.out.close(s.slot, it.Status != "incomplete")
+}
+
+// end takes the terminal event.
+func (d *responsesDecoder) end(r *response) *model.Error {
+	if r == nil {
+		r = &response{Status: "completed"}
+	}
+	d.last = *r
+	if r.Status == "failed" || r.Status == "cancelled" {
+		return failed(r.Error)
+	}
+	d.ended = true
+	if r.Status == "incomplete" || r.Incomplete != nil {
+		return nil // the output is not whole: what came in events counts
+	}
+	for i := range r.Output {
+		it := &r.Output[i]
+		s := d.find(&i, "")
+		if s == nil {
+			s = d.find(nil, it.ID)
+		}
+		if s == nil && len(d.byIndex) == 0 && i < len(d.slots) && string(d.slots[i].kind) == it.Type {
+			s = d.slots[i]
+		}
+		if s == nil {
+			s = d.open(&i, it.ID)
+		}
+		d.done(s, it)
+	}
+	return nil
+}
+
+func (d *responsesDecoder) document(data []byte) *model.Error {
+	var doc struct {
+		response
+		Object string `json:"object"`
+	}
+	if err := unmarshal(data, &doc); err != nil {
+		return err
+	}
+	if doc.Error != nil {
+		return streamFault(*doc.Error)
+	}
+	if doc.Output == nil && doc.Status == "" {
+		return broken(nil)
+	}
+	partial := doc.Status == "incomplete" || doc.Incomplete != nil
+	if err := d.end(&doc.response); err != nil || !partial {
+		return err
+	}
+	for i := range doc.Output {
+		it := &doc.Output[i]
+		d.done(d.open(&i, it.ID), it)
+	}
+	return nil
+}
+
+func (d *responsesDecoder) finish() {
+	finish := model.FinishStop
+	if d.last.Status == "incomplete" || d.last.Incomplete != nil {
+		finish = model.FinishLength
+		if d.last.Incomplete != nil && d.last.Incomplete.Reason == "content_filter" {
+			finish = model.FinishFilter
+		}
+	}
+	for _, s := range d.slots {
+		d.out.close(s.slot, finish == model.FinishStop)
+	}
+	d.out.done(finish, d.usage(), d.last.Model)
+}
+
+func (d *responsesDecoder) usage() *stead.Usage {
+	u := d.last.Usage
+	if u == nil {
+		return nil
+	}
+	return sane(stead.Usage{InputTokens: u.Input, CachedTokens: u.InputDetails.Cached,
+		OutputTokens: u.Output, ReasoningTokens: u.OutputDetails.Reasoning})
+}
+
+// sane keeps parts within their whole, and everything above zero: money is computed from it.
+func sane(u stead.Usage) *stead.Usage {
+	u.InputTokens, u.OutputTokens = max(u.InputTokens, 0), max(u.OutputTokens, 0)
+	u.CachedTokens = min(max(u.CachedTokens, 0), u.InputTokens)
+	u.ReasoningTokens = min(max(u.ReasoningTokens, 0), u.OutputTokens)
+	return &u
+}
+
+// sequences finds events that came twice: with the same number and the same bytes. A server that
+// gives one number to different events does not count, and is not trusted again.
+type sequences struct {
+	hashes  map[int64]uint64 // sequence number → hash of the event
+	useless bool
+}
+
+func (q *sequences) repeated(n int64, data []byte) bool {
+	if q.useless {
+		return false
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(data) // never fails
+	sum := h.Sum64()
+	if q.hashes == nil {
+		q.hashes = map[int64]uint64{}
+	}
+	old, ok := q.hashes[n]
+	if ok && old != sum {
+		q.useless = true
+		return false
+	}
+	q.hashes[n] = sum
+	return ok
+}

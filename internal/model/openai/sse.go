@@ -1,0 +1,103 @@
+package openai
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+)
+
+// errTooLarge says that an event or a reply is above its limit.
+var errTooLarge = errors.New("the upstream's reply is above the limit")
+
+// event is one server-sent event: its name may be empty, its data is only valid until the next one.
+type event struct {
+	name string
+	data []byte
+}
+
+// eventReader reads server-sent events as the HTML standard has them (section 9.2.6): lines end in
+// LF, CRLF or CR, comments and unknown fields are skipped, data lines are joined. Unlike there, a
+// last event without its blank line is handed out: the decoders know whether it was whole.
+type eventReader struct {
+	r     *bufio.Reader
+	max   int // bytes of one event
+	data  []byte
+	line  []byte
+	first bool // no line was read yet: a byte order mark may come
+	lf    bool // the last line ended in CR: skip an LF
+}
+
+func newEventReader(r *bufio.Reader, maxBytes int) *eventReader {
+	return &eventReader{r: r, max: maxBytes, first: true}
+}
+
+// next returns the next event that has data. The error is io.EOF at the end, errTooLarge, or the reader's.
+func (e *eventReader) next() (event, error) {
+	ev, has := event{}, false
+	e.data = e.data[:0]
+	for {
+		line, err := e.readLine()
+		if err != nil && (err != io.EOF || len(line) == 0 && !has) {
+			return event{}, err
+		}
+		if len(line) == 0 && has { // also at the end of the input
+			ev.data = bytes.TrimSuffix(e.data, []byte("\n"))
+			return ev, nil
+		}
+		field, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(field) {
+		case "event":
+			ev.name = string(value)
+		case "data":
+			if len(e.data)+len(value) > e.max {
+				return event{}, errTooLarge
+			}
+			has = true
+			e.data = append(append(e.data, value...), '\n')
+		case "":
+			if len(line) == 0 {
+				ev.name = ""
+			}
+		}
+	}
+}
+
+// readLine returns the next line without its end. io.EOF comes with the last, unended line.
+func (e *eventReader) readLine() ([]byte, error) {
+	e.line = e.line[:0]
+	for {
+		b, err := e.r.ReadByte()
+		if err != nil {
+			return e.mark(e.line), err
+		}
+		if e.lf {
+			e.lf = false
+			if b == '\n' {
+				continue
+			}
+		}
+		switch b {
+		case '\r':
+			// The LF of a CRLF may be in the next packet: do not wait for it.
+			e.lf = true
+			return e.mark(e.line), nil
+		case '\n':
+			return e.mark(e.line), nil
+		}
+		if len(e.line) >= e.max {
+			return nil, errTooLarge
+		}
+		e.line = append(e.line, b)
+	}
+}
+
+// mark cuts the byte order mark off the first line.
+func (e *eventReader) mark(line []byte) []byte {
+	if e.first {
+		e.first = false
+		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+	}
+	return line
+}
