@@ -275,3 +275,16 @@ func (c *Client) Export(ctx context.Context, id string) string {
 	}
 	return string(body)
 }
+
+// Happened answers an unknown outcome: the call took place and returned output.
+func Happened(request, output string) any {
+	return map[string]any{
+		"type": "agent.session.input.outcome_unknown_result", "request_id": request, "decision": "happened",
+		"output": output,
+	}
+}
+
+// NotHappened answers an unknown outcome: the call did not take place, and may be made.
+func NotHappened(request string) any {
+	return map[string]any{"type": "agent.session.input.outcome_unknown_result", "request_id": request, "decision": "not_happened"}
+}

@@ -1,0 +1,215 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead/proof/effect"
+	"github.com/stead-dev/stead/proof/rig"
+)
+
+var (
+	kills = flag.Int("kills", 20, "SIGKILLs on SQLite; half as many on PostgreSQL")
+	seed  = flag.Uint64("seed", 1, "of the loads and the moments")
+)
+
+// Sizes of the load, and times.
+const (
+	drivers = 8
+	// burstEvery-th driver sends notes without waiting, the others turns with calls.
+	burstEvery = 4
+	// settleTimeout is how long everything may take to come to rest after the last kill: a dead
+	// node's lease, the calls' own times, and the retries.
+	settleTimeout = 90 * time.Second
+	// leaseTTL is stead.LeaseTTL; a frozen node is thawed this much and freezeMargin later.
+	leaseTTL     = 15 * time.Second
+	freezeMargin = 3 * time.Second
+)
+
+var programs struct{ stead, effects string } // set by TestMain, read by the tests
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "stead-chaos-")
+	if err == nil {
+		if programs.stead, err = rig.Build(dir, "./cmd/stead"); err == nil {
+			programs.effects, err = rig.Build(dir, "./proof/chaos/effects")
+		}
+	}
+	code := 1
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// world is everything that runs in one test.
+type world struct {
+	t      *testing.T
+	dir    string
+	nodes  []*rig.Node
+	tools  *rig.Server
+	ledger string
+	client *rig.Client
+	rnd    *rand.Rand // of the killer alone
+
+	frozen  atomic.Bool // a node stands still: unknown outcomes can't be told yet
+	moments map[string]int
+}
+
+func newWorld(t *testing.T, nodes int, database string) *world {
+	w := &world{t: t, dir: t.TempDir(), rnd: rand.New(rand.NewPCG(*seed, 0)), moments: map[string]int{}}
+	w.ledger = filepath.Join(w.dir, "ledger.jsonl")
+	var err error
+	if w.tools, err = rig.StartServer(programs.effects, "-ledger", w.ledger); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.tools.Close)
+	config := fmt.Sprintf("mcp_servers:\n  - {label: world, url: %s/mcp}\n", w.tools.URL)
+	if database != "" {
+		config += "database: " + database + "\n"
+	}
+	var bases []string
+	for i := range nodes {
+		n, err := rig.NewNode(rig.NodeOptions{Program: programs.stead, Dir: filepath.Join(w.dir, fmt.Sprintf("node%d", i)), Config: config})
+		if err == nil {
+			err = n.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(n.Kill)
+		w.nodes = append(w.nodes, n)
+		bases = append(bases, n.URL())
+	}
+	w.client = rig.NewClient(bases...)
+	return w
+}
+
+func TestSQLite(t *testing.T) {
+	w := newWorld(t, 1, "")
+	w.run(func() error {
+		for range *kills {
+			if err := w.strike(w.nodes[0], 700*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func TestTwoNodesOnPostgres(t *testing.T) {
+	pg, err := rig.NewPostgres(t.TempDir())
+	if errors.Is(err, rig.ErrNoPostgres) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pg.Kill)
+	url, err := pg.CreateDatabase("stead")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, 2, url)
+	w.run(func() error {
+		for range max(1, *kills/40) {
+			if err := w.freeze(w.nodes[w.rnd.IntN(len(w.nodes))]); err != nil {
+				return err
+			}
+		}
+		for range max(1, *kills/2) {
+			// Rarer than on one node: a dead node's sessions wait for its lease to run out.
+			if err := w.strike(w.nodes[w.rnd.IntN(len(w.nodes))], 4*time.Second); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// run drives the load while harm is done, lets everything come to rest, and checks.
+func (w *world) run(harm func() error) {
+	t := w.t
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stop := make(chan struct{})
+	var all []*driver
+	var wg sync.WaitGroup
+	for i := range drivers {
+		d := newDriver(w, i)
+		all = append(all, d)
+		wg.Go(func() { d.fault = d.run(ctx, stop) })
+	}
+	err := harm()
+	close(stop)
+	if err != nil {
+		cancel()
+		wg.Wait()
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(settleTimeout, cancel)
+	wg.Wait()
+	timer.Stop()
+	w.check(all)
+	t.Logf("%d kills, moments hit: %v", *kills, w.moments)
+}
+
+// strike kills a node at a moment that the seed draws, and starts it again.
+func (w *world) strike(n *rig.Node, within time.Duration) error {
+	moments := []string{"any", "any", effect.PhaseReceived, effect.PhaseApplied, effect.PhaseAnswered}
+	moment := moments[w.rnd.IntN(len(moments))]
+	time.Sleep(time.Duration(w.rnd.Int64N(int64(within)))) // the moment itself, not a wait for something
+	if moment != "any" {
+		// The call stands still where it is, so that the kill finds it there. An answer is let go,
+		// and the kill comes into what the runtime does with it.
+		hold := 100 * time.Millisecond
+		if moment == effect.PhaseAnswered {
+			hold = 0
+		}
+		hit, err := w.tools.AwaitPhase(moment, hold, 5*time.Second)
+		if err != nil {
+			return err
+		}
+		if !hit {
+			moment = "none in time"
+		}
+		time.Sleep(time.Duration(w.rnd.Int64N(int64(5 * time.Millisecond))))
+	}
+	w.moments[moment]++
+	n.Kill()
+	return n.Start()
+}
+
+// freeze stops a node without its knowledge for longer than its lease, then lets it run on: it must
+// notice that its sessions are no longer its own.
+func (w *world) freeze(n *rig.Node) error {
+	w.frozen.Store(true)
+	if err := n.Freeze(); err != nil {
+		return err
+	}
+	time.Sleep(leaseTTL + freezeMargin)
+	if err := n.Thaw(); err != nil {
+		return err
+	}
+	w.moments["frozen past the lease"]++
+	// What the thawed node still had in its hands reaches the tool server now, or never.
+	time.Sleep(freezeMargin)
+	w.frozen.Store(false)
+	if !n.Alive() {
+		return n.Start()
+	}
+	return nil
+}
