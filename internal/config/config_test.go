@@ -104,6 +104,13 @@ func TestEnvironmentProviders(t *testing.T) {
 	if diff := cmp.Diff(want, c.Providers); diff != "" {
 		t.Errorf("providers (-want +got):\n%s", diff)
 	}
+	if len(c.Models) == 0 || c.Models[0].Name != "default" || c.Models[0].Routes[0] != (Route{"openai", DefaultOpenAIModel}) {
+		t.Errorf("models %v: default is not OpenAI's", c.Models)
+	}
+	bare, err := Load(Flags{}, environ())
+	if err != nil || len(bare.Providers) != 0 {
+		t.Errorf("providers %v, %v without keys: want none, so that only the simulator serves", bare.Providers, err)
+	}
 	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "ANTHROPIC_API_KEY") || !strings.Contains(c.Notes[0], "not supported yet") {
 		t.Errorf("notes %q do not name the key that is not used", c.Notes)
 	}

@@ -18,8 +18,11 @@ func known() []struct{ env, name, api, baseURL string } {
 	}
 }
 
-// fromEnvironment makes providers of the keys that are set, and of none the simulator.
-// The simulator is always there beside them: examples and tests ask for it by name.
+// DefaultOpenAIModel is what "default" means when nothing but OPENAI_API_KEY says what to use.
+const DefaultOpenAIModel = "gpt-5-mini"
+
+// fromEnvironment makes providers of the keys that are set, and of none nothing: the simulator then
+// serves. Beside real providers it stays there under its name: examples and tests ask for it.
 func (c *Config) fromEnvironment(env func(string) (string, bool)) {
 	for _, k := range known() {
 		key, ok := env(k.env)
@@ -30,13 +33,22 @@ func (c *Config) fromEnvironment(env func(string) (string, bool)) {
 			c.Notes = append(c.Notes, fmt.Sprintf("%s is set, but the provider %s is not supported yet.", k.env, k.name))
 			continue
 		}
-		base := k.baseURL
-		if k.name == "openai" {
-			if v, ok := env("OPENAI_BASE_URL"); ok && v != "" {
-				base = v
-			}
-		}
-		c.Providers = append(c.Providers, Provider{Name: k.name, API: k.api, BaseURL: base, APIKey: key})
+		c.useOpenAI(k.name, k.api, k.baseURL, key, env)
 	}
-	c.Providers = append(c.Providers, Provider{Name: SimModel, API: APISim})
+	if len(c.Providers) > 0 {
+		c.Providers = append(c.Providers, Provider{Name: SimModel, API: APISim})
+		c.Models = append(c.Models, Model{Name: SimModel, Routes: []Route{{Provider: SimModel, Model: SimModel}}})
+	}
+}
+
+// useOpenAI adds the provider, and the names of its models that programs ask for without "openai/".
+func (c *Config) useOpenAI(name, api, base, key string, env func(string) (string, bool)) {
+	if v, ok := env("OPENAI_BASE_URL"); ok && v != "" {
+		base = v
+	}
+	c.Providers = append(c.Providers, Provider{Name: name, API: api, BaseURL: base, APIKey: key})
+	c.Models = append(c.Models, Model{Name: "default", Routes: []Route{{Provider: name, Model: DefaultOpenAIModel}}})
+	for _, m := range []string{"gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini"} {
+		c.Models = append(c.Models, Model{Name: m, Routes: []Route{{Provider: name, Model: m}}})
+	}
 }

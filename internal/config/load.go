@@ -21,7 +21,8 @@ type Flags struct {
 }
 
 // Load reads the file, if one is named, lays the environment and the flags over it and checks the
-// whole. Without a file the providers are those whose keys are in the environment, else sim.
+// whole. Without a file the providers are those whose keys are in
+// the environment. Without providers the model sim serves.
 func Load(flags Flags, env func(string) (string, bool)) (*Config, error) {
 	c := &Config{}
 	if flags.File != "" {
