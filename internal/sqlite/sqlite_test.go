@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
 )
@@ -37,4 +38,8 @@ func TestReopenSuite(t *testing.T) {
 			return open(t, path)
 		},
 	})
+}
+
+func TestAgentSuite(t *testing.T) {
+	journaltest.AgentSuite(t, func(t *testing.T) agent.Store { return openNew(t) })
 }
