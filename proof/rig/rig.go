@@ -16,6 +16,7 @@ package rig
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,4 +74,15 @@ func Root() (string, error) {
 			return "", fmt.Errorf("%s is not inside the repository", dir)
 		}
 	}
+}
+
+// PollURL waits until an address answers.
+func PollURL(timeout time.Duration, url string) error {
+	return Poll(timeout, url+" to answer", func() error {
+		resp, err := http.Get(url)
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	})
 }
