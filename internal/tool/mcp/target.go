@@ -1,0 +1,140 @@
+package mcp
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// Limits of what a request declares of a server.
+const (
+	MaxHeaders     = 64
+	MaxHeaderBytes = 16 << 10 // names and values together
+	MaxURLBytes    = 4096
+)
+
+// target is a server as a connection is made to it.
+type target struct {
+	identity string // equal for servers that may share a connection
+	label    string
+	url      string
+	headers  map[string]string
+	process  *Configured // stdio
+	effects  map[string]tool.Effect
+}
+
+// target resolves what an agent declares. A command line is never taken from it.
+func (m *Manager) target(s tool.Server) (target, error) {
+	if s.URL != "" {
+		return urlTarget(s.Label, s.URL, s.Headers)
+	}
+	configured, ok := m.servers[s.Label]
+	if !ok {
+		return target{}, &stead.Error{
+			Kind: stead.KindInvalid, Param: "server_label",
+			Message: "no tool server with the label " + quoted(s.Label) + " is configured",
+			Hint:    "give its server_url, or use a label that this server's configuration names: " + m.labels(),
+		}
+	}
+	if len(s.Headers) > 0 {
+		return target{}, stead.Invalid("headers", "the tool server %s is configured by the operator, so its headers can't be set here", quoted(s.Label))
+	}
+	return configuredTarget(configured)
+}
+
+func configuredTarget(c Configured) (target, error) {
+	if c.Command == "" {
+		to, err := urlTarget(c.Label, c.URL, c.Headers)
+		to.identity, to.effects = "label\x00"+c.Label, c.Effects
+		return to, err
+	}
+	return target{identity: "label\x00" + c.Label, label: c.Label, process: &c, effects: c.Effects}, nil
+}
+
+func urlTarget(label, raw string, headers map[string]string) (target, error) {
+	u, err := url.Parse(raw)
+	if err != nil || len(raw) > MaxURLBytes || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return target{}, stead.Invalid("server_url", "the URL of tool server %s must be http or https, with a host and without a password", quoted(label))
+	}
+	u.Fragment = ""
+	if err := checkHeaders(label, headers); err != nil {
+		return target{}, err
+	}
+	digest := sha256.New()
+	digest.Write([]byte(u.String()))
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		digest.Write([]byte("\x00" + strings.ToLower(name) + "\x00" + headers[name]))
+	}
+	return target{identity: "url\x00" + hex.EncodeToString(digest.Sum(nil)), label: label, url: u.String(), headers: headers}, nil
+}
+
+func checkHeaders(label string, headers map[string]string) error {
+	size := 0
+	for name, value := range headers {
+		size += len(name) + len(value)
+		if !isToken(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return stead.Invalid("headers", "the header %s of tool server %s can't be sent", quoted(name), quoted(label))
+		}
+		if isReserved(name) {
+			return stead.Invalid("headers", "the header %s of tool server %s is set by the protocol", quoted(name), quoted(label))
+		}
+	}
+	if len(headers) > MaxHeaders || size > MaxHeaderBytes {
+		return stead.Invalid("headers", "tool server %s has more than %d headers or %d bytes of them", quoted(label), MaxHeaders, MaxHeaderBytes)
+	}
+	return nil
+}
+
+// isReserved names the headers that the transport or the protocol sets. The idempotency keys are
+// among them because net/http repeats a POST by itself that carries one.
+func isReserved(name string) bool {
+	switch strings.ToLower(name) {
+	case "accept", "accept-encoding", "connection", "content-length", "content-type", "expect", "host",
+		"idempotency-key", "keep-alive", "last-event-id", "mcp-protocol-version", "mcp-session-id",
+		"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "x-idempotency-key":
+		return true
+	}
+	return false
+}
+
+// isToken reports whether s is a token of RFC 9110.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// unavailable is the error of Tools: one that has a kind already, or KindUnavailable.
+func (t target) unavailable(err error) error {
+	if e, ok := errors.AsType[*stead.Error](err); ok {
+		return e
+	}
+	return &stead.Error{
+		Kind: stead.KindUnavailable, Code: "tool_server_unavailable",
+		Message: "the tool server " + quoted(t.label) + " can't be reached", Err: bare(err),
+	}
+}
+
+// bare takes the URL, whose query may hold a secret, out of an error of net/http.
+func bare(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return errors.New(e.Op + ": " + e.Err.Error())
+	}
+	return err
+}
+
+func quoted(s string) string {
+	const most = 80
+	return `"` + clip(s, most) + `"`
+}
