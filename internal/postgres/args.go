@@ -1,0 +1,94 @@
+package postgres
+
+// Statements of a batch take one array a column. An empty list is an empty array, never NULL.
+
+type opColumns struct {
+	project, session, node        []string
+	expect, epoch, n, wake, birth []int64
+	release, rouse                []bool
+	key, digest                   [][]byte
+	listNo, lastActive            []int64
+	status, metadata              []string
+	view                          [][]byte
+}
+
+func (b *batch) fenceArgs() []any {
+	c := columnsFor(len(b.ops))
+	for i, o := range b.ops {
+		c.project = append(c.project, string(o.key.Project))
+		c.session = append(c.session, string(o.key.Session))
+		c.node = append(c.node, string(o.node))
+		c.expect = append(c.expect, int64(o.expect))
+		c.epoch = append(c.epoch, int64(o.epoch))
+		c.n = append(c.n, int64(len(o.events)))
+		c.wake = append(c.wake, o.wake)
+		c.birth = append(c.birth, o.birth)
+		c.release = append(c.release, o.release)
+		c.rouse = append(c.rouse, o.rouse)
+		key, digest := o.idem, o.digest
+		if o.create != nil {
+			key, digest = nil, nil // createSQL has them
+		}
+		c.key = append(c.key, key)
+		c.digest = append(c.digest, digest)
+		if u := o.update; u != nil {
+			c.listNo = append(c.listNo, int64(i+1))
+			c.status = append(c.status, u.Status)
+			c.metadata = append(c.metadata, arrayLiteral(pairs(u.Metadata)))
+			c.lastActive = append(c.lastActive, u.LastActive)
+			c.view = append(c.view, u.View)
+		}
+	}
+	return []any{c.project, c.session, c.expect, c.epoch, c.node, c.n, c.release, c.wake, c.rouse, c.birth, c.key, c.digest,
+		c.listNo, c.status, c.metadata, c.lastActive, c.view}
+}
+
+func columnsFor(n int) opColumns {
+	return opColumns{
+		project: make([]string, 0, n), session: make([]string, 0, n), node: make([]string, 0, n),
+		expect: make([]int64, 0, n), epoch: make([]int64, 0, n), n: make([]int64, 0, n),
+		wake: make([]int64, 0, n), birth: make([]int64, 0, n),
+		release: make([]bool, 0, n), rouse: make([]bool, 0, n),
+		key: make([][]byte, 0, n), digest: make([][]byte, 0, n),
+		listNo: []int64{}, lastActive: []int64{}, status: []string{}, metadata: []string{}, view: [][]byte{},
+	}
+}
+
+func (b *batch) eventArgs() []any {
+	no, nth, at := make([]int64, 0, b.events), make([]int64, 0, b.events), make([]int64, 0, b.events)
+	kind, data := make([]string, 0, b.events), make([][]byte, 0, b.events)
+	for i, o := range b.ops {
+		for j, e := range o.events {
+			no = append(no, int64(i+1))
+			nth = append(nth, int64(j+1))
+			at = append(at, e.At)
+			kind = append(kind, e.Kind)
+			data = append(data, e.Data)
+		}
+	}
+	return []any{no, nth, at, kind, data}
+}
+
+// createArgs returns nil when no operation makes a session.
+func (b *batch) createArgs() []any {
+	var project, session, agent []string
+	var birth, created, n []int64
+	var key, digest [][]byte
+	for _, o := range b.ops {
+		if o.create == nil {
+			continue
+		}
+		project = append(project, string(o.key.Project))
+		session = append(session, string(o.key.Session))
+		agent = append(agent, string(o.create.Agent))
+		birth = append(birth, o.birth)
+		created = append(created, o.create.CreatedAt)
+		n = append(n, int64(len(o.events)))
+		key = append(key, o.idem)
+		digest = append(digest, o.digest)
+	}
+	if project == nil {
+		return nil
+	}
+	return []any{project, session, birth, agent, created, key, digest, n}
+}

@@ -1,0 +1,175 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+)
+
+// copyEvents is from how many events on a batch is fenced first and then copied: two round trips,
+// but a third of the work an event.
+const copyEvents = 48
+
+// createSQL makes the heads of sessions that do not exist and whose key is new, without events yet:
+// for fenceSQL they then are sessions like others, told apart by birth.
+const createSQL = `
+WITH fresh AS MATERIALIZED (
+	SELECT c.* FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bytea[], $7::bytea[], $8::bigint[])
+		AS c (project_id, session_id, birth, agent_id, created_at, key, digest, n)
+	WHERE NOT EXISTS (SELECT 1 FROM heads h WHERE h.project_id = c.project_id AND h.session_id = c.session_id)
+	  AND (c.key IS NULL OR NOT EXISTS (SELECT 1 FROM creation_keys k WHERE k.project_id = c.project_id AND k.key = c.key))
+), made AS (
+	INSERT INTO heads (project_id, session_id, birth)
+	SELECT project_id, session_id, birth FROM fresh
+), listed AS (
+	INSERT INTO sessions (project_id, session_id, agent_id, created_at, status, metadata, last_active)
+	SELECT project_id, session_id, agent_id, created_at, '', '{}', 0 FROM fresh
+)
+INSERT INTO creation_keys (project_id, key, digest, session_id, last_seq)
+SELECT project_id, key, digest, session_id, n FROM fresh WHERE key IS NOT NULL`
+
+// fenceSQL raises the tail of each head whose condition holds, in the order given, and returns
+// which. Two transactions that would store the same key collide on the key's table, and the later
+// one is tried again: it then finds the key.
+const fenceSQL = `
+WITH fenced AS (
+	UPDATE heads h SET
+		tail   = h.tail + op.n,
+		holder = CASE WHEN op.release THEN NULL ELSE h.holder END,
+		due_at = CASE WHEN op.release THEN nullif(op.wake, 0)
+		              WHEN op.rouse AND h.holder IS NULL THEN least(h.due_at, ` + nowSQL + `)
+		              ELSE h.due_at END
+	FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bool[], $8::bigint[], $9::bool[],
+			$10::bigint[], $11::bytea[], $12::bytea[]) WITH ORDINALITY
+		AS op (project_id, session_id, expect, epoch, node, n, release, wake, rouse, birth, key, digest, no)
+	WHERE h.project_id = op.project_id AND h.session_id = op.session_id
+	  AND (op.expect < 0 OR h.tail = op.expect)
+	  AND (op.epoch < 0 OR (h.epoch = op.epoch AND h.holder = op.node))
+	  AND (op.birth = 0 OR h.birth = op.birth)
+	  AND (op.key IS NULL OR NOT EXISTS (SELECT 1 FROM session_keys k
+	       WHERE k.project_id = op.project_id AND k.session_id = op.session_id AND k.key = op.key))
+	RETURNING op.no, h.project_id, h.session_id, h.tail, op.n, op.key, op.digest, h.holder IS NULL AS free
+), keyed AS (
+	INSERT INTO session_keys (project_id, session_id, key, digest, first_seq, last_seq)
+	SELECT project_id, session_id, key, digest, tail - n + 1, tail FROM fenced WHERE key IS NOT NULL
+), listed AS (
+	UPDATE sessions s SET status = l.status, metadata = l.metadata::bytea[], last_active = l.last_active, view = l.view
+	FROM unnest($13::bigint[], $14::text[], $15::text[], $16::bigint[], $17::bytea[]) AS l (no, status, metadata, last_active, view)
+	JOIN fenced f ON f.no = l.no
+	WHERE s.project_id = f.project_id AND s.session_id = f.session_id
+)`
+
+// fenceOnlySQL leaves the events to a copy, storeSQL stores them in the same statement.
+const (
+	fenceOnlySQL = fenceSQL + `
+SELECT no, tail, free FROM fenced`
+
+	storeSQL = fenceSQL + `, stored AS (
+	INSERT INTO events (project_id, session_id, seq, at, kind, data)
+	SELECT f.project_id, f.session_id, f.tail - f.n + e.nth, e.at, e.kind, e.data
+	FROM unnest($18::bigint[], $19::bigint[], $20::bigint[], $21::text[], $22::bytea[]) AS e (no, nth, at, kind, data)
+	JOIN fenced f ON f.no = e.no
+)
+SELECT no, tail, free FROM fenced`
+
+	// nowSQL is the database's clock in Unix milliseconds.
+	nowSQL = `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`
+)
+
+// batch is one transaction's worth of operations, sorted by session.
+type batch struct {
+	ops    []*op
+	events int
+	bytes  int
+	stored []stored // what the transaction stored, in the order the database said so
+}
+
+// stored is the fate of an operation that was not refused.
+type stored struct {
+	*op
+	tail stead.Seq
+	due  bool // the session became due, or will by itself
+}
+
+func newBatch(ops []*op) *batch {
+	b := &batch{ops: slices.Clone(ops)}
+	slices.SortStableFunc(b.ops, func(x, y *op) int {
+		return cmp.Or(cmp.Compare(x.key.Project, y.key.Project), cmp.Compare(x.key.Session, y.key.Session))
+	})
+	for _, o := range b.ops {
+		b.events += len(o.events)
+		b.bytes += o.bytes
+	}
+	return b
+}
+
+// commit runs the transaction. When it returns nil the transaction is on stable storage.
+func (b *batch) commit(ctx context.Context, conn *pgx.Conn) error {
+	b.stored = b.stored[:0]
+	if b.events >= copyEvents {
+		return b.commitCopy(ctx, conn)
+	}
+	args := append(b.fenceArgs(), b.eventArgs()...)
+	create := b.createArgs()
+	if create == nil {
+		rows, err := conn.Query(ctx, storeSQL, args...)
+		if err != nil {
+			return err
+		}
+		return b.collect(rows)
+	}
+	// One pipeline without BEGIN is one transaction, committed at its end.
+	queue := &pgx.Batch{}
+	queue.Queue(createSQL, create...)
+	queue.Queue(storeSQL, args...).Query(b.collect)
+	return conn.SendBatch(ctx, queue).Close()
+}
+
+// commitCopy fences, reads which operations passed, and copies their events with the commit behind.
+func (b *batch) commitCopy(ctx context.Context, conn *pgx.Conn) error {
+	queue := &pgx.Batch{}
+	queue.Queue("BEGIN")
+	if create := b.createArgs(); create != nil {
+		queue.Queue(createSQL, create...)
+	}
+	queue.Queue(fenceOnlySQL, b.fenceArgs()...).Query(b.collect)
+	err := conn.SendBatch(ctx, queue).Close()
+	if err == nil {
+		_, err = conn.PgConn().CopyFrom(ctx, newCopyReader(b.stored), copySQL+"; COMMIT")
+	}
+	if err != nil && !conn.IsClosed() {
+		_, _ = conn.Exec(ctx, "ROLLBACK") // the first error is the one to tell; a dead connection rolls back by itself
+	}
+	return err
+}
+
+func (b *batch) collect(rows pgx.Rows) error {
+	var no, tail int64
+	var free bool
+	_, err := pgx.ForEachRow(rows, []any{&no, &tail, &free}, func() error {
+		o := b.ops[no-1]
+		b.stored = append(b.stored, stored{op: o, tail: stead.Seq(tail), due: o.rouse && free || o.release && o.wake != 0})
+		return nil
+	})
+	return err
+}
+
+// settle finishes what was stored and returns what was not.
+func (b *batch) settle() []*op {
+	for _, s := range b.stored {
+		s.finish(journal.Receipt{Session: s.key.Session, First: s.tail - stead.Seq(len(s.events)) + 1, Last: s.tail}, nil)
+	}
+	if len(b.stored) == len(b.ops) {
+		return nil
+	}
+	passed := make(map[*op]bool, len(b.stored))
+	for _, s := range b.stored {
+		passed[s.op] = true
+	}
+	return slices.DeleteFunc(b.ops, func(o *op) bool { return passed[o] })
+}

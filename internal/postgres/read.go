@@ -1,0 +1,199 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+)
+
+const (
+	readUpSQL = `SELECT seq, at, kind, data FROM events
+		WHERE project_id = $1 AND session_id = $2 AND seq > $3 ORDER BY seq LIMIT $4`
+	readDownSQL = `SELECT seq, at, kind, data FROM events
+		WHERE project_id = $1 AND session_id = $2 AND ($3 = 0 OR seq < $3) ORDER BY seq DESC LIMIT $4`
+	tailSQL = `SELECT tail FROM heads WHERE project_id = $1 AND session_id = $2`
+	headSQL = `SELECT h.project_id, h.session_id, s.agent_id, s.created_at, h.tail, h.epoch, coalesce(h.holder, ''),
+		s.status, s.metadata, s.last_active, s.view
+		FROM sessions s JOIN heads h ON h.project_id = s.project_id AND h.session_id = s.session_id`
+	// The two directions differ in text so that each is one walk along the key.
+	headsUpSQL   = headSQL + headsWhereSQL + ` AND s.session_id > $2 ORDER BY s.session_id LIMIT $3`
+	headsDownSQL = headSQL + headsWhereSQL + ` AND ($2 = '' OR s.session_id < $2) ORDER BY s.session_id DESC LIMIT $3`
+
+	headsWhereSQL = ` WHERE s.project_id = $1 AND ($4 = '' OR s.agent_id = $4) AND ($5 = '' OR s.status = $5)
+		AND s.metadata @> $6::bytea[]`
+)
+
+// Read implements journal.Store.
+func (s *Store) Read(ctx context.Context, key stead.SessionKey, opts journal.ReadOptions) ([]stead.Event, error) {
+	if err := checkSession(key); err != nil {
+		return nil, err
+	}
+	limit := opts.Limit
+	if limit <= 0 || limit > stead.MaxReadEvents {
+		limit = stead.MaxReadEvents
+	}
+	sql := readUpSQL
+	if opts.Desc {
+		sql = readDownSQL
+	}
+	var events []stead.Event
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, sql, string(key.Project), string(key.Session), int64(opts.After), limit)
+		if err != nil {
+			return err
+		}
+		events, err = pgx.CollectRows(rows, scanEvent)
+		if err != nil || len(events) > 0 {
+			return err
+		}
+		_, err = tailOf(ctx, c, key)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return events, nil
+}
+
+func scanEvent(row pgx.CollectableRow) (stead.Event, error) {
+	var e stead.Event
+	err := row.Scan(&e.Seq, &e.At, &e.Kind, (*[]byte)(&e.Data))
+	return e, err
+}
+
+// tailOf returns KindNotFound for a session that is not there.
+func tailOf(ctx context.Context, c *pgxpool.Conn, key stead.SessionKey) (stead.Seq, error) {
+	var tail stead.Seq
+	err := c.QueryRow(ctx, tailSQL, string(key.Project), string(key.Session)).Scan(&tail)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, stead.NotFound("session", string(key.Session))
+	}
+	return tail, err
+}
+
+// Head implements journal.Directory.
+func (s *Store) Head(ctx context.Context, key stead.SessionKey) (journal.Head, error) {
+	if err := checkSession(key); err != nil {
+		return journal.Head{}, err
+	}
+	var head journal.Head
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, headSQL+` WHERE s.project_id = $1 AND s.session_id = $2`, string(key.Project), string(key.Session))
+		if err != nil {
+			return err
+		}
+		head, err = pgx.CollectExactlyOneRow(rows, scanHead)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return stead.NotFound("session", string(key.Session))
+		}
+		return err
+	})
+	return head, err
+}
+
+// Heads implements journal.Directory.
+func (s *Store) Heads(ctx context.Context, project stead.ProjectID, q journal.Query) ([]journal.Head, error) {
+	for _, text := range []string{string(project), string(q.Agent), q.Status, string(q.After)} {
+		if !storable(text) {
+			return nil, nil // nothing stored can match
+		}
+	}
+	limit := q.Limit
+	if limit <= 0 || limit > stead.MaxPageSize+1 {
+		limit = stead.MaxPageSize + 1
+	}
+	sql := headsUpSQL
+	if q.Desc {
+		sql = headsDownSQL
+	}
+	var heads []journal.Head
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, sql, string(project), string(q.After), limit, string(q.Agent), q.Status, pairs(q.Metadata))
+		if err != nil {
+			return err
+		}
+		heads, err = pgx.CollectRows(rows, scanHead)
+		return err
+	})
+	return heads, err
+}
+
+func scanHead(row pgx.CollectableRow) (journal.Head, error) {
+	var h journal.Head
+	var metadata [][]byte
+	err := row.Scan(&h.Key.Project, &h.Key.Session, &h.Agent, &h.CreatedAt, &h.Tail, &h.Epoch, &h.Holder,
+		&h.Listing.Status, &metadata, &h.Listing.LastActive, (*[]byte)(&h.Listing.View))
+	if err != nil {
+		return h, err
+	}
+	h.Listing.Metadata, err = metadataOf(metadata)
+	return h, err
+}
+
+// Delete implements journal.Directory. The head goes first and alone: its lock waits for batches in
+// flight, and the statements after it see what those stored.
+func (s *Store) Delete(ctx context.Context, key stead.SessionKey) error {
+	if err := checkSession(key); err != nil {
+		return err
+	}
+	err := s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		project, session := string(key.Project), string(key.Session)
+		tag, err := tx.Exec(ctx, `DELETE FROM heads WHERE project_id = $1 AND session_id = $2`, project, session)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return stead.NotFound("session", session)
+		}
+		queue := &pgx.Batch{}
+		for _, table := range []string{"sessions", "events", "session_keys", "creation_keys", "snapshots"} {
+			queue.Queue(`DELETE FROM `+table+` WHERE project_id = $1 AND session_id = $2`, project, session)
+		}
+		return tx.SendBatch(ctx, queue).Close()
+	})
+	if err == nil {
+		s.watch.deleted(key)
+	}
+	return err
+}
+
+// LoadSnapshot implements journal.Snapshots.
+func (s *Store) LoadSnapshot(ctx context.Context, key stead.SessionKey) (stead.Seq, []byte, error) {
+	if checkSession(key) != nil {
+		return 0, nil, nil
+	}
+	var seq stead.Seq
+	var data []byte
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		err := c.QueryRow(ctx, `SELECT seq, data FROM snapshots WHERE project_id = $1 AND session_id = $2`,
+			string(key.Project), string(key.Session)).Scan(&seq, &data)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return seq, data, err
+}
+
+// SaveSnapshot implements journal.Snapshots. The session's head is locked against deletion, so that
+// no snapshot outlives its session; appends are not held up.
+func (s *Store) SaveSnapshot(ctx context.Context, key stead.SessionKey, seq stead.Seq, data []byte) error {
+	if err := checkSession(key); err != nil {
+		return err
+	}
+	if data == nil {
+		data = []byte{}
+	}
+	return s.write(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, `INSERT INTO snapshots AS old (project_id, session_id, seq, data)
+			SELECT project_id, session_id, $3::bigint, $4::bytea FROM heads WHERE project_id = $1 AND session_id = $2 FOR KEY SHARE
+			ON CONFLICT (project_id, session_id) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE old.seq < excluded.seq`,
+			string(key.Project), string(key.Session), int64(seq), data)
+		return err
+	})
+}
