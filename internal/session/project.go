@@ -138,6 +138,12 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 	if e.Kind != KindModelReplied && before.model != nil && (v.Turn == nil || v.Turn.Model != before.model) {
 		out = p.cut(out, before)
 	}
+	if before.turn != nil && before.turn.StartedAt == 0 && v.Turn == nil {
+		// The turn ended while it waited to begin: its messages were not shown yet.
+		for _, q := range before.turn.Inputs {
+			out = p.userMessages(out, before.turn, q)
+		}
+	}
 	out = p.settledCalls(out, e, before)
 	out = p.ended(out, e, before)
 	return p.transition(out, before), nil

@@ -1,0 +1,260 @@
+package session
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/stead-dev/stead"
+)
+
+// Fork makes the events of a new session, a copy of a session's past up to and including an item
+// ("": all of it). events are the source's, whole; key is the source's. The copy is idle: a turn
+// that would run is cancelled at a time (Unix milliseconds), a pause is lifted, and a session that
+// failed goes on. metadata replaces the source's unless it is nil.
+//
+// The copied events keep their Seq, so that the ids of items differ from the source's in the
+// session's part only. What comes after the item is left out: later events, later items of the same
+// reply or input, text of a reply that is not part of the copy. An mcp_call holds its own output,
+// so outcomes of copied calls are copied as well, wherever they stand.
+//
+// It fails with KindInvalid for an unknown item, and for events that do not fold.
+func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, origin Origin, metadata map[string]string) ([]stead.Event, error) {
+	if len(events) == 0 || events[0].Kind != KindSessionCreated {
+		return nil, stead.Errorf(stead.KindInvalid, "a session begins with %s", KindSessionCreated)
+	}
+	cut, err := findCut(key, events, item)
+	if err != nil {
+		return nil, err
+	}
+	f := &fork{key: key, at: at, view: NewView(key), last: cut.seq}
+	for _, e := range events[:cut.seq] {
+		if e.Kind == KindSessionFailed {
+			break
+		}
+		if e, err = cut.trim(e); err != nil {
+			return nil, err
+		}
+		if err := f.add(e); err != nil {
+			return nil, err
+		}
+	}
+	if item != "" {
+		if err := f.outcomes(events[cut.seq:]); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.rest(); err != nil {
+		return nil, err
+	}
+	origin.Seq = f.last
+	if err := recreate(f.events, &origin, metadata); err != nil {
+		return nil, err
+	}
+	return f.events, nil
+}
+
+// cut is the place of the last item that is copied.
+type cut struct {
+	seq stead.Seq // of the event that made the item known for good
+	// call is the model call that the item belongs to, and index its last item that is copied.
+	call  stead.Seq
+	index int
+	// drop is a model call whose reply comes later: nothing of its text is copied.
+	drop stead.Seq
+	// input is the index of a user's message in its event, -1 for other items.
+	input int
+}
+
+// findCut folds the events until the item has its place.
+func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error) {
+	all := cut{seq: stead.Seq(len(events)), input: -1}
+	if id == "" {
+		return all, nil
+	}
+	prefix, seq, index, ok := stead.ParseDerivedID(key.Session, id)
+	if !ok || index < 0 {
+		return cut{}, stead.Invalid("item", "no item with id %.80q in this session", id)
+	}
+	c := newCollector(NewView(key), inlineTexts)
+	for _, e := range events {
+		if err := c.step(e); err != nil {
+			return cut{}, stead.Wrap(stead.KindInvalid, err, "the session's events can't be read")
+		}
+		if prefix == "msg" && e.Seq == seq && e.Kind == KindInputMessage {
+			return c.inputCut(e, id, index)
+		}
+		if c.place(id) < 0 {
+			continue
+		}
+		out := cut{seq: e.Seq, input: -1}
+		if seq < e.Seq { // the id names the model call
+			out.call, out.index = seq, index
+		}
+		return out, nil
+	}
+	c.finish()
+	if c.place(id) < 0 {
+		return cut{}, stead.Invalid("item", "no item with id %.80q in this session", id)
+	}
+	all.call, all.index = seq, index // it is being streamed
+	return all, nil
+}
+
+// inputCut is the cut after a user's message. A reply that was under way is not part of the copy.
+func (c *collector) inputCut(e stead.Event, id string, index int) (cut, error) {
+	p, err := Decode[Message](e)
+	if err != nil {
+		return cut{}, err
+	}
+	if index >= len(p.Input) {
+		return cut{}, stead.Invalid("item", "no item with id %.80q in this session", id)
+	}
+	out := cut{seq: e.Seq, input: index}
+	if t := c.proj.view.Turn; t != nil && t.Model != nil {
+		out.drop = t.Model.Seq
+	}
+	return out, nil
+}
+
+// inlineTexts stands in where only places count, not contents.
+func inlineTexts(t stead.Text) string { return t.Inline }
+
+// trim takes out of an event what comes after the cut.
+func (c cut) trim(e stead.Event) (stead.Event, error) {
+	switch {
+	case e.Kind == KindInputMessage && c.input >= 0 && e.Seq == c.seq:
+		return edit(e, func(p *Message) { p.Input = p.Input[:c.input+1] })
+	case e.Kind == KindModelReplied && c.call > 0:
+		return edit(e, func(p *ModelReplied) {
+			if p.Call == c.call && c.index < len(p.Items) {
+				p.Items = p.Items[:c.index+1]
+			}
+		})
+	case e.Kind == KindModelStreamed && (c.call > 0 || c.drop > 0):
+		return edit(e, func(p *ModelStreamed) {
+			p.Segments = slices.DeleteFunc(p.Segments, func(s Segment) bool {
+				return p.Call == c.drop || p.Call == c.call && s.Index > c.index
+			})
+		})
+	}
+	return e, nil
+}
+
+func edit[T any](e stead.Event, change func(*T)) (stead.Event, error) {
+	p, err := Decode[T](e)
+	if err != nil {
+		return e, err
+	}
+	change(&p)
+	out, err := NewEvent(e.At, e.Kind, p)
+	out.Seq = e.Seq
+	return out, err
+}
+
+// fork collects the events of the copy.
+type fork struct {
+	key    stead.SessionKey
+	at     int64
+	view   *View
+	events []stead.Event
+	last   stead.Seq // of the source: the last event copied
+}
+
+// add appends an event under the next Seq, and folds it.
+func (f *fork) add(e stead.Event) error {
+	e.Seq = f.view.Tail + 1
+	if err := f.view.Apply(e); err != nil {
+		return stead.Wrap(stead.KindInvalid, err, "the session's events can't be read")
+	}
+	f.events = append(f.events, e)
+	return nil
+}
+
+// outcomes copies what later events say about the open mcp calls of the copy.
+func (f *fork) outcomes(later []stead.Event) error {
+	for _, e := range later {
+		if !f.openMCP() || endsTurn(e) {
+			return nil
+		}
+		about, err := callOf(e)
+		if err != nil {
+			return err
+		}
+		c := f.view.CallByID(about)
+		recovered := e.Kind == KindRunnerRecovered && f.view.InFlight()
+		if !recovered && (c == nil || c.Type != stead.ItemMCPCall || c.State == CallDone) {
+			continue
+		}
+		if err := f.add(e); err != nil {
+			return err
+		}
+		f.last = e.Seq
+	}
+	return nil
+}
+
+func (f *fork) openMCP() bool {
+	return f.view.Turn != nil && slices.ContainsFunc(f.view.Turn.Calls, func(c *Call) bool {
+		return c.Type == stead.ItemMCPCall && c.State != CallDone
+	})
+}
+
+// callOf returns the call that an event is about; "" for events about something else.
+func callOf(e stead.Event) (string, error) {
+	switch e.Kind {
+	case KindToolCalled, KindToolReturned, KindToolLost, KindInputApproval, KindInputOutcome:
+		p, err := Decode[struct {
+			CallID string `json:"call_id"`
+		}](e)
+		return p.CallID, err
+	}
+	return "", nil
+}
+
+// rest brings the copy to rest.
+func (f *fork) rest() error {
+	write := func(kind string, payload any) error {
+		e, err := NewEvent(f.at, kind, payload)
+		if err != nil {
+			return err
+		}
+		return f.add(e)
+	}
+	if c := f.view.Compact; c != nil {
+		failed := ModelFailed{Call: c.Seq, Error: TurnError{"server_error", "The session was copied while the summary was being made."}}
+		if err := write(KindModelFailed, failed); err != nil {
+			return err
+		}
+	}
+	if f.view.Turn != nil {
+		if err := write(KindTurnCancelled, TurnEnded{}); err != nil {
+			return err
+		}
+	}
+	if f.view.Paused {
+		return write(KindSessionResumed, struct{}{})
+	}
+	return nil
+}
+
+// recreate rewrites the first event: where the copy comes from, and its metadata.
+func recreate(events []stead.Event, origin *Origin, metadata map[string]string) error {
+	for i, e := range events {
+		var err error
+		switch {
+		case i == 0:
+			events[i], err = edit(e, func(p *Created) {
+				p.Origin = origin
+				if metadata != nil {
+					p.Metadata = maps.Clone(metadata)
+				}
+			})
+		case e.Kind == KindSessionUpdated && metadata != nil:
+			events[i], err = edit(e, func(p *Updated) { p.Metadata = nil })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
