@@ -61,7 +61,7 @@ func main() {
 
 func run(o options, dir, child string) (err error) {
 	if child != "" {
-		return interrupted(child)
+		return runChild(child)
 	}
 	o.dir, err = os.MkdirTemp(dir, "stead-bench-")
 	if err != nil {
@@ -103,6 +103,10 @@ func (b *bench) measure() error {
 	}{
 		{"raw", b.measureRaw},
 		{"dbos", b.measureDBOS},
+		{"steps", b.measureSteps},
+		{"memory", b.measureMemory},
+		{"recover", b.measureRecover},
+		{"http", b.measureHTTP},
 	}
 	for _, p := range parts {
 		// The raw limit is every other part's baseline.

@@ -77,7 +77,7 @@ func newWorld(t *testing.T, nodes int, database string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.tools.Close)
-	config := fmt.Sprintf("mcp_servers:\n  - {label: world, url: %s/mcp}\n", w.tools.URL)
+	config := fmt.Sprintf("mcp_servers:\n  - {label: world, url: %s/mcp}\n", w.tools.URL())
 	if database != "" {
 		config += "database: " + database + "\n"
 	}

@@ -15,11 +15,14 @@ import (
 	"time"
 )
 
-// Server is a helper process that prints its base address as its first line of output.
+// Server is a helper process that says one line when it is ready: its base address, mostly.
 type Server struct {
-	URL string
-	cmd *exec.Cmd
+	Line string
+	cmd  *exec.Cmd
 }
+
+// URL is the address of a server that said it.
+func (s *Server) URL() string { return s.Line }
 
 // StartServer runs a program until Close.
 func StartServer(program string, args ...string) (*Server, error) {
@@ -37,10 +40,10 @@ func StartServer(program string, args ...string) (*Server, error) {
 	if err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		return nil, fmt.Errorf("%s said no address: %w", program, err)
+		return nil, fmt.Errorf("%s said nothing: %w", program, err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return &Server{URL: strings.TrimSpace(line), cmd: cmd}, nil
+	return &Server{Line: strings.TrimSpace(line), cmd: cmd}, nil
 }
 
 // Close kills the process.
@@ -55,7 +58,7 @@ func (s *Server) Outcome(ctx context.Context, key string) (applied int, result s
 		Applied int    `json:"applied"`
 		Result  string `json:"result"`
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/outcome?key="+url.QueryEscape(key), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+"/outcome?key="+url.QueryEscape(key), nil)
 	if err != nil {
 		return 0, "", err
 	}
@@ -73,7 +76,7 @@ func (s *Server) Outcome(ctx context.Context, key string) (applied int, result s
 // AwaitPhase waits until a call reaches a phase at the tool server, where it then stands for hold.
 // It reports whether one did within wait.
 func (s *Server) AwaitPhase(phase string, hold, wait time.Duration) (bool, error) {
-	resp, err := http.Get(fmt.Sprintf("%s/phase?name=%s&hold=%s&wait=%s", s.URL, phase, hold, wait))
+	resp, err := http.Get(fmt.Sprintf("%s/phase?name=%s&hold=%s&wait=%s", s.URL(), phase, hold, wait))
 	if err != nil {
 		return false, err
 	}

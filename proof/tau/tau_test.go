@@ -108,7 +108,7 @@ func newStage(t *testing.T, class string, work time.Duration) *stage {
   - {name: responses, api: responses, base_url: %[1]s/v1, api_key: none}
 mcp_servers:
   - {label: airline, url: %[2]s/mcp}
-`, upstream, s.desk.URL)
+`, upstream, s.desk.URL())
 	s.node, err = rig.NewNode(rig.NodeOptions{Program: programs.stead, Dir: filepath.Join(t.TempDir(), "node"), Config: config})
 	if err == nil {
 		err = s.node.Start()
