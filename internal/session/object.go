@@ -244,3 +244,19 @@ func mustJSON(v any) json.RawMessage {
 	}
 	return b
 }
+
+// Approvals lists what waits for a person: the inbox entries of this session.
+func (v *View) Approvals() []Approval {
+	var out []Approval
+	for _, a := range v.RequiredActions() {
+		if a.Type == ActionFunctionCall {
+			continue
+		}
+		entry := Approval{Object: "approval", ID: a.RequestID, SessionID: v.Key.Session, Action: a}
+		if c := v.CallByRequest(a.RequestID); c != nil {
+			entry.CreatedAt = c.Since / 1000
+		}
+		out = append(out, entry)
+	}
+	return out
+}

@@ -1,0 +1,326 @@
+package runner
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// actor moves one leased session until nothing is left to do. One goroutine runs it; effects run in
+// goroutines of their own and report through outcomes.
+type actor struct {
+	r     *Runner
+	key   stead.SessionKey
+	lease journal.Lease
+	log   *slog.Logger
+
+	state    *session.State
+	snapshot stead.Seq // of the last snapshot known
+
+	outcomes chan outcome       // finished effects
+	signal   chan struct{}      // look again: flush due, input, cut
+	flights  map[string]*flight // work in flight, by name
+	pending  []pending          // what happened and is not journaled yet
+
+	ctx     context.Context // ends with the runner, the lease, or abandon
+	cancel  context.CancelFunc
+	cutting chan struct{} // closed when the drain's time is over
+	wasCut  bool
+	wake    int64 // Unix milliseconds: when the core wants to be asked again; 0: not by time
+	watched bool  // a goroutine watches for input
+	seen    chan stead.Seq
+}
+
+// flight is one effect under way.
+type flight struct {
+	name   string
+	cancel context.CancelFunc
+	live   *liveText // a model call's stream
+}
+
+// outcome is what an effect brings back. It is ignored when its flight was given up meanwhile.
+type outcome struct {
+	of     *flight
+	events []pending
+}
+
+// pending is an event to be: its payload is made when its place in the journal is known.
+type pending struct {
+	kind string
+	make func(s *session.State) (any, error) // nil payload: nothing to write any more
+}
+
+func happened(kind string, payload any) pending {
+	return pending{kind, func(*session.State) (any, error) { return payload, nil }}
+}
+
+func newActor(r *Runner, l journal.Lease) *actor {
+	ctx, cancel := context.WithCancel(r.ctx)
+	return &actor{
+		r: r, key: l.Key, lease: l, log: r.log.With("session", l.Key.Session),
+		outcomes: make(chan outcome, 64), signal: make(chan struct{}, 1),
+		flights: map[string]*flight{}, ctx: ctx, cancel: cancel,
+		cutting: make(chan struct{}), seen: make(chan stead.Seq, 1),
+	}
+}
+
+// abandon makes the actor drop everything: its lease is lost.
+func (a *actor) abandon() { a.cancel() }
+
+// cut tells the actor that the time to finish is over. Called at most once, under the runner's lock.
+func (a *actor) cut() { close(a.cutting) }
+
+func (a *actor) nudge() {
+	select {
+	case a.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (a *actor) run() {
+	defer a.r.retired(a)
+	defer a.cancel()
+	defer a.r.live.drop(a.key)
+	err := a.move()
+	switch {
+	case err == nil:
+		a.r.states.put(a.key, a.state)
+	case a.ctx.Err() != nil:
+	case stead.KindOf(err) == stead.KindFenced, stead.KindOf(err) == stead.KindNotFound:
+		a.log.Info("session lost", "epoch", a.lease.Epoch, "err", err)
+	default:
+		// A broken invariant: keep the lease and touch nothing, so that no other node trips too
+		// before somebody has looked at it. New input is still taken.
+		a.log.Error("session stopped: its journal can't be followed", "err", err)
+	}
+}
+
+// move runs the session until it is released (nil) or can't be moved on (an error).
+func (a *actor) move() error {
+	if err := a.load(); err != nil {
+		return err
+	}
+	if a.state.InFlight() {
+		a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}))
+	}
+	for {
+		released, err := a.step()
+		if err != nil || released {
+			return err
+		}
+		if err := a.wait(); err != nil {
+			return err
+		}
+	}
+}
+
+// wait blocks until something happened: an outcome, input, a flush, the drain's end.
+func (a *actor) wait() error {
+	a.watch()
+	cutting := a.cutting
+	if a.wasCut {
+		cutting = nil
+	}
+	var timer <-chan time.Time
+	if a.wake > 0 {
+		t := time.NewTimer(time.Duration(max(a.wake-a.r.now(), 0)) * time.Millisecond)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-timer:
+	case <-a.ctx.Done():
+		return a.ctx.Err()
+	case o := <-a.outcomes:
+		a.take(o)
+	case <-a.signal:
+	case tail := <-a.seen:
+		if tail <= a.state.Tail {
+			return nil
+		}
+	case <-cutting:
+		a.cutOff()
+	}
+	for {
+		select {
+		case o := <-a.outcomes:
+			a.take(o)
+			continue
+		default:
+		}
+		break
+	}
+	return a.catchUp()
+}
+
+// take accepts an outcome, unless its flight was given up.
+func (a *actor) take(o outcome) {
+	if a.flights[o.of.name] != o.of {
+		return
+	}
+	delete(a.flights, o.of.name)
+	o.of.cancel()
+	if len(o.events) > 0 && o.events[0].kind == session.KindModelFailed {
+		a.pending = append(a.pending, flushed(o.of.live, true)) // what was shown is kept
+	}
+	a.pending = append(a.pending, o.events...)
+}
+
+// cutOff ends what is in flight when the node must stop now: the session is left as after a crash,
+// but at once and in order.
+func (a *actor) cutOff() {
+	a.wasCut = true
+	if len(a.flights) == 0 {
+		return
+	}
+	for _, f := range a.flights {
+		a.pending = append(a.pending, flushed(f.live, true))
+	}
+	a.giveUp()
+	a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}))
+}
+
+// giveUp ends every flight; their outcomes are not wanted any more.
+func (a *actor) giveUp() {
+	for name, f := range a.flights {
+		f.cancel()
+		delete(a.flights, name)
+	}
+}
+
+func (a *actor) draining() bool {
+	select {
+	case <-a.r.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// watch keeps one goroutine that tells of events which the actor did not write itself.
+func (a *actor) watch() {
+	if a.watched {
+		return
+	}
+	a.watched = true
+	tail := a.state.Tail
+	a.r.acting.Go(func() {
+		for {
+			next, err := a.r.cfg.Store.Wait(a.ctx, a.key, tail)
+			if err != nil {
+				if a.ctx.Err() != nil || !a.pause(unavailableMax) {
+					return
+				}
+				a.nudge() // it may be gone: let the actor find out
+				continue
+			}
+			tail = next
+			select {
+			case <-a.seen: // replace what was not read yet
+			default:
+			}
+			a.seen <- tail
+		}
+	})
+}
+
+// pause sleeps unless the actor ends first.
+func (a *actor) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-a.ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// load brings the state to the session's tail: from the cache, else from the snapshot, else from
+// the first event.
+func (a *actor) load() error {
+	a.state = a.r.states.take(a.key, a.lease.Tail)
+	if a.state == nil {
+		state, err := a.r.loadState(a.ctx, a.key, a.patient)
+		if err != nil {
+			return err
+		}
+		a.state = state
+	}
+	a.snapshot = a.state.Tail
+	return a.catchUp()
+}
+
+// reload drops the state and reads it again: it ran ahead of the journal.
+func (a *actor) reload() error {
+	state, err := a.r.loadState(a.ctx, a.key, a.patient)
+	if err != nil {
+		return err
+	}
+	a.state = state
+	return a.catchUp()
+}
+
+// catchUp applies events that the actor has not seen.
+func (a *actor) catchUp() error {
+	for {
+		var events []stead.Event
+		err := a.patient(func() (err error) {
+			events, err = a.r.cfg.Store.Read(a.ctx, a.key, journal.ReadOptions{After: a.state.Tail})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if err := a.state.Apply(e); err != nil {
+				return err
+			}
+		}
+		if len(events) < stead.MaxReadEvents {
+			return nil
+		}
+	}
+}
+
+// patient repeats an operation while the store is away.
+func (a *actor) patient(do func() error) error {
+	delay := unavailableBase
+	for {
+		err := do()
+		if stead.KindOf(err) != stead.KindUnavailable {
+			return err
+		}
+		if a.ctx.Err() != nil {
+			return a.ctx.Err()
+		}
+		a.log.Warn("the store is away; trying again", "err", err, "in", delay)
+		if !a.pause(delay) {
+			return a.ctx.Err()
+		}
+		delay = min(2*delay, unavailableMax)
+	}
+}
+
+// loadState folds a session from its snapshot or from the start, up to some tail.
+func (r *Runner) loadState(ctx context.Context, key stead.SessionKey, patient func(func() error) error) (*session.State, error) {
+	state := session.NewState(key)
+	err := patient(func() error {
+		seq, data, err := r.cfg.Store.LoadSnapshot(ctx, key)
+		if err != nil || seq == 0 {
+			return err
+		}
+		loaded, err := session.LoadState(key, data)
+		if err != nil || loaded.Tail != seq {
+			r.log.Info("snapshot ignored", "session", key.Session, "err", err)
+			return nil
+		}
+		state = loaded
+		return nil
+	})
+	return state, err
+}

@@ -1,0 +1,223 @@
+package runner
+
+import (
+	"container/list"
+	"context"
+	"encoding/json"
+	"sync"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// stateCache keeps the states of sessions that were just released, bounded by count and size, so
+// that the next turn of a busy session need not read its journal. A state has one owner: it is
+// taken out to be used.
+type stateCache struct {
+	mu    sync.Mutex
+	order *list.List // of *cachedState, the newest first
+	byKey map[stead.SessionKey]*list.Element
+	bytes int
+}
+
+type cachedState struct {
+	key   stead.SessionKey
+	state *session.State
+	bytes int
+}
+
+func newStateCache() *stateCache {
+	return &stateCache{order: list.New(), byKey: map[stead.SessionKey]*list.Element{}}
+}
+
+func (c *stateCache) put(key stead.SessionKey, s *session.State) {
+	const fixedBytes = 4 << 10
+	size := fixedBytes + s.Context.Bytes()
+	if size > maxCachedStateBytes/4 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(key)
+	c.byKey[key] = c.order.PushFront(&cachedState{key, s, size})
+	c.bytes += size
+	for c.order.Len() > maxCachedStates || c.bytes > maxCachedStateBytes {
+		c.remove(c.order.Back().Value.(*cachedState).key)
+	}
+}
+
+// take removes and returns the state if it is not ahead of the tail.
+func (c *stateCache) take(key stead.SessionKey, tail stead.Seq) *session.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	el, ok := c.byKey[key]
+	if !ok {
+		return nil
+	}
+	s := el.Value.(*cachedState).state
+	c.remove(key)
+	if s.Tail > tail {
+		return nil
+	}
+	return s
+}
+
+func (c *stateCache) remove(key stead.SessionKey) {
+	if el, ok := c.byKey[key]; ok {
+		c.bytes -= el.Value.(*cachedState).bytes
+		c.order.Remove(el)
+		delete(c.byKey, key)
+	}
+}
+
+// viewCache keeps views for the doors. Views are shared: they are replaced, never changed.
+type viewCache struct {
+	mu    sync.Mutex
+	order *list.List // of *session.View, the newest first
+	byKey map[stead.SessionKey]*list.Element
+}
+
+func newViewCache() *viewCache {
+	return &viewCache{order: list.New(), byKey: map[stead.SessionKey]*list.Element{}}
+}
+
+func (c *viewCache) get(key stead.SessionKey) *session.View {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	el, ok := c.byKey[key]
+	if !ok {
+		return nil
+	}
+	c.order.MoveToFront(el)
+	return el.Value.(*session.View)
+}
+
+func (c *viewCache) put(v *session.View) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el, ok := c.byKey[v.Key]; ok {
+		if el.Value.(*session.View).Tail < v.Tail {
+			el.Value = v
+		}
+		c.order.MoveToFront(el)
+		return
+	}
+	c.byKey[v.Key] = c.order.PushFront(v)
+	if c.order.Len() > maxCachedViews {
+		old := c.order.Back()
+		c.order.Remove(old)
+		delete(c.byKey, old.Value.(*session.View).Key)
+	}
+}
+
+func (c *viewCache) drop(key stead.SessionKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el, ok := c.byKey[key]; ok {
+		c.order.Remove(el)
+		delete(c.byKey, key)
+	}
+}
+
+// view folds a session to its tail. The result is shared: it must not be changed.
+func (r *Runner) view(ctx context.Context, key stead.SessionKey) (*session.View, error) {
+	cached := r.views.get(key)
+	v, err := r.viewFrom(ctx, key, cached)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: v.Tail})
+		if err != nil {
+			return nil, err
+		}
+		if len(events) > 0 && v == cached {
+			if v, err = copyView(cached); err != nil {
+				return nil, err
+			}
+		}
+		for _, e := range events {
+			if err := v.Apply(e); err != nil {
+				return nil, err
+			}
+		}
+		if len(events) < stead.MaxReadEvents {
+			break
+		}
+	}
+	if v.Tail == 0 {
+		return nil, stead.NotFound("session", string(key.Session))
+	}
+	r.views.put(v)
+	return v, nil
+}
+
+// viewFrom is where to begin: the cached view (shared), else the snapshot's, else an empty one.
+func (r *Runner) viewFrom(ctx context.Context, key stead.SessionKey, cached *session.View) (*session.View, error) {
+	if cached != nil {
+		return cached, nil
+	}
+	seq, data, err := r.cfg.Store.LoadSnapshot(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if v := snapshotView(key, seq, data); v != nil {
+		return v, nil
+	}
+	return session.NewView(key), nil
+}
+
+// snapshotView is the view of a snapshot, nil when it is of no use.
+func snapshotView(key stead.SessionKey, seq stead.Seq, data []byte) *session.View {
+	if seq == 0 {
+		return nil
+	}
+	s, err := session.LoadState(key, data)
+	if err != nil || s.Tail != seq {
+		return nil
+	}
+	v := s.View // a copy: the context is not kept alive
+	return &v
+}
+
+// viewAt folds a session up to and including an event, for a watcher that starts there.
+func (r *Runner) viewAt(ctx context.Context, key stead.SessionKey, seq stead.Seq) (*session.View, error) {
+	v := session.NewView(key)
+	if cached := r.views.get(key); cached != nil && cached.Tail <= seq {
+		own, err := copyView(cached)
+		if err != nil {
+			return nil, err
+		}
+		v = own
+	} else if at, data, err := r.cfg.Store.LoadSnapshot(ctx, key); err == nil && at <= seq {
+		if saved := snapshotView(key, at, data); saved != nil {
+			v = saved
+		}
+	}
+	for v.Tail < seq {
+		limit := min(int(seq-v.Tail), stead.MaxReadEvents)
+		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: v.Tail, Limit: limit})
+		if err != nil {
+			return nil, err
+		}
+		if len(events) == 0 {
+			return nil, stead.Invalid("after", "the session has %d events; the cursor is beyond them", v.Tail)
+		}
+		for _, e := range events {
+			if err := v.Apply(e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, nil
+}
+
+func copyView(v *session.View) (*session.View, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	out := &session.View{}
+	return out, json.Unmarshal(data, out)
+}

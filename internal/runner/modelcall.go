@@ -1,0 +1,308 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+func randomFloat() float64 { return rand.Float64() }
+
+// window is what the core must know of the session's model.
+func (a *actor) window() session.Window {
+	info, _, err := a.r.cfg.Models.Resolve(a.state.Created.Agent.Spec.Model)
+	if err != nil {
+		return session.Window{}
+	}
+	return session.Window{ContextTokens: info.ContextWindow, OutputTokens: info.MaxOutputTokens, FixedBytes: a.fixedBytes()}
+}
+
+// fixedBytes estimates what every request carries besides the conversation.
+func (a *actor) fixedBytes() int {
+	spec := a.state.Created.Agent.Spec
+	n := 0
+	if spec.Instructions != nil {
+		n += len(*spec.Instructions)
+	}
+	for _, t := range spec.Tools {
+		n += len(t.Name) + len(t.Description) + len(t.Parameters)
+	}
+	return n
+}
+
+// gate asks whether an effect of this session may happen.
+func (a *actor) gate(effect policy.Effect, resource string, arguments []byte) (policy.Decision, error) {
+	c := a.state.Created
+	return policy.Check(a.ctx, a.r.cfg.Policy, policy.Request{
+		Principal: c.Principal, Session: a.key, Agent: c.Agent.ID, Effect: effect, Resource: resource, Arguments: arguments,
+	})
+}
+
+// intendModel journals the intent of a step's model call and plans the call.
+func (a *actor) intendModel(p *plan, c session.CallModel) error {
+	name := a.state.Created.Agent.Spec.Model
+	info, m, err := a.r.cfg.Models.Resolve(name)
+	if err != nil {
+		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
+	}
+	decision, err := a.gate(policy.ModelCall, name, nil)
+	if err != nil {
+		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}})
+	}
+	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision}); err != nil {
+		return err
+	}
+	call := modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), used: callIDs(&a.state.Context), spec: a.state.Created.Agent.Spec}
+	p.starts = append(p.starts, func() {
+		live := newLiveText(call.seq, a.nudge)
+		flight, ctx := a.begin(fmt.Sprintf("model %d", call.seq))
+		flight.live = live
+		a.r.live.set(a.key, live)
+		go call.run(ctx, flight)
+	})
+	return nil
+}
+
+// intendCompact journals the intent of a summary and plans the call.
+func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
+	name := a.state.Created.Agent.Spec.Model
+	info, m, err := a.r.cfg.Models.Resolve(name)
+	if err != nil {
+		return err
+	}
+	decision, err := a.gate(policy.ModelCall, name, nil)
+	if err != nil {
+		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}})
+	}
+	attempt := a.state.CompactFailures + 1
+	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Purpose: session.PurposeCompact, Attempt: attempt, Upto: c.Upto, Decision: decision}); err != nil {
+		return err
+	}
+	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, compactPrompt)})
+	call := modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, upto: c.Upto}
+	p.starts = append(p.starts, func() {
+		flight, ctx := a.begin(fmt.Sprintf("compact %d", call.seq))
+		go call.runCompact(ctx, flight)
+	})
+	return nil
+}
+
+const compactPrompt = "Summarize the conversation so far for yourself, so that you can go on from the summary alone. " +
+	"Keep: what the user wants, decisions and why, facts and figures, identifiers, results of tool calls that still matter, what is done and what is open. " +
+	"Write no greeting and no comment on the summary."
+
+// modelCall is one call under way.
+type modelCall struct {
+	a       *actor
+	seq     stead.Seq
+	info    model.Info
+	model   model.Model
+	attempt int
+	items   []stead.Item
+	used    map[string]bool // call ids of the context
+	spec    specRef
+	upto    stead.Seq
+}
+
+// run makes a step's call and delivers its outcome.
+func (c modelCall) run(ctx context.Context, f *flight) {
+	defer f.live.end()
+	tools, err := c.a.r.toolset(ctx, c.spec.Tools)
+	if err != nil {
+		c.fail(f, toolsetError(err))
+		return
+	}
+	req, err := c.request(ctx, tools)
+	if err != nil {
+		c.fail(f, &model.Error{Code: model.CodeServer, Message: "The conversation could not be loaded.", Retry: true, Err: err})
+		return
+	}
+	reply, err := c.generate(ctx, req, f.live)
+	if err != nil {
+		c.fail(f, err)
+		return
+	}
+	c.finish(ctx, f, req, tools, reply)
+}
+
+// runCompact makes a summary and delivers it.
+func (c modelCall) runCompact(ctx context.Context, f *flight) {
+	req, err := c.request(ctx, &toolset{})
+	if err != nil {
+		c.fail(f, err)
+		return
+	}
+	req.Format = nil
+	reply, err := c.generate(ctx, req, nil)
+	text := ""
+	if err == nil {
+		text = reply.text()
+		if strings.TrimSpace(text) == "" {
+			err = &model.Error{Code: model.CodeServer, Message: "The model's summary was empty.", Retry: true}
+		}
+	}
+	if err != nil {
+		c.fail(f, err)
+		return
+	}
+	summary := stead.NewText(text)
+	if !c.a.spill(ctx, &summary) {
+		return
+	}
+	c.a.deliver(f, happened(session.KindContextCompacted, session.ContextCompacted{
+		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Cost: c.info.Price.Cost(reply.usage),
+	}))
+}
+
+// request builds the model's request from the items. Nothing of it is journaled.
+func (c modelCall) request(ctx context.Context, tools *toolset) (model.Request, error) {
+	items, err := c.a.r.loadItems(ctx, c.a.key, c.items)
+	if err != nil {
+		return model.Request{}, err
+	}
+	req := model.Request{
+		Model: c.info.Upstream, Items: items, Tools: tools.specs,
+		Verbosity: c.spec.Text.Verbosity, ServiceTier: c.spec.ServiceTier,
+		CacheKey: string(c.a.key.Session),
+	}
+	if c.spec.Instructions != nil {
+		req.Instructions = *c.spec.Instructions
+	}
+	if c.spec.Experimental.TimeAwareness {
+		req.Instructions += "\n\nThe current time is " + c.a.r.cfg.Now().UTC().Format(time.RFC3339) + "."
+	}
+	if c.spec.Reasoning.Effort != nil {
+		req.Effort = *c.spec.Reasoning.Effort
+	}
+	if c.spec.Reasoning.Summary != nil {
+		req.ReasonSummary = *c.spec.Reasoning.Summary
+	}
+	if c.spec.Text.Format.Type == "json_schema" {
+		req.Format = &model.Format{Name: "output", Schema: c.spec.Text.Format.Schema, Strict: true}
+	}
+	return req, nil
+}
+
+// reply is what a finished stream brought.
+type reply struct {
+	items  []stead.Item
+	usage  stead.Usage
+	finish model.Finish
+	model  string
+}
+
+func (r *reply) text() string {
+	var b strings.Builder
+	for _, it := range r.items {
+		for _, p := range it.Content {
+			b.WriteString(p.Text.Inline)
+		}
+	}
+	return b.String()
+}
+
+// generate runs the stream to its end. A provider that says nothing for too long is cut off.
+func (c modelCall) generate(ctx context.Context, req model.Request, live *liveText) (*reply, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	idle := c.a.r.cfg.ModelIdleTimeout
+	watchdog := time.AfterFunc(idle, func() { cancel(errIdle) })
+	defer watchdog.Stop()
+	out := &reply{}
+	ended := false
+	for d, err := range c.model.Generate(ctx, req) {
+		watchdog.Reset(idle)
+		if err != nil {
+			if context.Cause(ctx) == errIdle {
+				return nil, &model.Error{Code: model.CodeTimeout, Message: fmt.Sprintf("The model said nothing for %s.", idle), Retry: true}
+			}
+			return nil, err
+		}
+		switch d.Kind {
+		case model.TextDelta, model.ReasoningDelta:
+			if live != nil && d.Text != "" {
+				live.add(segment(d))
+			}
+		case model.ItemDone:
+			for len(out.items) <= d.Index {
+				out.items = append(out.items, stead.Item{})
+			}
+			out.items[d.Index] = *d.Item
+		case model.Done:
+			ended = true
+			out.finish, out.model = d.Finish, d.Model
+			if d.Usage != nil {
+				out.usage = *d.Usage
+			}
+		}
+	}
+	if !ended {
+		if context.Cause(ctx) == errIdle {
+			return nil, &model.Error{Code: model.CodeTimeout, Message: fmt.Sprintf("The model said nothing for %s.", idle), Retry: true}
+		}
+		return nil, &model.Error{Code: model.CodeConnection, Message: "The model's stream ended too early.", Retry: true}
+	}
+	return out, nil
+}
+
+var errIdle = errors.New("idle timeout")
+
+func segment(d model.Delta) session.Segment {
+	s := session.Segment{Index: d.Index, Type: stead.ItemMessage, Text: d.Text}
+	if d.Kind == model.ReasoningDelta {
+		s.Type, s.Part = stead.ItemReasoning, d.Part
+	}
+	return s
+}
+
+// fail delivers a failed call: with a time to try again when that may help.
+func (c modelCall) fail(f *flight, err error) {
+	var me *model.Error
+	if !errors.As(err, &me) {
+		me = &model.Error{Code: model.CodeServer, Message: "The model call failed.", Retry: true, Err: err}
+	}
+	c.a.log.Info("model call failed", "model", c.info.Name, "attempt", c.attempt, "code", me.Code, "err", err)
+	out := session.ModelFailed{Call: c.seq, Error: session.TurnError{Code: me.Code, Message: me.Message}}
+	if me.Retry && c.attempt < stead.MaxModelAttempts {
+		out.RetryAt = c.a.r.now() + c.a.r.backoff(c.attempt, me.RetryAfter).Milliseconds()
+	}
+	c.a.deliver(f, happened(session.KindModelFailed, out))
+}
+
+// backoff is exponential with full jitter on its upper half, never shorter than the upstream asked.
+func (r *Runner) backoff(attempt int, asked time.Duration) time.Duration {
+	d := min(stead.RetryBaseDelay<<min(attempt-1, 16), stead.RetryMaxDelay)
+	d = d/2 + time.Duration(r.cfg.Random()*float64(d/2))
+	return max(d, asked)
+}
+
+func clientMessage(err error) string {
+	if e, ok := errors.AsType[*stead.Error](err); ok {
+		if e.Hint != "" {
+			return e.Message + " (" + e.Hint + ")"
+		}
+		return e.Message
+	}
+	return "An internal error occurred."
+}
+
+func contextBytes(req model.Request) int {
+	n := len(req.Instructions)
+	for _, t := range req.Tools {
+		n += len(t.Name) + len(t.Description) + len(t.Parameters)
+	}
+	for _, it := range req.Items {
+		b, _ := json.Marshal(it)
+		n += len(b)
+	}
+	return n
+}

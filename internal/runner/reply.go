@@ -1,0 +1,170 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// maxArgumentsBytes is the largest arguments of one call: they stand in the journal themselves.
+const maxArgumentsBytes = 256 << 10
+
+// finish turns a finished stream into the outcome: every call is resolved to how it is executed,
+// texts are held to what was streamed, and what is too large for the journal becomes a blob.
+func (c modelCall) finish(ctx context.Context, f *flight, req model.Request, tools *toolset, r *reply) {
+	out := session.ModelReplied{
+		Call: c.seq, Usage: r.usage, Finish: string(r.finish), Model: r.model,
+		Cost: c.info.Price.Cost(r.usage), Bytes: contextBytes(req),
+	}
+	streamed := streamedTexts(f.live)
+	for i, it := range r.items {
+		if it.Type == "" {
+			continue // a gap that the provider left
+		}
+		it.Status = ""
+		item := session.ReplyItem{Item: it}
+		if it.Type == stead.ItemFunctionCall {
+			item.CallID = c.callID(it.CallID, i)
+			item.Arguments, item.Tool = tools.resolve(it, c.a.r.cfg.CheckArguments)
+			if item.Tool.Server != "" {
+				item.Type = stead.ItemMCPCall
+			}
+		}
+		holdTo(&item.Item, streamed[i])
+		if !c.spillItem(ctx, &item.Item) {
+			return
+		}
+		out.Items = append(out.Items, item)
+	}
+	c.a.deliver(f, pending{session.KindModelReplied, func(s *session.State) (any, error) { return withoutStreamed(out, s), nil }})
+}
+
+// streamedTexts joins what was streamed: output index → part → text.
+func streamedTexts(t *liveText) map[int][]string {
+	_, segments, _ := t.snapshot()
+	out := map[int][]string{}
+	for _, s := range segments {
+		for len(out[s.Index]) <= s.Part {
+			out[s.Index] = append(out[s.Index], "")
+		}
+		out[s.Index][s.Part] += s.Text
+	}
+	return out
+}
+
+// holdTo makes sure that the final text is what was shown: a provider whose end contradicts its own
+// stream is not believed.
+func holdTo(it *stead.Item, streamed []string) {
+	switch {
+	case len(streamed) == 0:
+	case it.Type == stead.ItemMessage:
+		text := strings.Join(streamed, "")
+		if whole := joined(it.Content); whole != text {
+			if strings.HasPrefix(whole, text) {
+				text = whole
+			}
+		}
+		it.Content = stead.TextContent(stead.ContentOutputText, text)
+	case it.Type == stead.ItemReasoning:
+		for n, text := range streamed {
+			if n >= len(it.Summary) {
+				it.Summary = append(it.Summary, stead.NewText(text))
+			} else if !strings.HasPrefix(it.Summary[n].Inline, text) {
+				it.Summary[n] = stead.NewText(text)
+			}
+		}
+	}
+}
+
+func joined(content []stead.Content) string {
+	var b strings.Builder
+	for _, c := range content {
+		b.WriteString(c.Text.Inline)
+	}
+	return b.String()
+}
+
+// withoutStreamed leaves out of the reply what model.streamed events hold already.
+func withoutStreamed(p session.ModelReplied, s *session.State) session.ModelReplied {
+	if s.Turn == nil || s.Turn.Model == nil || s.Turn.Model.Seq != p.Call {
+		return p
+	}
+	items := append([]session.ReplyItem(nil), p.Items...)
+	for i, st := range s.Turn.Model.Stream {
+		if st == nil || i >= len(items) {
+			continue
+		}
+		it := &items[i]
+		it.Streamed = nil
+		if it.Type == stead.ItemMessage {
+			n := 0
+			for _, part := range st.Parts {
+				n += len(part)
+			}
+			it.Streamed = []int{n}
+			it.Content = append([]stead.Content(nil), it.Content...)
+			it.Content[0].Text = textAfter(it.Content[0].Text, n)
+			continue
+		}
+		it.Summary = append([]stead.Text(nil), it.Summary...)
+		for n, part := range st.Parts {
+			it.Streamed = append(it.Streamed, len(part))
+			it.Summary[n] = textAfter(it.Summary[n], len(part))
+		}
+	}
+	p.Items = items
+	return p
+}
+
+func textAfter(t stead.Text, n int) stead.Text {
+	if t.Digest != "" {
+		return t // the blob holds the whole text
+	}
+	return stead.NewText(t.Inline[min(n, len(t.Inline)):])
+}
+
+// callID keeps the upstream's id unless it is missing or taken.
+func (c modelCall) callID(id string, index int) string {
+	if id == "" || c.used[id] || len(id) > stead.MaxIdempotencyKeyBytes {
+		id = fmt.Sprintf("call_%d_%d", c.seq, index)
+	}
+	c.used[id] = true
+	return id
+}
+
+func callIDs(c *session.Context) map[string]bool {
+	out := map[string]bool{}
+	for _, en := range c.Entries {
+		if en.Item.CallID != "" {
+			out[en.Item.CallID] = true
+		}
+	}
+	return out
+}
+
+// arguments normalises what a model wrote as arguments: one compact JSON object, or what it wrote
+// as a JSON string together with what is wrong with it.
+func arguments(raw json.RawMessage) (json.RawMessage, string) {
+	trimmed := bytes.TrimSpace(raw)
+	if len(trimmed) == 0 {
+		return json.RawMessage("{}"), ""
+	}
+	if len(trimmed) > maxArgumentsBytes {
+		return json.RawMessage(`""`), fmt.Sprintf("The arguments are %d bytes long; the limit is %d bytes.", len(trimmed), maxArgumentsBytes)
+	}
+	if trimmed[0] == '"' { // an adapter that could not decode them
+		return json.RawMessage(trimmed), "The arguments are not a JSON object."
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, trimmed); err != nil || trimmed[0] != '{' {
+		text, _ := json.Marshal(string(trimmed))
+		return text, "The arguments are not a valid JSON object."
+	}
+	return compact.Bytes(), ""
+}

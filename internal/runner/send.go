@@ -1,0 +1,235 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Send implements session.Service.
+func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID, req session.SendRequest) error {
+	key := keyOf(p, id)
+	effect := policy.SessionWrite
+	for _, in := range req.Inputs {
+		if in.Approval != nil || in.Outcome != nil {
+			effect = policy.ApprovalGive
+		}
+	}
+	if err := r.allow(ctx, p, effect, key, ""); err != nil {
+		return err
+	}
+	if len(req.Inputs) == 0 {
+		return stead.Invalid("events", "events must hold at least one event")
+	}
+	for range maxConflicts {
+		v, err := r.view(ctx, key)
+		if err != nil {
+			return err
+		}
+		in := journal.Input{If: -1, Key: req.Key, Digest: req.Digest}
+		var answers bool
+		in.Events, answers, err = r.inputEvents(ctx, v, p, req.Inputs)
+		if err != nil {
+			return r.replayedOr(ctx, key, req, err)
+		}
+		if len(in.Events) == 0 {
+			return nil // a cancel of nothing
+		}
+		if answers {
+			in.If = v.Tail // it answers what is open now
+		}
+		_, err = r.cfg.Store.Send(ctx, key, in)
+		if stead.KindOf(err) != stead.KindTail {
+			return err
+		}
+	}
+	return stead.Errorf(stead.KindUnavailable, "the session is too busy to take an answer; try again")
+}
+
+// replayedOr answers a repeated request like the first time: what it answered is not open any more,
+// but its key is known. Anything else gets the error.
+func (r *Runner) replayedOr(ctx context.Context, key stead.SessionKey, req session.SendRequest, invalid error) error {
+	if req.Key == "" {
+		return invalid
+	}
+	probe, err := session.NewEvent(r.now(), session.KindTimerFired, session.TimerFired{})
+	if err != nil {
+		return invalid
+	}
+	const never = 1 << 62 // no session has this tail: only a known key gets through
+	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{Events: []stead.Event{probe}, If: never, Key: req.Key, Digest: req.Digest})
+	if err == nil && receipt.Replayed {
+		return nil
+	}
+	if stead.KindOf(err) == stead.KindConflict {
+		return err
+	}
+	return invalid
+}
+
+// inputEvents checks the inputs against the session and makes their events. answers is true when
+// one of them depends on the present state.
+func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Principal, inputs []session.Input) (events []stead.Event, answers bool, err error) {
+	if v.Failed != nil {
+		return nil, false, stead.Errorf(stead.KindConflict, "session %s has failed and takes no more input", v.Key.Session)
+	}
+	for i, in := range inputs {
+		at := fmt.Sprintf("events[%d]", i)
+		var e stead.Event
+		switch {
+		case in.Message != nil:
+			if v.Turn != nil && len(v.Turn.Inputs) >= stead.MaxSteeringMessages {
+				return nil, false, stead.Errorf(stead.KindLimited, "the session has %d messages that wait for its turn to start", len(v.Turn.Inputs))
+			}
+			e, err = r.messageEvent(ctx, v.Key, p, in.Message)
+		case in.Cancel:
+			if v.Turn == nil {
+				continue
+			}
+			e, err = session.NewEvent(r.now(), session.KindInputCancel, session.CancelInput{By: p})
+		case in.Result != nil:
+			answers = true
+			e, err = r.resultEvent(ctx, v, p, at, *in.Result)
+		case in.Approval != nil:
+			answers = true
+			e, err = r.approvalEvent(v, p, at, *in.Approval)
+		case in.Outcome != nil:
+			answers = true
+			e, err = r.outcomeEvent(ctx, v, p, at, *in.Outcome)
+		default:
+			err = stead.Invalid(at, "%s is empty", at)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		events = append(events, e)
+	}
+	return events, answers, nil
+}
+
+func (r *Runner) messageEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, input []session.InputMessage) (stead.Event, error) {
+	own := make([]session.InputMessage, len(input))
+	for i, m := range input {
+		own[i].Content = append([]stead.Content(nil), m.Content...)
+		if err := r.spillInput(ctx, key, own[i].Content); err != nil {
+			return stead.Event{}, err
+		}
+	}
+	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Input: own, By: p})
+}
+
+func (r *Runner) resultEvent(ctx context.Context, v *session.View, p stead.Principal, at string, in session.ToolResultInput) (stead.Event, error) {
+	c := v.CallByID(in.CallID)
+	if c == nil || c.State != session.CallWaiting {
+		// The SDK's tool dispatcher knows this very sentence (lib/beta/agents/tool-dispatcher).
+		return stead.Event{}, stead.Invalid(at+".call_id", "Unknown pending tool call: %s", in.CallID)
+	}
+	if turn := session.TurnID(v.Key.Session, v.Turn.Seq); in.TurnID != "" && in.TurnID != turn {
+		return stead.Event{}, stead.Invalid(at+".turn_id", "call %.80s belongs to turn %s, not %.80s", in.CallID, turn, in.TurnID)
+	}
+	output := append([]stead.Content(nil), in.Output...)
+	if err := r.spillInput(ctx, v.Key, output); err != nil {
+		return stead.Event{}, err
+	}
+	return session.NewEvent(r.now(), session.KindInputToolResult, session.ToolResult{
+		CallID: in.CallID, Success: in.Success, Output: output, Error: in.Error, By: p,
+	})
+}
+
+func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in session.ApprovalInput) (stead.Event, error) {
+	c := v.CallByRequest(in.RequestID)
+	if c == nil || c.State != session.CallApproval {
+		return stead.Event{}, stead.Invalid(at+".request_id", "Unknown pending approval request: %.200s", in.RequestID)
+	}
+	switch in.Decision {
+	case session.DecisionApprove, session.DecisionDeny, session.DecisionCancel:
+	default:
+		return stead.Event{}, stead.Invalid(at+".response.decision", "decision must be approve, deny or cancel, not %.40q", in.Decision)
+	}
+	return session.NewEvent(r.now(), session.KindInputApproval, session.ApprovalResult{CallID: c.CallID, Decision: in.Decision, Reason: in.Reason, By: p})
+}
+
+func (r *Runner) outcomeEvent(ctx context.Context, v *session.View, p stead.Principal, at string, in session.OutcomeInput) (stead.Event, error) {
+	c := v.CallByRequest(in.RequestID)
+	if c == nil || c.State != session.CallUnknown {
+		return stead.Event{}, stead.Invalid(at+".request_id", "Unknown pending outcome request: %.200s", in.RequestID)
+	}
+	switch in.Decision {
+	case session.DecisionHappened, session.DecisionNotHappened, session.DecisionGiveUp:
+	default:
+		return stead.Event{}, stead.Invalid(at+".response.decision", "decision must be happened, not_happened or give_up, not %.40q", in.Decision)
+	}
+	output := append([]stead.Content(nil), in.Output...)
+	if err := r.spillInput(ctx, v.Key, output); err != nil {
+		return stead.Event{}, err
+	}
+	return session.NewEvent(r.now(), session.KindInputOutcome, session.OutcomeResult{CallID: c.CallID, Decision: in.Decision, Output: output, By: p})
+}
+
+// Approvals implements session.Service.
+func (r *Runner) Approvals(ctx context.Context, p stead.Principal, q session.PageQuery) (session.Page[session.Approval], error) {
+	page := session.Page[session.Approval]{Data: []session.Approval{}}
+	if err := r.allow(ctx, p, policy.SessionRead, stead.SessionKey{}, ""); err != nil {
+		return page, err
+	}
+	limit := pageLimit(q)
+	at, skip := stead.SessionID(""), q.After
+	if q.After != "" {
+		s, ok := stead.SessionOf(q.After)
+		if !ok {
+			return page, stead.Invalid("after", "after must be the id of an approval")
+		}
+		// The session of the cursor itself may have more entries behind it.
+		more, _, err := r.approvalsOf(ctx, keyOf(p, s))
+		if err != nil {
+			return page, err
+		}
+		page.Data = append(page.Data, afterRequest(more, skip)...)
+		at = s
+	}
+	for len(page.Data) <= limit {
+		heads, err := r.cfg.Store.Heads(ctx, p.Project, journal.Query{Status: session.StatusRequiresAction, After: at, Desc: q.Desc, Limit: stead.MaxPageSize})
+		if err != nil {
+			return page, err
+		}
+		for _, h := range heads {
+			more, _, err := r.approvalsOf(ctx, h.Key)
+			if err != nil {
+				return page, err
+			}
+			page.Data = append(page.Data, more...)
+			at = h.Key.Session
+		}
+		if len(heads) < stead.MaxPageSize {
+			break
+		}
+	}
+	if page.HasMore = len(page.Data) > limit; page.HasMore {
+		page.Data = page.Data[:limit]
+	}
+	return page, nil
+}
+
+func (r *Runner) approvalsOf(ctx context.Context, key stead.SessionKey) ([]session.Approval, *session.View, error) {
+	v, err := r.view(ctx, key)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return v.Approvals(), v, nil
+}
+
+func afterRequest(all []session.Approval, id string) []session.Approval {
+	for i, a := range all {
+		if a.ID == id {
+			return all[i+1:]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,312 @@
+package runner
+
+import (
+	"context"
+	"encoding/hex"
+
+	"github.com/google/uuid"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// The service of sessions: what every door calls. Each method asks the gate first.
+
+func (r *Runner) allow(ctx context.Context, p stead.Principal, effect policy.Effect, key stead.SessionKey, resource string) error {
+	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Session: key, Effect: effect, Resource: resource})
+	return err
+}
+
+func keyOf(p stead.Principal, id stead.SessionID) stead.SessionKey {
+	return stead.SessionKey{Project: p.Project, Session: id}
+}
+
+// newID makes a sortable id: the prefix and a UUIDv7 in hex.
+func newID(prefix string) string {
+	u := uuid.Must(uuid.NewV7())
+	return prefix + hex.EncodeToString(u[:])
+}
+
+// Create implements session.Service.
+func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.CreateRequest) (session.Session, error) {
+	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
+	pin, err := r.pin(ctx, p, req)
+	if err != nil {
+		return session.Session{}, err
+	}
+	if _, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID)}); err != nil {
+		return session.Session{}, err
+	}
+	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model); err != nil {
+		return session.Session{}, modelError(err)
+	}
+	now := r.now()
+	created := session.Created{
+		Agent: pin, Metadata: req.Metadata, VaultIDs: req.VaultIDs, Principal: p,
+		SpendLimitCents: req.SpendLimitCents, Environment: req.Environment, CacheTTL: req.CacheTTL, Review: req.Review,
+	}
+	if len(created.Environment) == 0 {
+		created.Environment = []byte(`{"type":"none"}`)
+	}
+	first, err := session.NewEvent(now, session.KindSessionCreated, created)
+	if err != nil {
+		return session.Session{}, err
+	}
+	events := []stead.Event{first}
+	status := session.StatusIdle
+	if len(req.Input) > 0 {
+		e, err := r.messageEvent(ctx, key, p, req.Input)
+		if err != nil {
+			return session.Session{}, err
+		}
+		events, status = append(events, e), session.StatusInProgress
+	}
+	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{
+		Create: &journal.Creation{Agent: pin.ID, CreatedAt: now}, Events: events, If: -1, Key: req.Key, Digest: req.Digest,
+		Update: &journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now},
+	})
+	if err != nil {
+		return session.Session{}, err
+	}
+	if receipt.Session != "" && receipt.Session != key.Session { // the key made another session before
+		_ = r.cfg.Blobs.DeleteAll(ctx, key)
+		key.Session = receipt.Session
+	}
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return session.Session{}, err
+	}
+	return v.Session(), nil
+}
+
+// pin resolves the agent that the session will run for good.
+func (r *Runner) pin(ctx context.Context, p stead.Principal, req session.CreateRequest) (session.AgentPin, error) {
+	pin := session.AgentPin{ID: req.AgentID, Spec: agent.Defaults()}
+	if req.AgentID != "" {
+		a, err := r.cfg.Agents.GetAgent(ctx, p.Project, req.AgentID, 0)
+		if err != nil {
+			return pin, err
+		}
+		pin.Version, pin.Spec = a.Version, a.Spec
+	} else {
+		pin.ID = stead.AgentID(newID("agent_"))
+	}
+	if req.Override != nil {
+		if err := req.Override(&pin.Spec); err != nil {
+			return pin, err
+		}
+	}
+	if pin.Spec.Model == "" {
+		return pin, stead.Invalid("agent.model", "agent.model is required without an agent_id")
+	}
+	return pin, nil
+}
+
+func modelError(err error) error {
+	e := stead.Invalid("agent.model", "%s", clientMessage(err))
+	e.Code, e.Err = "model_not_found", err
+	return e
+}
+
+// Get implements session.Service.
+func (r *Runner) Get(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Session, error) {
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
+		return session.Session{}, err
+	}
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return session.Session{}, err
+	}
+	return v.Session(), nil
+}
+
+// List implements session.Service.
+func (r *Runner) List(ctx context.Context, p stead.Principal, q session.ListQuery) (session.Page[session.Session], error) {
+	var page session.Page[session.Session]
+	if err := r.allow(ctx, p, policy.SessionRead, stead.SessionKey{}, ""); err != nil {
+		return page, err
+	}
+	limit := pageLimit(q.PageQuery)
+	heads, err := r.cfg.Store.Heads(ctx, p.Project, journal.Query{
+		Agent: q.Agent, Status: q.Status, Metadata: q.Metadata, After: stead.SessionID(q.After), Desc: q.Desc, Limit: limit + 1,
+	})
+	if err != nil {
+		return page, err
+	}
+	if page.HasMore = len(heads) > limit; page.HasMore {
+		heads = heads[:limit]
+	}
+	page.Data = make([]session.Session, 0, len(heads))
+	for _, h := range heads {
+		v, err := r.view(ctx, h.Key)
+		if stead.KindOf(err) == stead.KindNotFound {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return page, err
+		}
+		page.Data = append(page.Data, v.Session())
+	}
+	return page, nil
+}
+
+func pageLimit(q session.PageQuery) int {
+	if q.Limit <= 0 {
+		return stead.DefaultPageSize
+	}
+	return min(q.Limit, stead.MaxPageSize)
+}
+
+// Update implements session.Service.
+func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.SessionID, u session.Updated) (session.Session, error) {
+	if u.Model != nil {
+		if _, _, err := r.cfg.Models.Resolve(*u.Model); err != nil {
+			return session.Session{}, modelError(err)
+		}
+	}
+	return r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
+		return session.KindSessionUpdated, u, nil
+	})
+}
+
+// Pause implements session.Service.
+func (r *Runner) Pause(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Session, error) {
+	return r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
+		if v.Paused {
+			return "", nil, nil
+		}
+		return session.KindSessionPaused, session.Paused{By: p}, nil
+	})
+}
+
+// Resume implements session.Service.
+func (r *Runner) Resume(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Session, error) {
+	return r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
+		if !v.Paused {
+			return "", nil, nil
+		}
+		return session.KindSessionResumed, session.Paused{By: p}, nil
+	})
+}
+
+// maxConflicts is how often a change that depends on the present state is tried anew when the
+// session moves on meanwhile.
+const maxConflicts = 64
+
+// amend appends one event that depends on the present state; an empty kind appends nothing.
+func (r *Runner) amend(ctx context.Context, p stead.Principal, id stead.SessionID, change func(*session.View) (string, any, error)) (session.Session, error) {
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
+		return session.Session{}, err
+	}
+	for range maxConflicts {
+		v, err := r.view(ctx, key)
+		if err != nil {
+			return session.Session{}, err
+		}
+		kind, payload, err := change(v)
+		if err != nil {
+			return session.Session{}, err
+		}
+		if kind == "" {
+			return v.Session(), nil
+		}
+		e, err := session.NewEvent(r.now(), kind, payload)
+		if err != nil {
+			return session.Session{}, err
+		}
+		after, err := copyView(v)
+		if err != nil {
+			return session.Session{}, err
+		}
+		e.Seq = v.Tail + 1
+		if err := after.Apply(e); err != nil {
+			return session.Session{}, err
+		}
+		_, err = r.cfg.Store.Send(ctx, key, journal.Input{
+			Events: []stead.Event{e}, If: v.Tail,
+			Update: &journal.Listing{Status: after.Status(), Metadata: after.Created.Metadata, LastActive: after.LastActive},
+		})
+		if stead.KindOf(err) == stead.KindTail {
+			continue
+		}
+		if err != nil {
+			return session.Session{}, err
+		}
+		return after.Session(), nil
+	}
+	return session.Session{}, stead.Errorf(stead.KindUnavailable, "the session is too busy to be changed; try again")
+}
+
+// Delete implements session.Service.
+func (r *Runner) Delete(ctx context.Context, p stead.Principal, id stead.SessionID) error {
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionDelete, key, ""); err != nil {
+		return err
+	}
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return err
+	}
+	if v.Turn != nil {
+		e := stead.Errorf(stead.KindConflict, "session %s has a turn in progress", id)
+		e.Hint = "cancel the turn first"
+		return e
+	}
+	if err := r.cfg.Store.Delete(ctx, key); err != nil {
+		return err
+	}
+	r.views.drop(key)
+	r.states.take(key, 1<<62)
+	return r.cfg.Blobs.DeleteAll(ctx, key)
+}
+
+// Items implements session.Service.
+func (r *Runner) Items(ctx context.Context, p stead.Principal, id stead.SessionID, q session.ItemQuery) (session.Page[session.Item], error) {
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
+		return session.Page[session.Item]{}, err
+	}
+	if _, err := r.cfg.Store.Head(ctx, key); err != nil {
+		return session.Page[session.Item]{}, err
+	}
+	q.Limit = pageLimit(q.PageQuery)
+	return session.ListItems(key, r.reader(ctx, key), q, r.texts(ctx, key))
+}
+
+// Turns implements session.Service.
+func (r *Runner) Turns(ctx context.Context, p stead.Principal, id stead.SessionID, q session.PageQuery) (session.Page[session.Turn], error) {
+	v, err := r.readable(ctx, p, id)
+	if err != nil {
+		return session.Page[session.Turn]{}, err
+	}
+	q.Limit = pageLimit(q)
+	return session.ListTurns(v, r.reader(ctx, v.Key), q)
+}
+
+// Turn implements session.Service.
+func (r *Runner) Turn(ctx context.Context, p stead.Principal, id stead.SessionID, turn string) (session.Turn, error) {
+	v, err := r.readable(ctx, p, id)
+	if err != nil {
+		return session.Turn{}, err
+	}
+	return session.FindTurn(v, r.reader(ctx, v.Key), turn)
+}
+
+func (r *Runner) readable(ctx context.Context, p stead.Principal, id stead.SessionID) (*session.View, error) {
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
+		return nil, err
+	}
+	return r.view(ctx, key)
+}
+
+func (r *Runner) reader(ctx context.Context, key stead.SessionKey) session.EventReader {
+	return func(after stead.Seq, limit int, desc bool) ([]stead.Event, error) {
+		return r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: after, Limit: limit, Desc: desc})
+	}
+}

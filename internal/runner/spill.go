@@ -1,0 +1,139 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Texts above stead.MaxInlineBytes live in blobs. They are stored before the event that names them,
+// so that no event ever names a blob that is not there.
+
+// spill moves a large text into a blob. It keeps trying while the store is away, for the text may
+// be the only trace of an effect; false means that the actor ends.
+func (a *actor) spill(ctx context.Context, t *stead.Text) bool {
+	if t.Digest != "" || len(t.Inline) <= stead.MaxInlineBytes {
+		return true
+	}
+	err := a.patient(func() error {
+		digest, err := a.r.cfg.Blobs.Put(context.WithoutCancel(ctx), a.key, []byte(t.Inline))
+		if err == nil {
+			*t = stead.Text{Digest: digest, Bytes: len(t.Inline)}
+		}
+		return err
+	})
+	if err != nil && a.ctx.Err() == nil {
+		a.log.Error("a large text could not be stored", "err", err)
+		*t = stead.NewText(fmt.Sprintf("[%d bytes of text could not be stored]", len(t.Inline)))
+		return true
+	}
+	return err == nil
+}
+
+func (a *actor) spillContent(ctx context.Context, content []stead.Content) bool {
+	for i := range content {
+		if !a.spill(ctx, &content[i].Text) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c modelCall) spillItem(ctx context.Context, it *stead.Item) bool {
+	it.Content = append([]stead.Content(nil), it.Content...)
+	if !c.a.spillContent(ctx, it.Content) {
+		return false
+	}
+	for i := range it.Summary {
+		if !c.a.spill(ctx, &it.Summary[i]) {
+			return false
+		}
+	}
+	return it.Encrypted == nil || c.a.spill(ctx, it.Encrypted)
+}
+
+// spillInput moves the large texts of input into blobs, once: an error goes back to the sender.
+func (r *Runner) spillInput(ctx context.Context, key stead.SessionKey, content []stead.Content) error {
+	for i := range content {
+		t := &content[i].Text
+		if len(t.Inline) <= stead.MaxInlineBytes {
+			continue
+		}
+		digest, err := r.cfg.Blobs.Put(ctx, key, []byte(t.Inline))
+		if err != nil {
+			return fmt.Errorf("store a text of %d bytes: %w", len(t.Inline), err)
+		}
+		*t = stead.Text{Digest: digest, Bytes: len(t.Inline)}
+	}
+	return nil
+}
+
+// loadText reads a text that may live in a blob.
+func (r *Runner) loadText(ctx context.Context, key stead.SessionKey, t *stead.Text) error {
+	if !t.IsBlob() {
+		return nil
+	}
+	data, err := r.cfg.Blobs.Get(ctx, key, t.Digest)
+	if err != nil {
+		return fmt.Errorf("load blob %s: %w", t.Digest, err)
+	}
+	t.Inline = string(data)
+	return nil
+}
+
+// loadItems returns the items with every text inline.
+func (r *Runner) loadItems(ctx context.Context, key stead.SessionKey, items []stead.Item) ([]stead.Item, error) {
+	for i := range items {
+		it := &items[i]
+		var err error
+		if it.Content, err = r.loadContent(ctx, key, it.Content); err != nil {
+			return nil, err
+		}
+		if it.Output, err = r.loadContent(ctx, key, it.Output); err != nil {
+			return nil, err
+		}
+		it.Summary = append([]stead.Text(nil), it.Summary...)
+		for n := range it.Summary {
+			if err := r.loadText(ctx, key, &it.Summary[n]); err != nil {
+				return nil, err
+			}
+		}
+		if it.Encrypted != nil {
+			t := *it.Encrypted
+			if err := r.loadText(ctx, key, &t); err != nil {
+				return nil, err
+			}
+			it.Encrypted = &t
+		}
+	}
+	return items, nil
+}
+
+func (r *Runner) loadContent(ctx context.Context, key stead.SessionKey, content []stead.Content) ([]stead.Content, error) {
+	out := content
+	for i := range content {
+		if !content[i].Text.IsBlob() {
+			continue
+		}
+		if &out[0] == &content[0] {
+			out = append([]stead.Content(nil), content...)
+		}
+		if err := r.loadText(ctx, key, &out[i].Text); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// texts loads texts for the wire.
+func (r *Runner) texts(ctx context.Context, key stead.SessionKey) session.Texts {
+	return func(t stead.Text) string {
+		if err := r.loadText(ctx, key, &t); err != nil {
+			r.log.Error("a text can't be shown", "session", key.Session, "err", err)
+			return fmt.Sprintf("[%d bytes of text could not be loaded]", t.Bytes)
+		}
+		return t.Inline
+	}
+}

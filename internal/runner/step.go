@@ -1,0 +1,260 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// plan is one append in the making, and what to start once it is durable.
+type plan struct {
+	after   stead.Seq
+	status  string // before
+	events  []stead.Event
+	starts  []func()
+	wake    int64
+	release bool
+}
+
+// step journals what happened and what comes next in one append, then starts the effects. It
+// reports whether the session was released.
+func (a *actor) step() (released bool, err error) {
+	for {
+		a.flushDue()
+		p, err := a.plan()
+		if err != nil {
+			return false, err
+		}
+		if len(p.events) == 0 && !p.release {
+			return false, nil
+		}
+		err = a.commit(p)
+		if stead.KindOf(err) == stead.KindTail {
+			// Input arrived (or an append that seemed lost was stored). The outcomes stay, the
+			// decisions are made again on what is true now.
+			stored, err := a.resolve(p)
+			if err != nil {
+				return false, err
+			}
+			if !stored {
+				continue
+			}
+		} else if err != nil {
+			return false, err
+		}
+		a.pending, a.wake = nil, p.wake
+		for _, start := range p.starts {
+			start()
+		}
+		if p.release {
+			return true, nil
+		}
+		a.saveSnapshot()
+		return false, nil
+	}
+}
+
+// plan applies the outcomes and asks the core what comes next, until it has nothing more to say.
+func (a *actor) plan() (*plan, error) {
+	p := &plan{after: a.state.Tail, status: a.state.Status()}
+	for _, pe := range a.pending {
+		if err := a.write(p, pe.kind, pe.make); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.timer(p); err != nil {
+		return nil, err
+	}
+	for {
+		n := len(p.events)
+		cmds := a.state.Next(a.window())
+		if a.draining() {
+			if cmds = onlyEndings(cmds); len(cmds) == 0 && len(a.state.Next(a.window())) > 0 {
+				p.wake = a.r.now() // another node goes on at once
+			}
+		}
+		for _, c := range cmds {
+			if err := a.intend(p, c); err != nil {
+				return nil, err
+			}
+		}
+		if len(p.events) == n || len(p.events) >= stead.MaxBatchEvents/2 {
+			break
+		}
+	}
+	p.release = len(p.starts) == 0 && len(a.flights) == 0
+	return p, nil
+}
+
+// onlyEndings: a draining node begins nothing new.
+func onlyEndings(cmds []session.Command) []session.Command {
+	out := cmds[:0:0]
+	for _, c := range cmds {
+		if _, ok := c.(session.EndTurn); ok {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// timer tells the core the time when it waits for one that has come.
+func (a *actor) timer(p *plan) error {
+	now := a.r.now()
+	for _, c := range a.state.Next(a.window()) {
+		if w, ok := c.(session.WaitUntil); ok && w.At <= now {
+			return a.record(p, session.KindTimerFired, session.TimerFired{At: now})
+		}
+	}
+	return nil
+}
+
+func (a *actor) record(p *plan, kind string, payload any) error {
+	return a.write(p, kind, func(*session.State) (any, error) { return payload, nil })
+}
+
+// write adds an event to the plan and applies it.
+func (a *actor) write(p *plan, kind string, build func(*session.State) (any, error)) error {
+	payload, err := build(a.state)
+	if err != nil || payload == nil {
+		return err
+	}
+	e, err := session.NewEvent(a.r.now(), kind, payload)
+	if err != nil {
+		return err
+	}
+	e.Seq = a.state.Tail + 1
+	if err := a.state.Apply(e); err != nil {
+		return err
+	}
+	p.events = append(p.events, e)
+	return nil
+}
+
+// intend turns a command into its intent event and the effect to start after the commit.
+func (a *actor) intend(p *plan, c session.Command) error {
+	switch c := c.(type) {
+	case session.StartTurn:
+		return a.record(p, session.KindTurnStarted, session.TurnStarted{})
+	case session.EndTurn:
+		for _, f := range a.flights { // what was shown is kept
+			if err := a.write(p, session.KindModelStreamed, flushed(f.live, true).make); err != nil {
+				return err
+			}
+		}
+		a.giveUp() // a cancelled turn's work is stopped at once
+		return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
+	case session.WaitUntil:
+		if p.wake == 0 || c.At < p.wake {
+			p.wake = c.At
+		}
+		return nil
+	case session.CallModel:
+		return a.intendModel(p, c)
+	case session.CompactContext:
+		return a.intendCompact(p, c)
+	case session.CallTool:
+		return a.intendTool(p, c)
+	}
+	return stead.Errorf(stead.KindInternal, "unknown command %T", c)
+}
+
+func (a *actor) commit(p *plan) error {
+	b := journal.Batch{After: p.after, Events: p.events, Release: p.release, Wake: p.wake}
+	if status := a.state.Status(); status != p.status || p.release {
+		b.Update = a.listing(status)
+	}
+	return a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
+}
+
+func (a *actor) listing(status string) *journal.Listing {
+	return &journal.Listing{Status: status, Metadata: a.state.Created.Metadata, LastActive: a.state.LastActive}
+}
+
+// resolve finds out, after KindTail, whether the append was stored after all (its acknowledgement
+// was lost), and brings the state up to date either way.
+func (a *actor) resolve(p *plan) (stored bool, err error) {
+	stored, err = a.wasStored(p)
+	if err != nil {
+		return false, err
+	}
+	if stored && p.release {
+		return true, nil // whoever comes next reads on
+	}
+	if err := a.reload(); err != nil {
+		return false, err
+	}
+	if !stored {
+		p.events = nil
+	}
+	return stored, nil
+}
+
+func (a *actor) wasStored(p *plan) (bool, error) {
+	if len(p.events) == 0 {
+		return false, nil
+	}
+	var got []stead.Event
+	err := a.patient(func() (err error) {
+		got, err = a.r.cfg.Store.Read(a.ctx, a.key, journal.ReadOptions{After: p.after, Limit: len(p.events)})
+		return err
+	})
+	if err != nil || len(got) < len(p.events) {
+		return false, err
+	}
+	for i, e := range p.events {
+		if got[i].Kind != e.Kind || got[i].At != e.At || !sameJSON(got[i].Data, e.Data) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// sameJSON compares encoded payloads: stores may not keep their spacing or the order of keys.
+func sameJSON(x, y []byte) bool {
+	if bytes.Equal(x, y) {
+		return true
+	}
+	var a, b any
+	if json.Unmarshal(x, &a) != nil || json.Unmarshal(y, &b) != nil {
+		return false
+	}
+	ea, _ := json.Marshal(a)
+	eb, _ := json.Marshal(b)
+	return bytes.Equal(ea, eb)
+}
+
+// saveSnapshot keeps long sessions quick to open. Losing one costs time only.
+func (a *actor) saveSnapshot() {
+	if a.state.Tail-a.snapshot < stead.SnapshotEvery {
+		return
+	}
+	data, err := a.state.Snapshot()
+	if err != nil {
+		a.log.Error("snapshot", "err", err)
+		return
+	}
+	a.snapshot = a.state.Tail
+	if err := a.r.cfg.Store.SaveSnapshot(a.ctx, a.key, a.state.Tail, data); err != nil && a.ctx.Err() == nil {
+		a.log.Info("snapshot not saved", "err", err)
+	}
+}
+
+// begin registers a flight and returns its context.
+func (a *actor) begin(name string) (*flight, context.Context) {
+	ctx, cancel := context.WithCancel(a.ctx)
+	f := &flight{name: name, cancel: cancel}
+	a.flights[name] = f
+	return f, ctx
+}
+
+// deliver hands an outcome to the actor; it waits until the actor takes it or is gone.
+func (a *actor) deliver(f *flight, events ...pending) {
+	select {
+	case a.outcomes <- outcome{f, events}:
+	case <-a.ctx.Done():
+	}
+}

@@ -1,0 +1,150 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// intendTool journals the intent of a tool call and plans it. What policy refuses is told to the
+// model, without an intent.
+func (a *actor) intendTool(p *plan, c session.CallTool) error {
+	call := c.Call
+	decision, err := a.gate(policy.ToolCall, call.Tool.Server+"/"+call.Tool.Name, call.Arguments)
+	if err != nil {
+		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: call.CallID, Error: clientMessage(err)})
+	}
+	key := call.Key(a.key.Session)
+	attempt := call.Attempts + 1
+	if err := a.record(p, session.KindToolCalled, session.ToolCalled{CallID: call.CallID, Key: key, Attempt: attempt, Decision: decision}); err != nil {
+		return err
+	}
+	run := toolCall{
+		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
+		config: a.serverConfig(call.Tool.Server),
+		call: tool.Call{
+			Key: key, Arguments: call.Arguments, Session: a.key,
+			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Principal: a.state.Created.Principal,
+		},
+	}
+	p.starts = append(p.starts, func() {
+		flight, ctx := a.begin("tool " + key)
+		go run.run(ctx, flight)
+	})
+	return nil
+}
+
+func (a *actor) serverConfig(label string) *agent.Tool {
+	for _, t := range a.state.Created.Agent.Spec.Tools {
+		if t.Type == agent.ToolMCP && t.ServerLabel == label {
+			return &t
+		}
+	}
+	return nil
+}
+
+// toolCall is one call under way.
+type toolCall struct {
+	a            *actor
+	id           string
+	attempt      int
+	server, name string
+	config       *agent.Tool // nil: the session's tools changed and the server is gone
+	call         tool.Call
+}
+
+func (c toolCall) run(ctx context.Context, f *flight) {
+	begun := c.a.r.cfg.Now()
+	found, err := c.find(ctx)
+	if err != nil {
+		c.lost(ctx, f, err, false)
+		return
+	}
+	if found == nil {
+		c.returned(ctx, f, begun, tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, fmt.Sprintf("The server %s has no tool %s any more.", c.server, c.name))})
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.a.r.cfg.ToolTimeout)
+	defer cancel()
+	result, err := guarded(ctx, found, c.call)
+	if err != nil {
+		_, notSent := errors.AsType[*tool.NotSentError](err)
+		c.lost(ctx, f, err, !notSent)
+		return
+	}
+	c.returned(ctx, f, begun, result)
+}
+
+// find looks the tool up; nil when the server is there and the tool is not.
+func (c toolCall) find(ctx context.Context) (tool.Tool, error) {
+	if c.config == nil {
+		return nil, nil
+	}
+	server := serverOf(*c.config)
+	tools, err := c.a.r.cfg.Tools.Tools(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tools {
+		if t.Spec().Name == c.name {
+			return t, nil
+		}
+	}
+	return nil, nil
+}
+
+// guarded turns a panic of a tool's adapter into a missing outcome.
+func guarded(ctx context.Context, t tool.Tool, call tool.Call) (result tool.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the tool's adapter panicked: %v", p)
+		}
+	}()
+	return t.Call(ctx, call)
+}
+
+func (c toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
+	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds()}
+	if result.IsError {
+		out.Error = joined(result.Content)
+		const most = 8 << 10
+		if len(out.Error) > most {
+			out.Error = out.Error[:most] + " … (cut)"
+		}
+		if out.Error == "" {
+			out.Error = "The tool failed without saying why."
+		}
+	} else {
+		out.Output = append([]stead.Content(nil), result.Content...)
+		if len(out.Output) == 0 {
+			out.Output = stead.TextContent(stead.ContentInputText, "")
+		}
+		if !c.a.spillContent(ctx, out.Output) {
+			return
+		}
+	}
+	c.a.deliver(f, happened(session.KindToolReturned, out))
+}
+
+// lost says that the outcome is missing. Whether the call may be made again is the core's to say.
+func (c toolCall) lost(ctx context.Context, f *flight, err error, sent bool) {
+	reason := "the connection to the server broke"
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		reason = fmt.Sprintf("it did not answer within %s", c.a.r.cfg.ToolTimeout)
+	case !sent:
+		reason = "the server could not be reached"
+	}
+	c.a.log.Warn("tool call lost", "server", c.server, "tool", c.name, "sent", sent, "err", err)
+	c.a.deliver(f, happened(session.KindToolLost, session.ToolLost{
+		CallID: c.id, Reason: reason, Sent: sent,
+		RetryAt: c.a.r.now() + c.a.r.backoff(c.attempt, 0).Milliseconds(),
+	}))
+}

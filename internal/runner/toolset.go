@@ -1,0 +1,172 @@
+package runner
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+type specRef = agent.Spec
+
+// toolset is the agent's tools as one model call sees them.
+type toolset struct {
+	specs  []model.ToolSpec
+	byName map[string]offered // name as the model knows it → what it is
+}
+
+// offered is one tool on offer: a function of the application, or a tool of a server.
+type offered struct {
+	config agent.Tool
+	tool   tool.Tool // nil for functions
+	schema json.RawMessage
+}
+
+// missingServerError says that a server that the agent requires can't be used.
+type missingServerError struct {
+	label string
+	err   error
+}
+
+func (e *missingServerError) Error() string { return "tool server " + e.label + ": " + e.err.Error() }
+func (e *missingServerError) Unwrap() error { return e.err }
+
+// toolset gathers the tools. A server that is away is left out, unless the agent requires it.
+func (r *Runner) toolset(ctx context.Context, tools []agent.Tool) (*toolset, error) {
+	t := &toolset{byName: map[string]offered{}}
+	for _, cfg := range tools {
+		if cfg.Type == agent.ToolFunction {
+			t.offer(cfg.Name, cfg.Description, offered{config: cfg, schema: cfg.Parameters})
+		}
+	}
+	for _, cfg := range tools {
+		if cfg.Type != agent.ToolMCP {
+			continue
+		}
+		found, err := r.cfg.Tools.Tools(ctx, serverOf(cfg))
+		if err != nil {
+			if cfg.Required || ctx.Err() != nil {
+				return nil, &missingServerError{cfg.ServerLabel, err}
+			}
+			r.log.Warn("tool server left out", "server", cfg.ServerLabel, "err", err)
+			continue
+		}
+		for _, f := range found {
+			spec := f.Spec()
+			t.offer(t.free(cfg.ServerLabel, spec.Name), spec.Description, offered{config: cfg, tool: f, schema: spec.Parameters})
+		}
+	}
+	return t, nil
+}
+
+func serverOf(cfg agent.Tool) tool.Server {
+	s := tool.Server{Label: cfg.ServerLabel, Metadata: cfg.RequestMetadata, Allowed: cfg.AllowedTools}
+	if cfg.Transport != nil && cfg.Transport.Type == "http" {
+		s.URL, s.Headers = cfg.Transport.ServerURL, cfg.Transport.Headers
+	}
+	return s
+}
+
+func (t *toolset) offer(name, description string, o offered) {
+	t.byName[name] = o
+	t.specs = append(t.specs, model.ToolSpec{Name: name, Description: description, Parameters: o.schema})
+}
+
+// maxToolName is the longest tool name that model APIs accept.
+const maxToolName = 64
+
+// free finds the name under which the model gets a server's tool: its own if it is valid and free,
+// else with the server's label in front, else with a digest behind.
+func (t *toolset) free(label, name string) string {
+	clean := cleanName(name)
+	for _, candidate := range []string{clean, cleanName(label + "__" + name)} {
+		if _, taken := t.byName[candidate]; !taken && len(candidate) <= maxToolName {
+			return candidate
+		}
+	}
+	sum := sha256.Sum256([]byte(label + "\x00" + name))
+	const digits = 8
+	return clean[:min(len(clean), maxToolName-digits-1)] + "_" + hex.EncodeToString(sum[:])[:digits]
+}
+
+func cleanName(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return '_'
+	}, s)
+}
+
+// resolve says how a model's call is executed. What can't be executed carries a rejection that the
+// model can act on.
+func (t *toolset) resolve(it stead.Item, check func(schema, arguments []byte) error) (json.RawMessage, *session.ToolCall) {
+	args, wrong := arguments(it.Arguments)
+	o, known := t.byName[it.Name]
+	if !known {
+		return args, &session.ToolCall{Reject: t.unknown(it.Name)}
+	}
+	call := &session.ToolCall{Async: o.config.Async}
+	if o.tool != nil {
+		spec := o.tool.Spec()
+		*call = session.ToolCall{Server: o.config.ServerLabel, Name: spec.Name, Effect: effectOf(o.config, spec), Approval: o.config.RequireApproval.Needs(spec.Name)}
+	}
+	if wrong == "" && check != nil && len(o.schema) > 0 {
+		if err := check(o.schema, args); err != nil {
+			wrong = err.Error()
+		}
+	}
+	if wrong != "" {
+		call.Reject = "The call was not made. " + wrong
+	}
+	return args, call
+}
+
+func effectOf(cfg agent.Tool, spec tool.Spec) tool.Effect {
+	e := spec.Effect
+	if declared := tool.Effect(cfg.Effects[spec.Name]); declared != "" {
+		e = declared
+	}
+	if e != tool.Pure && e != tool.Idempotent {
+		return tool.Unknown
+	}
+	return e
+}
+
+// maxNamed is how many tools an error to the model names.
+const maxNamed = 30
+
+func (t *toolset) unknown(name string) string {
+	var names []string
+	for _, s := range t.specs {
+		if len(names) == maxNamed {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, s.Name)
+	}
+	if len(names) == 0 {
+		return fmt.Sprintf("The call was not made: there is no tool %.64q, and no tools at all.", name)
+	}
+	return fmt.Sprintf("The call was not made: there is no tool %.64q. The tools are: %s.", name, strings.Join(names, ", "))
+}
+
+func toolsetError(err error) error {
+	me := &model.Error{Code: model.CodeConnection, Message: "A required tool server could not be reached.", Retry: true, Err: err}
+	if missing, ok := errors.AsType[*missingServerError](err); ok {
+		me.Message = "The required tool server " + missing.label + " could not be used."
+		if stead.KindOf(missing.err) == stead.KindInvalid {
+			me.Code, me.Retry, me.Message = model.CodeInvalid, false, clientMessage(missing.err)
+		}
+	}
+	return me
+}

@@ -1,0 +1,152 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Fork implements session.Service.
+func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID, req session.ForkRequest) (session.Session, error) {
+	source := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionWrite, source, ""); err != nil {
+		return session.Session{}, err
+	}
+	events, err := r.allEvents(ctx, source)
+	if err != nil {
+		return session.Session{}, err
+	}
+	origin := session.Origin{Session: id, Seq: stead.Seq(len(events)), How: "fork"}
+	target := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
+	copied, err := session.Fork(source, events, req.Item, r.now(), origin, req.Metadata)
+	if err != nil {
+		return session.Session{}, err
+	}
+	for _, digest := range session.Digests(copied) {
+		data, err := r.cfg.Blobs.Get(ctx, source, digest)
+		if err == nil {
+			_, err = r.cfg.Blobs.Put(ctx, target, data)
+		}
+		if err != nil {
+			_ = r.cfg.Blobs.DeleteAll(ctx, target)
+			return session.Session{}, fmt.Errorf("copy blob %s: %w", digest, err)
+		}
+	}
+	return r.plant(ctx, target, copied)
+}
+
+// plant stores the events of a new session that has nothing to do.
+func (r *Runner) plant(ctx context.Context, key stead.SessionKey, events []stead.Event) (session.Session, error) {
+	v := session.NewView(key)
+	for _, e := range events {
+		if err := v.Apply(e); err != nil {
+			return session.Session{}, err
+		}
+	}
+	_, err := r.cfg.Store.Send(ctx, key, journal.Input{
+		Create: &journal.Creation{Agent: v.Created.Agent.ID, CreatedAt: v.CreatedAt}, Events: events, If: -1, Quiet: true,
+		Update: &journal.Listing{Status: v.Status(), Metadata: v.Created.Metadata, LastActive: v.LastActive},
+	})
+	if err != nil {
+		_ = r.cfg.Blobs.DeleteAll(ctx, key)
+		return session.Session{}, err
+	}
+	return v.Session(), nil
+}
+
+// allEvents reads a whole session; KindTooLarge above stead.MaxImportEvents.
+func (r *Runner) allEvents(ctx context.Context, key stead.SessionKey) ([]stead.Event, error) {
+	head, err := r.cfg.Store.Head(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if head.Tail > stead.MaxImportEvents {
+		return nil, stead.Errorf(stead.KindTooLarge, "session %s has %d events; a fork or export takes at most %d", key.Session, head.Tail, stead.MaxImportEvents)
+	}
+	var all []stead.Event
+	for after := stead.Seq(0); after < head.Tail; {
+		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: after, Limit: int(min(head.Tail-after, stead.MaxReadEvents))})
+		if err != nil {
+			return nil, err
+		}
+		if len(events) == 0 {
+			return nil, stead.NotFound("session", string(key.Session))
+		}
+		all = append(all, events...)
+		after = events[len(events)-1].Seq
+	}
+	return all, nil
+}
+
+// Export implements session.Service.
+func (r *Runner) Export(ctx context.Context, p stead.Principal, id stead.SessionID, w io.Writer) error {
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
+		return err
+	}
+	events, err := r.allEvents(ctx, key)
+	if err != nil {
+		return err
+	}
+	x := session.NewExporter(w, key, len(events), r.now())
+	for _, e := range events {
+		if err := x.Event(e); err != nil {
+			return err
+		}
+	}
+	for _, digest := range session.Digests(events) {
+		data, err := r.cfg.Blobs.Get(ctx, key, digest)
+		if err != nil {
+			return fmt.Errorf("export blob %s: %w", digest, err)
+		}
+		if err := x.Blob(data); err != nil {
+			return err
+		}
+	}
+	return x.Close()
+}
+
+// Import implements session.Service.
+func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (session.Session, error) {
+	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
+	if err := r.allow(ctx, p, policy.SessionCreate, stead.SessionKey{}, "import"); err != nil {
+		return session.Session{}, err
+	}
+	header, events, err := session.ReadExport(in, func(_ string, data []byte) error {
+		_, err := r.cfg.Blobs.Put(ctx, key, data)
+		return err
+	})
+	if err == nil {
+		source := stead.SessionKey{Project: header.Project, Session: header.Session}
+		origin := session.Origin{Session: header.Session, Seq: stead.Seq(len(events)), How: "import"}
+		events, err = session.Fork(source, events, "", r.now(), origin, nil)
+	}
+	if err == nil {
+		events, err = ownedBy(events, p)
+	}
+	if err != nil {
+		_ = r.cfg.Blobs.DeleteAll(ctx, key)
+		return session.Session{}, err
+	}
+	return r.plant(ctx, key, events)
+}
+
+// ownedBy makes the importer the principal of the session: an export is no proof of identity.
+func ownedBy(events []stead.Event, p stead.Principal) ([]stead.Event, error) {
+	created, err := session.Decode[session.Created](events[0])
+	if err != nil {
+		return nil, err
+	}
+	created.Principal = p
+	first, err := session.NewEvent(events[0].At, session.KindSessionCreated, created)
+	if err != nil {
+		return nil, err
+	}
+	first.Seq = events[0].Seq
+	return append([]stead.Event{first}, events[1:]...), nil
+}
