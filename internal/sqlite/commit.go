@@ -11,9 +11,11 @@ import (
 
 // committer is the goroutine that owns the writing connection.
 type committer struct {
-	s    *Store
-	conn *sql.Conn
-	st   writeStmts
+	s          *Store
+	conn       *sql.Conn
+	st         writeStmts
+	nextLog    int64 // id of the next log row
+	recentRows int   // log rows that no extent holds
 }
 
 // manyRows is how many log rows one statement inserts: fewer calls of the driver a group.
@@ -23,6 +25,7 @@ type writeStmts struct {
 	begin, commit, rollback                          *sql.Stmt
 	head, insertSession, updateHead, updateListing   *sql.Stmt
 	insertLog, insertLogs                            *sql.Stmt
+	extents, insertExtent, setMark, deleteExtents    *sql.Stmt
 	receipt, insertReceipt                           *sql.Stmt
 	deleteSession, deleteLog, deleteKeys, deleteMade *sql.Stmt
 	deleteSnapshot, saveSnapshot                     *sql.Stmt
@@ -30,15 +33,18 @@ type writeStmts struct {
 }
 
 func (c *committer) prepare(ctx context.Context) error {
-	const logRow = "(?, ?, ?, ?, ?)"
-	insertLog := "INSERT INTO log (session, first, last, epoch, events) VALUES " + logRow
+	const logRow = "(?, ?, ?, ?, ?, ?)"
+	insertLog := "INSERT INTO log (id, session, first, last, epoch, events) VALUES " + logRow
 	return prepareAll(ctx, c.conn.PrepareContext, map[**sql.Stmt]string{
 		&c.st.begin:    "BEGIN IMMEDIATE",
 		&c.st.commit:   "COMMIT",
 		&c.st.rollback: "ROLLBACK",
-		&c.st.head: `SELECT s.id, s.epoch, ifnull(s.due_at, 0), s.creation_key, l.last, l.epoch
-			FROM session s LEFT JOIN log l ON l.session = s.id
-			WHERE s.project = ? AND s.session = ? ORDER BY l.first DESC LIMIT 1`,
+		&c.st.head: `SELECT s.id, s.epoch, ifnull(s.due_at, 0), s.creation_key, x.last, x.epoch
+			FROM session s LEFT JOIN extent x ON x.session = s.id
+			WHERE s.project = ? AND s.session = ? ORDER BY x.first DESC LIMIT 1`,
+		&c.st.extents:       `SELECT places FROM extent WHERE session = ? ORDER BY first`,
+		&c.st.insertExtent:  `INSERT INTO extent (session, first, last, epoch, places) VALUES (?, ?, ?, ?, ?)`,
+		&c.st.setMark:       `UPDATE mark SET log = ?`,
 		&c.st.insertSession: `INSERT INTO session (project, session, agent, created_at, creation_key, due_at) VALUES (?, ?, ?, ?, ?, nullif(?, 0))`,
 		&c.st.updateHead:    `UPDATE session SET epoch = ?, due_at = nullif(?, 0) WHERE id = ?`,
 		&c.st.updateListing: `UPDATE session SET epoch = ?, due_at = nullif(?, 0), status = ?, metadata = ?, last_active = ?, view = ? WHERE id = ?`,
@@ -48,7 +54,8 @@ func (c *committer) prepare(ctx context.Context) error {
 		&c.st.insertReceipt: `INSERT INTO receipt (project, scope, key, digest, session, first, last) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 
 		&c.st.deleteSession:  `DELETE FROM session WHERE id = ?`,
-		&c.st.deleteLog:      `DELETE FROM log WHERE session = ?`,
+		&c.st.deleteLog:      `DELETE FROM log WHERE id IN (SELECT value FROM json_each(?))`,
+		&c.st.deleteExtents:  `DELETE FROM extent WHERE session = ?`,
 		&c.st.deleteKeys:     `DELETE FROM receipt WHERE project = ? AND scope = ?`,
 		&c.st.deleteMade:     `DELETE FROM receipt WHERE project = ? AND scope = '' AND key = ?`,
 		&c.st.deleteSnapshot: `DELETE FROM snapshot WHERE session = ?`,
@@ -106,8 +113,11 @@ type group struct {
 	c      *committer
 	open   bool // the transaction has begun
 	staged map[stead.SessionKey]*head
-	rows   []any // log rows not yet inserted: five values each
-	wakes  bool  // some session became due, or will at a known time
+	rows   []any    // log rows not yet inserted: six values each
+	placed []placed // all log rows of the group
+	moved  bool     // what was recent before the group is in extents
+	gone   map[int64]bool
+	wakes  bool // some session became due, or will at a known time
 }
 
 // dbError marks a failure of the database, which fails the whole group, among the refusals of
@@ -119,6 +129,9 @@ func (e *dbError) Error() string { return e.err.Error() }
 func failed(err error, what string) error { return &dbError{translate(err, what)} }
 
 func (g *group) run(ops []*op) error {
+	if err := g.moveRecent(ops); err != nil {
+		return err.(*dbError).err
+	}
 	for _, o := range ops {
 		if o.write == nil || o.ctx.Err() != nil {
 			continue // nobody waits for the second kind any more
@@ -184,19 +197,22 @@ func (g *group) undo() {
 }
 
 // insert queues the log rows of one append.
-func (g *group) insert(h *head, epoch stead.Epoch, events []stead.Event) {
+func (g *group) insert(h *head, events []stead.Event) {
 	for len(events) > 0 {
 		row, n := encodeRow(events)
 		first := h.tail + 1
 		h.tail += stead.Seq(n)
-		g.rows = append(g.rows, h.id, int64(first), int64(h.tail), int64(epoch), row)
+		id := g.c.nextLog
+		g.c.nextLog++
+		g.rows = append(g.rows, id, h.id, int64(first), int64(h.tail), int64(h.epoch), row)
+		g.placed = append(g.placed, placed{h.id, h.epoch, place{id, first, h.tail}})
 		events = events[n:]
 	}
 }
 
 // flush writes the queued log rows and the heads that changed.
 func (g *group) flush() error {
-	const columns = 5
+	const columns = 6
 	for rows := range slices.Chunk(g.rows, manyRows*columns) {
 		if len(rows) == manyRows*columns {
 			if _, err := g.exec("append", g.c.st.insertLogs, rows...); err != nil {
@@ -242,6 +258,7 @@ func (g *group) flushHead(h *head) error {
 func (g *group) publish() {
 	s := g.c.s
 	s.mu.Lock()
+	g.publishPlaces()
 	for key, h := range g.staged {
 		s.setHead(key, h)
 		s.notify(key)

@@ -72,6 +72,9 @@ func (c *committer) committedHead(key stead.SessionKey) (*head, error) {
 	}
 	h.tail = stead.Seq(last.Int64)
 	h.epoch = max(h.epoch, stead.Epoch(epoch.Int64))
+	c.s.mu.Lock()
+	c.s.recent[h.id].raise(&h.tail, &h.epoch)
+	c.s.mu.Unlock()
 	if cached != nil {
 		h.holder, h.epoch = cached.holder, max(h.epoch, cached.epoch)
 	}

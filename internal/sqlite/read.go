@@ -12,24 +12,24 @@ import (
 )
 
 type readStmts struct {
-	id, tail, up, down, head, snapshot *sql.Stmt
-	agent, newestAgent                 *sql.Stmt
+	id, up, down, log, head, snapshot *sql.Stmt
+	agent, newestAgent                *sql.Stmt
 }
 
-// headColumns are those of scanHead; the two subqueries are one step each in the index of the log.
-const headColumns = `s.project, s.session, s.agent, s.created_at, s.epoch, s.status, s.metadata, s.last_active, s.view,
-	ifnull((SELECT l.last FROM log l WHERE l.session = s.id ORDER BY l.first DESC LIMIT 1), 0),
-	ifnull((SELECT l.epoch FROM log l WHERE l.session = s.id ORDER BY l.first DESC LIMIT 1), 0)`
+// headColumns are those of scanHead; the two subqueries are one step each in the extents.
+const headColumns = `s.id, s.project, s.session, s.agent, s.created_at, s.epoch, s.status, s.metadata, s.last_active, s.view,
+	ifnull((SELECT x.last FROM extent x WHERE x.session = s.id ORDER BY x.first DESC LIMIT 1), 0),
+	ifnull((SELECT x.epoch FROM extent x WHERE x.session = s.id ORDER BY x.first DESC LIMIT 1), 0)`
 
 func (r *readStmts) prepare(ctx context.Context, db *sql.DB) error {
 	return prepareAll(ctx, db.PrepareContext, map[**sql.Stmt]string{
 		&r.id: `SELECT id FROM session WHERE project = ? AND session = ?`,
-		&r.tail: `SELECT ifnull((SELECT l.last FROM log l WHERE l.session = s.id ORDER BY l.first DESC LIMIT 1), 0)
-			FROM session s WHERE s.project = ? AND s.session = ?`,
-		// The row that holds after+1 may begin before it.
-		&r.up: `SELECT first, events FROM log WHERE session = ?1
-			AND first >= ifnull((SELECT max(first) FROM log WHERE session = ?1 AND first <= ?2), 0) ORDER BY first`,
-		&r.down:     `SELECT first, events FROM log WHERE session = ?1 AND first < ?2 ORDER BY first DESC`,
+		// The extent that holds after+1 may begin before it.
+		&r.up: `SELECT places FROM extent WHERE session = ?1
+			AND first >= ifnull((SELECT max(first) FROM extent WHERE session = ?1 AND first <= ?2), 0) ORDER BY first`,
+		&r.down: `SELECT places FROM extent WHERE session = ?1 AND first < ?2 ORDER BY first DESC`,
+		// The order of the ids is kept.
+		&r.log:      `SELECT l.first, l.events FROM json_each(?) j CROSS JOIN log l ON l.id = j.value`,
 		&r.head:     `SELECT ` + headColumns + ` FROM session s WHERE s.project = ? AND s.session = ?`,
 		&r.snapshot: `SELECT p.seq, p.data FROM session s JOIN snapshot p ON p.session = s.id WHERE s.project = ? AND s.session = ?`,
 		&r.agent:    `SELECT version, created_at, updated_at, spec FROM agent WHERE project = ? AND agent = ? AND version = ?`,
@@ -48,64 +48,64 @@ func (s *Store) Read(ctx context.Context, key stead.SessionKey, opts journal.Rea
 	if err := s.read.id.QueryRowContext(ctx, string(key.Project), string(key.Session)).Scan(&id); err != nil {
 		return nil, notFound(err, key)
 	}
-	if opts.Desc {
-		return s.readDown(ctx, id, opts.After, limit)
-	}
-	return s.readUp(ctx, id, opts.After, limit)
-}
-
-func (s *Store) readUp(ctx context.Context, id int64, after stead.Seq, limit int) ([]stead.Event, error) {
-	after = max(after, 0)
-	var out []stead.Event
-	err := s.eachRow(ctx, s.read.up, id, int64(after)+1, func(events []stead.Event) bool {
-		for _, e := range events {
-			if e.Seq > after && len(out) < limit {
-				out = append(out, e)
-			}
-		}
-		return len(out) < limit
-	})
-	return out, err
-}
-
-func (s *Store) readDown(ctx context.Context, id int64, below stead.Seq, limit int) ([]stead.Event, error) {
-	if below <= 0 {
-		below = 1<<63 - 1
-	}
-	var out []stead.Event
-	err := s.eachRow(ctx, s.read.down, id, int64(below), func(events []stead.Event) bool {
-		for _, e := range slices.Backward(events) {
-			if e.Seq < below && len(out) < limit {
-				out = append(out, e)
-			}
-		}
-		return len(out) < limit
-	})
-	return out, err
-}
-
-// eachRow hands the decoded rows of a query to f until it reports false.
-func (s *Store) eachRow(ctx context.Context, st *sql.Stmt, id, bound int64, f func([]stead.Event) bool) error {
-	rows, err := st.QueryContext(ctx, id, bound)
+	places, err := s.places(ctx, id, opts, limit)
 	if err != nil {
-		return translate(err, "read events")
+		return nil, err
+	}
+	var out []stead.Event
+	for some := range slices.Chunk(places, placesPerRead) {
+		if out, err = s.readRows(ctx, out, some, opts, limit); err != nil {
+			return nil, notFound(err, key)
+		}
+	}
+	return out, nil
+}
+
+// placesPerRead bounds one statement that reads log rows.
+const placesPerRead = 256
+
+// readRows appends the wanted events of the log rows to out. It is sql.ErrNoRows when rows have gone:
+// the session was deleted meanwhile.
+func (s *Store) readRows(ctx context.Context, out []stead.Event, places []place, opts journal.ReadOptions, limit int) ([]stead.Event, error) {
+	rows, err := s.read.log.QueryContext(ctx, idList(places))
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
 	var scratch []stead.Event
-	for rows.Next() {
+	n := 0
+	for ; rows.Next(); n++ {
 		var first int64
 		var row sql.RawBytes
 		if err := rows.Scan(&first, &row); err != nil {
-			return translate(err, "read events")
+			return nil, err
 		}
 		if scratch, err = decodeRow(scratch[:0], stead.Seq(first), row); err != nil {
-			return err
+			return nil, err
 		}
-		if !f(scratch) {
-			return nil
+		if opts.Desc {
+			slices.Reverse(scratch)
+		}
+		for _, e := range scratch {
+			if wanted(e.Seq, opts) && len(out) < limit {
+				out = append(out, e)
+			}
 		}
 	}
-	return translate(rows.Err(), "read events")
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if n < len(places) {
+		return nil, sql.ErrNoRows
+	}
+	return out, nil
+}
+
+func wanted(seq stead.Seq, opts journal.ReadOptions) bool {
+	if opts.Desc {
+		return opts.After <= 0 || seq < opts.After
+	}
+	return seq > opts.After
 }
 
 func notFound(err error, key stead.SessionKey) error {
@@ -117,30 +117,77 @@ func notFound(err error, key stead.SessionKey) error {
 
 // Head implements journal.Directory.
 func (s *Store) Head(ctx context.Context, key stead.SessionKey) (journal.Head, error) {
-	h, err := scanHead(s.read.head.QueryRowContext(ctx, string(key.Project), string(key.Session)).Scan)
+	heads, err := s.scanHeads(func() (*sql.Rows, error) {
+		return s.read.head.QueryContext(ctx, string(key.Project), string(key.Session))
+	})
 	if err != nil {
 		return journal.Head{}, notFound(err, key)
 	}
-	return s.withLease(h), nil
+	if len(heads) == 0 {
+		return journal.Head{}, stead.NotFound("session", string(key.Session))
+	}
+	return heads[0], nil
 }
 
 // Heads implements journal.Directory.
 func (s *Store) Heads(ctx context.Context, project stead.ProjectID, q journal.Query) ([]journal.Head, error) {
 	text, args := headsQuery(project, q)
-	rows, err := s.readers.QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, translate(err, "list sessions")
-	}
-	defer rows.Close()
-	var out []journal.Head
-	for rows.Next() {
-		h, err := scanHead(rows.Scan)
+	heads, err := s.scanHeads(func() (*sql.Rows, error) { return s.readers.QueryContext(ctx, text, args...) })
+	return heads, translate(err, "list sessions")
+}
+
+// scanHeads completes the rows of a query by what only memory knows. When log rows move from memory
+// into extents between the two looks, neither may have shown them: then it looks again.
+func (s *Store) scanHeads(query func() (*sql.Rows, error)) ([]journal.Head, error) {
+	for {
+		s.mu.Lock()
+		moves := s.moves
+		s.mu.Unlock()
+		rows, err := query()
 		if err != nil {
-			return nil, translate(err, "list sessions")
+			return nil, err
 		}
-		out = append(out, s.withLease(h))
+		heads, ids, err := collectHeads(rows)
+		if err != nil {
+			return nil, err
+		}
+		if s.complete(heads, ids, moves) {
+			return heads, nil
+		}
 	}
-	return out, translate(rows.Err(), "list sessions")
+}
+
+func collectHeads(rows *sql.Rows) (heads []journal.Head, ids []int64, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		h, id, err := scanHead(rows.Scan)
+		if err != nil {
+			return nil, nil, err
+		}
+		heads, ids = append(heads, h), append(ids, id)
+	}
+	return heads, ids, rows.Err()
+}
+
+// complete adds recent log rows and live leases to heads.
+func (s *Store) complete(heads []journal.Head, ids []int64, moves int) bool {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.moves != moves {
+		return false
+	}
+	for i := range heads {
+		h := &heads[i]
+		s.recent[ids[i]].raise(&h.Tail, &h.Epoch)
+		if c := s.heads[h.Key]; c != nil && c.holder != "" {
+			h.Epoch = max(h.Epoch, c.epoch)
+			if s.nodes[c.holder].until.After(now) {
+				h.Holder = c.holder
+			}
+		}
+	}
+	return true
 }
 
 func headsQuery(project stead.ProjectID, q journal.Query) (string, []any) {
@@ -176,14 +223,13 @@ func headsQuery(project stead.ProjectID, q journal.Query) (string, []any) {
 	return text + " ORDER BY " + order + " LIMIT ?", append(args, limit)
 }
 
-func scanHead(scan func(...any) error) (journal.Head, error) {
-	var h journal.Head
+func scanHead(scan func(...any) error) (h journal.Head, id int64, err error) {
 	var metadata string
 	var view []byte
 	var epoch stead.Epoch
-	if err := scan(&h.Key.Project, &h.Key.Session, &h.Agent, &h.CreatedAt, &h.Epoch, &h.Listing.Status, &metadata,
+	if err := scan(&id, &h.Key.Project, &h.Key.Session, &h.Agent, &h.CreatedAt, &h.Epoch, &h.Listing.Status, &metadata,
 		&h.Listing.LastActive, &view, &h.Tail, &epoch); err != nil {
-		return journal.Head{}, err
+		return journal.Head{}, 0, err
 	}
 	h.Epoch = max(h.Epoch, epoch)
 	if len(view) > 0 {
@@ -191,24 +237,8 @@ func scanHead(scan func(...any) error) (journal.Head, error) {
 	}
 	if metadata != "{}" {
 		if err := json.Unmarshal([]byte(metadata), &h.Listing.Metadata); err != nil {
-			return journal.Head{}, stead.Wrap(stead.KindInternal, err, "read metadata of session %s", h.Key)
+			return journal.Head{}, 0, stead.Wrap(stead.KindInternal, err, "read metadata of session %s", h.Key)
 		}
 	}
-	return h, nil
-}
-
-// withLease adds what only memory knows: the holder, if it lives, and the epoch of its lease.
-func (s *Store) withLease(h journal.Head) journal.Head {
-	now := s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.heads[h.Key]
-	if c == nil || c.holder == "" {
-		return h
-	}
-	h.Epoch = max(h.Epoch, c.epoch)
-	if s.nodes[c.holder].until.After(now) {
-		h.Holder = c.holder
-	}
-	return h
+	return h, id, nil
 }

@@ -2,7 +2,8 @@
 //
 // Shape: see schema/0001_journal.sql and docs/decisions/0002-sqlite-log-layout.md.
 //
-//	PATH        session, log (one row an append, in order of insertion), receipt, snapshot, agent
+//	PATH        session, log (one row an append, in order of insertion), extent (where a session's
+//	            rows are), receipt, snapshot, agent
 //	PATH-wal    what is committed and not yet moved into PATH
 //	PATH.lock   locked while a process owns the database; holds its process id
 //
@@ -42,9 +43,9 @@ import (
 
 const (
 	// pageBytes is the size of a page of a new database.
-	pageBytes = 4096
-	// walPages is how long the WAL grows before it is moved into the database.
-	walPages = 16_000
+	pageBytes = 16 << 10
+	// walPages is how long the WAL grows before it is moved into the database: 64 MB.
+	walPages = 4000
 	// writerCachePages and readerCacheKiB bound the page caches: 64 MiB for the committer, 4 MiB a reader.
 	writerCacheKiB = 64 << 10
 	readerCacheKiB = 4 << 10
@@ -76,6 +77,8 @@ type Store struct {
 	heads  map[stead.SessionKey]*head  // committed; those without a holder may be dropped at any time
 	nodes  map[stead.NodeID]*node      // nodes that live or hold something
 	topics map[stead.SessionKey]*topic // sessions that somebody waits for
+	recent map[int64]*run              // session's row id → its log rows that no extent holds yet
+	moves  int                         // how often recent was emptied into extents
 }
 
 var (
@@ -98,6 +101,7 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 		now: opts.Now, path: abs, lock: lock,
 		done: make(chan struct{}), work: make(chan struct{}, 1),
 		heads: map[stead.SessionKey]*head{}, nodes: map[stead.NodeID]*node{}, topics: map[stead.SessionKey]*topic{},
+		recent: map[int64]*run{},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -121,6 +125,9 @@ func (s *Store) open(ctx context.Context) error {
 	if err != nil {
 		return translate(err, "open database "+s.path)
 	}
+	if err := enableWAL(ctx, conn); err != nil {
+		return err
+	}
 	if err := migrate(ctx, conn); err != nil {
 		return err
 	}
@@ -141,7 +148,23 @@ func (s *Store) open(ctx context.Context) error {
 	if err := c.prepare(ctx); err != nil {
 		return translate(err, "prepare writes")
 	}
+	if err := c.loadRecent(ctx); err != nil {
+		return translate(err, "read the end of the log")
+	}
 	go c.run()
+	return nil
+}
+
+// enableWAL makes the file a WAL database, for good. It is not among the pragmas of the data source
+// name because the driver runs those in alphabetical order, and page_size counts only before it.
+func enableWAL(ctx context.Context, conn *sql.Conn) error {
+	var mode string
+	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return translate(err, "enable the write-ahead log")
+	}
+	if mode != "wal" {
+		return stead.Errorf(stead.KindUnavailable, "the file system has no write-ahead log for SQLite (journal mode %q)", mode)
+	}
 	return nil
 }
 
@@ -149,8 +172,7 @@ func dsn(path string, cacheKiB int, pragmas ...string) string {
 	q := url.Values{}
 	all := append([]string{
 		"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")",
-		"page_size(" + strconv.Itoa(pageBytes) + ")", // before journal_mode: it counts only for a new file
-		"journal_mode(WAL)",
+		"page_size(" + strconv.Itoa(pageBytes) + ")",
 		"synchronous(FULL)",
 		"temp_store(MEMORY)",
 		"cache_size(-" + strconv.Itoa(cacheKiB) + ")",

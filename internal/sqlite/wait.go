@@ -82,9 +82,6 @@ func (s *Store) tail(ctx context.Context, key stead.SessionKey) (stead.Seq, erro
 	if h != nil && !h.stale {
 		return h.tail, nil
 	}
-	var tail stead.Seq
-	if err := s.read.tail.QueryRowContext(ctx, string(key.Project), string(key.Session)).Scan(&tail); err != nil {
-		return 0, notFound(err, key)
-	}
-	return tail, nil
+	found, err := s.Head(ctx, key)
+	return found.Tail, err
 }

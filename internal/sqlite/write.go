@@ -75,7 +75,7 @@ func (g *group) send(key stead.SessionKey, in journal.Input) (journal.Receipt, e
 			return r, err
 		}
 	}
-	g.insert(h, 0, in.Events)
+	g.insert(h, in.Events)
 	if in.Update != nil {
 		h.listing = in.Update
 	}
@@ -171,7 +171,7 @@ func (g *group) append(lease journal.Lease, b journal.Batch) error {
 	if h.tail != b.After {
 		return errTail(lease.Key, h.tail)
 	}
-	g.insert(h, lease.Epoch, b.Events)
+	g.insert(h, b.Events)
 	if b.Update != nil {
 		h.listing = b.Update
 	}
@@ -205,12 +205,17 @@ func (g *group) delete(key stead.SessionKey) error {
 	if err := g.flush(); err != nil { // what this very group appended goes, too
 		return err
 	}
+	logs, err := g.logsOf(h.id)
+	if err != nil {
+		return err
+	}
 	project := string(key.Project)
 	steps := []struct {
 		st   *sql.Stmt
 		args []any
 	}{
-		{g.c.st.deleteLog, []any{h.id}},
+		{g.c.st.deleteLog, []any{logs}},
+		{g.c.st.deleteExtents, []any{h.id}},
 		{g.c.st.deleteSnapshot, []any{h.id}},
 		{g.c.st.deleteKeys, []any{project, string(key.Session)}},
 		{g.c.st.deleteMade, []any{project, h.made}},
@@ -222,5 +227,9 @@ func (g *group) delete(key stead.SessionKey) error {
 		}
 	}
 	g.staged[key] = &head{gone: true}
+	if g.gone == nil {
+		g.gone = map[int64]bool{}
+	}
+	g.gone[h.id] = true
 	return nil
 }

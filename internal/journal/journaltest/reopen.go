@@ -155,14 +155,15 @@ func reopenEpochs(t *testing.T, f *fixture, reopen func()) {
 	key := session(1)
 	old := f.held(key, 1)
 	f.ok(f.s.Append(f.ctx, old, batch(1, "done", 1)))
+	f.send(key, 1) // the newest event is nobody's under a lease
 	f.beat(nodeA, brief)
 	reopen()
 	fresh := f.takeOver(1)[key]
-	if fresh.Epoch <= old.Epoch || fresh.Tail != 2 {
+	if fresh.Epoch <= old.Epoch || fresh.Tail != 3 {
 		t.Fatalf("lease %+v after %+v", fresh, old)
 	}
-	f.fails(stead.KindFenced, f.s.Append(f.ctx, old, batch(2, "stale", 1)))
-	f.release(fresh, 2, time.Time{}) // an epoch that appended nothing but its end counts, too
+	f.fails(stead.KindFenced, f.s.Append(f.ctx, old, batch(3, "stale", 1)))
+	f.release(fresh, 3, time.Time{}) // an epoch that appended nothing but its end counts, too
 	reopen()
 	f.send(key, 1)
 	if l := f.takeOver(1)[key]; l.Epoch <= fresh.Epoch {

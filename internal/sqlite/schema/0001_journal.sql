@@ -18,16 +18,28 @@ CREATE UNIQUE INDEX session_key ON session (project, session);
 CREATE INDEX session_agent ON session (project, agent, session);
 CREATE INDEX session_due ON session (due_at) WHERE due_at IS NOT NULL;
 
--- One row an append, in order of insertion; frame.go has the form of events.
+-- One row an append, in order of insertion and without an index: frame.go has the form of events.
 CREATE TABLE log (
     id      INTEGER PRIMARY KEY,
     session INTEGER NOT NULL,
     first   INTEGER NOT NULL, -- seq of its first event
     last    INTEGER NOT NULL, -- seq of its last event
-    epoch   INTEGER NOT NULL, -- 0: input
+    epoch   INTEGER NOT NULL, -- of the session at that moment
     events  BLOB    NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX log_session ON log (session, first);
+
+-- Where a session's log rows are, up to the row that mark names; the committer keeps the places of
+-- later rows in memory and moves them here by the thousand. place.go has the form of places.
+CREATE TABLE extent (
+    session INTEGER NOT NULL,
+    first   INTEGER NOT NULL, -- seq of its first event
+    last    INTEGER NOT NULL, -- seq of its last event
+    epoch   INTEGER NOT NULL, -- of its last row
+    places  BLOB    NOT NULL,
+    PRIMARY KEY (session, first)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE mark (log INTEGER NOT NULL) STRICT; -- one row: the last log row that extents hold
+INSERT INTO mark VALUES (0);
 
 -- The receipts that idempotency keys gave. Scope is the session, or '' for the project's creations.
 CREATE TABLE receipt (
