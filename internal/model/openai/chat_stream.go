@@ -187,6 +187,10 @@ func (d *chatDecoder) think(text string) {
 		return
 	}
 	if d.thought == nil {
+		if d.message != nil { // one item after the other
+			d.out.close(d.message, true)
+			d.message = nil
+		}
 		d.thought = newSlot(stead.ItemReasoning)
 	}
 	d.out.think(d.thought, 0, text)

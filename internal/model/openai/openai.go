@@ -196,5 +196,9 @@ func (p *Provider) run(ctx context.Context, req model.Request, out *output) *mod
 		return err
 	}
 	defer resp.Body.Close()
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		return &model.Error{Code: model.CodeInvalid, Status: resp.StatusCode,
+			Message: "the model provider answers with a web page: mend its base_url"}
+	}
 	return p.clean(decode(ctx, resp.Body, dec))
 }
