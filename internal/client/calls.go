@@ -83,12 +83,39 @@ func UserInput(text string) any {
 // Cancel is the input event that stops the running turn.
 func Cancel() any { return map[string]string{"type": "agent.session.input.cancel"} }
 
-// Decision is the input event that answers an approval request: approve, deny or cancel.
-func Decision(requestID, decision string) any {
-	return map[string]any{
-		"type": "agent.session.input.mcp_approval_request_result", "request_id": requestID,
-		"response": map[string]string{"type": "mcp_tool_call", "decision": decision},
+// Decision is the input event that answers an approval request: approve, deny or cancel. The agent
+// is told the reason, if there is one.
+func Decision(requestID, decision, reason string) any {
+	response := map[string]string{"type": "mcp_tool_call", "decision": decision}
+	if reason != "" {
+		response["reason"] = reason
 	}
+	return map[string]any{
+		"type": "agent.session.input.mcp_approval_request_result", "request_id": requestID, "response": response,
+	}
+}
+
+// Outcome is the input event that answers an unknown outcome: happened (with what the call
+// returned), not_happened or give_up.
+func Outcome(requestID, decision, output string) any {
+	response := map[string]any{"decision": decision}
+	if decision == "happened" {
+		response["output"] = output
+	}
+	return map[string]any{
+		"type": "agent.session.input.outcome_unknown_result", "request_id": requestID, "response": response,
+	}
+}
+
+// ToolResult is the input event that answers a function call.
+func ToolResult(a Action, success bool, output, failure string) any {
+	e := map[string]any{"type": "agent.session.input.tool_result", "turn_id": a.TurnID, "call_id": a.CallID, "success": success}
+	if success {
+		e["output"] = output
+	} else {
+		e["error"] = failure
+	}
+	return e
 }
 
 // Pause and Resume stop and restart a session between two steps.

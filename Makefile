@@ -1,0 +1,62 @@
+# Stead: what can be done here. `make` alone lists it.
+
+GO       ?= go
+SEED     ?=
+KILLS    ?= 200
+FUZZTIME ?= 30s
+# Modules with a go.mod of their own: the SDKs and the baselines are no part of the product.
+NESTED    = $(patsubst %/go.mod,%,$(filter-out ./go.mod ./tools/go.mod,$(shell find . -name go.mod -not -path '*/node_modules/*')))
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/stead
+	$(GO) build -trimpath -o bin/stead ./cmd/stead
+
+test: deps static nested race ## install what is missing on a Debian machine, then check and test everything
+
+check: static race ## gofmt, vet, staticcheck and the tests of the module
+
+deps:
+	./tools/deps.sh
+
+static: bin/staticcheck
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt wants to change:" $$files; exit 1; }
+	$(GO) vet ./...
+	./bin/staticcheck ./...
+
+bin/staticcheck: tools/go.mod tools/go.sum
+	$(GO) build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+race:
+	$(GO) test -race -timeout 20m ./...
+
+nested:
+	@set -e; for m in $(NESTED); do echo "cd $$m && go vet ./... && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -timeout 10m ./...); done
+
+sim: ## simulate whole nodes under faults; SEED=n repeats one run
+	$(GO) test -run Sim -count 1 -timeout 30m ./internal/sim/... $(if $(SEED),-args -seed $(SEED))
+
+chaos: ## kill the real binary KILLS times (200) and look for lost, doubled and stuck work
+	$(GO) test -count 1 -timeout 60m ./proof/chaos -args -kills $(KILLS) $(if $(SEED),-seed $(SEED))
+
+bench: ## measure beside the raw disk and DBOS
+	$(GO) run ./proof/bench
+
+fuzz: ## fuzz every decoder of outside bytes, FUZZTIME (30s) each
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | grep -v node_modules | xargs -n1 dirname | sort -u | while read -r p; do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -d' ' -f2); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
+
+e2e-go: ## the official SDK for Go against the binary
+	cd e2e/go && $(GO) test -count 1 ./...
+
+e2e-node: ## the official SDK for Node against the binary
+	cd e2e/node && npm ci --no-audit --no-fund && npm test
+
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: help build test check deps static race nested sim chaos bench fuzz e2e-go e2e-node clean

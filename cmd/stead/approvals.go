@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/client"
+)
+
+func (a *app) approvalsCmd() *cobra.Command {
+	return group("approvals", "List and answer what waits for a person",
+		a.approvalsList(),
+		a.approvalsDecide("approve", "Let a tool call go ahead", "approved"),
+		a.approvalsDecide("deny", "Refuse a tool call; the agent is told", "denied"),
+		a.approvalsAnswer())
+}
+
+func (a *app) approvalsList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List what waits, the oldest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			list, err := c.Approvals(cmd.Context())
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			var rows [][]string
+			raw := []json.RawMessage{}
+			for _, ap := range list {
+				rows = append(rows, []string{ap.ID, ap.SessionID, ago(ap.CreatedAt, now), describe(ap.Action)})
+				raw = append(raw, ap.Raw)
+			}
+			return a.table(raw, "Nothing waits.", []string{"REQUEST", "SESSION", "SINCE", "WHAT"}, rows)
+		},
+	}
+}
+
+func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use: verb + " REQUEST", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval)
+			if err != nil {
+				return err
+			}
+			if err := c.Send(cmd.Context(), ap.SessionID, client.Decision(ap.ID, verb, reason)); err != nil {
+				return err
+			}
+			return a.object(map[string]string{"request_id": ap.ID, "session_id": ap.SessionID, "decision": verb}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s %s\n", ap.Action.Tool(), done)
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; the agent is told")
+	return c
+}
+
+func (a *app) approvalsAnswer() *cobra.Command {
+	var happened, result, failed string
+	var not, giveUp bool
+	c := &cobra.Command{
+		Use:   "answer REQUEST | SESSION/CALL",
+		Short: "Say what happened to a call whose outcome is unknown, or give a function's result",
+		Long: "A call whose outcome a crash took away is never repeated by itself. Look whether it happened, then say so:\n" +
+			"  --happened RESULT   it did, and this is what it returned\n" +
+			"  --not-happened      it did not: run it\n" +
+			"  --give-up           nobody can know: the agent is told so\n" +
+			"A function call (SESSION/CALL) is answered with --result or --failed.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			if session, call, ok := strings.Cut(args[0], "/"); ok {
+				return a.answerFunction(cmd, c, session, call, result, failed)
+			}
+			decision := ""
+			switch {
+			case not:
+				decision = "not_happened"
+			case giveUp:
+				decision = "give_up"
+			case cmd.Flags().Changed("happened"):
+				decision = "happened"
+			}
+			return a.answerOutcome(cmd.Context(), c, args[0], decision, happened)
+		},
+	}
+	c.Flags().StringVar(&happened, "happened", "", "it happened, and returned this text")
+	c.Flags().BoolVar(&not, "not-happened", false, "it did not happen: run it")
+	c.Flags().BoolVar(&giveUp, "give-up", false, "nobody can know")
+	c.Flags().StringVar(&result, "result", "", "a function's result")
+	c.Flags().StringVar(&failed, "failed", "", "a function's error")
+	c.MarkFlagsMutuallyExclusive("happened", "not-happened", "give-up", "result", "failed")
+	c.MarkFlagsOneRequired("happened", "not-happened", "give-up", "result", "failed")
+	return c
+}
+
+func (a *app) answerOutcome(ctx context.Context, c *client.Client, request, decision, output string) error {
+	if decision == "" {
+		e := stead.Invalid("request", "%s is an unknown outcome: a function's result does not answer it", request)
+		e.Hint = "Say --happened RESULT, --not-happened or --give-up."
+		return e
+	}
+	ap, err := findApproval(ctx, c, request, client.ActionOutcome)
+	if err != nil {
+		return err
+	}
+	if err := c.Send(ctx, ap.SessionID, client.Outcome(ap.ID, decision, output)); err != nil {
+		return err
+	}
+	return a.object(map[string]string{"request_id": ap.ID, "session_id": ap.SessionID, "decision": decision}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s answered: %s\n", ap.Action.Tool(), strings.ReplaceAll(decision, "_", " "))
+	})
+}
+
+func (a *app) answerFunction(cmd *cobra.Command, c *client.Client, session, call, result, failed string) error {
+	if !cmd.Flags().Changed("result") && !cmd.Flags().Changed("failed") {
+		e := stead.Invalid("request", "%s is a function call: it needs a result", call)
+		e.Hint = "Say --result RESULT or --failed ERROR."
+		return e
+	}
+	s, err := c.Session(cmd.Context(), session)
+	if err != nil {
+		return err
+	}
+	for _, act := range s.RequiredActions {
+		if act.Type == client.ActionFunction && act.CallID == call {
+			err := c.Send(cmd.Context(), session, client.ToolResult(act, !cmd.Flags().Changed("failed"), result, failed))
+			if err != nil {
+				return err
+			}
+			return a.object(map[string]string{"call_id": call, "session_id": session}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s answered\n", act.Tool())
+			})
+		}
+	}
+	return stead.NotFound("waiting function call", call)
+}
+
+// findApproval looks a request up: the inbox knows which session it belongs to.
+func findApproval(ctx context.Context, c *client.Client, request, kind string) (client.Approval, error) {
+	list, err := c.Approvals(ctx)
+	if err != nil {
+		return client.Approval{}, err
+	}
+	for _, ap := range list {
+		if ap.ID != request {
+			continue
+		}
+		if ap.Action.Type != kind {
+			e := stead.Errorf(stead.KindInvalid, "request %s is of type %s", request, ap.Action.Type)
+			e.Hint = "Answer it with: " + answerCommand(ap.SessionID, ap.Action)
+			return client.Approval{}, e
+		}
+		return ap, nil
+	}
+	e := stead.NotFound("waiting request", request)
+	e.Hint = "See what waits with `stead approvals list`; it may have been answered already."
+	return client.Approval{}, e
+}

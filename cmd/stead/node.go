@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/postgres"
+	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/server"
+	"github.com/stead-dev/stead/internal/sqlite"
+	"github.com/stead-dev/stead/internal/tool/mcp"
+)
+
+// Names inside the data directory.
+const (
+	sqliteFile = "stead.db"
+	blobDir    = "blobs"
+)
+
+// headerTimeout is how long a client may take to send a request's header.
+const headerTimeout = 10 * time.Second
+
+// nodeFlags are the arguments of every command that starts a node.
+type nodeFlags struct {
+	config, listen, data, database string
+	readyFile                      string
+}
+
+func (f *nodeFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.config, "config", "", "configuration file (stead.yaml)")
+	c.Flags().StringVar(&f.data, "data", "", "data directory (default $"+config.EnvData+" or "+config.DefaultData+")")
+	c.Flags().StringVar(&f.database, "database", "", "postgres:// URL (default $"+config.EnvDatabase+" or SQLite in the data directory)")
+}
+
+func (f *nodeFlags) registerServer(c *cobra.Command) {
+	c.Flags().StringVar(&f.listen, "listen", "", "address to serve on, port 0 for a free one (default $"+config.EnvListen+" or "+config.DefaultListen+")")
+	c.Flags().StringVar(&f.readyFile, "ready-file", "", "write the base URL here once the server serves")
+}
+
+// set reports whether somebody chose where a node has its data.
+func (f *nodeFlags) set() bool { return f.config != "" || f.data != "" || f.database != "" }
+
+func (f *nodeFlags) load(env func(string) (string, bool)) (*config.Config, error) {
+	return config.Load(config.Flags{Listen: f.listen, Data: f.data, Database: f.database, File: f.config}, env)
+}
+
+// node is one running server with all its parts.
+type node struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	base   string // http://HOST:PORT
+	models model.Catalog
+
+	stopping chan struct{}
+	served   chan error // what http.Server.Serve returned
+	stops    []func(context.Context) error
+	once     sync.Once
+}
+
+// database is what both stores implement.
+type database interface {
+	journal.Full
+	agent.Store
+}
+
+// startNode reads the configuration and starts a node.
+func (a *app) startNode(ctx context.Context, f nodeFlags, log *slog.Logger) (*node, error) {
+	cfg, err := f.load(a.env)
+	if err != nil {
+		return nil, err
+	}
+	return openNode(ctx, cfg, log)
+}
+
+// openNode puts a node together and serves. What was opened is closed again when a part fails.
+func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *node, err error) {
+	n = &node{cfg: cfg, log: log, stopping: make(chan struct{}), served: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			n.stop()
+		}
+	}()
+	listener, err := listen(ctx, cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	n.onStop(func(context.Context) error { return ignoreClosed(listener.Close()) })
+	n.base = "http://" + listener.Addr().String()
+	if n.models, err = models(cfg); err != nil {
+		return nil, err
+	}
+	store, err := n.openStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.onStop(func(context.Context) error { return store.Close() })
+	blobs, err := openBlobs(filepath.Join(cfg.Data, blobDir))
+	if err != nil {
+		return nil, err
+	}
+	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), Version: version, Logger: log})
+	n.onStop(tools.Close)
+	run := runner.New(runner.Config{
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: tools, Policy: policy.AllowLocal{},
+		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
+		CheckArguments: checkArguments(),
+	})
+	if err := run.Start(ctx); err != nil {
+		return nil, err
+	}
+	n.onStop(run.Shutdown)
+	n.serve(listener, server.New(server.Config{
+		Sessions: run, Agents: run, Models: n.models, Labels: labels(cfg), Schema: checkSchema, Log: log,
+		Version: version, Stopping: n.stopping,
+		Ready: func(ctx context.Context) error {
+			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})
+			return err
+		},
+	}))
+	for _, note := range cfg.Notes {
+		log.Warn(note)
+	}
+	return n, nil
+}
+
+func (n *node) onStop(f func(context.Context) error) { n.stops = append(n.stops, f) }
+
+func (n *node) openStore(ctx context.Context) (database, error) {
+	if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
+		e := stead.Wrap(stead.KindUnavailable, err, "the data directory can't be made")
+		e.Hint = "Name one that you may write to with --data or STEAD_DATA."
+		return nil, e
+	}
+	if n.cfg.Database != "" {
+		return postgres.Open(ctx, n.cfg.Database, postgres.Options{})
+	}
+	return sqlite.Open(ctx, filepath.Join(n.cfg.Data, sqliteFile), sqlite.Options{})
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	e := stead.Wrap(stead.KindUnavailable, err, "can't serve on %s", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		e.Hint = "Another program serves there, perhaps a Stead already. Choose another address with --listen, or 127.0.0.1:0 for a free one."
+	}
+	return nil, e
+}
+
+// serve answers requests from now on.
+func (n *node) serve(l net.Listener, handler http.Handler) {
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
+	go func() { n.served <- srv.Serve(l) }()
+	n.onStop(func(ctx context.Context) error {
+		close(n.stopping)
+		if err := srv.Shutdown(ctx); err != nil {
+			return errors.Join(err, srv.Close())
+		}
+		return nil
+	})
+}
+
+// wait serves until ctx ends.
+func (n *node) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		n.log.Info("stopping", "drain", n.cfg.Drain())
+		return nil
+	case err := <-n.served:
+		return fmt.Errorf("serve on %s: %w", n.base, err)
+	}
+}
+
+// stop ends the node, the last part first, within the drain time.
+func (n *node) stop() {
+	n.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Drain())
+		defer cancel()
+		for i := len(n.stops) - 1; i >= 0; i-- {
+			if err := n.stops[i](ctx); err != nil {
+				n.log.Warn("stop", "err", err)
+			}
+		}
+	})
+}
+
+// modelInUse says what runs agents that name no model of their own.
+func (n *node) modelInUse() string {
+	info, _, err := n.models.Resolve("default")
+	switch {
+	case err != nil:
+		return "none (no default is configured)"
+	case info.Provider == config.SimModel:
+		return "sim (built in: follows plain instructions, thinks nothing, costs nothing)"
+	}
+	return info.Provider + "/" + info.Upstream
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// writeReady writes the ready file whole or not at all.
+func writeReady(file, base string) error {
+	tmp := file + ".tmp"
+	err := os.WriteFile(tmp, []byte(base+"\n"), 0o600)
+	if err == nil {
+		err = os.Rename(tmp, file)
+	}
+	if err != nil {
+		return stead.Wrap(stead.KindInvalid, err, "the ready file can't be written")
+	}
+	return nil
+}

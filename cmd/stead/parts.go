@@ -1,0 +1,86 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/catalog"
+	"github.com/stead-dev/stead/internal/model/openai"
+	"github.com/stead-dev/stead/internal/model/sim"
+	"github.com/stead-dev/stead/internal/tool"
+	"github.com/stead-dev/stead/internal/tool/mcp"
+	"github.com/stead-dev/stead/internal/tool/schema"
+)
+
+// models makes the catalog of a configuration.
+func models(cfg *config.Config) (model.Catalog, error) {
+	c := catalog.Config{Sim: sim.New(sim.Options{})}
+	for _, p := range cfg.Providers {
+		m, err := provider(p)
+		if err != nil {
+			return nil, err
+		}
+		c.Providers = append(c.Providers, catalog.Provider{Name: p.Name, Model: m})
+	}
+	for _, m := range cfg.Models {
+		e := catalog.Entry{
+			Name: m.Name, Provider: m.Routes[0].Provider, Model: m.Routes[0].Model,
+			ContextWindow: m.ContextWindow, MaxOutputTokens: m.MaxOutputTokens,
+		}
+		if p := m.Price; p != nil {
+			e.Price = &model.Price{Input: config.MicroCents(p.Input), CachedInput: config.MicroCents(p.CachedInput), Output: config.MicroCents(p.Output)}
+		}
+		c.Models = append(c.Models, e)
+	}
+	return catalog.New(c)
+}
+
+func provider(p config.Provider) (model.Model, error) {
+	if p.API == config.APISim {
+		return sim.New(sim.Options{}), nil
+	}
+	return openai.New(openai.Config{Name: p.Name, API: p.API, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+}
+
+// toolServers are the operator's tool servers.
+func toolServers(cfg *config.Config) []mcp.Configured {
+	var out []mcp.Configured
+	for _, s := range cfg.Servers {
+		c := mcp.Configured{Label: s.Label, URL: s.URL, Headers: s.Headers, Command: s.Command, Args: s.Args, Env: s.Env}
+		for name, class := range s.Effects {
+			if c.Effects == nil {
+				c.Effects = map[string]tool.Effect{}
+			}
+			c.Effects[name] = tool.Effect(class)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func labels(cfg *config.Config) []string {
+	var out []string
+	for _, s := range cfg.Servers {
+		out = append(out, s.Label)
+	}
+	return out
+}
+
+// checkSchema says whether a JSON Schema can be used for a tool.
+func checkSchema(raw json.RawMessage) error {
+	_, err := schema.Compile(raw)
+	return err
+}
+
+// checkArguments says whether a model's arguments fit a tool's schema; schemas are compiled once.
+func checkArguments() func(schema, arguments []byte) error {
+	cache := schema.NewCache()
+	return func(raw, arguments []byte) error {
+		s, err := cache.Compile(raw)
+		if err != nil {
+			return err
+		}
+		return s.Check(arguments)
+	}
+}

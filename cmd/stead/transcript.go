@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/stead-dev/stead/internal/client"
+)
+
+// lineWidth is how much of a call's arguments or result a line shows; sessions show has it all.
+const lineWidth = 160
+
+// transcript writes a session's events for people as they come: text word by word, calls and their
+// results a line each. The zero value with a writer is ready.
+type transcript struct {
+	w      io.Writer
+	prefix string // before each line
+	user   bool   // show the user's messages too
+
+	open     string          // id of the message whose text is being written; "" at the start of a line
+	streamed map[string]bool // items whose text was written as deltas
+	calls    map[string]bool // calls that were announced
+}
+
+// Event writes what there is to say of one event. It reports whether it wrote anything.
+func (t *transcript) Event(e client.Event) bool {
+	switch e.Type {
+	case client.EventTextDelta:
+		t.text(e.ItemID, e.Delta)
+	case client.EventItemAdded:
+		return t.added(e.Item)
+	case client.EventItemDone:
+		return t.done(e.Item)
+	case client.EventTurnFailed:
+		t.endLine()
+		if e.Turn != nil && e.Turn.Error != nil {
+			t.line("✗ the turn failed: " + e.Turn.Error.Message + " (" + e.Turn.Error.Code + ")")
+		}
+	case client.EventTurnCancelled:
+		t.endLine()
+		t.line("✗ cancelled")
+	default:
+		return false
+	}
+	return true
+}
+
+// text writes a piece of a message. Lines after the first keep the prefix.
+func (t *transcript) text(item, delta string) {
+	if t.open != item {
+		t.endLine()
+		fmt.Fprint(t.w, t.prefix)
+		t.open = item
+	}
+	if t.streamed == nil {
+		t.streamed = map[string]bool{}
+	}
+	t.streamed[item] = true
+	if t.prefix != "" {
+		delta = strings.ReplaceAll(delta, "\n", "\n"+t.prefix)
+	}
+	fmt.Fprint(t.w, delta)
+}
+
+func (t *transcript) added(it *client.Item) bool {
+	if it == nil {
+		return false
+	}
+	switch it.Type {
+	case "message":
+		if !t.user || it.Role != "user" {
+			return false
+		}
+		t.endLine()
+		t.line("> " + strings.ReplaceAll(it.Text(), "\n", "\n"+t.prefix+"> "))
+	case "mcp_call", "function_call":
+		t.call(it)
+	case "function_call_output":
+		t.endLine()
+		t.line("← " + oneLine(it.Text(), lineWidth))
+	default:
+		return false
+	}
+	return true
+}
+
+func (t *transcript) call(it *client.Item) {
+	if t.calls[it.ID] {
+		return
+	}
+	if t.calls == nil {
+		t.calls = map[string]bool{}
+	}
+	t.calls[it.ID] = true
+	t.endLine()
+	t.line("→ " + callName(it) + " " + oneLine(string(it.Arguments), lineWidth))
+}
+
+func (t *transcript) done(it *client.Item) bool {
+	if it == nil {
+		return false
+	}
+	switch it.Type {
+	case "message":
+		if t.streamed[it.ID] {
+			t.endLine()
+		} else {
+			t.text(it.ID, it.Text())
+			t.endLine()
+		}
+		if it.Status == "incomplete" {
+			t.line("… cut off")
+		}
+	case "mcp_call":
+		t.call(it)
+		t.endLine()
+		t.line("← " + callName(it) + ": " + oneLine(it.Text(), lineWidth))
+	case "function_call":
+		t.call(it)
+	default:
+		return false
+	}
+	return true
+}
+
+func (t *transcript) line(s string) { fmt.Fprintf(t.w, "%s%s\n", t.prefix, s) }
+
+// endLine closes a message that is being written.
+func (t *transcript) endLine() {
+	if t.open != "" {
+		fmt.Fprintln(t.w)
+		t.open = ""
+	}
+}
+
+func callName(it *client.Item) string {
+	if it.ServerLabel != "" {
+		return it.ServerLabel + "/" + it.Name
+	}
+	return it.Name
+}
+
+// writeItem writes a finished item whole.
+func writeItem(w io.Writer, it *client.Item) {
+	t := &transcript{w: w, user: true}
+	if it.Type == "message" && it.Role == "user" || it.Type == "function_call_output" {
+		t.added(it)
+		return
+	}
+	t.done(it)
+}
+
+// describe says in words what waits.
+func describe(a client.Action) string {
+	switch a.Type {
+	case client.ActionApproval:
+		return fmt.Sprintf("%s %s needs approval", a.Tool(), oneLine(a.Args(), lineWidth))
+	case client.ActionOutcome:
+		return fmt.Sprintf("%s %s was called, and nobody knows whether it happened", a.Tool(), oneLine(a.Args(), lineWidth))
+	case client.ActionFunction:
+		return fmt.Sprintf("%s %s must be run by the application", a.Tool(), oneLine(a.Args(), lineWidth))
+	}
+	return a.Type
+}
+
+// answerCommand is what a person types to answer, "" where only a program can.
+func answerCommand(session string, a client.Action) string {
+	switch a.Type {
+	case client.ActionApproval:
+		return "stead approvals approve " + a.RequestID
+	case client.ActionOutcome:
+		return "stead approvals answer " + a.RequestID + " --happened RESULT | --not-happened | --give-up"
+	case client.ActionFunction:
+		return "stead approvals answer " + session + "/" + a.CallID + " --result RESULT"
+	}
+	return ""
+}

@@ -1,0 +1,274 @@
+package stead_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// module is the prefix of our own import paths.
+const module = "github.com/stead-dev/stead"
+
+// maxLines is the longest file that is not a test: at 500 lines there is a second concept in it.
+const maxLines = 500
+
+// rule says what one package may import beyond the standard library. Everything else is refused.
+type rule struct {
+	pkg     string   // below the module; a trailing "/…" stands for it and everything in it
+	ours    []string // our packages, written the same way; the root package is free to all
+	outside []string // modules of others
+	why     string
+}
+
+// layout is policy, not a description: a change of it is a change of the design. Contracts import
+// contracts; an adapter imports its own contract and the module it adapts; siblings never import
+// siblings; only cmd/stead knows everybody.
+func layout() []rule {
+	return []rule{
+		{"", nil, nil, "the vocabulary: if it imported anything, everything would"},
+		{"internal/param", nil, nil, "reads JSON fields: needs the kinds of error alone"},
+		{"internal/journal", nil, nil, "contract of the log: adapters and the runner meet here"},
+		{"internal/blob", nil, []string{"golang.org/x/sys"}, "contract of bytes by digest, with the directory store that syncs it"},
+		{"internal/policy", nil, nil, "contract of decisions"},
+		{"internal/tool", nil, nil, "contract of a callable"},
+		{"internal/model", nil, nil, "contract of a model"},
+		{"internal/agent", []string{"internal/param"}, nil, "what an agent is: decodes its own wire form"},
+		{"internal/session", []string{"internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
+		{"internal/runner", []string{"internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},
+		{"internal/journal/journaltest", []string{"internal/journal", "internal/agent"}, nil, "the suite that every store passes; used by tests"},
+		{"internal/model/modeltest", []string{"internal/model"}, nil, "the suite that every model passes; used by tests"},
+		{"internal/tool/tooltest", []string{"internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk"}, "the suite that every tool source passes; used by tests"},
+		{"internal/sqlite", []string{"internal/journal", "internal/agent"}, []string{"modernc.org/sqlite", "golang.org/x/sys"}, "adapter: SQLite"},
+		{"internal/postgres", []string{"internal/journal", "internal/agent"}, []string{"github.com/jackc/pgx/v5"}, "adapter: PostgreSQL"},
+		{"internal/postgres/pgtest", nil, []string{"github.com/jackc/pgx/v5", "golang.org/x/sys"}, "real servers for tests"},
+		{"internal/model/sim", []string{"internal/model"}, nil, "adapter: the simulator"},
+		{"internal/model/openai", []string{"internal/model"}, []string{"github.com/tmaxmax/go-sse"}, "adapter: both OpenAI dialects"},
+		{"internal/model/catalog", []string{"internal/model"}, nil, "names of models; knows no provider"},
+		{"internal/tool/mcp", []string{"internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk", "golang.org/x/sys", "github.com/google/jsonschema-go"}, "adapter: Model Context Protocol"},
+		{"internal/tool/schema", nil, []string{"github.com/google/jsonschema-go"}, "adapter: JSON Schema"},
+		{"internal/session/sessiontest", []string{"internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model"}, nil, "builds journals and checks states; used by tests"},
+		{"internal/server", []string{"internal/session", "internal/agent", "internal/model", "internal/param"}, []string{"github.com/google/uuid"}, "a door: calls the service contract, never the runner"},
+		{"internal/client", nil, []string{"github.com/tmaxmax/go-sse", "github.com/google/uuid"}, "the other end of the door: shares the wire, not the code"},
+		{"internal/config", nil, []string{"github.com/goccy/go-yaml"}, "what the operator says; knows nobody that it configures"},
+		{"internal/deps", nil, []string{"*"}, "pins modules; goes before the first release"},
+		{"cmd/stead", []string{"internal/…"}, []string{"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/google/uuid", "github.com/jackc/pgx/v5", "github.com/modelcontextprotocol/go-sdk"}, "wiring and command line: the one place that knows everybody"},
+		{"proof/…", []string{"proof/…", "internal/…", "cmd/stead"}, []string{"*"}, "proves the product from outside; nothing imports it"},
+	}
+}
+
+// forTests are modules that only test files may import, beside those of their package.
+func forTests() []string {
+	return []string{"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/modelcontextprotocol/go-sdk", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "golang.org/x/sys", "github.com/tmaxmax/go-sse", "github.com/google/jsonschema-go"}
+}
+
+func TestImports(t *testing.T) {
+	used := map[string]bool{} // rules that some package needs
+	for _, f := range goFiles(t) {
+		if f.nested {
+			continue // has a go.mod of its own, and nothing of the product imports it
+		}
+		r, ok := ruleOf(f.pkg)
+		if !ok {
+			t.Errorf("%s: package %q is not in the layout: add a line with the reason why it exists", f.path, f.pkg)
+			continue
+		}
+		used[r.pkg] = true
+		for _, imp := range f.syntax.Imports {
+			name, _ := strconv.Unquote(imp.Path.Value)
+			if !f.mayImport(r, name) {
+				t.Errorf("%s imports %s: %s may not (%s)", f.path, name, orRoot(f.pkg), r.why)
+			}
+		}
+	}
+	for _, r := range layout() {
+		if !used[r.pkg] && !strings.HasSuffix(r.pkg, "/…") && r.pkg != "internal/deps" {
+			t.Errorf("the layout has %q, and no package is there", r.pkg)
+		}
+	}
+}
+
+func ruleOf(pkg string) (rule, bool) {
+	var found rule
+	ok := false
+	for _, r := range layout() { // an exact line counts more than one with "…"
+		if r.pkg == pkg {
+			return r, true
+		}
+		if !ok && matches(r.pkg, pkg) {
+			found, ok = r, true
+		}
+	}
+	return found, ok
+}
+
+func (f goFile) mayImport(r rule, name string) bool {
+	if !strings.Contains(strings.Split(name, "/")[0], ".") || name == module {
+		return true // the standard library, the vocabulary
+	}
+	if own, ok := strings.CutPrefix(name, module+"/"); ok {
+		if f.test || own == f.pkg {
+			return !strings.HasPrefix(own, "proof/") || strings.HasPrefix(f.pkg, "proof/")
+		}
+		return slices.ContainsFunc(r.ours, func(p string) bool { return matches(p, own) })
+	}
+	allowed := r.outside
+	if f.test {
+		allowed = append(slices.Clone(allowed), forTests()...)
+	}
+	return slices.ContainsFunc(allowed, func(m string) bool { return m == "*" || name == m || strings.HasPrefix(name, m+"/") })
+}
+
+func matches(pattern, pkg string) bool {
+	prefix, tree := strings.CutSuffix(pattern, "…")
+	return pattern == pkg || tree && strings.HasPrefix(pkg+"/", prefix)
+}
+
+func orRoot(pkg string) string {
+	if pkg == "" {
+		return "the root package"
+	}
+	return pkg
+}
+
+func TestPackageComments(t *testing.T) {
+	said := map[string]bool{} // package directory → has a comment
+	for _, f := range goFiles(t) {
+		if f.test {
+			continue
+		}
+		if doc := f.syntax.Doc; doc != nil {
+			want := "Package " + f.syntax.Name.Name + " "
+			if f.syntax.Name.Name == "main" {
+				want = "Command "
+			}
+			if !strings.HasPrefix(doc.Text(), want) {
+				t.Errorf("%s: the package comment begins with %.30q, want %q", f.path, doc.Text(), want)
+			}
+			if said[f.pkg] {
+				t.Errorf("%s: a second package comment", f.path)
+			}
+			said[f.pkg] = true
+		} else if !said[f.pkg] {
+			said[f.pkg] = false
+		}
+	}
+	for pkg, ok := range said {
+		if !ok {
+			t.Errorf("%s has no package comment", orRoot(pkg))
+		}
+	}
+}
+
+func TestFileLength(t *testing.T) {
+	for _, f := range goFiles(t) {
+		if !f.test && f.lines > maxLines {
+			t.Errorf("%s has %d lines, the limit is %d: look for the second concept", f.path, f.lines, maxLines)
+		}
+	}
+}
+
+// TestText looks for what does not belong into any file: marks of unfinished work, and places that
+// exist on one machine alone.
+func TestText(t *testing.T) {
+	marks := []string{"TO" + "DO", "FIX" + "ME", "XX" + "X:", "HA" + "CK:", "/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/"}
+	walk(t, func(name string) {
+		if strings.HasSuffix(name, ".sum") || path.Base(name) == "LICENSE" {
+			return
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(data), "\n") {
+			for _, m := range marks {
+				if strings.Contains(line, m) {
+					t.Errorf("%s:%d: %q: finish it, say it in ROUGH_EDGES.md, or leave the path out", name, i+1, m)
+				}
+			}
+			if path.Base(name) == "package-lock.json" && strings.Contains(line, `"resolved": "http`) {
+				t.Errorf("%s:%d: a lock file names a registry: set omit-lockfile-registry-resolved", name, i+1)
+			}
+		}
+	})
+}
+
+// goFile is one parsed file of this repository.
+type goFile struct {
+	path   string
+	pkg    string // directory, "" for the root
+	test   bool
+	nested bool // in a module of its own
+	lines  int
+	syntax *ast.File // imports and comments only
+}
+
+func goFiles(t *testing.T) []goFile {
+	t.Helper()
+	var files []goFile
+	var modules []string
+	walk(t, func(name string) {
+		if path.Base(name) == "go.mod" && name != "go.mod" {
+			modules = append(modules, path.Dir(name)+"/")
+		}
+		if path.Ext(name) != ".go" {
+			return
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		syntax, err := parser.ParseFile(token.NewFileSet(), name, data, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			t.Errorf("parse: %v", err)
+			return
+		}
+		pkg := path.Dir(name)
+		if pkg == "." {
+			pkg = ""
+		}
+		files = append(files, goFile{
+			path: name, pkg: pkg, test: strings.HasSuffix(name, "_test.go"),
+			lines: strings.Count(string(data), "\n"), syntax: syntax,
+		})
+	})
+	for i := range files {
+		files[i].nested = slices.ContainsFunc(modules, func(m string) bool { return strings.HasPrefix(files[i].path, m) })
+	}
+	return files
+}
+
+// walk visits the files that are ours: not what tools put beside them, not what Git holds.
+func walk(t *testing.T, visit func(name string)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if os.IsNotExist(err) {
+				return nil // a test of another package has just removed it
+			}
+			return err
+		}
+		name = filepath.ToSlash(name)
+		if d.IsDir() {
+			switch d.Name() {
+			case ".git", "node_modules", "bin", ".stead", "testdata":
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if d.Type().IsRegular() {
+			visit(name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
