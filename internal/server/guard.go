@@ -1,0 +1,85 @@
+package server
+
+import (
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// guard refuses what no route should see. Cross-origin requests that change something are refused
+// always; there is no CORS, so what a foreign page may send it can't read.
+func (s *server) guard(r *http.Request) error {
+	if s.Authenticate == nil && !loopback(r.Host) {
+		e := stead.Errorf(stead.KindForbidden, "this server runs without authentication and answers only to loopback names, not to %.80q", r.Host)
+		e.Hint = "Call it as 127.0.0.1 or localhost."
+		return e
+	}
+	if err := s.origin.Check(r); err != nil {
+		return stead.Wrap(stead.KindForbidden, err, "cross-origin requests are not allowed")
+	}
+	return nil
+}
+
+// loopback reports whether a Host header names this machine in a way that no DNS server decides.
+func loopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func (s *server) panicked(w *response, r *http.Request, v any) {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		s.metrics.request(r.Method, r.Pattern, w.status(), 0)
+		panic(v) // net/http cuts the connection: the client must see that the answer is not whole
+	}
+	s.Log.Error("panic in a request", "id", w.id, "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+	s.fail(w, r, stead.Errorf(stead.KindInternal, "the server made a mistake"))
+}
+
+func newRequestID() string { return "req_" + strings.ToLower(rand.Text()) }
+
+// response remembers what was written, for metrics and for errors that come too late.
+type response struct {
+	http.ResponseWriter
+	id   string
+	code int // 0: nothing written yet
+}
+
+func (w *response) status() int {
+	if w.code == 0 {
+		return http.StatusOK
+	}
+	return w.code
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *response) WriteHeader(code int) {
+	if w.code == 0 {
+		w.code = code
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Write implements io.Writer.
+func (w *response) Write(b []byte) (int, error) {
+	if w.code == 0 {
+		w.code = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }

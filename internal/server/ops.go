@@ -1,0 +1,197 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// health says that the process answers.
+func (s *server) health(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
+	return s.write(w, map[string]string{"status": "ok", "version": s.Version})
+}
+
+// ready says whether requests should be sent here: not while the server stops, nor when what it
+// depends on is away.
+func (s *server) ready(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {
+	select {
+	case <-s.Stopping:
+		return stead.Errorf(stead.KindUnavailable, "the server is stopping")
+	default:
+	}
+	if s.Ready != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), ReadyTimeout)
+		defer cancel()
+		if err := s.Ready(ctx); err != nil {
+			return stead.Wrap(stead.KindUnavailable, err, "the server is not ready")
+		}
+	}
+	return s.write(w, map[string]string{"status": "ready", "version": s.Version})
+}
+
+func (s *server) spec(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, err := w.Write(s.openAPI())
+	return err
+}
+
+type wireModel struct {
+	ID              string `json:"id"`
+	Object          string `json:"object"` // "model"
+	Created         int64  `json:"created"`
+	OwnedBy         string `json:"owned_by"`
+	ContextWindow   *int   `json:"context_window"`    // ours
+	MaxOutputTokens *int   `json:"max_output_tokens"` // ours
+}
+
+func wireModelOf(i model.Info) wireModel {
+	m := wireModel{ID: i.Name, Object: "model", OwnedBy: i.Provider}
+	if i.ContextWindow > 0 {
+		m.ContextWindow = &i.ContextWindow
+	}
+	if i.MaxOutputTokens > 0 {
+		m.MaxOutputTokens = &i.MaxOutputTokens
+	}
+	return m
+}
+
+// listModels is not paged, as in the contract.
+func (s *server) listModels(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
+	infos := s.Models.List()
+	data := make([]wireModel, len(infos))
+	for i, info := range infos {
+		data[i] = wireModelOf(info)
+	}
+	return s.write(w, listOf(data, false, func(m wireModel) string { return m.ID }))
+}
+
+func (s *server) getModel(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {
+	info, _, err := s.Models.Resolve(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireModelOf(info))
+}
+
+// metrics counts what this door did. Text format: Prometheus 0.0.4.
+type metrics struct {
+	started time.Time
+	streams atomic.Int64
+	events  atomic.Int64
+	dropped atomic.Int64
+
+	mu       sync.Mutex
+	requests map[requestKey]*requestCount
+}
+
+type requestKey struct {
+	route  string // as in the table, never a path: its values would be without number
+	status int
+}
+
+type requestCount struct {
+	n    int64
+	took time.Duration
+}
+
+func newMetrics(now time.Time) *metrics {
+	return &metrics{started: now, requests: map[requestKey]*requestCount{}}
+}
+
+func (m *metrics) request(method, pattern string, status int, took time.Duration) {
+	if !strings.HasPrefix(pattern, method+" ") {
+		pattern = "other"
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := requestKey{pattern, status}
+	c := m.requests[k]
+	if c == nil {
+		c = &requestCount{}
+		m.requests[k] = c
+	}
+	c.n++
+	c.took += took
+}
+
+func (m *metrics) openStream() bool {
+	if m.streams.Add(1) > MaxStreams {
+		m.streams.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (m *metrics) closeStream() { m.streams.Add(-1) }
+
+func (s *server) exposeMetrics(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	m := s.metrics
+	gauge := func(kind, name, help string, value int64) {
+		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s %d\n", name, help, name, kind, name, value)
+	}
+	fmt.Fprintf(w, "# HELP stead_build_info The build that runs.\n# TYPE stead_build_info gauge\nstead_build_info{version=%q} 1\n", s.Version)
+	m.exposeRequests(w)
+	gauge("gauge", "stead_http_streams_open", "Event streams that are open.", m.streams.Load())
+	gauge("counter", "stead_http_stream_events_total", "Events written to streams.", m.events.Load())
+	gauge("counter", "stead_http_streams_dropped_total", "Streams dropped because the client was gone or did not read.", m.dropped.Load())
+	gauge("gauge", "process_start_time_seconds", "When the process began to serve, in Unix seconds.", m.started.Unix())
+	if rss := residentBytes(); rss > 0 {
+		gauge("gauge", "process_resident_memory_bytes", "Resident memory.", rss)
+	}
+	gauge("gauge", "go_goroutines", "Goroutines that exist.", int64(runtime.NumGoroutine()))
+	return nil
+}
+
+func (m *metrics) exposeRequests(w io.Writer) {
+	m.mu.Lock()
+	counts := make(map[requestKey]requestCount, len(m.requests))
+	for k, c := range m.requests {
+		counts[k] = *c
+	}
+	m.mu.Unlock()
+	keys := slices.SortedFunc(maps.Keys(counts), func(a, b requestKey) int {
+		if c := strings.Compare(a.route, b.route); c != 0 {
+			return c
+		}
+		return a.status - b.status
+	})
+	fmt.Fprint(w, "# HELP stead_http_requests_total Requests answered, by route and status.\n# TYPE stead_http_requests_total counter\n")
+	for _, k := range keys {
+		fmt.Fprintf(w, "stead_http_requests_total{route=%q,status=\"%d\"} %d\n", k.route, k.status, counts[k].n)
+	}
+	fmt.Fprint(w, "# HELP stead_http_request_seconds_total Time spent in requests, streams included.\n# TYPE stead_http_request_seconds_total counter\n")
+	for _, k := range keys {
+		fmt.Fprintf(w, "stead_http_request_seconds_total{route=%q,status=\"%d\"} %g\n", k.route, k.status, counts[k].took.Seconds())
+	}
+}
+
+// residentBytes reads the second field of statm, in pages. It is 0 where there is no /proc.
+func residentBytes() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}

@@ -1,0 +1,149 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// request is a decoded POST.
+type request struct {
+	param.Object
+	key, digest string // idempotency, see journal.Input
+}
+
+// read takes the whole body, as one JSON object, and the idempotency key.
+func read(w http.ResponseWriter, r *http.Request) (request, error) {
+	key := r.Header.Get("Idempotency-Key")
+	if len(key) > stead.MaxIdempotencyKeyBytes {
+		return request{}, stead.Invalid("Idempotency-Key", "the Idempotency-Key is longer than %d bytes", stead.MaxIdempotencyKeyBytes)
+	}
+	b, err := readBody(w, r)
+	if err != nil {
+		return request{}, err
+	}
+	o, err := param.Body(b)
+	if err != nil {
+		return request{}, err
+	}
+	sum := sha256.New()
+	io.WriteString(sum, r.Method+" "+r.URL.Path+"\n") //nolint:errcheck // a hash does not fail
+	sum.Write(b)
+	return request{o, key, hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > stead.MaxRequestBytes {
+		return nil, bodyTooLarge(stead.MaxRequestBytes)
+	}
+	rc := http.NewResponseController(w)
+	// Writers without a connection (in tests) have no deadlines; there the limit is the test's.
+	_ = rc.SetReadDeadline(time.Now().Add(BodyTimeout))
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, stead.MaxRequestBytes))
+	_ = rc.SetReadDeadline(time.Time{})
+	return b, bodyError(err)
+}
+
+// bodyError says what a failed read of a request body means to the client.
+func bodyError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return bodyTooLarge(e.Limit)
+	}
+	e := stead.Wrap(stead.KindInvalid, err, "the request body broke off")
+	e.Hint = "It must arrive within " + BodyTimeout.String() + "."
+	return e
+}
+
+func bodyTooLarge(limit int64) error {
+	return stead.Errorf(stead.KindTooLarge, "the request body is larger than the limit of %d bytes", limit)
+}
+
+// page reads after, limit and order. Lists run from new to old unless asked otherwise.
+func page(q url.Values) (session.PageQuery, error) {
+	p := session.PageQuery{After: q.Get("after"), Limit: stead.DefaultPageSize, Desc: true}
+	n, ok, err := queryInt(q, "limit", 1, stead.MaxPageSize)
+	if err != nil {
+		return p, err
+	}
+	if ok {
+		p.Limit = n
+	}
+	switch s := q.Get("order"); s {
+	case "", "desc":
+	case "asc":
+		p.Desc = false
+	default:
+		return p, stead.Invalid("order", `order must be "asc" or "desc", not %.40q`, s)
+	}
+	return p, nil
+}
+
+// queryInt reads a whole number of the query, and whether it is there.
+func queryInt(q url.Values, name string, lo, hi int) (int, bool, error) {
+	s := q.Get(name)
+	if s == "" {
+		return 0, false, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < lo || n > hi {
+		return 0, true, stead.Invalid(name, "%s must be a whole number from %d to %d, not %.40q", name, lo, hi, s)
+	}
+	return n, true, nil
+}
+
+// metadataFilter reads metadata[key]=value.
+func metadataFilter(q url.Values) (map[string]string, error) {
+	var m map[string]string
+	for name, values := range q {
+		key, ok := strings.CutPrefix(name, "metadata[")
+		if !ok || !strings.HasSuffix(key, "]") {
+			continue
+		}
+		if m == nil {
+			m = map[string]string{}
+		}
+		m[strings.TrimSuffix(key, "]")] = values[len(values)-1]
+	}
+	return m, agent.ValidateMetadata("metadata", m)
+}
+
+// list is the wire's page.
+type list[T any] struct {
+	Object  string  `json:"object"` // "list"
+	Data    []T     `json:"data"`
+	HasMore bool    `json:"has_more"`
+	FirstID *string `json:"first_id"`
+	LastID  *string `json:"last_id"`
+}
+
+func listOf[T any](data []T, more bool, id func(T) string) list[T] {
+	l := list[T]{Object: "list", Data: data, HasMore: more}
+	if len(data) == 0 {
+		l.Data = []T{}
+		return l
+	}
+	first, last := id(data[0]), id(data[len(data)-1])
+	l.FirstID, l.LastID = &first, &last
+	return l
+}
+
+// deleted confirms a deletion.
+type deleted struct {
+	ID      string `json:"id"`
+	Deleted bool   `json:"deleted"`
+	Object  string `json:"object"`
+}

@@ -1,0 +1,193 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// handler answers one request; what it returns becomes the error envelope.
+type handler func(w http.ResponseWriter, r *http.Request, p stead.Principal) error
+
+// route is one call: of it the mux and the OpenAPI document are made.
+type route struct {
+	method, path string
+	summary      string
+	handle       handler
+	query        []string // names of components.parameters
+	body         string   // name of the request's schema; "" for none
+	status       int      // of success; 0: 200
+	answer       string   // name of the answer's schema; "" for an empty one
+	media        string   // of the answer; "": application/json
+	orStream     bool     // the answer may also be an event stream
+	open         bool     // served without authentication
+}
+
+const (
+	mediaStream = "text/event-stream"
+	mediaLines  = "application/jsonl"
+	mediaText   = "text/plain"
+)
+
+// table lists what works. The order is the document's.
+func (s *server) table() []route {
+	const (
+		agents   = "/v1/agents"
+		one      = agents + "/{id}"
+		sessions = agents + "/sessions"
+		session  = sessions + "/{id}"
+		subagent = session + "/subagents/{part}"
+		artifact = session + "/artifacts/{part}"
+	)
+	paged := []string{"after", "limit", "order"}
+	return []route{
+		{method: "POST", path: agents, summary: "Create an agent", handle: s.createAgent, body: "AgentParams", answer: "Agent"},
+		{method: "GET", path: agents, summary: "List agents", handle: s.listAgents, query: paged, answer: "AgentList"},
+		{method: "GET", path: one, summary: "Retrieve an agent", handle: s.getAgent, query: []string{"version"}, answer: "Agent"},
+		{method: "POST", path: one, summary: "Update an agent: its next version", handle: s.updateAgent, body: "AgentParams", answer: "Agent"},
+		{method: "DELETE", path: one, summary: "Delete an agent; its sessions carry on", handle: s.deleteAgent, answer: "Deleted"},
+
+		{method: "POST", path: sessions, summary: "Create a session, with its first input", handle: s.createSession, body: "SessionParams", answer: "Session", orStream: true},
+		{method: "GET", path: sessions, summary: "List sessions", handle: s.listSessions, query: append(paged, "agent_id", "status", "metadata"), answer: "SessionList"},
+		{method: "GET", path: session, summary: "Retrieve a session", handle: s.getSession, answer: "Session"},
+		{method: "POST", path: session, summary: "Update a session", handle: s.updateSession, body: "SessionUpdate", answer: "Session"},
+		{method: "DELETE", path: session, summary: "Delete a session and all that was derived from it", handle: s.deleteSession, answer: "Deleted"},
+		{method: "POST", path: session + "/events", summary: "Submit input events: when this answers, they are on disk", handle: s.sendEvents, body: "InputEvents", status: http.StatusAccepted},
+		{method: "GET", path: session + "/events", summary: "Follow a session's events", handle: s.streamEvents, query: []string{"resume", "last_event_id", "include_obfuscation"}, answer: "SessionEvent", media: mediaStream},
+		{method: "GET", path: session + "/items", summary: "List a session's items", handle: s.listItems, query: append(paged, "turn_id"), answer: "ItemList"},
+		{method: "GET", path: session + "/turns", summary: "List a session's turns", handle: s.listTurns, query: paged, answer: "TurnList"},
+		{method: "GET", path: session + "/turns/{turn}", summary: "Retrieve a turn", handle: s.getTurn, answer: "Turn"},
+		{method: "GET", path: session + "/turns/{turn}/items", summary: "List a turn's items", handle: s.listTurnItems, query: paged, answer: "ItemList"},
+		{method: "GET", path: session + "/subagents", summary: "List subagents: none yet", handle: s.listNothing, query: paged, answer: "EmptyList"},
+		{method: "GET", path: subagent, summary: "Retrieve a subagent: none yet", handle: s.nothing("subagent")},
+		{method: "GET", path: subagent + "/items", summary: "List a subagent's items: none yet", handle: s.nothing("subagent")},
+		{method: "GET", path: subagent + "/turns", summary: "List a subagent's turns: none yet", handle: s.nothing("subagent")},
+		{method: "GET", path: subagent + "/turns/{turn}", summary: "Retrieve a subagent's turn: none yet", handle: s.nothing("subagent")},
+		{method: "GET", path: subagent + "/turns/{turn}/items", summary: "List a subagent's turn's items: none yet", handle: s.nothing("subagent")},
+		{method: "GET", path: session + "/artifacts", summary: "List artifacts: none yet", handle: s.listNothing, query: paged, answer: "EmptyList"},
+		{method: "GET", path: artifact, summary: "Retrieve an artifact: none yet", handle: s.nothing("artifact")},
+		{method: "GET", path: artifact + "/content", summary: "Download an artifact: none yet", handle: s.nothing("artifact")},
+		{method: "DELETE", path: artifact, summary: "Delete an artifact: none yet", handle: s.nothing("artifact")},
+
+		{method: "POST", path: session + "/pause", summary: "Pause: what is in flight finishes, nothing more starts", handle: s.pauseSession, answer: "Session"},
+		{method: "POST", path: session + "/resume", summary: "Resume a paused session", handle: s.resumeSession, answer: "Session"},
+		{method: "POST", path: session + "/fork", summary: "Copy a session's history into a new one", handle: s.forkSession, body: "ForkParams", answer: "Session"},
+		{method: "GET", path: session + "/export", summary: "Download a session as JSON lines", handle: s.exportSession, answer: "Lines", media: mediaLines},
+		{method: "POST", path: sessions + "/import", summary: "Make a session from an exported file", handle: s.importSession, body: "Lines", answer: "Session"},
+		{method: "GET", path: "/v1/approvals", summary: "List what waits for a person", handle: s.listApprovals, query: paged, answer: "ApprovalList"},
+		{method: "POST", path: "/v1/approvals/{id}", summary: "Answer a request", handle: s.decide, body: "Decision", status: http.StatusAccepted},
+		{method: "GET", path: "/v1/models", summary: "List models", handle: s.listModels, answer: "ModelList"},
+		{method: "GET", path: "/v1/models/{id...}", summary: "Retrieve a model", handle: s.getModel, answer: "Model"},
+
+		{method: "GET", path: "/healthz", summary: "The process answers", handle: s.health, answer: "Health", open: true},
+		{method: "GET", path: "/readyz", summary: "The node can serve", handle: s.ready, answer: "Health", open: true},
+		{method: "GET", path: "/metrics", summary: "Counters, in the text format of Prometheus", handle: s.exposeMetrics, answer: "Lines", media: mediaText},
+		{method: "GET", path: "/openapi.json", summary: "This document", handle: s.spec, answer: "Anything", open: true},
+	}
+}
+
+// later lists the routes of the contract that have not landed: "METHODS path".
+func later() []string {
+	return []string{
+		"GET /v1/agents/sessions/{id}/traces",
+		"POST,GET /v1/agents/environments",
+		"GET /v1/agents/environments/{id}",
+		"POST,GET /v1/agents/environments/{id}/files",
+		"POST,GET /v1/agents/environments/templates",
+		"GET,POST,DELETE /v1/agents/environments/templates/{id}",
+		"POST,GET /v1/agents/automations",
+		"GET,POST,DELETE /v1/agents/automations/{id}",
+		"POST /v1/agents/automations/{id}/pause",
+		"POST /v1/agents/automations/{id}/resume",
+		"POST,GET /v1/agents/automations/{id}/invocations",
+		"GET /v1/agents/automations/{id}/invocations/{id}",
+		"POST,GET /v1/vaults",
+		"GET,POST,DELETE /v1/vaults/{id}",
+		"POST,GET /v1/vaults/{id}/credentials",
+		"GET,POST,DELETE /v1/vaults/{id}/credentials/{id}",
+		"POST,GET /v1/memory_stores",
+		"POST,GET /v1/policies",
+		"GET /v1/audit_records",
+		"GET /v1/usage_records",
+		"POST,GET /v1/budgets",
+		"POST /v1/responses",
+		"GET,DELETE /v1/responses/{id}",
+		"POST /v1/responses/{id}/cancel",
+		"GET /v1/responses/{id}/input_items",
+		"POST /v1/conversations",
+		"GET,POST,DELETE /v1/conversations/{id}",
+		"POST,GET /v1/conversations/{id}/items",
+		"GET,DELETE /v1/conversations/{id}/items/{id}",
+		"POST /v1/chat/completions",
+		"POST /v1/embeddings",
+		"POST,GET /v1/files",
+		"GET,DELETE /v1/files/{id}",
+		"GET /v1/files/{id}/content",
+	}
+}
+
+// shadowed lists the later routes that would else be taken for an agent's id.
+func shadowed() []string {
+	return []string{"/v1/agents/environments", "/v1/agents/automations"}
+}
+
+// unknown answers for every path that the table does not have.
+func (s *server) unknown(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {
+	var allowed []string
+	for _, l := range later() {
+		methods, path, _ := strings.Cut(l, " ")
+		if !matches(path, r.URL.Path) {
+			continue
+		}
+		if slices.Contains(strings.Split(methods, ","), r.Method) {
+			e := stead.Errorf(stead.KindNotImplemented, "%s %s is part of the contract, and has not landed in this version of Stead", r.Method, path)
+			e.Hint = "GET /openapi.json lists what works."
+			return e
+		}
+		allowed = append(allowed, strings.Split(methods, ",")...)
+	}
+	if !slices.Contains(shadowed(), r.URL.Path) {
+		for _, rt := range s.routes {
+			if matches(rt.path, r.URL.Path) && !slices.Contains(allowed, rt.method) {
+				allowed = append(allowed, rt.method)
+			}
+		}
+	}
+	if len(allowed) > 0 {
+		return s.wrongMethod(w, r, allowed)
+	}
+	e := stead.Errorf(stead.KindNotFound, "there is no %s %.200s", r.Method, r.URL.Path)
+	e.Hint = "GET /openapi.json lists what there is."
+	return e
+}
+
+// wrongMethod answers 405, which no kind of error stands for: only the mux can know it.
+func (s *server) wrongMethod(w http.ResponseWriter, r *http.Request, allowed []string) error {
+	slices.Sort(allowed)
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	code := "method_not_allowed"
+	s.writeStatus(w, http.StatusMethodNotAllowed, envelope{wireError{
+		Message: r.Method + " is not for " + r.URL.Path + ", which allows " + strings.Join(allowed, ", "),
+		Type:    "invalid_request_error", Code: &code,
+	}})
+	return nil
+}
+
+// matches reports whether a path has the form of a pattern with {…} segments.
+func matches(pattern, path string) bool {
+	if head, ok := strings.CutSuffix(pattern, "/{id...}"); ok {
+		return strings.HasPrefix(path, head+"/") && len(path) > len(head)+1
+	}
+	want, have := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(want) != len(have) {
+		return false
+	}
+	for i := range want {
+		if want[i] != have[i] && (!strings.HasPrefix(want[i], "{") || have[i] == "") {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,159 @@
+// Package server is the HTTP door: the OpenAI Agents API, and what Stead adds to it.
+//
+// Shape: a request passes the guard (request id, host and origin, authentication), finds its route,
+// and becomes one call of session.Service or session.Agents; the answer is JSON, an event stream
+// or an error envelope.
+//
+//	request ── guard ──▶ route ──▶ decode ──▶ Service ──▶ JSON | text/event-stream | {"error": {…}}
+//
+// The routes stand in one table (route.go), of which the OpenAPI document is made as well. Routes
+// of the contract that have not landed answer 501; everything unknown 404; a wrong method 405.
+//
+// Delivery: what was answered with 2xx is durable. A stream carries each event with its cursor as
+// SSE id; a client that comes back with it as Last-Event-ID or ?after= gets every later event once,
+// in order. A client that stops reading is dropped after StreamWriteTimeout; its session carries on.
+//
+// Limits: stead.MaxRequestBytes, MaxTextBytes, MaxInputEvents, MaxPageSize and those below.
+//
+// Errors: one table from stead.Kind to status and type (error.go). The cause of an error is logged
+// and never shown.
+//
+// Source: npm openai 7.57.0, resources/beta/agents; HTML Living Standard, server-sent events;
+// OpenAPI 3.1.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Limits that this package alone enforces.
+const (
+	// BodyTimeout is how long a client may take to send a request body.
+	BodyTimeout = 2 * time.Minute
+	// KeepAliveInterval is how long a stream stays silent before a comment is sent.
+	KeepAliveInterval = 15 * time.Second
+	// StreamWriteTimeout drops a client of a stream that does not read for so long.
+	StreamWriteTimeout = 30 * time.Second
+	// MaxStreams is the most open streams of one node.
+	MaxStreams = 20_000
+	// MaxImportBytes is the largest file that a session is imported from.
+	MaxImportBytes = 4 << 30
+	// MaxImageURLBytes is the longest https URL of an image; data URLs have stead.MaxTextBytes.
+	MaxImageURLBytes = 8 << 10
+	// ReadyTimeout bounds one readiness check.
+	ReadyTimeout = 5 * time.Second
+)
+
+// Config is what the door needs.
+type Config struct {
+	Sessions session.Service
+	Agents   session.Agents
+	Models   model.Catalog
+	// Authenticate says who asks. nil is a server without authentication: everybody is
+	// stead.LocalPrincipal, and only requests to a loopback name or address are served, so that a
+	// web page can't reach it by rebinding a name of its own.
+	Authenticate func(*http.Request) (stead.Principal, error)
+	// Labels are the tool servers of the operator's configuration.
+	Labels []string
+	// Schema checks that a JSON Schema can be compiled. nil: agents are not checked for that.
+	Schema func(json.RawMessage) error
+	Log    *slog.Logger // nil: slog.Default
+	// Version is what /healthz, /metrics and the OpenAPI document call this build.
+	Version string
+	// Ready says whether the node can serve; nil: always.
+	Ready func(context.Context) error
+	// Stopping is closed when the server begins to stop: streams end and readiness fails. nil: never.
+	Stopping <-chan struct{}
+}
+
+type server struct {
+	Config
+	rules   agent.Rules
+	mux     *http.ServeMux
+	routes  []route
+	origin  *http.CrossOriginProtection
+	metrics *metrics
+	openAPI func() []byte
+}
+
+// New makes the handler.
+func New(c Config) http.Handler {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	s := &server{
+		Config:  c,
+		rules:   agent.Rules{Labels: c.Labels, Schema: c.Schema},
+		mux:     http.NewServeMux(),
+		origin:  http.NewCrossOriginProtection(),
+		metrics: newMetrics(time.Now()),
+	}
+	s.routes = s.table()
+	for _, r := range s.routes {
+		s.mux.Handle(r.method+" "+r.path, s.endpoint(r))
+	}
+	for _, path := range shadowed() {
+		for _, method := range []string{"GET", "POST", "DELETE"} { // those of /v1/agents/{id}
+			s.mux.Handle(method+" "+path, s.endpoint(route{handle: s.unknown}))
+		}
+	}
+	s.openAPI = sync.OnceValue(func() []byte { return document(s.routes, c.Version) })
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	out := &response{ResponseWriter: w, id: newRequestID()}
+	out.Header().Set("X-Request-Id", out.id)
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(out, r, v)
+		}
+		s.metrics.request(r.Method, r.Pattern, out.status(), time.Since(start))
+		s.Log.Debug("request", "id", out.id, "method", r.Method, "path", r.URL.Path, "status", out.status(), "took", time.Since(start))
+	}()
+	if err := s.guard(r); err != nil {
+		s.fail(out, r, err)
+		return
+	}
+	if _, pattern := s.mux.Handler(r); pattern == "" {
+		s.endpoint(route{handle: s.unknown}).ServeHTTP(out, r)
+		return
+	}
+	s.mux.ServeHTTP(out, r)
+}
+
+// endpoint makes a route's handler: it authenticates, calls and writes the error.
+func (s *server) endpoint(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var p stead.Principal
+		var err error
+		if !rt.open {
+			p, err = s.who(r)
+		}
+		if err == nil {
+			err = rt.handle(w, r, p)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+func (s *server) who(r *http.Request) (stead.Principal, error) {
+	if s.Authenticate == nil {
+		return stead.LocalPrincipal(), nil
+	}
+	return s.Authenticate(r)
+}

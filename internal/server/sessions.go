@@ -1,0 +1,307 @@
+package server
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+const environmentNone = `{"type":"none"}`
+
+func sessionID(r *http.Request) stead.SessionID { return stead.SessionID(r.PathValue("id")) }
+
+func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	create, stream, err := s.createRequest(req)
+	if err != nil {
+		return err
+	}
+	made, err := s.Sessions.Create(r.Context(), p, create)
+	if err != nil {
+		return err
+	}
+	if stream {
+		return s.follow(w, r, p, made.ID, &stead.Cursor{}, firstTurn())
+	}
+	return s.write(w, made)
+}
+
+func (s *server) createRequest(req request) (c session.CreateRequest, stream bool, err error) {
+	c.Key, c.Digest = req.key, req.digest
+	if err = environment(req.Object, &c); err != nil {
+		return c, false, err
+	}
+	if err = s.sessionAgent(req.Object, &c); err != nil {
+		return c, false, err
+	}
+	raw, ok := req.Raw("input")
+	if !ok {
+		e := stead.Invalid("input", "input is required when environment.type is \"none\"")
+		return c, false, e
+	}
+	if c.Input, err = inputMessages("input", raw); err != nil {
+		return c, false, err
+	}
+	if c.Metadata, err = agent.Metadata(req.Object); err != nil {
+		return c, false, err
+	}
+	if err = sessionSettings(req.Object, &c); err != nil {
+		return c, false, err
+	}
+	stream, err = streamOptions(req.Object)
+	return c, stream, err
+}
+
+// environment accepts none, and names what it is that the others ask for.
+func environment(o param.Object, c *session.CreateRequest) error {
+	env, err := param.Need(o.Object("environment"))("environment")
+	if err != nil {
+		return err
+	}
+	kind, err := param.Need(env.Enum("type", "none", "openai_hosted", "hosted", "self_hosted"))("environment.type")
+	if err != nil {
+		return err
+	}
+	if kind != "none" {
+		e := stead.Invalid("environment.type", "environment.type %q asks for a computer, which this version of Stead does not have yet", kind)
+		e.Hint = `Send {"type": "none"}: functions and MCP servers work without one.`
+		return e
+	}
+	c.Environment = json.RawMessage(environmentNone)
+	return nil
+}
+
+func (s *server) sessionAgent(o param.Object, c *session.CreateRequest) error {
+	id, hasID, err := o.String("agent_id")
+	if err != nil {
+		return err
+	}
+	if hasID && id == "" {
+		return stead.Invalid("agent_id", "agent_id must not be empty")
+	}
+	c.AgentID = stead.AgentID(id)
+	inline, has, err := o.Object("agent")
+	if err != nil {
+		return err
+	}
+	if !has {
+		if !hasID {
+			return stead.Invalid("agent", "agent_id or agent.model is required")
+		}
+		return nil
+	}
+	patch, err := s.rules.Decode("agent", inline)
+	if err != nil {
+		return err
+	}
+	if !hasID && patch.Model == "" {
+		return stead.Invalid("agent.model", "agent.model is required without agent_id")
+	}
+	c.Override = patch.Apply
+	return nil
+}
+
+func sessionSettings(o param.Object, c *session.CreateRequest) error {
+	vaults, _, err := o.Strings("vault_ids")
+	if err != nil {
+		return err
+	}
+	if len(vaults) > 0 {
+		e := stead.Invalid("vault_ids", "vault_ids names vaults, which this version of Stead does not have yet")
+		e.Hint = "Put secrets into the operator's configuration (mcp_servers) meanwhile."
+		return e
+	}
+	limit, _, err := spendLimit(o)
+	if err != nil {
+		return err
+	}
+	if limit > 0 {
+		c.SpendLimitCents = &limit
+	}
+	if c.CacheTTL, _, err = cacheTTL(o); err != nil {
+		return err
+	}
+	c.Review, _, err = agent.Review(o)
+	return err
+}
+
+// spendLimit reads spend_control: 0 is no limit, and whether the field is there at all.
+func spendLimit(o param.Object) (int64, bool, error) {
+	sub, ok, err := o.Object("spend_control")
+	if !ok || err != nil {
+		return 0, o.Has("spend_control"), err
+	}
+	if !sub.Has("limit") {
+		return 0, false, stead.Invalid(sub.Path("limit"), "%s is required: cents, or null for no limit", sub.Path("limit"))
+	}
+	cents, _, err := sub.Int("limit", 1, math.MaxInt32)
+	return cents, true, err
+}
+
+// cacheTTL reads prompt_cache_options: "" is none, and whether the field is there at all.
+func cacheTTL(o param.Object) (string, bool, error) {
+	sub, ok, err := o.Object("prompt_cache_options")
+	if !ok || err != nil {
+		return "", o.Has("prompt_cache_options"), err
+	}
+	ttl, ok, err := sub.Enum("ttl", "30m", "12h")
+	if !ok {
+		ttl = "30m"
+	}
+	return ttl, true, err
+}
+
+// streamOptions reads stream. No padding is sent, so include_obfuscation is checked and nothing more.
+func streamOptions(o param.Object) (bool, error) {
+	stream, _, err := o.Bool("stream")
+	if err != nil {
+		return false, err
+	}
+	sub, ok, err := o.Object("stream_options")
+	if err != nil {
+		return false, err
+	}
+	if ok && !stream {
+		return false, stead.Invalid("stream_options", "stream_options is only allowed when stream is true")
+	}
+	_, _, err = sub.Bool("include_obfuscation")
+	return stream, err
+}
+
+func (s *server) getSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	found, err := s.Sessions.Get(r.Context(), p, sessionID(r))
+	if err != nil {
+		return err
+	}
+	return s.write(w, found)
+}
+
+func (s *server) updateSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	u, err := s.sessionUpdate(req.Object)
+	if err != nil {
+		return err
+	}
+	changed, err := s.Sessions.Update(r.Context(), p, sessionID(r), u)
+	if err != nil {
+		return err
+	}
+	return s.write(w, changed)
+}
+
+func (s *server) sessionUpdate(o param.Object) (u session.Updated, err error) {
+	if o.Has("metadata") {
+		m, err := agent.Metadata(o)
+		if err != nil {
+			return u, err
+		}
+		u.Metadata = &m
+	}
+	if limit, has, err := spendLimit(o); err != nil {
+		return u, err
+	} else if has {
+		u.SpendLimitCents = &limit
+	}
+	if ttl, has, err := cacheTTL(o); err != nil {
+		return u, err
+	} else if has {
+		u.CacheTTL = &ttl
+	}
+	if review, has, err := agent.Review(o); err != nil {
+		return u, err
+	} else if has {
+		u.Review = &review
+	}
+	inline, has, err := o.Object("agent")
+	if !has || err != nil {
+		return u, err
+	}
+	return u, s.agentUpdate(inline, &u)
+}
+
+func (s *server) agentUpdate(o param.Object, u *session.Updated) error {
+	for _, fixed := range []string{"name", "instructions", "text", "multi_agent", "compaction", "experimental", "max_steps"} {
+		if o.Has(fixed) {
+			e := stead.Invalid(o.Path(fixed), "%s can't be changed in a session that exists", o.Path(fixed))
+			e.Hint = "What can: model, reasoning.effort, service_tier and tools."
+			return e
+		}
+	}
+	if o.Has("model") {
+		model, err := param.Need(o.String("model"))(o.Path("model"))
+		if err != nil {
+			return err
+		}
+		if model == "" {
+			return stead.Invalid(o.Path("model"), "%s must name a model", o.Path("model"))
+		}
+		u.Model = &model
+	}
+	reasoning, _, err := o.Object("reasoning")
+	if err != nil {
+		return err
+	}
+	if effort, has, err := agent.Effort(reasoning); err != nil {
+		return err
+	} else if has {
+		u.Effort = &session.Nullable{Value: effort}
+	}
+	if tier, has, err := agent.ServiceTier(o); err != nil {
+		return err
+	} else if has {
+		u.ServiceTier = &tier
+	}
+	if !o.Has("tools") {
+		return nil
+	}
+	tools, err := s.rules.Tools(o)
+	if err != nil {
+		return err
+	}
+	u.Tools = &tools
+	return agent.ValidateTools(o.Path("tools"), tools)
+}
+
+func (s *server) listSessions(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	values := r.URL.Query()
+	q, err := page(values)
+	if err != nil {
+		return err
+	}
+	meta, err := metadataFilter(values)
+	if err != nil {
+		return err
+	}
+	status := values.Get("status")
+	switch status {
+	case "", session.StatusIdle, session.StatusInProgress, session.StatusRequiresAction, session.StatusFailed:
+	default:
+		return stead.Invalid("status", "status %.40q is none: idle, in_progress, requires_action and failed are", status)
+	}
+	found, err := s.Sessions.List(r.Context(), p, session.ListQuery{
+		PageQuery: q, Agent: stead.AgentID(values.Get("agent_id")), Status: status, Metadata: meta,
+	})
+	if err != nil {
+		return err
+	}
+	return s.write(w, listOf(found.Data, found.HasMore, func(x session.Session) string { return string(x.ID) }))
+}
+
+func (s *server) deleteSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	id := sessionID(r)
+	if err := s.Sessions.Delete(r.Context(), p, id); err != nil {
+		return err
+	}
+	return s.write(w, deleted{string(id), true, "agent.session.deleted"})
+}

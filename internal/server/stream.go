@@ -1,0 +1,277 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// errStreamOver ends Service.Stream when all that was asked for has been sent, errStopping when the
+// server stops, and errClientGone when the client no longer reads.
+var (
+	errStreamOver = errors.New("the stream is over")
+	errStopping   = errors.New("the server stops")
+	errClientGone = errors.New("the client is gone")
+)
+
+func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	after, err := resumePoint(r)
+	if err != nil {
+		return err
+	}
+	switch r.URL.Query().Get("include_obfuscation") {
+	case "", "true", "false":
+	default:
+		return stead.Invalid("include_obfuscation", "include_obfuscation must be true or false")
+	}
+	return s.follow(w, r, p, sessionID(r), after, func(session.StreamEvent) bool { return false })
+}
+
+// resumePoint reads where the client left off. A browser that reconnects sends Last-Event-ID and
+// still the URL it began with, so the header is the later word.
+func resumePoint(r *http.Request) (*stead.Cursor, error) {
+	field, text := "Last-Event-ID", r.Header.Get("Last-Event-ID")
+	if text == "" {
+		field, text = "after", r.URL.Query().Get("after")
+	}
+	if text == "" {
+		return nil, nil
+	}
+	c, err := stead.ParseCursor(text)
+	if err != nil {
+		return nil, stead.Invalid(field, "%s %.40q is no cursor that this server gave: it looks like 12.0.0, and 0 is the beginning", field, text)
+	}
+	return &c, nil
+}
+
+// firstTurn tells the end of a stream that came with the creation of its session: the first idle
+// after the end of a turn, or the session's failure.
+func firstTurn() func(session.StreamEvent) bool {
+	ended := false
+	return func(e session.StreamEvent) bool {
+		switch e.Type {
+		case "agent.session.turn.completed", "agent.session.turn.failed", "agent.session.turn.cancelled":
+			ended = true
+		case "agent.session.idle":
+			return ended
+		case "agent.session.failed":
+			return true
+		}
+		return false
+	}
+}
+
+// follow answers with the session's events until last says that one was the last, the client goes,
+// or the server stops. An error before the first byte is an error of the request; later ones are
+// told as an event.
+func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principal, id stead.SessionID, after *stead.Cursor, last func(session.StreamEvent) bool) error {
+	if !s.metrics.openStream() {
+		return &stead.Error{Kind: stead.KindLimited, Message: "this node has as many open streams as it can", RetryAfter: time.Second}
+	}
+	defer s.metrics.closeStream()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	out := newEventWriter(w)
+	defer out.close()
+	if r.Method == http.MethodHead {
+		out.open()
+		return nil
+	}
+	go s.keepAlive(ctx, cancel, out)
+
+	err := s.Sessions.Stream(ctx, p, id, after, out.open, func(e session.StreamEvent) error {
+		if err := out.event(e); err != nil {
+			return err
+		}
+		s.metrics.events.Add(1)
+		if last(e) {
+			return errStreamOver
+		}
+		return nil
+	})
+	return s.streamEnded(ctx, out, id, err)
+}
+
+// keepAlive sends comments into a silent stream, and ends it with the server.
+func (s *server) keepAlive(ctx context.Context, cancel context.CancelCauseFunc, out *eventWriter) {
+	tick := time.NewTicker(KeepAliveInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.Stopping:
+			cancel(errStopping)
+			return
+		case <-tick.C:
+			if err := out.comment(); err != nil {
+				cancel(err)
+				return
+			}
+		}
+	}
+}
+
+func (s *server) streamEnded(ctx context.Context, out *eventWriter, id stead.SessionID, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(err, errStreamOver), err == nil:
+		return nil
+	case errors.Is(err, errClientGone), errors.Is(cause, errClientGone):
+		s.metrics.dropped.Add(1)
+		return nil
+	case cause != nil: // the client hung up, or the server stops
+		if !out.opened() {
+			return stead.Wrap(stead.KindUnavailable, cause, "the server is stopping")
+		}
+		return nil
+	case !out.opened():
+		return err
+	}
+	body, f, _ := wireErrorOf(err)
+	if f.status >= http.StatusInternalServerError {
+		s.Log.Error("stream failed", "session", id, "error", err)
+	}
+	_ = out.failure(id, body) // the stream ends either way
+	return nil
+}
+
+// eventWriter writes server-sent events. Its methods may be called at the same time.
+type eventWriter struct {
+	mu    sync.Mutex
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	begun bool
+	idle  bool // nothing was written since the last tick
+	shut  bool // the handler returned: the connection is another request's
+	buf   bytes.Buffer
+}
+
+func newEventWriter(w http.ResponseWriter) *eventWriter {
+	return &eventWriter{w: w, rc: http.NewResponseController(w), idle: true}
+}
+
+// open sends the headers, so that the client knows that it misses nothing from now on.
+func (o *eventWriter) open() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.openLocked() {
+		_ = o.flush() // a client that is gone is noticed at the first event
+	}
+}
+
+func (o *eventWriter) openLocked() bool {
+	if o.begun || o.shut {
+		return false
+	}
+	o.begun = true
+	h := o.w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
+	h.Set("X-Content-Type-Options", "nosniff")
+	o.w.WriteHeader(http.StatusOK)
+	return true
+}
+
+func (o *eventWriter) opened() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.begun
+}
+
+// event writes one event: its cursor, its type, its JSON on one line.
+func (o *eventWriter) event(e session.StreamEvent) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Reset()
+	o.buf.WriteString("id: " + e.Cursor.String() + "\n")
+	return o.write(e.Type, e.Body)
+}
+
+// failure writes the contract's error event. It has no SSE id: it is no place to resume from.
+func (o *eventWriter) failure(id stead.SessionID, body wireError) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Reset()
+	return o.write("error", errorEvent{
+		EventID: "event_" + strings.TrimPrefix(newRequestID(), "req_"), SessionID: id, Type: "error", Error: body,
+	})
+}
+
+type errorEvent struct {
+	EventID   string          `json:"event_id"`
+	SessionID stead.SessionID `json:"session_id"`
+	Type      string          `json:"type"`
+	Error     wireError       `json:"error"`
+}
+
+func (o *eventWriter) write(kind string, body any) error {
+	o.buf.WriteString("event: " + kind + "\ndata: ")
+	enc := json.NewEncoder(&o.buf) // ends with a newline, and has no other
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		return stead.Wrap(stead.KindInternal, err, "an event of type %s can't be written", kind)
+	}
+	o.buf.WriteByte('\n')
+	return o.send()
+}
+
+// comment keeps proxies from closing a stream that has been silent for a whole interval.
+func (o *eventWriter) comment() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.begun || !o.idle {
+		o.idle = true
+		return nil
+	}
+	o.buf.Reset()
+	o.buf.WriteString(": keep-alive\n\n")
+	err := o.send()
+	o.idle = true
+	return err
+}
+
+func (o *eventWriter) send() error {
+	if o.shut {
+		return errClientGone
+	}
+	o.openLocked()
+	o.idle = false
+	if err := o.rc.SetWriteDeadline(time.Now().Add(StreamWriteTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return errClientGone
+	}
+	if _, err := o.w.Write(o.buf.Bytes()); err != nil {
+		return errClientGone
+	}
+	if o.buf.Cap() > maxKeptBuffer {
+		o.buf = bytes.Buffer{}
+	}
+	return o.flush()
+}
+
+// maxKeptBuffer is the most memory that an idle stream keeps for its next event.
+const maxKeptBuffer = 16 << 10
+
+func (o *eventWriter) flush() error {
+	if err := o.rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return errClientGone
+	}
+	return nil
+}
+
+// close gives the connection back without the stream's deadline.
+func (o *eventWriter) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.shut = true
+	_ = o.rc.SetWriteDeadline(time.Time{}) // fails only where there is no connection
+}
