@@ -16,6 +16,7 @@ type committer struct {
 	st         writeStmts
 	nextLog    int64 // id of the next log row
 	recentRows int   // log rows that no extent holds
+	maxRecent  int   // how many of them there may be
 }
 
 // manyRows is how many log rows one statement inserts: fewer calls of the driver a group.

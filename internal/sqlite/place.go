@@ -220,7 +220,7 @@ func (c *committer) addRecent(p placed) {
 // rows of one session make one row here, which an index kept at every append would scatter.
 func (g *group) moveRecent(ops []*op) error {
 	c := g.c
-	if c.recentRows < maxRecentRows || !slices.ContainsFunc(ops, func(o *op) bool { return o.write != nil }) {
+	if c.recentRows < c.maxRecent || !slices.ContainsFunc(ops, func(o *op) bool { return o.write != nil }) {
 		return nil
 	}
 	// Only the committer changes recent, so it may look at it without the lock.

@@ -25,6 +25,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"net/url"
@@ -59,6 +60,8 @@ const (
 type Options struct {
 	// Now is the clock for due times and heartbeats; nil is time.Now.
 	Now func() time.Time
+
+	recentRows int // tests set it; 0 is maxRecentRows
 }
 
 // Store implements journal.Full and agent.Store.
@@ -107,14 +110,14 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 		s.now = time.Now
 	}
 	s.box.init()
-	if err := s.open(ctx); err != nil {
+	if err := s.open(ctx, opts); err != nil {
 		s.closeFiles()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context) error {
+func (s *Store) open(ctx context.Context, opts Options) error {
 	var err error
 	s.writer, err = sql.Open("sqlite", dsn(s.path, writerCacheKiB, "wal_autocheckpoint("+strconv.Itoa(walPages)+")", "secure_delete(ON)"))
 	if err != nil {
@@ -144,7 +147,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.read.prepare(ctx, s.readers); err != nil {
 		return translate(err, "prepare reads")
 	}
-	c := &committer{s: s, conn: conn}
+	c := &committer{s: s, conn: conn, maxRecent: cmp.Or(opts.recentRows, maxRecentRows)}
 	if err := c.prepare(ctx); err != nil {
 		return translate(err, "prepare writes")
 	}
