@@ -40,7 +40,7 @@ func Main() int {
 	context.AfterFunc(ctx, stop)
 	a := &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv,
-		terminal: isTerminal(os.Stdout), asks: isTerminal(os.Stdin) && isTerminal(os.Stdout),
+		terminal: isTerminal(os.Stdout), asks: isTerminal(os.Stdin),
 	}
 	return a.main(ctx, os.Args[1:])
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
@@ -112,7 +113,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 		return nil, err
 	}
 	n.onStop(func(context.Context) error { return store.Close() })
-	blobs, err := openBlobs(filepath.Join(cfg.Data, blobDir))
+	blobs, err := blob.OpenDir(filepath.Join(cfg.Data, blobDir))
 	if err != nil {
 		return nil, err
 	}

@@ -130,7 +130,11 @@ func (a *app) report(err error) {
 		}})
 		return
 	}
-	fmt.Fprintf(a.err, "stead: %s.\n", strings.TrimRight(err.Error(), "."))
+	text := err.Error()
+	if !strings.HasSuffix(text, "?") {
+		text = strings.TrimRight(text, ".") + "."
+	}
+	fmt.Fprintf(a.err, "stead: %s\n", text)
 	if hint != "" {
 		fmt.Fprintf(a.err, "hint: %s\n", hint)
 	}

@@ -289,9 +289,9 @@ func (r *running) askOutcome(ctx context.Context, act client.Action) any {
 	return nil
 }
 
-// ask puts a question on the terminal. The end of input and an interrupt are empty answers.
+// ask puts a question on standard error, so that it is seen when the answer goes to a file. The end of input and an interrupt are empty answers.
 func (r *running) ask(ctx context.Context, question string) string {
-	fmt.Fprint(r.app.out, question)
+	fmt.Fprint(r.app.err, question)
 	if r.lines == nil {
 		r.lines = make(chan string)
 		go readLines(r.app.in, r.lines)

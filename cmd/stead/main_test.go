@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience bounds every wait of a test on a busy machine.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"stead": main})
+}
+
+// TestScripts types the command line as people do. See testdata/script.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			// Nothing of the machine's own settings reaches a script.
+			for _, name := range []string{"OPENAI_API_KEY", "STEAD_SERVER", "STEAD_LISTEN", "STEAD_DATA", "STEAD_DATABASE_URL"} {
+				e.Setenv(name, "")
+			}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":   exits,
+			"ready":   ready,
+			"capture": capture,
+			"until":   until,
+			"tools":   tools,
+			"replace": replace,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// exits runs a program and wants an exit code: exits 3 stead run …
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = e.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if (got == want) == neg {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// ready waits for a ready file and makes its server the one that commands speak to: ready FILE
+func ready(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	poll(ts, "the server to serve", func() bool {
+		base, err := os.ReadFile(file)
+		if err == nil {
+			ts.Setenv("STEAD_SERVER", strings.TrimSpace(string(base)))
+		}
+		return err == nil
+	})
+	ts.Check(os.Remove(file))
+}
+
+// capture sets a variable to the first group of a pattern in the last output: capture VAR stdout PATTERN
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[2]).FindStringSubmatch(ts.ReadFile(args[1]))
+	if m == nil {
+		ts.Fatalf("no %s in the output", args[2])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+// until repeats a command until its output matches: until PATTERN stead …
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile(args[0])
+	poll(ts, args[0], func() bool {
+		err := ts.Exec(args[1], args[2:]...)
+		return err == nil && pattern.MatchString(ts.ReadFile("stdout"))
+	})
+}
+
+func poll(ts *testscript.TestScript, what string, done func() bool) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("waited %s for %s", patience, what)
+		}
+	}
+}
+
+// replace changes text in a file: replace FILE OLD NEW
+func replace(ts *testscript.TestScript, _ bool, args []string) {
+	old := ts.ReadFile(args[0])
+	if !strings.Contains(old, args[1]) {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(old, args[1], args[2])), 0o600))
+}
+
+// tools serves an MCP server for the script and sets a variable to its URL: tools VAR
+// Its tool charge never answers and touches charge.log when it was called; lookup answers at once.
+func tools(ts *testscript.TestScript, _ bool, args []string) {
+	type input struct {
+		Text string `json:"text"`
+	}
+	log := ts.MkAbs("charge.log")
+	s := mcp.NewServer(&mcp.Implementation{Name: "till", Version: "1"}, nil)
+	mcp.AddTool(s, &mcp.Tool{Name: "lookup", Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}},
+		func(_ context.Context, _ *mcp.CallToolRequest, in input) (*mcp.CallToolResult, any, error) {
+			return said("found %s", in.Text), nil, nil
+		})
+	mcp.AddTool(s, &mcp.Tool{Name: "charge"},
+		func(ctx context.Context, _ *mcp.CallToolRequest, in input) (*mcp.CallToolResult, any, error) {
+			if err := os.WriteFile(log, []byte(in.Text), 0o600); err != nil {
+				return nil, nil, err
+			}
+			<-ctx.Done()
+			return nil, nil, fmt.Errorf("nobody waits for charge any more: %w", ctx.Err())
+		})
+	srv := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil))
+	ts.Defer(func() { srv.CloseClientConnections(); srv.Close() })
+	ts.Setenv(args[0], srv.URL)
+}
