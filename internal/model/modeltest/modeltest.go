@@ -131,6 +131,9 @@ func (g *gathering) place(d model.Delta) {
 	if g.closed[d.Index] {
 		g.t.Errorf("%+v comes after the end of its item", d)
 	}
+	if before := d.Index - 1; before >= 0 && !g.closed[before] {
+		g.t.Errorf("%+v comes before the end of item %d", d, before)
+	}
 	g.next = max(g.next, d.Index+1)
 }
 

@@ -70,14 +70,15 @@ func decode(ctx context.Context, body io.Reader, dec decoder) *model.Error {
 // one, and their content types are not to be trusted. No line of an event stream starts with "{".
 func isDocument(r *bufio.Reader) (bool, error) {
 	for {
-		b, err := r.Peek(1)
-		if err != nil {
+		if _, err := r.Peek(1); err != nil {
 			return false, err
 		}
-		if !bytes.ContainsAny(b, " \t\r\n") {
-			return b[0] == '{' || b[0] == '[', nil
+		buf, _ := r.Peek(r.Buffered()) // cannot fail: all of it is there
+		rest := bytes.TrimLeft(buf, " \t\r\n")
+		if len(rest) > 0 {
+			return rest[0] == '{' || rest[0] == '[', nil
 		}
-		_, _ = r.Discard(1) // it was peeked
+		_, _ = r.Discard(len(buf))
 	}
 }
 

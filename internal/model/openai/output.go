@@ -16,8 +16,9 @@ import (
 type output struct {
 	provider string
 	yield    func(model.Delta, error) bool
-	stopped  bool // the consumer wants no more
-	next     int  // the next output index
+	stopped  bool  // the consumer wants no more
+	next     int   // the next output index
+	open     *slot // the item that is being streamed; nil when there is none
 	taken    map[string]bool
 	calls    int // finished calls
 	messages int // finished messages
@@ -45,7 +46,12 @@ type slot struct {
 	name   string
 	args   strings.Builder
 	phase  string
-	sealed string // reasoning: what goes back, see sealed
+	sealed string // reasoning: what goes back, "ID.CONTENT"
+
+	displaced bool           // done because another item began
+	resumed   bool           // goes on after that
+	earlier   string         // message: what was said before that
+	partOf    map[[2]int]int // reasoning: kind of text and its index → part
 }
 
 func newSlot(kind stead.ItemType) *slot { return &slot{kind: kind, index: -1} }
@@ -56,16 +62,49 @@ func (o *output) emit(d model.Delta) {
 	}
 }
 
+// place gives a slot its index when it first emits. One item is streamed after the other: some
+// servers finish all of them at the very end (llama.cpp), so the one before is finished here.
 func (o *output) place(s *slot) int {
-	if s.index < 0 {
-		s.index = o.next
-		o.next++
+	if s.index >= 0 {
+		return s.index
 	}
+	if before := o.open; before != nil && !before.done {
+		o.close(before, true)
+		before.displaced = true
+	}
+	s.index = o.next
+	o.next++
+	o.open = s
 	return s.index
 }
 
+// shut reports whether a slot takes no more text. One that was only displaced goes on as a new item.
+func (s *slot) shut() bool {
+	if s.displaced {
+		s.displaced, s.resumed, s.done, s.index = false, true, false, -1
+		s.earlier += s.text.String()
+		s.text.Reset()
+		s.parts, s.partOf = nil, nil
+	}
+	return s.done
+}
+
+// part numbers the texts of a reasoning item in the order in which they begin.
+func (s *slot) part(kind, index int) int {
+	if s.partOf == nil || s.displaced {
+		s.partOf = map[[2]int]int{}
+	}
+	key := [2]int{kind, index}
+	n, ok := s.partOf[key]
+	if !ok {
+		n = len(s.partOf)
+		s.partOf[key] = n
+	}
+	return n
+}
+
 func (o *output) say(s *slot, text string) {
-	if text == "" || s.done {
+	if text == "" || s.shut() {
 		return
 	}
 	s.text.WriteString(text)
@@ -74,7 +113,7 @@ func (o *output) say(s *slot, text string) {
 
 // think adds to a part of the reasoning; a part beyond the last one is a new one.
 func (o *output) think(s *slot, part int, text string) {
-	if text == "" || s.done {
+	if text == "" || s.shut() {
 		return
 	}
 	if part >= len(s.parts) {
@@ -87,7 +126,7 @@ func (o *output) think(s *slot, part int, text string) {
 
 // sayRest emits what a whole text has beyond what was streamed of it.
 func (o *output) sayRest(s *slot, whole string) {
-	if rest, ok := strings.CutPrefix(whole, s.text.String()); ok {
+	if rest, ok := strings.CutPrefix(whole, s.earlier+s.text.String()); ok {
 		o.say(s, rest)
 	}
 }

@@ -2,71 +2,10 @@ package openai
 
 import (
 	"bytes"
-	"encoding/json"
-	"hash/fnv"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 )
-
-// responsesEvent has the members of all events that matter; each event sets some.
-type responsesEvent struct {
-	Type     string `json:"type"`
-	Sequence *int64 `json:"sequence_number"`
-
-	OutputIndex  *int            `json:"output_index"`
-	ItemID       string          `json:"item_id"`
-	SummaryIndex int             `json:"summary_index"`
-	ContentIndex int             `json:"content_index"`
-	Delta        json.RawMessage `json:"delta"`
-	Name         string          `json:"name"`
-	Arguments    string          `json:"arguments"`
-	Item         *responsesItem  `json:"item"`
-	Response     *response       `json:"response"`
-
-	Error   *fault          `json:"error"` // as some servers nest it
-	Code    json.RawMessage `json:"code"`
-	Message string          `json:"message"`
-}
-
-type response struct {
-	Status     string          `json:"status"`
-	Model      string          `json:"model"`
-	Output     []responsesItem `json:"output"`
-	Error      *fault          `json:"error"`
-	Incomplete *struct {
-		Reason string `json:"reason"`
-	} `json:"incomplete_details"`
-	Usage *struct {
-		Input        int64 `json:"input_tokens"`
-		Output       int64 `json:"output_tokens"`
-		InputDetails struct {
-			Cached int64 `json:"cached_tokens"`
-		} `json:"input_tokens_details"`
-		OutputDetails struct {
-			Reasoning int64 `json:"reasoning_tokens"`
-		} `json:"output_tokens_details"`
-	} `json:"usage"`
-}
-
-type responsesItem struct {
-	Type      string          `json:"type"`
-	ID        string          `json:"id"`
-	Status    string          `json:"status"`
-	Phase     string          `json:"phase"`
-	CallID    string          `json:"call_id"`
-	Name      string          `json:"name"`
-	Arguments json.RawMessage `json:"arguments"`
-	Encrypted string          `json:"encrypted_content"`
-	Summary   []responsesPart `json:"summary"`
-	Content   []responsesPart `json:"content"`
-}
-
-type responsesPart struct {
-	Type    string `json:"type"`
-	Text    string `json:"text"`
-	Refusal string `json:"refusal"`
-}
 
 // responsesDecoder reads the events of a response. Items are found by output index, else by id,
 // else the one that was opened last is meant.
@@ -82,8 +21,7 @@ type responsesDecoder struct {
 
 type responsesSlot struct {
 	*slot
-	id    string
-	parts map[[2]int]int // kind of text and its index → part
+	id string
 }
 
 // The kinds of text in a reasoning item.
@@ -196,11 +134,8 @@ func (d *responsesDecoder) slot(e *responsesEvent, kind stead.ItemType, id strin
 		id = e.ItemID
 	}
 	s := d.find(e.OutputIndex, id)
-	if s == nil && e.OutputIndex == nil && len(d.slots) > 0 {
-		// The id may be missing, or differ from the one that the item was added with.
-		if last := d.slots[len(d.slots)-1]; !last.done && last.kind == kind && (id == "" || last.id == "" || e.Item != nil) {
-			s = last
-		}
+	if s == nil && e.OutputIndex == nil {
+		s = d.guess(e, kind, id)
 	}
 	if s == nil {
 		s = d.open(e.OutputIndex, id)
@@ -209,6 +144,25 @@ func (d *responsesDecoder) slot(e *responsesEvent, kind stead.ItemType, id strin
 		s.kind = kind
 	}
 	return s
+}
+
+// guess finds an open item of the kind where the upstream gives no index and the id is missing or
+// not the one that the item was added with: the newest goes on, the oldest is finished.
+func (d *responsesDecoder) guess(e *responsesEvent, kind stead.ItemType, id string) *responsesSlot {
+	var found *responsesSlot
+	for _, s := range d.slots {
+		if s.done || s.kind != kind || id != "" && s.id != "" && e.Item == nil {
+			continue
+		}
+		if e.Item == nil {
+			found = s
+			continue
+		}
+		if e.Item.CallID == "" || s.callID == "" || e.Item.CallID == s.callID {
+			return s
+		}
+	}
+	return found
 }
 
 func (d *responsesDecoder) find(index *int, id string) *responsesSlot {
@@ -222,7 +176,7 @@ func (d *responsesDecoder) find(index *int, id string) *responsesSlot {
 }
 
 func (d *responsesDecoder) open(index *int, id string) *responsesSlot {
-	s := &responsesSlot{slot: newSlot(""), id: id, parts: map[[2]int]int{}}
+	s := &responsesSlot{slot: newSlot(""), id: id}
 	d.slots = append(d.slots, s)
 	if index != nil {
 		d.byIndex[*index] = s
@@ -231,17 +185,6 @@ func (d *responsesDecoder) open(index *int, id string) *responsesSlot {
 		d.byID[id] = s
 	}
 	return s
-}
-
-// part numbers the texts of a reasoning item in the order in which they begin.
-func (s *responsesSlot) part(kind, index int) int {
-	key := [2]int{kind, index}
-	n, ok := s.parts[key]
-	if !ok {
-		n = len(s.parts)
-		s.parts[key] = n
-	}
-	return n
 }
 
 // settle takes what the upstream says the whole call is, over the fragments.
@@ -274,7 +217,7 @@ func (s *responsesSlot) describe(it *responsesItem) {
 
 // done finishes an item with what the upstream says that it is, as far as that adds to the deltas.
 func (d *responsesDecoder) done(s *responsesSlot, it *responsesItem) {
-	if s.done {
+	if s.done && !s.displaced {
 		return
 	}
 	if it.Type != "" {
@@ -292,6 +235,9 @@ func (d *responsesDecoder) done(s *responsesSlot, it *responsesItem) {
 		}
 		d.out.sayRest(s.slot, whole)
 	case stead.ItemReasoning:
+		if s.displaced || s.resumed {
+			break // what is missing of which part cannot be told any more
+		}
 		for i, p := range it.Summary {
 			d.out.thinkRest(s.slot, s.part(summaryText, i), p.Text)
 		}
@@ -386,30 +332,4 @@ func sane(u stead.Usage) *stead.Usage {
 	u.CachedTokens = min(max(u.CachedTokens, 0), u.InputTokens)
 	u.ReasoningTokens = min(max(u.ReasoningTokens, 0), u.OutputTokens)
 	return &u
-}
-
-// sequences finds events that came twice: with the same number and the same bytes. A server that
-// gives one number to different events does not count, and is not trusted again.
-type sequences struct {
-	hashes  map[int64]uint64 // sequence number → hash of the event
-	useless bool
-}
-
-func (q *sequences) repeated(n int64, data []byte) bool {
-	if q.useless {
-		return false
-	}
-	h := fnv.New64a()
-	_, _ = h.Write(data) // never fails
-	sum := h.Sum64()
-	if q.hashes == nil {
-		q.hashes = map[int64]uint64{}
-	}
-	old, ok := q.hashes[n]
-	if ok && old != sum {
-		q.useless = true
-		return false
-	}
-	q.hashes[n] = sum
-	return ok
 }

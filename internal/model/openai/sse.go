@@ -64,32 +64,36 @@ func (e *eventReader) next() (event, error) {
 	}
 }
 
-// readLine returns the next line without its end. io.EOF comes with the last, unended line.
+// readLine returns the next line without its end. An error comes with the last, unended line.
 func (e *eventReader) readLine() ([]byte, error) {
 	e.line = e.line[:0]
 	for {
-		b, err := e.r.ReadByte()
-		if err != nil {
+		if _, err := e.r.Peek(1); err != nil {
 			return e.mark(e.line), err
 		}
-		if e.lf {
-			e.lf = false
-			if b == '\n' {
-				continue
-			}
+		buf, _ := e.r.Peek(e.r.Buffered()) // cannot fail: all of it is there
+		if e.lf && buf[0] == '\n' {
+			buf = buf[:0]
+			_, _ = e.r.Discard(1)
 		}
-		switch b {
-		case '\r':
-			// The LF of a CRLF may be in the next packet: do not wait for it.
-			e.lf = true
-			return e.mark(e.line), nil
-		case '\n':
-			return e.mark(e.line), nil
+		e.lf = false
+		end := bytes.IndexAny(buf, "\r\n")
+		part := buf
+		if end >= 0 {
+			part = buf[:end]
 		}
-		if len(e.line) >= e.max {
+		if len(e.line)+len(part) > e.max {
 			return nil, errTooLarge
 		}
-		e.line = append(e.line, b)
+		e.line = append(e.line, part...)
+		if end < 0 {
+			_, _ = e.r.Discard(len(buf))
+			continue
+		}
+		// The LF of a CRLF may be in the next packet: it is skipped then, not waited for.
+		e.lf = buf[end] == '\r'
+		_, _ = e.r.Discard(end + 1)
+		return e.mark(e.line), nil
 	}
 }
 
