@@ -55,18 +55,17 @@ func columnsFor(n int) opColumns {
 }
 
 func (b *batch) eventArgs() []any {
-	no, nth, at := make([]int64, 0, b.events), make([]int64, 0, b.events), make([]int64, 0, b.events)
+	begin, at := make([]int64, 0, len(b.ops)), make([]int64, 0, b.events)
 	kind, data := make([]string, 0, b.events), make([][]byte, 0, b.events)
-	for i, o := range b.ops {
-		for j, e := range o.events {
-			no = append(no, int64(i+1))
-			nth = append(nth, int64(j+1))
+	for _, o := range b.ops {
+		begin = append(begin, int64(len(at)))
+		for _, e := range o.events {
 			at = append(at, e.At)
 			kind = append(kind, e.Kind)
 			data = append(data, e.Data)
 		}
 	}
-	return []any{no, nth, at, kind, data}
+	return []any{begin, at, kind, data}
 }
 
 // createArgs returns nil when no operation makes a session.
