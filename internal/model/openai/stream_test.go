@@ -53,17 +53,19 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// endless repeats a line for ever.
-type endless struct{ line string }
+// endless repeats a piece for ever.
+type endless struct{ piece string }
 
-func (e endless) Read(p []byte) (int, error) { return copy(p, e.line), nil }
+func (e endless) Read(p []byte) (int, error) { return copy(p, e.piece), nil }
+
+func repeat(s string) endless { return endless{strings.Repeat(s, 8<<10/len(s))} }
 
 func TestLimits(t *testing.T) {
 	for name, body := range map[string]io.Reader{
-		"a line without end":     endless{"data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
-		"comments without end":   endless{": ping\n\n"},
-		"a document without end": io.MultiReader(strings.NewReader(`{"a":"`), endless{"xxxxxxxxxxxxxxxxxxxxxxxxxx"}),
-		"blanks without end":     endless{"\n\n\n\n\n\n\n\n"},
+		"a line without end":     repeat("data: x"),
+		"comments without end":   repeat(": " + strings.Repeat("ping ", 100) + "\n\n"),
+		"a document without end": io.MultiReader(strings.NewReader(`{"a":"`), repeat("x")),
+		"blanks without end":     repeat("\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var last error
