@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -30,9 +31,13 @@ func (p *Projector) Tail() stead.Seq { return p.view.Tail }
 
 // Step projects the next journal event.
 func (p *Projector) Step(e stead.Event) ([]StreamEvent, error) {
+	streaming := p.streaming()
 	out, err := p.project(e)
 	if err != nil {
 		return nil, err
+	}
+	if streaming != 0 && streaming != p.streaming() && e.Kind != KindModelReplied {
+		p.ahead = 0 // the call was cut off: what was shown beyond the journal never gets there
 	}
 	events := make([]StreamEvent, 0, len(out))
 	for i, body := range out {
@@ -47,13 +52,25 @@ func (p *Projector) Step(e stead.Event) ([]StreamEvent, error) {
 		if i == len(out)-1 {
 			at = stead.Cursor{Seq: e.Seq, Ahead: p.ahead}
 		}
-		events = append(events, p.event(at, body))
+		id := at.String()
+		if _, text := body.(streamed); !text {
+			id = fmt.Sprintf("%d.%d", e.Seq, i) // its place, whatever text was ahead of it
+		}
+		events = append(events, p.event(at, id, body))
 	}
 	p.part = 0
-	if p.view.Turn == nil || p.view.Turn.Model == nil {
-		p.ahead = 0 // nothing streams: what was shown beyond the journal is over
+	if p.streaming() == 0 {
+		p.ahead = 0
 	}
 	return events, nil
+}
+
+// streaming is the model call whose text may be shown, 0 for none.
+func (p *Projector) streaming() stead.Seq {
+	if p.view.Turn == nil || p.view.Turn.Model == nil {
+		return 0
+	}
+	return p.view.Turn.Model.Seq
 }
 
 // fresh cuts what was shown already off a delta, and reports whether anything is left.
@@ -90,13 +107,14 @@ func (p *Projector) Live(call stead.Seq, segments []Segment) []StreamEvent {
 		skip = 0
 		p.ahead += len(text)
 		body := p.delta(call, s, t.Outputs+s.Index, text)
-		events = append(events, p.event(stead.Cursor{Seq: p.view.Tail, Ahead: p.ahead}, body))
+		at := stead.Cursor{Seq: p.view.Tail, Ahead: p.ahead}
+		events = append(events, p.event(at, at.String(), body))
 	}
 	return events
 }
 
-func (p *Projector) event(at stead.Cursor, b body) StreamEvent {
-	b.head().EventID = "evt_" + strings.TrimPrefix(string(p.view.Key.Session), stead.SessionPrefix) + "_" + at.String()
+func (p *Projector) event(at stead.Cursor, id string, b body) StreamEvent {
+	b.head().EventID = "evt_" + strings.TrimPrefix(string(p.view.Key.Session), stead.SessionPrefix) + "_" + id
 	return StreamEvent{Cursor: at, Type: b.head().Type, Body: b}
 }
 
