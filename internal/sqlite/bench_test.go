@@ -156,3 +156,68 @@ func writtenBytes(b *testing.B) int64 {
 	b.Fatal("no write_bytes in /proc/self/io")
 	return 0
 }
+
+// benchFill appends events to every session until each has that many.
+func benchFill(b *testing.B, s *Store, leases []journal.Lease, events stead.Seq) {
+	var wg sync.WaitGroup
+	for _, l := range leases {
+		wg.Go(func() {
+			for after := l.Tail; after < events; after++ {
+				e := stead.Event{Seq: after + 1, At: 1, Kind: "tool.returned", Data: benchData}
+				if err := s.Append(b.Context(), l, journal.Batch{After: after, Events: []stead.Event{e}}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// BenchmarkRead reads sessions of 200 events out of 200,000 interleaved ones: always the same one
+// (hot), or one after the other, whose pages are in the system's cache but not in SQLite's (warm).
+func BenchmarkRead(b *testing.B) {
+	const sessions, events = 1000, 200
+	s, leases := benchStore(b, sessions)
+	benchFill(b, s, leases, events)
+	for name, spread := range map[string]int{"hot": 1, "warm": sessions} {
+		b.Run(name, func(b *testing.B) {
+			for n := range b.N {
+				got, err := s.Read(b.Context(), leases[n%spread].Key, journal.ReadOptions{})
+				if err != nil || len(got) != events {
+					b.Fatalf("%d events, %v", len(got), err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkOpen opens a database of 100,000 events with 1,000 sessions interrupted, and leases them.
+func BenchmarkOpen(b *testing.B) {
+	const sessions, events = 1000, 100
+	s, leases := benchStore(b, sessions)
+	benchFill(b, s, leases, events)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	var opening time.Duration
+	b.ResetTimer()
+	for range b.N {
+		start := time.Now()
+		s, err := Open(b.Context(), s.path, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		opening += time.Since(start)
+		if err := s.Heartbeat(b.Context(), "again", time.Hour); err != nil {
+			b.Fatal(err)
+		}
+		if leases, _, err := s.Acquire(b.Context(), "again", sessions); err != nil || len(leases) != sessions {
+			b.Fatalf("%d leases, %v", len(leases), err)
+		}
+		b.StopTimer()
+		s.Close()
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(opening.Microseconds())/float64(b.N)/1000, "open-ms")
+}
