@@ -156,8 +156,15 @@ func (l *turnLister) fold(after, below stead.Seq, limit int) ([]Turn, error) {
 // countTurn folds what a turn's object shows of an event; calls and streamed text are no part of it.
 func (v *View) countTurn(e stead.Event) error {
 	switch e.Kind {
+	case KindContextCompacted:
+		p, err := Decode[ContextCompacted](e)
+		if err != nil {
+			return err
+		}
+		v.Compact = &ModelCall{Seq: p.Call} // it may have begun in a turn before
+		return v.fold(e)
 	case KindInputMessage, KindTurnStarted, KindTurnCompleted, KindTurnFailed, KindTurnCancelled, KindSessionFailed,
-		KindModelCalled, KindModelReplied, KindModelFailed, KindContextCompacted, KindRunnerRecovered:
+		KindModelCalled, KindModelReplied, KindModelFailed, KindRunnerRecovered:
 		return v.fold(e)
 	}
 	return nil

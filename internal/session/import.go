@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -22,10 +21,9 @@ const (
 	maxExportEventBytes = 512 << 20
 	// maxReplyItems is the most items of one reply, and parts of one item.
 	maxReplyItems = 4096
+	// maxExportLine is the longest line: a blob of MaxTextBytes in base64, its digest and its keys.
+	maxExportLine = (stead.MaxTextBytes+2)/3*4 + 256
 )
-
-// maxExportLine is the longest line: a blob of MaxTextBytes.
-var maxExportLine = base64.StdEncoding.EncodedLen(stead.MaxTextBytes) + 256
 
 // ReadExport reads an export and checks all of it: the order and the counts, the checksum, that the
 // events fold, that each blob is what its digest says and that none is missing. blob is called with

@@ -1,0 +1,81 @@
+package sessiontest
+
+import (
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// input is what doors send: messages, answers (right, late and unknown ones), cancels, pauses.
+func (g *Gen) input() {
+	by := stead.LocalPrincipal()
+	switch p := g.rng.IntN(100); {
+	case p < 25:
+		if g.State.Turn == nil || g.chance(40) {
+			g.append(session.KindInputMessage, session.Message{Input: g.messages(), By: by})
+		}
+	case p < 85:
+		g.answer(by)
+	case p < 88 && g.Cancel:
+		if g.State.Turn != nil || g.chance(10) {
+			g.append(session.KindInputCancel, session.CancelInput{By: by})
+		}
+	case p < 92:
+		kind := session.KindSessionPaused
+		if g.State.Paused {
+			kind = session.KindSessionResumed
+		}
+		g.append(kind, session.Paused{By: by})
+	case p < 94:
+		m := map[string]string{"at": "update"}
+		g.append(session.KindSessionUpdated, session.Updated{Metadata: &m})
+	case p < 96:
+		// An answer to a call that nobody made.
+		g.append(session.KindInputToolResult, session.ToolResult{CallID: "call_nobody", Success: true, By: by})
+	case p < 97 && g.Cancel && g.chance(3):
+		g.append(session.KindSessionFailed, session.Failed{Error: session.TurnError{Code: "server_error", Message: "Broken."}})
+	case g.State.Paused:
+		g.append(session.KindSessionResumed, session.Paused{By: by})
+	}
+}
+
+func (g *Gen) messages() []session.InputMessage {
+	var out []session.InputMessage
+	for range 1 + g.rng.IntN(2) {
+		content := []stead.Content{{Type: stead.ContentInputText, Text: g.text(g.prose())}}
+		if g.chance(10) {
+			content = append(content, stead.Content{Type: stead.ContentInputImage, Text: stead.NewText("https://example.com/a.png")})
+		}
+		out = append(out, session.InputMessage{Content: content})
+	}
+	return out
+}
+
+// answer answers one of the calls of the turn, whether or not it waits for an answer.
+func (g *Gen) answer(by stead.Principal) {
+	t := g.State.Turn
+	if t == nil || len(t.Calls) == 0 {
+		return
+	}
+	c := t.Calls[g.rng.IntN(len(t.Calls))]
+	switch c.State {
+	case session.CallApproval:
+		decisions := []string{session.DecisionApprove, session.DecisionApprove, session.DecisionDeny}
+		if g.Cancel && g.chance(10) {
+			decisions = []string{session.DecisionCancel}
+		}
+		g.append(session.KindInputApproval, session.ApprovalResult{CallID: c.CallID, Decision: decisions[g.rng.IntN(len(decisions))], Reason: "so", By: by})
+	case session.CallUnknown:
+		decisions := []string{session.DecisionHappened, session.DecisionNotHappened, session.DecisionGiveUp}
+		out := session.OutcomeResult{CallID: c.CallID, Decision: decisions[g.rng.IntN(len(decisions))], By: by}
+		if out.Decision == session.DecisionHappened && g.chance(50) {
+			out.Output = g.output()
+		}
+		g.append(session.KindInputOutcome, out)
+	case session.CallWaiting:
+		g.append(session.KindInputToolResult, session.ToolResult{CallID: c.CallID, Success: g.chance(80), Output: g.output(), By: by})
+	case session.CallDone:
+		if g.chance(5) {
+			g.append(session.KindInputToolResult, session.ToolResult{CallID: c.CallID, Success: true, By: by})
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package sessiontest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// reply plans what the model call just made will say.
+func (g *Gen) reply() *flight {
+	f := &flight{seq: g.State.Tail, finish: string(model.FinishStop)}
+	calls := g.chance(60)
+	if g.chance(30) {
+		f.add(g.reasoning())
+	}
+	if !calls || g.chance(60) {
+		f.add(g.message())
+	}
+	if calls {
+		f.finish = string(model.FinishToolCalls)
+		for range 1 + g.rng.IntN(3) {
+			f.items = append(f.items, g.call())
+			if g.chance(15) {
+				f.add(g.message())
+			}
+		}
+	} else if g.chance(5) {
+		f.finish = string(model.FinishLength)
+	}
+	return f
+}
+
+// add plans an item and its stream, cut into small pieces at runes.
+func (f *flight) add(it session.ReplyItem, parts []string) {
+	index := len(f.items)
+	f.items = append(f.items, it)
+	for n, text := range parts {
+		runes := []rune(text)
+		for piece := range slices.Chunk(runes, 5) {
+			f.plan = append(f.plan, session.Segment{Index: index, Type: it.Type, Part: n, Text: string(piece)})
+		}
+	}
+}
+
+func (g *Gen) message() (session.ReplyItem, []string) {
+	s := g.prose()
+	it := stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: []stead.Content{{Type: stead.ContentOutputText, Text: g.text(s)}}}
+	return session.ReplyItem{Item: it}, []string{s}
+}
+
+func (g *Gen) reasoning() (session.ReplyItem, []string) {
+	it := stead.Item{Type: stead.ItemReasoning}
+	var parts []string
+	for range 1 + g.rng.IntN(3) {
+		s := g.prose()
+		parts = append(parts, s)
+		it.Summary = append(it.Summary, g.text(s))
+	}
+	return session.ReplyItem{Item: it}, parts
+}
+
+func (g *Gen) call() session.ReplyItem {
+	it := stead.Item{Type: stead.ItemFunctionCall, CallID: g.callID(), Name: "look", Arguments: json.RawMessage(`{"n":1}`)}
+	t := &session.ToolCall{}
+	switch p := g.rng.IntN(100); {
+	case p < 12:
+		t.Reject, it.Arguments = "The arguments are not a JSON object.", json.RawMessage(`"{n"`)
+	case p < 50:
+		t.Async = g.Async && g.chance(40)
+	default:
+		effects := []tool.Effect{tool.Pure, tool.Idempotent, tool.Unknown}
+		it.Type = stead.ItemMCPCall
+		*t = session.ToolCall{Server: "srv", Name: "act", Effect: effects[g.rng.IntN(len(effects))], Approval: g.chance(25)}
+		if g.chance(8) {
+			t.Reject = "No such tool."
+		}
+	}
+	return session.ReplyItem{Item: it, Tool: t}
+}
+
+// callID is a new one, or now and then one that the conversation has forgotten.
+func (g *Gen) callID() string {
+	for _, id := range slices.Sorted(maps.Keys(g.ids)) {
+		if !g.chance(2) || g.ids[id] == g.State.Tail || g.State.CallByID(id) != nil {
+			continue
+		}
+		if !slices.ContainsFunc(g.State.Context.Entries, func(e *session.Entry) bool { return e.Item.CallID == id }) {
+			g.ids[id] = g.State.Tail
+			return id
+		}
+	}
+	id := fmt.Sprintf("call_%d", len(g.ids)+1)
+	g.ids[id] = g.State.Tail
+	return id
+}
+
+// happen brings an outcome of something in flight.
+func (g *Gen) happen() {
+	var open []func()
+	if g.model != nil {
+		open = append(open, g.modelOutcome, g.modelOutcome)
+	}
+	if c := g.State.Compact; c != nil {
+		open = append(open, func() { g.compactOutcome(c) })
+	}
+	if t := g.State.Turn; t != nil {
+		for _, c := range t.Calls {
+			if c.State == session.CallRunning {
+				open = append(open, func() { g.toolOutcome(c) })
+			}
+		}
+	}
+	if len(open) > 0 {
+		open[g.rng.IntN(len(open))]()
+	}
+}
+
+func (g *Gen) modelOutcome() {
+	switch p := g.rng.IntN(100); {
+	case p < 50 && g.model.flushed < len(g.model.plan):
+		g.flush()
+	case p < 90:
+		g.append(session.KindModelReplied, g.replied())
+	default:
+		g.flushShown()
+		g.append(session.KindModelFailed, session.ModelFailed{Call: g.model.seq, Error: g.modelError(), RetryAt: g.retry()})
+	}
+}
+
+func (g *Gen) modelError() session.TurnError {
+	if g.chance(30) {
+		return session.TurnError{Code: model.CodeContextLength, Message: "Too long."}
+	}
+	return session.TurnError{Code: model.CodeOverloaded, Message: "Busy."}
+}
+
+// retry is when to try again: mostly soon, now and then never.
+func (g *Gen) retry() int64 {
+	if g.chance(25) || g.State.Turn != nil && g.State.Turn.Attempts+1 >= stead.MaxModelAttempts {
+		return 0
+	}
+	return g.now + 1000
+}
+
+// Shown tells that watchers were shown so many pieces of the stream already: they are journaled
+// before the call ends, unless a reply holds them.
+func (g *Gen) Shown(pieces int) {
+	if g.model != nil {
+		g.model.shown = max(g.model.shown, pieces)
+	}
+}
+
+// flush journals some more of the stream.
+func (g *Gen) flush() {
+	if f := g.model; f != nil && f.flushed < len(f.plan) {
+		g.flushTo(f.flushed + 1 + g.rng.IntN(len(f.plan)-f.flushed))
+	}
+}
+
+// Flush journals what watchers were shown.
+func (g *Gen) Flush() {
+	if g.model != nil {
+		g.flushTo(g.model.shown)
+	}
+}
+
+// flushShown journals what was shown, and maybe more, before the call ends without a reply.
+func (g *Gen) flushShown() {
+	if g.model == nil {
+		return
+	}
+	g.flushTo(g.model.shown)
+	if g.chance(50) {
+		g.flush()
+	}
+}
+
+func (g *Gen) flushTo(n int) {
+	f := g.model
+	if n <= f.flushed {
+		return
+	}
+	var segments []session.Segment
+	for _, s := range f.plan[f.flushed:n] {
+		if k := len(segments) - 1; k >= 0 && segments[k].Index == s.Index && segments[k].Part == s.Part {
+			segments[k].Text += s.Text
+			continue
+		}
+		segments = append(segments, s)
+	}
+	f.flushed = n
+	g.append(session.KindModelStreamed, session.ModelStreamed{Call: f.seq, Segments: segments})
+}
+
+// replied is the outcome of the call in flight, without what the journal holds already.
+func (g *Gen) replied() session.ModelReplied {
+	f := g.model
+	out := session.ModelReplied{
+		Call: f.seq, Items: slices.Clone(f.items), Finish: f.finish, Model: "sim-1",
+		Usage: stead.Usage{InputTokens: int64(10 + g.rng.IntN(90)), OutputTokens: int64(1 + g.rng.IntN(40))},
+		Cost:  int64(g.rng.IntN(session.MicroCentsPerCent)), Bytes: g.State.Context.Bytes(),
+	}
+	for _, s := range f.plan[:f.flushed] {
+		it := &out.Items[s.Index]
+		for len(it.Streamed) <= s.Part {
+			it.Streamed = append(it.Streamed, 0)
+		}
+		it.Streamed[s.Part] += len(s.Text)
+	}
+	for i := range out.Items {
+		it := &out.Items[i]
+		if it.Type == stead.ItemReasoning {
+			it.Summary = slices.Clone(it.Summary)
+			for n, bytes := range it.Streamed {
+				it.Summary[n] = after(it.Summary[n], bytes)
+			}
+		} else if len(it.Streamed) > 0 {
+			it.Content = slices.Clone(it.Content)
+			it.Content[0].Text = after(it.Content[0].Text, it.Streamed[0])
+		}
+	}
+	return out
+}
+
+func after(t stead.Text, n int) stead.Text {
+	if t.Digest != "" {
+		return t
+	}
+	return stead.NewText(t.Inline[n:])
+}
+
+func (g *Gen) compactOutcome(c *session.ModelCall) {
+	if g.chance(25) {
+		g.append(session.KindModelFailed, session.ModelFailed{Call: c.Seq, Error: g.modelError(), RetryAt: g.retry()})
+		return
+	}
+	g.append(session.KindContextCompacted, session.ContextCompacted{
+		Call: c.Seq, Upto: c.Upto, Summary: g.text("Summary: " + g.prose()), Usage: stead.Usage{InputTokens: 20, OutputTokens: 5}, Cost: 1000,
+	})
+}
+
+func (g *Gen) toolOutcome(c *session.Call) {
+	switch p := g.rng.IntN(100); {
+	case p < 70:
+		g.append(session.KindToolReturned, session.ToolReturned{CallID: c.CallID, Output: g.output(), DurationMS: 5})
+	case p < 80:
+		g.append(session.KindToolReturned, session.ToolReturned{CallID: c.CallID, Error: "It failed."})
+	default:
+		g.append(session.KindToolLost, session.ToolLost{CallID: c.CallID, Reason: "connection reset", Sent: g.chance(60), RetryAt: g.now + 500})
+	}
+}
+
+func (g *Gen) output() []stead.Content {
+	if g.chance(10) {
+		return nil
+	}
+	return []stead.Content{{Type: stead.ContentInputText, Text: g.text(g.prose())}}
+}

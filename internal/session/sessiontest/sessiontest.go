@@ -1,0 +1,223 @@
+// Package sessiontest makes journals of sessions at random, for tests of whatever reads them.
+//
+// Shape: New(seed) → Gen; each Step appends one or a few events to Gen.Events: what session.Next
+// asks for, an outcome of something in flight, input from outside, or a crash and its recovery.
+// The events are such as a runner writes them, so every prefix of a journal is one that can be.
+//
+// The same seed gives the same journal. A Gen is not safe for concurrent use.
+package sessiontest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Key is the session of every generated journal.
+var Key = stead.SessionKey{Project: "default", Session: "sess_0123456789abcdef0123456789abcdef"}
+
+// start is the time of the first event: Unix milliseconds.
+const start = 1_790_000_000_000
+
+// Gen writes one journal.
+type Gen struct {
+	Events []stead.Event
+	State  *session.State    // after Events
+	Window session.Window    // of the session's model
+	Blobs  map[string]string // digest → text
+
+	rng    *rand.Rand
+	now    int64
+	model  *flight              // the step's model call in flight
+	ids    map[string]stead.Seq // call id → the model call that used it last
+	Async  bool                 // whether models ask for async calls
+	Cancel bool                 // whether anything is cancelled
+	Keep   bool                 // crash only when everything that was shown is journaled
+}
+
+// flight is a model call in flight: what it will say, and how much of that is journaled.
+type flight struct {
+	seq     stead.Seq
+	items   []session.ReplyItem
+	plan    []session.Segment // the stream, whole, in small pieces
+	flushed int               // pieces of plan in the journal
+	shown   int               // pieces of plan that watchers were shown
+	finish  string
+}
+
+// New begins a journal with its session.created.
+func New(seed uint64) *Gen {
+	g := &Gen{
+		State: session.NewState(Key), Blobs: map[string]string{}, ids: map[string]stead.Seq{}, now: start,
+		rng: rand.New(rand.NewPCG(seed, 0x57ead)),
+	}
+	g.Async, g.Cancel = g.chance(50), g.chance(80)
+	if g.chance(40) {
+		g.Window = session.Window{ContextTokens: 400 + g.rng.IntN(2000), OutputTokens: 50}
+	}
+	spec := agent.Spec{Model: "sim", Compaction: agent.Compaction{Async: g.chance(50)}}
+	if g.chance(20) {
+		spec.MaxSteps = 1 + g.rng.IntN(5)
+	}
+	created := session.Created{
+		Agent: session.AgentPin{ID: "agent_1", Spec: spec}, Principal: stead.LocalPrincipal(),
+		Environment: json.RawMessage(`{"type":"none"}`), Metadata: map[string]string{"seed": fmt.Sprint(seed)},
+	}
+	if g.chance(10) {
+		limit := int64(1 + g.rng.IntN(20))
+		created.SpendLimitCents = &limit
+	}
+	g.append(session.KindSessionCreated, created)
+	return g
+}
+
+// Journal makes a journal of at least n events (fewer if the session fails).
+func Journal(seed uint64, n int) *Gen {
+	g := New(seed)
+	for len(g.Events) < n && g.State.Failed == nil {
+		g.Step()
+	}
+	return g
+}
+
+// Texts loads what the journal holds as blobs.
+func (g *Gen) Texts(t stead.Text) string {
+	if t.IsBlob() {
+		return g.Blobs[t.Digest]
+	}
+	return t.Inline
+}
+
+// Streaming is the model call in flight: all that it will ever stream, in pieces, and how many of
+// them the journal holds. Zero when no step's call is in flight.
+func (g *Gen) Streaming() (call stead.Seq, plan []session.Segment, flushed int) {
+	if g.model == nil {
+		return 0, nil, 0
+	}
+	return g.model.seq, g.model.plan, g.model.flushed
+}
+
+// Read is a session.EventReader of the journal.
+func (g *Gen) Read(after stead.Seq, limit int, desc bool) ([]stead.Event, error) {
+	return Reader(g.Events)(after, limit, desc)
+}
+
+// Reader reads a journal from memory.
+func Reader(events []stead.Event) session.EventReader {
+	return func(after stead.Seq, limit int, desc bool) ([]stead.Event, error) {
+		if limit < 1 || limit > stead.MaxReadEvents {
+			return nil, stead.Errorf(stead.KindInternal, "read of %d events", limit)
+		}
+		if !desc {
+			from := min(int(after), len(events))
+			return events[from:min(from+limit, len(events))], nil
+		}
+		top := len(events)
+		if after > 0 {
+			top = min(top, int(after)-1)
+		}
+		var out []stead.Event
+		for i := top - 1; i >= 0 && len(out) < limit; i-- {
+			out = append(out, events[i])
+		}
+		return out, nil
+	}
+}
+
+func (g *Gen) chance(percent int) bool { return g.rng.IntN(100) < percent }
+
+func (g *Gen) append(kind string, payload any) {
+	g.now += int64(g.rng.IntN(400))
+	e, err := session.NewEvent(g.now, kind, payload)
+	if err == nil {
+		e.Seq = g.State.Tail + 1
+		err = g.State.Apply(e)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("sessiontest: %s: %v", kind, err))
+	}
+	g.Events = append(g.Events, e)
+	if g.model != nil && (g.State.Turn == nil || g.State.Turn.Model == nil || g.State.Turn.Model.Seq != g.model.seq) {
+		g.model = nil
+	}
+}
+
+// Step appends what happens next.
+func (g *Gen) Step() {
+	n := len(g.Events)
+	for len(g.Events) == n {
+		switch p := g.rng.IntN(100); {
+		case p < 45:
+			g.act()
+		case p < 80:
+			g.happen()
+		case p < 97:
+			g.input()
+		default:
+			g.crash()
+		}
+	}
+}
+
+// act does what the core asks for, as a runner does: all of it, in one append.
+func (g *Gen) act() {
+	for _, c := range g.State.Next(g.Window) {
+		switch c := c.(type) {
+		case session.StartTurn:
+			g.append(session.KindTurnStarted, session.TurnStarted{})
+		case session.CallModel:
+			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Attempt: c.Attempt, Decision: allowed})
+			g.model = g.reply()
+		case session.CompactContext:
+			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto, Decision: allowed})
+		case session.CallTool:
+			g.append(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(Key.Session), Attempt: c.Call.Attempts + 1, Decision: allowed})
+		case session.EndTurn:
+			g.flushShown()
+			g.append(c.Kind, session.TurnEnded{Error: c.Error})
+		case session.WaitUntil:
+			g.now = max(g.now, c.At)
+			g.append(session.KindTimerFired, session.TimerFired{At: c.At})
+		}
+	}
+}
+
+var allowed = policy.Decision{Allow: true, By: "test"}
+
+// crash: another runner takes over. What was shown and not journaled is lost, unless Keep.
+func (g *Gen) crash() {
+	if g.Keep && g.model != nil && g.model.shown > g.model.flushed {
+		return
+	}
+	if g.State.InFlight() {
+		g.append(session.KindRunnerRecovered, session.RunnerRecovered{Node: "node", Epoch: 2})
+	}
+}
+
+// text makes a text, which is now and then a blob.
+func (g *Gen) text(s string) stead.Text {
+	if !g.chance(5) {
+		return stead.NewText(s)
+	}
+	sum := sha256.Sum256([]byte(s))
+	d := hex.EncodeToString(sum[:])
+	g.Blobs[d] = s
+	return stead.Text{Digest: d, Bytes: len(s)}
+}
+
+var words = []string{"harbour ", "über ", "日本 ", "lamp ", "x", "\n", "🙂 ", "quotation \"mark\" ", "seven "}
+
+func (g *Gen) prose() string {
+	s := words[g.rng.IntN(len(words))]
+	for range g.rng.IntN(12) {
+		s += words[g.rng.IntN(len(words))]
+	}
+	return s
+}
