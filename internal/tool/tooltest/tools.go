@@ -29,7 +29,7 @@ const (
 
 const anyObject = `{"type":"object"}`
 
-// AddTools gives the tools to an MCP server.
+// addTools gives the tools to an MCP server.
 func (s *Server) addTools(to *sdk.Server) {
 	s.add(to, Count, nil, s.count)
 	s.add(to, CountIdempotent, &sdk.ToolAnnotations{IdempotentHint: true}, s.count)
