@@ -51,12 +51,12 @@ func (s *State) Snapshot() ([]byte, error) { return json.Marshal(snapshot{snapsh
 
 // LoadState decodes a snapshot. Any error means that it must be ignored.
 func LoadState(key stead.SessionKey, data []byte) (*State, error) {
-	snap := snapshot{State: NewState(key)}
+	var snap snapshot
 	if err := json.Unmarshal(data, &snap); err != nil {
 		return nil, err
 	}
-	if snap.Format != snapshotFormat || snap.State.Key != key {
-		return nil, fmt.Errorf("snapshot of format %d for session %s", snap.Format, snap.State.Key.Session)
+	if snap.Format != snapshotFormat || snap.State == nil || snap.State.Key != key {
+		return nil, fmt.Errorf("the snapshot is of format %d or of another session than %s", snap.Format, key.Session)
 	}
 	return snap.State, nil
 }

@@ -26,7 +26,7 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 	if err != nil {
 		return nil, err
 	}
-	f := &fork{key: key, at: at, view: NewView(key), last: cut.seq}
+	f := &fork{key: key, at: at, view: NewView(key)}
 	for _, e := range events[:cut.seq] {
 		if e.Kind == KindSessionFailed {
 			break
@@ -37,6 +37,7 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 		if err := f.add(e); err != nil {
 			return nil, err
 		}
+		f.last = e.Seq
 	}
 	if item != "" {
 		if err := f.outcomes(events[cut.seq:]); err != nil {
@@ -90,6 +91,7 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 		if seq < e.Seq { // the id names the model call
 			out.call, out.index = seq, index
 		}
+		out.drop = c.streaming()
 		return out, nil
 	}
 	c.finish()
@@ -109,11 +111,15 @@ func (c *collector) inputCut(e stead.Event, id string, index int) (cut, error) {
 	if index >= len(p.Input) {
 		return cut{}, stead.Invalid("item", "no item with id %.80q in this session", id)
 	}
-	out := cut{seq: e.Seq, input: index}
+	return cut{seq: e.Seq, input: index, drop: c.streaming()}, nil
+}
+
+// streaming is the model call in flight, 0 for none.
+func (c *collector) streaming() stead.Seq {
 	if t := c.proj.view.Turn; t != nil && t.Model != nil {
-		out.drop = t.Model.Seq
+		return t.Model.Seq
 	}
-	return out, nil
+	return 0
 }
 
 // inlineTexts stands in where only places count, not contents.
