@@ -58,7 +58,6 @@ func (a *app) root(started *bool) *cobra.Command {
 			if a.output != outputText && a.output != outputJSON {
 				return fmt.Errorf("output format %q is unknown: it is text or json", a.output)
 			}
-			*started = true
 			return nil
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -69,7 +68,21 @@ func (a *app) root(started *bool) *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", outputText, "text or json")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "address of a running Stead (default $"+envServer+" or "+defaultServer+")")
 	root.AddCommand(a.devCmd(), a.serveCmd(), a.runCmd(), a.sessionsCmd(), a.approvalsCmd(), a.agentsCmd(), a.doctorCmd(), a.versionCmd())
+	mark(root, started)
 	return root
+}
+
+// mark notes when a command runs: what fails before that is a mistake in the arguments.
+func mark(c *cobra.Command, started *bool) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			*started = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		mark(sub, started)
+	}
 }
 
 // group is a command that only holds others. A subcommand that it does not have is an error.

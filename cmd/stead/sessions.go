@@ -163,8 +163,10 @@ func (a *app) sessionsFollow() *cobra.Command {
 				} else {
 					t.Event(e)
 				}
-				if until && (e.Type == client.EventIdle || e.Type == client.EventRequiresAction || e.Type == client.EventFailed) {
-					return settled(cmd.Context(), c, args[0])
+				if until {
+					if err := settled(cmd.Context(), c, e); err != nil {
+						return err
+					}
 				}
 				spin.Start("waiting")
 				return nil
@@ -183,16 +185,28 @@ func (a *app) sessionsFollow() *cobra.Command {
 // errSettled ends a stream whose session has nothing to do.
 var errSettled = errors.New("the session has settled")
 
-// settled asks the session itself, since an idle event of the past may be a replay.
-func settled(ctx context.Context, c *client.Client, id string) error {
-	s, err := c.Session(ctx, id)
+// settled returns errSettled when an event is the session's last for now. The event may be a replay
+// of long ago, so what it says of the session is compared with what the session says now.
+func settled(ctx context.Context, c *client.Client, e client.Event) error {
+	if e.Session == nil || e.Type != client.EventIdle && e.Type != client.EventRequiresAction && e.Type != client.EventFailed {
+		return nil
+	}
+	then := e.Session
+	now, err := c.Session(ctx, then.ID)
 	if err != nil {
 		return err
 	}
-	if s.Status == "in_progress" {
-		return nil
+	same := now.Status == then.Status && now.LastActiveAt == then.LastActiveAt && len(now.RequiredActions) == len(then.RequiredActions)
+	for i := 0; same && i < len(now.RequiredActions); i++ {
+		same = now.RequiredActions[i].RequestID == then.RequiredActions[i].RequestID && now.RequiredActions[i].CallID == then.RequiredActions[i].CallID
 	}
-	return errSettled
+	if now.Usage != nil && then.Usage != nil {
+		same = same && *now.Usage == *then.Usage
+	}
+	if same {
+		return errSettled
+	}
+	return nil
 }
 
 // sessionsAct is a command that changes a session and prints its state.
