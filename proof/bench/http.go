@@ -147,12 +147,22 @@ func follower(base string) (*following, error) {
 	f := &following{client: rig.NewClient(base)}
 	var s rig.Session
 	err := f.client.Do(context.Background(), http.MethodPost, "/v1/agents/sessions", "", map[string]any{
-		"environment": map[string]string{"type": "none"}, "agent": map[string]string{"model": "sim"},
+		"environment": map[string]string{"type": "none"}, "agent": map[string]string{"model": "sim"}, "input": "Say ready",
 	}, &s)
 	if err != nil {
 		return nil, err
 	}
 	f.session = s.ID
+	err = rig.Poll(shutdownTimeout, "the session to be at rest", func() error {
+		now, err := f.client.Session(context.Background(), s.ID)
+		if err == nil && now.Status != "idle" {
+			err = errors.New("it is " + now.Status)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	resp, err := http.Get(base + rig.SessionPath(s.ID, "/events"))
 	if err != nil {
 		return nil, err

@@ -32,19 +32,23 @@ type driver struct {
 
 	session string
 	watcher *rig.Watcher
-	turns   []turn // accepted
-	unknown int    // outcomes that it was asked for
-	fault   error  // why it ended early
+	turns   []turn          // accepted
+	unknown map[string]bool // questions about an outcome that it answered, by request id
+	fault   error           // why it ended early
 }
 
 func newDriver(w *world, n int) *driver {
-	return &driver{w: w, n: n, rnd: rand.New(rand.NewPCG(*seed, uint64(n)+1)), burst: n%burstEvery == burstEvery-1}
+	return &driver{w: w, n: n, rnd: rand.New(rand.NewPCG(*seed, uint64(n)+1)), unknown: map[string]bool{}, burst: n%burstEvery == burstEvery-1}
 }
 
 func (d *driver) run(ctx context.Context, stop <-chan struct{}) error {
 	var s rig.Session
+	first := d.plan()
+	if d.burst {
+		first = d.note()
+	}
 	err := d.w.client.Insist(ctx, http.MethodPost, "/v1/agents/sessions", fmt.Sprintf("chaos-%d", d.n), map[string]any{
-		"environment": map[string]string{"type": "none"},
+		"environment": map[string]string{"type": "none"}, "input": first.text,
 		"agent": map[string]any{"model": "sim", "tools": []any{
 			map[string]any{"type": "mcp", "server_label": "world", "required": true},
 		}},
@@ -53,7 +57,11 @@ func (d *driver) run(ctx context.Context, stop <-chan struct{}) error {
 		return fmt.Errorf("create: %w", err)
 	}
 	d.session = s.ID
+	d.turns = append(d.turns, first)
 	d.watcher = d.w.client.Watch(context.WithoutCancel(ctx), s.ID)
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-stop:
@@ -85,13 +93,17 @@ func (d *driver) work(ctx context.Context) error {
 // their own, but none may be lost.
 func (d *driver) notes(ctx context.Context) error {
 	for range 1 + d.rnd.IntN(3) {
-		text := fmt.Sprintf("Note %d of session %d.\nStream slowly every 2ms", len(d.turns), d.n)
-		if err := d.w.client.Send(ctx, d.session, fmt.Sprintf("note-%d", len(d.turns)), rig.Message(text)); err != nil {
+		n := d.note()
+		if err := d.w.client.Send(ctx, d.session, fmt.Sprintf("note-%d", len(d.turns)), rig.Message(n.text)); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
-		d.turns = append(d.turns, turn{text: text})
+		d.turns = append(d.turns, n)
 	}
 	return d.settle(ctx)
+}
+
+func (d *driver) note() turn {
+	return turn{text: fmt.Sprintf("Note %d of session %d.\nStream slowly every 2ms", len(d.turns), d.n)}
 }
 
 // plan draws a message: up to three calls at once, up to two more one after another, and an answer.
@@ -175,7 +187,7 @@ func (d *driver) answer(ctx context.Context, actions []rig.Action) error {
 		if err != nil {
 			return fmt.Errorf("answer %s: %w", a.RequestID, err)
 		}
-		d.unknown++
+		d.unknown[a.RequestID] = true
 	}
 	return nil
 }

@@ -66,14 +66,17 @@ type writer struct {
 }
 
 func newWriter(t *testing.T, c *rig.Client) *writer {
+	const first = "First\nThe message itself."
 	var s rig.Session
 	err := c.Do(t.Context(), http.MethodPost, "/v1/agents/sessions", "", map[string]any{
-		"environment": map[string]string{"type": "none"}, "agent": map[string]string{"model": "sim"},
+		"environment": map[string]string{"type": "none"}, "agent": map[string]string{"model": "sim"}, "input": first,
 	}, &s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &writer{t: t, client: c, session: s.ID}
+	w := &writer{t: t, client: c, session: s.ID, accepted: []string{first}}
+	w.rest()
+	return w
 }
 
 // send offers one message under its key, once. What comes back is acceptance, or a refusal as the

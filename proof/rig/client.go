@@ -278,13 +278,14 @@ func (c *Client) Export(ctx context.Context, id string) string {
 
 // Happened answers an unknown outcome: the call took place and returned output.
 func Happened(request, output string) any {
-	return map[string]any{
-		"type": "agent.session.input.outcome_unknown_result", "request_id": request, "decision": "happened",
-		"output": output,
-	}
+	return outcome(request, map[string]string{"decision": "happened", "output": output})
 }
 
 // NotHappened answers an unknown outcome: the call did not take place, and may be made.
 func NotHappened(request string) any {
-	return map[string]any{"type": "agent.session.input.outcome_unknown_result", "request_id": request, "decision": "not_happened"}
+	return outcome(request, map[string]string{"decision": "not_happened"})
+}
+
+func outcome(request string, response map[string]string) any {
+	return map[string]any{"type": "agent.session.input.outcome_unknown_result", "request_id": request, "response": response}
 }

@@ -38,7 +38,7 @@ const (
 	eventTextDone  = "agent.session.turn.output_text.done"
 )
 
-// Watcher follows one session's stream from its beginning, comes back with its last event id
+// Watcher follows one session's stream, comes back with its last event id
 // whenever the stream breaks, and keeps everything it saw.
 type Watcher struct {
 	client  *Client
@@ -53,10 +53,15 @@ type Watcher struct {
 	last   string // cursor to come back with
 }
 
-// Watch starts to follow.
+// Watch follows a session from its first event.
 func (c *Client) Watch(ctx context.Context, session string) *Watcher {
+	return c.WatchFrom(ctx, session, "0.0.0")
+}
+
+// WatchFrom follows a session from what comes after a cursor.
+func (c *Client) WatchFrom(ctx context.Context, session, cursor string) *Watcher {
 	ctx, stop := context.WithCancel(ctx)
-	w := &Watcher{client: c, session: session, stop: stop, done: make(chan struct{}), last: "0.0.0"}
+	w := &Watcher{client: c, session: session, stop: stop, done: make(chan struct{}), last: cursor}
 	go w.follow(ctx)
 	return w
 }
@@ -162,65 +167,92 @@ func (w *Watcher) AwaitTurns(n int, timeout time.Duration) error {
 
 // CheckStream weighs what a watcher saw, over all its connections, against the session's items as
 // they are in the end: every event once, every turn and item begun and ended once and in that order,
-// and the deltas of every message the whole of its text.
+// and the deltas of every message the whole of its text. Of a message that a crash cut off, the
+// watcher may have seen more than the journal kept; what it kept must be the beginning of that.
 func CheckStream(events []WireEvent, items []Item) error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-
-	seen := map[string]int{}       // event id → position
-	text := map[string]string{}    // item id → sum of its deltas
-	added := map[string]bool{}     // item id
-	finished := map[string]bool{}  // item id
-	turns := map[string][]string{} // turn id → its lifecycle
+	c := streamCheck{seen: map[string]int{}, text: map[string]string{}, said: map[string]string{}, added: map[string]bool{}, done: map[string]bool{}, turns: map[string][]string{}}
 	for i, e := range events {
-		if e.EventID == "" || e.Cursor == "" {
-			fault("event %d (%s) has id %q and cursor %q: neither may be empty", i, e.Type, e.EventID, e.Cursor)
-		} else if j, twice := seen[e.EventID]; twice {
-			fault("event id %s came twice, at %d (%s) and %d (%s)", e.EventID, j, events[j].Type, i, e.Type)
-		}
-		seen[e.EventID] = i
-		switch e.Type {
-		case eventItemAdded:
-			if added[e.Item.ID] {
-				fault("item %s was added twice", e.Item.ID)
-			}
-			added[e.Item.ID] = true
-		case eventTextDelta:
-			if !added[e.ItemID] || finished[e.ItemID] {
-				fault("a delta of item %s came outside its life (added %v, done %v)", e.ItemID, added[e.ItemID], finished[e.ItemID])
-			}
-			text[e.ItemID] += e.Delta
-		case eventTextDone:
-			if text[e.ItemID] != e.Text {
-				fault("item %s: deltas add up to %q, done says %q", e.ItemID, text[e.ItemID], e.Text)
-			}
-		case eventItemDone:
-			if finished[e.Item.ID] {
-				fault("item %s was done twice", e.Item.ID)
-			}
-			finished[e.Item.ID] = true
-		}
-		if step, ok := strings.CutPrefix(e.Type, "agent.session.turn."); ok && !strings.Contains(step, ".") {
-			turns[e.TurnID] = append(turns[e.TurnID], step)
-		}
+		c.identity(events, i)
+		c.event(e)
 	}
-	for id, steps := range turns {
+	for id, steps := range c.turns {
 		if !lifecycle(steps) {
-			fault("turn %s went through %v", id, steps)
+			c.fault("turn %s went through %v", id, steps)
 		}
 	}
 	for _, it := range items {
 		if it.Role == "user" {
 			continue
 		}
-		if !added[it.ID] || !finished[it.ID] {
-			fault("item %s (%s %s) in the list: added %v and done %v in the stream", it.ID, it.Type, it.Status, added[it.ID], finished[it.ID])
+		if !c.added[it.ID] || !c.done[it.ID] {
+			c.fault("item %s (%s %s) in the list: added %v and done %v in the stream", it.ID, it.Type, it.Status, c.added[it.ID], c.done[it.ID])
 		}
-		if it.Type == "message" && text[it.ID] != it.Text() {
-			fault("item %s: deltas add up to %q, the list says %q", it.ID, text[it.ID], it.Text())
+		if it.Type == "message" && !adds(c.text[it.ID], it) {
+			c.fault("item %s (%s): deltas add up to %q, the list says %q", it.ID, it.Status, c.text[it.ID], it.Text())
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(c.faults...)
+}
+
+// adds reports whether deltas add up to a message's text.
+func adds(deltas string, it Item) bool {
+	if it.Status == "incomplete" {
+		return strings.HasPrefix(deltas, it.Text())
+	}
+	return deltas == it.Text()
+}
+
+type streamCheck struct {
+	seen        map[string]int      // event id → position
+	text        map[string]string   // item id → sum of its deltas
+	said        map[string]string   // item id → the text that its end says
+	added, done map[string]bool     // item id
+	turns       map[string][]string // turn id → its lifecycle
+	faults      []error
+}
+
+func (c *streamCheck) fault(format string, args ...any) {
+	c.faults = append(c.faults, fmt.Errorf(format, args...))
+}
+
+// identity: every event has an id that no other has, and a cursor of its own.
+func (c *streamCheck) identity(events []WireEvent, i int) {
+	e := events[i]
+	if e.EventID == "" || e.Cursor == "" || (i > 0 && e.Cursor == events[i-1].Cursor) {
+		c.fault("event %d (%s) has id %q and cursor %q", i, e.Type, e.EventID, e.Cursor)
+	}
+	if j, twice := c.seen[e.EventID]; twice {
+		c.fault("event id %s came twice, at %d (%s) and %d (%s)", e.EventID, j, events[j].Type, i, e.Type)
+	}
+	c.seen[e.EventID] = i
+}
+
+func (c *streamCheck) event(e WireEvent) {
+	switch e.Type {
+	case eventItemAdded:
+		if c.added[e.Item.ID] {
+			c.fault("item %s was added twice", e.Item.ID)
+		}
+		c.added[e.Item.ID] = true
+	case eventTextDelta:
+		if !c.added[e.ItemID] || c.done[e.ItemID] {
+			c.fault("a delta of item %s came outside its life (added %v, done %v)", e.ItemID, c.added[e.ItemID], c.done[e.ItemID])
+		}
+		c.text[e.ItemID] += e.Delta
+	case eventTextDone:
+		c.said[e.ItemID] = e.Text
+	case eventItemDone:
+		if c.done[e.Item.ID] {
+			c.fault("item %s was done twice", e.Item.ID)
+		}
+		c.done[e.Item.ID] = true
+		if e.Item.Type == "message" && (e.Item.Text() != c.said[e.Item.ID] || !adds(c.text[e.Item.ID], *e.Item)) {
+			c.fault("item %s (%s): deltas add up to %q, its text ends as %q, the item says %q", e.Item.ID, e.Item.Status, c.text[e.Item.ID], c.said[e.Item.ID], e.Item.Text())
+		}
+	}
+	if step, ok := strings.CutPrefix(e.Type, "agent.session.turn."); ok && !strings.Contains(step, ".") {
+		c.turns[e.TurnID] = append(c.turns[e.TurnID], step)
+	}
 }
 
 // lifecycle reports whether a turn was created once, ran, and ended once.

@@ -19,25 +19,27 @@ import (
 // conversation is one recorded conversation in one session.
 type conversation struct {
 	stage   *stage
-	number  int
+	count   int // of all that were begun
+	number  int // of the recording
 	dialect string
 
 	session string
 	watcher *rig.Watcher
-	asked   int   // unknown outcomes
-	fault   error // why it ended early
+	asked   map[string]bool // questions about an outcome that it answered, by request id
+	fault   error           // why it ended early
 }
 
 // play sends the user's messages one after another, each when the session is at rest.
 func (c *conversation) play(ctx context.Context) error {
 	t := c.stage.all[c.number]
+	turns := t.Turns()
 	effects := map[string]string{}
 	for _, name := range trajectory.ToolNames(c.stage.all) {
 		effects[name] = c.stage.class
 	}
 	var s rig.Session
-	err := c.stage.client.Insist(ctx, http.MethodPost, "/v1/agents/sessions", fmt.Sprintf("tau-%d", c.number), map[string]any{
-		"environment": map[string]string{"type": "none"},
+	err := c.stage.client.Insist(ctx, http.MethodPost, "/v1/agents/sessions", fmt.Sprintf("tau-%d", c.count), map[string]any{
+		"environment": map[string]string{"type": "none"}, "input": turns[0].User,
 		"agent": map[string]any{
 			"model":        fmt.Sprintf("%s/traj-%d", c.dialect, c.number),
 			"instructions": t.System(),
@@ -52,7 +54,10 @@ func (c *conversation) play(ctx context.Context) error {
 	}
 	c.session = s.ID
 	c.watcher = c.stage.client.Watch(context.WithoutCancel(ctx), s.ID)
-	for i, turn := range t.Turns() {
+	if err := c.settle(ctx); err != nil {
+		return fmt.Errorf("after the first message: %w", err)
+	}
+	for i, turn := range turns[1:] {
 		if err := c.stage.client.Send(ctx, c.session, fmt.Sprintf("turn-%d", i), rig.Message(turn.User)); err != nil {
 			return fmt.Errorf("send message %d: %w", i, err)
 		}
@@ -104,7 +109,7 @@ func (c *conversation) answer(ctx context.Context, a rig.Action) error {
 	if applied > 0 {
 		decision = rig.Happened(a.RequestID, result)
 	}
-	c.asked++
+	c.asked[a.RequestID] = true
 	return c.stage.client.Send(ctx, c.session, "outcome-"+a.RequestID, decision)
 }
 
