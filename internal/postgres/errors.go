@@ -15,6 +15,7 @@ import (
 const (
 	codeUniqueViolation = "23505"
 	codeDuplicateTable  = "42P07"
+	codeDuplicateObject = "42710"
 	codeSerialization   = "40001"
 	codeDeadlock        = "40P01"
 	codeReadOnly        = "25006"

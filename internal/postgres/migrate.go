@@ -62,7 +62,8 @@ func ensureVersionTable(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err = pool.Exec(ctx, `CREATE TABLE IF NOT EXISTS schema_version (
 		id      integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
 		version integer NOT NULL)`)
-	if code := sqlState(err); code == codeUniqueViolation || code == codeDuplicateTable {
+	switch sqlState(err) {
+	case codeUniqueViolation, codeDuplicateTable, codeDuplicateObject:
 		return nil
 	}
 	return err
