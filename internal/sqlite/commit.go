@@ -104,6 +104,9 @@ func (c *committer) group(ops []*op) {
 	for _, o := range ops {
 		if o.after != nil {
 			o.err = o.after(c)
+			if e, ok := o.err.(*dbError); ok {
+				o.err = e.err
+			}
 		}
 		close(o.done)
 	}
@@ -134,8 +137,12 @@ func (g *group) run(ops []*op) error {
 		return err.(*dbError).err
 	}
 	for _, o := range ops {
-		if o.write == nil || o.ctx.Err() != nil {
-			continue // nobody waits for the second kind any more
+		if o.write == nil {
+			continue
+		}
+		if err := o.ctx.Err(); err != nil { // nobody waits for it, or hears of this at the same moment
+			o.err = stead.Wrap(stead.KindUnavailable, err, "the request ended before its write began")
+			continue
 		}
 		o.err = o.write(g)
 		if e, ok := o.err.(*dbError); ok {

@@ -61,19 +61,18 @@ func (s *Store) Heartbeat(ctx context.Context, id stead.NodeID, ttl time.Duratio
 // Acquire implements journal.Store. It runs between two transactions and writes nothing: until the
 // holder's first append a session stays due on disk, which is what it must be after a crash.
 func (s *Store) Acquire(ctx context.Context, id stead.NodeID, limit int) (leases []journal.Lease, next time.Time, err error) {
-	var got []journal.Lease // the caller may have left before it is filled
-	var at time.Time
-	err = s.do(ctx, &op{after: func(c *committer) (err error) {
-		if ctx.Err() != nil {
-			return nil // nobody would use these leases
-		}
-		got, at, err = c.acquire(id, limit)
+	if err := ctx.Err(); err != nil {
+		return nil, time.Time{}, stead.Wrap(stead.KindUnavailable, err, "the request has ended")
+	}
+	// A caller that left early would hold leases without knowing of them, as long as its node lives.
+	err = s.do(context.WithoutCancel(ctx), &op{after: func(c *committer) (err error) {
+		leases, next, err = c.acquire(id, limit)
 		return err
 	}})
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	return got, at, nil
+	return leases, next, nil
 }
 
 // candidate is a session that may be leased.
@@ -99,6 +98,9 @@ func (c *committer) acquire(id stead.NodeID, limit int) ([]journal.Lease, time.T
 	var leases []journal.Lease
 	for _, f := range found[:min(len(found), max(limit, 0))] {
 		lease, ok, err := c.grant(f.key, id)
+		if err != nil && len(leases) > 0 {
+			return leases, now, nil // what is granted must reach its holder; the rest is still due
+		}
 		if err != nil {
 			return nil, time.Time{}, err
 		}
@@ -107,6 +109,9 @@ func (c *committer) acquire(id stead.NodeID, limit int) ([]journal.Lease, time.T
 		}
 	}
 	next, err := c.nextDue(id, now)
+	if err != nil && len(leases) > 0 {
+		return leases, now, nil
+	}
 	return leases, next, err
 }
 
@@ -116,9 +121,12 @@ func (c *committer) orphans(now time.Time) []candidate {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, n := range s.nodes {
+	for id, n := range s.nodes {
 		if n.until.After(now) {
 			continue
+		}
+		if len(n.held) == 0 { // dead, and nothing is left of it
+			delete(s.nodes, id)
 		}
 		for key := range n.held {
 			if h := s.heads[key]; h.due < 0 || h.stale {

@@ -47,8 +47,8 @@ const (
 	pageBytes = 16 << 10
 	// walPages is how long the WAL grows before it is moved into the database: 64 MB.
 	walPages = 4000
-	// writerCachePages and readerCacheKiB bound the page caches: 64 MiB for the committer, 4 MiB a reader.
-	writerCacheKiB = 64 << 10
+	// writerCacheKiB and readerCacheKiB bound the page caches: 16 MiB for the committer, 4 MiB a reader.
+	writerCacheKiB = 16 << 10
 	readerCacheKiB = 4 << 10
 	// maxReaders is the most reading connections.
 	maxReaders = 8

@@ -293,3 +293,26 @@ func TestHeadsAreBounded(t *testing.T) {
 		t.Fatalf("%d heads in memory, the limit is %d", len(s.heads), maxHeads)
 	}
 }
+
+// TestEndedRequestIsNotAcknowledged pins the case that a request ends while its write waits: the
+// committer skips it, and says so, because the caller may hear of both at once.
+func TestEndedRequestIsNotAcknowledged(t *testing.T) {
+	s := openNew(t)
+	lease(t, s, key(1))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o := &op{ctx: ctx, done: make(chan struct{}), write: func(g *group) error {
+		_, err := g.send(key(1), journal.Input{Events: []stead.Event{{Kind: "x"}}, If: -1})
+		return err
+	}}
+	if err := s.box.put(o); err != nil {
+		t.Fatal(err)
+	}
+	<-o.done
+	if stead.KindOf(o.err) != stead.KindUnavailable {
+		t.Fatalf("the skipped write was answered with %v", o.err)
+	}
+	if h, err := s.Head(t.Context(), key(1)); err != nil || h.Tail != 1 {
+		t.Fatalf("head %+v, %v", h, err)
+	}
+}

@@ -2,6 +2,7 @@ package journaltest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -77,6 +78,7 @@ func concurrencyTests() map[string]func(*testing.T, *fixture) {
 		"holder against senders":           concurrentHolder,
 		"one key, one send":                concurrentKey,
 		"one creation wins":                concurrentCreate,
+		"who leaves early is not lied to":  concurrentCancel,
 	}
 }
 
@@ -211,4 +213,49 @@ func concurrentCreate(t *testing.T, f *fixture) {
 		t.Errorf("%d creations succeeded", made)
 	}
 	f.tail(session(1), 1)
+}
+
+// concurrentCancel ends calls at any moment: one that reports success all the same has stored its
+// event, one that fails may have, and no event is there twice.
+func concurrentCancel(t *testing.T, f *fixture) {
+	const callers, rounds = 16, 40
+	key := session(1)
+	f.create(key, 1)
+	var mu sync.Mutex
+	acked := map[stead.Seq]string{}
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for n := range rounds {
+				ctx, cancel := context.WithCancel(f.ctx)
+				kind := fmt.Sprintf("sent.%d.%d", c, n)
+				go cancel()
+				r, err := f.s.Send(ctx, key, journal.Input{Events: events(kind, 1), If: -1})
+				cancel()
+				if err != nil && stead.KindOf(err) != stead.KindUnavailable {
+					t.Errorf("Send: %v", err)
+				}
+				if err == nil {
+					mu.Lock()
+					acked[r.First] = kind
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	f.send(key, 1) // what was under way without anybody waiting comes before this
+	got := f.all(key)
+	seen := map[string]bool{}
+	for _, e := range got {
+		if seen[e.Kind] {
+			t.Errorf("%s is stored twice", e.Kind)
+		}
+		seen[e.Kind] = true
+	}
+	for seq, kind := range acked {
+		if int(seq) > len(got) || got[seq-1].Kind != kind {
+			t.Errorf("%s was acknowledged as event %d and is not there", kind, seq)
+		}
+	}
 }
