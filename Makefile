@@ -2,6 +2,7 @@
 
 GO       ?= go
 SEED     ?=
+SEEDS    ?= 5000
 KILLS    ?= 200
 FUZZTIME ?= 30s
 # Modules with a go.mod of their own: the SDKs and the baselines are no part of the product.
@@ -36,8 +37,8 @@ race:
 nested:
 	@set -e; for m in $(NESTED); do echo "cd $$m && go vet ./... && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -timeout 10m ./...); done
 
-sim: ## simulate whole nodes under faults; SEED=n repeats one run
-	$(GO) test -run Sim -count 1 -timeout 30m ./internal/sim/... $(if $(SEED),-args -seed $(SEED))
+sim: ## simulate whole nodes under faults; SEEDS of them (5000), or SEED=n alone
+	SEED=$(SEED) $(GO) test -count 1 -timeout 30m ./internal/simulation -args -seeds $(SEEDS)
 
 chaos: ## kill the real binary KILLS times (200) and look for lost, doubled and stuck work
 	$(GO) test -count 1 -timeout 60m ./proof/chaos -args -kills $(KILLS) $(if $(SEED),-seed $(SEED))

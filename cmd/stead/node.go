@@ -117,6 +117,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 	if err != nil {
 		return nil, err
 	}
+	n.onStop(func(context.Context) error { return blobs.Close() })
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), Version: version, Logger: log})
 	n.onStop(tools.Close)
 	run := runner.New(runner.Config{

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead/internal/config"
+)
+
+const root = "../.."
+
+// blocks returns the commands of each block of shell of the README, a line each, without comments.
+func blocks(t *testing.T) [][]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][]string
+	for _, part := range strings.Split(string(text), "```sh\n")[1:] {
+		body, _, _ := strings.Cut(part, "```")
+		var lines []string
+		for _, l := range strings.Split(strings.TrimSpace(body), "\n") {
+			l, _, _ = strings.Cut(l, "  #")
+			lines = append(lines, strings.TrimSpace(l))
+		}
+		all = append(all, lines)
+	}
+	return all
+}
+
+// TestReadme runs what the README tells its readers to type: the first command as it stands, then
+// the four lines against the server that it started. The second command runs this test.
+func TestReadme(t *testing.T) {
+	all := blocks(t)
+	if len(all) != 2 || len(all[0]) != 2 || len(all[1]) != 4 || all[0][1] != "make test" {
+		t.Fatalf("the README has the commands %q: want two, then four", all)
+	}
+	env := clean(t.TempDir())
+	cmd := exec.Command("sh", "-c", "exec "+all[0][0])
+	cmd.Dir, cmd.Env, cmd.Stderr = root, append(env, "STEAD_LISTEN=127.0.0.1:0"), os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run and the program that it built
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+		_ = cmd.Wait()
+	})
+	base := address(t, out)
+	bin := filepath.Join(t.TempDir(), "stead")
+	self, err := os.Executable() // as the scripts have it: this test binary, under the name stead
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, bin); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range all[1] {
+		c := exec.Command("sh", "-c", line)
+		c.Dir = root
+		c.Env = append(env, "STEAD_SERVER="+base, "PATH="+filepath.Dir(bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
+		text, err := c.CombinedOutput()
+		code := 0
+		if e, ok := errors.AsType[*exec.ExitError](err); ok {
+			code = e.ExitCode()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		want := exitOK
+		if strings.Contains(line, "refund_order") {
+			want = exitWaiting // nobody is at a terminal here
+		}
+		if code != want || len(text) == 0 {
+			t.Errorf("%s: exit code %d, want %d\n%s", line, code, want, text)
+		}
+	}
+}
+
+// clean is the environment without what would make the result depend on the machine.
+func clean(data string) []string {
+	env := []string{"STEAD_DATA=" + filepath.Join(data, "stead")}
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); name != "OPENAI_API_KEY" && !strings.HasPrefix(name, "STEAD_") {
+			env = append(env, e)
+		}
+	}
+	return env
+}
+
+// address reads the first line of stead dev, and lets the rest go by.
+func address(t *testing.T, out io.Reader) string {
+	t.Helper()
+	found := make(chan string, 1)
+	go func() {
+		r := bufio.NewReader(out)
+		line, _ := r.ReadString('\n')
+		found <- strings.TrimSpace(line)
+		_, _ = io.Copy(io.Discard, r)
+	}()
+	select {
+	case line := <-found:
+		base, ok := strings.CutPrefix(line, "stead dev is serving ")
+		if !ok {
+			t.Fatalf("the first line is %q", line)
+		}
+		return base
+	case <-time.After(3 * time.Minute): // it is built first
+		t.Fatal("go run ./cmd/stead dev does not serve")
+	}
+	return ""
+}
+
+// TestExamples reads the example files as the programs do.
+func TestExamples(t *testing.T) {
+	none := func(string) (string, bool) { return "", false }
+	c, err := config.Load(config.Flags{File: filepath.Join(root, "examples", "stead.yaml")}, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := models(c); err != nil {
+		t.Error(err)
+	}
+	files, err := agentFiles(filepath.Join(root, "examples", "agents"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 2 {
+		t.Errorf("%d example agents, want 2", len(files))
+	}
+}
