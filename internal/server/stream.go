@@ -227,7 +227,9 @@ func (o *eventWriter) write(kind string, body any) error {
 
 // comment keeps proxies from closing a stream that has been silent for a whole interval.
 func (o *eventWriter) comment() error {
-	o.mu.Lock()
+	if !o.mu.TryLock() {
+		return nil // an event is being written: the stream is not silent
+	}
 	defer o.mu.Unlock()
 	if !o.begun || !o.idle {
 		o.idle = true
