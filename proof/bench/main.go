@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -41,6 +42,7 @@ func main() {
 	quick := flag.Bool("quick", false, "short windows and small numbers: for a look, not for a record")
 	only := flag.String("only", "", "parts to run, by comma: raw, dbos, steps, memory, recover, http (default all)")
 	dir := flag.String("dir", "", "where to write; must be on the disk to be measured (default a temporary directory)")
+	profile := flag.String("cpuprofile", "", "write this process's CPU profile to a file")
 	child := flag.String("child", "", "internal: be the process that is going to be killed")
 	flag.Parse()
 	o := options{quick: *quick, window: 3 * time.Second, runs: 3}
@@ -52,6 +54,14 @@ func main() {
 		for _, p := range strings.Split(*only, ",") {
 			o.parts[p] = true
 		}
+	}
+	if *profile != "" {
+		stop, err := startProfile(*profile)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		defer stop()
 	}
 	if err := run(o, *dir, *child); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -82,6 +92,21 @@ func run(o options, dir, child string) (err error) {
 		return err
 	}
 	return b.table.print(os.Stdout)
+}
+
+// startProfile samples this process until stop is called.
+func startProfile(path string) (stop func(), err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
 }
 
 // bench is one run.
