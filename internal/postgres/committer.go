@@ -190,7 +190,7 @@ func (c *committer) run(ops []*op) {
 		case !retryable(code) && (code == "" || hasClass(code, unavailableClasses) || code == codeReadOnly):
 			finishAll(ops, translate(err))
 			return
-		case try > 0 && len(ops) > 1:
+		case (try > 0 || code == codeLockTimeout) && len(ops) > 1:
 			for _, o := range ops {
 				c.run([]*op{o})
 			}

@@ -22,7 +22,12 @@ var settings = map[string]string{
 	"enable_mergejoin":                    "off",
 	"plan_cache_mode":                     "force_generic_plan",
 	"jit":                                 "off",
+	"lock_timeout":                        strconv.FormatInt(lockTimeout.Milliseconds(), 10),
 	"idle_in_transaction_session_timeout": strconv.FormatInt(abandonedAfter.Milliseconds(), 10),
+	"tcp_user_timeout":                    strconv.FormatInt(abandonedAfter.Milliseconds(), 10),
+	"tcp_keepalives_idle":                 "4", // seconds; with the next two, a host that vanished is noticed in 10
+	"tcp_keepalives_interval":             "2",
+	"tcp_keepalives_count":                "3",
 }
 
 func poolConfig(url string, opts Options) (*pgxpool.Config, error) {

@@ -211,7 +211,7 @@ func downFailsFast(t *testing.T, s *postgres.Store) {
 }
 
 // TestCallerGivesUp: a session that another transaction keeps locked holds its caller no longer
-// than the caller wants.
+// than the caller wants, and holds up the other sessions of its batch for lockTimeout at most.
 func TestCallerGivesUp(t *testing.T) {
 	url := pgtest.URL(t)
 	s := open(t, url, postgres.Options{})
@@ -226,14 +226,19 @@ func TestCallerGivesUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), `SELECT FROM heads FOR UPDATE`); err != nil {
+	if _, err := tx.Exec(t.Context(), `SELECT FROM heads WHERE session_id = $1 FOR UPDATE`, string(key.Session)); err != nil {
 		t.Fatal(err)
+	}
+	var others sync.WaitGroup
+	for i := range 20 {
+		others.Go(func() { create(t, s, session(2+i)) })
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	in := journal.Input{Events: []stead.Event{{Kind: "sent"}}, If: 1, Key: "k", Digest: "d"}
 	_, err = s.Send(ctx, key, in)
 	wantKind(t, stead.KindUnavailable, err)
+	others.Wait() // the lock is still held
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

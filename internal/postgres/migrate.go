@@ -70,6 +70,10 @@ func ensureVersionTable(ctx context.Context, pool *pgxpool.Pool) error {
 }
 
 func advance(ctx context.Context, tx pgx.Tx, steps []string) error {
+	// Another node's migration may take its time.
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = 0`); err != nil {
+		return err
+	}
 	if _, err := tx.Exec(ctx, `INSERT INTO schema_version (id, version) VALUES (1, 0) ON CONFLICT DO NOTHING`); err != nil {
 		return err
 	}

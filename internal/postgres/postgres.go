@@ -52,6 +52,9 @@ const (
 	callTimeout = 15 * time.Second
 	// abandonedAfter ends a transaction whose node fell silent in the middle, and with it its row locks.
 	abandonedAfter = 10 * time.Second
+	// lockTimeout is how long a batch waits for a session that another transaction has locked.
+	// Transactions here take milliseconds: one that takes longer has lost its node.
+	lockTimeout = 2 * time.Second
 )
 
 var (
