@@ -105,7 +105,7 @@ func (c *Context) settle(seq stead.Seq, v *View) {
 			continue
 		}
 		if v.Turn == nil {
-			en.Open, en.Item.Error = false, toldCancelled
+			en.Open, en.Pending, en.Item.Error = false, false, toldCancelled // no result follows any more
 			continue
 		}
 		for _, call := range v.Turn.Calls {

@@ -274,7 +274,7 @@ func TestExportErrorsNameTheLine(t *testing.T) {
 // FuzzReadExport: no file makes the reader or a fold of what it accepted fail or panic.
 func FuzzReadExport(f *testing.F) {
 	for seed := range uint64(8) {
-		f.Add(export(f, sessiontest.Journal(seed, 40)))
+		f.Add(export(f, sessiontest.Journal(seed, 16)))
 	}
 	f.Add([]byte(`{"format":"stead.session","version":1,"session":"s","project":"p","events":1,"exported_at":1}` + "\n" + `{"event":{"seq":1,"at":1,"kind":"session.created","data":{}}}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -68,8 +68,8 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 		if it.Type == stead.ItemFunctionCall || it.Type == stead.ItemMCPCall {
 			t.Calls = append(t.Calls, newCall(e, p.Call, i, t.Outputs+i, it))
 			called = true
-			if it.Tool != nil && it.Tool.Reject != "" {
-				t.Fresh = true
+			if it.Tool != nil && (it.Tool.Reject != "" || it.Tool.Async) {
+				t.Fresh = true // the model is told at once: of the refusal, or that the result follows
 			}
 		}
 	}

@@ -135,6 +135,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.toolLost)
 	case KindRunnerRecovered:
 		v.recovered()
+	case KindTimerFired:
+		return fold(e, func(_ stead.Event, p TimerFired) { v.Now = max(v.Now, p.At) })
 	}
 	return nil
 }

@@ -1,0 +1,220 @@
+package session_test
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// do runs one line of a table; false for a word that is none.
+func (s *spec) do(name, rest string) bool {
+	switch name {
+	case "context":
+		s.context()
+		return true
+	case "wire":
+		s.out, s.wire = append(s.out, s.wire...), nil
+		return true
+	case "actions":
+		for _, a := range s.state.RequiredActions() {
+			s.out = append(s.out, strings.TrimRight(fmt.Sprintf("%s %s %s", a.Type, a.CallID, a.RequestID), " "))
+		}
+		return true
+	case "next":
+		s.next()
+		return true
+	}
+	if strings.HasPrefix(name, "compact") && s.state.Compact == nil {
+		s.out = append(s.out, "no summary is being made")
+		return true
+	}
+	if !s.input(name, rest) && !s.model(name, rest) && !s.tool(name, rest) {
+		return false
+	}
+	s.says("")
+	return true
+}
+
+// next writes the intents of what comes next.
+func (s *spec) next() {
+	from := s.state.Tail
+	for _, c := range s.state.Next(s.window) {
+		switch c := c.(type) {
+		case session.StartTurn:
+			s.event(session.KindTurnStarted, session.TurnStarted{})
+		case session.CallModel:
+			s.event(session.KindModelCalled, session.ModelCalled{Model: "sim", Attempt: c.Attempt})
+		case session.CompactContext:
+			s.event(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto})
+		case session.CallTool:
+			s.event(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(specKey.Session), Attempt: c.Call.Attempts + 1})
+		case session.EndTurn:
+			s.event(c.Kind, session.TurnEnded{Error: c.Error})
+		}
+	}
+	if s.state.Tail == from {
+		s.out = append(s.out, "nothing to do")
+		return
+	}
+	s.says("")
+}
+
+func (s *spec) input(name, rest string) bool {
+	id, text, _ := strings.Cut(rest, " ")
+	output := stead.TextContent(stead.ContentInputText, text)
+	if text == "" {
+		output = nil
+	}
+	decide := func(d string) {
+		s.event(session.KindInputApproval, session.ApprovalResult{CallID: id, Decision: d, Reason: text})
+	}
+	outcome := func(d string) {
+		s.event(session.KindInputOutcome, session.OutcomeResult{CallID: id, Decision: d, Output: output})
+	}
+	switch name {
+	case "user":
+		var m session.Message
+		for part := range strings.SplitSeq(rest, " | ") {
+			m.Input = append(m.Input, session.InputMessage{Content: stead.TextContent(stead.ContentInputText, part)})
+		}
+		s.event(session.KindInputMessage, m)
+	case "cancel":
+		s.event(session.KindInputCancel, session.CancelInput{})
+	case "pause":
+		s.event(session.KindSessionPaused, session.Paused{})
+	case "resume":
+		s.event(session.KindSessionResumed, session.Paused{})
+	case "fail":
+		s.event(session.KindSessionFailed, session.Failed{Error: session.TurnError{Code: "server_error", Message: rest}})
+	case "result":
+		s.event(session.KindInputToolResult, session.ToolResult{CallID: id, Success: true, Output: output})
+	case "refuse":
+		s.event(session.KindInputToolResult, session.ToolResult{CallID: id, Error: text})
+	case "approve":
+		decide(session.DecisionApprove)
+	case "deny":
+		decide(session.DecisionDeny)
+	case "stop":
+		decide(session.DecisionCancel)
+	case "happened":
+		outcome(session.DecisionHappened)
+	case "nothappened":
+		outcome(session.DecisionNotHappened)
+	case "giveup":
+		outcome(session.DecisionGiveUp)
+	case "timer":
+		s.event(session.KindTimerFired, session.TimerFired{At: s.number(rest)})
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *spec) model(name, rest string) bool {
+	id, text, _ := strings.Cut(rest, " ")
+	call := stead.Seq(0)
+	if t := s.state.Turn; t != nil && t.Model != nil {
+		call = t.Model.Seq
+	}
+	switch name {
+	case "stream":
+		seg := session.Segment{Type: stead.ItemMessage, Text: text}
+		if r, ok := strings.CutPrefix(id, "r"); ok {
+			seg.Type, id = stead.ItemReasoning, r
+		}
+		index, part, _ := strings.Cut(id, ".")
+		seg.Index = int(s.number(index))
+		if part != "" {
+			seg.Part = int(s.number(part))
+		}
+		s.event(session.KindModelStreamed, session.ModelStreamed{Call: call, Segments: []session.Segment{seg}})
+	case "reply":
+		s.event(session.KindModelReplied, s.reply(call, rest))
+	case "modelfail", "compactfail":
+		if name == "compactfail" {
+			call = s.state.Compact.Seq
+		}
+		f := session.ModelFailed{Call: call, Error: session.TurnError{Code: id, Message: "no"}}
+		if text != "" {
+			f.RetryAt = s.number(text)
+		}
+		s.event(session.KindModelFailed, f)
+	case "compacted":
+		s.event(session.KindContextCompacted, session.ContextCompacted{Call: s.state.Compact.Seq, Upto: s.state.Compact.Upto, Summary: stead.NewText(rest)})
+	case "recover":
+		s.event(session.KindRunnerRecovered, session.RunnerRecovered{Node: "n", Epoch: 2})
+	default:
+		return false
+	}
+	return true
+}
+
+// reply reads the items of a reply.
+func (s *spec) reply(call stead.Seq, rest string) session.ModelReplied {
+	p := session.ModelReplied{Call: call, Finish: "stop", Usage: stead.Usage{InputTokens: 10, OutputTokens: 5}}
+	for i, text := range strings.Split(rest, "; ") {
+		words := strings.Fields(text)
+		if v, ok := option(&words, "finish"); ok {
+			p.Finish = v
+		}
+		if v, ok := option(&words, "cost"); ok {
+			p.Cost = s.number(v) * session.MicroCentsPerCent
+		}
+		p.Items = append(p.Items, s.replyItem(i, words))
+	}
+	return p
+}
+
+func (s *spec) replyItem(i int, words []string) session.ReplyItem {
+	said := strings.Join(words[1:], " ")
+	it := session.ReplyItem{Tool: &session.ToolCall{}}
+	it.Type, it.Name, it.Arguments = stead.ItemFunctionCall, "f", []byte(`{}`)
+	if len(words) > 1 {
+		it.CallID = words[1]
+	}
+	switch words[0] {
+	case "say":
+		return session.ReplyItem{Item: stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, said)}}
+	case "rest": // the rest of a message that was streamed up to here
+		streamed := strings.Join(s.state.Turn.Model.Stream[i].Parts, "")
+		return session.ReplyItem{Item: stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, said)}, Streamed: []int{len(streamed)}}
+	case "think":
+		return session.ReplyItem{Item: stead.Item{Type: stead.ItemReasoning, Summary: []stead.Text{stead.NewText(said)}}}
+	case "call":
+		it.Tool.Async = len(words) > 2
+	case "reject":
+		it.Tool.Reject, it.Arguments = "The arguments are not a JSON object.", []byte(`"{"`)
+	case "mcp":
+		it.Type = stead.ItemMCPCall
+		it.Tool.Server, it.Tool.Name, it.Tool.Approval = "srv", "act", len(words) > 3
+		if len(words) > 2 { // without: the zero class, which must be read as unknown
+			it.Tool.Effect = tool.Effect(words[2])
+		}
+	default:
+		s.t.Fatalf("unknown item %q", words[0])
+	}
+	return it
+}
+
+func (s *spec) tool(name, rest string) bool {
+	words := strings.Fields(rest)
+	id, text, _ := strings.Cut(rest, " ")
+	switch name {
+	case "returned":
+		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Output: stead.TextContent(stead.ContentInputText, text)})
+	case "toolfail":
+		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Error: text})
+	case "lost":
+		l := session.ToolLost{CallID: id, Reason: "connection reset", Sent: words[1] == "sent"}
+		if len(words) > 2 {
+			l.RetryAt = s.number(words[2])
+		}
+		s.event(session.KindToolLost, l)
+	default:
+		return false
+	}
+	return true
+}
