@@ -1,6 +1,8 @@
 package session
 
 import (
+	"slices"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 )
@@ -211,5 +213,7 @@ func (c *Context) boundary(budget int) (stead.Seq, bool) {
 			break
 		}
 	}
-	return upto, upto > 0
+	// Only what is dropped makes room: a summary of open calls alone would be made for ever.
+	drops := slices.ContainsFunc(c.Entries, func(en *Entry) bool { return en.Seq <= upto && !en.Open })
+	return upto, drops
 }

@@ -121,11 +121,15 @@ func TestContextKeepsPairs(t *testing.T) {
 	each(t, 200, func(t *testing.T, g *sessiontest.Gen) {
 		s := session.NewState(sessiontest.Key)
 		for _, e := range g.Events {
+			entries := len(s.Context.Entries)
 			if err := s.Apply(e); err != nil {
 				t.Fatal(err)
 			}
 			if e.Kind == session.KindContextCompacted {
 				compacted++
+				if len(s.Context.Entries) >= entries {
+					t.Fatalf("the summary of event %d replaces nothing", e.Seq)
+				}
 			}
 			if e.Kind != session.KindModelCalled && e.Kind != session.KindContextCompacted {
 				continue
