@@ -50,7 +50,7 @@ func layout() []rule {
 		{"internal/postgres", []string{"internal/journal", "internal/agent"}, []string{"github.com/jackc/pgx/v5"}, "adapter: PostgreSQL"},
 		{"internal/postgres/pgtest", nil, []string{"github.com/jackc/pgx/v5", "golang.org/x/sys"}, "real servers for tests"},
 		{"internal/model/sim", []string{"internal/model"}, nil, "adapter: the simulator"},
-		{"internal/model/openai", []string{"internal/model"}, []string{"github.com/tmaxmax/go-sse"}, "adapter: both OpenAI dialects"},
+		{"internal/model/openai", []string{"internal/model"}, nil, "adapter: both OpenAI dialects"},
 		{"internal/model/catalog", []string{"internal/model"}, nil, "names of models; knows no provider"},
 		{"internal/tool/mcp", []string{"internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk", "golang.org/x/sys", "github.com/google/jsonschema-go"}, "adapter: Model Context Protocol"},
 		{"internal/tool/schema", nil, []string{"github.com/google/jsonschema-go"}, "adapter: JSON Schema"},
