@@ -20,6 +20,7 @@ import (
 const (
 	key        = "sk-secret-of-the-test"
 	otherKey   = "azure-key-of-the-test"
+	queryKey   = "query-key-of-the-test"
 	answerBody = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
 )
 
@@ -47,7 +48,7 @@ func failure(t *testing.T, p *openai.Provider) *model.Error {
 		t.Fatalf("no error, but %v", err)
 	}
 	for _, s := range []string{e.Error(), e.Message} {
-		if strings.Contains(s, key) || strings.Contains(s, otherKey) {
+		if strings.Contains(s, key) || strings.Contains(s, otherKey) || strings.Contains(s, queryKey) {
 			t.Errorf("a key in the error: %s", s)
 		}
 	}
@@ -96,7 +97,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	e := failure(t, chat(t, func(c *openai.Config) { c.BaseURL = "http://" + addr + "/v1?key=" + otherKey }))
+	e := failure(t, chat(t, func(c *openai.Config) { c.BaseURL = "http://" + addr + "/v1?key=" + queryKey }))
 	if e.Code != model.CodeConnection || !e.Retry || e.Status != 0 {
 		t.Errorf("refused: %+v", *e)
 	}
