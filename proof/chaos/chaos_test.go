@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,9 +32,11 @@ const (
 	// settleTimeout is how long everything may take to come to rest after the last kill: a dead
 	// node's lease, the calls' own times, and the retries.
 	settleTimeout = 90 * time.Second
-	// leaseTTL is stead.LeaseTTL; a frozen node is thawed this much and freezeMargin later.
-	leaseTTL     = 15 * time.Second
-	freezeMargin = 3 * time.Second
+	// leaseTTL is stead.LeaseTTL; a frozen node's sessions are taken over within takeOverMargin more.
+	leaseTTL       = 15 * time.Second
+	takeOverMargin = 15 * time.Second
+	// thawMargin is how long after its thaw a node may still send what it held.
+	thawMargin = 2 * time.Second
 )
 
 var programs struct{ stead, effects string } // set by TestMain, read by the tests
@@ -193,23 +197,62 @@ func (w *world) strike(n *rig.Node, within time.Duration) error {
 	return n.Start()
 }
 
-// freeze stops a node without its knowledge for longer than its lease, then lets it run on: it must
-// notice that its sessions are no longer its own.
+// freeze stops a node without its knowledge until the others have taken sessions over from it, then
+// lets it run on: it must notice that they are no longer its own.
 func (w *world) freeze(n *rig.Node) error {
+	var others []string
+	for _, o := range w.nodes {
+		if o != n {
+			others = append(others, o.URL())
+		}
+	}
+	client := rig.NewClient(others...)
+	// A call that is under way when the node stops is on one of the nodes: the drivers are at work.
+	if _, err := w.tools.AwaitPhase(effect.PhaseApplied, 100*time.Millisecond, takeOverMargin); err != nil {
+		return err
+	}
+	before, err := w.takenOver(client)
+	if err != nil {
+		return err
+	}
 	w.frozen.Store(true)
 	if err := n.Freeze(); err != nil {
 		return err
 	}
-	time.Sleep(leaseTTL + freezeMargin)
+	err = rig.Poll(leaseTTL+takeOverMargin, "the sessions of a frozen node to be taken over", func() error {
+		now, err := w.takenOver(client)
+		if err == nil && now == before {
+			err = errors.New("none was")
+		}
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, n.Thaw())
+	}
 	if err := n.Thaw(); err != nil {
 		return err
 	}
 	w.moments["frozen past the lease"]++
 	// What the thawed node still had in its hands reaches the tool server now, or never.
-	time.Sleep(freezeMargin)
+	time.Sleep(thawMargin)
 	w.frozen.Store(false)
 	if !n.Alive() {
 		return n.Start()
 	}
 	return nil
+}
+
+// takenOver counts, over all sessions, how often a node found another one's work in the middle.
+func (w *world) takenOver(client *rig.Client) (int, error) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), leaseTTL)
+	defer cancel()
+	var page struct{ Data []rig.Session }
+	if err := client.Do(ctx, http.MethodGet, "/v1/agents/sessions?limit=100", "", nil, &page); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, s := range page.Data {
+		n += strings.Count(client.Export(ctx, s.ID), `"kind":"runner.recovered"`)
+	}
+	return n, nil
 }

@@ -25,10 +25,11 @@ type turn struct {
 
 // driver is the application of one session.
 type driver struct {
-	w     *world
-	n     int
-	rnd   *rand.Rand
-	burst bool // sends notes without waiting; see notes
+	w      *world
+	n      int
+	rnd    *rand.Rand
+	client *rig.Client // asks another node first than the next driver's
+	burst  bool        // sends notes without waiting; see notes
 
 	session string
 	watcher *rig.Watcher
@@ -38,7 +39,11 @@ type driver struct {
 }
 
 func newDriver(w *world, n int) *driver {
-	return &driver{w: w, n: n, rnd: rand.New(rand.NewPCG(*seed, uint64(n)+1)), unknown: map[string]bool{}, burst: n%burstEvery == burstEvery-1}
+	var bases []string
+	for i := range w.nodes {
+		bases = append(bases, w.nodes[(n+i)%len(w.nodes)].URL())
+	}
+	return &driver{w: w, client: rig.NewClient(bases...), n: n, rnd: rand.New(rand.NewPCG(*seed, uint64(n)+1)), unknown: map[string]bool{}, burst: n%burstEvery == burstEvery-1}
 }
 
 func (d *driver) run(ctx context.Context, stop <-chan struct{}) error {
@@ -47,7 +52,7 @@ func (d *driver) run(ctx context.Context, stop <-chan struct{}) error {
 	if d.burst {
 		first = d.note()
 	}
-	err := d.w.client.Insist(ctx, http.MethodPost, "/v1/agents/sessions", fmt.Sprintf("chaos-%d", d.n), map[string]any{
+	err := d.client.Insist(ctx, http.MethodPost, "/v1/agents/sessions", fmt.Sprintf("chaos-%d", d.n), map[string]any{
 		"environment": map[string]string{"type": "none"}, "input": first.text,
 		"agent": map[string]any{"model": "sim", "tools": []any{
 			map[string]any{"type": "mcp", "server_label": "world", "required": true},
@@ -58,7 +63,7 @@ func (d *driver) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 	d.session = s.ID
 	d.turns = append(d.turns, first)
-	d.watcher = d.w.client.Watch(context.WithoutCancel(ctx), s.ID)
+	d.watcher = d.client.Watch(context.WithoutCancel(ctx), s.ID)
 	if err := d.settle(ctx); err != nil {
 		return err
 	}
@@ -82,7 +87,7 @@ func (d *driver) run(ctx context.Context, stop <-chan struct{}) error {
 // work sends one message that asks for calls, and waits until the session is done with it.
 func (d *driver) work(ctx context.Context) error {
 	t := d.plan()
-	if err := d.w.client.Send(ctx, d.session, fmt.Sprintf("turn-%d", len(d.turns)), rig.Message(t.text)); err != nil {
+	if err := d.client.Send(ctx, d.session, fmt.Sprintf("turn-%d", len(d.turns)), rig.Message(t.text)); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
 	d.turns = append(d.turns, t)
@@ -94,7 +99,7 @@ func (d *driver) work(ctx context.Context) error {
 func (d *driver) notes(ctx context.Context) error {
 	for range 1 + d.rnd.IntN(3) {
 		n := d.note()
-		if err := d.w.client.Send(ctx, d.session, fmt.Sprintf("note-%d", len(d.turns)), rig.Message(n.text)); err != nil {
+		if err := d.client.Send(ctx, d.session, fmt.Sprintf("note-%d", len(d.turns)), rig.Message(n.text)); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
 		d.turns = append(d.turns, n)
@@ -136,7 +141,7 @@ func (d *driver) plan() turn {
 // settle waits until the session is at rest, and answers what it asks meanwhile.
 func (d *driver) settle(ctx context.Context) error {
 	for {
-		s, err := d.w.client.Session(ctx, d.session)
+		s, err := d.client.Session(ctx, d.session)
 		if err != nil {
 			return fmt.Errorf("wait for rest: %w", err)
 		}
@@ -176,11 +181,11 @@ func (d *driver) answer(ctx context.Context, actions []rig.Action) error {
 		if applied > 0 {
 			decision = rig.Happened(a.RequestID, result)
 		}
-		err = d.w.client.Send(ctx, d.session, "outcome-"+a.RequestID, decision)
+		err = d.client.Send(ctx, d.session, "outcome-"+a.RequestID, decision)
 		var api *rig.APIError
 		if errors.As(err, &api) {
 			// Whatever else came first, a question that is gone needs no answer: the next look tells.
-			if s, err := d.w.client.Session(ctx, d.session); err == nil && !asks(s, a.RequestID) {
+			if s, err := d.client.Session(ctx, d.session); err == nil && !asks(s, a.RequestID) {
 				continue
 			}
 		}
