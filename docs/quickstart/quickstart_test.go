@@ -22,38 +22,70 @@ const (
 	answer = "get_weather: 21 degrees in Paris"
 )
 
+// server is a running stead dev.
+type server struct {
+	bin, base string
+	log       string // file of its output
+}
+
 // serve builds the server and starts it; it ends with the test.
-func serve(t *testing.T) string {
+func serve(t *testing.T) *server {
 	t.Helper()
 	dir := t.TempDir()
-	bin := filepath.Join(dir, "stead")
-	build := exec.Command("go", "build", "-o", bin, "./cmd/stead")
+	s := &server{bin: filepath.Join(dir, "stead"), log: filepath.Join(dir, "log")}
+	build := exec.Command("go", "build", "-o", s.bin, "./cmd/stead")
 	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	var log bytes.Buffer
+	log, err := os.Create(s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
 	ready := filepath.Join(dir, "ready")
-	cmd := exec.Command(bin, "dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--ready-file", ready, "--no-demo")
-	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd := exec.Command(s.bin, "dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--ready-file", ready, "--no-demo")
+	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = without(os.Environ(), "OPENAI_API_KEY", "STEAD_LISTEN", "STEAD_DATA", "STEAD_DATABASE_URL")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("server:\n%s", log.String())
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the server did not end well: %v", err)
+		}
+		if text, err := os.ReadFile(s.log); t.Failed() && err == nil {
+			t.Logf("server:\n%s", text)
 		}
 	})
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if base, err := os.ReadFile(ready); err == nil {
-			return strings.TrimSpace(string(base))
+	poll(t, "the server to serve", func() bool {
+		base, err := os.ReadFile(ready)
+		s.base = strings.TrimSpace(string(base))
+		return err == nil
+	})
+	return s
+}
+
+// said returns what the server has printed, once it has printed a text.
+func (s *server) said(t *testing.T, text string) string {
+	t.Helper()
+	var log []byte
+	poll(t, text, func() bool {
+		log, _ = os.ReadFile(s.log)
+		at := bytes.Index(log, []byte(text))
+		return at >= 0 && bytes.Contains(log[at:], []byte("\n"))
+	})
+	return string(log)
+}
+
+func poll(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for %s", patience, what)
 		}
 	}
-	t.Fatalf("the server does not serve:\n%s", log.String())
-	return ""
 }
 
 func without(env []string, names ...string) []string {
@@ -105,13 +137,13 @@ func run(t *testing.T, dir string, argv ...string) {
 }
 
 func TestGo(t *testing.T) {
-	base := serve(t)
+	s := serve(t)
 	dir, err := os.MkdirTemp("go", "run-*") // inside the module: it imports the SDK
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	program(t, filepath.Join("go", "main.go"), filepath.Join(dir, "main.go"), base)
+	program(t, filepath.Join("go", "main.go"), filepath.Join(dir, "main.go"), s.base)
 	run(t, dir, "go", "run", ".")
 }
 
@@ -124,14 +156,14 @@ func TestTypeScript(t *testing.T) {
 	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("tsc: %v\n%s", err, out)
 	}
-	base := serve(t)
+	s := serve(t)
 	compiled := filepath.Join("typescript", "node_modules", ".quickstart")
 	dir, err := os.MkdirTemp(compiled, "run-*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	program(t, filepath.Join(compiled, "quickstart.js"), filepath.Join(dir, "quickstart.mjs"), base)
+	program(t, filepath.Join(compiled, "quickstart.js"), filepath.Join(dir, "quickstart.mjs"), s.base)
 	run(t, dir, "node", "quickstart.mjs")
 }
 
@@ -149,9 +181,9 @@ func TestPython(t *testing.T) {
 	if err := exec.Command(python, "-c", "import openai; openai.OpenAI(api_key='x').beta.agents").Run(); err != nil {
 		t.Skip("the OpenAI SDK for Python with the Agents API is not installed and this machine's package index may not be reachable: the quick start was compiled, not run")
 	}
-	base := serve(t)
+	s := serve(t)
 	dir := t.TempDir()
-	program(t, file, filepath.Join(dir, "quickstart.py"), base)
+	program(t, file, filepath.Join(dir, "quickstart.py"), s.base)
 	run(t, dir, python, "quickstart.py")
 }
 
