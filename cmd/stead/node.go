@@ -118,12 +118,12 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 		return nil, err
 	}
 	n.onStop(func(context.Context) error { return blobs.Close() })
-	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), Version: version, Logger: log})
+	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log})
 	n.onStop(tools.Close)
 	run := runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: tools, Policy: policy.AllowLocal{},
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
-		CheckArguments: checkArguments(),
+		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
 	})
 	if err := run.Start(ctx); err != nil {
 		return nil, err

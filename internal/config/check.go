@@ -15,8 +15,12 @@ func (c *Config) check() error {
 			return err
 		}
 	}
-	if d := c.Limits.DrainSeconds; d < 0 || d > int(MaxDrain.Seconds()) {
-		return invalid("limits.drain_seconds", "", "limits.drain_seconds is %d: it must be between 0 and %d", d, int(MaxDrain.Seconds()))
+	for key, n := range map[string]int{
+		"drain_seconds": c.Limits.DrainSeconds, "tool_seconds": c.Limits.ToolSeconds, "model_idle_seconds": c.Limits.ModelIdleSeconds,
+	} {
+		if most := int(MaxLimit.Seconds()); n < 0 || n > most {
+			return invalid("limits."+key, "", "limits.%s is %d: it must be between 0 and %d", key, n, most)
+		}
 	}
 	return nil
 }

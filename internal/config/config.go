@@ -7,7 +7,7 @@
 //	providers   [{name, api, base_url, api_key, headers}]
 //	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
-//	limits      {drain_seconds}
+//	limits      {drain_seconds, tool_seconds, model_idle_seconds}
 //
 // Precedence: a flag, then its environment variable (STEAD_LISTEN, STEAD_DATA,
 // STEAD_DATABASE_URL), then the file, then the default. "${VAR}" in a value of the file is read
@@ -44,8 +44,8 @@ const (
 	MaxProviders = 64
 	MaxModels    = 1024
 	MaxServers   = 256
-	// MaxDrain keeps a stop from lasting for ever.
-	MaxDrain = time.Hour
+	// MaxLimit bounds each of Limits: nothing waits for ever.
+	MaxLimit = 24 * time.Hour
 )
 
 // Environment variables that set what flags set.
@@ -136,7 +136,9 @@ type Server struct {
 
 // Limits are the few that an operator may set; every other one is a constant of package stead.
 type Limits struct {
-	DrainSeconds int `yaml:"drain_seconds"` // 0: DefaultDrain
+	DrainSeconds     int `yaml:"drain_seconds"`      // waits for calls in flight at a stop; 0: DefaultDrain
+	ToolSeconds      int `yaml:"tool_seconds"`       // longest tool call; 0: stead.ToolTimeout
+	ModelIdleSeconds int `yaml:"model_idle_seconds"` // longest silence of a model; 0: stead.ModelIdleTimeout
 }
 
 // Drain is how long to wait for calls in flight when the server stops.
@@ -145,6 +147,14 @@ func (c *Config) Drain() time.Duration {
 		return DefaultDrain
 	}
 	return time.Duration(c.Limits.DrainSeconds) * time.Second
+}
+
+// ToolTimeout is the longest wall time of one tool call, 0 for the default.
+func (c *Config) ToolTimeout() time.Duration { return time.Duration(c.Limits.ToolSeconds) * time.Second }
+
+// ModelIdleTimeout is the longest silence of a model, 0 for the default.
+func (c *Config) ModelIdleTimeout() time.Duration {
+	return time.Duration(c.Limits.ModelIdleSeconds) * time.Second
 }
 
 // Dialect names the database in words.

@@ -47,7 +47,7 @@ models:
 mcp_servers:
   - {label: files, command: npx, args: [server, /srv], env: {HOME: /tmp}, effects: {read_file: pure}}
   - {label: crm, url: "https://crm.example/mcp", headers: {Authorization: "Bearer ${KEY}"}}
-limits: {drain_seconds: 7}
+limits: {drain_seconds: 7, tool_seconds: 60}
 `)
 	got, err := Load(Flags{File: file}, environ("KEY", "a: b # c"))
 	if err != nil {
@@ -67,7 +67,7 @@ limits: {drain_seconds: 7}
 			{Label: "files", Command: "npx", Args: []string{"server", "/srv"}, Env: map[string]string{"HOME": "/tmp"}, Effects: map[string]string{"read_file": "pure"}},
 			{Label: "crm", URL: "https://crm.example/mcp", Headers: map[string]string{"Authorization": "Bearer a: b # c"}},
 		},
-		Limits: Limits{DrainSeconds: 7},
+		Limits: Limits{DrainSeconds: 7, ToolSeconds: 60},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)
@@ -137,6 +137,7 @@ func TestErrors(t *testing.T) {
 		{"routes", "models: [{name: m}]\n", "has no route"},
 		{"server", "mcp_servers: [{label: a}]\n", "needs either url or command"},
 		{"effect", "mcp_servers: [{label: a, command: b, effects: {t: maybe}}]\n", `"maybe"`},
+		{"limit", "limits: {tool_seconds: -1}\n", "limits.tool_seconds is -1"},
 		{"two documents", "data: a\n---\ndata: b\n", "2 documents"},
 	}
 	for _, tt := range tests {
