@@ -12,12 +12,19 @@ import (
 	"github.com/stead-dev/stead/internal/session/sessiontest"
 )
 
-// seeds is how many random journals each property is shown on.
-const seeds = 40
+// seeds is how many random journals each property is shown on; fewSeeds where that takes long.
+const (
+	seeds    = 24
+	fewSeeds = 10
+)
 
 // each runs a test on random journals; a failure names its seed.
 func each(t *testing.T, n int, test func(t *testing.T, g *sessiontest.Gen)) {
-	for seed := range uint64(seeds) {
+	eachOf(t, seeds, n, test)
+}
+
+func eachOf(t *testing.T, seeds uint64, n int, test func(t *testing.T, g *sessiontest.Gen)) {
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { test(t, sessiontest.Journal(seed, n)) })
 	}
 }

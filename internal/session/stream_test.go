@@ -59,7 +59,7 @@ func replay(t *testing.T, g *sessiontest.Gen, after stead.Cursor) []session.Stre
 }
 
 func TestReplayFromEveryCursor(t *testing.T) {
-	each(t, 80, func(t *testing.T, g *sessiontest.Gen) {
+	eachOf(t, fewSeeds, 80, func(t *testing.T, g *sessiontest.Gen) {
 		all := stream(t, g, g.Events)
 		ids := map[string]bool{}
 		want := lines(t, all)
@@ -153,7 +153,7 @@ func TestLiveText(t *testing.T) {
 				if ev.Cursor.Ahead == 0 && ev.Cursor.Part == 0 {
 					continue // TestReplayFromEveryCursor is about those
 				}
-				if tried++; tried%7 == 0 {
+				if tried++; tried%13 == 0 {
 					rest := append(slices.Clone(got[:i+1]), replay(t, g, ev.Cursor)...)
 					diff(t, "live, then after "+ev.Cursor.String(), said(t, rest), want)
 				}

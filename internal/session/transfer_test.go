@@ -47,7 +47,7 @@ func source(s string) string {
 // TestForkAtEveryItem: a fork has the items up to the one that was named, with the same ids and
 // contents; beyond them only what closes calls that were open there; and it is idle.
 func TestForkAtEveryItem(t *testing.T) {
-	each(t, 70, func(t *testing.T, g *sessiontest.Gen) {
+	eachOf(t, fewSeeds, 70, func(t *testing.T, g *sessiontest.Gen) {
 		q := session.ItemQuery{PageQuery: session.PageQuery{Limit: 100}}
 		all := pages(t, g, g.Events, q)
 		for n, item := range all {
@@ -239,7 +239,7 @@ func TestExportDamaged(t *testing.T) {
 		}
 	}
 	for i := range good {
-		if i%17 == 0 {
+		if i%97 == 0 {
 			refuse(fmt.Sprintf("cut at byte %d", i), good[:i])
 			changed := bytes.Clone(good)
 			changed[i] ^= 1

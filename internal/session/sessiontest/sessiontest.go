@@ -184,7 +184,7 @@ func (g *Gen) act() {
 			g.append(c.Kind, session.TurnEnded{Error: c.Error})
 		case session.WaitUntil:
 			g.now = max(g.now, c.At)
-			g.append(session.KindTimerFired, session.TimerFired{At: c.At})
+			g.append(session.KindTimerFired, session.TimerFired(c))
 		}
 	}
 }
