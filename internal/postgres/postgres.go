@@ -82,9 +82,10 @@ type Store struct {
 	unheard   unheard
 	work      chan struct{}
 
-	stop context.CancelFunc // ends the background goroutines
-	done sync.WaitGroup
-	once sync.Once
+	closed <-chan struct{}    // by stop
+	stop   context.CancelFunc // ends the background goroutines
+	done   sync.WaitGroup
+	once   sync.Once
 }
 
 // Open connects, brings the schema up to date and starts the store's background work. It fails
@@ -110,7 +111,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	background, stop := context.WithCancel(context.Background())
-	s := &Store{pool: pool, work: make(chan struct{}, 1), stop: stop}
+	s := &Store{pool: pool, work: make(chan struct{}, 1), closed: background.Done(), stop: stop}
 	s.watch = newWatch(s, config.ConnConfig, opts.PollOnly)
 	s.committer = newCommitter(commits, s.watch)
 	s.watch.start(background, &s.done)
@@ -128,7 +129,7 @@ func cmpOr(n, otherwise int) int {
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.committer.close()
-		s.stop()
+		s.stop() // and with it every Wait
 		s.done.Wait()
 		s.pool.Close()
 	})

@@ -33,7 +33,7 @@ type waiter struct {
 const gone stead.Seq = -1
 
 // Wait implements journal.Store. It asks the database once; a database that goes away while it
-// waits does not end it.
+// waits does not end it; Close does, with KindUnavailable.
 func (s *Store) Wait(ctx context.Context, key stead.SessionKey, after stead.Seq) (stead.Seq, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -59,6 +59,8 @@ func (s *Store) Wait(ctx context.Context, key stead.SessionKey, after stead.Seq)
 	select {
 	case <-ctx.Done():
 		return 0, ctx.Err()
+	case <-s.closed:
+		return 0, stead.Errorf(stead.KindUnavailable, "the store is closed")
 	case tail := <-w.news:
 		if tail == gone {
 			return 0, stead.NotFound("session", string(key.Session))
