@@ -3,6 +3,11 @@
 // Shape: agent id → versions 1, 2, 3 …, each a whole Spec; a session pins one version at creation
 // and carries the Spec in its journal, so that no later change reaches it.
 //
+//	request ── Rules.Decode ──▶ Patch ── Apply ──▶ Spec, validated ── Wire ──▶ answer
+//
+// A field that a request omits stays as it is, null resets it. What this build does not do is
+// refused by name, and so are secrets: a Spec is in the journal of every session that runs it.
+//
 // Limits: see stead.MaxTools, MaxToolsBytes, MaxInstructionsBytes, MaxNameRunes and the metadata
 // limits. Validate names the field at fault.
 //
