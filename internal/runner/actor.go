@@ -22,7 +22,8 @@ type actor struct {
 	snapshot stead.Seq // of the last snapshot known
 
 	outcomes chan outcome       // finished effects
-	signal   chan struct{}      // look again: flush due, input, cut
+	signal   chan struct{}      // text is due to be journaled
+	input    chan struct{}      // the journal has something new
 	flights  map[string]*flight // work in flight, by name
 	pending  []pending          // what happened and is not journaled yet
 
@@ -62,7 +63,7 @@ func newActor(r *Runner, l journal.Lease) *actor {
 	ctx, cancel := context.WithCancel(r.ctx)
 	return &actor{
 		r: r, key: l.Key, lease: l, log: r.log.With("session", l.Key.Session),
-		outcomes: make(chan outcome, 64), signal: make(chan struct{}, 1),
+		outcomes: make(chan outcome, 64), signal: make(chan struct{}, 1), input: make(chan struct{}, 1),
 		flights: map[string]*flight{}, ctx: ctx, cancel: cancel,
 		cutting: make(chan struct{}), seen: make(chan stead.Seq, 1),
 	}
@@ -74,9 +75,12 @@ func (a *actor) abandon() { a.cancel() }
 // cut tells the actor that the time to finish is over. Called at most once, under the runner's lock.
 func (a *actor) cut() { close(a.cutting) }
 
-func (a *actor) nudge() {
+func (a *actor) nudge() { poke(a.signal) }
+
+// poke leaves one value in a channel of capacity one.
+func poke(c chan struct{}) {
 	select {
-	case a.signal <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -118,30 +122,38 @@ func (a *actor) move() error {
 	}
 }
 
+// watchAfter is how long work may be in flight before the actor watches for input that other nodes
+// took; what this node takes nudges it at once. Quick work never pays for a watcher.
+const watchAfter = 10 * time.Millisecond
+
 // wait blocks until something happened: an outcome, input, a flush, the drain's end.
 func (a *actor) wait() error {
-	a.watch()
 	cutting := a.cutting
 	if a.wasCut {
 		cutting = nil
 	}
-	var timer <-chan time.Time
-	if a.wake > 0 {
-		t := time.NewTimer(time.Duration(max(a.wake-a.r.now(), 0)) * time.Millisecond)
-		defer t.Stop()
-		timer = t.C
+	var patience, wake <-chan time.Time
+	if !a.watched {
+		patience = time.After(watchAfter)
 	}
+	if a.wake > 0 {
+		wake = time.After(time.Duration(max(a.wake-a.r.now(), 0)) * time.Millisecond)
+	}
+	look := false // whether the journal may hold something new
 	select {
-	case <-timer:
 	case <-a.ctx.Done():
 		return a.ctx.Err()
 	case o := <-a.outcomes:
 		a.take(o)
+	case <-wake:
+	case <-patience:
+		a.watch()
+		look = true
 	case <-a.signal:
+	case <-a.input:
+		look = true
 	case tail := <-a.seen:
-		if tail <= a.state.Tail {
-			return nil
-		}
+		look = tail > a.state.Tail
 	case <-cutting:
 		a.cutOff()
 	}
@@ -153,6 +165,9 @@ func (a *actor) wait() error {
 		default:
 		}
 		break
+	}
+	if !look {
+		return nil
 	}
 	return a.catchUp()
 }
@@ -215,7 +230,7 @@ func (a *actor) watch() {
 				if a.ctx.Err() != nil || !a.pause(unavailableMax) {
 					return
 				}
-				a.nudge() // it may be gone: let the actor find out
+				poke(a.input) // it may be gone: let the actor find out
 				continue
 			}
 			tail = next

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -295,14 +294,14 @@ func clientMessage(err error) string {
 	return "An internal error occurred."
 }
 
+// contextBytes estimates the request's size in the units of session.Context.Bytes.
 func contextBytes(req model.Request) int {
 	n := len(req.Instructions)
 	for _, t := range req.Tools {
 		n += len(t.Name) + len(t.Description) + len(t.Parameters)
 	}
 	for _, it := range req.Items {
-		b, _ := json.Marshal(it)
-		n += len(b)
+		n += session.ItemBytes(it)
 	}
 	return n
 }

@@ -278,9 +278,16 @@ func (r *Runner) retired(a *actor) {
 	}
 	r.mu.Unlock()
 	r.acting.Done()
-	select {
-	case r.kick <- struct{}{}:
-	default:
+	poke(r.kick)
+}
+
+// arrived tells the session's actor, if it is on this node, of input that this node took.
+func (r *Runner) arrived(key stead.SessionKey) {
+	r.mu.Lock()
+	a := r.actors[key]
+	r.mu.Unlock()
+	if a != nil {
+		poke(a.input)
 	}
 }
 

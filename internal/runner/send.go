@@ -44,6 +44,7 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 		}
 		_, err = r.cfg.Store.Send(ctx, key, in)
 		if stead.KindOf(err) != stead.KindTail {
+			r.arrived(key)
 			return err
 		}
 	}
@@ -65,7 +66,8 @@ func (r *Runner) replayedOr(ctx context.Context, key stead.SessionKey, req sessi
 	if err == nil && receipt.Replayed {
 		return nil
 	}
-	if stead.KindOf(err) == stead.KindConflict {
+	switch stead.KindOf(err) {
+	case stead.KindConflict, stead.KindUnavailable: // whether it was answered before is not known
 		return err
 	}
 	return invalid

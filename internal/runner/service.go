@@ -237,6 +237,7 @@ func (r *Runner) amend(ctx context.Context, p stead.Principal, id stead.SessionI
 		if err != nil {
 			return session.Session{}, err
 		}
+		r.arrived(key)
 		return after.Session(), nil
 	}
 	return session.Session{}, stead.Errorf(stead.KindUnavailable, "the session is too busy to be changed; try again")

@@ -29,6 +29,10 @@ func (a *actor) step() (released bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		a.wake = p.wake
+		if a.draining() {
+			a.wake = 0 // it begins nothing new; the time is for who comes next
+		}
 		if len(p.events) == 0 && !p.release {
 			return false, nil
 		}
@@ -46,7 +50,7 @@ func (a *actor) step() (released bool, err error) {
 		} else if err != nil {
 			return false, err
 		}
-		a.pending, a.wake = nil, p.wake
+		a.pending = nil
 		for _, start := range p.starts {
 			start()
 		}

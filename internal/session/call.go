@@ -36,6 +36,7 @@ type Call struct {
 	Attempts int       `json:"attempts,omitempty"`
 	RetryAt  int64     `json:"retry_at,omitempty"` // Unix milliseconds
 	Since    int64     `json:"since,omitempty"`    // Unix milliseconds: since when it waits for somebody
+	Asked    stead.Seq `json:"asked,omitempty"`    // of the event that made it wait: names the question
 
 	Status stead.ItemStatus `json:"status"`
 	Output []stead.Content  `json:"output,omitempty"`
@@ -47,9 +48,10 @@ func (c *Call) Key(session stead.SessionID) string {
 	return stead.DerivedID("key", session, c.Seq, c.Index)
 }
 
-// RequestID names the required action of a call that waits for a person.
+// RequestID names the question that a call waits with. A call that is asked about again, after it
+// was made again, has another one: an answer that comes late can't answer the wrong question.
 func (c *Call) RequestID(session stead.SessionID) string {
-	return stead.DerivedID("req", session, c.Seq, c.Index)
+	return stead.DerivedID("req", session, c.Asked, c.Index)
 }
 
 // CallByID finds an open or just finished call of the running turn; nil when there is none.
@@ -186,13 +188,13 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 	case !p.Sent, c.Tool.Effect == tool.Pure:
 		v.Turn.finish(c, stead.ItemFailed, nil, "The tool could not be reached: "+p.Reason)
 	default:
-		c.State, c.Since = CallUnknown, e.At
+		c.State, c.Since, c.Asked = CallUnknown, e.At, e.Seq
 	}
 }
 
 // recovered treats everything in flight as cut off. The tries of a call that a crash cut off are
 // not held against the tool.
-func (v *View) recovered() {
+func (v *View) recovered(e stead.Event) {
 	v.Compact = nil
 	t := v.Turn
 	if t == nil {
@@ -208,7 +210,7 @@ func (v *View) recovered() {
 		if c.Tool.repeatable() {
 			c.State, c.RetryAt = CallReady, 0
 		} else {
-			c.State, c.Since = CallUnknown, v.Now
+			c.State, c.Since, c.Asked = CallUnknown, e.At, e.Seq
 		}
 	}
 }

@@ -206,10 +206,10 @@ func summaryItem(summary stead.Text) stead.Item {
 func (c *Context) Bytes() int {
 	n := c.Summary.Bytes
 	for _, en := range c.Entries {
-		n += itemBytes(en.Item)
+		n += ItemBytes(en.Item)
 	}
 	for _, en := range c.Held {
-		n += itemBytes(en.Item)
+		n += ItemBytes(en.Item)
 	}
 	return n
 }
@@ -223,7 +223,8 @@ func (c *Context) Tokens(bytes int) int {
 	return int(float64(bytes) / per)
 }
 
-func itemBytes(it stead.Item) int {
+// ItemBytes estimates what an item costs of a model's context, in bytes of text.
+func ItemBytes(it stead.Item) int {
 	n := itemOverheadBytes + len(it.Name) + len(it.Arguments) + len(it.Error)
 	n += contentBytes(it.Content) + contentBytes(it.Output)
 	for _, s := range it.Summary {

@@ -39,7 +39,7 @@ func (s *State) Apply(e stead.Event) error {
 
 // snapshotFormat changes whenever the shape or the meaning of State does: older snapshots are then
 // ignored, and the journal is folded again.
-const snapshotFormat = 1
+const snapshotFormat = 2
 
 type snapshot struct {
 	Format int    `json:"format"`

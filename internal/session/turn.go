@@ -83,7 +83,7 @@ func newCall(e stead.Event, call stead.Seq, index, output int, it ReplyItem) *Ca
 	c := &Call{
 		Seq: call, Index: index, Output0: output,
 		CallID: it.CallID, Name: it.Name, Arguments: it.Arguments, Type: it.Type,
-		Status: stead.ItemInProgress, Since: e.At,
+		Status: stead.ItemInProgress, Since: e.At, Asked: e.Seq,
 	}
 	if it.Tool != nil {
 		c.Tool = *it.Tool

@@ -134,7 +134,7 @@ func (v *View) fold(e stead.Event) error {
 	case KindToolLost:
 		return fold(e, v.toolLost)
 	case KindRunnerRecovered:
-		v.recovered()
+		v.recovered(e)
 	case KindTimerFired:
 		return fold(e, func(_ stead.Event, p TimerFired) { v.Now = max(v.Now, p.At) })
 	}

@@ -1,0 +1,14 @@
+// Package simulation runs whole nodes from one seed: the real core and runner, a memory store with
+// faults, a scripted model, tools that keep a ledger of their effects, an application that answers,
+// and a clock that is not real. It exists only as tests: go test ./internal/simulation.
+//
+// Shape: a world has a store, one to three node slots, and up to five sessions. While the chaos
+// lasts nodes are killed and started, leases stolen, acknowledgements lost, the clock moved. Then
+// it stops, everything must come to rest, and the invariants are checked.
+//
+// A seed draws the same faults again; the Go scheduler's choices between goroutines that are ready
+// at the same moment are its own, so that a run of a seed is close to the same, not always equal.
+// A failure prints its seed and every journal.
+//
+// Source: the idea is that of deterministic simulation testing (FoundationDB, TigerBeetle's VOPR).
+package simulation

@@ -1,0 +1,213 @@
+package simulation
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+var seeds = flag.Int("seeds", 200, "how many seeds to run")
+
+// TestSeeds runs many worlds. SEED=n runs that one alone.
+func TestSeeds(t *testing.T) {
+	if one := os.Getenv("SEED"); one != "" {
+		seed, err := strconv.ParseUint(one, 10, 64)
+		if err != nil {
+			t.Fatalf("SEED=%q is not a number", one)
+		}
+		simulate(t, seed)
+		return
+	}
+	for seed := range uint64(*seeds) {
+		simulate(t, seed)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func simulate(t *testing.T, seed uint64) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w := newWorld(ctx, seed)
+		w.nodes = make([]*runner.Runner, 1+w.n(3))
+		for slot := range w.nodes {
+			w.boot(slot)
+		}
+		apps := w.play()
+		for slot := range w.nodes {
+			w.kill(slot)
+		}
+		w.check(apps)
+		if len(w.fails) == 0 {
+			return
+		}
+		for _, a := range apps {
+			t.Logf("journal of %s:\n%s", a.id, w.dump(a))
+		}
+		t.Errorf("seed %d (repeat with SEED=%d):\n%s", seed, seed, strings.Join(w.fails, "\n"))
+	})
+}
+
+// play runs the applications through the chaos and until all of them rest.
+func (w *world) play() []*app {
+	apps := make([]*app, 1+w.n(5))
+	var mu sync.Mutex
+	var known []stead.SessionKey
+	keys := func() []stead.SessionKey {
+		mu.Lock()
+		defer mu.Unlock()
+		return known
+	}
+	var acting, watching, trouble sync.WaitGroup
+	done := make(chan struct{})
+	trouble.Go(func() { w.chaos(keys) })
+	for i := range apps {
+		a := &app{w: w, n: i}
+		apps[i] = a
+		acting.Go(func() {
+			if !sleep(w.ctx, w.upTo(30*time.Second)) || !a.create() {
+				return
+			}
+			mu.Lock()
+			known = append(known, stead.SessionKey{Project: me.Project, Session: a.id})
+			mu.Unlock()
+			watching.Go(func() { a.watch(w.ctx, done) })
+			a.run()
+		})
+	}
+	acting.Wait()
+	trouble.Wait()
+	sleep(w.ctx, time.Minute) // let the watchers see the end
+	close(done)
+	watching.Wait()
+	return apps
+}
+
+func (w *world) events(a *app) []stead.Event {
+	events, err := w.store.Read(context.Background(), stead.SessionKey{Project: me.Project, Session: a.id}, journal.ReadOptions{})
+	if err != nil {
+		w.failf("read %s: %v", a.id, err)
+	}
+	return events
+}
+
+func (w *world) dump(a *app) string {
+	var b strings.Builder
+	for _, e := range w.events(a) {
+		fmt.Fprintf(&b, "%4d %d %s %s\n", e.Seq, e.At, e.Kind, e.Data)
+	}
+	return b.String()
+}
+
+// check holds the world against the invariants.
+func (w *world) check(apps []*app) {
+	for op, keys := range w.tools.applied {
+		name, _, _ := strings.Cut(op, "-")
+		if (name == "count" || name == "launch" || name == "ask") && len(keys) > 1 {
+			w.failf("%s took effect %d times, under the keys %v", op, len(keys), keys)
+		}
+	}
+	for _, a := range apps {
+		if a.id == "" {
+			continue
+		}
+		events := w.events(a)
+		w.checkInputs(a, events)
+		w.checkSnapshots(a, events)
+		a.checkStream(events)
+	}
+}
+
+// checkInputs: everything that was accepted is in the journal, once.
+func (w *world) checkInputs(a *app, events []stead.Event) {
+	count := map[string]int{}
+	for _, e := range events {
+		if e.Kind != session.KindInputMessage {
+			continue
+		}
+		m, err := session.Decode[session.Message](e)
+		if err != nil {
+			w.failf("%v", err)
+			continue
+		}
+		count[text(m.Input[0].Content)]++
+	}
+	for _, s := range a.sent {
+		if count[s] != 1 {
+			w.failf("session %s holds %q %d times", a.id, s, count[s])
+		}
+	}
+}
+
+// checkSnapshots: a state from any snapshot and the events after it is the state from replay.
+func (w *world) checkSnapshots(a *app, events []stead.Event) {
+	key := stead.SessionKey{Project: me.Project, Session: a.id}
+	at := w.n(len(events) + 1)
+	replayed, resumed := session.NewState(key), session.NewState(key)
+	for i, e := range events {
+		if i == at {
+			data, err := resumed.Snapshot()
+			if err == nil {
+				resumed, err = session.LoadState(key, data)
+			}
+			if err != nil {
+				w.failf("snapshot of %s at %d: %v", a.id, at, err)
+				return
+			}
+		}
+		if err := replayed.Apply(e); err != nil {
+			w.failf("replay: %v", err)
+			return
+		}
+		if err := resumed.Apply(e); err != nil {
+			w.failf("replay from snapshot: %v", err)
+			return
+		}
+	}
+	x, _ := json.Marshal(replayed)
+	y, _ := json.Marshal(resumed)
+	if !reflect.DeepEqual(x, y) {
+		w.failf("session %s: state from replay\n%s\nfrom the snapshot at %d\n%s", a.id, x, at, y)
+	}
+	if replayed.Turn != nil {
+		w.failf("session %s rests with a turn", a.id)
+	}
+}
+
+// wire is what the checks read of any stream event.
+type wire struct {
+	EventID      string `json:"event_id"`
+	ItemID       string `json:"item_id"`
+	SummaryIndex int    `json:"summary_index"`
+	Delta        string `json:"delta"`
+	Text         string `json:"text"`
+}
+
+func flat(body any) wire {
+	var out wire
+	data, err := json.Marshal(body)
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
