@@ -150,7 +150,9 @@ func (c *Config) Drain() time.Duration {
 }
 
 // ToolTimeout is the longest wall time of one tool call, 0 for the default.
-func (c *Config) ToolTimeout() time.Duration { return time.Duration(c.Limits.ToolSeconds) * time.Second }
+func (c *Config) ToolTimeout() time.Duration {
+	return time.Duration(c.Limits.ToolSeconds) * time.Second
+}
 
 // ModelIdleTimeout is the longest silence of a model, 0 for the default.
 func (c *Config) ModelIdleTimeout() time.Duration {
