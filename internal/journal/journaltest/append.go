@@ -186,7 +186,7 @@ func appendWake(t *testing.T, f *fixture) {
 	if next := f.pollOne(nodeA, key); next.Epoch <= lease.Epoch {
 		t.Fatalf("epoch %d after %d", next.Epoch, lease.Epoch)
 	}
-	if early := wake.Sub(time.Now()); early > time.Millisecond {
+	if early := time.Until(wake); early > time.Millisecond {
 		t.Fatalf("the session was due %s early", early)
 	}
 }
