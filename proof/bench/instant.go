@@ -23,6 +23,7 @@ const stepsPerTurn = 20
 type instant struct {
 	steps int
 	hang  bool // calls never answer: the process is going to be killed
+	clock bool // answers are streamed: see ticks
 
 	mu   sync.Mutex
 	last map[string]time.Time     // session → its last call
@@ -52,8 +53,15 @@ func (m *instant) Generate(ctx context.Context, req model.Request) iter.Seq2[mod
 			yield(model.Delta{}, ctx.Err())
 			return
 		}
+		text := "done"
+		if m.clock {
+			var ok bool
+			if text, ok = ticks(ctx, yield); !ok {
+				return
+			}
+		}
 		item, finish := &stead.Item{
-			Type: stead.ItemMessage, Status: stead.ItemCompleted, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, "done"),
+			Type: stead.ItemMessage, Status: stead.ItemCompleted, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, text),
 		}, model.FinishStop
 		if made < m.steps {
 			item, finish = &stead.Item{

@@ -127,6 +127,8 @@ func runChild(what string) error {
 		err = interrupt(parts[2], n)
 	case "memory":
 		err = remember(parts[2], n)
+	case "streams":
+		err = serveStreams(parts[2])
 	default:
 		err = fmt.Errorf("no role %s", parts[0])
 	}
@@ -200,8 +202,8 @@ func inParallel(n int, do func(ctx context.Context) error) error {
 // memory is RSS in bytes, and its change by sessions.
 type memory struct{ Base, Idle, Waiting int64 }
 
-// remember makes n sessions that had a turn and are idle, then n that wait for a function's result,
-// and prints what each lot added to the process.
+// remember makes n sessions that had a turn and are idle, n more of them, and then n that wait for a
+// function's result, and prints what the second and the third lot added to the process.
 func remember(dir string, n int) error {
 	m := newInstant(0) // answers without a step
 	c, err := openCore(dir, "", m)
@@ -209,7 +211,7 @@ func remember(dir string, n int) error {
 		return err
 	}
 	idle := func(n int) error { return c.lot(n, func(ctx context.Context) error { return c.whole(ctx) }) }
-	if err := idle(2 * parallel * 16); err != nil { // caches and pools reach their size
+	if err := idle(n); err != nil { // caches and pools reach their size
 		return err
 	}
 	var out memory
@@ -256,17 +258,8 @@ func (c *core) lot(n int, make func(ctx context.Context) error) error {
 	return err
 }
 
-// rss is the process's resident memory after what is free was given back.
+// rss is this process's resident memory after what is free was given back.
 func rss() (int64, error) {
 	debug.FreeOSMemory()
-	raw, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(raw))
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/self/statm: %q", raw)
-	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	return pages * int64(os.Getpagesize()), err
+	return rssOf("self")
 }

@@ -40,7 +40,7 @@ func (o options) wants(part string) bool { return o.parts == nil || o.parts[part
 
 func main() {
 	quick := flag.Bool("quick", false, "short windows and small numbers: for a look, not for a record")
-	only := flag.String("only", "", "parts to run, by comma: raw, dbos, steps, memory, recover, http (default all)")
+	only := flag.String("only", "", "parts to run, by comma: raw, dbos, steps, memory, recover, http, streams (default all)")
 	dir := flag.String("dir", "", "where to write; must be on the disk to be measured (default a temporary directory)")
 	profile := flag.String("cpuprofile", "", "write this process's CPU profile to a file")
 	child := flag.String("child", "", "internal: be the process that is going to be killed")
@@ -132,6 +132,7 @@ func (b *bench) measure() error {
 		{"memory", b.measureMemory},
 		{"recover", b.measureRecover},
 		{"http", b.measureHTTP},
+		{"streams", b.measureStreams},
 	}
 	for _, p := range parts {
 		// The raw limit is every other part's baseline.
