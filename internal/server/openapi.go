@@ -60,7 +60,7 @@ func operation(r route, path string) map[string]any {
 	for _, name := range r.query {
 		params = append(params, map[string]any{"$ref": "#/components/parameters/" + name})
 	}
-	if r.method == http.MethodPost && r.body != "" && r.body != "Lines" {
+	if r.keyed {
 		params = append(params, map[string]any{"$ref": "#/components/parameters/idempotency_key"})
 	}
 	if params != nil {

@@ -22,6 +22,7 @@ type route struct {
 	answer       string   // name of the answer's schema; "" for an empty one
 	media        string   // of the answer; "": application/json
 	orStream     bool     // the answer may also be an event stream
+	keyed        bool     // honours Idempotency-Key
 	open         bool     // served without authentication
 }
 
@@ -43,18 +44,18 @@ func (s *server) table() []route {
 	)
 	paged := []string{"after", "limit", "order"}
 	return []route{
-		{method: "POST", path: agents, summary: "Create an agent", handle: s.createAgent, body: "AgentParams", answer: "Agent"},
+		{method: "POST", path: agents, summary: "Create an agent", handle: s.createAgent, body: "AgentParams", answer: "Agent", keyed: true},
 		{method: "GET", path: agents, summary: "List agents", handle: s.listAgents, query: paged, answer: "AgentList"},
 		{method: "GET", path: one, summary: "Retrieve an agent", handle: s.getAgent, query: []string{"version"}, answer: "Agent"},
 		{method: "POST", path: one, summary: "Update an agent: its next version", handle: s.updateAgent, body: "AgentParams", answer: "Agent"},
 		{method: "DELETE", path: one, summary: "Delete an agent; its sessions carry on", handle: s.deleteAgent, answer: "Deleted"},
 
-		{method: "POST", path: sessions, summary: "Create a session, with its first input", handle: s.createSession, body: "SessionParams", answer: "Session", orStream: true},
+		{method: "POST", path: sessions, summary: "Create a session, with its first input", handle: s.createSession, body: "SessionParams", answer: "Session", orStream: true, keyed: true},
 		{method: "GET", path: sessions, summary: "List sessions", handle: s.listSessions, query: append(paged, "agent_id", "status", "metadata"), answer: "SessionList"},
 		{method: "GET", path: session, summary: "Retrieve a session", handle: s.getSession, answer: "Session"},
 		{method: "POST", path: session, summary: "Update a session", handle: s.updateSession, body: "SessionUpdate", answer: "Session"},
 		{method: "DELETE", path: session, summary: "Delete a session and all that was derived from it", handle: s.deleteSession, answer: "Deleted"},
-		{method: "POST", path: session + "/events", summary: "Submit input events: when this answers, they are on disk", handle: s.sendEvents, body: "InputEvents", status: http.StatusAccepted},
+		{method: "POST", path: session + "/events", summary: "Submit input events: when this answers, they are on disk", handle: s.sendEvents, body: "InputEvents", status: http.StatusAccepted, keyed: true},
 		{method: "GET", path: session + "/events", summary: "Follow a session's events", handle: s.streamEvents, query: []string{"resume", "last_event_id", "include_obfuscation"}, answer: "SessionEvent", media: mediaStream},
 		{method: "GET", path: session + "/items", summary: "List a session's items", handle: s.listItems, query: append(paged, "turn_id"), answer: "ItemList"},
 		{method: "GET", path: session + "/turns", summary: "List a session's turns", handle: s.listTurns, query: paged, answer: "TurnList"},
@@ -77,7 +78,7 @@ func (s *server) table() []route {
 		{method: "GET", path: session + "/export", summary: "Download a session as JSON lines", handle: s.exportSession, answer: "Lines", media: mediaLines},
 		{method: "POST", path: sessions + "/import", summary: "Make a session from an exported file", handle: s.importSession, body: "Lines", answer: "Session"},
 		{method: "GET", path: "/v1/approvals", summary: "List what waits for a person", handle: s.listApprovals, query: paged, answer: "ApprovalList"},
-		{method: "POST", path: "/v1/approvals/{id}", summary: "Answer a request", handle: s.decide, body: "Decision", status: http.StatusAccepted},
+		{method: "POST", path: "/v1/approvals/{id}", summary: "Answer a request", handle: s.decide, body: "Decision", status: http.StatusAccepted, keyed: true},
 		{method: "GET", path: "/v1/models", summary: "List models", handle: s.listModels, answer: "ModelList"},
 		{method: "GET", path: "/v1/models/{id...}", summary: "Retrieve a model", handle: s.getModel, answer: "Model"},
 
