@@ -16,6 +16,8 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stead-dev/stead/internal/postgres/pgtest"
 )
 
 // patience bounds every wait of a test on a busy machine.
@@ -26,13 +28,24 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts types the command line as people do. See testdata/script.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { run(t, "testdata/script", nil) }
+
+// TestPostgres does so with a real server, a fresh database a script.
+func TestPostgres(t *testing.T) {
+	pgtest.URL(t) // where there is none, the test ends here
+	run(t, "testdata/postgres", func(e *testscript.Env) { e.Setenv("POSTGRES", pgtest.URL(t)) })
+}
+
+func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			// Nothing of the machine's own settings reaches a script.
 			for _, name := range []string{"OPENAI_API_KEY", "STEAD_SERVER", "STEAD_LISTEN", "STEAD_DATA", "STEAD_DATABASE_URL"} {
 				e.Setenv(name, "")
+			}
+			if setup != nil {
+				setup(e)
 			}
 			return nil
 		},
