@@ -56,6 +56,10 @@ type Event struct {
 	At   int64           `json:"at"`             // Unix milliseconds, from the clock of the writer
 	Kind string          `json:"kind"`           // past tense: "tool.returned"
 	Data json.RawMessage `json:"data,omitempty"` // one JSON object, its shape given by Kind
+
+	// Payload is Data decoded, where whoever made the event still has it. It is never stored and
+	// must not be changed.
+	Payload any `json:"-"`
 }
 
 // PrincipalKind says what sort of identity acts.

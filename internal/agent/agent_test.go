@@ -155,7 +155,6 @@ func TestRefusals(t *testing.T) {
 		{`{"model":"m","text":{"format":{"type":"json_schema"}}}`, "text.format.schema", "required"},
 		{`{"model":"m","text":{"format":{"type":"json_schema","schema":{"$ref":"nowhere"}}}}`, "text.format.schema", "not a usable JSON Schema"},
 		{`{"model":"m","multi_agent":{"enabled":true}}`, "multi_agent.enabled", "subagents"},
-		{`{"model":"m","experimental":{"time_awareness":true}}`, "experimental.time_awareness", "does not have yet"},
 		{`{"model":"m","max_steps":0}`, "max_steps", "from 1 to 10000"},
 		{`{"model":"m","metadata":{"k":1}}`, "metadata.k", "must be a string"},
 		{`{"model":"m","metadata":{"k":"` + strings.Repeat("x", 513) + `"}}`, "metadata.k", "longer than 512"},

@@ -265,9 +265,6 @@ func (d *decoder) experimental() error {
 	if err != nil {
 		return err
 	}
-	if aware {
-		return notLanded(o.Path("time_awareness"), "periodic reminders of the time", "send false or leave it out")
-	}
 	if has {
 		d.set(func(s *Spec) { s.Experimental.TimeAwareness = aware })
 	}

@@ -250,6 +250,11 @@ func (c modelCall) generate(ctx context.Context, req model.Request, live *liveTe
 		}
 		return nil, &model.Error{Code: model.CodeConnection, Message: "The model's stream ended too early.", Retry: true}
 	}
+	for i, it := range out.items {
+		if it.Type == "" {
+			return nil, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer lacks its item %d.", i), Retry: true}
+		}
+	}
 	return out, nil
 }
 

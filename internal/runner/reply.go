@@ -24,9 +24,6 @@ func (c modelCall) finish(ctx context.Context, f *flight, req model.Request, too
 	}
 	streamed := streamedTexts(f.live)
 	for i, it := range r.items {
-		if it.Type == "" {
-			continue // a gap that the provider left
-		}
 		it.Status = ""
 		item := session.ReplyItem{Item: it}
 		if it.Type == stead.ItemFunctionCall {

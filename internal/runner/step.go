@@ -70,14 +70,12 @@ func (a *actor) plan() (*plan, error) {
 			return nil, err
 		}
 	}
-	if err := a.timer(p); err != nil {
-		return nil, err
-	}
+	window := a.window()
 	for {
 		n := len(p.events)
-		cmds := a.state.Next(a.window())
-		if a.draining() {
-			if cmds = onlyEndings(cmds); len(cmds) == 0 && len(a.state.Next(a.window())) > 0 {
+		cmds := a.state.Next(window)
+		if a.draining() && len(cmds) > 0 {
+			if cmds = onlyEndings(cmds); len(cmds) == 0 {
 				p.wake = a.r.now() // another node goes on at once
 			}
 		}
@@ -105,17 +103,6 @@ func onlyEndings(cmds []session.Command) []session.Command {
 	return out
 }
 
-// timer tells the core the time when it waits for one that has come.
-func (a *actor) timer(p *plan) error {
-	now := a.r.now()
-	for _, c := range a.state.Next(a.window()) {
-		if w, ok := c.(session.WaitUntil); ok && w.At <= now {
-			return a.record(p, session.KindTimerFired, session.TimerFired{At: now})
-		}
-	}
-	return nil
-}
-
 func (a *actor) record(p *plan, kind string, payload any) error {
 	return a.write(p, kind, func(*session.State) (any, error) { return payload, nil })
 }
@@ -130,10 +117,11 @@ func (a *actor) write(p *plan, kind string, build func(*session.State) (any, err
 	if err != nil {
 		return err
 	}
-	e.Seq = a.state.Tail + 1
+	e.Seq, e.Payload = a.state.Tail+1, payload
 	if err := a.state.Apply(e); err != nil {
 		return err
 	}
+	e.Payload = nil // the store keeps what is encoded
 	p.events = append(p.events, e)
 	return nil
 }
@@ -152,6 +140,9 @@ func (a *actor) intend(p *plan, c session.Command) error {
 		a.giveUp() // a cancelled turn's work is stopped at once
 		return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
 	case session.WaitUntil:
+		if now := a.r.now(); c.At <= now {
+			return a.record(p, session.KindTimerFired, session.TimerFired{At: now}) // the core reads no clock
+		}
 		if p.wake == 0 || c.At < p.wake {
 			p.wake = c.At
 		}

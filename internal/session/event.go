@@ -283,6 +283,9 @@ func NewEvent(at int64, kind string, payload any) (stead.Event, error) {
 
 // Decode reads a payload.
 func Decode[T any](e stead.Event) (T, error) {
+	if p, ok := e.Payload.(T); ok {
+		return p, nil
+	}
 	var p T
 	if err := json.Unmarshal(e.Data, &p); err != nil {
 		return p, stead.Wrap(stead.KindInternal, err, "event %d (%s) can't be read", e.Seq, e.Kind)

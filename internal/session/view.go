@@ -187,6 +187,9 @@ func (v *View) updated(_ stead.Event, p Updated) {
 }
 
 func (v *View) message(e stead.Event, p Message) {
+	if v.Failed != nil {
+		return // it came in the moment in which the session failed for good
+	}
 	v.LastActive = e.At
 	if v.Turn == nil {
 		v.Turn = &TurnView{Seq: e.Seq, CreatedAt: e.At}
