@@ -43,6 +43,7 @@ func (a *app) dev(ctx context.Context, f nodeFlags, agents string, demo bool) er
 	}
 	defer shop.Close()
 	addShop(cfg, shop)
+	impatient(cfg)
 	n, err := openNode(ctx, cfg, quiet(a.err))
 	if err != nil {
 		return err

@@ -78,13 +78,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// ready waits for a ready file and makes its server the one that commands speak to: ready FILE
+// ready waits for a ready file and makes its server the one that commands speak to,
+// and $ADDRESS: ready FILE
 func ready(ts *testscript.TestScript, _ bool, args []string) {
 	file := ts.MkAbs(args[0])
 	poll(ts, "the server to serve", func() bool {
 		base, err := os.ReadFile(file)
 		if err == nil {
 			ts.Setenv("STEAD_SERVER", strings.TrimSpace(string(base)))
+			ts.Setenv("ADDRESS", strings.TrimPrefix(strings.TrimSpace(string(base)), "http://"))
 		}
 		return err == nil
 	})

@@ -82,40 +82,43 @@ type database interface {
 	agent.Store
 }
 
-// startNode reads the configuration and starts a node.
-func (a *app) startNode(ctx context.Context, f nodeFlags, log *slog.Logger) (*node, error) {
-	cfg, err := f.load(a.env)
-	if err != nil {
-		return nil, err
+// impatient makes a node that a person runs stop soon: what is cut off goes on at the next start.
+func impatient(cfg *config.Config) {
+	const seconds = 2
+	if cfg.Limits.DrainSeconds == 0 {
+		cfg.Limits.DrainSeconds = seconds
 	}
-	return openNode(ctx, cfg, log)
 }
 
 // openNode puts a node together and serves. What was opened is closed again when a part fails.
-func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *node, err error) {
-	n = &node{cfg: cfg, log: log, stopping: make(chan struct{}), served: make(chan error, 1)}
-	defer func() {
-		if err != nil {
-			n.stop()
-		}
-	}()
+func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (*node, error) {
+	n := &node{cfg: cfg, log: log, stopping: make(chan struct{}), served: make(chan error, 1)}
+	if err := n.open(ctx); err != nil {
+		n.stop()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *node) open(ctx context.Context) error {
+	cfg, log := n.cfg, n.log
 	listener, err := listen(ctx, cfg.Listen)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.onStop(func(context.Context) error { return ignoreClosed(listener.Close()) })
 	n.base = "http://" + listener.Addr().String()
 	if n.models, err = models(cfg); err != nil {
-		return nil, err
+		return err
 	}
 	store, err := n.openStore(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.onStop(func(context.Context) error { return store.Close() })
 	blobs, err := blob.OpenDir(filepath.Join(cfg.Data, blobDir))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.onStop(func(context.Context) error { return blobs.Close() })
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log})
@@ -126,7 +129,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
 	})
 	if err := run.Start(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	n.onStop(run.Shutdown)
 	n.serve(listener, server.New(server.Config{
@@ -137,10 +140,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 			return err
 		},
 	}))
-	for _, note := range cfg.Notes {
-		log.Warn(note)
-	}
-	return n, nil
+	return nil
 }
 
 func (n *node) onStop(f func(context.Context) error) { n.stops = append(n.stops, f) }

@@ -81,7 +81,12 @@ func (a *app) reach(ctx context.Context, flags nodeFlags) (*client.Client, func(
 		return c, c.Close, nil
 	}
 	flags.listen = "127.0.0.1:0"
-	n, err := a.startNode(ctx, flags, quiet(a.err))
+	cfg, err := flags.load(a.env)
+	if err != nil {
+		return nil, nil, err
+	}
+	impatient(cfg)
+	n, err := openNode(ctx, cfg, quiet(a.err))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -23,11 +23,21 @@ func (a *app) serveCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := a.startNode(cmd.Context(), f, log)
+			cfg, err := f.load(a.env)
+			if err != nil {
+				return err
+			}
+			n, err := openNode(cmd.Context(), cfg, log)
 			if err != nil {
 				return err
 			}
 			defer n.stop()
+			for _, note := range cfg.Notes {
+				log.Warn(note)
+			}
+			if len(cfg.Providers) == 0 {
+				log.Warn("no model provider is configured: the built-in model sim serves")
+			}
 			if err := n.announce(a.out, "stead is serving", f.readyFile); err != nil {
 				return err
 			}
