@@ -215,6 +215,9 @@ func (p *Projector) message(out []body, e stead.Event, before glance) ([]body, e
 		return nil, err
 	}
 	t := p.view.Turn
+	if t == nil {
+		return out, nil // the session has failed
+	}
 	if before.turn == nil {
 		turn, _ := p.view.CurrentTurn()
 		out = append(out, &turnEvent{eventHead{Type: "agent.session.turn.created"}, p.view.Key.Session, turn, turn.ID})
