@@ -155,24 +155,34 @@ func (a *app) answerFunction(cmd *cobra.Command, c *client.Client, session, call
 	return stead.NotFound("waiting function call", call)
 }
 
-// findApproval looks a request up: the inbox knows which session it belongs to.
+// findApproval looks a request up: its id leads to its session.
 func findApproval(ctx context.Context, c *client.Client, request, kind string) (client.Approval, error) {
-	list, err := c.Approvals(ctx)
-	if err != nil {
+	id, ok := stead.SessionOf(request)
+	if !ok {
+		return client.Approval{}, notWaiting(request)
+	}
+	s, err := c.Session(ctx, string(id))
+	if stead.KindOf(err) == stead.KindNotFound {
+		return client.Approval{}, notWaiting(request)
+	} else if err != nil {
 		return client.Approval{}, err
 	}
-	for _, ap := range list {
-		if ap.ID != request {
+	for _, act := range s.RequiredActions {
+		if act.RequestID != request {
 			continue
 		}
-		if ap.Action.Type != kind {
-			e := stead.Errorf(stead.KindInvalid, "request %s is of type %s", request, ap.Action.Type)
-			e.Hint = "Answer it with: " + answerCommand(ap.SessionID, ap.Action)
+		if act.Type != kind {
+			e := stead.Errorf(stead.KindInvalid, "request %s is of type %s", request, act.Type)
+			e.Hint = "Answer it with: " + answerCommand(s.ID, act)
 			return client.Approval{}, e
 		}
-		return ap, nil
+		return client.Approval{ID: request, SessionID: s.ID, Action: act}, nil
 	}
+	return client.Approval{}, notWaiting(request)
+}
+
+func notWaiting(request string) error {
 	e := stead.NotFound("waiting request", request)
 	e.Hint = "See what waits with `stead approvals list`; it may have been answered already."
-	return client.Approval{}, e
+	return e
 }
