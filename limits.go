@@ -7,8 +7,9 @@ import "time"
 const (
 	// MaxInlineBytes is the largest text that a journal event holds itself; longer ones are blobs.
 	MaxInlineBytes = 32 << 10
-	// MaxEventBytes is the largest encoded journal event.
-	MaxEventBytes = 1 << 20
+	// MaxEventBytes is the largest encoded journal event: a session.created with the largest tools
+	// and instructions fits.
+	MaxEventBytes = 5 << 20
 	// MaxBatchEvents is the most events of one append or one send.
 	MaxBatchEvents = 1024
 	// MaxReadEvents is the most events that one read returns.

@@ -97,9 +97,7 @@ func (a *actor) run() {
 	case stead.KindOf(err) == stead.KindFenced, stead.KindOf(err) == stead.KindNotFound:
 		a.log.Info("session lost", "epoch", a.lease.Epoch, "err", err)
 	default:
-		// A broken invariant: keep the lease and touch nothing, so that no other node trips too
-		// before somebody has looked at it. New input is still taken.
-		a.log.Error("session stopped: its journal can't be followed", "err", err)
+		a.bury(err)
 	}
 }
 

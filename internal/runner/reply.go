@@ -15,12 +15,35 @@ import (
 // maxArgumentsBytes is the largest arguments of one call: they stand in the journal themselves.
 const maxArgumentsBytes = 256 << 10
 
+// maxReplyArguments bounds the arguments of one reply's calls together, and maxReplyItems their
+// number, so that the reply fits one event.
+const (
+	maxReplyArguments = 2 << 20
+	maxReplyItems     = 1024
+)
+
+func argumentBytes(items []stead.Item) int {
+	n := 0
+	for _, it := range items {
+		n += min(len(it.Arguments), maxArgumentsBytes)
+	}
+	return n
+}
+
 // finish turns a finished stream into the outcome: every call is resolved to how it is executed,
 // texts are held to what was streamed, and what is too large for the journal becomes a blob.
 func (c modelCall) finish(ctx context.Context, f *flight, req model.Request, tools *toolset, r *reply) {
 	out := session.ModelReplied{
 		Call: c.seq, Usage: r.usage, Finish: string(r.finish), Model: r.model,
 		Cost: c.info.Price.Cost(r.usage), Bytes: contextBytes(req),
+	}
+	if n := len(r.items); n > maxReplyItems {
+		c.fail(f, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer has %d items; the limit is %d.", n, maxReplyItems)})
+		return
+	}
+	if n := argumentBytes(r.items); n > maxReplyArguments {
+		c.fail(f, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer calls tools with %d bytes of arguments; the limit is %d bytes.", n, maxReplyArguments)})
+		return
 	}
 	streamed := streamedTexts(f.live)
 	for i, it := range r.items {

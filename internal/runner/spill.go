@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/session"
@@ -14,7 +15,14 @@ import (
 // spill moves a large text into a blob. It keeps trying while the store is away, for the text may
 // be the only trace of an effect; false means that the actor ends.
 func (a *actor) spill(ctx context.Context, t *stead.Text) bool {
-	if t.Digest != "" || len(t.Inline) <= stead.MaxInlineBytes {
+	if len(t.Inline) <= stead.MaxInlineBytes {
+		return true
+	}
+	return a.spillAny(ctx, t)
+}
+
+func (a *actor) spillAny(ctx context.Context, t *stead.Text) bool {
+	if t.Digest != "" {
 		return true
 	}
 	err := a.patient(func() error {
@@ -33,12 +41,53 @@ func (a *actor) spill(ctx context.Context, t *stead.Text) bool {
 }
 
 func (a *actor) spillContent(ctx context.Context, content []stead.Content) bool {
-	for i := range content {
-		if !a.spill(ctx, &content[i].Text) {
+	for _, i := range tooLarge(content) {
+		if !a.spillAny(ctx, &content[i].Text) {
 			return false
 		}
 	}
 	return true
+}
+
+// Limits of the content that one event holds itself.
+const (
+	maxInlineTotal = 1 << 20
+	maxParts       = 1024
+	minBlobBytes   = 256 // a reference is hardly shorter
+)
+
+// tooLarge lists the parts that must become blobs: each above stead.MaxInlineBytes, and what goes
+// beyond maxInlineTotal of all parts together.
+func tooLarge(content []stead.Content) []int {
+	var out []int
+	total := 0
+	for i, c := range content {
+		n := len(c.Text.Inline)
+		if n > stead.MaxInlineBytes || (total+n > maxInlineTotal && n > minBlobBytes) {
+			out = append(out, i)
+			continue
+		}
+		total += n
+	}
+	return out
+}
+
+// fewParts joins the texts of content with more parts than an event should list.
+func fewParts(content []stead.Content) []stead.Content {
+	if len(content) <= maxParts {
+		return content
+	}
+	var out []stead.Content
+	var text strings.Builder
+	for _, c := range content {
+		if c.Type == stead.ContentInputImage && len(out) < maxParts {
+			out = append(out, c)
+			continue
+		}
+		text.WriteString(c.Text.Inline)
+		text.WriteByte('\n')
+	}
+	return append(out, stead.TextContent(stead.ContentInputText, text.String())...)
 }
 
 func (c modelCall) spillItem(ctx context.Context, it *stead.Item) bool {
@@ -56,11 +105,8 @@ func (c modelCall) spillItem(ctx context.Context, it *stead.Item) bool {
 
 // spillInput moves the large texts of input into blobs, once: an error goes back to the sender.
 func (r *Runner) spillInput(ctx context.Context, key stead.SessionKey, content []stead.Content) error {
-	for i := range content {
+	for _, i := range tooLarge(content) {
 		t := &content[i].Text
-		if len(t.Inline) <= stead.MaxInlineBytes {
-			continue
-		}
 		digest, err := r.cfg.Blobs.Put(ctx, key, []byte(t.Inline))
 		if err != nil {
 			return fmt.Errorf("store a text of %d bytes: %w", len(t.Inline), err)

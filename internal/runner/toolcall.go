@@ -122,7 +122,7 @@ func (c toolCall) returned(ctx context.Context, f *flight, begun time.Time, resu
 			out.Error = "The tool failed without saying why."
 		}
 	} else {
-		out.Output = append([]stead.Content(nil), result.Content...)
+		out.Output = fewParts(append([]stead.Content(nil), result.Content...))
 		if len(out.Output) == 0 {
 			out.Output = stead.TextContent(stead.ContentInputText, "")
 		}
