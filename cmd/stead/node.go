@@ -39,6 +39,9 @@ const (
 // headerTimeout is how long a client may take to send a request's header.
 const headerTimeout = 10 * time.Second
 
+// closeTimeout is how long a part may take to close once the drain time is spent.
+const closeTimeout = 5 * time.Second
+
 // nodeFlags are the arguments of every command that starts a node.
 type nodeFlags struct {
 	config, listen, data, database string
@@ -196,12 +199,18 @@ func (n *node) wait(ctx context.Context) error {
 // stop ends the node, the last part first, within the drain time.
 func (n *node) stop() {
 	n.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Drain())
+		drain, cancel := context.WithTimeout(context.Background(), n.cfg.Drain())
 		defer cancel()
 		for i := len(n.stops) - 1; i >= 0; i-- {
+			parent := drain
+			if drain.Err() != nil { // spent by what was in flight: the rest has still to close
+				parent = context.Background()
+			}
+			ctx, cancel := context.WithTimeout(parent, max(closeTimeout, n.cfg.Drain()))
 			if err := n.stops[i](ctx); err != nil {
 				n.log.Warn("stop", "err", err)
 			}
+			cancel()
 		}
 	})
 }
