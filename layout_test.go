@@ -60,7 +60,6 @@ func layout() []rule {
 		{"internal/server/wiretest", nil, []string{"github.com/google/jsonschema-go"}, "holds the wire against our own OpenAPI document; used by tests"},
 		{"internal/client", nil, []string{"github.com/tmaxmax/go-sse", "github.com/google/uuid"}, "the other end of the door: shares the wire, not the code"},
 		{"internal/config", nil, []string{"github.com/goccy/go-yaml"}, "what the operator says; knows nobody that it configures"},
-		{"internal/deps", nil, []string{"*"}, "pins modules; goes before the first release"},
 		{"internal/simulation", nil, nil, "whole nodes from one seed; tests only"},
 		{"cmd/stead", []string{"internal/…"}, []string{"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/google/uuid", "github.com/jackc/pgx/v5", "github.com/modelcontextprotocol/go-sdk"}, "wiring and command line: the one place that knows everybody"},
 		{"proof/…", []string{"proof/…", "internal/…", "cmd/stead"}, []string{"*"}, "proves the product from outside; nothing imports it"},
@@ -92,7 +91,7 @@ func TestImports(t *testing.T) {
 		}
 	}
 	for _, r := range layout() {
-		if !used[r.pkg] && !strings.HasSuffix(r.pkg, "/…") && r.pkg != "internal/deps" {
+		if !used[r.pkg] && !strings.HasSuffix(r.pkg, "/…") {
 			t.Errorf("the layout has %q, and no package is there", r.pkg)
 		}
 	}
