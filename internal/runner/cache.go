@@ -33,7 +33,7 @@ func newStateCache() *stateCache {
 
 func (c *stateCache) put(key stead.SessionKey, s *session.State) {
 	const fixedBytes = 4 << 10
-	size := fixedBytes + s.Context.Bytes()
+	size := fixedBytes + s.Context.Bytes() + agentBytes(&s.View)
 	if size > maxCachedStateBytes/4 {
 		return
 	}
@@ -71,6 +71,23 @@ func (c *stateCache) remove(key stead.SessionKey) {
 	}
 }
 
+// agentBytes is about the size of the agent that a view holds.
+func agentBytes(v *session.View) int {
+	spec := v.Created.Agent.Spec
+	n := len(spec.Text.Format.Schema)
+	if spec.Instructions != nil {
+		n += len(*spec.Instructions)
+	}
+	for _, t := range spec.Tools {
+		n += len(t.Name) + len(t.Description) + len(t.Parameters)
+	}
+	return n
+}
+
+// maxCachedAgentBytes is the largest agent whose session's view is kept: 1,024 of them stay below
+// 64 MiB.
+const maxCachedAgentBytes = 64 << 10
+
 // viewCache keeps views for the doors. Views are shared: they are replaced, never changed.
 type viewCache struct {
 	mu    sync.Mutex
@@ -94,6 +111,10 @@ func (c *viewCache) get(key stead.SessionKey) *session.View {
 }
 
 func (c *viewCache) put(v *session.View) {
+	if agentBytes(v) > maxCachedAgentBytes {
+		c.drop(v.Key)
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if el, ok := c.byKey[v.Key]; ok {

@@ -32,6 +32,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		call: tool.Call{
 			Key: key, Arguments: call.Arguments, Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Principal: a.state.Created.Principal,
+			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}
 	p.starts = append(p.starts, func() {
