@@ -36,7 +36,14 @@ type writeStmts struct {
 func (c *committer) prepare(ctx context.Context) error {
 	const logRow = "(?, ?, ?, ?, ?, ?)"
 	insertLog := "INSERT INTO log (id, session, first, last, epoch, events) VALUES " + logRow
-	return prepareAll(ctx, c.conn.PrepareContext, map[**sql.Stmt]string{
+	prepare := func(ctx context.Context, text string) (*sql.Stmt, error) {
+		st, err := c.conn.PrepareContext(ctx, text)
+		if err == nil {
+			c.s.stmts = append(c.s.stmts, st)
+		}
+		return st, err
+	}
+	return prepareAll(ctx, prepare, map[**sql.Stmt]string{
 		&c.st.begin:    "BEGIN IMMEDIATE",
 		&c.st.commit:   "COMMIT",
 		&c.st.rollback: "ROLLBACK",

@@ -4,7 +4,7 @@
 //
 //	PATH        session, log (one row an append, in order of insertion), extent (where a session's
 //	            rows are), receipt, snapshot, agent
-//	PATH-wal    what is committed and not yet moved into PATH
+//	PATH-wal    what is committed and not yet moved into PATH; gone after Close
 //	PATH.lock   locked while a process owns the database; holds its process id
 //
 // One goroutine, the committer, owns the writing connection and everything that decides about
@@ -69,7 +69,9 @@ type Store struct {
 	now     func() time.Time
 	path    string
 	lock    *os.File
-	writer  *sql.DB // one connection, used by the committer alone
+	writer  *sql.DB   // of one connection:
+	conn    *sql.Conn // used by the committer alone, as are
+	stmts   []*sql.Stmt
 	readers *sql.DB
 	read    readStmts
 	box     mailbox
@@ -124,10 +126,10 @@ func (s *Store) open(ctx context.Context, opts Options) error {
 		return stead.Wrap(stead.KindInternal, err, "open database %s", s.path)
 	}
 	s.writer.SetMaxOpenConns(1)
-	conn, err := s.writer.Conn(ctx)
-	if err != nil {
+	if s.conn, err = s.writer.Conn(ctx); err != nil {
 		return translate(err, "open database "+s.path)
 	}
+	conn := s.conn
 	if err := enableWAL(ctx, conn); err != nil {
 		return err
 	}
@@ -213,6 +215,13 @@ func (s *Store) closeFiles() error {
 	}
 	if s.readers != nil {
 		keep(s.readers.Close())
+	}
+	// What is taken out of a pool the pool does not close: the WAL would stay behind.
+	for _, st := range s.stmts {
+		keep(st.Close())
+	}
+	if s.conn != nil {
+		keep(s.conn.Close())
 	}
 	if s.writer != nil {
 		keep(s.writer.Close())

@@ -316,3 +316,20 @@ func TestEndedRequestIsNotAcknowledged(t *testing.T) {
 		t.Fatalf("head %+v, %v", h, err)
 	}
 }
+
+// TestCloseMovesEverything makes sure that the database is one file after Close: nothing stays
+// behind in a WAL, and no connection stays open.
+func TestCloseMovesEverything(t *testing.T) {
+	s := openNew(t)
+	if _, err := s.Send(context.Background(), key(1), createInput()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(s.path + suffix); !os.IsNotExist(err) {
+			t.Errorf("%s after Close: %v", suffix, err)
+		}
+	}
+}
