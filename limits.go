@@ -51,7 +51,7 @@ const (
 	MaxToolAttempts = 3
 	// MaxModelAttempts is how often one model call is tried before the turn fails.
 	MaxModelAttempts = 6
-	// MaxSteeringMessages is the most unread messages that wait for a running turn.
+	// MaxSteeringMessages is how many inputs of messages may wait for a running turn's next model call.
 	MaxSteeringMessages = 256
 
 	// ModelIdleTimeout cuts off a model stream that says nothing.

@@ -84,8 +84,10 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 		var e stead.Event
 		switch {
 		case in.Message != nil:
-			if v.Turn != nil && len(v.Turn.Inputs) >= stead.MaxSteeringMessages {
-				return nil, false, stead.Errorf(stead.KindLimited, "the session has %d messages that wait for its turn to start", len(v.Turn.Inputs))
+			if v.Turn != nil && v.Turn.Unread >= stead.MaxSteeringMessages {
+				e := stead.Errorf(stead.KindLimited, "the session has %d messages that its agent has not read yet; that is the limit", v.Turn.Unread)
+				e.Code = "active_turn_not_steerable"
+				return nil, false, e
 			}
 			e, err = r.messageEvent(ctx, v.Key, p, in.Message)
 		case in.Cancel:

@@ -18,7 +18,7 @@ func (v *View) modelCalled(e stead.Event, p ModelCalled) {
 	if p.Attempt == 1 {
 		t.Steps++
 	}
-	t.Model, t.Fresh, t.RetryAt = call, false, 0
+	t.Model, t.Fresh, t.Unread, t.RetryAt = call, false, 0, 0
 	// The calls of the reply before are settled and stand in the context; async ones may be open.
 	open := t.Calls[:0]
 	for _, c := range t.Calls {

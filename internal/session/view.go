@@ -39,6 +39,7 @@ type TurnView struct {
 	Steps      int        `json:"steps,omitempty"`
 	Outputs    int        `json:"outputs,omitempty"` // wire output index of the next item
 	Fresh      bool       `json:"fresh,omitempty"`   // there is something that the model has not seen
+	Unread     int        `json:"unread,omitempty"`  // inputs of messages that no model call has seen
 	Cancelling bool       `json:"cancelling,omitempty"`
 	Failure    *TurnError `json:"failure,omitempty"` // decided, not ended yet
 
@@ -196,6 +197,7 @@ func (v *View) message(e stead.Event, p Message) {
 		v.CompactFailures = 0
 	}
 	v.Turn.Fresh = true
+	v.Turn.Unread++
 	if v.Turn.StartedAt == 0 {
 		v.Turn.Inputs = append(v.Turn.Inputs, queued{e.Seq, p.Input})
 	}
