@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -33,20 +34,26 @@ type node struct {
 	tools *fakeTools
 	model *switchModel
 	cfg   runner.Config
+
+	patience time.Duration // how long until waits
 }
 
-// newNode starts a runner on a fresh memory store with the sim model and counting tools.
-func newNode(t *testing.T) *node {
+// newNode starts a runner on a fresh memory store with the sim model and counting tools, unless
+// the options say otherwise.
+func newNode(t *testing.T, options ...func(*node)) *node {
 	t.Helper()
-	n := &node{t: t, store: journaltest.NewMemory(time.Now), tools: newFakeTools(), model: &switchModel{Model: sim.New(sim.Options{})}}
+	n := &node{t: t, store: journaltest.NewMemory(time.Now), tools: newFakeTools(), model: &switchModel{Model: sim.New(sim.Options{})}, patience: 10 * time.Second}
 	level := slog.LevelError
 	if os.Getenv("STEAD_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
 	n.cfg = runner.Config{
-		Store: n.store, Agents: n.store, Blobs: newMemBlobs(), Models: oneModel{n.model}, Tools: n.tools,
+		Store: n.store, Agents: n.store, Blobs: newMemBlobs(), Models: oneModel{m: n.model}, Tools: n.tools,
 		Policy: policy.AllowLocal{}, Node: "node-1",
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+	}
+	for _, o := range options {
+		o(n)
 	}
 	n.start("node-1")
 	t.Cleanup(func() { n.Kill() })
@@ -97,7 +104,7 @@ func function(name string) agent.Tool {
 // until waits until the session is as wanted; it fails with the journal when it does not come.
 func (n *node) until(id stead.SessionID, want func(session.Session) bool) session.Session {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), n.patience)
 	defer cancel()
 	var last session.Session
 	seen := errors.New("seen")
@@ -285,8 +292,9 @@ func TestApproval(t *testing.T) {
 	}
 }
 
-func TestCancelStopsTheModelAtOnce(t *testing.T) {
-	n := newNode(t)
+func TestCancelStopsTheModelAtOnce(t *testing.T) { bubble(t, cancelStopsTheModelAtOnce) }
+
+func cancelStopsTheModelAtOnce(t *testing.T, n *node) {
 	s := n.create("Write 100000 words every 10ms")
 	stop := errors.New("streaming")
 	err := n.Stream(context.Background(), me, s.ID, &stead.Cursor{}, nil, func(e session.StreamEvent) error {
@@ -309,10 +317,9 @@ func TestCancelStopsTheModelAtOnce(t *testing.T) {
 	if got := n.items(s.ID); len(got) != 2 || !strings.HasPrefix(got[1], "assistant incomplete: ") {
 		t.Errorf("items %q", got)
 	}
-	for deadline := time.Now().Add(10 * time.Second); n.model.stopped() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the model call goes on")
-		}
+	synctest.Wait()
+	if n.model.stopped() == 0 {
+		t.Fatal("the model call goes on")
 	}
 }
 
@@ -364,13 +371,20 @@ func TestShutdownHandsLeasesBack(t *testing.T) {
 }
 
 // oneModel is a catalog with one model behind every name that begins with "sim".
-type oneModel struct{ m model.Model }
+type oneModel struct {
+	m      model.Model
+	change []func(*model.Info)
+}
 
 func (c oneModel) Resolve(name string) (model.Info, model.Model, error) {
 	if !strings.HasPrefix(name, "sim") {
 		return model.Info{}, nil, stead.NotFound("model", name)
 	}
-	return model.Info{Name: name, Provider: "sim", Upstream: name, ContextWindow: 128_000}, c.m, nil
+	info := model.Info{Name: name, Provider: "sim", Upstream: name, ContextWindow: 128_000}
+	for _, change := range c.change {
+		change(&info)
+	}
+	return info, c.m, nil
 }
 
 func (c oneModel) List() []model.Info { return nil }
