@@ -21,24 +21,24 @@ type actor struct {
 	state    *session.State
 	snapshot stead.Seq // of the last snapshot known
 
-	outcomes chan outcome       // finished effects
-	signal   chan struct{}      // text is due to be journaled
-	input    chan struct{}      // the journal has something new
-	flights  map[string]*flight // work in flight, by name
-	pending  []pending          // what happened and is not journaled yet
+	outcomes chan outcome         // finished effects
+	signal   chan struct{}        // text is due to be journaled
+	input    chan struct{}        // the journal has something new
+	flights  map[*flight]struct{} // work in flight
+	pending  []pending            // what happened and is not journaled yet
 
-	ctx     context.Context // ends with the runner, the lease, or abandon
-	cancel  context.CancelFunc
-	cutting chan struct{} // closed when the drain's time is over
-	wasCut  bool
-	wake    int64 // Unix milliseconds: when the core wants to be asked again; 0: not by time
-	watched bool  // a goroutine watches for input
-	seen    chan stead.Seq
+	ctx      context.Context // ends with the runner, the lease, or abandon
+	cancel   context.CancelFunc
+	cutting  chan struct{} // closed when the drain's time is over
+	wasCut   bool
+	wake     int64       // Unix milliseconds: when the core wants to be asked again; 0: not by time
+	patience *time.Timer // until a goroutine watches for input
+	watched  bool        // it does
+	seen     chan stead.Seq
 }
 
 // flight is one effect under way.
 type flight struct {
-	name   string
 	cancel context.CancelFunc
 	live   *liveText // a model call's stream
 }
@@ -61,11 +61,13 @@ func happened(kind string, payload any) pending {
 
 func newActor(r *Runner, l journal.Lease) *actor {
 	ctx, cancel := context.WithCancel(r.ctx)
+	patience := time.NewTimer(watchAfter)
+	patience.Stop()
 	return &actor{
 		r: r, key: l.Key, lease: l, log: r.log.With("session", l.Key.Session),
 		outcomes: make(chan outcome, 64), signal: make(chan struct{}, 1), input: make(chan struct{}, 1),
-		flights: map[string]*flight{}, ctx: ctx, cancel: cancel,
-		cutting: make(chan struct{}), seen: make(chan stead.Seq, 1),
+		flights: map[*flight]struct{}{}, ctx: ctx, cancel: cancel,
+		cutting: make(chan struct{}), seen: make(chan stead.Seq, 1), patience: patience,
 	}
 }
 
@@ -132,7 +134,9 @@ func (a *actor) wait() error {
 	}
 	var patience, wake <-chan time.Time
 	if !a.watched {
-		patience = time.After(watchAfter)
+		a.patience.Reset(watchAfter)
+		defer a.patience.Stop()
+		patience = a.patience.C
 	}
 	if a.wake > 0 {
 		wake = time.After(time.Duration(max(a.wake-a.r.now(), 0)) * time.Millisecond)
@@ -172,10 +176,10 @@ func (a *actor) wait() error {
 
 // take accepts an outcome, unless its flight was given up.
 func (a *actor) take(o outcome) {
-	if a.flights[o.of.name] != o.of {
+	if _, wanted := a.flights[o.of]; !wanted {
 		return
 	}
-	delete(a.flights, o.of.name)
+	delete(a.flights, o.of)
 	o.of.cancel()
 	if len(o.events) > 0 && o.events[0].kind == session.KindModelFailed {
 		a.pending = append(a.pending, flushed(o.of.live, true)) // what was shown is kept
@@ -190,7 +194,7 @@ func (a *actor) cutOff() {
 	if len(a.flights) == 0 {
 		return
 	}
-	for _, f := range a.flights {
+	for f := range a.flights {
 		a.pending = append(a.pending, flushed(f.live, true))
 	}
 	a.giveUp()
@@ -199,10 +203,10 @@ func (a *actor) cutOff() {
 
 // giveUp ends every flight; their outcomes are not wanted any more.
 func (a *actor) giveUp() {
-	for name, f := range a.flights {
+	for f := range a.flights {
 		f.cancel()
-		delete(a.flights, name)
 	}
+	clear(a.flights)
 }
 
 func (a *actor) draining() bool {

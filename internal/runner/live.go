@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -54,11 +55,11 @@ type liveText struct {
 	due      bool
 	ended    bool
 	timer    *time.Timer
-	changed  chan struct{} // closed on the next change, then replaced
+	changed  chan struct{} // closed on the next change; nil when nobody asked for it
 }
 
 func newLiveText(call stead.Seq, nudge func()) *liveText {
-	return &liveText{call: call, nudge: nudge, changed: make(chan struct{})}
+	return &liveText{call: call, nudge: nudge}
 }
 
 // add takes a delta. The first text of an item is journaled soon, so that it can be shown at all;
@@ -108,8 +109,10 @@ func (t *liveText) ask() {
 }
 
 func (t *liveText) tell() {
-	close(t.changed)
-	t.changed = make(chan struct{})
+	if t.changed != nil {
+		close(t.changed)
+		t.changed = nil
+	}
 }
 
 // takeDue reports whether a flush was asked for, and takes it on.
@@ -125,7 +128,17 @@ func (t *liveText) takeDue() bool {
 func (t *liveText) snapshot() (call stead.Seq, segments []session.Segment, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.call, append([]session.Segment(nil), t.segments...), t.changed
+	if t.changed == nil {
+		t.changed = make(chan struct{})
+	}
+	return t.call, slices.Clone(t.segments), t.changed
+}
+
+// texts is the text so far.
+func (t *liveText) texts() []session.Segment {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.segments)
 }
 
 // done reports that no more text will come.
@@ -169,7 +182,7 @@ func after(segments []session.Segment, n, most int) []session.Segment {
 
 // flushDue turns text that waits to be journaled into pending events.
 func (a *actor) flushDue() {
-	for _, f := range a.flights {
+	for f := range a.flights {
 		if f.live != nil && f.live.takeDue() {
 			a.pending = append(a.pending, flushed(f.live, false))
 		}
@@ -188,8 +201,7 @@ func flushed(t *liveText, shownOnly bool) pending {
 		if shownOnly && len(s.Turn.Model.Stream) == 0 {
 			return nil, nil
 		}
-		_, segments, _ := t.snapshot()
-		segments = after(segments, s.Turn.Model.Bytes, stead.MaxEventBytes/4)
+		segments := after(t.texts(), s.Turn.Model.Bytes, stead.MaxEventBytes/4)
 		if len(segments) == 0 {
 			return nil, nil
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
@@ -27,7 +28,7 @@ func (a *actor) window() session.Window {
 
 // fixedBytes estimates what every request carries besides the conversation.
 func (a *actor) fixedBytes() int {
-	spec := a.state.Created.Agent.Spec
+	spec := &a.state.Created.Agent.Spec
 	n := 0
 	if spec.Instructions != nil {
 		n += len(*spec.Instructions)
@@ -40,7 +41,7 @@ func (a *actor) fixedBytes() int {
 
 // gate asks whether an effect of this session may happen.
 func (a *actor) gate(effect policy.Effect, resource string, arguments []byte) (policy.Decision, error) {
-	c := a.state.Created
+	c := &a.state.Created
 	return policy.Check(a.ctx, a.r.cfg.Policy, policy.Request{
 		Principal: c.Principal, Session: a.key, Agent: c.Agent.ID, Effect: effect, Resource: resource, Arguments: arguments,
 	})
@@ -60,10 +61,10 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision}); err != nil {
 		return err
 	}
-	call := modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), used: callIDs(&a.state.Context), spec: a.state.Created.Agent.Spec}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec}
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
-		flight, ctx := a.begin(fmt.Sprintf("model %d", call.seq))
+		flight, ctx := a.begin()
 		flight.live = live
 		a.r.live.set(a.key, live)
 		go call.run(ctx, flight)
@@ -87,9 +88,9 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 		return err
 	}
 	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, compactPrompt)})
-	call := modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, upto: c.Upto}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, upto: c.Upto}
 	p.starts = append(p.starts, func() {
-		flight, ctx := a.begin(fmt.Sprintf("compact %d", call.seq))
+		flight, ctx := a.begin()
 		go call.runCompact(ctx, flight)
 	})
 	return nil
@@ -107,13 +108,12 @@ type modelCall struct {
 	model   model.Model
 	attempt int
 	items   []stead.Item
-	used    map[string]bool // call ids of the context
-	spec    specRef
+	spec    agent.Spec
 	upto    stead.Seq
 }
 
 // run makes a step's call and delivers its outcome.
-func (c modelCall) run(ctx context.Context, f *flight) {
+func (c *modelCall) run(ctx context.Context, f *flight) {
 	defer f.live.end()
 	tools, err := c.a.r.toolset(ctx, c.spec.Tools)
 	if err != nil {
@@ -134,7 +134,7 @@ func (c modelCall) run(ctx context.Context, f *flight) {
 }
 
 // runCompact makes a summary and delivers it.
-func (c modelCall) runCompact(ctx context.Context, f *flight) {
+func (c *modelCall) runCompact(ctx context.Context, f *flight) {
 	req, err := c.request(ctx, &toolset{})
 	if err != nil {
 		c.fail(f, err)
@@ -163,7 +163,7 @@ func (c modelCall) runCompact(ctx context.Context, f *flight) {
 }
 
 // request builds the model's request from the items. Nothing of it is journaled.
-func (c modelCall) request(ctx context.Context, tools *toolset) (model.Request, error) {
+func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request, error) {
 	items, err := c.a.r.loadItems(ctx, c.a.key, c.items)
 	if err != nil {
 		return model.Request{}, err
@@ -210,7 +210,7 @@ func (r *reply) text() string {
 }
 
 // generate runs the stream to its end. A provider that says nothing for too long is cut off.
-func (c modelCall) generate(ctx context.Context, req model.Request, live *liveText) (*reply, error) {
+func (c *modelCall) generate(ctx context.Context, req model.Request, live *liveText) (*reply, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	idle := c.a.r.cfg.ModelIdleTimeout
@@ -269,7 +269,7 @@ func segment(d model.Delta) session.Segment {
 }
 
 // fail delivers a failed call: with a time to try again when that may help.
-func (c modelCall) fail(f *flight, err error) {
+func (c *modelCall) fail(f *flight, err error) {
 	var me *model.Error
 	if !errors.As(err, &me) {
 		me = &model.Error{Code: model.CodeServer, Message: "The model call failed.", Retry: true, Err: err}

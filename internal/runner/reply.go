@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -32,7 +33,7 @@ func argumentBytes(items []stead.Item) int {
 
 // finish turns a finished stream into the outcome: every call is resolved to how it is executed,
 // texts are held to what was streamed, and what is too large for the journal becomes a blob.
-func (c modelCall) finish(ctx context.Context, f *flight, req model.Request, tools *toolset, r *reply) {
+func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, tools *toolset, r *reply) {
 	out := session.ModelReplied{
 		Call: c.seq, Usage: r.usage, Finish: string(r.finish), Model: r.model,
 		Cost: c.info.Price.Cost(r.usage), Bytes: contextBytes(req),
@@ -46,11 +47,11 @@ func (c modelCall) finish(ctx context.Context, f *flight, req model.Request, too
 		return
 	}
 	streamed := streamedTexts(f.live)
+	out.Items = make([]session.ReplyItem, 0, len(r.items))
 	for i, it := range r.items {
 		it.Status = ""
 		item := session.ReplyItem{Item: it}
 		if it.Type == stead.ItemFunctionCall {
-			item.CallID = c.callID(it.CallID, i)
 			item.Arguments, item.Tool = tools.resolve(it, c.a.r.cfg.CheckArguments)
 			if item.Tool.Server != "" {
 				item.Type = stead.ItemMCPCall
@@ -62,12 +63,21 @@ func (c modelCall) finish(ctx context.Context, f *flight, req model.Request, too
 		}
 		out.Items = append(out.Items, item)
 	}
-	c.a.deliver(f, pending{session.KindModelReplied, func(s *session.State) (any, error) { return withoutStreamed(out, s), nil }})
+	c.a.deliver(f, pending{session.KindModelReplied, func(s *session.State) (any, error) {
+		p := out
+		p.Items = slices.Clone(out.Items)
+		nameCalls(p, &s.Context)
+		withoutStreamed(p, s)
+		return p, nil
+	}})
 }
 
 // streamedTexts joins what was streamed: output index → part → text.
 func streamedTexts(t *liveText) map[int][]string {
-	_, segments, _ := t.snapshot()
+	segments := t.texts()
+	if len(segments) == 0 {
+		return nil
+	}
 	out := map[int][]string{}
 	for _, s := range segments {
 		for len(out[s.Index]) <= s.Part {
@@ -110,17 +120,16 @@ func joined(content []stead.Content) string {
 	return b.String()
 }
 
-// withoutStreamed leaves out of the reply what model.streamed events hold already.
-func withoutStreamed(p session.ModelReplied, s *session.State) session.ModelReplied {
+// withoutStreamed leaves out of the reply's items what model.streamed events hold already.
+func withoutStreamed(p session.ModelReplied, s *session.State) {
 	if s.Turn == nil || s.Turn.Model == nil || s.Turn.Model.Seq != p.Call {
-		return p
+		return
 	}
-	items := append([]session.ReplyItem(nil), p.Items...)
 	for i, st := range s.Turn.Model.Stream {
-		if st == nil || i >= len(items) {
+		if st == nil || i >= len(p.Items) {
 			continue
 		}
-		it := &items[i]
+		it := &p.Items[i]
 		it.Streamed = nil
 		if it.Type == stead.ItemMessage {
 			n := 0
@@ -138,8 +147,6 @@ func withoutStreamed(p session.ModelReplied, s *session.State) session.ModelRepl
 			it.Summary[n] = textAfter(it.Summary[n], len(part))
 		}
 	}
-	p.Items = items
-	return p
 }
 
 func textAfter(t stead.Text, n int) stead.Text {
@@ -149,23 +156,19 @@ func textAfter(t stead.Text, n int) stead.Text {
 	return stead.NewText(t.Inline[min(n, len(t.Inline)):])
 }
 
-// callID keeps the upstream's id unless it is missing or taken.
-func (c modelCall) callID(id string, index int) string {
-	if id == "" || c.used[id] || len(id) > stead.MaxIdempotencyKeyBytes {
-		id = fmt.Sprintf("call_%d_%d", c.seq, index)
-	}
-	c.used[id] = true
-	return id
-}
-
-func callIDs(c *session.Context) map[string]bool {
-	out := map[string]bool{}
-	for _, en := range c.Entries {
-		if en.Item.CallID != "" {
-			out[en.Item.CallID] = true
+// nameCalls gives every call of the reply an id that no other call of the context has: the
+// upstream's, unless it is missing, taken or too long.
+func nameCalls(p session.ModelReplied, c *session.Context) {
+	for i := range p.Items {
+		it := &p.Items[i]
+		if it.Tool == nil {
+			continue
+		}
+		taken := func(other session.ReplyItem) bool { return other.CallID == it.CallID }
+		if it.CallID == "" || len(it.CallID) > stead.MaxIdempotencyKeyBytes || slices.ContainsFunc(p.Items[:i], taken) || c.HasCall(it.CallID) {
+			it.CallID = fmt.Sprintf("call_%d_%d", p.Call, i)
 		}
 	}
-	return out
 }
 
 // arguments normalises what a model wrote as arguments: one compact JSON object, or what it wrote

@@ -132,7 +132,7 @@ func (a *actor) intend(p *plan, c session.Command) error {
 	case session.StartTurn:
 		return a.record(p, session.KindTurnStarted, session.TurnStarted{})
 	case session.EndTurn:
-		for _, f := range a.flights { // what was shown is kept
+		for f := range a.flights { // what was shown is kept
 			if err := a.write(p, session.KindModelStreamed, flushed(f.live, true).make); err != nil {
 				return err
 			}
@@ -239,10 +239,10 @@ func (a *actor) saveSnapshot() {
 }
 
 // begin registers a flight and returns its context.
-func (a *actor) begin(name string) (*flight, context.Context) {
+func (a *actor) begin() (*flight, context.Context) {
 	ctx, cancel := context.WithCancel(a.ctx)
-	f := &flight{name: name, cancel: cancel}
-	a.flights[name] = f
+	f := &flight{cancel: cancel}
+	a.flights[f] = struct{}{}
 	return f, ctx
 }
 

@@ -26,7 +26,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	if err := a.record(p, session.KindToolCalled, session.ToolCalled{CallID: call.CallID, Key: key, Attempt: attempt, Decision: decision}); err != nil {
 		return err
 	}
-	run := toolCall{
+	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
 		config: a.serverConfig(call.Tool.Server),
 		call: tool.Call{
@@ -36,16 +36,17 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		},
 	}
 	p.starts = append(p.starts, func() {
-		flight, ctx := a.begin("tool " + key)
+		flight, ctx := a.begin()
 		go run.run(ctx, flight)
 	})
 	return nil
 }
 
 func (a *actor) serverConfig(label string) *agent.Tool {
-	for _, t := range a.state.Created.Agent.Spec.Tools {
-		if t.Type == agent.ToolMCP && t.ServerLabel == label {
-			return &t
+	tools := a.state.Created.Agent.Spec.Tools // replaced as a whole, never changed
+	for i := range tools {
+		if tools[i].Type == agent.ToolMCP && tools[i].ServerLabel == label {
+			return &tools[i]
 		}
 	}
 	return nil
@@ -61,7 +62,7 @@ type toolCall struct {
 	call         tool.Call
 }
 
-func (c toolCall) run(ctx context.Context, f *flight) {
+func (c *toolCall) run(ctx context.Context, f *flight) {
 	begun := c.a.r.cfg.Now()
 	found, err := c.find(ctx)
 	if err != nil {
@@ -84,7 +85,7 @@ func (c toolCall) run(ctx context.Context, f *flight) {
 }
 
 // find looks the tool up; nil when the server is there and the tool is not.
-func (c toolCall) find(ctx context.Context) (tool.Tool, error) {
+func (c *toolCall) find(ctx context.Context) (tool.Tool, error) {
 	if c.config == nil {
 		return nil, nil
 	}
@@ -111,7 +112,7 @@ func guarded(ctx context.Context, t tool.Tool, call tool.Call) (result tool.Resu
 	return t.Call(ctx, call)
 }
 
-func (c toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
+func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
 	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds()}
 	if result.IsError {
 		out.Error = joined(result.Content)
@@ -135,7 +136,7 @@ func (c toolCall) returned(ctx context.Context, f *flight, begun time.Time, resu
 }
 
 // lost says that the outcome is missing. Whether the call may be made again is the core's to say.
-func (c toolCall) lost(ctx context.Context, f *flight, err error, sent bool) {
+func (c *toolCall) lost(ctx context.Context, f *flight, err error, sent bool) {
 	reason := "the connection to the server broke"
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):

@@ -16,8 +16,6 @@ import (
 	"github.com/stead-dev/stead/internal/tool"
 )
 
-type specRef = agent.Spec
-
 // toolset is the agent's tools as one model call sees them.
 type toolset struct {
 	specs  []model.ToolSpec
@@ -42,7 +40,7 @@ func (e *missingServerError) Unwrap() error { return e.err }
 
 // toolset gathers the tools. A server that is away is left out, unless the agent requires it.
 func (r *Runner) toolset(ctx context.Context, tools []agent.Tool) (*toolset, error) {
-	t := &toolset{byName: map[string]offered{}}
+	t := &toolset{byName: make(map[string]offered, len(tools)), specs: make([]model.ToolSpec, 0, len(tools))}
 	for _, cfg := range tools {
 		if cfg.Type == agent.ToolFunction {
 			t.offer(cfg.Name, cfg.Description, offered{config: cfg, schema: cfg.Parameters})

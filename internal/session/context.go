@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -90,8 +91,7 @@ func (c *Context) offered() {
 
 func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
 	for i, item := range items {
-		call := item.Type == stead.ItemFunctionCall || item.Type == stead.ItemMCPCall
-		c.Entries = append(c.Entries, &Entry{Seq: e.Seq, Call: p.Call, Index: i, Item: item, Open: call})
+		c.Entries = append(c.Entries, &Entry{Seq: e.Seq, Call: p.Call, Index: i, Item: item, Open: isCall(item.Type)})
 	}
 	if p.Usage.InputTokens > 0 && p.Bytes > 0 {
 		c.BytesPerToken = min(max(float64(p.Bytes)/float64(p.Usage.InputTokens), minBytesPerToken), maxBytesPerToken)
@@ -141,13 +141,18 @@ func (c *Context) compacted(p ContextCompacted) {
 // Items is the conversation as a model request has it: calls of one reply together, then their
 // outputs, so that every provider accepts it. upto > 0 leaves out what came after that event.
 func (c *Context) Items(upto stead.Seq) []stead.Item {
-	var out []stead.Item
+	out := make([]stead.Item, 0, c.itemCount())
 	if c.Summary.Bytes > 0 {
 		out = append(out, summaryItem(c.Summary))
 	}
-	var outputs []stead.Item
+	var calls []*Entry // of the present group: their outputs are still to be written
 	var group stead.Seq
-	flush := func() { out = append(out, outputs...); outputs = nil }
+	flush := func() {
+		for _, en := range calls {
+			out = append(out, en.output())
+		}
+		calls = calls[:0]
+	}
 	for _, en := range c.Entries {
 		if upto > 0 && en.Seq > upto {
 			continue
@@ -157,9 +162,9 @@ func (c *Context) Items(upto stead.Seq) []stead.Item {
 			group = en.Seq
 		}
 		switch {
-		case en.Item.Type == stead.ItemFunctionCall || en.Item.Type == stead.ItemMCPCall:
+		case isCall(en.Item.Type):
 			out = append(out, callItem(en.Item))
-			outputs = append(outputs, en.output())
+			calls = append(calls, en)
 		case en.Late:
 			out = append(out, lateItem(en.Item))
 		default:
@@ -168,6 +173,25 @@ func (c *Context) Items(upto stead.Seq) []stead.Item {
 	}
 	flush()
 	return out
+}
+
+// itemCount is how many items a request has, and one more: items are large, and a list of them that
+// grows costs more than all else of a step.
+func (c *Context) itemCount() int {
+	n := len(c.Entries) + 2 // a summary, and what the caller adds
+	for _, en := range c.Entries {
+		if isCall(en.Item.Type) {
+			n++
+		}
+	}
+	return n
+}
+
+func isCall(t stead.ItemType) bool { return t == stead.ItemFunctionCall || t == stead.ItemMCPCall }
+
+// HasCall reports whether a call of the context has the id already.
+func (c *Context) HasCall(id string) bool {
+	return slices.ContainsFunc(c.Entries, func(en *Entry) bool { return en.Item.CallID == id })
 }
 
 func callItem(it stead.Item) stead.Item {
