@@ -352,3 +352,21 @@ func outputs(text string) (tool.Result, error) {
 }
 
 func server(label string) agent.Tool { return agent.Tool{Type: agent.ToolMCP, ServerLabel: label} }
+
+// guardedBox is a box that changes while it is in use.
+type guardedBox struct {
+	mu sync.Mutex
+	b  box
+}
+
+func (g *guardedBox) Tools(ctx context.Context, s tool.Server) ([]tool.Tool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.b.Tools(ctx, s)
+}
+
+func (g *guardedBox) set(label string, s *shelf) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.b[label] = s
+}
