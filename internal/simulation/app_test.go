@@ -65,7 +65,8 @@ func (a *app) create() bool {
 	return true
 }
 
-// run sends a few messages and answers until the session rests.
+// run sends a few messages and answers until the session rests. Once the chaos is over it only
+// answers, and speaks to sessions that rest: all else they must do by themselves.
 func (a *app) run() {
 	messages := 1 + a.w.n(4)
 	end := time.Now().Add(restTime)
@@ -81,14 +82,15 @@ func (a *app) run() {
 		for _, action := range s.RequiredActions {
 			a.answer(action)
 		}
+		calm := a.w.calm.Load() // whoever is stuck then must not be freed by the next message or cancel
 		switch {
 		case s.Paused:
 			_ = a.insist(func() error { _, err := a.w.node().Resume(a.w.ctx, me, a.id); return err })
-		case a.w.chance(2) && len(a.sent) < messages:
+		case !calm && a.w.chance(2) && len(a.sent) < messages:
 			_ = a.insist(func() error { _, err := a.w.node().Pause(a.w.ctx, me, a.id); return err })
-		case a.w.chance(1):
+		case !calm && a.w.chance(1):
 			a.send("cancel", session.Input{Cancel: true})
-		case len(a.sent) < messages && (s.Status == session.StatusIdle || a.w.chance(10)):
+		case len(a.sent) < messages && (s.Status == session.StatusIdle || !calm && a.w.chance(10)):
 			text := fmt.Sprintf("message %d.%d", a.n, len(a.sent))
 			if a.send(text, session.Input{Message: say(text)}) == nil {
 				a.sent = append(a.sent, text)

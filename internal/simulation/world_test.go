@@ -33,6 +33,7 @@ type world struct {
 	blobs *blobs
 	tools *ledger
 	skew  atomic.Int64 // nanoseconds that the nodes' and the store's clock is ahead
+	calm  atomic.Bool  // the chaos is over
 
 	mu    sync.Mutex
 	rng   *rand.Rand
@@ -188,6 +189,7 @@ func (w *world) chaos(keys func() []stead.SessionKey) {
 			w.boot(slot)
 		}
 	}
+	w.calm.Store(true)
 }
 
 // catalog has the scripted model, with a small context so that it is compacted now and then.
