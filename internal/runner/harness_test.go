@@ -131,6 +131,16 @@ func (n *node) count(id stead.SessionID, kind string) int {
 	return c
 }
 
+// kinds lists the kinds of the session's events.
+func (n *node) kinds(id stead.SessionID) []string {
+	n.t.Helper()
+	var out []string
+	for _, e := range n.events(id) {
+		out = append(out, e.Kind)
+	}
+	return out
+}
+
 // isKind fails the test unless the error has the kind.
 func isKind(t *testing.T, err error, want stead.Kind) {
 	t.Helper()
@@ -369,4 +379,9 @@ func (g *guardedBox) set(label string, s *shelf) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.b[label] = s
+}
+
+// specOf configures an inline agent of the sim model.
+func specOf(tools ...agent.Tool) func(*agent.Spec) error {
+	return func(s *agent.Spec) error { s.Model, s.Tools = "sim", tools; return nil }
 }

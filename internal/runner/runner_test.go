@@ -392,7 +392,22 @@ func (c oneModel) List() []model.Info { return nil }
 // memBlobs keeps blobs in memory.
 type memBlobs struct {
 	mu    sync.Mutex
-	bytes map[string][]byte
+	bytes map[string][]byte // session/digest
+	fails int               // how many puts to refuse
+}
+
+// fail makes the next k puts fail.
+func (m *memBlobs) fail(k int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fails = k
+}
+
+// count is how many blobs there are of all sessions.
+func (m *memBlobs) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.bytes)
 }
 
 func newMemBlobs() *memBlobs { return &memBlobs{bytes: map[string][]byte{}} }
@@ -400,6 +415,10 @@ func newMemBlobs() *memBlobs { return &memBlobs{bytes: map[string][]byte{}} }
 func (m *memBlobs) Put(_ context.Context, key stead.SessionKey, data []byte) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fails > 0 {
+		m.fails--
+		return "", stead.Errorf(stead.KindUnavailable, "the blobs are away")
+	}
 	d := blob.Digest(data)
 	m.bytes[key.String()+"/"+d] = slices.Clone(data)
 	return d, nil

@@ -77,7 +77,10 @@ func TestParallelCallsAreBounded(t *testing.T) {
 // TestMissingOutcome: what the model or a person is told, by class of effect, when a tool breaks.
 func TestMissingOutcome(t *testing.T) {
 	panics := func(context.Context, tool.Call) (tool.Result, error) { panic("boom") }
-	stalls := func(ctx context.Context, _ tool.Call) (tool.Result, error) { <-ctx.Done(); return tool.Result{}, ctx.Err() }
+	stalls := func(ctx context.Context, _ tool.Call) (tool.Result, error) {
+		<-ctx.Done()
+		return tool.Result{}, ctx.Err()
+	}
 	unsent := func(context.Context, tool.Call) (tool.Result, error) {
 		return tool.Result{}, &tool.NotSentError{Err: errors.New("secret-host refused")}
 	}
