@@ -251,7 +251,7 @@ func readAgent(path string) (agentFile, error) {
 		return agentFile{}, stead.Errorf(stead.KindInvalid, "%s does not hold an agent: its fields must be at the top", path)
 	}
 	a.name, _ = a.spec["name"].(string)
-	return a, nil
+	return a, checkKeys(path, a.spec)
 }
 
 // apply creates what is not there, updates what differs and leaves the rest alone.
@@ -273,11 +273,7 @@ func apply(ctx context.Context, c *client.Client, files []agentFile) ([]applied,
 
 func applyOne(ctx context.Context, c *client.Client, list []client.Agent, f agentFile) (applied, error) {
 	r := applied{Name: f.name, File: f.path, Action: "created"}
-	for _, k := range []string{"instructions", "tools", "metadata"} {
-		if _, ok := f.spec[k]; !ok { // what left the file leaves the agent
-			f.spec[k] = nil
-		}
-	}
+	fill(f.spec, agentDefaults()) // what left the file leaves the agent
 	id := ""
 	if slices.ContainsFunc(list, func(g client.Agent) bool { return name(g) == f.name }) {
 		old, err := byName(list, f.name)
@@ -287,7 +283,7 @@ func applyOne(ctx context.Context, c *client.Client, list []client.Agent, f agen
 		var have map[string]any
 		dec := json.NewDecoder(bytes.NewReader(old.Raw))
 		dec.UseNumber()
-		if err := dec.Decode(&have); err == nil && within(f.spec, have) {
+		if err := dec.Decode(&have); err == nil && within(withTools(f.spec), have) {
 			r.Agent, r.Action = old.ID, "unchanged"
 			return r, nil
 		}

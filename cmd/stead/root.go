@@ -27,7 +27,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	started := false // arguments were right and the command ran
 	root := a.root(&started)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -37,7 +37,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	}
 	if !started {
 		e := stead.Errorf(stead.KindInvalid, "%s", firstUpper(err.Error()))
-		e.Hint = "Run `stead --help`, or a command with --help."
+		e.Hint = "The form is: " + ran.UseLine() + ". More: " + ran.CommandPath() + " --help"
 		a.report(e)
 		return exitUsage
 	}

@@ -115,6 +115,12 @@ type running struct {
 	lines    chan string     // of the terminal; nil until somebody is asked
 }
 
+// Statuses of a session.
+const (
+	statusRuns  = "in_progress"
+	statusWaits = "requires_action"
+)
+
 // errDone ends the stream of a session whose turn is over.
 var errDone = errors.New("done")
 
@@ -134,7 +140,7 @@ func (r *running) start(ctx context.Context, f runFlags) error {
 			return err
 		}
 		r.session, after = s.ID, ""
-		ready = func() { sendErr = r.resume(ctx, f.prompt) }
+		ready = func() { sendErr = r.resume(ctx, s, f.prompt) }
 	}
 	r.spin.Start("waiting for the agent")
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -191,19 +197,28 @@ func isFile(path string) bool {
 	return err == nil && !info.IsDir()
 }
 
-// resume sends the message to a session that is followed already; without one it takes up what waits.
-func (r *running) resume(ctx context.Context, prompt string) error {
+// resume sends the message to a session that is followed already, and takes up what waited before
+// that: no event tells of it again.
+func (r *running) resume(ctx context.Context, before client.Session, prompt string) error {
 	if prompt != "" {
-		return r.client.Send(ctx, r.session, client.Message(prompt))
+		if err := r.client.Send(ctx, r.session, client.Message(prompt)); err != nil {
+			return err
+		}
+		if before.Status != statusWaits && !before.Paused {
+			return nil
+		}
 	}
 	s, err := r.client.Session(ctx, r.session)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if s.Status == "requires_action" {
+	case s.Status == statusWaits:
 		return r.actions(ctx, s)
-	}
-	if s.Status != "in_progress" {
+	case s.Paused && s.Status == statusRuns:
+		e := stead.Errorf(stead.KindConflict, "the session is paused: it keeps its input and starts nothing")
+		e.Hint = "stead sessions resume " + r.session
+		return &waitingError{e}
+	case s.Status != statusRuns && prompt == "":
 		return errDone
 	}
 	return nil

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -156,6 +155,7 @@ func (a *app) sessionsFollow() *cobra.Command {
 			spin := a.newSpinner()
 			defer spin.Stop()
 			t := &transcript{w: a.out, user: true}
+			idle := settling{client: c, session: args[0], shown: map[string]bool{}}
 			err = c.Follow(cmd.Context(), args[0], after, nil, func(e client.Event) error {
 				spin.Stop()
 				if a.json() {
@@ -164,7 +164,7 @@ func (a *app) sessionsFollow() *cobra.Command {
 					t.Event(e)
 				}
 				if until {
-					if err := settled(cmd.Context(), c, e); err != nil {
+					if err := idle.event(cmd.Context(), e); err != nil {
 						return err
 					}
 				}
@@ -180,33 +180,6 @@ func (a *app) sessionsFollow() *cobra.Command {
 	c.Flags().StringVar(&after, "after", "0", "event id to go on from")
 	c.Flags().BoolVar(&until, "until-idle", false, "end when the session has nothing to do")
 	return c
-}
-
-// errSettled ends a stream whose session has nothing to do.
-var errSettled = errors.New("the session has settled")
-
-// settled returns errSettled when an event is the session's last for now. The event may be a replay
-// of long ago, so what it says of the session is compared with what the session says now.
-func settled(ctx context.Context, c *client.Client, e client.Event) error {
-	if e.Session == nil || e.Type != client.EventIdle && e.Type != client.EventRequiresAction && e.Type != client.EventFailed {
-		return nil
-	}
-	then := e.Session
-	now, err := c.Session(ctx, then.ID)
-	if err != nil {
-		return err
-	}
-	same := now.Status == then.Status && now.LastActiveAt == then.LastActiveAt && len(now.RequiredActions) == len(then.RequiredActions)
-	for i := 0; same && i < len(now.RequiredActions); i++ {
-		same = now.RequiredActions[i].RequestID == then.RequiredActions[i].RequestID && now.RequiredActions[i].CallID == then.RequiredActions[i].CallID
-	}
-	if now.Usage != nil && then.Usage != nil {
-		same = same && *now.Usage == *then.Usage
-	}
-	if same {
-		return errSettled
-	}
-	return nil
 }
 
 // sessionsAct is a command that changes a session and prints its state.

@@ -115,6 +115,9 @@ func (t *transcript) done(it *client.Item) bool {
 	case "mcp_call":
 		t.call(it)
 		t.endLine()
+		if it.Status == statusRuns {
+			return true // it waits, or has not returned yet
+		}
 		t.line("← " + callName(it) + ": " + oneLine(it.Text(), lineWidth))
 	case "function_call":
 		t.call(it)

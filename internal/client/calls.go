@@ -65,6 +65,19 @@ func (c *Client) Items(ctx context.Context, id string) ([]*Item, error) {
 	return list(ctx, c, sessionPath(url.PathEscape(id), "/items"), url.Values{"order": {"asc"}}, 0, func(i *Item) string { return i.ID })
 }
 
+// NewestItem returns the id of a session's newest item, "" for none.
+func (c *Client) NewestItem(ctx context.Context, id string) (string, error) {
+	var page struct {
+		FirstID *string `json:"first_id"`
+	}
+	query := url.Values{"limit": {"1"}, "order": {"desc"}}
+	err := c.call(ctx, http.MethodGet, sessionPath(url.PathEscape(id), "/items"), query, nil, &page)
+	if err != nil || page.FirstID == nil {
+		return "", err
+	}
+	return *page.FirstID, nil
+}
+
 // Send submits input events. When it returns, they are on the server's disk.
 func (c *Client) Send(ctx context.Context, id string, events ...any) error {
 	return c.call(ctx, http.MethodPost, sessionPath(url.PathEscape(id), "/events"), nil, map[string]any{"events": events}, nil)
