@@ -140,7 +140,7 @@ func (a *app) answer(action session.RequiredAction) {
 			in.Outcome.Output = stead.TextContent(stead.ContentInputText, result)
 		}
 	}
-	_ = a.send(action.TurnID+action.CallID+action.RequestID+action.Type, in) // the turn may have been cancelled meanwhile
+	_ = a.send(action.TurnID+action.CallID+string(action.Arguments)+action.RequestID+action.Type, in) // the turn may have been cancelled meanwhile
 }
 
 // watched is what a watcher saw: event ids in order, and each item's text.
@@ -215,7 +215,8 @@ func (a *app) checkStream(events []stead.Event) {
 		a.w.failf("session %s: the watcher saw\n%v\nthe replay is\n%v", a.id, got.ids, want.ids)
 	}
 	if len(got.ids) < len(want.ids) {
-		return // it was cut off before the end
+		a.w.failf("session %s: the watcher saw %d of %d events", a.id, len(got.ids), len(want.ids))
+		return
 	}
 	for item, text := range final {
 		if want.texts[item] != text {

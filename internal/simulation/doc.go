@@ -3,7 +3,8 @@
 // and a clock that is not real. It exists only as tests: go test ./internal/simulation.
 //
 // Shape: a world has a store, one to three node slots, and up to five sessions. While the chaos
-// lasts nodes are killed and started, leases stolen, acknowledgements lost, the clock moved. Then
+// lasts nodes are killed and started, also in the middle of a commit, leases stolen, acknowledgements
+// lost, blobs refused, old snapshots planted, the clock moved. Then
 // it stops, everything must come to rest, and the invariants are checked.
 //
 // A seed draws the same faults again; the Go scheduler's choices between goroutines that are ready

@@ -124,6 +124,9 @@ func (l *ledger) apply(op, key string, effect tool.Effect) string {
 		l.applied[op] = append(l.applied[op], key)
 	}
 	l.results[op] = "did " + op
+	if strings.HasSuffix(op, "7") { // a text that is a blob
+		l.results[op] += strings.Repeat(".", stead.MaxInlineBytes)
+	}
 	return l.results[op]
 }
 
@@ -137,6 +140,9 @@ func (l *ledger) happened(op string) (string, bool) {
 
 // Tools implements tool.Source. The server is away now and then.
 func (l *ledger) Tools(context.Context, tool.Server) ([]tool.Tool, error) {
+	if l.w.chance(3) {
+		return nil, fmt.Errorf("the server is away")
+	}
 	spec := func(name string, e tool.Effect) tool.Tool {
 		return ledgerTool{l, tool.Spec{Name: name, Effect: e, Parameters: json.RawMessage(`{"type":"object"}`)}}
 	}
@@ -182,19 +188,27 @@ func opOf(args json.RawMessage) string {
 	return a.Op
 }
 
-// blobs keeps blobs in memory; they survive every crash, as synced files do.
+// blobs keeps blobs in memory; they survive every crash, as synced files do. Storing one fails now
+// and then, with the blob stored or not.
 type blobs struct {
+	w     *world
 	mu    sync.Mutex
 	bytes map[string][]byte
 }
 
-func newBlobs() *blobs { return &blobs{bytes: map[string][]byte{}} }
+func newBlobs(w *world) *blobs { return &blobs{w: w, bytes: map[string][]byte{}} }
 
 func (b *blobs) Put(_ context.Context, key stead.SessionKey, data []byte) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.w.chance(10) {
+		return "", stead.Errorf(stead.KindUnavailable, "the disk is full")
+	}
 	d := blob.Digest(data)
 	b.bytes[key.String()+"/"+d] = slices.Clone(data)
+	if b.w.chance(10) {
+		return "", stead.Errorf(stead.KindUnavailable, "the directory can't be synced")
+	}
 	return d, nil
 }
 

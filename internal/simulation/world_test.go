@@ -13,10 +13,12 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/session"
 )
 
 // How long the chaos lasts, and how long everything may take to come to rest after it (fake time).
@@ -43,7 +45,8 @@ type world struct {
 }
 
 func newWorld(ctx context.Context, seed uint64) *world {
-	w := &world{seed: seed, ctx: ctx, rng: rand.New(rand.NewPCG(seed, 1)), blobs: newBlobs()}
+	w := &world{seed: seed, ctx: ctx, rng: rand.New(rand.NewPCG(seed, 1))}
+	w.blobs = newBlobs(w)
 	w.store = journaltest.NewMemory(w.now)
 	w.tools = &ledger{w: w, applied: map[string][]string{}, results: map[string]string{}}
 	return w
@@ -134,6 +137,43 @@ func (w *world) kill(slot int) {
 	}
 }
 
+// killInCommit kills a node between a commit and its acknowledgement, or before the commit: all of
+// its writes hang there, as long as it repeats them.
+func (w *world) killInCommit(slot int) {
+	const endless = 1 << 30
+	fail := w.store.FailBefore
+	if w.chance(60) {
+		fail = w.store.FailAfter
+	}
+	fail(endless)
+	sleep(w.ctx, w.upTo(10*time.Second))
+	w.kill(slot)
+	fail(0)
+	w.boot(slot)
+}
+
+// snapshot stores the state at some past moment, so that who loads the session begins there.
+func (w *world) snapshot(key stead.SessionKey) {
+	events, err := w.store.Read(w.ctx, key, journal.ReadOptions{})
+	if err != nil || len(events) == 0 {
+		return
+	}
+	s := session.NewState(key)
+	for _, e := range events[:1+w.n(len(events))] {
+		if err := s.Apply(e); err != nil {
+			w.failf("snapshot: %v", err)
+			return
+		}
+	}
+	data, err := s.Snapshot()
+	if err == nil {
+		err = w.store.SaveSnapshot(w.ctx, key, s.Tail, data)
+	}
+	if err != nil {
+		w.failf("snapshot: %v", err)
+	}
+}
+
 // drain ends a slot's node in order, as a deploy would.
 func (w *world) drain(slot int) {
 	w.mu.Lock()
@@ -156,7 +196,7 @@ func (w *world) chaos(keys func() []stead.SessionKey) {
 			return
 		}
 		slot := w.n(len(w.nodes))
-		switch w.n(8) {
+		switch w.n(10) {
 		case 0, 1:
 			w.kill(slot)
 			sleep(w.ctx, w.upTo(20*time.Second))
@@ -176,6 +216,12 @@ func (w *world) chaos(keys func() []stead.SessionKey) {
 			w.skew.Add(int64(w.upTo(40 * time.Second))) // past every lease
 		case 7:
 			w.store.Chance(w.seed+uint64(w.n(1000)), float64(w.n(20))/100, float64(w.n(20))/100)
+		case 8:
+			w.killInCommit(slot)
+		case 9:
+			if all := keys(); len(all) > 0 {
+				w.snapshot(all[w.n(len(all))])
+			}
 		}
 	}
 	w.store.Chance(0, 0, 0)
