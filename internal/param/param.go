@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
 )
@@ -35,6 +36,9 @@ func Body(b []byte) (Object, error) {
 	}
 	if err := syntax(b); err != nil {
 		return Object{}, err
+	}
+	if !utf8.Valid(b) { // encoding/json would store something else than was sent
+		return Object{}, stead.Invalid("", "the body is not valid UTF-8")
 	}
 	return Parse("", b)
 }

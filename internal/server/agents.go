@@ -34,6 +34,11 @@ func (s *server) getAgent(w http.ResponseWriter, r *http.Request, p stead.Princi
 		return err
 	}
 	a, err := s.Agents.GetAgent(r.Context(), p, agentID(r), version)
+	if version > 0 && stead.KindOf(err) == stead.KindNotFound {
+		if newest, e := s.Agents.GetAgent(r.Context(), p, agentID(r), 0); e == nil {
+			return stead.Errorf(stead.KindNotFound, "agent %s has no version %d: its newest is %d", newest.ID, version, newest.Version)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,7 @@ func (s *server) updateAgent(w http.ResponseWriter, r *http.Request, p stead.Pri
 }
 
 func (s *server) listAgents(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	q, err := page(r.URL.Query())
+	q, err := idPage(r.URL.Query(), "agent_")
 	if err != nil {
 		return err
 	}

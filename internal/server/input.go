@@ -76,7 +76,8 @@ func inputEvent(o param.Object) (session.Input, error) {
 	case inputComputerUse:
 		return session.Input{}, stead.Invalid(o.Path("type"), "%s: this version of Stead has no computer use, so there is nothing to answer", o.Path("type"))
 	default:
-		return session.Input{}, stead.Invalid(o.Path("type"), "%s %.80q is no type of input event", o.Path("type"), kind)
+		return session.Input{}, stead.Invalid(o.Path("type"), "%s %.80q is no type of input event: those are %s", o.Path("type"), kind,
+			strings.Join([]string{inputMessage, inputCancel, inputToolResult, inputApproval, inputOutcome}, ", "))
 	}
 }
 

@@ -92,6 +92,16 @@ func page(q url.Values) (session.PageQuery, error) {
 	return p, nil
 }
 
+// idPage is page for a list in the order of its ids, which goes on after one that is gone too. What
+// is no id at all would begin the list again.
+func idPage(q url.Values, prefix string) (session.PageQuery, error) {
+	p, err := page(q)
+	if err == nil && p.After != "" && !strings.HasPrefix(p.After, prefix) {
+		err = stead.Invalid("after", "after must be an id of this list, %s…, not %.40q", prefix, p.After)
+	}
+	return p, err
+}
+
 // queryInt reads a whole number of the query, and whether it is there.
 func queryInt(q url.Values, name string, lo, hi int) (int, bool, error) {
 	s := q.Get(name)
@@ -108,6 +118,9 @@ func queryInt(q url.Values, name string, lo, hi int) (int, bool, error) {
 // metadataFilter reads metadata[key]=value.
 func metadataFilter(q url.Values) (map[string]string, error) {
 	var m map[string]string
+	if q.Has("metadata") {
+		return nil, stead.Invalid("metadata", "metadata names no key: write metadata[KEY]=VALUE")
+	}
 	for name, values := range q {
 		key, ok := strings.CutPrefix(name, "metadata[")
 		if !ok || !strings.HasSuffix(key, "]") {

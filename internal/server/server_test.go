@@ -129,7 +129,7 @@ func TestRoutes(t *testing.T) {
 		{"list agents", "GET /v1/agents", "", 200, `"has_more":false,"first_id":"agent_1","last_id":"agent_1"}`},
 		{"get agent", "GET /v1/agents/agent_1", "", 200, `"model":"sim"`},
 		{"get agent version", "GET /v1/agents/agent_1?version=1", "", 200, `"version":1`},
-		{"get agent, no version", "GET /v1/agents/agent_1?version=2", "", 404, `no agent`},
+		{"get agent, no version", "GET /v1/agents/agent_1?version=2", "", 404, `no version 2`},
 		{"get agent, bad version", "GET /v1/agents/agent_1?version=x", "", 400, `"param":"version"`},
 		{"get no agent", "GET /v1/agents/agent_9", "", 404, `{"error":{"message":"no agent with id \"agent_9\"","type":"not_found_error","param":null,"code":"not_found"}}`},
 		{"update agent", "POST /v1/agents/agent_1", `{"instructions":"be brief"}`, 200, `"instructions":"be brief"`},
@@ -174,6 +174,9 @@ func TestRoutes(t *testing.T) {
 		{"list, limit 0", "GET /v1/agents/sessions?limit=0", "", 400, `limit must be a whole number from 1 to 100`},
 		{"list, limit 101", "GET /v1/agents/sessions?limit=101", "", 400, `"param":"limit"`},
 		{"list, sideways", "GET /v1/agents/sessions?order=up", "", 400, `"param":"order"`},
+		{"list, metadata without a key", "GET /v1/agents/sessions?metadata=b", "", 400, `metadata[KEY]=VALUE`},
+		{"list, after what is no id", "GET /v1/agents/sessions?after=agent_1", "", 400, `"param":"after"`},
+		{"list agents, after what is no id", "GET /v1/agents?after=sess_1", "", 400, `"param":"after"`},
 		{"list, bad status", "GET /v1/agents/sessions?status=asleep", "", 400, `"param":"status"`},
 		{"delete session", "DELETE /v1/agents/sessions/sess_1", "", 200, `{"id":"sess_1","deleted":true,"object":"agent.session.deleted"}`},
 
@@ -182,7 +185,7 @@ func TestRoutes(t *testing.T) {
 		{"send nothing", "POST /v1/agents/sessions/sess_1/events", `{}`, 400, `"param":"events"`},
 		{"send an empty list", "POST /v1/agents/sessions/sess_1/events", `{"events":[]}`, 400, `1 to 128`},
 		{"send too many", "POST /v1/agents/sessions/sess_1/events", send(strings.Repeat(`{"type":"agent.session.input.cancel"},`, 128) + `{"type":"agent.session.input.cancel"}`), 400, `not 129`},
-		{"send a riddle", "POST /v1/agents/sessions/sess_1/events", send(`{"type":"riddle"}`), 400, `"param":"events[0].type"`},
+		{"send a riddle", "POST /v1/agents/sessions/sess_1/events", send(`{"type":"riddle"}`), 400, `agent.session.input.cancel`},
 		{"send computer use", "POST /v1/agents/sessions/sess_1/events", send(`{"type":"agent.session.input.computer_use_approval_request_result"}`), 400, `no computer use`},
 		{"send a result without call", "POST /v1/agents/sessions/sess_1/events", send(`{"type":"agent.session.input.tool_result","turn_id":"t","success":true}`), 400, `"param":"events[0].call_id"`},
 		{"send a vague decision", "POST /v1/agents/sessions/sess_1/events", send(`{"type":"agent.session.input.mcp_approval_request_result","request_id":"r","response":{"type":"mcp_tool_call","decision":"maybe"}}`), 400, `"param":"events[0].response.decision"`},
@@ -233,6 +236,7 @@ func TestRoutes(t *testing.T) {
 		{"wrong method on a session", "PATCH /v1/agents/sessions/sess_1", "{}", 405, `DELETE, GET, POST`},
 
 		{"no JSON", "POST /v1/agents", "{\n  oops", 400, `line 2, column 3`},
+		{"no UTF-8", "POST /v1/agents", "{\"model\":\"sim\",\"name\":\"\xff\"}", 400, `not valid UTF-8`},
 		{"no object", "POST /v1/agents", `"hi"`, 400, `the body must be a JSON object, not a string`},
 	}
 	for _, tt := range tests {

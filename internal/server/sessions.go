@@ -275,7 +275,7 @@ func (s *server) agentUpdate(o param.Object, u *session.Updated) error {
 
 func (s *server) listSessions(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	values := r.URL.Query()
-	q, err := page(values)
+	q, err := idPage(values, "sess_")
 	if err != nil {
 		return err
 	}

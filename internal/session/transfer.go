@@ -74,7 +74,7 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 	}
 	prefix, seq, index, ok := stead.ParseDerivedID(key.Session, id)
 	if !ok || index < 0 {
-		return cut{}, stead.Invalid("item", "no item with id %.80q in this session", id)
+		return cut{}, stead.Invalid("item_id", "no item with id %.80q in this session", id)
 	}
 	c := newCollector(NewView(key), inlineTexts)
 	for _, e := range events {
@@ -96,7 +96,7 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 	}
 	c.finish()
 	if c.place(id) < 0 {
-		return cut{}, stead.Invalid("item", "no item with id %.80q in this session", id)
+		return cut{}, stead.Invalid("item_id", "no item with id %.80q in this session", id)
 	}
 	all.call, all.index = seq, index // it is being streamed
 	return all, nil
@@ -109,7 +109,7 @@ func (c *collector) inputCut(e stead.Event, id string, index int) (cut, error) {
 		return cut{}, err
 	}
 	if index >= len(p.Input) {
-		return cut{}, stead.Invalid("item", "no item with id %.80q in this session", id)
+		return cut{}, stead.Invalid("item_id", "no item with id %.80q in this session", id)
 	}
 	return cut{seq: e.Seq, input: index, drop: c.streaming()}, nil
 }

@@ -134,7 +134,7 @@ func TestForkRefusesUnknownItems(t *testing.T) {
 		if stead.KindOf(err) != stead.KindInvalid {
 			t.Errorf("fork at %q: %v", id, err)
 		}
-		if e, ok := errors.AsType[*stead.Error](err); !ok || e.Param != "item" {
+		if e, ok := errors.AsType[*stead.Error](err); !ok || e.Param != "item_id" {
 			t.Errorf("fork at %q blames %+v", id, e)
 		}
 	}
