@@ -19,7 +19,7 @@ func (c *Config) check() error {
 		"drain_seconds": c.Limits.DrainSeconds, "tool_seconds": c.Limits.ToolSeconds, "model_idle_seconds": c.Limits.ModelIdleSeconds,
 	} {
 		if most := int(MaxLimit.Seconds()); n < 0 || n > most {
-			return invalid("limits."+key, "", "limits.%s is %d: it must be between 0 and %d", key, n, most)
+			return invalid("limits."+key, "It counts whole seconds; 0 is the default.", "limits.%s is %d: it must be between 0 and %d", key, n, most)
 		}
 	}
 	return nil
@@ -59,16 +59,16 @@ func (c *Config) checkDatabase() error {
 
 func (c *Config) checkProviders() error {
 	if len(c.Providers) > MaxProviders {
-		return invalid("providers", "", "%d providers are more than the limit of %d", len(c.Providers), MaxProviders)
+		return invalid("providers", "Remove some.", "%d providers are more than the limit of %d", len(c.Providers), MaxProviders)
 	}
 	seen := map[string]bool{} // names
 	for i, p := range c.Providers {
 		at := fmt.Sprintf("providers[%d]", i)
 		switch {
 		case p.Name == "" || strings.ContainsAny(p.Name, "/ "):
-			return invalid(at+".name", "", "%s.name is %q: it must be a word without spaces and slashes", at, p.Name)
+			return invalid(at+".name", "Write name: openai, for example; models are then asked for as openai/MODEL.", "%s.name is %q: it must be a word without spaces and slashes", at, p.Name)
 		case seen[p.Name]:
-			return invalid(at+".name", "", "%s: the provider %s is there twice", at, p.Name)
+			return invalid(at+".name", "Give each its own name.", "%s: the provider %s is there twice", at, p.Name)
 		case p.API == APISim:
 			if p.BaseURL != "" || p.APIKey != "" {
 				return invalid(at, "Remove base_url and api_key.", "%s: the simulator calls nobody", at)
@@ -87,31 +87,31 @@ func (c *Config) checkProviders() error {
 
 func (c *Config) checkModels() error {
 	if len(c.Models) > MaxModels {
-		return invalid("models", "", "%d models are more than the limit of %d", len(c.Models), MaxModels)
+		return invalid("models", "Remove some; \"provider/model\" works without an entry.", "%d models are more than the limit of %d", len(c.Models), MaxModels)
 	}
 	seen := map[string]bool{} // names
 	for i, m := range c.Models {
 		at := fmt.Sprintf("models[%d]", i)
 		switch {
 		case m.Name == "":
-			return invalid(at+".name", "", "%s has no name", at)
+			return invalid(at+".name", "Write name: NAME, which agents ask for.", "%s has no name", at)
 		case seen[m.Name]:
-			return invalid(at+".name", "", "%s: the model %s is there twice", at, m.Name)
+			return invalid(at+".name", "Give each its own name.", "%s: the model %s is there twice", at, m.Name)
 		case len(m.Routes) == 0:
 			return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the model %s has no route", at, m.Name)
 		case len(m.Routes) > 1:
 			return invalid(at+".routes", "Keep the first one.", "%s: the model %s has %d routes; more than one is not supported yet", at, m.Name, len(m.Routes))
 		case m.ContextWindow < 0 || m.MaxOutputTokens < 0:
-			return invalid(at, "", "%s: context_window and max_output_tokens can't be negative", at)
+			return invalid(at, "Leave them out where they are not known.", "%s: context_window and max_output_tokens can't be negative", at)
 		case m.Price != nil && (m.Price.Input < 0 || m.Price.CachedInput < 0 || m.Price.Output < 0):
-			return invalid(at+".price", "", "%s: a price can't be negative", at)
+			return invalid(at+".price", "Write US dollars per million tokens, for example {input: 1, output: 10}.", "%s: a price can't be negative", at)
 		}
 		for _, r := range m.Routes {
 			if !slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == r.Provider }) {
 				return invalid(at+".routes", "Add it under providers.", "%s: no provider is named %q", at, r.Provider)
 			}
 			if r.Model == "" {
-				return invalid(at+".routes", "", "%s: the route to %s names no model", at, r.Provider)
+				return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the route to %s names no model", at, r.Provider)
 			}
 		}
 		seen[m.Name] = true
@@ -121,22 +121,22 @@ func (c *Config) checkModels() error {
 
 func (c *Config) checkServers() error {
 	if len(c.Servers) > MaxServers {
-		return invalid("mcp_servers", "", "%d tool servers are more than the limit of %d", len(c.Servers), MaxServers)
+		return invalid("mcp_servers", "Remove some.", "%d tool servers are more than the limit of %d", len(c.Servers), MaxServers)
 	}
 	seen := map[string]bool{} // labels
 	for i, s := range c.Servers {
 		at := fmt.Sprintf("mcp_servers[%d]", i)
 		switch {
 		case s.Label == "":
-			return invalid(at+".label", "", "%s has no label", at)
+			return invalid(at+".label", "Write label: NAME, which agents ask for.", "%s has no label", at)
 		case seen[s.Label]:
-			return invalid(at+".label", "", "%s: the label %s is there twice", at, s.Label)
+			return invalid(at+".label", "Give each its own label.", "%s: the label %s is there twice", at, s.Label)
 		case (s.URL == "") == (s.Command == ""):
 			return invalid(at, "A server is reached by its url or started by its command.", "%s needs either url or command", at)
 		case s.Command == "" && (len(s.Args) > 0 || len(s.Env) > 0):
-			return invalid(at, "", "%s: args and env belong to a command", at)
+			return invalid(at, "Remove them, or write command instead of url.", "%s: args and env belong to a command", at)
 		case s.Command != "" && len(s.Headers) > 0:
-			return invalid(at, "", "%s: headers belong to a url", at)
+			return invalid(at, "Remove them; what a command must know goes into env.", "%s: headers belong to a url", at)
 		}
 		if s.URL != "" {
 			if err := checkURL(at+".url", s.URL); err != nil {
@@ -156,7 +156,7 @@ func (c *Config) checkServers() error {
 func checkURL(param, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return invalid(param, "", "%s must be an http:// or https:// address", param)
+		return invalid(param, "Write it whole, for example http://127.0.0.1:11434/v1.", "%s must be an http:// or https:// address", param)
 	}
 	return nil
 }

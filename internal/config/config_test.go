@@ -122,7 +122,7 @@ func TestErrors(t *testing.T) {
 		{"unknown nested key", "providers:\n  - name: a\n    api: chat\n    url: http://h/\n", "line 4, column 5: unknown field \"url\""},
 		{"unset variable", "data: x\ndatabase: ${NOPE}\n", "line 2: the environment variable NOPE is not set"},
 		{"open variable", "data: ${NOPE\n", `line 1: "${" has no closing "}"`},
-		{"wrong type", "limits: {drain_seconds: soon}\n", "line 1"},
+		{"wrong type", "limits: {drain_seconds: soon}\n", "line 1, column 25: this must be a number, not text"},
 		{"syntax", "listen: [\n", "line 1"},
 		{"public without auth", "listen: 0.0.0.0:80\n", "loopback addresses only, not 0.0.0.0:80"},
 		{"every interface", "listen: :80\n", "loopback addresses only"},
@@ -154,6 +154,10 @@ func TestErrors(t *testing.T) {
 			}
 			if stead.KindOf(err) != stead.KindInvalid {
 				t.Errorf("kind %s, want invalid", stead.KindOf(err))
+			}
+			var e *stead.Error
+			if !errors.As(err, &e) || e.Hint == "" {
+				t.Errorf("error %q has no hint", err)
 			}
 		})
 	}

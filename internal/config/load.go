@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -93,7 +94,9 @@ func (c *Config) parse(data []byte, env func(string) (string, bool)) error {
 		return yamlError(err)
 	}
 	if len(file.Docs) > 1 {
-		return stead.Invalid("", "the configuration has %d documents: one is read", len(file.Docs))
+		e := stead.Invalid("", "the configuration has %d documents: one is read", len(file.Docs))
+		e.Hint = "Remove the lines of three dashes."
+		return e
 	}
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil || file.Docs[0].Body.Type() == ast.NullType {
 		return nil
@@ -116,11 +119,35 @@ func yamlError(err error) error {
 		return stead.Invalid("", "%s", strings.TrimSpace(yaml.FormatError(err, false, false)))
 	}
 	at := y.GetToken().Position
-	e := stead.Invalid("", "line %d, column %d: %s", at.Line, at.Column, y.GetMessage())
-	if strings.HasPrefix(y.GetMessage(), "unknown field") {
-		e.Hint = "The keys are listed in the package comment of internal/config and in examples/stead.yaml."
+	message, hint := y.GetMessage(), "Look at that line: indentation, brackets and quotes must fit."
+	switch wrong, isType := errors.AsType[*yaml.TypeError](err); {
+	case strings.HasPrefix(message, "unknown field"):
+		hint = "The keys are listed in the package comment of internal/config and in examples/stead.yaml."
+	case isType: // its own message speaks of Go
+		message = fmt.Sprintf("this must be %s, not %s", kindName(wrong.DstType), kindName(wrong.SrcType))
+		hint = "examples/stead.yaml shows every key with a value."
 	}
+	e := stead.Invalid("", "line %d, column %d: %s", at.Line, at.Column, message)
+	e.Hint = hint
 	return e
+}
+
+// kindName says in the words of YAML what a Go type holds.
+func kindName(t reflect.Type) string {
+	if t == nil {
+		return "what it is"
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "keys with values"
+	}
+	return "a number"
 }
 
 // expander replaces ${VAR} in the scalars of a document.
