@@ -54,18 +54,23 @@ func columnsFor(n int) opColumns {
 	}
 }
 
-func (b *batch) eventArgs() []any {
-	begin, at := make([]int64, 0, len(b.ops)), make([]int64, 0, b.events)
-	kind, data := make([]string, 0, b.events), make([][]byte, 0, b.events)
+// rowArgs are the log rows of all operations: where those of each begin, and of each row its first
+// and last event, counted from the operation's own, and its events.
+func (b *batch) rowArgs() []any {
+	begin := append(make([]int64, 0, len(b.ops)+1), 0)
+	first, last, rows := make([]int64, 0, b.rows), make([]int64, 0, b.rows), make([][]byte, 0, b.rows)
 	for _, o := range b.ops {
-		begin = append(begin, int64(len(at)))
-		for _, e := range o.events {
-			at = append(at, e.At)
-			kind = append(kind, e.Kind)
-			data = append(data, e.Data)
+		for at := 0; at < len(o.events); {
+			events := o.events[at:]
+			events = events[:rowEvents(events)]
+			first = append(first, int64(at+1))
+			at += len(events)
+			last = append(last, int64(at))
+			rows = append(rows, appendFrames(make([]byte, 0, rowSize(events)), events))
 		}
+		begin = append(begin, int64(len(rows)))
 	}
-	return []any{begin, at, kind, data}
+	return []any{begin, first, last, rows}
 }
 
 // createArgs returns nil when no operation makes a session.

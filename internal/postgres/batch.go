@@ -11,9 +11,12 @@ import (
 	"github.com/stead-dev/stead/internal/journal"
 )
 
-// copyEvents is from how many events on a batch is fenced first and then copied: two round trips,
-// but a third of the work an event.
-const copyEvents = 100
+// A batch of copyRows or of more than copyBytes is fenced first and then copied: two round trips,
+// but a third of the work a row.
+const (
+	copyRows  = 100
+	copyBytes = 1 << 20
+)
 
 // createSQL makes the heads of sessions that do not exist and whose key is new, without events yet:
 // for fenceSQL they then are sessions like others, told apart by birth.
@@ -67,17 +70,17 @@ WITH fenced AS (
 	FROM listing l WHERE s.project_id = l.project_id AND s.session_id = l.session_id
 )`
 
-// fenceOnlySQL leaves the events to a copy. storeSQL stores them in the same statement: $18 says
-// where the events of each operation begin in the lists that follow. Picking an element of a list
-// walks up to it, which for short lists is far cheaper than a join.
+// fenceOnlySQL leaves the log rows to a copy. storeSQL stores them in the same statement: $18 says
+// where the rows of each operation begin in the lists that follow, and at its end where the last
+// ones end. Picking an element of a list walks up to it, which for short lists is far cheaper than a join.
 const (
 	fenceOnlySQL = fenceSQL + `
 SELECT no, tail, free FROM fenced`
 
 	storeSQL = fenceSQL + `, stored AS (
-	INSERT INTO events (project_id, session_id, seq, at, kind, data)
-	SELECT f.project_id, f.session_id, f.tail - f.n + i, ($19::bigint[])[f.begin + i], ($20::text[])[f.begin + i], ($21::bytea[])[f.begin + i]
-	FROM (SELECT *, ($18::bigint[])[no] AS begin FROM fenced) AS f CROSS JOIN LATERAL generate_series(1, f.n) AS i
+	INSERT INTO log (project_id, session_id, last, first, events)
+	SELECT f.project_id, f.session_id, f.tail - f.n + ($20::bigint[])[i], f.tail - f.n + ($19::bigint[])[i], ($21::bytea[])[i]
+	FROM fenced f CROSS JOIN LATERAL generate_series(($18::bigint[])[f.no] + 1, ($18::bigint[])[f.no + 1]) AS i
 )
 SELECT no, tail, free FROM fenced`
 
@@ -88,7 +91,7 @@ SELECT no, tail, free FROM fenced`
 // batch is one transaction's worth of operations, sorted by session.
 type batch struct {
 	ops    []*op
-	events int
+	rows   int // of the log
 	bytes  int
 	stored []stored // what the transaction stored, in the order the database said so
 }
@@ -106,7 +109,7 @@ func newBatch(ops []*op) *batch {
 		return cmp.Or(cmp.Compare(x.key.Project, y.key.Project), cmp.Compare(x.key.Session, y.key.Session))
 	})
 	for _, o := range b.ops {
-		b.events += len(o.events)
+		b.rows += rowCount(o.events)
 		b.bytes += o.bytes
 	}
 	return b
@@ -115,10 +118,10 @@ func newBatch(ops []*op) *batch {
 // commit runs the transaction. When it returns nil the transaction is on stable storage.
 func (b *batch) commit(ctx context.Context, conn *pgx.Conn) error {
 	b.stored = b.stored[:0]
-	if b.events >= copyEvents {
+	if b.rows >= copyRows || b.bytes > copyBytes {
 		return b.commitCopy(ctx, conn)
 	}
-	args := append(b.fenceArgs(), b.eventArgs()...)
+	args := append(b.fenceArgs(), b.rowArgs()...)
 	create := b.createArgs()
 	if create == nil {
 		rows, err := conn.Query(ctx, storeSQL, args...)
@@ -134,7 +137,7 @@ func (b *batch) commit(ctx context.Context, conn *pgx.Conn) error {
 	return conn.SendBatch(ctx, queue).Close()
 }
 
-// commitCopy fences, reads which operations passed, and copies their events with the commit behind.
+// commitCopy fences, reads which operations passed, and copies their rows with the commit behind.
 func (b *batch) commitCopy(ctx context.Context, conn *pgx.Conn) error {
 	queue := &pgx.Batch{}
 	queue.Queue("BEGIN")

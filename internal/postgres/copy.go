@@ -7,18 +7,18 @@ import (
 	"github.com/stead-dev/stead"
 )
 
-const copySQL = `COPY events (project_id, session_id, seq, at, kind, data) FROM STDIN (FORMAT binary)`
+const copySQL = `COPY log (project_id, session_id, last, first, events) FROM STDIN (FORMAT binary)`
 
 const (
-	copyColumns = 6
+	copyColumns = 5
 	// copyHeader opens the binary format: signature, flags, length of the extension area.
 	copyHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 	// copyChunk is about how many bytes are encoded at a time.
 	copyChunk = 64 << 10
 )
 
-// copyReader encodes the events of stored operations as binary COPY rows: a count of columns, then
-// each column as a length and its bytes, -1 for NULL; integers are big-endian.
+// copyReader encodes the log rows of stored operations as binary COPY rows: a count of columns, then
+// each column as a length and its bytes; integers are big-endian.
 // Source: PostgreSQL 15 documentation, COPY, "Binary Format".
 type copyReader struct {
 	rest []stored
@@ -57,23 +57,21 @@ func (r *copyReader) encodeNext() {
 		return
 	}
 	s := r.rest[0]
-	first := s.tail - stead.Seq(len(s.events)) + 1
-	r.buf = appendRow(r.buf, s.key, first+stead.Seq(r.next), s.events[r.next])
-	r.next++
+	events := s.events[r.next:]
+	events = events[:rowEvents(events)]
+	first := s.tail - stead.Seq(len(s.events)) + 1 + stead.Seq(r.next)
+	r.buf = appendRow(r.buf, s.key, first, events)
+	r.next += len(events)
 }
 
-func appendRow(b []byte, key stead.SessionKey, seq stead.Seq, e stead.Event) []byte {
+func appendRow(b []byte, key stead.SessionKey, first stead.Seq, events []stead.Event) []byte {
 	b = binary.BigEndian.AppendUint16(b, copyColumns)
 	b = appendText(b, string(key.Project))
 	b = appendText(b, string(key.Session))
-	b = appendInt8(b, int64(seq))
-	b = appendInt8(b, e.At)
-	b = appendText(b, e.Kind)
-	if e.Data == nil {
-		return binary.BigEndian.AppendUint32(b, 0xffffffff)
-	}
-	b = binary.BigEndian.AppendUint32(b, uint32(len(e.Data)))
-	return append(b, e.Data...)
+	b = appendInt8(b, int64(first)+int64(len(events))-1)
+	b = appendInt8(b, int64(first))
+	b = binary.BigEndian.AppendUint32(b, uint32(rowSize(events)))
+	return appendFrames(b, events)
 }
 
 func appendText(b []byte, s string) []byte {

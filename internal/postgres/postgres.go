@@ -1,11 +1,11 @@
 // Package postgres keeps the journal, snapshots and agents in PostgreSQL, for one node or many.
 //
-// Shape (schema/0001_journal.sql; every key is led by project and session):
+// Shape (schema/0001_journal.sql, 0002_log.sql; every key is led by project and session):
 //
 //	nodes          node → expires_at            one row a node keeps all of its leases alive
 //	heads          session → tail, epoch, holder, due_at      what an append reads and writes
 //	sessions       session → agent, status, metadata, view    what lists show
-//	events         session, seq → at, kind, data
+//	log            session, seq → the events of one append, up to that seq
 //	session_keys, creation_keys   idempotency key → digest, receipt
 //	snapshots      session → seq, state
 //	agents, agent_versions, agent_keys

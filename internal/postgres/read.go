@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stead-dev/stead"
@@ -12,10 +14,12 @@ import (
 )
 
 const (
-	readUpSQL = `SELECT seq, at, kind, data FROM events
-		WHERE project_id = $1 AND session_id = $2 AND seq > $3 ORDER BY seq LIMIT $4`
-	readDownSQL = `SELECT seq, at, kind, data FROM events
-		WHERE project_id = $1 AND session_id = $2 AND ($3 = 0 OR seq < $3) ORDER BY seq DESC LIMIT $4`
+	// The events wanted lie between two seqs: $3, and as many beyond it as $4 says. The rows that
+	// hold them begin and end within those, or, by less than the events of one row ($5), beyond.
+	readUpSQL = `SELECT first, events FROM log
+		WHERE project_id = $1 AND session_id = $2 AND last > $3::bigint AND last < $3 + $4 + $5 AND first <= $3 + $4 ORDER BY last`
+	readDownSQL = `SELECT first, events FROM log
+		WHERE project_id = $1 AND session_id = $2 AND last >= $3::bigint - $4 AND last < $3 + $5 AND first < $3 ORDER BY last DESC`
 	tailSQL = `SELECT tail FROM heads WHERE project_id = $1 AND session_id = $2`
 	headSQL = `SELECT h.project_id, h.session_id, s.agent_id, s.created_at, h.tail, h.epoch, coalesce(h.holder, ''),
 		s.status, s.metadata, s.last_active, s.view
@@ -37,18 +41,21 @@ func (s *Store) Read(ctx context.Context, key stead.SessionKey, opts journal.Rea
 	if limit <= 0 || limit > stead.MaxReadEvents {
 		limit = stead.MaxReadEvents
 	}
-	sql := readUpSQL
-	if opts.Desc {
-		sql = readDownSQL
-	}
 	var events []stead.Event
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, sql, string(key.Project), string(key.Session), int64(opts.After), limit)
-		if err != nil {
-			return err
+		sql, bound := readUpSQL, max(opts.After, 0)
+		if opts.Desc {
+			tail, err := tailOf(ctx, c, key)
+			if err != nil {
+				return err
+			}
+			sql, bound = readDownSQL, tail+1
+			if opts.After > 0 {
+				bound = min(opts.After, bound)
+			}
 		}
-		events, err = pgx.CollectRows(rows, scanEvent)
-		if err != nil || len(events) > 0 {
+		var err error
+		if events, err = readLog(ctx, c, sql, key, bound, limit); err != nil || len(events) > 0 {
 			return err
 		}
 		_, err = tailOf(ctx, c, key)
@@ -60,10 +67,32 @@ func (s *Store) Read(ctx context.Context, key stead.SessionKey, opts journal.Rea
 	return events, nil
 }
 
-func scanEvent(row pgx.CollectableRow) (stead.Event, error) {
-	var e stead.Event
-	err := row.Scan(&e.Seq, &e.At, &e.Kind, (*[]byte)(&e.Data))
-	return e, err
+// readLog returns at most limit events above the bound (with readDownSQL: below it), in that order.
+func readLog(ctx context.Context, c *pgxpool.Conn, sql string, key stead.SessionKey, bound stead.Seq, limit int) ([]stead.Event, error) {
+	rows, err := c.Query(ctx, sql, string(key.Project), string(key.Session), int64(bound), int64(limit), int64(maxRowEvents))
+	if err != nil {
+		return nil, err
+	}
+	up := sql == readUpSQL
+	var out, some []stead.Event
+	var first stead.Seq
+	var row pgtype.DriverBytes // valid until the next row: decoding copies
+	_, err = pgx.ForEachRow(rows, []any{&first, &row}, func() error {
+		var err error
+		if some, err = decodeRow(some[:0], first, row); err != nil {
+			return err
+		}
+		if !up {
+			slices.Reverse(some)
+		}
+		for _, e := range some {
+			if above := e.Seq > bound; above == up && e.Seq != bound && len(out) < limit {
+				out = append(out, e)
+			}
+		}
+		return nil
+	})
+	return out, err
 }
 
 // tailOf returns KindNotFound for a session that is not there.
@@ -151,7 +180,7 @@ func (s *Store) Delete(ctx context.Context, key stead.SessionKey) error {
 			return stead.NotFound("session", session)
 		}
 		queue := &pgx.Batch{}
-		for _, table := range []string{"sessions", "events", "session_keys", "creation_keys", "snapshots"} {
+		for _, table := range []string{"sessions", "log", "session_keys", "creation_keys", "snapshots"} {
 			queue.Queue(`DELETE FROM `+table+` WHERE project_id = $1 AND session_id = $2`, project, session)
 		}
 		return tx.SendBatch(ctx, queue).Close()
