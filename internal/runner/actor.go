@@ -2,7 +2,9 @@ package runner
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -20,6 +22,8 @@ type actor struct {
 
 	state    *session.State
 	snapshot stead.Seq // of the last snapshot known
+	listed   string    // the status that lists show; "": not known
+	called   bool      // input is why the session was leased, and not that its time has come
 
 	outcomes chan outcome         // finished effects
 	signal   chan struct{}        // text is due to be journaled
@@ -39,8 +43,9 @@ type actor struct {
 
 // flight is one effect under way.
 type flight struct {
-	cancel context.CancelFunc
-	live   *liveText // a model call's stream
+	cancel     context.CancelFunc
+	live       *liveText // a model call's stream
+	background bool      // it outlives the turn: a summary being made
 }
 
 // outcome is what an effect brings back. It is ignored when its flight was given up meanwhile.
@@ -91,16 +96,26 @@ func (a *actor) run() {
 	defer a.r.retired(a)
 	defer a.cancel()
 	defer a.r.live.drop(a.key)
-	err := a.move()
+	err := safely(a.move)
 	switch {
 	case err == nil:
-		a.r.states.put(a.key, a.state)
+		a.r.states.put(a.key, a.state, a.snapshot)
 	case a.ctx.Err() != nil:
 	case stead.KindOf(err) == stead.KindFenced, stead.KindOf(err) == stead.KindNotFound:
 		a.log.Info("session lost", "epoch", a.lease.Epoch, "err", err)
 	default:
 		a.bury(err)
 	}
+}
+
+// safely turns a panic into an error: whatever one session meets, the process and the others go on.
+func safely(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 // move runs the session until it is released (nil) or can't be moved on (an error).
@@ -198,15 +213,22 @@ func (a *actor) cutOff() {
 		a.pending = append(a.pending, flushed(f.live, true))
 	}
 	a.giveUp()
-	a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}))
-}
-
-// giveUp ends every flight; their outcomes are not wanted any more.
-func (a *actor) giveUp() {
 	for f := range a.flights {
 		f.cancel()
 	}
 	clear(a.flights)
+	a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}))
+}
+
+// giveUp ends the turn's work in flight; its outcomes are not wanted any more.
+func (a *actor) giveUp() {
+	for f := range a.flights {
+		if f.background {
+			continue
+		}
+		f.cancel()
+		delete(a.flights, f)
+	}
 }
 
 func (a *actor) draining() bool {
@@ -260,25 +282,20 @@ func (a *actor) pause(d time.Duration) bool {
 // load brings the state to the session's tail: from the cache, else from the snapshot, else from
 // the first event.
 func (a *actor) load() error {
-	a.state = a.r.states.take(a.key, a.lease.Tail)
-	if a.state == nil {
-		state, err := a.r.loadState(a.ctx, a.key, a.patient)
-		if err != nil {
-			return err
-		}
-		a.state = state
+	a.state, a.snapshot = a.r.states.take(a.key, a.lease.Tail)
+	if a.state != nil {
+		return a.catchUp()
 	}
-	a.snapshot = a.state.Tail
-	return a.catchUp()
+	return a.reload()
 }
 
-// reload drops the state and reads it again: it ran ahead of the journal.
+// reload reads the state again, from the snapshot on: what was applied ran ahead of the journal.
 func (a *actor) reload() error {
 	state, err := a.r.loadState(a.ctx, a.key, a.patient)
 	if err != nil {
 		return err
 	}
-	a.state = state
+	a.state, a.snapshot = state, state.Tail
 	return a.catchUp()
 }
 
@@ -297,6 +314,7 @@ func (a *actor) catchUp() error {
 			if err := a.state.Apply(e); err != nil {
 				return err
 			}
+			a.called = session.FromDoor(e.Kind)
 		}
 		if len(events) < stead.MaxReadEvents {
 			return nil

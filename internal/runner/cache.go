@@ -24,6 +24,7 @@ type stateCache struct {
 type cachedState struct {
 	key   stead.SessionKey
 	state *session.State
+	saved stead.Seq // of its last snapshot
 	bytes int
 }
 
@@ -31,7 +32,7 @@ func newStateCache() *stateCache {
 	return &stateCache{order: list.New(), byKey: map[stead.SessionKey]*list.Element{}}
 }
 
-func (c *stateCache) put(key stead.SessionKey, s *session.State) {
+func (c *stateCache) put(key stead.SessionKey, s *session.State, snapshot stead.Seq) {
 	const fixedBytes = 4 << 10
 	size := fixedBytes + s.Context.Bytes() + agentBytes(&s.View)
 	if size > maxCachedStateBytes/4 {
@@ -40,27 +41,27 @@ func (c *stateCache) put(key stead.SessionKey, s *session.State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.remove(key)
-	c.byKey[key] = c.order.PushFront(&cachedState{key, s, size})
+	c.byKey[key] = c.order.PushFront(&cachedState{key, s, snapshot, size})
 	c.bytes += size
 	for c.order.Len() > maxCachedStates || c.bytes > maxCachedStateBytes {
 		c.remove(c.order.Back().Value.(*cachedState).key)
 	}
 }
 
-// take removes and returns the state if it is not ahead of the tail.
-func (c *stateCache) take(key stead.SessionKey, tail stead.Seq) *session.State {
+// take removes and returns the state, and the Seq of its last snapshot, if it is not ahead of the tail.
+func (c *stateCache) take(key stead.SessionKey, tail stead.Seq) (*session.State, stead.Seq) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	el, ok := c.byKey[key]
 	if !ok {
-		return nil
+		return nil, 0
 	}
-	s := el.Value.(*cachedState).state
+	found := el.Value.(*cachedState)
 	c.remove(key)
-	if s.Tail > tail {
-		return nil
+	if found.state.Tail > tail {
+		return nil, 0
 	}
-	return s
+	return found.state, found.saved
 }
 
 func (c *stateCache) remove(key stead.SessionKey) {

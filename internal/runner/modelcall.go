@@ -67,7 +67,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 		flight, ctx := a.begin()
 		flight.live = live
 		a.r.live.set(a.key, live)
-		go call.run(ctx, flight)
+		go call.guarded(ctx, flight, call.run)
 	})
 	return nil
 }
@@ -77,7 +77,7 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	name := a.state.Created.Agent.Spec.Model
 	info, m, err := a.r.cfg.Models.Resolve(name)
 	if err != nil {
-		return err
+		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
 	decision, err := a.gate(policy.ModelCall, name, nil)
 	if err != nil {
@@ -91,7 +91,8 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, upto: c.Upto}
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
-		go call.runCompact(ctx, flight)
+		flight.background = true
+		go call.guarded(ctx, flight, call.runCompact)
 	})
 	return nil
 }
@@ -110,6 +111,15 @@ type modelCall struct {
 	items   []stead.Item
 	spec    agent.Spec
 	upto    stead.Seq
+}
+
+// guarded turns a panic of a provider's adapter into a failed call: what an upstream sends must
+// never end the process.
+func (c *modelCall) guarded(ctx context.Context, f *flight, call func(context.Context, *flight)) {
+	err := safely(func() error { call(ctx, f); return nil })
+	if err != nil {
+		c.fail(f, &model.Error{Code: model.CodeServer, Message: "The model call broke off.", Err: err})
+	}
 }
 
 // run makes a step's call and delivers its outcome.

@@ -46,7 +46,12 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		c.fail(f, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer calls tools with %d bytes of arguments; the limit is %d bytes.", n, maxReplyArguments)})
 		return
 	}
+	if err := fits(f.live.texts(), r.items); err != nil {
+		c.fail(f, err)
+		return
+	}
 	streamed := streamedTexts(f.live)
+	inline := 0
 	out.Items = make([]session.ReplyItem, 0, len(r.items))
 	for i, it := range r.items {
 		it.Status = ""
@@ -58,7 +63,7 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 			}
 		}
 		holdTo(&item.Item, streamed[i])
-		if !c.spillItem(ctx, &item.Item) {
+		if !c.spillItem(ctx, &item.Item, &inline) {
 			return
 		}
 		out.Items = append(out.Items, item)
@@ -70,6 +75,17 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		withoutStreamed(p, s)
 		return p, nil
 	}})
+}
+
+// fits checks that every streamed text belongs to an item of its kind: a message's text can't end as
+// a tool call.
+func fits(segments []session.Segment, items []stead.Item) error {
+	for _, s := range segments {
+		if s.Index >= len(items) || items[s.Index].Type != s.Type {
+			return &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model streamed text for item %d, which is not the item that it ended with.", s.Index), Retry: true}
+		}
+	}
+	return nil
 }
 
 // streamedTexts joins what was streamed: output index → part → text.

@@ -40,12 +40,16 @@ const (
 	MaxActive = 8192
 	// acquireBatch is how many sessions one Acquire takes.
 	acquireBatch = 256
+	// minPoll keeps a node whose clock is ahead of the store's from asking without pause.
+	minPoll = 10 * time.Millisecond
 	// maxPoll bounds how long due work can go unseen when a signal is lost.
 	maxPoll = 5 * time.Second
 	// maxCachedStates and maxCachedViews bound the memory of sessions that nobody holds.
 	maxCachedStates     = 256
 	maxCachedStateBytes = 16 << 20
 	maxCachedViews      = 1024
+	// cutGrace is how long actors may take, when the drain's time is over, to journal what they cut off.
+	cutGrace = 2 * time.Second
 	// unavailableBase and unavailableMax pace the retries while the store is away.
 	unavailableBase = 20 * time.Millisecond
 	unavailableMax  = 2 * time.Second
@@ -149,9 +153,13 @@ func (r *Runner) Shutdown(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		r.cutActors()
-		<-done
+		select {
+		case <-done:
+		case <-time.After(cutGrace): // the store is away: what they hold is lost, as in a crash
+		}
 	}
 	r.stop()
+	<-done
 	r.loops.Wait()
 	release, cancel := context.WithTimeout(context.Background(), unavailableMax)
 	defer cancel()
@@ -241,7 +249,7 @@ func (r *Runner) acquireDue() time.Duration {
 		if next.IsZero() {
 			return maxPoll
 		}
-		return max(min(next.Sub(r.cfg.Now()), maxPoll), 0)
+		return max(min(next.Sub(r.cfg.Now()), maxPoll), minPoll)
 	}
 }
 

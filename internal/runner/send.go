@@ -25,22 +25,24 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 	if len(req.Inputs) == 0 {
 		return stead.Invalid("events", "events must hold at least one event")
 	}
-	for range maxConflicts {
+	for try := range maxConflicts {
 		v, err := r.view(ctx, key)
 		if err != nil {
 			return err
 		}
-		in := journal.Input{If: -1, Key: req.Key, Digest: req.Digest}
+		in := journal.Input{If: v.Tail, Key: req.Key, Digest: req.Digest}
 		var answers bool
 		in.Events, answers, err = r.inputEvents(ctx, v, p, req.Inputs)
 		if err != nil {
 			return r.replayedOr(ctx, key, req, err)
 		}
-		if len(in.Events) == 0 {
-			return nil // a cancel of nothing
+		if in.Update, err = listingAfter(v, in.Events); err != nil {
+			return err
 		}
-		if answers {
-			in.If = v.Tail // it answers what is open now
+		if !answers && try >= maxMessageConflicts {
+			// A message needs no particular state. The session moves on faster than its listing can
+			// be kept: its holder will.
+			in.If, in.Update = -1, nil
 		}
 		_, err = r.cfg.Store.Send(ctx, key, in)
 		if stead.KindOf(err) != stead.KindTail {
@@ -49,6 +51,25 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 		}
 	}
 	return stead.Errorf(stead.KindUnavailable, "the session is too busy to take an answer; try again")
+}
+
+// maxMessageConflicts is how often a message is tried on a session that moves on meanwhile before it
+// is stored wherever the tail is.
+const maxMessageConflicts = 4
+
+// listingAfter is what lists show once the events are stored at the view's tail.
+func listingAfter(v *session.View, events []stead.Event) (*journal.Listing, error) {
+	next, err := copyView(v)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		e.Seq = next.Tail + 1
+		if err := next.Apply(e); err != nil {
+			return nil, err
+		}
+	}
+	return &journal.Listing{Status: next.Status(), Metadata: next.Created.Metadata, LastActive: next.LastActive}, nil
 }
 
 // replayedOr answers a repeated request like the first time: what it answered is not open any more,
@@ -91,10 +112,11 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 			}
 			e, err = r.messageEvent(ctx, v.Key, p, in.Message)
 		case in.Cancel:
-			if v.Turn == nil {
-				continue
+			cancel := session.CancelInput{By: p}
+			if v.Turn != nil {
+				cancel.Turn = v.Turn.Seq
 			}
-			e, err = session.NewEvent(r.now(), session.KindInputCancel, session.CancelInput{By: p})
+			e, err = session.NewEvent(r.now(), session.KindInputCancel, cancel)
 		case in.Result != nil:
 			answers = true
 			e, err = r.resultEvent(ctx, v, p, at, *in.Result)

@@ -90,17 +90,31 @@ func fewParts(content []stead.Content) []stead.Content {
 	return append(out, stead.TextContent(stead.ContentInputText, text.String())...)
 }
 
-func (c modelCall) spillItem(ctx context.Context, it *stead.Item) bool {
+// spillItem moves the large texts of a reply's item into blobs. inline counts what the reply's items
+// hold themselves so far.
+func (c *modelCall) spillItem(ctx context.Context, it *stead.Item, inline *int) bool {
 	it.Content = append([]stead.Content(nil), it.Content...)
-	if !c.a.spillContent(ctx, it.Content) {
-		return false
+	texts := make([]*stead.Text, 0, len(it.Content)+len(it.Summary)+1)
+	for i := range it.Content {
+		texts = append(texts, &it.Content[i].Text)
 	}
 	for i := range it.Summary {
-		if !c.a.spill(ctx, &it.Summary[i]) {
-			return false
-		}
+		texts = append(texts, &it.Summary[i])
 	}
-	return it.Encrypted == nil || c.a.spill(ctx, it.Encrypted)
+	if it.Encrypted != nil {
+		texts = append(texts, it.Encrypted)
+	}
+	for _, t := range texts {
+		n := len(t.Inline)
+		if n > stead.MaxInlineBytes || (*inline+n > maxInlineTotal && n > minBlobBytes) {
+			if !c.a.spillAny(ctx, t) {
+				return false
+			}
+			continue
+		}
+		*inline += n
+	}
+	return true
 }
 
 // spillInput moves the large texts of input into blobs, once: an error goes back to the sender.

@@ -13,9 +13,9 @@ import (
 // plan is one append in the making, and what to start once it is durable.
 type plan struct {
 	after   stead.Seq
-	status  string // before
 	events  []stead.Event
 	starts  []func()
+	ends    bool // the turn ends: its work in flight is given up once that is durable
 	wake    int64
 	release bool
 }
@@ -50,57 +50,70 @@ func (a *actor) step() (released bool, err error) {
 		} else if err != nil {
 			return false, err
 		}
-		a.pending = nil
+		a.pending, a.called, a.listed = nil, true, a.state.Status()
+		if p.ends {
+			a.giveUp()
+		}
 		for _, start := range p.starts {
 			start()
 		}
-		if p.release {
-			return true, nil
-		}
 		a.saveSnapshot()
-		return false, nil
+		return p.release, nil
 	}
 }
 
 // plan applies the outcomes and asks the core what comes next, until it has nothing more to say.
 func (a *actor) plan() (*plan, error) {
-	p := &plan{after: a.state.Tail, status: a.state.Status()}
+	p := &plan{after: a.state.Tail}
 	for _, pe := range a.pending {
 		if err := a.write(p, pe.kind, pe.make); err != nil {
 			return nil, err
 		}
 	}
 	window := a.window()
-	for {
+	settled := false // the core has nothing more to say
+	for !settled && len(p.events) < stead.MaxBatchEvents/2 {
 		n := len(p.events)
 		cmds := a.state.Next(window)
-		if a.draining() && len(cmds) > 0 {
-			if cmds = onlyEndings(cmds); len(cmds) == 0 {
-				p.wake = a.r.now() // another node goes on at once
-			}
+		if a.draining() {
+			cmds = a.onlyEndings(p, cmds)
 		}
 		for _, c := range cmds {
 			if err := a.intend(p, c); err != nil {
 				return nil, err
 			}
 		}
-		if len(p.events) == n || len(p.events) >= stead.MaxBatchEvents/2 {
-			break
-		}
+		settled = len(p.events) == n
 	}
-	p.release = len(p.starts) == 0 && len(a.flights) == 0
+	p.release = settled && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background())
 	return p, nil
 }
 
-// onlyEndings: a draining node begins nothing new.
-func onlyEndings(cmds []session.Command) []session.Command {
+// onlyEndings: a draining node begins nothing new; what there is to do is another node's, at once
+// or at its time.
+func (a *actor) onlyEndings(p *plan, cmds []session.Command) []session.Command {
 	out := cmds[:0:0]
 	for _, c := range cmds {
-		if _, ok := c.(session.EndTurn); ok {
+		switch c := c.(type) {
+		case session.EndTurn:
 			out = append(out, c)
+		case session.WaitUntil:
+			p.wake = max(c.At, 1)
+		default:
+			p.wake = a.r.now()
 		}
 	}
 	return out
+}
+
+// background reports whether work is in flight that outlives the turn: a summary being made.
+func (a *actor) background() bool {
+	for f := range a.flights {
+		if f.background {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *actor) record(p *plan, kind string, payload any) error {
@@ -137,11 +150,19 @@ func (a *actor) intend(p *plan, c session.Command) error {
 				return err
 			}
 		}
-		a.giveUp() // a cancelled turn's work is stopped at once
+		for f := range a.flights {
+			if !f.background {
+				f.cancel() // a cancelled turn's work is stopped at once
+			}
+		}
+		p.ends = true
 		return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
 	case session.WaitUntil:
-		if now := a.r.now(); c.At <= now {
-			return a.record(p, session.KindTimerFired, session.TimerFired{At: now}) // the core reads no clock
+		// The core reads no clock. A session that was leased only because its time has come by the
+		// store's clock is believed, though this node's clock may be behind: else it would be
+		// released and leased again until the clocks agree.
+		if now := a.r.now(); c.At <= now || (!a.called && len(p.events) == 0) {
+			return a.record(p, session.KindTimerFired, session.TimerFired{At: max(now, c.At)})
 		}
 		if p.wake == 0 || c.At < p.wake {
 			p.wake = c.At
@@ -159,7 +180,7 @@ func (a *actor) intend(p *plan, c session.Command) error {
 
 func (a *actor) commit(p *plan) error {
 	b := journal.Batch{After: p.after, Events: p.events, Release: p.release, Wake: p.wake}
-	if status := a.state.Status(); status != p.status || p.release {
+	if status := a.state.Status(); status != a.listed || p.release {
 		b.Update = a.listing(status)
 	}
 	return a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -39,6 +40,11 @@ const (
 	KindRunnerRecovered  = "runner.recovered"
 	KindTimerFired       = "timer.fired"
 )
+
+// FromDoor reports whether doors write events of a kind.
+func FromDoor(kind string) bool {
+	return strings.HasPrefix(kind, "input.") || strings.HasPrefix(kind, "session.")
+}
 
 // Created is the first event of every session.
 type Created struct {
@@ -108,9 +114,10 @@ type InputMessage struct {
 	Content []stead.Content `json:"content"`
 }
 
-// CancelInput asks to stop the running turn.
+// CancelInput asks to stop a turn: the one that ran when it was accepted, no later one.
 type CancelInput struct {
-	By stead.Principal `json:"by"`
+	Turn stead.Seq       `json:"turn"` // of the turn's input.message; 0: none ran, and nothing is stopped
+	By   stead.Principal `json:"by"`
 }
 
 // ToolResult is the application's answer to a function call. Late and second answers are ignored.

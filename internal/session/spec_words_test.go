@@ -82,7 +82,11 @@ func (s *spec) input(name, rest string) bool {
 		}
 		s.event(session.KindInputMessage, m)
 	case "cancel":
-		s.event(session.KindInputCancel, session.CancelInput{})
+		var c session.CancelInput // "cancel late" was accepted for an earlier turn
+		if s.state.Turn != nil && rest != "late" {
+			c.Turn = s.state.Turn.Seq
+		}
+		s.event(session.KindInputCancel, c)
 	case "pause":
 		s.event(session.KindSessionPaused, session.Paused{})
 	case "resume":

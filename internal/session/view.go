@@ -103,9 +103,11 @@ func (v *View) fold(e stead.Event) error {
 	case KindInputMessage:
 		return fold(e, v.message)
 	case KindInputCancel:
-		if v.Turn != nil {
-			v.Turn.Cancelling = true
-		}
+		return fold(e, func(_ stead.Event, p CancelInput) {
+			if v.Turn != nil && v.Turn.Seq == p.Turn {
+				v.Turn.Cancelling = true
+			}
+		})
 	case KindInputToolResult:
 		return fold(e, v.toolResult)
 	case KindInputApproval:

@@ -17,7 +17,11 @@ func (g *Gen) input() {
 		g.answer(by)
 	case p < 88 && g.Cancel:
 		if g.State.Turn != nil || g.chance(10) {
-			g.append(session.KindInputCancel, session.CancelInput{By: by})
+			var turn stead.Seq
+			if g.State.Turn != nil && g.chance(90) { // else it was meant for an earlier one
+				turn = g.State.Turn.Seq
+			}
+			g.append(session.KindInputCancel, session.CancelInput{Turn: turn, By: by})
 		}
 	case p < 92:
 		kind := session.KindSessionPaused
