@@ -180,11 +180,14 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	}
 	req := model.Request{
 		Model: c.info.Upstream, Items: items, Tools: tools.specs,
-		Verbosity: c.spec.Text.Verbosity, ServiceTier: c.spec.ServiceTier,
+		Verbosity: asked(c.spec.Text.Verbosity), ServiceTier: c.spec.ServiceTier,
 		CacheKey: string(c.a.key.Session),
 	}
 	if c.spec.Instructions != nil {
 		req.Instructions = *c.spec.Instructions
+	}
+	if len(tools.missing) > 0 {
+		req.Instructions += "\n\nThe tools of these servers can't be reached at present: " + strings.Join(tools.missing, ", ") + ". Say so if they are needed."
 	}
 	if c.spec.Experimental.TimeAwareness {
 		req.Instructions += "\n\nThe current time is " + c.a.r.cfg.Now().UTC().Format(time.RFC3339) + "."
@@ -199,6 +202,14 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 		req.Format = &model.Format{Name: "output", Schema: c.spec.Text.Format.Schema, Strict: true}
 	}
 	return req, nil
+}
+
+// asked leaves out the contract's default: upstreams that do not know the field refuse it.
+func asked(verbosity string) string {
+	if verbosity == "medium" {
+		return ""
+	}
+	return verbosity
 }
 
 // reply is what a finished stream brought.

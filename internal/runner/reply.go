@@ -172,8 +172,12 @@ func textAfter(t stead.Text, n int) stead.Text {
 	return stead.NewText(t.Inline[min(n, len(t.Inline)):])
 }
 
-// nameCalls gives every call of the reply an id that no other call of the context has: the
-// upstream's, unless it is missing, taken or too long.
+// minRandomCallID is the shortest upstream id that is taken for random. Shorter ones count from 0 in
+// some upstreams, and come again once a summary has replaced the calls that had them.
+const minRandomCallID = 20
+
+// nameCalls gives every call of the reply an id that no other call of the session has: the
+// upstream's, unless it is missing, taken, too long, or may have been used before the summary.
 func nameCalls(p session.ModelReplied, c *session.Context) {
 	for i := range p.Items {
 		it := &p.Items[i]
@@ -181,7 +185,8 @@ func nameCalls(p session.ModelReplied, c *session.Context) {
 			continue
 		}
 		taken := func(other session.ReplyItem) bool { return other.CallID == it.CallID }
-		if it.CallID == "" || len(it.CallID) > stead.MaxIdempotencyKeyBytes || slices.ContainsFunc(p.Items[:i], taken) || c.HasCall(it.CallID) {
+		if it.CallID == "" || len(it.CallID) > stead.MaxIdempotencyKeyBytes || slices.ContainsFunc(p.Items[:i], taken) || c.HasCall(it.CallID) ||
+			(c.Summary.Bytes > 0 && len(it.CallID) < minRandomCallID) {
 			it.CallID = fmt.Sprintf("call_%d_%d", p.Call, i)
 		}
 	}

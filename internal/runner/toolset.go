@@ -18,8 +18,9 @@ import (
 
 // toolset is the agent's tools as one model call sees them.
 type toolset struct {
-	specs  []model.ToolSpec
-	byName map[string]offered // name as the model knows it → what it is
+	specs   []model.ToolSpec
+	byName  map[string]offered // name as the model knows it → what it is
+	missing []string           // labels of servers that can't be reached
 }
 
 // offered is one tool on offer: a function of the application, or a tool of a server.
@@ -56,6 +57,7 @@ func (r *Runner) toolset(ctx context.Context, tools []agent.Tool) (*toolset, err
 				return nil, &missingServerError{cfg.ServerLabel, err}
 			}
 			r.log.Warn("tool server left out", "server", cfg.ServerLabel, "err", err)
+			t.missing = append(t.missing, cfg.ServerLabel)
 			continue
 		}
 		for _, f := range found {

@@ -84,9 +84,18 @@ func (v *View) CallByRequest(requestID string) *Call {
 // What the model is told when nobody can say what happened.
 const (
 	toldCancelled = "The turn was cancelled. Whether this call took effect is not known."
+	toldNotMade   = "The turn was cancelled before this call was made."
 	toldGaveUp    = "Whether this call took effect is not known: its outcome was lost and nobody could find out."
 	toldHappened  = "The call took effect. What it returned is not known."
 )
+
+// cancelled is what is said of an open call when its turn ends.
+func (c *Call) cancelled() string {
+	if c.State == CallApproval || (c.State == CallReady && c.Attempts == 0) {
+		return toldNotMade
+	}
+	return toldCancelled
+}
 
 func (t *TurnView) finish(c *Call, status stead.ItemStatus, output []stead.Content, failure string) {
 	c.State, c.Status, c.Output, c.Error = CallDone, status, output, failure

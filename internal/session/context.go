@@ -41,8 +41,8 @@ const (
 	itemOverheadBytes    = 24
 )
 
-// apply folds an event. v is the view after the event, items the reply's items with whole texts.
-func (c *Context) apply(e stead.Event, v *View, items []stead.Item) error {
+// apply folds an event. before is the turn that ran before it, v the view after it, items the reply's items with whole texts.
+func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.Item) error {
 	switch e.Kind {
 	case KindInputMessage:
 		p, err := Decode[Message](e)
@@ -74,7 +74,7 @@ func (c *Context) apply(e stead.Event, v *View, items []stead.Item) error {
 		}
 		c.compacted(p)
 	}
-	c.settle(e.Seq, v)
+	c.settle(e.Seq, v, before)
 	return nil
 }
 
@@ -99,13 +99,13 @@ func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
 }
 
 // settle copies outcomes that the view knows into the entries of their calls.
-func (c *Context) settle(seq stead.Seq, v *View) {
+func (c *Context) settle(seq stead.Seq, v *View, ended *TurnView) {
 	for _, en := range c.Entries {
 		if !en.Open {
 			continue
 		}
 		if v.Turn == nil {
-			en.Open, en.Pending, en.Item.Error = false, false, toldCancelled // no result follows any more
+			en.Open, en.Pending, en.Item.Error = false, false, en.told(ended) // no result follows any more
 			continue
 		}
 		for _, call := range v.Turn.Calls {
@@ -114,6 +114,18 @@ func (c *Context) settle(seq stead.Seq, v *View) {
 			}
 		}
 	}
+}
+
+// told is what the model is told of an open call when its turn has ended.
+func (en *Entry) told(ended *TurnView) string {
+	if ended != nil {
+		for _, call := range ended.Calls {
+			if call.Seq == en.Call && call.Index == en.Index {
+				return call.cancelled()
+			}
+		}
+	}
+	return toldCancelled
 }
 
 func (c *Context) close(en *Entry, seq stead.Seq, call *Call) {

@@ -256,7 +256,7 @@ func (p *Projector) settledCalls(out []body, e stead.Event, before glance) []bod
 			continue
 		}
 		if c.State != CallDone { // the turn ended over it
-			c.State, c.Status, c.Error = CallDone, stead.ItemIncomplete, toldCancelled
+			c.State, c.Status, c.Error = CallDone, stead.ItemIncomplete, c.cancelled()
 		}
 		turn := p.turnID(before.turn)
 		out = append(out, p.done(before.turn, callItemOf(s, turn, c, p.texts), c.Output0))

@@ -31,10 +31,11 @@ func (s *State) Apply(e stead.Event) error {
 		}
 		items = s.whole(p)
 	}
+	before := s.Turn
 	if err := s.View.Apply(e); err != nil {
 		return err
 	}
-	return s.Context.apply(e, &s.View, items)
+	return s.Context.apply(e, before, &s.View, items)
 }
 
 // snapshotFormat changes whenever the shape or the meaning of State does: older snapshots are then

@@ -94,9 +94,11 @@ func (w *world) boot(slot int) {
 	if os.Getenv("STEAD_TEST_LOG") != "" {
 		out = os.Stderr
 	}
+	late := w.upTo(6*time.Second) - 3*time.Second // the node's clock beside the store's
+	now := func() time.Time { return w.now().Add(late) }
 	r := runner.New(runner.Config{
 		Store: w.store, Agents: w.store, Blobs: w.blobs, Models: catalog{w}, Tools: w.tools,
-		Policy: policy.AllowLocal{}, Node: name, Now: w.now,
+		Policy: policy.AllowLocal{}, Node: name, Now: now,
 		Log:    slog.New(slog.NewTextHandler(out, nil)).With("node", name),
 		Random: func() float64 { return float64(w.n(1000)) / 1000 },
 	})
