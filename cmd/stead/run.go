@@ -51,18 +51,18 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 		e.Hint = `Give a message: stead run "Hello".`
 		return e
 	}
-	c, stop, err := a.reach(ctx, f.node)
+	c, alone, stop, err := a.reach(ctx, f.node)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	r := &running{app: a, client: c, spin: a.newSpinner(), t: transcript{w: a.out}, answered: map[string]bool{}}
+	r := &running{app: a, client: c, alone: alone, place: a.place(f.node), spin: a.newSpinner(), t: transcript{w: a.out}, answered: map[string]bool{}}
 	defer r.spin.Stop()
 	err = r.start(ctx, f)
 	r.t.endLine()
 	if r.session != "" && !a.json() {
 		// On standard error: standard output is the agent's answer alone.
-		fmt.Fprintf(a.err, "\nsession %s\ngo on with: stead run --session %s \"…\"\n", r.session, r.session)
+		fmt.Fprintf(a.err, "\nsession %s\ngo on with: stead run%s --session %s \"…\"\n", r.session, a.place(f.node), r.session)
 	}
 	if ctx.Err() != nil && r.session != "" {
 		return nil // detached: the session is durable and the two lines above say how to go on
@@ -70,35 +70,53 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 	return err
 }
 
-// reach finds a running server, or starts a node in this process when nobody named one.
-func (a *app) reach(ctx context.Context, flags nodeFlags) (*client.Client, func(), error) {
+// place is what the next command must say to find the session again.
+func (a *app) place(f nodeFlags) string {
+	var b strings.Builder
+	database := ""
+	if f.database != "" {
+		database = "…" // it may hold a password
+	}
+	for _, flag := range [][2]string{{"server", a.server}, {"config", f.config}, {"data", f.data}, {"database", database}} {
+		if flag[1] != "" {
+			fmt.Fprintf(&b, " --%s %s", flag[0], flag[1])
+		}
+	}
+	return b.String()
+}
+
+// reach finds a running server, or starts a node in this process when nobody named one: then it is
+// alone.
+func (a *app) reach(ctx context.Context, flags nodeFlags) (c *client.Client, alone bool, stop func(), err error) {
 	base, chosen := a.serverAddress()
-	c, err := client.New(base)
-	if err != nil {
-		return nil, nil, err
+	if c, err = client.New(base); err != nil {
+		return nil, false, nil, err
 	}
 	if chosen || (!flags.set() && c.Alive(ctx)) {
-		return c, c.Close, nil
+		return c, false, c.Close, nil
+	}
+	why := "No server answers at " + base + ": this process"
+	if flags.set() {
+		why = "This process"
 	}
 	flags.listen = "127.0.0.1:0"
 	cfg, err := flags.load(a.env)
 	if err != nil {
-		return nil, nil, err
+		return nil, false, nil, err
 	}
 	impatient(cfg)
 	n, err := openNode(ctx, cfg, quiet(a.err))
 	if err != nil {
-		return nil, nil, err
+		return nil, false, nil, err
 	}
 	if !a.json() {
-		fmt.Fprintf(a.err, "No server answers at %s: this process runs the session itself (data in %s, model %s).\n\n", base, n.cfg.Data, n.modelInUse())
+		fmt.Fprintf(a.err, "%s runs the session itself (data in %s, model %s).\n\n", why, n.cfg.Data, n.modelInUse())
 	}
-	c, err = client.New(n.base)
-	if err != nil {
+	if c, err = client.New(n.base); err != nil {
 		n.stop()
-		return nil, nil, err
+		return nil, false, nil, err
 	}
-	return c, func() { c.Close(); n.stop() }, nil
+	return c, true, func() { c.Close(); n.stop() }, nil
 }
 
 // running is one run of a session from the terminal.
@@ -108,6 +126,8 @@ type running struct {
 	spin    *spinner
 	t       transcript
 	session string
+	alone   bool   // the server ends with this process
+	place   string // flags that lead to its data
 
 	ended    bool // the turn has a terminal event
 	failed   error
@@ -287,6 +307,9 @@ func (r *running) actions(ctx context.Context, s client.Session) error {
 func (r *running) waiting(act client.Action) error {
 	e := stead.Errorf(stead.KindConflict, "the session waits: %s", describe(act))
 	e.Hint = answerCommand(r.session, act)
+	if r.alone {
+		e.Hint = "stead dev" + r.place + ", and beside it: " + e.Hint
+	}
 	return &waitingError{e}
 }
 
