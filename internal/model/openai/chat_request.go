@@ -23,7 +23,7 @@ func (p *Provider) chatRequest(req model.Request) fields {
 		f["tools"] = tools
 	}
 	f.text("reasoning_effort", req.Effort)
-	f.text("verbosity", req.Verbosity)
+	f.text("verbosity", verbosity(req))
 	if req.Format != nil {
 		f["response_format"] = fields{"type": "json_schema", "json_schema": fields{
 			"name": formatName(req.Format), "schema": req.Format.Schema, "strict": req.Format.Strict}}

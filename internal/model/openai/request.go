@@ -33,6 +33,17 @@ func (p *Provider) common(f fields, req model.Request) {
 	}
 }
 
+// defaultVerbosity is what upstreams do when they are told nothing. Many compatible servers do not
+// know the field, and some refuse a request that has it.
+const defaultVerbosity = "medium"
+
+func verbosity(req model.Request) string {
+	if req.Verbosity == defaultVerbosity {
+		return ""
+	}
+	return req.Verbosity
+}
+
 func parameters(t model.ToolSpec) json.RawMessage {
 	if len(t.Parameters) == 0 {
 		return json.RawMessage(emptyParameters)

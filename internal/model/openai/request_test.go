@@ -139,6 +139,10 @@ func TestRequestDetails(t *testing.T) {
 	old := plain
 	old.Model = "gpt-4o"
 	has(old, responses, nil, []string{"encrypted_content"})
+	usual := plain
+	usual.Verbosity = "medium" // what upstreams do anyway: those that do not know the field never see it
+	has(usual, nothing, nil, []string{"verbosity"})
+	has(usual, responses, nil, []string{"verbosity"})
 	auto := plain
 	auto.ServiceTier, auto.CacheKey, auto.User = "auto", "k", "u"
 	has(auto, func(c *openai.Config) { c.Omit = []string{"prompt_cache_key"} }, []string{`"user": "u"`}, []string{"service_tier", "prompt_cache_key"})

@@ -29,7 +29,7 @@ func (p *Provider) responsesRequest(req model.Request) fields {
 		f["include"] = []string{"reasoning.encrypted_content"}
 	}
 	text := fields{}
-	text.text("verbosity", req.Verbosity)
+	text.text("verbosity", verbosity(req))
 	if req.Format != nil {
 		text["format"] = fields{"type": "json_schema", "name": formatName(req.Format),
 			"schema": req.Format.Schema, "strict": req.Format.Strict}
