@@ -136,6 +136,9 @@ func (a *app) report(err error) {
 	hint := ""
 	if e, ok := errors.AsType[*stead.Error](err); ok {
 		hint = e.Hint
+		if hint == "" && e.Kind == stead.KindNotFound {
+			hint = notFoundHint(e.Message)
+		}
 	}
 	if a.output == outputJSON {
 		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": map[string]string{
@@ -151,6 +154,16 @@ func (a *app) report(err error) {
 	if hint != "" {
 		fmt.Fprintf(a.err, "hint: %s\n", hint)
 	}
+}
+
+// notFoundHint is the command that lists what there is.
+func notFoundHint(message string) string {
+	for _, noun := range []string{"session", "agent"} {
+		if strings.HasPrefix(message, "no "+noun+" ") {
+			return "See them with `stead " + noun + "s list`."
+		}
+	}
+	return ""
 }
 
 func firstUpper(s string) string {
