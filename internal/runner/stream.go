@@ -56,15 +56,21 @@ type watcher struct {
 	yield     func(session.StreamEvent) error
 }
 
+// follow reads the journal only when it has grown: while text streams, most wake-ups are for what is
+// in memory.
 func (w *watcher) follow(ctx context.Context) error {
 	tails := w.watchTail(ctx)
+	grown := true
 	for {
-		n, err := w.durable(ctx)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			continue
+		if grown {
+			n, err := w.durable(ctx)
+			if err != nil {
+				return err
+			}
+			grown = n == stead.MaxReadEvents
+			if grown {
+				continue
+			}
 		}
 		changed, n, err := w.live()
 		if err != nil {
@@ -80,6 +86,7 @@ func (w *watcher) follow(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			grown = true
 		case <-changed:
 		}
 	}
