@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -235,4 +236,26 @@ func TestLargeSummaryIsABlob(t *testing.T) {
 		}
 		digestsOnly(t, n, id)
 	}, withModel(m, func(i *model.Info) { i.ContextWindow = 64_000 }))
+}
+
+// TestBackgroundCompactionOutlivesItsTurn: a summary that takes longer than its turn stands in the next.
+func TestBackgroundCompactionOutlivesItsTurn(t *testing.T) {
+	m := script(reply("ok"))
+	m.compact = after(time.Second, reply("SUMMARY"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.begin(long(1), func(s *agent.Spec) { s.Compaction.Async = true }).ID
+		n.idle(id)
+		begun := time.Now()
+		n.talk(id, 2, 5)
+		if took := time.Since(begun); took > 100*time.Millisecond {
+			t.Errorf("the turns took %s: they waited for the summary", took)
+		}
+		synctest.Wait()
+		if got := seen(m.last()); len(m.summaries) != 1 || got[0] == summarized {
+			t.Errorf("%d summaries begun; the model saw %.40q", len(m.summaries), got)
+		}
+		time.Sleep(2 * time.Second)
+		n.talk(id, 6, 6)
+		compacted(t, n, m, id)
+	}, withModel(m, small))
 }

@@ -311,4 +311,65 @@ func TestSteeringDuringARetrysWait(t *testing.T) {
 	}, withModel(m))
 }
 
-var _ model.Model = (*scripted)(nil)
+// TestConflictingCreateLeavesNoBlobs: a create whose key was used for another request leaves no blob.
+func TestConflictingCreateLeavesNoBlobs(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		create := func(digest string) error {
+			_, err := n.Create(context.Background(), me, session.CreateRequest{Override: specOf(), Input: message(filled("go")), Key: "k", Digest: digest})
+			return err
+		}
+		if err := create("one"); err != nil {
+			t.Fatal(err)
+		}
+		isKind(t, create("two"), stead.KindConflict)
+		if got := n.cfg.Blobs.(*memBlobs).count(); got != 1 {
+			t.Errorf("%d blobs, want one", got)
+		}
+	})
+}
+
+// TestLateOutcomeOfADeletedSessionLeavesNoBlobs: what an effect brings after its turn was cancelled and its session deleted is stored nowhere.
+func TestLateOutcomeOfADeletedSessionLeavesNoBlobs(t *testing.T) {
+	deaf := does{"deaf", tool.Unknown, func(context.Context, tool.Call) (tool.Result, error) {
+		time.Sleep(time.Minute) // deaf to its context, as a tool may be
+		return outputs(filled("late"))
+	}}
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("Call deaf with {}", mcpServer()).ID
+		time.Sleep(time.Second)
+		n.send(id, cancels)
+		n.idle(id)
+		if err := n.Delete(context.Background(), me, id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := n.cfg.Blobs.(*memBlobs).count(); got != 0 {
+			t.Errorf("%d blobs are left", got)
+		}
+	}, withTools(having(deaf)))
+}
+
+// TestSummaryOfADeletedSessionLeavesNoBlobs: a background summary that is under way when its session is deleted leaves no blob.
+func TestSummaryOfADeletedSessionLeavesNoBlobs(t *testing.T) {
+	m := script(reply("ok"))
+	m.compact = after(time.Second, gives(model.FinishStop, messageItem(filled("summary"))))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.begin(long(1), func(s *agent.Spec) { s.Compaction.Async = true }).ID
+		n.idle(id)
+		n.talk(id, 2, 5)
+		synctest.Wait()
+		if len(m.summaries) != 1 {
+			t.Fatalf("%d summaries begun", len(m.summaries))
+		}
+		if err := n.Delete(context.Background(), me, id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := n.cfg.Blobs.(*memBlobs).count(); got != 0 {
+			t.Errorf("%d blobs are left", got)
+		}
+		if n.Holding() != 0 {
+			t.Errorf("%d sessions held", n.Holding())
+		}
+	}, withModel(m, small))
+}

@@ -193,3 +193,27 @@ func TestWaitingSessionsHoldNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestApprovalsAnsweredBetweenPages: approvals that are answered between two pages hide none of the others.
+func TestApprovalsAnsweredBetweenPages(t *testing.T) {
+	ctx := context.Background()
+	asks := mcpServer()
+	asks.RequireApproval = &agent.Approval{Mode: "always"}
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("Call launch with {\"n\":1}\nCall launch with {\"n\":2}\nCall launch with {\"n\":3}", asks).ID
+		n.until(id, status(session.StatusRequiresAction))
+		var seen []string
+		q := session.PageQuery{Limit: 1}
+		for range 3 {
+			page, err := n.Approvals(ctx, me, q)
+			if err != nil || len(page.Data) != 1 {
+				t.Fatalf("after %q: page of %d, %v", seen, len(page.Data), err)
+			}
+			q.After = page.Data[0].ID
+			seen = append(seen, q.After)
+			n.send(id, decides(q.After, session.DecisionApprove))
+			synctest.Wait()
+		}
+		n.idle(id)
+	})
+}

@@ -1,8 +1,10 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
@@ -210,11 +212,11 @@ func (r *Runner) Approvals(ctx context.Context, p stead.Principal, q session.Pag
 			return page, stead.Invalid("after", "after must be the id of an approval")
 		}
 		// The session of the cursor itself may have more entries behind it.
-		more, _, err := r.approvalsOf(ctx, keyOf(p, s))
+		more, err := r.approvalsOf(ctx, keyOf(p, s))
 		if err != nil {
 			return page, err
 		}
-		page.Data = append(page.Data, afterRequest(more, skip)...)
+		page.Data = append(page.Data, afterRequest(more, s, skip)...)
 		at = s
 	}
 	for len(page.Data) <= limit {
@@ -223,7 +225,7 @@ func (r *Runner) Approvals(ctx context.Context, p stead.Principal, q session.Pag
 			return page, err
 		}
 		for _, h := range heads {
-			more, _, err := r.approvalsOf(ctx, h.Key)
+			more, err := r.approvalsOf(ctx, h.Key)
 			if err != nil {
 				return page, err
 			}
@@ -240,21 +242,32 @@ func (r *Runner) Approvals(ctx context.Context, p stead.Principal, q session.Pag
 	return page, nil
 }
 
-func (r *Runner) approvalsOf(ctx context.Context, key stead.SessionKey) ([]session.Approval, *session.View, error) {
+// approvalsOf lists a session's approvals in the order of their ids' places.
+func (r *Runner) approvalsOf(ctx context.Context, key stead.SessionKey) ([]session.Approval, error) {
 	v, err := r.view(ctx, key)
 	if stead.KindOf(err) == stead.KindNotFound {
-		return nil, nil, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return v.Approvals(), v, nil
+	all := v.Approvals()
+	slices.SortFunc(all, func(a, b session.Approval) int { return byPlace(key.Session, a.ID, b.ID) })
+	return all, nil
 }
 
-func afterRequest(all []session.Approval, id string) []session.Approval {
+// byPlace orders requests by where they stand in the journal.
+func byPlace(s stead.SessionID, a, b string) int {
+	_, seqA, indexA, _ := stead.ParseDerivedID(s, a)
+	_, seqB, indexB, _ := stead.ParseDerivedID(s, b)
+	return cmp.Or(cmp.Compare(seqA, seqB), cmp.Compare(indexA, indexB))
+}
+
+// afterRequest is what stands behind a request, which may have been answered meanwhile.
+func afterRequest(all []session.Approval, s stead.SessionID, id string) []session.Approval {
 	for i, a := range all {
-		if a.ID == id {
-			return all[i+1:]
+		if byPlace(s, a.ID, id) > 0 {
+			return all[i:]
 		}
 	}
 	return nil

@@ -60,6 +60,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if len(req.Input) > 0 {
 		e, err := r.messageEvent(ctx, key, p, req.Input)
 		if err != nil {
+			r.discard(ctx, key)
 			return session.Session{}, err
 		}
 		events, status = append(events, e), session.StatusInProgress
@@ -69,10 +70,13 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 		Update: &journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now},
 	})
 	if err != nil {
+		if stead.KindOf(err) != stead.KindUnavailable { // it may have been stored all the same
+			r.discard(ctx, key)
+		}
 		return session.Session{}, err
 	}
 	if receipt.Session != "" && receipt.Session != key.Session { // the key made another session before
-		_ = r.cfg.Blobs.DeleteAll(ctx, key)
+		r.discard(ctx, key)
 		key.Session = receipt.Session
 	}
 	v, err := r.view(ctx, key)
@@ -80,6 +84,13 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 		return session.Session{}, err
 	}
 	return v.Session(), nil
+}
+
+// discard removes the blobs of a session that was not made, even when its caller is gone.
+func (r *Runner) discard(ctx context.Context, key stead.SessionKey) {
+	if err := r.cfg.Blobs.DeleteAll(context.WithoutCancel(ctx), key); err != nil {
+		r.log.Warn("blobs of a session that was not made are left", "session", key.Session, "err", err)
+	}
 }
 
 // pin resolves the agent that the session will run for good.

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -24,6 +25,9 @@ func (a *actor) spill(ctx context.Context, t *stead.Text) bool {
 func (a *actor) spillAny(ctx context.Context, t *stead.Text) bool {
 	if t.Digest != "" {
 		return true
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return false // the work was given up, and its session may be deleted already
 	}
 	err := a.patient(func() error {
 		digest, err := a.r.cfg.Blobs.Put(context.WithoutCancel(ctx), a.key, []byte(t.Inline))

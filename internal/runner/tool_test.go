@@ -13,6 +13,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
@@ -344,4 +345,23 @@ func TestArgumentsThatDoNotFitAreRefusedBeforeTheCall(t *testing.T) {
 			t.Error("the tool was called")
 		}
 	}, withModel(m), with(func(c *runner.Config) { c.CheckArguments = check }))
+}
+
+// TestTwoCallsWithOneIDInOneReply: each is made and answered for itself.
+func TestTwoCallsWithOneIDInOneReply(t *testing.T) {
+	twice := gives(model.FinishToolCalls,
+		&stead.Item{Type: stead.ItemFunctionCall, CallID: "c", Name: "read", Arguments: []byte(`{"n":1}`)},
+		&stead.Item{Type: stead.ItemFunctionCall, CallID: "c", Name: "read", Arguments: []byte(`{"n":2}`)})
+	m := script(twice, twice, reply("ok"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go", mcpServer()).ID
+		n.idle(id)
+		if len(n.tools.log()) != 4 {
+			t.Errorf("%d calls", len(n.tools.log()))
+		}
+		paired(t, m.asked())
+		if got := seen(m.last()); len(got) != 9 || got[8] != `output done {"n":2}` {
+			t.Errorf("the model saw %q", got)
+		}
+	}, withModel(m))
 }

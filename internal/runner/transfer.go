@@ -33,7 +33,7 @@ func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID
 			_, err = r.cfg.Blobs.Put(ctx, target, data)
 		}
 		if err != nil {
-			_ = r.cfg.Blobs.DeleteAll(ctx, target)
+			r.discard(ctx, target)
 			return session.Session{}, fmt.Errorf("copy blob %s: %w", digest, err)
 		}
 	}
@@ -52,8 +52,15 @@ func (r *Runner) plant(ctx context.Context, key stead.SessionKey, events []stead
 		Create: &journal.Creation{Agent: v.Created.Agent.ID, CreatedAt: v.CreatedAt}, Events: events, If: -1, Quiet: true,
 		Update: &journal.Listing{Status: v.Status(), Metadata: v.Created.Metadata, LastActive: v.LastActive},
 	})
+	if stead.KindOf(err) == stead.KindUnavailable {
+		// Whether it was stored is not known, so its blobs stay, unless the store can say.
+		if head, herr := r.cfg.Store.Head(ctx, key); herr == nil && head.Tail >= v.Tail {
+			return v.Session(), nil
+		}
+		return session.Session{}, err
+	}
 	if err != nil {
-		_ = r.cfg.Blobs.DeleteAll(ctx, key)
+		r.discard(ctx, key)
 		return session.Session{}, err
 	}
 	return v.Session(), nil
@@ -130,7 +137,7 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 		events, err = ownedBy(events, p)
 	}
 	if err != nil {
-		_ = r.cfg.Blobs.DeleteAll(ctx, key)
+		r.discard(ctx, key)
 		return session.Session{}, err
 	}
 	return r.plant(ctx, key, events)

@@ -150,3 +150,24 @@ func TestImportOfGarbage(t *testing.T) {
 		}
 	})
 }
+
+// TestImportWhoseAcknowledgementWasLost: an import whose acknowledgement was lost keeps its blobs, as its session exists.
+func TestImportWhoseAcknowledgementWasLost(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		ctx := context.Background()
+		id := n.create("Say one\n" + filled("asked ")).ID
+		n.idle(id)
+		want := n.items(id)
+		n.store.FailAfter(1)
+		_, err := n.Fork(ctx, me, id, session.ForkRequest{})
+		heads, herr := n.store.Heads(ctx, me.Project, journal.Query{})
+		if herr != nil {
+			t.Fatal(herr)
+		}
+		for _, h := range heads {
+			if got := n.items(h.Key.Session); !slices.Equal(got, want) {
+				t.Errorf("session %s has items %.60q (fork said %v)", h.Key.Session, got, err)
+			}
+		}
+	})
+}
