@@ -189,7 +189,7 @@ func (n *node) serve(l net.Listener, handler http.Handler) {
 func (n *node) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		n.log.Info("stopping", "drain", n.cfg.Drain())
+		n.log.Info("stopping", "drain", n.cfg.Drain().String())
 		return nil
 	case err := <-n.served:
 		return fmt.Errorf("serve on %s: %w", n.base, err)
