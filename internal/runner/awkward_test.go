@@ -34,6 +34,17 @@ func (m *awkward) Generate(ctx context.Context, req model.Request) iter.Seq2[mod
 		m.script[min(i, len(m.script)-1)](ctx, yield)
 	}
 }
+
+// waitFor waits until the model was called so often: no event tells of the moment.
+func (m *awkward) waitFor(t *testing.T, calls int64) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); m.n.Load() < calls; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the model was called %d times, not %d", m.n.Load(), calls)
+		}
+	}
+}
+
 func done(yield func(model.Delta, error) bool, f model.Finish) {
 	yield(model.Delta{Kind: model.Done, Usage: &stead.Usage{InputTokens: 10, OutputTokens: 10}, Finish: f}, nil)
 }
@@ -291,7 +302,7 @@ func TestShutdownWhileAway(t *testing.T) {
 	var st *awayStore
 	n := awkwardNode(t, m, func(n *node) { st = &awayStore{Full: n.store}; n.cfg.Store = st })
 	s := n.create("go")
-	n.until(s.ID, func(session.Session) bool { return m.n.Load() == 1 })
+	m.waitFor(t, 1)
 	st.away.Store(true)
 	close(gate)
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
@@ -325,7 +336,7 @@ func TestCancelKey(t *testing.T) {
 	if err := n.Send(context.Background(), me, s.ID, session.SendRequest{Inputs: []session.Input{{Message: message("x")}}}); err != nil {
 		t.Fatal(err)
 	}
-	n.until(s.ID, func(session.Session) bool { return m.n.Load() == 2 })
+	m.waitFor(t, 2)
 	if err := n.Send(context.Background(), me, s.ID, req); err != nil { // the retry of the first request
 		t.Fatal(err)
 	}
