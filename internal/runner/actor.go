@@ -23,6 +23,7 @@ type actor struct {
 	state    *session.State
 	snapshot stead.Seq // of the last snapshot known
 	listed   string    // the status that lists show; "": not known
+	live     *liveText // of the last model call
 	called   bool      // input is why the session was leased, and not that its time has come
 
 	outcomes chan outcome         // finished effects
@@ -95,7 +96,7 @@ func poke(c chan struct{}) {
 func (a *actor) run() {
 	defer a.r.retired(a)
 	defer a.cancel()
-	defer a.r.live.drop(a.key)
+	defer func() { a.r.live.drop(a.key, a.live) }()
 	err := safely(a.move)
 	switch {
 	case err == nil:
@@ -223,7 +224,7 @@ func (a *actor) cutOff() {
 // giveUp ends the turn's work in flight; its outcomes are not wanted any more.
 func (a *actor) giveUp() {
 	for f := range a.flights {
-		if f.background {
+		if f.background && a.background() {
 			continue
 		}
 		f.cancel()

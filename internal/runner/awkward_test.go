@@ -267,7 +267,7 @@ func TestStatusFilter(t *testing.T) {
 	if err := n.Send(context.Background(), me, s.ID, session.SendRequest{Inputs: []session.Input{{Message: message("x")}}}); err != nil {
 		t.Fatal(err)
 	}
-	n.until(s.ID, func(s session.Session) bool { return s.Status == session.StatusInProgress && m.n.Load() == 2 })
+	m.waitFor(t, 2)
 	page, err := n.List(context.Background(), me, session.ListQuery{Status: session.StatusInProgress})
 	if err != nil || len(page.Data) != 1 {
 		t.Errorf("in_progress lists %d sessions, %v", len(page.Data), err)
@@ -301,7 +301,7 @@ func TestShutdownWhileAway(t *testing.T) {
 	}}}
 	var st *awayStore
 	n := awkwardNode(t, m, func(n *node) { st = &awayStore{Full: n.store}; n.cfg.Store = st })
-	s := n.create("go")
+	n.create("go")
 	m.waitFor(t, 1)
 	st.away.Store(true)
 	close(gate)

@@ -30,13 +30,17 @@ func (h *liveHub) get(key stead.SessionKey) *liveText {
 	return h.text[key]
 }
 
-func (h *liveHub) drop(key stead.SessionKey) {
+// drop forgets an actor's text, unless the session's next holder has put its own there.
+func (h *liveHub) drop(key stead.SessionKey, t *liveText) {
+	if t == nil {
+		return
+	}
+	t.end()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if t := h.text[key]; t != nil {
-		t.end()
+	if h.text[key] == t {
+		delete(h.text, key)
 	}
-	delete(h.text, key)
 }
 
 // segmentBytes bounds a segment, so that adding to one stays cheap.

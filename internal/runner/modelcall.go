@@ -65,7 +65,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
-		flight.live = live
+		flight.live, a.live = live, live
 		a.r.live.set(a.key, live)
 		go call.guarded(ctx, flight, call.run)
 	})

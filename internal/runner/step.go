@@ -7,6 +7,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -107,14 +108,7 @@ func (a *actor) onlyEndings(p *plan, cmds []session.Command) []session.Command {
 }
 
 // background reports whether work is in flight that outlives the turn: a summary being made.
-func (a *actor) background() bool {
-	for f := range a.flights {
-		if f.background {
-			return true
-		}
-	}
-	return false
-}
+func (a *actor) background() bool { return a.state.Compact != nil }
 
 func (a *actor) record(p *plan, kind string, payload any) error {
 	return a.write(p, kind, func(*session.State) (any, error) { return payload, nil })
@@ -145,18 +139,7 @@ func (a *actor) intend(p *plan, c session.Command) error {
 	case session.StartTurn:
 		return a.record(p, session.KindTurnStarted, session.TurnStarted{})
 	case session.EndTurn:
-		for f := range a.flights { // what was shown is kept
-			if err := a.write(p, session.KindModelStreamed, flushed(f.live, true).make); err != nil {
-				return err
-			}
-		}
-		for f := range a.flights {
-			if !f.background {
-				f.cancel() // a cancelled turn's work is stopped at once
-			}
-		}
-		p.ends = true
-		return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
+		return a.intendEnd(p, c)
 	case session.WaitUntil:
 		// The core reads no clock. A session that was leased only because its time has come by the
 		// store's clock is believed, though this node's clock may be behind: else it would be
@@ -176,6 +159,28 @@ func (a *actor) intend(p *plan, c session.Command) error {
 		return a.intendTool(p, c)
 	}
 	return stead.Errorf(stead.KindInternal, "unknown command %T", c)
+}
+
+// intendEnd ends the turn. What was shown of its work in flight is kept. A cancel stops the summary
+// that is being made as well; otherwise it outlives the turn that began it.
+func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
+	cancelled := c.Kind == session.KindTurnCancelled
+	for f := range a.flights {
+		if err := a.write(p, session.KindModelStreamed, flushed(f.live, true).make); err != nil {
+			return err
+		}
+		if cancelled || !f.background {
+			f.cancel() // upstream calls stop at once
+		}
+	}
+	if cancelled && a.state.Compact != nil {
+		failed := session.ModelFailed{Call: a.state.Compact.Seq, Error: session.TurnError{Code: model.CodeConnection, Message: "The turn was cancelled."}}
+		if err := a.record(p, session.KindModelFailed, failed); err != nil {
+			return err
+		}
+	}
+	p.ends = true
+	return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
 }
 
 func (a *actor) commit(p *plan) error {

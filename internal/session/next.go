@@ -175,6 +175,9 @@ func (s *State) withinBudget(w Window, call CallModel) []Command {
 		}
 		return []Command{call}
 	}
+	if s.Turn.Overflow && (budget == 0 || tokens < budget) {
+		budget = tokens // the model takes less than was believed: keep a share of what is there
+	}
 	upto, ok := s.Context.boundary(budget)
 	if !ok || s.CompactFailures >= maxCompactFailures {
 		if s.Turn.Overflow {
