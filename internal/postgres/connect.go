@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -59,9 +61,24 @@ func openPool(ctx context.Context, config *pgxpool.Config, conns int) (*pgxpool.
 	defer cancel()
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, translate(err)
+		return nil, unreachable(config, err)
 	}
 	return pool, nil
+}
+
+// unreachable is the error of a server that can't be used from the start: one line and what to do.
+func unreachable(config *pgxpool.Config, cause error) error {
+	err := translate(cause)
+	if stead.KindOf(err) != stead.KindUnavailable {
+		return err
+	}
+	c := config.ConnConfig
+	e := stead.Errorf(stead.KindUnavailable, "PostgreSQL at %s does not answer for user %q and database %q", net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), c.User, c.Database)
+	e.Hint = "Check that the server runs, and its address: postgres://user:password@host:port/database."
+	if last := strings.LastIndex(cause.Error(), ": "); last >= 0 {
+		e.Message += " (" + cause.Error()[last+2:] + ")" // "connection refused": for people, never compared
+	}
+	return e
 }
 
 // prepareConn refuses a server that forgets, whenever a connection is made: after a fail-over it is

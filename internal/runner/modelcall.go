@@ -137,7 +137,7 @@ func (c *modelCall) run(ctx context.Context, f *flight) {
 	}
 	reply, err := c.generate(ctx, req, f.live)
 	if err != nil {
-		c.fail(f, err)
+		c.fail(f, c.blame(err))
 		return
 	}
 	c.finish(ctx, f, req, tools, reply)
@@ -287,6 +287,17 @@ func segment(d model.Delta) session.Segment {
 		s.Type, s.Part = stead.ItemReasoning, d.Part
 	}
 	return s
+}
+
+// blame names the provider in errors after which somebody must look there.
+func (c *modelCall) blame(err error) error {
+	me, ok := errors.AsType[*model.Error](err)
+	if !ok || (me.Code != model.CodeConnection && me.Code != model.CodeAuthentication) {
+		return err
+	}
+	named := *me
+	named.Message += fmt.Sprintf(" (provider %s)", c.info.Provider)
+	return &named
 }
 
 // fail delivers a failed call: with a time to try again when that may help.

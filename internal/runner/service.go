@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -118,6 +119,9 @@ func (r *Runner) pin(ctx context.Context, p stead.Principal, req session.CreateR
 
 func modelError(err error) error {
 	e := stead.Invalid("agent.model", "%s", clientMessage(err))
+	if known, ok := errors.AsType[*stead.Error](err); ok {
+		e.Message, e.Hint = known.Message, known.Hint
+	}
 	e.Code, e.Err = "model_not_found", err
 	return e
 }
