@@ -1,6 +1,10 @@
 package stead
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // ItemType says what an item is; the names are the wire's.
 type ItemType string
@@ -59,7 +63,27 @@ func (t Text) MarshalJSON() ([]byte, error) {
 	if t.Digest != "" {
 		return json.Marshal(textBlob{t.Digest, t.Bytes})
 	}
-	return json.Marshal(t.Inline)
+	return quote(t.Inline)
+}
+
+// quote is the JSON string of s. It leaves <, > and & as they are: nobody puts the journal into a
+// page, and escaped they take six bytes each.
+func quote(s string) ([]byte, error) {
+	plain := utf8.ValidString(s)
+	for i := 0; plain && i < len(s); i++ {
+		plain = s[i] >= ' ' && s[i] != '"' && s[i] != '\\'
+	}
+	if plain {
+		b := make([]byte, 0, len(s)+2)
+		return append(append(append(b, '"'), s...), '"'), nil
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -49,7 +49,7 @@ func TestCursorText(t *testing.T) {
 }
 
 func TestTextIsAStringOrABlob(t *testing.T) {
-	for _, text := range []stead.Text{stead.NewText(""), stead.NewText(`quo"te`), {Digest: strings.Repeat("a", 64), Bytes: 99}} {
+	for _, text := range []stead.Text{stead.NewText(""), stead.NewText(`quo"te`), stead.NewText("<a href='x'>&\u2028\n\\ é 🙂"), {Digest: strings.Repeat("a", 64), Bytes: 99}} {
 		data, err := json.Marshal(text)
 		if err != nil {
 			t.Fatal(err)
@@ -58,6 +58,9 @@ func TestTextIsAStringOrABlob(t *testing.T) {
 		if err := json.Unmarshal(data, &back); err != nil || back != text {
 			t.Errorf("%+v → %s → %+v, %v", text, data, back, err)
 		}
+	}
+	if data, err := json.Marshal(stead.NewText("bad \xff byte")); err != nil || !json.Valid(data) {
+		t.Errorf("invalid UTF-8 made %q, %v", data, err)
 	}
 	loaded := stead.Text{Inline: "text", Digest: strings.Repeat("a", 64), Bytes: 4}
 	if data, _ := json.Marshal(loaded); strings.Contains(string(data), "text") {

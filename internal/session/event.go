@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -278,10 +279,13 @@ type TimerFired struct {
 
 // NewEvent encodes a payload. It fails with KindTooLarge above stead.MaxEventBytes.
 func NewEvent(at int64, kind string, payload any) (stead.Event, error) {
-	data, err := json.Marshal(payload)
-	if err != nil {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(payload); err != nil {
 		return stead.Event{}, fmt.Errorf("encode %s: %w", kind, err)
 	}
+	data := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 	if len(data) > stead.MaxEventBytes {
 		return stead.Event{}, stead.Errorf(stead.KindTooLarge, "a %s event of %d bytes is larger than the limit of %d bytes", kind, len(data), stead.MaxEventBytes)
 	}
