@@ -16,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"path/filepath"
 	"runtime/pprof"
 	"strings"
@@ -69,7 +70,11 @@ func main() {
 	}
 }
 
+// gcPercent is what cmd/stead sets.
+const gcPercent = 200
+
 func run(o options, dir, child string) (err error) {
+	debug.SetGCPercent(gcPercent)
 	if child != "" {
 		return runChild(child)
 	}

@@ -45,6 +45,10 @@ func (b *bench) stepsOn(store, url string, goalRaw, goalDBOS float64) error {
 	if err != nil {
 		return err
 	}
+	empty, err := databaseBytes(dir, url)
+	if err != nil {
+		return err
+	}
 	steps := 0
 	for _, n := range counts() {
 		r, raw, cpu, err := b.turns(c, n, &steps)
@@ -64,7 +68,7 @@ func (b *bench) stepsOn(store, url string, goalRaw, goalDBOS float64) error {
 	if err := c.close(); err != nil {
 		return err
 	}
-	return b.bytesPerStep(store, dir, url, steps)
+	return b.bytesPerStep(store, dir, url, empty, steps)
 }
 
 // turns measures ours and the raw limit in turns, so that a machine that others use too treats both
@@ -149,14 +153,14 @@ func (b *bench) againstDBOS(name string, n int, r rate, goal float64) {
 	}
 }
 
-// bytesPerStep is what the database came to, over all steps, without the steps' payload: the
+// bytesPerStep is what the database grew by, over all steps, without the steps' payload: the
 // sessions' beginnings and ends are in it.
-func (b *bench) bytesPerStep(store, dir, url string, steps int) error {
+func (b *bench) bytesPerStep(store, dir, url string, empty int64, steps int) error {
 	size, err := databaseBytes(dir, url)
 	if err != nil {
 		return err
 	}
-	beyond := float64(size)/float64(steps) - 2*payloadBytes
+	beyond := float64(size-empty)/float64(steps) - 2*payloadBytes
 	b.table.add(row{
 		name: store + ", bytes on disk per step beyond its payload", baseline: fmt.Sprintf("payload %d B", 2*payloadBytes),
 		ours: fmt.Sprintf("%.0f B", beyond), ratio: fmt.Sprintf("%.2f", beyond/(2*payloadBytes)), goal: fmt.Sprintf("≤ %d B", goalStepBytes),
@@ -175,7 +179,8 @@ func databaseBytes(dir, url string) (int64, error) {
 			return 0, err
 		}
 		defer conn.Close(ctx)
-		return size, conn.QueryRow(ctx, "select pg_database_size(current_database())").Scan(&size)
+		err = conn.QueryRow(ctx, "select pg_database_size(current_database())").Scan(&size)
+		return size, err
 	}
 	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || !strings.HasPrefix(e.Name(), "stead.db") {
