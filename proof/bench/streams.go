@@ -29,11 +29,18 @@ const (
 	goalDelivery    = 50 * time.Millisecond
 	goalStreamBytes = 64 << 10
 	streamsTimeout  = 2 * time.Minute
+	streamsSettle   = 2 * time.Second
 )
 
 // ticks streams the time, in nanoseconds, again and again: whoever reads a delta knows how old it is.
 func ticks(ctx context.Context, yield func(model.Delta, error) bool) (string, bool) {
 	var all strings.Builder
+	select { // until all streams are open: what is measured is delivery, not the making of sessions
+	case <-ctx.Done():
+		yield(model.Delta{}, ctx.Err())
+		return "", false
+	case <-time.After(streamsSettle):
+	}
 	beat := time.NewTicker(deltaInterval)
 	defer beat.Stop()
 	for range deltasPerStream {
