@@ -32,7 +32,6 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -139,7 +138,6 @@ type Listing struct {
 	Status     string            `json:"status"`
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	LastActive int64             `json:"last_active"` // Unix milliseconds
-	View       json.RawMessage   `json:"view,omitempty"`
 }
 
 // Receipt says where the input stands.

@@ -9,7 +9,6 @@ type opColumns struct {
 	key, digest                   [][]byte
 	listNo, lastActive            []int64
 	status, metadata              []string
-	view                          [][]byte
 }
 
 func (b *batch) fenceArgs() []any {
@@ -36,11 +35,10 @@ func (b *batch) fenceArgs() []any {
 			c.status = append(c.status, u.Status)
 			c.metadata = append(c.metadata, arrayLiteral(pairs(u.Metadata)))
 			c.lastActive = append(c.lastActive, u.LastActive)
-			c.view = append(c.view, u.View)
 		}
 	}
 	return []any{c.project, c.session, c.expect, c.epoch, c.node, c.n, c.release, c.wake, c.rouse, c.birth, c.key, c.digest,
-		c.listNo, c.status, c.metadata, c.lastActive, c.view}
+		c.listNo, c.status, c.metadata, c.lastActive}
 }
 
 func columnsFor(n int) opColumns {
@@ -50,7 +48,7 @@ func columnsFor(n int) opColumns {
 		wake: make([]int64, 0, n), birth: make([]int64, 0, n),
 		release: make([]bool, 0, n), rouse: make([]bool, 0, n),
 		key: make([][]byte, 0, n), digest: make([][]byte, 0, n),
-		listNo: []int64{}, lastActive: []int64{}, status: []string{}, metadata: []string{}, view: [][]byte{},
+		listNo: []int64{}, lastActive: []int64{}, status: []string{}, metadata: []string{},
 	}
 }
 

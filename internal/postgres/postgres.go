@@ -4,7 +4,7 @@
 //
 //	nodes          node → expires_at            one row a node keeps all of its leases alive
 //	heads          session → tail, epoch, holder, due_at      what an append reads and writes
-//	sessions       session → agent, status, metadata, view    what lists show
+//	sessions       session → agent, status, metadata          what lists show
 //	log            session, seq → the events of one append, up to that seq
 //	session_keys, creation_keys   idempotency key → digest, receipt
 //	snapshots      session → seq, state

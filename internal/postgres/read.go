@@ -22,7 +22,7 @@ const (
 		WHERE project_id = $1 AND session_id = $2 AND last >= $3::bigint - $4 AND last < $3 + $5 AND first < $3 ORDER BY last DESC`
 	tailSQL = `SELECT tail FROM heads WHERE project_id = $1 AND session_id = $2`
 	headSQL = `SELECT h.project_id, h.session_id, s.agent_id, s.created_at, h.tail, h.epoch, coalesce(h.holder, ''),
-		s.status, s.metadata, s.last_active, s.view
+		s.status, s.metadata, s.last_active
 		FROM sessions s JOIN heads h ON h.project_id = s.project_id AND h.session_id = s.session_id`
 	// The two directions differ in text so that each is one walk along the key.
 	headsUpSQL   = headSQL + headsWhereSQL + ` AND s.session_id > $2 ORDER BY s.session_id LIMIT $3`
@@ -156,7 +156,7 @@ func scanHead(row pgx.CollectableRow) (journal.Head, error) {
 	var h journal.Head
 	var metadata [][]byte
 	err := row.Scan(&h.Key.Project, &h.Key.Session, &h.Agent, &h.CreatedAt, &h.Tail, &h.Epoch, &h.Holder,
-		&h.Listing.Status, &metadata, &h.Listing.LastActive, (*[]byte)(&h.Listing.View))
+		&h.Listing.Status, &metadata, &h.Listing.LastActive)
 	if err != nil {
 		return h, err
 	}

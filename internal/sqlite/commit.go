@@ -55,7 +55,7 @@ func (c *committer) prepare(ctx context.Context) error {
 		&c.st.setMark:       `UPDATE mark SET log = ?`,
 		&c.st.insertSession: `INSERT INTO session (project, session, agent, created_at, creation_key, due_at) VALUES (?, ?, ?, ?, ?, nullif(?, 0))`,
 		&c.st.updateHead:    `UPDATE session SET epoch = ?, due_at = nullif(?, 0) WHERE id = ?`,
-		&c.st.updateListing: `UPDATE session SET epoch = ?, due_at = nullif(?, 0), status = ?, metadata = ?, last_active = ?, view = ? WHERE id = ?`,
+		&c.st.updateListing: `UPDATE session SET epoch = ?, due_at = nullif(?, 0), status = ?, metadata = ?, last_active = ? WHERE id = ?`,
 		&c.st.insertLog:     insertLog,
 		&c.st.insertLogs:    insertLog + strings.Repeat(", "+logRow, manyRows-1),
 		&c.st.receipt:       `SELECT digest, session, first, last FROM receipt WHERE project = ? AND scope = ? AND key = ?`,
@@ -261,7 +261,7 @@ func (g *group) flushHead(h *head) error {
 		if metadata, err = encodeMetadata(l.Metadata); err != nil {
 			return &dbError{err}
 		}
-		_, err = g.exec("update session", g.c.st.updateListing, int64(h.epoch), h.due, l.Status, string(metadata), l.LastActive, []byte(l.View), h.id)
+		_, err = g.exec("update session", g.c.st.updateListing, int64(h.epoch), h.due, l.Status, string(metadata), l.LastActive, h.id)
 	case h.dirty:
 		_, err = g.exec("update session", g.c.st.updateHead, int64(h.epoch), h.due, h.id)
 	}

@@ -17,7 +17,7 @@ type readStmts struct {
 }
 
 // headColumns are those of scanHead; the two subqueries are one step each in the extents.
-const headColumns = `s.id, s.project, s.session, s.agent, s.created_at, s.epoch, s.status, s.metadata, s.last_active, s.view,
+const headColumns = `s.id, s.project, s.session, s.agent, s.created_at, s.epoch, s.status, s.metadata, s.last_active,
 	ifnull((SELECT x.last FROM extent x WHERE x.session = s.id ORDER BY x.first DESC LIMIT 1), 0),
 	ifnull((SELECT x.epoch FROM extent x WHERE x.session = s.id ORDER BY x.first DESC LIMIT 1), 0)`
 
@@ -225,16 +225,12 @@ func headsQuery(project stead.ProjectID, q journal.Query) (string, []any) {
 
 func scanHead(scan func(...any) error) (h journal.Head, id int64, err error) {
 	var metadata string
-	var view []byte
 	var epoch stead.Epoch
 	if err := scan(&id, &h.Key.Project, &h.Key.Session, &h.Agent, &h.CreatedAt, &h.Epoch, &h.Listing.Status, &metadata,
-		&h.Listing.LastActive, &view, &h.Tail, &epoch); err != nil {
+		&h.Listing.LastActive, &h.Tail, &epoch); err != nil {
 		return journal.Head{}, 0, err
 	}
 	h.Epoch = max(h.Epoch, epoch)
-	if len(view) > 0 {
-		h.Listing.View = view
-	}
 	if metadata != "{}" {
 		if err := json.Unmarshal([]byte(metadata), &h.Listing.Metadata); err != nil {
 			return journal.Head{}, 0, stead.Wrap(stead.KindInternal, err, "read metadata of session %s", h.Key)

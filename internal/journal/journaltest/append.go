@@ -249,7 +249,7 @@ func appendInputMeanwhile(t *testing.T, f *fixture) {
 func appendUpdate(t *testing.T, f *fixture) {
 	key := session(1)
 	lease := f.held(key, 1)
-	l := journal.Listing{Status: "active", Metadata: map[string]string{"x": "y"}, LastActive: 9, View: []byte(`{"v":3}`)}
+	l := journal.Listing{Status: "active", Metadata: map[string]string{"x": "y"}, LastActive: 9}
 	b := batch(1, "done", 1)
 	b.Update = &l
 	f.ok(f.s.Append(f.ctx, lease, b))

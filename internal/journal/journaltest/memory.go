@@ -199,7 +199,6 @@ func (s *memSession) changed() {
 
 func cloneListing(l journal.Listing) journal.Listing {
 	l.Metadata = maps.Clone(l.Metadata)
-	l.View = slices.Clone(l.View)
 	return l
 }
 

@@ -56,7 +56,7 @@ func (f *fixture) takeOver(n int) map[stead.SessionKey]journal.Lease {
 }
 
 func reopenContent(t *testing.T, f *fixture, reopen func()) {
-	l := journal.Listing{Status: "idle", Metadata: map[string]string{"a": "b"}, LastActive: 3, View: []byte(`{"v":1}`)}
+	l := journal.Listing{Status: "idle", Metadata: map[string]string{"a": "b"}, LastActive: 3}
 	key := session(1)
 	in := events("created", 3)
 	_, err := f.s.Send(f.ctx, key, journal.Input{Create: creation(), Events: in, If: -1, Update: &l})

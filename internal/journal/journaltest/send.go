@@ -231,13 +231,13 @@ func sendQuietKeeps(t *testing.T, f *fixture) {
 
 func sendUpdate(t *testing.T, f *fixture) {
 	key := session(1)
-	l := journal.Listing{Status: "idle", Metadata: map[string]string{"a": "b"}, LastActive: 7, View: []byte(`{"v":1}`)}
+	l := journal.Listing{Status: "idle", Metadata: map[string]string{"a": "b"}, LastActive: 7}
 	_, err := f.s.Send(f.ctx, key, journal.Input{Create: creation(), Events: events("created", 1), If: -1, Update: &l})
 	f.ok(err)
 	f.listing(key, l)
 	f.send(key, 1) // nil leaves it
 	f.listing(key, l)
-	l = journal.Listing{Status: "active", LastActive: 8, View: []byte(`{"v":2}`)}
+	l = journal.Listing{Status: "active", LastActive: 8}
 	_, err = f.s.Send(f.ctx, key, journal.Input{Events: events("sent", 1), If: -1, Update: &l})
 	f.ok(err)
 	f.listing(key, l)

@@ -30,7 +30,6 @@ CREATE TABLE sessions (
     status      text COLLATE "C" NOT NULL,
     metadata    bytea[] NOT NULL,         -- each pair as the JSON array ["key","value"]: bytes, since text holds no NUL
     last_active bigint NOT NULL,
-    view        bytea,
     PRIMARY KEY (project_id, session_id)
 );
 

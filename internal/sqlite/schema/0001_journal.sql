@@ -11,8 +11,7 @@ CREATE TABLE session (
     due_at       INTEGER,                     -- NULL: idle; > 0: due from then on; < 0: work under way, begun at -due_at
     status       TEXT    NOT NULL DEFAULT '',
     metadata     TEXT    NOT NULL DEFAULT '{}',
-    last_active  INTEGER NOT NULL DEFAULT 0,
-    view         BLOB
+    last_active  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX session_key ON session (project, session);
 CREATE INDEX session_agent ON session (project, agent, session);
