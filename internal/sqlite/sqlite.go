@@ -120,7 +120,14 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, opts Options) error {
-	var err error
+	// SQLite would let everybody read what it makes; its log files take the database's mode.
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "open database %s", s.path)
+	}
+	if err := f.Close(); err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "open database %s", s.path)
+	}
 	s.writer, err = sql.Open("sqlite", dsn(s.path, writerCacheKiB, "wal_autocheckpoint("+strconv.Itoa(walPages)+")", "secure_delete(ON)"))
 	if err != nil {
 		return stead.Wrap(stead.KindInternal, err, "open database %s", s.path)
