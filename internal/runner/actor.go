@@ -80,8 +80,15 @@ func newActor(r *Runner, l journal.Lease) *actor {
 // abandon makes the actor drop everything: its lease is lost.
 func (a *actor) abandon() { a.cancel() }
 
-// cut tells the actor that the time to finish is over. Called at most once, under the runner's lock.
-func (a *actor) cut() { close(a.cutting) }
+// cut tells the actor that the time to finish is over. Called under the runner's lock, again by a
+// second Shutdown.
+func (a *actor) cut() {
+	select {
+	case <-a.cutting:
+	default:
+		close(a.cutting)
+	}
+}
 
 func (a *actor) nudge() { poke(a.signal) }
 

@@ -11,7 +11,7 @@ import (
 // by this node so that no other one trips over it too, and new input is still taken.
 func (a *actor) bury(cause error) {
 	a.log.Error("the session can't be moved on; its turn is ended", "err", cause)
-	if err := a.endBroken(); err != nil && a.ctx.Err() == nil {
+	if err := safely(a.endBroken); err != nil && a.ctx.Err() == nil {
 		a.log.Error("the session is left as it is: its journal can't be followed", "err", err)
 	}
 }

@@ -123,7 +123,10 @@ func (t *liveText) tell() {
 func (t *liveText) takeDue() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	due := t.due && t.bytes > t.flushed
+	if !t.due {
+		return false // its timer runs on
+	}
+	due := t.bytes > t.flushed
 	t.due, t.armed, t.flushed = false, false, t.bytes
 	return due
 }

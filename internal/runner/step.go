@@ -80,6 +80,9 @@ func (a *actor) plan() (*plan, error) {
 			cmds = a.onlyEndings(p, cmds)
 		}
 		for _, c := range cmds {
+			if a.state.Turn == nil {
+				break // a command before it was refused, and ended the turn
+			}
 			if err := a.intend(p, c); err != nil {
 				return nil, err
 			}

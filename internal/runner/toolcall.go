@@ -37,7 +37,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
-		go run.run(ctx, flight)
+		go run.guarded(ctx, flight)
 	})
 	return nil
 }
@@ -60,6 +60,14 @@ type toolCall struct {
 	server, name string
 	config       *agent.Tool // nil: the session's tools changed and the server is gone
 	call         tool.Call
+	sent         bool // the tool was called: from then on it may have happened
+}
+
+// guarded turns a panic of a tool source or a tool's adapter into a missing outcome.
+func (c *toolCall) guarded(ctx context.Context, f *flight) {
+	if err := safely(func() error { c.run(ctx, f); return nil }); err != nil {
+		c.lost(ctx, f, err, c.sent)
+	}
 }
 
 func (c *toolCall) run(ctx context.Context, f *flight) {
@@ -75,7 +83,8 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.a.r.cfg.ToolTimeout)
 	defer cancel()
-	result, err := guarded(ctx, found, c.call)
+	c.sent = true // as far as anybody can tell
+	result, err := found.Call(ctx, c.call)
 	if err != nil {
 		_, notSent := errors.AsType[*tool.NotSentError](err)
 		c.lost(ctx, f, err, !notSent)
@@ -100,16 +109,6 @@ func (c *toolCall) find(ctx context.Context) (tool.Tool, error) {
 		}
 	}
 	return nil, nil
-}
-
-// guarded turns a panic of a tool's adapter into a missing outcome.
-func guarded(ctx context.Context, t tool.Tool, call tool.Call) (result tool.Result, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the tool's adapter panicked: %v", p)
-		}
-	}()
-	return t.Call(ctx, call)
 }
 
 func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
