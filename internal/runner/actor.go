@@ -165,6 +165,7 @@ func (a *actor) wait() error {
 		wake = time.After(time.Duration(max(a.wake-a.r.now(), 0)) * time.Millisecond)
 	}
 	look := false // whether the journal may hold something new
+	cut := false
 	select {
 	case <-a.ctx.Done():
 		return a.ctx.Err()
@@ -180,21 +181,28 @@ func (a *actor) wait() error {
 	case tail := <-a.seen:
 		look = tail > a.state.Tail
 	case <-cutting:
-		a.cutOff()
+		cut = true
 	}
-	for {
-		select {
-		case o := <-a.outcomes:
-			a.take(o)
-			continue
-		default:
-		}
-		break
+	a.takeAll()
+	if cut {
+		a.cutOff() // of what has no outcome yet
 	}
 	if !look {
 		return nil
 	}
 	return a.catchUp()
+}
+
+// takeAll accepts the outcomes that are there already.
+func (a *actor) takeAll() {
+	for {
+		select {
+		case o := <-a.outcomes:
+			a.take(o)
+		default:
+			return
+		}
+	}
 }
 
 // take accepts an outcome, unless its flight was given up.

@@ -140,3 +140,34 @@ func TestSecondShutdown(t *testing.T) {
 		}
 	}, withModel(m), func(n *node) { st = &awayStore{Full: n.cfg.Store}; n.cfg.Store = st })
 }
+
+// TestOutcomesOutliveTheCut: a call that has ended when the drain's time is over is not called lost,
+// though the store was away and its outcome had to wait.
+func TestOutcomesOutliveTheCut(t *testing.T) {
+	for range 8 { // what is ready at once is taken in any order
+		var st *awayStore
+		m := script(calls("first", `{}`, "second", `{}`), reply("ok"))
+		ends := func(after time.Duration) func(context.Context, tool.Call) (tool.Result, error) {
+			return func(context.Context, tool.Call) (tool.Result, error) { time.Sleep(after); return outputs("done") }
+		}
+		tools := having(does{"first", tool.Unknown, ends(time.Second)}, does{"second", tool.Unknown, ends(2 * time.Second)})
+		bubble(t, func(t *testing.T, n *node) {
+			id := n.create("go", server("box")).ID
+			time.Sleep(500 * time.Millisecond)
+			st.away.Store(true)
+			time.Sleep(2 * time.Second) // both have ended, none is journaled
+			now, cancel := context.WithCancel(context.Background())
+			cancel()
+			done := make(chan error, 1)
+			go func() { done <- n.Shutdown(now) }()
+			time.Sleep(100 * time.Millisecond)
+			st.away.Store(false)
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if n.count(id, session.KindToolReturned) != 2 || n.count(id, session.KindRunnerRecovered) != 0 {
+				t.Errorf("events %q", n.kinds(id))
+			}
+		}, withModel(m), withTools(tools), func(n *node) { st = &awayStore{Full: n.cfg.Store}; n.cfg.Store = st })
+	}
+}
