@@ -298,11 +298,19 @@ func (a *actor) pause(d time.Duration) bool {
 // load brings the state to the session's tail: from the cache, else from the snapshot, else from
 // the first event.
 func (a *actor) load() error {
+	waited := a.r.waits.take(a.key)
 	a.state, a.snapshot = a.r.states.take(a.key, a.lease.Tail)
-	if a.state != nil {
-		return a.catchUp()
+	read := a.catchUp
+	if a.state == nil {
+		read = a.reload
 	}
-	return a.reload()
+	if err := read(); err != nil {
+		return err
+	}
+	if a.state.Tail == waited {
+		a.called = false
+	}
+	return nil
 }
 
 // reload reads the state again, from the snapshot on: what was applied ran ahead of the journal.

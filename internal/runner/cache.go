@@ -72,6 +72,36 @@ func (c *stateCache) remove(key stead.SessionKey) {
 	}
 }
 
+// waitCache remembers at which tail this node released a session to wait for a time. Leased again
+// with nothing new, its time has come by the store's clock, whatever this node's clock says.
+type waitCache struct {
+	mu    sync.Mutex
+	tails map[stead.SessionKey]stead.Seq
+}
+
+// maxWaits bounds the cache; forgetting one costs a lease that comes to nothing.
+const maxWaits = 8192
+
+func newWaitCache() *waitCache { return &waitCache{tails: map[stead.SessionKey]stead.Seq{}} }
+
+func (c *waitCache) put(key stead.SessionKey, tail stead.Seq) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.tails) >= maxWaits {
+		clear(c.tails)
+	}
+	c.tails[key] = tail
+}
+
+// take forgets the session and returns the tail, 0 when there is none.
+func (c *waitCache) take(key stead.SessionKey) stead.Seq {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tail := c.tails[key]
+	delete(c.tails, key)
+	return tail
+}
+
 // agentBytes is about the size of the agent that a view holds.
 func agentBytes(v *session.View) int {
 	spec := v.Created.Agent.Spec

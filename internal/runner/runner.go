@@ -85,6 +85,7 @@ type Runner struct {
 	live   *liveHub
 	states *stateCache
 	views  *viewCache
+	waits  *waitCache
 
 	mu      sync.Mutex
 	actors  map[stead.SessionKey]*actor // leased by this node
@@ -120,7 +121,7 @@ func New(cfg Config) *Runner {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Runner{
-		cfg: cfg, log: cfg.Log, live: newLiveHub(), states: newStateCache(), views: newViewCache(),
+		cfg: cfg, log: cfg.Log, live: newLiveHub(), states: newStateCache(), views: newViewCache(), waits: newWaitCache(),
 		actors: map[stead.SessionKey]*actor{},
 		ctx:    ctx, stop: stop, drain: make(chan struct{}), kick: make(chan struct{}, 1),
 	}

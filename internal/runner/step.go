@@ -191,6 +191,9 @@ func (a *actor) commit(p *plan) error {
 	if status := a.state.Status(); status != a.listed || p.release {
 		b.Update = a.listing(status)
 	}
+	if p.release && p.wake > 0 {
+		a.r.waits.put(a.key, a.state.Tail) // before the release: it may be leased again at once
+	}
 	return a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
 }
 

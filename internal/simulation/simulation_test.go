@@ -45,7 +45,7 @@ func simulate(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		w := newWorld(ctx, seed)
+		w := newWorld(ctx, cancel, seed)
 		w.nodes = make([]*runner.Runner, 1+w.n(3))
 		for slot := range w.nodes {
 			w.boot(slot)

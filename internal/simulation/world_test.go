@@ -37,15 +37,39 @@ type world struct {
 	skew  atomic.Int64 // nanoseconds that the nodes' and the store's clock is ahead
 	calm  atomic.Bool  // the chaos is over
 
-	mu    sync.Mutex
-	rng   *rand.Rand
-	nodes []*runner.Runner // by slot; a dead one still answers reads, as a client's old connection would not
-	names int
-	fails []string
+	mu     sync.Mutex
+	rng    *rand.Rand
+	nodes  []*runner.Runner // by slot; a dead one still answers reads, as a client's old connection would not
+	names  int
+	fails  []string
+	leases int // granted in all
+	stop   context.CancelFunc
 }
 
-func newWorld(ctx context.Context, seed uint64) *world {
-	w := &world{seed: seed, ctx: ctx, rng: rand.New(rand.NewPCG(seed, 1))}
+// maxLeases is far above what any world needs: more of them are a loop that gets nowhere.
+const maxLeases = 20_000
+
+// leased counts the leases of a store, so that sessions that are leased and released for ever without
+// any time passing are seen.
+type leased struct {
+	*journaltest.Memory
+	w *world
+}
+
+func (l *leased) Acquire(ctx context.Context, node stead.NodeID, limit int) ([]journal.Lease, time.Time, error) {
+	leases, next, err := l.Memory.Acquire(ctx, node, limit)
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.w.leases += len(leases)
+	if l.w.leases > maxLeases && len(l.w.fails) == 0 {
+		l.w.fails = append(l.w.fails, fmt.Sprintf("%d leases were granted; the last ones are %+v", l.w.leases, leases))
+		l.w.stop()
+	}
+	return leases, next, err
+}
+
+func newWorld(ctx context.Context, stop context.CancelFunc, seed uint64) *world {
+	w := &world{seed: seed, ctx: ctx, stop: stop, rng: rand.New(rand.NewPCG(seed, 1))}
 	w.blobs = newBlobs(w)
 	w.store = journaltest.NewMemory(w.now)
 	w.tools = &ledger{w: w, applied: map[string][]string{}, results: map[string]string{}}
@@ -97,7 +121,7 @@ func (w *world) boot(slot int) {
 	late := w.upTo(6*time.Second) - 3*time.Second // the node's clock beside the store's
 	now := func() time.Time { return w.now().Add(late) }
 	r := runner.New(runner.Config{
-		Store: w.store, Agents: w.store, Blobs: w.blobs, Models: catalog{w}, Tools: w.tools,
+		Store: &leased{Memory: w.store, w: w}, Agents: w.store, Blobs: w.blobs, Models: catalog{w}, Tools: w.tools,
 		Policy: policy.AllowLocal{}, Node: name, Now: now,
 		Log:    slog.New(slog.NewTextHandler(out, nil)).With("node", name),
 		Random: func() float64 { return float64(w.n(1000)) / 1000 },
