@@ -171,3 +171,53 @@ func TestOutcomesOutliveTheCut(t *testing.T) {
 		}, withModel(m), withTools(tools), func(n *node) { st = &awayStore{Full: n.cfg.Store}; n.cfg.Store = st })
 	}
 }
+
+// TestMessageBehindACancel: it is for the next turn, however quickly it comes.
+func TestMessageBehindACancel(t *testing.T) {
+	m := script(hangs, reply("instead"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go").ID
+		time.Sleep(time.Second)
+		n.send(id, cancels)
+		n.send(id, says("do this instead"))
+		n.idle(id)
+		turns := n.turns(id)
+		if len(turns) != 2 || turns[0].Status != session.TurnCancel || turns[1].Status != session.TurnComplete {
+			t.Errorf("turns %+v, events %q", turns, n.kinds(id))
+		}
+	}, withModel(m))
+}
+
+// TestMessageBehindACancelThatNobodyEnds: it is refused, not swallowed.
+func TestMessageBehindACancelThatNobodyEnds(t *testing.T) {
+	m := script(hangs, reply("instead"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go").ID
+		time.Sleep(time.Second)
+		n.Kill()
+		n.send(id, cancels)
+		more := session.SendRequest{Inputs: []session.Input{says("do this instead")}}
+		isKind(t, n.Send(context.Background(), me, id, more), stead.KindUnavailable)
+		other := n.second("node-2")
+		other.idle(id)
+		other.send(id, more.Inputs...)
+		other.idle(id)
+		if turns := other.turns(id); len(turns) != 2 || turns[1].Status != session.TurnComplete {
+			t.Errorf("turns %+v, events %q", turns, other.kinds(id))
+		}
+	}, withModel(m))
+}
+
+// TestCancelBehindItsMessage: both in one request.
+func TestCancelBehindItsMessage(t *testing.T) {
+	m := script(reply("ok"), hangs)
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go").ID
+		n.idle(id)
+		n.send(id, says("more"), cancels)
+		n.idle(id)
+		if turns := n.turns(id); len(turns) != 2 || turns[1].Status != session.TurnCancel {
+			t.Errorf("turns %+v, events %q", turns, n.kinds(id))
+		}
+	}, withModel(m))
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
@@ -32,6 +33,11 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 		if err != nil {
 			return err
 		}
+		if v.Turn != nil && v.Turn.Cancelling && hasMessage(req.Inputs) {
+			if v, err = r.cancelled(ctx, v); err != nil {
+				return err
+			}
+		}
 		in := journal.Input{If: v.Tail, Key: req.Key, Digest: req.Digest}
 		var answers bool
 		in.Events, answers, err = r.inputEvents(ctx, v, p, req.Inputs)
@@ -53,6 +59,35 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 		}
 	}
 	return stead.Errorf(stead.KindUnavailable, "the session is too busy to take an answer; try again")
+}
+
+// maxCancelWait is how long a message waits for the end of a turn that was cancelled. It takes
+// longer only while the session's holder is dead.
+const maxCancelWait = 5 * time.Second
+
+// cancelled waits until the cancelled turn has ended and returns the view then: a message that
+// comes behind a cancel is for the next turn, and would else end unanswered with this one.
+func (r *Runner) cancelled(ctx context.Context, v *session.View) (*session.View, error) {
+	key, turn := v.Key, v.Turn.Seq
+	wait, cancel := context.WithTimeout(ctx, maxCancelWait)
+	defer cancel()
+	for v.Turn != nil && v.Turn.Seq == turn {
+		_, err := r.cfg.Store.Wait(wait, key, v.Tail)
+		if wait.Err() != nil {
+			return nil, stead.Wrap(stead.KindUnavailable, wait.Err(), "the session's turn is still being cancelled; try again")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if v, err = r.view(ctx, key); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+func hasMessage(inputs []session.Input) bool {
+	return slices.ContainsFunc(inputs, func(in session.Input) bool { return in.Message != nil })
 }
 
 // maxMessageConflicts is how often a message is tried on a session that moves on meanwhile before it
@@ -102,6 +137,10 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 	if v.Failed != nil {
 		return nil, false, stead.Errorf(stead.KindConflict, "session %s has failed and takes no more input", v.Key.Session)
 	}
+	turn := stead.Seq(0) // that runs when an input arrives; 0: none
+	if v.Turn != nil {
+		turn = v.Turn.Seq
+	}
 	for i, in := range inputs {
 		at := fmt.Sprintf("events[%d]", i)
 		var e stead.Event
@@ -113,12 +152,13 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 				return nil, false, e
 			}
 			e, err = r.messageEvent(ctx, v.Key, p, in.Message)
-		case in.Cancel:
-			cancel := session.CancelInput{By: p}
-			if v.Turn != nil {
-				cancel.Turn = v.Turn.Seq
+			if turn == 0 {
+				turn = v.Tail + 1 + stead.Seq(i) // each input is one event: it makes the turn
 			}
-			e, err = session.NewEvent(r.now(), session.KindInputCancel, cancel)
+		case in.Cancel:
+			// Of a turn that this very request makes, it holds at that place only.
+			answers = answers || turn > v.Tail
+			e, err = session.NewEvent(r.now(), session.KindInputCancel, session.CancelInput{By: p, Turn: turn})
 		case in.Result != nil:
 			answers = true
 			e, err = r.resultEvent(ctx, v, p, at, *in.Result)
