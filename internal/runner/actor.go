@@ -338,7 +338,7 @@ func (a *actor) catchUp() error {
 			if err := a.state.Apply(e); err != nil {
 				return err
 			}
-			a.called = session.FromDoor(e.Kind)
+			a.called, a.listed = session.FromDoor(e.Kind), "" // a door may have changed the listing
 		}
 		if len(events) < stead.MaxReadEvents {
 			return nil

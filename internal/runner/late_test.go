@@ -221,3 +221,40 @@ func TestCancelBehindItsMessage(t *testing.T) {
 		}
 	}, withModel(m))
 }
+
+// TestCancelAndMessageInOneRequest: the cancel ends the running turn, the message makes the next one,
+// and the request can be repeated under its key.
+func TestCancelAndMessageInOneRequest(t *testing.T) {
+	m := script(hangs, reply("instead"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go").ID
+		time.Sleep(time.Second)
+		both := session.SendRequest{Key: "k", Digest: "d", Inputs: []session.Input{cancels, says("do this instead")}}
+		for range 2 {
+			if err := n.Send(context.Background(), me, id, both); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.idle(id)
+		turns := n.turns(id)
+		if len(turns) != 2 || turns[0].Status != session.TurnCancel || turns[1].Status != session.TurnComplete {
+			t.Errorf("turns %+v, events %q", turns, n.kinds(id))
+		}
+	}, withModel(m))
+}
+
+// TestSteeringLimitWithinOneRequest: the limit counts what comes together, too.
+func TestSteeringLimitWithinOneRequest(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go").ID
+		n.idle(id)
+		inputs := make([]session.Input, stead.MaxSteeringMessages+1)
+		for i := range inputs {
+			inputs[i] = says("more")
+		}
+		isKind(t, n.Send(context.Background(), me, id, session.SendRequest{Inputs: inputs}), stead.KindLimited)
+		if got := len(n.turns(id)); got != 1 {
+			t.Errorf("%d turns: a refused request left something behind", got)
+		}
+	}, withModel(script(reply("ok"))))
+}

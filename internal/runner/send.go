@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
@@ -28,6 +29,37 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 	if len(req.Inputs) == 0 {
 		return stead.Invalid("events", "events must hold at least one event")
 	}
+	first, rest, ok := splitAtCancel(req)
+	if !ok {
+		return r.send(ctx, p, key, req)
+	}
+	if err := r.Send(ctx, p, id, first); err != nil {
+		return err
+	}
+	return r.Send(ctx, p, id, rest)
+}
+
+// splitAtCancel parts a request in which a message comes behind a cancel: the message is for the next
+// turn, so it is stored once the cancelled one has ended. The second part has a key of its own, made
+// of the first's, so that the whole request can be repeated.
+func splitAtCancel(req session.SendRequest) (first, rest session.SendRequest, ok bool) {
+	cancels := func(in session.Input) bool {
+		return in.Cancel || in.Approval != nil && in.Approval.Decision == session.DecisionCancel
+	}
+	at := slices.IndexFunc(req.Inputs, cancels) + 1
+	if at == 0 || !hasMessage(req.Inputs[at:]) {
+		return req, rest, false
+	}
+	first, rest = req, req
+	first.Inputs, rest.Inputs = req.Inputs[:at], req.Inputs[at:]
+	if req.Key != "" {
+		rest.Key = "behind:" + blob.Digest([]byte(req.Key))
+	}
+	return first, rest, true
+}
+
+// send stores inputs that belong together.
+func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionKey, req session.SendRequest) error {
 	for try := range maxConflicts {
 		v, err := r.view(ctx, key)
 		if err != nil {
@@ -137,17 +169,17 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 	if v.Failed != nil {
 		return nil, false, stead.Errorf(stead.KindConflict, "session %s has failed and takes no more input", v.Key.Session)
 	}
-	turn := stead.Seq(0) // that runs when an input arrives; 0: none
+	turn, unread := stead.Seq(0), 0 // that runs when an input arrives; 0: none
 	if v.Turn != nil {
-		turn = v.Turn.Seq
+		turn, unread = v.Turn.Seq, v.Turn.Unread
 	}
 	for i, in := range inputs {
 		at := fmt.Sprintf("events[%d]", i)
 		var e stead.Event
 		switch {
 		case in.Message != nil:
-			if v.Turn != nil && v.Turn.Unread >= stead.MaxSteeringMessages {
-				e := stead.Errorf(stead.KindLimited, "the session has %d messages that its agent has not read yet; that is the limit", v.Turn.Unread)
+			if unread++; unread > stead.MaxSteeringMessages {
+				e := stead.Errorf(stead.KindLimited, "the session would have %d messages that its agent has not read yet; the limit is %d", unread, stead.MaxSteeringMessages)
 				e.Code = "active_turn_not_steerable"
 				return nil, false, e
 			}
