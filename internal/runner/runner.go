@@ -69,8 +69,8 @@ type Config struct {
 	Now      func() time.Time // nil: time.Now
 	Random   func() float64   // in [0,1), for jitter; nil: math/rand/v2
 	LeaseTTL time.Duration    // 0: stead.LeaseTTL
-	// CheckSchema says whether a tool's parameters are usable; CheckArguments whether a model's
-	// arguments fit them. They are given by cmd so that the runner knows no schema library.
+	// CheckArguments says whether a model's arguments fit a tool's parameters, in words for the
+	// model. It is given by cmd so that the runner knows no schema library; nil checks nothing.
 	CheckArguments func(schema, arguments []byte) error
 	// ToolTimeout is the longest wall time of a tool call; 0: stead.ToolTimeout.
 	ToolTimeout time.Duration

@@ -3,7 +3,6 @@ package session
 import (
 	"encoding/json"
 	"maps"
-	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -240,7 +239,7 @@ var null = json.RawMessage("null")
 func mustJSON(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("session: encode " + strings.TrimSpace(err.Error()))
+		panic("session: encode: " + err.Error())
 	}
 	return b
 }

@@ -63,8 +63,8 @@ type Agents interface {
 	DeleteAgent(ctx context.Context, p stead.Principal, id stead.AgentID) error
 }
 
-// CreateRequest makes a session. Either AgentID or Agent.Model is needed; with both, Override
-// has been applied by the door to nothing: the service resolves AgentID and calls Override on it.
+// CreateRequest makes a session. It runs the saved agent AgentID as Override changes it, or, without
+// AgentID, what Override makes of the defaults, which must name a model.
 type CreateRequest struct {
 	AgentID stead.AgentID
 	// Override changes the saved agent's spec (or a zero Spec with defaults, without AgentID) for

@@ -46,20 +46,7 @@ var programs struct{ stead, effects string } // set by TestMain, read by the tes
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "stead-chaos-")
-	if err == nil {
-		if programs.stead, err = rig.Build(dir, "./cmd/stead"); err == nil {
-			programs.effects, err = rig.Build(dir, "./proof/chaos/effects")
-		}
-	}
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(rig.Main(m, map[string]*string{"./cmd/stead": &programs.stead, "./proof/chaos/effects": &programs.effects}))
 }
 
 // world is everything that runs in one test.

@@ -28,18 +28,7 @@ const (
 var stead string // the built binary; set by TestMain, read by the tests
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "stead-disk-")
-	if err == nil {
-		stead, err = rig.Build(dir, "./cmd/stead")
-	}
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(rig.Main(m, map[string]*string{"./cmd/stead": &stead}))
 }
 
 func start(t *testing.T, o rig.NodeOptions) (*rig.Node, *rig.Client) {

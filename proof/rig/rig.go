@@ -44,6 +44,24 @@ func Poll(timeout time.Duration, what string, look func() error) error {
 	}
 }
 
+// Main builds the programs that a folder's tests need (package → where its path goes), runs the tests
+// and returns the exit code for os.Exit.
+func Main(tests interface{ Run() int }, programs map[string]*string) int {
+	dir, err := os.MkdirTemp("", "stead-proof-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	for pkg, path := range programs {
+		if *path, err = Build(dir, pkg); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return tests.Run()
+}
+
 // Build compiles a main package of the repository into dir and returns the program's path.
 func Build(dir, pkg string) (string, error) {
 	root, err := Root()

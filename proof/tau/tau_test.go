@@ -38,20 +38,7 @@ var programs struct{ stead, airline string } // set by TestMain, read by the tes
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "stead-tau-")
-	if err == nil {
-		if programs.stead, err = rig.Build(dir, "./cmd/stead"); err == nil {
-			programs.airline, err = rig.Build(dir, "./proof/tau/airline")
-		}
-	}
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(rig.Main(m, map[string]*string{"./cmd/stead": &programs.stead, "./proof/tau/airline": &programs.airline}))
 }
 
 // data finds the recordings and the recorded model, or skips the test.
