@@ -1,0 +1,104 @@
+package environment
+
+import "time"
+
+// Limits bound one environment. Zero fields mean those of SizeMedium.
+type Limits struct {
+	MemoryBytes int64         // all processes together, /tmp included
+	Processes   int           // processes and threads
+	CPUMilli    int           // thousandths of one CPU
+	DiskBytes   int64         // of the workspace
+	OpenFiles   int           // a process
+	CommandTime time.Duration // wall time of a command that names no Timeout
+	Lifetime    time.Duration // wall time of one residence, from Open; then the environment ends
+	OutputBytes int64         // of one command that are passed on; head and tail are kept
+}
+
+// Size is the wire's container_size.
+type Size string
+
+// The sizes.
+const (
+	SizeSmall  Size = "small"
+	SizeMedium Size = "medium" // the wire's default
+	SizeLarge  Size = "large"
+)
+
+// Limits of the sizes.
+const (
+	SmallMemoryBytes  = 1 << 30
+	MediumMemoryBytes = 4 << 30
+	LargeMemoryBytes  = 16 << 30
+
+	SmallCPUMilli  = 1000
+	MediumCPUMilli = 2000
+	LargeCPUMilli  = 4000
+
+	SmallDiskBytes  = 2 << 30
+	MediumDiskBytes = 10 << 30
+	LargeDiskBytes  = 40 << 30
+
+	SmallProcesses  = 128
+	MediumProcesses = 512
+	LargeProcesses  = 2048
+)
+
+// Limits that are the same for every size.
+const (
+	DefaultOpenFiles   = 4096
+	DefaultCommandTime = 2 * time.Minute
+	MaxCommandTime     = 24 * time.Hour
+	DefaultLifetime    = 24 * time.Hour
+	DefaultOutputBytes = 1 << 20
+
+	// MaxParallelCommands is the most commands of one environment that run at once.
+	MaxParallelCommands = 64
+	// MaxListed is the most files of a page.
+	MaxListed = 1000
+	// MaxPathBytes is the longest path of a file, from the root.
+	MaxPathBytes = 1024
+	// MaxFileBytes is the largest file that is read or written through the contract.
+	MaxFileBytes = 512 << 20
+	// MaxWorkspaceFiles is the most files and directories that a checkpoint takes.
+	MaxWorkspaceFiles = 1_000_000
+	// MaxArgBytes bounds a command's arguments and variables together.
+	MaxArgBytes = 128 << 10
+	// OutputGrace is how long the streams of a command that has ended may stay open.
+	OutputGrace = 200 * time.Millisecond
+)
+
+// LimitsOf returns a size's limits.
+func LimitsOf(s Size) Limits {
+	l := Limits{
+		MemoryBytes: MediumMemoryBytes, Processes: MediumProcesses, CPUMilli: MediumCPUMilli, DiskBytes: MediumDiskBytes,
+		OpenFiles: DefaultOpenFiles, CommandTime: DefaultCommandTime, Lifetime: DefaultLifetime, OutputBytes: DefaultOutputBytes,
+	}
+	switch s {
+	case SizeSmall:
+		l.MemoryBytes, l.Processes, l.CPUMilli, l.DiskBytes = SmallMemoryBytes, SmallProcesses, SmallCPUMilli, SmallDiskBytes
+	case SizeLarge:
+		l.MemoryBytes, l.Processes, l.CPUMilli, l.DiskBytes = LargeMemoryBytes, LargeProcesses, LargeCPUMilli, LargeDiskBytes
+	}
+	return l
+}
+
+// OrDefault fills zero fields from SizeMedium.
+func (l Limits) OrDefault() Limits {
+	d := LimitsOf(SizeMedium)
+	set(&l.MemoryBytes, d.MemoryBytes)
+	set(&l.Processes, d.Processes)
+	set(&l.CPUMilli, d.CPUMilli)
+	set(&l.DiskBytes, d.DiskBytes)
+	set(&l.OpenFiles, d.OpenFiles)
+	set(&l.CommandTime, d.CommandTime)
+	set(&l.Lifetime, d.Lifetime)
+	set(&l.OutputBytes, d.OutputBytes)
+	return l
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
