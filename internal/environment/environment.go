@@ -69,7 +69,7 @@ type Environment interface {
 	// serially, in the order of arrival, and never after Exec returned; it must not keep the bytes.
 	// Both streams are read to their end, but a process that stays in the background and holds them
 	// open is waited for only OutputGrace. When ctx ends, or Command.Timeout is over, the command's
-	// whole process group is killed. Output above Limits.OutputBytes is read and dropped, keeping
+	// whole process group is killed. Output above Command.OutputBytes is read and dropped, keeping
 	// head and tail: see Output. An error means that it is unknown whether and how far the command
 	// ran, except *NotStartedError: it surely did not.
 	Exec(ctx context.Context, c Command, out func(Chunk)) (Exit, error)
@@ -134,7 +134,13 @@ type Command struct {
 	// ends, and closed then if it is an io.Closer.
 	Stdin   io.Reader
 	Timeout time.Duration // of wall time; 0: Limits.CommandTime
+	// OutputBytes is how much of the output is passed on; 0: Limits.OutputBytes; Unbounded: all of it,
+	// for a process that speaks a protocol to somebody who bounds what he keeps.
+	OutputBytes int64
 }
+
+// Unbounded is the Command.OutputBytes of a command whose output is never cut.
+const Unbounded = -1
 
 // Stream says which of a command's outputs a chunk came from.
 type Stream uint8
