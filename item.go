@@ -9,7 +9,8 @@ import (
 // ItemType says what an item is; the names are the wire's.
 type ItemType string
 
-// The types of item. A mcp_call holds its own output; a function_call is answered by a
+// The types of item. A mcp_call and a
+// command_execution hold their own output; a function_call is answered by a
 // function_call_output of its own.
 const (
 	ItemMessage            ItemType = "message"
@@ -17,7 +18,13 @@ const (
 	ItemFunctionCall       ItemType = "function_call"
 	ItemFunctionCallOutput ItemType = "function_call_output"
 	ItemMCPCall            ItemType = "mcp_call"
+	ItemCommandExecution   ItemType = "command_execution"
 )
+
+// IsCall reports whether an item asks for something to be done.
+func (t ItemType) IsCall() bool {
+	return t == ItemFunctionCall || t == ItemMCPCall || t == ItemCommandExecution
+}
 
 // ItemStatus is how far an item has come.
 type ItemStatus string

@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -41,6 +42,8 @@ type Call struct {
 	Status stead.ItemStatus `json:"status"`
 	Output []stead.Content  `json:"output,omitempty"`
 	Error  string           `json:"error,omitempty"`
+	Exit   *int             `json:"exit,omitempty"` // of a command
+	Took   int64            `json:"took,omitempty"` // milliseconds
 }
 
 // Key is the call's idempotency key: the same on every attempt, and never another call's.
@@ -95,6 +98,18 @@ func (c *Call) cancelled() string {
 		return toldNotMade
 	}
 	return toldCancelled
+}
+
+// ownOutput: the call's item holds its output, so that a copy of the item needs the outcome.
+func (c *Call) ownOutput() bool { return c.Type != stead.ItemFunctionCall }
+
+// told is a call's output as the model gets it: a command's with how it ended.
+func (c *Call) told() []stead.Content {
+	if c.Exit == nil {
+		return c.Output
+	}
+	head := fmt.Sprintf("Exit code %d after %.1f s. Output:\n", *c.Exit, float64(c.Took)/1000)
+	return append(stead.TextContent(stead.ContentInputText, head), c.Output...)
 }
 
 func (t *TurnView) finish(c *Call, status stead.ItemStatus, output []stead.Content, failure string) {
@@ -167,9 +182,12 @@ func (v *View) outcome(e stead.Event, p OutcomeResult) {
 	}
 }
 
-func (v *View) toolCalled(_ stead.Event, p ToolCalled) {
+func (v *View) toolCalled(e stead.Event, p ToolCalled) {
 	if c := v.CallByID(p.CallID); c != nil {
 		c.State, c.Attempts, c.RetryAt = CallRunning, p.Attempt, 0
+		if c.Tool.Environment {
+			v.commandCalled(e, c)
+		}
 	}
 }
 
@@ -182,6 +200,7 @@ func (v *View) toolReturned(_ stead.Event, p ToolReturned) {
 	if p.Error != "" {
 		status = stead.ItemFailed
 	}
+	c.Exit, c.Took = p.Exit, p.DurationMS
 	v.Turn.finish(c, status, p.Output, p.Error)
 }
 
@@ -205,6 +224,7 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 // not held against the tool.
 func (v *View) recovered(e stead.Event) {
 	v.Compact = nil
+	v.environmentRecovered()
 	t := v.Turn
 	if t == nil {
 		return

@@ -73,6 +73,10 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 			return err
 		}
 		c.compacted(p)
+	case KindEnvironmentConnected:
+		if err := c.reset(e); err != nil {
+			return err
+		}
 	}
 	c.settle(e.Seq, v, before)
 	return nil
@@ -91,7 +95,7 @@ func (c *Context) offered() {
 
 func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
 	for i, item := range items {
-		c.Entries = append(c.Entries, &Entry{Seq: e.Seq, Call: p.Call, Index: i, Item: item, Open: isCall(item.Type)})
+		c.Entries = append(c.Entries, &Entry{Seq: e.Seq, Call: p.Call, Index: i, Item: item, Open: item.Type.IsCall()})
 	}
 	if p.Usage.InputTokens > 0 && p.Bytes > 0 {
 		c.BytesPerToken = min(max(float64(p.Bytes)/float64(p.Usage.InputTokens), minBytesPerToken), maxBytesPerToken)
@@ -131,10 +135,10 @@ func (en *Entry) told(ended *TurnView) string {
 func (c *Context) close(en *Entry, seq stead.Seq, call *Call) {
 	en.Open = false
 	if !en.Pending {
-		en.Item.Output, en.Item.Error = call.Output, call.Error
+		en.Item.Output, en.Item.Error = call.told(), call.Error
 		return
 	}
-	late := stead.Item{Type: stead.ItemFunctionCallOutput, CallID: call.CallID, Name: call.Name, Output: call.Output, Error: call.Error}
+	late := stead.Item{Type: stead.ItemFunctionCallOutput, CallID: call.CallID, Name: call.Name, Output: call.told(), Error: call.Error}
 	c.Held = append(c.Held, &Entry{Seq: seq, Item: late, Late: true})
 }
 
@@ -174,7 +178,7 @@ func (c *Context) Items(upto stead.Seq) []stead.Item {
 			group = en.Seq
 		}
 		switch {
-		case isCall(en.Item.Type):
+		case en.Item.Type.IsCall():
 			out = append(out, callItem(en.Item))
 			calls = append(calls, en)
 		case en.Late:
@@ -192,14 +196,12 @@ func (c *Context) Items(upto stead.Seq) []stead.Item {
 func (c *Context) itemCount() int {
 	n := len(c.Entries) + 2 // a summary, and what the caller adds
 	for _, en := range c.Entries {
-		if isCall(en.Item.Type) {
+		if en.Item.Type.IsCall() {
 			n++
 		}
 	}
 	return n
 }
-
-func isCall(t stead.ItemType) bool { return t == stead.ItemFunctionCall || t == stead.ItemMCPCall }
 
 // HasCall reports whether a call of the context has the id already.
 func (c *Context) HasCall(id string) bool {

@@ -44,7 +44,7 @@ const (
 
 // FromDoor reports whether doors write events of a kind.
 func FromDoor(kind string) bool {
-	return strings.HasPrefix(kind, "input.") || strings.HasPrefix(kind, "session.")
+	return strings.HasPrefix(kind, "input.") || strings.HasPrefix(kind, "session.") || kind == KindEnvironmentCreated
 }
 
 // Created is the first event of every session.
@@ -55,9 +55,11 @@ type Created struct {
 	Principal stead.Principal   `json:"principal"`
 	// SpendLimitCents is the most that the session may cost, in US cents; nil: no limit.
 	SpendLimitCents *int64          `json:"spend_limit_cents,omitempty"`
-	Environment     json.RawMessage `json:"environment"`
-	CacheTTL        string          `json:"cache_ttl,omitempty"` // "30m" or "12h"
-	Review          string          `json:"review,omitempty"`
+	Environment     json.RawMessage `json:"environment"` // the wire's object
+	// Setup is what the environment is made of; nil: there is none, or it was made before.
+	Setup    *EnvironmentSetup `json:"setup,omitempty"`
+	CacheTTL string            `json:"cache_ttl,omitempty"` // "30m" or "12h"
+	Review   string            `json:"review,omitempty"`
 	// Origin says where a fork or an import came from.
 	Origin *Origin `json:"origin,omitempty"`
 }
@@ -217,8 +219,10 @@ type ToolCall struct {
 	Name     string      `json:"name,omitempty"`     // mcp: the tool as the server knows it
 	Effect   tool.Effect `json:"effect,omitempty"`   // mcp
 	Approval bool        `json:"approval,omitempty"` // mcp: somebody must approve it first
-	Async    bool        `json:"async,omitempty"`    // function: the turn goes on meanwhile
-	Reject   string      `json:"reject,omitempty"`   // malformed or unknown: told to the model, never executed
+	// Environment: it runs in the session's environment, which must be resident.
+	Environment bool   `json:"environment,omitempty"`
+	Async       bool   `json:"async,omitempty"`  // function: the turn goes on meanwhile
+	Reject      string `json:"reject,omitempty"` // malformed or unknown: told to the model, never executed
 }
 
 // ModelFailed is the outcome of a model call that brought nothing.
@@ -243,6 +247,7 @@ type ToolReturned struct {
 	Output     []stead.Content `json:"output,omitempty"`
 	Error      string          `json:"error,omitempty"` // the tool failed, or policy refused it: the model is told
 	DurationMS int64           `json:"duration_ms,omitempty"`
+	Exit       *int            `json:"exit,omitempty"` // of a command
 }
 
 // ToolLost says that a call's outcome is missing although the runner lives: the connection broke.

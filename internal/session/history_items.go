@@ -116,6 +116,8 @@ func statusOf(item Item) stead.ItemStatus {
 		return it.Status
 	case *MCPCallItem:
 		return it.Status
+	case *CommandItem:
+		return it.Status
 	}
 	return ""
 }
@@ -131,6 +133,8 @@ func turnOf(item Item) string {
 	case *FunctionOutputItem:
 		return it.TurnID
 	case *MCPCallItem:
+		return it.TurnID
+	case *CommandItem:
 		return it.TurnID
 	}
 	return ""

@@ -2,6 +2,7 @@ package session
 
 import (
 	"slices"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
@@ -43,6 +44,8 @@ type Window struct {
 	ContextTokens int // the model's context window; 0: unknown, no budget is kept
 	OutputTokens  int // kept free for the answer
 	FixedBytes    int // instructions and tools, which every request carries
+	// EnvironmentIdle is how long an environment stays resident when nothing needs it; 0: for ever.
+	EnvironmentIdle time.Duration
 }
 
 // The budget of the context: from compactAt of it a summary is made, from blockAt on the turn waits
@@ -61,6 +64,14 @@ const (
 // calling it again without new events gives the same commands. Commands for work in flight are
 // never repeated. No command and nothing in flight: the session waits for input.
 func (s *State) Next(w Window) []Command {
+	cmds := s.nextTurn(w)
+	if slices.ContainsFunc(cmds, func(c Command) bool { _, ok := c.(EnvironmentAction); return ok }) {
+		return cmds // one thing at a time is done with the environment
+	}
+	return append(cmds, s.nextEnvironment(w)...)
+}
+
+func (s *State) nextTurn(w Window) []Command {
 	t := s.Turn
 	switch {
 	case s.Failed != nil || t == nil:
@@ -77,7 +88,7 @@ func (s *State) Next(w Window) []Command {
 		return cmds
 	}
 	if t.Failure != nil {
-		return []Command{EndTurn{Kind: KindTurnFailed, Error: t.Failure}}
+		return s.saveFirst([]Command{EndTurn{Kind: KindTurnFailed, Error: t.Failure}})
 	}
 	if holds || t.Model != nil {
 		return nil
@@ -104,6 +115,8 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 	for _, c := range s.Turn.Calls {
 		switch {
 		case c.State != CallReady:
+		case c.Tool.Environment && !s.Environment.open():
+			busy = true // nextEnvironment brings it, or somebody connects it
 		case c.RetryAt > s.Now:
 			busy = true
 			if wake == 0 || c.RetryAt < wake {
@@ -127,7 +140,7 @@ func (s *State) settled() []Command {
 			return nil // an async call: the turn ends when its result has been seen
 		}
 	}
-	return []Command{EndTurn{Kind: KindTurnCompleted}}
+	return s.saveFirst([]Command{EndTurn{Kind: KindTurnCompleted}})
 }
 
 func (s *State) nextModel(w Window) []Command {

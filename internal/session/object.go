@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -71,6 +72,9 @@ func (v *View) RequiredActions() []RequiredAction {
 		return out
 	}
 	turn := TurnID(v.Key.Session, v.Turn.Seq)
+	if slices.ContainsFunc(v.Turn.Calls, v.unconnected) {
+		out = append(out, RequiredAction{Type: ActionEnvironmentConnection, EnvironmentID: EnvironmentID(v.Key.Session)})
+	}
 	for _, c := range v.Turn.Calls {
 		switch c.State {
 		case CallWaiting:
@@ -130,7 +134,7 @@ func (v *View) CurrentTurn() (Turn, bool) {
 	switch {
 	case v.Turn.StartedAt == 0:
 		status = TurnQueued
-	case v.Turn.blocked():
+	case v.blocked():
 		status = TurnWaiting
 	}
 	return v.turnObject(v.Turn, status, 0, nil), true
@@ -144,8 +148,11 @@ func reasoningID(s stead.SessionID, seq stead.Seq, i int) string {
 	return stead.DerivedID("rs", s, seq, i)
 }
 func callItemID(s stead.SessionID, c *Call) string {
-	if c.Type == stead.ItemMCPCall {
+	switch c.Type {
+	case stead.ItemMCPCall:
 		return stead.DerivedID("mcp", s, c.Seq, c.Index)
+	case stead.ItemCommandExecution:
+		return stead.DerivedID("cmd", s, c.Seq, c.Index)
 	}
 	return stead.DerivedID("fc", s, c.Seq, c.Index)
 }
@@ -198,6 +205,9 @@ func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
 			Name: c.Name, Status: c.Status, TurnID: turn,
 		}
 	}
+	if c.Type == stead.ItemCommandExecution {
+		return commandItem(s, turn, c, texts)
+	}
 	name := c.Tool.Name
 	if name == "" {
 		name = c.Name
@@ -248,8 +258,8 @@ func mustJSON(v any) json.RawMessage {
 func (v *View) Approvals() []Approval {
 	var out []Approval
 	for _, a := range v.RequiredActions() {
-		if a.Type == ActionFunctionCall {
-			continue
+		if a.RequestID == "" {
+			continue // the application's
 		}
 		entry := Approval{Object: "approval", ID: a.RequestID, SessionID: v.Key.Session, Action: a}
 		if c := v.CallByRequest(a.RequestID); c != nil {

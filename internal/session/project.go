@@ -145,6 +145,8 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 		out = p.started(out, before)
 	case KindModelStreamed:
 		out, err = p.streamed(out, e, before)
+	case KindToolStreamed:
+		out, err = p.output(out, e)
 	case KindModelReplied:
 		if before.model != nil && before.model.Seq == reply.Call {
 			out = p.replied(out, before, *reply, items)
@@ -162,6 +164,7 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 			out = p.userMessages(out, before.turn, q)
 		}
 	}
+	out = p.environment(out, e, before.environment, before.resets)
 	out = p.settledCalls(out, e, before)
 	out = p.ended(out, e, before)
 	return p.transition(out, before), nil
@@ -176,10 +179,16 @@ type glance struct {
 	calls   []*Call
 	open    map[*Call]bool
 	outputs int
+
+	environment string // its status
+	resets      int
 }
 
 func (v *View) glance() glance {
 	g := glance{status: v.Status()}
+	if v.Environment != nil {
+		g.environment, g.resets = v.Environment.Status, v.Environment.Resets
+	}
 	if v.Turn == nil {
 		return g
 	}

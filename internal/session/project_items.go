@@ -97,7 +97,7 @@ func (p *Projector) replied(out []body, before glance, r ModelReplied, items []s
 	t := p.view.Turn
 	phase := "final_answer"
 	for _, it := range items {
-		if it.Type == stead.ItemFunctionCall || it.Type == stead.ItemMCPCall {
+		if it.Type.IsCall() {
 			phase = "commentary"
 		}
 	}

@@ -176,10 +176,10 @@ func (f *fork) add(e stead.Event) error {
 	return nil
 }
 
-// outcomes copies what later events say about the open mcp calls of the copy.
+// outcomes copies what later events say about the open calls of the copy that hold their own output.
 func (f *fork) outcomes(later []stead.Event) error {
 	for _, e := range later {
-		if !f.openMCP() || endsTurn(e) {
+		if !f.openCall() || endsTurn(e) {
 			return nil
 		}
 		about, err := callOf(e)
@@ -188,7 +188,7 @@ func (f *fork) outcomes(later []stead.Event) error {
 		}
 		c := f.view.CallByID(about)
 		recovered := e.Kind == KindRunnerRecovered && f.view.InFlight()
-		if !recovered && (c == nil || c.Type != stead.ItemMCPCall || c.State == CallDone) {
+		if !recovered && (c == nil || !c.ownOutput() || c.State == CallDone) {
 			continue
 		}
 		if err := f.add(e); err != nil {
@@ -199,9 +199,9 @@ func (f *fork) outcomes(later []stead.Event) error {
 	return nil
 }
 
-func (f *fork) openMCP() bool {
+func (f *fork) openCall() bool {
 	return f.view.Turn != nil && slices.ContainsFunc(f.view.Turn.Calls, func(c *Call) bool {
-		return c.Type == stead.ItemMCPCall && c.State != CallDone
+		return c.ownOutput() && c.State != CallDone
 	})
 }
 

@@ -65,7 +65,7 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	t.Model, t.Attempts, t.RetryAt, t.Overflow = nil, 0, 0, false
 	called := false
 	for i, it := range p.Items {
-		if it.Type == stead.ItemFunctionCall || it.Type == stead.ItemMCPCall {
+		if it.Type.IsCall() {
 			t.Calls = append(t.Calls, newCall(e, p.Call, i, t.Outputs+i, it))
 			called = true
 			if it.Tool != nil && (it.Tool.Reject != "" || it.Tool.Async) {

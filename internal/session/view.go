@@ -24,6 +24,8 @@ type View struct {
 
 	Turn    *TurnView  `json:"turn,omitempty"`    // the turn that has not ended
 	Compact *ModelCall `json:"compact,omitempty"` // a summary being made
+	// Environment is the session's computer; nil: it has none.
+	Environment *EnvironmentView `json:"environment,omitempty"`
 	// CompactFailures counts failed summaries in a row, so that a broken one does not run for ever.
 	CompactFailures int `json:"compact_failures,omitempty"`
 }
@@ -141,7 +143,8 @@ func (v *View) fold(e stead.Event) error {
 	case KindTimerFired:
 		return fold(e, func(_ stead.Event, p TimerFired) { v.Now = max(v.Now, p.At) })
 	}
-	return nil
+	_, err := v.foldEnvironment(e)
+	return err
 }
 
 func fold[T any](e stead.Event, apply func(stead.Event, T)) error {
@@ -156,6 +159,9 @@ func fold[T any](e stead.Event, apply func(stead.Event, T)) error {
 func (v *View) created(e stead.Event, p Created) {
 	v.Created = p
 	v.CreatedAt, v.LastActive = e.At, e.At
+	if p.Setup != nil { // else an environment that was made before it is attached now, or there is none
+		v.Environment = newEnvironment(p.Setup)
+	}
 }
 
 func (v *View) updated(_ stead.Event, p Updated) {
@@ -212,7 +218,7 @@ func (v *View) Status() string {
 		return StatusFailed
 	case v.Turn == nil:
 		return StatusIdle
-	case v.Turn.blocked():
+	case v.blocked():
 		return StatusRequiresAction
 	}
 	return StatusInProgress
@@ -220,7 +226,7 @@ func (v *View) Status() string {
 
 // InFlight reports whether an intent has no outcome yet: after a replay, that is work cut off.
 func (v *View) InFlight() bool {
-	if v.Compact != nil {
+	if v.Compact != nil || v.Environment.held() {
 		return true
 	}
 	if v.Turn == nil {
@@ -238,14 +244,21 @@ func (v *View) InFlight() bool {
 }
 
 // blocked: nothing runs or can run, and somebody must act.
-func (t *TurnView) blocked() bool {
+func (v *View) blocked() bool {
+	t := v.Turn
 	if t.Model != nil || t.Cancelling || t.Failure != nil || t.StartedAt == 0 {
 		return false
 	}
 	waiting, holds := false, false
 	for _, c := range t.Calls {
 		switch c.State {
-		case CallRunning, CallReady:
+		case CallReady:
+			if !v.unconnected(c) {
+				return false
+			}
+			waiting = true
+			holds = holds || !c.Tool.Async
+		case CallRunning:
 			return false
 		case CallWaiting, CallApproval, CallUnknown:
 			waiting = true

@@ -109,17 +109,21 @@ const (
 	ActionFunctionCall   = "function_call"
 	ActionMCPApproval    = "mcp_approval_request"
 	ActionOutcomeUnknown = "outcome_unknown"
+
+	ActionEnvironmentConnection = "environment_connection" // a self-hosted executor must connect
 )
 
 // RequiredAction is something that the application or a person must do before the turn goes on.
 type RequiredAction struct {
 	Type      string          `json:"type"`
-	TurnID    string          `json:"turn_id"`
+	TurnID    string          `json:"turn_id,omitempty"`
 	CallID    string          `json:"call_id,omitempty"`    // function_call, outcome_unknown
 	Name      string          `json:"name,omitempty"`       // function_call
 	Arguments json.RawMessage `json:"arguments,omitempty"`  // function_call
 	RequestID string          `json:"request_id,omitempty"` // mcp_approval_request, outcome_unknown
 	Request   *ActionRequest  `json:"request,omitempty"`    // mcp_approval_request, outcome_unknown
+
+	EnvironmentID string `json:"environment_id,omitempty"` // environment_connection
 }
 
 // ActionRequest is what to show to whoever answers.

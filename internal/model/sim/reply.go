@@ -103,7 +103,7 @@ func messageText(it stead.Item) (text string, images int) {
 }
 
 func isCall(it *stead.Item) bool {
-	return it.Type == stead.ItemFunctionCall || it.Type == stead.ItemMCPCall
+	return it.Type.IsCall()
 }
 
 func callsMade(items []stead.Item) int {

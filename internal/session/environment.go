@@ -1,0 +1,190 @@
+package session
+
+import (
+	"encoding/json"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Events of a session's environment. An environment has no journal of its own: it lives in its
+// session's, so that what an agent did and what its workspace held are ordered by one log. One that
+// was made before its session (prewarmed) begins the journal with environment.created, and the
+// session that attaches it appends session.created behind.
+const (
+	KindEnvironmentCreated = "environment.created" // door
+	KindInputFile          = "input.file"          // door: a file is to be in the workspace
+	KindInputConnection    = "input.connection"    // door: a self-hosted executor came or went
+	KindInputArtifact      = "input.artifact"      // door: an artifact was deleted
+
+	KindEnvironmentCalled       = "environment.called"   // intent
+	KindEnvironmentPrepared     = "environment.prepared" // outcomes …
+	KindEnvironmentConnected    = "environment.connected"
+	KindEnvironmentCheckpointed = "environment.checkpointed"
+	KindEnvironmentSuspended    = "environment.suspended"
+	KindEnvironmentFailed       = "environment.failed"       // … and that of each which brought nothing
+	KindEnvironmentDisconnected = "environment.disconnected" // it died by itself
+	KindToolStreamed            = "tool.streamed"            // output of a command that runs
+)
+
+// Types of environment, as on the wire.
+const (
+	EnvironmentNone       = "none"
+	EnvironmentHosted     = "openai_hosted" // by this runtime
+	EnvironmentSelfHosted = "self_hosted"
+)
+
+// OutputsDir is where an agent puts the files that are published as artifacts when its turn is
+// completed (developers.openai.com, Agents API, "Files and artifacts").
+const OutputsDir = environment.WorkspaceDir + "/outputs"
+
+// EnvironmentSetup is what an environment is made of, as it is needed to make it. The core only
+// looks at Type; the rest is read by whoever hosts environments.
+type EnvironmentSetup struct {
+	Type   string          `json:"type"`
+	Config json.RawMessage `json:"config,omitempty"` // may be shown
+	Sealed *stead.Text     `json:"sealed,omitempty"` // may not: variables and set-up commands, encrypted
+	Blobs  []string        `json:"blobs,omitempty"`  // digests that Config and Sealed name, so that copies take them along
+}
+
+// EnvironmentCreated begins the journal of an environment that waits for its session.
+type EnvironmentCreated struct {
+	Setup     EnvironmentSetup `json:"setup"`
+	Object    json.RawMessage  `json:"object"` // the wire's environment
+	VaultIDs  []string         `json:"vault_ids,omitempty"`
+	Principal stead.Principal  `json:"principal"`
+}
+
+// FileInput is a file that somebody put into the workspace. It gets there before the next command.
+type FileInput struct {
+	Path string          `json:"path"` // absolute, inside
+	Blob string          `json:"blob"` // digest
+	Size int64           `json:"size"` // bytes
+	By   stead.Principal `json:"by"`
+}
+
+// ConnectionInput says that a self-hosted environment's executor connected to a node, or left it.
+type ConnectionInput struct {
+	Connected bool         `json:"connected"`
+	Node      stead.NodeID `json:"node"`
+	Reason    string       `json:"reason,omitempty"`
+}
+
+// ArtifactInput deletes an artifact.
+type ArtifactInput struct {
+	ID string          `json:"id"`
+	By stead.Principal `json:"by"`
+}
+
+// Action is what can be done with an environment.
+type Action string
+
+// The actions.
+const (
+	ActionPrepare Action = "prepare" // make what it starts from: layer, files, first checkpoint
+	ActionOpen    Action = "open"    // make it resident
+	ActionSave    Action = "save"    // put files in, checkpoint
+	ActionSuspend Action = "suspend" // checkpoint and end it
+)
+
+// EnvironmentCalled is the intent of an action; its Seq names it.
+type EnvironmentCalled struct {
+	Action   Action          `json:"action"`
+	Attempt  int             `json:"attempt"` // from 1
+	Decision policy.Decision `json:"decision"`
+}
+
+// EnvironmentPrepared is the outcome of ActionPrepare.
+type EnvironmentPrepared struct {
+	Call       stead.Seq              `json:"call"`
+	Layer      string                 `json:"layer,omitempty"` // digest: what packages and set-up commands installed
+	Checkpoint environment.Checkpoint `json:"checkpoint"`
+}
+
+// EnvironmentConnected is the outcome of ActionOpen. Files given before it are in the workspace.
+type EnvironmentConnected struct {
+	Call   stead.Seq    `json:"call"`
+	Node   stead.NodeID `json:"node"`
+	Driver string       `json:"driver"`
+	Upto   stead.Seq    `json:"upto"` // files up to this event are there
+	Reset  *Reset       `json:"reset,omitempty"`
+}
+
+// Reset says that an environment is not what it was: its processes are gone, and perhaps files.
+type Reset struct {
+	Count int `json:"count"` // resets of this environment so far, this one included
+	// Kept: the workspace is as the processes left it. Otherwise it is that of the last checkpoint.
+	Kept     bool     `json:"kept"`
+	Why      string   `json:"why"`
+	Commands []string `json:"commands,omitempty"` // since the last checkpoint: what may be missing
+}
+
+// EnvironmentCheckpointed is the outcome of ActionSave.
+type EnvironmentCheckpointed struct {
+	Call       stead.Seq              `json:"call"`
+	Upto       stead.Seq              `json:"upto"` // files up to this event are in it
+	Checkpoint environment.Checkpoint `json:"checkpoint"`
+	Artifacts  []Artifact             `json:"artifacts,omitempty"` // that are new with it
+	Usage      environment.Usage      `json:"usage"`               // since the environment connected
+}
+
+// Artifact is a published file.
+type Artifact struct {
+	Path string `json:"path"` // absolute, inside
+	Size int64  `json:"size"` // bytes
+	Blob string `json:"blob"` // digest
+}
+
+// EnvironmentSuspended is the outcome of ActionSuspend: nothing runs any more, nothing is lost.
+type EnvironmentSuspended struct {
+	Call       stead.Seq              `json:"call"`
+	Upto       stead.Seq              `json:"upto"`
+	Checkpoint environment.Checkpoint `json:"checkpoint"`
+	Usage      environment.Usage      `json:"usage"`
+}
+
+// EnvironmentError is what is wrong with an environment, as on the wire.
+type EnvironmentError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Type    string `json:"type"`
+}
+
+// EnvironmentFailed is the outcome of an action that brought nothing.
+type EnvironmentFailed struct {
+	Call  stead.Seq        `json:"call"`
+	Error EnvironmentError `json:"error"`
+	// RetryAt, Unix milliseconds: when to try again; 0: not by itself.
+	RetryAt int64 `json:"retry_at,omitempty"`
+}
+
+// EnvironmentDisconnected says that a resident environment died.
+type EnvironmentDisconnected struct {
+	Node   stead.NodeID      `json:"node"`
+	Reason string            `json:"reason"`
+	Usage  environment.Usage `json:"usage"`
+}
+
+// ToolStreamed is output of a command that runs, coalesced.
+type ToolStreamed struct {
+	CallID string `json:"call_id"`
+	Text   string `json:"text"`
+}
+
+// EnvironmentID is the id of a session's environment: it derives from the session's.
+func EnvironmentID(s stead.SessionID) string {
+	return EnvironmentPrefix + string(s)[len(stead.SessionPrefix):]
+}
+
+// EnvironmentPrefix begins every environment's id.
+const EnvironmentPrefix = "env_"
+
+// SessionOfEnvironment is the inverse of EnvironmentID; false for what is no environment's id.
+func SessionOfEnvironment(id string) (stead.SessionID, bool) {
+	const hexDigits = 32
+	if len(id) != len(EnvironmentPrefix)+hexDigits || id[:len(EnvironmentPrefix)] != EnvironmentPrefix {
+		return "", false
+	}
+	return stead.SessionID(stead.SessionPrefix + id[len(EnvironmentPrefix):]), true
+}

@@ -1,0 +1,135 @@
+package session
+
+import (
+	"github.com/stead-dev/stead"
+)
+
+// EnvironmentAction does something with the session's environment, after journaling the intent.
+type EnvironmentAction struct {
+	Action  Action
+	Attempt int // from 1
+}
+
+func (EnvironmentAction) command() {}
+
+// nextEnvironment says what is to be done with the environment beside the turn. A turn does not
+// wait for it, except calls that run in it: see nextTools.
+func (s *State) nextEnvironment(w Window) []Command {
+	e := s.Environment
+	if !e.Hosted() || e.Action != "" {
+		return nil
+	}
+	action, at := s.wantedAction(w)
+	if action == "" && at == 0 {
+		return nil
+	}
+	if at = max(at, e.RetryAt); at > s.Now {
+		return []Command{WaitUntil{at}}
+	}
+	return []Command{EnvironmentAction{Action: action, Attempt: e.Attempts + 1}}
+}
+
+// wantedAction is what the environment needs next, "" for nothing; at is when, 0: now.
+func (s *State) wantedAction(w Window) (action Action, at int64) {
+	e := s.Environment
+	gone := s.Failed != nil
+	switch e.Status {
+	case EnvironmentPending:
+		if !gone {
+			return ActionPrepare, 0
+		}
+	case EnvironmentReady, EnvironmentIsSuspended, EnvironmentAway:
+		if s.commandWaits() {
+			return ActionOpen, 0
+		}
+	case EnvironmentConnectedNow:
+		switch {
+		case s.commandRuns():
+		case gone:
+			return ActionSuspend, 0
+		case len(e.Uploads) > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved:
+			return ActionSave, 0
+		case s.Turn == nil && w.EnvironmentIdle > 0:
+			return ActionSuspend, e.Used + w.EnvironmentIdle.Milliseconds()
+		}
+	}
+	return "", 0
+}
+
+// commandWaits: a call can only go on in the environment.
+func (s *State) commandWaits() bool {
+	if s.Turn == nil || s.Turn.StartedAt == 0 || s.Paused || s.Turn.Cancelling {
+		return false
+	}
+	for _, c := range s.Turn.Calls {
+		if c.Tool.Environment && c.State == CallReady {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *State) commandRuns() bool {
+	if s.Turn == nil {
+		return false
+	}
+	for _, c := range s.Turn.Calls {
+		if c.Tool.Environment && c.State == CallRunning {
+			return true
+		}
+	}
+	return false
+}
+
+// open reports whether commands can run in the environment now: it is there, and has what was given.
+func (e *EnvironmentView) open() bool {
+	return e != nil && e.Status == EnvironmentConnectedNow && (!e.Hosted() || e.Action == "" && (len(e.Uploads) == 0 || e.Unsaved))
+}
+
+// unconnected: the call waits until somebody connects the environment.
+func (v *View) unconnected(c *Call) bool {
+	e := v.Environment
+	return c.Tool.Environment && c.State == CallReady && e != nil && !e.Hosted() && e.Status != EnvironmentConnectedNow
+}
+
+// saveFirst puts a checkpoint before the end of a turn that touched the workspace: what a completed
+// turn made is durable, and published. When it can't be stored, the turn ends all the same: the
+// workspace is still there, and storing it is tried again.
+func (s *State) saveFirst(end []Command) []Command {
+	e := s.Environment
+	if !e.Hosted() || e.Status != EnvironmentConnectedNow || e.Touched == 0 || e.Unsaved {
+		return end
+	}
+	if e.Action != "" || e.RetryAt > s.Now {
+		return nil // nextEnvironment waits for it
+	}
+	return []Command{EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1}}
+}
+
+// noticeOfReset is what the agent is told.
+func noticeOfReset(r Reset) string {
+	text := "Notice from the runtime: your environment was reset, because " + r.Why + ". Its processes have ended. "
+	if r.Kept {
+		text += "The files in the workspace are as these processes left them; a command that was running may have done a part of its work."
+	} else {
+		text += "The workspace is that of the last checkpoint: what later commands changed is missing."
+	}
+	for i, c := range r.Commands {
+		if i == 0 {
+			text += " Commands since that checkpoint:"
+		}
+		text += "\n- " + c
+	}
+	return text
+}
+
+// reset tells the agent that its environment is not what it was.
+func (c *Context) reset(e stead.Event) error {
+	p, err := Decode[EnvironmentConnected](e)
+	if err != nil || p.Reset == nil {
+		return err
+	}
+	item := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, noticeOfReset(*p.Reset))}
+	c.Held = append(c.Held, &Entry{Seq: e.Seq, Item: item})
+	return nil
+}

@@ -1,0 +1,352 @@
+package session
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// Statuses of an environment, as on the wire.
+const (
+	EnvironmentPending      = "pending"
+	EnvironmentReady        = "ready"
+	EnvironmentConnectedNow = "connected"
+	EnvironmentAway         = "disconnected"
+	EnvironmentIsSuspended  = "suspended"
+	EnvironmentIsFailed     = "failed"
+)
+
+// EnvironmentView folds what is known of the session's environment.
+type EnvironmentView struct {
+	Setup  EnvironmentSetup  `json:"setup"`
+	Status string            `json:"status"`
+	Error  *EnvironmentError `json:"error,omitempty"`
+	Node   stead.NodeID      `json:"node,omitempty"` // where it is resident, or its executor connected
+
+	Action   Action    `json:"action,omitempty"` // under way
+	Call     stead.Seq `json:"call,omitempty"`   // of its intent
+	Attempts int       `json:"attempts,omitempty"`
+	RetryAt  int64     `json:"retry_at,omitempty"` // Unix milliseconds
+
+	Layer        string                  `json:"layer,omitempty"`
+	Checkpoint   *environment.Checkpoint `json:"checkpoint,omitempty"`
+	Checkpointed stead.Seq               `json:"checkpointed,omitempty"` // of the event that brought it
+
+	Uploads []Upload `json:"uploads,omitempty"` // not in the workspace yet
+	// Touched is the first command since the checkpoint, 0 for none, and Commands names them.
+	Touched  stead.Seq `json:"touched,omitempty"`
+	Commands []string  `json:"commands,omitempty"`
+	// Unsaved: the last tries to checkpoint failed. The turn ends all the same.
+	Unsaved bool   `json:"unsaved,omitempty"`
+	Lost    string `json:"lost,omitempty"` // why the residence ended without a checkpoint; "": it did not
+	Resets  int    `json:"resets,omitempty"`
+	Used    int64  `json:"used,omitempty"` // Unix milliseconds: when it was last needed
+
+	Artifacts []PublishedArtifact `json:"artifacts,omitempty"`
+	Past      environment.Usage   `json:"past"`  // of residences that have ended
+	Since     environment.Usage   `json:"since"` // of the present one, as of its last checkpoint
+}
+
+// Upload is a FileInput that waits.
+type Upload struct {
+	Seq  stead.Seq `json:"seq"`
+	Path string    `json:"path"`
+	Blob string    `json:"blob"`
+	Size int64     `json:"size"`
+}
+
+// PublishedArtifact is an artifact with its place in the journal.
+type PublishedArtifact struct {
+	Artifact
+	Seq   stead.Seq `json:"seq"`
+	Index int       `json:"index"`
+	At    int64     `json:"at"` // Unix milliseconds
+	Turn  stead.Seq `json:"turn"`
+}
+
+// Limits of what the view keeps.
+const (
+	maxNamedCommands = 16
+	maxCommandRunes  = 160
+	// MaxUploads is the most files that wait to be put into a workspace.
+	MaxUploads = 256
+	// MaxArtifacts is the most artifacts of a session.
+	MaxArtifacts = 1000
+)
+
+// Resident reports whether the environment runs on a node.
+func (e *EnvironmentView) Resident(node stead.NodeID) bool {
+	return e != nil && e.Setup.Type == EnvironmentHosted && e.Status == EnvironmentConnectedNow && e.Node == node
+}
+
+// Hosted reports whether this runtime hosts it.
+func (e *EnvironmentView) Hosted() bool { return e != nil && e.Setup.Type == EnvironmentHosted }
+
+func newEnvironment(setup *EnvironmentSetup) *EnvironmentView {
+	if setup == nil || setup.Type == EnvironmentNone || setup.Type == "" {
+		return nil
+	}
+	return &EnvironmentView{Setup: *setup, Status: EnvironmentPending}
+}
+
+// foldEnvironment folds the events of an environment; ok is false for events of another kind.
+func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
+	switch e.Kind {
+	case KindEnvironmentCreated:
+		return true, fold(e, v.environmentCreated)
+	case KindToolStreamed:
+		return true, nil
+	case KindInputFile, KindInputConnection, KindInputArtifact, KindEnvironmentCalled, KindEnvironmentPrepared, KindEnvironmentConnected,
+		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentFailed, KindEnvironmentDisconnected:
+	default:
+		return false, nil
+	}
+	if v.Environment == nil {
+		return true, nil // a journal from elsewhere: what is said of nothing changes nothing
+	}
+	switch e.Kind {
+	case KindInputFile:
+		return true, fold(e, v.Environment.uploaded)
+	case KindInputConnection:
+		return true, fold(e, v.connection)
+	case KindInputArtifact:
+		return true, fold(e, v.artifactDeleted)
+	case KindEnvironmentCalled:
+		return true, fold(e, v.Environment.called)
+	case KindEnvironmentPrepared:
+		return true, fold(e, v.Environment.prepared)
+	case KindEnvironmentConnected:
+		return true, fold(e, v.Environment.connected)
+	case KindEnvironmentCheckpointed:
+		return true, fold(e, v.checkpointed)
+	case KindEnvironmentSuspended:
+		return true, fold(e, v.Environment.suspended)
+	case KindEnvironmentFailed:
+		return true, fold(e, v.environmentFailed)
+	}
+	return true, fold(e, v.environmentDied)
+}
+
+func (v *View) environmentCreated(e stead.Event, p EnvironmentCreated) {
+	v.Environment = newEnvironment(&p.Setup)
+	v.Created.Environment, v.Created.VaultIDs, v.Created.Principal = p.Object, p.VaultIDs, p.Principal
+	v.CreatedAt, v.LastActive = e.At, e.At
+}
+
+func (e *EnvironmentView) uploaded(ev stead.Event, p FileInput) {
+	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Path == p.Path })
+	e.Uploads = append(e.Uploads, Upload{Seq: ev.Seq, Path: p.Path, Blob: p.Blob, Size: p.Size})
+	e.Unsaved, e.RetryAt = false, 0
+}
+
+// connection: a self-hosted environment comes and goes with its executor.
+func (v *View) connection(ev stead.Event, p ConnectionInput) {
+	e := v.Environment
+	if e.Hosted() || (!p.Connected && e.Node != p.Node) {
+		return // an older connection's end
+	}
+	e.Status, e.Node = EnvironmentAway, ""
+	if p.Connected {
+		e.Status, e.Node, e.Error = EnvironmentConnectedNow, p.Node, nil
+	}
+	e.Used = ev.At
+}
+
+func (v *View) artifactDeleted(_ stead.Event, p ArtifactInput) {
+	s := v.Key.Session
+	v.Environment.Artifacts = slices.DeleteFunc(v.Environment.Artifacts, func(a PublishedArtifact) bool { return a.ID(s) == p.ID })
+}
+
+// ID is the artifact's id.
+func (a PublishedArtifact) ID(s stead.SessionID) string {
+	return stead.DerivedID("artifact", s, a.Seq, a.Index)
+}
+
+func (e *EnvironmentView) called(ev stead.Event, p EnvironmentCalled) {
+	e.Action, e.Call, e.Attempts, e.RetryAt = p.Action, ev.Seq, p.Attempt, 0
+}
+
+// done ends the action that began with call; false when it is another one's outcome.
+func (e *EnvironmentView) done(call stead.Seq) bool {
+	if e.Action == "" || e.Call != call {
+		return false
+	}
+	e.Action, e.Call, e.Attempts, e.RetryAt = "", 0, 0, 0
+	return true
+}
+
+func (e *EnvironmentView) prepared(ev stead.Event, p EnvironmentPrepared) {
+	if !e.done(p.Call) {
+		return
+	}
+	e.Status, e.Layer, e.Error = EnvironmentReady, p.Layer, nil
+	e.Checkpoint, e.Checkpointed = &p.Checkpoint, ev.Seq
+}
+
+func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
+	if !e.done(p.Call) {
+		return
+	}
+	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
+	e.dropUploads(p.Upto)
+	if p.Reset != nil {
+		e.Resets = p.Reset.Count
+		if !p.Reset.Kept {
+			e.Touched, e.Commands = 0, nil
+		}
+	}
+	if p.Upto > e.Checkpointed && e.Touched == 0 {
+		e.Touched = ev.Seq // files were put in: the workspace is not that of the checkpoint
+	}
+}
+
+func (e *EnvironmentView) dropUploads(upto stead.Seq) {
+	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Seq <= upto })
+}
+
+func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
+	e := v.Environment
+	call := e.Call
+	if !e.done(p.Call) {
+		return
+	}
+	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	e.Since = p.Usage
+	turn := stead.Seq(0)
+	if v.Turn != nil {
+		turn = v.Turn.Seq
+	}
+	for i, a := range p.Artifacts {
+		if len(e.Artifacts) < MaxArtifacts {
+			e.Artifacts = append(e.Artifacts, PublishedArtifact{Artifact: a, Seq: ev.Seq, Index: i, At: ev.At, Turn: turn})
+		}
+	}
+}
+
+// checkpoint: what was done before the call that stored it is safe.
+func (e *EnvironmentView) checkpoint(ev stead.Event, c environment.Checkpoint, upto, call stead.Seq) {
+	e.Checkpoint, e.Checkpointed, e.Unsaved = &c, ev.Seq, false
+	e.dropUploads(upto)
+	if e.Touched < call {
+		e.Touched, e.Commands = 0, nil
+	}
+}
+
+func (e *EnvironmentView) suspended(ev stead.Event, p EnvironmentSuspended) {
+	call := e.Call
+	if !e.done(p.Call) {
+		return
+	}
+	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	e.leave(EnvironmentIsSuspended, p.Usage)
+}
+
+// leave ends a residence.
+func (e *EnvironmentView) leave(status string, used environment.Usage) {
+	e.Status, e.Node = status, ""
+	e.Past, e.Since = addUsage(e.Past, used), environment.Usage{}
+}
+
+func addUsage(a, b environment.Usage) environment.Usage {
+	return environment.Usage{
+		CPU: a.CPU + b.CPU, MemoryBytes: max(a.MemoryBytes, b.MemoryBytes), DiskBytes: max(a.DiskBytes, b.DiskBytes),
+		Commands: a.Commands + b.Commands, OutputBytes: a.OutputBytes + b.OutputBytes,
+	}
+}
+
+// Usage is what the environment has used in all, as of its last checkpoint.
+func (e *EnvironmentView) Usage() environment.Usage { return addUsage(e.Past, e.Since) }
+
+// environmentFailed: the action may be tried again at a time; if not, whoever waits for it is told.
+func (v *View) environmentFailed(_ stead.Event, p EnvironmentFailed) {
+	e := v.Environment
+	action, attempts := e.Action, e.Attempts
+	if !e.done(p.Call) {
+		return
+	}
+	if p.RetryAt > 0 {
+		e.Attempts, e.RetryAt = attempts, p.RetryAt
+		return
+	}
+	switch action {
+	case ActionPrepare:
+		e.Status, e.Error = EnvironmentIsFailed, &p.Error
+		v.refuseCommands("The environment could not be prepared: " + p.Error.Message)
+	case ActionOpen:
+		v.refuseCommands("The environment could not be opened: " + p.Error.Message)
+	case ActionSave, ActionSuspend:
+		e.Unsaved = true
+	}
+}
+
+// refuseCommands ends the calls that wait for the environment.
+func (v *View) refuseCommands(why string) {
+	if v.Turn == nil {
+		return
+	}
+	for _, c := range v.Turn.Calls {
+		if c.Tool.Environment && c.State == CallReady {
+			v.Turn.finish(c, stead.ItemFailed, nil, why)
+		}
+	}
+}
+
+// environmentDied: commands that run say so themselves.
+func (v *View) environmentDied(_ stead.Event, p EnvironmentDisconnected) {
+	if v.Environment.Node != p.Node {
+		return
+	}
+	v.Environment.leave(EnvironmentAway, p.Usage)
+	v.Environment.Lost = p.Reason
+}
+
+// environmentRecovered: the node that had it is gone, and with it what ran.
+func (v *View) environmentRecovered() {
+	e := v.Environment
+	if e == nil {
+		return
+	}
+	e.Action, e.Call, e.Attempts, e.RetryAt = "", 0, 0, 0
+	if e.Status != EnvironmentConnectedNow {
+		return
+	}
+	e.leave(EnvironmentAway, e.Since)
+	if e.Hosted() {
+		e.Lost = "the node that it ran on stopped"
+	}
+}
+
+// commandCalled remembers that the workspace may differ from the checkpoint.
+func (v *View) commandCalled(e stead.Event, c *Call) {
+	env := v.Environment
+	if env == nil {
+		return
+	}
+	env.Used = e.At
+	if c.Tool.Effect == tool.Pure {
+		return
+	}
+	if env.Touched == 0 {
+		env.Touched = e.Seq
+	}
+	if len(env.Commands) < maxNamedCommands {
+		env.Commands = append(env.Commands, shorten(c.Command(), maxCommandRunes))
+	}
+}
+
+func shorten(s string, runes int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > runes {
+		return string(r[:runes-1]) + "…"
+	}
+	return s
+}
+
+// held reports whether a holder of the lease does something with the environment, or has it: when
+// the holder is gone, that is cut off.
+func (e *EnvironmentView) held() bool {
+	return e != nil && (e.Action != "" || e.Hosted() && e.Status == EnvironmentConnectedNow)
+}
