@@ -1,0 +1,285 @@
+package workspace
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+)
+
+// Modes of what is made here. An executable file gets exec as well.
+const (
+	fileMode  = 0o644
+	execMode  = 0o755
+	dirMode   = 0o755
+	ownerAll  = 0o700
+	ownerFile = 0o600
+)
+
+// temporaryPrefix begins the names of files that are being written. They are no part of the
+// workspace: listings and checkpoints leave them out.
+const temporaryPrefix = ".stead-tmp-"
+
+// ReadFile returns a regular file, at most max bytes of it being allowed (environment.MaxFileBytes at
+// most): KindTooLarge above, KindNotFound when it is not there, KindInvalid when it is something else.
+func (d *Dir) ReadFile(ctx context.Context, path string, max int64) ([]byte, error) {
+	rel, err := cleanFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	max = min(max, environment.MaxFileBytes)
+	var data []byte
+	err = d.unlocked(rel, func() error {
+		rel, err := d.follow(rel)
+		if err != nil {
+			return err
+		}
+		data, err = readFile(d.root, rel, max)
+		return err
+	})
+	return data, d.fault(err, path, "read")
+}
+
+func readFile(root *os.Root, rel string, max int64) ([]byte, error) {
+	f, info, err := openRegular(root, rel)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info.Size() > max {
+		return nil, tooLarge(rel, info.Size(), max)
+	}
+	// The file may grow while it is read: the limit is on what comes out.
+	data := make([]byte, 0, info.Size()+1)
+	for {
+		n, err := f.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return data, nil
+		case err != nil:
+			return nil, err
+		case int64(len(data)) > max:
+			return nil, tooLarge(rel, int64(len(data)), max)
+		case len(data) == cap(data):
+			data = append(data, 0)[:len(data)]
+		}
+	}
+}
+
+func tooLarge(rel string, size, max int64) error {
+	return &stead.Error{Kind: stead.KindTooLarge, Param: "path",
+		Message: sentence(inside(rel), "has %d bytes; the limit is %d", size, max)}
+}
+
+// openRegular opens a regular file for reading. Looking first keeps devices shut, whose opening alone
+// can do things; O_NONBLOCK keeps a FIFO from blocking that takes the file's place in between, and the
+// second look finds it.
+func openRegular(root *os.Root, rel string) (*os.File, fs.FileInfo, error) {
+	info, err := root.Stat(rel)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, notRegular(rel, info.Mode())
+	}
+	f, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = notRegular(rel, info.Mode())
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
+func notRegular(rel string, mode fs.FileMode) error {
+	what := "a device"
+	switch {
+	case mode.IsDir():
+		what = "a directory"
+	case mode&fs.ModeSymlink != 0:
+		what = "a symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		what = "a FIFO"
+	case mode&fs.ModeSocket != 0:
+		what = "a socket"
+	}
+	return badPath(inside(rel), "is %s, not a regular file", what)
+}
+
+// WriteFile replaces or makes a regular file, with the directories above it: whole or not at all. What
+// is made belongs to the owner of the workspace. A symbolic link at the end of the path is followed
+// when it stays inside. Nothing is synced: what lasts is a checkpoint.
+func (d *Dir) WriteFile(ctx context.Context, path string, data []byte, executable bool) error {
+	rel, err := cleanFile(path)
+	if err != nil {
+		return err
+	}
+	if len(data) > environment.MaxFileBytes {
+		return tooLarge(rel, int64(len(data)), environment.MaxFileBytes)
+	}
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	err = d.unlocked(rel, func() error {
+		rel, err := d.follow(rel)
+		if err != nil {
+			return err
+		}
+		return d.replace(rel, data, executable)
+	})
+	return d.fault(err, path, "write")
+}
+
+func (d *Dir) replace(rel string, data []byte, executable bool) (err error) {
+	own, err := d.owner()
+	if err != nil {
+		return err
+	}
+	dir, err := makeDirs(d.root, path.Dir(rel), own)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	name := path.Base(rel)
+	if info, err := dir.Lstat(name); err == nil && info.IsDir() {
+		return notRegular(rel, info.Mode())
+	}
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	temporary := temporaryPrefix + hex.EncodeToString(random[:])
+	err = writeNew(dir, temporary, data, executable, own)
+	if err == nil {
+		// Both names are in one directory that is held open: it may be moved, not swapped.
+		err = dir.Rename(temporary, name)
+	}
+	if err != nil {
+		_ = dir.Remove(temporary) // best effort: the error that matters is the first
+	}
+	return err
+}
+
+func writeNew(dir *os.Root, name string, data []byte, executable bool, own owner) error {
+	mode := fs.FileMode(fileMode)
+	if executable {
+		mode = execMode
+	}
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = own.give(f)
+	}
+	if err == nil {
+		err = f.Chmod(mode) // whatever the umask is
+	}
+	return errors.Join(err, f.Close())
+}
+
+// makeDirs opens a directory below root, making what is missing. The caller closes it.
+func makeDirs(root *os.Root, rel string, own owner) (*os.Root, error) {
+	dir, err := enter(root, rel)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return dir, err
+	}
+	made := ""
+	for name := range strings.SplitSeq(rel, "/") {
+		made = path.Join(made, name)
+		err := root.Mkdir(made, dirMode)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f, err := root.OpenFile(made, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(own.give(f), f.Chmod(dirMode), f.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return enter(root, rel)
+}
+
+// enter opens a directory as a root of its own. The "/." makes os.Root open the name itself as a
+// directory or fail: OpenRoot alone would block on a FIFO.
+func enter(root *os.Root, rel string) (*os.Root, error) { return root.OpenRoot(rel + "/.") }
+
+// Remove removes a regular file or a symbolic link.
+func (d *Dir) Remove(ctx context.Context, path string) error {
+	rel, err := cleanFile(path)
+	if err != nil {
+		return err
+	}
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	err = d.unlocked(rel, func() error {
+		info, err := d.root.Lstat(rel)
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0 {
+			return notRegular(rel, info.Mode())
+		}
+		return d.root.Remove(rel)
+	})
+	return d.fault(err, path, "remove")
+}
+
+// fault gives an error of the file system its kind. path is what the caller gave.
+func (d *Dir) fault(err error, path, verb string) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*stead.Error](err); ok {
+		return err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return &stead.Error{Kind: stead.KindNotFound, Param: "path", Message: sentence(path, "does not exist")}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &stead.Error{Kind: stead.KindUnavailable, Param: "path", Err: err,
+			Message: sentence(path, "can't be written: the workspace's disk is full"),
+			Hint:    "Remove files that are not needed, or take a larger container_size."}
+	case errors.Is(err, syscall.ELOOP), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EISDIR), escapes(err):
+		return badPath(path, "does not lead to a file of the workspace")
+	}
+	return &stead.Error{Kind: stead.KindUnavailable, Param: "path", Err: err, Message: "can't " + verb + " a file of the workspace: " + sentence(path, "failed")}
+}
+
+// escapes says whether os.Root refused a path because it leads out. The error has no name of its own
+// to compare with; it is the only one of a path that is no system error.
+func escapes(err error) bool {
+	var number syscall.Errno
+	var of *fs.PathError
+	var link *os.LinkError
+	return (errors.As(err, &of) || errors.As(err, &link)) && !errors.As(err, &number)
+}
+
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "the request has ended")
+	}
+	return nil
+}
