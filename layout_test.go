@@ -43,6 +43,7 @@ func layout() []rule {
 		{"internal/environment", nil, nil, "contract of a computer for an agent"},
 		{"internal/environment/cgroup", []string{"internal/environment"}, nil, "limits of a local environment by control groups, for every driver that forks"},
 		{"internal/environment/workspace", []string{"internal/environment"}, nil, "an agent's files: every local driver has them in common, and none writes its own"},
+		{"internal/environment/origin", []string{"internal/environment", "internal/tool"}, nil, "adapter: tool servers inside an environment; joins the two contracts"},
 		{"internal/agent", []string{"internal/param"}, nil, "what an agent is: decodes its own wire form"},
 		{"internal/session", []string{"internal/environment", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
 		{"internal/runner", []string{"internal/environment", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},

@@ -111,7 +111,7 @@ type Transport struct {
 	Type      string            `json:"type"` // "http" or "stdio"
 	ServerURL string            `json:"server_url,omitempty"`
 	Headers   map[string]string `json:"headers,omitempty"`
-	Command   string            `json:"command,omitempty"` // stdio: the label of an operator's server, never a command line
+	Command   string            `json:"command,omitempty"` // stdio: a program of the environment
 	Args      []string          `json:"args,omitempty"`
 	Cwd       string            `json:"cwd,omitempty"`
 	EnvVars   []string          `json:"env_vars,omitempty"`

@@ -11,6 +11,9 @@ import (
 type Rules struct {
 	// Labels are the tool servers that the operator's configuration names.
 	Labels []string
+	// Environments says that sessions of this server can have one: tool servers may be commands that run
+	// there, or be reached from there.
+	Environments bool
 	// Schema checks that a JSON Schema can be compiled. nil: that is not checked.
 	Schema func(json.RawMessage) error
 }

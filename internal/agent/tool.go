@@ -2,9 +2,6 @@ package agent
 
 import (
 	"encoding/json"
-	"net/url"
-	"slices"
-	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
@@ -12,9 +9,10 @@ import (
 
 // Values of the contract that decoding and the wire form share.
 const (
-	OriginService  = "service"
-	TransportHTTP  = "http"
-	TransportStdio = "stdio"
+	OriginService     = "service"
+	OriginEnvironment = "environment"
+	TransportHTTP     = "http"
+	TransportStdio    = "stdio"
 
 	toolWebSearch    = "web_search"
 	toolProgrammatic = "programmatic_tool_calling"
@@ -130,23 +128,19 @@ func (r Rules) schema(path string, raw json.RawMessage) (json.RawMessage, error)
 }
 
 func (r Rules) mcp(o param.Object) (Tool, error) {
-	t := Tool{Type: ToolMCP, ConnectionOrigin: OriginService}
+	t := Tool{Type: ToolMCP}
 	var err error
 	if t.ServerLabel, err = param.Need(o.String("server_label"))(o.Path("server_label")); err != nil {
 		return Tool{}, err
 	}
-	if t.Transport, err = r.transport(t.ServerLabel, o); err != nil {
+	if t.ConnectionOrigin, err = r.origin(o); err != nil {
+		return Tool{}, err
+	}
+	if t.Transport, err = r.transport(t.ServerLabel, t.ConnectionOrigin, o); err != nil {
 		return Tool{}, err
 	}
 	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
 		return Tool{}, err
-	}
-	origin, _, err := o.Enum("connection_origin", OriginService, "environment")
-	if err != nil {
-		return Tool{}, err
-	}
-	if origin == "environment" {
-		return Tool{}, notLanded(o.Path("connection_origin"), "connections from an environment", `send "service" or leave it out`)
 	}
 	if _, has, err := o.String("credential_id"); has || err != nil {
 		if err != nil {
@@ -202,125 +196,4 @@ func governance(o param.Object, t *Tool) error {
 		t.Effects[name] = class
 	}
 	return nil
-}
-
-func (r Rules) transport(label string, o param.Object) (*Transport, error) {
-	path := o.Path("transport")
-	sub, ok, err := o.Object("transport")
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		if !slices.Contains(r.Labels, label) {
-			e := stead.Invalid(path, "%s is required: the operator's configuration has no tool server %.80q", path, label)
-			e.Hint = r.labelHint()
-			return nil, e
-		}
-		return nil, nil
-	}
-	kind, err := param.Need(sub.Enum("type", TransportHTTP, TransportStdio))(sub.Path("type"))
-	if err != nil {
-		return nil, err
-	}
-	if kind == TransportStdio {
-		return nil, r.stdio(label, sub)
-	}
-	return httpTransport(sub)
-}
-
-func httpTransport(o param.Object) (*Transport, error) {
-	raw, err := param.Need(o.String("server_url"))(o.Path("server_url"))
-	if err != nil {
-		return nil, err
-	}
-	u, err := url.Parse(raw)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
-		return nil, stead.Invalid(o.Path("server_url"), "%s must be an http or https URL", o.Path("server_url"))
-	}
-	if u.User != nil {
-		return nil, secret(o.Path("server_url"))
-	}
-	for name := range u.Query() {
-		if secretName(name) {
-			return nil, secret(o.Path("server_url"))
-		}
-	}
-	if _, has := o.Raw("authorization"); has {
-		return nil, secret(o.Path("authorization"))
-	}
-	headers, _, err := o.StringMap("headers")
-	if err != nil {
-		return nil, err
-	}
-	for name := range headers {
-		if secretName(name) {
-			return nil, secret(o.Path("headers") + "." + name)
-		}
-	}
-	return &Transport{Type: TransportHTTP, ServerURL: raw, Headers: headers}, nil
-}
-
-// stdio accepts the name of a server that the operator configured, and nothing that would run a
-// command of the client's choice. It means the same as no transport.
-func (r Rules) stdio(label string, o param.Object) error {
-	if _, has := o.Raw("env"); has {
-		return secret(o.Path("env"))
-	}
-	for _, name := range []string{"args", "env_vars"} {
-		list, _, err := o.Strings(name)
-		if err != nil {
-			return err
-		}
-		if len(list) > 0 {
-			return r.operatorOnly(o.Path(name))
-		}
-	}
-	if cwd, _, err := o.String("cwd"); err != nil || cwd != "" {
-		if err != nil {
-			return err
-		}
-		return r.operatorOnly(o.Path("cwd"))
-	}
-	command, err := param.Need(o.String("command"))(o.Path("command"))
-	if err != nil {
-		return err
-	}
-	if command != label || !slices.Contains(r.Labels, label) {
-		return r.operatorOnly(o.Path("command"))
-	}
-	return nil
-}
-
-func (r Rules) operatorOnly(path string) error {
-	e := stead.Invalid(path, "%s: only the operator's configuration starts processes; a stdio transport names one of its servers by label, as command and as server_label", path)
-	e.Hint = r.labelHint()
-	return e
-}
-
-func (r Rules) labelHint() string {
-	if len(r.Labels) == 0 {
-		return "No tool server is configured: add it to mcp_servers in the server's configuration, or send an http transport."
-	}
-	return "Configured servers: " + strings.Join(r.Labels, ", ") + "."
-}
-
-func secret(path string) error {
-	e := stead.Invalid(path, "%s holds a secret, and secrets never enter a session's journal", path)
-	e.Hint = "Put the secret into the operator's configuration (mcp_servers) and name that server by its label, or wait for vaults."
-	return e
-}
-
-// secretName reports whether a header, query or metadata name says that its value is a secret.
-func secretName(name string) bool {
-	n := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	switch n {
-	case "authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "apikey", "x-auth", "auth":
-		return true
-	}
-	for _, part := range []string{"token", "secret", "password", "api-key", "apikey", "credential", "private-key", "access-key"} {
-		if strings.Contains(n, part) {
-			return true
-		}
-	}
-	return false
 }

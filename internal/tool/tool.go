@@ -15,6 +15,8 @@ package tool
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"net"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -61,13 +63,43 @@ type Tool interface {
 	Call(ctx context.Context, c Call) (Result, error)
 }
 
-// Server is what a session's agent declares of a tool server (the wire's "mcp" tool).
+// Server is what a session's agent declares of a tool server (the wire's "mcp" tool). With URL it is
+// reached by HTTP, with Command it is a process; with neither it is the server that the operator's
+// configuration names Label.
 type Server struct {
 	Label    string
-	URL      string            // streamable HTTP; empty: a server that the operator's configuration names Label
-	Headers  map[string]string // never secrets
+	URL      string            // streamable HTTP
+	Headers  map[string]string // with URL; never secrets
+	Command  *Command          // needs an Origin
 	Metadata map[string]any    // sent with each request (request_metadata)
 	Allowed  []string          // nil: all
+	// Origin is where Command runs and from where URL is reached. nil: URL is reached from this host,
+	// and there is nowhere for a Command: what a request says never runs on the host.
+	Origin Origin
+}
+
+// Command starts a tool server that speaks over its stdin and stdout.
+type Command struct {
+	Args    []string // the program, looked up in the inside's PATH, and its arguments
+	Dir     string   // absolute, inside; "": the workspace
+	EnvVars []string // names of the inside's variables that it needs
+}
+
+// Origin is a place apart from this host: a session's environment. It may have to be started before
+// it can do anything, and may be suspended and resumed behind the same Origin. Safe for concurrent use.
+//
+// Errors: KindUnavailable when the place can't be had now, KindNotImplemented for what it can't do,
+// KindForbidden for an address that its rules refuse.
+type Origin interface {
+	// Key names the place: servers with the same Label, Command and Key share a process. Places of
+	// different sessions have different keys.
+	Key() string
+	// Start runs a command there. The stream's Read is its stdout and ends with it: io.EOF after exit
+	// code 0, else an error that says how it ended. Write is its stdin. Close ends it, and returns when
+	// it is gone. stderr is written to serially, never after Close returned. ctx bounds the start alone.
+	Start(ctx context.Context, c Command, stderr io.Writer) (io.ReadWriteCloser, error)
+	// Dial connects from there, by the rules of there. The name in address is resolved there.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Source finds the tools of a server. It caches connections and listings, reconnects, and follows

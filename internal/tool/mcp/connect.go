@@ -66,6 +66,9 @@ func (m *Manager) dial(to target, d *dial) {
 		m.links[to.identity] = l
 		m.open[l] = struct{}{}
 		l.idle = time.AfterFunc(m.config.IdleTimeout, func() { m.dropIdle(l) })
+		if to.command != nil {
+			l.idle.Stop()
+		}
 		m.work.Go(func() { m.watch(l) })
 		if m.closed {
 			m.dropLocked(l, errClosed)
@@ -104,6 +107,7 @@ func (m *Manager) release(l *link) {
 	case l.holders > 0:
 	case l.dropped:
 		m.finishLocked(l, errIdle)
+	case l.target.command != nil: // what it keeps in memory is the environment's, and lasts as long
 	default:
 		l.idle.Reset(m.config.IdleTimeout)
 	}

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -95,11 +96,28 @@ func (m *Manager) transport(l *link) sdk.Transport {
 	if l.target.process != nil {
 		return &process{config: *l.target.process, log: m.log, life: l.wire, work: &m.work}
 	}
+	if l.target.command != nil {
+		return &inside{command: *l.target.command, origin: l.target.origin, label: l.target.label, log: m.log, life: l.wire, work: &m.work}
+	}
+	wire := m.wire
+	if l.target.origin != nil { // its connections are never shared with another's
+		wire = newWire(l.dialInside)
+		wire.Proxy = nil // ours does not count there
+	}
 	return &sdk.StreamableClientTransport{
 		Endpoint:     l.target.url,
-		HTTPClient:   newClient(m.wire, l.target.headers, l.wire),
+		HTTPClient:   newClient(wire, l.target.headers, l.wire),
 		MaxEventSize: MaxMessageBytes,
 	}
+}
+
+// dialInside makes a connection from the link's origin. It ends with the link.
+func (l *link) dialInside(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := l.target.origin.Dial(ctx, network, address)
+	if err == nil {
+		context.AfterFunc(l.wire, func() { c.Close() })
+	}
+	return c, err
 }
 
 func (m *Manager) version() string {

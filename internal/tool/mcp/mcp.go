@@ -1,9 +1,11 @@
-// Package mcp reaches tools over the Model Context Protocol: streamable HTTP for any URL, stdio
-// only for the commands that the operator's configuration names.
+// Package mcp reaches tools over the Model Context Protocol: streamable HTTP for any URL, stdio on
+// this host only for the commands that the operator's configuration names. What a request declares
+// with an origin runs inside that origin, a session's environment, or is dialled from there.
 //
 // Shape:
 //
 //	Manager ─ link (one connection, shared by sessions; label, or URL and headers) ─ listing ─ tool
+//	               (with an origin: one for each key of it and label, never shared)
 //	tool.Call ─▶ tools/call {name, arguments, _meta{stead.dev/idempotency-key, stead.dev/session, …metadata}}
 //	          ◀─ content → input_text, input_image (data: URL)
 //
@@ -13,6 +15,9 @@
 // before the call failed, or the call ended before a connection was given to it. Everything after
 // that, a refusal by HTTP status included, is an outcome that is missing, unless the server
 // answered in JSON-RPC.
+//
+// A process inside an origin lives until its stream ends, which is when the environment is suspended
+// or closed, or until MaxConnections makes room; the next use starts it, and the environment, again.
 //
 // Units and limits: bytes and time.Duration; the constants below, in http.go and in process.go.
 //

@@ -3,10 +3,12 @@ package mcp
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -26,14 +28,26 @@ type target struct {
 	label    string
 	url      string
 	headers  map[string]string
-	process  *Configured // stdio
+	process  *Configured   // stdio, on this host: only ever the operator's
+	command  *tool.Command // stdio, inside origin
+	origin   tool.Origin   // nil: this host
 	effects  map[string]tool.Effect
 }
 
-// target resolves what an agent declares. A command line is never taken from it.
+// target resolves what an agent declares. A command line that it declares runs in its origin, and
+// nowhere else.
 func (m *Manager) target(s tool.Server) (target, error) {
-	if s.URL != "" {
-		return urlTarget(s.Label, s.URL, s.Headers)
+	switch {
+	case s.Command != nil:
+		return commandTarget(s)
+	case s.URL != "":
+		to, err := urlTarget(s.Label, s.URL, s.Headers)
+		if err == nil && s.Origin != nil {
+			to.origin, to.identity = s.Origin, insideIdentity(s, to.identity)
+		}
+		return to, err
+	case s.Origin != nil:
+		return target{}, stead.Invalid("connection_origin", "the tool server %s has neither a URL nor a command, so it can't be reached from an environment", quoted(s.Label))
 	}
 	configured, ok := m.servers[s.Label]
 	if !ok {
@@ -47,6 +61,30 @@ func (m *Manager) target(s tool.Server) (target, error) {
 		return target{}, stead.Invalid("headers", "the tool server %s is configured by the operator, so its headers can't be set here", quoted(s.Label))
 	}
 	return configuredTarget(configured)
+}
+
+func commandTarget(s tool.Server) (target, error) {
+	c := *s.Command
+	switch {
+	case s.Origin == nil:
+		return target{}, stead.Invalid("transport", "the tool server %s is a command, and commands run in a session's environment, which this session does not have", quoted(s.Label))
+	case s.URL != "" || len(s.Headers) > 0:
+		return target{}, stead.Invalid("transport", "the tool server %s is a command and so has neither URL nor headers", quoted(s.Label))
+	case len(c.Args) == 0 || c.Args[0] == "":
+		return target{}, stead.Invalid("transport.command", "the command of tool server %s is empty", quoted(s.Label))
+	}
+	c.Args, c.EnvVars = slices.Clone(c.Args), slices.Clone(c.EnvVars)
+	line, err := json.Marshal(c)
+	if err != nil {
+		return target{}, stead.Invalid("transport", "the command of tool server %s can't be read", quoted(s.Label))
+	}
+	digest := sha256.Sum256(line)
+	return target{label: s.Label, command: &c, origin: s.Origin, identity: insideIdentity(s, hex.EncodeToString(digest[:]))}, nil
+}
+
+// insideIdentity keeps the servers of each environment, and of each label in it, apart.
+func insideIdentity(s tool.Server, what string) string {
+	return "inside\x00" + strconv.Itoa(len(s.Origin.Key())) + "\x00" + s.Origin.Key() + "\x00" + s.Label + "\x00" + what
 }
 
 func configuredTarget(c Configured) (target, error) {

@@ -32,6 +32,9 @@ type Options struct {
 	Journal string // file of effects; empty: in memory
 	Dedupe  bool   // honour the idempotency key: a second call with it has no effect
 	JSON    bool   // answer with application/json in place of a stream of events
+	// Lines makes it speak as a stdio server does, in lines, over TCP at Address: Relay in a process of
+	// its own makes a stdio server of it, whose effects and crashes the test still sees.
+	Lines bool
 	// Wrap, if set, stands before the MCP handler.
 	Wrap func(http.Handler) http.Handler
 }
@@ -50,6 +53,7 @@ type Server struct {
 	mu    sync.Mutex
 	mcp   *sdk.Server
 	http  *http.Server
+	lines net.Listener // with Options.Lines
 	conns map[net.Conn]struct{}
 	done  chan struct{} // closed when http has ended
 }
@@ -103,13 +107,18 @@ func (s *Server) Restart() error {
 	s.address = listener.Addr().String()
 	s.mcp = s.newMCP()
 	current := s.mcp
+	s.done = make(chan struct{})
+	if s.options.Lines {
+		s.lines = listener
+		go s.serveLines(listener, current, s.done)
+		return nil
+	}
 	var handler http.Handler = sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return current },
 		&sdk.StreamableHTTPOptions{JSONResponse: s.options.JSON})
 	if s.options.Wrap != nil {
 		handler = s.options.Wrap(handler)
 	}
 	s.http = &http.Server{Handler: handler, ConnState: s.track}
-	s.done = make(chan struct{})
 	server, done := s.http, s.done
 	go func() {
 		defer close(done)
@@ -131,6 +140,9 @@ func (s *Server) track(c net.Conn, state http.ConnState) {
 	}
 }
 
+// Address is where the server listens, as host:port.
+func (s *Server) Address() string { return s.address }
+
 // URL is where MCP is spoken.
 func (s *Server) URL() string { return "http://" + s.address + "/mcp" }
 
@@ -149,14 +161,19 @@ func (s *Server) Cut() {
 // Stop ends the server as a crash would: no farewells, nobody listens.
 func (s *Server) Stop() {
 	s.mu.Lock()
-	server, mcp, done := s.http, s.mcp, s.done
-	s.http = nil
+	server, lines, mcp, done := s.http, s.lines, s.mcp, s.done
+	s.http, s.lines = nil, nil
 	s.mu.Unlock()
-	if server == nil {
+	switch {
+	case server != nil:
+		s.Cut()
+		server.Close()
+	case lines != nil:
+		lines.Close()
+		s.Cut()
+	default:
 		return
 	}
-	s.Cut()
-	server.Close()
 	for session := range mcp.Sessions() {
 		go session.Close() // may wait for a tool that runs
 	}
