@@ -1,0 +1,140 @@
+package seal_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/seal"
+)
+
+var label = seal.Label{Project: "p", Kind: "template", ID: "envtmpl_1"}
+
+func key(b byte) []byte { return bytes.Repeat([]byte{b}, seal.KeyBytes) }
+
+func keys(t *testing.T, first byte, older ...byte) *seal.Keys {
+	t.Helper()
+	var more [][]byte
+	for _, b := range older {
+		more = append(more, key(b))
+	}
+	k, err := seal.New(key(first), more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestWhatIsSealedOpensAgain(t *testing.T) {
+	k := keys(t, 1)
+	for _, text := range []string{"", "x", strings.Repeat("secret ", 10_000)} {
+		sealed := k.Seal(label, []byte(text))
+		if text != "" && bytes.Contains(sealed, []byte(text)) {
+			t.Fatal("the sealed bytes show the text")
+		}
+		plain, err := k.Open(label, sealed)
+		if err != nil || string(plain) != text {
+			t.Fatalf("%d bytes: %d came back, %v", len(text), len(plain), err)
+		}
+	}
+	if bytes.Equal(k.Seal(label, []byte("x")), k.Seal(label, []byte("x"))) {
+		t.Fatal("two seals of one text are the same bytes")
+	}
+}
+
+func TestNothingOpensElsewhere(t *testing.T) {
+	k := keys(t, 1)
+	sealed := k.Seal(label, []byte("a text"))
+	for _, other := range []seal.Label{
+		{Project: "q", Kind: "template", ID: "envtmpl_1"}, {Project: "p", Kind: "session", ID: "envtmpl_1"},
+		{Project: "p", Kind: "template", ID: "envtmpl_2"}, {Project: "pt", Kind: "emplate", ID: "envtmpl_1"},
+	} {
+		if _, err := k.Open(other, sealed); stead.KindOf(err) != stead.KindInternal {
+			t.Errorf("%+v: %v", other, err)
+		}
+	}
+	for i := range sealed {
+		damaged := bytes.Clone(sealed)
+		damaged[i] ^= 1
+		if _, err := k.Open(label, damaged); err == nil {
+			t.Errorf("with byte %d changed it opened", i)
+		}
+		if _, err := k.Open(label, sealed[:i]); err == nil {
+			t.Errorf("%d of its bytes opened", i)
+		}
+	}
+}
+
+func TestAnotherKeyIsToldWithAHint(t *testing.T) {
+	sealed := keys(t, 1).Seal(label, []byte("the text"))
+	_, err := keys(t, 2).Open(label, sealed)
+	e, ok := err.(*stead.Error)
+	if !ok || e.Kind != stead.KindUnavailable || !strings.Contains(e.Hint, "STEAD_SEAL_KEY") {
+		t.Fatalf("error %#v", err)
+	}
+	for _, secret := range []string{"the text", base64.StdEncoding.EncodeToString(key(1)), base64.StdEncoding.EncodeToString(key(2))} {
+		if strings.Contains(err.Error()+e.Hint, secret) {
+			t.Fatal("the error shows a secret")
+		}
+	}
+}
+
+func TestAKeyCanBeReplaced(t *testing.T) {
+	old := keys(t, 1).Seal(label, []byte("text"))
+	both := keys(t, 2, 1)
+	if plain, err := both.Open(label, old); err != nil || string(plain) != "text" {
+		t.Fatalf("the older key: %q, %v", plain, err)
+	}
+	if _, err := keys(t, 2).Open(label, both.Seal(label, []byte("text"))); err != nil {
+		t.Fatalf("the first key does not seal: %v", err)
+	}
+}
+
+func TestTheFirstUseMakesTheFile(t *testing.T) {
+	dir := t.TempDir()
+	all := make([]*seal.Keys, 8)
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() {
+			var err error
+			if all[i], err = seal.Load(dir, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	sealed := all[0].Seal(label, []byte("text"))
+	for _, k := range all {
+		if _, err := k.Open(label, sealed); err != nil {
+			t.Fatalf("starts at one time made different keys: %v", err)
+		}
+	}
+	files, _ := os.ReadDir(dir)
+	info, err := os.Stat(filepath.Join(dir, seal.KeyFile))
+	if err != nil || info.Mode().Perm() != 0o600 || len(files) != 1 {
+		t.Fatalf("%d files, %v, %v", len(files), info, err)
+	}
+}
+
+func TestKeysThatAreNone(t *testing.T) {
+	for _, text := range []string{"x", base64.StdEncoding.EncodeToString(make([]byte, 31)), base64.StdEncoding.EncodeToString(key(1)) + ",x"} {
+		if _, err := seal.Load("", text); stead.KindOf(err) != stead.KindInvalid || strings.Contains(err.Error(), text) && text != "x" {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := seal.Load("", base64.StdEncoding.EncodeToString(key(1))+", "+base64.StdEncoding.EncodeToString(key(2))); err != nil {
+		t.Errorf("two keys: %v", err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, seal.KeyFile), []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seal.Load(dir, ""); stead.KindOf(err) != stead.KindUnavailable {
+		t.Errorf("a broken file: %v", err)
+	}
+}
