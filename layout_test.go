@@ -43,6 +43,8 @@ func layout() []rule {
 		{"internal/environment", nil, nil, "contract of a computer for an agent"},
 		{"internal/environment/cgroup", []string{"internal/environment"}, nil, "limits of a local environment by control groups, for every driver that forks"},
 		{"internal/environment/workspace", []string{"internal/environment"}, nil, "an agent's files: every local driver has them in common, and none writes its own"},
+		{"internal/environment/environmenttest", []string{"internal/environment", "internal/environment/workspace", "internal/blob"}, []string{"golang.org/x/sys"}, "the suites that every driver passes; used by tests"},
+		{"internal/environment/environmenttest/probe", nil, []string{"golang.org/x/sys"}, "runs inside of environments and attacks; used by tests"},
 		{"internal/environment/origin", []string{"internal/environment", "internal/tool"}, nil, "adapter: tool servers inside an environment; joins the two contracts"},
 		{"internal/seal", nil, nil, "secrets at rest: needs the standard library's ciphers alone"},
 		{"internal/capability", nil, []string{"github.com/goccy/go-yaml"}, "reads archives of strangers, and the front matter in them"},

@@ -2,6 +2,7 @@ package environment
 
 import (
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -23,13 +24,17 @@ type Output struct {
 	closed bool
 }
 
-// NewOutput makes the output of one command. A limit below 2 is 2; out may be nil.
+// NewOutput makes the output of one command. Limit is a number of bytes, at least 2, or Unbounded; out
+// may be nil.
 func NewOutput(limit int64, out func(Chunk)) *Output {
 	if out == nil {
 		out = func(Chunk) {}
 	}
 	half := max(limit/2, 1)
-	return &Output{out: out, head: half, tail: tail{size: int(half)}}
+	if limit == Unbounded {
+		half = math.MaxInt64
+	}
+	return &Output{out: out, head: half, tail: tail{size: int(min(half, math.MaxInt/2))}}
 }
 
 // Write takes what was read from a stream. It keeps nothing of p.

@@ -62,6 +62,18 @@ func TestOutputKeepsHeadAndTail(t *testing.T) {
 	}
 }
 
+func TestOutputWithoutLimit(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	got := printed(environment.Unbounded, func(o *environment.Output) {
+		for range 4 {
+			o.Write(environment.Stdout, []byte(long))
+		}
+	})
+	if len(got) != len("<1>")+4*len(long) {
+		t.Errorf("%d bytes came out", len(got))
+	}
+}
+
 // TestOutputAgainstModel compares it with the plain way: keep everything, cut at the end.
 func TestOutputAgainstModel(t *testing.T) {
 	const limit = 64
