@@ -1,4 +1,4 @@
-// Package postgres keeps the journal, snapshots and agents in PostgreSQL, for one node or many.
+// Package postgres keeps the journal, snapshots, agents and documents in PostgreSQL, for one node or many.
 //
 // Shape (schema/0001_journal.sql, 0002_log.sql; every key is led by project and session):
 //
@@ -9,6 +9,7 @@
 //	session_keys, creation_keys   idempotency key → digest, receipt
 //	snapshots      session → seq, state
 //	agents, agent_versions, agent_keys
+//	documents, document_keys
 //
 // Writing: the Sends and Appends of this node that arrive while a commit is in flight go into the
 // next one (committer.go). A batch is one transaction: one statement that fences all heads and
@@ -40,6 +41,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/journal"
 )
 
@@ -58,8 +60,9 @@ const (
 )
 
 var (
-	_ journal.Full = (*Store)(nil)
-	_ agent.Store  = (*Store)(nil)
+	_ journal.Full   = (*Store)(nil)
+	_ agent.Store    = (*Store)(nil)
+	_ document.Store = (*Store)(nil)
 )
 
 // Options change what Open does. The zero value is what production wants.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
 	"github.com/stead-dev/stead/internal/postgres"
@@ -50,6 +52,10 @@ func TestReopenSuite(t *testing.T) {
 
 func TestAgentSuite(t *testing.T) {
 	journaltest.AgentSuite(t, func(t *testing.T) agent.Store { return open(t, pgtest.URL(t), postgres.Options{}) })
+}
+
+func TestDocumentSuite(t *testing.T) {
+	documenttest.Suite(t, func(t *testing.T) document.Store { return open(t, pgtest.URL(t), postgres.Options{}) })
 }
 
 // open opens a store and closes it with the test.

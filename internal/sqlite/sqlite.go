@@ -1,9 +1,9 @@
-// Package sqlite keeps the journal and the agents of one node in one SQLite file.
+// Package sqlite keeps the journal, the agents and the documents of one node in one SQLite file.
 //
 // Shape: see schema/0001_journal.sql and docs/decisions/0002-sqlite-log-layout.md.
 //
 //	PATH        session, log (one row an append, in order of insertion), extent (where a session's
-//	            rows are), receipt, snapshot, agent
+//	            rows are), receipt, snapshot, agent, document
 //	PATH-wal    what is committed and not yet moved into PATH; gone after Close
 //	PATH.lock   locked while a process owns the database; holds its process id
 //
@@ -39,6 +39,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/journal"
 )
 
@@ -64,7 +65,7 @@ type Options struct {
 	recentRows int // tests set it; 0 is maxRecentRows
 }
 
-// Store implements journal.Full and agent.Store.
+// Store implements journal.Full, agent.Store and document.Store.
 type Store struct {
 	now     func() time.Time
 	path    string
@@ -87,8 +88,9 @@ type Store struct {
 }
 
 var (
-	_ journal.Full = (*Store)(nil)
-	_ agent.Store  = (*Store)(nil)
+	_ journal.Full   = (*Store)(nil)
+	_ agent.Store    = (*Store)(nil)
+	_ document.Store = (*Store)(nil)
 )
 
 // Open opens or makes the database at path and brings its schema up to date. The directory must

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
 )
@@ -72,6 +74,10 @@ func TestReopenSuite(t *testing.T) {
 
 func TestAgentSuite(t *testing.T) {
 	journaltest.AgentSuite(t, func(t *testing.T) agent.Store { return openNew(t) })
+}
+
+func TestDocumentSuite(t *testing.T) {
+	documenttest.Suite(t, func(t *testing.T) document.Store { return openNew(t) })
 }
 
 func key(n int) stead.SessionKey {
