@@ -53,6 +53,7 @@ func layout() []rule {
 		{"internal/capability", nil, []string{"github.com/goccy/go-yaml"}, "reads archives of strangers, and the front matter in them"},
 		{"internal/template", []string{"internal/capability", "internal/environment", "internal/param", "internal/seal"}, nil, "what an environment is made of: decodes its own wire form"},
 		{"internal/environment/image", []string{"internal/environment"}, []string{"github.com/google/go-containerregistry", "golang.org/x/sys"}, "adapter: OCI images become root directories for the local drivers"},
+		{"internal/egress", nil, nil, "the way out of an environment: needs neither its contract nor its drivers"},
 		{"internal/agent", []string{"internal/param"}, nil, "what an agent is: decodes its own wire form"},
 		{"internal/session", []string{"internal/environment", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
 		{"internal/runner", []string{"internal/environment", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},
