@@ -47,6 +47,10 @@ const (
 	DefaultMaxSteps = 200
 	// MaxParallelTools is the most tool calls of one session that run at once; more wait their turn.
 	MaxParallelTools = 16
+	// EnvironmentIdle is how long an environment stays resident after it was needed last.
+	EnvironmentIdle = 5 * time.Minute
+	// MaxEnvironmentAttempts is how often preparing, opening, storing or ending an environment is tried.
+	MaxEnvironmentAttempts = 4
 	// MaxToolAttempts is how often a repeatable tool call is tried before the model is told of the failure.
 	MaxToolAttempts = 3
 	// MaxModelAttempts is how often one model call is tried before the turn fails.

@@ -104,6 +104,9 @@ type Tool struct {
 const (
 	ToolFunction = "function"
 	ToolMCP      = "mcp"
+	// ToolEnvironment is ours: it says which tools of the session's environment the agent has
+	// (allowed_tools), what repeating them does (effects) and which calls wait for a person.
+	ToolEnvironment = "environment"
 )
 
 // Transport says how a tool server is reached.

@@ -59,6 +59,8 @@ func (r Rules) tool(o param.Object) (Tool, error) {
 		return r.function(o)
 	case ToolMCP:
 		return r.mcp(o)
+	case ToolEnvironment:
+		return environmentTool(o)
 	case toolWebSearch:
 		mode, _, err := o.Enum("mode", "disabled", "cached", "live")
 		if err != nil || mode == "disabled" {
@@ -152,6 +154,17 @@ func (r Rules) mcp(o param.Object) (Tool, error) {
 		return Tool{}, err
 	}
 	if err := requestMetadata(o, &t); err != nil {
+		return Tool{}, err
+	}
+	return t, governance(o, &t)
+}
+
+// environmentTool reads what is ours altogether: the contract has no word for the tools of an
+// environment.
+func environmentTool(o param.Object) (Tool, error) {
+	t := Tool{Type: ToolEnvironment}
+	var err error
+	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
 		return Tool{}, err
 	}
 	return t, governance(o, &t)

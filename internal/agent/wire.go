@@ -93,6 +93,13 @@ type wireStdio struct {
 	EnvVars []string `json:"env_vars"`
 }
 
+type wireEnvironment struct {
+	Type            string            `json:"type"`
+	AllowedTools    []string          `json:"allowed_tools"` // nil: null, all
+	RequireApproval *Approval         `json:"require_approval"`
+	Effects         map[string]string `json:"effects"`
+}
+
 type wireWebSearch struct {
 	Type           string  `json:"type"`
 	AllowedDomains *string `json:"allowed_domains"`
@@ -118,6 +125,8 @@ func (t WireTool) MarshalJSON() ([]byte, error) {
 			CredentialID: t.CredentialID, RequestMetadata: orMap(t.RequestMetadata), Required: t.Required,
 			RequireApproval: t.RequireApproval, Effects: orMap(t.Effects),
 		})
+	case ToolEnvironment:
+		return json.Marshal(wireEnvironment{t.Type, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case toolWebSearch: // only ever disabled, see decodeTool
 		return json.Marshal(wireWebSearch{Type: t.Type, ContextSize: "medium", Mode: "disabled"})
 	case toolProgrammatic:

@@ -27,6 +27,13 @@ const (
 	ModelCall     Effect = "model.call"
 	ToolCall      Effect = "tool.call"
 	ApprovalGive  Effect = "approval.give" // answering a required action
+
+	EnvironmentPrepare Effect = "environment.prepare" // packages, files and set-up commands
+	EnvironmentOpen    Effect = "environment.open"
+	EnvironmentSave    Effect = "environment.save"
+	EnvironmentSuspend Effect = "environment.suspend"
+	EnvironmentRead    Effect = "environment.read"  // its state and files
+	EnvironmentWrite   Effect = "environment.write" // files
 )
 
 // Request is what is to be decided.
@@ -77,3 +84,6 @@ func Check(ctx context.Context, a Authorizer, req Request) (Decision, error) {
 	}
 	return d, nil
 }
+
+// EnvironmentEffect names what is done with an environment: prepare, open, save or suspend.
+func EnvironmentEffect(action string) Effect { return Effect("environment." + action) }

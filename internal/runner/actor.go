@@ -36,9 +36,11 @@ type actor struct {
 	cancel   context.CancelFunc
 	cutting  chan struct{} // closed when the drain's time is over
 	wasCut   bool
-	wake     int64       // Unix milliseconds: when the core wants to be asked again; 0: not by time
-	patience *time.Timer // until a goroutine watches for input
-	watched  bool        // it does
+	died     chan session.EnvironmentDisconnected // the environment that is resident here died
+	opened   stead.Seq                            // the residence that this actor began; 0: none
+	wake     int64                                // Unix milliseconds: when the core wants to be asked again; 0: not by time
+	patience *time.Timer                          // until a goroutine watches for input
+	watched  bool                                 // it does
 	seen     chan stead.Seq
 }
 
@@ -47,12 +49,14 @@ type flight struct {
 	cancel     context.CancelFunc
 	live       *liveText // a model call's stream
 	background bool      // it outlives the turn: a summary being made
+	action     bool      // of the environment: it outlives the turn as well
 }
 
 // outcome is what an effect brings back. It is ignored when its flight was given up meanwhile.
 type outcome struct {
 	of     *flight
 	events []pending
+	more   bool // the effect goes on
 }
 
 // pending is an event to be: its payload is made when its place in the journal is known.
@@ -73,6 +77,7 @@ func newActor(r *Runner, l journal.Lease) *actor {
 		r: r, key: l.Key, lease: l, log: r.log.With("session", l.Key.Session),
 		outcomes: make(chan outcome, 64), signal: make(chan struct{}, 1), input: make(chan struct{}, 1),
 		flights: map[*flight]struct{}{}, ctx: ctx, cancel: cancel,
+		died:    make(chan session.EnvironmentDisconnected, 1),
 		cutting: make(chan struct{}), seen: make(chan stead.Seq, 1), patience: patience,
 	}
 }
@@ -104,6 +109,7 @@ func (a *actor) run() {
 	defer a.r.retired(a)
 	defer a.cancel()
 	defer func() { a.r.live.drop(a.key, a.live) }()
+	defer a.dropEnvironment()
 	err := safely(a.move)
 	switch {
 	case err == nil:
@@ -131,6 +137,7 @@ func (a *actor) move() error {
 	if err := a.load(); err != nil {
 		return err
 	}
+	a.leaveExecutor()
 	if a.state.InFlight() {
 		a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}))
 	}
@@ -171,6 +178,8 @@ func (a *actor) wait() error {
 		return a.ctx.Err()
 	case o := <-a.outcomes:
 		a.take(o)
+	case d := <-a.died:
+		a.pending = append(a.pending, a.environmentDied(d))
 	case <-wake:
 	case <-patience:
 		a.watch()
@@ -210,6 +219,10 @@ func (a *actor) take(o outcome) {
 	if _, wanted := a.flights[o.of]; !wanted {
 		return
 	}
+	if o.more {
+		a.pending = append(a.pending, o.events...)
+		return
+	}
 	delete(a.flights, o.of)
 	o.of.cancel()
 	if len(o.events) > 0 && o.events[0].kind == session.KindModelFailed {
@@ -222,7 +235,7 @@ func (a *actor) take(o outcome) {
 // but at once and in order.
 func (a *actor) cutOff() {
 	a.wasCut = true
-	if len(a.flights) == 0 {
+	if len(a.flights) == 0 && !a.resident() {
 		return
 	}
 	for f := range a.flights {
@@ -233,13 +246,14 @@ func (a *actor) cutOff() {
 		f.cancel()
 	}
 	clear(a.flights)
+	a.dropEnvironment()
 	a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}))
 }
 
 // giveUp ends the turn's work in flight; its outcomes are not wanted any more.
 func (a *actor) giveUp() {
 	for f := range a.flights {
-		if f.background && a.background() {
+		if f.action || f.background && a.state.Compact != nil {
 			continue
 		}
 		f.cancel()

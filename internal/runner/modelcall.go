@@ -19,11 +19,11 @@ func randomFloat() float64 { return rand.Float64() }
 
 // window is what the core must know of the session's model.
 func (a *actor) window() session.Window {
-	info, _, err := a.r.cfg.Models.Resolve(a.state.Created.Agent.Spec.Model)
-	if err != nil {
-		return session.Window{}
+	w := session.Window{EnvironmentIdle: a.r.cfg.EnvironmentIdle}
+	if info, _, err := a.r.cfg.Models.Resolve(a.state.Created.Agent.Spec.Model); err == nil {
+		w.ContextTokens, w.OutputTokens, w.FixedBytes = info.ContextWindow, info.MaxOutputTokens, a.fixedBytes()
 	}
-	return session.Window{ContextTokens: info.ContextWindow, OutputTokens: info.MaxOutputTokens, FixedBytes: a.fixedBytes()}
+	return w
 }
 
 // fixedBytes estimates what every request carries besides the conversation.
@@ -61,7 +61,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision}); err != nil {
 		return err
 	}
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, computer: a.state.Environment != nil}
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
@@ -111,6 +111,8 @@ type modelCall struct {
 	items   []stead.Item
 	spec    agent.Spec
 	upto    stead.Seq
+	// computer: the session has an environment, and the model gets its tools.
+	computer bool
 }
 
 // guarded turns a panic of a provider's adapter into a failed call: what an upstream sends must
@@ -125,7 +127,7 @@ func (c *modelCall) guarded(ctx context.Context, f *flight, call func(context.Co
 // run makes a step's call and delivers its outcome.
 func (c *modelCall) run(ctx context.Context, f *flight) {
 	defer f.live.end()
-	tools, err := c.a.r.toolset(ctx, c.spec.Tools)
+	tools, err := c.a.r.toolset(ctx, c.spec.Tools, c.computer)
 	if err != nil {
 		c.fail(f, toolsetError(err))
 		return

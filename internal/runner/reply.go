@@ -58,7 +58,10 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		item := session.ReplyItem{Item: it}
 		if it.Type == stead.ItemFunctionCall {
 			item.Arguments, item.Tool = tools.resolve(it, c.a.r.cfg.CheckArguments)
-			if item.Tool.Server != "" {
+			switch {
+			case item.Tool.Environment:
+				item.Type = stead.ItemCommandExecution
+			case item.Tool.Server != "":
 				item.Type = stead.ItemMCPCall
 			}
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
@@ -63,8 +64,10 @@ type Config struct {
 	Models model.Catalog
 	Tools  tool.Source
 	Policy policy.Authorizer
-	Node   stead.NodeID
-	Log    *slog.Logger // nil: slog.Default()
+	// Environments hosts the computers of sessions; nil: there are none here.
+	Environments environment.Host
+	Node         stead.NodeID
+	Log          *slog.Logger // nil: slog.Default()
 
 	Now      func() time.Time // nil: time.Now
 	Random   func() float64   // in [0,1), for jitter; nil: math/rand/v2
@@ -76,6 +79,8 @@ type Config struct {
 	ToolTimeout time.Duration
 	// ModelIdleTimeout cuts off a silent model stream; 0: stead.ModelIdleTimeout.
 	ModelIdleTimeout time.Duration
+	// EnvironmentIdle is how long an environment that nothing needs stays resident; 0: stead.EnvironmentIdle.
+	EnvironmentIdle time.Duration
 }
 
 // Runner implements session.Service and session.Agents, and moves the sessions of its node.
@@ -118,6 +123,9 @@ func New(cfg Config) *Runner {
 	}
 	if cfg.ModelIdleTimeout == 0 {
 		cfg.ModelIdleTimeout = stead.ModelIdleTimeout
+	}
+	if cfg.EnvironmentIdle == 0 {
+		cfg.EnvironmentIdle = stead.EnvironmentIdle
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Runner{

@@ -79,8 +79,9 @@ func (a *actor) plan() (*plan, error) {
 		if a.draining() {
 			cmds = a.onlyEndings(p, cmds)
 		}
+		turn := a.state.Turn
 		for _, c := range cmds {
-			if a.state.Turn == nil {
+			if turn != nil && a.state.Turn == nil {
 				break // a command before it was refused, and ended the turn
 			}
 			if err := a.intend(p, c); err != nil {
@@ -89,7 +90,7 @@ func (a *actor) plan() (*plan, error) {
 		}
 		settled = len(p.events) == n
 	}
-	p.release = settled && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background())
+	p.release = settled && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background()) && !a.resident()
 	return p, nil
 }
 
@@ -107,11 +108,15 @@ func (a *actor) onlyEndings(p *plan, cmds []session.Command) []session.Command {
 			p.wake = a.r.now()
 		}
 	}
-	return out
+	return append(out, a.lastActions()...)
 }
 
-// background reports whether work is in flight that outlives the turn: a summary being made.
-func (a *actor) background() bool { return a.state.Compact != nil }
+// background reports whether work is in flight that outlives the turn: a summary being made,
+// something done with the environment.
+func (a *actor) background() bool {
+	e := a.state.Environment
+	return a.state.Compact != nil || e != nil && e.Action != ""
+}
 
 func (a *actor) record(p *plan, kind string, payload any) error {
 	return a.write(p, kind, func(*session.State) (any, error) { return payload, nil })
@@ -160,6 +165,8 @@ func (a *actor) intend(p *plan, c session.Command) error {
 		return a.intendCompact(p, c)
 	case session.CallTool:
 		return a.intendTool(p, c)
+	case session.EnvironmentAction:
+		return a.intendEnvironment(p, c)
 	}
 	return stead.Errorf(stead.KindInternal, "unknown command %T", c)
 }
@@ -172,7 +179,7 @@ func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
 		if err := a.write(p, session.KindModelStreamed, flushed(f.live, true).make); err != nil {
 			return err
 		}
-		if cancelled || !f.background {
+		if !f.action && (cancelled || !f.background) {
 			f.cancel() // upstream calls stop at once
 		}
 	}
@@ -281,7 +288,7 @@ func (a *actor) begin() (*flight, context.Context) {
 // deliver hands an outcome to the actor; it waits until the actor takes it or is gone.
 func (a *actor) deliver(f *flight, events ...pending) {
 	select {
-	case a.outcomes <- outcome{f, events}:
+	case a.outcomes <- outcome{of: f, events: events}:
 	case <-a.ctx.Done():
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
@@ -17,7 +18,11 @@ import (
 // model, without an intent.
 func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	call := c.Call
-	decision, err := a.gate(policy.ToolCall, call.Tool.Server+"/"+call.Tool.Name, call.Arguments)
+	server := call.Tool.Server
+	if call.Tool.Environment {
+		server = agent.ToolEnvironment
+	}
+	decision, err := a.gate(policy.ToolCall, server+"/"+call.Tool.Name, call.Arguments)
 	if err != nil {
 		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: call.CallID, Error: clientMessage(err)})
 	}
@@ -28,7 +33,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
-		config: a.serverConfig(call.Tool.Server),
+		config: a.serverConfig(call.Tool.Server), computer: call.Tool.Environment,
 		call: tool.Call{
 			Key: key, Arguments: call.Arguments, Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Principal: a.state.Created.Principal,
@@ -59,6 +64,7 @@ type toolCall struct {
 	attempt      int
 	server, name string
 	config       *agent.Tool // nil: the session's tools changed and the server is gone
+	computer     bool        // it runs in the session's environment
 	call         tool.Call
 	sent         bool // the tool was called: from then on it may have happened
 }
@@ -81,10 +87,16 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 		c.returned(ctx, f, begun, tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, fmt.Sprintf("The server %s has no tool %s any more.", c.server, c.name))})
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.a.r.cfg.ToolTimeout)
+	limit := c.a.r.cfg.ToolTimeout
+	if c.computer {
+		limit = environment.MaxCommandTime // commands have limits of their own
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c.sent = true // as far as anybody can tell
+	out := c.stream(ctx, f)
 	result, err := found.Call(ctx, c.call)
+	out.end()
 	if err != nil {
 		_, notSent := errors.AsType[*tool.NotSentError](err)
 		c.lost(ctx, f, err, !notSent)
@@ -95,6 +107,9 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 
 // find looks the tool up; nil when the server is there and the tool is not.
 func (c *toolCall) find(ctx context.Context) (tool.Tool, error) {
+	if c.computer {
+		return named(c.a.r.cfg.Environments.Tools(), c.name), nil
+	}
 	if c.config == nil {
 		return nil, nil
 	}
@@ -103,16 +118,21 @@ func (c *toolCall) find(ctx context.Context) (tool.Tool, error) {
 	if err != nil {
 		return nil, err
 	}
+	return named(tools, c.name), nil
+}
+
+// named finds a tool; nil when it is not there.
+func named(tools []tool.Tool, name string) tool.Tool {
 	for _, t := range tools {
-		if t.Spec().Name == c.name {
-			return t, nil
+		if t.Spec().Name == name {
+			return t
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
-	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds()}
+	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit}
 	if result.IsError {
 		out.Error = joined(result.Content)
 		const most = 8 << 10

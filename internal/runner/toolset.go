@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -40,11 +41,19 @@ func (e *missingServerError) Error() string { return "tool server " + e.label + 
 func (e *missingServerError) Unwrap() error { return e.err }
 
 // toolset gathers the tools. A server that is away is left out, unless the agent requires it.
-func (r *Runner) toolset(ctx context.Context, tools []agent.Tool) (*toolset, error) {
+func (r *Runner) toolset(ctx context.Context, tools []agent.Tool, withEnvironment bool) (*toolset, error) {
 	t := &toolset{byName: make(map[string]offered, len(tools)), specs: make([]model.ToolSpec, 0, len(tools))}
 	for _, cfg := range tools {
 		if cfg.Type == agent.ToolFunction {
 			t.offer(cfg.Name, cfg.Description, offered{config: cfg, schema: cfg.Parameters})
+		}
+	}
+	if withEnvironment && r.cfg.Environments != nil {
+		cfg := environmentConfig(tools)
+		for _, f := range r.cfg.Environments.Tools() {
+			if spec := f.Spec(); cfg.AllowedTools == nil || slices.Contains(cfg.AllowedTools, spec.Name) {
+				t.offer(t.free(agent.ToolEnvironment, spec.Name), spec.Description, offered{config: cfg, tool: f, schema: spec.Parameters})
+			}
 		}
 	}
 	for _, cfg := range tools {
@@ -66,6 +75,17 @@ func (r *Runner) toolset(ctx context.Context, tools []agent.Tool) (*toolset, err
 		}
 	}
 	return t, nil
+}
+
+// environmentConfig is what the agent says of the tools of its environment; by default all are there,
+// and none needs approval.
+func environmentConfig(tools []agent.Tool) agent.Tool {
+	for _, t := range tools {
+		if t.Type == agent.ToolEnvironment {
+			return t
+		}
+	}
+	return agent.Tool{Type: agent.ToolEnvironment}
 }
 
 func serverOf(cfg agent.Tool) tool.Server {
@@ -118,7 +138,10 @@ func (t *toolset) resolve(it stead.Item, check func(schema, arguments []byte) er
 	call := &session.ToolCall{Async: o.config.Async}
 	if o.tool != nil {
 		spec := o.tool.Spec()
-		*call = session.ToolCall{Server: o.config.ServerLabel, Name: spec.Name, Effect: effectOf(o.config, spec), Approval: o.config.RequireApproval.Needs(spec.Name)}
+		*call = session.ToolCall{
+			Server: o.config.ServerLabel, Name: spec.Name, Effect: effectOf(o.config, spec), Approval: o.config.RequireApproval.Needs(spec.Name),
+			Environment: o.config.Type == agent.ToolEnvironment,
+		}
 	}
 	if wrong == "" && check != nil && len(o.schema) > 0 {
 		if err := check(o.schema, args); err != nil {

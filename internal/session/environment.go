@@ -39,21 +39,12 @@ const (
 // completed (developers.openai.com, Agents API, "Files and artifacts").
 const OutputsDir = environment.WorkspaceDir + "/outputs"
 
-// EnvironmentSetup is what an environment is made of, as it is needed to make it. The core only
-// looks at Type; the rest is read by whoever hosts environments.
-type EnvironmentSetup struct {
-	Type   string          `json:"type"`
-	Config json.RawMessage `json:"config,omitempty"` // may be shown
-	Sealed *stead.Text     `json:"sealed,omitempty"` // may not: variables and set-up commands, encrypted
-	Blobs  []string        `json:"blobs,omitempty"`  // digests that Config and Sealed name, so that copies take them along
-}
-
 // EnvironmentCreated begins the journal of an environment that waits for its session.
 type EnvironmentCreated struct {
-	Setup     EnvironmentSetup `json:"setup"`
-	Object    json.RawMessage  `json:"object"` // the wire's environment
-	VaultIDs  []string         `json:"vault_ids,omitempty"`
-	Principal stead.Principal  `json:"principal"`
+	Setup     environment.Setup `json:"setup"`
+	Object    json.RawMessage   `json:"object"` // the wire's environment
+	VaultIDs  []string          `json:"vault_ids,omitempty"`
+	Principal stead.Principal   `json:"principal"`
 }
 
 // FileInput is a file that somebody put into the workspace. It gets there before the next command.

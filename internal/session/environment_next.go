@@ -7,7 +7,8 @@ import (
 // EnvironmentAction does something with the session's environment, after journaling the intent.
 type EnvironmentAction struct {
 	Action  Action
-	Attempt int // from 1
+	Attempt int  // from 1
+	Publish bool // save: what the turn put into OutputsDir becomes artifacts
 }
 
 func (EnvironmentAction) command() {}
@@ -95,15 +96,15 @@ func (v *View) unconnected(c *Call) bool {
 // saveFirst puts a checkpoint before the end of a turn that touched the workspace: what a completed
 // turn made is durable, and published. When it can't be stored, the turn ends all the same: the
 // workspace is still there, and storing it is tried again.
-func (s *State) saveFirst(end []Command) []Command {
+func (s *State) saveFirst(end EndTurn) []Command {
 	e := s.Environment
 	if !e.Hosted() || e.Status != EnvironmentConnectedNow || e.Touched == 0 || e.Unsaved {
-		return end
+		return []Command{end}
 	}
 	if e.Action != "" || e.RetryAt > s.Now {
 		return nil // nextEnvironment waits for it
 	}
-	return []Command{EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1}}
+	return []Command{EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: end.Kind == KindTurnCompleted}}
 }
 
 // noticeOfReset is what the agent is told.

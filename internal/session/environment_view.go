@@ -21,10 +21,12 @@ const (
 
 // EnvironmentView folds what is known of the session's environment.
 type EnvironmentView struct {
-	Setup  EnvironmentSetup  `json:"setup"`
+	Setup  environment.Setup `json:"setup"`
 	Status string            `json:"status"`
 	Error  *EnvironmentError `json:"error,omitempty"`
 	Node   stead.NodeID      `json:"node,omitempty"` // where it is resident, or its executor connected
+	// Residence is the open of the last residence, 0 for none.
+	Residence stead.Seq `json:"residence,omitempty"`
 
 	Action   Action    `json:"action,omitempty"` // under way
 	Call     stead.Seq `json:"call,omitempty"`   // of its intent
@@ -85,7 +87,7 @@ func (e *EnvironmentView) Resident(node stead.NodeID) bool {
 // Hosted reports whether this runtime hosts it.
 func (e *EnvironmentView) Hosted() bool { return e != nil && e.Setup.Type == EnvironmentHosted }
 
-func newEnvironment(setup *EnvironmentSetup) *EnvironmentView {
+func newEnvironment(setup *environment.Setup) *EnvironmentView {
 	if setup == nil || setup.Type == EnvironmentNone || setup.Type == "" {
 		return nil
 	}
@@ -191,6 +193,7 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 		return
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
+	e.Residence = p.Call
 	e.dropUploads(p.Upto)
 	if p.Reset != nil {
 		e.Resets = p.Reset.Count

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/tool"
 )
@@ -57,9 +58,9 @@ type Created struct {
 	SpendLimitCents *int64          `json:"spend_limit_cents,omitempty"`
 	Environment     json.RawMessage `json:"environment"` // the wire's object
 	// Setup is what the environment is made of; nil: there is none, or it was made before.
-	Setup    *EnvironmentSetup `json:"setup,omitempty"`
-	CacheTTL string            `json:"cache_ttl,omitempty"` // "30m" or "12h"
-	Review   string            `json:"review,omitempty"`
+	Setup    *environment.Setup `json:"setup,omitempty"`
+	CacheTTL string             `json:"cache_ttl,omitempty"` // "30m" or "12h"
+	Review   string             `json:"review,omitempty"`
 	// Origin says where a fork or an import came from.
 	Origin *Origin `json:"origin,omitempty"`
 }

@@ -88,7 +88,7 @@ func (s *State) nextTurn(w Window) []Command {
 		return cmds
 	}
 	if t.Failure != nil {
-		return s.saveFirst([]Command{EndTurn{Kind: KindTurnFailed, Error: t.Failure}})
+		return s.saveFirst(EndTurn{Kind: KindTurnFailed, Error: t.Failure})
 	}
 	if holds || t.Model != nil {
 		return nil
@@ -140,7 +140,7 @@ func (s *State) settled() []Command {
 			return nil // an async call: the turn ends when its result has been seen
 		}
 	}
-	return s.saveFirst([]Command{EndTurn{Kind: KindTurnCompleted}})
+	return s.saveFirst(EndTurn{Kind: KindTurnCompleted})
 }
 
 func (s *State) nextModel(w Window) []Command {

@@ -49,12 +49,15 @@ type Call struct {
 	Principal stead.Principal
 	// Progress, if set, is told what the tool says while it works. It must not block.
 	Progress func(message string)
+	// Output, if set, is handed what a command prints while it runs, in order. It must not block long.
+	Output func(text string)
 }
 
 // Result is what the tool said.
 type Result struct {
 	Content []stead.Content // input_text and input_image parts
 	IsError bool            // the tool ran and failed; the model is told
+	Exit    *int            // of a command: its exit code
 }
 
 // Tool is one callable. Safe for concurrent use.

@@ -1,0 +1,100 @@
+package environment
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// Host keeps the environments of one node: it chooses drivers, makes what an environment starts
+// from, opens it, stores it, ends it. One environment belongs to one session, and every call about
+// it comes from the holder of that session's lease, one at a time; the tools are called in parallel.
+//
+// Errors: *stead.Error. KindInvalid and KindNotImplemented are final, the others may pass.
+type Host interface {
+	// Tools are what an agent can do in an environment. They find it by Call.Session.
+	Tools() []tool.Tool
+	// Prepare makes the layer and the first checkpoint. It is repeatable.
+	Prepare(ctx context.Context, key stead.SessionKey, setup Setup) (Prepared, error)
+	// Open makes the environment resident on this node. What this node still has resident of the
+	// session is ended first.
+	Open(ctx context.Context, key stead.SessionKey, from State) (Opened, error)
+	// Save puts files into the open environment and stores its workspace.
+	Save(ctx context.Context, key stead.SessionKey, s SaveRequest) (Saved, error)
+	// Suspend does the same and ends the environment.
+	Suspend(ctx context.Context, key stead.SessionKey, s SaveRequest) (Saved, error)
+	// Drop ends a residence at once, if it is the one that this node has. The workspace stays on the
+	// disk.
+	Drop(key stead.SessionKey, residence stead.Seq)
+	// Forget removes what this node has of a session that is deleted.
+	Forget(ctx context.Context, key stead.SessionKey) error
+	// Files lists the workspace: as it is, where it is resident here, else as of the checkpoint.
+	Files(ctx context.Context, key stead.SessionKey, from State, q ListQuery) (FilePage, error)
+	// ReadFile reads one file of it, likewise.
+	ReadFile(ctx context.Context, key stead.SessionKey, from State, path string) ([]byte, error)
+	// Connected reports whether a self-hosted environment's executor is connected to this node.
+	Connected(key stead.SessionKey) bool
+}
+
+// Setup is what an environment is made of. The core only looks at Type; the rest is read by whoever
+// hosts environments.
+type Setup struct {
+	Type   string          `json:"type"`             // as on the wire: openai_hosted or self_hosted
+	Config json.RawMessage `json:"config,omitempty"` // may be shown
+	Sealed string          `json:"sealed,omitempty"` // may not: digest of a blob with variables and set-up commands, encrypted
+	Blobs  []string        `json:"blobs,omitempty"`  // digests that Config and Sealed name, so that copies take them along
+}
+
+// Prepared is what an environment starts from.
+type Prepared struct {
+	Layer      string // digest of what packages and set-up commands installed; "": nothing
+	Checkpoint Checkpoint
+}
+
+// State is what the journal knows of an environment.
+type State struct {
+	Setup      Setup
+	Layer      string
+	Checkpoint string    // digest
+	Residence  stead.Seq // names the last residence, 0 for none
+	Next       stead.Seq // names the one that Open begins
+	Files      []Put     // to put into the workspace
+}
+
+// Put is a file that is to be in the workspace.
+type Put struct {
+	Path string // absolute, inside
+	Blob string // digest
+}
+
+// Opened is a resident environment.
+type Opened struct {
+	Driver string
+	// Kept: the workspace is as State.Residence left it. Otherwise it was restored from the checkpoint.
+	Kept bool
+	Done <-chan struct{} // closed when it died by itself
+}
+
+// SaveRequest says how to store a workspace.
+type SaveRequest struct {
+	Files    []Put
+	Previous string            // digest of the last checkpoint
+	Publish  string            // directory of which new and changed files become artifacts; "": none
+	Known    map[string]string // path → digest of what was published from there last
+}
+
+// Saved is a stored workspace.
+type Saved struct {
+	Checkpoint Checkpoint
+	Artifacts  []Published
+	Usage      Usage
+}
+
+// Published is a file that became an artifact.
+type Published struct {
+	Path string
+	Size int64  // bytes
+	Blob string // digest
+}

@@ -1,0 +1,209 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// The holder of a session's lease is the one that has its environment: while it is resident the
+// lease is kept, so that every command of the session comes to this node, and the core says when it
+// has been idle for long enough.
+
+// resident reports whether the session's environment is resident on this node.
+func (a *actor) resident() bool { return a.state.Environment.Resident(a.r.cfg.Node) }
+
+// intendEnvironment journals the intent of an action and plans it.
+func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
+	decision, denied := a.gate(policy.EnvironmentEffect(string(c.Action)), session.EnvironmentID(a.key.Session), nil)
+	if err := a.record(p, session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Decision: decision}); err != nil {
+		return err
+	}
+	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment}
+	if c.Publish {
+		act.publish = session.OutputsDir
+	}
+	if c.Action == session.ActionOpen && a.r.cfg.Environments != nil {
+		a.opened = act.call
+	}
+	if denied != nil {
+		return a.record(p, session.KindEnvironmentFailed, act.failed(denied, 0))
+	}
+	p.starts = append(p.starts, func() {
+		flight, ctx := a.begin()
+		flight.action = true
+		go act.guarded(ctx, flight)
+	})
+	return nil
+}
+
+// stateOf is what the journal knows of an environment, for its host.
+func stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
+	s := environment.State{Setup: e.Setup, Layer: e.Layer, Residence: e.Residence, Next: next}
+	if e.Checkpoint != nil {
+		s.Checkpoint = e.Checkpoint.Digest
+	}
+	for _, u := range e.Uploads {
+		s.Files = append(s.Files, environment.Put{Path: u.Path, Blob: u.Blob})
+	}
+	return s
+}
+
+// published is what the artifacts of each path hold now.
+func published(e *session.EnvironmentView) map[string]string {
+	known := make(map[string]string, len(e.Artifacts))
+	for _, a := range e.Artifacts {
+		known[a.Path] = a.Blob
+	}
+	return known
+}
+
+// environmentAction is one action under way. It runs beside the actor: what it needs of the state
+// was copied.
+type environmentAction struct {
+	a       *actor
+	call    stead.Seq
+	action  session.Action
+	attempt int
+	from    environment.State
+	view    session.EnvironmentView
+	known   map[string]string
+	publish string
+}
+
+func (x *environmentAction) guarded(ctx context.Context, f *flight) {
+	var out pending
+	err := safely(func() (err error) { out, err = x.run(ctx); return err })
+	if err != nil {
+		if ctx.Err() != nil {
+			return // given up: whoever comes next repeats it
+		}
+		x.a.log.Warn("environment action failed", "action", x.action, "attempt", x.attempt, "err", err)
+		out = happened(session.KindEnvironmentFailed, x.failed(err, x.attempt))
+	}
+	x.a.deliver(f, out)
+}
+
+func (x *environmentAction) run(ctx context.Context) (pending, error) {
+	host, key := x.a.r.cfg.Environments, x.a.key
+	if host == nil {
+		return pending{}, stead.Errorf(stead.KindNotImplemented, "this server has no environments")
+	}
+	switch x.action {
+	case session.ActionPrepare:
+		made, err := host.Prepare(ctx, key, x.from.Setup)
+		return happened(session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: x.call, Layer: made.Layer, Checkpoint: made.Checkpoint}), err
+	case session.ActionOpen:
+		return x.open(ctx, host)
+	}
+	req := environment.SaveRequest{Files: x.from.Files, Previous: x.from.Checkpoint}
+	if x.action == session.ActionSave {
+		req.Publish, req.Known = x.publish, x.known
+		saved, err := host.Save(ctx, key, req)
+		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
+			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Artifacts: artifacts(saved.Artifacts), Usage: saved.Usage,
+		}), err
+	}
+	saved, err := host.Suspend(ctx, key, req)
+	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Usage: saved.Usage}), err
+}
+
+func artifacts(files []environment.Published) []session.Artifact {
+	var out []session.Artifact
+	for _, f := range files {
+		out = append(out, session.Artifact{Path: f.Path, Size: f.Size, Blob: f.Blob})
+	}
+	return out
+}
+
+func (x *environmentAction) open(ctx context.Context, host environment.Host) (pending, error) {
+	opened, err := host.Open(ctx, x.a.key, x.from)
+	if err != nil {
+		return pending{}, err
+	}
+	out := session.EnvironmentConnected{Call: x.call, Node: x.a.r.cfg.Node, Driver: opened.Driver, Upto: x.call, Reset: x.reset(opened)}
+	go x.a.watchEnvironment(opened.Done)
+	return happened(session.KindEnvironmentConnected, out), nil
+}
+
+// reset says what the agent must know: a residence that ended in order lost nothing.
+func (x *environmentAction) reset(opened environment.Opened) *session.Reset {
+	if x.view.Lost == "" {
+		return nil
+	}
+	r := &session.Reset{Count: x.view.Resets + 1, Why: x.view.Lost, Commands: x.view.Commands, Kept: opened.Kept || x.view.Touched == 0}
+	return r
+}
+
+// failed makes the outcome of an action that brought nothing. attempt 0 is final.
+func (x *environmentAction) failed(err error, attempt int) session.EnvironmentFailed {
+	out := session.EnvironmentFailed{Call: x.call, Error: session.EnvironmentError{Code: "sandbox_error", Type: "server_error", Message: clientMessage(err)}}
+	final := attempt == 0 || attempt >= stead.MaxEnvironmentAttempts
+	switch stead.KindOf(err) {
+	case stead.KindInvalid, stead.KindNotImplemented, stead.KindForbidden, stead.KindNotFound, stead.KindTooLarge:
+		out.Error.Type, final = "invalid_request_error", true
+	}
+	if !final {
+		out.RetryAt = x.a.r.now() + x.a.r.backoff(attempt, 0).Milliseconds()
+	}
+	return out
+}
+
+// watchEnvironment tells the actor when the environment that it opened is gone.
+func (a *actor) watchEnvironment(done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-a.ctx.Done():
+		return
+	}
+	select {
+	case a.died <- session.EnvironmentDisconnected{Node: a.r.cfg.Node, Reason: "it ended by itself"}:
+	default:
+	}
+}
+
+// environmentDied is written only while the journal says that the environment is here: one that was
+// suspended ended because it was told to.
+func (a *actor) environmentDied(d session.EnvironmentDisconnected) pending {
+	return pending{session.KindEnvironmentDisconnected, func(s *session.State) (any, error) {
+		e := s.Environment
+		if !e.Resident(a.r.cfg.Node) || e.Action == session.ActionSuspend {
+			return nil, nil
+		}
+		d.Usage = e.Since
+		return d, nil
+	}}
+}
+
+// dropEnvironment ends what this node has resident when the actor ends, however it ends.
+func (a *actor) dropEnvironment() {
+	if a.opened > 0 {
+		a.r.cfg.Environments.Drop(a.key, a.opened)
+	}
+}
+
+// lastActions: a node that stops leaves no environment behind: what is in it is stored.
+func (a *actor) lastActions() []session.Command {
+	e := a.state.Environment
+	if !a.resident() || e.Action != "" || e.Unsaved || len(a.flights) > 0 {
+		return nil
+	}
+	return []session.Command{session.EnvironmentAction{Action: session.ActionSuspend, Attempt: e.Attempts + 1}}
+}
+
+// leaveExecutor corrects a journal that has a self-hosted environment connected to a node that is
+// gone: its executor comes back by itself.
+func (a *actor) leaveExecutor() {
+	e, host := a.state.Environment, a.r.cfg.Environments
+	if e == nil || e.Hosted() || e.Status != session.EnvironmentConnectedNow {
+		return
+	}
+	if e.Node == a.r.cfg.Node && host != nil && host.Connected(a.key) {
+		return
+	}
+	a.pending = append(a.pending, happened(session.KindInputConnection, session.ConnectionInput{Node: e.Node, Reason: fmt.Sprintf("node %s has no connection", a.r.cfg.Node)}))
+}
