@@ -138,6 +138,10 @@ type Listing struct {
 	Status     string            `json:"status"`
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	LastActive int64             `json:"last_active"` // Unix milliseconds
+	// Agent and Environment stay what they are where an update leaves them empty. A log without an
+	// agent is an environment that waits for its session.
+	Agent       stead.AgentID `json:"agent,omitempty"`
+	Environment string        `json:"environment,omitempty"` // the type of the session's environment
 }
 
 // Receipt says where the input stands.
@@ -178,20 +182,22 @@ type ReadOptions struct {
 // Head is a session as a whole.
 type Head struct {
 	Key       stead.SessionKey
-	Agent     stead.AgentID
-	CreatedAt int64 // Unix milliseconds
+	Agent     stead.AgentID // "": an environment that waits for its session
+	CreatedAt int64         // Unix milliseconds
 	Tail      stead.Seq
 	Epoch     stead.Epoch
 	Holder    stead.NodeID // "" when nobody holds it
 	Listing   Listing
 }
 
-// Query selects heads. Zero fields select all.
+// Query selects heads. Zero fields select all sessions.
 type Query struct {
-	Agent    stead.AgentID
-	Status   string
-	Metadata map[string]string // every pair must match exactly
-	After    stead.SessionID   // exclusive, in the chosen order
-	Desc     bool
-	Limit    int // 1 … stead.MaxPageSize+1
+	// Environment selects those with an environment of a type, also the ones that wait for a session.
+	Environment string
+	Agent       stead.AgentID
+	Status      string
+	Metadata    map[string]string // every pair must match exactly
+	After       stead.SessionID   // exclusive, in the chosen order
+	Desc        bool
+	Limit       int // 1 … stead.MaxPageSize+1
 }

@@ -9,6 +9,7 @@ type opColumns struct {
 	key, digest                   [][]byte
 	listNo, lastActive            []int64
 	status, metadata              []string
+	agent, environment            []string
 }
 
 func (b *batch) fenceArgs() []any {
@@ -35,10 +36,12 @@ func (b *batch) fenceArgs() []any {
 			c.status = append(c.status, u.Status)
 			c.metadata = append(c.metadata, arrayLiteral(pairs(u.Metadata)))
 			c.lastActive = append(c.lastActive, u.LastActive)
+			c.agent = append(c.agent, string(u.Agent))
+			c.environment = append(c.environment, u.Environment)
 		}
 	}
 	return []any{c.project, c.session, c.expect, c.epoch, c.node, c.n, c.release, c.wake, c.rouse, c.birth, c.key, c.digest,
-		c.listNo, c.status, c.metadata, c.lastActive}
+		c.listNo, c.status, c.metadata, c.lastActive, c.agent, c.environment}
 }
 
 func columnsFor(n int) opColumns {
@@ -48,7 +51,7 @@ func columnsFor(n int) opColumns {
 		wake: make([]int64, 0, n), birth: make([]int64, 0, n),
 		release: make([]bool, 0, n), rouse: make([]bool, 0, n),
 		key: make([][]byte, 0, n), digest: make([][]byte, 0, n),
-		listNo: []int64{}, lastActive: []int64{}, status: []string{}, metadata: []string{},
+		listNo: []int64{}, lastActive: []int64{}, status: []string{}, metadata: []string{}, agent: []string{}, environment: []string{},
 	}
 }
 

@@ -63,14 +63,15 @@ WITH fenced AS (
 	SELECT project_id, session_id, key, digest, tail - n + 1, tail FROM fenced WHERE key IS NOT NULL
 ), listing AS MATERIALIZED (
 	SELECT f.project_id, f.session_id, l.*
-	FROM unnest($13::bigint[], $14::text[], $15::text[], $16::bigint[]) AS l (no, status, metadata, last_active)
+	FROM unnest($13::bigint[], $14::text[], $15::text[], $16::bigint[], $17::text[], $18::text[]) AS l (no, status, metadata, last_active, agent, environment)
 	JOIN fenced f ON f.no = l.no
 ), listed AS (
-	UPDATE sessions s SET status = l.status, metadata = l.metadata::bytea[], last_active = l.last_active
+	UPDATE sessions s SET status = l.status, metadata = l.metadata::bytea[], last_active = l.last_active,
+		agent_id = coalesce(nullif(l.agent, ''), s.agent_id), environment = coalesce(nullif(l.environment, ''), s.environment)
 	FROM listing l WHERE s.project_id = l.project_id AND s.session_id = l.session_id
 )`
 
-// fenceOnlySQL leaves the log rows to a copy. storeSQL stores them in the same statement: $17 says
+// fenceOnlySQL leaves the log rows to a copy. storeSQL stores them in the same statement: $19 says
 // where the rows of each operation begin in the lists that follow, and at its end where the last
 // ones end. Picking an element of a list walks up to it, which for short lists is far cheaper than a join.
 const (
@@ -79,8 +80,8 @@ SELECT no, tail, free FROM fenced`
 
 	storeSQL = fenceSQL + `, stored AS (
 	INSERT INTO log (project_id, session_id, last, first, events)
-	SELECT f.project_id, f.session_id, f.tail - f.n + ($19::bigint[])[i], f.tail - f.n + ($18::bigint[])[i], ($20::bytea[])[i]
-	FROM fenced f CROSS JOIN LATERAL generate_series(($17::bigint[])[f.no] + 1, ($17::bigint[])[f.no + 1]) AS i
+	SELECT f.project_id, f.session_id, f.tail - f.n + ($21::bigint[])[i], f.tail - f.n + ($20::bigint[])[i], ($22::bytea[])[i]
+	FROM fenced f CROSS JOIN LATERAL generate_series(($19::bigint[])[f.no] + 1, ($19::bigint[])[f.no + 1]) AS i
 )
 SELECT no, tail, free FROM fenced`
 

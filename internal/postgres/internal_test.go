@@ -215,7 +215,7 @@ func TestPlans(t *testing.T) {
 		"next":    {nextSQL, []any{"node"}},
 		"read":    {readUpSQL, []any{"p", "s", int64(0), int64(10), int64(maxRowEvents)}},
 		"down":    {readDownSQL, []any{"p", "s", int64(100), int64(10), int64(maxRowEvents)}},
-		"heads":   {headsUpSQL, []any{"p", "", 10, "", "", [][]byte{}}},
+		"heads":   {headsUpSQL, []any{"p", "", 10, "", "", [][]byte{}, ""}},
 	}
 	for name, st := range statements {
 		rows, err := s.pool.Query(t.Context(), "EXPLAIN "+st.sql, st.args...)

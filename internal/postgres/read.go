@@ -22,14 +22,14 @@ const (
 		WHERE project_id = $1 AND session_id = $2 AND last >= $3::bigint - $4 AND last < $3 + $5 AND first < $3 ORDER BY last DESC`
 	tailSQL = `SELECT tail FROM heads WHERE project_id = $1 AND session_id = $2`
 	headSQL = `SELECT h.project_id, h.session_id, s.agent_id, s.created_at, h.tail, h.epoch, coalesce(h.holder, ''),
-		s.status, s.metadata, s.last_active
+		s.status, s.metadata, s.last_active, s.environment
 		FROM sessions s JOIN heads h ON h.project_id = s.project_id AND h.session_id = s.session_id`
 	// The two directions differ in text so that each is one walk along the key.
 	headsUpSQL   = headSQL + headsWhereSQL + ` AND s.session_id > $2 ORDER BY s.session_id LIMIT $3`
 	headsDownSQL = headSQL + headsWhereSQL + ` AND ($2 = '' OR s.session_id < $2) ORDER BY s.session_id DESC LIMIT $3`
 
 	headsWhereSQL = ` WHERE s.project_id = $1 AND ($4 = '' OR s.agent_id = $4) AND ($5 = '' OR s.status = $5)
-		AND s.metadata @> $6::bytea[]`
+		AND s.metadata @> $6::bytea[] AND CASE WHEN $7 = '' THEN s.agent_id <> '' ELSE s.environment <> '' AND s.environment = $7 END`
 )
 
 // Read implements journal.Store.
@@ -127,7 +127,7 @@ func (s *Store) Head(ctx context.Context, key stead.SessionKey) (journal.Head, e
 
 // Heads implements journal.Directory.
 func (s *Store) Heads(ctx context.Context, project stead.ProjectID, q journal.Query) ([]journal.Head, error) {
-	for _, text := range []string{string(project), string(q.Agent), q.Status, string(q.After)} {
+	for _, text := range []string{string(project), string(q.Agent), q.Status, string(q.After), q.Environment} {
 		if !storable(text) {
 			return nil, nil // nothing stored can match
 		}
@@ -142,7 +142,7 @@ func (s *Store) Heads(ctx context.Context, project stead.ProjectID, q journal.Qu
 	}
 	var heads []journal.Head
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, sql, string(project), string(q.After), limit, string(q.Agent), q.Status, pairs(q.Metadata))
+		rows, err := c.Query(ctx, sql, string(project), string(q.After), limit, string(q.Agent), q.Status, pairs(q.Metadata), q.Environment)
 		if err != nil {
 			return err
 		}
@@ -156,10 +156,11 @@ func scanHead(row pgx.CollectableRow) (journal.Head, error) {
 	var h journal.Head
 	var metadata [][]byte
 	err := row.Scan(&h.Key.Project, &h.Key.Session, &h.Agent, &h.CreatedAt, &h.Tail, &h.Epoch, &h.Holder,
-		&h.Listing.Status, &metadata, &h.Listing.LastActive)
+		&h.Listing.Status, &metadata, &h.Listing.LastActive, &h.Listing.Environment)
 	if err != nil {
 		return h, err
 	}
+	h.Listing.Agent = h.Agent
 	h.Listing.Metadata, err = metadataOf(metadata)
 	return h, err
 }

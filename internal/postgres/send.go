@@ -132,6 +132,9 @@ func (o *op) check(maxEvents int) error {
 		}
 		o.bytes += len(e.Data) + len(e.Kind) + rowOverhead
 	}
+	if u := o.update; u != nil && (!storable(string(u.Agent)) || !storable(u.Environment)) {
+		return stead.Invalid("agent", "the agent or the environment is not text")
+	}
 	if o.update != nil && !storable(o.update.Status) {
 		return stead.Invalid("status", "the status is not text")
 	}

@@ -25,6 +25,7 @@ const manyRows = 16
 type writeStmts struct {
 	begin, commit, rollback                          *sql.Stmt
 	head, insertSession, updateHead, updateListing   *sql.Stmt
+	updateOwner                                      *sql.Stmt
 	insertLog, insertLogs                            *sql.Stmt
 	extents, insertExtent, setMark, deleteExtents    *sql.Stmt
 	receipt, insertReceipt                           *sql.Stmt
@@ -56,6 +57,7 @@ func (c *committer) prepare(ctx context.Context) error {
 		&c.st.insertSession: `INSERT INTO session (project, session, agent, created_at, creation_key, due_at) VALUES (?, ?, ?, ?, ?, nullif(?, 0))`,
 		&c.st.updateHead:    `UPDATE session SET epoch = ?, due_at = nullif(?, 0) WHERE id = ?`,
 		&c.st.updateListing: `UPDATE session SET epoch = ?, due_at = nullif(?, 0), status = ?, metadata = ?, last_active = ? WHERE id = ?`,
+		&c.st.updateOwner:   `UPDATE session SET agent = ifnull(nullif(?, ''), agent), environment = ifnull(nullif(?, ''), environment) WHERE id = ?`,
 		&c.st.insertLog:     insertLog,
 		&c.st.insertLogs:    insertLog + strings.Repeat(", "+logRow, manyRows-1),
 		&c.st.receipt:       `SELECT digest, session, first, last FROM receipt WHERE project = ? AND scope = ? AND key = ?`,
@@ -262,6 +264,9 @@ func (g *group) flushHead(h *head) error {
 			return &dbError{err}
 		}
 		_, err = g.exec("update session", g.c.st.updateListing, int64(h.epoch), h.due, l.Status, string(metadata), l.LastActive, h.id)
+		if err == nil && (l.Agent != "" || l.Environment != "") {
+			_, err = g.exec("update session", g.c.st.updateOwner, string(l.Agent), l.Environment, h.id)
+		}
 	case h.dirty:
 		_, err = g.exec("update session", g.c.st.updateHead, int64(h.epoch), h.due, h.id)
 	}

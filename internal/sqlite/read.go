@@ -17,7 +17,7 @@ type readStmts struct {
 }
 
 // headColumns are those of scanHead; the two subqueries are one step each in the extents.
-const headColumns = `s.id, s.project, s.session, s.agent, s.created_at, s.epoch, s.status, s.metadata, s.last_active,
+const headColumns = `s.id, s.project, s.session, s.agent, s.created_at, s.epoch, s.status, s.metadata, s.last_active, s.environment,
 	ifnull((SELECT x.last FROM extent x WHERE x.session = s.id ORDER BY x.first DESC LIMIT 1), 0),
 	ifnull((SELECT x.epoch FROM extent x WHERE x.session = s.id ORDER BY x.first DESC LIMIT 1), 0)`
 
@@ -197,6 +197,12 @@ func headsQuery(project stead.ProjectID, q journal.Query) (string, []any) {
 		text += " AND " + condition
 		args = append(args, values...)
 	}
+	switch {
+	case q.Environment != "":
+		and("s.environment <> '' AND s.environment = ?", q.Environment)
+	case q.Agent == "":
+		and("s.agent <> ''")
+	}
 	if q.Agent != "" {
 		and("s.agent = ?", string(q.Agent))
 	}
@@ -227,10 +233,10 @@ func scanHead(scan func(...any) error) (h journal.Head, id int64, err error) {
 	var metadata string
 	var epoch stead.Epoch
 	if err := scan(&id, &h.Key.Project, &h.Key.Session, &h.Agent, &h.CreatedAt, &h.Epoch, &h.Listing.Status, &metadata,
-		&h.Listing.LastActive, &h.Tail, &epoch); err != nil {
+		&h.Listing.LastActive, &h.Listing.Environment, &h.Tail, &epoch); err != nil {
 		return journal.Head{}, 0, err
 	}
-	h.Epoch = max(h.Epoch, epoch)
+	h.Epoch, h.Listing.Agent = max(h.Epoch, epoch), h.Agent
 	if metadata != "{}" {
 		if err := json.Unmarshal([]byte(metadata), &h.Listing.Metadata); err != nil {
 			return journal.Head{}, 0, stead.Wrap(stead.KindInternal, err, "read metadata of session %s", h.Key)

@@ -20,6 +20,7 @@ func directoryTests() map[string]func(*testing.T, *fixture) {
 		"heads of one project":   headsProject,
 		"metadata is not quoted": headsHostile,
 		"reads see own writes":   headsOwnWrites,
+		"environments":           headsEnvironments,
 	}
 }
 
@@ -331,4 +332,35 @@ func closeWaiters(t *testing.T, f *fixture) {
 	f.ok(f.s.Close())
 	w := <-got
 	f.fails(stead.KindUnavailable, w.err)
+}
+
+// headsEnvironments: a log without an agent is an environment; it becomes a session when an update
+// brings the agent, and keeps what later updates leave empty.
+func headsEnvironments(t *testing.T, f *fixture) {
+	waiting, plain, both := session(1), session(2), session(3)
+	made := func(key stead.SessionKey, a stead.AgentID, environment string) {
+		_, err := f.s.Send(f.ctx, key, journal.Input{
+			Create: &journal.Creation{Agent: a, CreatedAt: 1}, Events: events("created", 1), If: -1,
+			Update: &journal.Listing{Status: "idle", Environment: environment},
+		})
+		f.ok(err)
+	}
+	made(waiting, "", "openai_hosted")
+	made(plain, "agent_1", "")
+	made(both, "agent_1", "openai_hosted")
+	f.finds("[2 3]", journal.Query{})
+	f.finds("[1 3]", journal.Query{Environment: "openai_hosted"})
+	f.finds("[3 1]", journal.Query{Environment: "openai_hosted", Desc: true})
+	f.finds("[]", journal.Query{Environment: "self_hosted"})
+
+	_, err := f.s.Send(f.ctx, waiting, journal.Input{Events: events("attached", 1), If: 1, Update: &journal.Listing{Status: "in_progress", Agent: "agent_2"}})
+	f.ok(err)
+	f.finds("[1 2 3]", journal.Query{})
+	f.finds("[1]", journal.Query{Agent: "agent_2"})
+	f.finds("[1 3]", journal.Query{Environment: "openai_hosted"})
+	_, err = f.s.Send(f.ctx, waiting, journal.Input{Events: events("said", 1), If: 2, Update: &journal.Listing{Status: "idle"}})
+	f.ok(err)
+	if h := f.head(waiting); h.Agent != "agent_2" || h.Listing.Environment != "openai_hosted" || h.Listing.Status != "idle" {
+		t.Fatalf("head %+v", h)
+	}
 }

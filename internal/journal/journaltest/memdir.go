@@ -70,6 +70,9 @@ func matches(h journal.Head, q journal.Query) bool {
 			return false
 		}
 	}
+	if q.Environment != "" && q.Environment != h.Listing.Environment || q.Environment == "" && h.Agent == "" {
+		return false
+	}
 	return (q.Agent == "" || q.Agent == h.Agent) && (q.Status == "" || q.Status == h.Listing.Status)
 }
 

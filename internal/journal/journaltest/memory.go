@@ -187,7 +187,10 @@ func (s *memSession) store(evs []stead.Event, update *journal.Listing) {
 		s.events = append(s.events, e)
 	}
 	if update != nil {
-		s.head.Listing = cloneListing(*update)
+		next := cloneListing(*update)
+		next.Agent = cmp.Or(next.Agent, s.head.Agent)
+		next.Environment = cmp.Or(next.Environment, s.head.Listing.Environment)
+		s.head.Listing, s.head.Agent = next, next.Agent
 	}
 	s.changed()
 }
