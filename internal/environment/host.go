@@ -43,20 +43,24 @@ type Host interface {
 type Setup struct {
 	Type   string          `json:"type"`             // as on the wire: openai_hosted or self_hosted
 	Config json.RawMessage `json:"config,omitempty"` // may be shown
-	Sealed string          `json:"sealed,omitempty"` // may not: digest of a blob with variables and set-up commands, encrypted
-	Blobs  []string        `json:"blobs,omitempty"`  // digests that Config and Sealed name, so that copies take them along
+	// Sealed may not: variables and set-up commands, encrypted for Owner, as a blob. A copy keeps the
+	// owner; one that came from another server has none, since only that server could read it.
+	Sealed *stead.Text     `json:"sealed,omitempty"`
+	Owner  stead.SessionID `json:"owner,omitempty"`
+	Blobs  []stead.Text    `json:"blobs,omitempty"` // that Config names by digest
 }
 
 // Prepared is what an environment starts from.
 type Prepared struct {
-	Layer      string // digest of what packages and set-up commands installed; "": nothing
+	Layer      string // checkpoint of what packages and set-up commands installed; "": nothing
 	Checkpoint Checkpoint
+	Blobs      []stead.Text // what storing them added
 }
 
 // State is what the journal knows of an environment.
 type State struct {
 	Setup      Setup
-	Layer      string
+	Layer      string    // as Prepared says
 	Checkpoint string    // digest
 	Residence  stead.Seq // names the last residence, 0 for none
 	Next       stead.Seq // names the one that Open begins
@@ -66,7 +70,7 @@ type State struct {
 // Put is a file that is to be in the workspace.
 type Put struct {
 	Path string // absolute, inside
-	Blob string // digest
+	Data stead.Text
 }
 
 // Opened is a resident environment.
@@ -88,13 +92,7 @@ type SaveRequest struct {
 // Saved is a stored workspace.
 type Saved struct {
 	Checkpoint Checkpoint
-	Artifacts  []Published
+	Blobs      []stead.Text // what storing it added
+	Artifacts  []Put        // that are new
 	Usage      Usage
-}
-
-// Published is a file that became an artifact.
-type Published struct {
-	Path string
-	Size int64  // bytes
-	Blob string // digest
 }

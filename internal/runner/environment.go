@@ -48,7 +48,7 @@ func stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
 		s.Checkpoint = e.Checkpoint.Digest
 	}
 	for _, u := range e.Uploads {
-		s.Files = append(s.Files, environment.Put{Path: u.Path, Blob: u.Blob})
+		s.Files = append(s.Files, environment.Put{Path: u.Path, Data: u.Data})
 	}
 	return s
 }
@@ -57,7 +57,7 @@ func stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
 func published(e *session.EnvironmentView) map[string]string {
 	known := make(map[string]string, len(e.Artifacts))
 	for _, a := range e.Artifacts {
-		known[a.Path] = a.Blob
+		known[a.Path] = a.Data.Digest
 	}
 	return known
 }
@@ -96,7 +96,7 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 	switch x.action {
 	case session.ActionPrepare:
 		made, err := host.Prepare(ctx, key, x.from.Setup)
-		return happened(session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: x.call, Layer: made.Layer, Checkpoint: made.Checkpoint}), err
+		return happened(session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: x.call, Layer: made.Layer, Checkpoint: made.Checkpoint, Blobs: made.Blobs}), err
 	case session.ActionOpen:
 		return x.open(ctx, host)
 	}
@@ -105,17 +105,17 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 		req.Publish, req.Known = x.publish, x.known
 		saved, err := host.Save(ctx, key, req)
 		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
-			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Artifacts: artifacts(saved.Artifacts), Usage: saved.Usage,
+			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: artifacts(saved.Artifacts), Usage: saved.Usage,
 		}), err
 	}
 	saved, err := host.Suspend(ctx, key, req)
-	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Usage: saved.Usage}), err
+	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Usage: saved.Usage}), err
 }
 
-func artifacts(files []environment.Published) []session.Artifact {
+func artifacts(files []environment.Put) []session.Artifact {
 	var out []session.Artifact
 	for _, f := range files {
-		out = append(out, session.Artifact{Path: f.Path, Size: f.Size, Blob: f.Blob})
+		out = append(out, session.Artifact(f))
 	}
 	return out
 }

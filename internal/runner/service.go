@@ -45,13 +45,18 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model); err != nil {
 		return session.Session{}, modelError(err)
 	}
-	now := r.now()
-	created := session.Created{
-		Agent: pin, Metadata: req.Metadata, VaultIDs: req.VaultIDs, Principal: p,
-		SpendLimitCents: req.SpendLimitCents, Environment: req.Environment, CacheTTL: req.CacheTTL, Review: req.Review,
+	if req.Environment != nil && req.Environment.Attach != "" {
+		return r.attach(ctx, p, pin, req)
 	}
-	if len(created.Environment) == 0 {
-		created.Environment = []byte(`{"type":"none"}`)
+	now := r.now()
+	created := req.Created(pin, p)
+	computer := ""
+	if plan := req.Environment; plan != nil {
+		if created.Setup, err = r.setup(ctx, key, plan); err != nil {
+			r.discard(ctx, key)
+			return session.Session{}, err
+		}
+		computer, created.Environment = plan.Type, plan.Object(session.EnvironmentID(key.Session))
 	}
 	first, err := session.NewEvent(now, session.KindSessionCreated, created)
 	if err != nil {
@@ -73,7 +78,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	}
 	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{
 		Create: &journal.Creation{Agent: pin.ID, CreatedAt: now}, Events: events, If: -1, Key: req.Key, Digest: req.Digest,
-		Update: &journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now},
+		Update: &journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now, Environment: computer},
 	})
 	if err != nil {
 		r.forget(key)
@@ -308,6 +313,12 @@ func (r *Runner) Delete(ctx context.Context, p stead.Principal, id stead.Session
 		return err
 	}
 	r.forget(key)
+	r.arrived(key) // if it is held: whatever is resident ends
+	if r.cfg.Environments != nil && v.Environment != nil {
+		if err := r.cfg.Environments.Forget(ctx, key); err != nil {
+			r.log.Warn("a deleted session's environment is left on this node", "session", id, "err", err)
+		}
+	}
 	return r.cfg.Blobs.DeleteAll(ctx, key)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
@@ -21,7 +22,7 @@ func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if err != nil {
 		return session.Session{}, err
 	}
-	origin := session.Origin{Session: id, Seq: stead.Seq(len(events)), How: "fork"}
+	origin := session.Origin{Session: id, Seq: stead.Seq(len(events)), How: session.OriginFork}
 	target := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	copied, err := session.Fork(source, events, req.Item, r.now(), origin, req.Metadata)
 	if err != nil {
@@ -50,7 +51,7 @@ func (r *Runner) plant(ctx context.Context, key stead.SessionKey, events []stead
 	}
 	_, err := r.cfg.Store.Send(ctx, key, journal.Input{
 		Create: &journal.Creation{Agent: v.Created.Agent.ID, CreatedAt: v.CreatedAt}, Events: events, If: -1, Quiet: true,
-		Update: &journal.Listing{Status: v.Status(), Metadata: v.Created.Metadata, LastActive: v.LastActive},
+		Update: &journal.Listing{Status: v.Status(), Metadata: v.Created.Metadata, LastActive: v.LastActive, Environment: environmentType(v)},
 	})
 	if stead.KindOf(err) == stead.KindUnavailable {
 		// Whether it was stored is not known, so its blobs stay, unless the store can say.
@@ -130,7 +131,7 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 	})
 	if err == nil {
 		source := stead.SessionKey{Project: header.Project, Session: header.Session}
-		origin := session.Origin{Session: header.Session, Seq: stead.Seq(len(events)), How: "import"}
+		origin := session.Origin{Session: header.Session, Seq: stead.Seq(len(events)), How: session.OriginImport}
 		events, err = session.Fork(source, events, "", r.now(), origin, nil)
 	}
 	if err == nil {
@@ -145,15 +146,25 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 
 // ownedBy makes the importer the principal of the session: an export is no proof of identity.
 func ownedBy(events []stead.Event, p stead.Principal) ([]stead.Event, error) {
-	created, err := session.Decode[session.Created](events[0])
+	at := session.CreatedAt(events)
+	created, err := session.Decode[session.Created](events[at])
 	if err != nil {
 		return nil, err
 	}
 	created.Principal = p
-	first, err := session.NewEvent(events[0].At, session.KindSessionCreated, created)
+	e, err := session.NewEvent(events[at].At, session.KindSessionCreated, created)
 	if err != nil {
 		return nil, err
 	}
-	first.Seq = events[0].Seq
-	return append([]stead.Event{first}, events[1:]...), nil
+	e.Seq = events[at].Seq
+	events = slices.Clone(events)
+	events[at] = e
+	return events, nil
+}
+
+func environmentType(v *session.View) string {
+	if v.Environment == nil {
+		return ""
+	}
+	return v.Environment.Setup.Type
 }

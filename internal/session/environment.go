@@ -25,6 +25,7 @@ const (
 	KindEnvironmentSuspended    = "environment.suspended"
 	KindEnvironmentFailed       = "environment.failed"       // … and that of each which brought nothing
 	KindEnvironmentDisconnected = "environment.disconnected" // it died by itself
+	KindEnvironmentCopied       = "environment.copied"       // the journal was: what ran stayed where it was
 	KindToolStreamed            = "tool.streamed"            // output of a command that runs
 )
 
@@ -50,8 +51,7 @@ type EnvironmentCreated struct {
 // FileInput is a file that somebody put into the workspace. It gets there before the next command.
 type FileInput struct {
 	Path string          `json:"path"` // absolute, inside
-	Blob string          `json:"blob"` // digest
-	Size int64           `json:"size"` // bytes
+	Data stead.Text      `json:"data"` // a blob
 	By   stead.Principal `json:"by"`
 }
 
@@ -89,8 +89,9 @@ type EnvironmentCalled struct {
 // EnvironmentPrepared is the outcome of ActionPrepare.
 type EnvironmentPrepared struct {
 	Call       stead.Seq              `json:"call"`
-	Layer      string                 `json:"layer,omitempty"` // digest: what packages and set-up commands installed
+	Layer      string                 `json:"layer,omitempty"` // checkpoint of what packages and set-up commands installed
 	Checkpoint environment.Checkpoint `json:"checkpoint"`
+	Blobs      []stead.Text           `json:"blobs,omitempty"` // what storing them added: copies take them along
 }
 
 // EnvironmentConnected is the outcome of ActionOpen. Files given before it are in the workspace.
@@ -116,15 +117,15 @@ type EnvironmentCheckpointed struct {
 	Call       stead.Seq              `json:"call"`
 	Upto       stead.Seq              `json:"upto"` // files up to this event are in it
 	Checkpoint environment.Checkpoint `json:"checkpoint"`
+	Blobs      []stead.Text           `json:"blobs,omitempty"`
 	Artifacts  []Artifact             `json:"artifacts,omitempty"` // that are new with it
 	Usage      environment.Usage      `json:"usage"`               // since the environment connected
 }
 
 // Artifact is a published file.
 type Artifact struct {
-	Path string `json:"path"` // absolute, inside
-	Size int64  `json:"size"` // bytes
-	Blob string `json:"blob"` // digest
+	Path string     `json:"path"` // absolute, inside
+	Data stead.Text `json:"data"` // a blob
 }
 
 // EnvironmentSuspended is the outcome of ActionSuspend: nothing runs any more, nothing is lost.
@@ -132,6 +133,7 @@ type EnvironmentSuspended struct {
 	Call       stead.Seq              `json:"call"`
 	Upto       stead.Seq              `json:"upto"`
 	Checkpoint environment.Checkpoint `json:"checkpoint"`
+	Blobs      []stead.Text           `json:"blobs,omitempty"`
 	Usage      environment.Usage      `json:"usage"`
 }
 
@@ -155,6 +157,12 @@ type EnvironmentDisconnected struct {
 	Node   stead.NodeID      `json:"node"`
 	Reason string            `json:"reason"`
 	Usage  environment.Usage `json:"usage"`
+}
+
+// EnvironmentCopied is written into a copy of a session, behind what was copied.
+type EnvironmentCopied struct {
+	// Foreign: from another server, which alone can read what is sealed.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // ToolStreamed is output of a command that runs, coalesced.

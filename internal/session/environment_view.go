@@ -54,10 +54,9 @@ type EnvironmentView struct {
 
 // Upload is a FileInput that waits.
 type Upload struct {
-	Seq  stead.Seq `json:"seq"`
-	Path string    `json:"path"`
-	Blob string    `json:"blob"`
-	Size int64     `json:"size"`
+	Seq  stead.Seq  `json:"seq"`
+	Path string     `json:"path"`
+	Data stead.Text `json:"data"`
 }
 
 // PublishedArtifact is an artifact with its place in the journal.
@@ -102,7 +101,7 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	case KindToolStreamed:
 		return true, nil
 	case KindInputFile, KindInputConnection, KindInputArtifact, KindEnvironmentCalled, KindEnvironmentPrepared, KindEnvironmentConnected,
-		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentFailed, KindEnvironmentDisconnected:
+		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentCopied:
 	default:
 		return false, nil
 	}
@@ -128,6 +127,8 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 		return true, fold(e, v.Environment.suspended)
 	case KindEnvironmentFailed:
 		return true, fold(e, v.environmentFailed)
+	case KindEnvironmentCopied:
+		return true, fold(e, v.Environment.copied)
 	}
 	return true, fold(e, v.environmentDied)
 }
@@ -140,7 +141,7 @@ func (v *View) environmentCreated(e stead.Event, p EnvironmentCreated) {
 
 func (e *EnvironmentView) uploaded(ev stead.Event, p FileInput) {
 	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Path == p.Path })
-	e.Uploads = append(e.Uploads, Upload{Seq: ev.Seq, Path: p.Path, Blob: p.Blob, Size: p.Size})
+	e.Uploads = append(e.Uploads, Upload{Seq: ev.Seq, Path: p.Path, Data: p.Data})
 	e.Unsaved, e.RetryAt = false, 0
 }
 
@@ -304,6 +305,18 @@ func (v *View) environmentDied(_ stead.Event, p EnvironmentDisconnected) {
 	}
 	v.Environment.leave(EnvironmentAway, p.Usage)
 	v.Environment.Lost = p.Reason
+}
+
+// copied: the copy begins with the last checkpoint, wherever the original is.
+func (e *EnvironmentView) copied(_ stead.Event, p EnvironmentCopied) {
+	e.Action, e.Call, e.Attempts, e.RetryAt, e.Residence = "", 0, 0, 0, 0
+	if e.Status == EnvironmentConnectedNow {
+		e.leave(EnvironmentAway, e.Since)
+		e.Lost = "the session was copied while it ran"
+	}
+	if p.Foreign {
+		e.Setup.Sealed = nil
+	}
 }
 
 // environmentRecovered: the node that had it is gone, and with it what ran.

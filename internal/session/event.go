@@ -76,8 +76,14 @@ type AgentPin struct {
 type Origin struct {
 	Session stead.SessionID `json:"session"`
 	Seq     stead.Seq       `json:"seq"` // last event copied
-	How     string          `json:"how"` // "fork" or "import"
+	How     string          `json:"how"` // OriginFork or OriginImport
 }
+
+// How a session was copied.
+const (
+	OriginFork   = "fork"
+	OriginImport = "import"
+)
 
 // Updated changes a session; nil fields stay.
 type Updated struct {

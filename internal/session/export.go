@@ -165,7 +165,7 @@ func walkDigests(v any, found func(string)) {
 			return
 		}
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			if k != "arguments" && k != "agent" && k != "tools" && k != "environment" {
+			if k != "arguments" && k != "agent" && k != "tools" && k != "environment" && k != "config" && k != "object" {
 				walkDigests(v[k], found)
 			}
 		}

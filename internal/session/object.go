@@ -20,7 +20,7 @@ func (v *View) Session() Session {
 		ID: v.Key.Session, Object: "agent.session",
 		Agent:           wireAgent(c.Agent),
 		CreatedAt:       v.CreatedAt / 1000,
-		Environment:     c.Environment,
+		Environment:     v.environmentObject(),
 		LastActiveAt:    v.LastActive / 1000,
 		Metadata:        maps.Clone(c.Metadata),
 		RequiredActions: v.RequiredActions(),

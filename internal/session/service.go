@@ -70,7 +70,7 @@ type CreateRequest struct {
 	// Override changes the saved agent's spec (or a zero Spec with defaults, without AgentID) for
 	// this session. nil leaves it.
 	Override        func(*agent.Spec) error
-	Environment     json.RawMessage // the wire's environment param; only {"type":"none"} here
+	Environment     *EnvironmentPlan // nil: none
 	Input           []InputMessage
 	Metadata        map[string]string
 	VaultIDs        []string
@@ -78,6 +78,14 @@ type CreateRequest struct {
 	CacheTTL        string
 	Review          string
 	Key, Digest     string // idempotency, see journal.Input
+}
+
+// Created is the event that makes the session, without an environment.
+func (r CreateRequest) Created(pin AgentPin, p stead.Principal) Created {
+	return Created{
+		Agent: pin, Metadata: r.Metadata, VaultIDs: r.VaultIDs, Principal: p, SpendLimitCents: r.SpendLimitCents,
+		Environment: json.RawMessage(`{"type":"none"}`), CacheTTL: r.CacheTTL, Review: r.Review,
+	}
 }
 
 // SendRequest is the body of one POST of input events.

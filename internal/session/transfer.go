@@ -19,14 +19,14 @@ import (
 //
 // It fails with KindInvalid for an unknown item, and for events that do not fold.
 func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, origin Origin, metadata map[string]string) ([]stead.Event, error) {
-	if len(events) == 0 || events[0].Kind != KindSessionCreated {
+	if CreatedAt(events) < 0 {
 		return nil, stead.Errorf(stead.KindInvalid, "a session begins with %s", KindSessionCreated)
 	}
 	cut, err := findCut(key, events, item)
 	if err != nil {
 		return nil, err
 	}
-	f := &fork{key: key, at: at, view: NewView(key)}
+	f := &fork{key: key, at: at, view: NewView(key), foreign: origin.How == OriginImport}
 	for _, e := range events[:cut.seq] {
 		if e.Kind == KindSessionFailed {
 			break
@@ -52,6 +52,18 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 		return nil, err
 	}
 	return f.events, nil
+}
+
+// CreatedAt is the index of the event that made a session, -1 for none. Before it there is only what
+// was done with an environment that it attached.
+func CreatedAt(events []stead.Event) int {
+	if len(events) > 0 && events[0].Kind == KindEnvironmentCreated {
+		return slices.IndexFunc(events, func(e stead.Event) bool { return e.Kind == KindSessionCreated })
+	}
+	if len(events) == 0 || events[0].Kind != KindSessionCreated {
+		return -1
+	}
+	return 0
 }
 
 // cut is the place of the last item that is copied.
@@ -164,6 +176,8 @@ type fork struct {
 	view   *View
 	events []stead.Event
 	last   stead.Seq // of the source: the last event copied
+	// foreign: the source is another server's.
+	foreign bool
 }
 
 // add appends an event under the next Seq, and folds it.
@@ -237,6 +251,11 @@ func (f *fork) rest() error {
 			return err
 		}
 	}
+	if f.view.Environment != nil {
+		if err := write(KindEnvironmentCopied, EnvironmentCopied{Foreign: f.foreign}); err != nil {
+			return err
+		}
+	}
 	if f.view.Paused {
 		return write(KindSessionResumed, struct{}{})
 	}
@@ -245,10 +264,11 @@ func (f *fork) rest() error {
 
 // recreate rewrites the first event: where the copy comes from, and its metadata.
 func recreate(events []stead.Event, origin *Origin, metadata map[string]string) error {
+	created := CreatedAt(events)
 	for i, e := range events {
 		var err error
 		switch {
-		case i == 0:
+		case i == created:
 			events[i], err = edit(e, func(p *Created) {
 				p.Origin = origin
 				if metadata != nil {
