@@ -226,4 +226,7 @@ type Usage struct {
 	DiskBytes   int64         `json:"disk_bytes"`   // of the workspace, when last measured
 	Commands    int64         `json:"commands"`
 	OutputBytes int64         `json:"output_bytes"`
+	// What went through the egress proxy; the host of the environment counts it, not its driver.
+	EgressSentBytes     int64 `json:"egress_sent_bytes,omitempty"`
+	EgressReceivedBytes int64 `json:"egress_received_bytes,omitempty"`
 }

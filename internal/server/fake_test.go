@@ -10,6 +10,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -34,6 +35,9 @@ type fake struct {
 	forked   session.ForkRequest
 	listed   session.ListQuery
 	key      string
+	planned  *session.EnvironmentPlan
+	put      string                // what the last file held
+	files    environment.ListQuery // of the last list
 	stream   func(ctx context.Context, after *stead.Cursor, ready func(), yield func(session.StreamEvent) error) error
 }
 
@@ -70,7 +74,7 @@ func aSession(id string, spec agent.Spec) session.Session {
 		text = agent.Defaults().Text
 	}
 	return session.Session{
-		ID: stead.SessionID(id), Object: "agent.session", CreatedAt: 1, LastActiveAt: 2, Environment: []byte(environmentNone),
+		ID: stead.SessionID(id), Object: "agent.session", CreatedAt: 1, LastActiveAt: 2, Environment: []byte(`{"type":"none"}`),
 		Metadata: map[string]string{}, RequiredActions: []session.RequiredAction{}, Status: session.StatusIdle, VaultIDs: []string{},
 		Agent: session.SessionAgent{
 			ID: "agent_x", Model: spec.Model, Instructions: spec.Instructions, Name: spec.Name, Reasoning: spec.Reasoning,
@@ -269,4 +273,69 @@ func (m models) Resolve(name string) (model.Info, model.Model, error) {
 		}
 	}
 	return model.Info{}, nil, stead.NotFound("model", name)
+}
+
+// The service of environments: one file, one artifact, no end of environments that are not there.
+
+func (f *fake) CreateEnvironment(_ context.Context, _ stead.Principal, req session.EnvironmentRequest) (session.EnvironmentInfo, error) {
+	f.planned = &req.Plan
+	return session.EnvironmentInfo{ID: "env_1", Type: req.Plan.Type, Status: session.EnvironmentPending, Config: req.Plan.Config, CreatedAt: 1000}, f.err
+}
+
+func (f *fake) Environment(_ context.Context, _ stead.Principal, id string) (session.EnvironmentInfo, error) {
+	if id != "env_1" {
+		return session.EnvironmentInfo{}, stead.NotFound("environment", id)
+	}
+	return session.EnvironmentInfo{
+		ID: id, Type: session.EnvironmentHosted, Status: session.EnvironmentReady, Config: []byte(`{"type":"openai_hosted"}`),
+		Session: "sess_1", Checkpoint: &environment.Checkpoint{Digest: "d", Files: 1, Bytes: 2},
+	}, f.err
+}
+
+func (f *fake) ListEnvironments(ctx context.Context, p stead.Principal, _ session.PageQuery) (session.Page[session.EnvironmentInfo], error) {
+	one, err := f.Environment(ctx, p, "env_1")
+	return session.Page[session.EnvironmentInfo]{Data: []session.EnvironmentInfo{one}}, err
+}
+
+func (f *fake) PutFile(_ context.Context, _ stead.Principal, id, path string, data []byte) (environment.File, error) {
+	f.put = string(data)
+	at, err := environment.FilePath("path", path)
+	return environment.File{Path: at, Size: int64(len(data))}, cmp.Or(f.err, err)
+}
+
+func (f *fake) Files(_ context.Context, _ stead.Principal, _ string, q environment.ListQuery) (environment.FilePage, error) {
+	f.files = q
+	return environment.FilePage{Files: []environment.File{{Path: "/workspace/a", Size: 3}}, More: q.After == ""}, f.err
+}
+
+func (f *fake) ReadFile(_ context.Context, _ stead.Principal, _, path string) ([]byte, error) {
+	return []byte("content of " + path), f.err
+}
+
+func (f *fake) Executor(context.Context, stead.SessionKey, session.ConnectionInput) error {
+	return f.err
+}
+
+func (f *fake) Artifacts(ctx context.Context, p stead.Principal, id stead.SessionID, _ session.PageQuery) (session.Page[session.ArtifactInfo], error) {
+	if _, err := f.Get(ctx, p, id); err != nil {
+		return session.Page[session.ArtifactInfo]{}, err
+	}
+	return session.Page[session.ArtifactInfo]{Data: []session.ArtifactInfo{}}, f.err
+}
+
+func (f *fake) Artifact(_ context.Context, _ stead.Principal, id stead.SessionID, artifact string) (session.ArtifactInfo, error) {
+	if artifact != "artifact_1" {
+		return session.ArtifactInfo{}, stead.NotFound("artifact", artifact)
+	}
+	return session.ArtifactInfo{ID: artifact, Object: "agent.session.artifact", SessionID: id, Path: "/workspace/outputs/a", SizeBytes: 4, EnvironmentID: "env_1", TurnID: "turn_1"}, f.err
+}
+
+func (f *fake) ArtifactContent(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string) ([]byte, error) {
+	_, err := f.Artifact(ctx, p, id, artifact)
+	return []byte("<script>"), err
+}
+
+func (f *fake) DeleteArtifact(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string) error {
+	_, err := f.Artifact(ctx, p, id, artifact)
+	return err
 }

@@ -30,17 +30,20 @@ const (
 	mediaStream = "text/event-stream"
 	mediaLines  = "application/jsonl"
 	mediaText   = "text/plain"
+	mediaBytes  = "application/octet-stream"
 )
 
 // table lists what works. The order is the document's.
 func (s *server) table() []route {
 	const (
-		agents   = "/v1/agents"
-		one      = agents + "/{id}"
-		sessions = agents + "/sessions"
-		session  = sessions + "/{id}"
-		subagent = session + "/subagents/{part}"
-		artifact = session + "/artifacts/{part}"
+		agents       = "/v1/agents"
+		one          = agents + "/{id}"
+		sessions     = agents + "/sessions"
+		session      = sessions + "/{id}"
+		subagent     = session + "/subagents/{part}"
+		artifact     = session + "/artifacts/{part}"
+		environments = agents + "/environments"
+		environment  = environments + "/{id}"
 	)
 	paged := []string{"after", "limit", "order"}
 	return []route{
@@ -67,10 +70,17 @@ func (s *server) table() []route {
 		{method: "GET", path: subagent + "/turns", summary: "List a subagent's turns: none yet", handle: s.nothing("subagent")},
 		{method: "GET", path: subagent + "/turns/{turn}", summary: "Retrieve a subagent's turn: none yet", handle: s.nothing("subagent")},
 		{method: "GET", path: subagent + "/turns/{turn}/items", summary: "List a subagent's turn's items: none yet", handle: s.nothing("subagent")},
-		{method: "GET", path: session + "/artifacts", summary: "List artifacts: none yet", handle: s.listNothing, query: paged, answer: "EmptyList"},
-		{method: "GET", path: artifact, summary: "Retrieve an artifact: none yet", handle: s.nothing("artifact")},
-		{method: "GET", path: artifact + "/content", summary: "Download an artifact: none yet", handle: s.nothing("artifact")},
-		{method: "DELETE", path: artifact, summary: "Delete an artifact: none yet", handle: s.nothing("artifact")},
+		{method: "GET", path: session + "/artifacts", summary: "List the files that completed turns published", handle: s.listArtifacts, query: append(paged, "environment_id"), answer: "ArtifactList"},
+		{method: "GET", path: artifact, summary: "Retrieve an artifact", handle: s.getArtifact, answer: "Artifact"},
+		{method: "GET", path: artifact + "/content", summary: "Download an artifact", handle: s.getArtifactContent, answer: "Bytes", media: mediaBytes},
+		{method: "DELETE", path: artifact, summary: "Delete an artifact; the file in the workspace stays", handle: s.deleteArtifact, answer: "Deleted"},
+
+		{method: "POST", path: environments, summary: "Make an environment before its session", handle: s.createEnvironment, body: "EnvironmentCreate", answer: "EnvironmentInfo", keyed: true},
+		{method: "GET", path: environments, summary: "List hosted environments", handle: s.listEnvironments, query: append(paged, "type"), answer: "EnvironmentInfoList"},
+		{method: "GET", path: environment, summary: "Retrieve an environment", handle: s.getEnvironment, answer: "EnvironmentInfo"},
+		{method: "POST", path: environment + "/files", summary: "Put a file into the workspace: it is there before the next command", handle: s.putEnvironmentFile, body: "EnvironmentFileParam", answer: "EnvironmentFile"},
+		{method: "GET", path: environment + "/files", summary: "List the files of the workspace", handle: s.listEnvironmentFiles, query: []string{"page", "limit", "order", "path"}, answer: "EnvironmentFilePage"},
+		{method: "GET", path: environment + "/files/content", summary: "Download a file of the workspace", handle: s.readEnvironmentFile, query: []string{"path"}, answer: "Bytes", media: mediaBytes},
 
 		{method: "POST", path: session + "/pause", summary: "Pause: what is in flight finishes, nothing more starts", handle: s.pauseSession, answer: "Session"},
 		{method: "POST", path: session + "/resume", summary: "Resume a paused session", handle: s.resumeSession, answer: "Session"},
@@ -93,9 +103,6 @@ func (s *server) table() []route {
 func later() []string {
 	return []string{
 		"GET /v1/agents/sessions/{id}/traces",
-		"POST,GET /v1/agents/environments",
-		"GET /v1/agents/environments/{id}",
-		"POST,GET /v1/agents/environments/{id}/files",
 		"POST,GET /v1/agents/environments/templates",
 		"GET,POST,DELETE /v1/agents/environments/templates/{id}",
 		"POST,GET /v1/agents/automations",
@@ -131,7 +138,7 @@ func later() []string {
 
 // shadowed lists the later routes that would else be taken for an agent's id.
 func shadowed() []string {
-	return []string{"/v1/agents/environments", "/v1/agents/automations"}
+	return []string{"/v1/agents/automations"}
 }
 
 // unknown answers for every path that the table does not have.

@@ -58,7 +58,12 @@ const (
 type Config struct {
 	Sessions session.Service
 	Agents   session.Agents
-	Models   model.Catalog
+	// Environments are the computers of sessions, and Planner says how one is made; nil: there are none.
+	Environments session.Environments
+	Planner      Planner
+	// FileContent reads a file of the Files API; nil: there is none.
+	FileContent func(ctx context.Context, p stead.Principal, id string) ([]byte, error)
+	Models      model.Catalog
 	// Authenticate says who asks. nil is a server without authentication: everybody is
 	// stead.LocalPrincipal, and only requests to a loopback name or address are served, so that a
 	// web page can't reach it by rebinding a name of its own.

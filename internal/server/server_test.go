@@ -31,7 +31,7 @@ type door struct {
 func open(t *testing.T, f *fake, change ...func(*Config)) *door {
 	t.Helper()
 	c := Config{
-		Sessions: f, Agents: f, Models: models{}, Version: "test", Labels: []string{"files"},
+		Sessions: f, Agents: f, Environments: f, Models: models{}, Version: "test", Labels: []string{"files"},
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Schema: func(raw json.RawMessage) error {
 			if strings.Contains(string(raw), "broken") {
@@ -142,8 +142,8 @@ func TestRoutes(t *testing.T) {
 		{"create session, settings", "POST /v1/agents/sessions", create(`"input":"hi","metadata":{"k":"v"},"spend_control":{"limit":50},"prompt_cache_options":{},"review":"none","vault_ids":[]`), 200, `"metadata":{"k":"v"}`},
 		{"create session of no agent", "POST /v1/agents/sessions", `{` + none + `,"agent_id":"agent_9","input":"hi"}`, 404, `agent_9`},
 		{"create without environment", "POST /v1/agents/sessions", `{"agent":{"model":"sim"},"input":"hi"}`, 400, `"param":"environment"`},
-		{"create hosted", "POST /v1/agents/sessions", `{"environment":{"type":"openai_hosted"},"agent":{"model":"sim"}}`, 400, `"param":"environment.type"`},
-		{"create self hosted", "POST /v1/agents/sessions", `{"environment":{"type":"self_hosted","workspace_directory":"/"},"agent":{"model":"sim"}}`, 400, `does not have yet`},
+		{"create hosted without hosts", "POST /v1/agents/sessions", `{"environment":{"type":"openai_hosted"},"agent":{"model":"sim"}}`, 501, `this server has none`},
+		{"create self hosted", "POST /v1/agents/sessions", `{"environment":{"type":"self_hosted","workspace_directory":"/"},"agent":{"model":"sim"}}`, 501, `this server has none`},
 		{"create in the sky", "POST /v1/agents/sessions", `{"environment":{"type":"cloud"},"agent":{"model":"sim"}}`, 400, `must be one of`},
 		{"create without agent", "POST /v1/agents/sessions", `{` + none + `,"input":"hi"}`, 400, `"param":"agent"`},
 		{"create without model", "POST /v1/agents/sessions", `{` + none + `,"agent":{},"input":"hi"}`, 400, `"param":"agent.model"`},
@@ -202,7 +202,26 @@ func TestRoutes(t *testing.T) {
 		{"subagent", "GET /v1/agents/sessions/sess_1/subagents/sub_1/turns/t/items", "", 404, `no subagent`},
 		{"artifacts", "GET /v1/agents/sessions/sess_1/artifacts", "", 200, `"data":[]`},
 		{"artifacts of nobody", "GET /v1/agents/sessions/sess_9/artifacts", "", 404, `sess_9`},
-		{"artifact", "GET /v1/agents/sessions/sess_1/artifacts/a/content", "", 404, `no artifact`},
+		{"no artifact", "GET /v1/agents/sessions/sess_1/artifacts/a/content", "", 404, `no artifact`},
+		{"artifact", "GET /v1/agents/sessions/sess_1/artifacts/artifact_1", "", 200, `"path":"/workspace/outputs/a"`},
+		{"artifact's content", "GET /v1/agents/sessions/sess_1/artifacts/artifact_1/content", "", 200, `<script>`},
+		{"delete artifact", "DELETE /v1/agents/sessions/sess_1/artifacts/artifact_1", "", 200, `agent.session.artifact.deleted`},
+		{"artifacts of another environment", "GET /v1/agents/sessions/sess_1/artifacts?environment_id=env_2", "", 200, `"data":[]`},
+		{"environments", "GET /v1/agents/environments", "", 200, `"status":"ready"`},
+		{"environments of a type", "GET /v1/agents/environments?type=self_hosted", "", 400, `"param":"type"`},
+		{"environment", "GET /v1/agents/environments/env_1", "", 200, `"session_id":"sess_1"`},
+		{"no environment", "GET /v1/agents/environments/env_9", "", 404, `no environment`},
+		{"prewarm without hosts", "POST /v1/agents/environments", `{"environment":{"type":"openai_hosted"}}`, 501, `this server has none`},
+		{"prewarm what is none", "POST /v1/agents/environments", `{"environment":{"type":"none"}}`, 400, `"param":"environment.type"`},
+		{"prewarm with vaults", "POST /v1/agents/environments", `{"environment":{"type":"openai_hosted"},"vault_ids":["v"]}`, 400, `"param":"vault_ids"`},
+		{"put a file", "POST /v1/agents/environments/env_1/files", `{"type":"inline","path":"/workspace/a","data":"aGk="}`, 200, `"size_bytes":2`},
+		{"put a file elsewhere", "POST /v1/agents/environments/env_1/files", `{"type":"inline","path":"/etc/passwd","data":"aGk="}`, 400, `"param":"path"`},
+		{"put a file that is no base64", "POST /v1/agents/environments/env_1/files", `{"type":"inline","path":"/workspace/a","data":"%"}`, 400, `"param":"data"`},
+		{"put a file by id", "POST /v1/agents/environments/env_1/files", `{"type":"file_id","path":"/workspace/a","file_id":"file_1"}`, 501, `no files API`},
+		{"list files", "GET /v1/agents/environments/env_1/files?path=/workspace&order=asc&limit=1", "", 200, `"next":"L3dvcmtzcGFjZS9h"`},
+		{"list files on", "GET /v1/agents/environments/env_1/files?page=L3dvcmtzcGFjZS9h", "", 200, `"next":null`},
+		{"list files with a token of one's own", "GET /v1/agents/environments/env_1/files?page=***", "", 400, `"param":"page"`},
+		{"read a file", "GET /v1/agents/environments/env_1/files/content?path=/workspace/a", "", 200, `content of /workspace/a`},
 		{"traces", "GET /v1/agents/sessions/sess_1/traces", "", 501, `"code":"not_implemented"`},
 
 		{"pause", "POST /v1/agents/sessions/sess_1/pause", "", 200, `"paused":true`},
@@ -226,9 +245,9 @@ func TestRoutes(t *testing.T) {
 		{"ready", "GET /readyz", "", 200, `"status":"ready"`},
 		{"metrics", "GET /metrics", "", 200, `stead_build_info{version="test"} 1`},
 		{"later", "POST /v1/responses", `{}`, 501, `POST /v1/responses is part of the contract, and has not landed`},
-		{"later beside an id", "GET /v1/agents/environments", "", 501, `has not landed`},
-		{"later, deeper", "GET /v1/agents/environments/templates/files", "", 501, `has not landed`},
-		{"later, wrong method", "DELETE /v1/agents/environments", "", 405, `allows GET, POST`},
+		{"later beside an id", "GET /v1/agents/automations", "", 501, `has not landed`},
+		{"later, deeper", "GET /v1/agents/automations/a/invocations/b", "", 501, `has not landed`},
+		{"later, wrong method", "DELETE /v1/agents/automations", "", 405, `allows GET, POST`},
 		{"automations", "POST /v1/agents/automations/a/pause", `{}`, 501, `has not landed`},
 		{"unknown", "GET /v1/nothing", "", 404, `there is no GET /v1/nothing`},
 		{"root", "GET /", "", 404, `"type":"not_found_error"`},
@@ -294,9 +313,9 @@ func TestErrorTable(t *testing.T) {
 func TestWhatTheServiceIsAsked(t *testing.T) {
 	f := filled()
 	d := open(t, f)
-	d.call("POST", "/v1/agents/sessions", `{"environment":{"type":"none","extra":1},"agent_id":"agent_1","agent":{"reasoning":{"effort":"low"},"tools":[{"type":"function","name":"f","parameters":{"type":"object"}}]},"input":"hi","spend_control":{"limit":7},"prompt_cache_options":{"ttl":"12h"}}`, "Idempotency-Key: k1")
+	d.call("POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent_id":"agent_1","agent":{"reasoning":{"effort":"low"},"tools":[{"type":"function","name":"f","parameters":{"type":"object"}}]},"input":"hi","spend_control":{"limit":7},"prompt_cache_options":{"ttl":"12h"}}`, "Idempotency-Key: k1")
 	c := f.created
-	if c.AgentID != "agent_1" || c.Key != "k1" || len(c.Digest) != 64 || string(c.Environment) != environmentNone || *c.SpendLimitCents != 7 || c.CacheTTL != "12h" || c.Input[0].Content[0].Text.Inline != "hi" {
+	if c.AgentID != "agent_1" || c.Key != "k1" || len(c.Digest) != 64 || c.Environment != nil || *c.SpendLimitCents != 7 || c.CacheTTL != "12h" || c.Input[0].Content[0].Text.Inline != "hi" {
 		t.Errorf("created %+v", c)
 	}
 	if f.override.Model != "sim" || *f.override.Reasoning.Effort != "low" || f.override.Tools[0].Name != "f" {

@@ -1,7 +1,7 @@
 package server
 
 import (
-	"encoding/json"
+	"context"
 	"math"
 	"net/http"
 
@@ -11,8 +11,6 @@ import (
 	"github.com/stead-dev/stead/internal/session"
 )
 
-const environmentNone = `{"type":"none"}`
-
 func sessionID(r *http.Request) stead.SessionID { return stead.SessionID(r.PathValue("id")) }
 
 func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -20,7 +18,7 @@ func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
-	create, stream, err := s.createRequest(req)
+	create, stream, err := s.createRequest(r.Context(), p, req)
 	if err != nil {
 		return err
 	}
@@ -34,20 +32,18 @@ func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.P
 	return s.write(w, made)
 }
 
-func (s *server) createRequest(req request) (c session.CreateRequest, stream bool, err error) {
+func (s *server) createRequest(ctx context.Context, p stead.Principal, req request) (c session.CreateRequest, stream bool, err error) {
 	c.Key, c.Digest = req.key, req.digest
-	if err = environment(req.Object, &c); err != nil {
+	if c.Environment, err = s.environment(ctx, p, req.Object); err != nil {
 		return c, false, err
 	}
 	if err = s.sessionAgent(req.Object, &c); err != nil {
 		return c, false, err
 	}
-	raw, ok := req.Raw("input")
-	if !ok {
-		e := stead.Invalid("input", "input is required when environment.type is \"none\"")
-		return c, false, e
+	if stream, err = streamOptions(req.Object); err != nil {
+		return c, false, err
 	}
-	if c.Input, err = inputMessages("input", raw); err != nil {
+	if c.Input, err = firstInput(req.Object, c.Environment, stream); err != nil {
 		return c, false, err
 	}
 	if c.Metadata, err = agent.Metadata(req.Object); err != nil {
@@ -56,27 +52,21 @@ func (s *server) createRequest(req request) (c session.CreateRequest, stream boo
 	if err = sessionSettings(req.Object, &c); err != nil {
 		return c, false, err
 	}
-	stream, err = streamOptions(req.Object)
-	return c, stream, err
+	return c, stream, nil
 }
 
-// environment accepts none, and names what it is that the others ask for.
-func environment(o param.Object, c *session.CreateRequest) error {
-	env, err := param.Need(o.Object("environment"))("environment")
-	if err != nil {
-		return err
+// firstInput reads the input, which an environment may do without while it is being prepared.
+func firstInput(o param.Object, env *session.EnvironmentPlan, stream bool) ([]session.InputMessage, error) {
+	raw, ok := o.Raw("input")
+	switch {
+	case ok && !o.Null("input"):
+		return inputMessages("input", raw)
+	case env == nil:
+		return nil, stead.Invalid("input", "input is required when environment.type is \"none\"")
+	case stream && env.Type == session.EnvironmentHosted:
+		return nil, stead.Invalid("input", "input is required when stream is true")
 	}
-	kind, err := param.Need(env.Enum("type", "none", "openai_hosted", "hosted", "self_hosted"))("environment.type")
-	if err != nil {
-		return err
-	}
-	if kind != "none" {
-		e := stead.Invalid("environment.type", "environment.type %q asks for a computer, which this version of Stead does not have yet", kind)
-		e.Hint = `Send {"type": "none"}: functions and MCP servers work without one.`
-		return e
-	}
-	c.Environment = json.RawMessage(environmentNone)
-	return nil
+	return nil, nil
 }
 
 func (s *server) sessionAgent(o param.Object, c *session.CreateRequest) error {
@@ -110,14 +100,8 @@ func (s *server) sessionAgent(o param.Object, c *session.CreateRequest) error {
 }
 
 func sessionSettings(o param.Object, c *session.CreateRequest) error {
-	vaults, _, err := o.Strings("vault_ids")
-	if err != nil {
+	if _, err := vaultIDs(o); err != nil {
 		return err
-	}
-	if len(vaults) > 0 {
-		e := stead.Invalid("vault_ids", "vault_ids names vaults, which this version of Stead does not have yet")
-		e.Hint = "Put secrets into the operator's configuration (mcp_servers) meanwhile."
-		return e
 	}
 	limit, _, err := spendLimit(o)
 	if err != nil {
@@ -147,6 +131,16 @@ func spendLimit(o param.Object) (int64, bool, error) {
 }
 
 // cacheTTL reads prompt_cache_options: "" is none, and whether the field is there at all.
+func vaultIDs(o param.Object) ([]string, error) {
+	vaults, _, err := o.Strings("vault_ids")
+	if err == nil && len(vaults) > 0 {
+		e := stead.Invalid("vault_ids", "vault_ids names vaults, which this version of Stead does not have yet")
+		e.Hint = "Put secrets into the operator's configuration (mcp_servers, egress credentials) meanwhile."
+		return nil, e
+	}
+	return vaults, err
+}
+
 func cacheTTL(o param.Object) (string, bool, error) {
 	sub, ok, err := o.Object("prompt_cache_options")
 	if !ok || err != nil {

@@ -258,6 +258,7 @@ func addUsage(a, b environment.Usage) environment.Usage {
 	return environment.Usage{
 		CPU: a.CPU + b.CPU, MemoryBytes: max(a.MemoryBytes, b.MemoryBytes), DiskBytes: max(a.DiskBytes, b.DiskBytes),
 		Commands: a.Commands + b.Commands, OutputBytes: a.OutputBytes + b.OutputBytes,
+		EgressSentBytes: a.EgressSentBytes + b.EgressSentBytes, EgressReceivedBytes: a.EgressReceivedBytes + b.EgressReceivedBytes,
 	}
 }
 

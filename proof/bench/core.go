@@ -81,8 +81,7 @@ func (c *core) begin(ctx context.Context, tools ...agent.Tool) (stead.SessionID,
 			s.Tools = tools
 			return nil
 		},
-		Environment: json.RawMessage(`{"type":"none"}`),
-		Input:       []session.InputMessage{{Content: stead.TextContent(stead.ContentInputText, "go")}},
+		Input: []session.InputMessage{{Content: stead.TextContent(stead.ContentInputText, "go")}},
 	})
 	return s.ID, err
 }
