@@ -1,0 +1,274 @@
+package executor
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/stead-dev/stead"
+)
+
+// Registration is what the server keeps of an environment for its executor.
+type Registration struct {
+	Digest string // of the token: see Digest
+	Over   bool   // the environment has expired or was deleted: its executor can stop
+}
+
+// HubConfig is what a Hub needs. Only Lookup is required.
+type HubConfig struct {
+	// Lookup finds an environment; KindNotFound for one that never was.
+	Lookup func(ctx context.Context, environmentID string) (Registration, error)
+	// Changed is told when an executor came or went, one call at a time, the latest state of each
+	// environment: one that left and came back in between may not be told. It may block.
+	Changed func(Change)
+	Timing  Timing
+	Log     *slog.Logger // nil: nothing is logged
+}
+
+// Change says whether an environment's executor is connected.
+type Change struct {
+	Environment string
+	Connected   bool
+	Reason      string // why not, a sentence
+	Info        Info   // of the executor
+}
+
+// Info is what an executor says of itself: a stranger's words, short and printable.
+type Info struct {
+	Executor     string // changes with each process
+	Platform     string // "linux/amd64"
+	Workspace    string // where commands see the workspace
+	Sandbox      string // the driver's name
+	Capabilities []string
+}
+
+// Hub is where executors connect to. Safe for concurrent use.
+type Hub struct {
+	config HubConfig
+	timing Timing
+	log    *slog.Logger
+	life   context.Context // ends with Close
+	end    context.CancelFunc
+	work   sync.WaitGroup // connections, and those that tell of changes
+
+	mu      sync.Mutex
+	closed  bool
+	links   map[string]*link // by environment
+	changes changes
+}
+
+// link is an environment's executor as the server sees it, connected or awaited. Guarded by Hub.mu.
+type link struct {
+	environment string
+	info        Info
+	attempt     uint64
+	c           *conversation
+	socket      *socket       // nil: not connected
+	gone        chan struct{} // closed when socket's pump has ended
+	grace       *time.Timer   // ends the conversation while there is no socket
+}
+
+// NewHub returns a Hub. Call Close when done.
+func NewHub(config HubConfig) *Hub {
+	h := &Hub{config: config, timing: config.Timing.orDefault(), log: config.Log, links: map[string]*link{}}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	h.life, h.end = context.WithCancel(context.Background())
+	return h
+}
+
+// ServeExecutor serves the connection of an environment's executor, for as long as it lasts. An error
+// means that nothing was answered yet: KindUnauthenticated, KindNotFound, KindInvalid for a request
+// that is no WebSocket's, KindUnavailable or KindLimited.
+func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentID string) error {
+	if err := h.authenticate(r, environmentID); err != nil {
+		return err
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		e := stead.Invalid("", "this is where executors connect to, over WebSocket")
+		e.Hint = "Run stead executor --remote with the environment's remote_url."
+		return e
+	}
+	h.mu.Lock()
+	if h.closed || len(h.links) >= MaxExecutors && h.links[environmentID] == nil {
+		h.mu.Unlock()
+		return &stead.Error{Kind: stead.KindUnavailable, Code: codeExecutors, Message: "this node takes no more executors", RetryAfter: h.timing.BackoffMax}
+	}
+	h.work.Add(1)
+	h.mu.Unlock()
+	defer h.work.Done()
+	ws, err := websocket.Accept(w, r, nil) // which answers its own errors
+	if err != nil {
+		h.log.Debug("executor not upgraded", "environment", environmentID, "err", err)
+		return nil
+	}
+	h.greet(newSocket(ws, h.timing), environmentID)
+	return nil
+}
+
+func (h *Hub) authenticate(r *http.Request, environmentID string) error {
+	wrong := &stead.Error{Kind: stead.KindUnauthenticated, Code: CodeToken, Message: "the token is not that of this environment's executor"}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return wrong
+	}
+	found, err := h.config.Lookup(r.Context(), environmentID)
+	if err != nil && stead.KindOf(err) != stead.KindNotFound {
+		return err
+	}
+	if err != nil || !match(token, found.Digest) {
+		return wrong
+	}
+	if found.Over {
+		return &stead.Error{Kind: stead.KindNotFound, Code: CodeGone, Message: "the environment is over"}
+	}
+	return nil
+}
+
+// greet takes the hello, and carries the conversation on or begins one.
+func (h *Hub) greet(s *socket, environmentID string) {
+	var hi hello
+	err := s.hear(h.life, kindHello, &hi)
+	if err == nil {
+		err = hi.check(environmentID)
+	}
+	switch {
+	case err != nil:
+		s.refuse(bye{codeProtocol, err.Error()})
+	case hi.Version != Version:
+		s.refuse(bye{codeVersion, "this server speaks another version of the executor's protocol: update the older of the two"})
+	default:
+		h.attach(s, hi, environmentID)
+	}
+}
+
+// attach makes the connection the environment's only one, and serves it.
+func (h *Hub) attach(s *socket, hi hello, environmentID string) {
+	l, answer, no := h.adopt(s, hi, environmentID)
+	if no != nil {
+		s.refuse(*no)
+		return
+	}
+	err := s.say(h.life, kindWelcome, answer)
+	if err != nil {
+		_ = s.ws.CloseNow() // the executor will come again
+	} else {
+		h.log.Info("executor connected", "environment", environmentID, "executor", hi.Executor, "resumed", answer.Resumed)
+		h.mu.Lock()
+		h.tell(Change{Environment: environmentID, Connected: true, Info: l.info})
+		h.mu.Unlock()
+		err = s.pump(h.life, l.c, byeFor)
+		h.log.Info("executor disconnected", "environment", environmentID, "executor", hi.Executor, "reason", err)
+	}
+	h.detach(l, judge(l.c, err))
+}
+
+// adopt finds or makes the link. Its socket is s then, and no other pump of its conversation runs.
+func (h *Hub) adopt(s *socket, hi hello, environmentID string) (*link, welcome, *bye) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		if h.closed {
+			return nil, welcome{}, &bye{codeStopping, "the server stops"}
+		}
+		old := h.links[environmentID]
+		if old == nil {
+			break
+		}
+		same := old.info.Executor == hi.Executor
+		if same && hi.Attempt <= old.attempt {
+			return nil, welcome{}, &bye{codeOvertaken, "a later attempt of this executor is connected"}
+		}
+		if old.socket == nil {
+			if l, answer := h.resume(old, s, hi); l != nil {
+				return l, answer, nil
+			}
+			continue // the link is gone now
+		}
+		code := bye{codeReplaced, "another executor of this environment has connected"}
+		if same {
+			code = bye{codeOvertaken, "a later attempt of this executor is connected"}
+		}
+		h.displace(old, code)
+	}
+	l := &link{environment: environmentID, attempt: hi.Attempt, c: newConversation(newID("conv_"), nil), socket: s, gone: make(chan struct{})}
+	l.info = Info{hi.Executor, hi.Platform, hi.Workspace, hi.Sandbox, hi.Capabilities}
+	h.links[environmentID] = l
+	return l, welcome{Version: Version, Conversation: l.c.id}, nil
+}
+
+// displace ends the connection of a link, and waits for it, with the lock held before and after.
+func (h *Hub) displace(l *link, why bye) {
+	s, gone := l.socket, l.gone
+	s.part(why)
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	t := time.NewTimer(displaceTime)
+	defer t.Stop()
+	select {
+	case <-gone:
+		return
+	case <-t.C: // it is half dead, and its last write waits for a connection that is no more
+	}
+	_ = s.ws.CloseNow()
+	<-gone
+}
+
+// displaceTime is how long an older connection may take to hear why it ends.
+const displaceTime = 250 * time.Millisecond
+
+// resume carries the conversation of a link without a connection on. nil: it can't be, and the link
+// is gone.
+func (h *Hub) resume(l *link, s *socket, hi hello) (*link, welcome) {
+	l.grace.Stop()
+	var received uint64
+	var why error
+	switch {
+	case l.info.Executor != hi.Executor:
+		why = errOther
+	case hi.Conversation == "":
+		why = errUnheard
+	case hi.Conversation != l.c.id || hi.Over:
+		why = errForgotten
+	default:
+		received, why = l.c.resume(hi.Received)
+	}
+	if why != nil {
+		l.c.end(why)
+		delete(h.links, l.environment)
+		return nil, welcome{}
+	}
+	l.attempt, l.socket, l.gone = hi.Attempt, s, make(chan struct{})
+	return l, welcome{Version: Version, Conversation: l.c.id, Resumed: true, Received: received}
+}
+
+// detach leaves the link waiting for its executor's next connection.
+func (h *Hub) detach(l *link, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tell(Change{Environment: l.environment, Reason: reason, Info: l.info})
+	close(l.gone) // whoever waits to take over tells of it after this
+	l.socket = nil
+	if l.c.cause() != nil || h.closed {
+		delete(h.links, l.environment)
+		return
+	}
+	l.grace = time.AfterFunc(h.timing.Grace, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.links[l.environment] == l && l.socket == nil {
+			l.c.end(errAway)
+			delete(h.links, l.environment)
+		}
+	})
+}
+
+// newID makes an id that nobody can guess.
+func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) }
