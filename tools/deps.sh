@@ -10,6 +10,9 @@ have initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$
 have strace || missing="$missing strace"
 have node || missing="$missing nodejs"
 have npm || missing="$missing npm"
+have curl || missing="$missing curl"
+have git || missing="$missing git"
+[ -x /usr/bin/python3 ] || missing="$missing python3"
 
 if [ -n "$missing" ]; then
 	if ! have apt-get; then

@@ -28,6 +28,7 @@ func (e *exchange) startUpload() *upload {
 	e.c.conn.read = e.p.times.Idle
 	go func() {
 		defer close(u.done)
+		defer e.p.survive(func() { _ = e.out.wire.Close() })
 		err := u.body()
 		if err == nil {
 			e.c.conn.resume()

@@ -46,6 +46,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,18 +229,24 @@ func (p *Proxy) start(conn net.Conn, slots chan struct{}, serve func(net.Conn)) 
 	}
 	go func() {
 		defer func() {
-			if r := recover(); r != nil { // one connection's trouble is not the server's
-				p.cfg.Log.Error("egress connection failed", "panic", r)
-			}
 			_ = conn.Close()
 			p.untrack(conn)
 			<-slots
 			p.work.Done()
 		}()
+		defer p.survive(func() {})
 		total := time.AfterFunc(p.times.Total, func() { _ = conn.Close() })
 		defer total.Stop()
 		serve(conn)
 	}()
+}
+
+// survive ends a goroutine's panic: one connection's trouble is not the server's. It is deferred.
+func (p *Proxy) survive(end func()) {
+	if r := recover(); r != nil {
+		p.cfg.Log.Error("egress connection failed", "panic", r, "stack", string(debug.Stack()))
+		end()
+	}
 }
 
 // Close ends every connection and waits until the last record is written, or until ctx ends.

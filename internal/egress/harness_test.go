@@ -292,6 +292,7 @@ func (b *box) client() *http.Client {
 func (b *box) say(raw string) (*http.Response, string) {
 	b.w.t.Helper()
 	c := b.conn()
+	defer c.Close()
 	_, err := io.WriteString(c, raw)
 	must(b.w.t, err)
 	return readAnswer(b.w.t, bufio.NewReader(c))

@@ -251,11 +251,11 @@ func (h *head) proxied() (site, string, *refusal) {
 		return site{}, "", badTarget(err)
 	}
 	s := site{host: host, port: port}
-	return s, path, h.sameHost(s, s.usual(), h.minor == 1)
+	return s, path, h.sameHost(s, h.minor == 1)
 }
 
-// connect reads the authority-form target of a CONNECT. Its Host field, where there is one, may leave
-// the port out.
+// connect reads the authority-form target of a CONNECT, which alone decides. Its Host field is not held
+// against it: it goes nowhere, and Node's http.request writes the proxy's own name there.
 func (h *head) connect() (site, *refusal) {
 	host, port, err := parseAuthority(h.target, 0)
 	if err != nil {
@@ -265,7 +265,10 @@ func (h *head) connect() (site, *refusal) {
 	if f, no := h.framing(); no != nil || !f.none() {
 		return s, malformed("a CONNECT has no body")
 	}
-	return s, h.sameHost(s, port, false)
+	if len(h.values("Host")) > 1 {
+		return s, malformed("the request has more than one Host field")
+	}
+	return s, nil
 }
 
 // origin reads an origin-form target, of a request in a tunnel to a known site.
@@ -276,11 +279,11 @@ func (h *head) origin(s site) (string, *refusal) {
 	if h.target != "*" && h.target[0] != '/' || h.target == "*" && h.method != http.MethodOptions || strings.Contains(h.target, "#") {
 		return "", malformed("inside a tunnel the request target is a path")
 	}
-	return h.target, h.sameHost(s, s.usual(), true)
+	return h.target, h.sameHost(s, true)
 }
 
 // sameHost refuses domain fronting: a Host field that names another host than the one decided on.
-func (h *head) sameHost(s site, usual uint16, required bool) *refusal {
+func (h *head) sameHost(s site, required bool) *refusal {
 	hosts := h.values("Host")
 	if len(hosts) == 0 && !required {
 		return nil
@@ -288,7 +291,7 @@ func (h *head) sameHost(s site, usual uint16, required bool) *refusal {
 	if len(hosts) != 1 {
 		return malformed("the request has %d Host fields, not one", len(hosts))
 	}
-	host, port, err := parseAuthority(hosts[0], usual)
+	host, port, err := parseAuthority(hosts[0], s.usual())
 	if err != nil {
 		return badTarget(err)
 	}

@@ -190,11 +190,13 @@ func (p *Proxy) splice(c *client, out *outward, known []spelling) *refusal {
 	var errs [2]error
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		defer p.survive(both)
 		if errs[0] = p.copy(out.conn, c.r, moved); errs[0] != nil || closeWrite(out.conn) != nil {
 			both()
 		}
 	})
 	wg.Go(func() {
+		defer p.survive(both)
 		// The framing inside is not ours: a secret becomes as many stars.
 		m := &masker{w: c.conn, known: known, keep: true}
 		if errs[1] = p.copy(m, out.r, moved); errs[1] == nil {
