@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ type rig struct {
 	opts     Options
 	report   func() environment.Report
 	probe    func() (string, error) // path of the built probe program
+	probe32  func() ([]byte, error) // the same for 32 bits
 }
 
 func newRig(t *testing.T, p environment.Provider, opts Options) *rig {
@@ -43,15 +45,22 @@ func newRig(t *testing.T, p environment.Provider, opts Options) *rig {
 			defer cancel()
 			return p.Probe(ctx)
 		}),
-		probe: sync.OnceValues(func() (string, error) { return buildProbe(dir) }),
+		probe: sync.OnceValues(func() (string, error) { return buildProbe(dir, "probe", runtime.GOARCH) }),
+		probe32: sync.OnceValues(func() ([]byte, error) {
+			name, err := buildProbe(dir, "probe32", map[string]string{"amd64": "386", "arm64": "arm"}[runtime.GOARCH])
+			if err != nil {
+				return nil, err
+			}
+			return os.ReadFile(name)
+		}),
 	}
 }
 
 // buildProbe builds the probe program for the inside. It must run in any root, so it is static.
-func buildProbe(dir string) (string, error) {
-	name := filepath.Join(dir, "probe")
+func buildProbe(dir, name, arch string) (string, error) {
+	name = filepath.Join(dir, name)
 	c := exec.Command("go", "build", "-o", name, "github.com/stead-dev/stead/internal/environment/environmenttest/probe")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
 	if out, err := c.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the probe program: %w: %s", err, out)
 	}

@@ -2,10 +2,7 @@
 
 package workspace
 
-import (
-	"io/fs"
-	"os"
-)
+import "io/fs"
 
 // stat is what the system knows of a file beside fs.FileInfo: not asked for here. Files are then
 // never taken for unchanged, and disk usage is counted by size.
@@ -18,5 +15,3 @@ type stat struct {
 }
 
 func statOf(fs.FileInfo) (stat, bool) { return stat{}, false }
-
-func nextData(*os.File, int64, int64) (int64, bool) { return 0, false }

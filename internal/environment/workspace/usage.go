@@ -2,13 +2,10 @@ package workspace
 
 import (
 	"os"
-	"sync/atomic"
-
-	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
-// diskBlockBytes is the unit in which the system counts what a file takes on disk.
-const diskBlockBytes = 512
+// blockBytes is the unit in which the system counts what a file takes on disk.
+const blockBytes = 512
 
 // DiskUsage is what the workspace takes on disk, in bytes: blocks, not lengths, so that a sparse file
 // counts for what it fills, and a file with several names once. Files that come and go meanwhile may
@@ -22,7 +19,7 @@ func (d *Dir) DiskUsage() (int64, error) {
 
 type usage struct {
 	bytes   int64
-	seen    atomic.Int64
+	seen    int
 	counted map[uint64]bool // inodes with several names
 }
 
@@ -42,12 +39,12 @@ func (u *usage) add(root *os.Root, depth int) error {
 			u.bytes += info.Size()
 		case s.links > 1 && !info.IsDir() && u.counted[s.ino]:
 		default:
-			u.bytes += s.blocks * diskBlockBytes
+			u.bytes += s.blocks * blockBytes
 			if s.links > 1 && !info.IsDir() {
 				u.counted[s.ino] = true
 			}
 		}
-		if !info.IsDir() || depth >= manifest.MaxDepth {
+		if !info.IsDir() || depth >= maxDepth {
 			continue
 		}
 		sub, leave, err := enterLocked(root, name)

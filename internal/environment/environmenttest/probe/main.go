@@ -8,6 +8,8 @@
 //	dial, udp, get     reach something; what answers is printed
 //	eat, forks         use up memory, processes
 //	try                a hostile probe: prints a line "blocked: why" or "succeeded: how"
+//	rights             who it is and what it may, for the attack that compares
+//	with-address       runs a command where an address is, for the control of attacks on it
 //
 // Units and limits: sizes are in MiB; each network step waits at most dialTime.
 //
@@ -52,6 +54,13 @@ func run(name string, args []string) error {
 		return eat(args[0], args[1])
 	case "forks":
 		return forks(args[0], args[1])
+	case "try":
+		return try(args)
+	case "rights":
+		fmt.Println(rights())
+		return nil
+	case "with-address":
+		return withAddress(args)
 	}
 	return fmt.Errorf("no probe %q", name)
 }

@@ -1,0 +1,7 @@
+//go:build linux && !amd64
+
+package main
+
+import "golang.org/x/sys/unix"
+
+func ioperm() error { return unix.ENOSYS }
