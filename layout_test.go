@@ -84,7 +84,7 @@ func layout() []rule {
 
 // forTests are modules that only test files may import, beside those of their package.
 func forTests() []string {
-	return []string{"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/modelcontextprotocol/go-sdk", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "golang.org/x/sys", "github.com/tmaxmax/go-sse", "github.com/google/jsonschema-go"}
+	return []string{"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/modelcontextprotocol/go-sdk", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "golang.org/x/sys", "github.com/tmaxmax/go-sse", "github.com/google/jsonschema-go", "github.com/coder/websocket"}
 }
 
 func TestImports(t *testing.T) {

@@ -82,6 +82,8 @@ func (s *server) table() []route {
 		{method: "GET", path: environment + "/files", summary: "List the files of the workspace", handle: s.listEnvironmentFiles, query: []string{"page", "limit", "order", "path"}, answer: "EnvironmentFilePage"},
 		{method: "GET", path: environment + "/files/content", summary: "Download a file of the workspace", handle: s.readEnvironmentFile, query: []string{"path"}, answer: "Bytes", media: mediaBytes},
 
+		{method: "GET", path: environment + "/executor", summary: "Where the executor of a self-hosted environment connects to, by WebSocket and with a token of its own", handle: s.connectExecutor, status: http.StatusSwitchingProtocols, open: true},
+
 		{method: "POST", path: session + "/pause", summary: "Pause: what is in flight finishes, nothing more starts", handle: s.pauseSession, answer: "Session"},
 		{method: "POST", path: session + "/resume", summary: "Resume a paused session", handle: s.resumeSession, answer: "Session"},
 		{method: "POST", path: session + "/fork", summary: "Copy a session's history into a new one", handle: s.forkSession, body: "ForkParams", answer: "Session"},

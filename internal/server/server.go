@@ -58,6 +58,8 @@ const (
 type Config struct {
 	Sessions session.Service
 	Agents   session.Agents
+	// Executors is where self-hosted environments connect to; nil: there are none.
+	Executors Executors
 	// Environments are the computers of sessions, and Planner says how one is made; nil: there are none.
 	Environments session.Environments
 	Planner      Planner
