@@ -56,6 +56,8 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"until":   until,
 			"tools":   tools,
 			"replace": replace,
+			"hub":     hub,
+			"inside":  inside,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

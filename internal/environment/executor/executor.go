@@ -222,6 +222,13 @@ func parseRemote(raw string, plain bool) (remote, error) {
 	return r, nil
 }
 
+// Host reads a RemoteURL and returns the host, with its port, that an executor would connect to. The
+// error is that of Run.
+func Host(remoteURL string, plainHTTP bool) (string, error) {
+	r, err := parseRemote(remoteURL, plainHTTP)
+	return r.host, err
+}
+
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/bare"
+	"github.com/stead-dev/stead/internal/environment/executor"
+)
+
+// envRemote holds the remote URL for who does not want its token in the list of processes.
+const envRemote = "STEAD_REMOTE_URL"
+
+const sandboxAuto = "auto"
+
+// executorFlags are what a user allows on his machine.
+type executorFlags struct {
+	remote, workspace, sandbox string
+	dial, pass                 []string
+	plainHTTP                  bool
+}
+
+func (a *app) executorCmd() *cobra.Command {
+	var f executorFlags
+	c := &cobra.Command{
+		Use: "executor", Short: "Give a session a computer: this one", Args: cobra.NoArgs,
+		Long: "Executor makes this machine the environment of a session: it connects to the server that the remote URL\n" +
+			"names, outwards and with a token of its own, and runs the session's commands in a directory of yours.\n" +
+			"It connects again whenever the connection breaks; commands go on meanwhile. Ctrl-C ends it and all that\n" +
+			"it runs.\n\n" +
+			"Commands run in the best sandbox that works here, and see nothing of this machine but the workspace\n" +
+			"and the system's programs. With --sandbox none they run as you, with all of your rights.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runExecutor(cmd.Context(), f) },
+	}
+	c.Flags().StringVar(&f.remote, "remote", "", "the environment's remote_url, unchanged and in quotes (default $"+envRemote+")")
+	c.Flags().StringVar(&f.workspace, "workspace", ".", "directory in which the commands work")
+	c.Flags().StringVar(&f.sandbox, "sandbox", sandboxAuto, "auto, "+strings.Join(sandboxNames(), ", ")+" or none")
+	c.Flags().StringSliceVar(&f.dial, "allow-dial", nil, "HOST:PORT that the server may connect to from here, for tool servers; * for any")
+	c.Flags().StringSliceVar(&f.pass, "pass-env", nil, "names of your variables that commands get, with --sandbox none")
+	c.Flags().BoolVar(&f.plainHTTP, "allow-plain-http", false, "connect without encryption to another host than this one")
+	return c
+}
+
+// sandboxes are the drivers that an executor can use, the best first.
+func sandboxes() []environment.Provider { return nil }
+
+func sandboxNames() []string {
+	var names []string
+	for _, s := range sandboxes() {
+		names = append(names, s.Name())
+	}
+	return names
+}
+
+func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
+	if f.remote == "" {
+		f.remote, _ = a.env(envRemote)
+	}
+	dir, err := workspaceDir(f.workspace)
+	if err != nil {
+		return err
+	}
+	host, err := executor.Host(f.remote, f.plainHTTP)
+	if err != nil {
+		return err
+	}
+	sandbox, err := f.choose(ctx)
+	if err != nil {
+		return err
+	}
+	say := &executorVoice{out: a.out, json: a.json()}
+	say.begin(host, dir, sandbox.Name(), f)
+	c := executor.Config{
+		Remote: f.remote, Workspace: dir, Sandbox: sandbox, Seen: environment.WorkspaceDir, PlainHTTP: f.plainHTTP,
+		Told: say.state, Ran: say.ran, Log: quiet(a.err),
+	}
+	if sandbox.Name() != "ns" {
+		c.Seen = dir // commands see the machine's own paths
+	}
+	if len(f.dial) > 0 {
+		c.Dial = dialOnly(f.dial)
+	}
+	err = executor.Run(ctx, c)
+	closing, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if closeErr := sandbox.Close(closing); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		say.end()
+	}
+	return err
+}
+
+// workspaceDir is the directory's real path, which commands may see.
+func workspaceDir(name string) (string, error) {
+	dir, err := filepath.Abs(name)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err == nil {
+		var info os.FileInfo
+		if info, err = os.Stat(dir); err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s is no directory", dir)
+		}
+	}
+	if err != nil {
+		e := stead.Wrap(stead.KindInvalid, err, "the workspace can't be used")
+		e.Hint = "Name a directory that is there, with --workspace."
+		return "", e
+	}
+	return dir, nil
+}
+
+// choose finds the sandbox. Without one that works nothing is run, unless the user said none.
+func (f executorFlags) choose(ctx context.Context) (environment.Provider, error) {
+	if f.sandbox == bare.DriverName {
+		return bare.Provider{Pass: f.pass}, nil
+	}
+	e := stead.Invalid("sandbox", "no sandbox works on this machine")
+	e.Hint = "On a machine that holds nothing of value, --sandbox none runs commands without one, as you."
+	if f.sandbox != sandboxAuto && !slices.Contains(sandboxNames(), f.sandbox) {
+		e.Message = fmt.Sprintf("this machine has no sandbox %.40q: there are %s and none", f.sandbox, strings.Join(append([]string{sandboxAuto}, sandboxNames()...), ", "))
+		return nil, e
+	}
+	for _, s := range sandboxes() {
+		if f.sandbox != sandboxAuto && f.sandbox != s.Name() {
+			continue
+		}
+		r := s.Probe(ctx)
+		if r.Usable {
+			return s, nil
+		}
+		e.Message += "; " + s.Name() + ": " + strings.TrimRight(strings.TrimSpace(r.Problem+" "+r.Remedy), ".")
+	}
+	return nil, e
+}
+
+// dialOnly connects to the addresses that the user named, and no others.
+func dialOnly(allowed []string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !slices.Contains(allowed, "*") && !slices.ContainsFunc(allowed, func(a string) bool { return strings.EqualFold(a, address) }) {
+			return nil, stead.Errorf(stead.KindForbidden, "the executor's user does not allow connections to %.200q", address)
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+}
+
+// executorVoice says what an executor does: lines for people, or objects with -o json.
+type executorVoice struct {
+	out  io.Writer
+	json bool
+	mu   sync.Mutex
+	last string // the last state that was said
+}
+
+// say writes one line, without repeating the one before.
+func (v *executorVoice) say(event map[string]any, format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.json {
+		_ = json.NewEncoder(v.out).Encode(event)
+		return
+	}
+	line := fmt.Sprintf(format, args...)
+	if line != v.last {
+		fmt.Fprintln(v.out, line)
+	}
+	v.last = line
+}
+
+func (v *executorVoice) begin(host, dir, sandbox string, f executorFlags) {
+	border := "sandbox " + sandbox + ": commands see the workspace and the system's programs, and no network"
+	if sandbox == bare.DriverName {
+		border = "NO SANDBOX: commands run as you, with all of your rights and your network"
+	}
+	network := "nothing"
+	if len(f.dial) > 0 {
+		network = strings.Join(f.dial, ", ")
+	}
+	v.say(map[string]any{"event": "starting", "host": host, "workspace": dir, "sandbox": sandbox, "allow_dial": f.dial},
+		"stead executor connects to %s\n  workspace %s: the session's agent reads and changes files there\n  %s\n  the server itself may connect from here to %s\nCtrl-C ends it and all that it runs.",
+		host, dir, border, network)
+}
+
+func (v *executorVoice) state(s executor.State) {
+	switch {
+	case s.Connected && s.Resumed:
+		v.say(map[string]any{"event": "connected", "resumed": true}, "connected again: commands went on meanwhile")
+	case s.Connected:
+		v.say(map[string]any{"event": "connected", "resumed": false}, "connected")
+	default:
+		reason := oneLine(fmt.Sprint(s.Err), maxReason)
+		v.say(map[string]any{"event": "disconnected", "reason": reason, "retry_ms": s.Retry.Milliseconds()}, "not connected: %s; trying again", reason)
+	}
+}
+
+// Lengths of what is shown of a command and of an error, in characters.
+const (
+	maxShownCommand = 160
+	maxReason       = 200
+)
+
+func (v *executorVoice) ran(args []string, x environment.Exit, err error) {
+	command := oneLine(strings.Join(quotedArgs(args), " "), maxShownCommand)
+	outcome := "exit " + strconv.Itoa(x.Code)
+	if x.Reason != "" {
+		outcome = "ended: " + string(x.Reason)
+	}
+	if err != nil {
+		outcome = oneLine(err.Error(), maxReason)
+	}
+	v.say(map[string]any{"event": "command", "args": args, "outcome": outcome, "duration_ms": x.Duration.Milliseconds()},
+		"$ %s  (%s, %s)", command, outcome, x.Duration.Round(time.Millisecond))
+}
+
+// quotedArgs makes arguments readable, and harmless for a terminal.
+func quotedArgs(args []string) []string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+"
+	out := make([]string, len(args))
+	for i, a := range args {
+		if out[i] = a; a == "" || strings.Trim(a, plain) != "" {
+			out[i] = strconv.Quote(a)
+		}
+	}
+	return out
+}
+
+func (v *executorVoice) end() {
+	v.say(map[string]any{"event": "stopped"}, "stopped: nothing that it started runs any more")
+}
