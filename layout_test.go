@@ -46,6 +46,8 @@ func layout() []rule {
 		{"internal/environment/workspace", []string{"internal/environment"}, nil, "an agent's files: every local driver has them in common, and none writes its own"},
 		{"internal/environment/environmenttest", []string{"internal/environment", "internal/environment/workspace", "internal/blob"}, []string{"golang.org/x/sys"}, "the suites that every driver passes; used by tests"},
 		{"internal/environment/environmenttest/probe", nil, []string{"golang.org/x/sys"}, "runs inside of environments and attacks; used by tests"},
+		{"internal/environment/gvisor", []string{"internal/environment", "internal/environment/cgroup", "internal/environment/gvisor/wire", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "adapter: a kernel of their own for commands, by the program stead-gvisor, which links gVisor so that this does not"},
+		{"internal/environment/gvisor/wire", nil, nil, "what that driver and that program say to each other: the one package that both link"},
 		{"internal/environment/bare", []string{"internal/environment", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "adapter: no sandbox at all, for an executor whose user says so by name"},
 		{"internal/environment/executor", []string{"internal/environment"}, []string{"github.com/coder/websocket"}, "adapter: environments on users' machines, both ends of its protocol"},
 		{"internal/environment/origin", []string{"internal/environment", "internal/tool"}, nil, "adapter: tool servers inside an environment; joins the two contracts"},

@@ -1,0 +1,349 @@
+package gvisor
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
+)
+
+// readBytes is how much of a stream is read at a time.
+const readBytes = 32 << 10
+
+// maxDirBytes is the longest path that the kernel takes, inside as well.
+const maxDirBytes = 4095
+
+// running is a command that runs.
+type running struct {
+	cut  context.CancelCauseFunc // ends it, for a reason
+	over chan struct{}           // closed when it has ended
+}
+
+// cutFor is why a command was ended before its end.
+type cutFor environment.Reason
+
+func (c cutFor) Error() string { return "ended for the reason " + string(c) }
+
+// Exec implements environment.Environment.
+func (b *box) Exec(ctx context.Context, c environment.Command, out func(environment.Chunk)) (environment.Exit, error) {
+	if err := c.Check(b.env); err != nil {
+		return environment.Exit{}, err
+	}
+	if len(c.Dir) > maxDirBytes {
+		return environment.Exit{}, notStarted(stead.Invalid("dir", "a directory's path has at most %d bytes", maxDirBytes))
+	}
+	select {
+	case b.slots <- struct{}{}:
+		defer func() { <-b.slots }()
+	case <-ctx.Done():
+		return environment.Exit{}, notStarted(stead.Wrap(stead.KindUnavailable, ctx.Err(), "as many commands as may run at once are running"))
+	case <-b.process.dead:
+	}
+	if ctx.Err() != nil {
+		return environment.Exit{}, notStarted(stead.Wrap(stead.KindUnavailable, ctx.Err(), "the call has ended"))
+	}
+	select {
+	case <-b.process.dead:
+		return environment.Exit{}, notStarted(stead.Errorf(stead.KindUnavailable, "the environment has ended"))
+	default:
+	}
+	s, err := openStreams(c.Stdin != nil)
+	if err != nil {
+		return environment.Exit{}, notStarted(stead.Wrap(stead.KindUnavailable, err, "make the streams of a command"))
+	}
+	defer s.close()
+	return b.exec(ctx, c, s, out)
+}
+
+func notStarted(err error) error { return &environment.NotStartedError{Err: err} }
+
+func (b *box) exec(ctx context.Context, c environment.Command, s *streams, out func(environment.Chunk)) (environment.Exit, error) {
+	timeout, limit := c.Timeout, c.OutputBytes
+	if timeout == 0 {
+		timeout = b.spec.Limits.CommandTime
+	}
+	if limit == 0 {
+		limit = b.spec.Limits.OutputBytes
+	}
+	begin := time.Now()
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	defer time.AfterFunc(timeout, func() { cut(cutFor(environment.ReasonTimeout)) }).Stop()
+
+	id, err := b.process.send(wire.Request{Exec: command(c, b.env)}, s.theirs...)
+	s.closeTheirs()
+	if err != nil {
+		return environment.Exit{}, notStarted(stead.Wrap(stead.KindUnavailable, err, "the environment has ended"))
+	}
+	defer b.process.forget(id)
+	over := make(chan struct{})
+	b.enter(id, &running{cut, over})
+	output := environment.NewOutput(limit, out)
+	s.pump(c.Stdin, output)
+	status, err := b.await(ctx, id)
+	var killed error // why it was ended
+	if err == errKilled {
+		killed, err = context.Cause(ctx), nil
+	}
+	s.finish(c.Stdin)
+	total := output.Close()
+	b.leave(id, total, err)
+	close(over)
+	return b.exit(status, killed, time.Since(begin), err)
+}
+
+// errKilled says that a command was killed because its context had ended.
+var errKilled = errors.New("killed")
+
+// await waits for the end of a command, and kills it when ctx ends.
+func (b *box) await(ctx context.Context, id uint64) (wire.Exited, error) {
+	started := false
+	for {
+		r, err := b.process.wait(ctx, id)
+		switch {
+		case err == nil && r.Exited != nil:
+			return *r.Exited, nil
+		case err == nil:
+			started = true
+			continue
+		case ctx.Err() != nil && !isRefusal(err):
+			b.killCommand(id)
+			return wire.Exited{}, errKilled
+		case !started && isRefusal(err):
+			return wire.Exited{}, notStarted(stead.Wrap(stead.KindInvalid, err, "the program or its directory is not there, or can't be run"))
+		}
+		return wire.Exited{}, unavailable(err, "wait for a command")
+	}
+}
+
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[refusal](err)
+	return ok
+}
+
+// killCommand kills a command's process group, again until its end is there: it may fork meanwhile,
+// or not have started yet. A sandbox that can't do it is killed as a whole.
+func (b *box) killCommand(id uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), killTime)
+	defer cancel()
+	for wait := time.Millisecond; ; wait *= 2 {
+		if _, err := b.process.call(ctx, wire.Request{Kill: &wire.Kill{Exec: id}}); err != nil {
+			break
+		}
+		soon, stop := context.WithTimeout(ctx, wait)
+		r, err := b.process.wait(soon, id)
+		if err == nil && r.Exited == nil { // it has just started
+			r, err = b.process.wait(soon, id)
+		}
+		stop()
+		if err == nil && r.Exited != nil || isRefusal(err) { // a refusal: it did not start
+			return
+		}
+		if ctx.Err() != nil || b.ended() {
+			break
+		}
+	}
+	_ = b.end()
+}
+
+func (b *box) ended() bool {
+	select {
+	case <-b.process.dead:
+		return true
+	default:
+		return false
+	}
+}
+
+// exit puts together how a command ended.
+func (b *box) exit(status wire.Exited, killed error, took time.Duration, err error) (environment.Exit, error) {
+	e := environment.Exit{Duration: took, Code: -1}
+	if killed != nil {
+		e.Reason = environment.ReasonCancelled
+		if why, ok := errors.AsType[cutFor](killed); ok {
+			e.Reason = environment.Reason(why)
+		}
+		return e, nil
+	}
+	if err != nil {
+		if b.ended() {
+			e.Reason = b.whyEnded()
+		}
+		if e.Reason != "" {
+			return e, nil
+		}
+		return environment.Exit{}, err
+	}
+	w := syscall.WaitStatus(status.Status)
+	switch {
+	case w.Exited():
+		e.Code = w.ExitStatus()
+	case w.Signaled():
+		e.Code = 128 + int(w.Signal())
+	}
+	return e, nil
+}
+
+// whyEnded is why the environment ended under a command: it was told to, or memory was used up.
+func (b *box) whyEnded() environment.Reason {
+	b.mu.Lock()
+	reason := b.reason
+	b.mu.Unlock()
+	if reason == "" && b.process.group.Usage().OOMKills > 0 {
+		return environment.ReasonMemory
+	}
+	return reason
+}
+
+func (b *box) enter(id uint64, r *running) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.commands[id] = r
+}
+
+func (b *box) leave(id uint64, output int64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.commands, id)
+	if _, ok := errors.AsType[*environment.NotStartedError](err); !ok {
+		b.usage.Commands++
+	}
+	b.usage.OutputBytes += output
+}
+
+// command is c as it is sent. gVisor takes text alone: what is no text goes through a program of ours
+// inside, which starts the command with the bytes that were meant.
+func command(c environment.Command, env map[string]string) *wire.Exec {
+	e := &wire.Exec{Args: c.Args, Env: c.Environ(env), Dir: c.Dir}
+	if e.Dir == "" {
+		e.Dir = environment.WorkspaceDir
+	}
+	if text(e.Args) && text(e.Env) {
+		return e
+	}
+	args := []string{wire.InsideProgram, wire.ExecArg}
+	for _, list := range [][]string{e.Args, e.Env} {
+		for _, s := range list {
+			args = append(args, base64.StdEncoding.EncodeToString([]byte(s)))
+		}
+		args = append(args, wire.ExecEnd)
+	}
+	e.Args, e.Env = args, nil
+	return e
+}
+
+func text(list []string) bool {
+	for _, s := range list {
+		if !utf8.ValidString(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// streams are the pipes of one command.
+type streams struct {
+	theirs []*os.File // stdin, stdout, stderr
+	in     *os.File   // nil without input
+	outs   [2]*os.File
+	group  sync.WaitGroup // readers of outs
+}
+
+func openStreams(input bool) (*streams, error) {
+	s := &streams{}
+	var err error
+	open := func(write bool) *os.File {
+		if err != nil {
+			return nil
+		}
+		var r, w *os.File
+		if r, w, err = os.Pipe(); err != nil {
+			return nil
+		}
+		if write {
+			s.theirs = append(s.theirs, w)
+			return r
+		}
+		s.theirs = append(s.theirs, r)
+		return w
+	}
+	if input {
+		s.in = open(false)
+	} else {
+		var null *os.File
+		if null, err = os.Open(os.DevNull); err == nil {
+			s.theirs = append(s.theirs, null)
+		}
+	}
+	s.outs[0], s.outs[1] = open(true), open(true)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// pump moves bytes until the command's ends are closed.
+func (s *streams) pump(stdin io.Reader, output *environment.Output) {
+	if s.in != nil {
+		in := s.in
+		go func() {
+			_, _ = io.Copy(in, stdin) // a command need not read its input
+			_ = in.Close()
+		}()
+	}
+	for i, f := range s.outs {
+		s.group.Go(func() {
+			buffer := make([]byte, readBytes)
+			for {
+				n, err := f.Read(buffer)
+				if n > 0 {
+					output.Write(environment.Stream(i+1), buffer[:n])
+				}
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// finish waits for the end of the outputs, but not longer than the grace, and lets the input go.
+func (s *streams) finish(stdin io.Reader) {
+	if s.in != nil {
+		_ = s.in.SetWriteDeadline(time.Now()) // a write that waits for a reader
+		if c, ok := stdin.(io.Closer); ok {
+			_ = c.Close()
+		}
+	}
+	deadline := time.Now().Add(environment.OutputGrace)
+	for _, f := range s.outs {
+		_ = f.SetReadDeadline(deadline)
+	}
+	s.group.Wait()
+}
+
+func (s *streams) closeTheirs() {
+	for _, f := range s.theirs {
+		_ = f.Close()
+	}
+	s.theirs = nil
+}
+
+func (s *streams) close() {
+	s.closeTheirs()
+	for _, f := range append(s.outs[:], s.in) {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
