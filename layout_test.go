@@ -41,6 +41,7 @@ func layout() []rule {
 		{"internal/tool", nil, nil, "contract of a callable"},
 		{"internal/model", nil, nil, "contract of a model"},
 		{"internal/environment", []string{"internal/tool"}, nil, "contract of a computer for an agent"},
+		{"internal/environment/ns", []string{"internal/environment", "internal/environment/cgroup", "internal/environment/seccomp", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "driver: Linux namespaces"},
 		{"internal/environment/seccomp", nil, []string{"golang.org/x/sys"}, "the filter of system calls, for every driver that shares the host's kernel"},
 		{"internal/environment/cgroup", []string{"internal/environment"}, nil, "limits of a local environment by control groups, for every driver that forks"},
 		{"internal/environment/workspace", []string{"internal/environment"}, nil, "an agent's files: every local driver has them in common, and none writes its own"},

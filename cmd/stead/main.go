@@ -22,6 +22,8 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/stead-dev/stead/internal/environment/ns"
 )
 
 // Exit codes.
@@ -37,7 +39,12 @@ const (
 // off the CPU of a step.
 const gcPercent = 200
 
-func main() { os.Exit(Main()) }
+func main() {
+	if os.Args[0] == ns.Argv0 {
+		ns.Main()
+	}
+	os.Exit(Main())
+}
 
 // Main runs the command line of this process and returns its exit code.
 func Main() int {

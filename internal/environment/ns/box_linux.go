@@ -1,0 +1,318 @@
+package ns
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/workspace"
+)
+
+// box is one environment. Its files are workspace.Dir's.
+type box struct {
+	*workspace.Dir
+	provider *Provider
+	spec     environment.Spec
+	env      map[string]string // of every command: ours under Spec.Env
+
+	ids   *slot
+	group *cgroup.Group
+	init  *os.Process
+	conn  *net.UnixConn
+
+	dead    chan struct{} // init has been reaped: no process is left
+	done    chan struct{} // Done: dead, and nothing of it is left
+	closing sync.Once
+	closed  error
+
+	mu       sync.Mutex
+	why      error                 // why it ended, if it was not closed
+	expired  bool                  // Lifetime is over
+	last     uint32                // number of the last command
+	running  map[uint32]*execution // by number
+	detached map[*os.File]bool     // streams that outlived their commands
+
+	parallel chan struct{} // a slot a running command
+	commands atomic.Int64
+	output   atomic.Int64
+	cpu      atomic.Int64 // nanoseconds, of commands that ended
+	disk     atomic.Int64
+}
+
+var _ environment.Environment = (*box)(nil)
+
+func newBox(p *Provider, spec environment.Spec) *box {
+	return &box{
+		provider: p, spec: spec, env: variables(spec),
+		dead: make(chan struct{}), done: make(chan struct{}),
+		running: map[uint32]*execution{}, detached: map[*os.File]bool{},
+		parallel: make(chan struct{}, environment.MaxParallelCommands),
+	}
+}
+
+// fork starts init in new namespaces and in the control group.
+func (b *box) fork() error {
+	conn, child, err := packets()
+	if err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "start an environment")
+	}
+	defer child.Close()
+	b.conn = conn
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "start an environment")
+	}
+	defer null.Close()
+	attr := &os.ProcAttr{
+		Dir: "/", Env: []string{"GOMAXPROCS=2", "GOTRACEBACK=none"}, // nothing of the server's own
+		Files: []*os.File{null, null, null, child}, Sys: b.attributes(),
+	}
+	b.provider.onForker(func() {
+		b.init, err = os.StartProcess("/proc/self/exe", []string{Argv0}, attr)
+		if errors.Is(err, syscall.ENOSYS) && attr.Sys.UseCgroupFD { // no clone3: the group is entered later
+			attr.Sys.UseCgroupFD = false
+			b.init, err = os.StartProcess("/proc/self/exe", []string{Argv0}, attr)
+		}
+	})
+	if err != nil {
+		return denied(err)
+	}
+	go func() {
+		_, _ = b.init.Wait() // returns when every process of its pid namespace is gone
+		close(b.dead)
+	}()
+	return b.group.Place(b.init.Pid, attr.Sys.UseCgroupFD)
+}
+
+// attributes are what a clone of init needs.
+func (b *box) attributes() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
+		Pdeathsig: syscall.SIGKILL,
+		Setsid:    true,
+	}
+	if fd := b.group.FD(); fd >= 0 {
+		a.UseCgroupFD, a.CgroupFD = true, fd
+	}
+	if b.ids.all.own {
+		inside := agentID
+		if b.spec.AsRoot {
+			inside = 0
+		}
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: inside, HostID: os.Geteuid(), Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: inside, HostID: os.Getegid(), Size: 1}}
+		for c := range uintptr(unix.CAP_LAST_CAP + 1) { // an id that is not 0 keeps them over exec only so
+			a.AmbientCaps = append(a.AmbientCaps, c)
+		}
+		return a
+	}
+	m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: b.ids.base, Size: idRange}}
+	a.UidMappings, a.GidMappings, a.GidMappingsEnableSetgroups = m, m, true
+	a.Credential = &syscall.Credential{Uid: 0, Gid: 0}
+	return a
+}
+
+// setUp tells init what to build and waits until it has.
+func (b *box) setUp(ctx context.Context, s setup, files []*os.File) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "describe an environment")
+	}
+	if len(data) > maxRequestBytes {
+		return stead.Errorf(stead.KindTooLarge, "the paths of an environment take %d bytes, at most %d are possible", len(data), maxRequestBytes)
+	}
+	fds := make([]int, 0, len(files))
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = b.conn.SetDeadline(deadline) // a unix socket takes it
+	}
+	stop := context.AfterFunc(ctx, func() { _ = b.conn.SetDeadline(time.Now()) })
+	defer stop()
+	if err := send(b.conn, data, fds); err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "start an environment")
+	}
+	r, err := readReply(b.conn, make([]byte, maxReplyBytes))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return stead.Wrap(stead.KindUnavailable, ctx.Err(), "the environment was not ready in time")
+	case err != nil:
+		return stead.Wrap(stead.KindUnavailable, err, "the environment died while it was set up")
+	case !r.Ready:
+		return refused(r)
+	}
+	stop()
+	return b.conn.SetDeadline(time.Time{})
+}
+
+// refused is the error for a box that could not be built.
+func refused(r reply) error {
+	e := stead.Errorf(stead.KindUnavailable, "the environment could not be built: %s", clip(r.Message))
+	if r.Errno != 0 {
+		e.Err = syscall.Errno(r.Errno)
+	}
+	switch {
+	case strings.HasPrefix(r.Message, "mount /proc") && r.Errno == int(syscall.EPERM):
+		e.Hint = remedyProc
+	case r.Errno == int(syscall.EPERM) || r.Errno == int(syscall.EACCES):
+		e.Hint = remedy() // a clone that worked, and capabilities that are gone after it
+	case r.Errno == int(syscall.ENOSYS):
+		e.Hint = "The kernel is too old: Linux 5.12 or later is needed."
+	}
+	return e
+}
+
+// maxQuoted is how many bytes of what a box says go into an error.
+const maxQuoted = 300
+
+func clip(s string) string { return s[:min(len(s), maxQuoted)] }
+
+// readReply reads one message. Whatever is no message of ours is an error.
+func readReply(c *net.UnixConn, buf []byte) (r reply, err error) {
+	n, err := c.Read(buf)
+	if err != nil {
+		return r, err
+	}
+	if n == 0 {
+		return r, net.ErrClosed
+	}
+	err = json.Unmarshal(buf[:n], &r)
+	return r, err
+}
+
+// watch begins what goes on until the end: replies, the disk, the lifetime.
+func (b *box) watch() {
+	go b.listen()
+	go b.watchDisk()
+	expire := time.AfterFunc(b.spec.Limits.Lifetime, func() {
+		b.mu.Lock()
+		b.expired = true
+		b.mu.Unlock()
+		b.end()
+	})
+	go func() {
+		<-b.dead
+		expire.Stop()
+		b.cleanUp()
+	}()
+}
+
+// listen passes replies on to the commands they are for, and ends a box that says what makes no sense.
+func (b *box) listen() {
+	buf := make([]byte, maxReplyBytes)
+	for {
+		r, err := readReply(b.conn, buf)
+		if err == nil {
+			err = b.deliver(r)
+		}
+		if err != nil {
+			b.mu.Lock()
+			b.why = err
+			b.mu.Unlock()
+			b.end()
+			return
+		}
+	}
+}
+
+func (b *box) deliver(r reply) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	x := b.running[max(r.Started, r.Exited)]
+	switch {
+	case x == nil || r.Started != 0 && r.Exited != 0:
+		return errors.New("the environment answered what was not asked")
+	case r.Started != 0:
+		if x.started {
+			return errors.New("the environment started a command twice")
+		}
+		x.started = true
+		if r.Message != "" || r.Errno != 0 {
+			delete(b.running, r.Started)
+		}
+	case !x.started:
+		return errors.New("the environment ended a command that it did not start")
+	default:
+		delete(b.running, r.Exited)
+	}
+	x.replies <- r // there is room for both
+	return nil
+}
+
+// end kills everything inside. What follows it happens when init is reaped.
+func (b *box) end() { _ = b.init.Kill() }
+
+// cleanUp gives back what the box had, once no process is left.
+func (b *box) cleanUp() {
+	_ = b.conn.Close() // the other end is gone
+	b.mu.Lock()
+	for f := range b.detached {
+		_ = f.SetReadDeadline(time.Now()) // their writers are dead: nothing more can come
+	}
+	b.mu.Unlock()
+	b.discard()
+	close(b.done)
+}
+
+// discard gives back what was taken so far; it is called once.
+func (b *box) discard() {
+	if b.init != nil {
+		b.end()
+		<-b.dead
+	}
+	if b.conn != nil {
+		_ = b.conn.Close()
+	}
+	if b.group != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), killTime)
+		b.closed = errors.Join(b.group.Kill(ctx), b.group.Remove())
+		cancel()
+	}
+	if b.ids != nil {
+		b.ids.release()
+	}
+	if b.spec.Root.Upper != "" {
+		// The kernel's own bookkeeping: the layer is complete without.
+		_ = os.RemoveAll(filepath.Join(b.spec.Root.Upper, workDir))
+	}
+	b.provider.forget(b)
+}
+
+// Done implements environment.Environment.
+func (b *box) Done() <-chan struct{} { return b.done }
+
+// Close implements environment.Environment.
+func (b *box) Close(ctx context.Context) error {
+	b.end()
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return stead.Wrap(stead.KindUnavailable, ctx.Err(), "processes of %s are still ending", b.spec.ID)
+	}
+	b.closing.Do(func() { b.closed = errors.Join(b.closed, b.Dir.Close()) })
+	return b.closed
+}
+
+// Usage implements environment.Environment.
+func (b *box) Usage() environment.Usage {
+	g := b.group.Usage()
+	return environment.Usage{
+		CPU: max(g.CPU, time.Duration(b.cpu.Load())), MemoryBytes: g.MemoryBytes,
+		DiskBytes: b.disk.Load(), Commands: b.commands.Load(), OutputBytes: b.output.Load(),
+	}
+}
