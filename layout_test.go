@@ -44,7 +44,8 @@ func layout() []rule {
 		{"internal/environment/ns", []string{"internal/environment", "internal/environment/cgroup", "internal/environment/seccomp", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "driver: Linux namespaces"},
 		{"internal/environment/seccomp", nil, []string{"golang.org/x/sys"}, "the filter of system calls, for every driver that shares the host's kernel"},
 		{"internal/environment/cgroup", []string{"internal/environment"}, nil, "limits of a local environment by control groups, for every driver that forks"},
-		{"internal/environment/workspace", []string{"internal/environment"}, nil, "an agent's files: every local driver has them in common, and none writes its own"},
+		{"internal/environment/workspace", []string{"internal/environment", "internal/environment/workspace/manifest"}, nil, "an agent's files: every local driver has them in common, and none writes its own"},
+		{"internal/environment/workspace/manifest", nil, []string{"github.com/klauspost/compress"}, "the stored form of a workspace: pure bytes to trees and back, with the compression"},
 		{"internal/environment/environmenttest", []string{"internal/environment", "internal/environment/workspace", "internal/blob"}, []string{"golang.org/x/sys"}, "the suites that every driver passes; used by tests"},
 		{"internal/environment/environmenttest/probe", nil, []string{"golang.org/x/sys"}, "runs inside of environments and attacks; used by tests"},
 		{"internal/environment/gvisor", []string{"internal/environment", "internal/environment/cgroup", "internal/environment/gvisor/wire", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "adapter: a kernel of their own for commands, by the program stead-gvisor, which links gVisor so that this does not"},
@@ -75,7 +76,7 @@ func layout() []rule {
 		{"internal/tool/schema", nil, []string{"github.com/google/jsonschema-go"}, "adapter: JSON Schema"},
 		{"internal/session/sessiontest", []string{"internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model"}, nil, "builds journals and checks states; used by tests"},
 		{"internal/server/wiretest", []string{"internal/session", "internal/agent", "internal/model", "internal/server"}, []string{"github.com/google/jsonschema-go"}, "checks answers against the OpenAPI document; used by tests"},
-		{"internal/server", []string{"internal/session", "internal/agent", "internal/model", "internal/param"}, []string{"github.com/google/uuid"}, "a door: calls the service contract, never the runner"},
+		{"internal/server", []string{"internal/session", "internal/agent", "internal/model", "internal/param", "internal/environment", "internal/template"}, []string{"github.com/google/uuid"}, "a door: calls the service contract, never the runner"},
 		{"internal/server/wiretest", nil, []string{"github.com/google/jsonschema-go"}, "holds the wire against our own OpenAPI document; used by tests"},
 		{"internal/client", nil, []string{"github.com/tmaxmax/go-sse", "github.com/google/uuid"}, "the other end of the door: shares the wire, not the code"},
 		{"internal/config", nil, []string{"github.com/goccy/go-yaml"}, "what the operator says; knows nobody that it configures"},
@@ -87,7 +88,7 @@ func layout() []rule {
 
 // forTests are modules that only test files may import, beside those of their package.
 func forTests() []string {
-	return []string{"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/modelcontextprotocol/go-sdk", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "golang.org/x/sys", "github.com/tmaxmax/go-sse", "github.com/google/jsonschema-go", "github.com/coder/websocket"}
+	return []string{"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/modelcontextprotocol/go-sdk", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "golang.org/x/sys", "github.com/tmaxmax/go-sse", "github.com/google/jsonschema-go", "github.com/coder/websocket", "github.com/klauspost/compress"}
 }
 
 func TestImports(t *testing.T) {

@@ -217,6 +217,8 @@ type Checkpoint struct {
 	Files  int    `json:"files"`
 	Bytes  int64  `json:"bytes"`  // of all files
 	Stored int64  `json:"stored"` // bytes that this checkpoint added to the blobs
+	// Skipped counts what no checkpoint takes: FIFOs, sockets, devices, paths above the limits.
+	Skipped int `json:"skipped,omitempty"`
 }
 
 // Usage is what an environment has used. Memory is a high-water mark; the rest only grow.

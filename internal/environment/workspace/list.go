@@ -3,14 +3,17 @@ package workspace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
 // List lists regular files below a directory, in the order of their paths' components. Symbolic links
@@ -53,7 +56,7 @@ type lister struct {
 	after string
 	desc  bool
 	want  int
-	seen  int
+	seen  atomic.Int64
 	found []environment.File
 }
 
@@ -78,10 +81,10 @@ func (l *lister) list(root *os.Root, dir string, depth int) error {
 		case err != nil:
 			continue // gone since
 		case info.Mode().IsRegular():
-			if c := comparePaths(rel, l.after); l.after == "" || c > 0 && !l.desc || c < 0 && l.desc {
+			if c := manifest.Compare(rel, l.after); l.after == "" || c > 0 && !l.desc || c < 0 && l.desc {
 				l.found = append(l.found, environment.File{Path: inside(rel), Size: info.Size()})
 			}
-		case info.IsDir() && depth < maxDepth:
+		case info.IsDir() && depth < manifest.MaxDepth:
 			if err := l.enter(root, name, rel, depth); err != nil {
 				return err
 			}
@@ -113,7 +116,7 @@ func (l *lister) past(rel string) bool {
 	if l.after == "" || strings.HasPrefix(l.after, rel+"/") {
 		return false
 	}
-	c := comparePaths(rel, l.after)
+	c := manifest.Compare(rel, l.after)
 	if l.desc {
 		// What is below a directory comes behind the directory in order, so before it here.
 		return c >= 0
@@ -123,7 +126,7 @@ func (l *lister) past(rel string) bool {
 
 // namesOf reads the names of a directory, sorted. seen counts up to environment.MaxWorkspaceFiles,
 // so that no directory fills the memory.
-func namesOf(root *os.Root, seen *int) ([]string, error) {
+func namesOf(root *os.Root, seen *atomic.Int64) ([]string, error) {
 	f, err := root.OpenFile(".", os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
@@ -133,7 +136,7 @@ func namesOf(root *os.Root, seen *int) ([]string, error) {
 	for {
 		some, err := f.Readdirnames(namesAtOnce)
 		names = append(names, some...)
-		if *seen += len(some); *seen > environment.MaxWorkspaceFiles {
+		if seen.Add(int64(len(some))) > environment.MaxWorkspaceFiles {
 			return nil, tooMany()
 		}
 		if errors.Is(err, io.EOF) {
@@ -148,6 +151,6 @@ func namesOf(root *os.Root, seen *int) ([]string, error) {
 
 func tooMany() error {
 	return &stead.Error{Kind: stead.KindTooLarge,
-		Message: "the workspace has more than the most files and directories of a workspace",
-		Hint:    "Remove what is not needed: the limit is 1,000,000."}
+		Message: fmt.Sprintf("the workspace has more than %d files and directories, which is the limit", environment.MaxWorkspaceFiles),
+		Hint:    "Remove what is not needed, such as caches that can be made again."}
 }

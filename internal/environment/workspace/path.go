@@ -7,6 +7,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
 // shownBytes is how much of a path stands in a message.
@@ -41,8 +42,8 @@ func clean(p string) (string, error) {
 		if name == ".." {
 			return "", badPath(p, `contains ".."`)
 		}
-		if len(name) > maxNameBytes {
-			return "", badPath(p, "contains a name of %d bytes; the limit is %d", len(name), maxNameBytes)
+		if len(name) > manifest.MaxNameBytes {
+			return "", badPath(p, "contains a name of %d bytes; the limit is %d", len(name), manifest.MaxNameBytes)
 		}
 	}
 	return path.Clean(rel), nil
@@ -80,25 +81,4 @@ func (d *Dir) follow(rel string) (string, error) {
 		}
 	}
 	return "", &stead.Error{Kind: stead.KindInvalid, Param: "path", Message: sentence(inside(start), "is a chain of more than %d symbolic links", maxFollowed)}
-}
-
-// comparePaths orders paths by their components, as bytes: a directory comes right before what is in it.
-func comparePaths(a, b string) int {
-	for {
-		x, restA, moreA := strings.Cut(a, "/")
-		y, restB, moreB := strings.Cut(b, "/")
-		if c := strings.Compare(x, y); c != 0 {
-			return c
-		}
-		if !moreA || !moreB {
-			switch {
-			case moreA:
-				return 1
-			case moreB:
-				return -1
-			}
-			return 0
-		}
-		a, b = restA, restB
-	}
 }

@@ -1,7 +1,9 @@
 package workspace
 
 import (
+	"errors"
 	"io/fs"
+	"os"
 	"syscall"
 )
 
@@ -20,4 +22,16 @@ func statOf(info fs.FileInfo) (stat, bool) {
 		return stat{}, false
 	}
 	return stat{s.Ino, uint64(s.Nlink), s.Blocks, s.Ctim.Nano(), int(s.Uid), int(s.Gid)}, true
+}
+
+const seekData = 3 // SEEK_DATA of lseek(2)
+
+// nextData is where the next data of a sparse file are, at the earliest at; size when there are none.
+// false: the file system can't tell.
+func nextData(f *os.File, at, size int64) (int64, bool) {
+	n, err := f.Seek(at, seekData)
+	if errors.Is(err, syscall.ENXIO) {
+		return size, true
+	}
+	return n, err == nil
 }

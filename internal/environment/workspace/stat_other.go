@@ -2,7 +2,10 @@
 
 package workspace
 
-import "io/fs"
+import (
+	"io/fs"
+	"os"
+)
 
 // stat is what the system knows of a file beside fs.FileInfo: not asked for here. Files are then
 // never taken for unchanged, and disk usage is counted by size.
@@ -15,3 +18,5 @@ type stat struct {
 }
 
 func statOf(fs.FileInfo) (stat, bool) { return stat{}, false }
+
+func nextData(*os.File, int64, int64) (int64, bool) { return 0, false }

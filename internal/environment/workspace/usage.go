@@ -2,10 +2,13 @@ package workspace
 
 import (
 	"os"
+	"sync/atomic"
+
+	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
-// blockBytes is the unit in which the system counts what a file takes on disk.
-const blockBytes = 512
+// diskBlockBytes is the unit in which the system counts what a file takes on disk.
+const diskBlockBytes = 512
 
 // DiskUsage is what the workspace takes on disk, in bytes: blocks, not lengths, so that a sparse file
 // counts for what it fills, and a file with several names once. Files that come and go meanwhile may
@@ -19,7 +22,7 @@ func (d *Dir) DiskUsage() (int64, error) {
 
 type usage struct {
 	bytes   int64
-	seen    int
+	seen    atomic.Int64
 	counted map[uint64]bool // inodes with several names
 }
 
@@ -39,12 +42,12 @@ func (u *usage) add(root *os.Root, depth int) error {
 			u.bytes += info.Size()
 		case s.links > 1 && !info.IsDir() && u.counted[s.ino]:
 		default:
-			u.bytes += s.blocks * blockBytes
+			u.bytes += s.blocks * diskBlockBytes
 			if s.links > 1 && !info.IsDir() {
 				u.counted[s.ino] = true
 			}
 		}
-		if !info.IsDir() || depth >= maxDepth {
+		if !info.IsDir() || depth >= manifest.MaxDepth {
 			continue
 		}
 		sub, leave, err := enterLocked(root, name)

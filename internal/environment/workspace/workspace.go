@@ -7,22 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
-// Limits of what is handled, beside those of package environment.
+// Limits of what is handled, beside those of packages environment and manifest.
 const (
-	// maxNameBytes is the longest name in a directory, which is what Linux allows.
-	maxNameBytes = 255
-	// maxDepth is the most directories above a file. What lies deeper is left out of checkpoints.
-	maxDepth = 255
-	// maxStoredPathBytes is the longest path, from the workspace, in a checkpoint. Programs can make
-	// paths that are longer than any system call takes; those are left out.
-	maxStoredPathBytes = 4095
-	// maxLinkBytes is the longest target of a symbolic link, which is what Linux allows.
-	maxLinkBytes = 4095
 	// maxFollowed is the most symbolic links in a row that a read or write goes through.
 	maxFollowed = 8
 	// namesAtOnce is how many names of a directory are read at a time.
@@ -36,7 +29,12 @@ type Dir struct {
 
 	unlocking sync.Mutex // held while modes are opened up for a moment: see unlock
 
-	checkpointing sync.Mutex // one checkpoint at a time
+	now func() time.Time
+
+	checkpointing sync.Mutex // one checkpoint at a time; it holds what follows
+	seen          map[string]seen
+	last          *manifest.Stored // the newest checkpoint
+	places        map[manifest.Sum]place
 }
 
 // Open opens the workspace at hostDir, a directory of the host that is there. The caller closes it.
@@ -52,15 +50,11 @@ func Open(hostDir string) (*Dir, error) {
 	if err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, errors.Join(err, root.Close()), "open workspace")
 	}
-	return &Dir{root: root, self: self}, nil
+	return &Dir{root: root, self: self, now: time.Now}, nil
 }
 
 // Close lets the directory go; the files stay. Calls that are under way may fail.
 func (d *Dir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
-
-var _ interface {
-	DiskUsage() (int64, error)
-} = (*Dir)(nil)
 
 // badPath is a KindInvalid error about a path.
 func badPath(path, why string, args ...any) error {
