@@ -85,7 +85,9 @@ func (e *exchange) answer() (keep bool, no *refusal) {
 	res, err := e.readAnswer()
 	var known []spelling
 	if err == nil {
-		known = e.p.secrets.known()
+		if e.searched() {
+			known = e.p.secrets.known()
+		}
 		no = e.decode(res, known)
 	}
 	if err != nil || no != nil {

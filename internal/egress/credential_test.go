@@ -365,3 +365,50 @@ func TestOpenedConnectionHoldsItsHost(t *testing.T) {
 		}
 	}
 }
+
+// TestWebSocketWithCredential: the placeholder works in an upgrade, and an echo in a frame becomes
+// stars, so that the frame keeps its length.
+func TestWebSocketWithCredential(t *testing.T) {
+	w := newWorld(t)
+	w.secure(func(rw http.ResponseWriter, r *http.Request) {
+		conn, _, err := rw.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Echo: %s\r\n\r\n[%s]%q",
+			r.Header.Get("Authorization"), r.Header.Get("Authorization"), r.Header.Get("Sec-WebSocket-Extensions"))
+	}, "api.example")
+	b := w.box(allow("api.example"), with(token("api.example")))
+	req, err := http.NewRequest("GET", "https://api.example/", nil)
+	must(t, err)
+	for k, v := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Extensions": "permessage-deflate", "Authorization": token().Placeholder} {
+		req.Header.Set(k, v)
+	}
+	res, err := b.client().Do(req)
+	must(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	must(t, err)
+	if res.StatusCode != 101 || res.Header.Get("X-Echo") != token().Placeholder || string(body) != "["+strings.Repeat("*", len(secret))+`]""` {
+		t.Errorf("%d %v %q", res.StatusCode, res.Header, body)
+	}
+}
+
+// TestOtherHostsAreNotTouched: a host that no credential names answers in any coding and any range,
+// also after a secret was sent elsewhere.
+func TestOtherHostsAreNotTouched(t *testing.T) {
+	w := newWorld(t)
+	w.secure(hello200, "api.example")
+	w.plain(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Encoding", "br")
+		fmt.Fprint(rw, r.Header.Get("Range"), r.Header.Get("Accept-Encoding"))
+	}, "web.example")
+	c := w.box(allow(".example"), with(token("api.example"))).client()
+	if status, body := get(t, c, "https://api.example/", "Authorization", token().Placeholder); status != 200 {
+		t.Fatal(body)
+	}
+	if status, body := get(t, c, "http://web.example/", "Range", "bytes=1-", "Accept-Encoding", "br, zstd"); status != 200 || body != "bytes=1-br, zstd" {
+		t.Errorf("%d %q", status, body)
+	}
+}

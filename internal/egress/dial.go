@@ -43,6 +43,9 @@ func (p *Proxy) DialContext(ctx context.Context, network, addr string) (net.Conn
 }
 
 func (p *Proxy) dialTarget(ctx context.Context, network, addr string, rec *Record) (target, *refusal) {
+	if no := p.meter.admit(p.cfg.Now()); no != nil {
+		return target{}, no
+	}
 	if network != "tcp" && network != "tcp4" && network != "tcp6" {
 		return target{}, refuse(RuleRequest, "%.20q is not TCP", network)
 	}
@@ -62,9 +65,6 @@ func (p *Proxy) dialTarget(ctx context.Context, network, addr string, rec *Recor
 		return target{}, badTarget(badHost(addr, "has a bad port"))
 	}
 	rec.Host, rec.Port = h.String(), port
-	if no := p.meter.admit(p.cfg.Now()); no != nil {
-		return target{}, no
-	}
 	t, no := p.check(ctx, h, port)
 	rec.Addr = t.first()
 	return t, no

@@ -19,10 +19,12 @@
 //
 // Credentials: the inside only ever has Credential.Placeholder. It is replaced in values of request
 // headers (inside the Base64 of Basic too), towards the credential's hosts, over verified TLS; not in
-// paths, queries and bodies. Answers are searched for every secret that this proxy has sent: as it
-// is, as JSON escapes it, percent-encoded, and as the Base64 that was sent, in headers and in plain and
-// gzip bodies; found, the placeholder stands there. A server that transforms a secret (hashes it, cuts
-// it, reverses it) and gives that back is not caught: name only hosts that are trusted with the secret.
+// paths, queries and bodies. Answers of all hosts that credentials name are searched for every secret
+// that this proxy has sent: as it is, as JSON escapes it, percent-encoded, and in Base64, in headers and
+// in plain and gzip bodies; found, the placeholder stands there (in a WebSocket as many stars, since
+// its frames have lengths). So that bodies can be searched, such hosts are not asked for other codings,
+// ranges, or compressed frames. A server that gives a secret back transformed (hashed, cut, reversed) is
+// not caught: name only hosts that are trusted with the secret.
 //
 // Units and limits: bytes are those of the connections to the outside, TLS included. The constants
 // are in limit.go, what an operator sets in Limits.

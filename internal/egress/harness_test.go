@@ -29,7 +29,7 @@ import (
 // world is the outside as a test makes it: names, public addresses that lead to servers on loopback,
 // and an authority that all its TLS servers are signed by.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	caKey *ecdsa.PrivateKey
 	ca    *x509.Certificate
 
@@ -42,7 +42,7 @@ type world struct {
 	fail  map[string]error          // name → the resolver's error
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, names: map[string][]netip.Addr{}, next: map[string][][]netip.Addr{}, at: map[netip.AddrPort]string{}, asked: map[string]int{}, fail: map[string]error{}}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -298,7 +298,7 @@ func (b *box) say(raw string) (*http.Response, string) {
 	return readAnswer(b.w.t, bufio.NewReader(c))
 }
 
-func readAnswer(t *testing.T, r *bufio.Reader) (*http.Response, string) {
+func readAnswer(t testing.TB, r *bufio.Reader) (*http.Response, string) {
 	t.Helper()
 	res, err := http.ReadResponse(r, nil)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

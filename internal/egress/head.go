@@ -77,7 +77,7 @@ func parseHead(raw []byte) (*head, *refusal) {
 func (h *head) parseLine(line string) *refusal {
 	parts := strings.Split(line, " ")
 	if len(parts) != 3 || !isToken(parts[0]) || len(parts[0]) > 32 || parts[1] == "" {
-		return malformed("the request line %.80q is malformed", line)
+		return malformed("the request line is malformed")
 	}
 	for i := range len(parts[1]) {
 		if c := parts[1][i]; c <= ' ' || c >= 0x7f {
@@ -98,12 +98,12 @@ func (h *head) parseLine(line string) *refusal {
 func parseField(line string) (field, *refusal) {
 	name, value, ok := strings.Cut(line, ":")
 	if !ok || !isToken(name) { // folding and a space before the colon end here too
-		return field{}, malformed("the header field %.80q is malformed", line)
+		return field{}, malformed("a header field is malformed")
 	}
 	value = strings.Trim(value, " \t")
 	for i := range len(value) {
 		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return field{}, malformed("the header field %.80q has a control character", name)
+			return field{}, malformed("the header field %.40q has a control character", name)
 		}
 	}
 	return field{name, value}, nil

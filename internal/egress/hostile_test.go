@@ -15,6 +15,21 @@ import (
 	"github.com/stead-dev/stead"
 )
 
+// TestFloodOfGarbage fills no audit: what is no request is recorded once a second.
+func TestFloodOfGarbage(t *testing.T) {
+	w := newWorld(t)
+	now := time.Now()
+	b := w.box(allow("web.example"), func(c *Config) { c.Now = func() time.Time { return now } })
+	for range 200 {
+		if res, _ := b.say("garbage\r\n\r\n"); res == nil || res.StatusCode != 400 {
+			t.Fatal(res)
+		}
+	}
+	if n := len(b.recorded()); n != 1 || b.Usage().Refused != 200 {
+		t.Errorf("%d records, %+v", n, b.Usage())
+	}
+}
+
 func addrs(list ...string) []netip.Addr {
 	var out []netip.Addr
 	for _, s := range list {
@@ -278,6 +293,13 @@ func TestSecretsStayOut(t *testing.T) {
 	ph := token().Placeholder
 	for _, url := range []string{"https://api.example/die?q=" + "query-text", "https://api.example/echo", "https://broken.example/", "http://api.example/", "https://api.example/" + ph} {
 		_, _ = get(t, b.client(), url, "Authorization", "Bearer "+ph, "X-Header", "header-text")
+	}
+	for _, raw := range []string{
+		"GET https://api.example/?query-text HTTP/1.1\r\n\r\n", "GET http://query-text@api.example/ HTTP/1.1\r\n\r\n", "GET http://api.example:x?query-text HTTP/1.1\r\n\r\n",
+		"GET http://" + ph + "/ HTTP/1.1\r\n\r\n", "GET query-text HTTP/1.1 x\r\n\r\n", "GET http://api.example/ HTTP/1.1\r\nheader-text\r\n\r\n",
+		"GET http://api.example/ HTTP/1.1\r\nHost: " + ph + "\r\n\r\n", "CONNECT " + ph + ":443 HTTP/1.1\r\n\r\n",
+	} {
+		_, _ = b.say(raw)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()

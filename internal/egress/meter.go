@@ -72,7 +72,7 @@ func (m *meter) admit(now time.Time) *refusal {
 
 func limited(rule string, retry time.Duration, format string, args ...any) *refusal {
 	out := refuse(rule, format, args...)
-	out.status, out.retry, out.limited = http.StatusTooManyRequests, retry, true
+	out.status, out.retry, out.limited, out.flood = http.StatusTooManyRequests, retry, true, true
 	return out
 }
 

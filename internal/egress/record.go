@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -54,6 +55,7 @@ type Recorder func(ctx context.Context, r Record) error
 // record writes one record; what it returns counts for allowed decisions only.
 func (p *Proxy) record(r *Record) error {
 	r.Time = p.cfg.Now()
+	r.Host, r.Path, r.Reason = p.withoutPlaceholders(r.Host), p.withoutPlaceholders(r.Path), p.withoutPlaceholders(r.Reason)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.times.Record)
 	defer cancel()
 	err := p.cfg.Recorder(ctx, *r)
@@ -61,6 +63,26 @@ func (p *Proxy) record(r *Record) error {
 		p.cfg.Log.Error("egress record not stored", "host", r.Host, "phase", string(r.Phase), "err", err)
 	}
 	return err
+}
+
+// withoutPlaceholders keeps placeholders out of what the inside wrote.
+func (p *Proxy) withoutPlaceholders(s string) string {
+	for _, c := range p.creds {
+		s = strings.ReplaceAll(s, c.Placeholder, "{"+c.Name+"}")
+	}
+	return s
+}
+
+// authorityOf is what a record holds of a target that could not be read: without scheme, user, path
+// and query, and cut to the length of a name.
+func authorityOf(target string) string {
+	if _, rest, ok := strings.Cut(target, "://"); ok {
+		target = rest
+	}
+	if i := strings.IndexAny(target, "/?#\\"); i >= 0 {
+		target = target[:i]
+	}
+	return cutTo(target[strings.LastIndexByte(target, '@')+1:], maxNameBytes)
 }
 
 // decided records that something is allowed, before it happens.
@@ -86,10 +108,11 @@ func (p *Proxy) ended(r *Record, began time.Time, why *refusal) {
 	_ = p.record(r) // logged there
 }
 
-// denied records a refusal. A limit's refusals come in floods: one record a second tells of all.
+// denied records a refusal. Those of a limit, and of what is no request, may come in floods: one record
+// a second tells of all. All others are counted by the limit per minute.
 func (p *Proxy) denied(r *Record, why *refusal) {
 	p.refused.Add(1)
-	if why.limited {
+	if why.flood {
 		repeated, ok := p.flood.pass(why.rule, p.cfg.Now())
 		if !ok {
 			return

@@ -19,7 +19,8 @@ type refusal struct {
 	detail  string        // for the record and the operator alone: may name addresses
 	retry   time.Duration // for a limit
 	allowed []string      // patterns that would be allowed
-	limited bool          // by a limit: recorded at most once a second
+	limited bool          // by a limit
+	flood   bool          // recorded at most once a second: there may be any number of its kind
 }
 
 // refuse makes a refusal by policy.

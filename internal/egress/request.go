@@ -61,7 +61,10 @@ func (p *Proxy) request(c *client, h *head) bool {
 
 // decide reads where the request goes and asks every rule. It has no effect outside.
 func (e *exchange) decide() (no *refusal) {
-	e.rec.Host = cutTo(e.h.target, maxNameBytes)
+	e.rec.Host = authorityOf(e.h.target)
+	if no := e.p.meter.admit(e.p.cfg.Now()); no != nil {
+		return no
+	}
 	if e.c.site != nil {
 		e.site = *e.c.site
 		e.rec.Host, e.rec.Port = e.site.host.String(), e.site.port
@@ -77,15 +80,12 @@ func (e *exchange) decide() (no *refusal) {
 		return no
 	}
 	path, _, _ := strings.Cut(e.path, "?")
-	e.rec.Path = cutTo(e.p.withoutPlaceholders(path), MaxPathBytes)
+	e.rec.Path = cutTo(path, MaxPathBytes)
 	if e.frame, no = e.h.framing(); no != nil {
 		return no
 	}
 	if expect := members(e.h.values("Expect")); len(expect) > 0 && !slices.Equal(expect, []string{"100-continue"}) {
 		return &refusal{status: http.StatusExpectationFailed, rule: RuleRequest, reason: "the only expectation is 100-continue"}
-	}
-	if no := e.p.meter.admit(e.p.cfg.Now()); no != nil {
-		return no
 	}
 	if no := e.route(); no != nil {
 		return no
@@ -118,14 +118,6 @@ func (e *exchange) route() (no *refusal) {
 	e.to, no = e.p.check(e.p.ctx, e.site.host, e.site.port)
 	e.rec.Addr = e.to.first()
 	return no
-}
-
-// withoutPlaceholders keeps what a record must not hold out of a path.
-func (p *Proxy) withoutPlaceholders(path string) string {
-	for _, c := range p.creds {
-		path = strings.ReplaceAll(path, c.Placeholder, "{"+c.Name+"}")
-	}
-	return path
 }
 
 // send puts the credentials in, connects, and writes the head; the body follows beside the answer.
@@ -181,11 +173,15 @@ func (e *exchange) headBytes() []byte {
 	return b.Bytes()
 }
 
+// searched reports whether answers of the site are searched for secrets: it is one that credentials
+// name.
+func (e *exchange) searched() bool { return e.p.opens(e.site.host, e.site.port) }
+
 // searchable are the fields, changed so that the answer can be searched for secrets: in codings that
 // are read here, whole, and without compressed frames. It concerns the hosts that credentials name,
 // with or without one in this request: an echo may come later.
 func (e *exchange) searchable() []field {
-	if !e.p.opens(e.site.host, e.site.port) {
+	if !e.searched() {
 		return e.h.fields
 	}
 	coding := "identity"

@@ -31,7 +31,10 @@ func (p *Proxy) serve(conn net.Conn) { p.requests(p.newClient(conn)) }
 // turnAway tells one connection above the limit so.
 func (p *Proxy) turnAway(conn net.Conn) {
 	c := p.newClient(conn)
-	_, no := p.next(c)
+	h, no := p.next(c)
+	if h == nil && no == nil {
+		return
+	}
 	if no == nil {
 		no = limited(RuleLimits+".connections", time.Second, "this environment has %d connections open, which is its limit", p.meter.limits.Connections)
 	}
@@ -45,6 +48,7 @@ func (p *Proxy) requests(c *client) {
 	for {
 		h, no := p.next(c)
 		if no != nil {
+			no.flood = true // nobody counted it
 			p.denied(&Record{ID: p.ids.Add(1), Kind: KindRequest, Host: c.hostName()}, no)
 			c.refuse(no, "")
 			return

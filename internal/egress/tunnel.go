@@ -18,15 +18,8 @@ import (
 // looks at the first bytes for what the tunnel carries.
 func (p *Proxy) connect(c *client, h *head) {
 	began := p.cfg.Now()
-	rec := &Record{ID: p.ids.Add(1), Kind: KindTunnel, Host: cutTo(h.target, maxNameBytes), Method: h.method}
-	s, no := h.connect()
-	if no == nil {
-		rec.Host, rec.Port = s.host.String(), s.port
-		no = p.meter.admit(p.cfg.Now())
-	}
-	if no == nil {
-		no = p.rules.decide(s.host, s.port)
-	}
+	rec := &Record{ID: p.ids.Add(1), Kind: KindTunnel, Host: authorityOf(h.target), Method: h.method}
+	s, no := p.connectTo(h, rec)
 	if no != nil {
 		p.denied(rec, no)
 		c.refuse(no, h.method)
@@ -48,11 +41,23 @@ func (p *Proxy) connect(c *client, h *head) {
 	if c.established() {
 		why = p.carry(c, s, out, rec)
 	}
-	if rec.Kind == KindTunnel { // else its requests had the bytes
+	if c.site == nil { // else its requests had the bytes, each its own
 		rec.Up, rec.Down = out.wire.up.Load(), out.wire.down.Load()
 	}
-	rec.Kind = KindTunnel
 	p.ended(rec, began, why)
+}
+
+// connectTo reads where a CONNECT goes, and asks the limits and the lists.
+func (p *Proxy) connectTo(h *head, rec *Record) (site, *refusal) {
+	if no := p.meter.admit(p.cfg.Now()); no != nil {
+		return site{}, no
+	}
+	s, no := h.connect()
+	if no != nil {
+		return s, no
+	}
+	rec.Host, rec.Port = s.host.String(), s.port
+	return s, p.rules.decide(s.host, s.port)
 }
 
 // connectOut checks, records and dials.
@@ -107,7 +112,6 @@ func (p *Proxy) carry(c *client, s site, out *outward, rec *Record) *refusal {
 		return no
 	}
 	s.tls = false
-	rec.Kind = KindRequest // tells connect that the requests have the bytes
 	c.site, c.kept, c.begun = &s, out, false
 	p.requests(c)
 	return nil
