@@ -21,7 +21,11 @@ import (
 // there has all its bytes. Everything goes through one os.Root, so that no name, link or mount trick
 // leads out of ROOT. Project and session ids that are not plain names are KindInvalid.
 //
-// Temporary files that a crash left have names that are no digests; DeleteAll removes them with the rest.
+// Temporary files that a crash left have names that are no digests; Sweep and DeleteAll remove them.
+//
+// A file's time of change is that of the blob's last Put. How Sweep and Put get along, in one process or
+// several, without a lock: see sweep.go. It holds where all processes see names and times of the
+// directory alike, as on a local file system; not over NFS, where a sweep must run alone.
 type Dir struct {
 	root *os.Root
 }
@@ -63,7 +67,7 @@ func (d *Dir) Put(ctx context.Context, key stead.SessionKey, data []byte) (strin
 	digest := Digest(data)
 	dir := path.Join(session, digest[:2])
 	name := path.Join(dir, digest)
-	if info, err := d.root.Stat(name); err == nil && info.Size() == int64(len(data)) {
+	if d.refresh(name, int64(len(data))) {
 		// Whoever renamed it may not have synced the directories yet: an event may name it only
 		// when they are.
 		return digest, unavailable(d.syncDirs(dir), "store blob")
@@ -133,7 +137,7 @@ func (d *Dir) Get(ctx context.Context, key stead.SessionKey, digest string) ([]b
 	if err := ctx.Err(); err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "the request has ended")
 	}
-	data, err := d.root.ReadFile(path.Join(session, digest[:2], digest))
+	data, err := d.read(path.Join(session, digest[:2]), digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, stead.NotFound("blob", digest)
 	}

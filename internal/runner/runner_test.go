@@ -434,6 +434,24 @@ func (m *memBlobs) Get(_ context.Context, key stead.SessionKey, digest string) (
 	return data, nil
 }
 
+func (m *memBlobs) Copy(ctx context.Context, from, to stead.SessionKey, digests []string) error {
+	for _, digest := range digests {
+		data, err := m.Get(ctx, from, digest)
+		if err != nil {
+			return err
+		}
+		if _, err := m.Put(ctx, to, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sweep keeps everything: nothing in memory is older than the test.
+func (m *memBlobs) Sweep(context.Context, stead.SessionKey, func(string) bool, time.Time) (blob.Swept, error) {
+	return blob.Swept{}, nil
+}
+
 func (m *memBlobs) DeleteAll(_ context.Context, key stead.SessionKey) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -222,4 +222,22 @@ func (b *blobs) Get(_ context.Context, key stead.SessionKey, digest string) ([]b
 	return data, nil
 }
 
+func (b *blobs) Copy(ctx context.Context, from, to stead.SessionKey, digests []string) error {
+	for _, digest := range digests {
+		data, err := b.Get(ctx, from, digest)
+		if err != nil {
+			return err
+		}
+		if _, err := b.Put(ctx, to, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sweep keeps everything: a simulated day is no reason to forget.
+func (b *blobs) Sweep(context.Context, stead.SessionKey, func(string) bool, time.Time) (blob.Swept, error) {
+	return blob.Swept{}, nil
+}
+
 func (b *blobs) DeleteAll(context.Context, stead.SessionKey) error { return nil }
