@@ -34,6 +34,9 @@ type Host interface {
 	Files(ctx context.Context, key stead.SessionKey, from State, q ListQuery) (FilePage, error)
 	// ReadFile reads one file of it, likewise.
 	ReadFile(ctx context.Context, key stead.SessionKey, from State, path string) ([]byte, error)
+	// Origin is the session's environment as a place where tool servers run, and from where they are
+	// reached, while it is resident here.
+	Origin(key stead.SessionKey) tool.Origin
 	// Connected reports whether a self-hosted environment's executor is connected to this node.
 	Connected(key stead.SessionKey) bool
 }
@@ -65,6 +68,9 @@ type State struct {
 	Residence  stead.Seq // names the last residence, 0 for none
 	Next       stead.Seq // names the one that Open begins
 	Files      []Put     // to put into the workspace
+	// Note puts a fact into the session's journal and returns once it is durable: what passes the
+	// border of the environment stands there before it does.
+	Note func(ctx context.Context, kind string, data any) error
 }
 
 // Put is a file that is to be in the workspace.
@@ -93,6 +99,14 @@ type SaveRequest struct {
 type Saved struct {
 	Checkpoint Checkpoint
 	Blobs      []stead.Text // what storing it added
-	Artifacts  []Put        // that are new
+	Artifacts  []Published  // that are new
 	Usage      Usage
+}
+
+// Published is a file that became an artifact.
+type Published struct {
+	Path   string       `json:"path"`   // absolute, inside
+	Size   int64        `json:"size"`   // bytes
+	Digest string       `json:"digest"` // SHA-256 of the whole, in hex
+	Parts  []stead.Text `json:"parts"`  // blobs, in order
 }

@@ -38,6 +38,8 @@ type actor struct {
 	wasCut   bool
 	died     chan session.EnvironmentDisconnected // the environment that is resident here died
 	opened   stead.Seq                            // the residence that this actor began; 0: none
+	notes    chan note                            // facts that somebody waits for
+	acks     []chan struct{}                      // of the notes among pending
 	wake     int64                                // Unix milliseconds: when the core wants to be asked again; 0: not by time
 	patience *time.Timer                          // until a goroutine watches for input
 	watched  bool                                 // it does
@@ -77,6 +79,7 @@ func newActor(r *Runner, l journal.Lease) *actor {
 		r: r, key: l.Key, lease: l, log: r.log.With("session", l.Key.Session),
 		outcomes: make(chan outcome, 64), signal: make(chan struct{}, 1), input: make(chan struct{}, 1),
 		flights: map[*flight]struct{}{}, ctx: ctx, cancel: cancel,
+		notes:   make(chan note),
 		died:    make(chan session.EnvironmentDisconnected, 1),
 		cutting: make(chan struct{}), seen: make(chan stead.Seq, 1), patience: patience,
 	}
@@ -178,6 +181,8 @@ func (a *actor) wait() error {
 		return a.ctx.Err()
 	case o := <-a.outcomes:
 		a.take(o)
+	case n := <-a.notes:
+		a.takeNote(n)
 	case d := <-a.died:
 		a.pending = append(a.pending, a.environmentDied(d))
 	case <-wake:

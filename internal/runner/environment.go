@@ -57,7 +57,7 @@ func stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
 func published(e *session.EnvironmentView) map[string]string {
 	known := make(map[string]string, len(e.Artifacts))
 	for _, a := range e.Artifacts {
-		known[a.Path] = a.Data.Digest
+		known[a.Path] = a.Digest
 	}
 	return known
 }
@@ -105,23 +105,17 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 		req.Publish, req.Known = x.publish, x.known
 		saved, err := host.Save(ctx, key, req)
 		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
-			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: artifacts(saved.Artifacts), Usage: saved.Usage,
+			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, Usage: saved.Usage,
 		}), err
 	}
 	saved, err := host.Suspend(ctx, key, req)
 	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Usage: saved.Usage}), err
 }
 
-func artifacts(files []environment.Put) []session.Artifact {
-	var out []session.Artifact
-	for _, f := range files {
-		out = append(out, session.Artifact(f))
-	}
-	return out
-}
-
 func (x *environmentAction) open(ctx context.Context, host environment.Host) (pending, error) {
-	opened, err := host.Open(ctx, x.a.key, x.from)
+	from := x.from
+	from.Note = x.a.note
+	opened, err := host.Open(ctx, x.a.key, from)
 	if err != nil {
 		return pending{}, err
 	}

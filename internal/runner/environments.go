@@ -3,6 +3,7 @@ package runner
 import (
 	"cmp"
 	"context"
+	"io"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -324,12 +325,21 @@ func (r *Runner) Artifact(ctx context.Context, p stead.Principal, id stead.Sessi
 }
 
 // ArtifactContent implements session.Environments.
-func (r *Runner) ArtifactContent(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string) ([]byte, error) {
+func (r *Runner) ArtifactContent(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string, w io.Writer) error {
 	v, at, err := r.artifact(ctx, p, id, artifact)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return r.cfg.Blobs.Get(ctx, v.Key, v.Environment.Artifacts[at].Data.Digest)
+	for _, part := range v.Environment.Artifacts[at].Parts {
+		data, err := r.cfg.Blobs.Get(ctx, v.Key, part.Digest)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteArtifact implements session.Environments.

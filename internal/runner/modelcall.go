@@ -127,7 +127,7 @@ func (c *modelCall) guarded(ctx context.Context, f *flight, call func(context.Co
 // run makes a step's call and delivers its outcome.
 func (c *modelCall) run(ctx context.Context, f *flight) {
 	defer f.live.end()
-	tools, err := c.a.r.toolset(ctx, c.spec.Tools, c.computer)
+	tools, err := c.a.r.toolset(ctx, c.a.key, c.spec.Tools, c.computer)
 	if err != nil {
 		c.fail(f, toolsetError(err))
 		return

@@ -59,10 +59,10 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		if it.Type == stead.ItemFunctionCall {
 			item.Arguments, item.Tool = tools.resolve(it, c.a.r.cfg.CheckArguments)
 			switch {
-			case item.Tool.Environment:
-				item.Type = stead.ItemCommandExecution
 			case item.Tool.Server != "":
 				item.Type = stead.ItemMCPCall
+			case item.Tool.Environment:
+				item.Type = stead.ItemCommandExecution
 			}
 		}
 		holdTo(&item.Item, streamed[i])

@@ -52,6 +52,7 @@ func (a *actor) step() (released bool, err error) {
 			return false, err
 		}
 		a.pending, a.called, a.listed = nil, true, a.state.Status()
+		a.acknowledge()
 		if p.ends {
 			a.giveUp()
 		}

@@ -19,7 +19,8 @@ import (
 func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	call := c.Call
 	server := call.Tool.Server
-	if call.Tool.Environment {
+	computer := call.Tool.Environment && server == ""
+	if computer {
 		server = agent.ToolEnvironment
 	}
 	decision, err := a.gate(policy.ToolCall, server+"/"+call.Tool.Name, call.Arguments)
@@ -33,7 +34,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
-		config: a.serverConfig(call.Tool.Server), computer: call.Tool.Environment,
+		config: a.serverConfig(call.Tool.Server), computer: computer,
 		call: tool.Call{
 			Key: key, Arguments: call.Arguments, Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Principal: a.state.Created.Principal,
@@ -113,7 +114,7 @@ func (c *toolCall) find(ctx context.Context) (tool.Tool, error) {
 	if c.config == nil {
 		return nil, nil
 	}
-	server := serverOf(*c.config)
+	server := c.a.r.serverOf(c.a.key, *c.config)
 	tools, err := c.a.r.cfg.Tools.Tools(ctx, server)
 	if err != nil {
 		return nil, err

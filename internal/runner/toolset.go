@@ -41,7 +41,7 @@ func (e *missingServerError) Error() string { return "tool server " + e.label + 
 func (e *missingServerError) Unwrap() error { return e.err }
 
 // toolset gathers the tools. A server that is away is left out, unless the agent requires it.
-func (r *Runner) toolset(ctx context.Context, tools []agent.Tool, withEnvironment bool) (*toolset, error) {
+func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, tools []agent.Tool, withEnvironment bool) (*toolset, error) {
 	t := &toolset{byName: make(map[string]offered, len(tools)), specs: make([]model.ToolSpec, 0, len(tools))}
 	for _, cfg := range tools {
 		if cfg.Type == agent.ToolFunction {
@@ -60,7 +60,7 @@ func (r *Runner) toolset(ctx context.Context, tools []agent.Tool, withEnvironmen
 		if cfg.Type != agent.ToolMCP {
 			continue
 		}
-		found, err := r.cfg.Tools.Tools(ctx, serverOf(cfg))
+		found, err := r.cfg.Tools.Tools(ctx, r.serverOf(key, cfg))
 		if err != nil {
 			if cfg.Required || ctx.Err() != nil {
 				return nil, &missingServerError{cfg.ServerLabel, err}
@@ -88,10 +88,15 @@ func environmentConfig(tools []agent.Tool) agent.Tool {
 	return agent.Tool{Type: agent.ToolEnvironment}
 }
 
-func serverOf(cfg agent.Tool) tool.Server {
+func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
 	s := tool.Server{Label: cfg.ServerLabel, Metadata: cfg.RequestMetadata, Allowed: cfg.AllowedTools}
-	if cfg.Transport != nil && cfg.Transport.Type == "http" {
-		s.URL, s.Headers = cfg.Transport.ServerURL, cfg.Transport.Headers
+	if t := cfg.Transport; t != nil && t.Type == agent.TransportHTTP {
+		s.URL, s.Headers = t.ServerURL, t.Headers
+	} else if t != nil {
+		s.Command = &tool.Command{Args: append([]string{t.Command}, t.Args...), Dir: t.Cwd, EnvVars: t.EnvVars}
+	}
+	if cfg.InEnvironment() && r.cfg.Environments != nil {
+		s.Origin = r.cfg.Environments.Origin(key)
 	}
 	return s
 }
@@ -140,7 +145,7 @@ func (t *toolset) resolve(it stead.Item, check func(schema, arguments []byte) er
 		spec := o.tool.Spec()
 		*call = session.ToolCall{
 			Server: o.config.ServerLabel, Name: spec.Name, Effect: effectOf(o.config, spec), Approval: o.config.RequireApproval.Needs(spec.Name),
-			Environment: o.config.Type == agent.ToolEnvironment,
+			Environment: o.config.Type == agent.ToolEnvironment || o.config.InEnvironment(),
 		}
 	}
 	if wrong == "" && check != nil && len(o.schema) > 0 {

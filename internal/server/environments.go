@@ -244,15 +244,7 @@ func (s *server) readEnvironmentFile(w http.ResponseWriter, r *http.Request, p s
 	if err != nil {
 		return err
 	}
-	return writeBytes(w, data)
-}
-
-// writeBytes answers with what an agent made: never as something that a browser would run.
-func writeBytes(w http.ResponseWriter, data []byte) error {
-	w.Header().Set("Content-Type", mediaBytes)
-	w.Header().Set("Content-Disposition", "attachment")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, err := w.Write(data)
+	_, err = (&download{w: w, media: mediaBytes, name: "file"}).Write(data)
 	return err
 }
 
@@ -293,11 +285,8 @@ func (s *server) getArtifact(w http.ResponseWriter, r *http.Request, p stead.Pri
 }
 
 func (s *server) getArtifactContent(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	data, err := s.Environments.ArtifactContent(r.Context(), p, sessionID(r), r.PathValue("part"))
-	if err != nil {
-		return err
-	}
-	return writeBytes(w, data)
+	out := &download{w: w, media: mediaBytes, name: r.PathValue("part")}
+	return s.finish(out, s.Environments.ArtifactContent(r.Context(), p, sessionID(r), r.PathValue("part"), out))
 }
 
 func (s *server) deleteArtifact(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

@@ -330,9 +330,12 @@ func (f *fake) Artifact(_ context.Context, _ stead.Principal, id stead.SessionID
 	return session.ArtifactInfo{ID: artifact, Object: "agent.session.artifact", SessionID: id, Path: "/workspace/outputs/a", SizeBytes: 4, EnvironmentID: "env_1", TurnID: "turn_1"}, f.err
 }
 
-func (f *fake) ArtifactContent(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string) ([]byte, error) {
-	_, err := f.Artifact(ctx, p, id, artifact)
-	return []byte("<script>"), err
+func (f *fake) ArtifactContent(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string, w io.Writer) error {
+	if _, err := f.Artifact(ctx, p, id, artifact); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "<script>")
+	return err
 }
 
 func (f *fake) DeleteArtifact(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string) error {

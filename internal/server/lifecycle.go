@@ -22,26 +22,30 @@ func (s *server) lifecycle(w http.ResponseWriter, r *http.Request, p stead.Princ
 	return s.write(w, changed)
 }
 
-// exportSession streams the session's file. What fails after the first byte cuts the connection,
-// so that half a file is never taken for a whole one.
 func (s *server) exportSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	out := &download{w: w, name: string(sessionID(r)) + ".jsonl"}
-	err := s.Sessions.Export(r.Context(), p, sessionID(r), out)
-	if err == nil {
-		out.begin()
-		return nil
-	}
-	if !out.begun {
-		return err
-	}
-	s.Log.Error("export broke off", "session", sessionID(r), "error", err)
-	panic(http.ErrAbortHandler)
+	out := &download{w: w, media: mediaLines, name: string(sessionID(r)) + ".jsonl"}
+	return s.finish(out, s.Sessions.Export(r.Context(), p, sessionID(r), out))
 }
 
+// download answers with a file, never as something that a browser would run.
 type download struct {
-	w     http.ResponseWriter
-	name  string
-	begun bool
+	w           http.ResponseWriter
+	media, name string
+	begun       bool
+}
+
+// finish ends a download. What fails after the first byte cuts the connection, so that half a file is
+// never taken for a whole one.
+func (s *server) finish(d *download, err error) error {
+	if err == nil {
+		d.begin()
+		return nil
+	}
+	if !d.begun {
+		return err
+	}
+	s.Log.Error("download broke off", "file", d.name, "error", err)
+	panic(http.ErrAbortHandler)
 }
 
 func (d *download) begin() {
@@ -50,7 +54,7 @@ func (d *download) begin() {
 	}
 	d.begun = true
 	h := d.w.Header()
-	h.Set("Content-Type", "application/jsonl")
+	h.Set("Content-Type", d.media)
 	h.Set("Content-Disposition", `attachment; filename="`+d.name+`"`)
 	h.Set("X-Content-Type-Options", "nosniff")
 	d.w.WriteHeader(http.StatusOK)

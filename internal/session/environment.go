@@ -114,18 +114,12 @@ type Reset struct {
 
 // EnvironmentCheckpointed is the outcome of ActionSave.
 type EnvironmentCheckpointed struct {
-	Call       stead.Seq              `json:"call"`
-	Upto       stead.Seq              `json:"upto"` // files up to this event are in it
-	Checkpoint environment.Checkpoint `json:"checkpoint"`
-	Blobs      []stead.Text           `json:"blobs,omitempty"`
-	Artifacts  []Artifact             `json:"artifacts,omitempty"` // that are new with it
-	Usage      environment.Usage      `json:"usage"`               // since the environment connected
-}
-
-// Artifact is a published file.
-type Artifact struct {
-	Path string     `json:"path"` // absolute, inside
-	Data stead.Text `json:"data"` // a blob
+	Call       stead.Seq               `json:"call"`
+	Upto       stead.Seq               `json:"upto"` // files up to this event are in it
+	Checkpoint environment.Checkpoint  `json:"checkpoint"`
+	Blobs      []stead.Text            `json:"blobs,omitempty"`
+	Artifacts  []environment.Published `json:"artifacts,omitempty"` // that are new with it
+	Usage      environment.Usage       `json:"usage"`               // since the environment connected
 }
 
 // EnvironmentSuspended is the outcome of ActionSuspend: nothing runs any more, nothing is lost.

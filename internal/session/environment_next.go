@@ -1,7 +1,10 @@
 package session
 
 import (
+	"slices"
+
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 )
 
 // EnvironmentAction does something with the session's environment, after journaling the intent.
@@ -62,12 +65,21 @@ func (s *State) commandWaits() bool {
 	if s.Turn == nil || s.Turn.StartedAt == 0 || s.Paused || s.Turn.Cancelling {
 		return false
 	}
+	if s.serversInside() && s.Turn.Model == nil && s.Turn.Fresh && s.Turn.Failure == nil {
+		return true
+	}
 	for _, c := range s.Turn.Calls {
 		if c.Tool.Environment && c.State == CallReady {
 			return true
 		}
 	}
 	return false
+}
+
+// serversInside: the agent has tool servers in its environment, so that the model can only be asked
+// while that is open: nobody else knows which tools they have.
+func (v *View) serversInside() bool {
+	return v.Environment != nil && slices.ContainsFunc(v.Created.Agent.Spec.Tools, agent.Tool.InEnvironment)
 }
 
 func (s *State) commandRuns() bool {
@@ -85,6 +97,12 @@ func (s *State) commandRuns() bool {
 // open reports whether commands can run in the environment now: it is there, and has what was given.
 func (e *EnvironmentView) open() bool {
 	return e != nil && e.Status == EnvironmentConnectedNow && (!e.Hosted() || e.Action == "" && (len(e.Uploads) == 0 || e.Unsaved))
+}
+
+// awaitsServers: the next step waits until somebody connects the environment with its tool servers.
+func (v *View) awaitsServers() bool {
+	e := v.Environment
+	return v.serversInside() && v.Turn.Fresh && !e.Hosted() && e.Status != EnvironmentConnectedNow
 }
 
 // unconnected: the call waits until somebody connects the environment.

@@ -61,7 +61,7 @@ type Upload struct {
 
 // PublishedArtifact is an artifact with its place in the journal.
 type PublishedArtifact struct {
-	Artifact
+	environment.Published
 	Seq   stead.Seq `json:"seq"`
 	Index int       `json:"index"`
 	At    int64     `json:"at"` // Unix milliseconds
@@ -225,7 +225,7 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 	}
 	for i, a := range p.Artifacts {
 		if len(e.Artifacts) < MaxArtifacts {
-			e.Artifacts = append(e.Artifacts, PublishedArtifact{Artifact: a, Seq: ev.Seq, Index: i, At: ev.At, Turn: turn})
+			e.Artifacts = append(e.Artifacts, PublishedArtifact{Published: a, Seq: ev.Seq, Index: i, At: ev.At, Turn: turn})
 		}
 	}
 }
@@ -287,10 +287,16 @@ func (v *View) environmentFailed(_ stead.Event, p EnvironmentFailed) {
 	}
 }
 
+// codeSandbox is the Agents API's code for a turn that its environment fails.
+const codeSandbox = "sandbox_error"
+
 // refuseCommands ends the calls that wait for the environment.
 func (v *View) refuseCommands(why string) {
 	if v.Turn == nil {
 		return
+	}
+	if v.serversInside() && v.Turn.Model == nil {
+		v.Turn.Failure = &TurnError{codeSandbox, why} // without its tools the model can't be asked
 	}
 	for _, c := range v.Turn.Calls {
 		if c.Tool.Environment && c.State == CallReady {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"io"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
@@ -27,7 +28,8 @@ type Environments interface {
 
 	Artifacts(ctx context.Context, p stead.Principal, id stead.SessionID, q PageQuery) (Page[ArtifactInfo], error)
 	Artifact(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string) (ArtifactInfo, error)
-	ArtifactContent(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string) ([]byte, error)
+	// ArtifactContent writes the artifact to w. An error before the first byte leaves w untouched.
+	ArtifactContent(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string, w io.Writer) error
 	DeleteArtifact(ctx context.Context, p stead.Principal, id stead.SessionID, artifact string) error
 }
 
@@ -103,7 +105,7 @@ func (v *View) Artifacts() []ArtifactInfo {
 	for _, a := range v.Environment.Artifacts {
 		out = append(out, ArtifactInfo{
 			ID: a.ID(s), CreatedAt: a.At / 1000, EnvironmentID: EnvironmentID(s), Object: "agent.session.artifact",
-			Path: a.Path, SessionID: s, SizeBytes: int64(a.Data.Bytes), TurnID: TurnID(s, a.Turn),
+			Path: a.Path, SessionID: s, SizeBytes: a.Size, TurnID: TurnID(s, a.Turn),
 		})
 	}
 	return out

@@ -226,7 +226,8 @@ type ToolCall struct {
 	Name     string      `json:"name,omitempty"`     // mcp: the tool as the server knows it
 	Effect   tool.Effect `json:"effect,omitempty"`   // mcp
 	Approval bool        `json:"approval,omitempty"` // mcp: somebody must approve it first
-	// Environment: it runs in the session's environment, which must be resident.
+	// Environment: it runs in the session's environment, which must be open. Without Server it is one
+	// of the environment's own tools.
 	Environment bool   `json:"environment,omitempty"`
 	Async       bool   `json:"async,omitempty"`  // function: the turn goes on meanwhile
 	Reject      string `json:"reject,omitempty"` // malformed or unknown: told to the model, never executed

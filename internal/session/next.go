@@ -96,6 +96,9 @@ func (s *State) nextTurn(w Window) []Command {
 	if !t.Fresh {
 		return s.settled()
 	}
+	if s.serversInside() && !s.Environment.open() {
+		return nil // nextEnvironment brings it, or somebody connects it
+	}
 	return s.nextModel(w)
 }
 

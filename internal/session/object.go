@@ -72,7 +72,7 @@ func (v *View) RequiredActions() []RequiredAction {
 		return out
 	}
 	turn := TurnID(v.Key.Session, v.Turn.Seq)
-	if slices.ContainsFunc(v.Turn.Calls, v.unconnected) {
+	if v.awaitsServers() || slices.ContainsFunc(v.Turn.Calls, v.unconnected) {
 		out = append(out, RequiredAction{Type: ActionEnvironmentConnection, EnvironmentID: EnvironmentID(v.Key.Session)})
 	}
 	for _, c := range v.Turn.Calls {

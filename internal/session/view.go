@@ -203,6 +203,9 @@ func (v *View) message(e stead.Event, p Message) {
 	if v.Turn == nil {
 		v.Turn = &TurnView{Seq: e.Seq, CreatedAt: e.At}
 		v.CompactFailures = 0
+		if v.Environment != nil && v.Environment.Status == EnvironmentIsFailed {
+			v.Environment.Status = EnvironmentPending // what was wrong may be right by now
+		}
 	}
 	v.Turn.Fresh = true
 	v.Turn.Unread++
@@ -249,7 +252,7 @@ func (v *View) blocked() bool {
 	if t.Model != nil || t.Cancelling || t.Failure != nil || t.StartedAt == 0 {
 		return false
 	}
-	waiting, holds := false, false
+	waiting, holds := v.awaitsServers(), v.awaitsServers()
 	for _, c := range t.Calls {
 		switch c.State {
 		case CallReady:
