@@ -52,6 +52,7 @@ func layout() []rule {
 		{"internal/environment/gvisor/wire", nil, nil, "what that driver and that program say to each other: the one package that both link"},
 		{"internal/environment/bare", []string{"internal/environment", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "adapter: no sandbox at all, for an executor whose user says so by name"},
 		{"internal/environment/executor", []string{"internal/environment"}, []string{"github.com/coder/websocket"}, "adapter: environments on users' machines, both ends of its protocol"},
+		{"internal/environment/host", []string{"internal/environment", "internal/environment/workspace", "internal/environment/origin", "internal/egress", "internal/blob", "internal/seal", "internal/template", "internal/capability", "internal/tool"}, nil, "keeps a node's environments: joins driver, workspace, way out and blobs, and knows no driver"},
 		{"internal/environment/origin", []string{"internal/environment", "internal/tool"}, nil, "adapter: tool servers inside an environment; joins the two contracts"},
 		{"internal/document", nil, []string{"github.com/google/uuid"}, "contract of what is configured and not journaled"},
 		{"internal/document/documenttest", []string{"internal/document"}, nil, "the suite that every store of documents passes; used by tests"},

@@ -85,6 +85,15 @@ type Opened struct {
 	// Kept: the workspace is as State.Residence left it. Otherwise it was restored from the checkpoint.
 	Kept bool
 	Done <-chan struct{} // closed when it died by itself
+	// Skills are what its capability directories hold, for the agent to know of.
+	Skills []Skill
+}
+
+// Skill is something that an agent can learn by reading a file.
+type Skill struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Path        string `json:"path"` // of its SKILL.md, inside
 }
 
 // SaveRequest says how to store a workspace.

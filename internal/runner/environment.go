@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
@@ -119,7 +120,7 @@ func (x *environmentAction) open(ctx context.Context, host environment.Host) (pe
 	if err != nil {
 		return pending{}, err
 	}
-	out := session.EnvironmentConnected{Call: x.call, Node: x.a.r.cfg.Node, Driver: opened.Driver, Upto: x.call, Reset: x.reset(opened)}
+	out := session.EnvironmentConnected{Call: x.call, Node: x.a.r.cfg.Node, Driver: opened.Driver, Upto: x.call, Reset: x.reset(opened), Skills: opened.Skills}
 	go x.a.watchEnvironment(opened.Done)
 	return happened(session.KindEnvironmentConnected, out), nil
 }
@@ -200,4 +201,17 @@ func (a *actor) leaveExecutor() {
 		return
 	}
 	a.pending = append(a.pending, happened(session.KindInputConnection, session.ConnectionInput{Node: e.Node, Reason: fmt.Sprintf("node %s has no connection", a.r.cfg.Node)}))
+}
+
+// skillsText tells the model what it can learn in its environment.
+func skillsText(e *session.EnvironmentView) string {
+	if e == nil || len(e.Skills) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\n\nYour environment has skills. Before you do what one is about, read its file there:")
+	for _, s := range e.Skills {
+		fmt.Fprintf(&b, "\n- %s: %s (%s)", s.Name, s.Description, s.Path)
+	}
+	return b.String()
 }

@@ -61,7 +61,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision}); err != nil {
 		return err
 	}
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, computer: a.state.Environment != nil}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, computer: a.state.Environment != nil, skills: skillsText(a.state.Environment)}
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
@@ -103,16 +103,16 @@ const compactPrompt = "Summarize the conversation so far for yourself, so that y
 
 // modelCall is one call under way.
 type modelCall struct {
-	a       *actor
-	seq     stead.Seq
-	info    model.Info
-	model   model.Model
-	attempt int
-	items   []stead.Item
-	spec    agent.Spec
-	upto    stead.Seq
-	// computer: the session has an environment, and the model gets its tools.
-	computer bool
+	a        *actor
+	seq      stead.Seq
+	info     model.Info
+	model    model.Model
+	attempt  int
+	items    []stead.Item
+	spec     agent.Spec
+	upto     stead.Seq
+	computer bool   // the session has an environment, and the model gets its tools
+	skills   string // of the environment, in words
 }
 
 // guarded turns a panic of a provider's adapter into a failed call: what an upstream sends must
@@ -188,6 +188,7 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	if c.spec.Instructions != nil {
 		req.Instructions = *c.spec.Instructions
 	}
+	req.Instructions += c.skills
 	if len(tools.missing) > 0 {
 		req.Instructions += "\n\nThe tools of these servers can't be reached at present: " + strings.Join(tools.missing, ", ") + ". Say so if they are needed."
 	}

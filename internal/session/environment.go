@@ -101,6 +101,8 @@ type EnvironmentConnected struct {
 	Driver string       `json:"driver"`
 	Upto   stead.Seq    `json:"upto"` // files up to this event are there
 	Reset  *Reset       `json:"reset,omitempty"`
+	// Skills are what the agent is told that it can learn there.
+	Skills []environment.Skill `json:"skills,omitempty"`
 }
 
 // Reset says that an environment is not what it was: its processes are gone, and perhaps files.

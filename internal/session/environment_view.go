@@ -33,6 +33,7 @@ type EnvironmentView struct {
 	Attempts int       `json:"attempts,omitempty"`
 	RetryAt  int64     `json:"retry_at,omitempty"` // Unix milliseconds
 
+	Skills       []environment.Skill     `json:"skills,omitempty"`
 	Layer        string                  `json:"layer,omitempty"`
 	Checkpoint   *environment.Checkpoint `json:"checkpoint,omitempty"`
 	Checkpointed stead.Seq               `json:"checkpointed,omitempty"` // of the event that brought it
@@ -194,7 +195,7 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 		return
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
-	e.Residence = p.Call
+	e.Residence, e.Skills = p.Call, p.Skills
 	e.dropUploads(p.Upto)
 	if p.Reset != nil {
 		e.Resets = p.Reset.Count

@@ -1,0 +1,283 @@
+// Package host keeps the environments of one node: it joins a driver, the workspace's files, the
+// egress proxy and the session's blobs into environment.Host.
+//
+// Shape:
+//
+//	DIR/environments/<project>/<session>/   workspace, services (sockets), state.json
+//	DIR/layers/<project>/                   what packages and set-up commands installed, by digest
+//
+//	Prepare ─▶ layer, files, skills ─▶ first checkpoint
+//	Open    ─▶ workspace (kept, or restored) ─▶ proxy, sockets ─▶ driver
+//	Save    ─▶ files in ─▶ checkpoint, artifacts        Suspend ─▶ the same, and nothing is left running
+//
+// What is on the node's disk is a cache: the truth is the checkpoint whose digest stands in the
+// session's journal. state.json says whose state the workspace is in. It is trusted only if it names
+// the journal's last residence or checkpoint, and only until the machine is started anew: pages that
+// a power cut lost are not missed by anybody else.
+//
+// Limits: MaxResident environments at once; see also package environment.
+//
+// Errors: *stead.Error, as environment.Host says.
+package host
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/egress"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/origin"
+	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/template"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// Limits of one node.
+const (
+	// MaxResident is the most environments that are resident at once.
+	MaxResident = 1000
+	// CloseTimeout is how long an environment may take to end.
+	CloseTimeout = 20 * time.Second
+	// PartBytes is the largest blob of an artifact.
+	PartBytes = 8 << 20
+	// MaxArtifactBytes is the largest file that is published.
+	MaxArtifactBytes = 512 << 20
+	// MaxSetupOutput is how much of a failed set-up's output its error shows.
+	MaxSetupOutput = 2 << 10
+	// SetupTime bounds all commands of one set-up together.
+	SetupTime = time.Hour
+)
+
+// Config is what a host needs. Dir, Blobs and Keys must be set.
+type Config struct {
+	Dir   string // of the node's data
+	Blobs blob.Store
+	Keys  *seal.Keys
+	// Driver runs hosted environments; nil: this node has none, and Problem says why.
+	Driver  environment.Provider
+	Problem string
+	// Remote reaches self-hosted ones; nil: none.
+	Remote Remote
+	// Image is the directory of an unpacked image to use in place of the host's /usr; "": the host's.
+	Image string
+	// File and Skill read what an environment's configuration names by id.
+	File  func(ctx context.Context, project stead.ProjectID, id string) ([]byte, error)
+	Skill func(ctx context.Context, project stead.ProjectID, id, version string) ([]byte, error)
+	// Egress is what the operator says of every way out; Policy's wire fields are the environment's own.
+	Egress Egress
+	// Tools makes the agent's tools over a way to find a session's environment.
+	Tools func(find func(stead.SessionKey) (environment.Environment, error)) []tool.Tool
+	Log   *slog.Logger // nil: slog.Default()
+}
+
+// Egress is the operator's part of a way out.
+type Egress struct {
+	Private     []string // names and CIDRs that may be reached although they are not public
+	Limits      egress.Limits
+	Credentials []Credential
+	Proxy       func(*egress.Config) // sets what else the operator wants; nil: nothing
+}
+
+// Credential is a secret of the operator that environments may use towards its hosts. Their commands
+// see a placeholder, in a variable.
+type Credential struct {
+	Variable string // the name of the variable
+	Hosts    []string
+	Value    func(ctx context.Context) (string, error)
+}
+
+// Remote is the driver of self-hosted environments.
+type Remote interface {
+	environment.Provider
+	// Connected reports whether an environment's executor is connected to this node.
+	Connected(environmentID string) bool
+}
+
+// Host implements environment.Host.
+type Host struct {
+	cfg   Config
+	log   *slog.Logger
+	tools []tool.Tool
+	boot  string // names this start of the machine
+
+	mu       sync.Mutex
+	boxes    map[stead.SessionKey]*box
+	layering map[string]*sync.Mutex // digest of a set-up → who makes it
+	origins  map[stead.SessionKey]tool.Origin
+}
+
+var _ environment.Host = (*Host)(nil)
+
+// New makes a host. What a node that was killed left below Dir is used again or replaced when its
+// session is opened.
+func New(cfg Config) (*Host, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	for _, dir := range []string{environmentsDir, layersDir} {
+		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o700); err != nil {
+			return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be made")
+		}
+	}
+	h := &Host{
+		cfg: cfg, log: cfg.Log, boot: bootID(),
+		boxes: map[stead.SessionKey]*box{}, layering: map[string]*sync.Mutex{}, origins: map[stead.SessionKey]tool.Origin{},
+	}
+	if cfg.Tools != nil {
+		h.tools = cfg.Tools(h.find)
+	}
+	return h, nil
+}
+
+// Tools implements environment.Host.
+func (h *Host) Tools() []tool.Tool { return h.tools }
+
+// box is a session's environment on this node.
+type box struct {
+	key       stead.SessionKey
+	residence stead.Seq
+	place     place
+	public    template.Public
+	env       environment.Environment
+	proxy     *egress.Proxy
+	limits    environment.Limits
+	saving    sync.Mutex // one checkpoint at a time
+}
+
+// find returns a session's environment for its tools.
+func (h *Host) find(key stead.SessionKey) (environment.Environment, error) {
+	h.mu.Lock()
+	b := h.boxes[key]
+	h.mu.Unlock()
+	if b != nil {
+		return b.env, nil
+	}
+	if h.cfg.Remote == nil || !h.Connected(key) {
+		return nil, stead.Errorf(stead.KindUnavailable, "the environment is not open")
+	}
+	env, err := h.cfg.Remote.Open(context.Background(), environment.Spec{ID: environmentID(key), Limits: environment.LimitsOf(environment.SizeMedium)})
+	if err != nil {
+		return nil, err
+	}
+	return h.keepRemote(key, env), nil
+}
+
+// keepRemote keeps a self-hosted environment until it is gone. Two that opened it at once share one.
+func (h *Host) keepRemote(key stead.SessionKey, env environment.Environment) environment.Environment {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b := h.boxes[key]; b != nil {
+		return b.env
+	}
+	b := &box{key: key, env: env}
+	h.boxes[key] = b
+	go func() {
+		<-env.Done()
+		h.take(key, func(other *box) bool { return other == b })
+	}()
+	return env
+}
+
+// take removes a session's box from the table, if it is the one that is meant.
+func (h *Host) take(key stead.SessionKey, meant func(*box) bool) *box {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := h.boxes[key]
+	if b == nil || !meant(b) {
+		return nil
+	}
+	delete(h.boxes, key)
+	return b
+}
+
+func (h *Host) box(key stead.SessionKey) (*box, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b := h.boxes[key]; b != nil {
+		return b, nil
+	}
+	return nil, stead.Errorf(stead.KindUnavailable, "the environment of session %s is not open on this node", key.Session)
+}
+
+// Connected implements environment.Host.
+func (h *Host) Connected(key stead.SessionKey) bool {
+	return h.cfg.Remote != nil && h.cfg.Remote.Connected(environmentID(key))
+}
+
+// Origin implements environment.Host.
+func (h *Host) Origin(key stead.SessionKey) tool.Origin {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.origins[key]
+	if o == nil {
+		o = origin.New(origin.Config{
+			Key:  string(key.Project) + "/" + string(key.Session),
+			Open: func(context.Context) (environment.Environment, error) { return h.find(key) },
+			Dial: h.dialer(key),
+		})
+		h.origins[key] = o
+	}
+	return o
+}
+
+// Drop implements environment.Host.
+func (h *Host) Drop(key stead.SessionKey, residence stead.Seq) {
+	if b := h.take(key, func(b *box) bool { return b.residence == residence }); b != nil {
+		h.end(b)
+	}
+}
+
+// Forget implements environment.Host.
+func (h *Host) Forget(_ context.Context, key stead.SessionKey) error {
+	if b := h.take(key, func(*box) bool { return true }); b != nil {
+		h.end(b)
+	}
+	h.mu.Lock()
+	delete(h.origins, key)
+	h.mu.Unlock()
+	return h.place(key).remove()
+}
+
+// Close ends every environment of this node. What they hold stays on the disk.
+func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	all := h.boxes
+	h.boxes = map[stead.SessionKey]*box{}
+	h.mu.Unlock()
+	var work sync.WaitGroup
+	for _, b := range all {
+		work.Go(func() { h.end(b) })
+	}
+	work.Wait()
+	if h.cfg.Driver == nil {
+		return nil
+	}
+	return h.cfg.Driver.Close(ctx)
+}
+
+// end closes a box. It takes as long as it takes: nothing may be left behind.
+func (h *Host) end(b *box) {
+	ctx, cancel := context.WithTimeout(context.Background(), CloseTimeout)
+	defer cancel()
+	if err := b.env.Close(ctx); err != nil {
+		h.log.Warn("an environment did not close in order", "session", b.key.Session, "err", err)
+	}
+	if b.proxy != nil {
+		if err := b.proxy.Close(ctx); err != nil {
+			h.log.Warn("an egress proxy did not close in order", "session", b.key.Session, "err", err)
+		}
+	}
+}
+
+func environmentID(key stead.SessionKey) string {
+	return environmentPrefix + string(key.Session)[min(len(key.Session), len(stead.SessionPrefix)):]
+}
+
+// environmentPrefix begins every environment's id, as in package session.
+const environmentPrefix = "env_"

@@ -1,0 +1,208 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace"
+	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/template"
+)
+
+// config reads what an environment is made of.
+func (h *Host) config(ctx context.Context, key stead.SessionKey, setup environment.Setup) (template.Config, error) {
+	var public template.Public
+	if err := json.Unmarshal(setup.Config, &public); err != nil {
+		return template.Config{}, stead.Wrap(stead.KindInternal, err, "the configuration of an environment can't be read")
+	}
+	var secret template.Secret
+	if setup.Sealed != nil {
+		data, err := h.cfg.Blobs.Get(ctx, key, setup.Sealed.Digest)
+		if err != nil {
+			return template.Config{}, err
+		}
+		if secret, err = template.OpenSecret(h.cfg.Keys, SealLabel(key.Project, setup.Owner), data); err != nil {
+			return template.Config{}, err
+		}
+	}
+	return template.Join(public, secret), nil
+}
+
+// SealLabel says what the confidential part of an environment is sealed for: the session that asked
+// for it, also where a copy of that session has it.
+func SealLabel(project stead.ProjectID, owner stead.SessionID) seal.Label {
+	return seal.Label{Project: project, Kind: "environment", ID: string(owner)}
+}
+
+// driver is the node's driver, or why there is none.
+func (h *Host) driver() (environment.Provider, error) {
+	if h.cfg.Driver != nil {
+		return h.cfg.Driver, nil
+	}
+	e := stead.Errorf(stead.KindNotImplemented, "this node can't host environments: %s", h.cfg.Problem)
+	e.Hint = "stead doctor says what is missing."
+	return nil, e
+}
+
+// Open implements environment.Host.
+func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.State) (environment.Opened, error) {
+	driver, err := h.driver()
+	if err != nil {
+		return environment.Opened{}, err
+	}
+	if b := h.take(key, func(*box) bool { return true }); b != nil {
+		h.end(b) // of a lease that was lost
+	}
+	if h.full() {
+		return environment.Opened{}, stead.Errorf(stead.KindUnavailable, "%d environments are resident on this node, which is the limit", MaxResident)
+	}
+	cfg, err := h.config(ctx, key, from.Setup)
+	if err != nil {
+		return environment.Opened{}, err
+	}
+	p := h.place(key)
+	kept, err := h.workspace(ctx, key, p, from)
+	if err != nil {
+		return environment.Opened{}, err
+	}
+	if err := p.setState(state{Checkpoint: from.Checkpoint, Residence: from.Next, Boot: h.boot}); err != nil {
+		return environment.Opened{}, err
+	}
+	if err := h.put(ctx, key, p, from.Files); err != nil {
+		return environment.Opened{}, err
+	}
+	b := &box{key: key, residence: from.Next, place: p, public: cfg.Public, limits: environment.LimitsOf(cfg.Effective().Size)}
+	if err := h.start(ctx, driver, b, cfg, from); err != nil {
+		return environment.Opened{}, err
+	}
+	h.mu.Lock()
+	h.boxes[key] = b
+	h.mu.Unlock()
+	go h.watch(b)
+	skills, err := h.skills(ctx, b.env, cfg)
+	if err != nil {
+		h.log.Warn("the skills of an environment could not be listed", "session", key.Session, "err", err)
+	}
+	return environment.Opened{Driver: driver.Name(), Kept: kept, Done: b.env.Done(), Skills: skills}, nil
+}
+
+func (h *Host) full() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.boxes) >= MaxResident
+}
+
+// watch forgets a box that died.
+func (h *Host) watch(b *box) {
+	<-b.env.Done()
+	if h.take(b.key, func(other *box) bool { return other == b }) != nil {
+		h.end(b)
+	}
+}
+
+// workspace brings the workspace on this node to the state that the journal knows. It reports whether
+// it was kept as the last residence left it.
+func (h *Host) workspace(ctx context.Context, key stead.SessionKey, p place, from environment.State) (kept bool, err error) {
+	s := p.state(h.boot)
+	switch {
+	case from.Checkpoint != "" && s.Checkpoint == from.Checkpoint && s.Clean:
+		return false, nil // it is what the checkpoint holds
+	case from.Residence > 0 && s.Residence == from.Residence && !s.Clean:
+		return true, nil
+	}
+	if err := p.make(); err != nil {
+		return false, err
+	}
+	// From here on it is neither the old state nor the new one.
+	if err := p.setState(state{Boot: h.boot}); err != nil {
+		return false, err
+	}
+	if from.Checkpoint == "" {
+		return false, nil
+	}
+	if err := workspace.Restore(ctx, p.workspace(), h.blobs(key), from.Checkpoint); err != nil {
+		return false, err
+	}
+	return false, p.setState(state{Checkpoint: from.Checkpoint, Clean: true, Boot: h.boot})
+}
+
+// put writes files into the workspace of an environment that is not open.
+func (h *Host) put(ctx context.Context, key stead.SessionKey, p place, files []environment.Put) error {
+	if len(files) == 0 {
+		return nil
+	}
+	dir, err := workspace.Open(p.workspace())
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return h.putInto(ctx, key, dir, files)
+}
+
+type writer interface {
+	WriteFile(ctx context.Context, path string, data []byte, executable bool) error
+}
+
+func (h *Host) putInto(ctx context.Context, key stead.SessionKey, w writer, files []environment.Put) error {
+	for _, f := range files {
+		data, err := h.cfg.Blobs.Get(ctx, key, f.Data.Digest)
+		if err != nil {
+			return err
+		}
+		if err := w.WriteFile(ctx, f.Path, data, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start opens the box over a workspace that is ready.
+func (h *Host) start(ctx context.Context, driver environment.Provider, b *box, cfg template.Config, from environment.State) error {
+	root := environment.Root{Image: h.cfg.Image}
+	if from.Layer != "" {
+		dir, err := h.layer(ctx, b.key, from.Layer)
+		if err != nil {
+			return err
+		}
+		root.Layers = []string{dir}
+	}
+	spec := environment.Spec{
+		ID: environmentID(b.key), Workspace: b.place.workspace(), Root: root, Env: cfg.Environment(), Limits: b.limits, Services: b.place.services(),
+	}
+	if err := h.openServices(b, cfg, from.Note, &spec); err != nil {
+		return err
+	}
+	env, err := driver.Open(ctx, spec)
+	if err != nil {
+		h.closeServices(b)
+		return err
+	}
+	b.env = env
+	return nil
+}
+
+// layer returns the directory of a layer, restored if this node does not have it.
+func (h *Host) layer(ctx context.Context, key stead.SessionKey, digest string) (string, error) {
+	dir := filepath.Join(h.cfg.Dir, layersDir, string(key.Project), digest)
+	lock := h.layerLock(dir)
+	lock.Lock()
+	defer lock.Unlock()
+	if _, err := os.Stat(filepath.Join(dir, completeMark)); err == nil {
+		return filepath.Join(dir, layerRoot), nil
+	}
+	root := filepath.Join(dir, layerRoot)
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", unavailable(err, "make the directory of a layer")
+	}
+	if err := workspace.Restore(ctx, root, h.blobs(key), digest); err != nil {
+		return "", err
+	}
+	return root, complete(dir)
+}
+
+// blobs are a session's, for a workspace.
+func (h *Host) blobs(key stead.SessionKey) *recorder { return &recorder{store: h.cfg.Blobs, key: key} }

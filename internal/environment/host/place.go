@@ -1,0 +1,104 @@
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// Names below the data directory.
+const (
+	environmentsDir = "environments"
+	layersDir       = "layers"
+	workspaceDir    = "workspace"
+	servicesDir     = "services"
+	stateFile       = "state.json"
+)
+
+// place is where a session's environment is on this node.
+type place struct{ dir string }
+
+func (h *Host) place(key stead.SessionKey) place {
+	return place{filepath.Join(h.cfg.Dir, environmentsDir, string(key.Project), string(key.Session))}
+}
+
+func (p place) workspace() string { return filepath.Join(p.dir, workspaceDir) }
+func (p place) services() string  { return filepath.Join(p.dir, servicesDir) }
+
+// state says what the workspace on this node is.
+type state struct {
+	// Checkpoint is the one that the workspace was equal to, last.
+	Checkpoint string `json:"checkpoint"`
+	// Clean: it still is. Otherwise processes of Residence may have changed it since.
+	Clean     bool      `json:"clean"`
+	Residence stead.Seq `json:"residence"`
+	Boot      string    `json:"boot"` // of the machine, when this was written
+}
+
+// state reads what was written last; the zero state when there is nothing to trust.
+func (p place) state(boot string) state {
+	data, err := os.ReadFile(filepath.Join(p.dir, stateFile))
+	var s state
+	if err != nil || json.Unmarshal(data, &s) != nil || s.Boot != boot {
+		return state{}
+	}
+	return s
+}
+
+// setState replaces the state: whole or not at all.
+func (p place) setState(s state) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "write the state of an environment")
+	}
+	name := filepath.Join(p.dir, stateFile)
+	if err := os.WriteFile(name+".new", data, 0o600); err != nil {
+		return unavailable(err, "write the state of an environment")
+	}
+	return unavailable(os.Rename(name+".new", name), "write the state of an environment")
+}
+
+// make makes the place's directories.
+func (p place) make() error {
+	for _, dir := range []string{p.workspace(), p.services()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return unavailable(err, "make the directory of an environment")
+		}
+	}
+	return nil
+}
+
+// remove removes all of it. What an agent made unreadable is made readable first.
+func (p place) remove() error {
+	err := os.RemoveAll(p.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		_ = filepath.WalkDir(p.dir, func(name string, d fs.DirEntry, _ error) error {
+			if d != nil && d.IsDir() {
+				_ = os.Chmod(name, 0o700) //nolint:gosec // it is about to be removed
+			}
+			return nil
+		})
+		err = os.RemoveAll(p.dir)
+	}
+	return unavailable(err, "remove the directory of an environment")
+}
+
+// bootID names this start of the machine; where none is known, this start of the process.
+func bootID() string {
+	if data, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		return strings.TrimSpace(string(data))
+	}
+	return stamp()
+}
+
+func unavailable(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return stead.Wrap(stead.KindUnavailable, err, "%s", what)
+}

@@ -1,0 +1,283 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/capability"
+	"github.com/stead-dev/stead/internal/egress"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace"
+	"github.com/stead-dev/stead/internal/template"
+)
+
+// Where bundles are in the workspace.
+const (
+	skillsDir  = environment.WorkspaceDir + "/.agents/skills"
+	pluginsDir = environment.WorkspaceDir + "/.agents/plugins"
+)
+
+// Names in the directory of a layer.
+const (
+	layerRoot    = "root"
+	layerFiles   = "workspace" // what set-up commands left in the workspace
+	completeMark = "complete"
+)
+
+// Prepare implements environment.Host.
+func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environment.Setup) (environment.Prepared, error) {
+	driver, err := h.driver()
+	if err != nil {
+		return environment.Prepared{}, err
+	}
+	cfg, err := h.config(ctx, key, setup)
+	if err != nil {
+		return environment.Prepared{}, err
+	}
+	p := h.place(key)
+	if err := p.remove(); err != nil {
+		return environment.Prepared{}, err
+	}
+	if err := p.make(); err != nil {
+		return environment.Prepared{}, err
+	}
+	if err := h.fill(ctx, key, p.workspace(), cfg); err != nil {
+		return environment.Prepared{}, err
+	}
+	made := environment.Prepared{}
+	blobs := h.blobs(key)
+	source := p.workspace()
+	if digest := cfg.LayerDigest(h.layerBase(driver, key)); digest != "" {
+		dir, err := h.makeLayer(ctx, driver, key, p, cfg, digest)
+		if err != nil {
+			return environment.Prepared{}, err
+		}
+		c, err := checkpoint(ctx, filepath.Join(dir, layerRoot), blobs)
+		if err != nil {
+			return environment.Prepared{}, err
+		}
+		made.Layer = c.Digest
+		if len(cfg.Commands) > 0 {
+			source = filepath.Join(dir, layerFiles)
+		}
+		if err := h.adopt(dir, key, c.Digest); err != nil {
+			return environment.Prepared{}, err
+		}
+	}
+	if made.Checkpoint, err = checkpoint(ctx, source, blobs); err != nil {
+		return environment.Prepared{}, err
+	}
+	made.Blobs = blobs.added
+	clean := source == p.workspace()
+	return made, p.setState(state{Checkpoint: made.Checkpoint.Digest, Clean: clean, Boot: h.boot})
+}
+
+// checkpoint stores a directory.
+func checkpoint(ctx context.Context, dir string, blobs environment.Blobs) (environment.Checkpoint, error) {
+	d, err := workspace.Open(dir)
+	if err != nil {
+		return environment.Checkpoint{}, err
+	}
+	defer d.Close()
+	return d.Checkpoint(ctx, blobs, "")
+}
+
+func openWorkspace(p place) (*workspace.Dir, error) { return workspace.Open(p.workspace()) }
+
+// fill puts the configuration's files, skills and plugins into an empty workspace.
+func (h *Host) fill(ctx context.Context, key stead.SessionKey, dir string, cfg template.Config) error {
+	d, err := workspace.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for i, f := range cfg.Files {
+		data, err := h.content(ctx, key, f.FileID, f.Digest)
+		if err != nil {
+			return fmt.Errorf("files[%d]: %w", i, err)
+		}
+		if err := d.WriteFile(ctx, f.Path, data, false); err != nil {
+			return err
+		}
+	}
+	for _, s := range cfg.Skills {
+		var data []byte
+		if s.SkillID != "" && h.cfg.Skill != nil {
+			data, err = h.cfg.Skill(ctx, key.Project, s.SkillID, s.Version)
+		} else {
+			data, err = h.cfg.Blobs.Get(ctx, key, s.Digest)
+		}
+		if err != nil {
+			return fmt.Errorf("skill %s: %w", s.Name, err)
+		}
+		if err := unpack(ctx, d, path.Join(skillsDir, s.Name), data); err != nil {
+			return err
+		}
+	}
+	for _, g := range cfg.Plugins {
+		data, err := h.cfg.Blobs.Get(ctx, key, g.Digest)
+		if err != nil {
+			return fmt.Errorf("plugin %s: %w", g.Name, err)
+		}
+		if err := unpack(ctx, d, path.Join(pluginsDir, g.Name), data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Host) content(ctx context.Context, key stead.SessionKey, fileID, digest string) ([]byte, error) {
+	if fileID == "" {
+		return h.cfg.Blobs.Get(ctx, key, digest)
+	}
+	if h.cfg.File == nil {
+		return nil, stead.Errorf(stead.KindNotImplemented, "this server has no files API")
+	}
+	return h.cfg.File(ctx, key.Project, fileID)
+}
+
+func unpack(ctx context.Context, d *workspace.Dir, dir string, archive []byte) error {
+	bundle, err := capability.Open(archive)
+	if err != nil {
+		return err
+	}
+	for _, f := range bundle {
+		if err := d.WriteFile(ctx, path.Join(dir, f.Path), f.Data, f.Executable); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// layerBase is what a layer depends on beside its configuration. The project is in it because a layer
+// may hold what confidential commands fetched.
+func (h *Host) layerBase(driver environment.Provider, key stead.SessionKey) string {
+	return strings.Join([]string{driver.Name(), h.cfg.Image, string(key.Project)}, "\x00")
+}
+
+func (h *Host) layerLock(name string) *sync.Mutex {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.layering[name] == nil {
+		h.layering[name] = &sync.Mutex{}
+	}
+	return h.layering[name]
+}
+
+// makeLayer runs a set-up, unless this node has its result: the same set-up runs once.
+func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, cfg template.Config, digest string) (string, error) {
+	dir := filepath.Join(h.cfg.Dir, layersDir, string(key.Project), "setup-"+digest)
+	lock := h.layerLock(dir)
+	lock.Lock()
+	defer lock.Unlock()
+	if _, err := os.Stat(filepath.Join(dir, completeMark)); err == nil {
+		return dir, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", unavailable(err, "clear a layer that was not finished")
+	}
+	root, files := filepath.Join(dir, layerRoot), filepath.Join(dir, layerFiles)
+	for _, d := range []string{root, files} {
+		if err := os.MkdirAll(d, 0o755); err != nil { //nolint:gosec // what is in it is seen inside, by other users
+			return "", unavailable(err, "make the directory of a layer")
+		}
+	}
+	if len(cfg.Commands) > 0 {
+		if err := h.fill(ctx, key, files, cfg); err != nil {
+			return "", err
+		}
+	}
+	if err := h.setup(ctx, driver, key, p, root, files, cfg); err != nil {
+		_ = os.RemoveAll(dir)
+		return "", err
+	}
+	return dir, complete(dir)
+}
+
+func complete(dir string) error {
+	return unavailable(os.WriteFile(filepath.Join(dir, completeMark), nil, 0o600), "finish a layer")
+}
+
+// adopt lets a layer be found by the checkpoint that stores it, without a copy.
+func (h *Host) adopt(dir string, key stead.SessionKey, digest string) error {
+	at := filepath.Join(h.cfg.Dir, layersDir, string(key.Project), digest)
+	if _, err := os.Lstat(at); err == nil {
+		return nil
+	}
+	err := os.Symlink(filepath.Base(dir), at)
+	if os.IsExist(err) {
+		return nil
+	}
+	return unavailable(err, "name a layer")
+}
+
+// setup runs the commands of a set-up, as the inside's root and with the network: what the network
+// policy says is for the agent's own commands, as the contract has it.
+func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, upper, files string, cfg template.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, SetupTime)
+	defer cancel()
+	script := cfg.SetupScript()
+	b := &box{key: key, place: p, limits: environment.LimitsOf(cfg.Effective().Size)}
+	spec := environment.Spec{
+		ID: environmentID(key), Workspace: files, Root: environment.Root{Image: h.cfg.Image, Upper: upper},
+		Env: cfg.Environment(), Limits: b.limits, Services: p.services(), AsRoot: true,
+	}
+	if err := emptyDir(p.services()); err != nil {
+		return err
+	}
+	policy := egress.Policy{Access: egress.AccessEnabled, Private: h.cfg.Egress.Private, Limits: h.cfg.Egress.Limits}
+	logged := func(_ context.Context, kind string, data any) error {
+		h.log.Debug("set-up connects", "session", key.Session, "kind", kind, "record", data)
+		return nil
+	}
+	if err := h.openEgress(b, policy, logged, &spec); err != nil {
+		return err
+	}
+	defer h.closeServices(b)
+	env, err := driver.Open(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), CloseTimeout)
+		defer cancel()
+		if err := env.Close(end); err != nil {
+			h.log.Warn("the environment of a set-up did not close in order", "session", key.Session, "err", err)
+		}
+	}()
+	for _, step := range script.Steps {
+		if err := h.step(ctx, env, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step runs one command. What a confidential one prints is shown to nobody.
+func (h *Host) step(ctx context.Context, env environment.Environment, step template.Step) error {
+	var tail []byte
+	step.Command.Timeout = SetupTime
+	exit, err := env.Exec(ctx, step.Command, func(c environment.Chunk) {
+		if tail = append(tail, c.Data...); len(tail) > 2*MaxSetupOutput {
+			tail = append(tail[:0], tail[len(tail)-MaxSetupOutput:]...)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if exit.Code == 0 && exit.Reason == "" {
+		return nil
+	}
+	failed := step.Failed(exit)
+	if step.Confidential || len(tail) == 0 {
+		return failed
+	}
+	e := stead.Errorf(stead.KindInvalid, "%s; it said: %s", failed.Error(), strings.TrimSpace(strings.ToValidUTF8(string(tail[max(0, len(tail)-MaxSetupOutput):]), "?")))
+	return e
+}

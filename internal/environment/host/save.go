@@ -1,0 +1,177 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/environment"
+)
+
+// recorder is a session's blobs. It remembers what was put, so that the event which names a
+// checkpoint can name everything that storing it added.
+type recorder struct {
+	store blob.Store
+	key   stead.SessionKey
+
+	mu    sync.Mutex
+	added []stead.Text
+}
+
+// Put implements environment.Blobs.
+func (r *recorder) Put(ctx context.Context, data []byte) (string, error) {
+	digest, err := r.store.Put(ctx, r.key, data)
+	if err == nil {
+		r.mu.Lock()
+		r.added = append(r.added, stead.Text{Digest: digest, Bytes: len(data)})
+		r.mu.Unlock()
+	}
+	return digest, err
+}
+
+// Get implements environment.Blobs.
+func (r *recorder) Get(ctx context.Context, digest string) ([]byte, error) {
+	return r.store.Get(ctx, r.key, digest)
+}
+
+// Save implements environment.Host.
+func (h *Host) Save(ctx context.Context, key stead.SessionKey, s environment.SaveRequest) (environment.Saved, error) {
+	b, err := h.box(key)
+	if err != nil {
+		return environment.Saved{}, err
+	}
+	return h.save(ctx, b, s)
+}
+
+func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (environment.Saved, error) {
+	b.saving.Lock()
+	defer b.saving.Unlock()
+	if err := h.putInto(ctx, b.key, b.env, s.Files); err != nil {
+		return environment.Saved{}, err
+	}
+	blobs := h.blobs(b.key)
+	c, err := b.env.Checkpoint(ctx, blobs, s.Previous)
+	if err != nil {
+		return environment.Saved{}, err
+	}
+	out := environment.Saved{Checkpoint: c, Blobs: blobs.added, Usage: b.usage()}
+	if s.Publish != "" {
+		if out.Artifacts, err = h.publish(ctx, b, s); err != nil {
+			return environment.Saved{}, err
+		}
+	}
+	return out, b.place.setState(state{Checkpoint: c.Digest, Residence: b.residence, Boot: h.boot})
+}
+
+// usage is what the environment used, its way out included.
+func (b *box) usage() environment.Usage {
+	u := b.env.Usage()
+	if b.proxy != nil {
+		e := b.proxy.Usage()
+		u.EgressSentBytes, u.EgressReceivedBytes = e.UpBytes, e.DownBytes
+	}
+	return u
+}
+
+// Suspend implements environment.Host. The processes end before the checkpoint, so that nothing
+// changes behind it: what is stored is what is there.
+func (h *Host) Suspend(ctx context.Context, key stead.SessionKey, s environment.SaveRequest) (environment.Saved, error) {
+	b, err := h.box(key)
+	if err != nil {
+		return environment.Saved{}, err
+	}
+	first, err := h.save(ctx, b, s)
+	if err != nil {
+		return environment.Saved{}, err // it stays resident, and is tried again
+	}
+	if h.take(key, func(other *box) bool { return other == b }) == nil {
+		return environment.Saved{}, stead.Errorf(stead.KindUnavailable, "the environment ended while it was being suspended")
+	}
+	h.end(b)
+	return h.last(ctx, b, first)
+}
+
+// last stores what the processes did between the checkpoint and their end. The environment is closed:
+// when this fails, the first checkpoint stands, and the workspace is marked as changed.
+func (h *Host) last(ctx context.Context, b *box, first environment.Saved) (environment.Saved, error) {
+	dir, err := openWorkspace(b.place)
+	if err != nil {
+		return first, nil //nolint:nilerr // the checkpoint before is whole
+	}
+	defer dir.Close()
+	blobs := h.blobs(b.key)
+	c, err := dir.Checkpoint(ctx, blobs, first.Checkpoint.Digest)
+	if err != nil {
+		h.log.Warn("what an environment did at its end was not stored", "session", b.key.Session, "err", err)
+		return first, nil
+	}
+	c.Stored += first.Checkpoint.Stored
+	first.Checkpoint, first.Blobs = c, append(first.Blobs, blobs.added...)
+	return first, b.place.setState(state{Checkpoint: c.Digest, Clean: true, Residence: b.residence, Boot: h.boot})
+}
+
+// publish stores the files below the directory of outputs that are new or have changed.
+func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) ([]environment.Published, error) {
+	var out []environment.Published
+	q := environment.ListQuery{Dir: s.Publish, Limit: environment.MaxListed}
+	for {
+		page, err := b.env.List(ctx, q)
+		if stead.KindOf(err) == stead.KindNotFound {
+			return out, nil // nothing was put there
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range page.Files {
+			p, err := h.publishFile(ctx, b, f, s.Known[f.Path])
+			if err != nil {
+				return nil, err
+			}
+			if p != nil {
+				out = append(out, *p)
+			}
+			q.After = f.Path
+		}
+		if !page.More {
+			return out, nil
+		}
+	}
+}
+
+// publishFile stores one file; nil when it is what was published before, or is too large.
+func (h *Host) publishFile(ctx context.Context, b *box, f environment.File, known string) (*environment.Published, error) {
+	if f.Size > MaxArtifactBytes {
+		h.log.Warn("a file is too large to be published", "session", b.key.Session, "path", f.Path, "bytes", f.Size, "limit", MaxArtifactBytes)
+		return nil, nil
+	}
+	data, err := b.env.ReadFile(ctx, f.Path, MaxArtifactBytes)
+	switch stead.KindOf(err) {
+	case "":
+	case stead.KindNotFound, stead.KindTooLarge, stead.KindInvalid:
+		return nil, nil // it changed while it was looked at: the next turn publishes it
+	default:
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	out := &environment.Published{Path: f.Path, Size: int64(len(data)), Digest: hex.EncodeToString(sum[:])}
+	if out.Digest == known {
+		return nil, nil
+	}
+	for len(data) > 0 {
+		n := min(len(data), PartBytes)
+		digest, err := h.cfg.Blobs.Put(ctx, b.key, data[:n])
+		if err != nil {
+			return nil, err
+		}
+		out.Parts = append(out.Parts, stead.Text{Digest: digest, Bytes: n})
+		data = data[n:]
+	}
+	return out, nil
+}
+
+// stamp names a moment.
+func stamp() string { return time.Now().UTC().Format(time.RFC3339Nano) }

@@ -1,0 +1,168 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/egress"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/template"
+)
+
+// Kinds of fact that stand in the session's journal for each connection: before its first byte
+// leaves, and when it has ended.
+const (
+	NoteEgressDecided = "egress.decided"
+	NoteEgressEnded   = "egress.ended"
+)
+
+// openServices makes the sockets that lead out of an environment, and says in the spec what commands
+// must know of them.
+func (h *Host) openServices(b *box, cfg template.Config, note func(context.Context, string, any) error, spec *environment.Spec) error {
+	if err := emptyDir(b.place.services()); err != nil {
+		return err
+	}
+	network := cfg.Effective().Network
+	if network == nil || network.Access == template.AccessDisabled {
+		return nil
+	}
+	policy := egress.Policy{
+		Access: egress.Access(network.Access), Allowed: network.Allowed, Blocked: network.Blocked,
+		Private: h.cfg.Egress.Private, Limits: h.cfg.Egress.Limits,
+	}
+	if network.Access == template.AccessRestricted && len(network.Allowed)+len(network.Blocked) == 0 {
+		return nil // nothing is let through
+	}
+	return h.openEgress(b, policy, note, spec)
+}
+
+// openEgress serves the proxy of an environment.
+func (h *Host) openEgress(b *box, policy egress.Policy, note func(context.Context, string, any) error, spec *environment.Spec) error {
+	c := egress.Config{Policy: policy, Log: h.log, Recorder: func(ctx context.Context, r egress.Record) error {
+		kind := NoteEgressDecided
+		if r.Phase == egress.PhaseEnded {
+			kind = NoteEgressEnded
+		}
+		return note(ctx, kind, r)
+	}}
+	env := maps.Clone(spec.Env)
+	for _, k := range h.cfg.Egress.Credentials {
+		placeholder := egress.NewPlaceholder(k.Variable)
+		c.Credentials = append(c.Credentials, egress.Credential{Name: k.Variable, Placeholder: placeholder, Hosts: k.Hosts, Value: k.Value})
+		if env[k.Variable] == "" {
+			env[k.Variable] = placeholder
+		}
+	}
+	if h.cfg.Egress.Proxy != nil {
+		h.cfg.Egress.Proxy(&c)
+	}
+	proxy, err := egress.New(c)
+	if err != nil {
+		return err
+	}
+	if proxy.Opens() {
+		if err := os.WriteFile(filepath.Join(b.place.services(), environment.CAFile), proxy.CAFile(hostRoots()), 0o644); err != nil { //nolint:gosec // for every user of the environment
+			return unavailable(err, "write the authorities of an environment")
+		}
+	}
+	l, err := listenIn(b.place.services(), environment.EgressSocket)
+	if err != nil {
+		return err
+	}
+	b.proxy = proxy
+	spec.Env, spec.Egress = env, true
+	go func() {
+		if err := proxy.Serve(l); err != nil {
+			h.log.Error("an egress proxy ended", "session", b.key.Session, "err", err)
+		}
+	}()
+	return nil
+}
+
+func (h *Host) closeServices(b *box) {
+	if b.proxy == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), CloseTimeout)
+	defer cancel()
+	if err := b.proxy.Close(ctx); err != nil {
+		h.log.Warn("an egress proxy did not close in order", "session", b.key.Session, "err", err)
+	}
+}
+
+// dialer connects by the rules of a session's environment.
+func (h *Host) dialer(key stead.SessionKey) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		env, err := h.find(key)
+		if err != nil {
+			return nil, err
+		}
+		if d, ok := env.(interface {
+			Dial(ctx context.Context, network, address string) (net.Conn, error)
+		}); ok {
+			return d.Dial(ctx, network, address)
+		}
+		b, err := h.box(key)
+		if err != nil {
+			return nil, err
+		}
+		if b.proxy == nil {
+			return nil, stead.Errorf(stead.KindForbidden, "the environment has no network (network.access is disabled)")
+		}
+		return b.proxy.DialContext(ctx, network, address)
+	}
+}
+
+// listenIn serves a unix socket in a directory. The path of a socket is short by law of the kernel,
+// and a data directory need not be: the directory is named by its descriptor.
+func listenIn(dir, name string) (net.Listener, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, unavailable(err, "open the services of an environment")
+	}
+	defer d.Close()
+	at := filepath.Join(dir, name)
+	if short := "/proc/self/fd/" + strconv.Itoa(int(d.Fd())); isDir(short) {
+		at = filepath.Join(short, name)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: at, Net: "unix"})
+	if err != nil {
+		return nil, unavailable(err, "serve a socket of an environment")
+	}
+	l.SetUnlinkOnClose(false) // its path means another directory later
+	// The inside has users of its own; from outside only the owner of the data directory gets here.
+	if err := os.Chmod(filepath.Join(dir, name), 0o666); err != nil { //nolint:gosec // see above
+		return nil, errors.Join(unavailable(err, "serve a socket of an environment"), l.Close())
+	}
+	return l, nil
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// emptyDir makes a directory, or removes what is in it.
+func emptyDir(dir string) error {
+	if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unavailable(err, "clear the services of an environment")
+	}
+	return unavailable(os.MkdirAll(dir, 0o755), "make the services of an environment") //nolint:gosec // for every user of the environment
+}
+
+// hostRoots are the public authorities that this machine trusts, as PEM.
+func hostRoots() []byte {
+	for _, name := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"} {
+		if data, err := os.ReadFile(name); err == nil {
+			return data
+		}
+	}
+	return nil
+}
