@@ -7,6 +7,8 @@
 //	providers   [{name, api, base_url, api_key, headers}]
 //	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
+//	environments {driver, isolation, image, idle_seconds, gvisor, docker, kubernetes, egress}
+//	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds}
 //
 // Precedence: a flag, then its environment variable (STEAD_LISTEN, STEAD_DATA,
@@ -53,6 +55,7 @@ const (
 	EnvListen   = "STEAD_LISTEN"
 	EnvData     = "STEAD_DATA"
 	EnvDatabase = "STEAD_DATABASE_URL"
+	EnvSealKey  = "STEAD_SEAL_KEY"
 )
 
 // Config is everything that a node is started with.
@@ -65,6 +68,13 @@ type Config struct {
 	Models    []Model    `yaml:"models"`
 	Servers   []Server   `yaml:"mcp_servers"`
 	Limits    Limits     `yaml:"limits"`
+	// Environments are the computers of agents.
+	Environments Environments `yaml:"environments"`
+	// SealKey seals what is confidential; "": the key in the data directory. Nodes that share a
+	// database share it.
+	SealKey string `yaml:"seal_key"`
+	// PublicURL is the address at which others reach this server; "": where it listens.
+	PublicURL string `yaml:"public_url"`
 
 	// Notes are sentences for the person who starts the server: what was found and is not used.
 	Notes []string `yaml:"-"`

@@ -61,6 +61,7 @@ func (c *Config) overlay(flags Flags, env func(string) (string, bool)) {
 	set(&c.Listen, flags.Listen, EnvListen, DefaultListen)
 	set(&c.Data, flags.Data, EnvData, DefaultData)
 	set(&c.Database, flags.Database, EnvDatabase, "")
+	set(&c.SealKey, "", EnvSealKey, "")
 	if c.Auth.Mode == "" {
 		c.Auth.Mode = AuthNone
 	}

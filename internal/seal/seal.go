@@ -22,6 +22,7 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -57,8 +58,10 @@ func (l Label) bytes() []byte {
 
 // Keys seal and open. They are safe for concurrent use.
 type Keys struct {
-	first string                 // id of the key that seals
-	all   map[string]cipher.AEAD // key id → cipher
+	first string // id of the key that seals
+	// secret is made of the first key: what is derived tells nothing of that.
+	secret []byte
+	all    map[string]cipher.AEAD // key id → cipher
 }
 
 // New makes Keys of one key that seals and older ones that only open.
@@ -80,6 +83,9 @@ func New(key []byte, older ...[]byte) (*Keys, error) {
 		k.all[id] = aead
 		if i == 0 {
 			k.first = id
+			mac := hmac.New(sha256.New, raw)
+			mac.Write([]byte("stead derivation secret"))
+			k.secret = mac.Sum(nil)
 		}
 	}
 	return k, nil

@@ -1,0 +1,151 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Environments says how the computers of agents are made.
+type Environments struct {
+	Driver    string `yaml:"driver"`    // one of Drivers; "": the best that Isolation lets through
+	Isolation string `yaml:"isolation"` // "auto" or "strong"
+	// Image is an OCI image for the root: a layout directory, an archive, or a reference. "": the
+	// programs of this machine's /usr, read-only.
+	Image string `yaml:"image"`
+	// IdleSeconds is how long an environment that nothing needs stays resident; 0: stead.EnvironmentIdle.
+	IdleSeconds int        `yaml:"idle_seconds"`
+	GVisor      GVisor     `yaml:"gvisor"`
+	Docker      Docker     `yaml:"docker"`
+	Kubernetes  Kubernetes `yaml:"kubernetes"`
+	Egress      Egress     `yaml:"egress"`
+}
+
+// GVisor says where its program is and how many sandboxes wait.
+type GVisor struct {
+	Binary string `yaml:"binary"` // "": stead-gvisor beside stead, or in PATH
+	Pool   int    `yaml:"pool"`   // warm sandboxes
+}
+
+// Docker is any engine with Docker's API.
+type Docker struct {
+	Host    string `yaml:"host"`    // unix:///…; "": DOCKER_HOST, or the usual socket
+	Runtime string `yaml:"runtime"` // for example runsc; "": the engine's
+}
+
+// Kubernetes runs environments as claims of agent-sandbox.
+type Kubernetes struct {
+	Namespace string `yaml:"namespace"`
+	Template  string `yaml:"template"` // name of the SandboxTemplate
+}
+
+// Egress is what the operator says of every environment's way out.
+type Egress struct {
+	Private     []string     `yaml:"private"`     // names and CIDRs that may be reached although they are not public
+	Proxy       string       `yaml:"proxy"`       // an HTTP proxy that the way out goes through; "": none
+	Credentials []Credential `yaml:"credentials"` // that code may use and never read
+}
+
+// Credential is a secret that the way out puts in towards its hosts. Code sees a placeholder in the
+// variable.
+type Credential struct {
+	Variable string   `yaml:"variable"`
+	Hosts    []string `yaml:"hosts"`
+	Value    string   `yaml:"value"`
+}
+
+// Names of drivers.
+const (
+	DriverNS         = "ns"
+	DriverLandlock   = "landlock"
+	DriverGVisor     = "gvisor"
+	DriverDocker     = "docker"
+	DriverKubernetes = "kubernetes"
+	DriverBare       = "bare" // no isolation at all: only ever by name
+	DriverNone       = "none" // no hosted environments
+)
+
+// Drivers lists what environments.driver may say.
+func Drivers() []string {
+	return []string{DriverNS, DriverLandlock, DriverGVisor, DriverDocker, DriverKubernetes, DriverBare, DriverNone}
+}
+
+// The isolations.
+const (
+	IsolationAuto   = "auto"
+	IsolationStrong = "strong"
+)
+
+// MaxPool is the most warm sandboxes; MaxCredentials the most credentials of the way out.
+const (
+	MaxPool        = 64
+	MaxCredentials = 64
+)
+
+// Idle is how long an environment that nothing needs stays resident, 0 for the default.
+func (e Environments) Idle() time.Duration { return time.Duration(e.IdleSeconds) * time.Second }
+
+func (c *Config) checkEnvironments() error {
+	e := &c.Environments
+	if e.Isolation == "" {
+		e.Isolation = IsolationAuto
+	}
+	switch {
+	case e.Driver != "" && !slices.Contains(Drivers(), e.Driver):
+		return invalid("environments.driver", "It is one of "+strings.Join(Drivers(), ", ")+"; leave it out to let the machine decide.", "environments.driver %q is unknown", e.Driver)
+	case e.Isolation != IsolationAuto && e.Isolation != IsolationStrong:
+		return invalid("environments.isolation", "auto takes the best that the machine has, strong refuses to start without a kernel of its own.", "environments.isolation %q is unknown", e.Isolation)
+	case e.IdleSeconds < 0 || e.Idle() > MaxLimit:
+		return invalid("environments.idle_seconds", "It counts whole seconds; 0 is the default.", "environments.idle_seconds is %d: it must be between 0 and %d", e.IdleSeconds, int(MaxLimit.Seconds()))
+	case e.GVisor.Pool < 0 || e.GVisor.Pool > MaxPool:
+		return invalid("environments.gvisor.pool", "Each waiting sandbox takes about 15 MB.", "environments.gvisor.pool is %d: it must be between 0 and %d", e.GVisor.Pool, MaxPool)
+	case e.Driver == DriverBare && e.Isolation == IsolationStrong:
+		return invalid("environments.driver", "Use gvisor, or isolation: auto.", "environments.driver bare isolates nothing, and isolation strong is asked for")
+	}
+	if err := e.Egress.check(); err != nil {
+		return err
+	}
+	if c.SealKey != "" {
+		for _, key := range strings.Split(c.SealKey, ",") {
+			if raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(key)); err != nil || len(raw) != sealKeyBytes {
+				return invalid("seal_key", "Make one with: head -c 32 /dev/urandom | base64", "seal_key must be %d bytes in base64, or several of them with commas between", sealKeyBytes)
+			}
+		}
+	}
+	if c.PublicURL != "" {
+		return checkURL("public_url", c.PublicURL)
+	}
+	return nil
+}
+
+// sealKeyBytes is the length of a key that seals what is confidential, as package seal has it.
+const sealKeyBytes = 32
+
+func (e Egress) check() error {
+	if len(e.Credentials) > MaxCredentials {
+		return invalid("environments.egress.credentials", "Remove some.", "%d credentials are more than the limit of %d", len(e.Credentials), MaxCredentials)
+	}
+	seen := map[string]bool{}
+	for i, k := range e.Credentials {
+		at := fmt.Sprintf("environments.egress.credentials[%d]", i)
+		switch {
+		case k.Variable == "" || seen[k.Variable]:
+			return invalid(at+".variable", "Name the environment variable that code reads, each once.", "%s.variable is %q", at, k.Variable)
+		case len(k.Hosts) == 0:
+			return invalid(at+".hosts", "Name the hosts that the secret is for, for example api.github.com.", "%s has no hosts: the secret would go nowhere", at)
+		case k.Value == "":
+			return invalid(at+".value", "Write value: ${NAME} and set NAME in the server's environment.", "%s has no value", at)
+		}
+		seen[k.Variable] = true
+	}
+	if e.Proxy == "" {
+		return nil
+	}
+	if u, err := url.Parse(e.Proxy); err != nil || u.Scheme != "http" || u.Host == "" {
+		return invalid("environments.egress.proxy", "Write http://HOST:PORT.", "environments.egress.proxy is not an http URL")
+	}
+	return nil
+}
