@@ -26,6 +26,7 @@ import (
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/server"
+	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/sqlite"
 	"github.com/stead-dev/stead/internal/tool/mcp"
 )
@@ -72,6 +73,7 @@ type node struct {
 	log    *slog.Logger
 	base   string // http://HOST:PORT
 	models model.Catalog
+	blobs  blob.Store
 
 	stopping chan struct{}
 	served   chan error // what http.Server.Serve returned
@@ -124,11 +126,18 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	n.onStop(func(context.Context) error { return blobs.Close() })
+	n.blobs = blobs
+	var run *runner.Runner
+	pcs, err := n.openComputers(ctx, fileServices{}, func() session.Environments { return run })
+	if err != nil {
+		return err
+	}
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log})
 	n.onStop(tools.Close)
-	run := runner.New(runner.Config{
+	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: tools, Policy: policy.AllowLocal{},
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
+		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
 	})
 	if err := run.Start(ctx); err != nil {
@@ -136,7 +145,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(run.Shutdown)
 	n.serve(listener, server.New(server.Config{
-		Sessions: run, Agents: run, Models: n.models, Labels: labels(cfg), Schema: checkSchema, Log: log,
+		Sessions: run, Agents: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL, Models: n.models, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,
 		Ready: func(ctx context.Context) error {
 			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})

@@ -67,7 +67,8 @@ limits: {drain_seconds: 7, tool_seconds: 60}
 			{Label: "files", Command: "npx", Args: []string{"server", "/srv"}, Env: map[string]string{"HOME": "/tmp"}, Effects: map[string]string{"read_file": "pure"}},
 			{Label: "crm", URL: "https://crm.example/mcp", Headers: map[string]string{"Authorization": "Bearer a: b # c"}},
 		},
-		Limits: Limits{DrainSeconds: 7, ToolSeconds: 60},
+		Environments: Environments{Isolation: IsolationAuto},
+		Limits:       Limits{DrainSeconds: 7, ToolSeconds: 60},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)

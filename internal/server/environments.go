@@ -296,3 +296,24 @@ func (s *server) deleteArtifact(w http.ResponseWriter, r *http.Request, p stead.
 	}
 	return s.write(w, deleted{id, true, "agent.session.artifact.deleted"})
 }
+
+// withRemoteURL shows a self-hosted environment's whole address to whoever asked for the session by
+// name. Streams and lists show it without the token, and so does the journal.
+func (s *server) withRemoteURL(p stead.Principal, found session.Session) session.Session {
+	if s.RemoteURL == nil {
+		return found
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(found.Environment, &fields) != nil || string(fields["type"]) != `"`+session.EnvironmentSelfHosted+`"` {
+		return found
+	}
+	url, err := json.Marshal(s.RemoteURL(p, environmentOf(found.ID)))
+	if err != nil {
+		return found
+	}
+	fields["remote_url"] = url
+	if raw, err := json.Marshal(fields); err == nil {
+		found.Environment = raw
+	}
+	return found
+}

@@ -63,6 +63,9 @@ type Config struct {
 	// Environments are the computers of sessions, and Planner says how one is made; nil: there are none.
 	Environments session.Environments
 	Planner      Planner
+	// RemoteURL is where the executor of a self-hosted environment connects, with its token; nil: the
+	// one that the session shows.
+	RemoteURL func(p stead.Principal, environmentID string) string
 	// FileContent reads a file of the Files API; nil: there is none.
 	FileContent func(ctx context.Context, p stead.Principal, id string) ([]byte, error)
 	Models      model.Catalog
@@ -100,7 +103,7 @@ func New(c Config) http.Handler {
 	}
 	s := &server{
 		Config:  c,
-		rules:   agent.Rules{Labels: c.Labels, Schema: c.Schema},
+		rules:   agent.Rules{Labels: c.Labels, Schema: c.Schema, Environments: c.Environments != nil},
 		mux:     http.NewServeMux(),
 		origin:  http.NewCrossOriginProtection(),
 		metrics: newMetrics(time.Now()),

@@ -29,7 +29,7 @@ func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if stream {
 		return s.follow(w, r, p, made.ID, &stead.Cursor{}, firstTurn())
 	}
-	return s.write(w, made)
+	return s.write(w, s.withRemoteURL(p, made))
 }
 
 func (s *server) createRequest(ctx context.Context, p stead.Principal, req request) (c session.CreateRequest, stream bool, err error) {
@@ -175,7 +175,7 @@ func (s *server) getSession(w http.ResponseWriter, r *http.Request, p stead.Prin
 	if err != nil {
 		return err
 	}
-	return s.write(w, found)
+	return s.write(w, s.withRemoteURL(p, found))
 }
 
 func (s *server) updateSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

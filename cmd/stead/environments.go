@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/egress"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/bare"
+	"github.com/stead-dev/stead/internal/environment/executor"
+	"github.com/stead-dev/stead/internal/environment/host"
+	"github.com/stead-dev/stead/internal/environment/plan"
+	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/template"
+	"github.com/stead-dev/stead/internal/tool"
+	"github.com/stead-dev/stead/internal/tool/computer"
+)
+
+// probeTimeout bounds trying a driver at the start.
+const probeTimeout = 20 * time.Second
+
+// candidate is a driver that a configuration may mean. Making one does nothing yet.
+type candidate struct {
+	name string
+	make func(cfg *config.Config) (environment.Provider, error)
+}
+
+// candidates are the drivers of this build, the best first. Bare is none of them: it is only ever
+// taken by name.
+func candidates() []candidate {
+	return []candidate{}
+}
+
+// chooseDriver finds the driver of hosted environments. A driver that is named must work, and so must
+// one with a kernel of its own where isolation is strong; otherwise a machine on which none works has
+// no hosted environments, and problem says why. Nothing is ever run without isolation by default.
+func chooseDriver(ctx context.Context, cfg *config.Config) (driver environment.Provider, problem string, err error) {
+	e := cfg.Environments
+	switch e.Driver {
+	case config.DriverNone:
+		return nil, "environments.driver is none", nil
+	case config.DriverBare:
+		return bare.Provider{}, "", nil
+	}
+	var problems []error
+	for _, c := range candidates() {
+		if e.Driver != "" && e.Driver != c.name {
+			continue
+		}
+		p, report, err := tryDriver(ctx, cfg, c)
+		switch {
+		case err != nil:
+			problems = append(problems, fmt.Errorf("%s: %w", c.name, err))
+		case !report.Usable:
+			problems = append(problems, fmt.Errorf("%s: %s", c.name, report.Problem))
+		case e.Isolation == config.IsolationStrong && report.Isolation != environment.IsolationStrong:
+			problems = append(problems, fmt.Errorf("%s: it shares this machine's kernel", c.name))
+		default:
+			return p, "", nil
+		}
+		if p != nil {
+			closeDriver(p)
+		}
+	}
+	why := errors.Join(problems...)
+	if why == nil {
+		why = errors.New("this build has no driver for this machine")
+	}
+	if e.Driver == "" && e.Isolation != config.IsolationStrong {
+		return nil, oneLine(why.Error(), 500), nil
+	}
+	failed := stead.Errorf(stead.KindInvalid, "the environments that are asked for can't be had here: %s", oneLine(why.Error(), 500))
+	failed.Param, failed.Hint = "environments", "stead doctor says what this machine lacks and how to mend it."
+	return nil, "", failed
+}
+
+func tryDriver(ctx context.Context, cfg *config.Config, c candidate) (environment.Provider, environment.Report, error) {
+	p, err := c.make(cfg)
+	if err != nil {
+		return nil, environment.Report{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return p, p.Probe(ctx), nil
+}
+
+func closeDriver(p environment.Provider) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = p.Close(ctx)
+}
+
+// computers are the parts of a node that give agents their environments.
+type computers struct {
+	host    *host.Host
+	hub     *executor.Hub
+	planner *plan.Planner
+	keys    *seal.Keys
+	base    string
+}
+
+// openComputers puts them together. service is asked later, when executors come.
+func (n *node) openComputers(ctx context.Context, files fileServices, service func() session.Environments) (*computers, error) {
+	keys, err := seal.Load(n.cfg.Data, n.cfg.SealKey)
+	if err != nil {
+		return nil, err
+	}
+	driver, problem, err := chooseDriver(ctx, n.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if driver == nil {
+		n.log.Warn("no hosted environments on this node", "because", problem)
+	}
+	c := &computers{keys: keys, base: n.base}
+	if n.cfg.PublicURL != "" {
+		c.base = n.cfg.PublicURL
+	}
+	c.hub = executor.NewHub(executor.HubConfig{
+		Lookup: func(ctx context.Context, id string) (executor.Registration, error) {
+			return c.lookup(ctx, id, service())
+		},
+		Changed: func(ch executor.Change) { n.executorChanged(ch, service()) },
+		Log:     n.log,
+	})
+	n.onStop(c.hub.Close)
+	way, err := egressOf(n.cfg.Environments.Egress)
+	if err != nil {
+		return nil, err
+	}
+	c.host, err = host.New(host.Config{
+		Dir: n.cfg.Data, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: problem, Remote: remote{c.hub.Provider(), c.hub},
+		File: files.content, Skill: files.skill, Egress: way, Log: n.log,
+		Tools: func(find func(stead.SessionKey) (environment.Environment, error)) []tool.Tool {
+			return computer.Tools(find)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.onStop(c.host.Close)
+	c.planner = plan.New(plan.Config{Keys: keys, Template: files.template, File: files.size, Skill: files.resolve, RemoteURL: c.bareURL})
+	return c, nil
+}
+
+// remote is the hub as the host sees it.
+type remote struct {
+	*executor.Provider
+	hub *executor.Hub
+}
+
+// Connected implements host.Remote.
+func (r remote) Connected(id string) bool { return r.hub.Connected(id) }
+
+// egressOf is the operator's part of every way out.
+func egressOf(e config.Egress) (host.Egress, error) {
+	out := host.Egress{Private: e.Private}
+	for _, k := range e.Credentials {
+		out.Credentials = append(out.Credentials, host.Credential{
+			Variable: k.Variable, Hosts: k.Hosts, Value: func(context.Context) (string, error) { return k.Value, nil },
+		})
+	}
+	if e.Proxy == "" {
+		return out, nil
+	}
+	u, err := url.Parse(e.Proxy)
+	if err != nil {
+		return out, stead.Wrap(stead.KindInvalid, err, "environments.egress.proxy can't be read")
+	}
+	out.Proxy = func(c *egress.Config) { c.Upstream = u }
+	return out, nil
+}
+
+// token is what an environment's executor shows. It is derived from the node's key, so that nothing
+// of it is stored anywhere.
+func (c *computers) token(project stead.ProjectID, id string) string {
+	return base64.RawURLEncoding.EncodeToString(c.keys.Derive(seal.Label{Project: project, Kind: "executor", ID: id}))
+}
+
+// bareURL is where an executor connects, without its token: the journal has that.
+func (c *computers) bareURL(id string) string { return executor.RemoteURL(c.base, id, "") }
+
+// remoteURL is the whole of it, for whoever may write the session.
+func (c *computers) remoteURL(p stead.Principal, id string) string {
+	return executor.RemoteURL(c.base, id, c.token(p.Project, id))
+}
+
+// lookup finds the environment that an executor wants to be.
+func (c *computers) lookup(ctx context.Context, id string, service session.Environments) (executor.Registration, error) {
+	info, err := service.Environment(ctx, nodePrincipal(), id)
+	if err != nil {
+		return executor.Registration{}, err
+	}
+	if info.Type != session.EnvironmentSelfHosted {
+		return executor.Registration{}, stead.NotFound("self-hosted environment", id)
+	}
+	return executor.Registration{Digest: executor.Digest(c.token(stead.DefaultProject, id))}, nil
+}
+
+// nodePrincipal is this server, acting for itself.
+func nodePrincipal() stead.Principal {
+	return stead.Principal{Project: stead.DefaultProject, Kind: stead.PrincipalNode, ID: "node"}
+}
+
+// executorChanged brings an executor's coming and going into its session's journal.
+func (n *node) executorChanged(ch executor.Change, service session.Environments) {
+	id, ok := session.SessionOfEnvironment(ch.Environment)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	err := service.Executor(ctx, stead.SessionKey{Project: stead.DefaultProject, Session: id}, session.ConnectionInput{Connected: ch.Connected, Reason: ch.Reason})
+	if err != nil && stead.KindOf(err) != stead.KindNotFound {
+		n.log.Warn("an executor's connection is not in its session's journal", "environment", ch.Environment, "connected", ch.Connected, "err", err)
+	}
+}
+
+// fileServices are the files, skills and templates that environments name; zero where there are none.
+type fileServices struct {
+	content  func(ctx context.Context, project stead.ProjectID, id string) ([]byte, error)
+	skill    func(ctx context.Context, project stead.ProjectID, id, version string) ([]byte, error)
+	template func(ctx context.Context, p stead.Principal, id string) (template.Config, error)
+	size     func(ctx context.Context, p stead.Principal, id string) (int64, error)
+	resolve  func(ctx context.Context, p stead.Principal, id, version string) (template.Skill, error)
+}
