@@ -71,8 +71,8 @@ type Store interface {
 	GetDocument(ctx context.Context, k Key) (Document, error)
 	// UpdateDocument stores d, whose Version must be the stored one plus one. CreatedAt stays.
 	UpdateDocument(ctx context.Context, d Document) (Document, error)
-	// DeleteDocument removes a document and its idempotency key.
-	DeleteDocument(ctx context.Context, k Key) error
+	// DeleteDocument removes a document and its idempotency key, if it is at that version; 0 is any.
+	DeleteDocument(ctx context.Context, k Key, version int64) error
 	// ListDocuments returns a page.
 	ListDocuments(ctx context.Context, q Query) ([]Document, error)
 	// ExpiredDocuments returns documents of all projects that expired by now, at most limit.
@@ -99,9 +99,9 @@ func (d Document) Check(key string) error {
 // NotFound is the error for a document that is not there.
 func (k Key) NotFound() error { return stead.NotFound(string(k.Kind), k.ID) }
 
-// Stale is the error for an update over another version than the stored one.
-func (d Document) Stale(stored int64) error {
-	e := stead.Errorf(stead.KindConflict, "%s %.80q is at version %d, so version %d can't be stored", d.Kind, d.ID, stored, d.Version)
+// Stale is the error for a change over another version than the stored one.
+func (k Key) Stale(stored, expected int64) error {
+	e := stead.Errorf(stead.KindConflict, "%s %.80q is at version %d, not %d", k.Kind, k.ID, stored, expected)
 	e.Hint = "Somebody else changed it meanwhile: read it and try again."
 	return e
 }

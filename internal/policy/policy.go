@@ -34,6 +34,12 @@ const (
 	EnvironmentSuspend Effect = "environment.suspend"
 	EnvironmentRead    Effect = "environment.read"  // its state and files
 	EnvironmentWrite   Effect = "environment.write" // files
+	FileRead           Effect = "file.read"
+	FileWrite          Effect = "file.write" // upload, delete
+	SkillRead          Effect = "skill.read"
+	SkillWrite         Effect = "skill.write"
+	TemplateRead       Effect = "template.read" // and starting a session from one
+	TemplateWrite      Effect = "template.write"
 )
 
 // Request is what is to be decided.

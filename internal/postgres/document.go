@@ -129,7 +129,7 @@ func (s *Store) UpdateDocument(ctx context.Context, d document.Document) (docume
 			return err
 		}
 		if d.Version != old.Version+1 {
-			return d.Stale(old.Version)
+			return d.Stale(old.Version, d.Version-1)
 		}
 		d.CreatedAt = old.CreatedAt
 		_, err = tx.Exec(ctx, `UPDATE documents SET version = $4, updated_at = $5, expires_at = nullif($6::bigint, 0), tag = $7, data = $8
@@ -144,21 +144,23 @@ func (s *Store) UpdateDocument(ctx context.Context, d document.Document) (docume
 }
 
 // DeleteDocument implements document.Store.
-func (s *Store) DeleteDocument(ctx context.Context, k document.Key) error {
+func (s *Store) DeleteDocument(ctx context.Context, k document.Key, version int64) error {
 	if !storableKey(k) {
 		return k.NotFound()
 	}
 	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		args := []any{string(k.Project), string(k.Kind), k.ID}
-		tag, err := tx.Exec(ctx, `DELETE FROM documents WHERE project_id = $1 AND kind = $2 AND id = $3`, args...)
+		d, err := queryDocument(ctx, tx, k, ` FOR UPDATE`)
 		if err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return k.NotFound()
+		if version != 0 && version != d.Version {
+			return k.Stale(d.Version, version)
 		}
-		_, err = tx.Exec(ctx, `DELETE FROM document_keys WHERE project_id = $1 AND kind = $2 AND id = $3`, args...)
-		return err
+		queue := &pgx.Batch{}
+		for _, table := range []string{"documents", "document_keys"} {
+			queue.Queue(`DELETE FROM `+table+` WHERE project_id = $1 AND kind = $2 AND id = $3`, string(k.Project), string(k.Kind), k.ID)
+		}
+		return tx.SendBatch(ctx, queue).Close()
 	})
 }
 

@@ -101,7 +101,7 @@ func (s *Store) UpdateDocument(ctx context.Context, d document.Document) (docume
 			return err
 		}
 		if d.Version != old.Version+1 {
-			return d.Stale(old.Version)
+			return d.Stale(old.Version, d.Version-1)
 		}
 		d.CreatedAt = old.CreatedAt
 		return g.execText(ctx, "update "+string(d.Kind), `UPDATE document SET version = ?, updated_at = ?, expires_at = nullif(?, 0), tag = ?, data = ?
@@ -115,11 +115,15 @@ func (s *Store) UpdateDocument(ctx context.Context, d document.Document) (docume
 }
 
 // DeleteDocument implements document.Store.
-func (s *Store) DeleteDocument(ctx context.Context, k document.Key) error {
+func (s *Store) DeleteDocument(ctx context.Context, k document.Key, version int64) error {
 	return s.do(ctx, &op{write: func(g *group) error {
 		ctx := context.Background()
-		if _, err := g.document(ctx, k); err != nil {
+		d, err := g.document(ctx, k)
+		if err != nil {
 			return err
+		}
+		if version != 0 && version != d.Version {
+			return k.Stale(d.Version, version)
 		}
 		for _, table := range []string{"document", "document_key"} {
 			if err := g.execText(ctx, "delete "+string(k.Kind), `DELETE FROM `+table+` WHERE project = ? AND kind = ? AND id = ?`,

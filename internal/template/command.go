@@ -74,6 +74,7 @@ func (d *decoder) setup() error {
 	if !ok || err != nil {
 		return err
 	}
+	size := 0
 	d.c.Setup, d.c.Commands = make([]Setup, len(list)), make([]string, len(list))
 	for i, o := range list {
 		if err := only(o, "a set-up command", []string{"command", "cwd"}); err != nil {
@@ -81,6 +82,9 @@ func (d *decoder) setup() error {
 		}
 		if d.c.Commands[i], err = command(o); err != nil {
 			return err
+		}
+		if size += len(d.c.Commands[i]); size > MaxSetupBytes {
+			return stead.Invalid(d.o.Path("setup_commands"), "%s are longer than %d bytes together", d.o.Path("setup_commands"), MaxSetupBytes)
 		}
 		dir, has, err := o.String("cwd")
 		if err != nil {

@@ -45,20 +45,21 @@ const (
 
 // Limits of a configuration.
 const (
-	MaxPackages     = 256      // of each kind
-	MaxFiles        = 256      // files
-	MaxInlineBytes  = 16 << 20 // of one inline file
-	MaxVariables    = 256      // environment variables
-	MaxEnvBytes     = 64 << 10 // names and values of all variables
-	MaxCommands     = 64       // set-up commands
-	MaxCommandBytes = 64 << 10 // of one
-	MaxSkills       = 32       // and as many plugins
-	MaxDirectories  = 32       // capability directories
-	MaxDomains      = 256      // of each list
-	MaxNameRunes    = 256      // of a template
-	maxPackageBytes = 214      // of one package with its version: npm's longest name
-	maxVersionBytes = 20       // of a skill's version: a 64-bit number
-	maxIDBytes      = 128      // of an id of ours
+	MaxPackages     = 256       // of each kind
+	MaxFiles        = 256       // files
+	MaxInlineBytes  = 16 << 20  // of one inline file
+	MaxVariables    = 256       // environment variables
+	MaxEnvBytes     = 64 << 10  // names and values of all variables
+	MaxCommands     = 64        // set-up commands
+	MaxCommandBytes = 64 << 10  // of one
+	MaxSetupBytes   = 512 << 10 // of all of them
+	MaxSkills       = 32        // and as many plugins
+	MaxDirectories  = 32        // capability directories
+	MaxDomains      = 256       // of each list
+	MaxNameRunes    = 256       // of a template
+	maxPackageBytes = 214       // of one package with its version: npm's longest name
+	maxVersionBytes = 20        // of a skill's version: a 64-bit number
+	maxIDBytes      = 128       // of an id of ours
 )
 
 // Config is an environment as it was asked for. A nil field of Public was omitted; Effective fills

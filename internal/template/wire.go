@@ -6,8 +6,8 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 )
 
-// Wire is an environment of a session as it is shown.
-type Wire struct {
+// wireHosted is an environment of a session as it is shown.
+type wireHosted struct {
 	Type        Type              `json:"type"`
 	ID          string            `json:"id"`
 	Directories []string          `json:"capability_directories"`
@@ -60,7 +60,7 @@ func (p Public) WireEnvironment(id, remoteURL string) json.RawMessage {
 	case TypeSelf:
 		return encode(wireSelf{TypeSelf, id, p.Directories, remoteURL, p.Workspace})
 	case TypeHosted:
-		return encode(Wire{
+		return encode(wireHosted{
 			Type: TypeHosted, ID: id, Directories: p.Directories, Files: p.wireFiles(id), Network: p.Network.wire(),
 			Packages: *p.Packages, Plugins: p.wirePlugins(), Skills: p.wireSkills(true), Size: p.Size,
 		})
@@ -133,4 +133,31 @@ func encode(v any) json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return b
+}
+
+// wireTemplate is a template as it is shown.
+type wireTemplate struct {
+	ID          string            `json:"id"`
+	Directories []string          `json:"capability_directories"`
+	CreatedAt   int64             `json:"created_at"` // Unix seconds
+	Files       []json.RawMessage `json:"files"`
+	Name        *string           `json:"name"`
+	Network     wireNetwork       `json:"network"`
+	Object      string            `json:"object"` // "agent.environment.template"
+	Packages    Packages          `json:"packages"`
+	Plugins     []json.RawMessage `json:"plugins"`
+	Skills      []json.RawMessage `json:"skills"`
+	UpdatedAt   int64             `json:"updated_at"` // Unix seconds
+	Desktop     wireDesktop       `json:"desktop"`
+}
+
+// Wire is the template as it is shown.
+func (t Template) Wire() json.RawMessage {
+	p := Config{Public: t.Public}.Effective().Public
+	const millis = 1000
+	return encode(wireTemplate{
+		ID: t.ID, Directories: p.Directories, CreatedAt: t.CreatedAt / millis, Files: p.wireFiles(""), Name: nullable(t.Name),
+		Network: p.Network.wire(), Object: "agent.environment.template", Packages: *p.Packages, Plugins: p.wirePlugins(),
+		Skills: p.wireSkills(false), UpdatedAt: t.UpdatedAt / millis,
+	})
 }

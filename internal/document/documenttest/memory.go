@@ -75,7 +75,7 @@ func (m *Memory) UpdateDocument(_ context.Context, d document.Document) (documen
 		return document.Document{}, d.NotFound()
 	}
 	if d.Version != old.Version+1 {
-		return document.Document{}, d.Stale(old.Version)
+		return document.Document{}, d.Stale(old.Version, d.Version-1)
 	}
 	d.CreatedAt = old.CreatedAt
 	m.docs[d.Key] = copied(d)
@@ -83,11 +83,15 @@ func (m *Memory) UpdateDocument(_ context.Context, d document.Document) (documen
 }
 
 // DeleteDocument implements document.Store.
-func (m *Memory) DeleteDocument(_ context.Context, k document.Key) error {
+func (m *Memory) DeleteDocument(_ context.Context, k document.Key, version int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.docs[k]; !ok {
+	d, ok := m.docs[k]
+	if !ok {
 		return k.NotFound()
+	}
+	if version != 0 && version != d.Version {
+		return k.Stale(d.Version, version)
 	}
 	delete(m.docs, k)
 	for key, r := range m.keys {

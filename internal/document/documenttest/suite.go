@@ -218,11 +218,17 @@ func deleted(f *fixture) {
 		f.Fatal(err)
 	}
 	f.create(doc(2))
-	if err := f.s.DeleteDocument(f.ctx, doc(1).Key); err != nil {
+	f.fails(stead.KindConflict, f.s.DeleteDocument(f.ctx, doc(1).Key, 2))
+	f.fails(stead.KindNotFound, f.s.DeleteDocument(f.ctx, doc(9).Key, 2))
+	if err := f.s.DeleteDocument(f.ctx, doc(2).Key, 1); err != nil {
+		f.Fatal(err)
+	}
+	f.create(doc(2))
+	if err := f.s.DeleteDocument(f.ctx, doc(1).Key, 0); err != nil {
 		f.Fatal(err)
 	}
 	f.absent(doc(1).Key)
-	f.fails(stead.KindNotFound, f.s.DeleteDocument(f.ctx, doc(1).Key))
+	f.fails(stead.KindNotFound, f.s.DeleteDocument(f.ctx, doc(1).Key, 0))
 	if _, err := f.s.CreateDocument(f.ctx, doc(1), "k", "something else"); err != nil {
 		f.Fatalf("the key outlived its document: %v", err)
 	}
@@ -310,7 +316,7 @@ func apart(f *fixture) {
 	f.create(doc(1))
 	for _, k := range []document.Key{{Project: other, Kind: kind, ID: doc(1).ID}, {Project: project, Kind: otherKind, ID: doc(1).ID}} {
 		f.absent(k)
-		f.fails(stead.KindNotFound, f.s.DeleteDocument(f.ctx, k))
+		f.fails(stead.KindNotFound, f.s.DeleteDocument(f.ctx, k, 0))
 		d := doc(1)
 		d.Key, d.Version = k, 2
 		_, err := f.s.UpdateDocument(f.ctx, d)
@@ -338,7 +344,7 @@ func hostile(f *fixture) {
 	for _, id := range []string{"", "a\x00b", "\xff", "'; DROP TABLE document; --", "%"} {
 		k := document.Key{Project: project, Kind: kind, ID: id}
 		f.absent(k)
-		f.fails(stead.KindNotFound, f.s.DeleteDocument(f.ctx, k))
+		f.fails(stead.KindNotFound, f.s.DeleteDocument(f.ctx, k, 0))
 		if _, err := f.s.ListDocuments(f.ctx, document.Query{Project: project, Kind: kind, After: id, Limit: 1}); err != nil {
 			f.Fatalf("list after %q: %v", id, err)
 		}

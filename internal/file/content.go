@@ -1,0 +1,60 @@
+package file
+
+import (
+	"context"
+	"io"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/asset"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Content returns a file and a reader of its bytes, which checks them as it goes: one part, at most
+// PartBytes, is in memory at a time. The caller closes the reader.
+func (s *Service) Content(ctx context.Context, p stead.Principal, id string) (io.ReadCloser, File, error) {
+	if err := s.allow(ctx, p, policy.FileRead, id); err != nil {
+		return nil, File{}, err
+	}
+	d, err := s.document(ctx, p, id)
+	if err != nil {
+		return nil, File{}, err
+	}
+	data, err := decode(d)
+	if err != nil {
+		return nil, File{}, err
+	}
+	f, err := fileOf(d)
+	return &reader{ctx: ctx, assets: s.cfg.Assets, claim: claimOf(d.Key), parts: data.Parts}, f, err
+}
+
+// reader gives the parts of a file one after the other.
+type reader struct {
+	ctx    context.Context
+	assets *asset.Store
+	claim  asset.Claim
+	parts  []string // that are left
+	rest   []byte   // of the part at hand
+}
+
+// Read implements io.Reader.
+func (r *reader) Read(b []byte) (int, error) {
+	for len(r.rest) == 0 {
+		if len(r.parts) == 0 {
+			return 0, io.EOF
+		}
+		part, err := r.assets.Get(r.ctx, r.claim, r.parts[0])
+		if err != nil {
+			return 0, err
+		}
+		r.rest, r.parts = part, r.parts[1:]
+	}
+	n := copy(b, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (r *reader) Close() error {
+	r.parts, r.rest = nil, nil
+	return nil
+}
