@@ -82,7 +82,7 @@ func layout() []rule {
 		{"internal/tool/schema", nil, []string{"github.com/google/jsonschema-go"}, "adapter: JSON Schema"},
 		{"internal/session/sessiontest", []string{"internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model"}, nil, "builds journals and checks states; used by tests"},
 		{"internal/server/wiretest", []string{"internal/session", "internal/agent", "internal/model", "internal/server"}, []string{"github.com/google/jsonschema-go"}, "checks answers against the OpenAPI document; used by tests"},
-		{"internal/server", []string{"internal/session", "internal/agent", "internal/model", "internal/param", "internal/environment", "internal/template"}, []string{"github.com/google/uuid"}, "a door: calls the service contract, never the runner"},
+		{"internal/server", []string{"internal/capability", "internal/file", "internal/skill", "internal/session", "internal/agent", "internal/model", "internal/param", "internal/environment", "internal/template"}, []string{"github.com/google/uuid"}, "a door: calls the service contract, never the runner"},
 		{"internal/server/wiretest", nil, []string{"github.com/google/jsonschema-go"}, "holds the wire against our own OpenAPI document; used by tests"},
 		{"internal/client", nil, []string{"github.com/tmaxmax/go-sse", "github.com/google/uuid"}, "the other end of the door: shares the wire, not the code"},
 		{"internal/config", nil, []string{"github.com/goccy/go-yaml"}, "what the operator says; knows nobody that it configures"},

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	_ "embed" // the schemas
 	"encoding/json"
 	"net/http"
@@ -67,7 +68,7 @@ func operation(r route, path string) map[string]any {
 		op["parameters"] = params
 	}
 	if r.body != "" {
-		media := "application/json"
+		media := cmp.Or(r.bodyMedia, "application/json")
 		if r.body == "Lines" {
 			media = mediaLines
 		}

@@ -14,10 +14,12 @@ type handler func(w http.ResponseWriter, r *http.Request, p stead.Principal) err
 // route is one call: of it the mux and the OpenAPI document are made.
 type route struct {
 	method, path string
+	mux          string // the path as the mux has it, where that is another
 	summary      string
 	handle       handler
 	query        []string // names of components.parameters
 	body         string   // name of the request's schema; "" for none
+	bodyMedia    string   // of the request; "": application/json
 	status       int      // of success; 0: 200
 	answer       string   // name of the answer's schema; "" for an empty one
 	media        string   // of the answer; "": application/json
@@ -31,7 +33,12 @@ const (
 	mediaLines  = "application/jsonl"
 	mediaText   = "text/plain"
 	mediaBytes  = "application/octet-stream"
+	mediaZIP    = "application/zip"
+	mediaForm   = "multipart/form-data"
 )
+
+// oneTemplate is the mux's pattern of the routes of one template: see ofTemplates.
+const oneTemplate = "/v1/agents/environments/{collection}/{id}"
 
 // table lists what works. The order is the document's.
 func (s *server) table() []route {
@@ -44,6 +51,12 @@ func (s *server) table() []route {
 		artifact     = session + "/artifacts/{part}"
 		environments = agents + "/environments"
 		environment  = environments + "/{id}"
+		templates    = environments + "/templates"
+		template     = templates + "/{id}"
+		files        = "/v1/files"
+		skills       = "/v1/skills"
+		skill        = skills + "/{id}"
+		version      = skill + "/versions/{version}"
 	)
 	paged := []string{"after", "limit", "order"}
 	return []route{
@@ -84,6 +97,30 @@ func (s *server) table() []route {
 
 		{method: "GET", path: environment + "/executor", summary: "Where the executor of a self-hosted environment connects to, by WebSocket and with a token of its own", handle: s.connectExecutor, status: http.StatusSwitchingProtocols, open: true},
 
+		{method: "POST", path: templates, summary: "Create a template of environments", handle: s.createTemplate, body: "EnvironmentTemplateParams", answer: "EnvironmentTemplate", keyed: true},
+		{method: "GET", path: templates, summary: "List templates", handle: s.listTemplates, query: paged, answer: "EnvironmentTemplateList"},
+		{method: "GET", path: template, mux: oneTemplate, summary: "Retrieve a template", handle: s.ofTemplates(s.getTemplate), answer: "EnvironmentTemplate"},
+		{method: "POST", path: template, mux: oneTemplate, summary: "Update a template: null is a field's default again", handle: s.ofTemplates(s.updateTemplate), body: "EnvironmentTemplateParams", answer: "EnvironmentTemplate"},
+		{method: "DELETE", path: template, mux: oneTemplate, summary: "Delete a template and what it kept secret; environments made from it carry on", handle: s.ofTemplates(s.deleteTemplate), answer: "Deleted"},
+
+		{method: "POST", path: files, summary: "Upload a file", handle: s.createFile, body: "FileParams", bodyMedia: mediaForm, answer: "File", keyed: true},
+		{method: "GET", path: files, summary: "List files", handle: s.listFiles, query: append(paged, "purpose"), answer: "FileList"},
+		{method: "GET", path: files + "/{id}", summary: "Retrieve a file's metadata", handle: s.getFile, answer: "File"},
+		{method: "DELETE", path: files + "/{id}", summary: "Delete a file; environments that it was copied into keep their copy", handle: s.deleteFile, answer: "Deleted"},
+		{method: "GET", path: files + "/{id}/content", summary: "Download a file", handle: s.getFileContent, answer: "Bytes", media: mediaBytes},
+
+		{method: "POST", path: skills, summary: "Create a skill from a directory's files or one ZIP archive", handle: s.createSkill, body: "SkillParams", bodyMedia: mediaForm, answer: "Skill", keyed: true},
+		{method: "GET", path: skills, summary: "List skills", handle: s.listSkills, query: paged, answer: "SkillList"},
+		{method: "GET", path: skill, summary: "Retrieve a skill", handle: s.getSkill, answer: "Skill"},
+		{method: "POST", path: skill, summary: "Choose a skill's default version", handle: s.updateSkill, body: "SkillUpdate", answer: "Skill"},
+		{method: "DELETE", path: skill, summary: "Delete a skill with all of its versions", handle: s.deleteSkill, answer: "Deleted"},
+		{method: "GET", path: skill + "/content", summary: "Download the default version as a ZIP archive", handle: s.getSkillContent, answer: "Bytes", media: mediaZIP},
+		{method: "POST", path: skill + "/versions", summary: "Create a skill's next version", handle: s.createSkillVersion, body: "SkillParams", bodyMedia: mediaForm, answer: "SkillVersion"},
+		{method: "GET", path: skill + "/versions", summary: "List a skill's versions", handle: s.listSkillVersions, query: paged, answer: "SkillVersionList"},
+		{method: "GET", path: version, summary: "Retrieve a skill's version", handle: s.getSkillVersion, answer: "SkillVersion"},
+		{method: "DELETE", path: version, summary: "Delete a version that is not the default one", handle: s.deleteSkillVersion, answer: "SkillVersionDeleted"},
+		{method: "GET", path: version + "/content", summary: "Download a version as a ZIP archive", handle: s.getSkillContent, answer: "Bytes", media: mediaZIP},
+
 		{method: "POST", path: session + "/pause", summary: "Pause: what is in flight finishes, nothing more starts", handle: s.pauseSession, answer: "Session"},
 		{method: "POST", path: session + "/resume", summary: "Resume a paused session", handle: s.resumeSession, answer: "Session"},
 		{method: "POST", path: session + "/fork", summary: "Copy a session's history into a new one", handle: s.forkSession, body: "ForkParams", answer: "Session"},
@@ -105,8 +142,6 @@ func (s *server) table() []route {
 func later() []string {
 	return []string{
 		"GET /v1/agents/sessions/{id}/traces",
-		"POST,GET /v1/agents/environments/templates",
-		"GET,POST,DELETE /v1/agents/environments/templates/{id}",
 		"POST,GET /v1/agents/automations",
 		"GET,POST,DELETE /v1/agents/automations/{id}",
 		"POST /v1/agents/automations/{id}/pause",
@@ -132,9 +167,6 @@ func later() []string {
 		"GET,DELETE /v1/conversations/{id}/items/{id}",
 		"POST /v1/chat/completions",
 		"POST /v1/embeddings",
-		"POST,GET /v1/files",
-		"GET,DELETE /v1/files/{id}",
-		"GET /v1/files/{id}/content",
 	}
 }
 

@@ -23,6 +23,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -68,6 +69,9 @@ type Config struct {
 	RemoteURL func(p stead.Principal, environmentID string) string
 	// FileContent reads a file of the Files API; nil: there is none.
 	FileContent func(ctx context.Context, p stead.Principal, id string) ([]byte, error)
+	Templates   Templates
+	Files       Files
+	Skills      Skills
 	Models      model.Catalog
 	// Authenticate says who asks. nil is a server without authentication: everybody is
 	// stead.LocalPrincipal, and only requests to a loopback name or address are served, so that a
@@ -110,7 +114,7 @@ func New(c Config) http.Handler {
 	}
 	s.routes = s.table()
 	for _, r := range s.routes {
-		s.mux.Handle(r.method+" "+r.path, s.endpoint(r))
+		s.mux.Handle(r.method+" "+cmp.Or(r.mux, r.path), s.endpoint(r))
 	}
 	for _, path := range shadowed() {
 		for _, method := range []string{"GET", "POST", "DELETE"} { // those of /v1/agents/{id}
