@@ -18,7 +18,6 @@ import (
 	"github.com/stead-dev/stead/internal/environment/plan"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/session"
-	"github.com/stead-dev/stead/internal/template"
 	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/tool/computer"
 )
@@ -107,11 +106,7 @@ type computers struct {
 }
 
 // openComputers puts them together. service is asked later, when executors come.
-func (n *node) openComputers(ctx context.Context, files fileServices, service func() session.Environments) (*computers, error) {
-	keys, err := seal.Load(n.cfg.Data, n.cfg.SealKey)
-	if err != nil {
-		return nil, err
-	}
+func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configured, service func() session.Environments) (*computers, error) {
 	driver, problem, err := chooseDriver(ctx, n.cfg)
 	if err != nil {
 		return nil, err
@@ -137,7 +132,7 @@ func (n *node) openComputers(ctx context.Context, files fileServices, service fu
 	}
 	c.host, err = host.New(host.Config{
 		Dir: n.cfg.Data, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: problem, Remote: remote{c.hub.Provider(), c.hub},
-		File: files.content, Skill: files.skill, Egress: way, Log: n.log,
+		File: named.nodeContent, Egress: way, Log: n.log,
 		Tools: func(find func(stead.SessionKey) (environment.Environment, error)) []tool.Tool {
 			return computer.Tools(find)
 		},
@@ -146,7 +141,7 @@ func (n *node) openComputers(ctx context.Context, files fileServices, service fu
 		return nil, err
 	}
 	n.onStop(c.host.Close)
-	c.planner = plan.New(plan.Config{Keys: keys, Template: files.template, File: files.size, Skill: files.resolve, RemoteURL: c.bareURL})
+	c.planner = plan.New(plan.Config{Keys: keys, Resolve: named.templates.Resolve, RemoteURL: c.bareURL})
 	return c, nil
 }
 
@@ -221,13 +216,4 @@ func (n *node) executorChanged(ch executor.Change, service session.Environments)
 	if err != nil && stead.KindOf(err) != stead.KindNotFound {
 		n.log.Warn("an executor's connection is not in its session's journal", "environment", ch.Environment, "connected", ch.Connected, "err", err)
 	}
-}
-
-// fileServices are the files, skills and templates that environments name; zero where there are none.
-type fileServices struct {
-	content  func(ctx context.Context, project stead.ProjectID, id string) ([]byte, error)
-	skill    func(ctx context.Context, project stead.ProjectID, id, version string) ([]byte, error)
-	template func(ctx context.Context, p stead.Principal, id string) (template.Config, error)
-	size     func(ctx context.Context, p stead.Principal, id string) (int64, error)
-	resolve  func(ctx context.Context, p stead.Principal, id, version string) (template.Skill, error)
 }

@@ -20,11 +20,13 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/sqlite"
@@ -85,6 +87,7 @@ type node struct {
 type database interface {
 	journal.Full
 	agent.Store
+	document.Store
 }
 
 // impatient makes a node that a person runs stop soon: what is cut off goes on at the next start.
@@ -127,8 +130,13 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(func(context.Context) error { return blobs.Close() })
 	n.blobs = blobs
+	keys, err := seal.Load(cfg.Data, cfg.SealKey)
+	if err != nil {
+		return err
+	}
+	services := n.openConfigured(store, keys, policy.AllowLocal{})
 	var run *runner.Runner
-	pcs, err := n.openComputers(ctx, fileServices{}, func() session.Environments { return run })
+	pcs, err := n.openComputers(ctx, keys, services, func() session.Environments { return run })
 	if err != nil {
 		return err
 	}
@@ -145,7 +153,9 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(run.Shutdown)
 	n.serve(listener, server.New(server.Config{
-		Sessions: run, Agents: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL, Models: n.models, Labels: labels(cfg), Schema: checkSchema, Log: log,
+		Sessions: run, Agents: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
+		Templates: services.templates, Files: services.files, Skills: services.skills, FileContent: services.fileContent,
+		Models: n.models, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,
 		Ready: func(ctx context.Context) error {
 			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})

@@ -19,7 +19,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -170,7 +169,7 @@ func (s *Service) storeParts(ctx context.Context, key document.Key, body io.Read
 	buf := make([]byte, PartBytes)
 	for {
 		n, err := io.ReadFull(body, buf)
-		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		end := err == io.EOF || err == io.ErrUnexpectedEOF // as ReadFull says it: a broken request wraps them
 		if err != nil && !end {
 			return err // the reader's error says what is wrong with the request
 		}

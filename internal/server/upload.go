@@ -57,7 +57,7 @@ func openForm(w http.ResponseWriter, r *http.Request, limit int64, field string)
 // next returns the next part, io.EOF behind the last.
 func (f *form) next() (*multipart.Part, error) {
 	part, err := f.parts.NextPart()
-	if err == nil || errors.Is(err, io.EOF) && f.body.err == nil {
+	if err == nil || err == io.EOF && f.body.err == nil { // one that is wrapped is no end but a break
 		return part, err
 	}
 	return nil, f.broken(err)
@@ -71,7 +71,8 @@ func (f *form) broken(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return bodyError(err)
 	}
-	return stead.Wrap(stead.KindInvalid, err, "the multipart body broke off, or is none")
+	// Only the words of the cause: it may wrap io.EOF, and must not be taken for a good end.
+	return stead.Wrap(stead.KindInvalid, errors.New(err.Error()), "the multipart body broke off, or is none")
 }
 
 // text reads a part that is a short text.
@@ -95,7 +96,7 @@ type filePart struct {
 // Read implements io.Reader.
 func (p filePart) Read(b []byte) (int, error) {
 	n, err := p.part.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err != nil && err != io.EOF {
 		err = p.f.broken(err)
 	}
 	return n, err

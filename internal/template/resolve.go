@@ -18,10 +18,10 @@ import (
 // the caller keeps them with the environment, which then depends on no template and no skill. Files
 // by id stay references, since they may be large; they never change, but may be deleted.
 //
-// Configurations of other types, and those of environments that exist already, are returned as they are.
+// Of other types, and of environments that exist already, there is nothing to resolve.
 func (s *Service) Resolve(ctx context.Context, p stead.Principal, c Config, path string) (Config, error) {
 	if c.Type != TypeHosted || c.EnvironmentID != "" {
-		return c, nil
+		return c.Effective(), nil
 	}
 	if c.TemplateID != "" {
 		base, err := s.config(ctx, p, c.TemplateID)
@@ -105,5 +105,8 @@ func at(path string, err error) error {
 	}
 	named := *e
 	named.Param, named.Message = path, path+": "+e.Message
+	if e.Kind == stead.KindNotFound { // the request itself was found
+		named.Kind = stead.KindInvalid
+	}
 	return &named
 }

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/asset"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/file"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/skill"
+	"github.com/stead-dev/stead/internal/template"
+)
+
+// configured are the services of what is configured and not journaled.
+type configured struct {
+	files     *file.Service
+	skills    *skill.Service
+	templates *template.Service
+}
+
+// openConfigured makes them, and deletes what has expired for as long as the node runs.
+func (n *node) openConfigured(documents document.Store, keys *seal.Keys, authorizer policy.Authorizer) configured {
+	assets := asset.New(documents, n.blobs, time.Now)
+	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
+	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
+	templates := template.NewService(template.ServiceConfig{
+		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { asset.Run(ctx, n.log, files.Sweep, assets.Sweep) })
+	n.onStop(func(context.Context) error {
+		cancel()
+		sweeping.Wait()
+		return nil
+	})
+	return configured{files, skills, templates}
+}
+
+// fileContent reads an uploaded file whole, for a workspace.
+func (c configured) fileContent(ctx context.Context, p stead.Principal, id string) ([]byte, error) {
+	content, f, err := c.files.Content(ctx, p, id)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	if f.Bytes > environment.MaxFileBytes {
+		return nil, stead.Errorf(stead.KindTooLarge, "file %s has %d bytes, a workspace takes files of %d", id, f.Bytes, environment.MaxFileBytes)
+	}
+	data := make([]byte, f.Bytes)
+	if _, err := io.ReadFull(content, data); err != nil {
+		return nil, stead.Wrap(stead.KindUnavailable, err, "read file %s", id)
+	}
+	return data, nil
+}
+
+// nodeContent is fileContent for the node itself, which puts files into environments that were asked
+// for by somebody who might read them: Resolve has seen to that.
+func (c configured) nodeContent(ctx context.Context, project stead.ProjectID, id string) ([]byte, error) {
+	p := nodePrincipal()
+	p.Project = project
+	return c.fileContent(ctx, p, id)
+}
