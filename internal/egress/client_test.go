@@ -135,7 +135,7 @@ func TestGit(t *testing.T) {
 		var ok bool
 		if user, password, ok = r.BasicAuth(); !ok {
 			rw.Header().Set("WWW-Authenticate", `Basic realm="git"`)
-			http.Error(rw, "who are you?", 401)
+			http.Error(rw, "who are you?", http.StatusUnauthorized)
 			return
 		}
 		files.ServeHTTP(rw, r)

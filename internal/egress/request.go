@@ -120,11 +120,9 @@ func (e *exchange) route() (no *refusal) {
 	return no
 }
 
-// send puts the credentials in, connects, and writes the head; the body follows beside the answer.
+// send connects, puts the credentials in, and writes the head; the body follows beside the answer. No
+// secret is opened for a server that is not there, or can't prove its name.
 func (e *exchange) send() *refusal {
-	if no := e.p.fill(e.p.ctx, e.h, e.creds); no != nil {
-		return no
-	}
 	if e.out == nil {
 		var no *refusal
 		if e.out, no = e.p.reach(e.p.ctx, e.site, e.to); no != nil {
@@ -138,6 +136,9 @@ func (e *exchange) send() *refusal {
 	}
 	e.out.used = true
 	e.out.wire.patience.Store(int64(e.p.times.Answer))
+	if no := e.p.fill(e.p.ctx, e.h, e.creds); no != nil {
+		return no
+	}
 	if e.expect {
 		if _, err := io.WriteString(e.c.conn, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
 			return outside(http.StatusBadGateway, err, "the client has left")
