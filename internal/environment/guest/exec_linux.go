@@ -282,10 +282,11 @@ func (r *reaper) killGroup(pid int) {
 	}
 }
 
-// killAll kills every process that descends from the guest, again and again until there is none. As
-// pid 1 the kernel does that when the guest exits.
+// killAll kills every process but the guest. As pid 1 that is one call; else those that descend from
+// it, again and again until there is none.
 func (r *reaper) killAll() {
 	if os.Getpid() == 1 {
+		_ = syscall.Kill(-1, syscall.SIGKILL)
 		return
 	}
 	for end := time.Now().Add(killAllTime); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {

@@ -88,6 +88,10 @@ type Seen struct {
 	NoNewPrivs bool   `json:"no_new_privs"`
 	CapBounds  string `json:"cap_bounds"` // hexadecimal
 	OpenFiles  uint64 `json:"open_files"` // the hard limit
+	// What the control groups that are visible inside say; 0: nothing, -1: no limit.
+	MemoryBytes int64 `json:"memory_bytes"`
+	Processes   int64 `json:"processes"`
+	CPUMilli    int64 `json:"cpu_milli"`
 	// Interfaces are the network's, without loopback ones.
 	Interfaces []string `json:"interfaces"`
 	// RootWritable says that a file can be made in /.
@@ -120,6 +124,8 @@ type request struct {
 const (
 	opExec = "exec" // host: data both ways, outcome
 	opDial = "dial" // guest: data both ways, outcome
+	// opKillAll kills every process but the guest: outcome.
+	opKillAll = "kill_all"
 )
 
 // outcome is the payload of result.

@@ -211,6 +211,30 @@ func TestTheEndOfTheLineLeavesNothing(t *testing.T) {
 	}
 }
 
+// An interruption ends what runs, and the environment goes on.
+func TestInterrupt(t *testing.T) {
+	m := start(t, Options{})
+	_, out, err := m.sh(t, `setsid sleep 1000 >/dev/null 2>&1 & echo $!`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan environment.Exit)
+	begun := make(chan struct{})
+	go func() {
+		exit, _ := m.Exec(t.Context(), environment.Command{Args: []string{"sh", "-c", "echo; sleep 1000"}, Dir: m.dir}, func(environment.Chunk) { close(begun) })
+		done <- exit
+	}()
+	<-begun
+	m.Interrupt(t.Context(), environment.ReasonDisk)
+	if exit := <-done; exit.Code != -1 || exit.Reason != environment.ReasonDisk {
+		t.Errorf("%+v", exit)
+	}
+	until(t, "the daemon is gone", func() bool { return !alive(strings.TrimSpace(out)) })
+	if exit, _, err := m.sh(t, "exit 3"); err != nil || exit.Code != 3 {
+		t.Errorf("afterwards: %+v, %v", exit, err)
+	}
+}
+
 // alive says that a process is there and no zombie.
 func alive(pid string) bool {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")

@@ -36,14 +36,16 @@ type Client struct {
 	opts Options
 	seen Seen
 	env  map[string]string
-	life context.Context         // ends with why commands are killed
-	kill context.CancelCauseFunc // a Reason as error, or nil
-	work sync.WaitGroup          // commands
+	work sync.WaitGroup // commands
 
-	mu     sync.Mutex
-	closed bool
-	usage  environment.Usage
+	mu    sync.Mutex
+	over  bool // no command may begin
+	calls map[*call]bool
+	usage environment.Usage
 }
+
+// call is a command that runs.
+type call struct{ kill context.CancelCauseFunc }
 
 // killed is a Reason as the cause of a context's end.
 type killed struct{ reason environment.Reason }
@@ -54,8 +56,7 @@ func (k killed) Error() string { return "killed: " + string(k.reason) }
 // it is called when the handshake fails, and by Close.
 func New(ctx context.Context, r io.Reader, w io.Writer, closer io.Closer, opts Options) (*Client, error) {
 	opts.Limits = opts.Limits.OrDefault()
-	c := &Client{conn: closer, opts: opts}
-	c.life, c.kill = context.WithCancelCause(context.Background())
+	c := &Client{conn: closer, opts: opts, calls: map[*call]bool{}}
 	c.mux = newMux(r, w, true, c.serve)
 	c.mux.cut = func() { closer.Close() }
 	ctx, cancel := context.WithTimeout(ctx, HandshakeTime)
@@ -109,7 +110,27 @@ func (c *Client) Done() <-chan struct{} { return c.mux.done }
 
 // Kill kills the commands that run, for a reason, and lets none begin. Processes in the background
 // live until the conversation ends.
-func (c *Client) Kill(why environment.Reason) { c.kill(killed{why}) }
+func (c *Client) Kill(why environment.Reason) { c.killCalls(why, true) }
+
+// Interrupt kills every process in the container, for a reason. Commands may begin afterwards.
+func (c *Client) Interrupt(ctx context.Context, why environment.Reason) {
+	c.killCalls(why, false)
+	s, err := c.mux.open(request{Op: opKillAll})
+	if err != nil {
+		return // it has ended, with all its processes
+	}
+	defer context.AfterFunc(ctx, s.stop)()
+	_, _ = s.outcome()
+}
+
+func (c *Client) killCalls(why environment.Reason, over bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = c.over || over
+	for k := range c.calls {
+		k.kill(killed{why})
+	}
+}
 
 // KillCommands is how long Close waits for the outcomes of the commands that it kills.
 const KillCommands = 2 * time.Second
@@ -117,9 +138,6 @@ const KillCommands = 2 * time.Second
 // Close kills the commands, waits a moment for their outcomes, and ends the conversation. The guest
 // ends with it; whoever owns the container waits for that.
 func (c *Client) Close() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
 	c.Kill(environment.ReasonCancelled)
 	over := make(chan struct{})
 	go func() { c.work.Wait(); close(over) }()
@@ -146,16 +164,15 @@ func (c *Client) Exec(ctx context.Context, cmd environment.Command, out func(env
 	if err := cmd.Check(c.env); err != nil {
 		return environment.Exit{}, err
 	}
-	if err := c.begin(ctx); err != nil {
-		return environment.Exit{}, err
-	}
-	defer c.work.Done()
 	ctx, cancel := context.WithTimeoutCause(ctx, first(cmd.Timeout, c.opts.Limits.CommandTime), killed{environment.ReasonTimeout})
 	defer cancel()
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
-	defer context.AfterFunc(c.life, func() { kill(context.Cause(c.life)) })()
-
+	k := &call{kill}
+	if err := c.begin(ctx, k); err != nil {
+		return environment.Exit{}, err
+	}
+	defer c.forget(k)
 	s, err := c.mux.open(execRequest(cmd, c.env))
 	if err != nil {
 		// The frame may have been on the line when it broke: only a refusal of our own is sure.
@@ -202,7 +219,7 @@ func (c *Client) killCommand(s *stream, over <-chan struct{}) {
 }
 
 // begin registers a command, unless the environment or the call has ended.
-func (c *Client) begin(ctx context.Context) error {
+func (c *Client) begin(ctx context.Context, k *call) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
@@ -210,12 +227,23 @@ func (c *Client) begin(ctx context.Context) error {
 		return &environment.NotStartedError{Err: stead.Errorf(stead.KindUnavailable, "the environment has ended")}
 	default:
 	}
-	if c.closed || c.life.Err() != nil || ctx.Err() != nil {
+	if c.over || ctx.Err() != nil {
 		return &environment.NotStartedError{Err: stead.Errorf(stead.KindUnavailable, "the environment or the call has ended")}
 	}
+	if len(c.calls) >= environment.MaxParallelCommands {
+		return &environment.NotStartedError{Err: stead.Errorf(stead.KindLimited, "%d commands run in the environment already, which is the most", environment.MaxParallelCommands)}
+	}
 	c.usage.Commands++
+	c.calls[k] = true
 	c.work.Add(1)
 	return nil
+}
+
+func (c *Client) forget(k *call) {
+	c.mu.Lock()
+	delete(c.calls, k)
+	c.mu.Unlock()
+	c.work.Done()
 }
 
 func (c *Client) count(output int64, o outcome) {

@@ -92,6 +92,9 @@ func (g *guest) serve(s *stream, r request) {
 	switch r.Op {
 	case opExec:
 		g.exec(s, r)
+	case opKillAll:
+		g.reap.killAll()
+		s.finish(outcome{})
 	default:
 		s.finish(outcome{Kind: stead.KindInvalid, Message: "unknown operation"})
 	}
@@ -183,6 +186,7 @@ func look() Seen {
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
 		s.OpenFiles = limit.Max
 	}
+	lookAtGroups(&s)
 	interfaces, _ := net.Interfaces()
 	for _, i := range interfaces {
 		if i.Flags&net.FlagLoopback == 0 && i.Flags&net.FlagUp != 0 {
@@ -200,4 +204,46 @@ func look() Seen {
 		s.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
 	return s
+}
+
+// lookAtGroups reads the limits of the control groups, of version 2 or 1, as /sys/fs/cgroup shows them.
+func lookAtGroups(s *Seen) {
+	const dir = "/sys/fs/cgroup/"
+	s.MemoryBytes = firstNumber(dir+"memory.max", dir+"memory/memory.limit_in_bytes")
+	s.Processes = firstNumber(dir+"pids.max", dir+"pids/pids.max")
+	quota, period := int64(0), int64(100_000)
+	if data, err := os.ReadFile(dir + "cpu.max"); err == nil {
+		fields := strings.Fields(string(data))
+		if len(fields) == 2 {
+			quota, period = number(fields[0]), number(fields[1])
+		}
+	} else {
+		quota = firstNumber(dir+"cpu/cpu.cfs_quota_us", dir+"cpu,cpuacct/cpu.cfs_quota_us")
+		period = firstNumber(dir+"cpu/cpu.cfs_period_us", dir+"cpu,cpuacct/cpu.cfs_period_us")
+	}
+	switch {
+	case quota > 0 && period > 0:
+		s.CPUMilli = quota * 1000 / period
+	default:
+		s.CPUMilli = quota
+	}
+}
+
+// firstNumber reads the first of the files that is there.
+func firstNumber(names ...string) int64 {
+	for _, name := range names {
+		if data, err := os.ReadFile(name); err == nil {
+			return number(strings.TrimSpace(string(data)))
+		}
+	}
+	return 0
+}
+
+// number reads a limit: -1 for "max", 0 for what is none.
+func number(s string) int64 {
+	if s == "max" {
+		return -1
+	}
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return n
 }

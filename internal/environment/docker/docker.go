@@ -1,0 +1,205 @@
+// Package docker is the driver for any OCI engine that speaks the Docker Engine API at a unix socket:
+// Docker, Podman, Docker Desktop, Colima, OrbStack. One environment is one container.
+//
+// Shape:
+//
+//	Provider ── HTTP over a unix socket ──▶ engine ──▶ container: pid 1 is the guest
+//	    └──────── attached standard streams ───────────▶ package guest: commands, egress bridge
+//
+// The container has no network, a read-only root, no capabilities, no new privileges, the engine's
+// seccomp profile, and limits for memory, processes, CPU and open files; the workspace is a bind mount,
+// so that files and checkpoints are package workspace's.
+//
+// Commands do not go through the engine's exec: it can't signal what it started, its streams have no
+// window for one slow reader, and an exec outlives the connection that asked for it. A guest of ours
+// is pid 1 instead, and one attached stream carries everything: see package guest. The guest is a
+// static Linux binary, mounted read-only: the stead binary itself where it is one for the engine's
+// processor, or stead-guest-linux-ARCH beside it, which macOS always needs.
+//
+// Death: the guest ends with its stream. A server that is killed closes its sockets, the engine closes
+// the container's standard input, the guest exits as pid 1 and the kernel ends the rest; AutoRemove
+// takes the container away. Labels name each container's server, and what an engine kept all the same
+// is removed when the next server starts (Sweep).
+//
+// Users: commands run as the owner of the workspace. When that is root, which a server that is root
+// makes, the workspace is given to DefaultUID. Engines without root, and those with user namespaces of
+// their own, are asked for the user that is the workspace's owner outside.
+//
+// What it can't do: Root.Image (the engine has its own images: Options.Image names one), Layers and
+// Upper (an engine offers no mount of ours over the image's root): KindNotImplemented. Set-up work
+// belongs into the image there.
+//
+// Units and limits: bytes, milliseconds where the API has them; an answer of the engine is at most
+// MaxAnswerBytes. Disk is watched, not limited: a workspace above its limit has its processes killed
+// within WatchEvery.
+//
+// Errors: KindUnavailable when the engine does not answer or refuses, KindInvalid for an image that
+// the engine does not have, KindNotImplemented as said above.
+//
+// Source: Docker Engine API v1.41 (the reference's sections on containers and on attach, whose stream
+// format is in stream.go); Podman's compatible API behaves the same where it is used.
+package docker
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+)
+
+// Defaults.
+const (
+	// DefaultImage is used where the configuration names none: small, with a C library and a shell.
+	DefaultImage = "debian:bookworm-slim"
+	// DefaultUID is who commands run as when the workspace is root's.
+	DefaultUID = 65532
+)
+
+// Limits and timing.
+const (
+	// MaxAnswerBytes is the largest answer of the engine that is read.
+	MaxAnswerBytes = 8 << 20
+	// WatchEvery is how often a workspace's size is looked at, unless looking takes long.
+	WatchEvery = 500 * time.Millisecond
+	// RemoveTime is the longest that Close waits for the engine to remove a container.
+	RemoveTime = 30 * time.Second
+	// PullTime is the longest that pulling an image may take.
+	PullTime = 15 * time.Minute
+	// probeTime is the longest that a probe takes.
+	probeTime = 30 * time.Second
+)
+
+// Options say how to use an engine.
+type Options struct {
+	// Socket is the path of the engine's unix socket.
+	Socket string
+	// Image is the image of every environment; "": DefaultImage.
+	Image string
+	// Pull lets the engine fetch an image that it does not have.
+	Pull bool
+	// Runtime names one of the engine's runtimes, "runsc" or "kata" for a kernel of its own; "": the
+	// engine's default.
+	Runtime string
+	// Dir is a directory of the server's that the engine sees under the same path. The guest is put
+	// there, and trial workspaces.
+	Dir string
+	// Guest is a static Linux binary for the engine's processor that is the guest when its name is
+	// guest.Argv0; "": one is looked for, see the package comment.
+	Guest string
+}
+
+// Provider opens containers at one engine.
+type Provider struct {
+	opts Options
+	api  *api
+
+	guest  func() (string, error) // the guest's path, put into Dir once
+	owner  owner
+	mu     sync.Mutex
+	closed bool
+	open   map[*Environment]bool
+}
+
+// New makes a provider. It does not speak to the engine yet: Probe and Open do.
+func New(opts Options) *Provider {
+	if opts.Image == "" {
+		opts.Image = DefaultImage
+	}
+	p := &Provider{opts: opts, api: newAPI(opts.Socket), owner: self(), open: map[*Environment]bool{}}
+	p.guest = sync.OnceValues(func() (string, error) { return placeGuest(opts) })
+	return p
+}
+
+var _ environment.Provider = (*Provider)(nil)
+
+// Name implements environment.Provider.
+func (p *Provider) Name() string { return "docker" }
+
+// Open implements environment.Provider.
+func (p *Provider) Open(ctx context.Context, spec environment.Spec) (environment.Environment, error) {
+	if err := refuse(spec); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return nil, stead.Errorf(stead.KindUnavailable, "the docker driver is closed")
+	}
+	e, err := p.start(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	if closed = p.closed; !closed {
+		p.open[e] = true
+	}
+	p.mu.Unlock()
+	if closed { // meanwhile
+		return nil, stead.Wrap(stead.KindUnavailable, e.Close(ctx), "the docker driver is closed")
+	}
+	go func() {
+		<-e.Done()
+		p.mu.Lock()
+		delete(p.open, e)
+		p.mu.Unlock()
+	}()
+	return e, nil
+}
+
+// refuse says what of a Spec this driver can't do.
+func refuse(spec environment.Spec) error {
+	switch {
+	case spec.Root.Image != "":
+		e := stead.Errorf(stead.KindNotImplemented, "the docker driver takes its root file system from the engine's images, not from a directory")
+		e.Hint = "Name the image in the driver's configuration."
+		return e
+	case len(spec.Root.Layers) > 0 || spec.Root.Upper != "":
+		e := stead.Errorf(stead.KindNotImplemented, "the docker driver can't lay packages and set-up commands over an image")
+		e.Hint = "Install what the agent needs in the image that the driver's configuration names."
+		return e
+	}
+	return nil
+}
+
+// Close implements environment.Provider.
+func (p *Provider) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	var open []*Environment
+	for e := range p.open {
+		open = append(open, e)
+	}
+	p.mu.Unlock()
+	errs := make(chan error, len(open))
+	for _, e := range open {
+		go func() { errs <- e.Close(ctx) }()
+	}
+	var first error
+	for range open {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	p.api.http.CloseIdleConnections()
+	return first
+}
+
+// image makes sure that the engine has the image, and pulls it if that is allowed.
+func (p *Provider) image(ctx context.Context) error {
+	err := p.api.call(ctx, http.MethodGet, "/images/"+p.opts.Image+"/json", nil, nil)
+	if stead.KindOf(err) != stead.KindNotFound {
+		return err
+	}
+	if !p.opts.Pull {
+		e := stead.Invalid("docker.image", "the engine has no image %.200s", p.opts.Image)
+		e.Hint = "Pull it once (docker pull " + p.opts.Image + "), or let the driver do so with `pull: true`."
+		return e
+	}
+	ctx, cancel := context.WithTimeout(ctx, PullTime)
+	defer cancel()
+	return p.api.pull(ctx, p.opts.Image)
+}

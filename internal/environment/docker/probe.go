@@ -1,0 +1,107 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/guest"
+)
+
+// Probe implements environment.Provider: it opens a container, and reports what the guest finds in it.
+func (p *Provider) Probe(ctx context.Context) environment.Report {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	r := environment.Report{Driver: p.Name(), Isolation: environment.IsolationShared}
+	v, err := p.api.hello(ctx)
+	if err != nil {
+		return unusable(r, err)
+	}
+	seen, err := p.trial(ctx)
+	if err != nil {
+		return unusable(r, err)
+	}
+	r.Usable = true
+	own := p.opts.Runtime != "" && v.KernelVersion != "" && seen.Kernel != v.KernelVersion
+	if own {
+		r.Isolation = environment.IsolationStrong
+	}
+	r.Notes = append(r.Notes, fmt.Sprintf("The engine is version %.40s with API %s on linux/%s, kernel %.60s.", v.Version, v.speak, v.Arch, v.KernelVersion))
+	if p.opts.Runtime != "" && !own {
+		r.Notes = append(r.Notes, fmt.Sprintf("The runtime %.40s shows the engine's own kernel inside: it counts as shared.", p.opts.Runtime))
+	}
+	if runtime.GOOS != "linux" {
+		r.Notes = append(r.Notes, "The engine is a virtual machine: its containers share the kernel of that machine, not this one's. The session's tools socket can't be reached through it.")
+	}
+	r.Controls = controls(seen, own)
+	return r
+}
+
+// unusable puts an error into a report.
+func unusable(r environment.Report, err error) environment.Report {
+	r.Problem = err.Error()
+	if e, ok := errors.AsType[*stead.Error](err); ok {
+		r.Remedy = e.Hint
+	}
+	return r
+}
+
+// trial opens an environment as any other and asks its guest what it sees.
+func (p *Provider) trial(ctx context.Context) (guest.Seen, error) {
+	if err := os.MkdirAll(p.opts.Dir, 0o755); err != nil {
+		return guest.Seen{}, stead.Wrap(stead.KindUnavailable, err, "make the docker driver's directory")
+	}
+	dir, err := os.MkdirTemp(p.opts.Dir, "trial-*")
+	if err != nil {
+		return guest.Seen{}, stead.Wrap(stead.KindUnavailable, err, "make a trial workspace")
+	}
+	defer os.RemoveAll(dir) // best effort: it is empty
+	if dir, err = filepath.Abs(dir); err != nil {
+		return guest.Seen{}, stead.Wrap(stead.KindUnavailable, err, "find the trial workspace")
+	}
+	e, err := p.start(ctx, environment.Spec{ID: "probe", Workspace: dir, Limits: environment.LimitsOf(environment.SizeSmall)})
+	if err != nil {
+		return guest.Seen{}, err
+	}
+	seen := e.client.Seen()
+	return seen, e.Close(ctx)
+}
+
+// controls are what was asked of the engine, as far as the guest saw it kept.
+func controls(seen guest.Seen, ownKernel bool) []environment.Control {
+	held := func(name, by string, holds bool, gap, remedy string) environment.Control {
+		if holds {
+			return environment.Control{Name: name, By: by}
+		}
+		return environment.Control{Name: name, Gap: gap, Remedy: remedy}
+	}
+	engine := "Look at the engine's configuration and version."
+	syscalls := "the engine's seccomp profile, no capabilities, no new privileges"
+	if ownKernel {
+		syscalls = "a kernel of its own"
+	}
+	groups := "Run the engine where it may use control groups: rootless engines need systemd to delegate them."
+	asked := environment.LimitsOf(environment.SizeSmall) // of the trial
+	noCaps := strings.Trim(seen.CapBounds, "0") == "" && seen.CapBounds != ""
+	return []environment.Control{
+		held(environment.ControlFiles, "mount namespace, read-only image", !seen.RootWritable, "The root file system can be written.", engine),
+		held(environment.ControlProcesses, "pid namespace", seen.PID == 1, "The container shares a pid namespace.", engine),
+		held(environment.ControlNetwork, "network namespace", len(seen.Interfaces) == 0, "The container has network interfaces.", engine),
+		held(environment.ControlSyscalls, syscalls, ownKernel || seen.Seccomp == 2 && seen.NoNewPrivs && noCaps,
+			"The engine applies no seccomp profile, or leaves capabilities.", "Use an engine whose default seccomp profile is in force."),
+		held(environment.ControlMemory, "the engine's cgroup", seen.MemoryBytes == asked.MemoryBytes, "The engine did not set the memory limit.", groups),
+		held(environment.ControlPIDs, "the engine's cgroup", seen.Processes == int64(asked.Processes), "The engine did not set the limit of processes.", groups),
+		held(environment.ControlCPU, "the engine's cgroup", seen.CPUMilli == int64(asked.CPUMilli), "The engine did not set the CPU limit.", groups),
+		{Name: environment.ControlDisk, By: "a watchdog", Gap: "The size of a workspace is looked at every half second: what is written faster exceeds it for a moment.",
+			Remedy: "Put the data directory on a file system with project quotas."},
+		held(environment.ControlOpenFiles, "rlimit", seen.OpenFiles == environment.DefaultOpenFiles, "The limit of open files is not the one that was asked for.", engine),
+		held(environment.ControlCleanup, "the guest as pid 1, which ends with the server's stream", seen.PID == 1, "The guest is not pid 1.", engine),
+		{Name: environment.ControlLayers, Gap: "Packages and set-up commands can't be laid over an image.", Remedy: "Install what agents need in the image that the configuration names."},
+	}
+}
