@@ -41,6 +41,9 @@ type engine struct {
 }
 
 func TestMain(m *testing.M) {
+	if code, ok := mainOf(os.Args); ok {
+		os.Exit(code)
+	}
 	code := m.Run()
 	stopEngine()
 	os.Exit(code)
@@ -229,5 +232,8 @@ func TestSuite(t *testing.T) {
 }
 
 func TestHostile(t *testing.T) {
-	environmenttest.Hostile(t, func(t *testing.T) environment.Provider { return realProvider(t) }, environmenttest.Options{Slow: 2})
+	ends := "a program of 32 bits ends at its first system call"
+	environmenttest.Hostile(t, func(t *testing.T) environment.Provider { return realProvider(t) }, environmenttest.Options{Slow: 2, Exempt: map[string]string{
+		"Probes/32 bits: a user namespace": ends, "Probes/32 bits: keyrings": ends, "Probes/32 bits: a raw socket": ends, "Probes/32 bits: mount": ends,
+	}})
 }

@@ -82,7 +82,7 @@ func controls(seen guest.Seen, ownKernel bool) []environment.Control {
 		return environment.Control{Name: name, Gap: gap, Remedy: remedy}
 	}
 	engine := "Look at the engine's configuration and version."
-	syscalls := "the engine's seccomp profile, no capabilities, no new privileges"
+	syscalls := "our seccomp filter and the engine's, no capabilities, no new privileges"
 	if ownKernel {
 		syscalls = "a kernel of its own"
 	}
@@ -93,8 +93,8 @@ func controls(seen guest.Seen, ownKernel bool) []environment.Control {
 		held(environment.ControlFiles, "mount namespace, read-only image", !seen.RootWritable, "The root file system can be written.", engine),
 		held(environment.ControlProcesses, "pid namespace", seen.PID == 1, "The container shares a pid namespace.", engine),
 		held(environment.ControlNetwork, "network namespace", len(seen.Interfaces) == 0, "The container has network interfaces.", engine),
-		held(environment.ControlSyscalls, syscalls, ownKernel || seen.Seccomp == 2 && seen.NoNewPrivs && noCaps,
-			"The engine applies no seccomp profile, or leaves capabilities.", "Use an engine whose default seccomp profile is in force."),
+		held(environment.ControlSyscalls, syscalls, ownKernel || seen.Filter && seen.NoNewPrivs && noCaps,
+			"No seccomp filter could be set, or the engine leaves capabilities.", "Use an engine on amd64 or arm64 whose kernel has seccomp."),
 		held(environment.ControlMemory, "the engine's cgroup", seen.MemoryBytes == asked.MemoryBytes, "The engine did not set the memory limit.", groups),
 		held(environment.ControlPIDs, "the engine's cgroup", seen.Processes == int64(asked.Processes), "The engine did not set the limit of processes.", groups),
 		held(environment.ControlCPU, "the engine's cgroup", seen.CPUMilli == int64(asked.CPUMilli), "The engine did not set the CPU limit.", groups),

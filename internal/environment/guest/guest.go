@@ -31,6 +31,9 @@
 // (it is not dumpable), and as pid 1 not be killed; but the host believes it nothing: it may be any
 // program. A frame that breaks a rule ends the conversation.
 //
+// System calls: the guest puts the filter of package seccomp over itself and all that it starts, on
+// top of whatever profile the container has.
+//
 // Units and limits: bytes; a stream may have WindowBytes under way in each direction until the
 // receiver has used them, so that one that nobody reads holds up no other. MaxStreams a side.
 //
@@ -84,7 +87,7 @@ type hello struct {
 type Seen struct {
 	PID        int    `json:"pid"`
 	UID        int    `json:"uid"`
-	Seccomp    int    `json:"seccomp"` // of /proc/self/status: 2 is a filter
+	Filter     bool   `json:"filter"` // our own seccomp filter is over everything
 	NoNewPrivs bool   `json:"no_new_privs"`
 	CapBounds  string `json:"cap_bounds"` // hexadecimal
 	OpenFiles  uint64 `json:"open_files"` // the hard limit

@@ -66,7 +66,10 @@ func Main(args []string) int {
 func serve(r io.Reader, w io.Writer, reap *reaper) error {
 	g := &guest{reap: reap}
 	g.mux = newMux(r, w, false, g.serve)
-	if err := g.mux.sendJSON(kindHello, 0, hello{Version: Version, Env: os.Environ(), Seen: look()}); err != nil {
+	filtered := filter(os.Getuid() == 0) == nil
+	seen := look()
+	seen.Filter = filtered
+	if err := g.mux.sendJSON(kindHello, 0, hello{Version: Version, Env: os.Environ(), Seen: seen}); err != nil {
 		return err
 	}
 	var c config
@@ -174,8 +177,6 @@ func look() Seen {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		value = strings.TrimSpace(value)
 		switch name {
-		case "Seccomp":
-			s.Seccomp, _ = strconv.Atoi(value)
 		case "NoNewPrivs":
 			s.NoNewPrivs = value == "1"
 		case "CapBnd":
