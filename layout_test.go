@@ -65,6 +65,8 @@ func layout() []rule {
 		{"internal/template", []string{"internal/asset", "internal/capability", "internal/document", "internal/environment", "internal/param", "internal/policy", "internal/seal"}, nil, "what an environment is made of: decodes its own wire form, and keeps templates of it"},
 		{"internal/environment/image", []string{"internal/environment"}, []string{"github.com/google/go-containerregistry", "golang.org/x/sys"}, "adapter: OCI images become root directories for the local drivers"},
 		{"internal/egress", nil, nil, "the way out of an environment: needs neither its contract nor its drivers"},
+		{"internal/environment/guest", []string{"internal/environment", "internal/environment/seccomp"}, []string{"golang.org/x/sys"}, "commands inside a container that an engine or cluster made; shared by the drivers for those"},
+		{"internal/environment/docker", []string{"internal/environment", "internal/environment/guest", "internal/environment/workspace"}, nil, "adapter: any OCI engine, by plain HTTP over its socket"},
 		{"internal/agent", []string{"internal/param"}, nil, "what an agent is: decodes its own wire form"},
 		{"internal/session", []string{"internal/environment", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
 		{"internal/runner", []string{"internal/environment", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},
@@ -87,6 +89,7 @@ func layout() []rule {
 		{"internal/client", nil, []string{"github.com/tmaxmax/go-sse", "github.com/google/uuid"}, "the other end of the door: shares the wire, not the code"},
 		{"internal/config", nil, []string{"github.com/goccy/go-yaml"}, "what the operator says; knows nobody that it configures"},
 		{"internal/simulation", nil, nil, "whole nodes from one seed; tests only"},
+		{"cmd/stead-guest", []string{"internal/environment/guest"}, nil, "the guest alone, for engines whose containers can't run the stead binary"},
 		{"cmd/stead", []string{"internal/…"}, []string{"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/google/uuid", "github.com/jackc/pgx/v5", "github.com/modelcontextprotocol/go-sdk"}, "wiring and command line: the one place that knows everybody"},
 		{"proof/…", []string{"proof/…", "internal/…", "cmd/stead"}, []string{"*"}, "proves the product from outside; nothing imports it"},
 	}

@@ -12,6 +12,12 @@ have node || missing="$missing nodejs"
 have npm || missing="$missing npm"
 have curl || missing="$missing curl"
 have git || missing="$missing git"
+# A real container engine and what an image is made of. runc, since crun refuses machines that have
+# both versions of control groups.
+have podman || missing="$missing podman"
+have conmon || missing="$missing conmon"
+have runc || missing="$missing runc"
+have busybox || missing="$missing busybox-static"
 [ -x /usr/bin/python3 ] || missing="$missing python3"
 
 if [ -n "$missing" ]; then
