@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,14 +13,18 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/bare"
+	"github.com/stead-dev/stead/internal/environment/cgroup"
 	"github.com/stead-dev/stead/internal/environment/executor"
+	"github.com/stead-dev/stead/internal/environment/ns"
 )
 
 // envRemote holds the remote URL for who does not want its token in the list of processes.
@@ -30,7 +35,7 @@ const sandboxAuto = "auto"
 // executorFlags are what a user allows on his machine.
 type executorFlags struct {
 	remote, workspace, sandbox string
-	dial, pass                 []string
+	hosts, dial, pass          []string
 	plainHTTP                  bool
 }
 
@@ -49,21 +54,24 @@ func (a *app) executorCmd() *cobra.Command {
 	c.Flags().StringVar(&f.remote, "remote", "", "the environment's remote_url, unchanged and in quotes (default $"+envRemote+")")
 	c.Flags().StringVar(&f.workspace, "workspace", ".", "directory in which the commands work")
 	c.Flags().StringVar(&f.sandbox, "sandbox", sandboxAuto, "auto, "+strings.Join(sandboxNames(), ", ")+" or none")
+	c.Flags().StringSliceVar(&f.hosts, "allow-host", nil, "hosts that commands in the sandbox reach, such as *.npmjs.org; * for every public one")
 	c.Flags().StringSliceVar(&f.dial, "allow-dial", nil, "HOST:PORT that the server may connect to from here, for tool servers; * for any")
 	c.Flags().StringSliceVar(&f.pass, "pass-env", nil, "names of your variables that commands get, with --sandbox none")
 	c.Flags().BoolVar(&f.plainHTTP, "allow-plain-http", false, "connect without encryption to another host than this one")
 	return c
 }
 
-// sandboxes are the drivers that an executor can use, the best first.
-func sandboxes() []environment.Provider { return nil }
+// sandboxNames are the drivers that an executor can use, the best first.
+func sandboxNames() []string { return []string{sandboxNS} }
 
-func sandboxNames() []string {
-	var names []string
-	for _, s := range sandboxes() {
-		names = append(names, s.Name())
+const sandboxNS = "ns"
+
+func openSandbox(name string) environment.Provider {
+	switch name {
+	case sandboxNS:
+		return ns.New(cgroup.Detect())
 	}
-	return names
+	return nil
 }
 
 func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
@@ -82,13 +90,21 @@ func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := mayOwn(dir, sandbox.Name()); err != nil {
+		return errors.Join(err, sandbox.Close(ctx))
+	}
 	say := &executorVoice{out: a.out, json: a.json()}
+	if len(f.hosts) > 0 {
+		if sandbox, err = allowHosts(sandbox, f.hosts, say.reached); err != nil {
+			return err
+		}
+	}
 	say.begin(host, dir, sandbox.Name(), f)
 	c := executor.Config{
 		Remote: f.remote, Workspace: dir, Sandbox: sandbox, Seen: environment.WorkspaceDir, PlainHTTP: f.plainHTTP,
 		Told: say.state, Ran: say.ran, Log: quiet(a.err),
 	}
-	if sandbox.Name() != "ns" {
+	if sandbox.Name() != sandboxNS {
 		c.Seen = dir // commands see the machine's own paths
 	}
 	if len(f.dial) > 0 {
@@ -126,9 +142,30 @@ func workspaceDir(name string) (string, error) {
 	return dir, nil
 }
 
+// mayOwn refuses what would surprise: as root, the sandbox gives the workspace's files to a user of its
+// own, which somebody else's files must not become.
+func mayOwn(dir, sandbox string) error {
+	if sandbox != sandboxNS || os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
+		e := stead.Invalid("workspace", "the workspace belongs to user %d, and a sandbox that root starts would take its files away from him", owner.Uid)
+		e.Hint = "Run the executor as that user: it needs no root."
+		return e
+	}
+	return nil
+}
+
 // choose finds the sandbox. Without one that works nothing is run, unless the user said none.
 func (f executorFlags) choose(ctx context.Context) (environment.Provider, error) {
 	if f.sandbox == bare.DriverName {
+		if len(f.hosts) > 0 {
+			return nil, stead.Invalid("allow-host", "--allow-host is for sandboxes: without one, commands have the network of this machine")
+		}
 		return bare.Provider{Pass: f.pass}, nil
 	}
 	e := stead.Invalid("sandbox", "no sandbox works on this machine")
@@ -137,15 +174,19 @@ func (f executorFlags) choose(ctx context.Context) (environment.Provider, error)
 		e.Message = fmt.Sprintf("this machine has no sandbox %.40q: there are %s and none", f.sandbox, strings.Join(append([]string{sandboxAuto}, sandboxNames()...), ", "))
 		return nil, e
 	}
-	for _, s := range sandboxes() {
-		if f.sandbox != sandboxAuto && f.sandbox != s.Name() {
+	for _, name := range sandboxNames() {
+		if f.sandbox != sandboxAuto && f.sandbox != name {
 			continue
 		}
+		s := openSandbox(name)
 		r := s.Probe(ctx)
 		if r.Usable {
 			return s, nil
 		}
-		e.Message += "; " + s.Name() + ": " + strings.TrimRight(strings.TrimSpace(r.Problem+" "+r.Remedy), ".")
+		if err := s.Close(ctx); err != nil {
+			return nil, err
+		}
+		e.Message += "; " + name + ": " + strings.TrimRight(strings.TrimSpace(r.Problem+" "+r.Remedy), ".")
 	}
 	return nil, e
 }
@@ -185,14 +226,20 @@ func (v *executorVoice) say(event map[string]any, format string, args ...any) {
 
 func (v *executorVoice) begin(host, dir, sandbox string, f executorFlags) {
 	border := "sandbox " + sandbox + ": commands see the workspace and the system's programs, and no network"
+	if len(f.hosts) > 0 {
+		border = "sandbox " + sandbox + ": commands see the workspace and the system's programs, and reach " + strings.Join(f.hosts, ", ")
+	}
 	if sandbox == bare.DriverName {
 		border = "NO SANDBOX: commands run as you, with all of your rights and your network"
+	}
+	if sandbox == sandboxNS && os.Geteuid() == 0 {
+		border += "\n  you are root: files of the workspace will belong to a user of the sandbox's, not to root"
 	}
 	network := "nothing"
 	if len(f.dial) > 0 {
 		network = strings.Join(f.dial, ", ")
 	}
-	v.say(map[string]any{"event": "starting", "host": host, "workspace": dir, "sandbox": sandbox, "allow_dial": f.dial},
+	v.say(map[string]any{"event": "starting", "host": host, "workspace": dir, "sandbox": sandbox, "allow_host": f.hosts, "allow_dial": f.dial},
 		"stead executor connects to %s\n  workspace %s: the session's agent reads and changes files there\n  %s\n  the server itself may connect from here to %s\nCtrl-C ends it and all that it runs.",
 		host, dir, border, network)
 }
@@ -207,6 +254,19 @@ func (v *executorVoice) state(s executor.State) {
 		reason := oneLine(fmt.Sprint(s.Err), maxReason)
 		v.say(map[string]any{"event": "disconnected", "reason": reason, "retry_ms": s.Retry.Milliseconds()}, "not connected: %s; trying again", reason)
 	}
+}
+
+// reached says which connections commands made, or tried to.
+func (v *executorVoice) reached(r egress.Record) {
+	if r.Phase != egress.PhaseDecided {
+		return
+	}
+	verdict := "allowed"
+	if !r.Allowed {
+		verdict = "refused: " + r.Reason
+	}
+	v.say(map[string]any{"event": "connection", "host": r.Host, "port": r.Port, "allowed": r.Allowed, "reason": r.Reason},
+		"> %s  (%s)", oneLine(net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), maxReason), oneLine(verdict, maxReason))
 }
 
 // Lengths of what is shown of a command and of an error, in characters.

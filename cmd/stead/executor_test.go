@@ -39,7 +39,7 @@ func hub(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], executor.RemoteURL(srv.URL, "env_1", token))
 }
 
-// inside runs a shell script in env_1 and wants its output: inside 'SCRIPT' 'OUTPUT'
+// inside runs a shell script in env_1 and wants its output, with \n for line ends: inside 'SCRIPT' 'OUTPUT'
 func inside(ts *testscript.TestScript, _ bool, args []string) {
 	found, _ := hubs.Load(ts)
 	h := found.(*executor.Hub)
@@ -51,7 +51,7 @@ func inside(ts *testscript.TestScript, _ bool, args []string) {
 	var b strings.Builder
 	_, err = env.Exec(ctx, environment.Command{Args: []string{"sh", "-c", args[0]}}, func(c environment.Chunk) { b.Write(c.Data) })
 	ts.Check(errors.Join(err, env.Close(ctx)))
-	if got := strings.TrimSpace(b.String()); got != args[1] {
+	if got := strings.ReplaceAll(strings.TrimSpace(b.String()), "\n", `\n`); got != args[1] {
 		ts.Fatalf("%s printed %q, want %q", args[0], got, args[1])
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/postgres/pgtest"
 )
 
@@ -24,6 +25,9 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
+	if os.Args[0] == ns.Argv0 {
+		ns.Main()
+	}
 	testscript.Main(m, map[string]func(){"stead": main})
 }
 
@@ -58,6 +62,12 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"replace": replace,
 			"hub":     hub,
 			"inside":  inside,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "root" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return os.Geteuid() == 0, nil
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

@@ -88,8 +88,10 @@ func (p Provider) Open(_ context.Context, spec environment.Spec) (environment.En
 	b.id = strings.ToLower(rand.Text())
 	b.base[mark] = b.id
 	b.life, b.end = context.WithCancelCause(context.Background())
-	b.expiry = time.AfterFunc(b.limits.Lifetime, func() { _ = b.shut(context.Background(), errExpired) })
 	go b.startAll()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expiry = time.AfterFunc(b.limits.Lifetime, func() { _ = b.shut(context.Background(), errExpired) })
 	return b, nil
 }
 
@@ -151,8 +153,8 @@ func (b *box) Close(ctx context.Context) error {
 // shut ends every process, once. Who comes later waits for it.
 func (b *box) shut(ctx context.Context, why error) (err error) {
 	b.once.Do(func() {
-		b.expiry.Stop()
 		b.mu.Lock()
+		b.expiry.Stop()
 		b.closed = true
 		b.mu.Unlock()
 		b.end(why)
