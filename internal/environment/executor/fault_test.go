@@ -106,6 +106,13 @@ func TestStreamsThroughCuts(t *testing.T) {
 	random := seed(t)
 	r, p, _ := behindProxy(t, quick())
 	env := r.open("env_1")
+	inputs := make([][]byte, 4)
+	for i := range inputs {
+		inputs[i] = make([]byte, 1<<20)
+		for j := range inputs[i] {
+			inputs[i][j] = byte(random.Uint32())
+		}
+	}
 	p.set(fault{again: func() fault { // called with the proxy's lock held
 		f := fault{up: 20_000 + random.Int64N(200_000), twice: random.IntN(4) == 0}
 		if random.IntN(2) == 0 {
@@ -114,13 +121,6 @@ func TestStreamsThroughCuts(t *testing.T) {
 		return f
 	}})
 	p.cutAll()
-	inputs := make([][]byte, 4)
-	for i := range inputs {
-		inputs[i] = make([]byte, 1<<20)
-		for j := range inputs[i] {
-			inputs[i][j] = byte(random.Uint32())
-		}
-	}
 	var all sync.WaitGroup
 	for _, in := range inputs {
 		all.Go(func() {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -165,6 +166,7 @@ func TestHostileExecutors(t *testing.T) {
 // A server that keeps to no rule gets nothing but a new attempt.
 func TestHostileServer(t *testing.T) {
 	random := seed(t)
+	var mu sync.Mutex // of random
 	var connections atomic.Int64
 	welcome := []byte(`{"version":1,"conversation":"conv_1"}`)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -186,10 +188,12 @@ func TestHostileServer(t *testing.T) {
 			{rawFrame(2, 0, 0, 0, 0, welcome), rawFrame(16, 0, 1, 1, 0, []byte(`{"op":"exec","args":["dHJ1ZQ=="],"in":1}`)), rawFrame(16, 0, 2, 2, 0, []byte(`{"op":"write","size":-1}`)), rawFrame(16, 0, 3, 3, 0, []byte(`{"op":"read","in":9,"size":9223372036854775807}`)), rawFrame(16, 0, 4, 4, 0, []byte(`{"op":"?"}`))},
 		}
 		script := scripts[int(n)%len(scripts)]
+		mu.Lock()
 		for i := range uint64(10) {
 			b := make([]byte, random.IntN(200))
 			script = append(script, rawFrame(byte(random.IntN(24)), 0, random.Uint64N(8), i+1, 0, b))
 		}
+		mu.Unlock()
 		for _, b := range script {
 			_ = c.Write(q.Context(), websocket.MessageBinary, b)
 		}
