@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
@@ -13,8 +15,11 @@ import (
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/bare"
+	"github.com/stead-dev/stead/internal/environment/cgroup"
 	"github.com/stead-dev/stead/internal/environment/executor"
+	"github.com/stead-dev/stead/internal/environment/gvisor"
 	"github.com/stead-dev/stead/internal/environment/host"
+	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/environment/plan"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/session"
@@ -33,14 +38,20 @@ type candidate struct {
 
 // candidates are the drivers of this build, the best first. Bare is none of them: it is only ever
 // taken by name.
-func candidates() []candidate {
-	return []candidate{}
+func candidates(log *slog.Logger) []candidate {
+	return []candidate{
+		{config.DriverNS, func(*config.Config) (environment.Provider, error) { return ns.New(cgroup.Detect()), nil }},
+		{config.DriverGVisor, func(cfg *config.Config) (environment.Provider, error) {
+			g := cfg.Environments.GVisor
+			return gvisor.New(gvisor.Config{Binary: g.Binary, Pool: cmp.Or(g.Pool, gvisor.DefaultPool), PoolLimits: environment.LimitsOf(environment.SizeMedium), Logger: log}), nil
+		}},
+	}
 }
 
 // chooseDriver finds the driver of hosted environments. A driver that is named must work, and so must
 // one with a kernel of its own where isolation is strong; otherwise a machine on which none works has
 // no hosted environments, and problem says why. Nothing is ever run without isolation by default.
-func chooseDriver(ctx context.Context, cfg *config.Config) (driver environment.Provider, problem string, err error) {
+func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (driver environment.Provider, problem string, err error) {
 	e := cfg.Environments
 	switch e.Driver {
 	case config.DriverNone:
@@ -49,7 +60,7 @@ func chooseDriver(ctx context.Context, cfg *config.Config) (driver environment.P
 		return bare.Provider{}, "", nil
 	}
 	var problems []error
-	for _, c := range candidates() {
+	for _, c := range candidates(log) {
 		if e.Driver != "" && e.Driver != c.name {
 			continue
 		}
@@ -107,7 +118,7 @@ type computers struct {
 
 // openComputers puts them together. service is asked later, when executors come.
 func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configured, service func() session.Environments) (*computers, error) {
-	driver, problem, err := chooseDriver(ctx, n.cfg)
+	driver, problem, err := chooseDriver(ctx, n.cfg, n.log)
 	if err != nil {
 		return nil, err
 	}
