@@ -43,6 +43,10 @@ const (
 	RoleAssistant = "assistant"
 )
 
+// NoticePrefix begins a message that the runtime itself puts into a conversation, with the role of
+// the user, since no other role is known to every model.
+const NoticePrefix = "Notice from the runtime: "
+
 // Types of Content.
 const (
 	ContentInputText  = "input_text"

@@ -41,8 +41,8 @@ const (
 	// serves: the egress proxy (HTTP proxy protocol), and the session's tools (HTTP).
 	EgressSocket = "egress.sock"
 	ToolsSocket  = "tools.sock"
-	// CAFile is the name in ServicesDir of the PEM file with the environment's own authority and the
-	// host's public ones; present when the egress proxy opens TLS for credentials.
+	// CAFile is the name in ServicesDir of the PEM file with the authorities that the host trusts, and
+	// the environment's own where the egress proxy opens TLS for credentials.
 	CAFile = "ca.pem"
 	// EgressPort is the loopback port inside at which the proxy answers, bridged to EgressSocket.
 	EgressPort = 3128

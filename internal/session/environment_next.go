@@ -127,10 +127,13 @@ func (s *State) saveFirst(end EndTurn) []Command {
 
 // noticeOfReset is what the agent is told.
 func noticeOfReset(r Reset) string {
-	text := "Notice from the runtime: your environment was reset, because " + r.Why + ". Its processes have ended. "
-	if r.Kept {
+	text := stead.NoticePrefix + "your environment was reset, because " + r.Why + ". Its processes have ended. "
+	switch {
+	case len(r.Commands) == 0:
+		text += "The workspace is as it was."
+	case r.Kept:
 		text += "The files in the workspace are as these processes left them; a command that was running may have done a part of its work."
-	} else {
+	default:
 		text += "The workspace is that of the last checkpoint: what later commands changed is missing."
 	}
 	for i, c := range r.Commands {

@@ -79,6 +79,14 @@ func (c *Call) Command() string {
 	return name + " " + string(c.Arguments)
 }
 
+// title names a call for a person.
+func (c *Call) title() string {
+	if c.Type == stead.ItemCommandExecution {
+		return "the command " + shorten(c.Command(), maxCommandRunes)
+	}
+	return "the call of " + c.Tool.Name + " on " + c.Tool.Server
+}
+
 // commandItem makes the item of a call that runs in the environment.
 func commandItem(s stead.SessionID, turn string, c *Call, texts Texts) *CommandItem {
 	item := &CommandItem{ID: callItemID(s, c), Type: "command_execution", Command: c.Command(), Status: c.Status, TurnID: turn, ExitCode: c.Exit}

@@ -80,10 +80,9 @@ func (v *View) RequiredActions() []RequiredAction {
 		case CallWaiting:
 			out = append(out, RequiredAction{Type: ActionFunctionCall, TurnID: turn, CallID: c.CallID, Name: c.Name, Arguments: c.Arguments})
 		case CallApproval:
-			out = append(out, v.personAction(c, turn, ActionMCPApproval, "Approve the call of "+c.Tool.Name+" on "+c.Tool.Server+"?"))
+			out = append(out, v.personAction(c, turn, ActionMCPApproval, "Approve "+c.title()+"?"))
 		case CallUnknown:
-			a := v.personAction(c, turn, ActionOutcomeUnknown,
-				"The call of "+c.Tool.Name+" on "+c.Tool.Server+" was cut off: it may or may not have taken effect. Say whether it happened.")
+			a := v.personAction(c, turn, ActionOutcomeUnknown, "T"+c.title()[1:]+" was cut off: it may or may not have taken effect. Say whether it happened.")
 			a.CallID, a.Request.Key = c.CallID, c.Key(v.Key.Session)
 			out = append(out, a)
 		}
@@ -92,10 +91,13 @@ func (v *View) RequiredActions() []RequiredAction {
 }
 
 func (v *View) personAction(c *Call, turn, kind, message string) RequiredAction {
-	name := c.Tool.Name
+	name, server := c.Tool.Name, c.Tool.Server
+	if server == "" {
+		server = agent.ToolEnvironment
+	}
 	return RequiredAction{
 		Type: kind, TurnID: turn, RequestID: c.RequestID(v.Key.Session),
-		Request: &ActionRequest{Type: "mcp_tool_call", Arguments: c.Arguments, Message: message, Name: &name, ServerLabel: c.Tool.Server},
+		Request: &ActionRequest{Type: "mcp_tool_call", Arguments: c.Arguments, Message: message, Name: &name, ServerLabel: server},
 	}
 }
 

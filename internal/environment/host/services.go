@@ -67,8 +67,10 @@ func (h *Host) openEgress(b *box, policy egress.Policy, note func(context.Contex
 	if err != nil {
 		return err
 	}
-	if proxy.Opens() {
-		if err := os.WriteFile(filepath.Join(b.place.services(), environment.CAFile), proxy.CAFile(hostRoots()), 0o644); err != nil { //nolint:gosec // for every user of the environment
+	// Always, since some programs trust only what they bring along, and a company has authorities of
+	// its own.
+	if roots := proxy.CAFile(hostRoots()); len(roots) > 0 {
+		if err := os.WriteFile(filepath.Join(b.place.services(), environment.CAFile), roots, 0o644); err != nil { //nolint:gosec // for every user of the environment
 			return unavailable(err, "write the authorities of an environment")
 		}
 	}

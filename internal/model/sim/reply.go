@@ -83,11 +83,17 @@ func (sc *script) next(made int) []call {
 
 func lastUser(items []stead.Item) int {
 	for i := len(items) - 1; i >= 0; i-- {
-		if items[i].Type == stead.ItemMessage && items[i].Role == stead.RoleUser {
+		if items[i].Type == stead.ItemMessage && items[i].Role == stead.RoleUser && !isNotice(items[i]) {
 			return i
 		}
 	}
 	return -1
+}
+
+// isNotice: the runtime tells something; nobody asks for anything.
+func isNotice(it stead.Item) bool {
+	text, _ := messageText(it)
+	return strings.HasPrefix(text, stead.NoticePrefix)
 }
 
 func messageText(it stead.Item) (text string, images int) {
@@ -102,14 +108,10 @@ func messageText(it stead.Item) (text string, images int) {
 	return strings.Join(parts, "\n"), images
 }
 
-func isCall(it *stead.Item) bool {
-	return it.Type.IsCall()
-}
-
 func callsMade(items []stead.Item) int {
 	n := 0
 	for i := range items {
-		if isCall(&items[i]) {
+		if items[i].Type.IsCall() {
 			n++
 		}
 	}
@@ -142,7 +144,7 @@ func results(since []stead.Item) string {
 	var lines []string
 	for i := range since {
 		c := &since[i]
-		if !isCall(c) {
+		if !c.Type.IsCall() {
 			continue
 		}
 		out := c

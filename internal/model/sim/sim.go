@@ -20,7 +20,8 @@
 // When the results of all calls are back and neither Say, Refuse nor Write says otherwise, the
 // answer lists them, a line each: "get_weather: 21 degrees", "get_weather: error: no such city",
 // images as "[image]". A message that starts with "Summarize" is answered with a digest of the
-// conversation, and none of its lines count. With an output format the answer is a JSON document
+// conversation, and none of its lines count. Messages of the runtime itself (stead.NoticePrefix) are
+// passed over. With an output format the answer is a JSON document
 // made from the schema (see document), unless Say gives one. Anything else is answered with a
 // quote of the message.
 //
