@@ -176,10 +176,10 @@ func (c *conversation) begin(f frame) error {
 	if err := json.Unmarshal(f.payload, &r); err != nil {
 		return fmt.Errorf("a request can't be read: %w", err)
 	}
-	s := newStream(c, f.stream)
 	if len(c.streams) >= MaxStreams {
 		return errors.New("too many streams are open")
 	}
+	s := newStream(c, f.stream)
 	c.streams[s.id] = s
 	c.served++
 	closing := c.closing
@@ -194,6 +194,7 @@ func (c *conversation) begin(f frame) error {
 	return nil
 }
 
+// leave says that an operation has ended here.
 func (c *conversation) leave(s *stream) {
 	s.cancel()
 	c.mu.Lock()

@@ -23,7 +23,7 @@ type stream struct {
 	closed  bool          // no more data goes
 	ready   bool
 	result  *outcome // at the server's end
-	through bool     // nobody here wants anything of it any more
+	stopped bool     // a cancel was sent
 }
 
 // chunk is data that came.
@@ -142,8 +142,8 @@ func (s *stream) finish() {
 func (s *stream) stop() {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	if s.c.streams[s.id] == s && !s.through {
-		s.through = true
+	if s.c.streams[s.id] == s && !s.stopped {
+		s.stopped = true
 		s.c.put(frame{kind: kindCancel, stream: s.id})
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/environment/origin"
 	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/tool/mcp"
@@ -27,6 +28,9 @@ import (
 const relayArg = "stead-test-relay"
 
 func TestMain(m *testing.M) {
+	if os.Args[0] == ns.Argv0 {
+		ns.Main()
+	}
 	if len(os.Args) == 3 && os.Args[1] == relayArg {
 		if err := tooltest.Relay(os.Args[2], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -94,27 +98,47 @@ func call(t *testing.T, m tool.Source, s tool.Server, name, arguments string) st
 	return ""
 }
 
-// A public server, written by others, runs inside.
-func TestEverything(t *testing.T) {
-	script, err := filepath.Abs("../../tool/mcp/testdata/npm/node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+// npm is the directory with public servers, written by others.
+func npm(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../tool/mcp/testdata/npm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, missing := os.Stat(script)
+	_, missing := os.Stat(filepath.Join(dir, everything))
 	if _, noNode := exec.LookPath("node"); missing != nil || noNode != nil {
+		const hint = "server-everything is not installed: npm ci --prefix internal/tool/mcp/testdata/npm"
 		if os.Getenv("CI") != "" {
-			t.Fatal("server-everything is not installed: npm ci --prefix internal/tool/mcp/testdata/npm")
+			t.Fatal(hint)
 		}
-		t.Skip("server-everything is not installed: npm ci --prefix internal/tool/mcp/testdata/npm")
+		t.Skip(hint)
 	}
-	env := openBare(t)
-	m, s := manager(t), tool.Server{Label: "all", Command: &tool.Command{Args: []string{"node", script, "stdio"}}, Origin: in(env, "sess_1")}
+	return dir
+}
+
+const everything = "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+
+// testEverything runs a public server in an environment that has the directory at a path.
+func testEverything(t *testing.T, env environment.Environment, dir string) {
+	m, s := manager(t), tool.Server{
+		Label: "all", Origin: in(env, "sess_1"),
+		Command: &tool.Command{Args: []string{"node", dir + "/" + everything, "stdio"}},
+	}
 	if got := call(t, m, s, "echo", `{"message": "from inside"}`); !strings.Contains(got, "from inside") {
 		t.Errorf("echo: %q", got)
 	}
 	if got := call(t, m, s, "get-sum", `{"a": 2, "b": 40}`); !strings.Contains(got, "42") {
 		t.Errorf("sum: %q", got)
 	}
+	if got := call(t, m, s, "get-env", `{}`); !strings.Contains(got, `"GIVEN": "to the environment"`) {
+		t.Errorf("its environment: %s", got)
+	}
+}
+
+func TestEverythingBare(t *testing.T) {
+	t.Setenv("GIVEN", "to the environment")
+	dir, env := npm(t), openBare(t)
+	testEverything(t, env, dir)
 	if env.started() != 1 {
 		t.Errorf("%d processes were started", env.started())
 	}
