@@ -1,11 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
+	"strings"
 
 	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
 )
@@ -28,11 +28,28 @@ func etcFiles() map[string]string {
 	}
 }
 
-// etcShown are names of the host's /etc that hold nothing of the host's own, and that programs in its
-// /usr need: the table of libraries, the targets of links in /usr/bin, public certificates.
+// etcShown are names of the host's /etc, as patterns, that programs in its /usr need: none is about
+// people, secrets, or the host's place in a network.
 func etcShown() []string {
-	return []string{"alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "os-release", "protocols", "services", "ssl/certs", "ssl/openssl.cnf"}
+	return []string{
+		"ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/ca-trust", "crypto-policies", // public authorities
+		"alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", // where links of /usr/bin and the linker lead
+		"python3*", "perl", "java-*", "php", "lua", "R", "fonts", "ImageMagick-*", "magic", "magic.mime", "mime.types", // languages and libraries
+		"protocols", "localtime", "timezone", "os-release", "debian_version", "redhat-release", "alpine-release",
+		"services", "inputrc", "bash.bashrc", "profile", "profile.d", "terminfo", "skel", "login.defs",
+	}
 }
+
+// etcPackages are those that a set-up's package manager needs besides.
+func etcPackages() []string {
+	return []string{
+		"apt/sources.list", "apt/sources.list.d", "apt/trusted.gpg.d", "apt/apt.conf.d", "apt/preferences.d", "apt/keyrings",
+		"dpkg", "debconf.conf", "deluser.conf", "adduser.conf", "apk/repositories", "apk/keys", "yum.repos.d", "dnf",
+	}
+}
+
+// packageState is where Debian's package manager keeps what it knows.
+const packageState = "var/lib/dpkg"
 
 // makeEtc makes the /etc of an inside without an image. What is shown of the host's is bound, or
 // copied where an overlay will stand on it, which does not see mounts below.
@@ -45,17 +62,26 @@ func (l layout) makeEtc(b wire.Boot) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(path.Join(l.etc, "ssl"), dirMode); err != nil {
-		return err
-	}
-	put := show
+	put, patterns := show, etcShown()
 	if len(b.Layers) > 0 || b.Upper != "" {
 		put = copyTo
 	}
-	for _, name := range etcShown() {
-		err := put(path.Join("/etc", name), path.Join(l.etc, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("show /etc/%s: %w", name, err)
+	if b.Upper != "" {
+		patterns = append(patterns, etcPackages()...)
+	}
+	for _, pattern := range patterns {
+		names, err := filepath.Glob("/etc/" + pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			target := path.Join(l.etc, strings.TrimPrefix(name, "/etc/"))
+			if err := os.MkdirAll(path.Dir(target), dirMode); err != nil {
+				return err
+			}
+			if err := put(name, target); err != nil {
+				return fmt.Errorf("show %s: %w", name, err)
+			}
 		}
 	}
 	return nil

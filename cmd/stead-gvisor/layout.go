@@ -29,6 +29,7 @@ const (
 //	DIR/root     the root of the inside: binds and overlays in a skeleton; read-only as a whole
 //	DIR/slot     shared with the gofer: what is mounted below it later appears inside
 //	DIR/etc      the made-up /etc
+//	DIR/layer-N  a layer, DIR/upper the upper one: with the owners that they have inside
 //	DIR/bundle   config.json
 //	DIR/state    gVisor's own files
 type layout struct {
@@ -49,6 +50,7 @@ func compose(b wire.Boot) (layout, error) {
 	}
 	steps := []func() error{
 		l.makeSlot,
+		func() error { return l.placeLayers(b) },
 		func() error { return l.makeEtc(b) },
 		func() error { return l.makeRoot(b) },
 		func() error { return l.makePlaces(b.Mounts) },
@@ -106,13 +108,20 @@ func (l layout) makeRoot(b wire.Boot) error {
 			return fmt.Errorf("compose /%s: %w", name, err)
 		}
 	}
+	if info, err := os.Lstat("/" + packageState); b.Upper != "" && b.Image == "" && err == nil && info.IsDir() {
+		// The only part of the host's /var that is shown: so that a set-up's package manager can go on
+		// from what it finds in /usr.
+		if err := l.layer(b, packageState, "/"+packageState); err != nil {
+			return fmt.Errorf("compose /%s: %w", packageState, err)
+		}
+	}
 	return nil
 }
 
 // hostRoot is what of the host's root is shown: name → path.
 func hostRoot() map[string]string {
 	m := map[string]string{}
-	for _, name := range []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"} {
+	for _, name := range []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "gnu"} {
 		if _, err := os.Lstat("/" + name); err == nil {
 			m[name] = "/" + name
 		}
@@ -163,112 +172,6 @@ func show(source, target string) error {
 		return bind(source, target, readOnly)
 	}
 	return nil // devices, sockets and pipes of an image are left out
-}
-
-func layeredDirs() []string { return []string{"usr", "etc", "opt", "var"} }
-
-func layered(name string) bool {
-	for _, d := range layeredDirs() {
-		if d == name {
-			return true
-		}
-	}
-	return false
-}
-
-// layer composes one directory of the root from the layers that have it, topmost first, and its base.
-func (l layout) layer(b wire.Boot, name, base string) error {
-	target := path.Join(l.root, name)
-	var held []*os.File
-	defer func() { closeFiles(held) }()
-	hold := func(dir string) error {
-		// Links are not followed: a layer is made by a set-up, and an image by anybody.
-		f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil {
-			held = append(held, f)
-		}
-		return err
-	}
-	for _, dir := range b.Layers {
-		if err := hold(path.Join(dir, name)); err != nil {
-			return fmt.Errorf("layer %s: %w", dir, err)
-		}
-	}
-	if len(held) == 0 && b.Upper == "" {
-		if base == "" {
-			return os.Mkdir(target, dirMode)
-		}
-		return show(base, target)
-	}
-	if base != "" {
-		if err := hold(base); err != nil {
-			return err
-		}
-	}
-	if len(held) == 0 { // an overlay has at least one directory below
-		empty := path.Join(l.dir, "empty-"+name)
-		if err := os.Mkdir(empty, dirMode); err != nil {
-			return err
-		}
-		if err := hold(empty); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(target, dirMode); err != nil {
-		return err
-	}
-	return l.overlay(b, name, held, target)
-}
-
-// overlay names its directories by descriptor: their paths may hold colons, and be long.
-func (l layout) overlay(b wire.Boot, name string, lower []*os.File, target string) error {
-	var dirs []string
-	for _, f := range lower {
-		dirs = append(dirs, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	}
-	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
-	var options string
-	switch {
-	case b.Upper != "":
-		upper, work := path.Join(b.Upper, name), path.Join(b.Work, name)
-		for _, dir := range []string{upper, work} {
-			if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
-				return err
-			}
-		}
-		f, err := openDirs(upper, work)
-		if err != nil {
-			return err
-		}
-		defer closeFiles(f)
-		options = fmt.Sprintf("lowerdir=%s,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d", strings.Join(dirs, ":"), f[0].Fd(), f[1].Fd())
-	case len(lower) == 1:
-		// A layer alone, over nothing: there is nothing to lay it over.
-		return bindFile(lower[0], target)
-	default:
-		flags |= unix.MS_RDONLY
-		options = "lowerdir=" + strings.Join(dirs, ":")
-	}
-	if rootless() {
-		options += ",userxattr"
-	}
-	return unix.Mount("overlay", target, "overlay", flags, options)
-}
-
-func openDirs(paths ...string) ([]*os.File, error) {
-	var files []*os.File
-	for _, p := range paths {
-		f, err := os.OpenFile(p, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-		if err != nil {
-			closeFiles(files)
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, nil
 }
 
 // makePlaces makes the mount points, and shows the program and the mounts.

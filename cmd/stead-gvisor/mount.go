@@ -3,9 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"runtime"
-	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,7 +64,6 @@ func (t tree) set(attributes uint64) error {
 
 // mapOwners shows owners as users has it, where the file system can.
 func (t tree) mapOwners(users *os.File) error {
-	defer users.Close()
 	return unix.MountSetattr(int(t), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(users.Fd())})
 }
 
@@ -96,35 +92,4 @@ func bind(source, target string, attributes uint64) error {
 		return fmt.Errorf("set the attributes of %s: %w", source, err)
 	}
 	return t.attach(target)
-}
-
-// users makes a user namespace in which a user and a group of the disk have changed places with a user
-// inside. It is used as a table alone: the process that was needed to make it never ran.
-func users(diskUID, diskGID, inside int) (*os.File, error) {
-	runtime.LockOSThread() // a traced process belongs to its thread
-	defer runtime.UnlockOSThread()
-	p, err := os.StartProcess("/proc/self/exe", []string{"users"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER, Ptrace: true, Pdeathsig: syscall.SIGKILL,
-		UidMappings: swapped(diskUID, inside), GidMappings: swapped(diskGID, inside),
-	}})
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open("/proc/" + strconv.Itoa(p.Pid) + "/ns/user") // it is stopped at its first instruction
-	_ = p.Kill()
-	_, _ = p.Wait()
-	return f, err
-}
-
-// swapped maps every id of 16 bits to itself, but for a and b, which change places.
-func swapped(a, b int) []syscall.SysProcIDMap {
-	const ids = 1 << 16
-	low, high := min(a, b), max(a, b)
-	m := []syscall.SysProcIDMap{{ContainerID: low, HostID: high, Size: 1}, {ContainerID: high, HostID: low, Size: 1}}
-	for _, r := range [][2]int{{0, min(low, ids)}, {low + 1, min(high, ids)}, {high + 1, ids}} {
-		if r[1] > r[0] {
-			m = append(m, syscall.SysProcIDMap{ContainerID: r[0], HostID: r[0], Size: r[1] - r[0]})
-		}
-	}
-	return m
 }

@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
 )
+
+// memoryPause is the time between two looks at the memory in use, where no control group looks after it.
+const memoryPause = 100 * time.Millisecond
 
 // supervisor answers one driver about one sandbox.
 type supervisor struct {
@@ -53,6 +57,9 @@ func (s *supervisor) answer(q wire.Request, files []*os.File) {
 		if s.box, err = boot(*q.Boot); err == nil {
 			r.Booted = &wire.Booted{}
 			go s.endWithBox()
+			if q.Boot.MemoryBytes > 0 {
+				go s.endAbove(uint64(q.Boot.MemoryBytes))
+			}
 		}
 	case q.Claim != nil && s.box != nil:
 		r.Claimed, err = s.box.claim(*q.Claim)
@@ -97,6 +104,20 @@ func (s *supervisor) endWithBox() {
 	status, err := s.box.container.Wait()
 	fmt.Fprintf(os.Stderr, "stead-gvisor: the sandbox ended: status %#x, %v\n", uint32(status), err)
 	os.Exit(1)
+}
+
+// endAbove ends the process when the inside uses more memory than that, in all its processes and its
+// memory file systems together.
+func (s *supervisor) endAbove(bytes uint64) {
+	for range time.Tick(memoryPause) {
+		u, err := s.box.container.Sandbox.Usage(false)
+		if err != nil {
+			return // it has ended
+		}
+		if u.Total > bytes {
+			os.Exit(wire.ExitMemory)
+		}
+	}
 }
 
 func closeFiles(files []*os.File) {

@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path"
-	"syscall"
 
 	"github.com/stead-dev/stead/cmd/stead-gvisor/inside"
 	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
@@ -13,68 +11,73 @@ import (
 // show makes the workspace and the services appear in the slot, and says who commands have to be so
 // that the workspace is theirs.
 //
-// Owners on disk do not change: the mount shows the workspace's owner as the commands' user, and what
-// they make is that owner's on disk. Where a file system can't do that, commands have the owner's own
-// number, which may be that of root: root without a single capability, in a kernel of its own.
+// On disk the workspace belongs to an owner that it keeps, and the mount shows it as the commands'
+// user. Where a file system can't do that, commands have the owner's own number. Without root there is
+// one user, the server's, and it is number 0 inside: root without a single capability, in a kernel of
+// its own.
 func (l layout) show(c wire.Claim) (uid int, err error) {
-	uid = commandUID
-	if c.AsRoot {
-		uid = 0
-	}
-	workspace := path.Join(l.slot, inside.SlotWorkspace)
-	owner, err := ownerOf(c.Workspace)
-	if err != nil {
-		return 0, err
-	}
-	mapped, err := showAs(c.Workspace, workspace, owner, uid, readWrite)
+	uid, err = l.showWorkspace(c)
 	if err != nil {
 		return 0, fmt.Errorf("show the workspace: %w", err)
-	}
-	if !mapped && !c.AsRoot {
-		uid = owner.uid
 	}
 	if c.Services == "" {
 		return uid, nil
 	}
-	owner, err = ownerOf(c.Services)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := showAs(c.Services, path.Join(l.slot, inside.SlotServices), owner, uid, readOnly); err != nil {
+	if err := l.showServices(c.Services, uid); err != nil {
 		return 0, fmt.Errorf("show the services: %w", err)
 	}
 	return uid, nil
 }
 
-type owner struct{ uid, gid int }
-
-func ownerOf(dir string) (owner, error) {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return owner{}, err
-	}
-	s, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.IsDir() {
-		return owner{}, fmt.Errorf("%s is no directory", dir)
-	}
-	return owner{int(s.Uid), int(s.Gid)}, nil
-}
-
-// showAs binds source at target with o shown as the user and group uid, if it can.
-func showAs(source, target string, o owner, uid int, attributes uint64) (mapped bool, err error) {
-	t, err := cloneTree(source, false)
-	if err != nil {
-		return false, err
-	}
-	defer t.close()
-	if err := t.set(attributes); err != nil {
-		return false, err
-	}
-	mapped = o.uid == uid && o.gid == uid
-	if !mapped && !rootless() {
-		if table, err := users(o.uid, o.gid, uid); err == nil {
-			mapped = t.mapOwners(table) == nil
+func (l layout) showWorkspace(c wire.Claim) (uid int, err error) {
+	if !rootless() {
+		if err := give(c.Workspace, commandUID); err != nil {
+			return 0, err
 		}
 	}
-	return mapped, t.attach(target)
+	t, err := cloneTree(c.Workspace, false)
+	if err != nil {
+		return 0, err
+	}
+	defer t.close()
+	if err := t.set(readWrite); err != nil {
+		return 0, err
+	}
+	switch {
+	case rootless():
+		uid = 0
+	case t.mapped(shifted(c.AsRoot), shifted(c.AsRoot)):
+		uid = commandUID
+	default:
+		o, err := ownerOfDir(c.Workspace)
+		if err != nil {
+			return 0, err
+		}
+		uid = o.uid
+	}
+	if c.AsRoot {
+		uid = 0
+	}
+	return uid, t.attach(path.Join(l.slot, inside.SlotWorkspace))
+}
+
+// showServices shows what the server owns as the commands': they may connect to sockets that only
+// their owner may.
+func (l layout) showServices(dir string, uid int) error {
+	o, err := ownerOfDir(dir)
+	if err != nil {
+		return err
+	}
+	t, err := cloneTree(dir, false)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := t.set(readOnly); err != nil {
+		return err
+	}
+	if !rootless() && o.uid != uid {
+		_ = t.mapped(alone(o.uid, uid), alone(o.gid, uid)) // else everybody must be allowed to connect
+	}
+	return t.attach(path.Join(l.slot, inside.SlotServices))
 }

@@ -9,12 +9,24 @@ import (
 	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
 )
 
+// runBytes is the size of a set-up's /run, where package managers lock.
+const runBytes = 16 << 20
+
 // spec describes the sandbox to gVisor.
 func (l layout) spec(b wire.Boot) *specs.Spec {
 	limit := func(name string, value uint64) specs.POSIXRlimit {
 		return specs.POSIXRlimit{Type: name, Soft: value, Hard: value}
 	}
 	size := fmt.Sprintf("size=%d", b.TmpBytes)
+	mounts := []specs.Mount{
+		{Type: "tmpfs", Source: "tmpfs", Destination: "/tmp", Options: []string{"nosuid", "nodev", "mode=1777", size}},
+		{Type: "tmpfs", Source: "tmpfs", Destination: "/dev/shm", Options: []string{"nosuid", "nodev", "mode=1777", size}},
+		{Type: "bind", Source: l.slot, Destination: inside.Slot, Options: []string{"rslave", "rw", "nosuid", "nodev"}},
+	}
+	if b.AsRoot {
+		run := fmt.Sprintf("size=%d", runBytes)
+		mounts = append(mounts, specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/run", Options: []string{"nosuid", "nodev", "mode=755", run}})
+	}
 	return &specs.Spec{
 		Version:  specs.Version,
 		Hostname: hostName,
@@ -30,12 +42,8 @@ func (l layout) spec(b wire.Boot) *specs.Spec {
 				limit("RLIMIT_DATA", uint64(b.DataBytes)), limit("RLIMIT_CORE", 0),
 			},
 		},
-		Mounts: []specs.Mount{
-			{Type: "tmpfs", Source: "tmpfs", Destination: "/tmp", Options: []string{"nosuid", "nodev", "mode=1777", size}},
-			{Type: "tmpfs", Source: "tmpfs", Destination: "/dev/shm", Options: []string{"nosuid", "nodev", "mode=1777", size}},
-			{Type: "bind", Source: l.slot, Destination: inside.Slot, Options: []string{"rslave", "rw", "nosuid", "nodev"}},
-		},
-		Linux: &specs.Linux{},
+		Mounts: mounts,
+		Linux:  &specs.Linux{},
 	}
 }
 

@@ -29,7 +29,7 @@ import (
 const (
 	// Slot is a directory in which the outside makes the workspace and the services appear, after the
 	// start: mounts can't be added at their own places then. They are bound from here.
-	Slot = "/run/stead-gvisor/slot"
+	Slot = wire.InsideDir + "/slot"
 	// MaxLine is the longest order or answer.
 	MaxLine = 64 << 10
 )
@@ -144,6 +144,9 @@ func (c Claim) do() error {
 		return fmt.Errorf("show the workspace: %w", err)
 	}
 	if c.Services {
+		if err := os.MkdirAll(wire.ServicesDir, 0o755); err != nil { // in a /run of memory
+			return err
+		}
 		if err := syscall.Mount(Slot+"/"+SlotServices, wire.ServicesDir, "", syscall.MS_BIND, ""); err != nil {
 			return fmt.Errorf("show the services: %w", err)
 		}

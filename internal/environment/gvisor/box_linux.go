@@ -70,7 +70,11 @@ func variables(s environment.Spec) map[string]string {
 	m := map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME": environment.WorkspaceDir,
-		"LANG": "C.UTF-8",
+		"LANG": "C.UTF-8", "USER": "agent", "LOGNAME": "agent", "SHELL": "/bin/sh",
+		"TMPDIR": "/tmp", "XDG_CACHE_HOME": "/tmp/.cache", // not into checkpoints
+	}
+	if s.AsRoot {
+		m["HOME"], m["USER"], m["LOGNAME"] = "/tmp", "root", "root"
 	}
 	if s.Egress {
 		proxy := fmt.Sprintf("http://127.0.0.1:%d", environment.EgressPort)
@@ -78,7 +82,7 @@ func variables(s environment.Spec) map[string]string {
 			m[name] = proxy
 		}
 		for _, name := range []string{"no_proxy", "NO_PROXY"} {
-			m[name] = "127.0.0.1,localhost"
+			m[name] = "localhost,127.0.0.1,::1"
 		}
 		if _, err := os.Stat(filepath.Join(s.Services, environment.CAFile)); err == nil {
 			for _, name := range []string{"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "PIP_CERT"} {
@@ -114,6 +118,9 @@ func (b *box) Close(ctx context.Context) error {
 // Usage implements environment.Environment.
 func (b *box) Usage() environment.Usage {
 	g := b.process.group.Usage()
+	if g.CPU == 0 && !b.ended() {
+		g.CPU = cpuBelow(b.process.cmd.Process.Pid)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.usage.CPU = max(b.usage.CPU, g.CPU)

@@ -120,6 +120,8 @@ func (b *box) await(ctx context.Context, id uint64) (wire.Exited, error) {
 			return wire.Exited{}, errKilled
 		case !started && isRefusal(err):
 			return wire.Exited{}, notStarted(stead.Wrap(stead.KindInvalid, err, "the program or its directory is not there, or can't be run"))
+		case isRefusal(err):
+			_ = b.end() // the sandbox does not know how its command goes: it is dying
 		}
 		return wire.Exited{}, unavailable(err, "wait for a command")
 	}
@@ -195,13 +197,13 @@ func (b *box) exit(status wire.Exited, killed error, took time.Duration, err err
 
 // whyEnded is why the environment ended under a command: it was told to, or memory was used up.
 func (b *box) whyEnded() environment.Reason {
+	_ = b.end() // to its end: only then it is known
 	b.mu.Lock()
-	reason := b.reason
-	b.mu.Unlock()
-	if reason == "" && b.process.group.Usage().OOMKills > 0 {
+	defer b.mu.Unlock()
+	if b.reason == "" && b.process.memory {
 		return environment.ReasonMemory
 	}
-	return reason
+	return b.reason
 }
 
 func (b *box) enter(id uint64, r *running) {

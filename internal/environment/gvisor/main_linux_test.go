@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(serverVariable); dir != "" {
 		serve(dir)
 	}
+	if dir := os.Getenv(rootlessVariable); dir != "" {
+		withoutRoot(dir)
+	}
 	os.Exit(m.Run())
 }
 

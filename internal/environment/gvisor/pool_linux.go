@@ -54,7 +54,7 @@ func (l *pool) take(spec environment.Spec) *process {
 // fits says whether a sandbox that was booted without knowing spec can be its environment.
 func (l *pool) fits(s environment.Spec) bool {
 	mine, its := l.p.config.PoolLimits, s.Limits
-	return s.Root.Image == "" && len(s.Root.Layers) == 0 && s.Root.Upper == "" && len(s.Mounts) == 0 &&
+	return !s.AsRoot && s.Root.Image == "" && len(s.Root.Layers) == 0 && s.Root.Upper == "" && len(s.Mounts) == 0 &&
 		its.MemoryBytes == mine.MemoryBytes && its.Processes == mine.Processes && its.CPUMilli == mine.CPUMilli && its.OpenFiles == mine.OpenFiles
 }
 

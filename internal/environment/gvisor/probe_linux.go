@@ -115,9 +115,7 @@ func (p *Provider) controls(saw wire.Probe) []environment.Control {
 	const kernel = "gVisor"
 	memory := environment.Control{Name: environment.ControlMemory, By: p.groups.By(environment.ControlMemory)}
 	if memory.By == "" {
-		memory.By = "gVisor: RLIMIT_DATA"
-		memory.Gap = "The limit holds for each process, not for all together."
-		memory.Remedy = "Give the server a writable control group: see the page for operators."
+		memory.By = "watchdog, gVisor: RLIMIT_DATA" // of all together, of each
 	}
 	cpu := environment.Control{Name: environment.ControlCPU, By: p.groups.By(environment.ControlCPU)}
 	if cpu.By == "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -25,9 +26,10 @@ type process struct {
 	cmd    *exec.Cmd
 	group  *cgroup.Group
 	dir    string // its mount point
-	work   string // scratch of an upper layer; "": none
+	upper  string // layer in which the supervisor works; "": none
 	stderr *tail
 	end    func() error
+	memory bool // after end: it ended because the inside used too much
 }
 
 // spawner starts processes from one thread that lives as long as the program: the kernel kills a
@@ -62,7 +64,7 @@ func (p *Provider) launch(ctx context.Context, id string, b wire.Boot, l environ
 		return nil, stead.Wrap(stead.KindUnavailable, err, "make a mount point")
 	}
 	b.Dir = dir
-	x := &process{dir: dir, work: b.Work, stderr: &tail{}}
+	x := &process{dir: dir, upper: b.Upper, stderr: &tail{}}
 	x.end = sync.OnceValue(x.destroy)
 	if err := x.boot(ctx, p, binary, id, b, l); err != nil {
 		_ = x.end() // the first error is the one that matters
@@ -75,6 +77,9 @@ func (x *process) boot(ctx context.Context, p *Provider, binary, id string, b wi
 	var err error
 	if x.group, err = p.groups.New(id, hostLimits(l)); err != nil {
 		return err
+	}
+	if p.groups.By(environment.ControlMemory) == "" {
+		b.MemoryBytes = l.MemoryBytes
 	}
 	if err := x.start(p, binary); err != nil {
 		return stead.Wrap(stead.KindUnavailable, err, "start %s", program)
@@ -157,6 +162,7 @@ func (x *process) destroy() error {
 	if x.cmd != nil {
 		_ = x.cmd.Process.Kill()
 		_ = x.cmd.Wait() // returns when its whole namespace is gone
+		x.memory = x.cmd.ProcessState.ExitCode() == wire.ExitMemory || x.group.Usage().OOMKills > 0
 		<-x.dead
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
@@ -164,8 +170,8 @@ func (x *process) destroy() error {
 	if x.group != nil {
 		errs = append(errs, x.group.Kill(ctx), x.group.Remove())
 	}
-	if x.work != "" {
-		errs = append(errs, os.RemoveAll(x.work))
+	if x.upper != "" {
+		errs = append(errs, os.RemoveAll(filepath.Join(x.upper, wire.WorkDir)))
 	}
 	errs = append(errs, os.Remove(x.dir))
 	return errors.Join(errs...)

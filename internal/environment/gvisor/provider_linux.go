@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -103,11 +102,8 @@ func errClosed() error {
 func (p *Provider) claim(ctx context.Context, spec environment.Spec) (*process, error) {
 	x := p.pool.take(spec)
 	if x == nil {
-		boot, err := p.bootOf(spec)
-		if err != nil {
-			return nil, err
-		}
-		if x, err = p.launch(ctx, spec.ID, boot, spec.Limits); err != nil {
+		var err error
+		if x, err = p.launch(ctx, spec.ID, bootOf(spec), spec.Limits); err != nil {
 			return nil, err
 		}
 	}
@@ -121,21 +117,15 @@ func (p *Provider) claim(ctx context.Context, spec environment.Spec) (*process, 
 	return x, nil
 }
 
-// bootOf is what a sandbox for spec is booted with. It makes the scratch directory of an upper layer.
-func (p *Provider) bootOf(spec environment.Spec) (wire.Boot, error) {
+// bootOf is what a sandbox for spec is booted with.
+func bootOf(spec environment.Spec) wire.Boot {
 	b := bootWith(spec.Limits)
+	b.AsRoot = spec.AsRoot
 	b.Image, b.Layers, b.Upper = spec.Root.Image, spec.Root.Layers, spec.Root.Upper
 	for _, m := range spec.Mounts {
 		b.Mounts = append(b.Mounts, wire.Mount{Source: m.Source, Target: m.Target})
 	}
-	if b.Upper != "" {
-		work, err := os.MkdirTemp(filepath.Dir(b.Upper), ".stead-work-")
-		if err != nil {
-			return b, stead.Wrap(stead.KindUnavailable, err, "make a directory beside the upper layer")
-		}
-		b.Work = work
-	}
-	return b, nil
+	return b
 }
 
 // bootWith is the part of a boot that limits decide.
@@ -158,7 +148,7 @@ func checkSpec(s environment.Spec) error {
 		if !path.IsAbs(m.Source) || !path.IsAbs(t) || t == "/" {
 			return stead.Invalid("mounts", "a mount of %.200q at %.200q: both are absolute paths, and no mount covers the root", m.Source, m.Target)
 		}
-		for _, own := range []string{environment.WorkspaceDir, environment.ServicesDir, "/tmp", "/proc", "/sys", "/dev", "/run/stead-gvisor"} {
+		for _, own := range []string{environment.WorkspaceDir, environment.ServicesDir, "/tmp", "/proc", "/sys", "/dev", wire.InsideDir} {
 			if t == own || strings.HasPrefix(t, own+"/") {
 				return stead.Invalid("mounts", "a mount at %.200q: %s is the driver's", m.Target, own)
 			}

@@ -1,6 +1,8 @@
 package gvisor
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,18 +14,34 @@ import (
 // second, and files go through two processes.
 const slow = 2
 
-func TestSuite(t *testing.T) {
-	environmenttest.Suite(t, func(t *testing.T) environment.Provider { return open(t, Config{}) }, environmenttest.Options{
+func options() environmenttest.Options {
+	const own = "it came through to the inside's own kernel, and to nothing of the host's: "
+	return environmenttest.Options{
 		Slow: slow,
 		Exempt: map[string]string{
-			"Limits/cpu": "the inside's kernel counts time in which the host's did not let it run: see TestCPULimit",
+			"Limits/cpu":                         "the inside's kernel counts time in which the host's did not let it run: see TestCPULimit",
+			"Probes/open the host's devices":     own + "/dev/fuse is gVisor's",
+			"Probes/a user namespace by clone":   own + "a user namespace is one of gVisor's",
+			"Probes/a user namespace by unshare": own + "a user namespace is one of gVisor's",
+			"Probes/a user namespace by clone3":  own + "a user namespace is one of gVisor's",
+			"Probes/32 bits: a user namespace":   own + "a user namespace is one of gVisor's",
+			"Probes/the kernel's log":            own + "gVisor makes up a log",
+			"Probes/raise the priority":          own + "gVisor keeps a number, and the host's scheduler never hears of it",
 		},
 		Kill: func(t *testing.T, e environment.Environment) {
 			if err := e.(*box).process.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 		},
-	})
+	}
+}
+
+func TestSuite(t *testing.T) {
+	environmenttest.Suite(t, func(t *testing.T) environment.Provider { return open(t, Config{}) }, options())
+}
+
+func TestHostile(t *testing.T) {
+	environmenttest.Hostile(t, func(t *testing.T) environment.Provider { return open(t, Config{}) }, options())
 }
 
 // TestCPULimit measures outside, where time is counted that was had.
@@ -50,5 +68,17 @@ func TestProbeTriesWhatItReports(t *testing.T) {
 	}
 	for _, c := range r.Controls {
 		t.Logf("%-10s %s %s %s", c.Name, c.By, c.Gap, c.Remedy)
+	}
+}
+
+// TestDevices says what the exemption of the host's devices leaves open: the inside has devices of its
+// own kernel, and no others.
+func TestDevices(t *testing.T) {
+	b := start(t, open(t, Config{}), spec(t))
+	own := []string{"core", "fd", "full", "fuse", "net", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
+	for _, name := range strings.Fields(run(t, b, "ls", "/dev", "/dev/net")) {
+		if !slices.Contains(append(own, "/dev:", "/dev/net:", "tun"), name) {
+			t.Errorf("there is a device %s inside", name)
+		}
 	}
 }

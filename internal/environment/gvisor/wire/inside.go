@@ -11,9 +11,11 @@ const (
 )
 
 const (
+	// InsideDir holds what is ours inside.
+	InsideDir = "/.stead"
 	// InsideProgram is where the program itself stands inside. By this name it is the first process;
 	// with the argument ProbeArg it is a trial command: it looks around and prints a Probe.
-	InsideProgram = "/run/stead-gvisor/program"
+	InsideProgram = InsideDir + "/program"
 	ProbeArg      = "probe"
 	// ExecArg makes it start another program: the arguments follow, each as base64, then ExecEnd, the
 	// variables likewise, and ExecEnd.
@@ -22,6 +24,9 @@ const (
 	// ProbeFile is what the trial tries to write, in the workspace and elsewhere.
 	ProbeFile = ".stead-probe"
 )
+
+// WorkDir is the name in an upper layer of what the supervisor needs there meanwhile.
+const WorkDir = ".stead-overlay"
 
 // Probe is what a command sees inside.
 type Probe struct {

@@ -49,6 +49,9 @@ const (
 	headerBytes = 4
 )
 
+// ExitMemory is the exit code of a supervisor whose inside used more memory than Boot.MemoryBytes.
+const ExitMemory = 3
+
 // ErrFrame says that what came is no frame of this protocol.
 var ErrFrame = errors.New("not a frame of the gvisor driver's protocol")
 
@@ -67,12 +70,15 @@ type Boot struct {
 	Image     string   `json:"image,omitempty"`  // as in environment.Root
 	Layers    []string `json:"layers,omitempty"` // topmost first
 	Upper     string   `json:"upper,omitempty"`
-	Work      string   `json:"work,omitempty"` // scratch beside Upper, on its file system
 	Mounts    []Mount  `json:"mounts,omitempty"`
-	TmpBytes  int64    `json:"tmp_bytes"` // size of /tmp
+	AsRoot    bool     `json:"as_root,omitempty"` // for a set-up, which may write to /run as well
+	TmpBytes  int64    `json:"tmp_bytes"`         // size of /tmp
 	DataBytes int64    `json:"data_bytes"`
-	Processes int      `json:"processes"`
-	OpenFiles int      `json:"open_files"`
+	// MemoryBytes is how much the inside may use before the supervisor ends with ExitMemory; 0: something
+	// else looks after it.
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+	Processes   int   `json:"processes"`
+	OpenFiles   int   `json:"open_files"`
 }
 
 // Mount shows a directory or file of the host, read-only.
