@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,43 +92,87 @@ func openHost(packages bool, given map[string]int) (hostParts, error) {
 			}
 		}
 	}
-	for _, pattern := range parts {
-		names, err := filepath.Glob("/etc/" + pattern)
-		if err != nil {
+	for _, name := range matching(parts) {
+		if err := h.openEtc(name); err != nil {
 			return h, err
-		}
-		for _, name := range names {
-			if err := h.openEtc(strings.TrimPrefix(name, "/etc/")); err != nil {
-				return h, err
-			}
 		}
 	}
 	return h, nil
 }
 
-// openEtc takes one file, link or directory of /etc. One that init may not read is left out.
-func (h *hostParts) openEtc(name string) error {
-	st, err := os.Lstat("/etc/" + name)
+// matching are the parts, with those found in /etc for each that is a pattern.
+func matching(parts []string) []string {
+	all, err := os.ReadDir("/etc")
 	if err != nil {
 		return nil
 	}
-	switch {
-	case st.IsDir():
+	var names []string
+	for _, part := range parts {
+		if !strings.Contains(part, "*") {
+			names = append(names, part)
+			continue
+		}
+		for _, e := range all {
+			if ok, err := path.Match(part, e.Name()); err == nil && ok {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	return names
+}
+
+// openEtc takes one file, link or directory of /etc. One that init may not read is left out.
+func (h *hostParts) openEtc(name string) error {
+	var st unix.Stat_t
+	if unix.Lstat("/etc/"+name, &st) != nil {
+		return nil
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
 		fd, err := openTree("/etc/" + name)
 		if err != nil {
 			return err
 		}
 		h.etc = append(h.etc, entry{name: name, fd: fd})
-	case st.Mode()&fs.ModeSymlink != 0:
+	case unix.S_IFLNK:
 		if link, err := os.Readlink("/etc/" + name); err == nil {
 			h.links[name] = link
 		}
-	case st.Mode().IsRegular() && st.Mode().Perm()&0o004 != 0: // what all users of the host may read
-		if data, err := readSmall(os.Open("/etc/" + name)); err == nil {
+	case unix.S_IFREG:
+		if st.Mode&0o004 == 0 {
+			return nil // not for all users of the host
+		}
+		if data, err := readWhole("/etc/"+name, st.Size); err == nil {
 			h.files[name] = data
 		}
 	}
 	return nil
+}
+
+// readWhole reads a file of the host whose size is known. It is a file of root's, and a box waits for
+// it: the poller of package os is left out.
+func readWhole(name string, size int64) ([]byte, error) {
+	if size > maxCopiedBytes {
+		return nil, errors.New("the file is too long")
+	}
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	data := make([]byte, size)
+	n := 0
+	for n < len(data) {
+		m, err := unix.Read(fd, data[n:])
+		if err != nil {
+			return nil, err
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	return data[:n], nil
 }
 
 // readSmall reads an open file to its end and closes it.

@@ -3,8 +3,9 @@ package ns
 import (
 	"context"
 	"os"
+	"strconv"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
@@ -28,39 +29,25 @@ func open(t testing.TB) *Provider {
 	return p
 }
 
-func BenchmarkCold(b *testing.B) {
-	p := open(b)
-	ws := b.TempDir()
-	var opened, first, closed time.Duration
-	for b.Loop() {
-		t0 := time.Now()
-		e, err := p.Open(context.Background(), environment.Spec{ID: "env_bench", Workspace: ws})
-		if err != nil {
-			b.Fatal(err)
-		}
-		t1 := time.Now()
-		_, err = e.Exec(context.Background(), environment.Command{Args: []string{"echo", "x"}}, nil)
-		t2 := time.Now()
-		if err := e.Close(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-		t3 := time.Now()
-		opened, first, closed = opened+t1.Sub(t0), first+t2.Sub(t1), closed+t3.Sub(t2)
-	}
-	b.ReportMetric(float64(opened.Microseconds())/float64(b.N), "open-us")
-	b.ReportMetric(float64(first.Microseconds())/float64(b.N), "first-us")
-	b.ReportMetric(float64(closed.Microseconds())/float64(b.N), "close-us")
-}
+var boxNumber atomic.Int64 // makes ids of boxes differ
 
-func BenchmarkWarm(b *testing.B) {
-	p := open(b)
-	e, err := p.Open(context.Background(), environment.Spec{ID: "env_bench", Workspace: b.TempDir()})
+// openBox opens a box with an id and a workspace where the Spec names none.
+func openBox(t testing.TB, p *Provider, s environment.Spec) environment.Environment {
+	t.Helper()
+	if s.ID == "" {
+		s.ID = "env_test" + strconv.FormatInt(boxNumber.Add(1), 10)
+	}
+	if s.Workspace == "" {
+		s.Workspace = t.TempDir()
+	}
+	e, err := p.Open(t.Context(), s)
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	for b.Loop() {
-		if _, err := e.Exec(context.Background(), environment.Command{Args: []string{"echo", "x"}}, nil); err != nil {
-			b.Fatal(err)
+	t.Cleanup(func() {
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
 		}
-	}
+	})
+	return e
 }
