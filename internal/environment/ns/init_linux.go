@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"runtime"
@@ -21,15 +22,10 @@ const idleAfter = time.Second
 // initFD is the descriptor of an init's connection to its server.
 const initFD = 3
 
-// Main is the main function of an init. It does not return.
-func Main() {
-	// Pdeathsig belongs to the main thread and is lost when its ids change: other threads do that.
-	runtime.LockOSThread()
-	os.Exit(runInit())
-}
-
 // runInit serves one box until its server goes away, and returns an exit code that nobody reads.
 func runInit() int {
+	// Pdeathsig belongs to the main thread and is lost when its ids change: other threads do that.
+	runtime.LockOSThread()
 	if os.Getpid() != 1 {
 		fmt.Fprintf(os.Stderr, "%s is no command: stead starts it inside of new namespaces\n", Argv0)
 		return 1
@@ -38,7 +34,10 @@ func runInit() int {
 	if unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) != nil || unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0) != nil {
 		return 1
 	}
-	unix.CloseOnExec(initFD)
+	// Commands get three files each, and none that the server got from whoever started it.
+	if unix.CloseRange(initFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) != nil {
+		return 1
+	}
 	conn, err := connOf(os.NewFile(initFD, "server"))
 	if err != nil {
 		return 1

@@ -40,8 +40,7 @@ package ns
 
 import "time"
 
-// Argv0 is argument 0 of a process of this binary that is a box's init: its main function calls Main
-// before anything else.
+// Argv0 is argument 0 of a process of this binary that is a box's init: Main is what it runs.
 const Argv0 = "stead-ns-init"
 
 // Ids.

@@ -2,7 +2,6 @@ package ns
 
 import (
 	"context"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -10,13 +9,6 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
 )
-
-func TestMain(m *testing.M) {
-	if os.Args[0] == Argv0 {
-		Main()
-	}
-	os.Exit(m.Run())
-}
 
 func open(t testing.TB) *Provider {
 	t.Helper()

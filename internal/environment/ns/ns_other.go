@@ -4,7 +4,6 @@ package ns
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"github.com/stead-dev/stead"
@@ -13,10 +12,7 @@ import (
 )
 
 // Main is the main function of an init, of which there is none on this system.
-func Main() {
-	fmt.Fprintln(os.Stderr, Argv0+" needs Linux")
-	os.Exit(1)
-}
+func Main() { os.Exit(1) }
 
 // Provider says that it is for Linux alone.
 type Provider struct{}

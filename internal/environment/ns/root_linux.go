@@ -21,7 +21,9 @@ const (
 	// rootBytes bounds the file systems in memory that the box can't write to.
 	rootBytes = 64 << 20
 	// empty is a directory to hide others with.
-	empty    = below + "/empty"
+	empty = below + "/empty"
+	// closed is a file that nobody may open, to hide others with.
+	closed   = below + "/closed"
 	dirMode  = 0o755
 	fileMode = 0o644
 )
@@ -174,7 +176,7 @@ func (b *builder) attachLayers() error {
 			return step("attach the upper layer", err)
 		}
 	}
-	return errors.Join(os.Mkdir(skeleton, dirMode), os.Mkdir(empty, dirMode))
+	return errors.Join(os.Mkdir(skeleton, dirMode), os.Mkdir(empty, dirMode), os.WriteFile(closed, nil, 0))
 }
 
 func layerDir(i int) string { return below + "/layer" + strconv.Itoa(i) }
@@ -357,7 +359,7 @@ func touch(file string) error {
 // mask takes away what /proc says about the whole machine, and what root of a box might write.
 func (b *builder) mask() error {
 	for _, name := range []string{"kcore", "keys", "key-users", "timer_list", "latency_stats", "sched_debug", "kmsg", "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo", "kallsyms", "modules", "interrupts", "config.gz"} {
-		if err := cover("/dev/null", "/proc/"+name); err != nil {
+		if err := cover(closed, "/proc/"+name); err != nil {
 			return step("mask /proc/"+name, err)
 		}
 	}
@@ -390,11 +392,7 @@ func cover(from, to string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	attrs := uint64(readOnly | unix.MOUNT_ATTR_NOEXEC)
-	if from == "/dev/null" {
-		attrs &^= unix.MOUNT_ATTR_NODEV
-	}
-	return move(fd, to, attrs)
+	return move(fd, to, readOnly|unix.MOUNT_ATTR_NOEXEC)
 }
 
 // seal lets go of what the overlays were made of and makes the root read-only.

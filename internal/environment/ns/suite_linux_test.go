@@ -21,3 +21,5 @@ func options() environmenttest.Options {
 }
 
 func TestSuite(t *testing.T) { environmenttest.Suite(t, provider, options()) }
+
+func TestHostile(t *testing.T) { environmenttest.Hostile(t, provider, options()) }

@@ -37,7 +37,7 @@ const sockTypeMask = 0xf
 func Build(o Options) ([]Instruction, error) {
 	var p program
 	p.load(offArch)
-	p.unless(arch, errno(unix.ENOSYS))
+	p.unless(arch, unix.SECCOMP_RET_KILL_PROCESS)
 	p.load(offNumber)
 	if x32Bit != 0 {
 		p.jump(unix.BPF_JGE, x32Bit, 0, 1)

@@ -5,7 +5,8 @@
 //
 //	Options ── Build ──▶ []Instruction (classic BPF) ── Install ──▶ this thread, and all it starts
 //
-//	wrong architecture, x32      → ENOSYS
+//	calls of 32 bits             → SIGSYS: such programs don't run
+//	x32                          → ENOSYS
 //	clone3, openat2              → ENOSYS: libraries fall back to calls whose arguments can be read
 //	clone with a new namespace   → EPERM
 //	socket of a refused family   → EAFNOSUPPORT
