@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -16,9 +19,12 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/bare"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/docker"
 	"github.com/stead-dev/stead/internal/environment/executor"
 	"github.com/stead-dev/stead/internal/environment/gvisor"
 	"github.com/stead-dev/stead/internal/environment/host"
+	"github.com/stead-dev/stead/internal/environment/image"
+	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/environment/plan"
 	"github.com/stead-dev/stead/internal/seal"
@@ -41,6 +47,11 @@ type candidate struct {
 func candidates(log *slog.Logger) []candidate {
 	return []candidate{
 		{config.DriverNS, func(*config.Config) (environment.Provider, error) { return ns.New(cgroup.Detect()), nil }},
+		{config.DriverLandlock, func(*config.Config) (environment.Provider, error) { return landlock.New(cgroup.Detect()), nil }},
+		{config.DriverDocker, func(cfg *config.Config) (environment.Provider, error) {
+			e := cfg.Environments
+			return docker.New(docker.Options{Socket: dockerSocket(e.Docker.Host), Runtime: e.Docker.Runtime, Image: e.Image, Pull: e.Docker.Pull, Dir: filepath.Join(cfg.Data, guestDir)}), nil
+		}},
 		{config.DriverGVisor, func(cfg *config.Config) (environment.Provider, error) {
 			g := cfg.Environments.GVisor
 			return gvisor.New(gvisor.Config{Binary: g.Binary, Pool: cmp.Or(g.Pool, gvisor.DefaultPool), PoolLimits: environment.LimitsOf(environment.SizeMedium), Logger: log}), nil
@@ -141,8 +152,13 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 	if err != nil {
 		return nil, err
 	}
+	root, err := n.rootImage(ctx, driver)
+	if err != nil {
+		return nil, err
+	}
 	c.host, err = host.New(host.Config{
-		Dir: n.cfg.Data, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: problem, Remote: remote{c.hub.Provider(), c.hub},
+		Image: root,
+		Dir:   n.cfg.Data, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: problem, Remote: remote{c.hub.Provider(), c.hub},
 		File: named.nodeContent, Egress: way, Log: n.log,
 		Tools: func(find func(stead.SessionKey) (environment.Environment, error)) []tool.Tool {
 			return computer.Tools(find)
@@ -227,4 +243,30 @@ func (n *node) executorChanged(ch executor.Change, service session.Environments)
 	if err != nil && stead.KindOf(err) != stead.KindNotFound {
 		n.log.Warn("an executor's connection is not in its session's journal", "environment", ch.Environment, "connected", ch.Connected, "err", err)
 	}
+}
+
+// rootImage unpacks the image that hosted environments have for a root; "" is the machine's own
+// programs. A driver with an engine of its own brings its images itself.
+func (n *node) rootImage(ctx context.Context, driver environment.Provider) (string, error) {
+	source := n.cfg.Environments.Image
+	if source == "" || driver == nil || (driver.Name() != config.DriverNS && driver.Name() != config.DriverGVisor) {
+		return "", nil
+	}
+	store, err := image.OpenStore(filepath.Join(n.cfg.Data, imagesDir), image.Options{})
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	found, err := store.Get(ctx, source)
+	if err != nil {
+		return "", fmt.Errorf("environments.image: %w", err)
+	}
+	return found.Dir, nil
+}
+
+// dockerSocket is the path of an engine's socket: the configured one, that of DOCKER_HOST, or the
+// usual place.
+func dockerSocket(configured string) string {
+	host := cmp.Or(configured, os.Getenv("DOCKER_HOST"), "/var/run/docker.sock")
+	return strings.TrimPrefix(host, "unix://")
 }

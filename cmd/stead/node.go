@@ -37,6 +37,8 @@ import (
 const (
 	sqliteFile = "stead.db"
 	blobDir    = "blobs"
+	imagesDir  = "images"
+	guestDir   = "guest"
 )
 
 // headerTimeout is how long a client may take to send a request's header.

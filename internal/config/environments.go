@@ -34,6 +34,7 @@ type GVisor struct {
 type Docker struct {
 	Host    string `yaml:"host"`    // unix:///…; "": DOCKER_HOST, or the usual socket
 	Runtime string `yaml:"runtime"` // for example runsc; "": the engine's
+	Pull    bool   `yaml:"pull"`    // lets the engine fetch an image that it does not have
 }
 
 // Kubernetes runs environments as claims of agent-sandbox.
