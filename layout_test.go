@@ -47,6 +47,7 @@ func layout() []rule {
 		{"internal/environment/workspace", []string{"internal/environment", "internal/environment/workspace/manifest"}, nil, "an agent's files: every local driver has them in common, and none writes its own"},
 		{"internal/environment/workspace/manifest", nil, []string{"github.com/klauspost/compress"}, "the stored form of a workspace: pure bytes to trees and back, with the compression"},
 		{"internal/environment/environmenttest", []string{"internal/environment", "internal/environment/workspace", "internal/blob"}, []string{"golang.org/x/sys"}, "the suites that every driver passes; used by tests"},
+		{"internal/environment/landlock", []string{"internal/environment", "internal/environment/workspace", "internal/environment/cgroup", "internal/environment/seccomp"}, []string{"golang.org/x/sys"}, "adapter: Landlock, where namespaces are denied"},
 		{"internal/environment/environmenttest/probe", nil, []string{"golang.org/x/sys"}, "runs inside of environments and attacks; used by tests"},
 		{"internal/environment/gvisor", []string{"internal/environment", "internal/environment/cgroup", "internal/environment/gvisor/wire", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "adapter: a kernel of their own for commands, by the program stead-gvisor, which links gVisor so that this does not"},
 		{"internal/environment/gvisor/wire", nil, nil, "what that driver and that program say to each other: the one package that both link"},

@@ -23,6 +23,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 )
 
@@ -42,6 +43,9 @@ const gcPercent = 200
 func main() {
 	if os.Args[0] == ns.Argv0 {
 		ns.Main()
+	}
+	if os.Args[0] == landlock.Argv0 {
+		landlock.Main()
 	}
 	os.Exit(Main())
 }

@@ -54,9 +54,10 @@ func manyProcesses(args []string) (string, error) {
 
 // forkBomb is the one of the shell, and never comes back by itself.
 func forkBomb([]string) (string, error) {
-	_ = exec.Command("sh", "-c", "b() { b | b & b; }; while :; do b; done").Run()
-	_ = exec.Command("sh", "-c", "while :; do sleep 1000 & done").Run()
-	select {}
+	for {
+		_ = exec.Command("sh", "-c", "b() { b | b & b; }; b").Run() // it ends when it has no more to take
+		_ = exec.Command("sh", "-c", "while :; do sleep 1000 & done").Run()
+	}
 }
 
 func manyBytes(args []string) (string, error) {

@@ -137,7 +137,10 @@ func massacre(args []string) (string, error) {
 	most := pidOf(args)
 	for _, s := range []unix.Signal{unix.SIGSTOP, unix.SIGKILL} {
 		for pid := 1; pid <= most; pid++ {
-			if pid != os.Getpid() && unix.Kill(pid, s) == nil {
+			if unix.Tgkill(os.Getpid(), pid, 0) == nil {
+				continue // a thread of this process: the signal would be for all of it
+			}
+			if unix.Kill(pid, s) == nil {
 				hit++
 			}
 		}
