@@ -39,11 +39,13 @@ func (b *sessionBlobs) Put(ctx context.Context, data []byte) (string, error) {
 func (b *sessionBlobs) Get(ctx context.Context, digest string) ([]byte, error) {
 	b.mu.Lock()
 	b.gets++
-	b.mu.Unlock()
+	var err error
 	if b.fail != nil {
-		if err := b.fail(digest); err != nil {
-			return nil, err
-		}
+		err = b.fail(digest)
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
 	return b.store.Get(ctx, b.key, digest)
 }

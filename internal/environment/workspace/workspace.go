@@ -1,5 +1,42 @@
 // Package workspace keeps an agent's files: a directory of the host that hostile processes change at
-// the same time, and its checkpoints in content-addressed blobs.
+// the same time, and its checkpoints in content-addressed blobs. Every local driver embeds a Dir.
+//
+// Shape:
+//
+//	host directory ── Open ──▶ Dir ── ReadFile, WriteFile, Remove, List, DiskUsage
+//	      ▲                     └─ Checkpoint ──▶ digest of a manifest (package manifest) in blobs
+//	      └──────── Restore ◀── digest;  References, Verify ◀── digest
+//
+// Confinement: everything goes through one os.Root, so that no name, symbolic link or mount trick leads
+// out, whatever is swapped while a call runs. Relative links that stay inside are followed, and at the
+// end of a path also those to WorkspaceDir/…; a checkpoint follows none. Nothing waits for the other
+// end of a FIFO; a device is never opened: see openRegular and enter.
+//
+// What a checkpoint keeps: regular files with their permission bits and time of change, directories
+// with their permission bits, also empty ones, and symbolic links. Not kept: owners, extended
+// attributes, setuid, setgid and sticky bits, times of directories; hard links come back as separate
+// files; FIFOs, sockets and devices are left out and counted. A file that changes while it is read is
+// read again, readTries times at most, and then taken as that reader saw it: a database should be at
+// rest. A file that is changed through a shared memory mapping shows that only when the system writes
+// its pages back; until then a checkpoint may take it for unchanged.
+//
+// Cost: a checkpoint looks at the attributes of all files and reads those that changed; it stores their
+// new pieces of 1 MiB, each once in a session, in packs of 4 MiB, and a list of what changed. Dir
+// remembers what it saw, in memory alone: the first checkpoint after Open reads everything, and stores
+// nothing if it is what previous says. Memory: about 300 bytes a file, and some 10 MiB a processor.
+//
+// Equal trees over equal previous checkpoints have equal digests. What was changed and changed back
+// may have another digest than before: where a piece is stored is part of it.
+//
+// Durability: nothing is synced but by the blobs, and nothing that is restored is: a checkpoint is the
+// truth. Restore may be killed and called again. WriteFile shows a file whole or not at all.
+//
+// Privileges: as root, files of any owner and mode can be handled, and what is made belongs to the
+// owner of the directory. Without, files are the server's own, and a mode that keeps it out is changed
+// for a moment.
+//
+// Errors: KindInvalid for a path outside, or for blobs that are no checkpoint; KindNotFound;
+// KindTooLarge above a named limit; KindUnavailable for a full disk, or blobs that are away.
 package workspace
 
 import (
@@ -56,7 +93,7 @@ func Open(hostDir string) (*Dir, error) {
 // Close lets the directory go; the files stay. Calls that are under way may fail.
 func (d *Dir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
 
-// badPath is a KindInvalid error about a path.
+// badPath is an error about a path that must be mended.
 func badPath(path, why string, args ...any) error {
 	return &stead.Error{Kind: stead.KindInvalid, Param: "path",
 		Message: sentence(path, why, args...),
