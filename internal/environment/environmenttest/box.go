@@ -47,7 +47,7 @@ func newRig(t *testing.T, p environment.Provider, opts Options) *rig {
 		}),
 		probe: sync.OnceValues(func() (string, error) { return buildProbe(dir, "probe", runtime.GOARCH) }),
 		probe32: sync.OnceValues(func() ([]byte, error) {
-			name, err := buildProbe(dir, "probe32", map[string]string{"amd64": "386", "arm64": "arm"}[runtime.GOARCH])
+			name, err := buildProbe(dir, "probe32", narrowArch())
 			if err != nil {
 				return nil, err
 			}
@@ -56,8 +56,19 @@ func newRig(t *testing.T, p environment.Provider, opts Options) *rig {
 	}
 }
 
+// narrowArch is the architecture of 32 bits whose programs this one runs, where it does.
+func narrowArch() string {
+	return map[string]string{"amd64": "386", "arm64": "arm"}[runtime.GOARCH]
+}
+
+// probeVariable names a directory in which the probe programs stand already: see Unprivileged.
+const probeVariable = "STEAD_TEST_PROBES"
+
 // buildProbe builds the probe program for the inside. It must run in any root, so it is static.
 func buildProbe(dir, name, arch string) (string, error) {
+	if built := os.Getenv(probeVariable); built != "" {
+		return filepath.Join(built, name), nil
+	}
 	name = filepath.Join(dir, name)
 	c := exec.Command("go", "build", "-o", name, "github.com/stead-dev/stead/internal/environment/environmenttest/probe")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")

@@ -1,5 +1,5 @@
 // Package landlock runs agents' commands under Landlock and seccomp on the host's own root: the fallback
-// where namespaces are denied, as in many containers. It needs Linux 5.19 or later, or 6.12 or later
+// where namespaces are denied, as in many containers. It needs Linux 6.2 or later, or 6.12 or later
 // without root.
 //
 // Shape: one environment is one resident process of this binary and what it forks.

@@ -47,3 +47,10 @@ func options() environmenttest.Options {
 func TestSuite(t *testing.T) { environmenttest.Suite(t, provider, options()) }
 
 func TestHostile(t *testing.T) { environmenttest.Hostile(t, provider, options()) }
+
+func TestKilled(t *testing.T) { environmenttest.Killed(t, provider, options()) }
+
+// TestUnprivileged runs the suites as a user without rights, who has no id and no control group to give.
+func TestUnprivileged(t *testing.T) {
+	environmenttest.Unprivileged(t, "^Test(Suite|Hostile)$/^(Report|Exec|Processes|Close|Escapes|Root|Limits|Probes|Massacre)$")
+}

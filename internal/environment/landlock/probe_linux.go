@@ -62,9 +62,6 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 		"There is no /proc of processes, no /dev/shm and no terminal inside: ps, POSIX shared memory and programs that need them fail.",
 		"The disk limit is measured four times a second while commands run: what is written between two measurements can pass it.",
 	}
-	if p.ids.own {
-		r.Notes = append(r.Notes, "If an administrator kills the resident helper of an environment alone, and there is no control group, what it left in the background goes on.")
-	}
 	return r
 }
 
@@ -132,11 +129,16 @@ func (p *Provider) limits() []environment.Control {
 	if cpu.By == "" {
 		cpu.Gap, cpu.Remedy = "An environment may use every CPU as long as nobody else wants it.", p.groups.Remedy()
 	}
+	cleanup := environment.Control{Name: environment.ControlCleanup, By: "subreaper, kill of a whole user or Landlock domain"}
+	if p.ids.own && p.groups.By(environment.ControlPIDs) == "" {
+		cleanup.Gap = "When an environment's resident helper alone is killed, by an administrator or because the host is out of memory, what it left in the background goes on."
+		cleanup.Remedy = p.groups.Remedy()
+	}
 	return []environment.Control{
 		memory, processes, cpu,
 		{Name: environment.ControlDisk, By: "watchdog, RLIMIT_FSIZE"},
 		{Name: environment.ControlOpenFiles, By: "RLIMIT_NOFILE"},
-		{Name: environment.ControlCleanup, By: "subreaper, kill of a whole user or Landlock domain"},
+		cleanup,
 		{Name: environment.ControlLayers, Gap: "Packages and set-up commands can't be installed: commands see the root of the host.", Remedy: remedyNS},
 	}
 }

@@ -109,7 +109,7 @@ func (p *Provider) forget(b *box) {
 func (p *Provider) problem() (problem, remedy string) {
 	switch {
 	case p.abi == 0:
-		return "This kernel does not offer Landlock.", "Use Linux 5.19 or later with Landlock in CONFIG_LSM (lsm=landlock,… on the kernel's command line)."
+		return "This kernel does not offer Landlock.", "Use Linux 6.2 or later with Landlock in CONFIG_LSM (lsm=landlock,… on the kernel's command line)."
 	case p.abi < abiTruncate:
 		return "The kernel's Landlock is too old: it can't keep commands from emptying files of the host.", "Use Linux 6.2 or later."
 	case p.ids.own && p.abi < abiScope:
