@@ -157,7 +157,11 @@ func TestHostileExecutors(t *testing.T) {
 		}
 		c.CloseNow()
 	}
-	r.run(remote, nil)
+	e := r.run(remote, nil)
+	until(t, "the honest one to connect", func() bool { // the last stranger may not have been thrown out yet
+		info, ok := r.hub.Info("env_1")
+		return ok && info.Workspace == e.dir
+	})
 	if got, _ := output(t, r.open("env_1"), shell("echo unharmed")); got != "unharmed\n" {
 		t.Errorf("got %q", got)
 	}
