@@ -63,7 +63,7 @@ func layout() []rule {
 		{"internal/asset", []string{"internal/blob", "internal/document"}, nil, "bytes that come and go with the document that owns them"},
 		{"internal/file", []string{"internal/asset", "internal/document", "internal/policy"}, nil, "uploaded files: a service over contracts"},
 		{"internal/skill", []string{"internal/asset", "internal/capability", "internal/document", "internal/policy"}, nil, "uploaded skills: a service over contracts"},
-		{"internal/template", []string{"internal/asset", "internal/capability", "internal/document", "internal/environment", "internal/param", "internal/policy", "internal/seal"}, nil, "what an environment is made of: decodes its own wire form, and keeps templates of it"},
+		{"internal/template", []string{"internal/asset", "internal/capability", "internal/document", "internal/egress", "internal/environment", "internal/param", "internal/policy", "internal/seal"}, nil, "what an environment is made of: decodes its own wire form, and keeps templates of it"},
 		{"internal/environment/image", []string{"internal/environment"}, []string{"github.com/google/go-containerregistry", "golang.org/x/sys"}, "adapter: OCI images become root directories for the local drivers"},
 		{"internal/egress", nil, nil, "the way out of an environment: needs neither its contract nor its drivers"},
 		{"internal/environment/guest", []string{"internal/environment", "internal/environment/seccomp"}, []string{"golang.org/x/sys"}, "commands inside a container that an engine or cluster made; shared by the drivers for those"},

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"errors"
 	"maps"
 
 	"github.com/stead-dev/stead"
@@ -19,20 +20,24 @@ func Inherit(template, inline Config, path string) (Config, error) {
 	}
 	maps.Copy(out.Bytes, inline.Bytes)
 	if inline.Network != nil {
-		wide := template.Effective().Network
-		if why := inline.Network.Narrower(*wide); why != "" {
-			at := path + ".network"
-			e := stead.Invalid(at, "%s is broader than that of template %.80q: %s", at, inline.TemplateID, why)
-			e.Hint = "A session may narrow its template's network. To broaden it, update the template."
-			return Config{}, e
+		var err error
+		if out.Network, err = inline.Network.narrow(*template.Effective().Network); err != nil {
+			return Config{}, broader(inNetwork(path+".network", err))
 		}
-		out.Network = inline.Network
 	}
 	if inline.Size != "" {
 		out.Size = inline.Size
 	}
 	out.replace(inline)
 	return out, nil
+}
+
+// broader adds what to do about a network that is refused.
+func broader(err error) error {
+	if e, ok := errors.AsType[*stead.Error](err); ok {
+		e.Hint = "A session may narrow its template's network. To broaden it, update the template."
+	}
+	return err
 }
 
 // replace takes over the fields, but the network, that from has.

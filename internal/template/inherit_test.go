@@ -13,36 +13,32 @@ import (
 	"github.com/stead-dev/stead/internal/template"
 )
 
-func network(access template.Access, allowed ...string) template.Network {
-	return template.Network{Access: access, Allowed: allowed}
-}
-
-func blocking(blocked ...string) template.Network {
-	return template.Network{Access: template.AccessRestricted, Blocked: blocked}
-}
-
 func TestANetworkCanNarrowAndNeverBroaden(t *testing.T) {
-	off, open := network(template.AccessDisabled), network(template.AccessEnabled)
-	some := func(allowed ...string) template.Network { return network(template.AccessRestricted, allowed...) }
-	for _, tc := range []struct {
-		wide, narrow template.Network
-		ok           bool
-	}{
-		{open, open, true}, {open, off, true}, {open, some("a.de"), true}, {open, blocking("a.de"), true},
-		{off, off, true}, {off, open, false}, {off, some("a.de"), false}, {off, some(), false},
-		{some("a.de"), off, true}, {some("a.de"), open, false}, {some("a.de"), some("a.de"), true},
-		{some("a.de", "b.de"), some("b.de"), true}, {some("a.de"), some("a.de", "b.de"), false},
-		{some("a.de"), some(), true}, {some(), some("a.de"), false}, {some("a.de"), blocking("b.de"), false},
-		{some("*.a.de"), some("x.a.de", "*.y.a.de"), true}, {some("*.a.de"), some("a.de"), false},
-		{some("a.de"), some("*.a.de"), false}, {some("*.a.de"), some("xa.de"), false}, {some("*.a.de"), some("*.a.de"), true},
-		{blocking("a.de"), off, true}, {blocking("a.de"), open, false}, {blocking("a.de"), some("b.de"), true},
-		{blocking("a.de"), some("a.de"), false}, {blocking("a.de"), some("x.a.de"), false}, {blocking("x.a.de"), some("*.a.de"), false},
-		{blocking("x.a.de"), some("a.de"), true}, {blocking("a.de"), some("*.a.de"), false},
-		{blocking("a.de"), blocking("a.de", "b.de"), true}, {blocking("a.de", "b.de"), blocking("a.de"), false},
-		{blocking("x.a.de"), blocking("a.de"), true}, {blocking("a.de"), blocking("x.a.de"), false}, {blocking("a.de"), some(), true},
+	const (
+		off  = `{"access":"disabled"}`
+		open = `{"access":"enabled"}`
+		none = `{"access":"restricted"}`
+	)
+	some := func(allowed string) string { return `{"access":"restricted","allowed_domains":[` + allowed + `]}` }
+	block := func(blocked string) string { return `{"access":"restricted","blocked_domains":[` + blocked + `]}` }
+	for _, tc := range []struct{ wide, narrow, want string }{ // want is "" where it is refused
+		{open, open, "enabled [] []"}, {open, off, "disabled [] []"}, {open, some(`"a.de"`), "restricted [a.de] []"},
+		{off, open, ""}, {off, some(`"a.de"`), ""}, {some(`"a.de"`), open, ""}, {block(`"a.de"`), open, ""},
+		{some(`"a.de","b.de"`), some(`"b.de"`), "restricted [b.de] []"}, {some(`"a.de"`), some(`"a.de","b.de"`), ""},
+		{some(`"*.a.de"`), some(`"x.a.de"`), "restricted [x.a.de] []"}, {some(`"a.de"`), some(`"*.a.de"`), ""},
+		{some(`"a.de"`), none, "disabled [] []"}, {some(`"a.de"`), block(`"b.de"`), "restricted [a.de] [b.de]"},
+		{block(`"a.de"`), block(`"b.de"`), "restricted [] [a.de b.de]"}, {block(`"a.de"`), some(`"x.a.de"`), "restricted [x.a.de] [a.de]"},
 	} {
-		if why := tc.narrow.Narrower(tc.wide); (why == "") != tc.ok {
-			t.Errorf("%+v inside %+v: %q", tc.narrow, tc.wide, why)
+		wide := decode(t, `{"type":"hosted","network":`+tc.wide+`}`)
+		got, err := template.Inherit(wide, decode(t, `{"type":"hosted","network":`+tc.narrow+`}`), "environment")
+		if tc.want == "" {
+			if e, ok := err.(*stead.Error); !ok || !strings.HasPrefix(e.Param, "environment.network.") || e.Hint == "" {
+				t.Errorf("%s inside %s: %v", tc.narrow, tc.wide, err)
+			}
+			continue
+		}
+		if n := got.Network; err != nil || fmt.Sprint(n.Access, " ", n.Allowed, " ", n.Blocked) != tc.want {
+			t.Errorf("%s inside %s: %+v, %v, want %s", tc.narrow, tc.wide, n, err, tc.want)
 		}
 	}
 }
@@ -67,7 +63,7 @@ func TestInheritance(t *testing.T) {
 		t.Errorf("empty lists: %+v, %v", got, err)
 	}
 	_, err = template.Inherit(base, decode(t, `{"type":"openai_hosted","network":{"access":"enabled"}}`), "environment")
-	if e, ok := err.(*stead.Error); !ok || e.Param != "environment.network" {
+	if e, ok := err.(*stead.Error); !ok || e.Param != "environment.network.access" {
 		t.Errorf("a broader network: %v", err)
 	}
 	_, err = template.Inherit(decode(t, `{"type":"openai_hosted"}`), decode(t, `{"type":"openai_hosted","network":{"access":"enabled"}}`), "environment")

@@ -152,7 +152,7 @@ func TestWhatCanNotBeResolvedIsNamed(t *testing.T) {
 		`"environment_template_id":"envtmpl_x"`:                                                       "environment.environment_template_id",
 		`"files":[{"type":"file_id","path":"/workspace/b","file_id":"file_2"}]`:                       "environment.files[0].file_id",
 		`"skills":[{"type":"skill_reference","skill_id":"skill_2"}]`:                                  "environment.skills[0].skill_id",
-		`"environment_template_id":"` + id + `","network":{"access":"enabled"}`:                       "environment.network",
+		`"environment_template_id":"` + id + `","network":{"access":"enabled"}`:                       "environment.network.access",
 		`"skills":[{"type":"skill_reference","skill_id":"skill_1"},` + inlineSkill(t, "stored") + `]`: "environment.skills[1]",
 	} {
 		_, err := r.Resolve(t.Context(), r.me, decode(t, `{"type":"hosted",`+text+`}`), "environment")

@@ -106,12 +106,12 @@ const (
 	AccessEnabled    Access = "enabled"
 )
 
-// Network is the policy of an environment's network. Of the lists at most one has entries, and only
-// with AccessRestricted; restricted with neither lets nothing through.
+// Network is the policy of an environment's network: package egress has the rules of the lists, and
+// what an entry means. A request may fill one of the lists; what inherits may have both.
 type Network struct {
 	Access  Access   `json:"access"`
-	Allowed []string `json:"allowed_domains"` // lower-case names; "*.example.com" is every name below it
-	Blocked []string `json:"blocked_domains"` // lower-case names, and every name below them
+	Allowed []string `json:"allowed_domains"` // egress.Pattern, in lower case
+	Blocked []string `json:"blocked_domains"` // the same; a name blocks every name below it too
 }
 
 // Packages are what package managers install, in the order of the request.
