@@ -107,6 +107,8 @@ const (
 	// ToolEnvironment is ours: it says which tools of the session's environment the agent has
 	// (allowed_tools), what repeating them does (effects) and which calls wait for a person.
 	ToolEnvironment = "environment"
+	// ToolProgrammatic lets code in the session's environment call the session's other tools.
+	ToolProgrammatic = "programmatic_tool_calling"
 )
 
 // Transport says how a tool server is reached.

@@ -14,14 +14,13 @@ const (
 	TransportHTTP     = "http"
 	TransportStdio    = "stdio"
 
-	toolWebSearch    = "web_search"
-	toolProgrammatic = "programmatic_tool_calling"
+	toolWebSearch = "web_search"
 )
 
 // later names the tool types that the contract has and this build does not run.
 var later = map[string]string{ // tool type → what it is
 	"tool_search":    "tool search",
-	toolProgrammatic: "programmatic tool calling",
+	ToolProgrammatic: "programmatic tool calling",
 	toolWebSearch:    "web search",
 	"computer_use":   "computer use",
 	"automations":    "the automations tool",
@@ -66,9 +65,12 @@ func (r Rules) tool(o param.Object) (Tool, error) {
 		if err != nil || mode == "disabled" {
 			return Tool{Type: kind}, err
 		}
-	case toolProgrammatic:
+	case ToolProgrammatic:
 		enabled, has, err := o.Bool("enabled")
-		if err != nil || (has && !enabled) {
+		if !has {
+			enabled = true
+		}
+		if err != nil || !enabled || r.Environments {
 			return Tool{Type: kind, Enabled: &enabled}, err
 		}
 	}

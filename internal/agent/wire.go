@@ -129,7 +129,7 @@ func (t WireTool) MarshalJSON() ([]byte, error) {
 		return json.Marshal(wireEnvironment{t.Type, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case toolWebSearch: // only ever disabled, see decodeTool
 		return json.Marshal(wireWebSearch{Type: t.Type, ContextSize: "medium", Mode: "disabled"})
-	case toolProgrammatic:
+	case ToolProgrammatic:
 		return json.Marshal(wireProgrammatic{t.Type, t.Enabled != nil && *t.Enabled})
 	default:
 		return nil, fmt.Errorf("tool type %q has no wire form", t.Type)

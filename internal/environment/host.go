@@ -71,6 +71,17 @@ type State struct {
 	// Note puts a fact into the session's journal and returns once it is durable: what passes the
 	// border of the environment stands there before it does.
 	Note func(ctx context.Context, kind string, data any) error
+	// Tools are the session's tools for code in the environment; nil: it has none.
+	Tools Caller
+}
+
+// Caller lets code call the session's tools.
+type Caller interface {
+	// List lists the tools.
+	List(ctx context.Context) ([]tool.Spec, error)
+	// Call makes a call like one of the model's: it is journaled, decided and approved, and may take as
+	// long as a person does. When ctx ends, a call that was not made yet is given up.
+	Call(ctx context.Context, name string, arguments json.RawMessage) (tool.Result, error)
 }
 
 // Put is a file that is to be in the workspace.

@@ -24,7 +24,8 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	if err := a.record(p, session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Decision: decision}); err != nil {
 		return err
 	}
-	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment}
+	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment,
+		code: programmatic(a.state.Created.Agent.Spec.Tools)}
 	if c.Publish {
 		act.publish = session.OutputsDir
 	}
@@ -74,6 +75,7 @@ type environmentAction struct {
 	view    session.EnvironmentView
 	known   map[string]string
 	publish string
+	code    bool // code in it may call the session's tools
 }
 
 func (x *environmentAction) guarded(ctx context.Context, f *flight) {
@@ -116,6 +118,9 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 func (x *environmentAction) open(ctx context.Context, host environment.Host) (pending, error) {
 	from := x.from
 	from.Note = x.a.note
+	if x.code {
+		from.Tools = caller{x.a}
+	}
 	opened, err := host.Open(ctx, x.a.key, from)
 	if err != nil {
 		return pending{}, err

@@ -10,13 +10,18 @@ import (
 // to be made, a call that code in the environment asks for.
 type note struct {
 	pending
+	call *codeCall     // whose result is waited for; nil: none
 	done chan struct{} // closed once it is durable
 }
 
 // note puts a fact into the journal and returns when it is durable. It fails with KindUnavailable
 // when the session is not held any more: then it is not known whether it was stored.
 func (a *actor) note(ctx context.Context, kind string, data any) error {
-	n := note{happened(kind, data), make(chan struct{})}
+	return a.submit(ctx, note{pending: happened(kind, data)})
+}
+
+func (a *actor) submit(ctx context.Context, n note) error {
+	n.done = make(chan struct{})
 	select {
 	case a.notes <- n:
 	case <-ctx.Done():
@@ -42,6 +47,9 @@ func (a *actor) takeNote(n note) {
 	for {
 		a.pending = append(a.pending, n.pending)
 		a.acks = append(a.acks, n.done)
+		if n.call != nil {
+			a.asked = append(a.asked, n.call)
+		}
 		if len(a.acks) == maxNotes {
 			return
 		}

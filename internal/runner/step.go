@@ -35,6 +35,9 @@ func (a *actor) step() (released bool, err error) {
 			a.wake = 0 // it begins nothing new; the time is for who comes next
 		}
 		if len(p.events) == 0 && !p.release {
+			a.pending = nil // what had nothing to write any more
+			a.acknowledge()
+			a.settleCode()
 			return false, nil
 		}
 		err = a.commit(p)
@@ -53,6 +56,7 @@ func (a *actor) step() (released bool, err error) {
 		}
 		a.pending, a.called, a.listed = nil, true, a.state.Status()
 		a.acknowledge()
+		a.settleCode()
 		if p.ends {
 			a.giveUp()
 		}

@@ -33,6 +33,9 @@ type Call struct {
 	Type      stead.ItemType  `json:"type"` // function_call or mcp_call
 	Tool      ToolCall        `json:"tool"`
 
+	// Code: asked for by code in the environment, and not by the model.
+	Code bool `json:"code,omitempty"`
+
 	State    CallState `json:"state"`
 	Attempts int       `json:"attempts,omitempty"`
 	RetryAt  int64     `json:"retry_at,omitempty"` // Unix milliseconds
@@ -92,6 +95,14 @@ const (
 	toldHappened  = "The call took effect. What it returned is not known."
 )
 
+// ToldCodeGone is what is said of a call that code asked for, when nobody waits for it any more.
+const ToldCodeGone = "The code that asked for this call is gone: it was not made."
+
+// asks: nothing was done yet, and somebody else must act, or this node.
+func (c *Call) asks() bool {
+	return c.State == CallReady || c.State == CallWaiting || c.State == CallApproval
+}
+
 // cancelled is what is said of an open call when its turn ends.
 func (c *Call) cancelled() string {
 	if c.State == CallApproval || (c.State == CallReady && c.Attempts == 0) {
@@ -114,7 +125,7 @@ func (c *Call) told() []stead.Content {
 
 func (t *TurnView) finish(c *Call, status stead.ItemStatus, output []stead.Content, failure string) {
 	c.State, c.Status, c.Output, c.Error = CallDone, status, output, failure
-	t.Fresh = true
+	t.Fresh = t.Fresh || !c.Code
 }
 
 func (v *View) toolResult(e stead.Event, p ToolResult) {
@@ -233,6 +244,10 @@ func (v *View) recovered(e stead.Event) {
 		t.cut()
 	}
 	for _, c := range t.Calls {
+		if c.Code && (c.asks() || c.State == CallRunning && c.Tool.repeatable()) {
+			t.finish(c, stead.ItemIncomplete, nil, ToldCodeGone)
+			continue
+		}
 		if c.State != CallRunning {
 			continue
 		}

@@ -38,6 +38,7 @@ const (
 	KindToolCalled       = "tool.called"
 	KindToolReturned     = "tool.returned"
 	KindToolLost         = "tool.lost"
+	KindToolRequested    = "tool.requested" // by code in the environment
 	KindContextCompacted = "context.compacted"
 	KindRunnerRecovered  = "runner.recovered"
 	KindTimerFired       = "timer.fired"
@@ -247,6 +248,16 @@ type ToolCalled struct {
 	Key      string          `json:"key"`     // idempotency key: the same on every attempt
 	Attempt  int             `json:"attempt"` // from 1
 	Decision policy.Decision `json:"decision"`
+}
+
+// ToolRequested is a call that code in the environment asks for, while a turn runs. It is executed,
+// governed and shown like a call of the model, which never sees it: its result is for the code.
+type ToolRequested struct {
+	CallID    string          `json:"call_id"`
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"`
+	Type      stead.ItemType  `json:"type"` // function_call or mcp_call
+	Tool      ToolCall        `json:"tool"`
 }
 
 // ToolReturned is the outcome of a tool call.

@@ -353,6 +353,9 @@ func (s *scan) down(e stead.Event, seq stead.Seq) (bool, error) {
 		if bytes.Contains(e.Data, asyncMark) {
 			s.steps = nil // it may be open at every later step
 		}
+	case KindToolRequested:
+		s.items++
+		s.steps = nil // it may be open at every later step
 	case KindModelCalled:
 		p, err := Decode[ModelCalled](e)
 		if err != nil {

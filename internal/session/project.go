@@ -145,6 +145,10 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 		out = p.started(out, before)
 	case KindModelStreamed:
 		out, err = p.streamed(out, e, before)
+	case KindToolRequested:
+		if t := v.Turn; t != nil {
+			out = p.called(out, t, e.Seq, 0, before.outputs)
+		}
 	case KindToolStreamed:
 		out, err = p.output(out, e)
 	case KindModelReplied:

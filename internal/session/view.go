@@ -138,6 +138,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.toolReturned)
 	case KindToolLost:
 		return fold(e, v.toolLost)
+	case KindToolRequested:
+		return fold(e, v.requested)
 	case KindRunnerRecovered:
 		v.recovered(e)
 	case KindTimerFired:
@@ -262,7 +264,9 @@ func (v *View) blocked() bool {
 			waiting = true
 			holds = holds || !c.Tool.Async
 		case CallRunning:
-			return false
+			if !c.Tool.Environment || !t.codeWaits() {
+				return false
+			}
 		case CallWaiting, CallApproval, CallUnknown:
 			waiting = true
 			holds = holds || !c.Tool.Async

@@ -23,6 +23,7 @@ package host
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -146,6 +147,7 @@ type box struct {
 	public    template.Public
 	env       environment.Environment
 	proxy     *egress.Proxy
+	tools     *http.Server
 	limits    environment.Limits
 	saving    sync.Mutex // one checkpoint at a time
 }
@@ -268,11 +270,7 @@ func (h *Host) end(b *box) {
 	if err := b.env.Close(ctx); err != nil {
 		h.log.Warn("an environment did not close in order", "session", b.key.Session, "err", err)
 	}
-	if b.proxy != nil {
-		if err := b.proxy.Close(ctx); err != nil {
-			h.log.Warn("an egress proxy did not close in order", "session", b.key.Session, "err", err)
-		}
-	}
+	h.closeServices(ctx, b)
 }
 
 func environmentID(key stead.SessionKey) string {

@@ -173,12 +173,13 @@ func (h *Host) start(ctx context.Context, driver environment.Provider, b *box, c
 	spec := environment.Spec{
 		ID: environmentID(b.key), Workspace: b.place.workspace(), Root: root, Env: cfg.Environment(), Limits: b.limits, Services: b.place.services(),
 	}
-	if err := h.openServices(b, cfg, from.Note, &spec); err != nil {
+	if err := h.openServices(b, cfg, from, &spec); err != nil {
+		h.closeServices(ctx, b)
 		return err
 	}
 	env, err := driver.Open(ctx, spec)
 	if err != nil {
-		h.closeServices(b)
+		h.closeServices(ctx, b)
 		return err
 	}
 	b.env = env

@@ -239,14 +239,14 @@ func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead
 	if err := h.openEgress(b, policy, logged, &spec); err != nil {
 		return err
 	}
-	defer h.closeServices(b)
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), SetupTime+CloseTimeout)
+	defer stop()
+	defer h.closeServices(end, b)
 	env, err := driver.Open(ctx, spec)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), CloseTimeout)
-		defer cancel()
 		if err := env.Close(end); err != nil {
 			h.log.Warn("the environment of a set-up did not close in order", "session", key.Session, "err", err)
 		}

@@ -25,8 +25,11 @@ const (
 
 // openServices makes the sockets that lead out of an environment, and says in the spec what commands
 // must know of them.
-func (h *Host) openServices(b *box, cfg template.Config, note func(context.Context, string, any) error, spec *environment.Spec) error {
+func (h *Host) openServices(b *box, cfg template.Config, from environment.State, spec *environment.Spec) error {
 	if err := emptyDir(b.place.services()); err != nil {
+		return err
+	}
+	if err := h.openTools(b, from.Tools, spec); err != nil {
 		return err
 	}
 	network := cfg.Effective().Network
@@ -40,7 +43,7 @@ func (h *Host) openServices(b *box, cfg template.Config, note func(context.Conte
 	if network.Access == template.AccessRestricted && len(network.Allowed)+len(network.Blocked) == 0 {
 		return nil // nothing is let through
 	}
-	return h.openEgress(b, policy, note, spec)
+	return h.openEgress(b, policy, from.Note, spec)
 }
 
 // openEgress serves the proxy of an environment.
@@ -88,12 +91,12 @@ func (h *Host) openEgress(b *box, policy egress.Policy, note func(context.Contex
 	return nil
 }
 
-func (h *Host) closeServices(b *box) {
+// closeServices ends what the sockets of an environment lead to.
+func (h *Host) closeServices(ctx context.Context, b *box) {
+	b.closeTools()
 	if b.proxy == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), CloseTimeout)
-	defer cancel()
 	if err := b.proxy.Close(ctx); err != nil {
 		h.log.Warn("an egress proxy did not close in order", "session", b.key.Session, "err", err)
 	}

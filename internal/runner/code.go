@@ -1,0 +1,170 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// Code in the environment calls the session's other tools: the way of such a call is that of one of
+// the model's, from the journal on. Only its beginning and its end are here.
+
+// caller is what an environment has of its session: environment.Caller.
+type caller struct{ a *actor }
+
+// codeCall is a call that code waits for.
+type codeCall struct {
+	id     string
+	result chan codeResult // of capacity one
+}
+
+type codeResult struct {
+	output  []stead.Content
+	failure string
+}
+
+// abandonTime is how long it may take to journal that nobody waits for a call any more.
+const abandonTime = 10 * time.Second
+
+// programmatic reports whether the agent lets code call its tools.
+func programmatic(tools []agent.Tool) bool {
+	return slices.ContainsFunc(tools, func(t agent.Tool) bool {
+		return t.Type == agent.ToolProgrammatic && t.Enabled != nil && *t.Enabled
+	})
+}
+
+// tools are those that code can call: not those of the environment, in which it is.
+func (c caller) tools(ctx context.Context) (*toolset, error) {
+	spec, err := c.a.agentTools(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.a.r.toolset(ctx, c.a.key, spec, false)
+}
+
+// agentTools reads the agent's tools as they are now: code runs beside the actor, and has no part in
+// its state.
+func (a *actor) agentTools(ctx context.Context) ([]agent.Tool, error) {
+	v, err := a.r.view(ctx, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return v.Created.Agent.Spec.Tools, nil
+}
+
+// List implements environment.Caller.
+func (c caller) List(ctx context.Context) ([]tool.Spec, error) {
+	set, err := c.tools(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]tool.Spec, len(set.specs))
+	for i, s := range set.specs {
+		out[i] = tool.Spec{Name: s.Name, Description: s.Description, Parameters: s.Parameters}
+	}
+	return out, nil
+}
+
+// Call implements environment.Caller.
+func (c caller) Call(ctx context.Context, name string, raw json.RawMessage) (tool.Result, error) {
+	set, err := c.tools(ctx)
+	if err != nil {
+		return tool.Result{}, err
+	}
+	args, how := set.resolve(stead.Item{Name: name, Arguments: raw}, c.a.r.cfg.CheckArguments)
+	if how.Reject != "" {
+		return tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, how.Reject)}, nil
+	}
+	how.Async = false // the code waits
+	asked := session.ToolRequested{Name: name, Arguments: args, Type: stead.ItemFunctionCall, Tool: *how}
+	if how.Server != "" {
+		asked.Type = stead.ItemMCPCall
+	}
+	call := &codeCall{result: make(chan codeResult, 1)}
+	if err := c.a.submit(ctx, note{pending: asking(call, asked), call: call}); err != nil {
+		return tool.Result{}, err
+	}
+	select {
+	case r := <-call.result:
+		return c.finish(ctx, r)
+	case <-ctx.Done():
+		c.abandon(call)
+		return tool.Result{}, ctx.Err()
+	case <-c.a.ctx.Done():
+		return tool.Result{}, stead.Wrap(stead.KindUnavailable, c.a.ctx.Err(), "the session is not held here any more")
+	}
+}
+
+// asking names the call by its place, once that is known. Without a running turn nothing is written.
+func asking(call *codeCall, asked session.ToolRequested) pending {
+	return pending{session.KindToolRequested, func(s *session.State) (any, error) {
+		call.id = ""
+		if s.Turn == nil || s.Turn.Cancelling {
+			return nil, nil
+		}
+		call.id = fmt.Sprintf("code_%d", s.Tail+1)
+		p := asked
+		p.CallID = call.id
+		return p, nil
+	}}
+}
+
+// finish loads what the call brought: large texts are in blobs.
+func (c caller) finish(ctx context.Context, r codeResult) (tool.Result, error) {
+	if r.failure != "" {
+		return tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, r.failure)}, nil
+	}
+	texts := c.a.r.texts(ctx, c.a.key)
+	out := slices.Clone(r.output)
+	for i := range out {
+		out[i].Text = stead.NewText(texts(out[i].Text))
+	}
+	return tool.Result{Content: out}, nil
+}
+
+// abandon gives a call up that nobody waits for, unless it was made already.
+func (c caller) abandon(call *codeCall) {
+	ctx, cancel := context.WithTimeout(context.Background(), abandonTime)
+	defer cancel()
+	gone := pending{session.KindToolReturned, func(s *session.State) (any, error) {
+		if call.id == "" || !s.CodeAsks(call.id) {
+			return nil, nil
+		}
+		return session.ToolReturned{CallID: call.id, Error: session.ToldCodeGone}, nil
+	}}
+	if err := c.a.submit(ctx, note{pending: gone}); err != nil {
+		c.a.log.Info("an abandoned call stays open", "call", call.id, "err", err)
+	}
+}
+
+// settleCode hands the results of finished calls to the code that waits for them.
+func (a *actor) settleCode() {
+	a.asked = slices.DeleteFunc(a.asked, func(call *codeCall) bool {
+		if call.id == "" {
+			call.result <- codeResult{failure: "No turn is running: tools can only be called while the agent works."}
+			return true
+		}
+		output, failure, done := a.state.CodeDone(call.id)
+		if done {
+			call.result <- codeResult{output, failure}
+		}
+		return done
+	})
+}
+
+// codeText tells the model how code calls tools.
+func codeText(s *session.State) string {
+	if s.Environment == nil || !s.Environment.Hosted() || !programmatic(s.Created.Agent.Spec.Tools) {
+		return ""
+	}
+	return "\n\nCode in your environment can call your other tools itself, which is better than many single calls. In Python: " +
+		"`import stead_tools; stead_tools.tools(); stead_tools.call(\"NAME\", argument=value)`. From anything else: " +
+		"HTTP on the unix socket $STEAD_TOOLS, GET /tools and POST /tools/NAME with the arguments as JSON."
+}

@@ -1,0 +1,46 @@
+package session
+
+import "github.com/stead-dev/stead"
+
+// requested begins a call that code asks for. Without a running turn there is nobody whose rights it
+// could have: then nothing begins, and the code is told.
+func (v *View) requested(e stead.Event, p ToolRequested) {
+	t := v.Turn
+	if t == nil || t.Cancelling {
+		return
+	}
+	c := newCall(e, e.Seq, 0, t.Outputs, ReplyItem{
+		Item: stead.Item{Type: p.Type, CallID: p.CallID, Name: p.Name, Arguments: p.Arguments}, Tool: &p.Tool,
+	})
+	c.Code = true
+	t.Calls = append(t.Calls, c)
+	t.Outputs++
+}
+
+// codeWaits: a command waits for a call that somebody must answer.
+func (t *TurnView) codeWaits() bool {
+	for _, c := range t.Calls {
+		if c.Code && (c.State == CallWaiting || c.State == CallApproval || c.State == CallUnknown) {
+			return true
+		}
+	}
+	return false
+}
+
+// CodeDone returns how a call that code asked for has ended; done is false while it has not.
+func (v *View) CodeDone(callID string) (output []stead.Content, failure string, done bool) {
+	c := v.CallByID(callID)
+	switch {
+	case c == nil:
+		return nil, "The turn has ended.", true
+	case c.State != CallDone:
+		return nil, "", false
+	}
+	return c.Output, c.Error, true
+}
+
+// CodeAsks reports whether a call that code asked for was not made yet.
+func (v *View) CodeAsks(callID string) bool {
+	c := v.CallByID(callID)
+	return c != nil && c.Code && c.asks()
+}
