@@ -61,7 +61,8 @@ const (
 type Config struct {
 	// Binary is the path of stead-gvisor; "": beside the running program, then in PATH.
 	Binary string
-	// Pool is how many booted sandboxes wait, at most MaxPool. They take about 20 MB each.
+	// Pool is how many booted sandboxes wait, at most MaxPool. They take about 20 MB each, and have the
+	// root of the environment that was opened last.
 	Pool int
 	// PoolLimits are those of the sandboxes that wait; an environment with others starts cold.
 	PoolLimits environment.Limits

@@ -137,12 +137,67 @@ func TestPool(t *testing.T) {
 	if b := start(t, p, other); slices.Contains(waiting, b.process) {
 		t.Error("an environment with other limits came from the pool")
 	}
+	until(t, "the pool is full", full)
+	waiting = slices.Clone(p.pool.ready)
 	// One that died while it waited is not handed out.
 	if err := waiting[0].cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	<-waiting[0].dead
 	run(t, start(t, p, spec(t)), "true")
+}
+
+// The pool follows the roots of the environments that are opened.
+func TestPoolFollowsTheRoot(t *testing.T) {
+	p := open(t, Config{Pool: 1, PoolLimits: environment.LimitsOf(environment.SizeSmall)})
+	layer := func(text string) string {
+		dir := publicDir(t)
+		if err := os.Mkdir(filepath.Join(dir, "opt"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "opt", "file"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	if r := p.Probe(t.Context()); !r.Usable {
+		t.Fatal(r.Problem)
+	}
+	until(t, "a probe has the pool filled", func() bool { return p.pool.size() == 1 })
+	if waiting := slices.Clone(p.pool.ready); !slices.Contains(waiting, start(t, p, spec(t)).process) {
+		t.Error("the first environment did not come from the pool")
+	}
+	first, second := layer("first"), layer("second")
+	opened := func(dir string) (b *box, pooled bool) {
+		until(t, "the pool is full", func() bool { return !p.pool.started || p.pool.size() == 1 })
+		waiting := slices.Clone(p.pool.ready)
+		s := spec(t)
+		s.Root.Layers = []string{dir}
+		b = start(t, p, s)
+		return b, slices.Contains(waiting, b.process)
+	}
+	for i, step := range []struct {
+		dir, text string
+		pooled    bool
+	}{{first, "first", false}, {first, "first", true}, {second, "second", false}, {second, "second", true}} {
+		b, pooled := opened(step.dir)
+		if got := run(t, b, "cat", "/opt/file"); got != step.text || pooled != step.pooled {
+			t.Errorf("step %d: %q, from the pool: %v", i, got, pooled)
+		}
+	}
+	// The same name is not the same layer.
+	until(t, "the pool is full", func() bool { return p.pool.size() == 1 })
+	if err := os.Rename(second, second+".old"); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(second + ".old")
+	if err := os.Rename(layer("third"), second); err != nil {
+		t.Fatal(err)
+	}
+	b, pooled := opened(second)
+	if got := run(t, b, "cat", "/opt/file"); got != "third" || pooled {
+		t.Errorf("a layer that was replaced: %q, from the pool: %v", got, pooled)
+	}
 }
 
 func TestOwnersOnDisk(t *testing.T) {

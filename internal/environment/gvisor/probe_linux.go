@@ -34,6 +34,7 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 		return r
 	}
 	r.Usable = true
+	p.pool.refill() // it is about to be used
 	r.Controls = p.controls(saw)
 	r.Notes = p.notes(saw, uid)
 	return r

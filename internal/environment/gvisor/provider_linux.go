@@ -118,19 +118,16 @@ func (p *Provider) claim(ctx context.Context, spec environment.Spec) (*process, 
 }
 
 // bootOf is what a sandbox for spec is booted with.
-func bootOf(spec environment.Spec) wire.Boot {
-	b := bootWith(spec.Limits)
-	b.AsRoot = spec.AsRoot
-	b.Image, b.Layers, b.Upper = spec.Root.Image, spec.Root.Layers, spec.Root.Upper
-	for _, m := range spec.Mounts {
+func bootOf(s environment.Spec) wire.Boot {
+	l := s.Limits
+	b := wire.Boot{
+		Image: s.Root.Image, Layers: s.Root.Layers, Upper: s.Root.Upper, AsRoot: s.AsRoot,
+		TmpBytes: l.MemoryBytes, DataBytes: l.MemoryBytes, Processes: l.Processes, OpenFiles: l.OpenFiles,
+	}
+	for _, m := range s.Mounts {
 		b.Mounts = append(b.Mounts, wire.Mount{Source: m.Source, Target: m.Target})
 	}
 	return b
-}
-
-// bootWith is the part of a boot that limits decide.
-func bootWith(l environment.Limits) wire.Boot {
-	return wire.Boot{TmpBytes: l.MemoryBytes, DataBytes: l.MemoryBytes, Processes: l.Processes, OpenFiles: l.OpenFiles}
 }
 
 func checkSpec(s environment.Spec) error {
