@@ -225,6 +225,32 @@ func makeDirs(root *os.Root, rel string, own owner) (*os.Root, error) {
 // directory or fail: OpenRoot alone would block on a FIFO.
 func enter(root *os.Root, rel string) (*os.Root, error) { return root.OpenRoot(rel + "/.") }
 
+// Executable says whether a regular file may be run, so that who replaces it can keep that.
+func (d *Dir) Executable(ctx context.Context, path string) (executable bool, err error) {
+	rel, err := cleanFile(path)
+	if err != nil {
+		return false, err
+	}
+	if err := ended(ctx); err != nil {
+		return false, err
+	}
+	err = d.unlocked(rel, func() error {
+		rel, err := d.follow(rel)
+		if err != nil {
+			return err
+		}
+		info, err := d.root.Stat(rel)
+		if err == nil && !info.Mode().IsRegular() {
+			err = notRegular(rel, info.Mode())
+		}
+		if err == nil {
+			executable = info.Mode()&0o111 != 0
+		}
+		return err
+	})
+	return executable, d.fault(err, path, "look at")
+}
+
 // Remove removes a regular file or a symbolic link.
 func (d *Dir) Remove(ctx context.Context, path string) error {
 	rel, err := cleanFile(path)

@@ -125,6 +125,9 @@ func TestWriteFile(t *testing.T) {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != mode {
 			t.Errorf("%s has mode %v, %v", name, info.Mode(), err)
 		}
+		if executable, err := d.Executable(t.Context(), name); err != nil || executable != (mode == 0o755) {
+			t.Errorf("%s is executable: %v, %v", name, executable, err)
+		}
 	}
 	for p, kind := range map[string]stead.Kind{
 		"a": stead.KindInvalid, "dir-in": stead.KindInvalid, "out": stead.KindInvalid, "out-new": stead.KindInvalid, "out-dir/f": stead.KindInvalid, "out-dir/new": stead.KindInvalid,
