@@ -31,6 +31,10 @@
 // (it is not dumpable), and as pid 1 not be killed; but the host believes it nothing: it may be any
 // program. A frame that breaks a rule ends the conversation.
 //
+// Files: where the workspace is not a mount of the host's directory, the guest reads and writes its
+// files (package workspace confines it inside), lists all of them (index) and sends and takes archives
+// of some (fetch, store): see tree.go.
+//
 // System calls: the guest puts the filter of package seccomp over itself and all that it starts, on
 // top of whatever profile the container has.
 //
@@ -120,16 +124,47 @@ type request struct {
 	Env  [][]byte `json:"env,omitempty"`  // exec: NAME=value
 	Dir  []byte   `json:"dir,omitempty"`  // exec
 	In   bool     `json:"in,omitempty"`   // exec: standard input follows
-	Name string   `json:"name,omitempty"` // dial: the service
+	Name string   `json:"name,omitempty"` // dial: the service; store: the tree
+	Path []byte   `json:"path,omitempty"` // read, write: the file
+	Exec bool     `json:"exec,omitempty"` // write: executable
+	Max  int64    `json:"max,omitempty"`  // read: bytes
+	List *listing `json:"list,omitempty"`
 }
 
 // Operations.
 const (
 	opExec = "exec" // host: data both ways, outcome
 	opDial = "dial" // guest: data both ways, outcome
+	// opRead sends a file, opWrite takes one, opList sends a JSON page.
+	opRead  = "read"
+	opWrite = "write"
+	opList  = "list"
+	// opIndex sends a JSON line for each path of the workspace; opFetch takes paths, each with a zero
+	// byte behind it, and sends a tar archive of them; opStore takes one and lays it over the tree
+	// named by Name.
+	opIndex = "index"
+	opFetch = "fetch"
+	opStore = "store"
+	// opPing answers at once.
+	opPing = "ping"
 	// opKillAll kills every process but the guest: outcome.
 	opKillAll = "kill_all"
 )
+
+// listing is environment.ListQuery on the wire; a path is bytes.
+type listing struct {
+	Dir   []byte `json:"dir,omitempty"`
+	After []byte `json:"after,omitempty"`
+	Desc  bool   `json:"desc,omitempty"`
+	Limit int    `json:"limit"`
+}
+
+// page is environment.FilePage on the wire.
+type page struct {
+	Paths [][]byte `json:"paths"`
+	Sizes []int64  `json:"sizes"`
+	More  bool     `json:"more"`
+}
 
 // outcome is the payload of result.
 type outcome struct {

@@ -95,6 +95,10 @@ func (g *guest) serve(s *stream, r request) {
 	switch r.Op {
 	case opExec:
 		g.exec(s, r)
+	case opRead, opWrite, opList, opIndex, opFetch, opStore:
+		g.files(s, r)
+	case opPing:
+		s.finish(outcome{})
 	case opKillAll:
 		g.reap.killAll()
 		s.finish(outcome{})

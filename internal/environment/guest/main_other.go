@@ -12,3 +12,6 @@ func Main([]string) int {
 	fmt.Fprintln(os.Stderr, "stead guest: it runs on Linux only")
 	return 1
 }
+
+// openNonBlock is of Linux, where hostile processes work.
+const openNonBlock = 0
