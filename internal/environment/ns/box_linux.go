@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -172,7 +173,7 @@ func refused(r reply) error {
 	case r.Errno == int(syscall.EPERM) || r.Errno == int(syscall.EACCES):
 		e.Hint = remedy() // a clone that worked, and capabilities that are gone after it
 	case r.Errno == int(syscall.ENOSYS):
-		e.Hint = "The kernel is too old: Linux 5.12 or later is needed."
+		e.Hint = remedyKernel
 	}
 	return e
 }
@@ -287,10 +288,24 @@ func (b *box) discard() {
 		b.ids.release()
 	}
 	if b.spec.Root.Upper != "" {
-		// The kernel's own bookkeeping: the layer is complete without.
-		_ = os.RemoveAll(filepath.Join(b.spec.Root.Upper, workDir))
+		b.closed = errors.Join(b.closed, removeWork(filepath.Join(b.spec.Root.Upper, workDir)))
 	}
 	b.provider.forget(b)
+}
+
+// removeWork removes an overlay's own bookkeeping: the layer is complete without. The kernel makes
+// directories that not even their owner may list. The box never saw any of it.
+func removeWork(dir string) error {
+	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(name, 0o700) // before it is listed; what fails shows below
+		}
+		return nil
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "remove what an overlay needed")
+	}
+	return nil
 }
 
 // Done implements environment.Environment.

@@ -20,6 +20,7 @@ const probeTime = 20 * time.Second
 const (
 	remedyAppArmor = "Allow this program user namespaces: an AppArmor profile with `userns,` for its path, or `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`."
 	remedyUserns   = "Allow user namespaces: `sysctl -w user.max_user_namespaces=15000` and, on Debian's older kernels, `sysctl -w kernel.unprivileged_userns_clone=1`. In a container, run it with a seccomp profile that allows clone, unshare and mount."
+	remedyKernel   = "Use Linux 5.12 or later."
 	remedyProc     = "Show the container an unmasked /proc: `--security-opt systempaths=unconfined` with Docker, `procMount: Unmasked` with Kubernetes."
 )
 
@@ -30,6 +31,8 @@ func denied(err error) error {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EUSERS):
 		e.Message = "user namespaces are denied here"
 		e.Hint = remedy()
+	case errors.Is(err, syscall.ENOSYS):
+		e.Hint = remedyKernel
 	case errors.Is(err, syscall.EACCES):
 		e.Message = "the stead program can't be executed by other users"
 		e.Hint = "Make it so: `chmod o+rx` on the file."

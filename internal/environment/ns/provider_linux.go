@@ -14,6 +14,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/workspace"
 )
 
 // Provider opens boxes. It is safe for concurrent use.
@@ -137,17 +138,24 @@ func check(s environment.Spec) error {
 }
 
 // start makes all that a box is made of, and takes all of it back when one part fails.
-func (p *Provider) start(ctx context.Context, spec environment.Spec) (b *box, err error) {
+func (p *Provider) start(ctx context.Context, spec environment.Spec) (*box, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	b = newBox(p, spec)
-	defer func() {
-		if err != nil {
-			b.discard()
+	b := newBox(p, spec)
+	if err := b.start(ctx); err != nil {
+		b.discard()
+		if b.Dir != nil {
+			_ = b.Dir.Close() // the error that matters is the first
 		}
-	}()
-	if b.ids, err = p.ids.take(); err != nil {
 		return nil, err
+	}
+	b.watch()
+	return b, nil
+}
+
+func (b *box) start(ctx context.Context) (err error) {
+	if b.ids, err = b.provider.ids.take(); err != nil {
+		return err
 	}
 	s, files, err := b.sources()
 	defer func() {
@@ -156,22 +164,18 @@ func (p *Provider) start(ctx context.Context, spec environment.Spec) (b *box, er
 		}
 	}()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := b.openWorkspace(); err != nil {
-		return nil, err
+	if b.Dir, err = workspace.Open(b.spec.Workspace); err != nil {
+		return err
 	}
-	if b.group, err = p.groups.New(spec.ID, spec.Limits); err != nil {
-		return nil, err
+	if b.group, err = b.provider.groups.New(b.spec.ID, b.spec.Limits); err != nil {
+		return err
 	}
 	if err := b.fork(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := b.setUp(ctx, s, files); err != nil {
-		return nil, err
-	}
-	b.watch()
-	return b, nil
+	return b.setUp(ctx, s, files)
 }
 
 // isFile reports whether a path of the host is anything but a directory.

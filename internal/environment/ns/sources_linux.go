@@ -11,7 +11,6 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
-	"github.com/stead-dev/stead/internal/environment/workspace"
 )
 
 // sources says where everything of the box is. What only the server may open comes as a mount among
@@ -74,6 +73,9 @@ func (b *box) sources() (s setup, files []*os.File, err error) {
 }
 
 func notThere(err error, param, name string) error {
+	if _, ok := errors.AsType[*stead.Error](err); ok {
+		return err
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		e := stead.Wrap(stead.KindInvalid, err, "%.80q is not there", name)
 		e.Param = param
@@ -109,6 +111,9 @@ func (b *box) source(files *[]*os.File, name string, o ownership) (source, error
 		}
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err == unix.EPERM || err == unix.ENOSYS {
+		return source{}, denied(err)
+	}
 	if err != nil {
 		return source{}, err
 	}
@@ -201,9 +206,3 @@ func give(name string, owner int, wrong func(uid int) bool) error {
 }
 
 func ownerOf(st fs.FileInfo) int { return int(st.Sys().(*syscall.Stat_t).Uid) }
-
-// openWorkspace opens the server's own way into the workspace.
-func (b *box) openWorkspace() (err error) {
-	b.Dir, err = workspace.Open(b.spec.Workspace)
-	return err
-}
