@@ -24,6 +24,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment/bare"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
 	"github.com/stead-dev/stead/internal/environment/executor"
+	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 )
 
@@ -62,14 +63,19 @@ func (a *app) executorCmd() *cobra.Command {
 }
 
 // sandboxNames are the drivers that an executor can use, the best first.
-func sandboxNames() []string { return []string{sandboxNS} }
+func sandboxNames() []string { return []string{sandboxNS, sandboxLandlock} }
 
-const sandboxNS = "ns"
+const (
+	sandboxNS       = "ns"
+	sandboxLandlock = "landlock"
+)
 
 func openSandbox(name string) environment.Provider {
 	switch name {
 	case sandboxNS:
 		return ns.New(cgroup.Detect())
+	case sandboxLandlock:
+		return landlock.New(cgroup.Detect())
 	}
 	return nil
 }
@@ -145,14 +151,15 @@ func workspaceDir(name string) (string, error) {
 // mayOwn refuses what would surprise: as root, the sandbox gives the workspace's files to a user of its
 // own, which somebody else's files must not become.
 func mayOwn(dir, sandbox string) error {
-	if sandbox != sandboxNS || os.Geteuid() != 0 {
+	if sandbox == bare.DriverName || os.Geteuid() != 0 {
 		return nil
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
+	const sandboxes = 0x7000_0000 // ids from here on are those of sandboxes: see package ns
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 && owner.Uid < sandboxes {
 		e := stead.Invalid("workspace", "the workspace belongs to user %d, and a sandbox that root starts would take its files away from him", owner.Uid)
 		e.Hint = "Run the executor as that user: it needs no root."
 		return e
@@ -176,6 +183,10 @@ func (f executorFlags) choose(ctx context.Context) (environment.Provider, error)
 	}
 	for _, name := range sandboxNames() {
 		if f.sandbox != sandboxAuto && f.sandbox != name {
+			continue
+		}
+		if name == sandboxLandlock && len(f.hosts) > 0 {
+			e.Message += "; " + name + ": its commands have no network, so --allow-host is not for it"
 			continue
 		}
 		s := openSandbox(name)
@@ -232,7 +243,7 @@ func (v *executorVoice) begin(host, dir, sandbox string, f executorFlags) {
 	if sandbox == bare.DriverName {
 		border = "NO SANDBOX: commands run as you, with all of your rights and your network"
 	}
-	if sandbox == sandboxNS && os.Geteuid() == 0 {
+	if sandbox != bare.DriverName && os.Geteuid() == 0 {
 		border += "\n  you are root: files of the workspace will belong to a user of the sandbox's, not to root"
 	}
 	network := "nothing"

@@ -17,6 +17,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/postgres/pgtest"
 )
@@ -25,8 +26,11 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	if os.Args[0] == ns.Argv0 {
+	switch os.Args[0] {
+	case ns.Argv0:
 		ns.Main()
+	case landlock.Argv0:
+		landlock.Main()
 	}
 	testscript.Main(m, map[string]func(){"stead": main})
 }
