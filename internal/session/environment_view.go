@@ -196,20 +196,23 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
 	e.Residence, e.Skills = p.Call, p.Skills
-	e.dropUploads(p.Upto)
+	put := e.dropUploads(p.Upto)
 	if p.Reset != nil {
 		e.Resets = p.Reset.Count
 		if !p.Reset.Kept {
 			e.Touched, e.Commands = 0, nil
 		}
 	}
-	if p.Upto > e.Checkpointed && e.Touched == 0 {
-		e.Touched = ev.Seq // files were put in: the workspace is not that of the checkpoint
+	if put && e.Touched == 0 {
+		e.Touched = ev.Seq // the workspace is not that of the checkpoint
 	}
 }
 
-func (e *EnvironmentView) dropUploads(upto stead.Seq) {
+// dropUploads forgets the files that were put into the workspace, and reports whether there were any.
+func (e *EnvironmentView) dropUploads(upto stead.Seq) bool {
+	n := len(e.Uploads)
 	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Seq <= upto })
+	return len(e.Uploads) < n
 }
 
 func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
@@ -267,7 +270,7 @@ func addUsage(a, b environment.Usage) environment.Usage {
 func (e *EnvironmentView) Usage() environment.Usage { return addUsage(e.Past, e.Since) }
 
 // environmentFailed: the action may be tried again at a time; if not, whoever waits for it is told.
-func (v *View) environmentFailed(_ stead.Event, p EnvironmentFailed) {
+func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 	e := v.Environment
 	action, attempts := e.Action, e.Attempts
 	if !e.done(p.Call) {
@@ -284,7 +287,7 @@ func (v *View) environmentFailed(_ stead.Event, p EnvironmentFailed) {
 	case ActionOpen:
 		v.refuseCommands("The environment could not be opened: " + p.Error.Message)
 	case ActionSave, ActionSuspend:
-		e.Unsaved = true
+		e.Unsaved, e.Used = true, ev.At // it is tried again when it has been idle for as long once more
 	}
 }
 
@@ -340,6 +343,13 @@ func (v *View) environmentRecovered() {
 	e.leave(EnvironmentAway, e.Since)
 	if e.Hosted() {
 		e.Lost = "the node that it ran on stopped"
+	}
+}
+
+// needed remembers when the environment was needed last.
+func (v *View) needed(at int64) {
+	if v.Environment != nil {
+		v.Environment.Used = at
 	}
 }
 

@@ -127,6 +127,7 @@ func newSpec(t *testing.T, rest string) *spec {
 		s.window.ContextTokens = int(s.number(v))
 	}
 	_, c.Agent.Spec.Compaction.Async = option(&words, "compact")
+	s.withEnvironment(&c, &words)
 	s.event(session.KindSessionCreated, c)
 	s.says("")
 	return s
@@ -183,6 +184,12 @@ func commandLine(c session.Command) string {
 		return c.Kind
 	case session.WaitUntil:
 		return fmt.Sprint("wait until ", c.At)
+	case session.EnvironmentAction:
+		line := fmt.Sprintf("%s the environment, try %d", c.Action, c.Attempt)
+		if c.Publish {
+			line += ", and publish"
+		}
+		return line
 	}
 	return fmt.Sprintf("%T", c)
 }

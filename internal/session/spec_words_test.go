@@ -26,12 +26,15 @@ func (s *spec) do(name, rest string) bool {
 	case "next":
 		s.next()
 		return true
+	case "environment":
+		s.out = append(s.out, s.environmentLine())
+		return true
 	}
 	if strings.HasPrefix(name, "compact") && s.state.Compact == nil {
 		s.out = append(s.out, "no summary is being made")
 		return true
 	}
-	if !s.input(name, rest) && !s.model(name, rest) && !s.tool(name, rest) {
+	if !s.input(name, rest) && !s.model(name, rest) && !s.tool(name, rest) && !s.environment(name, rest) {
 		return false
 	}
 	s.says("")
@@ -53,6 +56,8 @@ func (s *spec) next() {
 			s.event(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(specKey.Session), Attempt: c.Call.Attempts + 1})
 		case session.EndTurn:
 			s.event(c.Kind, session.TurnEnded{Error: c.Error})
+		case session.EnvironmentAction:
+			s.event(session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt})
 		}
 	}
 	if s.state.Tail == from {
@@ -189,6 +194,8 @@ func (s *spec) replyItem(i int, words []string) session.ReplyItem {
 		return session.ReplyItem{Item: stead.Item{Type: stead.ItemReasoning, Summary: []stead.Text{stead.NewText(said)}}}
 	case "call":
 		it.Tool.Async = len(words) > 2
+	case "cmd":
+		return commandItem(words)
 	case "reject":
 		it.Tool.Reject, it.Arguments = "The arguments are not a JSON object.", []byte(`"{"`)
 	case "mcp":

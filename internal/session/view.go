@@ -122,6 +122,7 @@ func (v *View) fold(e stead.Event) error {
 		}
 	case KindTurnCompleted, KindTurnFailed, KindTurnCancelled:
 		v.Turn, v.LastActive = nil, e.At
+		v.needed(e.At)
 	case KindModelCalled:
 		return fold(e, v.modelCalled)
 	case KindModelStreamed:

@@ -1,0 +1,130 @@
+package session_test
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// The words of tables about environments.
+//
+//	new … env=hosted|self [tools=inside]      file PATH        connect | disconnect
+//	reply cmd ID EFFECT COMMAND               a command of the model
+//	prepared   connected   saved   suspended   died           outcomes
+//	connected reset=kept|restored             the residence before was cut off
+//	envfail MESSAGE [MS]                      the action failed: for good, or to be tried again at
+//	print ID TEXT   exit ID CODE TEXT          what a command says, and how it ends
+//	asks ID EFFECT   codegone ID              code calls a tool; nobody waits for it any more
+//	copied [foreign]   environment            the journal was copied; the environment as it is
+
+const specIdle = 60 * time.Second
+
+// withEnvironment gives a session of a table its environment.
+func (s *spec) withEnvironment(c *session.Created, words *[]string) {
+	kind, ok := option(words, "env")
+	if !ok {
+		return
+	}
+	c.Setup = &environment.Setup{Type: session.EnvironmentHosted}
+	if kind == "self" {
+		c.Setup.Type = session.EnvironmentSelfHosted
+	}
+	if _, inside := option(words, "tools"); inside {
+		c.Agent.Spec.Tools = []agent.Tool{{Type: agent.ToolMCP, ServerLabel: "in", ConnectionOrigin: agent.OriginEnvironment}}
+	}
+	s.window.EnvironmentIdle = specIdle
+}
+
+func commandItem(words []string) session.ReplyItem {
+	args, _ := json.Marshal(map[string]string{"command": strings.Join(words[3:], " ")})
+	return session.ReplyItem{
+		Item: stead.Item{Type: stead.ItemCommandExecution, CallID: words[1], Name: "shell", Arguments: args},
+		Tool: &session.ToolCall{Name: "shell", Effect: tool.Effect(words[2]), Environment: true},
+	}
+}
+
+func (s *spec) environment(name, rest string) bool {
+	id, text, _ := strings.Cut(rest, " ")
+	call, upto := stead.Seq(0), s.state.Tail
+	if e := s.state.Environment; e != nil {
+		call = e.Call
+		upto = e.Call
+	}
+	stored := environment.Checkpoint{Digest: "d", Files: 1}
+	switch name {
+	case "file":
+		s.event(session.KindInputFile, session.FileInput{Path: rest, Data: stead.Text{Digest: "f", Bytes: 1}})
+	case "connect":
+		s.event(session.KindInputConnection, session.ConnectionInput{Connected: true, Node: "n"})
+	case "disconnect":
+		s.event(session.KindInputConnection, session.ConnectionInput{Node: "n"})
+	case "prepared":
+		s.event(session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: call, Checkpoint: stored})
+	case "connected":
+		c := session.EnvironmentConnected{Call: call, Node: "n", Driver: "ns", Upto: upto}
+		if how, ok := strings.CutPrefix(rest, "reset="); ok {
+			e := s.state.Environment
+			c.Reset = &session.Reset{Count: e.Resets + 1, Kept: how == "kept", Why: e.Lost, Commands: e.Commands}
+		}
+		s.event(session.KindEnvironmentConnected, c)
+	case "saved":
+		s.event(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{Call: call, Upto: upto, Checkpoint: stored})
+	case "suspended":
+		s.event(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: call, Upto: upto, Checkpoint: stored})
+	case "died":
+		s.event(session.KindEnvironmentDisconnected, session.EnvironmentDisconnected{Node: "n", Reason: "it ended by itself"})
+	case "envfail":
+		f := session.EnvironmentFailed{Call: call, Error: session.EnvironmentError{Code: "sandbox_error", Message: id, Type: "server_error"}}
+		if text != "" {
+			f.RetryAt = s.number(text)
+		}
+		s.event(session.KindEnvironmentFailed, f)
+	case "print":
+		s.event(session.KindToolStreamed, session.ToolStreamed{CallID: id, Text: text})
+	case "exit":
+		code, out, _ := strings.Cut(text, " ")
+		n := int(s.number(code))
+		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Exit: &n, DurationMS: 1500, Output: stead.TextContent(stead.ContentInputText, out)})
+	case "asks":
+		s.event(session.KindToolRequested, session.ToolRequested{
+			CallID: id, Name: "f", Arguments: []byte(`{}`), Type: stead.ItemMCPCall, Tool: session.ToolCall{Server: "srv", Name: "act", Effect: tool.Effect(text)},
+		})
+	case "codegone":
+		if s.state.CodeAsks(id) {
+			s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Error: session.ToldCodeGone})
+		}
+	case "copied":
+		s.event(session.KindEnvironmentCopied, session.EnvironmentCopied{Foreign: rest == "foreign"})
+	default:
+		return false
+	}
+	return true
+}
+
+// environmentLine says how the environment is.
+func (s *spec) environmentLine() string {
+	e := s.state.Environment
+	if e == nil {
+		return "no environment"
+	}
+	words := []string{e.Status}
+	if e.Action != "" {
+		words = append(words, "under way: "+string(e.Action))
+	}
+	if e.Touched > 0 {
+		words = append(words, "touched by "+strings.Join(e.Commands, ", "))
+	}
+	for _, u := range e.Uploads {
+		words = append(words, "waits "+u.Path)
+	}
+	if e.Lost != "" {
+		words = append(words, "lost: "+e.Lost)
+	}
+	return strings.Join(words, "; ")
+}
