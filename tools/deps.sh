@@ -17,6 +17,7 @@ have git || missing="$missing git"
 have podman || missing="$missing podman"
 have conmon || missing="$missing conmon"
 have runc || missing="$missing runc"
+have bwrap || missing="$missing bubblewrap" # what environments are measured beside
 have busybox || missing="$missing busybox-static"
 [ -x /usr/bin/python3 ] || missing="$missing python3"
 

@@ -7,7 +7,8 @@
 //	Hostile          what the inside can't do: probes that run inside and each say blocked or succeeded
 //	HostileControl   the same probes on the bare host, where each of them has to succeed
 //	Bare             a driver without any border, to show that the suites can fail; for tests alone
-//	Measure          benchmarks of a driver beside the bare host, bubblewrap and runc
+//	Killed           the death of the server leaves nothing behind; Unprivileged: all of it without root
+//	Benchmark        how fast a driver is; Baselines: the bare host, bubblewrap and runc
 //
 // Both suites put the program of directory probe into workspaces, which they build with the go command,
 // static, for Linux. They write below the directory for temporary files, start processes, listeners and

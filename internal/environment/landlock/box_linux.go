@@ -45,8 +45,8 @@ type box struct {
 	expired  bool  // Lifetime is over
 	why      error // why it ended, if nobody did
 	last     uint32
-	running  map[uint32]*execution // by number
-	detached map[*os.File]bool     // streams that outlived their commands
+	running  map[uint32]*execution     // by number
+	detached map[*environment.Tap]bool // streams that outlived their commands
 
 	parallel chan struct{} // a slot a running command
 	commands atomic.Int64
@@ -60,7 +60,7 @@ var _ environment.Environment = (*box)(nil)
 func newBox(p *Provider, spec environment.Spec) *box {
 	return &box{
 		provider: p, spec: spec, id: -1, dead: make(chan struct{}), done: make(chan struct{}),
-		running: map[uint32]*execution{}, detached: map[*os.File]bool{},
+		running: map[uint32]*execution{}, detached: map[*environment.Tap]bool{},
 		parallel: make(chan struct{}, environment.MaxParallelCommands),
 	}
 }
@@ -250,8 +250,8 @@ func (b *box) discard() {
 		_ = b.conn.Close()
 	}
 	b.mu.Lock()
-	for f := range b.detached {
-		_ = f.SetReadDeadline(time.Now()) // their writers are dead: nothing more can come
+	for tap := range b.detached {
+		tap.Stop() // their writers are dead: nothing more can come
 	}
 	b.mu.Unlock()
 	if b.group != nil {

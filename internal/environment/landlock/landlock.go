@@ -78,8 +78,6 @@ const (
 	// is by how much the control group's limit of processes is higher, as the helper is in it.
 	helperFiles   = 32
 	helperThreads = 16
-	// pipeBytes is what is read from a command at once.
-	pipeBytes = 32 << 10
 )
 
 // ABI versions of Landlock.

@@ -54,3 +54,9 @@ func TestKilled(t *testing.T) { environmenttest.Killed(t, provider, options()) }
 func TestUnprivileged(t *testing.T) {
 	environmenttest.Unprivileged(t, "^Test(Suite|Hostile)$/^(Report|Exec|Processes|Close|Escapes|Root|Limits|Probes|Massacre)$")
 }
+
+func BenchmarkLandlock(b *testing.B) {
+	environmenttest.Benchmark(b, func(*testing.B) environment.Provider { return New(cgroup.Detect()) }, options())
+}
+
+func TestSlowReader(t *testing.T) { environmenttest.SlowReader(t, provider, options()) }
