@@ -45,7 +45,11 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model); err != nil {
 		return session.Session{}, modelError(err)
 	}
-	if req.Environment != nil && req.Environment.Attach != "" {
+	if req.Environment == nil {
+		if err := agent.CheckEnvironment("", pin.Spec.Tools); err != nil {
+			return session.Session{}, err
+		}
+	} else if req.Environment.Attach != "" {
 		return r.attach(ctx, p, pin, req)
 	}
 	now := r.now()
@@ -220,6 +224,11 @@ func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.Session
 		}
 	}
 	return r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
+		if u.Tools != nil && v.Environment == nil {
+			if err := agent.CheckEnvironment("agent.tools", *u.Tools); err != nil {
+				return "", nil, err
+			}
+		}
 		return session.KindSessionUpdated, u, nil
 	})
 }

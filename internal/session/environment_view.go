@@ -287,7 +287,7 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 	case ActionOpen:
 		v.refuseCommands("The environment could not be opened: " + p.Error.Message)
 	case ActionSave, ActionSuspend:
-		e.Unsaved, e.Used = true, ev.At // it is tried again when it has been idle for as long once more
+		e.Unsaved, e.Used = true, max(v.Now, ev.At) // it is tried again when it has been idle for as long once more
 	}
 }
 

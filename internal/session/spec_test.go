@@ -73,7 +73,7 @@ func runSpec(t *testing.T, text string) string {
 			t.Fatalf("line %d: unknown word %q", n+1, name)
 		}
 		for _, o := range s.out {
-			fmt.Fprintln(&out, strings.TrimRight("  "+o, " "))
+			fmt.Fprintln(&out, strings.TrimRight("  "+strings.ReplaceAll(o, "\n", " / "), " "))
 		}
 		s.out = nil
 	}
