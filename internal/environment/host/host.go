@@ -121,6 +121,11 @@ func New(cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	dir, err := filepath.Abs(cfg.Dir) // drivers take whole paths, and a data directory is ./.stead by default
+	if err != nil {
+		return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be found")
+	}
+	cfg.Dir = dir
 	for _, dir := range []string{environmentsDir, layersDir} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o700); err != nil {
 			return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be made")
