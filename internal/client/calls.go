@@ -157,15 +157,7 @@ func (c *Client) act(ctx context.Context, id, what string, body any) (Session, e
 
 // Export writes a session's file to w.
 func (c *Client) Export(ctx context.Context, id string, w io.Writer) error {
-	resp, err := c.do(ctx, http.MethodGet, sessionPath(url.PathEscape(id), "/export"), nil, nil, "*/*", nil)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(w, resp.Body); err != nil {
-		return c.unreachable(err)
-	}
-	return nil
+	return c.download(ctx, sessionPath(url.PathEscape(id), "/export"), nil, w)
 }
 
 // Import makes a session of an exported file.

@@ -23,7 +23,12 @@ type Session struct {
 	Usage           *Usage            `json:"usage"`
 	Error           *string           `json:"error"`
 	Paused          bool              `json:"paused"`
-	Raw             json.RawMessage   `json:"-"`
+	Environment     struct {
+		ID        string `json:"id"` // "" for type none
+		Type      string `json:"type"`
+		RemoteURL string `json:"remote_url"` // of a self-hosted one: whole when the session is asked for by its id
+	} `json:"environment"`
+	Raw json.RawMessage `json:"-"`
 }
 
 // Usage counts tokens.
@@ -41,6 +46,7 @@ type Action struct {
 	Name      string          `json:"name"`
 	Arguments json.RawMessage `json:"arguments"`
 	RequestID string          `json:"request_id"`
+	Place     string          `json:"environment_id"` // that waits for its executor
 	Request   *struct {
 		Arguments   json.RawMessage `json:"arguments"`
 		Message     string          `json:"message"`
@@ -55,6 +61,7 @@ const (
 	ActionFunction = "function_call"
 	ActionApproval = "mcp_approval_request"
 	ActionOutcome  = "outcome_unknown"
+	ActionConnect  = "environment_connection"
 )
 
 // Tool names what waits: "server/tool" of a tool server's call, the name of a function.
@@ -123,6 +130,9 @@ type Item struct {
 	Summary     []Content       `json:"summary"`
 	Output      json.RawMessage `json:"output"`
 	Error       json.RawMessage `json:"error"`
+	Command     string          `json:"command"` // of a command_execution
+	ExitCode    *int            `json:"exit_code"`
+	DurationMS  *int64          `json:"duration_ms"`
 	TurnID      string          `json:"turn_id"`
 	Raw         json.RawMessage `json:"-"`
 }
@@ -191,14 +201,19 @@ func plain(raw json.RawMessage) string {
 
 // Event is one event of a session's stream. Which fields are set depends on Type.
 type Event struct {
-	ID      string          `json:"-"` // where to go on from
-	Type    string          `json:"type"`
-	Session *Session        `json:"session"`
-	Turn    *Turn           `json:"turn"`
-	Item    *Item           `json:"item"`
-	ItemID  string          `json:"item_id"`
-	Delta   string          `json:"delta"`
-	Raw     json.RawMessage `json:"-"`
+	ID      string   `json:"-"` // where to go on from
+	Type    string   `json:"type"`
+	Session *Session `json:"session"`
+	Turn    *Turn    `json:"turn"`
+	Item    *Item    `json:"item"`
+	ItemID  string   `json:"item_id"`
+	Delta   string   `json:"delta"`
+	// Environment is set by EventEnvironment… events, the rest by EventReset.
+	Environment *Environment    `json:"environment"`
+	FilesKept   bool            `json:"files_kept"`
+	Reason      string          `json:"reason"`
+	Commands    []string        `json:"commands"` // whose effects may be missing
+	Raw         json.RawMessage `json:"-"`
 }
 
 // Types of Event that the command line looks at.
@@ -216,6 +231,10 @@ const (
 	EventItemDone       = "agent.session.turn.item.done"
 	EventTextDelta      = "agent.session.turn.output_text.delta"
 	EventReasoningDelta = "agent.session.turn.reasoning_summary_text.delta"
+	EventCommandDelta   = "agent.output.command_execution_output.delta"
+	EventReset          = "agent.session.environment.reset"
+	// EventEnvironment begins the type of an event that brings an environment's new status.
+	EventEnvironment = "agent.session.environment."
 )
 
 // page is one page of a list.
