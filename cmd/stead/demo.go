@@ -87,9 +87,13 @@ const order = `My teapot came broken: refund order 4711, please.
 Call find_order with {"order": "4711"}
 Then call refund_order with {"order": "4711", "cents": 1999}`
 
+// receipt is what the sample session is asked besides, where agents can have a computer.
+const receipt = `
+Then call shell with {"command": "echo '4711 refunded: 19.99 USD' > receipt.txt; ls -l /workspace; cat receipt.txt"}`
+
 // runDemo runs the sample session through the server's API and shows it. It returns when the agent
 // has answered.
-func runDemo(ctx context.Context, w io.Writer, c *client.Client) error {
+func runDemo(ctx context.Context, w io.Writer, c *client.Client, computer bool) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
 	fmt.Fprint(w, "This is a first start, so here is a sample session, run by this server through its API:\n\n")
@@ -97,8 +101,12 @@ func runDemo(ctx context.Context, w io.Writer, c *client.Client) error {
 	if err != nil {
 		return err
 	}
+	where, what := client.EnvironmentNone, order
+	if computer {
+		where, what = client.EnvironmentHosted, order+receipt
+	}
 	s, err := c.CreateSession(ctx, map[string]any{
-		"agent_id": agent.ID, "environment": map[string]string{"type": "none"}, "input": []any{client.UserInput(order)},
+		"agent_id": agent.ID, "environment": map[string]string{"type": where}, "input": []any{client.UserInput(what)},
 	})
 	if err != nil {
 		return err
@@ -108,6 +116,9 @@ func runDemo(ctx context.Context, w io.Writer, c *client.Client) error {
 		return err
 	}
 	fmt.Fprintf(w, "\nEvery line of it is in the journal: stead sessions show %s\n", s.ID)
+	if computer {
+		fmt.Fprintf(w, "The files of its computer are kept: stead environments files %s\n", s.ID)
+	}
 	return nil
 }
 

@@ -58,7 +58,7 @@ func (a *app) dev(ctx context.Context, f nodeFlags, agents string, demo bool) er
 	}
 	defer c.Close()
 	if demo && fresh && !a.json() {
-		if err := runDemo(ctx, a.out, c); err != nil && ctx.Err() == nil {
+		if err := runDemo(ctx, a.out, c, n.computer != ""); err != nil && ctx.Err() == nil {
 			fmt.Fprintf(a.out, "  The sample session did not end well: %v\n", err)
 		}
 	}
@@ -88,7 +88,7 @@ func isFresh(cfg *config.Config) bool {
 // announceDev says where the server is and what to try; the address is the first line.
 func (a *app) announceDev(n *node, readyFile string) error {
 	if a.json() {
-		if err := a.object(map[string]string{"url": n.base, "model": n.modelInUse(), "data": n.cfg.Data}, nil); err != nil {
+		if err := a.object(map[string]string{"url": n.base, "model": n.modelInUse(), "data": n.cfg.Data, "computer": n.computer}, nil); err != nil {
 			return err
 		}
 		if readyFile == "" {
@@ -104,15 +104,19 @@ func (a *app) announceDev(n *node, readyFile string) error {
 		where = "PostgreSQL, blobs in " + n.cfg.Data
 	}
 	fmt.Fprintf(a.out, "  model  %s\n  data   %s\n", n.modelInUse(), where)
+	if n.computer != "" {
+		fmt.Fprintf(a.out, "  agents can have a computer, by the driver %s (stead doctor says what it enforces)\n", n.computer)
+	}
 	for _, note := range n.cfg.Notes {
 		fmt.Fprintf(a.out, "  note   %s\n", note)
 	}
-	tryThis(a.out, n.base)
+	tryThis(a.out, n.base, n.computer != "")
 	return nil
 }
 
-// tryThis prints three things that work as they stand. Tests run them.
-func tryThis(w io.Writer, base string) {
+// tryThis prints three things that work as they stand, and a fourth where agents can have a computer.
+// Tests run them.
+func tryThis(w io.Writer, base string, computer bool) {
 	server := ""
 	if base != defaultServer {
 		server = " --server " + base
@@ -130,6 +134,9 @@ Try, in another terminal:
     if (event.type === 'agent.session.turn.output_text.delta') process.stdout.write(event.delta);
 
   stead run%[2]s "Hello"        # from the source: go run ./cmd/stead run …
-
 `, base, server)
+	if computer {
+		fmt.Fprintf(w, "  stead run%s --environment hosted 'Call shell with {\"command\": \"uname -a; ls /\"}'\n", server)
+	}
+	fmt.Fprintln(w)
 }

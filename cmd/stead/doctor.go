@@ -52,8 +52,8 @@ func (a *app) doctorCmd() *cobra.Command {
 	var f nodeFlags
 	c := &cobra.Command{
 		Use: "doctor", Short: "Say what this machine can do, and what to do about what it can't", Args: cobra.NoArgs,
-		Long: "Doctor looks at the data directory, the database, the model providers and the tool servers of a configuration.\n" +
-			"It changes nothing. It ends with exit code 1 when something fails.",
+		Long: "Doctor looks at the data directory, the database, the model providers and the tool servers of a configuration,\n" +
+			"and tries which computers this machine can give to agents. It changes nothing. It ends with exit code 1 when something fails.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.load(a.env)
 			if err != nil {
@@ -62,22 +62,24 @@ func (a *app) doctorCmd() *cobra.Command {
 			spin := a.newSpinner()
 			spin.Start("looking")
 			findings := examine(cmd.Context(), cfg)
+			computers, found := examineComputers(cmd.Context(), cfg)
 			spin.Stop()
-			return a.findings(findings)
+			return a.findings(append(findings, found), computers)
 		},
 	}
 	f.register(c)
 	return c
 }
 
-func (a *app) findings(list []finding) error {
-	err := a.object(map[string]any{"data": list}, func(w io.Writer) {
+func (a *app) findings(list []finding, computers computerReport) error {
+	err := a.object(map[string]any{"data": list, "environments": computers}, func(w io.Writer) {
 		for _, f := range list {
 			fmt.Fprintf(w, "%-4s  %s: %s\n", f.Verdict, f.Check, f.Detail)
 			if f.Remedy != "" {
 				fmt.Fprintf(w, "      → %s\n", f.Remedy)
 			}
 		}
+		computers.write(w)
 	})
 	if err != nil {
 		return err

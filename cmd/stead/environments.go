@@ -135,6 +135,8 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 	}
 	if driver == nil {
 		n.log.Warn("no hosted environments on this node", "because", problem)
+	} else {
+		n.computer = driver.Name()
 	}
 	c := &computers{keys: keys, base: n.base}
 	if n.cfg.PublicURL != "" {

@@ -5,7 +5,7 @@
 //
 //	dev, serve          a node: stores, models, tools, runner, HTTP door
 //	run                 one session from the terminal; starts a node when none answers
-//	sessions, approvals, agents    calls of the API of a running server
+//	sessions, environments, approvals, agents    calls of the API of a running server
 //	executor            this machine as a session's environment
 //	doctor, version     this machine, this binary
 //

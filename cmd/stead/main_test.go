@@ -17,6 +17,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/stead-dev/stead/internal/environment/cgroup"
 	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/postgres/pgtest"
@@ -68,14 +69,27 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"inside":  inside,
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond != "root" {
-				return false, fmt.Errorf("unknown condition %q", cond)
+			switch cond {
+			case "root":
+				return os.Geteuid() == 0, nil
+			case "computer":
+				return hasComputer()
 			}
-			return os.Geteuid() == 0, nil
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// hasComputer reports whether namespaces make environments here. Where everything must be tested, a
+// machine that can't is an error.
+func hasComputer() (bool, error) {
+	report := ns.New(cgroup.Detect()).Probe(context.Background())
+	if !report.Usable && os.Getenv("CI") == "true" {
+		return false, fmt.Errorf("CI needs environments: %s %s", report.Problem, report.Remedy)
+	}
+	return report.Usable, nil
 }
 
 // exits runs a program and wants an exit code: exits 3 stead run …

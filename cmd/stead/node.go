@@ -78,6 +78,8 @@ type node struct {
 	base   string // http://HOST:PORT
 	models model.Catalog
 	blobs  blob.Store
+	// computer is the driver of hosted environments, "" where there are none.
+	computer string
 
 	stopping chan struct{}
 	served   chan error // what http.Server.Serve returned

@@ -4,11 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"github.com/stead-dev/stead"
 )
 
 // json reports whether the output is for programs.
@@ -66,6 +71,56 @@ func oneLine(s string, n int) string {
 		return s
 	}
 	return string([]rune(s)[:n-1]) + "…"
+}
+
+// byteSize says a number of bytes coarsely.
+func byteSize(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, at := float64(n)/unit, 0
+	for units := "KMGT"; v >= unit && at < len(units)-1; at++ {
+		v /= unit
+	}
+	return fmt.Sprintf("%.1f %ciB", v, "KMGT"[at])
+}
+
+// printable drops what steers a terminal from text that comes out of an environment: its lines, their
+// tabs and everything that can be seen stay.
+func printable(s string) string {
+	s = strings.ReplaceAll(s, "\r\n", "\n")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case r == '\r': // a progress bar: each state a line
+			return '\n'
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// writeWhole writes beside the file first: what fails never leaves half a file under its name.
+func writeWhole(file string, content func(io.Writer) error) error {
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".stead-*")
+	if err != nil {
+		return stead.Wrap(stead.KindInvalid, err, "the file can't be written")
+	}
+	defer os.Remove(tmp.Name())
+	if err := content(tmp); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "the file can't be written")
+	}
+	if err := os.Rename(tmp.Name(), file); err != nil {
+		return stead.Wrap(stead.KindInvalid, err, "the file can't be written")
+	}
+	return nil
 }
 
 // spinner shows on a terminal that something is awaited. Its methods do nothing elsewhere.

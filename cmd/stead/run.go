@@ -18,6 +18,7 @@ import (
 // runFlags are the arguments of stead run.
 type runFlags struct {
 	agent, model, session string
+	environment           string // as environmentArg reads it; "": none, or the session's own
 	prompt                string
 	node                  nodeFlags
 }
@@ -41,6 +42,7 @@ func (a *app) runCmd() *cobra.Command {
 	c.Flags().StringVar(&f.agent, "agent", "", "an agent: a YAML file, a name or an id")
 	c.Flags().StringVar(&f.model, "model", "", "a model, instead of the agent's (default \"default\")")
 	c.Flags().StringVar(&f.session, "session", "", "go on with this session")
+	c.Flags().StringVar(&f.environment, "environment", "", "the session's computer: hosted, none, the id of one that waits, or a YAML file with its fields (default none)")
 	f.node.register(c)
 	return c
 }
@@ -51,12 +53,21 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 		e.Hint = `Give a message: stead run "Hello".`
 		return e
 	}
+	if f.environment != "" && f.session != "" {
+		e := stead.Invalid("environment", "session %s has its environment already, or none", f.session)
+		e.Hint = "Leave --environment out, or start a session without --session."
+		return e
+	}
+	env, err := environmentArg(f.environment) // before a node is started for nothing
+	if err != nil {
+		return err
+	}
 	c, alone, stop, err := a.reach(ctx, f.node)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	r := &running{app: a, client: c, alone: alone, place: a.place(f.node), spin: a.newSpinner(), t: transcript{w: a.out}, answered: map[string]bool{}}
+	r := &running{app: a, client: c, alone: alone, place: a.place(f.node), spin: a.newSpinner(), t: a.newTranscript(), environment: env, answered: map[string]bool{}}
 	defer r.spin.Stop()
 	err = r.start(ctx, f)
 	r.t.endLine()
@@ -129,6 +140,8 @@ type running struct {
 	alone   bool   // the server ends with this process
 	place   string // flags that lead to its data
 
+	environment map[string]any // of a new session, as the wire has it
+
 	ended    bool // the turn has a terminal event
 	failed   error
 	answered map[string]bool // request ids
@@ -184,7 +197,7 @@ func (r *running) start(ctx context.Context, f runFlags) error {
 
 // create makes the session with its first message.
 func (r *running) create(ctx context.Context, f runFlags) (client.Session, error) {
-	body := map[string]any{"environment": map[string]string{"type": "none"}, "input": []any{client.UserInput(f.prompt)}}
+	body := map[string]any{"environment": r.environment, "input": []any{client.UserInput(f.prompt)}}
 	inline := map[string]any{}
 	switch {
 	case f.agent == "":
@@ -271,22 +284,32 @@ func (r *running) event(ctx context.Context, e client.Event) error {
 			}
 		}
 	}
-	r.spin.Start("waiting for the agent")
+	if r.t.lineStart() {
+		r.spin.Start("waiting for the agent")
+	}
 	return nil
 }
 
 // actions answers what waits for a person, if there is one, and ends the run otherwise.
 func (r *running) actions(ctx context.Context, s client.Session) error {
 	for _, act := range s.RequiredActions {
-		id := act.RequestID + act.CallID
+		id := act.RequestID + act.CallID + act.Place
 		if r.answered[id] {
 			continue
 		}
 		r.t.endLine()
 		if act.Type == client.ActionFunction || !r.app.asks {
-			return r.waiting(act)
+			return r.waiting(ctx, act)
 		}
 		r.answered[id] = true
+		if act.Type == client.ActionConnect { // answered elsewhere: what follows tells
+			how, err := r.answer(ctx, act)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(r.app.err, "the session waits: %s\nthere: %s\n", describe(act), how)
+			continue
+		}
 		var input any
 		if act.Type == client.ActionApproval {
 			input = client.Decision(act.RequestID, r.askApproval(ctx, act), "")
@@ -294,7 +317,7 @@ func (r *running) actions(ctx context.Context, s client.Session) error {
 				return ctx.Err() // interrupted, not denied
 			}
 		} else if input = r.askOutcome(ctx, act); input == nil {
-			return r.waiting(act)
+			return r.waiting(ctx, act)
 		}
 		if err := r.client.Send(ctx, r.session, input); err != nil {
 			return err
@@ -304,13 +327,26 @@ func (r *running) actions(ctx context.Context, s client.Session) error {
 }
 
 // waiting ends the run with the command that answers.
-func (r *running) waiting(act client.Action) error {
+func (r *running) waiting(ctx context.Context, act client.Action) error {
 	e := stead.Errorf(stead.KindConflict, "the session waits: %s", describe(act))
-	e.Hint = answerCommand(r.session, act)
+	how, err := r.answer(ctx, act)
+	if err != nil {
+		return err
+	}
+	e.Hint = how
 	if r.alone {
 		e.Hint = "stead dev" + r.place + ", and beside it: " + e.Hint
 	}
 	return &waitingError{e}
+}
+
+// answer is the command that answers an action of the session.
+func (r *running) answer(ctx context.Context, act client.Action) (string, error) {
+	if act.Type != client.ActionConnect {
+		return answerCommand(r.session, act), nil
+	}
+	s, err := r.client.Session(ctx, r.session) // what streams say of it leaves its token out
+	return connectCommand(s), err
 }
 
 func (r *running) askApproval(ctx context.Context, act client.Action) string {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -32,6 +31,7 @@ func (a *app) sessionsCmd() *cobra.Command {
 		a.sessionsAct("resume", "Undo pause", "resumed", func(ctx context.Context, c *client.Client, id string) (client.Session, error) {
 			return c.Resume(ctx, id)
 		}),
+		a.sessionsArtifacts(), a.sessionsDownload(),
 		a.sessionsFork(), a.sessionsExport(), a.sessionsImport(), a.sessionsDelete())
 }
 
@@ -122,6 +122,9 @@ func (a *app) sessionsShow() *cobra.Command {
 
 func showSession(w io.Writer, s client.Session, items []*client.Item) {
 	fmt.Fprintf(w, "session  %s\nstatus   %s\nagent    %s, model %s\n", s.ID, statusOf(s), agentName(s), s.Agent.Model)
+	if s.Environment.ID != "" {
+		fmt.Fprintf(w, "computer %s (%s)\n", s.Environment.ID, s.Environment.Type)
+	}
 	if s.Usage != nil {
 		fmt.Fprintf(w, "tokens   %d in, %d out\n", s.Usage.InputTokens, s.Usage.OutputTokens)
 	}
@@ -136,7 +139,11 @@ func showSession(w io.Writer, s client.Session, items []*client.Item) {
 	}
 	for _, act := range s.RequiredActions {
 		fmt.Fprintf(w, "\nwaits    %s\n", describe(act))
-		if cmd := answerCommand(s.ID, act); cmd != "" {
+		cmd := answerCommand(s.ID, act)
+		if act.Type == client.ActionConnect {
+			cmd = connectCommand(s)
+		}
+		if cmd != "" {
 			fmt.Fprintf(w, "answer   %s\n", cmd)
 		}
 	}
@@ -154,7 +161,8 @@ func (a *app) sessionsFollow() *cobra.Command {
 			}
 			spin := a.newSpinner()
 			defer spin.Stop()
-			t := &transcript{w: a.out, user: true}
+			t := a.newTranscript()
+			t.user = true
 			idle := settling{client: c, session: args[0], shown: map[string]bool{}}
 			err = c.Follow(cmd.Context(), args[0], after, nil, func(e client.Event) error {
 				spin.Stop()
@@ -168,7 +176,9 @@ func (a *app) sessionsFollow() *cobra.Command {
 						return err
 					}
 				}
-				spin.Start("waiting")
+				if t.lineStart() {
+					spin.Start("waiting")
+				}
 				return nil
 			})
 			if err == errSettled {
@@ -221,7 +231,7 @@ func (a *app) sessionsExport() *cobra.Command {
 			if file == "" {
 				return c.Export(cmd.Context(), args[0], a.out)
 			}
-			if err := exportTo(cmd.Context(), c, args[0], file); err != nil {
+			if err := writeWhole(file, func(w io.Writer) error { return c.Export(cmd.Context(), args[0], w) }); err != nil {
 				return err
 			}
 			return a.object(map[string]string{"file": file}, func(w io.Writer) { fmt.Fprintf(w, "%s written\n", file) })
@@ -229,26 +239,6 @@ func (a *app) sessionsExport() *cobra.Command {
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "file to write (default standard output)")
 	return c
-}
-
-// exportTo writes beside the file first: a failed export never leaves half a file under its name.
-func exportTo(ctx context.Context, c *client.Client, id, file string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".stead-export-*")
-	if err != nil {
-		return stead.Wrap(stead.KindInvalid, err, "the file can't be written")
-	}
-	defer os.Remove(tmp.Name())
-	if err := c.Export(ctx, id, tmp); err != nil {
-		tmp.Close()
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return stead.Wrap(stead.KindUnavailable, err, "the file can't be written")
-	}
-	if err := os.Rename(tmp.Name(), file); err != nil {
-		return stead.Wrap(stead.KindInvalid, err, "the file can't be written")
-	}
-	return nil
 }
 
 func (a *app) sessionsImport() *cobra.Command {

@@ -17,10 +17,20 @@ type transcript struct {
 	w      io.Writer
 	prefix string // before each line
 	user   bool   // show the user's messages too
+	dim    bool   // w is a terminal that shows what commands print less bright
 
-	open     string          // id of the message whose text is being written; "" at the start of a line
-	streamed map[string]bool // items whose text was written as deltas
-	calls    map[string]bool // calls that were announced
+	open     string            // id of the item whose text is being written; "" for none
+	fresh    bool              // a command's output is at the start of a line
+	printing string            // id of the command that was shown last
+	place    string            // status of the environment
+	streamed map[string]bool   // items whose text was written as deltas
+	calls    map[string]string // calls that were announced, with their commands
+}
+
+// newTranscript writes to the output of the command line.
+func (a *app) newTranscript() transcript {
+	_, plain := a.env("NO_COLOR")
+	return transcript{w: a.out, dim: a.terminal && !plain}
 }
 
 // Event writes what there is to say of one event. It reports whether it wrote anything.
@@ -32,6 +42,8 @@ func (t *transcript) Event(e client.Event) bool {
 		return t.added(e.Item)
 	case client.EventItemDone:
 		return t.done(e.Item)
+	case client.EventCommandDelta:
+		t.commandOutput(e.ItemID, e.Delta)
 	case client.EventTurnFailed:
 		t.endLine()
 		if e.Turn != nil && e.Turn.Error != nil {
@@ -41,7 +53,7 @@ func (t *transcript) Event(e client.Event) bool {
 		t.endLine()
 		t.line("✗ cancelled")
 	default:
-		return false
+		return strings.HasPrefix(e.Type, client.EventEnvironment) && t.environment(e)
 	}
 	return true
 }
@@ -76,6 +88,8 @@ func (t *transcript) added(it *client.Item) bool {
 		t.line("> " + strings.ReplaceAll(it.Text(), "\n", "\n"+t.prefix+"> "))
 	case "mcp_call", "function_call":
 		t.call(it)
+	case typeCommand:
+		t.command(it)
 	case "function_call_output":
 		t.endLine()
 		t.line("← " + oneLine(it.Text(), lineWidth))
@@ -86,13 +100,13 @@ func (t *transcript) added(it *client.Item) bool {
 }
 
 func (t *transcript) call(it *client.Item) {
-	if t.calls[it.ID] {
+	if _, shown := t.calls[it.ID]; shown {
 		return
 	}
 	if t.calls == nil {
-		t.calls = map[string]bool{}
+		t.calls = map[string]string{}
 	}
-	t.calls[it.ID] = true
+	t.calls[it.ID] = ""
 	t.endLine()
 	t.line("→ " + callName(it) + " " + oneLine(string(it.Arguments), lineWidth))
 }
@@ -119,6 +133,8 @@ func (t *transcript) done(it *client.Item) bool {
 			return true // it waits, or has not returned yet
 		}
 		t.line("← " + callName(it) + ": " + oneLine(it.Text(), lineWidth))
+	case typeCommand:
+		t.commandDone(it)
 	case "function_call":
 		t.call(it)
 	default:
@@ -129,13 +145,16 @@ func (t *transcript) done(it *client.Item) bool {
 
 func (t *transcript) line(s string) { fmt.Fprintf(t.w, "%s%s\n", t.prefix, s) }
 
-// endLine closes a message that is being written.
+// endLine closes what is being written. Output of a command may have ended its line itself.
 func (t *transcript) endLine() {
-	if t.open != "" {
+	if t.open != "" && !t.fresh {
 		fmt.Fprintln(t.w)
-		t.open = ""
 	}
+	t.open, t.fresh = "", false
 }
+
+// lineStart reports whether no line is half written: a spinner would wipe it out.
+func (t *transcript) lineStart() bool { return t.open == "" || t.fresh }
 
 func callName(it *client.Item) string {
 	if it.ServerLabel != "" {
@@ -163,11 +182,14 @@ func describe(a client.Action) string {
 		return fmt.Sprintf("%s %s was called, and nobody knows whether it happened", a.Tool(), oneLine(a.Args(), lineWidth))
 	case client.ActionFunction:
 		return fmt.Sprintf("%s %s must be run by the application", a.Tool(), oneLine(a.Args(), lineWidth))
+	case client.ActionConnect:
+		return "its environment is on a machine of yours, where no executor runs"
 	}
 	return a.Type
 }
 
-// answerCommand is what a person types to answer, "" where only a program can.
+// answerCommand is what a person types to answer, "" where only a program can; for ActionConnect see
+// connectCommand.
 func answerCommand(session string, a client.Action) string {
 	switch a.Type {
 	case client.ActionApproval:
@@ -178,4 +200,10 @@ func answerCommand(session string, a client.Action) string {
 		return "stead approvals answer " + session + "/" + a.CallID + " --result RESULT"
 	}
 	return ""
+}
+
+// connectCommand makes the machine on which it is typed the environment of a session that was asked
+// for by its id.
+func connectCommand(s client.Session) string {
+	return "stead executor --remote '" + s.Environment.RemoteURL + "'"
 }
