@@ -55,14 +55,14 @@ func Main(args []string) int {
 	warmThreads()
 	err := serve(os.Stdin, os.Stdout, reap)
 	reap.killAll()
-	if err != nil && !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) {
 		fmt.Fprintln(os.Stderr, "stead guest:", err)
 		return 1
 	}
 	return 0
 }
 
-// serve holds the conversation.
+// serve holds the conversation until it ends, and returns why: io.EOF when the host has had enough.
 func serve(r io.Reader, w io.Writer, reap *reaper) error {
 	g := &guest{reap: reap}
 	g.mux = newMux(r, w, false, g.serve)

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,8 +34,7 @@ type cluster struct {
 	version  string // of the claims' group
 	claims   map[string]*fakeClaim
 	revision int
-	changed  chan struct{} // closed and replaced at each change
-	requests []string
+	changed  chan struct{}               // closed and replaced at each change
 	answer   map[string]http.HandlerFunc // "METHOD path" → in place of ours
 	status   func(c *fakeClaim)          // what the controller does with a new claim; nil: it makes a pod
 	v4       bool                        // speaks v4.channel.k8s.io alone
@@ -126,7 +124,6 @@ func (c *cluster) claimsPath() string {
 func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call := r.Method + " " + r.URL.Path
 	c.mu.Lock()
-	c.requests = append(c.requests, call)
 	special := c.answer[call]
 	c.mu.Unlock()
 	if r.Header.Get("Authorization") != "Bearer "+testToken {
@@ -518,10 +515,3 @@ func (p *pod) serve(conn *websocket.Conn, command []string, v5 bool) {
 type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
-
-// called counts requests that begin with a prefix.
-func (c *cluster) called(prefix string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(slices.DeleteFunc(slices.Clone(c.requests), func(r string) bool { return !strings.HasPrefix(r, prefix) }))
-}
