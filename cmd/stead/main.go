@@ -20,9 +20,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 
+	"github.com/stead-dev/stead/internal/environment/guest"
 	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 )
@@ -46,6 +48,9 @@ func main() {
 	}
 	if os.Args[0] == landlock.Argv0 {
 		landlock.Main()
+	}
+	if filepath.Base(os.Args[0]) == guest.Argv0 { // of a container's file system: the engine gives the whole path
+		os.Exit(guest.Main(os.Args[1:]))
 	}
 	os.Exit(Main())
 }
