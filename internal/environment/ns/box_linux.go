@@ -47,6 +47,7 @@ type box struct {
 	detached map[*os.File]bool     // streams that outlived their commands
 
 	parallel chan struct{} // a slot a running command
+	woken    chan struct{} // tells watchDisk that a command has begun
 	commands atomic.Int64
 	output   atomic.Int64
 	cpu      atomic.Int64 // nanoseconds, of commands that ended
@@ -60,7 +61,7 @@ func newBox(p *Provider, spec environment.Spec) *box {
 		provider: p, spec: spec, env: variables(spec),
 		dead: make(chan struct{}), done: make(chan struct{}),
 		running: map[uint32]*execution{}, detached: map[*os.File]bool{},
-		parallel: make(chan struct{}, environment.MaxParallelCommands),
+		parallel: make(chan struct{}, environment.MaxParallelCommands), woken: make(chan struct{}, 1),
 	}
 }
 
@@ -244,15 +245,31 @@ func (b *box) deliver(r reply) error {
 		}
 		x.started = true
 		if r.Message != "" || r.Errno != 0 {
-			delete(b.running, r.Started)
+			b.forgetExecution(x)
 		}
 	case !x.started:
 		return errors.New("the environment ended a command that it did not start")
 	default:
-		delete(b.running, r.Exited)
+		b.forgetExecution(x)
 	}
 	x.replies <- r // there is room for both
 	return nil
+}
+
+// forgetExecution takes an execution off the list, of which it is. b.mu is held.
+func (b *box) forgetExecution(x *execution) {
+	delete(b.running, x.number)
+	close(x.over)
+}
+
+// tell sends a request to init, which reads them at once: one that does not is no init any more.
+func (b *box) tell(r request, fds []int) error {
+	data, err := r.encode()
+	if err != nil {
+		return err
+	}
+	_ = b.conn.SetWriteDeadline(time.Now().Add(killTime)) // fails when it is closed, as does what follows
+	return send(b.conn, data, fds)
 }
 
 // end kills everything inside. What follows it happens when init is reaped.

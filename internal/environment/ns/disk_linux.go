@@ -11,35 +11,56 @@ const (
 	diskPause = 250 * time.Millisecond
 	// diskIdlePause is that while none runs: processes in the background may write.
 	diskIdlePause = 5 * time.Second
+	// idleCPU is how little a box runs that has nothing to run but its init.
+	idleCPU = 2 * time.Millisecond
 	// diskShare bounds the cost: a measurement is followed by as many times its duration of rest.
 	diskShare = 10
 )
 
 // watchDisk measures the workspace again and again. What a box writes above its limit ends its
-// commands, but only while it grows: else nobody could remove anything any more.
+// commands, but only while it grows: else nobody could remove anything any more, or use a workspace
+// that came with more. A box in which nothing has run since is not measured.
 func (b *box) watchDisk() {
-	limit, before := b.spec.Limits.DiskBytes, int64(0)
-	pause := diskPause
+	before := int64(-1) // not measured yet
+	var cpu time.Duration
+	rest := diskPause // what the last measurement has to be followed by
+	due := time.Now().Add(rest)
 	for {
 		select {
 		case <-b.dead:
 			return
-		case <-time.After(pause):
+		case <-b.woken: // a command has begun: an idle pause is over
+			if soon := time.Now().Add(rest); soon.Before(due) {
+				due = soon
+			}
+			continue
+		case <-time.After(time.Until(due)):
 		}
 		idle := b.idle()
+		now := b.group.Usage().CPU // 0: nobody counts it
+		if idle && before >= 0 && now > 0 && now-cpu < idleCPU {
+			due = time.Now().Add(diskIdlePause)
+			continue
+		}
+		cpu = now
 		begin := time.Now()
 		used, err := b.DiskUsage()
-		pause = max(diskPause, diskShare*time.Since(begin))
+		rest = max(diskPause, diskShare*time.Since(begin))
+		due = time.Now().Add(rest)
 		if idle {
-			pause = max(pause, diskIdlePause)
+			due = time.Now().Add(max(rest, diskIdlePause))
 		}
 		if err != nil {
 			continue // it changed under the measurement: there is a next time
 		}
-		b.disk.Store(used)
-		if used > limit && used > before {
+		if before >= 0 && used > b.spec.Limits.DiskBytes && used > before {
 			b.killForDisk()
+			// What was written until the kill is not the next command's doing.
+			if now, err := b.DiskUsage(); err == nil {
+				used = now
+			}
 		}
+		b.disk.Store(used)
 		before = used
 	}
 }
@@ -50,18 +71,28 @@ func (b *box) idle() bool {
 	return len(b.running) == 0
 }
 
-// killForDisk kills every process of the box but init: whoever writes may be in any session.
+// killForDisk kills every process of the box but init: whoever writes may be in any session. It
+// returns when the commands that ran have ended.
 func (b *box) killForDisk() {
 	b.mu.Lock()
+	killed := make([]*execution, 0, len(b.running))
 	for _, x := range b.running {
 		x.mark(environment.ReasonDisk)
+		killed = append(killed, x)
 	}
 	b.mu.Unlock()
-	data, err := request{All: true}.encode()
-	if err == nil {
-		err = send(b.conn, data, nil)
-	}
-	if err != nil {
+	if err := b.tell(request{All: true}, nil); err != nil {
 		b.end()
+	}
+	late := time.After(killTime)
+	for _, x := range killed {
+		select {
+		case <-x.over:
+		case <-b.dead:
+			return
+		case <-late:
+			b.end() // init does not do what it is told
+			return
+		}
 	}
 }

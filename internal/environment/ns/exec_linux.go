@@ -17,8 +17,9 @@ import (
 type execution struct {
 	box     *box
 	number  uint32
-	replies chan reply // started and exited
-	started bool       // guarded by box.mu
+	replies chan reply    // started and exited
+	over    chan struct{} // closed when init has said that it ended, or did not start
+	started bool          // guarded by box.mu
 
 	streams [2]*os.File // ends of ours of stdout and stderr
 	stdin   *os.File    // end of ours; nil: the command reads the null device
@@ -57,7 +58,7 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	}
 	begin := time.Now()
 	kills := b.group.Usage().OOMKills
-	err = x.begin(c, theirs)
+	err = x.begin(ctx, c, theirs)
 	for _, f := range theirs {
 		_ = f.Close() // the command has its own
 	}
@@ -66,6 +67,10 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 		return none, err
 	}
 	b.commands.Add(1)
+	select {
+	case b.woken <- struct{}{}:
+	default: // it knows
+	}
 	x.read(output)
 	x.feed(c.Stdin)
 	r, err := x.wait(ctx, c, begin)
@@ -86,13 +91,12 @@ func notStarted(err error) error { return &environment.NotStartedError{Err: err}
 
 // execution makes the pipes of a command. theirs are the ends that it gets.
 func (b *box) execution(c environment.Command) (x *execution, theirs []*os.File, err error) {
-	x = &execution{box: b, replies: make(chan reply, 2)}
-	in, err := os.Open(os.DevNull)
-	if c.Stdin != nil && err == nil {
-		err = in.Close()
-		if err == nil {
-			in, x.stdin, err = os.Pipe()
-		}
+	x = &execution{box: b, replies: make(chan reply, 2), over: make(chan struct{})}
+	var in *os.File
+	if c.Stdin == nil {
+		in, err = os.Open(os.DevNull)
+	} else {
+		in, x.stdin, err = os.Pipe()
 	}
 	if err == nil {
 		theirs = append(theirs, in)
@@ -125,7 +129,7 @@ func (x *execution) abandon() {
 }
 
 // begin asks init to start the command and waits for the answer.
-func (x *execution) begin(c environment.Command, theirs []*os.File) error {
+func (x *execution) begin(ctx context.Context, c environment.Command, theirs []*os.File) error {
 	b := x.box
 	dir := c.Dir
 	if dir == "" {
@@ -144,33 +148,37 @@ func (x *execution) begin(c environment.Command, theirs []*os.File) error {
 	x.number = b.last
 	b.running[x.number] = x
 	b.mu.Unlock()
-	data, err := request{Exec: x.number, Dir: dir, Args: c.Args, Env: c.Environ(b.env)}.encode()
-	if err != nil {
-		return notStarted(stead.Wrap(stead.KindInternal, err, "describe a command"))
-	}
 	fds := make([]int, 0, len(theirs))
 	for _, f := range theirs {
 		fds = append(fds, int(f.Fd())) // which makes it block, as programs expect
 	}
-	if err := send(b.conn, data, fds); err != nil {
-		b.forgetExecution(x.number)
+	if err := b.tell(request{Exec: x.number, Dir: dir, Args: c.Args, Env: c.Environ(b.env)}, fds); err != nil {
+		b.end() // it is ending, or its init does not read
 		return notStarted(b.gone())
 	}
-	select {
-	case r := <-x.replies:
-		if r.Message != "" || r.Errno != 0 {
-			return notStarted(cannotRun(r))
-		}
-		return nil
-	case <-b.dead:
-		return b.gone() // it may have run for a moment
-	}
+	return x.answer(ctx)
 }
 
-func (b *box) forgetExecution(number uint32) {
-	b.mu.Lock()
-	delete(b.running, number)
-	b.mu.Unlock()
+// answer waits until init says that the command runs. One for which nobody waits any more is killed
+// once it does: see wait.
+func (x *execution) answer(ctx context.Context) error {
+	ended := ctx.Done()
+	var overdue <-chan time.Time
+	for {
+		select {
+		case r := <-x.replies:
+			if r.Message != "" || r.Errno != 0 {
+				return notStarted(cannotRun(r))
+			}
+			return nil
+		case <-x.box.dead:
+			return x.box.gone() // it may have run for a moment
+		case <-ended:
+			ended, overdue = nil, time.After(killTime)
+		case <-overdue:
+			x.box.end()
+		}
+	}
 }
 
 // gone is the error for a box that has ended.
@@ -299,11 +307,7 @@ func (x *execution) mark(r environment.Reason) {
 // kill has the command's session killed, and returns when that should be done.
 func (x *execution) kill(r environment.Reason) <-chan time.Time {
 	x.mark(r)
-	data, err := request{Kill: x.number}.encode()
-	if err == nil {
-		err = send(x.box.conn, data, nil)
-	}
-	if err != nil {
+	if err := x.box.tell(request{Kill: x.number}, nil); err != nil {
 		x.box.end()
 	}
 	return time.After(killTime)

@@ -28,9 +28,10 @@
 //
 // What it trusts: the kernel. Every byte from a box is checked; a box that breaks the protocol is killed.
 //
-// Units and limits: those of environment.Limits, and see limits.go. Memory, processes and CPU are bounded by a
-// control group where there is one; without, memory by RLIMIT_DATA a process, processes by
-// RLIMIT_NPROC, CPU not at all. The disk is bounded by a watchdog and RLIMIT_FSIZE. Probe says which.
+// Units and limits: those of environment.Limits, and the constants below. Memory, processes and CPU
+// are bounded by a control group where there is one; without, memory by RLIMIT_DATA a process,
+// processes by RLIMIT_NPROC, CPU not at all. The disk is bounded by a watchdog and RLIMIT_FSIZE. Probe
+// says which. Init's own threads count among the processes.
 //
 // Errors: those of package environment.
 //
@@ -62,7 +63,8 @@ const (
 const (
 	// startTime bounds the start of a box.
 	startTime = 10 * time.Second
-	// killTime bounds how long the end of killed processes is waited for.
+	// killTime bounds how long init may take to answer, and killed processes to end. A box in which
+	// they take longer is ended.
 	killTime = 5 * time.Second
 	// maxMounts is the most Spec.Mounts.
 	maxMounts = 128
@@ -83,6 +85,4 @@ const (
 	pipeBytes = 32 << 10
 	// oomScore makes the kernel take boxes first when the whole machine runs out of memory.
 	oomScore = 500
-	// initProcesses are init's own threads, which count among the processes of a box.
-	initProcesses = 12
 )

@@ -99,10 +99,13 @@ func (p *Provider) Open(ctx context.Context, spec environment.Spec) (environment
 	if err != nil {
 		return nil, err
 	}
+	return b, nil
+}
+
+func (p *Provider) remember(b *box) {
 	p.mu.Lock()
 	p.boxes[b] = true
 	p.mu.Unlock()
-	return b, nil
 }
 
 func (p *Provider) forget(b *box) {
@@ -149,6 +152,7 @@ func (p *Provider) start(ctx context.Context, spec environment.Spec) (*box, erro
 		}
 		return nil, err
 	}
+	p.remember(b) // before it can die by itself, which makes the provider forget it
 	b.watch()
 	return b, nil
 }
