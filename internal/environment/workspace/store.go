@@ -13,6 +13,9 @@ import (
 // small files cost few of them, and is read whole.
 const packBytes = 4 << 20
 
+// growBytes is how long a pack may grow little by little; then it gets the room of a full one.
+const growBytes = 256 << 10
+
 // storer puts what is new into packs, and at the end writes the manifest. Its methods are called by
 // one goroutine.
 type storer struct {
@@ -76,6 +79,9 @@ func (s *storer) put(hash manifest.Sum, data []byte) error {
 		return nil
 	}
 	s.fresh[hash] = place{len(s.basePacks()) + len(s.packs), len(s.content)}
+	if need := len(s.content) + len(data); need > cap(s.content) && need > growBytes {
+		s.content = append(make([]byte, 0, packBytes+manifest.MaxPieceBytes), s.content...)
+	}
 	s.content = append(s.content, data...)
 	if len(s.content) < packBytes {
 		return nil
