@@ -112,6 +112,11 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 		}), err
 	}
 	saved, err := host.Suspend(ctx, key, req)
+	if err == nil && x.view.Orphans {
+		if swept := x.a.r.sweep(ctx, key); swept != nil {
+			x.a.log.Info("blobs that no event names are left", "err", swept)
+		}
+	}
 	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Usage: saved.Usage}), err
 }
 

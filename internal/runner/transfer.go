@@ -28,15 +28,9 @@ func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if err != nil {
 		return session.Session{}, err
 	}
-	for _, digest := range session.Digests(copied) {
-		data, err := r.cfg.Blobs.Get(ctx, source, digest)
-		if err == nil {
-			_, err = r.cfg.Blobs.Put(ctx, target, data)
-		}
-		if err != nil {
-			r.discard(ctx, target)
-			return session.Session{}, fmt.Errorf("copy blob %s: %w", digest, err)
-		}
+	if err := r.cfg.Blobs.Copy(ctx, source, target, session.Digests(copied)); err != nil {
+		r.discard(ctx, target)
+		return session.Session{}, fmt.Errorf("copy blobs: %w", err)
 	}
 	return r.plant(ctx, target, copied)
 }

@@ -44,6 +44,8 @@ type EnvironmentView struct {
 	Commands []string  `json:"commands,omitempty"`
 	// Unsaved: the last tries to checkpoint failed. The turn ends all the same.
 	Unsaved bool   `json:"unsaved,omitempty"`
+	// Orphans: an action that stores was cut off or failed, so that there may be blobs nobody names.
+	Orphans bool   `json:"orphans,omitempty"`
 	Lost    string `json:"lost,omitempty"` // why the residence ended without a checkpoint; "": it did not
 	Resets  int    `json:"resets,omitempty"`
 	Used    int64  `json:"used,omitempty"` // Unix milliseconds: when it was last needed
@@ -250,6 +252,7 @@ func (e *EnvironmentView) suspended(ev stead.Event, p EnvironmentSuspended) {
 	}
 	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
 	e.leave(EnvironmentIsSuspended, p.Usage)
+	e.Orphans = false // they were swept with it
 }
 
 // leave ends a residence.
@@ -276,6 +279,7 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 	if !e.done(p.Call) {
 		return
 	}
+	e.Orphans = e.Orphans || action != ActionOpen
 	if p.RetryAt > 0 {
 		e.Attempts, e.RetryAt = attempts, p.RetryAt
 		return
@@ -336,6 +340,7 @@ func (v *View) environmentRecovered() {
 	if e == nil {
 		return
 	}
+	e.Orphans = e.Orphans || e.Action != "" && e.Action != ActionOpen
 	e.Action, e.Call, e.Attempts, e.RetryAt = "", 0, 0, 0
 	if e.Status != EnvironmentConnectedNow {
 		return
