@@ -43,7 +43,7 @@ type EnvironmentView struct {
 	Touched  stead.Seq `json:"touched,omitempty"`
 	Commands []string  `json:"commands,omitempty"`
 	// Unsaved: the last tries to checkpoint failed. The turn ends all the same.
-	Unsaved bool   `json:"unsaved,omitempty"`
+	Unsaved bool `json:"unsaved,omitempty"`
 	// Orphans: an action that stores was cut off or failed, so that there may be blobs nobody names.
 	Orphans bool   `json:"orphans,omitempty"`
 	Lost    string `json:"lost,omitempty"` // why the residence ended without a checkpoint; "": it did not
