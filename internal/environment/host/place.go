@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment/workspace"
 )
 
 // Names below the data directory.
@@ -73,19 +74,12 @@ func (p place) make() error {
 	return nil
 }
 
-// remove removes all of it. What an agent made unreadable is made readable first.
+// remove removes all of it, whatever modes an agent gave its files.
 func (p place) remove() error {
-	err := os.RemoveAll(p.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		_ = filepath.WalkDir(p.dir, func(name string, d fs.DirEntry, _ error) error {
-			if d != nil && d.IsDir() {
-				_ = os.Chmod(name, 0o700) //nolint:gosec // it is about to be removed
-			}
-			return nil
-		})
-		err = os.RemoveAll(p.dir)
+	if err := workspace.Remove(p.workspace()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return unavailable(err, "remove the directory of an environment")
+	return unavailable(os.RemoveAll(p.dir), "remove the directory of an environment")
 }
 
 // bootID names this start of the machine; where none is known, this start of the process.

@@ -10,6 +10,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace"
 )
 
 // recorder is a session's blobs. It remembers what was put, so that the event which names a
@@ -38,6 +39,48 @@ func (r *recorder) Get(ctx context.Context, digest string) ([]byte, error) {
 	return r.store.Get(ctx, r.key, digest)
 }
 
+// named lists what a checkpoint needs and the one before it did not: the event that names the
+// checkpoint names them, so that every blob which a journal needs is named in it. It is more than what
+// was put: a checkpoint may use what one left that never came into the journal.
+func (r *recorder) named(ctx context.Context, previous, digest string) ([]stead.Text, error) {
+	if digest == previous {
+		return nil, nil
+	}
+	known := map[string]bool{}
+	if previous != "" {
+		refs, err := workspace.References(ctx, r, previous)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range refs {
+			known[d] = true
+		}
+	}
+	refs, err := workspace.References(ctx, r, digest)
+	if err != nil {
+		return nil, err
+	}
+	sizes := map[string]int{}
+	for _, t := range r.added {
+		sizes[t.Digest] = t.Bytes
+	}
+	var out []stead.Text
+	for _, d := range refs {
+		if known[d] {
+			continue
+		}
+		if _, ok := sizes[d]; !ok {
+			data, err := r.Get(ctx, d)
+			if err != nil {
+				return nil, err
+			}
+			sizes[d] = len(data)
+		}
+		out = append(out, stead.Text{Digest: d, Bytes: sizes[d]})
+	}
+	return out, nil
+}
+
 // Save implements environment.Host.
 func (h *Host) Save(ctx context.Context, key stead.SessionKey, s environment.SaveRequest) (environment.Saved, error) {
 	b, err := h.box(key)
@@ -58,7 +101,10 @@ func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (env
 	if err != nil {
 		return environment.Saved{}, err
 	}
-	out := environment.Saved{Checkpoint: c, Blobs: blobs.added, Usage: b.usage()}
+	out := environment.Saved{Checkpoint: c, Usage: b.usage()}
+	if out.Blobs, err = blobs.named(ctx, s.Previous, c.Digest); err != nil {
+		return environment.Saved{}, err
+	}
 	if s.Publish != "" {
 		if out.Artifacts, err = h.publish(ctx, b, s); err != nil {
 			return environment.Saved{}, err
@@ -109,8 +155,12 @@ func (h *Host) last(ctx context.Context, b *box, first environment.Saved) (envir
 		h.log.Warn("what an environment did at its end was not stored", "session", b.key.Session, "err", err)
 		return first, nil
 	}
+	more, err := blobs.named(ctx, first.Checkpoint.Digest, c.Digest)
+	if err != nil {
+		return first, nil //nolint:nilerr // the checkpoint before is whole
+	}
 	c.Stored += first.Checkpoint.Stored
-	first.Checkpoint, first.Blobs = c, append(first.Blobs, blobs.added...)
+	first.Checkpoint, first.Blobs = c, append(first.Blobs, more...)
 	return first, b.place.setState(state{Checkpoint: c.Digest, Clean: true, Residence: b.residence, Boot: h.boot})
 }
 

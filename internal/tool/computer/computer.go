@@ -6,6 +6,7 @@
 //	shell {command, cwd, timeout_ms, stdin, background}   exit code and output, or a process's id
 //	process {id, action, input}                           what a background process printed; write to it; end it
 //	read_file {path, offset, limit}    write_file {path, content}    list_files {path}
+//	apply_patch {patch}                the patch format that models know: see package patch
 //
 // Delivery: a background process lives as long as its environment is resident. What it prints is kept
 // in a buffer of MaxBufferBytes, the newest; reading takes it out.
@@ -56,6 +57,7 @@ func Tools(find Find) []tool.Tool {
 		&callable{find: find, spec: readSpec, run: func(ctx context.Context, w work) (tool.Result, error) { return w.read(ctx) }},
 		&callable{find: find, spec: writeSpec, run: func(ctx context.Context, w work) (tool.Result, error) { return w.write(ctx) }},
 		&callable{find: find, spec: listSpec, run: func(ctx context.Context, w work) (tool.Result, error) { return w.list(ctx) }},
+		&callable{find: find, spec: patchSpec, run: func(ctx context.Context, w work) (tool.Result, error) { return w.patch(ctx) }},
 	}
 }
 

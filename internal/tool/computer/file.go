@@ -81,7 +81,7 @@ func cut(line string) string {
 
 var writeSpec = tool.Spec{
 	Name:        "write_file",
-	Description: "Makes a file of the workspace, or replaces it whole. To change a part of one, use shell.",
+	Description: "Makes a file of the workspace, or replaces it whole. To change a part of one, use apply_patch.",
 	Parameters:  object(pathParameter+`,"content":{"type":"string"},"executable":{"type":"boolean"}`, "path", "content"),
 	Effect:      tool.Idempotent,
 }
