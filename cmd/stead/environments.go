@@ -24,6 +24,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment/gvisor"
 	"github.com/stead-dev/stead/internal/environment/host"
 	"github.com/stead-dev/stead/internal/environment/image"
+	"github.com/stead-dev/stead/internal/environment/kubernetes"
 	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/environment/plan"
@@ -52,6 +53,7 @@ func candidates(log *slog.Logger) []candidate {
 			e := cfg.Environments
 			return docker.New(docker.Options{Socket: dockerSocket(e.Docker.Host), Runtime: e.Docker.Runtime, Image: e.Image, Pull: e.Docker.Pull, Dir: filepath.Join(cfg.Data, guestDir)}), nil
 		}},
+		{config.DriverKubernetes, cluster},
 		{config.DriverGVisor, func(cfg *config.Config) (environment.Provider, error) {
 			g := cfg.Environments.GVisor
 			return gvisor.New(gvisor.Config{Binary: g.Binary, Pool: cmp.Or(g.Pool, gvisor.DefaultPool), PoolLimits: environment.LimitsOf(environment.SizeMedium), Logger: log}), nil
@@ -72,8 +74,8 @@ func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (dr
 	}
 	var problems []error
 	for _, c := range candidates(log) {
-		if e.Driver != "" && e.Driver != c.name {
-			continue
+		if e.Driver != "" && e.Driver != c.name || e.Driver == "" && c.name == config.DriverKubernetes {
+			continue // a cluster is only used when it is named
 		}
 		p, report, err := tryDriver(ctx, cfg, c)
 		switch {
@@ -84,6 +86,7 @@ func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (dr
 		case e.Isolation == config.IsolationStrong && report.Isolation != environment.IsolationStrong:
 			problems = append(problems, fmt.Errorf("%s: it shares this machine's kernel", c.name))
 		default:
+			sweepLeftovers(ctx, p, log)
 			return p, "", nil
 		}
 		if p != nil {
@@ -271,4 +274,51 @@ func (n *node) rootImage(ctx context.Context, driver environment.Provider) (stri
 func dockerSocket(configured string) string {
 	host := cmp.Or(configured, os.Getenv("DOCKER_HOST"), "/var/run/docker.sock")
 	return strings.TrimPrefix(host, "unix://")
+}
+
+// sweepLeftovers ends what a server that was killed left at an engine or a cluster. Drivers whose
+// boxes die with their server have nothing to sweep.
+func sweepLeftovers(ctx context.Context, p environment.Provider, log *slog.Logger) {
+	s, ok := p.(interface {
+		Sweep(context.Context) (int, error)
+	})
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if _, err := s.Sweep(ctx); err != nil {
+		log.Warn("what an older server left could not be removed", "driver", p.Name(), "err", err)
+	}
+}
+
+// cluster makes the driver of a Kubernetes cluster: the one that this server runs in, unless the
+// configuration names another.
+func cluster(cfg *config.Config) (environment.Provider, error) {
+	k := cfg.Environments.Kubernetes
+	if k.Template == "" {
+		return nil, errors.New("environments.kubernetes.template names no SandboxTemplate")
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	o := kubernetes.Options{Namespace: k.Namespace, Pool: k.Template, Node: cmp.Or(k.Node, host)}
+	if k.Server == "" {
+		if o, err = kubernetes.InCluster(o, kubernetes.AccountDir, os.LookupEnv); err != nil {
+			return nil, err
+		}
+		return kubernetes.New(o)
+	}
+	o.Server = k.Server
+	if k.CAFile != "" {
+		if o.CA, err = os.ReadFile(k.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	o.Token = func() (string, error) {
+		token, err := os.ReadFile(k.TokenFile)
+		return strings.TrimSpace(string(token)), err
+	}
+	return kubernetes.New(o)
 }

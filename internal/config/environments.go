@@ -40,7 +40,12 @@ type Docker struct {
 // Kubernetes runs environments as claims of agent-sandbox.
 type Kubernetes struct {
 	Namespace string `yaml:"namespace"`
-	Template  string `yaml:"template"` // name of the SandboxTemplate
+	Template  string `yaml:"template"` // name of the SandboxTemplate, and of its warm pool
+	Node      string `yaml:"node"`     // of this server, the same after a restart; "": the host's name
+	// Outside of a cluster: its API server, the file of its authorities, the file of a token.
+	Server    string `yaml:"server"`
+	CAFile    string `yaml:"ca_file"`
+	TokenFile string `yaml:"token_file"`
 }
 
 // Egress is what the operator says of every environment's way out.
@@ -102,7 +107,7 @@ func (c *Config) checkEnvironments() error {
 	case e.IdleSeconds < 0 || e.Idle() > MaxLimit:
 		return invalid("environments.idle_seconds", "It counts whole seconds; 0 is the default.", "environments.idle_seconds is %d: it must be between 0 and %d", e.IdleSeconds, int(MaxLimit.Seconds()))
 	case e.GVisor.Pool < 0 || e.GVisor.Pool > MaxPool:
-		return invalid("environments.gvisor.pool", "Each waiting sandbox takes about 15 MB.", "environments.gvisor.pool is %d: it must be between 0 and %d", e.GVisor.Pool, MaxPool)
+		return invalid("environments.gvisor.pool", "Each waiting sandbox takes about 20 MB.", "environments.gvisor.pool is %d: it must be between 0 and %d", e.GVisor.Pool, MaxPool)
 	case e.Driver == DriverBare && e.Isolation == IsolationStrong:
 		return invalid("environments.driver", "Use gvisor, or isolation: auto.", "environments.driver bare isolates nothing, and isolation strong is asked for")
 	}
