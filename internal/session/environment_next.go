@@ -119,8 +119,11 @@ func (s *State) saveFirst(end EndTurn) []Command {
 	if !e.Hosted() || e.Status != EnvironmentConnectedNow || e.Touched == 0 || e.Unsaved {
 		return []Command{end}
 	}
-	if e.Action != "" || e.RetryAt > s.Now {
-		return nil // nextEnvironment waits for it
+	if e.Action != "" {
+		return nil // its outcome comes
+	}
+	if e.RetryAt > s.Now {
+		return []Command{WaitUntil{e.RetryAt}}
 	}
 	return []Command{EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: end.Kind == KindTurnCompleted}}
 }
