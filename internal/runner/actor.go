@@ -111,9 +111,9 @@ func poke(c chan struct{}) {
 
 func (a *actor) run() {
 	defer a.r.retired(a)
+	defer a.dropEnvironment()
 	defer a.cancel()
 	defer func() { a.r.live.drop(a.key, a.live) }()
-	defer a.dropEnvironment()
 	err := safely(a.move)
 	switch {
 	case err == nil:

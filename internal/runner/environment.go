@@ -130,6 +130,10 @@ func (x *environmentAction) open(ctx context.Context, host environment.Host) (pe
 	if err != nil {
 		return pending{}, err
 	}
+	if ctx.Err() != nil { // dropEnvironment may have come before there was anything to end
+		host.Drop(x.a.key, x.call)
+		return pending{}, ctx.Err()
+	}
 	out := session.EnvironmentConnected{Call: x.call, Node: x.a.r.cfg.Node, Driver: opened.Driver, Upto: x.call, Reset: x.reset(opened), Skills: opened.Skills}
 	go x.a.watchEnvironment(opened.Done)
 	return happened(session.KindEnvironmentConnected, out), nil
@@ -184,7 +188,8 @@ func (a *actor) environmentDied(d session.EnvironmentDisconnected) pending {
 	}}
 }
 
-// dropEnvironment ends what this node has resident when the actor ends, however it ends.
+// dropEnvironment ends what this node has resident when the actor ends, however it ends. What is just
+// being opened is cancelled before that, and ends itself: see open.
 func (a *actor) dropEnvironment() {
 	if a.opened > 0 {
 		a.r.cfg.Environments.Drop(a.key, a.opened)

@@ -154,7 +154,14 @@ func (r *Runner) pin(ctx context.Context, p stead.Principal, req session.CreateR
 	if pin.Spec.Model == "" {
 		return pin, stead.Invalid("agent.model", "agent.model is required without an agent_id")
 	}
-	return pin, nil
+	if req.Environment != nil {
+		return pin, nil
+	}
+	path := "agent.tools"
+	if req.Override == nil {
+		path = "" // the request names them by agent_id
+	}
+	return pin, agent.CheckEnvironment(path, pin.Spec.Tools)
 }
 
 func modelError(err error) error {
