@@ -40,6 +40,7 @@ type computers struct {
 
 // computer is a resident environment.
 type computer struct {
+	key stead.SessionKey
 	environment.State
 	lines []string
 	done  chan struct{}
@@ -143,7 +144,7 @@ func (h *computers) Open(ctx context.Context, key stead.SessionKey, from environ
 	if err := h.begin(ctx, "open"); err != nil {
 		return environment.Opened{}, err
 	}
-	b := &computer{State: from, lines: h.shelf.get(from.Checkpoint), done: make(chan struct{})}
+	b := &computer{key: key, State: from, lines: h.shelf.get(from.Checkpoint), done: make(chan struct{})}
 	for _, f := range from.Files {
 		b.lines = append(b.lines, "file "+f.Path)
 	}

@@ -44,15 +44,15 @@ func (c *toolCall) stream(ctx context.Context, f *flight) *outputStream {
 func (s *outputStream) add(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over || s.total >= maxStreamedOutput {
+	if s.over || s.total > maxStreamedOutput {
 		return
 	}
 	room := maxStreamedOutput - s.total
-	if len(text) >= room {
-		text = text[:room] + "\n[more output comes with the command's end]\n"
-	}
 	s.total += len(text)
-	s.text = append(s.text, text...)
+	s.text = append(s.text, text[:min(len(text), room)]...)
+	if len(text) > room { // cut between characters
+		s.text = append(s.text[:wholeRunes(s.text)], "\n[more output comes with the command's end]\n"...)
+	}
 	if s.timer == nil {
 		s.timer = time.AfterFunc(outputInterval, s.flush)
 	}
