@@ -3,6 +3,8 @@ package environmenttest
 import (
 	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // who runs a probe on the bare host, where it has to succeed.
@@ -70,6 +72,7 @@ func fileProbes() []probe {
 		}),
 		try("write below /usr", asRoot, nil, "write-nothing", "/usr", "/usr/bin", "/usr/lib", "/etc", "/bin", "/lib", "/opt", "/var"),
 		aim("write to the services", asRoot, nil, func(f *field) []string { return []string{"create", f.services + "/planted"} }),
+		aim("change the mode of a file of the server", asRoot, nil, func(f *field) []string { return []string{"chmod", f.public} }),
 		try("inherited files", asUser, nil, "fds"),
 		try("make a device", asRoot, nil, "mknod", "b 254:0", "b 253:0", "b 8:0", "c 1:1", "c 1:5"),
 		try("open the host's devices", asRoot, nil, "open-read", "/dev/mem", "/dev/port", "/dev/kvm", "/dev/vd[a-z]", "/dev/sd[a-z]", "/dev/nvme*n1", "/dev/loop0", "/dev/loop-control", "/dev/fuse", "/dev/kmsg", "/dev/net/tun", "/dev/vsock"),
@@ -103,6 +106,8 @@ func processProbes() []probe {
 		aim("memory of a process of the host", asUser, yama, victim("memory")),
 		aim("read memory of a process of the host", asUser, yama, victim("vm-read")),
 		aim("take a file from a process of the host", asUser, yama, victim("pidfd")),
+		aim("change limits of a process of the host", asUser, nil, victim("limit-other")),
+		aim("change the priority of a process of the host", asUser, nil, victim("renice")),
 		aim("enter namespaces of a process of the host", asRoot, nil, victim("setns")),
 		aim("enter namespaces of process 1", asRoot, nil, func(f *field) []string { return []string{"setns", f.first()} }),
 		aim("trace process 1", asRoot, nil, func(f *field) []string { return []string{"ptrace", f.first()} }),
@@ -186,7 +191,10 @@ func kernelProbes() []probe {
 }
 
 func privilegeProbes() []probe {
-	var carried map[string]string
+	var carried, limits map[string]string
+	if !capable(unix.CAP_SYS_RESOURCE) {
+		limits = map[string]string{"operation not permitted": "root has no CAP_SYS_RESOURCE here"}
+	}
 	if ignoresRights(os.TempDir()) {
 		carried = map[string]string{"it stays": "the file system for temporary files is mounted nosuid"}
 	}
@@ -194,7 +202,7 @@ func privilegeProbes() []probe {
 		aim("a program that runs as root", asUser, carried, func(f *field) []string { return []string{"gain", f.setuid} }),
 		aim("a program with capabilities", asUser, carried, func(f *field) []string { return []string{"gain", f.capable} }),
 		try("programs may bring rights along", asUser, nil, "undump"),
-		try("raise a hard limit", asRoot, nil, "rlimit"),
+		try("raise a hard limit", asRoot, limits, "rlimit"),
 		try("run before everybody", asRoot, nil, "realtime"),
 		try("raise the priority", asRoot, nil, "priority"),
 		try("ports of devices", asRoot, map[string]string{"function not implemented": "this kernel or processor has none"}, "ioport"),

@@ -26,7 +26,7 @@ const (
 )
 
 func options() environmenttest.Options {
-	return environmenttest.Options{
+	o := environmenttest.Options{
 		HostPaths: true,
 		Exempt: map[string]string{
 			"Root/mounts are read-only":                            noRoot,
@@ -42,6 +42,10 @@ func options() environmenttest.Options {
 			}
 		},
 	}
+	if os.Getuid() != 0 {
+		o.Exempt["Probes/change the mode of a file of the server"] = "the user is the server's, and Landlock does not look at modes: the report says so"
+	}
+	return o
 }
 
 func TestSuite(t *testing.T) { environmenttest.Suite(t, provider, options()) }

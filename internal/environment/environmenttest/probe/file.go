@@ -26,6 +26,7 @@ func fileAttacks() map[string]attack {
 		"fds":           inheritedFiles,
 		"mknod":         makeDevice,
 		"exe":           overwriteExe,
+		"chmod":         changeMode,
 	}
 }
 
@@ -156,6 +157,14 @@ func inheritedFiles([]string) (string, error) {
 		return "", errNothing
 	}
 	return strings.Join(found, ", "), nil
+}
+
+// changeMode gives a file the mode that it has, 0644.
+func changeMode(args []string) (string, error) {
+	if err := os.Chmod(args[0], 0o644); err != nil {
+		return "", err
+	}
+	return "may change the mode of " + args[0], nil
 }
 
 // makeDevice makes the node of a disk or of the zero device, and opens it.

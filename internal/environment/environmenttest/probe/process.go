@@ -27,6 +27,9 @@ func processAttacks() map[string]attack {
 		"massacre": massacre,
 		"setns":    joinNamespace,
 		"tiocsti":  typeForOthers,
+
+		"limit-other": limitOther,
+		"renice":      reniceOther,
 	}
 }
 
@@ -146,6 +149,22 @@ func massacre(args []string) (string, error) {
 		}
 	}
 	return fmt.Sprintf("%d signals went out", hit), nil
+}
+
+// limitOther takes another process its right to dump core, which this one does not need.
+func limitOther(args []string) (string, error) {
+	if err := unix.Prlimit(pidOf(args), unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil {
+		return "", err
+	}
+	return "limited process " + args[0], nil
+}
+
+// reniceOther makes another process wait for everybody.
+func reniceOther(args []string) (string, error) {
+	if err := unix.Setpriority(unix.PRIO_PROCESS, pidOf(args), 19); err != nil {
+		return "", err
+	}
+	return "slowed down process " + args[0], nil
 }
 
 // joinNamespace enters a namespace of another process.
