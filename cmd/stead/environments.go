@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -46,9 +47,16 @@ type candidate struct {
 // candidates are the drivers of this build, the best first. Bare is none of them: it is only ever
 // taken by name.
 func candidates(log *slog.Logger) []candidate {
+	groups := sync.OnceValue(func() *cgroup.Host {
+		h := cgroup.Detect()
+		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+		defer cancel()
+		h.Sweep(ctx) // groups of servers that were killed
+		return h
+	})
 	return []candidate{
-		{config.DriverNS, func(*config.Config) (environment.Provider, error) { return ns.New(cgroup.Detect()), nil }},
-		{config.DriverLandlock, func(*config.Config) (environment.Provider, error) { return landlock.New(cgroup.Detect()), nil }},
+		{config.DriverNS, func(*config.Config) (environment.Provider, error) { return ns.New(groups()), nil }},
+		{config.DriverLandlock, func(*config.Config) (environment.Provider, error) { return landlock.New(groups()), nil }},
 		{config.DriverDocker, func(cfg *config.Config) (environment.Provider, error) {
 			e := cfg.Environments
 			return docker.New(docker.Options{Socket: dockerSocket(e.Docker.Host), Runtime: e.Docker.Runtime, Image: e.Image, Pull: e.Docker.Pull, Dir: filepath.Join(cfg.Data, guestDir)}), nil
