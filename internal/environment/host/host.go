@@ -111,6 +111,7 @@ type Host struct {
 	boxes    map[stead.SessionKey]*box
 	layering map[string]*sync.Mutex // digest of a set-up → who makes it
 	origins  map[stead.SessionKey]tool.Origin
+	turns    map[stead.SessionKey]*turn
 }
 
 var _ environment.Host = (*Host)(nil)
@@ -134,6 +135,7 @@ func New(cfg Config) (*Host, error) {
 	h := &Host{
 		cfg: cfg, log: cfg.Log, boot: bootID(),
 		boxes: map[stead.SessionKey]*box{}, layering: map[string]*sync.Mutex{}, origins: map[stead.SessionKey]tool.Origin{},
+		turns: map[stead.SessionKey]*turn{},
 	}
 	if cfg.Tools != nil {
 		h.tools = cfg.Tools(h.find)
@@ -235,6 +237,7 @@ func (h *Host) Origin(key stead.SessionKey) tool.Origin {
 
 // Drop implements environment.Host.
 func (h *Host) Drop(key stead.SessionKey, residence stead.Seq) {
+	defer h.hold(key)() // who opens the next residence waits until this one has ended
 	if b := h.take(key, func(b *box) bool { return b.residence == residence }); b != nil {
 		h.end(b)
 	}
@@ -242,6 +245,7 @@ func (h *Host) Drop(key stead.SessionKey, residence stead.Seq) {
 
 // Forget implements environment.Host.
 func (h *Host) Forget(_ context.Context, key stead.SessionKey) error {
+	defer h.hold(key)()
 	if b := h.take(key, func(*box) bool { return true }); b != nil {
 		h.end(b)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/capability"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace"
 	"github.com/stead-dev/stead/internal/template"
 )
 
@@ -28,15 +29,29 @@ func (h *Host) files(ctx context.Context, key stead.SessionKey, from environment
 	if from.Setup.Type != string(template.TypeHosted) {
 		return nil, nil, stead.Errorf(stead.KindUnavailable, "the environment's executor is not connected to this node")
 	}
-	p := h.place(key)
-	if _, err := h.workspace(ctx, key, p, from); err != nil {
-		return nil, nil, err
+	release := h.hold(key)
+	if env, err := h.find(key); err == nil {
+		release()
+		return env, func() {}, nil
 	}
-	dir, err := openWorkspace(p)
+	dir, err := h.resting(ctx, key, from)
 	if err != nil {
+		release()
 		return nil, nil, err
 	}
-	return dir, func() { dir.Close() }, nil
+	return dir, func() { dir.Close(); release() }, nil
+}
+
+// resting is the workspace of a session that is not resident here. One that is newer than what the
+// reader knows of the journal is read as it is: nobody else has what it holds.
+func (h *Host) resting(ctx context.Context, key stead.SessionKey, from environment.State) (*workspace.Dir, error) {
+	p := h.place(key)
+	if p.state(h.boot).Residence <= from.Residence {
+		if _, err := h.workspace(ctx, key, p, from); err != nil {
+			return nil, err
+		}
+	}
+	return openWorkspace(p)
 }
 
 // Files implements environment.Host.

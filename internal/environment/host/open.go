@@ -54,6 +54,7 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 	if err != nil {
 		return environment.Opened{}, err
 	}
+	defer h.hold(key)()
 	if b := h.take(key, func(*box) bool { return true }); b != nil {
 		h.end(b) // of a lease that was lost
 	}
@@ -69,7 +70,11 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 	if err != nil {
 		return environment.Opened{}, err
 	}
-	if err := p.setState(state{Checkpoint: from.Checkpoint, Residence: from.Next, Boot: h.boot}); err != nil {
+	next := state{Checkpoint: from.Checkpoint, Residence: from.Next, Boot: h.boot}
+	if kept {
+		next.Before = from.Residence // should this fail, the next try finds it again
+	}
+	if err := p.setState(next); err != nil {
 		return environment.Opened{}, err
 	}
 	if err := h.put(ctx, key, p, from.Files); err != nil {
@@ -111,8 +116,8 @@ func (h *Host) workspace(ctx context.Context, key stead.SessionKey, p place, fro
 	switch {
 	case from.Checkpoint != "" && s.Checkpoint == from.Checkpoint && s.Clean:
 		return false, nil // it is what the checkpoint holds
-	case from.Residence > 0 && s.Residence == from.Residence && !s.Clean:
-		return true, nil
+	case s.leftBy(from.Residence):
+		return true, nil // also if it was stored since, and the journal never heard of that
 	}
 	if err := p.make(); err != nil {
 		return false, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment/workspace"
@@ -38,7 +39,15 @@ type state struct {
 	// Clean: it still is. Otherwise processes of Residence may have changed it since.
 	Clean     bool      `json:"clean"`
 	Residence stead.Seq `json:"residence"`
-	Boot      string    `json:"boot"` // of the machine, when this was written
+	// Before is the residence that left the workspace with which Residence begins: until the journal
+	// knows that Residence is open, no command has changed it. 0: it began with a checkpoint.
+	Before stead.Seq `json:"before,omitempty"`
+	Boot   string    `json:"boot"` // of the machine, when this was written
+}
+
+// leftBy reports whether the workspace is as a residence left it.
+func (s state) leftBy(residence stead.Seq) bool {
+	return residence > 0 && (s.Residence == residence || s.Before == residence)
 }
 
 // state reads what was written last; the zero state when there is nothing to trust.
@@ -62,6 +71,34 @@ func (p place) setState(s state) error {
 		return unavailable(err, "write the state of an environment")
 	}
 	return unavailable(os.Rename(name+".new", name), "write the state of an environment")
+}
+
+// turn is whose turn it is at a session's place.
+type turn struct {
+	mu   sync.Mutex
+	want int // who has it or waits for it, under Host.mu
+}
+
+// hold waits until nobody else changes a session's place; release lets it go. An old residence ends, a
+// new one begins and a workspace is read one after the other.
+func (h *Host) hold(key stead.SessionKey) (release func()) {
+	h.mu.Lock()
+	t := h.turns[key]
+	if t == nil {
+		t = &turn{}
+		h.turns[key] = t
+	}
+	t.want++
+	h.mu.Unlock()
+	t.mu.Lock()
+	return func() {
+		t.mu.Unlock()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if t.want--; t.want == 0 {
+			delete(h.turns, key)
+		}
+	}
 }
 
 // make makes the place's directories.

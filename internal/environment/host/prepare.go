@@ -40,6 +40,7 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 	if err != nil {
 		return environment.Prepared{}, err
 	}
+	defer h.hold(key)()
 	p := h.place(key)
 	if err := p.remove(); err != nil {
 		return environment.Prepared{}, err

@@ -134,6 +134,7 @@ func (h *Host) Suspend(ctx context.Context, key stead.SessionKey, s environment.
 	if err != nil {
 		return environment.Saved{}, err // it stays resident, and is tried again
 	}
+	defer h.hold(key)()
 	if h.take(key, func(other *box) bool { return other == b }) == nil {
 		return environment.Saved{}, stead.Errorf(stead.KindUnavailable, "the environment ended while it was being suspended")
 	}

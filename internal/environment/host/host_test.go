@@ -1,0 +1,548 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/bare"
+	"github.com/stead-dev/stead/internal/environment/ns"
+	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/template"
+)
+
+func TestMain(m *testing.M) {
+	if os.Args[0] == ns.Argv0 {
+		ns.Main()
+	}
+	os.Exit(m.Run())
+}
+
+// painted is the bare driver, made to look as if it could do what a sandbox can: it keeps the specs
+// that it was given. Set-up commands find the directory of their layer in $UPPER.
+type painted struct {
+	bare.Provider
+	mu    sync.Mutex
+	specs []environment.Spec
+	fails []error // of the next opens
+}
+
+func (p *painted) Open(ctx context.Context, spec environment.Spec) (environment.Environment, error) {
+	p.mu.Lock()
+	p.specs = append(p.specs, spec)
+	var err error
+	if len(p.fails) > 0 {
+		err, p.fails = p.fails[0], p.fails[1:]
+	}
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	spec.Env = maps.Clone(spec.Env)
+	if spec.Env == nil {
+		spec.Env = map[string]string{}
+	}
+	spec.Env["UPPER"] = spec.Root.Upper
+	spec.Root, spec.Egress, spec.AsRoot = environment.Root{}, false, false
+	return p.Provider.Open(ctx, spec)
+}
+
+// last is the spec of the last open.
+func (p *painted) last() environment.Spec {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.specs[len(p.specs)-1]
+}
+
+func (p *painted) opened() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.specs)
+}
+
+// bench is a host with real files and real blobs, and one session's story.
+type bench struct {
+	*Host
+	t      *testing.T
+	driver *painted
+	key    stead.SessionKey
+	state  environment.State
+}
+
+func newBench(t *testing.T, change ...func(*Config)) *bench {
+	t.Helper()
+	dir, err := blob.OpenDir(filepath.Join(t.TempDir(), "blobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	keys, err := seal.New(bytes.Repeat([]byte{7}, seal.KeyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, driver: &painted{}, key: stead.SessionKey{Project: "default", Session: "sess_0123"}}
+	cfg := Config{Dir: t.TempDir(), Blobs: dir, Keys: keys, Driver: b.driver}
+	for _, c := range change {
+		c(&cfg)
+	}
+	b.host(cfg)
+	b.setup(template.Config{})
+	return b
+}
+
+// host starts a host, as another start of the server would.
+func (b *bench) host(cfg Config) {
+	b.t.Helper()
+	h, err := New(cfg)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.Host = h
+	b.t.Cleanup(func() { _ = h.Close(context.Background()) })
+}
+
+// again is another start of the server on the same disk; what it had resident is gone.
+func (b *bench) again(change ...func(*Config)) {
+	b.t.Helper()
+	_ = b.Close(context.Background())
+	cfg := b.cfg
+	for _, c := range change {
+		c(&cfg)
+	}
+	b.host(cfg)
+}
+
+// setup says what the session's environment is made of.
+func (b *bench) setup(cfg template.Config) {
+	b.t.Helper()
+	ctx := context.Background()
+	cfg.Type = template.TypeHosted
+	for range cfg.Commands {
+		cfg.Setup = append(cfg.Setup, template.Setup{Dir: environment.WorkspaceDir})
+	}
+	for _, data := range cfg.Bytes {
+		if _, err := b.cfg.Blobs.Put(ctx, b.key, data); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	public, err := json.Marshal(cfg.Public)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	sealed := cfg.Secret.Seal(b.cfg.Keys, SealLabel(b.key.Project, b.key.Session))
+	digest, err := b.cfg.Blobs.Put(ctx, b.key, sealed)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.state.Setup = environment.Setup{
+		Type: string(template.TypeHosted), Config: public, Owner: b.key.Session, Sealed: &stead.Text{Digest: digest, Bytes: len(sealed)},
+	}
+	b.state.Note = func(context.Context, string, any) error { return nil }
+}
+
+func (b *bench) prepare() {
+	b.t.Helper()
+	made, err := b.Prepare(context.Background(), b.key, b.state.Setup)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.state.Layer, b.state.Checkpoint = made.Layer, made.Checkpoint.Digest
+}
+
+// open begins the next residence, as a journal that knows all before it would.
+func (b *bench) open() environment.Opened {
+	b.t.Helper()
+	o, err := b.tryOpen()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.state.Residence, b.state.Files = b.state.Next, nil
+	return o
+}
+
+func (b *bench) tryOpen() (environment.Opened, error) {
+	b.state.Next += 10
+	return b.Open(context.Background(), b.key, b.state)
+}
+
+func (b *bench) sh(script string) string {
+	b.t.Helper()
+	env, err := b.find(b.key)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var out strings.Builder
+	exit, err := env.Exec(context.Background(), environment.Command{Args: []string{"sh", "-c", script}}, func(c environment.Chunk) { out.Write(c.Data) })
+	if err != nil || exit.Code != 0 {
+		b.t.Fatalf("%s: %+v, %v: %s", script, exit, err, out.String())
+	}
+	return out.String()
+}
+
+func (b *bench) save() environment.Saved {
+	b.t.Helper()
+	s, err := b.Save(context.Background(), b.key, environment.SaveRequest{Previous: b.state.Checkpoint, Files: b.state.Files})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.state.Checkpoint, b.state.Files = s.Checkpoint.Digest, nil
+	return s
+}
+
+func (b *bench) suspend() environment.Saved {
+	b.t.Helper()
+	s, err := b.Suspend(context.Background(), b.key, environment.SaveRequest{Previous: b.state.Checkpoint})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.state.Checkpoint = s.Checkpoint.Digest
+	return s
+}
+
+// read is the content of a file as the host answers it; "" when there is none.
+func (b *bench) read(path string) string {
+	b.t.Helper()
+	data, err := b.ReadFile(context.Background(), b.key, b.state, path)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return ""
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (b *bench) is(path, want string) {
+	b.t.Helper()
+	if got := b.read(path); got != want {
+		b.t.Errorf("%s holds %q, want %q", path, got, want)
+	}
+}
+
+// ready is a bench whose environment is open, with a checkpoint that has /workspace/f with "saved" and
+// a workspace in which it says "later".
+func ready(t *testing.T, change ...func(*Config)) *bench {
+	b := newBench(t, change...)
+	b.prepare()
+	b.open()
+	b.sh("echo saved > f")
+	b.save()
+	b.sh("echo later > f")
+	return b
+}
+
+// TestWorkspaceAtTheNextOpen: what a new residence begins with.
+func TestWorkspaceAtTheNextOpen(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		harm  func(b *bench)
+		kept  bool
+		holds string
+	}{
+		{"the server was killed", func(b *bench) { b.again() }, true, "later\n"},
+		{"this node's environment died", func(b *bench) { b.Drop(b.key, b.state.Residence) }, true, "later\n"},
+		{"a residence before it is dropped late", func(b *bench) { b.Drop(b.key, b.state.Residence-10) }, true, "later\n"},
+		{"it was suspended", func(b *bench) { b.suspend() }, false, "later\n"},
+		{"the suspension never came into the journal", func(b *bench) {
+			before := b.state.Checkpoint
+			b.suspend()
+			b.state.Checkpoint = before
+		}, true, "later\n"},
+		{"a checkpoint never came into the journal", func(b *bench) {
+			before := b.state.Checkpoint
+			b.save()
+			b.state.Checkpoint = before
+			b.again()
+		}, true, "later\n"},
+		{"the machine was started anew", func(b *bench) {
+			b.again()
+			b.boot = "another"
+		}, false, "saved\n"},
+		{"another node had it since", func(b *bench) {
+			b.again()
+			b.state.Residence += 5
+		}, false, "saved\n"},
+		{"its state is torn", func(b *bench) {
+			b.again()
+			if err := os.WriteFile(filepath.Join(b.place(b.key).dir, stateFile), []byte(`{"checkpoint":"`), 0o600); err != nil {
+				b.t.Fatal(err)
+			}
+		}, false, "saved\n"},
+		{"its state is gone", func(b *bench) {
+			b.again()
+			if err := os.Remove(filepath.Join(b.place(b.key).dir, stateFile)); err != nil {
+				b.t.Fatal(err)
+			}
+		}, false, "saved\n"},
+		{"a crash in a restore", func(b *bench) {
+			b.again()
+			if err := errors.Join(b.place(b.key).setState(state{Boot: b.boot}), os.WriteFile(filepath.Join(b.place(b.key).workspace(), "half"), nil, 0o600)); err != nil {
+				b.t.Fatal(err)
+			}
+		}, false, "saved\n"},
+		{"it is on another disk", func(b *bench) {
+			b.again(func(c *Config) { c.Dir = b.t.TempDir() })
+		}, false, "saved\n"},
+		{"an open that failed for now", func(b *bench) {
+			b.again()
+			b.driver.fails = []error{stead.Errorf(stead.KindUnavailable, "busy"), stead.Errorf(stead.KindUnavailable, "busy")}
+			for range 2 {
+				if _, err := b.tryOpen(); err == nil {
+					b.t.Fatal("it opened")
+				}
+			}
+		}, true, "later\n"},
+		{"an open that the journal never heard of", func(b *bench) {
+			before := b.state.Residence
+			b.again()
+			b.open()
+			b.again()
+			b.state.Residence = before
+		}, true, "later\n"},
+		{"somebody looked at it", func(b *bench) {
+			b.again()
+			b.is("/workspace/f", "later\n")
+		}, true, "later\n"},
+		{"somebody looked at it who knew less of the journal", func(b *bench) {
+			b.again()
+			now := b.state
+			b.state.Residence -= 10
+			b.is("/workspace/f", "later\n")
+			b.state = now
+		}, true, "later\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := ready(t)
+			tc.harm(b)
+			if o := b.open(); o.Kept != tc.kept {
+				t.Errorf("kept: %v", o.Kept)
+			}
+			if got := b.sh("cat f; ls"); got != tc.holds+"f\n" {
+				t.Errorf("the workspace holds %q", got)
+			}
+		})
+	}
+}
+
+// TestLookingWhileItOpens: a listing and an open at once leave the workspace whole.
+func TestLookingWhileItOpens(t *testing.T) {
+	b := ready(t)
+	b.sh("for i in $(seq 100); do echo $i > n$i; done")
+	b.suspend()
+	b.again(func(c *Config) { c.Dir = t.TempDir() }) // everything has to be restored
+	from := b.state
+	var looking sync.WaitGroup
+	for range 4 {
+		looking.Go(func() {
+			page, err := b.Files(context.Background(), b.key, from, environment.ListQuery{Limit: environment.MaxListed})
+			if err != nil || len(page.Files) != 101 {
+				t.Errorf("%d files, %v", len(page.Files), err)
+			}
+		})
+	}
+	b.open()
+	looking.Wait()
+	if got := b.sh("cat n* f | wc -l"); strings.TrimSpace(got) != "101" {
+		t.Errorf("%s lines", got)
+	}
+	if len(b.turns) != 0 {
+		t.Errorf("%d turns are left", len(b.turns))
+	}
+}
+
+func TestSuspendStoresWhatProcessesDidAtTheirEnd(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Driver = nil })
+	slow := &lastWord{Provider: bare.Provider{}}
+	b.cfg.Driver = slow
+	b.prepare()
+	b.open()
+	b.suspend()
+	b.again(func(c *Config) { c.Dir = t.TempDir() })
+	b.is("/workspace/end", "the last word")
+}
+
+// lastWord is a driver whose processes write a file as they end.
+type lastWord struct{ bare.Provider }
+
+func (l *lastWord) Open(ctx context.Context, spec environment.Spec) (environment.Environment, error) {
+	env, err := l.Provider.Open(ctx, spec)
+	return &ending{env, filepath.Join(spec.Workspace, "end")}, err
+}
+
+type ending struct {
+	environment.Environment
+	file string
+}
+
+func (e *ending) Close(ctx context.Context) error {
+	return errors.Join(os.WriteFile(e.file, []byte("the last word"), 0o600), e.Environment.Close(ctx))
+}
+
+func TestMaxResident(t *testing.T) {
+	b := newBench(t)
+	b.prepare()
+	for i := range MaxResident {
+		b.boxes[stead.SessionKey{Session: stead.SessionID(rune(i))}] = &box{}
+	}
+	if _, err := b.tryOpen(); stead.KindOf(err) != stead.KindUnavailable || !strings.Contains(err.Error(), "1000") {
+		t.Errorf("one more: %v", err)
+	}
+	clear(b.boxes)
+	b.open()
+}
+
+func TestForgetRemovesEverything(t *testing.T) {
+	b := ready(t)
+	b.sh("mkdir -p deep/er && echo x > deep/er/f && chmod 000 deep/er deep; ln -s / out; mkfifo pipe")
+	if err := b.Forget(context.Background(), b.key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(b.place(b.key).dir); !os.IsNotExist(err) {
+		t.Errorf("it is left: %v", err)
+	}
+	if _, err := b.find(b.key); err == nil {
+		t.Error("it is open")
+	}
+	if err := b.Forget(context.Background(), b.key); err != nil {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+func TestFilesThatWaitAreThere(t *testing.T) {
+	b := newBench(t)
+	b.prepare()
+	b.open()
+	b.sh("mkdir d; for f in b d/x e g; do echo old > $f; done")
+	b.suspend()
+	wait := func(path, text string) {
+		digest, err := b.cfg.Blobs.Put(context.Background(), b.key, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.state.Files = append(b.state.Files, environment.Put{Path: path, Data: stead.Text{Digest: digest, Bytes: len(text)}})
+	}
+	for _, f := range []string{"a", "d/y", "e", "h", "new/z"} {
+		wait("/workspace/"+f, "waits")
+	}
+	b.is("/workspace/e", "waits")
+	b.is("/workspace/new/z", "waits")
+	all := []string{"a", "b", "d/x", "d/y", "e", "g", "h", "new/z"}
+	for _, desc := range []bool{false, true} {
+		want := slices.Clone(all)
+		if desc {
+			slices.Reverse(want)
+		}
+		for limit := 1; limit <= 9; limit++ {
+			var got []string
+			q := environment.ListQuery{Limit: limit, Desc: desc}
+			for more := true; more; {
+				page, err := b.Files(context.Background(), b.key, b.state, q)
+				if err != nil || len(page.Files) > limit || len(got) > len(all) {
+					t.Fatalf("page %+v, %v", page, err)
+				}
+				for _, f := range page.Files {
+					got = append(got, strings.TrimPrefix(f.Path, "/workspace/"))
+					q.After = f.Path
+				}
+				more = page.More
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("pages of %d, descending %v: %q", limit, desc, got)
+			}
+		}
+	}
+	page, err := b.Files(context.Background(), b.key, b.state, environment.ListQuery{Dir: "/workspace/new", Limit: 9})
+	if err != nil || len(page.Files) != 1 {
+		t.Errorf("a directory that comes with them: %+v, %v", page, err)
+	}
+	b.open()
+	if got := b.sh("cat a b d/x d/y e new/z"); got != "waits"+"old\nold\n"+"waits"+"waits"+"waits" {
+		t.Errorf("the workspace holds %q", got)
+	}
+}
+
+func TestArtifacts(t *testing.T) {
+	b := newBench(t)
+	b.prepare()
+	b.open()
+	publish := func(known map[string]string) map[string]environment.Published {
+		t.Helper()
+		s, err := b.Save(context.Background(), b.key, environment.SaveRequest{Publish: "/workspace/outputs", Known: known, Previous: b.state.Checkpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]environment.Published{}
+		for _, a := range s.Artifacts {
+			out[a.Path] = a
+		}
+		return out
+	}
+	if got := publish(nil); len(got) != 0 {
+		t.Errorf("of nothing: %v", got)
+	}
+	b.sh("mkdir -p outputs/sub; echo one > outputs/a; head -c 9000000 /dev/zero > outputs/sub/large; : > outputs/empty; ln -s /etc/passwd outputs/out; truncate -s 600M outputs/huge; mkdir outputs/dir")
+	first := publish(nil)
+	large := first["/workspace/outputs/sub/large"]
+	if len(first) != 3 || large.Size != 9000000 || len(large.Parts) != 2 || large.Parts[0].Bytes != PartBytes {
+		t.Fatalf("published %+v", first)
+	}
+	known := map[string]string{}
+	for path, a := range first {
+		known[path] = a.Digest
+	}
+	b.sh("echo two > outputs/a; rm outputs/empty; touch outputs/sub/large")
+	second := publish(known)
+	if len(second) != 1 || second["/workspace/outputs/a"].Digest == known["/workspace/outputs/a"] {
+		t.Errorf("published again %+v", second)
+	}
+	data, err := b.cfg.Blobs.Get(context.Background(), b.key, second["/workspace/outputs/a"].Parts[0].Digest)
+	if err != nil || string(data) != "two\n" {
+		t.Errorf("it holds %q, %v", data, err)
+	}
+}
+
+// TestSecretsOpenForTheirOwnerAlone: what is sealed for one session is nothing to another.
+func TestSecretsOpenForTheirOwnerAlone(t *testing.T) {
+	b := newBench(t)
+	b.setup(template.Config{Public: template.Public{Variables: []string{"TOKEN"}}, Secret: template.Secret{Env: map[string]string{"TOKEN": "hunter2"}}})
+	b.prepare()
+	b.open()
+	if got := b.sh("printf %s $TOKEN"); got != "hunter2" {
+		t.Errorf("TOKEN is %q", got)
+	}
+	b.suspend()
+	copied := b.key
+	copied.Session = "sess_4567"
+	if err := b.cfg.Blobs.Copy(context.Background(), b.key, copied, []string{b.state.Setup.Sealed.Digest, b.state.Checkpoint}); err != nil {
+		t.Fatal(err)
+	}
+	from := b.state
+	from.Residence = 0
+	if _, err := b.Open(context.Background(), copied, from); err != nil {
+		t.Errorf("a copy, which keeps the owner: %v", err)
+	}
+	for _, owner := range []stead.SessionID{"", "sess_4567", "sess_other"} {
+		from.Setup.Owner = owner
+		if _, err := b.Open(context.Background(), copied, from); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("as %q: %v", owner, err)
+		}
+	}
+	from.Setup.Owner = b.key.Session
+	other := stead.SessionKey{Project: "another", Session: b.key.Session}
+	if err := b.cfg.Blobs.Copy(context.Background(), b.key, other, []string{b.state.Setup.Sealed.Digest}); err == nil {
+		if _, err := b.Open(context.Background(), other, from); err == nil {
+			t.Error("another project opened it")
+		}
+	}
+}
