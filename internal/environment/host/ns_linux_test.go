@@ -1,0 +1,84 @@
+package host
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/ns"
+	"github.com/stead-dev/stead/internal/template"
+)
+
+// namespaced is a bench whose commands run in real sandboxes.
+func namespaced(t *testing.T) *bench {
+	t.Helper()
+	p := ns.New(cgroup.Detect())
+	if r := p.Probe(context.Background()); !r.Usable {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("no namespaces here: %s %s", r.Problem, r.Remedy)
+		}
+		t.Skipf("no namespaces here: %s", r.Problem)
+	}
+	return newBench(t, func(c *Config) { c.Driver = p })
+}
+
+// TestSandboxFromSetUpToAnotherNode: a layer, a workspace, secrets, and both on a node that has nothing
+// but the blobs.
+func TestSandboxFromSetUpToAnotherNode(t *testing.T) {
+	b := namespaced(t)
+	c := commands("mkdir -p /opt/made && echo tool > /opt/made/tool && echo given > given")
+	c.Env, c.Variables = map[string]string{"TOKEN": "hunter2"}, []string{"TOKEN"}
+	b.setup(c)
+	b.prepare()
+	b.state.Tools = &answering{name: "first"}
+	for _, dir := range []string{b.cfg.Dir, t.TempDir()} {
+		b.again(func(c *Config) { c.Dir, c.Driver = dir, ns.New(cgroup.Detect()) })
+		b.open()
+		if got := b.sh("cat /opt/made/tool given; echo $TOKEN; test -S $STEAD_TOOLS && echo tools"); got != "tool\ngiven\nhunter2\ntools\n" {
+			t.Errorf("inside: %q", got)
+		}
+		b.sh("echo more >> log; (sleep 100 & ) ")
+		b.suspend()
+	}
+	b.is("/workspace/log", "more\nmore\n")
+}
+
+func TestSandboxIsForgottenWhole(t *testing.T) {
+	b := namespaced(t)
+	b.setup(networked(template.AccessEnabled))
+	b.prepare()
+	b.open()
+	b.sh("mkdir -p a/b && echo x > a/b/c && chmod 000 a/b a; ln -s /etc e")
+	b.save()
+	if err := b.Forget(context.Background(), b.key); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(b.cfg.Dir, environmentsDir, "*", "*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left are %q, %v", left, err)
+	}
+}
+
+// TestSandboxThatIsDroppedEndsItsProcesses: and the workspace stays.
+func TestSandboxThatIsDroppedEndsItsProcesses(t *testing.T) {
+	b := namespaced(t)
+	b.prepare()
+	o := b.open()
+	b.sh("echo kept > f; (while :; do echo beat >> beats; sleep 0.05; done) >/dev/null 2>&1 &")
+	b.Drop(b.key, b.state.Residence)
+	select {
+	case <-o.Done:
+	default:
+		t.Error("it was dropped, and is not done")
+	}
+	first := b.read("/workspace/beats")
+	if o := b.open(); !o.Kept {
+		t.Error("its workspace is gone")
+	}
+	if second := b.read("/workspace/beats"); second != first || strings.TrimSpace(b.read("/workspace/f")) != "kept" {
+		t.Errorf("somebody wrote on: %d and %d bytes", len(first), len(second))
+	}
+}
