@@ -42,6 +42,10 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 		if !gone {
 			return ActionPrepare, 0
 		}
+	case EnvironmentIsFailed:
+		if s.commandWaits() { // those that waited when it failed were told: this one came later
+			return ActionPrepare, 0
+		}
 	case EnvironmentReady, EnvironmentIsSuspended, EnvironmentAway:
 		if s.commandWaits() {
 			return ActionOpen, 0

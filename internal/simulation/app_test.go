@@ -20,6 +20,8 @@ type app struct {
 	id   stead.SessionID
 	sent []string // messages that were accepted
 	seen *watched
+	box  bool // it has an environment
+	puts int
 }
 
 var me = stead.LocalPrincipal()
@@ -44,6 +46,10 @@ func (a *app) insist(call func() error) error {
 // create makes the session; a lost acknowledgement makes it repeat the call with the same key.
 func (a *app) create() bool {
 	first := fmt.Sprintf("message %d.0", a.n)
+	var plan *session.EnvironmentPlan
+	if a.box = a.w.chance(40); a.box {
+		plan = computer()
+	}
 	key := fmt.Sprintf("create-%d", a.n)
 	err := a.insist(func() error {
 		s, err := a.w.node().Create(a.w.ctx, me, session.CreateRequest{
@@ -52,7 +58,7 @@ func (a *app) create() bool {
 				s.Compaction.Async = a.n%2 == 0
 				return nil
 			},
-			Input: say(first), Key: key, Digest: key,
+			Environment: plan, Input: say(first), Key: key, Digest: key,
 		})
 		a.id = s.ID
 		return err
@@ -88,6 +94,8 @@ func (a *app) run() {
 			_ = a.insist(func() error { _, err := a.w.node().Resume(a.w.ctx, me, a.id); return err })
 		case !calm && a.w.chance(2) && len(a.sent) < messages:
 			_ = a.insist(func() error { _, err := a.w.node().Pause(a.w.ctx, me, a.id); return err })
+		case !calm && a.box && a.w.chance(3):
+			a.put()
 		case !calm && a.w.chance(1):
 			a.send("cancel", session.Input{Cancel: true})
 		case len(a.sent) < messages && (s.Status == session.StatusIdle || !calm && a.w.chance(10)):
@@ -100,6 +108,19 @@ func (a *app) run() {
 		}
 	}
 	a.w.failf("session %s is stuck", a.id)
+}
+
+// put gives the environment a file. One whose preparation failed takes none.
+func (a *app) put() {
+	a.puts++
+	path := fmt.Sprintf("/workspace/%d", a.puts)
+	err := a.insist(func() error {
+		_, err := a.w.node().PutFile(a.w.ctx, me, session.EnvironmentID(a.id), path, []byte(path))
+		return err
+	})
+	if err != nil && stead.KindOf(err) != stead.KindConflict {
+		a.w.failf("put a file to %s: %v", a.id, err)
+	}
 }
 
 // send submits input under a key, twice now and then.

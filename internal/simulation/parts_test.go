@@ -36,7 +36,7 @@ func (s script) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 			return
 		}
 		if made := callsSince(req.Items); made < 6 && w.chance(75-10*made) {
-			s.call(ctx, yield)
+			s.call(ctx, req, yield)
 			return
 		}
 		s.say(ctx, yield, 0, fmt.Sprintf("answer %d to %s", w.n(1_000_000), text(last.Content)))
@@ -79,8 +79,11 @@ func (s script) done(yield func(model.Delta, error) bool, f model.Finish) bool {
 	return yield(model.Delta{Kind: model.Done, Usage: &stead.Usage{InputTokens: 100, OutputTokens: 10}, Finish: f, Model: "script"}, nil)
 }
 
-func (s script) call(ctx context.Context, yield func(model.Delta, error) bool) {
+func (s script) call(ctx context.Context, req model.Request, yield func(model.Delta, error) bool) {
 	names := []string{"read", "count", "launch", "ask", "fn", "later", "missing"}
+	if slices.ContainsFunc(req.Tools, func(t model.ToolSpec) bool { return t.Name == "sh" }) {
+		names = append(names, "peek", "write", "sh", "sh", "sh")
+	}
 	for i := range 1 + s.w.n(3) {
 		name := names[s.w.n(len(names))]
 		args := fmt.Sprintf(`{"op":"%s-%d"}`, name, s.w.tools.serial())

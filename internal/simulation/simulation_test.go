@@ -47,14 +47,15 @@ func simulate(t *testing.T, seed uint64) {
 		defer cancel()
 		w := newWorld(ctx, cancel, seed)
 		w.nodes = make([]*runner.Runner, 1+w.n(3))
+		w.hosts = make([]*machine, len(w.nodes))
 		for slot := range w.nodes {
 			w.boot(slot)
 		}
 		apps := w.play()
+		w.check(apps)
 		for slot := range w.nodes {
 			w.kill(slot)
 		}
-		w.check(apps)
 		if len(w.fails) == 0 {
 			return
 		}
@@ -120,15 +121,18 @@ func (w *world) dump(a *app) string {
 func (w *world) check(apps []*app) {
 	for op, keys := range w.tools.applied {
 		name, _, _ := strings.Cut(op, "-")
-		if (name == "count" || name == "launch" || name == "ask") && len(keys) > 1 {
+		if (name == "count" || name == "launch" || name == "ask" || name == "sh" || name == "write") && len(keys) > 1 {
 			w.failf("%s took effect %d times, under the keys %v", op, len(keys), keys)
 		}
 	}
+	journals := map[stead.SessionKey][]stead.Event{}
+	defer func() { w.boxes.check(journals) }()
 	for _, a := range apps {
 		if a.id == "" {
 			continue
 		}
 		events := w.events(a)
+		journals[stead.SessionKey{Project: me.Project, Session: a.id}] = events
 		w.checkInputs(a, events)
 		w.checkSnapshots(a, events)
 		a.checkStream(events)

@@ -34,11 +34,13 @@ type world struct {
 	store *journaltest.Memory
 	blobs *blobs
 	tools *ledger
+	boxes *computers
 	skew  atomic.Int64 // nanoseconds that the nodes' and the store's clock is ahead
 	calm  atomic.Bool  // the chaos is over
 
 	mu     sync.Mutex
 	rng    *rand.Rand
+	hosts  []*machine       // by slot, as nodes
 	nodes  []*runner.Runner // by slot; a dead one still answers reads, as a client's old connection would not
 	names  int
 	fails  []string
@@ -72,6 +74,7 @@ func newWorld(ctx context.Context, stop context.CancelFunc, seed uint64) *world 
 	w := &world{seed: seed, ctx: ctx, stop: stop, rng: rand.New(rand.NewPCG(seed, 1))}
 	w.blobs = newBlobs(w)
 	w.store = journaltest.NewMemory(w.now)
+	w.boxes = newComputers(w)
 	w.tools = &ledger{w: w, applied: map[string][]string{}, results: map[string]string{}}
 	return w
 }
@@ -120,9 +123,10 @@ func (w *world) boot(slot int) {
 	}
 	late := w.upTo(6*time.Second) - 3*time.Second // the node's clock beside the store's
 	now := func() time.Time { return w.now().Add(late) }
+	host := w.boxes.machine(slot)
 	r := runner.New(runner.Config{
 		Store: &leased{Memory: w.store, w: w}, Agents: w.store, Blobs: w.blobs, Models: catalog{w}, Tools: w.tools,
-		Policy: policy.AllowLocal{}, Node: name, Now: now,
+		Policy: policy.AllowLocal{}, Node: name, Now: now, Environments: host, EnvironmentIdle: environmentIdle,
 		Log:    slog.New(slog.NewTextHandler(out, nil)).With("node", name),
 		Random: func() float64 { return float64(w.n(1000)) / 1000 },
 	})
@@ -133,7 +137,7 @@ func (w *world) boot(slot int) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.nodes[slot] = r
+	w.nodes[slot], w.hosts[slot] = r, host
 }
 
 // node is any node that lives, for a client's call.
@@ -151,12 +155,13 @@ func (w *world) node() *runner.Runner {
 // kill ends a slot's node as SIGKILL would.
 func (w *world) kill(slot int) {
 	w.mu.Lock()
-	r := w.nodes[slot]
+	r, host := w.nodes[slot], w.hosts[slot]
 	w.nodes[slot] = nil
 	w.mu.Unlock()
 	if r == nil {
 		return
 	}
+	host.die()
 	r.Kill()
 	if len(w.nodes) == 1 {
 		w.store.Crash() // an embedded store dies with its process
@@ -203,12 +208,13 @@ func (w *world) snapshot(key stead.SessionKey) {
 // drain ends a slot's node in order, as a deploy would.
 func (w *world) drain(slot int) {
 	w.mu.Lock()
-	r := w.nodes[slot]
+	r, host := w.nodes[slot], w.hosts[slot]
 	w.nodes[slot] = nil
 	w.mu.Unlock()
 	if r == nil {
 		return
 	}
+	defer host.die()
 	ctx, cancel := context.WithTimeout(w.ctx, w.upTo(5*time.Second))
 	defer cancel()
 	_ = r.Shutdown(ctx) // the store may refuse the last heartbeat: then the lease runs out
@@ -222,7 +228,7 @@ func (w *world) chaos(keys func() []stead.SessionKey) {
 			return
 		}
 		slot := w.n(len(w.nodes))
-		switch w.n(10) {
+		switch w.n(11) {
 		case 0, 1:
 			w.kill(slot)
 			sleep(w.ctx, w.upTo(20*time.Second))
@@ -248,6 +254,11 @@ func (w *world) chaos(keys func() []stead.SessionKey) {
 			if all := keys(); len(all) > 0 {
 				w.snapshot(all[w.n(len(all))])
 			}
+		case 10:
+			w.mu.Lock()
+			host := w.hosts[slot]
+			w.mu.Unlock()
+			host.strike()
 		}
 	}
 	w.store.Chance(0, 0, 0)
