@@ -81,6 +81,22 @@ func (c *Client) Do(ctx context.Context, method, path, key string, in, out any) 
 	return nil
 }
 
+// Bytes reads what a path answers, as it is.
+func (c *Client) Bytes(ctx context.Context, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	resp, err := c.open(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = apiError(resp.StatusCode, body)
+	}
+	return body, err
+}
+
 func (c *Client) open(ctx context.Context, method, path, key string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
@@ -284,6 +300,11 @@ func Happened(request, output string) any {
 // NotHappened answers an unknown outcome: the call did not take place, and may be made.
 func NotHappened(request string) any {
 	return outcome(request, map[string]string{"decision": "not_happened"})
+}
+
+// GiveUp answers an unknown outcome: nobody can find out.
+func GiveUp(request string) any {
+	return outcome(request, map[string]string{"decision": "give_up"})
 }
 
 func outcome(request string, response map[string]string) any {
