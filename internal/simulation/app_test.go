@@ -47,7 +47,7 @@ func (a *app) insist(call func() error) error {
 func (a *app) create() bool {
 	first := fmt.Sprintf("message %d.0", a.n)
 	var plan *session.EnvironmentPlan
-	if a.box = a.w.chance(40); a.box {
+	if a.box = a.w.computing && a.w.chance(60); a.box {
 		plan = computer()
 	}
 	key := fmt.Sprintf("create-%d", a.n)

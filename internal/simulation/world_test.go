@@ -29,14 +29,15 @@ const (
 
 // world is one simulated run.
 type world struct {
-	seed  uint64
-	ctx   context.Context
-	store *journaltest.Memory
-	blobs *blobs
-	tools *ledger
-	boxes *computers
-	skew  atomic.Int64 // nanoseconds that the nodes' and the store's clock is ahead
-	calm  atomic.Bool  // the chaos is over
+	seed      uint64
+	ctx       context.Context
+	store     *journaltest.Memory
+	blobs     *blobs
+	tools     *ledger
+	boxes     *computers
+	skew      atomic.Int64 // nanoseconds that the nodes' and the store's clock is ahead
+	calm      atomic.Bool  // the chaos is over
+	computing bool         // its sessions may have environments
 
 	mu     sync.Mutex
 	rng    *rand.Rand
