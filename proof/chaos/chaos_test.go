@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/proof/effect"
 	"github.com/stead-dev/stead/proof/rig"
 )
@@ -45,6 +46,9 @@ const (
 var programs struct{ stead, effects string } // set by TestMain, read by the tests
 
 func TestMain(m *testing.M) {
+	if os.Args[0] == ns.Argv0 { // a driver that is tried starts this program again
+		ns.Main()
+	}
 	flag.Parse()
 	os.Exit(rig.Main(m, map[string]*string{"./cmd/stead": &programs.stead, "./proof/chaos/effects": &programs.effects}))
 }

@@ -6,6 +6,9 @@
 // that draws its moments from a seed; a tool server in a process of its own that survives the kills
 // and keeps a ledger of its effects.
 //
+// Beside them, on Linux, sessions whose commands append lines to the files of real sandboxes: see
+// TestEnvironments.
+//
 //	go test ./proof/chaos -kills 200 -seed 7
 //
 // Invariants, checked at the end over everything: see check_test.go.

@@ -546,3 +546,20 @@ func TestSecretsOpenForTheirOwnerAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestArtifactThatVanishes: between the listing and the reading, a file may go, or become something else.
+func TestArtifactThatVanishes(t *testing.T) {
+	b := newBench(t)
+	b.prepare()
+	b.open()
+	b.sh("mkdir -p outputs/dir; ln -s /etc/passwd outputs/link; mkfifo outputs/pipe")
+	box, err := b.box(b.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"none", "none/below", "dir", "link", "pipe"} {
+		if p, err := b.publishFile(context.Background(), box, environment.File{Path: "/workspace/outputs/" + name}, ""); p != nil || err != nil {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+}
