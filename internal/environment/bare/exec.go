@@ -72,8 +72,7 @@ func (b *box) enter(ctx context.Context) error {
 
 func (b *box) run(ctx context.Context, c environment.Command, output *environment.Output) (environment.Exit, error) {
 	cmd := &exec.Cmd{
-		Args: c.Args, Env: c.Environ(b.base), Dir: b.outside(c.Dir), WaitDelay: environment.OutputGrace,
-		Stdout: sink{output, environment.Stdout}, Stderr: sink{output, environment.Stderr}, SysProcAttr: ownGroup(),
+		Args: c.Args, Env: c.Environ(b.base), Dir: b.outside(c.Dir), SysProcAttr: ownGroup(),
 	}
 	notStarted := func(err error) (environment.Exit, error) {
 		return environment.Exit{}, &environment.NotStartedError{Err: err}
@@ -82,6 +81,17 @@ func (b *box) run(ctx context.Context, c environment.Command, output *environmen
 	if cmd.Path, err = find(c.Args[0], cmd.Dir, c.Environ(b.base)); err != nil {
 		return notStarted(err)
 	}
+	taps, theirs, err := tapped(output)
+	if err != nil {
+		return notStarted(err)
+	}
+	defer func() {
+		for _, t := range taps {
+			t.Stop() // a process in the background meets a closed pipe
+		}
+	}()
+	defer closeAll(theirs)
+	cmd.Stdout, cmd.Stderr = theirs[0], theirs[1]
 	var stdin io.WriteCloser
 	if c.Stdin != nil {
 		if stdin, err = cmd.StdinPipe(); err != nil {
@@ -99,7 +109,9 @@ func (b *box) run(ctx context.Context, c environment.Command, output *environmen
 		}()
 	}
 	unwatch := context.AfterFunc(ctx, func() { b.kill(cmd.Process.Pid) })
-	_ = cmd.Wait() // the exit code says it; streams that stay open are no error
+	closeAll(theirs) // the command has its own
+	_ = cmd.Wait()   // the exit code says it
+	environment.Settle(taps...)
 	killed := !unwatch()
 	b.mu.Lock()
 	delete(b.groups, cmd.Process.Pid)
@@ -156,16 +168,30 @@ func (b *box) kill(pid int) {
 	}
 }
 
-// sink passes what is written on to an Output.
-type sink struct {
-	output *environment.Output
-	stream environment.Stream
+// tapped makes the pipes of a command's streams. theirs are the ends that it gets.
+func tapped(output *environment.Output) (taps []*environment.Tap, theirs []*os.File, err error) {
+	for _, stream := range []environment.Stream{environment.Stdout, environment.Stderr} {
+		r, w, err := os.Pipe()
+		if err == nil {
+			theirs = append(theirs, w)
+			var tap *environment.Tap
+			if tap, err = environment.NewTap(r, stream, output); err == nil {
+				taps = append(taps, tap)
+				continue
+			}
+			_ = r.Close()
+		}
+		closeAll(theirs)
+		return nil, nil, stead.Wrap(stead.KindUnavailable, err, "no pipe can be made")
+	}
+	return taps, theirs, nil
 }
 
-// Write implements io.Writer.
-func (s sink) Write(p []byte) (int, error) {
-	s.output.Write(s.stream, p)
-	return len(p), nil
+// closeAll closes files, of which some may be closed already.
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
 }
 
 // find looks a program up as a shell does, with the command's own PATH and directory.

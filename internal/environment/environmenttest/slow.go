@@ -7,16 +7,11 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 )
 
-// SlowReader checks that no output is lost for want of time, which drivers that read through
-// environment.Tap pass. It is apart from Suite, as others fail it.
-func SlowReader(t *testing.T, open func(t *testing.T) environment.Provider, opts Options) {
-	testSlowReader(t, newRig(t, open(t), opts).open(t))
-}
-
 // testSlowReader has a reader that takes longer than the grace for each chunk. What the command wrote
 // before it ended is still in a pipe when the grace is over, and nobody but the reader is to blame for
 // that: all of it has to come. A driver that takes the grace for the time to read loses the end.
-func testSlowReader(t *testing.T, b *box) {
+func testSlowReader(t *testing.T, r *rig) {
+	b := r.open(t)
 	const n = 150_000 // more than a pipe holds twice
 	got, chunks := 0, 0
 	exit, err := b.Exec(t.Context(), environment.Command{Args: []string{"head", "-c", "150000", "/dev/zero"}}, func(c environment.Chunk) {

@@ -61,6 +61,7 @@ func Suite(t *testing.T, open func(t *testing.T) environment.Provider, opts Opti
 		{"Report", testReport},
 		{"Exec", testExec},
 		{"Streams", testStreams},
+		{"SlowReader", testSlowReader},
 		{"Processes", testProcesses},
 		{"Close", testClose},
 		{"Files", testFiles},

@@ -54,6 +54,8 @@ func (g *guest) exec(s *stream, r request) {
 		_ = p.out.SetReadDeadline(time.Now())
 		_ = p.err.SetReadDeadline(time.Now())
 		<-read
+		environment.Drain(p.out, func(b []byte) { _ = s.send(chanOut, b) })
+		environment.Drain(p.err, func(b []byte) { _ = s.send(chanErr, b) })
 	}
 	p.out.Close()
 	p.err.Close()

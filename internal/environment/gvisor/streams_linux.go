@@ -18,6 +18,7 @@ type streams struct {
 	in     *os.File   // nil without input
 	outs   [2]*os.File
 	group  sync.WaitGroup // readers of outs
+	output *environment.Output
 }
 
 func openStreams(input bool) (*streams, error) {
@@ -56,6 +57,7 @@ func openStreams(input bool) (*streams, error) {
 
 // pump moves bytes until the command's ends are closed.
 func (s *streams) pump(stdin io.Reader, output *environment.Output) {
+	s.output = output
 	if s.in != nil {
 		in := s.in
 		go func() {
@@ -92,6 +94,10 @@ func (s *streams) finish(stdin io.Reader) {
 		_ = f.SetReadDeadline(deadline)
 	}
 	s.group.Wait()
+	for i, f := range s.outs {
+		// The deadline is for those who hold a stream open, not for a reader that is slow.
+		environment.Drain(f, func(b []byte) { s.output.Write(environment.Stream(i+1), b) })
+	}
 }
 
 func (s *streams) closeTheirs() {

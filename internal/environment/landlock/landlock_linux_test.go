@@ -62,5 +62,3 @@ func TestUnprivileged(t *testing.T) {
 func BenchmarkLandlock(b *testing.B) {
 	environmenttest.Benchmark(b, func(*testing.B) environment.Provider { return New(cgroup.Detect()) }, options())
 }
-
-func TestSlowReader(t *testing.T) { environmenttest.SlowReader(t, provider, options()) }

@@ -40,11 +40,11 @@ type box struct {
 	closed  error
 
 	mu       sync.Mutex
-	why      error                 // why it ended, if it was not closed
-	expired  bool                  // Lifetime is over
-	last     uint32                // number of the last command
-	running  map[uint32]*execution // by number
-	detached map[*os.File]bool     // streams that outlived their commands
+	why      error                     // why it ended, if it was not closed
+	expired  bool                      // Lifetime is over
+	last     uint32                    // number of the last command
+	running  map[uint32]*execution     // by number
+	detached map[*environment.Tap]bool // streams that outlived their commands
 
 	parallel chan struct{} // a slot a running command
 	woken    chan struct{} // tells watchDisk that a command has begun
@@ -60,7 +60,7 @@ func newBox(p *Provider, spec environment.Spec) *box {
 	return &box{
 		provider: p, spec: spec, env: variables(spec),
 		dead: make(chan struct{}), done: make(chan struct{}),
-		running: map[uint32]*execution{}, detached: map[*os.File]bool{},
+		running: map[uint32]*execution{}, detached: map[*environment.Tap]bool{},
 		parallel: make(chan struct{}, environment.MaxParallelCommands), woken: make(chan struct{}, 1),
 	}
 }
@@ -280,7 +280,7 @@ func (b *box) cleanUp() {
 	_ = b.conn.Close() // the other end is gone
 	b.mu.Lock()
 	for f := range b.detached {
-		_ = f.SetReadDeadline(time.Now()) // their writers are dead: nothing more can come
+		f.Stop() // their writers are dead: nothing more can come
 	}
 	b.mu.Unlock()
 	b.discard()

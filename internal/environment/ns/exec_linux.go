@@ -23,7 +23,7 @@ type execution struct {
 
 	streams [2]*os.File // ends of ours of stdout and stderr
 	stdin   *os.File    // end of ours; nil: the command reads the null device
-	reading sync.WaitGroup
+	taps    []*environment.Tap
 
 	mu     sync.Mutex
 	killed environment.Reason // the first reason for which it was killed
@@ -71,7 +71,10 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	case b.woken <- struct{}{}:
 	default: // it knows
 	}
-	x.read(output)
+	if err := x.read(output); err != nil {
+		b.end() // the command runs, and nobody would hear it
+		return none, err
+	}
 	x.feed(c.Stdin)
 	r, err := x.wait(ctx, c, begin)
 	took := time.Since(begin)
@@ -212,31 +215,19 @@ func cannotRun(r reply) error {
 }
 
 // read passes on what both streams give, each to its end.
-func (x *execution) read(output *environment.Output) {
+func (x *execution) read(output *environment.Output) error {
 	for i, f := range x.streams {
 		stream := environment.Stdout
 		if i == 1 {
 			stream = environment.Stderr
 		}
-		x.reading.Go(func() {
-			defer x.box.closeStream(f)
-			buf := make([]byte, pipeBytes)
-			for {
-				n, err := f.Read(buf)
-				output.Write(stream, buf[:n]) // drops everything once it is closed
-				if err != nil {
-					return
-				}
-			}
-		})
+		tap, err := environment.NewTap(f, stream, output)
+		if err != nil {
+			return stead.Wrap(stead.KindUnavailable, err, "read what a command prints")
+		}
+		x.taps = append(x.taps, tap)
 	}
-}
-
-func (b *box) closeStream(f *os.File) {
-	b.mu.Lock()
-	delete(b.detached, f)
-	b.mu.Unlock()
-	_ = f.Close()
+	return nil
 }
 
 // feed copies the input to the command. A reader that blocks is left behind.
@@ -318,25 +309,39 @@ func (x *execution) finish() {
 	if x.stdin != nil {
 		_ = x.stdin.SetWriteDeadline(time.Now()) // its reader is gone, or not the command
 	}
-	read := make(chan struct{})
-	go func() { x.reading.Wait(); close(read) }()
-	grace := time.NewTimer(environment.OutputGrace)
-	defer grace.Stop()
+	environment.Settle(x.taps...)
+	for _, tap := range x.taps {
+		x.box.detach(tap)
+	}
+}
+
+// detach leaves a stream to a process in the background: who writes on is not to die of it, so that
+// somebody reads and drops.
+func (b *box) detach(tap *environment.Tap) {
 	select {
-	case <-read:
+	case <-tap.Done():
 		return
-	case <-grace.C:
+	default:
 	}
-	// A process in the background that writes on is not to die of it: somebody reads and drops.
-	x.box.mu.Lock()
-	defer x.box.mu.Unlock()
-	for _, f := range x.streams {
-		if len(x.box.detached) >= maxDetachedStreams {
-			_ = f.SetReadDeadline(time.Now())
-			continue
-		}
-		x.box.detached[f] = true
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-b.dead:
+		tap.Stop()
+		return
+	default:
 	}
+	if len(b.detached) >= maxDetachedStreams {
+		tap.Stop()
+		return
+	}
+	b.detached[tap] = true
+	go func() {
+		<-tap.Done()
+		b.mu.Lock()
+		delete(b.detached, tap)
+		b.mu.Unlock()
+	}()
 }
 
 // exit says how the command ended. kills is how many processes the kernel had killed for memory before.
