@@ -19,7 +19,7 @@ build: ## build bin/stead
 gvisor: ## build bin/stead-gvisor: strong isolation; it has to be static, and takes minutes the first time
 	CGO_ENABLED=0 $(GO) build -C cmd/stead-gvisor -o ../../bin/stead-gvisor .
 
-test: deps static gvisor nested node seeds race ## install what is missing on a Debian machine, then check and test everything
+test: deps static gvisor nested node seeds race drivers ## install what is missing on a Debian machine, then check and test everything
 
 check: static race ## gofmt, vet, staticcheck and the tests of the module
 
@@ -34,8 +34,15 @@ static: bin/staticcheck
 bin/staticcheck: tools/go.mod tools/go.sum
 	$(GO) build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 
+# The drivers' suites wait for processes, bombs and sandboxes: the race detector finds nothing in those,
+# and takes minutes. They run without it; run one with it by hand when its driver changes.
+DRIVERS = ns landlock gvisor docker kubernetes environmenttest
+
 race:
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -Ev '/environment/($(subst $() ,|,$(DRIVERS)))(/|$$)')
+
+drivers: gvisor ## the suites of every environment driver, hostile ones included
+	$(GO) test -timeout 20m $(addprefix ./internal/environment/,$(addsuffix /...,$(DRIVERS)))
 
 # Without cgo, as stead-gvisor is built: its 470 packages are compiled once for all of this.
 nested:

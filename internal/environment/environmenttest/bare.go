@@ -98,8 +98,7 @@ func (b *bareEnvironment) Exec(ctx context.Context, c environment.Command, out f
 func (b *bareEnvironment) exec(ctx context.Context, c environment.Command, env []string, out func(environment.Chunk)) (environment.Exit, error) {
 	output := environment.NewOutput(first(c.OutputBytes, b.limits.OutputBytes), out)
 	cmd := exec.Cmd{
-		Args: c.Args, Env: env, Dir: b.translate(c.Dir), WaitDelay: environment.OutputGrace,
-		Stdout: stream{output, environment.Stdout}, Stderr: stream{output, environment.Stderr},
+		Args: c.Args, Env: env, Dir: b.translate(c.Dir),
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}
 	path, err := lookPath(c.Args[0], cmd.Dir, env)
@@ -117,12 +116,29 @@ func (b *bareEnvironment) exec(ctx context.Context, c environment.Command, env [
 			in.Close()
 		}()
 	}
+	var taps []*environment.Tap
+	for i, at := range []*io.Writer{&cmd.Stdout, &cmd.Stderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return environment.Exit{}, &environment.NotStartedError{Err: err}
+		}
+		defer w.Close()
+		tap, err := environment.NewTap(r, environment.Stream(i+1), output)
+		if err != nil {
+			return environment.Exit{}, &environment.NotStartedError{Err: err}
+		}
+		*at, taps = w, append(taps, tap)
+	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return environment.Exit{}, &environment.NotStartedError{Err: stead.Wrap(stead.KindInvalid, err, "start %.80q", c.Args[0])}
 	}
 	killed := context.AfterFunc(ctx, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	err = cmd.Wait() // an exit code and a stream that is held open are no errors of ours
+	for _, w := range []io.Writer{cmd.Stdout, cmd.Stderr} {
+		w.(*os.File).Close() // the command has its own
+	}
+	_ = cmd.Wait() // the exit code says it
+	environment.Settle(taps...)
 	if in, ok := c.Stdin.(io.Closer); ok {
 		in.Close()
 	}
@@ -186,17 +202,6 @@ func executable(name string) error {
 		err = os.ErrPermission
 	}
 	return err
-}
-
-// stream passes what is written on to an Output.
-type stream struct {
-	output *environment.Output
-	stream environment.Stream
-}
-
-func (s stream) Write(p []byte) (int, error) {
-	s.output.Write(s.stream, p)
-	return len(p), nil
 }
 
 func first[T comparable](a, b T) T {

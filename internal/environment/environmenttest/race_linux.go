@@ -22,7 +22,6 @@ const raceTime = 2 * time.Second
 // outside, a directory with a link to the directory outside, a file with a FIFO.
 type race struct {
 	outside string // directory of the host; holds the file "file" with the text "marker"
-	calm    string // what the inside's own file holds
 }
 
 // set makes the names in a workspace and returns the arguments of the two exchanging processes.

@@ -65,12 +65,6 @@ func (p *painted) last() environment.Spec {
 	return p.specs[len(p.specs)-1]
 }
 
-func (p *painted) opened() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.specs)
-}
-
 // bench is a host with real files and real blobs, and one session's story.
 type bench struct {
 	*Host

@@ -18,6 +18,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -77,7 +78,7 @@ func dial(network, address string) error {
 		_, err = io.Copy(os.Stdout, c)
 		return err
 	}
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return c, nil }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil }}}
 	answer, err := client.Get("http://socket/")
 	if err != nil {
 		return err
