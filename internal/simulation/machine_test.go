@@ -119,13 +119,10 @@ func (m *machine) act(ctx context.Context) error {
 	if !sleep(ctx, w.upTo(3*time.Second)) {
 		return ctx.Err()
 	}
-	if w.calm.Load() {
-		return nil
-	}
-	if w.chance(20) {
+	if w.chance(20) { // also when the chaos is over: nobody else then wakes a session that waits for it
 		return stead.Errorf(stead.KindUnavailable, "the machine is busy")
 	}
-	if w.chance(2) {
+	if !w.calm.Load() && w.chance(2) {
 		return stead.Errorf(stead.KindTooLarge, "the disk is full")
 	}
 	return nil
