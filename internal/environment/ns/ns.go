@@ -81,8 +81,6 @@ const (
 	maxBridged = 256
 	// initFiles is how many open files init needs beside those of connections.
 	initFiles = 64
-	// pipeBytes is how much of a stream is read at a time.
-	pipeBytes = 32 << 10
 	// oomScore makes the kernel take boxes first when the whole machine runs out of memory.
 	oomScore = 500
 )
