@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -216,7 +215,7 @@ func egressOf(e config.Egress) (host.Egress, error) {
 // token is what an environment's executor shows. It is derived from the node's key, so that nothing
 // of it is stored anywhere.
 func (c *computers) token(project stead.ProjectID, id string) string {
-	return base64.RawURLEncoding.EncodeToString(c.keys.Derive(seal.Label{Project: project, Kind: "executor", ID: id}))
+	return executor.Token(c.keys.Derive(seal.Label{Project: project, Kind: "executor", ID: id}))
 }
 
 // bareURL is where an executor connects, without its token: the journal has that.

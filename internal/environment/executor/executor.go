@@ -156,9 +156,12 @@ const (
 func NewToken() (token, digest string) {
 	var b [tokenBytes]byte
 	_, _ = rand.Read(b[:]) // never fails, see its documentation
-	token = tokenPrefix + base64.RawURLEncoding.EncodeToString(b[:])
+	token = Token(b[:])
 	return token, Digest(token)
 }
+
+// Token is the token that a secret makes: for who derives secrets instead of keeping digests.
+func Token(secret []byte) string { return tokenPrefix + base64.RawURLEncoding.EncodeToString(secret) }
 
 // Digest is the lower-case hexadecimal SHA-256 of a token.
 func Digest(token string) string {
