@@ -11,6 +11,7 @@ import OpenAI from 'openai';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const START_TIMEOUT_MS = 60_000; // the build included, on a busy machine
+const WAIT_TIMEOUT_MS = 60_000; // less than the runner's own limit: what failed is said, and everything ends
 
 let built;
 function binary() {
@@ -124,6 +125,31 @@ export async function start(t) {
 }
 
 export const none = { type: 'none' };
+export const hosted = { type: 'openai_hosted' };
+
+let driver;
+/** Skips a test, in words, on a machine that can give agents no computer; in CI that is a failure. */
+export function needsComputer(t) {
+  driver ??= JSON.parse(execFileSync(binary(), ['doctor', '-o', 'json'], { encoding: 'utf8' })).environments.driver;
+  if (driver) return false;
+  if (process.env.CI === 'true') throw new Error('CI needs environments: see stead doctor');
+  t.skip('this machine has no driver for environments: stead doctor says why');
+  return true;
+}
+
+/** Runs `stead executor` for a remote URL until the end of the test. */
+export function execute(t, remote, workspace) {
+  const args = ['executor', '--remote', remote, '--workspace', workspace];
+  const child = spawn(binary(), args, { env: { PATH: process.env.PATH, HOME: workspace }, stdio: ['ignore', 'ignore', 'inherit'] });
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  t.after(async () => {
+    child.kill('SIGINT');
+    await exited;
+  });
+}
+
+/** Input that makes the model sim run a command. */
+export const shell = (command) => `Call shell with ${JSON.stringify({ command })}`;
 
 export const weather = {
   type: 'function',
@@ -132,12 +158,15 @@ export const weather = {
   parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
 };
 
-/** Polls until the session has the status; the runner's time limit bounds it. */
-export async function settled(client, id, status) {
-  for (;;) {
-    const session = await client.beta.agents.sessions.retrieve(id);
-    if (session.status === status) return session;
-    await sleep(10);
+/** Polls until the session has the status. */
+export const settled = (client, id, status) => until(() => client.beta.agents.sessions.retrieve(id), (session) => session.status === status);
+
+/** Asks until the answer will do. */
+export async function until(ask, enough) {
+  for (const end = Date.now() + WAIT_TIMEOUT_MS; ; await sleep(10)) {
+    const answer = await ask();
+    if (enough(answer)) return answer;
+    if (Date.now() > end) throw new Error(`waited ${WAIT_TIMEOUT_MS} ms, and still: ${JSON.stringify(answer).slice(0, 1000)}`);
   }
 }
 
