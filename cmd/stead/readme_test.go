@@ -38,11 +38,11 @@ func blocks(t *testing.T) [][]string {
 }
 
 // TestReadme runs what the README tells its readers to type: the first command as it stands, then
-// the four lines against the server that it started. The second command runs this test.
+// the five lines against the server that it started. The second command runs this test.
 func TestReadme(t *testing.T) {
 	all := blocks(t)
-	if len(all) != 2 || len(all[0]) != 2 || len(all[1]) != 4 || all[0][1] != "make test" {
-		t.Fatalf("the README has the commands %q: want two, then four", all)
+	if len(all) != 2 || len(all[0]) != 2 || len(all[1]) != 5 || all[0][1] != "make test" {
+		t.Fatalf("the README has the commands %q: want two, then five", all)
 	}
 	env := clean(t.TempDir())
 	cmd := exec.Command("sh", "-c", "exec "+all[0][0])
