@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestBanner runs the three things that stead dev says to try, as it prints them.
+// TestBanner runs what stead dev says to try, as it prints it; the last where agents can have a computer, as
+// they can wherever this is tested.
 func TestBanner(t *testing.T) {
 	modules := filepath.Join("typescript", "node_modules")
 	if _, err := os.Stat(filepath.Join(modules, "openai")); err != nil {
@@ -16,7 +17,7 @@ func TestBanner(t *testing.T) {
 	}
 	s := serve(t)
 	var curl, program, run []string
-	for _, line := range strings.Split(s.said(t, "stead run"), "\n") {
+	for _, line := range strings.Split(s.said(t, "--environment hosted"), "\n") {
 		line = strings.TrimSpace(line)
 		switch {
 		case strings.HasPrefix(line, "curl ") || strings.HasPrefix(line, "-d "):
@@ -28,19 +29,20 @@ func TestBanner(t *testing.T) {
 			program = append(program, line)
 		}
 	}
-	if len(curl) != 2 || len(program) != 5 || len(run) != 1 {
-		t.Fatalf("curl %q, program %q, run %q: want two lines, five and one", curl, program, run)
+	if len(curl) != 2 || len(program) != 5 || len(run) != 2 {
+		t.Fatalf("curl %q, program %q, run %q: want two lines, five and two", curl, program, run)
 	}
-	shell := func(command string) {
+	shell := func(command, want string) {
 		t.Helper()
 		cmd := exec.Command("sh", "-c", command)
 		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(s.bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "Hello") {
-			t.Errorf("%s: %v\n%s", command, err, out)
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v, want %q\n%s", command, err, want, out)
 		}
 	}
-	shell("timeout 20 " + strings.Join(curl, "\n"))
-	shell(run[0])
+	shell("timeout 20 "+strings.Join(curl, "\n"), "Hello")
+	shell(run[0], "Hello")
+	shell(run[1], "exit code 0")
 
 	dir, err := os.MkdirTemp(modules, "run-*")
 	if err != nil {
@@ -51,5 +53,5 @@ func TestBanner(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Join(program, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	shell("node " + file)
+	shell("node "+file, "Hello")
 }
