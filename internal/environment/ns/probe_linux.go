@@ -60,7 +60,11 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 		return r
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a directory of temporary files
+	// Both trials run at once: a server's start waits for this.
+	layers := make(chan environment.Control, 1)
+	go func() { layers <- p.layers(ctx, dir) }()
 	seen, err := p.trial(ctx, dir)
+	layered := <-layers // its box is gone, before the directory is
 	if err != nil {
 		r.Problem, r.Remedy = "A trial environment failed: "+err.Error()+".", hintOf(err)
 		return r
@@ -71,7 +75,7 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 	}
 	r.Usable = true
 	r.Controls = append(seen.controls(), p.limits()...)
-	r.Controls = append(r.Controls, p.layers(ctx, dir))
+	r.Controls = append(r.Controls, layered)
 	r.Notes = p.notes()
 	return r
 }
