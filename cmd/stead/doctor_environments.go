@@ -134,9 +134,9 @@ func examineDriver(ctx context.Context, cfg *config.Config, c candidate) driverR
 // enforced, and how to close the gap. The others have all that in -o json.
 func (r computerReport) write(w io.Writer) {
 	for _, d := range r.Drivers {
-		fmt.Fprintf(w, "      %-9s %s\n", d.Driver, d.headline(r.Driver))
+		fmt.Fprintf(w, "      %-10s  %s\n", d.Driver, d.headline(r.Driver))
 		if d.Remedy != "" {
-			fmt.Fprintf(w, "                → %s\n", d.Remedy)
+			fmt.Fprintf(w, "                  → %s\n", d.Remedy)
 		}
 		if d.Driver == r.Driver {
 			d.write(w)
@@ -148,19 +148,19 @@ func (d driverReport) write(w io.Writer) {
 	for _, k := range d.Controls {
 		switch {
 		case k.Gap == "":
-			fmt.Fprintf(w, "                ✓ %-10s  %s\n", label(k.Name), k.By)
+			fmt.Fprintf(w, "                  ✓ %-10s  %s\n", label(k.Name), k.By)
 			continue
 		case k.By == "":
-			fmt.Fprintf(w, "                ! %-10s  %s\n", label(k.Name), k.Gap)
+			fmt.Fprintf(w, "                  ! %-10s  %s\n", label(k.Name), k.Gap)
 		default:
-			fmt.Fprintf(w, "                ! %-10s  %s. %s\n", label(k.Name), k.By, k.Gap)
+			fmt.Fprintf(w, "                  ! %-10s  %s. %s\n", label(k.Name), k.By, k.Gap)
 		}
 		if k.Remedy != "" {
-			fmt.Fprintf(w, "                  → %s\n", k.Remedy)
+			fmt.Fprintf(w, "                    → %s\n", k.Remedy)
 		}
 	}
 	for _, s := range d.Notes {
-		fmt.Fprintf(w, "                · %s\n", s)
+		fmt.Fprintf(w, "                  · %s\n", s)
 	}
 }
 

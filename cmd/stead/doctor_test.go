@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/environment"
+)
+
+// TestDecideDriver: doctor says what a node would do.
+func TestDecideDriver(t *testing.T) {
+	shared := func(name string) driverReport {
+		return driverReport{Driver: name, Usable: true, Isolation: string(environment.IsolationShared)}
+	}
+	strong := driverReport{Driver: config.DriverGVisor, Usable: true, Isolation: string(environment.IsolationStrong)}
+	denied := driverReport{Driver: config.DriverNS, Problem: "user namespaces are denied here"}
+	tests := []struct {
+		name            string
+		cfg             config.Environments
+		drivers         []driverReport
+		driver, verdict string
+		detail          string
+	}{
+		{"the first that works", config.Environments{}, []driverReport{denied, shared("landlock"), strong}, "landlock", verdictOK, "first in the order"},
+		{"the one that is named", config.Environments{Driver: config.DriverGVisor}, []driverReport{shared("ns"), strong}, "gvisor", verdictOK, "names it"},
+		{"a kernel of its own", config.Environments{Isolation: config.IsolationStrong}, []driverReport{shared("ns"), strong}, "gvisor", verdictOK, "kernel of its own"},
+		{"nothing works, nothing is asked for", config.Environments{}, []driverReport{denied}, "", verdictWarn, "none of the drivers works"},
+		{"the one that is named does not work", config.Environments{Driver: config.DriverNS}, []driverReport{denied, shared("landlock")}, "", verdictFail, "ns: user namespaces are denied here"},
+		{"nothing is strong", config.Environments{Isolation: config.IsolationStrong}, []driverReport{shared("ns")}, "", verdictFail, "ns: it shares this machine's kernel"},
+		{"no driver of that name", config.Environments{Driver: "vm"}, []driverReport{shared("ns")}, "", verdictFail, `no driver "vm"`},
+		{"none", config.Environments{Driver: config.DriverNone}, []driverReport{shared("ns")}, "", verdictOK, "none"},
+		{"bare, by name alone", config.Environments{Driver: config.DriverBare}, nil, "bare", verdictWarn, "NOTHING"},
+	}
+	for _, tt := range tests {
+		r := computerReport{Drivers: tt.drivers}
+		f := decideDriver(tt.cfg, &r)
+		if r.Driver != tt.driver || f.Verdict != tt.verdict || !strings.Contains(f.Detail, tt.detail) || r.Why == "" {
+			t.Errorf("%s: driver %q, why %q, finding %+v", tt.name, r.Driver, r.Why, f)
+		}
+	}
+}
+
+func TestReportShowsGapsOfTheDriverThatIsUsed(t *testing.T) {
+	r := computerReport{Driver: "ns", Drivers: []driverReport{
+		{Driver: "ns", Usable: true, Isolation: string(environment.IsolationShared), Notes: []string{"A note."}, Controls: []controlReport{
+			{Name: environment.ControlFiles, By: "mount namespace"},
+			{Name: environment.ControlMemory, By: "RLIMIT_DATA", Gap: "Each process has its own.", Remedy: "Delegate a control group."},
+			{Name: environment.ControlCPU, Gap: "Nothing limits it."},
+		}},
+		{Driver: "docker", Problem: "no engine", Remedy: "Start it."},
+	}}
+	var out strings.Builder
+	r.write(&out)
+	for _, want := range []string{
+		"ns          is used, on this machine's kernel; gaps: memory, cpu\n", "✓ files       mount namespace\n",
+		"! memory      RLIMIT_DATA. Each process has its own.\n", "→ Delegate a control group.\n", "! cpu         Nothing limits it.\n", "· A note.\n",
+		"docker      does not work here: no engine\n", "→ Start it.\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
