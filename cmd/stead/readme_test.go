@@ -44,6 +44,10 @@ func TestReadme(t *testing.T) {
 	if len(all) != 2 || len(all[0]) != 2 || len(all[1]) != 5 || all[0][1] != "make test" {
 		t.Fatalf("the README has the commands %q: want two, then five", all)
 	}
+	computer, err := hasComputer()
+	if err != nil {
+		t.Fatal(err)
+	}
 	env := clean(t.TempDir())
 	cmd := exec.Command("sh", "-c", "exec "+all[0][0])
 	cmd.Dir, cmd.Env, cmd.Stderr = root, append(env, "STEAD_LISTEN=127.0.0.1:0"), os.Stderr
@@ -69,6 +73,10 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range all[1] {
+		if strings.Contains(line, "--environment") && !computer {
+			t.Logf("this machine has no driver for environments, so this is not run: %s", line)
+			continue
+		}
 		c := exec.Command("sh", "-c", line)
 		c.Dir = root
 		c.Env = append(env, "STEAD_SERVER="+base, "PATH="+filepath.Dir(bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
@@ -137,7 +145,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 2 {
-		t.Errorf("%d example agents, want 2", len(files))
+	if len(files) != 3 {
+		t.Errorf("%d example agents, want 3", len(files))
 	}
 }
