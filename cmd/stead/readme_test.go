@@ -94,6 +94,9 @@ func TestReadme(t *testing.T) {
 		if code != want || len(text) == 0 {
 			t.Errorf("%s: exit code %d, want %d\n%s", line, code, want, text)
 		}
+		if strings.Contains(line, "Call shell") && !strings.Contains(string(text), "← exit code 0") {
+			t.Errorf("%s: its command failed\n%s", line, text)
+		}
 	}
 }
 
