@@ -110,6 +110,9 @@ func (m *machine) strike() {
 	}
 }
 
+// deaf is longer than any action goes on that does not listen to who gives it up.
+const deaf = 30 * time.Second
+
 // act takes an action's time and has its failures. Some do not listen to who gives them up.
 func (m *machine) act(ctx context.Context) error {
 	w := m.w

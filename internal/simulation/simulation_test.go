@@ -57,6 +57,7 @@ func simulate(t *testing.T, seed uint64) {
 		for slot := range w.nodes {
 			w.kill(slot)
 		}
+		time.Sleep(deaf) // actions that did not hear that they were given up; the clock stops when this ends
 		if len(w.fails) == 0 {
 			return
 		}
