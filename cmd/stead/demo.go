@@ -89,7 +89,7 @@ Then call refund_order with {"order": "4711", "cents": 1999}`
 
 // receipt is what the sample session is asked besides, where agents can have a computer.
 const receipt = `
-Then call shell with {"command": "echo '4711 refunded: 19.99 USD' > receipt.txt; ls -l /workspace; cat receipt.txt"}`
+Then call shell with {"command": "echo '4711 refunded: 19.99 USD' > receipt.txt; ls -l; cat receipt.txt"}`
 
 // runDemo runs the sample session through the server's API and shows it. It returns when the agent
 // has answered.
