@@ -53,7 +53,7 @@ func (a *app) executorCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runExecutor(cmd.Context(), f) },
 	}
 	c.Flags().StringVar(&f.remote, "remote", "", "the environment's remote_url, unchanged and in quotes (default $"+envRemote+")")
-	c.Flags().StringVar(&f.workspace, "workspace", ".", "directory in which the commands work")
+	c.Flags().StringVar(&f.workspace, "workspace", defaultWorkspace, "directory in which the commands work")
 	c.Flags().StringVar(&f.sandbox, "sandbox", sandboxAuto, "auto, "+strings.Join(sandboxNames(), ", ")+" or none")
 	c.Flags().StringSliceVar(&f.hosts, "allow-host", nil, "hosts that commands in the sandbox reach, such as *.npmjs.org; * for every public one")
 	c.Flags().StringSliceVar(&f.dial, "allow-dial", nil, "HOST:PORT that the server may connect to from here, for tool servers; * for any")
@@ -96,7 +96,7 @@ func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := mayOwn(dir, sandbox.Name()); err != nil {
+	if err := mayOwn(dir, sandbox.Name(), f.workspace != defaultWorkspace); err != nil {
 		return errors.Join(err, sandbox.Close(ctx))
 	}
 	say := &executorVoice{out: a.out, json: a.json()}
@@ -148,9 +148,12 @@ func workspaceDir(name string) (string, error) {
 	return dir, nil
 }
 
+// defaultWorkspace is where the executor was started.
+const defaultWorkspace = "."
+
 // mayOwn refuses what would surprise: as root, the sandbox gives the workspace's files to a user of its
-// own, which somebody else's files must not become.
-func mayOwn(dir, sandbox string) error {
+// own, which somebody else's files must not become, nor those of a directory that nobody named.
+func mayOwn(dir, sandbox string, named bool) error {
 	if sandbox == bare.DriverName || os.Geteuid() != 0 {
 		return nil
 	}
@@ -164,7 +167,12 @@ func mayOwn(dir, sandbox string) error {
 		e.Hint = "Run the executor as that user: it needs no root."
 		return e
 	}
-	return nil
+	if entries, err := os.ReadDir(dir); err != nil || named || len(entries) == 0 {
+		return err
+	}
+	e := stead.Invalid("workspace", "there are files in %s, and a sandbox that root starts would take all of them from root", dir)
+	e.Hint = "Name the directory with --workspace if that is meant, or start in an empty one."
+	return e
 }
 
 // choose finds the sandbox. Without one that works nothing is run, unless the user said none.

@@ -30,6 +30,7 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 		act.publish = session.OutputsDir
 	}
 	if c.Action == session.ActionOpen && a.r.cfg.Environments != nil {
+		a.dropEnvironment() // one that the journal says is gone: this actor may be about to learn that it lost the session
 		a.opened = act.call
 	}
 	if denied != nil {

@@ -425,6 +425,13 @@ func TestOneOfTwoAttachesSucceeds(t *testing.T) {
 			if info, err := n.Environment(ctx, me, env.ID); err != nil || info.Session != made[won].ID {
 				t.Errorf("environment %+v, %v", info, err)
 			}
+			var file bytes.Buffer // its journal begins before the session: an export is read all the same
+			if err := n.Export(ctx, me, made[won].ID, &file); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := n.Import(ctx, me, &file); err != nil || !slices.Equal(n.items(s.ID), n.items(made[won].ID)) {
+				t.Errorf("the import of a session that attached its environment: %+v, %v", s, err)
+			}
 		}
 		_, err := n.Create(ctx, me, session.CreateRequest{Override: specOf(), Environment: &session.EnvironmentPlan{Attach: "env_nope"}})
 		isKind(t, err, stead.KindInvalid)

@@ -158,9 +158,9 @@ func (i *importer) event(e stead.Event, size int) error {
 		return i.invalid(nil, "there are more events than the first line says")
 	case e.Seq != stead.Seq(len(i.events)+1):
 		return i.invalid(nil, "events are not in order")
-	case e.Seq == 1 && e.Kind != KindSessionCreated:
-		return i.invalid(nil, "a session begins with "+KindSessionCreated)
-	case e.Seq > 1 && e.Kind == KindSessionCreated:
+	case e.Seq == 1 && e.Kind != KindSessionCreated && e.Kind != KindEnvironmentCreated:
+		return i.invalid(nil, "a session begins with "+KindSessionCreated+", or with the "+KindEnvironmentCreated+" of what it attached")
+	case e.Kind == KindSessionCreated && CreatedAt(i.events) >= 0:
 		return i.invalid(nil, "a session is created once")
 	}
 	if err := i.bounded(e); err != nil {
@@ -212,6 +212,9 @@ func (i *importer) wanted() error {
 	}
 	if len(i.events) != i.header.Events || len(i.events) == 0 {
 		return i.invalid(nil, "there are fewer events than the first line says")
+	}
+	if CreatedAt(i.events) < 0 {
+		return i.invalid(nil, "there is no "+KindSessionCreated)
 	}
 	i.missing = map[string]bool{}
 	for _, d := range Digests(i.events) {
