@@ -42,7 +42,7 @@ type node struct {
 // the options say otherwise.
 func newNode(t *testing.T, options ...func(*node)) *node {
 	t.Helper()
-	n := &node{t: t, store: journaltest.NewMemory(time.Now), tools: newFakeTools(), model: &switchModel{Model: sim.New(sim.Options{})}, patience: 10 * time.Second}
+	n := &node{t: t, store: journaltest.NewMemory(time.Now), tools: newFakeTools(), model: &switchModel{Model: sim.New(sim.Options{})}, patience: time.Minute}
 	level := slog.LevelError
 	if os.Getenv("STEAD_TEST_LOG") != "" {
 		level = slog.LevelDebug
