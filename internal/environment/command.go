@@ -1,10 +1,12 @@
 package environment
 
 import (
+	"cmp"
 	"maps"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
 )
@@ -69,3 +71,11 @@ func (c Command) variables(env map[string]string) map[string]string {
 	maps.Copy(merged, c.Env)
 	return merged
 }
+
+// Output is where the output of c goes: as much of it as c says, or the limits of its environment.
+func (c Command) Output(l Limits, out func(Chunk)) *Output {
+	return NewOutput(cmp.Or(c.OutputBytes, l.OutputBytes), out)
+}
+
+// TimeLimit is how long c runs at most: as c says, or the limits of its environment.
+func (c Command) TimeLimit(l Limits) time.Duration { return cmp.Or(c.Timeout, l.CommandTime) }

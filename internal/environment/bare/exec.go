@@ -3,13 +3,13 @@ package bare
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -22,24 +22,16 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 		return environment.Exit{}, err
 	}
 	if err := b.enter(ctx); err != nil {
-		return environment.Exit{}, &environment.NotStartedError{Err: err}
+		return environment.Exit{}, environment.NotStarted(err)
 	}
 	defer b.work.Done()
 	defer func() { <-b.slots }()
-	timeout := c.Timeout
-	if timeout == 0 {
-		timeout = b.limits.CommandTime
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.TimeLimit(b.limits), errTimeout)
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(b.life, func() { stop(context.Cause(b.life)) })()
-	limit := c.OutputBytes
-	if limit == 0 {
-		limit = b.limits.OutputBytes
-	}
-	output := environment.NewOutput(limit, out)
+	output := c.Output(b.limits, out)
 	exit, err := b.run(ctx, c, output)
 	total := output.Close()
 	b.mu.Lock()
@@ -74,50 +66,36 @@ func (b *box) run(ctx context.Context, c environment.Command, output *environmen
 	cmd := &exec.Cmd{
 		Args: c.Args, Env: c.Environ(b.base), Dir: b.outside(c.Dir), SysProcAttr: ownGroup(),
 	}
-	notStarted := func(err error) (environment.Exit, error) {
-		return environment.Exit{}, &environment.NotStartedError{Err: err}
-	}
+	notStarted := func(err error) (environment.Exit, error) { return environment.Exit{}, environment.NotStarted(err) }
 	var err error
 	if cmd.Path, err = find(c.Args[0], cmd.Dir, c.Environ(b.base)); err != nil {
 		return notStarted(err)
 	}
-	taps, theirs, err := tapped(output)
+	streams, err := environment.OpenStreams(c.Stdin != nil)
 	if err != nil {
 		return notStarted(err)
 	}
-	defer func() {
-		for _, t := range taps {
-			t.Stop() // a process in the background meets a closed pipe
-		}
-	}()
-	defer closeAll(theirs)
-	cmd.Stdout, cmd.Stderr = theirs[0], theirs[1]
-	var stdin io.WriteCloser
-	if c.Stdin != nil {
-		if stdin, err = cmd.StdinPipe(); err != nil {
-			return notStarted(stead.Wrap(stead.KindUnavailable, err, "no pipe can be made"))
-		}
-	}
+	defer streams.Close() // a process in the background meets a closed pipe
+	theirs := streams.Theirs()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
 	began := time.Now()
 	if err := b.start(cmd); err != nil {
 		return notStarted(stead.Wrap(stead.KindInvalid, err, "the program %.80q can't be started", c.Args[0]))
 	}
-	if c.Stdin != nil {
-		go func() {
-			_, _ = io.Copy(stdin, c.Stdin) // ends with either side
-			stdin.Close()
-		}()
-	}
+	streams.CloseTheirs()
 	unwatch := context.AfterFunc(ctx, func() { b.kill(cmd.Process.Pid) })
-	closeAll(theirs) // the command has its own
-	_ = cmd.Wait()   // the exit code says it
-	environment.Settle(taps...)
+	unheard := streams.Start(c.Stdin, output)
+	if unheard != nil {
+		b.kill(cmd.Process.Pid)
+	}
+	_ = cmd.Wait() // the exit code says it
+	streams.Finish(c.Stdin)
 	killed := !unwatch()
 	b.mu.Lock()
 	delete(b.groups, cmd.Process.Pid)
 	b.mu.Unlock()
-	if closer, ok := c.Stdin.(io.Closer); ok {
-		closer.Close() // a reader that blocks is abandoned
+	if unheard != nil {
+		return environment.Exit{}, unheard
 	}
 	exit := environment.Exit{Code: exitCode(cmd.ProcessState), Duration: time.Since(began), CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
 	if killed {
@@ -125,6 +103,17 @@ func (b *box) run(ctx context.Context, c environment.Command, output *environmen
 	}
 	return exit, nil
 }
+
+func exitCode(s *os.ProcessState) int {
+	const signalled = 128
+	if status, ok := s.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return signalled + int(status.Signal())
+	}
+	return s.ExitCode()
+}
+
+// A group that is gone already is fine, so the error is of no use.
+func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 
 func reason(cause error) environment.Reason {
 	switch cause {
@@ -165,32 +154,6 @@ func (b *box) kill(pid int) {
 	defer b.mu.Unlock()
 	if _, ours := b.groups[pid]; ours {
 		killGroup(pid)
-	}
-}
-
-// tapped makes the pipes of a command's streams. theirs are the ends that it gets.
-func tapped(output *environment.Output) (taps []*environment.Tap, theirs []*os.File, err error) {
-	for _, stream := range []environment.Stream{environment.Stdout, environment.Stderr} {
-		r, w, err := os.Pipe()
-		if err == nil {
-			theirs = append(theirs, w)
-			var tap *environment.Tap
-			if tap, err = environment.NewTap(r, stream, output); err == nil {
-				taps = append(taps, tap)
-				continue
-			}
-			_ = r.Close()
-		}
-		closeAll(theirs)
-		return nil, nil, stead.Wrap(stead.KindUnavailable, err, "no pipe can be made")
-	}
-	return taps, theirs, nil
-}
-
-// closeAll closes files, of which some may be closed already.
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		_ = f.Close()
 	}
 }
 

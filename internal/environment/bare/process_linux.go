@@ -18,17 +18,6 @@ func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// A group that is gone already is fine, so the error is of no use.
-func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
-
-func exitCode(s *os.ProcessState) int {
-	const signalled = 128
-	if status, ok := s.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return signalled + int(status.Signal())
-	}
-	return s.ExitCode()
-}
-
 // sweepEvery is the pause between two looks for processes that are left.
 const sweepEvery = 5 * time.Millisecond
 

@@ -96,11 +96,9 @@ type Provider struct {
 	opts Options
 	api  *api
 
-	guest  func() (string, error) // the guest's path, put into Dir once
-	owner  owner
-	mu     sync.Mutex
-	closed bool
-	open   map[*Environment]bool
+	guest func() (string, error) // the guest's path, put into Dir once
+	owner owner
+	open  environment.Registry
 }
 
 // New makes a provider. It does not speak to the engine yet: Probe and Open do.
@@ -108,7 +106,7 @@ func New(opts Options) *Provider {
 	if opts.Image == "" {
 		opts.Image = DefaultImage
 	}
-	p := &Provider{opts: opts, api: newAPI(opts.Socket), owner: self(), open: map[*Environment]bool{}}
+	p := &Provider{opts: opts, api: newAPI(opts.Socket), owner: self()}
 	p.guest = sync.OnceValues(func() (string, error) { return placeGuest(opts) })
 	return p
 }
@@ -123,31 +121,13 @@ func (p *Provider) Open(ctx context.Context, spec environment.Spec) (environment
 	if err := refuse(spec); err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		return nil, stead.Errorf(stead.KindUnavailable, "the docker driver is closed")
-	}
-	e, err := p.start(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	if closed = p.closed; !closed {
-		p.open[e] = true
-	}
-	p.mu.Unlock()
-	if closed { // meanwhile
-		return nil, stead.Wrap(stead.KindUnavailable, e.Close(ctx), "the docker driver is closed")
-	}
-	go func() {
-		<-e.Done()
-		p.mu.Lock()
-		delete(p.open, e)
-		p.mu.Unlock()
-	}()
-	return e, nil
+	return p.open.Open(ctx, p.Name(), func() (environment.Environment, error) {
+		e, err := p.start(ctx, spec)
+		if err != nil {
+			return nil, err // not a nil of a type
+		}
+		return e, nil
+	})
 }
 
 // refuse says what of a Spec this driver can't do.
@@ -167,25 +147,9 @@ func refuse(spec environment.Spec) error {
 
 // Close implements environment.Provider.
 func (p *Provider) Close(ctx context.Context) error {
-	p.mu.Lock()
-	p.closed = true
-	var open []*Environment
-	for e := range p.open {
-		open = append(open, e)
-	}
-	p.mu.Unlock()
-	errs := make(chan error, len(open))
-	for _, e := range open {
-		go func() { errs <- e.Close(ctx) }()
-	}
-	var first error
-	for range open {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
-	}
+	err := p.open.Close(ctx)
 	p.api.http.CloseIdleConnections()
-	return first
+	return err
 }
 
 // image makes sure that the engine has the image, and pulls it if that is allowed.

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -164,7 +165,7 @@ func (c *Client) Exec(ctx context.Context, cmd environment.Command, out func(env
 	if err := cmd.Check(c.env); err != nil {
 		return environment.Exit{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, first(cmd.Timeout, c.opts.Limits.CommandTime), killed{environment.ReasonTimeout})
+	ctx, cancel := context.WithTimeoutCause(ctx, cmd.TimeLimit(c.opts.Limits), killed{environment.ReasonTimeout})
 	defer cancel()
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
@@ -184,7 +185,7 @@ func (c *Client) Exec(ctx context.Context, cmd environment.Command, out func(env
 	start := time.Now()
 	over := make(chan struct{})
 	stopped := context.AfterFunc(ctx, func() { c.killCommand(s, over) })
-	output := environment.NewOutput(first(cmd.OutputBytes, c.opts.Limits.OutputBytes), out)
+	output := cmd.Output(c.opts.Limits, out)
 	if cmd.Stdin != nil {
 		go feed(s, cmd.Stdin)
 	}
@@ -254,7 +255,7 @@ func (c *Client) count(output int64, o outcome) {
 }
 
 func execRequest(cmd environment.Command, env map[string]string) request {
-	r := request{Op: opExec, Dir: []byte(first(cmd.Dir, environment.WorkspaceDir)), In: cmd.Stdin != nil}
+	r := request{Op: opExec, Dir: []byte(cmp.Or(cmd.Dir, environment.WorkspaceDir)), In: cmd.Stdin != nil}
 	for _, a := range cmd.Args {
 		r.Args = append(r.Args, []byte(a))
 	}
@@ -372,12 +373,4 @@ func reasonOf(cause error) environment.Reason {
 		return k.reason
 	}
 	return environment.ReasonCancelled
-}
-
-func first[T comparable](a, b T) T {
-	var zero T
-	if a != zero {
-		return a
-	}
-	return b
 }

@@ -33,62 +33,56 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 		return environment.Exit{}, err
 	}
 	if len(c.Dir) > maxDirBytes {
-		return environment.Exit{}, notStarted(stead.Invalid("dir", "a directory's path has at most %d bytes", maxDirBytes))
+		return environment.Exit{}, environment.NotStarted(stead.Invalid("dir", "a directory's path has at most %d bytes", maxDirBytes))
 	}
 	select {
 	case b.slots <- struct{}{}:
 		defer func() { <-b.slots }()
 	case <-ctx.Done():
-		return environment.Exit{}, notStarted(stead.Wrap(stead.KindUnavailable, ctx.Err(), "as many commands as may run at once are running"))
+		return environment.Exit{}, environment.NotStarted(stead.Wrap(stead.KindUnavailable, ctx.Err(), "as many commands as may run at once are running"))
 	case <-b.process.dead:
 	}
 	if ctx.Err() != nil {
-		return environment.Exit{}, notStarted(stead.Wrap(stead.KindUnavailable, ctx.Err(), "the call has ended"))
+		return environment.Exit{}, environment.NotStarted(stead.Wrap(stead.KindUnavailable, ctx.Err(), "the call has ended"))
 	}
 	select {
 	case <-b.process.dead:
-		return environment.Exit{}, notStarted(stead.Errorf(stead.KindUnavailable, "the environment has ended"))
+		return environment.Exit{}, environment.NotStarted(stead.Errorf(stead.KindUnavailable, "the environment has ended"))
 	default:
 	}
-	s, err := openStreams(c.Stdin != nil)
+	s, err := environment.OpenStreams(c.Stdin != nil)
 	if err != nil {
-		return environment.Exit{}, notStarted(stead.Wrap(stead.KindUnavailable, err, "make the streams of a command"))
+		return environment.Exit{}, environment.NotStarted(err)
 	}
-	defer s.close()
+	defer s.Close() // a process in the background meets a closed pipe
 	return b.exec(ctx, c, s, out)
 }
 
-func notStarted(err error) error { return &environment.NotStartedError{Err: err} }
-
-func (b *box) exec(ctx context.Context, c environment.Command, s *streams, out func(environment.Chunk)) (environment.Exit, error) {
-	timeout, limit := c.Timeout, c.OutputBytes
-	if timeout == 0 {
-		timeout = b.spec.Limits.CommandTime
-	}
-	if limit == 0 {
-		limit = b.spec.Limits.OutputBytes
-	}
+func (b *box) exec(ctx context.Context, c environment.Command, s *environment.Streams, out func(environment.Chunk)) (environment.Exit, error) {
 	begin := time.Now()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	defer time.AfterFunc(timeout, func() { cut(cutFor(environment.ReasonTimeout)) }).Stop()
+	defer time.AfterFunc(c.TimeLimit(b.spec.Limits), func() { cut(cutFor(environment.ReasonTimeout)) }).Stop()
 
-	id, err := b.process.send(wire.Request{Exec: command(c, b.env)}, s.theirs...)
-	s.closeTheirs()
+	id, err := b.process.send(wire.Request{Exec: command(c, b.env)}, s.Theirs()...)
+	s.CloseTheirs()
 	if err != nil {
-		return environment.Exit{}, notStarted(stead.Wrap(stead.KindUnavailable, err, "the environment has ended"))
+		return environment.Exit{}, environment.NotStarted(stead.Wrap(stead.KindUnavailable, err, "the environment has ended"))
 	}
 	defer b.process.forget(id)
 	over := make(chan struct{})
 	b.enter(id, &running{cut, over})
-	output := environment.NewOutput(limit, out)
-	s.pump(c.Stdin, output)
+	output := c.Output(b.spec.Limits, out)
+	if err := s.Start(c.Stdin, output); err != nil {
+		_ = b.end() // the command runs, and nobody would hear it
+		return environment.Exit{}, err
+	}
 	status, err := b.await(ctx, id)
 	var killed error // why it was ended
 	if err == errKilled {
 		killed, err = context.Cause(ctx), nil
 	}
-	s.finish(c.Stdin)
+	s.Finish(c.Stdin)
 	total := output.Close()
 	b.leave(id, total, err)
 	close(over)
@@ -113,7 +107,7 @@ func (b *box) await(ctx context.Context, id uint64) (wire.Exited, error) {
 			b.killCommand(id)
 			return wire.Exited{}, errKilled
 		case !started && isRefusal(err):
-			return wire.Exited{}, notStarted(stead.Wrap(stead.KindInvalid, err, "the program or its directory is not there, or can't be run"))
+			return wire.Exited{}, environment.NotStarted(stead.Wrap(stead.KindInvalid, err, "the program or its directory is not there, or can't be run"))
 		case isRefusal(err):
 			_ = b.end() // the sandbox does not know how its command goes: it is dying
 		}

@@ -38,7 +38,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -96,9 +95,7 @@ type Provider struct {
 	opts Options
 	api  *api
 
-	mu     sync.Mutex
-	closed bool
-	open   map[*Environment]bool
+	open environment.Registry
 }
 
 // New makes a provider. It does not speak to the cluster yet.
@@ -119,7 +116,7 @@ func New(opts Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{opts: opts, api: a, open: map[*Environment]bool{}}, nil
+	return &Provider{opts: opts, api: a}, nil
 }
 
 var _ environment.Provider = (*Provider)(nil)
@@ -143,31 +140,13 @@ func (p *Provider) Open(ctx context.Context, spec environment.Spec) (environment
 	if err := refuse(spec); err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		return nil, stead.Errorf(stead.KindUnavailable, "the kubernetes driver is closed")
-	}
-	e, err := p.start(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	if closed = p.closed; !closed {
-		p.open[e] = true
-	}
-	p.mu.Unlock()
-	if closed { // meanwhile
-		return nil, stead.Wrap(stead.KindUnavailable, e.Close(ctx), "the kubernetes driver is closed")
-	}
-	go func() {
-		<-e.Done()
-		p.mu.Lock()
-		delete(p.open, e)
-		p.mu.Unlock()
-	}()
-	return e, nil
+	return p.open.Open(ctx, p.Name(), func() (environment.Environment, error) {
+		e, err := p.start(ctx, spec)
+		if err != nil {
+			return nil, err // not a nil of a type
+		}
+		return e, nil
+	})
 }
 
 // refuse says what of a Spec this driver can't do.
@@ -190,25 +169,9 @@ func refuse(spec environment.Spec) error {
 
 // Close implements environment.Provider.
 func (p *Provider) Close(ctx context.Context) error {
-	p.mu.Lock()
-	p.closed = true
-	var open []*Environment
-	for e := range p.open {
-		open = append(open, e)
-	}
-	p.mu.Unlock()
-	errs := make(chan error, len(open))
-	for _, e := range open {
-		go func() { errs <- e.Close(ctx) }()
-	}
-	var first error
-	for range open {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
-	}
+	err := p.open.Close(ctx)
 	p.api.http.CloseIdleConnections()
-	return first
+	return err
 }
 
 // Sweep deletes the claims that this server left in an earlier life. It is called once, before the

@@ -17,6 +17,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/packet"
 	"github.com/stead-dev/stead/internal/environment/workspace"
 )
 
@@ -40,13 +41,14 @@ type box struct {
 	closing sync.Once
 	closed  error
 
-	mu       sync.Mutex
-	ended    bool  // somebody ended it
-	expired  bool  // Lifetime is over
-	why      error // why it ended, if nobody did
-	last     uint32
-	running  map[uint32]*execution     // by number
-	detached map[*environment.Tap]bool // streams that outlived their commands
+	mu      sync.Mutex
+	ended   bool  // somebody ended it
+	expired bool  // Lifetime is over
+	why     error // why it ended, if nobody did
+	last    uint32
+	running map[uint32]*execution // by number
+
+	background environment.Background
 
 	parallel chan struct{} // a slot a running command
 	commands atomic.Int64
@@ -60,7 +62,7 @@ var _ environment.Environment = (*box)(nil)
 func newBox(p *Provider, spec environment.Spec) *box {
 	return &box{
 		provider: p, spec: spec, id: -1, dead: make(chan struct{}), done: make(chan struct{}),
-		running: map[uint32]*execution{}, detached: map[*environment.Tap]bool{},
+		running:  map[uint32]*execution{},
 		parallel: make(chan struct{}, environment.MaxParallelCommands),
 	}
 }
@@ -81,7 +83,7 @@ func (b *box) variables() map[string]string {
 
 // fork starts the helper and puts it into the control group.
 func (b *box) fork() error {
-	conn, child, err := packets()
+	conn, child, err := packet.Pair(maxRequestBytes)
 	if err != nil {
 		return stead.Wrap(stead.KindUnavailable, err, "start an environment")
 	}
@@ -249,11 +251,7 @@ func (b *box) discard() {
 	if b.conn != nil {
 		_ = b.conn.Close()
 	}
-	b.mu.Lock()
-	for tap := range b.detached {
-		tap.Stop() // their writers are dead: nothing more can come
-	}
-	b.mu.Unlock()
+	b.background.End()
 	if b.group != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), killTime)
 		b.closed = errors.Join(b.group.Kill(ctx), b.group.Remove())

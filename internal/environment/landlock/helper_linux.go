@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stead-dev/stead/internal/environment/packet"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,7 +53,7 @@ func Main() {
 
 // runHelper serves one environment until its server goes away, and returns an exit code that nobody reads.
 func runHelper() int {
-	conn, err := connOf(os.NewFile(helperFD, "server"))
+	conn, err := packet.Conn(os.NewFile(helperFD, "server"))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s is no command: stead starts it\n", Argv0)
 		return 1

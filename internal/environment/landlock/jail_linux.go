@@ -4,15 +4,14 @@ package landlock
 
 import (
 	"os"
-	"path"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/seccomp"
 )
 
@@ -110,7 +109,7 @@ func start(r request, files []*os.File) (int, error) {
 	if err := syscall.Access(r.Dir, 1); err != nil {
 		return 0, step("enter "+strconv.Quote(r.Dir), err)
 	}
-	file, err := find(r)
+	file, err := environment.LookPath(r.Args[0], r.Dir, r.Env, defaultPath)
 	if err != nil {
 		return 0, step("run "+strconv.Quote(r.Args[0]), err)
 	}
@@ -122,36 +121,6 @@ func start(r request, files []*os.File) (int, error) {
 		Dir: r.Dir, Env: r.Env, Files: fds, Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	return pid, step("run "+strconv.Quote(r.Args[0]), err)
-}
-
-// find finds Args[0] as execvp(3) does.
-func find(r request) (string, error) {
-	name := r.Args[0]
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	search := defaultPath
-	for _, v := range r.Env {
-		if value, ok := strings.CutPrefix(v, "PATH="); ok {
-			search = value
-		}
-	}
-	var failed error = syscall.ENOENT
-	for _, dir := range strings.Split(search, ":") {
-		if !path.IsAbs(dir) {
-			dir = path.Join(r.Dir, dir)
-		}
-		file := path.Join(dir, name)
-		var st syscall.Stat_t
-		if syscall.Stat(file, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFREG {
-			continue
-		}
-		if err := syscall.Access(file, 1); err == nil {
-			return file, nil
-		}
-		failed = syscall.EACCES
-	}
-	return "", failed
 }
 
 // defaultPath is where programs are looked for.

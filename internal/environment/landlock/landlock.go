@@ -69,9 +69,6 @@ const (
 	maxReplyBytes = 4 << 10
 	// maxRequestBytes is the longest message to a helper: a command with its arguments and names.
 	maxRequestBytes = 160 << 10
-	// maxDetached is how many streams that outlive their commands are read and dropped; later ones
-	// are closed, and who writes to them gets SIGPIPE.
-	maxDetached = 256
 	// maxMounts is the most Spec.Mounts.
 	maxMounts = 128
 	// helperFiles is the least limit of open files, for the helper's sake, whose own it is; helperThreads

@@ -217,14 +217,9 @@ func (b *box) setup() setup {
 
 // unreachable is the error for a helper that could not set itself up.
 func unreachable(r reply) error {
-	e := stead.Errorf(stead.KindUnavailable, "the environment could not be set up: %s", clip(r.Message))
+	e := stead.Errorf(stead.KindUnavailable, "the environment could not be set up: %s", environment.Quote(r.Message))
 	if r.Errno == int(syscall.EACCES) {
 		e.Hint = "Commands run as a user of their own, who needs to search the directories above the workspace: `chmod o+x` on each of them."
 	}
 	return e
 }
-
-// maxQuoted is how many bytes of what a helper says go into an error.
-const maxQuoted = 300
-
-func clip(s string) string { return s[:min(len(s), maxQuoted)] }

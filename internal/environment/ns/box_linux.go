@@ -19,6 +19,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/packet"
 	"github.com/stead-dev/stead/internal/environment/workspace"
 )
 
@@ -39,12 +40,13 @@ type box struct {
 	closing sync.Once
 	closed  error
 
-	mu       sync.Mutex
-	why      error                     // why it ended, if it was not closed
-	expired  bool                      // Lifetime is over
-	last     uint32                    // number of the last command
-	running  map[uint32]*execution     // by number
-	detached map[*environment.Tap]bool // streams that outlived their commands
+	mu      sync.Mutex
+	why     error                 // why it ended, if it was not closed
+	expired bool                  // Lifetime is over
+	last    uint32                // number of the last command
+	running map[uint32]*execution // by number
+
+	background environment.Background
 
 	parallel chan struct{} // a slot a running command
 	woken    chan struct{} // tells watchDisk that a command has begun
@@ -60,14 +62,14 @@ func newBox(p *Provider, spec environment.Spec) *box {
 	return &box{
 		provider: p, spec: spec, env: variables(spec),
 		dead: make(chan struct{}), done: make(chan struct{}),
-		running: map[uint32]*execution{}, detached: map[*environment.Tap]bool{},
+		running:  map[uint32]*execution{},
 		parallel: make(chan struct{}, environment.MaxParallelCommands), woken: make(chan struct{}, 1),
 	}
 }
 
 // fork starts init in new namespaces and in the control group.
 func (b *box) fork() error {
-	conn, child, err := packets()
+	conn, child, err := packet.Pair(maxRequestBytes)
 	if err != nil {
 		return stead.Wrap(stead.KindUnavailable, err, "start an environment")
 	}
@@ -137,16 +139,12 @@ func (b *box) setUp(ctx context.Context, s setup, files []*os.File) error {
 	if len(data) > maxRequestBytes {
 		return stead.Errorf(stead.KindTooLarge, "the paths of an environment take %d bytes, at most %d are possible", len(data), maxRequestBytes)
 	}
-	fds := make([]int, 0, len(files))
-	for _, f := range files {
-		fds = append(fds, int(f.Fd()))
-	}
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = b.conn.SetDeadline(deadline) // a unix socket takes it
 	}
 	stop := context.AfterFunc(ctx, func() { _ = b.conn.SetDeadline(time.Now()) })
 	defer stop()
-	if err := send(b.conn, data, fds); err != nil {
+	if err := packet.Send(b.conn, data, files); err != nil {
 		return stead.Wrap(stead.KindUnavailable, err, "start an environment")
 	}
 	r, err := readReply(b.conn, make([]byte, maxReplyBytes))
@@ -164,7 +162,7 @@ func (b *box) setUp(ctx context.Context, s setup, files []*os.File) error {
 
 // refused is the error for a box that could not be built.
 func refused(r reply) error {
-	e := stead.Errorf(stead.KindUnavailable, "the environment could not be built: %s", clip(r.Message))
+	e := stead.Errorf(stead.KindUnavailable, "the environment could not be built: %s", environment.Quote(r.Message))
 	if r.Errno != 0 {
 		e.Err = syscall.Errno(r.Errno)
 	}
@@ -178,11 +176,6 @@ func refused(r reply) error {
 	}
 	return e
 }
-
-// maxQuoted is how many bytes of what a box says go into an error.
-const maxQuoted = 300
-
-func clip(s string) string { return s[:min(len(s), maxQuoted)] }
 
 // readReply reads one message. Whatever is no message of ours is an error.
 func readReply(c *net.UnixConn, buf []byte) (r reply, err error) {
@@ -244,7 +237,7 @@ func (b *box) deliver(r reply) error {
 			return errors.New("the environment started a command twice")
 		}
 		x.started = true
-		if r.Message != "" || r.Errno != 0 {
+		if r.failed() {
 			b.forgetExecution(x)
 		}
 	case !x.started:
@@ -263,13 +256,13 @@ func (b *box) forgetExecution(x *execution) {
 }
 
 // tell sends a request to init, which reads them at once: one that does not is no init any more.
-func (b *box) tell(r request, fds []int) error {
+func (b *box) tell(r request, files []*os.File) error {
 	data, err := r.encode()
 	if err != nil {
 		return err
 	}
 	_ = b.conn.SetWriteDeadline(time.Now().Add(killTime)) // fails when it is closed, as does what follows
-	return send(b.conn, data, fds)
+	return packet.Send(b.conn, data, files)
 }
 
 // end kills everything inside. What follows it happens when init is reaped.
@@ -278,11 +271,7 @@ func (b *box) end() { _ = b.init.Kill() }
 // cleanUp gives back what the box had, once no process is left.
 func (b *box) cleanUp() {
 	_ = b.conn.Close() // the other end is gone
-	b.mu.Lock()
-	for f := range b.detached {
-		f.Stop() // their writers are dead: nothing more can come
-	}
-	b.mu.Unlock()
+	b.background.End()
 	b.discard()
 	close(b.done)
 }

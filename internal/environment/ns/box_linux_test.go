@@ -22,6 +22,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/packet"
 	"github.com/stead-dev/stead/internal/environment/seccomp"
 )
 
@@ -448,11 +449,11 @@ type strangerBox struct {
 // stranger is a box whose init is somebody else, at the other end of peer.
 func stranger(t *testing.T) strangerBox {
 	t.Helper()
-	conn, child, err := packets()
+	conn, child, err := packet.Pair(maxRequestBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := connOf(child)
+	peer, err := packet.Conn(child)
 	if err != nil {
 		t.Fatal(err)
 	}

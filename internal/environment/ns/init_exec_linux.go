@@ -3,9 +3,7 @@ package ns
 import (
 	"bytes"
 	"os"
-	"path"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +48,7 @@ func (f fork) start() (int, error) {
 	if err := syscall.Access(f.Dir, 1); err != nil {
 		return 0, step("enter "+strconv.Quote(f.Dir), err)
 	}
-	program, err := f.program()
+	program, err := environment.LookPath(f.Args[0], f.Dir, f.Env, defaultPath)
 	if err != nil {
 		return 0, step("run "+strconv.Quote(f.Args[0]), err)
 	}
@@ -62,37 +60,6 @@ func (f fork) start() (int, error) {
 		Dir: f.Dir, Env: f.Env, Files: fds, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	return pid, step("run "+strconv.Quote(f.Args[0]), err)
-}
-
-// program finds Args[0] as execvp(3) does.
-func (f fork) program() (string, error) {
-	name := f.Args[0]
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	search := defaultPath
-	for _, v := range f.Env {
-		if value, ok := strings.CutPrefix(v, "PATH="); ok {
-			search = value
-		}
-	}
-	var failed error = syscall.ENOENT
-	for _, dir := range strings.Split(search, ":") {
-		if !path.IsAbs(dir) {
-			dir = path.Join(f.Dir, dir)
-		}
-		file := path.Join(dir, name)
-		var st syscall.Stat_t
-		if syscall.Stat(file, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFREG {
-			continue
-		}
-		const executable = 1
-		if err := syscall.Access(file, executable); err == nil {
-			return file, nil
-		}
-		failed = syscall.EACCES
-	}
-	return "", failed
 }
 
 // reap collects every process that ends, and says so of those that were commands.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stead-dev/stead/internal/environment/packet"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,12 +39,12 @@ func runInit() int {
 	if unix.CloseRange(initFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) != nil {
 		return 1
 	}
-	conn, err := connOf(os.NewFile(initFD, "server"))
+	conn, err := packet.Conn(os.NewFile(initFD, "server"))
 	if err != nil {
 		return 1
 	}
 	buf := make([]byte, maxRequestBytes)
-	data, files, err := receive(conn, buf)
+	data, files, err := packet.Receive(conn, buf)
 	if err != nil {
 		return 1
 	}
@@ -115,7 +116,7 @@ type inmate struct {
 func (i *inmate) reply(r reply) {
 	data, err := json.Marshal(r)
 	if err == nil {
-		err = send(i.conn, data, nil)
+		err = packet.Send(i.conn, data, nil)
 	}
 	if err != nil {
 		os.Exit(1)
@@ -138,7 +139,7 @@ func (i *inmate) fail(r reply, err error) {
 func (i *inmate) serve() {
 	buf := make([]byte, maxRequestBytes)
 	for {
-		data, files, err := receive(i.conn, buf)
+		data, files, err := packet.Receive(i.conn, buf)
 		if err != nil {
 			return
 		}

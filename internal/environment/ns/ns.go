@@ -74,9 +74,6 @@ const (
 	maxReplyBytes = 4 << 10
 	// maxRequestBytes is the longest message to an init: a command with its arguments, and its names.
 	maxRequestBytes = 160 << 10
-	// maxDetachedStreams is how many streams that outlive their commands are read and dropped; later
-	// ones are closed, and who writes to them gets SIGPIPE.
-	maxDetachedStreams = 256
 	// maxBridged is the most connections at once to the egress proxy.
 	maxBridged = 256
 	// initFiles is how many open files init needs beside those of connections.

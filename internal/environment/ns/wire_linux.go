@@ -1,14 +1,9 @@
 package ns
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"net"
-	"os"
-	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/stead-dev/stead/internal/environment/packet"
 )
 
 // setup is the first message to an init: everything about its box.
@@ -71,105 +66,22 @@ type reply struct {
 	CPU     int64  `json:"cpu_ns,omitempty"`
 }
 
-// maxPassed is the most descriptors of a message: SCM_MAX_FD of the kernel.
-const maxPassed = 253
+func (r reply) failed() bool { return r.Message != "" || r.Errno != 0 }
 
-// packets makes the two ends of a connection: ours, and the one for a child.
-func packets() (*net.UnixConn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	_ = unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 2*maxRequestBytes) // the default does too
-	child := os.NewFile(uintptr(fds[1]), "box")
-	conn, err := connOf(os.NewFile(uintptr(fds[0]), "server"))
-	if err != nil {
-		return nil, nil, errors.Join(err, child.Close())
-	}
-	return conn, child, nil
-}
-
-// connOf makes a connection of a socket's file, which it closes.
-func connOf(f *os.File) (*net.UnixConn, error) {
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.UnixConn), nil // a unix socket makes no other
-}
-
-// send writes one message with descriptors.
-func send(c *net.UnixConn, data []byte, fds []int) error {
-	var rights []byte
-	if len(fds) > 0 {
-		rights = unix.UnixRights(fds...)
-	}
-	_, _, err := c.WriteMsgUnix(data, rights, nil)
-	return err
-}
-
-// receive reads one message with descriptors into buf. The caller closes the files.
-func receive(c *net.UnixConn, buf []byte) ([]byte, []*os.File, error) {
-	rights := make([]byte, unix.CmsgSpace(4*maxPassed))
-	n, rn, flags, _, err := c.ReadMsgUnix(buf, rights)
-	if err != nil {
-		return nil, nil, err
-	}
-	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-		return nil, nil, errors.New("a message is too long")
-	}
-	if n == 0 {
-		return nil, nil, net.ErrClosed // the end: nobody sends empty messages
-	}
-	var files []*os.File
-	messages, err := unix.ParseSocketControlMessage(rights[:rn])
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, m := range messages {
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			continue // other messages carry no descriptors
-		}
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "passed"))
-		}
-	}
-	return buf[:n], files, nil
-}
-
-// encode puts arguments and variables behind the JSON, ended by zero bytes, which none of them has.
+// encode makes one message of a request.
 func (r request) encode() ([]byte, error) {
 	r.NArg = len(r.Args)
-	data, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	b.Write(data)
-	b.WriteByte(0)
-	for _, list := range [][]string{r.Args, r.Env} {
-		for _, s := range list {
-			b.WriteString(s)
-			b.WriteByte(0)
-		}
-	}
-	return b.Bytes(), nil
+	return packet.Encode(r, r.Args, r.Env)
 }
 
-func decodeRequest(data []byte) (request, error) {
-	var r request
-	head, rest, _ := bytes.Cut(data, []byte{0})
-	if err := json.Unmarshal(head, &r); err != nil {
+func decodeRequest(data []byte) (r request, err error) {
+	texts, err := packet.Decode(data, &r)
+	if err == nil && r.NArg > len(texts) {
+		err = errors.New("arguments are missing")
+	}
+	if err != nil {
 		return r, err
 	}
-	if len(rest) > 0 {
-		list := strings.Split(strings.TrimSuffix(string(rest), "\x00"), "\x00")
-		if r.NArg > len(list) {
-			return r, errors.New("arguments are missing")
-		}
-		r.Args, r.Env = list[:r.NArg], list[r.NArg:]
-	}
+	r.Args, r.Env = texts[:r.NArg], texts[r.NArg:]
 	return r, nil
 }
