@@ -37,10 +37,13 @@ const (
 	ItemIncomplete ItemStatus = "incomplete"
 )
 
-// Roles of a message.
+// Roles of a message. System and developer messages are instructions that stand within the
+// conversation; upstreams that know only one of the two, or neither, get the nearest that they know.
 const (
 	RoleUser      = "user"
 	RoleAssistant = "assistant"
+	RoleSystem    = "system"
+	RoleDeveloper = "developer"
 )
 
 // NoticePrefix begins a message that the runtime itself puts into a conversation, with the role of
@@ -51,6 +54,7 @@ const NoticePrefix = "Notice from the runtime: "
 const (
 	ContentInputText  = "input_text"
 	ContentInputImage = "input_image"
+	ContentInputFile  = "input_file"
 	ContentOutputText = "output_text"
 )
 
@@ -121,10 +125,11 @@ type textBlob struct {
 }
 
 // Content is one part of a message or of a tool's output. Text holds the text of input_text and
-// output_text, and the URL (https: or data:) of input_image.
+// output_text, and the URL (https: or data:) of input_image and input_file.
 type Content struct {
 	Type string `json:"type"`
 	Text Text   `json:"text"`
+	Name string `json:"name,omitempty"` // input_file: the file's name; may be empty
 }
 
 // TextContent is the one-part content of a plain text.
@@ -154,19 +159,21 @@ type Item struct {
 
 // Usage counts the tokens of one or more model calls.
 type Usage struct {
-	InputTokens     int64 `json:"input_tokens"`
-	CachedTokens    int64 `json:"cached_tokens,omitempty"` // part of InputTokens
-	OutputTokens    int64 `json:"output_tokens"`
-	ReasoningTokens int64 `json:"reasoning_tokens,omitempty"` // part of OutputTokens
+	InputTokens      int64 `json:"input_tokens"`
+	CachedTokens     int64 `json:"cached_tokens,omitempty"`      // part of InputTokens: read from a prompt cache
+	CacheWriteTokens int64 `json:"cache_write_tokens,omitempty"` // part of InputTokens: written to one
+	OutputTokens     int64 `json:"output_tokens"`
+	ReasoningTokens  int64 `json:"reasoning_tokens,omitempty"` // part of OutputTokens
 }
 
 // Add returns the sum of two usages.
 func (u Usage) Add(v Usage) Usage {
 	return Usage{
-		InputTokens:     u.InputTokens + v.InputTokens,
-		CachedTokens:    u.CachedTokens + v.CachedTokens,
-		OutputTokens:    u.OutputTokens + v.OutputTokens,
-		ReasoningTokens: u.ReasoningTokens + v.ReasoningTokens,
+		InputTokens:      u.InputTokens + v.InputTokens,
+		CachedTokens:     u.CachedTokens + v.CachedTokens,
+		CacheWriteTokens: u.CacheWriteTokens + v.CacheWriteTokens,
+		OutputTokens:     u.OutputTokens + v.OutputTokens,
+		ReasoningTokens:  u.ReasoningTokens + v.ReasoningTokens,
 	}
 }
 

@@ -15,8 +15,10 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"io"
 	"iter"
 	"time"
 
@@ -42,6 +44,36 @@ type Request struct {
 	MaxOutputTokens int     // 0: the provider's default
 	CacheKey        string  // stable for a session: prompt cache routing
 	User            string  // stable, opaque end-user id; may be empty
+
+	// What a stateless caller may set besides; a session's turn leaves it to the model. An adapter
+	// whose upstream has no such setting fails the call with CodeInvalid and names it: a wish that
+	// silently does not happen is worse than a refusal.
+	ToolChoice       string   // "": as "auto"; "none", "required", or ToolChoiceNamed + a tool's name
+	SerialTools      bool     // at most one tool call a reply
+	Temperature      *float64 // 0 … 2; nil: the model's own
+	TopP             *float64 // 0 … 1; nil: the model's own
+	Stop             []string // texts that end the answer, at most MaxStop
+	PresencePenalty  *float64 // -2 … 2
+	FrequencyPenalty *float64 // -2 … 2
+	Seed             *int64
+
+	Caller Caller // who asks; routers and meters look at it, upstreams never see it
+}
+
+// ToolChoiceNamed begins a ToolChoice that names the tool to call.
+const ToolChoiceNamed = "tool:"
+
+// MaxStop is the most stop texts of a request (OpenAI's chat completions).
+const MaxStop = 4
+
+// Caller is what is known of a call besides its content.
+type Caller struct {
+	Stateful bool // a session's turn, not a call of a stateless door
+	Project  stead.ProjectID
+	Agent    stead.AgentID   // "" of stateless calls
+	Session  stead.SessionID // "" of stateless calls
+	User     string          // the principal's id
+	Labels   map[string]string
 }
 
 // ToolSpec is a tool as the model sees it.
@@ -95,6 +127,20 @@ type Delta struct {
 	Usage  *stead.Usage // nil when the upstream does not say
 	Finish Finish
 	Model  string // the model that answered, as the upstream names it
+	Route  *Route // of Done: where the call went; nil when there was but one way
+}
+
+// Route says where a call went and why.
+type Route struct {
+	Provider string `json:"provider"`         // as configured
+	Model    string `json:"model"`            // as the provider knows it
+	Region   string `json:"region,omitempty"` // as configured
+	Tier     string `json:"tier,omitempty"`   // service tier that was asked for
+	Why      string `json:"why,omitempty"`    // one line: what decided
+	// Tried are the routes that were tried before and failed, as "provider/model: code".
+	Tried []string `json:"tried,omitempty"`
+	// Price of this route; nil: not priced.
+	Price *Price `json:"price,omitempty"`
 }
 
 // Error is a failed call. Code is one of the Agents API's turn error codes.
@@ -103,6 +149,7 @@ type Error struct {
 	Status     int           // the upstream's HTTP status; 0 when there was none
 	Message    string        // safe to show
 	Retry      bool          // trying again may help
+	Route      *Route        // where the call went last; nil when there was but one way
 	RetryAfter time.Duration // the upstream's wish; 0: none
 	Err        error         // the cause, for logs
 }
@@ -132,6 +179,63 @@ const (
 	CodePolicy         = "cyber_policy"
 )
 
+// CodeDialect is the code of a Forward that must be translated; it ends no turn.
+const CodeDialect = "dialect_not_spoken"
+
+// Forwarder is a Model whose upstream speaks the dialect of a stateless door: the door's request goes
+// there as it is, and so does the answer, with every field that Stead does not know.
+type Forwarder interface {
+	// Forward posts Body. A *Error of CodeDialect says that the call would go to an upstream that does
+	// not speak the dialect: the caller translates it to Generate or Embed instead. An answer that
+	// is not a success is a *Error as well. The caller closes Answer.Body; ending ctx ends the call.
+	Forward(ctx context.Context, f Forward) (*Answer, error)
+}
+
+// Forward is a request of a stateless door.
+type Forward struct {
+	Dialect string          // DialectChat, DialectResponses or DialectEmbeddings
+	Model   string          // as the provider knows it: replaces the body's "model"
+	Body    json.RawMessage // one JSON object
+	Caller  Caller
+}
+
+// The dialects of stateless doors: the paths behind an upstream's base URL.
+const (
+	DialectChat       = "chat/completions"
+	DialectResponses  = "responses"
+	DialectEmbeddings = "embeddings"
+)
+
+// Answer is an upstream's success, as it came.
+type Answer struct {
+	ContentType string
+	Body        io.ReadCloser
+	Route       *Route // nil when there was but one way
+}
+
+// Embedder turns texts into vectors.
+type Embedder interface {
+	// Embed returns a vector for each text, in their order. Errors are *Error.
+	Embed(ctx context.Context, req EmbedRequest) (EmbedReply, error)
+}
+
+// EmbedRequest asks for vectors.
+type EmbedRequest struct {
+	Model      string   // as the provider knows it
+	Texts      []string // at least one, none empty
+	Dimensions int      // 0: the model's own
+	User       string
+	Caller     Caller
+}
+
+// EmbedReply holds the vectors.
+type EmbedReply struct {
+	Vectors [][]float32 // one a text, all of one length
+	Usage   *stead.Usage
+	Model   string // as the upstream names it
+	Route   *Route // nil when there was but one way
+}
+
 // Info is what the runner must know of a model before it calls it.
 type Info struct {
 	Name            string // as agents ask for it
@@ -142,9 +246,13 @@ type Info struct {
 	Price           *Price // nil: not priced
 }
 
-// Price is what a million tokens cost, in micro-cents (1 US cent = 1,000,000).
+// Price is what a million tokens cost, in micro-cents (1 US cent = 1,000,000). What writing to a
+// prompt cache costs is given where it differs from Input.
 type Price struct {
-	Input, CachedInput, Output int64
+	Input       int64 `json:"input"`
+	CachedInput int64 `json:"cached_input"`
+	CacheWrite  int64 `json:"cache_write,omitempty"` // 0: as Input
+	Output      int64 `json:"output"`
 }
 
 // Cost of a usage in micro-cents, rounded up.
@@ -153,7 +261,8 @@ func (p *Price) Cost(u stead.Usage) int64 {
 		return 0
 	}
 	const perMillion = 1_000_000
-	sum := (u.InputTokens-u.CachedTokens)*p.Input + u.CachedTokens*p.CachedInput + u.OutputTokens*p.Output
+	write := cmp.Or(p.CacheWrite, p.Input)
+	sum := (u.InputTokens-u.CachedTokens-u.CacheWriteTokens)*p.Input + u.CachedTokens*p.CachedInput + u.CacheWriteTokens*write + u.OutputTokens*p.Output
 	return (sum + perMillion - 1) / perMillion
 }
 

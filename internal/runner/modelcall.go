@@ -61,7 +61,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision}); err != nil {
 		return err
 	}
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
@@ -88,7 +88,7 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 		return err
 	}
 	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, compactPrompt)})
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, upto: c.Upto}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto}
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
 		flight.background = true
@@ -110,6 +110,7 @@ type modelCall struct {
 	attempt  int
 	items    []stead.Item
 	spec     agent.Spec
+	caller   model.Caller
 	upto     stead.Seq
 	computer bool   // the session has an environment, and the model gets its tools
 	skills   string // of the environment, in words
@@ -170,7 +171,7 @@ func (c *modelCall) runCompact(ctx context.Context, f *flight) {
 		return
 	}
 	c.a.deliver(f, happened(session.KindContextCompacted, session.ContextCompacted{
-		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Cost: c.info.Price.Cost(reply.usage),
+		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Cost: reply.cost(c.info), Route: reply.route,
 	}))
 }
 
@@ -183,7 +184,7 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	req := model.Request{
 		Model: c.info.Upstream, Items: items, Tools: tools.specs,
 		Verbosity: asked(c.spec.Text.Verbosity), ServiceTier: c.spec.ServiceTier,
-		CacheKey: string(c.a.key.Session),
+		CacheKey: string(c.a.key.Session), Caller: c.caller,
 	}
 	if c.spec.Instructions != nil {
 		req.Instructions = *c.spec.Instructions
@@ -207,6 +208,14 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	return req, nil
 }
 
+// caller says for whom the session's model calls are.
+func (a *actor) caller() model.Caller {
+	c := &a.state.Created
+	return model.Caller{
+		Stateful: true, Project: a.key.Project, Agent: c.Agent.ID, Session: a.key.Session, User: c.Principal.ID, Labels: c.Metadata,
+	}
+}
+
 // asked leaves out the contract's default: upstreams that do not know the field refuse it.
 func asked(verbosity string) string {
 	if verbosity == "medium" {
@@ -221,6 +230,15 @@ type reply struct {
 	usage  stead.Usage
 	finish model.Finish
 	model  string
+	route  *model.Route // nil when there was but one way
+}
+
+// cost is by the price of the route that was taken, else of the model.
+func (r *reply) cost(info model.Info) int64 {
+	if r.route != nil && r.route.Price != nil {
+		return r.route.Price.Cost(r.usage)
+	}
+	return info.Price.Cost(r.usage)
 }
 
 func (r *reply) text() string {
@@ -262,7 +280,7 @@ func (c *modelCall) generate(ctx context.Context, req model.Request, live *liveT
 			out.items[d.Index] = *d.Item
 		case model.Done:
 			ended = true
-			out.finish, out.model = d.Finish, d.Model
+			out.finish, out.model, out.route = d.Finish, d.Model, d.Route
 			if d.Usage != nil {
 				out.usage = *d.Usage
 			}
@@ -310,7 +328,7 @@ func (c *modelCall) fail(f *flight, err error) {
 		me = &model.Error{Code: model.CodeServer, Message: "The model call failed.", Retry: true, Err: err}
 	}
 	c.a.log.Info("model call failed", "model", c.info.Name, "attempt", c.attempt, "code", me.Code, "err", err)
-	out := session.ModelFailed{Call: c.seq, Error: session.TurnError{Code: me.Code, Message: me.Message}}
+	out := session.ModelFailed{Call: c.seq, Error: session.TurnError{Code: me.Code, Message: me.Message}, Route: me.Route}
 	if me.Retry && c.attempt < stead.MaxModelAttempts {
 		out.RetryAt = c.a.r.now() + c.a.r.backoff(c.attempt, me.RetryAfter).Milliseconds()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/tool"
 )
@@ -212,6 +213,8 @@ type ModelReplied struct {
 	Model  string      `json:"model,omitempty"`     // as the upstream names it
 	Cost   int64       `json:"cost,omitempty"`      // micro-cents, by the price of that moment
 	Bytes  int         `json:"ctx_bytes,omitempty"` // estimate of the request's size, to learn bytes a token from
+	// Route is where the call went, where there was more than one way.
+	Route *model.Route `json:"route,omitempty"`
 }
 
 // ReplyItem is an item with what the runner knew about its tool when it arrived.
@@ -239,7 +242,8 @@ type ModelFailed struct {
 	Call  stead.Seq `json:"call"`
 	Error TurnError `json:"error"`
 	// RetryAt, Unix milliseconds: when to try again; 0: not at all.
-	RetryAt int64 `json:"retry_at,omitempty"`
+	RetryAt int64        `json:"retry_at,omitempty"`
+	Route   *model.Route `json:"route,omitempty"` // as in ModelReplied
 }
 
 // ToolCalled is the intent of a tool call that the runtime executes.
@@ -282,11 +286,12 @@ type ToolLost struct {
 // ContextCompacted replaces the items of events up to Upto by a summary, for the model's eyes only:
 // the journal keeps them. It is the outcome of a ModelCalled with PurposeCompact.
 type ContextCompacted struct {
-	Call    stead.Seq   `json:"call"`
-	Upto    stead.Seq   `json:"upto"`
-	Summary stead.Text  `json:"summary"`
-	Usage   stead.Usage `json:"usage"`
-	Cost    int64       `json:"cost,omitempty"`
+	Call    stead.Seq    `json:"call"`
+	Upto    stead.Seq    `json:"upto"`
+	Summary stead.Text   `json:"summary"`
+	Usage   stead.Usage  `json:"usage"`
+	Cost    int64        `json:"cost,omitempty"`
+	Route   *model.Route `json:"route,omitempty"` // as in ModelReplied
 }
 
 // RunnerRecovered is written by a holder that finds intents without outcomes: whoever held the

@@ -35,6 +35,13 @@ func (p *Provider) chatRequest(req model.Request) fields {
 		}
 		f[key] = req.MaxOutputTokens
 	}
+	if len(req.Stop) > 0 {
+		f["stop"] = req.Stop
+	}
+	number(f, "presence_penalty", req.PresencePenalty)
+	number(f, "frequency_penalty", req.FrequencyPenalty)
+	number(f, "seed", req.Seed)
+	toolChoice(f, req, func(name string) fields { return fields{"type": "function", "function": fields{"name": name}} })
 	p.common(f, req)
 	return f
 }
@@ -97,17 +104,25 @@ func chatMessage(msgs []fields, it stead.Item) []fields {
 	}
 	plain, parts := "", []fields{}
 	for _, c := range it.Content {
-		if c.Type == stead.ContentInputImage {
+		switch c.Type {
+		case stead.ContentInputImage:
 			parts = append(parts, imagePart(c.Text.Inline))
+			continue
+		case stead.ContentInputFile:
+			parts = append(parts, fields{"type": "file", "file": filePart(c, "file_data")})
 			continue
 		}
 		plain = c.Text.Inline
 		parts = append(parts, fields{"type": "text", "text": c.Text.Inline})
 	}
-	if len(parts) == 0 || len(parts) == 1 && parts[0]["type"] == "text" {
-		return append(msgs, fields{"role": it.Role, "content": plain}) // what the simplest servers understand
+	role := it.Role
+	if role == stead.RoleDeveloper {
+		role = stead.RoleSystem // which OpenAI takes as well, and the others alone
 	}
-	return append(msgs, fields{"role": it.Role, "content": parts})
+	if len(parts) == 0 || len(parts) == 1 && parts[0]["type"] == "text" {
+		return append(msgs, fields{"role": role, "content": plain}) // what the simplest servers understand
+	}
+	return append(msgs, fields{"role": role, "content": parts})
 }
 
 // lastCalls is the last message if it makes calls.

@@ -184,6 +184,9 @@ func (p *Provider) run(ctx context.Context, req model.Request, out *output) *mod
 	// The body is closed by cancelling: a consumer that stops early ends the upstream call as well.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if wish := unsayable(req); wish != "" && p.cfg.API == APIResponses {
+		return &model.Error{Code: model.CodeInvalid, Message: "the Responses API has no " + wish + ": leave it out, or use a provider of api chat"}
+	}
 	var body any
 	var dec decoder
 	if p.cfg.API == APIChat {

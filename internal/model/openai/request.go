@@ -28,9 +28,29 @@ func (p *Provider) common(f fields, req model.Request) {
 	if req.ServiceTier != "auto" {
 		f.text("service_tier", req.ServiceTier)
 	}
+	number(f, "temperature", req.Temperature)
+	number(f, "top_p", req.TopP)
+	if req.SerialTools {
+		f["parallel_tool_calls"] = false
+	}
 	for _, key := range p.cfg.Omit {
 		delete(f, key)
 	}
+}
+
+func number[T any](f fields, key string, value *T) {
+	if value != nil {
+		f[key] = *value
+	}
+}
+
+// toolChoice is the field's value: a word, or, for one tool, what the dialect makes of its name.
+func toolChoice(f fields, req model.Request, one func(name string) fields) {
+	if name, ok := strings.CutPrefix(req.ToolChoice, model.ToolChoiceNamed); ok {
+		f["tool_choice"] = one(name)
+		return
+	}
+	f.text("tool_choice", req.ToolChoice)
 }
 
 // defaultVerbosity is what upstreams do when they are told nothing. Many compatible servers do not

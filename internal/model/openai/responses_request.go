@@ -40,7 +40,35 @@ func (p *Provider) responsesRequest(req model.Request) fields {
 	if req.MaxOutputTokens > 0 {
 		f["max_output_tokens"] = req.MaxOutputTokens
 	}
+	toolChoice(f, req, func(name string) fields { return fields{"type": "function", "name": name} })
 	p.common(f, req)
+	return f
+}
+
+// unsayable names what a request wishes that the Responses API has no field for; "" for nothing.
+func unsayable(req model.Request) string {
+	switch {
+	case len(req.Stop) > 0:
+		return "stop"
+	case req.PresencePenalty != nil:
+		return "presence_penalty"
+	case req.FrequencyPenalty != nil:
+		return "frequency_penalty"
+	case req.Seed != nil:
+		return "seed"
+	}
+	return ""
+}
+
+// filePart is a document, given whole or by its address.
+func filePart(c stead.Content, data string) fields {
+	f := fields{}
+	f.text("filename", c.Name)
+	if strings.HasPrefix(c.Text.Inline, "data:") {
+		f[data] = c.Text.Inline
+	} else {
+		f["file_url"] = c.Text.Inline
+	}
 	return f
 }
 
@@ -90,8 +118,14 @@ func responsesMessage(it stead.Item) fields {
 func responsesContent(content []stead.Content) []fields {
 	parts := []fields{}
 	for _, c := range content {
-		if c.Type == stead.ContentInputImage {
+		switch c.Type {
+		case stead.ContentInputImage:
 			parts = append(parts, fields{"type": "input_image", "image_url": c.Text.Inline, "detail": "auto"})
+			continue
+		case stead.ContentInputFile:
+			f := filePart(c, "file_data")
+			f["type"] = "input_file"
+			parts = append(parts, f)
 			continue
 		}
 		parts = append(parts, fields{"type": "input_text", "text": c.Text.Inline})
