@@ -31,7 +31,7 @@
 // way then is unknown.
 //
 // There is one connection for each environment. A newer one that shows the same token replaces the
-// older, which is told so: a connection that is half dead never keeps its executor out. Of the same
+// older, by the order in which they were made, and the older is told so: a connection that is half dead never keeps its executor out. Of the same
 // executor it goes on with the conversation; another executor begins a new one, and the first stops.
 //
 // Flow: a stream may have WindowBytes under way in each direction until the receiver has used them.

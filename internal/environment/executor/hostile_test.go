@@ -157,13 +157,39 @@ func TestHostileExecutors(t *testing.T) {
 		}
 		c.CloseNow()
 	}
-	e := r.run(remote, nil)
-	until(t, "the honest one to connect", func() bool { // the last stranger may not have been thrown out yet
+	e := r.run(remote, nil) // it came last, so nothing that the strangers said and nobody read yet replaces it
+	until(t, "the honest one to connect", func() bool {
 		info, ok := r.hub.Info("env_1")
 		return ok && info.Workspace == e.dir
 	})
 	if got, _ := output(t, r.open("env_1"), shell("echo unharmed")); got != "unharmed\n" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A connection whose hello was late on its way replaces nobody who connected after it: else an executor
+// that died while it connected could throw out the one that was started in its place.
+func TestLateHelloReplacesNobody(t *testing.T) {
+	r := newRig(t, quick())
+	remote := r.register("env_1", r.server.URL)
+	address, token, _ := strings.Cut(remote, "#")
+	late, _, err := websocket.Dial(t.Context(), address, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.CloseNow()
+	e := r.run(remote, nil)
+	until(t, "the newer one to connect", func() bool { return r.hub.Connected("env_1") })
+	if err := late.Write(t.Context(), websocket.MessageBinary, rawHello(1, "late")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, b, err := late.Read(ctx); err != nil || b[0] != 4 || !strings.Contains(string(b), `"replaced"`) {
+		t.Errorf("the late one hears %q, %v", b, err)
+	}
+	if info, ok := r.hub.Info("env_1"); !ok || info.Workspace != e.dir {
+		t.Errorf("the environment's executor is now %+v, %v", info, ok)
 	}
 }
 

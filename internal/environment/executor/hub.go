@@ -59,6 +59,7 @@ type Hub struct {
 
 	mu      sync.Mutex
 	closed  bool
+	came    uint64           // connections so far: the number of the last
 	links   map[string]*link // by environment
 	changes changes
 }
@@ -68,6 +69,7 @@ type link struct {
 	environment string
 	info        Info
 	attempt     uint64
+	number      uint64 // of its last connection
 	c           *conversation
 	socket      *socket       // nil: not connected
 	gone        chan struct{} // closed when socket's pump has ended
@@ -102,6 +104,8 @@ func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentI
 		return &stead.Error{Kind: stead.KindUnavailable, Code: codeExecutors, Message: "this node takes no more executors", RetryAfter: h.timing.BackoffMax}
 	}
 	h.work.Add(1)
+	h.came++
+	number := h.came // before the upgrade is answered: who connects afterwards has a higher one
 	h.mu.Unlock()
 	defer h.work.Done()
 	ws, err := websocket.Accept(w, r, nil) // which answers its own errors
@@ -109,7 +113,7 @@ func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentI
 		h.log.Debug("executor not upgraded", "environment", environmentID, "err", err)
 		return nil
 	}
-	h.greet(newSocket(ws, h.timing), environmentID)
+	h.greet(newSocket(ws, h.timing), environmentID, number)
 	return nil
 }
 
@@ -133,7 +137,7 @@ func (h *Hub) authenticate(r *http.Request, environmentID string) error {
 }
 
 // greet takes the hello, and carries the conversation on or begins one.
-func (h *Hub) greet(s *socket, environmentID string) {
+func (h *Hub) greet(s *socket, environmentID string, number uint64) {
 	var hi hello
 	err := s.hear(h.life, kindHello, &hi)
 	if err == nil {
@@ -145,13 +149,13 @@ func (h *Hub) greet(s *socket, environmentID string) {
 	case hi.Version != Version:
 		s.refuse(bye{codeVersion, "this server speaks another version of the executor's protocol: update the older of the two"})
 	default:
-		h.attach(s, hi, environmentID)
+		h.attach(s, hi, environmentID, number)
 	}
 }
 
 // attach makes the connection the environment's only one, and serves it.
-func (h *Hub) attach(s *socket, hi hello, environmentID string) {
-	l, answer, no := h.adopt(s, hi, environmentID)
+func (h *Hub) attach(s *socket, hi hello, environmentID string, number uint64) {
+	l, answer, no := h.adopt(s, hi, environmentID, number)
 	if no != nil {
 		s.refuse(*no)
 		return
@@ -170,8 +174,10 @@ func (h *Hub) attach(s *socket, hi hello, environmentID string) {
 	h.detach(l, judge(l.c, err))
 }
 
-// adopt finds or makes the link. Its socket is s then, and no other pump of its conversation runs.
-func (h *Hub) adopt(s *socket, hi hello, environmentID string) (*link, welcome, *bye) {
+// adopt finds or makes the link. Its socket is s then, and no other pump of its conversation runs. Which
+// of two executors is the newer one is decided by when they connected: a hello that was late on its way
+// replaces nobody who came after it.
+func (h *Hub) adopt(s *socket, hi hello, environmentID string, number uint64) (*link, welcome, *bye) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
@@ -186,8 +192,12 @@ func (h *Hub) adopt(s *socket, hi hello, environmentID string) (*link, welcome, 
 		if same && hi.Attempt <= old.attempt {
 			return nil, welcome{}, &bye{codeOvertaken, "a later attempt of this executor is connected"}
 		}
+		if !same && number < old.number {
+			return nil, welcome{}, &bye{codeReplaced, "another executor of this environment has connected"}
+		}
 		if old.socket == nil {
 			if l, answer := h.resume(old, s, hi); l != nil {
+				l.number = number
 				return l, answer, nil
 			}
 			continue // the link is gone now
@@ -198,7 +208,7 @@ func (h *Hub) adopt(s *socket, hi hello, environmentID string) (*link, welcome, 
 		}
 		h.displace(old, code)
 	}
-	l := &link{environment: environmentID, attempt: hi.Attempt, c: newConversation(newID("conv_"), nil), socket: s, gone: make(chan struct{})}
+	l := &link{environment: environmentID, attempt: hi.Attempt, number: number, c: newConversation(newID("conv_"), nil), socket: s, gone: make(chan struct{})}
 	l.info = Info{hi.Executor, hi.Platform, hi.Workspace, hi.Sandbox, hi.Capabilities}
 	h.links[environmentID] = l
 	return l, welcome{Version: Version, Conversation: l.c.id}, nil
