@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/environment"
 )
@@ -120,6 +125,9 @@ func examineDriver(ctx context.Context, cfg *config.Config, c candidate) driverR
 	}
 	if err != nil {
 		d.Problem = oneLine(err.Error(), 500)
+		if e, ok := errors.AsType[*stead.Error](err); ok {
+			d.Problem, d.Remedy = oneLine(e.Message, 500), e.Hint
+		}
 		return d
 	}
 	d.Usable, d.Isolation, d.Problem, d.Remedy = r.Usable, string(r.Isolation), r.Problem, r.Remedy
@@ -130,38 +138,77 @@ func examineDriver(ctx context.Context, cfg *config.Config, c candidate) driverR
 	return d
 }
 
-// write shows the drivers, a line each; below the one that is used, what enforces what, what is not
-// enforced, and how to close the gap. The others have all that in -o json.
+// write shows the drivers, a line each, with what would close the gaps of each; below the one that is
+// used also what enforces what, and what is not enforced. All of that of all drivers is in -o json.
 func (r computerReport) write(w io.Writer) {
 	for _, d := range r.Drivers {
-		fmt.Fprintf(w, "      %-10s  %s\n", d.Driver, d.headline(r.Driver))
+		entry(w, "      ", fmt.Sprintf("%-10s  ", d.Driver), d.headline(r.Driver))
 		if d.Remedy != "" {
-			fmt.Fprintf(w, "                  → %s\n", d.Remedy)
+			entry(w, driverIndent, "→ ", d.Remedy)
 		}
 		if d.Driver == r.Driver {
-			d.write(w)
+			d.controls(w)
+		}
+		d.remedies(w)
+		if d.Driver == r.Driver {
+			for _, s := range d.Notes {
+				entry(w, driverIndent, "· ", s)
+			}
 		}
 	}
 }
 
-func (d driverReport) write(w io.Writer) {
+// driverIndent is where what is said of a driver begins.
+const driverIndent = "                  "
+
+// controls are what the driver enforces, and what it does not.
+func (d driverReport) controls(w io.Writer) {
 	for _, k := range d.Controls {
-		switch {
-		case k.Gap == "":
-			fmt.Fprintf(w, "                  ✓ %-10s  %s\n", label(k.Name), k.By)
+		mark, text := "✓", k.By
+		if k.Gap != "" {
+			mark, text = "!", strings.TrimPrefix(k.By+". "+k.Gap, ". ")
+		}
+		entry(w, driverIndent, fmt.Sprintf("%s %-10s  ", mark, label(k.Name)), text)
+	}
+}
+
+// remedies say what closes the gaps: each once, with the gaps that it closes.
+func (d driverReport) remedies(w io.Writer) {
+	var order []string
+	gaps := map[string][]string{} // remedy → names of controls
+	for _, k := range d.Controls {
+		if k.Gap == "" {
 			continue
-		case k.By == "":
-			fmt.Fprintf(w, "                  ! %-10s  %s\n", label(k.Name), k.Gap)
-		default:
-			fmt.Fprintf(w, "                  ! %-10s  %s. %s\n", label(k.Name), k.By, k.Gap)
 		}
-		if k.Remedy != "" {
-			fmt.Fprintf(w, "                    → %s\n", k.Remedy)
+		if gaps[k.Remedy] == nil {
+			order = append(order, k.Remedy)
 		}
+		gaps[k.Remedy] = append(gaps[k.Remedy], label(k.Name))
 	}
-	for _, s := range d.Notes {
-		fmt.Fprintf(w, "                  · %s\n", s)
+	for _, remedy := range order {
+		entry(w, driverIndent, "→ ", strings.Join(gaps[remedy], ", ")+": "+cmp.Or(remedy, "nothing that is known closes this gap."))
 	}
+}
+
+// reportWidth is the longest line of a report, in characters, where words allow it.
+const reportWidth = 110
+
+// entry writes a text under its mark, in lines of at most reportWidth.
+func entry(w io.Writer, indent, mark, text string) {
+	line := indent + mark
+	under := indent + strings.Repeat(" ", utf8.RuneCountInString(mark))
+	empty := true
+	for word := range strings.FieldsSeq(text) {
+		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > reportWidth {
+			fmt.Fprintln(w, line)
+			line, empty = under, true
+		}
+		if !empty {
+			line += " "
+		}
+		line, empty = line+word, false
+	}
+	fmt.Fprintln(w, line)
 }
 
 // headline is a driver in one line.
@@ -180,16 +227,10 @@ func (d driverReport) headline(chosen string) string {
 	case string(environment.IsolationShared):
 		s += ", on this machine's kernel"
 	}
-	var gaps []string
-	for _, k := range d.Controls {
-		if k.Gap != "" {
-			gaps = append(gaps, label(k.Name))
-		}
+	if !slices.ContainsFunc(d.Controls, func(k controlReport) bool { return k.Gap != "" }) {
+		return s + "; no gaps"
 	}
-	if len(gaps) > 0 {
-		s += "; gaps: " + strings.Join(gaps, ", ")
-	}
-	return s
+	return s + "; what closes its gaps:"
 }
 
 func label(control string) string { return strings.ReplaceAll(control, "_", " ") }

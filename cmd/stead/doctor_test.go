@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/environment"
@@ -41,24 +42,50 @@ func TestDecideDriver(t *testing.T) {
 	}
 }
 
-func TestReportShowsGapsOfTheDriverThatIsUsed(t *testing.T) {
+// TestReportShowsTheRemedyForEachGap: of each driver, each remedy once; of the one in use, the gaps too.
+func TestReportShowsTheRemedyForEachGap(t *testing.T) {
 	r := computerReport{Driver: "ns", Drivers: []driverReport{
 		{Driver: "ns", Usable: true, Isolation: string(environment.IsolationShared), Notes: []string{"A note."}, Controls: []controlReport{
 			{Name: environment.ControlFiles, By: "mount namespace"},
 			{Name: environment.ControlMemory, By: "RLIMIT_DATA", Gap: "Each process has its own.", Remedy: "Delegate a control group."},
 			{Name: environment.ControlCPU, Gap: "Nothing limits it."},
+			{Name: environment.ControlPIDs, Gap: "One for each process.", Remedy: "Delegate a control group."},
 		}},
+		{Driver: "landlock", Usable: true, Isolation: string(environment.IsolationShared), Controls: []controlReport{
+			{Name: environment.ControlFiles, By: "Landlock", Gap: "A long story.", Remedy: "Use the ns driver."},
+			{Name: environment.ControlCPU, Gap: "Nothing limits it.", Remedy: "Delegate a control group."},
+			{Name: environment.ControlLayers, Gap: "Another.", Remedy: "Use the ns driver."},
+		}},
+		{Driver: "gvisor", Usable: true, Isolation: string(environment.IsolationStrong), Controls: []controlReport{{Name: environment.ControlFiles, By: "gVisor"}}},
 		{Driver: "docker", Problem: "no engine", Remedy: "Start it."},
 	}}
 	var out strings.Builder
 	r.write(&out)
 	for _, want := range []string{
-		"ns          is used, on this machine's kernel; gaps: memory, cpu\n", "✓ files       mount namespace\n",
-		"! memory      RLIMIT_DATA. Each process has its own.\n", "→ Delegate a control group.\n", "! cpu         Nothing limits it.\n", "· A note.\n",
+		"ns          is used, on this machine's kernel; what closes its gaps:\n", "✓ files       mount namespace\n",
+		"! memory      RLIMIT_DATA. Each process has its own.\n", "! cpu         Nothing limits it.\n", "· A note.\n",
+		"→ memory, pids: Delegate a control group.\n", "→ cpu: nothing that is known closes this gap.\n",
+		"landlock    works, on this machine's kernel; what closes its gaps:\n                  → files, layers: Use the ns driver.\n                  → cpu: Delegate a control group.\n",
+		"gvisor      works, with a kernel of its own; no gaps\n",
 		"docker      does not work here: no engine\n", "→ Start it.\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+// TestReportKeepsLinesShort: what is long goes on below where it began.
+func TestReportKeepsLinesShort(t *testing.T) {
+	var out strings.Builder
+	entry(&out, "    ", "→ ", strings.Repeat("word ", 50)+strings.Repeat("x", 200))
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if len(lines) != 4 || !strings.HasPrefix(lines[0], "    → word word") || !strings.HasPrefix(lines[1], "      word") || lines[3] != "      "+strings.Repeat("x", 200) {
+		t.Errorf("%d lines:\n%s", len(lines), out.String())
+	}
+	for _, l := range lines[:3] {
+		if n := utf8.RuneCountInString(l); n > reportWidth {
+			t.Errorf("%d characters: %s", n, l)
 		}
 	}
 }

@@ -68,16 +68,24 @@ func candidates(log *slog.Logger) []candidate {
 	}
 }
 
+// choice is the driver of hosted environments with what its probe said, or why there is none.
+type choice struct {
+	driver  environment.Provider
+	report  *environment.Report
+	problem string
+}
+
 // chooseDriver finds the driver of hosted environments. A driver that is named must work, and so must
 // one with a kernel of its own where isolation is strong; otherwise a machine on which none works has
-// no hosted environments, and problem says why. Nothing is ever run without isolation by default.
-func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (driver environment.Provider, problem string, err error) {
+// no hosted environments. Nothing is ever run without isolation by default.
+func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (choice, error) {
 	e := cfg.Environments
 	switch e.Driver {
 	case config.DriverNone:
-		return nil, "environments.driver is none", nil
+		return choice{problem: "environments.driver is none"}, nil
 	case config.DriverBare:
-		return bare.Provider{}, "", nil
+		report := bare.Provider{}.Probe(ctx)
+		return choice{driver: bare.Provider{}, report: &report}, nil
 	}
 	var problems []error
 	for _, c := range candidates(log) {
@@ -98,7 +106,7 @@ func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (dr
 			problems = append(problems, fmt.Errorf("%s: it shares this machine's kernel", c.name))
 		default:
 			sweepLeftovers(ctx, p, log)
-			return p, "", nil
+			return choice{driver: p, report: &report}, nil
 		}
 		if p != nil {
 			closeDriver(p)
@@ -109,11 +117,11 @@ func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (dr
 		why = errors.New("this build has no driver for this machine")
 	}
 	if e.Driver == "" && e.Isolation != config.IsolationStrong {
-		return nil, oneLine(why.Error(), 500), nil
+		return choice{problem: oneLine(why.Error(), 500)}, nil
 	}
 	failed := stead.Errorf(stead.KindInvalid, "the environments that are asked for can't be had here: %s", oneLine(why.Error(), 500))
 	failed.Param, failed.Hint = "environments", "stead doctor says what this machine lacks and how to mend it."
-	return nil, "", failed
+	return choice{}, failed
 }
 
 func tryDriver(ctx context.Context, cfg *config.Config, c candidate) (environment.Provider, environment.Report, error) {
@@ -143,12 +151,13 @@ type computers struct {
 
 // openComputers puts them together. service is asked later, when executors come.
 func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configured, service func() session.Environments) (*computers, error) {
-	driver, problem, err := chooseDriver(ctx, n.cfg, n.log)
+	chosen, err := chooseDriver(ctx, n.cfg, n.log)
 	if err != nil {
 		return nil, err
 	}
+	driver := chosen.driver
 	if driver == nil {
-		n.log.Warn("no hosted environments on this node", "because", problem)
+		n.log.Warn("no hosted environments on this node", "because", chosen.problem)
 	} else {
 		n.computer = driver.Name()
 	}
@@ -174,7 +183,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 	}
 	c.host, err = host.New(host.Config{
 		Image: root,
-		Dir:   n.cfg.Data, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: problem, Remote: remote{c.hub.Provider(), c.hub},
+		Dir:   n.cfg.Data, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
 		File: named.nodeContent, Egress: way, Log: n.log,
 		Tools: func(find func(stead.SessionKey) (environment.Environment, error)) []tool.Tool {
 			return computer.Tools(find)
@@ -184,7 +193,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 		return nil, err
 	}
 	n.onStop(c.host.Close)
-	c.planner = plan.New(plan.Config{Keys: keys, Resolve: named.templates.Resolve, RemoteURL: c.bareURL})
+	c.planner = plan.New(plan.Config{Keys: keys, Resolve: named.templates.Resolve, Able: c.host.Able, RemoteURL: c.bareURL})
 	return c, nil
 }
 
@@ -308,7 +317,9 @@ func sweepLeftovers(ctx context.Context, p environment.Provider, log *slog.Logge
 func cluster(cfg *config.Config) (environment.Provider, error) {
 	k := cfg.Environments.Kubernetes
 	if k.Template == "" {
-		return nil, errors.New("environments.kubernetes.template names no SandboxTemplate")
+		e := stead.Invalid("environments.kubernetes.template", "environments.kubernetes.template names no SandboxTemplate of a cluster")
+		e.Hint = "To use a cluster, set it as docs/kubernetes.md says; otherwise nothing is amiss."
+		return nil, e
 	}
 	host, err := os.Hostname()
 	if err != nil {

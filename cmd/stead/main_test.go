@@ -17,6 +17,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
 	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
@@ -74,6 +75,8 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 				return os.Geteuid() == 0, nil
 			case "computer":
 				return hasComputer()
+			case "landlock":
+				return usable("landlock", landlock.New(cgroup.Detect()))
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
@@ -82,12 +85,18 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 	})
 }
 
-// hasComputer reports whether namespaces make environments here. Where everything must be tested, a
-// machine that can't is an error.
-func hasComputer() (bool, error) {
-	report := ns.New(cgroup.Detect()).Probe(context.Background())
+// hasComputer reports whether namespaces make environments here.
+func hasComputer() (bool, error) { return usable("environments", ns.New(cgroup.Detect())) }
+
+// usable reports whether a driver makes environments here. Where everything must be tested, a machine
+// on which it can't is an error.
+func usable(what string, driver environment.Provider) (bool, error) {
+	report := driver.Probe(context.Background())
+	if err := driver.Close(context.Background()); err != nil {
+		return false, err
+	}
 	if !report.Usable && os.Getenv("CI") == "true" {
-		return false, fmt.Errorf("CI needs environments: %s %s", report.Problem, report.Remedy)
+		return false, fmt.Errorf("CI needs %s: %s %s", what, report.Problem, report.Remedy)
 	}
 	return report.Usable, nil
 }

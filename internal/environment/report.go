@@ -1,5 +1,7 @@
 package environment
 
+import "slices"
+
 // Isolation is how strong a driver's border is.
 type Isolation string
 
@@ -23,7 +25,9 @@ type Report struct {
 	Remedy    string // what to do about it, a sentence; may be empty
 	Isolation Isolation
 	Controls  []Control // in the order of Controls
-	Notes     []string  // sentences for the operator
+	// Egress: Spec.Egress works, so that an environment can have a network policy other than none.
+	Egress bool
+	Notes  []string // sentences for the operator
 }
 
 // Names of controls, in the order in which they are shown.
@@ -40,6 +44,11 @@ const (
 	ControlCleanup   = "cleanup"    // no process survives Close or a kill of the server
 	ControlLayers    = "layers"     // Root.Upper works: packages and set-up commands
 )
+
+// Enforced reports whether a control of that name is held by something.
+func (r Report) Enforced(name string) bool {
+	return slices.ContainsFunc(r.Controls, func(c Control) bool { return c.Name == name && c.By != "" })
+}
 
 // Control is one thing that a driver enforces, or can't.
 type Control struct {

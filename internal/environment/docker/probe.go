@@ -21,13 +21,13 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 	r := environment.Report{Driver: p.Name(), Isolation: environment.IsolationShared}
 	v, err := p.api.hello(ctx)
 	if err != nil {
-		return unusable(r, err)
+		return p.unusable(r, err)
 	}
 	seen, err := p.trial(ctx)
 	if err != nil {
-		return unusable(r, err)
+		return p.unusable(r, err)
 	}
-	r.Usable = true
+	r.Usable, r.Egress = true, true
 	own := p.opts.Runtime != "" && v.KernelVersion != "" && seen.Kernel != v.KernelVersion
 	if own {
 		r.Isolation = environment.IsolationStrong
@@ -43,11 +43,25 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 	return r
 }
 
-// unusable puts an error into a report.
-func unusable(r environment.Report, err error) environment.Report {
+// unusable puts an error into a report: what failed, where, and its first cause, without the layers of
+// HTTP and sockets between them.
+func (p *Provider) unusable(r environment.Report, err error) environment.Report {
 	r.Problem = err.Error()
-	if e, ok := errors.AsType[*stead.Error](err); ok {
-		r.Remedy = e.Hint
+	e, ok := errors.AsType[*stead.Error](err)
+	if !ok {
+		return r
+	}
+	r.Problem, r.Remedy = e.Message, e.Hint
+	cause := error(e)
+	for inner := errors.Unwrap(cause); inner != nil; inner = errors.Unwrap(cause) {
+		cause = inner
+	}
+	if cause != error(e) {
+		r.Problem += ": " + cause.Error()
+	}
+	r.Problem += " (socket " + p.opts.Socket + ")"
+	if r.Remedy == "" {
+		r.Remedy = "Look at the engine's own log, or name another one: environments.docker.host."
 	}
 	return r
 }

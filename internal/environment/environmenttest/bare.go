@@ -27,7 +27,7 @@ func (Bare) Name() string { return "bare" }
 
 // Probe implements environment.Provider. It claims to enforce everything, which the suites disprove.
 func (Bare) Probe(context.Context) environment.Report {
-	r := environment.Report{Driver: "bare", Usable: true, Isolation: environment.IsolationNone}
+	r := environment.Report{Driver: "bare", Usable: true, Egress: true, Isolation: environment.IsolationNone}
 	for _, name := range []string{
 		environment.ControlFiles, environment.ControlProcesses, environment.ControlNetwork, environment.ControlSyscalls,
 		environment.ControlMemory, environment.ControlPIDs, environment.ControlCPU, environment.ControlDisk,

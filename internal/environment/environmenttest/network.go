@@ -34,7 +34,12 @@ func testNetwork(t *testing.T, r *rig) {
 			t.Errorf("a proxy is named where none is: %q", out)
 		}
 	})
-	r.run(t, "the egress proxy and nothing else is reached", func(t *testing.T) { testEgress(t, r) })
+	r.run(t, "the egress proxy and nothing else is reached", func(t *testing.T) {
+		if !r.report().Egress {
+			t.Error("the report says that there is no way out: nobody would be given one")
+		}
+		testEgress(t, r)
+	})
 	r.run(t, "the bridge carries much, and many", func(t *testing.T) { testBridge(t, r) })
 	r.run(t, "the tools socket is reached", func(t *testing.T) {
 		b := r.open(t)

@@ -33,7 +33,7 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 		r.Remedy = remedyOf(err)
 		return r
 	}
-	r.Usable = true
+	r.Usable, r.Egress = true, true
 	p.pool.refill() // it is about to be used
 	r.Controls = p.controls(saw)
 	r.Notes = p.notes(saw, uid)

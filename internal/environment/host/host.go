@@ -63,6 +63,8 @@ type Config struct {
 	// Driver runs hosted environments; nil: this node has none, and Problem says why.
 	Driver  environment.Provider
 	Problem string
+	// Report is what Driver's probe said: see Able. nil: nobody asked, and nothing is refused for it.
+	Report *environment.Report
 	// Remote reaches self-hosted ones; nil: none.
 	Remote Remote
 	// Image is the directory of an unpacked image to use in place of the host's /usr; "": the host's.

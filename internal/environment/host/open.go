@@ -62,6 +62,9 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 		return environment.Opened{}, stead.Errorf(stead.KindUnavailable, "%d environments are resident on this node, which is the limit", MaxResident)
 	}
 	cfg, err := h.config(ctx, key, from.Setup)
+	if err == nil {
+		err = h.Able(cfg)
+	}
 	if err != nil {
 		return environment.Opened{}, err
 	}

@@ -37,6 +37,9 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 		return environment.Prepared{}, err
 	}
 	cfg, err := h.config(ctx, key, setup)
+	if err == nil {
+		err = h.Able(cfg)
+	}
 	if err != nil {
 		return environment.Prepared{}, err
 	}

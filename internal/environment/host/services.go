@@ -33,17 +33,10 @@ func (h *Host) openServices(b *box, cfg template.Config, from environment.State,
 		return err
 	}
 	network := cfg.Effective().Network
-	if network == nil || network.Access == template.AccessDisabled {
+	if !wayOut(network) {
 		return nil
 	}
-	policy := egress.Policy{
-		Access: egress.Access(network.Access), Allowed: network.Allowed, Blocked: network.Blocked,
-		Private: h.cfg.Egress.Private, Limits: h.cfg.Egress.Limits,
-	}
-	if network.Access == template.AccessRestricted && len(network.Allowed)+len(network.Blocked) == 0 {
-		return nil // nothing is let through
-	}
-	return h.openEgress(b, policy, from.Note, spec)
+	return h.openEgress(b, h.policyOf(network), from.Note, spec)
 }
 
 // openEgress serves the proxy of an environment.

@@ -27,7 +27,7 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 		}
 		return r
 	}
-	r.Usable = true
+	r.Usable, r.Egress = true, true
 	own := pod.runtime != "" && pod.nodeKernel != "" && pod.nodeKernel != seen.Kernel
 	switch {
 	case own:

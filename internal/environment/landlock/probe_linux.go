@@ -20,7 +20,7 @@ import (
 const probeTime = 20 * time.Second
 
 const (
-	remedyNS   = "Use the ns driver: allow user namespaces (stead doctor says how)."
+	remedyNS   = "Use the ns driver: where it does not work here, allow user namespaces."
 	remedyRoot = "Run the server as root, so that each environment has a user of its own, or use the ns driver."
 )
 

@@ -73,7 +73,7 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 		r.Problem = seen.problem
 		return r
 	}
-	r.Usable = true
+	r.Usable, r.Egress = true, true
 	r.Controls = append(seen.controls(), p.limits()...)
 	r.Controls = append(r.Controls, layered)
 	r.Notes = p.notes()

@@ -5,7 +5,7 @@
 // Shape: template.Config as decoded ─▶ inherited, resolved ─▶ session.EnvironmentPlan
 //
 // Errors: KindInvalid with the field at fault (environment.environment_template_id) for what is not
-// there; those of template.Service.Resolve.
+// there, and for what this node's driver can't do; those of template.Service.Resolve.
 package plan
 
 import (
@@ -26,6 +26,8 @@ type Config struct {
 	Keys *seal.Keys
 	// Resolve inherits from the template and looks up files and skills: template.Service.Resolve.
 	Resolve func(ctx context.Context, p stead.Principal, c template.Config, path string) (template.Config, error)
+	// Able refuses what this node's driver can't do: host.Host.Able.
+	Able func(template.Config) error
 	// RemoteURL is the address at which a self-hosted environment's executor connects, token included.
 	RemoteURL func(environmentID string) string
 }
@@ -39,6 +41,9 @@ func New(cfg Config) *Planner { return &Planner{cfg} }
 // Plan resolves a configuration.
 func (pl *Planner) Plan(ctx context.Context, p stead.Principal, c template.Config) (session.EnvironmentPlan, error) {
 	c, err := pl.cfg.Resolve(ctx, p, c, "environment")
+	if err == nil {
+		err = pl.cfg.Able(c)
+	}
 	if err != nil {
 		return session.EnvironmentPlan{}, err
 	}
