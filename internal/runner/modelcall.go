@@ -62,6 +62,9 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 		return err
 	}
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
+	if t := a.state.Turn; t != nil && t.Response != nil {
+		call.ask, call.first = &t.Response.Ask, t.Steps <= 1
+	}
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
@@ -111,6 +114,8 @@ type modelCall struct {
 	items    []stead.Item
 	spec     agent.Spec
 	caller   model.Caller
+	ask      *session.Ask // what a response wants of its calls; nil: nothing
+	first    bool         // of the turn
 	upto     stead.Seq
 	computer bool   // the session has an environment, and the model gets its tools
 	skills   string // of the environment, in words
@@ -204,6 +209,9 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	}
 	if c.spec.Text.Format.Type == "json_schema" {
 		req.Format = &model.Format{Name: "output", Schema: c.spec.Text.Format.Schema, Strict: true}
+	}
+	if c.ask != nil {
+		applyAsk(c.ask, &req, c.first)
 	}
 	return req, nil
 }

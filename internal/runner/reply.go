@@ -75,6 +75,9 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		p := out
 		p.Items = slices.Clone(out.Items)
 		nameCalls(p, &s.Context)
+		if s.Turn != nil {
+			s.Turn.LimitCalls(p.Items)
+		}
 		withoutStreamed(p, s)
 		return p, nil
 	}})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -132,6 +133,47 @@ func (r *Runner) spillInput(ctx context.Context, key stead.SessionKey, content [
 		*t = stead.Text{Digest: digest, Bytes: len(t.Inline)}
 	}
 	return nil
+}
+
+// spillItems moves the large texts of input items into blobs. The given items stay as they are.
+func (r *Runner) spillItems(ctx context.Context, key stead.SessionKey, items []stead.Item) ([]stead.Item, error) {
+	out := slices.Clone(items)
+	left := maxInlineTotal // of all items together: they are one event
+	for i := range out {
+		it := &out[i]
+		if len(it.Arguments) > maxArgumentsBytes {
+			return nil, stead.Invalid(fmt.Sprintf("input[%d].arguments", i), "the arguments are %d bytes long; the limit is %d bytes", len(it.Arguments), maxArgumentsBytes)
+		}
+		it.Content, it.Output, it.Summary = slices.Clone(it.Content), slices.Clone(it.Output), slices.Clone(it.Summary)
+		texts := make([]*stead.Text, 0, len(it.Content)+len(it.Output)+len(it.Summary)+1)
+		for n := range it.Content {
+			texts = append(texts, &it.Content[n].Text)
+		}
+		for n := range it.Output {
+			texts = append(texts, &it.Output[n].Text)
+		}
+		for n := range it.Summary {
+			texts = append(texts, &it.Summary[n])
+		}
+		if it.Encrypted != nil {
+			t := *it.Encrypted
+			it.Encrypted = &t
+			texts = append(texts, it.Encrypted)
+		}
+		for _, t := range texts {
+			n := len(t.Inline)
+			if n <= stead.MaxInlineBytes && (n <= left || n <= minBlobBytes) {
+				left -= n
+				continue
+			}
+			digest, err := r.cfg.Blobs.Put(ctx, key, []byte(t.Inline))
+			if err != nil {
+				return nil, fmt.Errorf("store a text of %d bytes: %w", n, err)
+			}
+			*t = stead.Text{Digest: digest, Bytes: n}
+		}
+	}
+	return out, nil
 }
 
 // loadText reads a text that may live in a blob.

@@ -22,6 +22,11 @@ func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if err != nil {
 		return session.Session{}, err
 	}
+	if req.Turn != "" {
+		if events, err = session.ThroughTurn(source, events, req.Turn); err != nil {
+			return session.Session{}, err
+		}
+	}
 	origin := session.Origin{Session: id, Seq: stead.Seq(len(events)), How: session.OriginFork}
 	target := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	copied, err := session.Fork(source, events, req.Item, r.now(), origin, req.Metadata)

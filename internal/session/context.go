@@ -30,6 +30,8 @@ type Entry struct {
 	Pending bool `json:"pending,omitempty"`
 	// Late: this is such a result.
 	Late bool `json:"late,omitempty"`
+	// Given: an open call whose output comes with a later input, whatever becomes of its turn.
+	Given bool `json:"given,omitempty"`
 }
 
 // What a token costs in bytes until a reply teaches better, and what an image counts as.
@@ -53,6 +55,13 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 			item := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: m.Content}
 			c.Held = append(c.Held, &Entry{Seq: e.Seq, Index: i, Item: item})
 		}
+		c.given(e.Seq, p.Items)
+	case KindInputItems:
+		p, err := Decode[ItemsInput](e)
+		if err != nil {
+			return err
+		}
+		c.given(e.Seq, p.Items)
 	case KindModelCalled:
 		p, err := Decode[ModelCalled](e)
 		if err != nil {
@@ -78,7 +87,7 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 			return err
 		}
 	}
-	c.settle(e.Seq, v, before)
+	c.settle(e, v, before)
 	return nil
 }
 
@@ -87,7 +96,7 @@ func (c *Context) offered() {
 	c.Entries = append(c.Entries, c.Held...)
 	c.Held = nil
 	for _, en := range c.Entries {
-		if en.Open {
+		if en.Open && !en.Given {
 			en.Pending = true
 		}
 	}
@@ -103,9 +112,13 @@ func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
 }
 
 // settle copies outcomes that the view knows into the entries of their calls.
-func (c *Context) settle(seq stead.Seq, v *View, ended *TurnView) {
+func (c *Context) settle(e stead.Event, v *View, ended *TurnView) {
 	for _, en := range c.Entries {
-		if !en.Open {
+		if !en.Open || en.Given {
+			continue
+		}
+		if e.Kind == KindTurnCompleted && ended.handed(en) {
+			en.Given = true
 			continue
 		}
 		if v.Turn == nil {
@@ -114,7 +127,7 @@ func (c *Context) settle(seq stead.Seq, v *View, ended *TurnView) {
 		}
 		for _, call := range v.Turn.Calls {
 			if call.State == CallDone && call.Seq == en.Call && call.Index == en.Index {
-				c.close(en, seq, call)
+				c.close(en, e.Seq, call)
 			}
 		}
 	}
@@ -173,7 +186,7 @@ func (c *Context) Items(upto stead.Seq) []stead.Item {
 		if upto > 0 && en.Seq > upto {
 			continue
 		}
-		if en.Seq != group {
+		if en.Seq != group || en.Call == 0 && !en.Item.Type.IsCall() {
 			flush()
 			group = en.Seq
 		}

@@ -23,6 +23,7 @@ const (
 	KindSessionResumed  = "session.resumed"
 	KindSessionFailed   = "session.failed" // terminal
 	KindInputMessage    = "input.message"
+	KindInputItems      = "input.items" // more of the conversation, without a turn
 	KindInputCancel     = "input.cancel"
 	KindInputToolResult = "input.tool_result"
 	KindInputApproval   = "input.approval"
@@ -41,6 +42,7 @@ const (
 	KindToolLost         = "tool.lost"
 	KindToolRequested    = "tool.requested" // by code in the environment
 	KindContextCompacted = "context.compacted"
+	KindResponseDeleted  = "session.response_deleted"
 	KindRunnerRecovered  = "runner.recovered"
 	KindTimerFired       = "timer.fired"
 )
@@ -63,6 +65,8 @@ type Created struct {
 	Setup    *environment.Setup `json:"setup,omitempty"`
 	CacheTTL string             `json:"cache_ttl,omitempty"` // "30m" or "12h"
 	Review   string             `json:"review,omitempty"`
+	// Conversation: the session is one of the Responses API.
+	Conversation bool `json:"conversation,omitempty"`
 	// Origin says where a fork or an import came from.
 	Origin *Origin `json:"origin,omitempty"`
 }
@@ -117,7 +121,16 @@ type Failed struct {
 // Message is user input. Without a running turn it makes one, whose id derives from its Seq; with
 // one it steers that.
 type Message struct {
-	Input []InputMessage  `json:"input"`
+	Input []InputMessage `json:"input,omitempty"`
+	// Items and Response make a turn that is a response (see response.go): Input is empty then.
+	Items    []stead.Item    `json:"items,omitempty"`
+	Response *ResponseAsk    `json:"response,omitempty"`
+	By       stead.Principal `json:"by"`
+}
+
+// ItemsInput adds to the conversation without asking for anything.
+type ItemsInput struct {
+	Items []stead.Item    `json:"items"`
 	By    stead.Principal `json:"by"`
 }
 

@@ -165,7 +165,7 @@ func walkDigests(v any, found func(string)) {
 			return
 		}
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			if k != "arguments" && k != "agent" && k != "tools" && k != "environment" && k != "config" && k != "object" {
+			if k != "arguments" && k != "agent" && k != "tools" && k != "environment" && k != "config" && k != "object" && k != "request" && k != "spec" {
 				walkDigests(v[k], found)
 			}
 		}

@@ -311,7 +311,7 @@ func safePoint(key stead.SessionKey, read EventReader, seq stead.Seq, want int) 
 	v := &View{Key: key, Tail: s.boundary}
 	if at, ok := s.step(); ok {
 		v.Tail = at - 1
-		v.Turn = &TurnView{Seq: s.turn, CreatedAt: 1, StartedAt: 1}
+		v.Turn = &TurnView{Seq: s.turn, CreatedAt: 1, StartedAt: 1, Response: s.response}
 	}
 	return v, nil
 }
@@ -322,7 +322,8 @@ type scan struct {
 	items    int       // events seen that make items
 	boundary stead.Seq // last event of the turn before, once it was reached
 	turn     stead.Seq // input.message that made the turn being scanned
-	steps    []mark    // safe model.called events of that turn, the newest first
+	response *ResponseAsk
+	steps    []mark // safe model.called events of that turn, the newest first
 }
 
 // mark is a possible safe point, with the count of item-making events from there on.
@@ -342,12 +343,18 @@ func (s *scan) down(e stead.Event, seq stead.Seq) (bool, error) {
 			s.boundary = e.Seq
 			return false, nil
 		}
-		s.turn, s.steps = 0, nil
+		s.turn, s.response, s.steps = 0, nil, nil
 	}
 	switch e.Kind {
 	case KindInputMessage:
+		p, err := Decode[Message](e)
+		if err != nil {
+			return false, err
+		}
 		s.items++
-		s.turn = e.Seq
+		s.turn, s.response = e.Seq, p.Response
+	case KindInputItems:
+		s.items++
 	case KindModelReplied:
 		s.items++
 		if bytes.Contains(e.Data, asyncMark) {

@@ -32,7 +32,15 @@ func (c *collector) step(e stead.Event) error {
 		}
 		c.put(ev.Item)
 	}
-	return nil
+	if e.Kind != KindInputItems {
+		return nil
+	}
+	// Items without a turn are no part of the stream: the Agents API has no event for them.
+	added, err := AddedItems(c.proj.view.Key, e, c.proj.texts)
+	for _, item := range added {
+		c.put(item)
+	}
+	return err
 }
 
 func (c *collector) put(item Item) {
@@ -75,6 +83,11 @@ func (c *collector) finish() {
 	for _, q := range t.Inputs {
 		for i, m := range q.Input {
 			c.put(userMessage(s, turn, q.Seq, i, m, c.proj.texts))
+		}
+		for i, it := range q.Items {
+			if item := givenItem(s, turn, q.Seq, i, it, c.proj.texts); item != nil {
+				c.put(item)
+			}
 		}
 	}
 	if t.Model == nil {

@@ -103,10 +103,11 @@ func (l *turnLister) asc(begin stead.Seq) ([]Turn, error) {
 
 // desc lists the turns before the one that begins at a Seq, the newest first; 0: from the tail.
 func (l *turnLister) desc(begin stead.Seq) ([]Turn, error) {
-	// Every turn but the last has an end: past limit+2 ends there are enough turns.
+	// Every turn but the last has an end: past limit+2 ends there are enough turns. A session that
+	// fails may have no turn to end, so that doesn't count.
 	ends, low := 0, stead.Seq(0)
 	err := backwards(l.read, begin, func(e stead.Event) (bool, error) {
-		if !endsTurn(e) {
+		if !endsTurn(e) || e.Kind == KindSessionFailed {
 			return true, nil
 		}
 		if ends++; ends <= l.limit+1 {

@@ -90,6 +90,9 @@ func (s *State) nextTurn(w Window) []Command {
 	if t.Failure != nil {
 		return s.saveFirst(EndTurn{Kind: KindTurnFailed, Error: t.Failure})
 	}
+	if t.waitsForApplication() {
+		return s.saveFirst(EndTurn{Kind: KindTurnCompleted})
+	}
 	if holds || t.Model != nil {
 		return nil
 	}

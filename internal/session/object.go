@@ -78,6 +78,9 @@ func (v *View) RequiredActions() []RequiredAction {
 	for _, c := range v.Turn.Calls {
 		switch c.State {
 		case CallWaiting:
+			if v.Turn.handsBack(c) {
+				continue
+			}
 			out = append(out, RequiredAction{Type: ActionFunctionCall, TurnID: turn, CallID: c.CallID, Name: c.Name, Arguments: c.Arguments})
 		case CallApproval:
 			out = append(out, v.personAction(c, turn, ActionMCPApproval, "Approve "+c.title()+"?"))

@@ -236,7 +236,7 @@ func (p *Projector) message(out []body, e stead.Event, before glance) ([]body, e
 		out = append(out, &turnEvent{eventHead{Type: "agent.session.turn.created"}, p.view.Key.Session, turn, turn.ID})
 	}
 	if t.StartedAt > 0 {
-		out = p.userMessages(out, t, queued{e.Seq, m.Input})
+		out = p.userMessages(out, t, queued{e.Seq, m.Input, m.Items})
 	}
 	return out, nil
 }
@@ -244,6 +244,11 @@ func (p *Projector) message(out []body, e stead.Event, before glance) ([]body, e
 func (p *Projector) userMessages(out []body, t *TurnView, q queued) []body {
 	for i, m := range q.Input {
 		out = append(out, p.added(t, userMessage(p.view.Key.Session, p.turnID(t), q.Seq, i, m, p.texts), nil))
+	}
+	for i, it := range q.Items {
+		if item := givenItem(p.view.Key.Session, p.turnID(t), q.Seq, i, it, p.texts); item != nil {
+			out = append(out, p.added(t, item, nil))
+		}
 	}
 	return out
 }
@@ -268,10 +273,15 @@ func (p *Projector) settledCalls(out []body, e stead.Event, before glance) []bod
 		if !before.open[c] || (p.view.Turn != nil && c.State != CallDone) {
 			continue
 		}
+		turn := p.turnID(before.turn)
+		if before.turn.handsBack(c) && e.Kind == KindTurnCompleted {
+			c.State, c.Status = CallDone, stead.ItemCompleted
+			out = append(out, p.done(before.turn, callItemOf(s, turn, c, p.texts), c.Output0))
+			continue
+		}
 		if c.State != CallDone { // the turn ended over it
 			c.State, c.Status, c.Error = CallDone, stead.ItemIncomplete, c.cancelled()
 		}
-		turn := p.turnID(before.turn)
 		out = append(out, p.done(before.turn, callItemOf(s, turn, c, p.texts), c.Output0))
 		if c.Type == stead.ItemFunctionCall {
 			out = append(out, p.added(before.turn, outputItem(outputID(s, e.Seq, n), turn, c, p.texts), nil))

@@ -53,6 +53,58 @@ type Service interface {
 	Approvals(ctx context.Context, p stead.Principal, q PageQuery) (Page[Approval], error)
 }
 
+// Responses is what the door of the Responses API calls for responses and conversations that are kept.
+// Implemented by package runner.
+type Responses interface {
+	// Respond stores the input of a response. When it returns, the response is on disk and will be
+	// worked on. KindNotFound of the response or conversation that it follows; KindConflict while
+	// the conversation has another response under way; KindInvalid, naming "input", when its outputs
+	// don't fit the calls that wait for them.
+	Respond(ctx context.Context, p stead.Principal, req RespondRequest) (Response, error)
+	Response(ctx context.Context, p stead.Principal, id string) (Response, error)
+	// ResponseItems returns what the response was made of (all items before its own output), and its
+	// output.
+	ResponseItems(ctx context.Context, p stead.Principal, r Response) (input, output []Item, err error)
+	// DeleteResponse hides a response. The session goes with its last one, unless it is a conversation.
+	DeleteResponse(ctx context.Context, p stead.Principal, id string) error
+
+	// CreateConversation makes a session with the given items and nothing to do.
+	CreateConversation(ctx context.Context, p stead.Principal, req ConversationRequest) (Session, error)
+	// AddItems adds to a conversation and returns the new items; KindConflict while a response is
+	// under way.
+	AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, items []stead.Item, key, digest string) ([]Item, error)
+}
+
+// RespondRequest makes a response: in a session of its own, after the response Previous, or in a
+// conversation; Previous and Conversation exclude each other.
+type RespondRequest struct {
+	Previous     string
+	Conversation stead.SessionID
+	Items        []stead.Item
+	Ask          ResponseAsk
+	Key, Digest  string
+}
+
+// ConversationRequest makes a conversation.
+type ConversationRequest struct {
+	Items       []stead.Item
+	Metadata    map[string]string
+	Key, Digest string
+}
+
+// Response is a response as it stands.
+type Response struct {
+	Session      stead.SessionID
+	Seq          stead.Seq // of its input: its id and its turn's derive from it
+	Turn         Turn      // its status is the turn's
+	Ask          ResponseAsk
+	Conversation bool   // the session is a conversation
+	Previous     string // the response that it follows; "" for none
+}
+
+// ID is the response's id.
+func (r Response) ID() string { return ResponseID(r.Session, r.Seq) }
+
 // Agents is the service of reusable agents. Implemented by package runner.
 type Agents interface {
 	CreateAgent(ctx context.Context, p stead.Principal, spec agent.Spec, key, digest string) (agent.Agent, error)
@@ -129,6 +181,7 @@ type OutcomeInput struct {
 // ForkRequest says up to where to copy.
 type ForkRequest struct {
 	Item     string // an item's id, inclusive; "" for everything settled
+	Turn     string // a turn's id: all up to its end; not beside Item
 	Metadata map[string]string
 }
 

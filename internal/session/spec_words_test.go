@@ -86,6 +86,10 @@ func (s *spec) input(name, rest string) bool {
 			m.Input = append(m.Input, session.InputMessage{Content: stead.TextContent(stead.ContentInputText, part)})
 		}
 		s.event(session.KindInputMessage, m)
+	case "ask": // a response
+		s.event(session.KindInputMessage, session.Message{Items: s.items(rest), Response: &session.ResponseAsk{Ask: session.Ask{MaxToolCalls: 1}}})
+	case "items":
+		s.event(session.KindInputItems, session.ItemsInput{Items: s.items(rest)})
 	case "cancel":
 		var c session.CancelInput // "cancel late" was accepted for an earlier turn
 		if s.state.Turn != nil && rest != "late" {
@@ -122,6 +126,24 @@ func (s *spec) input(name, rest string) bool {
 	return true
 }
 
+// items reads input items: "user hi; system be kind; call c1; output c1 done".
+func (s *spec) items(rest string) []stead.Item {
+	var out []stead.Item
+	for _, text := range strings.Split(rest, "; ") {
+		word, said, _ := strings.Cut(text, " ")
+		id, said2, _ := strings.Cut(said, " ")
+		switch word {
+		case "call":
+			out = append(out, stead.Item{Type: stead.ItemFunctionCall, CallID: id, Name: "f", Arguments: []byte(`{}`)})
+		case "output":
+			out = append(out, stead.Item{Type: stead.ItemFunctionCallOutput, CallID: id, Output: stead.TextContent(stead.ContentInputText, said2)})
+		default:
+			out = append(out, stead.Item{Type: stead.ItemMessage, Role: word, Content: stead.TextContent(stead.ContentInputText, said)})
+		}
+	}
+	return out
+}
+
 func (s *spec) model(name, rest string) bool {
 	id, text, _ := strings.Cut(rest, " ")
 	call := stead.Seq(0)
@@ -141,7 +163,11 @@ func (s *spec) model(name, rest string) bool {
 		}
 		s.event(session.KindModelStreamed, session.ModelStreamed{Call: call, Segments: []session.Segment{seg}})
 	case "reply":
-		s.event(session.KindModelReplied, s.reply(call, rest))
+		p := s.reply(call, rest)
+		if t := s.state.Turn; t != nil {
+			t.LimitCalls(p.Items)
+		}
+		s.event(session.KindModelReplied, p)
 	case "modelfail", "compactfail":
 		if name == "compactfail" {
 			call = s.state.Compact.Seq

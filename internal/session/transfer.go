@@ -54,6 +54,21 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 	return f.events, nil
 }
 
+// ThroughTurn is a session's past up to the end of a turn; KindNotFound for an unknown one, KindConflict
+// for one that has not ended.
+func ThroughTurn(key stead.SessionKey, events []stead.Event, turn string) ([]stead.Event, error) {
+	_, seq, _, ok := stead.ParseDerivedID(key.Session, turn)
+	if !ok || seq > stead.Seq(len(events)) {
+		return nil, stead.NotFound("turn", turn)
+	}
+	for i, e := range events[seq:] {
+		if endsTurn(e) {
+			return events[:int(seq)+i+1], nil
+		}
+	}
+	return nil, stead.Errorf(stead.KindConflict, "turn %s has not ended", turn)
+}
+
 // CreatedAt is the index of the event that made a session, -1 for none. Before it there is only what
 // was done with an environment that it attached.
 func CreatedAt(events []stead.Event) int {
@@ -74,7 +89,7 @@ type cut struct {
 	index int
 	// drop is a model call whose reply comes later: nothing of its text is copied.
 	drop stead.Seq
-	// input is the index of a user's message in its event, -1 for other items.
+	// input is the index of an item of input in its event, -1 for other items.
 	input int
 }
 
@@ -84,7 +99,7 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 	if id == "" {
 		return all, nil
 	}
-	prefix, seq, index, ok := stead.ParseDerivedID(key.Session, id)
+	_, seq, index, ok := stead.ParseDerivedID(key.Session, id)
 	if !ok || index < 0 {
 		return cut{}, stead.Invalid("item_id", "no item with id %.80q in this session", id)
 	}
@@ -93,7 +108,7 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 		if err := c.step(e); err != nil {
 			return cut{}, stead.Wrap(stead.KindInvalid, err, "the session's events can't be read")
 		}
-		if prefix == "msg" && e.Seq == seq && e.Kind == KindInputMessage {
+		if e.Seq == seq && (e.Kind == KindInputMessage || e.Kind == KindInputItems) {
 			return c.inputCut(e, id, index)
 		}
 		if c.place(id) < 0 {
@@ -114,13 +129,13 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 	return all, nil
 }
 
-// inputCut is the cut after a user's message. A reply that was under way is not part of the copy.
+// inputCut is the cut after an item of an input. A reply that was under way is not part of the copy.
 func (c *collector) inputCut(e stead.Event, id string, index int) (cut, error) {
 	p, err := Decode[Message](e)
 	if err != nil {
 		return cut{}, err
 	}
-	if index >= len(p.Input) {
+	if index >= len(p.Input)+len(p.Items) {
 		return cut{}, stead.Invalid("item_id", "no item with id %.80q in this session", id)
 	}
 	return cut{seq: e.Seq, input: index, drop: c.streaming()}, nil
@@ -141,7 +156,12 @@ func inlineTexts(t stead.Text) string { return t.Inline }
 func (c cut) trim(e stead.Event) (stead.Event, error) {
 	switch {
 	case e.Kind == KindInputMessage && c.input >= 0 && e.Seq == c.seq:
-		return edit(e, func(p *Message) { p.Input = p.Input[:c.input+1] })
+		return edit(e, func(p *Message) {
+			p.Input = p.Input[:min(c.input+1, len(p.Input))]
+			p.Items = p.Items[:min(c.input+1, len(p.Items))]
+		})
+	case e.Kind == KindInputItems && c.input >= 0 && e.Seq == c.seq:
+		return edit(e, func(p *ItemsInput) { p.Items = p.Items[:c.input+1] })
 	case e.Kind == KindModelReplied && c.call > 0:
 		return edit(e, func(p *ModelReplied) {
 			if p.Call == c.call && c.index < len(p.Items) {

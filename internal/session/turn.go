@@ -67,6 +67,9 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	for i, it := range p.Items {
 		if it.Type.IsCall() {
 			t.Calls = append(t.Calls, newCall(e, p.Call, i, t.Outputs+i, it))
+			if it.executes() {
+				t.ToolCalls++
+			}
 			called = true
 			if it.Tool != nil && (it.Tool.Reject != "" || it.Tool.Async) {
 				t.Fresh = true // the model is told at once: of the refusal, or that the result follows

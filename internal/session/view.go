@@ -23,9 +23,14 @@ type View struct {
 	Cost    int64       `json:"cost,omitempty"` // micro-cents
 
 	Turn    *TurnView  `json:"turn,omitempty"`    // the turn that has not ended
+	Last    stead.Seq  `json:"last,omitempty"`    // of the input that made the turn that ended last
 	Compact *ModelCall `json:"compact,omitempty"` // a summary being made
 	// Environment is the session's computer; nil: it has none.
 	Environment *EnvironmentView `json:"environment,omitempty"`
+	// HandedBack are the ids of calls that a response gave to the application, still unanswered.
+	HandedBack []string `json:"handed_back,omitempty"`
+	// Deleted are the responses that are not to be shown any more: what made their turns.
+	Deleted []stead.Seq `json:"deleted,omitempty"`
 	// CompactFailures counts failed summaries in a row, so that a broken one does not run for ever.
 	CompactFailures int `json:"compact_failures,omitempty"`
 }
@@ -50,13 +55,18 @@ type TurnView struct {
 	RetryAt  int64      `json:"retry_at,omitempty"` // Unix milliseconds
 	Overflow bool       `json:"overflow,omitempty"` // the model said that the context is too long
 
+	// Response is what a response asked for; nil: the turn is a message's.
+	Response  *ResponseAsk `json:"response,omitempty"`
+	ToolCalls int          `json:"tool_calls,omitempty"` // that the runtime was to execute
+
 	Calls  []*Call  `json:"calls,omitempty"`  // of the last reply, and async ones that are open
 	Inputs []queued `json:"inputs,omitempty"` // messages of a turn that has not started, for its first wire events
 }
 
 type queued struct {
 	Seq   stead.Seq      `json:"seq"`
-	Input []InputMessage `json:"input"`
+	Input []InputMessage `json:"input,omitempty"`
+	Items []stead.Item   `json:"items,omitempty"`
 }
 
 // ModelCall is a model call in flight.
@@ -120,7 +130,12 @@ func (v *View) fold(e stead.Event) error {
 		if v.Turn != nil {
 			v.Turn.StartedAt, v.Turn.Inputs = e.At, nil
 		}
+	case KindInputItems:
+		return fold(e, v.itemsAdded)
+	case KindResponseDeleted:
+		return fold(e, func(_ stead.Event, p ResponseDeleted) { v.Deleted = append(v.Deleted, p.Seq) })
 	case KindTurnCompleted, KindTurnFailed, KindTurnCancelled:
+		v.handBack(e.Kind)
 		v.Turn, v.LastActive = nil, e.At
 		v.needed(e.At)
 	case KindModelCalled:
@@ -206,6 +221,7 @@ func (v *View) message(e stead.Event, p Message) {
 	if v.Turn == nil {
 		v.Turn = &TurnView{Seq: e.Seq, CreatedAt: e.At}
 		v.CompactFailures = 0
+		v.respond(p)
 		if v.Environment != nil && v.Environment.Status == EnvironmentIsFailed {
 			v.Environment.Status = EnvironmentPending // what was wrong may be right by now
 		}
@@ -213,7 +229,7 @@ func (v *View) message(e stead.Event, p Message) {
 	v.Turn.Fresh = true
 	v.Turn.Unread++
 	if v.Turn.StartedAt == 0 {
-		v.Turn.Inputs = append(v.Turn.Inputs, queued{e.Seq, p.Input})
+		v.Turn.Inputs = append(v.Turn.Inputs, queued{e.Seq, p.Input, p.Items})
 	}
 }
 
@@ -269,6 +285,9 @@ func (v *View) blocked() bool {
 				return false
 			}
 		case CallWaiting, CallApproval, CallUnknown:
+			if t.handsBack(c) {
+				continue // the response is about to end with it
+			}
 			waiting = true
 			holds = holds || !c.Tool.Async
 		}

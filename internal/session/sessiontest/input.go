@@ -10,7 +10,9 @@ func (g *Gen) input() {
 	by := stead.LocalPrincipal()
 	switch p := g.rng.IntN(100); {
 	case p < 25:
-		if g.State.Turn == nil || g.chance(40) {
+		if g.State.Turn == nil && g.chance(30) {
+			g.response(by)
+		} else if g.State.Turn == nil || g.chance(40) {
 			g.append(session.KindInputMessage, session.Message{Input: g.messages(), By: by})
 		}
 	case p < 85:
@@ -40,6 +42,24 @@ func (g *Gen) input() {
 	case g.State.Paused:
 		g.append(session.KindSessionResumed, session.Paused{By: by})
 	}
+}
+
+// response is a turn of the Responses API: it answers the calls that were handed back, and says
+// something. Now and then items come without one.
+func (g *Gen) response(by stead.Principal) {
+	var items []stead.Item
+	for _, id := range g.State.HandedBack {
+		items = append(items, stead.Item{Type: stead.ItemFunctionCallOutput, CallID: id, Output: g.output()})
+	}
+	for _, m := range g.messages() {
+		items = append(items, stead.Item{Type: stead.ItemMessage, Role: stead.RoleDeveloper, Content: m.Content})
+	}
+	if g.chance(20) {
+		g.append(session.KindInputItems, session.ItemsInput{Items: items, By: by})
+		return
+	}
+	ask := &session.ResponseAsk{Spec: g.State.Created.Agent.Spec, Ask: session.Ask{MaxToolCalls: g.rng.IntN(3)}}
+	g.append(session.KindInputMessage, session.Message{Items: items, Response: ask, By: by})
 }
 
 func (g *Gen) messages() []session.InputMessage {

@@ -1,0 +1,277 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Responses and conversations of the Responses API are sessions: a response is a turn of one.
+
+var _ session.Responses = (*Runner)(nil)
+
+// Respond implements session.Responses.
+func (r *Runner) Respond(ctx context.Context, p stead.Principal, req session.RespondRequest) (session.Response, error) {
+	if _, _, err := r.cfg.Models.Resolve(req.Ask.Spec.Model); err != nil {
+		return session.Response{}, about("model", modelError(err))
+	}
+	if req.Conversation != "" {
+		return r.respondIn(ctx, p, keyOf(p, req.Conversation), "conversation", req)
+	}
+	if req.Previous != "" {
+		return r.respondAfter(ctx, p, req)
+	}
+	return r.respondNew(ctx, p, req)
+}
+
+// about says of an error which field of this door it is about.
+func about(param string, err error) error {
+	if e, ok := err.(*stead.Error); ok {
+		own := *e
+		own.Param = param
+		return &own
+	}
+	return err
+}
+
+// respondNew makes a session for the response.
+func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.RespondRequest) (session.Response, error) {
+	if err := checkOutputs(nil, req.Items); err != nil {
+		return session.Response{}, err
+	}
+	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, false)
+	if err != nil {
+		return session.Response{}, err
+	}
+	e, err := r.responseEvent(ctx, key, p, req)
+	if err != nil {
+		r.discard(ctx, key)
+		return session.Response{}, err
+	}
+	made, err := r.bear(ctx, key, []stead.Event{first, e}, session.StatusInProgress, nil, req.Key, req.Digest)
+	if err != nil {
+		return session.Response{}, err
+	}
+	const inputSeq = 2 // behind session.created
+	return r.response(ctx, made, inputSeq)
+}
+
+// conceive makes the first event of a session that runs an agent of its own.
+func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, conversation bool) (stead.SessionKey, stead.Event, error) {
+	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
+	pin := session.AgentPin{ID: stead.AgentID(newID("agent_")), Spec: spec}
+	if _, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID)}); err != nil {
+		return key, stead.Event{}, err
+	}
+	created := session.CreateRequest{Metadata: metadata}.Created(pin, p)
+	created.Conversation = conversation
+	e, err := session.NewEvent(r.now(), session.KindSessionCreated, created)
+	return key, e, err
+}
+
+// bear stores a session that is made with its first events. With a key that made one before it is
+// that one's.
+func (r *Runner) bear(ctx context.Context, key stead.SessionKey, events []stead.Event, status string, metadata map[string]string, idempotency, digest string) (stead.SessionKey, error) {
+	made, err := r.seed(key, events)
+	if err != nil {
+		return key, err
+	}
+	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{
+		Create: &journal.Creation{Agent: made.Agent.ID, CreatedAt: events[0].At}, Events: events, If: -1, Key: idempotency, Digest: digest,
+		Update: &journal.Listing{Status: status, Metadata: metadata, LastActive: events[0].At},
+	})
+	if err != nil {
+		r.forget(key)
+		if stead.KindOf(err) != stead.KindUnavailable { // it may have been stored all the same
+			r.discard(ctx, key)
+		}
+		return key, err
+	}
+	if receipt.Session == "" || receipt.Session == key.Session {
+		return key, nil
+	}
+	r.forget(key) // the key made another session before
+	r.discard(ctx, key)
+	return stead.SessionKey{Project: key.Project, Session: receipt.Session}, nil
+}
+
+// respondAfter goes on in the session of the previous response, or, when that one is not its last
+// any more, in a copy of the session that ends with it.
+func (r *Runner) respondAfter(ctx context.Context, p stead.Principal, req session.RespondRequest) (session.Response, error) {
+	id, seq, ok := session.ParseResponseID(req.Previous)
+	if !ok {
+		return session.Response{}, previousNotFound(req.Previous)
+	}
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
+		return session.Response{}, err
+	}
+	v, err := r.view(ctx, key)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return session.Response{}, previousNotFound(req.Previous)
+	}
+	if err != nil {
+		return session.Response{}, err
+	}
+	previous, err := session.FindResponse(v, r.reader(ctx, key), seq)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return session.Response{}, previousNotFound(req.Previous)
+	}
+	if err != nil {
+		return session.Response{}, err
+	}
+	if previous.Turn.CompletedAt == nil {
+		return session.Response{}, stead.Errorf(stead.KindConflict, "the previous response %s is still %s", req.Previous, previous.Turn.Status)
+	}
+	req.Ask.Previous = req.Previous
+	if v.Turn == nil && v.Last == seq && !v.Created.Conversation {
+		out, err := r.respondIn(ctx, p, key, "previous_response_id", req)
+		if stead.KindOf(err) != stead.KindConflict {
+			return out, err
+		}
+		if again, err := r.repeated(ctx, key, req); err != nil || again.Seq > 0 {
+			return again, err
+		}
+	} else if again, err := r.repeated(ctx, key, req); err != nil || again.Seq > 0 {
+		return again, err
+	}
+	return r.respondBeside(ctx, p, previous, req)
+}
+
+func previousNotFound(id string) error {
+	e := stead.Invalid("previous_response_id", "Previous response with id '%.80s' not found.", id)
+	e.Code = "previous_response_not_found"
+	return e
+}
+
+// repeated finds what the same request made before in this session; Seq 0: nothing.
+func (r *Runner) repeated(ctx context.Context, key stead.SessionKey, req session.RespondRequest) (session.Response, error) {
+	if req.Key == "" {
+		return session.Response{}, nil
+	}
+	probe, err := session.NewEvent(r.now(), session.KindTimerFired, session.TimerFired{})
+	if err != nil {
+		return session.Response{}, err
+	}
+	const never = 1 << 62 // no session has this tail: only a known key gets through
+	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{Events: []stead.Event{probe}, If: never, Key: req.Key, Digest: req.Digest})
+	switch {
+	case err == nil && receipt.Replayed:
+		return r.response(ctx, key, receipt.First)
+	case stead.KindOf(err) == stead.KindTail:
+		return session.Response{}, nil
+	}
+	return session.Response{}, err
+}
+
+// respondBeside answers in a copy of the session up to the previous response.
+func (r *Runner) respondBeside(ctx context.Context, p stead.Principal, previous session.Response, req session.RespondRequest) (session.Response, error) {
+	copied, err := r.Fork(ctx, p, previous.Session, session.ForkRequest{Turn: previous.Turn.ID})
+	if err != nil {
+		return session.Response{}, err
+	}
+	return r.respondIn(ctx, p, keyOf(p, copied.ID), "previous_response_id", req)
+}
+
+// respondIn stores the response in a session that is at rest. param names the field that led there.
+func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.SessionKey, param string, req session.RespondRequest) (session.Response, error) {
+	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
+		return session.Response{}, err
+	}
+	receipt, err := r.atRest(ctx, key, param, req.Key, req.Digest, func(v *session.View) (stead.Event, error) {
+		if err := checkOutputs(v.HandedBack, req.Items); err != nil {
+			return stead.Event{}, err
+		}
+		return r.responseEvent(ctx, key, p, req)
+	})
+	if err != nil {
+		return session.Response{}, err
+	}
+	return r.response(ctx, key, receipt.First)
+}
+
+// atRest appends one event to a session without a turn. A repeated key gets the first receipt.
+func (r *Runner) atRest(ctx context.Context, key stead.SessionKey, param, idempotency, digest string, event func(*session.View) (stead.Event, error)) (journal.Receipt, error) {
+	for range maxConflicts {
+		v, err := r.view(ctx, key)
+		if stead.KindOf(err) == stead.KindNotFound {
+			return journal.Receipt{}, about(param, err)
+		}
+		if err != nil {
+			return journal.Receipt{}, err
+		}
+		in := journal.Input{If: v.Tail, Key: idempotency, Digest: digest}
+		if v.Turn != nil || v.Failed != nil {
+			in.If = 1 << 62 // only a known key gets through
+		}
+		e, err := event(v)
+		if err != nil && (idempotency == "" || stead.KindOf(err) != stead.KindInvalid) {
+			return journal.Receipt{}, err
+		}
+		if err != nil { // a repeated request no longer fits what it has changed itself
+			refused := err
+			if e, err = session.NewEvent(r.now(), session.KindTimerFired, session.TimerFired{}); err != nil {
+				return journal.Receipt{}, err
+			}
+			in.If, in.Events = 1<<62, []stead.Event{e}
+			receipt, err := r.cfg.Store.Send(ctx, key, in)
+			if stead.KindOf(err) == stead.KindTail {
+				return receipt, refused
+			}
+			return receipt, err
+		}
+		in.Events = []stead.Event{e}
+		if in.Update, err = listingAfter(v, in.Events); err != nil {
+			return journal.Receipt{}, err
+		}
+		receipt, err := r.cfg.Store.Send(ctx, key, in)
+		switch {
+		case stead.KindOf(err) != stead.KindTail:
+			r.arrived(key)
+			return receipt, err
+		case v.Failed != nil:
+			return receipt, stead.Errorf(stead.KindConflict, "session %s has failed and takes no more input", key.Session)
+		case v.Turn != nil:
+			e := stead.Errorf(stead.KindConflict, "another response of this conversation is in progress")
+			e.Code, e.Param, e.Hint = "conversation_locked", param, "Wait until it has ended, or cancel it."
+			return receipt, e
+		}
+	}
+	return journal.Receipt{}, stead.Errorf(stead.KindUnavailable, "the session is too busy; try again")
+}
+
+// checkOutputs holds the input against the calls that the application was given: each output has its
+// call, and no call is left without one. The sentences are those that clients of the API know.
+func checkOutputs(open []string, items []stead.Item) error {
+	open = slices.Clone(open)
+	for i, it := range items {
+		switch it.Type {
+		case stead.ItemFunctionCall:
+			open = append(open, it.CallID)
+		case stead.ItemFunctionCallOutput:
+			at := slices.Index(open, it.CallID)
+			if at < 0 {
+				return stead.Invalid(fmt.Sprintf("input[%d].call_id", i), "No tool call found for function call output with call_id %.80s.", it.CallID)
+			}
+			open = slices.Delete(open, at, at+1)
+		}
+	}
+	if len(open) > 0 {
+		return stead.Invalid("input", "No tool output found for function call %.80s.", open[0])
+	}
+	return nil
+}
+
+func (r *Runner) responseEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, req session.RespondRequest) (stead.Event, error) {
+	items, err := r.spillItems(ctx, key, req.Items)
+	if err != nil {
+		return stead.Event{}, err
+	}
+	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Items: items, Response: &req.Ask, By: p})
+}

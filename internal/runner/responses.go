@@ -1,0 +1,150 @@
+package runner
+
+import (
+	"context"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Response implements session.Responses.
+func (r *Runner) Response(ctx context.Context, p stead.Principal, id string) (session.Response, error) {
+	s, seq, ok := session.ParseResponseID(id)
+	if !ok {
+		return session.Response{}, stead.NotFound("response", id)
+	}
+	key := keyOf(p, s)
+	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
+		return session.Response{}, err
+	}
+	out, err := r.response(ctx, key, seq)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return out, stead.NotFound("response", id)
+	}
+	return out, err
+}
+
+func (r *Runner) response(ctx context.Context, key stead.SessionKey, seq stead.Seq) (session.Response, error) {
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return session.Response{}, err
+	}
+	return session.FindResponse(v, r.reader(ctx, key), seq)
+}
+
+// ResponseItems implements session.Responses.
+func (r *Runner) ResponseItems(ctx context.Context, p stead.Principal, res session.Response) (input, output []session.Item, err error) {
+	key := keyOf(p, res.Session)
+	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
+		return nil, nil, err
+	}
+	return session.ResponseItems(key, r.reader(ctx, key), res.Seq, r.texts(ctx, key))
+}
+
+// DeleteResponse implements session.Responses.
+func (r *Runner) DeleteResponse(ctx context.Context, p stead.Principal, id string) error {
+	res, err := r.Response(ctx, p, id)
+	if err != nil {
+		return err
+	}
+	if res.Turn.CompletedAt == nil {
+		e := stead.Errorf(stead.KindConflict, "response %s is still %s", id, res.Turn.Status)
+		e.Hint = "cancel it first"
+		return e
+	}
+	_, err = r.amend(ctx, p, res.Session, func(v *session.View) (string, any, error) {
+		if slices.Contains(v.Deleted, res.Seq) {
+			return "", nil, nil
+		}
+		return session.KindResponseDeleted, session.ResponseDeleted{Seq: res.Seq, By: p}, nil
+	})
+	if err != nil || res.Conversation {
+		return err
+	}
+	return r.deleteEmpty(ctx, p, res.Session)
+}
+
+// deleteEmpty deletes a session of which no response is left.
+func (r *Runner) deleteEmpty(ctx context.Context, p stead.Principal, id stead.SessionID) error {
+	key := keyOf(p, id)
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return err
+	}
+	if v.Turn != nil {
+		return nil
+	}
+	q := session.PageQuery{Limit: stead.MaxPageSize}
+	for {
+		page, err := session.ListTurns(v, r.reader(ctx, key), q)
+		if err != nil {
+			return err
+		}
+		for _, t := range page.Data {
+			_, seq, _, _ := stead.ParseDerivedID(id, t.ID)
+			if !slices.Contains(v.Deleted, seq) {
+				return nil
+			}
+			q.After = t.ID
+		}
+		if !page.HasMore {
+			return r.Delete(ctx, p, id)
+		}
+	}
+}
+
+// CreateConversation implements session.Responses.
+func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req session.ConversationRequest) (session.Session, error) {
+	key, first, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, true)
+	if err != nil {
+		return session.Session{}, err
+	}
+	events := []stead.Event{first}
+	if len(req.Items) > 0 {
+		e, err := r.itemsEvent(ctx, key, p, req.Items)
+		if err != nil {
+			r.discard(ctx, key)
+			return session.Session{}, err
+		}
+		events = append(events, e)
+	}
+	key, err = r.bear(ctx, key, events, session.StatusIdle, req.Metadata, req.Key, req.Digest)
+	if err != nil {
+		return session.Session{}, err
+	}
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return session.Session{}, err
+	}
+	return v.Session(), nil
+}
+
+func (r *Runner) itemsEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, items []stead.Item) (stead.Event, error) {
+	items, err := r.spillItems(ctx, key, items)
+	if err != nil {
+		return stead.Event{}, err
+	}
+	return session.NewEvent(r.now(), session.KindInputItems, session.ItemsInput{Items: items, By: p})
+}
+
+// AddItems implements session.Responses.
+func (r *Runner) AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, items []stead.Item, idempotency, digest string) ([]session.Item, error) {
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
+		return nil, err
+	}
+	receipt, err := r.atRest(ctx, key, "", idempotency, digest, func(*session.View) (stead.Event, error) {
+		return r.itemsEvent(ctx, key, p, items)
+	})
+	if err != nil {
+		return nil, err
+	}
+	events, err := r.reader(ctx, key)(receipt.First-1, 1, false)
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	return session.AddedItems(key, events[0], r.texts(ctx, key))
+}

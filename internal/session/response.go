@@ -1,0 +1,218 @@
+package session
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+)
+
+// A response (of the Responses API) is a turn. It differs from the turn of a message in this:
+//
+//	input      any items of a conversation: messages of every role, calls, outputs, reasoning
+//	settings   each response brings its own model, instructions, tools and sampling
+//	functions  it ends with the calls that the application must make; their outputs are input of a
+//	           later response
+//
+// Its id derives from the Seq of the input that made it, like its turn's.
+
+// ResponseAsk is what a response asks for.
+type ResponseAsk struct {
+	// Spec replaces the session's agent from here on.
+	Spec agent.Spec `json:"spec"`
+	Ask
+	// Request is what the response object repeats of its request: one JSON object of the door's.
+	Request    json.RawMessage `json:"request,omitempty"`
+	Previous   string          `json:"previous,omitempty"` // the response that this one follows
+	Background bool            `json:"background,omitempty"`
+}
+
+// Ask is what a response wants of its model calls, beside what an agent says; see model.Request.
+type Ask struct {
+	ToolChoice      string   `json:"tool_choice,omitempty"` // forced ones hold for the first call only
+	SerialTools     bool     `json:"serial_tools,omitempty"`
+	Temperature     *float64 `json:"temperature,omitempty"`
+	TopP            *float64 `json:"top_p,omitempty"`
+	MaxOutputTokens int      `json:"max_output_tokens,omitempty"`
+	MaxToolCalls    int      `json:"max_tool_calls,omitempty"` // that the runtime executes; 0: no limit
+	FormatName      string   `json:"format_name,omitempty"`
+	Loose           bool     `json:"loose,omitempty"` // the format's schema is not enforced
+	CacheKey        string   `json:"cache_key,omitempty"`
+	User            string   `json:"user,omitempty"`
+}
+
+// ResponseDeleted hides a response. Its items stay, since later responses are made of them, until
+// the session is deleted.
+type ResponseDeleted struct {
+	Seq stead.Seq       `json:"seq"`
+	By  stead.Principal `json:"by"`
+}
+
+// ResponsePrefix begins the ids of responses, ConversationPrefix those of the sessions that are
+// conversations of the Responses API.
+const (
+	ResponsePrefix     = "resp"
+	ConversationPrefix = "conv_"
+)
+
+// ResponseID derives the id of the response that event seq made.
+func ResponseID(session stead.SessionID, seq stead.Seq) string {
+	return stead.DerivedID(ResponsePrefix, session, seq, -1)
+}
+
+// ParseResponseID is its inverse; false for everything else.
+func ParseResponseID(id string) (stead.SessionID, stead.Seq, bool) {
+	s, ok := stead.SessionOf(id)
+	if !ok {
+		return "", 0, false
+	}
+	prefix, seq, index, ok := stead.ParseDerivedID(s, id)
+	return s, seq, ok && prefix == ResponsePrefix && index < 0
+}
+
+func (v *View) respond(p Message) {
+	if p.Response == nil {
+		return
+	}
+	v.Turn.Response = p.Response
+	v.Created.Agent.Spec = p.Response.Spec
+	v.answered(p.Items)
+}
+
+func (v *View) itemsAdded(e stead.Event, p ItemsInput) {
+	v.LastActive = e.At
+	v.answered(p.Items)
+}
+
+// answered keeps count of the calls that the application has been given and not answered yet.
+func (v *View) answered(items []stead.Item) {
+	for _, it := range items {
+		switch it.Type {
+		case stead.ItemFunctionCall:
+			v.HandedBack = append(v.HandedBack, it.CallID)
+		case stead.ItemFunctionCallOutput:
+			if i := slices.Index(v.HandedBack, it.CallID); i >= 0 {
+				v.HandedBack = slices.Delete(v.HandedBack, i, i+1)
+			}
+		}
+	}
+}
+
+// handBack runs when the turn ends.
+func (v *View) handBack(kind string) {
+	if v.Turn == nil {
+		return
+	}
+	v.Last = v.Turn.Seq
+	if kind != KindTurnCompleted {
+		return
+	}
+	for _, c := range v.Turn.Calls {
+		if v.Turn.handsBack(c) {
+			v.HandedBack = append(v.HandedBack, c.CallID)
+		}
+	}
+}
+
+// handsBack reports whether a call goes to the application with the end of the turn.
+func (t *TurnView) handsBack(c *Call) bool {
+	return t.Response != nil && c.State == CallWaiting
+}
+
+// handed is handsBack for the call of an entry.
+func (t *TurnView) handed(en *Entry) bool {
+	return t != nil && slices.ContainsFunc(t.Calls, func(c *Call) bool {
+		return c.Seq == en.Call && c.Index == en.Index && t.handsBack(c)
+	})
+}
+
+// waitsForApplication: all that is left to do is the application's, so the response ends. A call
+// that waits for a person holds it back.
+func (t *TurnView) waitsForApplication() bool {
+	waits := false
+	for _, c := range t.Calls {
+		if t.handsBack(c) {
+			waits = true
+		} else if c.State != CallDone {
+			return false
+		}
+	}
+	return waits
+}
+
+// toldLimited is what the model is told of a call beyond max_tool_calls.
+const toldLimited = "The call was not made: the response reached its maximum of tool calls (max_tool_calls)."
+
+// LimitCalls refuses those of a reply's calls that go beyond the response's limit. It is asked before
+// the reply is journaled, so that the refusal stands there.
+func (t *TurnView) LimitCalls(items []ReplyItem) {
+	if t.Response == nil || t.Response.MaxToolCalls == 0 {
+		return
+	}
+	made := t.ToolCalls
+	for i := range items {
+		it := &items[i]
+		if !it.executes() {
+			continue
+		}
+		if made++; made > t.Response.MaxToolCalls {
+			refused := *it.Tool
+			refused.Reject = toldLimited
+			it.Tool = &refused
+		}
+	}
+}
+
+// executes reports whether an item is a call that the runtime executes.
+func (it ReplyItem) executes() bool {
+	return it.Tool != nil && it.Tool.Reject == "" && it.Type.IsCall() && it.Type != stead.ItemFunctionCall
+}
+
+// given takes input items into the context. Outputs go to their calls.
+func (c *Context) given(seq stead.Seq, items []stead.Item) {
+	for i, it := range items {
+		if it.Type == stead.ItemFunctionCallOutput {
+			if en := c.handedBack(it.CallID); en != nil {
+				en.Open, en.Given, en.Item.Output, en.Item.Error = false, false, it.Output, it.Error
+				continue
+			}
+		}
+		open := it.Type == stead.ItemFunctionCall
+		c.Held = append(c.Held, &Entry{Seq: seq, Index: i, Item: it, Open: open, Given: open})
+	}
+}
+
+// handedBack finds the open call of an id, the newest first.
+func (c *Context) handedBack(id string) *Entry {
+	for _, list := range [][]*Entry{c.Held, c.Entries} {
+		for _, en := range slices.Backward(list) {
+			if en.Given && en.Item.CallID == id {
+				return en
+			}
+		}
+	}
+	return nil
+}
+
+// givenItem is the wire's item of an input item; nil for types that the wire does not show.
+func givenItem(s stead.SessionID, turn string, seq stead.Seq, i int, it stead.Item, texts Texts) Item {
+	switch it.Type {
+	case stead.ItemMessage:
+		return &MessageItem{ID: messageID(s, seq, i), Type: "message", Role: it.Role, Status: stead.ItemCompleted,
+			TurnID: turn, Content: wireContent(it.Content, texts)}
+	case stead.ItemReasoning:
+		var parts []string
+		for _, t := range it.Summary {
+			parts = append(parts, texts(t))
+		}
+		return reasoningItem(reasoningID(s, seq, i), turn, parts, stead.ItemCompleted)
+	case stead.ItemFunctionCall:
+		return &FunctionCallItem{ID: stead.DerivedID("fc", s, seq, i), Type: "function_call", Arguments: it.Arguments,
+			CallID: it.CallID, Name: it.Name, Status: stead.ItemCompleted, TurnID: turn}
+	case stead.ItemFunctionCallOutput:
+		c := &Call{CallID: it.CallID, Status: stead.ItemCompleted, Output: it.Output, Error: it.Error}
+		return outputItem(outputID(s, seq, i), turn, c, texts)
+	}
+	return nil
+}
