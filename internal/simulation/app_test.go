@@ -22,6 +22,8 @@ type app struct {
 	seen *watched
 	box  bool // it has an environment
 	puts int
+	asks bool   // it uses the Responses API
+	last string // the last response
 }
 
 var me = stead.LocalPrincipal()
@@ -45,6 +47,13 @@ func (a *app) insist(call func() error) error {
 
 // create makes the session; a lost acknowledgement makes it repeat the call with the same key.
 func (a *app) create() bool {
+	if a.asks = a.w.chance(25); a.asks {
+		err := a.respond()
+		if err != nil {
+			a.w.failf("create %d: %v", a.n, err)
+		}
+		return err == nil
+	}
 	first := fmt.Sprintf("message %d.0", a.n)
 	var plan *session.EnvironmentPlan
 	if a.box = a.w.computing && a.w.chance(60); a.box {
@@ -98,6 +107,14 @@ func (a *app) run() {
 			a.put()
 		case !calm && a.w.chance(1):
 			a.send("cancel", session.Input{Cancel: true})
+		case a.asks && len(a.sent) < messages:
+			if s.Status != session.StatusIdle {
+				break
+			}
+			if err := a.respond(); err != nil && stead.KindOf(err) != stead.KindConflict {
+				a.w.failf("respond in %s: %v", a.id, err)
+				return
+			}
 		case len(a.sent) < messages && (s.Status == session.StatusIdle || !calm && a.w.chance(10)):
 			text := fmt.Sprintf("message %d.%d", a.n, len(a.sent))
 			if a.send(text, session.Input{Message: say(text)}) == nil {

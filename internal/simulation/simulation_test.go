@@ -155,7 +155,7 @@ func (w *world) checkInputs(a *app, events []stead.Event) {
 			w.failf("%v", err)
 			continue
 		}
-		count[text(m.Input[0].Content)]++
+		count[asked(m)]++
 	}
 	for _, s := range a.sent {
 		if count[s] != 1 {
