@@ -174,7 +174,7 @@ func TestEnvironmentFilesAndArtifacts(t *testing.T) {
 	needComputer(t)
 	n, client, ctx := setup(t)
 	sessions, files := client.Beta.Agents.Sessions, client.Beta.Agents.Environments.Files
-	res, err := openai.BetaAgentSessionFinalResult(sessions.NewStreaming(ctx, inside(hosted(), "mkdir outputs d; echo 1 > outputs/r.txt; echo d > d/1")))
+	res, err := openai.BetaAgentSessionFinalResult(sessions.NewStreaming(ctx, inside(hosted(), "mkdir d; echo 1 > outputs/r.txt; echo d > d/1")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,10 @@ import (
 // Where things stand inside. The paths are the same for every driver that has its own root.
 const (
 	WorkspaceDir = "/workspace"
-	ServicesDir  = "/run/stead"
+	// OutputsDir is where an agent puts the files that are published as artifacts when its turn is
+	// completed (developers.openai.com, Agents API, "Files and artifacts"). A new workspace has it.
+	OutputsDir  = WorkspaceDir + "/outputs"
+	ServicesDir = "/run/stead"
 	// EgressSocket and ToolsSocket are names in ServicesDir, of unix stream sockets that the host
 	// serves: the egress proxy (HTTP proxy protocol), and the session's tools (HTTP).
 	EgressSocket = "egress.sock"

@@ -27,7 +27,7 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment,
 		code: programmatic(a.state.Created.Agent.Spec.Tools)}
 	if c.Publish {
-		act.publish = session.OutputsDir
+		act.publish = environment.OutputsDir
 	}
 	if c.Action == session.ActionOpen && a.r.cfg.Environments != nil {
 		a.dropEnvironment() // one that the journal says is gone: this actor may be about to learn that it lost the session

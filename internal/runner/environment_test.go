@@ -360,7 +360,7 @@ func TestArtifacts(t *testing.T) {
 		if err := n.ArtifactContent(ctx, me, s.ID, a.ID, &content); err != nil || content.String() != "hello world" {
 			t.Errorf("content %q, %v", content.String(), err)
 		}
-		if last := h.saves[len(h.saves)-1]; last.Publish != session.OutputsDir || len(last.Known) != 0 {
+		if last := h.saves[len(h.saves)-1]; last.Publish != environment.OutputsDir || len(last.Known) != 0 {
 			t.Errorf("the save was asked for %+v", last)
 		}
 		if err := n.DeleteArtifact(ctx, me, s.ID, a.ID); err != nil {

@@ -36,10 +36,6 @@ const (
 	EnvironmentSelfHosted = "self_hosted"
 )
 
-// OutputsDir is where an agent puts the files that are published as artifacts when its turn is
-// completed (developers.openai.com, Agents API, "Files and artifacts").
-const OutputsDir = environment.WorkspaceDir + "/outputs"
-
 // EnvironmentCreated begins the journal of an environment that waits for its session.
 type EnvironmentCreated struct {
 	Setup     environment.Setup `json:"setup"`

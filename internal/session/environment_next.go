@@ -11,7 +11,7 @@ import (
 type EnvironmentAction struct {
 	Action  Action
 	Attempt int  // from 1
-	Publish bool // save: what the turn put into OutputsDir becomes artifacts
+	Publish bool // save: what the turn put into environment.OutputsDir becomes artifacts
 }
 
 func (EnvironmentAction) command() {}

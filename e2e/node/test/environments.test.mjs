@@ -79,7 +79,7 @@ test('artifacts: published by a turn, found by its result, deleted', async (t) =
   if (needsComputer(t)) return;
   const { client } = await start(t);
   const { sessions } = client.beta.agents;
-  const first = await (await sessions.create({ environment: hosted, agent: sim, input: shell('mkdir outputs; echo 1 > outputs/r.txt; echo other > outputs/o.txt'), stream: true })).finalResult();
+  const first = await (await sessions.create({ environment: hosted, agent: sim, input: shell('echo 1 > outputs/r.txt; echo other > outputs/o.txt'), stream: true })).finalResult();
   const id = first.session_id;
   const second = await sessions.stream(id, { input: shell('echo 22 > outputs/r.txt') }).finalResult();
   for (const [result, content] of [[first, '1\n'], [second, '22\n']]) {

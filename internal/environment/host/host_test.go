@@ -322,7 +322,7 @@ func TestWorkspaceAtTheNextOpen(t *testing.T) {
 			if o := b.open(); o.Kept != tc.kept {
 				t.Errorf("kept: %v", o.Kept)
 			}
-			if got := b.sh("cat f; ls"); got != tc.holds+"f\n" {
+			if got := b.sh("cat f; ls"); got != tc.holds+"f\noutputs\n" {
 				t.Errorf("the workspace holds %q", got)
 			}
 		})
@@ -556,4 +556,92 @@ func TestArtifactThatVanishes(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 	}
+}
+
+// hired is a machine of the user's: the bare driver, whose executor is always there.
+type hired struct {
+	bare.Provider
+	dir string
+}
+
+func (hired) Connected(string) bool { return true }
+
+// Open works where the executor does.
+func (h hired) Open(ctx context.Context, spec environment.Spec) (environment.Environment, error) {
+	spec.Workspace = h.dir
+	return h.Provider.Open(ctx, spec)
+}
+
+// TestUsageOfAUsersMachine: what was used is said once, and of hosted environments not at all.
+func TestUsageOfAUsersMachine(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Remote = hired{dir: t.TempDir()} })
+	if u := b.Used(b.key); u != (environment.Usage{}) {
+		t.Errorf("before anything ran: %+v", u)
+	}
+	env, err := b.find(b.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = env.Close(context.Background()) })
+	run := func(n int) {
+		for range n {
+			if _, err := env.Exec(t.Context(), environment.Command{Args: []string{"sh", "-c", "echo four"}}, func(environment.Chunk) {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run(2)
+	first := b.Used(b.key)
+	if first.Commands != 2 || first.OutputBytes != 10 || first.CPU <= 0 || first.MemoryBytes <= 0 {
+		t.Errorf("two commands: %+v", first)
+	}
+	run(1)
+	second := b.Used(b.key)
+	if second.Commands != 1 || second.OutputBytes != 5 || second.CPU <= 0 || second.MemoryBytes < first.MemoryBytes {
+		t.Errorf("one more: %+v", second)
+	}
+	if u := b.Used(b.key); u.Commands != 0 || u.CPU != 0 || u.OutputBytes != 0 {
+		t.Errorf("and none: %+v", u)
+	}
+	hosted := newBench(t)
+	hosted.prepare()
+	hosted.open()
+	hosted.sh("true")
+	if u := hosted.Used(hosted.key); u != (environment.Usage{}) {
+		t.Errorf("of a hosted one: %+v", u)
+	}
+}
+
+// TestOutputsAreThereFromTheStart: what an agent puts there needs no directory to be made first, and an
+// environment in which nothing was done is neither stored again nor does it publish anything.
+func TestOutputsAreThereFromTheStart(t *testing.T) {
+	b := newBench(t)
+	for name, c := range map[string]template.Config{
+		"plain":              {},
+		"made by the set-up": commands("mkdir outputs"),
+		"layer":              commands("true"),
+	} {
+		b.setup(c)
+		b.state = environment.State{Setup: b.state.Setup}
+		b.prepare()
+		before := b.state.Checkpoint
+		b.open()
+		saved, err := b.Save(context.Background(), b.key, environment.SaveRequest{Previous: before, Publish: environment.OutputsDir})
+		if err != nil || saved.Checkpoint.Digest != before || len(saved.Artifacts) != 0 || len(saved.Blobs) != 0 {
+			t.Errorf("%s: nothing was done, and it is stored as %+v, %v", name, saved, err)
+		}
+		b.sh("echo made > outputs/x")
+		if saved, err = b.Save(context.Background(), b.key, environment.SaveRequest{Previous: before, Publish: environment.OutputsDir}); err != nil || len(saved.Artifacts) != 1 {
+			t.Errorf("%s: published %+v, %v", name, saved.Artifacts, err)
+		}
+		b.suspend()
+	}
+	digest, err := b.cfg.Blobs.Put(context.Background(), b.key, []byte("a file of that name"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.setup(template.Config{Public: template.Public{Files: []template.File{{Path: environment.OutputsDir, Digest: digest}}}})
+	b.state = environment.State{Setup: b.state.Setup}
+	b.prepare()
+	b.is(environment.OutputsDir, "a file of that name")
 }

@@ -74,6 +74,9 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 			return environment.Prepared{}, err
 		}
 	}
+	if err := makeOutputs(ctx, source); err != nil {
+		return environment.Prepared{}, err
+	}
 	if made.Checkpoint, err = checkpoint(ctx, source, blobs); err != nil {
 		return environment.Prepared{}, err
 	}
@@ -90,6 +93,20 @@ func checkpoint(ctx context.Context, dir string, blobs environment.Blobs) (envir
 	}
 	defer d.Close()
 	return d.Checkpoint(ctx, blobs, "")
+}
+
+// makeOutputs makes the directory of artifacts, once everything else is there: set-up commands may make
+// it themselves, and a configuration may have given a file of that name, which stays.
+func makeOutputs(ctx context.Context, dir string) error {
+	d, err := workspace.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.MakeDir(ctx, environment.OutputsDir); stead.KindOf(err) != stead.KindInvalid {
+		return err
+	}
+	return nil
 }
 
 func openWorkspace(p place) (*workspace.Dir, error) { return workspace.Open(p.workspace()) }

@@ -147,6 +147,33 @@ func (d *Dir) WriteFile(ctx context.Context, path string, data []byte, executabl
 	return d.fault(err, path, "write")
 }
 
+// MakeDir makes a directory of the workspace, with those above it, unless it is there. It belongs to the
+// owner of the workspace. KindInvalid when something else is at its path.
+func (d *Dir) MakeDir(ctx context.Context, path string) error {
+	rel, err := cleanFile(path)
+	if err != nil {
+		return err
+	}
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	err = d.unlocked(rel, func() error {
+		own, err := d.owner()
+		if err != nil {
+			return err
+		}
+		dir, err := makeDirs(d.root, rel, own)
+		if errors.Is(err, syscall.ENOTDIR) {
+			return badPath(path, "is no directory, nor is one above it")
+		}
+		if err != nil {
+			return err
+		}
+		return dir.Close()
+	})
+	return d.fault(err, path, "make")
+}
+
 func (d *Dir) replace(rel string, data []byte, executable bool) (err error) {
 	own, err := d.owner()
 	if err != nil {
