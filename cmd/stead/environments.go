@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment/plan"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/template"
 	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/tool/computer"
 )
@@ -248,7 +250,11 @@ func (c *computers) lookup(ctx context.Context, id string, service session.Envir
 	if info.Type != session.EnvironmentSelfHosted {
 		return executor.Registration{}, stead.NotFound("self-hosted environment", id)
 	}
-	return executor.Registration{Digest: executor.Digest(c.token(stead.DefaultProject, id))}, nil
+	var public template.Public
+	if err := json.Unmarshal(info.Config, &public); err != nil {
+		return executor.Registration{}, stead.Wrap(stead.KindInternal, err, "the configuration of environment %s can't be read", id)
+	}
+	return executor.Registration{Digest: executor.Digest(c.token(stead.DefaultProject, id)), Workspace: public.Workspace}, nil
 }
 
 // nodePrincipal is this server, acting for itself.

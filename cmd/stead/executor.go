@@ -3,17 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,6 +35,7 @@ type executorFlags struct {
 	remote, workspace, sandbox string
 	hosts, dial, pass          []string
 	plainHTTP                  bool
+	named                      bool // --workspace was given
 }
 
 func (a *app) executorCmd() *cobra.Command {
@@ -50,10 +48,13 @@ func (a *app) executorCmd() *cobra.Command {
 			"it runs.\n\n" +
 			"Commands run in the best sandbox that works here, and see nothing of this machine but the workspace\n" +
 			"and the system's programs. With --sandbox none they run as you, with all of your rights.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runExecutor(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.named = cmd.Flags().Changed("workspace")
+			return a.runExecutor(cmd.Context(), f)
+		},
 	}
 	c.Flags().StringVar(&f.remote, "remote", "", "the environment's remote_url, unchanged and in quotes (default $"+envRemote+")")
-	c.Flags().StringVar(&f.workspace, "workspace", defaultWorkspace, "directory in which the commands work")
+	c.Flags().StringVar(&f.workspace, "workspace", defaultWorkspace, "bounds where the commands work: the session's workspace_directory must be this directory or below it (default: it may be any directory; without one, where you are)")
 	c.Flags().StringVar(&f.sandbox, "sandbox", sandboxAuto, "auto, "+strings.Join(sandboxNames(), ", ")+" or none")
 	c.Flags().StringSliceVar(&f.hosts, "allow-host", nil, "hosts that commands in the sandbox reach, such as *.npmjs.org; * for every public one")
 	c.Flags().StringSliceVar(&f.dial, "allow-dial", nil, "HOST:PORT that the server may connect to from here, for tool servers; * for any")
@@ -96,9 +97,6 @@ func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := mayOwn(dir, sandbox.Name(), f.workspace != defaultWorkspace); err != nil {
-		return errors.Join(err, sandbox.Close(ctx))
-	}
 	say := &executorVoice{out: a.out, json: a.json()}
 	if len(f.hosts) > 0 {
 		if sandbox, err = allowHosts(sandbox, f.hosts, say.reached); err != nil {
@@ -106,12 +104,10 @@ func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
 		}
 	}
 	say.begin(host, dir, sandbox.Name(), f)
+	place := placing{own: dir, bounded: f.named, sandbox: sandbox.Name(), say: say}
 	c := executor.Config{
-		Remote: f.remote, Workspace: dir, Sandbox: sandbox, Seen: environment.WorkspaceDir, PlainHTTP: f.plainHTTP,
+		Remote: f.remote, Workspace: dir, Sandbox: sandbox, Seen: place.seen(dir), Place: place.decide, PlainHTTP: f.plainHTTP,
 		Told: say.state, Ran: say.ran, Log: quiet(a.err),
-	}
-	if sandbox.Name() != sandboxNS {
-		c.Seen = dir // commands see the machine's own paths
 	}
 	if len(f.dial) > 0 {
 		c.Dial = dialOnly(f.dial)
@@ -126,53 +122,6 @@ func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
 		say.end()
 	}
 	return err
-}
-
-// workspaceDir is the directory's real path, which commands may see.
-func workspaceDir(name string) (string, error) {
-	dir, err := filepath.Abs(name)
-	if err == nil {
-		dir, err = filepath.EvalSymlinks(dir)
-	}
-	if err == nil {
-		var info os.FileInfo
-		if info, err = os.Stat(dir); err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s is no directory", dir)
-		}
-	}
-	if err != nil {
-		e := stead.Wrap(stead.KindInvalid, err, "the workspace can't be used")
-		e.Hint = "Name a directory that is there, with --workspace."
-		return "", e
-	}
-	return dir, nil
-}
-
-// defaultWorkspace is where the executor was started.
-const defaultWorkspace = "."
-
-// mayOwn refuses what would surprise: as root, the sandbox gives the workspace's files to a user of its
-// own, which somebody else's files must not become, nor those of a directory that nobody named.
-func mayOwn(dir, sandbox string, named bool) error {
-	if sandbox == bare.DriverName || os.Geteuid() != 0 {
-		return nil
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	const sandboxes = 0x7000_0000 // ids from here on are those of sandboxes: see package ns
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 && owner.Uid < sandboxes {
-		e := stead.Invalid("workspace", "the workspace belongs to user %d, and a sandbox that root starts would take its files away from him", owner.Uid)
-		e.Hint = "Run the executor as that user: it needs no root."
-		return e
-	}
-	if entries, err := os.ReadDir(dir); err != nil || named || len(entries) == 0 {
-		return err
-	}
-	e := stead.Invalid("workspace", "there are files in %s, and a sandbox that root starts would take all of them from root", dir)
-	e.Hint = "Name the directory with --workspace if that is meant, or start in an empty one."
-	return e
 }
 
 // choose finds the sandbox. Without one that works nothing is run, unless the user said none.
@@ -254,13 +203,17 @@ func (v *executorVoice) begin(host, dir, sandbox string, f executorFlags) {
 	if sandbox != bare.DriverName && os.Geteuid() == 0 {
 		border += "\n  you are root: files of the workspace will belong to a user of the sandbox's, not to root"
 	}
+	reach := "the session's agent reads and changes files there, or in a directory below it that the session names"
+	if !f.named {
+		reach = "the session's agent reads and changes files there, or in any directory that the session names (--workspace bounds that)"
+	}
 	network := "nothing"
 	if len(f.dial) > 0 {
 		network = strings.Join(f.dial, ", ")
 	}
 	v.say(map[string]any{"event": "starting", "host": host, "workspace": dir, "sandbox": sandbox, "allow_host": f.hosts, "allow_dial": f.dial},
-		"stead executor connects to %s\n  workspace %s: the session's agent reads and changes files there\n  %s\n  the server itself may connect from here to %s\nCtrl-C ends it and all that it runs.",
-		host, dir, border, network)
+		"stead executor connects to %s\n  workspace %s: %s\n  %s\n  the server itself may connect from here to %s\nCtrl-C ends it and all that it runs.",
+		host, dir, reach, border, network)
 }
 
 func (v *executorVoice) state(s executor.State) {

@@ -21,11 +21,15 @@ var hubs sync.Map // *testscript.TestScript → *executor.Hub
 // hub serves executors for the script and sets a variable to the remote URL of env_1: hub VAR
 func hub(ts *testscript.TestScript, _ bool, args []string) {
 	token, digest := executor.NewToken()
+	named := ""
+	if len(args) > 1 {
+		named = args[1]
+	}
 	h := executor.NewHub(executor.HubConfig{Lookup: func(_ context.Context, id string) (executor.Registration, error) {
 		if id != "env_1" {
 			return executor.Registration{}, stead.NotFound("environment", id)
 		}
-		return executor.Registration{Digest: digest}, nil
+		return executor.Registration{Digest: digest, Workspace: named}, nil
 	}})
 	srv := httptest.NewServer(server.New(server.Config{Executors: h}))
 	hubs.Store(ts, h)

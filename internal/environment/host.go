@@ -37,6 +37,9 @@ type Host interface {
 	// Origin is the session's environment as a place where tool servers run, and from where they are
 	// reached, while it is resident here.
 	Origin(key stead.SessionKey) tool.Origin
+	// Used is what a self-hosted environment has used since this was asked last, as its executor says it:
+	// peaks are what they are now. Of hosted ones it is zero, since Save and Suspend say theirs.
+	Used(key stead.SessionKey) Usage
 	// Connected reports whether a self-hosted environment's executor is connected to this node.
 	Connected(key stead.SessionKey) bool
 }

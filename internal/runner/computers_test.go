@@ -36,6 +36,7 @@ type computers struct {
 	next  []environment.Published   // of the next save that publishes
 	run   func(context.Context, tool.Call, *computer) (tool.Result, error)
 	drops []stead.Seq
+	used  environment.Usage // what a self-hosted environment is said to have used, each time
 }
 
 // computer is a resident environment.
@@ -230,7 +231,12 @@ func (h *computers) ReadFile(_ context.Context, _ stead.SessionKey, from environ
 }
 
 func (h *computers) Origin(stead.SessionKey) tool.Origin { return nil }
-func (h *computers) Connected(stead.SessionKey) bool     { return false }
+func (h *computers) Used(stead.SessionKey) environment.Usage {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.used
+}
+func (h *computers) Connected(stead.SessionKey) bool { return false }
 
 // withComputers serves environments of one's own.
 func withComputers(h *computers) func(*node) {

@@ -34,7 +34,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
-		config: a.serverConfig(call.Tool.Server), computer: computer,
+		config: a.serverConfig(call.Tool.Server), computer: computer, inside: call.Tool.Environment && !a.state.Environment.Hosted(),
 		call: tool.Call{
 			Key: key, Arguments: call.Arguments, Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Principal: a.state.Created.Principal,
@@ -66,6 +66,7 @@ type toolCall struct {
 	server, name string
 	config       *agent.Tool // nil: the session's tools changed and the server is gone
 	computer     bool        // it runs in the session's environment
+	inside       bool        // that is a self-hosted one, or the server is in one: what it used is journaled with the outcome
 	call         tool.Call
 	sent         bool // the tool was called: from then on it may have happened
 }
@@ -133,7 +134,7 @@ func named(tools []tool.Tool, name string) tool.Tool {
 }
 
 func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
-	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit}
+	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, Usage: c.used()}
 	if result.IsError {
 		out.Error = joined(result.Content)
 		const most = 8 << 10
@@ -153,6 +154,18 @@ func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, res
 		}
 	}
 	c.a.deliver(f, happened(session.KindToolReturned, out))
+}
+
+// used is what a self-hosted environment has used since the call before it; nil: nothing, or it is hosted.
+func (c *toolCall) used() *environment.Usage {
+	if !c.inside {
+		return nil
+	}
+	u := c.a.r.cfg.Environments.Used(c.a.key)
+	if u == (environment.Usage{}) {
+		return nil
+	}
+	return &u
 }
 
 // lost says that the outcome is missing. Whether the call may be made again is the core's to say.

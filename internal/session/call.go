@@ -203,6 +203,9 @@ func (v *View) toolCalled(e stead.Event, p ToolCalled) {
 }
 
 func (v *View) toolReturned(_ stead.Event, p ToolReturned) {
+	if e := v.Environment; p.Usage != nil && e != nil && !e.Hosted() {
+		e.Past = addUsage(e.Past, *p.Usage)
+	}
 	c := v.CallByID(p.CallID)
 	if c == nil || c.State == CallDone {
 		return

@@ -51,7 +51,7 @@ type EnvironmentView struct {
 	Used    int64  `json:"used,omitempty"` // Unix milliseconds: when it was last needed
 
 	Artifacts []PublishedArtifact `json:"artifacts,omitempty"`
-	Past      environment.Usage   `json:"past"`  // of residences that have ended
+	Past      environment.Usage   `json:"past"`  // of residences that have ended; of a self-hosted one: all
 	Since     environment.Usage   `json:"since"` // of the present one, as of its last checkpoint
 }
 

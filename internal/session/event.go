@@ -284,6 +284,9 @@ type ToolReturned struct {
 	Error      string          `json:"error,omitempty"` // the tool failed, or policy refused it: the model is told
 	DurationMS int64           `json:"duration_ms,omitempty"`
 	Exit       *int            `json:"exit,omitempty"` // of a command
+	// Usage is what a self-hosted environment has used since the call before; hosted ones say it when
+	// they are stored.
+	Usage *environment.Usage `json:"usage,omitempty"`
 }
 
 // ToolLost says that a call's outcome is missing although the runner lives: the connection broke.

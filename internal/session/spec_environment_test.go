@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 //	connected reset=kept|restored             the residence before was cut off
 //	envfail MESSAGE [MS]                      the action failed: for good, or to be tried again at
 //	print ID TEXT   exit ID CODE TEXT          what a command says, and how it ends
+//	uses ID MS PEAK                            it ends, and used so much time and memory of a machine of the user's
 //	asks ID EFFECT   codegone ID              code calls a tool; nobody waits for it any more
 //	copied [foreign]   environment            the journal was copied; the environment as it is
 
@@ -91,6 +93,10 @@ func (s *spec) environment(name, rest string) bool {
 		code, out, _ := strings.Cut(text, " ")
 		n := int(s.number(code))
 		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Exit: &n, DurationMS: 1500, Output: stead.TextContent(stead.ContentInputText, out)})
+	case "uses":
+		cpu, peak, _ := strings.Cut(text, " ")
+		used := environment.Usage{CPU: time.Duration(s.number(cpu)) * time.Millisecond, MemoryBytes: s.number(peak), Commands: 1}
+		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Output: stead.TextContent(stead.ContentInputText, "ok"), Usage: &used})
 	case "asks":
 		s.event(session.KindToolRequested, session.ToolRequested{
 			CallID: id, Name: "f", Arguments: []byte(`{}`), Type: stead.ItemMCPCall, Tool: session.ToolCall{Server: "srv", Name: "act", Effect: tool.Effect(text)},
@@ -122,6 +128,9 @@ func (s *spec) environmentLine() string {
 	}
 	for _, u := range e.Uploads {
 		words = append(words, "waits "+u.Path)
+	}
+	if u := e.Usage(); u.Commands > 0 {
+		words = append(words, fmt.Sprintf("used %d commands, %v, at most %d bytes", u.Commands, u.CPU, u.MemoryBytes))
 	}
 	if e.Lost != "" {
 		words = append(words, "lost: "+e.Lost)

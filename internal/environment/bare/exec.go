@@ -93,6 +93,7 @@ func (b *box) run(ctx context.Context, c environment.Command, output *environmen
 	killed := !unwatch()
 	b.mu.Lock()
 	delete(b.groups, cmd.Process.Pid)
+	b.usage.MemoryBytes = max(b.usage.MemoryBytes, peakOf(cmd.ProcessState))
 	b.mu.Unlock()
 	if unheard != nil {
 		return environment.Exit{}, unheard
@@ -102,6 +103,19 @@ func (b *box) run(ctx context.Context, c environment.Command, output *environmen
 		exit.Code, exit.Reason = -1, reason(context.Cause(ctx))
 	}
 	return exit, nil
+}
+
+// peakOf is the largest amount of memory, in bytes, that a command or one of the children it waited for
+// had at once; 0: not known.
+func peakOf(s *os.ProcessState) int64 {
+	use, ok := s.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	if runtime.GOOS == "darwin" {
+		return use.Maxrss // getrusage(2) there counts bytes, and kibibytes elsewhere
+	}
+	return use.Maxrss << 10
 }
 
 func exitCode(s *os.ProcessState) int {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -22,10 +23,14 @@ import (
 // Config is what an executor needs.
 type Config struct {
 	Remote    string               // the environment's remote_url, with its token
-	Workspace string               // directory of this machine
+	Workspace string               // directory of this machine; with Place, which may choose another one
 	Sandbox   environment.Provider // runs the commands; the caller closes it
 	// Seen is where commands see the workspace; "": environment.WorkspaceDir.
 	Seen string
+	// Place decides where the environment works, which names a directory of this machine or "": it returns
+	// that directory, or the one that stands for it, and where commands see it. It is asked on each connection. An error ends Run with it.
+	// nil: in Workspace, whatever the environment names.
+	Place func(named string) (workspace, seen string, err error)
 	// Dial makes the connections that the server asks for; nil: none.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// PlainHTTP allows http to other hosts than this one.
@@ -68,7 +73,7 @@ type client struct {
 // Run connects to the server and does what it says until ctx ends, which is no error, or until it is
 // of no use any more: KindInvalid for a bad configuration, KindUnauthenticated for a wrong token,
 // KindNotFound when the environment is over, KindConflict when another executor has taken over. It
-// tries again, for ever, after everything else. When it returns, no command runs any more.
+// tries again, for ever, after everything else. An error of Place is its own. When it returns, no command runs any more.
 func Run(ctx context.Context, config Config) error {
 	r, err := parseRemote(config.Remote, config.PlainHTTP)
 	if err != nil {
@@ -152,8 +157,12 @@ func (c *client) connect(ctx context.Context) error {
 	if c.talk != nil && c.talk.cause() != nil {
 		c.hangUp(errAway)
 	}
-	s, err := c.dial(ctx)
+	s, named, err := c.dial(ctx)
 	if err != nil {
+		return err
+	}
+	if err := c.place(named); err != nil {
+		_ = s.ws.CloseNow() // nothing was said yet
 		return err
 	}
 	c.disarm()
@@ -184,8 +193,35 @@ func (c *client) connect(ctx context.Context) error {
 	return err
 }
 
-// dial makes the WebSocket. What the server refuses with an error of ours is that error.
-func (c *client) dial(ctx context.Context) (*socket, error) {
+// place settles where the environment works, before the server hears a word.
+func (c *client) place(named string) error {
+	if c.config.Place == nil {
+		return nil
+	}
+	dir, err := url.PathUnescape(named)
+	if err != nil || len(dir) > environment.MaxPathBytes || dir != line1(dir) || dir != "" && !filepath.IsAbs(dir) {
+		return &refusal{stead.Invalid("workspace", "the server names a workspace that is no absolute path: %.200q", named)}
+	}
+	if dir != "" {
+		dir = filepath.Clean(dir)
+	}
+	workspace, seen, err := c.config.Place(dir)
+	if err != nil {
+		return &refusal{err}
+	}
+	c.config.Workspace, c.config.Seen = workspace, seen
+	return nil
+}
+
+// refusal is why this executor will not work for the environment, however often it is asked.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// dial makes the WebSocket, and returns what the answer says of the workspace. What the server refuses
+// with an error of ours is that error.
+func (c *client) dial(ctx context.Context) (s *socket, workspace string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timing.Handshake)
 	defer cancel()
 	once := *c.config.Client
@@ -194,10 +230,10 @@ func (c *client) dial(ctx context.Context) (*socket, error) {
 		HTTPClient: &once, HTTPHeader: http.Header{"Authorization": {"Bearer " + c.remote.token}},
 	})
 	if err == nil {
-		return newSocket(ws, c.timing), nil
+		return newSocket(ws, c.timing), answer.Header.Get(headerWorkspace), nil
 	}
 	if answer == nil {
-		return nil, stead.Wrap(stead.KindUnavailable, err, "the server at %s can't be reached", c.remote.host)
+		return nil, "", stead.Wrap(stead.KindUnavailable, err, "the server at %s can't be reached", c.remote.host)
 	}
 	var body struct {
 		Error struct{ Message, Code string }
@@ -205,9 +241,9 @@ func (c *client) dial(ctx context.Context) (*socket, error) {
 	const most = 1024 // that the library keeps of the body
 	b, _ := io.ReadAll(io.LimitReader(answer.Body, most))
 	if json.Unmarshal(b, &body) == nil && body.Error.Code != "" {
-		return nil, &bye{clip(line1(body.Error.Code)), clip(line1(body.Error.Message))}
+		return nil, "", &bye{clip(line1(body.Error.Code)), clip(line1(body.Error.Message))}
 	}
-	return nil, stead.Wrap(stead.KindUnavailable, err, "the server at %s answers with status %d", c.remote.host, answer.StatusCode)
+	return nil, "", stead.Wrap(stead.KindUnavailable, err, "the server at %s answers with status %d", c.remote.host, answer.StatusCode)
 }
 
 // greet says hello, and carries the conversation on or begins the one that the server wants.
@@ -249,6 +285,9 @@ func (c *client) greet(ctx context.Context, s *socket) (resumed bool, err error)
 
 // finalError says that trying again is of no use; nil: it is.
 func finalError(err error) error {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.err
+	}
 	b, ok := errors.AsType[*bye](err)
 	if !ok {
 		return nil

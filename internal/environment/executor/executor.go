@@ -20,7 +20,9 @@
 //	cancel  server ▶ executor   stop it: kills a command, closes an environment
 //	result  executor ▶ server   the outcome; ends the stream
 //
-// hello, welcome, bye, open, ready and result carry JSON.
+// hello, welcome, bye, open, ready and result carry JSON. The answer to the upgrade names the environment's
+// workspace_directory in a header, path-escaped: so an executor that may not work there leaves before it
+// has said hello, and nobody takes it for connected. Peers that know nothing of the header lose nothing else.
 //
 // Delivery: the frames from open on have numbers (seq), from 1 in each direction, and belong to a
 // conversation that outlives connections. Each side keeps what the other has not acknowledged, and
@@ -39,7 +41,7 @@
 //
 // Trust: neither side believes the other. A frame that breaks a rule ends the conversation. The
 // executor runs what the server says, in the sandbox that its user chose, and opens and lists files in
-// the workspace alone; it makes network connections only where its user allowed them. The server takes
+// the workspace alone, which is the one that the server names only if Config.Place agrees; it makes network connections only where its user allowed them. The server takes
 // output, sizes, errors and exit codes for what they are: claims of a stranger. The token is of 256
 // random bits, stands in the URL's fragment, which is never part of a request, and is sent as a bearer;
 // the server knows its SHA-256.
@@ -145,6 +147,9 @@ const (
 	codeExecutors  = "too_many_executors"  // MaxExecutors
 	codeDisconnect = "executor_disconnected"
 )
+
+// headerWorkspace is the header of the upgrade's answer that names the workspace_directory.
+const headerWorkspace = "Stead-Workspace-Directory"
 
 // token length and prefix; the prefix lets scanners of secrets know it.
 const (

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ import (
 type Registration struct {
 	Digest string // of the token: see Digest
 	Over   bool   // the environment has expired or was deleted: its executor can stop
+	// Workspace is the environment's workspace_directory, an absolute path; "": none is named.
+	Workspace string
 }
 
 // HubConfig is what a Hub needs. Only Lookup is required.
@@ -90,7 +93,8 @@ func NewHub(config HubConfig) *Hub {
 // means that nothing was answered yet: KindUnauthenticated, KindNotFound, KindInvalid for a request
 // that is no WebSocket's, KindUnavailable or KindLimited.
 func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentID string) error {
-	if err := h.authenticate(r, environmentID); err != nil {
+	found, err := h.authenticate(r, environmentID)
+	if err != nil {
 		return err
 	}
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
@@ -108,6 +112,9 @@ func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentI
 	number := h.came // before the upgrade is answered: who connects afterwards has a higher one
 	h.mu.Unlock()
 	defer h.work.Done()
+	if found.Workspace != "" {
+		w.Header().Set(headerWorkspace, url.PathEscape(found.Workspace))
+	}
 	ws, err := websocket.Accept(w, r, nil) // which answers its own errors
 	if err != nil {
 		h.log.Debug("executor not upgraded", "environment", environmentID, "err", err)
@@ -117,23 +124,23 @@ func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentI
 	return nil
 }
 
-func (h *Hub) authenticate(r *http.Request, environmentID string) error {
+func (h *Hub) authenticate(r *http.Request, environmentID string) (Registration, error) {
 	wrong := &stead.Error{Kind: stead.KindUnauthenticated, Code: CodeToken, Message: "the token is not that of this environment's executor"}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		return wrong
+		return Registration{}, wrong
 	}
 	found, err := h.config.Lookup(r.Context(), environmentID)
 	if err != nil && stead.KindOf(err) != stead.KindNotFound {
-		return err
+		return Registration{}, err
 	}
 	if err != nil || !match(token, found.Digest) {
-		return wrong
+		return Registration{}, wrong
 	}
 	if found.Over {
-		return &stead.Error{Kind: stead.KindNotFound, Code: CodeGone, Message: "the environment is over"}
+		return Registration{}, &stead.Error{Kind: stead.KindNotFound, Code: CodeGone, Message: "the environment is over"}
 	}
-	return nil
+	return found, nil
 }
 
 // greet takes the hello, and carries the conversation on or begins one.

@@ -158,7 +158,9 @@ type box struct {
 	proxy     *egress.Proxy
 	tools     *http.Server
 	limits    environment.Limits
-	saving    sync.Mutex // one checkpoint at a time
+	saving    sync.Mutex        // one checkpoint at a time
+	remote    bool              // its executor has it
+	told      environment.Usage // what Used has said, under Host.mu
 }
 
 // find returns a session's environment for its tools.
@@ -186,7 +188,7 @@ func (h *Host) keepRemote(key stead.SessionKey, env environment.Environment) env
 	if b := h.boxes[key]; b != nil {
 		return b.env
 	}
-	b := &box{key: key, env: env}
+	b := &box{key: key, env: env, remote: true}
 	h.boxes[key] = b
 	go func() {
 		<-env.Done()
@@ -214,6 +216,22 @@ func (h *Host) box(key stead.SessionKey) (*box, error) {
 		return b, nil
 	}
 	return nil, stead.Errorf(stead.KindUnavailable, "the environment of session %s is not open on this node", key.Session)
+}
+
+// Used implements environment.Host.
+func (h *Host) Used(key stead.SessionKey) environment.Usage {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := h.boxes[key]
+	if b == nil || !b.remote {
+		return environment.Usage{}
+	}
+	now, before := b.env.Usage(), b.told
+	b.told = now
+	return environment.Usage{
+		CPU: max(now.CPU-before.CPU, 0), MemoryBytes: now.MemoryBytes, DiskBytes: now.DiskBytes,
+		Commands: now.Commands - before.Commands, OutputBytes: now.OutputBytes - before.OutputBytes,
+	}
 }
 
 // Connected implements environment.Host.
