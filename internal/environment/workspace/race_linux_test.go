@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -36,7 +37,30 @@ type swapped struct {
 // race makes dir/d/f and dir/f, and swaps dir/d and dir/f with links to what is outside.
 func race(t *testing.T) *swapped {
 	t.Helper()
-	s := &swapped{dir: t.TempDir(), outside: t.TempDir()}
+	return raceIn(t, t.TempDir(), t.TempDir())
+}
+
+// raceInMemory is race where writing is cheap, so that it can be tried often: below memoryDir, or else
+// where temporary files are.
+func raceInMemory(t *testing.T) *swapped {
+	t.Helper()
+	var dirs [2]string
+	for i := range dirs {
+		dir, err := os.MkdirTemp(memoryDir, "stead-race-")
+		if err != nil {
+			dir = t.TempDir()
+		}
+		dirs[i] = dir
+		t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	}
+	return raceIn(t, dirs[0], dirs[1])
+}
+
+const memoryDir = "/dev/shm"
+
+func raceIn(t *testing.T, dir, outside string) *swapped {
+	t.Helper()
+	s := &swapped{dir: dir, outside: outside}
 	for _, name := range []string{"f", "g", "sub/f"} {
 		put(t, filepath.Join(s.outside, name), secret)
 		put(t, filepath.Join(s.dir, "d", name), ours)
@@ -102,23 +126,36 @@ func TestRaceRead(t *testing.T) {
 	}
 }
 
+// TestRaceWrite writes hundreds of thousands of times in memory, and some thousands on a disk, where one
+// try takes twenty times as long.
 func TestRaceWrite(t *testing.T) {
-	s := race(t)
-	d := open(t, s.dir)
-	written, tries := 0, raceTries(10_000)
-	for i := range tries {
-		p := [...]string{"d/f", "f", "d/new", "d/sub/new"}[i%4]
-		if i%8 > 5 {
-			_ = d.Remove(t.Context(), p)
-		} else if d.WriteFile(t.Context(), p, []byte("written"), false) == nil {
-			written++
-		}
-	}
-	s.end()
-	t.Logf("%d of %d writes succeeded", written, tries)
-	s.untouched(t)
-	if written == 0 {
-		t.Error("nothing was written: the race did not happen")
+	for name, at := range map[string]struct {
+		race  func(*testing.T) *swapped
+		tries int
+	}{
+		"memory": {raceInMemory, 200_000},
+		"disk":   {race, 3_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := at.race(t)
+			d := open(t, s.dir)
+			written, tries := 0, raceTries(at.tries)
+			for i := range tries {
+				p := [...]string{"d/f", "f", "d/new", "d/sub/new"}[i%4]
+				if d.WriteFile(t.Context(), p, []byte("written"), false) == nil {
+					written++
+				}
+				if i%64 > 60 {
+					_ = d.Remove(t.Context(), p)
+				}
+			}
+			s.end()
+			t.Logf("%d of %d writes succeeded", written, tries)
+			s.untouched(t)
+			if written == 0 {
+				t.Error("nothing was written: the race did not happen")
+			}
+		})
 	}
 }
 
@@ -255,7 +292,11 @@ func TestRaceIsReal(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := race(t)
+			begin := race
+			if strings.HasPrefix(name, "write") {
+				begin = raceInMemory // where TestRaceWrite does most of its own
+			}
+			s := begin(t)
 			for i := range tries {
 				if try(s) {
 					t.Logf("leaked at try %d", i+1)
