@@ -94,13 +94,14 @@ var (
 )
 
 // Open opens or makes the database at path and brings its schema up to date. The directory must
-// exist. KindConflict when another process has it open or when a newer version of Stead made it.
+// exist. KindConflict when another process has it open, and still has after a few seconds, or when a newer
+// version of Stead made it.
 func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, stead.Wrap(stead.KindInvalid, err, "open database %s", path)
 	}
-	lock, err := lockFile(abs + ".lock")
+	lock, err := lockFile(ctx, abs+".lock")
 	if err != nil {
 		return nil, err
 	}

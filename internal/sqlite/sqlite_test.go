@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(helperEnv); path != "" {
 		os.Exit(helper(path))
 	}
+	if path := os.Getenv(ownVariable); path != "" {
+		os.Exit(own(path))
+	}
 	os.Exit(m.Run())
 }
 
