@@ -138,7 +138,7 @@ func TestCorpus(t *testing.T) {
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "metadata_ip.txt"))
 	if os.IsNotExist(err) && os.Getenv("STEAD_SSRF_DIR") == "" {
-		t.Skip("the corpus is not here: set STEAD_SSRF_DIR to the folder with metadata_ip.txt")
+		t.Skip("the corpus is not here: set STEAD_SSRF_DIR to the folder with metadata_ip.txt; TestOwnSpellings runs everywhere")
 	}
 	must(t, err)
 	w := newWorld(t)
