@@ -149,7 +149,7 @@ func (n *node) open(ctx context.Context) error {
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: tools, Policy: policy.AllowLocal{},
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
-		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(),
+		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
 	})
 	if err := run.Start(ctx); err != nil {

@@ -120,6 +120,8 @@ func (t *transcript) environment(e client.Event) bool {
 		t.note("it ended; what was stored last is kept")
 	case t.place == client.EnvironmentSuspended:
 		t.note("suspended, its files are kept")
+	case t.place == client.EnvironmentExpired:
+		t.note("expired, its files were deleted")
 	case t.place == client.EnvironmentConnected && (before == client.EnvironmentSuspended || before == client.EnvironmentDisconnected):
 		t.note("running again")
 	default:

@@ -48,6 +48,8 @@ func TestEnvironmentLines(t *testing.T) {
 			"· environment: preparing\n"},
 		{"it is suspended and comes back", []client.Event{status(client.EnvironmentHosted, client.EnvironmentSuspended), status(client.EnvironmentHosted, client.EnvironmentConnected)},
 			"· environment: suspended, its files are kept\n· environment: running again\n"},
+		{"it is not used any more", []client.Event{status(client.EnvironmentHosted, client.EnvironmentSuspended), status(client.EnvironmentHosted, client.EnvironmentExpired)},
+			"· environment: suspended, its files are kept\n· environment: expired, its files were deleted\n"},
 		{"a machine of the user's", []client.Event{status(client.EnvironmentSelfHosted, client.EnvironmentPending), status(client.EnvironmentSelfHosted, client.EnvironmentConnected), status(client.EnvironmentSelfHosted, client.EnvironmentDisconnected)},
 			"· environment: its executor has connected\n· environment: its executor has left\n"},
 		{"a reset that lost something", []client.Event{{Type: client.EventReset, Reason: "the node stopped", Commands: []string{"make", "touch \x1b[2Jx"}}},

@@ -51,6 +51,7 @@ const (
 	EnvironmentConnected    = "connected"
 	EnvironmentDisconnected = "disconnected"
 	EnvironmentSuspended    = "suspended"
+	EnvironmentExpired      = "expired"
 	EnvironmentFailed       = "failed"
 )
 

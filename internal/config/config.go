@@ -7,7 +7,7 @@
 //	providers   [{name, api, base_url, api_key, headers}]
 //	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
-//	environments {driver, isolation, image, idle_seconds, gvisor, docker, kubernetes, egress}
+//	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
 //	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds}
 //

@@ -139,6 +139,7 @@ func TestErrors(t *testing.T) {
 		{"server", "mcp_servers: [{label: a}]\n", "needs either url or command"},
 		{"effect", "mcp_servers: [{label: a, command: b, effects: {t: maybe}}]\n", `"maybe"`},
 		{"limit", "limits: {tool_seconds: -1}\n", "limits.tool_seconds is -1"},
+		{"workspaces that vanish overnight", "environments: {expire_after_seconds: 60}\n", "environments.expire_after_seconds is 60: it must be 0, or between 7200 and"},
 		{"two documents", "data: a\n---\ndata: b\n", "2 documents"},
 	}
 	for _, tt := range tests {

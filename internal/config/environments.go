@@ -17,11 +17,13 @@ type Environments struct {
 	// programs of this machine's /usr, read-only.
 	Image string `yaml:"image"`
 	// IdleSeconds is how long an environment that nothing needs stays resident; 0: stead.EnvironmentIdle.
-	IdleSeconds int        `yaml:"idle_seconds"`
-	GVisor      GVisor     `yaml:"gvisor"`
-	Docker      Docker     `yaml:"docker"`
-	Kubernetes  Kubernetes `yaml:"kubernetes"`
-	Egress      Egress     `yaml:"egress"`
+	IdleSeconds int `yaml:"idle_seconds"`
+	// ExpireSeconds is how long the workspace of an environment is kept after it was used last; 0: for ever.
+	ExpireSeconds int64      `yaml:"expire_after_seconds"`
+	GVisor        GVisor     `yaml:"gvisor"`
+	Docker        Docker     `yaml:"docker"`
+	Kubernetes    Kubernetes `yaml:"kubernetes"`
+	Egress        Egress     `yaml:"egress"`
 }
 
 // GVisor says where its program is and how many sandboxes wait.
@@ -94,6 +96,16 @@ const (
 // Idle is how long an environment that nothing needs stays resident, 0 for the default.
 func (e Environments) Idle() time.Duration { return time.Duration(e.IdleSeconds) * time.Second }
 
+// Expire is how long workspaces are kept that nobody uses, 0 for ever.
+func (e Environments) Expire() time.Duration { return time.Duration(e.ExpireSeconds) * time.Second }
+
+// MinExpire and MaxExpire bound it. Below the minimum, blobs would still be too young to be removed (see
+// package blob), and people would lose work overnight.
+const (
+	MinExpire = 2 * time.Hour
+	MaxExpire = 10 * 365 * 24 * time.Hour
+)
+
 func (c *Config) checkEnvironments() error {
 	e := &c.Environments
 	if e.Isolation == "" {
@@ -106,6 +118,8 @@ func (c *Config) checkEnvironments() error {
 		return invalid("environments.isolation", "auto takes the best that the machine has, strong refuses to start without a kernel of its own.", "environments.isolation %q is unknown", e.Isolation)
 	case e.IdleSeconds < 0 || e.Idle() > MaxLimit:
 		return invalid("environments.idle_seconds", "It counts whole seconds; 0 is the default.", "environments.idle_seconds is %d: it must be between 0 and %d", e.IdleSeconds, int(MaxLimit.Seconds()))
+	case e.ExpireSeconds != 0 && (e.ExpireSeconds < int64(MinExpire.Seconds()) || e.ExpireSeconds > int64(MaxExpire.Seconds())):
+		return invalid("environments.expire_after_seconds", "It deletes workspaces that nobody used for so long; leave it out to keep them.", "environments.expire_after_seconds is %d: it must be 0, or between %d and %d", e.ExpireSeconds, int64(MinExpire.Seconds()), int64(MaxExpire.Seconds()))
 	case e.GVisor.Pool < 0 || e.GVisor.Pool > MaxPool:
 		return invalid("environments.gvisor.pool", "Each waiting sandbox takes about 20 MB.", "environments.gvisor.pool is %d: it must be between 0 and %d", e.GVisor.Pool, MaxPool)
 	case e.Driver == DriverBare && e.Isolation == IsolationStrong:

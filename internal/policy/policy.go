@@ -91,5 +91,5 @@ func Check(ctx context.Context, a Authorizer, req Request) (Decision, error) {
 	return d, nil
 }
 
-// EnvironmentEffect names what is done with an environment: prepare, open, save or suspend.
+// EnvironmentEffect names what is done with an environment: prepare, open, save, suspend or expire.
 func EnvironmentEffect(action string) Effect { return Effect("environment." + action) }

@@ -103,6 +103,8 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 		return happened(session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: x.call, Layer: made.Layer, Checkpoint: made.Checkpoint, Blobs: made.Blobs}), err
 	case session.ActionOpen:
 		return x.open(ctx, host)
+	case session.ActionExpire:
+		return x.expire(ctx, host)
 	}
 	req := environment.SaveRequest{Files: x.from.Files, Previous: x.from.Checkpoint}
 	if x.action == session.ActionSave {
@@ -121,7 +123,35 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Usage: saved.Usage}), err
 }
 
+// expire deletes what this node has of the workspace, and the blobs of its checkpoints: the intent is in
+// the journal, so that no event keeps them any more.
+func (x *environmentAction) expire(ctx context.Context, host environment.Host) (pending, error) {
+	if err := host.Forget(ctx, x.a.key); err != nil {
+		return pending{}, err
+	}
+	switch err := x.a.r.sweep(ctx, x.a.key); stead.KindOf(err) {
+	case "":
+	case stead.KindTooLarge:
+		x.a.log.Warn("the blobs of an environment that has expired are left until its session is deleted", "err", err)
+	default:
+		return pending{}, err
+	}
+	return happened(session.KindEnvironmentExpired, session.EnvironmentExpired{Call: x.call}), nil
+}
+
+// expired says that there is no workspace any more.
+func expired() *stead.Error {
+	return &stead.Error{
+		Kind: stead.KindConflict, Code: "environment_expired",
+		Message: "the environment has expired: nobody used it for as long as the operator keeps workspaces, and its files were deleted",
+		Hint:    "Its artifacts are still there. Start a new session for new work.",
+	}
+}
+
 func (x *environmentAction) open(ctx context.Context, host environment.Host) (pending, error) {
+	if x.view.Gone() {
+		return pending{}, expired()
+	}
 	from := x.from
 	from.Note = x.a.note
 	if x.code {
@@ -152,10 +182,13 @@ func (x *environmentAction) reset(opened environment.Opened) *session.Reset {
 // failed makes the outcome of an action that brought nothing. attempt 0 is final.
 func (x *environmentAction) failed(err error, attempt int) session.EnvironmentFailed {
 	out := session.EnvironmentFailed{Call: x.call, Error: session.EnvironmentError{Code: "sandbox_error", Type: "server_error", Message: clientMessage(err)}}
-	final := attempt == 0 || attempt >= stead.MaxEnvironmentAttempts
+	final := attempt == 0 || attempt >= stead.MaxEnvironmentAttempts || x.view.Gone()
 	switch stead.KindOf(err) {
 	case stead.KindInvalid, stead.KindNotImplemented, stead.KindForbidden, stead.KindNotFound, stead.KindTooLarge:
 		out.Error.Type, final = "invalid_request_error", true
+	}
+	if x.action == session.ActionExpire && attempt > 0 {
+		final = false // once begun, it is brought to its end
 	}
 	if !final {
 		out.RetryAt = x.a.r.now() + x.a.r.backoff(attempt, 0).Milliseconds()

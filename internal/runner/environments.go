@@ -97,6 +97,9 @@ func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.Agen
 	if err != nil {
 		return session.Session{}, err
 	}
+	if v.Environment.Gone() {
+		return session.Session{}, expired()
+	}
 	key := v.Key
 	created := req.Created(pin, p)
 	created.Environment, created.VaultIDs = v.Created.Environment, append(slices.Clone(v.Created.VaultIDs), req.VaultIDs...)
@@ -217,6 +220,8 @@ func (r *Runner) PutFile(ctx context.Context, p stead.Principal, id, path string
 	switch {
 	case !e.Hosted():
 		return environment.File{}, stead.Invalid("environment_id", "environment %s is self-hosted: its files are on the machine that hosts it", id)
+	case e.Gone():
+		return environment.File{}, expired()
 	case e.Status == session.EnvironmentIsFailed:
 		return environment.File{}, stead.Errorf(stead.KindConflict, "environment %s has failed", id)
 	case len(data) > stead.MaxTextBytes:
@@ -245,6 +250,9 @@ func (r *Runner) Files(ctx context.Context, p stead.Principal, id string, q envi
 	if err != nil {
 		return environment.FilePage{}, err
 	}
+	if v.Environment.Gone() {
+		return environment.FilePage{}, expired()
+	}
 	return r.cfg.Environments.Files(ctx, v.Key, stateOf(v.Environment, 0), q)
 }
 
@@ -257,6 +265,9 @@ func (r *Runner) ReadFile(ctx context.Context, p stead.Principal, id, path strin
 	at, err := environment.FilePath("path", path)
 	if err != nil {
 		return nil, err
+	}
+	if v.Environment.Gone() {
+		return nil, expired()
 	}
 	return r.cfg.Environments.ReadFile(ctx, v.Key, stateOf(v.Environment, 0), at)
 }

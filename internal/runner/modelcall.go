@@ -19,7 +19,7 @@ func randomFloat() float64 { return rand.Float64() }
 
 // window is what the core must know of the session's model.
 func (a *actor) window() session.Window {
-	w := session.Window{EnvironmentIdle: a.r.cfg.EnvironmentIdle}
+	w := session.Window{EnvironmentIdle: a.r.cfg.EnvironmentIdle, EnvironmentExpire: a.r.cfg.EnvironmentExpire}
 	if info, _, err := a.r.cfg.Models.Resolve(a.state.Created.Agent.Spec.Model); err == nil {
 		w.ContextTokens, w.OutputTokens, w.FixedBytes = info.ContextWindow, info.MaxOutputTokens, a.fixedBytes()
 	}

@@ -81,6 +81,9 @@ type Config struct {
 	ModelIdleTimeout time.Duration
 	// EnvironmentIdle is how long an environment that nothing needs stays resident; 0: stead.EnvironmentIdle.
 	EnvironmentIdle time.Duration
+	// EnvironmentExpire is how long the workspace of an environment is kept after it was used last; 0: for
+	// ever. At least twice blob.Grace, or some of its blobs stay until the session is deleted.
+	EnvironmentExpire time.Duration
 }
 
 // Runner implements session.Service and session.Agents, and moves the sessions of its node.

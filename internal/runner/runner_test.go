@@ -392,8 +392,9 @@ func (c oneModel) List() []model.Info { return nil }
 // memBlobs keeps blobs in memory.
 type memBlobs struct {
 	mu    sync.Mutex
-	bytes map[string][]byte // session/digest
-	fails int               // how many puts to refuse
+	bytes map[string][]byte    // session/digest
+	times map[string]time.Time // of the last Put
+	fails int                  // how many puts to refuse
 }
 
 // fail makes the next k puts fail.
@@ -410,7 +411,9 @@ func (m *memBlobs) count() int {
 	return len(m.bytes)
 }
 
-func newMemBlobs() *memBlobs { return &memBlobs{bytes: map[string][]byte{}} }
+func newMemBlobs() *memBlobs {
+	return &memBlobs{bytes: map[string][]byte{}, times: map[string]time.Time{}}
+}
 
 func (m *memBlobs) Put(_ context.Context, key stead.SessionKey, data []byte) (string, error) {
 	m.mu.Lock()
@@ -421,6 +424,7 @@ func (m *memBlobs) Put(_ context.Context, key stead.SessionKey, data []byte) (st
 	}
 	d := blob.Digest(data)
 	m.bytes[key.String()+"/"+d] = slices.Clone(data)
+	m.times[key.String()+"/"+d] = time.Now()
 	return d, nil
 }
 
@@ -447,9 +451,17 @@ func (m *memBlobs) Copy(ctx context.Context, from, to stead.SessionKey, digests 
 	return nil
 }
 
-// Sweep keeps everything: nothing in memory is older than the test.
-func (m *memBlobs) Sweep(context.Context, stead.SessionKey, func(string) bool, time.Time) (blob.Swept, error) {
-	return blob.Swept{}, nil
+func (m *memBlobs) Sweep(_ context.Context, key stead.SessionKey, keep func(string) bool, olderThan time.Time) (blob.Swept, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out blob.Swept
+	for k := range m.bytes {
+		if digest, ok := strings.CutPrefix(k, key.String()+"/"); ok && !keep(digest) && m.times[k].Before(olderThan) {
+			delete(m.bytes, k)
+			out.Removed++
+		}
+	}
+	return out, nil
 }
 
 func (m *memBlobs) DeleteAll(_ context.Context, key stead.SessionKey) error {

@@ -23,6 +23,7 @@ const (
 	KindEnvironmentConnected    = "environment.connected"
 	KindEnvironmentCheckpointed = "environment.checkpointed"
 	KindEnvironmentSuspended    = "environment.suspended"
+	KindEnvironmentExpired      = "environment.expired"
 	KindEnvironmentFailed       = "environment.failed"       // … and that of each which brought nothing
 	KindEnvironmentDisconnected = "environment.disconnected" // it died by itself
 	KindEnvironmentCopied       = "environment.copied"       // the journal was: what ran stayed where it was
@@ -73,6 +74,9 @@ const (
 	ActionOpen    Action = "open"    // make it resident
 	ActionSave    Action = "save"    // put files in, checkpoint
 	ActionSuspend Action = "suspend" // checkpoint and end it
+	// ActionExpire deletes its workspace and checkpoints for good. Its intent is the point of no return:
+	// from then on they may be gone.
+	ActionExpire Action = "expire"
 )
 
 // EnvironmentCalled is the intent of an action; its Seq names it.
@@ -129,6 +133,12 @@ type EnvironmentSuspended struct {
 	Usage      environment.Usage      `json:"usage"`
 }
 
+// EnvironmentExpired is the outcome of ActionExpire. In a copy it has no call: the copy was made of a
+// session whose environment is gone.
+type EnvironmentExpired struct {
+	Call stead.Seq `json:"call,omitempty"`
+}
+
 // EnvironmentError is what is wrong with an environment, as on the wire.
 type EnvironmentError struct {
 	Code    string `json:"code"`
@@ -161,6 +171,18 @@ type EnvironmentCopied struct {
 type ToolStreamed struct {
 	CallID string `json:"call_id"`
 	Text   string `json:"text"`
+}
+
+// expires reports whether the workspace and the checkpoints of a session may be gone from an event on.
+func expires(e stead.Event) bool {
+	switch e.Kind {
+	case KindEnvironmentExpired:
+		return true
+	case KindEnvironmentCalled:
+		p, err := Decode[EnvironmentCalled](e)
+		return err == nil && p.Action == ActionExpire && p.Decision.Allow
+	}
+	return false
 }
 
 // EnvironmentID is the id of a session's environment: it derives from the session's.

@@ -37,6 +37,9 @@ func (s *State) nextEnvironment(w Window) []Command {
 func (s *State) wantedAction(w Window) (action Action, at int64) {
 	e := s.Environment
 	gone := s.Failed != nil
+	if e.Expiring {
+		return ActionExpire, 0
+	}
 	switch e.Status {
 	case EnvironmentPending:
 		if !gone {
@@ -47,8 +50,15 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 			return ActionPrepare, 0
 		}
 	case EnvironmentReady, EnvironmentIsSuspended, EnvironmentAway:
-		if s.commandWaits() {
+		switch {
+		case s.commandWaits():
 			return ActionOpen, 0
+		case s.Turn == nil && w.EnvironmentExpire > 0:
+			return ActionExpire, max(e.Used, s.LastActive, s.CreatedAt) + w.EnvironmentExpire.Milliseconds()
+		}
+	case EnvironmentIsExpired:
+		if s.commandWaits() {
+			return ActionOpen, 0 // which can only fail: so the agent is told
 		}
 	case EnvironmentConnectedNow:
 		switch {

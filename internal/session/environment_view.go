@@ -16,6 +16,7 @@ const (
 	EnvironmentConnectedNow = "connected"
 	EnvironmentAway         = "disconnected"
 	EnvironmentIsSuspended  = "suspended"
+	EnvironmentIsExpired    = "expired"
 	EnvironmentIsFailed     = "failed"
 )
 
@@ -32,6 +33,9 @@ type EnvironmentView struct {
 	Call     stead.Seq `json:"call,omitempty"`   // of its intent
 	Attempts int       `json:"attempts,omitempty"`
 	RetryAt  int64     `json:"retry_at,omitempty"` // Unix milliseconds
+
+	// Expiring: an expiry has begun, and ends in nothing else.
+	Expiring bool `json:"expiring,omitempty"`
 
 	Skills       []environment.Skill     `json:"skills,omitempty"`
 	Layer        string                  `json:"layer,omitempty"`
@@ -104,7 +108,7 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	case KindToolStreamed:
 		return true, nil
 	case KindInputFile, KindInputConnection, KindInputArtifact, KindEnvironmentCalled, KindEnvironmentPrepared, KindEnvironmentConnected,
-		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentCopied:
+		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentExpired, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentCopied:
 	default:
 		return false, nil
 	}
@@ -128,6 +132,8 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 		return true, fold(e, v.checkpointed)
 	case KindEnvironmentSuspended:
 		return true, fold(e, v.Environment.suspended)
+	case KindEnvironmentExpired:
+		return true, fold(e, v.Environment.expired)
 	case KindEnvironmentFailed:
 		return true, fold(e, v.environmentFailed)
 	case KindEnvironmentCopied:
@@ -146,6 +152,9 @@ func (e *EnvironmentView) uploaded(ev stead.Event, p FileInput) {
 	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Path == p.Path })
 	e.Uploads = append(e.Uploads, Upload{Seq: ev.Seq, Path: p.Path, Data: p.Data})
 	e.Unsaved, e.RetryAt = false, 0
+	if e.Status != EnvironmentConnectedNow {
+		e.Used = ev.At // whoever gives it a file means to use it
+	}
 }
 
 // connection: a self-hosted environment comes and goes with its executor.
@@ -173,6 +182,7 @@ func (a PublishedArtifact) ID(s stead.SessionID) string {
 
 func (e *EnvironmentView) called(ev stead.Event, p EnvironmentCalled) {
 	e.Action, e.Call, e.Attempts, e.RetryAt = p.Action, ev.Seq, p.Attempt, 0
+	e.Expiring = e.Expiring || expires(ev)
 }
 
 // done ends the action that began with call; false when it is another one's outcome.
@@ -188,7 +198,7 @@ func (e *EnvironmentView) prepared(ev stead.Event, p EnvironmentPrepared) {
 	if !e.done(p.Call) {
 		return
 	}
-	e.Status, e.Layer, e.Error = EnvironmentReady, p.Layer, nil
+	e.Status, e.Layer, e.Error, e.Used = EnvironmentReady, p.Layer, nil, ev.At
 	e.Checkpoint, e.Checkpointed = &p.Checkpoint, ev.Seq
 }
 
@@ -255,6 +265,19 @@ func (e *EnvironmentView) suspended(ev stead.Event, p EnvironmentSuspended) {
 	e.Orphans = false // they were swept with it
 }
 
+// expired: nothing is left but what was published, and what was used.
+func (e *EnvironmentView) expired(_ stead.Event, p EnvironmentExpired) {
+	if p.Call > 0 && !e.done(p.Call) {
+		return
+	}
+	e.Status, e.Node, e.Expiring, e.Error, e.Lost = EnvironmentIsExpired, "", false, nil, ""
+	e.Layer, e.Checkpoint, e.Checkpointed, e.Residence, e.Skills = "", nil, 0, 0, nil
+	e.Uploads, e.Touched, e.Commands, e.Unsaved, e.Orphans = nil, 0, nil, false, false
+}
+
+// Gone reports whether the workspace is deleted, or being deleted.
+func (e *EnvironmentView) Gone() bool { return e.Expiring || e.Status == EnvironmentIsExpired }
+
 // leave ends a residence.
 func (e *EnvironmentView) leave(status string, used environment.Usage) {
 	e.Status, e.Node = status, ""
@@ -290,6 +313,8 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 		v.refuseCommands("The environment could not be prepared: " + p.Error.Message)
 	case ActionOpen:
 		v.refuseCommands("The environment could not be opened: " + p.Error.Message)
+	case ActionExpire:
+		e.Used = max(v.Now, ev.At) // policy refuses: it is asked again when as much time has passed once more
 	case ActionSave, ActionSuspend:
 		e.Unsaved, e.Used = true, max(v.Now, ev.At) // it is tried again when it has been idle for as long once more
 	}
@@ -323,7 +348,8 @@ func (v *View) environmentDied(_ stead.Event, p EnvironmentDisconnected) {
 }
 
 // copied: the copy begins with the last checkpoint, wherever the original is.
-func (e *EnvironmentView) copied(_ stead.Event, p EnvironmentCopied) {
+func (e *EnvironmentView) copied(ev stead.Event, p EnvironmentCopied) {
+	e.Used = ev.At
 	e.Action, e.Call, e.Attempts, e.RetryAt, e.Residence = "", 0, 0, 0, 0
 	if e.Status == EnvironmentConnectedNow {
 		e.leave(EnvironmentAway, e.Since)

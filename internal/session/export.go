@@ -127,17 +127,22 @@ func digestOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Digests returns the blobs that events refer to, each once, in order of first use.
+// Digests returns the blobs that events refer to, each once, in order of first use. What a workspace
+// held that has expired since is not among them, unless something else holds it too.
 func Digests(events []stead.Event) []string {
 	var out []string
 	seen := map[string]bool{}
-	for _, e := range events {
+	expired := slices.IndexFunc(events, expires) // what events before it say of a workspace is over; -1: never
+	for i, e := range events {
 		if !bytes.Contains(e.Data, []byte(`"blob"`)) {
 			continue
 		}
 		var payload any
 		if json.Unmarshal(e.Data, &payload) != nil {
 			continue // folding it fails, with a better message
+		}
+		if i < expired {
+			payload = withoutWorkspace(e.Kind, payload)
 		}
 		walkDigests(payload, func(d string) {
 			if !seen[d] {
@@ -147,6 +152,19 @@ func Digests(events []stead.Event) []string {
 		})
 	}
 	return out
+}
+
+// withoutWorkspace takes out of a payload what only the session's workspace needed.
+func withoutWorkspace(kind string, payload any) any {
+	switch kind {
+	case KindInputFile:
+		return nil
+	case KindEnvironmentPrepared, KindEnvironmentCheckpointed, KindEnvironmentSuspended:
+		if fields, ok := payload.(map[string]any); ok {
+			delete(fields, "blobs") // artifacts stay
+		}
+	}
+	return payload
 }
 
 // walkDigests finds the objects that are the JSON of a stead.Text in a blob. Arguments of calls and

@@ -46,6 +46,9 @@ type Window struct {
 	FixedBytes    int // instructions and tools, which every request carries
 	// EnvironmentIdle is how long an environment stays resident when nothing needs it; 0: for ever.
 	EnvironmentIdle time.Duration
+	// EnvironmentExpire is how long the workspace of an environment that is not resident is kept after
+	// it was used last; 0: for ever.
+	EnvironmentExpire time.Duration
 }
 
 // The budget of the context: from compactAt of it a summary is made, from blockAt on the turn waits

@@ -15,9 +15,9 @@ import (
 
 // The words of tables about environments.
 //
-//	new … env=hosted|self [tools=inside]      file PATH        connect | disconnect
+//	new … env=hosted|self [tools=inside] [expire=MS]   file PATH   connect | disconnect
 //	reply cmd ID EFFECT COMMAND               a command of the model
-//	prepared   connected   saved   suspended   died           outcomes
+//	prepared   connected   saved   suspended   expired   died outcomes
 //	connected reset=kept|restored             the residence before was cut off
 //	envfail MESSAGE [MS]                      the action failed: for good, or to be tried again at
 //	print ID TEXT   exit ID CODE TEXT          what a command says, and how it ends
@@ -41,6 +41,9 @@ func (s *spec) withEnvironment(c *session.Created, words *[]string) {
 		c.Agent.Spec.Tools = []agent.Tool{{Type: agent.ToolMCP, ServerLabel: "in", ConnectionOrigin: agent.OriginEnvironment}}
 	}
 	s.window.EnvironmentIdle = specIdle
+	if ms, ok := option(words, "expire"); ok {
+		s.window.EnvironmentExpire = time.Duration(s.number(ms)) * time.Millisecond
+	}
 }
 
 func commandItem(words []string) session.ReplyItem {
@@ -79,6 +82,8 @@ func (s *spec) environment(name, rest string) bool {
 		s.event(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{Call: call, Upto: upto, Checkpoint: stored})
 	case "suspended":
 		s.event(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: call, Upto: upto, Checkpoint: stored})
+	case "expired":
+		s.event(session.KindEnvironmentExpired, session.EnvironmentExpired{Call: call})
 	case "died":
 		s.event(session.KindEnvironmentDisconnected, session.EnvironmentDisconnected{Node: "n", Reason: "it ended by itself"})
 	case "envfail":
@@ -122,6 +127,12 @@ func (s *spec) environmentLine() string {
 	words := []string{e.Status}
 	if e.Action != "" {
 		words = append(words, "under way: "+string(e.Action))
+	}
+	if e.Expiring {
+		words = append(words, "expiring")
+	}
+	if e.Checkpoint != nil && s.window.EnvironmentExpire > 0 {
+		words = append(words, "checkpoint "+e.Checkpoint.Digest)
 	}
 	if e.Touched > 0 {
 		words = append(words, "touched by "+strings.Join(e.Commands, ", "))

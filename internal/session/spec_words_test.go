@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
 )
@@ -57,7 +58,7 @@ func (s *spec) next() {
 		case session.EndTurn:
 			s.event(c.Kind, session.TurnEnded{Error: c.Error})
 		case session.EnvironmentAction:
-			s.event(session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt})
+			s.event(session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Decision: policy.Decision{Allow: true, By: "local"}})
 		}
 	}
 	if s.state.Tail == from {

@@ -26,7 +26,7 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 	if err != nil {
 		return nil, err
 	}
-	f := &fork{key: key, at: at, view: NewView(key), foreign: origin.How == OriginImport}
+	f := &fork{key: key, at: at, view: NewView(key), foreign: origin.How == OriginImport, expired: slices.ContainsFunc(events, expires)}
 	for _, e := range events[:cut.seq] {
 		if e.Kind == KindSessionFailed {
 			break
@@ -198,6 +198,7 @@ type fork struct {
 	last   stead.Seq // of the source: the last event copied
 	// foreign: the source is another server's.
 	foreign bool
+	expired bool // the source's environment is gone, or going: the copy's is gone, whatever the cut is
 }
 
 // add appends an event under the next Seq, and folds it.
@@ -274,6 +275,11 @@ func (f *fork) rest() error {
 	if f.view.Environment != nil {
 		if err := write(KindEnvironmentCopied, EnvironmentCopied{Foreign: f.foreign}); err != nil {
 			return err
+		}
+		if f.expired && f.view.Environment.Status != EnvironmentIsExpired {
+			if err := write(KindEnvironmentExpired, EnvironmentExpired{}); err != nil {
+				return err
+			}
 		}
 	}
 	if f.view.Paused {
