@@ -2,14 +2,7 @@
 
 package seccomp
 
-import (
-	"runtime"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/stead-dev/stead"
-)
+import "golang.org/x/sys/unix"
 
 // Offsets in the kernel's struct seccomp_data. Both architectures are little endian: the low half of
 // an argument comes first.
@@ -178,17 +171,6 @@ func (p *program) sockets(n Network) {
 // its goroutine to it. Threads and processes that it starts from now on have it too. It can't be taken
 // off.
 func Install(filter []Instruction) error {
-	if len(filter) == 0 {
-		return stead.Errorf(stead.KindInternal, "an empty filter of system calls")
-	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return stead.Wrap(stead.KindUnavailable, err, "set no_new_privs")
-	}
-	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: (*unix.SockFilter)(unsafe.Pointer(&filter[0]))}
-	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
-	runtime.KeepAlive(filter)
-	if e != 0 {
-		return stead.Wrap(stead.KindUnavailable, e, "install the filter of system calls")
-	}
-	return nil
+	_, err := install(filter, 0)
+	return err
 }

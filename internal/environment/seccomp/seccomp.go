@@ -4,6 +4,7 @@
 // Shape:
 //
 //	Options ── Build ──▶ []Instruction (classic BPF) ── Install ──▶ this thread, and all it starts
+//	                     a driver's own, with Ask    ── Listen  ──▶ likewise; Listener: Next, Answer
 //
 //	calls of 32 bits             → SIGSYS: such programs don't run
 //	x32                          → ENOSYS
@@ -18,13 +19,16 @@
 // refuses already. The kernel remembers which calls are allowed whatever their arguments, so most
 // cost nothing.
 //
+// A driver may lay a filter of its own over it that asks (SECCOMP_RET_USER_NOTIF): then the caller waits
+// until the Listener's owner has done the call in its place, or refused it.
+//
 // Debuggers don't run: ptrace is refused, as it is too much kernel for too few uses.
 //
 // Units and limits: amd64 and arm64. A filter is below the kernel's 4096 instructions.
 //
 // Errors: KindNotImplemented on another architecture; KindUnavailable when the kernel refuses the filter.
 //
-// Source: seccomp(2); Documentation/userspace-api/seccomp_filter.rst. The set-user-ID rule is that of
+// Source: seccomp(2), seccomp_unotify(2); Documentation/userspace-api/seccomp_filter.rst. The set-user-ID rule is that of
 // systemd's RestrictSUIDSGID=, and the reason for openat2 with it.
 package seccomp
 
