@@ -72,7 +72,8 @@ func (b *box) variables() map[string]string {
 	env := map[string]string{
 		"PATH": defaultPath, "HOME": b.home, "USER": "agent", "LOGNAME": "agent", "SHELL": "/bin/sh", "LANG": "C.UTF-8",
 		"TMPDIR": b.scratch, "XDG_CACHE_HOME": b.scratch + "/.cache", // not into checkpoints
-		workspaceVariable: b.home,
+		workspaceVariable:     b.home,
+		"GIT_CONFIG_NOSYSTEM": "1", // git gives up when there is an /etc/gitconfig that it can't read
 	}
 	if b.spec.Services != "" {
 		env[servicesVariable] = b.spec.Services

@@ -14,6 +14,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/seccomp"
 )
 
 // open opens an environment of a provider of its own over an empty workspace.
@@ -34,7 +35,7 @@ func open(t *testing.T, change func(*environment.Spec)) (environment.Environment
 	return p.Open(t.Context(), s)
 }
 
-func publicDir(t *testing.T) string {
+func publicDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "stead-landlock-test-")
 	if err != nil {
@@ -141,14 +142,18 @@ func TestDir(t *testing.T) {
 
 // TestOwnFilter runs the filter as the kernel would: on every call that it looks at.
 func TestOwnFilter(t *testing.T) {
-	const tid, allow, eperm = 4711, unix.SECCOMP_RET_ALLOW, unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+	const tid, allow, eperm, ask = 4711, unix.SECCOMP_RET_ALLOW, unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM), seccomp.Ask
+	const nofamily, notty, nosys = unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT), unix.SECCOMP_RET_ERRNO | uint32(unix.ENOTTY), unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 	for _, c := range []struct {
 		name string
 		data []uint32 // number, then the low halves of the arguments
 		want uint32
 	}{
-		{"a socket", []uint32{unix.SYS_SOCKET, unix.AF_UNIX, 1, 0}, unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)},
-		{"a pair of sockets", []uint32{unix.SYS_SOCKETPAIR, unix.AF_UNIX, 1, 0}, allow},
+		{"a socket", []uint32{unix.SYS_SOCKET, unix.AF_UNIX, 1, 0}, nofamily},
+		{"a pair of sockets", []uint32{unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_STREAM | unix.SOCK_CLOEXEC, 0}, allow},
+		{"a pair that can send to others", []uint32{unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_DGRAM | unix.SOCK_CLOEXEC, 0}, nofamily},
+		{"another such pair", []uint32{unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_RAW, 0}, nofamily},
+		{"a name for a socket", []uint32{unix.SYS_BIND, 3}, eperm},
 		{"a signal to somebody", []uint32{unix.SYS_KILL, 12, 9}, allow},
 		{"a signal to everybody", []uint32{unix.SYS_KILL, 0xffffffff, 9}, allow},
 		{"a signal to the thread", []uint32{unix.SYS_KILL, tid, 9}, eperm},
@@ -160,7 +165,25 @@ func TestOwnFilter(t *testing.T) {
 		{"by its handle", []uint32{unix.SYS_PIDFD_OPEN, tid}, eperm},
 		{"its own limits", []uint32{unix.SYS_PRLIMIT64, 0, 7}, allow},
 		{"another's limits", []uint32{unix.SYS_PRLIMIT64, 12, 7}, eperm},
-		{"another's priority", []uint32{unix.SYS_SETPRIORITY, 0, 12, 5}, eperm},
+		{"its own priority", []uint32{unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, 5}, allow},
+		{"another's priority", []uint32{unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 12, 5}, eperm},
+		{"the user's priority", []uint32{unix.SYS_SETPRIORITY, unix.PRIO_USER, 0, 5}, eperm},
+		{"the user's priority at the disk", []uint32{unix.SYS_IOPRIO_SET, ioEverybody, 0, 5}, eperm},
+		{"a file to read and write", []uint32{unix.SYS_OPENAT, 5, 6, unix.O_RDWR | unix.O_CLOEXEC}, allow},
+		{"a file for neither", []uint32{unix.SYS_OPENAT, 5, 6, unix.O_ACCMODE | unix.O_CLOEXEC}, eperm},
+		{"flags of a file", []uint32{unix.SYS_IOCTL, 3, unix.FS_IOC_SETFLAGS}, notty},
+		{"a question for them", []uint32{unix.SYS_IOCTL, 3, unix.FS_IOC_GETFLAGS}, allow},
+		{"a terminal's size", []uint32{unix.SYS_IOCTL, 3, unix.TIOCGWINSZ}, allow},
+		{"a lease", []uint32{unix.SYS_FCNTL, 3, unix.F_SETLEASE}, eperm},
+		{"a signal of a file", []uint32{unix.SYS_FCNTL, 3, unix.F_SETSIG, 9}, eperm},
+		{"a copy of a descriptor", []uint32{unix.SYS_FCNTL, 3, unix.F_DUPFD_CLOEXEC}, allow},
+		{"a filter", []uint32{unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0}, allow},
+		{"a filter with a listener", []uint32{unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | 1}, eperm},
+		{"a mode", []uint32{unix.SYS_FCHMODAT, 5, 6, 0o644}, ask},
+		{"a mode by a file", []uint32{unix.SYS_FCHMOD, 5, 0o644}, ask},
+		{"a time", []uint32{unix.SYS_UTIMENSAT, 5}, ask},
+		{"an attribute", []uint32{unix.SYS_FSETXATTR, 5}, ask},
+		{"a call of tomorrow", []uint32{firstUnknown + 1, 5}, nosys},
 		{"anything else", []uint32{unix.SYS_READ, 0}, allow},
 	} {
 		if got := interpret(t, tid, c.data); got != c.want {
@@ -190,6 +213,22 @@ func interpret(t *testing.T, tid int, data []uint32) uint32 {
 			} else {
 				i += int(c.JF)
 			}
+		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
+			if a >= c.K {
+				i += int(c.JT)
+			} else {
+				i += int(c.JF)
+			}
+		case unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K:
+			if a&c.K != 0 {
+				i += int(c.JT)
+			} else {
+				i += int(c.JF)
+			}
+		case unix.BPF_ALU | unix.BPF_AND | unix.BPF_K:
+			a &= c.K
+		case unix.BPF_ALU | unix.BPF_RSH | unix.BPF_K:
+			a >>= c.K
 		case unix.BPF_RET | unix.BPF_K:
 			return c.K
 		default:

@@ -30,30 +30,60 @@ func (h *helper) jail(s setup, ready chan<- error) {
 	}
 }
 
-// lockIn gives up everything on this thread.
+// lockIn gives up everything on this thread, and has another one supervise what it does from now on.
 func (s setup) lockIn() error {
-	if _, _, e := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
-		return step("set no_new_privs", e)
-	}
-	if s.ID >= 0 {
-		if err := switchTo(uintptr(s.ID)); err != nil {
-			return err
-		}
-	}
-	if err := s.confine(); err != nil {
-		return err
-	}
-	if err := syscall.Access(s.Workspace, 7); err != nil {
-		return step("enter the workspace", err)
-	}
-	filter, err := seccomp.Build(seccomp.Options{Network: seccomp.NetworkNone, HostIPC: true})
+	all, err := places(s.Workspace, s.Scratch)
 	if err != nil {
 		return err
 	}
-	if err := seccomp.Install(filter); err != nil {
+	thread, failed, listener := make(chan int), make(chan error), make(chan *seccomp.Listener, 1)
+	defer close(listener)
+	go s.supervise(all, thread, failed, listener)
+	select {
+	case err := <-failed:
+		return err
+	case number := <-thread:
+		l, err := s.enter(number)
+		if err == nil {
+			listener <- l
+		}
 		return err
 	}
-	return seccomp.Install(ownFilter(unix.Gettid()))
+}
+
+// enter takes this thread behind all borders. supervisor is the other thread that commands must not
+// signal.
+func (s setup) enter(supervisor int) (*seccomp.Listener, error) {
+	if _, _, e := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
+		return nil, step("set no_new_privs", e)
+	}
+	if err := s.become(); err != nil {
+		return nil, err
+	}
+	if err := s.confine(); err != nil {
+		return nil, err
+	}
+	if err := syscall.Access(s.Workspace, 7); err != nil {
+		return nil, step("enter the workspace", err)
+	}
+	filter, err := seccomp.Build(seccomp.Options{Network: seccomp.NetworkNone, HostIPC: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := seccomp.Install(filter); err != nil {
+		return nil, err
+	}
+	return seccomp.Listen(ownFilter(unix.Gettid(), supervisor))
+}
+
+// become makes this thread the environment's user, without capabilities.
+func (s setup) become() error {
+	if s.ID >= 0 {
+		return switchTo(uintptr(s.ID))
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData // a server without root may have been given some
+	return step("give up capabilities", unix.Capset(&header, &none[0]))
 }
 
 // switchTo takes an id, and with it loses all capabilities, on this thread.

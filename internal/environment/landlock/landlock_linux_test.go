@@ -26,7 +26,7 @@ const (
 )
 
 func options() environmenttest.Options {
-	o := environmenttest.Options{
+	return environmenttest.Options{
 		HostPaths: true,
 		Exempt: map[string]string{
 			"Root/mounts are read-only":                            noRoot,
@@ -42,10 +42,6 @@ func options() environmenttest.Options {
 			}
 		},
 	}
-	if os.Getuid() != 0 {
-		o.Exempt["Probes/change the mode of a file of the server"] = "the user is the server's, and Landlock does not look at modes: the report says so"
-	}
-	return o
 }
 
 func TestSuite(t *testing.T) { environmenttest.Suite(t, provider, options()) }
@@ -56,7 +52,7 @@ func TestKilled(t *testing.T) { environmenttest.Killed(t, provider, options()) }
 
 // TestUnprivileged runs the suites as a user without rights, who has no id and no control group to give.
 func TestUnprivileged(t *testing.T) {
-	environmenttest.Unprivileged(t, "^Test(Suite|Hostile)$/^(Report|Exec|Processes|Close|Escapes|Root|Limits|Probes|Massacre)$")
+	environmenttest.Unprivileged(t, "^Test(Suite|Hostile|OrdinaryPrograms|Places)$/^(Report|Exec|Processes|Close|Escapes|Root|Limits|Probes|Races|Bystanders|Massacre)$")
 }
 
 func BenchmarkLandlock(b *testing.B) {

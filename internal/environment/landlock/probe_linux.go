@@ -19,10 +19,7 @@ import (
 // probeTime bounds the trial.
 const probeTime = 20 * time.Second
 
-const (
-	remedyNS   = "Use the ns driver: where it does not work here, allow user namespaces."
-	remedyRoot = "Run the server as root, so that each environment has a user of its own, or use the ns driver."
-)
+const remedyNS = "Use the ns driver: where it does not work here, allow user namespaces."
 
 // trialScript says a word for each border that does not stand. $1 is a file of the host, $2 a directory
 // of it, $3 the server's process.
@@ -31,7 +28,9 @@ const trialScript = `cat "$1" 2>/dev/null
 kill -0 "$3" 2>/dev/null && echo signals
 (cat < /proc/$3/environ) >/dev/null 2>&1 && echo environ
 ls /proc >/dev/null 2>&1 && echo processes
-echo x > inside && cat inside > "$TMPDIR/file" && echo stands`
+chmod 600 "$1" 2>/dev/null && echo modes
+touch "$1" 2>/dev/null && echo times
+echo x > inside && cat inside > "$TMPDIR/file" && chmod 700 inside "$TMPDIR/file" && touch -d @1 inside && echo stands`
 
 // Probe implements environment.Provider. It opens an environment and looks around in it.
 func (p *Provider) Probe(ctx context.Context) environment.Report {
@@ -91,8 +90,8 @@ func (p *Provider) trial(ctx context.Context) (seen string, err error) {
 func (p *Provider) borders() []environment.Control {
 	by := "Landlock, version " + strconv.Itoa(p.abi)
 	files := environment.Control{
-		Name: environment.ControlFiles, By: by + ", a user of its own",
-		Gap:    "Whoever knows a path of the host can ask whether it exists, and for its size and times.",
+		Name: environment.ControlFiles, By: by + ", seccomp, a user of its own",
+		Gap:    "Whoever knows a path of the host can ask whether it exists, and for its size, times and attributes.",
 		Remedy: remedyNS,
 	}
 	processes := environment.Control{
@@ -100,9 +99,7 @@ func (p *Provider) borders() []environment.Control {
 		Gap: "Which process numbers of the host are in use can be told.", Remedy: remedyNS,
 	}
 	if p.ids.own {
-		files.By, processes.By = by, by+", seccomp"
-		files.Gap += " Modes, times and attributes of files of the server's user can be changed, though not what is in them."
-		files.Remedy = remedyRoot
+		files.By, processes.By = by+", seccomp", by+", seccomp"
 	}
 	return []environment.Control{
 		files, processes,

@@ -14,6 +14,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
+	"github.com/stead-dev/stead/internal/environment/seccomp"
 	"github.com/stead-dev/stead/internal/environment/workspace"
 )
 
@@ -112,6 +113,8 @@ func (p *Provider) problem() (problem, remedy string) {
 		return "This kernel does not offer Landlock.", "Use Linux 6.2 or later with Landlock in CONFIG_LSM (lsm=landlock,… on the kernel's command line)."
 	case p.abi < abiTruncate:
 		return "The kernel's Landlock is too old: it can't keep commands from emptying files of the host.", "Use Linux 6.2 or later."
+	case !seccomp.CanListen():
+		return "The kernel's seccomp is too old: it can't ask about calls that change modes and times of files, for which Landlock has no rule.", "Use Linux 6.2 or later with CONFIG_SECCOMP_FILTER."
 	case p.ids.own && p.abi < abiScope:
 		return "Without root, the kernel's Landlock is too old: it can't keep commands from signalling the server.", "Use Linux 6.12 or later, or run the server as root."
 	}
@@ -210,7 +213,7 @@ func (b *box) setup() setup {
 		s.DataBytes = l.MemoryBytes
 	}
 	if b.id >= 0 { // beside the control group: this one is exact
-		s.Processes = l.Processes + 1 // the jailed thread
+		s.Processes = l.Processes + jailThreads
 	}
 	return s
 }
