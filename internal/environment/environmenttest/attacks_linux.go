@@ -46,7 +46,7 @@ func aim(name string, bare who, refused map[string]string, args func(*field) []s
 // hostile.go, beside the bombs and races.
 func probes() []probe {
 	var all []probe
-	for _, group := range [][]probe{fileProbes(), processProbes(), networkProbes(), mountProbes(), kernelProbes(), privilegeProbes()} {
+	for _, group := range [][]probe{fileProbes(), processProbes(), networkProbes(), mountProbes(), kernelProbes(), privilegeProbes(), attributeProbes(), sharedProbes()} {
 		all = append(all, group...)
 	}
 	return all

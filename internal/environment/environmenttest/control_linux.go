@@ -26,6 +26,7 @@ func HostileControl(t *testing.T) {
 	t.Run("Races", c.races)
 	t.Run("Bombs", c.bombs)
 	t.Run("Daemons", c.daemons)
+	t.Run("Bystanders", c.bystanders)
 }
 
 // control is a place on the bare host where attackers work.
@@ -172,6 +173,9 @@ func (c *control) races(t *testing.T) {
 	b := c.rig.open(t)
 	b.putProbe(t)
 	defer b.background(t, race{outside: outside}.set(t, b)...)()
+	if b.args(t, attributeRace()...); sameAttributes(outside) == nil {
+		t.Error("all changes missed the file outside: the race proves nothing")
+	}
 	tries, leaks := 0, 0
 	for end := time.Now().Add(c.rig.wait()); leaks == 0 && time.Now().Before(end); tries++ {
 		// Beside the FIFO a plain open would wait for ever: this one does not, and is plain else.

@@ -36,6 +36,9 @@ type field struct {
 	tcp, tcp6, udp, abstract, socket string // the host's listeners
 
 	setuid, capable string // programs that carry a right, as the attacker sees them
+
+	shared, datagram    string // POSIX shared memory, a unix socket for datagrams by its path
+	memory, sems, queue string // numbers of System V IPC objects
 }
 
 // newField makes the targets. uid is the attacker's on the host.
@@ -65,6 +68,7 @@ func newField(t *testing.T, uid int) *field {
 		f.handleKind, f.handle = h.Type(), hex.EncodeToString(h.Bytes())
 	}
 	f.listen(t)
+	f.share(t)
 	f.victim = startVictim(t, f.token, uid)
 	return f
 }

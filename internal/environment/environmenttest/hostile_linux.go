@@ -26,6 +26,7 @@ func Hostile(t *testing.T, open func(t *testing.T) environment.Provider, opts Op
 		{"Probes", testProbes},
 		{"Races", testRaces},
 		{"Bombs", testBombs},
+		{"Bystanders", testBystanders},
 		{"Massacre", testMassacre},
 		{"Garbage", testGarbage},
 	} {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 )
@@ -86,6 +88,12 @@ func testRaces(t *testing.T, r *rig) {
 			}
 		}
 	})
+	r.run(t, "Attributes", func(t *testing.T) {
+		t.Log(b.args(t, attributeRace()...))
+		if err := sameAttributes(outside); err != nil {
+			t.Error(err)
+		}
+	})
 	r.run(t, "Checkpoint", func(t *testing.T) {
 		blobs, digest := newMemory(), ""
 		for end := time.Now().Add(raceTime); time.Now().Before(end); {
@@ -129,4 +137,25 @@ func untouched(t *testing.T, outside string) {
 	if string(data) != "marker" || err != nil || err2 != nil || len(names) != 1 {
 		t.Errorf("outside there is now %v, and the file holds %q: %v, %v", names, data, err, err2)
 	}
+}
+
+// attributeRace changes attributes by the names that are exchanged.
+func attributeRace() []string {
+	return []string{"./probe", "try", "chmod-often", fmt.Sprint(raceTime.Milliseconds()), "race/file", "race/dir/file", "race/link", "race/dirlink/file"}
+}
+
+// sameAttributes says what was changed of the file outside.
+func sameAttributes(outside string) error {
+	name := filepath.Join(outside, "file")
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm() == 0o640 || info.ModTime().Unix() == 1 {
+		return fmt.Errorf("the file outside has the mode %v and the time %v", info.Mode(), info.ModTime())
+	}
+	if n, err := unix.Getxattr(name, "user.probe", nil); err == nil {
+		return fmt.Errorf("the file outside has an attribute of %d bytes", n)
+	}
+	return nil
 }

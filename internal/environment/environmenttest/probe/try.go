@@ -15,7 +15,7 @@ type attack func(args []string) (how string, err error)
 // probe: its exit code is 0, so that whoever reads a missing line knows that the probe died.
 func try(args []string) error {
 	all := map[string]attack{}
-	for _, group := range []map[string]attack{fileAttacks(), processAttacks(), networkAttacks(), kernelAttacks(), mountAttacks(), privilegeAttacks(), bombAttacks()} {
+	for _, group := range []map[string]attack{fileAttacks(), processAttacks(), networkAttacks(), kernelAttacks(), mountAttacks(), privilegeAttacks(), bombAttacks(), attributeAttacks(), ipcAttacks()} {
 		maps.Copy(all, group)
 	}
 	do, ok := all[args[0]]
