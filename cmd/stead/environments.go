@@ -94,10 +94,6 @@ func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (ch
 		if e.Driver != "" && e.Driver != c.name || e.Driver == "" && c.name == config.DriverKubernetes {
 			continue // a cluster is only used when it is named
 		}
-		if e.Driver == "" && c.name == config.DriverLandlock && os.Geteuid() != 0 {
-			problems = append(problems, errors.New("landlock: without root, commands can change the modes of the server's own files, so it is only used when environments.driver names it"))
-			continue
-		}
 		p, report, err := tryDriver(ctx, cfg, c)
 		switch {
 		case err != nil:
