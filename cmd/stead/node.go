@@ -157,7 +157,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(run.Shutdown)
 	n.serve(listener, server.New(server.Config{
-		Sessions: run, Agents: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
+		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, FileContent: services.fileContent,
 		Models: n.models, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,

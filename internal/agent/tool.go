@@ -48,6 +48,9 @@ func (r Rules) Tools(o param.Object) ([]Tool, error) {
 	return tools, nil
 }
 
+// Tool reads one tool. The list that it is for is checked by ValidateTools.
+func (r Rules) Tool(o param.Object) (Tool, error) { return r.tool(o) }
+
 func (r Rules) tool(o param.Object) (Tool, error) {
 	kind, err := param.Need(o.String("type"))(o.Path("type"))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -76,6 +77,25 @@ func (o Object) Null(name string) bool { return kind(o.fields[name]) == "null" }
 func (o Object) Raw(name string) (json.RawMessage, bool) {
 	raw, ok := o.fields[name]
 	return raw, ok && kind(raw) != "null"
+}
+
+// With is the object with a field set to valid JSON.
+func (o Object) With(name string, raw json.RawMessage) Object {
+	fields := maps.Clone(o.fields)
+	if fields == nil {
+		fields = map[string]json.RawMessage{}
+	}
+	fields[name] = raw
+	return Object{path: o.path, fields: fields}
+}
+
+// JSON is the object as it is written; its keys are sorted.
+func (o Object) JSON() json.RawMessage {
+	raw, err := json.Marshal(o.fields)
+	if err != nil {
+		return json.RawMessage("{}") // cannot be: every field is valid JSON
+	}
+	return raw
 }
 
 // Names lists the fields, in no order.

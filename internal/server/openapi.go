@@ -53,7 +53,7 @@ func document(routes []route, version string) []byte {
 }
 
 func operation(r route, path string) map[string]any {
-	op := map[string]any{"summary": r.summary, "operationId": operationID(r), "responses": responses(r)}
+	op := map[string]any{"summary": r.summary, "operationId": operationID(r), "responses": answers(r)}
 	var params []any
 	for _, name := range pathParams(path) {
 		params = append(params, map[string]any{"name": name, "in": "path", "required": true, "schema": map[string]any{"type": "string"}})
@@ -77,7 +77,7 @@ func operation(r route, path string) map[string]any {
 	return op
 }
 
-func responses(r route) map[string]any {
+func answers(r route) map[string]any {
 	status, media := r.status, r.media
 	if status == 0 {
 		status = http.StatusOK
@@ -89,7 +89,7 @@ func responses(r route) map[string]any {
 	if r.answer != "" {
 		c := content1(media, r.answer)
 		if r.orStream {
-			c[mediaStream] = content1(mediaStream, "SessionEvent")[mediaStream]
+			c[mediaStream] = content1(mediaStream, cmp.Or(r.events, "SessionEvent"))[mediaStream]
 		}
 		success["content"] = c
 	}

@@ -24,6 +24,7 @@ type route struct {
 	answer       string   // name of the answer's schema; "" for an empty one
 	media        string   // of the answer; "": application/json
 	orStream     bool     // the answer may also be an event stream
+	events       string   // name of that stream's schema; "": SessionEvent
 	keyed        bool     // honours Idempotency-Key
 	open         bool     // served without authentication
 }
@@ -57,6 +58,11 @@ func (s *server) table() []route {
 		skills       = "/v1/skills"
 		skill        = skills + "/{id}"
 		version      = skill + "/versions/{version}"
+		responses    = "/v1/responses"
+		response     = responses + "/{id}"
+
+		conversations = "/v1/conversations"
+		conversation  = conversations + "/{id}"
 	)
 	paged := []string{"after", "limit", "order"}
 	return []route{
@@ -121,6 +127,19 @@ func (s *server) table() []route {
 		{method: "DELETE", path: version, summary: "Delete a version that is not the default one", handle: s.deleteSkillVersion, answer: "SkillVersionDeleted"},
 		{method: "GET", path: version + "/content", summary: "Download a version as a ZIP archive", handle: s.getSkillContent, answer: "Bytes", media: mediaZIP},
 
+		{method: "POST", path: responses, summary: "Create a response: a turn of a session, unless store is false", handle: s.createResponse, body: "ResponseParams", answer: "Response", orStream: true, events: "ResponseEvent", keyed: true},
+		{method: "GET", path: response, summary: "Retrieve a response, or follow its events from a sequence number", handle: s.getResponse, query: []string{"stream", "starting_after"}, answer: "Response", orStream: true, events: "ResponseEvent"},
+		{method: "DELETE", path: response, summary: "Delete a response; its session goes with its last one", handle: s.deleteResponse, answer: "Deleted"},
+		{method: "POST", path: response + "/cancel", summary: "Cancel a response that runs in the background", handle: s.cancelResponse, answer: "Response"},
+		{method: "GET", path: response + "/input_items", summary: "List what a response was made of", handle: s.inputItems, query: paged, answer: "ResponseItemList"},
+		{method: "POST", path: conversations, summary: "Create a conversation", handle: s.createConversation, body: "ConversationParams", answer: "Conversation", keyed: true},
+		{method: "GET", path: conversation, summary: "Retrieve a conversation", handle: s.getConversation, answer: "Conversation"},
+		{method: "POST", path: conversation, summary: "Update a conversation's metadata", handle: s.updateConversation, body: "ConversationParams", answer: "Conversation"},
+		{method: "DELETE", path: conversation, summary: "Delete a conversation with all that it holds", handle: s.deleteConversation, answer: "Deleted"},
+		{method: "POST", path: conversation + "/items", summary: "Add items to a conversation", handle: s.addItems, body: "ConversationItems", answer: "ResponseItemList", keyed: true},
+		{method: "GET", path: conversation + "/items", summary: "List the items of a conversation", handle: s.listConversationItems, query: paged, answer: "ResponseItemList"},
+		{method: "GET", path: conversation + "/items/{item}", summary: "Retrieve an item of a conversation", handle: s.getConversationItem, answer: "ResponseItem"},
+
 		{method: "POST", path: session + "/pause", summary: "Pause: what is in flight finishes, nothing more starts", handle: s.pauseSession, answer: "Session"},
 		{method: "POST", path: session + "/resume", summary: "Resume a paused session", handle: s.resumeSession, answer: "Session"},
 		{method: "POST", path: session + "/fork", summary: "Copy a session's history into a new one", handle: s.forkSession, body: "ForkParams", answer: "Session"},
@@ -157,14 +176,7 @@ func later() []string {
 		"GET /v1/audit_records",
 		"GET /v1/usage_records",
 		"POST,GET /v1/budgets",
-		"POST /v1/responses",
-		"GET,DELETE /v1/responses/{id}",
-		"POST /v1/responses/{id}/cancel",
-		"GET /v1/responses/{id}/input_items",
-		"POST /v1/conversations",
-		"GET,POST,DELETE /v1/conversations/{id}",
-		"POST,GET /v1/conversations/{id}/items",
-		"GET,DELETE /v1/conversations/{id}/items/{id}",
+		"DELETE /v1/conversations/{id}/items/{id}",
 		"POST /v1/chat/completions",
 		"POST /v1/embeddings",
 	}

@@ -59,6 +59,8 @@ const (
 type Config struct {
 	Sessions session.Service
 	Agents   session.Agents
+	// Responses keeps responses and conversations of the Responses API.
+	Responses session.Responses
 	// Executors is where self-hosted environments connect to; nil: there are none.
 	Executors Executors
 	// Environments are the computers of sessions, and Planner says how one is made; nil: there are none.

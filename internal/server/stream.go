@@ -197,6 +197,14 @@ func (o *eventWriter) event(e session.StreamEvent) error {
 	return o.write(e.Type, e.Body)
 }
 
+// named writes an event that has its place in its data, and so no SSE id.
+func (o *eventWriter) named(kind string, body any) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Reset()
+	return o.write(kind, body)
+}
+
 // failure writes the contract's error event. It has no SSE id: it is no place to resume from.
 func (o *eventWriter) failure(id stead.SessionID, body wireError) error {
 	o.mu.Lock()

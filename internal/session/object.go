@@ -28,6 +28,7 @@ func (v *View) Session() Session {
 		VaultIDs:        append([]string{}, c.VaultIDs...),
 		Paused:          v.Paused,
 		ForkedFrom:      c.Origin,
+		Conversation:    c.Conversation,
 	}
 	if s.Metadata == nil {
 		s.Metadata = map[string]string{}
@@ -174,9 +175,12 @@ func wireContent(content []stead.Content, texts Texts) []WireContent {
 	for i, c := range content {
 		s := texts(c.Text)
 		out[i] = WireContent{Type: c.Type}
-		if c.Type == stead.ContentInputImage {
+		switch c.Type {
+		case stead.ContentInputImage:
 			out[i].ImageURL = &s
-		} else {
+		case stead.ContentInputFile:
+			out[i].FileURL, out[i].Filename = &s, c.Name
+		default:
 			out[i].Text = &s
 		}
 	}

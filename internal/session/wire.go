@@ -47,6 +47,7 @@ type Session struct {
 	SpendControl    *SpendControl     `json:"spend_control,omitempty"`
 	Paused          bool              `json:"paused,omitempty"`      // ours
 	ForkedFrom      *Origin           `json:"forked_from,omitempty"` // ours
+	Conversation    bool              `json:"-"`                     // of the Responses API, which shows it otherwise
 }
 
 // SessionAgent is the pinned agent as a session shows it.
@@ -180,6 +181,8 @@ type WireContent struct {
 	Type     string  `json:"type"`
 	Text     *string `json:"text,omitempty"`
 	ImageURL *string `json:"image_url,omitempty"`
+	FileURL  *string `json:"file_url,omitempty"` // input_file: https: or data:
+	Filename string  `json:"filename,omitempty"` // input_file
 }
 
 // ReasoningItem is a reasoning summary.

@@ -58,3 +58,24 @@ async function collect(body, cursors) {
     }
   }
 }
+
+test('a response that is streamed goes on after a SIGKILL, by starting_after', async (t) => {
+  const node = await start(t);
+  const ended = (event) => event.type === 'response.completed';
+  const created = await node.client.responses.create({ model: 'sim', input: 'Write 25 words every 40ms', background: true, stream: true });
+  const seen = await read(created, (_, all) => all.filter((e) => e.type === 'response.output_text.delta').length >= 5);
+  const id = seen[0].response.id;
+  await node.kill();
+  await node.start();
+  const follow = (after) => node.client.responses.retrieve(id, { stream: true, starting_after: after });
+  seen.push(...(await read(await follow(seen.at(-1).sequence_number), ended)));
+  const numbers = seen.map((e) => e.sequence_number);
+  assert.deepEqual(numbers, numbers.toSorted((a, b) => a - b));
+  assert.equal(new Set(numbers).size, numbers.length, 'a number came twice');
+  // What the crash cut off is closed as incomplete; the response's output holds the whole answer once.
+  const final = await node.client.responses.retrieve(id);
+  assert.equal(final.output_text.split(' ').length, 25);
+  const whole = await read(await follow(undefined), ended);
+  const tail = whole.filter((e) => e.sequence_number > seen[seen.length - 5].sequence_number);
+  assert.deepEqual(seen.slice(-4), tail);
+});

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import OpenAI from 'openai';
+import { all, start } from '../node.mjs';
+
+const weather = {
+  type: 'function', name: 'get_weather', description: 'Tells the weather.', strict: true,
+  parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'], additionalProperties: false },
+};
+
+test('responses: a chain with instructions, by previous_response_id', async (t) => {
+  const { client } = await start(t);
+  const first = await client.responses.create({ model: 'sim', instructions: 'Be brief.', input: 'Say hello', metadata: { a: 'b' }, temperature: 0.5 });
+  assert.equal(first.output_text, 'hello');
+  assert.deepEqual([first.status, first.object, first.instructions, first.metadata.a, first.temperature], ['completed', 'response', 'Be brief.', 'b', 0.5]);
+  assert.ok(first.usage.total_tokens > 0);
+  const second = await client.responses.create({ model: 'sim', previous_response_id: first.id, input: [{ role: 'user', content: 'Say bye' }] });
+  assert.equal(second.output_text, 'bye');
+  assert.equal(second.previous_response_id, first.id);
+  assert.equal(second.instructions, null);
+  const again = await client.responses.retrieve(second.id);
+  assert.deepEqual(again.output, second.output);
+  const texts = (await all(client.responses.inputItems.list(second.id, { order: 'asc', limit: 2 }))).map((i) => i.content[0].text);
+  assert.deepEqual(texts, ['Say hello', 'hello', 'Say bye']);
+  // Another answer to the first one: a branch.
+  const branch = await client.responses.create({ model: 'sim', previous_response_id: first.id, input: 'Say left' });
+  assert.equal(branch.output_text, 'left');
+  assert.equal((await all(client.responses.inputItems.list(branch.id))).length, 3);
+});
+
+test('responses: functions are handed back and answered', async (t) => {
+  const { client } = await start(t);
+  const first = await client.responses.create({ model: 'sim', tools: [weather], input: 'Call get_weather with {"city":"Paris"}\nCall get_weather with {"city":"Rome"}' });
+  assert.equal(first.status, 'completed');
+  const calls = first.output.filter((i) => i.type === 'function_call');
+  assert.deepEqual(calls.map((c) => JSON.parse(c.arguments).city), ['Paris', 'Rome']);
+  await assert.rejects(
+    client.responses.create({ model: 'sim', previous_response_id: first.id, input: 'and?' }),
+    (e) => e instanceof OpenAI.BadRequestError && /No tool output found for function call/.test(e.message) && e.param === 'input',
+  );
+  const second = await client.responses.create({
+    model: 'sim', tools: [weather], previous_response_id: first.id,
+    input: calls.map((c) => ({ type: 'function_call_output', call_id: c.call_id, output: `sun in ${JSON.parse(c.arguments).city}` })),
+  });
+  assert.match(second.output_text, /sun in Paris[^]*sun in Rome/);
+});
+
+test('responses: the stream helper, structured output, and a stream that is resumed', async (t) => {
+  const { client } = await start(t);
+  const types = [];
+  const stream = client.responses.stream({ model: 'sim', input: 'Think Well.\nSay one two three', reasoning: { summary: 'auto' } });
+  for await (const event of stream) types.push(event.type);
+  const final = await stream.finalResponse();
+  assert.equal(final.output_text, 'one two three');
+  assert.deepEqual(types.filter((x) => !x.endsWith('.delta')), [
+    'response.created', 'response.in_progress',
+    'response.output_item.added', 'response.reasoning_summary_part.added', 'response.reasoning_summary_text.done', 'response.reasoning_summary_part.done', 'response.output_item.done',
+    'response.output_item.added', 'response.content_part.added', 'response.output_text.done', 'response.content_part.done', 'response.output_item.done',
+    'response.completed',
+  ]);
+
+  // Again from every place, as often as there are events: each event once, the same as before.
+  const whole = [];
+  for await (const e of await client.responses.retrieve(final.id, { stream: true })) whole.push(e);
+  const text = (events) => events.filter((e) => e.type === 'response.output_text.delta').map((e) => e.delta).join('');
+  assert.equal(text(whole), 'one two three');
+  for (const [n, e] of whole.entries()) {
+    const rest = [];
+    for await (const r of await client.responses.retrieve(final.id, { stream: true, starting_after: e.sequence_number })) rest.push(r);
+    assert.deepEqual(rest, whole.slice(n + 1));
+  }
+  // From the middle of a text.
+  const first = whole.find((e) => e.type === 'response.output_text.delta');
+  const rest = [];
+  for await (const r of await client.responses.retrieve(final.id, { stream: true, starting_after: first.sequence_number - first.delta.length + 2 })) rest.push(r);
+  assert.equal(text(rest), text(whole).slice(2));
+
+  const format = { type: 'json_schema', name: 'answer', strict: true, schema: { type: 'object', properties: { colour: { type: 'string', enum: ['red'] } }, required: ['colour'], additionalProperties: false } };
+  const parsed = await client.responses.parse({ model: 'sim', input: 'Which colour?', text: { format } });
+  assert.deepEqual(parsed.output_parsed, { colour: 'red' });
+});
+
+test('responses: in the background, polled, cancelled and deleted', async (t) => {
+  const { client } = await start(t);
+  let job = await client.responses.create({ model: 'sim', input: 'Wait 300ms\nSay done', background: true });
+  assert.ok(['queued', 'in_progress'].includes(job.status), job.status);
+  while (['queued', 'in_progress'].includes(job.status)) {
+    await new Promise((r) => setTimeout(r, 50));
+    job = await client.responses.retrieve(job.id);
+  }
+  assert.equal(job.output_text, 'done');
+  const long = await client.responses.create({ model: 'sim', input: 'Write 10000 words every 20ms', background: true });
+  const cancelled = await client.responses.cancel(long.id);
+  assert.equal(cancelled.status, 'cancelled');
+  assert.equal((await client.responses.cancel(long.id)).status, 'cancelled');
+  await client.responses.delete(job.id);
+  await assert.rejects(client.responses.retrieve(job.id), (e) => e instanceof OpenAI.NotFoundError);
+  const plain = await client.responses.create({ model: 'sim', input: 'Say hi' });
+  await assert.rejects(client.responses.cancel(plain.id), (e) => e instanceof OpenAI.BadRequestError);
+  const short = await client.responses.create({ model: 'sim', input: 'Write 100 words', max_output_tokens: 20 });
+  assert.deepEqual([short.status, short.incomplete_details.reason], ['incomplete', 'max_output_tokens']);
+  const failed = await client.responses.create({ model: 'sim', input: 'Fail with invalid_request' });
+  assert.deepEqual([failed.status, failed.error.code], ['failed', 'invalid_prompt']);
+});
+
+test('conversations: items, responses in them, metadata', async (t) => {
+  const { client } = await start(t);
+  const c = await client.conversations.create({ metadata: { topic: 'x' }, items: [{ type: 'message', role: 'user', content: 'noted' }] });
+  assert.match(c.id, /^conv_/);
+  const res = await client.responses.create({ model: 'sim', conversation: c.id, input: 'Say hello' });
+  assert.equal(res.conversation.id, c.id);
+  await client.conversations.items.create(c.id, { items: [{ type: 'message', role: 'developer', content: 'be kind' }] });
+  const items = await all(client.conversations.items.list(c.id, { order: 'asc', limit: 2 }));
+  assert.deepEqual(items.map((i) => [i.role, i.content[0].text]), [['user', 'noted'], ['user', 'Say hello'], ['assistant', 'hello'], ['developer', 'be kind']]);
+  assert.deepEqual(await client.conversations.items.retrieve(items[2].id, { conversation_id: c.id }), items[2]);
+  assert.equal((await client.conversations.update(c.id, { metadata: { topic: 'y' } })).metadata.topic, 'y');
+  assert.equal((await client.conversations.delete(c.id)).deleted, true);
+  await assert.rejects(client.conversations.retrieve(c.id), (e) => e instanceof OpenAI.NotFoundError);
+});

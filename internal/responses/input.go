@@ -1,0 +1,297 @@
+package responses
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/param"
+)
+
+// readInput reads a text, or a list of items.
+func (r *Request) readInput(o param.Object) error {
+	items, err := Input(o, "input")
+	r.Items = items
+	if err == nil && len(items) == 0 && r.Previous == "" && r.Conversation == "" {
+		return stead.Invalid("input", "input must hold at least one item")
+	}
+	return err
+}
+
+// Input reads a field that is a text of the user or a list of items.
+func Input(o param.Object, name string) ([]stead.Item, error) {
+	raw, ok := o.Raw(name)
+	if !ok {
+		return nil, nil
+	}
+	if raw[0] == '"' {
+		text, _, err := o.String(name)
+		if err != nil || text == "" {
+			return nil, err
+		}
+		if len(text) > stead.MaxTextBytes {
+			return nil, tooLong(name, stead.MaxTextBytes)
+		}
+		return []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, text)}}, nil
+	}
+	list, _, err := o.List(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > MaxItems {
+		return nil, stead.Invalid(o.Path(name), "%s has %d items, the limit is %d", o.Path(name), len(list), MaxItems)
+	}
+	items := make([]stead.Item, 0, len(list))
+	for i, raw := range list {
+		entry, err := param.Parse(param.Index(o.Path(name), i), raw)
+		if err != nil {
+			return nil, err
+		}
+		it, skip, err := item(entry)
+		if err != nil {
+			return nil, err
+		}
+		if !skip {
+			items = append(items, it)
+		}
+	}
+	return items, nil
+}
+
+func tooLong(path string, limit int) error {
+	return stead.Invalid(path, "%s is longer than the limit of %d bytes", path, limit)
+}
+
+// item reads one item. What says nothing to a model, such as the list of a server's tools that a
+// client sends back, is skipped.
+func item(o param.Object) (it stead.Item, skip bool, err error) {
+	kind, has, err := o.String("type")
+	if err != nil {
+		return it, false, err
+	}
+	if !has {
+		kind = "message" // the short form: {"role": …, "content": …}
+	}
+	switch kind {
+	case "message":
+		it, err = message(o)
+	case "function_call":
+		it, err = functionCall(o)
+	case "function_call_output":
+		it, err = functionOutput(o)
+	case "reasoning":
+		it, skip, err = reasoning(o)
+	case "mcp_list_tools", "item_reference":
+		skip = kind == "mcp_list_tools"
+		if !skip {
+			err = stead.Invalid(o.Path("type"), "%s: items are not looked up by reference here: send the item itself, or previous_response_id", o.Path("type"))
+		}
+	case "mcp_call":
+		it, err = serverCall(o)
+	default:
+		err = stead.Invalid(o.Path("type"), "%s: items of type %.40q are understood only by an upstream that speaks the Responses API itself", o.Path("type"), kind)
+	}
+	return it, skip, err
+}
+
+func message(o param.Object) (stead.Item, error) {
+	it := stead.Item{Type: stead.ItemMessage}
+	var err error
+	if it.Role, err = param.Need(o.Enum("role", stead.RoleUser, stead.RoleAssistant, stead.RoleSystem, stead.RoleDeveloper))(o.Path("role")); err != nil {
+		return it, err
+	}
+	if it.Phase, _, err = o.Enum("phase", "commentary", "final_answer"); err != nil {
+		return it, err
+	}
+	raw, ok := o.Raw("content")
+	if !ok {
+		return it, stead.Invalid(o.Path("content"), "%s is required", o.Path("content"))
+	}
+	it.Content, err = Content(o, "content", raw)
+	if it.Role == stead.RoleAssistant {
+		for i := range it.Content {
+			it.Content[i].Type = stead.ContentOutputText
+		}
+	}
+	return it, err
+}
+
+// Content reads a text or a list of parts.
+func Content(o param.Object, name string, raw json.RawMessage) ([]stead.Content, error) {
+	path := o.Path(name)
+	if raw[0] == '"' {
+		text, _, err := o.String(name)
+		if err == nil && len(text) > stead.MaxTextBytes {
+			err = tooLong(path, stead.MaxTextBytes)
+		}
+		return stead.TextContent(stead.ContentInputText, text), err
+	}
+	list, _, err := o.List(name)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]stead.Content, len(list))
+	for i, raw := range list {
+		entry, err := param.Parse(param.Index(path, i), raw)
+		if err != nil {
+			return nil, err
+		}
+		if parts[i], err = part(entry); err != nil {
+			return nil, err
+		}
+	}
+	return parts, nil
+}
+
+func part(o param.Object) (stead.Content, error) {
+	kind, err := param.Need(o.String("type"))(o.Path("type"))
+	if err != nil {
+		return stead.Content{}, err
+	}
+	field := "text"
+	c := stead.Content{Type: stead.ContentInputText}
+	switch kind {
+	case "input_text", "output_text", "text":
+	case "refusal":
+		field = "refusal"
+	case "input_image":
+		c.Type, field = stead.ContentInputImage, "image_url"
+	case "input_file":
+		c.Type, field = stead.ContentInputFile, "file_data"
+		if _, has := o.Raw("file_data"); !has {
+			field = "file_url"
+		}
+		if c.Name, _, err = o.String("filename"); err != nil {
+			return c, err
+		}
+	default:
+		return c, stead.Invalid(o.Path("type"), "%s: parts of type %.40q are not known", o.Path("type"), kind)
+	}
+	if _, has := o.Raw("file_id"); has && field != "text" {
+		return c, stead.Invalid(o.Path("file_id"), "%s: uploaded files can't be put into a prompt yet: send the content itself", o.Path("file_id"))
+	}
+	s, err := param.Need(o.String(field))(o.Path(field))
+	if err != nil {
+		return c, err
+	}
+	if len(s) > stead.MaxTextBytes {
+		return c, tooLong(o.Path(field), stead.MaxTextBytes)
+	}
+	if field != "text" && field != "refusal" && !strings.HasPrefix(s, "data:") && !strings.HasPrefix(s, "https://") {
+		return c, stead.Invalid(o.Path(field), "%s must be an https: or data: URL", o.Path(field))
+	}
+	c.Text = stead.NewText(s)
+	return c, nil
+}
+
+func callID(o param.Object) (string, error) {
+	id, err := param.Need(o.String("call_id"))(o.Path("call_id"))
+	if err == nil && (id == "" || len(id) > MaxCallIDBytes) {
+		err = stead.Invalid(o.Path("call_id"), "%s must be 1 to %d bytes long", o.Path("call_id"), MaxCallIDBytes)
+	}
+	return id, err
+}
+
+func functionCall(o param.Object) (stead.Item, error) {
+	it := stead.Item{Type: stead.ItemFunctionCall}
+	var err error
+	if it.CallID, err = callID(o); err != nil {
+		return it, err
+	}
+	if it.Name, err = param.Need(o.String("name"))(o.Path("name")); err != nil {
+		return it, err
+	}
+	args, err := param.Need(o.String("arguments"))(o.Path("arguments"))
+	it.Arguments = Arguments(args)
+	return it, err
+}
+
+// Arguments makes of a wire's text what an item holds: a JSON object, or the text as a JSON string.
+func Arguments(text string) json.RawMessage {
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" {
+		return json.RawMessage("{}")
+	}
+	if trimmed[0] == '{' && json.Valid([]byte(trimmed)) {
+		return json.RawMessage(trimmed)
+	}
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		return json.RawMessage("{}") // cannot be: strings always marshal
+	}
+	return quoted
+}
+
+func functionOutput(o param.Object) (stead.Item, error) {
+	it := stead.Item{Type: stead.ItemFunctionCallOutput}
+	var err error
+	if it.CallID, err = callID(o); err != nil {
+		return it, err
+	}
+	raw, ok := o.Raw("output")
+	if !ok {
+		return it, stead.Invalid(o.Path("output"), "%s is required", o.Path("output"))
+	}
+	it.Output, err = Content(o, "output", raw)
+	return it, err
+}
+
+// sealed begins what Encrypted of a reasoning item is on the wire: the provider that made it, and
+// alone can read it, stands in front.
+const sealed = "stead."
+
+// Seal is a reasoning item's encrypted_content; "" when it has none.
+func Seal(it stead.Item) string {
+	if it.Encrypted == nil || it.Encrypted.Inline == "" {
+		return ""
+	}
+	return sealed + it.Provider + ":" + it.Encrypted.Inline
+}
+
+// reasoning takes back what Seal wrote. Reasoning of other servers is unreadable here, and skipped.
+func reasoning(o param.Object) (it stead.Item, skip bool, err error) {
+	it = stead.Item{Type: stead.ItemReasoning}
+	list, _, err := o.List("summary")
+	if err != nil {
+		return it, false, err
+	}
+	for i, raw := range list {
+		entry, err := param.Parse(param.Index(o.Path("summary"), i), raw)
+		if err != nil {
+			return it, false, err
+		}
+		text, err := param.Need(entry.String("text"))(entry.Path("text"))
+		if err != nil {
+			return it, false, err
+		}
+		it.Summary = append(it.Summary, stead.NewText(text))
+	}
+	content, _, err := o.String("encrypted_content")
+	if err != nil {
+		return it, false, err
+	}
+	rest, ours := strings.CutPrefix(content, sealed)
+	provider, text, found := strings.Cut(rest, ":")
+	if !ours || !found {
+		return it, true, nil
+	}
+	t := stead.NewText(text)
+	it.Provider, it.Encrypted = provider, &t
+	return it, false, nil
+}
+
+// serverCall is a finished call of a tool server, sent back: the model sees it as a call with its
+// output, in one message.
+func serverCall(o param.Object) (stead.Item, error) {
+	name, err := param.Need(o.String("name"))(o.Path("name"))
+	if err != nil {
+		return stead.Item{}, err
+	}
+	args, _, err := o.String("arguments")
+	if err != nil {
+		return stead.Item{}, err
+	}
+	output, _, err := o.String("output")
+	text := "Called " + name + " with " + args + "; it returned: " + output
+	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, text)}, err
+}

@@ -1,0 +1,184 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/responses"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// createResponse answers POST /v1/responses. A response that is kept is a turn of a session.
+func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	asked, err := responses.Parse(req.Object, s.rules)
+	if err != nil {
+		return err
+	}
+	if !asked.Store {
+		return s.stateless(asked)
+	}
+	respond, err := s.respondRequest(asked, req)
+	if err != nil {
+		return err
+	}
+	made, err := s.Responses.Respond(r.Context(), p, respond)
+	if err != nil {
+		return err
+	}
+	if asked.Stream {
+		return s.followResponse(w, r, p, made, -1)
+	}
+	if !asked.Background {
+		if made, err = s.awaitResponse(r.Context(), p, made); err != nil {
+			return err
+		}
+	}
+	return s.writeResponse(w, r, p, made)
+}
+
+// stateless refuses what only a kept response has.
+func (s *server) stateless(asked *responses.Request) error {
+	field := ""
+	switch {
+	case asked.Background:
+		field = "background"
+	case asked.Previous != "":
+		field = "previous_response_id"
+	case asked.Conversation != "":
+		field = "conversation"
+	}
+	if field != "" {
+		return stead.Invalid(field, "%s needs a response that is kept: leave out store: false", field)
+	}
+	return stead.Errorf(stead.KindNotImplemented, "responses that are not kept have not landed in this version of Stead")
+}
+
+// respondRequest is the response as the service of sessions takes it.
+func (s *server) respondRequest(asked *responses.Request, req request) (session.RespondRequest, error) {
+	out := session.RespondRequest{Previous: asked.Previous, Items: asked.Items, Key: req.key, Digest: req.digest}
+	if asked.Conversation != "" {
+		id, err := conversationSession("conversation", asked.Conversation)
+		if err != nil {
+			return out, err
+		}
+		out.Conversation = id
+	}
+	spec := agent.Defaults()
+	spec.Model, spec.Instructions = asked.Model, asked.Instructions
+	spec.Reasoning = agent.Reasoning{Effort: asked.Effort, Summary: asked.Summary}
+	if asked.ServiceTier != "" {
+		spec.ServiceTier = asked.ServiceTier
+	}
+	if asked.Verbosity != nil {
+		spec.Text.Verbosity = *asked.Verbosity
+	}
+	out.Ask = session.ResponseAsk{Request: asked.Echo, Background: asked.Background, Ask: session.Ask{
+		ToolChoice: asked.ToolChoice, SerialTools: asked.SerialTools, Temperature: asked.Temperature, TopP: asked.TopP,
+		MaxOutputTokens: asked.MaxOutput, MaxToolCalls: asked.MaxToolCalls, CacheKey: asked.CacheKey, User: asked.User,
+	}}
+	if f := asked.Format; f != nil {
+		spec.Text.Format = agent.Format{Type: agent.FormatSchema, Schema: f.Schema}
+		out.Ask.FormatName, out.Ask.Loose = f.Name, !f.Strict
+	}
+	for _, t := range asked.Tools {
+		spec.Tools = append(spec.Tools, t.Tool)
+	}
+	out.Ask.Spec = spec
+	return out, agent.CheckEnvironment("tools", spec.Tools)
+}
+
+func (s *server) getResponse(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	found, err := s.Responses.Response(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	switch q.Get("stream") {
+	case "", "false":
+		if q.Has("starting_after") {
+			return stead.Invalid("starting_after", "starting_after is for stream=true")
+		}
+		return s.writeResponse(w, r, p, found)
+	case "true":
+	default:
+		return stead.Invalid("stream", "stream must be true or false")
+	}
+	after, has, err := queryInt(q, "starting_after", 0, responses.MaxNumber)
+	if err != nil {
+		return err
+	}
+	if !has {
+		after = -1
+	}
+	return s.followResponse(w, r, p, found, int64(after))
+}
+
+func (s *server) deleteResponse(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	id := r.PathValue("id")
+	if err := s.Responses.DeleteResponse(r.Context(), p, id); err != nil {
+		return err
+	}
+	return s.write(w, deleted{id, true, "response"})
+}
+
+// cancelResponse stops a response that runs in the background, and waits for its end. One that has
+// ended is as it is.
+func (s *server) cancelResponse(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	found, err := s.Responses.Response(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if !found.Ask.Background {
+		return stead.Invalid("response_id", "only a response with background: true can be cancelled")
+	}
+	if found.Turn.CompletedAt == nil {
+		in := session.SendRequest{Inputs: []session.Input{{Cancel: true}}}
+		if err := s.Sessions.Send(r.Context(), p, found.Session, in); err != nil {
+			return err
+		}
+		if found, err = s.awaitResponse(r.Context(), p, found); err != nil {
+			return err
+		}
+	}
+	return s.writeResponse(w, r, p, found)
+}
+
+// inputItems lists what a response was made of, with all that came before it.
+func (s *server) inputItems(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	q, err := page(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	found, err := s.Responses.Response(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	input, _, err := s.Responses.ResponseItems(r.Context(), p, found)
+	if err != nil {
+		return err
+	}
+	part, more, err := itemPage(input, q)
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireList(part, more))
+}
+
+// conversationSession is the session of a conversation's id.
+func conversationSession(param, id string) (stead.SessionID, error) {
+	tail, ok := strings.CutPrefix(id, session.ConversationPrefix)
+	if !ok || tail == "" {
+		return "", stead.Invalid(param, "%s must be the id of a conversation, %s…, not %.40q", param, session.ConversationPrefix, id)
+	}
+	return stead.SessionID(stead.SessionPrefix + tail), nil
+}
+
+func conversationID(id stead.SessionID) string {
+	return session.ConversationPrefix + strings.TrimPrefix(string(id), stead.SessionPrefix)
+}
