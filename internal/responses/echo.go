@@ -28,25 +28,50 @@ func echo(o param.Object) json.RawMessage {
 			out[name] = raw
 		}
 	}
+	if list, ok, err := o.List("tools"); ok && err == nil {
+		out["tools"] = echoTools(list)
+	}
 	if text, ok, err := o.Object("text"); ok && err == nil {
-		for name, value := range map[string]string{"format": `{"type":"text"}`, "verbosity": `"medium"`} {
-			if _, has := text.Raw(name); !has {
-				text = text.With(name, json.RawMessage(value))
+		if f, ok, err := text.Object("format"); ok && err == nil {
+			if kind, _, _ := f.String("type"); kind == "json_schema" {
+				text = text.With("format", filled(f, map[string]string{"description": "null", "strict": "false"}))
 			}
 		}
-		out["text"] = text.JSON()
+		out["text"] = filled(text, map[string]string{"format": `{"type":"text"}`, "verbosity": `"medium"`})
 	}
 	if r, ok, err := o.Object("reasoning"); ok && err == nil {
-		for _, name := range []string{"effort", "summary"} {
-			if !r.Has(name) {
-				r = r.With(name, json.RawMessage("null"))
-			}
-		}
-		out["reasoning"] = r.JSON()
+		out["reasoning"] = filled(r, map[string]string{"effort": "null", "summary": "null"})
 	}
 	raw, err := json.Marshal(out)
 	if err != nil {
 		return json.RawMessage("{}") // cannot be: every value is valid JSON
+	}
+	return raw
+}
+
+// filled is the object with what it leaves out.
+func filled(o param.Object, defaults map[string]string) json.RawMessage {
+	for name, value := range defaults {
+		if _, has := o.Raw(name); !has {
+			o = o.With(name, json.RawMessage(value))
+		}
+	}
+	return o.JSON()
+}
+
+// echoTools shows functions with all of their fields, as clients of the API expect them.
+func echoTools(list []json.RawMessage) json.RawMessage {
+	out := make([]json.RawMessage, len(list))
+	for i, raw := range list {
+		out[i] = raw
+		o, err := param.Parse(param.Index("tools", i), raw)
+		if kind, _, _ := o.String("type"); err == nil && kind == "function" {
+			out[i] = filled(o, map[string]string{"description": "null", "parameters": "null", "strict": "null"})
+		}
+	}
+	raw, err := json.Marshal(out)
+	if err != nil {
+		return json.RawMessage("[]") // cannot be: every tool is valid JSON
 	}
 	return raw
 }

@@ -1,0 +1,148 @@
+package responses_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/responses"
+)
+
+// openResponses is the published description of Open Responses (2026-04-24, Apache-2.0): what we write
+// must be what any of its clients can read.
+type openResponses struct {
+	t      *testing.T
+	all    *jsonschema.Resolved
+	events map[string]string // an event's type → its schema's name
+}
+
+func load(t *testing.T) *openResponses {
+	t.Helper()
+	data, err := os.ReadFile("testdata/openresponses.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Components struct {
+			Schemas json.RawMessage `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(data, &d); err != nil {
+		t.Fatal(err)
+	}
+	local := bytes.ReplaceAll(d.Components.Schemas, []byte("#/components/schemas/"), []byte("#/$defs/"))
+	var defs map[string]*jsonschema.Schema
+	if err := json.Unmarshal(local, &defs); err != nil {
+		t.Fatal(err)
+	}
+	// It says that the schema of a format is null in a response; OpenAI shows it, and so do we.
+	defs["JsonSchemaResponseFormat"].Properties["schema"] = &jsonschema.Schema{}
+	root := &jsonschema.Schema{Defs: defs, Properties: map[string]*jsonschema.Schema{}}
+	o := &openResponses{t: t, events: map[string]string{}}
+	for name, s := range defs {
+		root.Properties[name] = &jsonschema.Schema{Ref: "#/$defs/" + name}
+		if kind := s.Properties["type"]; kind != nil && len(kind.Enum) == 1 {
+			if text, ok := kind.Enum[0].(string); ok {
+				o.events[text] = name
+			}
+		}
+	}
+	if o.all, err = root.Resolve(nil); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func (o *openResponses) check(name string, value any) {
+	o.t.Helper()
+	raw, err := json.Marshal(value)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		o.t.Fatal(err)
+	}
+	if err := o.all.Validate(map[string]any{name: v}); err != nil {
+		o.t.Errorf("%s: %v\n%s", name, err, raw)
+	}
+}
+
+func parse(t *testing.T, body string) *responses.Request {
+	t.Helper()
+	o, err := param.Body([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := responses.Parse(o, agent.Rules{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestObjectsAreOpenResponses(t *testing.T) {
+	o := load(t)
+	at := int64(1_790_000_000)
+	message := stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, "hi")}
+	thought := stead.Item{Type: stead.ItemReasoning, Summary: []stead.Text{stead.NewText("hm")}}
+	call := stead.Item{Type: stead.ItemFunctionCall, CallID: "call_1", Name: "f", Arguments: json.RawMessage(`{"a":1}`)}
+	for _, body := range []string{
+		`{"model":"m","input":"hi"}`,
+		`{"model":"m","input":"hi","instructions":"be kind","temperature":0.2,"top_p":0.5,"metadata":{"a":"b"},"max_output_tokens":5,
+		  "tools":[{"type":"function","name":"f","description":"d","parameters":{"type":"object"},"strict":true}],"tool_choice":"required",
+		  "text":{"format":{"type":"json_schema","name":"x","schema":{"type":"object"},"strict":true}},"reasoning":{"effort":"low"}}`,
+	} {
+		obj := &responses.Object{
+			Echo: parse(t, body).Echo, ID: "resp_1", CreatedAt: at, CompletedAt: &at, Status: responses.StatusCompleted, Model: "m",
+			Output: []any{responses.Encode("rs_1", thought, stead.ItemCompleted, true), responses.Encode("msg_1", message, stead.ItemCompleted, false), responses.Encode("fc_1", call, stead.ItemCompleted, false)},
+			Usage:  responses.NewUsage(&stead.Usage{InputTokens: 10, CachedTokens: 4, OutputTokens: 3, ReasoningTokens: 1}),
+		}
+		o.check("ResponseResource", obj)
+		obj.Status, obj.Output, obj.Usage, obj.CompletedAt = responses.StatusFailed, nil, nil, nil
+		obj.Error = responses.FailureOf("rate_limit_exceeded", "slow down")
+		o.check("ResponseResource", obj)
+		obj.Status, obj.Error, obj.Incomplete = responses.StatusIncomplete, nil, &responses.Incomplete{Reason: "max_output_tokens"}
+		o.check("ResponseResource", obj)
+	}
+}
+
+func TestEventsAreOpenResponses(t *testing.T) {
+	o := load(t)
+	known := 0
+	s := responses.NewStream(-1, func(kind string, e any) error {
+		if name, ok := o.events[kind]; ok {
+			known++
+			o.check(name, e)
+		}
+		return nil
+	})
+	obj := &responses.Object{Echo: parse(t, `{"model":"m","input":"hi"}`).Echo, ID: "resp_1", CreatedAt: 1, Status: responses.StatusInProgress, Model: "m"}
+	item := func(id string, it stead.Item, status stead.ItemStatus) any {
+		return responses.Encode(id, it, status, false)
+	}
+	message := stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant}
+	call := stead.Item{Type: stead.ItemFunctionCall, CallID: "call_1", Name: "f", Arguments: json.RawMessage(`{}`)}
+	for _, err := range []error{
+		s.Whole("response.created", obj), s.Whole("response.queued", obj), s.Whole("response.in_progress", obj),
+		s.Added(0, item("rs_1", stead.Item{Type: stead.ItemReasoning}, stead.ItemInProgress)), s.SummaryAdded(0, "rs_1", 0), s.Summary(0, "rs_1", 0, "hm"), s.SummaryDone(0, "rs_1", 0, "hm", false),
+		s.Done(0, item("rs_1", stead.Item{Type: stead.ItemReasoning}, stead.ItemCompleted)),
+		s.Added(1, item("msg_1", message, stead.ItemInProgress)), s.TextAdded(1, "msg_1"), s.Text(1, "msg_1", "hi"), s.TextDone(1, "msg_1", "hi", false),
+		s.Done(1, item("msg_1", message, stead.ItemCompleted)),
+		s.Added(2, item("fc_1", call, stead.ItemInProgress)), s.Arguments("function_call", 2, "fc_1", "f", `{}`), s.Done(2, item("fc_1", call, stead.ItemCompleted)),
+		s.Whole("response.completed", obj), s.Whole("response.incomplete", obj), s.Whole("response.failed", obj),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if known != 22 {
+		t.Errorf("%d events have a schema, want 22: the names differ", known)
+	}
+}
