@@ -3,6 +3,7 @@ package environment
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/tool"
@@ -113,9 +114,11 @@ type Skill struct {
 // SaveRequest says how to store a workspace.
 type SaveRequest struct {
 	Files    []Put
-	Previous string            // digest of the last checkpoint
-	Publish  string            // directory of which new and changed files become artifacts; "": none
-	Known    map[string]string // path → digest of what was published from there last
+	Previous string // digest of the last checkpoint
+	Publish  string // directory of which new and changed files become artifacts; "": none
+	// Known maps a path to the digest of what was published from there last, or to the Mark of what was
+	// too large for that.
+	Known map[string]string
 }
 
 // Saved is a stored workspace.
@@ -123,6 +126,7 @@ type Saved struct {
 	Checkpoint Checkpoint
 	Blobs      []stead.Text // what storing it added
 	Artifacts  []Published  // that are new
+	TooLarge   []TooLarge   // files that are not published, and were not known to be so
 	Usage      Usage
 }
 
@@ -133,3 +137,13 @@ type Published struct {
 	Digest string       `json:"digest"` // SHA-256 of the whole, in hex
 	Parts  []stead.Text `json:"parts"`  // blobs, in order
 }
+
+// TooLarge is a file that did not become an artifact because of its size.
+type TooLarge struct {
+	Path  string `json:"path"`  // absolute, inside
+	Size  int64  `json:"size"`  // bytes
+	Limit int64  `json:"limit"` // bytes
+}
+
+// Mark is what SaveRequest.Known says of it: it is told again when its size has changed.
+func (l TooLarge) Mark() string { return fmt.Sprintf("too large: %d", l.Size) }

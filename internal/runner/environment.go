@@ -56,11 +56,14 @@ func stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
 	return s
 }
 
-// published is what the artifacts of each path hold now.
+// published is what the artifacts of each path hold now, and what was too large to become one.
 func published(e *session.EnvironmentView) map[string]string {
 	known := make(map[string]string, len(e.Artifacts))
 	for _, a := range e.Artifacts {
 		known[a.Path] = a.Digest
+	}
+	for _, l := range e.TooLarge {
+		known[l.Path] = l.Mark()
 	}
 	return known
 }
@@ -111,7 +114,7 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 		req.Publish, req.Known = x.publish, x.known
 		saved, err := host.Save(ctx, key, req)
 		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
-			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, Usage: saved.Usage,
+			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, TooLarge: saved.TooLarge, Usage: saved.Usage,
 		}), err
 	}
 	saved, err := host.Suspend(ctx, key, req)

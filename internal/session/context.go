@@ -86,6 +86,10 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 		if err := c.reset(e); err != nil {
 			return err
 		}
+	case KindEnvironmentCheckpointed:
+		if err := c.unpublished(e); err != nil {
+			return err
+		}
 	}
 	c.settle(e, v, before)
 	return nil

@@ -121,6 +121,7 @@ type EnvironmentCheckpointed struct {
 	Checkpoint environment.Checkpoint  `json:"checkpoint"`
 	Blobs      []stead.Text            `json:"blobs,omitempty"`
 	Artifacts  []environment.Published `json:"artifacts,omitempty"` // that are new with it
+	TooLarge   []environment.TooLarge  `json:"too_large,omitempty"` // files that did not become artifacts: the agent is told
 	Usage      environment.Usage       `json:"usage"`               // since the environment connected
 }
 

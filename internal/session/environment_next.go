@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -169,6 +170,21 @@ func (c *Context) reset(e stead.Event) error {
 		return err
 	}
 	item := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, noticeOfReset(*p.Reset))}
+	c.Held = append(c.Held, &Entry{Seq: e.Seq, Item: item})
+	return nil
+}
+
+// unpublished tells the agent which of its outputs did not become artifacts.
+func (c *Context) unpublished(e stead.Event) error {
+	p, err := Decode[EnvironmentCheckpointed](e)
+	if err != nil || len(p.TooLarge) == 0 {
+		return err
+	}
+	text := stead.NoticePrefix + "these files are too large to become artifacts, and nobody outside of the workspace sees them:"
+	for _, l := range p.TooLarge {
+		text += fmt.Sprintf("\n- %s has %d bytes, the limit is %d", l.Path, l.Size, l.Limit)
+	}
+	item := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, text)}
 	c.Held = append(c.Held, &Entry{Seq: e.Seq, Item: item})
 	return nil
 }

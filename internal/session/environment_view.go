@@ -55,8 +55,10 @@ type EnvironmentView struct {
 	Used    int64  `json:"used,omitempty"` // Unix milliseconds: when it was last needed
 
 	Artifacts []PublishedArtifact `json:"artifacts,omitempty"`
-	Past      environment.Usage   `json:"past"`  // of residences that have ended; of a self-hosted one: all
-	Since     environment.Usage   `json:"since"` // of the present one, as of its last checkpoint
+	// TooLarge are the files of which the agent was told last that they did not become artifacts.
+	TooLarge []environment.TooLarge `json:"too_large,omitempty"`
+	Past     environment.Usage      `json:"past"`  // of residences that have ended; of a self-hosted one: all
+	Since    environment.Usage      `json:"since"` // of the present one, as of its last checkpoint
 }
 
 // Upload is a FileInput that waits.
@@ -79,6 +81,7 @@ type PublishedArtifact struct {
 const (
 	maxNamedCommands = 16
 	maxCommandRunes  = 160
+	maxTooLarge      = 64
 	// MaxUploads is the most files that wait to be put into a workspace.
 	MaxUploads = 256
 	// MaxArtifacts is the most artifacts of a session.
@@ -239,6 +242,11 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 	if v.Turn != nil {
 		turn = v.Turn.Seq
 	}
+	for _, l := range p.TooLarge {
+		e.TooLarge = slices.DeleteFunc(e.TooLarge, func(old environment.TooLarge) bool { return old.Path == l.Path })
+		e.TooLarge = append(e.TooLarge, l)
+	}
+	e.TooLarge = e.TooLarge[max(0, len(e.TooLarge)-maxTooLarge):]
 	for i, a := range p.Artifacts {
 		if len(e.Artifacts) < MaxArtifacts {
 			e.Artifacts = append(e.Artifacts, PublishedArtifact{Published: a, Seq: ev.Seq, Index: i, At: ev.At, Turn: turn})

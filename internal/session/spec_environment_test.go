@@ -18,6 +18,7 @@ import (
 //	new … env=hosted|self [tools=inside] [expire=MS]   file PATH   connect | disconnect
 //	reply cmd ID EFFECT COMMAND               a command of the model
 //	prepared   connected   saved   suspended   expired   died outcomes
+//	saved large=PATH                          an output did not become an artifact
 //	connected reset=kept|restored             the residence before was cut off
 //	envfail MESSAGE [MS]                      the action failed: for good, or to be tried again at
 //	print ID TEXT   exit ID CODE TEXT          what a command says, and how it ends
@@ -79,7 +80,11 @@ func (s *spec) environment(name, rest string) bool {
 		}
 		s.event(session.KindEnvironmentConnected, c)
 	case "saved":
-		s.event(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{Call: call, Upto: upto, Checkpoint: stored})
+		c := session.EnvironmentCheckpointed{Call: call, Upto: upto, Checkpoint: stored}
+		if path, ok := strings.CutPrefix(rest, "large="); ok {
+			c.TooLarge = []environment.TooLarge{{Path: path, Size: 11, Limit: 10}}
+		}
+		s.event(session.KindEnvironmentCheckpointed, c)
 	case "suspended":
 		s.event(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: call, Upto: upto, Checkpoint: stored})
 	case "expired":

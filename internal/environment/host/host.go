@@ -49,6 +49,8 @@ const (
 	PartBytes = 8 << 20
 	// MaxArtifactBytes is the largest file that is published.
 	MaxArtifactBytes = 512 << 20
+	// MaxTooLarge is the most files above that of which one save tells.
+	MaxTooLarge = 16
 	// MaxSetupOutput is how much of a failed set-up's output its error shows.
 	MaxSetupOutput = 2 << 10
 	// SetupTime bounds all commands of one set-up together.

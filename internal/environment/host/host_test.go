@@ -470,12 +470,14 @@ func TestArtifacts(t *testing.T) {
 	b := newBench(t)
 	b.prepare()
 	b.open()
+	var tooLarge []environment.TooLarge // of the last save
 	publish := func(known map[string]string) map[string]environment.Published {
 		t.Helper()
 		s, err := b.Save(context.Background(), b.key, environment.SaveRequest{Publish: "/workspace/outputs", Known: known, Previous: b.state.Checkpoint})
 		if err != nil {
 			t.Fatal(err)
 		}
+		tooLarge = s.TooLarge
 		out := map[string]environment.Published{}
 		for _, a := range s.Artifacts {
 			out[a.Path] = a
@@ -488,15 +490,21 @@ func TestArtifacts(t *testing.T) {
 	b.sh("mkdir -p outputs/sub; echo one > outputs/a; head -c 9000000 /dev/zero > outputs/sub/large; : > outputs/empty; ln -s /etc/passwd outputs/out; truncate -s 600M outputs/huge; mkdir outputs/dir")
 	first := publish(nil)
 	large := first["/workspace/outputs/sub/large"]
+	if len(tooLarge) != 1 || tooLarge[0].Path != "/workspace/outputs/huge" || tooLarge[0].Size != 600<<20 || tooLarge[0].Limit != MaxArtifactBytes {
+		t.Errorf("too large: %+v", tooLarge)
+	}
 	if len(first) != 3 || large.Size != 9000000 || len(large.Parts) != 2 || large.Parts[0].Bytes != PartBytes {
 		t.Fatalf("published %+v", first)
 	}
-	known := map[string]string{}
+	known := map[string]string{"/workspace/outputs/huge": tooLarge[0].Mark()}
 	for path, a := range first {
 		known[path] = a.Digest
 	}
 	b.sh("echo two > outputs/a; rm outputs/empty; touch outputs/sub/large")
 	second := publish(known)
+	if len(tooLarge) != 0 {
+		t.Errorf("told again: %+v", tooLarge)
+	}
 	if len(second) != 1 || second["/workspace/outputs/a"].Digest == known["/workspace/outputs/a"] {
 		t.Errorf("published again %+v", second)
 	}

@@ -106,7 +106,7 @@ func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (env
 		return environment.Saved{}, err
 	}
 	if s.Publish != "" {
-		if out.Artifacts, err = h.publish(ctx, b, s); err != nil {
+		if out.Artifacts, out.TooLarge, err = h.publish(ctx, b, s); err != nil {
 			return environment.Saved{}, err
 		}
 	}
@@ -165,40 +165,43 @@ func (h *Host) last(ctx context.Context, b *box, first environment.Saved) (envir
 	return first, b.place.setState(state{Checkpoint: c.Digest, Clean: true, Residence: b.residence, Boot: h.boot})
 }
 
-// publish stores the files below the directory of outputs that are new or have changed.
-func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) ([]environment.Published, error) {
-	var out []environment.Published
+// publish stores the files below the directory of outputs that are new or have changed, and says which
+// are too large for that.
+func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) (out []environment.Published, large []environment.TooLarge, err error) {
 	q := environment.ListQuery{Dir: s.Publish, Limit: environment.MaxListed}
 	for {
 		page, err := b.env.List(ctx, q)
 		if stead.KindOf(err) == stead.KindNotFound {
-			return out, nil // nothing was put there
+			return out, large, nil // nothing was put there
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, f := range page.Files {
+			q.After = f.Path
+			if f.Size > MaxArtifactBytes {
+				l := environment.TooLarge{Path: f.Path, Size: f.Size, Limit: MaxArtifactBytes}
+				if s.Known[f.Path] != l.Mark() && len(large) < MaxTooLarge {
+					large = append(large, l)
+				}
+				continue
+			}
 			p, err := h.publishFile(ctx, b, f, s.Known[f.Path])
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if p != nil {
 				out = append(out, *p)
 			}
-			q.After = f.Path
 		}
 		if !page.More {
-			return out, nil
+			return out, large, nil
 		}
 	}
 }
 
-// publishFile stores one file; nil when it is what was published before, or is too large.
+// publishFile stores one file; nil when it is what was published before, or changes meanwhile.
 func (h *Host) publishFile(ctx context.Context, b *box, f environment.File, known string) (*environment.Published, error) {
-	if f.Size > MaxArtifactBytes {
-		h.log.Warn("a file is too large to be published", "session", b.key.Session, "path", f.Path, "bytes", f.Size, "limit", MaxArtifactBytes)
-		return nil, nil
-	}
 	data, err := b.env.ReadFile(ctx, f.Path, MaxArtifactBytes)
 	switch stead.KindOf(err) {
 	case "":
