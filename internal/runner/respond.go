@@ -185,11 +185,17 @@ func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.Ses
 		return session.Response{}, err
 	}
 	receipt, err := r.atRest(ctx, key, param, req.Key, req.Digest, func(v *session.View) (stead.Event, error) {
+		if req.Conversation != "" && !v.Created.Conversation {
+			return stead.Event{}, stead.NotFound("session", string(key.Session))
+		}
 		if err := checkOutputs(v.HandedBack, req.Items); err != nil {
 			return stead.Event{}, err
 		}
 		return r.responseEvent(ctx, key, p, req)
 	})
+	if stead.KindOf(err) == stead.KindNotFound && req.Conversation != "" {
+		return session.Response{}, about(param, stead.NotFound("conversation", session.ConversationID(req.Conversation)))
+	}
 	if err != nil {
 		return session.Response{}, err
 	}
@@ -200,9 +206,6 @@ func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.Ses
 func (r *Runner) atRest(ctx context.Context, key stead.SessionKey, param, idempotency, digest string, event func(*session.View) (stead.Event, error)) (journal.Receipt, error) {
 	for range maxConflicts {
 		v, err := r.view(ctx, key)
-		if stead.KindOf(err) == stead.KindNotFound {
-			return journal.Receipt{}, about(param, err)
-		}
 		if err != nil {
 			return journal.Receipt{}, err
 		}

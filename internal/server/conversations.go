@@ -21,7 +21,7 @@ type conversation struct {
 }
 
 func wireConversation(s session.Session) conversation {
-	return conversation{conversationID(s.ID), "conversation", s.CreatedAt, s.Metadata}
+	return conversation{session.ConversationID(s.ID), "conversation", s.CreatedAt, s.Metadata}
 }
 
 // conversationPath is the session of the conversation that a path names.
@@ -110,7 +110,7 @@ func (s *server) deleteConversation(w http.ResponseWriter, r *http.Request, p st
 	if err := s.Sessions.Delete(r.Context(), p, found.ID); err != nil {
 		return err
 	}
-	return s.write(w, deleted{conversationID(found.ID), true, "conversation.deleted"})
+	return s.write(w, deleted{session.ConversationID(found.ID), true, "conversation.deleted"})
 }
 
 func (s *server) addItems(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

@@ -73,7 +73,7 @@ func bareResponse(res session.Response) *responses.Object {
 		o.Previous = &res.Previous
 	}
 	if res.Conversation {
-		o.Conversation = &responses.Conversation{ID: conversationID(res.Session)}
+		o.Conversation = &responses.Conversation{ID: session.ConversationID(res.Session)}
 	}
 	end(o, res.Turn)
 	return o

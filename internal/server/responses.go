@@ -178,7 +178,3 @@ func conversationSession(param, id string) (stead.SessionID, error) {
 	}
 	return stead.SessionID(stead.SessionPrefix + tail), nil
 }
-
-func conversationID(id stead.SessionID) string {
-	return session.ConversationPrefix + strings.TrimPrefix(string(id), stead.SessionPrefix)
-}

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -61,7 +62,12 @@ func ResponseID(session stead.SessionID, seq stead.Seq) string {
 	return stead.DerivedID(ResponsePrefix, session, seq, -1)
 }
 
-// ParseResponseID is its inverse; false for everything else.
+// ConversationID is how the Responses API names a session that is a conversation.
+func ConversationID(id stead.SessionID) string {
+	return ConversationPrefix + strings.TrimPrefix(string(id), stead.SessionPrefix)
+}
+
+// ParseResponseID is the inverse of ResponseID; false for everything else.
 func ParseResponseID(id string) (stead.SessionID, stead.Seq, bool) {
 	s, ok := stead.SessionOf(id)
 	if !ok {
