@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -126,6 +127,9 @@ func TestRaceRead(t *testing.T) {
 	}
 }
 
+// raceWriters write at once: one alone would wait for those who swap most of the time.
+const raceWriters = 4
+
 // TestRaceWrite writes hundreds of thousands of times in memory, and some thousands on a disk, where one
 // try takes twenty times as long.
 func TestRaceWrite(t *testing.T) {
@@ -139,20 +143,27 @@ func TestRaceWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := at.race(t)
 			d := open(t, s.dir)
-			written, tries := 0, raceTries(at.tries)
-			for i := range tries {
-				p := [...]string{"d/f", "f", "d/new", "d/sub/new"}[i%4]
-				if d.WriteFile(t.Context(), p, []byte("written"), false) == nil {
-					written++
-				}
-				if i%64 > 60 {
-					_ = d.Remove(t.Context(), p)
-				}
+			tries := raceTries(at.tries)
+			var written atomic.Int64
+			var writing sync.WaitGroup
+			for w := range raceWriters {
+				writing.Go(func() {
+					for i := w; i < tries; i += raceWriters {
+						p := [...]string{"d/f", "f", "d/new", "d/sub/new"}[i/raceWriters%4]
+						if d.WriteFile(t.Context(), p, []byte("written"), false) == nil {
+							written.Add(1)
+						}
+						if i%64 > 60 {
+							_ = d.Remove(t.Context(), p)
+						}
+					}
+				})
 			}
+			writing.Wait()
 			s.end()
-			t.Logf("%d of %d writes succeeded", written, tries)
+			t.Logf("%d of %d writes succeeded", written.Load(), tries)
 			s.untouched(t)
-			if written == 0 {
+			if written.Load() == 0 {
 				t.Error("nothing was written: the race did not happen")
 			}
 		})
