@@ -102,6 +102,8 @@ func chooseDriver(ctx context.Context, cfg *config.Config, log *slog.Logger) (ch
 			problems = append(problems, fmt.Errorf("%s: %s", c.name, report.Problem))
 		case e.Isolation == config.IsolationStrong && report.Isolation != environment.IsolationStrong:
 			problems = append(problems, fmt.Errorf("%s: it shares this machine's kernel", c.name))
+		case walksIn(c.name) && closedAbove(cfg.Data) != "":
+			problems = append(problems, fmt.Errorf("%s: %s", c.name, closedAbove(cfg.Data)))
 		default:
 			sweepLeftovers(ctx, p, log)
 			return choice{driver: p, report: &report}, nil
@@ -191,6 +193,11 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 		return nil, err
 	}
 	n.onStop(c.host.Close)
+	if driver != nil && walksIn(driver.Name()) {
+		if err := enterable(n.cfg.Data); err != nil {
+			return nil, stead.Wrap(stead.KindUnavailable, err, "the data directory can't be opened for the commands of environments")
+		}
+	}
 	c.planner = plan.New(plan.Config{Keys: keys, Resolve: named.templates.Resolve, Able: c.host.Able, RemoteURL: c.bareURL})
 	return c, nil
 }

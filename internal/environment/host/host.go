@@ -131,7 +131,7 @@ func New(cfg Config) (*Host, error) {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be found")
 	}
 	cfg.Dir = dir
-	for _, dir := range []string{environmentsDir, layersDir} {
+	for _, dir := range []string{EnvironmentsDir, layersDir} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o700); err != nil {
 			return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be made")
 		}

@@ -56,7 +56,7 @@ func TestSandboxIsForgottenWhole(t *testing.T) {
 	if err := b.Forget(context.Background(), b.key); err != nil {
 		t.Fatal(err)
 	}
-	left, err := filepath.Glob(filepath.Join(b.cfg.Dir, environmentsDir, "*", "*"))
+	left, err := filepath.Glob(filepath.Join(b.cfg.Dir, EnvironmentsDir, "*", "*"))
 	if err != nil || len(left) != 0 {
 		t.Errorf("left are %q, %v", left, err)
 	}

@@ -15,7 +15,7 @@ import (
 
 // Names below the data directory.
 const (
-	environmentsDir = "environments"
+	EnvironmentsDir = "environments"
 	layersDir       = "layers"
 	workspaceDir    = "workspace"
 	servicesDir     = "services"
@@ -26,7 +26,7 @@ const (
 type place struct{ dir string }
 
 func (h *Host) place(key stead.SessionKey) place {
-	return place{filepath.Join(h.cfg.Dir, environmentsDir, string(key.Project), string(key.Session))}
+	return place{filepath.Join(h.cfg.Dir, EnvironmentsDir, string(key.Project), string(key.Session))}
 }
 
 func (p place) workspace() string { return filepath.Join(p.dir, workspaceDir) }
@@ -103,6 +103,10 @@ func (h *Host) hold(key stead.SessionKey) (release func()) {
 
 // make makes the place's directories.
 func (p place) make() error {
+	// Whoever may pass through the data directory still can't list whose environments there are.
+	if err := os.MkdirAll(filepath.Dir(p.dir), 0o711); err != nil {
+		return unavailable(err, "make the directory of a project's environments")
+	}
 	for _, dir := range []string{p.workspace(), p.services()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return unavailable(err, "make the directory of an environment")
