@@ -5,6 +5,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
 // chatRequest is the body for POST /chat/completions.
@@ -16,17 +17,17 @@ func (p *Provider) chatRequest(req model.Request) fields {
 	if len(req.Tools) > 0 {
 		tools := make([]fields, len(req.Tools))
 		for i, t := range req.Tools {
-			fn := fields{"name": t.Name, "parameters": parameters(t)}
-			fn.text("description", t.Description)
+			fn := fields{"name": t.Name, "parameters": upstream.Parameters(t)}
+			fn.Text("description", t.Description)
 			tools[i] = fields{"type": "function", "function": fn}
 		}
 		f["tools"] = tools
 	}
-	f.text("reasoning_effort", req.Effort)
-	f.text("verbosity", verbosity(req))
+	f.Text("reasoning_effort", req.Effort)
+	f.Text("verbosity", verbosity(req))
 	if req.Format != nil {
 		f["response_format"] = fields{"type": "json_schema", "json_schema": fields{
-			"name": formatName(req.Format), "schema": req.Format.Schema, "strict": req.Format.Strict}}
+			"name": upstream.FormatName(req.Format), "schema": req.Format.Schema, "strict": req.Format.Strict}}
 	}
 	if req.MaxOutputTokens > 0 {
 		key := "max_tokens" // the only one that Ollama and older servers know
@@ -38,9 +39,9 @@ func (p *Provider) chatRequest(req model.Request) fields {
 	if len(req.Stop) > 0 {
 		f["stop"] = req.Stop
 	}
-	number(f, "presence_penalty", req.PresencePenalty)
-	number(f, "frequency_penalty", req.FrequencyPenalty)
-	number(f, "seed", req.Seed)
+	upstream.Number(f, "presence_penalty", req.PresencePenalty)
+	upstream.Number(f, "frequency_penalty", req.FrequencyPenalty)
+	upstream.Number(f, "seed", req.Seed)
 	toolChoice(f, req, func(name string) fields { return fields{"type": "function", "function": fields{"name": name}} })
 	p.common(f, req)
 	return f
@@ -61,7 +62,7 @@ func chatMessages(instructions string, items []stead.Item) []fields {
 		pictures = nil
 	}
 	names := map[string]string{} // call id → tool
-	for _, it := range paired(items) {
+	for _, it := range upstream.Paired(items) {
 		if it.Type != stead.ItemFunctionCallOutput && it.Type != stead.ItemReasoning {
 			flush()
 		}
@@ -72,7 +73,7 @@ func chatMessages(instructions string, items []stead.Item) []fields {
 			names[it.CallID] = it.Name
 			msgs = chatCall(msgs, it)
 		case stead.ItemFunctionCallOutput:
-			text, images := outputParts(it)
+			text, images := upstream.OutputParts(it)
 			for _, url := range images {
 				pictures = append(pictures,
 					fields{"type": "text", "text": fmt.Sprintf("Image returned by %s:", names[it.CallID])},
@@ -94,7 +95,7 @@ func imagePart(url string) fields {
 
 func chatMessage(msgs []fields, it stead.Item) []fields {
 	if it.Role == stead.RoleAssistant {
-		text := joined(it.Content)
+		text := upstream.Joined(it.Content)
 		if last := lastCalls(msgs); last != nil { // text after the calls of the same reply
 			before, _ := last["content"].(string)
 			last["content"] = before + text
@@ -135,7 +136,7 @@ func lastCalls(msgs []fields) fields {
 
 func chatCall(msgs []fields, it stead.Item) []fields {
 	call := fields{"id": wireCallID(it.CallID), "type": "function",
-		"function": fields{"name": it.Name, "arguments": wireArguments(it.Arguments)}}
+		"function": fields{"name": it.Name, "arguments": upstream.WireArguments(it.Arguments)}}
 	if len(msgs) == 0 || msgs[len(msgs)-1]["role"] != "assistant" {
 		msgs = append(msgs, fields{"role": "assistant", "content": nil})
 	}

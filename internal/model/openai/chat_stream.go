@@ -7,14 +7,15 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
 // chatChunk is one event of a stream, and the whole reply of a server that does not stream.
 type chatChunk struct {
-	Model   string       `json:"model"`
-	Choices []chatChoice `json:"choices"`
-	Usage   *chatUsage   `json:"usage"`
-	Error   *fault       `json:"error"`
+	Model   string          `json:"model"`
+	Choices []chatChoice    `json:"choices"`
+	Usage   *chatUsage      `json:"usage"`
+	Error   *upstream.Fault `json:"error"`
 }
 
 type chatChoice struct {
@@ -57,9 +58,9 @@ type chatUsage struct {
 
 // chatDecoder reads the chunks of a completion. Only the first choice counts; there is one.
 type chatDecoder struct {
-	out     *output
-	message *slot // nil until there is text
-	thought *slot // open reasoning, nil when there is none
+	out     *upstream.Output
+	message *upstream.Slot // nil until there is text
+	thought *upstream.Slot // open reasoning, nil when there is none
 	calls   []*chatCallSlot
 	byIndex map[int]*chatCallSlot // the upstream's index → the newest call with it
 	reason  string
@@ -69,19 +70,19 @@ type chatDecoder struct {
 }
 
 type chatCallSlot struct {
-	*slot
+	*upstream.Slot
 	id string // as the upstream gave it
 }
 
-func newChatDecoder(out *output) *chatDecoder {
+func newChatDecoder(out *upstream.Output) *chatDecoder {
 	return &chatDecoder{out: out, byIndex: map[int]*chatCallSlot{}}
 }
 
-// complete is also true without [DONE]: a finish reason says as much.
-func (d *chatDecoder) complete() bool { return d.done || d.reason != "" }
+// Complete is also true without [DONE]: a finish reason says as much.
+func (d *chatDecoder) Complete() bool { return d.done || d.reason != "" }
 
-func (d *chatDecoder) event(ev event) (bool, *model.Error) {
-	data := bytes.TrimSpace(ev.data)
+func (d *chatDecoder) Event(ev upstream.Event) (bool, *model.Error) {
+	data := bytes.TrimSpace(ev.Data)
 	if len(data) == 0 {
 		return false, nil
 	}
@@ -90,33 +91,33 @@ func (d *chatDecoder) event(ev event) (bool, *model.Error) {
 		return true, nil
 	}
 	var c chatChunk
-	if err := unmarshal(data, &c); err != nil {
+	if err := upstream.Unmarshal(data, &c); err != nil {
 		// Rubbish behind the end does not undo it.
-		if d.complete() {
+		if d.Complete() {
 			return true, nil
 		}
 		return false, err
 	}
-	if c.Error == nil && ev.name == "error" {
+	if c.Error == nil && ev.Name == "error" {
 		f := parseFault(data)
 		c.Error = &f
 	}
 	if err := d.chunk(&c); err != nil {
 		return false, err
 	}
-	return d.out.stopped, nil
+	return d.out.Stopped(), nil
 }
 
-func (d *chatDecoder) document(data []byte) *model.Error {
+func (d *chatDecoder) Document(data []byte) *model.Error {
 	var c chatChunk
-	if err := unmarshal(data, &c); err != nil {
+	if err := upstream.Unmarshal(data, &c); err != nil {
 		return err
 	}
 	if err := d.chunk(&c); err != nil {
 		return err
 	}
 	if len(c.Choices) == 0 {
-		return broken(nil)
+		return upstream.Broken(nil)
 	}
 	if d.reason == "" {
 		d.reason = "stop" // the document is whole, whatever it leaves out
@@ -132,7 +133,7 @@ func (d *chatDecoder) chunk(c *chatChunk) *model.Error {
 		d.name = c.Model
 	}
 	if u := c.Usage; u != nil {
-		d.usage = sane(stead.Usage{InputTokens: u.Prompt, CachedTokens: u.PromptDetails.Cached,
+		d.usage = upstream.Sane(stead.Usage{InputTokens: u.Prompt, CachedTokens: u.PromptDetails.Cached,
 			OutputTokens: u.Completion, ReasoningTokens: u.CompletionDetails.Reasoning})
 	}
 	for i := range c.Choices {
@@ -149,27 +150,27 @@ func (d *chatDecoder) chunk(c *chatChunk) *model.Error {
 		d.reason = choice.Finish
 	}
 	if d.reason == "error" { // OpenRouter: the upstream's upstream failed
-		return streamFault(fault{})
+		return streamFault(upstream.Fault{})
 	}
 	return nil
 }
 
 func (d *chatDecoder) delta(c *chatDelta) {
-	thought := word(c.ReasoningContent)
+	thought := upstream.Word(c.ReasoningContent)
 	if thought == "" {
-		thought = word(c.Reasoning) // some servers send both, alike
+		thought = upstream.Word(c.Reasoning) // some servers send both, alike
 	}
 	text, aloud := chatText(c.Content)
 	d.think(thought + aloud)
 	if c.Refusal != "" {
-		d.out.refused = true
+		d.out.Refused = true
 	}
 	if text += c.Refusal; text != "" {
 		d.endThought(true)
 		if d.message == nil {
-			d.message = newSlot(stead.ItemMessage)
+			d.message = upstream.NewSlot(stead.ItemMessage)
 		}
-		d.out.say(d.message, text)
+		d.out.Say(d.message, text)
 	}
 	for i := range c.ToolCalls {
 		d.endThought(true)
@@ -188,17 +189,17 @@ func (d *chatDecoder) think(text string) {
 	}
 	if d.thought == nil {
 		if d.message != nil { // one item after the other
-			d.out.close(d.message, true)
+			d.out.Close(d.message, true)
 			d.message = nil
 		}
-		d.thought = newSlot(stead.ItemReasoning)
+		d.thought = upstream.NewSlot(stead.ItemReasoning)
 	}
-	d.out.think(d.thought, 0, text)
+	d.out.Think(d.thought, 0, text)
 }
 
 func (d *chatDecoder) endThought(whole bool) {
 	if d.thought != nil {
-		d.out.close(d.thought, whole)
+		d.out.Close(d.thought, whole)
 		d.thought = nil
 	}
 }
@@ -211,7 +212,7 @@ func chatText(raw json.RawMessage) (text, thought string) {
 		Thinking json.RawMessage `json:"thinking"`
 	}
 	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &parts) != nil {
-		return word(raw), ""
+		return upstream.Word(raw), ""
 	}
 	var t, th strings.Builder
 	for _, p := range parts {
@@ -228,23 +229,23 @@ func chatText(raw json.RawMessage) (text, thought string) {
 func (d *chatDecoder) call(c *chatToolCall) {
 	s := d.callFor(c)
 	if s == nil {
-		s = &chatCallSlot{slot: newSlot(stead.ItemFunctionCall)}
+		s = &chatCallSlot{Slot: upstream.NewSlot(stead.ItemFunctionCall)}
 		d.calls = append(d.calls, s)
 	}
 	if c.Index != nil {
 		d.byIndex[*c.Index] = s
 	}
 	if s.id == "" {
-		s.id, s.callID = c.ID, c.ID
+		s.id, s.CallID = c.ID, c.ID
 	}
-	if s.name == "" {
-		s.name = c.Function.Name
+	if s.Name == "" {
+		s.Name = c.Function.Name
 	}
-	if isObject(c.Function.Arguments) {
-		s.args.Write(c.Function.Arguments)
+	if upstream.IsObject(c.Function.Arguments) {
+		s.Args.Write(c.Function.Arguments)
 		return
 	}
-	s.args.WriteString(word(c.Function.Arguments))
+	s.Args.WriteString(upstream.Word(c.Function.Arguments))
 }
 
 // callFor finds the call that a fragment continues; nil when it begins one. The index decides, as
@@ -263,19 +264,19 @@ func (d *chatDecoder) callFor(c *chatToolCall) *chatCallSlot {
 			s = d.calls[len(d.calls)-1]
 		}
 	}
-	if s == nil || c.Function.Name == "" || s.name == "" {
+	if s == nil || c.Function.Name == "" || s.Name == "" {
 		return s // a continuation never names the function for the first time
 	}
 	if c.ID != "" && s.id != "" && c.ID != s.id {
 		return nil
 	}
-	if c.ID == "" && isObject([]byte(s.args.String())) {
+	if c.ID == "" && upstream.IsObject([]byte(s.Args.String())) {
 		return nil // a name, and the call before is whole
 	}
 	return s
 }
 
-func (d *chatDecoder) finish() {
+func (d *chatDecoder) Finish() {
 	finish := model.FinishStop
 	switch d.reason {
 	case "length", "max_tokens":
@@ -286,10 +287,10 @@ func (d *chatDecoder) finish() {
 	whole := finish == model.FinishStop
 	d.endThought(whole)
 	if d.message != nil {
-		d.out.close(d.message, whole)
+		d.out.Close(d.message, whole)
 	}
 	for _, s := range d.calls {
-		d.out.close(s.slot, whole)
+		d.out.Close(s.Slot, whole)
 	}
-	d.out.done(finish, d.usage, d.name)
+	d.out.Done(finish, d.usage, d.name)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/modeltest"
 	"github.com/stead-dev/stead/internal/model/openai"
+	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
 const (
@@ -146,8 +147,8 @@ func TestRetryAfter(t *testing.T) {
 		{"Retry-After", "0.25", 250 * time.Millisecond},
 		{"Retry-After", "Mon, 23 Nov 2026 12:00:30 GMT", 30 * time.Second},
 		{"Retry-After", "Mon, 23 Nov 2026 11:00:00 GMT", 0},
-		{"Retry-After", "Mon, 23 Nov 2099 11:00:00 GMT", openai.MaxRetryAfter},
-		{"Retry-After", "1e300", openai.MaxRetryAfter},
+		{"Retry-After", "Mon, 23 Nov 2099 11:00:00 GMT", upstream.MaxRetryAfter},
+		{"Retry-After", "1e300", upstream.MaxRetryAfter},
 		{"Retry-After", "-3", 0},
 		{"Retry-After", "NaN", 0},
 		{"Retry-After", "soon", 0},

@@ -5,23 +5,24 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
 // responsesRequest is the body for POST /responses.
 func (p *Provider) responsesRequest(req model.Request) fields {
 	f := fields{"store": false, "input": p.responsesInput(req.Items)}
-	f.text("instructions", req.Instructions)
+	f.Text("instructions", req.Instructions)
 	if len(req.Tools) > 0 {
 		tools := make([]fields, len(req.Tools))
 		for i, t := range req.Tools {
-			tools[i] = fields{"type": "function", "name": t.Name, "parameters": parameters(t), "strict": false}
-			tools[i].text("description", t.Description)
+			tools[i] = fields{"type": "function", "name": t.Name, "parameters": upstream.Parameters(t), "strict": false}
+			tools[i].Text("description", t.Description)
 		}
 		f["tools"] = tools
 	}
 	reasoning := fields{}
-	reasoning.text("effort", req.Effort)
-	reasoning.text("summary", req.ReasonSummary)
+	reasoning.Text("effort", req.Effort)
+	reasoning.Text("summary", req.ReasonSummary)
 	if len(reasoning) > 0 {
 		f["reasoning"] = reasoning
 	}
@@ -29,9 +30,9 @@ func (p *Provider) responsesRequest(req model.Request) fields {
 		f["include"] = []string{"reasoning.encrypted_content"}
 	}
 	text := fields{}
-	text.text("verbosity", verbosity(req))
+	text.Text("verbosity", verbosity(req))
 	if req.Format != nil {
-		text["format"] = fields{"type": "json_schema", "name": formatName(req.Format),
+		text["format"] = fields{"type": "json_schema", "name": upstream.FormatName(req.Format),
 			"schema": req.Format.Schema, "strict": req.Format.Strict}
 	}
 	if len(text) > 0 {
@@ -63,7 +64,7 @@ func unsayable(req model.Request) string {
 // filePart is a document, given whole or by its address.
 func filePart(c stead.Content, data string) fields {
 	f := fields{}
-	f.text("filename", c.Name)
+	f.Text("filename", c.Name)
 	if strings.HasPrefix(c.Text.Inline, "data:") {
 		f[data] = c.Text.Inline
 	} else {
@@ -83,7 +84,7 @@ func neverReasons(name string) bool {
 }
 
 func (p *Provider) responsesInput(items []stead.Item) []fields {
-	items = paired(items)
+	items = upstream.Paired(items)
 	input := []fields{}
 	for i, it := range items {
 		switch it.Type {
@@ -95,7 +96,7 @@ func (p *Provider) responsesInput(items []stead.Item) []fields {
 			}
 		case stead.ItemFunctionCall:
 			input = append(input, fields{"type": "function_call", "call_id": wireCallID(it.CallID),
-				"name": it.Name, "arguments": wireArguments(it.Arguments)})
+				"name": it.Name, "arguments": upstream.WireArguments(it.Arguments)})
 		case stead.ItemFunctionCallOutput:
 			input = append(input, fields{"type": "function_call_output", "call_id": wireCallID(it.CallID),
 				"output": responsesOutput(it)})
@@ -107,8 +108,8 @@ func (p *Provider) responsesInput(items []stead.Item) []fields {
 func responsesMessage(it stead.Item) fields {
 	f := fields{"type": "message", "role": it.Role}
 	if it.Role == stead.RoleAssistant {
-		f["content"] = []fields{{"type": "output_text", "text": joined(it.Content)}}
-		f.text("phase", it.Phase)
+		f["content"] = []fields{{"type": "output_text", "text": upstream.Joined(it.Content)}}
+		f.Text("phase", it.Phase)
 		return f
 	}
 	f["content"] = responsesContent(it.Content)
@@ -135,7 +136,7 @@ func responsesContent(content []stead.Content) []fields {
 
 // responsesOutput is a string, or a list of parts when there are images.
 func responsesOutput(it stead.Item) any {
-	text, images := outputParts(it)
+	text, images := upstream.OutputParts(it)
 	if len(images) == 0 {
 		return text
 	}
@@ -162,7 +163,7 @@ func (p *Provider) responsesReasoning(rest []stead.Item) fields {
 		summary = append(summary, fields{"type": "summary_text", "text": t.Inline})
 	}
 	f := fields{"type": "reasoning", "summary": summary, "encrypted_content": content}
-	f.text("id", id)
+	f.Text("id", id)
 	return f
 }
 

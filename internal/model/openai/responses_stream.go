@@ -5,12 +5,13 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
 // responsesDecoder reads the events of a response. Items are found by output index, else by id,
 // else the one that was opened last is meant.
 type responsesDecoder struct {
-	out     *output
+	out     *upstream.Output
 	slots   []*responsesSlot
 	byIndex map[int]*responsesSlot
 	byID    map[string]*responsesSlot
@@ -20,7 +21,7 @@ type responsesDecoder struct {
 }
 
 type responsesSlot struct {
-	*slot
+	*upstream.Slot
 	id string
 }
 
@@ -30,14 +31,14 @@ const (
 	contentText
 )
 
-func newResponsesDecoder(out *output) *responsesDecoder {
+func newResponsesDecoder(out *upstream.Output) *responsesDecoder {
 	return &responsesDecoder{out: out, byIndex: map[int]*responsesSlot{}, byID: map[string]*responsesSlot{}}
 }
 
-func (d *responsesDecoder) complete() bool { return d.ended }
+func (d *responsesDecoder) Complete() bool { return d.ended }
 
-func (d *responsesDecoder) event(ev event) (bool, *model.Error) {
-	data := bytes.TrimSpace(ev.data)
+func (d *responsesDecoder) Event(ev upstream.Event) (bool, *model.Error) {
+	data := bytes.TrimSpace(ev.Data)
 	if len(data) == 0 || d.ended {
 		return d.ended, nil
 	}
@@ -45,11 +46,11 @@ func (d *responsesDecoder) event(ev event) (bool, *model.Error) {
 		return false, nil // chat's end says nothing here
 	}
 	var e responsesEvent
-	if err := unmarshal(data, &e); err != nil {
+	if err := upstream.Unmarshal(data, &e); err != nil {
 		return false, err
 	}
 	if e.Type == "" {
-		e.Type = ev.name
+		e.Type = ev.Name
 	}
 	if e.Sequence != nil && d.seen.repeated(*e.Sequence, data) {
 		return false, nil
@@ -57,7 +58,7 @@ func (d *responsesDecoder) event(ev event) (bool, *model.Error) {
 	if err := d.apply(&e); err != nil {
 		return false, err
 	}
-	return d.ended || d.out.stopped, nil
+	return d.ended || d.out.Stopped(), nil
 }
 
 func (d *responsesDecoder) apply(e *responsesEvent) *model.Error {
@@ -69,19 +70,19 @@ func (d *responsesDecoder) apply(e *responsesEvent) *model.Error {
 			d.done(d.slot(e, stead.ItemType(e.Item.Type), e.Item.ID), e.Item)
 		}
 	case "response.output_text.delta":
-		d.out.say(d.slot(e, stead.ItemMessage, "").slot, word(e.Delta))
+		d.out.Say(d.slot(e, stead.ItemMessage, "").Slot, upstream.Word(e.Delta))
 	case "response.refusal.delta":
-		d.out.refused = true
-		d.out.say(d.slot(e, stead.ItemMessage, "").slot, word(e.Delta))
+		d.out.Refused = true
+		d.out.Say(d.slot(e, stead.ItemMessage, "").Slot, upstream.Word(e.Delta))
 	case "response.reasoning_summary_text.delta":
 		s := d.slot(e, stead.ItemReasoning, "")
-		d.out.think(s.slot, s.part(summaryText, e.SummaryIndex), word(e.Delta))
+		d.out.Think(s.Slot, s.Part(summaryText, e.SummaryIndex), upstream.Word(e.Delta))
 	case "response.reasoning_text.delta":
 		s := d.slot(e, stead.ItemReasoning, "")
-		d.out.think(s.slot, s.part(contentText, e.ContentIndex), word(e.Delta))
+		d.out.Think(s.Slot, s.Part(contentText, e.ContentIndex), upstream.Word(e.Delta))
 	case "response.function_call_arguments.delta":
 		s := d.slot(e, stead.ItemFunctionCall, "")
-		s.args.WriteString(word(e.Delta))
+		s.Args.WriteString(upstream.Word(e.Delta))
 	case "response.function_call_arguments.done":
 		s := d.slot(e, stead.ItemFunctionCall, "")
 		s.settle(e.Name, e.Arguments)
@@ -106,12 +107,12 @@ func (e *responsesEvent) fault() *model.Error {
 	if e.Error != nil {
 		return streamFault(*e.Error)
 	}
-	return streamFault(fault{Message: e.Message, Code: word(e.Code)})
+	return streamFault(upstream.Fault{Message: e.Message, Code: upstream.Word(e.Code)})
 }
 
-func failed(f *fault) *model.Error {
+func failed(f *upstream.Fault) *model.Error {
 	if f == nil {
-		f = &fault{}
+		f = &upstream.Fault{}
 	}
 	return streamFault(*f)
 }
@@ -121,10 +122,10 @@ func (d *responsesDecoder) added(e *responsesEvent) {
 		return
 	}
 	s := d.find(e.OutputIndex, e.Item.ID)
-	if s == nil || s.done && e.OutputIndex == nil {
+	if s == nil || s.Closed() && e.OutputIndex == nil {
 		s = d.open(e.OutputIndex, e.Item.ID)
 	}
-	s.kind = stead.ItemType(e.Item.Type)
+	s.Kind = stead.ItemType(e.Item.Type)
 	s.describe(e.Item)
 }
 
@@ -140,8 +141,8 @@ func (d *responsesDecoder) slot(e *responsesEvent, kind stead.ItemType, id strin
 	if s == nil {
 		s = d.open(e.OutputIndex, id)
 	}
-	if s.kind == "" {
-		s.kind = kind
+	if s.Kind == "" {
+		s.Kind = kind
 	}
 	return s
 }
@@ -151,14 +152,14 @@ func (d *responsesDecoder) slot(e *responsesEvent, kind stead.ItemType, id strin
 func (d *responsesDecoder) guess(e *responsesEvent, kind stead.ItemType, id string) *responsesSlot {
 	var found *responsesSlot
 	for _, s := range d.slots {
-		if s.done || s.kind != kind || id != "" && s.id != "" && e.Item == nil {
+		if s.Closed() || s.Kind != kind || id != "" && s.id != "" && e.Item == nil {
 			continue
 		}
 		if e.Item == nil {
 			found = s
 			continue
 		}
-		if e.Item.CallID == "" || s.callID == "" || e.Item.CallID == s.callID {
+		if e.Item.CallID == "" || s.CallID == "" || e.Item.CallID == s.CallID {
 			return s
 		}
 	}
@@ -176,7 +177,7 @@ func (d *responsesDecoder) find(index *int, id string) *responsesSlot {
 }
 
 func (d *responsesDecoder) open(index *int, id string) *responsesSlot {
-	s := &responsesSlot{slot: newSlot(""), id: id}
+	s := &responsesSlot{Slot: upstream.NewSlot(""), id: id}
 	d.slots = append(d.slots, s)
 	if index != nil {
 		d.byIndex[*index] = s
@@ -190,62 +191,62 @@ func (d *responsesDecoder) open(index *int, id string) *responsesSlot {
 // settle takes what the upstream says the whole call is, over the fragments.
 func (s *responsesSlot) settle(name, args string) {
 	if name != "" {
-		s.name = name
+		s.Name = name
 	}
 	if args != "" {
-		s.args.Reset()
-		s.args.WriteString(args)
+		s.Args.Reset()
+		s.Args.WriteString(args)
 	}
 }
 
 func (s *responsesSlot) describe(it *responsesItem) {
 	if it.Phase != "" {
-		s.phase = it.Phase
+		s.Phase = it.Phase
 	}
 	if it.CallID != "" {
-		s.callID = it.CallID
+		s.CallID = it.CallID
 	}
-	args := word(it.Arguments)
-	if isObject(it.Arguments) { // an object where a string belongs
+	args := upstream.Word(it.Arguments)
+	if upstream.IsObject(it.Arguments) { // an object where a string belongs
 		args = string(it.Arguments)
 	}
 	s.settle(it.Name, args)
 	if it.Encrypted != "" {
-		s.sealed = it.ID + "." + it.Encrypted
+		s.Sealed = it.ID + "." + it.Encrypted
 	}
 }
 
 // done finishes an item with what the upstream says that it is, as far as that adds to the deltas.
 func (d *responsesDecoder) done(s *responsesSlot, it *responsesItem) {
-	if s.done && !s.displaced {
+	if s.Closed() && !s.Displaced() {
 		return
 	}
 	if it.Type != "" {
-		s.kind = stead.ItemType(it.Type)
+		s.Kind = stead.ItemType(it.Type)
 	}
 	s.describe(it)
-	switch s.kind {
+	switch s.Kind {
 	case stead.ItemMessage:
 		whole := ""
 		for _, p := range it.Content {
 			if p.Refusal != "" {
-				d.out.refused = true
+				d.out.Refused = true
 			}
 			whole += p.Text + p.Refusal
 		}
-		d.out.sayRest(s.slot, whole)
+		d.out.SayRest(s.Slot, whole)
 	case stead.ItemReasoning:
-		if s.displaced || s.resumed {
+		if s.Displaced() || s.Resumed() {
 			break // what is missing of which part cannot be told any more
 		}
 		for i, p := range it.Summary {
-			d.out.thinkRest(s.slot, s.part(summaryText, i), p.Text)
+			d.out.ThinkRest(s.Slot, s.Part(summaryText, i), p.Text)
 		}
 		for i, p := range it.Content {
-			d.out.thinkRest(s.slot, s.part(contentText, i), p.Text)
+			d.out.ThinkRest(s.Slot, s.Part(contentText, i), p.Text)
 		}
 	}
-	d.out.close(s.slot, it.Status != "incomplete")
+	d.out.Close(s.Slot, it.Status != "incomplete")
 }
 
 // end takes the terminal event.
@@ -267,7 +268,7 @@ func (d *responsesDecoder) end(r *response) *model.Error {
 		if s == nil {
 			s = d.find(nil, it.ID)
 		}
-		if s == nil && len(d.byIndex) == 0 && i < len(d.slots) && string(d.slots[i].kind) == it.Type {
+		if s == nil && len(d.byIndex) == 0 && i < len(d.slots) && string(d.slots[i].Kind) == it.Type {
 			s = d.slots[i]
 		}
 		if s == nil {
@@ -278,19 +279,19 @@ func (d *responsesDecoder) end(r *response) *model.Error {
 	return nil
 }
 
-func (d *responsesDecoder) document(data []byte) *model.Error {
+func (d *responsesDecoder) Document(data []byte) *model.Error {
 	var doc struct {
 		response
 		Object string `json:"object"`
 	}
-	if err := unmarshal(data, &doc); err != nil {
+	if err := upstream.Unmarshal(data, &doc); err != nil {
 		return err
 	}
 	if doc.Error != nil {
 		return streamFault(*doc.Error)
 	}
 	if doc.Output == nil && doc.Status == "" {
-		return broken(nil)
+		return upstream.Broken(nil)
 	}
 	partial := doc.Status == "incomplete" || doc.Incomplete != nil
 	if err := d.end(&doc.response); err != nil || !partial {
@@ -303,7 +304,7 @@ func (d *responsesDecoder) document(data []byte) *model.Error {
 	return nil
 }
 
-func (d *responsesDecoder) finish() {
+func (d *responsesDecoder) Finish() {
 	finish := model.FinishStop
 	if d.last.Status == "incomplete" || d.last.Incomplete != nil {
 		finish = model.FinishLength
@@ -312,9 +313,9 @@ func (d *responsesDecoder) finish() {
 		}
 	}
 	for _, s := range d.slots {
-		d.out.close(s.slot, finish == model.FinishStop)
+		d.out.Close(s.Slot, finish == model.FinishStop)
 	}
-	d.out.done(finish, d.usage(), d.last.Model)
+	d.out.Done(finish, d.usage(), d.last.Model)
 }
 
 func (d *responsesDecoder) usage() *stead.Usage {
@@ -322,14 +323,6 @@ func (d *responsesDecoder) usage() *stead.Usage {
 	if u == nil {
 		return nil
 	}
-	return sane(stead.Usage{InputTokens: u.Input, CachedTokens: u.InputDetails.Cached,
+	return upstream.Sane(stead.Usage{InputTokens: u.Input, CachedTokens: u.InputDetails.Cached,
 		OutputTokens: u.Output, ReasoningTokens: u.OutputDetails.Reasoning})
-}
-
-// sane keeps parts within their whole, and everything above zero: money is computed from it.
-func sane(u stead.Usage) *stead.Usage {
-	u.InputTokens, u.OutputTokens = max(u.InputTokens, 0), max(u.OutputTokens, 0)
-	u.CachedTokens = min(max(u.CachedTokens, 0), u.InputTokens)
-	u.ReasoningTokens = min(max(u.ReasoningTokens, 0), u.OutputTokens)
-	return &u
 }

@@ -3,6 +3,8 @@ package openai
 import (
 	"encoding/json"
 	"hash/fnv"
+
+	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
 // responsesEvent has the members of all events that matter; each event sets some.
@@ -20,7 +22,7 @@ type responsesEvent struct {
 	Item         *responsesItem  `json:"item"`
 	Response     *response       `json:"response"`
 
-	Error   *fault          `json:"error"` // as some servers nest it
+	Error   *upstream.Fault `json:"error"` // as some servers nest it
 	Code    json.RawMessage `json:"code"`
 	Message string          `json:"message"`
 }
@@ -29,7 +31,7 @@ type response struct {
 	Status     string          `json:"status"`
 	Model      string          `json:"model"`
 	Output     []responsesItem `json:"output"`
-	Error      *fault          `json:"error"`
+	Error      *upstream.Fault `json:"error"`
 	Incomplete *struct {
 		Reason string `json:"reason"`
 	} `json:"incomplete_details"`

@@ -1,4 +1,4 @@
-package openai
+package upstream
 
 import (
 	"bufio"
@@ -7,13 +7,13 @@ import (
 	"io"
 )
 
-// errTooLarge says that an event or a reply is above its limit.
-var errTooLarge = errors.New("the upstream's reply is above the limit")
+// ErrTooLarge says that an event or a reply is above its limit.
+var ErrTooLarge = errors.New("the upstream's reply is above the limit")
 
-// event is one server-sent event: its name may be empty, its data is only valid until the next one.
-type event struct {
-	name string
-	data []byte
+// Event is one server-sent event: its name may be empty, its data is only valid until the next one.
+type Event struct {
+	Name string
+	Data []byte
 }
 
 // eventReader reads server-sent events as the HTML standard has them (section 9.2.6): lines end in
@@ -32,33 +32,33 @@ func newEventReader(r *bufio.Reader, maxBytes int) *eventReader {
 	return &eventReader{r: r, max: maxBytes, first: true}
 }
 
-// next returns the next event that has data. The error is io.EOF at the end, errTooLarge, or the reader's.
-func (e *eventReader) next() (event, error) {
-	ev, has := event{}, false
+// next returns the next event that has data. The error is io.EOF at the end, ErrTooLarge, or the reader's.
+func (e *eventReader) next() (Event, error) {
+	ev, has := Event{}, false
 	e.data = e.data[:0]
 	for {
 		line, err := e.readLine()
 		if err != nil && (err != io.EOF || len(line) == 0 && !has) {
-			return event{}, err
+			return Event{}, err
 		}
 		if len(line) == 0 && has { // also at the end of the input
-			ev.data = bytes.TrimSuffix(e.data, []byte("\n"))
+			ev.Data = bytes.TrimSuffix(e.data, []byte("\n"))
 			return ev, nil
 		}
 		field, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(field) {
 		case "event":
-			ev.name = string(value)
+			ev.Name = string(value)
 		case "data":
 			if len(e.data)+len(value) > e.max {
-				return event{}, errTooLarge
+				return Event{}, ErrTooLarge
 			}
 			has = true
 			e.data = append(append(e.data, value...), '\n')
 		case "":
 			if len(line) == 0 {
-				ev.name = ""
+				ev.Name = ""
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func (e *eventReader) readLine() ([]byte, error) {
 			part = buf[:end]
 		}
 		if len(e.line)+len(part) > e.max {
-			return nil, errTooLarge
+			return nil, ErrTooLarge
 		}
 		e.line = append(e.line, part...)
 		if end < 0 {

@@ -1,4 +1,4 @@
-package openai
+package upstream
 
 import (
 	"bytes"
@@ -10,42 +10,45 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/stead-dev/stead/internal/model"
 )
 
-// post sends a request and returns its successful response.
-func (p *Provider) post(ctx context.Context, body any) (*http.Response, *model.Error) {
+// Encode writes a request's body.
+func Encode(body any) ([]byte, *model.Error) {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return nil, &model.Error{Code: model.CodeInvalid, Message: "the request for the model cannot be encoded", Err: err}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(data))
+	return data, nil
+}
+
+// Post sends a request and returns its successful response, whose body the caller closes. The
+// headers given override our own.
+func (c *Client) Post(ctx context.Context, url string, header http.Header, body []byte) (*http.Response, *model.Error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, &model.Error{Code: model.CodeInvalid, Message: "the model provider's URL is wrong", Err: p.scrub(err)}
+		return nil, &model.Error{Code: model.CodeInvalid, Message: "the model provider's URL is wrong", Err: c.scrub(err)}
 	}
 	h := req.Header
 	h.Set("Content-Type", contentTypeJSON)
 	h.Set("Accept", "text/event-stream, "+contentTypeJSON)
 	h.Set("Accept-Encoding", "identity") // a compressing proxy would hold events back
 	h.Set("User-Agent", userAgent)
-	if p.cfg.APIKey != "" {
-		h.Set("Authorization", "Bearer "+p.cfg.APIKey)
+	for k, v := range header {
+		h[http.CanonicalHeaderKey(k)] = v
 	}
-	if p.cfg.Organization != "" {
-		h.Set("OpenAI-Organization", p.cfg.Organization)
-	}
-	if p.cfg.Project != "" {
-		h.Set("OpenAI-Project", p.cfg.Project)
-	}
-	for k, v := range p.cfg.Headers {
-		h.Set(k, v)
-	}
-	resp, err := p.client.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, p.clean(sendFailure(ctx, err))
+		return nil, c.Clean(sendFailure(ctx, err))
 	}
 	if resp.StatusCode/100 == 2 {
+		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+			_ = resp.Body.Close() // nothing of it is wanted
+			return nil, &model.Error{Code: model.CodeInvalid, Status: resp.StatusCode,
+				Message: "the model provider answers with a web page: mend its base_url"}
+		}
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -54,7 +57,25 @@ func (p *Provider) post(ctx context.Context, body any) (*http.Response, *model.E
 	if ctx.Err() != nil {
 		return nil, cancelled(ctx.Err())
 	}
-	return nil, p.clean(statusError(resp.StatusCode, resp.Header, text, p.cfg.Now()))
+	return nil, c.Clean(c.cfg.Explain(resp.StatusCode, resp.Header, text, c.cfg.Now()))
+}
+
+// Ask posts a request and reads its whole answer, one JSON document, into v.
+func (c *Client) Ask(ctx context.Context, url string, header http.Header, body, v any) *model.Error {
+	data, e := Encode(body)
+	if e != nil {
+		return e
+	}
+	resp, e := c.Post(ctx, url, header, data)
+	if e != nil {
+		return e
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(&cappedReader{r: resp.Body, left: MaxReplyBytes})
+	if err != nil {
+		return c.Clean(readFailure(ctx, err))
+	}
+	return c.Clean(Unmarshal(answer, v))
 }
 
 // sendFailure is a request that got no response.

@@ -1,4 +1,4 @@
-package openai
+package upstream
 
 import (
 	"bufio"
@@ -11,20 +11,20 @@ import (
 	"github.com/stead-dev/stead/internal/model"
 )
 
-// decoder turns one dialect's wire into deltas.
-type decoder interface {
-	// event takes one event. It reports true when nothing more is needed.
-	event(ev event) (last bool, err *model.Error)
-	// document takes a whole reply that came as plain JSON.
-	document(data []byte) *model.Error
-	// complete reports whether the upstream said that it was done.
-	complete() bool
-	// finish closes open items and emits Done.
-	finish()
+// Decoder turns one dialect's wire into deltas.
+type Decoder interface {
+	// Event takes one event. It reports true when nothing more is needed.
+	Event(ev Event) (last bool, err *model.Error)
+	// Document takes a whole reply that came as plain JSON.
+	Document(data []byte) *model.Error
+	// Complete reports whether the upstream said that it was done.
+	Complete() bool
+	// Finish closes open items and emits Done.
+	Finish()
 }
 
-// decode reads a reply to its end. It never returns nil without a Done, unless the consumer stopped.
-func decode(ctx context.Context, body io.Reader, dec decoder) *model.Error {
+// Decode reads a reply to its end. It never returns nil without a Done, unless the consumer stopped.
+func Decode(ctx context.Context, body io.Reader, dec Decoder) *model.Error {
 	r := bufio.NewReaderSize(&cappedReader{r: body, left: MaxReplyBytes}, 32<<10)
 	plain, err := isDocument(r)
 	if err != nil && err != io.EOF {
@@ -35,10 +35,10 @@ func decode(ctx context.Context, body io.Reader, dec decoder) *model.Error {
 		if err != nil {
 			return readFailure(ctx, err)
 		}
-		if e := dec.document(data); e != nil {
+		if e := dec.Document(data); e != nil {
 			return e
 		}
-		dec.finish()
+		dec.Finish()
 		return nil
 	}
 	events := newEventReader(r, MaxEventBytes)
@@ -46,12 +46,12 @@ func decode(ctx context.Context, body io.Reader, dec decoder) *model.Error {
 		ev, err := events.next()
 		if err != nil {
 			// What follows the terminal event, if only a reset, changes nothing.
-			if dec.complete() && ctx.Err() == nil {
+			if dec.Complete() && ctx.Err() == nil {
 				break
 			}
 			return readFailure(ctx, err)
 		}
-		last, e := dec.event(ev)
+		last, e := dec.Event(ev)
 		if e != nil {
 			return e
 		}
@@ -62,7 +62,7 @@ func decode(ctx context.Context, body io.Reader, dec decoder) *model.Error {
 			break
 		}
 	}
-	dec.finish()
+	dec.Finish()
 	return nil
 }
 
@@ -82,7 +82,7 @@ func isDocument(r *bufio.Reader) (bool, error) {
 	}
 }
 
-// cappedReader ends with errTooLarge after left bytes.
+// cappedReader ends with ErrTooLarge after left bytes.
 type cappedReader struct {
 	r    io.Reader
 	left int64
@@ -90,7 +90,7 @@ type cappedReader struct {
 
 func (c *cappedReader) Read(p []byte) (int, error) {
 	if c.left <= 0 {
-		return 0, errTooLarge
+		return 0, ErrTooLarge
 	}
 	if int64(len(p)) > c.left {
 		p = p[:c.left]
@@ -104,7 +104,7 @@ func readFailure(ctx context.Context, err error) *model.Error {
 	if ctx.Err() != nil {
 		return cancelled(ctx.Err())
 	}
-	if errors.Is(err, errTooLarge) {
+	if errors.Is(err, ErrTooLarge) {
 		return &model.Error{Code: model.CodeServer, Message: "the model provider's reply is too large", Err: err}
 	}
 	if err == io.EOF {
@@ -113,14 +113,14 @@ func readFailure(ctx context.Context, err error) *model.Error {
 	return &model.Error{Code: model.CodeConnection, Message: "the model provider's reply was cut off", Retry: true, Err: err}
 }
 
-// broken is an event or document that cannot be read.
-func broken(err error) *model.Error {
+// Broken is an event or document that cannot be read.
+func Broken(err error) *model.Error {
 	return &model.Error{Code: model.CodeConnection, Message: "the model provider's reply is garbled", Retry: true, Err: err}
 }
 
-func unmarshal(data []byte, v any) *model.Error {
+func Unmarshal(data []byte, v any) *model.Error {
 	if err := json.Unmarshal(data, v); err != nil {
-		return broken(err)
+		return Broken(err)
 	}
 	return nil
 }

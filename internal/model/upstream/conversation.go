@@ -1,0 +1,165 @@
+package upstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+const (
+	emptyObject      = "{}"
+	emptyParameters  = `{"type":"object","properties":{}}`
+	defaultFormat    = "output" // name of a format that has none
+	missingOutput    = "no output"
+	garbledArguments = "unparsable_arguments" // key that wraps arguments which were no JSON object
+)
+
+// Fields is a request body, or a part of one: what is empty is not in it.
+type Fields map[string]any
+
+// Text sets a field that is not empty.
+func (f Fields) Text(key, value string) {
+	if value != "" {
+		f[key] = value
+	}
+}
+
+// Number sets a field that is there.
+func Number[T any](f Fields, key string, value *T) {
+	if value != nil {
+		f[key] = *value
+	}
+}
+
+// Parameters is a tool's schema; one that has none takes an empty object.
+func Parameters(t model.ToolSpec) json.RawMessage {
+	if len(t.Parameters) == 0 {
+		return json.RawMessage(emptyParameters)
+	}
+	return t.Parameters
+}
+
+// FormatName is the name of an output format, which wires insist on.
+func FormatName(f *model.Format) string {
+	if f.Name == "" {
+		return defaultFormat
+	}
+	return f.Name
+}
+
+// Paired puts the outputs right behind the reply that made the calls, in its order, which chat
+// upstreams insist on; a call without an output gets one that says so, an output without a call
+// is dropped, and of several outputs the first counts.
+func Paired(items []stead.Item) []stead.Item {
+	outputs := map[string]stead.Item{} // call id → output
+	for _, it := range items {
+		if it.Type != stead.ItemFunctionCallOutput {
+			continue
+		}
+		if _, ok := outputs[it.CallID]; !ok {
+			outputs[it.CallID] = it
+		}
+	}
+	out := make([]stead.Item, 0, len(items))
+	var open []string // call ids that wait for their outputs
+	flush := func() {
+		for _, id := range open {
+			o, ok := outputs[id]
+			if !ok {
+				o = stead.Item{Type: stead.ItemFunctionCallOutput, CallID: id,
+					Output: stead.TextContent(stead.ContentInputText, missingOutput)}
+			}
+			out = append(out, o)
+		}
+		open = nil
+	}
+	for _, it := range items {
+		switch {
+		case it.Type == stead.ItemFunctionCallOutput:
+			flush()
+			continue
+		case it.Type == stead.ItemFunctionCall:
+			open = append(open, it.CallID)
+		case it.Type == stead.ItemMessage && it.Role != stead.RoleAssistant:
+			flush()
+		}
+		out = append(out, it)
+	}
+	flush()
+	return out
+}
+
+// WireArguments is what goes back as a call's arguments. Many servers parse it, so text that was
+// no JSON object is wrapped into one.
+func WireArguments(raw json.RawMessage) string {
+	if IsObject(raw) {
+		return string(raw)
+	}
+	if len(raw) == 0 {
+		return emptyObject
+	}
+	var garbled string
+	if json.Unmarshal(raw, &garbled) != nil {
+		garbled = string(raw)
+	}
+	wrapped, err := json.Marshal(map[string]string{garbledArguments: garbled})
+	if err != nil {
+		return emptyObject // cannot be: strings always marshal
+	}
+	return string(wrapped)
+}
+
+// OutputParts splits a tool's output into what it says and its images.
+func OutputParts(it stead.Item) (text string, images []string) {
+	var texts []string
+	if it.Error != "" {
+		texts = append(texts, it.Error)
+	}
+	for _, c := range it.Output {
+		if c.Type == stead.ContentInputImage {
+			images = append(images, c.Text.Inline)
+			continue
+		}
+		texts = append(texts, c.Text.Inline)
+	}
+	return strings.Join(texts, "\n"), images
+}
+
+// Joined is the text of a message of the assistant.
+func Joined(content []stead.Content) string {
+	var b strings.Builder
+	for _, c := range content {
+		b.WriteString(c.Text.Inline)
+	}
+	return b.String()
+}
+
+// arguments makes of a model's text what an item holds: a JSON object, or, when ok is false, the
+// garbled text as a JSON string. No text at all, and null, are an empty object.
+func arguments(text string) (raw json.RawMessage, ok bool) {
+	trimmed := bytes.TrimSpace([]byte(text))
+	if len(trimmed) == 0 || string(trimmed) == "null" {
+		return json.RawMessage(emptyObject), true
+	}
+	if IsObject(trimmed) {
+		return trimmed, true
+	}
+	var inner string // some models quote the object once more
+	if json.Unmarshal(trimmed, &inner) == nil && IsObject([]byte(inner)) {
+		return json.RawMessage(strings.TrimSpace(inner)), true
+	}
+	garbled, err := json.Marshal(text)
+	if err != nil {
+		return json.RawMessage(emptyObject), false // cannot be: strings always marshal
+	}
+	return garbled, false
+}
+
+// IsObject reports whether b is a JSON object.
+func IsObject(b []byte) bool {
+	b = bytes.TrimSpace(b)
+	return len(b) > 0 && b[0] == '{' && json.Valid(b)
+}

@@ -1,0 +1,191 @@
+package upstream
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// Fault is what upstreams say about a failure, in a reply or in the middle of a stream.
+type Fault struct {
+	Message string
+	Type    string
+	Code    string // a word, or a number as some servers have it
+}
+
+// UnmarshalJSON reads the object {"message","type","code"} and the bare string of simple servers.
+// Members of unexpected types are left out.
+func (f *Fault) UnmarshalJSON(b []byte) error {
+	var text string
+	if json.Unmarshal(b, &text) == nil {
+		f.Message = text
+		return nil
+	}
+	var raw map[string]json.RawMessage
+	if json.Unmarshal(b, &raw) != nil {
+		return nil
+	}
+	f.Message, f.Type, f.Code = Word(raw["message"]), Word(raw["type"]), Word(raw["code"])
+	return nil
+}
+
+// Word is a JSON string's text, a number's digits, and "" for anything else.
+func Word(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	var n json.Number
+	if json.Unmarshal(raw, &n) == nil {
+		return n.String()
+	}
+	return ""
+}
+
+// StatusError is an error reply: known is what its code means, nil for what the status says alone.
+func StatusError(status int, h http.Header, f Fault, known *model.Error, now time.Time) *model.Error {
+	e := known
+	if e == nil {
+		e = byStatus(status)
+	}
+	e.Status = status
+	if e.Code == model.CodeRateLimit || e.Retry {
+		e.RetryAfter = retryAfter(h, now)
+	}
+	switch h.Get("X-Should-Retry") { // the clients of OpenAI and Anthropic obey it
+	case "true":
+		e.Retry = true
+	case "false":
+		e.Retry = false
+	}
+	describe(e, f)
+	return e
+}
+
+// StreamError is a failure that comes within a stream. Without a known code, and a code that is no
+// status, it is the server's fault and may pass.
+func StreamError(f Fault, known *model.Error) *model.Error {
+	e := known
+	if e == nil {
+		status, err := strconv.Atoi(f.Code)
+		if err == nil && status >= 400 && status < 600 {
+			e = byStatus(status)
+			e.Status = status
+		} else {
+			e = &model.Error{Code: model.CodeServer, Message: "the model provider failed", Retry: true}
+		}
+	}
+	describe(e, f)
+	return e
+}
+
+func byStatus(status int) *model.Error {
+	switch {
+	case status == http.StatusTooManyRequests:
+		return &model.Error{Code: model.CodeRateLimit, Message: "the model provider limits the rate of calls", Retry: true}
+	case status == http.StatusPaymentRequired:
+		return &model.Error{Code: model.CodeUsageLimit, Message: "the model provider's quota is used up"}
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return &model.Error{Code: model.CodeAuthentication, Message: "the model provider refused the credentials"}
+	case status == http.StatusNotFound:
+		return &model.Error{Code: model.CodeNotFound, Message: "the model provider does not know the model or the address"}
+	case status == http.StatusRequestTimeout || status == http.StatusGatewayTimeout:
+		return &model.Error{Code: model.CodeTimeout, Message: "the model provider did not answer in time", Retry: true}
+	case status == http.StatusServiceUnavailable || status == 529: // 529: overloaded, as Anthropic and others have it
+		return &model.Error{Code: model.CodeOverloaded, Message: "the model provider is overloaded", Retry: true}
+	case status >= 500:
+		return &model.Error{Code: model.CodeServer, Message: "the model provider failed", Retry: true}
+	case status/100 == 3:
+		return &model.Error{Code: model.CodeInvalid, Message: "the model provider redirects elsewhere: mend its base_url"}
+	}
+	return &model.Error{Code: model.CodeInvalid, Message: "the model provider refused the request"}
+}
+
+// describe adds the upstream's own words, but for refused credentials: those quote the key.
+func describe(e *model.Error, f Fault) {
+	if e.Status != 0 {
+		e.Message += fmt.Sprintf(" (%d)", e.Status)
+	}
+	if e.Code == model.CodeAuthentication || f.Message == "" {
+		return
+	}
+	e.Message += ": " + f.Message
+}
+
+// Clean makes an error safe to show: shortened, on one line, without secrets.
+func (c *Client) Clean(e *model.Error) *model.Error {
+	if e == nil {
+		return nil
+	}
+	e.Message = shorten(c.redact(e.Message))
+	e.Err = c.scrub(e.Err)
+	return e
+}
+
+func (c *Client) redact(s string) string {
+	for _, secret := range c.secrets {
+		s = strings.ReplaceAll(s, secret, "[redacted]")
+	}
+	return s
+}
+
+// scrub replaces a cause that quotes a secret; the others stay as they are, for errors.Is.
+func (c *Client) scrub(err error) error {
+	if err == nil {
+		return nil
+	}
+	if s := err.Error(); c.redact(s) != s {
+		return errors.New(c.redact(s))
+	}
+	return err
+}
+
+func shorten(s string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; n > maxMessageRunes {
+			b.WriteString("…")
+			break
+		}
+		if unicode.IsControl(r) {
+			r = ' '
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// retryAfter reads the upstream's wish: retry-after-ms, else Retry-After in seconds or as a date.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	if d, ok := span(h.Get("Retry-After-Ms"), time.Millisecond); ok {
+		return d
+	}
+	text := h.Get("Retry-After")
+	if d, ok := span(text, time.Second); ok {
+		return d
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(at.Sub(now), 0), MaxRetryAfter)
+	}
+	return 0
+}
+
+func span(text string, unit time.Duration) (time.Duration, bool) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || math.IsNaN(n) || n < 0 {
+		return 0, false
+	}
+	if n > float64(MaxRetryAfter/unit) {
+		return MaxRetryAfter, true
+	}
+	return time.Duration(n * float64(unit)), true
+}

@@ -1,0 +1,166 @@
+// Package upstream is what every adapter of a model provider over HTTP has in common: one POST, its
+// streamed answer, the conversation in and the items out. It knows no provider's wire.
+//
+// Shape: an adapter says where a call goes, what is sent and who reads the answer; the rest is here.
+//
+//	Generate ─▶ Call{URL, Header, Body, Decoder} ─▶ Post ─▶ Decode ─▶ Decoder ─▶ Output ─▶ Delta*
+//
+// What decides is whether the upstream said that it was done: a stream that ends without that is a
+// lost connection. The finished item always holds the sum of its deltas, whatever the upstream's own
+// summary says.
+//
+// Units and limits: MaxEventBytes, MaxReplyBytes and MaxErrorBytes; nothing here waits but for the
+// upstream: the caller's context bounds the call, and ending it closes the connection at once.
+// Nothing is retried here and no state is kept between calls.
+//
+// Errors: *model.Error, by the upstream's code (which the adapter reads) and else by status, never by
+// wording. An upstream's message is shown shortened and without the configured secrets; of a refused
+// key nothing is shown. Redirects that leave the configured origin are not followed: neither the key
+// nor the conversation goes elsewhere.
+//
+// The SSE reader is our own: unlike github.com/tmaxmax/go-sse it hands out a last event that lacks
+// its blank line, which several servers send, and bounds the whole reply as well as one event.
+//
+// Source: the HTML standard, section 9.2.6 (server-sent events); RFC 9110, section 10.2.3 (Retry-After).
+package upstream
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// The limits of one call, in bytes.
+const (
+	// MaxEventBytes is the largest SSE event: the last one of a response repeats its whole output.
+	MaxEventBytes = 16 << 20
+	// MaxReplyBytes is the largest reply, streamed or not.
+	MaxReplyBytes = 64 << 20
+	// MaxErrorBytes is how much of an error reply is read.
+	MaxErrorBytes = 64 << 10
+	// MaxRetryAfter is the longest wish to wait that is passed on.
+	MaxRetryAfter = time.Hour
+
+	maxRedirects    = 3
+	maxIdlePerHost  = 64
+	maxMessageRunes = 400 // of an upstream's error message
+	minSecretBytes  = 4   // shorter ones would garble every message, and are no secrets
+	userAgent       = "stead"
+	contentTypeJSON = "application/json"
+)
+
+// Config is one upstream.
+type Config struct {
+	Name       string           // of the provider; reasoning items carry it
+	Secrets    []string         // what no error may show; empty ones do not count
+	HTTPClient *http.Client     // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
+	Now        func() time.Time // nil: time.Now; for dates in Retry-After
+	// Explain makes an error of a reply that is not a success; StatusError does most of it.
+	Explain func(status int, h http.Header, body []byte, now time.Time) *model.Error
+}
+
+// Client calls one upstream. It is safe for concurrent use and holds no state between calls.
+type Client struct {
+	cfg     Config
+	http    *http.Client
+	secrets []string
+}
+
+// New returns a client.
+func New(cfg Config) *Client {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	secrets := slices.DeleteFunc(slices.Clone(cfg.Secrets), func(s string) bool { return len(s) < minSecretBytes })
+	// Longest first, so that none hides in another.
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	return &Client{cfg: cfg, http: withoutDetours(cfg.HTTPClient), secrets: secrets}
+}
+
+// CheckURL parses a provider's base URL; the error is of KindInvalid and names base_url.
+func CheckURL(provider, base string) (*url.URL, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, stead.Invalid("base_url", "the base URL of provider %q is not an http(s) URL", provider)
+	}
+	if u.User != nil {
+		return nil, stead.Invalid("base_url", "the base URL of provider %q holds credentials: use api_key", provider)
+	}
+	u.Fragment = ""
+	return u, nil
+}
+
+// CheckKey refuses a key that cannot be a header's value; the error does not show it.
+func CheckKey(provider, key string) error {
+	if strings.ContainsAny(key, "\r\n") {
+		return stead.Invalid("api_key", "the API key of provider %q holds a line break", provider)
+	}
+	return nil
+}
+
+// withoutDetours copies the given client, with a redirect policy of its own.
+func withoutDetours(given *http.Client) *http.Client {
+	c := &http.Client{}
+	if given != nil {
+		*c = *given
+	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		t = t.Clone()
+		t.MaxIdleConnsPerHost = maxIdlePerHost
+		c.Transport = t
+	}
+	c.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		first := via[0].URL
+		if len(via) > maxRedirects || req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return c
+}
+
+// Call is one call of a model.
+type Call struct {
+	URL     string
+	Header  http.Header // the credentials, and what the wire wants besides
+	Body    any         // encoded as JSON
+	Decoder Decoder     // reads the answer
+}
+
+// Generate is the Generate of an adapter: prepare makes the call, its decoder writes to out. An error
+// of prepare is the stream's.
+func (c *Client) Generate(ctx context.Context, items []stead.Item, prepare func(out *Output) (Call, *model.Error)) iter.Seq2[model.Delta, error] {
+	return func(yield func(model.Delta, error) bool) {
+		out := NewOutput(c.cfg.Name, items, yield)
+		if err := c.run(ctx, out, prepare); err != nil && !out.stopped {
+			yield(model.Delta{}, err)
+		}
+	}
+}
+
+// run makes the call and hands its deltas to out. A nil error means that out got its Done, or stopped.
+func (c *Client) run(ctx context.Context, out *Output, prepare func(*Output) (Call, *model.Error)) *model.Error {
+	// The body is closed by cancelling: a consumer that stops early ends the upstream call as well.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	call, e := prepare(out)
+	if e != nil {
+		return e
+	}
+	body, e := Encode(call.Body)
+	if e != nil {
+		return e
+	}
+	resp, e := c.Post(ctx, call.URL, call.Header, body)
+	if e != nil {
+		return e
+	}
+	defer resp.Body.Close()
+	return c.Clean(Decode(ctx, resp.Body, call.Decoder))
+}
