@@ -3,6 +3,7 @@ package modeltest
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,8 @@ import (
 )
 
 const (
+	pdf       = "JVBERi0xLjQKJcfsj6IKMSAwIG9iago="
+	note      = "cGxhaW4gd29yZHM=" // "plain words"
 	pixel     = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 	cat       = "https://example.com/cat.png"
 	colour    = `{"type":"object","properties":{"colour":{"type":"string","enum":["red","blue"]}},"required":["colour"],"additionalProperties":false}`
@@ -27,7 +30,7 @@ func weather() []model.ToolSpec {
 func ask(s string) model.Request { return model.Request{Items: []stead.Item{User(s)}} }
 
 func cases() []kase {
-	return append(append(answers(), conversations()...), failures()...)
+	return slices.Concat(answers(), conversations(), wishes(), failures())
 }
 
 // answers are the kinds of answer that a model gives.
@@ -104,6 +107,29 @@ func answers() []kase {
 			},
 		},
 		{
+			script: &Script{Case: "cache writes", Items: []stead.Item{Message("Hi.")}, Finish: model.FinishStop, Usage: written()},
+			req:    ask("Say Hi."),
+			check: func(t *testing.T, r Reply) {
+				if r.Done.Usage == nil || *r.Done.Usage != *written() {
+					t.Errorf("usage %+v, want %+v", r.Done.Usage, *written())
+				}
+			},
+		},
+		{
+			script: &Script{Case: "reasoning goes back", Pieces: []string{"Adding ", "up."}, Sealed: "c2VhbGVkLWJ5LXRoZS10ZXN0",
+				Items: []stead.Item{thought, Call("call_1", "get_weather", paris)}, Finish: model.FinishToolCalls, Usage: usage()},
+			req: model.Request{Tools: weather(), Effort: "low", ReasonSummary: "auto",
+				Items: []stead.Item{User("Think Adding up.\nCall get_weather with " + paris)}},
+			check: wantCalls(Call("", "get_weather", paris)),
+			again: []stead.Item{Output("call_1", Text("21 degrees"))},
+		},
+		{
+			script: &Script{Case: "filter stop", Pieces: []string{"I would ", "like"},
+				Items: []stead.Item{Message("I would like")}, Finish: model.FinishFilter, Usage: usage()},
+			req:   ask("Say I would like"),
+			check: wantText("I would like"),
+		},
+		{
 			script: &Script{Case: "no usage", Items: []stead.Item{Message("Hi.")}, Finish: model.FinishStop},
 			req:    ask("Say Hi."),
 			check: func(t *testing.T, r Reply) {
@@ -149,9 +175,45 @@ func conversations() []kase {
 		Output("call_7", Text("not a JSON object")))
 	out = append(out, mk(s, r, []string{"call_7", "not a JSON object"}, nil))
 
+	s, r = say("documents in", stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser,
+		Content: []stead.Content{Text("Say Done."), File("a.pdf", "data:application/pdf;base64,"+pdf), File("a.txt", "data:text/plain;base64,"+note)}})
+	docs := mk(s, r, []string{pdf}, nil)
+	docs.either = []string{note, "plain words"}
+	out = append(out, docs)
+
+	role := func(role, s string) stead.Item {
+		it := User(s)
+		it.Role = role
+		return it
+	}
+	s, r = say("system and developer messages in", role(stead.RoleSystem, "Rule one."), User("one"), Message("two"),
+		role(stead.RoleDeveloper, "Rule two."), User("Say Done."))
+	r.Instructions = "Be brief."
+	out = append(out, mk(s, r, []string{"Be brief.", "Rule one.", "Rule two.", "two"}, nil))
+
 	s, r = say("another provider's reasoning", User("one"), stead.Item{Type: stead.ItemReasoning, Provider: "elsewhere",
 		Encrypted: &foreign}, Message("two"), User("Say Done."))
 	out = append(out, mk(s, r, []string{"two"}, []string{"secret-reasoning"}))
+	return out
+}
+
+// wishes are the settings of stateless calls. How a wire words them, the factory says.
+func wishes() []kase {
+	var out []kase
+	add := func(name string, change func(*model.Request), sends ...string) {
+		k := kase{script: &Script{Case: name, Items: []stead.Item{Message("Done.")}, Finish: model.FinishStop, Usage: usage()},
+			req: model.Request{Tools: weather(), Items: []stead.Item{User("Say Done.")}}, sends: sends, worded: len(sends) == 0,
+			check: wantText("Done.")}
+		change(&k.req)
+		out = append(out, k)
+	}
+	half := 0.5
+	add("tool choice: one", func(r *model.Request) { r.ToolChoice = model.ToolChoiceNamed + "get_weather" })
+	add("tool choice: some", func(r *model.Request) { r.ToolChoice = "required" })
+	add("tool choice: none", func(r *model.Request) { r.ToolChoice = "none" })
+	add("serial tools", func(r *model.Request) { r.SerialTools = true })
+	add("temperature", func(r *model.Request) { r.Temperature = &half }, `"temperature":0.5`)
+	add("stop", func(r *model.Request) { r.Stop = []string{"Full stop."} }, `["Full stop."]`)
 	return out
 }
 

@@ -8,7 +8,7 @@
 //	                     └── Received(body), Gone() ──────────────────────▲
 //
 // The user message of every case asks for the same in the language of package sim, so that it can
-// run the suite as well: a factory that returns nil says that a case does not apply.
+// run the suite as well. What a provider's wire cannot express, its test says with Skips.
 package modeltest
 
 import (
@@ -33,6 +33,9 @@ type Script struct {
 	Items  []stead.Item // the whole answer, in order
 	Finish model.Finish
 	Usage  *stead.Usage // nil: the upstream does not say
+
+	Sealed string   // what comes with the reasoning and must go back, in base64; "": nothing
+	Words  []string // set by the factory: how its wire words the case's wish, as compact JSON
 
 	Failure *Failure // answers with this instead, or after Items when it is MidStream
 	Cut     bool     // ends the stream after Items, without saying that it is done
@@ -246,6 +249,11 @@ func Text(s string) stead.Content {
 // Image is an image by its URL.
 func Image(url string) stead.Content {
 	return stead.Content{Type: stead.ContentInputImage, Text: stead.NewText(url)}
+}
+
+// File is a document, by its data: or https: URL.
+func File(name, url string) stead.Content {
+	return stead.Content{Type: stead.ContentInputFile, Name: name, Text: stead.NewText(url)}
 }
 
 // Line writes a delta or an error as one line, for golden files.

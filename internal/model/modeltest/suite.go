@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,32 +17,49 @@ import (
 // patience is how long the suite waits for what must happen at once.
 const patience = 10 * time.Second
 
-// Factory makes a model whose upstream follows the script, or returns nil when the case does not
-// apply. What it starts, it stops in t.Cleanup.
+// Factory makes a model whose upstream follows the script. What it starts, it stops in t.Cleanup.
 type Factory func(t *testing.T, s *Script) model.Model
+
+// Skips says which cases a provider's wire cannot express, and why: none disappears silently.
+type Skips map[string]string // case → reason
 
 // kase is one case of the suite.
 type kase struct {
 	script *Script
 	req    model.Request
-	sends  []string // strings that the upstream must have received
-	lacks  []string // strings that it must not
+	sends  []string     // strings that the upstream must have received
+	either []string     // of which it must have received one: wires differ in how they say it
+	worded bool         // the wire has words of its own for the wish: the factory sets Script.Words
+	again  []stead.Item // what the conversation goes on with: a second call, which must hold Script.Sealed
+	lacks  []string     // strings that it must not
 	check  func(t *testing.T, r Reply)
 	fails  *model.Error // the error's Code, Retry and RetryAfter
 	cancel bool         // end the context at the first delta
 }
 
-// Suite runs every case that applies.
-func Suite(t *testing.T, factory Factory) {
+// Suite runs every case but those that are skipped.
+func Suite(t *testing.T, factory Factory, skips ...Skips) {
+	why := map[string]string{}
+	for _, s := range skips {
+		maps.Copy(why, s)
+	}
 	for _, k := range cases() {
+		reason, skipped := why[k.script.Case]
+		delete(why, k.script.Case)
 		t.Run(k.script.Case, func(t *testing.T) {
+			if skipped {
+				t.Skip(reason)
+			}
 			k.script.gone = make(chan struct{})
 			m := factory(t, k.script)
 			if m == nil {
-				t.Skip("does not apply to this model")
+				t.Fatal("there is no model for this case, and no reason why")
 			}
 			k.run(t, m)
 		})
+	}
+	for name := range why {
+		t.Errorf("case %q is skipped, and there is none of that name", name)
 	}
 }
 
@@ -65,6 +84,44 @@ func (k kase) run(t *testing.T, m model.Model) {
 		t.Errorf("finish %q, want %q", r.Done.Finish, k.script.Finish)
 	}
 	k.check(t, r)
+	if k.again != nil {
+		k.runAgain(t, m, r)
+	}
+}
+
+// runAgain goes on with the conversation as the runner does: what the model sealed must go back to it
+// as it came, and must not when another provider made it.
+func (k kase) runAgain(t *testing.T, m model.Model, r Reply) {
+	sealed := 0
+	for _, elsewhere := range []bool{false, true} {
+		items := slices.Clone(r.Items)
+		for i := range items {
+			if items[i].Encrypted == nil {
+				continue
+			}
+			sealed++
+			if items[i].Provider == "" {
+				t.Errorf("sealed by nobody: %+v", items[i])
+			}
+			if elsewhere {
+				items[i].Provider = "elsewhere"
+			}
+		}
+		k.script.mu.Lock()
+		k.script.bodies = nil
+		k.script.mu.Unlock()
+		req := k.req
+		req.Items = slices.Concat(k.req.Items, items, k.again)
+		if _, err := Gather(t, t.Context(), m, req); err != nil {
+			t.Fatalf("the second call: %v", err)
+		}
+		if len(k.script.bodies) > 0 && strings.Contains(k.script.bodies[0], k.script.Sealed) == elsewhere {
+			t.Errorf("made elsewhere: %t; sealed %q, and the request is\n%s", elsewhere, k.script.Sealed, k.script.bodies[0])
+		}
+	}
+	if sealed == 0 {
+		t.Error("no item holds what the upstream sealed")
+	}
 }
 
 func (k kase) checkBodies(t *testing.T) {
@@ -81,6 +138,17 @@ func (k kase) checkBodies(t *testing.T) {
 		if !strings.Contains(k.script.bodies[0], s) {
 			t.Errorf("the request lacks %q:\n%s", s, k.script.bodies[0])
 		}
+	}
+	if k.worded && len(k.script.Words) == 0 {
+		t.Error("the factory does not say how its wire words this")
+	}
+	for _, s := range k.script.Words {
+		if !strings.Contains(k.script.bodies[0], s) {
+			t.Errorf("the request lacks %s:\n%s", s, k.script.bodies[0])
+		}
+	}
+	if len(k.either) > 0 && !slices.ContainsFunc(k.either, func(s string) bool { return strings.Contains(k.script.bodies[0], s) }) {
+		t.Errorf("the request lacks any of %q:\n%s", k.either, k.script.bodies[0])
 	}
 	for _, s := range k.lacks {
 		if strings.Contains(k.script.bodies[0], s) {
@@ -143,6 +211,11 @@ func (k kase) runCancel(t *testing.T, m model.Model) {
 // usage is what the scripts' upstreams report.
 func usage() *stead.Usage {
 	return &stead.Usage{InputTokens: 100, CachedTokens: 40, OutputTokens: 20, ReasoningTokens: 5}
+}
+
+// written is usage with a prompt cache that was written to.
+func written() *stead.Usage {
+	return &stead.Usage{InputTokens: 100, CachedTokens: 40, CacheWriteTokens: 10, OutputTokens: 20}
 }
 
 func wantText(want string) func(*testing.T, Reply) {

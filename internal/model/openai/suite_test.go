@@ -1,11 +1,12 @@
 package openai_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -16,16 +17,60 @@ import (
 )
 
 func TestSuite(t *testing.T) {
-	for _, api := range []string{openai.APIResponses, openai.APIChat} {
+	for api, skips := range map[string]modeltest.Skips{
+		openai.APIResponses: {
+			"stop":         "the Responses API has no such field: TestUnsayable",
+			"cache writes": "usage does not tell them",
+		},
+		openai.APIChat: {
+			"reasoning goes back": "the dialect has no sealed reasoning",
+			"cache writes":        "usage does not tell them",
+		},
+	} {
 		t.Run(api, func(t *testing.T) {
 			modeltest.Suite(t, func(t *testing.T, s *modeltest.Script) model.Model {
 				wire := responsesWire
 				if api == openai.APIChat {
 					wire = chatWire
 				}
-				return provider(t, api, serve(t, s, wire(s)))
-			})
+				s.Words = words(api)[s.Case]
+				return provider(t, api, modeltest.Serve(t, s, modeltest.Wire{Events: wire(s), Fail: writeFailure,
+					Check: func(r *http.Request) {
+						if got := r.Header.Get("Authorization"); got != "Bearer sk-secret-of-the-test" {
+							t.Errorf("authorization %q", got)
+						}
+					}}))
+			}, skips)
 		})
+	}
+}
+
+func words(api string) map[string][]string {
+	one := `"tool_choice":{"name":"get_weather","type":"function"}`
+	if api == openai.APIChat {
+		one = `"tool_choice":{"function":{"name":"get_weather"},"type":"function"}`
+	}
+	return map[string][]string{
+		"tool choice: one":  {one},
+		"tool choice: some": {`"tool_choice":"required"`},
+		"tool choice: none": {`"tool_choice":"none"`},
+		"serial tools":      {`"parallel_tool_calls":false`},
+	}
+}
+
+// A wish that the Responses API has no field for fails the call and is named; nothing is sent.
+func TestUnsayable(t *testing.T) {
+	one, seed := 1.0, int64(1)
+	for name, req := range map[string]model.Request{
+		"stop":              {Stop: []string{"x"}},
+		"presence_penalty":  {PresencePenalty: &one},
+		"frequency_penalty": {FrequencyPenalty: &one},
+		"seed":              {Seed: &seed},
+	} {
+		_, err := modeltest.Gather(t, t.Context(), provider(t, openai.APIResponses, "http://127.0.0.1:1"), req)
+		if e, ok := errors.AsType[*model.Error](err); !ok || e.Code != model.CodeInvalid || !strings.Contains(e.Message, name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -36,38 +81,6 @@ func provider(t testing.TB, api, url string) *openai.Provider {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// serve plays a script over HTTP: events are SSE blocks, written and flushed one by one.
-func serve(t *testing.T, s *modeltest.Script, events []string) string {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Errorf("read request: %v", err)
-		}
-		s.Received(body)
-		if got := r.Header.Get("Authorization"); got != "Bearer sk-secret-of-the-test" {
-			t.Errorf("authorization %q", got)
-		}
-		if f := s.Failure; f != nil && !f.MidStream {
-			writeFailure(w, f)
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		for _, ev := range events {
-			_, _ = io.WriteString(w, ev)
-			_ = http.NewResponseController(w).Flush()
-		}
-		if s.Hang {
-			<-r.Context().Done()
-			s.Gone()
-		}
-		if s.Cut {
-			panic(http.ErrAbortHandler)
-		}
-	}))
-	t.Cleanup(srv.Close)
-	return srv.URL
 }
 
 func writeFailure(w http.ResponseWriter, f *modeltest.Failure) {
@@ -137,6 +150,9 @@ func chatWire(s *modeltest.Script) []string {
 		return out
 	}
 	finish := string(s.Finish)
+	if s.Finish == model.FinishFilter {
+		finish = "content_filter"
+	}
 	if s.Finish == model.FinishRefusal {
 		finish = "stop"
 	}
@@ -158,7 +174,7 @@ func responsesWire(s *modeltest.Script) []string {
 	for i, it := range s.Items {
 		switch it.Type {
 		case stead.ItemReasoning:
-			w.reasoning(i, it, pieces)
+			w.reasoning(i, it, pieces, s.Sealed)
 			pieces = nil
 		case stead.ItemMessage:
 			if pieces == nil {
@@ -182,8 +198,9 @@ func responsesWire(s *modeltest.Script) []string {
 			"input_tokens_details":  object{"cached_tokens": u.CachedTokens},
 			"output_tokens_details": object{"reasoning_tokens": u.ReasoningTokens}}
 	}
-	if s.Finish == model.FinishLength {
-		r["status"], r["incomplete_details"] = "incomplete", object{"reason": "max_output_tokens"}
+	if s.Finish == model.FinishLength || s.Finish == model.FinishFilter {
+		reason := map[model.Finish]string{model.FinishLength: "max_output_tokens", model.FinishFilter: "content_filter"}[s.Finish]
+		r["status"], r["incomplete_details"] = "incomplete", object{"reason": reason}
 		w.send("response.incomplete", object{"response": r})
 	} else {
 		w.send("response.completed", object{"response": r})
@@ -210,8 +227,8 @@ func (w *responsesWriter) item(i int, added, done object, between func()) {
 	}
 }
 
-func (w *responsesWriter) reasoning(i int, it stead.Item, pieces []string) {
-	done := object{"type": "reasoning", "id": "rs_1", "encrypted_content": "c2VhbGVk",
+func (w *responsesWriter) reasoning(i int, it stead.Item, pieces []string, sealed string) {
+	done := object{"type": "reasoning", "id": "rs_1", "encrypted_content": cmp.Or(sealed, "c2VhbGVk"),
 		"summary": []object{{"type": "summary_text", "text": it.Summary[0].Inline}}}
 	w.item(i, object{"type": "reasoning", "id": "rs_1", "summary": []any{}}, done, func() {
 		for _, p := range pieces {
@@ -229,7 +246,7 @@ func (w *responsesWriter) message(i int, it stead.Item, pieces []string, s *mode
 	if s.Cut || s.Hang || s.Failure != nil {
 		done = nil
 	}
-	if s.Finish == model.FinishLength {
+	if s.Finish == model.FinishLength || s.Finish == model.FinishFilter {
 		done["status"] = "incomplete"
 	}
 	w.item(i, object{"type": "message", "id": "msg_1", "role": "assistant", "content": []any{}}, done, func() {

@@ -9,13 +9,11 @@ import (
 )
 
 func TestSuite(t *testing.T) {
-	modeltest.Suite(t, func(t *testing.T, s *modeltest.Script) model.Model {
-		switch {
-		case s.Case == "usage" || s.Case == "no usage":
-			return nil // sim counts its own
-		case s.Failure != nil && s.Failure.RetryAfter > 0:
-			return nil // sim has no wish of when to be retried
-		}
-		return sim.New(sim.Options{})
+	modeltest.Suite(t, func(*testing.T, *modeltest.Script) model.Model { return sim.New(sim.Options{}) }, modeltest.Skips{
+		"usage":        "sim counts its own",
+		"no usage":     "sim counts its own",
+		"cache writes": "sim caches nothing",
+		"filter stop":  "sim has no filter",
+		"rate limit":   "sim has no wish of when to be retried",
 	})
 }
