@@ -120,7 +120,8 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(func(context.Context) error { return ignoreClosed(listener.Close()) })
 	n.base = "http://" + listener.Addr().String()
-	if n.models, err = models(cfg); err != nil {
+	throughput := newPools(cfg)
+	if n.models, err = models(cfg, throughput); err != nil {
 		return err
 	}
 	store, err := n.openStore(ctx)
@@ -159,7 +160,7 @@ func (n *node) open(ctx context.Context) error {
 	n.serve(listener, server.New(server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, FileContent: services.fileContent,
-		Models: n.models, Labels: labels(cfg), Schema: checkSchema, Log: log,
+		Models: n.models, Capacity: throughput.status, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,
 		Ready: func(ctx context.Context) error {
 			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})

@@ -14,14 +14,14 @@ import (
 )
 
 // models makes the catalog of a configuration.
-func models(cfg *config.Config) (model.Catalog, error) {
+func models(cfg *config.Config, throughput *pools) (model.Catalog, error) {
 	c := catalog.Config{Sim: sim.New(sim.Options{})}
 	for _, p := range cfg.Providers {
 		m, err := provider(p)
 		if err != nil {
 			return nil, err
 		}
-		c.Providers = append(c.Providers, catalog.Provider{Name: p.Name, Model: m})
+		c.Providers = append(c.Providers, catalog.Provider{Name: p.Name, Model: throughput.limit(p.Name, m)})
 	}
 	for _, m := range cfg.Models {
 		e := catalog.Entry{

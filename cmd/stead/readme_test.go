@@ -141,7 +141,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := models(c); err != nil {
+	if _, err := models(c, newPools(c)); err != nil {
 		t.Error(err)
 	}
 	files, err := agentFiles(filepath.Join(root, "examples", "agents"))

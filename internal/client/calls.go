@@ -171,6 +171,11 @@ func (c *Client) Approvals(ctx context.Context) ([]Approval, error) {
 	return list(ctx, c, "/v1/approvals", url.Values{"order": {"asc"}}, 0, func(a Approval) string { return a.ID })
 }
 
+// Pools lists the pools of model throughput of the node that answers.
+func (c *Client) Pools(ctx context.Context) ([]Pool, error) {
+	return list(ctx, c, "/v1/capacity", nil, 0, func(p Pool) string { return p.Name })
+}
+
 // Agents lists agents, the newest first.
 func (c *Client) Agents(ctx context.Context) ([]Agent, error) {
 	return list(ctx, c, "/v1/agents", nil, 0, func(a Agent) string { return a.ID })

@@ -93,6 +93,18 @@ type Approval struct {
 	Raw       json.RawMessage `json:"-"`
 }
 
+// Pool is a pool of model throughput.
+type Pool struct {
+	Name              string          `json:"name"`
+	TokensPerMinute   int64           `json:"tokens_per_minute"` // 0: no limit
+	RequestsPerMinute int64           `json:"requests_per_minute"`
+	Concurrent        int64           `json:"concurrent"`
+	Running           int             `json:"running"`
+	Waiting           int             `json:"waiting"`
+	Refused           int64           `json:"refused"`
+	Raw               json.RawMessage `json:"-"`
+}
+
 // Agent is what a person is shown of an agent.
 type Agent struct {
 	ID           string            `json:"id"`
@@ -281,4 +293,10 @@ func (i *Item) UnmarshalJSON(b []byte) error {
 func (e *Event) UnmarshalJSON(b []byte) error {
 	type bare Event
 	return keep(b, (*bare)(e), &e.Raw)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *Pool) UnmarshalJSON(b []byte) error {
+	type bare Pool
+	return keep(b, (*bare)(p), &p.Raw)
 }

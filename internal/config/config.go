@@ -5,6 +5,7 @@
 //	listen, data, database
 //	auth        {mode}
 //	providers   [{name, api, base_url, api_key, headers}]
+//	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
 //	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
@@ -68,6 +69,8 @@ type Config struct {
 	Models    []Model    `yaml:"models"`
 	Servers   []Server   `yaml:"mcp_servers"`
 	Limits    Limits     `yaml:"limits"`
+	// Capacity are pools of reserved throughput.
+	Capacity []Pool `yaml:"capacity"`
 	// Environments are the computers of agents.
 	Environments Environments `yaml:"environments"`
 	// SealKey seals what is confidential; "": the key in the data directory. Nodes that share a

@@ -140,6 +140,11 @@ func TestErrors(t *testing.T) {
 		{"effect", "mcp_servers: [{label: a, command: b, effects: {t: maybe}}]\n", `"maybe"`},
 		{"limit", "limits: {tool_seconds: -1}\n", "limits.tool_seconds is -1"},
 		{"workspaces that vanish overnight", "environments: {expire_after_seconds: 60}\n", "environments.expire_after_seconds is 60: it must be 0, or between 7200 and"},
+		{"a pool of nobody", "capacity: [{name: a, provider: p, concurrent: 1}]\n", `capacity[0]: no provider is named "p"`},
+		{"a pool without a limit", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p}]\n", "the pool a limits nothing"},
+		{"two pools of one model", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p, models: [m], concurrent: 1}, {name: b, provider: p, models: [m], concurrent: 1}]\n", "the pool a has m of p already"},
+		{"a pool's numbers", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p, concurrent: 1, wait_seconds: 4000}]\n", "capacity[0].wait_seconds is 4000: it must be between 0 and 3600"},
+		{"a project's weight", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p, concurrent: 1, weights: {x: 0}}]\n", "the weight of project x is 0"},
 		{"two documents", "data: a\n---\ndata: b\n", "2 documents"},
 	}
 	for _, tt := range tests {

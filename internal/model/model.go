@@ -149,6 +149,7 @@ type Error struct {
 	Status     int           // the upstream's HTTP status; 0 when there was none
 	Message    string        // safe to show
 	Retry      bool          // trying again may help
+	Stay       bool          // no other route is to be tried instead
 	Route      *Route        // where the call went last; nil when there was but one way
 	RetryAfter time.Duration // the upstream's wish; 0: none
 	Err        error         // the cause, for logs
@@ -196,6 +197,7 @@ type Forward struct {
 	Dialect string          // DialectChat, DialectResponses or DialectEmbeddings
 	Model   string          // as the provider knows it: replaces the body's "model"
 	Body    json.RawMessage // one JSON object
+	Tier    string          // service tier; "" for the default
 	Caller  Caller
 }
 

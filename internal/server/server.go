@@ -33,6 +33,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -75,6 +76,8 @@ type Config struct {
 	Files       Files
 	Skills      Skills
 	Models      model.Catalog
+	// Capacity says how the node's pools of throughput stand; nil: there are none.
+	Capacity func() []capacity.Status
 	// Authenticate says who asks. nil is a server without authentication: everybody is
 	// stead.LocalPrincipal, and only requests to a loopback name or address are served, so that a
 	// web page can't reach it by rebinding a name of its own.

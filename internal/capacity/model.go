@@ -1,0 +1,168 @@
+package capacity
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// Estimates of a call's tokens before it is made: a request's bytes, and its answer.
+const (
+	bytesPerToken = 4
+	// answerTokens is assumed of an answer without a limit of its own.
+	answerTokens = 1_000
+)
+
+// Limit makes the calls of a provider take their turns. choose finds the pool of an upstream model,
+// nil for none. What the provider can (Forward, Embed) the result can.
+func Limit(m model.Model, choose func(upstream string) *Pool) model.Model {
+	l := limited{m, choose}
+	f, forwards := m.(model.Forwarder)
+	e, embeds := m.(model.Embedder)
+	switch {
+	case forwards && embeds:
+		return struct {
+			limited
+			forwarding
+			embedding
+		}{l, forwarding{l, f}, embedding{l, e}}
+	case forwards:
+		return struct {
+			limited
+			forwarding
+		}{l, forwarding{l, f}}
+	case embeds:
+		return struct {
+			limited
+			embedding
+		}{l, embedding{l, e}}
+	}
+	return l
+}
+
+type limited struct {
+	model  model.Model
+	choose func(string) *Pool
+}
+
+// Generate implements model.Model.
+func (l limited) Generate(ctx context.Context, req model.Request) iter.Seq2[model.Delta, error] {
+	return func(yield func(model.Delta, error) bool) {
+		pool := l.choose(req.Model)
+		if pool == nil {
+			l.model.Generate(ctx, req)(yield)
+			return
+		}
+		leave, refused := pool.Enter(ctx, req.Caller.Project, TierOf(req.ServiceTier), estimate(req))
+		if refused != nil {
+			yield(model.Delta{}, refused)
+			return
+		}
+		used := int64(0) // a call that fails before it says anything costs nothing
+		defer func() { leave(used) }()
+		for d, err := range l.model.Generate(ctx, req) {
+			if err == nil && used == 0 {
+				used = -1 // it has begun: the estimate stands until the upstream says what it was
+			}
+			if d.Kind == model.Done && d.Usage != nil {
+				used = d.Usage.Total()
+			}
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+// estimate is what a call may cost, in tokens.
+func estimate(req model.Request) int64 {
+	n := len(req.Instructions)
+	for _, t := range req.Tools {
+		n += len(t.Name) + len(t.Description) + len(t.Parameters)
+	}
+	for i := range req.Items {
+		it := &req.Items[i]
+		n += len(it.Arguments)
+		for _, c := range it.Content {
+			n += len(c.Text.Inline)
+		}
+		for _, c := range it.Output {
+			n += len(c.Text.Inline)
+		}
+	}
+	answer := answerTokens
+	if req.MaxOutputTokens > 0 {
+		answer = min(req.MaxOutputTokens, answerTokens)
+	}
+	return int64(n/bytesPerToken + answer)
+}
+
+type forwarding struct {
+	limited
+	forwarder model.Forwarder
+}
+
+// Forward implements model.Forwarder. The call ends when the answer is closed; what it used is not
+// looked for in it, so the estimate stands.
+func (f forwarding) Forward(ctx context.Context, req model.Forward) (*model.Answer, error) {
+	pool := f.choose(req.Model)
+	if pool == nil {
+		return f.forwarder.Forward(ctx, req)
+	}
+	leave, refused := pool.Enter(ctx, req.Caller.Project, TierOf(req.Tier), int64(len(req.Body)/bytesPerToken+answerTokens))
+	if refused != nil {
+		return nil, refused
+	}
+	answer, err := f.forwarder.Forward(ctx, req)
+	if err != nil {
+		leave(0)
+		return nil, err
+	}
+	answer.Body = &leaving{ReadCloser: answer.Body, leave: sync.OnceFunc(func() { leave(-1) })}
+	return answer, nil
+}
+
+// leaving gives the ticket back when the answer is closed.
+type leaving struct {
+	io.ReadCloser
+	leave func()
+}
+
+// Close implements io.Closer.
+func (l *leaving) Close() error {
+	defer l.leave()
+	return l.ReadCloser.Close()
+}
+
+type embedding struct {
+	limited
+	embedder model.Embedder
+}
+
+// Embed implements model.Embedder.
+func (e embedding) Embed(ctx context.Context, req model.EmbedRequest) (model.EmbedReply, error) {
+	pool := e.choose(req.Model)
+	if pool == nil {
+		return e.embedder.Embed(ctx, req)
+	}
+	n := 0
+	for _, t := range req.Texts {
+		n += len(t)
+	}
+	leave, refused := pool.Enter(ctx, req.Caller.Project, TierDefault, int64(n/bytesPerToken))
+	if refused != nil {
+		return model.EmbedReply{}, refused
+	}
+	reply, err := e.embedder.Embed(ctx, req)
+	used := int64(-1)
+	if err != nil {
+		used = 0
+	} else if reply.Usage != nil {
+		used = reply.Usage.Total()
+	}
+	leave(used)
+	return reply, err
+}
