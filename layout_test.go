@@ -85,6 +85,8 @@ func layout() []rule {
 		{"internal/model/sim", []string{"internal/model"}, nil, "adapter: the simulator"},
 		{"internal/model/upstream", []string{"internal/model"}, nil, "what the adapters of HTTP providers have in common; knows no provider"},
 		{"internal/model/openai", []string{"internal/model", "internal/model/upstream"}, nil, "adapter: both OpenAI dialects"},
+		{"internal/model/anthropic", []string{"internal/model", "internal/model/upstream"}, nil, "adapter: Anthropic's Messages API"},
+		{"internal/model/gemini", []string{"internal/model", "internal/model/upstream"}, nil, "adapter: the Gemini API"},
 		{"internal/model/catalog", []string{"internal/model"}, nil, "names of models; knows no provider"},
 		{"internal/tool/mcp", []string{"internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk", "golang.org/x/sys", "github.com/google/jsonschema-go"}, "adapter: Model Context Protocol"},
 		{"internal/tool/computer", []string{"internal/environment", "internal/environment/patch", "internal/tool"}, nil, "an agent's tools in its environment: joins the two contracts"},

@@ -43,6 +43,7 @@ type Script struct {
 
 	mu     sync.Mutex
 	bodies []string
+	path   string // of the last request
 	gone   chan struct{}
 	once   sync.Once
 }
@@ -60,6 +61,16 @@ func (s *Script) Received(body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bodies = append(s.bodies, string(body))
+}
+
+// Body is the first request's.
+func (s *Script) Body() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.bodies) == 0 {
+		return ""
+	}
+	return s.bodies[0]
 }
 
 // Gone tells the suite that the upstream has seen the client go.

@@ -24,6 +24,9 @@ func Serve(t *testing.T, s *Script, wire Wire) string {
 		if err != nil {
 			t.Errorf("read request: %v", err)
 		}
+		s.mu.Lock()
+		s.path = r.URL.Path
+		s.mu.Unlock()
 		s.Received(body)
 		if wire.Check != nil {
 			wire.Check(r)

@@ -135,7 +135,7 @@ func (k kase) checkBodies(t *testing.T) {
 		t.Errorf("%d requests for one call: adapters never retry", len(k.script.bodies))
 	}
 	for _, s := range k.sends {
-		if !strings.Contains(k.script.bodies[0], s) {
+		if !strings.Contains(k.script.path+"\n"+k.script.bodies[0], s) { // some wires name the model in the path
 			t.Errorf("the request lacks %q:\n%s", s, k.script.bodies[0])
 		}
 	}

@@ -151,7 +151,7 @@ func responsesOutput(it stead.Item) any {
 // when another provider made it, or when what it led to is not there, which upstreams refuse.
 func (p *Provider) responsesReasoning(rest []stead.Item) fields {
 	it := rest[0]
-	if it.Encrypted == nil || it.Provider != p.cfg.Name || !ledSomewhere(rest[1:]) {
+	if it.Encrypted == nil || it.Provider != p.cfg.Name || !upstream.Led(rest[1:]) {
 		return nil
 	}
 	id, content, ok := strings.Cut(it.Encrypted.Inline, ".")
@@ -165,20 +165,4 @@ func (p *Provider) responsesReasoning(rest []stead.Item) fields {
 	f := fields{"type": "reasoning", "summary": summary, "encrypted_content": content}
 	f.Text("id", id)
 	return f
-}
-
-// ledSomewhere reports whether the model's own message or call comes next.
-func ledSomewhere(rest []stead.Item) bool {
-	for _, it := range rest {
-		switch it.Type {
-		case stead.ItemReasoning:
-			continue
-		case stead.ItemFunctionCall:
-			return true
-		case stead.ItemMessage:
-			return it.Role == stead.RoleAssistant
-		}
-		return false
-	}
-	return false
 }

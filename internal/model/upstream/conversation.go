@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"net/url"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -162,4 +164,48 @@ func arguments(text string) (raw json.RawMessage, ok bool) {
 func IsObject(b []byte) bool {
 	b = bytes.TrimSpace(b)
 	return len(b) > 0 && b[0] == '{' && json.Valid(b)
+}
+
+// Led reports, of the items behind a reasoning item, whether the model's own message or call comes next.
+func Led(rest []stead.Item) bool {
+	for _, it := range rest {
+		switch it.Type {
+		case stead.ItemReasoning:
+			continue
+		case stead.ItemFunctionCall:
+			return true
+		case stead.ItemMessage:
+			return it.Role == stead.RoleAssistant
+		}
+		return false
+	}
+	return false
+}
+
+// DataURL takes a data: URL apart (RFC 2397); its data comes in base64. inline is false of another
+// URL. The error is a data: URL that cannot be read.
+func DataURL(address string) (mediaType, data string, inline bool, err *model.Error) {
+	rest, ok := strings.CutPrefix(address, "data:")
+	if !ok {
+		return "", "", false, nil
+	}
+	head, data, ok := strings.Cut(rest, ",")
+	if !ok {
+		return "", "", false, &model.Error{Code: model.CodeInvalid, Message: "a data: URL of the conversation has no comma"}
+	}
+	mediaType, params, _ := strings.Cut(head, ";")
+	if mediaType == "" {
+		mediaType = "text/plain"
+	}
+	if params == "base64" || strings.HasSuffix(params, ";base64") {
+		if _, e := base64.StdEncoding.DecodeString(data); e != nil {
+			return "", "", false, &model.Error{Code: model.CodeInvalid, Message: "a data: URL of the conversation is no base64", Err: e}
+		}
+		return mediaType, data, true, nil
+	}
+	text, e := url.PathUnescape(data)
+	if e != nil {
+		return "", "", false, &model.Error{Code: model.CodeInvalid, Message: "a data: URL of the conversation cannot be read", Err: e}
+	}
+	return mediaType, base64.StdEncoding.EncodeToString([]byte(text)), true, nil
 }

@@ -102,3 +102,16 @@ func cancelled(err error) *model.Error {
 	}
 	return &model.Error{Code: model.CodeConnection, Message: "the model call was cancelled", Err: err}
 }
+
+// CheckVectors holds an answer against the contract of embeddings: one a text, all of one length.
+func CheckVectors(vectors [][]float32, texts int) *model.Error {
+	if len(vectors) != texts {
+		return Broken(nil)
+	}
+	for _, v := range vectors {
+		if len(v) == 0 || len(v) != len(vectors[0]) {
+			return Broken(nil)
+		}
+	}
+	return nil
+}
