@@ -100,7 +100,7 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	list := []finding{checkData(cfg.Data), checkDatabase(ctx, cfg)}
 	if len(cfg.Providers) == 0 {
 		list = append(list, finding{"models", verdictWarn, "no provider is configured: the built-in model sim serves",
-			"Set OPENAI_API_KEY, or list providers in stead.yaml, for a model that thinks."})
+			"Set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or list providers in stead.yaml, for a model that thinks."})
 	}
 	for _, p := range cfg.Providers {
 		list = append(list, checkProvider(ctx, p))
@@ -216,7 +216,7 @@ func checkProvider(ctx context.Context, p config.Provider) finding {
 	case err != nil:
 		f.Verdict, f.Detail = verdictFail, fmt.Sprintf("%s does not answer: %v", p.BaseURL, rootCause(err))
 		f.Remedy = "Check base_url and that this machine may reach it."
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusBadRequest && p.API == config.APIGemini:
 		f.Verdict, f.Detail = verdictFail, fmt.Sprintf("%s refuses the key (%d)", p.BaseURL, status)
 		f.Remedy = "Set a valid api_key: most providers show it once, when it is made."
 	case status == http.StatusNotFound:
@@ -232,11 +232,21 @@ func checkProvider(ctx context.Context, p config.Provider) finding {
 }
 
 func listModels(ctx context.Context, p config.Provider) (status, models int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(p.BaseURL, "/")+"/models", nil)
+	base := strings.TrimSuffix(p.BaseURL, "/")
+	if p.API == config.APIAnthropic && !strings.HasSuffix(base, "/v1") {
+		base += "/v1" // which its base URLs may leave out
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/models", nil)
 	if err != nil {
 		return 0, 0, err
 	}
-	if p.APIKey != "" {
+	switch {
+	case p.API == config.APIAnthropic:
+		req.Header.Set("Anthropic-Version", "2023-06-01")
+		req.Header.Set("X-Api-Key", p.APIKey)
+	case p.API == config.APIGemini:
+		req.Header.Set("X-Goog-Api-Key", p.APIKey)
+	case p.APIKey != "":
 		req.Header.Set("Authorization", "Bearer "+p.APIKey)
 	}
 	for k, v := range p.Headers {
@@ -248,10 +258,11 @@ func listModels(ctx context.Context, p config.Provider) (status, models int, err
 	}
 	defer resp.Body.Close()
 	var list struct {
-		Data []json.RawMessage `json:"data"`
+		Data   []json.RawMessage `json:"data"`
+		Models []json.RawMessage `json:"models"` // gemini
 	}
 	_ = json.NewDecoder(io.LimitReader(resp.Body, maxModelList)).Decode(&list) // the status says enough
-	return resp.StatusCode, len(list.Data), nil
+	return resp.StatusCode, len(list.Data) + len(list.Models), nil
 }
 
 func checkToolServer(ctx context.Context, cfg *config.Config, s config.Server) finding {

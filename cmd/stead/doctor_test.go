@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -86,6 +89,38 @@ func TestReportKeepsLinesShort(t *testing.T) {
 	for _, l := range lines[:3] {
 		if n := utf8.RuneCountInString(l); n > reportWidth {
 			t.Errorf("%d characters: %s", n, l)
+		}
+	}
+}
+
+// The list of models is asked for as each kind of provider wants it; it needs the key.
+func TestDoctorAsksProviders(t *testing.T) {
+	const key = "key-of-the-test"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v1/models" && r.Header.Get("X-Api-Key") == key && r.Header.Get("Anthropic-Version") != "",
+			r.URL.Path == "/v1/models" && r.Header.Get("Authorization") == "Bearer "+key:
+			_, _ = io.WriteString(w, `{"data":[{},{}]}`)
+		case r.URL.Path == "/v1beta/models" && r.Header.Get("X-Goog-Api-Key") == key && r.URL.RawQuery == "":
+			_, _ = io.WriteString(w, `{"models":[{},{}]}`)
+		case r.URL.Path == "/v1beta/models":
+			w.WriteHeader(http.StatusBadRequest)
+		default:
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer srv.Close()
+	for _, p := range []config.Provider{
+		{Name: "a", API: config.APIAnthropic, BaseURL: srv.URL}, {Name: "b", API: config.APIAnthropic, BaseURL: srv.URL + "/v1"},
+		{Name: "c", API: config.APIGemini, BaseURL: srv.URL + "/v1beta"}, {Name: "d", API: config.APIResponses, BaseURL: srv.URL + "/v1"},
+	} {
+		p.APIKey = key
+		if f := checkProvider(t.Context(), p); f.Verdict != verdictOK || !strings.Contains(f.Detail, "lists 2 models") {
+			t.Errorf("%s at %s: %+v", p.API, p.BaseURL, f)
+		}
+		p.APIKey = "another"
+		if f := checkProvider(t.Context(), p); f.Verdict != verdictFail || !strings.Contains(f.Detail, "refuses the key") {
+			t.Errorf("%s with a wrong key: %+v", p.API, f)
 		}
 	}
 }

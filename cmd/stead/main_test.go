@@ -51,7 +51,7 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			// Nothing of the machine's own settings reaches a script.
-			for _, name := range []string{"OPENAI_API_KEY", "STEAD_SERVER", "STEAD_LISTEN", "STEAD_DATA", "STEAD_DATABASE_URL"} {
+			for _, name := range []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "STEAD_SERVER", "STEAD_LISTEN", "STEAD_DATA", "STEAD_DATABASE_URL"} {
 				e.Setenv(name, "")
 			}
 			if setup != nil {

@@ -5,7 +5,9 @@ import (
 
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/anthropic"
 	"github.com/stead-dev/stead/internal/model/catalog"
+	"github.com/stead-dev/stead/internal/model/gemini"
 	"github.com/stead-dev/stead/internal/model/openai"
 	"github.com/stead-dev/stead/internal/model/sim"
 	"github.com/stead-dev/stead/internal/tool"
@@ -37,8 +39,13 @@ func models(cfg *config.Config, throughput *pools) (model.Catalog, error) {
 }
 
 func provider(p config.Provider) (model.Model, error) {
-	if p.API == config.APISim {
+	switch p.API {
+	case config.APISim:
 		return sim.New(sim.Options{}), nil
+	case config.APIAnthropic:
+		return anthropic.New(anthropic.Config{Name: p.Name, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+	case config.APIGemini:
+		return gemini.New(gemini.Config{Name: p.Name, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
 	}
 	return openai.New(openai.Config{Name: p.Name, API: p.API, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
 }

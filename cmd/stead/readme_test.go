@@ -104,7 +104,7 @@ func TestReadme(t *testing.T) {
 func clean(data string) []string {
 	env := []string{"STEAD_DATA=" + filepath.Join(data, "stead")}
 	for _, e := range os.Environ() {
-		if name, _, _ := strings.Cut(e, "="); name != "OPENAI_API_KEY" && !strings.HasPrefix(name, "STEAD_") {
+		if name, _, _ := strings.Cut(e, "="); !strings.HasSuffix(name, "_API_KEY") && !strings.HasPrefix(name, "STEAD_") {
 			env = append(env, e)
 		}
 	}

@@ -46,7 +46,7 @@ func serve(t *testing.T) *server {
 	ready := filepath.Join(dir, "ready")
 	cmd := exec.Command(s.bin, "dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--ready-file", ready, "--no-demo")
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = without(os.Environ(), "OPENAI_API_KEY", "STEAD_LISTEN", "STEAD_DATA", "STEAD_DATABASE_URL")
+	cmd.Env = without(os.Environ(), "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "STEAD_LISTEN", "STEAD_DATA", "STEAD_DATABASE_URL")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -73,12 +73,16 @@ func (c *Config) checkProviders() error {
 			if p.BaseURL != "" || p.APIKey != "" {
 				return invalid(at, "Remove base_url and api_key.", "%s: the simulator calls nobody", at)
 			}
-		case p.API == APIResponses || p.API == APIChat:
+		case p.API == APIAnthropic && p.BaseURL == "":
+			c.Providers[i].BaseURL = DefaultAnthropicURL
+		case p.API == APIGemini && p.BaseURL == "":
+			c.Providers[i].BaseURL = DefaultGeminiURL
+		case p.API == APIResponses || p.API == APIChat || p.API == APIAnthropic || p.API == APIGemini:
 			if err := checkURL(at+".base_url", p.BaseURL); err != nil {
 				return err
 			}
 		default:
-			return invalid(at+".api", "The APIs are responses, chat and sim.", "%s.api is %q, which is not supported", at, p.API)
+			return invalid(at+".api", "The APIs are responses, chat, anthropic, gemini and sim.", "%s.api is %q, which is not supported", at, p.API)
 		}
 		seen[p.Name] = true
 	}

@@ -94,7 +94,7 @@ const AuthNone = "none"
 // Provider is an upstream that runs models.
 type Provider struct {
 	Name    string            `yaml:"name"`
-	API     string            `yaml:"api"` // "responses", "chat" or "sim"
+	API     string            `yaml:"api"` // one of those below
 	BaseURL string            `yaml:"base_url"`
 	APIKey  string            `yaml:"api_key"`
 	Headers map[string]string `yaml:"headers"`
@@ -105,6 +105,14 @@ const (
 	APIResponses = "responses"
 	APIChat      = "chat"
 	APISim       = "sim"
+	APIAnthropic = "anthropic"
+	APIGemini    = "gemini"
+)
+
+// The addresses of those that have one of their own; base_url may be left out.
+const (
+	DefaultAnthropicURL = "https://api.anthropic.com/v1"
+	DefaultGeminiURL    = "https://generativelanguage.googleapis.com/v1beta"
 )
 
 // Model is a name that agents ask for and where it runs.

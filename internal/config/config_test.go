@@ -97,22 +97,28 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestEnvironmentProviders(t *testing.T) {
-	c, err := Load(Flags{}, environ("OPENAI_API_KEY", "sk", "ANTHROPIC_API_KEY", "a"))
+	c, err := Load(Flags{}, environ("OPENAI_API_KEY", "sk", "ANTHROPIC_API_KEY", "a", "GOOGLE_API_KEY", "g", "MISTRAL_API_KEY", "m"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Provider{{Name: "openai", API: APIResponses, BaseURL: "https://api.openai.com/v1", APIKey: "sk"}, {Name: SimModel, API: APISim}}
+	want := []Provider{{Name: "openai", API: APIResponses, BaseURL: "https://api.openai.com/v1", APIKey: "sk"},
+		{Name: "anthropic", API: APIAnthropic, BaseURL: DefaultAnthropicURL, APIKey: "a"},
+		{Name: "gemini", API: APIGemini, BaseURL: DefaultGeminiURL, APIKey: "g"}, {Name: SimModel, API: APISim}}
 	if diff := cmp.Diff(want, c.Providers); diff != "" {
 		t.Errorf("providers (-want +got):\n%s", diff)
 	}
 	if len(c.Models) == 0 || c.Models[0].Name != "default" || c.Models[0].Routes[0] != (Route{"openai", DefaultOpenAIModel}) {
 		t.Errorf("models %v: default is not OpenAI's", c.Models)
 	}
+	one, err := Load(Flags{}, environ("GEMINI_API_KEY", "g", "GOOGLE_API_KEY", "other", "ANTHROPIC_API_KEY", ""))
+	if err != nil || len(one.Providers) != 2 || one.Providers[0].APIKey != "g" || one.Models[0].Routes[0] != (Route{"gemini", DefaultGeminiModel}) {
+		t.Errorf("%+v, %v: want gemini alone, by its own key, as the default", one.Providers, err)
+	}
 	bare, err := Load(Flags{}, environ())
 	if err != nil || len(bare.Providers) != 0 {
 		t.Errorf("providers %v, %v without keys: want none, so that only the simulator serves", bare.Providers, err)
 	}
-	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "ANTHROPIC_API_KEY") || !strings.Contains(c.Notes[0], "not supported yet") {
+	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "MISTRAL_API_KEY") || !strings.Contains(c.Notes[0], "not supported yet") {
 		t.Errorf("notes %q do not name the key that is not used", c.Notes)
 	}
 }

@@ -1,39 +1,60 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // SimModel is what agents ask for to get the simulator.
 const SimModel = "sim"
 
-// known are the key variables that people have set already for other programs. Those without an
-// API are named when they are found, so that nobody wonders why a key does nothing.
-func known() []struct{ env, name, api, baseURL string } {
-	return []struct{ env, name, api, baseURL string }{
-		{"OPENAI_API_KEY", "openai", APIResponses, "https://api.openai.com/v1"},
-		{"ANTHROPIC_API_KEY", "anthropic", "", ""},
-		{"GEMINI_API_KEY", "gemini", "", ""},
-		{"GOOGLE_API_KEY", "gemini", "", ""},
-		{"MISTRAL_API_KEY", "mistral", "", ""},
-		{"AZURE_OPENAI_API_KEY", "azure", "", ""},
+// found is a provider that a key variable makes, which people have set already for other programs.
+type found struct {
+	env, name, api string // api "": it is named when it is found, so that nobody wonders why a key does nothing
+	base, baseEnv  string
+	model          string   // what "default" means when no other key comes before
+	aliases        []string // models that programs ask for without the provider's name
+}
+
+// known are the keys in their order: the first one that is set decides what "default" means.
+func known() []found {
+	return []found{
+		{env: "OPENAI_API_KEY", name: "openai", api: APIResponses, base: "https://api.openai.com/v1", baseEnv: "OPENAI_BASE_URL", model: DefaultOpenAIModel,
+			aliases: []string{"gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini"}},
+		{env: "ANTHROPIC_API_KEY", name: "anthropic", api: APIAnthropic, base: DefaultAnthropicURL, baseEnv: "ANTHROPIC_BASE_URL", model: DefaultAnthropicModel,
+			aliases: []string{"claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5"}},
+		{env: "GEMINI_API_KEY", name: "gemini", api: APIGemini, base: DefaultGeminiURL, model: DefaultGeminiModel,
+			aliases: []string{"gemini-2.5-pro", "gemini-2.5-flash", "gemini-flash-latest"}},
+		{env: "GOOGLE_API_KEY", name: "gemini", api: APIGemini, base: DefaultGeminiURL, model: DefaultGeminiModel,
+			aliases: []string{"gemini-2.5-pro", "gemini-2.5-flash", "gemini-flash-latest"}},
+		{env: "MISTRAL_API_KEY", name: "mistral"},
+		{env: "AZURE_OPENAI_API_KEY", name: "azure"},
 	}
 }
 
-// DefaultOpenAIModel is what "default" means when nothing but OPENAI_API_KEY says what to use.
-const DefaultOpenAIModel = "gpt-5-mini"
+// What "default" means when nothing but a key says what to use. Google's name follows its newest model.
+const (
+	DefaultOpenAIModel    = "gpt-5-mini"
+	DefaultAnthropicModel = "claude-sonnet-4-6"
+	DefaultGeminiModel    = "gemini-flash-latest"
+)
 
 // fromEnvironment makes providers of the keys that are set, and of none nothing: the simulator then
 // serves. Beside real providers it stays there under its name: examples and tests ask for it.
 func (c *Config) fromEnvironment(env func(string) (string, bool)) {
 	for _, k := range known() {
 		key, ok := env(k.env)
-		if !ok || key == "" {
+		if !ok || key == "" || slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == k.name }) {
 			continue
 		}
 		if k.api == "" {
 			c.Notes = append(c.Notes, fmt.Sprintf("%s is set, but the provider %s is not supported yet.", k.env, k.name))
 			continue
 		}
-		c.useOpenAI(k.name, k.api, k.baseURL, key, env)
+		if v, ok := env(k.baseEnv); ok && v != "" {
+			k.base = v
+		}
+		c.use(k, key)
 	}
 	if len(c.Providers) > 0 {
 		c.Providers = append(c.Providers, Provider{Name: SimModel, API: APISim})
@@ -41,14 +62,13 @@ func (c *Config) fromEnvironment(env func(string) (string, bool)) {
 	}
 }
 
-// useOpenAI adds the provider, and the names of its models that programs ask for without "openai/".
-func (c *Config) useOpenAI(name, api, base, key string, env func(string) (string, bool)) {
-	if v, ok := env("OPENAI_BASE_URL"); ok && v != "" {
-		base = v
+// use adds the provider, and the names of its models that programs ask for without "openai/".
+func (c *Config) use(k found, key string) {
+	if len(c.Providers) == 0 {
+		c.Models = append(c.Models, Model{Name: "default", Routes: []Route{{Provider: k.name, Model: k.model}}})
 	}
-	c.Providers = append(c.Providers, Provider{Name: name, API: api, BaseURL: base, APIKey: key})
-	c.Models = append(c.Models, Model{Name: "default", Routes: []Route{{Provider: name, Model: DefaultOpenAIModel}}})
-	for _, m := range []string{"gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini"} {
-		c.Models = append(c.Models, Model{Name: m, Routes: []Route{{Provider: name, Model: m}}})
+	c.Providers = append(c.Providers, Provider{Name: k.name, API: k.api, BaseURL: k.base, APIKey: key})
+	for _, m := range k.aliases {
+		c.Models = append(c.Models, Model{Name: m, Routes: []Route{{Provider: k.name, Model: m}}})
 	}
 }
