@@ -6,6 +6,7 @@
 //	            → events 1 … Tail
 //	            → idempotency keys → the receipts they gave
 //	            → at most one snapshot (a cache; may be gone at any time)
+//	project → usage records, in order of time (usage.go)
 //
 // Delivery: when Send or Append returns nil, every event of it is on stable storage (fsync,
 // synchronous_commit). All events of one call are stored, or none. Events of one session are
@@ -97,6 +98,7 @@ type Full interface {
 	Store
 	Directory
 	Snapshots
+	Usage
 	// Close waits for writes in flight and stops. Appends after it fail with KindUnavailable.
 	Close() error
 }
@@ -170,6 +172,8 @@ type Batch struct {
 	Wake int64
 	// Update changes what lists show; nil leaves it.
 	Update *Listing
+	// Usage are the records that follow from Events: see Usage. At most MaxUsageRows.
+	Usage []UsageRow
 }
 
 // ReadOptions selects events.

@@ -97,3 +97,19 @@ func (b *batch) createArgs() []any {
 	}
 	return []any{project, session, birth, agent, created, key, digest, n}
 }
+
+// usageArgs returns nil when no operation brings usage records.
+func (b *batch) usageArgs() []any {
+	var no, at []int64
+	var id []string
+	var data [][]byte
+	for i, o := range b.ops {
+		for _, r := range o.usage {
+			no, at, id, data = append(no, int64(i+1)), append(at, r.At), append(id, r.ID), append(data, r.Data)
+		}
+	}
+	if no == nil {
+		return nil
+	}
+	return []any{no, at, id, data}
+}

@@ -74,16 +74,31 @@ WITH fenced AS (
 // fenceOnlySQL leaves the log rows to a copy. storeSQL stores them in the same statement: $19 says
 // where the rows of each operation begin in the lists that follow, and at its end where the last
 // ones end. Picking an element of a list walks up to it, which for short lists is far cheaper than a join.
+//
+// A batch with usage records stores them in the same statement, with four more lists: the operation
+// that each is of, its time, id and data. One without any does not pay for them.
 const (
-	fenceOnlySQL = fenceSQL + `
+	fenceOnlySQL  = fenceSQL + passedSQL
+	fenceUsageSQL = fenceSQL + usageHead + `$19::bigint[], $20::bigint[], $21::text[], $22::bytea[]` + usageTail + passedSQL
+	storeSQL      = fenceSQL + storedSQL + passedSQL
+	storeUsageSQL = fenceSQL + storedSQL + usageHead + `$23::bigint[], $24::bigint[], $25::text[], $26::bytea[]` + usageTail + passedSQL
+
+	passedSQL = `
 SELECT no, tail, free FROM fenced`
 
-	storeSQL = fenceSQL + `, stored AS (
+	usageHead = `, metered AS (
+	INSERT INTO usage_records (project_id, at, id, session_id, data)
+	SELECT f.project_id, u.at, u.id, f.session_id, u.data
+	FROM unnest(`
+	usageTail = `) AS u (no, at, id, data) JOIN fenced f ON f.no = u.no
+	ON CONFLICT DO NOTHING
+)`
+
+	storedSQL = `, stored AS (
 	INSERT INTO log (project_id, session_id, last, first, events)
 	SELECT f.project_id, f.session_id, f.tail - f.n + ($21::bigint[])[i], f.tail - f.n + ($20::bigint[])[i], ($22::bytea[])[i]
 	FROM fenced f CROSS JOIN LATERAL generate_series(($19::bigint[])[f.no] + 1, ($19::bigint[])[f.no + 1]) AS i
-)
-SELECT no, tail, free FROM fenced`
+)`
 
 	// nowSQL is the database's clock in Unix milliseconds.
 	nowSQL = `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`
@@ -122,10 +137,13 @@ func (b *batch) commit(ctx context.Context, conn *pgx.Conn) error {
 	if b.rows >= copyRows || b.bytes > copyBytes {
 		return b.commitCopy(ctx, conn)
 	}
-	args := append(b.fenceArgs(), b.rowArgs()...)
+	text, args := storeSQL, append(b.fenceArgs(), b.rowArgs()...)
+	if usage := b.usageArgs(); usage != nil {
+		text, args = storeUsageSQL, append(args, usage...)
+	}
 	create := b.createArgs()
 	if create == nil {
-		rows, err := conn.Query(ctx, storeSQL, args...)
+		rows, err := conn.Query(ctx, text, args...)
 		if err != nil {
 			return err
 		}
@@ -134,7 +152,7 @@ func (b *batch) commit(ctx context.Context, conn *pgx.Conn) error {
 	// One pipeline without BEGIN is one transaction, committed at its end.
 	queue := &pgx.Batch{}
 	queue.Queue(createSQL, create...)
-	queue.Queue(storeSQL, args...).Query(b.collect)
+	queue.Queue(text, args...).Query(b.collect)
 	return conn.SendBatch(ctx, queue).Close()
 }
 
@@ -145,7 +163,11 @@ func (b *batch) commitCopy(ctx context.Context, conn *pgx.Conn) error {
 	if create := b.createArgs(); create != nil {
 		queue.Queue(createSQL, create...)
 	}
-	queue.Queue(fenceOnlySQL, b.fenceArgs()...).Query(b.collect)
+	text, args := fenceOnlySQL, b.fenceArgs()
+	if usage := b.usageArgs(); usage != nil {
+		text, args = fenceUsageSQL, append(args, usage...)
+	}
+	queue.Queue(text, args...).Query(b.collect)
 	err := conn.SendBatch(ctx, queue).Close()
 	if err == nil {
 		_, err = conn.PgConn().CopyFrom(ctx, newCopyReader(b.stored), copySQL+"; COMMIT")

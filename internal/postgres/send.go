@@ -36,6 +36,7 @@ type op struct {
 	idem   []byte            // idempotency key, nil for none
 	digest []byte
 	update *journal.Listing
+	usage  []journal.UsageRow
 
 	done    chan struct{} // closed when receipt and err are set
 	receipt journal.Receipt
@@ -107,7 +108,7 @@ func (s *Store) Append(ctx context.Context, lease journal.Lease, b journal.Batch
 	}
 	o := &op{
 		key: lease.Key, expect: b.After, epoch: lease.Epoch, node: lease.Node, events: b.Events,
-		release: b.Release, wake: b.Wake, update: b.Update, done: make(chan struct{}),
+		release: b.Release, wake: b.Wake, update: b.Update, usage: b.Usage, done: make(chan struct{}),
 	}
 	if b.After < 0 {
 		return stead.Invalid("after", "a tail is not negative: %d", b.After)
@@ -138,7 +139,10 @@ func (o *op) check(maxEvents int) error {
 	if o.update != nil && !storable(o.update.Status) {
 		return stead.Invalid("status", "the status is not text")
 	}
-	return nil
+	for _, r := range o.usage {
+		o.bytes += len(r.Data) + rowOverhead
+	}
+	return journal.CheckUsage(o.usage)
 }
 
 // pairs returns the metadata as the database holds it, sorted: each pair as a JSON array.

@@ -31,12 +31,15 @@ type writeStmts struct {
 	receipt, insertReceipt                           *sql.Stmt
 	deleteSession, deleteLog, deleteKeys, deleteMade *sql.Stmt
 	deleteSnapshot, saveSnapshot                     *sql.Stmt
+	insertUsage, insertUsages                        *sql.Stmt
 	due, nextDue                                     *sql.Stmt
 }
 
 func (c *committer) prepare(ctx context.Context) error {
 	const logRow = "(?, ?, ?, ?, ?, ?)"
 	insertLog := "INSERT INTO log (id, session, first, last, epoch, events) VALUES " + logRow
+	const usageRow = "(?, ?, ?, ?, ?)"
+	const insertUsage = "INSERT OR IGNORE INTO usage_record (project, at, id, session, data) VALUES " + usageRow
 	prepare := func(ctx context.Context, text string) (*sql.Stmt, error) {
 		st, err := c.conn.PrepareContext(ctx, text)
 		if err == nil {
@@ -71,6 +74,9 @@ func (c *committer) prepare(ctx context.Context) error {
 		&c.st.deleteSnapshot: `DELETE FROM snapshot WHERE session = ?`,
 		&c.st.saveSnapshot: `INSERT INTO snapshot (session, seq, data) VALUES (?, ?, ?)
 			ON CONFLICT (session) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > seq`,
+		&c.st.insertUsage:  insertUsage,
+		&c.st.insertUsages: insertUsage + strings.Repeat(", "+usageRow, manyRows-1),
+
 		&c.st.due:     `SELECT project, session, due_at FROM session WHERE due_at > 0 AND due_at <= ? ORDER BY due_at`,
 		&c.st.nextDue: `SELECT due_at FROM session WHERE due_at > ? ORDER BY due_at LIMIT 1`,
 	})
@@ -128,6 +134,7 @@ type group struct {
 	staged map[stead.SessionKey]*head
 	rows   []any    // log rows not yet inserted: six values each
 	placed []placed // all log rows of the group
+	usage  []any    // usage records not yet inserted: five values each
 	moved  bool     // what was recent before the group is in extents
 	gone   map[int64]bool
 	wakes  bool // some session became due, or will at a known time
@@ -227,22 +234,39 @@ func (g *group) insert(h *head, events []stead.Event) {
 	}
 }
 
-// flush writes the queued log rows and the heads that changed.
-func (g *group) flush() error {
-	const columns = 6
-	for rows := range slices.Chunk(g.rows, manyRows*columns) {
+// How many values a queued row has.
+const (
+	logColumns   = 6
+	usageColumns = 5
+)
+
+// insertMany inserts queued rows, manyRows of them a statement as far as that goes.
+func (g *group) insertMany(what string, values []any, columns int, many, one *sql.Stmt) error {
+	for rows := range slices.Chunk(values, manyRows*columns) {
 		if len(rows) == manyRows*columns {
-			if _, err := g.exec("append", g.c.st.insertLogs, rows...); err != nil {
+			if _, err := g.exec(what, many, rows...); err != nil {
 				return err
 			}
 			continue
 		}
 		for row := range slices.Chunk(rows, columns) {
-			if _, err := g.exec("append", g.c.st.insertLog, row...); err != nil {
+			if _, err := g.exec(what, one, row...); err != nil {
 				return err
 			}
 		}
 	}
+	return nil
+}
+
+// flush writes the queued rows and the heads that changed.
+func (g *group) flush() error {
+	if err := g.insertMany("append", g.rows, logColumns, g.c.st.insertLogs, g.c.st.insertLog); err != nil {
+		return err
+	}
+	if err := g.insertMany("store usage", g.usage, usageColumns, g.c.st.insertUsages, g.c.st.insertUsage); err != nil {
+		return err
+	}
+	g.usage = nil
 	g.rows = nil
 	for _, h := range g.staged {
 		if err := g.flushHead(h); err != nil {

@@ -157,6 +157,9 @@ func (s *Store) Append(ctx context.Context, lease journal.Lease, b journal.Batch
 			return stead.Invalid("events", "event %d of the batch has seq %d where %d must stand", i, b.Events[i].Seq, want)
 		}
 	}
+	if err := journal.CheckUsage(b.Usage); err != nil {
+		return err
+	}
 	return s.do(ctx, &op{bytes: bytes, write: func(g *group) error { return g.append(lease, b) }})
 }
 
@@ -172,6 +175,7 @@ func (g *group) append(lease journal.Lease, b journal.Batch) error {
 		return errTail(lease.Key, h.tail)
 	}
 	g.insert(h, b.Events)
+	g.queueUsage(lease.Key, b.Usage)
 	if b.Update != nil {
 		h.listing = b.Update
 	}

@@ -30,6 +30,7 @@ type Memory struct {
 	nodes    map[stead.NodeID]time.Time // alive until then
 	agents   map[memAgent][]agent.Agent // all versions
 	made     map[memScope]memMade       // keys of agents' creations
+	usage    map[stead.ProjectID]map[string]journal.UsageRow
 	faults   faults
 }
 
@@ -67,6 +68,7 @@ func NewMemory(now func() time.Time) *Memory {
 		now: now, work: make(chan struct{}, 1),
 		sessions: map[stead.SessionKey]*memSession{}, receipts: map[memScope]memReceipt{},
 		nodes: map[stead.NodeID]time.Time{}, agents: map[memAgent][]agent.Agent{}, made: map[memScope]memMade{},
+		usage: map[stead.ProjectID]map[string]journal.UsageRow{},
 	}
 }
 
@@ -219,6 +221,9 @@ func (m *Memory) Append(ctx context.Context, lease journal.Lease, b journal.Batc
 			return stead.Invalid("events", "event %d of the batch has seq %d where %d must stand", i, e.Seq, want)
 		}
 	}
+	if err := journal.CheckUsage(b.Usage); err != nil {
+		return err
+	}
 	if err := m.faults.before(); err != nil {
 		return err
 	}
@@ -236,6 +241,10 @@ func (m *Memory) Append(ctx context.Context, lease journal.Lease, b journal.Batc
 		}
 	}
 	s.store(b.Events, b.Update)
+	for _, r := range b.Usage {
+		r.Session = lease.Key.Session
+		m.addUsage(lease.Key.Project, r)
+	}
 	return m.faults.after()
 }
 

@@ -52,6 +52,7 @@ func Suite(t *testing.T, open func(t *testing.T) journal.Full) {
 		{"Snapshot", snapshotTests()},
 		{"Limit", limitTests()},
 		{"Concurrency", concurrencyTests()},
+		{"Usage", usageTests()},
 		{"Close", closeTests()},
 	}
 	for _, group := range groups {
