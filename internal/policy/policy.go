@@ -40,6 +40,8 @@ const (
 	SkillWrite         Effect = "skill.write"
 	TemplateRead       Effect = "template.read" // and starting a session from one
 	TemplateWrite      Effect = "template.write"
+	UsageRead          Effect = "usage.read"
+	UsageWrite         Effect = "usage.write" // storing records that are missing
 )
 
 // Request is what is to be decided.

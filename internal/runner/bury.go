@@ -29,7 +29,7 @@ func (a *actor) endBroken() error {
 				return err
 			}
 		}
-		b := journal.Batch{After: p.after, Events: p.events, Release: true, Update: a.listing(a.state.Status())}
+		b := journal.Batch{After: p.after, Events: p.events, Usage: p.usage, Release: true, Update: a.listing(a.state.Status())}
 		err := a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
 		if stead.KindOf(err) != stead.KindTail {
 			return err

@@ -176,7 +176,7 @@ func (c *modelCall) runCompact(ctx context.Context, f *flight) {
 		return
 	}
 	c.a.deliver(f, happened(session.KindContextCompacted, session.ContextCompacted{
-		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Cost: reply.cost(c.info), Route: reply.route,
+		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Cost: reply.cost(c.info), Model: reply.model, Provider: c.provider(reply), Route: reply.route,
 	}))
 }
 

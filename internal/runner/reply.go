@@ -36,7 +36,7 @@ func argumentBytes(items []stead.Item) int {
 func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, tools *toolset, r *reply) {
 	out := session.ModelReplied{
 		Call: c.seq, Usage: r.usage, Finish: string(r.finish), Model: r.model,
-		Cost: r.cost(c.info), Bytes: contextBytes(req), Route: r.route,
+		Cost: r.cost(c.info), Provider: c.provider(r), Bytes: contextBytes(req), Route: r.route,
 	}
 	if n := len(r.items); n > maxReplyItems {
 		c.fail(f, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer has %d items; the limit is %d.", n, maxReplyItems)})

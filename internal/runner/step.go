@@ -15,6 +15,7 @@ import (
 type plan struct {
 	after   stead.Seq
 	events  []stead.Event
+	usage   []journal.UsageRow // what follows from events
 	starts  []func()
 	ends    bool // the turn ends: its work in flight is given up once that is durable
 	wake    int64
@@ -138,6 +139,9 @@ func (a *actor) write(p *plan, kind string, build func(*session.State) (any, err
 		return err
 	}
 	e.Seq, e.Payload = a.state.Tail+1, payload
+	if err := a.meter(p, e); err != nil {
+		return err
+	}
 	if err := a.state.Apply(e); err != nil {
 		return err
 	}
@@ -199,7 +203,7 @@ func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
 }
 
 func (a *actor) commit(p *plan) error {
-	b := journal.Batch{After: p.after, Events: p.events, Release: p.release, Wake: p.wake}
+	b := journal.Batch{After: p.after, Events: p.events, Usage: p.usage, Release: p.release, Wake: p.wake}
 	if status := a.state.Status(); status != a.listed || p.release {
 		b.Update = a.listing(status)
 	}

@@ -59,6 +59,8 @@ type EnvironmentView struct {
 	TooLarge []environment.TooLarge `json:"too_large,omitempty"`
 	Past     environment.Usage      `json:"past"`  // of residences that have ended; of a self-hosted one: all
 	Since    environment.Usage      `json:"since"` // of the present one, as of its last checkpoint
+	// Metering is what of all that is on record.
+	Metering Metering `json:"metering"`
 }
 
 // Upload is a FileInput that waits.

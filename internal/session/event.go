@@ -81,8 +81,9 @@ type AgentPin struct {
 // Origin is where a session's first events were copied from.
 type Origin struct {
 	Session stead.SessionID `json:"session"`
-	Seq     stead.Seq       `json:"seq"` // last event copied
-	How     string          `json:"how"` // OriginFork or OriginImport
+	Seq     stead.Seq       `json:"seq"`              // last event copied
+	How     string          `json:"how"`              // OriginFork or OriginImport
+	Events  stead.Seq       `json:"events,omitempty"` // how many events the copy begins with; 0: it was made before copies counted them
 }
 
 // How a session was copied.
@@ -223,9 +224,12 @@ type ModelReplied struct {
 	Items  []ReplyItem `json:"items"`
 	Usage  stead.Usage `json:"usage"`
 	Finish string      `json:"finish"`
-	Model  string      `json:"model,omitempty"`     // as the upstream names it
-	Cost   int64       `json:"cost,omitempty"`      // micro-cents, by the price of that moment
-	Bytes  int         `json:"ctx_bytes,omitempty"` // estimate of the request's size, to learn bytes a token from
+	Model  string      `json:"model,omitempty"` // as the upstream names it
+	// Provider, as configured; "" where Route says it.
+	Provider string `json:"provider,omitempty"`
+	Cost     int64  `json:"cost,omitempty"`      // micro-cents, by the price of that moment
+	Prices   string `json:"prices,omitempty"`    // version of the price book that Cost is by; "": of none
+	Bytes    int    `json:"ctx_bytes,omitempty"` // estimate of the request's size, to learn bytes a token from
 	// Route is where the call went, where there was more than one way.
 	Route *model.Route `json:"route,omitempty"`
 }
@@ -302,12 +306,16 @@ type ToolLost struct {
 // ContextCompacted replaces the items of events up to Upto by a summary, for the model's eyes only:
 // the journal keeps them. It is the outcome of a ModelCalled with PurposeCompact.
 type ContextCompacted struct {
-	Call    stead.Seq    `json:"call"`
-	Upto    stead.Seq    `json:"upto"`
-	Summary stead.Text   `json:"summary"`
-	Usage   stead.Usage  `json:"usage"`
-	Cost    int64        `json:"cost,omitempty"`
-	Route   *model.Route `json:"route,omitempty"` // as in ModelReplied
+	Call    stead.Seq   `json:"call"`
+	Upto    stead.Seq   `json:"upto"`
+	Summary stead.Text  `json:"summary"`
+	Usage   stead.Usage `json:"usage"`
+	Cost    int64       `json:"cost,omitempty"`
+	// The rest is as in ModelReplied.
+	Prices   string       `json:"prices,omitempty"`
+	Model    string       `json:"model,omitempty"`
+	Provider string       `json:"provider,omitempty"`
+	Route    *model.Route `json:"route,omitempty"`
 }
 
 // RunnerRecovered is written by a holder that finds intents without outcomes: whoever held the

@@ -47,7 +47,7 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 	if err := f.rest(); err != nil {
 		return nil, err
 	}
-	origin.Seq = f.last
+	origin.Seq, origin.Events = f.last, stead.Seq(len(f.events))
 	if err := recreate(f.events, &origin, metadata); err != nil {
 		return nil, err
 	}

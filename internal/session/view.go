@@ -71,7 +71,9 @@ type queued struct {
 
 // ModelCall is a model call in flight.
 type ModelCall struct {
-	Seq    stead.Seq    `json:"seq"` // of its model.called
+	Seq    stead.Seq    `json:"seq"`             // of its model.called
+	Model  string       `json:"model,omitempty"` // as the session asked for it
+	At     int64        `json:"at,omitempty"`    // Unix milliseconds: when
 	Upto   stead.Seq    `json:"upto,omitempty"`
 	Stream []*Streaming `json:"stream,omitempty"` // by output index; nil where nothing was streamed
 	Bytes  int          `json:"bytes,omitempty"`  // of streamed text in the journal, all items together
@@ -92,8 +94,12 @@ func (v *View) Apply(e stead.Event) error {
 	if e.Seq != v.Tail+1 {
 		return stead.Errorf(stead.KindInternal, "journal of session %s has a gap: event %d follows event %d", v.Key.Session, e.Seq, v.Tail)
 	}
+	was := v.Environment.place()
 	if err := v.fold(e); err != nil {
 		return fmt.Errorf("apply event %d of session %s: %w", e.Seq, v.Key.Session, err)
+	}
+	if v.Environment != nil {
+		v.Environment.metered(e, was)
 	}
 	v.Tail = e.Seq
 	v.Now = max(v.Now, e.At)

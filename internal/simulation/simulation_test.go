@@ -16,8 +16,10 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/usage/account"
 )
 
 var seeds = flag.Int("seeds", 200, "how many seeds to run")
@@ -127,6 +129,7 @@ func (w *world) check(apps []*app) {
 			w.failf("%s took effect %d times, under the keys %v", op, len(keys), keys)
 		}
 	}
+	w.checkUsage()
 	journals := map[stead.SessionKey][]stead.Event{}
 	defer func() { w.boxes.check(journals) }()
 	for _, a := range apps {
@@ -140,6 +143,21 @@ func (w *world) check(apps []*app) {
 		w.checkInputs(a, events)
 		w.checkSnapshots(a, events)
 		a.checkStream(events)
+	}
+}
+
+// checkUsage: the usage records are those that the journals make, one by one and in their sums.
+func (w *world) checkUsage() {
+	v, err := account.New(account.Config{Store: w.store, Policy: policy.AllowLocal{}}).Verify(context.Background(), me, false)
+	if err != nil {
+		w.failf("verify the usage records: %v", err)
+		return
+	}
+	for _, d := range v.Differences {
+		w.failf("usage record %s is %s: the journal says %+v, the store %+v", d.ID, d.What, d.Journal, d.Store)
+	}
+	if !v.OK() {
+		w.failf("the usage records don't add up: journals %+v, store %+v", v.Journal, v.Store)
 	}
 }
 

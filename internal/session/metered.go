@@ -1,0 +1,66 @@
+package session
+
+import (
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+)
+
+// Metering is what a meter must know of an environment's past: up to when its seconds and its storage
+// are on record. It is folded with the rest of the view, so that a meter needs no state of its own
+// and can begin at any snapshot.
+type Metering struct {
+	Seconds int64             `json:"seconds,omitempty"` // Unix milliseconds: its residence is metered up to then; 0: it has none
+	Stored  int64             `json:"stored,omitempty"`  // Unix milliseconds: what it stores is metered up to then; 0: it stores nothing
+	Bytes   int64             `json:"bytes,omitempty"`   // what it stores
+	Used    environment.Usage `json:"used"`              // of the residence, up to Seconds
+}
+
+// metered follows an event after it was folded; was is what the environment was before it.
+func (e *EnvironmentView) metered(ev stead.Event, was environmentPlace) {
+	if !e.Hosted() || e.place() == was && ev.Kind != KindEnvironmentCopied {
+		return
+	}
+	m := &e.Metering
+	switch {
+	case e.Checkpoint == nil:
+		m.Stored, m.Bytes = 0, 0
+	case e.Checkpointed != was.checkpointed, ev.Kind == KindEnvironmentCopied: // a copy pays from then on
+		m.Stored, m.Bytes = ev.At, e.Checkpoint.Bytes
+	}
+	resident := e.Status == EnvironmentConnectedNow
+	switch {
+	case !resident:
+		m.Seconds, m.Used = 0, environment.Usage{}
+	case was.status != EnvironmentConnectedNow || e.Residence != was.residence:
+		m.Seconds, m.Used = ev.At, environment.Usage{}
+	case e.Checkpointed != was.checkpointed:
+		m.Seconds, m.Used = ev.At, e.Since
+	}
+}
+
+// environmentPlace is what of an environment tells a meter that something has changed.
+type environmentPlace struct {
+	status       string
+	residence    stead.Seq
+	checkpointed stead.Seq
+}
+
+func (e *EnvironmentView) place() environmentPlace {
+	if e == nil {
+		return environmentPlace{}
+	}
+	return environmentPlace{e.Status, e.Residence, e.Checkpointed}
+}
+
+// Copied reports whether an event was copied with the session's past from another session, which has
+// paid for it.
+func (v *View) Copied(seq stead.Seq) bool {
+	o := v.Created.Origin
+	if o == nil {
+		return false
+	}
+	if o.Events > 0 {
+		return seq <= o.Events
+	}
+	return seq <= o.Seq // a copy made before copies counted their events
+}

@@ -1,0 +1,148 @@
+// Package account answers what was used: it lists records, adds them up, and holds them against the
+// journals that they follow from.
+//
+// Shape: Service ── journal.Usage ──▶ records ──▶ usage.Grouping ──▶ report
+//
+//	└─ Verify: each session's journal ── meter.Fold ──▶ records = stored records?
+//
+// Cost: a list reads what it shows; a report or a verification reads every record of its time range
+// once, in pages, and keeps only sums.
+//
+// Concurrency: Service is safe for concurrent use. Verify may run while sessions are moved: a
+// session's journal is read first and its records after it, so that what an append brings meanwhile
+// is later than what is compared.
+//
+// Errors: those of the store; KindInvalid of a query; KindForbidden.
+package account
+
+import (
+	"context"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/usage"
+)
+
+// Store is what of a database the service needs.
+type Store interface {
+	journal.Store
+	journal.Directory
+	journal.Usage
+}
+
+// Config is what the service needs; every field must be set but those that say otherwise.
+type Config struct {
+	Store  Store
+	Policy policy.Authorizer
+}
+
+// Service answers for every project.
+type Service struct{ Config }
+
+// New makes a service.
+func New(c Config) *Service { return &Service{c} }
+
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect) error {
+	_, err := policy.Check(ctx, s.Policy, policy.Request{Principal: p, Effect: effect})
+	return err
+}
+
+// ListQuery asks for a page of records.
+type ListQuery struct {
+	usage.Filter
+	After string // id of a record of this project to go on after; "": from the beginning
+	Desc  bool   // the newest first
+	Limit int    // 1 … stead.MaxPageSize
+}
+
+// List returns a page of records and whether there are more.
+func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) (page []usage.Record, more bool, err error) {
+	if err := s.allow(ctx, p, policy.UsageRead); err != nil {
+		return nil, false, err
+	}
+	if err := q.Check(); err != nil {
+		return nil, false, err
+	}
+	from, err := s.position(ctx, p.Project, q.After)
+	if err != nil {
+		return nil, false, err
+	}
+	from.Desc = q.Desc
+	err = s.each(ctx, p.Project, q.Filter, from, func(r *usage.Record) (bool, error) {
+		if more = len(page) == q.Limit; !more {
+			page = append(page, *r)
+		}
+		return !more, nil
+	})
+	return page, more, err
+}
+
+// position finds the place of a record in the order of time. The id of a stateless call's holds its
+// time; one that follows from an event is looked for among those of its session.
+func (s *Service) position(ctx context.Context, project stead.ProjectID, id string) (journal.UsageQuery, error) {
+	q := journal.UsageQuery{AfterID: id}
+	if id == "" {
+		return q, nil
+	}
+	if at, ok := usage.TimeOf(id); ok {
+		q.AfterAt = at
+		return q, nil
+	}
+	if session, ok := stead.SessionOf(id); ok {
+		found := false
+		err := s.each(ctx, project, usage.Filter{Session: session}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
+			found = r.ID == id
+			q.AfterAt = r.At
+			return !found, nil
+		})
+		if found || err != nil {
+			return q, err
+		}
+	}
+	return q, stead.Invalid("after", "after must be the id of a usage record, not %.80q", id)
+}
+
+// each calls yield with the records that pass the filter, in the order of the query, until it says
+// false or fails. It reads pages: no more than one is in memory.
+func (s *Service) each(ctx context.Context, project stead.ProjectID, f usage.Filter, q journal.UsageQuery, yield func(*usage.Record) (bool, error)) error {
+	q.Session, q.From, q.To = f.Session, f.From, f.To
+	for {
+		rows, err := s.Store.UsageRows(ctx, project, q)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			r, err := usage.FromRow(project, row)
+			if err != nil {
+				return err
+			}
+			q.AfterAt, q.AfterID = r.At, r.ID
+			if !f.Selects(&r) {
+				continue
+			}
+			if on, err := yield(&r); err != nil || !on {
+				return err
+			}
+		}
+		if len(rows) < q.PageLimit() {
+			return nil
+		}
+	}
+}
+
+// Report adds up the records that pass the filter by some dimensions.
+func (s *Service) Report(ctx context.Context, p stead.Principal, f usage.Filter, groupBy []string) (usage.Report, error) {
+	if err := s.allow(ctx, p, policy.UsageRead); err != nil {
+		return usage.Report{}, err
+	}
+	if err := f.Check(); err != nil {
+		return usage.Report{}, err
+	}
+	g, err := usage.NewGrouping(groupBy)
+	if err != nil {
+		return usage.Report{}, err
+	}
+	err = s.each(ctx, p.Project, f, journal.UsageQuery{}, func(r *usage.Record) (bool, error) { return true, g.Add(r) })
+	return g.Report(), err
+}

@@ -1,0 +1,125 @@
+package meter_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/usage"
+	"github.com/stead-dev/stead/internal/usage/meter"
+)
+
+// journal writes events at given seconds.
+type journal struct {
+	t      *testing.T
+	events []stead.Event
+}
+
+var key = stead.SessionKey{Project: "default", Session: "sess_00000000000000000000000000000001"}
+
+func (j *journal) at(second int64, kind string, payload any) stead.Seq {
+	j.t.Helper()
+	e, err := session.NewEvent(1_800_000_000_000+second*1000, kind, payload)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	e.Seq = stead.Seq(len(j.events) + 1)
+	j.events = append(j.events, e)
+	return e.Seq
+}
+
+func (j *journal) call(second int64, a session.Action) stead.Seq {
+	return j.at(second, session.KindEnvironmentCalled, session.EnvironmentCalled{Action: a, Attempt: 1, Decision: policy.Decision{Allow: true}})
+}
+
+func (j *journal) records() string {
+	j.t.Helper()
+	all, err := meter.Fold(key, j.events)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	var lines []string
+	for _, r := range all {
+		switch r.Kind {
+		case usage.Environment:
+			lines = append(lines, fmt.Sprintf("resident %ds", r.Millis/1000))
+		case usage.Egress:
+			lines = append(lines, fmt.Sprintf("egress %d/%d", r.SentBytes, r.ReceivedBytes))
+		case usage.Storage:
+			lines = append(lines, fmt.Sprintf("stored %dB %ds %dMBs", r.StoredBytes, r.Millis/1000, r.MegabyteSeconds))
+		default:
+			lines = append(lines, string(r.Kind))
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+func hosted(t *testing.T) *journal {
+	j := &journal{t: t}
+	setup := environment.Setup{Type: session.EnvironmentHosted}
+	j.at(0, session.KindSessionCreated, session.Created{Principal: stead.LocalPrincipal(), Setup: &setup})
+	c := j.call(1, session.ActionPrepare)
+	j.at(2, session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: c, Checkpoint: environment.Checkpoint{Digest: "a", Bytes: 3_000_000}})
+	c = j.call(10, session.ActionOpen)
+	j.at(12, session.KindEnvironmentConnected, session.EnvironmentConnected{Call: c, Node: "n"})
+	return j
+}
+
+func egressed(sent, received int64) environment.Usage {
+	return environment.Usage{EgressSentBytes: sent, EgressReceivedBytes: received}
+}
+
+// A residence is metered piece by piece, and what was stored up to each checkpoint with it.
+func TestResidence(t *testing.T) {
+	j := hosted(t)
+	c := j.call(20, session.ActionSave)
+	j.at(22, session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{Call: c, Checkpoint: environment.Checkpoint{Digest: "b", Bytes: 500_000}, Usage: egressed(10, 100)})
+	c = j.call(30, session.ActionSuspend)
+	j.at(32, session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: c, Checkpoint: environment.Checkpoint{Digest: "c", Bytes: 1_000_000}, Usage: egressed(15, 100)})
+	c = j.call(1000, session.ActionExpire)
+	j.at(1032, session.KindEnvironmentExpired, session.EnvironmentExpired{Call: c})
+	want := "resident 10s; egress 10/100; stored 3000000B 20s 60MBs; " +
+		"resident 10s; egress 5/0; stored 500000B 10s 5MBs; stored 1000000B 1000s 1000MBs"
+	if got := j.records(); got != want {
+		t.Errorf("records are\n%s, want\n%s", got, want)
+	}
+}
+
+// What died is metered up to the moment that says so; what a crash took, up to what is known.
+func TestResidenceThatEndsBadly(t *testing.T) {
+	j := hosted(t)
+	j.at(40, session.KindEnvironmentDisconnected, session.EnvironmentDisconnected{Node: "n", Reason: "out of memory", Usage: egressed(1, 2)})
+	if got, want := j.records(), "resident 28s; egress 1/2"; got != want {
+		t.Errorf("after a death: %s, want %s", got, want)
+	}
+	j = hosted(t)
+	j.at(50, session.KindInputMessage, session.Message{})
+	j.at(900, session.KindRunnerRecovered, session.RunnerRecovered{Node: "m", Epoch: 2})
+	if got, want := j.records(), "resident 38s"; got != want {
+		t.Errorf("after a crash: %s, want %s", got, want)
+	}
+	// The next residence begins anew.
+	c := j.call(910, session.ActionOpen)
+	j.at(912, session.KindEnvironmentConnected, session.EnvironmentConnected{Call: c, Node: "m"})
+	j.at(913, session.KindEnvironmentDisconnected, session.EnvironmentDisconnected{Node: "m"})
+	if got, want := j.records(), "resident 38s; resident 1s"; got != want {
+		t.Errorf("after another residence: %s, want %s", got, want)
+	}
+}
+
+// A self-hosted environment is its user's machine.
+func TestSelfHostedIsNotMetered(t *testing.T) {
+	j := &journal{t: t}
+	setup := environment.Setup{Type: session.EnvironmentSelfHosted}
+	j.at(0, session.KindSessionCreated, session.Created{Principal: stead.LocalPrincipal(), Setup: &setup})
+	j.at(1, session.KindInputConnection, session.ConnectionInput{Connected: true, Node: "n"})
+	j.at(60, session.KindInputConnection, session.ConnectionInput{Node: "n"})
+	j.at(90, session.KindRunnerRecovered, session.RunnerRecovered{Node: "m", Epoch: 2})
+	if got := j.records(); got != "" {
+		t.Errorf("records are %s, want none", got)
+	}
+}

@@ -1,0 +1,233 @@
+// Package meter makes usage records of a session's journal: a pure fold.
+//
+// Shape: Follow(view before an event, the event) → the records that follow from it, in order.
+//
+//	model.replied, context.compacted             → a model call, with the cost that the event says
+//	tool.returned, tool.lost (if it was sent)    → a tool call
+//	environment.checkpointed, suspended,
+//	  disconnected, runner.recovered             → the residence's time, and its egress
+//	environment.checkpointed, suspended, expired → what was stored until then
+//
+// All that it must know beside the event is in the view (session.Metering), so a holder that begins
+// at a snapshot writes the same records as one who folds from the first event.
+//
+// No record is made of: a call whose outcome is missing (nobody knows what it used), an outcome that
+// nobody waited for any more, what was copied with a fork or an import (its session has paid), and a
+// self-hosted environment's time (it is its user's machine). Time of a residence that a crash ended
+// counts up to the last event before it.
+//
+// Errors: KindInternal for an event that can't be read.
+package meter
+
+import (
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/usage"
+)
+
+// Indexes of the records of one event, which their ids hold.
+const (
+	indexFirst   = 0
+	indexEgress  = 1
+	indexStorage = 2
+)
+
+// Follow returns the records of an event that is about to be applied to the view.
+func Follow(v *session.View, e stead.Event) ([]usage.Record, error) {
+	if v.Copied(e.Seq) {
+		return nil, nil
+	}
+	f := follower{v: v, e: e}
+	switch e.Kind {
+	case session.KindModelReplied:
+		return follow(f, f.modelReplied)
+	case session.KindContextCompacted:
+		return follow(f, f.compacted)
+	case session.KindToolReturned:
+		return follow(f, f.toolReturned)
+	case session.KindToolLost:
+		return follow(f, f.toolLost)
+	case session.KindEnvironmentCheckpointed:
+		return follow(f, func(p session.EnvironmentCheckpointed) []usage.Record { return f.left(p.Call, p.Usage) })
+	case session.KindEnvironmentSuspended:
+		return follow(f, func(p session.EnvironmentSuspended) []usage.Record { return f.left(p.Call, p.Usage) })
+	case session.KindEnvironmentDisconnected:
+		return follow(f, f.died)
+	case session.KindEnvironmentExpired:
+		return follow(f, func(p session.EnvironmentExpired) []usage.Record {
+			if env := v.Environment; !env.Hosted() || p.Call != env.Call {
+				return nil
+			}
+			return f.stored()
+		})
+	case session.KindRunnerRecovered:
+		return f.recovered(), nil
+	}
+	return nil, nil
+}
+
+// Fold returns the records of a whole journal, in order.
+func Fold(key stead.SessionKey, events []stead.Event) ([]usage.Record, error) {
+	v := session.NewView(key)
+	var all []usage.Record
+	for _, e := range events {
+		records, err := Follow(v, e)
+		if err != nil {
+			return nil, err
+		}
+		if err := v.Apply(e); err != nil {
+			return nil, err
+		}
+		all = append(all, records...)
+	}
+	return all, nil
+}
+
+// follower makes the records of one event.
+type follower struct {
+	v *session.View
+	e stead.Event
+}
+
+func follow[T any](f follower, records func(T) []usage.Record) ([]usage.Record, error) {
+	p, err := session.Decode[T](f.e)
+	if err != nil {
+		return nil, err
+	}
+	return records(p), nil
+}
+
+func (f follower) record(kind usage.Kind, index int) usage.Record {
+	c := &f.v.Created
+	r := usage.Record{
+		ID: usage.EventID(f.v.Key.Session, f.e.Seq, index), At: f.e.At, Project: f.v.Key.Project, Session: f.v.Key.Session,
+		Kind: kind, Agent: c.Agent.ID, User: c.Principal.ID,
+	}
+	if f.v.Turn != nil {
+		r.Turn = session.TurnID(f.v.Key.Session, f.v.Turn.Seq)
+	}
+	return r
+}
+
+func (f follower) modelReplied(p session.ModelReplied) []usage.Record {
+	t := f.v.Turn
+	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
+		return nil
+	}
+	return f.model(t.Model, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route)
+}
+
+func (f follower) compacted(p session.ContextCompacted) []usage.Record {
+	if f.v.Compact == nil || f.v.Compact.Seq != p.Call {
+		return nil
+	}
+	return f.model(f.v.Compact, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route)
+}
+
+func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, prices, provider, upstream string, route *model.Route) []usage.Record {
+	r := f.record(usage.ModelCall, indexFirst)
+	r.Model, r.Provider, r.Upstream, r.Cost, r.Prices = call.Model, provider, upstream, cost, prices
+	if route != nil {
+		r.Provider, r.Region, r.Tier = route.Provider, route.Region, route.Tier
+		if r.Upstream == "" {
+			r.Upstream = route.Model
+		}
+	}
+	r.Calls, r.Millis = 1, span(call.At, f.e.At)
+	r.SetTokens(used)
+	return []usage.Record{r}
+}
+
+func (f follower) toolReturned(p session.ToolReturned) []usage.Record {
+	c := f.v.CallByID(p.CallID)
+	if c == nil || c.State == session.CallDone {
+		return nil
+	}
+	return f.tool(c, p.DurationMS)
+}
+
+func (f follower) toolLost(p session.ToolLost) []usage.Record {
+	c := f.v.CallByID(p.CallID)
+	if c == nil || c.State != session.CallRunning || !p.Sent {
+		return nil
+	}
+	return f.tool(c, 0)
+}
+
+func (f follower) tool(c *session.Call, millis int64) []usage.Record {
+	if c.Attempts == 0 {
+		return nil // policy refused it: nothing was called
+	}
+	r := f.record(usage.ToolCall, indexFirst)
+	r.Name, r.Calls, r.Millis = c.Name, 1, max(millis, 0)
+	if c.Tool.Server != "" {
+		r.Name = c.Tool.Server + "/" + c.Tool.Name
+	}
+	return []usage.Record{r}
+}
+
+// left is what a checkpoint or the orderly end of a residence says.
+func (f follower) left(call stead.Seq, used environment.Usage) []usage.Record {
+	if env := f.v.Environment; !env.Hosted() || env.Action == "" || env.Call != call {
+		return nil
+	}
+	return append(f.resided(f.e.At, used), f.stored()...)
+}
+
+func (f follower) died(p session.EnvironmentDisconnected) []usage.Record {
+	if env := f.v.Environment; !env.Hosted() || env.Node != p.Node {
+		return nil
+	}
+	return f.resided(f.e.At, p.Usage)
+}
+
+func (f follower) recovered() []usage.Record {
+	env := f.v.Environment
+	if !env.Hosted() {
+		return nil
+	}
+	return f.resided(f.v.Now, env.Metering.Used)
+}
+
+// resided is the time since what is on record, and the bytes that passed the egress proxy in it.
+func (f follower) resided(until int64, used environment.Usage) []usage.Record {
+	m := f.v.Environment.Metering
+	if m.Seconds == 0 {
+		return nil
+	}
+	var out []usage.Record
+	if n := span(m.Seconds, until); n > 0 {
+		r := f.record(usage.Environment, indexFirst)
+		r.Millis = n
+		out = append(out, r)
+	}
+	sent, received := max(used.EgressSentBytes-m.Used.EgressSentBytes, 0), max(used.EgressReceivedBytes-m.Used.EgressReceivedBytes, 0)
+	if sent+received > 0 {
+		r := f.record(usage.Egress, indexEgress)
+		r.SentBytes, r.ReceivedBytes = sent, received
+		out = append(out, r)
+	}
+	return out
+}
+
+// stored is what the checkpoint that is about to be replaced or deleted held.
+func (f follower) stored() []usage.Record {
+	m := f.v.Environment.Metering
+	n := span(m.Stored, f.e.At)
+	if m.Stored == 0 || n == 0 || m.Bytes == 0 {
+		return nil
+	}
+	r := f.record(usage.Storage, indexStorage)
+	r.SetStored(m.Bytes, n)
+	return []usage.Record{r}
+}
+
+// span is a duration between two events' times. Clocks of nodes differ: it is never negative.
+func span(from, to int64) int64 {
+	if from == 0 {
+		return 0
+	}
+	return max(to-from, 0)
+}

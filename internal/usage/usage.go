@@ -1,0 +1,201 @@
+// Package usage is the vocabulary of metering: what was used, what it cost, and what may be used.
+//
+// Shape: one Record for each thing that was used, named by the journal's event that it follows from:
+//
+//	usage_<session>_<seq>_<index>   a model call, a tool call, an environment's time, bytes, storage
+//	usage_<uuid>                    a call of a stateless door, which has no journal
+//
+// A journal of records is in the store beside the log (journal.Usage). Package meter makes them of
+// events; here is what is done with them: reports (Report), settlement statements (Settle), the
+// price book (Book) and budgets (Budget, Ledger). All but the Ledger are pure functions.
+//
+// Units: money is micro-cents (1 US cent = 1,000,000) in int64, never a float; times are Unix
+// milliseconds, durations milliseconds; sizes are bytes, storage is megabyte-seconds (10^6 bytes for
+// a second), rounded up. Sums that leave int64 are an error, never a wrong number.
+//
+// Exactly once: a record of a session is stored in the transaction of its event, and derives from it
+// alone. To fold the journal again gives the same records: `stead usage verify` does, and compares.
+//
+// Errors: KindInvalid of what a person wrote; KindInternal of a stored record that can't be read.
+package usage
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"math/bits"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+)
+
+// Prefix begins the id of every record.
+const Prefix = "usage_"
+
+// prefixName is Prefix as stead.DerivedID takes it.
+const prefixName = "usage"
+
+// maxNameBytes bounds each name in a record: what is longer is cut, so that a record stays small.
+const maxNameBytes = 512
+
+// Kind is what was used.
+type Kind string
+
+// The kinds of record.
+const (
+	ModelCall   Kind = "model_call"
+	ToolCall    Kind = "tool_call"
+	Environment Kind = "environment" // time in which a hosted environment was resident
+	Egress      Kind = "egress"      // bytes between an environment and the world
+	Storage     Kind = "storage"     // what an environment's checkpoint held, for how long
+)
+
+// Kinds are all of them, in the order of reports.
+func Kinds() []Kind { return []Kind{ModelCall, ToolCall, Environment, Egress, Storage} }
+
+// Record is one thing that was used.
+type Record struct {
+	// ID, At, Project and Session have columns of their own in stores: Data leaves them out.
+	ID      string          `json:"-"`
+	At      int64           `json:"-"` // Unix milliseconds: of the event
+	Project stead.ProjectID `json:"-"`
+	Session stead.SessionID `json:"-"` // "": a call of a stateless door
+
+	Kind  Kind          `json:"kind"`
+	Agent stead.AgentID `json:"agent,omitempty"`
+	Turn  string        `json:"turn,omitempty"` // id; "": outside of any
+	User  string        `json:"user,omitempty"` // the principal's id
+
+	Provider string `json:"provider,omitempty"`
+	Model    string `json:"model,omitempty"`    // as it was asked for
+	Upstream string `json:"upstream,omitempty"` // as the provider names it
+	Region   string `json:"region,omitempty"`
+	Tier     string `json:"tier,omitempty"`
+	Name     string `json:"name,omitempty"` // of a tool: "server/tool" or "tool"
+
+	Quantities
+	Cost   int64  `json:"cost,omitempty"`   // micro-cents, as journaled
+	Prices string `json:"prices,omitempty"` // version of the price book that Cost is by
+}
+
+// Quantities are what can be counted. Those that a kind does not have are 0.
+type Quantities struct {
+	Calls            int64 `json:"calls,omitempty"`
+	InputTokens      int64 `json:"input_tokens,omitempty"`
+	CachedTokens     int64 `json:"cached_tokens,omitempty"`      // part of InputTokens
+	CacheWriteTokens int64 `json:"cache_write_tokens,omitempty"` // part of InputTokens
+	OutputTokens     int64 `json:"output_tokens,omitempty"`
+	ReasoningTokens  int64 `json:"reasoning_tokens,omitempty"` // part of OutputTokens
+	Millis           int64 `json:"millis,omitempty"`           // how long it took, was resident, was stored
+	SentBytes        int64 `json:"sent_bytes,omitempty"`       // out of an environment
+	ReceivedBytes    int64 `json:"received_bytes,omitempty"`
+	StoredBytes      int64 `json:"stored_bytes,omitempty"`     // for Millis; a sum of it says nothing
+	MegabyteSeconds  int64 `json:"megabyte_seconds,omitempty"` // StoredBytes for Millis, rounded up
+}
+
+// SetTokens takes over what a model said.
+func (q *Quantities) SetTokens(u stead.Usage) {
+	q.InputTokens, q.CachedTokens, q.CacheWriteTokens = u.InputTokens, u.CachedTokens, u.CacheWriteTokens
+	q.OutputTokens, q.ReasoningTokens = u.OutputTokens, u.ReasoningTokens
+}
+
+// SetStored sets bytes that were stored for a time.
+func (q *Quantities) SetStored(bytes, millis int64) {
+	const perMegabyteSecond = 1_000_000 * 1000
+	q.StoredBytes, q.Millis = bytes, millis
+	hi, lo := bits.Mul64(uint64(max(bytes, 0)), uint64(max(millis, 0)))
+	lo, carry := bits.Add64(lo, perMegabyteSecond-1, 0)
+	hi += carry
+	if hi >= perMegabyteSecond {
+		q.MegabyteSeconds = math.MaxInt64 // 2^64 megabyte-seconds: not of this world
+		return
+	}
+	n, _ := bits.Div64(hi, lo, perMegabyteSecond)
+	q.MegabyteSeconds = int64(min(n, math.MaxInt64))
+}
+
+// fields are the quantities in the order of Quantities, for sums.
+func (q *Quantities) fields() []*int64 {
+	return []*int64{
+		&q.Calls, &q.InputTokens, &q.CachedTokens, &q.CacheWriteTokens, &q.OutputTokens, &q.ReasoningTokens, &q.Millis,
+		&q.SentBytes, &q.ReceivedBytes, &q.StoredBytes, &q.MegabyteSeconds,
+	}
+}
+
+// EventID is the id of the index-th record of an event.
+func EventID(s stead.SessionID, seq stead.Seq, index int) string {
+	return stead.DerivedID(prefixName, s, seq, index)
+}
+
+// Row encodes a record for the store. Names are cut to what a record may hold.
+func (r Record) Row() (journal.UsageRow, error) {
+	r = r.Clean()
+	data, err := json.Marshal(r)
+	if err != nil {
+		return journal.UsageRow{}, stead.Wrap(stead.KindInternal, err, "encode usage record %s", r.ID)
+	}
+	return journal.UsageRow{ID: r.ID, Session: r.Session, At: r.At, Data: data}, nil
+}
+
+// Clean is the record as it reads back from a store: with names cut to what it may hold.
+func (r Record) Clean() Record {
+	for _, s := range r.names() {
+		*s = short(*s)
+	}
+	r.Agent = stead.AgentID(short(string(r.Agent)))
+	return r
+}
+
+func (r *Record) names() []*string {
+	return []*string{&r.Turn, &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices}
+}
+
+// short cuts a name and mends what is not UTF-8, so that a record reads back as it was written.
+func short(s string) string {
+	if len(s) > maxNameBytes {
+		s = s[:maxNameBytes]
+	}
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "")
+	}
+	return s
+}
+
+// Rows encodes records.
+func Rows(records []Record) ([]journal.UsageRow, error) {
+	rows := make([]journal.UsageRow, 0, len(records))
+	for _, r := range records {
+		row, err := r.Row()
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// FromRow is the inverse of Row; KindInternal for a row that no version of this package wrote.
+func FromRow(project stead.ProjectID, row journal.UsageRow) (Record, error) {
+	var r Record
+	if err := json.Unmarshal(row.Data, &r); err != nil {
+		return r, stead.Wrap(stead.KindInternal, err, "usage record %s can't be read", row.ID)
+	}
+	r.ID, r.At, r.Project, r.Session = row.ID, row.At, project, row.Session
+	return r, nil
+}
+
+// TimeOf is the time in the id of a record of a stateless call, Unix milliseconds; false for others.
+func TimeOf(id string) (int64, bool) {
+	text, ok := strings.CutPrefix(id, Prefix)
+	u, err := hex.DecodeString(text)
+	if !ok || err != nil || len(u) != 16 {
+		return 0, false
+	}
+	var ms int64
+	for _, b := range u[:6] { // RFC 9562, 5.7: a UUIDv7 begins with 48 bits of Unix milliseconds
+		ms = ms<<8 | int64(b)
+	}
+	return ms, true
+}
