@@ -31,6 +31,7 @@ import (
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/sqlite"
 	"github.com/stead-dev/stead/internal/tool/mcp"
+	"github.com/stead-dev/stead/internal/usage/account"
 )
 
 // Names inside the data directory.
@@ -160,6 +161,7 @@ func (n *node) open(ctx context.Context) error {
 	n.serve(listener, server.New(server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, FileContent: services.fileContent,
+		Usage:  account.New(account.Config{Store: store, Policy: policy.AllowLocal{}}),
 		Models: n.models, Capacity: throughput.status, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,
 		Ready: func(ctx context.Context) error {

@@ -33,18 +33,21 @@ func (a *app) object(v any, text func(w io.Writer)) error {
 
 // table prints rows under a header, or with -o json the list {"data": […]}.
 func (a *app) table(list any, none string, header []string, rows [][]string) error {
-	return a.object(map[string]any{"data": list}, func(w io.Writer) {
-		if len(rows) == 0 {
-			fmt.Fprintln(w, none)
-			return
-		}
-		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(tw, strings.Join(header, "\t"))
-		for _, r := range rows {
-			fmt.Fprintln(tw, strings.Join(r, "\t"))
-		}
-		_ = tw.Flush()
-	})
+	return a.object(map[string]any{"data": list}, func(w io.Writer) { writeTable(w, none, header, rows) })
+}
+
+// writeTable aligns columns for a person; none is what is said of no rows.
+func writeTable(w io.Writer, none string, header []string, rows [][]string) {
+	if len(rows) == 0 {
+		fmt.Fprintln(w, none)
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, strings.Join(header, "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(tw, strings.Join(r, "\t"))
+	}
+	_ = tw.Flush()
 }
 
 // ago says how long a Unix time is past, coarsely.

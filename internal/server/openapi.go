@@ -91,6 +91,9 @@ func answers(r route) map[string]any {
 		if r.orStream {
 			c[mediaStream] = content1(mediaStream, cmp.Or(r.events, "SessionEvent"))[mediaStream]
 		}
+		if r.orCSV {
+			c[mediaCSV] = content1(mediaCSV, "Lines")[mediaCSV]
+		}
 		success["content"] = c
 	}
 	return map[string]any{

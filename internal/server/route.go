@@ -25,6 +25,7 @@ type route struct {
 	media        string   // of the answer; "": application/json
 	orStream     bool     // the answer may also be an event stream
 	events       string   // name of that stream's schema; "": SessionEvent
+	orCSV        bool     // the answer may also be CSV
 	keyed        bool     // honours Idempotency-Key
 	open         bool     // served without authentication
 }
@@ -36,6 +37,7 @@ const (
 	mediaBytes  = "application/octet-stream"
 	mediaZIP    = "application/zip"
 	mediaForm   = "multipart/form-data"
+	mediaCSV    = "text/csv"
 )
 
 // oneTemplate is the mux's pattern of the routes of one template: see ofTemplates.
@@ -148,6 +150,9 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/approvals", summary: "List what waits for a person", handle: s.listApprovals, query: paged, answer: "ApprovalList"},
 		{method: "POST", path: "/v1/approvals/{id}", summary: "Answer a request", handle: s.decide, body: "Decision", status: http.StatusAccepted, keyed: true},
 		{method: "GET", path: "/v1/capacity", summary: "List this node's pools of model throughput", handle: s.listCapacity, answer: "PoolList"},
+		{method: "GET", path: "/v1/usage_records", summary: "List what was used, a record each", handle: s.listUsage, query: append(paged, usageFilters()...), answer: "UsageRecordList"},
+		{method: "GET", path: "/v1/usage", summary: "Add up what was used, by any dimensions", handle: s.reportUsage, query: append([]string{"group_by", "format"}, usageFilters()...), answer: "UsageReport", orCSV: true},
+		{method: "POST", path: "/v1/usage/verify", summary: "Hold the usage records against the journals that they follow from", handle: s.verifyUsage, body: "UsageVerify", answer: "UsageVerification"},
 		{method: "GET", path: "/v1/models", summary: "List models", handle: s.listModels, answer: "ModelList"},
 		{method: "GET", path: "/v1/models/{id...}", summary: "Retrieve a model", handle: s.getModel, answer: "Model"},
 
@@ -175,7 +180,6 @@ func later() []string {
 		"POST,GET /v1/memory_stores",
 		"POST,GET /v1/policies",
 		"GET /v1/audit_records",
-		"GET /v1/usage_records",
 		"POST,GET /v1/budgets",
 		"DELETE /v1/conversations/{id}/items/{id}",
 		"POST /v1/chat/completions",

@@ -75,6 +75,7 @@ type Config struct {
 	Templates   Templates
 	Files       Files
 	Skills      Skills
+	Usage       Usage
 	Models      model.Catalog
 	// Capacity says how the node's pools of throughput stand; nil: there are none.
 	Capacity func() []capacity.Status

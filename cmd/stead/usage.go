@@ -1,0 +1,229 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/client"
+)
+
+func (a *app) usageCmd() *cobra.Command {
+	return group("usage", "What was used, what it cost, and whether that is right",
+		a.usageReport(), a.usageRecords(), a.usageVerify())
+}
+
+// usageFlags are the filters that usage commands have in common, by their name on the wire.
+type usageFlags struct{ values map[string]*string }
+
+func (f *usageFlags) register(c *cobra.Command) {
+	f.values = map[string]*string{}
+	add := func(flag, wire, usage string) { f.values[wire] = c.Flags().String(flag, "", usage) }
+	add("from", "from", "from this day, month or time on (UTC)")
+	add("to", "to", "before this day, month or time (UTC)")
+	add("kind", "kind", "only model_call, tool_call, environment, egress or storage")
+	add("session", "session_id", "only of this session")
+	add("agent", "agent_id", "only of this agent")
+	add("user", "user", "only of this principal")
+	add("provider", "provider", "only of this provider")
+	add("model", "model", "only of this model")
+}
+
+func (f *usageFlags) query() url.Values {
+	q := url.Values{}
+	for name, v := range f.values {
+		if *v != "" {
+			q.Set(name, *v)
+		}
+	}
+	return q
+}
+
+func (a *app) usageReport() *cobra.Command {
+	var filter usageFlags
+	var by string
+	var csv bool
+	c := &cobra.Command{
+		Use: "report", Short: "Add up what was used, by any dimensions", Args: cobra.NoArgs,
+		Long: "Add up what was used. --by takes dimensions by commas:\n" +
+			"project, agent, session, turn, user, kind, model, upstream, provider, region, tier, name, prices, day, month.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			q := filter.query()
+			q.Set("group_by", by)
+			if csv {
+				q.Set("format", "csv")
+				return c.UsageText(cmd.Context(), "/v1/usage", q, a.out)
+			}
+			report, raw, err := c.UsageReport(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return a.object(raw, func(w io.Writer) { writeReport(w, report) })
+		},
+	}
+	filter.register(c)
+	c.Flags().StringVar(&by, "by", "kind", "dimensions, by commas")
+	c.Flags().BoolVar(&csv, "csv", false, "print CSV")
+	return c
+}
+
+func writeReport(w io.Writer, r client.UsageReport) {
+	var header []string
+	for _, d := range r.GroupBy {
+		header = append(header, strings.ToUpper(d))
+	}
+	header = append(header, "RECORDS", "CALLS", "INPUT", "CACHED", "OUTPUT", "SECONDS", "COST (USD)")
+	line := func(key []string, row client.UsageRow) []string {
+		return append(key, fmt.Sprint(row.Records), fmt.Sprint(row.Calls), fmt.Sprint(row.InputTokens), fmt.Sprint(row.CachedTokens),
+			fmt.Sprint(row.OutputTokens), fmt.Sprintf("%.1f", float64(row.DurationMS)/1000), dollars(row.CostMicroCents))
+	}
+	var rows [][]string
+	for _, row := range r.Data {
+		var key []string
+		for _, d := range r.GroupBy {
+			key = append(key, orDash(row.Key[d]))
+		}
+		rows = append(rows, line(key, row))
+	}
+	if len(r.GroupBy) > 0 && len(rows) > 0 {
+		total := make([]string, len(r.GroupBy))
+		total[0] = "total"
+		rows = append(rows, line(total, r.Total))
+	}
+	writeTable(w, "Nothing was used.", header, rows)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return printable(s)
+}
+
+// dollars writes micro-cents exactly: no float comes between.
+func dollars(microCents int64) string {
+	const perDollar = 100 * 1_000_000
+	sign := ""
+	if microCents < 0 {
+		sign, microCents = "-", -microCents
+	}
+	text := fmt.Sprintf("%s%d.%08d", sign, microCents/perDollar, microCents%perDollar)
+	for strings.HasSuffix(text, "0") && text[len(text)-3] != '.' { // two places at least
+		text = text[:len(text)-1]
+	}
+	return text
+}
+
+func (a *app) usageRecords() *cobra.Command {
+	var filter usageFlags
+	var limit int
+	c := &cobra.Command{
+		Use: "records", Short: "List what was used, the newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			list, err := c.UsageRecords(cmd.Context(), filter.query(), limit)
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			var rows [][]string
+			raw := []json.RawMessage{}
+			for _, r := range list {
+				raw = append(raw, r.Raw)
+				rows = append(rows, []string{r.ID, ago(r.CreatedAt, now), r.Kind, orDash(deref(r.Model) + deref(r.Name)), measure(r), dollars(r.CostMicroCents)})
+			}
+			return a.table(raw, "Nothing was used.", []string{"RECORD", "SINCE", "KIND", "WHAT", "HOW MUCH", "COST (USD)"}, rows)
+		},
+	}
+	filter.register(c)
+	c.Flags().IntVar(&limit, "limit", 20, "how many; 0 for all")
+	return c
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// measure says how much a record is of, in its kind's own unit.
+func measure(r client.UsageRecord) string {
+	switch r.Kind {
+	case "model_call":
+		return fmt.Sprintf("%d in (%d cached), %d out", r.InputTokens, r.CachedTokens, r.OutputTokens)
+	case "egress":
+		return fmt.Sprintf("%d bytes out, %d in", r.SentBytes, r.ReceivedBytes)
+	case "storage":
+		return fmt.Sprintf("%d MB s", r.MegabyteSeconds)
+	}
+	return fmt.Sprintf("%.1f s", float64(r.DurationMS)/1000)
+}
+
+func (a *app) usageVerify() *cobra.Command {
+	var repair bool
+	c := &cobra.Command{
+		Use: "verify", Short: "Fold every journal anew and compare what it makes with the records", Args: cobra.NoArgs,
+		Long: "Fold every journal anew and compare what it makes with the stored records, one by one and in their sums.\n" +
+			"Differences are printed, and the exit code is 1 if there are any. --repair stores records that are missing:\n" +
+			"those of sessions from before records were kept.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			v, raw, err := c.VerifyUsage(cmd.Context(), repair)
+			if err != nil {
+				return err
+			}
+			if err := a.object(raw, func(w io.Writer) { writeVerification(w, v) }); err != nil || v.OK {
+				return err
+			}
+			e := stead.Errorf(stead.KindConflict, "the usage records differ from the journals in %d places", v.Count-v.Repaired)
+			e.Hint = "stead usage verify --repair stores what is missing. What is different or surplus was not written by Stead: look for who did."
+			return e
+		},
+	}
+	c.Flags().BoolVar(&repair, "repair", false, "store the records that are missing")
+	return c
+}
+
+func writeVerification(w io.Writer, v client.UsageVerification) {
+	var rows [][]string
+	for _, t := range v.Totals {
+		for _, side := range []struct {
+			name string
+			row  client.UsageRow
+		}{{"journal", t.Journal}, {"records", t.Store}} {
+			rows = append(rows, []string{t.Kind, side.name, fmt.Sprint(side.row.Records), fmt.Sprint(side.row.InputTokens), fmt.Sprint(side.row.OutputTokens),
+				fmt.Sprint(side.row.DurationMS), dollars(side.row.CostMicroCents)})
+		}
+	}
+	writeTable(w, "The journals used nothing.", []string{"KIND", "BY", "RECORDS", "INPUT", "OUTPUT", "MS", "COST (USD)"}, rows)
+	for _, d := range v.Differences {
+		fmt.Fprintf(w, "%s %s\n", d.What, d.ID)
+		for _, side := range []struct {
+			name string
+			raw  json.RawMessage
+		}{{"journal", d.Journal}, {"record ", d.Store}} {
+			if len(side.raw) > 0 && string(side.raw) != "null" {
+				fmt.Fprintf(w, "  %s %s\n", side.name, side.raw)
+			}
+		}
+	}
+	fmt.Fprintf(w, "%d sessions, %d differences, %d repaired. Not verifiable: %d records of deleted sessions, %d of stateless calls.\n",
+		v.Sessions, v.Count, v.Repaired, v.Kept.Records, v.Stateless.Records)
+}

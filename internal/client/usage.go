@@ -1,0 +1,113 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// UsageRecord is one thing that was used.
+type UsageRecord struct {
+	Raw       json.RawMessage `json:"-"`
+	ID        string          `json:"id"`
+	CreatedAt int64           `json:"created_at"` // Unix seconds
+	Kind      string          `json:"kind"`
+	SessionID *string         `json:"session_id"`
+	Model     *string         `json:"model"`
+	Name      *string         `json:"name"`
+	Quantities
+}
+
+// UnmarshalJSON keeps what the server said.
+func (r *UsageRecord) UnmarshalJSON(data []byte) error {
+	type plain UsageRecord
+	if err := json.Unmarshal(data, (*plain)(r)); err != nil {
+		return err
+	}
+	r.Raw = append(json.RawMessage(nil), data...)
+	return nil
+}
+
+// Quantities are what was used; money is micro-cents (1 US cent = 1,000,000).
+type Quantities struct {
+	Calls           int64 `json:"calls"`
+	InputTokens     int64 `json:"input_tokens"`
+	CachedTokens    int64 `json:"cached_tokens"`
+	OutputTokens    int64 `json:"output_tokens"`
+	DurationMS      int64 `json:"duration_ms"`
+	SentBytes       int64 `json:"sent_bytes"`
+	ReceivedBytes   int64 `json:"received_bytes"`
+	MegabyteSeconds int64 `json:"megabyte_seconds"`
+	CostMicroCents  int64 `json:"cost_microcents"`
+}
+
+// UsageRow is a sum of records.
+type UsageRow struct {
+	Key     map[string]string `json:"key"`
+	Records int64             `json:"records"`
+	Quantities
+}
+
+// UsageReport is records added up.
+type UsageReport struct {
+	GroupBy []string   `json:"group_by"`
+	Data    []UsageRow `json:"data"`
+	Total   UsageRow   `json:"total"`
+}
+
+// UsageVerification is what a verification found.
+type UsageVerification struct {
+	OK       bool `json:"ok"`
+	Sessions int  `json:"sessions"`
+	Totals   []struct {
+		Kind    string   `json:"kind"`
+		Journal UsageRow `json:"journal"`
+		Store   UsageRow `json:"store"`
+	} `json:"totals"`
+	Kept        UsageRow `json:"kept"`
+	Stateless   UsageRow `json:"stateless"`
+	Count       int      `json:"difference_count"`
+	Differences []struct {
+		ID      string          `json:"id"`
+		What    string          `json:"what"`
+		Journal json.RawMessage `json:"journal"`
+		Store   json.RawMessage `json:"store"`
+	} `json:"differences"`
+	Repaired int `json:"repaired"`
+}
+
+// UsageRecords lists records, the newest first.
+func (c *Client) UsageRecords(ctx context.Context, query url.Values, limit int) ([]UsageRecord, error) {
+	return list(ctx, c, "/v1/usage_records", query, limit, func(r UsageRecord) string { return r.ID })
+}
+
+// UsageReport adds records up; raw is the answer as it came.
+func (c *Client) UsageReport(ctx context.Context, query url.Values) (report UsageReport, raw json.RawMessage, err error) {
+	return decoded[UsageReport](ctx, c, http.MethodGet, "/v1/usage", query, nil)
+}
+
+// VerifyUsage holds the records against the journals.
+func (c *Client) VerifyUsage(ctx context.Context, repair bool) (v UsageVerification, raw json.RawMessage, err error) {
+	return decoded[UsageVerification](ctx, c, http.MethodPost, "/v1/usage/verify", nil, map[string]bool{"repair": repair})
+}
+
+// UsageText writes an answer to w as the server made it: a report as CSV, a statement.
+func (c *Client) UsageText(ctx context.Context, path string, query url.Values, w io.Writer) error {
+	resp, err := c.do(ctx, http.MethodGet, path, query, nil, "*/*", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(w, resp.Body)
+	return err
+}
+
+// decoded calls and returns the answer both read and as it came.
+func decoded[T any](ctx context.Context, c *Client, method, path string, query url.Values, body any) (out T, raw json.RawMessage, err error) {
+	if err = c.call(ctx, method, path, query, body, &raw); err == nil {
+		err = json.Unmarshal(raw, &out)
+	}
+	return out, raw, err
+}

@@ -1,0 +1,69 @@
+package server
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/journal/journaltest"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session/sessiontest"
+	"github.com/stead-dev/stead/internal/usage"
+	"github.com/stead-dev/stead/internal/usage/account"
+	"github.com/stead-dev/stead/internal/usage/meter"
+)
+
+// meteredDoor is a door over the journal and the records of one session.
+func meteredDoor(t *testing.T) (*door, []usage.Record) {
+	t.Helper()
+	store := journaltest.NewMemory(time.Now)
+	events := sessiontest.Journal(3, 200).Events
+	_, err := store.Send(t.Context(), sessiontest.Key, journal.Input{Create: &journal.Creation{Agent: "agent_1"}, Events: events, If: -1, Quiet: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := meter.Fold(sessiontest.Key, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records[0].User = `=1+1,"x"`
+	rows, err := usage.Rows(records)
+	if err == nil {
+		err = store.AddUsage(t.Context(), stead.DefaultProject, rows)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return open(t, filled(), func(c *Config) { c.Usage = account.New(account.Config{Store: store, Policy: policy.AllowLocal{}}) }), records
+}
+
+func TestUsage(t *testing.T) {
+	d, records := meteredDoor(t)
+	d.says("GET /v1/usage_records?limit=1&order=asc", "", 200, `"object":"list"`, `"id":"`+records[0].ID+`"`, `"has_more":true`, `"region":null`)
+	d.says("GET /v1/usage_records?order=asc&after="+records[0].ID, "", 200, `"id":"`+records[1].ID+`"`)
+	d.says("GET /v1/usage_records?kind=egress", "", 200, `"data":[]`)
+	d.says("GET /v1/usage_records?kind=nonsense", "", 400, `"param":"kind"`)
+	d.says("GET /v1/usage_records?after=agent_1", "", 400, `"param":"after"`)
+	d.says("GET /v1/usage_records?from=2026-13", "", 400, `"param":"from"`)
+	d.says("GET /v1/usage_records?from=2026-11-02&to=2026-11-01", "", 400, `"param":"to"`)
+	d.says("GET /v1/usage?group_by=kind,day", "", 200, `"group_by":["kind","day"]`, `"kind":"model_call"`)
+	d.says("GET /v1/usage?group_by=kind,kind", "", 400, `"param":"group_by"`)
+	d.says("GET /v1/usage?format=xml", "", 400, `"param":"format"`)
+	d.says("POST /v1/usage/verify", `{"repair":1}`, 400, `"param":"repair"`)
+	d.says("POST /v1/usage/verify", "", 200, `"ok":false`, `"difference_count":1`, `"what":"different"`)
+}
+
+// A value that a user chose is neither a new column nor a formula of whoever opens the file.
+func TestUsageAsCSV(t *testing.T) {
+	d, _ := meteredDoor(t)
+	res, body := d.call("GET", "/v1/usage?group_by=user&format=csv", "")
+	if res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/csv") {
+		t.Fatalf("%d %s", res.StatusCode, res.Header.Get("Content-Type"))
+	}
+	lines := strings.Split(body, "\n")
+	if !strings.HasPrefix(lines[0], "user,records,calls,") || !strings.Contains(body, `"'=1+1,""x""",1,`) {
+		t.Errorf("the report is\n%s", body)
+	}
+}
