@@ -152,6 +152,8 @@ type Error struct {
 	Stay       bool          // no other route is to be tried instead
 	Route      *Route        // where the call went last; nil when there was but one way
 	RetryAfter time.Duration // the upstream's wish; 0: none
+	Upstream   string        // the upstream's own code or type, for doors that speak its dialect; ""
+	Param      string        // the field of the request that the upstream names; ""
 	Err        error         // the cause, for logs
 }
 

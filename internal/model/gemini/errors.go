@@ -27,7 +27,11 @@ type fault struct {
 }
 
 func (f *fault) common() upstream.Fault {
-	return upstream.Fault{Message: f.Message, Type: f.Status, Code: strconv.Itoa(f.Code)}
+	code := ""
+	if f.Code != 0 {
+		code = strconv.Itoa(f.Code)
+	}
+	return upstream.Fault{Message: f.Message, Type: f.Status, Code: code}
 }
 
 // explain maps an error reply: {"error": fault}, or a list of one such object.

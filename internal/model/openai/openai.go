@@ -13,6 +13,9 @@
 // item's Encrypted is "ID.CONTENT": they check that the two belong together); another provider's is
 // left out. What chat upstreams think aloud is shown and never sent back. Nothing is stored upstream.
 //
+// Stateless doors: Forward posts a request in the provider's own dialect as it came, but for the model's
+// name and our credentials; embeddings go through in any case. Embed asks for vectors.
+//
 // Units, limits and errors are those of package upstream, which does what no dialect is needed for.
 //
 // Source: OpenAI's OpenAPI description 2.3.0 and npm openai 7.57.0 (resources/responses, resources/chat).
@@ -23,6 +26,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -57,9 +61,10 @@ type Config struct {
 	Now          func() time.Time  // nil: time.Now; for dates in Retry-After
 }
 
-// Provider implements model.Model. It holds no state between calls.
+// Provider implements model.Model, model.Forwarder and model.Embedder. It holds no state between calls.
 type Provider struct {
 	cfg      Config
+	base     *url.URL
 	url      string
 	newStyle bool // OpenAI or Azure: max_completion_tokens, not max_tokens
 	client   *upstream.Client
@@ -90,7 +95,7 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	return &Provider{
-		cfg: cfg, url: u.JoinPath(path).String(), newStyle: newStyle(u.Hostname()),
+		cfg: cfg, base: u, url: u.JoinPath(path).String(), newStyle: newStyle(u.Hostname()),
 		client: upstream.New(upstream.Config{Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain,
 			Secrets: append(slices.Collect(maps.Values(cfg.Headers)), cfg.APIKey)}),
 	}, nil

@@ -28,6 +28,8 @@
 // Calls count from the last user message on: the n-th call made since then is the n-th asked for.
 // Call ids derive from the conversation so far and the call's place: they do not repeat in a session.
 //
+// It embeds texts as well: see Embed.
+//
 // Units and limits: durations as time.ParseDuration reads them, at most MaxWait; at most MaxWords
 // words and MaxCalls calls; results are quoted up to MaxResultBytes. A token is four bytes, begun
 // ones counted; nothing is ever cached. An answer above Request.MaxOutputTokens is cut off.

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,9 +20,10 @@ type Fault struct {
 	Message string
 	Type    string
 	Code    string // a word, or a number as some servers have it
+	Param   string // the request's field
 }
 
-// UnmarshalJSON reads the object {"message","type","code"} and the bare string of simple servers.
+// UnmarshalJSON reads the object {"message","type","code","param"} and the bare string of simple servers.
 // Members of unexpected types are left out.
 func (f *Fault) UnmarshalJSON(b []byte) error {
 	var text string
@@ -33,7 +35,7 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 	if json.Unmarshal(b, &raw) != nil {
 		return nil
 	}
-	f.Message, f.Type, f.Code = Word(raw["message"]), Word(raw["type"]), Word(raw["code"])
+	f.Message, f.Type, f.Code, f.Param = Word(raw["message"]), Word(raw["type"]), Word(raw["code"]), Word(raw["param"])
 	return nil
 }
 
@@ -114,10 +116,14 @@ func describe(e *model.Error, f Fault) {
 	if e.Status != 0 {
 		e.Message += fmt.Sprintf(" (%d)", e.Status)
 	}
-	if e.Code == model.CodeAuthentication || f.Message == "" {
+	e.Upstream = cmp.Or(f.Code, f.Type)
+	if e.Code == model.CodeAuthentication {
 		return
 	}
-	e.Message += ": " + f.Message
+	e.Param = f.Param
+	if f.Message != "" {
+		e.Message += ": " + f.Message
+	}
 }
 
 // Clean makes an error safe to show: shortened, on one line, without secrets.
@@ -125,7 +131,8 @@ func (c *Client) Clean(e *model.Error) *model.Error {
 	if e == nil {
 		return nil
 	}
-	e.Message = shorten(c.redact(e.Message))
+	e.Message = shorten(c.redact(e.Message), maxMessageRunes)
+	e.Upstream, e.Param = shorten(c.redact(e.Upstream), maxNameRunes), shorten(c.redact(e.Param), maxNameRunes)
 	e.Err = c.scrub(e.Err)
 	return e
 }
@@ -148,11 +155,11 @@ func (c *Client) scrub(err error) error {
 	return err
 }
 
-func shorten(s string) string {
+func shorten(s string, most int) string {
 	var b strings.Builder
 	n := 0
 	for _, r := range s {
-		if n++; n > maxMessageRunes {
+		if n++; n > most {
 			b.WriteString("…")
 			break
 		}

@@ -51,6 +51,7 @@ const (
 	maxRedirects    = 3
 	maxIdlePerHost  = 64
 	maxMessageRunes = 400 // of an upstream's error message
+	maxNameRunes    = 100 // of its code and of the field that it names
 	minSecretBytes  = 4   // shorter ones would garble every message, and are no secrets
 	userAgent       = "stead"
 	contentTypeJSON = "application/json"
