@@ -5,6 +5,7 @@ SEED     ?=
 SEEDS    ?= 5000
 KILLS    ?= 200
 FUZZTIME ?= 30s
+LOCOMO   ?= ../shared/data/locomo
 # Modules with a go.mod of their own: the SDKs and the baselines are no part of the product.
 NESTED    = $(patsubst %/go.mod,%,$(filter-out ./go.mod ./tools/go.mod,$(shell find . -name go.mod -not -path '*/node_modules/*')))
 
@@ -61,6 +62,12 @@ chaos: ## kill the real binary KILLS times (200) and look for lost, doubled and 
 bench: ## measure beside the raw disk and DBOS
 	$(GO) run ./proof/bench
 
+bench-memory: ## measure what memory finds, on the conversations in LOCOMO
+	@$(GO) run ./proof/recall -locomo $(LOCOMO)
+
+bench-search: ## measure how fast memory is written and searched
+	@for n in 10000 100000; do $(GO) run ./proof/recall -entries $$n; done
+
 bench-environments: ## measure drivers beside bare exec, bubblewrap and runc; checkpoints beside tar; the way out
 	$(GO) test -run '^$$' -bench . -benchtime 20x ./internal/environment/environmenttest ./internal/environment/ns ./internal/environment/landlock ./internal/environment/gvisor ./internal/environment/workspace ./internal/egress
 
@@ -80,4 +87,4 @@ node:
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build gvisor test check deps static race nested node seeds sim chaos bench fuzz e2e-go e2e-node clean
+.PHONY: help build gvisor test check deps static race nested node seeds sim chaos bench bench-memory bench-search fuzz e2e-go e2e-node clean

@@ -65,7 +65,7 @@ type Options struct {
 	recentRows int // tests set it; 0 is maxRecentRows
 }
 
-// Store implements journal.Full, agent.Store and document.Store.
+// Store implements journal.Full, agent.Store, document.Store and memory.Store.
 type Store struct {
 	now     func() time.Time
 	path    string

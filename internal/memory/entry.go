@@ -1,0 +1,185 @@
+package memory
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/stead-dev/stead"
+)
+
+const (
+	// MaxContentBytes is the longest content of an entry.
+	MaxContentBytes = 64 << 10
+	// MaxLabels and MaxLabelBytes bound the labels of an entry.
+	MaxLabels     = 32
+	MaxLabelBytes = 128
+	// maxFieldBytes is the longest of the short fields: ids, authors.
+	maxFieldBytes = 512
+)
+
+// LabelUntrusted marks what an agent wrote: it may repeat what a stranger's page or tool told it to.
+// Agents can neither leave it out nor take it off.
+const LabelUntrusted = "untrusted"
+
+// Kind is what sort of thing is remembered.
+type Kind string
+
+// The kinds of entry.
+const (
+	KindFact       Kind = "fact"
+	KindPreference Kind = "preference"
+	KindEpisode    Kind = "episode"   // what happened, as a summary
+	KindProcedure  Kind = "procedure" // how something is done
+	KindPassage    Kind = "passage"   // of a document
+	KindItem       Kind = "item"      // of a conversation, as it was said
+)
+
+// Kinds lists them.
+func Kinds() []Kind {
+	return []Kind{KindFact, KindPreference, KindEpisode, KindProcedure, KindPassage, KindItem}
+}
+
+// Scope says whom an entry is about, or for. The zero Scope is the project.
+type Scope struct {
+	Type string `json:"type"` // "user", "agent", "team", "project"
+	ID   string `json:"id,omitempty"`
+}
+
+// ScopeTypes lists the types of scope.
+func ScopeTypes() []string { return []string{"user", "agent", "team", "project"} }
+
+// Source is where an entry comes from.
+type Source struct {
+	Session string `json:"session_id,omitempty"`
+	Item    string `json:"item_id,omitempty"`
+	Index   int64  `json:"index,omitempty"` // place in the session's conversation
+	Author  string `json:"author,omitempty"`
+	At      int64  `json:"at,omitempty"` // when it was said or happened, Unix milliseconds
+}
+
+// Content is what an entry says: what a request brings, and what a record's Data holds.
+type Content struct {
+	Kind         Kind              `json:"kind"`
+	Text         string            `json:"content"`
+	Caption      string            `json:"caption,omitempty"` // what an attached picture or file shows
+	Scope        Scope             `json:"scope"`
+	Source       Source            `json:"source"`
+	Confidence   float64           `json:"confidence"`
+	Importance   float64           `json:"importance"`
+	ValidFrom    int64             `json:"valid_from,omitempty"`  // Unix milliseconds; 0: since ever
+	ValidUntil   int64             `json:"valid_until,omitempty"` // 0: still
+	Supersedes   string            `json:"supersedes,omitempty"`
+	SupersededBy string            `json:"superseded_by,omitempty"`
+	Labels       []string          `json:"labels,omitempty"`
+	Metadata     map[string]string `json:"metadata,omitempty"`
+	Redacted     bool              `json:"redacted,omitempty"`
+	WrittenBy    string            `json:"written_by,omitempty"` // "user:local"
+}
+
+// Entry is one version of an entry of a store.
+type Entry struct {
+	Store     string
+	ID        string
+	Version   int64
+	CreatedAt int64 // Unix milliseconds
+	UpdatedAt int64
+	ExpiresAt int64 // 0: never
+	Content
+}
+
+// prepare fills in what was left out and checks the rest.
+func (c *Content) prepare() error {
+	if c.Kind == "" {
+		c.Kind = KindFact
+	}
+	if c.Scope.Type == "" {
+		c.Scope.Type = "project"
+	}
+	if c.Text == "" && !c.Redacted || len(c.Text)+len(c.Caption) > MaxContentBytes || !utf8.ValidString(c.Text) || !utf8.ValidString(c.Caption) {
+		return stead.Invalid("content", "content must be 1 to %d bytes of UTF-8", MaxContentBytes)
+	}
+	if !slices.Contains(Kinds(), c.Kind) {
+		return stead.Invalid("kind", "kind must be one of %q, not %.40q", Kinds(), c.Kind)
+	}
+	if !slices.Contains(ScopeTypes(), c.Scope.Type) {
+		return stead.Invalid("scope.type", "scope.type must be one of %q, not %.40q", ScopeTypes(), c.Scope.Type)
+	}
+	if c.Scope.ID == "" && c.Scope.Type != "project" {
+		return stead.Invalid("scope.id", "a scope of type %s needs an id", c.Scope.Type)
+	}
+	for name, v := range map[string]float64{"confidence": c.Confidence, "importance": c.Importance} {
+		if !(v >= 0 && v <= 1) {
+			return stead.Invalid(name, "%s must be from 0 to 1", name)
+		}
+	}
+	if c.ValidUntil != 0 && c.ValidUntil < c.ValidFrom {
+		return stead.Invalid("valid_until", "valid_until must not be before valid_from")
+	}
+	return c.checkNames()
+}
+
+func (c *Content) checkNames() error {
+	for name, v := range map[string]string{"scope.id": c.Scope.ID, "source.session_id": c.Source.Session, "source.item_id": c.Source.Item, "source.author": c.Source.Author, "supersedes": c.Supersedes} {
+		if len(v) > maxFieldBytes || !utf8.ValidString(v) {
+			return stead.Invalid(name, "%s must be at most %d bytes of UTF-8", name, maxFieldBytes)
+		}
+	}
+	if len(c.Labels) > MaxLabels {
+		return stead.Invalid("labels", "%d labels: at most %d", len(c.Labels), MaxLabels)
+	}
+	for i, l := range c.Labels {
+		if l == "" || len(l) > MaxLabelBytes || !utf8.ValidString(l) {
+			return stead.Invalid(fmt.Sprintf("labels[%d]", i), "a label must be 1 to %d bytes of UTF-8", MaxLabelBytes)
+		}
+	}
+	slices.Sort(c.Labels)
+	c.Labels = slices.Compact(c.Labels)
+	return nil
+}
+
+// signed marks who wrote it.
+func (c *Content) signed(p stead.Principal) {
+	c.WrittenBy = string(p.Kind) + ":" + p.ID
+	if p.Kind == stead.PrincipalAgent && !slices.Contains(c.Labels, LabelUntrusted) {
+		c.Labels = append(slices.Clone(c.Labels), LabelUntrusted)
+	}
+}
+
+func (c Content) encode() ([]byte, error) {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInternal, err, "encode memory")
+	}
+	if len(data) > MaxRecordBytes {
+		return nil, stead.Errorf(stead.KindTooLarge, "the memory has %d bytes with its metadata, the limit is %d", len(data), MaxRecordBytes)
+	}
+	return data, nil
+}
+
+func entryOf(r Record) (Entry, error) {
+	e := Entry{Store: r.Store, ID: r.ID, Version: r.Version, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, ExpiresAt: r.ExpiresAt}
+	if err := json.Unmarshal(r.Data, &e.Content); err != nil {
+		return e, stead.Wrap(stead.KindInternal, err, "read memory %s", r.ID)
+	}
+	return e, nil
+}
+
+func entriesOf(records []Record) ([]Entry, error) {
+	out := make([]Entry, len(records))
+	for i, r := range records {
+		var err error
+		if out[i], err = entryOf(r); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Tokens estimates how many tokens an entry takes in a prompt: four bytes each, and its author.
+func (e Entry) Tokens() int {
+	const bytesPerToken = 4
+	return (len(strings.TrimSpace(e.Text))+len(e.Caption)+len(e.Source.Author))/bytesPerToken + 1
+}

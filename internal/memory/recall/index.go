@@ -1,0 +1,183 @@
+package recall
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// none is the number of no entry, conversation or term.
+const none int32 = -1
+
+// Index holds entries for Search.
+type Index[T any] struct {
+	weights  weights
+	analyzer *analyzer
+	vocabulary
+	entries  []entry[T] // by number; removed ones stay as holes until they are used again
+	free     []int32
+	byID     map[string]int32
+	sessions []conversation
+	bySess   map[string]int32
+	length   float64 // of all entries together
+}
+
+// entry is one entry as the index knows it: no text.
+type entry[T any] struct {
+	id         string
+	words      []count // ascending by term
+	session    int32
+	prev, next int32 // neighbours in the conversation
+	author     int32 // term of the author's name
+	length     float32
+	asks       float32 // share of the text that is questions
+	timed      bool    // says when something was
+	place, at  int64
+	importance float32
+	facets     T
+}
+
+type count struct {
+	term int32
+	n    float32 // weighted by field
+}
+
+type posting struct {
+	entry int32
+	n     float32
+}
+
+// conversation lists its entries in their order.
+type conversation struct{ entries []int32 }
+
+// New makes an empty index.
+func New[T any]() *Index[T] {
+	return &Index[T]{weights: tuned(), analyzer: newAnalyzer(), vocabulary: newVocabulary(), byID: map[string]int32{}, bySess: map[string]int32{}}
+}
+
+// Len is how many entries there are.
+func (x *Index[T]) Len() int { return len(x.byID) }
+
+// Put adds an entry, in the place of one with the same id.
+func (x *Index[T]) Put(e Entry[T]) {
+	x.Remove(e.ID)
+	n := x.number()
+	d := entry[T]{id: e.ID, session: none, prev: none, next: none, author: none, place: e.Place, at: e.At, importance: float32(e.Importance), facets: e.Facets}
+	d.asks, d.timed = shape(e.Text)
+	d.words, d.length = x.count(e)
+	if w := x.analyzer.words(e.Author); len(w) > 0 {
+		d.author = x.term(w[0].stem)
+		x.authors[d.author]++
+	}
+	for _, c := range d.words {
+		x.terms[c.term].add(posting{n, c.n})
+	}
+	x.length += float64(d.length)
+	x.entries[n] = d
+	x.byID[e.ID] = n
+	if e.Session != "" {
+		x.join(n, e.Session)
+	}
+}
+
+// number gives the number of a new entry.
+func (x *Index[T]) number() int32 {
+	if k := len(x.free); k > 0 {
+		n := x.free[k-1]
+		x.free = x.free[:k-1]
+		return n
+	}
+	x.entries = append(x.entries, entry[T]{})
+	return int32(len(x.entries) - 1)
+}
+
+// count counts the words of all fields. The date has no length: every entry has one.
+func (x *Index[T]) count(e Entry[T]) ([]count, float32) {
+	counted := map[int32]float32{}
+	length := 0
+	for _, field := range []string{e.Text, e.Caption, e.Author} {
+		for _, w := range x.analyzer.words(field) {
+			counted[x.term(w.stem)]++
+			length++
+		}
+	}
+	if e.At != 0 {
+		for _, w := range x.analyzer.words(time.UnixMilli(e.At).UTC().Format("2 January 2006")) {
+			counted[x.term(w.stem)]++
+		}
+	}
+	out := make([]count, 0, len(counted))
+	for t, n := range counted {
+		out = append(out, count{t, n})
+	}
+	slices.SortFunc(out, func(a, b count) int { return cmp.Compare(a.term, b.term) })
+	return out, float32(length)
+}
+
+// join puts an entry into its conversation, between its neighbours.
+func (x *Index[T]) join(n int32, session string) {
+	s, ok := x.bySess[session]
+	if !ok {
+		s = int32(len(x.sessions))
+		x.bySess[strings.Clone(session)] = s
+		x.sessions = append(x.sessions, conversation{})
+	}
+	d := &x.entries[n]
+	d.session = s
+	list := x.sessions[s].entries
+	at, _ := slices.BinarySearchFunc(list, d.place, func(i int32, p int64) int { return cmp.Compare(x.entries[i].place, p) })
+	if at > 0 {
+		d.prev = list[at-1]
+		x.entries[d.prev].next = n
+	}
+	if at < len(list) {
+		d.next = list[at]
+		x.entries[d.next].prev = n
+	}
+	x.sessions[s].entries = slices.Insert(list, at, n)
+}
+
+// Remove takes an entry out, with every word that only it had. It reports whether there was one.
+func (x *Index[T]) Remove(id string) bool {
+	n, ok := x.byID[id]
+	if !ok {
+		return false
+	}
+	d := &x.entries[n]
+	for _, c := range d.words {
+		x.terms[c.term].remove(n)
+	}
+	if d.author != none {
+		if x.authors[d.author]--; x.authors[d.author] == 0 {
+			delete(x.authors, d.author)
+		}
+	}
+	for _, c := range d.words {
+		x.drop(c.term)
+	}
+	x.leave(n)
+	x.length -= float64(d.length)
+	*d = entry[T]{session: none, prev: none, next: none, author: none}
+	delete(x.byID, id)
+	x.free = append(x.free, n)
+	return true
+}
+
+// leave takes an entry out of its conversation.
+func (x *Index[T]) leave(n int32) {
+	d := &x.entries[n]
+	if d.session == none {
+		return
+	}
+	if d.prev != none {
+		x.entries[d.prev].next = d.next
+	}
+	if d.next != none {
+		x.entries[d.next].prev = d.prev
+	}
+	s := &x.sessions[d.session]
+	if at := slices.Index(s.entries, n); at >= 0 {
+		s.entries = slices.Delete(s.entries, at, at+1)
+	}
+}

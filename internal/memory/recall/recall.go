@@ -1,0 +1,103 @@
+// Package recall finds entries by what they say, with no model: the ranking of memory, as a pure
+// index in memory. It does no I/O and reads no clock.
+//
+// Shape: Put(Entry) and Remove(id) keep an Index; Search(Query) gives Hits, best first.
+//
+//	query ─ words ─▶ BM25 of each entry, over its text, author, caption and date
+//	                 + BM25 of its neighbours in the conversation   (an answer means what was asked)
+//	                 + BM25 of the conversation as a whole          (the topic)
+//	                 × what kind of entry it is: asks or tells, by whom, says when, importance, age
+//
+// Words are stemmed, irregular forms are brought to their base, stop words are left out; a word of
+// the query that no entry has stands for those that look like it. Every part of a score is reported
+// on request: see Parts. docs/memory.md has the reasons and the figures.
+//
+// Units and limits: times are Unix milliseconds; scores compare within one search only. An index
+// takes some 0.5 to 1 KB an entry of a sentence or two.
+//
+// Errors: none. Concurrency: an Index is not safe for concurrent use while it is changed.
+//
+// Source: BM25 as in S. Robertson and H. Zaragoza, "The Probabilistic Relevance Framework: BM25 and
+// Beyond" (2009), with fields weighted before saturation, as its BM25F.
+package recall
+
+// Entry is what is indexed. T is what the caller wants to filter by.
+type Entry[T any] struct {
+	ID         string
+	Text       string
+	Caption    string  // what an attached picture or file shows
+	Author     string  // who said it
+	Session    string  // conversation that it is part of; "": none
+	Place      int64   // rises along the conversation
+	At         int64   // when it was said or happened; 0: unknown
+	Importance float64 // 0 … 1; 0.5 changes nothing
+	Facets     T
+}
+
+// Query is what is asked.
+type Query[T any] struct {
+	Text    string
+	Now     int64        // the question's time; 0: unknown, and recency does not count
+	Limit   int          // most hits
+	Allow   func(T) bool // nil: all. What it refuses is as if it were not there, but for the frequency of its words
+	Explain bool
+}
+
+// Hit is an entry that was found.
+type Hit struct {
+	ID    string
+	Score float64
+	Parts *Parts // with Explain
+}
+
+// Parts says why a hit came: Score = (Words + Neighbours + Session) × the factors.
+type Parts struct {
+	Words      float64            `json:"words"`      // BM25 of the entry itself
+	Terms      map[string]float64 `json:"terms"`      // of which each word of the query, as its stem
+	Neighbours float64            `json:"neighbours"` // from the entries before and after
+	Session    float64            `json:"session"`    // from the conversation as a whole
+	Tells      float64            `json:"tells"`      // factor: below 1 for what is a question itself
+	Author     float64            `json:"author"`     // factor: above 1 when the query names who said it
+	Time       float64            `json:"time"`       // factor: says when, and when was asked; or is from the time that the query names
+	Importance float64            `json:"importance"` // factor
+	Recency    float64            `json:"recency"`    // factor
+}
+
+// weights are how much each part counts. Each stands on a plateau: half or twice of it changes the
+// recall of whole data sets by a hundredth or less (docs/memory.md).
+type weights struct {
+	k1, b            float64 // BM25: saturation, and how far length counts
+	name             float64 // a word that is an author's name: it says whom the query is about, and is everywhere
+	own              float64 // the entry's words once more, without its neighbours'
+	before1, before2 float64 // words of the entry before, and of the one before that
+	after1, after2   float64
+	asked            float64 // how much more the words of a question before count: what follows answers it
+	asks             float64 // how much less an entry counts that is nothing but questions
+	session          float64
+	byAuthor         float64
+	when             float64 // an entry that says when, if that is asked
+	during           float64 // an entry from the time that the query names
+	fuzzy            float64 // a word that looks like an unknown one of the query, times their likeness
+	importance       float64
+	recency          float64 // of an entry of now; it halves in recencyHalf
+}
+
+func tuned() weights {
+	return weights{
+		k1: 0.6, b: 0.35, name: 0.1, own: 0.3, before1: 0.7, before2: 0.3, after1: 0.3, after2: 0.1, asked: 2, asks: 0.6,
+		session: 0.5, byAuthor: 0.3, when: 0.2, during: 0.2, fuzzy: 0.3, importance: 0.5, recency: 0.05,
+	}
+}
+
+const (
+	// recencyHalf is how old an entry is when recency counts half: 30 days.
+	recencyHalf = 30 * 24 * 3600 * 1000
+	// minLikeness is the least share of letter pairs that two words have in common to be taken for one.
+	minLikeness = 0.6
+	// maxLike is the most words that stand for an unknown one.
+	maxLike = 3
+	// minFuzzyLetters is the shortest word that others may stand for.
+	minFuzzyLetters = 4
+	// duplicateShare is the share of common words from which a hit repeats a better one.
+	duplicateShare = 0.95
+)

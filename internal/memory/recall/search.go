@@ -1,0 +1,249 @@
+package recall
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+)
+
+// wanted is a term that is looked for, and how much it counts.
+type wanted struct {
+	term   int32
+	weight float64
+}
+
+// question is a query as the index understands it.
+type question struct {
+	terms []wanted
+	about int32 // the author that it names, if it names one alone
+	when  bool  // it asks for a time
+	now   int64
+}
+
+// scores are the parts of every entry's score, by its number.
+type scores struct{ own, context, session []float32 }
+
+// Search returns the best entries, best first, no two of which say the same.
+func (x *Index[T]) Search(q Query[T]) []Hit {
+	asked := x.understand(q)
+	s := x.score(asked)
+	best := top[T]{limit: q.Limit * 2}
+	for n := range x.entries {
+		d := &x.entries[n]
+		sum := float64(s.own[n] + s.context[n])
+		if sum == 0 || d.id == "" || q.Allow != nil && !q.Allow(d.facets) {
+			continue
+		}
+		if d.session != none {
+			sum += float64(s.session[d.session])
+		}
+		best.offer(int32(n), d, sum*x.factors(d, asked).product())
+	}
+	hits := x.distinct(best.sorted(), q.Limit)
+	out := make([]Hit, len(hits))
+	for i, h := range hits {
+		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score}
+		if q.Explain {
+			out[i].Parts = x.explain(h.entry, asked, s)
+		}
+	}
+	return out
+}
+
+func (x *Index[T]) understand(q Query[T]) question {
+	out := question{about: none, now: q.Now, when: asksWhen(q.Text)}
+	seen := map[int32]bool{}
+	names := 0
+	for _, w := range x.analyzer.words(q.Text) {
+		t, ok := x.byText[w.stem]
+		if !ok {
+			for _, l := range x.like(w.stem) {
+				out.terms = append(out.terms, wanted{l.term, x.weights.fuzzy * l.weight})
+			}
+			continue
+		}
+		if seen[t] {
+			continue
+		}
+		seen[t] = true
+		weight := 1.0
+		if x.authors[t] > 0 {
+			weight = x.weights.name
+			out.about = t
+			names++
+		}
+		out.terms = append(out.terms, wanted{t, weight})
+	}
+	if names > 1 {
+		out.about = none
+	}
+	return out
+}
+
+// idf is how much a word that df of n have tells them apart.
+func idf(n, df int) float64 {
+	return math.Log(1 + (float64(n)-float64(df)+0.5)/(float64(df)+0.5))
+}
+
+// saturate is BM25's: the tenth mention of a word tells less than the first.
+func (w *weights) saturate(n, length float64) float64 {
+	return n * (w.k1 + 1) / (n + w.k1*(1-w.b+w.b*length))
+}
+
+// score computes, term by term, the entry's own score and what its neighbours add to it. A word that
+// the entry and its neighbours have is saturated once: the three of them are read as one text.
+func (x *Index[T]) score(q question) scores {
+	n := len(x.entries)
+	s := scores{make([]float32, n), make([]float32, n), make([]float32, len(x.sessions))}
+	around := make([]float32, n)
+	var touched []int32
+	average := max(1, x.length/float64(max(1, x.Len())))
+	for _, t := range q.terms {
+		weight := t.weight * idf(x.Len(), len(x.terms[t.term].postings))
+		touched = x.spread(t.term, around, touched[:0])
+		for _, p := range x.terms[t.term].postings {
+			s.own[p.entry] += float32(x.weights.own * weight * x.weights.saturate(float64(p.n), float64(x.entries[p.entry].length)/average))
+		}
+		for _, e := range touched {
+			s.context[e] += float32(weight * x.weights.saturate(float64(around[e]), float64(x.entries[e].length)/average))
+			around[e] = 0
+		}
+		x.addSessions(t, s.session)
+	}
+	return s
+}
+
+// spread counts a word in around, at each entry that has it and, less, at the neighbours of that, and
+// says where. Names stay where they are: they say who, and the neighbours' author is somebody else.
+func (x *Index[T]) spread(t int32, around []float32, touched []int32) []int32 {
+	w := &x.weights
+	add := func(e int32, n float32) {
+		if around[e] == 0 {
+			touched = append(touched, e)
+		}
+		around[e] += n
+	}
+	name := x.authors[t] > 0
+	for _, p := range x.terms[t].postings {
+		add(p.entry, p.n)
+		if name {
+			continue
+		}
+		d := &x.entries[p.entry]
+		asked := 1 + float32(w.asked)*d.asks
+		if d.next != none {
+			add(d.next, p.n*float32(w.before1)*asked)
+			if n := x.entries[d.next].next; n != none {
+				add(n, p.n*float32(w.before2)*asked)
+			}
+		}
+		if d.prev != none {
+			add(d.prev, p.n*float32(w.after1))
+			if n := x.entries[d.prev].prev; n != none {
+				add(n, p.n*float32(w.after2))
+			}
+		}
+	}
+	return touched
+}
+
+// addSessions adds a term's BM25 of whole conversations, without their length.
+func (x *Index[T]) addSessions(t wanted, into []float32) {
+	counted := map[int32]float64{}
+	for _, p := range x.terms[t.term].postings {
+		if s := x.entries[p.entry].session; s != none {
+			counted[s] += float64(p.n)
+		}
+	}
+	weight := x.weights.session * t.weight * idf(len(x.sessions), len(counted))
+	for s, n := range counted {
+		into[s] += float32(weight * sessionSaturate(n))
+	}
+}
+
+// sessionSaturate is BM25 with its usual k1 of 1.2 and no length: long conversations have more of everything.
+func sessionSaturate(n float64) float64 { return n * 2.2 / (n + 1.2) }
+
+// factors are what a score is multiplied by.
+type factors struct{ tells, author, time, importance, recency float64 }
+
+func (f factors) product() float64 { return f.tells * f.author * f.time * f.importance * f.recency }
+
+func (x *Index[T]) factors(d *entry[T], q question) factors {
+	w := &x.weights
+	f := factors{tells: 1 - w.asks*float64(d.asks), author: 1, time: 1, importance: 1 + w.importance*(float64(d.importance)-0.5), recency: 1}
+	if q.about != none && q.about == d.author {
+		f.author += w.byAuthor
+	}
+	if q.when && d.timed {
+		f.time += w.when
+	}
+	if age := q.now - d.at; q.now != 0 && d.at != 0 {
+		f.recency += w.recency * math.Exp2(-math.Max(0, float64(age))/recencyHalf)
+	}
+	return f
+}
+
+func (x *Index[T]) explain(n int32, q question, s scores) *Parts {
+	d := &x.entries[n]
+	f := x.factors(d, q)
+	p := &Parts{Terms: map[string]float64{}, Tells: f.tells, Author: f.author, Time: f.time, Importance: f.importance, Recency: f.recency}
+	average := max(1, x.length/float64(max(1, x.Len())))
+	for _, t := range q.terms {
+		if at, ok := x.terms[t.term].find(n); ok {
+			count := float64(x.terms[t.term].postings[at].n)
+			v := (1 + x.weights.own) * t.weight * idf(x.Len(), len(x.terms[t.term].postings)) * x.weights.saturate(count, float64(d.length)/average)
+			p.Terms[x.terms[t.term].text] += v
+			p.Words += v
+		}
+	}
+	p.Neighbours = max(0, float64(s.own[n]+s.context[n])-p.Words)
+	if d.session != none {
+		p.Session = float64(s.session[d.session])
+	}
+	return p
+}
+
+// distinct leaves out what repeats a better hit: the same words, but for a twentieth of them.
+func (x *Index[T]) distinct(hits []scored, limit int) []scored {
+	var out []scored
+	for _, h := range hits {
+		if len(out) == limit {
+			break
+		}
+		words := x.entries[h.entry].words
+		if !slices.ContainsFunc(out, func(o scored) bool { return sameShare(words, x.entries[o.entry].words) >= duplicateShare }) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// sameShare is the share of words that two entries have in common (Jaccard's index).
+func sameShare(a, b []count) float64 {
+	both := 0
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		switch cmp.Compare(a[i].term, b[j].term) {
+		case 0:
+			both++
+			i++
+			j++
+		case -1:
+			i++
+		default:
+			j++
+		}
+	}
+	return float64(both) / float64(max(1, len(a)+len(b)-both))
+}
+
+func asksWhen(text string) bool {
+	text = strings.ToLower(text)
+	for _, s := range []string{"when ", "what date", "what day", "what month", "what year", "which year", "which month", "how long"} {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,323 @@
+package memory
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+const (
+	// Prefix begins an entry's id.
+	Prefix = "mem_"
+	// sweepLimit is the most entries that one sweep forgets.
+	sweepLimit = 500
+	// maxTries is how often a change without an expected version is made again over a newer one.
+	maxTries = 20
+)
+
+// Config is what a Service stands on.
+type Config struct {
+	Documents document.Store
+	Store     Store
+	Policy    policy.Authorizer
+	Now       func() time.Time
+}
+
+// Service keeps memory stores and their entries. It is safe for concurrent use.
+type Service struct {
+	cfg     Config
+	shelves *shelves
+}
+
+// NewService makes a Service.
+func NewService(c Config) *Service { return &Service{c, newShelves(c.Store, c.Now)} }
+
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
+	return err
+}
+
+// open asks policy and sees to it that the store is there.
+func (s *Service) open(ctx context.Context, p stead.Principal, effect policy.Effect, store string) (document.Document, error) {
+	if err := s.allow(ctx, p, effect, store); err != nil {
+		return document.Document{}, err
+	}
+	return s.cfg.Documents.GetDocument(ctx, storeKey(p, store))
+}
+
+// New is an entry to be made.
+type New struct {
+	Content
+	Life time.Duration // 0: for ever
+}
+
+// Add makes entries of a store, all or none. One that supersedes another ends its validity where its own
+// begins, in the same transaction; that other must not be superseded yet. With a key, the same request
+// again gives the same entries.
+func (s *Service) Add(ctx context.Context, p stead.Principal, store string, in []New, key string) ([]Entry, error) {
+	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
+		return nil, err
+	}
+	place := Place{p.Project, store}
+	digest, err := digestOf(in)
+	if err != nil {
+		return nil, err
+	}
+	var changes, endings []Change
+	for i := range in {
+		made, ended, err := s.adding(ctx, p, place, in[i])
+		if err != nil {
+			return nil, atEntry(err, i, len(in))
+		}
+		if key != "" {
+			made.Key, made.Digest = part(key, i), digest
+		}
+		changes = append(changes, made)
+		if ended != nil {
+			ended.Key, ended.Digest = endingKey(made.Key), digest
+			endings = append(endings, *ended)
+		}
+	}
+	records, err := s.cfg.Store.WriteMemories(ctx, place, append(changes, endings...))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.stillThere(ctx, p, store); err != nil {
+		return nil, err
+	}
+	return entriesOf(records[:len(changes)])
+}
+
+// stillThere undoes a write that came while its store was deleted: nothing of it may stay.
+func (s *Service) stillThere(ctx context.Context, p stead.Principal, store string) error {
+	_, err := s.cfg.Documents.GetDocument(ctx, storeKey(p, store))
+	if stead.KindOf(err) == stead.KindNotFound {
+		if dropped := s.cfg.Store.DropMemories(ctx, Place{p.Project, store}); dropped != nil {
+			return dropped
+		}
+		s.shelves.drop(Place{p.Project, store})
+	}
+	return err
+}
+
+// adding returns the change that makes an entry, and the one that ends what it supersedes.
+func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n New) (Change, *Change, error) {
+	now := s.cfg.Now()
+	c := n.Content
+	c.SupersededBy, c.Redacted = "", false
+	c.Labels = slices.Clone(c.Labels)
+	c.signed(p)
+	if err := c.prepare(); err != nil {
+		return Change{}, nil, err
+	}
+	if n.Life < 0 {
+		return Change{}, nil, stead.Invalid("ttl_seconds", "ttl_seconds must not be negative")
+	}
+	if c.Supersedes != "" && c.ValidFrom == 0 {
+		c.ValidFrom = milli(now)
+	}
+	data, err := c.encode()
+	if err != nil {
+		return Change{}, nil, err
+	}
+	made := Change{Record: Record{Place: place, ID: document.NewID(Prefix), CreatedAt: milli(now), UpdatedAt: milli(now), Data: data}}
+	if n.Life > 0 {
+		made.ExpiresAt = milli(now.Add(n.Life))
+	}
+	if c.Supersedes == "" {
+		return made, nil, nil
+	}
+	ended, err := s.ending(ctx, place, c, made.ID)
+	return made, ended, err
+}
+
+// ending returns the change that ends the validity of what c supersedes. If somebody else did, it
+// expects the version before that, which is refused unless the request was made before.
+func (s *Service) ending(ctx context.Context, place Place, c Content, by string) (*Change, error) {
+	old, err := s.record(ctx, place, c.Supersedes)
+	if err != nil {
+		return nil, err
+	}
+	e, err := entryOf(old)
+	if err != nil {
+		return nil, err
+	}
+	ended := Change{Record: old, Expected: old.Version}
+	if e.SupersededBy != "" {
+		ended.Expected = old.Version - 1
+	}
+	e.SupersededBy, e.ValidUntil = by, c.ValidFrom
+	e.ValidFrom = min(e.ValidFrom, e.ValidUntil)
+	ended.UpdatedAt = milli(s.cfg.Now())
+	ended.Data, err = e.Content.encode()
+	return &ended, err
+}
+
+// record reads one that is there and has not expired.
+func (s *Service) record(ctx context.Context, place Place, id string) (Record, error) {
+	found, err := s.cfg.Store.ReadMemories(ctx, place, []string{id})
+	if err != nil {
+		return Record{}, err
+	}
+	if len(found) == 0 || found[0].ExpiresAt != 0 && found[0].ExpiresAt <= milli(s.cfg.Now()) {
+		return Record{}, NotFound(id)
+	}
+	return found[0], nil
+}
+
+// Get returns an entry.
+func (s *Service) Get(ctx context.Context, p stead.Principal, store, id string) (Entry, error) {
+	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
+		return Entry{}, err
+	}
+	r, err := s.record(ctx, Place{p.Project, store}, id)
+	if err != nil {
+		return Entry{}, err
+	}
+	return entryOf(r)
+}
+
+// List returns a page of entries in the order of their creation, and whether there are more.
+func (s *Service) List(ctx context.Context, p stead.Principal, store, after string, limit int, desc bool) ([]Entry, bool, error) {
+	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
+		return nil, false, err
+	}
+	records, err := s.cfg.Store.ListMemories(ctx, Query{Place: Place{p.Project, store}, After: after, Desc: desc, Limit: limit + 1, Now: milli(s.cfg.Now())})
+	if err != nil {
+		return nil, false, err
+	}
+	found, err := entriesOf(records[:min(limit, len(records))])
+	return found, len(records) > limit, err
+}
+
+// History returns the versions of an entry, newest first.
+func (s *Service) History(ctx context.Context, p stead.Principal, store, id string) ([]Entry, error) {
+	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
+		return nil, err
+	}
+	place := Place{p.Project, store}
+	if _, err := s.record(ctx, place, id); err != nil {
+		return nil, err
+	}
+	records, err := s.cfg.Store.MemoryVersions(ctx, place, id)
+	if err != nil {
+		return nil, err
+	}
+	return entriesOf(records)
+}
+
+// Update makes the next version of an entry: change gets the present content. expected is the version
+// that must be the present one; AnyVersion: whichever it is.
+func (s *Service) Update(ctx context.Context, p stead.Principal, store, id string, expected int64, change func(*Content) error) (Entry, error) {
+	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) error {
+		next := old.Content
+		next.Labels = slices.Clone(next.Labels)
+		if err := change(&next); err != nil {
+			return err
+		}
+		next.Supersedes, next.SupersededBy, next.Redacted = old.Supersedes, old.SupersededBy, false
+		if p.Kind == stead.PrincipalAgent {
+			next.Labels = append(next.Labels, old.Labels...)
+		}
+		next.signed(p)
+		if err := next.prepare(); err != nil {
+			return err
+		}
+		var err error
+		c.Data, err = next.encode()
+		return err
+	})
+}
+
+// Redact takes away what an entry says, in all of its versions; that it was there stays.
+func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (Entry, error) {
+	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) error {
+		kept := old.Content
+		kept.Text, kept.Caption, kept.Metadata, kept.Redacted = "", "", nil, true
+		kept.WrittenBy = string(p.Kind) + ":" + p.ID
+		c.Redact = true
+		var err error
+		c.Data, err = kept.encode()
+		return err
+	})
+}
+
+// Forget deletes an entry with all of its versions.
+func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error {
+	_, err := s.write(ctx, p, store, id, expected, func(_ Entry, c *Change) error {
+		c.Data = nil
+		return nil
+	})
+	return err
+}
+
+// write makes one change over the present version, and over the next one when somebody else came
+// between and no version was expected.
+func (s *Service) write(ctx context.Context, p stead.Principal, store, id string, expected int64, fill func(Entry, *Change) error) (Entry, error) {
+	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
+		return Entry{}, err
+	}
+	place := Place{p.Project, store}
+	var err error
+	for range maxTries {
+		var made Entry
+		if made, err = s.writeOnce(ctx, place, id, expected, fill); err == nil || expected != AnyVersion || stead.KindOf(err) != stead.KindConflict {
+			return made, err
+		}
+	}
+	return Entry{}, err
+}
+
+func (s *Service) writeOnce(ctx context.Context, place Place, id string, expected int64, fill func(Entry, *Change) error) (Entry, error) {
+	old, err := s.record(ctx, place, id)
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := entryOf(old)
+	if err != nil {
+		return Entry{}, err
+	}
+	c := Change{Record: old, Expected: old.Version}
+	if expected != AnyVersion {
+		c.Expected = expected
+	}
+	c.UpdatedAt = milli(s.cfg.Now())
+	if err := fill(e, &c); err != nil {
+		return Entry{}, err
+	}
+	records, err := s.cfg.Store.WriteMemories(ctx, place, []Change{c})
+	if err != nil || c.Data == nil {
+		return Entry{}, err
+	}
+	return entryOf(records[0])
+}
+
+// Sweep forgets entries that have expired, and says how many.
+func (s *Service) Sweep(ctx context.Context) (int, error) {
+	due, err := s.cfg.Store.ExpiredMemories(ctx, milli(s.cfg.Now()), sweepLimit)
+	for i, r := range due {
+		c := Change{Record: r, Expected: r.Version}
+		c.Data = nil
+		_, err := s.cfg.Store.WriteMemories(ctx, r.Place, []Change{c})
+		if k := stead.KindOf(err); err != nil && k != stead.KindNotFound && k != stead.KindConflict {
+			return i, err
+		}
+	}
+	return len(due), err
+}
+
+func digestOf(v any) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", stead.Wrap(stead.KindInternal, err, "encode memory")
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
