@@ -1,13 +1,17 @@
 package catalog
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // limits of a model, in tokens; 0: unknown.
 type limits struct{ context, output int }
 
-// knownLimits are those that OpenAI publishes for its models (platform.openai.com/docs/models), for
-// the name itself and its dated snapshots ("gpt-4o-2024-08-06"). Other vendors' windows depend on
-// how a server was started, so they are the operator's to say.
+// knownLimits are those that OpenAI, Anthropic and Google publish for their models
+// (platform.openai.com/docs/models, platform.claude.com/docs/en/about-claude/models, ai.google.dev/gemini-api/docs/models),
+// for the name itself and its snapshots ("gpt-4o-2024-08-06", "claude-haiku-4-5-20251001"). Of other models
+// it depends on how a server was started, so that they are the operator's to say.
 func knownLimits(upstream string) limits {
 	switch undated(upstream) {
 	case "gpt-4o", "gpt-4o-mini":
@@ -19,7 +23,20 @@ func knownLimits(upstream string) limits {
 	case "gpt-5", "gpt-5-mini", "gpt-5-nano":
 		return limits{400_000, 128_000}
 	}
+	switch {
+	case family(upstream, "claude-opus-4-0", "claude-opus-4-1", "claude-opus-4-20250514"):
+		return limits{200_000, 32_000}
+	case family(upstream, "claude-opus-4", "claude-sonnet-4", "claude-haiku-4", "claude-3-7-sonnet"):
+		return limits{200_000, 64_000}
+	case family(upstream, "gemini-2.5-pro", "gemini-2.5-flash", "gemini-3-pro", "gemini-3-flash", "gemini-flash-latest"):
+		return limits{1_048_576, 65_536}
+	}
 	return limits{}
+}
+
+// family reports whether a model is one of some, or a version or snapshot of it.
+func family(name string, of ...string) bool {
+	return slices.ContainsFunc(of, func(f string) bool { return name == f || strings.HasPrefix(name, f+"-") })
 }
 
 // undated cuts a trailing "-2024-08-06" off.
