@@ -84,11 +84,11 @@ type decoder struct {
 	ended   bool          // message_stop
 }
 
-// part is a block in the making. An answer's arguments are a message: raw holds nothing then.
+// part is a block in the making.
 type part struct {
 	*upstream.Slot
 	signature string
-	answer    bool
+	answer    bool // the call that stands for the output format: its arguments are a message
 }
 
 func newDecoder(out *upstream.Output, answer string) *decoder {

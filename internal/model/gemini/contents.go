@@ -118,7 +118,9 @@ func (t *talk) message(it stead.Item) *model.Error {
 			if err != nil {
 				return err
 			}
-			t.say(roleUser, part)
+			if part["text"] != "" { // the wire wants no empty ones
+				t.say(roleUser, part)
+			}
 		}
 		t.turn = len(t.contents)
 	}
