@@ -78,6 +78,7 @@ func layout() []rule {
 		{"internal/capacity", []string{"internal/model"}, nil, "shares throughput among projects; stands in front of any model"},
 		{"internal/responses", []string{"internal/agent", "internal/model", "internal/param"}, nil, "the wire of the Responses API; does no I/O"},
 		{"internal/memory", []string{"internal/document", "internal/memory/recall", "internal/policy"}, nil, "what outlives a session: contract of its store, and the service over it"},
+		{"internal/memory/memorytest", []string{"internal/document", "internal/memory", "internal/policy"}, nil, "the suite that every store of memories passes; used by tests"},
 		{"internal/memory/recall", nil, nil, "the ranking of memories: a pure index, so that both databases rank alike"},
 		{"internal/session", []string{"internal/environment", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
 		{"internal/runner", []string{"internal/environment", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob", "internal/usage", "internal/usage/meter"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},

@@ -12,6 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
+	"github.com/stead-dev/stead/internal/memory/memorytest"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/postgres/pgtest"
 )
@@ -56,6 +57,10 @@ func TestAgentSuite(t *testing.T) {
 
 func TestDocumentSuite(t *testing.T) {
 	documenttest.Suite(t, func(t *testing.T) document.Store { return open(t, pgtest.URL(t), postgres.Options{}) })
+}
+
+func TestMemorySuite(t *testing.T) {
+	memorytest.Suite(t, func(t *testing.T) memorytest.Store { return open(t, pgtest.URL(t), postgres.Options{}) })
 }
 
 // open opens a store and closes it with the test.

@@ -18,6 +18,7 @@ import (
 	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
+	"github.com/stead-dev/stead/internal/memory/memorytest"
 )
 
 func TestMain(m *testing.M) {
@@ -46,6 +47,10 @@ func openNew(t testing.TB) *Store {
 
 func TestSuite(t *testing.T) {
 	journaltest.Suite(t, func(t *testing.T) journal.Full { return openNew(t) })
+}
+
+func TestMemorySuite(t *testing.T) {
+	memorytest.Suite(t, func(t *testing.T) memorytest.Store { return openNew(t) })
 }
 
 // TestSuiteExtents runs the suite with log rows going into extents at once, not by the thousand.
