@@ -78,7 +78,12 @@ type Principal struct {
 	Project ProjectID     `json:"project"`
 	Kind    PrincipalKind `json:"kind"`
 	ID      string        `json:"id"`
+	Role    Role          `json:"role,omitempty"`  // "": the server itself, or its one local user
+	Bound   bool          `json:"bound,omitempty"` // sees only the sessions that it made
 }
+
+// Role says what a principal may do in its project; package identity has them.
+type Role string
 
 // LocalPrincipal is the one user of a server that runs without authentication on loopback.
 func LocalPrincipal() Principal {

@@ -56,6 +56,7 @@ func (a *app) dev(ctx context.Context, f nodeFlags, agents string, demo bool) er
 	if err != nil {
 		return err
 	}
+	n.asRoot(c)
 	defer c.Close()
 	if demo && fresh && !a.json() {
 		if err := runDemo(ctx, a.out, c, n.computer != ""); err != nil && ctx.Err() == nil {
@@ -106,6 +107,9 @@ func (a *app) announceDev(n *node, readyFile string) error {
 	fmt.Fprintf(a.out, "  model  %s\n  data   %s\n", n.modelInUse(), where)
 	if n.computer != "" {
 		fmt.Fprintf(a.out, "  agents can have a computer, by the driver %s (stead doctor says what it enforces)\n", n.computer)
+	}
+	if n.rootPath != "" {
+		fmt.Fprintf(a.out, "  callers carry API keys: STEAD_API_KEY=$(cat %s) stead keys create --role owner\n", n.rootPath)
 	}
 	for _, note := range n.cfg.Notes {
 		fmt.Fprintf(a.out, "  note   %s\n", note)

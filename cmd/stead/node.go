@@ -21,9 +21,9 @@ import (
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
-	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/seal"
@@ -81,6 +81,8 @@ type node struct {
 	blobs  blob.Store
 	// computer is the driver of hosted environments, "" where there are none.
 	computer string
+	rootKey  string // of auth mode keys; "" without
+	rootPath string // the file that it is in; "" for a configured one
 
 	stopping chan struct{}
 	served   chan error // what http.Server.Serve returned
@@ -140,7 +142,12 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	services := n.openConfigured(store, keys, policy.AllowLocal{})
+	authorizer := identity.Authorizer{}
+	callers, err := n.openIdentity(store, authorizer)
+	if err != nil {
+		return err
+	}
+	services := n.openConfigured(store, keys, authorizer)
 	var run *runner.Runner
 	pcs, err := n.openComputers(ctx, keys, services, func() session.Environments { return run })
 	if err != nil {
@@ -149,7 +156,7 @@ func (n *node) open(ctx context.Context) error {
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log})
 	n.onStop(tools.Close)
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: tools, Policy: policy.AllowLocal{},
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: tools, Policy: authorizer,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
@@ -158,17 +165,21 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	n.onStop(run.Shutdown)
-	n.serve(listener, server.New(server.Config{
+	door := server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, FileContent: services.fileContent,
-		Usage:  account.New(account.Config{Store: store, Policy: policy.AllowLocal{}}),
+		Usage:  account.New(account.Config{Store: store, Policy: authorizer}),
 		Models: n.models, Capacity: throughput.status, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,
 		Ready: func(ctx context.Context) error {
 			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})
 			return err
 		},
-	}))
+	}
+	if callers != nil {
+		door.Keys, door.Authenticate = callers, authenticate(callers)
+	}
+	n.serve(listener, server.New(door))
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 const (
 	envServer     = "STEAD_SERVER"
+	envKey        = "STEAD_API_KEY" // of the command line; never a flag, which others could see
 	defaultServer = "http://" + config.DefaultListen
 
 	outputText = "text"
@@ -67,7 +68,7 @@ func (a *app) root(started *bool) *cobra.Command {
 	root.SetErr(a.err)
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", outputText, "text or json")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "address of a running Stead (default $"+envServer+" or "+defaultServer+")")
-	root.AddCommand(a.devCmd(), a.serveCmd(), a.runCmd(), a.sessionsCmd(), a.environmentsCmd(), a.approvalsCmd(), a.agentsCmd(), a.usageCmd(), a.executorCmd(), a.doctorCmd(), a.capacityCmd(), a.versionCmd())
+	root.AddCommand(a.devCmd(), a.serveCmd(), a.runCmd(), a.sessionsCmd(), a.environmentsCmd(), a.approvalsCmd(), a.agentsCmd(), a.usageCmd(), a.executorCmd(), a.doctorCmd(), a.capacityCmd(), a.keysCmd(), a.versionCmd())
 	mark(root, started)
 	return root
 }
@@ -109,7 +110,12 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 // dial returns a client of the server that the command line names.
 func (a *app) dial() (*client.Client, error) {
 	base, _ := a.serverAddress()
-	return client.New(base)
+	c, err := client.New(base)
+	if err == nil {
+		key, _ := a.env(envKey)
+		c.Authorize(key)
+	}
+	return c, err
 }
 
 // serverAddress also says whether somebody chose it.

@@ -100,7 +100,7 @@ func (a *app) place(f nodeFlags) string {
 // alone.
 func (a *app) reach(ctx context.Context, flags nodeFlags) (c *client.Client, alone bool, stop func(), err error) {
 	base, chosen := a.serverAddress()
-	if c, err = client.New(base); err != nil {
+	if c, err = a.dial(); err != nil {
 		return nil, false, nil, err
 	}
 	if chosen || (!flags.set() && c.Alive(ctx)) {
@@ -127,6 +127,7 @@ func (a *app) reach(ctx context.Context, flags nodeFlags) (c *client.Client, alo
 		n.stop()
 		return nil, false, nil, err
 	}
+	n.asRoot(c)
 	return c, true, func() { c.Close(); n.stop() }, nil
 }
 

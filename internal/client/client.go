@@ -47,7 +47,11 @@ const (
 type Client struct {
 	base *url.URL
 	http *http.Client
+	key  string // API key; "": none
 }
+
+// Authorize makes every later call carry an API key. It is to be called before the first one.
+func (c *Client) Authorize(key string) { c.key = key }
 
 // New returns a client of the server at base, such as http://127.0.0.1:8787.
 func New(base string) (*Client, error) {
@@ -119,6 +123,9 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		req.Header[k] = v
 	}
 	req.Header.Set("Accept", accept)
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

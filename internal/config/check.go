@@ -33,13 +33,20 @@ func (c *Config) checkDoor() error {
 	case AuthNone:
 		if !Loopback(c.Listen) {
 			return invalid("auth.mode",
-				"Listen on 127.0.0.1 and put a proxy that authenticates in front; keys and oidc are not supported yet.",
+				"Use auth: {mode: keys}, or listen on 127.0.0.1.",
 				"auth mode none lets everybody in, so it serves loopback addresses only, not %s", c.Listen)
 		}
-	case "keys", "oidc":
-		return invalid("auth.mode", "Use auth: {mode: none} on a loopback address meanwhile.", "auth mode %s is not supported yet", c.Auth.Mode)
+		if c.Auth.RootKey != "" {
+			return invalid("auth.root_key", "Write mode: keys, or remove it.", "auth.root_key is for auth mode keys")
+		}
+	case AuthKeys:
+		if n := len(c.Auth.RootKey); n > 0 && n < MinRootKey {
+			return invalid("auth.root_key", "Make one with: head -c 32 /dev/urandom | base64", "auth.root_key has %d characters: it must have at least %d", n, MinRootKey)
+		}
+	case "oidc":
+		return invalid("auth.mode", "Use auth: {mode: keys} meanwhile.", "auth mode %s is not supported yet", c.Auth.Mode)
 	default:
-		return invalid("auth.mode", "The one mode of this version is none.", "auth mode %q is unknown", c.Auth.Mode)
+		return invalid("auth.mode", "The modes are none and keys.", "auth mode %q is unknown", c.Auth.Mode)
 	}
 	return nil
 }

@@ -3,7 +3,7 @@
 // Shape: the file's keys are the fields below, one to one:
 //
 //	listen, data, database
-//	auth        {mode}
+//	auth        {mode, root_key}
 //	providers   [{name, api, base_url, api_key, headers}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
 //	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
@@ -85,11 +85,19 @@ type Config struct {
 
 // Auth says who may call.
 type Auth struct {
-	Mode string `yaml:"mode"` // "none": only on loopback
+	Mode string `yaml:"mode"` // "none": only on loopback; "keys"
+	// RootKey makes the first keys, in any project; "": the one in the data directory.
+	RootKey string `yaml:"root_key"`
 }
 
-// AuthNone lets every caller in as the local user.
-const AuthNone = "none"
+// The modes of Auth.
+const (
+	AuthNone = "none" // every caller is the local user
+	AuthKeys = "keys" // callers carry API keys
+)
+
+// MinRootKey is the least length of Auth.RootKey, in characters.
+const MinRootKey = 32
 
 // Provider is an upstream that runs models.
 type Provider struct {

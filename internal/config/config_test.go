@@ -135,6 +135,8 @@ func TestErrors(t *testing.T) {
 		{"every interface", "listen: :80\n", "loopback addresses only"},
 		{"host name", "listen: example.com:80\n", "loopback addresses only"},
 		{"auth of later", "auth: {mode: oidc}\n", "oidc is not supported yet"},
+		{"a short root key", "auth: {mode: keys, root_key: short}\n", "auth.root_key has 5 characters: it must have at least 32"},
+		{"a root key for nobody", "auth: {root_key: 0123456789012345678901234567890123456789}\n", "auth.root_key is for auth mode keys"},
 		{"auth misspelt", "auth: {mode: nonne}\n", `"nonne" is unknown`},
 		{"database", "database: mysql://u:secret@h/db\n", "not a postgres:// URL"},
 		{"api", "providers: [{name: a, api: soap, base_url: \"http://h\"}]\n", `providers[0].api is "soap"`},

@@ -44,6 +44,9 @@ const (
 	UsageWrite         Effect = "usage.write"  // storing records that are missing
 	MemoryRead         Effect = "memory.read"  // and search
 	MemoryWrite        Effect = "memory.write" // add, change, forget
+
+	KeyRead  Effect = "key.read"  // API keys, without their secrets
+	KeyWrite Effect = "key.write" // make, rotate, revoke
 )
 
 // Request is what is to be decided.

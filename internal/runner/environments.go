@@ -199,7 +199,7 @@ func (r *Runner) ListEnvironments(ctx context.Context, p stead.Principal, q sess
 		if err != nil {
 			return page, err
 		}
-		if info, ok := v.Info(); ok {
+		if info, ok := v.Info(); ok && (!p.Bound || r.own(ctx, p, h.Key) == nil) {
 			page.Data = append(page.Data, info)
 		}
 	}

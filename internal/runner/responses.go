@@ -46,6 +46,14 @@ func (r *Runner) ResponseItems(ctx context.Context, p stead.Principal, res sessi
 
 // DeleteResponse implements session.Responses.
 func (r *Runner) DeleteResponse(ctx context.Context, p stead.Principal, id string) error {
+	if s, _, ok := session.ParseResponseID(id); ok {
+		if err := r.allow(ctx, p, policy.SessionDelete, keyOf(p, s), ""); err != nil {
+			if stead.KindOf(err) == stead.KindNotFound {
+				err = stead.NotFound("response", id)
+			}
+			return err
+		}
+	}
 	res, err := r.Response(ctx, p, id)
 	if err != nil {
 		return err

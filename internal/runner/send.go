@@ -284,7 +284,7 @@ func (r *Runner) Approvals(ctx context.Context, p stead.Principal, q session.Pag
 			return page, stead.Invalid("after", "after must be the id of an approval")
 		}
 		// The session of the cursor itself may have more entries behind it.
-		more, err := r.approvalsOf(ctx, keyOf(p, s))
+		more, err := r.approvalsOf(ctx, p, keyOf(p, s))
 		if err != nil {
 			return page, err
 		}
@@ -297,7 +297,7 @@ func (r *Runner) Approvals(ctx context.Context, p stead.Principal, q session.Pag
 			return page, err
 		}
 		for _, h := range heads {
-			more, err := r.approvalsOf(ctx, h.Key)
+			more, err := r.approvalsOf(ctx, p, h.Key)
 			if err != nil {
 				return page, err
 			}
@@ -315,7 +315,7 @@ func (r *Runner) Approvals(ctx context.Context, p stead.Principal, q session.Pag
 }
 
 // approvalsOf lists a session's approvals in the order of their ids' places.
-func (r *Runner) approvalsOf(ctx context.Context, key stead.SessionKey) ([]session.Approval, error) {
+func (r *Runner) approvalsOf(ctx context.Context, p stead.Principal, key stead.SessionKey) ([]session.Approval, error) {
 	v, err := r.view(ctx, key)
 	if stead.KindOf(err) == stead.KindNotFound {
 		return nil, nil
@@ -324,6 +324,9 @@ func (r *Runner) approvalsOf(ctx context.Context, key stead.SessionKey) ([]sessi
 		return nil, err
 	}
 	all := v.Approvals()
+	if p.Bound && r.own(ctx, p, key) != nil {
+		return nil, nil
+	}
 	slices.SortFunc(all, func(a, b session.Approval) int { return byPlace(key.Session, a.ID, b.ID) })
 	return all, nil
 }

@@ -19,7 +19,22 @@ import (
 
 func (r *Runner) allow(ctx context.Context, p stead.Principal, effect policy.Effect, key stead.SessionKey, resource string) error {
 	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Session: key, Effect: effect, Resource: resource})
+	if err == nil && p.Bound && key.Session != "" {
+		return r.own(ctx, p, key)
+	}
 	return err
+}
+
+// own refuses a bound principal the sessions that it did not make: to it they are not there.
+func (r *Runner) own(ctx context.Context, p stead.Principal, key stead.SessionKey) error {
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return err
+	}
+	if made := v.Created.Principal; made.Kind != p.Kind || made.ID != p.ID {
+		return stead.NotFound("session", string(key.Session))
+	}
+	return nil
 }
 
 func keyOf(p stead.Principal, id stead.SessionID) stead.SessionKey {
@@ -193,6 +208,9 @@ func (r *Runner) List(ctx context.Context, p stead.Principal, q session.ListQuer
 		return page, err
 	}
 	limit := pageLimit(q.PageQuery)
+	if p.Bound {
+		return r.listOwn(ctx, p, q, limit)
+	}
 	heads, err := r.cfg.Store.Heads(ctx, p.Project, journal.Query{
 		Agent: q.Agent, Status: q.Status, Metadata: q.Metadata, After: stead.SessionID(q.After), Desc: q.Desc, Limit: limit + 1,
 	})
@@ -214,6 +232,40 @@ func (r *Runner) List(ctx context.Context, p stead.Principal, q session.ListQuer
 		page.Data = append(page.Data, v.Session())
 	}
 	return page, nil
+}
+
+// listOwn lists the sessions that a bound principal made, out of all.
+func (r *Runner) listOwn(ctx context.Context, p stead.Principal, q session.ListQuery, limit int) (session.Page[session.Session], error) {
+	page := session.Page[session.Session]{Data: []session.Session{}}
+	after := stead.SessionID(q.After)
+	for {
+		heads, err := r.cfg.Store.Heads(ctx, p.Project, journal.Query{
+			Agent: q.Agent, Status: q.Status, Metadata: q.Metadata, After: after, Desc: q.Desc, Limit: stead.MaxPageSize,
+		})
+		if err != nil {
+			return page, err
+		}
+		for _, h := range heads {
+			after = h.Key.Session
+			v, err := r.view(ctx, h.Key)
+			if stead.KindOf(err) == stead.KindNotFound {
+				continue // deleted meanwhile
+			}
+			if err != nil {
+				return page, err
+			}
+			if made := v.Created.Principal; made.Kind != p.Kind || made.ID != p.ID {
+				continue
+			}
+			if page.HasMore = len(page.Data) == limit; page.HasMore {
+				return page, nil
+			}
+			page.Data = append(page.Data, v.Session())
+		}
+		if len(heads) < stead.MaxPageSize {
+			return page, nil
+		}
+	}
 }
 
 func pageLimit(q session.PageQuery) int {

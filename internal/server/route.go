@@ -60,6 +60,7 @@ func (s *server) table() []route {
 		skills       = "/v1/skills"
 		skill        = skills + "/{id}"
 		version      = skill + "/versions/{version}"
+		keys         = "/v1/api_keys"
 		responses    = "/v1/responses"
 		response     = responses + "/{id}"
 
@@ -149,6 +150,11 @@ func (s *server) table() []route {
 		{method: "POST", path: sessions + "/import", summary: "Make a session from an exported file", handle: s.importSession, body: "Lines", answer: "Session"},
 		{method: "GET", path: "/v1/approvals", summary: "List what waits for a person", handle: s.listApprovals, query: paged, answer: "ApprovalList"},
 		{method: "POST", path: "/v1/approvals/{id}", summary: "Answer a request", handle: s.decide, body: "Decision", status: http.StatusAccepted, keyed: true},
+		{method: "POST", path: keys, summary: "Make an API key: its secret is shown this once", handle: s.withKeys(s.createKey), body: "APIKeyParams", answer: "APIKey"},
+		{method: "GET", path: keys, summary: "List API keys, without their secrets", handle: s.withKeys(s.listKeys), query: paged, answer: "APIKeyList"},
+		{method: "GET", path: keys + "/{id}", summary: "Retrieve an API key, without its secret", handle: s.withKeys(s.getKey), answer: "APIKey"},
+		{method: "DELETE", path: keys + "/{id}", summary: "Revoke an API key, on all nodes within a second", handle: s.withKeys(s.revokeKey), answer: "Deleted"},
+		{method: "POST", path: keys + "/{id}/rotate", summary: "Give an API key a new secret; the old one is valid for grace_seconds", handle: s.withKeys(s.rotateKey), body: "APIKeyRotation", answer: "APIKey"},
 		{method: "GET", path: "/v1/capacity", summary: "List this node's pools of model throughput", handle: s.listCapacity, answer: "PoolList"},
 		{method: "GET", path: "/v1/usage_records", summary: "List what was used, a record each", handle: s.listUsage, query: append(paged, usageFilters()...), answer: "UsageRecordList"},
 		{method: "GET", path: "/v1/usage", summary: "Add up what was used, by any dimensions", handle: s.reportUsage, query: append([]string{"group_by", "format"}, usageFilters()...), answer: "UsageReport", orCSV: true},

@@ -77,6 +77,8 @@ type Config struct {
 	Skills      Skills
 	Usage       Usage
 	Models      model.Catalog
+	// Keys keeps API keys; nil: there are none.
+	Keys Keys
 	// Capacity says how the node's pools of throughput stand; nil: there are none.
 	Capacity func() []capacity.Status
 	// Authenticate says who asks. nil is a server without authentication: everybody is

@@ -1,0 +1,330 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/identity"
+)
+
+// The authorisation matrix: every route of the server's own document, and who may call it. Letters:
+// Owner, oPerator, Developer, Approver, aUditor, aGent. A route without a row fails the test.
+
+const (
+	everybody = "OPDAUG"
+	nobody    = "-" // open to all: the route asks for no key
+)
+
+// access says who may call a route, and with which body.
+type access struct{ roles, body string }
+
+func accessTable() map[string]access {
+	const (
+		reads, makes, writes, ends = everybody, "ODG", "OPDG", "OPD"
+		config, configRead         = "OD", "OPDUG"
+		message                    = `{"events":[{"type":"agent.session.input.message","input":"hi"}]}`
+	)
+	session := "/v1/agents/sessions/{id}"
+	t := map[string]access{
+		"POST /v1/agents": {config, `{"model":"sim"}`}, "GET /v1/agents": {reads, ""}, "GET /v1/agents/{id}": {reads, ""},
+		"POST /v1/agents/{id}": {config, `{"name":"x"}`}, "DELETE /v1/agents/{id}": {config, ""},
+
+		"POST /v1/agents/sessions": {makes, `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"hi"}`}, "GET /v1/agents/sessions": {reads, ""},
+		"GET " + session: {reads, ""}, "POST " + session: {writes, `{"metadata":{}}`}, "DELETE " + session: {ends, ""},
+		"POST " + session + "/events": {writes, message}, "GET " + session + "/events": {reads, ""},
+		"POST " + session + "/pause": {writes, ""}, "POST " + session + "/resume": {writes, ""}, "POST " + session + "/fork": {writes, `{}`},
+		"GET " + session + "/export": {reads, ""}, "POST /v1/agents/sessions/import": {makes, "{}"},
+		"DELETE " + session + "/artifacts/{part}": {writes, ""},
+
+		"POST /v1/agents/environments": {makes, `{"environment":{"type":"openai_hosted"}}`}, "GET /v1/agents/environments": {configRead, ""},
+		"GET /v1/agents/environments/{id}": {configRead, ""}, "GET /v1/agents/environments/{id}/files": {configRead, ""}, "GET /v1/agents/environments/{id}/files/content": {configRead, ""},
+		"POST /v1/agents/environments/{id}/files":   {writes, `{"type":"inline","path":"/workspace/a","data":"eA=="}`},
+		"GET /v1/agents/environments/{id}/executor": {nobody, ""},
+
+		"POST /v1/agents/environments/templates": {config, `{"name":"t"}`}, "GET /v1/agents/environments/templates": {configRead, ""},
+		"GET /v1/agents/environments/templates/{id}": {configRead, ""}, "POST /v1/agents/environments/templates/{id}": {config, `{"name":"u"}`}, "DELETE /v1/agents/environments/templates/{id}": {config, ""},
+
+		"POST /v1/responses": {makes, `{"model":"sim","input":"hi"}`}, "GET /v1/responses/{id}": {reads, ""}, "DELETE /v1/responses/{id}": {ends, ""},
+		"POST /v1/responses/{id}/cancel":     {reads, ""}, // of one that has ended, it only reads
+		"GET /v1/responses/{id}/input_items": {reads, ""},
+		"POST /v1/conversations":             {makes, `{}`}, "GET /v1/conversations/{id}": {reads, ""}, "POST /v1/conversations/{id}": {writes, `{"metadata":{}}`}, "DELETE /v1/conversations/{id}": {ends, ""},
+		"POST /v1/conversations/{id}/items": {writes, `{"items":[{"role":"user","content":"x"}]}`}, "GET /v1/conversations/{id}/items": {reads, ""}, "GET /v1/conversations/{id}/items/{item}": {reads, ""},
+
+		"GET /v1/approvals": {reads, ""}, "POST /v1/approvals/{id}": {"OA", `{"decision":"approve"}`},
+		"POST /v1/api_keys": {"O", `{"role":"agent"}`}, "GET /v1/api_keys": {"OU", ""}, "GET /v1/api_keys/{id}": {"OU", ""}, "DELETE /v1/api_keys/{id}": {"O", ""}, "POST /v1/api_keys/{id}/rotate": {"O", "{}"},
+		"GET /v1/usage": {"OPDU", ""}, "GET /v1/usage_records": {"OPDU", ""}, "POST /v1/usage/verify": {"OPDU", `{}`},
+		"GET /v1/capacity": {reads, ""}, "GET /v1/models": {reads, ""}, "GET /v1/models/{id}": {reads, ""}, "GET /metrics": {reads, ""},
+		"GET /healthz": {nobody, ""}, "GET /readyz": {nobody, ""}, "GET /openapi.json": {nobody, ""},
+	}
+	for _, path := range []string{"/items", "/turns", "/turns/{turn}", "/turns/{turn}/items", "/subagents", "/subagents/{part}", "/subagents/{part}/items", "/subagents/{part}/turns",
+		"/subagents/{part}/turns/{turn}", "/subagents/{part}/turns/{turn}/items", "/artifacts", "/artifacts/{part}", "/artifacts/{part}/content"} {
+		t["GET "+session+path] = access{reads, ""}
+	}
+	for _, noun := range []string{"/v1/files", "/v1/skills"} {
+		t["POST "+noun], t["GET "+noun] = access{config, "form"}, access{configRead, ""}
+		for _, path := range []string{"/{id}", "/{id}/content"} {
+			t["GET "+noun+path] = access{configRead, ""}
+		}
+		t["DELETE "+noun+"/{id}"] = access{config, ""}
+	}
+	t["POST /v1/skills/{id}"], t["POST /v1/skills/{id}/versions"] = access{config, `{"default_version":"1"}`}, access{config, "form"}
+	for _, path := range []string{"", "/{version}", "/{version}/content"} {
+		t["GET /v1/skills/{id}/versions"+path] = access{configRead, ""}
+	}
+	t["DELETE /v1/skills/{id}/versions/{version}"] = access{config, ""}
+	return t
+}
+
+// house is a server with auth mode keys, and a key of each role in two projects.
+type house struct {
+	t    *testing.T
+	base string
+	root string
+	keys map[string]string // role's letter → secret; "x" + letter in the other project
+}
+
+func letter(role string) string {
+	return map[string]string{"owner": "O", "operator": "P", "developer": "D", "approver": "A", "auditor": "U", "agent": "G"}[role]
+}
+
+func openHouse(t *testing.T) *house {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "stead.yaml")
+	if err := os.WriteFile(file, []byte("auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Flags{Listen: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), File: file}, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := openNode(t.Context(), cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.stop)
+	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
+	for _, role := range identity.Roles() {
+		for prefix, project := range map[string]string{"": "one", "x": "two"} {
+			var made struct{ Secret string }
+			h.get(h.root, "POST", "/v1/api_keys", `{"role":"`+role+`","project":"`+project+`"}`, &made)
+			h.keys[prefix+letter(role)] = made.Secret
+		}
+	}
+	return h
+}
+
+// call sends a request; body "form" is a file of one kind or the other.
+func (h *house) call(key, method, path, body string) (int, []byte) {
+	h.t.Helper()
+	var in io.Reader
+	kind := "application/json"
+	switch body {
+	case "":
+	case "form":
+		in, kind = form(path)
+	default:
+		in = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(h.t.Context(), method, h.base+path, in)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", kind)
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		return res.StatusCode, nil // it has no end
+	}
+	out, err := io.ReadAll(res.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return res.StatusCode, out
+}
+
+func form(path string) (io.Reader, string) {
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	if strings.Contains(path, "files") {
+		_ = w.WriteField("purpose", "user_data")
+		f, _ := w.CreateFormFile("file", "a.txt")
+		_, _ = f.Write([]byte("a"))
+	} else {
+		f, _ := w.CreateFormFile("files[]", "x/SKILL.md")
+		_, _ = f.Write([]byte("---\nname: x\ndescription: d\n---\nhi\n"))
+	}
+	_ = w.Close() // a buffer takes everything
+	return &b, w.FormDataContentType()
+}
+
+// get sends a request that must succeed.
+func (h *house) get(key, method, path, body string, out any) {
+	h.t.Helper()
+	status, data := h.call(key, method, path, body)
+	if status/100 != 2 {
+		h.t.Fatalf("%s %s: %d %s", method, path, status, data)
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// things makes one of each noun in project one and returns the ids for a path's {id}.
+func (h *house) things() func(path string) string {
+	o := h.keys["O"]
+	id := func(method, path, body string) string {
+		var made struct{ ID string }
+		h.get(o, method, path, body, &made)
+		return made.ID
+	}
+	session := id("POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`)
+	ids := []struct{ under, id string }{
+		{"/v1/agents/sessions/", session},
+		{"/v1/agents/environments/templates/", id("POST", "/v1/agents/environments/templates", `{"name":"t"}`)},
+		{"/v1/agents/environments/", "env_" + strings.TrimPrefix(session, "sess_")},
+		{"/v1/agents/", id("POST", "/v1/agents", `{"model":"sim"}`)},
+		{"/v1/responses/", id("POST", "/v1/responses", `{"model":"sim","input":"hi","background":true}`)},
+		{"/v1/conversations/", id("POST", "/v1/conversations", `{}`)},
+		{"/v1/files/", id("POST", "/v1/files", "form")},
+		{"/v1/skills/", id("POST", "/v1/skills", "form")},
+		{"/v1/api_keys/", id("POST", "/v1/api_keys", `{"role":"agent"}`)},
+		{"/v1/models/", "sim"},
+		{"/v1/approvals/", h.request()},
+	}
+	for range 200 { // the response has ended, so that nothing about it is in progress
+		var r struct{ Status string }
+		h.get(o, "GET", "/v1/responses/"+ids[4].id, "", &r)
+		if r.Status == "completed" {
+			break
+		}
+	}
+	return func(path string) string {
+		for _, x := range ids {
+			if strings.HasPrefix(path, x.under+"{id}") {
+				path = strings.Replace(path, "{id}", x.id, 1)
+			}
+		}
+		tail := strings.TrimPrefix(session, "sess_")
+		return strings.NewReplacer("{turn}", "turn_"+tail+"_2", "{part}", "part_1", "{item}", "msg_"+tail+"_2_0", "{version}", "1").Replace(path)
+	}
+}
+
+// request makes a session that asks for an approval, and returns the question's id.
+func (h *house) request() string {
+	var s struct{ ID string }
+	h.get(h.keys["O"], "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"environment","require_approval":"always"}]},
+		"environment":{"type":"openai_hosted"},"input":"Call shell with {\"command\": \"true\"}"}`, &s)
+	for range 1000 {
+		var list struct{ Data []struct{ ID string } }
+		h.get(h.keys["O"], "GET", "/v1/approvals", "", &list)
+		if len(list.Data) > 0 {
+			return list.Data[0].ID
+		}
+	}
+	h.t.Fatal("nobody is asked")
+	return ""
+}
+
+func TestEveryRouteAndRole(t *testing.T) {
+	h := openHouse(t)
+	var doc struct {
+		Paths map[string]map[string]json.RawMessage `json:"paths"`
+	}
+	h.get("", "GET", "/openapi.json", "", &doc)
+	table := accessTable()
+	var calls []string
+	for path, methods := range doc.Paths {
+		for method := range methods {
+			calls = append(calls, strings.ToUpper(method)+" "+path)
+		}
+	}
+	// What deletes comes last, so that there is something to delete.
+	slices.SortFunc(calls, func(a, b string) int {
+		da, db := strings.HasPrefix(a, "DELETE"), strings.HasPrefix(b, "DELETE")
+		if da != db {
+			return map[bool]int{true: 1, false: -1}[da]
+		}
+		return strings.Compare(a, b)
+	})
+	find := h.things()
+	for _, call := range calls {
+		row, ok := table[call]
+		if !ok {
+			t.Errorf("%s has no row in accessTable: say who may call it", call)
+			continue
+		}
+		method, pattern, _ := strings.Cut(call, " ")
+		path := find(pattern)
+		roles := []string{"U", "A", "G", "P", "D", "O"}
+		// Who may not comes first: the others use up what there is.
+		slices.SortStableFunc(roles, func(a, b string) int {
+			return strings.Index(row.roles, a) - strings.Index(row.roles, b)
+		})
+		for _, role := range roles {
+			status, body := h.call(h.keys[role], method, path, row.body)
+			allowed := row.roles == nobody || strings.Contains(row.roles, role)
+			if refused := status == http.StatusForbidden; refused == allowed || status == http.StatusUnauthorized && row.roles != nobody || status >= 500 && status != http.StatusNotImplemented {
+				t.Errorf("%s by %s: %d %.200s", call, role, status, body)
+			}
+		}
+		// Nobody gets in without a key, and to the other project there is nothing here.
+		if status, body := h.call("", method, path, row.body); (status == http.StatusUnauthorized) == (row.roles == nobody) && status != http.StatusUnauthorized {
+			t.Errorf("%s without a key: %d %.200s", call, status, body)
+		}
+		if strings.Contains(pattern, "{id}") && row.roles != nobody && !strings.HasPrefix(pattern, "/v1/models") {
+			if status, body := h.call(h.keys["xO"], method, path, row.body); status != http.StatusNotFound {
+				t.Errorf("%s by another project's owner: %d %.200s, want 404", call, status, body)
+			}
+		}
+	}
+	for call := range table {
+		if !slices.Contains(calls, call) {
+			t.Errorf("accessTable has %s, which is no route", call)
+		}
+	}
+}
+
+func TestABoundKeySeesItsOwnSessions(t *testing.T) {
+	h := openHouse(t)
+	var keys [2]string
+	for i, user := range []string{"ada", "bob"} {
+		var made struct{ Secret string }
+		h.get(h.keys["O"], "POST", "/v1/api_keys", `{"role":"agent","bound":true,"principal":{"kind":"user","id":"`+user+`"}}`, &made)
+		keys[i] = made.Secret
+	}
+	var s struct{ ID string }
+	h.get(keys[0], "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
+	for _, call := range []string{"GET /v1/agents/sessions/", "GET /v1/agents/sessions/%/items", "POST /v1/agents/sessions/%/pause", "GET /v1/agents/sessions/%/export", "GET /v1/agents/sessions/%/events"} {
+		method, path, _ := strings.Cut(call, " ")
+		path = strings.TrimSuffix(strings.Replace(path+"%", "%", s.ID, 1), "%")
+		if status, body := h.call(keys[1], method, path, ""); status != http.StatusNotFound {
+			t.Errorf("%s by another user: %d %.200s", call, status, body)
+		}
+		if status, body := h.call(keys[0], method, path, ""); status/100 != 2 {
+			t.Errorf("%s by its user: %d %.200s", call, status, body)
+		}
+	}
+	for i, want := range []int{1, 0} {
+		var list struct{ Data []struct{ ID string } }
+		h.get(keys[i], "GET", "/v1/agents/sessions", "", &list)
+		if len(list.Data) != want {
+			t.Errorf("user %d sees %d sessions, want %d", i, len(list.Data), want)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/client"
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// projectHeader names the project that the root key acts in, as OpenAI's clients send it.
+const projectHeader = "OpenAI-Project"
+
+// openIdentity makes the service of API keys, or none in auth mode none.
+func (n *node) openIdentity(documents document.Store, authorizer policy.Authorizer) (*identity.Service, error) {
+	if n.cfg.Auth.Mode != config.AuthKeys {
+		return nil, nil
+	}
+	root, path, err := identity.LoadRoot(n.cfg.Data, n.cfg.Auth.RootKey)
+	if err != nil {
+		return nil, err
+	}
+	n.rootKey, n.rootPath = root, path
+	if path != "" {
+		n.log.Info("the root key, which makes the first API keys, is in a file", "path", path)
+	}
+	return identity.NewService(identity.Config{Documents: documents, Policy: authorizer, Root: root, Now: time.Now}), nil
+}
+
+// authenticate says who carries a request's key.
+func authenticate(keys *identity.Service) func(*http.Request) (stead.Principal, error) {
+	if keys == nil {
+		return nil
+	}
+	return func(r *http.Request) (stead.Principal, error) {
+		scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") || secret == "" {
+			e := stead.Errorf(stead.KindUnauthenticated, "the request carries no API key")
+			e.Hint = "Send it as Authorization: Bearer KEY; the official SDKs do with apiKey."
+			return stead.Principal{}, e
+		}
+		return keys.Authenticate(r.Context(), strings.TrimSpace(secret), stead.ProjectID(r.Header.Get(projectHeader)))
+	}
+}
+
+func (a *app) keysCmd() *cobra.Command {
+	return group("keys", "Make and revoke the API keys of a server with auth mode keys", a.keysCreate(), a.keysList(), a.keysRotate(), a.keysRevoke())
+}
+
+func (a *app) keysCreate() *cobra.Command {
+	var p client.KeyParams
+	var user, service string
+	var lifetime time.Duration
+	c := &cobra.Command{
+		Use: "create", Short: "Make a key; its secret is printed this once", Args: cobra.NoArgs,
+		Long: "Roles: " + strings.Join(identity.Roles(), ", ") + ".\nThe first key is made with the root key: STEAD_API_KEY=$(cat DATA/" + identity.RootFile + ") stead keys create --role owner",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			switch {
+			case user != "" && service != "":
+				return stead.Invalid("user", "a key stands for a user or for a service, not for both")
+			case user != "":
+				p.Principal = &client.Principal{Kind: string(stead.PrincipalUser), ID: user}
+			case service != "":
+				p.Principal = &client.Principal{Kind: string(stead.PrincipalService), ID: service}
+			}
+			p.ExpiresAfter = int64(lifetime / time.Second)
+			k, err := c.CreateKey(cmd.Context(), p)
+			return a.secret(k, err)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&p.Role, "role", "", "what it may do; required")
+	f.StringVar(&p.Name, "name", "", "what it is for")
+	f.StringVar(&p.Project, "project", "", "of another project: only with the root key")
+	f.StringVar(&user, "user", "", "the user that it stands for")
+	f.StringVar(&service, "service", "", "the service that it stands for")
+	f.BoolVar(&p.Bound, "bound", false, "it sees only the sessions that it makes")
+	f.DurationVar(&lifetime, "expires", 0, "how long it is valid, as 720h; 0: for good")
+	_ = c.MarkFlagRequired("role") // the flag is there
+	return c
+}
+
+// secret prints a new key: the secret alone on standard output, so that it can be caught.
+func (a *app) secret(k client.Key, err error) error {
+	if err != nil {
+		return err
+	}
+	return a.object(k.Raw, func(w io.Writer) {
+		fmt.Fprintln(w, k.Secret)
+		fmt.Fprintf(a.err, "%s: %s in project %s. The secret is not shown again.\n", k.ID, k.Role, k.Project)
+	})
+}
+
+func (a *app) keysList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the keys of the project, the newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			keys, err := c.Keys(cmd.Context())
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			var rows [][]string
+			raw := []json.RawMessage{}
+			for _, k := range keys {
+				used := "never"
+				if k.LastUsedAt != nil {
+					used = ago(*k.LastUsedAt, now)
+				}
+				rows = append(rows, []string{k.ID, k.Role, k.Principal.Kind + " " + k.Principal.ID, used, oneLine(k.Name, 40)})
+				raw = append(raw, k.Raw)
+			}
+			return a.table(raw, "There are no keys.", []string{"KEY", "ROLE", "FOR", "USED", "NAME"}, rows)
+		},
+	}
+}
+
+func (a *app) keysRotate() *cobra.Command {
+	var grace time.Duration
+	c := &cobra.Command{
+		Use: "rotate KEY", Short: "Give a key a new secret, printed this once", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			k, err := c.RotateKey(cmd.Context(), args[0], int64(grace/time.Second))
+			return a.secret(k, err)
+		},
+	}
+	c.Flags().DurationVar(&grace, "grace", 0, "how long the old secret stays valid")
+	return c
+}
+
+func (a *app) keysRevoke() *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke KEY", Short: "Revoke a key, on all nodes within a second", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			if err := c.RevokeKey(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			return a.object(map[string]any{"id": args[0], "deleted": true}, func(w io.Writer) { fmt.Fprintln(w, args[0], "revoked") })
+		},
+	}
+}
+
+// asRoot lets this process itself call its node.
+func (n *node) asRoot(c *client.Client) *client.Client {
+	c.Authorize(n.rootKey)
+	return c
+}

@@ -1,0 +1,65 @@
+package identity
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// The roles.
+const (
+	Owner     stead.Role = "owner"
+	Operator  stead.Role = "operator"
+	Developer stead.Role = "developer"
+	Approver  stead.Role = "approver"
+	Auditor   stead.Role = "auditor"
+	Agent     stead.Role = "agent"
+)
+
+// Roles lists them.
+func Roles() []string {
+	return []string{string(Owner), string(Operator), string(Developer), string(Approver), string(Auditor), string(Agent)}
+}
+
+// Authorizer decides by project and role. The zero value is ready.
+type Authorizer struct{}
+
+// Decide implements policy.Authorizer. A principal without a role is the server itself, or the local
+// user of a server that knows nobody else.
+func (Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
+	d, err := policy.AllowLocal{}.Decide(ctx, req)
+	if err != nil || !d.Allow || req.Principal.Role == "" {
+		return d, err
+	}
+	role := req.Principal.Role
+	if !May(role, req.Effect) {
+		return policy.Decision{By: "role", Reason: "the role " + string(role) + " may not"}, nil
+	}
+	return policy.Decision{Allow: true, By: "role", Reason: string(role)}, nil
+}
+
+// May reports whether a role may cause an effect. One that no line here knows is the owner's alone.
+func May(role stead.Role, effect policy.Effect) bool {
+	reads := strings.HasSuffix(string(effect), ".read")
+	keys := effect == policy.KeyRead || effect == policy.KeyWrite
+	runs := effect == policy.ModelCall || effect == policy.ToolCall || strings.HasPrefix(string(effect), "environment.")
+	switch role {
+	case Owner:
+		return true
+	case Operator:
+		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.UsageWrite}, effect))
+	case Developer:
+		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionWrite, policy.SessionDelete,
+			policy.AgentWrite, policy.FileWrite, policy.SkillWrite, policy.TemplateWrite}, effect))
+	case Approver:
+		return slices.Contains([]policy.Effect{policy.SessionRead, policy.AgentRead, policy.ApprovalGive}, effect)
+	case Auditor:
+		return reads
+	case Agent:
+		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.AgentRead, policy.FileRead, policy.SkillRead, policy.TemplateRead}, effect)
+	}
+	return false
+}

@@ -1,0 +1,300 @@
+package identity
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// kind is what keys are among documents, and vault where all of them are: a secret does not say its
+// project. No principal is of that project.
+const (
+	kind  document.Kind   = "api_key"
+	vault stead.ProjectID = "stead:keys"
+)
+
+// Config is what the service needs.
+type Config struct {
+	Documents document.Store
+	Policy    policy.Authorizer
+	Root      string // the root key
+	Now       func() time.Time
+}
+
+// Service keeps keys and knows who carries them. It is safe for concurrent use.
+type Service struct {
+	cfg Config
+
+	mu     sync.Mutex
+	cached map[string]cached // key id → what was known
+}
+
+type cached struct {
+	doc document.Document
+	key Key
+	at  time.Time
+}
+
+// NewService makes the service.
+func NewService(cfg Config) *Service { return &Service{cfg: cfg, cached: map[string]cached{}} }
+
+// Params is a key to be made.
+type Params struct {
+	Name      string
+	Project   stead.ProjectID // "": the maker's own; another one only for the root key
+	Kind      stead.PrincipalKind
+	Principal string // "": the key's id
+	Role      stead.Role
+	Bound     bool
+	Lifetime  time.Duration // 0: for good
+}
+
+// Create makes a key and returns it with its secret, which is never seen again.
+func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key, string, error) {
+	if err := s.allow(ctx, p, policy.KeyWrite); err != nil {
+		return Key{}, "", err
+	}
+	project := p.Project
+	if in.Project != "" {
+		if in.Project != p.Project && !isRoot(p) {
+			return Key{}, "", stead.Invalid("project", "a key makes keys of its own project alone, %s", p.Project)
+		}
+		project = in.Project
+	}
+	if utf8.RuneCountInString(in.Name) > MaxNameRunes {
+		return Key{}, "", stead.Invalid("name", "name is longer than %d characters", MaxNameRunes)
+	}
+	if in.Lifetime < 0 || in.Lifetime > MaxLifetime {
+		return Key{}, "", stead.Invalid("expires_after_seconds", "expires_after_seconds must be between 0 and %d", int(MaxLifetime.Seconds()))
+	}
+	now := s.cfg.Now()
+	k := Key{ID: document.NewID(IDPrefix), Name: in.Name, Project: project, Kind: in.Kind, Principal: in.Principal, Role: in.Role, Bound: in.Bound, CreatedAt: now.UnixMilli()}
+	if k.Kind == "" {
+		k.Kind = stead.PrincipalService
+	}
+	if k.Principal == "" {
+		k.Principal = k.ID
+	}
+	if in.Lifetime > 0 {
+		k.ExpiresAt = now.Add(in.Lifetime).UnixMilli()
+	}
+	secret, kept := newSecret(k.ID)
+	k.Secrets = []Secret{kept}
+	data, err := json.Marshal(k)
+	if err != nil {
+		return Key{}, "", stead.Wrap(stead.KindInternal, err, "the key can't be written")
+	}
+	_, err = s.cfg.Documents.CreateDocument(ctx, document.Document{Key: at(k.ID), Version: 1, CreatedAt: k.CreatedAt, UpdatedAt: k.CreatedAt, Tag: string(project), Data: data}, "", "")
+	return k, secret, err
+}
+
+func at(id string) document.Key { return document.Key{Project: vault, Kind: kind, ID: id} }
+
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect) error {
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect})
+	return err
+}
+
+// Get returns a key of the caller's project.
+func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Key, error) {
+	if err := s.allow(ctx, p, policy.KeyRead); err != nil {
+		return Key{}, err
+	}
+	k, _, err := s.own(ctx, p, id)
+	return k, err
+}
+
+// own reads a key of the caller's project.
+func (s *Service) own(ctx context.Context, p stead.Principal, id string) (Key, document.Document, error) {
+	k, doc, err := s.read(ctx, id)
+	if stead.KindOf(err) == stead.KindNotFound || err == nil && k.Project != p.Project && !isRoot(p) {
+		err = stead.NotFound("API key", id)
+	}
+	return k, doc, err
+}
+
+func (s *Service) read(ctx context.Context, id string) (Key, document.Document, error) {
+	doc, err := s.cfg.Documents.GetDocument(ctx, at(id))
+	if err != nil {
+		return Key{}, doc, err
+	}
+	var k Key
+	if err := json.Unmarshal(doc.Data, &k); err != nil {
+		return Key{}, doc, stead.Wrap(stead.KindInternal, err, "key %s can't be read", id)
+	}
+	return k, doc, nil
+}
+
+// List returns the keys of the caller's project, the newest first: after an id, at most limit, and
+// whether there are more.
+func (s *Service) List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]Key, bool, error) {
+	if err := s.allow(ctx, p, policy.KeyRead); err != nil {
+		return nil, false, err
+	}
+	docs, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: vault, Kind: kind, Tag: string(p.Project), After: after, Desc: desc, Limit: limit + 1})
+	if err != nil {
+		return nil, false, err
+	}
+	more := len(docs) > limit
+	keys := make([]Key, 0, len(docs))
+	for _, d := range docs[:min(limit, len(docs))] {
+		var k Key
+		if err := json.Unmarshal(d.Data, &k); err != nil {
+			return nil, false, stead.Wrap(stead.KindInternal, err, "key %s can't be read", d.ID)
+		}
+		keys = append(keys, k)
+	}
+	return keys, more, nil
+}
+
+// Revoke deletes a key: nobody comes in with it any more, on other nodes after CacheFor.
+func (s *Service) Revoke(ctx context.Context, p stead.Principal, id string) error {
+	if err := s.allow(ctx, p, policy.KeyWrite); err != nil {
+		return err
+	}
+	if _, _, err := s.own(ctx, p, id); err != nil {
+		return err
+	}
+	s.forget(id)
+	return s.cfg.Documents.DeleteDocument(ctx, at(id), 0)
+}
+
+// Rotate gives a key a new secret. The old ones are valid for grace.
+func (s *Service) Rotate(ctx context.Context, p stead.Principal, id string, grace time.Duration) (Key, string, error) {
+	if err := s.allow(ctx, p, policy.KeyWrite); err != nil {
+		return Key{}, "", err
+	}
+	if grace < 0 || grace > MaxGrace {
+		return Key{}, "", stead.Invalid("grace_seconds", "grace_seconds must be between 0 and %d", int(MaxGrace.Seconds()))
+	}
+	k, doc, err := s.own(ctx, p, id)
+	if err != nil {
+		return Key{}, "", err
+	}
+	now := s.cfg.Now()
+	var kept []Secret
+	for _, old := range k.Secrets {
+		if old.Until == 0 || old.Until > now.Add(grace).UnixMilli() {
+			old.Until = now.Add(grace).UnixMilli()
+		}
+		if old.Until > now.UnixMilli() {
+			kept = append(kept, old)
+		}
+	}
+	secret, fresh := newSecret(k.ID)
+	k.Secrets = append(kept, fresh)
+	if err := s.store(ctx, k, doc); err != nil {
+		return Key{}, "", err
+	}
+	s.forget(id)
+	return k, secret, nil
+}
+
+func (s *Service) store(ctx context.Context, k Key, doc document.Document) error {
+	data, err := json.Marshal(k)
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "key %s can't be written", k.ID)
+	}
+	doc.Data, doc.UpdatedAt = data, s.cfg.Now().UnixMilli()
+	doc.Version++
+	_, err = s.cfg.Documents.UpdateDocument(ctx, doc)
+	return err
+}
+
+func (s *Service) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cached, id)
+}
+
+// Authenticate returns who carries a secret. project is the one that the request names, which counts
+// for the root key alone; "" is the default one.
+func (s *Service) Authenticate(ctx context.Context, secret string, project stead.ProjectID) (stead.Principal, error) {
+	if s.cfg.Root != "" && subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(hash(s.cfg.Root))) == 1 {
+		p := stead.Principal{Project: project, Kind: stead.PrincipalService, ID: rootID, Role: Owner}
+		if p.Project == "" {
+			p.Project = stead.DefaultProject
+		}
+		return p, nil
+	}
+	id, ok := idOf(secret)
+	if !ok {
+		return stead.Principal{}, refused("that is no API key of this server")
+	}
+	k, err := s.look(ctx, id)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return stead.Principal{}, refused("the API key is not known, or was revoked")
+	}
+	if err != nil {
+		return stead.Principal{}, err
+	}
+	now := s.cfg.Now()
+	switch {
+	case !k.opens(secret, now.UnixMilli()):
+		return stead.Principal{}, refused("the API key is not known, or was revoked")
+	case k.ExpiresAt > 0 && k.ExpiresAt <= now.UnixMilli():
+		return stead.Principal{}, refused("the API key has expired")
+	}
+	s.used(ctx, k, now)
+	return k.principal(), nil
+}
+
+func refused(why string) error {
+	e := stead.Errorf(stead.KindUnauthenticated, "%s", why)
+	e.Code, e.Hint = "invalid_api_key", "An owner makes one with: stead keys create --role developer"
+	return e
+}
+
+// rootID is the principal of the root key.
+const rootID = "root"
+
+func isRoot(p stead.Principal) bool {
+	return p.Kind == stead.PrincipalService && p.ID == rootID && p.Role == Owner
+}
+
+// look reads a key, believing for CacheFor what was read before.
+func (s *Service) look(ctx context.Context, id string) (Key, error) {
+	now := s.cfg.Now()
+	s.mu.Lock()
+	c, ok := s.cached[id]
+	s.mu.Unlock()
+	if ok && now.Sub(c.at) < CacheFor {
+		return c.key, nil
+	}
+	k, doc, err := s.read(ctx, id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cached, id)
+	if err != nil {
+		return Key{}, err
+	}
+	if len(s.cached) >= maxCached {
+		clear(s.cached)
+	}
+	s.cached[id] = cached{doc, k, now}
+	return k, nil
+}
+
+// used notes that a key was used, now and then. That it can't be noted keeps nobody out.
+func (s *Service) used(ctx context.Context, k Key, now time.Time) {
+	if now.Sub(time.UnixMilli(k.LastUsedAt)) < usedEvery {
+		return
+	}
+	s.mu.Lock()
+	c, ok := s.cached[k.ID]
+	if !ok || c.key.LastUsedAt != k.LastUsedAt {
+		s.mu.Unlock()
+		return // somebody else notes it
+	}
+	c.key.LastUsedAt = now.UnixMilli()
+	s.cached[k.ID] = c
+	s.mu.Unlock()
+	_ = s.store(context.WithoutCancel(ctx), c.key, c.doc)
+}
