@@ -54,7 +54,7 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 		r.discard(ctx, key)
 		return session.Response{}, err
 	}
-	made, err := r.bear(ctx, key, []stead.Event{first, e}, session.StatusInProgress, nil, req.Key, req.Digest)
+	made, err := r.bear(ctx, key, []stead.Event{first, e}, journal.Listing{Status: session.StatusInProgress, LastActive: e.At}, req.Key, req.Digest)
 	if err != nil {
 		return session.Response{}, err
 	}
@@ -73,32 +73,6 @@ func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spe
 	created.Conversation = conversation
 	e, err := session.NewEvent(r.now(), session.KindSessionCreated, created)
 	return key, e, err
-}
-
-// bear stores a session that is made with its first events. With a key that made one before it is
-// that one's.
-func (r *Runner) bear(ctx context.Context, key stead.SessionKey, events []stead.Event, status string, metadata map[string]string, idempotency, digest string) (stead.SessionKey, error) {
-	made, err := r.seed(key, events)
-	if err != nil {
-		return key, err
-	}
-	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{
-		Create: &journal.Creation{Agent: made.Agent.ID, CreatedAt: events[0].At}, Events: events, If: -1, Key: idempotency, Digest: digest,
-		Update: &journal.Listing{Status: status, Metadata: metadata, LastActive: events[0].At},
-	})
-	if err != nil {
-		r.forget(key)
-		if stead.KindOf(err) != stead.KindUnavailable { // it may have been stored all the same
-			r.discard(ctx, key)
-		}
-		return key, err
-	}
-	if receipt.Session == "" || receipt.Session == key.Session {
-		return key, nil
-	}
-	r.forget(key) // the key made another session before
-	r.discard(ctx, key)
-	return stead.SessionKey{Project: key.Project, Session: receipt.Session}, nil
 }
 
 // respondAfter goes on in the session of the previous response, or, when that one is not its last

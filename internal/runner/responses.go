@@ -6,6 +6,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -119,7 +120,7 @@ func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req 
 		}
 		events = append(events, e)
 	}
-	key, err = r.bear(ctx, key, events, session.StatusIdle, req.Metadata, req.Key, req.Digest)
+	key, err = r.bear(ctx, key, events, journal.Listing{Status: session.StatusIdle, Metadata: req.Metadata, LastActive: first.At}, req.Key, req.Digest)
 	if err != nil {
 		return session.Session{}, err
 	}

@@ -91,31 +91,40 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 		}
 		events, status = append(events, e), session.StatusInProgress
 	}
-	made, err := r.seed(key, events)
+	key, err = r.bear(ctx, key, events, journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now, Environment: computer}, req.Key, req.Digest)
 	if err != nil {
 		return session.Session{}, err
 	}
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return session.Session{}, err
+	}
+	return v.Session(), nil
+}
+
+// bear stores a session that is made with its first events. With a key that made one before it is
+// that one's.
+func (r *Runner) bear(ctx context.Context, key stead.SessionKey, events []stead.Event, listing journal.Listing, idempotency, digest string) (stead.SessionKey, error) {
+	made, err := r.seed(key, events)
+	if err != nil {
+		return key, err
+	}
 	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{
-		Create: &journal.Creation{Agent: pin.ID, CreatedAt: now}, Events: events, If: -1, Key: req.Key, Digest: req.Digest,
-		Update: &journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now, Environment: computer},
+		Create: &journal.Creation{Agent: made.Agent.ID, CreatedAt: events[0].At}, Events: events, If: -1, Key: idempotency, Digest: digest, Update: &listing,
 	})
 	if err != nil {
 		r.forget(key)
 		if stead.KindOf(err) != stead.KindUnavailable { // it may have been stored all the same
 			r.discard(ctx, key)
 		}
-		return session.Session{}, err
+		return key, err
 	}
 	if receipt.Session == "" || receipt.Session == key.Session {
-		return made, nil
+		return key, nil
 	}
 	r.forget(key) // the key made another session before
 	r.discard(ctx, key)
-	v, err := r.view(ctx, keyOf(p, receipt.Session))
-	if err != nil {
-		return session.Session{}, err
-	}
-	return v.Session(), nil
+	return stead.SessionKey{Project: key.Project, Session: receipt.Session}, nil
 }
 
 // seed puts a session that is about to be made into the caches, so that nobody has to read back
