@@ -11,6 +11,7 @@ import (
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/file"
+	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/skill"
@@ -22,25 +23,27 @@ type configured struct {
 	files     *file.Service
 	skills    *skill.Service
 	templates *template.Service
+	memory    *memory.Service
 }
 
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
-func (n *node) openConfigured(documents document.Store, keys *seal.Keys, authorizer policy.Authorizer) configured {
+func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer) configured {
 	assets := asset.New(documents, n.blobs, time.Now)
 	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
 	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
+	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now})
 	ctx, cancel := context.WithCancel(context.Background())
 	var sweeping sync.WaitGroup
-	sweeping.Go(func() { asset.Run(ctx, n.log, files.Sweep, assets.Sweep) })
+	sweeping.Go(func() { asset.Run(ctx, n.log, files.Sweep, assets.Sweep, remembered.Sweep) })
 	n.onStop(func(context.Context) error {
 		cancel()
 		sweeping.Wait()
 		return nil
 	})
-	return configured{files, skills, templates}
+	return configured{files, skills, templates, remembered}
 }
 
 // fileContent reads an uploaded file whole, for a workspace.

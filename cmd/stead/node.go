@@ -23,6 +23,7 @@ import (
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
@@ -95,6 +96,7 @@ type database interface {
 	journal.Full
 	agent.Store
 	document.Store
+	memory.Store
 }
 
 // impatient makes a node that a person runs stop soon: what is cut off goes on at the next start.
@@ -147,7 +149,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	services := n.openConfigured(store, keys, authorizer)
+	services := n.openConfigured(store, store, keys, authorizer)
 	var run *runner.Runner
 	pcs, err := n.openComputers(ctx, keys, services, func() session.Environments { return run })
 	if err != nil {
@@ -167,7 +169,7 @@ func (n *node) open(ctx context.Context) error {
 	n.onStop(run.Shutdown)
 	door := server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
-		Templates: services.templates, Files: services.files, Skills: services.skills, FileContent: services.fileContent,
+		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, FileContent: services.fileContent,
 		Usage:  account.New(account.Config{Store: store, Policy: authorizer}),
 		Models: n.models, Capacity: throughput.status, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,

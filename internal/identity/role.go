@@ -50,16 +50,16 @@ func May(role stead.Role, effect policy.Effect) bool {
 	case Owner:
 		return true
 	case Operator:
-		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.UsageWrite}, effect))
+		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.UsageWrite, policy.MemoryWrite}, effect))
 	case Developer:
 		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionWrite, policy.SessionDelete,
-			policy.AgentWrite, policy.FileWrite, policy.SkillWrite, policy.TemplateWrite}, effect))
+			policy.AgentWrite, policy.FileWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite}, effect))
 	case Approver:
 		return slices.Contains([]policy.Effect{policy.SessionRead, policy.AgentRead, policy.ApprovalGive}, effect)
 	case Auditor:
 		return reads
 	case Agent:
-		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.AgentRead, policy.FileRead, policy.SkillRead, policy.TemplateRead}, effect)
+		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.AgentRead, policy.FileRead, policy.SkillRead, policy.TemplateRead, policy.MemoryRead, policy.MemoryWrite}, effect)
 	}
 	return false
 }

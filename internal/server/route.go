@@ -64,6 +64,11 @@ func (s *server) table() []route {
 		responses    = "/v1/responses"
 		response     = responses + "/{id}"
 
+		memoryStores = "/v1/memory_stores"
+		memoryStore  = memoryStores + "/{id}"
+		memories     = memoryStore + "/memories"
+		oneMemory    = memories + "/{memory}"
+
 		conversations = "/v1/conversations"
 		conversation  = conversations + "/{id}"
 	)
@@ -162,6 +167,21 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/models", summary: "List models", handle: s.listModels, answer: "ModelList"},
 		{method: "GET", path: "/v1/models/{id...}", summary: "Retrieve a model", handle: s.getModel, answer: "Model"},
 
+		{method: "POST", path: memoryStores, summary: "Create a memory store", handle: s.createMemoryStore, body: "MemoryStoreParams", answer: "MemoryStore", keyed: true},
+		{method: "GET", path: memoryStores, summary: "List memory stores", handle: s.listMemoryStores, query: paged, answer: "MemoryStoreList"},
+		{method: "GET", path: memoryStore, summary: "Retrieve a memory store", handle: s.getMemoryStore, answer: "MemoryStore"},
+		{method: "POST", path: memoryStore, summary: "Update a memory store", handle: s.updateMemoryStore, body: "MemoryStoreParams", answer: "MemoryStore"},
+		{method: "DELETE", path: memoryStore, summary: "Forget a memory store with everything in it", handle: s.deleteMemoryStore, answer: "Deleted"},
+		{method: "POST", path: memories, summary: "Add a memory, which may supersede another", handle: s.createMemory, body: "MemoryParams", answer: "Memory", keyed: true},
+		{method: "GET", path: memories, summary: "List memories", handle: s.listMemories, query: paged, answer: "MemoryList"},
+		{method: "POST", path: memories + "/batch", summary: "Add memories: all of them or none", handle: s.createMemories, body: "MemoryBatch", answer: "MemoryList", keyed: true},
+		{method: "GET", path: oneMemory, summary: "Retrieve a memory; its ETag is its version", handle: s.getMemory, answer: "Memory"},
+		{method: "POST", path: oneMemory, summary: "Make a memory's next version, over the one in If-Match or expected_version", handle: s.updateMemory, body: "MemoryUpdate", answer: "Memory"},
+		{method: "DELETE", path: oneMemory, summary: "Forget a memory with all of its versions", handle: s.deleteMemory, answer: "Deleted"},
+		{method: "POST", path: oneMemory + "/redact", summary: "Take away what a memory says, in all of its versions", handle: s.redactMemory, answer: "Memory"},
+		{method: "GET", path: oneMemory + "/versions", summary: "List a memory's versions, newest first", handle: s.listMemoryVersions, answer: "MemoryList"},
+		{method: "POST", path: memoryStore + "/search", summary: "Find memories by what they say, with no model", handle: s.searchMemories, body: "MemorySearch", answer: "MemoryHits"},
+
 		{method: "GET", path: "/healthz", summary: "The process answers", handle: s.health, answer: "Health", open: true},
 		{method: "GET", path: "/readyz", summary: "The node can serve", handle: s.ready, answer: "Health", open: true},
 		{method: "GET", path: "/metrics", summary: "Counters, in the text format of Prometheus", handle: s.exposeMetrics, answer: "Lines", media: mediaText},
@@ -183,7 +203,6 @@ func later() []string {
 		"GET,POST,DELETE /v1/vaults/{id}",
 		"POST,GET /v1/vaults/{id}/credentials",
 		"GET,POST,DELETE /v1/vaults/{id}/credentials/{id}",
-		"POST,GET /v1/memory_stores",
 		"POST,GET /v1/policies",
 		"GET /v1/audit_records",
 		"POST,GET /v1/budgets",

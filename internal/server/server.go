@@ -75,6 +75,7 @@ type Config struct {
 	Templates   Templates
 	Files       Files
 	Skills      Skills
+	Memory      Memory
 	Usage       Usage
 	Models      model.Catalog
 	// Keys keeps API keys; nil: there are none.

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead/internal/client"
+)
+
+// maxMemoryLine is how much of a memory a list shows: characters.
+const maxMemoryLine = 90
+
+func (a *app) memoryCmd() *cobra.Command {
+	stores := group("stores", "Memory stores: list, create, delete", a.memoryStoresList(), a.memoryStoresCreate(), a.memoryStoresDelete())
+	return group("memory", "What agents remember: stores, and what is in them", stores, a.memoryAdd(), a.memoryList(), a.memorySearch(), a.memoryForget())
+}
+
+func (a *app) memoryStoresList() *cobra.Command {
+	var limit int
+	c := &cobra.Command{
+		Use: "list", Short: "List memory stores, the newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			found, err := c.MemoryStores(cmd.Context(), limit)
+			if err != nil {
+				return err
+			}
+			raw := []json.RawMessage{}
+			var rows [][]string
+			for _, s := range found {
+				raw = append(raw, s.Raw)
+				rows = append(rows, []string{s.ID, oneLine(printable(s.Name), maxMemoryLine), ago(s.CreatedAt, time.Now())})
+			}
+			return a.table(raw, "No memory stores. Make one: stead memory stores create NAME", []string{"STORE", "NAME", "AGE"}, rows)
+		},
+	}
+	c.Flags().IntVar(&limit, "limit", 100, "most stores")
+	return c
+}
+
+func (a *app) memoryStoresCreate() *cobra.Command {
+	var description string
+	c := &cobra.Command{
+		Use: "create NAME", Short: "Create a memory store", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			made, err := c.CreateMemoryStore(cmd.Context(), map[string]string{"name": args[0], "description": description})
+			if err != nil {
+				return err
+			}
+			return a.object(made.Raw, func(w io.Writer) {
+				fmt.Fprintf(w, "%s created\nAdd to it: stead memory add %s \"…\"\n", made.ID, made.ID)
+			})
+		},
+	}
+	c.Flags().StringVar(&description, "description", "", "what it is for; agents are told")
+	return c
+}
+
+func (a *app) memoryStoresDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete STORE", Short: "Forget a store with everything in it", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			if err := c.DeleteMemoryStore(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			return a.object(map[string]any{"id": args[0], "deleted": true}, func(w io.Writer) { fmt.Fprintf(w, "%s and everything in it is forgotten\n", args[0]) })
+		},
+	}
+}
+
+func (a *app) memoryAdd() *cobra.Command {
+	var kind, user, supersedes, ttl string
+	var labels []string
+	c := &cobra.Command{
+		Use: "add STORE TEXT", Short: "Add a memory", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"content": args[1], "kind": kind, "labels": labels}
+			if user != "" {
+				body["scope"] = map[string]string{"type": "user", "id": user}
+			}
+			if supersedes != "" {
+				body["supersedes"] = supersedes
+			}
+			if ttl != "" {
+				d, err := time.ParseDuration(ttl)
+				if err != nil || d < time.Second {
+					return fmt.Errorf("--ttl must be a duration such as 24h, not %q", ttl)
+				}
+				body["ttl_seconds"] = int64(d / time.Second)
+			}
+			made, err := c.AddMemory(cmd.Context(), args[0], body)
+			if err != nil {
+				return err
+			}
+			return a.object(made.Raw, func(w io.Writer) { fmt.Fprintf(w, "%s added\n", made.ID) })
+		},
+	}
+	c.Flags().StringVar(&kind, "kind", "fact", "fact, preference, episode, procedure or passage")
+	c.Flags().StringVar(&user, "user", "", "the user whom it is about; else the project")
+	c.Flags().StringVar(&supersedes, "supersedes", "", "memory that is not valid any more from now on")
+	c.Flags().StringSliceVar(&labels, "label", nil, "label; may be given several times")
+	c.Flags().StringVar(&ttl, "ttl", "", "how long until it is forgotten, such as 720h")
+	return c
+}
+
+func (a *app) memoryList() *cobra.Command {
+	var limit int
+	c := &cobra.Command{
+		Use: "list STORE", Short: "List what a store holds, the newest first", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			found, err := c.Memories(cmd.Context(), args[0], limit)
+			if err != nil {
+				return err
+			}
+			raw := []json.RawMessage{}
+			var rows [][]string
+			for _, m := range found {
+				raw = append(raw, m.Raw)
+				rows = append(rows, []string{m.ID, m.Kind, ago(m.CreatedAt, time.Now()), oneLine(printable(m.Content), maxMemoryLine)})
+			}
+			return a.table(raw, "Nothing is remembered.", []string{"MEMORY", "KIND", "AGE", "CONTENT"}, rows)
+		},
+	}
+	c.Flags().IntVar(&limit, "limit", 100, "most memories")
+	return c
+}
+
+func (a *app) memorySearch() *cobra.Command {
+	var limit int
+	var explain bool
+	var labels []string
+	c := &cobra.Command{
+		Use: "search STORE QUERY", Short: "Find memories by what they say, with no model", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"query": args[1], "limit": limit, "explain": explain, "filters": map[string]any{"labels": labels}}
+			hits, err := c.SearchMemory(cmd.Context(), args[0], body)
+			if err != nil {
+				return err
+			}
+			raw := []any{}
+			for _, h := range hits {
+				one := map[string]any{"memory": h.Memory.Raw, "score": h.Score}
+				if h.Explain != nil {
+					one["explain"] = h.Explain
+				}
+				raw = append(raw, one)
+			}
+			return a.object(map[string]any{"data": raw}, func(w io.Writer) { writeHits(w, hits) })
+		},
+	}
+	c.Flags().IntVar(&limit, "limit", 10, "most memories, up to 100")
+	c.Flags().BoolVar(&explain, "explain", false, "say why each was found")
+	c.Flags().StringSliceVar(&labels, "label", nil, "only with this label; may be given several times")
+	return c
+}
+
+func writeHits(w io.Writer, hits []client.MemoryHit) {
+	if len(hits) == 0 {
+		fmt.Fprintln(w, "Nothing found.")
+	}
+	for _, h := range hits {
+		who := ""
+		if h.Memory.Source.Author != "" {
+			who = printable(h.Memory.Source.Author) + ": "
+		}
+		fmt.Fprintf(w, "%6.2f  %s  %s%s\n", h.Score, h.Memory.ID, who, oneLine(printable(h.Memory.Content), maxMemoryLine))
+		e := h.Explain
+		if e == nil {
+			continue
+		}
+		var terms []string
+		for _, t := range slices.Sorted(maps.Keys(e.Terms)) {
+			terms = append(terms, fmt.Sprintf("%s %.2f", t, e.Terms[t]))
+		}
+		fmt.Fprintf(w, "        words %.2f (%s), neighbours %.2f, session %.2f × tells %.2f, author %.2f, time %.2f, importance %.2f, recency %.2f\n",
+			e.Words, strings.Join(terms, ", "), e.Neighbours, e.Session, e.Tells, e.Author, e.Time, e.Importance, e.Recency)
+	}
+}
+
+func (a *app) memoryForget() *cobra.Command {
+	return &cobra.Command{
+		Use: "forget STORE MEMORY", Short: "Delete a memory with all of its versions", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			if err := c.ForgetMemory(cmd.Context(), args[0], args[1]); err != nil {
+				return err
+			}
+			return a.object(map[string]any{"id": args[1], "deleted": true}, func(w io.Writer) { fmt.Fprintf(w, "%s is forgotten\n", args[1]) })
+		},
+	}
+}

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/sqlite"
+)
+
+// memoryDoor is a door with the real service of memory over SQLite, and one store.
+func memoryDoor(t *testing.T) (*door, string) {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	d := open(t, filled(), func(c *Config) {
+		c.Memory = memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now})
+	})
+	res, body := d.call("POST", "/v1/memory_stores", `{"name":"notes","description":"of the team","metadata":{"a":"b"}}`)
+	return d, "/v1/memory_stores/" + d.id(200, res, body)
+}
+
+func TestMemoryStores(t *testing.T) {
+	d, store := memoryDoor(t)
+	d.says("GET "+store, "", 200, `"object":"memory_store"`, `"name":"notes"`, `"metadata":{"a":"b"}`)
+	d.says("POST "+store, `{"description":null}`, 200, `"description":""`, `"name":"notes"`)
+	d.says("GET /v1/memory_stores", "", 200, `"has_more":false`, `"name":"notes"`)
+	d.says("POST /v1/memory_stores", `{}`, 400, `"param":"name"`)
+	d.says("DELETE "+store, "", 200, `"object":"memory_store.deleted"`)
+	d.says("GET "+store, "", 404)
+	d.says("POST "+store+"/search", `{"query":"x"}`, 404)
+}
+
+func TestMemoriesAreAddedFoundChangedAndForgotten(t *testing.T) {
+	d, store := memoryDoor(t)
+	res, body := d.call("POST", store+"/memories", `{"content":"The deploy window is on Tuesdays","kind":"fact","labels":["ops"],"scope":{"type":"team","id":"sre"},"source":{"author":"Ada","at":1700000000}}`, "Idempotency-Key: k")
+	id := d.id(200, res, body)
+	res, body = d.call("POST", store+"/memories", `{"content":"The deploy window is on Tuesdays","kind":"fact","labels":["ops"],"scope":{"type":"team","id":"sre"},"source":{"author":"Ada","at":1700000000}}`, "Idempotency-Key: k")
+	if again := d.id(200, res, body); again != id {
+		t.Errorf("the same request made %s and %s", id, again)
+	}
+	d.says("POST "+store+"/memories/batch", `{"memories":[{"content":"Lunch is at noon"},{"content":"The garden has roses"}]}`, 200, `"Lunch is at noon"`, `"confidence":1`)
+	d.says("GET "+store+"/memories?limit=2", "", 200, `"has_more":true`)
+	found := d.says("POST "+store+"/search", `{"query":"when do we deploy?","limit":1,"explain":true,"filters":{"labels":["ops"],"scopes":[{"type":"team","id":"sre"}]}}`, 200,
+		`"object":"memory.search"`, id, `"explain":{`, `"deploi"`)
+	var hits wireHits
+	if err := json.Unmarshal([]byte(found), &hits); err != nil || len(hits.Data) != 1 || hits.Data[0].Score <= 0 {
+		t.Errorf("found %s (%v)", found, err)
+	}
+	d.says("POST "+store+"/search", `{"query":"deploy","filters":{"scopes":[{"type":"user","id":"sre"}]}}`, 200, `"data":[]`)
+
+	one := store + "/memories/" + id
+	res, _ = d.call("GET", one, "")
+	if tag := res.Header.Get("ETag"); tag != `"1"` {
+		t.Errorf("ETag %s", tag)
+	}
+	d.says("POST "+one, `{"content":"The deploy window is on Mondays","expected_version":1}`, 200, `"version":2`, `"labels":["ops"]`)
+	d.says("POST "+one, `{"content":"x","expected_version":1}`, 409, "at version 2, not 1")
+	if res, _ := d.call("DELETE", one, "", `If-Match: "1"`); res.StatusCode != 409 {
+		t.Errorf("an old version was deleted: %d", res.StatusCode)
+	}
+	d.says("GET "+one+"/versions", "", 200, "Mondays", "Tuesdays")
+	d.says("POST "+one+"/redact", "", 200, `"redacted":true`, `"content":""`)
+	if got := d.says("GET "+one+"/versions", "", 200); strings.Contains(got, "days") {
+		t.Errorf("redacted, and still there: %s", got)
+	}
+	d.says("DELETE "+one, "", 200, `"object":"memory.deleted"`)
+	d.says("GET "+one, "", 404)
+	d.says("POST "+store+"/search", `{"query":"deploy window"}`, 200, `"data":[]`)
+}
+
+func TestMemoriesThatAreWrong(t *testing.T) {
+	d, store := memoryDoor(t)
+	for body, param := range map[string]string{
+		`{}`:                                                "content",
+		`{"content":"x","kind":"rumour"}`:                   "kind",
+		`{"content":"x","confidence":2}`:                    "confidence",
+		`{"content":"x","importance":"a"}`:                  "importance",
+		`{"content":"x","scope":{"type":"user"}}`:           "scope.id",
+		`{"content":"x","labels":[""]}`:                     "labels[0]",
+		`{"content":"x","valid_from":20,"valid_until":10}`:  "valid_until",
+		`{"content":"x","ttl_seconds":0}`:                   "ttl_seconds",
+		`{"content":"x","source":{"at":"yesterday"}}`:       "source.at",
+		`{"content":"` + strings.Repeat("x", 70_000) + `"}`: "content",
+	} {
+		d.says("POST "+store+"/memories", body, 400, `"param":"`+param+`"`)
+	}
+	d.says("POST "+store+"/memories", `{"content":"x","supersedes":"mem_none"}`, 404)
+	d.says("POST "+store+"/memories/batch", `{"memories":[{"content":"x"},{"content":""}]}`, 400, `"param":"memories[1].content"`)
+	d.says("POST "+store+"/search", `{}`, 400, `"param":"query"`)
+	d.says("POST "+store+"/search", `{"query":"x","limit":1000}`, 400, `"param":"limit"`)
+	d.says("GET "+store+"/memories/mem_none", "", 404)
+}
