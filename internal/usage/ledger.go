@@ -1,0 +1,92 @@
+package usage
+
+import (
+	"context"
+
+	"github.com/stead-dev/stead"
+)
+
+// Ledger keeps the counters of budgets, and what calls under way hold of them. All nodes of a database
+// share it.
+//
+// Shape: counter → spent, held;  hold → for each counter, what it holds
+//
+// Delivery: each call is one transaction. Two nodes that reserve at once are put in an order by the
+// counters' rows. Reserve and Settle may be repeated: a hold is made and settled once.
+type Ledger interface {
+	// Reserve makes a hold in every counter of the claims, or none. The verdict says which claim
+	// refused, or which counters must be opened first.
+	Reserve(ctx context.Context, project stead.ProjectID, r Reservation) (Verdict, error)
+	// Settle replaces holds by what was used. A hold that is not there was settled already.
+	Settle(ctx context.Context, project stead.ProjectID, all []Settlement) error
+	// Open makes a counter with what was spent before; one that is there stays.
+	Open(ctx context.Context, project stead.ProjectID, counter string, spent Amount) error
+	// Counters returns those of the names that are there.
+	Counters(ctx context.Context, project stead.ProjectID, names []string) (map[string]Counter, error)
+	// Holds lists holds of all projects that were made before a time (Unix milliseconds), the oldest
+	// first, one entry a hold.
+	Holds(ctx context.Context, before int64, limit int) ([]Held, error)
+}
+
+// MaxClaims is the most counters of one reservation.
+const MaxClaims = MaxBudgets
+
+// Reservation asks for a hold.
+type Reservation struct {
+	Hold    string // its id, unique in the project
+	Session stead.SessionID
+	At      int64  // Unix milliseconds
+	Amount  Amount // held in each counter
+	Claims  []Claim
+}
+
+// Claim is one counter of a reservation.
+type Claim struct {
+	Counter string
+	Limit   Amount
+	// Adjust corrects what is used, for the decision alone: the caller knows outcomes that are not
+	// settled yet.
+	Adjust Amount
+}
+
+// Verdict is the answer to a reservation: reserved if both fields are empty.
+type Verdict struct {
+	Refused *Claim   // the first claim that has no room
+	Missing []string // counters that must be opened
+}
+
+// Reserved reports whether the hold is made.
+func (v Verdict) Reserved() bool { return v.Refused == nil && len(v.Missing) == 0 }
+
+// Settlement ends a hold.
+type Settlement struct {
+	Hold string
+	Used Amount
+}
+
+// Counter is what a budget has used.
+type Counter struct {
+	Spent, Held Amount
+}
+
+// Held is a hold.
+type Held struct {
+	Project stead.ProjectID
+	Hold    string
+	Session stead.SessionID
+	At      int64
+}
+
+// Judge decides a reservation by the counters as they are: the one rule of every ledger.
+func Judge(r Reservation, counters map[string]Counter) Verdict {
+	var v Verdict
+	for i, c := range r.Claims {
+		have, ok := counters[c.Counter]
+		if !ok {
+			v.Missing = append(v.Missing, c.Counter)
+		} else if v.Refused == nil && !Admits(c.Limit, have.Spent.Plus(have.Held).Plus(c.Adjust)) {
+			v.Refused = &r.Claims[i]
+		}
+	}
+	return v
+}
