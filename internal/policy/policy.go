@@ -41,7 +41,9 @@ const (
 	TemplateRead       Effect = "template.read" // and starting a session from one
 	TemplateWrite      Effect = "template.write"
 	UsageRead          Effect = "usage.read"
-	UsageWrite         Effect = "usage.write"  // storing records that are missing
+	UsageWrite         Effect = "usage.write" // storing records that are missing
+	BudgetRead         Effect = "budget.read"
+	BudgetWrite        Effect = "budget.write"
 	MemoryRead         Effect = "memory.read"  // and search
 	MemoryWrite        Effect = "memory.write" // add, change, forget
 

@@ -41,6 +41,7 @@ type actor struct {
 	notes    chan note                            // facts that somebody waits for
 	acks     []chan struct{}                      // of the notes among pending
 	asked    []*codeCall                          // calls of code that have not ended
+	holds    int                                  // of budgets, made under this lease
 	wake     int64                                // Unix milliseconds: when the core wants to be asked again; 0: not by time
 	patience *time.Timer                          // until a goroutine watches for input
 	watched  bool                                 // it does

@@ -31,6 +31,9 @@ func (a *actor) endBroken() error {
 		}
 		b := journal.Batch{After: p.after, Events: p.events, Usage: p.usage, Release: true, Update: a.listing(a.state.Status())}
 		err := a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
+		if err == nil {
+			a.settle(p)
+		}
 		if stead.KindOf(err) != stead.KindTail {
 			return err
 		}

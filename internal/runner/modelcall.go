@@ -58,13 +58,18 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}})
 	}
-	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision}); err != nil {
+	hold, refused, err := a.reserve(p, name, info)
+	if err != nil || refused {
+		return err
+	}
+	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold}); err != nil {
 		return err
 	}
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
 	if t := a.state.Turn; t != nil && t.Response != nil {
 		call.ask, call.first = &t.Response.Ask, t.Steps <= 1
 	}
+	call.held = hold != nil
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
@@ -87,11 +92,15 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}})
 	}
 	attempt := a.state.CompactFailures + 1
-	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Purpose: session.PurposeCompact, Attempt: attempt, Upto: c.Upto, Decision: decision}); err != nil {
+	hold, refused, err := a.reserve(p, name, info)
+	if err != nil || refused {
+		return err
+	}
+	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Purpose: session.PurposeCompact, Attempt: attempt, Upto: c.Upto, Decision: decision, Hold: hold}); err != nil {
 		return err
 	}
 	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, compactPrompt)})
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
 		flight.background = true
@@ -119,6 +128,7 @@ type modelCall struct {
 	upto     stead.Seq
 	computer bool   // the session has an environment, and the model gets its tools
 	skills   string // of the environment, in words
+	held     bool   // budgets reserved what it may use
 }
 
 // guarded turns a panic of a provider's adapter into a failed call: what an upstream sends must
@@ -212,6 +222,9 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	}
 	if c.ask != nil {
 		applyAsk(c.ask, &req, c.first)
+	}
+	if c.held && req.MaxOutputTokens == 0 {
+		req.MaxOutputTokens = heldOutput(c.info) // what was reserved bounds what is asked for
 	}
 	return req, nil
 }

@@ -75,6 +75,8 @@ type Config struct {
 	// CheckArguments says whether a model's arguments fit a tool's parameters, in words for the
 	// model. It is given by cmd so that the runner knows no schema library; nil checks nothing.
 	CheckArguments func(schema, arguments []byte) error
+	// Budgets reserves what a model call may use before it is made; nil: there are none.
+	Budgets Budgets
 	// ToolTimeout is the longest wall time of a tool call; 0: stead.ToolTimeout.
 	ToolTimeout time.Duration
 	// ModelIdleTimeout cuts off a silent model stream; 0: stead.ModelIdleTimeout.

@@ -9,6 +9,7 @@ import (
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/usage/meter"
 )
 
 // plan is one append in the making, and what to start once it is durable.
@@ -16,6 +17,8 @@ type plan struct {
 	after   stead.Seq
 	events  []stead.Event
 	usage   []journal.UsageRow // what follows from events
+	held    []*session.Hold    // reserved for the calls of starts
+	ended   []endedHold        // of calls whose outcome is among events
 	starts  []func()
 	ends    bool // the turn ends: its work in flight is given up once that is durable
 	wake    int64
@@ -50,11 +53,14 @@ func (a *actor) step() (released bool, err error) {
 				return false, err
 			}
 			if !stored {
+				a.unhold(p)
 				continue
 			}
 		} else if err != nil {
+			a.unhold(p)
 			return false, err
 		}
+		a.settle(p)
 		a.pending, a.called, a.listed = nil, true, a.state.Status()
 		a.acknowledge()
 		a.settleCode()
@@ -139,10 +145,15 @@ func (a *actor) write(p *plan, kind string, build func(*session.State) (any, err
 		return err
 	}
 	e.Seq, e.Payload = a.state.Tail+1, payload
-	if err := a.meter(p, e); err != nil {
+	records, err := meter.Follow(&a.state.View, e)
+	if err != nil {
 		return err
 	}
+	held := a.state.Holds()
 	if err := a.state.Apply(e); err != nil {
+		return err
+	}
+	if err := a.meter(p, held, records); err != nil {
 		return err
 	}
 	e.Payload = nil // the store keeps what is encoded

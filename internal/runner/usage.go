@@ -1,21 +1,24 @@
 package runner
 
 import (
-	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage"
-	"github.com/stead-dev/stead/internal/usage/meter"
 )
 
-// meter puts the usage records of an event that is about to be applied into the plan: they are stored
-// with it, or not at all.
-func (a *actor) meter(p *plan, e stead.Event) error {
-	records, err := meter.Follow(&a.state.View, e)
-	if err != nil || len(records) == 0 {
-		return err
+// meter puts the usage records of an event that was just applied into the plan: they are stored with
+// it, or not at all. held are the holds from before it: those that are gone now have ended with it.
+func (a *actor) meter(p *plan, held []*session.Hold, records []usage.Record) error {
+	if len(records) > 0 {
+		rows, err := usage.Rows(records)
+		if err != nil {
+			return err
+		}
+		p.usage = append(p.usage, rows...)
 	}
-	rows, err := usage.Rows(records)
-	p.usage = append(p.usage, rows...)
-	return err
+	if len(held) > 0 {
+		p.follow(held, a.state.Holds(), records)
+	}
+	return nil
 }
 
 // provider is who answered, where the route does not say it.

@@ -199,7 +199,18 @@ type ModelCalled struct {
 	Purpose  string          `json:"purpose,omitempty"`
 	Attempt  int             `json:"attempt"`        // from 1
 	Upto     stead.Seq       `json:"upto,omitempty"` // compact: items of events up to here
+	Hold     *Hold           `json:"hold,omitempty"` // what budgets reserved for it; nil: no budget is about it
 	Decision policy.Decision `json:"decision"`
+}
+
+// Hold is what budgets reserved for a model call before it was made; its outcome settles it.
+type Hold struct {
+	ID       string   `json:"id"`
+	Counters []string `json:"counters"`
+	Cost     int64    `json:"cost,omitempty"` // micro-cents
+	Tokens   int64    `json:"tokens,omitempty"`
+	Calls    int64    `json:"calls,omitempty"`
+	Millis   int64    `json:"millis,omitempty"`
 }
 
 // ModelStreamed is streamed text, coalesced. The first segment of an index makes its item known.

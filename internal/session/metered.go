@@ -64,3 +64,15 @@ func (v *View) Copied(seq stead.Seq) bool {
 	}
 	return seq <= o.Seq // a copy made before copies counted their events
 }
+
+// Holds are those of the model calls in flight.
+func (v *View) Holds() []*Hold {
+	var out []*Hold
+	if v.Turn != nil && v.Turn.Model != nil && v.Turn.Model.Hold != nil {
+		out = append(out, v.Turn.Model.Hold)
+	}
+	if v.Compact != nil && v.Compact.Hold != nil {
+		out = append(out, v.Compact.Hold)
+	}
+	return out
+}

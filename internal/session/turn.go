@@ -6,7 +6,7 @@ import (
 )
 
 func (v *View) modelCalled(e stead.Event, p ModelCalled) {
-	call := &ModelCall{Seq: e.Seq, Model: p.Model, At: e.At, Upto: p.Upto}
+	call := &ModelCall{Seq: e.Seq, Model: p.Model, At: e.At, Upto: p.Upto, Hold: p.Hold}
 	if p.Purpose == PurposeCompact {
 		v.Compact = call
 		return

@@ -63,12 +63,12 @@ func Periods() []Period { return []Period{PeriodTotal, PeriodDay, PeriodMonth} }
 
 // Budget is a limit on what model calls may use.
 type Budget struct {
-	ID     string // "budget_…" of the API, "config_NAME" of the configuration
-	Name   string // for people
-	Scope  Scope
-	Of     string // whose, by id; "": each agent, session or user has one of its own
-	Period Period
-	Limit  Amount // what is 0 has no limit; at least one has
+	ID     string `json:"-"`              // "budget_…" of the API, "config_NAME" of the configuration
+	Name   string `json:"name,omitempty"` // for people
+	Scope  Scope  `json:"scope"`
+	Of     string `json:"of,omitempty"` // whose, by id; "": each agent, session or user has one of its own
+	Period Period `json:"period"`
+	Limit  Amount `json:"limit"` // what is 0 has no limit; at least one has
 }
 
 // MaxBudgets is the most budgets of a project, those of the configuration counted as well.
@@ -168,4 +168,30 @@ func (b *Budget) Records(s Subject, at int64) Filter {
 func Admits(limit, used Amount) bool {
 	below := func(limit, used int64) bool { return limit == 0 || used < limit }
 	return below(limit.Cost, used.Cost) && below(limit.Tokens, used.Tokens) && below(limit.Calls, used.Calls) && below(limit.Millis, used.Millis)
+}
+
+// Exhausted says that a budget is used up, in words for whoever made the call.
+func (b *Budget) Exhausted() string {
+	name := b.Name
+	if name == "" {
+		name = b.ID
+	}
+	per := map[Period]string{PeriodTotal: "", PeriodDay: " of this day", PeriodMonth: " of this month"}[b.Period]
+	return "The budget" + per + " (" + name + ", per " + string(b.Scope) + ") is used up."
+}
+
+// Ask asks whether a call may be made.
+type Ask struct {
+	Subject
+	Hold   string // id of the hold to be
+	At     int64  // Unix milliseconds
+	Amount Amount // the most that the call should use
+	// Ended corrects counters by outcomes that are known and not settled yet: counter → difference.
+	Ended map[string]Amount
+}
+
+// Grant is the answer.
+type Grant struct {
+	Refused  *Budget  // the budget that has no room; nil: the call may be made
+	Counters []string // in which the hold is; none: no budget is about the call
 }

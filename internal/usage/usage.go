@@ -78,6 +78,7 @@ type Record struct {
 	Quantities
 	Cost   int64  `json:"cost,omitempty"`   // micro-cents, as journaled
 	Prices string `json:"prices,omitempty"` // version of the price book that Cost is by
+	Hold   string `json:"hold,omitempty"`   // of budgets, that it settles
 }
 
 // Quantities are what can be counted. Those that a kind does not have are 0.
@@ -149,7 +150,7 @@ func (r Record) Clean() Record {
 }
 
 func (r *Record) names() []*string {
-	return []*string{&r.Turn, &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices}
+	return []*string{&r.Turn, &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices, &r.Hold}
 }
 
 // short cuts a name and mends what is not UTF-8, so that a record reads back as it was written.

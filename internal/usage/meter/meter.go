@@ -135,6 +135,9 @@ func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, p
 			r.Upstream = route.Model
 		}
 	}
+	if call.Hold != nil {
+		r.Hold = call.Hold.ID
+	}
 	r.Calls, r.Millis = 1, span(call.At, f.e.At)
 	r.SetTokens(used)
 	return []usage.Record{r}

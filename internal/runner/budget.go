@@ -1,0 +1,156 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/usage"
+)
+
+// Budgets decides whether a model call may be made, and holds what it may use until it has ended.
+type Budgets interface {
+	// Reserve makes a hold for a call, or says why not. A call that no budget is about has none.
+	Reserve(ctx context.Context, ask usage.Ask) (usage.Grant, error)
+	// Settle replaces holds by what was used; a hold that is not there was settled before.
+	Settle(ctx context.Context, project stead.ProjectID, all []usage.Settlement) error
+}
+
+// Estimates of what a call may use, where nobody says it.
+const (
+	// defaultHeldOutput is the output of a model whose limit is not known. The request asks for no more.
+	defaultHeldOutput = 8192
+	// heldMillis is the time that a call holds. It is not cut off after it: a budget of time can be
+	// overshot by what the calls under way take longer.
+	heldMillis = 60_000
+)
+
+// endedHold is a hold of a call that has ended, and what the call used.
+type endedHold struct {
+	*session.Hold
+	used usage.Amount
+}
+
+// heldOutput is how many tokens of output a call reserves.
+func heldOutput(info model.Info) int { return cmp.Or(info.MaxOutputTokens, defaultHeldOutput) }
+
+// reserve holds what a model call may use in every budget that is about it. When one has no room left
+// it ends the turn in the plan, and reports that the call is refused.
+func (a *actor) reserve(p *plan, name string, info model.Info) (hold *session.Hold, refused bool, err error) {
+	if a.r.cfg.Budgets == nil {
+		return nil, false, nil
+	}
+	a.holds++
+	ask := usage.Ask{
+		Subject: usage.Subject{Project: a.key.Project, Agent: a.state.Created.Agent.ID, Session: a.key.Session, User: a.state.Created.Principal.ID},
+		// An epoch is one holder's: no other makes a hold of this name.
+		Hold: fmt.Sprintf("hold_%s_%d_%d", a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: a.estimate(info), Ended: map[string]usage.Amount{},
+	}
+	for _, e := range p.ended { // their outcomes are known, though not durable yet
+		for _, c := range e.Counters {
+			ask.Ended[c] = ask.Ended[c].Plus(e.used).Minus(amountOf(e.Hold))
+		}
+	}
+	var grant usage.Grant
+	err = a.patient(func() (err error) {
+		grant, err = a.r.cfg.Budgets.Reserve(a.ctx, ask)
+		return err
+	})
+	if a.ctx.Err() != nil {
+		return nil, true, a.ctx.Err()
+	}
+	if err != nil { // no reservation, no call
+		a.log.Error("a budget can't be read; the turn is ended", "err", err)
+		failure := &session.TurnError{Code: codeInternal, Message: "Whether the budgets allow another model call could not be decided."}
+		return nil, true, a.record(p, session.KindTurnFailed, session.TurnEnded{Error: failure})
+	}
+	if grant.Refused != nil {
+		a.log.Info("a budget is used up", "budget", grant.Refused.ID, "model", name)
+		return nil, true, a.record(p, session.KindTurnFailed, session.TurnEnded{Error: exhausted(grant.Refused)})
+	}
+	if len(grant.Counters) == 0 {
+		return nil, false, nil
+	}
+	n := ask.Amount
+	hold = &session.Hold{ID: ask.Hold, Counters: grant.Counters, Cost: n.Cost, Tokens: n.Tokens, Calls: n.Calls, Millis: n.Millis}
+	p.held = append(p.held, hold)
+	return hold, false, nil
+}
+
+// estimate is the most that a call should use: its input as the context is believed to be, the whole
+// output, at the price of uncached input.
+func (a *actor) estimate(info model.Info) usage.Amount {
+	input := int64(a.state.Context.Tokens(a.state.Context.Bytes() + a.fixedBytes()))
+	output := int64(heldOutput(info))
+	if t := a.state.Turn; t != nil && t.Response != nil && t.Response.Ask.MaxOutputTokens > 0 {
+		output = int64(t.Response.Ask.MaxOutputTokens)
+	}
+	u := stead.Usage{InputTokens: input, OutputTokens: output}
+	written := u
+	written.CacheWriteTokens = input
+	return usage.Amount{Cost: max(info.Price.Cost(u), info.Price.Cost(written)), Tokens: input + output, Calls: 1, Millis: heldMillis}
+}
+
+// exhausted is the Agents API's word for a budget that is used up.
+func exhausted(b *usage.Budget) *session.TurnError {
+	code := model.CodeUsageLimit
+	if b.Scope == usage.ScopeSession {
+		code = codeSessionBudget
+	}
+	return &session.TurnError{Code: code, Message: b.Exhausted()}
+}
+
+const codeSessionBudget = "session_budget_exceeded"
+
+func amountOf(h *session.Hold) usage.Amount {
+	return usage.Amount{Cost: h.Cost, Tokens: h.Tokens, Calls: h.Calls, Millis: h.Millis}
+}
+
+// follow notes the holds that an event ended, with what its records say that they used.
+func (p *plan) follow(before, after []*session.Hold, records []usage.Record) {
+	for _, h := range before {
+		if slices.ContainsFunc(after, func(o *session.Hold) bool { return o.ID == h.ID }) {
+			continue
+		}
+		e := endedHold{Hold: h}
+		for i := range records {
+			if records[i].Hold == h.ID {
+				e.used = e.used.Plus(usage.AmountOf(&records[i]))
+			}
+		}
+		p.ended = append(p.ended, e)
+	}
+}
+
+// settle ends the holds of the calls whose outcome is durable now. What a crash leaves is found by the
+// budgets' sweep.
+func (a *actor) settle(p *plan) {
+	var all []usage.Settlement
+	for _, e := range p.ended {
+		all = append(all, usage.Settlement{Hold: e.ID, Used: e.used})
+	}
+	a.settleAll(all)
+}
+
+// unhold gives back what was held for calls that are not made: their append was refused.
+func (a *actor) unhold(p *plan) {
+	var all []usage.Settlement
+	for _, h := range p.held {
+		all = append(all, usage.Settlement{Hold: h.ID})
+	}
+	a.settleAll(all)
+}
+
+func (a *actor) settleAll(all []usage.Settlement) {
+	if len(all) == 0 {
+		return
+	}
+	err := a.patient(func() error { return a.r.cfg.Budgets.Settle(a.ctx, a.key.Project, all) })
+	if err != nil && a.ctx.Err() == nil {
+		a.log.Warn("holds of budgets are left for the sweep", "err", err)
+	}
+}

@@ -1,0 +1,135 @@
+// Package budget keeps budgets, and decides by them whether a model call may be made.
+//
+// Shape: budgets of the configuration and of the API (documents) → those that are about a call →
+// one reservation in usage.Ledger → settled by what the call used
+//
+//	GET, POST, DELETE ─▶ Service ─▶ document.Store
+//	runner, doors ─Reserve, Settle─▶ Service ─▶ usage.Ledger
+//	                                 Sweep: what a crash left held
+//
+// Fail closed: no call is made whose reservation is not durable. A budget is never overshot by more
+// than one reservation, however many nodes call at once. A counter begins with what the records of
+// its period say, so a budget that is made late counts what was used before it; calls that are under
+// way at that moment it does not know.
+//
+// Freshness: a change is known at the node that made it at once, at others within RefreshEvery.
+//
+// Errors: KindInvalid names the field; KindNotFound; KindConflict for budgets of the configuration,
+// which the API can't change; KindLimited above usage.MaxBudgets.
+package budget
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/usage"
+)
+
+const kind document.Kind = "budget"
+
+// Prefix begins the id of a budget of the API, PrefixConfig that of one of the configuration.
+const (
+	Prefix       = "budget_"
+	PrefixConfig = "config_"
+)
+
+// RefreshEvery is how long a node believes the budgets that it has read.
+const RefreshEvery = 2 * time.Second
+
+// Store is what of a database the service needs.
+type Store interface {
+	journal.Usage
+	journal.Directory
+	usage.Ledger
+}
+
+// Config is what the service needs.
+type Config struct {
+	Store     Store
+	Documents document.Store
+	Policy    policy.Authorizer
+	Fixed     []usage.Budget // of the configuration: every project has them
+	Now       func() time.Time
+}
+
+// Service keeps budgets. It is safe for concurrent use.
+type Service struct {
+	cfg Config
+
+	mu    sync.Mutex
+	known map[stead.ProjectID]known
+}
+
+// known are the budgets of a project as they were read.
+type known struct {
+	all []usage.Budget
+	at  time.Time
+}
+
+// New makes a service.
+func New(c Config) *Service {
+	return &Service{cfg: c, known: map[stead.ProjectID]known{}}
+}
+
+// all returns a project's budgets.
+func (s *Service) all(ctx context.Context, project stead.ProjectID) ([]usage.Budget, error) {
+	now := s.cfg.Now()
+	s.mu.Lock()
+	k, ok := s.known[project]
+	s.mu.Unlock()
+	if ok && now.Sub(k.at) < RefreshEvery {
+		return k.all, nil
+	}
+	k = known{all: append([]usage.Budget(nil), s.cfg.Fixed...), at: now}
+	q := document.Query{Project: project, Kind: kind, Limit: stead.MaxPageSize}
+	for {
+		docs, err := s.cfg.Documents.ListDocuments(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range docs {
+			stored, err := decode(d)
+			if err != nil {
+				return nil, err
+			}
+			k.all = append(k.all, stored.Budget)
+			q.After = d.ID
+		}
+		if len(docs) < q.Limit {
+			break
+		}
+	}
+	s.mu.Lock()
+	s.known[project] = k
+	s.mu.Unlock()
+	return k.all, nil
+}
+
+func (s *Service) forget(project stead.ProjectID) {
+	s.mu.Lock()
+	delete(s.known, project)
+	s.mu.Unlock()
+}
+
+// Stored is a budget with what is known of its document.
+type Stored struct {
+	usage.Budget
+	CreatedAt, UpdatedAt int64 // Unix milliseconds; 0 of one of the configuration
+	// Used is what it has used in the present period, if it has but one counter.
+	Used *usage.Counter
+}
+
+func decode(d document.Document) (Stored, error) {
+	out := Stored{CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt}
+	if err := json.Unmarshal(d.Data, &out.Budget); err != nil {
+		return out, stead.Wrap(stead.KindInternal, err, "budget %s can't be read", d.ID)
+	}
+	out.ID = d.ID
+	return out, nil
+}
