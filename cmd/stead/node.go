@@ -32,7 +32,7 @@ import (
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/sqlite"
 	"github.com/stead-dev/stead/internal/tool/mcp"
-	"github.com/stead-dev/stead/internal/usage/account"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 // Names inside the data directory.
@@ -97,6 +97,7 @@ type database interface {
 	agent.Store
 	document.Store
 	memory.Store
+	usage.Ledger
 }
 
 // impatient makes a node that a person runs stop soon: what is cut off goes on at the next start.
@@ -157,11 +158,13 @@ func (n *node) open(ctx context.Context) error {
 	}
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log})
 	n.onStop(tools.Close)
+	metered := n.openMetering(store, authorizer)
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: tools, Policy: authorizer,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
+		Budgets: metered.budgets,
 	})
 	if err := run.Start(ctx); err != nil {
 		return err
@@ -170,7 +173,7 @@ func (n *node) open(ctx context.Context) error {
 	door := server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, FileContent: services.fileContent,
-		Usage:  account.New(account.Config{Store: store, Policy: authorizer}),
+		Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Capacity: throughput.status, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,
 		Ready: func(ctx context.Context) error {

@@ -9,6 +9,7 @@
 //	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
+//	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
 //	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds}
 //
@@ -78,6 +79,8 @@ type Config struct {
 	SealKey string `yaml:"seal_key"`
 	// PublicURL is the address at which others reach this server; "": where it listens.
 	PublicURL string `yaml:"public_url"`
+	// Budgets limit what model calls may use.
+	Budgets []Budget `yaml:"budgets"`
 
 	// Notes are sentences for the person who starts the server: what was found and is not used.
 	Notes []string `yaml:"-"`

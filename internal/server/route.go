@@ -69,6 +69,7 @@ func (s *server) table() []route {
 		memories     = memoryStore + "/memories"
 		oneMemory    = memories + "/{memory}"
 
+		budgets       = "/v1/budgets"
 		conversations = "/v1/conversations"
 		conversation  = conversations + "/{id}"
 	)
@@ -164,6 +165,11 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/usage_records", summary: "List what was used, a record each", handle: s.listUsage, query: append(paged, usageFilters()...), answer: "UsageRecordList"},
 		{method: "GET", path: "/v1/usage", summary: "Add up what was used, by any dimensions", handle: s.reportUsage, query: append([]string{"group_by", "format"}, usageFilters()...), answer: "UsageReport", orCSV: true},
 		{method: "POST", path: "/v1/usage/verify", summary: "Hold the usage records against the journals that they follow from", handle: s.verifyUsage, body: "UsageVerify", answer: "UsageVerification"},
+		{method: "POST", path: budgets, summary: "Create a budget: what model calls may use", handle: s.createBudget, body: "BudgetParams", answer: "Budget", keyed: true},
+		{method: "GET", path: budgets, summary: "List budgets, those of the configuration as well", handle: s.listBudgets, query: paged, answer: "BudgetList"},
+		{method: "GET", path: budgets + "/{id}", summary: "Retrieve a budget, with what it has used", handle: s.getBudget, answer: "Budget"},
+		{method: "POST", path: budgets + "/{id}", summary: "Change a budget's name and limit", handle: s.updateBudget, body: "BudgetUpdate", answer: "Budget"},
+		{method: "DELETE", path: budgets + "/{id}", summary: "Delete a budget: it limits nothing from then on", handle: s.deleteBudget, answer: "Deleted"},
 		{method: "GET", path: "/v1/models", summary: "List models", handle: s.listModels, answer: "ModelList"},
 		{method: "GET", path: "/v1/models/{id...}", summary: "Retrieve a model", handle: s.getModel, answer: "Model"},
 
@@ -205,7 +211,6 @@ func later() []string {
 		"GET,POST,DELETE /v1/vaults/{id}/credentials/{id}",
 		"POST,GET /v1/policies",
 		"GET /v1/audit_records",
-		"POST,GET /v1/budgets",
 		"DELETE /v1/conversations/{id}/items/{id}",
 		"POST /v1/chat/completions",
 		"POST /v1/embeddings",

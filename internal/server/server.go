@@ -77,6 +77,7 @@ type Config struct {
 	Skills      Skills
 	Memory      Memory
 	Usage       Usage
+	Budgets     Budgets
 	Models      model.Catalog
 	// Keys keeps API keys; nil: there are none.
 	Keys Keys

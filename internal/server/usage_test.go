@@ -1,18 +1,23 @@
 package server
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session/sessiontest"
 	"github.com/stead-dev/stead/internal/usage"
 	"github.com/stead-dev/stead/internal/usage/account"
+	"github.com/stead-dev/stead/internal/usage/budget"
 	"github.com/stead-dev/stead/internal/usage/meter"
+	"github.com/stead-dev/stead/internal/usage/usagetest"
 )
 
 // meteredDoor is a door over the journal and the records of one session.
@@ -36,7 +41,47 @@ func meteredDoor(t *testing.T) (*door, []usage.Record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return open(t, filled(), func(c *Config) { c.Usage = account.New(account.Config{Store: store, Policy: policy.AllowLocal{}}) }), records
+	documents := documenttest.NewMemory()
+	return open(t, filled(), func(c *Config) {
+		c.Usage = account.New(account.Config{Store: store, Policy: policy.AllowLocal{}})
+		c.Budgets = budget.New(budget.Config{Store: struct {
+			*journaltest.Memory
+			usage.Ledger
+		}{store, usagetest.NewMemory()}, Documents: documents, Policy: policy.AllowLocal{}, Now: time.Now,
+			Fixed: []usage.Budget{{ID: "config_all", Name: "all", Scope: usage.ScopeSession, Period: usage.PeriodTotal, Limit: usage.Amount{Calls: 9}}}})
+	}), records
+}
+
+func TestBudgets(t *testing.T) {
+	d, records := meteredDoor(t)
+	calls := 0
+	for _, r := range records {
+		calls += int(usage.AmountOf(&r).Calls)
+	}
+	for body, param := range map[string]string{
+		`{}`: "scope", `{"scope":"galaxy"}`: "scope", `{"scope":"project"}`: "limit", `{"scope":"project","limit":{"calls":0}}`: "limit.calls",
+		`{"scope":"project","of":"x","limit":{"calls":1}}`: "of", `{"scope":"user","period":"week","limit":{"calls":1}}`: "period",
+		`{"scope":"user","limit":{"tokens":1.5}}`: "limit.tokens", `{"scope":"user","limit":{"calls":1},"on_limit":"wait"}`: "on_limit",
+	} {
+		d.says("POST /v1/budgets", body, 400, `"param":"`+param+`"`)
+	}
+	_, body := d.call("POST", "/v1/budgets", `{"scope":"project","name":"all calls","limit":{"calls":5,"cost_microcents":7}}`)
+	var made struct{ ID string }
+	if err := json.Unmarshal([]byte(body), &made); err != nil || !strings.HasPrefix(made.ID, "budget_") {
+		t.Fatalf("%s: %v", body, err)
+	}
+	one := "/v1/budgets/" + made.ID
+	d.says("GET "+one, "", 200, `"calls":5`, `"tokens":null`, fmt.Sprintf(`"calls":%d`, calls), `"of":null`)
+	d.says("POST "+one, `{"limit":{"cost_microcents":null,"tokens":10}}`, 200, `"limit":{"cost_microcents":null,"tokens":10,"calls":5,`)
+	d.says("POST "+one, `{"scope":"user"}`, 400, `"param":"scope"`)
+	d.says("POST "+one, `{"limit":{"calls":null,"tokens":null}}`, 400, `"param":"limit"`)
+	d.says("GET /v1/budgets", "", 200, `"id":"config_all"`, `"id":"`+made.ID+`"`)
+	d.says("GET /v1/budgets?order=asc&limit=1", "", 200, `"id":"`+made.ID+`"`, `"has_more":true`)
+	d.says("GET /v1/budgets?order=asc&after="+made.ID, "", 200, `"id":"config_all"`, `"has_more":false`)
+	d.says("POST /v1/budgets/config_all", `{"name":"x"}`, 409, "stead.yaml")
+	d.says("DELETE /v1/budgets/config_all", "", 409, "stead.yaml")
+	d.says("DELETE "+one, "", 200, `"deleted":true`)
+	d.says("GET "+one, "", 404)
 }
 
 func TestUsage(t *testing.T) {

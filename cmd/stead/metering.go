@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/usage"
+	"github.com/stead-dev/stead/internal/usage/account"
+	"github.com/stead-dev/stead/internal/usage/budget"
+)
+
+// sweepEvery is how often a node looks for what a crash left held in budgets.
+const sweepEvery = time.Minute
+
+// metering is what counts and limits usage.
+type metering struct {
+	account *account.Service
+	budgets *budget.Service
+}
+
+func (n *node) openMetering(store database, authorizer policy.Authorizer) *metering {
+	m := &metering{
+		account: account.New(account.Config{Store: store, Policy: authorizer}),
+		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now}),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.sweepBudgets(ctx, m.budgets)
+	}()
+	n.onStop(func(context.Context) error {
+		cancel()
+		<-done
+		return nil
+	})
+	return m
+}
+
+func (n *node) sweepBudgets(ctx context.Context, budgets *budget.Service) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		swept, err := budgets.Sweep(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			n.log.Warn("sweep budgets", "err", err)
+		case swept > 0:
+			n.log.Info("holds that a crash left in budgets are settled", "holds", swept)
+		}
+	}
+}
+
+// fixedBudgets are those of the configuration.
+func fixedBudgets(cfg *config.Config) []usage.Budget {
+	const millis = 1000
+	var out []usage.Budget
+	for _, b := range cfg.Budgets {
+		out = append(out, usage.Budget{
+			ID: budget.PrefixConfig + b.Name, Name: b.Name, Scope: usage.Scope(b.Scope), Of: b.Of, Period: usage.Period(b.Period),
+			Limit: usage.Amount{Cost: int64(b.Limit.USD), Tokens: b.Limit.Tokens, Calls: b.Limit.Calls, Millis: b.Limit.Seconds * millis},
+		})
+	}
+	return out
+}
