@@ -33,6 +33,7 @@ type writeStmts struct {
 	deleteSnapshot, saveSnapshot                     *sql.Stmt
 	insertUsage, insertUsages                        *sql.Stmt
 	due, nextDue                                     *sql.Stmt
+	memory, storeMemory                              *sql.Stmt
 }
 
 func (c *committer) prepare(ctx context.Context) error {
@@ -77,8 +78,10 @@ func (c *committer) prepare(ctx context.Context) error {
 		&c.st.insertUsage:  insertUsage,
 		&c.st.insertUsages: insertUsage + strings.Repeat(", "+usageRow, manyRows-1),
 
-		&c.st.due:     `SELECT project, session, due_at FROM session WHERE due_at > 0 AND due_at <= ? ORDER BY due_at`,
-		&c.st.nextDue: `SELECT due_at FROM session WHERE due_at > ? ORDER BY due_at LIMIT 1`,
+		&c.st.memory:      memoryByID,
+		&c.st.storeMemory: storeMemory,
+		&c.st.due:         `SELECT project, session, due_at FROM session WHERE due_at > 0 AND due_at <= ? ORDER BY due_at`,
+		&c.st.nextDue:     `SELECT due_at FROM session WHERE due_at > ? ORDER BY due_at LIMIT 1`,
 	})
 }
 

@@ -14,6 +14,10 @@ const memoryColumns = `project, store, id, version, revision, created_at, update
 
 const memoryByID = `SELECT ` + memoryColumns + ` FROM memory WHERE project = ? AND store = ? AND id = ?`
 
+const storeMemory = `INSERT INTO memory (project, store, id, version, revision, created_at, updated_at, expires_at, data)
+		VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, 0), ?) ON CONFLICT (project, store, id) DO UPDATE SET version = excluded.version,
+		revision = excluded.revision, created_at = excluded.created_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at, data = excluded.data`
+
 // WriteMemories implements memory.Store.
 func (s *Store) WriteMemories(ctx context.Context, p memory.Place, changes []memory.Change) ([]memory.Record, error) {
 	if err := memory.CheckChanges(p, changes); err != nil {
@@ -93,7 +97,7 @@ func (g *group) checkMemory(ctx context.Context, c *memory.Change) (memory.Recor
 
 // memory reads a record in the transaction; the zero one when there is none.
 func (g *group) memory(ctx context.Context, p memory.Place, id string) (memory.Record, error) {
-	r, err := scanMemory(g.c.conn.QueryRowContext(ctx, memoryByID, string(p.Project), p.Store, id))
+	r, err := scanMemory(g.c.st.memory.QueryRowContext(ctx, string(p.Project), p.Store, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return memory.Record{}, nil
 	}
@@ -135,9 +139,7 @@ func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64)
 	} else {
 		data = string(r.Data)
 	}
-	if err := g.execText(ctx, "store memory", `INSERT INTO memory (project, store, id, version, revision, created_at, updated_at, expires_at, data)
-		VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, 0), ?) ON CONFLICT (project, store, id) DO UPDATE SET version = excluded.version,
-		revision = excluded.revision, created_at = excluded.created_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at, data = excluded.data`,
+	if _, err := g.exec("store memory", g.c.st.storeMemory,
 		project, store, r.ID, r.Version, r.Revision, r.CreatedAt, r.UpdatedAt, r.ExpiresAt, data); err != nil {
 		return r, err
 	}

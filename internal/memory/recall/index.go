@@ -16,6 +16,7 @@ type Index[T any] struct {
 	analyzer *analyzer
 	vocabulary
 	entries  []entry[T] // by number; removed ones stay as holes until they are used again
+	places   []place    // of the same numbers
 	free     []int32
 	byID     map[string]int32
 	sessions []conversation
@@ -27,16 +28,22 @@ type Index[T any] struct {
 type entry[T any] struct {
 	id         string
 	words      []count // ascending by term
-	session    int32
-	prev, next int32 // neighbours in the conversation
-	author     int32 // term of the author's name
-	length     float32
-	asks       float32 // share of the text that is questions
+	author     int32   // term of the author's name
 	timed      bool    // says when something was
 	place, at  int64
 	importance float32
 	facets     T
 }
+
+// place is what scoring needs of an entry, apart from the rest so that it is close together in memory.
+type place struct {
+	session    int32
+	prev, next int32 // neighbours in the conversation
+	length     float32
+	asks       float32 // share of the text that is questions
+}
+
+func nowhere() place { return place{session: none, prev: none, next: none} }
 
 type count struct {
 	term int32
@@ -63,9 +70,10 @@ func (x *Index[T]) Len() int { return len(x.byID) }
 func (x *Index[T]) Put(e Entry[T]) {
 	x.Remove(e.ID)
 	n := x.number()
-	d := entry[T]{id: e.ID, session: none, prev: none, next: none, author: none, place: e.Place, at: e.At, importance: float32(e.Importance), facets: e.Facets}
-	d.asks, d.timed = shape(e.Text)
-	d.words, d.length = x.count(e)
+	d := entry[T]{id: e.ID, author: none, place: e.Place, at: e.At, importance: float32(e.Importance), facets: e.Facets}
+	at := nowhere()
+	at.asks, d.timed = x.analyzer.shape(e.Text)
+	d.words, at.length = x.count(e)
 	if w := x.analyzer.words(e.Author); len(w) > 0 {
 		d.author = x.term(w[0].stem)
 		x.authors[d.author]++
@@ -73,8 +81,8 @@ func (x *Index[T]) Put(e Entry[T]) {
 	for _, c := range d.words {
 		x.terms[c.term].add(posting{n, c.n})
 	}
-	x.length += float64(d.length)
-	x.entries[n] = d
+	x.length += float64(at.length)
+	x.entries[n], x.places[n] = d, at
 	x.byID[e.ID] = n
 	if e.Session != "" {
 		x.join(n, e.Session)
@@ -89,6 +97,7 @@ func (x *Index[T]) number() int32 {
 		return n
 	}
 	x.entries = append(x.entries, entry[T]{})
+	x.places = append(x.places, nowhere())
 	return int32(len(x.entries) - 1)
 }
 
@@ -123,17 +132,17 @@ func (x *Index[T]) join(n int32, session string) {
 		x.bySess[strings.Clone(session)] = s
 		x.sessions = append(x.sessions, conversation{})
 	}
-	d := &x.entries[n]
+	d := &x.places[n]
 	d.session = s
 	list := x.sessions[s].entries
-	at, _ := slices.BinarySearchFunc(list, d.place, func(i int32, p int64) int { return cmp.Compare(x.entries[i].place, p) })
+	at, _ := slices.BinarySearchFunc(list, x.entries[n].place, func(i int32, p int64) int { return cmp.Compare(x.entries[i].place, p) })
 	if at > 0 {
 		d.prev = list[at-1]
-		x.entries[d.prev].next = n
+		x.places[d.prev].next = n
 	}
 	if at < len(list) {
 		d.next = list[at]
-		x.entries[d.next].prev = n
+		x.places[d.next].prev = n
 	}
 	x.sessions[s].entries = slices.Insert(list, at, n)
 }
@@ -157,8 +166,8 @@ func (x *Index[T]) Remove(id string) bool {
 		x.drop(c.term)
 	}
 	x.leave(n)
-	x.length -= float64(d.length)
-	*d = entry[T]{session: none, prev: none, next: none, author: none}
+	x.length -= float64(x.places[n].length)
+	*d, x.places[n] = entry[T]{author: none}, nowhere()
 	delete(x.byID, id)
 	x.free = append(x.free, n)
 	return true
@@ -166,15 +175,15 @@ func (x *Index[T]) Remove(id string) bool {
 
 // leave takes an entry out of its conversation.
 func (x *Index[T]) leave(n int32) {
-	d := &x.entries[n]
+	d := &x.places[n]
 	if d.session == none {
 		return
 	}
 	if d.prev != none {
-		x.entries[d.prev].next = d.next
+		x.places[d.prev].next = d.next
 	}
 	if d.next != none {
-		x.entries[d.next].prev = d.prev
+		x.places[d.next].prev = d.prev
 	}
 	s := &x.sessions[d.session]
 	if at := slices.Index(s.entries, n); at >= 0 {

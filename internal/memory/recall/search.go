@@ -29,16 +29,24 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	asked := x.understand(q)
 	s := x.score(asked)
 	best := top[T]{limit: q.Limit * 2}
-	for n := range x.entries {
-		d := &x.entries[n]
-		sum := float64(s.own[n] + s.context[n])
-		if sum == 0 || d.id == "" || q.Allow != nil && !q.Allow(d.facets) {
+	most := x.mostFactor(asked)
+	for n, in := range s.context {
+		if in == 0 {
 			continue
 		}
-		if d.session != none {
-			sum += float64(s.session[d.session])
+		sum := float64(s.own[n] + in)
+		if c := x.places[n].session; c != none {
+			sum += float64(s.session[c])
 		}
-		best.offer(int32(n), d, sum*x.factors(d, asked).product())
+		score := sum * float64(1-float32(x.weights.asks)*x.places[n].asks)
+		if !best.wants(score * most) {
+			continue
+		}
+		d := &x.entries[n]
+		if q.Allow != nil && !q.Allow(d.facets) {
+			continue
+		}
+		best.offer(int32(n), d, sum*x.factors(int32(n), asked).product())
 	}
 	hits := x.distinct(best.sorted(), q.Limit)
 	out := make([]Hit, len(hits))
@@ -103,10 +111,10 @@ func (x *Index[T]) score(q question) scores {
 		weight := t.weight * idf(x.Len(), len(x.terms[t.term].postings))
 		touched = x.spread(t.term, around, touched[:0])
 		for _, p := range x.terms[t.term].postings {
-			s.own[p.entry] += float32(x.weights.own * weight * x.weights.saturate(float64(p.n), float64(x.entries[p.entry].length)/average))
+			s.own[p.entry] += float32(x.weights.own * weight * x.weights.saturate(float64(p.n), float64(x.places[p.entry].length)/average))
 		}
 		for _, e := range touched {
-			s.context[e] += float32(weight * x.weights.saturate(float64(around[e]), float64(x.entries[e].length)/average))
+			s.context[e] += float32(weight * x.weights.saturate(float64(around[e]), float64(x.places[e].length)/average))
 			around[e] = 0
 		}
 		x.addSessions(t, s.session)
@@ -130,17 +138,17 @@ func (x *Index[T]) spread(t int32, around []float32, touched []int32) []int32 {
 		if name {
 			continue
 		}
-		d := &x.entries[p.entry]
+		d := &x.places[p.entry]
 		asked := 1 + float32(w.asked)*d.asks
 		if d.next != none {
 			add(d.next, p.n*float32(w.before1)*asked)
-			if n := x.entries[d.next].next; n != none {
+			if n := x.places[d.next].next; n != none {
 				add(n, p.n*float32(w.before2)*asked)
 			}
 		}
 		if d.prev != none {
 			add(d.prev, p.n*float32(w.after1))
-			if n := x.entries[d.prev].prev; n != none {
+			if n := x.places[d.prev].prev; n != none {
 				add(n, p.n*float32(w.after2))
 			}
 		}
@@ -150,15 +158,21 @@ func (x *Index[T]) spread(t int32, around []float32, touched []int32) []int32 {
 
 // addSessions adds a term's BM25 of whole conversations, without their length.
 func (x *Index[T]) addSessions(t wanted, into []float32) {
-	counted := map[int32]float64{}
+	counted := make([]float32, len(x.sessions))
+	having := 0
 	for _, p := range x.terms[t.term].postings {
-		if s := x.entries[p.entry].session; s != none {
-			counted[s] += float64(p.n)
+		if s := x.places[p.entry].session; s != none {
+			if counted[s] == 0 {
+				having++
+			}
+			counted[s] += p.n
 		}
 	}
-	weight := x.weights.session * t.weight * idf(len(x.sessions), len(counted))
+	weight := x.weights.session * t.weight * idf(len(x.sessions), having)
 	for s, n := range counted {
-		into[s] += float32(weight * sessionSaturate(n))
+		if n > 0 {
+			into[s] += float32(weight * sessionSaturate(float64(n)))
+		}
 	}
 }
 
@@ -170,9 +184,24 @@ type factors struct{ tells, author, time, importance, recency float64 }
 
 func (f factors) product() float64 { return f.tells * f.author * f.time * f.importance * f.recency }
 
-func (x *Index[T]) factors(d *entry[T], q question) factors {
+// mostFactor is the largest product of all factors but tells: what can't reach the best with it needs
+// no closer look.
+func (x *Index[T]) mostFactor(q question) float64 {
 	w := &x.weights
-	f := factors{tells: 1 - w.asks*float64(d.asks), author: 1, time: 1, importance: 1 + w.importance*(float64(d.importance)-0.5), recency: 1}
+	most := (1 + w.importance/2) * (1 + w.recency)
+	if q.about != none {
+		most *= 1 + w.byAuthor
+	}
+	if q.when {
+		most *= 1 + w.when
+	}
+	return most
+}
+
+func (x *Index[T]) factors(n int32, q question) factors {
+	w := &x.weights
+	d := &x.entries[n]
+	f := factors{tells: float64(1 - float32(w.asks)*x.places[n].asks), author: 1, time: 1, importance: 1 + w.importance*(float64(d.importance)-0.5), recency: 1}
 	if q.about != none && q.about == d.author {
 		f.author += w.byAuthor
 	}
@@ -186,21 +215,20 @@ func (x *Index[T]) factors(d *entry[T], q question) factors {
 }
 
 func (x *Index[T]) explain(n int32, q question, s scores) *Parts {
-	d := &x.entries[n]
-	f := x.factors(d, q)
+	f := x.factors(n, q)
 	p := &Parts{Terms: map[string]float64{}, Tells: f.tells, Author: f.author, Time: f.time, Importance: f.importance, Recency: f.recency}
 	average := max(1, x.length/float64(max(1, x.Len())))
 	for _, t := range q.terms {
 		if at, ok := x.terms[t.term].find(n); ok {
 			count := float64(x.terms[t.term].postings[at].n)
-			v := (1 + x.weights.own) * t.weight * idf(x.Len(), len(x.terms[t.term].postings)) * x.weights.saturate(count, float64(d.length)/average)
+			v := (1 + x.weights.own) * t.weight * idf(x.Len(), len(x.terms[t.term].postings)) * x.weights.saturate(count, float64(x.places[n].length)/average)
 			p.Terms[x.terms[t.term].text] += v
 			p.Words += v
 		}
 	}
 	p.Neighbours = max(0, float64(s.own[n]+s.context[n])-p.Words)
-	if d.session != none {
-		p.Session = float64(s.session[d.session])
+	if c := x.places[n].session; c != none {
+		p.Session = float64(s.session[c])
 	}
 	return p
 }

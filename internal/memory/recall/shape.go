@@ -1,10 +1,13 @@
 package recall
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // shape says what kind of text an entry is: which share of it is questions, and whether it says when
 // something was or will be.
-func shape(text string) (asks float32, timed bool) {
+func (a *analyzer) shape(text string) (asks float32, timed bool) {
 	total, questions, sentence := 0, 0, 0
 	blank := true // the sentence has nothing but space so far
 	for _, r := range text {
@@ -28,12 +31,7 @@ func shape(text string) (asks float32, timed bool) {
 		asks = float32(questions) / float32(total)
 	}
 	text = strings.ToLower(text)
-	for w := range strings.FieldsSeq(timeWords) {
-		if strings.Contains(text, strings.ReplaceAll(w, "_", " ")) {
-			return asks, true
-		}
-	}
-	return asks, false
+	return asks, slices.ContainsFunc(a.times, func(w string) bool { return strings.Contains(text, w) })
 }
 
 // timeWords are parts of texts that say when; "_" is a space.

@@ -20,8 +20,9 @@ func stem(word string) string {
 	if strings.HasSuffix(w, "y") && hasVowel(w[:len(w)-1]) {
 		w = w[:len(w)-1] + "i"
 	}
-	w = replaceSuffix(w, 0, step2())
-	w = replaceSuffix(w, 0, step3())
+	second, third := step2(), step3()
+	w = replaceSuffix(w, second[:])
+	w = replaceSuffix(w, third[:])
 	w = dropSuffix(w)
 	if strings.HasSuffix(w, "e") {
 		base := w[:len(w)-1]
@@ -77,23 +78,22 @@ func stemPast(w string) string {
 // suffix is a rule: an ending, and what takes its place.
 type suffix struct{ old, new string }
 
-func step2() []suffix {
-	return []suffix{{"ational", "ate"}, {"ization", "ize"}, {"iveness", "ive"}, {"fulness", "ful"}, {"ousness", "ous"},
+func step2() [20]suffix {
+	return [...]suffix{{"ational", "ate"}, {"ization", "ize"}, {"iveness", "ive"}, {"fulness", "ful"}, {"ousness", "ous"},
 		{"tional", "tion"}, {"biliti", "ble"}, {"entli", "ent"}, {"ousli", "ous"}, {"ation", "ate"}, {"alism", "al"},
 		{"aliti", "al"}, {"iviti", "ive"}, {"enci", "ence"}, {"anci", "ance"}, {"izer", "ize"}, {"abli", "able"},
 		{"alli", "al"}, {"ator", "ate"}, {"eli", "e"}}
 }
 
-func step3() []suffix {
-	return []suffix{{"icate", "ic"}, {"ative", ""}, {"alize", "al"}, {"iciti", "ic"}, {"ical", "ic"}, {"ness", ""}, {"ful", ""}}
+func step3() [7]suffix {
+	return [...]suffix{{"icate", "ic"}, {"ative", ""}, {"alize", "al"}, {"iciti", "ic"}, {"ical", "ic"}, {"ness", ""}, {"ful", ""}}
 }
 
-// replaceSuffix applies the first rule whose ending fits, if the rest has more than min consonants
-// after vowels.
-func replaceSuffix(w string, min int, rules []suffix) string {
+// replaceSuffix applies the first rule whose ending fits, if the rest has a consonant after a vowel.
+func replaceSuffix(w string, rules []suffix) string {
 	for _, r := range rules {
 		if base, ok := strings.CutSuffix(w, r.old); ok {
-			if measure(base) > min {
+			if measure(base) > 0 {
 				return base + r.new
 			}
 			return w

@@ -26,6 +26,11 @@ type top[T any] struct {
 	kept  worstFirst
 }
 
+// wants reports whether a score could be among the best.
+func (t *top[T]) wants(score float64) bool {
+	return len(t.kept) < t.limit || t.limit > 0 && score >= t.kept[0].score
+}
+
 func (t *top[T]) offer(n int32, d *entry[T], score float64) {
 	s := scored{n, score, d.id, d.at}
 	switch {

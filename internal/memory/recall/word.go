@@ -24,6 +24,7 @@ type word struct {
 type analyzer struct {
 	stop      map[string]bool
 	irregular map[string]string
+	times     []string // parts of texts that say when
 }
 
 // irregular lists the forms of irregular verbs and nouns, each line beginning with the base form.
@@ -115,6 +116,9 @@ func newAnalyzer() *analyzer {
 	a := &analyzer{stop: map[string]bool{}, irregular: map[string]string{}}
 	for w := range strings.FieldsSeq(stopWords) {
 		a.stop[w] = true
+	}
+	for w := range strings.FieldsSeq(timeWords) {
+		a.times = append(a.times, strings.ReplaceAll(w, "_", " "))
 	}
 	for line := range strings.Lines(irregular) {
 		forms := strings.Fields(line)
