@@ -30,6 +30,7 @@ type entry[T any] struct {
 	words      []count // ascending by term
 	author     int32   // term of the author's name
 	timed      bool    // says when something was
+	spans      []span  // and which time that is
 	place, at  int64
 	importance float32
 	facets     T
@@ -73,7 +74,10 @@ func (x *Index[T]) Put(e Entry[T]) {
 	d := entry[T]{id: e.ID, author: none, place: e.Place, at: e.At, importance: float32(e.Importance), facets: e.Facets}
 	at := nowhere()
 	at.asks, d.timed = x.analyzer.shape(e.Text)
-	d.words, at.length = x.count(e)
+	if e.At != 0 {
+		d.spans = spans(e.Text, time.UnixMilli(e.At))
+	}
+	d.words, at.length = x.count(e, d.spans)
 	if w := x.analyzer.words(e.Author); len(w) > 0 {
 		d.author = x.term(w[0].stem)
 		x.authors[d.author]++
@@ -102,7 +106,7 @@ func (x *Index[T]) number() int32 {
 }
 
 // count counts the words of all fields. The date has no length: every entry has one.
-func (x *Index[T]) count(e Entry[T]) ([]count, float32) {
+func (x *Index[T]) count(e Entry[T], mentioned []span) ([]count, float32) {
 	counted := map[int32]float32{}
 	length := 0
 	for _, field := range []string{e.Text, e.Caption, e.Author} {
@@ -114,6 +118,11 @@ func (x *Index[T]) count(e Entry[T]) ([]count, float32) {
 	if e.At != 0 {
 		for _, w := range x.analyzer.words(time.UnixMilli(e.At).UTC().Format("2 January 2006")) {
 			counted[x.term(w.stem)]++
+		}
+	}
+	for _, s := range mentioned {
+		for _, w := range x.analyzer.words(s.format()) {
+			counted[x.term(w.stem)] += float32(x.weights.mentioned)
 		}
 	}
 	out := make([]count, 0, len(counted))

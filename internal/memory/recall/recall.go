@@ -77,6 +77,7 @@ type weights struct {
 	byAuthor         float64
 	when             float64 // an entry that says when, if that is asked
 	during           float64 // an entry from the time that the query names
+	mentioned        float64 // words of the date that "last Friday" means
 	fuzzy            float64 // a word that looks like an unknown one of the query, times their likeness
 	importance       float64
 	recency          float64 // of an entry of now; it halves in recencyHalf
@@ -85,7 +86,7 @@ type weights struct {
 func tuned() weights {
 	return weights{
 		k1: 0.6, b: 0.35, name: 0.1, own: 0.3, before1: 0.7, before2: 0.3, after1: 0.3, after2: 0.1, asked: 2, asks: 0.6,
-		session: 0.5, byAuthor: 0.3, when: 0.2, during: 0.2, fuzzy: 0.3, importance: 0.5, recency: 0.05,
+		session: 0.5, byAuthor: 0.3, when: 0.2, during: 0.2, mentioned: 0.5, fuzzy: 0.3, importance: 0.5, recency: 0.05,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // wanted is a term that is looked for, and how much it counts.
@@ -16,8 +17,9 @@ type wanted struct {
 // question is a query as the index understands it.
 type question struct {
 	terms []wanted
-	about int32 // the author that it names, if it names one alone
-	when  bool  // it asks for a time
+	about int32  // the author that it names, if it names one alone
+	when  bool   // it asks for a time
+	spans []span // that it names
 	now   int64
 }
 
@@ -60,7 +62,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 }
 
 func (x *Index[T]) understand(q Query[T]) question {
-	out := question{about: none, now: q.Now, when: asksWhen(q.Text)}
+	out := question{about: none, now: q.Now, when: asksWhen(q.Text), spans: spans(q.Text, time.UnixMilli(q.Now))}
 	seen := map[int32]bool{}
 	names := 0
 	for _, w := range x.analyzer.words(q.Text) {
@@ -192,8 +194,8 @@ func (x *Index[T]) mostFactor(q question) float64 {
 	if q.about != none {
 		most *= 1 + w.byAuthor
 	}
-	if q.when {
-		most *= 1 + w.when
+	if q.when || q.spans != nil {
+		most *= 1 + w.when + w.during
 	}
 	return most
 }
@@ -208,10 +210,23 @@ func (x *Index[T]) factors(n int32, q question) factors {
 	if q.when && d.timed {
 		f.time += w.when
 	}
+	if d.during(q.spans) {
+		f.time += w.during
+	}
 	if age := q.now - d.at; q.now != 0 && d.at != 0 {
 		f.recency += w.recency * math.Exp2(-math.Max(0, float64(age))/recencyHalf)
 	}
 	return f
+}
+
+// during reports whether an entry was said in one of the spans, or speaks of it.
+func (d *entry[T]) during(asked []span) bool {
+	for _, s := range asked {
+		if d.at >= s.from && d.at < s.to || slices.ContainsFunc(d.spans, s.overlaps) {
+			return true
+		}
+	}
+	return false
 }
 
 func (x *Index[T]) explain(n int32, q question, s scores) *Parts {
