@@ -20,6 +20,7 @@ const (
 	KindLimited         Kind = "limited"         // slow down: see RetryAfter (429)
 	KindInternal        Kind = "internal"        // our fault (500)
 	KindNotImplemented  Kind = "not_implemented" // part of the contract that has not landed (501)
+	KindUpstream        Kind = "upstream"        // what it depends on refused us: the operator must look (502)
 	KindUnavailable     Kind = "unavailable"     // the disk, database or a peer is away: try again (503)
 	KindFenced          Kind = "fenced"          // the lease is lost: stop writing this session (never leaves the node)
 	KindTail            Kind = "tail"            // the session has events that the writer has not seen: read on (never leaves the node)

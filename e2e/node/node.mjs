@@ -85,7 +85,9 @@ export class Node {
       rest = frames.pop();
       for (const frame of frames) {
         const data = frame.split('\n').find((line) => line.startsWith('data: '))?.slice(6);
-        if (data) this.check(JSON.parse(data).type, data);
+        if (!data || data === '[DONE]') continue;
+        const { type, object, error } = JSON.parse(data);
+        this.check(type ?? (error ? 'Error' : object), data); // a chunk of a chat has no type
       }
     }
   }

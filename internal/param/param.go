@@ -156,6 +156,19 @@ func (o Object) Int(name string, lo, hi int64) (int64, bool, error) {
 	return n, true, nil
 }
 
+// Number reads a number between lo and hi; nil when it is not there.
+func (o Object) Number(name string, lo, hi float64) (*float64, error) {
+	raw, ok := o.Raw(name)
+	if !ok {
+		return nil, nil
+	}
+	var f float64
+	if err := json.Unmarshal(raw, &f); err != nil || f < lo || f > hi {
+		return nil, stead.Invalid(o.Path(name), "%s must be a number from %g to %g", o.Path(name), lo, hi)
+	}
+	return &f, nil
+}
+
 // Enum reads one of the strings.
 func (o Object) Enum(name string, allowed ...string) (string, bool, error) {
 	s, ok, err := o.String(name)

@@ -81,6 +81,8 @@ func item(o param.Object) (it stead.Item, skip bool, err error) {
 		it, err = functionOutput(o)
 	case "reasoning":
 		it, skip, err = reasoning(o)
+	case "compaction", "compaction_summary":
+		it, err = compaction(o)
 	case "mcp_list_tools", "item_reference":
 		skip = kind == "mcp_list_tools"
 		if !skip {

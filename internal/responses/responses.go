@@ -175,10 +175,10 @@ func conversation(o param.Object, raw json.RawMessage) (string, error) {
 
 func (r *Request) readSampling(o param.Object) error {
 	var err error
-	if r.Temperature, err = number(o, "temperature", 0, 2); err != nil {
+	if r.Temperature, err = o.Number("temperature", 0, 2); err != nil {
 		return err
 	}
-	if r.TopP, err = number(o, "top_p", 0, 1); err != nil {
+	if r.TopP, err = o.Number("top_p", 0, 1); err != nil {
 		return err
 	}
 	for name, to := range map[string]*int{"max_output_tokens": &r.MaxOutput, "max_tool_calls": &r.MaxToolCalls} {
@@ -200,19 +200,6 @@ func (r *Request) readSampling(o param.Object) error {
 	parallel, has, err := o.Bool("parallel_tool_calls")
 	r.SerialTools = has && !parallel
 	return err
-}
-
-// number reads a number between lo and hi; nil when it is not there.
-func number(o param.Object, name string, lo, hi float64) (*float64, error) {
-	raw, ok := o.Raw(name)
-	if !ok {
-		return nil, nil
-	}
-	var f float64
-	if err := json.Unmarshal(raw, &f); err != nil || f < lo || f > hi {
-		return nil, stead.Invalid(o.Path(name), "%s must be a number from %g to %g", o.Path(name), lo, hi)
-	}
-	return &f, nil
 }
 
 func (r *Request) readReasoning(o param.Object) error {

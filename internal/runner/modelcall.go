@@ -99,7 +99,7 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Purpose: session.PurposeCompact, Attempt: attempt, Upto: c.Upto, Decision: decision, Hold: hold}); err != nil {
 		return err
 	}
-	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, compactPrompt)})
+	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, session.CompactPrompt)})
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
@@ -108,10 +108,6 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	})
 	return nil
 }
-
-const compactPrompt = "Summarize the conversation so far for yourself, so that you can go on from the summary alone. " +
-	"Keep: what the user wants, decisions and why, facts and figures, identifiers, results of tool calls that still matter, what is done and what is open. " +
-	"Write no greeting and no comment on the summary."
 
 // modelCall is one call under way.
 type modelCall struct {

@@ -37,6 +37,11 @@ func (r *Runner) own(ctx context.Context, p stead.Principal, key stead.SessionKe
 	return nil
 }
 
+// ModelCall is the gate of the calls that belong to no session.
+func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string) error {
+	return r.allow(ctx, p, policy.ModelCall, stead.SessionKey{}, model)
+}
+
 func keyOf(p stead.Principal, id stead.SessionID) stead.SessionKey {
 	return stead.SessionKey{Project: p.Project, Session: id}
 }

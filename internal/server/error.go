@@ -51,6 +51,8 @@ func failureOf(k stead.Kind) failure {
 		return failure{http.StatusTooManyRequests, "rate_limit_error", "rate_limit_exceeded", false}
 	case stead.KindNotImplemented:
 		return failure{http.StatusNotImplemented, "server_error", "not_implemented", true}
+	case stead.KindUpstream:
+		return failure{http.StatusBadGateway, "server_error", "upstream_error", true}
 	case stead.KindUnavailable, stead.KindFenced, stead.KindTail:
 		return failure{http.StatusServiceUnavailable, "server_error", "unavailable", false}
 	default:

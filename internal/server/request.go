@@ -20,6 +20,7 @@ import (
 // request is a decoded POST.
 type request struct {
 	param.Object
+	raw         []byte // the body as it came
 	key, digest string // idempotency, see journal.Input
 }
 
@@ -40,7 +41,7 @@ func read(w http.ResponseWriter, r *http.Request) (request, error) {
 	sum := sha256.New()
 	io.WriteString(sum, r.Method+" "+r.URL.Path+"\n") //nolint:errcheck // a hash does not fail
 	sum.Write(b)
-	return request{o, key, hex.EncodeToString(sum.Sum(nil))}, nil
+	return request{o, b, key, hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {

@@ -16,12 +16,14 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
+	if keep, err := kept(req.Object); err != nil {
+		return err
+	} else if !keep {
+		return s.statelessResponse(w, r, p, req)
+	}
 	asked, err := responses.Parse(req.Object, s.rules)
 	if err != nil {
 		return err
-	}
-	if !asked.Store {
-		return s.stateless(asked)
 	}
 	respond, err := s.respondRequest(asked, req)
 	if err != nil {
@@ -40,23 +42,6 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 		}
 	}
 	return s.writeResponse(w, r, p, made)
-}
-
-// stateless refuses what only a kept response has.
-func (s *server) stateless(asked *responses.Request) error {
-	field := ""
-	switch {
-	case asked.Background:
-		field = "background"
-	case asked.Previous != "":
-		field = "previous_response_id"
-	case asked.Conversation != "":
-		field = "conversation"
-	}
-	if field != "" {
-		return stead.Invalid(field, "%s needs a response that is kept: leave out store: false", field)
-	}
-	return stead.Errorf(stead.KindNotImplemented, "responses that are not kept have not landed in this version of Stead")
 }
 
 // respondRequest is the response as the service of sessions takes it.

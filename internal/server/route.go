@@ -141,6 +141,10 @@ func (s *server) table() []route {
 		{method: "DELETE", path: response, summary: "Delete a response; its session goes with its last one", handle: s.deleteResponse, answer: "Deleted"},
 		{method: "POST", path: response + "/cancel", summary: "Cancel a response that runs in the background", handle: s.cancelResponse, answer: "Response"},
 		{method: "GET", path: response + "/input_items", summary: "List what a response was made of", handle: s.inputItems, query: paged, answer: "ResponseItemList"},
+		{method: "POST", path: responses + "/input_tokens", summary: "Estimate the tokens of an input", handle: s.countInputTokens, body: "InputTokensParams", answer: "InputTokens"},
+		{method: "POST", path: responses + "/compact", summary: "Sum a conversation up, so that it can be sent as its summary", handle: s.compactResponse, body: "CompactParams", answer: "CompactedResponse"},
+		{method: "POST", path: "/v1/chat/completions", summary: "Complete a chat; nothing of it is kept", handle: s.createChatCompletion, body: "ChatParams", answer: "ChatCompletion", orStream: true, events: "chat.completion.chunk"},
+		{method: "POST", path: "/v1/embeddings", summary: "Turn texts into vectors", handle: s.createEmbeddings, body: "EmbeddingsParams", answer: "Embeddings"},
 		{method: "POST", path: conversations, summary: "Create a conversation", handle: s.createConversation, body: "ConversationParams", answer: "Conversation", keyed: true},
 		{method: "GET", path: conversation, summary: "Retrieve a conversation", handle: s.getConversation, answer: "Conversation"},
 		{method: "POST", path: conversation, summary: "Update a conversation's metadata", handle: s.updateConversation, body: "ConversationParams", answer: "Conversation"},
@@ -212,8 +216,6 @@ func later() []string {
 		"POST,GET /v1/policies",
 		"GET /v1/audit_records",
 		"DELETE /v1/conversations/{id}/items/{id}",
-		"POST /v1/chat/completions",
-		"POST /v1/embeddings",
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package server is the HTTP door: the OpenAI Agents API, and what Stead adds to it.
 //
 // Shape: a request passes the guard (request id, host and origin, authentication), finds its route,
-// and becomes one call of session.Service or session.Agents; the answer is JSON, an event stream
+// and becomes one call of session.Service or session.Agents, or of a model (gateway.go); the answer is JSON, an event stream
 // or an error envelope.
 //
 //	request ── guard ──▶ route ──▶ decode ──▶ Service ──▶ JSON | text/event-stream | {"error": {…}}
@@ -9,7 +9,7 @@
 // The routes stand in one table (route.go), of which the OpenAPI document is made as well. Routes
 // of the contract that have not landed answer 501; everything unknown 404; a wrong method 405.
 //
-// Delivery: what was answered with 2xx is durable. A stream carries each event with its cursor as
+// Delivery: what was answered with 2xx is durable, but for the stateless doors, which keep nothing. A stream carries each event with its cursor as
 // SSE id; a client that comes back with it as Last-Event-ID or ?after= gets every later event once,
 // in order. A client that stops reading is dropped after StreamWriteTimeout; its session carries on.
 //
@@ -81,6 +81,12 @@ type Config struct {
 	Models      model.Catalog
 	// Keys keeps API keys; nil: there are none.
 	Keys Keys
+	// Gate decides about the calls of the stateless doors; nil: none is allowed. Meter is told of them;
+	// nil: nobody is.
+	Gate  Gate
+	Meter Meter
+	// ModelIdleTimeout cuts off a stateless call whose upstream says nothing; 0: stead.ModelIdleTimeout.
+	ModelIdleTimeout time.Duration
 	// Capacity says how the node's pools of throughput stand; nil: there are none.
 	Capacity func() []capacity.Status
 	// Authenticate says who asks. nil is a server without authentication: everybody is

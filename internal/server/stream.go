@@ -205,6 +205,24 @@ func (o *eventWriter) named(kind string, body any) error {
 	return o.write(kind, body)
 }
 
+// data writes an event that has no type, as chat completions have them.
+func (o *eventWriter) data(body any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "a chunk can't be written")
+	}
+	return o.text(string(b))
+}
+
+// text is data of one line that is written already.
+func (o *eventWriter) text(line string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Reset()
+	o.buf.WriteString("data: " + line + "\n\n")
+	return o.send()
+}
+
 // failure writes the contract's error event. It has no SSE id: it is no place to resume from.
 func (o *eventWriter) failure(id stead.SessionID, body wireError) error {
 	o.mu.Lock()

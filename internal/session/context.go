@@ -349,3 +349,8 @@ func wholeSummary(rest []stead.Text, streamed []string) []stead.Text {
 	}
 	return out
 }
+
+// CompactPrompt asks a model for the summary that stands for its conversation from then on.
+const CompactPrompt = "Summarize the conversation so far for yourself, so that you can go on from the summary alone. " +
+	"Keep: what the user wants, decisions and why, facts and figures, identifiers, results of tool calls that still matter, what is done and what is open. " +
+	"Write no greeting and no comment on the summary."

@@ -116,12 +116,23 @@ func (s *Spec) Value(name string, b []byte) error {
 // Event checks the data of one server-sent event against the schema of its type.
 func (s *Spec) Event(data []byte) error {
 	var head struct {
-		Type string `json:"type"`
+		Type   string          `json:"type"`
+		Object string          `json:"object"` // of what has no type
+		Error  json.RawMessage `json:"error"`
+	}
+	if string(data) == "[DONE]" { // how a chat completion ends
+		return nil
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
 		return fmt.Errorf("event: %w: %.200s", err, data)
 	}
-	return s.Value(head.Type, data)
+	switch {
+	case head.Type != "":
+		return s.Value(head.Type, data)
+	case head.Error != nil:
+		return s.Value("Error", data)
+	}
+	return s.Value(head.Object, data)
 }
 
 // Request checks a body that the server accepted.

@@ -1,0 +1,75 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/chat"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// createChatCompletion answers POST /v1/chat/completions.
+func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	c, err := s.newCall(r.Context(), p, model.DialectChat, req)
+	if err != nil {
+		return err
+	}
+	if streamed, _, err := req.Bool("stream"); err == nil && streamed {
+		done, err := s.countStream()
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	if done, err := c.forward(w, r); done {
+		return gatewayError(err)
+	}
+	asked, err := chat.Parse(req.Object)
+	if err != nil {
+		return err
+	}
+	head := chat.Head{ID: "chatcmpl-" + newRequestID()[len("req_"):], Created: time.Now().Unix(), Model: c.name}
+	if asked.Stream {
+		return c.streamChat(w, r, asked, head)
+	}
+	items, done, err := c.collect(r.Context(), asked.Request)
+	c.end(err)
+	if err != nil {
+		return gatewayError(err)
+	}
+	return s.write(w, head.Whole(items, done))
+}
+
+// streamChat answers with chunks, and the dialect's own end.
+func (c *call) streamChat(w http.ResponseWriter, r *http.Request, asked *chat.Request, head chat.Head) error {
+	t := c.s.newTeller(r.Context(), w)
+	defer t.stop()
+	out := chat.Stream{Head: head, IncludeUsage: asked.IncludeUsage, Send: func(chunk *chat.Chunk) error {
+		c.s.metrics.events.Add(1)
+		return t.out.data(chunk)
+	}}
+	done, err := c.generate(r.Context(), asked.Request, out.Delta)
+	if err == nil {
+		if err = out.Delta(done); err == nil {
+			err = t.out.text("[DONE]")
+		}
+	}
+	c.end(err)
+	switch {
+	case err == nil:
+		return nil
+	case gone(r.Context(), err):
+		c.s.metrics.dropped.Add(1)
+		return nil
+	case !t.out.opened():
+		return gatewayError(err)
+	}
+	body, _, _ := wireErrorOf(gatewayError(err))
+	_ = t.out.data(envelope{body}) // the stream ends either way, and without [DONE]
+	return nil
+}

@@ -1,0 +1,259 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/param"
+)
+
+// The stateless doors: chat completions, embeddings, and responses that are not kept. A call goes to an
+// upstream that speaks the door's dialect as it is, byte for byte but for the model's name, and its
+// answer comes back so; for every other upstream it is translated. Nothing is written to disk.
+//
+//	POST ── model named? ── Gate ──▶ Forward ──▶ relay
+//	                                   │ dialect not spoken
+//	                                   └──▶ parse ── Generate | Embed ──▶ encode
+//
+// A client that goes away ends the upstream's call. A server that stops lets calls finish for as long
+// as it drains.
+
+// Gate decides whether a stateless call of a model may happen, and is asked before each of them.
+type Gate interface {
+	// ModelCall returns nil if it may; KindForbidden otherwise.
+	ModelCall(ctx context.Context, p stead.Principal, model string) error
+}
+
+// Meter is told of each stateless call that passed the gate, once, when it has ended.
+type Meter interface {
+	Metered(Metered)
+}
+
+// Metered is a stateless call that has ended.
+type Metered struct {
+	Caller  model.Caller
+	Dialect string       // the door: model.DialectChat, …
+	Model   string       // as it was asked for
+	Info    model.Info   // what that resolved to
+	Route   *model.Route // nil when there was but one way
+	Usage   *stead.Usage // nil when the upstream did not say
+	Began   time.Time
+	First   time.Duration // until the answer's first byte or delta; 0: there was none
+	Took    time.Duration
+	Outcome string // OutcomeDone, OutcomeGone, or the code of a model.Error
+}
+
+// How a call ended, when it did not fail.
+const (
+	OutcomeDone = "completed"
+	OutcomeGone = "client_gone"
+)
+
+// call is one stateless call. It has one owner.
+type call struct {
+	s     *server
+	name  string // of the model, as it was asked for
+	door  string
+	info  model.Info
+	model model.Model
+	body  []byte
+	meter Metered
+}
+
+// errIdle ends a call whose upstream has said nothing for too long.
+var errIdle = errors.New("idle timeout")
+
+// newCall resolves the model of a request and asks the gate.
+func (s *server) newCall(ctx context.Context, p stead.Principal, door string, req request) (*call, error) {
+	name, err := param.Need(req.String("model"))("model")
+	if err != nil {
+		return nil, err
+	}
+	info, m, err := s.Models.Resolve(name)
+	if err != nil {
+		return nil, aboutModel(err)
+	}
+	if s.Gate == nil {
+		return nil, stead.Errorf(stead.KindForbidden, "nobody is there to decide whether the model may be called")
+	}
+	if err := s.Gate.ModelCall(ctx, p, name); err != nil {
+		return nil, err
+	}
+	caller := model.Caller{Project: p.Project, User: p.ID}
+	if labels, has, err := req.StringMap("metadata"); has && err == nil { // else whoever reads the body says so
+		caller.Labels = labels
+	}
+	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
+	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
+	return c, nil
+}
+
+func aboutModel(err error) error {
+	if e, ok := errors.AsType[*stead.Error](err); ok {
+		own := *e
+		own.Param = "model"
+		return &own
+	}
+	return err
+}
+
+// end tells the meter.
+func (c *call) end(err error) {
+	if c.s.Meter == nil {
+		return
+	}
+	c.meter.Took = time.Since(c.meter.Began)
+	c.meter.Outcome = OutcomeDone
+	if errors.Is(err, errClientGone) || errors.Is(err, context.Canceled) {
+		c.meter.Outcome = OutcomeGone
+	} else if me, ok := errors.AsType[*model.Error](err); ok {
+		c.meter.Outcome = me.Code
+		c.meter.Route = me.Route
+	} else if err != nil {
+		c.meter.Outcome = model.CodeServer
+	}
+	c.s.Meter.Metered(c.meter)
+}
+
+// began notes the answer's first byte or delta.
+func (c *call) began() {
+	if c.meter.First == 0 {
+		c.meter.First = time.Since(c.meter.Began)
+	}
+}
+
+// idle is how long an upstream may say nothing.
+func (c *call) idle() time.Duration {
+	if c.s.ModelIdleTimeout > 0 {
+		return c.s.ModelIdleTimeout
+	}
+	return stead.ModelIdleTimeout
+}
+
+// watched is a context that ends with errIdle unless touch is called often enough.
+func (c *call) watched(parent context.Context) (ctx context.Context, touch, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	timer := time.AfterFunc(c.idle(), func() { cancel(errIdle) })
+	return ctx, func() { timer.Reset(c.idle()) }, func() { timer.Stop(); cancel(nil) }
+}
+
+// blame says what an error of a call was: the client that went, or the upstream that was silent.
+func (c *call) blame(ctx context.Context, err error) error {
+	switch {
+	case err == nil || errors.Is(err, errClientGone):
+		return err
+	case errors.Is(context.Cause(ctx), errIdle):
+		return &model.Error{Code: model.CodeTimeout, Message: "the model said nothing for " + c.idle().String(), Retry: true}
+	case ctx.Err() != nil:
+		return errClientGone
+	}
+	return err
+}
+
+// generate runs a translated call and hands each delta but the last to each.
+func (c *call) generate(parent context.Context, req model.Request, each func(model.Delta) error) (model.Delta, error) {
+	ctx, touch, stop := c.watched(parent)
+	defer stop()
+	req.Model, req.Caller = c.info.Upstream, c.meter.Caller
+	for d, err := range c.model.Generate(ctx, req) {
+		touch()
+		if err != nil {
+			return d, c.blame(ctx, err)
+		}
+		c.began()
+		if d.Kind == model.Done {
+			c.meter.Usage, c.meter.Route = d.Usage, d.Route
+			return d, nil
+		}
+		if err := each(d); err != nil {
+			return d, err
+		}
+	}
+	return model.Delta{}, c.blame(ctx, &model.Error{Code: model.CodeConnection, Message: "the model's stream ended too early", Retry: true})
+}
+
+// collect runs a translated call to its end, for an answer in one piece.
+func (c *call) collect(ctx context.Context, req model.Request) ([]stead.Item, model.Delta, error) {
+	items := map[int]stead.Item{}
+	done, err := c.generate(ctx, req, func(d model.Delta) error {
+		if d.Kind == model.ItemDone {
+			items[d.Index] = *d.Item
+		}
+		return nil
+	})
+	out := make([]stead.Item, 0, len(items))
+	for _, i := range slices.Sorted(maps.Keys(items)) {
+		out = append(out, items[i])
+	}
+	return out, done, err
+}
+
+// gatewayError is what a client is told of a failed model call. What is wrong between this server and
+// the upstream (its key was refused) is no fault of the client, and none that trying again mends.
+func gatewayError(err error) error {
+	e, ok := errors.AsType[*model.Error](err)
+	if !ok {
+		return err
+	}
+	out := &stead.Error{Code: e.Code, Message: e.Message, Param: e.Param, RetryAfter: e.RetryAfter, Err: e}
+	switch e.Code {
+	case model.CodeRateLimit, model.CodeUsageLimit:
+		out.Kind = stead.KindLimited
+	case model.CodeContextLength, model.CodeInvalid, model.CodePolicy, model.CodeMaxOutput:
+		out.Kind = stead.KindInvalid
+	case model.CodeNotFound:
+		out.Kind, out.Code = stead.KindNotFound, "model_not_found"
+	case model.CodeAuthentication:
+		out.Kind, out.Message = stead.KindUpstream, "the model provider refused this server's credentials"
+		out.Hint = "The operator must look at the provider's key."
+	default:
+		out.Kind = stead.KindUnavailable
+		if !e.Retry {
+			out.Kind = stead.KindUpstream
+		}
+	}
+	return out
+}
+
+// stream counts an open stream; the error says that there are too many.
+func (s *server) countStream() (done func(), err error) {
+	if !s.metrics.openStream() {
+		return nil, &stead.Error{Kind: stead.KindLimited, Message: "this node has as many open streams as it can", RetryAfter: time.Second}
+	}
+	return s.metrics.closeStream, nil
+}
+
+// teller writes a translated stream. An error that comes before the first event is an error of the
+// request, with its status, unless the model was silent for so long that the answer had to begin.
+type teller struct {
+	out  *eventWriter
+	stop func()
+}
+
+func (s *server) newTeller(ctx context.Context, w http.ResponseWriter) *teller {
+	t := &teller{out: newEventWriter(w)}
+	ctx, cancel := context.WithCancel(ctx)
+	opened := time.AfterFunc(KeepAliveInterval, func() { t.out.open() })
+	go func() {
+		tick := time.NewTicker(KeepAliveInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if t.out.comment() != nil { // the next event finds out as well
+					return
+				}
+			}
+		}
+	}()
+	t.stop = func() { opened.Stop(); cancel(); t.out.close() }
+	return t
+}

@@ -1,0 +1,231 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+const (
+	// relayBuffer is how much of an answer is read at once; it is all that an open stream holds of it.
+	relayBuffer = 8 << 10
+	// MaxObserved is the longest line of a stream, or whole answer, in which usage is looked for. Of
+	// longer ones the usage is not known.
+	MaxObserved = 1 << 20
+	// deadlineStep is how far a write deadline may lag: setting it costs, and a stream writes often.
+	deadlineStep = time.Second
+)
+
+// forward passes the call on as it is. It reports false for an upstream that must be translated to.
+func (c *call) forward(w http.ResponseWriter, r *http.Request) (bool, error) {
+	f, ok := c.model.(model.Forwarder)
+	if !ok {
+		return false, nil
+	}
+	ctx, touch, stop := c.watched(r.Context())
+	defer stop()
+	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Caller: c.meter.Caller})
+	if err != nil {
+		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
+			return false, nil
+		}
+		err = c.blame(ctx, err)
+		c.end(err)
+		return true, err
+	}
+	defer answer.Body.Close()
+	c.meter.Route = answer.Route
+	err = c.blame(ctx, c.relay(w, answer, touch))
+	c.end(err)
+	return true, c.brokenOff(w, answer, err)
+}
+
+// relay writes the answer as it comes. A stream is flushed piece by piece.
+func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) error {
+	streamed := strings.HasPrefix(a.ContentType, mediaStream)
+	h := w.Header()
+	h.Set("Content-Type", a.ContentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if streamed {
+		h.Set("Cache-Control", "no-cache")
+		h.Set("X-Accel-Buffering", "no")
+	}
+	rc := http.NewResponseController(w)
+	seen := observer{stream: streamed}
+	var deadline time.Time
+	buf := make([]byte, relayBuffer)
+	for {
+		n, err := a.Body.Read(buf)
+		if n > 0 {
+			touch()
+			c.began()
+			if now := time.Now(); now.Sub(deadline) > deadlineStep {
+				deadline = now
+				// Writers without a connection (in tests) have no deadlines.
+				_ = rc.SetWriteDeadline(now.Add(StreamWriteTimeout))
+			}
+			seen.write(buf[:n])
+			if _, err := w.Write(buf[:n]); err != nil {
+				return errClientGone
+			}
+			if streamed {
+				if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+					return errClientGone
+				}
+			}
+		}
+		if err != nil {
+			_ = rc.SetWriteDeadline(time.Time{}) // fails only where there is no connection
+			c.meter.Usage = seen.end()
+			if err == io.EOF {
+				return nil
+			}
+			return &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
+		}
+	}
+}
+
+// brokenOff says in the dialect's own way that a stream is not whole; any other answer is cut off, so
+// that the client sees it.
+func (c *call) brokenOff(w http.ResponseWriter, a *model.Answer, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errClientGone) {
+		c.s.metrics.dropped.Add(1)
+		return nil
+	}
+	out, ok := w.(*response)
+	if !ok || out.code == 0 {
+		return err
+	}
+	if !strings.HasPrefix(a.ContentType, mediaStream) {
+		panic(http.ErrAbortHandler)
+	}
+	body, _, _ := wireErrorOf(gatewayError(err))
+	raw, fault := json.Marshal(envelope{body})
+	if c.door == model.DialectResponses {
+		raw, fault = json.Marshal(map[string]any{"type": "error", "sequence_number": 0, "code": body.Code, "message": body.Message, "param": body.Param})
+	}
+	if fault != nil {
+		return fault
+	}
+	head := "\n\ndata: " // the upstream may have stopped in the middle of a line
+	if c.door == model.DialectResponses {
+		head = "\n\nevent: error\ndata: "
+	}
+	_, _ = w.Write([]byte(head + string(raw) + "\n\n")) // the stream ends either way
+	return nil
+}
+
+// observer looks for usage in an answer that passes by, and changes nothing of it.
+type observer struct {
+	stream bool
+	rest   []byte // of a line that is not whole yet; of an answer in one piece, all of it
+	skip   bool   // the line is longer than MaxObserved
+	usage  *stead.Usage
+}
+
+func (o *observer) write(b []byte) {
+	for o.stream {
+		line, rest, whole := bytes.Cut(b, []byte("\n"))
+		if !whole {
+			break
+		}
+		if len(o.rest) > 0 {
+			o.keep(line)
+			line = o.rest
+		}
+		if !o.skip {
+			o.line(line)
+		}
+		o.rest, o.skip, b = o.rest[:0], false, rest
+	}
+	o.keep(b)
+}
+
+func (o *observer) keep(b []byte) {
+	if o.skip = o.skip || len(o.rest)+len(b) > MaxObserved; o.skip {
+		o.rest = nil
+		return
+	}
+	o.rest = append(o.rest, b...)
+}
+
+// line reads an event's data, if there is usage in it.
+func (o *observer) line(line []byte) {
+	data, ok := bytes.CutPrefix(line, []byte("data:"))
+	if ok && bytes.Contains(data, []byte(`"usage"`)) {
+		o.read(data)
+	}
+}
+
+func (o *observer) end() *stead.Usage {
+	if !o.skip && len(o.rest) > 0 {
+		if o.stream {
+			o.line(o.rest)
+		} else {
+			o.read(o.rest)
+		}
+	}
+	return o.usage
+}
+
+// seenUsage has the words of both APIs; a response's usage stands within it.
+type seenUsage struct {
+	Prompt        int64 `json:"prompt_tokens"`
+	Completion    int64 `json:"completion_tokens"`
+	PromptDetails struct {
+		Cached int64 `json:"cached_tokens"`
+	} `json:"prompt_tokens_details"`
+	CompletionDetails struct {
+		Reasoning int64 `json:"reasoning_tokens"`
+	} `json:"completion_tokens_details"`
+	Input        int64 `json:"input_tokens"`
+	InputDetails struct {
+		Cached int64 `json:"cached_tokens"`
+	} `json:"input_tokens_details"`
+	Output        int64 `json:"output_tokens"`
+	OutputDetails struct {
+		Reasoning int64 `json:"reasoning_tokens"`
+	} `json:"output_tokens_details"`
+}
+
+func (o *observer) read(data []byte) {
+	var v struct {
+		Usage    *seenUsage `json:"usage"`
+		Response *struct {
+			Usage *seenUsage `json:"usage"`
+		} `json:"response"`
+	}
+	if json.Unmarshal(data, &v) != nil {
+		return // the client sees what it is
+	}
+	u := v.Usage
+	if u == nil && v.Response != nil {
+		u = v.Response.Usage
+	}
+	if u == nil {
+		return
+	}
+	o.usage = &stead.Usage{
+		InputTokens:     u.Prompt + u.Input,
+		CachedTokens:    u.PromptDetails.Cached + u.InputDetails.Cached,
+		OutputTokens:    u.Completion + u.Output,
+		ReasoningTokens: u.CompletionDetails.Reasoning + u.OutputDetails.Reasoning,
+	}
+}
+
+// gone reports whether the client no longer waits.
+func gone(ctx context.Context, err error) bool {
+	return errors.Is(err, errClientGone) || ctx.Err() != nil
+}

@@ -1,0 +1,255 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/responses"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// kept reports whether a response is to be kept, which is the API's default.
+func kept(o param.Object) (bool, error) {
+	store, has, err := o.Bool("store")
+	return store || !has, err
+}
+
+// statelessResponse answers POST /v1/responses with store: false.
+func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p stead.Principal, req request) error {
+	if err := refuseKept(req.Object); err != nil {
+		return err
+	}
+	c, err := s.newCall(r.Context(), p, model.DialectResponses, req)
+	if err != nil {
+		return err
+	}
+	if streamed, _, err := req.Bool("stream"); err == nil && streamed {
+		done, err := s.countStream()
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	if done, err := c.forward(w, r); done {
+		return gatewayError(err)
+	}
+	asked, err := responses.Parse(req.Object, s.rules)
+	if err != nil {
+		return err
+	}
+	ask, err := modelRequest(asked)
+	if err != nil {
+		return err
+	}
+	o := &responses.Object{Echo: asked.Echo, ID: newID("resp_"), CreatedAt: time.Now().Unix(), Model: c.name, Status: responses.StatusInProgress}
+	if asked.Stream {
+		return c.streamResponse(w, r, asked, ask, o)
+	}
+	items, done, err := c.collect(r.Context(), ask)
+	c.end(err)
+	if err != nil {
+		return gatewayError(err)
+	}
+	finish(o, done)
+	for i, it := range items {
+		o.Output = append(o.Output, responses.Encode(itemID(it), it, itemStatus(o, i == len(items)-1), asked.Encrypted))
+	}
+	return s.write(w, o)
+}
+
+// refuseKept refuses what only a kept response has.
+func refuseKept(o param.Object) error {
+	background, _, err := o.Bool("background")
+	if err != nil {
+		return err
+	}
+	field := ""
+	if background {
+		field = "background"
+	}
+	for _, name := range []string{"previous_response_id", "conversation"} {
+		if _, has := o.Raw(name); has {
+			field = name
+		}
+	}
+	if field != "" {
+		return stead.Invalid(field, "%s needs a response that is kept: leave out store: false", field)
+	}
+	return nil
+}
+
+// modelRequest is the response as a model takes it.
+func modelRequest(asked *responses.Request) (model.Request, error) {
+	req := model.Request{
+		Items: asked.Items, ServiceTier: asked.ServiceTier, MaxOutputTokens: asked.MaxOutput, CacheKey: asked.CacheKey, User: asked.User,
+		ToolChoice: asked.ToolChoice, SerialTools: asked.SerialTools, Temperature: asked.Temperature, TopP: asked.TopP,
+	}
+	for from, to := range map[**string]*string{
+		&asked.Instructions: &req.Instructions, &asked.Effort: &req.Effort, &asked.Summary: &req.ReasonSummary, &asked.Verbosity: &req.Verbosity,
+	} {
+		if *from != nil {
+			*to = **from
+		}
+	}
+	if f := asked.Format; f != nil {
+		req.Format = &model.Format{Name: f.Name, Schema: f.Schema, Strict: f.Strict}
+	}
+	for i, t := range asked.Tools {
+		if t.Type != agent.ToolFunction {
+			path := param.Index("tools", i) + ".type"
+			return req, stead.Invalid(path, "%s: a tool of type %s is run only for responses that are kept: leave out store: false", path, t.Type)
+		}
+		req.Tools = append(req.Tools, model.ToolSpec{Name: t.Name, Description: t.Description, Parameters: t.Parameters})
+	}
+	return req, nil
+}
+
+// finish takes what the model said at its end into the response.
+func finish(o *responses.Object, done model.Delta) {
+	now := time.Now().Unix()
+	o.Status, o.CompletedAt, o.Usage = responses.StatusCompleted, &now, responses.NewUsage(done.Usage)
+	switch done.Finish {
+	case model.FinishLength:
+		o.Incomplete = &responses.Incomplete{Reason: "max_output_tokens"}
+	case model.FinishFilter:
+		o.Incomplete = &responses.Incomplete{Reason: "content_filter"}
+	default:
+		return
+	}
+	o.Status, o.CompletedAt = responses.StatusIncomplete, nil
+}
+
+// itemStatus: what cut a response off cut off its last item.
+func itemStatus(o *responses.Object, last bool) stead.ItemStatus {
+	if last && o.Status == responses.StatusIncomplete {
+		return stead.ItemIncomplete
+	}
+	return stead.ItemCompleted
+}
+
+func newID(prefix string) string { return prefix + strings.TrimPrefix(newRequestID(), "req_") }
+
+func itemID(it stead.Item) string {
+	switch it.Type {
+	case stead.ItemReasoning:
+		return newID("rs_")
+	case stead.ItemFunctionCall:
+		return newID("fc_")
+	}
+	return newID("msg_")
+}
+
+// bytesPerToken estimates tokens where nobody has counted them.
+const bytesPerToken = 4
+
+// imageTokens is what an image is taken for: as many as a small one costs at OpenAI.
+const imageTokens = 765
+
+// countInputTokens answers POST /v1/responses/input_tokens: an estimate, since only the upstream
+// counts.
+func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"previous_response_id", "conversation"} {
+		if _, has := req.Raw(name); has {
+			return stead.Invalid(name, "%s: what is kept can't be counted here: send the items themselves", name)
+		}
+	}
+	if name, has, err := req.String("model"); err != nil {
+		return err
+	} else if has {
+		if _, _, err := s.Models.Resolve(name); err != nil {
+			return aboutModel(err)
+		}
+	}
+	items, err := responses.Input(req.Object, "input")
+	if err != nil {
+		return err
+	}
+	bytes, tokens := 0, int64(0)
+	for _, it := range items {
+		bytes += len(it.Name) + len(it.Arguments)
+		for _, c := range append(it.Content, it.Output...) {
+			if c.Type == stead.ContentInputImage {
+				tokens += imageTokens
+				continue
+			}
+			bytes += len(c.Text.Inline)
+		}
+	}
+	for _, name := range []string{"instructions", "tools", "text"} {
+		raw, _ := req.Raw(name)
+		bytes += len(raw)
+	}
+	tokens += int64((bytes + bytesPerToken - 1) / bytesPerToken)
+	return s.write(w, struct {
+		Object string `json:"object"`
+		Tokens int64  `json:"input_tokens"`
+	}{"response.input_tokens", tokens})
+}
+
+// compactResponse answers POST /v1/responses/compact: the model sums the conversation up, and the
+// client sends the summary instead of it from then on. Nothing is kept here.
+func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	if _, has := req.Raw("previous_response_id"); has {
+		return stead.Invalid("previous_response_id", "a response that is kept is compacted by itself: send the items themselves")
+	}
+	c, err := s.newCall(r.Context(), p, model.DialectResponses, req)
+	if err != nil {
+		return err
+	}
+	items, err := responses.Input(req.Object, "input")
+	if err != nil {
+		return err
+	}
+	if len(items) == 0 {
+		return stead.Invalid("input", "input must hold at least one item")
+	}
+	ask := model.Request{Items: append(items, stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser,
+		Content: stead.TextContent(stead.ContentInputText, session.CompactPrompt)})}
+	for name, to := range map[string]*string{"instructions": &ask.Instructions, "prompt_cache_key": &ask.CacheKey} {
+		if *to, _, err = req.String(name); err != nil {
+			return err
+		}
+	}
+	said, done, err := c.collect(r.Context(), ask)
+	c.end(err)
+	if err != nil {
+		return gatewayError(err)
+	}
+	var text strings.Builder
+	for _, it := range said {
+		for _, part := range it.Content {
+			text.WriteString(part.Text.Inline)
+		}
+	}
+	if strings.TrimSpace(text.String()) == "" {
+		return stead.Errorf(stead.KindUpstream, "the model's summary was empty")
+	}
+	usage := done.Usage
+	if usage == nil {
+		usage = &stead.Usage{}
+	}
+	return s.write(w, compaction{newID("resp_"), "response.compaction", time.Now().Unix(),
+		[]any{responses.NewCompaction(newID("cmp_"), text.String())}, responses.NewUsage(usage)})
+}
+
+// compaction is the answer of compactResponse.
+type compaction struct {
+	ID        string           `json:"id"`
+	Object    string           `json:"object"` // "response.compaction"
+	CreatedAt int64            `json:"created_at"`
+	Output    []any            `json:"output"`
+	Usage     *responses.Usage `json:"usage"`
+}
