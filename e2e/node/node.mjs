@@ -1,7 +1,7 @@
 // One process of the real binary, the official SDK as its client, and between the two a fetch that
 // holds every answer and every server-sent event against the server's own OpenAPI document.
 import { spawn, execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,7 +24,9 @@ function binary() {
 }
 
 export class Node {
-  constructor() {
+  /** config: the text of a stead.yaml; without one the model is sim. */
+  constructor(config) {
+    this.config = config;
     this.dir = mkdtempSync(path.join(tmpdir(), 'stead-data-'));
     this.faults = []; // departures from the document
   }
@@ -33,7 +35,11 @@ export class Node {
     const ready = path.join(this.dir, 'ready');
     rmSync(ready, { force: true });
     const args = ['dev', '--no-demo', '--listen', '127.0.0.1:0', '--data', path.join(this.dir, 'stead'), '--ready-file', ready];
-    // No key of a provider in the environment: the model is sim.
+    if (this.config) {
+      writeFileSync(path.join(this.dir, 'stead.yaml'), this.config);
+      args.push('--config', path.join(this.dir, 'stead.yaml'));
+    }
+    // No key of a provider in the environment: the model is sim, unless the configuration says otherwise.
     this.process = spawn(binary(), args, { env: { PATH: process.env.PATH, HOME: this.dir }, stdio: ['ignore', 'ignore', 'inherit'] });
     this.exited = new Promise((resolve) => this.process.once('exit', resolve));
     for (const end = Date.now() + START_TIMEOUT_MS; ; await sleep(10)) {
@@ -120,8 +126,8 @@ function compile(document) {
 }
 
 /** Starts a node for a test and stops it, with the document's verdict, at its end. */
-export async function start(t) {
-  const node = await new Node().start();
+export async function start(t, config) {
+  const node = await new Node(config).start();
   t.after(() => node.stop());
   return node;
 }
