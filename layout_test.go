@@ -71,7 +71,7 @@ func layout() []rule {
 		{"internal/environment/guest", []string{"internal/environment", "internal/environment/seccomp", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "commands inside a container that an engine or cluster made; shared by the drivers for those"},
 		{"internal/environment/docker", []string{"internal/environment", "internal/environment/guest", "internal/environment/workspace"}, nil, "adapter: any OCI engine, by plain HTTP over its socket"},
 		{"internal/environment/kubernetes", []string{"internal/environment", "internal/environment/guest", "internal/environment/workspace"}, []string{"github.com/coder/websocket"}, "adapter: claims of agent-sandbox, by plain HTTP and a WebSocket"},
-		{"internal/usage", []string{"internal/journal"}, nil, "records of what was used, and what is made of them: pure but for its contract of budgets"},
+		{"internal/usage", []string{"internal/journal", "internal/model"}, nil, "records of what was used, and what is made of them: pure but for its contract of budgets"},
 		{"internal/usage/meter", []string{"internal/environment", "internal/model", "internal/session", "internal/usage"}, nil, "events to records: the one place that knows both"},
 		{"internal/usage/usagetest", []string{"internal/usage"}, nil, "the suite that every ledger passes; used by tests"},
 		{"internal/usage/budget", []string{"internal/document", "internal/journal", "internal/policy", "internal/usage"}, nil, "a service over contracts: keeps budgets and decides by them"},

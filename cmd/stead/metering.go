@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/usage"
 	"github.com/stead-dev/stead/internal/usage/account"
@@ -16,13 +17,15 @@ const sweepEvery = time.Minute
 
 // metering is what counts and limits usage.
 type metering struct {
+	prices  *usage.Book
 	account *account.Service
 	budgets *budget.Service
 }
 
 func (n *node) openMetering(store database, authorizer policy.Authorizer) *metering {
 	m := &metering{
-		account: account.New(account.Config{Store: store, Policy: authorizer}),
+		prices:  priceBook(n.cfg),
+		account: account.New(account.Config{Store: store, Policy: authorizer, Rules: settlementRules(n.cfg)}),
 		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now}),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -69,4 +72,35 @@ func fixedBudgets(cfg *config.Config) []usage.Budget {
 		})
 	}
 	return out
+}
+
+// priceBook is that of the configuration.
+func priceBook(cfg *config.Config) *usage.Book {
+	var editions []usage.Edition
+	for _, p := range cfg.Prices {
+		e := usage.Edition{Version: p.Version, From: p.From.UnixMilli()}
+		for _, l := range p.Entries {
+			e.Prices = append(e.Prices, usage.PriceLine{Provider: l.Provider, Model: l.Model, Tier: l.Tier, Price: model.Price{
+				Input: int64(l.Input), CachedInput: int64(l.CachedInput), CacheWrite: int64(l.CacheWrite), Output: int64(l.Output), Reasoning: int64(l.Reasoning),
+			}})
+		}
+		editions = append(editions, e)
+	}
+	return usage.NewBook(editions)
+}
+
+// settlementRules are those of the configuration.
+func settlementRules(cfg *config.Config) *usage.Rules {
+	rules := &usage.Rules{Rest: cfg.Settlement.RestParty()}
+	for _, r := range cfg.Settlement.Rules {
+		rule := usage.Rule{Name: r.Name, Match: map[usage.Dimension]string{}}
+		for d, value := range r.Match {
+			rule.Match[usage.Dimension(d)] = value
+		}
+		for _, s := range r.Shares {
+			rule.Shares = append(rule.Shares, usage.Share{Party: s.Party, BasisPoints: s.BasisPoints, Unit: s.Unit, PerUnit: s.MicroCentsPerUnit})
+		}
+		rules.All = append(rules.All, rule)
+	}
+	return rules
 }

@@ -120,6 +120,9 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (*node,
 
 func (n *node) open(ctx context.Context) error {
 	cfg, log := n.cfg, n.log
+	if err := settlementRules(cfg).Check(); err != nil { // package config does not know the dimensions
+		return err
+	}
 	listener, err := listen(ctx, cfg.Listen)
 	if err != nil {
 		return err
@@ -164,7 +167,7 @@ func (n *node) open(ctx context.Context) error {
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
-		Budgets: metered.budgets,
+		Prices: metered.prices, Budgets: metered.budgets,
 	})
 	if err := run.Start(ctx); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 
 func (a *app) usageCmd() *cobra.Command {
 	return group("usage", "What was used, what it cost, and whether that is right",
-		a.usageReport(), a.usageRecords(), a.usageVerify())
+		a.usageReport(), a.usageRecords(), a.usageVerify(), a.usageStatement())
 }
 
 // usageFlags are the filters that usage commands have in common, by their name on the wire.
@@ -227,3 +227,44 @@ func writeVerification(w io.Writer, v client.UsageVerification) {
 	fmt.Fprintf(w, "%d sessions, %d differences, %d repaired. Not verifiable: %d records of deleted sessions, %d of stateless calls.\n",
 		v.Sessions, v.Count, v.Repaired, v.Kept.Records, v.Stateless.Records)
 }
+
+func (a *app) usageStatement() *cobra.Command {
+	var from, to string
+	var csv bool
+	c := &cobra.Command{
+		Use: "statement [MONTH]", Short: "Say who gets what of a month's usage, to the cent, by settlement: in stead.yaml", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			q := url.Values{"from": {from}, "to": {to}}
+			if len(args) == 1 {
+				q = url.Values{"month": {args[0]}}
+			}
+			if csv {
+				q.Set("format", "csv")
+				return c.UsageText(cmd.Context(), "/v1/usage/statement", q, a.out)
+			}
+			st, raw, err := c.UsageStatement(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return a.object(raw, func(w io.Writer) {
+				var rows [][]string
+				for _, l := range st.Lines {
+					rows = append(rows, []string{printable(l.Rule), printable(l.Party), l.Exact, cents(l.Cents)})
+				}
+				rows = append(rows, []string{"total", "", fmt.Sprint(st.Total.CostMicroCents), cents(st.TotalCents)})
+				writeTable(w, "", []string{"RULE", "PARTY", "EXACT (MICRO-CENTS)", "USD"}, rows)
+			})
+		},
+	}
+	c.Flags().StringVar(&from, "from", "", "from this day or time on (UTC), instead of a month")
+	c.Flags().StringVar(&to, "to", "", "before this day or time (UTC)")
+	c.Flags().BoolVar(&csv, "csv", false, "print CSV")
+	return c
+}
+
+// cents writes whole cents as dollars.
+func cents(n int64) string { return dollars(n * 1_000_000) }

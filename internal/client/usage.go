@@ -78,6 +78,23 @@ type UsageVerification struct {
 	Repaired int `json:"repaired"`
 }
 
+// UsageStatement says who gets what.
+type UsageStatement struct {
+	Lines []struct {
+		Rule  string `json:"rule"`
+		Party string `json:"party"`
+		Exact string `json:"exact_microcents"`
+		Cents int64  `json:"cents"`
+	} `json:"lines"`
+	TotalCents int64    `json:"total_cents"`
+	Total      UsageRow `json:"total"`
+}
+
+// UsageStatement makes a settlement statement.
+func (c *Client) UsageStatement(ctx context.Context, query url.Values) (st UsageStatement, raw json.RawMessage, err error) {
+	return decoded[UsageStatement](ctx, c, http.MethodGet, "/v1/usage/statement", query, nil)
+}
+
 // UsageRecords lists records, the newest first.
 func (c *Client) UsageRecords(ctx context.Context, query url.Values, limit int) ([]UsageRecord, error) {
 	return list(ctx, c, "/v1/usage_records", query, limit, func(r UsageRecord) string { return r.ID })

@@ -9,6 +9,8 @@
 //	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
+//	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}]}]
+//	settlement  {rest, rules: [{name, match, shares: [{party, basis_points, unit, microcents_per_unit}]}]}
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
 //	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds}
@@ -79,6 +81,10 @@ type Config struct {
 	SealKey string `yaml:"seal_key"`
 	// PublicURL is the address at which others reach this server; "": where it listens.
 	PublicURL string `yaml:"public_url"`
+	// Prices are the editions of the price book.
+	Prices []Prices `yaml:"prices"`
+	// Settlement says who gets which share of what was used.
+	Settlement Settlement `yaml:"settlement"`
 	// Budgets limit what model calls may use.
 	Budgets []Budget `yaml:"budgets"`
 

@@ -257,6 +257,9 @@ type Price struct {
 	CachedInput int64 `json:"cached_input"`
 	CacheWrite  int64 `json:"cache_write,omitempty"` // 0: as Input
 	Output      int64 `json:"output"`
+	Reasoning   int64 `json:"reasoning,omitempty"` // of output that is reasoning; 0: as Output
+	// Version of the price book that it is from; "": of none.
+	Version string `json:"version,omitempty"`
 }
 
 // Cost of a usage in micro-cents, rounded up.
@@ -266,7 +269,8 @@ func (p *Price) Cost(u stead.Usage) int64 {
 	}
 	const perMillion = 1_000_000
 	write := cmp.Or(p.CacheWrite, p.Input)
-	sum := (u.InputTokens-u.CachedTokens-u.CacheWriteTokens)*p.Input + u.CachedTokens*p.CachedInput + u.CacheWriteTokens*write + u.OutputTokens*p.Output
+	sum := (u.InputTokens-u.CachedTokens-u.CacheWriteTokens)*p.Input + u.CachedTokens*p.CachedInput + u.CacheWriteTokens*write +
+		(u.OutputTokens-u.ReasoningTokens)*p.Output + u.ReasoningTokens*cmp.Or(p.Reasoning, p.Output)
 	return (sum + perMillion - 1) / perMillion
 }
 

@@ -92,7 +92,11 @@ func (a *actor) estimate(info model.Info) usage.Amount {
 	u := stead.Usage{InputTokens: input, OutputTokens: output}
 	written := u
 	written.CacheWriteTokens = input
-	return usage.Amount{Cost: max(info.Price.Cost(u), info.Price.Cost(written)), Tokens: input + output, Calls: 1, Millis: heldMillis}
+	price := info.Price
+	if p := a.r.cfg.Prices.Price(usage.Sale{At: a.r.now(), Model: info.Name, Provider: info.Provider, Upstream: info.Upstream, Tier: a.state.Created.Agent.Spec.ServiceTier}); p != nil {
+		price = p
+	}
+	return usage.Amount{Cost: max(price.Cost(u), price.Cost(written)), Tokens: input + output, Calls: 1, Millis: heldMillis}
 }
 
 // exhausted is the Agents API's word for a budget that is used up.

@@ -181,8 +181,9 @@ func (c *modelCall) runCompact(ctx context.Context, f *flight) {
 	if !c.a.spill(ctx, &summary) {
 		return
 	}
+	price := c.price(reply)
 	c.a.deliver(f, happened(session.KindContextCompacted, session.ContextCompacted{
-		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Cost: reply.cost(c.info), Model: reply.model, Provider: c.provider(reply), Route: reply.route,
+		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Cost: price.Cost(reply.usage), Prices: version(price), Model: reply.model, Provider: c.provider(reply), Route: reply.route,
 	}))
 }
 
@@ -248,14 +249,6 @@ type reply struct {
 	finish model.Finish
 	model  string
 	route  *model.Route // nil when there was but one way
-}
-
-// cost is by the price of the route that was taken, else of the model.
-func (r *reply) cost(info model.Info) int64 {
-	if r.route != nil && r.route.Price != nil {
-		return r.route.Price.Cost(r.usage)
-	}
-	return info.Price.Cost(r.usage)
 }
 
 func (r *reply) text() string {

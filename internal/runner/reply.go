@@ -34,9 +34,10 @@ func argumentBytes(items []stead.Item) int {
 // finish turns a finished stream into the outcome: every call is resolved to how it is executed,
 // texts are held to what was streamed, and what is too large for the journal becomes a blob.
 func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, tools *toolset, r *reply) {
+	price := c.price(r)
 	out := session.ModelReplied{
 		Call: c.seq, Usage: r.usage, Finish: string(r.finish), Model: r.model,
-		Cost: r.cost(c.info), Provider: c.provider(r), Bytes: contextBytes(req), Route: r.route,
+		Cost: price.Cost(r.usage), Prices: version(price), Provider: c.provider(r), Bytes: contextBytes(req), Route: r.route,
 	}
 	if n := len(r.items); n > maxReplyItems {
 		c.fail(f, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer has %d items; the limit is %d.", n, maxReplyItems)})

@@ -33,6 +33,7 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 // Limits of one node.
@@ -75,6 +76,8 @@ type Config struct {
 	// CheckArguments says whether a model's arguments fit a tool's parameters, in words for the
 	// model. It is given by cmd so that the runner knows no schema library; nil checks nothing.
 	CheckArguments func(schema, arguments []byte) error
+	// Prices is the price book; nil: models cost what the catalog says.
+	Prices *usage.Book
 	// Budgets reserves what a model call may use before it is made; nil: there are none.
 	Budgets Budgets
 	// ToolTimeout is the longest wall time of a tool call; 0: stead.ToolTimeout.

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage"
 )
@@ -27,4 +28,28 @@ func (c *modelCall) provider(r *reply) string {
 		return ""
 	}
 	return c.info.Provider
+}
+
+// price is what the call costs: by the price book, else by the route that was taken, else by the model.
+// nil: nobody has priced it.
+func (c *modelCall) price(r *reply) *model.Price {
+	sale := usage.Sale{At: c.a.r.now(), Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream, Tier: c.spec.ServiceTier}
+	if r.route != nil {
+		sale.Provider, sale.Upstream, sale.Tier = r.route.Provider, r.route.Model, r.route.Tier
+	}
+	switch p := c.a.r.cfg.Prices.Price(sale); {
+	case p != nil:
+		return p
+	case r.route != nil && r.route.Price != nil:
+		return r.route.Price
+	}
+	return c.info.Price
+}
+
+// version names the price book's edition.
+func version(p *model.Price) string {
+	if p == nil {
+		return ""
+	}
+	return p.Version
 }

@@ -18,6 +18,7 @@ import (
 type Usage interface {
 	List(ctx context.Context, p stead.Principal, q account.ListQuery) ([]usage.Record, bool, error)
 	Report(ctx context.Context, p stead.Principal, f usage.Filter, groupBy []string) (usage.Report, error)
+	Statement(ctx context.Context, p stead.Principal, from, to int64) (usage.Statement, error)
 	Verify(ctx context.Context, p stead.Principal, repair bool) (*account.Verification, error)
 }
 

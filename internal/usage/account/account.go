@@ -35,6 +35,8 @@ type Store interface {
 type Config struct {
 	Store  Store
 	Policy policy.Authorizer
+	// Rules are those of settlement statements; nil: there are none.
+	Rules *usage.Rules
 }
 
 // Service answers for every project.

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"encoding/csv"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/usage"
+)
+
+type wireStatementLine struct {
+	Rule  string `json:"rule"` // "-": no rule matched
+	Party string `json:"party"`
+	Exact string `json:"exact_microcents"` // a decimal number, whole but for four digits
+	Cents int64  `json:"cents"`
+}
+
+type wirePartySum struct {
+	Party string `json:"party"`
+	Cents int64  `json:"cents"`
+}
+
+type wireStatement struct {
+	Object     string              `json:"object"` // "usage.statement"
+	From       int64               `json:"from"`   // Unix seconds
+	To         int64               `json:"to"`
+	Lines      []wireStatementLine `json:"lines"`
+	Parties    []wirePartySum      `json:"parties"`
+	TotalCents int64               `json:"total_cents"`
+	Total      wireUsageRow        `json:"total"`
+	// Rounding is how cents are made of micro-cents.
+	Rounding string `json:"rounding"`
+}
+
+const rounding = "the total to the nearest cent, half up; lines down to a cent, the cents left to the largest remainders, of equal ones to the earlier line"
+
+func (s *server) usageStatement(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	q := r.URL.Query()
+	from, to, err := statementTime(q.Get("month"))
+	if err == nil && from == 0 {
+		if from, err = queryTime(q, "from"); err == nil {
+			to, err = queryTime(q, "to")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	format := q.Get("format")
+	if format != "" && format != "json" && format != "csv" {
+		return stead.Invalid("format", `format must be "json" or "csv", not %.40q`, format)
+	}
+	st, err := s.Usage.Statement(r.Context(), p, from, to)
+	if err != nil {
+		return err
+	}
+	if format == "csv" {
+		return statementCSV(w, st)
+	}
+	out := wireStatement{
+		Object: "usage.statement", From: from / millis, To: to / millis, Lines: []wireStatementLine{}, Parties: []wirePartySum{},
+		TotalCents: st.Cents, Total: wireUsageRowOf(map[string]string{}, &st.Total), Rounding: rounding,
+	}
+	for _, l := range st.Lines {
+		out.Lines = append(out.Lines, wireStatementLine{l.Rule, l.Party, exactly(l), l.Cents})
+	}
+	for _, sum := range st.Parties {
+		out.Parties = append(out.Parties, wirePartySum(sum))
+	}
+	return s.write(w, out)
+}
+
+// exactly writes a share, which is whole in ten-thousandths of a micro-cent.
+func exactly(l usage.StatementLine) string {
+	const digits = 4
+	return l.Exact.FloatString(digits)
+}
+
+// statementTime is a month of UTC, or zero.
+func statementTime(month string) (from, to int64, err error) {
+	if month == "" {
+		return 0, 0, nil
+	}
+	t, err := time.Parse("2006-01", month)
+	if err != nil {
+		return 0, 0, stead.Invalid("month", "month must be as 2026-11, not %.40q", month)
+	}
+	return t.UnixMilli(), t.AddDate(0, 1, 0).UnixMilli(), nil
+}
+
+func statementCSV(w http.ResponseWriter, st usage.Statement) error {
+	w.Header().Set("Content-Type", mediaCSV+"; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	out := csv.NewWriter(w)
+	rows := [][]string{{"rule", "party", "exact_microcents", "cents"}}
+	for _, l := range st.Lines {
+		rows = append(rows, []string{l.Rule, harmless(l.Party), exactly(l), strconv.FormatInt(l.Cents, 10)})
+	}
+	rows = append(rows, []string{"total", "", fmt.Sprint(st.Total.Cost), strconv.FormatInt(st.Cents, 10)})
+	return out.WriteAll(rows)
+}

@@ -1,0 +1,91 @@
+package usage
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// Book is a price book: editions, each valid from a moment until the next one begins. A call is
+// priced by the edition of the moment at which it ends, and its record names it; what was charged is
+// journaled, so that a later edition changes nothing of the past.
+type Book struct {
+	editions []Edition // by From
+}
+
+// Edition is one version of the book.
+type Edition struct {
+	Version string
+	From    int64 // Unix milliseconds
+	Prices  []PriceLine
+}
+
+// PriceLine is what calls of a model cost. Empty fields mean any.
+type PriceLine struct {
+	Provider string
+	Model    string // as agents ask for it, or as the provider names it
+	Tier     string // service tier
+	Price    model.Price
+}
+
+// Sale is what a price is asked for.
+type Sale struct {
+	At       int64  // Unix milliseconds
+	Model    string // as it was asked for
+	Provider string
+	Upstream string // as the provider names the model
+	Tier     string
+}
+
+// NewBook makes a book; the editions may come in any order.
+func NewBook(editions []Edition) *Book {
+	editions = slices.Clone(editions)
+	slices.SortStableFunc(editions, func(a, b Edition) int { return cmp.Compare(a.From, b.From) })
+	return &Book{editions}
+}
+
+// Price finds the price of a call: of the lines that fit, the one that says most (tier, then model,
+// then provider), of equals the first. nil: the book has none.
+func (b *Book) Price(s Sale) *model.Price {
+	if b == nil {
+		return nil
+	}
+	for _, e := range slices.Backward(b.editions) {
+		if e.From <= s.At {
+			return e.price(s)
+		}
+	}
+	return nil
+}
+
+func (e *Edition) price(s Sale) *model.Price {
+	var found *PriceLine
+	best := -1
+	for i := range e.Prices {
+		l := &e.Prices[i]
+		if l.fits(s) && l.weight() > best {
+			found, best = l, l.weight()
+		}
+	}
+	if found == nil {
+		return nil
+	}
+	p := found.Price
+	p.Version = e.Version
+	return &p
+}
+
+func (l *PriceLine) fits(s Sale) bool {
+	return is(l.Provider, s.Provider) && is(l.Tier, s.Tier) && (l.Model == "" || l.Model == s.Model || l.Model == s.Upstream)
+}
+
+func (l *PriceLine) weight() int {
+	n := 0
+	for i, named := range []bool{l.Provider != "", l.Model != "", l.Tier != ""} {
+		if named {
+			n += 1 << i
+		}
+	}
+	return n
+}
