@@ -68,6 +68,18 @@ func accessTable() map[string]access {
 		"GET /v1/capacity": {reads, ""}, "GET /v1/models": {reads, ""}, "GET /v1/models/{id}": {reads, ""}, "GET /metrics": {reads, ""},
 		"GET /healthz": {nobody, ""}, "GET /readyz": {nobody, ""}, "GET /openapi.json": {nobody, ""},
 	}
+	stores, entries := "/v1/memory_stores", "/v1/memory_stores/{id}/memories"
+	for call, body := range map[string]string{
+		"POST " + stores: `{"name":"m"}`, "POST " + stores + "/{id}": `{"name":"n"}`, "DELETE " + stores + "/{id}": "",
+		"POST " + entries: `{"content":"x"}`, "POST " + entries + "/batch": `{"memories":[{"content":"x"}]}`, "POST " + entries + "/{memory}": `{"content":"y"}`,
+		"POST " + entries + "/{memory}/redact": `{"content":"z"}`, "DELETE " + entries + "/{memory}": "",
+	} {
+		t[call] = access{writes, body}
+	}
+	for _, path := range []string{"", "/{id}", "/{id}/memories", "/{id}/memories/{memory}", "/{id}/memories/{memory}/versions"} {
+		t["GET "+stores+path] = access{configRead, ""}
+	}
+	t["POST "+stores+"/{id}/search"] = access{configRead, `{"query":"x"}`}
 	for _, path := range []string{"/items", "/turns", "/turns/{turn}", "/turns/{turn}/items", "/subagents", "/subagents/{part}", "/subagents/{part}/items", "/subagents/{part}/turns",
 		"/subagents/{part}/turns/{turn}", "/subagents/{part}/turns/{turn}/items", "/artifacts", "/artifacts/{part}", "/artifacts/{part}/content"} {
 		t["GET "+session+path] = access{reads, ""}
@@ -207,6 +219,7 @@ func (h *house) things() func(path string) string {
 		{"/v1/skills/", id("POST", "/v1/skills", "form")},
 		{"/v1/api_keys/", id("POST", "/v1/api_keys", `{"role":"agent"}`)},
 		{"/v1/models/", "sim"},
+		{"/v1/memory_stores/", id("POST", "/v1/memory_stores", `{"name":"m"}`)},
 		{"/v1/approvals/", h.request()},
 	}
 	for range 200 { // the response has ended, so that nothing about it is in progress
@@ -223,7 +236,7 @@ func (h *house) things() func(path string) string {
 			}
 		}
 		tail := strings.TrimPrefix(session, "sess_")
-		return strings.NewReplacer("{turn}", "turn_"+tail+"_2", "{part}", "part_1", "{item}", "msg_"+tail+"_2_0", "{version}", "1").Replace(path)
+		return strings.NewReplacer("{turn}", "turn_"+tail+"_2", "{part}", "part_1", "{item}", "msg_"+tail+"_2_0", "{version}", "1", "{memory}", "mem_00000000000000000000000000000000").Replace(path)
 	}
 }
 
