@@ -99,6 +99,7 @@ func layout() []rule {
 		{"internal/model/gemini", []string{"internal/model", "internal/model/upstream"}, nil, "adapter: the Gemini API"},
 		{"internal/model/catalog", []string{"internal/model"}, nil, "names of models; knows no provider"},
 		{"internal/tool/mcp", []string{"internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk", "golang.org/x/sys", "github.com/google/jsonschema-go"}, "adapter: Model Context Protocol"},
+		{"internal/tool/recollect", []string{"internal/memory", "internal/tool"}, nil, "an agent's tools over its memory stores: joins the two contracts"},
 		{"internal/tool/computer", []string{"internal/environment", "internal/environment/patch", "internal/tool"}, nil, "an agent's tools in its environment: joins the two contracts"},
 		{"internal/tool/schema", nil, []string{"github.com/google/jsonschema-go"}, "adapter: JSON Schema"},
 		{"internal/session/sessiontest", []string{"internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model"}, nil, "builds journals and checks states; used by tests"},

@@ -32,6 +32,7 @@ import (
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/sqlite"
 	"github.com/stead-dev/stead/internal/tool/mcp"
+	"github.com/stead-dev/stead/internal/tool/recollect"
 	"github.com/stead-dev/stead/internal/usage"
 )
 
@@ -163,7 +164,7 @@ func (n *node) open(ctx context.Context) error {
 	n.onStop(tools.Close)
 	metered := n.openMetering(store, authorizer)
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: tools, Policy: authorizer,
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, tools), Policy: authorizer,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),

@@ -96,6 +96,9 @@ type Tool struct {
 	RequireApproval  *Approval         `json:"require_approval,omitempty"` // ours
 	Effects          map[string]string `json:"effects,omitempty"`          // ours: tool name → effect class, overrides the server's hints
 
+	// memory: ours, executed by the runtime; ServerLabel is "memory".
+	MemoryStores []MemoryStore `json:"memory_stores,omitempty"`
+
 	// programmatic_tool_calling
 	Enabled *bool `json:"enabled,omitempty"`
 }
@@ -107,8 +110,24 @@ const (
 	// ToolEnvironment is ours: it says which tools of the session's environment the agent has
 	// (allowed_tools), what repeating them does (effects) and which calls wait for a person.
 	ToolEnvironment = "environment"
+	// ToolMemory is ours: tools that search memory stores and, where access is read_write, add to them,
+	// change and forget.
+	ToolMemory = "memory"
 	// ToolProgrammatic lets code in the session's environment call the session's other tools.
 	ToolProgrammatic = "programmatic_tool_calling"
+)
+
+// MemoryStore attaches a memory store to an agent.
+type MemoryStore struct {
+	ID     string `json:"id"`
+	Access string `json:"access"` // "read_only", "read_write"
+}
+
+// Access of a MemoryStore, and how many an agent may have.
+const (
+	MemoryReadOnly  = "read_only"
+	MemoryReadWrite = "read_write"
+	MaxMemoryStores = 16
 )
 
 // Transport says how a tool server is reached.

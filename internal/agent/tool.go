@@ -63,6 +63,8 @@ func (r Rules) tool(o param.Object) (Tool, error) {
 		return r.mcp(o)
 	case ToolEnvironment:
 		return environmentTool(o)
+	case ToolMemory:
+		return memoryTool(o)
 	case toolWebSearch:
 		mode, _, err := o.Enum("mode", "disabled", "cached", "live")
 		if err != nil || mode == "disabled" {
@@ -169,6 +171,40 @@ func (r Rules) mcp(o param.Object) (Tool, error) {
 func environmentTool(o param.Object) (Tool, error) {
 	t := Tool{Type: ToolEnvironment}
 	var err error
+	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
+		return Tool{}, err
+	}
+	return t, governance(o, &t)
+}
+
+// memoryTool reads which memory stores the agent has.
+func memoryTool(o param.Object) (Tool, error) {
+	t := Tool{Type: ToolMemory, ServerLabel: ToolMemory}
+	list, err := param.Need(o.List("memory_stores"))(o.Path("memory_stores"))
+	if err != nil {
+		return Tool{}, err
+	}
+	if len(list) == 0 || len(list) > MaxMemoryStores {
+		return Tool{}, stead.Invalid(o.Path("memory_stores"), "%s must have 1 to %d entries", o.Path("memory_stores"), MaxMemoryStores)
+	}
+	for i, raw := range list {
+		entry, err := param.Parse(param.Index(o.Path("memory_stores"), i), raw)
+		if err != nil {
+			return Tool{}, err
+		}
+		var s MemoryStore
+		if s.ID, err = param.Need(entry.String("id"))(entry.Path("id")); err != nil {
+			return Tool{}, err
+		}
+		access, has, err := entry.Enum("access", MemoryReadOnly, MemoryReadWrite)
+		if err != nil {
+			return Tool{}, err
+		}
+		if s.Access = access; !has {
+			s.Access = MemoryReadOnly
+		}
+		t.MemoryStores = append(t.MemoryStores, s)
+	}
 	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
 		return Tool{}, err
 	}

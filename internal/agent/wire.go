@@ -100,6 +100,14 @@ type wireEnvironment struct {
 	Effects         map[string]string `json:"effects"`
 }
 
+type wireMemory struct {
+	Type            string            `json:"type"`
+	MemoryStores    []MemoryStore     `json:"memory_stores"`
+	AllowedTools    []string          `json:"allowed_tools"` // nil: null, all
+	RequireApproval *Approval         `json:"require_approval"`
+	Effects         map[string]string `json:"effects"`
+}
+
 type wireWebSearch struct {
 	Type           string  `json:"type"`
 	AllowedDomains *string `json:"allowed_domains"`
@@ -127,6 +135,8 @@ func (t WireTool) MarshalJSON() ([]byte, error) {
 		})
 	case ToolEnvironment:
 		return json.Marshal(wireEnvironment{t.Type, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
+	case ToolMemory:
+		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case toolWebSearch: // only ever disabled, see decodeTool
 		return json.Marshal(wireWebSearch{Type: t.Type, ContextSize: "medium", Mode: "disabled"})
 	case ToolProgrammatic:

@@ -134,8 +134,12 @@ func (s *shelf) put(r Record) error {
 	}
 	kept := e.Content
 	kept.Text, kept.Caption = "", ""
+	session := ""
+	if e.Kind == KindItem || e.Kind == KindPassage { // a fact has no neighbours: it is understood on its own
+		session = e.Source.Session
+	}
 	s.index.Put(recall.Entry[facets]{
-		ID: e.ID, Text: e.Text, Caption: e.Caption, Author: e.Source.Author, Session: e.Source.Session, Place: e.Source.Index,
+		ID: e.ID, Text: e.Text, Caption: e.Caption, Author: e.Source.Author, Session: session, Place: e.Source.Index,
 		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt},
 	})
 	return nil

@@ -57,7 +57,7 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, tools []agen
 		}
 	}
 	for _, cfg := range tools {
-		if cfg.Type != agent.ToolMCP {
+		if cfg.Type != agent.ToolMCP && cfg.Type != agent.ToolMemory {
 			continue
 		}
 		found, err := r.cfg.Tools.Tools(ctx, r.serverOf(key, cfg))
@@ -90,6 +90,9 @@ func environmentConfig(tools []agent.Tool) agent.Tool {
 
 func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
 	s := tool.Server{Label: cfg.ServerLabel, Metadata: cfg.RequestMetadata, Allowed: cfg.AllowedTools}
+	for _, m := range cfg.MemoryStores {
+		s.Memory = append(s.Memory, tool.MemoryStore{ID: m.ID, Writable: m.Access == agent.MemoryReadWrite})
+	}
 	if t := cfg.Transport; t != nil && t.Type == agent.TransportHTTP {
 		s.URL, s.Headers = t.ServerURL, t.Headers
 	} else if t != nil {

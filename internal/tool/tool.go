@@ -76,9 +76,16 @@ type Server struct {
 	Command  *Command          // needs an Origin
 	Metadata map[string]any    // sent with each request (request_metadata)
 	Allowed  []string          // nil: all
+	Memory   []MemoryStore     // not a server, but the runtime's own tools over these memory stores
 	// Origin is where Command runs and from where URL is reached. nil: URL is reached from this host,
 	// and there is nowhere for a Command: what a request says never runs on the host.
 	Origin Origin
+}
+
+// MemoryStore is a memory store that an agent has.
+type MemoryStore struct {
+	ID       string
+	Writable bool
 }
 
 // Command starts a tool server that speaks over its stdin and stdout.

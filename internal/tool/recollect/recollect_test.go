@@ -1,0 +1,113 @@
+package recollect
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/sqlite"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+type desk struct {
+	*testing.T
+	memory *memory.Service
+	store  string
+	tools  map[string]tool.Tool
+}
+
+func open(t *testing.T, writable bool, allowed ...string) *desk {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	d := &desk{T: t, memory: memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now}), tools: map[string]tool.Tool{}}
+	made, err := d.memory.CreateStore(t.Context(), stead.LocalPrincipal(), memory.StoreFields{Name: "notes"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.store = made.ID
+	found, err := New(d.memory, none{}).Tools(t.Context(), tool.Server{Label: "memory", Allowed: allowed, Memory: []tool.MemoryStore{{ID: made.ID, Writable: writable}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		d.tools[f.Spec().Name] = f
+	}
+	return d
+}
+
+// none is a source without servers.
+type none struct{}
+
+func (none) Tools(context.Context, tool.Server) ([]tool.Tool, error) {
+	return nil, stead.Errorf(stead.KindInvalid, "no such server")
+}
+
+func (d *desk) call(name, key, arguments string) (string, bool) {
+	d.Helper()
+	r, err := d.tools[name].Call(d.Context(), tool.Call{Key: key, Arguments: json.RawMessage(arguments), Principal: stead.LocalPrincipal(),
+		Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}})
+	if err != nil {
+		d.Fatal(err)
+	}
+	return string(r.Content[0].Text.Inline), r.IsError
+}
+
+func TestAnAgentRemembersCorrectsAndForgets(t *testing.T) {
+	d := open(t, true)
+	said, _ := d.call("memory_add", "k1", `{"content":"The customer wants invoices in German","kind":"preference"}`)
+	id := regexp.MustCompile(`mem_[0-9a-f]+`).FindString(said)
+	if again, _ := d.call("memory_add", "k1", `{"content":"The customer wants invoices in German","kind":"preference"}`); again != said {
+		t.Errorf("repeated after a crash it says %q, not %q", again, said)
+	}
+	if got, _ := d.call("memory_search", "k2", `{"query":"which language for the invoice?"}`); strings.Count(got, "\n") != 1 || !strings.Contains(got, id) || !strings.Contains(got, "untrusted") {
+		t.Errorf("found %q", got)
+	}
+	if got, wrong := d.call("memory_update", "k3", `{"memory_id":"`+id+`","content":"The customer wants invoices in French"}`); wrong || !strings.Contains(got, "version 2") {
+		t.Errorf("updated: %q", got)
+	}
+	for range 2 { // what is gone already is gone
+		if got, wrong := d.call("memory_forget", "k4", `{"memory_id":"`+id+`"}`); wrong {
+			t.Errorf("forgotten: %q", got)
+		}
+	}
+	if got, _ := d.call("memory_search", "k5", `{"query":"invoices"}`); got != "Nothing is remembered about that." {
+		t.Errorf("found %q", got)
+	}
+	if got, wrong := d.call("memory_update", "k6", `{"memory_id":"`+id+`","content":"x"}`); !wrong || !strings.Contains(got, "no memory") {
+		t.Errorf("the model is told %q", got)
+	}
+}
+
+func TestAReadOnlyStoreCanOnlyBeSearched(t *testing.T) {
+	d := open(t, false)
+	if len(d.tools) != 1 || d.tools["memory_search"] == nil {
+		t.Errorf("the tools are %v", d.tools)
+	}
+	if got, wrong := d.call("memory_search", "k", `{"query":"x","memory_store_id":"memstore_of_others"}`); !wrong || !strings.Contains(got, "read only") {
+		t.Errorf("another store: %q", got)
+	}
+}
+
+func TestEffects(t *testing.T) {
+	d := open(t, true)
+	for name, want := range map[string]tool.Effect{"memory_search": tool.Pure, "memory_add": tool.Idempotent, "memory_update": tool.Idempotent, "memory_forget": tool.Idempotent} {
+		s := d.tools[name].Spec()
+		if s.Effect != want || !json.Valid(s.Parameters) {
+			t.Errorf("%s: effect %s, parameters %s", name, s.Effect, s.Parameters)
+		}
+	}
+	if d := open(t, true, "memory_search"); len(d.tools) != 1 {
+		t.Errorf("allowed_tools leaves %v", d.tools)
+	}
+}
