@@ -75,6 +75,7 @@ func layout() []rule {
 		{"internal/usage/meter", []string{"internal/environment", "internal/model", "internal/session", "internal/usage"}, nil, "events to records: the one place that knows both"},
 		{"internal/usage/usagetest", []string{"internal/usage"}, nil, "the suite that every ledger passes; used by tests"},
 		{"internal/usage/budget", []string{"internal/document", "internal/journal", "internal/policy", "internal/usage"}, nil, "a service over contracts: keeps budgets and decides by them"},
+		{"internal/usage/stateless", []string{"internal/journal", "internal/usage"}, []string{"github.com/google/uuid"}, "records of calls without a journal, written behind them"},
 		{"internal/usage/account", []string{"internal/journal", "internal/policy", "internal/session", "internal/usage", "internal/usage/meter"}, nil, "a service over contracts: joins the records and the journals that they follow from"},
 		{"internal/agent", []string{"internal/param"}, nil, "what an agent is: decodes its own wire form"},
 		{"internal/identity", []string{"internal/document", "internal/policy"}, nil, "who asks, and what their roles may do"},
