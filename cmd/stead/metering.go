@@ -10,6 +10,7 @@ import (
 	"github.com/stead-dev/stead/internal/usage"
 	"github.com/stead-dev/stead/internal/usage/account"
 	"github.com/stead-dev/stead/internal/usage/budget"
+	"github.com/stead-dev/stead/internal/usage/stateless"
 )
 
 // sweepEvery is how often a node looks for what a crash left held in budgets.
@@ -20,6 +21,8 @@ type metering struct {
 	prices  *usage.Book
 	account *account.Service
 	budgets *budget.Service
+	// stateless records calls without a journal.
+	stateless statelessMeter
 }
 
 func (n *node) openMetering(store database, authorizer policy.Authorizer) *metering {
@@ -28,6 +31,8 @@ func (n *node) openMetering(store database, authorizer policy.Authorizer) *meter
 		account: account.New(account.Config{Store: store, Policy: authorizer, Rules: settlementRules(n.cfg)}),
 		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now}),
 	}
+	m.stateless = statelessMeter{stateless.New(stateless.Config{Store: store, Log: n.log, Settle: m.budgets.Settle}), m.prices}
+	n.onStop(m.stateless.recorder.Close) // after the door has closed, before the store does
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

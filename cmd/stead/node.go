@@ -178,7 +178,7 @@ func (n *node) open(ctx context.Context) error {
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, FileContent: services.fileContent,
 		Usage: metered.account, Budgets: metered.budgets,
-		Models: n.models, Gate: run, ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: throughput.status, Labels: labels(cfg), Schema: checkSchema, Log: log,
+		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.budgets, Prices: metered.prices, ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: throughput.status, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,
 		Ready: func(ctx context.Context) error {
 			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})

@@ -19,6 +19,7 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	if streamed, _, err := req.Bool("stream"); err == nil && streamed {
 		done, err := s.countStream()
 		if err != nil {

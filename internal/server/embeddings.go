@@ -43,6 +43,7 @@ func (s *server) createEmbeddings(w http.ResponseWriter, r *http.Request, p stea
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	if done, err := c.forward(w, r); done {
 		return gatewayError(err)
 	}

@@ -47,6 +47,7 @@ type Metered struct {
 	First   time.Duration // until the answer's first byte or delta; 0: there was none
 	Took    time.Duration
 	Outcome string // OutcomeDone, OutcomeGone, or the code of a model.Error
+	Hold    string // of budgets; whoever records the call settles it. "": none
 }
 
 // How a call ended, when it did not fail.
@@ -64,12 +65,13 @@ type call struct {
 	model model.Model
 	body  []byte
 	meter Metered
+	ended bool
 }
 
 // errIdle ends a call whose upstream has said nothing for too long.
 var errIdle = errors.New("idle timeout")
 
-// newCall resolves the model of a request and asks the gate.
+// newCall resolves the model of a request, asks the gate, and reserves in budgets. The caller closes it.
 func (s *server) newCall(ctx context.Context, p stead.Principal, door string, req request) (*call, error) {
 	name, err := param.Need(req.String("model"))("model")
 	if err != nil {
@@ -91,6 +93,9 @@ func (s *server) newCall(ctx context.Context, p stead.Principal, door string, re
 	}
 	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
+	if err := c.reserve(ctx, req); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -105,6 +110,7 @@ func aboutModel(err error) error {
 
 // end tells the meter.
 func (c *call) end(err error) {
+	c.ended = true
 	if c.s.Meter == nil {
 		return
 	}

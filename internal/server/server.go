@@ -36,6 +36,7 @@ import (
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 // Limits that this package alone enforces.
@@ -85,6 +86,9 @@ type Config struct {
 	// nil: nobody is.
 	Gate  Gate
 	Meter Meter
+	// Purse are the budgets of stateless calls; nil: there are none. Prices is the price book.
+	Purse  Purse
+	Prices *usage.Book
 	// ModelIdleTimeout cuts off a stateless call whose upstream says nothing; 0: stead.ModelIdleTimeout.
 	ModelIdleTimeout time.Duration
 	// Capacity says how the node's pools of throughput stand; nil: there are none.

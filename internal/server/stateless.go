@@ -28,6 +28,7 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	if streamed, _, err := req.Bool("stream"); err == nil && streamed {
 		done, err := s.countStream()
 		if err != nil {
@@ -209,6 +210,7 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	items, err := responses.Input(req.Object, "input")
 	if err != nil {
 		return err

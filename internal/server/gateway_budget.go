@@ -1,0 +1,92 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/usage"
+)
+
+// Purse holds what a stateless call may use in the budgets that are about it: see package budget.
+type Purse interface {
+	Reserve(ctx context.Context, ask usage.Ask) (usage.Grant, error)
+	Settle(ctx context.Context, project stead.ProjectID, all []usage.Settlement) error
+}
+
+// What a call reserves where nobody says it.
+const (
+	// heldOutput is the output of a model whose limit is not known.
+	heldOutput = 8192
+	// heldMillis is the time that a call holds; it is not cut off after it.
+	heldMillis = 60_000
+	// heldBytesPerToken is how many bytes of a request are taken for a token of input.
+	heldBytesPerToken = 3
+	// settleTimeout bounds the giving back of what was held for a call that was not made.
+	settleTimeout = 10 * time.Second
+)
+
+// Counted reports whether the call used something that is to be recorded: one that failed or was left
+// before its upstream said what it used is not.
+func (m *Metered) Counted() bool { return m.Usage != nil || m.Outcome == OutcomeDone }
+
+// reserve holds what the call may use; KindLimited with the code insufficient_quota when a budget is
+// used up. Without a reservation there is no call.
+func (c *call) reserve(ctx context.Context, req request) error {
+	if c.s.Purse == nil {
+		return nil
+	}
+	now := time.Now().UnixMilli()
+	ask := usage.Ask{
+		Subject: usage.Subject{Project: c.meter.Caller.Project, User: c.meter.Caller.User},
+		Hold:    newID("hold_"), At: now, Amount: c.estimate(req, now),
+	}
+	grant, err := c.s.Purse.Reserve(ctx, ask)
+	switch {
+	case err != nil:
+		return err
+	case grant.Refused != nil:
+		return &stead.Error{Kind: stead.KindLimited, Code: "insufficient_quota", Message: grant.Refused.Exhausted()}
+	case len(grant.Counters) > 0:
+		c.meter.Hold = ask.Hold
+	}
+	return nil
+}
+
+// estimate is the most that the call should use.
+func (c *call) estimate(req request, now int64) usage.Amount {
+	output := int64(cmp.Or(c.info.MaxOutputTokens, heldOutput))
+	const most = 1 << 30
+	for _, name := range []string{"max_tokens", "max_completion_tokens", "max_output_tokens"} {
+		if n, ok, err := req.Int(name, 1, most); ok && err == nil {
+			output = n
+		}
+	}
+	if n, ok, err := req.Int("n", 1, 1<<10); ok && err == nil { // answers
+		output *= n
+	}
+	if c.door == model.DialectEmbeddings {
+		output = 0
+	}
+	u := stead.Usage{InputTokens: int64(len(c.body)/heldBytesPerToken + 1), OutputTokens: output}
+	price := c.info.Price
+	if p := c.s.Prices.Price(usage.Sale{At: now, Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream}); p != nil {
+		price = p
+	}
+	return usage.Amount{Cost: price.Cost(u), Tokens: u.InputTokens + u.OutputTokens, Calls: 1, Millis: heldMillis}
+}
+
+// close gives back what was held if the call was not made, or used nothing. Else the meter settles it,
+// with the record of what was used.
+func (c *call) close() {
+	if c.meter.Hold == "" || c.ended && c.meter.Counted() && c.s.Meter != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	if err := c.s.Purse.Settle(ctx, c.meter.Caller.Project, []usage.Settlement{{Hold: c.meter.Hold}}); err != nil {
+		c.s.Log.Warn("what a call held in budgets is left for the sweep", "err", err)
+	}
+}
