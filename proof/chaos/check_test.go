@@ -43,6 +43,7 @@ func (w *world) check(all []*driver) {
 		w.report(ctx, d, "stream", d.checkStream(ctx, items))
 	}
 	w.checkLedger(all)
+	w.checkUsage(ctx)
 	for _, n := range w.nodes {
 		n.Kill()
 		if err := n.Start(); err != nil {
