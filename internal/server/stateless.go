@@ -56,11 +56,39 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if err != nil {
 		return gatewayError(err)
 	}
-	finish(o, done)
+	o.Finish(done, time.Now().Unix())
 	for i, it := range items {
-		o.Output = append(o.Output, responses.Encode(itemID(it), it, itemStatus(o, i == len(items)-1), asked.Encrypted))
+		o.Output = append(o.Output, responses.Encode(newID(responses.IDPrefix(it)), it, o.ItemStatus(i == len(items)-1), asked.Encrypted))
 	}
 	return s.write(w, o)
+}
+
+// streamResponse answers with a response's events.
+func (c *call) streamResponse(w http.ResponseWriter, r *http.Request, asked *responses.Request, ask model.Request, o *responses.Object) error {
+	t := c.s.newTeller(r.Context(), w)
+	defer t.stop()
+	tell := &responses.Writer{Object: o, Encrypted: asked.Encrypted, NewID: newID}
+	tell.Out = responses.NewStream(-1, func(kind string, event any) error {
+		c.s.metrics.events.Add(1)
+		return t.out.named(kind, event)
+	})
+	done, err := c.generate(r.Context(), ask, tell.Delta)
+	if err == nil {
+		err = tell.Done(done, time.Now().Unix())
+	}
+	c.end(err)
+	switch {
+	case err == nil:
+		return nil
+	case gone(r.Context(), err):
+		c.s.metrics.dropped.Add(1)
+		return nil
+	case !t.out.opened():
+		return gatewayError(err)
+	}
+	body, _, _ := wireErrorOf(gatewayError(err))
+	_ = tell.Fail(*body.Code, body.Message, time.Now().Unix()) // the stream ends either way
+	return nil
 }
 
 // refuseKept refuses what only a kept response has.
@@ -110,40 +138,7 @@ func modelRequest(asked *responses.Request) (model.Request, error) {
 	return req, nil
 }
 
-// finish takes what the model said at its end into the response.
-func finish(o *responses.Object, done model.Delta) {
-	now := time.Now().Unix()
-	o.Status, o.CompletedAt, o.Usage = responses.StatusCompleted, &now, responses.NewUsage(done.Usage)
-	switch done.Finish {
-	case model.FinishLength:
-		o.Incomplete = &responses.Incomplete{Reason: "max_output_tokens"}
-	case model.FinishFilter:
-		o.Incomplete = &responses.Incomplete{Reason: "content_filter"}
-	default:
-		return
-	}
-	o.Status, o.CompletedAt = responses.StatusIncomplete, nil
-}
-
-// itemStatus: what cut a response off cut off its last item.
-func itemStatus(o *responses.Object, last bool) stead.ItemStatus {
-	if last && o.Status == responses.StatusIncomplete {
-		return stead.ItemIncomplete
-	}
-	return stead.ItemCompleted
-}
-
 func newID(prefix string) string { return prefix + strings.TrimPrefix(newRequestID(), "req_") }
-
-func itemID(it stead.Item) string {
-	switch it.Type {
-	case stead.ItemReasoning:
-		return newID("rs_")
-	case stead.ItemFunctionCall:
-		return newID("fc_")
-	}
-	return newID("msg_")
-}
 
 // bytesPerToken estimates tokens where nobody has counted them.
 const bytesPerToken = 4
