@@ -71,6 +71,9 @@ bench-search: ## measure how fast memory is written and searched
 bench-environments: ## measure drivers beside bare exec, bubblewrap and runc; checkpoints beside tar; the way out
 	$(GO) test -run '^$$' -bench . -benchtime 20x ./internal/environment/environmenttest ./internal/environment/ns ./internal/environment/landlock ./internal/environment/gvisor ./internal/environment/workspace ./internal/egress
 
+bench-gateway: ## measure the stateless doors beside a bare reverse proxy
+	$(GO) run ./proof/gateway
+
 fuzz: ## fuzz every decoder of outside bytes, FUZZTIME (30s) each
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | grep -v node_modules | xargs -n1 dirname | sort -u | while read -r p; do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -d' ' -f2); do \

@@ -1,0 +1,209 @@
+// Command gateway measures the stateless doors beside a bare reverse proxy (net/http/httputil), in one
+// run on one machine, and prints one table: baseline, ours, ratio, goal, reached.
+//
+//	load ──▶ bare proxy | stead ──▶ upstream that streams at once
+//
+// Each of the four is a process of its own; load alternates between the two in the middle, so that what
+// else the machine does falls on both. Before a part is measured it is warmed up.
+//
+// Units: requests per second of a closed loop; CPU microseconds a request (user and system, of the
+// process in the middle alone); latencies in milliseconds at half of the bare proxy's rate; resident
+// kilobytes per open stream.
+//
+// Errors: whatever keeps a figure from being measured ends the run; a goal missed does not.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stead-dev/stead/proof/rig"
+)
+
+// The shape of an answer: as a short chat has it.
+const (
+	chunks     = 20
+	holdHeader = "hold" // a request whose prompt begins so gets one chunk, and then nothing until it goes
+)
+
+func main() {
+	role := flag.String("role", "", "internal: upstream, or proxy")
+	to := flag.String("to", "", "internal: where the proxy leads to")
+	window := flag.Duration("window", 3*time.Second, "of one measurement")
+	streams := flag.Int("streams", 1000, "open streams whose memory is measured")
+	flag.Parse()
+	var err error
+	switch *role {
+	case "upstream":
+		err = serve(http.HandlerFunc(answer))
+	case "proxy":
+		err = proxy(*to)
+	default:
+		err = measure(*window, *streams)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// serve prints where it serves, and does so until it is killed.
+func serve(h http.Handler) error {
+	s := httptest.NewServer(h)
+	fmt.Println(s.URL)
+	select {}
+}
+
+// proxy is what anybody would write in ten lines.
+func proxy(to string) error {
+	u, err := url.Parse(to)
+	if err != nil {
+		return err
+	}
+	const idle = 512
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = idle, idle
+	p := &httputil.ReverseProxy{FlushInterval: -1, Transport: t, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
+	return serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Without it a large body that the transport has not seen the end of breaks the first flush.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		p.ServeHTTP(w, r)
+	}))
+}
+
+// answer streams chunks at once.
+func answer(w http.ResponseWriter, r *http.Request) {
+	head := make([]byte, 256)
+	n, _ := r.Body.Read(head)
+	hold := strings.Contains(string(head[:n]), holdHeader)
+	for buf := make([]byte, 32<<10); ; {
+		if _, err := r.Body.Read(buf); err != nil {
+			break
+		}
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	rc := http.NewResponseController(w)
+	for i := range chunks {
+		fmt.Fprintf(w, "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word %d \"},\"finish_reason\":null}]}\n\n", i)
+		if rc.Flush() != nil {
+			return
+		}
+		if hold {
+			<-r.Context().Done()
+			return
+		}
+	}
+	fmt.Fprint(w, "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":20,\"total_tokens\":29}}\n\ndata: [DONE]\n\n")
+}
+
+// middle is a process between the load and the upstream.
+type middle struct {
+	name, url string
+	pid       int
+}
+
+// child runs this program in a role and returns where it serves.
+func child(stop *[]func(), args ...string) (middle, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return middle{}, err
+	}
+	cmd := exec.Command(self, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return middle{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		return middle{}, err
+	}
+	*stop = append(*stop, func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	var u string
+	if _, err := fmt.Fscanln(out, &u); err != nil {
+		return middle{}, fmt.Errorf("start %v: %w", args, err)
+	}
+	return middle{args[1], u + "/v1/chat/completions", cmd.Process.Pid}, nil
+}
+
+func measure(window time.Duration, streams int) (err error) {
+	var stop []func()
+	defer func() {
+		for _, f := range stop {
+			f()
+		}
+	}()
+	dir, err := os.MkdirTemp("", "stead-gateway-")
+	if err != nil {
+		return err
+	}
+	stop = append(stop, func() { _ = os.RemoveAll(dir) })
+	upstream, err := child(&stop, "-role", "upstream")
+	if err != nil {
+		return err
+	}
+	base := strings.TrimSuffix(upstream.url, "/v1/chat/completions")
+	bare, err := child(&stop, "-role", "proxy", "-to", base)
+	if err != nil {
+		return err
+	}
+	program, err := rig.Build(dir, "./cmd/stead")
+	if err != nil {
+		return err
+	}
+	node, err := rig.NewNode(rig.NodeOptions{Program: program, Dir: filepath.Join(dir, "node"), Config: fmt.Sprintf(
+		"providers: [{name: up, api: chat, base_url: %q}]\nmodels: [{name: m, routes: [{provider: up, model: real}]}]\n", base+"/v1")})
+	if err != nil {
+		return err
+	}
+	if err := node.Start(); err != nil {
+		return err
+	}
+	stop = append(stop, node.Kill)
+	ours := middle{"stead", node.URL() + "/v1/chat/completions", node.Pid()}
+	return report(os.Stdout, bare, ours, window, streams)
+}
+
+// cpu is what a process has used so far. A tick is 10 ms on Linux.
+func cpu(pid int) (time.Duration, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), ") ") // the name may hold spaces
+	const utime, stime, tick = 11, 12, 10 * time.Millisecond
+	f := strings.Fields(rest)
+	if len(f) <= stime {
+		return 0, errors.New("/proc/PID/stat is too short")
+	}
+	user, err1 := strconv.Atoi(f[utime])
+	system, err2 := strconv.Atoi(f[stime])
+	return time.Duration(user+system) * tick, errors.Join(err1, err2)
+}
+
+// resident is a process's memory in bytes.
+func resident(pid int) (int, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0, errors.New("/proc/PID/statm is too short")
+	}
+	pages, err := strconv.Atoi(f[1])
+	return pages * os.Getpagesize(), err
+}
