@@ -95,7 +95,7 @@ func layout() []rule {
 		{"internal/postgres/pgtest", nil, []string{"github.com/jackc/pgx/v5", "golang.org/x/sys"}, "real servers for tests"},
 		{"internal/model/sim", []string{"internal/model"}, nil, "adapter: the simulator"},
 		{"internal/model/upstream", []string{"internal/model"}, nil, "what the adapters of HTTP providers have in common; knows no provider"},
-		{"internal/model/openai", []string{"internal/model", "internal/model/upstream"}, nil, "adapter: both OpenAI dialects"},
+		{"internal/model/openai", []string{"internal/model", "internal/model/upstream", "internal/param"}, nil, "adapter: both OpenAI dialects"},
 		{"internal/model/anthropic", []string{"internal/model", "internal/model/upstream"}, nil, "adapter: Anthropic's Messages API"},
 		{"internal/model/gemini", []string{"internal/model", "internal/model/upstream"}, nil, "adapter: the Gemini API"},
 		{"internal/model/catalog", []string{"internal/model"}, nil, "names of models; knows no provider"},

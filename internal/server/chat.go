@@ -11,7 +11,7 @@ import (
 
 // createChatCompletion answers POST /v1/chat/completions.
 func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	req, err := read(w, r)
+	req, err := skim(w, r)
 	if err != nil {
 		return err
 	}
@@ -29,6 +29,9 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 	}
 	if done, err := c.forward(w, r); done {
 		return gatewayError(err)
+	}
+	if req, err = req.whole(r); err != nil {
+		return err
 	}
 	asked, err := chat.Parse(req.Object)
 	if err != nil {

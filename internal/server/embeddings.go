@@ -35,7 +35,7 @@ type wireEmbedding struct {
 
 // createEmbeddings answers POST /v1/embeddings.
 func (s *server) createEmbeddings(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	req, err := read(w, r)
+	req, err := skim(w, r)
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,9 @@ func (s *server) createEmbeddings(w http.ResponseWriter, r *http.Request, p stea
 	embedder, ok := c.model.(model.Embedder)
 	if !ok {
 		return stead.Invalid("model", "%.80q makes no embeddings", c.name)
+	}
+	if req, err = req.whole(r); err != nil {
+		return err
 	}
 	ask, format, err := embedRequest(req.Object)
 	if err != nil {

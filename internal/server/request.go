@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -34,15 +35,37 @@ func read(w http.ResponseWriter, r *http.Request) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	o, err := param.Body(b)
+	return request{raw: b, key: key}.whole(r)
+}
+
+// skim takes the whole body, and reads of it what is asked for: see param.Skim.
+func skim(w http.ResponseWriter, r *http.Request) (request, error) {
+	key := r.Header.Get("Idempotency-Key")
+	if len(key) > stead.MaxIdempotencyKeyBytes {
+		return request{}, stead.Invalid("Idempotency-Key", "the Idempotency-Key is longer than %d bytes", stead.MaxIdempotencyKeyBytes)
+	}
+	b, err := readBody(w, r)
+	if err != nil {
+		return request{}, err
+	}
+	o, err := param.Skim(b)
+	return request{Object: o, raw: b, key: key}, err
+}
+
+// whole reads all of a request.
+func (req request) whole(r *http.Request) (request, error) {
+	o, err := param.Body(req.raw)
 	if err != nil {
 		return request{}, err
 	}
 	sum := sha256.New()
 	io.WriteString(sum, r.Method+" "+r.URL.Path+"\n") //nolint:errcheck // a hash does not fail
-	sum.Write(b)
-	return request{o, b, key, hex.EncodeToString(sum.Sum(nil))}, nil
+	sum.Write(req.raw)
+	return request{o, req.raw, req.key, hex.EncodeToString(sum.Sum(nil))}, nil
 }
+
+// maxAhead is the most memory that is taken for a body on the client's word alone.
+const maxAhead = 1 << 20
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > stead.MaxRequestBytes {
@@ -51,9 +74,11 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	rc := http.NewResponseController(w)
 	// Writers without a connection (in tests) have no deadlines; there the limit is the test's.
 	_ = rc.SetReadDeadline(time.Now().Add(BodyTimeout))
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, stead.MaxRequestBytes))
+	var b bytes.Buffer
+	b.Grow(int(min(max(r.ContentLength, 0), maxAhead)) + bytes.MinRead)
+	_, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, stead.MaxRequestBytes))
 	_ = rc.SetReadDeadline(time.Time{})
-	return b, bodyError(err)
+	return b.Bytes(), bodyError(err)
 }
 
 // bodyError says what a failed read of a request body means to the client.

@@ -12,7 +12,7 @@ import (
 
 // createResponse answers POST /v1/responses. A response that is kept is a turn of a session.
 func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	req, err := read(w, r)
+	req, err := skim(w, r)
 	if err != nil {
 		return err
 	}
@@ -20,6 +20,9 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 		return err
 	} else if !keep {
 		return s.statelessResponse(w, r, p, req)
+	}
+	if req, err = req.whole(r); err != nil {
+		return err
 	}
 	asked, err := responses.Parse(req.Object, s.rules)
 	if err != nil {

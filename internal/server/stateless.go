@@ -39,6 +39,9 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if done, err := c.forward(w, r); done {
 		return gatewayError(err)
 	}
+	if req, err = req.whole(r); err != nil {
+		return err
+	}
 	asked, err := responses.Parse(req.Object, s.rules)
 	if err != nil {
 		return err
