@@ -79,6 +79,8 @@ func accessTable() map[string]access {
 	for _, path := range []string{"", "/{id}", "/{id}/memories", "/{id}/memories/{memory}", "/{id}/memories/{memory}/versions"} {
 		t["GET "+stores+path] = access{configRead, ""}
 	}
+	t["POST "+stores+"/{id}/forget"] = access{writes, `{"filters":{"session_id":"s"}}`}
+	t["POST "+stores+"/{id}/ingest"] = access{writes, `{"session_id":"SESSION"}`}
 	t["POST "+stores+"/{id}/search"] = access{configRead, `{"query":"x"}`}
 	for _, path := range []string{"/items", "/turns", "/turns/{turn}", "/turns/{turn}/items", "/subagents", "/subagents/{part}", "/subagents/{part}/items", "/subagents/{part}/turns",
 		"/subagents/{part}/turns/{turn}", "/subagents/{part}/turns/{turn}/items", "/artifacts", "/artifacts/{part}", "/artifacts/{part}/content"} {

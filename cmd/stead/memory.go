@@ -19,7 +19,7 @@ const maxMemoryLine = 90
 
 func (a *app) memoryCmd() *cobra.Command {
 	stores := group("stores", "Memory stores: list, create, delete", a.memoryStoresList(), a.memoryStoresCreate(), a.memoryStoresDelete())
-	return group("memory", "What agents remember: stores, and what is in them", stores, a.memoryAdd(), a.memoryList(), a.memorySearch(), a.memoryForget())
+	return group("memory", "What agents remember: stores, and what is in them", stores, a.memoryAdd(), a.memoryList(), a.memorySearch(), a.memoryIngest(), a.memoryForget())
 }
 
 func (a *app) memoryStoresList() *cobra.Command {
@@ -204,6 +204,23 @@ func writeHits(w io.Writer, hits []client.MemoryHit) {
 		}
 		fmt.Fprintf(w, "        words %.2f (%s), neighbours %.2f, session %.2f × tells %.2f, author %.2f, time %.2f, importance %.2f, recency %.2f\n",
 			e.Words, strings.Join(terms, ", "), e.Neighbours, e.Session, e.Tells, e.Author, e.Time, e.Importance, e.Recency)
+	}
+}
+
+func (a *app) memoryIngest() *cobra.Command {
+	return &cobra.Command{
+		Use: "ingest STORE SESSION", Short: "Make each message of a session a memory, once", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			n, err := c.IngestSession(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return a.object(map[string]any{"session_id": args[1], "added": n}, func(w io.Writer) { fmt.Fprintf(w, "%d messages are new\n", n) })
+		},
 	}
 }
 

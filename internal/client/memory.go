@@ -109,6 +109,15 @@ func (c *Client) ForgetMemory(ctx context.Context, store, id string) error {
 	return c.call(ctx, http.MethodDelete, memoryPath(store, "/memories/"+url.PathEscape(id)), nil, nil, nil)
 }
 
+// IngestSession makes each message of a session a memory, and says how many were new.
+func (c *Client) IngestSession(ctx context.Context, store, session string) (added int, err error) {
+	var done struct {
+		Added int `json:"added"`
+	}
+	err = c.call(ctx, http.MethodPost, memoryPath(store, "/ingest"), nil, map[string]string{"session_id": session}, &done)
+	return done.Added, err
+}
+
 // SearchMemory finds memories, best first; body is the wire's request.
 func (c *Client) SearchMemory(ctx context.Context, store string, body any) ([]MemoryHit, error) {
 	var found struct {

@@ -69,6 +69,7 @@ type Change struct {
 	Record
 	Expected int64 // version that the record must be at
 	Redact   bool  // versions before this one are dropped
+	Once     bool  // nothing happens if there ever was a record of this id, one that was forgotten included; the zero Record says so
 	Key      string
 	Digest   string // of the request that the idempotency Key stands for
 }

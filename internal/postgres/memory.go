@@ -68,6 +68,9 @@ func writeMemories(ctx context.Context, tx pgx.Tx, p memory.Place, changes []mem
 			continue
 		}
 		had := old[c.ID]
+		if c.Once && had.Version > 0 {
+			continue
+		}
 		stored := had.Version
 		if had.Data == nil {
 			stored = 0

@@ -25,6 +25,8 @@ type Memory interface {
 	Update(ctx context.Context, p stead.Principal, store, id string, expected int64, change func(*memory.Content) error) (memory.Entry, error)
 	Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (memory.Entry, error)
 	Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error
+	Ingest(ctx context.Context, p stead.Principal, store string, items []memory.Content) (int, error)
+	ForgetMatching(ctx context.Context, p stead.Principal, store string, f memory.Filter) (int, error)
 	Search(ctx context.Context, p stead.Principal, store string, q memory.Search) ([]memory.Hit, error)
 }
 

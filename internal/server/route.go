@@ -191,6 +191,8 @@ func (s *server) table() []route {
 		{method: "DELETE", path: oneMemory, summary: "Forget a memory with all of its versions", handle: s.deleteMemory, answer: "Deleted"},
 		{method: "POST", path: oneMemory + "/redact", summary: "Take away what a memory says, in all of its versions", handle: s.redactMemory, answer: "Memory"},
 		{method: "GET", path: oneMemory + "/versions", summary: "List a memory's versions, newest first", handle: s.listMemoryVersions, answer: "MemoryList"},
+		{method: "POST", path: memoryStore + "/ingest", summary: "Make each message of a session a memory, once", handle: s.ingestSession, body: "MemoryIngest", answer: "MemoryIngested"},
+		{method: "POST", path: memoryStore + "/forget", summary: "Forget what filters select: a session, a scope, a user", handle: s.forgetMemories, body: "MemoryForget", answer: "MemoryForgotten"},
 		{method: "POST", path: memoryStore + "/search", summary: "Find memories by what they say, with no model", handle: s.searchMemories, body: "MemorySearch", answer: "MemoryHits"},
 
 		{method: "GET", path: "/healthz", summary: "The process answers", handle: s.health, answer: "Health", open: true},

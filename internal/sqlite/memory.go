@@ -88,6 +88,9 @@ func (g *group) checkMemory(ctx context.Context, c *memory.Change) (memory.Recor
 	if err != nil {
 		return old, false, err
 	}
+	if c.Once && old.Version > 0 {
+		return memory.Record{}, true, nil
+	}
 	stored := old.Version
 	if old.Data == nil {
 		stored = 0

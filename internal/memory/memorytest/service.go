@@ -18,17 +18,19 @@ import (
 // serviceSuite checks what the service promises, over a real store.
 func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 	for name, test := range map[string]func(*serviceFixture){
-		"a search sees every write before it, on every node": readYourWrites,
-		"superseded, not overwritten":                        superseded,
-		"one of concurrent successors wins":                  successors,
-		"a request that is made again makes nothing":         repeated,
-		"forgotten: neither found nor in a history":          forgetting,
-		"redacted: it was there, and says nothing":           redacting,
-		"forgetting a store during ingest leaves nothing":    forgetDuringIngest,
-		"nothing leaks between scopes, stores and projects":  leaks,
-		"what agents write stays untrusted":                  untrusted,
-		"a token budget holds":                               budget,
-		"filters":                                            filters,
+		"a search sees every write before it, on every node":         readYourWrites,
+		"superseded, not overwritten":                                superseded,
+		"one of concurrent successors wins":                          successors,
+		"a request that is made again makes nothing":                 repeated,
+		"forgotten: neither found nor in a history":                  forgetting,
+		"redacted: it was there, and says nothing":                   redacting,
+		"forgetting a store during ingest leaves nothing":            forgetDuringIngest,
+		"nothing leaks between scopes, stores and projects":          leaks,
+		"what agents write stays untrusted":                          untrusted,
+		"an item is taken in once, and never after it was forgotten": ingested,
+		"a session, a scope or a user is forgotten":                  forgetMany,
+		"a token budget holds":                                       budget,
+		"filters":                                                    filters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
@@ -303,6 +305,66 @@ func untrusted(f *serviceFixture) {
 	got, err = f.Update(f.ctx, f.me, f.store, made[0].ID, memory.AnyVersion, func(c *memory.Content) error { c.Labels = []string{"checked"}; return nil })
 	if err != nil || !slices.Equal(got.Labels, []string{"checked"}) {
 		f.Fatalf("a person checked it: %+v, %v", got, err)
+	}
+}
+
+func ingested(f *serviceFixture) {
+	items := make([]memory.Content, 1200) // more than one write takes
+	for i := range items {
+		items[i] = note(fmt.Sprintf("said number%d", i)).Content
+		items[i].Kind, items[i].Source = memory.KindItem, memory.Source{Session: "sess_00000000000000000000000000000001", Item: fmt.Sprintf("msg_00000000000000000000000000000001_%d_0", i+1), Index: int64(i)}
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	total := 0
+	for range 3 {
+		wg.Go(func() {
+			n, err := f.Ingest(f.ctx, f.me, f.store, items)
+			if err != nil {
+				f.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			total += n
+		})
+	}
+	wg.Wait()
+	if total != len(items) {
+		f.Fatalf("three that ingest at once took in %d of %d", total, len(items))
+	}
+	hits, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "number777", Limit: 1})
+	if err != nil || len(hits) != 1 || hits[0].Text != "said number777" {
+		f.Fatalf("found %+v, %v", hits, err)
+	}
+	if err := f.Forget(f.ctx, f.me, f.store, hits[0].ID, memory.AnyVersion); err != nil {
+		f.Fatal(err)
+	}
+	if n, err := f.Ingest(f.ctx, f.me, f.store, items); err != nil || n != 0 {
+		f.Fatalf("again %d are taken in, %v", n, err)
+	}
+	if got := f.find(memory.Search{Query: "number777"}); slices.Contains(got, "said number777") {
+		f.Fatalf("what was forgotten came back: %q", got)
+	}
+}
+
+func forgetMany(f *serviceFixture) {
+	var in []memory.New
+	for i := range 450 {
+		n := note(fmt.Sprintf("remark %d", i))
+		n.Scope = memory.Scope{Type: "user", ID: fmt.Sprint("user", i%3)}
+		in = append(in, n)
+	}
+	f.add(in...)
+	n, err := f.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{Scopes: []memory.Scope{{Type: "user", ID: "user1"}}})
+	if err != nil || n != 150 {
+		f.Fatalf("forgot %d, %v", n, err)
+	}
+	hits, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "remark", Limit: 100})
+	if err != nil || len(hits) == 0 || slices.ContainsFunc(hits, func(h memory.Hit) bool { return h.Scope.ID == "user1" }) {
+		f.Fatalf("%d found, %v", len(hits), err)
+	}
+	if _, err := f.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{}); stead.KindOf(err) != stead.KindInvalid {
+		f.Fatalf("everything by an empty filter: %v", err)
 	}
 }
 

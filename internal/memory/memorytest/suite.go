@@ -26,22 +26,23 @@ type Store interface {
 // Suite checks a store against the contract. open returns an empty one and sees to its end.
 func Suite(t *testing.T, open func(t *testing.T) Store) {
 	for name, test := range map[string]func(*fixture){
-		"what was written is there":               written,
-		"all of a write or none":                  atomic,
-		"a write needs the version before":        expected,
-		"one of concurrent writes wins":           raced,
-		"a key replays the write":                 replayed,
-		"versions are kept, newest first":         versions,
-		"only so many versions are kept":          trimmed,
-		"changes come in order, each entry once":  changes,
-		"forgetting leaves an id and nothing":     forgotten,
-		"redaction drops the versions before":     redacted,
-		"lists in order, page by page":            listed,
-		"expired ones are left out and swept":     expired,
-		"stores and projects are apart":           apart,
-		"dropping a store leaves nothing":         dropped,
-		"names that are hostile":                  hostile,
-		"concurrent writers see rising revisions": ordered,
+		"what was written is there":                   written,
+		"all of a write or none":                      atomic,
+		"a write needs the version before":            expected,
+		"one of concurrent writes wins":               raced,
+		"a key replays the write":                     replayed,
+		"what was forgotten is not written once more": once,
+		"versions are kept, newest first":             versions,
+		"only so many versions are kept":              trimmed,
+		"changes come in order, each entry once":      changes,
+		"forgetting leaves an id and nothing":         forgotten,
+		"redaction drops the versions before":         redacted,
+		"lists in order, page by page":                listed,
+		"expired ones are left out and swept":         expired,
+		"stores and projects are apart":               apart,
+		"dropping a store leaves nothing":             dropped,
+		"names that are hostile":                      hostile,
+		"concurrent writers see rising revisions":     ordered,
 	} {
 		t.Run(name, func(t *testing.T) { test(&fixture{t, open(t), t.Context()}) })
 	}
@@ -176,6 +177,22 @@ func replayed(f *fixture) {
 	f.refused(stead.KindConflict, again)
 	if _, ok := f.read("mem_2"); ok {
 		f.Fatal("the replay was stored")
+	}
+}
+
+func once(f *fixture) {
+	c := change("mem_1", "one")
+	c.Once = true
+	first := f.write(c)[0]
+	if again := f.write(c, change("mem_2", "two"))[0]; again.Revision != 0 {
+		f.Fatalf("once more it is %+v", again)
+	}
+	f.write(gone(first))
+	if again := f.write(c)[0]; again.Data != nil {
+		f.Fatalf("a forgotten record came back: %+v", again)
+	}
+	if _, ok := f.read("mem_1"); ok {
+		f.Fatal("a forgotten record is there")
 	}
 }
 

@@ -1,0 +1,138 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+type wireIngested struct {
+	Object  string `json:"object"` // "memory.ingest"
+	Session string `json:"session_id"`
+	Items   int    `json:"items"` // messages of the session
+	Added   int    `json:"added"` // of which were new
+}
+
+type wireForgotten struct {
+	Object    string `json:"object"` // "memory.forgotten"
+	Forgotten int    `json:"forgotten"`
+}
+
+// ingestSession makes each message of a session a memory of kind item, once: whoever may read the
+// session and write the store may do it as often as he likes.
+func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	id, err := param.Need(req.String("session_id"))("session_id")
+	if err != nil {
+		return err
+	}
+	var scope memory.Scope
+	if err := memoryScope(req.Object, &scope); err != nil {
+		return err
+	}
+	if _, err := s.Memory.Ingest(r.Context(), p, r.PathValue("id"), nil); err != nil {
+		return err // who may not write the store learns nothing of the session
+	}
+	items, err := s.messages(r.Context(), p, stead.SessionID(id))
+	if err != nil {
+		return err
+	}
+	for i := range items {
+		items[i].Scope = scope
+	}
+	added, err := s.Memory.Ingest(r.Context(), p, r.PathValue("id"), items)
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireIngested{"memory.ingest", id, len(items), added})
+}
+
+func (s *server) forgetMemories(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	filters, err := param.Need(req.Object.Object("filters"))("filters")
+	if err != nil {
+		return err
+	}
+	f, err := memoryFilter(filters)
+	if err != nil {
+		return err
+	}
+	n, err := s.Memory.ForgetMatching(r.Context(), p, r.PathValue("id"), f)
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireForgotten{"memory.forgotten", n})
+}
+
+// messages reads the messages of a session as entries, oldest first, each with the time of its turn.
+func (s *server) messages(ctx context.Context, p stead.Principal, id stead.SessionID) ([]memory.Content, error) {
+	times := map[string]int64{}
+	q := session.PageQuery{Limit: stead.MaxPageSize}
+	for {
+		turns, err := s.Sessions.Turns(ctx, p, id, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range turns.Data {
+			times[t.ID] = t.CreatedAt * millis
+			q.After = t.ID
+		}
+		if !turns.HasMore {
+			break
+		}
+	}
+	var out []memory.Content
+	q.After = ""
+	for place := int64(0); ; {
+		items, err := s.Sessions.Items(ctx, p, id, session.ItemQuery{PageQuery: q})
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range items.Data {
+			q.After = it.ItemID()
+			place++
+			if c, ok := messageContent(it, id, place, times); ok {
+				out = append(out, c)
+			}
+		}
+		if !items.HasMore {
+			return out, nil
+		}
+	}
+}
+
+// messageContent is the entry of a message; false for other items and messages without text. What is
+// longer than an entry may be is cut.
+func messageContent(it session.Item, id stead.SessionID, place int64, times map[string]int64) (memory.Content, bool) {
+	m, ok := it.(*session.MessageItem)
+	if !ok {
+		return memory.Content{}, false
+	}
+	var texts []string
+	for _, part := range m.Content {
+		if part.Text != nil && *part.Text != "" {
+			texts = append(texts, *part.Text)
+		}
+	}
+	text := strings.Join(texts, "\n")
+	if len(text) > memory.MaxContentBytes {
+		text = strings.ToValidUTF8(text[:memory.MaxContentBytes], "")
+	}
+	c := memory.Content{Kind: memory.KindItem, Text: text, Confidence: 1, Importance: 0.5,
+		Source: memory.Source{Session: string(id), Item: m.ID, Index: place, Author: m.Role, At: times[m.TurnID]}}
+	if m.Role != "user" {
+		c.Labels = []string{memory.LabelUntrusted} // a model's words may repeat a stranger's
+	}
+	return c, text != ""
+}
