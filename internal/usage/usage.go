@@ -24,6 +24,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/bits"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -55,7 +56,8 @@ const (
 // Kinds are all of them, in the order of reports.
 func Kinds() []Kind { return []Kind{ModelCall, ToolCall, Environment, Egress, Storage} }
 
-// Record is one thing that was used.
+// Record is one thing that was used. Its JSON is for stores, and short: there are as many of them as
+// there are calls. The wire has names of its own.
 type Record struct {
 	// ID, At, Project and Session have columns of their own in stores: Data leaves them out.
 	ID      string          `json:"-"`
@@ -63,37 +65,37 @@ type Record struct {
 	Project stead.ProjectID `json:"-"`
 	Session stead.SessionID `json:"-"` // "": a call of a stateless door
 
-	Kind  Kind          `json:"kind"`
-	Agent stead.AgentID `json:"agent,omitempty"`
-	Turn  string        `json:"turn,omitempty"` // id; "": outside of any
-	User  string        `json:"user,omitempty"` // the principal's id
+	Kind  Kind          `json:"k"`
+	Agent stead.AgentID `json:"a,omitempty"`
+	Turn  string        `json:"t,omitempty"` // id; "": outside of any
+	User  string        `json:"u,omitempty"` // the principal's id
 
-	Provider string `json:"provider,omitempty"`
-	Model    string `json:"model,omitempty"`    // as it was asked for
-	Upstream string `json:"upstream,omitempty"` // as the provider names it
-	Region   string `json:"region,omitempty"`
-	Tier     string `json:"tier,omitempty"`
-	Name     string `json:"name,omitempty"` // of a tool: "server/tool" or "tool"
+	Provider string `json:"p,omitempty"`
+	Model    string `json:"m,omitempty"` // as it was asked for
+	Upstream string `json:"n,omitempty"` // as the provider names it
+	Region   string `json:"r,omitempty"`
+	Tier     string `json:"s,omitempty"`
+	Name     string `json:"f,omitempty"` // of a tool: "server/tool" or "tool"
 
 	Quantities
-	Cost   int64  `json:"cost,omitempty"`   // micro-cents, as journaled
-	Prices string `json:"prices,omitempty"` // version of the price book that Cost is by
-	Hold   string `json:"hold,omitempty"`   // of budgets, that it settles
+	Cost   int64  `json:"x,omitempty"` // micro-cents, as journaled
+	Prices string `json:"v,omitempty"` // version of the price book that Cost is by
+	Hold   string `json:"h,omitempty"` // of budgets, that it settles
 }
 
 // Quantities are what can be counted. Those that a kind does not have are 0.
 type Quantities struct {
-	Calls            int64 `json:"calls,omitempty"`
-	InputTokens      int64 `json:"input_tokens,omitempty"`
-	CachedTokens     int64 `json:"cached_tokens,omitempty"`      // part of InputTokens
-	CacheWriteTokens int64 `json:"cache_write_tokens,omitempty"` // part of InputTokens
-	OutputTokens     int64 `json:"output_tokens,omitempty"`
-	ReasoningTokens  int64 `json:"reasoning_tokens,omitempty"` // part of OutputTokens
-	Millis           int64 `json:"millis,omitempty"`           // how long it took, was resident, was stored
-	SentBytes        int64 `json:"sent_bytes,omitempty"`       // out of an environment
-	ReceivedBytes    int64 `json:"received_bytes,omitempty"`
-	StoredBytes      int64 `json:"stored_bytes,omitempty"`     // for Millis; a sum of it says nothing
-	MegabyteSeconds  int64 `json:"megabyte_seconds,omitempty"` // StoredBytes for Millis, rounded up
+	Calls            int64 `json:"c,omitempty"`
+	InputTokens      int64 `json:"i,omitempty"`
+	CachedTokens     int64 `json:"ic,omitempty"` // part of InputTokens
+	CacheWriteTokens int64 `json:"iw,omitempty"` // part of InputTokens
+	OutputTokens     int64 `json:"o,omitempty"`
+	ReasoningTokens  int64 `json:"or,omitempty"` // part of OutputTokens
+	Millis           int64 `json:"d,omitempty"`  // how long it took, was resident, was stored
+	SentBytes        int64 `json:"bs,omitempty"` // out of an environment
+	ReceivedBytes    int64 `json:"br,omitempty"`
+	StoredBytes      int64 `json:"bk,omitempty"` // for Millis; a sum of it says nothing
+	MegabyteSeconds  int64 `json:"bt,omitempty"` // StoredBytes for Millis, rounded up
 }
 
 // SetTokens takes over what a model said.
@@ -133,6 +135,9 @@ func EventID(s stead.SessionID, seq stead.Seq, index int) string {
 // Row encodes a record for the store. Names are cut to what a record may hold.
 func (r Record) Row() (journal.UsageRow, error) {
 	r = r.Clean()
+	if _, seq, _, ok := stead.ParseDerivedID(r.Session, r.Turn); ok && r.Turn == turnID(r.Session, seq) {
+		r.Turn = strconv.FormatInt(int64(seq), 10) // the rest of the id is the session's
+	}
 	data, err := json.Marshal(r)
 	if err != nil {
 		return journal.UsageRow{}, stead.Wrap(stead.KindInternal, err, "encode usage record %s", r.ID)
@@ -184,8 +189,13 @@ func FromRow(project stead.ProjectID, row journal.UsageRow) (Record, error) {
 		return r, stead.Wrap(stead.KindInternal, err, "usage record %s can't be read", row.ID)
 	}
 	r.ID, r.At, r.Project, r.Session = row.ID, row.At, project, row.Session
+	if seq, err := strconv.ParseInt(r.Turn, 10, 64); err == nil && r.Session != "" {
+		r.Turn = turnID(r.Session, stead.Seq(seq))
+	}
 	return r, nil
 }
+
+func turnID(s stead.SessionID, seq stead.Seq) string { return stead.DerivedID("turn", s, seq, -1) }
 
 // TimeOf is the time in the id of a record of a stateless call, Unix milliseconds; false for others.
 func TimeOf(id string) (int64, bool) {
