@@ -17,10 +17,10 @@ import (
 
 const root = "../.."
 
-// blocks returns the commands of each block of shell of the README, a line each, without comments.
-func blocks(t *testing.T) [][]string {
+// blocks returns the commands of each block of shell of a document, a line each, without comments.
+func blocks(t *testing.T, document string) [][]string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, document))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func blocks(t *testing.T) [][]string {
 // TestReadme runs what the README tells its readers to type: the first command as it stands, then
 // the five lines against the server that it started. The second command runs this test.
 func TestReadme(t *testing.T) {
-	all := blocks(t)
+	all := blocks(t, "README.md")
 	if len(all) != 2 || len(all[0]) != 2 || len(all[1]) != 5 || all[0][1] != "make test" {
 		t.Fatalf("the README has the commands %q: want two, then five", all)
 	}
@@ -96,6 +96,24 @@ func TestReadme(t *testing.T) {
 		}
 		if strings.Contains(line, "Call shell") && !strings.Contains(string(text), "← exit code 0") {
 			t.Errorf("%s: its command failed\n%s", line, text)
+		}
+	}
+	stateless(t, base)
+}
+
+// stateless runs the calls of docs/stateless.md, which are for the server that the README starts.
+func stateless(t *testing.T, base string) {
+	t.Helper()
+	want := []string{`"content":"hello"`, `"text":"hello"`, `"object":"embedding"`}
+	lines := blocks(t, "docs/stateless.md")[0]
+	if len(lines) != len(want) {
+		t.Fatalf("docs/stateless.md has %d calls, want %d", len(lines), len(want))
+	}
+	for i, line := range lines {
+		c := exec.Command("sh", "-c", line)
+		c.Env = append(os.Environ(), "STEAD="+base)
+		if text, err := c.CombinedOutput(); err != nil || !strings.Contains(string(text), want[i]) {
+			t.Errorf("%s: %v\n%s", line, err, text)
 		}
 	}
 }
