@@ -98,11 +98,11 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%s: its command failed\n%s", line, text)
 		}
 	}
-	stateless(t, base)
+	statelessCalls(t, base)
 }
 
-// stateless runs the calls of docs/stateless.md, which are for the server that the README starts.
-func stateless(t *testing.T, base string) {
+// statelessCalls runs the calls of docs/stateless.md, which are for the server that the README starts.
+func statelessCalls(t *testing.T, base string) {
 	t.Helper()
 	want := []string{`"content":"hello"`, `"text":"hello"`, `"object":"embedding"`}
 	lines := blocks(t, "docs/stateless.md")[0]
