@@ -57,7 +57,10 @@ func accessTable() map[string]access {
 		"POST /v1/responses": {makes, `{"model":"sim","input":"hi"}`}, "GET /v1/responses/{id}": {reads, ""}, "DELETE /v1/responses/{id}": {ends, ""},
 		"POST /v1/responses/{id}/cancel":     {reads, ""}, // of one that has ended, it only reads
 		"GET /v1/responses/{id}/input_items": {reads, ""},
-		"POST /v1/conversations":             {makes, `{}`}, "GET /v1/conversations/{id}": {reads, ""}, "POST /v1/conversations/{id}": {writes, `{"metadata":{}}`}, "DELETE /v1/conversations/{id}": {ends, ""},
+		// Whoever may have a model called may call it: policy.ModelCall.
+		"POST /v1/chat/completions": {writes, `{"model":"sim","messages":[{"role":"user","content":"hi"}]}`}, "POST /v1/embeddings": {writes, `{"model":"sim","input":"hi"}`},
+		"POST /v1/responses/compact": {writes, `{"model":"sim","input":"hi"}`}, "POST /v1/responses/input_tokens": {reads, `{"model":"sim","input":"hi"}`},
+		"POST /v1/conversations": {makes, `{}`}, "GET /v1/conversations/{id}": {reads, ""}, "POST /v1/conversations/{id}": {writes, `{"metadata":{}}`}, "DELETE /v1/conversations/{id}": {ends, ""},
 		"POST /v1/conversations/{id}/items": {writes, `{"items":[{"role":"user","content":"x"}]}`}, "GET /v1/conversations/{id}/items": {reads, ""}, "GET /v1/conversations/{id}/items/{item}": {reads, ""},
 
 		"GET /v1/approvals": {reads, ""}, "POST /v1/approvals/{id}": {"OA", `{"decision":"approve"}`},
