@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -16,12 +17,14 @@ import (
 
 // pools are a node's pools of throughput.
 type pools struct {
-	all []*capacity.Pool
-	by  map[[2]string]*capacity.Pool // provider and its model, "" for all others
+	all  []*capacity.Pool
+	made []config.Pool                // what they were made of, in the same order
+	by   map[[2]string]*capacity.Pool // provider and its model, "" for all others
 }
 
-func newPools(cfg *config.Config) *pools {
-	p := &pools{by: map[[2]string]*capacity.Pool{}}
+// newPools makes the pools of a configuration. Those that are as they were in before go on.
+func newPools(cfg *config.Config, before *pools) *pools {
+	p := &pools{by: map[[2]string]*capacity.Pool{}, made: cfg.Capacity}
 	for _, c := range cfg.Capacity {
 		own := capacity.Config{
 			Name: c.Name, TokensPerMinute: c.TokensPerMinute, RequestsPerMinute: c.RequestsPerMinute, Concurrent: c.Concurrent,
@@ -33,7 +36,10 @@ func newPools(cfg *config.Config) *pools {
 		for project, w := range c.Weights {
 			own.Weights[stead.ProjectID(project)] = w
 		}
-		pool := capacity.New(own, nil)
+		pool := before.same(c)
+		if pool == nil {
+			pool = capacity.New(own, nil)
+		}
 		p.all = append(p.all, pool)
 		for _, m := range c.Models {
 			p.by[[2]string{c.Provider, m}] = pool
@@ -43,6 +49,19 @@ func newPools(cfg *config.Config) *pools {
 		}
 	}
 	return p
+}
+
+// same is the pool that was made of the same lines; nil for none.
+func (p *pools) same(c config.Pool) *capacity.Pool {
+	if p == nil {
+		return nil
+	}
+	for i, made := range p.made {
+		if reflect.DeepEqual(made, c) {
+			return p.all[i]
+		}
+	}
+	return nil
 }
 
 // limit makes the calls of a provider that has pools take their turns.

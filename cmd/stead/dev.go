@@ -69,6 +69,13 @@ func (a *app) dev(ctx context.Context, f nodeFlags, agents string, demo bool) er
 		go func() { defer close(done); a.watchAgents(watchCtx, c, agents) }()
 		defer func() { cancel(); <-done }()
 	}
+	go n.watchReload(ctx, func() (*config.Config, error) {
+		cfg, err := f.load(a.env)
+		if err == nil {
+			addShop(cfg, shop)
+		}
+		return cfg, err
+	})
 	err = n.wait(ctx)
 	if !a.json() && err == nil {
 		fmt.Fprintln(a.out, "\nStopping. What was in flight goes on at the next start.")

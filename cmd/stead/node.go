@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,12 +20,13 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/memory"
-	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/router"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/seal"
@@ -79,8 +81,11 @@ type node struct {
 	cfg    *config.Config
 	log    *slog.Logger
 	base   string // http://HOST:PORT
-	models model.Catalog
-	blobs  blob.Store
+	models *catalogs
+	routes *router.State // breakers: they outlive a reload
+	// throughput are the pools in use.
+	throughput atomic.Pointer[pools]
+	blobs      blob.Store
 	// computer is the driver of hosted environments, "" where there are none.
 	computer string
 	rootKey  string // of auth mode keys; "" without
@@ -130,8 +135,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(func(context.Context) error { return ignoreClosed(listener.Close()) })
 	n.base = "http://" + listener.Addr().String()
-	throughput := newPools(cfg)
-	if n.models, err = models(cfg, throughput); err != nil {
+	if err := n.openModels(); err != nil {
 		return err
 	}
 	store, err := n.openStore(ctx)
@@ -178,7 +182,8 @@ func (n *node) open(ctx context.Context) error {
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, FileContent: services.fileContent,
 		Usage: metered.account, Budgets: metered.budgets,
-		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.budgets, Prices: metered.prices, ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: throughput.status, Labels: labels(cfg), Schema: checkSchema, Log: log,
+		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.budgets, Prices: metered.prices,
+		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,
 		Ready: func(ctx context.Context) error {
 			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})

@@ -6,7 +6,6 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/anthropic"
-	"github.com/stead-dev/stead/internal/model/catalog"
 	"github.com/stead-dev/stead/internal/model/gemini"
 	"github.com/stead-dev/stead/internal/model/openai"
 	"github.com/stead-dev/stead/internal/model/sim"
@@ -14,29 +13,6 @@ import (
 	"github.com/stead-dev/stead/internal/tool/mcp"
 	"github.com/stead-dev/stead/internal/tool/schema"
 )
-
-// models makes the catalog of a configuration.
-func models(cfg *config.Config, throughput *pools) (model.Catalog, error) {
-	c := catalog.Config{Sim: sim.New(sim.Options{})}
-	for _, p := range cfg.Providers {
-		m, err := provider(p)
-		if err != nil {
-			return nil, err
-		}
-		c.Providers = append(c.Providers, catalog.Provider{Name: p.Name, Model: throughput.limit(p.Name, m)})
-	}
-	for _, m := range cfg.Models {
-		e := catalog.Entry{
-			Name: m.Name, Provider: m.Routes[0].Provider, Model: m.Routes[0].Model,
-			ContextWindow: m.ContextWindow, MaxOutputTokens: m.MaxOutputTokens,
-		}
-		if p := m.Price; p != nil {
-			e.Price = &model.Price{Input: config.MicroCents(p.Input), CachedInput: config.MicroCents(p.CachedInput), Output: config.MicroCents(p.Output)}
-		}
-		c.Models = append(c.Models, e)
-	}
-	return catalog.New(c)
-}
 
 func provider(p config.Provider) (model.Model, error) {
 	switch p.API {

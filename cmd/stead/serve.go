@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/config"
 )
 
 func (a *app) serveCmd() *cobra.Command {
@@ -41,6 +42,7 @@ func (a *app) serveCmd() *cobra.Command {
 			if err := n.announce(a.out, "stead is serving", f.readyFile); err != nil {
 				return err
 			}
+			go n.watchReload(cmd.Context(), func() (*config.Config, error) { return f.load(a.env) })
 			return n.wait(cmd.Context())
 		},
 	}

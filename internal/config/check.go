@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 )
 
 // check refuses what would fail later, or silently not happen.
 func (c *Config) check() error {
-	for _, step := range []func() error{c.checkDoor, c.checkDatabase, c.checkProviders, c.checkModels, c.checkServers, c.checkEnvironments, c.checkCapacity, c.checkBudgets, c.checkPrices, c.checkSettlement} {
+	for _, step := range []func() error{c.checkDoor, c.checkDatabase, c.checkProviders, c.checkModels, c.checkServers, c.checkEnvironments, c.checkResidency, c.checkCapacity, c.checkBudgets, c.checkPrices, c.checkSettlement} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -108,22 +107,13 @@ func (c *Config) checkModels() error {
 			return invalid(at+".name", "Write name: NAME, which agents ask for.", "%s has no name", at)
 		case seen[m.Name]:
 			return invalid(at+".name", "Give each its own name.", "%s: the model %s is there twice", at, m.Name)
-		case len(m.Routes) == 0:
-			return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the model %s has no route", at, m.Name)
-		case len(m.Routes) > 1:
-			return invalid(at+".routes", "Keep the first one.", "%s: the model %s has %d routes; more than one is not supported yet", at, m.Name, len(m.Routes))
 		case m.ContextWindow < 0 || m.MaxOutputTokens < 0:
 			return invalid(at, "Leave them out where they are not known.", "%s: context_window and max_output_tokens can't be negative", at)
-		case m.Price != nil && (m.Price.Input < 0 || m.Price.CachedInput < 0 || m.Price.Output < 0):
+		case m.Price != nil && m.Price.negative():
 			return invalid(at+".price", "Write US dollars per million tokens, for example {input: 1, output: 10}.", "%s: a price can't be negative", at)
 		}
-		for _, r := range m.Routes {
-			if !slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == r.Provider }) {
-				return invalid(at+".routes", "Add it under providers.", "%s: no provider is named %q", at, r.Provider)
-			}
-			if r.Model == "" {
-				return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the route to %s names no model", at, r.Provider)
-			}
+		if err := c.checkRoutes(at, m); err != nil {
+			return err
 		}
 		seen[m.Name] = true
 	}

@@ -6,7 +6,7 @@
 //	auth        {mode, root_key}
 //	providers   [{name, api, base_url, api_key, headers}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
-//	models      [{name, routes: [{provider, model}], context_window, max_output_tokens, price}]
+//	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price}], context_window, max_output_tokens, price}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
 //	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}]}]
@@ -72,6 +72,8 @@ type Config struct {
 	Models    []Model    `yaml:"models"`
 	Servers   []Server   `yaml:"mcp_servers"`
 	Limits    Limits     `yaml:"limits"`
+	// Residency keeps projects in regions.
+	Residency []Residency `yaml:"residency"`
 	// Capacity are pools of reserved throughput.
 	Capacity []Pool `yaml:"capacity"`
 	// Environments are the computers of agents.
@@ -114,6 +116,7 @@ type Provider struct {
 	API     string            `yaml:"api"` // one of those below
 	BaseURL string            `yaml:"base_url"`
 	APIKey  string            `yaml:"api_key"`
+	Region  string            `yaml:"region"` // of its routes; see Residency
 	Headers map[string]string `yaml:"headers"`
 }
 
@@ -141,18 +144,14 @@ type Model struct {
 	Price           *Price  `yaml:"price"`
 }
 
-// Route is one place where a model runs.
-type Route struct {
-	Provider string `yaml:"provider"`
-	Model    string `yaml:"model"` // as the provider knows it
-}
-
 // Price is in US dollars per million tokens.
 type Price struct {
 	Input       float64 `yaml:"input"`
 	CachedInput float64 `yaml:"cached_input"`
 	Output      float64 `yaml:"output"`
 }
+
+func (p *Price) negative() bool { return p.Input < 0 || p.CachedInput < 0 || p.Output < 0 }
 
 // MicroCents turns US dollars into the unit of package stead, rounded to the nearest.
 func MicroCents(dollars float64) int64 {

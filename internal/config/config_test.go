@@ -107,11 +107,11 @@ func TestEnvironmentProviders(t *testing.T) {
 	if diff := cmp.Diff(want, c.Providers); diff != "" {
 		t.Errorf("providers (-want +got):\n%s", diff)
 	}
-	if len(c.Models) == 0 || c.Models[0].Name != "default" || c.Models[0].Routes[0] != (Route{"openai", DefaultOpenAIModel}) {
+	if len(c.Models) == 0 || c.Models[0].Name != "default" || !cmp.Equal(c.Models[0].Routes[0], Route{Provider: "openai", Model: DefaultOpenAIModel}) {
 		t.Errorf("models %v: default is not OpenAI's", c.Models)
 	}
 	one, err := Load(Flags{}, environ("GEMINI_API_KEY", "g", "GOOGLE_API_KEY", "other", "ANTHROPIC_API_KEY", ""))
-	if err != nil || len(one.Providers) != 2 || one.Providers[0].APIKey != "g" || one.Models[0].Routes[0] != (Route{"gemini", DefaultGeminiModel}) {
+	if err != nil || len(one.Providers) != 2 || one.Providers[0].APIKey != "g" || !cmp.Equal(one.Models[0].Routes[0], Route{Provider: "gemini", Model: DefaultGeminiModel}) {
 		t.Errorf("%+v, %v: want gemini alone, by its own key, as the default", one.Providers, err)
 	}
 	bare, err := Load(Flags{}, environ())
@@ -148,6 +148,9 @@ func TestErrors(t *testing.T) {
 		{"effect", "mcp_servers: [{label: a, command: b, effects: {t: maybe}}]\n", `"maybe"`},
 		{"limit", "limits: {tool_seconds: -1}\n", "limits.tool_seconds is -1"},
 		{"workspaces that vanish overnight", "environments: {expire_after_seconds: 60}\n", "environments.expire_after_seconds is 60: it must be 0, or between 7200 and"},
+		{"a weight", "providers: [{name: p, api: sim}]\nmodels: [{name: m, routes: [{provider: p, model: x, weight: -1}]}]\n", "models[0].routes[0].weight is -1: it must be between 0 and"},
+		{"kinds of call", "providers: [{name: p, api: sim}]\nmodels: [{name: m, routes: [{provider: p, model: x, when: {calls: all}}]}]\n", `models[0].routes[0].when.calls is "all"`},
+		{"a project of no region", "residency: [{project: x}]\n", "the project x has no region"},
 		{"a pool of nobody", "capacity: [{name: a, provider: p, concurrent: 1}]\n", `capacity[0]: no provider is named "p"`},
 		{"a pool without a limit", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p}]\n", "the pool a limits nothing"},
 		{"two pools of one model", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p, models: [m], concurrent: 1}, {name: b, provider: p, models: [m], concurrent: 1}]\n", "the pool a has m of p already"},

@@ -327,7 +327,11 @@ func (c *modelCall) blame(err error) error {
 		return err
 	}
 	named := *me
-	named.Message += fmt.Sprintf(" (provider %s)", c.info.Provider)
+	provider := c.info.Provider
+	if me.Route != nil {
+		provider = me.Route.Provider
+	}
+	named.Message += fmt.Sprintf(" (provider %s)", provider)
 	return &named
 }
 

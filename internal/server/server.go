@@ -35,6 +35,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/router"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage"
 )
@@ -91,6 +92,8 @@ type Config struct {
 	Prices *usage.Book
 	// ModelIdleTimeout cuts off a stateless call whose upstream says nothing; 0: stead.ModelIdleTimeout.
 	ModelIdleTimeout time.Duration
+	// Explain says which routes a call to a model would take, and why; nil: each has but one.
+	Explain func(name string, call model.Caller) ([]router.Considered, error)
 	// Capacity says how the node's pools of throughput stand; nil: there are none.
 	Capacity func() []capacity.Status
 	// Authenticate says who asks. nil is a server without authentication: everybody is

@@ -28,6 +28,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/router"
 )
 
 // The names and limits of a catalog.
@@ -49,12 +50,17 @@ type Config struct {
 	Default   string      // what "default" means when no entry has that name; may be empty
 	Fallback  string      // what unknown names without a slash mean; empty: they are errors
 	Sim       model.Model // serves when Providers is empty; may be nil otherwise
+
+	// Residency keeps projects in regions, whatever name they ask for.
+	Residency []router.Residency
+	State     *router.State // breakers that outlive a catalog; nil: new ones
 }
 
 // Provider is a configured upstream.
 type Provider struct {
-	Name  string // no slash
-	Model model.Model
+	Name   string // no slash
+	Model  model.Model
+	Region string // of routes that name none
 }
 
 // Entry gives a name to one model of a provider. Zero values are looked up or left unknown.
@@ -65,19 +71,27 @@ type Entry struct {
 	ContextWindow   int    // tokens
 	MaxOutputTokens int    // tokens
 	Price           *model.Price
+	// Routes, if there are any, stand for Provider and Model: their Model is the catalog's to fill in.
+	Routes []router.Route
 }
 
 // Catalog implements model.Catalog.
 type Catalog struct {
 	providers map[string]model.Model // provider name → model
-	entries   map[string]Entry       // name → entry
+	regions   map[string]string      // provider name → region
+	residency []router.Residency
+	state     *router.State
+	entries   map[string]Entry // name → entry
 	fallback  string
 	simOnly   bool
 }
 
 // New checks the configuration and builds the catalog.
 func New(cfg Config) (*Catalog, error) {
-	c := &Catalog{providers: map[string]model.Model{}, entries: map[string]Entry{}, fallback: cfg.Fallback}
+	c := &Catalog{providers: map[string]model.Model{}, regions: map[string]string{}, entries: map[string]Entry{}, fallback: cfg.Fallback, residency: cfg.Residency, state: cfg.State}
+	if c.state == nil {
+		c.state = router.NewState(nil)
+	}
 	if len(cfg.Providers) == 0 {
 		if cfg.Sim == nil {
 			return nil, stead.Invalid("providers", "there is no model provider, and no built-in model either")
@@ -124,11 +138,19 @@ func (c *Catalog) addProvider(field string, p Provider) error {
 	if p.Model == nil {
 		return stead.Invalid(field, "the provider %q has no model behind it", p.Name)
 	}
-	c.providers[p.Name] = p.Model
+	c.providers[p.Name], c.regions[p.Name] = p.Model, p.Region
 	return nil
 }
 
 func (c *Catalog) addEntry(field string, e Entry) error {
+	if len(e.Routes) > 0 {
+		e.Provider, e.Model = e.Routes[0].Provider, e.Routes[0].Upstream
+		for i, r := range e.Routes {
+			if c.providers[r.Provider] == nil || r.Upstream == "" {
+				return stead.Invalid(fmt.Sprintf("%s.routes[%d]", field, i), "the model %q has a route to %q of %q, which is not configured", e.Name, r.Upstream, r.Provider)
+			}
+		}
+	}
 	switch {
 	case e.Name == "":
 		return stead.Invalid(field+".name", "a model needs a name")
@@ -176,7 +198,45 @@ func (c *Catalog) Resolve(name string) (model.Info, model.Model, error) {
 	if !ok {
 		return model.Info{}, nil, c.unknown(name)
 	}
-	return info(e), c.providers[e.Provider], nil
+	if len(e.Routes) < 2 && len(c.residency) == 0 && !conditional(e.Routes) {
+		return info(e), c.providers[e.Provider], nil
+	}
+	return info(e), c.alias(e), nil
+}
+
+// conditional reports whether a route is not for every call, or asks for more than its model.
+func conditional(routes []router.Route) bool {
+	return slices.ContainsFunc(routes, func(r router.Route) bool {
+		w := r.When
+		return w.Calls != "" || len(w.Projects)+len(w.Agents)+len(w.Labels) > 0 || r.Tier != "" || r.Price != nil
+	})
+}
+
+// alias makes an entry's router.
+func (c *Catalog) alias(e Entry) *router.Alias {
+	a := &router.Alias{Name: e.Name, Residency: c.residency, State: c.state}
+	routes := e.Routes
+	if len(routes) == 0 {
+		routes = []router.Route{{Provider: e.Provider, Upstream: e.Model}}
+	}
+	for _, r := range routes {
+		r.Model = c.providers[r.Provider]
+		r.Region = cmp.Or(r.Region, c.regions[r.Provider])
+		if r.Price == nil {
+			r.Price = e.Price
+		}
+		a.Routes = append(a.Routes, r)
+	}
+	return a
+}
+
+// Explain says which routes a call to a name would take, and why. Errors are Resolve's.
+func (c *Catalog) Explain(name string, call model.Caller) ([]router.Considered, error) {
+	e, ok := c.find(name)
+	if !ok {
+		return nil, c.unknown(name)
+	}
+	return c.alias(e).Plan(call, string(call.Session)), nil
 }
 
 // find looks a name up without guessing.
@@ -203,6 +263,13 @@ func (c *Catalog) List() []model.Info {
 
 func info(e Entry) model.Info {
 	known := knownLimits(e.Model)
+	for _, r := range e.Routes { // what every route can take
+		other := knownLimits(r.Upstream)
+		known.context = min(cmp.Or(known.context, DefaultContextWindow), cmp.Or(other.context, DefaultContextWindow))
+		if other.output > 0 {
+			known.output = min(cmp.Or(known.output, other.output), other.output)
+		}
+	}
 	return model.Info{
 		Name: e.Name, Provider: e.Provider, Upstream: e.Model,
 		ContextWindow:   cmp.Or(e.ContextWindow, known.context, DefaultContextWindow),

@@ -21,7 +21,7 @@ func (named) Generate(context.Context, model.Request) iter.Seq2[model.Delta, err
 func testCatalog(t *testing.T, change func(*Config)) *Catalog {
 	t.Helper()
 	cfg := Config{
-		Providers: []Provider{{"openai", named("openai")}, {"local", named("local")}},
+		Providers: []Provider{{Name: "openai", Model: named("openai")}, {Name: "local", Model: named("local")}},
 		Models: []Entry{
 			{Name: "fast", Provider: "local", Model: "qwen3", ContextWindow: 32_000, MaxOutputTokens: 4_000, Price: &model.Price{Input: 5}},
 			{Name: "gpt-4o", Provider: "openai", Model: "gpt-4o-2024-08-06"},
@@ -141,15 +141,15 @@ func TestList(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	p := []Provider{{"a", named("a")}}
+	p := []Provider{{Name: "a", Model: named("a")}}
 	for _, tc := range []struct {
 		cfg   Config
 		param string
 	}{
 		{Config{}, "providers"},
-		{Config{Providers: []Provider{{"a/b", named("a")}}}, "providers[0].name"},
-		{Config{Providers: []Provider{{"a", named("a")}, {"a", named("b")}}}, "providers[1].name"},
-		{Config{Providers: []Provider{{"a", nil}}}, "providers[0]"},
+		{Config{Providers: []Provider{{Name: "a/b", Model: named("a")}}}, "providers[0].name"},
+		{Config{Providers: []Provider{{Name: "a", Model: named("a")}, {Name: "a", Model: named("b")}}}, "providers[1].name"},
+		{Config{Providers: []Provider{{Name: "a"}}}, "providers[0]"},
 		{Config{Providers: p, Models: []Entry{{Provider: "a", Model: "m"}}}, "models[0].name"},
 		{Config{Providers: p, Models: []Entry{{Name: "n", Provider: "a"}}}, "models[0].model"},
 		{Config{Providers: p, Models: []Entry{{Name: "n", Provider: "b", Model: "m"}}}, "models[0].provider"},

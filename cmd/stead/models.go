@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/catalog"
+	"github.com/stead-dev/stead/internal/model/router"
+	"github.com/stead-dev/stead/internal/model/sim"
+)
+
+// catalogs is the catalog in use, which a reload replaces whole. Calls that have begun keep theirs.
+type catalogs struct {
+	now atomic.Pointer[catalog.Catalog]
+}
+
+// Resolve implements model.Catalog.
+func (c *catalogs) Resolve(name string) (model.Info, model.Model, error) {
+	return c.now.Load().Resolve(name)
+}
+
+// List implements model.Catalog.
+func (c *catalogs) List() []model.Info { return c.now.Load().List() }
+
+// Explain says which routes a call would take.
+func (c *catalogs) Explain(name string, call model.Caller) ([]router.Considered, error) {
+	return c.now.Load().Explain(name, call)
+}
+
+// models makes the catalog of a configuration. state outlives it.
+func models(cfg *config.Config, throughput *pools, state *router.State) (*catalog.Catalog, error) {
+	c := catalog.Config{Sim: sim.New(sim.Options{}), State: state}
+	for _, p := range cfg.Providers {
+		m, err := provider(p)
+		if err != nil {
+			return nil, err
+		}
+		c.Providers = append(c.Providers, catalog.Provider{Name: p.Name, Model: throughput.limit(p.Name, m), Region: p.Region})
+	}
+	for _, m := range cfg.Models {
+		e := catalog.Entry{Name: m.Name, ContextWindow: m.ContextWindow, MaxOutputTokens: m.MaxOutputTokens, Price: priceOf(m.Price)}
+		for _, r := range m.Routes {
+			e.Routes = append(e.Routes, routeOf(r))
+		}
+		c.Models = append(c.Models, e)
+	}
+	for _, r := range cfg.Residency {
+		c.Residency = append(c.Residency, router.Residency{Project: stead.ProjectID(r.Project), Regions: r.Regions})
+	}
+	return catalog.New(c)
+}
+
+func routeOf(r config.Route) router.Route {
+	out := router.Route{
+		Provider: r.Provider, Upstream: r.Model, Region: r.Region, Tier: r.Tier, Weight: r.Weight, Priority: r.Priority, Price: priceOf(r.Price),
+		When: router.Condition{Calls: r.When.Calls, Labels: r.When.Labels},
+	}
+	for _, p := range r.When.Projects {
+		out.When.Projects = append(out.When.Projects, stead.ProjectID(p))
+	}
+	for _, a := range r.When.Agents {
+		out.When.Agents = append(out.When.Agents, stead.AgentID(a))
+	}
+	return out
+}
+
+func priceOf(p *config.Price) *model.Price {
+	if p == nil {
+		return nil
+	}
+	return &model.Price{Input: config.MicroCents(p.Input), CachedInput: config.MicroCents(p.CachedInput), Output: config.MicroCents(p.Output)}
+}
+
+// openModels makes the node's first catalog.
+func (n *node) openModels() error {
+	n.models, n.routes = &catalogs{}, router.NewState(nil)
+	throughput := newPools(n.cfg, nil)
+	first, err := models(n.cfg, throughput, n.routes)
+	if err != nil {
+		return err
+	}
+	n.throughput.Store(throughput)
+	n.models.now.Store(first)
+	return nil
+}
+
+// reload reads the configuration again and takes its providers, models, residency and pools. A bad one
+// is refused whole, and everything stays as it is.
+func (n *node) reload(load func() (*config.Config, error)) error {
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	throughput := newPools(cfg, n.throughput.Load())
+	next, err := models(cfg, throughput, n.routes)
+	if err != nil {
+		return err
+	}
+	n.throughput.Store(throughput)
+	n.models.now.Store(next)
+	n.log.Info("the configuration was read again", "providers", len(cfg.Providers), "models", len(cfg.Models))
+	return nil
+}
+
+// watchReload reloads at each SIGHUP for as long as ctx lasts.
+func (n *node) watchReload(ctx context.Context, load func() (*config.Config, error)) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			if err := n.reload(load); err != nil {
+				n.log.Error("the configuration was not taken: everything stays as it was", "err", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Route is one place where a model runs:
+//
+//	routes:
+//	  - {provider: cloud-a, model: gpt-x, when: {calls: stateless}}
+//	  - {provider: cloud-b, model: claude-y, region: eu, weight: 9, when: {calls: stateful, labels: {team: red}}}
+type Route struct {
+	Provider string `yaml:"provider"`
+	Model    string `yaml:"model"`    // as the provider knows it
+	Region   string `yaml:"region"`   // ""; the provider's
+	Tier     string `yaml:"tier"`     // service tier to ask for; "": the caller's
+	Weight   int    `yaml:"weight"`   // among routes of one priority; 0: 1
+	Priority int    `yaml:"priority"` // lower first
+	When     When   `yaml:"when"`
+	Price    *Price `yaml:"price"` // nil: the model's
+}
+
+// When says for which calls a route is; what is left out fits all.
+type When struct {
+	Calls    string            `yaml:"calls"` // stateless or stateful
+	Projects []string          `yaml:"projects"`
+	Agents   []string          `yaml:"agents"`
+	Labels   map[string]string `yaml:"labels"` // a session's metadata
+}
+
+// Residency keeps a project's calls in regions, whatever model they ask for. A route without a region
+// is in none.
+type Residency struct {
+	Project string   `yaml:"project"`
+	Regions []string `yaml:"regions"`
+}
+
+// The limits of routes.
+const (
+	MaxRoutes  = 32 // of one model
+	maxShare   = 1_000_000
+	maxUrgency = 1_000
+)
+
+func (c *Config) checkRoutes(at string, m Model) error {
+	if len(m.Routes) == 0 {
+		return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the model %s has no route", at, m.Name)
+	}
+	if len(m.Routes) > MaxRoutes {
+		return invalid(at+".routes", "Remove some.", "%s: the model %s has %d routes, the limit is %d", at, m.Name, len(m.Routes), MaxRoutes)
+	}
+	for i, r := range m.Routes {
+		here := fmt.Sprintf("%s.routes[%d]", at, i)
+		switch {
+		case !slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == r.Provider }):
+			return invalid(at+".routes", "Add it under providers.", "%s: no provider is named %q", at, r.Provider)
+		case r.Model == "":
+			return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the route to %s names no model", at, r.Provider)
+		case r.Weight < 0 || r.Weight > maxShare:
+			return invalid(here+".weight", "Leave it out for 1.", "%s.weight is %d: it must be between 0 and %d", here, r.Weight, maxShare)
+		case r.Priority < 0 || r.Priority > maxUrgency:
+			return invalid(here+".priority", "Lower ones come first.", "%s.priority is %d: it must be between 0 and %d", here, r.Priority, maxUrgency)
+		case r.When.Calls != "" && r.When.Calls != "stateless" && r.When.Calls != "stateful":
+			return invalid(here+".when.calls", "They are stateless or stateful; leave it out for both.", "%s.when.calls is %q", here, r.When.Calls)
+		case r.Price != nil && r.Price.negative():
+			return invalid(here+".price", "Write US dollars per million tokens, for example {input: 1, output: 10}.", "%s: a price can't be negative", here)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkResidency() error {
+	seen := map[string]bool{}
+	for i, r := range c.Residency {
+		at := fmt.Sprintf("residency[%d]", i)
+		switch {
+		case r.Project == "":
+			return invalid(at+".project", "Write project: NAME.", "%s names no project", at)
+		case seen[r.Project]:
+			return invalid(at+".project", "Put its regions into one rule.", "%s: the project %s is there twice", at, r.Project)
+		case len(r.Regions) == 0 || slices.ContainsFunc(r.Regions, func(s string) bool { return strings.TrimSpace(s) == "" }):
+			return invalid(at+".regions", "Write regions: [NAME], as routes and providers name them.", "%s: the project %s has no region", at, r.Project)
+		}
+		seen[r.Project] = true
+	}
+	return nil
+}
