@@ -68,8 +68,6 @@ func accessTable() map[string]access {
 		"GET /v1/usage": {"OPDU", ""}, "GET /v1/usage_records": {"OPDU", ""}, "GET /v1/usage/statement": {"OPDU", ""}, "POST /v1/usage/verify": {"OPDU", `{}`},
 		"GET /v1/budgets": {"OPDU", ""}, "GET /v1/budgets/{id}": {"OPDU", ""}, "POST /v1/budgets": {"OP", `{"scope":"project","limit":{"calls":1000000}}`},
 		"POST /v1/budgets/{id}": {"OP", `{}`}, "DELETE /v1/budgets/{id}": {"OP", ""},
-		"POST /v1/chat/completions": {"OPDG", `{"model":"sim","messages":[{"role":"user","content":"hi"}]}`}, "POST /v1/embeddings": {"OPDG", `{"model":"sim","input":"x"}`},
-		"POST /v1/responses/compact": {"OPDG", `{"model":"sim","input":"x"}`}, "POST /v1/responses/input_tokens": {reads, `{"model":"sim","input":"x"}`},
 		"GET /v1/routes": {reads, ""}, "GET /v1/capacity": {reads, ""}, "GET /v1/models": {reads, ""}, "GET /v1/models/{id}": {reads, ""}, "GET /metrics": {reads, ""},
 		"GET /healthz": {nobody, ""}, "GET /readyz": {nobody, ""}, "GET /openapi.json": {nobody, ""},
 	}
