@@ -209,6 +209,14 @@ func checkProvider(ctx context.Context, p config.Provider) finding {
 		f.Detail = "the built-in model sim"
 		return f
 	}
+	if p.API == config.APIBedrock {
+		f.Detail = "calls " + p.Region + "; not tried: its list of models is another service"
+		return f
+	}
+	if p.Entra != nil {
+		f.Detail = "calls " + p.BaseURL + " with a token of Entra; not tried"
+		return f
+	}
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	status, n, err := listModels(ctx, p)
@@ -236,6 +244,9 @@ func listModels(ctx context.Context, p config.Provider) (status, models int, err
 	if p.API == config.APIAnthropic && !strings.HasSuffix(base, "/v1") {
 		base += "/v1" // which its base URLs may leave out
 	}
+	if p.API == config.APIAzure && !strings.HasSuffix(base, "/v1") {
+		base += "/openai/v1"
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/models", nil)
 	if err != nil {
 		return 0, 0, err
@@ -244,6 +255,8 @@ func listModels(ctx context.Context, p config.Provider) (status, models int, err
 	case p.API == config.APIAnthropic:
 		req.Header.Set("Anthropic-Version", "2023-06-01")
 		req.Header.Set("X-Api-Key", p.APIKey)
+	case p.API == config.APIAzure:
+		req.Header.Set("Api-Key", p.APIKey)
 	case p.API == config.APIGemini:
 		req.Header.Set("X-Goog-Api-Key", p.APIKey)
 	case p.APIKey != "":

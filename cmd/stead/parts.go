@@ -6,6 +6,8 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/anthropic"
+	"github.com/stead-dev/stead/internal/model/azure"
+	"github.com/stead-dev/stead/internal/model/bedrock"
 	"github.com/stead-dev/stead/internal/model/gemini"
 	"github.com/stead-dev/stead/internal/model/openai"
 	"github.com/stead-dev/stead/internal/model/sim"
@@ -20,10 +22,23 @@ func provider(p config.Provider) (model.Model, error) {
 		return sim.New(sim.Options{}), nil
 	case config.APIAnthropic:
 		return anthropic.New(anthropic.Config{Name: p.Name, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+	case config.APIAzure:
+		return azureProvider(p)
+	case config.APIBedrock:
+		return bedrock.New(bedrock.Config{Name: p.Name, Region: p.Region, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers,
+			AccessKey: p.AccessKey, SecretKey: p.SecretKey, SessionToken: p.SessionToken})
 	case config.APIGemini:
 		return gemini.New(gemini.Config{Name: p.Name, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
 	}
 	return openai.New(openai.Config{Name: p.Name, API: p.API, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+}
+
+func azureProvider(p config.Provider) (model.Model, error) {
+	c := azure.Config{Name: p.Name, API: p.Dialect, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers}
+	if e := p.Entra; e != nil {
+		c.Entra = &azure.Entra{Tenant: e.Tenant, ClientID: e.ClientID, ClientSecret: e.ClientSecret, Authority: e.Authority, Scope: e.Scope}
+	}
+	return azure.New(c)
 }
 
 // toolServers are the operator's tool servers.

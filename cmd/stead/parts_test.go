@@ -19,18 +19,20 @@ func TestProviderSpeaksItsWire(t *testing.T) {
 		config.APIChat:      "/v1/chat/completions Authorization: Bearer " + key,
 		config.APIAnthropic: "/v1/messages X-Api-Key: " + key,
 		config.APIGemini:    "/v1/models/m:streamGenerateContent X-Goog-Api-Key: " + key,
+		config.APIAzure:     "/v1/responses Api-Key: " + key,
+		config.APIBedrock:   "/v1/model/m/converse-stream Authorization: Bearer " + key,
 	} {
 		got := ""
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
-			for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key"} {
+			for _, name := range []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key", "Api-Key"} {
 				if v := r.Header.Get(name); v != "" {
 					got += r.URL.Path + " " + name + ": " + v
 				}
 			}
 			w.WriteHeader(http.StatusBadRequest)
 		}))
-		m, err := provider(config.Provider{Name: "up", API: api, BaseURL: srv.URL + "/v1", APIKey: key})
+		m, err := provider(config.Provider{Name: "up", API: api, BaseURL: srv.URL + "/v1", APIKey: key, Region: "eu-west-1"})
 		if err != nil {
 			t.Fatal(err)
 		}

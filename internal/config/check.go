@@ -75,10 +75,16 @@ func (c *Config) checkProviders() error {
 			return invalid(at+".name", "Write name: openai, for example; models are then asked for as openai/MODEL.", "%s.name is %q: it must be a word without spaces and slashes", at, p.Name)
 		case seen[p.Name]:
 			return invalid(at+".name", "Give each its own name.", "%s: the provider %s is there twice", at, p.Name)
+		}
+		if err := p.checkCloud(at); err != nil {
+			return err
+		}
+		switch {
 		case p.API == APISim:
 			if p.BaseURL != "" || p.APIKey != "" {
 				return invalid(at, "Remove base_url and api_key.", "%s: the simulator calls nobody", at)
 			}
+		case p.API == APIAzure || p.API == APIBedrock: // checked above
 		case p.API == APIAnthropic && p.BaseURL == "":
 			c.Providers[i].BaseURL = DefaultAnthropicURL
 		case p.API == APIGemini && p.BaseURL == "":
@@ -88,7 +94,7 @@ func (c *Config) checkProviders() error {
 				return err
 			}
 		default:
-			return invalid(at+".api", "The APIs are responses, chat, anthropic, gemini and sim.", "%s.api is %q, which is not supported", at, p.API)
+			return invalid(at+".api", "The APIs are responses, chat, anthropic, gemini, azure, bedrock and sim.", "%s.api is %q, which is not supported", at, p.API)
 		}
 		seen[p.Name] = true
 	}

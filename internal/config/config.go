@@ -4,7 +4,7 @@
 //
 //	listen, data, database
 //	auth        {mode, root_key}
-//	providers   [{name, api, base_url, api_key, headers}]
+//	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
 //	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price}], context_window, max_output_tokens, price}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
@@ -116,8 +116,17 @@ type Provider struct {
 	API     string            `yaml:"api"` // one of those below
 	BaseURL string            `yaml:"base_url"`
 	APIKey  string            `yaml:"api_key"`
-	Region  string            `yaml:"region"` // of its routes; see Residency
+	Region  string            `yaml:"region"` // of its routes, see Residency; api bedrock calls it
 	Headers map[string]string `yaml:"headers"`
+
+	// Of api azure: credentials in place of api_key, and APIResponses (also when empty) or APIChat.
+	Entra   *Entra `yaml:"entra"`
+	Dialect string `yaml:"dialect"`
+
+	// Of api bedrock: requests are signed for Region with an access key, unless there is an api_key.
+	AccessKey    string `yaml:"access_key"`
+	SecretKey    string `yaml:"secret_key"`
+	SessionToken string `yaml:"session_token"`
 }
 
 // The dialects of a Provider.

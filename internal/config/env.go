@@ -28,7 +28,6 @@ func known() []found {
 		{env: "GOOGLE_API_KEY", name: "gemini", api: APIGemini, base: DefaultGeminiURL, model: DefaultGeminiModel,
 			aliases: []string{"gemini-2.5-pro", "gemini-2.5-flash", "gemini-flash-latest"}},
 		{env: "MISTRAL_API_KEY", name: "mistral"},
-		{env: "AZURE_OPENAI_API_KEY", name: "azure"},
 	}
 }
 
@@ -56,6 +55,7 @@ func (c *Config) fromEnvironment(env func(string) (string, bool)) {
 		}
 		c.use(k, key)
 	}
+	c.cloudsFromEnvironment(env)
 	if len(c.Providers) > 0 {
 		c.Providers = append(c.Providers, Provider{Name: SimModel, API: APISim})
 		c.Models = append(c.Models, Model{Name: SimModel, Routes: []Route{{Provider: SimModel, Model: SimModel}}})
@@ -64,10 +64,7 @@ func (c *Config) fromEnvironment(env func(string) (string, bool)) {
 
 // use adds the provider, and the names of its models that programs ask for without "openai/".
 func (c *Config) use(k found, key string) {
-	if len(c.Providers) == 0 {
-		c.Models = append(c.Models, Model{Name: "default", Routes: []Route{{Provider: k.name, Model: k.model}}})
-	}
-	c.Providers = append(c.Providers, Provider{Name: k.name, API: k.api, BaseURL: k.base, APIKey: key})
+	c.add(Provider{Name: k.name, API: k.api, BaseURL: k.base, APIKey: key}, k.model)
 	for _, m := range k.aliases {
 		c.Models = append(c.Models, Model{Name: m, Routes: []Route{{Provider: k.name, Model: m}}})
 	}

@@ -1,9 +1,7 @@
 package anthropic
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"strings"
 
@@ -24,7 +22,6 @@ const (
 	// The kinds of what is sealed in a reasoning item: what stands before its dot.
 	sealedThinking = "thinking"
 	sealedRedacted = "redacted"
-	maxCallIDBytes = 64
 )
 
 // talk is a conversation in the making.
@@ -74,7 +71,7 @@ func (t *talk) item(rest []stead.Item) *model.Error {
 			t.say(stead.RoleAssistant, thinkingBlock(it))
 		}
 	case stead.ItemFunctionCall:
-		t.say(stead.RoleAssistant, fields{"type": "tool_use", "id": wireCallID(it.CallID), "name": it.Name,
+		t.say(stead.RoleAssistant, fields{"type": "tool_use", "id": upstream.PlainCallID(it.CallID), "name": it.Name,
 			"input": json.RawMessage(upstream.WireArguments(it.Arguments))})
 	case stead.ItemFunctionCallOutput:
 		content := []stead.Content{}
@@ -85,7 +82,7 @@ func (t *talk) item(rest []stead.Item) *model.Error {
 		if err != nil {
 			return err
 		}
-		f := fields{"type": "tool_result", "tool_use_id": wireCallID(it.CallID), "content": parts}
+		f := fields{"type": "tool_result", "tool_use_id": upstream.PlainCallID(it.CallID), "content": parts}
 		if it.Error != "" {
 			f["is_error"] = true
 		}
@@ -191,16 +188,4 @@ func source(address string) (fields, *model.Error) {
 		return fields{"type": "text", "media_type": "text/plain", "data": string(text)}, nil
 	}
 	return fields{"type": "base64", "media_type": mediaType, "data": data}, nil
-}
-
-// wireCallID replaces ids of other providers that the wire does not take, the same way each time.
-func wireCallID(id string) string {
-	odd := func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '_' && r != '-'
-	}
-	if id != "" && len(id) <= maxCallIDBytes && !strings.ContainsFunc(id, odd) {
-		return id
-	}
-	sum := sha256.Sum256([]byte(id))
-	return "toolu_" + hex.EncodeToString(sum[:16])
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/claude"
 	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
@@ -19,8 +20,8 @@ func (p *Provider) request(req model.Request) (fields, *model.Error) {
 	if err := refuse(req); err != nil {
 		return nil, err
 	}
-	v := versionOf(req.Model)
-	limit := maxTokens(req, v)
+	v := claude.VersionOf(req.Model)
+	limit := claude.MaxTokens(req, v)
 	system, messages, err := p.conversation(req)
 	if err != nil {
 		return nil, err
@@ -32,7 +33,7 @@ func (p *Provider) request(req model.Request) (fields, *model.Error) {
 	}
 	cacheMessages(messages)
 	forced := tools(f, req)
-	how, effort := thinking(req, v, limit)
+	how, effort := claude.Thinking(req, v, limit)
 	if how != nil && !forced && (how["type"] != "enabled" || !loopWithoutThinking(messages)) {
 		f["thinking"] = how
 	}
@@ -87,7 +88,7 @@ func refuse(req model.Request) *model.Error {
 
 // answerTool is the name of the tool that stands for the output format, "" when the wire has formats.
 func answerTool(req model.Request) string {
-	if req.Format == nil || versionOf(req.Model).atLeast(4, 5) {
+	if req.Format == nil || claude.VersionOf(req.Model).AtLeast(4, 5) {
 		return ""
 	}
 	return upstream.FormatName(req.Format)
@@ -140,13 +141,7 @@ func tools(f fields, req model.Request) (forced bool) {
 // called declares the tools that a conversation has called.
 func called(items []stead.Item) []fields {
 	var list []fields
-	seen := map[string]bool{} // names
-	for i := range items {
-		name := items[i].Name
-		if items[i].Type != stead.ItemFunctionCall || seen[name] {
-			continue
-		}
-		seen[name] = true
+	for _, name := range upstream.Called(items) {
 		list = append(list, fields{"name": name, "input_schema": upstream.Parameters(model.ToolSpec{})})
 	}
 	return list

@@ -47,7 +47,7 @@ func parseFault(body []byte) upstream.Fault {
 
 // byCode maps the codes and types that mean the same wherever they come; nil for the others.
 func byCode(f upstream.Fault) *model.Error {
-	for _, code := range []string{f.Code, f.Type} {
+	for _, code := range []string{f.Code, f.Type, f.Inner} {
 		switch code {
 		case "insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "usage_limit_reached":
 			return &model.Error{Code: model.CodeUsageLimit, Message: "the model provider's quota is used up"}
@@ -61,7 +61,7 @@ func byCode(f upstream.Fault) *model.Error {
 			return &model.Error{Code: model.CodeAuthentication, Message: "the model provider refused the credentials"}
 		case "model_not_found":
 			return &model.Error{Code: model.CodeNotFound, Message: "the model provider does not know the model"}
-		case "cyber_policy":
+		case "cyber_policy", "content_filter", "ResponsibleAIPolicyViolation": // the latter two: Azure's filter of prompts
 			return &model.Error{Code: model.CodePolicy, Message: "the model provider's policy forbids the request"}
 		case "invalid_prompt", "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url",
 			"image_too_large", "image_too_small", "image_parse_error", "image_content_policy_violation",

@@ -18,7 +18,7 @@ func Decode(api string, items []stead.Item, body io.Reader) iter.Seq2[model.Delt
 		if api == APIChat {
 			dec = newChatDecoder(out)
 		}
-		if err := upstream.Decode(context.Background(), body, dec); err != nil && !out.Stopped() {
+		if err := upstream.Decode(context.Background(), body, dec, nil); err != nil && !out.Stopped() {
 			yield(model.Delta{}, err)
 		}
 	}

@@ -57,6 +57,7 @@ type Config struct {
 	Project      string            // OpenAI-Project; may be empty
 	Headers      map[string]string // more headers, such as Azure's "api-key"; their values are secrets
 	Omit         []string          // request fields that this upstream refuses: "prompt_cache_key"
+	Signer       upstream.Signer   // proves who calls, in place of APIKey; nil: none
 	HTTPClient   *http.Client      // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
 	Now          func() time.Time  // nil: time.Now; for dates in Retry-After
 }
@@ -96,13 +97,14 @@ func New(cfg Config) (*Provider, error) {
 	}
 	return &Provider{
 		cfg: cfg, base: u, url: u.JoinPath(path).String(), newStyle: newStyle(u.Hostname()),
-		client: upstream.New(upstream.Config{Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain,
+		client: upstream.New(upstream.Config{Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain, Signer: cfg.Signer,
 			Secrets: append(slices.Collect(maps.Values(cfg.Headers)), cfg.APIKey)}),
 	}, nil
 }
 
 func newStyle(host string) bool {
-	return host == "openai.com" || strings.HasSuffix(host, ".openai.com") || strings.HasSuffix(host, ".azure.com")
+	return host == "openai.com" || strings.HasSuffix(host, ".openai.com") ||
+		strings.HasSuffix(host, ".azure.com") || strings.HasSuffix(host, ".azure.us") || strings.HasSuffix(host, ".azure.cn")
 }
 
 // header is what a call says of who makes it.

@@ -2,9 +2,12 @@ package upstream
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -16,6 +19,7 @@ const (
 	emptyParameters  = `{"type":"object","properties":{}}`
 	defaultFormat    = "output" // name of a format that has none
 	missingOutput    = "no output"
+	maxCallIDBytes   = 64
 	garbledArguments = "unparsable_arguments" // key that wraps arguments which were no JSON object
 )
 
@@ -208,4 +212,27 @@ func DataURL(address string) (mediaType, data string, inline bool, err *model.Er
 		return "", "", false, &model.Error{Code: model.CodeInvalid, Message: "a data: URL of the conversation cannot be read", Err: e}
 	}
 	return mediaType, base64.StdEncoding.EncodeToString([]byte(text)), true, nil
+}
+
+// PlainCallID replaces ids of other providers that Claude's wires do not take, the same way each time.
+func PlainCallID(id string) string {
+	odd := func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '_' && r != '-'
+	}
+	if id != "" && len(id) <= maxCallIDBytes && !strings.ContainsFunc(id, odd) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "toolu_" + hex.EncodeToString(sum[:16])
+}
+
+// Called are the names of the tools that a conversation has called, each once.
+func Called(items []stead.Item) []string {
+	var names []string
+	for i := range items {
+		if items[i].Type == stead.ItemFunctionCall && !slices.Contains(names, items[i].Name) {
+			names = append(names, items[i].Name)
+		}
+	}
+	return names
 }

@@ -24,7 +24,8 @@ type Decoder interface {
 }
 
 // Decode reads a reply to its end. It never returns nil without a Done, unless the consumer stopped.
-func Decode(ctx context.Context, body io.Reader, dec Decoder) *model.Error {
+// Nil frames read server-sent events.
+func Decode(ctx context.Context, body io.Reader, dec Decoder, frames func(*bufio.Reader) Frames) *model.Error {
 	r := bufio.NewReaderSize(&cappedReader{r: body, left: MaxReplyBytes}, 32<<10)
 	plain, err := isDocument(r)
 	if err != nil && err != io.EOF {
@@ -41,9 +42,12 @@ func Decode(ctx context.Context, body io.Reader, dec Decoder) *model.Error {
 		dec.Finish()
 		return nil
 	}
-	events := newEventReader(r, MaxEventBytes)
+	var events Frames = newEventReader(r, MaxEventBytes)
+	if frames != nil {
+		events = frames(r)
+	}
 	for {
-		ev, err := events.next()
+		ev, err := events.Next()
 		if err != nil {
 			// What follows the terminal event, if only a reset, changes nothing.
 			if dec.Complete() && ctx.Err() == nil {
@@ -67,7 +71,8 @@ func Decode(ctx context.Context, body io.Reader, dec Decoder) *model.Error {
 }
 
 // isDocument looks whether the reply is a JSON document: servers that cannot stream answer with
-// one, and their content types are not to be trusted. No line of an event stream starts with "{".
+// one, and their content types are not to be trusted. No line of an event stream starts with "{", and
+// no frame of AWS's: it would be of 1.9 GB.
 func isDocument(r *bufio.Reader) (bool, error) {
 	for {
 		if _, err := r.Peek(1); err != nil {
@@ -106,6 +111,9 @@ func readFailure(ctx context.Context, err error) *model.Error {
 	}
 	if errors.Is(err, ErrTooLarge) {
 		return &model.Error{Code: model.CodeServer, Message: "the model provider's reply is too large", Err: err}
+	}
+	if errors.Is(err, ErrGarbled) {
+		return Broken(err)
 	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF

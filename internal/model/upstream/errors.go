@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type Fault struct {
 	Type    string
 	Code    string // a word, or a number as some servers have it
 	Param   string // the request's field
+	Inner   string // the code within that is more exact, as Azure has it
 }
 
 // UnmarshalJSON reads the object {"message","type","code","param"} and the bare string of simple servers.
@@ -35,6 +37,9 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 	if json.Unmarshal(b, &raw) != nil {
 		return nil
 	}
+	var inner struct{ Code string }
+	_ = json.Unmarshal(raw["innererror"], &inner) // absent for most
+	f.Inner = inner.Code
 	f.Message, f.Type, f.Code, f.Param = Word(raw["message"]), Word(raw["type"]), Word(raw["code"]), Word(raw["param"])
 	return nil
 }
@@ -137,8 +142,19 @@ func (c *Client) Clean(e *model.Error) *model.Error {
 	return e
 }
 
+// longestFirst sorts secrets so that none hides in another, and drops what is none.
+func longestFirst(secrets []string) []string {
+	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return len(s) < minSecretBytes })
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	return secrets
+}
+
 func (c *Client) redact(s string) string {
-	for _, secret := range c.secrets {
+	secrets := c.secrets
+	if c.cfg.Signer != nil {
+		secrets = longestFirst(slices.Concat(secrets, c.cfg.Signer.Secrets()))
+	}
+	for _, secret := range secrets {
 		s = strings.ReplaceAll(s, secret, "[redacted]")
 	}
 	return s

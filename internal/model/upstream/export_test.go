@@ -10,7 +10,7 @@ func Events(r io.Reader, maxBytes int) ([]string, error) {
 	var out []string
 	e := newEventReader(bufio.NewReaderSize(r, 16), maxBytes)
 	for {
-		ev, err := e.next()
+		ev, err := e.Next()
 		if err != nil {
 			return out, err
 		}

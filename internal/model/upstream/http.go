@@ -25,23 +25,16 @@ func Encode(body any) ([]byte, *model.Error) {
 }
 
 // Post sends a request and returns its successful response, whose body the caller closes. The
-// headers given override our own.
+// headers given override our own. A signer may have a refused request sent a second time: an upstream
+// that asks who is there has done nothing yet.
 func (c *Client) Post(ctx context.Context, url string, header http.Header, body []byte) (*http.Response, *model.Error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return nil, &model.Error{Code: model.CodeInvalid, Message: "the model provider's URL is wrong", Err: c.scrub(err)}
+	resp, e := c.send(ctx, url, header, body)
+	if e == nil && resp.StatusCode == http.StatusUnauthorized && c.cfg.Signer != nil && c.cfg.Signer.Refused(resp.Request) {
+		_ = resp.Body.Close() // it says nothing that the next one does not
+		resp, e = c.send(ctx, url, header, body)
 	}
-	h := req.Header
-	h.Set("Content-Type", contentTypeJSON)
-	h.Set("Accept", "text/event-stream, "+contentTypeJSON)
-	h.Set("Accept-Encoding", "identity") // a compressing proxy would hold events back
-	h.Set("User-Agent", userAgent)
-	for k, v := range header {
-		h[http.CanonicalHeaderKey(k)] = v
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.Clean(sendFailure(ctx, err))
+	if e != nil {
+		return nil, c.Clean(e)
 	}
 	if resp.StatusCode/100 == 2 {
 		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
@@ -58,6 +51,32 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 		return nil, cancelled(ctx.Err())
 	}
 	return nil, c.Clean(c.cfg.Explain(resp.StatusCode, resp.Header, text, c.cfg.Now()))
+}
+
+// send sends a request once, whatever the answer is.
+func (c *Client) send(ctx context.Context, url string, header http.Header, body []byte) (*http.Response, *model.Error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, &model.Error{Code: model.CodeInvalid, Message: "the model provider's URL is wrong", Err: err}
+	}
+	h := req.Header
+	h.Set("Content-Type", contentTypeJSON)
+	h.Set("Accept", "text/event-stream, "+contentTypeJSON)
+	h.Set("Accept-Encoding", "identity") // a compressing proxy would hold events back
+	h.Set("User-Agent", userAgent)
+	for k, v := range header {
+		h[http.CanonicalHeaderKey(k)] = v
+	}
+	if c.cfg.Signer != nil {
+		if e := c.cfg.Signer.Sign(req, body); e != nil {
+			return nil, e
+		}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, sendFailure(ctx, err)
+	}
+	return resp, nil
 }
 
 // Ask posts a request and reads its whole answer, one JSON document, into v.

@@ -10,10 +10,14 @@ import (
 // ErrTooLarge says that an event or a reply is above its limit.
 var ErrTooLarge = errors.New("the upstream's reply is above the limit")
 
-// Event is one server-sent event: its name may be empty, its data is only valid until the next one.
+// ErrGarbled says that a frame is not what its checksum or its lengths say.
+var ErrGarbled = errors.New("a frame of the upstream's reply is damaged")
+
+// Event is one event of a stream: its name may be empty, its data is only valid until the next one.
 type Event struct {
-	Name string
-	Data []byte
+	Name  string
+	Data  []byte
+	Fault bool // the event is a failure, and Name its kind: frames tell that apart, server-sent events don't
 }
 
 // eventReader reads server-sent events as the HTML standard has them (section 9.2.6): lines end in
@@ -32,8 +36,8 @@ func newEventReader(r *bufio.Reader, maxBytes int) *eventReader {
 	return &eventReader{r: r, max: maxBytes, first: true}
 }
 
-// next returns the next event that has data. The error is io.EOF at the end, ErrTooLarge, or the reader's.
-func (e *eventReader) next() (Event, error) {
+// Next returns the next event that has data. The error is io.EOF at the end, ErrTooLarge, or the reader's.
+func (e *eventReader) Next() (Event, error) {
 	ev, has := Event{}, false
 	e.data = e.data[:0]
 	for {

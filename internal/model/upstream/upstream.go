@@ -25,11 +25,11 @@
 package upstream
 
 import (
+	"bufio"
 	"context"
 	"iter"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +63,8 @@ type Config struct {
 	Secrets    []string         // what no error may show; empty ones do not count
 	HTTPClient *http.Client     // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
 	Now        func() time.Time // nil: time.Now; for dates in Retry-After
+	// Signer says who calls where no header that stays the same does; nil: the headers of a Call say it.
+	Signer Signer
 	// Explain makes an error of a reply that is not a success; StatusError does most of it.
 	Explain func(status int, h http.Header, body []byte, now time.Time) *model.Error
 }
@@ -79,10 +81,7 @@ func New(cfg Config) *Client {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	secrets := slices.DeleteFunc(slices.Clone(cfg.Secrets), func(s string) bool { return len(s) < minSecretBytes })
-	// Longest first, so that none hides in another.
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
-	return &Client{cfg: cfg, http: withoutDetours(cfg.HTTPClient), secrets: secrets}
+	return &Client{cfg: cfg, http: withoutDetours(cfg.HTTPClient), secrets: longestFirst(cfg.Secrets)}
 }
 
 // CheckURL parses a provider's base URL; the error is of KindInvalid and names base_url.
@@ -132,6 +131,26 @@ type Call struct {
 	Header  http.Header // the credentials, and what the wire wants besides
 	Body    any         // encoded as JSON
 	Decoder Decoder     // reads the answer
+	// Frames reads the events of a stream that are not server-sent ones; nil: they are.
+	Frames func(r *bufio.Reader) Frames
+}
+
+// Frames are the events of a stream, one after the other.
+type Frames interface {
+	// Next returns the next event. The error is io.EOF at the end, ErrTooLarge, ErrGarbled or the reader's.
+	Next() (Event, error)
+}
+
+// Signer proves who calls: with a signature of the request, or with a token that expires. It is safe
+// for concurrent use.
+type Signer interface {
+	// Sign sets the headers of a request that is complete but for them; body is the request's.
+	Sign(req *http.Request, body []byte) *model.Error
+	// Refused tells that the upstream answered such a request with 401, so that it did nothing. True
+	// says that Sign will come with something else: the request is sent once more.
+	Refused(req *http.Request) bool
+	// Secrets are what no error may show, beside those of Config.
+	Secrets() []string
 }
 
 // Generate is the Generate of an adapter: prepare makes the call, its decoder writes to out. An error
@@ -163,5 +182,5 @@ func (c *Client) run(ctx context.Context, out *Output, prepare func(*Output) (Ca
 		return e
 	}
 	defer resp.Body.Close()
-	return c.Clean(Decode(ctx, resp.Body, call.Decoder))
+	return c.Clean(Decode(ctx, resp.Body, call.Decoder, call.Frames))
 }

@@ -1,26 +1,36 @@
-package anthropic
+// Package claude knows what Claude models take, wherever they are served: Anthropic's own wire and
+// Bedrock's differ, the models behind them do not.
+//
+// Shape: a model's name → its version → how it thinks, and how much it may write. Pure functions.
+//
+// Units: tokens. A name that holds no version counts as newer than this code.
+//
+// Source: platform.claude.com/docs: about-claude/models, build-with-claude/{extended-thinking,adaptive-thinking}.
+package claude
 
 import (
 	"strconv"
 	"strings"
 
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
-// version is that of a model family: 4.6 is {4, 6}.
-type version struct{ major, minor int }
+// Version is that of a model family: 4.6 is {4, 6}.
+type Version struct{ major, minor int }
 
-func (v version) atLeast(major, minor int) bool {
+// AtLeast reports whether it is a version or a later one.
+func (v Version) AtLeast(major, minor int) bool {
 	return v.major > major || v.major == major && v.minor >= minor
 }
 
-// versionOf reads the version in a model's name: claude-sonnet-4-5-20250929, claude-3-7-sonnet-latest.
+// VersionOf reads the version in a model's name: claude-sonnet-4-5-20250929, claude-3-7-sonnet-latest.
 // A name without one is newer than this code: the oldest models all have theirs.
-func versionOf(name string) version {
-	v := version{major: -1}
+func VersionOf(name string) Version {
+	v := Version{major: -1}
 	_, rest, ok := strings.Cut(name, "claude-")
 	if !ok {
-		return version{major: 1 << 10}
+		return Version{major: 1 << 10}
 	}
 	for part := range strings.SplitSeq(rest, "-") {
 		n, err := strconv.Atoi(part)
@@ -39,7 +49,7 @@ func versionOf(name string) version {
 		}
 	}
 	if v.major < 0 {
-		return version{major: 1 << 10}
+		return Version{major: 1 << 10}
 	}
 	return v
 }
@@ -61,25 +71,26 @@ const (
 	maxTokensElse = 32000 // from Claude 3.7 on
 )
 
-func maxTokens(req model.Request, v version) int {
+// MaxTokens is what a call may write.
+func MaxTokens(req model.Request, v Version) int {
 	switch {
 	case req.MaxOutputTokens > 0:
 		return req.MaxOutputTokens
-	case v.atLeast(3, 7):
+	case v.AtLeast(3, 7):
 		return maxTokensElse
-	case v.atLeast(3, 5):
+	case v.AtLeast(3, 5):
 		return maxTokens35
 	}
 	return maxTokensOld
 }
 
-// thinking is the value of the field of that name, nil for none, and of output_config.effort.
-func thinking(req model.Request, v version, limit int) (how fields, effort string) {
-	if req.Effort == "none" || req.Effort == "" && req.ReasonSummary == "" || !v.atLeast(3, 7) {
+// Thinking is the value of the field of that name, nil for none, and of output_config.effort.
+func Thinking(req model.Request, v Version, limit int) (how upstream.Fields, effort string) {
+	if req.Effort == "none" || req.Effort == "" && req.ReasonSummary == "" || !v.AtLeast(3, 7) {
 		return nil, ""
 	}
-	if v.atLeast(4, 6) {
-		how = fields{"type": "adaptive"}
+	if v.AtLeast(4, 6) {
+		how = upstream.Fields{"type": "adaptive"}
 		if req.ReasonSummary != "" {
 			how["display"] = "summarized"
 		}
@@ -96,15 +107,15 @@ func thinking(req model.Request, v version, limit int) (how fields, effort strin
 	if budget < minBudget {
 		return nil, "" // no room to think in
 	}
-	return fields{"type": "enabled", "budget_tokens": budget}, ""
+	return upstream.Fields{"type": "enabled", "budget_tokens": budget}, ""
 }
 
 // adaptiveEffort is the wire's word: it has low, medium, high and max, and xhigh from Claude 4.7 on.
-func adaptiveEffort(effort string, v version) string {
+func adaptiveEffort(effort string, v Version) string {
 	switch {
 	case effort == "minimal":
 		return "low"
-	case effort == "xhigh" && !v.atLeast(4, 7):
+	case effort == "xhigh" && !v.AtLeast(4, 7):
 		return "high"
 	}
 	return effort
