@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
@@ -59,7 +60,8 @@ func models(cfg *config.Config, throughput *pools, state *router.State) (*catalo
 func routeOf(r config.Route) router.Route {
 	out := router.Route{
 		Provider: r.Provider, Upstream: r.Model, Region: r.Region, Tier: r.Tier, Weight: r.Weight, Priority: r.Priority, Price: priceOf(r.Price),
-		When: router.Condition{Calls: r.When.Calls, Labels: r.When.Labels},
+		FirstWord: time.Duration(r.FirstSeconds) * time.Second,
+		When:      router.Condition{Calls: r.When.Calls, Labels: r.When.Labels},
 	}
 	for _, p := range r.When.Projects {
 		out.When.Projects = append(out.When.Projects, stead.ProjectID(p))

@@ -71,7 +71,7 @@ func (p *Pool) again() time.Duration {
 }
 
 func (p *Pool) refusal(why string, again time.Duration) *model.Error {
-	return &model.Error{Code: model.CodeRateLimit, Status: 429, Retry: true, RetryAfter: again, Stay: p.pool.cfg.Stay,
+	return &model.Error{Code: model.CodeRateLimit, Status: 429, Retry: true, RetryAfter: again, Own: true, Stay: p.pool.cfg.Stay,
 		Message: fmt.Sprintf("the capacity of pool %s is taken: %s", p.pool.cfg.Name, why)}
 }
 

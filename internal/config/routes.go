@@ -19,7 +19,10 @@ type Route struct {
 	Weight   int    `yaml:"weight"`   // among routes of one priority; 0: 1
 	Priority int    `yaml:"priority"` // lower first
 	When     When   `yaml:"when"`
-	Price    *Price `yaml:"price"` // nil: the model's
+	// FirstSeconds is how long it may take to say its first word before the next route is tried; 0: as
+	// long as limits.model_idle_seconds.
+	FirstSeconds int    `yaml:"first_seconds"`
+	Price        *Price `yaml:"price"` // nil: the model's
 }
 
 // When says for which calls a route is; what is left out fits all.
@@ -60,6 +63,8 @@ func (c *Config) checkRoutes(at string, m Model) error {
 			return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the route to %s names no model", at, r.Provider)
 		case r.Weight < 0 || r.Weight > maxShare:
 			return invalid(here+".weight", "Leave it out for 1.", "%s.weight is %d: it must be between 0 and %d", here, r.Weight, maxShare)
+		case r.FirstSeconds < 0 || r.FirstSeconds > int(MaxLimit.Seconds()):
+			return invalid(here+".first_seconds", "It counts whole seconds.", "%s.first_seconds is %d: it must be between 0 and %d", here, r.FirstSeconds, int(MaxLimit.Seconds()))
 		case r.Priority < 0 || r.Priority > maxUrgency:
 			return invalid(here+".priority", "Lower ones come first.", "%s.priority is %d: it must be between 0 and %d", here, r.Priority, maxUrgency)
 		case r.When.Calls != "" && r.When.Calls != "stateless" && r.When.Calls != "stateful":

@@ -73,6 +73,7 @@ type Caller struct {
 	Agent    stead.AgentID   // "" of stateless calls
 	Session  stead.SessionID // "" of stateless calls
 	User     string          // the principal's id
+	Key      string          // of one request of a stateless door, however often it is tried; "" of turns
 	Labels   map[string]string
 }
 
@@ -150,6 +151,7 @@ type Error struct {
 	Message    string        // safe to show
 	Retry      bool          // trying again may help
 	Stay       bool          // no other route is to be tried instead
+	Own        bool          // a limit of this server, not the upstream's fault
 	Route      *Route        // where the call went last; nil when there was but one way
 	RetryAfter time.Duration // the upstream's wish; 0: none
 	Upstream   string        // the upstream's own code or type, for doors that speak its dialect; ""

@@ -87,7 +87,7 @@ func (s *server) newCall(ctx context.Context, p stead.Principal, door string, re
 	if err := s.Gate.ModelCall(ctx, p, name); err != nil {
 		return nil, err
 	}
-	caller := model.Caller{Project: p.Project, User: p.ID}
+	caller := model.Caller{Project: p.Project, User: p.ID, Key: newRequestID()}
 	if labels, has, err := req.StringMap("metadata"); has && err == nil { // else whoever reads the body says so
 		caller.Labels = labels
 	}

@@ -27,7 +27,7 @@ func (v *View) Session() Session {
 		Status:          v.Status(),
 		VaultIDs:        append([]string{}, c.VaultIDs...),
 		Paused:          v.Paused,
-		ForkedFrom:      c.Origin,
+		ForkedFrom:      c.Origin.shown(),
 		Conversation:    c.Conversation,
 	}
 	if s.Metadata == nil {
@@ -50,6 +50,16 @@ func (v *View) Session() Session {
 		s.SpendControl = &SpendControl{Consumed: &used, Limit: *c.SpendLimitCents}
 	}
 	return s
+}
+
+// shown is the origin as the wire has it: how much of it was copied is the meter's business.
+func (o *Origin) shown() *Origin {
+	if o == nil {
+		return nil
+	}
+	out := *o
+	out.Events = 0
+	return &out
 }
 
 func wireAgent(pin AgentPin) SessionAgent {

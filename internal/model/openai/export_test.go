@@ -25,4 +25,4 @@ func Decode(api string, items []stead.Item, body io.Reader) iter.Seq2[model.Delt
 }
 
 // WithModel replaces a body's model.
-func WithModel(object []byte, name string) ([]byte, bool) { return withModel(object, name) }
+func WithModel(object []byte, name string) ([]byte, bool) { return withMember(object, "model", name) }

@@ -17,7 +17,10 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 	if !spoken {
 		return nil, &model.Error{Code: model.CodeDialect, Message: "the model provider does not speak " + f.Dialect}
 	}
-	body, ok := withModel(f.Body, f.Model)
+	body, ok := withMember(f.Body, "model", f.Model)
+	if ok && f.Tier != "" {
+		body, ok = withMember(body, "service_tier", f.Tier)
+	}
 	if !ok {
 		return nil, &model.Error{Code: model.CodeInvalid, Message: "the request is no JSON object"}
 	}
@@ -28,19 +31,19 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 	return &model.Answer{ContentType: resp.Header.Get("Content-Type"), Body: resp.Body}, nil
 }
 
-// withModel replaces the member "model" of an object, or adds it, and leaves every other byte as it
+// withMember replaces a member of an object by a text, or adds it, and leaves every other byte as it
 // is: fields that nobody here knows, their order, and numbers beyond a float's precision.
-func withModel(object []byte, name string) ([]byte, bool) {
+func withMember(object []byte, member, text string) ([]byte, bool) {
 	object = bytes.TrimSpace(object)
-	value, err := json.Marshal(name)
+	value, err := json.Marshal(text)
 	if err != nil {
 		return nil, false // cannot be: strings always marshal
 	}
-	out := make([]byte, 0, len(object)+len(value)+len(`"model":,`))
+	out := make([]byte, 0, len(object)+len(value)+len(member)+len(`"":,`))
 	copied, found, empty := 0, false, true
 	ok := param.Members(object, func(key string, from, to int) {
 		empty = false
-		if key == "model" {
+		if key == member {
 			out = append(append(out, object[copied:from]...), value...)
 			copied, found = to, true
 		}
@@ -51,7 +54,7 @@ func withModel(object []byte, name string) ([]byte, bool) {
 	case found:
 		return append(out, object[copied:]...), true
 	}
-	out = append(append(append(out, `{"model":`...), value...), ',')
+	out = append(append(append(append(append(out, `{"`...), member...), `":`...), value...), ',')
 	if empty {
 		out = out[:len(out)-1]
 	}

@@ -18,20 +18,28 @@ func (b *breaker) closed(now time.Time) bool {
 	return b.failures >= BreakAfter && (now.Before(b.until) || b.trying)
 }
 
-// begin notes that a call goes out on a route.
-func (s *State) begin(r Route) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if b := s.breakers[r.Name()]; b != nil && b.failures >= BreakAfter {
-		b.trying = true
-	}
-}
-
-// ended notes how it went; failed only for what is the route's fault.
-func (s *State) ended(r Route, failed *model.Error) {
+// begin notes that a call goes out on a route. probe: it is the one that tries whether an open route
+// is back.
+func (s *State) begin(r Route) (probe bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.breakers[r.Name()]
+	if b == nil || b.failures < BreakAfter || b.trying {
+		return false
+	}
+	b.trying = true
+	return true
+}
+
+// ended notes how it went; failed only for what is the route's fault. What calls tell that began before
+// the breaker opened is old news.
+func (s *State) ended(r Route, failed *model.Error, probe bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.breakers[r.Name()]
+	if b != nil && b.failures >= BreakAfter && !probe {
+		return
+	}
 	if failed == nil {
 		delete(s.breakers, r.Name())
 		return
@@ -49,10 +57,10 @@ func (s *State) ended(r Route, failed *model.Error) {
 }
 
 // given notes that a call ended by nobody's fault: whoever tried the route tells nothing.
-func (s *State) given(r Route) {
+func (s *State) given(r Route, probe bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b := s.breakers[r.Name()]; b != nil {
+	if b := s.breakers[r.Name()]; b != nil && probe {
 		b.trying = false
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead/internal/model"
 )
@@ -14,21 +15,28 @@ import (
 // Generate implements model.Model.
 func (a *Alias) Generate(ctx context.Context, req model.Request) iter.Seq2[model.Delta, error] {
 	return func(yield func(model.Delta, error) bool) {
-		key := cmp.Or(string(req.Caller.Session), req.CacheKey, req.User)
+		key := cmp.Or(string(req.Caller.Session), req.Caller.Key, req.CacheKey, req.User)
 		_, err := try(a, ctx, req.Caller, key, func(r Route, where *model.Route) (begun bool, err error) {
 			out := req
 			out.Model, out.ServiceTier = r.Upstream, cmp.Or(r.Tier, req.ServiceTier)
-			for d, err := range r.Model.Generate(ctx, out) {
+			within, heard, end := r.patience(ctx)
+			defer end()
+			ended := false
+			for d, err := range r.Model.Generate(within, out) {
 				if err != nil {
-					return begun, err
+					return begun, silent(within, err)
 				}
+				heard()
 				begun = true
 				if d.Kind == model.Done {
-					d.Route = where
+					d.Route, ended = where, true
 				}
 				if !yield(d, nil) {
 					return begun, errStopped
 				}
+			}
+			if !ended {
+				return begun, silent(within, &model.Error{Code: model.CodeConnection, Message: "the model's stream ended too early", Retry: true})
 			}
 			return begun, nil
 		})
@@ -38,14 +46,36 @@ func (a *Alias) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 	}
 }
 
-// errStopped: the consumer wants no more.
-var errStopped = errors.New("the consumer stopped")
+// errStopped: the consumer wants no more. errSilent: the route said nothing for too long.
+var (
+	errStopped = errors.New("the consumer stopped")
+	errSilent  = errors.New("the route said nothing")
+)
+
+// patience bounds how long a route may take to say its first word, where it has a bound. heard ends
+// the watch, end the context.
+func (r Route) patience(ctx context.Context) (within context.Context, heard, end func()) {
+	if r.FirstWord == 0 {
+		return ctx, func() {}, func() {}
+	}
+	within, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(r.FirstWord, func() { cancel(errSilent) })
+	return within, func() { timer.Stop() }, func() { timer.Stop(); cancel(nil) }
+}
+
+// silent names the silence that ended a call.
+func silent(within context.Context, err error) error {
+	if context.Cause(within) != errSilent {
+		return err
+	}
+	return &model.Error{Code: model.CodeTimeout, Message: "the route said nothing for too long", Retry: true, Err: err}
+}
 
 // Forward implements model.Forwarder. Whoever can't forward ends it: the door translates then, and
 // that call plans anew.
 func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, error) {
 	var answer *model.Answer
-	_, err := try(a, ctx, req.Caller, "", func(r Route, where *model.Route) (bool, error) {
+	_, err := try(a, ctx, req.Caller, req.Caller.Key, func(r Route, where *model.Route) (bool, error) {
 		f, ok := r.Model.(model.Forwarder)
 		if !ok {
 			return true, &model.Error{Code: model.CodeDialect, Message: "the route " + r.Name() + " does not forward"}
@@ -91,18 +121,11 @@ func try(a *Alias, ctx context.Context, caller model.Caller, key string, call fu
 	var tried []string
 	for i, c := range planned {
 		where := &model.Route{Provider: c.Route.Provider, Model: c.Route.Upstream, Region: c.Route.Region, Tier: c.Route.Tier, Why: c.Why, Tried: tried, Price: c.Route.Price}
-		a.State.begin(c.Route)
-		begun, err := call(c.Route, where)
-		failure, ok := errors.AsType[*model.Error](err)
-		switch {
-		case err == nil:
-			a.State.ended(c.Route, nil)
+		begun, err := a.attempt(ctx, c.Route, where, call)
+		if err == nil {
 			return c.Route, nil
-		case !ok || ctx.Err() != nil || !faults(failure):
-			a.State.given(c.Route)
-		default:
-			a.State.ended(c.Route, failure)
 		}
+		failure, ok := errors.AsType[*model.Error](err)
 		if !ok {
 			return c.Route, err
 		}
@@ -117,9 +140,35 @@ func try(a *Alias, ctx context.Context, caller model.Caller, key string, call fu
 	return Route{}, a.nowhere(planned) // cannot be: the last one returns
 }
 
+// attempt makes a call on a route, and tells its breaker how it went, even when the adapter panics.
+func (a *Alias) attempt(ctx context.Context, r Route, where *model.Route, call func(Route, *model.Route) (bool, error)) (begun bool, err error) {
+	probe := a.State.begin(r)
+	told := false
+	defer func() {
+		if !told {
+			a.State.given(r, probe)
+		}
+	}()
+	begun, err = call(r, where)
+	failure, ok := errors.AsType[*model.Error](err)
+	given := ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) // the caller went; else it was too slow
+	switch {
+	case err == nil:
+		a.State.ended(r, nil, probe)
+		told = true
+	case ok && !given && faults(failure):
+		a.State.ended(r, failure, probe)
+		told = true
+	}
+	return begun, err
+}
+
 // faults reports whether a failure says that its route is not well. A rate limit says so as well: it
 // is kept away from for as long as the upstream asks.
 func faults(e *model.Error) bool {
+	if e.Own {
+		return false
+	}
 	switch e.Code {
 	case model.CodeRateLimit, model.CodeOverloaded, model.CodeServer, model.CodeConnection, model.CodeTimeout, model.CodeAuthentication, model.CodeUsageLimit:
 		return true
@@ -128,7 +177,7 @@ func faults(e *model.Error) bool {
 }
 
 // elsewhere reports whether another route may do better.
-func elsewhere(e *model.Error) bool { return faults(e) || e.Code == model.CodeNotFound }
+func elsewhere(e *model.Error) bool { return faults(e) || e.Own || e.Code == model.CodeNotFound }
 
 // nowhere is the error of a call that no route fits.
 func (a *Alias) nowhere(planned []Considered) error {

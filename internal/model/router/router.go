@@ -60,6 +60,9 @@ type Route struct {
 	Priority int    // lower first
 	When     Condition
 	Price    *model.Price // nil: the alias's
+	// FirstWord is how long the route may take to say anything before the next one is tried; 0: as long as
+	// the caller waits.
+	FirstWord time.Duration
 }
 
 // Name is the route in words: "provider/model".

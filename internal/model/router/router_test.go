@@ -252,3 +252,72 @@ func TestConditions(t *testing.T) {
 		}
 	}
 }
+
+func TestOwnLimitsOpenNoBreaker(t *testing.T) {
+	full := &upstream{name: "full", fails: func(int) *model.Error { return &model.Error{Code: model.CodeRateLimit, Own: true} }}
+	m := alias(to(full), to(&upstream{name: "next"}, ranked(1, 0)))
+	for range 2 * router.BreakAfter {
+		if got, _, err := ask(m, model.Caller{}); got != "next" || err != nil {
+			t.Fatalf("%q, %v: what finds no place in a pool goes to the next route", got, err)
+		}
+	}
+	if c := m.Plan(model.Caller{}, "k"); c[0].Route.Provider != "full" || c[0].Place != 1 {
+		t.Errorf("one project's full pool closed the route for all: %+v", c)
+	}
+}
+
+// quiet says nothing until it is given up.
+type quiet struct{ calls int }
+
+func (q *quiet) Generate(ctx context.Context, _ model.Request) iter.Seq2[model.Delta, error] {
+	return func(yield func(model.Delta, error) bool) {
+		q.calls++
+		<-ctx.Done()
+		yield(model.Delta{}, &model.Error{Code: model.CodeConnection, Message: "cancelled", Err: ctx.Err()})
+	}
+}
+
+func TestARouteThatSaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &quiet{}
+		m := alias(router.Route{Provider: "quiet", Upstream: "x", Model: q, FirstWord: 10 * time.Second}, to(&upstream{name: "next"}, ranked(1, 0)))
+		for range router.BreakAfter {
+			begin := time.Now()
+			got, route, err := ask(m, model.Caller{})
+			if got != "next" || err != nil || time.Since(begin) != 10*time.Second || !strings.Contains(strings.Join(route.Tried, ""), model.CodeTimeout) {
+				t.Fatalf("%q, %+v, %v after %s", got, route, err, time.Since(begin))
+			}
+		}
+		if _, _, err := ask(m, model.Caller{}); err != nil || q.calls != router.BreakAfter {
+			t.Errorf("%v: it is called although its breaker is open (%d calls)", err, q.calls)
+		}
+	})
+}
+
+// rude panics.
+type rude struct{}
+
+func (rude) Generate(context.Context, model.Request) iter.Seq2[model.Delta, error] {
+	return func(func(model.Delta, error) bool) { panic("rude") }
+}
+
+func TestAPanicKeepsNoRouteOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &upstream{name: "a", fails: fails(model.CodeServer)}
+		m := alias(to(a), to(&upstream{name: "b"}, ranked(1, 0)))
+		for range router.BreakAfter {
+			_, _, _ = ask(m, model.Caller{})
+		}
+		time.Sleep(router.OpenFor)
+		broken := *m
+		broken.Routes = []router.Route{{Provider: "a", Upstream: "x", Model: rude{}}, m.Routes[1]}
+		func() {
+			defer func() { _ = recover() }()
+			_, _, _ = ask(&broken, model.Caller{})
+		}()
+		a.fails = nil
+		if got, _, err := ask(m, model.Caller{}); got != "a" || err != nil {
+			t.Errorf("%q, %v: the probe that panicked is waited for for ever", got, err)
+		}
+	})
+}
