@@ -148,6 +148,11 @@ func (s *server) putEnvironmentFile(w http.ResponseWriter, r *http.Request, p st
 	if err != nil {
 		return err
 	}
+	// The rules of a template's files: a file that can't be there would keep the workspace from being
+	// opened and stored.
+	if err := template.CheckPath("path", path); err != nil {
+		return err
+	}
 	data, err := s.fileContent(r.Context(), p, req.Object)
 	if err != nil {
 		return err

@@ -68,6 +68,9 @@ func DecodeFile(o param.Object) (File, []byte, error) {
 	return File{Path: name, Digest: digestOf(data), Size: int64(len(data))}, data, err
 }
 
+// maxNameBytes is the longest name of a file or directory (Linux).
+const maxNameBytes = 255
+
 // CheckPath makes sure that a path is one of a file inside the workspace, and none that is reserved:
 // the rules are those of the official SDK, which applies them before it sends.
 func CheckPath(at, name string) error {
@@ -80,6 +83,11 @@ func CheckPath(at, name string) error {
 	}
 	if err := checkParts(at, name); err != nil {
 		return err
+	}
+	for part := range strings.SplitSeq(rest, "/") {
+		if len(part) > maxNameBytes {
+			return stead.Invalid(at, "%s has a name of %d bytes, the limit is %d", at, len(part), maxNameBytes)
+		}
 	}
 	top, _, _ := strings.Cut(rest, "/")
 	if top == ".codex" || top == ".managed-agents" || strings.HasPrefix(top, ".managed-agents-") || rest == "outputs" {
