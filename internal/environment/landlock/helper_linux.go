@@ -17,6 +17,8 @@ import (
 
 	"github.com/stead-dev/stead/internal/environment/packet"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-dev/stead/internal/environment"
 )
 
 const (
@@ -223,7 +225,7 @@ func removeScratch(dir string) {
 	if err != nil {
 		return
 	}
-	_ = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	_ = environment.Walk(root, func(name string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() {
 			_ = root.Chmod(name, 0o700) // what stays locked stays there
 		}

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stead-dev/stead"
+
+	"github.com/stead-dev/stead/internal/environment"
 )
 
 // ids hands out user ids, one an environment. A server that is not root has none to give.
@@ -113,7 +115,7 @@ func give(dir string, id int) error {
 		return err
 	}
 	defer root.Close()
-	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	return environment.Walk(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

@@ -190,7 +190,7 @@ func give(name string, owner int, wrong func(uid int) bool) error {
 		return err
 	}
 	defer root.Close()
-	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	err = environment.Walk(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
