@@ -11,6 +11,10 @@ NESTED    = $(patsubst %/go.mod,%,$(filter-out ./go.mod ./tools/go.mod,$(shell f
 
 .DEFAULT_GOAL := help
 
+# Without cgo, as stead-gvisor has to be: everything is compiled twice then, so and for the race detector,
+# and not a third time.
+static nested node seeds drivers: export CGO_ENABLED = 0
+
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -38,16 +42,18 @@ bin/staticcheck: tools/go.mod tools/go.sum
 # The drivers' suites wait for processes, bombs and sandboxes: the race detector finds nothing in those,
 # and takes minutes. They run without it; run one with it by hand when its driver changes.
 DRIVERS = ns landlock gvisor docker kubernetes environmenttest
+# These are pure: they start no goroutine and share nothing, and their long histories are slow enough.
+PURE = session environment/workspace/manifest
 
 race:
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -Ev '/environment/($(subst $() ,|,$(DRIVERS)))(/|$$)')
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -Ev '/environment/($(subst $() ,|,$(DRIVERS)))(/|$$)|/internal/($(subst $() ,|,$(PURE)))$$')
+	CGO_ENABLED=0 $(GO) test -timeout 10m $(addprefix ./internal/,$(PURE))
 
 drivers: gvisor ## the suites of every environment driver, hostile ones included
 	$(GO) test -timeout 20m $(addprefix ./internal/environment/,$(addsuffix /...,$(DRIVERS)))
 
-# Without cgo, as stead-gvisor is built: its 470 packages are compiled once for all of this.
 nested:
-	@set -e; for m in $(NESTED); do echo "cd $$m && go vet ./... && go test ./..."; (export CGO_ENABLED=0; cd $$m && $(GO) vet ./... && $(GO) test -timeout 10m ./...); done
+	@set -e; for m in $(NESTED); do echo "cd $$m && go vet ./... && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -timeout 10m ./...); done
 
 # Thousands of seeds without the race detector, which slows them tenfold; race has two hundred.
 seeds:

@@ -71,6 +71,7 @@ func Build(dir, pkg string) (string, error) {
 	program := filepath.Join(dir, filepath.Base(pkg))
 	cmd := exec.Command("go", "build", "-o", program, pkg)
 	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does: it is compiled already
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, bytes.TrimSpace(out))
 	}
