@@ -13,33 +13,6 @@ import (
 	"github.com/stead-dev/stead/internal/model/router"
 )
 
-func (a *app) modelsCmd() *cobra.Command {
-	return group("models", "List models, and say where their calls go", a.modelsList(), a.modelsExplain())
-}
-
-func (a *app) modelsList() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List the models that can be asked for by name", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.dial()
-			if err != nil {
-				return err
-			}
-			models, err := c.Models(cmd.Context())
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			raw := []json.RawMessage{}
-			for _, m := range models {
-				rows = append(rows, []string{m.ID, m.OwnedBy})
-				raw = append(raw, m.Raw)
-			}
-			return a.table(raw, "There are no models.", []string{"MODEL", "BY"}, rows)
-		},
-	}
-}
-
 func (a *app) modelsExplain() *cobra.Command {
 	var q client.RouteQuery
 	var stateful bool

@@ -22,12 +22,12 @@ type catalogs struct {
 }
 
 // Resolve implements model.Catalog.
-func (c *catalogs) Resolve(name string) (model.Info, model.Model, error) {
-	return c.now.Load().Resolve(name)
+func (c *catalogs) Resolve(name string, by model.Caller) (model.Info, model.Model, error) {
+	return c.now.Load().Resolve(name, by)
 }
 
 // List implements model.Catalog.
-func (c *catalogs) List() []model.Info { return c.now.Load().List() }
+func (c *catalogs) List(project stead.ProjectID) []model.Info { return c.now.Load().List(project) }
 
 // Explain says which routes a call would take.
 func (c *catalogs) Explain(name string, call model.Caller) ([]router.Considered, error) {
@@ -45,7 +45,7 @@ func models(cfg *config.Config, throughput *pools, state *router.State) (*catalo
 		c.Providers = append(c.Providers, catalog.Provider{Name: p.Name, Model: throughput.limit(p.Name, m), Region: p.Region})
 	}
 	for _, m := range cfg.Models {
-		e := catalog.Entry{Name: m.Name, ContextWindow: m.ContextWindow, MaxOutputTokens: m.MaxOutputTokens, Price: priceOf(m.Price)}
+		e := catalog.Entry{Name: m.Name, ContextWindow: m.ContextWindow, MaxOutputTokens: m.MaxOutputTokens, Price: priceOf(m.Price), Card: cardOf(m)}
 		for _, r := range m.Routes {
 			e.Routes = append(e.Routes, routeOf(r))
 		}
@@ -62,6 +62,7 @@ func routeOf(r config.Route) router.Route {
 		Provider: r.Provider, Upstream: r.Model, Region: r.Region, Tier: r.Tier, Weight: r.Weight, Priority: r.Priority, Price: priceOf(r.Price),
 		FirstWord: time.Duration(r.FirstSeconds) * time.Second,
 		When:      router.Condition{Calls: r.When.Calls, Labels: r.When.Labels},
+		Version:   r.Version, Adapter: r.Adapter, Deployment: r.Deployment,
 	}
 	for _, p := range r.When.Projects {
 		out.When.Projects = append(out.When.Projects, stead.ProjectID(p))
@@ -76,7 +77,25 @@ func priceOf(p *config.Price) *model.Price {
 	if p == nil {
 		return nil
 	}
-	return &model.Price{Input: config.MicroCents(p.Input), CachedInput: config.MicroCents(p.CachedInput), Output: config.MicroCents(p.Output)}
+	return &model.Price{
+		Input: config.MicroCents(p.Input), CachedInput: config.MicroCents(p.CachedInput), CacheWrite: config.MicroCents(p.CacheWrite),
+		Output: config.MicroCents(p.Output), Reasoning: config.MicroCents(p.Reasoning),
+	}
+}
+
+// cardOf is what the registry knows of a model.
+func cardOf(m config.Model) model.Card {
+	card := model.Card{
+		Base: m.Base, Adapter: m.Adapter, Deployment: m.Deployment, Owner: m.Owner, Purpose: m.Purpose,
+		Lifecycle: model.Lifecycle(m.Lifecycle), Successor: m.Successor,
+	}
+	for _, p := range m.Projects {
+		card.Projects = append(card.Projects, stead.ProjectID(p))
+	}
+	for _, a := range m.Agents {
+		card.Agents = append(card.Agents, stead.AgentID(a))
+	}
+	return card
 }
 
 // openModels makes the node's first catalog.

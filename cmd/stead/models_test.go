@@ -49,7 +49,7 @@ func TestReload(t *testing.T) {
 		return routes[0].Route.Name()
 	}
 	pool := n.throughput.Load().all[0]
-	_, begun, err := n.models.Resolve("default") // of a call that is under way
+	_, begun, err := n.models.Resolve("default", model.Caller{}) // of a call that is under way
 	if err != nil {
 		t.Fatal(err)
 	}

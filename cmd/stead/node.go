@@ -26,6 +26,7 @@ import (
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
@@ -268,7 +269,7 @@ func (n *node) stop() {
 
 // modelInUse says what runs agents that name no model of their own.
 func (n *node) modelInUse() string {
-	info, _, err := n.models.Resolve("default")
+	info, _, err := n.models.Resolve("default", model.Caller{Project: stead.DefaultProject})
 	switch {
 	case err != nil:
 		return "none (no default is configured)"

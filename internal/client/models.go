@@ -3,14 +3,47 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/url"
 )
 
-// Model is a model that can be asked for.
+// Model is what a person is shown of a model that can be asked for.
 type Model struct {
-	ID      string          `json:"id"`
-	OwnedBy string          `json:"owned_by"`
-	Raw     json.RawMessage `json:"-"`
+	ID              string          `json:"id"`
+	OwnedBy         string          `json:"owned_by"`
+	ContextWindow   int             `json:"context_window"`
+	MaxOutputTokens int             `json:"max_output_tokens"`
+	Lifecycle       string          `json:"lifecycle"`
+	Successor       string          `json:"successor"`
+	Base            string          `json:"base"`
+	Adapter         string          `json:"adapter"`
+	Deployment      string          `json:"deployment"`
+	Owner           string          `json:"owner"`
+	Purpose         string          `json:"purpose"`
+	Restricted      bool            `json:"restricted"`
+	Price           *ModelPrice     `json:"price"`
+	Versions        []ModelVersion  `json:"versions"`
+	Raw             json.RawMessage `json:"-"`
+}
+
+// ModelPrice is in micro-cents per million tokens.
+type ModelPrice struct {
+	Input       int64 `json:"input"`
+	CachedInput int64 `json:"cached_input"`
+	Output      int64 `json:"output"`
+}
+
+// ModelVersion is one of the places that a model's name stands for.
+type ModelVersion struct {
+	Version    string      `json:"version"`
+	Provider   string      `json:"provider"`
+	Model      string      `json:"model"`
+	Region     string      `json:"region"`
+	Adapter    string      `json:"adapter"`
+	Deployment string      `json:"deployment"`
+	Weight     int         `json:"weight"`
+	Priority   int         `json:"priority"`
+	Price      *ModelPrice `json:"price"`
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -22,6 +55,12 @@ func (m *Model) UnmarshalJSON(b []byte) error {
 // Models lists the models that can be asked for by name.
 func (c *Client) Models(ctx context.Context) ([]Model, error) {
 	return list(ctx, c, "/v1/models", nil, 0, func(m Model) string { return m.ID })
+}
+
+// Model returns one model; its name may hold slashes.
+func (c *Client) Model(ctx context.Context, name string) (Model, error) {
+	var m Model
+	return m, c.call(ctx, http.MethodGet, "/v1/models/"+url.PathEscape(name), nil, nil, &m)
 }
 
 // Route is a route that was considered for a call.

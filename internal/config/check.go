@@ -101,31 +101,6 @@ func (c *Config) checkProviders() error {
 	return nil
 }
 
-func (c *Config) checkModels() error {
-	if len(c.Models) > MaxModels {
-		return invalid("models", "Remove some; \"provider/model\" works without an entry.", "%d models are more than the limit of %d", len(c.Models), MaxModels)
-	}
-	seen := map[string]bool{} // names
-	for i, m := range c.Models {
-		at := fmt.Sprintf("models[%d]", i)
-		switch {
-		case m.Name == "":
-			return invalid(at+".name", "Write name: NAME, which agents ask for.", "%s has no name", at)
-		case seen[m.Name]:
-			return invalid(at+".name", "Give each its own name.", "%s: the model %s is there twice", at, m.Name)
-		case m.ContextWindow < 0 || m.MaxOutputTokens < 0:
-			return invalid(at, "Leave them out where they are not known.", "%s: context_window and max_output_tokens can't be negative", at)
-		case m.Price != nil && m.Price.negative():
-			return invalid(at+".price", "Write US dollars per million tokens, for example {input: 1, output: 10}.", "%s: a price can't be negative", at)
-		}
-		if err := c.checkRoutes(at, m); err != nil {
-			return err
-		}
-		seen[m.Name] = true
-	}
-	return nil
-}
-
 func (c *Config) checkServers() error {
 	if len(c.Servers) > MaxServers {
 		return invalid("mcp_servers", "Remove some.", "%d tool servers are more than the limit of %d", len(c.Servers), MaxServers)

@@ -6,7 +6,8 @@
 //	auth        {mode, root_key}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
-//	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price}], context_window, max_output_tokens, price}]
+//	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price, version, …}], context_window, max_output_tokens, price,
+//	              base, adapter, deployment, owner, purpose, lifecycle, successor, projects, agents}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
 //	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}]}]
@@ -143,30 +144,6 @@ const (
 	DefaultAnthropicURL = "https://api.anthropic.com/v1"
 	DefaultGeminiURL    = "https://generativelanguage.googleapis.com/v1beta"
 )
-
-// Model is a name that agents ask for and where it runs.
-type Model struct {
-	Name            string  `yaml:"name"`
-	Routes          []Route `yaml:"routes"`
-	ContextWindow   int     `yaml:"context_window"`    // tokens; 0: the adapter's guess
-	MaxOutputTokens int     `yaml:"max_output_tokens"` // 0: unknown
-	Price           *Price  `yaml:"price"`
-}
-
-// Price is in US dollars per million tokens.
-type Price struct {
-	Input       float64 `yaml:"input"`
-	CachedInput float64 `yaml:"cached_input"`
-	Output      float64 `yaml:"output"`
-}
-
-func (p *Price) negative() bool { return p.Input < 0 || p.CachedInput < 0 || p.Output < 0 }
-
-// MicroCents turns US dollars into the unit of package stead, rounded to the nearest.
-func MicroCents(dollars float64) int64 {
-	const perDollar = 100 * 1_000_000
-	return int64(dollars*perDollar + 0.5)
-}
 
 // Server is a tool server of the operator, which agents name by its label. It is reached by URL
 // (streamable HTTP) or started as a command (stdio).

@@ -23,6 +23,10 @@ type Route struct {
 	// long as limits.model_idle_seconds.
 	FirstSeconds int    `yaml:"first_seconds"`
 	Price        *Price `yaml:"price"` // nil: the model's
+
+	Version    string `yaml:"version"` // a word for what runs there: figures are told apart by it
+	Adapter    string `yaml:"adapter"`
+	Deployment string `yaml:"deployment"`
 }
 
 // When says for which calls a route is; what is left out fits all.
@@ -56,8 +60,11 @@ func (c *Config) checkRoutes(at string, m Model) error {
 	}
 	for i, r := range m.Routes {
 		here := fmt.Sprintf("%s.routes[%d]", at, i)
+		if err := checkWords(here, [][2]string{{"version", r.Version}, {"adapter", r.Adapter}, {"deployment", r.Deployment}}); err != nil {
+			return err
+		}
 		switch {
-		case !slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == r.Provider }):
+		case !c.hasProvider(r.Provider):
 			return invalid(at+".routes", "Add it under providers.", "%s: no provider is named %q", at, r.Provider)
 		case r.Model == "":
 			return invalid(at+".routes", "Write routes: [{provider: NAME, model: NAME}].", "%s: the route to %s names no model", at, r.Provider)

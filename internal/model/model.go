@@ -250,6 +250,10 @@ type Info struct {
 	ContextWindow   int    // tokens
 	MaxOutputTokens int    // tokens; 0: unknown
 	Price           *Price // nil: not priced
+	// Highest is what no call on any of its routes exceeds, by their own prices: budgets reserve by it.
+	// nil: as Price.
+	Highest *Price
+	Card    Card
 }
 
 // Price is what a million tokens cost, in micro-cents (1 US cent = 1,000,000). What writing to a
@@ -276,11 +280,25 @@ func (p *Price) Cost(u stead.Usage) int64 {
 	return (sum + perMillion - 1) / perMillion
 }
 
-// Catalog resolves the names that agents use.
+// Over is a price that neither is above. Either may be nil.
+func (p *Price) Over(o *Price) *Price {
+	if p == nil || o == nil {
+		return cmp.Or(p, o)
+	}
+	return &Price{
+		Input: max(p.Input, o.Input), CachedInput: max(p.CachedInput, o.CachedInput), Output: max(p.Output, o.Output),
+		CacheWrite: max(cmp.Or(p.CacheWrite, p.Input), cmp.Or(o.CacheWrite, o.Input)),
+		Reasoning:  max(cmp.Or(p.Reasoning, p.Output), cmp.Or(o.Reasoning, o.Output)),
+	}
+}
+
+// Catalog resolves the names that agents use. A model that the caller may not use is not there: the
+// answer is the one for a name that nobody has, so that nobody learns of it.
 type Catalog interface {
 	// Resolve returns the model for a name: an alias, or "provider/model". KindNotFound with near
 	// matches in the hint otherwise.
-	Resolve(name string) (Info, Model, error)
-	// List returns every name that can be resolved without guessing, sorted.
-	List() []Info
+	Resolve(name string, by Caller) (Info, Model, error)
+	// List returns every name that the project may know of and that can be resolved without guessing,
+	// sorted. Some of them may be for certain agents only.
+	List(project stead.ProjectID) []Info
 }

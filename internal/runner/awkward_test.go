@@ -190,10 +190,10 @@ func (s *tailStore) Append(ctx context.Context, l journal.Lease, b journal.Batch
 
 type smallModel struct{ m model.Model }
 
-func (c smallModel) Resolve(name string) (model.Info, model.Model, error) {
+func (c smallModel) Resolve(name string, by model.Caller) (model.Info, model.Model, error) {
 	return model.Info{Name: name, Provider: "sim", Upstream: name, ContextWindow: 1000, MaxOutputTokens: 100}, c.m, nil
 }
-func (c smallModel) List() []model.Info { return nil }
+func (c smallModel) List(stead.ProjectID) []model.Info { return nil }
 
 // compactor: a summary never ends by itself; other calls answer.
 type compactor struct{ n atomic.Int64 }
@@ -422,10 +422,10 @@ type goneModels struct {
 	n *atomic.Int64
 }
 
-func (g *goneModels) Resolve(name string) (model.Info, model.Model, error) {
+func (g *goneModels) Resolve(name string, by model.Caller) (model.Info, model.Model, error) {
 	if g.n != nil && g.n.Load() >= 3 {
 		return model.Info{}, nil, stead.NotFound("model", name)
 	}
-	return oneModel{m: g.m}.Resolve(name)
+	return oneModel{m: g.m}.Resolve(name, by)
 }
-func (g *goneModels) List() []model.Info { return nil }
+func (g *goneModels) List(stead.ProjectID) []model.Info { return nil }

@@ -86,11 +86,11 @@ func beginTurn(b *testing.B, r *runner.Runner) {
 // quickModel answers at once: a call of the tool until the turn has its steps, then a word.
 type quickModel struct{ done chan struct{} }
 
-func (m *quickModel) Resolve(name string) (model.Info, model.Model, error) {
+func (m *quickModel) Resolve(name string, _ model.Caller) (model.Info, model.Model, error) {
 	return model.Info{Name: name, Provider: "bench", Upstream: name, ContextWindow: 1 << 20}, m, nil
 }
 
-func (m *quickModel) List() []model.Info { return nil }
+func (m *quickModel) List(stead.ProjectID) []model.Info { return nil }
 
 var quickArguments = json.RawMessage(`{"x":"` + strings.Repeat("x", benchPayload) + `"}`)
 

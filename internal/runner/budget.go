@@ -92,7 +92,7 @@ func (a *actor) estimate(info model.Info) usage.Amount {
 	u := stead.Usage{InputTokens: input, OutputTokens: output}
 	written := u
 	written.CacheWriteTokens = input
-	price := info.Price
+	price := cmp.Or(info.Highest, info.Price)
 	if p := a.r.cfg.Prices.Price(usage.Sale{At: a.r.now(), Model: info.Name, Provider: info.Provider, Upstream: info.Upstream, Tier: a.state.Created.Agent.Spec.ServiceTier}); p != nil {
 		price = p
 	}

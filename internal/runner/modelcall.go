@@ -20,7 +20,7 @@ func randomFloat() float64 { return rand.Float64() }
 // window is what the core must know of the session's model.
 func (a *actor) window() session.Window {
 	w := session.Window{EnvironmentIdle: a.r.cfg.EnvironmentIdle, EnvironmentExpire: a.r.cfg.EnvironmentExpire}
-	if info, _, err := a.r.cfg.Models.Resolve(a.state.Created.Agent.Spec.Model); err == nil {
+	if info, _, err := a.r.cfg.Models.Resolve(a.state.Created.Agent.Spec.Model, a.caller()); err == nil {
 		w.ContextTokens, w.OutputTokens, w.FixedBytes = info.ContextWindow, info.MaxOutputTokens, a.fixedBytes()
 	}
 	return w
@@ -50,7 +50,7 @@ func (a *actor) gate(effect policy.Effect, resource string, arguments []byte) (p
 // intendModel journals the intent of a step's model call and plans the call.
 func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	name := a.state.Created.Agent.Spec.Model
-	info, m, err := a.r.cfg.Models.Resolve(name)
+	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
@@ -83,7 +83,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 // intendCompact journals the intent of a summary and plans the call.
 func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	name := a.state.Created.Agent.Spec.Model
-	info, m, err := a.r.cfg.Models.Resolve(name)
+	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}

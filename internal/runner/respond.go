@@ -18,7 +18,7 @@ var _ session.Responses = (*Runner)(nil)
 
 // Respond implements session.Responses.
 func (r *Runner) Respond(ctx context.Context, p stead.Principal, req session.RespondRequest) (session.Response, error) {
-	if _, _, err := r.cfg.Models.Resolve(req.Ask.Spec.Model); err != nil {
+	if _, _, err := r.cfg.Models.Resolve(req.Ask.Spec.Model, callerOf(p, "")); err != nil {
 		return session.Response{}, about("model", modelError(err))
 	}
 	if req.Conversation != "" {

@@ -376,7 +376,7 @@ type oneModel struct {
 	change []func(*model.Info)
 }
 
-func (c oneModel) Resolve(name string) (model.Info, model.Model, error) {
+func (c oneModel) Resolve(name string, _ model.Caller) (model.Info, model.Model, error) {
 	if !strings.HasPrefix(name, "sim") {
 		return model.Info{}, nil, stead.NotFound("model", name)
 	}
@@ -387,7 +387,7 @@ func (c oneModel) Resolve(name string) (model.Info, model.Model, error) {
 	return info, c.m, nil
 }
 
-func (c oneModel) List() []model.Info { return nil }
+func (c oneModel) List(stead.ProjectID) []model.Info { return nil }
 
 // memBlobs keeps blobs in memory.
 type memBlobs struct {

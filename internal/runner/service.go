@@ -11,6 +11,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -42,6 +43,11 @@ func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string)
 	return r.allow(ctx, p, policy.ModelCall, stead.SessionKey{}, model)
 }
 
+// callerOf is for whom a session's model is looked for before there is a session.
+func callerOf(p stead.Principal, a stead.AgentID) model.Caller {
+	return model.Caller{Stateful: true, Project: p.Project, Agent: a, User: p.ID}
+}
+
 func keyOf(p stead.Principal, id stead.SessionID) stead.SessionKey {
 	return stead.SessionKey{Project: p.Project, Session: id}
 }
@@ -62,7 +68,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if _, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID)}); err != nil {
 		return session.Session{}, err
 	}
-	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model); err != nil {
+	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model, callerOf(p, pin.ID)); err != nil {
 		return session.Session{}, modelError(err)
 	}
 	if req.Environment == nil {
@@ -291,12 +297,12 @@ func pageLimit(q session.PageQuery) int {
 
 // Update implements session.Service.
 func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.SessionID, u session.Updated) (session.Session, error) {
-	if u.Model != nil {
-		if _, _, err := r.cfg.Models.Resolve(*u.Model); err != nil {
-			return session.Session{}, modelError(err)
-		}
-	}
 	return r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
+		if u.Model != nil {
+			if _, _, err := r.cfg.Models.Resolve(*u.Model, callerOf(p, v.Created.Agent.ID)); err != nil {
+				return "", nil, modelError(err)
+			}
+		}
 		if u.Tools != nil && v.Environment == nil {
 			if err := agent.CheckEnvironment("agent.tools", *u.Tools); err != nil {
 				return "", nil, err

@@ -15,7 +15,7 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 	if err != nil {
 		return err
 	}
-	c, err := s.newCall(r.Context(), p, model.DialectChat, req)
+	c, err := s.newCall(w, r, p, model.DialectChat, req)
 	if err != nil {
 		return err
 	}

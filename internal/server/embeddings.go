@@ -39,7 +39,7 @@ func (s *server) createEmbeddings(w http.ResponseWriter, r *http.Request, p stea
 	if err != nil {
 		return err
 	}
-	c, err := s.newCall(r.Context(), p, model.DialectEmbeddings, req)
+	c, err := s.newCall(w, r, p, model.DialectEmbeddings, req)
 	if err != nil {
 		return err
 	}

@@ -262,12 +262,12 @@ func (f *fake) DeleteAgent(_ context.Context, _ stead.Principal, id stead.AgentI
 // models is a catalog of two.
 type models struct{}
 
-func (models) List() []model.Info {
+func (models) List(stead.ProjectID) []model.Info {
 	return []model.Info{{Name: "local/qwen", Provider: "local"}, {Name: "sim", Provider: "sim", ContextWindow: 1000}}
 }
 
-func (m models) Resolve(name string) (model.Info, model.Model, error) {
-	for _, i := range m.List() {
+func (m models) Resolve(name string, _ model.Caller) (model.Info, model.Model, error) {
+	for _, i := range m.List("") {
 		if i.Name == name {
 			return i, nil, nil
 		}

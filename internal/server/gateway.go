@@ -72,30 +72,31 @@ type call struct {
 var errIdle = errors.New("idle timeout")
 
 // newCall resolves the model of a request, asks the gate, and reserves in budgets. The caller closes it.
-func (s *server) newCall(ctx context.Context, p stead.Principal, door string, req request) (*call, error) {
+func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Principal, door string, req request) (*call, error) {
 	name, err := param.Need(req.String("model"))("model")
 	if err != nil {
 		return nil, err
 	}
-	info, m, err := s.Models.Resolve(name)
+	caller := model.Caller{Project: p.Project, User: p.ID, Key: requestID(w)}
+	info, m, err := s.Models.Resolve(name, caller)
 	if err != nil {
 		return nil, aboutModel(err)
 	}
 	if s.Gate == nil {
 		return nil, stead.Errorf(stead.KindForbidden, "nobody is there to decide whether the model may be called")
 	}
-	if err := s.Gate.ModelCall(ctx, p, name); err != nil {
+	if err := s.Gate.ModelCall(r.Context(), p, name); err != nil {
 		return nil, err
 	}
-	caller := model.Caller{Project: p.Project, User: p.ID, Key: newRequestID()}
 	if labels, has, err := req.StringMap("metadata"); has && err == nil { // else whoever reads the body says so
 		caller.Labels = labels
 	}
 	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
-	if err := c.reserve(ctx, req); err != nil {
+	if err := c.reserve(r.Context(), req); err != nil {
 		return nil, err
 	}
+	s.warn(w, p, info)
 	return c, nil
 }
 

@@ -71,7 +71,7 @@ func (c *call) estimate(req request, now int64) usage.Amount {
 		output = 0
 	}
 	u := stead.Usage{InputTokens: int64(len(c.body)/heldBytesPerToken + 1), OutputTokens: output}
-	price := c.info.Price
+	price := cmp.Or(c.info.Highest, c.info.Price)
 	if p := c.s.Prices.Price(usage.Sale{At: now, Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream}); p != nil {
 		price = p
 	}

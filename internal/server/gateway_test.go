@@ -48,14 +48,14 @@ func (m *scripted) Generate(ctx context.Context, req model.Request) iter.Seq2[mo
 	}
 }
 
-func (m *scripted) Resolve(name string) (model.Info, model.Model, error) {
+func (m *scripted) Resolve(name string, _ model.Caller) (model.Info, model.Model, error) {
 	if name != "m" {
 		return model.Info{}, nil, stead.NotFound("model", name)
 	}
 	return model.Info{Name: "m", Provider: "p", Upstream: "up"}, m, nil
 }
 
-func (m *scripted) List() []model.Info { return nil }
+func (m *scripted) List(stead.ProjectID) []model.Info { return nil }
 
 // gate allows, or refuses with err; told keeps what it is told.
 type gate struct{ err error }

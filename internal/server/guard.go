@@ -51,6 +51,14 @@ func (s *server) panicked(w *response, r *http.Request, v any) {
 
 func newRequestID() string { return "req_" + strings.ToLower(rand.Text()) }
 
+// requestID is the id of the request that w answers, which its client sees.
+func requestID(w http.ResponseWriter) string {
+	if out, ok := w.(*response); ok {
+		return out.id
+	}
+	return newRequestID()
+}
+
 // response remembers what was written, for metrics and for errors that come too late.
 type response struct {
 	http.ResponseWriter

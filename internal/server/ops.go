@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/model"
 )
 
 // health says that the process answers.
@@ -46,44 +45,6 @@ func (s *server) spec(w http.ResponseWriter, _ *http.Request, _ stead.Principal)
 	w.Header().Set("Content-Type", "application/json")
 	_, err := w.Write(s.openAPI())
 	return err
-}
-
-type wireModel struct {
-	ID              string `json:"id"`
-	Object          string `json:"object"` // "model"
-	Created         int64  `json:"created"`
-	OwnedBy         string `json:"owned_by"`
-	ContextWindow   *int   `json:"context_window"`    // ours
-	MaxOutputTokens *int   `json:"max_output_tokens"` // ours
-}
-
-func wireModelOf(i model.Info) wireModel {
-	m := wireModel{ID: i.Name, Object: "model", OwnedBy: i.Provider}
-	if i.ContextWindow > 0 {
-		m.ContextWindow = &i.ContextWindow
-	}
-	if i.MaxOutputTokens > 0 {
-		m.MaxOutputTokens = &i.MaxOutputTokens
-	}
-	return m
-}
-
-// listModels is not paged, as in the contract.
-func (s *server) listModels(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
-	infos := s.Models.List()
-	data := make([]wireModel, len(infos))
-	for i, info := range infos {
-		data[i] = wireModelOf(info)
-	}
-	return s.write(w, listOf(data, false, func(m wireModel) string { return m.ID }))
-}
-
-func (s *server) getModel(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {
-	info, _, err := s.Models.Resolve(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	return s.write(w, wireModelOf(info))
 }
 
 // metrics counts what this door did. Text format: Prometheus 0.0.4.

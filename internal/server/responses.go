@@ -36,6 +36,7 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
+	s.warnOf(w, p, asked.Model, "")
 	if asked.Stream {
 		return s.followResponse(w, r, p, made, -1)
 	}

@@ -121,6 +121,7 @@ type server struct {
 	origin  *http.CrossOriginProtection
 	metrics *metrics
 	openAPI func() []byte
+	warned  sync.Map // [project, model] → true: that it is deprecated was logged
 }
 
 // New makes the handler.

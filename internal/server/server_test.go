@@ -237,7 +237,7 @@ func TestRoutes(t *testing.T) {
 		{"approve an outcome", "POST /v1/approvals/req_2", `{"decision":"approve"}`, 400, `"param":"decision"`},
 		{"outcome of an approval", "POST /v1/approvals/req_1", `{"decision":"give_up"}`, 400, `"param":"decision"`},
 		{"approve nothing", "POST /v1/approvals/req_9", `{"decision":"approve"}`, 404, `req_9`},
-		{"models", "GET /v1/models", "", 200, `{"id":"sim","object":"model","created":0,"owned_by":"sim","context_window":1000,"max_output_tokens":null}`},
+		{"models", "GET /v1/models", "", 200, `{"id":"sim","object":"model","created":0,"owned_by":"sim","context_window":1000,"max_output_tokens":null,"lifecycle":"active"`},
 		{"model with a slash", "GET /v1/models/local/qwen", "", 200, `"id":"local/qwen"`},
 		{"no model", "GET /v1/models/gpt", "", 404, `no model`},
 

@@ -26,6 +26,7 @@ func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
+	s.warnOf(w, p, made.Agent.Model, made.Agent.ID)
 	if stream {
 		return s.follow(w, r, p, made.ID, &stead.Cursor{}, firstTurn())
 	}

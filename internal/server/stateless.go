@@ -24,7 +24,7 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if err := refuseKept(req.Object); err != nil {
 		return err
 	}
-	c, err := s.newCall(r.Context(), p, model.DialectResponses, req)
+	c, err := s.newCall(w, r, p, model.DialectResponses, req)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ const imageTokens = 765
 
 // countInputTokens answers POST /v1/responses/input_tokens: an estimate, since only the upstream
 // counts.
-func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {
+func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	req, err := read(w, r)
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, _ stea
 	if name, has, err := req.String("model"); err != nil {
 		return err
 	} else if has {
-		if _, _, err := s.Models.Resolve(name); err != nil {
+		if _, _, err := s.Models.Resolve(name, model.Caller{Project: p.Project, User: p.ID}); err != nil {
 			return aboutModel(err)
 		}
 	}
@@ -204,7 +204,7 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 	if _, has := req.Raw("previous_response_id"); has {
 		return stead.Invalid("previous_response_id", "a response that is kept is compacted by itself: send the items themselves")
 	}
-	c, err := s.newCall(r.Context(), p, model.DialectResponses, req)
+	c, err := s.newCall(w, r, p, model.DialectResponses, req)
 	if err != nil {
 		return err
 	}

@@ -279,11 +279,11 @@ func (w *world) chaos(keys func() []stead.SessionKey) {
 // catalog has the scripted model, with a small context so that it is compacted now and then.
 type catalog struct{ w *world }
 
-func (c catalog) Resolve(name string) (model.Info, model.Model, error) {
+func (c catalog) Resolve(name string, _ model.Caller) (model.Info, model.Model, error) {
 	return model.Info{Name: name, Provider: "script", Upstream: name, ContextWindow: 1200, MaxOutputTokens: 100}, script(c), nil
 }
 
-func (c catalog) List() []model.Info { return nil }
+func (c catalog) List(stead.ProjectID) []model.Info { return nil }
 
 func tools() []agent.Tool {
 	fn := func(name string, async bool) agent.Tool {

@@ -37,12 +37,12 @@ func newInstant(steps int) *instant {
 }
 
 // Resolve implements model.Catalog: every name is this model.
-func (m *instant) Resolve(name string) (model.Info, model.Model, error) {
+func (m *instant) Resolve(name string, _ model.Caller) (model.Info, model.Model, error) {
 	return model.Info{Name: name, Provider: "bench", Upstream: name, ContextWindow: 1 << 20}, m, nil
 }
 
 // List implements model.Catalog.
-func (m *instant) List() []model.Info { return nil }
+func (m *instant) List(stead.ProjectID) []model.Info { return nil }
 
 // Generate implements model.Model.
 func (m *instant) Generate(ctx context.Context, req model.Request) iter.Seq2[model.Delta, error] {

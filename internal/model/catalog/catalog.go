@@ -14,6 +14,10 @@
 // a small table of windows by upstream name, else DefaultContextWindow. Prices come only from the
 // operator: they change, and a wrong price is worse than none. At most MaxHints near matches.
 //
+// Who may use a model stands on its Card. "provider/model" is no way around it: where entries lead to
+// that model, one of them must be for the caller. To all others the model is not there, neither in
+// errors nor in their hints.
+//
 // Errors: New returns KindInvalid with the field at fault, named as in the configuration file;
 // Resolve returns KindNotFound with code "model_not_found" and a hint.
 //
@@ -73,6 +77,7 @@ type Entry struct {
 	Price           *model.Price
 	// Routes, if there are any, stand for Provider and Model: their Model is the catalog's to fill in.
 	Routes []router.Route
+	Card   model.Card // its Versions are the catalog's to fill in
 }
 
 // Catalog implements model.Catalog.
@@ -81,14 +86,15 @@ type Catalog struct {
 	regions   map[string]string      // provider name → region
 	residency []router.Residency
 	state     *router.State
-	entries   map[string]Entry // name → entry
+	entries   map[string]Entry        // name → entry
+	bounds    map[string][]model.Card // "provider/model" → the cards of the entries that lead there
 	fallback  string
 	simOnly   bool
 }
 
 // New checks the configuration and builds the catalog.
 func New(cfg Config) (*Catalog, error) {
-	c := &Catalog{providers: map[string]model.Model{}, regions: map[string]string{}, entries: map[string]Entry{}, fallback: cfg.Fallback, residency: cfg.Residency, state: cfg.State}
+	c := &Catalog{providers: map[string]model.Model{}, regions: map[string]string{}, entries: map[string]Entry{}, bounds: map[string][]model.Card{}, fallback: cfg.Fallback, residency: cfg.Residency, state: cfg.State}
 	if c.state == nil {
 		c.state = router.NewState(nil)
 	}
@@ -165,8 +171,20 @@ func (c *Catalog) addEntry(field string, e Entry) error {
 	case e.MaxOutputTokens < 0:
 		return stead.Invalid(field+".max_output_tokens", "an output limit is not negative: %d", e.MaxOutputTokens)
 	}
+	for _, r := range ways(e) {
+		c.bounds[r.Name()] = append(c.bounds[r.Name()], e.Card)
+	}
+	e.Card.Versions = c.versions(e)
 	c.entries[e.Name] = e
 	return nil
+}
+
+// ways are an entry's routes, of which there is always one.
+func ways(e Entry) []router.Route {
+	if len(e.Routes) > 0 {
+		return e.Routes
+	}
+	return []router.Route{{Provider: e.Provider, Upstream: e.Model}}
 }
 
 func (c *Catalog) setDefault(cfg Config) error {
@@ -181,7 +199,7 @@ func (c *Catalog) setDefault(cfg Config) error {
 		e.Name = DefaultName
 		c.entries[DefaultName] = e
 	case len(cfg.Models) > 0:
-		e := cfg.Models[0]
+		e := c.entries[cfg.Models[0].Name]
 		e.Name = DefaultName
 		c.entries[DefaultName] = e
 	}
@@ -189,19 +207,38 @@ func (c *Catalog) setDefault(cfg Config) error {
 }
 
 // Resolve implements model.Catalog.
-func (c *Catalog) Resolve(name string) (model.Info, model.Model, error) {
-	e, ok := c.find(name)
-	if !ok && c.fallback != "" && name != "" && !strings.Contains(name, "/") {
-		e, ok = c.find(c.fallback)
-		e.Name = name
+func (c *Catalog) Resolve(name string, by model.Caller) (model.Info, model.Model, error) {
+	e, err := c.resolve(name, by)
+	if err != nil {
+		return model.Info{}, nil, err
 	}
-	if !ok {
-		return model.Info{}, nil, c.unknown(name)
-	}
-	if len(e.Routes) < 2 && len(c.residency) == 0 && !conditional(e.Routes) {
+	if len(e.Routes) < 2 && len(c.residency) == 0 && !conditional(e.Routes) && e.Card.Lifecycle != model.Deprecated {
 		return info(e), c.providers[e.Provider], nil
 	}
 	return info(e), c.alias(e), nil
+}
+
+// resolve finds the entry that a caller means.
+func (c *Catalog) resolve(name string, by model.Caller) (Entry, error) {
+	e, ok := c.find(name)
+	if ok && c.usable(e, by) {
+		return e, nil
+	}
+	if c.fallback != "" && name != "" && !strings.Contains(name, "/") {
+		if e, ok = c.find(c.fallback); ok && c.usable(e, by) {
+			e.Name = name
+			return e, nil
+		}
+	}
+	return Entry{}, c.unknown(name, by.Project)
+}
+
+// usable reports whether a caller may use an entry, or, of "provider/model", one that leads there.
+func (c *Catalog) usable(e Entry, by model.Caller) bool {
+	if _, configured := c.entries[e.Name]; configured || c.bounds[e.Name] == nil {
+		return e.Card.Usable(by)
+	}
+	return slices.ContainsFunc(c.bounds[e.Name], func(card model.Card) bool { return card.Usable(by) })
 }
 
 // conditional reports whether a route is not for every call, or asks for more than its model.
@@ -214,12 +251,8 @@ func conditional(routes []router.Route) bool {
 
 // alias makes an entry's router.
 func (c *Catalog) alias(e Entry) *router.Alias {
-	a := &router.Alias{Name: e.Name, Residency: c.residency, State: c.state}
-	routes := e.Routes
-	if len(routes) == 0 {
-		routes = []router.Route{{Provider: e.Provider, Upstream: e.Model}}
-	}
-	for _, r := range routes {
+	a := &router.Alias{Name: e.Name, Notice: e.Card.Notice(e.Name), Residency: c.residency, State: c.state}
+	for _, r := range ways(e) {
 		r.Model = c.providers[r.Provider]
 		r.Region = cmp.Or(r.Region, c.regions[r.Provider])
 		if r.Price == nil {
@@ -232,9 +265,9 @@ func (c *Catalog) alias(e Entry) *router.Alias {
 
 // Explain says which routes a call to a name would take, and why. Errors are Resolve's.
 func (c *Catalog) Explain(name string, call model.Caller) ([]router.Considered, error) {
-	e, ok := c.find(name)
-	if !ok {
-		return nil, c.unknown(name)
+	e, err := c.resolve(name, call)
+	if err != nil {
+		return nil, err
 	}
 	return c.alias(e).Plan(call, string(call.Session)), nil
 }
@@ -252,10 +285,12 @@ func (c *Catalog) find(name string) (Entry, bool) {
 }
 
 // List implements model.Catalog.
-func (c *Catalog) List() []model.Info {
+func (c *Catalog) List(project stead.ProjectID) []model.Info {
 	out := make([]model.Info, 0, len(c.entries))
 	for _, e := range c.entries {
-		out = append(out, info(e))
+		if e.Card.Shown(project) {
+			out = append(out, info(e))
+		}
 	}
 	slices.SortFunc(out, func(a, b model.Info) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -263,11 +298,15 @@ func (c *Catalog) List() []model.Info {
 
 func info(e Entry) model.Info {
 	known := knownLimits(e.Model)
+	highest := e.Price
 	for _, r := range e.Routes { // what every route can take
 		other := knownLimits(r.Upstream)
 		known.context = min(cmp.Or(known.context, DefaultContextWindow), cmp.Or(other.context, DefaultContextWindow))
 		if other.output > 0 {
 			known.output = min(cmp.Or(known.output, other.output), other.output)
+		}
+		if r.Price != nil {
+			highest = highest.Over(r.Price)
 		}
 	}
 	return model.Info{
@@ -275,7 +314,21 @@ func info(e Entry) model.Info {
 		ContextWindow:   cmp.Or(e.ContextWindow, known.context, DefaultContextWindow),
 		MaxOutputTokens: cmp.Or(e.MaxOutputTokens, known.output),
 		Price:           e.Price,
+		Highest:         highest,
+		Card:            e.Card,
 	}
+}
+
+// versions are an entry's routes as its card shows them.
+func (c *Catalog) versions(e Entry) []model.Version {
+	var out []model.Version
+	for _, r := range ways(e) {
+		out = append(out, model.Version{
+			Version: r.Version, Provider: r.Provider, Model: r.Upstream, Region: cmp.Or(r.Region, c.regions[r.Provider]), Tier: r.Tier,
+			Adapter: r.Adapter, Deployment: r.Deployment, Weight: max(r.Weight, 1), Priority: r.Priority, Price: r.Price,
+		})
+	}
+	return out
 }
 
 func (c *Catalog) providerNames() []string {
@@ -287,7 +340,7 @@ func (c *Catalog) providerNames() []string {
 }
 
 // unknown explains what to do about a name that does not resolve.
-func (c *Catalog) unknown(name string) error {
+func (c *Catalog) unknown(name string, project stead.ProjectID) error {
 	err := stead.Errorf(stead.KindNotFound, "no model is named %.80q", name)
 	err.Code, err.Param = "model_not_found", "model"
 	if c.simOnly {
@@ -296,7 +349,7 @@ func (c *Catalog) unknown(name string) error {
 		return err
 	}
 	provider, upstream, slash := strings.Cut(name, "/")
-	if slash && upstream != "" {
+	if slash && upstream != "" && c.providers[provider] == nil {
 		names := near(provider, c.providerNames())
 		for i := range names {
 			names[i] += "/" + upstream
@@ -304,8 +357,10 @@ func (c *Catalog) unknown(name string) error {
 		err.Hint = didYouMean(names)
 	} else {
 		var names []string
-		for n := range c.entries {
-			names = append(names, n)
+		for n, e := range c.entries {
+			if e.Card.Shown(project) && len(e.Card.Agents) == 0 { // others may not know of it
+				names = append(names, n)
+			}
 		}
 		err.Hint = didYouMean(near(name, names))
 	}

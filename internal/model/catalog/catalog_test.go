@@ -58,11 +58,12 @@ func TestResolve(t *testing.T) {
 		{"whatever", set, model.Info{Name: "whatever", Provider: "local", Upstream: "qwen3", ContextWindow: 32_000, MaxOutputTokens: 4_000, Price: price}},
 		{"default", entry, model.Info{Name: "default", Provider: "local", Upstream: "m", ContextWindow: 1}},
 	} {
-		got, m, err := tc.c.Resolve(tc.name)
+		got, m, err := tc.c.Resolve(tc.name, model.Caller{})
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
 		}
+		got.Card, got.Highest = model.Card{}, nil // see registry_test.go
 		if d := cmp.Diff(tc.want, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, d)
 		}
@@ -93,7 +94,7 @@ func TestUnknownNames(t *testing.T) {
 		{sim, "gpt-4o", "No model provider is configured"},
 		{sim, "sim/sim", "No model provider is configured"},
 	} {
-		_, _, err := tc.c.Resolve(tc.name)
+		_, _, err := tc.c.Resolve(tc.name, model.Caller{})
 		e, ok := errors.AsType[*stead.Error](err)
 		if !ok || e.Kind != stead.KindNotFound || e.Code != "model_not_found" || e.Param != "model" {
 			t.Errorf("%q: %#v", tc.name, err)
@@ -111,7 +112,7 @@ func TestSimServesWithoutProviders(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"sim", "default"} {
-		in, m, err := c.Resolve(name)
+		in, m, err := c.Resolve(name, model.Caller{})
 		if err != nil || m != named("sim") || in.Name != name || in.Provider != "sim" || in.ContextWindow != DefaultContextWindow {
 			t.Errorf("%s: %+v, %v, %v", name, in, m, err)
 		}
@@ -120,19 +121,19 @@ func TestSimServesWithoutProviders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in, _, err := c.Resolve("gpt-4o"); err != nil || in.Upstream != "sim" || in.Name != "gpt-4o" {
+	if in, _, err := c.Resolve("gpt-4o", model.Caller{}); err != nil || in.Upstream != "sim" || in.Name != "gpt-4o" {
 		t.Errorf("fallback: %+v, %v", in, err)
 	}
 	// With a provider, the built-in model does not serve at all.
 	c = testCatalog(t, func(c *Config) { c.Sim = named("sim") })
-	if _, _, err := c.Resolve("sim"); stead.KindOf(err) != stead.KindNotFound {
+	if _, _, err := c.Resolve("sim", model.Caller{}); stead.KindOf(err) != stead.KindNotFound {
 		t.Errorf("sim beside a provider: %v", err)
 	}
 }
 
 func TestList(t *testing.T) {
 	var names []string
-	for _, in := range testCatalog(t, nil).List() {
+	for _, in := range testCatalog(t, nil).List("p") {
 		names = append(names, in.Name)
 	}
 	if d := cmp.Diff([]string{"default", "fast", "gpt-4o"}, names); d != "" {

@@ -130,7 +130,7 @@ func try(a *Alias, ctx context.Context, caller model.Caller, key string, call fu
 			return c.Route, err
 		}
 		named := *failure
-		named.Route = where
+		named.Route, named.Message = where, a.noticed(failure.Message)
 		last := i+1 >= len(planned) || i+1 >= MaxAttempts || planned[i+1].Place == 0
 		if begun || last || failure.Stay || ctx.Err() != nil || !elsewhere(failure) || !a.State.again(a.Name) {
 			return c.Route, &named
@@ -185,5 +185,13 @@ func (a *Alias) nowhere(planned []Considered) error {
 	for _, c := range planned {
 		why = append(why, c.Route.Name()+": "+c.Why)
 	}
-	return &model.Error{Code: model.CodeNotFound, Message: fmt.Sprintf("no route of the model %s fits this call (%s)", a.Name, strings.Join(why, "; "))}
+	return &model.Error{Code: model.CodeNotFound, Message: a.noticed(fmt.Sprintf("no route of the model %s fits this call (%s)", a.Name, strings.Join(why, "; ")))}
+}
+
+// noticed adds the alias's notice to an error's message.
+func (a *Alias) noticed(message string) string {
+	if a.Notice == "" {
+		return message
+	}
+	return message + " (" + a.Notice + ")"
 }

@@ -63,6 +63,8 @@ type Route struct {
 	// FirstWord is how long the route may take to say anything before the next one is tried; 0: as long as
 	// the caller waits.
 	FirstWord time.Duration
+	// Version, Adapter and Deployment are the operator's words for what runs there; "": none.
+	Version, Adapter, Deployment string
 }
 
 // Name is the route in words: "provider/model".
@@ -120,6 +122,7 @@ func (s *State) key(shared string) string {
 // Alias is a name with its routes. It implements model.Model, model.Forwarder and model.Embedder.
 type Alias struct {
 	Name      string
+	Notice    string // what errors say besides: that the name is deprecated, for example
 	Routes    []Route
 	Residency []Residency
 	State     *State
