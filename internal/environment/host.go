@@ -17,8 +17,9 @@ import (
 type Host interface {
 	// Tools are what an agent can do in an environment. They find it by Call.Session.
 	Tools() []tool.Tool
-	// Prepare makes the layer and the first checkpoint. It is repeatable.
-	Prepare(ctx context.Context, key stead.SessionKey, setup Setup) (Prepared, error)
+	// Prepare makes the layer and the first checkpoint. It is repeatable. note takes the connections of
+	// set-up commands.
+	Prepare(ctx context.Context, key stead.SessionKey, setup Setup, note Note) (Prepared, error)
 	// Open makes the environment resident on this node. What this node still has resident of the
 	// session is ended first.
 	Open(ctx context.Context, key stead.SessionKey, from State) (Opened, error)
@@ -64,6 +65,10 @@ type Prepared struct {
 	Blobs      []stead.Text // what storing them added
 }
 
+// Note puts a fact into the session's journal and returns once it is durable: what passes the border of
+// the environment stands there before it does.
+type Note func(ctx context.Context, kind string, data any) error
+
 // State is what the journal knows of an environment.
 type State struct {
 	Setup      Setup
@@ -72,9 +77,7 @@ type State struct {
 	Residence  stead.Seq // names the last residence, 0 for none
 	Next       stead.Seq // names the one that Open begins
 	Files      []Put     // to put into the workspace
-	// Note puts a fact into the session's journal and returns once it is durable: what passes the
-	// border of the environment stands there before it does.
-	Note func(ctx context.Context, kind string, data any) error
+	Note       Note
 	// Tools are the session's tools for code in the environment; nil: it has none.
 	Tools Caller
 }

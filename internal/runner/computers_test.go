@@ -133,7 +133,7 @@ func (h *computers) resident(key stead.SessionKey) *computer {
 
 func (h *computers) Tools() []tool.Tool { return h.tools }
 
-func (h *computers) Prepare(ctx context.Context, _ stead.SessionKey, _ environment.Setup) (environment.Prepared, error) {
+func (h *computers) Prepare(ctx context.Context, _ stead.SessionKey, _ environment.Setup, _ environment.Note) (environment.Prepared, error) {
 	err := h.begin(ctx, "prepare")
 	return environment.Prepared{Checkpoint: h.shelf.put(nil)}, err
 }

@@ -102,7 +102,7 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 	}
 	switch x.action {
 	case session.ActionPrepare:
-		made, err := host.Prepare(ctx, key, x.from.Setup)
+		made, err := host.Prepare(ctx, key, x.from.Setup, x.a.note)
 		return happened(session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: x.call, Layer: made.Layer, Checkpoint: made.Checkpoint, Blobs: made.Blobs}), err
 	case session.ActionOpen:
 		return x.open(ctx, host)

@@ -131,7 +131,7 @@ func (m *machine) act(ctx context.Context) error {
 	return nil
 }
 
-func (m *machine) Prepare(ctx context.Context, key stead.SessionKey, _ environment.Setup) (environment.Prepared, error) {
+func (m *machine) Prepare(ctx context.Context, key stead.SessionKey, _ environment.Setup, _ environment.Note) (environment.Prepared, error) {
 	if err := m.act(ctx); err != nil {
 		return environment.Prepared{}, err
 	}

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 }
 
 // painted is the bare driver, made to look as if it could do what a sandbox can: it keeps the specs
-// that it was given. Set-up commands find the directory of their layer in $UPPER.
+// that it was given. Set-up commands find the directory of their layer in $UPPER, and the
+// sockets in $SERVICES.
 type painted struct {
 	bare.Provider
 	mu    sync.Mutex
@@ -53,7 +54,7 @@ func (p *painted) Open(ctx context.Context, spec environment.Spec) (environment.
 	if spec.Env == nil {
 		spec.Env = map[string]string{}
 	}
-	spec.Env["UPPER"] = spec.Root.Upper
+	spec.Env["UPPER"], spec.Env["SERVICES"] = spec.Root.Upper, spec.Services
 	spec.Root, spec.Egress, spec.AsRoot = environment.Root{}, false, false
 	return p.Provider.Open(ctx, spec)
 }
@@ -147,7 +148,7 @@ func (b *bench) setup(cfg template.Config) {
 
 func (b *bench) prepare() {
 	b.t.Helper()
-	made, err := b.Prepare(context.Background(), b.key, b.state.Setup)
+	made, err := b.Prepare(context.Background(), b.key, b.state.Setup, b.state.Note)
 	if err != nil {
 		b.t.Fatal(err)
 	}

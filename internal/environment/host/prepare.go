@@ -31,7 +31,7 @@ const (
 )
 
 // Prepare implements environment.Host.
-func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environment.Setup) (environment.Prepared, error) {
+func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environment.Setup, note environment.Note) (environment.Prepared, error) {
 	driver, err := h.driver()
 	if err != nil {
 		return environment.Prepared{}, err
@@ -58,7 +58,7 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 	blobs := h.blobs(key)
 	source := p.workspace()
 	if digest := cfg.LayerDigest(h.layerBase(driver, key)); digest != "" {
-		dir, err := h.makeLayer(ctx, driver, key, p, cfg, digest)
+		dir, err := h.makeLayer(ctx, driver, key, p, cfg, digest, note)
 		if err != nil {
 			return environment.Prepared{}, err
 		}
@@ -192,7 +192,7 @@ func (h *Host) layerLock(name string) *sync.Mutex {
 }
 
 // makeLayer runs a set-up, unless this node has its result: the same set-up runs once.
-func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, cfg template.Config, digest string) (string, error) {
+func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, cfg template.Config, digest string, note environment.Note) (string, error) {
 	dir := filepath.Join(h.cfg.Dir, layersDir, string(key.Project), "setup-"+digest)
 	lock := h.layerLock(dir)
 	lock.Lock()
@@ -214,7 +214,7 @@ func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key s
 			return "", err
 		}
 	}
-	if err := h.setup(ctx, driver, key, p, root, files, cfg); err != nil {
+	if err := h.setup(ctx, driver, key, p, root, files, cfg, note); err != nil {
 		_ = os.RemoveAll(dir)
 		return "", err
 	}
@@ -240,7 +240,7 @@ func (h *Host) adopt(dir string, key stead.SessionKey, digest string) error {
 
 // setup runs the commands of a set-up, as the inside's root and with the network: what the network
 // policy says is for the agent's own commands, as the contract has it.
-func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, upper, files string, cfg template.Config) error {
+func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, upper, files string, cfg template.Config, note environment.Note) error {
 	ctx, cancel := context.WithTimeout(ctx, SetupTime)
 	defer cancel()
 	script := cfg.SetupScript()
@@ -253,11 +253,7 @@ func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead
 		return err
 	}
 	policy := egress.Policy{Access: egress.AccessEnabled, Private: h.cfg.Egress.Private, Limits: h.cfg.Egress.Limits}
-	logged := func(_ context.Context, kind string, data any) error {
-		h.log.Debug("set-up connects", "session", key.Session, "kind", kind, "record", data)
-		return nil
-	}
-	if err := h.openEgress(b, policy, logged, &spec); err != nil {
+	if err := h.openEgress(b, policy, note, &spec); err != nil {
 		return err
 	}
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), SetupTime+CloseTimeout)

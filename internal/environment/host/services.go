@@ -40,7 +40,7 @@ func (h *Host) openServices(b *box, cfg template.Config, from environment.State,
 }
 
 // openEgress serves the proxy of an environment.
-func (h *Host) openEgress(b *box, policy egress.Policy, note func(context.Context, string, any) error, spec *environment.Spec) error {
+func (h *Host) openEgress(b *box, policy egress.Policy, note environment.Note, spec *environment.Spec) error {
 	c := egress.Config{Policy: policy, Log: h.log, Recorder: func(ctx context.Context, r egress.Record) error {
 		kind := NoteEgressDecided
 		if r.Phase == egress.PhaseEnded {

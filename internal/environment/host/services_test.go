@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +47,7 @@ func TestTheSameSetUpRunsOnce(t *testing.T) {
 	for i, key := range keys {
 		all.Go(func() {
 			var err error
-			if made[i], err = b.Prepare(context.Background(), key, b.state.Setup); err != nil {
+			if made[i], err = b.Prepare(context.Background(), key, b.state.Setup, b.state.Note); err != nil {
 				t.Error(err)
 			}
 		})
@@ -78,10 +79,34 @@ func TestTheSameSetUpRunsOnce(t *testing.T) {
 	}
 }
 
+func TestConnectionsOfASetUpAreJournaled(t *testing.T) {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	defer site.Close()
+	b := newBench(t, func(c *Config) { c.Egress = Egress{Private: []string{"127.0.0.0/8"}} })
+	b.setup(commands(`cd $SERVICES && python3 -c '
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect("` + environment.EgressSocket + `")
+s.sendall(b"GET ` + site.URL + `/ HTTP/1.1\r\nHost: ` + strings.TrimPrefix(site.URL, "http://") + `\r\nConnection: close\r\n\r\n")
+assert b"hello" in s.makefile("rb").read()'`))
+	var kinds []string
+	b.state.Note = func(_ context.Context, kind string, data any) error {
+		kinds = append(kinds, kind)
+		if text, err := json.Marshal(data); err != nil || !strings.Contains(string(text), "127.0.0.1") {
+			t.Errorf("the record is %s, %v", text, err)
+		}
+		return nil
+	}
+	b.prepare()
+	if want := []string{NoteEgressDecided, NoteEgressEnded}; !slices.Equal(kinds, want) {
+		t.Errorf("noted: %q, want %q", kinds, want)
+	}
+}
+
 func TestSetUpThatFailsShowsNothingConfidential(t *testing.T) {
 	b := newBench(t)
 	b.setup(commands("true", "echo hunter2; echo $SECRET >&2; exit 7 # hunter2"))
-	_, err := b.Prepare(context.Background(), b.key, b.state.Setup)
+	_, err := b.Prepare(context.Background(), b.key, b.state.Setup, b.state.Note)
 	if stead.KindOf(err) != stead.KindInvalid || !strings.Contains(err.Error(), "setup_commands[1]") || !strings.Contains(err.Error(), "7") {
 		t.Errorf("the error is %v", err)
 	}
