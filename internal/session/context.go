@@ -117,6 +117,7 @@ func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
 
 // settle copies outcomes that the view knows into the entries of their calls.
 func (c *Context) settle(e stead.Event, v *View, ended *TurnView) {
+	var done map[callKey]*Call // of the turn; made for the first entry that is open
 	for _, en := range c.Entries {
 		if !en.Open || en.Given {
 			continue
@@ -129,12 +130,31 @@ func (c *Context) settle(e stead.Event, v *View, ended *TurnView) {
 			en.Open, en.Pending, en.Item.Error = false, false, en.told(ended) // no result follows any more
 			continue
 		}
-		for _, call := range v.Turn.Calls {
-			if call.State == CallDone && call.Seq == en.Call && call.Index == en.Index {
-				c.close(en, e.Seq, call)
-			}
+		if done == nil {
+			done = v.Turn.done()
+		}
+		if call := done[callKey{en.Call, en.Index}]; call != nil {
+			c.close(en, e.Seq, call)
 		}
 	}
+}
+
+// callKey is where a call stands: which of the calls of a model's reply.
+type callKey struct {
+	seq   stead.Seq
+	index int
+}
+
+// done lists the calls that have an outcome by their places: a reply may have hundreds, and each
+// outcome looks for its own.
+func (t *TurnView) done() map[callKey]*Call {
+	out := map[callKey]*Call{}
+	for _, call := range t.Calls {
+		if call.State == CallDone {
+			out[callKey{call.Seq, call.Index}] = call
+		}
+	}
+	return out
 }
 
 // told is what the model is told of an open call when its turn has ended.
