@@ -110,6 +110,8 @@ func (t *transcript) environment(e client.Event) bool {
 		t.note("failed: " + oneLine(printable(e.Environment.Error.Message), lineWidth))
 	case t.place == client.EnvironmentFailed:
 		t.note("failed")
+	case e.Environment.Error != nil:
+		t.note(oneLine(printable(e.Environment.Error.Message), lineWidth))
 	case t.place == client.EnvironmentPending && hosted:
 		t.note("preparing")
 	case t.place == client.EnvironmentConnected && !hosted:

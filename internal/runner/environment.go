@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -89,8 +90,13 @@ func (x *environmentAction) guarded(ctx context.Context, f *flight) {
 		if ctx.Err() != nil {
 			return // given up: whoever comes next repeats it
 		}
-		x.a.log.Warn("environment action failed", "action", x.action, "attempt", x.attempt, "err", err)
-		out = happened(session.KindEnvironmentFailed, x.failed(err, x.attempt))
+		failed := x.failed(err, x.attempt)
+		level, text := slog.LevelWarn, "environment action failed; it is tried again"
+		if failed.RetryAt == 0 {
+			level, text = slog.LevelError, "environment action failed for good"
+		}
+		x.a.log.Log(ctx, level, text, "action", x.action, "attempt", x.attempt, "err", err)
+		out = happened(session.KindEnvironmentFailed, failed)
 	}
 	x.a.deliver(f, out)
 }
@@ -179,6 +185,9 @@ func (x *environmentAction) reset(opened environment.Opened) *session.Reset {
 		return nil
 	}
 	r := &session.Reset{Count: x.view.Resets + 1, Why: x.view.Lost, Commands: x.view.Commands, Kept: opened.Kept || x.view.Touched == 0}
+	if u := x.view.Unstored; u != nil && !r.Kept {
+		r.Why += ", and the checkpoint before that had failed (" + u.Why + ")"
+	}
 	return r
 }
 

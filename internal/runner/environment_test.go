@@ -123,6 +123,73 @@ func TestEnvironmentActionsAreRetriedAndAtLastTold(t *testing.T) {
 	}
 }
 
+// TestAFailedCheckpointIsTold: by the turn's events, by the environment, and to the agent, until one succeeds.
+func TestAFailedCheckpointIsTold(t *testing.T) {
+	h := newComputers(nil)
+	for range stead.MaxEnvironmentAttempts {
+		h.fails["save"] = append(h.fails["save"], stead.Errorf(stead.KindUnavailable, "the blob store is away"))
+	}
+	m := script(calls("run", echoHi), reply("done"), calls("run", echoHi), reply("again"), reply("third"))
+	bubble(t, func(t *testing.T, n *node) {
+		problem := func(id stead.SessionID) string {
+			info, err := n.Environment(context.Background(), me, session.EnvironmentID(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Error == nil {
+				return ""
+			}
+			return info.Error.Code + " " + info.Error.Message
+		}
+		id := n.compute("go")
+		n.idle(id)
+		if got := problem(id); got != "checkpoint_failed The workspace could not be stored: the blob store is away" {
+			t.Errorf("the environment's error is %q", got)
+		}
+		all, _ := n.replay(id)
+		told, ended := strings.Index(all, session.CodeCheckpoint), strings.Index(all, "agent.session.turn.completed")
+		if told < 0 || ended < told {
+			t.Errorf("the stream tells of it at %d, and of the turn's end at %d", told, ended)
+		}
+		n.send(id, says("again"))
+		n.idle(id)
+		if got := strings.Join(seen(m.last()), "\n"); !strings.Contains(got, "could not be stored, although it was tried as often as is allowed (the blob store is away)") {
+			t.Errorf("the agent was told %q", got)
+		}
+		if got := problem(id); got != "" {
+			t.Errorf("after a checkpoint the environment's error is %q", got)
+		}
+		n.send(id, says("and now?"))
+		n.idle(id)
+		if got := strings.Join(seen(m.last()), "\n"); !strings.Contains(got, "the workspace is stored again") {
+			t.Errorf("the agent was told %q", got)
+		}
+	}, withModel(m), withComputers(h))
+}
+
+// TestAResetTellsOfTheCheckpointThatFailed: what is restored is older than the last turn.
+func TestAResetTellsOfTheCheckpointThatFailed(t *testing.T) {
+	h := newComputers(nil)
+	h.fails["save"] = []error{stead.Errorf(stead.KindTooLarge, "too many files")}
+	m := script(calls("run", echoHi), reply("done"), calls("look", `{}`), reply("seen"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.compute("go")
+		n.idle(id)
+		h.end(n.key(id))
+		n.send(id, says("again"))
+		n.idle(id)
+		got := strings.Join(seen(m.last()), "\n")
+		for _, want := range []string{"the checkpoint before that had failed (too many files)", "what later commands changed is missing", "- echo hi"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("the agent was not told %q, but %q", want, got)
+			}
+		}
+		if info, err := n.Environment(context.Background(), me, session.EnvironmentID(id)); err != nil || info.Error != nil {
+			t.Errorf("after the reset: %+v, %v", info.Error, err)
+		}
+	}, withModel(m), withComputers(h))
+}
+
 // TestWhatCouldNotBeSavedIsSavedLater: the turn ends, and the workspace goes into the suspension.
 func TestWhatCouldNotBeSavedIsSavedLater(t *testing.T) {
 	h := newComputers(nil)

@@ -15,6 +15,8 @@ type Context struct {
 	// Held waits for the next model call: what arrives while a call is in flight must not slip in
 	// front of its reply, nor between tool calls and their outputs.
 	Held []*Entry `json:"held,omitempty"`
+	// Unstored is the event of the notice that the workspace is not stored; 0: it is.
+	Unstored stead.Seq `json:"unstored,omitempty"`
 	// BytesPerToken is learnt from the last reply; 0: nothing learnt yet.
 	BytesPerToken float64 `json:"bytes_per_token,omitempty"`
 }
@@ -91,6 +93,7 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 			return err
 		}
 	}
+	c.unstored(e, v)
 	c.settle(e, v, before)
 	return nil
 }

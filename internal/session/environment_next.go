@@ -127,8 +127,9 @@ func (v *View) unconnected(c *Call) bool {
 }
 
 // saveFirst puts a checkpoint before the end of a turn that touched the workspace: what a completed
-// turn made is durable, and published. When it can't be stored, the turn ends all the same: the
-// workspace is still there, and storing it is tried again.
+// turn made is durable, and published. When it can't be stored, after as many tries as there are, the
+// turn ends all the same and everybody is told: the workspace is still there, and storing it is tried
+// again. See Unstored.
 func (s *State) saveFirst(end EndTurn) []Command {
 	e := s.Environment
 	if !e.Hosted() || e.Status != EnvironmentConnectedNow || e.Touched == 0 || e.Unsaved {
@@ -145,7 +146,7 @@ func (s *State) saveFirst(end EndTurn) []Command {
 
 // noticeOfReset is what the agent is told.
 func noticeOfReset(r Reset) string {
-	text := stead.NoticePrefix + "your environment was reset, because " + r.Why + ". Its processes have ended. "
+	text := "your environment was reset, because " + r.Why + ". Its processes have ended. "
 	switch {
 	case len(r.Commands) == 0:
 		text += "The workspace is as it was."
@@ -169,8 +170,7 @@ func (c *Context) reset(e stead.Event) error {
 	if err != nil || p.Reset == nil {
 		return err
 	}
-	item := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, noticeOfReset(*p.Reset))}
-	c.Held = append(c.Held, &Entry{Seq: e.Seq, Item: item})
+	c.notice(e.Seq, noticeOfReset(*p.Reset))
 	return nil
 }
 
@@ -180,11 +180,10 @@ func (c *Context) unpublished(e stead.Event) error {
 	if err != nil || len(p.TooLarge) == 0 {
 		return err
 	}
-	text := stead.NoticePrefix + "these files are too large to become artifacts, and nobody outside of the workspace sees them:"
+	text := "these files are too large to become artifacts, and nobody outside of the workspace sees them:"
 	for _, l := range p.TooLarge {
 		text += fmt.Sprintf("\n- %s has %d bytes, the limit is %d", l.Path, l.Size, l.Limit)
 	}
-	item := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, text)}
-	c.Held = append(c.Held, &Entry{Seq: e.Seq, Item: item})
+	c.notice(e.Seq, text)
 	return nil
 }

@@ -46,8 +46,11 @@ type EnvironmentView struct {
 	// Touched is the first command since the checkpoint, 0 for none, and Commands names them.
 	Touched  stead.Seq `json:"touched,omitempty"`
 	Commands []string  `json:"commands,omitempty"`
-	// Unsaved: the last tries to checkpoint failed. The turn ends all the same.
+	// Unsaved: the last tries to checkpoint failed. The turn ends all the same; the next command, or
+	// being idle, begins new ones.
 	Unsaved bool `json:"unsaved,omitempty"`
+	// Unstored: the workspace has not been stored since tries to do so were given up. nil: it has.
+	Unstored *Unstored `json:"unstored,omitempty"`
 	// Orphans: an action that stores was cut off or failed, so that there may be blobs nobody names.
 	Orphans bool   `json:"orphans,omitempty"`
 	Lost    string `json:"lost,omitempty"` // why the residence ended without a checkpoint; "": it did not
@@ -212,12 +215,12 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 		return
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
-	e.Residence, e.Skills = p.Call, p.Skills
+	e.Residence, e.Skills, e.Unsaved = p.Call, p.Skills, false
 	put := e.dropUploads(p.Upto)
 	if p.Reset != nil {
 		e.Resets = p.Reset.Count
 		if !p.Reset.Kept {
-			e.Touched, e.Commands = 0, nil
+			e.Touched, e.Commands, e.Unstored = 0, nil, nil
 		}
 	}
 	if put && e.Touched == 0 {
@@ -258,7 +261,7 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 
 // checkpoint: what was done before the call that stored it is safe.
 func (e *EnvironmentView) checkpoint(ev stead.Event, c environment.Checkpoint, upto, call stead.Seq) {
-	e.Checkpoint, e.Checkpointed, e.Unsaved = &c, ev.Seq, false
+	e.Checkpoint, e.Checkpointed, e.Unsaved, e.Unstored = &c, ev.Seq, false, nil
 	e.dropUploads(upto)
 	if e.Touched < call {
 		e.Touched, e.Commands = 0, nil
@@ -282,7 +285,7 @@ func (e *EnvironmentView) expired(_ stead.Event, p EnvironmentExpired) {
 	}
 	e.Status, e.Node, e.Expiring, e.Error, e.Lost = EnvironmentIsExpired, "", false, nil, ""
 	e.Layer, e.Checkpoint, e.Checkpointed, e.Residence, e.Skills = "", nil, 0, 0, nil
-	e.Uploads, e.Touched, e.Commands, e.Unsaved, e.Orphans = nil, 0, nil, false, false
+	e.Uploads, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans = nil, 0, nil, false, nil, false
 }
 
 // Gone reports whether the workspace is deleted, or being deleted.
@@ -326,6 +329,7 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 	case ActionExpire:
 		e.Used = max(v.Now, ev.At) // policy refuses: it is asked again when as much time has passed once more
 	case ActionSave, ActionSuspend:
+		v.unstored(ev, p.Error)
 		e.Unsaved, e.Used = true, max(v.Now, ev.At) // it is tried again when it has been idle for as long once more
 	}
 }
@@ -407,6 +411,7 @@ func (v *View) commandCalled(e stead.Event, c *Call) {
 	if env.Touched == 0 {
 		env.Touched = e.Seq
 	}
+	env.Unsaved = false // the end of this turn is worth new tries
 	if len(env.Commands) < maxNamedCommands {
 		env.Commands = append(env.Commands, shorten(c.Command(), maxCommandRunes))
 	}

@@ -116,11 +116,12 @@ func commandItem(s stead.SessionID, turn string, c *Call, texts Texts) *CommandI
 // EnvironmentState is the environment as events show it.
 func (v *View) EnvironmentState() EnvironmentState {
 	e := v.Environment
-	return EnvironmentState{ID: EnvironmentID(v.Key.Session), Error: e.Error, Status: e.Status, Type: e.Setup.Type}
+	return EnvironmentState{ID: EnvironmentID(v.Key.Session), Error: e.Problem(), Status: e.Status, Type: e.Setup.Type}
 }
 
-// environment shows what an event did to the environment.
-func (p *Projector) environment(out []body, e stead.Event, before string, resets int) []body {
+// environment shows what an event did to the environment: a new status, or that something is wrong with
+// it, or no longer.
+func (p *Projector) environment(out []body, e stead.Event, before glance) []body {
 	v := p.view
 	if v.Environment == nil {
 		return out
@@ -130,7 +131,7 @@ func (p *Projector) environment(out []body, e stead.Event, before string, resets
 		id := p.turnID(v.Turn)
 		turn = &id
 	}
-	if v.Environment.Resets > resets {
+	if v.Environment.Resets > before.resets {
 		if c, err := Decode[EnvironmentConnected](e); err == nil && c.Reset != nil {
 			out = append(out, &resetEvent{
 				eventHead: eventHead{Type: "agent.session.environment.reset"}, EnvironmentID: EnvironmentID(v.Key.Session),
@@ -139,7 +140,7 @@ func (p *Projector) environment(out []body, e stead.Event, before string, resets
 			})
 		}
 	}
-	if v.Environment.Status == before {
+	if v.Environment.Status == before.environment && v.Environment.Problem() == before.problem {
 		return out
 	}
 	kind := "agent.session.environment." + v.Environment.Status

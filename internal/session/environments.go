@@ -86,7 +86,7 @@ func (v *View) Info() (EnvironmentInfo, bool) {
 		return EnvironmentInfo{}, false
 	}
 	info := EnvironmentInfo{
-		ID: EnvironmentID(v.Key.Session), Type: e.Setup.Type, Status: e.Status, Error: e.Error, Config: e.Setup.Config,
+		ID: EnvironmentID(v.Key.Session), Type: e.Setup.Type, Status: e.Status, Error: e.Problem(), Config: e.Setup.Config,
 		CreatedAt: v.CreatedAt, Checkpoint: e.Checkpoint, Resets: e.Resets, Usage: e.Usage(),
 	}
 	if v.Created.Agent.ID != "" {

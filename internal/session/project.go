@@ -168,7 +168,7 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 			out = p.userMessages(out, before.turn, q)
 		}
 	}
-	out = p.environment(out, e, before.environment, before.resets)
+	out = p.environment(out, e, before)
 	out = p.settledCalls(out, e, before)
 	out = p.ended(out, e, before)
 	return p.transition(out, before), nil
@@ -185,13 +185,14 @@ type glance struct {
 	outputs int
 
 	environment string // its status
+	problem     *EnvironmentError
 	resets      int
 }
 
 func (v *View) glance() glance {
 	g := glance{status: v.Status()}
 	if v.Environment != nil {
-		g.environment, g.resets = v.Environment.Status, v.Environment.Resets
+		g.environment, g.problem, g.resets = v.Environment.Status, v.Environment.Problem(), v.Environment.Resets
 	}
 	if v.Turn == nil {
 		return g

@@ -148,6 +148,9 @@ func (s *spec) environmentLine() string {
 	if u := e.Usage(); u.Commands > 0 {
 		words = append(words, fmt.Sprintf("used %d commands, %v, at most %d bytes", u.Commands, u.CPU, u.MemoryBytes))
 	}
+	if p := e.Problem(); p != nil {
+		words = append(words, p.Code+": "+p.Message)
+	}
 	if e.Lost != "" {
 		words = append(words, "lost: "+e.Lost)
 	}
