@@ -40,17 +40,18 @@ bin/staticcheck: tools/go.mod tools/go.sum
 	$(GO) build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 
 # The drivers' suites wait for processes, bombs and sandboxes: the race detector finds nothing in those,
-# and takes minutes. They run without it; run one with it by hand when its driver changes.
+# and takes minutes. They run without it; run one with it by hand when its driver changes. Most of their
+# time they wait, and so do the real crashes: more of them than there are processors run at once.
 DRIVERS = ns landlock gvisor docker kubernetes environmenttest
 # These are pure: they start no goroutine and share nothing, and their long histories are slow enough.
 PURE = session environment/workspace/manifest
 
 race:
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -Ev '/environment/($(subst $() ,|,$(DRIVERS)))(/|$$)|/internal/($(subst $() ,|,$(PURE)))$$')
+	$(GO) test -race -p 3 -timeout 20m $$($(GO) list ./... | grep -Ev '/environment/($(subst $() ,|,$(DRIVERS)))(/|$$)|/internal/($(subst $() ,|,$(PURE)))$$')
 	CGO_ENABLED=0 $(GO) test -timeout 10m $(addprefix ./internal/,$(PURE))
 
 drivers: gvisor ## the suites of every environment driver, hostile ones included
-	$(GO) test -timeout 20m $(addprefix ./internal/environment/,$(addsuffix /...,$(DRIVERS)))
+	$(GO) test -p 4 -timeout 20m $(addprefix ./internal/environment/,$(addsuffix /...,$(DRIVERS)))
 
 nested:
 	@set -e; for m in $(NESTED); do echo "cd $$m && go vet ./... && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -timeout 10m ./...); done
