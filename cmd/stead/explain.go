@@ -46,10 +46,14 @@ func (a *app) modelsExplain() *cobra.Command {
 				if r.Place > 0 {
 					place = fmt.Sprint(r.Place)
 				}
-				rows = append(rows, []string{place, r.Provider + "/" + r.Model, orDash(r.Region), r.Why})
+				why := r.Why
+				if r.HedgeMS > 0 {
+					why += fmt.Sprintf("; begins as well when the first has said nothing for %d ms", r.HedgeMS)
+				}
+				rows = append(rows, []string{place, r.Provider + "/" + r.Model, orDash(r.Region), r.Breaker, why})
 				raw = append(raw, r.Raw)
 			}
-			return a.table(raw, "There are no routes.", []string{"TRY", "ROUTE", "REGION", "WHY"}, rows)
+			return a.table(raw, "There are no routes.", []string{"TRY", "ROUTE", "REGION", "BREAKER", "WHY"}, rows)
 		},
 	}
 	f := c.Flags()
@@ -88,7 +92,7 @@ func (a *app) routes(cmd *cobra.Command, q client.RouteQuery, file nodeFlags) ([
 	})
 	var out []client.Route
 	for _, c := range found {
-		r := client.Route{Place: c.Place, Provider: c.Route.Provider, Model: c.Route.Upstream, Region: c.Route.Region, Why: c.Why}
+		r := client.Route{Place: c.Place, Provider: c.Route.Provider, Model: c.Route.Upstream, Region: c.Route.Region, Why: c.Why, Breaker: c.Breaker, HedgeMS: c.Hedge.Milliseconds()}
 		if r.Raw, err = json.Marshal(r); err != nil {
 			return nil, err
 		}

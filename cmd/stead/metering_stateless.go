@@ -41,4 +41,12 @@ func (m statelessMeter) Metered(c server.Metered) {
 		r.Prices = price.Version
 	}
 	m.recorder.Add(r)
+	if c.Route != nil && c.Route.Hedged != nil && c.Route.Hedged.Usage != nil { // both attempts used something
+		h := c.Route.Hedged
+		m.prices.PriceHedged(h, usage.Sale{At: ended, Model: c.Model})
+		r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices, r.Millis = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices, 0
+		r.SetTokens(*h.Usage)
+		r.Hold = "" // the other record settles it
+		m.recorder.Add(r)
+	}
 }

@@ -45,14 +45,14 @@ func models(cfg *config.Config, throughput *pools, state *router.State) (*catalo
 		c.Providers = append(c.Providers, catalog.Provider{Name: p.Name, Model: throughput.limit(p.Name, m), Region: p.Region})
 	}
 	for _, m := range cfg.Models {
-		e := catalog.Entry{Name: m.Name, ContextWindow: m.ContextWindow, MaxOutputTokens: m.MaxOutputTokens, Price: priceOf(m.Price), Card: cardOf(m)}
+		e := catalog.Entry{Name: m.Name, ContextWindow: m.ContextWindow, MaxOutputTokens: m.MaxOutputTokens, Price: priceOf(m.Price), Hedge: m.Hedge.After(), Card: cardOf(m)}
 		for _, r := range m.Routes {
 			e.Routes = append(e.Routes, routeOf(r))
 		}
 		c.Models = append(c.Models, e)
 	}
 	for _, r := range cfg.Residency {
-		c.Residency = append(c.Residency, router.Residency{Project: stead.ProjectID(r.Project), Regions: r.Regions})
+		c.Residency = append(c.Residency, router.Residency{Project: stead.ProjectID(r.Project), Labels: r.Labels, Regions: r.Regions})
 	}
 	return catalog.New(c)
 }
@@ -62,6 +62,7 @@ func routeOf(r config.Route) router.Route {
 		Provider: r.Provider, Upstream: r.Model, Region: r.Region, Tier: r.Tier, Weight: r.Weight, Priority: r.Priority, Price: priceOf(r.Price),
 		FirstWord: time.Duration(r.FirstSeconds) * time.Second,
 		When:      router.Condition{Calls: r.When.Calls, Labels: r.When.Labels},
+		Hedge:     r.Hedge.After(),
 		Version:   r.Version, Adapter: r.Adapter, Deployment: r.Deployment,
 	}
 	for _, p := range r.When.Projects {

@@ -70,6 +70,8 @@ type Route struct {
 	Model    string          `json:"model"`
 	Region   string          `json:"region"`
 	Why      string          `json:"why"`
+	Breaker  string          `json:"breaker"`
+	HedgeMS  int64           `json:"hedge_after_ms,omitempty"`
 	Raw      json.RawMessage `json:"-"`
 }
 

@@ -6,7 +6,7 @@
 //	auth        {mode, root_key}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
-//	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price, version, …}], context_window, max_output_tokens, price,
+//	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price, hedge, version, …}], context_window, max_output_tokens, price, hedge,
 //	              base, adapter, deployment, owner, purpose, lifecycle, successor, projects, agents}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}

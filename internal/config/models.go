@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Model is a name that agents ask for: where it runs, and what is known of it.
@@ -22,6 +23,7 @@ type Model struct {
 	ContextWindow   int     `yaml:"context_window"`    // tokens; 0: the adapter's guess
 	MaxOutputTokens int     `yaml:"max_output_tokens"` // 0: unknown
 	Price           *Price  `yaml:"price"`             // of routes without their own
+	Hedge           Hedge   `yaml:"hedge"`             // of routes without their own
 
 	Base       string   `yaml:"base"` // the model or family that it was made of
 	Adapter    string   `yaml:"adapter"`
@@ -32,6 +34,21 @@ type Model struct {
 	Successor  string   `yaml:"successor"` // of a deprecated one: a name of models or provider/model
 	Projects   []string `yaml:"projects"`  // that may use it; none: all
 	Agents     []string `yaml:"agents"`    // that may use it, by id; none: all, and calls of no agent
+}
+
+// Hedge begins a call on the next route as well when the first has said nothing for so long.
+type Hedge struct {
+	AfterMs int `yaml:"after_ms"` // 0: never
+}
+
+// After is the time.
+func (h Hedge) After() time.Duration { return time.Duration(h.AfterMs) * time.Millisecond }
+
+func (h Hedge) check(at string) error {
+	if most := int(MaxHedge.Milliseconds()); h.AfterMs < 0 || h.AfterMs > most {
+		return invalid(at+".hedge.after_ms", "Leave it out to hedge no calls.", "%s.hedge.after_ms is %d: it must be between 0 and %d", at, h.AfterMs, most)
+	}
+	return nil
 }
 
 // Price is in US dollars per million tokens.
@@ -59,6 +76,8 @@ const (
 	MaxWords = 512
 	// MaxAllowed is the most projects, and the most agents, that a model names.
 	MaxAllowed = 1024
+	// MaxHedge is the longest that a hedge waits.
+	MaxHedge = 10 * time.Minute
 )
 
 // lifecycles are the stages of a model.
@@ -106,6 +125,9 @@ func (c *Config) hasProvider(name string) bool {
 func (m *Model) checkCard(at string) error {
 	words := [][2]string{{"base", m.Base}, {"adapter", m.Adapter}, {"deployment", m.Deployment}, {"owner", m.Owner}, {"purpose", m.Purpose}, {"successor", m.Successor}}
 	if err := checkWords(at, words); err != nil {
+		return err
+	}
+	if err := m.Hedge.check(at); err != nil {
 		return err
 	}
 	deprecated := m.Lifecycle == "deprecated"

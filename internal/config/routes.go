@@ -23,6 +23,7 @@ type Route struct {
 	// long as limits.model_idle_seconds.
 	FirstSeconds int    `yaml:"first_seconds"`
 	Price        *Price `yaml:"price"` // nil: the model's
+	Hedge        Hedge  `yaml:"hedge"` // 0: the model's
 
 	Version    string `yaml:"version"` // a word for what runs there: figures are told apart by it
 	Adapter    string `yaml:"adapter"`
@@ -37,18 +38,24 @@ type When struct {
 	Labels   map[string]string `yaml:"labels"` // a session's metadata
 }
 
-// Residency keeps a project's calls in regions, whatever model they ask for. A route without a region
-// is in none.
+// Residency keeps calls in regions, whatever model they ask for: those of a project, or with labels,
+// or both. A route without a region is in none.
+//
+//	residency:
+//	  - {project: x, regions: [eu]}
+//	  - {labels: {data: health}, regions: [eu, ch]}
 type Residency struct {
-	Project string   `yaml:"project"`
-	Regions []string `yaml:"regions"`
+	Project string            `yaml:"project"`
+	Labels  map[string]string `yaml:"labels"` // as in When
+	Regions []string          `yaml:"regions"`
 }
 
 // The limits of routes.
 const (
-	MaxRoutes  = 32 // of one model
-	maxShare   = 1_000_000
-	maxUrgency = 1_000
+	MaxRoutes    = 32 // of one model
+	MaxResidency = 1024
+	maxShare     = 1_000_000
+	maxUrgency   = 1_000
 )
 
 func (c *Config) checkRoutes(at string, m Model) error {
@@ -61,6 +68,9 @@ func (c *Config) checkRoutes(at string, m Model) error {
 	for i, r := range m.Routes {
 		here := fmt.Sprintf("%s.routes[%d]", at, i)
 		if err := checkWords(here, [][2]string{{"version", r.Version}, {"adapter", r.Adapter}, {"deployment", r.Deployment}}); err != nil {
+			return err
+		}
+		if err := r.Hedge.check(here); err != nil {
 			return err
 		}
 		switch {
@@ -84,18 +94,42 @@ func (c *Config) checkRoutes(at string, m Model) error {
 }
 
 func (c *Config) checkResidency() error {
-	seen := map[string]bool{}
+	if len(c.Residency) > MaxResidency {
+		return invalid("residency", "Use labels for what projects have in common.", "%d rules are more than the limit of %d", len(c.Residency), MaxResidency)
+	}
+	seen, known := map[string]bool{}, c.regions()
 	for i, r := range c.Residency {
 		at := fmt.Sprintf("residency[%d]", i)
 		switch {
-		case r.Project == "":
-			return invalid(at+".project", "Write project: NAME.", "%s names no project", at)
-		case seen[r.Project]:
+		case r.Project == "" && len(r.Labels) == 0:
+			return invalid(at+".project", "Write project: NAME, or labels: {KEY: VALUE}.", "%s names no project and no labels", at)
+		case len(r.Labels) == 0 && seen[r.Project]:
 			return invalid(at+".project", "Put its regions into one rule.", "%s: the project %s is there twice", at, r.Project)
 		case len(r.Regions) == 0 || slices.ContainsFunc(r.Regions, func(s string) bool { return strings.TrimSpace(s) == "" }):
 			return invalid(at+".regions", "Write regions: [NAME], as routes and providers name them.", "%s: the project %s has no region", at, r.Project)
 		}
-		seen[r.Project] = true
+		for _, region := range r.Regions {
+			if !known[region] { // misspelt, it would silently end every call
+				return invalid(at+".regions", "Write region: "+region+" at a provider or a route.", "%s: no provider and no route is in the region %q", at, region)
+			}
+		}
+		if len(r.Labels) == 0 {
+			seen[r.Project] = true
+		}
 	}
 	return nil
+}
+
+// regions are those of providers and routes.
+func (c *Config) regions() map[string]bool {
+	known := map[string]bool{}
+	for _, p := range c.Providers {
+		known[p.Region] = true
+	}
+	for _, m := range c.Models {
+		for _, r := range m.Routes {
+			known[r.Region] = true
+		}
+	}
+	return known
 }

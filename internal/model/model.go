@@ -142,6 +142,31 @@ type Route struct {
 	Tried []string `json:"tried,omitempty"`
 	// Price of this route; nil: not priced.
 	Price *Price `json:"price,omitempty"`
+	// Hedged is the attempt that ran beside this one and was given up, because this one spoke first.
+	Hedged *Hedged `json:"hedged,omitempty"`
+}
+
+// Both is what a call used with both of its attempts, of what the one used that won. r may be nil.
+func (r *Route) Both(used stead.Usage, cost int64) (stead.Usage, int64) {
+	if r == nil || r.Hedged == nil || r.Hedged.Usage == nil {
+		return used, cost
+	}
+	return used.Add(*r.Hedged.Usage), cost + r.Hedged.Cost
+}
+
+// Hedged is the slower of two attempts of one call.
+type Hedged struct {
+	Provider string       `json:"provider"`
+	Model    string       `json:"model"`
+	Region   string       `json:"region,omitempty"`
+	Tier     string       `json:"tier,omitempty"`
+	AfterMS  int64        `json:"after_ms"`        // when the second attempt began
+	Usage    *stead.Usage `json:"usage,omitempty"` // nil: its provider did not say that it used anything
+	Price    *Price       `json:"price,omitempty"`
+	// Cost of Usage in micro-cents, and the version of the price book that it is by: whoever meters
+	// the call fills them in.
+	Cost   int64  `json:"cost,omitempty"`
+	Prices string `json:"prices,omitempty"`
 }
 
 // Error is a failed call. Code is one of the Agents API's turn error codes.
@@ -253,6 +278,7 @@ type Info struct {
 	// Highest is what no call on any of its routes exceeds, by their own prices: budgets reserve by it.
 	// nil: as Price.
 	Highest *Price
+	Hedged  bool // calls may be on two routes at once: budgets reserve for both
 	Card    Card
 }
 

@@ -96,7 +96,15 @@ func (a *actor) estimate(info model.Info) usage.Amount {
 	if p := a.r.cfg.Prices.Price(usage.Sale{At: a.r.now(), Model: info.Name, Provider: info.Provider, Upstream: info.Upstream, Tier: a.state.Created.Agent.Spec.ServiceTier}); p != nil {
 		price = p
 	}
-	return usage.Amount{Cost: max(price.Cost(u), price.Cost(written)), Tokens: input + output, Calls: 1, Millis: heldMillis}
+	return attempts(info, usage.Amount{Cost: max(price.Cost(u), price.Cost(written)), Tokens: input + output, Calls: 1, Millis: heldMillis})
+}
+
+// attempts is what a call holds that may be on two routes at once.
+func attempts(info model.Info, one usage.Amount) usage.Amount {
+	if info.Hedged {
+		one.Cost, one.Tokens, one.Calls = 2*one.Cost, 2*one.Tokens, 2*one.Calls
+	}
+	return one
 }
 
 // exhausted is the Agents API's word for a budget that is used up.

@@ -75,7 +75,11 @@ func (c *call) estimate(req request, now int64) usage.Amount {
 	if p := c.s.Prices.Price(usage.Sale{At: now, Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream}); p != nil {
 		price = p
 	}
-	return usage.Amount{Cost: price.Cost(u), Tokens: u.InputTokens + u.OutputTokens, Calls: 1, Millis: heldMillis}
+	calls := int64(1)
+	if c.info.Hedged { // the call may be on two routes at once
+		calls = 2
+	}
+	return usage.Amount{Cost: calls * price.Cost(u), Tokens: calls * (u.InputTokens + u.OutputTokens), Calls: calls, Millis: heldMillis}
 }
 
 // close gives back what was held if the call was not made, or used nothing. Else the meter settles it,

@@ -144,6 +144,8 @@ type wireRoute struct {
 	Priority int    `json:"priority"`
 	Weight   int    `json:"weight"`
 	Why      string `json:"why"`
+	Breaker  string `json:"breaker"`                  // of this node: closed, open, half_open
+	HedgeMS  int64  `json:"hedge_after_ms,omitempty"` // the call begins here as well when the first route has said nothing for so long
 }
 
 // explainRoutes says which routes a call would take, in their order, and why. Nothing is called.
@@ -166,7 +168,7 @@ func (s *server) explainRoutes(w http.ResponseWriter, r *http.Request, p stead.P
 	}
 	out := make([]wireRoute, len(routes))
 	for i, c := range routes {
-		out[i] = wireRoute{"route", c.Place, c.Route.Provider, c.Route.Upstream, c.Route.Region, c.Route.Tier, c.Route.Priority, max(c.Route.Weight, 1), c.Why}
+		out[i] = wireRoute{"route", c.Place, c.Route.Provider, c.Route.Upstream, c.Route.Region, c.Route.Tier, c.Route.Priority, max(c.Route.Weight, 1), c.Why, c.Breaker, c.Hedge.Milliseconds()}
 	}
 	return s.write(w, listOf(out, false, func(x wireRoute) string { return x.Provider + "/" + x.Model }))
 }

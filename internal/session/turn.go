@@ -60,8 +60,9 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
 		return
 	}
-	v.Usage, v.Cost = v.Usage.Add(p.Usage), v.Cost+p.Cost
-	t.Usage, t.Replied = t.Usage.Add(p.Usage), true
+	used, cost := p.Route.Both(p.Usage, p.Cost)
+	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
+	t.Usage, t.Replied = t.Usage.Add(used), true
 	t.Model, t.Attempts, t.RetryAt, t.Overflow = nil, 0, 0, false
 	called := false
 	for i, it := range p.Items {
@@ -151,9 +152,10 @@ func (v *View) compacted(_ stead.Event, p ContextCompacted) {
 		return
 	}
 	v.Compact, v.CompactFailures = nil, 0
-	v.Usage, v.Cost = v.Usage.Add(p.Usage), v.Cost+p.Cost
+	used, cost := p.Route.Both(p.Usage, p.Cost)
+	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
 	if v.Turn != nil {
-		v.Turn.Usage = v.Turn.Usage.Add(p.Usage)
+		v.Turn.Usage = v.Turn.Usage.Add(used)
 		v.Turn.Overflow = false
 	}
 }

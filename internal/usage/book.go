@@ -59,6 +59,19 @@ func (b *Book) Price(s Sale) *model.Price {
 	return nil
 }
 
+// PriceHedged fills in what an attempt cost that was given up: by the book, else by its own price.
+func (b *Book) PriceHedged(h *model.Hedged, s Sale) {
+	if h == nil || h.Usage == nil {
+		return
+	}
+	s.Provider, s.Upstream, s.Tier = h.Provider, h.Model, h.Tier
+	price := cmp.Or(b.Price(s), h.Price)
+	h.Cost = price.Cost(*h.Usage)
+	if price != nil {
+		h.Prices = price.Version
+	}
+}
+
 func (e *Edition) price(s Sale) *model.Price {
 	var found *PriceLine
 	best := -1

@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
@@ -77,7 +78,8 @@ type Entry struct {
 	Price           *model.Price
 	// Routes, if there are any, stand for Provider and Model: their Model is the catalog's to fill in.
 	Routes []router.Route
-	Card   model.Card // its Versions are the catalog's to fill in
+	Hedge  time.Duration // see router.Alias
+	Card   model.Card    // its Versions are the catalog's to fill in
 }
 
 // Catalog implements model.Catalog.
@@ -251,7 +253,7 @@ func conditional(routes []router.Route) bool {
 
 // alias makes an entry's router.
 func (c *Catalog) alias(e Entry) *router.Alias {
-	a := &router.Alias{Name: e.Name, Notice: e.Card.Notice(e.Name), Residency: c.residency, State: c.state}
+	a := &router.Alias{Name: e.Name, Notice: e.Card.Notice(e.Name), Residency: c.residency, Hedge: e.Hedge, State: c.state}
 	for _, r := range ways(e) {
 		r.Model = c.providers[r.Provider]
 		r.Region = cmp.Or(r.Region, c.regions[r.Provider])
@@ -298,7 +300,7 @@ func (c *Catalog) List(project stead.ProjectID) []model.Info {
 
 func info(e Entry) model.Info {
 	known := knownLimits(e.Model)
-	highest := e.Price
+	highest, hedged := e.Price, e.Hedge > 0 && len(e.Routes) > 1
 	for _, r := range e.Routes { // what every route can take
 		other := knownLimits(r.Upstream)
 		known.context = min(cmp.Or(known.context, DefaultContextWindow), cmp.Or(other.context, DefaultContextWindow))
@@ -308,6 +310,7 @@ func info(e Entry) model.Info {
 		if r.Price != nil {
 			highest = highest.Over(r.Price)
 		}
+		hedged = hedged || r.Hedge > 0 && len(e.Routes) > 1
 	}
 	return model.Info{
 		Name: e.Name, Provider: e.Provider, Upstream: e.Model,
@@ -315,6 +318,7 @@ func info(e Entry) model.Info {
 		MaxOutputTokens: cmp.Or(e.MaxOutputTokens, known.output),
 		Price:           e.Price,
 		Highest:         highest,
+		Hedged:          hedged,
 		Card:            e.Card,
 	}
 }

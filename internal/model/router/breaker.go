@@ -18,6 +18,23 @@ func (b *breaker) closed(now time.Time) bool {
 	return b.failures >= BreakAfter && (now.Before(b.until) || b.trying)
 }
 
+// The states of a breaker, in words.
+const (
+	BreakerClosed   = "closed"    // calls pass
+	BreakerOpen     = "open"      // calls are kept away
+	BreakerHalfOpen = "half_open" // one call tries, or may
+)
+
+func (b *breaker) state(now time.Time) string {
+	switch {
+	case b == nil || b.failures < BreakAfter:
+		return BreakerClosed
+	case b.trying || !now.Before(b.until):
+		return BreakerHalfOpen
+	}
+	return BreakerOpen
+}
+
 // begin notes that a call goes out on a route. probe: it is the one that tries whether an open route
 // is back.
 func (s *State) begin(r Route) (probe bool) {

@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/stead-dev/stead/internal/model"
@@ -17,6 +16,10 @@ type Considered struct {
 	Route Route
 	Place int    // from 1: the order in which it is tried; 0: left out
 	Why   string // one line
+	// Hedge: the call begins here as well when the first route has said nothing for so long; 0: it does not.
+	Hedge time.Duration
+	// Breaker of the route on this node: BreakerClosed, BreakerOpen or BreakerHalfOpen.
+	Breaker string
 }
 
 // Plan puts the routes in the order in which a call tries them, those that are left out last. key is
@@ -25,27 +28,32 @@ type Considered struct {
 func (a *Alias) Plan(call model.Caller, key string) []Considered {
 	a.State.mu.Lock()
 	now := a.State.now()
-	open := map[string]time.Time{}
+	open, states := map[string]time.Time{}, map[string]string{}
 	for _, r := range a.Routes {
-		if b := a.State.breakers[r.Name()]; b != nil && b.closed(now) {
+		b := a.State.breakers[r.Name()]
+		if b != nil && b.closed(now) {
 			open[r.Name()] = b.until
 		}
+		states[r.Name()] = b.state(now)
 	}
 	a.State.mu.Unlock()
-	return plan(a, call, key, open)
+	out := plan(a, call, key, open)
+	for i := range out {
+		out[i].Breaker = states[out[i].Route.Name()]
+	}
+	return out
 }
 
 // plan is pure: open holds the routes whose breakers are open, and until when.
 func plan(a *Alias, call model.Caller, key string, open map[string]time.Time) []Considered {
-	regions := a.regions(call.Project)
 	out := make([]Considered, len(a.Routes))
 	fit := 0
 	for i, r := range a.Routes {
 		out[i] = Considered{Route: r, Place: 1}
 		if why := r.When.fits(call); why != "" {
 			out[i].Place, out[i].Why = 0, why
-		} else if regions != nil && !slices.Contains(regions, r.Region) {
-			out[i].Place, out[i].Why = 0, fmt.Sprintf("project %s stays in %s, and its region is %q", call.Project, strings.Join(regions, ", "), r.Region)
+		} else if why := a.leaves(call, r.Region); why != "" {
+			out[i].Place, out[i].Why = 0, why
 		} else {
 			fit++
 		}
@@ -68,6 +76,9 @@ func plan(a *Alias, call model.Caller, key string, open map[string]time.Time) []
 		out[i].Place, out[i].Why = 0, "it failed lately: it is tried again at "+until.UTC().Format(time.TimeOnly)
 	}
 	order(out, key, open, allOpen)
+	if after := a.hedge(out); after > 0 {
+		out[1].Hedge = after
+	}
 	return out
 }
 

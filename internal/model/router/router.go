@@ -4,8 +4,8 @@
 //
 //	Alias{routes} ─Plan(caller, key)─▶ [taken 1st, 2nd, …, left out: why] ─▶ 1st ─error?─▶ 2nd ─▶ …
 //
-// A route is left out when its conditions do not fit the call, when the project may not leave the
-// regions that residency rules name, or while its breaker is open. Of the others those with the lowest
+// A route is left out when its conditions do not fit the call, when it would leave the regions
+// that residency rules name for its project or its labels, or while its breaker is open. Of the others those with the lowest
 // priority number come first; among equals a draw by weight decides, which is the same for one session
 // each time: prompt caches stay warm. Nothing in Plan reads a clock or draws a number.
 //
@@ -13,20 +13,30 @@
 // route: a rate limit, overload, a server's error, a lost connection, a timeout, refused credentials,
 // a used-up quota, an unknown model. A request that is wrong is wrong everywhere.
 //
+// Hedging, off unless Hedge says it: when the first route has said no word after that time, the call begins
+// on the next one as well; the first word wins and the other attempt is given up (race.go). Forwarded
+// calls have their first word with the first byte of the answer's body.
+//
 // Breakers: BreakAfter failures in a row open a route's breaker for OpenFor, or as long as the upstream
 // asked to wait; then one call tries it, and the others wait until that one has told. When every route
 // that fits is open, the one that opens first is tried all the same.
 //
+// A call that may have effects at its provider (model.Forward.Effects) is never on two routes at once, and
+// is not tried again where it has perhaps been done: after a server's error, a lost connection, a timeout.
+//
 // Units and limits: MaxAttempts routes a call; of all calls of an alias at most ExtraShare in a window
-// of ExtraWindow may be second attempts, beyond ExtraFree of them, so that an outage is not multiplied.
+// of ExtraWindow may be second attempts, hedges among them, beyond ExtraFree of them, so that an outage is not multiplied.
 //
 // Errors: *model.Error of the last route that was tried, which Route names; CodeNotFound when no route
 // fits the call, with the reasons.
 package router
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,6 +73,9 @@ type Route struct {
 	// FirstWord is how long the route may take to say anything before the next one is tried; 0: as long as
 	// the caller waits.
 	FirstWord time.Duration
+	// Hedge is how long the route may say nothing before the call begins on the next one as well; 0: the
+	// alias's.
+	Hedge time.Duration
 	// Version, Adapter and Deployment are the operator's words for what runs there; "": none.
 	Version, Adapter, Deployment string
 }
@@ -84,9 +97,11 @@ const (
 	CallsStateful  = "stateful"
 )
 
-// Residency keeps a project's calls in regions.
+// Residency keeps calls in regions: those of a project, or with labels, or both. Of several rules that
+// a call is under, each must be kept.
 type Residency struct {
-	Project stead.ProjectID
+	Project stead.ProjectID   // "": any
+	Labels  map[string]string // that the call has, all of them; none: any
 	Regions []string
 }
 
@@ -125,17 +140,47 @@ type Alias struct {
 	Notice    string // what errors say besides: that the name is deprecated, for example
 	Routes    []Route
 	Residency []Residency
+	Hedge     time.Duration // of routes that say nothing of it; 0: calls are on one route at a time
 	State     *State
 }
 
-// regions are those that a project's calls may go to; nil: all.
-func (a *Alias) regions(p stead.ProjectID) []string {
+// leaves says which rule a call would break in a region; "" for none. A route without a region is in
+// none.
+func (a *Alias) leaves(call model.Caller, region string) string {
 	for _, r := range a.Residency {
-		if r.Project == p {
-			return r.Regions
+		if r.about(call) && !slices.Contains(r.Regions, region) {
+			return fmt.Sprintf("%s in %s, and its region is %q", r.whose(), strings.Join(r.Regions, ", "), region)
 		}
 	}
-	return nil
+	return ""
+}
+
+// about reports whether a call is under the rule.
+func (r Residency) about(call model.Caller) bool {
+	if r.Project != "" && r.Project != call.Project {
+		return false
+	}
+	for k, v := range r.Labels {
+		if call.Labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+func (r Residency) whose() string {
+	if len(r.Labels) == 0 {
+		return "project " + string(r.Project) + " stays"
+	}
+	var labels []string
+	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
+		labels = append(labels, k+"="+r.Labels[k])
+	}
+	words := "what is labelled " + strings.Join(labels, ", ") + " stays"
+	if r.Project != "" {
+		words = "in project " + string(r.Project) + ", " + words
+	}
+	return words
 }
 
 // fits says why a condition does not fit a call; "" when it does.

@@ -5,17 +5,21 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 var (
@@ -61,6 +65,8 @@ type provider struct {
 	w    *world
 	name string
 
+	tells bool // of a call that is given up: what it used
+
 	mu    sync.Mutex
 	mode  mode
 	until time.Time // of limiting
@@ -72,6 +78,7 @@ type try struct {
 	at    time.Time
 	n     int // of all that happened in this world
 	ended bool
+	took  bool // the provider has perhaps done what was asked for
 }
 
 // asked is one call and all that became of it.
@@ -79,12 +86,15 @@ type asked struct {
 	alias *router.Alias
 	by    model.Caller
 	began time.Time
+	once  bool // it has effects at its provider
+	held  bool // the budget has let it begin
 
 	mu       sync.Mutex
 	tries    []*try
 	running  int
 	most     int // that ran at once
 	handed   int // when the first delta was handed out; 0: never
+	handedAt time.Time
 	deltas   int
 	outcomes int
 	err      *model.Error
@@ -103,13 +113,58 @@ type world struct {
 	mu    sync.Mutex
 	clock int // counts what happens
 	calls map[string]*asked
+	purse purse
+}
+
+// purse is a budget of money, as package usage has it: a call begins while what was spent and is held is
+// below the limit, and holds what it may use at the most.
+type purse struct{ limit, spent, held, largest int64 }
+
+// oneCall is what an attempt uses at the most, and each uses it all.
+const oneCall = 10
+
+// reserve holds for a call, for both attempts where it may be hedged.
+func (w *world) reserve(a *asked) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := &w.purse
+	if !usage.Admits(usage.Amount{Cost: p.limit}, usage.Amount{Cost: p.spent + p.held}) {
+		return false
+	}
+	p.held += holds(a.alias)
+	p.largest = max(p.largest, holds(a.alias))
+	return true
+}
+
+func holds(a *router.Alias) int64 {
+	if a.Hedge > 0 {
+		return 2 * oneCall
+	}
+	return oneCall
+}
+
+// settle replaces what a call held by what its outcome says that it used: on both routes.
+func (w *world) settle(a *asked) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.purse.held -= holds(a.alias)
+	if a.route == nil {
+		return
+	}
+	w.purse.spent += oneCall
+	if h := a.route.Hedged; h != nil && h.Usage != nil {
+		w.purse.spent += h.Usage.InputTokens
+	}
+	if over := w.purse.spent - w.purse.limit; w.purse.limit > 0 && over > w.purse.largest {
+		w.t.Errorf("seed %d: the budget is overshot by %d, more than the %d of one call", w.seed, over, w.purse.largest)
+	}
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), calls: map[string]*asked{}}
 	w.state = router.NewState(nil)
 	for i := range 2 + w.rnd.IntN(4) {
-		w.providers = append(w.providers, &provider{w: w, name: fmt.Sprintf("p%d", i)})
+		w.providers = append(w.providers, &provider{w: w, name: fmt.Sprintf("p%d", i), tells: w.rnd.IntN(2) == 0})
 	}
 	for i := range 1 + w.rnd.IntN(2) {
 		w.aliases = append(w.aliases, w.alias(fmt.Sprintf("m%d", i)))
@@ -120,6 +175,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 // alias draws routes with conditions, and a residency rule.
 func (w *world) alias(name string) *router.Alias {
 	a := &router.Alias{Name: name, State: w.state}
+	if w.rnd.IntN(2) == 0 {
+		a.Hedge = time.Duration(1+w.rnd.IntN(4000)) * time.Millisecond
+	}
 	for i, p := range w.providers {
 		if i > 0 && w.rnd.IntN(5) == 0 {
 			continue
@@ -148,6 +206,9 @@ func (w *world) alias(name string) *router.Alias {
 // run is chaos, then peace.
 func (w *world) run() {
 	var all sync.WaitGroup
+	if w.rnd.IntN(2) == 0 {
+		w.purse.limit = oneCall * int64(1+w.rnd.IntN(60))
+	}
 	for range 60 {
 		if w.rnd.IntN(3) == 0 {
 			w.upset()
@@ -159,6 +220,7 @@ func (w *world) run() {
 	for _, p := range w.providers {
 		p.become(healthy, time.Time{})
 	}
+	w.purse.limit = 0 // peace costs nothing
 	time.Sleep(2 * router.MaxOpen)
 	w.recovered()
 	w.check()
@@ -267,10 +329,46 @@ func (w *world) make(alias int, by model.Caller) *asked {
 
 func (w *world) call(alias int, by model.Caller, impatient bool) func() {
 	a := w.make(alias, by)
-	return func() { w.ask(alias, a, impatient) }
+	a.once = w.rnd.IntN(3) == 0
+	return func() {
+		if a.held = w.reserve(a); !a.held {
+			return
+		}
+		defer w.settle(a)
+		if a.once {
+			w.pass(a, impatient)
+			return
+		}
+		w.ask(alias, a, impatient)
+	}
 }
 
 func (w *world) tick() int { w.mu.Lock(); defer w.mu.Unlock(); w.clock++; return w.clock }
+
+// pass makes a call that has effects at its provider.
+func (w *world) pass(a *asked, impatient bool) {
+	patience := 10 * time.Second
+	if impatient {
+		patience = 2 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	answer, err := a.alias.Forward(ctx, model.Forward{Dialect: model.DialectChat, Body: []byte(`{"store":true}`), Caller: a.by})
+	a.outcomes++
+	if err != nil {
+		if e, ok := errors.AsType[*model.Error](err); !ok && ctx.Err() == nil {
+			w.t.Errorf("seed %d: an error of no kind: %v", w.seed, err)
+		} else if a.err = e; e == nil {
+			a.err = &model.Error{Code: model.CodeTimeout}
+		}
+		return
+	}
+	defer answer.Body.Close()
+	a.handed, a.handedAt = w.tick(), time.Now()
+	if _, err := io.ReadAll(answer.Body); err == nil {
+		a.route = answer.Route
+	}
+}
 
 // ask makes a call to its end. Nobody waits for ever.
 func (w *world) ask(alias int, a *asked, impatient bool) {
@@ -299,7 +397,7 @@ func (w *world) ask(alias int, a *asked, impatient bool) {
 			fallthrough
 		default:
 			if a.deltas++; a.handed == 0 {
-				a.handed = w.tick()
+				a.handed, a.handedAt = w.tick(), time.Now()
 			}
 		}
 		a.mu.Unlock()
@@ -325,23 +423,58 @@ func (p *provider) mood() (mode, time.Duration) {
 // Generate implements model.Model.
 func (p *provider) Generate(ctx context.Context, req model.Request) iter.Seq2[model.Delta, error] {
 	return func(yield func(model.Delta, error) bool) {
-		p.w.mu.Lock()
-		a := p.w.calls[req.Caller.User]
-		p.w.mu.Unlock()
-		one := &try{route: p.name + "/" + req.Model, at: time.Now(), n: p.w.tick()}
-		a.mu.Lock()
-		a.tries = append(a.tries, one)
-		a.running++
-		a.most = max(a.most, a.running)
-		a.mu.Unlock()
-		defer func() {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.running--
-			one.ended = true
-		}()
+		_, end := p.take(req.Caller.User, req.Model)
+		defer end()
 		p.answer(ctx, yield)
 	}
+}
+
+// take writes down that a call came.
+func (p *provider) take(id, upstream string) (one *try, end func()) {
+	p.w.mu.Lock()
+	a := p.w.calls[id]
+	p.w.mu.Unlock()
+	one = &try{route: p.name + "/" + upstream, at: time.Now(), n: p.w.tick()}
+	a.mu.Lock()
+	a.tries = append(a.tries, one)
+	a.running++
+	a.most = max(a.most, a.running)
+	a.mu.Unlock()
+	return one, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.running--
+		one.ended = true
+	}
+}
+
+// Forward implements model.Forwarder, with an effect unless the provider says that it takes no call.
+func (p *provider) Forward(ctx context.Context, req model.Forward) (*model.Answer, error) {
+	one, end := p.take(req.Caller.User, req.Model)
+	defer end()
+	switch m, _ := p.mood(); m {
+	case limiting, lying, refusing, blaming:
+	default:
+		one.took = true
+	}
+	var text string
+	for d, err := range p.deltas(ctx) {
+		if err != nil && text == "" {
+			return nil, err
+		}
+		if err != nil {
+			return &model.Answer{Body: io.NopCloser(iotest.ErrReader(err))}, nil
+		}
+		text += d.Text
+	}
+	if text == "" {
+		return nil, &model.Error{Code: model.CodeConnection, Retry: true}
+	}
+	return &model.Answer{Body: io.NopCloser(strings.NewReader(text))}, nil
+}
+
+func (p *provider) deltas(ctx context.Context) iter.Seq2[model.Delta, error] {
+	return func(yield func(model.Delta, error) bool) { p.answer(ctx, yield) }
 }
 
 func (p *provider) answer(ctx context.Context, yield func(model.Delta, error) bool) {
@@ -349,6 +482,10 @@ func (p *provider) answer(ctx context.Context, yield func(model.Delta, error) bo
 	wait := func(d time.Duration) bool {
 		select {
 		case <-ctx.Done():
+			if p.tells && context.Cause(ctx) != context.Canceled { // not by the caller, nor by its patience
+				yield(model.Delta{Kind: model.Done, Usage: &stead.Usage{InputTokens: oneCall}}, nil)
+				return false
+			}
 			yield(model.Delta{}, &model.Error{Code: model.CodeConnection, Message: "ended", Retry: true, Err: ctx.Err()})
 			return false
 		case <-time.After(d):
@@ -400,18 +537,30 @@ func (p *provider) answer(ctx context.Context, yield func(model.Delta, error) bo
 // check holds everything that happened against what must hold.
 func (w *world) check() {
 	for id, a := range w.calls {
+		if !a.held && a.outcomes == 0 && len(a.tries) == 0 {
+			continue // no budget, no call
+		}
 		if a.outcomes != 1 {
 			w.t.Errorf("seed %d: %s has %d outcomes", w.seed, id, a.outcomes)
 		}
 		if len(a.tries) > router.MaxAttempts {
 			w.t.Errorf("seed %d: %s has %d attempts", w.seed, id, len(a.tries))
 		}
-		if a.most > 1 {
+		if most := w.atOnce(a); a.most > most {
 			w.t.Errorf("seed %d: %s is on %d routes at once", w.seed, id, a.most)
+		}
+		took := 0
+		for _, one := range a.tries {
+			if one.took {
+				took++
+			}
+		}
+		if took > 1 {
+			w.t.Errorf("seed %d: the effect of %s is perhaps done %d times", w.seed, id, took)
 		}
 		seen := map[string]bool{}
 		for _, one := range a.tries {
-			if a.handed > 0 && one.n > a.handed {
+			if late := a.handed > 0 && one.n > a.handed; late && (w.atOnce(a) == 1 || one.at.After(a.handedAt)) { // a hedge may begin at that moment
 				w.t.Errorf("seed %d: %s is sent to %s after an answer had begun", w.seed, id, one.route)
 			}
 			if seen[one.route] {
@@ -431,6 +580,14 @@ func (w *world) check() {
 		}
 	}
 	w.checkBudgets()
+}
+
+// atOnce is on how many routes a call may be at once.
+func (w *world) atOnce(a *asked) int {
+	if a.once || a.alias.Hedge == 0 {
+		return 1
+	}
+	return 2
 }
 
 // checkBudgets counts extra attempts. The router's windows are laid end to end, so that any span of

@@ -206,6 +206,11 @@ func (g *Gen) replied() session.ModelReplied {
 		Usage: stead.Usage{InputTokens: int64(10 + g.rng.IntN(90)), OutputTokens: int64(1 + g.rng.IntN(40))},
 		Cost:  int64(g.rng.IntN(session.MicroCentsPerCent)), Bytes: g.State.Context.Bytes(),
 	}
+	if out.Cost%5 == 0 { // it was on two routes at once, and both used something
+		out.Route = &model.Route{Provider: "sim", Model: "sim-1", Hedged: &model.Hedged{
+			Provider: "sim", Model: "sim-2", AfterMS: 100, Usage: &stead.Usage{InputTokens: 3, OutputTokens: 1}, Cost: out.Cost / 2,
+		}}
+	}
 	for _, s := range f.plan[:f.flushed] {
 		it := &out.Items[s.Index]
 		for len(it.Streamed) <= s.Part {

@@ -2,7 +2,8 @@
 //
 // Shape: Follow(view before an event, the event) → the records that follow from it, in order.
 //
-//	model.replied, context.compacted             → a model call, with the cost that the event says
+//	model.replied, context.compacted             → a model call, with the cost that the event says; a
+//	                                               second one where it was hedged and both used something
 //	tool.returned, tool.lost (if it was sent)    → a tool call
 //	environment.checkpointed, suspended,
 //	  disconnected, runner.recovered             → the residence's time, and its egress
@@ -32,6 +33,7 @@ const (
 	indexFirst   = 0
 	indexEgress  = 1
 	indexStorage = 2
+	indexHedged  = 3 // of a model call that was on two routes at once
 )
 
 // Follow returns the records of an event that is about to be applied to the view.
@@ -140,7 +142,19 @@ func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, p
 	}
 	r.Calls, r.Millis = 1, span(call.At, f.e.At)
 	r.SetTokens(used)
-	return []usage.Record{r}
+	if route == nil || route.Hedged == nil || route.Hedged.Usage == nil {
+		return []usage.Record{r}
+	}
+	return []usage.Record{r, f.hedged(r, route.Hedged)}
+}
+
+// hedged is what the attempt used that was given up beside the one of a record.
+func (f follower) hedged(r usage.Record, h *model.Hedged) usage.Record {
+	r.ID = usage.EventID(f.v.Key.Session, f.e.Seq, indexHedged)
+	r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices
+	r.Millis = 0 // its time is the other one's
+	r.SetTokens(*h.Usage)
+	return r
 }
 
 func (f follower) toolReturned(p session.ToolReturned) []usage.Record {

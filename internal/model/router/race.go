@@ -1,0 +1,198 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// A hedged call begins on a second route when the first has not said a word by then; the first word
+// wins, and the other attempt is given up.
+//
+//	1st ──silence── Hedge ──────▶ 2nd begins ── whoever speaks first ──▶ winner;  the other is cancelled
+//
+// At most two attempts run at once, and a call hedges once. Failures move on as ever: while the other
+// attempt runs, it goes on alone.
+
+// lostGrace is how long the end of a call waits for what the attempt that was given up has used.
+const lostGrace = 100 * time.Millisecond
+
+// errOutrun ends an attempt that was not the first to speak.
+var errOutrun = errors.New("another route was faster")
+
+// hedge is when a call begins on its second route; 0: never.
+func (a *Alias) hedge(planned []Considered) time.Duration {
+	if len(planned) < 2 || planned[1].Place == 0 {
+		return 0
+	}
+	if own := planned[0].Route.Hedge; own > 0 {
+		return own
+	}
+	return a.Hedge
+}
+
+// runner is one attempt of a race.
+type runner[T any] struct {
+	route  Route
+	where  *model.Route
+	probe  bool
+	cancel context.CancelCauseFunc
+
+	value T // what open gave
+	err   error
+}
+
+// race is a hedged call until its first word.
+type race[T any] struct {
+	a       *Alias
+	ctx     context.Context
+	planned []Considered
+	after   time.Duration
+	open    func(context.Context, Route) (T, error) // returns with the first word
+	drop    func(T) *stead.Usage                    // of an attempt that was given up: what it used, nil when nobody says
+
+	heard   chan *runner[T] // with room for all: nobody waits
+	running []*runner[T]
+	next    int // of planned
+	hedged  bool
+	tried   []string
+}
+
+// won is the attempt that spoke first.
+type won[T any] struct {
+	*runner[T]
+	lost chan *model.Hedged // gets one when another attempt was given up; nil when none was
+}
+
+// run makes the call up to its first word. The error is what Alias says of a call that failed.
+func (c *race[T]) run() (*won[T], error) {
+	c.a.State.called(c.a.Name)
+	c.heard = make(chan *runner[T], MaxAttempts)
+	c.start("")
+	timer := time.NewTimer(c.after)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			if !c.hedged && len(c.running) == 1 && c.more() && c.a.State.again(c.a.Name) {
+				c.hedged = true
+				c.start(fmt.Sprintf("; hedged: %s said nothing for %s", c.running[0].route.Name(), c.after))
+			}
+		case r := <-c.heard:
+			c.left(r)
+			if r.err == nil {
+				return c.end(r), nil
+			}
+			c.a.told(c.ctx, r.route, r.probe, r.err)
+			r.cancel(nil)
+			failed, again := c.a.failure(r.err, r.where)
+			if !again || c.ctx.Err() != nil || len(c.running) == 0 && (!c.more() || !c.a.State.again(c.a.Name)) {
+				if len(c.running) == 0 {
+					return nil, failed
+				}
+				continue // the other one may do better
+			}
+			c.tried = append(c.tried, r.route.Name()+": "+codeOf(failed))
+			if len(c.running) == 0 {
+				c.start("")
+				timer.Reset(c.after)
+			}
+		}
+	}
+}
+
+// begin is run for a call whose answer is whole with its first word, or is somebody else's from then on.
+func (c *race[T]) begin() (*won[T], error) {
+	w, err := c.run()
+	if err == nil {
+		c.a.told(c.ctx, w.route, w.probe, nil)
+	}
+	return w, err
+}
+
+// more reports whether there is another route to try.
+func (c *race[T]) more() bool {
+	return c.next < len(c.planned) && c.next < MaxAttempts && c.planned[c.next].Place > 0
+}
+
+// start begins the attempt on the next route.
+func (c *race[T]) start(why string) {
+	p := c.planned[c.next]
+	c.next++
+	r := &runner[T]{route: p.Route, where: where(p, c.tried), probe: c.a.State.begin(p.Route)}
+	r.where.Why += why
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	r.cancel = cancel
+	c.running = append(c.running, r)
+	go func() {
+		defer func() {
+			if v := recover(); v != nil { // here nobody else would catch it
+				r.err = &model.Error{Code: model.CodeServer, Message: "the model call broke off", Err: fmt.Errorf("panic: %v", v)}
+			}
+			c.heard <- r
+		}()
+		if r.err = ctx.Err(); r.err == nil { // else the other one has spoken meanwhile
+			r.value, r.err = c.open(ctx, p.Route)
+		}
+	}()
+}
+
+func (c *race[T]) left(r *runner[T]) {
+	for i, other := range c.running {
+		if other == r {
+			c.running = append(c.running[:i:i], c.running[i+1:]...)
+			return
+		}
+	}
+}
+
+// end gives the other attempt up.
+func (c *race[T]) end(r *runner[T]) *won[T] {
+	w := &won[T]{runner: r}
+	r.where.Tried = c.tried
+	if len(c.running) == 0 {
+		return w
+	}
+	w.lost = make(chan *model.Hedged, 1)
+	loser, heard := c.running[0], c.heard
+	loser.cancel(errOutrun)
+	go func() {
+		l := <-heard
+		h := &model.Hedged{Provider: l.route.Provider, Model: l.route.Upstream, Region: l.route.Region, Tier: l.route.Tier, AfterMS: c.after.Milliseconds(), Price: l.route.Price}
+		if l.err == nil {
+			func() {
+				defer func() { _ = recover() }() // it lost: whatever it does, the call goes on
+				h.Usage = c.drop(l.value)
+			}()
+		}
+		c.a.State.given(l.route, l.probe)
+		w.lost <- h
+	}()
+	return w
+}
+
+// settle notes at the winner's route what became of the other attempt. It waits for it for a moment:
+// an adapter ends as soon as its context does.
+func (w *won[T]) settle() {
+	if w.lost == nil {
+		return
+	}
+	grace := time.NewTimer(lostGrace)
+	defer grace.Stop()
+	select {
+	case w.where.Hedged = <-w.lost:
+	case <-grace.C:
+	}
+	w.lost = nil
+}
+
+func codeOf(err error) string {
+	if e, ok := errors.AsType[*model.Error](err); ok {
+		return e.Code
+	}
+	return ""
+}
