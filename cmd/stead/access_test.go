@@ -100,6 +100,18 @@ func accessTable() map[string]access {
 	for _, path := range []string{"", "/{version}", "/{version}/content"} {
 		t["GET /v1/skills/{id}/versions"+path] = access{configRead, ""}
 	}
+	vectors := "/v1/vector_stores"
+	for call, body := range map[string]string{
+		"POST " + vectors: `{"name":"v"}`, "POST " + vectors + "/{id}": `{"name":"w"}`, "DELETE " + vectors + "/{id}": "",
+		"POST " + vectors + "/{id}/files": `{"file_id":"file_x"}`, "POST " + vectors + "/{id}/files/{file}": `{"attributes":{}}`, "DELETE " + vectors + "/{id}/files/{file}": "",
+		"POST " + vectors + "/{id}/file_batches": `{"file_ids":["file_x"]}`, "POST " + vectors + "/{id}/file_batches/{batch}/cancel": "",
+	} {
+		t[call] = access{config, body}
+	}
+	for _, path := range []string{"", "/{id}", "/{id}/files", "/{id}/files/{file}", "/{id}/files/{file}/content", "/{id}/file_batches/{batch}", "/{id}/file_batches/{batch}/files"} {
+		t["GET "+vectors+path] = access{configRead, ""}
+	}
+	t["POST "+vectors+"/{id}/search"] = access{configRead, `{"query":"x"}`}
 	t["DELETE /v1/skills/{id}/versions/{version}"] = access{config, ""}
 	return t
 }
@@ -224,6 +236,7 @@ func (h *house) things() func(path string) string {
 		{"/v1/skills/", id("POST", "/v1/skills", "form")},
 		{"/v1/api_keys/", id("POST", "/v1/api_keys", `{"role":"agent"}`)},
 		{"/v1/models/", "sim"},
+		{"/v1/vector_stores/", id("POST", "/v1/vector_stores", `{"name":"v"}`)},
 		{"/v1/memory_stores/", id("POST", "/v1/memory_stores", `{"name":"m"}`)},
 		{"/v1/approvals/", h.request()},
 	}

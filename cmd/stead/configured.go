@@ -16,11 +16,13 @@ import (
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/skill"
 	"github.com/stead-dev/stead/internal/template"
+	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
 // configured are the services of what is configured and not journaled.
 type configured struct {
 	files     *file.Service
+	vectors   *vectorstore.Service
 	skills    *skill.Service
 	templates *template.Service
 	memory    *memory.Service
@@ -29,7 +31,12 @@ type configured struct {
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
 func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer) configured {
 	assets := asset.New(documents, n.blobs, time.Now)
-	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
+	var vectors *vectorstore.Service // which needs the files
+	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now,
+		Removed: func(ctx context.Context, project stead.ProjectID, id string) error {
+			return vectors.FileRemoved(ctx, project, id)
+		}})
+	vectors = vectorstore.NewService(vectorstore.Config{Documents: documents, Records: memories, Files: files, Policy: authorizer, Log: n.log, Now: time.Now})
 	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
@@ -37,13 +44,14 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now})
 	ctx, cancel := context.WithCancel(context.Background())
 	var sweeping sync.WaitGroup
-	sweeping.Go(func() { asset.Run(ctx, n.log, files.Sweep, assets.Sweep, remembered.Sweep) })
+	sweeping.Go(func() { asset.Run(ctx, n.log, files.Sweep, vectors.Sweep, assets.Sweep, remembered.Sweep) })
+	sweeping.Go(func() { vectors.Run(ctx) })
 	n.onStop(func(context.Context) error {
 		cancel()
 		sweeping.Wait()
 		return nil
 	})
-	return configured{files, skills, templates, remembered}
+	return configured{files, vectors, skills, templates, remembered}
 }
 
 // fileContent reads an uploaded file whole, for a workspace.

@@ -95,6 +95,9 @@ type Config struct {
 	Assets    *asset.Store
 	Policy    policy.Authorizer
 	Now       func() time.Time
+	// Removed is told of each file before it is deleted, and if it fails, the file stays; and once more after
+	// that, for what began with the file meanwhile. nil: nobody is told.
+	Removed func(ctx context.Context, project stead.ProjectID, id string) error
 }
 
 // Service keeps files. It is safe for concurrent use.
@@ -283,11 +286,19 @@ func (s *Service) Delete(ctx context.Context, p stead.Principal, id string) erro
 }
 
 func (s *Service) remove(ctx context.Context, k document.Key) error {
+	if s.cfg.Removed != nil {
+		if err := s.cfg.Removed(ctx, k.Project, k.ID); err != nil {
+			return err
+		}
+	}
 	if err := s.cfg.Assets.Release(ctx, claimOf(k)); err != nil {
 		return err
 	}
 	err := s.cfg.Documents.DeleteDocument(ctx, k, 0)
 	s.cfg.Assets.Settle(ctx, claimOf(k), err)
+	if err == nil && s.cfg.Removed != nil {
+		err = s.cfg.Removed(ctx, k.Project, k.ID)
+	}
 	return err
 }
 

@@ -53,13 +53,13 @@ func May(role stead.Role, effect policy.Effect) bool {
 		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite}, effect))
 	case Developer:
 		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionWrite, policy.SessionDelete,
-			policy.AgentWrite, policy.FileWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite}, effect))
+			policy.AgentWrite, policy.FileWrite, policy.VectorStoreWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite}, effect))
 	case Approver:
 		return slices.Contains([]policy.Effect{policy.SessionRead, policy.AgentRead, policy.ApprovalGive}, effect)
 	case Auditor:
 		return reads
 	case Agent:
-		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.AgentRead, policy.FileRead, policy.SkillRead, policy.TemplateRead, policy.MemoryRead, policy.MemoryWrite}, effect)
+		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.SkillRead, policy.TemplateRead, policy.MemoryRead, policy.MemoryWrite}, effect)
 	}
 	return false
 }

@@ -64,7 +64,7 @@ func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q
 	}
 	place := Place{p.Project, store}
 	var found []recall.Hit
-	err := s.shelves.with(ctx, place, func(x *recall.Index[facets]) {
+	err := s.shelves.With(ctx, place, func(x shelf) {
 		found = x.Search(recall.Query[facets]{
 			Text: q.Query, Now: at, Limit: q.Limit, Explain: q.Explain,
 			Allow: func(f facets) bool { return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now) },

@@ -33,11 +33,13 @@ type Config struct {
 // Service keeps memory stores and their entries. It is safe for concurrent use.
 type Service struct {
 	cfg     Config
-	shelves *shelves
+	shelves *Shelves[shelf]
 }
 
 // NewService makes a Service.
-func NewService(c Config) *Service { return &Service{c, newShelves(c.Store, c.Now)} }
+func NewService(c Config) *Service {
+	return &Service{c, NewShelves(c.Store, c.Now, MaxIndexed, newShelf)}
+}
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
 	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
@@ -102,7 +104,7 @@ func (s *Service) stillThere(ctx context.Context, p stead.Principal, store strin
 		if dropped := s.cfg.Store.DropMemories(ctx, Place{p.Project, store}); dropped != nil {
 			return dropped
 		}
-		s.shelves.drop(Place{p.Project, store})
+		s.shelves.Drop(Place{p.Project, store})
 	}
 	return err
 }

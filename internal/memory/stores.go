@@ -149,6 +149,6 @@ func (s *Service) DeleteStore(ctx context.Context, p stead.Principal, id string)
 	if err := s.cfg.Documents.DeleteDocument(ctx, d.Key, 0); err != nil {
 		return err
 	}
-	s.shelves.drop(place)
+	s.shelves.Drop(place)
 	return s.cfg.Store.DropMemories(ctx, place)
 }

@@ -35,7 +35,9 @@ const (
 	EnvironmentRead    Effect = "environment.read"  // its state and files
 	EnvironmentWrite   Effect = "environment.write" // files
 	FileRead           Effect = "file.read"
-	FileWrite          Effect = "file.write" // upload, delete
+	FileWrite          Effect = "file.write"         // upload, delete
+	VectorStoreRead    Effect = "vector_store.read"  // and search
+	VectorStoreWrite   Effect = "vector_store.write" // and what is in it
 	SkillRead          Effect = "skill.read"
 	SkillWrite         Effect = "skill.write"
 	TemplateRead       Effect = "template.read" // and starting a session from one

@@ -64,6 +64,12 @@ func (s *server) table() []route {
 		responses    = "/v1/responses"
 		response     = responses + "/{id}"
 
+		vectorStores = "/v1/vector_stores"
+		vectorStore  = vectorStores + "/{id}"
+		vectorFile   = vectorStore + "/files/{file}"
+		fileBatches  = vectorStore + "/file_batches"
+		fileBatch    = fileBatches + "/{batch}"
+
 		memoryStores = "/v1/memory_stores"
 		memoryStore  = memoryStores + "/{id}"
 		memories     = memoryStore + "/memories"
@@ -123,6 +129,23 @@ func (s *server) table() []route {
 		{method: "GET", path: files + "/{id}", summary: "Retrieve a file's metadata", handle: s.getFile, answer: "File"},
 		{method: "DELETE", path: files + "/{id}", summary: "Delete a file; environments that it was copied into keep their copy", handle: s.deleteFile, answer: "Deleted"},
 		{method: "GET", path: files + "/{id}/content", summary: "Download a file", handle: s.getFileContent, answer: "Bytes", media: mediaBytes},
+
+		{method: "POST", path: vectorStores, summary: "Create a vector store, with files in it", handle: s.createVectorStore, body: "VectorStoreParams", answer: "VectorStore", keyed: true},
+		{method: "GET", path: vectorStores, summary: "List vector stores", handle: s.listVectorStores, query: append(paged, "before"), answer: "VectorStoreList"},
+		{method: "GET", path: vectorStore, summary: "Retrieve a vector store", handle: s.getVectorStore, answer: "VectorStore"},
+		{method: "POST", path: vectorStore, summary: "Update what is said about a vector store", handle: s.updateVectorStore, body: "VectorStoreUpdate", answer: "VectorStore"},
+		{method: "DELETE", path: vectorStore, summary: "Delete a vector store with its passages; the files stay", handle: s.deleteVectorStore, answer: "Deleted"},
+		{method: "POST", path: vectorStore + "/search", summary: "Find passages of a vector store's files, with no model", handle: s.searchVectorStore, body: "VectorStoreSearch", answer: "VectorStoreResults"},
+		{method: "POST", path: vectorStore + "/files", summary: "Put a file into a vector store", handle: s.attachFile, body: "VectorStoreFileParams", answer: "VectorStoreFile"},
+		{method: "GET", path: vectorStore + "/files", summary: "List the files of a vector store", handle: s.listVectorFiles, query: append(paged, "before", "filter"), answer: "VectorStoreFileList"},
+		{method: "GET", path: vectorFile, summary: "Retrieve a file of a vector store", handle: s.getVectorFile, answer: "VectorStoreFile"},
+		{method: "POST", path: vectorFile, summary: "Replace the attributes of a file", handle: s.updateVectorFile, body: "VectorStoreFileUpdate", answer: "VectorStoreFile"},
+		{method: "DELETE", path: vectorFile, summary: "Take a file out of a vector store, with its passages", handle: s.detachFile, answer: "Deleted"},
+		{method: "GET", path: vectorFile + "/content", summary: "Read the text of a file as it was understood", handle: s.getVectorFileContent, answer: "VectorStoreFileContent"},
+		{method: "POST", path: fileBatches, summary: "Put many files into a vector store", handle: s.createFileBatch, body: "VectorStoreBatchParams", answer: "VectorStoreBatch", keyed: true},
+		{method: "GET", path: fileBatch, summary: "Retrieve a batch of files", handle: s.getFileBatch, answer: "VectorStoreBatch"},
+		{method: "POST", path: fileBatch + "/cancel", summary: "Stop the work on what of a batch is in progress", handle: s.cancelFileBatch, answer: "VectorStoreBatch"},
+		{method: "GET", path: fileBatch + "/files", summary: "List the files of a batch", handle: s.listVectorFiles, query: append(paged, "before", "filter"), answer: "VectorStoreFileList"},
 
 		{method: "POST", path: skills, summary: "Create a skill from a directory's files or one ZIP archive", handle: s.createSkill, body: "SkillParams", bodyMedia: mediaForm, answer: "Skill", keyed: true},
 		{method: "GET", path: skills, summary: "List skills", handle: s.listSkills, query: paged, answer: "SkillList"},

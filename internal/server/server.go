@@ -78,6 +78,7 @@ type Config struct {
 	Files       Files
 	Skills      Skills
 	Memory      Memory
+	Vectors     Vectors
 	Usage       Usage
 	Budgets     Budgets
 	Models      model.Catalog

@@ -12,7 +12,7 @@
 // the query that no entry has stands for those that look like it. Every part of a score is reported
 // on request: see Parts. docs/memory.md has the reasons and the figures.
 //
-// Units and limits: times are Unix milliseconds; scores compare within one search only. An index
+// Units and limits: times are Unix milliseconds; scores compare within one search only, their shares between all. An index
 // takes some 0.5 to 1 KB an entry of a sentence or two.
 //
 // Errors: none. Concurrency: an Index is not safe for concurrent use while it is changed.
@@ -47,7 +47,8 @@ type Query[T any] struct {
 type Hit struct {
 	ID    string
 	Score float64
-	Parts *Parts // with Explain
+	Share float64 // 0 … 1, of what an entry would score that has all words of the query over and over: compares between searches
+	Parts *Parts  // with Explain
 }
 
 // Parts says why a hit came: Score = (Words + Neighbours + Session) × the factors.

@@ -21,6 +21,7 @@ type question struct {
 	when  bool   // it asks for a time
 	spans []span // that it names
 	now   int64
+	most  float64 // what its words can score at most, before all factors
 }
 
 // scores are the parts of every entry's score, by its number.
@@ -53,7 +54,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	hits := x.distinct(best.sorted(), q.Limit)
 	out := make([]Hit, len(hits))
 	for i, h := range hits {
-		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score}
+		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, h.score/asked.most)}
 		if q.Explain {
 			out[i].Parts = x.explain(h.entry, asked, s)
 		}
@@ -68,6 +69,7 @@ func (x *Index[T]) understand(q Query[T]) question {
 	for _, w := range x.analyzer.words(q.Text) {
 		t, ok := x.byText[w.stem]
 		if !ok {
+			out.most += x.most(0)
 			for _, l := range x.like(w.stem) {
 				out.terms = append(out.terms, wanted{l.term, x.weights.fuzzy * l.weight})
 			}
@@ -83,12 +85,18 @@ func (x *Index[T]) understand(q Query[T]) question {
 			out.about = t
 			names++
 		}
+		out.most += weight * x.most(len(x.terms[t].postings))
 		out.terms = append(out.terms, wanted{t, weight})
 	}
 	if names > 1 {
 		out.about = none
 	}
 	return out
+}
+
+// most is what a word that df entries have can add to a score: BM25 grows to k1 + 1.
+func (x *Index[T]) most(df int) float64 {
+	return idf(x.Len(), df) * (1 + x.weights.own) * (x.weights.k1 + 1)
 }
 
 // idf is how much a word that df of n have tells them apart.

@@ -1,0 +1,151 @@
+package passage
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// block is a part of a document that belongs together.
+type block struct {
+	text    string
+	before  string // what stands between it and the block before
+	heading string // that it stands under
+	lead    string // what every passage of it begins with: a table's header
+	section bool   // it begins a section
+}
+
+// Cut makes passages of a document. Size must be from MinSize to MaxSize, and Overlap at most its half.
+func (d Document) Cut(p Plan) []Passage {
+	c := cutter{size: p.Size * BytesPerToken, overlap: p.Overlap * BytesPerToken}
+	long := "" // a header that would fill its passages: it stands in front of the first
+	for _, b := range d.blocks() {
+		if len(b.lead) > c.size/2 {
+			if b.lead != long {
+				long = b.lead
+				c.add(block{text: b.lead, before: b.before, heading: b.heading, section: b.section})
+			}
+			b.lead = ""
+		}
+		c.add(b)
+	}
+	c.flush(0)
+	return c.out
+}
+
+func (d Document) blocks() []block {
+	switch d.Format {
+	case Markdown:
+		return sections(d.Text)
+	case Code:
+		return definitions(d.Text)
+	case JSON:
+		return members(d.Text)
+	case JSONLines:
+		return lines(d.Text)
+	case CSV:
+		return records(d.Text)
+	default:
+		return paragraphs(d.Text)
+	}
+}
+
+// cutter fills passages with blocks. Sizes are bytes.
+type cutter struct {
+	size, overlap int
+	out           []Passage
+	now           strings.Builder // the passage at hand, without its lead
+	first         block           // of it: its heading and lead are the passage's
+	fresh         bool            // it has more than what it repeats
+}
+
+// room is what is left of the passage at hand.
+func (c *cutter) room() int {
+	room := c.size - c.now.Len()
+	if c.first.lead != "" {
+		room -= len(c.first.lead) + 1
+	}
+	return room
+}
+
+func (c *cutter) add(b block) {
+	if c.fresh && (b.lead != c.first.lead || b.section && c.now.Len() >= c.size/2) {
+		c.flush(0)
+	}
+	if need := len(b.before) + len(b.text); c.fresh && need > c.room() {
+		c.flush(min(c.overlap, c.size-len(b.lead)-1-need))
+	}
+	for {
+		if !c.fresh {
+			c.first = b
+		}
+		if c.now.Len() > 0 {
+			c.now.WriteString(b.before)
+		}
+		room := c.room()
+		if len(b.text) <= room {
+			c.now.WriteString(b.text)
+			c.fresh = c.fresh || b.text != ""
+			return
+		}
+		head := cutHead(b.text, room)
+		c.now.WriteString(head)
+		c.fresh = true
+		b.text, b.before = b.text[len(head):], ""
+		c.flush(min(c.overlap, (c.size-len(b.lead))/2))
+	}
+}
+
+// flush ends the passage at hand; the next one begins with what it repeats of it, at most so many bytes.
+func (c *cutter) flush(repeat int) {
+	text := c.now.String()
+	c.now.Reset()
+	if !c.fresh {
+		return
+	}
+	c.fresh = false
+	whole := text
+	if c.first.lead != "" {
+		whole = c.first.lead + "\n" + text
+	}
+	if whole = strings.Trim(whole, "\n"); strings.TrimSpace(whole) != "" {
+		c.out = append(c.out, Passage{c.first.heading, whole})
+	}
+	if repeat > 0 {
+		c.now.WriteString(tail(text, repeat))
+	}
+}
+
+// ends are where a text may be cut, best first; the cut is behind them.
+func ends() []string { return []string{"\n\n", "\n", ". ", "? ", "! ", "; ", " "} }
+
+// cutHead returns the beginning of a text that is longer than n bytes: at most n, and at least half of
+// that, to the best end there is.
+func cutHead(text string, n int) string {
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	for _, end := range ends() {
+		if at := strings.LastIndex(text[:n], end); at >= n/2 {
+			return text[:at+len(end)]
+		}
+	}
+	return text[:n]
+}
+
+// tail returns the end of a text, at most n bytes, from the best beginning there is.
+func tail(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	from := len(text) - n
+	for from < len(text) && !utf8.RuneStart(text[from]) {
+		from++
+	}
+	rest := text[from:]
+	for _, end := range ends() {
+		if at := strings.Index(rest, end); at >= 0 && at < len(rest)/2 {
+			return rest[at+len(end):]
+		}
+	}
+	return rest
+}

@@ -1,0 +1,164 @@
+package passage
+
+import (
+	"html"
+	"strings"
+)
+
+// markdown writes the text of an HTML document as Markdown: headings, paragraphs, lists, tables and
+// preformatted parts. It is no parser of broken documents: what it can't tell it leaves out.
+func markdown(doc string) string {
+	w := &page{}
+	for doc != "" {
+		at := strings.IndexByte(doc, '<')
+		if at < 0 {
+			at = len(doc)
+		}
+		w.text(doc[:at])
+		doc = w.tag(doc[at:])
+	}
+	return strings.TrimSpace(w.out.String()) + "\n"
+}
+
+// page is the Markdown that is being written.
+type page struct {
+	out     strings.Builder
+	breaks  int    // newlines that come before the next text
+	prefix  string // what the next text begins with: "## ", "- "
+	space   bool   // a space comes before the next text
+	pre     int    // how many <pre> are open
+	started bool
+}
+
+func (w *page) text(s string) {
+	if s = html.UnescapeString(s); w.pre > 0 {
+		w.write(s)
+		return
+	}
+	words := strings.Join(strings.Fields(s), " ")
+	if words == "" {
+		w.space = w.space || s != ""
+		return
+	}
+	w.space = w.space || s[0] == ' ' || s[0] == '\n' || s[0] == '\t'
+	w.write(words)
+	last := s[len(s)-1]
+	w.space = last == ' ' || last == '\n' || last == '\t'
+}
+
+func (w *page) write(s string) {
+	switch {
+	case s == "":
+		return
+	case w.started && w.breaks > 0:
+		w.out.WriteString(strings.Repeat("\n", w.breaks))
+	case w.started && w.space:
+		w.out.WriteString(" ")
+	}
+	w.out.WriteString(w.prefix + s)
+	w.breaks, w.prefix, w.space, w.started = 0, "", false, true
+}
+
+// tag reads one tag, and what must not be read as text behind it; it returns the rest.
+func (w *page) tag(doc string) string {
+	switch {
+	case doc == "":
+		return ""
+	case strings.HasPrefix(doc, "<!--"):
+		return after(doc, "-->")
+	}
+	end := tagEnd(doc)
+	inside := strings.TrimSuffix(strings.TrimPrefix(doc[:end], "<"), ">")
+	name, closes := strings.CutPrefix(inside, "/")
+	name = strings.ToLower(name)
+	if at := strings.IndexAny(name, " \t\n/"); at >= 0 {
+		name = name[:at]
+	}
+	doc = doc[end:]
+	switch name {
+	case "script", "style", "noscript", "template", "svg":
+		if !closes && !strings.HasSuffix(inside, "/") {
+			return after(afterFold(doc, "</"+name), ">")
+		}
+	default:
+		w.element(name, closes)
+	}
+	return doc
+}
+
+func (w *page) element(name string, closes bool) {
+	switch name {
+	case "h1", "h2", "h3", "h4", "h5", "h6", "title":
+		w.paragraph()
+		if !closes {
+			w.prefix = strings.Repeat("#", max(1, strings.IndexByte("0123456", name[1]))) + " "
+		}
+	case "p", "div", "section", "article", "header", "footer", "main", "nav", "aside", "ul", "ol", "dl", "table", "blockquote", "form", "figure", "hr", "body":
+		w.paragraph()
+	case "br", "dt", "dd", "tr", "li":
+		w.breaks = max(w.breaks, 1)
+		if name == "li" && !closes {
+			w.prefix = "- "
+		}
+	case "td", "th":
+		if closes {
+			w.write(" |")
+		} else {
+			w.space = true
+		}
+	case "pre":
+		w.fence(closes)
+	}
+}
+
+func (w *page) paragraph() {
+	w.breaks, w.prefix = 2, ""
+}
+
+func (w *page) fence(closes bool) {
+	switch {
+	case !closes:
+		w.paragraph()
+		w.write("```\n")
+		w.pre++
+	case w.pre > 0:
+		w.pre--
+		w.breaks = 1
+		w.write("```")
+		w.paragraph()
+	}
+}
+
+// tagEnd is the place behind a tag's ">", which may stand within quotes too.
+func tagEnd(doc string) int {
+	quote := byte(0)
+	for i := 1; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '>':
+			return i + 1
+		}
+	}
+	return len(doc)
+}
+
+// after is what stands behind the first end, or nothing.
+func after(doc, end string) string {
+	_, rest, _ := strings.Cut(doc, end)
+	return rest
+}
+
+// afterFold is after for letters of either case; end is in lower case.
+func afterFold(doc, end string) string {
+	for at := 0; at+len(end) <= len(doc); at++ {
+		if doc[at] == '<' && strings.EqualFold(doc[at:at+len(end)], end) {
+			return doc[at+len(end):]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,173 @@
+// Package passage cuts documents into passages that can be found and read on their own. It does no I/O.
+//
+// Shape:
+//
+//	Read(name, bytes) ─▶ Document {format, text} ─▶ Cut(plan) ─▶ []Passage {heading, text}
+//
+//	Markdown, HTML   by headings and paragraphs; a passage knows the headings that it stands under
+//	code             by definitions: what begins at the left margin after an empty line
+//	JSON, JSON lines by members of the outermost value
+//	CSV, TSV         by records; each passage begins with the header
+//	text             by paragraphs
+//
+// Parts are put together until a passage is full, and cut only where one alone is longer than that: at
+// a line's end, else a sentence's, else a word's. A passage repeats the end of the one before, but
+// not across a section's beginning.
+//
+// Units and limits: tokens are estimated as four bytes each, as everywhere in Stead. MaxTokens of a
+// document, MinSize and MaxSize of a passage.
+//
+// Errors: KindNotImplemented for what is no text, such as PDF; KindInvalid for what is broken or
+// empty; KindTooLarge.
+//
+// Source: npm openai 7.57.0, resources/vector-stores (the sizes); CommonMark 0.31 (headings, fences).
+package passage
+
+import (
+	"bytes"
+	"encoding/json"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/stead-dev/stead"
+)
+
+const (
+	// BytesPerToken is what a token is taken for.
+	BytesPerToken = 4
+	// MaxTokens is the longest document.
+	MaxTokens = 5_000_000
+	// MinSize and MaxSize bound Plan.Size; DefaultSize and DefaultOverlap are what is taken if nothing is said.
+	MinSize        = 100
+	MaxSize        = 4096
+	DefaultSize    = 800
+	DefaultOverlap = 400
+)
+
+// Format is how a document is built.
+type Format string
+
+// The formats. HTML is read as Markdown.
+const (
+	Text      Format = "text"
+	Markdown  Format = "markdown"
+	Code      Format = "code"
+	JSON      Format = "json"
+	JSONLines Format = "jsonl"
+	CSV       Format = "csv"
+)
+
+// Document is a text that can be cut.
+type Document struct {
+	Format Format
+	Text   string // UTF-8
+}
+
+// Plan says how large passages become, in tokens.
+type Plan struct {
+	Size    int `json:"size"`
+	Overlap int `json:"overlap"` // that a passage repeats of the one before; at most half of Size
+}
+
+// Passage is a part of a document.
+type Passage struct {
+	Heading string `json:"heading,omitempty"` // that it stands under: "Refunds > After 30 days"
+	Text    string `json:"text"`
+}
+
+// Read finds out what a file is, by its name and its bytes.
+func Read(name string, data []byte) (Document, error) {
+	text, err := decode(name, data)
+	if err != nil {
+		return Document{}, err
+	}
+	if strings.TrimSpace(text) == "" {
+		return Document{}, stead.Errorf(stead.KindInvalid, "file %.80q is empty", name)
+	}
+	d := Document{formatOf(name), strings.ReplaceAll(text, "\r\n", "\n")}
+	switch ext := strings.ToLower(path.Ext(name)); {
+	case ext == ".html" || ext == ".htm" || ext == ".xhtml":
+		d = Document{Markdown, markdown(d.Text)}
+	case d.Format == JSON:
+		d.Text, d.Format = indented(d.Text)
+	}
+	if strings.TrimSpace(d.Text) == "" {
+		return Document{}, stead.Errorf(stead.KindInvalid, "file %.80q has no text", name)
+	}
+	if n := Tokens(d.Text); n > MaxTokens {
+		return Document{}, stead.Errorf(stead.KindTooLarge, "file %.80q has about %d tokens, the limit is %d", name, n, MaxTokens)
+	}
+	return d, nil
+}
+
+// Tokens estimates how many tokens a text has.
+func Tokens(text string) int { return (len(text) + BytesPerToken - 1) / BytesPerToken }
+
+// decode returns the text of a file: UTF-8, or UTF-16 with its mark at the beginning.
+func decode(name string, data []byte) (string, error) {
+	switch {
+	case bytes.HasPrefix(data, []byte("%PDF-")):
+		return "", unread(name, "a PDF")
+	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
+		return "", unread(name, "a ZIP archive, as office documents are")
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return wide(data), nil
+	}
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	if !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0 {
+		return "", unread(name, "no text in UTF-8")
+	}
+	return string(data), nil
+}
+
+func unread(name, what string) error {
+	e := stead.Errorf(stead.KindNotImplemented, "file %.80q is %s: text, Markdown, code, HTML, JSON and CSV are read", name, what)
+	e.Hint = "Turn it into text first."
+	return e
+}
+
+// wide reads UTF-16 in the byte order of its mark.
+func wide(data []byte) string {
+	low := 0
+	if data[0] == 0xfe {
+		low = 1
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for i := 2; i+1 < len(data); i += 2 {
+		units = append(units, uint16(data[i+low])|uint16(data[i+1-low])<<8)
+	}
+	return string(utf16.Decode(units))
+}
+
+func formatOf(name string) Format {
+	ext := strings.TrimPrefix(strings.ToLower(path.Ext(name)), ".")
+	switch ext {
+	case "md", "markdown", "mdx":
+		return Markdown
+	case "json":
+		return JSON
+	case "jsonl", "ndjson":
+		return JSONLines
+	case "csv", "tsv":
+		return CSV
+	}
+	if slices.Contains(strings.Fields(codeNames), ext) {
+		return Code
+	}
+	return Text
+}
+
+// codeNames are the endings of files that hold code.
+const codeNames = `c cc cpp cxx h hpp cs css go java js jsx mjs kt lua php pl proto py r rb rs scala sh sql swift tex toml ts tsx vue yaml yml zig`
+
+// indented lays JSON out in lines. What is none is taken as lines of JSON, or of text.
+func indented(text string) (string, Format) {
+	var b bytes.Buffer
+	if json.Indent(&b, []byte(text), "", "  ") != nil {
+		return text, JSONLines
+	}
+	return b.String(), JSON
+}

@@ -1,0 +1,133 @@
+package vectorstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory/recall"
+	"github.com/stead-dev/stead/internal/passage"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Search is what is looked for.
+type Search struct {
+	Queries []string // a passage counts by the one that it fits best
+	Filter  Filter
+	Limit   int     // passages; 0: DefaultResults
+	Least   float64 // score that a passage must have, 0 … 1
+}
+
+// Result is a passage that was found.
+type Result struct {
+	File  File
+	Score float64 // 0 … 1: see recall.Hit.Share
+	passage.Passage
+}
+
+// Search finds passages, best first.
+func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q Search) ([]Result, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	d, err := s.open(ctx, p, policy.VectorStoreRead, store)
+	if err != nil {
+		return nil, err
+	}
+	files, err := s.selected(ctx, p.Project, store, q.Filter)
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	hits, err := s.hits(ctx, p.Project, store, q, files)
+	if err != nil {
+		return nil, err
+	}
+	s.touch(ctx, d)
+	return s.load(ctx, p.Project, store, hits, files)
+}
+
+func (q *Search) check() error {
+	if len(q.Queries) < 1 || len(q.Queries) > MaxQueries {
+		return stead.Invalid("query", "query must be 1 to %d texts", MaxQueries)
+	}
+	for _, text := range q.Queries {
+		if text == "" || len(text) > MaxQueryBytes {
+			return stead.Invalid("query", "a query must be 1 to %d bytes", MaxQueryBytes)
+		}
+	}
+	if q.Limit = cmp.Or(q.Limit, DefaultResults); q.Limit < 1 || q.Limit > MaxResults {
+		return stead.Invalid("max_num_results", "max_num_results must be from 1 to %d", MaxResults)
+	}
+	left := MaxFilters
+	return q.Filter.check(1, &left)
+}
+
+// selected returns the files that are searched, by their attachments.
+func (s *Service) selected(ctx context.Context, project stead.ProjectID, store string, f Filter) (map[string]File, error) {
+	files := map[string]File{}
+	err := s.tables.With(ctx, filesOf(project, store), func(t *table) {
+		for _, file := range t.files {
+			if file.Status == Completed && f.allows(file.Attributes) {
+				files[file.Attachment] = file
+			}
+		}
+	})
+	return files, err
+}
+
+type hit struct {
+	id    string
+	score float64
+}
+
+// hits are the best passages of all queries together.
+func (s *Service) hits(ctx context.Context, project stead.ProjectID, store string, q Search, files map[string]File) ([]hit, error) {
+	best := map[string]float64{} // passage → score
+	err := s.index.With(ctx, passagesOf(project, store), func(x *index) {
+		for _, text := range q.Queries {
+			for _, h := range x.Search(recall.Query[origin]{Text: text, Limit: q.Limit, Allow: func(o origin) bool {
+				_, ok := files[o.attachment]
+				return ok
+			}}) {
+				if h.Share >= q.Least {
+					best[h.ID] = max(best[h.ID], h.Share)
+				}
+			}
+		}
+	})
+	out := make([]hit, 0, len(best))
+	for id, score := range best {
+		out = append(out, hit{id, score})
+	}
+	slices.SortFunc(out, func(a, b hit) int { return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.id, b.id)) })
+	return out[:min(q.Limit, len(out))], err
+}
+
+// load reads what was found, as it is now.
+func (s *Service) load(ctx context.Context, project stead.ProjectID, store string, hits []hit, files map[string]File) ([]Result, error) {
+	ids := make([]string, len(hits))
+	for i, h := range hits {
+		ids[i] = h.id
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	records, err := s.cfg.Records.ReadMemories(ctx, passagesOf(project, store), ids)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]storedPassage, len(records))
+	for _, r := range records {
+		if found[r.ID], err = passageOf(r); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]Result, 0, len(hits))
+	for _, h := range hits {
+		if p, ok := found[h.id]; ok { // else it was forgotten meanwhile
+			out = append(out, Result{files[p.Attachment], h.score, p.Passage})
+		}
+	}
+	return out, nil
+}
