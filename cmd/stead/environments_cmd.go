@@ -93,6 +93,9 @@ func showEnvironment(w io.Writer, e client.Environment, now time.Time) {
 	if e.ResetCount > 0 {
 		fmt.Fprintf(w, "resets       %d\n", e.ResetCount)
 	}
+	for _, f := range e.Refused {
+		fmt.Fprintf(w, "refused      %s: %s\n", oneLine(printable(f.Path), lineWidth), oneLine(printable(f.Reason), lineWidth))
+	}
 	u := e.Usage
 	if u.Commands > 0 {
 		fmt.Fprintf(w, "used         %d commands, %.2f s of CPU, %s of memory at most, %s printed\n", u.Commands, u.CPUSeconds, byteSize(u.MemoryBytes), byteSize(u.OutputBytes))

@@ -99,8 +99,11 @@ func (t *transcript) environment(e client.Event) bool {
 		t.note(resetLine(e))
 		return true
 	}
+	for _, f := range e.Files {
+		t.note("the file was refused: " + oneLine(printable(f.Path+": "+f.Reason), lineWidth))
+	}
 	if e.Environment == nil {
-		return false
+		return len(e.Files) > 0
 	}
 	before := t.place
 	t.place = e.Environment.Status

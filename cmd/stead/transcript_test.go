@@ -54,6 +54,8 @@ func TestEnvironmentLines(t *testing.T) {
 			"· environment: its executor has connected\n· environment: its executor has left\n"},
 		{"a reset that lost something", []client.Event{{Type: client.EventReset, Reason: "the node stopped", Commands: []string{"make", "touch \x1b[2Jx"}}},
 			"· environment: started anew (the node stopped) with the files of its last checkpoint; what these did since may be missing: make; touch [2Jx\n"},
+		{"a file that can't be in the workspace", []client.Event{{Type: client.EventRefused, Files: []client.RefusedFile{{Path: "/workspace/a", Reason: "it is a directory"}}}},
+			"· environment: the file was refused: /workspace/a: it is a directory\n"},
 		{"a reset that lost processes alone", []client.Event{{Type: client.EventReset, FilesKept: true}},
 			"· environment: started anew; its files are all there, background processes are gone\n"},
 	}

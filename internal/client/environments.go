@@ -28,7 +28,8 @@ type Environment struct {
 		Files  int    `json:"files"`
 		Bytes  int64  `json:"bytes"`
 	} `json:"checkpoint"`
-	ResetCount int `json:"reset_count"`
+	ResetCount int           `json:"reset_count"`
+	Refused    []RefusedFile `json:"refused_files"`
 	Usage      struct {
 		CPUSeconds          float64 `json:"cpu_seconds"`
 		MemoryBytes         int64   `json:"memory_bytes"` // peak
@@ -54,6 +55,12 @@ const (
 	EnvironmentExpired      = "expired"
 	EnvironmentFailed       = "failed"
 )
+
+// RefusedFile is a file that was given and could not be put into the workspace.
+type RefusedFile struct {
+	Path   string `json:"path"` // absolute, inside
+	Reason string `json:"reason"`
+}
 
 // File is a file of a workspace.
 type File struct {

@@ -225,6 +225,7 @@ type Event struct {
 	FilesKept   bool            `json:"files_kept"`
 	Reason      string          `json:"reason"`
 	Commands    []string        `json:"commands"` // whose effects may be missing
+	Files       []RefusedFile   `json:"files"`    // of EventRefused
 	Raw         json.RawMessage `json:"-"`
 }
 
@@ -245,6 +246,7 @@ const (
 	EventReasoningDelta = "agent.session.turn.reasoning_summary_text.delta"
 	EventCommandDelta   = "agent.output.command_execution_output.delta"
 	EventReset          = "agent.session.environment.reset"
+	EventRefused        = "agent.session.environment.files_refused"
 	// EventEnvironment begins the type of an event that brings an environment's new status.
 	EventEnvironment = "agent.session.environment."
 )

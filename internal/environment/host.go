@@ -21,7 +21,8 @@ type Host interface {
 	// set-up commands.
 	Prepare(ctx context.Context, key stead.SessionKey, setup Setup, note Note) (Prepared, error)
 	// Open makes the environment resident on this node. What this node still has resident of the
-	// session is ended first.
+	// session is ended first. A file of State.Files that can't be in the workspace is told in
+	// Opened.Refused; Save and Suspend do likewise.
 	Open(ctx context.Context, key stead.SessionKey, from State) (Opened, error)
 	// Save puts files into the open environment and stores its workspace.
 	Save(ctx context.Context, key stead.SessionKey, s SaveRequest) (Saved, error)
@@ -34,6 +35,9 @@ type Host interface {
 	Forget(ctx context.Context, key stead.SessionKey) error
 	// Files lists the workspace: as it is, where it is resident here, else as of the checkpoint.
 	Files(ctx context.Context, key stead.SessionKey, from State, q ListQuery) (FilePage, error)
+	// Admits says why a file of that path and size can't be put into the workspace as it is now
+	// (KindConflict, KindTooLarge). nil: nothing is in its way, or the environment is not resident here.
+	Admits(ctx context.Context, key stead.SessionKey, path string, size int64) error
 	// ReadFile reads one file of it, likewise.
 	ReadFile(ctx context.Context, key stead.SessionKey, from State, path string) ([]byte, error)
 	// Origin is the session's environment as a place where tool servers run, and from where they are
@@ -104,7 +108,15 @@ type Opened struct {
 	Kept bool
 	Done <-chan struct{} // closed when it died by itself
 	// Skills are what its capability directories hold, for the agent to know of.
-	Skills []Skill
+	Skills  []Skill
+	Refused []Refused // of State.Files
+}
+
+// Refused is a file that somebody gave and that is not in the workspace, because what is there is in its
+// way: it is given up, so that nothing else waits for it.
+type Refused struct {
+	Path   string `json:"path"`   // absolute, inside
+	Reason string `json:"reason"` // a sentence
 }
 
 // Skill is something that an agent can learn by reading a file.
@@ -130,6 +142,7 @@ type Saved struct {
 	Blobs      []stead.Text // what storing it added
 	Artifacts  []Published  // that are new
 	TooLarge   []TooLarge   // files that are not published, and were not known to be so
+	Refused    []Refused    // of SaveRequest.Files
 	Usage      Usage
 }
 

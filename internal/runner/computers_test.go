@@ -36,6 +36,7 @@ type computers struct {
 	next  []environment.Published   // of the next save that publishes
 	run   func(context.Context, tool.Call, *computer) (tool.Result, error)
 	drops []stead.Seq
+	taken map[string]string // path → why no file can be put there
 	used  environment.Usage // what a self-hosted environment is said to have used, each time
 }
 
@@ -146,13 +147,31 @@ func (h *computers) Open(ctx context.Context, key stead.SessionKey, from environ
 		return environment.Opened{}, err
 	}
 	b := &computer{key: key, State: from, lines: h.shelf.get(from.Checkpoint), done: make(chan struct{})}
-	for _, f := range from.Files {
-		b.lines = append(b.lines, "file "+f.Path)
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	refused := h.put(b, from.Files)
 	h.boxes[key] = b
-	return environment.Opened{Driver: "fake", Done: b.done}, nil
+	return environment.Opened{Driver: "fake", Done: b.done, Refused: refused}, nil
+}
+
+func (h *computers) put(b *computer, files []environment.Put) (refused []environment.Refused) {
+	for _, f := range files {
+		if why := h.taken[f.Path]; why != "" {
+			refused = append(refused, environment.Refused{Path: f.Path, Reason: why})
+			continue
+		}
+		b.lines = append(b.lines, "file "+f.Path)
+	}
+	return refused
+}
+
+func (h *computers) Admits(_ context.Context, key stead.SessionKey, path string, _ int64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if why := h.taken[path]; why != "" && h.boxes[key] != nil {
+		return stead.Errorf(stead.KindConflict, "%s", why)
+	}
+	return nil
 }
 
 func (h *computers) Save(ctx context.Context, key stead.SessionKey, s environment.SaveRequest) (environment.Saved, error) {
@@ -172,10 +191,8 @@ func (h *computers) save(ctx context.Context, key stead.SessionKey, s environmen
 	if b == nil {
 		return environment.Saved{}, stead.Errorf(stead.KindUnavailable, "the environment is not open")
 	}
-	for _, f := range s.Files {
-		b.lines = append(b.lines, "file "+f.Path)
-	}
-	out := environment.Saved{Checkpoint: h.shelf.put(b.lines), Usage: environment.Usage{Commands: int64(len(b.lines))}}
+	refused := h.put(b, s.Files)
+	out := environment.Saved{Refused: refused, Checkpoint: h.shelf.put(b.lines), Usage: environment.Usage{Commands: int64(len(b.lines))}}
 	if s.Publish != "" {
 		out.Artifacts, h.next = h.next, nil
 	}

@@ -120,7 +120,7 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 		req.Publish, req.Known = x.publish, x.known
 		saved, err := host.Save(ctx, key, req)
 		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
-			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, TooLarge: saved.TooLarge, Usage: saved.Usage,
+			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, TooLarge: saved.TooLarge, Refused: saved.Refused, Usage: saved.Usage,
 		}), err
 	}
 	saved, err := host.Suspend(ctx, key, req)
@@ -129,7 +129,7 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 			x.a.log.Info("blobs that no event names are left", "err", swept)
 		}
 	}
-	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Usage: saved.Usage}), err
+	return happened(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Refused: saved.Refused, Usage: saved.Usage}), err
 }
 
 // expire deletes what this node has of the workspace, and the blobs of its checkpoints: the intent is in
@@ -174,7 +174,7 @@ func (x *environmentAction) open(ctx context.Context, host environment.Host) (pe
 		host.Drop(x.a.key, x.call)
 		return pending{}, ctx.Err()
 	}
-	out := session.EnvironmentConnected{Call: x.call, Node: x.a.r.cfg.Node, Driver: opened.Driver, Upto: x.call, Reset: x.reset(opened), Skills: opened.Skills}
+	out := session.EnvironmentConnected{Call: x.call, Node: x.a.r.cfg.Node, Driver: opened.Driver, Upto: x.call, Reset: x.reset(opened), Skills: opened.Skills, Refused: opened.Refused}
 	go x.a.watchEnvironment(opened.Done)
 	return happened(session.KindEnvironmentConnected, out), nil
 }

@@ -396,6 +396,51 @@ func TestFilesAreThereBeforeTheNextCommand(t *testing.T) {
 	}, withModel(m), withComputers(h))
 }
 
+// TestAFileThatCanNotBeThereIsGivenUp: it is taken while nobody knows, and told when it shows; a node that
+// is lost in between changes nothing of that.
+func TestAFileThatCanNotBeThereIsGivenUp(t *testing.T) {
+	h := newComputers(nil)
+	m := script(calls("run", echoHi), reply("one"), calls("look", `{}`), reply("two"))
+	bubble(t, func(t *testing.T, n *node) {
+		ctx := context.Background()
+		s, err := n.Create(ctx, me, session.CreateRequest{Override: specOf(), Environment: hosted()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := session.EnvironmentID(s.ID)
+		for _, path := range []string{"/workspace/a", "/workspace/b"} {
+			if _, err := n.PutFile(ctx, me, env, path, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = n.PutFile(ctx, me, env, "/workspace/a/below", nil)
+		isKind(t, err, stead.KindConflict) // one that waits is a file
+		h.taken = map[string]string{"/workspace/a": "a is a directory"}
+		h.fails["open"] = []error{stead.Errorf(stead.KindUnavailable, "the store is away")}
+		n.send(s.ID, says("go"))
+		n.idle(s.ID)
+		_, err = n.PutFile(ctx, me, env, "/workspace/a", nil)
+		isKind(t, err, stead.KindConflict) // the environment is open and idle: it shows at once
+		told := 0
+		for _, c := range payloads[session.EnvironmentConnected](t, n, s.ID, session.KindEnvironmentConnected) {
+			told += len(c.Refused)
+		}
+		info, err := n.Environment(ctx, me, env)
+		if err != nil || told != 1 || len(info.Refused) != 1 || info.Refused[0].Path != "/workspace/a" || info.Refused[0].Reason != "a is a directory" {
+			t.Errorf("told %d times, %+v, %v", told, info.Refused, err)
+		}
+		n.send(s.ID, says("again"))
+		n.idle(s.ID)
+		got := strings.Join(seen(m.last()), "\n")
+		if strings.Count(got, "/workspace/a: a is a directory") != 1 || !strings.Contains(got, "file /workspace/b") || strings.Contains(got, "file /workspace/a") {
+			t.Errorf("the model saw %q", got)
+		}
+		if c := n.count(s.ID, session.KindEnvironmentCheckpointed); c == 0 {
+			t.Error("nothing was stored")
+		}
+	}, withModel(m), withComputers(h))
+}
+
 func TestArtifacts(t *testing.T) {
 	h := newComputers(nil)
 	bubble(t, func(t *testing.T, n *node) {

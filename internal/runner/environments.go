@@ -3,6 +3,7 @@ package runner
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"slices"
 
@@ -229,6 +230,9 @@ func (r *Runner) PutFile(ctx context.Context, p stead.Principal, id, path string
 	case len(e.Uploads) >= session.MaxUploads:
 		return environment.File{}, stead.Errorf(stead.KindLimited, "%d files wait to be put into the workspace, which is the limit: run a command first", len(e.Uploads))
 	}
+	if err := r.admits(ctx, v, at, len(data)); err != nil {
+		return environment.File{}, err
+	}
 	digest, err := r.cfg.Blobs.Put(ctx, v.Key, data)
 	if err != nil {
 		return environment.File{}, err
@@ -242,6 +246,18 @@ func (r *Runner) PutFile(ctx context.Context, p stead.Principal, id, path string
 	}
 	r.arrived(v.Key)
 	return environment.File{Path: at, Size: int64(len(data))}, nil
+}
+
+// admits refuses a file that can be seen to be impossible. What can't be seen now, because commands run
+// or the environment is elsewhere, shows when the file is put into the workspace.
+func (r *Runner) admits(ctx context.Context, v *session.View, at string, size int) error {
+	if other := v.Environment.Blocks(at); other != "" {
+		return &stead.Error{Kind: stead.KindConflict, Param: "path", Message: fmt.Sprintf("%q can't be there together with %q, which waits to be put into the workspace", at, other)}
+	}
+	if v.Turn != nil || !v.Environment.Resident(r.cfg.Node) {
+		return nil
+	}
+	return r.cfg.Environments.Admits(ctx, v.Key, at, int64(size))
 }
 
 // Files implements session.Environments.

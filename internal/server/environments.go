@@ -80,6 +80,11 @@ func environmentInfo(i session.EnvironmentInfo) json.RawMessage {
 		fields["checkpoint"] = map[string]any{"digest": c.Digest, "files": c.Files, "bytes": c.Bytes}
 	}
 	fields["reset_count"] = i.Resets
+	refused := []map[string]any{}
+	for _, f := range i.Refused {
+		refused = append(refused, map[string]any{"path": f.Path, "reason": f.Reason, "refused_at": f.At / 1000})
+	}
+	fields["refused_files"] = refused
 	fields["usage"] = map[string]any{
 		"cpu_seconds": i.Usage.CPU.Seconds(), "memory_bytes": i.Usage.MemoryBytes, "disk_bytes": i.Usage.DiskBytes,
 		"commands": i.Usage.Commands, "output_bytes": i.Usage.OutputBytes,

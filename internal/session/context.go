@@ -94,6 +94,7 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 		}
 	}
 	c.unstored(e, v)
+	c.refused(e, v)
 	c.settle(e, v, before)
 	return nil
 }

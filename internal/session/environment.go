@@ -103,6 +103,8 @@ type EnvironmentConnected struct {
 	Reset  *Reset       `json:"reset,omitempty"`
 	// Skills are what the agent is told that it can learn there.
 	Skills []environment.Skill `json:"skills,omitempty"`
+	// Refused are files given before it that are not in the workspace, and will not be: everybody is told.
+	Refused []environment.Refused `json:"refused,omitempty"`
 }
 
 // Reset says that an environment is not what it was: its processes are gone, and perhaps files.
@@ -122,6 +124,7 @@ type EnvironmentCheckpointed struct {
 	Blobs      []stead.Text            `json:"blobs,omitempty"`
 	Artifacts  []environment.Published `json:"artifacts,omitempty"` // that are new with it
 	TooLarge   []environment.TooLarge  `json:"too_large,omitempty"` // files that did not become artifacts: the agent is told
+	Refused    []environment.Refused   `json:"refused,omitempty"`   // as in EnvironmentConnected
 	Usage      environment.Usage       `json:"usage"`               // since the environment connected
 }
 
@@ -131,6 +134,7 @@ type EnvironmentSuspended struct {
 	Upto       stead.Seq              `json:"upto"`
 	Checkpoint environment.Checkpoint `json:"checkpoint"`
 	Blobs      []stead.Text           `json:"blobs,omitempty"`
+	Refused    []environment.Refused  `json:"refused,omitempty"` // as in EnvironmentConnected
 	Usage      environment.Usage      `json:"usage"`
 }
 

@@ -42,7 +42,8 @@ type EnvironmentView struct {
 	Checkpoint   *environment.Checkpoint `json:"checkpoint,omitempty"`
 	Checkpointed stead.Seq               `json:"checkpointed,omitempty"` // of the event that brought it
 
-	Uploads []Upload `json:"uploads,omitempty"` // not in the workspace yet
+	Uploads []Upload        `json:"uploads,omitempty"` // not in the workspace yet
+	Refused []RefusedUpload `json:"refused,omitempty"` // the latest that could not be put there
 	// Touched is the first command since the checkpoint, 0 for none, and Commands names them.
 	Touched  stead.Seq `json:"touched,omitempty"`
 	Commands []string  `json:"commands,omitempty"`
@@ -159,6 +160,7 @@ func (v *View) environmentCreated(e stead.Event, p EnvironmentCreated) {
 func (e *EnvironmentView) uploaded(ev stead.Event, p FileInput) {
 	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Path == p.Path })
 	e.Uploads = append(e.Uploads, Upload{Seq: ev.Seq, Path: p.Path, Data: p.Data})
+	e.Refused = slices.DeleteFunc(e.Refused, func(r RefusedUpload) bool { return r.Path == p.Path })
 	e.Unsaved, e.RetryAt = false, 0
 	if e.Status != EnvironmentConnectedNow {
 		e.Used = ev.At // whoever gives it a file means to use it
@@ -217,6 +219,7 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
 	e.Residence, e.Skills, e.Unsaved = p.Call, p.Skills, false
 	put := e.dropUploads(p.Upto)
+	e.refuse(ev, p.Refused)
 	if p.Reset != nil {
 		e.Resets = p.Reset.Count
 		if !p.Reset.Kept {
@@ -242,6 +245,7 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 		return
 	}
 	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	e.refuse(ev, p.Refused)
 	e.Since = p.Usage
 	turn := stead.Seq(0)
 	if v.Turn != nil {
@@ -274,6 +278,7 @@ func (e *EnvironmentView) suspended(ev stead.Event, p EnvironmentSuspended) {
 		return
 	}
 	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
+	e.refuse(ev, p.Refused)
 	e.leave(EnvironmentIsSuspended, p.Usage)
 	e.Orphans = false // they were swept with it
 }

@@ -131,6 +131,9 @@ func (p *Projector) environment(out []body, e stead.Event, before glance) []body
 		id := p.turnID(v.Turn)
 		turn = &id
 	}
+	if refused := v.Environment.refusedBy(e.Seq); len(refused) > 0 {
+		out = append(out, &refusedEvent{eventHead{Type: "agent.session.environment.files_refused"}, EnvironmentID(v.Key.Session), refused, v.Key.Session, turn})
+	}
 	if v.Environment.Resets > before.resets {
 		if c, err := Decode[EnvironmentConnected](e); err == nil && c.Reset != nil {
 			out = append(out, &resetEvent{

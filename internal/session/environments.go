@@ -19,7 +19,8 @@ type Environments interface {
 	// ListEnvironments lists those that this runtime hosts, in order of id.
 	ListEnvironments(ctx context.Context, p stead.Principal, q PageQuery) (Page[EnvironmentInfo], error)
 	// PutFile puts a file into the workspace, replacing a regular one of that path: it is there before
-	// the next command. When it returns, the file is on disk.
+	// the next command. When it returns, the file is on disk. One that turns out to be impossible is given
+	// up and told: see EnvironmentInfo.Refused. Where that can be seen at once, it is KindConflict.
 	PutFile(ctx context.Context, p stead.Principal, id, path string, data []byte) (environment.File, error)
 	Files(ctx context.Context, p stead.Principal, id string, q environment.ListQuery) (environment.FilePage, error)
 	ReadFile(ctx context.Context, p stead.Principal, id, path string) ([]byte, error)
@@ -64,6 +65,7 @@ type EnvironmentInfo struct {
 	CreatedAt  int64           // Unix milliseconds
 	Checkpoint *environment.Checkpoint
 	Resets     int
+	Refused    []RefusedUpload // the latest files that could not be put into the workspace
 	Usage      environment.Usage
 }
 
@@ -87,7 +89,7 @@ func (v *View) Info() (EnvironmentInfo, bool) {
 	}
 	info := EnvironmentInfo{
 		ID: EnvironmentID(v.Key.Session), Type: e.Setup.Type, Status: e.Status, Error: e.Problem(), Config: e.Setup.Config,
-		CreatedAt: v.CreatedAt, Checkpoint: e.Checkpoint, Resets: e.Resets, Usage: e.Usage(),
+		CreatedAt: v.CreatedAt, Checkpoint: e.Checkpoint, Resets: e.Resets, Refused: e.Refused, Usage: e.Usage(),
 	}
 	if v.Created.Agent.ID != "" {
 		info.Session = v.Key.Session

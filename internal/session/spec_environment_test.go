@@ -78,15 +78,17 @@ func (s *spec) environment(name, rest string) bool {
 			e := s.state.Environment
 			c.Reset = &session.Reset{Count: e.Resets + 1, Kept: how == "kept", Why: e.Lost, Commands: e.Commands}
 		}
+		c.Refused = refused(rest)
 		s.event(session.KindEnvironmentConnected, c)
 	case "saved":
 		c := session.EnvironmentCheckpointed{Call: call, Upto: upto, Checkpoint: stored}
 		if path, ok := strings.CutPrefix(rest, "large="); ok {
 			c.TooLarge = []environment.TooLarge{{Path: path, Size: 11, Limit: 10}}
 		}
+		c.Refused = refused(rest)
 		s.event(session.KindEnvironmentCheckpointed, c)
 	case "suspended":
-		s.event(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: call, Upto: upto, Checkpoint: stored})
+		s.event(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: call, Upto: upto, Checkpoint: stored, Refused: refused(rest)})
 	case "expired":
 		s.event(session.KindEnvironmentExpired, session.EnvironmentExpired{Call: call})
 	case "died":
@@ -121,6 +123,14 @@ func (s *spec) environment(name, rest string) bool {
 		return false
 	}
 	return true
+}
+
+// refused reads "refused=PATH".
+func refused(rest string) []environment.Refused {
+	if path, ok := strings.CutPrefix(rest, "refused="); ok {
+		return []environment.Refused{{Path: path, Reason: "it is a directory"}}
+	}
+	return nil
 }
 
 // environmentLine says how the environment is.

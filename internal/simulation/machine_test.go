@@ -225,6 +225,8 @@ func (m *machine) Files(context.Context, stead.SessionKey, environment.State, en
 	return environment.FilePage{}, nil
 }
 
+func (m *machine) Admits(context.Context, stead.SessionKey, string, int64) error { return nil }
+
 func (m *machine) ReadFile(context.Context, stead.SessionKey, environment.State, string) ([]byte, error) {
 	return nil, nil
 }

@@ -80,10 +80,12 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 	if err := p.setState(next); err != nil {
 		return environment.Opened{}, err
 	}
-	if err := h.put(ctx, key, p, from.Files); err != nil {
+	limits := environment.LimitsOf(cfg.Effective().Size)
+	refused, err := h.put(ctx, key, p, limits, from.Files)
+	if err != nil {
 		return environment.Opened{}, err
 	}
-	b := &box{key: key, residence: from.Next, place: p, public: cfg.Public, limits: environment.LimitsOf(cfg.Effective().Size)}
+	b := &box{key: key, residence: from.Next, place: p, public: cfg.Public, limits: limits}
 	if err := h.start(ctx, driver, b, cfg, from); err != nil {
 		return environment.Opened{}, err
 	}
@@ -95,7 +97,7 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 	if err != nil {
 		h.log.Warn("the skills of an environment could not be listed", "session", key.Session, "err", err)
 	}
-	return environment.Opened{Driver: driver.Name(), Kept: kept, Done: b.env.Done(), Skills: skills}, nil
+	return environment.Opened{Driver: driver.Name(), Kept: kept, Done: b.env.Done(), Skills: skills, Refused: refused}, nil
 }
 
 func (h *Host) full() bool {
@@ -136,36 +138,6 @@ func (h *Host) workspace(ctx context.Context, key stead.SessionKey, p place, fro
 		return false, err
 	}
 	return false, p.setState(state{Checkpoint: from.Checkpoint, Clean: true, Boot: h.boot})
-}
-
-// put writes files into the workspace of an environment that is not open.
-func (h *Host) put(ctx context.Context, key stead.SessionKey, p place, files []environment.Put) error {
-	if len(files) == 0 {
-		return nil
-	}
-	dir, err := workspace.Open(p.workspace())
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return h.putInto(ctx, key, dir, files)
-}
-
-type writer interface {
-	WriteFile(ctx context.Context, path string, data []byte, executable bool) error
-}
-
-func (h *Host) putInto(ctx context.Context, key stead.SessionKey, w writer, files []environment.Put) error {
-	for _, f := range files {
-		data, err := h.cfg.Blobs.Get(ctx, key, f.Data.Digest)
-		if err != nil {
-			return err
-		}
-		if err := w.WriteFile(ctx, f.Path, data, false); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // start opens the box over a workspace that is ready.

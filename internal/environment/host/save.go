@@ -93,7 +93,8 @@ func (h *Host) Save(ctx context.Context, key stead.SessionKey, s environment.Sav
 func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (environment.Saved, error) {
 	b.saving.Lock()
 	defer b.saving.Unlock()
-	if err := h.putInto(ctx, b.key, b.env, s.Files); err != nil {
+	refused, err := h.putOpen(ctx, b, s.Files)
+	if err != nil {
 		return environment.Saved{}, err
 	}
 	blobs := h.blobs(b.key)
@@ -101,7 +102,7 @@ func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (env
 	if err != nil {
 		return environment.Saved{}, err
 	}
-	out := environment.Saved{Checkpoint: c, Usage: b.usage()}
+	out := environment.Saved{Checkpoint: c, Refused: refused, Usage: b.usage()}
 	if out.Blobs, err = blobs.named(ctx, s.Previous, c.Digest); err != nil {
 		return environment.Saved{}, err
 	}

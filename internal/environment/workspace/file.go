@@ -125,7 +125,8 @@ func notRegular(rel string, mode fs.FileMode) error {
 
 // WriteFile replaces or makes a regular file, with the directories above it: whole or not at all. What
 // is made belongs to the owner of the workspace. A symbolic link at the end of the path is followed
-// when it stays inside. Nothing is synced: what lasts is a checkpoint.
+// when it stays inside. KindInvalid when what is there is in its way. Nothing is synced: what lasts is a
+// checkpoint.
 func (d *Dir) WriteFile(ctx context.Context, path string, data []byte, executable bool) error {
 	rel, err := cleanFile(path)
 	if err != nil {
@@ -144,7 +145,7 @@ func (d *Dir) WriteFile(ctx context.Context, path string, data []byte, executabl
 		}
 		return d.replace(rel, data, executable)
 	})
-	return d.fault(err, path, "write")
+	return d.fault(inTheWay(err, path), path, "write")
 }
 
 // MakeDir makes a directory of the workspace, with those above it, unless it is there. It belongs to the
