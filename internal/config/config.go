@@ -18,7 +18,8 @@
 //
 // Precedence: a flag, then its environment variable (STEAD_LISTEN, STEAD_DATA,
 // STEAD_DATABASE_URL), then the file, then the default. "${VAR}" in a value of the file is read
-// from the environment; "${VAR:-text}" gives text where VAR is unset or empty. Expansion happens after parsing,
+// from the environment, "${file:PATH}" from a file of its own, without the line break at its end;
+// "${VAR:-text}" gives text where VAR is unset or empty. Expansion happens after parsing,
 // so that a value can never become syntax.
 //
 // Units and limits: windows and outputs in tokens; prices in US dollars per million tokens; a file

@@ -210,6 +210,25 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+func TestASecretInAFile(t *testing.T) {
+	file := write(t, "sk-secret\n")
+	if got, err := expand("key ${file:"+file+"}", environ()); got != "key sk-secret" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := expand("${file:"+file+"x:-none}", environ()); got != "none" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := expand("${file:"+file+"x}", environ()); err == nil || !strings.Contains(err.Error(), file+"x is not there") {
+		t.Errorf("%v", err)
+	}
+	if err := os.WriteFile(file, make([]byte, maxSecretBytes+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := expand("${file:"+file+"}", environ()); err == nil || !strings.Contains(err.Error(), "larger than the limit of 65536 bytes") {
+		t.Errorf("%v", err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("listen: 127.0.0.1:1\nproviders: [{name: a, api: sim}]\n"))
 	f.Add([]byte("a: &a [*a]"))

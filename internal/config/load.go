@@ -177,7 +177,42 @@ func (x *expander) Visit(n ast.Node) ast.Visitor {
 	return x
 }
 
-// expand reads "${NAME}" and "${NAME:-default}"; "$${" stands for a literal "${".
+// filePrefix begins what is in a file of its own, as orchestrators hand out secrets.
+const filePrefix = "file:"
+
+// maxSecretBytes is the largest of these files.
+const maxSecretBytes = 64 << 10
+
+// readSecret reads a file's text without the line break at its end; false when there is no such file.
+// No error tells what is in it.
+func readSecret(path string) (text string, ok bool, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
+	switch {
+	case err != nil:
+		return "", false, err
+	case len(b) > maxSecretBytes:
+		return "", false, fmt.Errorf("the file %s is larger than the limit of %d bytes", path, maxSecretBytes)
+	}
+	return strings.TrimRight(string(b), "\r\n"), true, nil
+}
+
+// notThere says what a value can't be read from.
+func notThere(name string) error {
+	if path, ok := strings.CutPrefix(name, "file "); ok {
+		return fmt.Errorf("the file %s is not there", path)
+	}
+	return fmt.Errorf("the environment variable %s is not set", name)
+}
+
+// expand reads "${NAME}", "${file:PATH}" and "${NAME:-default}"; "$${" stands for a literal "${".
 func expand(s string, env func(string) (string, bool)) (string, error) {
 	var b strings.Builder
 	for {
@@ -201,11 +236,18 @@ func expand(s string, env func(string) (string, bool)) (string, error) {
 			return "", errors.New(`"${}" names no variable`)
 		}
 		v, set := env(name)
+		if path, ok := strings.CutPrefix(name, filePrefix); ok {
+			var err error
+			if v, set, err = readSecret(path); err != nil {
+				return "", err
+			}
+			name = "file " + path // in the error below
+		}
 		switch {
 		case hasDefault && v == "":
 			v = def
 		case !set && !hasDefault:
-			return "", fmt.Errorf("the environment variable %s is not set", name)
+			return "", notThere(name)
 		}
 		b.WriteString(v)
 		s = after

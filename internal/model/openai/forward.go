@@ -28,7 +28,7 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 	if e != nil {
 		return nil, e
 	}
-	return &model.Answer{ContentType: resp.Header.Get("Content-Type"), Body: resp.Body}, nil
+	return &model.Answer{ContentType: p.client.Redact(resp.Header.Get("Content-Type")), Body: p.client.Guard(resp.Body)}, nil
 }
 
 // withMember replaces a member of an object by a text, or adds it, and leaves every other byte as it

@@ -3,11 +3,9 @@ package upstream
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -136,39 +134,10 @@ func (c *Client) Clean(e *model.Error) *model.Error {
 	if e == nil {
 		return nil
 	}
-	e.Message = shorten(c.redact(e.Message), maxMessageRunes)
-	e.Upstream, e.Param = shorten(c.redact(e.Upstream), maxNameRunes), shorten(c.redact(e.Param), maxNameRunes)
+	e.Message = shorten(c.Redact(e.Message), maxMessageRunes)
+	e.Upstream, e.Param = shorten(c.Redact(e.Upstream), maxNameRunes), shorten(c.Redact(e.Param), maxNameRunes)
 	e.Err = c.scrub(e.Err)
 	return e
-}
-
-// longestFirst sorts secrets so that none hides in another, and drops what is none.
-func longestFirst(secrets []string) []string {
-	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return len(s) < minSecretBytes })
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
-	return secrets
-}
-
-func (c *Client) redact(s string) string {
-	secrets := c.secrets
-	if c.cfg.Signer != nil {
-		secrets = longestFirst(slices.Concat(secrets, c.cfg.Signer.Secrets()))
-	}
-	for _, secret := range secrets {
-		s = strings.ReplaceAll(s, secret, "[redacted]")
-	}
-	return s
-}
-
-// scrub replaces a cause that quotes a secret; the others stay as they are, for errors.Is.
-func (c *Client) scrub(err error) error {
-	if err == nil {
-		return nil
-	}
-	if s := err.Error(); c.redact(s) != s {
-		return errors.New(c.redact(s))
-	}
-	return err
 }
 
 func shorten(s string, most int) string {

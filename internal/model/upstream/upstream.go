@@ -14,8 +14,8 @@
 // Nothing is retried here and no state is kept between calls.
 //
 // Errors: *model.Error, by the upstream's code (which the adapter reads) and else by status, never by
-// wording. An upstream's message is shown shortened and without the configured secrets; of a refused
-// key nothing is shown. Redirects that leave the configured origin are not followed: neither the key
+// wording. An upstream's message is shown shortened and without the configured secrets, in whatever way it
+// writes them (redact.go); of a refused key nothing is shown. Redirects that leave the configured origin are not followed: neither the key
 // nor the conversation goes elsewhere.
 //
 // The SSE reader is our own: unlike github.com/tmaxmax/go-sse it hands out a last event that lacks
