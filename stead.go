@@ -106,22 +106,24 @@ func DerivedID(prefix string, session SessionID, seq Seq, index int) string {
 // ParseDerivedID is the inverse of DerivedID for a known session. It reports false for ids of
 // another session and for anything malformed. Index is -1 where the id has none.
 func ParseDerivedID(session SessionID, id string) (prefix string, seq Seq, index int, ok bool) {
-	parts := strings.Split(id, "_")
-	if len(parts) < 3 || len(parts) > 4 || parts[1] != sessionTail(session) {
+	prefix, rest, _ := strings.Cut(id, "_")
+	tail, rest, _ := strings.Cut(rest, "_")
+	number, rest, indexed := strings.Cut(rest, "_")
+	if tail != sessionTail(session) {
 		return "", 0, 0, false
 	}
-	n, err := strconv.ParseInt(parts[2], 10, 64)
+	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 1 {
 		return "", 0, 0, false
 	}
 	index = -1
-	if len(parts) == 4 {
-		index, err = strconv.Atoi(parts[3])
+	if indexed {
+		index, err = strconv.Atoi(rest)
 		if err != nil || index < 0 {
 			return "", 0, 0, false
 		}
 	}
-	return parts[0], Seq(n), index, true
+	return prefix, Seq(n), index, true
 }
 
 func sessionTail(id SessionID) string { return strings.TrimPrefix(string(id), SessionPrefix) }

@@ -12,42 +12,58 @@ import (
 //
 // Records outlive their session: what was used is owed, whatever is deleted later.
 type Usage interface {
-	// UsageRows returns a project's records in the order of (At, ID), at most MaxUsageRows; fewer
-	// than asked for means that there are no more.
+	// UsageRows returns a project's records in the order of their times, at most MaxUsageRows; fewer
+	// than asked for means that there are no more. Those of a session and of one time come in the
+	// order of Seq and Index; between sessions each store has an order of its own, which stays.
 	UsageRows(ctx context.Context, project stead.ProjectID, q UsageQuery) ([]UsageRow, error)
 	// AddUsage stores records that no append brings, at most MaxUsageRows, all or none. One that is
-	// there already (same At and ID) stays as it is.
+	// there already (same At and name) stays as it is.
 	AddUsage(ctx context.Context, project stead.ProjectID, rows []UsageRow) error
 }
 
-// MaxUsageRows is the most records of one read or one AddUsage.
-const MaxUsageRows = 1024
+// Limits of records.
+const (
+	// MaxUsageRows is the most records of one read or one AddUsage.
+	MaxUsageRows = 1024
+	// MaxUsageBytes is the largest Data of a record, and the largest Shared.
+	MaxUsageBytes = 16 << 10
+	// MaxUsageIndex is the largest Index.
+	MaxUsageIndex = 15
+)
 
-// MaxUsageBytes is the largest Data of a record.
-const MaxUsageBytes = 16 << 10
+// UsageName is how a record is named, in its project: by its event, or by its call's UUID.
+type UsageName struct {
+	Session stead.SessionID // "": of no session
+	Seq     stead.Seq       // of the event; 0: of no session
+	Index   int             // which of the event's records it is
+	Call    [16]byte        // of a call that has no session
+}
+
+// Check refuses a name that is of both kinds, or of none.
+func (n UsageName) Check() error {
+	switch {
+	case n.Seq < 0 || n.Index < 0 || n.Index > MaxUsageIndex:
+		return stead.Invalid("usage", "no usage record is number %d of event %d", n.Index, n.Seq)
+	case (n.Seq == 0) != (n.Session == ""), (n.Seq == 0) == (n.Call == [16]byte{}), n.Seq == 0 && n.Index != 0:
+		return stead.Invalid("usage", "a usage record is of an event of a session, or of a call without one")
+	}
+	return nil
+}
 
 // UsageRow is a record as stores keep it.
 type UsageRow struct {
-	ID      string          // printable ASCII, unique in its project
-	Session stead.SessionID // "": of no session. An append ignores it: the records are its session's
-	At      int64           // Unix milliseconds: of the event, or of the call's end
-	Data    []byte          // JSON
+	UsageName
+	At     int64  // Unix milliseconds: of the event, or of the call's end
+	Shared string // what many records say alike, as bytes: stores keep equal ones once
+	Data   []byte // what this one says
 }
 
 // Check refuses what no store takes; stores call it before they store.
 func (r UsageRow) Check() error {
-	if r.ID == "" || len(r.ID) > stead.MaxIdempotencyKeyBytes {
-		return stead.Invalid("usage", "the id of a usage record has %d bytes, not 1 to %d", len(r.ID), stead.MaxIdempotencyKeyBytes)
+	if len(r.Data) > MaxUsageBytes || len(r.Shared) > MaxUsageBytes {
+		return stead.Errorf(stead.KindTooLarge, "a usage record has %d and %d bytes, the limit is %d of each", len(r.Shared), len(r.Data), MaxUsageBytes)
 	}
-	for i := range len(r.ID) {
-		if r.ID[i] <= ' ' || r.ID[i] > '~' {
-			return stead.Invalid("usage", "the id of a usage record is not printable ASCII")
-		}
-	}
-	if len(r.Data) > MaxUsageBytes {
-		return stead.Errorf(stead.KindTooLarge, "usage record %s has %d bytes, the limit is %d", r.ID, len(r.Data), MaxUsageBytes)
-	}
-	return nil
+	return r.UsageName.Check()
 }
 
 // CheckUsage checks the records of one call.
@@ -55,8 +71,8 @@ func CheckUsage(rows []UsageRow) error {
 	if len(rows) > MaxUsageRows {
 		return stead.Errorf(stead.KindTooLarge, "%d usage records at once are more than the limit of %d", len(rows), MaxUsageRows)
 	}
-	for _, r := range rows {
-		if err := r.Check(); err != nil {
+	for i := range rows {
+		if err := rows[i].Check(); err != nil {
 			return err
 		}
 	}
@@ -67,10 +83,10 @@ func CheckUsage(rows []UsageRow) error {
 type UsageQuery struct {
 	Session  stead.SessionID
 	From, To int64 // Unix milliseconds: From <= At < To; To 0: no end
-	// AfterAt and AfterID are where to go on, exclusive, in the chosen order; AfterID "": from the
+	// AfterAt and After are where to go on, exclusive, in the chosen order; After zero: from the
 	// beginning. That record need not be there.
 	AfterAt int64
-	AfterID string
+	After   UsageName
 	Desc    bool
 	Limit   int // 1 … MaxUsageRows; 0 means that
 }
@@ -81,4 +97,12 @@ func (q UsageQuery) PageLimit() int {
 		return MaxUsageRows
 	}
 	return q.Limit
+}
+
+// Place is Seq and Index in one number, in their order; 0 for a call that has no session.
+func (n UsageName) Place() int64 { return int64(n.Seq)*(MaxUsageIndex+1) + int64(n.Index) }
+
+// SetPlace is the inverse of Place.
+func (n *UsageName) SetPlace(place int64) {
+	n.Seq, n.Index = stead.Seq(place/(MaxUsageIndex+1)), int(place%(MaxUsageIndex+1))
 }

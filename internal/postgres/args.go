@@ -1,5 +1,11 @@
 package postgres
 
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
 // Statements of a batch take one array a column. An empty list is an empty array, never NULL.
 
 type opColumns struct {
@@ -98,18 +104,18 @@ func (b *batch) createArgs() []any {
 	return []any{project, session, birth, agent, created, key, digest, n}
 }
 
-// usageArgs returns nil when no operation brings usage records.
-func (b *batch) usageArgs() []any {
-	var no, at []int64
-	var id []string
-	var data [][]byte
+// meter makes the arguments that the operations' usage records are.
+func (b *batch) meter(ctx context.Context, conn *pgx.Conn, names *usageNames) error {
+	var c usageColumns
 	for i, o := range b.ops {
-		for _, r := range o.usage {
-			no, at, id, data = append(no, int64(i+1)), append(at, r.At), append(id, r.ID), append(data, r.Data)
+		for j := range o.usage {
+			c.add(i+1, o.key.Project, &o.usage[j])
 		}
 	}
-	if no == nil {
+	if c.no == nil {
 		return nil
 	}
-	return []any{no, at, id, data}
+	args, err := c.args(ctx, conn, names)
+	b.usage = append([]any{c.no}, args...)
+	return err
 }

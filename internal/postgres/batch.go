@@ -75,23 +75,22 @@ WITH fenced AS (
 // where the rows of each operation begin in the lists that follow, and at its end where the last
 // ones end. Picking an element of a list walks up to it, which for short lists is far cheaper than a join.
 //
-// A batch with usage records stores them in the same statement, with four more lists: the operation
-// that each is of, its time, id and data. One without any does not pay for them.
+// A batch with usage records stores them in the same statement, with more lists: the operation that each
+// is of, and its columns. One without any does not pay for them.
 const (
 	fenceOnlySQL  = fenceSQL + passedSQL
-	fenceUsageSQL = fenceSQL + usageHead + `$19::bigint[], $20::bigint[], $21::text[], $22::bytea[]` + usageTail + passedSQL
+	fenceUsageSQL = fenceSQL + usageHead + `$19::bigint[], $20::bigint[], $21::bigint[], $22::integer[], $23::integer[], $24::bytea[], $25::bytea[]` + usageTail + passedSQL
 	storeSQL      = fenceSQL + storedSQL + passedSQL
-	storeUsageSQL = fenceSQL + storedSQL + usageHead + `$23::bigint[], $24::bigint[], $25::text[], $26::bytea[]` + usageTail + passedSQL
+	storeUsageSQL = fenceSQL + storedSQL + usageHead + `$23::bigint[], $24::bigint[], $25::bigint[], $26::integer[], $27::integer[], $28::bytea[], $29::bytea[]` + usageTail + passedSQL
 
 	passedSQL = `
 SELECT no, tail, free FROM fenced`
 
 	usageHead = `, metered AS (
-	INSERT INTO usage_records (project_id, at, id, session_id, data)
-	SELECT f.project_id, u.at, u.id, f.session_id, u.data
+	INSERT INTO usage_rows (at, place, project, shared, owner, data)
+	SELECT u.at, u.place, u.project, u.shared, u.owner, u.data
 	FROM unnest(`
-	usageTail = `) AS u (no, at, id, data) JOIN fenced f ON f.no = u.no
-	ON CONFLICT DO NOTHING
+	usageTail = `) AS u (no, at, place, project, shared, owner, data) JOIN fenced f ON f.no = u.no
 )`
 
 	storedSQL = `, stored AS (
@@ -110,6 +109,7 @@ type batch struct {
 	rows   int // of the log
 	bytes  int
 	stored []stored // what the transaction stored, in the order the database said so
+	usage  []any    // the arguments that usage records are; nil: there are none
 }
 
 // stored is the fate of an operation that was not refused.
@@ -138,8 +138,8 @@ func (b *batch) commit(ctx context.Context, conn *pgx.Conn) error {
 		return b.commitCopy(ctx, conn)
 	}
 	text, args := storeSQL, append(b.fenceArgs(), b.rowArgs()...)
-	if usage := b.usageArgs(); usage != nil {
-		text, args = storeUsageSQL, append(args, usage...)
+	if b.usage != nil {
+		text, args = storeUsageSQL, append(args, b.usage...)
 	}
 	create := b.createArgs()
 	if create == nil {
@@ -164,8 +164,8 @@ func (b *batch) commitCopy(ctx context.Context, conn *pgx.Conn) error {
 		queue.Queue(createSQL, create...)
 	}
 	text, args := fenceOnlySQL, b.fenceArgs()
-	if usage := b.usageArgs(); usage != nil {
-		text, args = fenceUsageSQL, append(args, usage...)
+	if b.usage != nil {
+		text, args = fenceUsageSQL, append(args, b.usage...)
 	}
 	queue.Queue(text, args...).Query(b.collect)
 	err := conn.SendBatch(ctx, queue).Close()

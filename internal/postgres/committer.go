@@ -40,6 +40,7 @@ const (
 type committer struct {
 	pool  *pgxpool.Pool
 	watch *watch
+	usage *usageNames
 
 	mu      sync.Mutex
 	filled  sync.Cond // ready has operations, or closed is set
@@ -65,8 +66,8 @@ func (o *op) lane() lane {
 	return lane{o.key.Project, string(o.key.Session), false}
 }
 
-func newCommitter(pool *pgxpool.Pool, w *watch) *committer {
-	c := &committer{pool: pool, watch: w, lanes: map[lane][]*op{}}
+func newCommitter(pool *pgxpool.Pool, w *watch, usage *usageNames) *committer {
+	c := &committer{pool: pool, watch: w, usage: usage, lanes: map[lane][]*op{}}
 	c.filled.L = &c.mu
 	for range maxInFlight {
 		c.workers.Go(c.work)
@@ -211,7 +212,12 @@ func (c *committer) try(ops []*op) (again []*op, err error) {
 	b := newBatch(ops)
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout+time.Duration(b.bytes/bytesPerSecond)*time.Second)
 	defer cancel()
-	commit := func(conn *pgxpool.Conn) error { return b.commit(ctx, conn.Conn()) }
+	commit := func(conn *pgxpool.Conn) error {
+		if err := b.meter(ctx, conn.Conn(), c.usage); err != nil {
+			return err
+		}
+		return b.commit(ctx, conn.Conn())
+	}
 	err = c.pool.AcquireFunc(ctx, commit)
 	if connectionLost(ctx, err) {
 		c.pool.Reset() // its other connections are as old

@@ -82,6 +82,7 @@ type Store struct {
 	pool      *pgxpool.Pool // all but commits
 	committer *committer
 	watch     *watch
+	usage     usageNames
 	unheard   unheard
 	work      chan struct{}
 
@@ -116,7 +117,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	background, stop := context.WithCancel(context.Background())
 	s := &Store{pool: pool, work: make(chan struct{}, 1), closed: background.Done(), stop: stop}
 	s.watch = newWatch(s, config.ConnConfig, opts.PollOnly)
-	s.committer = newCommitter(commits, s.watch)
+	s.committer = newCommitter(commits, s.watch, &s.usage)
 	s.watch.start(background, &s.done)
 	return s, nil
 }

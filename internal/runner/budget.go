@@ -48,7 +48,7 @@ func (a *actor) reserve(p *plan, name string, info model.Info) (hold *session.Ho
 	ask := usage.Ask{
 		Subject: usage.Subject{Project: a.key.Project, Agent: a.state.Created.Agent.ID, Session: a.key.Session, User: a.state.Created.Principal.ID},
 		// An epoch is one holder's: no other makes a hold of this name.
-		Hold: fmt.Sprintf("hold_%s_%d_%d", a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: a.estimate(info), Ended: map[string]usage.Amount{},
+		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: a.estimate(info), Ended: map[string]usage.Amount{},
 	}
 	for _, e := range p.ended { // their outcomes are known, though not durable yet
 		for _, c := range e.Counters {

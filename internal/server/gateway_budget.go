@@ -41,7 +41,7 @@ func (c *call) reserve(ctx context.Context, req request) error {
 	now := time.Now().UnixMilli()
 	ask := usage.Ask{
 		Subject: usage.Subject{Project: c.meter.Caller.Project, User: c.meter.Caller.User},
-		Hold:    newID("hold_"), At: now, Amount: c.estimate(req, now),
+		Hold:    newID(usage.HoldPrefix), At: now, Amount: c.estimate(req, now),
 	}
 	grant, err := c.s.Purse.Reserve(ctx, ask)
 	switch {

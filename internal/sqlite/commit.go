@@ -17,6 +17,7 @@ type committer struct {
 	nextLog    int64 // id of the next log row
 	recentRows int   // log rows that no extent holds
 	maxRecent  int   // how many of them there may be
+	names      map[usageName]int64
 }
 
 // manyRows is how many log rows one statement inserts: fewer calls of the driver a group.
@@ -32,6 +33,7 @@ type writeStmts struct {
 	deleteSession, deleteLog, deleteKeys, deleteMade *sql.Stmt
 	deleteSnapshot, saveSnapshot                     *sql.Stmt
 	insertUsage, insertUsages                        *sql.Stmt
+	name, insertName                                 *sql.Stmt
 	due, nextDue                                     *sql.Stmt
 	memory, storeMemory                              *sql.Stmt
 }
@@ -39,8 +41,8 @@ type writeStmts struct {
 func (c *committer) prepare(ctx context.Context) error {
 	const logRow = "(?, ?, ?, ?, ?, ?)"
 	insertLog := "INSERT INTO log (id, session, first, last, epoch, events) VALUES " + logRow
-	const usageRow = "(?, ?, ?, ?, ?)"
-	const insertUsage = "INSERT OR IGNORE INTO usage_record (project, at, id, session, data) VALUES " + usageRow
+	const usageRow = "(?, ?, ?, ?, ?, ?)"
+	const insertUsage = "INSERT OR IGNORE INTO usage_row (project, at, owner, place, shared, data) VALUES " + usageRow
 	prepare := func(ctx context.Context, text string) (*sql.Stmt, error) {
 		st, err := c.conn.PrepareContext(ctx, text)
 		if err == nil {
@@ -77,6 +79,8 @@ func (c *committer) prepare(ctx context.Context) error {
 			ON CONFLICT (session) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > seq`,
 		&c.st.insertUsage:  insertUsage,
 		&c.st.insertUsages: insertUsage + strings.Repeat(", "+usageRow, manyRows-1),
+		&c.st.name:         `SELECT id FROM usage_name WHERE project = ? AND what = ? AND name = ?`,
+		&c.st.insertName:   `INSERT INTO usage_name (project, what, name) VALUES (?, ?, ?)`,
 
 		&c.st.memory:      memoryByID,
 		&c.st.storeMemory: storeMemory,
@@ -135,10 +139,11 @@ type group struct {
 	c      *committer
 	open   bool // the transaction has begun
 	staged map[stead.SessionKey]*head
-	rows   []any    // log rows not yet inserted: six values each
-	placed []placed // all log rows of the group
-	usage  []any    // usage records not yet inserted: five values each
-	moved  bool     // what was recent before the group is in extents
+	rows   []any               // log rows not yet inserted: six values each
+	placed []placed            // all log rows of the group
+	usage  []any               // usage records not yet inserted: six values each
+	named  map[usageName]int64 // numbers that are not committed yet, or were not in memory
+	moved  bool                // what was recent before the group is in extents
 	gone   map[int64]bool
 	wakes  bool // some session became due, or will at a known time
 }
@@ -240,7 +245,7 @@ func (g *group) insert(h *head, events []stead.Event) {
 // How many values a queued row has.
 const (
 	logColumns   = 6
-	usageColumns = 5
+	usageColumns = 6
 )
 
 // insertMany inserts queued rows, manyRows of them a statement as far as that goes.
@@ -306,6 +311,7 @@ func (g *group) publish() {
 	s := g.c.s
 	s.mu.Lock()
 	g.publishPlaces()
+	g.publishNames()
 	for key, h := range g.staged {
 		s.setHead(key, h)
 		s.notify(key)

@@ -75,6 +75,7 @@ type Store struct {
 	stmts   []*sql.Stmt
 	readers *sql.DB
 	read    readStmts
+	names   usageNames
 	box     mailbox
 	done    chan struct{} // closed when the committer has stopped
 	work    chan struct{}
@@ -159,7 +160,7 @@ func (s *Store) open(ctx context.Context, opts Options) error {
 	if err := s.read.prepare(ctx, s.readers); err != nil {
 		return translate(err, "prepare reads")
 	}
-	c := &committer{s: s, conn: conn, maxRecent: cmp.Or(opts.recentRows, maxRecentRows)}
+	c := &committer{s: s, conn: conn, names: map[usageName]int64{}, maxRecent: cmp.Or(opts.recentRows, maxRecentRows)}
 	if err := c.prepare(ctx); err != nil {
 		return translate(err, "prepare writes")
 	}

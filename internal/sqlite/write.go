@@ -174,8 +174,10 @@ func (g *group) append(lease journal.Lease, b journal.Batch) error {
 	if h.tail != b.After {
 		return errTail(lease.Key, h.tail)
 	}
+	if err := g.queueUsage(lease.Key.Project, b.Usage); err != nil {
+		return err
+	}
 	g.insert(h, b.Events)
-	g.queueUsage(lease.Key, b.Usage)
 	if b.Update != nil {
 		h.listing = b.Update
 	}

@@ -28,6 +28,9 @@ type Ledger interface {
 	Holds(ctx context.Context, before int64, limit int) ([]Held, error)
 }
 
+// HoldPrefix begins the id of every hold. That of a session's call goes on with the session's id and "_".
+const HoldPrefix = "hold_"
+
 // MaxClaims is the most counters of one reservation.
 const MaxClaims = MaxBudgets
 

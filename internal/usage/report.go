@@ -33,13 +33,20 @@ func (s *Sum) Merge(o *Sum) error { return s.add(o.Records, &o.Quantities, o.Cos
 
 func (s *Sum) add(records int64, q *Quantities, cost int64) error {
 	s.Records += records
-	into, from := append(s.fields(), &s.Cost), append(q.fields(), &cost)
+	into, from := s.fields(), q.fields()
 	for i := range into {
-		if *from[i] > 0 && *into[i] > math.MaxInt64-*from[i] {
-			return stead.Errorf(stead.KindTooLarge, "a sum of usage records is larger than %d: narrow the report", int64(math.MaxInt64))
+		if err := addTo(into[i], *from[i]); err != nil {
+			return err
 		}
-		*into[i] += *from[i]
 	}
+	return addTo(&s.Cost, cost)
+}
+
+func addTo(into *int64, n int64) error {
+	if n > 0 && *into > math.MaxInt64-n {
+		return stead.Errorf(stead.KindTooLarge, "a sum of usage records is larger than %d: narrow the report", int64(math.MaxInt64))
+	}
+	*into += n
 	return nil
 }
 

@@ -20,16 +20,12 @@
 package usage
 
 import (
-	"encoding/hex"
-	"encoding/json"
 	"math"
 	"math/bits"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/journal"
 )
 
 // Prefix begins the id of every record.
@@ -56,10 +52,10 @@ const (
 // Kinds are all of them, in the order of reports.
 func Kinds() []Kind { return []Kind{ModelCall, ToolCall, Environment, Egress, Storage} }
 
-// Record is one thing that was used. Its JSON is for stores, and short: there are as many of them as
-// there are calls. The wire has names of its own.
+// Record is one thing that was used. Stores keep it as encode.go says; the JSON is that of records
+// from before it, and is only read. The wire has names of its own.
 type Record struct {
-	// ID, At, Project and Session have columns of their own in stores: Data leaves them out.
+	// ID, At, Project and Session have columns of their own in stores.
 	ID      string          `json:"-"`
 	At      int64           `json:"-"` // Unix milliseconds: of the event
 	Project stead.ProjectID `json:"-"`
@@ -120,8 +116,8 @@ func (q *Quantities) SetStored(bytes, millis int64) {
 }
 
 // fields are the quantities in the order of Quantities, for sums.
-func (q *Quantities) fields() []*int64 {
-	return []*int64{
+func (q *Quantities) fields() [11]*int64 {
+	return [11]*int64{
 		&q.Calls, &q.InputTokens, &q.CachedTokens, &q.CacheWriteTokens, &q.OutputTokens, &q.ReasoningTokens, &q.Millis,
 		&q.SentBytes, &q.ReceivedBytes, &q.StoredBytes, &q.MegabyteSeconds,
 	}
@@ -130,19 +126,6 @@ func (q *Quantities) fields() []*int64 {
 // EventID is the id of the index-th record of an event.
 func EventID(s stead.SessionID, seq stead.Seq, index int) string {
 	return stead.DerivedID(prefixName, s, seq, index)
-}
-
-// Row encodes a record for the store. Names are cut to what a record may hold.
-func (r Record) Row() (journal.UsageRow, error) {
-	r = r.Clean()
-	if _, seq, _, ok := stead.ParseDerivedID(r.Session, r.Turn); ok && r.Turn == turnID(r.Session, seq) {
-		r.Turn = strconv.FormatInt(int64(seq), 10) // the rest of the id is the session's
-	}
-	data, err := json.Marshal(r)
-	if err != nil {
-		return journal.UsageRow{}, stead.Wrap(stead.KindInternal, err, "encode usage record %s", r.ID)
-	}
-	return journal.UsageRow{ID: r.ID, Session: r.Session, At: r.At, Data: data}, nil
 }
 
 // Clean is the record as it reads back from a store: with names cut to what it may hold.
@@ -154,8 +137,8 @@ func (r Record) Clean() Record {
 	return r
 }
 
-func (r *Record) names() []*string {
-	return []*string{&r.Turn, &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices, &r.Hold}
+func (r *Record) names() [10]*string {
+	return [10]*string{&r.Turn, &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices, &r.Hold}
 }
 
 // short cuts a name and mends what is not UTF-8, so that a record reads back as it was written.
@@ -169,44 +152,7 @@ func short(s string) string {
 	return s
 }
 
-// Rows encodes records.
-func Rows(records []Record) ([]journal.UsageRow, error) {
-	rows := make([]journal.UsageRow, 0, len(records))
-	for _, r := range records {
-		row, err := r.Row()
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, row)
-	}
-	return rows, nil
-}
+// turnPrefix begins the ids of turns.
+const turnPrefix = "turn"
 
-// FromRow is the inverse of Row; KindInternal for a row that no version of this package wrote.
-func FromRow(project stead.ProjectID, row journal.UsageRow) (Record, error) {
-	var r Record
-	if err := json.Unmarshal(row.Data, &r); err != nil {
-		return r, stead.Wrap(stead.KindInternal, err, "usage record %s can't be read", row.ID)
-	}
-	r.ID, r.At, r.Project, r.Session = row.ID, row.At, project, row.Session
-	if seq, err := strconv.ParseInt(r.Turn, 10, 64); err == nil && r.Session != "" {
-		r.Turn = turnID(r.Session, stead.Seq(seq))
-	}
-	return r, nil
-}
-
-func turnID(s stead.SessionID, seq stead.Seq) string { return stead.DerivedID("turn", s, seq, -1) }
-
-// TimeOf is the time in the id of a record of a stateless call, Unix milliseconds; false for others.
-func TimeOf(id string) (int64, bool) {
-	text, ok := strings.CutPrefix(id, Prefix)
-	u, err := hex.DecodeString(text)
-	if !ok || err != nil || len(u) != 16 {
-		return 0, false
-	}
-	var ms int64
-	for _, b := range u[:6] { // RFC 9562, 5.7: a UUIDv7 begins with 48 bits of Unix milliseconds
-		ms = ms<<8 | int64(b)
-	}
-	return ms, true
-}
+func turnID(s stead.SessionID, seq stead.Seq) string { return stead.DerivedID(turnPrefix, s, seq, -1) }

@@ -30,7 +30,7 @@ type Memory struct {
 	nodes    map[stead.NodeID]time.Time // alive until then
 	agents   map[memAgent][]agent.Agent // all versions
 	made     map[memScope]memMade       // keys of agents' creations
-	usage    map[stead.ProjectID]map[string]journal.UsageRow
+	usage    map[stead.ProjectID]map[journal.UsageName]journal.UsageRow
 	faults   faults
 }
 
@@ -68,7 +68,7 @@ func NewMemory(now func() time.Time) *Memory {
 		now: now, work: make(chan struct{}, 1),
 		sessions: map[stead.SessionKey]*memSession{}, receipts: map[memScope]memReceipt{},
 		nodes: map[stead.NodeID]time.Time{}, agents: map[memAgent][]agent.Agent{}, made: map[memScope]memMade{},
-		usage: map[stead.ProjectID]map[string]journal.UsageRow{},
+		usage: map[stead.ProjectID]map[journal.UsageName]journal.UsageRow{},
 	}
 }
 

@@ -1,6 +1,7 @@
 package journaltest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -12,12 +13,12 @@ import (
 func (m *Memory) addUsage(project stead.ProjectID, r journal.UsageRow) {
 	all := m.usage[project]
 	if all == nil {
-		all = map[string]journal.UsageRow{}
+		all = map[journal.UsageName]journal.UsageRow{}
 		m.usage[project] = all
 	}
-	if _, there := all[r.ID]; !there {
+	if _, there := all[r.UsageName]; !there {
 		r.Data = slices.Clone(r.Data)
-		all[r.ID] = r
+		all[r.UsageName] = r
 	}
 }
 
@@ -43,7 +44,7 @@ func (m *Memory) UsageRows(ctx context.Context, project stead.ProjectID, q journ
 		return nil, err
 	}
 	order := func(a, b journal.UsageRow) int {
-		c := cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.ID, b.ID))
+		c := cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Session, b.Session), cmp.Compare(a.Place(), b.Place()), bytes.Compare(a.Call[:], b.Call[:]))
 		if q.Desc {
 			return -c
 		}
@@ -52,7 +53,7 @@ func (m *Memory) UsageRows(ctx context.Context, project stead.ProjectID, q journ
 	var out []journal.UsageRow
 	for _, r := range m.usage[project] {
 		in := (q.Session == "" || r.Session == q.Session) && r.At >= q.From && (q.To == 0 || r.At < q.To)
-		if in && (q.AfterID == "" || order(r, journal.UsageRow{At: q.AfterAt, ID: q.AfterID}) > 0) {
+		if in && (q.After == journal.UsageName{} || order(r, journal.UsageRow{At: q.AfterAt, UsageName: q.After}) > 0) {
 			out = append(out, r)
 		}
 	}

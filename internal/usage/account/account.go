@@ -83,12 +83,13 @@ func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) (pag
 // position finds the place of a record in the order of time. The id of a stateless call's holds its
 // time; one that follows from an event is looked for among those of its session.
 func (s *Service) position(ctx context.Context, project stead.ProjectID, id string) (journal.UsageQuery, error) {
-	q := journal.UsageQuery{AfterID: id}
+	var q journal.UsageQuery
 	if id == "" {
 		return q, nil
 	}
 	if at, ok := usage.TimeOf(id); ok {
 		q.AfterAt = at
+		q.After, _ = usage.NameOf("", id)
 		return q, nil
 	}
 	if session, ok := stead.SessionOf(id); ok {
@@ -96,6 +97,7 @@ func (s *Service) position(ctx context.Context, project stead.ProjectID, id stri
 		err := s.each(ctx, project, usage.Filter{Session: session}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
 			found = r.ID == id
 			q.AfterAt = r.At
+			q.After, _ = usage.NameOf(r.Session, r.ID)
 			return !found, nil
 		})
 		if found || err != nil {
@@ -119,7 +121,7 @@ func (s *Service) each(ctx context.Context, project stead.ProjectID, f usage.Fil
 			if err != nil {
 				return err
 			}
-			q.AfterAt, q.AfterID = r.At, r.ID
+			q.AfterAt, q.After = row.At, row.UsageName
 			if !f.Selects(&r) {
 				continue
 			}

@@ -77,7 +77,7 @@ func (s *Service) spent(ctx context.Context, b *usage.Budget, who usage.Subject,
 			if c, ok := b.Counter(usage.SubjectOf(&r), r.At); ok && c == counter {
 				sum = sum.Plus(usage.AmountOf(&r))
 			}
-			q.AfterAt, q.AfterID = r.At, r.ID
+			q.AfterAt, q.After = row.At, row.UsageName
 		}
 		if len(rows) < q.PageLimit() {
 			return sum, nil
@@ -150,7 +150,7 @@ func (s *Service) outcome(ctx context.Context, h usage.Held, now int64) (used us
 			if r.Hold == h.Hold {
 				return usage.AmountOf(&r), true, nil
 			}
-			q.AfterAt, q.AfterID = r.At, r.ID
+			q.AfterAt, q.After = row.At, row.UsageName
 		}
 		if len(rows) < q.PageLimit() {
 			return used, true, nil

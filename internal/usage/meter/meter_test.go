@@ -97,7 +97,10 @@ func TestRowsReadBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range records {
-			r.User, r.Name = "nul\x00 and \xff", string(make([]byte, 5000))
+			r.User, r.Name, r.Hold = "nul\x00 and \xff", string(make([]byte, 5000)), usage.HoldPrefix+string(r.Session)+"_1_2"
+			if seed%2 == 0 {
+				r.Turn, r.Hold, r.StoredBytes = "no turn", "hold_other", -1<<63
+			}
 			row, err := r.Row()
 			if err != nil {
 				t.Fatal(err)

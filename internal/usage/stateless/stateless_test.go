@@ -45,7 +45,7 @@ func stored(t *testing.T, s journal.Usage) usage.Sum {
 			if err != nil {
 				t.Fatal(err)
 			}
-			q.AfterAt, q.AfterID = r.At, r.ID
+			q.AfterAt, q.After = row.At, row.UsageName
 		}
 		if len(rows) < q.PageLimit() {
 			return sum

@@ -1,0 +1,79 @@
+package sqlite
+
+import (
+	"database/sql"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/journal/journaltest"
+)
+
+// TestUsageMigration opens a database of before records were numbers: each is found again, by time and by
+// session, is there but once, and stays when it is added again.
+func TestUsageMigration(t *testing.T) {
+	const before = 6 // migrations of that time
+	path := filepath.Join(t.TempDir(), "stead.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := schemaSteps(schemaFiles)
+	if err == nil {
+		err = migrateTo(t.Context(), conn, steps[:before])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := journaltest.UsageOfBefore()
+	for _, r := range old {
+		_, err := conn.ExecContext(t.Context(), `INSERT INTO usage_record (project, at, id, session, data) VALUES (?, ?, ?, ?, ?)`,
+			string(r.Project), r.At, r.ID, r.Session, []byte(r.Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path, Options{})
+	for range 2 { // as they were, and after they were added again
+		checkUsageOfBefore(t, s, old)
+		for _, r := range old {
+			again := r.Want
+			again.Data = []byte("other")
+			if err := s.AddUsage(t.Context(), r.Project, []journal.UsageRow{again}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func checkUsageOfBefore(t *testing.T, s journal.Usage, old []journaltest.OldUsage) {
+	t.Helper()
+	want := map[stead.ProjectID][]journal.UsageRow{}
+	for _, r := range old {
+		want[r.Project] = append(want[r.Project], r.Want)
+	}
+	for project, rows := range want {
+		got, err := s.UsageRows(t.Context(), project, journal.UsageQuery{})
+		if err != nil || !reflect.DeepEqual(got, rows) {
+			t.Fatalf("project %s has\n%+v, want\n%+v: %v", project, got, rows, err)
+		}
+	}
+	last := old[len(old)-1]
+	got, err := s.UsageRows(t.Context(), last.Project, journal.UsageQuery{Session: stead.SessionID(last.Session)})
+	if err != nil || len(got) != 1 || got[0].Seq != last.Want.Seq {
+		t.Fatalf("the session has %+v: %v", got, err)
+	}
+}
