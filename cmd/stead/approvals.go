@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,13 +13,14 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/client"
+	"github.com/stead-dev/stead/internal/config"
 )
 
 func (a *app) approvalsCmd() *cobra.Command {
 	return group("approvals", "List and answer what waits for a person",
 		a.approvalsList(),
-		a.approvalsDecide("approve", "Let a tool call go ahead", "approved"),
-		a.approvalsDecide("deny", "Refuse a tool call; the agent is told", "denied"),
+		a.approvalsDecide("approve", "Let a tool call go ahead, or a turn over a budget", "approved"),
+		a.approvalsDecide("deny", "Refuse a tool call; the agent is told. A turn over a budget fails", "denied"),
 		a.approvalsAnswer())
 }
 
@@ -47,7 +49,8 @@ func (a *app) approvalsList() *cobra.Command {
 }
 
 func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
-	var reason string
+	var reason, usd string
+	var more client.More
 	c := &cobra.Command{
 		Use: verb + " REQUEST", Short: short, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,19 +58,38 @@ func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval)
+			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionBudget)
 			if err != nil {
 				return err
 			}
-			if err := c.Send(cmd.Context(), ap.SessionID, client.Decision(ap.ID, verb, reason)); err != nil {
+			what, input := ap.Action.Tool(), client.Decision(ap.ID, verb, reason)
+			if usd != "" {
+				var d config.Dollars
+				if err := d.UnmarshalYAML([]byte(usd)); err != nil {
+					return err
+				}
+				more.Cost = int64(d)
+			}
+			switch {
+			case ap.Action.Type == client.ActionBudget:
+				what, input = "budget "+ap.Action.BudgetID, client.BudgetDecision(ap.ID, verb, reason, more)
+			case more != client.More{}:
+				return stead.Invalid("request", "request %s is no budget's: nothing more can be given", ap.ID)
+			}
+			if err := c.Send(cmd.Context(), ap.SessionID, input); err != nil {
 				return err
 			}
 			return a.object(map[string]string{"request_id": ap.ID, "session_id": ap.SessionID, "decision": verb}, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s\n", ap.Action.Tool(), done)
+				fmt.Fprintf(w, "%s %s\n", what, done)
 			})
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; the agent is told")
+	if verb == "approve" {
+		c.Flags().StringVar(&usd, "usd", "", "of a budget: so many dollars beyond what was used, not one answer of the model")
+		c.Flags().Int64Var(&more.Tokens, "tokens", 0, "of a budget: so many tokens more")
+		c.Flags().Int64Var(&more.Calls, "calls", 0, "of a budget: so many calls more")
+	}
 	return c
 }
 
@@ -156,7 +178,7 @@ func (a *app) answerFunction(cmd *cobra.Command, c *client.Client, session, call
 }
 
 // findApproval looks a request up: its id leads to its session.
-func findApproval(ctx context.Context, c *client.Client, request, kind string) (client.Approval, error) {
+func findApproval(ctx context.Context, c *client.Client, request string, kinds ...string) (client.Approval, error) {
 	id, ok := stead.SessionOf(request)
 	if !ok {
 		return client.Approval{}, notWaiting(request)
@@ -171,7 +193,7 @@ func findApproval(ctx context.Context, c *client.Client, request, kind string) (
 		if act.RequestID != request {
 			continue
 		}
-		if act.Type != kind {
+		if !slices.Contains(kinds, act.Type) {
 			e := stead.Errorf(stead.KindInvalid, "request %s is of type %s", request, act.Type)
 			e.Hint = "Answer it with: " + answerCommand(s.ID, act)
 			return client.Approval{}, e

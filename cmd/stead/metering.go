@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
@@ -25,15 +27,23 @@ type metering struct {
 	stateless statelessMeter
 }
 
-func (n *node) openMetering(store database, authorizer policy.Authorizer) *metering {
+// openMetering needs whom to tell that a budget was changed: the turns that wait for it.
+func (n *node) openMetering(store database, authorizer policy.Authorizer, changed func(context.Context, stead.ProjectID, string) error) *metering {
+	ctx, cancel := context.WithCancel(context.Background())
+	var telling sync.WaitGroup
+	tell := func(project stead.ProjectID, id string) {
+		if err := changed(ctx, project, id); err != nil && ctx.Err() == nil {
+			n.log.Warn("turns that wait for a budget are not told that it has changed; they look by themselves", "budget", id, "err", err)
+		}
+	}
 	m := &metering{
 		prices:  priceBook(n.cfg),
 		account: account.New(account.Config{Store: store, Policy: authorizer, Rules: settlementRules(n.cfg)}),
-		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now}),
+		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now,
+			Changed: func(project stead.ProjectID, id string) { telling.Go(func() { tell(project, id) }) }}),
 	}
 	m.stateless = statelessMeter{stateless.New(stateless.Config{Store: store, Log: n.log, Settle: m.budgets.Settle}), m.prices}
 	n.onStop(m.stateless.recorder.Close) // after the door has closed, before the store does
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -42,6 +52,7 @@ func (n *node) openMetering(store database, authorizer policy.Authorizer) *meter
 	n.onStop(func(context.Context) error {
 		cancel()
 		<-done
+		telling.Wait()
 		return nil
 	})
 	return m
@@ -73,7 +84,8 @@ func fixedBudgets(cfg *config.Config) []usage.Budget {
 	for _, b := range cfg.Budgets {
 		out = append(out, usage.Budget{
 			ID: budget.PrefixConfig + b.Name, Name: b.Name, Scope: usage.Scope(b.Scope), Of: b.Of, Period: usage.Period(b.Period),
-			Limit: usage.Amount{Cost: int64(b.Limit.USD), Tokens: b.Limit.Tokens, Calls: b.Limit.Calls, Millis: b.Limit.Seconds * millis},
+			Limit:   usage.Amount{Cost: int64(b.Limit.USD), Tokens: b.Limit.Tokens, Calls: b.Limit.Calls, Millis: b.Limit.Seconds * millis},
+			OnLimit: usage.OnLimitOf(b.OnLimit),
 		})
 	}
 	return out

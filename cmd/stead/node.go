@@ -167,7 +167,9 @@ func (n *node) open(ctx context.Context) error {
 	}
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log})
 	n.onStop(tools.Close)
-	metered := n.openMetering(store, authorizer)
+	metered := n.openMetering(store, authorizer, func(ctx context.Context, project stead.ProjectID, id string) error {
+		return run.BudgetChanged(ctx, project, id)
+	})
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, tools), Policy: authorizer,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,

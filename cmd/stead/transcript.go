@@ -180,6 +180,8 @@ func describe(a client.Action) string {
 		return fmt.Sprintf("%s %s needs approval", a.Tool(), oneLine(a.Args(), lineWidth))
 	case client.ActionOutcome:
 		return fmt.Sprintf("%s %s was called, and nobody knows whether it happened", a.Tool(), oneLine(a.Args(), lineWidth))
+	case client.ActionBudget:
+		return a.Request.Message
 	case client.ActionFunction:
 		return fmt.Sprintf("%s %s must be run by the application", a.Tool(), oneLine(a.Args(), lineWidth))
 	case client.ActionConnect:
@@ -192,7 +194,7 @@ func describe(a client.Action) string {
 // connectCommand.
 func answerCommand(session string, a client.Action) string {
 	switch a.Type {
-	case client.ActionApproval:
+	case client.ActionApproval, client.ActionBudget:
 		return "stead approvals approve " + a.RequestID
 	case client.ActionOutcome:
 		return "stead approvals answer " + a.RequestID + " --happened RESULT | --not-happened | --give-up"

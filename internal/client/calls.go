@@ -108,6 +108,29 @@ func Decision(requestID, decision, reason string) any {
 	}
 }
 
+// More is how much beyond what was used a turn may use of a budget. What is 0 is not said.
+type More struct {
+	Cost   int64 `json:"cost_microcents,omitempty"`
+	Tokens int64 `json:"tokens,omitempty"`
+	Calls  int64 `json:"calls,omitempty"`
+	Millis int64 `json:"duration_ms,omitempty"`
+}
+
+// BudgetDecision is the input event that answers a turn that waits for a budget: approve (one answer of
+// the model, or so much more), deny or cancel.
+func BudgetDecision(requestID, decision, reason string, more More) any {
+	response := map[string]any{"type": ActionBudget, "decision": decision}
+	if reason != "" {
+		response["reason"] = reason
+	}
+	if more != (More{}) {
+		response["extra"] = more
+	}
+	return map[string]any{
+		"type": "agent.session.input.mcp_approval_request_result", "request_id": requestID, "response": response,
+	}
+}
+
 // Outcome is the input event that answers an unknown outcome: happened (with what the call
 // returned), not_happened or give_up.
 func Outcome(requestID, decision, output string) any {

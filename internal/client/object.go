@@ -54,6 +54,7 @@ type Action struct {
 		ServerLabel string          `json:"server_label"`
 		Key         string          `json:"idempotency_key"`
 	} `json:"request"`
+	BudgetID string `json:"budget_id"`
 }
 
 // Types of Action.
@@ -62,6 +63,7 @@ const (
 	ActionApproval = "mcp_approval_request"
 	ActionOutcome  = "outcome_unknown"
 	ActionConnect  = "environment_connection"
+	ActionBudget   = "budget_limit"
 )
 
 // Tool names what waits: "server/tool" of a tool server's call, the name of a function.

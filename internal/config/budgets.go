@@ -52,8 +52,8 @@ func (c *Config) checkBudgets() error {
 			return invalid("budgets.period", "It is total, day or month.", "budget %s has the period %q", b.Name, b.Period)
 		case b.Scope == "project" && b.Of != "":
 			return invalid("budgets.of", "Leave of out.", "budget %s is of the project, and so of nobody else", b.Name)
-		case b.OnLimit != "" && b.OnLimit != "fail":
-			return invalid("budgets.on_limit", "The one answer of this version is fail.", "budget %s has on_limit %q", b.Name, b.OnLimit)
+		case !slices.Contains([]string{"", "fail", "wait"}, b.OnLimit):
+			return invalid("budgets.on_limit", "It is fail or wait.", "budget %s has on_limit %q", b.Name, b.OnLimit)
 		case l.USD < 0 || l.Tokens < 0 || l.Calls < 0 || l.Seconds < 0 || l == BudgetLimit{}:
 			return invalid("budgets.limit", "Give usd, tokens, calls or seconds, above 0.", "budget %s has no limit", b.Name)
 		}

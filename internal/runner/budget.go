@@ -39,7 +39,7 @@ type endedHold struct {
 func heldOutput(info model.Info) int { return cmp.Or(info.MaxOutputTokens, defaultHeldOutput) }
 
 // reserve holds what a model call may use in every budget that is about it. When one has no room left
-// it ends the turn in the plan, and reports that the call is refused.
+// it ends the turn in the plan, or makes it wait, and reports that the call is refused.
 func (a *actor) reserve(p *plan, name string, info model.Info) (hold *session.Hold, refused bool, err error) {
 	if a.r.cfg.Budgets == nil {
 		return nil, false, nil
@@ -48,7 +48,7 @@ func (a *actor) reserve(p *plan, name string, info model.Info) (hold *session.Ho
 	ask := usage.Ask{
 		Subject: usage.Subject{Project: a.key.Project, Agent: a.state.Created.Agent.ID, Session: a.key.Session, User: a.state.Created.Principal.ID},
 		// An epoch is one holder's: no other makes a hold of this name.
-		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: a.estimate(info), Ended: map[string]usage.Amount{},
+		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: a.estimate(info), Ended: map[string]usage.Amount{}, Over: a.over(),
 	}
 	for _, e := range p.ended { // their outcomes are known, though not durable yet
 		for _, c := range e.Counters {
@@ -70,7 +70,7 @@ func (a *actor) reserve(p *plan, name string, info model.Info) (hold *session.Ho
 	}
 	if grant.Refused != nil {
 		a.log.Info("a budget is used up", "budget", grant.Refused.ID, "model", name)
-		return nil, true, a.record(p, session.KindTurnFailed, session.TurnEnded{Error: exhausted(grant.Refused)})
+		return nil, true, a.atLimit(p, grant)
 	}
 	if len(grant.Counters) == 0 {
 		return nil, false, nil

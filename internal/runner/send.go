@@ -241,6 +241,12 @@ func (r *Runner) resultEvent(ctx context.Context, v *session.View, p stead.Princ
 }
 
 func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in session.ApprovalInput) (stead.Event, error) {
+	if v.Turn != nil && v.Turn.Budget != nil && v.Turn.Budget.RequestID(v.Key.Session) == in.RequestID {
+		return r.budgetEvent(v, p, at, in)
+	}
+	if in.Extra != nil {
+		return stead.Event{}, stead.Invalid(at+".response.extra", "extra is for a budget that is used up")
+	}
 	c := v.CallByRequest(in.RequestID)
 	if c == nil || c.State != session.CallApproval {
 		return stead.Event{}, stead.Invalid(at+".request_id", "Unknown pending approval request: %.200s", in.RequestID)

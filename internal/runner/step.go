@@ -19,6 +19,7 @@ type plan struct {
 	usage   []journal.UsageRow // what follows from events
 	held    []*session.Hold    // reserved for the calls of starts
 	ended   []endedHold        // of calls whose outcome is among events
+	waits   int                // how many calls were refused, so that the turn waits for a budget
 	starts  []func()
 	ends    bool // the turn ends: its work in flight is given up once that is durable
 	wake    int64
@@ -96,8 +97,12 @@ func (a *actor) plan() (*plan, error) {
 			if turn != nil && a.state.Turn == nil {
 				break // a command before it was refused, and ended the turn
 			}
+			waits := p.waits
 			if err := a.intend(p, c); err != nil {
 				return nil, err
+			}
+			if p.waits > waits {
+				break // it was refused, and the turn waits
 			}
 		}
 		settled = len(p.events) == n

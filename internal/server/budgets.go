@@ -7,6 +7,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage"
 	"github.com/stead-dev/stead/internal/usage/budget"
 )
@@ -36,7 +37,7 @@ type wireBudget struct {
 	Of        *string     `json:"of"` // null: all of the project, or each one of the scope has its own
 	Period    string      `json:"period"`
 	Limit     wireAmount  `json:"limit"`
-	OnLimit   string      `json:"on_limit"` // "fail"
+	OnLimit   string      `json:"on_limit"` // "fail", "wait"
 	Used      *wireAmount `json:"used"`     // in the present period; null: it is many counters
 	Held      *wireAmount `json:"held"`     // by calls under way
 	CreatedAt *int64      `json:"created_at"`
@@ -45,7 +46,7 @@ type wireBudget struct {
 
 func wireBudgetOf(b budget.Stored) wireBudget {
 	out := wireBudget{
-		ID: b.ID, Object: "budget", Name: known(b.Name), Scope: string(b.Scope), Of: known(b.Of), Period: string(b.Period), OnLimit: "fail",
+		ID: b.ID, Object: "budget", Name: known(b.Name), Scope: string(b.Scope), Of: known(b.Of), Period: string(b.Period), OnLimit: b.OnLimit.Wire(),
 		Limit:     wireAmount{above0(b.Limit.Cost), above0(b.Limit.Tokens), above0(b.Limit.Calls), above0(b.Limit.Millis)},
 		CreatedAt: seconds(b.CreatedAt), UpdatedAt: seconds(b.UpdatedAt),
 	}
@@ -86,9 +87,6 @@ func (s *server) createBudget(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if b.Of, _, err = req.String("of"); err != nil {
 		return err
 	}
-	if _, _, err = req.Enum("on_limit", "fail"); err != nil {
-		return err
-	}
 	if err := changeBudget(req.Object, &b); err != nil {
 		return err
 	}
@@ -106,22 +104,47 @@ func changeBudget(o param.Object, b *usage.Budget) error {
 	} else if ok || o.Null("name") {
 		b.Name = name
 	}
+	if on, ok, err := o.Enum("on_limit", usage.WireFail, string(usage.LimitWaits)); err != nil {
+		return err
+	} else if ok {
+		b.OnLimit = usage.OnLimitOf(on)
+	}
 	limit, ok, err := o.Object("limit")
 	if err != nil || !ok {
 		return err
 	}
-	for name, into := range map[string]*int64{
-		"cost_microcents": &b.Limit.Cost, "tokens": &b.Limit.Tokens, "calls": &b.Limit.Calls, "duration_ms": &b.Limit.Millis,
-	} {
-		n, ok, err := limit.Int(name, 1, math.MaxInt64/4)
+	return readAmount(limit, &b.Limit)
+}
+
+// readAmount takes over the fields that there are. null is none.
+func readAmount(o param.Object, a *usage.Amount) error {
+	for name, into := range map[string]*int64{"cost_microcents": &a.Cost, "tokens": &a.Tokens, "calls": &a.Calls, "duration_ms": &a.Millis} {
+		n, ok, err := o.Int(name, 1, math.MaxInt64/4)
 		if err != nil {
 			return err
 		}
-		if ok || limit.Null(name) {
+		if ok || o.Null(name) {
 			*into = n
 		}
 	}
 	return nil
+}
+
+// extraOf reads how much more than was used an approval lets a turn use; nil: nothing is said.
+func extraOf(o param.Object) (*session.Spend, error) {
+	extra, ok, err := o.Object("extra")
+	if err != nil || !ok {
+		return nil, err
+	}
+	var a usage.Amount
+	if err := readAmount(extra, &a); err != nil {
+		return nil, err
+	}
+	if a == (usage.Amount{}) {
+		return nil, stead.Invalid(o.Path("extra"), "extra needs cost_microcents, tokens, calls or duration_ms, above 0")
+	}
+	spend := session.Spend(a)
+	return &spend, nil
 }
 
 func (s *server) listBudgets(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

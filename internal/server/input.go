@@ -122,10 +122,13 @@ func approval(o param.Object) (session.Input, error) {
 	if err != nil {
 		return session.Input{}, err
 	}
-	if _, _, err := res.Enum("type", "mcp_tool_call"); err != nil {
+	if _, _, err := res.Enum("type", "mcp_tool_call", session.ActionBudgetLimit); err != nil {
 		return session.Input{}, err
 	}
 	if a.Decision, err = param.Need(res.Enum("decision", decideApprove, decideDeny, decideCancel))(res.Path("decision")); err != nil {
+		return session.Input{}, err
+	}
+	if a.Extra, err = extraOf(res); err != nil {
 		return session.Input{}, err
 	}
 	a.Reason, err = reasonOf(res)

@@ -152,8 +152,12 @@ func decisionInput(o param.Object, a session.Approval, decision string) (session
 		if unknown {
 			return session.Input{}, stead.Invalid("decision", "the request asks what became of a call: happened, not_happened or give_up, not %s", decision)
 		}
+		extra, err := extraOf(o)
+		if err != nil {
+			return session.Input{}, err
+		}
 		reason, err := reasonOf(o)
-		return session.Input{Approval: &session.ApprovalInput{RequestID: a.ID, Decision: decision, Reason: reason}}, err
+		return session.Input{Approval: &session.ApprovalInput{RequestID: a.ID, Decision: decision, Reason: reason, Extra: extra}}, err
 	}
 }
 

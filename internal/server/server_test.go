@@ -233,6 +233,8 @@ func TestRoutes(t *testing.T) {
 		{"import", "POST /v1/agents/sessions/import", "{}\n{}\n", 200, `sess_imported`},
 		{"approvals", "GET /v1/approvals", "", 200, `"first_id":"req_2","last_id":"req_1"`},
 		{"approve", "POST /v1/approvals/req_1", `{"decision":"approve"}`, 202, ``},
+		{"approve nothing more", "POST /v1/approvals/req_1", `{"decision":"approve","extra":{}}`, 400, `"param":"extra"`},
+		{"approve too little", "POST /v1/approvals/req_1", `{"decision":"approve","extra":{"calls":0}}`, 400, `"param":"extra.calls"`},
 		{"happened", "POST /v1/approvals/req_2", `{"decision":"happened","output":"done"}`, 202, ``},
 		{"approve an outcome", "POST /v1/approvals/req_2", `{"decision":"approve"}`, 400, `"param":"decision"`},
 		{"outcome of an approval", "POST /v1/approvals/req_1", `{"decision":"give_up"}`, 400, `"param":"decision"`},
@@ -348,6 +350,15 @@ func TestWhatTheServiceIsAsked(t *testing.T) {
 	d.call("POST", "/v1/approvals/req_1", `{"decision":"deny","reason":"too dear"}`)
 	if a := f.sent.Inputs[0].Approval; a == nil || *a != (session.ApprovalInput{RequestID: "req_1", Decision: "deny", Reason: "too dear"}) {
 		t.Errorf("sent %+v", f.sent)
+	}
+	d.call("POST", "/v1/approvals/req_1", `{"decision":"approve","extra":{"calls":3,"tokens":null}}`)
+	if a := f.sent.Inputs[0].Approval; a == nil || a.Extra == nil || *a.Extra != (session.Spend{Calls: 3}) {
+		t.Errorf("sent %+v", a)
+	}
+	d.call("POST", "/v1/agents/sessions/sess_1/events", `{"events":[{"type":"agent.session.input.mcp_approval_request_result","request_id":"req_1",
+		"response":{"type":"budget_limit","decision":"approve","extra":{"cost_microcents":5}}}]}`)
+	if a := f.sent.Inputs[0].Approval; a == nil || a.Extra == nil || *a.Extra != (session.Spend{Cost: 5}) {
+		t.Errorf("sent %+v", a)
 	}
 	d.call("POST", "/v1/approvals/req_2", `{"decision":"happened","output":"done"}`)
 	if o := f.sent.Inputs[0].Outcome; o == nil || o.Decision != "happened" || o.Output[0].Text.Inline != "done" {

@@ -61,7 +61,7 @@ func TestBudgets(t *testing.T) {
 	for body, param := range map[string]string{
 		`{}`: "scope", `{"scope":"galaxy"}`: "scope", `{"scope":"project"}`: "limit", `{"scope":"project","limit":{"calls":0}}`: "limit.calls",
 		`{"scope":"project","of":"x","limit":{"calls":1}}`: "of", `{"scope":"user","period":"week","limit":{"calls":1}}`: "period",
-		`{"scope":"user","limit":{"tokens":1.5}}`: "limit.tokens", `{"scope":"user","limit":{"calls":1},"on_limit":"wait"}`: "on_limit",
+		`{"scope":"user","limit":{"tokens":1.5}}`: "limit.tokens", `{"scope":"user","limit":{"calls":1},"on_limit":"ask"}`: "on_limit",
 	} {
 		d.says("POST /v1/budgets", body, 400, `"param":"`+param+`"`)
 	}

@@ -28,6 +28,7 @@ const (
 	KindInputToolResult = "input.tool_result"
 	KindInputApproval   = "input.approval"
 	KindInputOutcome    = "input.outcome"
+	KindInputBudget     = "input.budget"
 
 	KindTurnStarted      = "turn.started"
 	KindTurnCompleted    = "turn.completed"
@@ -45,6 +46,7 @@ const (
 	KindResponseDeleted  = "session.response_deleted"
 	KindRunnerRecovered  = "runner.recovered"
 	KindTimerFired       = "timer.fired"
+	KindBudgetReached    = "budget.reached"
 )
 
 // FromDoor reports whether doors write events of a kind.

@@ -162,6 +162,8 @@ func (s *State) nextModel(w Window) []Command {
 	switch {
 	case t.RetryAt > s.Now:
 		return []Command{WaitUntil{t.RetryAt}}
+	case t.Budget != nil && t.Budget.RetryAt > s.Now:
+		return []Command{WaitUntil{t.Budget.RetryAt}}
 	case !retry && t.Steps >= maxSteps:
 		return endFailed("session_budget_exceeded", "The turn reached its maximum of model calls (max_steps).")
 	case s.overspent():

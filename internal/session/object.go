@@ -86,6 +86,9 @@ func (v *View) RequiredActions() []RequiredAction {
 	if v.awaitsServers() || slices.ContainsFunc(v.Turn.Calls, v.unconnected) {
 		out = append(out, RequiredAction{Type: ActionEnvironmentConnection, EnvironmentID: EnvironmentID(v.Key.Session)})
 	}
+	if v.Turn.Budget != nil {
+		out = append(out, v.budgetAction())
+	}
 	for _, c := range v.Turn.Calls {
 		switch c.State {
 		case CallWaiting:
@@ -283,6 +286,8 @@ func (v *View) Approvals() []Approval {
 		entry := Approval{Object: "approval", ID: a.RequestID, SessionID: v.Key.Session, Action: a}
 		if c := v.CallByRequest(a.RequestID); c != nil {
 			entry.CreatedAt = c.Since / 1000
+		} else if w := v.Turn.Budget; w != nil && a.Type == ActionBudgetLimit {
+			entry.CreatedAt = w.Since / 1000
 		}
 		out = append(out, entry)
 	}

@@ -164,11 +164,13 @@ type ToolResultInput struct {
 	Error   string
 }
 
-// ApprovalInput answers an approval request: approve, deny or cancel.
+// ApprovalInput answers an approval request, or the question of a turn that waits for a budget: approve,
+// deny or cancel.
 type ApprovalInput struct {
 	RequestID string
 	Decision  string
 	Reason    string
+	Extra     *Spend // approve, of a budget: so much more than was used; nil: one call of the model
 }
 
 // OutcomeInput answers an outcome-unknown request: happened, not_happened or give_up.

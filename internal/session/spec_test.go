@@ -30,6 +30,7 @@ var update = flag.Bool("update", false, "write what happens into testdata/spec")
 //	modelfail CODE [MS]          compacted TEXT   compactfail CODE
 //	returned ID TEXT   toolfail ID TEXT   lost ID sent|unsent [MS]   recover   timer MS
 //	result ID TEXT   refuse ID TEXT   approve ID   deny ID   stop ID   happened ID [TEXT]   nothappened ID   giveup ID
+//	reached BUDGET MS   budget approve [calls N] | deny | cancel | changed [late]   over   a budget is used up, and what is said to it
 //	context   actions   wire     what the model sees; who must act; the stream since the last "wire"
 func TestSpec(t *testing.T) {
 	files, err := filepath.Glob("testdata/spec/*.txt")

@@ -119,6 +119,26 @@ func (s *spec) input(name, rest string) bool {
 		outcome(session.DecisionNotHappened)
 	case "giveup":
 		outcome(session.DecisionGiveUp)
+	case "reached": // a budget of so many calls, until
+		s.event(session.KindBudgetReached, session.BudgetReached{Budget: id, Code: "usage_limit_exceeded", Message: "Used up.",
+			Limit: session.Spend{Calls: 5}, Used: session.Spend{Calls: 7, Tokens: 100}, RetryAt: s.number(text)})
+	case "budget": // what somebody says, of the present question or of an earlier one
+		p := session.BudgetResult{Budget: "b", Decision: id}
+		if t := s.state.Turn; t != nil && t.Budget != nil && text != "late" {
+			p.Asked = t.Budget.Asked
+		}
+		if n, ok := strings.CutPrefix(text, "calls "); ok {
+			p.Extra = &session.Spend{Calls: int64(s.number(n))}
+		}
+		s.event(session.KindInputBudget, p)
+	case "over":
+		for _, o := range s.state.Turn.Over {
+			if o.Limit == nil {
+				s.out = append(s.out, o.Budget+": one answer")
+			} else {
+				s.out = append(s.out, fmt.Sprintf("%s: up to %d calls", o.Budget, o.Limit.Calls))
+			}
+		}
 	case "timer":
 		s.event(session.KindTimerFired, session.TimerFired{At: s.number(rest)})
 	default:

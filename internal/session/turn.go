@@ -7,11 +7,14 @@ import (
 
 func (v *View) modelCalled(e stead.Event, p ModelCalled) {
 	call := &ModelCall{Seq: e.Seq, Model: p.Model, At: e.At, Upto: p.Upto, Hold: p.Hold}
+	t := v.Turn
+	if t != nil {
+		t.called()
+	}
 	if p.Purpose == PurposeCompact {
 		v.Compact = call
 		return
 	}
-	t := v.Turn
 	if t == nil {
 		return
 	}
@@ -64,6 +67,7 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
 	t.Usage, t.Replied = t.Usage.Add(used), true
 	t.Model, t.Attempts, t.RetryAt, t.Overflow = nil, 0, 0, false
+	t.answered()
 	called := false
 	for i, it := range p.Items {
 		if it.Type.IsCall() {

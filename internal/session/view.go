@@ -59,6 +59,9 @@ type TurnView struct {
 	Response  *ResponseAsk `json:"response,omitempty"`
 	ToolCalls int          `json:"tool_calls,omitempty"` // that the runtime was to execute
 
+	Budget *BudgetWait `json:"budget,omitempty"` // that is used up, and that the next model call waits for
+	Over   []Overdraft `json:"over,omitempty"`   // at most one a budget
+
 	Calls  []*Call  `json:"calls,omitempty"`  // of the last reply, and async ones that are open
 	Inputs []queued `json:"inputs,omitempty"` // messages of a turn that has not started, for its first wire events
 }
@@ -165,6 +168,10 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.requested)
 	case KindRunnerRecovered:
 		v.recovered(e)
+	case KindBudgetReached:
+		return fold(e, v.budgetReached)
+	case KindInputBudget:
+		return fold(e, v.budgetDecided)
 	case KindTimerFired:
 		return fold(e, func(_ stead.Event, p TimerFired) { v.Now = max(v.Now, p.At) })
 	}
@@ -278,7 +285,8 @@ func (v *View) blocked() bool {
 	if t.Model != nil || t.Cancelling || t.Failure != nil || t.StartedAt == 0 {
 		return false
 	}
-	waiting, holds := v.awaitsServers(), v.awaitsServers()
+	waiting := v.awaitsServers() || t.Budget != nil
+	holds := waiting
 	for _, c := range t.Calls {
 		switch c.State {
 		case CallReady:

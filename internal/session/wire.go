@@ -105,13 +105,14 @@ func wireUsage(u stead.Usage) *TokenUsage {
 	}
 }
 
-// Types of RequiredAction. OutcomeUnknown is ours.
+// Types of RequiredAction. OutcomeUnknown and BudgetLimit are ours.
 const (
 	ActionFunctionCall   = "function_call"
 	ActionMCPApproval    = "mcp_approval_request"
 	ActionOutcomeUnknown = "outcome_unknown"
 
 	ActionEnvironmentConnection = "environment_connection" // a self-hosted executor must connect
+	ActionBudgetLimit           = "budget_limit"           // a budget is used up: somebody raises it, or lets the turn go on
 )
 
 // RequiredAction is something that the application or a person must do before the turn goes on.
@@ -121,15 +122,16 @@ type RequiredAction struct {
 	CallID    string          `json:"call_id,omitempty"`    // function_call, outcome_unknown
 	Name      string          `json:"name,omitempty"`       // function_call
 	Arguments json.RawMessage `json:"arguments,omitempty"`  // function_call
-	RequestID string          `json:"request_id,omitempty"` // mcp_approval_request, outcome_unknown
-	Request   *ActionRequest  `json:"request,omitempty"`    // mcp_approval_request, outcome_unknown
+	RequestID string          `json:"request_id,omitempty"` // mcp_approval_request, outcome_unknown, budget_limit
+	Request   *ActionRequest  `json:"request,omitempty"`    // mcp_approval_request, outcome_unknown, budget_limit
+	BudgetID  string          `json:"budget_id,omitempty"`  // budget_limit
 
 	EnvironmentID string `json:"environment_id,omitempty"` // environment_connection
 }
 
 // ActionRequest is what to show to whoever answers.
 type ActionRequest struct {
-	Type        string          `json:"type"` // "mcp_tool_call"
+	Type        string          `json:"type"` // "mcp_tool_call", "budget_limit"
 	Arguments   json.RawMessage `json:"arguments"`
 	Message     string          `json:"message"`
 	Name        *string         `json:"name"`

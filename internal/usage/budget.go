@@ -69,6 +69,37 @@ type Budget struct {
 	Of     string `json:"of,omitempty"` // whose, by id; "": each agent, session or user has one of its own
 	Period Period `json:"period"`
 	Limit  Amount `json:"limit"` // what is 0 has no limit; at least one has
+	// OnLimit is what becomes of a session's turn whose next call has no room. A stateless call and a
+	// response fail in either case: there is nobody to wait.
+	OnLimit OnLimit `json:"on_limit,omitempty"`
+}
+
+// OnLimit is what happens at a limit.
+type OnLimit string
+
+// What can happen.
+const (
+	LimitFails OnLimit = ""     // the turn fails
+	LimitWaits OnLimit = "wait" // the turn waits until somebody decides, or there is room
+)
+
+// WireFail is LimitFails in the API and in the configuration.
+const WireFail = "fail"
+
+// Wire is its name in the API.
+func (o OnLimit) Wire() string {
+	if o == LimitFails {
+		return WireFail
+	}
+	return string(o)
+}
+
+// OnLimitOf is the inverse of Wire; "" is WireFail.
+func OnLimitOf(wire string) OnLimit {
+	if wire == WireFail {
+		return LimitFails
+	}
+	return OnLimit(wire)
 }
 
 // MaxBudgets is the most budgets of a project, those of the configuration counted as well.
@@ -84,6 +115,8 @@ func (b *Budget) Check() error {
 		return stead.Invalid("period", "period must be one of %v, not %.40q", Periods(), b.Period)
 	case b.Scope == ScopeProject && b.Of != "":
 		return stead.Invalid("of", "a budget of the project is of all its calls: leave of out")
+	case b.OnLimit != LimitFails && b.OnLimit != LimitWaits:
+		return stead.Invalid("on_limit", "on_limit must be %s or %s, not %.40q", WireFail, LimitWaits, b.OnLimit)
 	case len(b.Of) > maxNameBytes || len(b.Name) > maxNameBytes:
 		return stead.Invalid("of", "of and name have at most %d bytes", maxNameBytes)
 	case min(l.Cost, l.Tokens, l.Calls, l.Millis) < 0:
@@ -132,7 +165,14 @@ func (p Period) key(at int64) string {
 	return string(PeriodTotal)
 }
 
-// Begin and End bound the period that a time is in; 0: it has no such bound. Unix milliseconds.
+// Ends is when the period that a time is in ends, so that the next one begins; 0: never. Unix
+// milliseconds.
+func (p Period) Ends(at int64) int64 {
+	_, end := p.bounds(at)
+	return end
+}
+
+// bounds are those of the period that a time is in; 0: it has no such bound. Unix milliseconds.
 func (p Period) bounds(at int64) (begin, end int64) {
 	t := time.UnixMilli(at).UTC()
 	switch p {
@@ -170,6 +210,17 @@ func Admits(limit, used Amount) bool {
 	return below(limit.Cost, used.Cost) && below(limit.Tokens, used.Tokens) && below(limit.Calls, used.Calls) && below(limit.Millis, used.Millis)
 }
 
+// Wider is the wider of two limits, in each of the four: 0 is no limit.
+func Wider(a, b Amount) Amount {
+	wider := func(a, b int64) int64 {
+		if a == 0 || b == 0 {
+			return 0
+		}
+		return max(a, b)
+	}
+	return Amount{wider(a.Cost, b.Cost), wider(a.Tokens, b.Tokens), wider(a.Calls, b.Calls), wider(a.Millis, b.Millis)}
+}
+
 // Exhausted says that a budget is used up, in words for whoever made the call.
 func (b *Budget) Exhausted() string {
 	name := b.Name
@@ -188,10 +239,13 @@ type Ask struct {
 	Amount Amount // the most that the call should use
 	// Ended corrects counters by outcomes that are known and not settled yet: counter → difference.
 	Ended map[string]Amount
+	// Over lets the call go over budgets: id → its limit for this call, 0 for none.
+	Over map[string]Amount
 }
 
 // Grant is the answer.
 type Grant struct {
 	Refused  *Budget  // the budget that has no room; nil: the call may be made
+	Used     Amount   // of it: spent and held
 	Counters []string // in which the hold is; none: no budget is about the call
 }

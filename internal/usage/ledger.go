@@ -55,6 +55,7 @@ type Claim struct {
 // Verdict is the answer to a reservation: reserved if both fields are empty.
 type Verdict struct {
 	Refused *Claim   // the first claim that has no room
+	Used    Amount   // of its counter: spent and held
 	Missing []string // counters that must be opened
 }
 
@@ -87,8 +88,8 @@ func Judge(r Reservation, counters map[string]Counter) Verdict {
 		have, ok := counters[c.Counter]
 		if !ok {
 			v.Missing = append(v.Missing, c.Counter)
-		} else if v.Refused == nil && !Admits(c.Limit, have.Spent.Plus(have.Held).Plus(c.Adjust)) {
-			v.Refused = &r.Claims[i]
+		} else if used := have.Spent.Plus(have.Held).Plus(c.Adjust); v.Refused == nil && !Admits(c.Limit, used) {
+			v.Refused, v.Used = &r.Claims[i], used
 		}
 	}
 	return v

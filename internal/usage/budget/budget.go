@@ -56,6 +56,8 @@ type Config struct {
 	Policy    policy.Authorizer
 	Fixed     []usage.Budget // of the configuration: every project has them
 	Now       func() time.Time
+	// Changed hears of each budget that was changed or deleted; nil: nobody does.
+	Changed func(project stead.ProjectID, id string)
 }
 
 // Service keeps budgets. It is safe for concurrent use.

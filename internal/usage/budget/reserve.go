@@ -23,8 +23,12 @@ func (s *Service) Reserve(ctx context.Context, ask usage.Ask) (usage.Grant, erro
 	for i := range budgets {
 		b := &budgets[i]
 		if counter, ok := b.Counter(ask.Subject, ask.At); ok {
+			limit := b.Limit
+			if over, ok := ask.Over[b.ID]; ok {
+				limit = usage.Wider(limit, over)
+			}
 			of[counter] = b
-			r.Claims = append(r.Claims, usage.Claim{Counter: counter, Limit: b.Limit, Adjust: ask.Ended[counter]})
+			r.Claims = append(r.Claims, usage.Claim{Counter: counter, Limit: limit, Adjust: ask.Ended[counter]})
 		}
 	}
 	if len(r.Claims) == 0 {
@@ -36,7 +40,7 @@ func (s *Service) Reserve(ctx context.Context, ask usage.Ask) (usage.Grant, erro
 			return usage.Grant{}, err
 		}
 		if v.Refused != nil {
-			return usage.Grant{Refused: of[v.Refused.Counter]}, nil
+			return usage.Grant{Refused: of[v.Refused.Counter], Used: v.Used}, nil
 		}
 		if len(v.Missing) == 0 {
 			break

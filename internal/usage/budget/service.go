@@ -148,7 +148,7 @@ func (s *Service) List(ctx context.Context, p stead.Principal, after string, des
 // maxTries is how often an update is tried again over a change that came between.
 const maxTries = 5
 
-// Update changes a budget's name and limit: whose it is stays, since its counters are by that.
+// Update changes a budget's name, limit and what happens at it: whose it is stays, since its counters are by that.
 func (s *Service) Update(ctx context.Context, p stead.Principal, id string, change func(*usage.Budget) error) (Stored, error) {
 	if err := s.allow(ctx, p, policy.BudgetWrite, id); err != nil {
 		return Stored{}, err
@@ -178,6 +178,7 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, chan
 		d.Version++
 		d.UpdatedAt = s.cfg.Now().UnixMilli()
 		if d, err = s.cfg.Documents.UpdateDocument(ctx, d); err == nil {
+			defer s.tell(p.Project, id)
 			return s.changed(ctx, p, d)
 		}
 		if stead.KindOf(err) != stead.KindConflict {
@@ -195,8 +196,15 @@ func (s *Service) Delete(ctx context.Context, p stead.Principal, id string) erro
 	if s.fixed(id) >= 0 {
 		return configured(id)
 	}
+	defer s.tell(p.Project, id)
 	defer s.forget(p.Project)
 	return s.cfg.Documents.DeleteDocument(ctx, keyOf(p, id), 0)
+}
+
+func (s *Service) tell(project stead.ProjectID, id string) {
+	if s.cfg.Changed != nil {
+		s.cfg.Changed(project, id)
+	}
 }
 
 func configured(id string) error {
