@@ -61,7 +61,7 @@ func accessTable() map[string]access {
 		"POST /v1/chat/completions": {writes, `{"model":"sim","messages":[{"role":"user","content":"hi"}]}`}, "POST /v1/embeddings": {writes, `{"model":"sim","input":"hi"}`},
 		"POST /v1/responses/compact": {writes, `{"model":"sim","input":"hi"}`}, "POST /v1/responses/input_tokens": {reads, `{"model":"sim","input":"hi"}`},
 		"POST /v1/conversations": {makes, `{}`}, "GET /v1/conversations/{id}": {reads, ""}, "POST /v1/conversations/{id}": {writes, `{"metadata":{}}`}, "DELETE /v1/conversations/{id}": {ends, ""},
-		"POST /v1/conversations/{id}/items": {writes, `{"items":[{"role":"user","content":"x"}]}`}, "GET /v1/conversations/{id}/items": {reads, ""}, "GET /v1/conversations/{id}/items/{item}": {reads, ""},
+		"POST /v1/conversations/{id}/items": {writes, `{"items":[{"role":"user","content":"x"}]}`}, "GET /v1/conversations/{id}/items": {reads, ""}, "GET /v1/conversations/{id}/items/{item}": {reads, ""}, "DELETE /v1/conversations/{id}/items/{item}": {writes, ""},
 
 		"GET /v1/approvals": {reads, ""}, "POST /v1/approvals/{id}": {"OA", `{"decision":"approve"}`},
 		"POST /v1/api_keys": {"O", `{"role":"agent"}`}, "GET /v1/api_keys": {"OU", ""}, "GET /v1/api_keys/{id}": {"OU", ""}, "DELETE /v1/api_keys/{id}": {"O", ""}, "POST /v1/api_keys/{id}/rotate": {"O", "{}"},

@@ -86,7 +86,7 @@ func item(o param.Object) (it stead.Item, skip bool, err error) {
 	case "mcp_list_tools", "item_reference":
 		skip = kind == "mcp_list_tools"
 		if !skip {
-			err = stead.Invalid(o.Path("type"), "%s: items are not looked up by reference here: send the item itself, or previous_response_id", o.Path("type"))
+			err = stead.Invalid(o.Path("type"), "%s: items are looked up by reference only for responses that are kept: send the item itself", o.Path("type"))
 		}
 	case "mcp_call":
 		it, err = serverCall(o)

@@ -26,7 +26,7 @@ func TestRequestsAreRefusedByField(t *testing.T) {
 		{`{"model":"m","input":"hi","tool_choice":{"type":"function","name":"f"}}`, "tool_choice.name", "does not have"},
 		{`{"model":"m","input":[{"role":"user"}]}`, "input[0].content", "required"},
 		{`{"model":"m","input":[{"role":"nobody","content":"x"}]}`, "input[0].role", "role"},
-		{`{"model":"m","input":[{"type":"item_reference","id":"x"}]}`, "input[0].type", "not looked up"},
+		{`{"model":"m","input":[{"type":"item_reference","id":"x"}]}`, "input[0].type", "looked up by reference only"},
 		{`{"model":"m","input":[{"type":"function_call_output","call_id":"","output":"x"}]}`, "input[0].call_id", "1 to 256"},
 		{`{"model":"m","input":[{"role":"user","content":[{"type":"input_image","image_url":"http://x/a.png"}]}]}`, "input[0].content[0].image_url", "https"},
 		{`{"model":"m","input":"hi","text":{"format":{"type":"json_schema","name":"x"}}}`, "text.format.schema", "required"},

@@ -215,12 +215,17 @@ func (r *Runner) atRest(ctx context.Context, key stead.SessionKey, param, idempo
 		case v.Failed != nil:
 			return receipt, stead.Errorf(stead.KindConflict, "session %s has failed and takes no more input", key.Session)
 		case v.Turn != nil:
-			e := stead.Errorf(stead.KindConflict, "another response of this conversation is in progress")
-			e.Code, e.Param, e.Hint = "conversation_locked", param, "Wait until it has ended, or cancel it."
-			return receipt, e
+			return receipt, locked(param)
 		}
 	}
 	return journal.Receipt{}, stead.Errorf(stead.KindUnavailable, "the session is too busy; try again")
+}
+
+// locked is the error for a change of a conversation that has a response under way.
+func locked(param string) error {
+	e := stead.Errorf(stead.KindConflict, "another response of this conversation is in progress")
+	e.Code, e.Param, e.Hint = "conversation_locked", param, "Wait until it has ended, or cancel it."
+	return e
 }
 
 // checkOutputs holds the input against the calls that the application was given: each output has its

@@ -68,7 +68,7 @@ func TestAResponseChain(t *testing.T) {
 		if first.Turn.Status != session.TurnComplete {
 			t.Fatalf("the response is %s; it should end with the application's call\n%s", first.Turn.Status, n.journal(first.Session))
 		}
-		_, output, err := n.ResponseItems(context.Background(), me, first)
+		output, err := n.ResponseOutput(context.Background(), me, first)
 		if err != nil || len(output) != 2 {
 			t.Fatalf("output %v, %v", output, err)
 		}
@@ -214,7 +214,7 @@ func TestLargeInputOfAResponseIsABlob(t *testing.T) {
 		if data := n.events(res.Session)[1].Data; len(data) > stead.MaxInlineBytes {
 			t.Errorf("the event is %d bytes long", len(data))
 		}
-		input, _, err := n.ResponseItems(context.Background(), me, res)
+		input, err := n.ResponseInput(context.Background(), me, res)
 		if err != nil || *input[0].(*session.MessageItem).Content[0].Text != long {
 			t.Errorf("the input can't be read back: %v", err)
 		}

@@ -36,13 +36,53 @@ func (r *Runner) response(ctx context.Context, key stead.SessionKey, seq stead.S
 	return session.FindResponse(v, r.reader(ctx, key), seq)
 }
 
-// ResponseItems implements session.Responses.
-func (r *Runner) ResponseItems(ctx context.Context, p stead.Principal, res session.Response) (input, output []session.Item, err error) {
-	key := keyOf(p, res.Session)
-	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
-		return nil, nil, err
+// ResponseInput implements session.Responses.
+func (r *Runner) ResponseInput(ctx context.Context, p stead.Principal, res session.Response) ([]session.Item, error) {
+	v, err := r.readable(ctx, p, res.Session)
+	if err != nil {
+		return nil, err
 	}
-	return session.ResponseItems(key, r.reader(ctx, key), res.Seq, r.texts(ctx, key))
+	return session.ResponseInput(v.Key, r.reader(ctx, v.Key), res.Seq, v.Gone(), r.texts(ctx, v.Key))
+}
+
+// ResponseOutput implements session.Responses.
+func (r *Runner) ResponseOutput(ctx context.Context, p stead.Principal, res session.Response) ([]session.Item, error) {
+	v, err := r.readable(ctx, p, res.Session)
+	if err != nil {
+		return nil, err
+	}
+	return session.ResponseOutput(v.Key, r.reader(ctx, v.Key), res.Seq, v.Gone(), r.texts(ctx, v.Key))
+}
+
+// Item implements session.Responses.
+func (r *Runner) Item(ctx context.Context, p stead.Principal, id stead.SessionID, item string) (session.Item, error) {
+	v, err := r.readable(ctx, p, id)
+	if err != nil {
+		return nil, err
+	}
+	return session.FindItem(v.Key, r.reader(ctx, v.Key), item, v.Gone(), r.texts(ctx, v.Key))
+}
+
+// DeleteItem implements session.Responses.
+func (r *Runner) DeleteItem(ctx context.Context, p stead.Principal, id stead.SessionID, item string) error {
+	found, err := r.Item(ctx, p, id, item)
+	if err != nil {
+		return err
+	}
+	gone, ok := session.DeletionOf(id, found, p)
+	if !ok {
+		return stead.NotFound("item", item)
+	}
+	_, err = r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
+		switch {
+		case v.Gone()[item]:
+			return "", nil, stead.NotFound("item", item) // somebody else was first
+		case v.Turn != nil:
+			return "", nil, locked("")
+		}
+		return session.KindItemDeleted, gone, nil
+	})
+	return err
 }
 
 // DeleteResponse implements session.Responses.

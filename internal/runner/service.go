@@ -412,15 +412,12 @@ func (r *Runner) Delete(ctx context.Context, p stead.Principal, id stead.Session
 
 // Items implements session.Service.
 func (r *Runner) Items(ctx context.Context, p stead.Principal, id stead.SessionID, q session.ItemQuery) (session.Page[session.Item], error) {
-	key := keyOf(p, id)
-	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
+	v, err := r.readable(ctx, p, id)
+	if err != nil {
 		return session.Page[session.Item]{}, err
 	}
-	if _, err := r.cfg.Store.Head(ctx, key); err != nil {
-		return session.Page[session.Item]{}, err
-	}
-	q.Limit = pageLimit(q.PageQuery)
-	return session.ListItems(key, r.reader(ctx, key), q, r.texts(ctx, key))
+	q.Limit, q.Gone = pageLimit(q.PageQuery), v.Gone()
+	return session.ListItems(v.Key, r.reader(ctx, v.Key), q, r.texts(ctx, v.Key))
 }
 
 // Turns implements session.Service.

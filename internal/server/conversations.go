@@ -157,23 +157,23 @@ func (s *server) getConversationItem(w http.ResponseWriter, r *http.Request, p s
 	if err != nil {
 		return err
 	}
-	id := r.PathValue("item")
-	q := session.ItemQuery{PageQuery: session.PageQuery{Limit: stead.MaxPageSize}}
-	for {
-		items, err := s.Sessions.Items(r.Context(), p, found.ID, q)
-		if err != nil {
-			return err
-		}
-		for _, item := range items.Data {
-			if q.After = item.ItemID(); q.After != id {
-				continue
-			}
-			if w2 := responseItem(item); w2 != nil {
-				return s.write(w, w2)
-			}
-		}
-		if !items.HasMore {
-			return stead.NotFound("item", id)
-		}
+	item, err := s.Responses.Item(r.Context(), p, found.ID, r.PathValue("item"))
+	if err != nil {
+		return err
 	}
+	if shown := responseItem(item); shown != nil {
+		return s.write(w, shown)
+	}
+	return stead.NotFound("item", r.PathValue("item"))
+}
+
+func (s *server) deleteConversationItem(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	found, err := s.ofConversation(r, p)
+	if err != nil {
+		return err
+	}
+	if err := s.Responses.DeleteItem(r.Context(), p, found.ID, r.PathValue("item")); err != nil {
+		return err
+	}
+	return s.write(w, wireConversation(found))
 }

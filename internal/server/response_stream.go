@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/responses"
@@ -48,7 +47,7 @@ func (s *server) awaitResponse(ctx context.Context, p stead.Principal, res sessi
 
 // responseObject is the response as it stands, with its output.
 func (s *server) responseObject(ctx context.Context, p stead.Principal, res session.Response) (*responses.Object, error) {
-	_, output, err := s.Responses.ResponseItems(ctx, p, res)
+	output, err := s.Responses.ResponseOutput(ctx, p, res)
 	if err != nil {
 		return nil, err
 	}
@@ -116,23 +115,15 @@ func (s *server) writeResponse(w http.ResponseWriter, r *http.Request, p stead.P
 
 // followResponse answers with a response's events behind a sequence number, to its end.
 func (s *server) followResponse(w http.ResponseWriter, r *http.Request, p stead.Principal, res session.Response, after int64) error {
-	if !s.metrics.openStream() {
-		return &stead.Error{Kind: stead.KindLimited, Message: "this node has as many open streams as it can", RetryAfter: time.Second}
-	}
-	defer s.metrics.closeStream()
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	out := newEventWriter(w)
-	defer out.close()
-	go s.keepAlive(ctx, cancel, out)
-
-	t := &responseTeller{s: s, ctx: ctx, p: p, res: res, open: map[string]bool{}}
-	t.out = responses.NewStream(after, func(kind string, event any) error {
-		s.metrics.events.Add(1)
-		return out.named(kind, event)
+	return s.streamed(w, r, func(ctx context.Context, out *eventWriter) error {
+		t := &responseTeller{s: s, ctx: ctx, p: p, res: res, open: map[string]bool{}}
+		t.out = responses.NewStream(after, func(kind string, event any) error {
+			s.metrics.events.Add(1)
+			return out.named(kind, event)
+		})
+		err := s.Sessions.Stream(ctx, p, res.Session, begin(res), out.open, t.tell)
+		return s.streamEnded(ctx, out, res.Session, err)
 	})
-	err := s.Sessions.Stream(ctx, p, res.Session, begin(res), out.open, t.tell)
-	return s.streamEnded(ctx, out, res.Session, err)
 }
 
 // responseTeller tells the events of a session's turn in the words of the Responses API. What it says

@@ -24,6 +24,9 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if req, err = req.whole(r); err != nil {
 		return err
 	}
+	if req.Object, err = s.referenced(r.Context(), p, req.Object); err != nil {
+		return err
+	}
 	asked, err := responses.Parse(req.Object, s.rules)
 	if err != nil {
 		return err
@@ -148,7 +151,7 @@ func (s *server) inputItems(w http.ResponseWriter, r *http.Request, p stead.Prin
 	if err != nil {
 		return err
 	}
-	input, _, err := s.Responses.ResponseItems(r.Context(), p, found)
+	input, err := s.Responses.ResponseInput(r.Context(), p, found)
 	if err != nil {
 		return err
 	}

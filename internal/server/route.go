@@ -175,6 +175,7 @@ func (s *server) table() []route {
 		{method: "POST", path: conversation + "/items", summary: "Add items to a conversation", handle: s.addItems, body: "ConversationItems", answer: "ResponseItemList", keyed: true},
 		{method: "GET", path: conversation + "/items", summary: "List the items of a conversation", handle: s.listConversationItems, query: paged, answer: "ResponseItemList"},
 		{method: "GET", path: conversation + "/items/{item}", summary: "Retrieve an item of a conversation", handle: s.getConversationItem, answer: "ResponseItem"},
+		{method: "DELETE", path: conversation + "/items/{item}", summary: "Delete an item: it is no longer listed, and no model is given it", handle: s.deleteConversationItem, answer: "Conversation"},
 
 		{method: "POST", path: session + "/pause", summary: "Pause: what is in flight finishes, nothing more starts", handle: s.pauseSession, answer: "Session"},
 		{method: "POST", path: session + "/resume", summary: "Resume a paused session", handle: s.resumeSession, answer: "Session"},
@@ -242,7 +243,6 @@ func later() []string {
 		"GET,POST,DELETE /v1/vaults/{id}/credentials/{id}",
 		"POST,GET /v1/policies",
 		"GET /v1/audit_records",
-		"DELETE /v1/conversations/{id}/items/{id}",
 	}
 }
 

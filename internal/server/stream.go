@@ -73,6 +73,28 @@ func firstTurn() func(session.StreamEvent) bool {
 // or the server stops. An error before the first byte is an error of the request; later ones are
 // told as an event.
 func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principal, id stead.SessionID, after *stead.Cursor, last func(session.StreamEvent) bool) error {
+	return s.streamed(w, r, func(ctx context.Context, out *eventWriter) error {
+		if r.Method == http.MethodHead {
+			out.open()
+			return nil
+		}
+		err := s.Sessions.Stream(ctx, p, id, after, out.open, func(e session.StreamEvent) error {
+			if err := out.event(e); err != nil {
+				return err
+			}
+			s.metrics.events.Add(1)
+			if last(e) {
+				return errStreamOver
+			}
+			return nil
+		})
+		return s.streamEnded(ctx, out, id, err)
+	})
+}
+
+// streamed has a stream told: one of at most MaxStreams, kept alive while it is silent, and ended with the
+// client or the server.
+func (s *server) streamed(w http.ResponseWriter, r *http.Request, tell func(context.Context, *eventWriter) error) error {
 	if !s.metrics.openStream() {
 		return &stead.Error{Kind: stead.KindLimited, Message: "this node has as many open streams as it can", RetryAfter: time.Second}
 	}
@@ -81,23 +103,8 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principa
 	defer cancel(nil)
 	out := newEventWriter(w)
 	defer out.close()
-	if r.Method == http.MethodHead {
-		out.open()
-		return nil
-	}
 	go s.keepAlive(ctx, cancel, out)
-
-	err := s.Sessions.Stream(ctx, p, id, after, out.open, func(e session.StreamEvent) error {
-		if err := out.event(e); err != nil {
-			return err
-		}
-		s.metrics.events.Add(1)
-		if last(e) {
-			return errStreamOver
-		}
-		return nil
-	})
-	return s.streamEnded(ctx, out, id, err)
+	return tell(ctx, out)
 }
 
 // keepAlive sends comments into a silent stream, and ends it with the server.

@@ -84,6 +84,10 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 			return err
 		}
 		c.compacted(p)
+	case KindItemDeleted:
+		if err := c.deleted(e); err != nil {
+			return err
+		}
 	case KindEnvironmentConnected:
 		if err := c.reset(e); err != nil {
 			return err

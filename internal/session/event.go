@@ -44,6 +44,7 @@ const (
 	KindToolRequested    = "tool.requested" // by code in the environment
 	KindContextCompacted = "context.compacted"
 	KindResponseDeleted  = "session.response_deleted"
+	KindItemDeleted      = "session.item_deleted"
 	KindRunnerRecovered  = "runner.recovered"
 	KindTimerFired       = "timer.fired"
 	KindBudgetReached    = "budget.reached"

@@ -38,7 +38,7 @@ const readChunk = 256
 // shows, with the same ids and contents, and the messages of a turn that waits to begin. It fails
 // with KindInvalid for an After that is not an item of the list, KindNotFound for an unknown turn.
 func ListItems(key stead.SessionKey, read EventReader, q ItemQuery, texts Texts) (Page[Item], error) {
-	l := &lister{key: key, read: read, texts: texts, limit: pageLimit(q.PageQuery)}
+	l := &lister{key: key, read: read, texts: texts, limit: pageLimit(q.PageQuery), gone: q.Gone}
 	if q.Turn != "" {
 		begin, err := findTurn(key, read, q.Turn, 0)
 		if err != nil {
@@ -77,8 +77,15 @@ type lister struct {
 	read  EventReader
 	texts Texts
 	limit int
+	gone  map[string]bool
 	turn  stead.Seq // list this turn only; 0: all
 	begin stead.Seq // of that turn
+}
+
+func (l *lister) collector(v *View) *collector {
+	c := newCollector(v, l.texts)
+	c.gone = l.gone
+	return c
 }
 
 // asc lists upwards: from the safe point before the cursor until the page is full and settled.
@@ -94,7 +101,7 @@ func (l *lister) asc(after string, seq stead.Seq) (Page[Item], error) {
 	case l.turn > 0:
 		view.Tail = l.begin - 1
 	}
-	c := newCollector(view, l.texts)
+	c := l.collector(view)
 	from := 0 // place of the page's first item
 	found := after == ""
 	err := forwards(l.read, view.Tail, func(e stead.Event) (bool, error) {
@@ -206,7 +213,7 @@ func (l *lister) clamp(v *View) *View {
 
 // window folds from a safe point to the bound: all items, or those before the cursor.
 func (l *lister) window(view *View, after string, end bound) ([]Item, error) {
-	c := newCollector(view, l.texts)
+	c := l.collector(view)
 	at := -1
 	err := forwards(l.read, view.Tail, func(e stead.Event) (bool, error) {
 		if end.last > 0 && e.Seq > end.last {

@@ -9,8 +9,9 @@ import (
 // collector gathers items from the projection of consecutive events.
 type collector struct {
 	proj   *Projector
-	items  []Item         // in the order of their places
-	places map[string]int // item id → index in items
+	items  []Item          // in the order of their places
+	places map[string]int  // item id → index in items
+	gone   map[string]bool // ids of items that are not shown
 }
 
 // newCollector starts at a view, which is the collector's from then on.
@@ -45,6 +46,9 @@ func (c *collector) step(e stead.Event) error {
 
 func (c *collector) put(item Item) {
 	id := item.ItemID()
+	if c.gone[id] {
+		return
+	}
 	if n, ok := c.places[id]; ok {
 		c.items[n] = item
 		return

@@ -54,26 +54,42 @@ func AddedItems(key stead.SessionKey, e stead.Event, texts Texts) ([]Item, error
 	return out, nil
 }
 
-// ResponseItems parts the items of a session at a response: what it was made of, and its output. read
-// gives the whole journal.
-func ResponseItems(key stead.SessionKey, read EventReader, seq stead.Seq, texts Texts) (input, output []Item, err error) {
+// ResponseInput lists the items of a session before the output of a response: what it was made of. read
+// gives the whole journal, which is folded up to there; gone are the items that were deleted.
+func ResponseInput(key stead.SessionKey, read EventReader, seq stead.Seq, gone map[string]bool, texts Texts) ([]Item, error) {
 	c := newCollector(NewView(key), texts)
+	c.gone = gone
+	err := forwards(read, 0, func(e stead.Event) (bool, error) {
+		if e.Seq > seq && endsTurn(e) {
+			return false, nil // it was cancelled before it began
+		}
+		return !(e.Seq >= seq && e.Kind == KindTurnStarted), c.step(e)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.finish() // what waits to begin
+	return c.items, nil
+}
+
+// ResponseOutput lists the output of a response. A fold may begin between two turns, and so where the
+// response's own begins.
+func ResponseOutput(key stead.SessionKey, read EventReader, seq stead.Seq, gone map[string]bool, texts Texts) ([]Item, error) {
+	c := newCollector(&View{Key: key, Tail: seq - 1}, texts)
+	c.gone = gone
 	inputs := -1 // how many items there are before the output
-	err = forwards(read, 0, func(e stead.Event) (bool, error) {
+	err := forwards(read, seq-1, func(e stead.Event) (bool, error) {
 		if err := c.step(e); err != nil {
 			return false, err
 		}
-		if inputs < 0 && e.Seq >= seq && e.Kind == KindTurnStarted {
+		if inputs < 0 && e.Kind == KindTurnStarted {
 			inputs = len(c.items)
 		}
 		return !(e.Seq > seq && endsTurn(e)), nil
 	})
-	if err != nil {
-		return nil, nil, err
+	if err != nil || inputs < 0 { // it waits to begin
+		return []Item{}, err
 	}
 	c.finish()
-	if inputs < 0 { // it waits to begin
-		return c.items, []Item{}, nil
-	}
-	return c.items[:inputs:inputs], c.items[inputs:], nil
+	return c.items[inputs:], nil
 }

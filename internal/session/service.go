@@ -62,9 +62,10 @@ type Responses interface {
 	// don't fit the calls that wait for them.
 	Respond(ctx context.Context, p stead.Principal, req RespondRequest) (Response, error)
 	Response(ctx context.Context, p stead.Principal, id string) (Response, error)
-	// ResponseItems returns what the response was made of (all items before its own output), and its
-	// output.
-	ResponseItems(ctx context.Context, p stead.Principal, r Response) (input, output []Item, err error)
+	// ResponseInput returns what the response was made of: all items before its own output.
+	ResponseInput(ctx context.Context, p stead.Principal, r Response) ([]Item, error)
+	// ResponseOutput returns what it said. However long its session is, its own turn alone is read.
+	ResponseOutput(ctx context.Context, p stead.Principal, r Response) ([]Item, error)
 	// DeleteResponse hides a response. The session goes with its last one, unless it is a conversation.
 	DeleteResponse(ctx context.Context, p stead.Principal, id string) error
 
@@ -73,6 +74,10 @@ type Responses interface {
 	// AddItems adds to a conversation and returns the new items; KindConflict while a response is
 	// under way.
 	AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, items []stead.Item, key, digest string) ([]Item, error)
+	// Item returns one item of a session, DeleteItem hides one, also from the model; KindConflict while a
+	// response is under way.
+	Item(ctx context.Context, p stead.Principal, id stead.SessionID, item string) (Item, error)
+	DeleteItem(ctx context.Context, p stead.Principal, id stead.SessionID, item string) error
 }
 
 // RespondRequest makes a response: in a session of its own, after the response Previous, or in a
@@ -206,6 +211,7 @@ type ListQuery struct {
 type ItemQuery struct {
 	PageQuery
 	Turn string
+	Gone map[string]bool // ids of items that were deleted: the service knows them
 }
 
 // Page is one page of a list.

@@ -47,6 +47,9 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 	if err := f.rest(); err != nil {
 		return nil, err
 	}
+	if err := f.deletions(events[cut.seq:]); err != nil {
+		return nil, err
+	}
 	origin.Seq, origin.Events = f.last, stead.Seq(len(f.events))
 	if err := recreate(f.events, &origin, metadata); err != nil {
 		return nil, err
@@ -54,17 +57,22 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 	return f.events, nil
 }
 
-// ThroughTurn is a session's past up to the end of a turn; KindNotFound for an unknown one, KindConflict
-// for one that has not ended.
+// ThroughTurn is a session's past up to the end of a turn, without what was deleted of it later;
+// KindNotFound for an unknown one, KindConflict for one that has not ended.
 func ThroughTurn(key stead.SessionKey, events []stead.Event, turn string) ([]stead.Event, error) {
 	_, seq, _, ok := stead.ParseDerivedID(key.Session, turn)
 	if !ok || seq > stead.Seq(len(events)) {
 		return nil, stead.NotFound("turn", turn)
 	}
 	for i, e := range events[seq:] {
-		if endsTurn(e) {
-			return events[:int(seq)+i+1], nil
+		if !endsTurn(e) {
+			continue
 		}
+		f := &fork{view: &View{Key: key, Tail: e.Seq}, last: e.Seq}
+		if err := f.deletions(events[int(seq)+i+1:]); err != nil {
+			return nil, err
+		}
+		return append(slices.Clip(events[:int(seq)+i+1]), f.events...), nil
 	}
 	return nil, stead.Errorf(stead.KindConflict, "turn %s has not ended", turn)
 }

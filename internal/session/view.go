@@ -31,6 +31,8 @@ type View struct {
 	HandedBack []string `json:"handed_back,omitempty"`
 	// Deleted are the responses that are not to be shown any more: what made their turns.
 	Deleted []stead.Seq `json:"deleted,omitempty"`
+	// GoneItems are the items that are not to be shown any more.
+	GoneItems []ItemDeleted `json:"gone_items,omitempty"`
 	// CompactFailures counts failed summaries in a row, so that a broken one does not run for ever.
 	CompactFailures int `json:"compact_failures,omitempty"`
 }
@@ -144,6 +146,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.itemsAdded)
 	case KindResponseDeleted:
 		return fold(e, func(_ stead.Event, p ResponseDeleted) { v.Deleted = append(v.Deleted, p.Seq) })
+	case KindItemDeleted:
+		return fold(e, v.itemDeleted)
 	case KindTurnCompleted, KindTurnFailed, KindTurnCancelled:
 		v.handBack(e.Kind)
 		v.Turn, v.LastActive = nil, e.At

@@ -50,7 +50,7 @@ func (a *app) outputs() (items []stead.Item, err error) {
 		if res, err = a.w.node().Response(a.w.ctx, me, a.last); err != nil {
 			return err
 		}
-		_, output, err = a.w.node().ResponseItems(a.w.ctx, me, res)
+		output, err = a.w.node().ResponseOutput(a.w.ctx, me, res)
 		return err
 	})
 	if err != nil || res.Turn.Status != session.TurnComplete {

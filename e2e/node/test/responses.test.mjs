@@ -117,3 +117,24 @@ test('conversations: items, responses in them, metadata', async (t) => {
   assert.equal((await client.conversations.delete(c.id)).deleted, true);
   await assert.rejects(client.conversations.retrieve(c.id), (e) => e instanceof OpenAI.NotFoundError);
 });
+
+test('responses: items are deleted one by one, and referred to by id', async (t) => {
+  const { client } = await start(t);
+  const say = (text) => ({ type: 'message', role: 'user', content: text });
+  const conversation = await client.conversations.create({ items: [say('a secret'), say('Say hello')] });
+  const first = await client.responses.create({ model: 'sim', conversation: conversation.id, input: 'Say bye' });
+  const [secret] = await all(client.conversations.items.list(conversation.id, { order: 'asc' }));
+  const left = await client.conversations.items.delete(secret.id, { conversation_id: conversation.id });
+  assert.equal(left.id, conversation.id);
+  const texts = (await all(client.conversations.items.list(conversation.id, { order: 'asc', limit: 2 }))).map((i) => i.content[0].text);
+  assert.deepEqual(texts, ['Say hello', 'Say bye', 'bye']);
+  await assert.rejects(client.conversations.items.retrieve(secret.id, { conversation_id: conversation.id }), OpenAI.NotFoundError);
+  await assert.rejects(client.conversations.items.delete(secret.id, { conversation_id: conversation.id }), OpenAI.NotFoundError);
+
+  const apart = await client.responses.create({ model: 'sim', input: [{ type: 'item_reference', id: first.output[0].id }, say('Say again')] });
+  assert.deepEqual((await all(client.responses.inputItems.list(apart.id, { order: 'asc' }))).map((i) => [i.role, i.content[0].text]), [['assistant', 'bye'], ['user', 'Say again']]);
+  await assert.rejects(
+    client.responses.create({ model: 'sim', input: [{ type: 'item_reference', id: secret.id }] }),
+    (e) => e instanceof OpenAI.BadRequestError && e.param === 'input[0].id',
+  );
+});
