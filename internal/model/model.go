@@ -74,7 +74,9 @@ type Caller struct {
 	Session  stead.SessionID // "" of stateless calls
 	User     string          // the principal's id
 	Key      string          // of one request of a stateless door, however often it is tried; "" of turns
+	Affinity string          // what calls have in common that should go one way, for prompt caches; "" of turns
 	Labels   map[string]string
+	Tried    []string // routes of this call that failed already, as Route has them
 }
 
 // ToolSpec is a tool as the model sees it.
@@ -216,8 +218,9 @@ const CodeDialect = "dialect_not_spoken"
 // there as it is, and so does the answer, with every field that Stead does not know.
 type Forwarder interface {
 	// Forward posts Body. A *Error of CodeDialect says that the call would go to an upstream that does
-	// not speak the dialect: the caller translates it to Generate or Embed instead. An answer that
-	// is not a success is a *Error as well. The caller closes Answer.Body; ending ctx ends the call.
+	// not speak the dialect: the caller translates it to Generate or Embed instead, with what its Route
+	// says was tried before; Err is then how the last of those failed. An answer that is not a success
+	// is a *Error as well. The caller closes Answer.Body; ending ctx ends the call.
 	Forward(ctx context.Context, f Forward) (*Answer, error)
 }
 
@@ -228,6 +231,8 @@ type Forward struct {
 	Body    json.RawMessage // one JSON object
 	Tier    string          // service tier; "" for the default
 	Caller  Caller
+	// Only: the call can't be translated, so upstreams that don't speak the dialect are passed over.
+	Only bool
 }
 
 // The dialects of stateless doors: the paths behind an upstream's base URL.
@@ -242,6 +247,8 @@ type Answer struct {
 	ContentType string
 	Body        io.ReadCloser
 	Route       *Route // nil when there was but one way
+	// Ended, if set, is told once how the answer ended, before Body is closed: nil when it was whole.
+	Ended func(error)
 }
 
 // Embedder turns texts into vectors.

@@ -35,7 +35,7 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 	}
 	asked, err := chat.Parse(req.Object)
 	if err != nil {
-		return err
+		return c.instead(w, r, err)
 	}
 	head := chat.Head{ID: "chatcmpl-" + newRequestID()[len("req_"):], Created: time.Now().Unix(), Model: c.name}
 	if asked.Stream {

@@ -56,7 +56,7 @@ func (s *server) createEmbeddings(w http.ResponseWriter, r *http.Request, p stea
 	}
 	ask, format, err := embedRequest(req.Object)
 	if err != nil {
-		return err
+		return c.instead(w, r, err)
 	}
 	ask.Model, ask.Caller = c.info.Upstream, c.meter.Caller
 	ctx, _, stop := c.watched(r.Context())

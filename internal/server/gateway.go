@@ -66,6 +66,8 @@ type call struct {
 	body  []byte
 	meter Metered
 	ended bool
+	// failed is how the last upstream failed that was tried before one that must be translated to.
+	failed error
 }
 
 // errIdle ends a call whose upstream has said nothing for too long.
@@ -88,6 +90,7 @@ func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Princip
 	if err := s.Gate.ModelCall(r.Context(), p, name); err != nil {
 		return nil, err
 	}
+	caller.Affinity = affinity(req)
 	if labels, has, err := req.StringMap("metadata"); has && err == nil { // else whoever reads the body says so
 		caller.Labels = labels
 	}
@@ -98,6 +101,17 @@ func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Princip
 	}
 	s.warn(w, p, info)
 	return c, nil
+}
+
+// affinity is what calls say that they have in common: their prompts' beginning, or their user. What is
+// no text, whoever reads the body says.
+func affinity(req request) string {
+	for _, name := range []string{"prompt_cache_key", "safety_identifier", "user"} {
+		if text, _, err := req.String(name); err == nil && text != "" {
+			return text
+		}
+	}
+	return ""
 }
 
 func aboutModel(err error) error {

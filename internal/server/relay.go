@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,15 +27,35 @@ const (
 
 // forward passes the call on as it is. It reports false for an upstream that must be translated to.
 func (c *call) forward(w http.ResponseWriter, r *http.Request) (bool, error) {
+	return c.pass(w, r, false)
+}
+
+// instead passes a call on that can't be translated, past the upstreams that it would be translated for.
+// why is what the client is told when there is no other, or how those failed that were.
+func (c *call) instead(w http.ResponseWriter, r *http.Request, why error) error {
+	if done, err := c.pass(w, r, true); done {
+		return gatewayError(err)
+	}
+	if c.failed != nil {
+		return gatewayError(c.failed)
+	}
+	return why
+}
+
+func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, error) {
 	f, ok := c.model.(model.Forwarder)
 	if !ok {
 		return false, nil
 	}
 	ctx, touch, stop := c.watched(r.Context())
 	defer stop()
-	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Caller: c.meter.Caller})
+	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Caller: c.meter.Caller, Only: only})
 	if err != nil {
 		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
+			if me.Route != nil {
+				c.meter.Caller.Tried = me.Route.Tried
+			}
+			c.failed = cmp.Or(me.Err, c.failed)
 			return false, nil
 		}
 		err = c.blame(ctx, err)
@@ -43,13 +64,18 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) (bool, error) {
 	}
 	defer answer.Body.Close()
 	c.meter.Route = answer.Route
-	err = c.blame(ctx, c.relay(w, answer, touch))
-	c.end(err)
+	said, err := c.relay(w, answer, touch)
+	err = c.blame(ctx, err)
+	if answer.Ended != nil {
+		answer.Ended(cmp.Or(err, said))
+	}
+	c.end(cmp.Or(err, said))
 	return true, c.brokenOff(w, answer, err)
 }
 
-// relay writes the answer as it comes. A stream is flushed piece by piece.
-func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) error {
+// relay writes the answer as it comes. A stream is flushed piece by piece. said is what the stream itself
+// says has failed, of which the client knows.
+func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said, err error) {
 	streamed := strings.HasPrefix(a.ContentType, mediaStream)
 	h := w.Header()
 	h.Set("Content-Type", a.ContentType)
@@ -75,11 +101,11 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) error
 			}
 			seen.write(buf[:n])
 			if _, err := w.Write(buf[:n]); err != nil {
-				return errClientGone
+				return nil, errClientGone
 			}
 			if streamed {
 				if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-					return errClientGone
+					return nil, errClientGone
 				}
 			}
 		}
@@ -87,9 +113,9 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) error
 			_ = rc.SetWriteDeadline(time.Time{}) // fails only where there is no connection
 			c.meter.Usage = seen.end()
 			if err == io.EOF {
-				return nil
+				return seen.failed, nil
 			}
-			return &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
+			return nil, &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
 		}
 	}
 }
@@ -133,6 +159,7 @@ type observer struct {
 	rest   []byte // of a line that is not whole yet; of an answer in one piece, all of it
 	skip   bool   // the line is longer than MaxObserved
 	usage  *stead.Usage
+	failed error // what an event of a stream says
 }
 
 func (o *observer) write(b []byte) {
@@ -161,12 +188,35 @@ func (o *observer) keep(b []byte) {
 	o.rest = append(o.rest, b...)
 }
 
-// line reads an event's data, if there is usage in it.
+// line reads an event's data, if there is usage or an error in it.
 func (o *observer) line(line []byte) {
 	data, ok := bytes.CutPrefix(line, []byte("data:"))
-	if ok && bytes.Contains(data, []byte(`"usage"`)) {
+	if !ok {
+		return
+	}
+	if bytes.Contains(data, []byte(`"usage"`)) {
 		o.read(data)
 	}
+	if bytes.Contains(data, []byte(`"error"`)) {
+		o.fail(data)
+	}
+}
+
+// fail reads an event that ends a stream by an error: {"error": …} of chat completions and what speaks
+// like it; "error" and "response.failed" of the Responses API.
+func (o *observer) fail(data []byte) {
+	var v struct {
+		Type  string          `json:"type"`
+		Error json.RawMessage `json:"error"`
+	}
+	if json.Unmarshal(data, &v) != nil {
+		return // the client sees what it is
+	}
+	none := len(v.Error) == 0 || string(v.Error) == "null"
+	if none && v.Type != "error" && v.Type != "response.failed" {
+		return
+	}
+	o.failed = &model.Error{Code: model.CodeServer, Message: "the model's stream ended with an error", Retry: true}
 }
 
 func (o *observer) end() *stead.Usage {

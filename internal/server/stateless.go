@@ -44,11 +44,11 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	}
 	asked, err := responses.Parse(req.Object, s.rules)
 	if err != nil {
-		return err
+		return c.instead(w, r, err)
 	}
 	ask, err := modelRequest(asked)
 	if err != nil {
-		return err
+		return c.instead(w, r, err)
 	}
 	o := &responses.Object{Echo: asked.Echo, ID: newID("resp_"), CreatedAt: time.Now().Unix(), Model: c.name, Status: responses.StatusInProgress}
 	if asked.Stream {

@@ -25,14 +25,14 @@ func tooEarly() error {
 // Generate implements model.Model.
 func (a *Alias) Generate(ctx context.Context, req model.Request) iter.Seq2[model.Delta, error] {
 	return func(yield func(model.Delta, error) bool) {
-		planned, err := a.planned(req.Caller, cmp.Or(string(req.Caller.Session), req.Caller.Key, req.CacheKey, req.User))
+		planned, err := a.planned(req.Caller)
 		switch {
 		case err != nil:
 		case a.hedge(planned) > 0:
 			err = a.raceStreams(ctx, req, planned, yield)
 		default:
-			err = try(a, ctx, planned, repeatable, func(r Route, where *model.Route) (begun bool, err error) {
-				return r.stream(ctx, req, where, yield)
+			err = try(a, ctx, planned, req.Caller.Tried, repeatable, func(t *attempted) (begun bool, err error) {
+				return t.stream(ctx, req, t.where, yield)
 			})
 		}
 		if err != nil && !errors.Is(err, errStopped) {
@@ -80,7 +80,7 @@ type spoken struct {
 
 // raceStreams makes a hedged call.
 func (a *Alias) raceStreams(ctx context.Context, req model.Request, planned []Considered, yield func(model.Delta, error) bool) error {
-	w, err := (&race[*spoken]{a: a, ctx: ctx, planned: planned, after: a.hedge(planned), drop: drained, open: func(ctx context.Context, r Route) (*spoken, error) {
+	w, err := (&race[*spoken]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, after: a.hedge(planned), drop: drained, open: func(ctx context.Context, r Route) (*spoken, error) {
 		within, heard, end := r.patience(ctx)
 		s := &spoken{}
 		s.next, s.stop = iter.Pull2(r.Model.Generate(within, r.request(req)))

@@ -4,40 +4,72 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 )
 
-// Forward implements model.Forwarder. Whoever can't forward ends it: the door translates then, and
-// that call plans anew. The first word of an answer that passes by is the first byte of its body.
+// Forward implements model.Forwarder. Whoever can't forward ends it, unless the call asks for those who
+// can: the door translates then, and that call goes on behind what was tried. The first word of an
+// answer that passes by is the first byte of its body; how its route did shows at its end.
 func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, error) {
-	planned, err := a.planned(req.Caller, req.Caller.Key)
+	planned, err := a.planned(req.Caller)
 	if err != nil {
 		return nil, err
 	}
-	if after := a.hedge(planned); after > 0 && !req.Effects() {
-		w, err := (&race[*model.Answer]{a: a, ctx: ctx, planned: planned, after: after, drop: closed, open: func(ctx context.Context, r Route) (*model.Answer, error) {
+	if after := a.hedge(planned); after > 0 && !req.Effects() && !req.Only {
+		w, err := (&race[*model.Answer]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, after: after, drop: closed, open: func(ctx context.Context, r Route) (*model.Answer, error) {
 			return r.forward(ctx, req, true)
-		}}).begin()
+		}}).run()
 		if err != nil {
 			return nil, err
 		}
 		w.settle()
-		answer := w.value
-		answer.Route, answer.Body = w.where, &ending{answer.Body, func() { w.cancel(nil) }}
+		answer, tell := w.value, a.teller(ctx, w.route, w.probe)
+		if answer.Route = w.where; w.probe {
+			tell(nil)
+		}
+		a.follow(answer, w.route, w.probe, tell, func() { w.cancel(nil) })
 		return answer, nil
 	}
 	var answer *model.Answer
-	err = try(a, ctx, planned, func() bool { return !req.Effects() }, func(r Route, where *model.Route) (bool, error) {
+	var failed error // before those who don't speak the dialect
+	err = try(a, ctx, planned, req.Caller.Tried, func() bool { return !req.Effects() }, func(t *attempted) (bool, error) {
 		var err error
-		if answer, err = r.forward(ctx, req, r.FirstWord > 0); err == nil {
-			answer.Route = where
+		if answer, err = t.forward(ctx, req, t.FirstWord > 0); err == nil {
+			answer.Route, t.later = t.where, !t.probe // others wait for what a probe finds
+			a.follow(answer, t.Route, t.probe, t.tell, func() {})
+			return true, nil
 		}
-		return codeOf(err) == model.CodeDialect, err
+		if codeOf(err) != model.CodeDialect {
+			failed = err
+			return false, err
+		}
+		return !req.Only, err
 	})
+	if e, ok := errors.AsType[*model.Error](err); ok && e.Code == model.CodeDialect {
+		e.Err = failed
+	}
 	return answer, err
+}
+
+// follow lets an answer's end tell its route's breaker how it went. Of an answer that is closed without
+// a word nothing is told.
+func (a *Alias) follow(answer *model.Answer, r Route, probe bool, tell func(error), end func()) {
+	var told atomic.Bool
+	answer.Ended = func(err error) {
+		told.Store(true)
+		tell(err)
+	}
+	answer.Body = &ending{answer.Body, func() {
+		if !told.Load() {
+			a.State.given(r, probe)
+		}
+		end()
+	}}
 }
 
 // forward makes the call on one route; with listen it returns when the body has begun.
@@ -108,12 +140,12 @@ func closed(answer *model.Answer) *stead.Usage {
 
 // Embed implements model.Embedder.
 func (a *Alias) Embed(ctx context.Context, req model.EmbedRequest) (model.EmbedReply, error) {
-	planned, err := a.planned(req.Caller, req.User)
+	planned, err := a.planned(req.Caller)
 	if err != nil {
 		return model.EmbedReply{}, err
 	}
 	if after := a.hedge(planned); after > 0 {
-		w, err := (&race[model.EmbedReply]{a: a, ctx: ctx, planned: planned, after: after, drop: used, open: func(ctx context.Context, r Route) (model.EmbedReply, error) {
+		w, err := (&race[model.EmbedReply]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, after: after, drop: used, open: func(ctx context.Context, r Route) (model.EmbedReply, error) {
 			return r.embed(ctx, req)
 		}}).begin()
 		if err != nil {
@@ -125,10 +157,10 @@ func (a *Alias) Embed(ctx context.Context, req model.EmbedRequest) (model.EmbedR
 		return w.value, nil
 	}
 	var reply model.EmbedReply
-	err = try(a, ctx, planned, repeatable, func(r Route, where *model.Route) (bool, error) {
+	err = try(a, ctx, planned, req.Caller.Tried, repeatable, func(t *attempted) (bool, error) {
 		var err error
-		if reply, err = r.embed(ctx, req); err == nil {
-			reply.Route = where
+		if reply, err = t.embed(ctx, req); err == nil {
+			reply.Route = t.where
 		}
 		return false, err
 	})

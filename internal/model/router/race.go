@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -59,7 +60,8 @@ type race[T any] struct {
 	running []*runner[T]
 	next    int // of planned
 	hedged  bool
-	tried   []string
+	tried   []string // before this race as well
+	before  int      // how many of them were
 }
 
 // won is the attempt that spoke first.
@@ -70,7 +72,10 @@ type won[T any] struct {
 
 // run makes the call up to its first word. The error is what Alias says of a call that failed.
 func (c *race[T]) run() (*won[T], error) {
-	c.a.State.called(c.a.Name)
+	if len(c.tried) == 0 {
+		c.a.State.called(c.a.Name)
+	}
+	c.tried, c.before = slices.Clone(c.tried), len(c.tried)
 	c.heard = make(chan *runner[T], MaxAttempts)
 	c.start("")
 	timer := time.NewTimer(c.after)
@@ -116,7 +121,7 @@ func (c *race[T]) begin() (*won[T], error) {
 
 // more reports whether there is another route to try.
 func (c *race[T]) more() bool {
-	return c.next < len(c.planned) && c.next < MaxAttempts && c.planned[c.next].Place > 0
+	return c.next < len(c.planned) && c.next+c.before < MaxAttempts && c.planned[c.next].Place > 0
 }
 
 // start begins the attempt on the next route.
@@ -153,7 +158,7 @@ func (c *race[T]) left(r *runner[T]) {
 // end gives the other attempt up.
 func (c *race[T]) end(r *runner[T]) *won[T] {
 	w := &won[T]{runner: r}
-	r.where.Tried = c.tried
+	r.where.Tried = slices.Clone(c.tried)
 	if len(c.running) == 0 {
 		return w
 	}

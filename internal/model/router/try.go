@@ -1,31 +1,54 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stead-dev/stead/internal/model"
 )
 
-// planned is Plan for a call that is about to be made; an error when no route fits it.
-func (a *Alias) planned(caller model.Caller, key string) ([]Considered, error) {
-	planned := a.Plan(caller, a.State.key(key))
-	if planned[0].Place == 0 {
+// planned is Plan for a call that is about to be made, without what it tried already; an error when no
+// route fits it.
+func (a *Alias) planned(caller model.Caller) ([]Considered, error) {
+	planned := slices.DeleteFunc(a.Plan(caller, a.State.key(affinity(caller))), func(c Considered) bool {
+		return slices.ContainsFunc(caller.Tried, func(t string) bool { return strings.HasPrefix(t, c.Route.Name()+": ") })
+	})
+	if len(planned) == 0 || planned[0].Place == 0 {
 		return nil, a.nowhere(planned)
 	}
 	return planned, nil
 }
 
+// affinity is what calls have in common that go one way, so that prompt caches are hit.
+func affinity(caller model.Caller) string {
+	return cmp.Or(string(caller.Session), caller.Affinity, caller.Key)
+}
+
 // repeatable says of a call that it may be made twice.
 func repeatable() bool { return true }
 
+// attempted is a call on a route, while it is made.
+type attempted struct {
+	Route
+	where *model.Route
+	probe bool
+	// later: a success is not one yet. Whoever made the call says by tell how it ended.
+	later bool
+	tell  func(error) // the route's breaker; tells once
+}
+
 // try makes a call on one route after the other. call reports whether anything was handed out, after
 // which there is no other try; twice, whether a call may be made again that a route has perhaps done.
-func try(a *Alias, ctx context.Context, planned []Considered, twice func() bool, call func(Route, *model.Route) (bool, error)) error {
-	a.State.called(a.Name)
-	var tried []string
+func try(a *Alias, ctx context.Context, planned []Considered, tried []string, twice func() bool, call func(*attempted) (bool, error)) error {
+	if len(tried) == 0 {
+		a.State.called(a.Name)
+	}
+	tried = slices.Clone(tried)
 	for i, c := range planned {
 		place := where(c, tried)
 		begun, err := a.attempt(ctx, c.Route, place, call)
@@ -33,7 +56,10 @@ func try(a *Alias, ctx context.Context, planned []Considered, twice func() bool,
 			return nil
 		}
 		failed, again := a.failure(err, place)
-		last := i+1 >= len(planned) || i+1 >= MaxAttempts || planned[i+1].Place == 0
+		if codeOf(failed) == model.CodeDialect && !begun && i+1 < len(planned) && planned[i+1].Place > 0 {
+			continue // nothing was asked of it
+		}
+		last := i+1 >= len(planned) || len(tried)+1 >= MaxAttempts || planned[i+1].Place == 0
 		if begun || last || !again || ctx.Err() != nil || perhapsDone(codeOf(failed)) && !twice() || !a.State.again(a.Name) {
 			return failed
 		}
@@ -60,7 +86,7 @@ func (a *Alias) failure(err error, place *model.Route) (named error, again bool)
 }
 
 // attempt makes a call on a route, and tells its breaker how it went, even when the adapter panics.
-func (a *Alias) attempt(ctx context.Context, r Route, where *model.Route, call func(Route, *model.Route) (bool, error)) (begun bool, err error) {
+func (a *Alias) attempt(ctx context.Context, r Route, where *model.Route, call func(*attempted) (bool, error)) (begun bool, err error) {
 	probe := a.State.begin(r)
 	returned := false
 	defer func() {
@@ -68,10 +94,19 @@ func (a *Alias) attempt(ctx context.Context, r Route, where *model.Route, call f
 			a.State.given(r, probe)
 		}
 	}()
-	begun, err = call(r, where)
+	t := &attempted{Route: r, where: where, probe: probe, tell: a.teller(ctx, r, probe)}
+	begun, err = call(t)
 	returned = true
-	a.told(ctx, r, probe, err)
+	if err != nil || !t.later {
+		t.tell(err)
+	}
 	return begun, err
+}
+
+// teller is told for one attempt: what is said of it first counts.
+func (a *Alias) teller(ctx context.Context, r Route, probe bool) func(error) {
+	var once sync.Once
+	return func(err error) { once.Do(func() { a.told(ctx, r, probe, err) }) }
 }
 
 // told tells a route's breaker how an attempt went.
