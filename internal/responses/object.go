@@ -106,12 +106,17 @@ func (o *Object) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// FailureOf is the API's code for a turn's: the ones that it does not know are the server's.
+// FailureOf is the API's code for a turn's: the ones that it does not know are the server's. What trying
+// again does not mend never is.
 func FailureOf(code, message string) *Failure {
 	switch code {
-	case "rate_limit_exceeded", "server_error":
+	case "rate_limit_exceeded", "server_error", "context_length_exceeded":
 	case "invalid_request":
 		code = "invalid_prompt"
+	case "usage_limit_exceeded":
+		code = "insufficient_quota"
+	case "resource_not_found":
+		code = "model_not_found"
 	default:
 		message = code + ": " + message
 		code = "server_error"

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/responses"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -48,7 +50,29 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 			return err
 		}
 	}
-	return s.writeResponse(w, r, p, made)
+	o, err := s.responseObject(r.Context(), p, made)
+	if err != nil {
+		return err
+	}
+	if !asked.Background && o.Error != nil && len(o.Output) == 0 {
+		// It was tried again as often as helps, and each request is a turn of its own.
+		w.Header().Set("X-Should-Retry", "false")
+		return refusedResponse(made.Turn)
+	}
+	return s.write(w, o)
+}
+
+// refusedResponse is the error of a request whose response failed before it said anything. It is kept, and
+// GET shows it as failed; but whoever waits for an answer looks at the status first.
+func refusedResponse(t session.Turn) error {
+	if t.Error == nil {
+		return stead.Errorf(stead.KindUpstream, "the response failed")
+	}
+	err := gatewayError(&model.Error{Code: t.Error.Code, Message: t.Error.Message})
+	if e, ok := errors.AsType[*stead.Error](err); ok {
+		e.Code = responses.FailureOf(t.Error.Code, "").Code
+	}
+	return err
 }
 
 // respondRequest is the response as the service of sessions takes it.
