@@ -11,7 +11,7 @@ import (
 // chatRequest is the body for POST /chat/completions.
 func (p *Provider) chatRequest(req model.Request) fields {
 	f := fields{
-		"messages":       chatMessages(req.Instructions, req.Items),
+		"messages":       p.chatMessages(req.Instructions, req.Items),
 		"stream_options": fields{"include_usage": true},
 	}
 	if len(req.Tools) > 0 {
@@ -48,8 +48,9 @@ func (p *Provider) chatRequest(req model.Request) fields {
 }
 
 // chatMessages writes the conversation. A reply's text and calls share one assistant message; the
-// images of tool outputs follow in a user message, because a tool message holds only text.
-func chatMessages(instructions string, items []stead.Item) []fields {
+// images of tool outputs follow in a user message, because a tool message holds only text. What the
+// model thought goes back in the message that it led to, in turns that call tools.
+func (p *Provider) chatMessages(instructions string, items []stead.Item) []fields {
 	msgs := []fields{}
 	if instructions != "" {
 		msgs = append(msgs, fields{"role": "system", "content": instructions})
@@ -62,16 +63,27 @@ func chatMessages(instructions string, items []stead.Item) []fields {
 		pictures = nil
 	}
 	names := map[string]string{} // call id → tool
-	for _, it := range upstream.Paired(items) {
+	items = upstream.Paired(items)
+	thought, inCalls := thinking{}, calling(items)
+	for i, it := range items {
 		if it.Type != stead.ItemFunctionCallOutput && it.Type != stead.ItemReasoning {
 			flush()
 		}
 		switch it.Type {
+		case stead.ItemReasoning:
+			if inCalls[i] && it.Encrypted != nil && it.Provider == p.cfg.Name {
+				thought.add(it)
+			}
 		case stead.ItemMessage:
 			msgs = chatMessage(msgs, it)
+			if it.Role != stead.RoleAssistant {
+				thought = thinking{} // it led to nothing that is left
+			}
+			thought.put(msgs[len(msgs)-1])
 		case stead.ItemFunctionCall:
 			names[it.CallID] = it.Name
 			msgs = chatCall(msgs, it)
+			thought.put(msgs[len(msgs)-1])
 		case stead.ItemFunctionCallOutput:
 			text, images := upstream.OutputParts(it)
 			for _, url := range images {

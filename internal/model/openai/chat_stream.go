@@ -28,8 +28,9 @@ type chatChoice struct {
 type chatDelta struct {
 	Content          json.RawMessage `json:"content"` // a string, or a list of parts
 	Refusal          string          `json:"refusal"`
-	ReasoningContent json.RawMessage `json:"reasoning_content"` // DeepSeek, llama.cpp
-	Reasoning        json.RawMessage `json:"reasoning"`         // Ollama, newer vLLM
+	ReasoningContent json.RawMessage `json:"reasoning_content"` // the names: chat_reasoning.go
+	Reasoning        json.RawMessage `json:"reasoning"`
+	ReasoningDetails json.RawMessage `json:"reasoning_details"`
 	ToolCalls        []chatToolCall  `json:"tool_calls"`
 	FunctionCall     *chatFunction   `json:"function_call"` // before tools
 }
@@ -61,6 +62,8 @@ type chatDecoder struct {
 	out     *upstream.Output
 	message *upstream.Slot // nil until there is text
 	thought *upstream.Slot // open reasoning, nil when there is none
+	field   string         // that the open reasoning comes in; "" for a part of the content
+	details []detail       // that are not sealed yet
 	calls   []*chatCallSlot
 	byIndex map[int]*chatCallSlot // the upstream's index → the newest call with it
 	reason  string
@@ -156,12 +159,16 @@ func (d *chatDecoder) chunk(c *chatChunk) *model.Error {
 }
 
 func (d *chatDecoder) delta(c *chatDelta) {
-	thought := upstream.Word(c.ReasoningContent)
+	thought, field := upstream.Word(c.ReasoningContent), thoughtContent
 	if thought == "" {
-		thought = upstream.Word(c.Reasoning) // some servers send both, alike
+		thought, field = upstream.Word(c.Reasoning), thoughtPlain // some servers send both, alike
 	}
 	text, aloud := chatText(c.Content)
-	d.think(thought + aloud)
+	if aloud != "" {
+		field = ""
+	}
+	d.think(thought+aloud, field)
+	d.details = addDetails(d.details, c.ReasoningDetails)
 	if c.Refusal != "" {
 		d.out.Refused = true
 	}
@@ -183,7 +190,8 @@ func (d *chatDecoder) delta(c *chatDelta) {
 	}
 }
 
-func (d *chatDecoder) think(text string) {
+// think adds to the thoughts, which came in a field, "" for a part of the content.
+func (d *chatDecoder) think(text, field string) {
 	if text == "" {
 		return
 	}
@@ -192,16 +200,9 @@ func (d *chatDecoder) think(text string) {
 			d.out.Close(d.message, true)
 			d.message = nil
 		}
-		d.thought = upstream.NewSlot(stead.ItemReasoning)
+		d.thought, d.field = upstream.NewSlot(stead.ItemReasoning), field
 	}
 	d.out.Think(d.thought, 0, text)
-}
-
-func (d *chatDecoder) endThought(whole bool) {
-	if d.thought != nil {
-		d.out.Close(d.thought, whole)
-		d.thought = nil
-	}
 }
 
 // chatText reads content that is a string or a list of parts; Mistral puts thoughts among them.
@@ -285,7 +286,7 @@ func (d *chatDecoder) Finish() {
 		finish = model.FinishFilter
 	}
 	whole := finish == model.FinishStop
-	d.endThought(whole)
+	d.endDetails(whole)
 	if d.message != nil {
 		d.out.Close(d.message, whole)
 	}

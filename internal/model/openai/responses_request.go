@@ -155,7 +155,7 @@ func (p *Provider) responsesReasoning(rest []stead.Item) fields {
 		return nil
 	}
 	id, content, ok := strings.Cut(it.Encrypted.Inline, ".")
-	if !ok || content == "" {
+	if !ok || content == "" || id == thoughtDetails { // which the provider sealed when its api: was chat
 		return nil
 	}
 	summary := []fields{}
