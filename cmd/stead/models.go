@@ -112,7 +112,7 @@ func (n *node) openModels() error {
 	return nil
 }
 
-// reload reads the configuration again and takes its providers, models, residency and pools. A bad one
+// reload reads the configuration again and takes its providers, models, residency, pools and policies. A bad one
 // is refused whole, and everything stays as it is.
 func (n *node) reload(load func() (*config.Config, error)) error {
 	cfg, err := load()
@@ -124,8 +124,13 @@ func (n *node) reload(load func() (*config.Config, error)) error {
 	if err != nil {
 		return err
 	}
+	rules, err := policySet(cfg)
+	if err != nil {
+		return err
+	}
 	n.throughput.Store(throughput)
 	n.models.now.Store(next)
+	n.policies.Replace(rules)
 	n.log.Info("the configuration was read again", "providers", len(cfg.Providers), "models", len(cfg.Models))
 	return nil
 }

@@ -23,11 +23,11 @@ import (
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/document"
-	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
+	"github.com/stead-dev/stead/internal/policy/cedar"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/seal"
@@ -86,6 +86,7 @@ type node struct {
 	routes *router.State // breakers: they outlive a reload
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
+	policies   *cedar.Authorizer
 	blobs      blob.Store
 	// computer is the driver of hosted environments, "" where there are none.
 	computer string
@@ -154,7 +155,10 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	authorizer := identity.Authorizer{}
+	authorizer, err := n.openPolicies()
+	if err != nil {
+		return err
+	}
 	callers, err := n.openIdentity(store, authorizer)
 	if err != nil {
 		return err
@@ -184,7 +188,7 @@ func (n *node) open(ctx context.Context) error {
 	door := server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, FileContent: services.fileContent,
-		Usage: metered.account, Budgets: metered.budgets,
+		Policies: authorizer, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.budgets, Prices: metered.prices,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,

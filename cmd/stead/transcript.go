@@ -177,7 +177,11 @@ func writeItem(w io.Writer, it *client.Item) {
 func describe(a client.Action) string {
 	switch a.Type {
 	case client.ActionApproval:
-		return fmt.Sprintf("%s %s needs approval", a.Tool(), oneLine(a.Args(), lineWidth))
+		text := fmt.Sprintf("%s %s needs approval", a.Tool(), oneLine(a.Args(), lineWidth))
+		if why := a.Why(); why != "" {
+			text += ": " + why
+		}
+		return text
 	case client.ActionOutcome:
 		return fmt.Sprintf("%s %s was called, and nobody knows whether it happened", a.Tool(), oneLine(a.Args(), lineWidth))
 	case client.ActionBudget:

@@ -53,6 +53,7 @@ type Action struct {
 		Name        *string         `json:"name"`
 		ServerLabel string          `json:"server_label"`
 		Key         string          `json:"idempotency_key"`
+		Why         string          `json:"why"`
 	} `json:"request"`
 	BudgetID string `json:"budget_id"`
 }
@@ -76,6 +77,14 @@ func (a Action) Tool() string {
 		name += "/" + *a.Request.Name
 	}
 	return name
+}
+
+// Why is what policies say of a call that waits for approval; "" where they have no part in it.
+func (a Action) Why() string {
+	if a.Request == nil {
+		return ""
+	}
+	return strings.TrimSuffix(a.Request.Why, ".")
 }
 
 // Args are the call's arguments as JSON.

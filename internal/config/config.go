@@ -13,6 +13,7 @@
 //	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}]}]
 //	settlement  {rest, rules: [{name, match, shares: [{party, basis_points, unit, microcents_per_unit}]}]}
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
+//	policies    {directory, inline, default}
 //	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds}
 //
@@ -91,6 +92,8 @@ type Config struct {
 	Settlement Settlement `yaml:"settlement"`
 	// Budgets limit what model calls may use.
 	Budgets []Budget `yaml:"budgets"`
+	// Policies decide behind what roles allow.
+	Policies Policies `yaml:"policies"`
 
 	// Notes are sentences for the person who starts the server: what was found and is not used.
 	Notes []string `yaml:"-"`

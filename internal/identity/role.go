@@ -41,11 +41,17 @@ func (Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decisi
 	return policy.Decision{Allow: true, By: "role", Reason: string(role)}, nil
 }
 
+// Approvers says whose approvals count where a policy asks for one by a role: the role's own and the
+// owner's. The keys are the roles that may answer approvals at all.
+func Approvers() map[string][]stead.Role {
+	return map[string][]stead.Role{string(Owner): {Owner}, string(Approver): {Approver, Owner}}
+}
+
 // May reports whether a role may cause an effect. One that no line here knows is the owner's alone.
 func May(role stead.Role, effect policy.Effect) bool {
 	reads := strings.HasSuffix(string(effect), ".read")
 	keys := effect == policy.KeyRead || effect == policy.KeyWrite
-	runs := effect == policy.ModelCall || effect == policy.ToolCall || strings.HasPrefix(string(effect), "environment.")
+	runs := effect == policy.ModelCall || effect == policy.ToolCall || effect == policy.EgressConnect || strings.HasPrefix(string(effect), "environment.")
 	switch role {
 	case Owner:
 		return true

@@ -1,8 +1,13 @@
 // Package policy decides whether an effect may happen, and says so in a form that can be recorded.
 //
-// Shape: Request {principal, session, effect, resource} → Decision {allow, by, why}. The zero
+// Shape: Request {principal, session, effect, resource} → Decision {allow, by, why, needs}. The zero
 // Decision is no; an error means no. The runner asks through one gate before each effect and puts
 // the decision into the effect's intent event, so that it is durable before the effect.
+//
+// A Decision may be "not before somebody approved": then Allow is false and Needs says who must. A
+// caller that can't wait treats it as the denial that it is.
+//
+// Units: times are Unix milliseconds, costs micro-cents, Decision.Micros microseconds.
 //
 // Errors: any error is a denial; KindForbidden carries the reason for the client.
 package policy
@@ -32,6 +37,7 @@ const (
 	EnvironmentOpen    Effect = "environment.open"
 	EnvironmentSave    Effect = "environment.save"
 	EnvironmentSuspend Effect = "environment.suspend"
+	EnvironmentExpire  Effect = "environment.expire"
 	EnvironmentRead    Effect = "environment.read"  // its state and files
 	EnvironmentWrite   Effect = "environment.write" // files
 	FileRead           Effect = "file.read"
@@ -49,9 +55,23 @@ const (
 	MemoryRead         Effect = "memory.read"  // and search
 	MemoryWrite        Effect = "memory.write" // add, change, forget
 
+	EgressConnect Effect = "egress.connect" // from inside an environment; Resource is host:port
+
+	PolicyRead Effect = "policy.read" // the policies in force, and their schema
+
 	KeyRead  Effect = "key.read"  // API keys, without their secrets
 	KeyWrite Effect = "key.write" // make, rotate, revoke
 )
+
+// Effects lists them all.
+func Effects() []Effect {
+	return []Effect{
+		SessionCreate, SessionRead, SessionWrite, SessionDelete, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
+		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
+		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
+		MemoryRead, MemoryWrite, EgressConnect, PolicyRead, KeyRead, KeyWrite,
+	}
+}
 
 // Request is what is to be decided.
 type Request struct {
@@ -61,13 +81,73 @@ type Request struct {
 	Effect    Effect
 	Resource  string // the model, "server/tool", the agent …
 	Arguments []byte // a tool call's arguments, JSON; nil elsewhere
+
+	// Acting: it is not the principal who acts, but the session's Agent in its name.
+	Acting bool
+	Labels map[string]string // of the session, where it is known; nil elsewhere
+	Model  string            // that the session's agent runs on; "" where it is not known
+	Class  string            // a tool call's class of effect: pure, idempotent or unknown
+	Spend  *Spend            // of the session, where it is known
+	// At is when it is asked, where that is not now: in a replay. 0: now.
+	At int64
+	// Before is what was decided of an earlier attempt of this very effect; nil: there was none.
+	Before *Decision
+}
+
+// Spend is what a session has cost so far, and what it may.
+type Spend struct {
+	Cost  int64 // micro-cents
+	Limit int64 // micro-cents; 0: no limit
 }
 
 // Decision is the answer. The zero Decision denies.
 type Decision struct {
 	Allow  bool   `json:"allow"`
-	By     string `json:"by"`               // which decider: "local"
+	By     string `json:"by"`               // which decider: "local", "role", "policy"
 	Reason string `json:"reason,omitempty"` // for people
+
+	Policies []string `json:"policies,omitempty"` // ids of those that decided
+	// Version is the digest of all policies that were asked; "": there were none.
+	Version string `json:"version,omitempty"`
+	Micros  int64  `json:"us,omitempty"`     // how long the policies took
+	Needs   *Needs `json:"needs,omitempty"`  // nobody approved it yet: who must
+	Shadow  *Trial `json:"shadow,omitempty"` // what would be decided if shadow policies counted; nil: they had nothing to say
+}
+
+// Trial is a decision that nothing follows from.
+type Trial struct {
+	Outcome  Outcome  `json:"outcome"`
+	Policies []string `json:"policies,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
+}
+
+// Outcome is a decision in one word.
+type Outcome string
+
+// The outcomes.
+const (
+	Allowed  Outcome = "allow"
+	Denied   Outcome = "deny"
+	Approval Outcome = "approval" // allowed once somebody approves
+)
+
+// Outcome is the decision in one word.
+func (d Decision) Outcome() Outcome {
+	switch {
+	case d.Allow:
+		return Allowed
+	case d.Needs != nil:
+		return Approval
+	}
+	return Denied
+}
+
+// Recorded is the decision for an event that has room for one where policies were asked; nil: there are none.
+func (d Decision) Recorded() *Decision {
+	if d.Version == "" {
+		return nil
+	}
+	return &d
 }
 
 // Authorizer decides. It must be safe for concurrent use and quick: it stands before every effect.

@@ -3,6 +3,11 @@ package policy_test
 import (
 	"context"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stead-dev/stead"
@@ -50,5 +55,33 @@ func TestLocalKeepsToItsProject(t *testing.T) {
 		if err != nil || d.Allow != tc.allow {
 			t.Errorf("%s: %+v, %v", name, d, err)
 		}
+	}
+}
+
+// TestEveryEffectIsListed: what is not in Effects is in no schema, and a server with policies refuses it.
+func TestEveryEffectIsListed(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "policy.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if typ, ok := spec.Type.(*ast.Ident); ok && typ.Name == "Effect" {
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found++; !slices.Contains(policy.Effects(), policy.Effect(value)) {
+				t.Errorf("%s is not in Effects, and so in no schema", value)
+			}
+		}
+		return true
+	})
+	if found != len(policy.Effects()) || found == 0 {
+		t.Errorf("%d effects are named, %d listed", found, len(policy.Effects()))
 	}
 }

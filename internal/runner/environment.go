@@ -21,7 +21,7 @@ func (a *actor) resident() bool { return a.state.Environment.Resident(a.r.cfg.No
 
 // intendEnvironment journals the intent of an action and plans it.
 func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
-	decision, denied := a.gate(policy.EnvironmentEffect(string(c.Action)), session.EnvironmentID(a.key.Session), nil)
+	decision, denied := a.gate(policy.EnvironmentEffect(string(c.Action)), session.EnvironmentID(a.key.Session))
 	if err := a.record(p, session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Decision: decision}); err != nil {
 		return err
 	}

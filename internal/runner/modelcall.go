@@ -40,11 +40,8 @@ func (a *actor) fixedBytes() int {
 }
 
 // gate asks whether an effect of this session may happen.
-func (a *actor) gate(effect policy.Effect, resource string, arguments []byte) (policy.Decision, error) {
-	c := &a.state.Created
-	return policy.Check(a.ctx, a.r.cfg.Policy, policy.Request{
-		Principal: c.Principal, Session: a.key, Agent: c.Agent.ID, Effect: effect, Resource: resource, Arguments: arguments,
-	})
+func (a *actor) gate(effect policy.Effect, resource string) (policy.Decision, error) {
+	return policy.Check(a.ctx, a.r.cfg.Policy, a.state.Request(effect, resource))
 }
 
 // intendModel journals the intent of a step's model call and plans the call.
@@ -54,9 +51,9 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
-	decision, err := a.gate(policy.ModelCall, name, nil)
+	decision, err := a.gate(policy.ModelCall, name)
 	if err != nil {
-		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}})
+		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
 	}
 	hold, refused, err := a.reserve(p, name, info)
 	if err != nil || refused {
@@ -87,9 +84,9 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
-	decision, err := a.gate(policy.ModelCall, name, nil)
+	decision, err := a.gate(policy.ModelCall, name)
 	if err != nil {
-		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}})
+		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
 	}
 	attempt := a.state.CompactFailures + 1
 	hold, refused, err := a.reserve(p, name, info)

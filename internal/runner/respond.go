@@ -66,11 +66,12 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, conversation bool) (stead.SessionKey, stead.Event, error) {
 	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	pin := session.AgentPin{ID: stead.AgentID(newID("agent_")), Spec: spec}
-	if _, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID)}); err != nil {
+	decision, err := r.allowCreate(ctx, p, pin, metadata)
+	if err != nil {
 		return key, stead.Event{}, err
 	}
 	created := session.CreateRequest{Metadata: metadata}.Created(pin, p)
-	created.Conversation = conversation
+	created.Conversation, created.Decision = conversation, decision.Recorded()
 	e, err := session.NewEvent(r.now(), session.KindSessionCreated, created)
 	return key, e, err
 }

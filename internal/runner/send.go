@@ -256,6 +256,14 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 	default:
 		return stead.Event{}, stead.Invalid(at+".response.decision", "decision must be approve, deny or cancel, not %.40q", in.Decision)
 	}
+	if c.Expired(r.now()) {
+		return stead.Event{}, stead.Errorf(stead.KindConflict, "the time for answering request %.200s is over", in.RequestID)
+	}
+	if in.Decision == session.DecisionApprove {
+		if err := v.MayApprove(c, p); err != nil {
+			return stead.Event{}, err
+		}
+	}
 	return session.NewEvent(r.now(), session.KindInputApproval, session.ApprovalResult{CallID: c.CallID, Decision: in.Decision, Reason: in.Reason, By: p})
 }
 

@@ -26,6 +26,13 @@ func (r *Runner) allow(ctx context.Context, p stead.Principal, effect policy.Eff
 	return err
 }
 
+// allowCreate asks whether a session may be made of an agent.
+func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, pin session.AgentPin, labels map[string]string) (policy.Decision, error) {
+	return policy.Check(ctx, r.cfg.Policy, policy.Request{
+		Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID), Labels: labels, Model: pin.Spec.Model,
+	})
+}
+
 // own refuses a bound principal the sessions that it did not make: to it they are not there.
 func (r *Runner) own(ctx context.Context, p stead.Principal, key stead.SessionKey) error {
 	v, err := r.view(ctx, key)
@@ -65,7 +72,8 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if err != nil {
 		return session.Session{}, err
 	}
-	if _, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID)}); err != nil {
+	decision, err := r.allowCreate(ctx, p, pin, req.Metadata)
+	if err != nil {
 		return session.Session{}, err
 	}
 	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model, callerOf(p, pin.ID)); err != nil {
@@ -80,6 +88,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	}
 	now := r.now()
 	created := req.Created(pin, p)
+	created.Decision = decision.Recorded()
 	computer := ""
 	if plan := req.Environment; plan != nil {
 		if created.Setup, err = r.setup(ctx, key, plan); err != nil {

@@ -190,6 +190,8 @@ func (a *actor) intend(p *plan, c session.Command) error {
 		return a.intendCompact(p, c)
 	case session.CallTool:
 		return a.intendTool(p, c)
+	case session.RefuseTool:
+		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: c.Reason})
 	case session.EnvironmentAction:
 		return a.intendEnvironment(p, c)
 	}

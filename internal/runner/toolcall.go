@@ -18,14 +18,19 @@ import (
 // model, without an intent.
 func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	call := c.Call
-	server := call.Tool.Server
-	computer := call.Tool.Environment && server == ""
-	if computer {
-		server = agent.ToolEnvironment
+	computer := call.Tool.Environment && call.Tool.Server == ""
+	decision, err := policy.Check(a.ctx, a.r.cfg.Policy, a.state.ToolRequest(call))
+	if n := decision.Needs; n != nil && n.Missing(call.Approved, a.state.Created.Principal) > 0 {
+		return a.record(p, session.KindToolHeld, session.ToolHeld{CallID: call.CallID, Decision: decision})
+	} else if n != nil {
+		decision.Allow, decision.Needs, err = true, nil, nil
 	}
-	decision, err := a.gate(policy.ToolCall, server+"/"+call.Tool.Name, call.Arguments)
 	if err != nil {
-		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: call.CallID, Error: clientMessage(err)})
+		told := clientMessage(err)
+		if call.Attempts > 0 {
+			told += " An attempt that was made before may have taken effect."
+		}
+		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: call.CallID, Error: told, Decision: decision.Recorded()})
 	}
 	key := call.Key(a.key.Session)
 	attempt := call.Attempts + 1

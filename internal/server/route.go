@@ -189,6 +189,8 @@ func (s *server) table() []route {
 		{method: "GET", path: keys + "/{id}", summary: "Retrieve an API key, without its secret", handle: s.withKeys(s.getKey), answer: "APIKey"},
 		{method: "DELETE", path: keys + "/{id}", summary: "Revoke an API key, on all nodes within a second", handle: s.withKeys(s.revokeKey), answer: "Deleted"},
 		{method: "POST", path: keys + "/{id}/rotate", summary: "Give an API key a new secret; the old one is valid for grace_seconds", handle: s.withKeys(s.rotateKey), body: "APIKeyRotation", answer: "APIKey"},
+		{method: "GET", path: "/v1/policies", summary: "List the policies in force", handle: s.withPolicies(s.listPolicies), answer: "PolicyList"},
+		{method: "GET", path: "/v1/policies/schema", summary: "What policies can speak of, in Cedar's schema language", handle: s.withPolicies(s.policySchema), answer: "Lines", media: mediaText},
 		{method: "GET", path: "/v1/routes", summary: "Explain which routes a call to a model would take, and why", handle: s.explainRoutes, query: []string{"model", "calls", "agent_id", "session_id", "label"}, answer: "RouteList"},
 		{method: "GET", path: "/v1/capacity", summary: "List this node's pools of model throughput", handle: s.listCapacity, answer: "PoolList"},
 		{method: "GET", path: "/v1/usage_records", summary: "List what was used, a record each", handle: s.listUsage, query: append(paged, usageFilters()...), answer: "UsageRecordList"},
@@ -241,7 +243,7 @@ func later() []string {
 		"GET,POST,DELETE /v1/vaults/{id}",
 		"POST,GET /v1/vaults/{id}/credentials",
 		"GET,POST,DELETE /v1/vaults/{id}/credentials/{id}",
-		"POST,GET /v1/policies",
+		"POST /v1/policies",
 		"GET /v1/audit_records",
 	}
 }

@@ -84,6 +84,8 @@ type Config struct {
 	Models      model.Catalog
 	// Keys keeps API keys; nil: there are none.
 	Keys Keys
+	// Policies shows the policies in force; nil: there are none.
+	Policies Policies
 	// Gate decides about the calls of the stateless doors; nil: none is allowed. Meter is told of them;
 	// nil: nobody is.
 	Gate  Gate

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/tool"
 )
 
@@ -41,6 +42,11 @@ type Call struct {
 	RetryAt  int64     `json:"retry_at,omitempty"` // Unix milliseconds
 	Since    int64     `json:"since,omitempty"`    // Unix milliseconds: since when it waits for somebody
 	Asked    stead.Seq `json:"asked,omitempty"`    // of the event that made it wait: names the question
+	Until    int64     `json:"until,omitempty"`    // Unix milliseconds: when a call that policies hold is refused
+
+	// Decided is what policies said last, and Approved who approved the call.
+	Decided  *policy.Decision  `json:"decided,omitempty"`
+	Approved []stead.Principal `json:"approved,omitempty"`
 
 	Status stead.ItemStatus `json:"status"`
 	Output []stead.Content  `json:"output,omitempty"`
@@ -146,13 +152,13 @@ func (v *View) toolResult(e stead.Event, p ToolResult) {
 
 func (v *View) approval(e stead.Event, p ApprovalResult) {
 	c := v.CallByID(p.CallID)
-	if c == nil || c.State != CallApproval {
+	if c == nil || c.State != CallApproval || c.Expired(e.At) {
 		return
 	}
 	v.LastActive = e.At
 	switch p.Decision {
 	case DecisionApprove:
-		c.State = CallReady
+		v.approved(c, p.By)
 	case DecisionCancel:
 		v.Turn.Cancelling = true
 	default:
@@ -195,7 +201,7 @@ func (v *View) outcome(e stead.Event, p OutcomeResult) {
 
 func (v *View) toolCalled(e stead.Event, p ToolCalled) {
 	if c := v.CallByID(p.CallID); c != nil {
-		c.State, c.Attempts, c.RetryAt = CallRunning, p.Attempt, 0
+		c.State, c.Attempts, c.RetryAt, c.Decided = CallRunning, p.Attempt, 0, p.Decision.Recorded()
 		if c.Tool.Environment {
 			v.commandCalled(e, c)
 		}

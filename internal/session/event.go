@@ -39,6 +39,7 @@ const (
 	KindModelReplied     = "model.replied"
 	KindModelFailed      = "model.failed"
 	KindToolCalled       = "tool.called"
+	KindToolHeld         = "tool.held" // by policies, until somebody approves
 	KindToolReturned     = "tool.returned"
 	KindToolLost         = "tool.lost"
 	KindToolRequested    = "tool.requested" // by code in the environment
@@ -72,6 +73,8 @@ type Created struct {
 	Conversation bool `json:"conversation,omitempty"`
 	// Origin says where a fork or an import came from.
 	Origin *Origin `json:"origin,omitempty"`
+	// Decision is that of the policies; nil: there were none.
+	Decision *policy.Decision `json:"decision,omitempty"`
 }
 
 // AgentPin is the agent version that a session runs, whole.
@@ -182,6 +185,8 @@ type TurnStarted struct{}
 // TurnEnded is the payload of turn.completed, turn.failed (with Error) and turn.cancelled.
 type TurnEnded struct {
 	Error *TurnError `json:"error,omitempty"`
+	// Decision is that of the policies which refused the turn's model call; nil elsewhere.
+	Decision *policy.Decision `json:"decision,omitempty"`
 }
 
 // TurnError is a customer-safe failure; Code is one of the Agents API's.
@@ -285,6 +290,13 @@ type ToolCalled struct {
 	Decision policy.Decision `json:"decision"`
 }
 
+// ToolHeld says that a call waits for approval, since policies want it. ApprovalResult answers it; when
+// the time that Decision.Needs sets is over, the call is refused.
+type ToolHeld struct {
+	CallID   string          `json:"call_id"`
+	Decision policy.Decision `json:"decision"`
+}
+
 // ToolRequested is a call that code in the environment asks for, while a turn runs. It is executed,
 // governed and shown like a call of the model, which never sees it: its result is for the code.
 type ToolRequested struct {
@@ -302,6 +314,8 @@ type ToolReturned struct {
 	Error      string          `json:"error,omitempty"` // the tool failed, or policy refused it: the model is told
 	DurationMS int64           `json:"duration_ms,omitempty"`
 	Exit       *int            `json:"exit,omitempty"` // of a command
+	// Decision is that of the policies which refused the call; nil elsewhere.
+	Decision *policy.Decision `json:"decision,omitempty"`
 	// Usage is what a self-hosted environment has used since the call before; hosted ones say it when
 	// they are stored.
 	Usage *environment.Usage `json:"usage,omitempty"`

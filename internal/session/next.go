@@ -23,6 +23,12 @@ type CompactContext struct{ Upto stead.Seq }
 // CallTool executes a call, after journaling the intent.
 type CallTool struct{ Call *Call }
 
+// RefuseTool ends a call that was not made, and says why.
+type RefuseTool struct {
+	Call   *Call
+	Reason string
+}
+
 // EndTurn ends the turn; Kind is one of turn.completed, turn.failed, turn.cancelled.
 type EndTurn struct {
 	Kind  string
@@ -36,6 +42,7 @@ func (StartTurn) command()      {}
 func (CallModel) command()      {}
 func (CompactContext) command() {}
 func (CallTool) command()       {}
+func (RefuseTool) command()     {}
 func (EndTurn) command()        {}
 func (WaitUntil) command()      {}
 
@@ -97,7 +104,7 @@ func (s *State) nextTurn(w Window) []Command {
 		return s.saveFirst(EndTurn{Kind: KindTurnCompleted})
 	}
 	if holds || t.Model != nil {
-		return nil
+		return s.untilExpiry()
 	}
 	if !t.Fresh {
 		return s.settled()
@@ -123,6 +130,8 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 	busy = running > 0
 	for _, c := range s.Turn.Calls {
 		switch {
+		case c.Expired(s.Now):
+			cmds = append(cmds, RefuseTool{c, toldExpired})
 		case c.State != CallReady:
 		case c.Tool.Environment && !s.Environment.open():
 			busy = true // nextEnvironment brings it, or somebody connects it
@@ -135,6 +144,9 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 			running++
 			cmds = append(cmds, CallTool{c})
 		}
+	}
+	if at := s.Turn.expiry(); busy && at > 0 && (wake == 0 || at < wake) {
+		wake = at
 	}
 	if len(cmds) == 0 && wake > 0 {
 		cmds = append(cmds, WaitUntil{wake})

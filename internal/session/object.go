@@ -97,7 +97,7 @@ func (v *View) RequiredActions() []RequiredAction {
 			}
 			out = append(out, RequiredAction{Type: ActionFunctionCall, TurnID: turn, CallID: c.CallID, Name: c.Name, Arguments: c.Arguments})
 		case CallApproval:
-			out = append(out, v.personAction(c, turn, ActionMCPApproval, "Approve "+c.title()+"?"))
+			out = append(out, v.approvalAction(c, turn))
 		case CallUnknown:
 			a := v.personAction(c, turn, ActionOutcomeUnknown, "T"+c.title()[1:]+" was cut off: it may or may not have taken effect. Say whether it happened.")
 			a.CallID, a.Request.Key = c.CallID, c.Key(v.Key.Session)

@@ -164,6 +164,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.compacted)
 	case KindToolCalled:
 		return fold(e, v.toolCalled)
+	case KindToolHeld:
+		return fold(e, v.toolHeld)
 	case KindToolReturned:
 		return fold(e, v.toolReturned)
 	case KindToolLost:

@@ -137,6 +137,7 @@ type ActionRequest struct {
 	Name        *string         `json:"name"`
 	ServerLabel string          `json:"server_label"`
 	Key         string          `json:"idempotency_key,omitempty"` // outcome_unknown: the key that was sent
+	Why         string          `json:"why,omitempty"`             // mcp_approval_request: what policies say of it
 }
 
 // Approval is an entry of the inbox: a required action and whose it is.

@@ -178,7 +178,13 @@ func (g *Gen) act() {
 		case session.CompactContext:
 			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto, Decision: allowed})
 		case session.CallTool:
+			if len(c.Call.Approved) == 0 && c.Call.Attempts == 0 && g.chance(10) {
+				g.append(session.KindToolHeld, session.ToolHeld{CallID: c.Call.CallID, Decision: g.holding()})
+				continue
+			}
 			g.append(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(Key.Session), Attempt: c.Call.Attempts + 1, Decision: allowed})
+		case session.RefuseTool:
+			g.append(session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: c.Reason})
 		case session.EndTurn:
 			g.flushShown()
 			g.append(c.Kind, session.TurnEnded{Error: c.Error})
@@ -190,6 +196,15 @@ func (g *Gen) act() {
 }
 
 var allowed = policy.Decision{Allow: true, By: "test"}
+
+// holding is a decision that asks for approval, now and then for a time only.
+func (g *Gen) holding() policy.Decision {
+	d := policy.Decision{By: "test", Reason: "policy p asks for approval", Version: "v1", Needs: &policy.Needs{Roles: []stead.Role{"approver"}}}
+	if g.chance(50) {
+		d.Needs.ExpiresMS = 2000
+	}
+	return d
+}
 
 // crash: another runner takes over. What was shown and not journaled is lost, unless Keep.
 func (g *Gen) crash() {

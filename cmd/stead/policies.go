@@ -1,0 +1,40 @@
+package main
+
+import (
+	"time"
+
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/policy/cedar"
+)
+
+// policySet loads the policies of a configuration; nil where it has none.
+func policySet(cfg *config.Config) (*cedar.Set, error) {
+	p := cfg.Policies
+	if !p.Any() {
+		return nil, nil
+	}
+	var sources []cedar.Source
+	if p.Directory != "" {
+		found, err := cedar.ReadDir(p.Directory)
+		if err != nil {
+			return nil, err
+		}
+		sources = found
+	}
+	if p.Inline != "" {
+		sources = append(sources, cedar.Source{Name: "inline", Text: []byte(p.Inline)})
+	}
+	return cedar.Load(sources, cedar.Options{Deny: p.Deny(), Approvers: identity.Approvers()})
+}
+
+// openPolicies makes the decider of this node: roles, then policies.
+func (n *node) openPolicies() (*cedar.Authorizer, error) {
+	set, err := policySet(n.cfg)
+	if err != nil {
+		return nil, err
+	}
+	n.policies = cedar.New(identity.Authorizer{}, time.Now, n.log)
+	n.policies.Replace(set)
+	return n.policies, nil
+}

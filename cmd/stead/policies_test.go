@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead/internal/config"
+)
+
+// TestPoliciesAreReadAgain: a reload puts new policies in force for what comes, and refuses bad ones whole.
+func TestPoliciesAreReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "a.cedar"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`@id("one") forbid(principal, action == Action::"model.call", resource == Model::"mine");`)
+	n := openRegistry(t, "policies: {directory: "+dir+"}\n"+registryConfig, io.Discard)
+	load := func() (*config.Config, error) { return n.cfg, nil }
+	call := func(model string) int {
+		res, _ := ask(t, n, "POST", "/v1/chat/completions", doors(model)["POST /v1/chat/completions"])
+		return res.StatusCode
+	}
+	if call("mine") != http.StatusForbidden || call("old") != http.StatusOK {
+		t.Fatal("the policy is not in force")
+	}
+	write(`@id("two") forbid(principal, action == Action::"model.call", resource == Model::"old");
+		forbid(principal, action == Action::"model.cal", resource);`)
+	if err := n.reload(load); err == nil || !strings.Contains(err.Error(), "a.cedar:2: policy a#2: unrecognized action") {
+		t.Fatalf("a bad policy was taken: %v", err)
+	}
+	if call("mine") != http.StatusForbidden || call("old") != http.StatusOK {
+		t.Error("half of a bad reload is in force")
+	}
+	write(`@id("two") forbid(principal, action == Action::"model.call", resource == Model::"old");`)
+	if err := n.reload(load); err != nil {
+		t.Fatal(err)
+	}
+	if call("mine") != http.StatusOK || call("old") != http.StatusForbidden {
+		t.Error("the new policies are not in force")
+	}
+	if _, body := ask(t, n, "GET", "/v1/policies", ""); !strings.Contains(body, `"id":"two"`) || strings.Contains(body, `"one"`) {
+		t.Errorf("in force are %s", body)
+	}
+	if res, body := ask(t, n, "GET", "/v1/policies/schema", ""); res.StatusCode != http.StatusOK || !strings.Contains(body, "entity User in [Role]") {
+		t.Errorf("the schema: %d %.80s", res.StatusCode, body)
+	}
+	if err := os.Remove(filepath.Join(dir, "a.cedar")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := n.reload(load); err == nil || call("old") != http.StatusForbidden {
+		t.Errorf("policies that are gone are no policies: %v", err)
+	}
+}

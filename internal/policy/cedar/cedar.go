@@ -1,0 +1,113 @@
+// Package cedar decides by policies in the Cedar language, behind what roles allow.
+//
+// Shape:
+//
+//	*.cedar ── Load(schema, annotations) ──▶ Set, immutable ── Authorizer.Replace
+//	policy.Request ──▶ First (roles) ──▶ candidates by index ──▶ Cedar ──▶ policy.Decision
+//
+// Roles come first: what they refuse stays refused, and no policy widens it. Then a matching forbid
+// refuses, one with @approval asks a person, a matching permit allows; where none matches the set's
+// default decides. A policy that can't be evaluated is a no. Policies with @mode("shadow") are asked
+// as well, and what they would change is recorded beside the decision.
+//
+// The server itself (a node's principal) is not asked about: it acts on decisions made before.
+//
+// Units and limits: MaxPolicies policies in MaxBytes of text; arguments up to MaxTags values, MaxDepth
+// deep. Beyond these an effect that some policy looks into is refused.
+//
+// Errors: Load fails with KindInvalid and one line for each mistake: file, line, policy, what is wrong.
+//
+// Concurrency: everything is safe for concurrent use; a decision sees one Set.
+//
+// Source: the Cedar language (docs.cedarpolicy.com); evaluation, schema and validation by cedar-go.
+package cedar
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Limits of what is loaded and of what policies look into.
+const (
+	MaxPolicies = 10_000
+	MaxBytes    = 4 << 20
+	MaxTags     = 10_000 // values in a tool call's arguments
+	MaxDepth    = 64     // of arguments
+)
+
+// By is the name of this decider in decisions.
+const By = "policy"
+
+// Authorizer implements policy.Authorizer: first another's word, then the policies'.
+type Authorizer struct {
+	first policy.Authorizer
+	now   func() time.Time
+	log   *slog.Logger
+	set   atomic.Pointer[Set]
+}
+
+// New makes one without policies: it decides as first does.
+func New(first policy.Authorizer, now func() time.Time, log *slog.Logger) *Authorizer {
+	return &Authorizer{first: first, now: now, log: log}
+}
+
+// Replace puts a set in force for every decision from now on; nil: there are no policies.
+func (a *Authorizer) Replace(s *Set) { a.set.Store(s) }
+
+// Rules lists the policies in force, for a principal that may read them.
+func (a *Authorizer) Rules(ctx context.Context, p stead.Principal) ([]policy.Rule, error) {
+	if _, err := policy.Check(ctx, a, policy.Request{Principal: p, Effect: policy.PolicyRead}); err != nil {
+		return nil, err
+	}
+	if s := a.set.Load(); s != nil {
+		return s.Rules(), nil
+	}
+	return []policy.Rule{}, nil
+}
+
+// Schema is what policies can speak of, for a principal that may read policies.
+func (a *Authorizer) Schema(ctx context.Context, p stead.Principal) (string, error) {
+	if _, err := policy.Check(ctx, a, policy.Request{Principal: p, Effect: policy.PolicyRead}); err != nil {
+		return "", err
+	}
+	return SchemaText(), nil
+}
+
+// Decide implements policy.Authorizer.
+func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
+	base, err := a.first.Decide(ctx, req)
+	s := a.set.Load()
+	if err != nil || !base.Allow || s == nil || req.Principal.Kind == stead.PrincipalNode {
+		return base, err
+	}
+	if req.At == 0 {
+		req.At = a.now().UnixMilli()
+	}
+	begun := time.Now()
+	d, broken := s.decide(base, req)
+	if req.Before == nil || d.Micros == 0 {
+		d.Micros = time.Since(begun).Microseconds()
+	}
+	a.tell(req, d, broken)
+	return d, nil
+}
+
+// tell logs what operators look for: calls of the API have no journal in which it could stand.
+func (a *Authorizer) tell(req policy.Request, d policy.Decision, broken []string) {
+	for _, b := range broken {
+		a.log.Warn("a policy could not be evaluated", "effect", req.Effect, "resource", req.Resource, "session", req.Session.Session, "err", b)
+	}
+	if !d.Allow {
+		a.log.Info("policies refused", "effect", req.Effect, "resource", req.Resource, "principal", req.Principal.ID, "session", req.Session.Session,
+			"outcome", d.Outcome(), "policies", d.Policies)
+	}
+	if t := d.Shadow; t != nil && t.Outcome != d.Outcome() {
+		a.log.Info("shadow policies would decide otherwise", "effect", req.Effect, "resource", req.Resource, "principal", req.Principal.ID, "session", req.Session.Session,
+			"outcome", t.Outcome, "policies", t.Policies)
+	}
+}

@@ -1,0 +1,261 @@
+package cedar
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	cedargo "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	expast "github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Extension is that of files with policies.
+const Extension = ".cedar"
+
+// Source is a text of policies.
+type Source struct {
+	Name string // as errors name it
+	Text []byte
+}
+
+// Options say how a set decides beyond its policies.
+type Options struct {
+	// Deny: what no policy matches is refused; else it is allowed, as roles said.
+	Deny bool
+	// Approvers maps a role that @approval may name to those whose approvals count then.
+	Approvers map[string][]stead.Role
+}
+
+// Set is policies that were checked. It never changes.
+type Set struct {
+	rules   []*rule
+	index   map[types.EntityUID]*shelf // by action
+	actions map[types.EntityUID]types.Entity
+	deny    bool
+	version string
+}
+
+// rule is one policy with what its annotations say.
+type rule struct {
+	policy.Rule
+	policy *cedargo.Policy
+	needs  *policy.Needs // of @approval
+	looks  uses
+}
+
+// uses says which costly parts of a request a policy looks into.
+type uses struct{ arguments, text bool }
+
+// ReadDir reads the policies of a directory, by the order of their files' names. It fails with
+// KindInvalid when there are none: a path that is wrong must not be a server without policies.
+func ReadDir(dir string) ([]Source, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*"+Extension))
+	if err != nil || len(names) == 0 {
+		e := stead.Invalid("policies", "there are no files *%s in %s", Extension, dir)
+		e.Hint = "Name a directory that has some, or leave policies out."
+		return nil, e
+	}
+	slices.Sort(names)
+	var out []Source
+	left := int64(MaxBytes)
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err == nil {
+			if left -= info.Size(); left < 0 {
+				return nil, tooLarge()
+			}
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, stead.Wrap(stead.KindInvalid, err, "policies can't be read")
+		}
+		out = append(out, Source{name, text})
+	}
+	return out, nil
+}
+
+func tooLarge() error {
+	return stead.Errorf(stead.KindTooLarge, "the policies are larger than the limit of %d bytes", MaxBytes)
+}
+
+// Load checks policies and makes a set of them. Every mistake is named, a line each.
+func Load(sources []Source, opts Options) (*Set, error) {
+	known, err := published()
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{opts: opts, schema: known, validator: validate.New(known), ids: map[string]string{}}
+	sum, bytes := sha256.New(), 0
+	fmt.Fprintf(sum, "%v", opts.Deny)
+	for _, src := range sources {
+		if bytes += len(src.Text); bytes > MaxBytes {
+			return nil, tooLarge()
+		}
+		sum.Write(src.Text)
+		sum.Write([]byte{0})
+		l.read(src)
+	}
+	if len(l.rules) > MaxPolicies {
+		return nil, stead.Errorf(stead.KindTooLarge, "there are %d policies, the limit is %d", len(l.rules), MaxPolicies)
+	}
+	if len(l.wrong) > 0 {
+		e := stead.Invalid("policies", "the policies are wrong:\n%s", strings.Join(l.wrong, "\n"))
+		e.Hint = "What policies can speak of: stead policy schema."
+		return nil, e
+	}
+	const digits = 12
+	s := &Set{rules: l.rules, actions: map[types.EntityUID]types.Entity{}, deny: opts.Deny, version: hex.EncodeToString(sum.Sum(nil))[:digits]}
+	for uid, a := range known.Actions {
+		s.actions[uid] = a.Entity
+	}
+	s.index = shelve(l.rules, s.actions)
+	return s, nil
+}
+
+// Rules lists the policies in the order in which they were read.
+func (s *Set) Rules() []policy.Rule {
+	out := make([]policy.Rule, len(s.rules))
+	for i, r := range s.rules {
+		out[i] = r.Rule
+	}
+	return out
+}
+
+// Version is the digest of the policies and the default.
+func (s *Set) Version() string { return s.version }
+
+type loader struct {
+	opts      Options
+	schema    *resolved.Schema
+	validator *validate.Validator
+	ids       map[string]string // policy id → where it is
+	rules     []*rule
+	wrong     []string
+}
+
+func (l *loader) read(src Source) {
+	list, err := cedargo.NewPolicyListFromBytes(src.Name, src.Text)
+	if err != nil {
+		l.wrong = append(l.wrong, fmt.Sprintf("%s: %s", src.Name, strings.TrimPrefix(err.Error(), "parser error: ")))
+		return
+	}
+	stem := strings.TrimSuffix(filepath.Base(src.Name), Extension)
+	for i, p := range list {
+		l.add(p, stem+"#"+strconv.Itoa(i+1))
+	}
+}
+
+func (l *loader) add(p *cedargo.Policy, id string) {
+	at := p.Position()
+	r := &rule{policy: p, Rule: policy.Rule{ID: id, File: at.Filename, Line: at.Line, Effect: "forbid", Mode: policy.Enforce}}
+	if p.Effect() == cedargo.Permit {
+		r.Effect = "permit"
+	}
+	notes := p.Annotations()
+	if named, ok := notes["id"]; ok {
+		r.ID = string(named)
+	}
+	report := func(format string, args ...any) {
+		l.wrong = append(l.wrong, fmt.Sprintf("%s:%d: policy %s: %s", at.Filename, at.Line, r.ID, fmt.Sprintf(format, args...)))
+	}
+	where := fmt.Sprintf("%s:%d", at.Filename, at.Line)
+	if before, taken := l.ids[r.ID]; taken {
+		report("the id is that of the policy in %s", before)
+	}
+	l.ids[r.ID] = where
+	if err := r.annotate(notes, l.opts.Approvers); err != nil {
+		report("%s", err)
+	}
+	if err := l.validator.Policy("", (*expast.Policy)(p.AST())); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			report("%s", line)
+		}
+	}
+	if r.needs != nil && !l.onlyToolCalls(p) {
+		report(`@approval is for tool calls, which can wait: write action == Action::"tool.call"`)
+	}
+	text := string(p.MarshalCedar())
+	r.looks = uses{arguments: reads(text, "arguments") || reads(text, "numbers"), text: reads(text, "text")}
+	l.rules = append(l.rules, r)
+}
+
+// reads reports whether a policy may look at an attribute. Cedar names attributes in full, so there are
+// these ways to write it.
+func reads(text, attribute string) bool {
+	for _, way := range []string{".", "has ", `has "`, `["`} {
+		if strings.Contains(text, way+attribute) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loader) onlyToolCalls(p *cedargo.Policy) bool {
+	eq, ok := (*expast.Policy)(p.AST()).Action.(expast.ScopeTypeEq)
+	return ok && string(eq.Entity.ID) == string(policy.ToolCall)
+}
+
+// annotations are what a policy may carry. Others are refused: a misspelt one would be silently
+// without effect.
+func annotations() []string {
+	return []string{"id", "mode", "reason", "approval", "approval_count", "approval_expires", "approval_separate", "description"}
+}
+
+// maxApprovers bounds @approval_count.
+const maxApprovers = 16
+
+func (r *rule) annotate(notes types.Annotations, approvers map[string][]stead.Role) error {
+	for key := range notes {
+		if !slices.Contains(annotations(), string(key)) {
+			return fmt.Errorf("there is no annotation @%s: they are %s", key, strings.Join(annotations(), ", "))
+		}
+	}
+	if mode, ok := notes["mode"]; ok {
+		if r.Mode = string(mode); r.Mode != policy.Enforce && r.Mode != policy.Shadow {
+			return fmt.Errorf("@mode is enforce or shadow, not %q", mode)
+		}
+	}
+	r.Reason = string(notes["reason"])
+	role, asks := notes["approval"]
+	count, counted := notes["approval_count"]
+	expires, ends := notes["approval_expires"]
+	_, separate := notes["approval_separate"]
+	if !asks {
+		if counted || ends || separate {
+			return fmt.Errorf("@approval_… says more of an @approval, and there is none")
+		}
+		return nil
+	}
+	roles := approvers[string(role)]
+	if len(roles) == 0 {
+		return fmt.Errorf("@approval names a role that may answer approvals, not %q", role)
+	}
+	r.Approval, r.needs = string(role), &policy.Needs{Roles: roles, Separate: separate}
+	if counted {
+		n, err := strconv.Atoi(string(count))
+		if err != nil || n < 1 || n > maxApprovers {
+			return fmt.Errorf("@approval_count is a number from 1 to %d, not %q", maxApprovers, count)
+		}
+		r.needs.Count = n
+	}
+	if ends {
+		d, err := time.ParseDuration(string(expires))
+		if err != nil || d < time.Second {
+			return fmt.Errorf(`@approval_expires is a time of at least a second as "30m" or "24h", not %q`, expires)
+		}
+		r.needs.ExpiresMS = d.Milliseconds()
+	}
+	return nil
+}

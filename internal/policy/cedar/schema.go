@@ -1,0 +1,57 @@
+package cedar
+
+import (
+	_ "embed"
+	"sync"
+
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/schema"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+
+	"github.com/stead-dev/stead"
+)
+
+//go:embed schema.cedarschema
+var schemaText string
+
+// SchemaText is the published schema, in Cedar's schema language.
+func SchemaText() string { return schemaText }
+
+// published parses the schema once a process.
+var published = sync.OnceValues(func() (*resolved.Schema, error) {
+	var s schema.Schema
+	s.SetFilename("schema.cedarschema")
+	if err := s.UnmarshalCedar([]byte(schemaText)); err != nil {
+		return nil, stead.Wrap(stead.KindInternal, err, "the built-in schema can't be read")
+	}
+	r, err := s.Resolve()
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInternal, err, "the built-in schema can't be resolved")
+	}
+	return r, nil
+})
+
+// The entity types that requests are made of.
+const (
+	typeAction      = types.EntityType("Action")
+	typeAgent       = types.EntityType("Agent")
+	typeArguments   = types.EntityType("Arguments")
+	typeBudget      = types.EntityType("Budget")
+	typeEnvironment = types.EntityType("Environment")
+	typeFile        = types.EntityType("File")
+	typeHost        = types.EntityType("Host")
+	typeLabels      = types.EntityType("Labels")
+	typeMemoryStore = types.EntityType("MemoryStore")
+	typeModel       = types.EntityType("Model")
+	typeNumbers     = types.EntityType("Numbers")
+	typeProject     = types.EntityType("Project")
+	typeRole        = types.EntityType("Role")
+	typeServer      = types.EntityType("Server")
+	typeService     = types.EntityType("Service")
+	typeSession     = types.EntityType("Session")
+	typeSkill       = types.EntityType("Skill")
+	typeTemplate    = types.EntityType("Template")
+	typeTool        = types.EntityType("Tool")
+	typeVectorStore = types.EntityType("VectorStore")
+	typeUser        = types.EntityType("User")
+)

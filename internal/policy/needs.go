@@ -1,0 +1,67 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// Needs says whose approval an effect waits for.
+type Needs struct {
+	Roles []stead.Role `json:"roles"`           // each of them may approve; a principal without a role always may
+	Count int          `json:"count,omitempty"` // how many different ones must; 0: one
+	// ExpiresMS is how long the question stands, in milliseconds; then the effect is denied. 0: for ever.
+	ExpiresMS int64 `json:"expires_ms,omitempty"`
+	// Separate: whom the session belongs to does not count.
+	Separate bool `json:"separate,omitempty"`
+}
+
+// Counts reports whether somebody's approval counts for an effect in another's name.
+func (n *Needs) Counts(who, forWhom stead.Principal) bool {
+	if n.Separate && who.Kind == forWhom.Kind && who.ID == forWhom.ID {
+		return false
+	}
+	return who.Role == "" || slices.Contains(n.Roles, who.Role)
+}
+
+// Missing is how many approvals are missing yet, when these were given.
+func (n *Needs) Missing(given []stead.Principal, forWhom stead.Principal) int {
+	type id struct {
+		kind stead.PrincipalKind
+		id   string
+	}
+	seen := map[id]bool{}
+	for _, g := range given {
+		if n.Counts(g, forWhom) {
+			seen[id{g.Kind, g.ID}] = true
+		}
+	}
+	return max(0, max(1, n.Count)-len(seen))
+}
+
+// Who says in words whose approvals are needed.
+func (n *Needs) Who() string {
+	roles := make([]string, len(n.Roles))
+	for i, r := range n.Roles {
+		roles[i] = string(r)
+	}
+	return strings.Join(roles, " or ")
+}
+
+// Rule is a policy in force, for people.
+type Rule struct {
+	ID       string `json:"id"`
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+	Effect   string `json:"effect"`             // permit or forbid
+	Mode     string `json:"mode"`               // enforce or shadow
+	Approval string `json:"approval,omitempty"` // the role that may approve; "": it asks nobody
+	Reason   string `json:"reason,omitempty"`
+}
+
+// Modes of a Rule.
+const (
+	Enforce = "enforce"
+	Shadow  = "shadow"
+)

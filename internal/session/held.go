@@ -1,0 +1,152 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Policies may hold a call until somebody approves it. The question is a fact of the journal, so that
+// it is asked once, whoever holds the session; those who approved are kept with the call, so that what
+// was given counts when policies are asked again. What they saw is what is done: a call's arguments
+// never change.
+
+// Request is what policies are asked before an effect of this session's agent.
+func (v *View) Request(effect policy.Effect, resource string) policy.Request {
+	c := &v.Created
+	req := policy.Request{
+		Principal: c.Principal, Session: v.Key, Agent: c.Agent.ID, Effect: effect, Resource: resource,
+		Acting: true, Labels: c.Metadata, Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
+	}
+	if c.SpendLimitCents != nil {
+		req.Spend.Limit = *c.SpendLimitCents * MicroCentsPerCent
+	}
+	return req
+}
+
+// ToolRequest is what policies are asked before a tool call.
+func (v *View) ToolRequest(c *Call) policy.Request {
+	req := v.Request(policy.ToolCall, c.resource())
+	req.Arguments, req.Class, req.Before = c.Arguments, string(c.Tool.Effect), c.Decided
+	return req
+}
+
+// resource names a call's tool as policies know it.
+func (c *Call) resource() string {
+	server := c.Tool.Server
+	if c.Tool.Environment && server == "" {
+		server = agent.ToolEnvironment
+	}
+	return server + "/" + c.Tool.Name
+}
+
+// Held is the needs of a call that policies hold; nil for any other.
+func (c *Call) Held() *policy.Needs {
+	if c.State != CallApproval || c.Decided == nil {
+		return nil
+	}
+	return c.Decided.Needs
+}
+
+// Expired reports whether a held call's time is over, in Unix milliseconds.
+func (c *Call) Expired(now int64) bool { return c.Held() != nil && c.Until > 0 && now >= c.Until }
+
+func (v *View) toolHeld(e stead.Event, p ToolHeld) {
+	c := v.CallByID(p.CallID)
+	if c == nil || c.State != CallReady || p.Decision.Needs == nil {
+		return
+	}
+	c.State, c.Since, c.Asked, c.Decided, c.Until = CallApproval, e.At, e.Seq, &p.Decision, 0
+	if ms := p.Decision.Needs.ExpiresMS; ms > 0 {
+		c.Until = e.At + ms
+	}
+}
+
+// approved takes an approval in. What policies hold may need more of them.
+func (v *View) approved(c *Call, by stead.Principal) {
+	c.Approved = append(c.Approved, by)
+	if n := c.Held(); n == nil || n.Missing(c.Approved, v.Created.Principal) == 0 {
+		c.State, c.Until = CallReady, 0
+	}
+}
+
+// expiry is the first time at which a held call expires; 0: none does.
+func (t *TurnView) expiry() int64 {
+	first := int64(0)
+	for _, c := range t.Calls {
+		if c.Held() != nil && c.Until > 0 && (first == 0 || c.Until < first) {
+			first = c.Until
+		}
+	}
+	return first
+}
+
+// untilExpiry waits for an approval no longer than it is wanted.
+func (s *State) untilExpiry() []Command {
+	if at := s.Turn.expiry(); at > 0 {
+		return []Command{WaitUntil{at}}
+	}
+	return nil
+}
+
+// toldExpired is what is said of a call that nobody approved in time.
+const toldExpired = "The call was not made: it needed approval, and nobody gave it in time."
+
+// approvalAction asks whoever may approve a call.
+func (v *View) approvalAction(c *Call, turn string) RequiredAction {
+	out := v.personAction(c, turn, ActionMCPApproval, "Approve "+c.title()+"?")
+	if why := v.why(c); why != "" {
+		out.Request.Why = why
+		out.Request.Message += " " + why
+	}
+	return out
+}
+
+// why is what policies say of a call that they hold, and whose approvals it takes; "" of any other.
+func (v *View) why(c *Call) string {
+	n := c.Held()
+	if n == nil {
+		return ""
+	}
+	text := ""
+	if said := c.Decided.Reason; said != "" {
+		text = strings.ToUpper(said[:1]) + said[1:] + ". "
+	}
+	count := max(1, n.Count)
+	text += fmt.Sprintf("It takes %d approval(s) by %s", count, n.Who())
+	if n.Separate {
+		text += ", not by whom the session belongs to"
+	}
+	if given := count - n.Missing(c.Approved, v.Created.Principal); given > 0 {
+		text += fmt.Sprintf("; %d given", given)
+	}
+	if c.Until > 0 {
+		text += "; after " + time.UnixMilli(c.Until).UTC().Format(time.RFC3339) + " it is refused"
+	}
+	return text + "."
+}
+
+// MayApprove says why somebody's approval of a call would not count, as an error for that person; nil: it does.
+func (v *View) MayApprove(c *Call, by stead.Principal) error {
+	n := c.Held()
+	if n == nil {
+		return nil
+	}
+	owner := v.Created.Principal
+	if !n.Counts(by, owner) {
+		e := stead.Errorf(stead.KindForbidden, "your approval does not count for this call: it takes that of %s", n.Who())
+		if n.Separate {
+			e.Hint = "Whom the session belongs to can't approve it either."
+		}
+		return e
+	}
+	if with := append(slices.Clone(c.Approved), by); n.Missing(with, owner) == n.Missing(c.Approved, owner) {
+		return stead.Errorf(stead.KindConflict, "you have approved this call already: it takes %d more, by others", n.Missing(c.Approved, owner))
+	}
+	return nil
+}
