@@ -4,10 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
+
+	"github.com/stead-dev/stead/internal/environment"
 )
 
 // Owners on disk, where the supervisor is root of the host: no file of an agent ever belongs to root or
@@ -34,11 +35,11 @@ func give(dir string, n int) error {
 		return err
 	}
 	owner := diskID + n
-	err = fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
+	err = environment.Walk(root, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || name == "." { // the root comes last: a crash in between is mended by the next start
 			return err
 		}
-		return root.Lchown(filepath.FromSlash(name), owner, owner)
+		return root.Lchown(name, owner, owner)
 	})
 	if err != nil {
 		return err

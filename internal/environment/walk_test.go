@@ -14,6 +14,9 @@ func TestWalkTakesNamesOfAnyBytes(t *testing.T) {
 	dir := t.TempDir()
 	odd := "caf\xe9" // Latin-1, as old archives have it
 	if err := os.MkdirAll(filepath.Join(dir, odd, "below"), 0o755); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("CI needs a file system that takes names of any bytes:", err)
+		}
 		t.Skip("this file system takes names of UTF-8 alone:", err)
 	}
 	for _, name := range []string{filepath.Join(odd, "below", "f"), "a"} {

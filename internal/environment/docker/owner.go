@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -167,11 +166,11 @@ func ownWorkspace(dir string) (uid, gid int, err error) {
 	}
 	defer root.Close()
 	// The directory itself comes last: a crash in between leaves it root's, and all is done again.
-	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	err = environment.Walk(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || name == "." {
 			return err
 		}
-		return root.Lchown(filepath.FromSlash(name), DefaultUID, DefaultUID)
+		return root.Lchown(name, DefaultUID, DefaultUID)
 	})
 	if err == nil {
 		err = root.Lchown(".", DefaultUID, DefaultUID)

@@ -16,12 +16,17 @@ import (
 const fingerprint = `find . -path ./.cache -prune -o -type d -print -o -type l -printf '%p -> %l\n' -o -type f -perm -100 -printf '%p is a program\n' | LC_ALL=C sort
 find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum`
 
+// oddNames makes a directory, a file and a link whose names are Latin-1 and not UTF-8, as old archives have
+// them.
+const oddNames = `d=$(printf 'caf\351') && mkdir -p "$d/below" && echo odd > "$d/below/file$d" && ln -s "$d/below/file$d" "${d}link"`
+
 func testCheckpoint(t *testing.T, r *rig) {
 	r.run(t, "a workspace that is restored is the same", func(t *testing.T) {
 		b := r.open(t)
 		b.write(t, "from/host", "host")
 		b.sh(t, `mkdir -p a/b empty && head -c 300000 /dev/urandom > a/random && echo '#!/bin/sh' > a/program && chmod +x a/program && ln -s a/random link && ln -s /etc/passwd out && ln -s nowhere dangling && : > nothing && echo ü > 'strange
 name'`)
+		b.sh(t, oddNames)
 		want := b.sh(t, fingerprint)
 		blobs := newMemory()
 		first := b.checkpoint(t, blobs, "")
@@ -34,6 +39,12 @@ name'`)
 			t.Errorf("restored:\n%s\nit was:\n%s", got, want)
 		}
 		again.sh(t, "echo more >> a/random && rm -r from && a/program")
+		again.sh(t, `for f in caf*/below/file*; do echo more >> "$f"; done`) // they belong to whom they belonged
+		second := again.checkpoint(t, blobs, first.Digest)
+		again.close(t)
+		if got := r.restored(t, blobs, second.Digest).sh(t, `cat caf*/below/file* caf*link`); got != "odd\nmore\nodd\nmore\n" {
+			t.Errorf("restored twice: %q", got)
+		}
 	})
 	r.run(t, "what did not change is not stored again", func(t *testing.T) {
 		b := r.open(t)

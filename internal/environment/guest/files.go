@@ -167,7 +167,7 @@ func (c *Client) push(ctx context.Context, root *os.Root, tree string) error {
 		defer close(stop)
 		go func() {
 			defer close(names)
-			_ = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+			_ = environment.Walk(root, func(name string, d fs.DirEntry, err error) error {
 				if err != nil || name == "." {
 					return nil // what can't be listed is not there for anybody
 				}
@@ -278,7 +278,7 @@ func (m *Mirror) fetch(ctx context.Context, names []string) error {
 
 // removeOthers removes what the workspace has no more, or has as another kind.
 func (m *Mirror) removeOthers(index map[string]entry) error {
-	return fs.WalkDir(m.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	return environment.Walk(m.root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || name == "." {
 			return err
 		}

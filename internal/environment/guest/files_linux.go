@@ -106,7 +106,7 @@ func list(ctx context.Context, d *workspace.Dir, s *stream, q *listing) error {
 // index writes a line for each path. What vanishes meanwhile is left out.
 func index(ctx context.Context, w io.Writer, root *os.Root) error {
 	lines := json.NewEncoder(w)
-	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	return environment.Walk(root, func(name string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
