@@ -222,6 +222,9 @@ type Checkpoint struct {
 	Stored int64  `json:"stored"` // bytes that this checkpoint added to the blobs
 	// Skipped counts what no checkpoint takes: FIFOs, sockets, devices, paths above the limits.
 	Skipped int `json:"skipped,omitempty"`
+	// TooLong counts, of these, the paths above the limit, of directories with all that is in them: what
+	// an agent would want to keep, and is told of.
+	TooLong int `json:"too_long,omitempty"`
 }
 
 // Usage is what an environment has used. Memory is a high-water mark; the rest only grow.

@@ -57,6 +57,8 @@ const (
 	MaxListed = 1000
 	// MaxPathBytes is the longest path of a file, from the root.
 	MaxPathBytes = 1024
+	// MaxStoredPathBytes is the longest path that a checkpoint takes, from the workspace.
+	MaxStoredPathBytes = 4095
 	// MaxFileBytes is the largest file that is read or written through the contract.
 	MaxFileBytes = 512 << 20
 	// MaxWorkspaceFiles is the most files and directories that a checkpoint takes.

@@ -77,7 +77,7 @@ func environmentInfo(i session.EnvironmentInfo) json.RawMessage {
 	}
 	fields["created_at"] = i.CreatedAt / 1000
 	if c := i.Checkpoint; c != nil {
-		fields["checkpoint"] = map[string]any{"digest": c.Digest, "files": c.Files, "bytes": c.Bytes}
+		fields["checkpoint"] = map[string]any{"digest": c.Digest, "files": c.Files, "bytes": c.Bytes, "left_out": c.Skipped}
 	}
 	fields["reset_count"] = i.Resets
 	refused := []map[string]any{}

@@ -17,6 +17,8 @@ type Context struct {
 	Held []*Entry `json:"held,omitempty"`
 	// Unstored is the event of the notice that the workspace is not stored; 0: it is.
 	Unstored stead.Seq `json:"unstored,omitempty"`
+	// TooLong is how many paths the last checkpoint left out, as the agent was told; 0: none.
+	TooLong int `json:"too_long,omitempty"`
 	// BytesPerToken is learnt from the last reply; 0: nothing learnt yet.
 	BytesPerToken float64 `json:"bytes_per_token,omitempty"`
 }
@@ -99,6 +101,7 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 	}
 	c.unstored(e, v)
 	c.refused(e, v)
+	c.tooLong(e, v)
 	c.settle(e, v, before)
 	return nil
 }

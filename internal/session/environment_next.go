@@ -6,6 +6,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/environment"
 )
 
 // EnvironmentAction does something with the session's environment, after journaling the intent.
@@ -186,4 +187,16 @@ func (c *Context) unpublished(e stead.Event) error {
 	}
 	c.notice(e.Seq, text)
 	return nil
+}
+
+// tooLong tells the agent of what a checkpoint left out, when that has changed.
+func (c *Context) tooLong(e stead.Event, v *View) {
+	env := v.Environment
+	if env == nil || env.Checkpoint == nil || env.Checkpointed != e.Seq || env.Checkpoint.TooLong == c.TooLong {
+		return
+	}
+	if c.TooLong = env.Checkpoint.TooLong; c.TooLong > 0 {
+		c.notice(e.Seq, fmt.Sprintf("%d files or directories in your workspace have paths of more than %d bytes, which is the limit of what is stored. "+
+			"They, and all that is in them, are lost when your environment is opened again from what is stored: move them up.", c.TooLong, environment.MaxStoredPathBytes))
+	}
 }

@@ -63,6 +63,9 @@ func (s *spec) environment(name, rest string) bool {
 		upto = e.Call
 	}
 	stored := environment.Checkpoint{Digest: "d", Files: 1}
+	if n, ok := strings.CutPrefix(rest, "toolong="); ok {
+		stored.TooLong = int(s.number(n))
+	}
 	switch name {
 	case "file":
 		s.event(session.KindInputFile, session.FileInput{Path: rest, Data: stead.Text{Digest: "f", Bytes: 1}})

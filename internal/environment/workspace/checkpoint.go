@@ -28,7 +28,7 @@ type place struct{ pack, offset int }
 
 // Checkpoint stores the workspace as it is now: see environment.Environment. What the last checkpoint
 // of this Dir saw and has not changed since costs a look at its attributes. Files that nobody may read
-// and that can't be made readable fail the call; FIFOs, sockets, devices, and what lies deeper or has
+// and that can't be made readable fail the call; FIFOs, sockets, devices, and what has
 // longer paths than package manifest allows, are left out and counted in Skipped. A previous that is
 // gone or damaged is treated as none.
 func (d *Dir) Checkpoint(ctx context.Context, blobs environment.Blobs, previous string) (environment.Checkpoint, error) {
@@ -45,7 +45,7 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 	}
 	parallel := runtime.GOMAXPROCS(0)
 	start := d.now()
-	nodes, skipped, err := d.scan(ctx, start, parallel)
+	nodes, out, err := d.scan(ctx, start, parallel)
 	if err != nil {
 		return environment.Checkpoint{}, err
 	}
@@ -83,7 +83,7 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 	}
 	d.remember(nodes, parts, gone, start)
 	files, bytes := stored.Totals()
-	return environment.Checkpoint{Digest: stored.Digest.String(), Files: files, Bytes: bytes, Stored: s.bytes(), Skipped: skipped}, nil
+	return environment.Checkpoint{Digest: stored.Digest.String(), Files: files, Bytes: bytes, Stored: s.bytes(), Skipped: out.all, TooLong: out.long}, nil
 }
 
 // load makes d.last the previous checkpoint.

@@ -391,38 +391,6 @@ func TestVictims(t *testing.T) {
 	}
 }
 
-// TestCheckpointDeepPaths: programs can make paths longer than any system call takes. What is too deep
-// is left out; the rest is stored, and all of it can be removed.
-func TestCheckpointDeepPaths(t *testing.T) {
-	dir, blobs := t.TempDir(), newBlobs(t)
-	root, err := os.OpenRoot(dir)
-	must(t, err)
-	defer root.Close()
-	at := root
-	for range 400 {
-		must(t, at.Mkdir(strings.Repeat("d", 40), 0o755))
-		at, err = at.OpenRoot(strings.Repeat("d", 40))
-		must(t, err)
-		defer at.Close()
-	}
-	put(t, filepath.Join(dir, "near"), "near")
-	d := open(t, dir)
-	c, err := d.Checkpoint(t.Context(), blobs, "")
-	must(t, err)
-	if c.Files != 1 || c.Skipped != 1 {
-		t.Fatalf("checkpoint %+v", c)
-	}
-	if _, err := d.DiskUsage(); err != nil {
-		t.Fatal(err)
-	}
-	put(t, filepath.Join(dir, "new"), "goes")
-	empty := checkpoint(t, open(t, t.TempDir()), blobs, "")
-	restore(t, dir, blobs, empty)
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
-		t.Fatalf("%v, %v is left", entries, err)
-	}
-}
-
 func TestListAndUsage(t *testing.T) {
 	dir := t.TempDir()
 	names := []string{"a/b", "a/b.c/d", "a/c", "a-b", "b/x", "b/y/z", "c"}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -26,7 +26,7 @@ func (d *Dir) List(ctx context.Context, q environment.ListQuery) (environment.Fi
 	if q.Limit < 1 || q.Limit > environment.MaxListed {
 		return environment.FilePage{}, stead.Invalid("limit", "the limit of a page is 1 … %d, not %d", environment.MaxListed, q.Limit)
 	}
-	l := lister{ctx: ctx, desc: q.Desc, want: q.Limit + 1}
+	l := lister{desc: q.Desc, want: q.Limit + 1}
 	if q.After != "" {
 		if l.after, err = cleanFile(q.After); err != nil {
 			return environment.FilePage{}, err
@@ -38,7 +38,15 @@ func (d *Dir) List(ctx context.Context, q environment.ListQuery) (environment.Fi
 			return err
 		}
 		defer root.Close()
-		return l.list(root, dir, 0)
+		l.found = nil
+		w := walker{ctx: ctx, list: l.list, visit: l.visit}
+		if dir == "." {
+			dir = ""
+		}
+		if err := w.walk(root, dir, 0); !errors.Is(err, errEnough) {
+			return err
+		}
+		return nil
 	})
 	if err != nil {
 		return environment.FilePage{}, d.fault(err, inside(dir), "list")
@@ -52,7 +60,6 @@ func (d *Dir) List(ctx context.Context, q environment.ListQuery) (environment.Fi
 
 // lister walks in order and stops when it has enough.
 type lister struct {
-	ctx   context.Context
 	after string
 	desc  bool
 	want  int
@@ -60,55 +67,30 @@ type lister struct {
 	found []environment.File
 }
 
-func (l *lister) list(root *os.Root, dir string, depth int) error {
-	if err := ended(l.ctx); err != nil {
-		return err
-	}
+// list gives the names of a directory in the order of the page.
+func (l *lister) list(root *os.Root) ([]string, error) {
 	names, err := namesOf(root, &l.seen)
-	if err != nil {
-		return err
-	}
 	if l.desc {
 		slices.Reverse(names)
 	}
-	for _, name := range names {
-		rel := path.Join(dir, name)
-		if l.past(rel) || strings.HasPrefix(name, temporaryPrefix) {
-			continue
-		}
-		info, err := root.Lstat(name)
-		switch {
-		case err != nil:
-			continue // gone since
-		case info.Mode().IsRegular():
-			if c := manifest.Compare(rel, l.after); l.after == "" || c > 0 && !l.desc || c < 0 && l.desc {
-				l.found = append(l.found, environment.File{Path: inside(rel), Size: info.Size()})
-			}
-		case info.IsDir() && depth < manifest.MaxDepth:
-			if err := l.enter(root, name, rel, depth); err != nil {
-				return err
-			}
-		}
-		if len(l.found) >= l.want {
-			return nil
-		}
-	}
-	return nil
+	return names, err
 }
 
-func (l *lister) enter(root *os.Root, name, rel string, depth int) error {
-	sub, leave, err := enterLocked(root, name)
-	if vanished(err) {
-		return nil
+func (l *lister) visit(at *step, name string, info fs.FileInfo) (bool, error) {
+	rel, ok := at.path(name)
+	if !ok || l.past(rel) || strings.HasPrefix(name, temporaryPrefix) {
+		return false, nil
 	}
-	if err != nil {
-		return err
+	if !info.Mode().IsRegular() {
+		return info.IsDir(), nil
 	}
-	defer leave()
-	if err := l.list(sub, rel, depth+1); !vanished(err) {
-		return err
+	if c := manifest.Compare(rel, l.after); l.after == "" || c > 0 && !l.desc || c < 0 && l.desc {
+		l.found = append(l.found, environment.File{Path: inside(rel), Size: info.Size()})
 	}
-	return nil
+	if len(l.found) >= l.want {
+		return false, errEnough
+	}
+	return false, nil
 }
 
 // past says that neither rel nor anything below it comes behind the page before.

@@ -99,24 +99,30 @@ func (d *Dir) unlock(rel string) (relock func()) {
 // enterLocked is enter for a directory whose mode may be in the way. leave closes it and puts the
 // mode back.
 func enterLocked(parent *os.Root, name string) (sub *os.Root, leave func(), err error) {
-	sub, err = enter(parent, name)
-	if err == nil {
-		return sub, func() { _ = sub.Close() }, nil
-	}
-	if !errors.Is(err, fs.ErrPermission) {
-		return nil, nil, err
-	}
-	info, statErr := parent.Lstat(name)
-	if statErr != nil || !info.IsDir() || parent.Chmod(name, info.Mode().Perm()|ownerAll) != nil {
-		return nil, nil, err
-	}
-	if sub, err = enter(parent, name); err != nil {
+	sub, was, opened, err := enterOpened(parent, name)
+	if err != nil {
 		return nil, nil, err
 	}
 	return sub, func() {
-		_ = sub.Chmod(".", info.Mode().Perm()) // held open: the same directory wherever it is now
+		if opened {
+			_ = sub.Chmod(".", was) // held open: the same directory wherever it is now
+		}
 		_ = sub.Close()
 	}, nil
+}
+
+// enterOpened enters a directory, opening it up if need be: then its mode was another one.
+func enterOpened(parent *os.Root, name string) (sub *os.Root, was fs.FileMode, opened bool, err error) {
+	sub, err = enter(parent, name)
+	if !errors.Is(err, fs.ErrPermission) {
+		return sub, 0, false, err
+	}
+	info, statErr := parent.Lstat(name)
+	if statErr != nil || !info.IsDir() || parent.Chmod(name, info.Mode().Perm()|ownerAll) != nil {
+		return nil, 0, false, err
+	}
+	sub, err = enter(parent, name)
+	return sub, info.Mode().Perm(), true, err
 }
 
 // openLocked opens a regular file whose mode may be in the way.

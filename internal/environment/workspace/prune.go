@@ -24,50 +24,34 @@ func (r *restorer) prune(ctx context.Context) error {
 	for i, e := range r.tree.Entries {
 		wanted[e.Path] = i
 	}
-	return r.pruneIn(ctx, r.dir.root, "", wanted)
+	w := walker{
+		ctx: ctx,
+		// What the tree does not have is removed, however much it is.
+		list:  func(root *os.Root) ([]string, error) { return namesOf(root, new(atomic.Int64)) },
+		visit: func(at *step, name string, _ fs.FileInfo) (bool, error) { return r.pruneOne(at, name, wanted) },
+	}
+	return w.walk(r.dir.root, "", 0)
 }
 
-func (r *restorer) pruneIn(ctx context.Context, root *os.Root, dir string, wanted map[string]int) error {
-	if err := ended(ctx); err != nil {
-		return err
+// pruneOne removes what is wrong; true for a directory that is as it should be.
+func (r *restorer) pruneOne(at *step, name string, wanted map[string]int) (bool, error) {
+	rel, ok := at.path(name)
+	i := 0
+	if ok {
+		i, ok = wanted[rel]
 	}
-	var seen atomic.Int64 // of each directory: what the tree does not have is removed, however much it is
-	names, err := namesOf(root, &seen)
-	if err != nil {
-		return err
+	var err error
+	if ok {
+		ok, err = r.isRight(at.root, name, r.tree.Entries[i])
 	}
-	for _, name := range names {
-		rel := name
-		if dir != "" {
-			rel = dir + "/" + name
-		}
-		i, ok := wanted[rel]
-		if ok {
-			ok, err = r.isRight(root, name, r.tree.Entries[i])
-		}
-		if err == nil && !ok {
-			err = removeAll(root, name)
-		}
-		if err == nil && ok {
-			r.right[i] = true
-			if r.tree.Entries[i].Kind == manifest.Directory {
-				err = r.pruneBelow(ctx, root, name, rel, wanted)
-			}
-		}
-		if err != nil {
-			return r.dir.fault(err, inside(rel), "restore")
-		}
+	if err == nil && !ok {
+		err = removeAll(at.root, name)
 	}
-	return nil
-}
-
-func (r *restorer) pruneBelow(ctx context.Context, root *os.Root, name, rel string, wanted map[string]int) error {
-	sub, err := enter(root, name)
-	if err != nil {
-		return err
+	if err != nil || !ok {
+		return false, r.dir.fault(err, inside(rel), "restore")
 	}
-	defer sub.Close()
-	return r.pruneIn(ctx, sub, rel, wanted)
+	r.right[i] = true
+	return r.tree.Entries[i].Kind == manifest.Directory, nil
 }
 
 // isRight says whether an entry is there as it should be, but for mode and time, which finish sets.
@@ -133,61 +117,4 @@ func sameContent(f *os.File, parts []manifest.Part) bool {
 		}
 	}
 	return true
-}
-
-// removeAll removes a file, or a directory with everything in it, whatever its mode.
-func removeAll(root *os.Root, name string) error {
-	info, err := root.Lstat(name)
-	if err != nil || !info.IsDir() {
-		if err == nil {
-			err = root.Remove(name)
-		}
-		return ignoreGone(err)
-	}
-	if err := root.RemoveAll(name); !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return removeLocked(root, name)
-}
-
-func ignoreGone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// removeLocked opens directories up as it goes down.
-func removeLocked(root *os.Root, name string) error {
-	sub, leave, err := enterLocked(root, name)
-	if err != nil {
-		return ignoreGone(err)
-	}
-	_ = sub.Chmod(".", ownerAll) // one that can be listed may still not be changed
-	err = removeBelow(sub)
-	leave()
-	if err != nil {
-		return err
-	}
-	return ignoreGone(root.Remove(name))
-}
-
-func removeBelow(root *os.Root) error {
-	var seen atomic.Int64
-	names, err := namesOf(root, &seen)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		info, err := root.Lstat(name)
-		if err == nil && info.IsDir() {
-			err = removeLocked(root, name)
-		} else if err == nil {
-			err = root.Remove(name)
-		}
-		if err := ignoreGone(err); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -16,6 +16,10 @@ import (
 // leftoverAge is how old a temporary file is that nobody is writing any more.
 const leftoverAge = time.Hour
 
+// parallelDepth is how many directories inside each other are listed by several goroutines, which hold
+// each of them open.
+const parallelDepth = 32
+
 // node is what the system says about one file, directory or link.
 type node struct {
 	path   string
@@ -36,6 +40,7 @@ type scanner struct {
 	seen      atomic.Int64  // names
 	pathBytes atomic.Int64  // of all nodes
 	skipped   atomic.Int64  // what no checkpoint takes
+	long      atomic.Int64  // of these, what has too long a path
 }
 
 // listing is one directory: its nodes, and the listings of those that are directories.
@@ -44,18 +49,24 @@ type listing struct {
 	below []*listing // by node; nil for what is no directory
 }
 
+// leftOut counts what a checkpoint does not hold.
+type leftOut struct {
+	all  int
+	long int // of these, what has too long a path
+}
+
 // scan lists everything below the workspace, in the manifest's order.
-func (d *Dir) scan(ctx context.Context, now time.Time, parallel int) (nodes []node, skipped int, err error) {
+func (d *Dir) scan(ctx context.Context, now time.Time, parallel int) (nodes []node, out leftOut, err error) {
 	s := &scanner{ctx: ctx, now: now, idle: make(chan struct{}, parallel-1)}
 	for range parallel - 1 {
 		s.idle <- struct{}{}
 	}
 	l, err := s.list(d.root, "", 1)
 	if err != nil {
-		return nil, 0, err
+		return nil, leftOut{}, err
 	}
 	nodes = make([]node, 0, s.seen.Load())
-	return l.flatten(nodes), int(s.skipped.Load()), nil
+	return l.flatten(nodes), leftOut{int(s.skipped.Load()), int(s.long.Load())}, nil
 }
 
 func (l *listing) flatten(nodes []node) []node {
@@ -78,47 +89,60 @@ func (s *scanner) list(root *os.Root, dir string, depth int) (*listing, error) {
 		return nil, err
 	}
 	l := &listing{nodes: make([]node, 0, len(names))}
+	at := &step{root: root, rel: dir, depth: depth - 1}
 	for _, name := range names {
-		n, ok := s.look(root, dir, name, depth)
-		if !ok {
-			continue
+		info, err := root.Lstat(name)
+		if err != nil {
+			continue // gone since
 		}
-		if s.pathBytes.Add(int64(len(n.path))) > manifest.MaxTreePathBytes {
-			return nil, stead.Errorf(stead.KindTooLarge, "the paths of the workspace's files have more than %d bytes together, which is the limit", manifest.MaxTreePathBytes)
+		if _, err := s.take(l, at, name, info); err != nil {
+			return nil, err
 		}
-		l.nodes = append(l.nodes, n)
 	}
 	l.below = make([]*listing, len(l.nodes))
 	return l, s.descend(root, l, depth)
 }
 
-// look makes the node of a name; false for what is no part of a checkpoint.
-func (s *scanner) look(root *os.Root, dir, name string, depth int) (node, bool) {
-	info, err := root.Lstat(name)
-	if err != nil {
-		return node{}, false // gone since
+// take puts the node of a name into a listing; true for a directory.
+func (s *scanner) take(l *listing, at *step, name string, info fs.FileInfo) (bool, error) {
+	n, ok := s.look(at, name, info)
+	if !ok {
+		return false, nil
 	}
+	if s.pathBytes.Add(int64(len(n.path))) > manifest.MaxTreePathBytes {
+		return false, stead.Errorf(stead.KindTooLarge, "the paths of the workspace's files have more than %d bytes together, which is the limit", manifest.MaxTreePathBytes)
+	}
+	l.nodes = append(l.nodes, n)
+	return n.kind == manifest.Directory, nil
+}
+
+// look makes the node of a name; false for what is no part of a checkpoint.
+func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool) {
 	if strings.HasPrefix(name, temporaryPrefix) && info.Mode().IsRegular() {
 		if s.now.Sub(info.ModTime()) > leftoverAge {
-			_ = root.Remove(name) // of a server that was killed while it wrote; next time, if it fails
+			_ = at.root.Remove(name) // of a server that was killed while it wrote; next time, if it fails
 		}
 		return node{}, false
 	}
-	n := node{path: name, mode: uint16(info.Mode().Perm()), size: info.Size(), mtime: info.ModTime().UnixNano()}
-	if dir != "" {
-		n.path = dir + "/" + name
-	}
+	n := node{mode: uint16(info.Mode().Perm()), size: info.Size(), mtime: info.ModTime().UnixNano()}
 	n.stat, n.known = statOf(info)
+	var short bool
+	if n.path, short = at.path(name); !short {
+		s.skipped.Add(1)
+		s.long.Add(1)
+		return node{}, false
+	}
 	switch {
-	case len(n.path) > manifest.MaxPathBytes || depth > manifest.MaxDepth:
 	case info.IsDir():
 		n.kind = manifest.Directory
 	case info.Mode().IsRegular():
 		n.kind = manifest.File
 	case info.Mode()&fs.ModeSymlink != 0:
-		if n.target, err = root.Readlink(name); err != nil {
+		target, err := at.root.Readlink(name)
+		if err != nil {
 			return node{}, false
 		}
+		n.target = target
 		n.kind = manifest.Link
 	}
 	if n.kind == 0 {
@@ -168,9 +192,26 @@ func (s *scanner) enter(root *os.Root, n node, depth int) (*listing, error) {
 		return nil, err
 	}
 	defer leave()
-	l, err := s.list(sub, n.path, depth+1)
+	list := s.list
+	if depth >= parallelDepth {
+		list = s.deep
+	}
+	l, err := list(sub, n.path, depth+1)
 	if vanished(err) {
 		return nil, nil
 	}
+	return l, err
+}
+
+// deep lists one directory and all that is below it as one listing: what is so far down is walked by one
+// goroutine, with as few open directories as it takes.
+func (s *scanner) deep(root *os.Root, dir string, depth int) (*listing, error) {
+	l := &listing{}
+	w := walker{
+		ctx: s.ctx, list: func(root *os.Root) ([]string, error) { return namesOf(root, &s.seen) },
+		visit: func(at *step, name string, info fs.FileInfo) (bool, error) { return s.take(l, at, name, info) },
+	}
+	err := w.walk(root, dir, depth-1)
+	l.below = make([]*listing, len(l.nodes))
 	return l, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strconv"
 	"syscall"
 )
 
@@ -22,6 +23,16 @@ func statOf(info fs.FileInfo) (stat, bool) {
 		return stat{}, false
 	}
 	return stat{s.Ino, uint64(s.Nlink), s.Blocks, s.Ctim.Nano(), int(s.Uid), int(s.Gid)}, true
+}
+
+// above opens the directory that a directory is in now, wherever that is: whoever wants it has to know it.
+func above(dir *os.Root) (*os.Root, error) {
+	f, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(f.Fd())) + "/..")
 }
 
 const seekData = 3 // SEEK_DATA of lseek(2)

@@ -1,67 +1,81 @@
 package workspace
 
 import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
-	"sync/atomic"
-
-	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
 // diskBlockBytes is the unit in which the system counts what a file takes on disk.
 const diskBlockBytes = 512
 
 // DiskUsage is what the workspace takes on disk, in bytes: blocks, not lengths, so that a sparse file
-// counts for what it fills, and a file with several names once. Files that come and go meanwhile may
-// be in or out.
+// counts for what it fills, and a file with several names once. It counts at any depth. Files that come
+// and go meanwhile may be in or out.
 func (d *Dir) DiskUsage() (int64, error) {
-	d.unlockSelf()
-	u := usage{counted: map[uint64]bool{}}
-	err := u.add(d.root, 0)
-	return u.bytes, d.fault(err, inside("."), "measure")
+	bytes, _, err := d.Measure(0)
+	return bytes, err
 }
+
+// Measure is DiskUsage with the number of files, directories and whatever else has a name. It stops when
+// it has counted more than most of them, 0 for no limit: then both are at least what it says.
+func (d *Dir) Measure(most int) (bytes int64, entries int, err error) {
+	d.unlockSelf()
+	u := usage{counted: map[uint64]bool{}, most: most}
+	w := walker{ctx: context.Background(), list: u.list, visit: u.visit}
+	err = w.walk(d.root, "", 0)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return u.bytes, u.entries, d.fault(err, inside("."), "measure")
+}
+
+// errEnough ends a walk that has seen as much as was asked for.
+var errEnough = errors.New("enough")
 
 type usage struct {
 	bytes   int64
-	seen    atomic.Int64
+	entries int
+	most    int
 	counted map[uint64]bool // inodes with several names
 }
 
-func (u *usage) add(root *os.Root, depth int) error {
-	names, err := namesOf(root, &u.seen)
+func (u *usage) list(root *os.Root) ([]string, error) {
+	f, err := root.OpenFile(".", os.O_RDONLY, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, name := range names {
-		info, err := root.Lstat(name)
-		if err != nil {
-			continue // gone since
+	defer f.Close()
+	var names []string
+	for {
+		some, err := f.Readdirnames(namesAtOnce)
+		names = append(names, some...)
+		if u.entries += len(some); u.most > 0 && u.entries > u.most {
+			return nil, errEnough
 		}
-		s, ok := statOf(info)
-		switch {
-		case !ok:
-			u.bytes += info.Size()
-		case s.links > 1 && !info.IsDir() && u.counted[s.ino]:
-		default:
-			u.bytes += s.blocks * diskBlockBytes
-			if s.links > 1 && !info.IsDir() {
-				u.counted[s.ino] = true
-			}
-		}
-		if !info.IsDir() || depth >= manifest.MaxDepth {
-			continue
-		}
-		sub, leave, err := enterLocked(root, name)
-		if vanished(err) {
-			continue
+		if errors.Is(err, io.EOF) {
+			return names, nil
 		}
 		if err != nil {
-			return err
-		}
-		err = u.add(sub, depth+1)
-		leave()
-		if err != nil && !vanished(err) {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+}
+
+func (u *usage) visit(_ *step, _ string, info fs.FileInfo) (bool, error) {
+	s, ok := statOf(info)
+	several := ok && s.links > 1 && !info.IsDir()
+	switch {
+	case !ok:
+		u.bytes += info.Size()
+	case several && u.counted[s.ino]:
+	default:
+		u.bytes += s.blocks * diskBlockBytes
+		if several {
+			u.counted[s.ino] = true
+		}
+	}
+	return info.IsDir(), nil
 }

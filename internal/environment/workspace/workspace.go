@@ -20,6 +20,9 @@
 // rest. A file that is changed through a shared memory mapping shows that only when the system writes
 // its pages back; until then a checkpoint may take it for unchanged.
 //
+// Depth: nothing bounds how deep directories are but the length of a path that is stored; what is deeper
+// is counted by DiskUsage, removed by Remove, and left out of a checkpoint, which says so. See walker.
+//
 // Cost: a checkpoint looks at the attributes of all files and reads those that changed; it stores their
 // new pieces of 1 MiB, each once in a session, in packs of 4 MiB, and a list of what changed. Dir
 // remembers what it saw, in memory alone: the first checkpoint after Open reads everything, and stores

@@ -251,9 +251,8 @@ func checkPath(path string) error {
 	if path == "" || len(path) > MaxPathBytes || strings.ContainsRune(path, 0) {
 		return invalid("%.200q can't be a path", path)
 	}
-	depth := 0
 	for name := range strings.SplitSeq(path, "/") {
-		if depth++; name == "" || name == "." || name == ".." || len(name) > MaxNameBytes || depth > MaxDepth {
+		if name == "" || name == "." || name == ".." || len(name) > MaxNameBytes {
 			return invalid("%.200q can't be a path", path)
 		}
 	}

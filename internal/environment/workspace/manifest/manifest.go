@@ -43,10 +43,10 @@ const (
 	MaxPackBytes = 8 << 20
 	// MaxEntries is the most files, directories and links of a tree.
 	MaxEntries = 1_000_000
-	// MaxPathBytes is the longest path; MaxNameBytes the longest name in it; MaxDepth the most names.
+	// MaxPathBytes is the longest path; MaxNameBytes the longest name in it. Nothing else bounds how
+	// deep a tree is. (Until 2026 a path had at most 256 names.)
 	MaxPathBytes = 4095
 	MaxNameBytes = 255
-	MaxDepth     = 256
 	// MaxTreePathBytes is the most that all paths of a tree have together: they are held in memory.
 	MaxTreePathBytes = 256 << 20
 	// MaxLinkBytes is the longest target of a symbolic link.

@@ -179,7 +179,7 @@ func TestHostileManifests(t *testing.T) {
 		"a part of nothing":     {file("a", Part{Length: 0, Pack: 0})},
 		"two holes in a row":    {file("a", Part{Length: 5, Pack: Hole}, Part{Length: 5, Pack: Hole})},
 		"larger than any file":  {file("a", Part{Length: math.MaxInt64, Pack: Hole}, Part{Length: 1, Pack: 0})},
-		"deeper than the limit": deep(MaxDepth + 1),
+		"longer than the limit": deep(MaxPathBytes/2 + 2),
 	} {
 		blobs := memory{}
 		_, err := Load(t.Context(), blobs.get, blobs.put(hostile(t, document{packs: packs, entries: entries})))
@@ -187,7 +187,7 @@ func TestHostileManifests(t *testing.T) {
 			t.Errorf("%s: %v, want it refused", name, err)
 		}
 	}
-	if _, err := decode(hostile(t, document{packs: packs, entries: deep(MaxDepth)})); err != nil {
+	if _, err := decode(hostile(t, document{packs: packs, entries: deep(MaxPathBytes/2 + 1)})); err != nil {
 		t.Errorf("as deep as allowed: %v", err)
 	}
 }
