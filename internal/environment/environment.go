@@ -177,6 +177,7 @@ const (
 	ReasonCancelled Reason = "cancelled" // ctx
 	ReasonMemory    Reason = "memory"    // the memory limit, where the driver can tell
 	ReasonDisk      Reason = "disk"      // the disk limit, where a watchdog enforces it
+	ReasonFiles     Reason = "files"     // the limit of files in the workspace, likewise
 	ReasonExpired   Reason = "expired"   // Limits.Lifetime
 )
 

@@ -8,6 +8,7 @@ type Limits struct {
 	Processes   int           // processes and threads
 	CPUMilli    int           // thousandths of one CPU
 	DiskBytes   int64         // of the workspace
+	Files       int           // files, directories and whatever else has a name in the workspace
 	OpenFiles   int           // a process
 	CommandTime time.Duration // wall time of a command that names no Timeout
 	Lifetime    time.Duration // wall time of one residence, from Open; then the environment ends
@@ -37,6 +38,10 @@ const (
 	SmallDiskBytes  = 2 << 30
 	MediumDiskBytes = 10 << 30
 	LargeDiskBytes  = 40 << 30
+
+	SmallFiles  = 250_000
+	MediumFiles = 500_000
+	LargeFiles  = MaxWorkspaceFiles
 
 	SmallProcesses  = 128
 	MediumProcesses = 512
@@ -72,14 +77,14 @@ const (
 // LimitsOf returns a size's limits.
 func LimitsOf(s Size) Limits {
 	l := Limits{
-		MemoryBytes: MediumMemoryBytes, Processes: MediumProcesses, CPUMilli: MediumCPUMilli, DiskBytes: MediumDiskBytes,
+		MemoryBytes: MediumMemoryBytes, Processes: MediumProcesses, CPUMilli: MediumCPUMilli, DiskBytes: MediumDiskBytes, Files: MediumFiles,
 		OpenFiles: DefaultOpenFiles, CommandTime: DefaultCommandTime, Lifetime: DefaultLifetime, OutputBytes: DefaultOutputBytes,
 	}
 	switch s {
 	case SizeSmall:
-		l.MemoryBytes, l.Processes, l.CPUMilli, l.DiskBytes = SmallMemoryBytes, SmallProcesses, SmallCPUMilli, SmallDiskBytes
+		l.MemoryBytes, l.Processes, l.CPUMilli, l.DiskBytes, l.Files = SmallMemoryBytes, SmallProcesses, SmallCPUMilli, SmallDiskBytes, SmallFiles
 	case SizeLarge:
-		l.MemoryBytes, l.Processes, l.CPUMilli, l.DiskBytes = LargeMemoryBytes, LargeProcesses, LargeCPUMilli, LargeDiskBytes
+		l.MemoryBytes, l.Processes, l.CPUMilli, l.DiskBytes, l.Files = LargeMemoryBytes, LargeProcesses, LargeCPUMilli, LargeDiskBytes, LargeFiles
 	}
 	return l
 }
@@ -91,6 +96,7 @@ func (l Limits) OrDefault() Limits {
 	set(&l.Processes, d.Processes)
 	set(&l.CPUMilli, d.CPUMilli)
 	set(&l.DiskBytes, d.DiskBytes)
+	set(&l.Files, d.Files)
 	set(&l.OpenFiles, d.OpenFiles)
 	set(&l.CommandTime, d.CommandTime)
 	set(&l.Lifetime, d.Lifetime)

@@ -191,23 +191,24 @@ func (e *Environment) watch(ctx context.Context) {
 			e.measure(ctx)
 		case <-disk.C:
 			start := time.Now()
-			e.watchDisk(ctx)
-			disk.Reset(max(WatchEvery, 20*time.Since(start))) // at most a twentieth of a processor
+			now := e.watchDisk(ctx)
+			disk.Reset(max(WatchEvery, e.limits.Rest(time.Since(start), now)))
 		}
 	}
 }
 
-func (e *Environment) watchDisk(ctx context.Context) {
-	n, err := e.DiskUsage()
+func (e *Environment) watchDisk(ctx context.Context) environment.Occupied {
+	now, err := e.Measure(e.limits.MostFiles())
 	if err != nil {
-		return // too many files to count, or on its way out
+		return now // on its way out
 	}
 	e.mu.Lock()
-	e.seen.DiskBytes = n
+	e.seen.DiskBytes = now.Bytes
 	e.mu.Unlock()
-	if n > e.limits.DiskBytes {
-		e.client.Interrupt(ctx, environment.ReasonDisk)
+	if why := e.limits.Above(now); why != "" {
+		e.client.Interrupt(ctx, why)
 	}
+	return now
 }
 
 // measure takes the engine's numbers; without an answer the old ones stay.

@@ -123,6 +123,21 @@ func testDisk(t *testing.T, r *rig) {
 	if total > 4*limit {
 		t.Errorf("%d bytes lie in the workspace, the limit is %d", total, limit)
 	}
+	fileCount(t, r)
+}
+
+// fileCount is the disk's other limit: what has a name takes time to look at, and memory, however small.
+func fileCount(t *testing.T, r *rig) {
+	const limit = 2000
+	b := r.open(t, func(s *environment.Spec) { s.Limits.Files = limit })
+	b.sh(t, "mkdir some && cd some && seq 500 | xargs touch")
+	res, err := b.try(environment.Command{Args: []string{"sh", "-c", `for i in $(seq 60); do mkdir d$i && (cd d$i && seq 200 | xargs touch) || exit 1; sleep 0.05; done; sleep 5`}})
+	if err == nil && (res.Code == 0 || res.Reason != environment.ReasonFiles) {
+		t.Errorf("12,000 files were made with a limit of 2000: %v", res)
+	}
+	if out := b.sh(t, "rm -r d*; ls some | wc -l"); strings.TrimSpace(out) != "500" { // who makes room is not killed
+		t.Errorf("%q", out)
+	}
 }
 
 func testOpenFiles(t *testing.T, r *rig) {

@@ -7,10 +7,8 @@ import (
 )
 
 const (
-	// diskPause is the shortest pause between two looks at the workspace's size; measuring takes at
-	// most one part in diskShare of the time.
+	// diskPause is the shortest pause between two looks at the workspace's size.
 	diskPause = 200 * time.Millisecond
-	diskShare = 20
 )
 
 // watchDisk measures the workspace. When it is too large, the commands that run are killed; when it
@@ -19,7 +17,8 @@ const (
 func (b *box) watchDisk() {
 	timer := time.NewTimer(diskPause)
 	defer timer.Stop()
-	var killedAt int64 // size at which commands were killed; 0: it fits
+	limits := b.spec.Limits
+	var killedAt *environment.Occupied // when commands were killed; nil: it fits
 	for {
 		select {
 		case <-b.process.dead:
@@ -27,30 +26,31 @@ func (b *box) watchDisk() {
 		case <-timer.C:
 		}
 		begin := time.Now()
-		size, err := b.DiskUsage()
-		timer.Reset(max(diskPause, diskShare*time.Since(begin)))
+		size, err := b.Measure(limits.MostFiles())
+		timer.Reset(max(diskPause, limits.Rest(time.Since(begin), size)))
 		if err != nil {
 			continue // it is measured again
 		}
 		b.mu.Lock()
-		b.usage.DiskBytes = size
+		b.usage.DiskBytes = size.Bytes
 		b.mu.Unlock()
+		why := limits.Above(size)
 		switch {
-		case size <= b.spec.Limits.DiskBytes:
-			killedAt = 0
-		case b.cutCommands() > 0:
-			killedAt = size
-		case killedAt > 0 && size > killedAt:
-			_ = b.kill(environment.ReasonDisk)
+		case why == "":
+			killedAt = nil
+		case b.cutCommands(why) > 0:
+			killedAt = &size
+		case killedAt != nil && limits.Outgrown(size, *killedAt) != "":
+			_ = b.kill(why)
 			return
 		default:
-			killedAt = size
+			killedAt = &size
 		}
 	}
 }
 
 // cutCommands kills the commands that run, and returns how many.
-func (b *box) cutCommands() int {
+func (b *box) cutCommands(why environment.Reason) int {
 	b.mu.Lock()
 	var all []*running
 	for _, r := range b.commands {
@@ -58,7 +58,7 @@ func (b *box) cutCommands() int {
 	}
 	b.mu.Unlock()
 	for _, r := range all {
-		r.cut(cutFor(environment.ReasonDisk))
+		r.cut(cutFor(why))
 	}
 	for _, r := range all {
 		<-r.over

@@ -299,14 +299,12 @@ const (
 	diskPause = 250 * time.Millisecond
 	// diskIdlePause is that while none runs: processes in the background may write.
 	diskIdlePause = 5 * time.Second
-	// diskShare bounds the cost: a measurement is followed by as many times its duration of rest.
-	diskShare = 10
 )
 
 // watchDisk measures workspace and TMPDIR again and again. What is written above the limit ends all
 // processes, but only while it grows: else nobody could remove anything any more.
 func (b *box) watchDisk() {
-	before := int64(0)
+	var before environment.Occupied
 	for pause := diskPause; ; {
 		select {
 		case <-b.dead:
@@ -314,9 +312,10 @@ func (b *box) watchDisk() {
 		case <-time.After(pause):
 		}
 		begin := time.Now()
-		own, err1 := b.DiskUsage()
-		tmp, err2 := b.tmp.DiskUsage()
-		pause = max(diskPause, diskShare*time.Since(begin))
+		own, err1 := b.Measure(b.spec.Limits.MostFiles())
+		tmp, err2 := b.tmp.Measure(b.spec.Limits.MostFiles())
+		all := own.Plus(tmp)
+		pause = max(diskPause, b.spec.Limits.Rest(time.Since(begin), all))
 		b.mu.Lock()
 		if len(b.running) == 0 {
 			pause = max(pause, diskIdlePause)
@@ -325,18 +324,18 @@ func (b *box) watchDisk() {
 		if errors.Join(err1, err2) != nil {
 			continue // it changed under the measurement: there is a next time
 		}
-		b.disk.Store(own)
-		if used := own + tmp; used > b.spec.Limits.DiskBytes && used > before {
-			b.killForDisk()
+		b.disk.Store(own.Bytes)
+		if why := b.spec.Limits.Outgrown(all, before); why != "" {
+			b.killForDisk(why)
 		}
-		before = own + tmp
+		before = all
 	}
 }
 
-func (b *box) killForDisk() {
+func (b *box) killForDisk(why environment.Reason) {
 	b.mu.Lock()
 	for _, x := range b.running {
-		x.mark(environment.ReasonDisk)
+		x.mark(why)
 	}
 	b.mu.Unlock()
 	if (request{All: true}).send(b.conn, nil) != nil {

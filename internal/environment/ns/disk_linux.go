@@ -13,15 +13,13 @@ const (
 	diskIdlePause = 5 * time.Second
 	// idleCPU is how little a box runs that has nothing to run but its init.
 	idleCPU = 2 * time.Millisecond
-	// diskShare bounds the cost: a measurement is followed by as many times its duration of rest.
-	diskShare = 10
 )
 
 // watchDisk measures the workspace again and again. What a box writes above its limit ends its
 // commands, but only while it grows: else nobody could remove anything any more, or use a workspace
 // that came with more. A box in which nothing has run since is not measured.
 func (b *box) watchDisk() {
-	before := int64(-1) // not measured yet
+	var before *environment.Occupied // nil: not measured yet
 	var cpu time.Duration
 	rest := diskPause // what the last measurement has to be followed by
 	due := time.Now().Add(rest)
@@ -38,14 +36,14 @@ func (b *box) watchDisk() {
 		}
 		idle := b.idle()
 		now := b.group.Usage().CPU // 0: nobody counts it
-		if idle && before >= 0 && now > 0 && now-cpu < idleCPU {
+		if idle && before != nil && now > 0 && now-cpu < idleCPU {
 			due = time.Now().Add(diskIdlePause)
 			continue
 		}
 		cpu = now
 		begin := time.Now()
-		used, err := b.DiskUsage()
-		rest = max(diskPause, diskShare*time.Since(begin))
+		used, err := b.Measure(b.spec.Limits.MostFiles())
+		rest = max(diskPause, b.spec.Limits.Rest(time.Since(begin), used))
 		due = time.Now().Add(rest)
 		if idle {
 			due = time.Now().Add(max(rest, diskIdlePause))
@@ -53,15 +51,17 @@ func (b *box) watchDisk() {
 		if err != nil {
 			continue // it changed under the measurement: there is a next time
 		}
-		if before >= 0 && used > b.spec.Limits.DiskBytes && used > before {
-			b.killForDisk()
-			// What was written until the kill is not the next command's doing.
-			if now, err := b.DiskUsage(); err == nil {
-				used = now
+		if before != nil {
+			if why := b.spec.Limits.Outgrown(used, *before); why != "" {
+				b.killForDisk(why)
+				// What was written until the kill is not the next command's doing.
+				if now, err := b.Measure(b.spec.Limits.MostFiles()); err == nil {
+					used = now
+				}
 			}
 		}
-		b.disk.Store(used)
-		before = used
+		b.disk.Store(used.Bytes)
+		before = &used
 	}
 }
 
@@ -73,11 +73,11 @@ func (b *box) idle() bool {
 
 // killForDisk kills every process of the box but init: whoever writes may be in any session. It
 // returns when the commands that ran have ended.
-func (b *box) killForDisk() {
+func (b *box) killForDisk(why environment.Reason) {
 	b.mu.Lock()
 	killed := make([]*execution, 0, len(b.running))
 	for _, x := range b.running {
-		x.mark(environment.ReasonDisk)
+		x.mark(why)
 		killed = append(killed, x)
 	}
 	b.mu.Unlock()

@@ -54,12 +54,12 @@ func TestAnyDepth(t *testing.T) {
 	}
 	before := descriptors(t)
 	d := open(t, dir)
-	size, entries, err := d.Measure(0)
-	if want := stored + beyond + 5; err != nil || entries != want || size < 2*int64(len(content)) {
-		t.Errorf("%d bytes, %d entries, want %d: %v", size, entries, want, err)
+	all, err := d.Measure(0)
+	if want := stored + beyond + 5; err != nil || all.Files != want || all.Bytes < 2*int64(len(content)) {
+		t.Errorf("%+v, want %d files: %v", all, want, err)
 	}
-	if _, few, err := d.Measure(100); err != nil || few <= 100 || few > 110 {
-		t.Errorf("of more than 100: %d, %v", few, err)
+	if few, err := d.Measure(100); err != nil || few.Files <= 100 || few.Files > 110 {
+		t.Errorf("of more than 100: %+v, %v", few, err)
 	}
 	c, err := d.Checkpoint(t.Context(), blobs, "")
 	must(t, err)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/stead-dev/stead/internal/environment"
 )
 
 // diskBlockBytes is the unit in which the system counts what a file takes on disk.
@@ -15,21 +17,21 @@ const diskBlockBytes = 512
 // counts for what it fills, and a file with several names once. It counts at any depth. Files that come
 // and go meanwhile may be in or out.
 func (d *Dir) DiskUsage() (int64, error) {
-	bytes, _, err := d.Measure(0)
-	return bytes, err
+	o, err := d.Measure(0)
+	return o.Bytes, err
 }
 
 // Measure is DiskUsage with the number of files, directories and whatever else has a name. It stops when
 // it has counted more than most of them, 0 for no limit: then both are at least what it says.
-func (d *Dir) Measure(most int) (bytes int64, entries int, err error) {
+func (d *Dir) Measure(most int) (environment.Occupied, error) {
 	d.unlockSelf()
 	u := usage{counted: map[uint64]bool{}, most: most}
 	w := walker{ctx: context.Background(), list: u.list, visit: u.visit}
-	err = w.walk(d.root, "", 0)
+	err := w.walk(d.root, "", 0)
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return u.bytes, u.entries, d.fault(err, inside("."), "measure")
+	return environment.Occupied{Bytes: u.bytes, Files: u.entries}, d.fault(err, inside("."), "measure")
 }
 
 // errEnough ends a walk that has seen as much as was asked for.

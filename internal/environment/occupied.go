@@ -1,0 +1,54 @@
+package environment
+
+import "time"
+
+// Occupied is what a workspace takes, as a watchdog measures it again and again.
+type Occupied struct {
+	Bytes int64 // on disk
+	Files int   // files, directories and whatever else has a name
+}
+
+// Plus adds what is measured elsewhere and counts as well.
+func (o Occupied) Plus(p Occupied) Occupied { return Occupied{o.Bytes + p.Bytes, o.Files + p.Files} }
+
+// MostFiles is how many files a measurement counts: a workspace with more is far above its limit, and
+// counting on would take longer than making them.
+func (l Limits) MostFiles() int { return 2 * l.Files }
+
+// Above says which limit a workspace is above; "": none.
+func (l Limits) Above(now Occupied) Reason {
+	switch {
+	case now.Bytes > l.DiskBytes:
+		return ReasonDisk
+	case now.Files > l.Files:
+		return ReasonFiles
+	}
+	return ""
+}
+
+// Outgrown is Above for a workspace that has grown since it was measured before: else nobody could remove
+// anything any more, or use a workspace that came with more. One with more than MostFiles is taken to grow.
+func (l Limits) Outgrown(now, before Occupied) Reason {
+	switch {
+	case now.Bytes > l.DiskBytes && now.Bytes > before.Bytes:
+		return ReasonDisk
+	case now.Files > l.Files && (now.Files > before.Files || now.Files > l.MostFiles()):
+		return ReasonFiles
+	}
+	return ""
+}
+
+// A watchdog rests so many times as long as its measurement took: that bounds what it costs. Where there
+// are more than half of the files that may be, they could outrun it, and it rests less.
+const (
+	restShare     = 10
+	restShareNear = 2
+)
+
+// Rest is how long a watchdog rests behind a measurement.
+func (l Limits) Rest(took time.Duration, now Occupied) time.Duration {
+	if now.Files > l.Files/2 {
+		return restShareNear * took
+	}
+	return restShare * took
+}
