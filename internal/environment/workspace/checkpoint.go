@@ -16,11 +16,11 @@ import (
 // stamp as it is; ten ticks are beyond doubt.
 const restAge = 100 * time.Millisecond
 
-// seen is a file as an earlier checkpoint saw it. Their places in packs are looked up again.
+// seen is what the system said of a file that the newest checkpoint holds, beside what that says itself;
+// zero for what must be read again.
 type seen struct {
-	size, mtime int64
-	stat        stat
-	parts       []manifest.Part
+	ino   uint64
+	ctime int64
 }
 
 // place is where a piece is stored.
@@ -49,7 +49,8 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 	if err != nil {
 		return environment.Checkpoint{}, err
 	}
-	s := newStorer(ctx, blobs, d.last, d.places, parallel)
+	places := placesOf(d.last)
+	s := newStorer(ctx, blobs, d.last, places, parallel)
 	defer s.wait()
 	parts, changed := d.unchanged(nodes)
 	gone := make(map[int]bool)
@@ -78,10 +79,8 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 	if err != nil {
 		return environment.Checkpoint{}, err
 	}
-	if stored != d.last {
-		d.last, d.places = stored, placesOf(stored.Tree)
-	}
-	d.remember(nodes, parts, gone, start)
+	d.last = stored
+	d.remember(nodes, gone, start)
 	files, bytes := stored.Totals()
 	return environment.Checkpoint{Digest: stored.Digest.String(), Files: files, Bytes: bytes, Stored: s.bytes(), Skipped: out.all, TooLong: out.long}, nil
 }
@@ -91,14 +90,15 @@ func (d *Dir) load(ctx context.Context, blobs environment.Blobs, previous string
 	if previous != "" && d.last != nil && d.last.Digest.String() == previous {
 		return nil
 	}
-	d.last, d.places = nil, nil
+	last, known := d.last, d.seen
+	d.last, d.seen = nil, nil
 	if previous == "" {
 		return nil
 	}
 	stored, err := manifest.Load(ctx, blobs.Get, previous)
 	switch stead.KindOf(err) {
 	case "":
-		d.last, d.places = stored, placesOf(stored.Tree)
+		d.last, d.seen = stored, carried(last, known, stored)
 		return nil
 	case stead.KindNotFound, stead.KindInvalid, stead.KindInternal:
 		return nil // the files that are here are worth more than the space: store them all
@@ -106,9 +106,42 @@ func (d *Dir) load(ctx context.Context, blobs environment.Blobs, previous string
 	return err
 }
 
-func placesOf(t manifest.Tree) map[manifest.Sum]place {
-	m := make(map[manifest.Sum]place, len(t.Entries))
-	for _, e := range t.Entries {
+// carried is what is known of the files that two checkpoints hold alike.
+func carried(from *manifest.Stored, known []seen, to *manifest.Stored) []seen {
+	if from == nil {
+		return nil
+	}
+	out := make([]seen, len(to.Entries))
+	at := 0
+	for i, e := range to.Entries {
+		at = upTo(from.Entries, at, e.Path)
+		if at < len(known) && at < len(from.Entries) {
+			if was := from.Entries[at]; was.Path == e.Path && was.Kind == e.Kind && was.Size == e.Size && was.MTime == e.MTime && slices.EqualFunc(was.Parts, e.Parts, sameBytes) {
+				out[i] = known[at]
+			}
+		}
+	}
+	return out
+}
+
+func sameBytes(a, b manifest.Part) bool { return a.Length == b.Length && a.Hash == b.Hash }
+
+// upTo skips the entries in front of a path.
+func upTo(entries []manifest.Entry, at int, path string) int {
+	for at < len(entries) && manifest.Compare(entries[at].Path, path) < 0 {
+		at++
+	}
+	return at
+}
+
+// placesOf says where the pieces of a checkpoint are. It is made for each: between them it would be a
+// third of what a workspace costs in memory.
+func placesOf(s *manifest.Stored) map[manifest.Sum]place {
+	if s == nil {
+		return nil
+	}
+	m := make(map[manifest.Sum]place, len(s.Entries))
+	for _, e := range s.Entries {
 		for _, p := range e.Parts {
 			if p.Pack != manifest.Hole {
 				m[p.Hash] = place{p.Pack, p.Offset}
@@ -118,30 +151,28 @@ func placesOf(t manifest.Tree) map[manifest.Sum]place {
 	return m
 }
 
-// unchanged returns the parts of the files that are as they were, by node, and the files that must be
-// read.
+// unchanged returns the parts of the files that are as the last checkpoint has them, by node, and the
+// files that must be read.
 func (d *Dir) unchanged(nodes []node) (parts [][]manifest.Part, changed []int) {
 	parts = make([][]manifest.Part, len(nodes))
+	var entries []manifest.Entry
+	if d.last != nil && len(d.seen) == len(d.last.Entries) {
+		entries = d.last.Entries
+	}
+	at := 0
 	for i, n := range nodes {
 		if n.kind != manifest.File {
 			continue
 		}
-		was, ok := d.seen[n.path]
-		if ok && n.known && was.size == n.size && was.mtime == n.mtime && was.stat.ino == n.stat.ino && was.stat.ctime == n.stat.ctime && d.has(was.parts) {
-			parts[i] = was.parts
+		at = upTo(entries, at, n.path)
+		if at < len(entries) && n.known && entries[at].Path == n.path && d.seen[at] == (seen{n.stat.ino, n.stat.ctime}) &&
+			entries[at].Size == n.size && entries[at].MTime == n.mtime {
+			parts[i] = entries[at].Parts
 		} else {
 			changed = append(changed, i)
 		}
 	}
 	return parts, changed
-}
-
-// has says whether the previous checkpoint has all pieces.
-func (d *Dir) has(parts []manifest.Part) bool {
-	return !slices.ContainsFunc(parts, func(p manifest.Part) bool {
-		_, ok := d.places[p.Hash]
-		return !ok && p.Pack != manifest.Hole
-	})
 }
 
 func appendPart(parts []manifest.Part, p manifest.Part) []manifest.Part {
@@ -175,14 +206,19 @@ func entriesOf(nodes []node, parts [][]manifest.Part, gone map[int]bool) []manif
 	return entries
 }
 
-// remember keeps what the next checkpoint compares with. A file that was touched just now is not
-// kept: a change after it was read might not show.
-func (d *Dir) remember(nodes []node, parts [][]manifest.Part, gone map[int]bool, start time.Time) {
-	d.seen = make(map[string]seen, len(nodes))
+// remember keeps what the next checkpoint compares with, by entry of this one. A file that was touched
+// just now is not kept: a change after it was read might not show.
+func (d *Dir) remember(nodes []node, gone map[int]bool, start time.Time) {
+	d.seen = make([]seen, 0, len(d.last.Entries))
 	rested := start.Add(-restAge).UnixNano()
 	for i, n := range nodes {
-		if n.kind == manifest.File && !gone[i] && n.known && n.stat.ctime < rested {
-			d.seen[n.path] = seen{n.size, n.mtime, n.stat, parts[i]}
+		if gone[i] {
+			continue
 		}
+		var s seen
+		if n.kind == manifest.File && n.known && n.stat.ctime < rested {
+			s = seen{n.stat.ino, n.stat.ctime}
+		}
+		d.seen = append(d.seen, s)
 	}
 }
