@@ -91,7 +91,7 @@ func answerTool(req model.Request) string {
 	if req.Format == nil || claude.VersionOf(req.Model).AtLeast(4, 5) {
 		return ""
 	}
-	return upstream.FormatName(req.Format)
+	return upstream.AnswerTool(req)
 }
 
 // tools sets the tools and their choice. It reports whether one must be called, which excludes thinking.

@@ -84,7 +84,7 @@ func answerTool(req model.Request) string {
 	if req.Format == nil {
 		return ""
 	}
-	return upstream.FormatName(req.Format)
+	return upstream.AnswerTool(req)
 }
 
 // tools is toolConfig, nil where no tool may be called.

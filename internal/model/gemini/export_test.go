@@ -13,7 +13,7 @@ import (
 func Decode(req model.Request, body io.Reader) iter.Seq2[model.Delta, error] {
 	return func(yield func(model.Delta, error) bool) {
 		out := upstream.NewOutput("up", req.Items, yield)
-		if err := upstream.Decode(context.Background(), body, newDecoder(out), nil); err != nil && !out.Stopped() {
+		if err := upstream.Decode(context.Background(), body, newDecoder(out, answerTool(req)), nil); err != nil && !out.Stopped() {
 			yield(model.Delta{}, err)
 		}
 	}

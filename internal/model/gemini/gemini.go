@@ -133,7 +133,7 @@ func (p *Provider) Generate(ctx context.Context, req model.Request) iter.Seq2[mo
 		q.Set("alt", "sse")
 		u.RawQuery = q.Encode()
 		body, err := p.request(req)
-		return upstream.Call{URL: u.String(), Header: p.header(), Body: body, Decoder: newDecoder(out)}, err
+		return upstream.Call{URL: u.String(), Header: p.header(), Body: body, Decoder: newDecoder(out, answerTool(req))}, err
 	})
 }
 

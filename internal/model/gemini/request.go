@@ -25,17 +25,7 @@ func (p *Provider) request(req model.Request) (fields, *model.Error) {
 	if len(t.system) > 0 {
 		f["systemInstruction"] = fields{"parts": t.system}
 	}
-	if len(req.Tools) > 0 {
-		list := make([]fields, len(req.Tools))
-		for i, tool := range req.Tools {
-			list[i] = fields{"name": tool.Name, "parametersJsonSchema": upstream.Parameters(tool)}
-			list[i].Text("description", tool.Description)
-		}
-		f["tools"] = []fields{{"functionDeclarations": list}}
-		if how := choice(req.ToolChoice); how != nil {
-			f["toolConfig"] = fields{"functionCallingConfig": how}
-		}
-	}
+	tools(f, req)
 	if c := generation(req, t.generation); len(c) > 0 {
 		f["generationConfig"] = c
 	}
@@ -51,6 +41,51 @@ func unsayable(req model.Request) string {
 		return "service_tier " + req.ServiceTier
 	}
 	return ""
+}
+
+// answerTool is the name of the function that stands for the output format, "" when there is none.
+// Before Gemini 3 the wire refuses functions beside a format ("Function calling with a response mime
+// type: 'application/json' is unsupported"; ai.google.dev/gemini-api/docs/structured-output says
+// since when they go together).
+func answerTool(req model.Request) string {
+	if req.Format == nil || len(req.Tools) == 0 || generationOf(req.Model) >= hasLevels {
+		return ""
+	}
+	return upstream.AnswerTool(req)
+}
+
+// tools sets the functions and which of them may be called.
+func tools(f fields, req model.Request) {
+	if len(req.Tools) == 0 {
+		return
+	}
+	list := make([]fields, 0, len(req.Tools)+1)
+	for _, tool := range req.Tools {
+		one := fields{"name": tool.Name, "parametersJsonSchema": upstream.Parameters(tool)}
+		one.Text("description", tool.Description)
+		list = append(list, one)
+	}
+	how, answer := choice(req.ToolChoice), answerTool(req)
+	switch {
+	case answer == "":
+	case req.ToolChoice == "none":
+		how = fields{"mode": "ANY", "allowedFunctionNames": []string{answer}}
+	case how == nil:
+		how = fields{"mode": "ANY"}
+	case req.ToolChoice == "required": // the answer is no call
+		names := make([]string, len(req.Tools))
+		for i, tool := range req.Tools {
+			names[i] = tool.Name
+		}
+		how["allowedFunctionNames"] = names
+	}
+	if answer != "" {
+		list = append(list, fields{"name": answer, "description": "Gives the answer.", "parametersJsonSchema": req.Format.Schema})
+	}
+	f["tools"] = []fields{{"functionDeclarations": list}}
+	if how != nil {
+		f["toolConfig"] = fields{"functionCallingConfig": how}
+	}
 }
 
 // choice is which functions may be called; nil for any or none, as the model likes.
@@ -81,7 +116,7 @@ func generation(req model.Request, gen float64) fields {
 	if len(req.Stop) > 0 {
 		c["stopSequences"] = req.Stop
 	}
-	if req.Format != nil {
+	if req.Format != nil && answerTool(req) == "" {
 		c["responseMimeType"] = "application/json"
 		c["responseJsonSchema"] = req.Format.Schema
 	}
@@ -94,7 +129,7 @@ func generation(req model.Request, gen float64) fields {
 // What the generations of models know.
 const (
 	thinks      = 2.5 // thinkingConfig, with a budget
-	hasLevels   = 3.0 // thinkingLevel; signatures are insisted on; pictures within function responses
+	hasLevels   = 3.0 // thinkingLevel; signatures are insisted on; pictures within function responses; formats beside functions
 	unversioned = 1000
 )
 

@@ -173,3 +173,47 @@ func TestEmbed(t *testing.T) {
 		t.Errorf("too few vectors: %v", err)
 	}
 }
+
+// Before Gemini 3 the wire refuses functions beside an output format: a function stands for the
+// format there, which one of the tools never shares its name with, and its arguments are the answer.
+func TestAnswerTool(t *testing.T) {
+	req := model.Request{Model: "gemini-2.5-flash", Items: []stead.Item{modeltest.User("Which colour?")},
+		Format: &model.Format{Name: "f", Schema: json.RawMessage(`{"type":"object"}`)}, Tools: []model.ToolSpec{{Name: "f"}}}
+	declared := `[{"functionDeclarations":[{"name":"f","parametersJsonSchema":{"type":"object","properties":{}}},` +
+		`{"description":"Gives the answer.","name":"f_","parametersJsonSchema":{"type":"object"}}]}]`
+	for wish, want := range map[string]string{
+		"":         `{"functionCallingConfig":{"mode":"ANY"}}`,
+		"required": `{"functionCallingConfig":{"allowedFunctionNames":["f"],"mode":"ANY"}}`,
+		"tool:f":   `{"functionCallingConfig":{"allowedFunctionNames":["f"],"mode":"ANY"}}`,
+		"none":     `{"functionCallingConfig":{"allowedFunctionNames":["f_"],"mode":"ANY"}}`,
+	} {
+		req.ToolChoice = wish
+		body := sent(t, req)
+		if got := part(t, body, "toolConfig"); got != want || part(t, body, "generationConfig") != "" {
+			t.Errorf("%q: %s, want %s and no response format:\n%s", wish, got, want, body)
+		}
+		if d := cmp.Diff(declared, part(t, body, "tools")); d != "" {
+			t.Errorf("tools (-want +got):\n%s", d)
+		}
+	}
+	for name, change := range map[string]func(*model.Request){
+		"gemini-3-flash": func(r *model.Request) { r.Model = "gemini-3-flash" },
+		"without tools":  func(r *model.Request) { r.Tools = nil },
+	} {
+		plain := req
+		plain.ToolChoice = ""
+		change(&plain)
+		if body := sent(t, plain); !strings.Contains(body, "responseJsonSchema") || strings.Contains(body, "Gives the answer") {
+			t.Errorf("%s: %s", name, body)
+		}
+	}
+
+	req.ToolChoice = ""
+	url := modeltest.Serve(t, &modeltest.Script{}, modeltest.Wire{Events: []string{
+		`data: {"candidates":[{"content":{"parts":[{"text":"Red, I think.","thought":true},` +
+			`{"functionCall":{"name":"f_","args":{"colour":"red"}},"thoughtSignature":"U0lH"}]},"finishReason":"STOP"}]}` + "\n\n"}})
+	r, err := modeltest.Gather(t, t.Context(), provider(t, url), req)
+	if err != nil || r.Text != `{"colour":"red"}` || r.Done.Finish != model.FinishStop || len(r.Items) != 2 || r.Items[0].Encrypted != nil {
+		t.Errorf("%v: %q, %s, %+v", err, r.Text, r.Done.Finish, r.Items)
+	}
+}

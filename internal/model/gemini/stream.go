@@ -52,6 +52,7 @@ type usage struct {
 // decoder reads the chunks of an answer. Only the first candidate counts; there is one.
 type decoder struct {
 	out     *upstream.Output
+	answer  string         // the function whose arguments are the message; "": none
 	message *upstream.Slot // nil when no text is open
 	thought *upstream.Slot // nil when no thought is open
 	usage   *stead.Usage
@@ -60,7 +61,9 @@ type decoder struct {
 	blocked bool   // before it began
 }
 
-func newDecoder(out *upstream.Output) *decoder { return &decoder{out: out} }
+func newDecoder(out *upstream.Output, answer string) *decoder {
+	return &decoder{out: out, answer: answer}
+}
 
 // Complete implements upstream.Decoder.
 func (d *decoder) Complete() bool { return d.reason != "" || d.blocked }
@@ -190,6 +193,11 @@ func (d *decoder) text(p *part) {
 // call is a function call, whole. Its signature goes into the thought before it, which need not go back.
 func (d *decoder) call(p *part) {
 	d.closeMessage(true)
+	if d.answer != "" && p.Call.Name == d.answer {
+		d.text(&part{Text: string(p.Call.Args)}) // it goes back as a text, which takes no signature of a call
+		d.closeMessage(true)
+		return
+	}
 	if p.Signature != "" {
 		if d.thought == nil {
 			d.thought = upstream.NewSlot(stead.ItemReasoning)

@@ -86,6 +86,14 @@ func answers() []kase {
 			check: wantText(`{"colour":"red"}`),
 		},
 		{
+			script: &Script{Case: "structured output beside tools", Pieces: []string{`{"colour":`, `"red"}`},
+				Items: []stead.Item{Message(`{"colour":"red"}`)}, Finish: model.FinishStop, Usage: usage()},
+			req: model.Request{Format: &model.Format{Name: "answer", Schema: json.RawMessage(colour), Strict: true},
+				Tools: weather(), Items: []stead.Item{User("Which colour?")}},
+			sends: []string{`"blue"`, "get_weather"},
+			check: wantText(`{"colour":"red"}`),
+		},
+		{
 			script: &Script{Case: "refusal", Pieces: []string{"I will ", "not."}, Items: []stead.Item{Message("I will not.")},
 				Finish: model.FinishRefusal, Usage: usage()},
 			req:   ask("Refuse I will not."),

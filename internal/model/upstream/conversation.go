@@ -56,6 +56,16 @@ func FormatName(f *model.Format) string {
 	return f.Name
 }
 
+// AnswerTool is the name of a tool that stands for the output format, where a wire has none: the
+// format's, unless a tool has it.
+func AnswerTool(req model.Request) string {
+	name := FormatName(req.Format)
+	for slices.ContainsFunc(req.Tools, func(t model.ToolSpec) bool { return t.Name == name }) {
+		name += "_"
+	}
+	return name
+}
+
 // Paired puts the outputs right behind the reply that made the calls, in its order, which chat
 // upstreams insist on; a call without an output gets one that says so, an output without a call
 // is dropped, and of several outputs the first counts.
