@@ -86,7 +86,7 @@ func (p *pools) status() []capacity.Status {
 }
 
 func (a *app) capacityCmd() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "capacity",
 		Short: "Show the pools of model throughput of the node that answers",
 		Args:  cobra.NoArgs,
@@ -110,6 +110,8 @@ func (a *app) capacityCmd() *cobra.Command {
 			return a.table(raw, "There are no pools: write them under \"capacity\" in stead.yaml.", header, rows)
 		},
 	}
+	c.AddCommand(a.commitmentsCmd())
+	return c
 }
 
 func limitText(n int64) string {

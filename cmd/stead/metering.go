@@ -38,7 +38,7 @@ func (n *node) openMetering(store database, authorizer policy.Authorizer, change
 	}
 	m := &metering{
 		prices:  priceBook(n.cfg),
-		account: account.New(account.Config{Store: store, Policy: authorizer, Rules: settlementRules(n.cfg)}),
+		account: account.New(account.Config{Store: store, Policy: authorizer, Rules: settlementRules(n.cfg), Commitments: commitments(n.cfg), Now: time.Now}),
 		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now,
 			Changed: func(project stead.ProjectID, id string) { telling.Go(func() { tell(project, id) }) }}),
 	}

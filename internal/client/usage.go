@@ -128,3 +128,35 @@ func decoded[T any](ctx context.Context, c *Client, method, path string, query u
 	}
 	return out, raw, err
 }
+
+// Commitment is how a commitment of the operator stands. Amounts are in its unit.
+type Commitment struct {
+	Raw         json.RawMessage `json:"-"`
+	Name        string          `json:"name"`
+	Unit        string          `json:"unit"`         // "microcents", "tokens"
+	PeriodStart int64           `json:"period_start"` // Unix seconds
+	PeriodEnd   int64           `json:"period_end"`
+	Committed   int64           `json:"committed"`
+	Used        int64           `json:"used"`
+	Remaining   int64           `json:"remaining"`
+	Share       int64           `json:"share_basis_points"`
+	Elapsed     int64           `json:"elapsed_basis_points"`
+	Projected   int64           `json:"projected"`
+	Shortfall   int64           `json:"shortfall_microcents"`
+}
+
+// UnmarshalJSON keeps what the server said.
+func (m *Commitment) UnmarshalJSON(data []byte) error {
+	type plain Commitment
+	if err := json.Unmarshal(data, (*plain)(m)); err != nil {
+		return err
+	}
+	m.Raw = append(json.RawMessage(nil), data...)
+	return nil
+}
+
+// Commitments lists how the commitments stand; query may hold at.
+func (c *Client) Commitments(ctx context.Context, query url.Values) ([]Commitment, error) {
+	p, _, err := decoded[page[Commitment]](ctx, c, http.MethodGet, "/v1/capacity/commitments", query, nil)
+	return p.Data, err
+}

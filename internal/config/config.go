@@ -6,6 +6,7 @@
 //	auth        {mode, root_key}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
+//	commitments [{name, provider, pool, start, period, periods, usd, tokens, shortfall_usd_per_million}]
 //	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price, hedge, version, …}], context_window, max_output_tokens, price, hedge,
 //	              base, adapter, deployment, owner, purpose, lifecycle, successor, projects, agents}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
@@ -90,6 +91,8 @@ type Config struct {
 	Prices []Prices `yaml:"prices"`
 	// Settlement says who gets which share of what was used.
 	Settlement Settlement `yaml:"settlement"`
+	// Commitments are what was promised to providers.
+	Commitments []Commitment `yaml:"commitments"`
 	// Budgets limit what model calls may use.
 	Budgets []Budget `yaml:"budgets"`
 	// Policies decide behind what roles allow.

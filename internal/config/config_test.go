@@ -164,6 +164,12 @@ func TestErrors(t *testing.T) {
 		{"a pool without a limit", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p}]\n", "the pool a limits nothing"},
 		{"two pools of one model", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p, models: [m], concurrent: 1}, {name: b, provider: p, models: [m], concurrent: 1}]\n", "the pool a has m of p already"},
 		{"a pool's numbers", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p, concurrent: 1, wait_seconds: 4000}]\n", "capacity[0].wait_seconds is 4000: it must be between 0 and 3600"},
+		{"a commitment to nobody", "commitments: [{name: c, provider: p, start: 2026-01-01, period: year, usd: 1}]\n", `no provider is named "p"`},
+		{"a commitment for no pool", "commitments: [{name: c, pool: p, start: 2026-01-01, period: year, usd: 1}]\n", `no pool is named "p"`},
+		{"a commitment's start", "providers: [{name: p, api: sim}]\ncommitments: [{name: c, provider: p, start: 2026-01-31, period: year, usd: 1}]\n", `starts at "2026-01-31"`},
+		{"a commitment's period", "providers: [{name: p, api: sim}]\ncommitments: [{name: c, provider: p, start: 2026-01-01, period: week, usd: 1}]\n", `the period "week"`},
+		{"a commitment of both", "providers: [{name: p, api: sim}]\ncommitments: [{name: c, provider: p, start: 2026-01-01, period: year, usd: 1, tokens: 1}]\n", "is of money or of tokens"},
+		{"a budget that waits wrongly", "budgets: [{name: b, scope: user, limit: {calls: 1}, on_limit: ask}]\n", `on_limit "ask"`},
 		{"a project's weight", "providers: [{name: p, api: sim}]\ncapacity: [{name: a, provider: p, concurrent: 1, weights: {x: 0}}]\n", "the weight of project x is 0"},
 		{"two documents", "data: a\n---\ndata: b\n", "2 documents"},
 	}

@@ -19,6 +19,8 @@ type Usage interface {
 	// AddUsage stores records that no append brings, at most MaxUsageRows, all or none. One that is
 	// there already (same At and name) stays as it is.
 	AddUsage(ctx context.Context, project stead.ProjectID, rows []UsageRow) error
+	// UsageProjects lists the projects that have records, sorted.
+	UsageProjects(ctx context.Context) ([]stead.ProjectID, error)
 }
 
 // Limits of records.

@@ -127,6 +127,21 @@ func (s *Store) AddUsage(ctx context.Context, project stead.ProjectID, rows []jo
 	})
 }
 
+// UsageProjects implements journal.Usage. A project that has a number may have no record yet: its batch
+// was not stored.
+func (s *Store) UsageProjects(ctx context.Context) ([]stead.ProjectID, error) {
+	var out []stead.ProjectID
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `SELECT project_id FROM usage_names n WHERE name IS NULL
+			AND EXISTS (SELECT 1 FROM usage_rows r WHERE r.project = n.id) ORDER BY project_id`)
+		if err == nil {
+			out, err = pgx.CollectRows(rows, pgx.RowTo[stead.ProjectID])
+		}
+		return err
+	})
+	return out, err
+}
+
 // UsageRows implements journal.Usage.
 func (s *Store) UsageRows(ctx context.Context, project stead.ProjectID, q journal.UsageQuery) ([]journal.UsageRow, error) {
 	if !storable(string(project)) || !storable(string(q.Session)) || !storable(string(q.After.Session)) {

@@ -193,6 +193,7 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/policies/schema", summary: "What policies can speak of, in Cedar's schema language", handle: s.withPolicies(s.policySchema), answer: "Lines", media: mediaText},
 		{method: "GET", path: "/v1/routes", summary: "Explain which routes a call to a model would take, and why", handle: s.explainRoutes, query: []string{"model", "calls", "agent_id", "session_id", "label"}, answer: "RouteList"},
 		{method: "GET", path: "/v1/capacity", summary: "List this node's pools of model throughput", handle: s.listCapacity, answer: "PoolList"},
+		{method: "GET", path: "/v1/capacity/commitments", summary: "How commitments stand against what was used", handle: s.listCommitments, query: []string{"at", "format"}, answer: "CommitmentList", orCSV: true},
 		{method: "GET", path: "/v1/usage_records", summary: "List what was used, a record each", handle: s.listUsage, query: append(paged, usageFilters()...), answer: "UsageRecordList"},
 		{method: "GET", path: "/v1/usage", summary: "Add up what was used, by any dimensions", handle: s.reportUsage, query: append([]string{"group_by", "format"}, usageFilters()...), answer: "UsageReport", orCSV: true},
 		{method: "GET", path: "/v1/usage/statement", summary: "Who gets what of a time's usage, by the rules of the configuration", handle: s.usageStatement, query: []string{"month", "from", "to", "format"}, answer: "UsageStatement", orCSV: true},

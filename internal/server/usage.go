@@ -20,6 +20,7 @@ type Usage interface {
 	Report(ctx context.Context, p stead.Principal, f usage.Filter, groupBy []string) (usage.Report, error)
 	Statement(ctx context.Context, p stead.Principal, from, to int64) (usage.Statement, error)
 	Verify(ctx context.Context, p stead.Principal, repair bool) (*account.Verification, error)
+	Commitments(ctx context.Context, p stead.Principal, at int64) ([]usage.Standing, error)
 }
 
 // wireQuantities are what can be counted, all of them always: a reader need not know which kinds have which.

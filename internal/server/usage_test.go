@@ -43,7 +43,8 @@ func meteredDoor(t *testing.T) (*door, []usage.Record) {
 	}
 	documents := documenttest.NewMemory()
 	return open(t, filled(), func(c *Config) {
-		c.Usage = account.New(account.Config{Store: store, Policy: policy.AllowLocal{}})
+		c.Usage = account.New(account.Config{Store: store, Policy: policy.AllowLocal{}, Now: time.Now, Commitments: []usage.Commitment{
+			{Name: "c", Provider: "p", Pool: "=pool", Start: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), Months: 12, Tokens: 5, Shortfall: 1_000_000}}})
 		c.Budgets = budget.New(budget.Config{Store: struct {
 			*journaltest.Memory
 			usage.Ledger
@@ -110,5 +111,19 @@ func TestUsageAsCSV(t *testing.T) {
 	lines := strings.Split(body, "\n")
 	if !strings.HasPrefix(lines[0], "user,records,calls,") || !strings.Contains(body, `"'=1+1,""x""",1,`) {
 		t.Errorf("the report is\n%s", body)
+	}
+}
+
+// Commitments stand as of a time, in JSON that the schema knows and in CSV.
+func TestCommitments(t *testing.T) {
+	d, _ := meteredDoor(t)
+	const at = "at=2020-07-01"
+	d.says("GET /v1/capacity/commitments?"+at, "", 200, `"name":"c"`, `"unit":"tokens"`, `"pool":"=pool"`, `"period_start":1577836800`, `"period_end":1609459200`,
+		`"as_of":1593561600`, `"committed":5`, `"used":0`, `"remaining":5`, `"elapsed_basis_points":4972`, `"shortfall_microcents":5`)
+	d.says("GET /v1/capacity/commitments?at=soon", "", 400, `"param":"at"`)
+	d.says("GET /v1/capacity/commitments?format=xml", "", 400, `"param":"format"`)
+	res, body := d.call("GET", "/v1/capacity/commitments?format=csv&"+at, "")
+	if res.StatusCode != 200 || !strings.HasPrefix(body, "name,provider,pool,unit,") || !strings.Contains(body, "\nc,p,'=pool,tokens,1577836800,1609459200,1593561600,5,0,0,5,0,0,4972,0,5\n") {
+		t.Errorf("%d\n%s", res.StatusCode, body)
 	}
 }

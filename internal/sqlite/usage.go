@@ -106,6 +106,25 @@ func (s *Store) AddUsage(ctx context.Context, project stead.ProjectID, rows []jo
 	return s.do(ctx, &op{bytes: bytes, write: func(g *group) error { return g.queueUsage(project, rows) }})
 }
 
+// UsageProjects implements journal.Usage. A project has a number when it has a record.
+func (s *Store) UsageProjects(ctx context.Context) ([]stead.ProjectID, error) {
+	const what = "list projects with usage records"
+	rows, err := s.readers.QueryContext(ctx, `SELECT project FROM usage_name WHERE what = 0 ORDER BY project`)
+	if err != nil {
+		return nil, translate(err, what)
+	}
+	defer rows.Close()
+	var out []stead.ProjectID
+	for rows.Next() {
+		var p stead.ProjectID
+		if err := rows.Scan(&p); err != nil {
+			return nil, translate(err, what)
+		}
+		out = append(out, p)
+	}
+	return out, translate(rows.Err(), what)
+}
+
 // UsageRows implements journal.Usage.
 func (s *Store) UsageRows(ctx context.Context, project stead.ProjectID, q journal.UsageQuery) ([]journal.UsageRow, error) {
 	text, args := usageQuery(project, q)

@@ -7,7 +7,7 @@
 //
 // A journal of records is in the store beside the log (journal.Usage). Package meter makes them of
 // events; here is what is done with them: reports (Report), settlement statements (Settle), the
-// price book (Book) and budgets (Budget, Ledger). All but the Ledger are pure functions.
+// price book (Book), commitments to providers (Commitment) and budgets (Budget, Ledger). All but the Ledger are pure functions.
 //
 // Units: money is micro-cents (1 US cent = 1,000,000) in int64, never a float; times are Unix
 // milliseconds, durations milliseconds; sizes are bytes, storage is megabyte-seconds (10^6 bytes for

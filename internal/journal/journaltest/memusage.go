@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -35,6 +36,15 @@ func (m *Memory) AddUsage(ctx context.Context, project stead.ProjectID, rows []j
 		m.addUsage(project, r)
 	}
 	return nil
+}
+
+// UsageProjects implements journal.Usage.
+func (m *Memory) UsageProjects(ctx context.Context) ([]stead.ProjectID, error) {
+	defer m.mu.Unlock()
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(m.usage)), nil
 }
 
 // UsageRows implements journal.Usage.

@@ -214,11 +214,20 @@ func usageShared(_ *testing.T, f *fixture) {
 }
 
 func usageProjects(t *testing.T, f *fixture) {
+	projects := func(want ...stead.ProjectID) {
+		t.Helper()
+		if got, err := f.s.UsageProjects(f.ctx); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("the projects with records are %q, want %q: %v", got, want, err)
+		}
+	}
+	projects()
 	f.ok(f.s.AddUsage(f.ctx, "other", []journal.UsageRow{used(session(1), 1, 10)}))
 	f.wantUsage(journal.UsageQuery{})
 	if rows, err := f.s.UsageRows(f.ctx, "other", journal.UsageQuery{}); err != nil || len(rows) != 1 {
 		t.Fatalf("the other project has %d records: %v", len(rows), err)
 	}
+	f.ok(f.s.AddUsage(f.ctx, project, []journal.UsageRow{used(session(1), 1, 10)}))
+	projects("other", project)
 }
 
 func usageRefused(_ *testing.T, f *fixture) {

@@ -17,6 +17,7 @@ package account
 
 import (
 	"context"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
@@ -37,6 +38,9 @@ type Config struct {
 	Policy policy.Authorizer
 	// Rules are those of settlement statements; nil: there are none.
 	Rules *usage.Rules
+	// Commitments are the operator's, of all projects together.
+	Commitments []usage.Commitment
+	Now         func() time.Time
 }
 
 // Service answers for every project.

@@ -173,3 +173,44 @@ func TestReportsAddUp(t *testing.T) {
 		}
 	}
 }
+
+// A commitment is over the records of all projects; whoever asks hears the sum, and its own part.
+func TestCommitmentsAreOfAllProjects(t *testing.T) {
+	store := journaltest.NewMemory(time.Now)
+	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	at := start.AddDate(0, 0, 15).UnixMilli()
+	for i, project := range []stead.ProjectID{me.Project, "other", "other"} {
+		r := usage.Record{ID: fmt.Sprintf("usage_%032x", i+1), At: start.UnixMilli() + int64(i), Project: project, Kind: usage.ModelCall, Provider: "p", Cost: 100}
+		r.InputTokens = 7
+		row, err := r.Row()
+		if err == nil {
+			err = store.AddUsage(t.Context(), project, []journal.UsageRow{row})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := account.New(account.Config{Store: store, Policy: policy.AllowLocal{}, Now: func() time.Time { return time.UnixMilli(at) }, Commitments: []usage.Commitment{
+		{Name: "money", Provider: "p", Start: start, Months: 1, Cost: 1000},
+		{Name: "tokens", Provider: "p", Start: start, Months: 12, Tokens: 10},
+		{Name: "later", Provider: "p", Start: start.AddDate(1, 0, 0), Months: 1, Cost: 5},
+	}})
+	for range 2 { // the same again
+		all, err := s.Commitments(t.Context(), me, 0)
+		if err != nil || len(all) != 3 {
+			t.Fatalf("%d commitments: %v", len(all), err)
+		}
+		if m := all[0]; m.Used != 300 || m.Own != 100 || m.Remaining != 700 || m.Projected != 600 || m.Owed != 400 {
+			t.Errorf("of money: %+v", m)
+		}
+		if m := all[1]; m.Used != 21 || m.Own != 7 || m.Over != 11 {
+			t.Errorf("of tokens: %+v", m)
+		}
+		if m := all[2]; m.Used != 0 || m.Committed != 5 {
+			t.Errorf("that has not begun: %+v", m)
+		}
+	}
+	if all, err := s.Commitments(t.Context(), me, start.UnixMilli()+1); err != nil || all[0].Used != 100 {
+		t.Errorf("as of its first moment: %+v, %v", all, err)
+	}
+}
