@@ -14,10 +14,13 @@ import (
 // How a record is stored: there are as many of them as there are calls, so that every byte counts.
 //
 //	name    its event's session, seq and index, or its call's UUID: the id follows from it
-//	Shared  kind, agent, user, provider, model, upstream, region, tier, name, prices:
+//	Shared  kind, user, provider, model, upstream, region, tier, name, prices:
 //	        each uvarint length | bytes. The store keeps equal ones once
 //	Data    formBinary | uvarint of the bits that follow | what they say, in their order, as varints:
-//	        the quantities, the cost, the seq of the turn; then turn and hold as length and bytes
+//	        the quantities, the cost, the seq of the turn; then the agent's UUID in 16 bytes; then
+//	        turn, agent and hold as length and bytes, where they are no such numbers
+//
+// The agent is no part of what is shared, since an inline one is one session's.
 //
 // Varints are those of encoding/binary. A field that is zero or empty has no bit. Data that begins
 // with a brace is the JSON of a whole record, as it was stored before.
@@ -30,9 +33,14 @@ const (
 const (
 	bitCost = 11 + iota // how many those are
 	bitTurnSeq
-	bitTurn // in words: it is none of the session's
+	bitAgentUUID
+	bitTurn  // in words: it is none of the session's
+	bitAgent // in words
 	bitHold
 )
+
+// agentPrefix begins an agent's id before its UUID.
+const agentPrefix = "agent_"
 
 // holdOwn begins a stored hold whose id is that of its session's: the rest follows.
 const holdOwn = "_"
@@ -49,8 +57,8 @@ func (r Record) Row() (journal.UsageRow, error) {
 }
 
 // sharedFields are what many records say alike.
-func (r *Record) sharedFields() [10]*string {
-	return [10]*string{(*string)(&r.Kind), (*string)(&r.Agent), &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices}
+func (r *Record) sharedFields() [9]*string {
+	return [9]*string{(*string)(&r.Kind), &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices}
 }
 
 func (r *Record) shared() string {
@@ -72,7 +80,14 @@ func (r *Record) data() []byte {
 		w.number(bitTurnSeq, int64(seq))
 		turn = ""
 	}
+	agent := string(r.Agent)
+	if id, ok := agentUUID(agent); ok {
+		w.bits |= 1 << bitAgentUUID
+		w.values = append(w.values, id[:]...)
+		agent = ""
+	}
 	w.text(bitTurn, turn)
+	w.text(bitAgent, agent)
 	hold := r.Hold
 	if rest, ok := strings.CutPrefix(hold, HoldPrefix); ok {
 		if rest, ok = strings.CutPrefix(rest, string(r.Session)+"_"); ok {
@@ -83,6 +98,16 @@ func (r *Record) data() []byte {
 	b := make([]byte, 0, 4+len(w.values))
 	b = binary.AppendUvarint(append(b, formBinary), w.bits)
 	return append(b, w.values...)
+}
+
+// agentUUID is the UUID in an agent's id, if it says nothing else.
+func agentUUID(agent string) (id [16]byte, ok bool) {
+	text, ok := strings.CutPrefix(agent, agentPrefix)
+	if !ok || len(text) != hex.EncodedLen(len(id)) || strings.ToLower(text) != text {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], []byte(text))
+	return id, err == nil
 }
 
 // dataWriter writes what follows the bits, and the bits.
@@ -212,8 +237,19 @@ func (r *Record) readData(b []byte) bool {
 	if seq := d.number(bitTurnSeq); seq != 0 {
 		r.Turn = turnID(r.Session, stead.Seq(seq))
 	}
+	if bits&(1<<bitAgentUUID) != 0 {
+		const size = 16
+		if len(d.rest) < size {
+			return false
+		}
+		r.Agent = stead.AgentID(agentPrefix + hex.EncodeToString(d.rest[:size]))
+		d.rest = d.rest[size:]
+	}
 	if turn := d.text(bitTurn); turn != "" {
 		r.Turn = turn
+	}
+	if agent := d.text(bitAgent); agent != "" {
+		r.Agent = stead.AgentID(agent)
 	}
 	r.Hold = d.text(bitHold)
 	if rest, ok := strings.CutPrefix(r.Hold, holdOwn); ok {

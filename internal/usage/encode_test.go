@@ -31,9 +31,17 @@ func TestEncode(t *testing.T) {
 	if back, err := usage.FromRow("p", row); err != nil || back != r {
 		t.Errorf("reads back as\n%+v, want\n%+v: %v", back, r, err)
 	}
+	shared := row.Shared
+	r.Agent = "agent_00112233445566778899aabbccddeeff" // an inline one: it is its session's alone
+	if row, err = r.Row(); err != nil || row.Shared != shared {
+		t.Errorf("an agent changes what is shared: %q, %v", row.Shared, err)
+	}
+	if back, err := usage.FromRow("p", row); err != nil || back != r {
+		t.Errorf("reads back as\n%+v, want\n%+v: %v", back, r, err)
+	}
 	usual := usage.Record{ID: r.ID, At: r.At, Project: "p", Session: r.Session, Turn: r.Turn, Kind: usage.ModelCall, Agent: r.Agent, Model: r.Model, Cost: 123_456}
 	usual.Calls, usual.InputTokens, usual.OutputTokens, usual.Millis = 1, 5000, 400, 3000
-	if row, err = usual.Row(); err != nil || len(row.Data) > 20 {
+	if row, err = usual.Row(); err != nil || len(row.Data) > 36 {
 		t.Errorf("a usual record has %d bytes: %v", len(row.Data), err)
 	}
 }
