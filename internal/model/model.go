@@ -233,6 +233,9 @@ type Forward struct {
 	Caller  Caller
 	// Only: the call can't be translated, so upstreams that don't speak the dialect are passed over.
 	Only bool
+	// TellUsage adds to a streamed chat that the upstream tells its usage, in a last chunk of its own: whoever
+	// asked for the stream did not.
+	TellUsage bool
 }
 
 // The dialects of stateless doors: the paths behind an upstream's base URL.

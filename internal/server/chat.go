@@ -26,6 +26,7 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 			return err
 		}
 		defer done()
+		c.tells = s.Meter != nil && (!req.Has("stream_options") || req.Null("stream_options"))
 	}
 	if done, err := c.forward(w, r); done {
 		return gatewayError(err)

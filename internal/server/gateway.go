@@ -64,6 +64,7 @@ type call struct {
 	info  model.Info
 	model model.Model
 	body  []byte
+	tells bool // a chat's stream is to tell its usage, to us alone
 	meter Metered
 	ended bool
 	// failed is how the last upstream failed that was tried before one that must be translated to.

@@ -88,7 +88,7 @@ func TestForwardedCallsPassAsTheyAre(t *testing.T) {
 		": ping\n\ndata: {\"object\":\"chat.completion.chunk\",\"id\":\"1\",\"created\":1,\"model\":\"up\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9,\"prompt_tokens_details\":{\"cached_tokens\":3}}}\n\ndata: [DONE]\n\n"
 	m := &scripted{forward: map[string]func(context.Context, model.Forward) (*model.Answer, error){model.DialectChat: says(mediaStream, stream)}}
 	d, heard := gateway(t, m)
-	body := chatHi + `,  "stream":true,"n":3,"logprobs":true,"unknown":{"a":1e30},"metadata":{"team":"red"}}`
+	body := chatHi + `,  "stream":true,"stream_options":{"include_usage":true},"n":3,"logprobs":true,"unknown":{"a":1e30},"metadata":{"team":"red"}}`
 	res, got := d.call("POST", "/v1/chat/completions", body)
 	if got != stream || res.StatusCode != 200 || res.Header.Get("Content-Type") != mediaStream {
 		t.Errorf("answer %d %q", res.StatusCode, got)
@@ -99,6 +99,29 @@ func TestForwardedCallsPassAsTheyAre(t *testing.T) {
 	c := <-heard
 	if c.Outcome != OutcomeDone || *c.Usage != (stead.Usage{InputTokens: 7, CachedTokens: 3, OutputTokens: 2}) || c.Route.Provider != "p" || c.First == 0 || c.Took < c.First {
 		t.Errorf("metered %+v %+v", c, c.Usage)
+	}
+}
+
+// A client that did not ask for usage sees none, and it is metered all the same.
+func TestUsageThatNobodyAskedForIsTakenOut(t *testing.T) {
+	const shown = "data: {\"object\":\"chat.completion.chunk\",\"id\":\"1\",\"created\":1,\"model\":\"up\",\"choices\":[],\"usage\":null}\n\n: ping\r\n\n"
+	const usage = "data: {\"object\":\"chat.completion.chunk\",\"id\":\"1\",\"created\":1,\"model\":\"up\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9}}\n\n"
+	for cut := range len(shown + usage) { // wherever the network cuts the answer
+		m := &scripted{forward: map[string]func(context.Context, model.Forward) (*model.Answer, error){model.DialectChat: func(context.Context, model.Forward) (*model.Answer, error) {
+			whole := shown + usage + "data: [DONE]\n\n"
+			body := io.MultiReader(strings.NewReader(whole[:cut]), strings.NewReader(whole[cut:]))
+			return &model.Answer{ContentType: mediaStream, Body: io.NopCloser(body)}, nil
+		}}}
+		if cut%17 != 0 {
+			continue // a server each: a part of the places is enough
+		}
+		d, heard := gateway(t, m)
+		if _, got := d.call("POST", "/v1/chat/completions", chatHi+`,"stream":true,"stream_options":null}`); got != shown+"data: [DONE]\n\n" {
+			t.Fatalf("cut at %d: the client got %q", cut, got)
+		}
+		if c := <-heard; !m.asked[0].TellUsage || c.Usage == nil || c.Usage.InputTokens != 7 {
+			t.Errorf("cut at %d: asked %t, metered %+v", cut, m.asked[0].TellUsage, c.Usage)
+		}
 	}
 }
 

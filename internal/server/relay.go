@@ -49,7 +49,7 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 	}
 	ctx, touch, stop := c.watched(r.Context())
 	defer stop()
-	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Caller: c.meter.Caller, Only: only})
+	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
 	if err != nil {
 		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
 			if me.Route != nil {
@@ -87,6 +87,7 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 	}
 	rc := http.NewResponseController(w)
 	seen := observer{stream: streamed}
+	var usage usageStripper
 	var deadline time.Time
 	buf := make([]byte, relayBuffer)
 	for {
@@ -100,7 +101,11 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 				_ = rc.SetWriteDeadline(now.Add(StreamWriteTimeout))
 			}
 			seen.write(buf[:n])
-			if _, err := w.Write(buf[:n]); err != nil {
+			piece := buf[:n]
+			if c.tells && streamed {
+				piece = usage.pass(piece)
+			}
+			if _, err := w.Write(piece); err != nil {
 				return nil, errClientGone
 			}
 			if streamed {
@@ -112,6 +117,9 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 		if err != nil {
 			_ = rc.SetWriteDeadline(time.Time{}) // fails only where there is no connection
 			c.meter.Usage = seen.end()
+			if rest := usage.end(); len(rest) > 0 {
+				_, _ = w.Write(rest) // the answer ends either way
+			}
 			if err == io.EOF {
 				return seen.failed, nil
 			}

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"iter"
@@ -25,4 +26,7 @@ func Decode(api string, items []stead.Item, body io.Reader) iter.Seq2[model.Delt
 }
 
 // WithModel replaces a body's model.
-func WithModel(object []byte, name string) ([]byte, bool) { return withMember(object, "model", name) }
+func WithModel(object []byte, name string) ([]byte, bool) {
+	pieces, ok := spliced(object, []edit{{"model", quoted(name)}})
+	return bytes.Join(pieces, nil), ok
+}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
+	"strings"
 
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/param"
@@ -17,46 +19,76 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 	if !spoken {
 		return nil, &model.Error{Code: model.CodeDialect, Message: "the model provider does not speak " + f.Dialect}
 	}
-	body, ok := withMember(f.Body, "model", f.Model)
-	if ok && f.Tier != "" {
-		body, ok = withMember(body, "service_tier", f.Tier)
+	edits := []edit{{"model", quoted(f.Model)}}
+	if f.Tier != "" {
+		edits = append(edits, edit{"service_tier", quoted(f.Tier)})
 	}
-	if !ok {
-		return nil, &model.Error{Code: model.CodeInvalid, Message: "the request is no JSON object"}
+	asks := f.TellUsage && f.Dialect == model.DialectChat
+	if asks {
+		edits = append(edits, edit{"stream_options", []byte(`{"include_usage":true}`)})
 	}
-	resp, e := p.client.Post(ctx, p.base.JoinPath(f.Dialect).String(), p.header(), body)
+	resp, e := p.pass(ctx, f, edits)
+	if e != nil && asks && e.Code == model.CodeInvalid && strings.Contains(e.Param+e.Message, "stream_options") {
+		resp, e = p.pass(ctx, f, edits[:len(edits)-1]) // it does not know the field, and has done nothing
+	}
 	if e != nil {
 		return nil, e
 	}
 	return &model.Answer{ContentType: p.client.Redact(resp.Header.Get("Content-Type")), Body: p.client.Guard(resp.Body)}, nil
 }
 
-// withMember replaces a member of an object by a text, or adds it, and leaves every other byte as it
-// is: fields that nobody here knows, their order, and numbers beyond a float's precision.
-func withMember(object []byte, member, text string) ([]byte, bool) {
-	object = bytes.TrimSpace(object)
-	value, err := json.Marshal(text)
-	if err != nil {
-		return nil, false // cannot be: strings always marshal
+// pass sends the body with its edits.
+func (p *Provider) pass(ctx context.Context, f model.Forward, edits []edit) (*http.Response, *model.Error) {
+	pieces, ok := spliced(f.Body, edits)
+	if !ok {
+		return nil, &model.Error{Code: model.CodeInvalid, Message: "the request is no JSON object"}
 	}
-	out := make([]byte, 0, len(object)+len(value)+len(member)+len(`"":,`))
-	copied, found, empty := 0, false, true
+	return p.client.Post(ctx, p.base.JoinPath(f.Dialect).String(), p.header(), pieces...)
+}
+
+// edit gives a member of an object another value.
+type edit struct {
+	member string
+	value  []byte // JSON
+}
+
+func quoted(text string) []byte {
+	b, err := json.Marshal(text)
+	if err != nil {
+		return []byte(`""`) // cannot be: strings always marshal
+	}
+	return b
+}
+
+// spliced replaces members of an object, or adds them, and leaves every other byte as it is: fields that
+// nobody here knows, their order, and numbers beyond a float's precision. What stays is not copied: it is
+// pieces of object, between which the new values are.
+func spliced(object []byte, edits []edit) ([][]byte, bool) {
+	object = bytes.TrimSpace(object)
+	found := make([]bool, len(edits))
+	inside, empty := [][]byte{}, true // behind the first bracket
+	copied := bytes.IndexByte(object, '{') + 1
+	begin := copied
 	ok := param.Members(object, func(key string, from, to int) {
 		empty = false
-		if key == member {
-			out = append(append(out, object[copied:from]...), value...)
-			copied, found = to, true
+		for i, e := range edits {
+			if e.member == key {
+				inside = append(inside, object[copied:from], e.value)
+				copied, found[i] = to, true
+			}
 		}
 	})
-	switch {
-	case !ok:
+	if !ok {
 		return nil, false
-	case found:
-		return append(out, object[copied:]...), true
 	}
-	out = append(append(append(append(append(out, `{"`...), member...), `":`...), value...), ',')
+	head := append([]byte{}, object[:begin]...)
+	for i, e := range edits {
+		if !found[i] {
+			head = append(append(append(append(append(head, '"'), e.member...), `":`...), e.value...), ',')
+		}
+	}
 	if empty {
-		out = out[:len(out)-1]
+		head = bytes.TrimSuffix(head, []byte(","))
 	}
-	return append(out, object[bytes.IndexByte(object, '{')+1:]...), true
+	return append(append([][]byte{head}, inside...), object[copied:]), true
 }

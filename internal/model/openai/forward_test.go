@@ -54,6 +54,37 @@ func TestForward(t *testing.T) {
 	}
 }
 
+func TestForwardAsksForUsage(t *testing.T) {
+	var bodies []string
+	knows := true
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if bodies = append(bodies, string(b)); !knows && strings.Contains(string(b), "stream_options") {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			_, _ = io.WriteString(w, `{"error":{"message":"Extra inputs are not permitted: stream_options"}}`)
+		}
+	}))
+	defer srv.Close()
+	p := chat(t, func(c *openai.Config) { c.BaseURL = srv.URL })
+	for _, tc := range []struct {
+		knows bool
+		want  []string
+	}{
+		{true, []string{`{"stream_options":{"include_usage":true},"model":"m","stream":true}`}},
+		{false, []string{`{"stream_options":{"include_usage":true},"model":"m","stream":true}`, `{"model":"m","stream":true}`}},
+	} {
+		bodies, knows = nil, tc.knows
+		a, err := p.Forward(t.Context(), model.Forward{Dialect: model.DialectChat, Model: "m", TellUsage: true, Body: json.RawMessage(`{"model":"ours","stream":true}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = a.Body.Close()
+		if !reflect.DeepEqual(bodies, tc.want) {
+			t.Errorf("sent %q, want %q", bodies, tc.want)
+		}
+	}
+}
+
 func TestForwardRefuses(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "3")

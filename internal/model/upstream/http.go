@@ -26,12 +26,13 @@ func Encode(body any) ([]byte, *model.Error) {
 
 // Post sends a request and returns its successful response, whose body the caller closes. The
 // headers given override our own. A signer may have a refused request sent a second time: an upstream
-// that asks who is there has done nothing yet.
-func (c *Client) Post(ctx context.Context, url string, header http.Header, body []byte) (*http.Response, *model.Error) {
-	resp, e := c.send(ctx, url, header, body)
+// that asks who is there has done nothing yet. The body may come in pieces, which spares putting a large
+// one together.
+func (c *Client) Post(ctx context.Context, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {
+	resp, e := c.send(ctx, url, header, body...)
 	if e == nil && resp.StatusCode == http.StatusUnauthorized && c.cfg.Signer != nil && c.cfg.Signer.Refused(resp.Request) {
 		_ = resp.Body.Close() // it says nothing that the next one does not
-		resp, e = c.send(ctx, url, header, body)
+		resp, e = c.send(ctx, url, header, body...)
 	}
 	if e != nil {
 		return nil, c.Clean(e)
@@ -53,12 +54,28 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 	return nil, c.Clean(c.cfg.Explain(resp.StatusCode, resp.Header, text, c.cfg.Now()))
 }
 
+// carry makes the pieces the request's body, one behind the other.
+func carry(req *http.Request, pieces [][]byte) {
+	for _, p := range pieces {
+		req.ContentLength += int64(len(p))
+	}
+	req.GetBody = func() (io.ReadCloser, error) {
+		readers := make([]io.Reader, len(pieces))
+		for i, p := range pieces {
+			readers[i] = bytes.NewReader(p)
+		}
+		return io.NopCloser(io.MultiReader(readers...)), nil
+	}
+	req.Body, _ = req.GetBody() // which has no way to fail
+}
+
 // send sends a request once, whatever the answer is.
-func (c *Client) send(ctx context.Context, url string, header http.Header, body []byte) (*http.Response, *model.Error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+func (c *Client) send(ctx context.Context, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 	if err != nil {
 		return nil, &model.Error{Code: model.CodeInvalid, Message: "the model provider's URL is wrong", Err: err}
 	}
+	carry(req, body)
 	h := req.Header
 	h.Set("Content-Type", contentTypeJSON)
 	h.Set("Accept", "text/event-stream, "+contentTypeJSON)
@@ -68,7 +85,7 @@ func (c *Client) send(ctx context.Context, url string, header http.Header, body 
 		h[http.CanonicalHeaderKey(k)] = v
 	}
 	if c.cfg.Signer != nil {
-		if e := c.cfg.Signer.Sign(req, body); e != nil {
+		if e := c.cfg.Signer.Sign(req, bytes.Join(body, nil)); e != nil {
 			return nil, e
 		}
 	}
