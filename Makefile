@@ -78,6 +78,9 @@ bench-search: ## measure how fast memory is written and searched
 bench-environments: ## measure drivers beside bare exec, bubblewrap and runc; checkpoints beside tar; the way out
 	$(GO) test -run '^$$' -bench . -benchtime 20x ./internal/environment/environmenttest ./internal/environment/ns ./internal/environment/landlock ./internal/environment/gvisor ./internal/environment/workspace ./internal/egress
 
+bench-policy: ## measure decisions by 10 and by 1,000 policies: p50 and p99, by the clock and by the processor
+	$(GO) test -run '^$$' -bench Decide -benchtime 20000x ./internal/policy/cedar
+
 bench-gateway: ## measure the stateless doors beside a bare reverse proxy
 	$(GO) run ./proof/gateway
 
@@ -97,4 +100,4 @@ node:
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build gvisor test check deps static race nested node seeds sim chaos bench bench-memory bench-search fuzz e2e-go e2e-node clean
+.PHONY: help build gvisor test check deps static race nested node seeds sim chaos bench bench-memory bench-search bench-policy fuzz e2e-go e2e-node clean

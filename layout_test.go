@@ -38,6 +38,8 @@ func layout() []rule {
 		{"internal/journal", nil, nil, "contract of the log: adapters and the runner meet here"},
 		{"internal/blob", nil, []string{"golang.org/x/sys"}, "contract of bytes by digest, with the directory store that syncs it"},
 		{"internal/policy", nil, nil, "contract of decisions"},
+		{"internal/policy/trial", []string{"internal/policy"}, []string{"github.com/goccy/go-yaml"}, "cases for policies, as people write them; knows no language of policies"},
+		{"internal/policy/replay", []string{"internal/policy", "internal/session"}, nil, "what policies would have decided: joins journals and the contract of decisions"},
 		{"internal/policy/cedar", []string{"internal/policy"}, []string{"github.com/cedar-policy/cedar-go"}, "adapter: policies in the Cedar language"},
 		{"internal/tool", nil, nil, "contract of a callable"},
 		{"internal/model", nil, nil, "contract of a model"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/policy/cedar"
 )
 
 // TestPoliciesAreReadAgain: a reload puts new policies in force for what comes, and refuses bad ones whole.
@@ -57,5 +59,34 @@ func TestPoliciesAreReadAgain(t *testing.T) {
 	}
 	if err := n.reload(load); err == nil || call("old") != http.StatusForbidden {
 		t.Errorf("policies that are gone are no policies: %v", err)
+	}
+}
+
+// TestPoliciesOfTheDocuments: what docs/policy.md shows is in examples/policies, and their cases hold.
+func TestPoliciesOfTheDocuments(t *testing.T) {
+	const examples = "../../examples/policies"
+	page, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := cedar.ReadDir(examples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := ""
+	for _, s := range sources {
+		all += string(s.Text)
+	}
+	shown := strings.Split(string(page), "```cedar\n")[1:]
+	for _, block := range shown {
+		if text, _, _ := strings.Cut(block, "```"); !strings.Contains(all, text) {
+			t.Errorf("not in the examples:\n%s", text)
+		}
+	}
+	var out bytes.Buffer
+	a := &app{out: &out, err: &out}
+	ran, failed, err := a.testPolicies(t.Context(), filepath.Join(examples, "cases.yaml"), "")
+	if err != nil || failed > 0 || ran == 0 || len(shown) == 0 {
+		t.Errorf("%d of %d cases failed, %d policies shown: %v\n%s", failed, ran, len(shown), err, out.String())
 	}
 }

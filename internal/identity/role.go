@@ -51,7 +51,7 @@ func Approvers() map[string][]stead.Role {
 func May(role stead.Role, effect policy.Effect) bool {
 	reads := strings.HasSuffix(string(effect), ".read")
 	keys := effect == policy.KeyRead || effect == policy.KeyWrite
-	runs := effect == policy.ModelCall || effect == policy.ToolCall || effect == policy.EgressConnect || strings.HasPrefix(string(effect), "environment.")
+	runs := effect == policy.ModelCall || effect == policy.ToolCall || strings.HasPrefix(string(effect), "environment.")
 	switch role {
 	case Owner:
 		return true

@@ -55,8 +55,6 @@ const (
 	MemoryRead         Effect = "memory.read"  // and search
 	MemoryWrite        Effect = "memory.write" // add, change, forget
 
-	EgressConnect Effect = "egress.connect" // from inside an environment; Resource is host:port
-
 	PolicyRead Effect = "policy.read" // the policies in force, and their schema
 
 	KeyRead  Effect = "key.read"  // API keys, without their secrets
@@ -69,7 +67,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryWrite, EgressConnect, PolicyRead, KeyRead, KeyWrite,
+		MemoryRead, MemoryWrite, PolicyRead, KeyRead, KeyWrite,
 	}
 }
 

@@ -2,8 +2,6 @@ package cedar
 
 import (
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -91,12 +89,6 @@ func (q *question) what(req policy.Request) error {
 		q.resource = uid(t, id)
 		q.entity(q.resource, uid(typeServer, server))
 		return nil
-	case policy.EgressConnect:
-		host, _, err := net.SplitHostPort(id)
-		if err != nil {
-			return fmt.Errorf("a destination is HOST:PORT, not %q", id)
-		}
-		id = strings.ToLower(host)
 	}
 	if t == "" {
 		return fmt.Errorf("the effect %s is not in the schema", req.Effect)
@@ -116,8 +108,6 @@ func typeOf(e policy.Effect) types.EntityType {
 		return typeModel
 	case policy.ToolCall:
 		return typeTool
-	case policy.EgressConnect:
-		return typeHost
 	case policy.SessionCreate:
 		return typeAgent
 	}
@@ -181,13 +171,6 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 	switch req.Effect {
 	case policy.SessionCreate:
 		c["model"] = types.String(req.Model)
-	case policy.EgressConnect:
-		_, port, _ := net.SplitHostPort(req.Resource)
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil {
-			return fmt.Errorf("a destination is HOST:PORT, not %q", req.Resource)
-		}
-		c["port"] = types.Long(int64(n)) //nolint:gosec // of 16 bits
 	case policy.ToolCall:
 		if err := q.call(req, looks, c); err != nil {
 			return err

@@ -39,7 +39,6 @@ const (
 	typeBudget      = types.EntityType("Budget")
 	typeEnvironment = types.EntityType("Environment")
 	typeFile        = types.EntityType("File")
-	typeHost        = types.EntityType("Host")
 	typeLabels      = types.EntityType("Labels")
 	typeMemoryStore = types.EntityType("MemoryStore")
 	typeModel       = types.EntityType("Model")

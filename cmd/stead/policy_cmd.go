@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/policy/cedar"
+	"github.com/stead-dev/stead/internal/policy/replay"
+	"github.com/stead-dev/stead/internal/policy/trial"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+func (a *app) policyCmd() *cobra.Command {
+	return group("policy", "Check and try policies", a.policySchema(), a.policyValidate(), a.policyTest(), a.policyReplay())
+}
+
+func (a *app) policySchema() *cobra.Command {
+	return &cobra.Command{
+		Use: "schema", Short: "Show what policies can speak of", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := io.WriteString(a.out, cedar.SchemaText())
+			return err
+		},
+	}
+}
+
+// readPolicies loads files and directories of policies.
+func readPolicies(paths []string, deny bool) (*cedar.Set, error) {
+	var sources []cedar.Source
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, stead.Wrap(stead.KindInvalid, err, "policies can't be read from %s", p)
+		}
+		if info.IsDir() {
+			found, err := cedar.ReadDir(p)
+			if err != nil {
+				return nil, err
+			}
+			sources = append(sources, found...)
+			continue
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return nil, stead.Wrap(stead.KindInvalid, err, "policies can't be read")
+		}
+		sources = append(sources, cedar.Source{Name: p, Text: text})
+	}
+	return cedar.Load(sources, cedar.Options{Deny: deny, Approvers: identity.Approvers()})
+}
+
+// decider is roles, then a set of policies, as a server has them.
+func decider(set *cedar.Set) policy.Authorizer {
+	d := cedar.New(identity.Authorizer{}, time.Now, slog.New(slog.DiscardHandler))
+	d.Replace(set)
+	return d
+}
+
+func (a *app) policyValidate() *cobra.Command {
+	return &cobra.Command{
+		Use: "validate PATH…", Short: "Check policies against the schema: files or directories", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			set, err := readPolicies(args, false)
+			if err != nil {
+				return err
+			}
+			return a.object(map[string]any{"policies": set.Rules(), "version": set.Version()}, func(w io.Writer) {
+				fmt.Fprintf(w, "%d policies are right\n", len(set.Rules()))
+			})
+		},
+	}
+}
+
+func (a *app) policyTest() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use: "test FILE…", Short: "Run cases: requests and what is expected of them", Args: cobra.MinimumNArgs(1),
+		Long: "Test runs the cases in YAML files (docs/policy.md) and ends with 1 when one of them fails.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ran, failed := 0, 0
+			for _, file := range args {
+				n, bad, err := a.testPolicies(cmd.Context(), file, dir)
+				if err != nil {
+					return fmt.Errorf("%s: %w", file, err)
+				}
+				ran, failed = ran+n, failed+bad
+			}
+			fmt.Fprintf(a.out, "%d cases, %d failed\n", ran, failed)
+			if failed > 0 {
+				return stead.Errorf(stead.KindInvalid, "%d of %d cases failed", failed, ran)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&dir, "policies", "", "file or directory of policies (default: what the file of cases names)")
+	return c
+}
+
+func (a *app) testPolicies(ctx context.Context, file, dir string) (ran, failed int, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0, 0, stead.Wrap(stead.KindInvalid, err, "the cases can't be read")
+	}
+	cases, err := trial.Parse(data)
+	if err != nil {
+		return 0, 0, err
+	}
+	if dir == "" {
+		if dir = filepath.Join(filepath.Dir(file), cases.Policies); cases.Policies == "" {
+			return 0, 0, stead.Invalid("policies", "the file names no policies: write policies: DIRECTORY, or use --policies")
+		}
+	}
+	set, err := readPolicies([]string{dir}, cases.Default == string(policy.Denied))
+	if err != nil {
+		return 0, 0, err
+	}
+	d := decider(set)
+	for _, c := range cases.Cases {
+		if err := c.Run(ctx, d); err != nil {
+			failed++
+			fmt.Fprintf(a.out, "FAIL %s: %s\n", c.Name, err)
+		}
+	}
+	return len(cases.Cases), failed, nil
+}
+
+// maxReplayed is how many sessions of a server one replay takes, the newest.
+const maxReplayed = 1000
+
+func (a *app) policyReplay() *cobra.Command {
+	var dir string
+	var deny, onTrial bool
+	c := &cobra.Command{
+		Use: "replay [FILE | SESSION]…", Short: "Show which recorded decisions policies would change",
+		Long: "Replay asks policies about everything that recorded sessions did: exported files, sessions of a running server\n" +
+			"by their ids, or without arguments its newest " + strconv.Itoa(maxReplayed) + ". Nothing is done or changed.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, err := readPolicies([]string{dir}, deny)
+			if err != nil {
+				return err
+			}
+			r := &replaying{app: a, decider: decider(set), onTrial: onTrial, list: []changeRow{}}
+			if err := r.all(cmd.Context(), args); err != nil {
+				return err
+			}
+			return r.print()
+		},
+	}
+	c.Flags().StringVar(&dir, "policies", "", "file or directory of policies")
+	c.Flags().BoolVar(&deny, "deny", false, "what no policy speaks of is refused")
+	c.Flags().BoolVar(&onTrial, "shadow", false, "policies in shadow count as if they were in force")
+	if err := c.MarkFlagRequired("policies"); err != nil {
+		return c
+	}
+	return c
+}
+
+// replaying collects what policies would change.
+type replaying struct {
+	*app
+	decider         policy.Authorizer
+	onTrial         bool
+	sessions, asked int
+	list            []changeRow
+}
+
+// changeRow is a decision that would be another.
+type changeRow struct {
+	Session  stead.SessionID `json:"session_id"`
+	Seq      stead.Seq       `json:"seq"`
+	Effect   policy.Effect   `json:"effect"`
+	Resource string          `json:"resource"`
+	Was      policy.Outcome  `json:"was"`
+	Now      policy.Outcome  `json:"now"`
+	Policies []string        `json:"policies"`
+	Reason   string          `json:"reason"`
+}
+
+func (r *replaying) all(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		c, err := r.dial()
+		if err != nil {
+			return err
+		}
+		found, err := c.Sessions(ctx, url.Values{"order": {"desc"}}, maxReplayed)
+		if err != nil {
+			return err
+		}
+		for _, s := range found {
+			args = append(args, s.ID)
+		}
+	}
+	for _, what := range args {
+		if err := r.one(ctx, what); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	return nil
+}
+
+// one replays an exported file, or a session of the server.
+func (r *replaying) one(ctx context.Context, what string) error {
+	if f, err := os.Open(what); err == nil {
+		defer f.Close()
+		return r.read(ctx, f)
+	} else if !strings.HasPrefix(what, stead.SessionPrefix) {
+		return stead.Wrap(stead.KindInvalid, err, "it is neither a file nor a session's id")
+	}
+	c, err := r.dial()
+	if err != nil {
+		return err
+	}
+	in, out := io.Pipe()
+	go func() { out.CloseWithError(c.Export(ctx, what, out)) }()
+	err = r.read(ctx, in)
+	return errors.Join(err, in.CloseWithError(err)) // an export that nobody reads on ends
+}
+
+func (r *replaying) read(ctx context.Context, in io.Reader) error {
+	head, events, err := session.ReadExport(in, func(string, []byte) error { return nil })
+	if err != nil {
+		return err
+	}
+	asked, err := replay.Effects(stead.SessionKey{Project: head.Project, Session: head.Session}, events)
+	if err != nil {
+		return err
+	}
+	changed, err := replay.Changes(ctx, r.decider, asked, r.onTrial)
+	if err != nil {
+		return err
+	}
+	r.sessions, r.asked = r.sessions+1, r.asked+len(asked)
+	for _, c := range changed {
+		r.list = append(r.list, changeRow{head.Session, c.Seq, c.Request.Effect, c.Request.Resource, c.Then, c.Now, c.Policies, c.Reason})
+	}
+	return nil
+}
+
+func (r *replaying) print() error {
+	var rows [][]string
+	for _, c := range r.list {
+		rows = append(rows, []string{string(c.Session), strconv.FormatInt(int64(c.Seq), 10), string(c.Effect), c.Resource, string(c.Was), string(c.Now), c.Reason})
+	}
+	err := r.table(r.list, "Nothing would change.", []string{"SESSION", "EVENT", "EFFECT", "OF", "WAS", "WOULD BE", "WHY"}, rows)
+	fmt.Fprintf(r.err, "%d decisions of %d sessions: %d would change\n", r.asked, r.sessions, len(r.list))
+	return err
+}

@@ -1,0 +1,188 @@
+// Package trial tests policies on cases that people write.
+//
+// Shape: one YAML document:
+//
+//	policies: ../policies      # a directory, from the file; "" leaves it to the command
+//	default: allow             # or deny
+//	cases:
+//	  - name: a small refund is made
+//	    principal: user:ada    # kind:id
+//	    role: developer
+//	    agent: agent_support   # acts in the principal's name; "" for a call of its own
+//	    effect: tool.call
+//	    resource: shop/refund
+//	    arguments: {amount: 40}
+//	    labels: {env: prod}
+//	    class: unknown         # pure, idempotent or unknown
+//	    model: frontier        # of session.create
+//	    spend: {cents: 120, limit: 500}
+//	    at: 2026-11-26T12:00:00Z
+//	    expect: allow          # deny or approval
+//	    by: [refunds]          # optional: exactly these policies decide
+//	    shadow: deny           # optional: what policies on trial would decide
+//
+// Limits: MaxCases cases, MaxFileBytes a file.
+//
+// Errors: KindInvalid names the line of a mistake; a key that is not known is one.
+package trial
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Limits of a file of cases.
+const (
+	MaxFileBytes = 4 << 20
+	MaxCases     = 10_000
+)
+
+// File is a file of cases.
+type File struct {
+	Policies string `yaml:"policies"`
+	Default  string `yaml:"default"`
+	Cases    []Case `yaml:"cases"`
+}
+
+// Case is a request and what is expected of it.
+type Case struct {
+	Name      string            `yaml:"name"`
+	Project   string            `yaml:"project"` // "": default
+	Principal string            `yaml:"principal"`
+	Role      string            `yaml:"role"`
+	Agent     string            `yaml:"agent"`
+	Session   string            `yaml:"session"`
+	Effect    string            `yaml:"effect"`
+	Resource  string            `yaml:"resource"`
+	Arguments any               `yaml:"arguments"`
+	Labels    map[string]string `yaml:"labels"`
+	Class     string            `yaml:"class"`
+	Model     string            `yaml:"model"`
+	Spend     *Spend            `yaml:"spend"`
+	At        *time.Time        `yaml:"at"`
+
+	Expect policy.Outcome `yaml:"expect"`
+	By     []string       `yaml:"by"`
+	Shadow policy.Outcome `yaml:"shadow"`
+}
+
+// Spend is what a case's session has cost, in US cents.
+type Spend struct {
+	Cents int64 `yaml:"cents"`
+	Limit int64 `yaml:"limit"` // 0: none
+}
+
+// microPerCent is how many micro-cents make a cent.
+const microPerCent = 1_000_000
+
+// Parse reads a file of cases.
+func Parse(data []byte) (File, error) {
+	var f File
+	if len(data) > MaxFileBytes {
+		return f, stead.Errorf(stead.KindTooLarge, "the cases are larger than the limit of %d bytes", MaxFileBytes)
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&f); err != nil {
+		return f, stead.Invalid("cases", "%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	if len(f.Cases) == 0 || len(f.Cases) > MaxCases {
+		return f, stead.Invalid("cases", "there are %d cases: there must be between 1 and %d", len(f.Cases), MaxCases)
+	}
+	if f.Default != "" && f.Default != string(policy.Allowed) && f.Default != string(policy.Denied) {
+		return f, stead.Invalid("default", "default is allow or deny, not %q", f.Default)
+	}
+	for i, c := range f.Cases {
+		if _, err := c.Request(); err != nil {
+			return f, fmt.Errorf("case %d (%s): %w", i+1, c.Name, err)
+		}
+	}
+	return f, nil
+}
+
+// Request is what the case asks.
+func (c Case) Request() (policy.Request, error) {
+	kind, id, ok := strings.Cut(c.Principal, ":")
+	known := []stead.PrincipalKind{stead.PrincipalUser, stead.PrincipalService, stead.PrincipalAgent}
+	if !ok || id == "" || !slices.Contains(known, stead.PrincipalKind(kind)) {
+		return policy.Request{}, stead.Invalid("principal", "principal is user:ID, service:ID or agent:ID, not %q", c.Principal)
+	}
+	if !slices.Contains(policy.Effects(), policy.Effect(c.Effect)) {
+		return policy.Request{}, stead.Invalid("effect", "there is no effect %q", c.Effect)
+	}
+	for name, o := range map[string]policy.Outcome{"expect": c.Expect, "shadow": c.Shadow} {
+		if !slices.Contains([]policy.Outcome{policy.Allowed, policy.Denied, policy.Approval}, o) && (o != "" || name == "expect") {
+			return policy.Request{}, stead.Invalid(name, "%s is allow, deny or approval, not %q", name, o)
+		}
+	}
+	project := stead.ProjectID(c.Project)
+	if project == "" {
+		project = stead.DefaultProject
+	}
+	req := policy.Request{
+		Principal: stead.Principal{Project: project, Kind: stead.PrincipalKind(kind), ID: id, Role: stead.Role(c.Role)},
+		Agent:     stead.AgentID(c.Agent), Acting: c.Agent != "", Effect: policy.Effect(c.Effect), Resource: c.Resource,
+		Labels: c.Labels, Class: c.Class, Model: c.Model, At: 1, // a case without a time is at the beginning of time
+	}
+	if c.Session != "" {
+		req.Session = stead.SessionKey{Project: project, Session: stead.SessionID(c.Session)}
+	}
+	if c.At != nil {
+		req.At = c.At.UnixMilli()
+	}
+	if c.Spend != nil {
+		req.Spend = &policy.Spend{Cost: c.Spend.Cents * microPerCent, Limit: c.Spend.Limit * microPerCent}
+	}
+	if c.Arguments != nil {
+		raw, err := json.Marshal(c.Arguments)
+		if err != nil {
+			return policy.Request{}, stead.Invalid("arguments", "the arguments are not JSON: %s", err)
+		}
+		req.Arguments = raw
+	}
+	return req, nil
+}
+
+// Run asks about the case. The error says how the answer differs from what is expected.
+func (c Case) Run(ctx context.Context, a policy.Authorizer) error {
+	req, err := c.Request()
+	if err != nil {
+		return err
+	}
+	d, err := a.Decide(ctx, req)
+	if err != nil {
+		return err
+	}
+	shadow := policy.Outcome("")
+	if d.Shadow != nil {
+		shadow = d.Shadow.Outcome
+	}
+	by := slices.Sorted(slices.Values(c.By))
+	switch {
+	case d.Outcome() != c.Expect:
+		return fmt.Errorf("it is %s, not %s%s", d.Outcome(), c.Expect, why(d))
+	case c.By != nil && !slices.Equal(d.Policies, by):
+		return fmt.Errorf("policies %q decide, not %q", d.Policies, by)
+	case c.Shadow != "" && shadow == "":
+		return errors.New("no policy on trial has anything to say")
+	case c.Shadow != "" && shadow != c.Shadow:
+		return fmt.Errorf("on trial it is %s, not %s", shadow, c.Shadow)
+	}
+	return nil
+}
+
+func why(d policy.Decision) string {
+	if d.Reason == "" {
+		return ""
+	}
+	return " (" + d.Reason + ")"
+}
