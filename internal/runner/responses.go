@@ -65,6 +65,9 @@ func (r *Runner) Item(ctx context.Context, p stead.Principal, id stead.SessionID
 
 // DeleteItem implements session.Responses.
 func (r *Runner) DeleteItem(ctx context.Context, p stead.Principal, id stead.SessionID, item string) error {
+	if err := r.allow(ctx, p, policy.SessionWrite, keyOf(p, id), ""); err != nil {
+		return err // also of an item that is not there
+	}
 	found, err := r.Item(ctx, p, id, item)
 	if err != nil {
 		return err
