@@ -24,7 +24,7 @@ func TestPoliciesAreReadAgain(t *testing.T) {
 		}
 	}
 	write(`@id("one") forbid(principal, action == Action::"model.call", resource == Model::"mine");`)
-	n := openRegistry(t, "policies: {directory: "+dir+"}\n"+registryConfig, io.Discard)
+	n := openConfigured(t, "policies: {directory: "+dir+"}\n"+registryConfig, io.Discard)
 	load := func() (*config.Config, error) { return n.cfg, nil }
 	call := func(model string) int {
 		res, _ := ask(t, n, "POST", "/v1/chat/completions", doors(model)["POST /v1/chat/completions"])

@@ -28,8 +28,8 @@ models:
   - {name: old, lifecycle: deprecated, successor: mine, routes: [{provider: p, model: sim}]}
 `
 
-// openRegistry is a whole server over registryConfig, whose log is kept.
-func openRegistry(t *testing.T, text string, log io.Writer) *node {
+// openConfigured is a whole server over a stead.yaml.
+func openConfigured(t *testing.T, text string, log io.Writer) *node {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "stead.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -84,7 +84,7 @@ func doors(name string) map[string]string {
 // A model that the caller's project or agent may not use answers, at every door, as a name does that
 // nobody has.
 func TestAModelOfOthersIsNotThere(t *testing.T) {
-	n := openRegistry(t, registryConfig, io.Discard)
+	n := openConfigured(t, registryConfig, io.Discard)
 	for _, name := range []string{"theirs", "one-agents", "p/sim-theirs"} {
 		for call, body := range doors(name) {
 			method, path, _ := strings.Cut(strings.TrimSpace(call), " ")
@@ -122,7 +122,7 @@ func TestAModelOfOthersIsNotThere(t *testing.T) {
 }
 
 func TestTheRegistryIsShown(t *testing.T) {
-	n := openRegistry(t, registryConfig, io.Discard)
+	n := openConfigured(t, registryConfig, io.Discard)
 	_, got := ask(t, n, "GET", "/v1/models/mine", "")
 	for _, want := range []string{`"object":"model"`, `"owned_by":"the team"`, `"lifecycle":"active"`, `"base":"sim"`, `"purpose":"tests"`, `"input":100000000`, `"version":"7"`, `"restricted":false`} {
 		if !strings.Contains(got, want) {
@@ -136,7 +136,7 @@ func TestTheRegistryIsShown(t *testing.T) {
 
 func TestDeprecatedModelsSaySo(t *testing.T) {
 	var log bytes.Buffer
-	n := openRegistry(t, registryConfig, &log)
+	n := openConfigured(t, registryConfig, &log)
 	const warning = `299 stead "the model old is deprecated: use mine"`
 	for call, body := range doors("old") {
 		method, path, _ := strings.Cut(strings.TrimSpace(call), " ")

@@ -9,7 +9,7 @@ import (
 // A kept response that fails before it said anything is an error of the request, as with any other door;
 // it can be looked at, and its code never says that trying again would help where it does not.
 func TestFailedResponsesAreErrors(t *testing.T) {
-	n := openRegistry(t, registryConfig, io.Discard)
+	n := openConfigured(t, registryConfig, io.Discard)
 	for _, test := range []struct {
 		code, want string
 		status     int

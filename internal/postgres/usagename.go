@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -108,7 +107,7 @@ func (n *usageNames) of(ctx context.Context, conn *pgx.Conn, numbers []int32) (m
 	if len(missing) == 0 {
 		return out, nil
 	}
-	rows, err := conn.Query(ctx, `SELECT id, name FROM usage_names WHERE id = ANY($1)`, slices.Compact(missing))
+	rows, err := conn.Query(ctx, `SELECT id, name FROM usage_names WHERE id = ANY($1)`, missing)
 	if err != nil {
 		return nil, err
 	}

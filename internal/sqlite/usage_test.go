@@ -3,11 +3,8 @@ package sqlite
 import (
 	"database/sql"
 	"path/filepath"
-	"reflect"
 	"testing"
 
-	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
 )
 
@@ -47,33 +44,5 @@ func TestUsageMigration(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, path, Options{})
-	for range 2 { // as they were, and after they were added again
-		checkUsageOfBefore(t, s, old)
-		for _, r := range old {
-			again := r.Want
-			again.Data = []byte("other")
-			if err := s.AddUsage(t.Context(), r.Project, []journal.UsageRow{again}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
-func checkUsageOfBefore(t *testing.T, s journal.Usage, old []journaltest.OldUsage) {
-	t.Helper()
-	want := map[stead.ProjectID][]journal.UsageRow{}
-	for _, r := range old {
-		want[r.Project] = append(want[r.Project], r.Want)
-	}
-	for project, rows := range want {
-		got, err := s.UsageRows(t.Context(), project, journal.UsageQuery{})
-		if err != nil || !reflect.DeepEqual(got, rows) {
-			t.Fatalf("project %s has\n%+v, want\n%+v: %v", project, got, rows, err)
-		}
-	}
-	last := old[len(old)-1]
-	got, err := s.UsageRows(t.Context(), last.Project, journal.UsageQuery{Session: stead.SessionID(last.Session)})
-	if err != nil || len(got) != 1 || got[0].Seq != last.Want.Seq {
-		t.Fatalf("the session has %+v: %v", got, err)
-	}
+	journaltest.CheckUsageOfBefore(t, s, old)
 }

@@ -109,6 +109,18 @@ func (l *lister) past(rel string) bool {
 // namesOf reads the names of a directory, sorted. seen counts up to environment.MaxWorkspaceFiles,
 // so that no directory fills the memory.
 func namesOf(root *os.Root, seen *atomic.Int64) ([]string, error) {
+	names, err := readNames(root, func(n int) error {
+		if seen.Add(int64(n)) > environment.MaxWorkspaceFiles {
+			return tooMany()
+		}
+		return nil
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// readNames reads the names of a directory, as they come. more is told of how many came, and may end it.
+func readNames(root *os.Root, more func(n int) error) ([]string, error) {
 	f, err := root.OpenFile(".", os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
@@ -118,11 +130,10 @@ func namesOf(root *os.Root, seen *atomic.Int64) ([]string, error) {
 	for {
 		some, err := f.Readdirnames(namesAtOnce)
 		names = append(names, some...)
-		if seen.Add(int64(len(some))) > environment.MaxWorkspaceFiles {
-			return nil, tooMany()
+		if err := more(len(some)); err != nil {
+			return nil, err
 		}
 		if errors.Is(err, io.EOF) {
-			slices.Sort(names)
 			return names, nil
 		}
 		if err != nil {

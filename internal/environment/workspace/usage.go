@@ -3,7 +3,6 @@ package workspace
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 
@@ -45,25 +44,12 @@ type usage struct {
 }
 
 func (u *usage) list(root *os.Root) ([]string, error) {
-	f, err := root.OpenFile(".", os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var names []string
-	for {
-		some, err := f.Readdirnames(namesAtOnce)
-		names = append(names, some...)
-		if u.entries += len(some); u.most > 0 && u.entries > u.most {
-			return nil, errEnough
+	return readNames(root, func(n int) error {
+		if u.entries += n; u.most > 0 && u.entries > u.most {
+			return errEnough
 		}
-		if errors.Is(err, io.EOF) {
-			return names, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+		return nil
+	})
 }
 
 func (u *usage) visit(_ *step, _ string, info fs.FileInfo) (bool, error) {

@@ -1,6 +1,9 @@
 package journaltest
 
 import (
+	"reflect"
+	"testing"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
 )
@@ -32,5 +35,40 @@ func UsageOfBefore() []OldUsage {
 		{project, 1500, "usage_019abc00000000000000000000001234", "", model, free},
 		{project, 1600, "usage_" + b + "_9_0", "sess_" + b, model, row(1600, "sess_"+b, 9, 0, model)},
 		{"other", 900, "usage_" + b + "_9_0", "sess_" + b, tool, row(900, "sess_"+b, 9, 0, tool)},
+	}
+}
+
+// CheckUsageOfBefore looks whether a store that was migrated has such records: by time and by session, each
+// once, also after they were added again.
+func CheckUsageOfBefore(t *testing.T, s journal.Usage, old []OldUsage) {
+	t.Helper()
+	for range 2 {
+		checkUsageOfBefore(t, s, old)
+		for _, r := range old {
+			again := r.Want
+			again.Data = []byte("other")
+			if err := s.AddUsage(t.Context(), r.Project, []journal.UsageRow{again}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func checkUsageOfBefore(t *testing.T, s journal.Usage, old []OldUsage) {
+	t.Helper()
+	want := map[stead.ProjectID][]journal.UsageRow{}
+	for _, r := range old {
+		want[r.Project] = append(want[r.Project], r.Want)
+	}
+	for project, rows := range want {
+		got, err := s.UsageRows(t.Context(), project, journal.UsageQuery{})
+		if err != nil || !reflect.DeepEqual(got, rows) {
+			t.Fatalf("project %s has\n%+v, want\n%+v: %v", project, got, rows, err)
+		}
+	}
+	last := old[len(old)-1]
+	got, err := s.UsageRows(t.Context(), last.Project, journal.UsageQuery{Session: stead.SessionID(last.Session)})
+	if err != nil || len(got) != 1 || got[0].Seq != last.Want.Seq {
+		t.Fatalf("the session has %+v: %v", got, err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync/atomic"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
@@ -32,7 +31,7 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 		if answer.Route = w.where; w.probe {
 			tell(nil)
 		}
-		a.follow(answer, w.route, w.probe, tell, func() { w.cancel(nil) })
+		follow(answer, tell, func() { w.cancel(nil) })
 		return answer, nil
 	}
 	var answer *model.Answer
@@ -41,7 +40,7 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 		var err error
 		if answer, err = t.forward(ctx, req, t.FirstWord > 0); err == nil {
 			answer.Route, t.later = t.where, !t.probe // others wait for what a probe finds
-			a.follow(answer, t.Route, t.probe, t.tell, func() {})
+			follow(answer, t.tell, func() {})
 			return true, nil
 		}
 		if codeOf(err) != model.CodeDialect {
@@ -56,20 +55,11 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 	return answer, err
 }
 
-// follow lets an answer's end tell its route's breaker how it went. Of an answer that is closed without
-// a word nothing is told.
-func (a *Alias) follow(answer *model.Answer, r Route, probe bool, tell func(error), end func()) {
-	var told atomic.Bool
-	answer.Ended = func(err error) {
-		told.Store(true)
-		tell(err)
-	}
-	answer.Body = &ending{answer.Body, func() {
-		if !told.Load() {
-			a.State.given(r, probe)
-		}
-		end()
-	}}
+// follow lets an answer's end tell its route's breaker how it went, once. An answer that is closed without
+// a word ended by nobody's fault.
+func follow(answer *model.Answer, tell func(error), end func()) {
+	answer.Ended = tell
+	answer.Body = &ending{answer.Body, func() { tell(errStopped); end() }}
 }
 
 // forward makes the call on one route; with listen it returns when the body has begun.
