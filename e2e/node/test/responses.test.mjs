@@ -99,7 +99,12 @@ test('responses: in the background, polled, cancelled and deleted', async (t) =>
   await assert.rejects(client.responses.cancel(plain.id), (e) => e instanceof OpenAI.BadRequestError);
   const short = await client.responses.create({ model: 'sim', input: 'Write 100 words', max_output_tokens: 20 });
   assert.deepEqual([short.status, short.incomplete_details.reason], ['incomplete', 'max_output_tokens']);
-  const failed = await client.responses.create({ model: 'sim', input: 'Fail with invalid_request' });
+  await assert.rejects(client.responses.create({ model: 'sim', input: 'Fail with invalid_request' }), (e) => e instanceof OpenAI.BadRequestError && e.code === 'invalid_prompt');
+  let failed = await client.responses.create({ model: 'sim', input: 'Fail with invalid_request', background: true });
+  while (['queued', 'in_progress'].includes(failed.status)) {
+    await new Promise((r) => setTimeout(r, 50));
+    failed = await client.responses.retrieve(failed.id);
+  }
   assert.deepEqual([failed.status, failed.error.code], ['failed', 'invalid_prompt']);
 });
 

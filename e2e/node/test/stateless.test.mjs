@@ -109,7 +109,7 @@ test('an upstream of the dialect gets every field, and its answer is the client\
   const seen = [];
   for await (const c of await once.chat.completions.create(ask)) seen.push([c.choices[0].index, c.odd]);
   assert.deepEqual(seen, [[0, undefined], [1, true]]);
-  assert.deepEqual(up.asked[0], { path: '/v1/chat/completions', body: { ...ask, model: 'real' }, auth: 'Bearer key-of-the-upstream' });
+  assert.deepEqual(up.asked[0], { path: '/v1/chat/completions', body: { ...ask, model: 'real', stream_options: { include_usage: true } }, auth: 'Bearer key-of-the-upstream' });
   await assert.rejects(once.chat.completions.create(ask), (e) => e.status === 502 && !e.message.includes('key-of-the-upstream'));
   await assert.rejects(once.chat.completions.create(ask), (e) => e.status === 429 && e.headers.get('retry-after') === '7');
 });
