@@ -174,6 +174,8 @@ func TestKeysOfProvidersAreNowhere(t *testing.T) {
 	}
 	n.stop()
 
+	provider.mu.Lock()
+	defer provider.mu.Unlock()
 	for _, name := range []string{"responses", "chat", "anthropic", "gemini", "azure", "entra", "granted", "bedrock", "token", "header"} {
 		if provider.seen[name] == 0 {
 			t.Errorf("the key of %s never reached its provider: the test proves nothing of it", name)

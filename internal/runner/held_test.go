@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,8 +135,11 @@ func TestHeldCallOutlivesItsNode(t *testing.T) {
 // TestPoliciesAreToldOfTheSession: labels, spend and class reach the decider, and what was decided of
 // the attempt before.
 func TestPoliciesAreToldOfTheSession(t *testing.T) {
+	var mu sync.Mutex
 	var got []policy.Request
 	ask := authorizerFunc(func(req policy.Request) policy.Decision {
+		mu.Lock()
+		defer mu.Unlock()
 		got = append(got, req)
 		return policy.Decision{Allow: true, By: "test", Version: "v1"}
 	})
@@ -146,6 +150,8 @@ func TestPoliciesAreToldOfTheSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.idle(s.ID)
+		mu.Lock()
+		defer mu.Unlock()
 		at := slices.IndexFunc(got, func(r policy.Request) bool { return r.Effect == policy.ToolCall })
 		if at < 0 {
 			t.Fatal("it was not asked about the tool")
