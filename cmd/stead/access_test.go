@@ -65,6 +65,7 @@ func accessTable() map[string]access {
 		"GET /v1/budgets": {"OPDU", ""}, "GET /v1/budgets/{id}": {"OPDU", ""}, "POST /v1/budgets": {"OP", `{"scope":"project","limit":{"calls":1000000}}`},
 		"POST /v1/budgets/{id}": {"OP", `{}`}, "DELETE /v1/budgets/{id}": {"OP", ""},
 		"GET /v1/policies": {"ODPU", ""}, "GET /v1/policies/schema": {"ODPU", ""}, "GET /v1/routes": {reads, ""}, "GET /v1/capacity": {reads, ""}, "GET /v1/capacity/commitments": {"OPDU", ""}, "GET /v1/models": {reads, ""}, "GET /v1/models/{id}": {reads, ""}, "GET /metrics": {reads, ""},
+		"GET /v1/model_figures": {"OPDU", ""}, "POST /v1/models/{id}/feedback": {writes, `{"id":"turn_x","score":1}`},
 		"GET /healthz": {nobody, ""}, "GET /readyz": {nobody, ""}, "GET /openapi.json": {nobody, ""},
 	}
 	stores, entries := "/v1/memory_stores", "/v1/memory_stores/{id}/memories"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/usage"
 	"github.com/stead-dev/stead/internal/usage/stateless"
@@ -12,8 +13,10 @@ type statelessMeter struct {
 	prices   *usage.Book
 }
 
-// Metered implements server.Meter. A call of which nobody knows what it used makes no record.
+// Metered implements server.Meter. A call of which nobody knows what it used makes no record but those of
+// the routes that failed.
 func (m statelessMeter) Metered(c server.Metered) {
+	m.failures(c)
 	if !c.Counted() {
 		return
 	}
@@ -33,6 +36,12 @@ func (m statelessMeter) Metered(c server.Metered) {
 		price = p
 	}
 	r.Calls, r.Millis = 1, c.Took.Milliseconds()
+	if c.First > 0 {
+		r.First = max(c.First.Milliseconds(), 1)
+	}
+	if f := c.Finish; f != model.FinishStop && f != model.FinishToolCalls {
+		r.Outcome = string(f)
+	}
 	if c.Usage != nil {
 		r.SetTokens(*c.Usage)
 		r.Cost = price.Cost(*c.Usage)
@@ -40,13 +49,34 @@ func (m statelessMeter) Metered(c server.Metered) {
 	if price != nil {
 		r.Prices = price.Version
 	}
-	m.recorder.Add(r)
+	m.recorder.Add(r, c.Caller.Key)
 	if c.Route != nil && c.Route.Hedged != nil && c.Route.Hedged.Usage != nil { // both attempts used something
 		h := c.Route.Hedged
 		m.prices.PriceHedged(h, usage.Sale{At: ended, Model: c.Model})
 		r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices, r.Millis = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices, 0
 		r.SetTokens(*h.Usage)
-		r.Hold = "" // the other record settles it
-		m.recorder.Add(r)
+		r.Hold, r.First, r.Outcome = "", 0, "" // the other record has them
+		m.recorder.Add(r, "")
 	}
+}
+
+// failures notes the routes that failed: those that were tried before, and the last one.
+func (m statelessMeter) failures(c server.Metered) {
+	note := usage.Record{Project: c.Caller.Project, Kind: usage.ModelFailure, User: c.Caller.User, Model: c.Model}
+	for _, t := range c.Route.TriedBefore() {
+		r := note
+		r.Provider, r.Upstream, r.Outcome, r.Name = t.Provider, t.Model, t.Code, usage.FailedOver
+		m.recorder.Add(r, "")
+	}
+	note.Outcome = c.Failure()
+	if note.Outcome == "" {
+		return
+	}
+	note.Provider, note.Upstream = c.Info.Provider, c.Info.Upstream
+	if t := c.Route; t != nil {
+		note.Provider, note.Upstream, note.Region, note.Tier = t.Provider, t.Model, t.Region, t.Tier
+	} else if note.Outcome == model.CodeNotFound && len(c.Info.Card.Versions) > 1 {
+		return // no route fitted
+	}
+	m.recorder.Add(note, "")
 }

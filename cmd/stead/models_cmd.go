@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) modelsCmd() *cobra.Command {
-	return group("models", "List and show models, and say where their calls go", a.modelsList(), a.modelsGet(), a.modelsExplain())
+	return group("models", "List and show models, and say where their calls go", a.modelsList(), a.modelsGet(), a.modelsFigures(), a.modelsExplain())
 }
 
 func (a *app) modelsList() *cobra.Command {

@@ -63,6 +63,55 @@ func (c *Client) Model(ctx context.Context, name string) (Model, error) {
 	return m, c.call(ctx, http.MethodGet, "/v1/models/"+url.PathEscape(name), nil, nil, &m)
 }
 
+// ModelFigures are what one version of a model has done.
+type ModelFigures struct {
+	Model      string           `json:"model"`
+	Route      string           `json:"route"`
+	Version    string           `json:"version"`
+	Weight     *int             `json:"weight"`
+	Breaker    string           `json:"breaker"`
+	Calls      int64            `json:"calls"`
+	Failures   int64            `json:"failures"`
+	Errors     map[string]int64 `json:"errors"`
+	FailedOver int64            `json:"failed_over"`
+	Input      int64            `json:"input_tokens"`
+	Output     int64            `json:"output_tokens"`
+	Cost       int64            `json:"cost_microcents"`
+	First      *ModelTiming     `json:"first_token_ms"`
+	Total      *ModelTiming     `json:"total_ms"`
+	Truncated  int64            `json:"truncated"`
+	Filtered   int64            `json:"filtered"`
+	Refused    int64            `json:"refused"`
+	Scores     int64            `json:"scores"`
+	Score      *float64         `json:"score"`
+	Raw        json.RawMessage  `json:"-"`
+}
+
+// ModelTiming is in milliseconds.
+type ModelTiming struct {
+	Mean float64 `json:"mean"`
+	P50  float64 `json:"p50"`
+	P95  float64 `json:"p95"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *ModelFigures) UnmarshalJSON(b []byte) error {
+	type bare ModelFigures
+	return keep(b, (*bare)(f), &f.Raw)
+}
+
+// ModelFigures says what each version of a model has done, of all when it is ""; from and to are as in
+// the API, "" for no bound.
+func (c *Client) ModelFigures(ctx context.Context, model, from, to string) ([]ModelFigures, error) {
+	q := url.Values{}
+	for name, value := range map[string]string{"model": model, "from": from, "to": to} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return list(ctx, c, "/v1/model_figures", q, 0, func(f ModelFigures) string { return f.Model + " " + f.Route })
+}
+
 // Route is a route that was considered for a call.
 type Route struct {
 	Place    int             `json:"place"` // from 1: the order in which it is tried; 0: left out

@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -146,6 +147,26 @@ type Route struct {
 	Price *Price `json:"price,omitempty"`
 	// Hedged is the attempt that ran beside this one and was given up, because this one spoke first.
 	Hedged *Hedged `json:"hedged,omitempty"`
+}
+
+// Tried is a route that failed before another one was tried.
+type Tried struct{ Provider, Model, Code string }
+
+// TriedBefore reads Tried. r may be nil.
+func (r *Route) TriedBefore() []Tried {
+	if r == nil {
+		return nil
+	}
+	var out []Tried
+	for _, s := range r.Tried {
+		provider, rest, _ := strings.Cut(s, "/") // a provider's name has no slash
+		at := strings.LastIndex(rest, ": ")
+		if at < 0 {
+			continue
+		}
+		out = append(out, Tried{provider, rest[:at], rest[at+len(": "):]})
+	}
+	return out
 }
 
 // Both is what a call used with both of its attempts, of what the one used that won. r may be nil.

@@ -148,7 +148,7 @@ func (c *modelCall) run(ctx context.Context, f *flight) {
 	}
 	reply, err := c.generate(ctx, req, f.live)
 	if err != nil {
-		c.fail(f, c.blame(err))
+		c.fail(f, c.placed(c.blame(err)))
 		return
 	}
 	c.finish(ctx, f, req, tools, reply)
@@ -246,6 +246,7 @@ type reply struct {
 	finish model.Finish
 	model  string
 	route  *model.Route // nil when there was but one way
+	first  int64        // milliseconds until the first word; 0: there was none
 }
 
 func (r *reply) text() string {
@@ -266,7 +267,7 @@ func (c *modelCall) generate(ctx context.Context, req model.Request, live *liveT
 	watchdog := time.AfterFunc(idle, func() { cancel(errIdle) })
 	defer watchdog.Stop()
 	out := &reply{}
-	ended := false
+	ended, began := false, c.a.r.now()
 	for d, err := range c.model.Generate(ctx, req) {
 		watchdog.Reset(idle)
 		if err != nil {
@@ -274,6 +275,9 @@ func (c *modelCall) generate(ctx context.Context, req model.Request, live *liveT
 				return nil, &model.Error{Code: model.CodeTimeout, Message: fmt.Sprintf("The model said nothing for %s.", idle), Retry: true}
 			}
 			return nil, err
+		}
+		if out.first == 0 && d.Kind != model.Done {
+			out.first = max(c.a.r.now()-began, 1)
 		}
 		switch d.Kind {
 		case model.TextDelta, model.ReasoningDelta:
@@ -330,6 +334,17 @@ func (c *modelCall) blame(err error) error {
 	}
 	named.Message += fmt.Sprintf(" (provider %s)", provider)
 	return &named
+}
+
+// placed says of a failed call where it went, also where there was but one way.
+func (c *modelCall) placed(err error) error {
+	me, ok := errors.AsType[*model.Error](err)
+	if !ok || me.Route != nil || me.Own || me.Code == model.CodeNotFound && len(c.info.Card.Versions) > 1 { // then none fitted
+		return err
+	}
+	out := *me
+	out.Route = &model.Route{Provider: c.info.Provider, Model: c.info.Upstream}
+	return &out
 }
 
 // fail delivers a failed call: with a time to try again when that may help.

@@ -35,9 +35,12 @@ func argumentBytes(items []stead.Item) int {
 // texts are held to what was streamed, and what is too large for the journal becomes a blob.
 func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, tools *toolset, r *reply) {
 	price := c.price(r)
+	if r.route == nil && r.model != "" && r.model != c.info.Upstream {
+		r.route = &model.Route{Provider: c.info.Provider, Model: c.info.Upstream}
+	}
 	out := session.ModelReplied{
 		Call: c.seq, Usage: r.usage, Finish: string(r.finish), Model: r.model,
-		Cost: price.Cost(r.usage), Prices: version(price), Provider: c.provider(r), Bytes: contextBytes(req), Route: r.route,
+		Cost: price.Cost(r.usage), Prices: version(price), Provider: c.provider(r), Bytes: contextBytes(req), Route: r.route, FirstMS: r.first,
 	}
 	if n := len(r.items); n > maxReplyItems {
 		c.fail(f, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer has %d items; the limit is %d.", n, maxReplyItems)})

@@ -43,6 +43,7 @@ type Metered struct {
 	Info    model.Info   // what that resolved to
 	Route   *model.Route // nil when there was but one way
 	Usage   *stead.Usage // nil when the upstream did not say
+	Finish  model.Finish // "": the upstream did not say, or in another way than is looked for
 	Began   time.Time
 	First   time.Duration // until the answer's first byte or delta; 0: there was none
 	Took    time.Duration
@@ -143,6 +144,14 @@ func (c *call) end(err error) {
 	c.s.Meter.Metered(c.meter)
 }
 
+// Failure is the code of an upstream's error that the call ended with; "" when it did not.
+func (m *Metered) Failure() string {
+	if m.Outcome == OutcomeDone || m.Outcome == OutcomeGone {
+		return ""
+	}
+	return m.Outcome
+}
+
 // began notes the answer's first byte or delta.
 func (c *call) began() {
 	if c.meter.First == 0 {
@@ -190,7 +199,7 @@ func (c *call) generate(parent context.Context, req model.Request, each func(mod
 		}
 		c.began()
 		if d.Kind == model.Done {
-			c.meter.Usage, c.meter.Route = d.Usage, d.Route
+			c.meter.Usage, c.meter.Route, c.meter.Finish = d.Usage, d.Route, d.Finish
 			return d, nil
 		}
 		if err := each(d); err != nil {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/rand"
 	"errors"
 	"net"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 // guard refuses what no route should see. Cross-origin requests that change something are refused
@@ -49,7 +49,7 @@ func (s *server) panicked(w *response, r *http.Request, v any) {
 	s.fail(w, r, stead.Errorf(stead.KindInternal, "the server made a mistake"))
 }
 
-func newRequestID() string { return "req_" + strings.ToLower(rand.Text()) }
+func newRequestID() string { return usage.NewRequestID() }
 
 // requestID is the id of the request that w answers, which its client sees.
 func requestID(w http.ResponseWriter) string {

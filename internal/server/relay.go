@@ -117,6 +117,7 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 		if err != nil {
 			_ = rc.SetWriteDeadline(time.Time{}) // fails only where there is no connection
 			c.meter.Usage = seen.end()
+			c.meter.Finish = seen.finish
 			if rest := usage.end(); len(rest) > 0 {
 				_, _ = w.Write(rest) // the answer ends either way
 			}
@@ -167,7 +168,8 @@ type observer struct {
 	rest   []byte // of a line that is not whole yet; of an answer in one piece, all of it
 	skip   bool   // the line is longer than MaxObserved
 	usage  *stead.Usage
-	failed error // what an event of a stream says
+	finish model.Finish // when it is not just the end
+	failed error        // what an event of a stream says
 }
 
 func (o *observer) write(b []byte) {
@@ -202,7 +204,7 @@ func (o *observer) line(line []byte) {
 	if !ok {
 		return
 	}
-	if bytes.Contains(data, []byte(`"usage"`)) {
+	if bytes.Contains(data, []byte(`"usage"`)) || bytes.Contains(data, []byte(`"finish_reason":"`)) || bytes.Contains(data, []byte(`"refusal":"`)) {
 		o.read(data)
 	}
 	if bytes.Contains(data, []byte(`"error"`)) {
@@ -258,15 +260,69 @@ type seenUsage struct {
 	} `json:"output_tokens_details"`
 }
 
+// seenEnd is how an answer ends, in the words of both APIs.
+type seenEnd struct {
+	Choices []struct {
+		Finish  string      `json:"finish_reason"`
+		Message seenMessage `json:"message"`
+		Delta   seenMessage `json:"delta"`
+	} `json:"choices"`
+	Incomplete *struct {
+		Reason string `json:"reason"`
+	} `json:"incomplete_details"`
+	Output []struct {
+		Content []struct {
+			Type string `json:"type"`
+		} `json:"content"`
+	} `json:"output"`
+}
+
+type seenMessage struct {
+	Refusal string `json:"refusal"`
+}
+
+// finish is FinishLength, FinishFilter or FinishRefusal; "" when it is none of them.
+func (e *seenEnd) finish() model.Finish {
+	for _, o := range e.Output {
+		for _, c := range o.Content {
+			if c.Type == "refusal" {
+				return model.FinishRefusal
+			}
+		}
+	}
+	reasons := map[string]model.Finish{"length": model.FinishLength, "max_output_tokens": model.FinishLength, "content_filter": model.FinishFilter}
+	if e.Incomplete != nil {
+		return reasons[e.Incomplete.Reason]
+	}
+	for _, c := range e.Choices {
+		if c.Message.Refusal != "" || c.Delta.Refusal != "" {
+			return model.FinishRefusal
+		}
+		if f := reasons[c.Finish]; f != "" {
+			return f
+		}
+	}
+	return ""
+}
+
 func (o *observer) read(data []byte) {
 	var v struct {
 		Usage    *seenUsage `json:"usage"`
 		Response *struct {
 			Usage *seenUsage `json:"usage"`
+			seenEnd
 		} `json:"response"`
+		seenEnd
 	}
 	if json.Unmarshal(data, &v) != nil {
 		return // the client sees what it is
+	}
+	end := &v.seenEnd
+	if v.Response != nil {
+		end = &v.Response.seenEnd
+	}
+	if finish := end.finish(); finish != "" && o.finish != model.FinishRefusal {
+		o.finish = finish
 	}
 	u := v.Usage
 	if u == nil && v.Response != nil {

@@ -192,6 +192,8 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/policies", summary: "List the policies in force", handle: s.withPolicies(s.listPolicies), answer: "PolicyList"},
 		{method: "GET", path: "/v1/policies/schema", summary: "What policies can speak of, in Cedar's schema language", handle: s.withPolicies(s.policySchema), answer: "Lines", media: mediaText},
 		{method: "GET", path: "/v1/routes", summary: "Explain which routes a call to a model would take, and why", handle: s.explainRoutes, query: []string{"model", "calls", "agent_id", "session_id", "label"}, answer: "RouteList"},
+		{method: "GET", path: "/v1/model_figures", summary: "What each version of a model has done: calls, errors, money, times, quality", handle: s.modelFigures, query: []string{"model", "from", "to"}, answer: "ModelFiguresList"},
+		{method: "POST", path: "/v1/models/{id}/feedback", summary: "Judge an answer of a model, once", handle: s.judgeModel, body: "ModelFeedbackParams", answer: "ModelFeedback"},
 		{method: "GET", path: "/v1/capacity", summary: "List this node's pools of model throughput", handle: s.listCapacity, answer: "PoolList"},
 		{method: "GET", path: "/v1/capacity/commitments", summary: "How commitments stand against what was used", handle: s.listCommitments, query: []string{"at", "format"}, answer: "CommitmentList", orCSV: true},
 		{method: "GET", path: "/v1/usage_records", summary: "List what was used, a record each", handle: s.listUsage, query: append(paged, usageFilters()...), answer: "UsageRecordList"},

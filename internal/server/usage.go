@@ -21,6 +21,8 @@ type Usage interface {
 	Statement(ctx context.Context, p stead.Principal, from, to int64) (usage.Statement, error)
 	Verify(ctx context.Context, p stead.Principal, repair bool) (*account.Verification, error)
 	Commitments(ctx context.Context, p stead.Principal, at int64) ([]usage.Standing, error)
+	Figures(ctx context.Context, p stead.Principal, f usage.Filter) ([]*usage.Figures, error)
+	Judge(ctx context.Context, p stead.Principal, j account.Judgement) (usage.Record, error)
 }
 
 // wireQuantities are what can be counted, all of them always: a reader need not know which kinds have which.

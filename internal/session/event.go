@@ -249,8 +249,10 @@ type ModelReplied struct {
 	Cost     int64  `json:"cost,omitempty"`      // micro-cents, by the price of that moment
 	Prices   string `json:"prices,omitempty"`    // version of the price book that Cost is by; "": of none
 	Bytes    int    `json:"ctx_bytes,omitempty"` // estimate of the request's size, to learn bytes a token from
-	// Route is where the call went, where there was more than one way.
-	Route *model.Route `json:"route,omitempty"`
+	// Route is where the call went, where there was more than one way, or the upstream names its model
+	// otherwise than it was asked for.
+	Route   *model.Route `json:"route,omitempty"`
+	FirstMS int64        `json:"first_ms,omitempty"` // until the first word; 0: not known
 }
 
 // ReplyItem is an item with what the runner knew about its tool when it arrived.

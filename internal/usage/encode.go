@@ -18,7 +18,8 @@ import (
 //	        each uvarint length | bytes. The store keeps equal ones once
 //	Data    formBinary | uvarint of the bits that follow | what they say, in their order, as varints:
 //	        the quantities, the cost, the seq of the turn; then the agent's UUID in 16 bytes; then
-//	        turn, agent and hold as length and bytes, where they are no such numbers
+//	        turn, agent and hold as length and bytes, where they are no such numbers; then the
+//	        model as asked for and the outcome as those; the time of the first word and the score
 //
 // The agent is no part of what is shared, since an inline one is one session's.
 //
@@ -37,6 +38,10 @@ const (
 	bitTurn  // in words: it is none of the session's
 	bitAgent // in words
 	bitHold
+	bitAsked
+	bitOutcome
+	bitFirst
+	bitScore
 )
 
 // agentPrefix begins an agent's id before its UUID.
@@ -95,6 +100,10 @@ func (r *Record) data() []byte {
 		}
 	}
 	w.text(bitHold, hold)
+	w.text(bitAsked, r.Asked)
+	w.text(bitOutcome, r.Outcome)
+	w.number(bitFirst, r.First)
+	w.number(bitScore, r.Score)
 	b := make([]byte, 0, 4+len(w.values))
 	b = binary.AppendUvarint(append(b, formBinary), w.bits)
 	return append(b, w.values...)
@@ -226,7 +235,7 @@ func (d *dataReader) text(bit int) string {
 
 func (r *Record) readData(b []byte) bool {
 	bits, size := binary.Uvarint(b)
-	if size <= 0 || bits >= 1<<(bitHold+1) {
+	if size <= 0 || bits >= 1<<(bitScore+1) {
 		return false
 	}
 	d := &dataReader{rest: b[size:], bits: bits, ok: true}
@@ -255,6 +264,7 @@ func (r *Record) readData(b []byte) bool {
 	if rest, ok := strings.CutPrefix(r.Hold, holdOwn); ok {
 		r.Hold = HoldPrefix + string(r.Session) + "_" + rest
 	}
+	r.Asked, r.Outcome, r.First, r.Score = d.text(bitAsked), d.text(bitOutcome), d.number(bitFirst), d.number(bitScore)
 	return d.ok && len(d.rest) == 0
 }
 

@@ -16,11 +16,12 @@ type Filter struct {
 	User     string
 	Provider string
 	Model    string
+	Notes    bool // notes too, which else are selected by Kind alone
 }
 
 // Selects reports whether a record passes.
 func (f Filter) Selects(r *Record) bool {
-	return r.At >= f.From && (f.To == 0 || r.At < f.To) && is(f.Session, r.Session) && is(f.Kind, r.Kind) &&
+	return (f.Notes || f.Kind != "" || !r.Kind.note()) && r.At >= f.From && (f.To == 0 || r.At < f.To) && is(f.Session, r.Session) && is(f.Kind, r.Kind) &&
 		is(f.Agent, r.Agent) && is(f.User, r.User) && is(f.Provider, r.Provider) && is(f.Model, r.Model)
 }
 

@@ -47,10 +47,19 @@ const (
 	Environment Kind = "environment" // time in which a hosted environment was resident
 	Egress      Kind = "egress"      // bytes between an environment and the world
 	Storage     Kind = "storage"     // what an environment's checkpoint held, for how long
+
+	// Notes count nothing and cost nothing; they are selected by their kind alone.
+	ModelFailure Kind = "model_failure" // an attempt on a route that brought nothing
+	Feedback     Kind = "feedback"      // what an application thinks of an answer
 )
 
 // Kinds are all of them, in the order of reports.
-func Kinds() []Kind { return []Kind{ModelCall, ToolCall, Environment, Egress, Storage} }
+func Kinds() []Kind {
+	return []Kind{ModelCall, ToolCall, Environment, Egress, Storage, ModelFailure, Feedback}
+}
+
+// note reports whether a kind is of notes.
+func (k Kind) note() bool { return k == ModelFailure || k == Feedback }
 
 // Record is one thing that was used. Stores keep it as encode.go says; the JSON is that of records
 // from before it, and is only read. The wire has names of its own.
@@ -77,6 +86,28 @@ type Record struct {
 	Cost   int64  `json:"x,omitempty"` // micro-cents, as journaled
 	Prices string `json:"v,omitempty"` // version of the price book that Cost is by
 	Hold   string `json:"h,omitempty"` // of budgets, that it settles
+
+	// Asked is the model as it is configured at its provider, where Upstream says it otherwise.
+	Asked string `json:"-"`
+	// Outcome is how a model call ended: "" well, else length, filter or refusal; of a ModelFailure the
+	// code of its error. One after which another route was tried has the Name FailedOver.
+	Outcome string `json:"-"`
+	First   int64  `json:"-"` // milliseconds until the first word of a model call; 0: not known
+	Score   int64  `json:"-"` // of Feedback: thousandths, 0 … MaxScore
+}
+
+// FailedOver is the Name of a ModelFailure after which another route was tried.
+const FailedOver = "failed_over"
+
+// MaxScore is the best score.
+const MaxScore = 1000
+
+// Version is the place where a model call went, as a canary's versions are told apart: "provider/model".
+func (r *Record) Version() string {
+	if r.Asked != "" {
+		return r.Provider + "/" + r.Asked
+	}
+	return r.Provider + "/" + r.Upstream
 }
 
 // Quantities are what can be counted. Those that a kind does not have are 0.
@@ -137,8 +168,8 @@ func (r Record) Clean() Record {
 	return r
 }
 
-func (r *Record) names() [10]*string {
-	return [10]*string{&r.Turn, &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices, &r.Hold}
+func (r *Record) names() [12]*string {
+	return [12]*string{&r.Asked, &r.Outcome, &r.Turn, &r.User, &r.Provider, &r.Model, &r.Upstream, &r.Region, &r.Tier, &r.Name, &r.Prices, &r.Hold}
 }
 
 // short cuts a name and mends what is not UTF-8, so that a record reads back as it was written.

@@ -98,7 +98,7 @@ func (s *Service) position(ctx context.Context, project stead.ProjectID, id stri
 	}
 	if session, ok := stead.SessionOf(id); ok {
 		found := false
-		err := s.each(ctx, project, usage.Filter{Session: session}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
+		err := s.each(ctx, project, usage.Filter{Session: session, Notes: true}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
 			found = r.ID == id
 			q.AfterAt = r.At
 			q.After, _ = usage.NameOf(r.Session, r.ID)

@@ -74,8 +74,9 @@ func (s *Service) Verify(ctx context.Context, p stead.Principal, repair bool) (*
 	if err := v.sessions(ctx); err != nil {
 		return nil, err
 	}
-	err := s.each(ctx, p.Project, usage.Filter{}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
+	err := s.each(ctx, p.Project, usage.Filter{Notes: true}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
 		switch {
+		case r.Kind == usage.Feedback: // it follows from no event
 		case r.Session == "":
 			return true, v.found.Stateless.Add(r)
 		case !v.seen[r.Session]:
@@ -126,7 +127,10 @@ func (v *verifying) session(ctx context.Context, key stead.SessionKey) error {
 		return err
 	}
 	var stored []usage.Record
-	err = v.each(ctx, v.project, usage.Filter{Session: key.Session}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
+	err = v.each(ctx, v.project, usage.Filter{Session: key.Session, Notes: true}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
+		if r.Kind == usage.Feedback {
+			return true, nil // it follows from no event
+		}
 		if _, seq, _, ok := stead.ParseDerivedID(key.Session, r.ID); !ok || seq <= tail {
 			stored = append(stored, *r)
 			return true, v.found.Store.add(r)

@@ -4,6 +4,7 @@
 //
 //	model.replied, context.compacted             → a model call, with the cost that the event says; a
 //	                                               second one where it was hedged and both used something
+//	model.failed, and routes that failed before  → notes of failures, which count and cost nothing
 //	tool.returned, tool.lost (if it was sent)    → a tool call
 //	environment.checkpointed, suspended,
 //	  disconnected, runner.recovered             → the residence's time, and its egress
@@ -23,6 +24,7 @@ package meter
 import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage"
@@ -34,6 +36,7 @@ const (
 	indexEgress  = 1
 	indexStorage = 2
 	indexHedged  = 3 // of a model call that was on two routes at once
+	indexTried   = 8 // and on: routes that were tried before
 )
 
 // Follow returns the records of an event that is about to be applied to the view.
@@ -47,6 +50,8 @@ func Follow(v *session.View, e stead.Event) ([]usage.Record, error) {
 		return follow(f, f.modelReplied)
 	case session.KindContextCompacted:
 		return follow(f, f.compacted)
+	case session.KindModelFailed:
+		return follow(f, f.modelFailed)
 	case session.KindToolReturned:
 		return follow(f, f.toolReturned)
 	case session.KindToolLost:
@@ -118,17 +123,23 @@ func (f follower) modelReplied(p session.ModelReplied) []usage.Record {
 	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
 		return nil
 	}
-	return f.model(t.Model, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route)
+	return f.model(t.Model, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route, ended{p.Finish, p.FirstMS})
 }
 
 func (f follower) compacted(p session.ContextCompacted) []usage.Record {
 	if f.v.Compact == nil || f.v.Compact.Seq != p.Call {
 		return nil
 	}
-	return f.model(f.v.Compact, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route)
+	return f.model(f.v.Compact, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route, ended{})
 }
 
-func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, prices, provider, upstream string, route *model.Route) []usage.Record {
+// ended is how a call ended, and when it began to speak.
+type ended struct {
+	finish string
+	first  int64 // milliseconds; 0: not known
+}
+
+func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, prices, provider, upstream string, route *model.Route, end ended) []usage.Record {
 	r := f.record(usage.ModelCall, indexFirst)
 	r.Model, r.Provider, r.Upstream, r.Cost, r.Prices = call.Model, provider, upstream, cost, prices
 	if route != nil {
@@ -136,23 +147,65 @@ func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, p
 		if r.Upstream == "" {
 			r.Upstream = route.Model
 		}
+		if r.Upstream != route.Model {
+			r.Asked = route.Model
+		}
+	}
+	r.First = end.first
+	if model.Finish(end.finish) != model.FinishStop && model.Finish(end.finish) != model.FinishToolCalls {
+		r.Outcome = end.finish
 	}
 	if call.Hold != nil {
 		r.Hold = call.Hold.ID
 	}
 	r.Calls, r.Millis = 1, span(call.At, f.e.At)
 	r.SetTokens(used)
-	if route == nil || route.Hedged == nil || route.Hedged.Usage == nil {
-		return []usage.Record{r}
+	all := []usage.Record{r}
+	if route != nil && route.Hedged != nil && route.Hedged.Usage != nil {
+		all = append(all, f.hedged(r, route.Hedged))
 	}
-	return []usage.Record{r, f.hedged(r, route.Hedged)}
+	return append(all, f.tried(call, route)...)
+}
+
+// modelFailed notes which routes failed. A call that went nowhere is none.
+func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
+	call := f.v.Compact
+	if t := f.v.Turn; t != nil && t.Model != nil && t.Model.Seq == p.Call {
+		call = t.Model
+	}
+	if call == nil || call.Seq != p.Call || p.Route == nil {
+		return nil
+	}
+	r := f.failure(indexFirst, call, p.Route.Provider, p.Route.Model, p.Error.Code)
+	r.Region, r.Tier = p.Route.Region, p.Route.Tier
+	return append([]usage.Record{r}, f.tried(call, p.Route)...)
+}
+
+// tried notes the routes that failed before the one that was taken.
+func (f follower) tried(call *session.ModelCall, route *model.Route) []usage.Record {
+	var out []usage.Record
+	for i, t := range route.TriedBefore() {
+		if i > journal.MaxUsageIndex-indexTried {
+			break
+		}
+		r := f.failure(indexTried+i, call, t.Provider, t.Model, t.Code)
+		r.Name = usage.FailedOver
+		out = append(out, r)
+	}
+	return out
+}
+
+func (f follower) failure(index int, call *session.ModelCall, provider, upstream, code string) usage.Record {
+	r := f.record(usage.ModelFailure, index)
+	r.Model, r.Provider, r.Upstream, r.Outcome = call.Model, provider, upstream, code
+	return r
 }
 
 // hedged is what the attempt used that was given up beside the one of a record.
 func (f follower) hedged(r usage.Record, h *model.Hedged) usage.Record {
 	r.ID = usage.EventID(f.v.Key.Session, f.e.Seq, indexHedged)
 	r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices
-	r.Millis = 0 // its time is the other one's
+	r.Millis, r.First, r.Asked, r.Outcome = 0, 0, "", "" // its time is the other one's
 	r.SetTokens(*h.Usage)
 	return r
 }

@@ -18,12 +18,9 @@ package stateless
 
 import (
 	"context"
-	"encoding/hex"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
@@ -70,18 +67,11 @@ func New(c Config) *Recorder {
 	return r
 }
 
-// NewID makes the id of a record of a call that ended at a time: the time is in it (see usage.TimeOf).
-func NewID() (id string, at int64) {
-	u := uuid.Must(uuid.NewV7())
-	id = usage.Prefix + hex.EncodeToString(u[:])
-	at, _ = usage.TimeOf(id)
-	return id, at
-}
-
-// Add queues the record of a call that has ended; it gets its id and time here. It reports false
+// Add queues the record of a call that has ended; it gets its id and time here, of which request is
+// part, if it is the id of one (usage.NewCallID): a request has one such record. It reports false
 // when the record is dropped: the queue is full, or the recorder closed.
-func (r *Recorder) Add(record usage.Record) bool {
-	record.ID, record.At = NewID()
+func (r *Recorder) Add(record usage.Record, request string) bool {
+	record.ID, record.At = usage.NewCallID(request)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || len(r.queue) >= MaxQueued {

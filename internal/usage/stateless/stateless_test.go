@@ -59,7 +59,7 @@ func TestRecordsAreWrittenWithinTheInterval(t *testing.T) {
 		s := journaltest.NewMemory(time.Now)
 		r := stateless.New(stateless.Config{Store: s, Log: quiet()})
 		for i := range 10 {
-			r.Add(record(int64(i)))
+			r.Add(record(int64(i)), "")
 		}
 		if n := stored(t, s).Records; n != 0 {
 			t.Errorf("%d records were written on the call's way", n)
@@ -84,7 +84,7 @@ func TestCloseWritesEverything(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for range 1000 {
-					if !r.Add(record(1)) {
+					if !r.Add(record(1), "") {
 						t.Error("a record was dropped")
 					}
 				}
@@ -97,7 +97,7 @@ func TestCloseWritesEverything(t *testing.T) {
 		if n := stored(t, s).Records; n != 8000 {
 			t.Errorf("%d records, want 8000", n)
 		}
-		if r.Add(record(1)) {
+		if r.Add(record(1), "") {
 			t.Error("a closed recorder takes records")
 		}
 	})
@@ -140,7 +140,7 @@ func TestAStoreThatFails(t *testing.T) {
 		for i := range 50 {
 			held := record(1)
 			held.Hold = fmt.Sprint("h", i)
-			r.Add(held)
+			r.Add(held, "")
 			time.Sleep(200 * time.Millisecond)
 		}
 		time.Sleep(10 * time.Second)
@@ -158,7 +158,7 @@ func TestCloseGivesUpInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := journaltest.NewMemory(time.Now)
 		r := stateless.New(stateless.Config{Store: s, Log: quiet()})
-		r.Add(record(1))
+		r.Add(record(1), "")
 		s.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -171,7 +171,7 @@ func TestCloseGivesUpInTime(t *testing.T) {
 // An id holds the time of its record, so that a list can go on after it.
 func TestIDsHoldTheirTime(t *testing.T) {
 	before := time.Now().UnixMilli()
-	id, at := stateless.NewID()
+	id, at := usage.NewCallID("")
 	if got, ok := usage.TimeOf(id); !ok || got != at || at < before || at > time.Now().UnixMilli() {
 		t.Errorf("%s is of %d (%t), made at %d", id, got, ok, at)
 	}
