@@ -37,6 +37,19 @@ func (p *Provider) request(req model.Request) (fields, *model.Error) {
 	if how != nil && !forced && (how["type"] != "enabled" || !loopWithoutThinking(messages)) {
 		f["thinking"] = how
 	}
+	if messages[len(messages)-1].Role == stead.RoleAssistant {
+		more, err := claude.Prefill(req, v, f["thinking"] != nil)
+		if err != nil {
+			return nil, err
+		}
+		if more != "" {
+			f["messages"] = append(messages, message{stead.RoleUser, []fields{textBlock(more)}})
+		}
+	}
+	temperature, topP, err := claude.Sampling(req, v, f["thinking"] != nil)
+	if err != nil {
+		return nil, err
+	}
 	config := fields{}
 	config.Text("effort", effort)
 	if req.Format != nil && answerTool(req) == "" {
@@ -45,8 +58,8 @@ func (p *Provider) request(req model.Request) (fields, *model.Error) {
 	if len(config) > 0 {
 		f["output_config"] = config
 	}
-	upstream.Number(f, "temperature", req.Temperature)
-	upstream.Number(f, "top_p", req.TopP)
+	upstream.Number(f, "temperature", temperature)
+	upstream.Number(f, "top_p", topP)
 	if len(req.Stop) > 0 {
 		f["stop_sequences"] = req.Stop
 	}

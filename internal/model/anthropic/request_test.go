@@ -155,13 +155,25 @@ func TestDetails(t *testing.T) {
 	}
 }
 
-// What the wire has no field for fails the call; nothing is sent.
+// A message that a crash broke off is not taken for one that the caller has begun.
+func TestBrokenOff(t *testing.T) {
+	half := modeltest.Message("Half an")
+	half.Status = stead.ItemIncomplete
+	got := part(t, sent(t, model.Request{Model: "claude-opus-4-7", Items: []stead.Item{modeltest.User("hi"), half}}), "messages")
+	if !strings.HasSuffix(got, `{"role":"user","content":[{"text":"(Your message was broken off here. Go on from there.)","type":"text"}]}]`) {
+		t.Errorf("messages %s", got)
+	}
+}
+
+// What the wire has no field for, or the model does not take, fails the call; nothing is sent.
 func TestUnsayable(t *testing.T) {
-	one, hot, seed := 1.0, 1.5, int64(1)
+	one, hot, half, seed := 1.0, 1.5, 0.5, int64(1)
 	for name, req := range map[string]model.Request{
 		"presence_penalty": {PresencePenalty: &one}, "frequency_penalty": {FrequencyPenalty: &one},
 		"seed": {Seed: &seed}, "temperature above 1": {Temperature: &hot}, "service_tier flex": {ServiceTier: "flex"},
-		"no base64": {Items: []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleUser, Content: []stead.Content{modeltest.Image("data:image/png;base64,*")}}}},
+		"takes no temperature": {Model: "claude-opus-4-7", Temperature: &half}, "while it reasons": {Model: "claude-sonnet-4-6", Effort: "low", TopP: &half},
+		"begun for it": {Model: "claude-opus-4-7", Items: []stead.Item{modeltest.User("hi"), modeltest.Message("Half an")}},
+		"no base64":    {Items: []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleUser, Content: []stead.Content{modeltest.Image("data:image/png;base64,*")}}}},
 	} {
 		_, err := modeltest.Gather(t, t.Context(), provider(t, "http://127.0.0.1:1"), req)
 		if e, ok := errors.AsType[*model.Error](err); !ok || e.Code != model.CodeInvalid || !strings.Contains(e.Message, name) {

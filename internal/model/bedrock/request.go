@@ -28,12 +28,28 @@ func (p *Provider) request(req model.Request) (fields, *model.Error) {
 	if req.MaxOutputTokens > 0 {
 		limits["maxTokens"] = req.MaxOutputTokens
 	}
-	upstream.Number(limits, "temperature", req.Temperature)
-	upstream.Number(limits, "topP", req.TopP)
 	if len(req.Stop) > 0 {
 		limits["stopSequences"] = req.Stop
 	}
 	think(f, limits, req, config, messages)
+	temperature, topP := req.Temperature, req.TopP
+	if isClaude(req.Model) {
+		thinks := thinking(f)
+		if messages[len(messages)-1].Role == roleAssistant {
+			more, err := claude.Prefill(req, claude.VersionOf(req.Model), thinks)
+			if err != nil {
+				return nil, err
+			}
+			if more != "" {
+				messages = append(messages, message{roleUser, []fields{text(more)}})
+			}
+		}
+		if temperature, topP, err = claude.Sampling(req, claude.VersionOf(req.Model), thinks); err != nil {
+			return nil, err
+		}
+	}
+	upstream.Number(limits, "temperature", temperature)
+	upstream.Number(limits, "topP", topP)
 	if len(limits) > 0 {
 		f["inferenceConfig"] = limits
 	}
@@ -156,6 +172,12 @@ func think(f, limits fields, req model.Request, config fields, messages []messag
 	case strings.Contains(req.Model, "amazon.nova-2"):
 		f["additionalModelRequestFields"] = fields{"reasoningConfig": fields{"type": "enabled", "maxReasoningEffort": threeSteps(req.Effort)}}
 	}
+}
+
+// thinking reports whether think has made a Claude do so.
+func thinking(f fields) bool {
+	more, _ := f["additionalModelRequestFields"].(fields)
+	return more["thinking"] != nil
 }
 
 // threeSteps is the nearest of what families with three steps know.

@@ -74,7 +74,7 @@ func TestRequest(t *testing.T) {
 
 // A wish that the wire has no field for fails the call and is named; nothing is sent.
 func TestUnsayable(t *testing.T) {
-	one, two, seed := 1.0, 2.0, int64(1)
+	one, two, half, seed := 1.0, 2.0, 0.5, int64(1)
 	picture := func(address string) []stead.Item {
 		return []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleUser, Content: []stead.Content{modeltest.Image(address)}}}
 	}
@@ -85,6 +85,9 @@ func TestUnsayable(t *testing.T) {
 		"parallel_tool_calls: false": {SerialTools: true},
 		"temperature above 1":        {Temperature: &two},
 		"service_tier fast":          {ServiceTier: "fast"},
+		"takes no temperature":       {Model: "eu.anthropic.claude-opus-4-7-v1:0", Temperature: &half},
+		"while it reasons":           {Model: "eu.anthropic.claude-sonnet-4-6-v1:0", Effort: "low", TopP: &half},
+		"begun for it":               {Model: "eu.anthropic.claude-opus-4-7-v1:0", Items: []stead.Item{modeltest.User("hi"), modeltest.Message("Half an")}},
 		"by its URL":                 {Items: picture("https://example.com/cat.png")},
 		"image/tiff":                 {Items: picture("data:image/tiff;base64,QUJD")},
 	} {

@@ -1,9 +1,12 @@
 // Package claude knows what Claude models take, wherever they are served: Anthropic's own wire and
 // Bedrock's differ, the models behind them do not.
 //
-// Shape: a model's name → its version → how it thinks, and how much it may write. Pure functions.
+// Shape: a model's name → its version → how it thinks, how much it may write, and what it refuses. Pure
+// functions.
 //
 // Units: tokens. A name that holds no version counts as newer than this code.
+//
+// Errors: *model.Error of CodeInvalid, for what a model refuses; it says what to leave out.
 //
 // Source: platform.claude.com/docs: about-claude/models, build-with-claude/{extended-thinking,adaptive-thinking}.
 package claude
@@ -30,7 +33,7 @@ func VersionOf(name string) Version {
 	v := Version{major: -1}
 	_, rest, ok := strings.Cut(name, "claude-")
 	if !ok {
-		return Version{major: 1 << 10}
+		return Version{major: unknownMajor}
 	}
 	for part := range strings.SplitSeq(rest, "-") {
 		n, err := strconv.Atoi(part)
@@ -49,7 +52,7 @@ func VersionOf(name string) Version {
 		}
 	}
 	if v.major < 0 {
-		return Version{major: 1 << 10}
+		return Version{major: unknownMajor}
 	}
 	return v
 }
