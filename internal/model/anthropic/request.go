@@ -120,7 +120,7 @@ func tools(f fields, req model.Request) (forced bool) {
 	answer := answerTool(req)
 	switch {
 	case answer != "":
-		list = append(list, fields{"name": answer, "description": "Gives the answer.", "input_schema": req.Format.Schema})
+		list = append(list, fields{"name": answer, "description": "Gives the answer.", "input_schema": upstream.ObjectSchema(req.Format.Schema)})
 		choice = fields{"type": "any"}
 		if len(req.Tools) == 0 {
 			choice = fields{"type": "tool", "name": answer}

@@ -130,7 +130,7 @@ func tools(req model.Request) fields {
 		choice["any"] = fields{}
 	}
 	if answer != "" {
-		add(answer, "Gives the answer.", req.Format.Schema)
+		add(answer, "Gives the answer.", upstream.ObjectSchema(req.Format.Schema))
 	}
 	if len(list) == 0 {
 		return nil

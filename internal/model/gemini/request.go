@@ -80,7 +80,7 @@ func tools(f fields, req model.Request) {
 		how["allowedFunctionNames"] = names
 	}
 	if answer != "" {
-		list = append(list, fields{"name": answer, "description": "Gives the answer.", "parametersJsonSchema": req.Format.Schema})
+		list = append(list, fields{"name": answer, "description": "Gives the answer.", "parametersJsonSchema": upstream.ObjectSchema(req.Format.Schema)})
 	}
 	f["tools"] = []fields{{"functionDeclarations": list}}
 	if how != nil {

@@ -171,6 +171,10 @@ func conversations() []kase {
 		Output("call_7", Text("a map"), Image(pixel)))
 	out = append(out, mk(s, r, []string{"a map", pixel[len("data:image/png;base64,"):]}, nil))
 
+	s, r = say("a tool without a type in", User("Say Done."))
+	r.Tools[0].Parameters = json.RawMessage(`{"properties":{"city":{"enum":["Rome"]}}}`)
+	out = append(out, mk(s, r, []string{`"type":"object"`, `"Rome"`}, nil))
+
 	failed := Output("call_7")
 	failed.Error = "no such city"
 	s, r = say("tool errors in", User("Say Done."), Call("call_7", "get_weather", paris), failed)

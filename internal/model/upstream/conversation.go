@@ -17,6 +17,8 @@ import (
 const (
 	emptyObject      = "{}"
 	emptyParameters  = `{"type":"object","properties":{}}`
+	objectType       = `"type":"object"`
+	noProperties     = `"properties":{}`
 	defaultFormat    = "output" // name of a format that has none
 	missingOutput    = "no output"
 	maxCallIDBytes   = 64
@@ -41,11 +43,26 @@ func Number[T any](f Fields, key string, value *T) {
 }
 
 // Parameters is a tool's schema; one that has none takes an empty object.
-func Parameters(t model.ToolSpec) json.RawMessage {
-	if len(t.Parameters) == 0 {
+func Parameters(t model.ToolSpec) json.RawMessage { return ObjectSchema(t.Parameters) }
+
+// ObjectSchema is a schema that says that it is one of an object, which wires insist on ("input_schema.type:
+// Field required" is the 400 of Anthropic) and JSON Schema does
+// not: where the type is left out it is filled in, and so are the properties when nothing else says them.
+// What says its type goes as it is.
+func ObjectSchema(raw json.RawMessage) json.RawMessage {
+	body := bytes.TrimSpace(raw)
+	var members map[string]json.RawMessage
+	if len(body) == 0 || json.Unmarshal(body, &members) == nil && len(members) == 0 {
 		return json.RawMessage(emptyParameters)
 	}
-	return t.Parameters
+	if members == nil || members["type"] != nil {
+		return raw
+	}
+	fill := objectType
+	if !slices.ContainsFunc([]string{"properties", "anyOf", "oneOf", "allOf", "$ref"}, func(key string) bool { return members[key] != nil }) {
+		fill += "," + noProperties
+	}
+	return slices.Concat([]byte("{"+fill+","), body[1:])
 }
 
 // FormatName is the name of an output format, which wires insist on.
