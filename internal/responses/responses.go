@@ -145,6 +145,32 @@ func (r *Request) readModes(o param.Object) error {
 	if o.Has("prompt") && !o.Null("prompt") {
 		return stead.Invalid("prompt", "prompt templates are kept at OpenAI, and are not here: send instructions and input")
 	}
+	if err := readContext(o); err != nil {
+		return err
+	}
+	return r.readInclude(o)
+}
+
+// readContext refuses what would cut the conversation: nothing is ever left out of it unsaid.
+func readContext(o param.Object) error {
+	how, _, err := o.Enum("truncation", "disabled", "auto")
+	if err != nil {
+		return err
+	}
+	if how == "auto" {
+		return stead.Invalid("truncation", "truncation: auto comes only from an upstream that speaks the Responses API itself: conversations are summed up here, not cut")
+	}
+	if list, _, err := o.List("context_management"); err != nil {
+		return err
+	} else if len(list) > 0 {
+		return stead.Invalid("context_management", "context_management comes only from an upstream that speaks the Responses API itself: kept conversations are summed up by themselves, others by /v1/responses/compact")
+	}
+	return nil
+}
+
+// readInclude takes what there is, and what is of items that are never made here: those hold nothing
+// that could be left out.
+func (r *Request) readInclude(o param.Object) error {
 	include, _, err := o.Strings("include")
 	if err != nil {
 		return err
@@ -155,6 +181,12 @@ func (r *Request) readModes(o param.Object) error {
 			r.Encrypted = true
 		case "message.output_text.logprobs":
 			return stead.Invalid(param.Index("include", i), "log probabilities come only from an upstream that speaks the Responses API itself: leave out %s", name)
+		case "message.input_image.image_url": // shown in any case
+		case "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
+			"computer_call_output.output.image_url", "code_interpreter_call.outputs":
+		default:
+			path := param.Index("include", i)
+			return stead.Invalid(path, "%s: the Responses API includes nothing of the name %.60q", path, name)
 		}
 	}
 	return nil
