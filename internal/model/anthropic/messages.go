@@ -3,6 +3,7 @@ package anthropic
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -162,6 +163,9 @@ func blocks(content []stead.Content) ([]fields, *model.Error) {
 			if err != nil {
 				return nil, err
 			}
+			if kind := src["media_type"]; src["type"] == "base64" && kind != "application/pdf" {
+				return nil, &model.Error{Code: model.CodeInvalid, Message: fmt.Sprintf("Anthropic takes no document of the type %.60q: PDF and text alone", kind)}
+			}
 			f := fields{"type": "document", "source": src}
 			f.Text("title", c.Name)
 			out = append(out, f)
@@ -183,7 +187,7 @@ func source(address string) (fields, *model.Error) {
 	if !inline {
 		return fields{"type": "url", "url": address}, nil
 	}
-	if strings.HasPrefix(mediaType, "text/") {
+	if strings.HasPrefix(mediaType, "text/") || mediaType == "application/json" {
 		text, _ := base64.StdEncoding.DecodeString(data) // DataURL has encoded it
 		return fields{"type": "text", "media_type": "text/plain", "data": string(text)}, nil
 	}

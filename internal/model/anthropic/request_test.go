@@ -172,6 +172,8 @@ func TestUnsayable(t *testing.T) {
 		"presence_penalty": {PresencePenalty: &one}, "frequency_penalty": {FrequencyPenalty: &one},
 		"seed": {Seed: &seed}, "temperature above 1": {Temperature: &hot}, "service_tier flex": {ServiceTier: "flex"},
 		"takes no temperature": {Model: "claude-opus-4-7", Temperature: &half}, "while it reasons": {Model: "claude-sonnet-4-6", Effort: "low", TopP: &half},
+		"openxmlformats": {Items: []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleUser, Content: []stead.Content{
+			modeltest.File("a.docx", "data:application/vnd.openxmlformats-officedocument.wordprocessingml.document;base64,QUJD")}}}},
 		"begun for it": {Model: "claude-opus-4-7", Items: []stead.Item{modeltest.User("hi"), modeltest.Message("Half an")}},
 		"no base64":    {Items: []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleUser, Content: []stead.Content{modeltest.Image("data:image/png;base64,*")}}}},
 	} {
