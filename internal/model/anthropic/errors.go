@@ -23,18 +23,16 @@ func explain(status int, h http.Header, body []byte, now time.Time) *model.Error
 	return e
 }
 
-// untilReset is when the last of the limits that are used up is restored, as the rate-limit headers say.
+// untilReset is how long to wait by the rate-limit headers, whose resets are dates of RFC 3339
+// (platform.claude.com/docs/en/api/rate-limits#response-headers).
 func untilReset(h http.Header, now time.Time) time.Duration {
-	var wait time.Duration
+	var limits []upstream.Limit
 	for _, what := range []string{"Requests", "Tokens", "Input-Tokens", "Output-Tokens"} {
-		if h.Get("Anthropic-Ratelimit-"+what+"-Remaining") != "0" {
-			continue
-		}
 		if at, err := time.Parse(time.RFC3339, h.Get("Anthropic-Ratelimit-"+what+"-Reset")); err == nil {
-			wait = max(wait, at.Sub(now))
+			limits = append(limits, upstream.Limit{Remaining: h.Get("Anthropic-Ratelimit-" + what + "-Remaining"), Wait: at.Sub(now)})
 		}
 	}
-	return min(wait, upstream.MaxRetryAfter)
+	return upstream.UntilReset(limits...)
 }
 
 // known maps the types of error; nil for others.

@@ -13,7 +13,28 @@ import (
 // explain maps an error reply to a turn error code.
 func explain(status int, h http.Header, body []byte, now time.Time) *model.Error {
 	f := parseFault(body)
-	return upstream.StatusError(status, h, f, byCode(f), now)
+	e := upstream.StatusError(status, h, f, byCode(f), now)
+	if e.Code == model.CodeRateLimit && e.RetryAfter == 0 {
+		e.RetryAfter = untilReset(h)
+	}
+	return e
+}
+
+// untilReset is how long to wait by the rate-limit headers, whose resets are spans like 1s and 6m0s
+// (platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers); Azure writes seconds as well.
+func untilReset(h http.Header) time.Duration {
+	var limits []upstream.Limit
+	for _, what := range []string{"Requests", "Tokens"} {
+		text := h.Get("X-Ratelimit-Reset-" + what)
+		wait, err := time.ParseDuration(text)
+		if err != nil {
+			wait, err = time.ParseDuration(text + "s")
+		}
+		if err == nil {
+			limits = append(limits, upstream.Limit{Remaining: h.Get("X-Ratelimit-Remaining-" + what), Wait: wait})
+		}
+	}
+	return upstream.UntilReset(limits...)
 }
 
 // streamFault maps a failure that comes within a stream.

@@ -156,6 +156,28 @@ func shorten(s string, most int) string {
 	return b.String()
 }
 
+// Limit is one of a provider's limits of rate, as its headers tell it.
+type Limit struct {
+	Remaining string        // as the header has it; "" where it does not say
+	Wait      time.Duration // until it is whole again; 0 or less: nobody said
+}
+
+// UntilReset is how long to wait for limits, at most MaxResetWait: for the last of those that are used
+// up, else for the first that is whole again, since one of them was not enough for the call.
+func UntilReset(limits ...Limit) time.Duration {
+	used, first := time.Duration(0), time.Duration(0)
+	for _, l := range limits {
+		switch {
+		case l.Wait <= 0:
+		case l.Remaining == "0":
+			used = max(used, l.Wait)
+		case first == 0 || l.Wait < first:
+			first = l.Wait
+		}
+	}
+	return min(cmp.Or(used, first), MaxResetWait)
+}
+
 // retryAfter reads the upstream's wish: retry-after-ms, else Retry-After in seconds or as a date.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	if d, ok := span(h.Get("Retry-After-Ms"), time.Millisecond); ok {

@@ -47,6 +47,9 @@ const (
 	MaxErrorBytes = 64 << 10
 	// MaxRetryAfter is the longest wish to wait that is passed on.
 	MaxRetryAfter = time.Hour
+	// MaxResetWait is the longest wait for a limit of rate to be whole again, where the upstream wishes
+	// none: most limits refill all the time, and let a call through before.
+	MaxResetWait = 10 * time.Minute
 
 	maxRedirects    = 3
 	maxIdlePerHost  = 64
