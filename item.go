@@ -127,10 +127,14 @@ type textBlob struct {
 // Content is one part of a message or of a tool's output. Text holds the text of input_text and
 // output_text, and the URL (https: or data:) of input_image and input_file.
 type Content struct {
-	Type string `json:"type"`
-	Text Text   `json:"text"`
-	Name string `json:"name,omitempty"` // input_file: the file's name; may be empty
+	Type   string `json:"type"`
+	Text   Text   `json:"text"`
+	Name   string `json:"name,omitempty"`   // input_file: the file's name; may be empty
+	Detail string `json:"detail,omitempty"` // input_image: how closely to look, one of ImageDetails; "" as "auto"
 }
+
+// ImageDetails are how closely a model can be asked to look at an image (the Responses API's words).
+func ImageDetails() []string { return []string{"auto", "low", "high", "original"} }
 
 // TextContent is the one-part content of a plain text.
 func TextContent(contentType, s string) []Content {

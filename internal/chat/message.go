@@ -190,8 +190,13 @@ func part(o param.Object) (stead.Content, error) {
 		if err != nil {
 			return stead.Content{}, err
 		}
+		c := stead.Content{Type: stead.ContentInputImage}
+		if c.Detail, _, err = sub.Enum("detail", stead.ImageDetails()...); err != nil {
+			return c, err
+		}
 		u, err := address(sub, "url")
-		return stead.Content{Type: stead.ContentInputImage, Text: stead.NewText(u)}, err
+		c.Text = stead.NewText(u)
+		return c, err
 	case "file":
 		return file(o)
 	}

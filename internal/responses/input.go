@@ -158,6 +158,9 @@ func part(o param.Object) (stead.Content, error) {
 		field = "refusal"
 	case "input_image":
 		c.Type, field = stead.ContentInputImage, "image_url"
+		if c.Detail, _, err = o.Enum("detail", stead.ImageDetails()...); err != nil {
+			return c, err
+		}
 	case "input_file":
 		c.Type, field = stead.ContentInputFile, "file_data"
 		if _, has := o.Raw("file_data"); !has {

@@ -124,6 +124,7 @@ func Parts(content []stead.Content) []Part {
 	out := make([]Part, len(content))
 	for i, c := range content {
 		out[i] = NewPart(c.Type, c.Text.Inline, c.Name)
+		out[i].Look(c.Detail)
 	}
 	return out
 }
@@ -143,6 +144,13 @@ func NewPart(kind, text, name string) Part {
 		return Part{Type: kind, Text: &text, Annotations: &[]any{}, Logprobs: &[]any{}}
 	}
 	return Part{Type: kind, Text: &text}
+}
+
+// Look says how closely to look at an image; "" changes nothing.
+func (p *Part) Look(detail string) {
+	if p.ImageURL != nil && detail != "" {
+		p.Detail = detail
+	}
 }
 
 // Output is a call's result as it is written: one text alone is a string.

@@ -21,6 +21,7 @@ func TestRequestsAreRefusedByField(t *testing.T) {
 		{`{"model":"m","input":"hi","prompt":{"id":"p"}}`, "prompt", "not here"},
 		{`{"model":"m","input":"hi","include":["message.output_text.logprobs"]}`, "include[0]", "log probabilities"},
 		{`{"model":"m","input":"hi","include":["web_search_call.results","bogus"]}`, "include[1]", "bogus"},
+		{`{"model":"m","input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a/b.png","detail":"huge"}]}]}`, "input[0].content[0].detail", "low"},
 		{`{"model":"m","input":"hi","truncation":"auto"}`, "truncation", "summed up"},
 		{`{"model":"m","input":"hi","truncation":"some"}`, "truncation", "disabled"},
 		{`{"model":"m","input":"hi","context_management":[{"type":"compaction"}]}`, "context_management", "summed up"},
@@ -51,6 +52,16 @@ func TestUnknownFieldsAreLeftOut(t *testing.T) {
 	r := parse(t, `{"model":"m","input":[{"role":"user","content":"hi","x":1}],"client_metadata":{"a":"b"},"stream_options":{"include_obfuscation":false}}`)
 	if len(r.Items) != 1 || r.Items[0].Content[0].Text.Inline != "hi" {
 		t.Errorf("items %+v", r.Items)
+	}
+}
+
+// How closely to look at an image is kept with it, and shown as it was asked for.
+func TestImageDetail(t *testing.T) {
+	r := parse(t, `{"model":"m","input":[{"role":"user","content":[{"type":"input_image","image_url":"https://example.com/a.png","detail":"low"},
+		{"type":"input_image","image_url":"https://example.com/b.png"}]}]}`)
+	parts := responses.Parts(r.Items[0].Content)
+	if r.Items[0].Content[0].Detail != "low" || parts[0].Detail != "low" || parts[1].Detail != "auto" {
+		t.Errorf("%+v, shown as %+v", r.Items, parts)
 	}
 }
 

@@ -55,6 +55,7 @@ func responseParts(content []session.WireContent) []responses.Part {
 			text = c.FileURL
 		}
 		out[i] = responses.NewPart(kind, *text, c.Filename)
+		out[i].Look(c.Detail)
 	}
 	return out
 }

@@ -190,7 +190,7 @@ func wireContent(content []stead.Content, texts Texts) []WireContent {
 		out[i] = WireContent{Type: c.Type}
 		switch c.Type {
 		case stead.ContentInputImage:
-			out[i].ImageURL = &s
+			out[i].ImageURL, out[i].Detail = &s, c.Detail
 		case stead.ContentInputFile:
 			out[i].FileURL, out[i].Filename = &s, c.Name
 		default:

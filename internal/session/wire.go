@@ -184,6 +184,7 @@ type WireContent struct {
 	Type     string  `json:"type"`
 	Text     *string `json:"text,omitempty"`
 	ImageURL *string `json:"image_url,omitempty"`
+	Detail   string  `json:"detail,omitempty"`   // input_image of a response that said it
 	FileURL  *string `json:"file_url,omitempty"` // input_file: https: or data:
 	Filename string  `json:"filename,omitempty"` // input_file
 }

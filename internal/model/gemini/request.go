@@ -2,9 +2,11 @@ package gemini
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/upstream"
 )
@@ -120,10 +122,34 @@ func generation(req model.Request, gen float64) fields {
 		c["responseMimeType"] = "application/json"
 		c["responseJsonSchema"] = req.Format.Schema
 	}
+	c.Text("mediaResolution", resolution(req.Items))
 	if how := thinking(req, gen); how != nil {
 		c["thinkingConfig"] = how
 	}
 	return c
+}
+
+// resolution is how closely to look at pictures, which is one setting for the whole call: high where one
+// of them is to be seen so, low where all are, "" for the model's own way
+// (ai.google.dev/api/generate-content#MediaResolution).
+func resolution(items []stead.Item) string {
+	low, others := false, false
+	for i := range items {
+		for _, c := range slices.Concat(items[i].Content, items[i].Output) {
+			switch {
+			case c.Detail == "high" || c.Detail == "original":
+				return "MEDIA_RESOLUTION_HIGH"
+			case c.Detail == "low":
+				low = true
+			case c.Type == stead.ContentInputImage || c.Type == stead.ContentInputFile:
+				others = true
+			}
+		}
+	}
+	if low && !others {
+		return "MEDIA_RESOLUTION_LOW"
+	}
+	return ""
 }
 
 // What the generations of models know.

@@ -217,3 +217,22 @@ func TestAnswerTool(t *testing.T) {
 		t.Errorf("%v: %q, %s, %+v", err, r.Text, r.Done.Finish, r.Items)
 	}
 }
+
+// The wire has one resolution for all pictures of a call.
+func TestMediaResolution(t *testing.T) {
+	for want, details := range map[string][]string{
+		`"MEDIA_RESOLUTION_LOW"`:  {"low", "low"},
+		`"MEDIA_RESOLUTION_HIGH"`: {"low", "high"},
+		``:                        {"low", "auto"},
+	} {
+		it := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser}
+		for _, d := range details {
+			c := modeltest.Image("https://example.com/a.png")
+			c.Detail = d
+			it.Content = append(it.Content, c)
+		}
+		if got := part(t, sent(t, model.Request{Items: []stead.Item{it}}), "generationConfig", "mediaResolution"); got != want {
+			t.Errorf("%v: %s, want %s", details, got, want)
+		}
+	}
+}

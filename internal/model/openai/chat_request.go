@@ -86,10 +86,10 @@ func (p *Provider) chatMessages(instructions string, items []stead.Item) []field
 			thought.put(msgs[len(msgs)-1])
 		case stead.ItemFunctionCallOutput:
 			text, images := upstream.OutputParts(it)
-			for _, url := range images {
+			for _, image := range images {
 				pictures = append(pictures,
 					fields{"type": "text", "text": fmt.Sprintf("Image returned by %s:", names[it.CallID])},
-					imagePart(url))
+					imagePart(image))
 			}
 			if text == "" && len(images) > 0 {
 				text = "The image follows."
@@ -101,8 +101,14 @@ func (p *Provider) chatMessages(instructions string, items []stead.Item) []field
 	return msgs
 }
 
-func imagePart(url string) fields {
-	return fields{"type": "image_url", "image_url": fields{"url": url}}
+// imagePart is a picture. This dialect knows no closer look than high.
+func imagePart(c stead.Content) fields {
+	image := fields{"url": c.Text.Inline}
+	if c.Detail == "original" {
+		c.Detail = "high"
+	}
+	image.Text("detail", c.Detail)
+	return fields{"type": "image_url", "image_url": image}
 }
 
 func chatMessage(msgs []fields, it stead.Item) []fields {
@@ -119,7 +125,7 @@ func chatMessage(msgs []fields, it stead.Item) []fields {
 	for _, c := range it.Content {
 		switch c.Type {
 		case stead.ContentInputImage:
-			parts = append(parts, imagePart(c.Text.Inline))
+			parts = append(parts, imagePart(c))
 			continue
 		case stead.ContentInputFile:
 			parts = append(parts, fields{"type": "file", "file": filePart(c, "file_data")})

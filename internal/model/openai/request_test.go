@@ -147,3 +147,30 @@ func TestRequestDetails(t *testing.T) {
 	auto.ServiceTier, auto.CacheKey, auto.User = "auto", "k", "u"
 	has(auto, func(c *openai.Config) { c.Omit = []string{"prompt_cache_key"} }, []string{`"user": "u"`}, []string{"service_tier", "prompt_cache_key"})
 }
+
+// How closely to look at a picture goes along, also at one that a tool returned.
+func TestImageDetail(t *testing.T) {
+	look := func(detail string) stead.Content {
+		c := modeltest.Image("https://example.com/" + detail + ".png")
+		c.Detail = detail
+		return c
+	}
+	req := model.Request{Items: []stead.Item{
+		{Type: stead.ItemMessage, Role: stead.RoleUser, Content: []stead.Content{look("low"), look("original"), look("")}},
+		modeltest.Call("call_1", "f", "{}"), modeltest.Output("call_1", look("high"))}}
+	for api, want := range map[string][]string{
+		openai.APIResponses: {"low", "original", "auto", "high"},
+		openai.APIChat:      {"low", "high", "high"},
+	} {
+		got, _ := body(t, req, func(c *openai.Config) { c.API = api })
+		var said []string
+		for _, line := range strings.Split(got, "\n") {
+			if _, value, ok := strings.Cut(line, `"detail": "`); ok {
+				said = append(said, strings.Trim(value, `",`))
+			}
+		}
+		if d := cmp.Diff(want, said); d != "" {
+			t.Errorf("%s (-want +got):\n%s\n%s", api, d, got)
+		}
+	}
+}

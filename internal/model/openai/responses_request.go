@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -121,7 +122,7 @@ func responsesContent(content []stead.Content) []fields {
 	for _, c := range content {
 		switch c.Type {
 		case stead.ContentInputImage:
-			parts = append(parts, fields{"type": "input_image", "image_url": c.Text.Inline, "detail": "auto"})
+			parts = append(parts, fields{"type": "input_image", "image_url": c.Text.Inline, "detail": cmp.Or(c.Detail, "auto")})
 			continue
 		case stead.ContentInputFile:
 			f := filePart(c, "file_data")

@@ -146,14 +146,14 @@ func WireArguments(raw json.RawMessage) string {
 }
 
 // OutputParts splits a tool's output into what it says and its images.
-func OutputParts(it stead.Item) (text string, images []string) {
+func OutputParts(it stead.Item) (text string, images []stead.Content) {
 	var texts []string
 	if it.Error != "" {
 		texts = append(texts, it.Error)
 	}
 	for _, c := range it.Output {
 		if c.Type == stead.ContentInputImage {
-			images = append(images, c.Text.Inline)
+			images = append(images, c)
 			continue
 		}
 		texts = append(texts, c.Text.Inline)
