@@ -89,7 +89,9 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 	seen := observer{stream: streamed}
 	var usage usageStripper
 	var deadline time.Time
-	buf := make([]byte, relayBuffer)
+	held := c.s.relayed.Get().(*[relayBuffer]byte)
+	defer c.s.relayed.Put(held)
+	buf := held[:]
 	for {
 		n, err := a.Body.Read(buf)
 		if n > 0 {
@@ -162,6 +164,26 @@ func (c *call) brokenOff(w http.ResponseWriter, a *model.Answer, err error) erro
 	return nil
 }
 
+// What lines of a stream have in them that are read: all others pass as they are.
+const (
+	usageMember   = `"usage"`
+	finishMember  = `"finish_reason":"`
+	refusalMember = `"refusal":"`
+	errorMember   = `"error"`
+)
+
+// boring is how much of b, which begins with a line, are whole lines that have none of the members in them. It is
+// found at once and not line by line: nearly all of a stream is so.
+func boring(b []byte, members ...string) int {
+	whole := bytes.LastIndexByte(b, '\n') + 1
+	for _, m := range members {
+		if i := bytes.Index(b[:whole], []byte(m)); i >= 0 {
+			whole = bytes.LastIndexByte(b[:i], '\n') + 1
+		}
+	}
+	return whole
+}
+
 // observer looks for usage in an answer that passes by, and changes nothing of it.
 type observer struct {
 	stream bool
@@ -173,6 +195,9 @@ type observer struct {
 }
 
 func (o *observer) write(b []byte) {
+	if o.stream && len(o.rest) == 0 && !o.skip {
+		b = b[boring(b, usageMember, finishMember, refusalMember, errorMember):]
+	}
 	for o.stream {
 		line, rest, whole := bytes.Cut(b, []byte("\n"))
 		if !whole {
@@ -204,10 +229,10 @@ func (o *observer) line(line []byte) {
 	if !ok {
 		return
 	}
-	if bytes.Contains(data, []byte(`"usage"`)) || bytes.Contains(data, []byte(`"finish_reason":"`)) || bytes.Contains(data, []byte(`"refusal":"`)) {
+	if bytes.Contains(data, []byte(usageMember)) || bytes.Contains(data, []byte(finishMember)) || bytes.Contains(data, []byte(refusalMember)) {
 		o.read(data)
 	}
-	if bytes.Contains(data, []byte(`"error"`)) {
+	if bytes.Contains(data, []byte(errorMember)) {
 		o.fail(data)
 	}
 }

@@ -84,3 +84,22 @@ func TestEventsThatSayThatAStreamFailed(t *testing.T) {
 		}
 	}
 }
+
+// The chunk that tells usage is taken out, and no other byte changes, in whatever pieces the stream comes.
+func TestUsageIsTakenOutHoweverItIsCut(t *testing.T) {
+	const kept = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\"\"}}],\"usage\":null}\r\n\r\n: ping\n\ndata: {\"choices\":[1]}\n\n"
+	const usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n"
+	const done = "data: [DONE]\n\n"
+	for size := 1; size <= len(kept+usage+done); size++ {
+		var s usageStripper
+		var got []byte
+		for b := kept + usage + done; b != ""; {
+			n := min(size, len(b))
+			got = append(got, s.pass([]byte(b[:n]))...)
+			b = b[n:]
+		}
+		if got = append(got, s.end()...); string(got) != kept+done {
+			t.Fatalf("in pieces of %d:\n%q, want\n%q", size, got, kept+done)
+		}
+	}
+}

@@ -124,7 +124,8 @@ type server struct {
 	origin  *http.CrossOriginProtection
 	metrics *metrics
 	openAPI func() []byte
-	warned  sync.Map // [project, model] → true: that it is deprecated was logged
+	warned  sync.Map  // [project, model] → true: that it is deprecated was logged
+	relayed sync.Pool // of *[relayBuffer]byte, which answers are relayed through
 }
 
 // New makes the handler.
@@ -138,6 +139,7 @@ func New(c Config) http.Handler {
 		mux:     http.NewServeMux(),
 		origin:  http.NewCrossOriginProtection(),
 		metrics: newMetrics(time.Now()),
+		relayed: sync.Pool{New: func() any { return new([relayBuffer]byte) }},
 	}
 	s.routes = s.table()
 	for _, r := range s.routes {

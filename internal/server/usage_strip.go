@@ -14,9 +14,16 @@ type usageStripper struct {
 	out  []byte
 }
 
-// pass returns what goes on. It is valid until the next call.
+// pass returns what goes on. It is valid until the next call, and as long as b.
 func (t *usageStripper) pass(b []byte) []byte {
 	t.out = t.out[:0]
+	if !t.took && len(t.rest) == 0 && !t.long {
+		n := boring(b, usageMember)
+		if n == len(b) {
+			return b
+		}
+		t.out, b = append(t.out, b[:n]...), b[n:]
+	}
 	for {
 		line, rest, whole := bytes.Cut(b, []byte("\n"))
 		if !whole {
@@ -57,7 +64,7 @@ func (t *usageStripper) end() []byte { return t.rest }
 // tellsUsageAlone reports whether a line is the chunk with usage and no choice.
 func tellsUsageAlone(line []byte) bool {
 	data, ok := bytes.CutPrefix(line, []byte("data:"))
-	if !ok || !bytes.Contains(data, []byte(`"usage"`)) {
+	if !ok || !bytes.Contains(data, []byte(usageMember)) {
 		return false
 	}
 	var chunk struct {

@@ -55,19 +55,38 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 }
 
 // carry makes the pieces the request's body, one behind the other.
-func carry(req *http.Request, pieces [][]byte) {
-	for _, p := range pieces {
+func carry(req *http.Request, parts [][]byte) {
+	for _, p := range parts {
 		req.ContentLength += int64(len(p))
 	}
-	req.GetBody = func() (io.ReadCloser, error) {
-		readers := make([]io.Reader, len(pieces))
-		for i, p := range pieces {
-			readers[i] = bytes.NewReader(p)
-		}
-		return io.NopCloser(io.MultiReader(readers...)), nil
-	}
+	req.GetBody = func() (io.ReadCloser, error) { return &pieces{rest: parts}, nil }
 	req.Body, _ = req.GetBody() // which has no way to fail
 }
+
+// pieces read one behind the other. io.MultiReader would do, but for the 32 KB that it takes to find that nothing is
+// left, which is what net/http asks of every body.
+type pieces struct {
+	rest [][]byte
+	at   int // in the first of them
+}
+
+// Read implements io.Reader.
+func (p *pieces) Read(b []byte) (n int, err error) {
+	for n < len(b) && len(p.rest) > 0 {
+		k := copy(b[n:], p.rest[0][p.at:])
+		n, p.at = n+k, p.at+k
+		if p.at == len(p.rest[0]) {
+			p.rest, p.at = p.rest[1:], 0
+		}
+	}
+	if n == 0 && len(p.rest) == 0 && len(b) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (p *pieces) Close() error { return nil }
 
 // send sends a request once, whatever the answer is.
 func (c *Client) send(ctx context.Context, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {

@@ -52,7 +52,7 @@ const (
 	MaxResetWait = 10 * time.Minute
 
 	maxRedirects    = 3
-	maxIdlePerHost  = 64
+	maxIdlePerHost  = 512
 	maxMessageRunes = 400 // of an upstream's error message
 	maxNameRunes    = 100 // of its code and of the field that it names
 	minSecretBytes  = 4   // shorter ones would garble every message, and are no secrets
