@@ -40,6 +40,9 @@ type Host interface {
 	Admits(ctx context.Context, key stead.SessionKey, path string, size int64) error
 	// ReadFile reads one file of it, likewise.
 	ReadFile(ctx context.Context, key stead.SessionKey, from State, path string) ([]byte, error)
+	// Background names the commands whose processes go on in a resident environment although no call
+	// waits for them; nil: none, or it is not resident on this node.
+	Background(key stead.SessionKey) []string
 	// Origin is the session's environment as a place where tool servers run, and from where they are
 	// reached, while it is resident here.
 	Origin(key stead.SessionKey) tool.Origin
@@ -107,6 +110,8 @@ type Opened struct {
 	// Kept: the workspace is as State.Residence left it. Otherwise it was restored from the checkpoint.
 	Kept bool
 	Done <-chan struct{} // closed when it died by itself
+	// Changed says that processes in the background have changed the workspace since its last checkpoint.
+	Changed <-chan struct{}
 	// Skills are what its capability directories hold, for the agent to know of.
 	Skills  []Skill
 	Refused []Refused // of State.Files
@@ -143,6 +148,7 @@ type Saved struct {
 	Artifacts  []Published  // that are new
 	TooLarge   []TooLarge   // files that are not published, and were not known to be so
 	Refused    []Refused    // of SaveRequest.Files
+	Background []string     // commands that ran in the background when it was made, as Host.Background says
 	Usage      Usage
 }
 

@@ -38,6 +38,7 @@ type actor struct {
 	wasCut   bool
 	died     chan session.EnvironmentDisconnected // the environment that is resident here died
 	opened   stead.Seq                            // the residence that this actor began; 0: none
+	changed  chan struct{}                        // its workspace differs from the checkpoint, and no command did it
 	notes    chan note                            // facts that somebody waits for
 	acks     []chan struct{}                      // of the notes among pending
 	asked    []*codeCall                          // calls of code that have not ended
@@ -83,6 +84,7 @@ func newActor(r *Runner, l journal.Lease) *actor {
 		flights: map[*flight]struct{}{}, ctx: ctx, cancel: cancel,
 		notes:   make(chan note),
 		died:    make(chan session.EnvironmentDisconnected, 1),
+		changed: make(chan struct{}, 1),
 		cutting: make(chan struct{}), seen: make(chan stead.Seq, 1), patience: patience,
 	}
 }
@@ -187,6 +189,8 @@ func (a *actor) wait() error {
 		a.takeNote(n)
 	case d := <-a.died:
 		a.pending = append(a.pending, a.environmentDied(d))
+	case <-a.changed:
+		a.pending = append(a.pending, a.environmentChanged())
 	case <-wake:
 	case <-patience:
 		a.watch()

@@ -37,6 +37,7 @@ type computers struct {
 	run   func(context.Context, tool.Call, *computer) (tool.Result, error)
 	drops []stead.Seq
 	taken map[string]string // path → why no file can be put there
+	bg    []string          // what runs in the background of every environment
 	used  environment.Usage // what a self-hosted environment is said to have used, each time
 }
 
@@ -46,6 +47,7 @@ type computer struct {
 	environment.State
 	lines []string
 	done  chan struct{}
+	news  chan struct{} // Opened.Changed
 }
 
 // shelved is what checkpoints hold: digest → lines.
@@ -146,12 +148,12 @@ func (h *computers) Open(ctx context.Context, key stead.SessionKey, from environ
 	if err := h.begin(ctx, "open"); err != nil {
 		return environment.Opened{}, err
 	}
-	b := &computer{key: key, State: from, lines: h.shelf.get(from.Checkpoint), done: make(chan struct{})}
+	b := &computer{key: key, State: from, lines: h.shelf.get(from.Checkpoint), done: make(chan struct{}), news: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	refused := h.put(b, from.Files)
 	h.boxes[key] = b
-	return environment.Opened{Driver: "fake", Done: b.done, Refused: refused}, nil
+	return environment.Opened{Driver: "fake", Done: b.done, Changed: b.news, Refused: refused}, nil
 }
 
 func (h *computers) put(b *computer, files []environment.Put) (refused []environment.Refused) {
@@ -192,7 +194,7 @@ func (h *computers) save(ctx context.Context, key stead.SessionKey, s environmen
 		return environment.Saved{}, stead.Errorf(stead.KindUnavailable, "the environment is not open")
 	}
 	refused := h.put(b, s.Files)
-	out := environment.Saved{Refused: refused, Checkpoint: h.shelf.put(b.lines), Usage: environment.Usage{Commands: int64(len(b.lines))}}
+	out := environment.Saved{Refused: refused, Checkpoint: h.shelf.put(b.lines), Background: slices.Clone(h.bg), Usage: environment.Usage{Commands: int64(len(b.lines))}}
 	if s.Publish != "" {
 		out.Artifacts, h.next = h.next, nil
 	}
@@ -245,6 +247,27 @@ func (h *computers) Files(_ context.Context, key stead.SessionKey, from environm
 
 func (h *computers) ReadFile(_ context.Context, _ stead.SessionKey, from environment.State, path string) ([]byte, error) {
 	return fmt.Appendf(nil, "%s of %s", path, from.Checkpoint), nil
+}
+
+func (h *computers) Background(key stead.SessionKey) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.boxes[key] == nil {
+		return nil
+	}
+	return slices.Clone(h.bg)
+}
+
+// writes is what a process in the background does: a line, of which the host tells.
+func (h *computers) writes(key stead.SessionKey, line string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := h.boxes[key]
+	b.lines = append(b.lines, line)
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
 }
 
 func (h *computers) Origin(stead.SessionKey) tool.Origin { return nil }

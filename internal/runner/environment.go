@@ -22,7 +22,7 @@ func (a *actor) resident() bool { return a.state.Environment.Resident(a.r.cfg.No
 // intendEnvironment journals the intent of an action and plans it.
 func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	decision, denied := a.gate(policy.EnvironmentEffect(string(c.Action)), session.EnvironmentID(a.key.Session))
-	if err := a.record(p, session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Decision: decision}); err != nil {
+	if err := a.record(p, session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Decision: decision}); err != nil {
 		return err
 	}
 	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment,
@@ -120,7 +120,8 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 		req.Publish, req.Known = x.publish, x.known
 		saved, err := host.Save(ctx, key, req)
 		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
-			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, TooLarge: saved.TooLarge, Refused: saved.Refused, Usage: saved.Usage,
+			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, TooLarge: saved.TooLarge,
+			Refused: saved.Refused, Background: shortened(saved.Background), Usage: saved.Usage,
 		}), err
 	}
 	saved, err := host.Suspend(ctx, key, req)
@@ -175,7 +176,7 @@ func (x *environmentAction) open(ctx context.Context, host environment.Host) (pe
 		return pending{}, ctx.Err()
 	}
 	out := session.EnvironmentConnected{Call: x.call, Node: x.a.r.cfg.Node, Driver: opened.Driver, Upto: x.call, Reset: x.reset(opened), Skills: opened.Skills, Refused: opened.Refused}
-	go x.a.watchEnvironment(opened.Done)
+	go x.a.watchEnvironment(opened)
 	return happened(session.KindEnvironmentConnected, out), nil
 }
 
@@ -184,7 +185,11 @@ func (x *environmentAction) reset(opened environment.Opened) *session.Reset {
 	if x.view.Lost == "" {
 		return nil
 	}
-	r := &session.Reset{Count: x.view.Resets + 1, Why: x.view.Lost, Commands: x.view.Commands, Kept: opened.Kept || x.view.Touched == 0}
+	same := x.view.Touched == 0 && len(x.view.Background) == 0 // nobody could change anything since
+	r := &session.Reset{
+		Count: x.view.Resets + 1, Why: x.view.Lost, Kept: opened.Kept || same,
+		Commands: x.view.Commands, Background: x.view.Background, Since: x.view.CheckpointAt,
+	}
 	if u := x.view.Unstored; u != nil && !r.Kept {
 		r.Why += ", and the checkpoint before that had failed (" + u.Why + ")"
 	}
@@ -208,12 +213,18 @@ func (x *environmentAction) failed(err error, attempt int) session.EnvironmentFa
 	return out
 }
 
-// watchEnvironment tells the actor when the environment that it opened is gone.
-func (a *actor) watchEnvironment(done <-chan struct{}) {
-	select {
-	case <-done:
-	case <-a.ctx.Done():
-		return
+// watchEnvironment tells the actor when the workspace of the environment that it opened was changed by
+// processes in the background, and when the environment is gone.
+func (a *actor) watchEnvironment(opened environment.Opened) {
+	for alive := true; alive; {
+		select {
+		case <-opened.Changed:
+			poke(a.changed)
+		case <-opened.Done:
+			alive = false
+		case <-a.ctx.Done():
+			return
+		}
 	}
 	select {
 	case a.died <- session.EnvironmentDisconnected{Node: a.r.cfg.Node, Reason: "it ended by itself"}:

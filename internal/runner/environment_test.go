@@ -179,7 +179,7 @@ func TestAResetTellsOfTheCheckpointThatFailed(t *testing.T) {
 		n.send(id, says("again"))
 		n.idle(id)
 		got := strings.Join(seen(m.last()), "\n")
-		for _, want := range []string{"the checkpoint before that had failed (too many files)", "what later commands changed is missing", "- echo hi"} {
+		for _, want := range []string{"the checkpoint before that had failed (too many files)", "what was changed later is missing", "- echo hi"} {
 			if !strings.Contains(got, want) {
 				t.Errorf("the agent was not told %q, but %q", want, got)
 			}

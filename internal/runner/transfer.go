@@ -18,6 +18,9 @@ func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if err := r.allow(ctx, p, policy.SessionWrite, source, ""); err != nil {
 		return session.Session{}, err
 	}
+	if req.Turn == "" && req.Item == "" { // the present, and no moment of the past
+		r.storeFirst(ctx, source)
+	}
 	events, err := r.allEvents(ctx, source)
 	if err != nil {
 		return session.Session{}, err
@@ -96,6 +99,7 @@ func (r *Runner) Export(ctx context.Context, p stead.Principal, id stead.Session
 	if err := r.allow(ctx, p, policy.SessionRead, key, ""); err != nil {
 		return err
 	}
+	r.storeFirst(ctx, key)
 	events, err := r.allEvents(ctx, key)
 	if err != nil {
 		return err

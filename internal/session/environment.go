@@ -26,6 +26,7 @@ const (
 	KindEnvironmentExpired      = "environment.expired"
 	KindEnvironmentFailed       = "environment.failed"       // … and that of each which brought nothing
 	KindEnvironmentDisconnected = "environment.disconnected" // it died by itself
+	KindEnvironmentChanged      = "environment.changed"      // what was not a command of a turn changed the workspace, or somebody asks for a checkpoint
 	KindEnvironmentCopied       = "environment.copied"       // the journal was: what ran stayed where it was
 	KindToolStreamed            = "tool.streamed"            // output of a command that runs
 )
@@ -82,7 +83,8 @@ const (
 // EnvironmentCalled is the intent of an action; its Seq names it.
 type EnvironmentCalled struct {
 	Action   Action          `json:"action"`
-	Attempt  int             `json:"attempt"` // from 1
+	Attempt  int             `json:"attempt"`           // from 1
+	Publish  bool            `json:"publish,omitempty"` // save: outputs become artifacts
 	Decision policy.Decision `json:"decision"`
 }
 
@@ -114,6 +116,10 @@ type Reset struct {
 	Kept     bool     `json:"kept"`
 	Why      string   `json:"why"`
 	Commands []string `json:"commands,omitempty"` // since the last checkpoint: what may be missing
+	// Background ran in the background at the last checkpoint, and went on: what it did since may be
+	// missing as well.
+	Background []string `json:"background,omitempty"`
+	Since      int64    `json:"since,omitempty"` // Unix milliseconds: of the last checkpoint; 0: not known
 }
 
 // EnvironmentCheckpointed is the outcome of ActionSave.
@@ -122,10 +128,11 @@ type EnvironmentCheckpointed struct {
 	Upto       stead.Seq               `json:"upto"` // files up to this event are in it
 	Checkpoint environment.Checkpoint  `json:"checkpoint"`
 	Blobs      []stead.Text            `json:"blobs,omitempty"`
-	Artifacts  []environment.Published `json:"artifacts,omitempty"` // that are new with it
-	TooLarge   []environment.TooLarge  `json:"too_large,omitempty"` // files that did not become artifacts: the agent is told
-	Refused    []environment.Refused   `json:"refused,omitempty"`   // as in EnvironmentConnected
-	Usage      environment.Usage       `json:"usage"`               // since the environment connected
+	Artifacts  []environment.Published `json:"artifacts,omitempty"`  // that are new with it
+	TooLarge   []environment.TooLarge  `json:"too_large,omitempty"`  // files that did not become artifacts: the agent is told
+	Refused    []environment.Refused   `json:"refused,omitempty"`    // as in EnvironmentConnected
+	Background []string                `json:"background,omitempty"` // commands that ran in the background when it was made
+	Usage      environment.Usage       `json:"usage"`                // since the environment connected
 }
 
 // EnvironmentSuspended is the outcome of ActionSuspend: nothing runs any more, nothing is lost.
@@ -164,6 +171,12 @@ type EnvironmentDisconnected struct {
 	Node   stead.NodeID      `json:"node"`
 	Reason string            `json:"reason"`
 	Usage  environment.Usage `json:"usage"`
+}
+
+// EnvironmentChanged asks for a checkpoint beside the ends of turns: processes in the background have
+// changed the workspace, or a copy of the session is about to be made.
+type EnvironmentChanged struct {
+	Node stead.NodeID `json:"node"`
 }
 
 // EnvironmentCopied is written into a copy of a session, behind what was copied.

@@ -3,6 +3,8 @@ package session
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -67,7 +69,7 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 		case s.commandRuns():
 		case gone:
 			return ActionSuspend, 0
-		case len(e.Uploads) > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved:
+		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved:
 			return ActionSave, 0
 		case s.Turn == nil && w.EnvironmentIdle > 0:
 			return ActionSuspend, e.Used + w.EnvironmentIdle.Milliseconds()
@@ -133,7 +135,8 @@ func (v *View) unconnected(c *Call) bool {
 // again. See Unstored.
 func (s *State) saveFirst(end EndTurn) []Command {
 	e := s.Environment
-	if !e.Hosted() || e.Status != EnvironmentConnectedNow || e.Touched == 0 || e.Unsaved {
+	publish := end.Kind == KindTurnCompleted
+	if !e.Hosted() || e.Status != EnvironmentConnectedNow || e.Touched == 0 && !(publish && e.Unpublished) || e.Unsaved {
 		return []Command{end}
 	}
 	if e.Action != "" {
@@ -142,27 +145,36 @@ func (s *State) saveFirst(end EndTurn) []Command {
 	if e.RetryAt > s.Now {
 		return []Command{WaitUntil{e.RetryAt}}
 	}
-	return []Command{EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: end.Kind == KindTurnCompleted}}
+	return []Command{EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: publish}}
 }
 
 // noticeOfReset is what the agent is told.
 func noticeOfReset(r Reset) string {
 	text := "your environment was reset, because " + r.Why + ". Its processes have ended. "
-	switch {
-	case len(r.Commands) == 0:
-		text += "The workspace is as it was."
-	case r.Kept:
-		text += "The files in the workspace are as these processes left them; a command that was running may have done a part of its work."
-	default:
-		text += "The workspace is that of the last checkpoint: what later commands changed is missing."
+	since, between := "", " "
+	if r.Since > 0 {
+		since = " of " + time.UnixMilli(r.Since).UTC().Format(time.RFC3339)
 	}
-	for i, c := range r.Commands {
-		if i == 0 {
-			text += " Commands since that checkpoint:"
-		}
-		text += "\n- " + c
+	switch {
+	case r.Kept && len(r.Commands) == 0 && len(r.Background) == 0:
+		return text + "The workspace is as it was."
+	case r.Kept:
+		text += "The files in the workspace are as these processes left them; one that was running may have done a part of its work."
+	default:
+		text += "The workspace is that of the last checkpoint" + since + ": what was changed later is missing."
+	}
+	if len(r.Commands) > 0 {
+		text += " Commands since that checkpoint:" + bullets(r.Commands)
+		between = "\n"
+	}
+	if len(r.Background) > 0 {
+		text += between + "In the background these ran at the checkpoint" + since + ", and what they did since may be missing or unfinished:" + bullets(r.Background)
 	}
 	return text
+}
+
+func bullets(lines []string) string {
+	return "\n- " + strings.Join(lines, "\n- ")
 }
 
 // reset tells the agent that its environment is not what it was.

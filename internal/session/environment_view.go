@@ -47,6 +47,15 @@ type EnvironmentView struct {
 	// Touched is the first command since the checkpoint, 0 for none, and Commands names them.
 	Touched  stead.Seq `json:"touched,omitempty"`
 	Commands []string  `json:"commands,omitempty"`
+	// CheckpointAt is when the checkpoint was made, in Unix milliseconds, and Background are the commands
+	// that ran in the background then: they may have gone on.
+	CheckpointAt int64    `json:"checkpoint_at,omitempty"`
+	Background   []string `json:"background,omitempty"`
+	// Asked is the event that asks for a checkpoint beside those at the ends of turns, 0 for none.
+	Asked stead.Seq `json:"asked,omitempty"`
+	// Unpublished: a command of this turn may have made outputs that no checkpoint has published.
+	Unpublished bool `json:"unpublished,omitempty"`
+	Publishing  bool `json:"publishing,omitempty"` // Action does
 	// Unsaved: the last tries to checkpoint failed. The turn ends all the same; the next command, or
 	// being idle, begins new ones.
 	Unsaved bool `json:"unsaved,omitempty"`
@@ -117,7 +126,7 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	case KindToolStreamed:
 		return true, nil
 	case KindInputFile, KindInputConnection, KindInputArtifact, KindEnvironmentCalled, KindEnvironmentPrepared, KindEnvironmentConnected,
-		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentExpired, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentCopied:
+		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentExpired, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentChanged, KindEnvironmentCopied:
 	default:
 		return false, nil
 	}
@@ -145,6 +154,8 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 		return true, fold(e, v.Environment.expired)
 	case KindEnvironmentFailed:
 		return true, fold(e, v.environmentFailed)
+	case KindEnvironmentChanged:
+		return true, fold(e, v.Environment.changed)
 	case KindEnvironmentCopied:
 		return true, fold(e, v.Environment.copied)
 	}
@@ -192,7 +203,7 @@ func (a PublishedArtifact) ID(s stead.SessionID) string {
 
 func (e *EnvironmentView) called(ev stead.Event, p EnvironmentCalled) {
 	e.Action, e.Call, e.Attempts, e.RetryAt = p.Action, ev.Seq, p.Attempt, 0
-	e.Expiring = e.Expiring || expires(ev)
+	e.Expiring, e.Publishing = e.Expiring || expires(ev), p.Publish
 }
 
 // done ends the action that began with call; false when it is another one's outcome.
@@ -209,7 +220,7 @@ func (e *EnvironmentView) prepared(ev stead.Event, p EnvironmentPrepared) {
 		return
 	}
 	e.Status, e.Layer, e.Error, e.Used = EnvironmentReady, p.Layer, nil, ev.At
-	e.Checkpoint, e.Checkpointed = &p.Checkpoint, ev.Seq
+	e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Background = &p.Checkpoint, ev.Seq, ev.At, nil
 }
 
 func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
@@ -217,13 +228,13 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 		return
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
-	e.Residence, e.Skills, e.Unsaved = p.Call, p.Skills, false
+	e.Residence, e.Skills, e.Unsaved, e.Asked = p.Call, p.Skills, false, 0
 	put := e.dropUploads(p.Upto)
 	e.refuse(ev, p.Refused)
 	if p.Reset != nil {
 		e.Resets = p.Reset.Count
 		if !p.Reset.Kept {
-			e.Touched, e.Commands, e.Unstored = 0, nil, nil
+			e.Touched, e.Commands, e.Unstored, e.Background = 0, nil, nil, nil
 		}
 	}
 	if put && e.Touched == 0 {
@@ -246,7 +257,10 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 	}
 	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
 	e.refuse(ev, p.Refused)
-	e.Since = p.Usage
+	e.Since, e.Background = p.Usage, p.Background
+	if e.Publishing {
+		e.Unpublished = false
+	}
 	turn := stead.Seq(0)
 	if v.Turn != nil {
 		turn = v.Turn.Seq
@@ -265,7 +279,10 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 
 // checkpoint: what was done before the call that stored it is safe.
 func (e *EnvironmentView) checkpoint(ev stead.Event, c environment.Checkpoint, upto, call stead.Seq) {
-	e.Checkpoint, e.Checkpointed, e.Unsaved, e.Unstored = &c, ev.Seq, false, nil
+	e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Unsaved, e.Unstored, e.Background = &c, ev.Seq, ev.At, false, nil, nil
+	if e.Asked < call {
+		e.Asked = 0
+	}
 	e.dropUploads(upto)
 	if e.Touched < call {
 		e.Touched, e.Commands = 0, nil
@@ -289,7 +306,7 @@ func (e *EnvironmentView) expired(_ stead.Event, p EnvironmentExpired) {
 		return
 	}
 	e.Status, e.Node, e.Expiring, e.Error, e.Lost = EnvironmentIsExpired, "", false, nil, ""
-	e.Layer, e.Checkpoint, e.Checkpointed, e.Residence, e.Skills = "", nil, 0, 0, nil
+	e.Layer, e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Background, e.Residence, e.Skills = "", nil, 0, 0, nil, 0, nil
 	e.Uploads, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans = nil, 0, nil, false, nil, false
 }
 
@@ -298,7 +315,7 @@ func (e *EnvironmentView) Gone() bool { return e.Expiring || e.Status == Environ
 
 // leave ends a residence.
 func (e *EnvironmentView) leave(status string, used environment.Usage) {
-	e.Status, e.Node = status, ""
+	e.Status, e.Node, e.Asked = status, "", 0
 	e.Past, e.Since = addUsage(e.Past, used), environment.Usage{}
 }
 
@@ -335,6 +352,7 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 		e.Used = max(v.Now, ev.At) // policy refuses: it is asked again when as much time has passed once more
 	case ActionSave, ActionSuspend:
 		v.unstored(ev, p.Error)
+		e.Asked = 0
 		e.Unsaved, e.Used = true, max(v.Now, ev.At) // it is tried again when it has been idle for as long once more
 	}
 }
@@ -379,6 +397,17 @@ func (e *EnvironmentView) copied(ev stead.Event, p EnvironmentCopied) {
 	}
 }
 
+// changed: the workspace is no longer that of the checkpoint, or somebody wants to be sure that it is.
+func (e *EnvironmentView) changed(ev stead.Event, p EnvironmentChanged) {
+	if !e.Resident(p.Node) {
+		return
+	}
+	e.Asked, e.Unsaved = ev.Seq, false
+	if e.Touched == 0 {
+		e.Touched = ev.Seq
+	}
+}
+
 // environmentRecovered: the node that had it is gone, and with it what ran.
 func (v *View) environmentRecovered() {
 	e := v.Environment
@@ -416,13 +445,15 @@ func (v *View) commandCalled(e stead.Event, c *Call) {
 	if env.Touched == 0 {
 		env.Touched = e.Seq
 	}
+	env.Unpublished = true
 	env.Unsaved = false // the end of this turn is worth new tries
 	if len(env.Commands) < maxNamedCommands {
-		env.Commands = append(env.Commands, shorten(c.Command(), maxCommandRunes))
+		env.Commands = append(env.Commands, Shorten(c.Command(), maxCommandRunes))
 	}
 }
 
-func shorten(s string, runes int) string {
+// Shorten puts a text on one line of at most so many characters.
+func Shorten(s string, runes int) string {
 	s = strings.Join(strings.Fields(s), " ")
 	if r := []rune(s); len(r) > runes {
 		return string(r[:runes-1]) + "…"

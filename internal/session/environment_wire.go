@@ -82,7 +82,7 @@ func (c *Call) Command() string {
 // title names a call for a person.
 func (c *Call) title() string {
 	if c.Type == stead.ItemCommandExecution {
-		return "the command " + shorten(c.Command(), maxCommandRunes)
+		return "the command " + Shorten(c.Command(), maxCommandRunes)
 	}
 	return "the call of " + c.Tool.Name + " on " + c.Tool.Server
 }
@@ -139,7 +139,7 @@ func (p *Projector) environment(out []body, e stead.Event, before glance) []body
 			out = append(out, &resetEvent{
 				eventHead: eventHead{Type: "agent.session.environment.reset"}, EnvironmentID: EnvironmentID(v.Key.Session),
 				ResetCount: c.Reset.Count, SessionID: v.Key.Session, TurnID: turn,
-				Kept: c.Reset.Kept, Why: c.Reset.Why, Commands: append([]string{}, c.Reset.Commands...),
+				Kept: c.Reset.Kept, Why: c.Reset.Why, Commands: append(append([]string{}, c.Reset.Commands...), c.Reset.Background...),
 			})
 		}
 	}

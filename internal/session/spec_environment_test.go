@@ -18,6 +18,8 @@ import (
 //	new … env=hosted|self [tools=inside] [expire=MS]   file PATH   connect | disconnect
 //	reply cmd ID EFFECT COMMAND               a command of the model
 //	prepared   connected   saved   suspended   expired   died outcomes
+//	saved bg=COMMAND                          a command ran in the background then
+//	changed                                   one has changed the workspace since
 //	saved large=PATH                          an output did not become an artifact
 //	connected reset=kept|restored             the residence before was cut off
 //	envfail MESSAGE [MS]                      the action failed: for good, or to be tried again at
@@ -79,7 +81,7 @@ func (s *spec) environment(name, rest string) bool {
 		c := session.EnvironmentConnected{Call: call, Node: "n", Driver: "ns", Upto: upto}
 		if how, ok := strings.CutPrefix(rest, "reset="); ok {
 			e := s.state.Environment
-			c.Reset = &session.Reset{Count: e.Resets + 1, Kept: how == "kept", Why: e.Lost, Commands: e.Commands}
+			c.Reset = &session.Reset{Count: e.Resets + 1, Kept: how == "kept", Why: e.Lost, Commands: e.Commands, Background: e.Background, Since: e.CheckpointAt}
 		}
 		c.Refused = refused(rest)
 		s.event(session.KindEnvironmentConnected, c)
@@ -89,7 +91,12 @@ func (s *spec) environment(name, rest string) bool {
 			c.TooLarge = []environment.TooLarge{{Path: path, Size: 11, Limit: 10}}
 		}
 		c.Refused = refused(rest)
+		if command, ok := strings.CutPrefix(rest, "bg="); ok {
+			c.Background = []string{command}
+		}
 		s.event(session.KindEnvironmentCheckpointed, c)
+	case "changed":
+		s.event(session.KindEnvironmentChanged, session.EnvironmentChanged{Node: "n"})
 	case "suspended":
 		s.event(session.KindEnvironmentSuspended, session.EnvironmentSuspended{Call: call, Upto: upto, Checkpoint: stored, Refused: refused(rest)})
 	case "expired":

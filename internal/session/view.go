@@ -152,6 +152,9 @@ func (v *View) fold(e stead.Event) error {
 		v.handBack(e.Kind)
 		v.Turn, v.LastActive = nil, e.At
 		v.needed(e.At)
+		if v.Environment != nil {
+			v.Environment.Unpublished = false // outputs belong to the turn that made them
+		}
 	case KindModelCalled:
 		return fold(e, v.modelCalled)
 	case KindModelStreamed:

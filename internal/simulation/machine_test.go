@@ -231,6 +231,7 @@ func (m *machine) ReadFile(context.Context, stead.SessionKey, environment.State,
 	return nil, nil
 }
 
+func (m *machine) Background(stead.SessionKey) []string    { return nil }
 func (m *machine) Origin(stead.SessionKey) tool.Origin     { return nil }
 func (m *machine) Connected(stead.SessionKey) bool         { return false }
 func (m *machine) Used(stead.SessionKey) environment.Usage { return environment.Usage{} }

@@ -21,12 +21,14 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -77,8 +79,11 @@ type Config struct {
 	// Egress is what the operator says of every way out; Policy's wire fields are the environment's own.
 	Egress Egress
 	// Tools makes the agent's tools over a way to find a session's environment.
-	Tools func(find func(stead.SessionKey) (environment.Environment, error)) []tool.Tool
-	Log   *slog.Logger // nil: slog.Default()
+	// They say by began which commands go on in the background, and by what it returns when one has ended.
+	Tools func(find func(stead.SessionKey) (environment.Environment, error), began func(key stead.SessionKey, command string) (ended func())) []tool.Tool
+	// BackgroundEvery is for tests; 0: the constant of that name.
+	BackgroundEvery time.Duration
+	Log             *slog.Logger // nil: slog.Default()
 }
 
 // Egress is the operator's part of a way out.
@@ -130,7 +135,7 @@ func New(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be found")
 	}
-	cfg.Dir = dir
+	cfg.Dir, cfg.BackgroundEvery = dir, cmp.Or(cfg.BackgroundEvery, BackgroundEvery)
 	for _, dir := range []string{EnvironmentsDir, layersDir} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o700); err != nil {
 			return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be made")
@@ -142,7 +147,7 @@ func New(cfg Config) (*Host, error) {
 		turns: map[stead.SessionKey]*turn{},
 	}
 	if cfg.Tools != nil {
-		h.tools = cfg.Tools(h.find)
+		h.tools = cfg.Tools(h.find, h.began)
 	}
 	return h, nil
 }
@@ -161,8 +166,12 @@ type box struct {
 	tools     *http.Server
 	limits    environment.Limits
 	saving    sync.Mutex        // one checkpoint at a time
+	stored    string            // digest of the last checkpoint, under saving
+	took      atomic.Int64      // nanoseconds that it took
 	remote    bool              // its executor has it
 	told      environment.Usage // what Used has said, under Host.mu
+
+	background background
 }
 
 // find returns a session's environment for its tools.

@@ -82,3 +82,18 @@ func TestSandboxThatIsDroppedEndsItsProcesses(t *testing.T) {
 		t.Errorf("somebody wrote on: %d and %d bytes", len(first), len(second))
 	}
 }
+
+// TestWhatACommandLeavesBehindIsSeen: no tool knows of it, and it may write.
+func TestWhatACommandLeavesBehindIsSeen(t *testing.T) {
+	b := namespaced(t)
+	b.prepare()
+	b.open()
+	if got := b.Background(b.key); len(got) != 0 {
+		t.Errorf("in an empty box run %q", got)
+	}
+	b.sh("setsid sleep 100 >/dev/null 2>&1 &")
+	if s := b.save(); len(s.Background) != 1 || s.Background[0] != leftBehind {
+		t.Errorf("in the background run %q", s.Background)
+	}
+	b.sh("pkill sleep || kill -9 -1")
+}

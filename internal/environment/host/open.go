@@ -85,7 +85,10 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 	if err != nil {
 		return environment.Opened{}, err
 	}
-	b := &box{key: key, residence: from.Next, place: p, public: cfg.Public, limits: limits}
+	b := &box{
+		key: key, residence: from.Next, place: p, public: cfg.Public, limits: limits,
+		stored: from.Checkpoint, background: newBackground(),
+	}
 	if err := h.start(ctx, driver, b, cfg, from); err != nil {
 		return environment.Opened{}, err
 	}
@@ -93,11 +96,12 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 	h.boxes[key] = b
 	h.mu.Unlock()
 	go h.watch(b)
+	go h.attend(b)
 	skills, err := h.skills(ctx, b.env, cfg)
 	if err != nil {
 		h.log.Warn("the skills of an environment could not be listed", "session", key.Session, "err", err)
 	}
-	return environment.Opened{Driver: driver.Name(), Kept: kept, Done: b.env.Done(), Skills: skills, Refused: refused}, nil
+	return environment.Opened{Driver: driver.Name(), Kept: kept, Done: b.env.Done(), Changed: b.background.tell, Skills: skills, Refused: refused}, nil
 }
 
 func (h *Host) full() bool {

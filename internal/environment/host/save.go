@@ -98,11 +98,14 @@ func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (env
 		return environment.Saved{}, err
 	}
 	blobs := h.blobs(b.key)
+	running, begin := b.inBackground(), time.Now() // before: what these write from here on may be missing
 	c, err := b.env.Checkpoint(ctx, blobs, s.Previous)
 	if err != nil {
 		return environment.Saved{}, err
 	}
-	out := environment.Saved{Checkpoint: c, Refused: refused, Usage: b.usage()}
+	b.stored = c.Digest
+	b.took.Store(int64(time.Since(begin)))
+	out := environment.Saved{Checkpoint: c, Background: running, Refused: refused, Usage: b.usage()}
 	if out.Blobs, err = blobs.named(ctx, s.Previous, c.Digest); err != nil {
 		return environment.Saved{}, err
 	}

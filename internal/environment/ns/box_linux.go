@@ -329,6 +329,9 @@ func (b *box) Close(ctx context.Context) error {
 	return b.closed
 }
 
+// Busy reports whether any process runs inside: a command's, or one that a command left behind.
+func (b *box) Busy() bool { return environment.HasChildren(b.init.Pid) }
+
 // Usage implements environment.Environment.
 func (b *box) Usage() environment.Usage {
 	g := b.group.Usage()

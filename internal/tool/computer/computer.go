@@ -48,9 +48,13 @@ const (
 // Find returns a session's environment while it is open.
 type Find func(stead.SessionKey) (environment.Environment, error)
 
+// Began is told that a command goes on in the background of a session's environment; what it returns is
+// called when that has ended.
+type Began func(key stead.SessionKey, command string) (ended func())
+
 // Tools makes the tools.
-func Tools(find Find) []tool.Tool {
-	procs := newProcesses()
+func Tools(find Find, began Began) []tool.Tool {
+	procs := newProcesses(began)
 	return []tool.Tool{
 		&callable{find: find, spec: shellSpec, run: func(ctx context.Context, w work) (tool.Result, error) { return w.shell(ctx, procs) }},
 		&callable{find: find, spec: processSpec, run: func(ctx context.Context, w work) (tool.Result, error) { return w.process(ctx, procs) }},

@@ -16,12 +16,16 @@ import (
 
 // processes are the background processes of all sessions of the node.
 type processes struct {
+	began Began
+
 	mu   sync.Mutex
 	next int
 	all  map[stead.SessionKey]map[string]*proc
 }
 
-func newProcesses() *processes { return &processes{all: map[stead.SessionKey]map[string]*proc{}} }
+func newProcesses(began Began) *processes {
+	return &processes{began: began, all: map[stead.SessionKey]map[string]*proc{}}
+}
 
 // proc is one background process.
 type proc struct {
@@ -53,7 +57,9 @@ func (ps *processes) start(w work, args shellArgs) (tool.Result, error) {
 		c.Timeout = time.Duration(args.TimeoutMS) * time.Millisecond
 	}
 	c.Stdin = io.MultiReader(strings.NewReader(args.Stdin), in)
+	over := ps.began(w.Session, args.Command)
 	go func() {
+		defer over()
 		exit, err := w.env.Exec(ctx, c, p.print)
 		cancel()
 		_ = in.Close() // who writes to it is told
