@@ -31,6 +31,7 @@ func newProcesses(began Began) *processes {
 type proc struct {
 	id     string
 	env    environment.Environment
+	args   shellArgs
 	stdin  io.WriteCloser
 	cancel context.CancelFunc
 
@@ -38,6 +39,7 @@ type proc struct {
 	output  []byte
 	dropped int64
 	exit    *environment.Exit
+	killed  bool // by the tool
 	err     error
 	changed chan struct{} // closed and replaced when there is something new
 }
@@ -46,7 +48,7 @@ type proc struct {
 func (ps *processes) start(w work, args shellArgs) (tool.Result, error) {
 	in, stdin := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &proc{env: w.env, stdin: stdin, cancel: cancel, changed: make(chan struct{})}
+	p := &proc{env: w.env, args: args, stdin: stdin, cancel: cancel, changed: make(chan struct{})}
 	if err := ps.add(w.Session, p); err != nil {
 		cancel()
 		return failed(err)
@@ -182,6 +184,26 @@ func (p *proc) read(ctx context.Context, wait time.Duration) string {
 	return p.take()
 }
 
+// why says in words what ended a process that did not end by itself.
+func (p *proc) why() string {
+	switch {
+	case p.exit.Reason == environment.ReasonCancelled && p.killed:
+		return "killed, as you asked"
+	case p.exit.Reason == environment.ReasonCancelled:
+		return "killed with its environment"
+	case p.exit.Reason == environment.ReasonTimeout && p.args.TimeoutMS == 0:
+		return fmt.Sprintf("killed: it ran for %v, which is the limit", environment.MaxCommandTime)
+	}
+	return reason(*p.exit, p.args)
+}
+
+func (p *proc) kill() {
+	p.mu.Lock()
+	p.killed = true
+	p.mu.Unlock()
+	p.cancel()
+}
+
 func (p *proc) take() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,6 +223,8 @@ func (p *proc) take() string {
 		b.WriteString("\n[it is running]")
 	case p.err != nil:
 		fmt.Fprintf(&b, "\n[it ended: %s]", p.err)
+	case p.exit.Reason != "":
+		fmt.Fprintf(&b, "\n[it was %s]", p.why())
 	default:
 		fmt.Fprintf(&b, "\n[it ended with exit code %d]", p.exit.Code)
 	}

@@ -128,7 +128,7 @@ func (w work) process(ctx context.Context, procs *processes) (tool.Result, error
 			return failed(err)
 		}
 	case "kill":
-		p.cancel()
+		p.kill()
 	}
 	wait := defaultWait
 	if args.WaitMS != nil {
