@@ -17,15 +17,14 @@ func (l layout) spec(b wire.Boot) *specs.Spec {
 	limit := func(name string, value uint64) specs.POSIXRlimit {
 		return specs.POSIXRlimit{Type: name, Soft: value, Hard: value}
 	}
-	size := fmt.Sprintf("size=%d", b.TmpBytes)
+	size := func(bytes int64) string { return fmt.Sprintf("size=%d", bytes) }
 	mounts := []specs.Mount{
-		{Type: "tmpfs", Source: "tmpfs", Destination: "/tmp", Options: []string{"nosuid", "nodev", "mode=1777", size}},
-		{Type: "tmpfs", Source: "tmpfs", Destination: "/dev/shm", Options: []string{"nosuid", "nodev", "mode=1777", size}},
+		{Type: "tmpfs", Source: "tmpfs", Destination: "/tmp", Options: []string{"nosuid", "nodev", "mode=1777", size(b.TmpBytes)}},
+		{Type: "tmpfs", Source: "tmpfs", Destination: "/dev/shm", Options: []string{"nosuid", "nodev", "mode=1777", size(b.ShmBytes)}},
 		{Type: "bind", Source: l.slot, Destination: inside.Slot, Options: []string{"rslave", "rw", "nosuid", "nodev"}},
 	}
 	if b.AsRoot {
-		run := fmt.Sprintf("size=%d", runBytes)
-		mounts = append(mounts, specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/run", Options: []string{"nosuid", "nodev", "mode=755", run}})
+		mounts = append(mounts, specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/run", Options: []string{"nosuid", "nodev", "mode=755", size(runBytes)}})
 	}
 	return &specs.Spec{
 		Version:  specs.Version,

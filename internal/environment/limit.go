@@ -4,7 +4,7 @@ import "time"
 
 // Limits bound one environment. Zero fields mean those of SizeMedium.
 type Limits struct {
-	MemoryBytes int64         // all processes together, /tmp included
+	MemoryBytes int64         // all processes together, /tmp and /dev/shm included
 	Processes   int           // processes and threads
 	CPUMilli    int           // thousandths of one CPU
 	DiskBytes   int64         // of the workspace
@@ -73,6 +73,22 @@ const (
 	// OutputGrace is how long the streams of a command that has ended may stay open.
 	OutputGrace = 200 * time.Millisecond
 )
+
+// What lies in memory file systems can't be given back by the kernel, so that a full one leaves less for
+// everything else. /tmp and /dev/shm may fill these parts of Limits.MemoryBytes, as 1/TmpShare and
+// 1/ShmShare; with BytesAnInode they have so many files that what the kernel keeps of each, about 1 KiB,
+// fits into the rest as well. Who fills them gets ENOSPC, and everybody else goes on.
+const (
+	TmpShare     = 2
+	ShmShare     = 4
+	BytesAnInode = 8 << 10
+)
+
+// TmpBytes and ShmBytes are the sizes of /tmp and /dev/shm, where those are memory.
+func (l Limits) TmpBytes() int64 { return l.MemoryBytes / TmpShare }
+
+// ShmBytes: see TmpBytes.
+func (l Limits) ShmBytes() int64 { return l.MemoryBytes / ShmShare }
 
 // LimitsOf returns a size's limits.
 func LimitsOf(s Size) Limits {

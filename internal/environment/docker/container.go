@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -99,7 +100,7 @@ func (p *Provider) container(spec environment.Spec, at place, guestFile string) 
 			// nproc is counted by user over the whole machine, which the limit of processes is for; but
 			// an engine that may not raise its own limits fails on its default for it.
 			Ulimits:   []ulimit{{"nofile", int64(l.OpenFiles), int64(l.OpenFiles)}, {"nproc", maxUserProcesses, maxUserProcesses}, {"core", 0, 0}},
-			Tmpfs:     map[string]string{"/tmp": "rw,exec,nosuid,nodev,mode=1777,size=" + strconv.FormatInt(l.MemoryBytes, 10)},
+			Tmpfs:     map[string]string{"/tmp": fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,size=%d", l.TmpBytes())}, // Podman refuses nr_inodes
 			LogConfig: logConfig{"none"},
 			Mounts: []mount{
 				{Type: "bind", Source: guestFile, Target: guestPath, ReadOnly: true},

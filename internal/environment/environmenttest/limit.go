@@ -57,8 +57,27 @@ func testMemory(t *testing.T, r *rig) {
 		if b.rig.opts.HostPaths {
 			t.Skip("this driver's /tmp is on the disk of the workspace: see disk")
 		}
-		res, err := b.try(environment.Command{Args: []string{"sh", "-c", "head -c 400000000 /dev/zero > /tmp/big"}})
+		res, err := b.try(environment.Command{Args: []string{"sh", "-c", "dd if=/dev/zero of=/tmp/big bs=65536 count=6100"}})
 		overMemory(t, res, err)
+		if !strings.Contains(res.out+res.err, "No space left on device") {
+			t.Errorf("who fills /tmp is told %v, %v", res, err)
+		}
+		b.args(t, "sh", "-c", "head -c 400000000 /dev/zero > /dev/shm/big") // beside it, if there is one
+		if got := b.sh(t, "echo alive"); got != "alive\n" {
+			t.Errorf("with /tmp full the environment answers %q", got)
+		}
+	})
+	r.run(t, "files in tmp count", func(t *testing.T) {
+		b := open(t)
+		if b.rig.opts.HostPaths {
+			t.Skip("this driver's /tmp is on the disk of the workspace: see disk")
+		}
+		if res := b.args(t, "sh", "-c", "i=0; while [ $i -lt 100000 ]; do : > /tmp/$i || exit 1; i=$((i+1)); done"); res.Code == 0 {
+			t.Errorf("100,000 files were had in /tmp with a limit of 256 MiB: %v", res)
+		}
+		if got := b.sh(t, "echo alive"); got != "alive\n" {
+			t.Errorf("with /tmp full of files the environment answers %q", got)
+		}
 	})
 }
 

@@ -122,7 +122,7 @@ func bootOf(s environment.Spec) wire.Boot {
 	l := s.Limits
 	b := wire.Boot{
 		Image: s.Root.Image, Layers: s.Root.Layers, Upper: s.Root.Upper, AsRoot: s.AsRoot,
-		TmpBytes: l.MemoryBytes, DataBytes: l.MemoryBytes, Processes: l.Processes, OpenFiles: l.OpenFiles,
+		TmpBytes: l.TmpBytes(), ShmBytes: l.ShmBytes(), DataBytes: l.MemoryBytes, Processes: l.Processes, OpenFiles: l.OpenFiles,
 	}
 	for _, m := range s.Mounts {
 		b.Mounts = append(b.Mounts, wire.Mount{Source: m.Source, Target: m.Target})

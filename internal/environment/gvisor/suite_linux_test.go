@@ -20,6 +20,7 @@ func options() environmenttest.Options {
 		Slow: slow,
 		Exempt: map[string]string{
 			"Limits/cpu":                         "the inside's kernel counts time in which the host's did not let it run: see TestCPULimit",
+			"Limits/memory/files_in_tmp_count":   "gVisor's tmpfs counts bytes and no files: their memory is the sandbox's, which is limited",
 			"Probes/open the host's devices":     own + "/dev/fuse is gVisor's",
 			"Probes/a user namespace by clone":   own + "a user namespace is one of gVisor's",
 			"Probes/a user namespace by unshare": own + "a user namespace is one of gVisor's",

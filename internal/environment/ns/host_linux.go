@@ -104,7 +104,7 @@ func (b *builder) devices() error {
 	if err := unix.Mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"); err != nil {
 		return step("mount /dev/pts", err)
 	}
-	if err := mountTmpfs("/dev/shm", b.TmpBytes, "1777"); err != nil {
+	if err := mountScratch("/dev/shm", b.ShmBytes); err != nil {
 		return err
 	}
 	return step("make /dev read-only", setAttrs(unix.AT_FDCWD, "/dev", 0, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC))

@@ -311,7 +311,7 @@ func realDir(dir, rel string) bool {
 
 // places puts the workspace, the services, scratch and mounts into the root.
 func (b *builder) places() error {
-	if err := mountTmpfs("/tmp", b.TmpBytes, "1777"); err != nil {
+	if err := mountScratch("/tmp", b.TmpBytes); err != nil {
 		return err
 	}
 	if err := b.scratch("/run", 16<<20, "755", b.AsRoot); err != nil { // package managers lock and talk there
@@ -436,11 +436,19 @@ func setAttrs(fd int, name string, flags uint, attrs uint64) error {
 
 // mountTmpfs mounts a file system in memory at a directory, which it makes.
 func mountTmpfs(dir string, bytes int64, mode string) error {
+	const bytesAnInode = 4 << 10 // of what only init writes
+	return mountMemory(dir, bytes, bytes/bytesAnInode, mode)
+}
+
+// mountScratch mounts one that commands may fill.
+func mountScratch(dir string, bytes int64) error {
+	return mountMemory(dir, bytes, bytes/environment.BytesAnInode, "1777")
+}
+
+func mountMemory(dir string, bytes, inodes int64, mode string) error {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return err
 	}
-	const bytesAnInode = 4 << 10
-	inodes := max(bytes/bytesAnInode, 1024)
-	options := "mode=" + mode + ",size=" + strconv.FormatInt(bytes, 10) + ",nr_inodes=" + strconv.FormatInt(inodes, 10)
+	options := "mode=" + mode + ",size=" + strconv.FormatInt(bytes, 10) + ",nr_inodes=" + strconv.FormatInt(max(inodes, 1024), 10)
 	return step("mount a tmpfs at "+dir, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options))
 }

@@ -19,13 +19,13 @@ func (b *box) sources() (s setup, files []*os.File, err error) {
 	l := b.spec.Limits
 	s = setup{
 		AsRoot: b.spec.AsRoot, Switch: !b.ids.all.own && !b.spec.AsRoot, Egress: b.spec.Egress && b.spec.Services != "",
-		TmpBytes: l.MemoryBytes, OpenFiles: l.OpenFiles, FileBytes: l.DiskBytes,
+		TmpBytes: l.TmpBytes(), ShmBytes: l.ShmBytes(), OpenFiles: l.OpenFiles, FileBytes: l.DiskBytes,
 	}
 	if b.provider.groups.By(environment.ControlPIDs) == "" {
 		s.Processes = l.Processes
 	}
 	if b.provider.groups.By(environment.ControlMemory) == "" {
-		s.TmpBytes, s.DataBytes = l.MemoryBytes/2, l.MemoryBytes
+		s.DataBytes = l.MemoryBytes
 	}
 	open := func(param, name string, owner ownership) source {
 		if err != nil {

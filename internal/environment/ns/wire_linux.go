@@ -22,6 +22,7 @@ type setup struct {
 	Switch   bool  `json:"switch,omitempty"` // commands take agentID; else they keep the only id there is
 	Egress   bool  `json:"egress,omitempty"`
 	TmpBytes int64 `json:"tmp_bytes"`
+	ShmBytes int64 `json:"shm_bytes"`
 
 	OpenFiles int   `json:"open_files"`
 	FileBytes int64 `json:"file_bytes"`

@@ -73,6 +73,7 @@ type Boot struct {
 	Mounts    []Mount  `json:"mounts,omitempty"`
 	AsRoot    bool     `json:"as_root,omitempty"` // for a set-up, which may write to /run as well
 	TmpBytes  int64    `json:"tmp_bytes"`         // size of /tmp
+	ShmBytes  int64    `json:"shm_bytes"`         // size of /dev/shm
 	DataBytes int64    `json:"data_bytes"`
 	// MemoryBytes is how much the inside may use before the supervisor ends with ExitMemory; 0: something
 	// else looks after it.
