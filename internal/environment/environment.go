@@ -179,6 +179,7 @@ const (
 	ReasonDisk      Reason = "disk"      // the disk limit, where a watchdog enforces it
 	ReasonFiles     Reason = "files"     // the limit of files in the workspace, likewise
 	ReasonExpired   Reason = "expired"   // Limits.Lifetime
+	ReasonProcesses Reason = "processes" // the limit of processes was used up, and another command was to run
 )
 
 // NotStartedError says that a command surely did not run.

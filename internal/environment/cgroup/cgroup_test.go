@@ -185,6 +185,9 @@ func TestProcesses(t *testing.T) {
 	if _, err := fmt.Sscan(line, &n); err != nil || n < 4 || n > 31 {
 		t.Fatalf("%q processes ran in a group of 32", line)
 	}
+	if got := g.Processes(); got < n || got > 32 {
+		t.Errorf("%d processes are counted in a group with %d and their parent", got, n)
+	}
 	// And all of them die together.
 	if err := g.Kill(t.Context()); err != nil {
 		t.Fatal(err)

@@ -180,6 +180,18 @@ func (g *Group) Usage() Usage {
 	return *u
 }
 
+// Processes reads how many processes and threads are in the group now; 0: not known.
+func (g *Group) Processes() int {
+	dir := g.v1[pids]
+	if g.v2by[pids] {
+		dir = g.v2
+	}
+	if dir == "" {
+		return 0
+	}
+	return int(number(path.Join(dir, "pids.current")))
+}
+
 // keep raises a value: all that is counted only grows, and a file that is gone reads as 0.
 func keep[T ~int64](value *T, read T) { *value = max(*value, read) }
 

@@ -239,7 +239,10 @@ func realProvider(t testing.TB, change ...func(*Options)) *Provider {
 }
 
 func TestSuite(t *testing.T) {
-	environmenttest.Suite(t, func(t *testing.T) environment.Provider { return realProvider(t) }, environmenttest.Options{Slow: 2})
+	environmenttest.Suite(t, func(t *testing.T) environment.Provider { return realProvider(t) }, environmenttest.Options{Slow: 2, Exempt: map[string]string{
+		"Limits/memory/files in tmp count": "Podman takes no number of files for a tmpfs: their memory is the container's, which is limited",
+		"Limits/pids/recovery":             "its guest can not tell what to kill: the agent is told that no process is left",
+	}})
 }
 
 // BenchmarkOpen is a container from nothing to its first output and its end; BenchmarkExec one command

@@ -20,6 +20,7 @@ const bombTime = 3 * time.Second
 func testBombs(t *testing.T, r *rig) {
 	r.run(t, "processes", func(t *testing.T) {
 		b := r.bombed(t, environment.ControlPIDs, func(l *environment.Limits) { l.Processes, l.MemoryBytes = 64, 256<<20 })
+		b.limited(t, 64)
 		before := hostTasks(t)
 		res, err := b.try(environment.Command{Args: []string{"./probe", "try", "forkbomb"}, Timeout: bombTime})
 		t.Logf("%v, %v", res, err)

@@ -1,9 +1,11 @@
 package environmenttest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,16 +96,58 @@ func testPIDs(t *testing.T, r *rig) {
 	small := func(s *environment.Spec) { s.Limits.Processes = 40 }
 	b, other := r.open(t, small), r.open(t, small)
 	b.putProbe(t)
-	res, err := b.try(environment.Command{Args: []string{"./probe", "forks", "200"}})
-	made := len(strings.Fields(res.out))
-	if err != nil || made == 0 || made > 40 {
-		t.Errorf("%d processes of 200 were made with a limit of 40: %v, %v", made, res, err)
-	}
+	b.limited(t, 40)
 	// The limit is one environment's own, even while another has used up all of its.
 	go func() { _, _ = b.try(environment.Command{Args: []string{"./probe", "forks", "200", "10s"}}) }()
 	for range 10 {
 		other.sh(t, "for i in 1 2 3 4 5; do sleep 0.01 & done; wait")
 	}
+	r.run(t, "recovery", func(t *testing.T) { testCrowded(t, r) })
+}
+
+// limited fails the test here and now unless the environment's limit of processes is met: what follows is
+// a bomb, and what a driver says of itself does not save this machine from it.
+func (b *box) limited(t *testing.T, limit int) {
+	t.Helper()
+	res, err := b.try(environment.Command{Args: []string{"./probe", "forks", "200"}})
+	if made := len(strings.Fields(res.out)); err != nil || made == 0 || made > limit {
+		t.Fatalf("%d processes of 200 were made with a limit of %d: %v, %v", made, limit, res, err)
+	}
+}
+
+// testCrowded: what a command leaves behind uses up all processes, and the next command runs all the
+// same. Commands that run have something to say about it, if they are killed for it.
+func testCrowded(t *testing.T, r *rig) {
+	b := r.open(t, func(s *environment.Spec) { s.Limits.Processes = 40 })
+	b.putProbe(t)
+	b.limited(t, 40)
+	var once sync.Once
+	begun, over := make(chan struct{}), make(chan result, 1)
+	go func() {
+		exit, err := b.Exec(t.Context(), environment.Command{Args: []string{"sh", "-c", "echo begun; sleep 300"}}, func(environment.Chunk) { once.Do(func() { close(begun) }) })
+		over <- result{Exit: exit, err: fmt.Sprint(err)}
+	}()
+	<-begun
+	for _, bomb := range []string{
+		`i=0; while [ $i -lt 60 ]; do setsid sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; sleep 1`,
+		`setsid ./probe try forkbomb >/dev/null 2>&1 & sleep 1`,
+	} {
+		_, _ = b.try(environment.Command{Args: []string{"sh", "-c", bomb}, Timeout: 5 * time.Second})
+		res := b.args(t, "sh", "-c", "echo alive")
+		if res.out != "alive\n" {
+			t.Errorf("after %q the environment answers %v", bomb, res)
+		}
+		t.Logf("after %q: %v", bomb, res) // whoever had to make room says so
+	}
+	select {
+	case res := <-over:
+		if res.Reason != environment.ReasonProcesses {
+			t.Errorf("a command that ran ended with %v", res)
+		}
+	default: // it lives
+	}
+	b.close(t)
+	b.gone(t)
 }
 
 func testCPU(t *testing.T, r *rig) {

@@ -329,13 +329,14 @@ func (b *box) watchDisk() {
 		}
 		b.disk.Store(own.Bytes)
 		if why := b.spec.Limits.Outgrown(all, before); why != "" {
-			b.killForDisk(why)
+			b.killAll(why)
 		}
 		before = all
 	}
 }
 
-func (b *box) killForDisk(why environment.Reason) {
+// killAll has everything killed that runs inside, and says why to the commands that it hits.
+func (b *box) killAll(why environment.Reason) {
 	b.mu.Lock()
 	for _, x := range b.running {
 		x.mark(why)

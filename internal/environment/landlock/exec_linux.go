@@ -45,16 +45,19 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	if err != nil {
 		return none, environment.NotStarted(err)
 	}
-	x := &execution{box: b, replies: make(chan reply, 2), streams: streams}
 	output := c.Output(b.spec.Limits, out)
 	begin, kills := time.Now(), b.group.Usage().OOMKills
-	err = x.begin(c)
+	x, cleared, err := b.launch(ctx, c, streams)
 	streams.CloseTheirs()
 	if err != nil {
 		streams.Close()
 		return none, err
 	}
 	b.commands.Add(1)
+	if cleared > 0 {
+		note := environment.Cleared(b.spec.Limits, true)
+		output.Write(note.Stream, note.Data)
+	}
 	if err := streams.Start(c.Stdin, output); err != nil {
 		b.end() // the command runs, and nobody would hear it
 		streams.Close()
@@ -69,6 +72,16 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	}
 	b.cpu.Add(max(r.CPU, 0))
 	return x.exit(r, took, kills), nil
+}
+
+// launch starts a command, with room made for it if it must be: see environment.WithRoom. What earlier
+// commands left behind can't be told from the others here, where the process list is the machine's.
+func (b *box) launch(ctx context.Context, c environment.Command, streams *environment.Streams) (x *execution, cleared int, err error) {
+	cleared, err = environment.WithRoom(ctx, func() error {
+		x = &execution{box: b, replies: make(chan reply, 2), streams: streams}
+		return x.begin(c)
+	}, func() { b.killAll(environment.ReasonProcesses) })
+	return x, cleared, err
 }
 
 // begin asks the helper to start the command and waits for the answer.

@@ -91,26 +91,13 @@ func runHelper() int {
 }
 
 func (h *helper) prepare(s setup) error {
-	warm()
+	environment.MakeThreads(helperThreads / 2)
 	if err := s.limit(); err != nil {
 		return err
 	}
 	ready := make(chan error)
 	go h.jail(s, ready)
 	return <-ready
-}
-
-// warm has the runtime make its threads now: when the environment has used up the processes that it
-// may have, one that can't be made would end the helper.
-func warm() {
-	var all sync.WaitGroup
-	for range helperThreads / 2 {
-		all.Go(func() {
-			t := unix.Timespec{Nsec: int64(2 * time.Millisecond)}
-			_ = unix.Nanosleep(&t, nil) // a system call that holds a thread each; an early end does no harm
-		})
-	}
-	all.Wait()
 }
 
 // reply sends a message. A server that can't be told is gone, which serve finds out.

@@ -45,6 +45,10 @@ type box struct {
 	expired bool                  // Lifetime is over
 	last    uint32                // number of the last command
 	running map[uint32]*execution // by number
+	resting bool                  // init was asked to kill the rest, and did not answer yet
+	rested  chan int              // its answer
+
+	sweeping sync.Mutex // one at a time has the rest killed
 
 	background environment.Background
 
@@ -62,7 +66,7 @@ func newBox(p *Provider, spec environment.Spec) *box {
 	return &box{
 		provider: p, spec: spec, env: variables(spec),
 		dead: make(chan struct{}), done: make(chan struct{}),
-		running:  map[uint32]*execution{},
+		running: map[uint32]*execution{}, rested: make(chan int, 1),
 		parallel: make(chan struct{}, environment.MaxParallelCommands), woken: make(chan struct{}, 1),
 	}
 }
@@ -230,6 +234,10 @@ func (b *box) deliver(r reply) error {
 	defer b.mu.Unlock()
 	x := b.running[max(r.Started, r.Exited)]
 	switch {
+	case r.Rested && b.resting:
+		b.resting = false
+		b.rested <- r.Killed // there is room
+		return nil
 	case x == nil || r.Started != 0 && r.Exited != 0:
 		return errors.New("the environment answered what was not asked")
 	case r.Started != 0:

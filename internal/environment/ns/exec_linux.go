@@ -43,11 +43,10 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	if err != nil {
 		return none, environment.NotStarted(err)
 	}
-	x := &execution{box: b, replies: make(chan reply, 2), over: make(chan struct{}), streams: streams}
 	output := c.Output(b.spec.Limits, out)
 	begin := time.Now()
 	kills := b.group.Usage().OOMKills
-	err = x.begin(ctx, c)
+	x, cleared, err := b.launch(ctx, c, streams)
 	streams.CloseTheirs()
 	if err != nil {
 		streams.Close()
@@ -57,6 +56,10 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	select {
 	case b.woken <- struct{}{}:
 	default: // it knows
+	}
+	if cleared > 0 {
+		note := environment.Cleared(b.spec.Limits, cleared > 1)
+		output.Write(note.Stream, note.Data)
 	}
 	if err := streams.Start(c.Stdin, output); err != nil {
 		b.end() // the command runs, and nobody would hear it

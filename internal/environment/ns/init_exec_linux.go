@@ -100,7 +100,7 @@ const maxKillRounds = 1000
 func killSession(session int) {
 	_ = unix.Kill(-session, unix.SIGKILL) // the first group at once
 	for range maxKillRounds {
-		members := sessionMembers(session)
+		members := members(func(of int) bool { return of == session })
 		if len(members) == 0 {
 			return
 		}
@@ -110,8 +110,25 @@ func killSession(session int) {
 	}
 }
 
-// sessionMembers lists the living processes of a session.
-func sessionMembers(session int) []int {
+// killRest kills the processes that are of no session of a command that runs: what earlier ones left
+// behind, and who left for a session of his own. Nobody is reaped meanwhile, so that the dead of a fork
+// bomb keep their places until no living one can fork. It returns how many it killed, or more.
+func killRest(running map[int]uint32) (killed int) {
+	for range maxKillRounds {
+		rest := members(func(session int) bool { return running[session] == 0 })
+		if len(rest) == 0 {
+			break
+		}
+		for _, pid := range rest {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		killed += len(rest)
+	}
+	return killed
+}
+
+// members lists the living processes of the sessions that are wanted.
+func members(wanted func(session int) bool) []int {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
@@ -133,7 +150,11 @@ func sessionMembers(session int) []int {
 		}
 		// PID (NAME) STATE PPID PGRP SESSION …: the name may hold anything, parentheses too.
 		fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-		if len(fields) > 3 && string(fields[3]) == strconv.Itoa(session) && !bytes.Equal(fields[0], []byte("Z")) && !bytes.Equal(fields[0], []byte("X")) {
+		if len(fields) <= 3 {
+			continue
+		}
+		session, err := strconv.Atoi(string(fields[3]))
+		if err == nil && wanted(session) && !bytes.Equal(fields[0], []byte("Z")) && !bytes.Equal(fields[0], []byte("X")) {
 			found = append(found, pid)
 		}
 	}

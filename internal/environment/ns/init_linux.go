@@ -13,12 +13,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/packet"
 	"golang.org/x/sys/unix"
 )
 
 // idleAfter is when init gives back the memory that its start took.
 const idleAfter = time.Second
+
+// initThreads are those that init makes before any command runs, of which it needs about half.
+const initThreads = 8
 
 // initFD is the descriptor of an init's connection to its server.
 const initFD = 3
@@ -88,6 +92,7 @@ func (i *inmate) prepare(s setup, files []*os.File) error {
 	if err := s.limit(); err != nil {
 		return err
 	}
+	environment.MakeThreads(initThreads)
 	jailed := make(chan error)
 	go i.jail(s, jailed)
 	return <-jailed
@@ -156,6 +161,11 @@ func (i *inmate) serve() {
 				killSession(pid)
 			}
 			i.mu.Unlock()
+		case r.Rest:
+			i.mu.Lock() // as above
+			n := killRest(i.running)
+			i.mu.Unlock()
+			i.reply(reply{Rested: true, Killed: n})
 		case r.All:
 			_ = unix.Kill(-1, unix.SIGKILL) // everybody but this process
 		}

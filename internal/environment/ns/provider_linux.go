@@ -173,7 +173,7 @@ func (b *box) start(ctx context.Context) (err error) {
 	if b.Dir, err = workspace.Open(b.spec.Workspace); err != nil {
 		return err
 	}
-	if b.group, err = b.provider.groups.New(b.spec.ID, b.spec.Limits); err != nil {
+	if b.group, err = b.provider.groups.New(b.spec.ID, groupLimits(b.spec.Limits)); err != nil {
 		return err
 	}
 	if err := b.fork(); err != nil {

@@ -13,6 +13,13 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 )
 
+// groupLimits are those of the control group, in which init is too: a thread that it can't have, because
+// commands have used up everything, would end it.
+func groupLimits(l environment.Limits) environment.Limits {
+	l.Processes += 2 * initThreads
+	return l
+}
+
 // sources says where everything of the box is. What only the server may open comes as a mount among
 // the files, which the caller closes.
 func (b *box) sources() (s setup, files []*os.File, err error) {
@@ -21,8 +28,9 @@ func (b *box) sources() (s setup, files []*os.File, err error) {
 		AsRoot: b.spec.AsRoot, Switch: !b.ids.all.own && !b.spec.AsRoot, Egress: b.spec.Egress && b.spec.Services != "",
 		TmpBytes: l.TmpBytes(), ShmBytes: l.ShmBytes(), OpenFiles: l.OpenFiles, FileBytes: l.DiskBytes,
 	}
-	if b.provider.groups.By(environment.ControlPIDs) == "" {
-		s.Processes = l.Processes
+	s.Processes = l.Processes + initThreads // init has the same user
+	if s.Switch {
+		s.Processes = l.Processes + 1 // its jailed thread alone has
 	}
 	if b.provider.groups.By(environment.ControlMemory) == "" {
 		s.DataBytes = l.MemoryBytes

@@ -26,7 +26,7 @@ type setup struct {
 
 	OpenFiles int   `json:"open_files"`
 	FileBytes int64 `json:"file_bytes"`
-	Processes int   `json:"processes,omitempty"`  // RLIMIT_NPROC; 0: a control group does it
+	Processes int   `json:"processes,omitempty"`  // RLIMIT_NPROC
 	DataBytes int64 `json:"data_bytes,omitempty"` // RLIMIT_DATA; 0: a control group does it
 }
 
@@ -49,17 +49,20 @@ type request struct {
 	Exec uint32   `json:"exec,omitempty"` // number of the command to start, from 1
 	Kill uint32   `json:"kill,omitempty"` // number of the command to kill with its session
 	All  bool     `json:"all,omitempty"`  // kill every process but init
+	Rest bool     `json:"rest,omitempty"` // kill what is of no session of a command that runs; it is answered
 	Dir  string   `json:"dir,omitempty"`
 	Args []string `json:"-"` // behind the JSON, with Env: they may be no UTF-8
 	Env  []string `json:"-"`
 	NArg int      `json:"n,omitempty"`
 }
 
-// reply is a message of an init. One of the three is set.
+// reply is a message of an init. One of the first four is set.
 type reply struct {
 	Ready   bool   `json:"ready,omitempty"`
 	Started uint32 `json:"started,omitempty"`
 	Exited  uint32 `json:"exited,omitempty"`
+	Rested  bool   `json:"rested,omitempty"` // the answer to Rest
+	Killed  int    `json:"killed,omitempty"` // processes, by it
 	// Errno and Message: what was to be done was not done. Message is a sentence's part for people.
 	Errno   int    `json:"errno,omitempty"`
 	Message string `json:"message,omitempty"`

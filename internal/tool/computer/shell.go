@@ -87,6 +87,8 @@ func reason(exit environment.Exit, args shellArgs) string {
 		return "killed: the workspace's disk limit was reached"
 	case environment.ReasonFiles:
 		return "killed: the workspace has more files and directories than its limit allows; remove what is not needed"
+	case environment.ReasonProcesses:
+		return "killed: the environment's limit of processes was used up, and everything in it was ended to run another command"
 	case environment.ReasonExpired:
 		return "killed: the environment's lifetime is over"
 	}

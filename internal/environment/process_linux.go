@@ -4,7 +4,23 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"syscall"
+	"time"
 )
+
+// MakeThreads has the runtime make so many threads now, for a process that shares the limit of processes
+// with the commands that it starts: when they have used it up, one that can't be made would end it.
+func MakeThreads(n int) {
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			t := syscall.NsecToTimespec(int64(2 * time.Millisecond))
+			_ = syscall.Nanosleep(&t, nil) // a system call that holds a thread each; an early end does no harm
+		})
+	}
+	all.Wait()
+}
 
 // HasChildren reports whether a process of this machine has any child. The first process of a box
 // adopts what its commands leave behind, so that for it this means: somebody is alive in there. Where
