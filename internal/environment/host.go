@@ -136,10 +136,15 @@ type SaveRequest struct {
 	Files    []Put
 	Previous string // digest of the last checkpoint
 	Publish  string // directory of which new and changed files become artifacts; "": none
+	// Room is how many files may become artifacts; 0: any number; NoRoom: none.
+	Room int
 	// Known maps a path to the digest of what was published from there last, or to the Mark of what was
 	// too large for that.
 	Known map[string]string
 }
+
+// NoRoom is the SaveRequest.Room of a session that has as many artifacts as it may.
+const NoRoom = -1
 
 // Saved is a stored workspace.
 type Saved struct {
@@ -160,12 +165,19 @@ type Published struct {
 	Parts  []stead.Text `json:"parts"`  // blobs, in order
 }
 
-// TooLarge is a file that did not become an artifact because of its size.
+// TooLarge is a file that did not become an artifact, because of its size or because the session has as
+// many as it may.
 type TooLarge struct {
-	Path  string `json:"path"`  // absolute, inside
-	Size  int64  `json:"size"`  // bytes
-	Limit int64  `json:"limit"` // bytes
+	Path  string `json:"path"`           // absolute, inside
+	Size  int64  `json:"size"`           // bytes
+	Limit int64  `json:"limit"`          // bytes
+	Many  bool   `json:"many,omitempty"` // the number of artifacts is why
 }
 
 // Mark is what SaveRequest.Known says of it: it is told again when its size has changed.
-func (l TooLarge) Mark() string { return fmt.Sprintf("too large: %d", l.Size) }
+func (l TooLarge) Mark() string {
+	if l.Many {
+		return fmt.Sprintf("too many: %d", l.Size)
+	}
+	return fmt.Sprintf("too large: %d", l.Size)
+}

@@ -118,6 +118,9 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 	req := environment.SaveRequest{Files: x.from.Files, Previous: x.from.Checkpoint}
 	if x.action == session.ActionSave {
 		req.Publish, req.Known = x.publish, x.known
+		if req.Room = session.MaxArtifacts - len(x.view.Artifacts); req.Room <= 0 {
+			req.Room = environment.NoRoom
+		}
 		saved, err := host.Save(ctx, key, req)
 		return happened(session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{
 			Call: x.call, Upto: x.call, Checkpoint: saved.Checkpoint, Blobs: saved.Blobs, Artifacts: saved.Artifacts, TooLarge: saved.TooLarge,

@@ -79,7 +79,7 @@ func environmentInfo(i session.EnvironmentInfo) json.RawMessage {
 	if c := i.Checkpoint; c != nil {
 		fields["checkpoint"] = map[string]any{"digest": c.Digest, "files": c.Files, "bytes": c.Bytes, "left_out": c.Skipped}
 	}
-	fields["reset_count"] = i.Resets
+	fields["reset_count"], fields["unpublished"] = i.Resets, unpublished(i.Unpublished)
 	refused := []map[string]any{}
 	for _, f := range i.Refused {
 		refused = append(refused, map[string]any{"path": f.Path, "reason": f.Reason, "refused_at": f.At / 1000})
@@ -95,6 +95,19 @@ func environmentInfo(i session.EnvironmentInfo) json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return b
+}
+
+// unpublished lists the outputs that did not become artifacts, and why not.
+func unpublished(files []environment.TooLarge) []map[string]any {
+	out := []map[string]any{}
+	for _, f := range files {
+		why := "too_large"
+		if f.Many {
+			why = "too_many"
+		}
+		out = append(out, map[string]any{"path": f.Path, "size_bytes": f.Size, "reason": why})
+	}
+	return out
 }
 
 func (s *server) getEnvironment(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

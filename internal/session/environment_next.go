@@ -193,11 +193,21 @@ func (c *Context) unpublished(e stead.Event) error {
 	if err != nil || len(p.TooLarge) == 0 {
 		return err
 	}
-	text := "these files are too large to become artifacts, and nobody outside of the workspace sees them:"
+	var large, many []string
 	for _, l := range p.TooLarge {
-		text += fmt.Sprintf("\n- %s has %d bytes, the limit is %d", l.Path, l.Size, l.Limit)
+		if l.Many {
+			many = append(many, l.Path)
+		} else {
+			large = append(large, fmt.Sprintf("%s has %d bytes, the limit is %d", l.Path, l.Size, l.Limit))
+		}
 	}
-	c.notice(e.Seq, text)
+	if len(large) > 0 {
+		c.notice(e.Seq, "these files are too large to become artifacts, and nobody outside of the workspace sees them:"+bullets(large))
+	}
+	if len(many) > 0 {
+		c.notice(e.Seq, fmt.Sprintf("this session has as many artifacts as it may, %d, so that these files did not become artifacts, and perhaps others; "+
+			"nobody outside of the workspace sees them until somebody deletes artifacts of the session:", MaxArtifacts)+bullets(many))
+	}
 	return nil
 }
 

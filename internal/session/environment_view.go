@@ -68,7 +68,8 @@ type EnvironmentView struct {
 	Used    int64  `json:"used,omitempty"` // Unix milliseconds: when it was last needed
 
 	Artifacts []PublishedArtifact `json:"artifacts,omitempty"`
-	// TooLarge are the files of which the agent was told last that they did not become artifacts.
+	// TooLarge are the files of which the agent was told last that they did not become artifacts: those
+	// that still have not, when the directory of outputs was looked at last.
 	TooLarge []environment.TooLarge `json:"too_large,omitempty"`
 	Past     environment.Usage      `json:"past"`  // of residences that have ended; of a self-hosted one: all
 	Since    environment.Usage      `json:"since"` // of the present one, as of its last checkpoint
@@ -271,6 +272,7 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 	}
 	e.TooLarge = e.TooLarge[max(0, len(e.TooLarge)-maxTooLarge):]
 	for i, a := range p.Artifacts {
+		e.TooLarge = slices.DeleteFunc(e.TooLarge, func(old environment.TooLarge) bool { return old.Path == a.Path })
 		if len(e.Artifacts) < MaxArtifacts {
 			e.Artifacts = append(e.Artifacts, PublishedArtifact{Published: a, Seq: ev.Seq, Index: i, At: ev.At, Turn: turn})
 		}

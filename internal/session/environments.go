@@ -66,7 +66,9 @@ type EnvironmentInfo struct {
 	Checkpoint *environment.Checkpoint
 	Resets     int
 	Refused    []RefusedUpload // the latest files that could not be put into the workspace
-	Usage      environment.Usage
+	// Unpublished are outputs that did not become artifacts, the last of them.
+	Unpublished []environment.TooLarge
+	Usage       environment.Usage
 }
 
 // ArtifactInfo is the wire's artifact.
@@ -89,7 +91,7 @@ func (v *View) Info() (EnvironmentInfo, bool) {
 	}
 	info := EnvironmentInfo{
 		ID: EnvironmentID(v.Key.Session), Type: e.Setup.Type, Status: e.Status, Error: e.Problem(), Config: e.Setup.Config,
-		CreatedAt: v.CreatedAt, Checkpoint: e.Checkpoint, Resets: e.Resets, Refused: e.Refused, Usage: e.Usage(),
+		CreatedAt: v.CreatedAt, Checkpoint: e.Checkpoint, Resets: e.Resets, Unpublished: e.TooLarge, Refused: e.Refused, Usage: e.Usage(),
 	}
 	if v.Created.Agent.ID != "" {
 		info.Session = v.Key.Session

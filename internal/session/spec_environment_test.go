@@ -20,6 +20,7 @@ import (
 //	prepared   connected   saved   suspended   expired   died outcomes
 //	saved bg=COMMAND                          a command ran in the background then
 //	changed                                   one has changed the workspace since
+//	saved many=PATH                           nor did this one: there are as many as there may be
 //	saved large=PATH                          an output did not become an artifact
 //	connected reset=kept|restored             the residence before was cut off
 //	envfail MESSAGE [MS]                      the action failed: for good, or to be tried again at
@@ -91,6 +92,9 @@ func (s *spec) environment(name, rest string) bool {
 			c.TooLarge = []environment.TooLarge{{Path: path, Size: 11, Limit: 10}}
 		}
 		c.Refused = refused(rest)
+		if path, ok := strings.CutPrefix(rest, "many="); ok {
+			c.TooLarge = []environment.TooLarge{{Path: path, Size: 11, Limit: 10, Many: true}}
+		}
 		if command, ok := strings.CutPrefix(rest, "bg="); ok {
 			c.Background = []string{command}
 		}

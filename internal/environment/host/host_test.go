@@ -467,6 +467,46 @@ func TestFilesThatWaitAreThere(t *testing.T) {
 	}
 }
 
+// TestArtifactsThatAreTooMany: what there is no room for is told once, and published when there is.
+func TestArtifactsThatAreTooMany(t *testing.T) {
+	store := &counting{}
+	b := newBench(t, func(c *Config) { store.Store, c.Blobs = c.Blobs, store })
+	b.prepare()
+	b.open()
+	b.sh("mkdir -p outputs; echo a > outputs/a; echo b > outputs/b; echo c > outputs/c")
+	known := map[string]string{}
+	publish := func(room int) (out, left []string) {
+		t.Helper()
+		s, err := b.Save(context.Background(), b.key, environment.SaveRequest{Publish: "/workspace/outputs", Known: known, Room: room, Previous: b.state.Checkpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.state.Checkpoint = s.Checkpoint.Digest
+		for _, l := range s.TooLarge {
+			if !l.Many {
+				t.Errorf("told as too large: %+v", l)
+			}
+			known[l.Path] = l.Mark()
+			left = append(left, filepath.Base(l.Path))
+		}
+		for _, a := range s.Artifacts {
+			known[a.Path] = a.Digest
+			out = append(out, filepath.Base(a.Path))
+		}
+		return out, left
+	}
+	if out, left := publish(1); !slices.Equal(out, []string{"a"}) || !slices.Equal(left, []string{"b", "c"}) {
+		t.Errorf("with room for one %q are published, %q are left", out, left)
+	}
+	before := store.puts.Load()
+	if out, left := publish(environment.NoRoom); len(out)+len(left) != 0 || store.puts.Load() != before {
+		t.Errorf("without room %q are published, %q are left, %d blobs stored", out, left, store.puts.Load()-before)
+	}
+	if out, left := publish(5); !slices.Equal(out, []string{"b", "c"}) || len(left) != 0 {
+		t.Errorf("with room %q are published, %q are left", out, left)
+	}
+}
+
 func TestArtifacts(t *testing.T) {
 	b := newBench(t)
 	b.prepare()
@@ -561,7 +601,7 @@ func TestArtifactThatVanishes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"none", "none/below", "dir", "link", "pipe"} {
-		if p, err := b.publishFile(context.Background(), box, environment.File{Path: "/workspace/outputs/" + name}, ""); p != nil || err != nil {
+		if p, err := b.publishFile(context.Background(), box, environment.File{Path: "/workspace/outputs/" + name}, "", true); p != nil || err != nil {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 	}

@@ -170,7 +170,7 @@ func (h *Host) last(ctx context.Context, b *box, first environment.Saved) (envir
 }
 
 // publish stores the files below the directory of outputs that are new or have changed, and says which
-// are too large for that.
+// are too large or too many for that.
 func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) (out []environment.Published, large []environment.TooLarge, err error) {
 	q := environment.ListQuery{Dir: s.Publish, Limit: environment.MaxListed}
 	for {
@@ -190,12 +190,19 @@ func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) (
 				}
 				continue
 			}
-			p, err := h.publishFile(ctx, b, f, s.Known[f.Path])
-			if err != nil {
+			full := s.Room == environment.NoRoom || s.Room > 0 && len(out) >= s.Room
+			p, err := h.publishFile(ctx, b, f, s.Known[f.Path], !full)
+			switch {
+			case err != nil:
 				return nil, nil, err
-			}
-			if p != nil {
+			case p == nil: // it is what it was
+			case !full:
 				out = append(out, *p)
+			default:
+				l := environment.TooLarge{Path: f.Path, Size: f.Size, Limit: MaxArtifactBytes, Many: true}
+				if s.Known[f.Path] != l.Mark() && len(large) < MaxTooLarge {
+					large = append(large, l)
+				}
 			}
 		}
 		if !page.More {
@@ -204,8 +211,9 @@ func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) (
 	}
 }
 
-// publishFile stores one file; nil when it is what was published before, or changes meanwhile.
-func (h *Host) publishFile(ctx context.Context, b *box, f environment.File, known string) (*environment.Published, error) {
+// publishFile stores one file, unless there is no room and it is only to be looked at; nil when it is what
+// was published before, or changes meanwhile.
+func (h *Host) publishFile(ctx context.Context, b *box, f environment.File, known string, room bool) (*environment.Published, error) {
 	data, err := b.env.ReadFile(ctx, f.Path, MaxArtifactBytes)
 	switch stead.KindOf(err) {
 	case "":
@@ -218,6 +226,9 @@ func (h *Host) publishFile(ctx context.Context, b *box, f environment.File, know
 	out := &environment.Published{Path: f.Path, Size: int64(len(data)), Digest: hex.EncodeToString(sum[:])}
 	if out.Digest == known {
 		return nil, nil
+	}
+	if !room {
+		return out, nil
 	}
 	for len(data) > 0 {
 		n := min(len(data), PartBytes)
