@@ -56,6 +56,7 @@ const (
 	ContentInputImage = "input_image"
 	ContentInputFile  = "input_file"
 	ContentOutputText = "output_text"
+	ContentRefusal    = "refusal" // what a model says instead of an answer
 )
 
 // Text is a string that may live in a blob. Below MaxInlineBytes it is held inline; above, Digest
@@ -124,8 +125,8 @@ type textBlob struct {
 	Bytes int    `json:"bytes"`
 }
 
-// Content is one part of a message or of a tool's output. Text holds the text of input_text and
-// output_text, and the URL (https: or data:) of input_image and input_file.
+// Content is one part of a message or of a tool's output. Text holds the text of input_text, output_text
+// and refusal, and the URL (https: or data:) of input_image and input_file.
 type Content struct {
 	Type   string `json:"type"`
 	Text   Text   `json:"text"`
@@ -139,6 +140,20 @@ func ImageDetails() []string { return []string{"auto", "low", "high", "original"
 // TextContent is the one-part content of a plain text.
 func TextContent(contentType, s string) []Content {
 	return []Content{{Type: contentType, Text: NewText(s)}}
+}
+
+// Refuses reports whether the content is a refusal. A model's message is one as a whole or not at all.
+func Refuses(content []Content) bool { return len(content) > 0 && content[0].Type == ContentRefusal }
+
+// SaidContent is the one-part content of what a model said.
+func SaidContent(s string, refusal bool) []Content { return TextContent(SaidType(refusal), s) }
+
+// SaidType is the type of the content of what a model said.
+func SaidType(refusal bool) string {
+	if refusal {
+		return ContentRefusal
+	}
+	return ContentOutputText
 }
 
 // Item is one entry of a conversation, as the journal and the model adapters hold it. Which fields

@@ -35,3 +35,45 @@ func TestFailedResponsesAreErrors(t *testing.T) {
 		}
 	}
 }
+
+// What a model says instead of an answer is a refusal at every door: streamed as one, told again as it was,
+// listed with the session, and taken back as input.
+func TestRefusalsAreToldAsSuch(t *testing.T) {
+	n := openConfigured(t, registryConfig, io.Discard)
+	const part, delta, done = `{"type":"refusal","refusal":"I will not."}`, `"type":"response.refusal.delta"`, `"type":"response.refusal.done"`
+	get := func(method, path, body string, want ...string) string {
+		t.Helper()
+		res, got := ask(t, n, method, path, body)
+		if res.StatusCode != 200 {
+			t.Errorf("%s %s: %d %s", path, body, res.StatusCode, got)
+		}
+		for _, w := range want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s %s: no %s in\n%s", path, body, w, got)
+			}
+		}
+		if strings.Contains(got, `"output_text","text":"I`) || strings.Contains(got, `"content":"I`) {
+			t.Errorf("%s %s: the refusal is an answer as well:\n%s", path, body, got)
+		}
+		return got
+	}
+	get("POST", "/v1/responses", `{"model":"mine","store":false,"input":"Refuse I will not."}`, part, `"status":"completed"`)
+	get("POST", "/v1/responses", `{"model":"mine","store":false,"stream":true,"input":"Refuse I will not."}`, part, delta, done)
+	get("POST", "/v1/chat/completions", `{"model":"mine","messages":[{"role":"user","content":"Refuse I will not."}]}`, `"content":null,"refusal":"I will not."`)
+	get("POST", "/v1/chat/completions", `{"model":"mine","stream":true,"messages":[{"role":"user","content":"Refuse I will not."}]}`, `"delta":{"refusal":"I "}`)
+
+	whole := get("POST", "/v1/responses", `{"model":"mine","input":"Refuse I will not."}`, part)
+	_, id, _ := strings.Cut(whole, `"id":"`)
+	id, _, _ = strings.Cut(id, `"`)
+	again := get("GET", "/v1/responses/"+id+"?stream=true", "", part, delta, done)
+	if other := get("GET", "/v1/responses/"+id+"?stream=true", ""); other != again {
+		t.Errorf("told once as\n%s\nand once as\n%s", again, other)
+	}
+	get("POST", "/v1/responses", `{"model":"mine","previous_response_id":"`+id+`","input":"Say hello"}`, "hello")
+	get("POST", "/v1/responses", `{"model":"mine","input":[{"role":"user","content":"hm"},{"role":"assistant","content":[`+part+`]},{"role":"user","content":"Say hello"}]}`, "hello")
+
+	conversation := get("POST", "/v1/conversations", `{"items":[{"role":"assistant","content":[`+part+`]}]}`)
+	_, id, _ = strings.Cut(conversation, `"id":"`)
+	id, _, _ = strings.Cut(id, `"`)
+	get("GET", "/v1/conversations/"+id+"/items", "", part)
+}

@@ -36,7 +36,7 @@ func (a *app) newTranscript() transcript {
 // Event writes what there is to say of one event. It reports whether it wrote anything.
 func (t *transcript) Event(e client.Event) bool {
 	switch e.Type {
-	case client.EventTextDelta:
+	case client.EventTextDelta, client.EventRefusalDelta:
 		t.text(e.ItemID, e.Delta)
 	case client.EventItemAdded:
 		return t.added(e.Item)

@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 		"message:user,input_text=Look,input_image=https://x/y.png,input_file=data:application/pdf;base64,AA==a.pdf",
 		`function_call:c1{"a":1}`, `function_call:c2"{oops"`,
 		"function_call_output:c1,input_text=1", "function_call_output:c2,input_text=2",
-		"message:assistant,output_text=No.",
+		"message:assistant,refusal=No.",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("items\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

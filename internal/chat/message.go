@@ -40,6 +40,13 @@ func (r *Request) readMessage(o param.Object) error {
 	if err != nil {
 		return err
 	}
+	if role != stead.RoleAssistant {
+		for i := range content { // models alone refuse
+			if content[i].Type == stead.ContentRefusal {
+				content[i].Type = stead.ContentInputText
+			}
+		}
+	}
 	switch role {
 	case "tool":
 		id, err := callID(o, "tool_call_id")
@@ -66,10 +73,12 @@ func (r *Request) readAssistant(o param.Object, content []stead.Content) error {
 		return err
 	}
 	if has && refusal != "" {
-		content = append(content, stead.Content{Type: stead.ContentOutputText, Text: stead.NewText(refusal)})
+		content = append(content, stead.SaidContent(refusal, true)...)
 	}
 	for i := range content {
-		content[i].Type = stead.ContentOutputText
+		if content[i].Type != stead.ContentRefusal {
+			content[i].Type = stead.ContentOutputText
+		}
 	}
 	if len(content) > 0 && (len(content) > 1 || content[0].Text.Inline != "") {
 		r.Items = append(r.Items, stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: content})
@@ -184,7 +193,11 @@ func part(o param.Object) (stead.Content, error) {
 		if err == nil && len(text) > stead.MaxTextBytes {
 			err = tooLong(o.Path(kind))
 		}
-		return stead.Content{Type: stead.ContentInputText, Text: stead.NewText(text)}, err
+		c := stead.Content{Type: stead.ContentInputText, Text: stead.NewText(text)}
+		if kind == stead.ContentRefusal {
+			c.Type = kind
+		}
+		return c, err
 	case "image_url":
 		sub, err := param.Need(o.Object(kind))(o.Path(kind))
 		if err != nil {

@@ -106,23 +106,28 @@ func NewUsage(u *stead.Usage) *Usage {
 // Whole makes the completion of what a model answered: its items, and the Done.
 func (h Head) Whole(items []stead.Item, done model.Delta) *Completion {
 	m := Message{Role: stead.RoleAssistant}
-	var text strings.Builder
+	var text, refusal strings.Builder
 	said := false
 	for _, it := range items {
 		switch it.Type {
 		case stead.ItemMessage:
-			said = true
 			for _, c := range it.Content {
-				text.WriteString(c.Text.Inline)
+				if c.Type == stead.ContentRefusal {
+					refusal.WriteString(c.Text.Inline)
+				} else {
+					said = true
+					text.WriteString(c.Text.Inline)
+				}
 			}
 		case stead.ItemFunctionCall:
 			m.ToolCalls = append(m.ToolCalls, toolCall(it))
 		}
 	}
-	if whole := text.String(); done.Finish == model.FinishRefusal {
-		m.Refusal = &whole
-	} else if said {
+	if whole := text.String(); said {
 		m.Content = &whole
+	}
+	if whole := refusal.String(); whole != "" {
+		m.Refusal = &whole
 	}
 	return &Completion{ID: h.ID, Object: "chat.completion", Created: h.Created, Model: h.Model,
 		Choices: []Choice{{Message: m, FinishReason: finishReason(done.Finish, len(m.ToolCalls) > 0)}}, Usage: NewUsage(done.Usage)}
@@ -188,6 +193,9 @@ func (s *Stream) Delta(d model.Delta) error {
 	}
 	switch d.Kind {
 	case model.TextDelta:
+		if d.Refusal {
+			return s.choice(Delta{Refusal: &d.Text}, nil)
+		}
 		return s.choice(Delta{Content: &d.Text}, nil)
 	case model.ItemDone:
 		if d.Item.Type != stead.ItemFunctionCall {

@@ -164,6 +164,7 @@ type Item struct {
 type Content struct {
 	Type     string `json:"type"`
 	Text     string `json:"text"`
+	Refusal  string `json:"refusal"` // in place of Text
 	ImageURL string `json:"image_url"`
 }
 
@@ -188,7 +189,7 @@ func joinContent(parts []Content) string {
 			texts = append(texts, "[image]")
 			continue
 		}
-		texts = append(texts, p.Text)
+		texts = append(texts, p.Text+p.Refusal)
 	}
 	return strings.Join(texts, "\n")
 }
@@ -254,6 +255,7 @@ const (
 	EventItemAdded      = "agent.session.turn.item.added"
 	EventItemDone       = "agent.session.turn.item.done"
 	EventTextDelta      = "agent.session.turn.output_text.delta"
+	EventRefusalDelta   = "agent.session.turn.refusal.delta"
 	EventReasoningDelta = "agent.session.turn.reasoning_summary_text.delta"
 	EventCommandDelta   = "agent.output.command_execution_output.delta"
 	EventReset          = "agent.session.environment.reset"

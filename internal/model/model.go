@@ -99,7 +99,7 @@ type DeltaKind int
 
 // The kinds of delta.
 const (
-	// TextDelta: Index, Text: a piece of the message at Index.
+	// TextDelta: Index, Text, Refusal: a piece of the message at Index.
 	TextDelta DeltaKind = iota + 1
 	// ReasoningDelta: Index, Part, Text: a piece of the reasoning summary's part.
 	ReasoningDelta
@@ -117,21 +117,23 @@ const (
 	FinishStop      Finish = "stop"       // a complete answer
 	FinishToolCalls Finish = "tool_calls" // it wants tools
 	FinishLength    Finish = "length"     // the output limit cut it off
-	FinishFilter    Finish = "filter"     // a safety system cut it off
-	FinishRefusal   Finish = "refusal"    // the model declined; the message says so
+	FinishFilter    Finish = "filter"     // a safety system cut it off; the last message may be a refusal that says so
+	FinishRefusal   Finish = "refusal"    // the model declined; the last message is a refusal that says so
 )
 
 // Delta is one piece of a stream.
 type Delta struct {
-	Kind   DeltaKind
-	Index  int // output index within this call, from 0, without gaps
-	Part   int // summary index of a ReasoningDelta, from 0
-	Text   string
-	Item   *stead.Item
-	Usage  *stead.Usage // nil when the upstream does not say
-	Finish Finish
-	Model  string // the model that answered, as the upstream names it
-	Route  *Route // of Done: where the call went; nil when there was but one way
+	Kind  DeltaKind
+	Index int // output index within this call, from 0, without gaps
+	Part  int // summary index of a ReasoningDelta, from 0
+	Text  string
+	// Refusal: the message is a refusal. All pieces of one message say the same.
+	Refusal bool
+	Item    *stead.Item
+	Usage   *stead.Usage // nil when the upstream does not say
+	Finish  Finish
+	Model   string // the model that answered, as the upstream names it
+	Route   *Route // of Done: where the call went; nil when there was but one way
 }
 
 // Route says where a call went and why.

@@ -110,12 +110,22 @@ func message(o param.Object) (stead.Item, error) {
 		return it, stead.Invalid(o.Path("content"), "%s is required", o.Path("content"))
 	}
 	it.Content, err = Content(o, "content", raw)
-	if it.Role == stead.RoleAssistant {
-		for i := range it.Content {
+	for i := range it.Content {
+		switch {
+		case it.Role != stead.RoleAssistant:
+			asText(&it.Content[i])
+		case it.Content[i].Type != stead.ContentRefusal:
 			it.Content[i].Type = stead.ContentOutputText
 		}
 	}
 	return it, err
+}
+
+// asText makes a text of a refusal where nobody can refuse: models alone do.
+func asText(c *stead.Content) {
+	if c.Type == stead.ContentRefusal {
+		c.Type = stead.ContentInputText
+	}
 }
 
 // Content reads a text or a list of parts.
@@ -155,7 +165,7 @@ func part(o param.Object) (stead.Content, error) {
 	switch kind {
 	case "input_text", "output_text", "text":
 	case "refusal":
-		field = "refusal"
+		c.Type, field = stead.ContentRefusal, "refusal"
 	case "input_image":
 		c.Type, field = stead.ContentInputImage, "image_url"
 		if c.Detail, _, err = o.Enum("detail", stead.ImageDetails()...); err != nil {
@@ -238,6 +248,9 @@ func functionOutput(o param.Object) (stead.Item, error) {
 		return it, stead.Invalid(o.Path("output"), "%s is required", o.Path("output"))
 	}
 	it.Output, err = Content(o, "output", raw)
+	for i := range it.Output {
+		asText(&it.Output[i])
+	}
 	return it, err
 }
 

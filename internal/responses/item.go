@@ -22,6 +22,7 @@ type Message struct {
 type Part struct {
 	Type        string  `json:"type"`
 	Text        *string `json:"text,omitempty"`
+	Refusal     *string `json:"refusal,omitempty"`
 	Annotations *[]any  `json:"annotations,omitempty"` // output_text: none are made
 	Logprobs    *[]any  `json:"logprobs,omitempty"`    // output_text: none are known
 	ImageURL    *string `json:"image_url,omitempty"`
@@ -142,6 +143,8 @@ func NewPart(kind, text, name string) Part {
 		return p
 	case stead.ContentOutputText:
 		return Part{Type: kind, Text: &text, Annotations: &[]any{}, Logprobs: &[]any{}}
+	case stead.ContentRefusal:
+		return Part{Type: kind, Refusal: &text}
 	}
 	return Part{Type: kind, Text: &text}
 }

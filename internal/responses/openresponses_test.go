@@ -128,13 +128,16 @@ func TestEventsAreOpenResponses(t *testing.T) {
 		return responses.Encode(id, it, status, false)
 	}
 	message := stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant}
+	refusal := stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.SaidContent("no", true)}
 	call := stead.Item{Type: stead.ItemFunctionCall, CallID: "call_1", Name: "f", Arguments: json.RawMessage(`{}`)}
 	for _, err := range []error{
 		s.Whole("response.created", obj), s.Whole("response.queued", obj), s.Whole("response.in_progress", obj),
 		s.Added(0, item("rs_1", stead.Item{Type: stead.ItemReasoning}, stead.ItemInProgress)), s.SummaryAdded(0, "rs_1", 0), s.Summary(0, "rs_1", 0, "hm"), s.SummaryDone(0, "rs_1", 0, "hm", false),
 		s.Done(0, item("rs_1", stead.Item{Type: stead.ItemReasoning}, stead.ItemCompleted)),
-		s.Added(1, item("msg_1", message, stead.ItemInProgress)), s.TextAdded(1, "msg_1"), s.Text(1, "msg_1", "hi"), s.TextDone(1, "msg_1", "hi", false),
+		s.Added(1, item("msg_1", message, stead.ItemInProgress)), s.TextAdded(1, "msg_1", false), s.Text(1, "msg_1", "hi", false), s.TextDone(1, "msg_1", "hi", false, false),
 		s.Done(1, item("msg_1", message, stead.ItemCompleted)),
+		s.Added(1, item("msg_2", message, stead.ItemInProgress)), s.TextAdded(1, "msg_2", true), s.Text(1, "msg_2", "no", true), s.TextDone(1, "msg_2", "no", true, false),
+		s.Done(1, item("msg_2", refusal, stead.ItemCompleted)),
 		s.Added(2, item("fc_1", call, stead.ItemInProgress)), s.Arguments("function_call", 2, "fc_1", "f", `{}`), s.Done(2, item("fc_1", call, stead.ItemCompleted)),
 		s.Whole("response.completed", obj), s.Whole("response.incomplete", obj), s.Whole("response.failed", obj),
 	} {
@@ -142,7 +145,7 @@ func TestEventsAreOpenResponses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if known != 22 {
-		t.Errorf("%d events have a schema, want 22: the names differ", known)
+	if known != 28 {
+		t.Errorf("%d events have a schema, want 28: the names differ", known)
 	}
 }

@@ -47,6 +47,7 @@ type event struct {
 	Part         any     `json:"part,omitempty"`
 	Delta        *string `json:"delta,omitempty"`
 	Text         *string `json:"text,omitempty"`
+	Refusal      *string `json:"refusal,omitempty"`
 	Logprobs     *[]any  `json:"logprobs,omitempty"`
 	Name         string  `json:"name,omitempty"`
 	Arguments    *string `json:"arguments,omitempty"`
@@ -79,15 +80,18 @@ func (s *Stream) Done(index int, item any) error {
 // zero is the index of the one part that messages have.
 func zero() *int { return new(int) }
 
-// TextAdded begins the text of a message.
-func (s *Stream) TextAdded(index int, id string) error {
-	err := s.emit(event{Type: "response.content_part.added", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Part: NewPart(stead.ContentOutputText, "", "")})
+// TextAdded begins the text of a message; refusal says that it is one, as it does in what follows.
+func (s *Stream) TextAdded(index int, id string, refusal bool) error {
+	err := s.emit(event{Type: "response.content_part.added", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Part: NewPart(stead.SaidType(refusal), "", "")})
 	s.begun = s.next
 	return err
 }
 
 // Text adds to it.
-func (s *Stream) Text(index int, id, delta string) error {
+func (s *Stream) Text(index int, id, delta string, refusal bool) error {
+	if refusal {
+		return s.delta(delta, event{Type: "response.refusal.delta", OutputIndex: &index, ItemID: id, ContentIndex: zero()})
+	}
 	return s.delta(delta, event{Type: "response.output_text.delta", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Logprobs: &[]any{}})
 }
 
@@ -112,12 +116,16 @@ func (s *Stream) delta(text string, e event) error {
 }
 
 // TextDone ends the text; whole is all of it, and cut says that it was cut off.
-func (s *Stream) TextDone(index int, id, whole string, cut bool) error {
+func (s *Stream) TextDone(index int, id, whole string, refusal, cut bool) error {
 	s.settle(whole, cut)
-	if err := s.emit(event{Type: "response.output_text.done", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Text: &whole, Logprobs: &[]any{}}); err != nil {
+	end := event{Type: "response.output_text.done", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Text: &whole, Logprobs: &[]any{}}
+	if refusal {
+		end.Type, end.Text, end.Refusal, end.Logprobs = "response.refusal.done", nil, &whole, nil
+	}
+	if err := s.emit(end); err != nil {
 		return err
 	}
-	return s.emit(event{Type: "response.content_part.done", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Part: NewPart(stead.ContentOutputText, whole, "")})
+	return s.emit(event{Type: "response.content_part.done", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Part: NewPart(stead.SaidType(refusal), whole, "")})
 }
 
 // settle puts the numbers where they are whatever was shown.

@@ -35,12 +35,12 @@ func tell(t *testing.T, after int64, pieces []string, cut bool) []told {
 		}
 	}
 	must(s.Added(0, nil))
-	must(s.TextAdded(0, "m"))
+	must(s.TextAdded(0, "m", false))
 	for _, p := range pieces {
 		whole += p
-		must(s.Text(0, "m", p))
+		must(s.Text(0, "m", p, false))
 	}
-	must(s.TextDone(0, "m", "as it ended", cut))
+	must(s.TextDone(0, "m", "as it ended", false, cut))
 	must(s.Done(0, nil))
 	return out
 }

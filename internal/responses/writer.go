@@ -45,7 +45,7 @@ func (s *Writer) Delta(d model.Delta) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
-	if err := s.release(stead.ItemCompleted); err != nil {
+	if err := s.release(false); err != nil {
 		return err
 	}
 	switch d.Kind {
@@ -75,12 +75,12 @@ func (s *Writer) text(d model.Delta) error {
 		if err := s.Out.Added(d.Index, &Message{ID: it.id, Type: "message", Role: stead.RoleAssistant, Status: stead.ItemInProgress, Content: []Part{}}); err != nil {
 			return err
 		}
-		if err := s.Out.TextAdded(d.Index, it.id); err != nil {
+		if err := s.Out.TextAdded(d.Index, it.id, d.Refusal); err != nil {
 			return err
 		}
 	}
 	it.text.WriteString(d.Text)
-	return s.Out.Text(d.Index, it.id, d.Text)
+	return s.Out.Text(d.Index, it.id, d.Text, d.Refusal)
 }
 
 func (s *Writer) reason(d model.Delta) error {
@@ -113,8 +113,8 @@ func (s *Writer) closePart(index int, it *openItem) error {
 	return s.Out.SummaryDone(index, it.id, it.part, whole, false)
 }
 
-// release ends the item that was held back.
-func (s *Writer) release(status stead.ItemStatus) error {
+// release ends the item that was held back, which may be the response's last.
+func (s *Writer) release(last bool) error {
 	if s.held == nil {
 		return nil
 	}
@@ -124,7 +124,7 @@ func (s *Writer) release(status stead.ItemStatus) error {
 	if err != nil {
 		return err
 	}
-	w := Encode(id, item, status, s.Encrypted)
+	w := Encode(id, item, s.Object.ItemStatus(item, last), s.Encrypted)
 	s.Object.Output = append(s.Object.Output, w)
 	return s.Out.Done(index, w)
 }
@@ -151,16 +151,17 @@ func (s *Writer) close(index int, item stead.Item) (id string, err error) {
 		}
 		return id, s.closePart(index, it)
 	}
+	refusal := stead.Refuses(item.Content)
 	if it == nil { // an answer without a word
 		if err := s.Out.Added(index, &Message{ID: id, Type: "message", Role: stead.RoleAssistant, Status: stead.ItemInProgress, Content: []Part{}}); err != nil {
 			return id, err
 		}
-		if err := s.Out.TextAdded(index, id); err != nil {
+		if err := s.Out.TextAdded(index, id, refusal); err != nil {
 			return id, err
 		}
 		it = &openItem{id: id}
 	}
-	return id, s.Out.TextDone(index, id, it.text.String(), false)
+	return id, s.Out.TextDone(index, id, it.text.String(), refusal, false)
 }
 
 // Done tells the end; at is its time in Unix seconds.
@@ -169,7 +170,7 @@ func (s *Writer) Done(d model.Delta, at int64) error {
 		return err
 	}
 	s.Object.Finish(d, at)
-	if err := s.release(s.Object.ItemStatus(true)); err != nil {
+	if err := s.release(true); err != nil {
 		return err
 	}
 	return s.Out.Whole("response."+s.Object.Status, s.Object)
@@ -198,9 +199,10 @@ func (o *Object) Finish(done model.Delta, at int64) {
 	o.Status, o.CompletedAt = StatusIncomplete, nil
 }
 
-// ItemStatus is the status of an item of a finished response: what cut it off cut off its last item.
-func (o *Object) ItemStatus(last bool) stead.ItemStatus {
-	if last && o.Status == StatusIncomplete {
+// ItemStatus is the status of an item of a response: what cut it off cut off its last item, unless that
+// is the refusal that says so.
+func (o *Object) ItemStatus(it stead.Item, last bool) stead.ItemStatus {
+	if it.Status == stead.ItemIncomplete || last && o.Status == StatusIncomplete && !stead.Refuses(it.Content) {
 		return stead.ItemIncomplete
 	}
 	return stead.ItemCompleted

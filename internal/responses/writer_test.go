@@ -19,6 +19,11 @@ func TestWriterTellsOpenResponses(t *testing.T) {
 	bare := &stead.Item{Type: stead.ItemReasoning, Encrypted: &sealed, Provider: "p"}
 	said := &stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, "hé")}
 	silent := &stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, "")}
+	no := &stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.SaidContent("no", true)}
+	half := &stead.Item{Type: stead.ItemMessage, Status: stead.ItemIncomplete, Role: stead.RoleAssistant, Content: said.Content}
+	refuse := func(index int, text string) model.Delta {
+		return model.Delta{Kind: model.TextDelta, Index: index, Text: text, Refusal: true}
+	}
 	call := &stead.Item{Type: stead.ItemFunctionCall, CallID: "c", Name: "f", Arguments: json.RawMessage(`"{oops"`)}
 	think := func(part int, text string) model.Delta {
 		return model.Delta{Kind: model.ReasoningDelta, Part: part, Text: text}
@@ -39,6 +44,8 @@ func TestWriterTellsOpenResponses(t *testing.T) {
 		"no deltas":   {[]model.Delta{item(0, bare), item(1, silent)}, model.FinishStop, "completed", "completed"},
 		"nothing":     {nil, model.FinishStop, "completed", ""},
 		"cut off":     {[]model.Delta{text(0, "hé"), item(0, said)}, model.FinishLength, "incomplete", "incomplete"},
+		"refused":     {[]model.Delta{refuse(0, "n"), refuse(0, "o"), item(0, no)}, model.FinishRefusal, "completed", "completed"},
+		"filtered":    {[]model.Delta{text(0, "hé"), item(0, half), refuse(1, "no"), item(1, no)}, model.FinishFilter, "incomplete", "completed"},
 		"failed":      {[]model.Delta{text(0, "h")}, "", "", ""},
 		"interleaved": {[]model.Delta{text(0, "h"), text(1, "hé"), text(0, "é"), item(1, said), item(0, said)}, model.FinishStop, "completed", "completed"},
 	} {

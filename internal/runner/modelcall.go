@@ -314,7 +314,7 @@ func (c *modelCall) generate(ctx context.Context, req model.Request, live *liveT
 var errIdle = errors.New("idle timeout")
 
 func segment(d model.Delta) session.Segment {
-	s := session.Segment{Index: d.Index, Type: stead.ItemMessage, Text: d.Text}
+	s := session.Segment{Index: d.Index, Type: stead.ItemMessage, Text: d.Text, Refusal: d.Refusal}
 	if d.Kind == model.ReasoningDelta {
 		s.Type, s.Part = stead.ItemReasoning, d.Part
 	}

@@ -88,10 +88,10 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 }
 
 // fits checks that every streamed text belongs to an item of its kind: a message's text can't end as
-// a tool call.
+// a tool call, nor a refusal as an answer.
 func fits(segments []session.Segment, items []stead.Item) error {
 	for _, s := range segments {
-		if s.Index >= len(items) || items[s.Index].Type != s.Type {
+		if s.Index >= len(items) || items[s.Index].Type != s.Type || s.Type == stead.ItemMessage && stead.Refuses(items[s.Index].Content) != s.Refusal {
 			return &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model streamed text for item %d, which is not the item that it ended with.", s.Index), Retry: true}
 		}
 	}
@@ -126,7 +126,7 @@ func holdTo(it *stead.Item, streamed []string) {
 				text = whole
 			}
 		}
-		it.Content = stead.TextContent(stead.ContentOutputText, text)
+		it.Content = stead.SaidContent(text, stead.Refuses(it.Content))
 	case it.Type == stead.ItemReasoning:
 		for n, text := range streamed {
 			if n >= len(it.Summary) {

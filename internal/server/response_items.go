@@ -49,6 +49,8 @@ func responseParts(content []session.WireContent) []responses.Part {
 	for i, c := range content {
 		text, kind := c.Text, c.Type
 		switch {
+		case c.Refusal != nil:
+			text = c.Refusal
 		case c.ImageURL != nil:
 			text = c.ImageURL
 		case c.FileURL != nil:

@@ -210,9 +210,9 @@ func (t *responseTeller) piece(p session.Piece) error {
 	case session.PieceItemAdded:
 		return t.added(p)
 	case session.PieceTextAdded:
-		return t.out.TextAdded(p.Output, p.ItemID)
+		return t.out.TextAdded(p.Output, p.ItemID, p.Refusal)
 	case session.PieceText:
-		return t.out.Text(p.Output, p.ItemID, p.Text)
+		return t.out.Text(p.Output, p.ItemID, p.Text, p.Refusal)
 	case session.PieceSummaryAdded:
 		return t.out.SummaryAdded(p.Output, p.ItemID, p.Part)
 	case session.PieceSummary:
@@ -267,13 +267,13 @@ func (t *responseTeller) done(p session.Piece) error {
 		cut = it.Status == stead.ItemIncomplete
 	}
 	for _, h := range t.held {
-		tell := t.out.TextDone
+		err := error(nil)
 		if h.Kind == session.PieceSummaryDone {
-			tell = func(output int, id, text string, cut bool) error {
-				return t.out.SummaryDone(output, id, h.Part, text, cut)
-			}
+			err = t.out.SummaryDone(h.Output, h.ItemID, h.Part, h.Text, cut)
+		} else {
+			err = t.out.TextDone(h.Output, h.ItemID, h.Text, h.Refusal, cut)
 		}
-		if err := tell(h.Output, h.ItemID, h.Text, cut); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,7 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	}
 	o.Finish(done, time.Now().Unix())
 	for i, it := range items {
-		o.Output = append(o.Output, responses.Encode(newID(responses.IDPrefix(it)), it, o.ItemStatus(i == len(items)-1), asked.Encrypted))
+		o.Output = append(o.Output, responses.Encode(newID(responses.IDPrefix(it)), it, o.ItemStatus(it, i == len(items)-1), asked.Encrypted))
 	}
 	return s.write(w, o)
 }

@@ -233,6 +233,8 @@ type Segment struct {
 	Type  stead.ItemType `json:"type"` // message or reasoning
 	Part  int            `json:"part,omitempty"`
 	Text  string         `json:"text"`
+	// Refusal: the message is a refusal. Journals from before there was this mark have them as texts.
+	Refusal bool `json:"refusal,omitempty"`
 }
 
 // ModelReplied is the outcome of a model call. Text that ModelStreamed events hold already is not

@@ -47,6 +47,7 @@ type wireEvent struct {
 	OutputIndex *int            `json:"output_index"`
 	Delta       string          `json:"delta"`
 	Text        string          `json:"text"`
+	Refusal     string          `json:"refusal"`
 	TurnID      string          `json:"turn_id"`
 	Turn        json.RawMessage `json:"turn"`
 	SummaryIdx  int             `json:"summary_index"`
@@ -108,7 +109,7 @@ func streamedItems(t *testing.T, g *sessiontest.Gen, events []stead.Event) []str
 	for _, ev := range stream(t, g, events) {
 		w := wire(t, ev)
 		switch w.Type {
-		case "agent.session.turn.output_text.delta", "agent.session.turn.reasoning_summary_text.delta":
+		case "agent.session.turn.output_text.delta", "agent.session.turn.refusal.delta", "agent.session.turn.reasoning_summary_text.delta":
 			deltas[w.ItemID] += w.Delta
 		case "agent.session.turn.item.added", "agent.session.turn.item.done":
 			it := decodeItem(t, w.Item)
@@ -141,7 +142,11 @@ func tailAs(t *testing.T, items []session.Item) []string {
 		switch m := it.(type) {
 		case *session.MessageItem:
 			if m.Status == stead.ItemInProgress {
-				out = append(out, "streaming "+m.ID+" "+*m.Content[0].Text)
+				c := m.Content[0]
+				if c.Type == stead.ContentRefusal {
+					c.Text = c.Refusal
+				}
+				out = append(out, "streaming "+m.ID+" "+*c.Text)
 				continue
 			}
 		case *session.ReasoningItem:

@@ -103,7 +103,7 @@ func TestEventOrder(t *testing.T) {
 				} else {
 					allowed["in_progress"] = "running"
 				}
-				for _, n := range []string{"item.added", "item.done", "content_part.added", "content_part.done", "output_text.delta", "output_text.done",
+				for _, n := range []string{"item.added", "item.done", "content_part.added", "content_part.done", "output_text.delta", "output_text.done", "refusal.delta", "refusal.done",
 					"reasoning_summary_part.added", "reasoning_summary_part.done", "reasoning_summary_text.delta", "reasoning_summary_text.done"} {
 					allowed["turn."+n] = state
 				}

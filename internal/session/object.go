@@ -193,6 +193,8 @@ func wireContent(content []stead.Content, texts Texts) []WireContent {
 			out[i].ImageURL, out[i].Detail = &s, c.Detail
 		case stead.ContentInputFile:
 			out[i].FileURL, out[i].Filename = &s, c.Name
+		case stead.ContentRefusal:
+			out[i].Refusal = &s
 		default:
 			out[i].Text = &s
 		}
@@ -200,10 +202,10 @@ func wireContent(content []stead.Content, texts Texts) []WireContent {
 	return out
 }
 
-func outputMessage(id, turn, text string, phase string, status stead.ItemStatus) *MessageItem {
+func outputMessage(id, turn, text string, refusal bool, phase string, status stead.ItemStatus) *MessageItem {
 	m := &MessageItem{
 		ID: id, Type: "message", Role: stead.RoleAssistant, Status: status, TurnID: turn,
-		Content: []WireContent{{Type: stead.ContentOutputText, Text: &text}},
+		Content: []WireContent{saidPart(text, refusal)},
 	}
 	if phase != "" {
 		m.Phase = &phase

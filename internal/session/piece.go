@@ -8,9 +8,9 @@ const (
 	PieceOther        PieceKind = iota // nothing that another API has a word for
 	PieceItemAdded                     // Item; Output is -1 of input
 	PieceItemDone                      // Item
-	PieceTextAdded                     // ItemID: the text of a message begins
-	PieceText                          // ItemID, Text
-	PieceTextDone                      // ItemID, Text: all of it
+	PieceTextAdded                     // ItemID, Refusal: the text of a message begins
+	PieceText                          // ItemID, Refusal, Text
+	PieceTextDone                      // ItemID, Refusal, Text: all of it
 	PieceSummaryAdded                  // ItemID, Part
 	PieceSummary                       // ItemID, Part, Text
 	PieceSummaryDone                   // ItemID, Part, Text: all of it
@@ -29,7 +29,9 @@ type Piece struct {
 	Output int // output index within the turn
 	Part   int // of a reasoning summary
 	Text   string
-	Turn   *Turn
+	// Refusal: the text is one.
+	Refusal bool
+	Turn    *Turn
 }
 
 // PieceOf takes an event apart.
@@ -46,12 +48,14 @@ func PieceOf(e StreamEvent) Piece {
 		return p
 	case *partEvent:
 		if e.Type == "agent.session.turn.content_part.added" {
-			return at(b.place, Piece{Kind: PieceTextAdded})
+			return at(b.place, Piece{Kind: PieceTextAdded, Refusal: b.Part.Refusal != nil})
 		}
 	case *textDelta:
-		return at(b.place, Piece{Kind: PieceText, Text: b.Delta})
+		return at(b.place, Piece{Kind: PieceText, Text: b.Delta, Refusal: e.Type == eventRefusalDelta})
 	case *textDone:
 		return at(b.place, Piece{Kind: PieceTextDone, Text: b.Text})
+	case *refusalDone:
+		return at(b.place, Piece{Kind: PieceTextDone, Text: b.Refusal, Refusal: true})
 	case *summaryPartEvent:
 		return at(b.place, Piece{Kind: PieceSummaryAdded, Part: b.SummaryIndex})
 	case *summaryDelta:

@@ -106,7 +106,7 @@ func (p *Projector) Live(call stead.Seq, segments []Segment) []StreamEvent {
 		text := s.Text[skip:]
 		skip = 0
 		p.ahead += len(text)
-		body := p.delta(call, s, t.Outputs+s.Index, text)
+		body := p.deltaOf(t, p.streamID(call, s.Type, s.Index), s, t.Outputs+s.Index, text)
 		at := stead.Cursor{Seq: p.view.Tail, Ahead: p.ahead}
 		events = append(events, p.event(at, at.String(), body))
 	}

@@ -75,6 +75,14 @@ type textDone struct {
 	Text         string `json:"text"`
 }
 
+// refusalDone is the textDone of a refusal, whose deltas are those of a text but for their type.
+type refusalDone struct {
+	eventHead
+	place
+	ContentIndex int    `json:"content_index"`
+	Refusal      string `json:"refusal"`
+}
+
 type summaryPartEvent struct {
 	eventHead
 	place
@@ -107,6 +115,9 @@ type summaryDone struct {
 func (d *textDelta) text() *string    { return &d.Delta }
 func (d *summaryDelta) text() *string { return &d.Delta }
 
-func outputText(s string) WireContent {
+func saidPart(s string, refusal bool) WireContent {
+	if refusal {
+		return WireContent{Type: stead.ContentRefusal, Refusal: &s}
+	}
 	return WireContent{Type: stead.ContentOutputText, Text: &s}
 }

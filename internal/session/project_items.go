@@ -26,29 +26,31 @@ func (p *Projector) streamID(call stead.Seq, typ stead.ItemType, index int) stri
 	return messageID(p.view.Key.Session, call, index)
 }
 
-// open announces an item whose text is about to stream.
-func (p *Projector) open(out []body, t *TurnView, call stead.Seq, typ stead.ItemType, index, output int) []body {
-	id, turn := p.streamID(call, typ, index), p.turnID(t)
-	if typ == stead.ItemReasoning {
+// open announces an item whose text is about to stream, as the segment says.
+func (p *Projector) open(out []body, t *TurnView, call stead.Seq, s Segment, output int) []body {
+	id, turn := p.streamID(call, s.Type, s.Index), p.turnID(t)
+	if s.Type == stead.ItemReasoning {
 		return append(out, p.added(t, reasoningItem(id, turn, nil, stead.ItemInProgress), &output))
 	}
 	m := &MessageItem{ID: id, Type: "message", Role: stead.RoleAssistant, Status: stead.ItemInProgress, TurnID: turn, Content: []WireContent{}}
 	out = append(out, p.added(t, m, &output))
-	return append(out, &partEvent{eventHead{Type: "agent.session.turn.content_part.added"}, p.place(t, id, output), 0, outputText("")})
+	return append(out, &partEvent{eventHead{Type: "agent.session.turn.content_part.added"}, p.place(t, id, output), 0, saidPart("", s.Refusal)})
 }
+
+// eventRefusalDelta is ours: the Agents API has no word for refusals.
+const eventRefusalDelta = "agent.session.turn.refusal.delta"
 
 func (p *Projector) openPart(out []body, t *TurnView, id string, output, part int) []body {
 	return append(out, &summaryPartEvent{eventHead: eventHead{Type: "agent.session.turn.reasoning_summary_part.added"}, place: p.place(t, id, output), SummaryIndex: part, Part: SummaryText{"summary_text", ""}})
 }
 
-func (p *Projector) delta(call stead.Seq, s Segment, output int, text string) body {
-	t := p.view.Turn
-	return p.deltaOf(t, p.streamID(call, s.Type, s.Index), s.Type, output, s.Part, text)
-}
-
-func (p *Projector) deltaOf(t *TurnView, id string, typ stead.ItemType, output, part int, text string) body {
-	if typ == stead.ItemReasoning {
-		return &summaryDelta{eventHead{Type: "agent.session.turn.reasoning_summary_text.delta"}, p.place(t, id, output), part, text}
+// deltaOf shows text of an item, of what the segment says.
+func (p *Projector) deltaOf(t *TurnView, id string, s Segment, output int, text string) body {
+	switch {
+	case s.Type == stead.ItemReasoning:
+		return &summaryDelta{eventHead{Type: "agent.session.turn.reasoning_summary_text.delta"}, p.place(t, id, output), s.Part, text}
+	case s.Refusal:
+		return &textDelta{eventHead{Type: eventRefusalDelta}, p.place(t, id, output), 0, text}
 	}
 	return &textDelta{eventHead{Type: "agent.session.turn.output_text.delta"}, p.place(t, id, output), 0, text}
 }
@@ -65,7 +67,7 @@ func (p *Projector) streamed(out []body, e stead.Event, before glance) ([]body, 
 		output := t.Outputs + s.Index
 		out, known = p.announce(out, t, ev.Call, s, output, known)
 		if s.Text != "" {
-			out = append(out, p.delta(ev.Call, s, output, s.Text))
+			out = append(out, p.deltaOf(t, p.streamID(ev.Call, s.Type, s.Index), s, output, s.Text))
 		}
 	}
 	return out, nil
@@ -78,7 +80,7 @@ func (p *Projector) announce(out []body, t *TurnView, call stead.Seq, s Segment,
 		known = append(known, 0)
 	}
 	if known[s.Index] == 0 {
-		out = p.open(out, t, call, s.Type, s.Index, output)
+		out = p.open(out, t, call, s, output)
 		if s.Type == stead.ItemMessage {
 			known[s.Index] = 1
 		}
@@ -117,25 +119,29 @@ func (p *Projector) replied(out []body, before glance, r ModelReplied, items []s
 
 func (p *Projector) messageDone(out []body, t *TurnView, before glance, r ModelReplied, i, output int, it stead.Item, phase string) []body {
 	id := messageID(p.view.Key.Session, r.Call, i)
+	kind := Segment{Index: i, Type: stead.ItemMessage, Refusal: stead.Refuses(it.Content)}
 	if i >= len(before.parts) || before.parts[i] == 0 {
-		out = p.open(out, t, r.Call, stead.ItemMessage, i, output)
+		out = p.open(out, t, r.Call, kind, output)
 	}
 	text := ""
 	for _, c := range it.Content {
 		text += p.texts(c.Text)
 	}
 	if rest := afterStreamed(text, r.Items[i].Streamed, 0); rest != "" {
-		out = append(out, p.deltaOf(t, id, stead.ItemMessage, output, 0, rest))
+		out = append(out, p.deltaOf(t, id, kind, output, rest))
 	}
-	return p.closeText(out, t, id, output, text, phase, stead.ItemCompleted)
+	return p.closeText(out, t, id, output, text, kind.Refusal, phase, stead.ItemCompleted)
 }
 
-func (p *Projector) closeText(out []body, t *TurnView, id string, output int, text, phase string, status stead.ItemStatus) []body {
+func (p *Projector) closeText(out []body, t *TurnView, id string, output int, text string, refusal bool, phase string, status stead.ItemStatus) []body {
 	at := p.place(t, id, output)
-	out = append(out,
-		&textDone{eventHead{Type: "agent.session.turn.output_text.done"}, at, 0, text},
-		&partEvent{eventHead{Type: "agent.session.turn.content_part.done"}, at, 0, outputText(text)})
-	return append(out, p.done(t, outputMessage(id, p.turnID(t), text, phase, status), output))
+	if refusal {
+		out = append(out, &refusalDone{eventHead{Type: "agent.session.turn.refusal.done"}, at, 0, text})
+	} else {
+		out = append(out, &textDone{eventHead{Type: "agent.session.turn.output_text.done"}, at, 0, text})
+	}
+	out = append(out, &partEvent{eventHead{Type: "agent.session.turn.content_part.done"}, at, 0, saidPart(text, refusal)})
+	return append(out, p.done(t, outputMessage(id, p.turnID(t), text, refusal, phase, status), output))
 }
 
 func (p *Projector) reasoningDone(out []body, t *TurnView, before glance, r ModelReplied, i, output int, it stead.Item) []body {
@@ -144,8 +150,9 @@ func (p *Projector) reasoningDone(out []body, t *TurnView, before glance, r Mode
 	if i < len(before.parts) {
 		known = before.parts[i]
 	}
+	kind := Segment{Index: i, Type: stead.ItemReasoning}
 	if known == 0 {
-		out = p.open(out, t, r.Call, stead.ItemReasoning, i, output)
+		out = p.open(out, t, r.Call, kind, output)
 	}
 	parts := make([]string, len(it.Summary))
 	for n, s := range it.Summary {
@@ -154,7 +161,8 @@ func (p *Projector) reasoningDone(out []body, t *TurnView, before glance, r Mode
 			out = p.openPart(out, t, id, output, n)
 		}
 		if rest := afterStreamed(parts[n], r.Items[i].Streamed, n); rest != "" {
-			out = append(out, p.deltaOf(t, id, stead.ItemReasoning, output, n, rest))
+			kind.Part = n
+			out = append(out, p.deltaOf(t, id, kind, output, rest))
 		}
 	}
 	return p.closeReasoning(out, t, id, output, parts, stead.ItemCompleted)
@@ -218,7 +226,7 @@ func (p *Projector) cut(out []body, before glance) []body {
 		for _, part := range st.Parts {
 			text += part
 		}
-		out = p.closeText(out, before.turn, id, output, text, "", stead.ItemIncomplete)
+		out = p.closeText(out, before.turn, id, output, text, st.Refusal, "", stead.ItemIncomplete)
 	}
 	return out
 }

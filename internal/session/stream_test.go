@@ -84,6 +84,7 @@ func TestItemsAreClosed(t *testing.T) {
 		state := map[string]string{} // item → "open" or "done"
 		text := map[string]string{}
 		parts := map[string]string{}
+		refusal := map[string]bool{}
 		for _, ev := range stream(t, g, g.Events) {
 			w := wire(t, ev)
 			switch name := strings.TrimPrefix(w.Type, "agent.session.turn."); name {
@@ -109,13 +110,21 @@ func TestItemsAreClosed(t *testing.T) {
 					t.Fatalf("item %s is done in progress", it.ID)
 				}
 				state[it.ID] = "done"
-			case "output_text.delta", "reasoning_summary_text.delta":
+			case "output_text.delta", "refusal.delta", "reasoning_summary_text.delta":
+				refuses := strings.HasPrefix(name, "refusal")
+				if was, ok := refusal[w.ItemID]; ok && was != refuses {
+					t.Fatalf("item %s is a refusal and is not", w.ItemID)
+				}
+				refusal[w.ItemID] = refuses
 				if state[w.ItemID] != "open" || w.Delta == "" {
 					t.Fatalf("delta %q of item %s, which is %q", w.Delta, w.ItemID, state[w.ItemID])
 				}
 				text[w.ItemID] += w.Delta
-			case "output_text.done", "reasoning_summary_text.done":
-				parts[w.ItemID] += w.Text
+			case "output_text.done", "refusal.done", "reasoning_summary_text.done":
+				if refusal[w.ItemID] != strings.HasPrefix(name, "refusal") && text[w.ItemID] != "" {
+					t.Fatalf("item %s ends with %s", w.ItemID, name)
+				}
+				parts[w.ItemID] += w.Text + w.Refusal
 				if !strings.HasPrefix(text[w.ItemID], parts[w.ItemID]) {
 					t.Fatalf("item %s: its deltas say %q, its end %q", w.ItemID, text[w.ItemID], parts[w.ItemID])
 				}

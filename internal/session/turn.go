@@ -48,7 +48,7 @@ func (m *ModelCall) add(s Segment) {
 		m.Stream = append(m.Stream, nil)
 	}
 	if m.Stream[s.Index] == nil {
-		m.Stream[s.Index] = &Streaming{Type: s.Type}
+		m.Stream[s.Index] = &Streaming{Type: s.Type, Refusal: s.Refusal}
 	}
 	st := m.Stream[s.Index]
 	for len(st.Parts) <= s.Part {

@@ -87,8 +87,9 @@ type ModelCall struct {
 
 // Streaming is an item of which text is in the journal already, but not its end.
 type Streaming struct {
-	Type  stead.ItemType `json:"type"`
-	Parts []string       `json:"parts"`
+	Type    stead.ItemType `json:"type"`
+	Parts   []string       `json:"parts"`
+	Refusal bool           `json:"refusal,omitempty"`
 }
 
 // NewView is the view of a session without events.

@@ -183,6 +183,7 @@ type MessageItem struct {
 type WireContent struct {
 	Type     string  `json:"type"`
 	Text     *string `json:"text,omitempty"`
+	Refusal  *string `json:"refusal,omitempty"` // refusal, in place of the text
 	ImageURL *string `json:"image_url,omitempty"`
 	Detail   string  `json:"detail,omitempty"`   // input_image of a response that said it
 	FileURL  *string `json:"file_url,omitempty"` // input_file: https: or data:

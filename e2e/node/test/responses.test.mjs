@@ -80,6 +80,24 @@ test('responses: the stream helper, structured output, and a stream that is resu
   assert.deepEqual(parsed.output_parsed, { colour: 'red' });
 });
 
+test('responses: a refusal is one, streamed, told again and carried on', async (t) => {
+  const { client } = await start(t);
+  const refusal = [{ type: 'refusal', refusal: 'I will not.' }];
+  const stream = client.responses.stream({ model: 'sim', input: 'Refuse I will not.' });
+  let said = '';
+  for await (const event of stream) if (event.type === 'response.refusal.delta') said += event.delta;
+  const first = await stream.finalResponse();
+  assert.deepEqual([said, first.output_text, first.output[0].content[0].type, first.output[0].content[0].refusal], ['I will not.', '', 'refusal', 'I will not.']);
+  const again = [];
+  for await (const event of await client.responses.retrieve(first.id, { stream: true })) again.push(event);
+  assert.equal(again.find((e) => e.type === 'response.refusal.done').refusal, 'I will not.');
+  const next = await client.responses.create({ model: 'sim', previous_response_id: first.id, input: 'Say hello' });
+  assert.equal(next.output_text, 'hello');
+  assert.deepEqual((await all(client.responses.inputItems.list(next.id, { order: 'asc' })))[1].content, refusal);
+  const chat = await client.chat.completions.create({ model: 'sim', messages: [{ role: 'user', content: 'Refuse I will not.' }] });
+  assert.deepEqual([chat.choices[0].message.content, chat.choices[0].message.refusal], [null, 'I will not.']);
+});
+
 test('responses: in the background, polled, cancelled and deleted', async (t) => {
   const { client } = await start(t);
   let job = await client.responses.create({ model: 'sim', input: 'Wait 300ms\nSay done', background: true });

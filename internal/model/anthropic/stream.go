@@ -2,6 +2,7 @@ package anthropic
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 
 	"github.com/stead-dev/stead"
@@ -67,7 +68,7 @@ type usage struct {
 	} `json:"output_tokens_details"`
 }
 
-// declined is said where a refusal comes without words.
+// declined is said where a refusal comes without words. What was said before it is cut off, and no refusal.
 const declined = "The model declined to answer."
 
 // decoder reads the events of a message.
@@ -268,10 +269,8 @@ func (d *decoder) whole() bool {
 
 // Finish implements upstream.Decoder.
 func (d *decoder) Finish() {
-	said := false
 	for _, p := range d.slots {
 		d.end(p, d.whole())
-		said = said || p.Kind == stead.ItemMessage && p.Said() != ""
 	}
 	finish := model.FinishStop // end_turn, stop_sequence, tool_use, pause_turn
 	switch d.stop {
@@ -279,15 +278,7 @@ func (d *decoder) Finish() {
 		finish = model.FinishLength
 	case "refusal":
 		finish = model.FinishRefusal
-		if !said {
-			s := upstream.NewSlot(stead.ItemMessage)
-			text := d.excuse
-			if text == "" {
-				text = declined
-			}
-			d.out.Say(s, text)
-			d.out.Close(s, true)
-		}
+		d.out.Decline(cmp.Or(d.excuse, declined))
 	}
 	var total *stead.Usage
 	if d.usage != nil {

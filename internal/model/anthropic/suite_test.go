@@ -111,6 +111,9 @@ func wire(t *testing.T, s *modeltest.Script) []string {
 			ds = append(ds, object{"type": "signature_delta", "signature": s.Sealed})
 			w.block(object{"type": "thinking", "thinking": "", "signature": ""}, ds, false)
 		case stead.ItemMessage:
+			if stead.Refuses(it.Content) {
+				continue // its words come with the reason to stop
+			}
 			if pieces == nil {
 				pieces = []string{it.Content[0].Text.Inline}
 			}
@@ -136,6 +139,9 @@ func wire(t *testing.T, s *modeltest.Script) []string {
 	}
 	end := object{"delta": object{"stop_sequence": nil, "stop_reason": map[model.Finish]string{model.FinishStop: "end_turn",
 		model.FinishToolCalls: "tool_use", model.FinishLength: "max_tokens", model.FinishRefusal: "refusal"}[s.Finish]}}
+	if s.Finish == model.FinishRefusal {
+		end["delta"].(object)["stop_details"] = object{"type": "refusal", "category": "cyber", "explanation": s.Items[0].Content[0].Text.Inline}
+	}
 	if u := s.Usage; u != nil {
 		end["usage"] = object{"output_tokens": u.OutputTokens, "output_tokens_details": object{"thinking_tokens": u.ReasoningTokens}}
 	}

@@ -3,6 +3,7 @@ package anthropic_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -41,19 +42,22 @@ func replies() map[string]struct{ model, reply, want string } {
 		done = `{"input_tokens":18,"cached_tokens":5,"cache_write_tokens":3,"output_tokens":7} "m-1"` + "\n"
 		said = `text 0 "Hi"` + "\n" + `item 0 {"type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Hi"}]}` + "\n"
 	)
+	no := func(i int, words string) string {
+		return fmt.Sprintf("refusal %d %q\nitem %d "+`{"type":"message","status":"completed","role":"assistant","content":[{"type":"refusal","text":%q}]}`+"\n", i, words, i, words)
+	}
 	join := func(s ...string) []string { return append(append([]string{start}, text...), s...) }
 	return map[string]struct{ model, reply, want string }{
-		"end_turn":         {"", sse(join(end("end_turn"), stop)...), said + "done stop " + done},
-		"stop_sequence":    {"", sse(join(end("stop_sequence"), stop)...), said + "done stop " + done},
-		"pause_turn":       {"", sse(join(end("pause_turn"), stop)...), said + "done stop " + done},
-		"max_tokens":       {"", sse(join(end("max_tokens"), stop)...), said + "done length " + done},
-		"window":           {"", sse(join(end("model_context_window_exceeded"), stop)...), said + "done length " + done},
-		"no message_stop":  {"", sse(join(end("end_turn"))...), said + "done stop " + done},
-		"unknown events":   {"", sse(join(`{"type":"news","index":0}`, `{"type":"content_block_delta","index":9,"delta":{"type":"text_delta","text":"?"}}`, end("end_turn"), stop)...), said + "done stop " + done},
-		"no end":           {"", sse(join()...), said + `error connection_failed status=0 retry=true after=0s "the model provider's reply was cut off"` + "\n"},
-		"refusal in words": {"", sse(join(end("refusal"), stop)...), said + "done refusal " + done},
-		"refusal without": {"", sse(start, `{"type":"message_delta","delta":{"stop_reason":"refusal","stop_details":{"explanation":"Not that."}},"usage":{"output_tokens":7}}`, stop),
-			strings.ReplaceAll(said, "Hi", "Not that.") + "done refusal " + done},
+		"end_turn":             {"", sse(join(end("end_turn"), stop)...), said + "done stop " + done},
+		"stop_sequence":        {"", sse(join(end("stop_sequence"), stop)...), said + "done stop " + done},
+		"pause_turn":           {"", sse(join(end("pause_turn"), stop)...), said + "done stop " + done},
+		"max_tokens":           {"", sse(join(end("max_tokens"), stop)...), said + "done length " + done},
+		"window":               {"", sse(join(end("model_context_window_exceeded"), stop)...), said + "done length " + done},
+		"no message_stop":      {"", sse(join(end("end_turn"))...), said + "done stop " + done},
+		"unknown events":       {"", sse(join(`{"type":"news","index":0}`, `{"type":"content_block_delta","index":9,"delta":{"type":"text_delta","text":"?"}}`, end("end_turn"), stop)...), said + "done stop " + done},
+		"no end":               {"", sse(join()...), said + `error connection_failed status=0 retry=true after=0s "the model provider's reply was cut off"` + "\n"},
+		"refusal behind words": {"", sse(join(end("refusal"), stop)...), said + no(1, "The model declined to answer.") + "done refusal " + done},
+		"refusal": {"", sse(start, `{"type":"message_delta","delta":{"stop_reason":"refusal","stop_details":{"explanation":"Not that."}},"usage":{"output_tokens":7}}`, stop),
+			no(0, "Not that.") + "done refusal " + done},
 		"redacted thinking": {"", sse(start, `{"type":"content_block_start","index":0,"content_block":{"type":"redacted_thinking","data":"DATA"}}`, `{"type":"content_block_stop","index":0}`,
 			`{"type":"content_block_start","index":1,"content_block":{"type":"text","text":"Hi"}}`, `{"type":"content_block_stop","index":1}`, end("end_turn"), stop),
 			`item 0 {"type":"reasoning","status":"completed","encrypted":"redacted.DATA","provider":"up"}` + "\n" + strings.ReplaceAll(said, " 0 ", " 1 ") + "done stop " + done},

@@ -68,8 +68,13 @@ type reply struct {
 	Usage *usage `json:"usage"`
 }
 
-// declined is said where a refusal comes without words.
-const declined = "The model declined to answer."
+// What is said of a refusal, since the wire has no words for one. A guardrail's own words, which its owner
+// wrote, come as the model's text.
+const (
+	declined = "The model declined to answer."
+	guarded  = "A guardrail stopped the answer."
+	filtered = "The provider's content filter stopped the answer."
+)
 
 // decoder reads the events of a message.
 type decoder struct {
@@ -245,15 +250,16 @@ func (d *decoder) finish() model.Finish {
 
 // Finish implements upstream.Decoder.
 func (d *decoder) Finish() {
-	said := false
 	for _, b := range d.slots {
 		d.end(b, d.whole())
-		said = said || b.Kind == stead.ItemMessage && b.Said() != ""
 	}
-	if d.stop == "refusal" && !said {
-		s := upstream.NewSlot(stead.ItemMessage)
-		d.out.Say(s, declined)
-		d.out.Close(s, true)
+	switch d.stop {
+	case "refusal":
+		d.out.Decline(declined)
+	case "guardrail_intervened":
+		d.out.Decline(guarded)
+	case "content_filtered":
+		d.out.Decline(filtered)
 	}
 	var total *stead.Usage
 	if u := d.usage; u != nil {

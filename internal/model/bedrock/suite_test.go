@@ -47,7 +47,7 @@ func TestSuite(t *testing.T) {
 		"usage":        "usage does not tell the tokens of reasoning; \"cache writes\" checks the others",
 		"images in":    "the wire takes no picture by its URL: TestRequest",
 		"serial tools": "the wire has no such field: TestUnsayable",
-		"refusal":      "the wire has no such reason to stop",
+		"refusal":      "the wire has no words for it: TestWire",
 	})
 }
 

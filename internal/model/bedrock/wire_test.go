@@ -2,6 +2,7 @@ package bedrock_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +26,9 @@ func replies() map[string]struct{ reply, want string } {
 		used = `{"usage":{"inputTokens":10,"outputTokens":7,"cacheReadInputTokens":5,"cacheWriteInputTokens":3}}`
 		done = ` {"input_tokens":18,"cached_tokens":5,"cache_write_tokens":3,"output_tokens":7} "m"` + "\n"
 	)
+	no := func(i int, words string) string {
+		return fmt.Sprintf("refusal %d %q\nitem %d "+`{"type":"message","status":"completed","role":"assistant","content":[{"type":"refusal","text":%q}]}`+"\n", i, words, i, words)
+	}
 	text := frame("messageStart", `{"role":"assistant"}`) + frame("contentBlockDelta", hi) + frame("contentBlockStop", `{"contentBlockIndex":0}`)
 	end := func(reason string) string {
 		return frame("messageStop", `{"stopReason":"`+reason+`"}`) + frame("metadata", used)
@@ -37,9 +41,9 @@ func replies() map[string]struct{ reply, want string } {
 		"stop_sequence":         {text + end("stop_sequence"), said + "done stop" + done},
 		"max_tokens":            {text + end("max_tokens"), said + "done length" + done},
 		"window":                {text + end("model_context_window_exceeded"), said + "done length" + done},
-		"guardrail_intervened":  {text + end("guardrail_intervened"), said + "done filter" + done},
-		"content_filtered":      {text + end("content_filtered"), said + "done filter" + done},
-		"refusal without words": {end("refusal"), strings.ReplaceAll(said, "Hi", "The model declined to answer.") + "done refusal" + done},
+		"guardrail_intervened":  {text + end("guardrail_intervened"), said + no(1, "A guardrail stopped the answer.") + "done filter" + done},
+		"content_filtered":      {text + end("content_filtered"), said + no(1, "The provider's content filter stopped the answer.") + "done filter" + done},
+		"refusal without words": {end("refusal"), no(0, "The model declined to answer.") + "done refusal" + done},
 		"malformed":             {text + end("malformed_tool_use"), said + `error server_error status=0 retry=true after=0s "the model's answer was malformed"` + "\n"},
 		"no metadata":           {text + frame("messageStop", `{"stopReason":"end_turn"}`), said + `done stop none "m"` + "\n"},
 		"no end":                {text, said + `error connection_failed status=0 retry=true after=0s "the model provider's reply was cut off"` + "\n"},

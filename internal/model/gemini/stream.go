@@ -2,6 +2,7 @@ package gemini
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"strconv"
 
@@ -58,7 +59,7 @@ type decoder struct {
 	usage   *stead.Usage
 	name    string
 	reason  string // why it ended
-	blocked bool   // before it began
+	blocked string // why not even that was begun; "" when it was
 }
 
 func newDecoder(out *upstream.Output, answer string) *decoder {
@@ -66,7 +67,7 @@ func newDecoder(out *upstream.Output, answer string) *decoder {
 }
 
 // Complete implements upstream.Decoder.
-func (d *decoder) Complete() bool { return d.reason != "" || d.blocked }
+func (d *decoder) Complete() bool { return d.reason != "" || d.blocked != "" }
 
 // Event implements upstream.Decoder.
 func (d *decoder) Event(ev upstream.Event) (bool, *model.Error) {
@@ -125,7 +126,7 @@ func (d *decoder) chunk(c *chunk) *model.Error {
 			OutputTokens: max(u.Answer, 0) + max(u.Thoughts, 0), ReasoningTokens: u.Thoughts})
 	}
 	if c.Feedback != nil && c.Feedback.Block != "" {
-		d.blocked = true
+		d.blocked = c.Feedback.Block
 	}
 	for i := range c.Candidates {
 		k := &c.Candidates[i]
@@ -229,7 +230,7 @@ func (d *decoder) closeThought(whole bool) {
 func (d *decoder) Finish() {
 	finish := model.FinishFilter // SAFETY, RECITATION, BLOCKLIST, PROHIBITED_CONTENT, SPII, LANGUAGE and their like
 	switch {
-	case d.blocked:
+	case d.blocked != "":
 	case d.reason == "STOP":
 		finish = model.FinishStop
 	case d.reason == "MAX_TOKENS":
@@ -237,5 +238,8 @@ func (d *decoder) Finish() {
 	}
 	d.closeThought(finish == model.FinishStop)
 	d.closeMessage(finish == model.FinishStop)
+	if finish == model.FinishFilter {
+		d.out.Decline("The provider's safety system stopped the answer: " + cmp.Or(d.blocked, d.reason) + ".")
+	}
 	d.out.Done(finish, d.usage, d.name)
 }

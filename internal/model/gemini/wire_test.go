@@ -3,6 +3,7 @@ package gemini_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -40,18 +41,22 @@ func replies() map[string]struct{ reply, want string } {
 		empty = `item 0 {"type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":""}]}` + "\n"
 	)
 	half := strings.Replace(said, "completed", "incomplete", 1)
+	no := func(i int, reason string) string {
+		words := "The provider's safety system stopped the answer: " + reason + "."
+		return fmt.Sprintf("refusal %d %q\nitem %d "+`{"type":"message","status":"completed","role":"assistant","content":[{"type":"refusal","text":%q}]}`+"\n", i, words, i, words)
+	}
 	bad := func(reason string) string {
 		return `error server_error status=0 retry=true after=0s "the model's answer is unusable: ` + reason + `"` + "\n"
 	}
 	return map[string]struct{ reply, want string }{
 		"STOP":               {chunk("STOP", hi), said + `done stop none "m-1"` + "\n"},
 		"MAX_TOKENS":         {chunk("MAX_TOKENS", hi), half + `done length none "m-1"` + "\n"},
-		"SAFETY":             {chunk("", hi) + chunk("SAFETY"), half + `done filter none "m-1"` + "\n"},
-		"RECITATION":         {chunk("RECITATION"), `done filter none "m-1"` + "\n"},
-		"a reason to come":   {chunk("BAD_HAIR", hi), half + `done filter none "m-1"` + "\n"},
+		"SAFETY":             {chunk("", hi) + chunk("SAFETY"), half + no(1, "SAFETY") + `done filter none "m-1"` + "\n"},
+		"RECITATION":         {chunk("RECITATION"), no(0, "RECITATION") + `done filter none "m-1"` + "\n"},
+		"a reason to come":   {chunk("BAD_HAIR", hi), half + no(1, "BAD_HAIR") + `done filter none "m-1"` + "\n"},
 		"MALFORMED":          {chunk("MALFORMED_FUNCTION_CALL"), bad("MALFORMED_FUNCTION_CALL")},
 		"OTHER":              {chunk("OTHER"), bad("OTHER")},
-		"blocked":            {`data: {"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"},"usageMetadata":{"promptTokenCount":4}}` + "\n\n", `done filter {"input_tokens":4,"output_tokens":0} ""` + "\n"},
+		"blocked":            {`data: {"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"},"usageMetadata":{"promptTokenCount":4}}` + "\n\n", no(0, "PROHIBITED_CONTENT") + `done filter {"input_tokens":4,"output_tokens":0} ""` + "\n"},
 		"nothing to say":     {chunk("STOP"), empty + `done stop none "m-1"` + "\n"},
 		"no end":             {chunk("", hi), `text 0 "Hi"` + "\n" + `error connection_failed status=0 retry=true after=0s "the model provider's reply was cut off"` + "\n"},
 		"rubbish at the end": {chunk("STOP", hi) + "data: {\n\n", said + `done stop none "m-1"` + "\n"},

@@ -94,10 +94,15 @@ func answers() []kase {
 			check: wantText(`{"colour":"red"}`),
 		},
 		{
-			script: &Script{Case: "refusal", Pieces: []string{"I will ", "not."}, Items: []stead.Item{Message("I will not.")},
+			script: &Script{Case: "refusal", Pieces: []string{"I will ", "not."}, Items: []stead.Item{Refusal("I will not.")},
 				Finish: model.FinishRefusal, Usage: usage()},
-			req:   ask("Refuse I will not."),
-			check: wantText("I will not."),
+			req: ask("Refuse I will not."),
+			check: func(t *testing.T, r Reply) {
+				wantText("I will not.")(t, r)
+				if len(r.Items) != 1 || !stead.Refuses(r.Items[0].Content) {
+					t.Errorf("items %+v, want one refusal", r.Items)
+				}
+			},
 		},
 		{
 			script: &Script{Case: "length stop", Pieces: []string{"word1 ", "wo"},
@@ -134,8 +139,17 @@ func answers() []kase {
 		{
 			script: &Script{Case: "filter stop", Pieces: []string{"I would ", "like"},
 				Items: []stead.Item{Message("I would like")}, Finish: model.FinishFilter, Usage: usage()},
-			req:   ask("Say I would like"),
-			check: wantText("I would like"),
+			req: ask("Say I would like"),
+			check: func(t *testing.T, r Reply) {
+				if len(r.Items) == 0 || text(r.Items[0]) != "I would like" || stead.Refuses(r.Items[0].Content) {
+					t.Fatalf("items %+v", r.Items)
+				}
+				for _, it := range r.Items[1:] { // where the wire has no words of its own for it
+					if !stead.Refuses(it.Content) || text(it) == "" {
+						t.Errorf("after what the filter cut off: %+v", it)
+					}
+				}
+			},
 		},
 		{
 			script: &Script{Case: "no usage", Items: []stead.Item{Message("Hi.")}, Finish: model.FinishStop},
@@ -174,6 +188,9 @@ func conversations() []kase {
 	s, r = say("a tool without a type in", User("Say Done."))
 	r.Tools[0].Parameters = json.RawMessage(`{"properties":{"city":{"enum":["Rome"]}}}`)
 	out = append(out, mk(s, r, []string{`"type":"object"`, `"Rome"`}, nil))
+
+	s, r = say("refusals in", User("Pick a lock."), Refusal("I will not do that."), User("Say Done."))
+	out = append(out, mk(s, r, []string{"Pick a lock.", "I will not do that."}, nil))
 
 	failed := Output("call_7")
 	failed.Error = "no such city"

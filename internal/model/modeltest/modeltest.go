@@ -89,7 +89,7 @@ type Reply struct {
 func Gather(t testing.TB, ctx context.Context, m model.Model, req model.Request) (Reply, error) {
 	t.Helper()
 	var r Reply
-	g := gathering{t: t, texts: map[int]*strings.Builder{}, parts: map[int][]string{}, closed: map[int]bool{}, calls: map[string]bool{}}
+	g := gathering{t: t, texts: map[int]*strings.Builder{}, parts: map[int][]string{}, no: map[int]bool{}, closed: map[int]bool{}, calls: map[string]bool{}}
 	for d, err := range m.Generate(ctx, req) {
 		if err != nil {
 			if _, ok := errors.AsType[*model.Error](err); !ok {
@@ -133,6 +133,7 @@ type gathering struct {
 	next   int // the next output index
 	texts  map[int]*strings.Builder
 	parts  map[int][]string
+	no     map[int]bool // messages that refuse
 	closed map[int]bool
 	calls  map[string]bool // call ids
 }
@@ -159,7 +160,10 @@ func (g *gathering) piece(d model.Delta) {
 	}
 	if d.Kind == model.TextDelta {
 		if g.texts[d.Index] == nil {
-			g.texts[d.Index] = &strings.Builder{}
+			g.texts[d.Index], g.no[d.Index] = &strings.Builder{}, d.Refusal
+		}
+		if g.no[d.Index] != d.Refusal {
+			g.t.Errorf("%+v: a message is a refusal as a whole or not at all", d)
 		}
 		g.texts[d.Index].WriteString(d.Text)
 		return
@@ -192,6 +196,9 @@ func (g *gathering) item(d model.Delta) {
 		}
 		if it.Role != stead.RoleAssistant || text(*it) != streamed {
 			g.t.Errorf("message %+v is not the sum of its deltas %q", *it, streamed)
+		}
+		if refuses := stead.Refuses(it.Content); refuses != g.no[d.Index] {
+			g.t.Errorf("message %+v: refuses %t, its deltas %t", *it, refuses, g.no[d.Index])
 		}
 	case stead.ItemReasoning:
 		if len(it.Summary) != len(g.parts[d.Index]) {
@@ -241,6 +248,13 @@ func Message(s string) stead.Item {
 		Content: stead.TextContent(stead.ContentOutputText, s)}
 }
 
+// Refusal is the model's message that it will not answer.
+func Refusal(s string) stead.Item {
+	it := Message(s)
+	it.Content[0].Type = stead.ContentRefusal
+	return it
+}
+
 // Call is the model's call of a tool.
 func Call(id, name, args string) stead.Item {
 	return stead.Item{Type: stead.ItemFunctionCall, Status: stead.ItemCompleted, CallID: id, Name: name,
@@ -278,6 +292,9 @@ func Line(d model.Delta, err error) string {
 	}
 	switch d.Kind {
 	case model.TextDelta:
+		if d.Refusal {
+			return fmt.Sprintf("refusal %d %q", d.Index, d.Text)
+		}
 		return fmt.Sprintf("text %d %q", d.Index, d.Text)
 	case model.ReasoningDelta:
 		return fmt.Sprintf("reasoning %d.%d %q", d.Index, d.Part, d.Text)

@@ -169,15 +169,13 @@ func (d *chatDecoder) delta(c *chatDelta) {
 	}
 	d.think(thought+aloud, field)
 	d.details = addDetails(d.details, c.ReasoningDetails)
-	if c.Refusal != "" {
-		d.out.Refused = true
-	}
-	if text += c.Refusal; text != "" {
+	if text+c.Refusal != "" {
 		d.endThought(true)
 		if d.message == nil {
 			d.message = upstream.NewSlot(stead.ItemMessage)
 		}
 		d.out.Say(d.message, text)
+		d.out.Refuse(d.message, c.Refusal)
 	}
 	for i := range c.ToolCalls {
 		d.endThought(true)

@@ -109,12 +109,28 @@ func (p *Provider) responsesInput(items []stead.Item) []fields {
 func responsesMessage(it stead.Item) fields {
 	f := fields{"type": "message", "role": it.Role}
 	if it.Role == stead.RoleAssistant {
-		f["content"] = []fields{{"type": "output_text", "text": upstream.Joined(it.Content)}}
+		f["content"] = said(it.Content)
 		f.Text("phase", it.Phase)
 		return f
 	}
 	f["content"] = responsesContent(it.Content)
 	return f
+}
+
+// said is what the model said: its text in one part, then its refusals.
+func said(content []stead.Content) []fields {
+	text, refusal := []stead.Content{}, []fields{}
+	for _, c := range content {
+		if c.Type == stead.ContentRefusal {
+			refusal = append(refusal, fields{"type": c.Type, "refusal": c.Text.Inline})
+		} else {
+			text = append(text, c)
+		}
+	}
+	if len(text) == 0 && len(refusal) > 0 {
+		return refusal
+	}
+	return append([]fields{{"type": "output_text", "text": upstream.Joined(text)}}, refusal...)
 }
 
 func responsesContent(content []stead.Content) []fields {

@@ -72,8 +72,7 @@ func (d *responsesDecoder) apply(e *responsesEvent) *model.Error {
 	case "response.output_text.delta":
 		d.out.Say(d.slot(e, stead.ItemMessage, "").Slot, upstream.Word(e.Delta))
 	case "response.refusal.delta":
-		d.out.Refused = true
-		d.out.Say(d.slot(e, stead.ItemMessage, "").Slot, upstream.Word(e.Delta))
+		d.out.Refuse(d.slot(e, stead.ItemMessage, "").Slot, upstream.Word(e.Delta))
 	case "response.reasoning_summary_text.delta":
 		s := d.slot(e, stead.ItemReasoning, "")
 		d.out.Think(s.Slot, s.Part(summaryText, e.SummaryIndex), upstream.Word(e.Delta))
@@ -229,12 +228,9 @@ func (d *responsesDecoder) done(s *responsesSlot, it *responsesItem) {
 	case stead.ItemMessage:
 		whole := ""
 		for _, p := range it.Content {
-			if p.Refusal != "" {
-				d.out.Refused = true
-			}
 			whole += p.Text + p.Refusal
+			d.out.SayRest(s.Slot, whole, p.Refusal != "")
 		}
-		d.out.SayRest(s.Slot, whole)
 	case stead.ItemReasoning:
 		if s.Displaced() || s.Resumed() {
 			break // what is missing of which part cannot be told any more

@@ -36,7 +36,7 @@ func (s *simulator) reply(req model.Request) reply {
 	case len(sc.say) > 0:
 		r.answer = strings.Join(sc.say, "\n")
 	case sc.refuse != "":
-		r.answer, r.finish = sc.refuse, model.FinishRefusal
+		r.answer, r.refuses, r.finish = sc.refuse, true, model.FinishRefusal
 	case sc.words > 0:
 		r.answer = prose(sc.words)
 	case sc.fail != "":

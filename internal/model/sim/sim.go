@@ -115,6 +115,7 @@ type reply struct {
 	calls   []stead.Item
 	answer  string
 	answers bool // there is a message, which may be empty
+	refuses bool // the message is a refusal
 	fail    *model.Error
 	finish  model.Finish
 }
@@ -167,7 +168,7 @@ func (st *stream) reasoning(provider, thought string) bool {
 		return true
 	}
 	sealed := stead.NewText("sim:" + fingerprint(thought))
-	return st.words(thought, model.ReasoningDelta) && st.item(stead.Item{
+	return st.words(thought, model.Delta{Kind: model.ReasoningDelta}) && st.item(stead.Item{
 		Type: stead.ItemReasoning, Status: stead.ItemCompleted,
 		Summary: []stead.Text{stead.NewText(thought)}, Encrypted: &sealed, Provider: provider,
 	})
@@ -186,7 +187,7 @@ func (st *stream) text(r reply) bool {
 	if !r.answers {
 		return true
 	}
-	if !st.words(r.answer, model.TextDelta) {
+	if !st.words(r.answer, model.Delta{Kind: model.TextDelta, Refusal: r.refuses}) {
 		return false
 	}
 	if r.fail != nil {
@@ -194,7 +195,7 @@ func (st *stream) text(r reply) bool {
 	}
 	return st.item(stead.Item{
 		Type: stead.ItemMessage, Status: stead.ItemCompleted, Role: stead.RoleAssistant,
-		Content: stead.TextContent(stead.ContentOutputText, r.answer),
+		Content: stead.SaidContent(r.answer, r.refuses),
 	})
 }
 
@@ -204,13 +205,15 @@ func (st *stream) item(it stead.Item) bool {
 	return ok
 }
 
-func (st *stream) words(s string, kind model.DeltaKind) bool {
+// words yields s in pieces, each as a delta like d.
+func (st *stream) words(s string, d model.Delta) bool {
 	for first := true; s != ""; first = false {
 		if !first && !st.pause(st.pace) {
 			return false
 		}
 		n := pieceEnd(s)
-		if !st.alive() || !st.yield(model.Delta{Kind: kind, Index: st.index, Text: s[:n]}, nil) {
+		d.Index, d.Text = st.index, s[:n]
+		if !st.alive() || !st.yield(d, nil) {
 			return false
 		}
 		s = s[n:]

@@ -18,10 +18,9 @@ type Output struct {
 	next     int   // the next output index
 	open     *Slot // the item that is being streamed; nil when there is none
 	taken    map[string]bool
-	calls    int // finished calls
-	messages int // finished messages
-	// Refused says that the model declined: an answer without calls then ends in FinishRefusal.
-	Refused bool
+	calls    int  // finished calls
+	messages int  // finished messages
+	refused  bool // the model declined: an answer without calls ends in FinishRefusal
 }
 
 // NewOutput returns the output of one call: provider is the name that reasoning items carry, items are
@@ -48,6 +47,7 @@ type Slot struct {
 	index int // in the output; -1 until something was emitted
 	done  bool
 	text  strings.Builder // message
+	no    bool            // message: the text is a refusal
 	parts [][]byte        // reasoning summary
 
 	displaced bool           // done because another item began
@@ -122,12 +122,35 @@ func (s *Slot) Part(kind, index int) int {
 }
 
 // Say adds to a message.
-func (o *Output) Say(s *Slot, text string) {
+func (o *Output) Say(s *Slot, text string) { o.say(s, text, false) }
+
+// Refuse adds to a message's refusal. Where the message said something else before, it ends there and the
+// refusal is a message of its own: a message is one or the other.
+func (o *Output) Refuse(s *Slot, text string) { o.say(s, text, true) }
+
+func (o *Output) say(s *Slot, text string, refusal bool) {
 	if text == "" || s.shut() {
 		return
 	}
+	if s.no != refusal && s.text.Len() > 0 {
+		o.Close(s, true)
+		s.displaced, o.open = true, nil
+		s.shut()
+	}
+	s.no, o.refused = refusal, o.refused || refusal
 	s.text.WriteString(text)
-	o.emit(model.Delta{Kind: model.TextDelta, Index: o.place(s), Text: text})
+	o.emit(model.Delta{Kind: model.TextDelta, Index: o.place(s), Text: text, Refusal: refusal})
+}
+
+// Decline ends an answer that the upstream says was refused with a message that says so, unless one of its
+// own has. words are the upstream's, or what to say without any.
+func (o *Output) Decline(words string) {
+	if o.refused {
+		return
+	}
+	s := NewSlot(stead.ItemMessage)
+	o.Refuse(s, words)
+	o.Close(s, true)
 }
 
 // Think adds to a part of the reasoning; a part beyond the last one is a new one.
@@ -143,10 +166,11 @@ func (o *Output) Think(s *Slot, part int, text string) {
 	o.emit(model.Delta{Kind: model.ReasoningDelta, Index: o.place(s), Part: part, Text: text})
 }
 
-// SayRest emits what a whole text has beyond what was streamed of it.
-func (o *Output) SayRest(s *Slot, whole string) {
+// SayRest emits what a whole text, or a whole refusal, has beyond what was streamed of it. A message with
+// several parts says one after the other, each together with those before it.
+func (o *Output) SayRest(s *Slot, whole string, refusal bool) {
 	if rest, ok := strings.CutPrefix(whole, s.earlier+s.text.String()); ok {
-		o.Say(s, rest)
+		o.say(s, rest, refusal)
 	}
 }
 
@@ -175,7 +199,7 @@ func (o *Output) Close(s *Slot, whole bool) {
 	switch s.Kind {
 	case stead.ItemMessage:
 		item.Role, item.Phase = stead.RoleAssistant, s.Phase
-		item.Content = stead.TextContent(stead.ContentOutputText, s.text.String())
+		item.Content = stead.SaidContent(s.text.String(), s.no)
 		o.messages++
 	case stead.ItemReasoning:
 		if len(s.parts) == 0 && s.Sealed == "" {
@@ -215,7 +239,7 @@ func (o *Output) Done(finish model.Finish, usage *stead.Usage, name string) {
 		switch {
 		case o.calls > 0:
 			finish = model.FinishToolCalls // some servers say "stop" all the same
-		case o.Refused:
+		case o.refused:
 			finish = model.FinishRefusal
 		default:
 			finish = model.FinishStop

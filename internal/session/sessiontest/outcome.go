@@ -43,14 +43,14 @@ func (f *flight) add(it session.ReplyItem, parts []string) {
 	for n, text := range parts {
 		runes := []rune(text)
 		for piece := range slices.Chunk(runes, 5) {
-			f.plan = append(f.plan, session.Segment{Index: index, Type: it.Type, Part: n, Text: string(piece)})
+			f.plan = append(f.plan, session.Segment{Index: index, Type: it.Type, Part: n, Text: string(piece), Refusal: stead.Refuses(it.Content)})
 		}
 	}
 }
 
 func (g *Gen) message() (session.ReplyItem, []string) {
 	s := g.prose()
-	it := stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: []stead.Content{{Type: stead.ContentOutputText, Text: g.text(s)}}}
+	it := stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: []stead.Content{{Type: stead.SaidType(g.chance(20)), Text: g.text(s)}}}
 	return session.ReplyItem{Item: it}, []string{s}
 }
 
