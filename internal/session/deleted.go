@@ -102,18 +102,23 @@ func FindItem(key stead.SessionKey, read EventReader, id string, gone map[string
 	return nil, stead.NotFound("item", id)
 }
 
-// deletions copies what was deleted after the cut of what stands before it: a copy shows nothing that its
+// deletions copies what was deleted behind the cut of what is in the copy, which shows nothing that its
 // source hides.
-func (f *fork) deletions(later []stead.Event) error {
+func (f *fork) deletions(cut stead.Seq, later []stead.Event) error {
 	for _, e := range later {
-		if e.Kind != KindItemDeleted {
-			continue
+		var ours bool
+		var err error
+		switch e.Kind {
+		case KindItemDeleted:
+			p, bad := Decode[ItemDeleted](e)
+			ours, err = p.Seq <= cut, bad
+		case KindInputArtifact:
+			e, ours, err = f.artifactDeleted(cut, e)
 		}
-		p, err := Decode[ItemDeleted](e)
 		if err != nil {
 			return err
 		}
-		if p.Seq > f.last {
+		if !ours {
 			continue
 		}
 		if err := f.add(e); err != nil {
@@ -121,4 +126,22 @@ func (f *fork) deletions(later []stead.Event) error {
 		}
 	}
 	return nil
+}
+
+// artifactDeleted is the deletion of an artifact as it is in the copy; ours is false for one that the copy
+// does not have.
+func (f *fork) artifactDeleted(cut stead.Seq, e stead.Event) (out stead.Event, ours bool, err error) {
+	p, err := Decode[ArtifactInput](e)
+	if err != nil {
+		return e, false, err
+	}
+	seq, index, ok := p.place()
+	at, moved := f.moved[seq]
+	switch {
+	case !ok || seq > cut && !moved:
+		return e, false, nil
+	case moved:
+		e, err = edit(e, func(p *ArtifactInput) { p.ID = stead.DerivedID("artifact", f.key.Session, at, index) })
+	}
+	return e, true, err
 }

@@ -43,6 +43,7 @@ type EnvironmentView struct {
 	Checkpointed stead.Seq               `json:"checkpointed,omitempty"` // of the event that brought it
 
 	Uploads []Upload        `json:"uploads,omitempty"` // not in the workspace yet
+	Given   []Upload        `json:"given,omitempty"`   // in the workspace, and not in the checkpoint
 	Refused []RefusedUpload `json:"refused,omitempty"` // the latest that could not be put there
 	// Touched is the first command since the checkpoint, 0 for none, and Commands names them.
 	Touched  stead.Seq `json:"touched,omitempty"`
@@ -75,13 +76,6 @@ type EnvironmentView struct {
 	Since    environment.Usage      `json:"since"` // of the present one, as of its last checkpoint
 	// Metering is what of all that is on record.
 	Metering Metering `json:"metering"`
-}
-
-// Upload is a FileInput that waits.
-type Upload struct {
-	Seq  stead.Seq  `json:"seq"`
-	Path string     `json:"path"`
-	Data stead.Text `json:"data"`
 }
 
 // PublishedArtifact is an artifact with its place in the journal.
@@ -169,16 +163,6 @@ func (v *View) environmentCreated(e stead.Event, p EnvironmentCreated) {
 	v.CreatedAt, v.LastActive = e.At, e.At
 }
 
-func (e *EnvironmentView) uploaded(ev stead.Event, p FileInput) {
-	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Path == p.Path })
-	e.Uploads = append(e.Uploads, Upload{Seq: ev.Seq, Path: p.Path, Data: p.Data})
-	e.Refused = slices.DeleteFunc(e.Refused, func(r RefusedUpload) bool { return r.Path == p.Path })
-	e.Unsaved, e.RetryAt = false, 0
-	if e.Status != EnvironmentConnectedNow {
-		e.Used = ev.At // whoever gives it a file means to use it
-	}
-}
-
 // connection: a self-hosted environment comes and goes with its executor.
 func (v *View) connection(ev stead.Event, p ConnectionInput) {
 	e := v.Environment
@@ -193,8 +177,17 @@ func (v *View) connection(ev stead.Event, p ConnectionInput) {
 }
 
 func (v *View) artifactDeleted(_ stead.Event, p ArtifactInput) {
-	s := v.Key.Session
-	v.Environment.Artifacts = slices.DeleteFunc(v.Environment.Artifacts, func(a PublishedArtifact) bool { return a.ID(s) == p.ID })
+	seq, index, ok := p.place()
+	v.Environment.Artifacts = slices.DeleteFunc(v.Environment.Artifacts, func(a PublishedArtifact) bool { return ok && a.Seq == seq && a.Index == index })
+}
+
+// place is where the artifact that was deleted stands in the journal. In a copy the id is still the one
+// that it had in the source, under another session.
+func (p ArtifactInput) place() (seq stead.Seq, index int, ok bool) {
+	_, rest, _ := strings.Cut(p.ID, "_")
+	tail, _, _ := strings.Cut(rest, "_")
+	_, seq, index, ok = stead.ParseDerivedID(stead.SessionID(stead.SessionPrefix+tail), p.ID)
+	return seq, index, ok && index >= 0
 }
 
 // ID is the artifact's id.
@@ -230,24 +223,18 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
 	e.Residence, e.Skills, e.Unsaved, e.Asked = p.Call, p.Skills, false, 0
-	put := e.dropUploads(p.Upto)
-	e.refuse(ev, p.Refused)
 	if p.Reset != nil {
 		e.Resets = p.Reset.Count
 		if !p.Reset.Kept {
-			e.Touched, e.Commands, e.Unstored, e.Background = 0, nil, nil, nil
+			e.Touched, e.Commands, e.Unstored, e.Background, e.Given = 0, nil, nil, nil, nil
 		}
 	}
-	if put && e.Touched == 0 {
+	put := e.dropUploads(p.Upto)
+	e.given(put, p.Refused)
+	e.refuse(ev, p.Refused)
+	if len(put) > 0 && e.Touched == 0 {
 		e.Touched = ev.Seq // the workspace is not that of the checkpoint
 	}
-}
-
-// dropUploads forgets the files that were put into the workspace, and reports whether there were any.
-func (e *EnvironmentView) dropUploads(upto stead.Seq) bool {
-	n := len(e.Uploads)
-	e.Uploads = slices.DeleteFunc(e.Uploads, func(u Upload) bool { return u.Seq <= upto })
-	return len(e.Uploads) < n
 }
 
 func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
@@ -281,7 +268,7 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 
 // checkpoint: what was done before the call that stored it is safe.
 func (e *EnvironmentView) checkpoint(ev stead.Event, c environment.Checkpoint, upto, call stead.Seq) {
-	e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Unsaved, e.Unstored, e.Background = &c, ev.Seq, ev.At, false, nil, nil
+	e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Unsaved, e.Unstored, e.Background, e.Given = &c, ev.Seq, ev.At, false, nil, nil, nil
 	if e.Asked < call {
 		e.Asked = 0
 	}
@@ -309,7 +296,7 @@ func (e *EnvironmentView) expired(_ stead.Event, p EnvironmentExpired) {
 	}
 	e.Status, e.Node, e.Expiring, e.Error, e.Lost = EnvironmentIsExpired, "", false, nil, ""
 	e.Layer, e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Background, e.Residence, e.Skills = "", nil, 0, 0, nil, 0, nil
-	e.Uploads, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans = nil, 0, nil, false, nil, false
+	e.Uploads, e.Given, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans = nil, nil, 0, nil, false, nil, false
 }
 
 // Gone reports whether the workspace is deleted, or being deleted.
@@ -386,14 +373,22 @@ func (v *View) environmentDied(_ stead.Event, p EnvironmentDisconnected) {
 	v.Environment.Lost = p.Reason
 }
 
-// copied: the copy begins with the last checkpoint, wherever the original is.
+// copied: the copy begins with the last checkpoint, wherever the original is, and with the files that
+// were given since.
 func (e *EnvironmentView) copied(ev stead.Event, p EnvironmentCopied) {
 	e.Used = ev.At
 	e.Action, e.Call, e.Attempts, e.RetryAt, e.Residence = "", 0, 0, 0, 0
+	if len(e.Commands) == 0 && e.Asked == 0 {
+		e.Touched = 0 // by files alone, and these are given to the copy again
+	}
+	if e.Hosted() && e.Touched > 0 {
+		e.Lost = "the session was copied as of a moment at which its workspace was not stored"
+	}
 	if e.Status == EnvironmentConnectedNow {
 		e.leave(EnvironmentAway, e.Since)
 		e.Lost = "the session was copied while it ran"
 	}
+	e.Uploads, e.Given = append(e.Given, e.Uploads...), nil
 	if p.Foreign {
 		e.Setup.Sealed = nil
 	}

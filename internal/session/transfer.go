@@ -15,7 +15,9 @@ import (
 // The copied events keep their Seq, so that the ids of items differ from the source's in the
 // session's part only. What comes after the item is left out: later events, later items of the same
 // reply or input, text of a reply that is not part of the copy. An mcp_call holds its own output,
-// so outcomes of copied calls are copied as well, wherever they stand.
+// so outcomes of copied calls are copied as well, wherever they stand; and so is what stored the
+// workspace as it was at the item: see behind. Where nothing did, the copy begins with an older
+// checkpoint, and its agent is told which commands may be missing in it.
 //
 // It fails with KindInvalid for an unknown item, and for events that do not fold.
 func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, origin Origin, metadata map[string]string) ([]stead.Event, error) {
@@ -40,14 +42,14 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 		f.last = e.Seq
 	}
 	if item != "" {
-		if err := f.outcomes(events[cut.seq:]); err != nil {
+		if err := f.behind(cut, events[cut.seq:]); err != nil {
 			return nil, err
 		}
 	}
 	if err := f.rest(); err != nil {
 		return nil, err
 	}
-	if err := f.deletions(events[cut.seq:]); err != nil {
+	if err := f.deletions(cut.seq, events[cut.seq:]); err != nil {
 		return nil, err
 	}
 	origin.Seq, origin.Events = f.last, stead.Seq(len(f.events))
@@ -68,8 +70,8 @@ func ThroughTurn(key stead.SessionKey, events []stead.Event, turn string) ([]ste
 		if !endsTurn(e) {
 			continue
 		}
-		f := &fork{view: &View{Key: key, Tail: e.Seq}, last: e.Seq}
-		if err := f.deletions(events[int(seq)+i+1:]); err != nil {
+		f := &fork{view: &View{Key: key, Tail: e.Seq}}
+		if err := f.deletions(e.Seq, events[int(seq)+i+1:]); err != nil {
 			return nil, err
 		}
 		return append(slices.Clip(events[:int(seq)+i+1]), f.events...), nil
@@ -99,6 +101,8 @@ type cut struct {
 	drop stead.Seq
 	// input is the index of an item of input in its event, -1 for other items.
 	input int
+	// view is the source's, as of seq; nil where nothing comes behind it.
+	view *View
 }
 
 // findCut folds the events until the item has its place.
@@ -122,7 +126,7 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 		if c.place(id) < 0 {
 			continue
 		}
-		out := cut{seq: e.Seq, input: -1}
+		out := cut{seq: e.Seq, input: -1, view: c.proj.view}
 		if seq < e.Seq { // the id names the model call
 			out.call, out.index = seq, index
 		}
@@ -146,7 +150,7 @@ func (c *collector) inputCut(e stead.Event, id string, index int) (cut, error) {
 	if index >= len(p.Input)+len(p.Items) {
 		return cut{}, stead.Invalid("item_id", "no item with id %.80q in this session", id)
 	}
-	return cut{seq: e.Seq, input: index, drop: c.streaming()}, nil
+	return cut{seq: e.Seq, input: index, drop: c.streaming(), view: c.proj.view}, nil
 }
 
 // streaming is the model call in flight, 0 for none.
@@ -203,7 +207,9 @@ type fork struct {
 	at     int64
 	view   *View
 	events []stead.Event
-	last   stead.Seq // of the source: the last event copied
+	last   stead.Seq               // of the source: the last event copied
+	moved  map[stead.Seq]stead.Seq // of the source → of the copy: what stands behind the cut
+	ended  bool                    // the turn of the cut has, in the source
 	// foreign: the source is another server's.
 	foreign bool
 	expired bool // the source's environment is gone, or going: the copy's is gone, whatever the cut is
@@ -217,47 +223,6 @@ func (f *fork) add(e stead.Event) error {
 	}
 	f.events = append(f.events, e)
 	return nil
-}
-
-// outcomes copies what later events say about the open calls of the copy that hold their own output.
-func (f *fork) outcomes(later []stead.Event) error {
-	for _, e := range later {
-		if !f.openCall() || endsTurn(e) {
-			return nil
-		}
-		about, err := callOf(e)
-		if err != nil {
-			return err
-		}
-		c := f.view.CallByID(about)
-		recovered := e.Kind == KindRunnerRecovered && f.view.InFlight()
-		if !recovered && (c == nil || !c.ownOutput() || c.State == CallDone) {
-			continue
-		}
-		if err := f.add(e); err != nil {
-			return err
-		}
-		f.last = e.Seq
-	}
-	return nil
-}
-
-func (f *fork) openCall() bool {
-	return f.view.Turn != nil && slices.ContainsFunc(f.view.Turn.Calls, func(c *Call) bool {
-		return c.ownOutput() && c.State != CallDone
-	})
-}
-
-// callOf returns the call that an event is about; "" for events about something else.
-func callOf(e stead.Event) (string, error) {
-	switch e.Kind {
-	case KindToolCalled, KindToolReturned, KindToolLost, KindInputApproval, KindInputOutcome:
-		p, err := Decode[struct {
-			CallID string `json:"call_id"`
-		}](e)
-		return p.CallID, err
-	}
-	return "", nil
 }
 
 // rest brings the copy to rest.
