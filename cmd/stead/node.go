@@ -34,6 +34,7 @@ import (
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/sqlite"
+	"github.com/stead-dev/stead/internal/tool/filesearch"
 	"github.com/stead-dev/stead/internal/tool/mcp"
 	"github.com/stead-dev/stead/internal/tool/recollect"
 	"github.com/stead-dev/stead/internal/usage"
@@ -175,7 +176,7 @@ func (n *node) open(ctx context.Context) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, tools), Policy: authorizer,
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),

@@ -99,6 +99,12 @@ type Tool struct {
 	// memory: ours, executed by the runtime; ServerLabel is "memory".
 	MemoryStores []MemoryStore `json:"memory_stores,omitempty"`
 
+	// file_search: the Responses API's, executed by the runtime; ServerLabel is "file_search".
+	VectorStoreIDs []string        `json:"vector_store_ids,omitempty"`
+	MaxNumResults  int             `json:"max_num_results,omitempty"` // 0: the tool's own
+	Filters        json.RawMessage `json:"filters,omitempty"`
+	RankingOptions json.RawMessage `json:"ranking_options,omitempty"`
+
 	// programmatic_tool_calling
 	Enabled *bool `json:"enabled,omitempty"`
 }
@@ -113,9 +119,19 @@ const (
 	// ToolMemory is ours: tools that search memory stores and, where access is read_write, add to them,
 	// change and forget.
 	ToolMemory = "memory"
+	// ToolFileSearch is a tool that searches vector stores.
+	ToolFileSearch = "file_search"
 	// ToolProgrammatic lets code in the session's environment call the session's other tools.
 	ToolProgrammatic = "programmatic_tool_calling"
 )
+
+// Served reports whether the tools are those of a tool source, which knows them by ServerLabel.
+func (t Tool) Served() bool {
+	return t.Type == ToolMCP || t.Type == ToolMemory || t.Type == ToolFileSearch
+}
+
+// MaxVectorStores is how many vector stores a file_search tool may have.
+const MaxVectorStores = 16
 
 // MemoryStore attaches a memory store to an agent.
 type MemoryStore struct {

@@ -16,6 +16,9 @@ type Rules struct {
 	Environments bool
 	// Schema checks that a JSON Schema can be compiled. nil: that is not checked.
 	Schema func(json.RawMessage) error
+	// Search checks max_num_results, ranking_options and filters of a file_search tool. nil: there are no
+	// vector stores, and the tool is refused.
+	Search func(param.Object) error
 }
 
 // Enumerations of the contract.

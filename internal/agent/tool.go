@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"math"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
@@ -65,6 +66,8 @@ func (r Rules) tool(o param.Object) (Tool, error) {
 		return environmentTool(o)
 	case ToolMemory:
 		return memoryTool(o)
+	case ToolFileSearch:
+		return r.fileSearch(o)
 	case toolWebSearch:
 		mode, _, err := o.Enum("mode", "disabled", "cached", "live")
 		if err != nil || mode == "disabled" {
@@ -207,6 +210,35 @@ func memoryTool(o param.Object) (Tool, error) {
 	}
 	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
 		return Tool{}, err
+	}
+	return t, governance(o, &t)
+}
+
+// fileSearch reads the API's file_search. What it says of the search goes along as it is.
+func (r Rules) fileSearch(o param.Object) (Tool, error) {
+	t := Tool{Type: ToolFileSearch, ServerLabel: ToolFileSearch}
+	if r.Search == nil {
+		return Tool{}, notLanded(o.Path("type"), "file search without vector stores", "leave this tool out")
+	}
+	var err error
+	if t.VectorStoreIDs, err = param.Need(o.Strings("vector_store_ids"))(o.Path("vector_store_ids")); err != nil {
+		return Tool{}, err
+	}
+	if n := len(t.VectorStoreIDs); n == 0 || n > MaxVectorStores {
+		return Tool{}, stead.Invalid(o.Path("vector_store_ids"), "%s must have 1 to %d entries", o.Path("vector_store_ids"), MaxVectorStores)
+	}
+	if err := r.Search(o); err != nil {
+		return Tool{}, err
+	}
+	n, _, err := o.Int("max_num_results", 1, math.MaxInt32)
+	if err != nil {
+		return Tool{}, err
+	}
+	t.MaxNumResults = int(n)
+	for name, to := range map[string]*json.RawMessage{"filters": &t.Filters, "ranking_options": &t.RankingOptions} {
+		if raw, has := o.Raw(name); has {
+			*to = compact(raw)
+		}
 	}
 	return t, governance(o, &t)
 }

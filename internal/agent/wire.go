@@ -108,6 +108,24 @@ type wireMemory struct {
 	Effects         map[string]string `json:"effects"`
 }
 
+type wireFileSearch struct {
+	Type            string            `json:"type"`
+	VectorStoreIDs  []string          `json:"vector_store_ids"`
+	MaxNumResults   *int              `json:"max_num_results"` // null: the tool's own
+	Filters         json.RawMessage   `json:"filters"`
+	RankingOptions  json.RawMessage   `json:"ranking_options"`
+	RequireApproval *Approval         `json:"require_approval"` // ours
+	Effects         map[string]string `json:"effects"`          // ours
+}
+
+func fileSearchOf(t Tool) wireFileSearch {
+	w := wireFileSearch{t.Type, t.VectorStoreIDs, nil, t.Filters, t.RankingOptions, t.RequireApproval, orMap(t.Effects)}
+	if t.MaxNumResults > 0 {
+		w.MaxNumResults = &t.MaxNumResults
+	}
+	return w
+}
+
 type wireWebSearch struct {
 	Type           string  `json:"type"`
 	AllowedDomains *string `json:"allowed_domains"`
@@ -137,6 +155,8 @@ func (t WireTool) MarshalJSON() ([]byte, error) {
 		return json.Marshal(wireEnvironment{t.Type, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolMemory:
 		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
+	case ToolFileSearch:
+		return json.Marshal(fileSearchOf(t.Tool))
 	case toolWebSearch: // only ever disabled, see decodeTool
 		return json.Marshal(wireWebSearch{Type: t.Type, ContextSize: "medium", Mode: "disabled"})
 	case ToolProgrammatic:

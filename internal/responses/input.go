@@ -90,6 +90,8 @@ func item(o param.Object) (it stead.Item, skip bool, err error) {
 		}
 	case "mcp_call":
 		it, err = serverCall(o)
+	case "file_search_call":
+		it, err = fileSearch(o)
 	default:
 		err = stead.Invalid(o.Path("type"), "%s: items of type %.40q are understood only by an upstream that speaks the Responses API itself", o.Path("type"), kind)
 	}
@@ -311,5 +313,18 @@ func serverCall(o param.Object) (stead.Item, error) {
 	}
 	output, _, err := o.String("output")
 	text := "Called " + name + " with " + args + "; it returned: " + output
+	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, text)}, err
+}
+
+// fileSearch is a finished search, sent back: what it found if that was asked for, else that it was made.
+func fileSearch(o param.Object) (stead.Item, error) {
+	queries, err := param.Need(o.Strings("queries"))(o.Path("queries"))
+	text := "Searched the files for " + strings.Join(queries, "; ")
+	if found, has := o.Raw("results"); has {
+		text += "; found: " + string(found)
+	}
+	if err == nil && len(text) > stead.MaxTextBytes {
+		err = tooLong(o.Path("results"), stead.MaxTextBytes)
+	}
 	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, text)}, err
 }

@@ -1,6 +1,7 @@
 package responses
 
 import (
+	"encoding/json"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -77,6 +78,15 @@ type ServerCall struct {
 	Error       *CallError       `json:"error"`
 	Approval    *string          `json:"approval_request_id"`
 	Status      stead.ItemStatus `json:"status"`
+}
+
+// FileSearch is a search of vector stores. Results is null unless it was asked for, else as the tool gave it.
+type FileSearch struct {
+	ID      string           `json:"id"`
+	Type    string           `json:"type"` // "file_search_call"
+	Status  stead.ItemStatus `json:"status"`
+	Queries []string         `json:"queries"`
+	Results json.RawMessage  `json:"results"`
 }
 
 // CallError says why a tool server's call failed.

@@ -66,6 +66,8 @@ type Request struct {
 	Conversation string
 	// Encrypted: reasoning items are to carry what they can be sent back with.
 	Encrypted bool
+	// FileResults: file_search_call items are to carry what they found.
+	FileResults bool
 
 	// Echo is what the response object repeats: one JSON object.
 	Echo json.RawMessage
@@ -168,6 +170,9 @@ func readContext(o param.Object) error {
 	return nil
 }
 
+// IncludeFileResults asks for what file_search_call items found.
+const IncludeFileResults = "file_search_call.results"
+
 // readInclude takes what there is, and what is of items that are never made here: those hold nothing
 // that could be left out.
 func (r *Request) readInclude(o param.Object) error {
@@ -182,7 +187,9 @@ func (r *Request) readInclude(o param.Object) error {
 		case "message.output_text.logprobs":
 			return stead.Invalid(param.Index("include", i), "log probabilities come only from an upstream that speaks the Responses API itself: leave out %s", name)
 		case "message.input_image.image_url": // shown in any case
-		case "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
+		case IncludeFileResults:
+			r.FileResults = true
+		case "web_search_call.results", "web_search_call.action.sources",
 			"computer_call_output.output.image_url", "code_interpreter_call.outputs":
 		default:
 			path := param.Index("include", i)

@@ -180,6 +180,11 @@ func (s *Stream) ServerCall(state string, index int, id string) error {
 	return s.emit(event{Type: "response.mcp_call." + state, OutputIndex: &index, ItemID: id})
 }
 
+// FileSearch says how far a search of files is: "in_progress", "searching" or "completed".
+func (s *Stream) FileSearch(state string, index int, id string) error {
+	return s.emit(event{Type: "response.file_search_call." + state, OutputIndex: &index, ItemID: id})
+}
+
 // ArgumentText is what the wire shows of a call's arguments: a garbled text as it was written.
 func ArgumentText(raw json.RawMessage) string {
 	var garbled string

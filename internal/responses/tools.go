@@ -13,7 +13,7 @@ import (
 // emptySchema stands for parameters that are left out.
 const emptySchema = `{"type":"object","properties":{}}`
 
-// readTools takes functions and tool servers. Everything else would be run by OpenAI.
+// readTools takes functions, tool servers and file_search. Everything else would be run by OpenAI.
 func (r *Request) readTools(o param.Object, rules agent.Rules) error {
 	list, _, err := o.List("tools")
 	if err != nil {
@@ -59,8 +59,11 @@ func tool(o param.Object, rules agent.Rules) (Tool, error) {
 	case agent.ToolMCP:
 		t, err := server(o, rules)
 		return Tool{Tool: t}, err
+	case agent.ToolFileSearch:
+		t, err := rules.Tool(o)
+		return Tool{Tool: t}, err
 	}
-	return Tool{}, stead.Invalid(o.Path("type"), `%s: a tool of type %.40q is run by an upstream that speaks the Responses API itself; this model's does not. Functions and MCP servers are run here`, o.Path("type"), kind)
+	return Tool{}, stead.Invalid(o.Path("type"), `%s: a tool of type %.40q is run by an upstream that speaks the Responses API itself; this model's does not. Functions, MCP servers and file_search are run here`, o.Path("type"), kind)
 }
 
 func (r *Request) readToolChoice(o param.Object) error {
@@ -91,10 +94,16 @@ func (r *Request) readToolChoice(o param.Object) error {
 		}
 		r.ToolChoice = model.ToolChoiceNamed + name
 		return err
+	case agent.ToolFileSearch:
+		if !slices.ContainsFunc(r.Tools, func(t Tool) bool { return t.Type == kind }) {
+			return stead.Invalid("tool_choice.type", "tool_choice asks for %s, which tools does not have", kind)
+		}
+		r.ToolChoice = model.ToolChoiceNamed + kind
+		return nil
 	case "allowed_tools":
 		return r.allowedTools(sub)
 	}
-	return stead.Invalid("tool_choice.type", "tool_choice of type %.40q is not known here: function and allowed_tools are", kind)
+	return stead.Invalid("tool_choice.type", "tool_choice of type %.40q is not known here: function, file_search and allowed_tools are", kind)
 }
 
 // allowedTools leaves the tools out that are not allowed: nothing else tells every upstream.
@@ -122,6 +131,9 @@ func (r *Request) allowedTools(o param.Object) error {
 			} else if has {
 				names = append(names, s)
 			}
+		}
+		if kind, _, _ := sub.String("type"); kind == agent.ToolFileSearch {
+			names = append(names, kind) // which is its label
 		}
 	}
 	r.Tools = slices.DeleteFunc(r.Tools, func(t Tool) bool { return !slices.Contains(names, t.Name) && !slices.Contains(names, t.ServerLabel) })

@@ -56,7 +56,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 func (a *actor) serverConfig(label string) *agent.Tool {
 	tools := a.state.Created.Agent.Spec.Tools // replaced as a whole, never changed
 	for i := range tools {
-		if t := tools[i].Type; (t == agent.ToolMCP || t == agent.ToolMemory) && tools[i].ServerLabel == label {
+		if tools[i].Served() && tools[i].ServerLabel == label {
 			return &tools[i]
 		}
 	}

@@ -57,7 +57,7 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, tools []agen
 		}
 	}
 	for _, cfg := range tools {
-		if cfg.Type != agent.ToolMCP && cfg.Type != agent.ToolMemory {
+		if !cfg.Served() {
 			continue
 		}
 		found, err := r.cfg.Tools.Tools(ctx, r.serverOf(key, cfg))
@@ -93,6 +93,9 @@ func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
 	for _, m := range cfg.MemoryStores {
 		s.Memory = append(s.Memory, tool.MemoryStore{ID: m.ID, Writable: m.Access == agent.MemoryReadWrite})
 	}
+	if cfg.Type == agent.ToolFileSearch {
+		s.Files = fileSearch(cfg)
+	}
 	if t := cfg.Transport; t != nil && t.Type == agent.TransportHTTP {
 		s.URL, s.Headers = t.ServerURL, t.Headers
 	} else if t != nil {
@@ -102,6 +105,23 @@ func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
 		s.Origin = r.cfg.Environments.Origin(key)
 	}
 	return s
+}
+
+// fileSearch writes the options of a search as they came: the fields were read before, and what was left
+// out stays so.
+func fileSearch(cfg agent.Tool) *tool.FileSearch {
+	options := map[string]any{}
+	if cfg.MaxNumResults > 0 {
+		options["max_num_results"] = cfg.MaxNumResults
+	}
+	for name, raw := range map[string]json.RawMessage{"filters": cfg.Filters, "ranking_options": cfg.RankingOptions} {
+		if len(raw) > 0 {
+			options[name] = raw
+		}
+	}
+	out := &tool.FileSearch{Stores: cfg.VectorStoreIDs}
+	out.Options, _ = json.Marshal(options) // JSON that was read can be written
+	return out
 }
 
 func (t *toolset) offer(name, description string, o offered) {

@@ -61,7 +61,7 @@ func (s *server) itemOf(ctx context.Context, p stead.Principal, reference param.
 	if err != nil {
 		return nil, err
 	}
-	shown := responseItem(item)
+	shown := responseItem(item, true)
 	if shown == nil {
 		return nil, missing
 	}

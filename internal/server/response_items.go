@@ -5,14 +5,16 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/responses"
 	"github.com/stead-dev/stead/internal/session"
 )
 
 // The items of sessions, in the words of the Responses API.
 
-// responseItem writes an item; nil for those that the Responses API has no word for.
-func responseItem(item session.Item) any {
+// responseItem writes an item; nil for those that the Responses API has no word for. A search of files is
+// shown with what it found if results says so.
+func responseItem(item session.Item, results bool) any {
 	switch it := item.(type) {
 	case *session.MessageItem:
 		return &responses.Message{ID: it.ID, Type: "message", Role: it.Role, Status: it.Status, Phase: it.Phase, Content: responseParts(it.Content)}
@@ -31,6 +33,9 @@ func responseItem(item session.Item) any {
 	case *session.FunctionOutputItem:
 		return &responses.FunctionOutput{ID: it.ID, Type: "function_call_output", CallID: it.CallID, Output: functionOutput(it), Status: callStatus(it.Status)}
 	case *session.MCPCallItem:
+		if it.ServerLabel == agent.ToolFileSearch && it.Name == agent.ToolFileSearch {
+			return fileSearch(it, results)
+		}
 		return serverCall(it)
 	}
 	return nil
@@ -102,7 +107,7 @@ func serverCall(it *session.MCPCallItem) *responses.ServerCall {
 
 // responseItems writes those that the API has words for. Text that was cut off, and said again in a
 // later try, is left out of a response that was completed.
-func responseItems(items []session.Item, completed bool) []any {
+func responseItems(items []session.Item, completed, results bool) []any {
 	out := []any{}
 	for _, item := range items {
 		switch it := item.(type) {
@@ -119,7 +124,7 @@ func responseItems(items []session.Item, completed bool) []any {
 				continue
 			}
 		}
-		if w := responseItem(item); w != nil {
+		if w := responseItem(item, results); w != nil {
 			out = append(out, w)
 		}
 	}
@@ -146,10 +151,10 @@ func itemPage(items []session.Item, q session.PageQuery) ([]session.Item, bool, 
 }
 
 // wireList is a page of items as the Responses API lists them.
-func wireList(items []session.Item, more bool) list[any] {
+func wireList(items []session.Item, more, results bool) list[any] {
 	out := list[any]{Object: "list", Data: []any{}, HasMore: more}
 	for _, item := range items {
-		if w := responseItem(item); w != nil {
+		if w := responseItem(item, results); w != nil {
 			out.Data = append(out.Data, w)
 		}
 	}

@@ -52,7 +52,7 @@ func (s *server) responseObject(ctx context.Context, p stead.Principal, res sess
 		return nil, err
 	}
 	o := bareResponse(res)
-	o.Output = responseItems(output, o.Status == responses.StatusCompleted)
+	o.Output = responseItems(output, o.Status == responses.StatusCompleted, res.Ask.FileResults)
 	return o, nil
 }
 
@@ -188,6 +188,7 @@ func (t *responseTeller) ended() error {
 	if err != nil {
 		return err
 	}
+	res.Ask.FileResults = t.res.Ask.FileResults
 	o, err := t.s.responseObject(t.ctx, t.p, res)
 	if err != nil {
 		return err
@@ -226,7 +227,7 @@ func (t *responseTeller) piece(p session.Piece) error {
 }
 
 func (t *responseTeller) added(p session.Piece) error {
-	w := responseItem(p.Item)
+	w := responseItem(p.Item, t.res.Ask.FileResults)
 	if w == nil {
 		return nil
 	}
@@ -249,13 +250,21 @@ func (t *responseTeller) added(p session.Piece) error {
 			return err
 		}
 		return t.out.Arguments("mcp_call", p.Output, it.ID, it.Name, whole)
+	case *responses.FileSearch:
+		if err := t.out.Added(p.Output, it); err != nil {
+			return err
+		}
+		if err := t.out.FileSearch("in_progress", p.Output, it.ID); err != nil {
+			return err
+		}
+		return t.out.FileSearch("searching", p.Output, it.ID)
 	}
 	return t.out.Added(p.Output, w)
 }
 
 // done ends an item: first the texts that were held back.
 func (t *responseTeller) done(p session.Piece) error {
-	w := responseItem(p.Item)
+	w := responseItem(p.Item, t.res.Ask.FileResults)
 	if w == nil {
 		return nil
 	}
@@ -284,14 +293,25 @@ func (t *responseTeller) done(p session.Piece) error {
 		}
 	}
 	delete(t.open, p.ItemID)
-	if it, ok := w.(*responses.ServerCall); ok {
+	if err := t.callEnded(p.Output, w); err != nil {
+		return err
+	}
+	return t.out.Done(p.Output, w)
+}
+
+// callEnded says how a call of the runtime's ended. A search that failed has no event of its own.
+func (t *responseTeller) callEnded(output int, w any) error {
+	switch it := w.(type) {
+	case *responses.ServerCall:
 		state := "completed"
 		if it.Status != stead.ItemCompleted {
 			state = "failed"
 		}
-		if err := t.out.ServerCall(state, p.Output, it.ID); err != nil {
-			return err
+		return t.out.ServerCall(state, output, it.ID)
+	case *responses.FileSearch:
+		if it.Status == stead.ItemCompleted {
+			return t.out.FileSearch("completed", output, it.ID)
 		}
 	}
-	return t.out.Done(p.Output, w)
+	return nil
 }

@@ -33,6 +33,9 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
+	if err := s.searchable(r.Context(), p, asked.Tools); err != nil {
+		return err
+	}
 	respond, err := s.respondRequest(asked, req)
 	if err != nil {
 		return err
@@ -94,7 +97,7 @@ func (s *server) respondRequest(asked *responses.Request, req request) (session.
 	if asked.Verbosity != nil {
 		spec.Text.Verbosity = *asked.Verbosity
 	}
-	out.Ask = session.ResponseAsk{Request: asked.Echo, Background: asked.Background, Ask: session.Ask{
+	out.Ask = session.ResponseAsk{Request: asked.Echo, Background: asked.Background, FileResults: asked.FileResults, Ask: session.Ask{
 		ToolChoice: asked.ToolChoice, SerialTools: asked.SerialTools, Temperature: asked.Temperature, TopP: asked.TopP,
 		MaxOutputTokens: asked.MaxOutput, MaxToolCalls: asked.MaxToolCalls, CacheKey: asked.CacheKey, User: asked.User,
 	}}
@@ -115,6 +118,7 @@ func (s *server) getResponse(w http.ResponseWriter, r *http.Request, p stead.Pri
 		return err
 	}
 	q := r.URL.Query()
+	found.Ask.FileResults = found.Ask.FileResults || includesResults(q)
 	switch q.Get("stream") {
 	case "", "false":
 		if q.Has("starting_after") {
@@ -183,7 +187,7 @@ func (s *server) inputItems(w http.ResponseWriter, r *http.Request, p stead.Prin
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireList(part, more))
+	return s.write(w, wireList(part, more, includesResults(r.URL.Query())))
 }
 
 // conversationSession is the session of a conversation's id.

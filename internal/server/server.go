@@ -135,7 +135,7 @@ func New(c Config) http.Handler {
 	}
 	s := &server{
 		Config:  c,
-		rules:   agent.Rules{Labels: c.Labels, Schema: c.Schema, Environments: c.Environments != nil},
+		rules:   agent.Rules{Labels: c.Labels, Schema: c.Schema, Environments: c.Environments != nil, Search: searchOptions(c.Vectors != nil)},
 		mux:     http.NewServeMux(),
 		origin:  http.NewCrossOriginProtection(),
 		metrics: newMetrics(time.Now()),

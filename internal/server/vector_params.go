@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/json"
-	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
@@ -131,26 +130,18 @@ func planOf(o param.Object) (passage.Plan, error) {
 }
 
 func vectorSearch(o param.Object) (vectorstore.Search, error) {
-	var q vectorstore.Search
-	var err error
-	if q.Queries, err = queriesOf(o); err != nil {
-		return q, err
+	queries, err := queriesOf(o)
+	if err != nil {
+		return vectorstore.Search{}, err
 	}
 	if rewrite, _, err := o.Bool("rewrite_query"); err != nil || rewrite {
 		if err == nil {
 			err = stead.Invalid(o.Path("rewrite_query"), "queries are searched as they are: rewrite_query can't be true")
 		}
-		return q, err
+		return vectorstore.Search{}, err
 	}
-	n, _, err := o.Int("max_num_results", 1, vectorstore.MaxResults)
-	if err != nil {
-		return q, err
-	}
-	q.Limit = int(n)
-	if q.Least, err = leastScore(o); err != nil {
-		return q, err
-	}
-	q.Filter, err = filterOf(o)
+	q, err := vectorstore.ReadOptions(o)
+	q.Queries = queries
 	return q, err
 }
 
@@ -163,93 +154,4 @@ func queriesOf(o param.Object) ([]string, error) {
 		err = stead.Invalid(o.Path("query"), "query must be a string or a list of strings")
 	}
 	return []string{text}, err
-}
-
-// leastScore reads ranking_options: there is one ranker, whatever it is called.
-func leastScore(o param.Object) (float64, error) {
-	ranking, ok, err := o.Object("ranking_options")
-	if !ok || err != nil {
-		return 0, err
-	}
-	if _, _, err := ranking.Enum("ranker", "none", "auto", "default-2024-11-15"); err != nil {
-		return 0, err
-	}
-	if ranking.Has("hybrid_search") && !ranking.Null("hybrid_search") {
-		return 0, stead.Invalid(ranking.Path("hybrid_search"), "there are no embeddings to weigh: hybrid_search can't be set")
-	}
-	least, err := ranking.Number("score_threshold", 0, 1)
-	if least == nil {
-		return 0, err
-	}
-	return *least, err
-}
-
-func filterOf(o param.Object) (vectorstore.Filter, error) {
-	f, ok, err := o.Object("filters")
-	if !ok || err != nil {
-		return vectorstore.Filter{}, err
-	}
-	return readFilter(f, 0)
-}
-
-// maxFilterDepth is the deepest that filters are read: package vectorstore refuses less than that.
-const maxFilterDepth = 32
-
-func readFilter(o param.Object, depth int) (vectorstore.Filter, error) {
-	kind, err := param.Need(o.Enum("type", append(vectorstore.Comparisons(), "and", "or")...))(o.Path("type"))
-	f := vectorstore.Filter{Type: kind}
-	if err != nil {
-		return f, err
-	}
-	if slices.Contains(vectorstore.Comparisons(), kind) {
-		err = comparison(o, &f)
-		return f, err
-	}
-	list, err := param.Need(o.List("filters"))(o.Path("filters"))
-	if err == nil && depth == maxFilterDepth {
-		err = stead.Invalid(o.Path("filters"), "filters lie too deep")
-	}
-	if err != nil {
-		return f, err
-	}
-	for i, raw := range list {
-		sub, err := param.Parse(param.Index(o.Path("filters"), i), raw)
-		if err != nil {
-			return f, err
-		}
-		one, err := readFilter(sub, depth+1)
-		if err != nil {
-			return f, err
-		}
-		f.Filters = append(f.Filters, one)
-	}
-	return f, nil
-}
-
-func comparison(o param.Object, f *vectorstore.Filter) error {
-	var err error
-	if f.Key, err = param.Need(o.String("key"))(o.Path("key")); err != nil {
-		return err
-	}
-	raw, ok := o.Raw("value")
-	var v any
-	if !ok || json.Unmarshal(raw, &v) != nil {
-		return stead.Invalid(o.Path("value"), "%s is required", o.Path("value"))
-	}
-	list, isList := v.([]any)
-	if isList != (f.Type == "in" || f.Type == "nin") {
-		return stead.Invalid(o.Path("value"), `value must be a list for "in" and "nin", and none for the others`)
-	}
-	if !isList {
-		list = []any{v}
-	}
-	for _, v := range list {
-		switch v.(type) {
-		case string, float64, bool:
-		default:
-			return stead.Invalid(o.Path("value"), "value must be made of strings, numbers and booleans")
-		}
-	}
-	f.Values = list
-	return nil
 }

@@ -27,6 +27,8 @@ type ResponseAsk struct {
 	Request    json.RawMessage `json:"request,omitempty"`
 	Previous   string          `json:"previous,omitempty"` // the response that this one follows
 	Background bool            `json:"background,omitempty"`
+	// FileResults: searches of files are shown with what they found.
+	FileResults bool `json:"file_results,omitempty"`
 }
 
 // Ask is what a response wants of its model calls, beside what an agent says; see model.Request.

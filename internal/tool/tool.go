@@ -77,6 +77,7 @@ type Server struct {
 	Metadata map[string]any    // sent with each request (request_metadata)
 	Allowed  []string          // nil: all
 	Memory   []MemoryStore     // not a server, but the runtime's own tools over these memory stores
+	Files    *FileSearch       // not a server, but the runtime's own tool over vector stores
 	// Origin is where Command runs and from where URL is reached. nil: URL is reached from this host,
 	// and there is nowhere for a Command: what a request says never runs on the host.
 	Origin Origin
@@ -87,6 +88,17 @@ type MemoryStore struct {
 	ID       string
 	Writable bool
 }
+
+// FileSearch is the file_search tool that an agent has: one tool of that name, pure, with the argument
+// queries (a list of texts). Its result is one JSON object, so that doors can show it as well as models
+// read it: {"results": […]}, best first, each with the API's file_id, filename, score, attributes and text.
+type FileSearch struct {
+	Stores  []string
+	Options json.RawMessage // an object: max_num_results, ranking_options and filters as the API has them
+}
+
+// FileSearchName is the name of the tool, and the label that its calls go by.
+const FileSearchName = "file_search"
 
 // Command starts a tool server that speaks over its stdin and stdout.
 type Command struct {

@@ -54,3 +54,26 @@ test('vector stores: they are there after a SIGKILL', async (t) => {
   assert.equal((await again.vectorStores.files.poll(store.id, late.id, { pollIntervalMs: 50 })).status, 'completed');
   assert.equal((await again.vectorStores.search(store.id, { query: 'badgers' })).data[0].filename, 'late.txt');
 });
+
+test('vector stores: a response searches them', async (t) => {
+  const { client } = await start(t);
+  const store = await client.vectorStores.create({ name: 'manuals' });
+  const file = await client.vectorStores.files.uploadAndPoll(store.id, await toFile(Buffer.from(shop), 'shop.md'));
+  const tools = [{ type: 'file_search', vector_store_ids: [store.id], max_num_results: 1, ranking_options: { score_threshold: 0.1 } }];
+  const input = 'Call file_search with {"queries":["parcels"]}';
+  const stream = client.responses.stream({ model: 'sim', tools, tool_choice: { type: 'file_search' }, input, include: ['file_search_call.results'] });
+  const types = [];
+  for await (const event of stream) if (/file_search/.test(event.type)) types.push(event.type);
+  assert.deepEqual(types, ['in_progress', 'searching', 'completed'].map((x) => `response.file_search_call.${x}`));
+  const final = await stream.finalResponse();
+  const search = final.output.find((i) => i.type === 'file_search_call');
+  assert.deepEqual([search.status, search.queries, search.results.map((r) => [r.file_id, r.filename])], ['completed', ['parcels'], [[file.id, 'shop.md']]]);
+  assert.match(search.results[0].text, /travel by train/);
+  assert.equal((await client.responses.create({ model: 'sim', tools, input })).output[0].results, null);
+  const again = await client.responses.retrieve(final.id, { include: ['file_search_call.results'] });
+  assert.deepEqual(again.output[0].results, search.results);
+  // Kept by the client instead: its items are input like any others.
+  const next = await client.responses.create({ model: 'sim', input: [{ role: 'user', content: input }, ...again.output, { role: 'user', content: 'Say thanks' }] });
+  assert.equal(next.output_text, 'thanks');
+  await assert.rejects(client.responses.create({ model: 'sim', tools: [{ type: 'file_search', vector_store_ids: ['vs_missing'] }], input }), OpenAI.NotFoundError);
+});

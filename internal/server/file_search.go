@@ -1,0 +1,72 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/responses"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/vectorstore"
+)
+
+// The file_search tool of responses: its calls are those of a tool server in the session, and searches of
+// files here.
+
+// searchOptions checks what a file_search tool says of its searches; nil where there are no vector stores.
+func searchOptions(stores bool) func(param.Object) error {
+	if !stores {
+		return nil
+	}
+	return func(o param.Object) error {
+		_, err := vectorstore.ReadOptions(o)
+		return err
+	}
+}
+
+// searchable checks that the vector stores of a response's tools are there and may be read, as far as that
+// can be said now.
+func (s *server) searchable(ctx context.Context, p stead.Principal, tools []responses.Tool) error {
+	for i, t := range tools {
+		for j, id := range t.VectorStoreIDs {
+			if _, err := s.Vectors.GetStore(ctx, p, id); err != nil {
+				if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindNotFound {
+					at := *e
+					at.Param = param.Index(param.Index("tools", i)+".vector_store_ids", j)
+					return &at
+				}
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// includesResults reports whether a query asks for what searches found.
+func includesResults(q url.Values) bool {
+	return slices.Contains(q["include"], responses.IncludeFileResults) || slices.Contains(q["include[]"], responses.IncludeFileResults)
+}
+
+// fileSearch writes a call of the tool as a search. What it asked for and found is in the JSON of the call's
+// arguments and output (tool.FileSearch).
+func fileSearch(it *session.MCPCallItem, results bool) *responses.FileSearch {
+	out := &responses.FileSearch{ID: it.ID, Type: agent.ToolFileSearch + "_call", Status: it.Status, Queries: []string{}}
+	var asked struct {
+		Queries []string `json:"queries"`
+	}
+	if json.Unmarshal(it.Arguments, &asked) == nil && asked.Queries != nil {
+		out.Queries = asked.Queries
+	}
+	var found struct {
+		Results json.RawMessage `json:"results"`
+	}
+	if text := serverCall(it).Output; results && text != nil && json.Unmarshal([]byte(*text), &found) == nil {
+		out.Results = found.Results
+	}
+	return out
+}

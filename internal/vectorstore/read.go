@@ -1,0 +1,117 @@
+package vectorstore
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/param"
+)
+
+// ReadOptions reads how to search, as the API's search and its file_search tool have it: max_num_results,
+// ranking_options and filters. Its errors name the field.
+func ReadOptions(o param.Object) (Search, error) {
+	var q Search
+	n, _, err := o.Int("max_num_results", 1, MaxResults)
+	if err != nil {
+		return q, err
+	}
+	q.Limit = int(n)
+	if q.Least, err = leastScore(o); err != nil {
+		return q, err
+	}
+	if q.Filter, err = filterOf(o); err != nil {
+		return q, err
+	}
+	left := MaxFilters
+	return q, q.Filter.check(1, &left)
+}
+
+// leastScore reads ranking_options: there is one ranker, whatever it is called.
+func leastScore(o param.Object) (float64, error) {
+	ranking, ok, err := o.Object("ranking_options")
+	if !ok || err != nil {
+		return 0, err
+	}
+	if _, _, err := ranking.Enum("ranker", "none", "auto", "default-2024-11-15"); err != nil {
+		return 0, err
+	}
+	if ranking.Has("hybrid_search") && !ranking.Null("hybrid_search") {
+		return 0, stead.Invalid(ranking.Path("hybrid_search"), "there are no embeddings to weigh: hybrid_search can't be set")
+	}
+	least, err := ranking.Number("score_threshold", 0, 1)
+	if least == nil {
+		return 0, err
+	}
+	return *least, err
+}
+
+func filterOf(o param.Object) (Filter, error) {
+	f, ok, err := o.Object("filters")
+	if !ok || err != nil {
+		return Filter{}, err
+	}
+	return readFilter(f, 0)
+}
+
+// readFilterDepth is the deepest that filters are read: a search refuses less than that.
+const readFilterDepth = 32
+
+func readFilter(o param.Object, depth int) (Filter, error) {
+	kind, err := param.Need(o.Enum("type", append(Comparisons(), "and", "or")...))(o.Path("type"))
+	f := Filter{Type: kind}
+	if err != nil {
+		return f, err
+	}
+	if slices.Contains(Comparisons(), kind) {
+		err = comparison(o, &f)
+		return f, err
+	}
+	list, err := param.Need(o.List("filters"))(o.Path("filters"))
+	if err == nil && depth == readFilterDepth {
+		err = stead.Invalid(o.Path("filters"), "filters lie too deep")
+	}
+	if err != nil {
+		return f, err
+	}
+	for i, raw := range list {
+		sub, err := param.Parse(param.Index(o.Path("filters"), i), raw)
+		if err != nil {
+			return f, err
+		}
+		one, err := readFilter(sub, depth+1)
+		if err != nil {
+			return f, err
+		}
+		f.Filters = append(f.Filters, one)
+	}
+	return f, nil
+}
+
+func comparison(o param.Object, f *Filter) error {
+	var err error
+	if f.Key, err = param.Need(o.String("key"))(o.Path("key")); err != nil {
+		return err
+	}
+	raw, ok := o.Raw("value")
+	var v any
+	if !ok || json.Unmarshal(raw, &v) != nil {
+		return stead.Invalid(o.Path("value"), "%s is required", o.Path("value"))
+	}
+	list, isList := v.([]any)
+	if isList != (f.Type == "in" || f.Type == "nin") {
+		return stead.Invalid(o.Path("value"), `value must be a list for "in" and "nin", and none for the others`)
+	}
+	if !isList {
+		list = []any{v}
+	}
+	for _, v := range list {
+		switch v.(type) {
+		case string, float64, bool:
+		default:
+			return stead.Invalid(o.Path("value"), "value must be made of strings, numbers and booleans")
+		}
+	}
+	f.Values = list
+	return nil
+}
