@@ -3,9 +3,6 @@
 package environment
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path"
@@ -203,54 +200,6 @@ func CannotRun(message string, errno syscall.Errno) error {
 		e.Hint = "The environment's limit of processes or memory is reached: end some of its processes."
 	}
 	return NotStarted(e)
-}
-
-// Crowded reports whether a command was not started because the limit of processes is used up.
-func Crowded(err error) bool {
-	_, not := errors.AsType[*NotStartedError](err)
-	return not && errors.Is(err, syscall.EAGAIN)
-}
-
-// How a driver makes room for a command that is Crowded: what it kills is gone within RoomTime, and it
-// tries again every RoomPause.
-const (
-	RoomTime  = 2 * time.Second
-	RoomPause = 10 * time.Millisecond
-	// RoomProcesses is how few may be left until it does so before anything fails, where it can spare
-	// what runs.
-	RoomProcesses = 4
-)
-
-// WithRoom starts a command by start. While it is Crowded, it kills what is in the way, by one of kills
-// after the other, the mildest first, and tries again: an environment whose processes are used up by
-// what somebody left behind would be of no use any more. It reports how many of kills it needed.
-func WithRoom(ctx context.Context, start func() error, kills ...func()) (needed int, err error) {
-	err = start()
-	for _, kill := range kills {
-		if !Crowded(err) {
-			return needed, err
-		}
-		kill()
-		needed++
-		for end := time.Now().Add(RoomTime); Crowded(err) && time.Now().Before(end); {
-			select {
-			case <-ctx.Done():
-				return needed, err
-			case <-time.After(RoomPause):
-			}
-			err = start()
-		}
-	}
-	return needed, err
-}
-
-// Cleared tells whoever reads a command's output what was killed so that the command could run.
-func Cleared(l Limits, all bool) Chunk {
-	who := "the processes that earlier commands left behind, and that no tool knows"
-	if all {
-		who = "all processes of the environment"
-	}
-	return Chunk{Stream: Stderr, Data: fmt.Appendf(nil, "[the limit of %d processes was used up: %s were killed, so that this command could run]\n", l.Processes, who)}
 }
 
 // LookPath finds a command's program as execvp(3) does, with the command's own directory and variables,

@@ -49,6 +49,7 @@ type box struct {
 	running map[uint32]*execution // by number
 
 	background environment.Background
+	room       *environment.Room
 
 	parallel chan struct{} // a slot a running command
 	commands atomic.Int64
@@ -60,11 +61,13 @@ type box struct {
 var _ environment.Environment = (*box)(nil)
 
 func newBox(p *Provider, spec environment.Spec) *box {
-	return &box{
+	b := &box{
 		provider: p, spec: spec, id: -1, dead: make(chan struct{}), done: make(chan struct{}),
 		running:  map[uint32]*execution{},
 		parallel: make(chan struct{}, environment.MaxParallelCommands),
 	}
+	b.room = b.makesRoom()
+	return b
 }
 
 // variables are those of every command, under the Spec's.

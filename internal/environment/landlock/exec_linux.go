@@ -4,6 +4,8 @@ package landlock
 
 import (
 	"context"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,15 +49,19 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	}
 	output := c.Output(b.spec.Limits, out)
 	begin, kills := time.Now(), b.group.Usage().OOMKills
-	x, cleared, err := b.launch(ctx, c, streams)
+	var x *execution
+	cleared, err := b.room.Start(ctx, func() error {
+		x = &execution{box: b, replies: make(chan reply, 2), streams: streams}
+		return x.begin(c)
+	})
 	streams.CloseTheirs()
 	if err != nil {
 		streams.Close()
 		return none, err
 	}
 	b.commands.Add(1)
-	if cleared > 0 {
-		note := environment.Cleared(b.spec.Limits, true)
+	if cleared != "" {
+		note := b.room.Cleared(cleared)
 		output.Write(note.Stream, note.Data)
 	}
 	if err := streams.Start(c.Stdin, output); err != nil {
@@ -74,14 +80,23 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	return x.exit(r, took, kills), nil
 }
 
-// launch starts a command, with room made for it if it must be: see environment.WithRoom. What earlier
-// commands left behind can't be told from the others here, where the process list is the machine's.
-func (b *box) launch(ctx context.Context, c environment.Command, streams *environment.Streams) (x *execution, cleared int, err error) {
-	cleared, err = environment.WithRoom(ctx, func() error {
-		x = &execution{box: b, replies: make(chan reply, 2), streams: streams}
-		return x.begin(c)
-	}, func() { b.killAll(environment.ReasonProcesses) })
-	return x, cleared, err
+// makesRoom: see environment.Room. What earlier commands left behind can't be told from the others here,
+// where the process list is the machine's.
+func (b *box) makesRoom() *environment.Room {
+	return &environment.Room{Limit: b.spec.Limits.Processes, Free: b.free, Kills: []func() string{func() string {
+		b.killAll(environment.ReasonProcesses)
+		return environment.ClearedAll
+	}}}
+}
+
+// free is how many processes commands can still have: the helper is in the control group as well.
+func (b *box) free() (n int, known bool) {
+	own, err := os.ReadDir("/proc/" + strconv.Itoa(b.process.Pid) + "/task")
+	all := b.group.Processes()
+	if err != nil || all == 0 {
+		return 0, false
+	}
+	return b.spec.Limits.Processes - (all - len(own)), true
 }
 
 // begin asks the helper to start the command and waits for the answer.

@@ -40,15 +40,16 @@ type box struct {
 	closing sync.Once
 	closed  error
 
-	mu      sync.Mutex
-	why     error                 // why it ended, if it was not closed
-	expired bool                  // Lifetime is over
-	last    uint32                // number of the last command
-	running map[uint32]*execution // by number
-	resting bool                  // init was asked to kill the rest, and did not answer yet
-	rested  chan int              // its answer
+	mu       sync.Mutex
+	why      error                 // why it ended, if it was not closed
+	expired  bool                  // Lifetime is over
+	last     uint32                // number of the last command
+	running  map[uint32]*execution // by number
+	sweeping bool                  // init was told to sweep, and did not answer yet
+	swept    []string              // the command that the last sweep killed; nil: none
+	sweeps   chan reply            // its answers
 
-	sweeping sync.Mutex // one at a time has the rest killed
+	room *environment.Room
 
 	background environment.Background
 
@@ -63,12 +64,14 @@ type box struct {
 var _ environment.Environment = (*box)(nil)
 
 func newBox(p *Provider, spec environment.Spec) *box {
-	return &box{
+	b := &box{
 		provider: p, spec: spec, env: variables(spec),
 		dead: make(chan struct{}), done: make(chan struct{}),
-		running: map[uint32]*execution{}, rested: make(chan int, 1),
+		running: map[uint32]*execution{}, sweeps: make(chan reply, 1),
 		parallel: make(chan struct{}, environment.MaxParallelCommands), woken: make(chan struct{}, 1),
 	}
+	b.room = b.makesRoom()
+	return b
 }
 
 // fork starts init in new namespaces and in the control group.
@@ -234,9 +237,8 @@ func (b *box) deliver(r reply) error {
 	defer b.mu.Unlock()
 	x := b.running[max(r.Started, r.Exited)]
 	switch {
-	case r.Rested && b.resting:
-		b.resting = false
-		b.rested <- r.Killed // there is room
+	case r.Swept && b.sweeping:
+		b.sweptOf(r)
 		return nil
 	case x == nil || r.Started != 0 && r.Exited != 0:
 		return errors.New("the environment answered what was not asked")

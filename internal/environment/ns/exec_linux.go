@@ -14,6 +14,7 @@ import (
 type execution struct {
 	box     *box
 	number  uint32
+	args    []string
 	replies chan reply    // started and exited
 	over    chan struct{} // closed when init has said that it ended, or did not start
 	started bool          // guarded by box.mu
@@ -46,7 +47,11 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	output := c.Output(b.spec.Limits, out)
 	begin := time.Now()
 	kills := b.group.Usage().OOMKills
-	x, cleared, err := b.launch(ctx, c, streams)
+	var x *execution
+	cleared, err := b.room.Start(ctx, func() error {
+		x = &execution{box: b, args: c.Args, replies: make(chan reply, 2), over: make(chan struct{}), streams: streams}
+		return x.begin(ctx, c)
+	})
 	streams.CloseTheirs()
 	if err != nil {
 		streams.Close()
@@ -57,8 +62,8 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 	case b.woken <- struct{}{}:
 	default: // it knows
 	}
-	if cleared > 0 {
-		note := environment.Cleared(b.spec.Limits, cleared > 1)
+	if cleared != "" {
+		note := b.room.Cleared(cleared)
 		output.Write(note.Stream, note.Data)
 	}
 	if err := streams.Start(c.Stdin, output); err != nil {

@@ -1,7 +1,6 @@
 package ns
 
 import (
-	"bytes"
 	"os"
 	"strconv"
 	"syscall"
@@ -89,76 +88,6 @@ func (i *inmate) reap() {
 			i.reply(reply{Exited: number, Status: int(status), CPU: use.Utime.Nano() + use.Stime.Nano()})
 		}
 	}
-}
-
-// maxKillRounds bounds how often killSession looks for processes that were born meanwhile. The limit
-// of processes is what ends a fork bomb before that.
-const maxKillRounds = 1000
-
-// killSession kills the processes of a session: the command's, its children's, whoever did not leave
-// for a session of his own.
-func killSession(session int) {
-	_ = unix.Kill(-session, unix.SIGKILL) // the first group at once
-	for range maxKillRounds {
-		members := members(func(of int) bool { return of == session })
-		if len(members) == 0 {
-			return
-		}
-		for _, pid := range members {
-			_ = unix.Kill(pid, unix.SIGKILL) // its number is still its own: nobody is reaped meanwhile, see serve
-		}
-	}
-}
-
-// killRest kills the processes that are of no session of a command that runs: what earlier ones left
-// behind, and who left for a session of his own. Nobody is reaped meanwhile, so that the dead of a fork
-// bomb keep their places until no living one can fork. It returns how many it killed, or more.
-func killRest(running map[int]uint32) (killed int) {
-	for range maxKillRounds {
-		rest := members(func(session int) bool { return running[session] == 0 })
-		if len(rest) == 0 {
-			break
-		}
-		for _, pid := range rest {
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-		killed += len(rest)
-	}
-	return killed
-}
-
-// members lists the living processes of the sessions that are wanted.
-func members(wanted func(session int) bool) []int {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil
-	}
-	var found []int
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil || pid <= 1 {
-			continue
-		}
-		data, err := os.ReadFile("/proc/" + name + "/stat")
-		if err != nil {
-			continue
-		}
-		// PID (NAME) STATE PPID PGRP SESSION …: the name may hold anything, parentheses too.
-		fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-		if len(fields) <= 3 {
-			continue
-		}
-		session, err := strconv.Atoi(string(fields[3]))
-		if err == nil && wanted(session) && !bytes.Equal(fields[0], []byte("Z")) && !bytes.Equal(fields[0], []byte("X")) {
-			found = append(found, pid)
-		}
-	}
-	return found
 }
 
 // defaultPath is where programs are looked for.

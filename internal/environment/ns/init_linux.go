@@ -161,11 +161,10 @@ func (i *inmate) serve() {
 				killSession(pid)
 			}
 			i.mu.Unlock()
-		case r.Rest:
-			i.mu.Lock() // as above
-			n := killRest(i.running)
+		case r.Sweep != "":
+			i.mu.Lock() // as above, and the answer comes before the end of a command that is killed
+			i.reply(sweep(r.Sweep, i.running))
 			i.mu.Unlock()
-			i.reply(reply{Rested: true, Killed: n})
 		case r.All:
 			_ = unix.Kill(-1, unix.SIGKILL) // everybody but this process
 		}

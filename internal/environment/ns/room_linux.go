@@ -1,7 +1,6 @@
 package ns
 
 import (
-	"context"
 	"os"
 	"strconv"
 	"time"
@@ -9,63 +8,77 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 )
 
-// An environment whose processes are used up, by a fork bomb that somebody left behind, would run no
-// command any more: room is made for the next one. What belongs to the session of a command that
-// somebody waits for, or that a tool knows as running in the background, is spared as long as that helps.
+// An environment whose processes are used up would run no command any more: room is made for the next
+// one, see environment.Room. What belongs to no command that runs is killed first, then the command that
+// has most of the processes, then everything.
 
-// launch starts a command, with room made for it if it must be: see environment.WithRoom.
-func (b *box) launch(ctx context.Context, c environment.Command, streams *environment.Streams) (x *execution, cleared int, err error) {
-	swept := b.scarce() && b.killRest() && b.settles(ctx)
-	cleared, err = environment.WithRoom(ctx, func() error {
-		x = &execution{box: b, replies: make(chan reply, 2), over: make(chan struct{}), streams: streams}
-		return x.begin(ctx, c)
-	}, func() { b.killRest() }, b.killCommands)
-	if swept {
-		cleared = max(cleared, 1)
+func (b *box) makesRoom() *environment.Room {
+	return &environment.Room{
+		Limit: b.spec.Limits.Processes, Free: b.free,
+		Kills: []func() string{b.killRest, b.killMost, b.killCommands},
 	}
-	return x, cleared, err
 }
 
-// scarce reports whether hardly any process can be had any more: a command that begins then could not
-// begin another one.
-func (b *box) scarce() bool {
+// free is how many processes commands can still have: init is in the control group as well.
+func (b *box) free() (n int, known bool) {
 	own, err := os.ReadDir("/proc/" + strconv.Itoa(b.init.Pid) + "/task")
-	if err != nil {
-		return false
+	all := b.group.Processes()
+	if err != nil || all == 0 {
+		return 0, false
 	}
-	return b.group.Processes()-len(own)+environment.RoomProcesses > b.spec.Limits.Processes
+	return b.spec.Limits.Processes - (all - len(own)), true
 }
 
-// settles waits until the dead are reaped. It is true either way: there were some.
-func (b *box) settles(ctx context.Context) bool {
-	for end := time.Now().Add(environment.RoomTime); b.scarce() && ctx.Err() == nil && time.Now().Before(end); {
-		time.Sleep(environment.RoomPause)
+// killRest kills what belongs to no command that runs.
+func (b *box) killRest() string {
+	if r := b.sweep(request{Sweep: sweepRest}); r.Killed > 0 {
+		return environment.ClearedRest
 	}
-	return true
+	return ""
 }
 
-// killRest kills what is of no session of a command that runs, and reports whether there was anything.
-func (b *box) killRest() bool {
-	b.sweeping.Lock()
-	defer b.sweeping.Unlock()
+// killMost kills the command that has most of the processes, with all that it has begun.
+func (b *box) killMost() string {
+	r := b.sweep(request{Sweep: sweepMost})
 	b.mu.Lock()
-	b.resting = true
+	defer b.mu.Unlock()
+	if r.Killed == 0 {
+		return ""
+	}
+	return environment.ClearedCommand(b.swept)
+}
+
+// sweep has init kill some of what runs, and returns its answer. Room has it called once at a time.
+func (b *box) sweep(q request) reply {
+	b.mu.Lock()
+	b.sweeping = true
 	b.mu.Unlock()
-	if err := b.tell(request{Rest: true}, nil); err != nil {
+	if err := b.tell(q, nil); err != nil {
 		b.end()
 	}
 	select {
-	case n := <-b.rested:
-		return n > 0
+	case r := <-b.sweeps:
+		return r
 	case <-b.dead:
 	case <-time.After(killTime):
 		b.end() // init does not do what it is told
 	}
-	return false
+	return reply{}
+}
+
+// sweptOf takes init's answer to a sweep, with b.mu held. The command whose processes they were ends with
+// that reason: its end is told later.
+func (b *box) sweptOf(r reply) {
+	b.sweeping, b.swept = false, nil
+	if x := b.running[r.Of]; x != nil {
+		x.mark(environment.ReasonProcesses)
+		b.swept = x.args
+	}
+	b.sweeps <- r // there is room
 }
 
 // killCommands kills everything.
-func (b *box) killCommands() {
+func (b *box) killCommands() string {
 	b.mu.Lock()
 	for _, x := range b.running {
 		x.mark(environment.ReasonProcesses)
@@ -74,4 +87,5 @@ func (b *box) killCommands() {
 	if err := b.tell(request{All: true}, nil); err != nil {
 		b.end()
 	}
+	return environment.ClearedAll
 }

@@ -44,16 +44,23 @@ type mount struct {
 	File   bool   `json:"file,omitempty"`
 }
 
+// What an init is told to kill when processes are used up.
+const (
+	sweepRest = "rest" // what belongs to no command that runs
+	sweepMost = "most" // the command that has most of them, and the rest
+)
+
 // request is a later message to an init. An exec comes with stdin, stdout and stderr.
 type request struct {
-	Exec uint32   `json:"exec,omitempty"` // number of the command to start, from 1
-	Kill uint32   `json:"kill,omitempty"` // number of the command to kill with its session
-	All  bool     `json:"all,omitempty"`  // kill every process but init
-	Rest bool     `json:"rest,omitempty"` // kill what is of no session of a command that runs; it is answered
-	Dir  string   `json:"dir,omitempty"`
-	Args []string `json:"-"` // behind the JSON, with Env: they may be no UTF-8
-	Env  []string `json:"-"`
-	NArg int      `json:"n,omitempty"`
+	Exec uint32 `json:"exec,omitempty"` // number of the command to start, from 1
+	Kill uint32 `json:"kill,omitempty"` // number of the command to kill with its session
+	All  bool   `json:"all,omitempty"`  // kill every process but init
+	// Sweep is sweepRest or sweepMost: kill that. It is answered.
+	Sweep string   `json:"sweep,omitempty"`
+	Dir   string   `json:"dir,omitempty"`
+	Args  []string `json:"-"` // behind the JSON, with Env: they may be no UTF-8
+	Env   []string `json:"-"`
+	NArg  int      `json:"n,omitempty"`
 }
 
 // reply is a message of an init. One of the first four is set.
@@ -61,8 +68,9 @@ type reply struct {
 	Ready   bool   `json:"ready,omitempty"`
 	Started uint32 `json:"started,omitempty"`
 	Exited  uint32 `json:"exited,omitempty"`
-	Rested  bool   `json:"rested,omitempty"` // the answer to Rest
-	Killed  int    `json:"killed,omitempty"` // processes, by it
+	Swept   bool   `json:"swept,omitempty"`  // the answer to Sweep
+	Killed  int    `json:"killed,omitempty"` // processes, by it, or more
+	Of      uint32 `json:"of,omitempty"`     // number of the command whose they were; 0: of none that runs
 	// Errno and Message: what was to be done was not done. Message is a sentence's part for people.
 	Errno   int    `json:"errno,omitempty"`
 	Message string `json:"message,omitempty"`

@@ -66,7 +66,7 @@ func TestABackgroundProcessSaysWhyItEnded(t *testing.T) {
 		"by itself":      {&ending{exit: environment.Exit{Code: 3}}, nil, "read", "[it ended with exit code 3]"},
 		"for memory":     {killed(environment.ReasonMemory), nil, "read", "[it was killed: the environment's memory limit was reached]"},
 		"for disk":       {killed(environment.ReasonDisk), nil, "read", "[it was killed: the workspace's disk limit was reached]"},
-		"for processes":  {killed(environment.ReasonProcesses), nil, "read", "[it was killed: the environment's limit of processes was used up, and everything in it was ended to run another command]"},
+		"for processes":  {killed(environment.ReasonProcesses), nil, "read", "[it was killed: the environment's limit of processes was used up, and this was ended so that another command could run]"},
 		"for its time":   {killed(environment.ReasonTimeout), map[string]any{"timeout_ms": 5}, "read", "[it was killed after timeout_ms = 5]"},
 		"for the time":   {killed(environment.ReasonTimeout), nil, "read", "[it was killed: it ran for 24h0m0s, which is the limit]"},
 		"for a lifetime": {killed(environment.ReasonExpired), nil, "read", "[it was killed: the environment's lifetime is over]"},

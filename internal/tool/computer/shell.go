@@ -88,7 +88,7 @@ func reason(exit environment.Exit, args shellArgs) string {
 	case environment.ReasonFiles:
 		return "killed: the workspace has more files and directories than its limit allows; remove what is not needed"
 	case environment.ReasonProcesses:
-		return "killed: the environment's limit of processes was used up, and everything in it was ended to run another command"
+		return "killed: the environment's limit of processes was used up, and this was ended so that another command could run"
 	case environment.ReasonExpired:
 		return "killed: the environment's lifetime is over"
 	}
