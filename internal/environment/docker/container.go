@@ -182,23 +182,10 @@ func (a *api) stats(ctx context.Context, id string) (stats, error) {
 	return s, err
 }
 
-// proxyVariables are the usual ones, for the egress bridge.
-func proxyVariables() map[string]string {
-	url := "http://127.0.0.1:" + strconv.Itoa(environment.EgressPort)
-	v := map[string]string{}
-	for _, name := range []string{"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"} {
-		v[name] = url
-	}
-	v["no_proxy"], v["NO_PROXY"] = "localhost,127.0.0.1,::1", "localhost,127.0.0.1,::1"
-	return v
-}
-
 // variables are those of every command.
 func variables(spec environment.Spec) map[string]string {
 	env := map[string]string{}
-	if spec.Egress {
-		maps.Copy(env, proxyVariables())
-	}
+	maps.Copy(env, environment.EgressVariables(spec))
 	maps.Copy(env, spec.Env)
 	return env
 }

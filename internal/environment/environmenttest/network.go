@@ -121,8 +121,16 @@ func testEgress(t *testing.T, r *rig) {
 	s := r.spec(t)
 	withEgress(&s)
 	serve(t, filepath.Join(s.Services, environment.EgressSocket), "proxy")
+	if err := os.WriteFile(filepath.Join(s.Services, environment.CAFile), []byte("authorities\n"), 0o644); err != nil { //nolint:gosec // everybody inside reads it
+		t.Fatal(err)
+	}
 	b := r.openSpec(t, s)
 	b.putProbe(t)
+	for _, v := range environment.TrustVariables() {
+		if out := b.sh(t, `cat "$`+v+`"`); out != "authorities\n" {
+			t.Errorf("%s: %q", v, out)
+		}
+	}
 	proxy := fmt.Sprintf("127.0.0.1:%d", environment.EgressPort)
 	for _, v := range []string{"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"} {
 		if out := b.sh(t, "echo $"+v); strings.TrimSuffix(strings.TrimSpace(out), "/") != "http://"+proxy {

@@ -2,9 +2,7 @@ package gvisor
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
+	"maps"
 	"sync"
 	"time"
 
@@ -76,23 +74,8 @@ func variables(s environment.Spec) map[string]string {
 	if s.AsRoot {
 		m["HOME"], m["USER"], m["LOGNAME"] = "/tmp", "root", "root"
 	}
-	if s.Egress {
-		proxy := fmt.Sprintf("http://127.0.0.1:%d", environment.EgressPort)
-		for _, name := range []string{"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"} {
-			m[name] = proxy
-		}
-		for _, name := range []string{"no_proxy", "NO_PROXY"} {
-			m[name] = "localhost,127.0.0.1,::1"
-		}
-		if _, err := os.Stat(filepath.Join(s.Services, environment.CAFile)); err == nil {
-			for _, name := range []string{"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "PIP_CERT"} {
-				m[name] = environment.ServicesDir + "/" + environment.CAFile
-			}
-		}
-	}
-	for name, value := range s.Env {
-		m[name] = value
-	}
+	maps.Copy(m, environment.EgressVariables(s))
+	maps.Copy(m, s.Env)
 	return m
 }
 

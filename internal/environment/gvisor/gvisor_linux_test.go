@@ -251,7 +251,7 @@ func TestProxyAndAuthorityVariables(t *testing.T) {
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
 	b := start(t, p, s)
-	for _, v := range []string{"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "PIP_CERT"} {
+	for _, v := range environment.TrustVariables() {
 		if got := run(t, b, "sh", "-c", "cat $"+v); got != "certificates\n" {
 			t.Errorf("%s: %q", v, got)
 		}

@@ -127,13 +127,7 @@ func refused(err error) error {
 // variables are those of every command.
 func variables(spec environment.Spec) map[string]string {
 	env := map[string]string{}
-	if spec.Egress {
-		proxy := "http://127.0.0.1:" + strconv.Itoa(environment.EgressPort)
-		for _, name := range []string{"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"} {
-			env[name] = proxy
-		}
-		env["no_proxy"], env["NO_PROXY"] = "localhost,127.0.0.1,::1", "localhost,127.0.0.1,::1"
-	}
+	maps.Copy(env, environment.EgressVariables(spec))
 	maps.Copy(env, spec.Env)
 	return env
 }
