@@ -11,7 +11,8 @@ type ItemType string
 
 // The types of item. A mcp_call and a
 // command_execution hold their own output; a function_call is answered by a
-// function_call_output of its own.
+// function_call_output of its own. A mcp_approval_response answers whether a mcp_call may be made, which a
+// response gave to the application; it is for the runtime, and no model gets it.
 const (
 	ItemMessage            ItemType = "message"
 	ItemReasoning          ItemType = "reasoning"
@@ -19,6 +20,7 @@ const (
 	ItemFunctionCallOutput ItemType = "function_call_output"
 	ItemMCPCall            ItemType = "mcp_call"
 	ItemCommandExecution   ItemType = "command_execution"
+	ItemApprovalResponse   ItemType = "mcp_approval_response"
 )
 
 // IsCall reports whether an item asks for something to be done.
@@ -171,9 +173,18 @@ type Item struct {
 	Output    []Content       `json:"output,omitempty"`    // outputs and finished mcp_calls
 	Error     string          `json:"error,omitempty"`     // outputs and failed mcp_calls: what the model is told
 
+	Answer *Answer `json:"answer,omitempty"` // mcp_approval_response; CallID is the call's
+
 	Summary   []Text `json:"summary,omitempty"`   // reasoning: parts that may be shown
 	Encrypted *Text  `json:"encrypted,omitempty"` // reasoning: opaque, goes back only to the same Provider
 	Provider  string `json:"provider,omitempty"`  // reasoning: who made Encrypted
+}
+
+// Answer says whether a call may be made.
+type Answer struct {
+	Request string `json:"request,omitempty"` // the id of the question, as the door had it
+	Approve bool   `json:"approve"`
+	Reason  string `json:"reason,omitempty"` // of a denial: the model is told
 }
 
 // Usage counts the tokens of one or more model calls.

@@ -63,7 +63,7 @@ func tooLong(path string, limit int) error {
 }
 
 // item reads one item. What says nothing to a model, such as the list of a server's tools that a
-// client sends back, is skipped.
+// client sends back, or a question that only its answer matters of, is skipped.
 func item(o param.Object) (it stead.Item, skip bool, err error) {
 	kind, has, err := o.String("type")
 	if err != nil {
@@ -83,8 +83,10 @@ func item(o param.Object) (it stead.Item, skip bool, err error) {
 		it, skip, err = reasoning(o)
 	case "compaction", "compaction_summary":
 		it, err = compaction(o)
-	case "mcp_list_tools", "item_reference":
-		skip = kind == "mcp_list_tools"
+	case "mcp_approval_response":
+		it, err = approval(o)
+	case "mcp_list_tools", "mcp_approval_request", "item_reference":
+		skip = kind != "item_reference"
 		if !skip {
 			err = stead.Invalid(o.Path("type"), "%s: items are looked up by reference only for responses that are kept: send the item itself", o.Path("type"))
 		}
@@ -327,4 +329,21 @@ func fileSearch(o param.Object) (stead.Item, error) {
 		err = tooLong(o.Path("results"), stead.MaxTextBytes)
 	}
 	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, text)}, err
+}
+
+// approval is the answer whether a call may be made. Whether that was asked is known to the session alone.
+func approval(o param.Object) (stead.Item, error) {
+	it := stead.Item{Type: stead.ItemApprovalResponse, Answer: &stead.Answer{}}
+	var err error
+	if it.Answer.Request, err = param.Need(o.String("approval_request_id"))(o.Path("approval_request_id")); err != nil {
+		return it, err
+	}
+	if it.Answer.Approve, err = param.Need(o.Bool("approve"))(o.Path("approve")); err != nil {
+		return it, err
+	}
+	it.Answer.Reason, _, err = o.String("reason")
+	if err == nil && len(it.Answer.Reason) > MaxReasonBytes {
+		err = tooLong(o.Path("reason"), MaxReasonBytes)
+	}
+	return it, err
 }

@@ -80,6 +80,24 @@ type ServerCall struct {
 	Status      stead.ItemStatus `json:"status"`
 }
 
+// ApprovalRequest asks whether a call to a tool server may be made.
+type ApprovalRequest struct {
+	ID          string `json:"id"`
+	Type        string `json:"type"` // "mcp_approval_request"
+	ServerLabel string `json:"server_label"`
+	Name        string `json:"name"`
+	Arguments   string `json:"arguments"`
+}
+
+// ApprovalResponse answers it.
+type ApprovalResponse struct {
+	ID        string  `json:"id"`
+	Type      string  `json:"type"` // "mcp_approval_response"
+	RequestID string  `json:"approval_request_id"`
+	Approve   bool    `json:"approve"`
+	Reason    *string `json:"reason"`
+}
+
 // FileSearch is a search of vector stores. Results is null unless it was asked for, else as the tool gave it.
 type FileSearch struct {
 	ID      string           `json:"id"`

@@ -35,6 +35,8 @@ const (
 	MaxToolCalls = 100_000
 	// MaxCallIDBytes is the longest call id.
 	MaxCallIDBytes = 256
+	// MaxReasonBytes is the longest reason of a denial.
+	MaxReasonBytes = 16 << 10
 )
 
 // Request is what a POST of /v1/responses asks for.

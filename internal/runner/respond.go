@@ -45,6 +45,9 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 	if err := checkOutputs(nil, req.Items); err != nil {
 		return session.Response{}, err
 	}
+	if err := session.Unasked(req.Items); err != nil {
+		return session.Response{}, err
+	}
 	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, false)
 	if err != nil {
 		return session.Response{}, err
@@ -116,6 +119,9 @@ func (r *Runner) respondAfter(ctx context.Context, p stead.Principal, req sessio
 	} else if again, err := r.repeated(ctx, key, req); err != nil || again.Seq > 0 {
 		return again, err
 	}
+	if err := session.Unasked(req.Items); err != nil {
+		return session.Response{}, err // they were answered, or passed over: the copy would have questions of its own
+	}
 	return r.respondBeside(ctx, p, previous, req)
 }
 
@@ -159,11 +165,14 @@ func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.Ses
 	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
 		return session.Response{}, err
 	}
-	receipt, err := r.atRest(ctx, key, param, req.Key, req.Digest, func(v *session.View) (stead.Event, error) {
+	receipt, err := r.atRest(ctx, key, param, req.Key, req.Digest, func(v *session.View) (_ stead.Event, err error) {
 		if req.Conversation != "" && !v.Created.Conversation {
 			return stead.Event{}, stead.NotFound("session", string(key.Session))
 		}
 		if err := checkOutputs(v.HandedBack, req.Items); err != nil {
+			return stead.Event{}, err
+		}
+		if req.Ask.Approved, err = v.Allow(req.Items); err != nil {
 			return stead.Event{}, err
 		}
 		return r.responseEvent(ctx, key, p, req)

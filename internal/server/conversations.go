@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -57,6 +58,9 @@ func conversationItems(req request) ([]stead.Item, error) {
 	items, err := responses.Input(req.Object, "items")
 	if err == nil && len(items) > MaxConversationItems {
 		err = stead.Invalid("items", "items has %d entries, the limit is %d", len(items), MaxConversationItems)
+	}
+	if err == nil && slices.ContainsFunc(items, func(it stead.Item) bool { return it.Type == stead.ItemApprovalResponse }) {
+		err = stead.Invalid("items", "an mcp_approval_response is input of a response, which then makes the call")
 	}
 	return items, err
 }

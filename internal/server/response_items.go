@@ -37,6 +37,10 @@ func responseItem(item session.Item, results bool) any {
 			return fileSearch(it, results)
 		}
 		return serverCall(it)
+	case *session.ApprovalRequestItem:
+		return &responses.ApprovalRequest{ID: it.ID, Type: it.Type, ServerLabel: it.ServerLabel, Name: it.Name, Arguments: responses.ArgumentText(it.Arguments)}
+	case *session.ApprovalResponseItem:
+		return &responses.ApprovalResponse{ID: it.ID, Type: it.Type, RequestID: it.RequestID, Approve: it.Approve, Reason: it.Reason}
 	}
 	return nil
 }
@@ -84,6 +88,9 @@ func functionOutput(it *session.FunctionOutputItem) any {
 func serverCall(it *session.MCPCallItem) *responses.ServerCall {
 	out := &responses.ServerCall{ID: it.ID, Type: "mcp_call", ServerLabel: it.ServerLabel, Name: it.Name,
 		Arguments: responses.ArgumentText(it.Arguments), Status: it.Status}
+	if it.RequestID != "" {
+		out.Approval = &it.RequestID
+	}
 	var failure struct {
 		Message string `json:"message"`
 	}

@@ -131,6 +131,12 @@ func modelRequest(asked *responses.Request) (model.Request, error) {
 	if f := asked.Format; f != nil {
 		req.Format = &model.Format{Name: f.Name, Schema: f.Schema, Strict: f.Strict}
 	}
+	for i, it := range asked.Items {
+		if it.Type == stead.ItemApprovalResponse {
+			path := param.Index("input", i)
+			return req, stead.Invalid(path, "%s: calls are approved, and made, only for responses that are kept: leave out store: false", path)
+		}
+	}
 	for i, t := range asked.Tools {
 		if t.Type != agent.ToolFunction {
 			path := param.Index("tools", i) + ".type"

@@ -47,6 +47,8 @@ type Call struct {
 	// Decided is what policies said last, and Approved who approved the call.
 	Decided  *policy.Decision  `json:"decided,omitempty"`
 	Approved []stead.Principal `json:"approved,omitempty"`
+	// Request is the question that the application answered before the call's turn; "": there was none.
+	Request string `json:"request,omitempty"`
 
 	Status stead.ItemStatus `json:"status"`
 	Output []stead.Content  `json:"output,omitempty"`
@@ -80,13 +82,14 @@ func (v *View) CallByID(id string) *Call {
 	return nil
 }
 
-// CallByRequest finds the call of a required action; nil when there is none.
+// CallByRequest finds the call of a required action; nil when there is none. What is the application's to
+// allow is none.
 func (v *View) CallByRequest(requestID string) *Call {
 	if v.Turn == nil {
 		return nil
 	}
 	for _, c := range v.Turn.Calls {
-		if c.RequestID(v.Key.Session) == requestID {
+		if c.RequestID(v.Key.Session) == requestID && !v.Turn.asks(c) {
 			return c
 		}
 	}

@@ -60,6 +60,9 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 			c.Held = append(c.Held, &Entry{Seq: e.Seq, Index: i, Item: item})
 		}
 		c.given(e.Seq, p.Items)
+		if before == nil {
+			c.unanswered()
+		}
 	case KindInputItems:
 		p, err := Decode[ItemsInput](e)
 		if err != nil {

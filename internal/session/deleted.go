@@ -54,6 +54,7 @@ func (v *View) itemDeleted(e stead.Event, p ItemDeleted) {
 	if i := slices.Index(v.HandedBack, p.CallID); i >= 0 && p.CallID != "" {
 		v.HandedBack = slices.Delete(v.HandedBack, i, i+1)
 	}
+	v.Asked = slices.DeleteFunc(v.Asked, func(c *Call) bool { return c.QuestionID(v.Key.Session) == p.id(v.Key.Session) })
 }
 
 // deleted takes an item out of what the model is given.

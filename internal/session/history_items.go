@@ -153,6 +153,10 @@ func turnOf(item Item) string {
 		return it.TurnID
 	case *CommandItem:
 		return it.TurnID
+	case *ApprovalRequestItem:
+		return it.TurnID
+	case *ApprovalResponseItem:
+		return it.TurnID
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -97,7 +98,9 @@ func (v *View) RequiredActions() []RequiredAction {
 			}
 			out = append(out, RequiredAction{Type: ActionFunctionCall, TurnID: turn, CallID: c.CallID, Name: c.Name, Arguments: c.Arguments})
 		case CallApproval:
-			out = append(out, v.approvalAction(c, turn))
+			if !v.Turn.asks(c) {
+				out = append(out, v.approvalAction(c, turn))
+			}
 		case CallUnknown:
 			a := v.personAction(c, turn, ActionOutcomeUnknown, "T"+c.title()[1:]+" was cut off: it may or may not have taken effect. Say whether it happened.")
 			a.CallID, a.Request.Key = c.CallID, c.Key(v.Key.Session)
@@ -166,10 +169,15 @@ func messageID(s stead.SessionID, seq stead.Seq, i int) string {
 func reasoningID(s stead.SessionID, seq stead.Seq, i int) string {
 	return stead.DerivedID("rs", s, seq, i)
 }
+
+// callPrefix begins the ids of calls of tool servers. One that the application allowed is named by the input
+// with its answer, others by the model's call.
+const callPrefix = "mcp"
+
 func callItemID(s stead.SessionID, c *Call) string {
 	switch c.Type {
 	case stead.ItemMCPCall:
-		return stead.DerivedID("mcp", s, c.Seq, c.Index)
+		return stead.DerivedID(callPrefix, s, c.Seq, c.Index)
 	case stead.ItemCommandExecution:
 		return stead.DerivedID("cmd", s, c.Seq, c.Index)
 	}
@@ -232,15 +240,12 @@ func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
 	if c.Type == stead.ItemCommandExecution {
 		return commandItem(s, turn, c, texts)
 	}
-	name := c.Tool.Name
-	if name == "" {
-		name = c.Name
-	}
 	item := &MCPCallItem{
-		ID: callItemID(s, c), Type: "mcp_call", Arguments: c.Arguments, Name: name,
+		ID: callItemID(s, c), Type: "mcp_call", Arguments: c.Arguments, Name: cmp.Or(c.Tool.Name, c.Name),
 		ServerLabel: c.Tool.Server, Status: c.Status, TurnID: turn,
 		Error: null, Output: null,
 	}
+	item.RequestID = c.Request
 	if c.Error != "" {
 		item.Error = mustJSON(map[string]string{"message": c.Error})
 	}
@@ -248,6 +253,14 @@ func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
 		item.Output = mustJSON(map[string]any{"content": wireContent(c.Output, texts)})
 	}
 	return item
+}
+
+// questionItem asks the application whether a call may be made.
+func questionItem(s stead.SessionID, turn string, c *Call) Item {
+	return &ApprovalRequestItem{
+		ID: c.QuestionID(s), Type: "mcp_approval_request", Arguments: c.Arguments, Name: cmp.Or(c.Tool.Name, c.Name),
+		ServerLabel: c.Tool.Server, TurnID: turn,
+	}
 }
 
 // outputItem is the function_call_output of a finished function call.

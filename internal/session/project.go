@@ -145,6 +145,8 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 		out = p.started(out, before)
 	case KindModelStreamed:
 		out, err = p.streamed(out, e, before)
+	case KindToolCalled:
+		out, err = p.revived(out, e)
 	case KindToolRequested:
 		if t := v.Turn; t != nil {
 			out = p.called(out, t, e.Seq, 0, before.outputs)
@@ -275,6 +277,14 @@ func (p *Projector) settledCalls(out []body, e stead.Event, before glance) []bod
 			continue
 		}
 		turn := p.turnID(before.turn)
+		if before.turn.asks(c) {
+			continue // the question was shown, and that is all of it here
+		}
+		if before.turn.questioned(c) && c.Attempts == 0 { // it was answered, and not made
+			begun := *c
+			begun.Status, begun.Error = stead.ItemInProgress, ""
+			out = append(out, p.added(before.turn, callItemOf(s, turn, &begun, p.texts), &c.Output0))
+		}
 		if before.turn.handsBack(c) && e.Kind == KindTurnCompleted {
 			c.State, c.Status = CallDone, stead.ItemCompleted
 			out = append(out, p.done(before.turn, callItemOf(s, turn, c, p.texts), c.Output0))

@@ -198,6 +198,10 @@ func (p *Projector) called(out []body, t *TurnView, call stead.Seq, index, outpu
 		if c.Seq != call || c.Index != index {
 			continue
 		}
+		if t.asks(c) {
+			question := questionItem(s, p.turnID(t), c)
+			return append(out, p.added(t, question, &output), p.done(t, question, output))
+		}
 		item := callItemOf(s, p.turnID(t), c, p.texts)
 		if c.State != CallDone {
 			return append(out, p.added(t, item, &output))
@@ -208,6 +212,19 @@ func (p *Projector) called(out []body, t *TurnView, call stead.Seq, index, outpu
 		}
 	}
 	return out
+}
+
+// revived shows a call that was a question first, when it is made.
+func (p *Projector) revived(out []body, e stead.Event) ([]body, error) {
+	made, err := Decode[ToolCalled](e)
+	if err != nil {
+		return out, err
+	}
+	c, t := p.view.CallByID(made.CallID), p.view.Turn
+	if c == nil || !t.questioned(c) || made.Attempt != 1 {
+		return out, nil
+	}
+	return append(out, p.added(t, callItemOf(p.view.Key.Session, p.turnID(t), c, p.texts), &c.Output0)), nil
 }
 
 // cut closes what a model call had streamed when it was cut off.

@@ -15,6 +15,7 @@ import (
 //	settings   each response brings its own model, instructions, tools and sampling
 //	functions  it ends with the calls that the application must make; their outputs are input of a
 //	           later response
+//	approvals  it ends with the calls that the application must allow, too: see approve.go
 //
 // Its id derives from the Seq of the input that made it, like its turn's.
 
@@ -27,6 +28,8 @@ type ResponseAsk struct {
 	Request    json.RawMessage `json:"request,omitempty"`
 	Previous   string          `json:"previous,omitempty"` // the response that this one follows
 	Background bool            `json:"background,omitempty"`
+	// Approved are the calls that answers among the input allow, whole: a fold may begin here.
+	Approved []ApprovedCall `json:"approved,omitempty"`
 	// FileResults: searches of files are shown with what they found.
 	FileResults bool `json:"file_results,omitempty"`
 }
@@ -79,13 +82,14 @@ func ParseResponseID(id string) (stead.SessionID, stead.Seq, bool) {
 	return s, seq, ok && prefix == ResponsePrefix && index < 0
 }
 
-func (v *View) respond(p Message) {
+func (v *View) respond(e stead.Event, p Message) {
 	if p.Response == nil {
 		return
 	}
 	v.Turn.Response = p.Response
 	v.Created.Agent.Spec = p.Response.Spec
 	v.answered(p.Items)
+	v.revive(e, p)
 }
 
 func (v *View) itemsAdded(e stead.Event, p ItemsInput) {
@@ -117,7 +121,10 @@ func (v *View) handBack(kind string) {
 		return
 	}
 	for _, c := range v.Turn.Calls {
-		if v.Turn.handsBack(c) {
+		switch {
+		case v.Turn.asks(c):
+			v.Asked = append(v.Asked, c)
+		case v.Turn.handsBack(c):
 			v.HandedBack = append(v.HandedBack, c.CallID)
 		}
 	}
@@ -125,7 +132,7 @@ func (v *View) handBack(kind string) {
 
 // handsBack reports whether a call goes to the application with the end of the turn.
 func (t *TurnView) handsBack(c *Call) bool {
-	return t.Response != nil && c.State == CallWaiting
+	return t.Response != nil && c.State == CallWaiting || t.asks(c)
 }
 
 // handed is handsBack for the call of an entry.
@@ -180,6 +187,10 @@ func (it ReplyItem) executes() bool {
 // given takes input items into the context. Outputs go to their calls.
 func (c *Context) given(seq stead.Seq, items []stead.Item) {
 	for i, it := range items {
+		if it.Type == stead.ItemApprovalResponse {
+			c.allowed(seq, i, it)
+			continue
+		}
 		if it.Type == stead.ItemFunctionCallOutput {
 			if en := c.handedBack(it.CallID); en != nil {
 				en.Open, en.Given, en.Item.Output, en.Item.Error = false, false, it.Output, it.Error
@@ -218,6 +229,11 @@ func givenItem(s stead.SessionID, turn string, seq stead.Seq, i int, it stead.It
 	case stead.ItemFunctionCall:
 		return &FunctionCallItem{ID: stead.DerivedID("fc", s, seq, i), Type: "function_call", Arguments: it.Arguments,
 			CallID: it.CallID, Name: it.Name, Status: stead.ItemCompleted, TurnID: turn}
+	case stead.ItemApprovalResponse:
+		if it.Answer == nil {
+			return nil
+		}
+		return answerItem(stead.DerivedID("mcpa", s, seq, i), turn, *it.Answer)
 	case stead.ItemFunctionCallOutput:
 		c := &Call{CallID: it.CallID, Status: stead.ItemCompleted, Output: it.Output, Error: it.Error}
 		return outputItem(outputID(s, seq, i), turn, c, texts)

@@ -88,7 +88,13 @@ func (s *spec) input(name, rest string) bool {
 		}
 		s.event(session.KindInputMessage, m)
 	case "ask": // a response
-		s.event(session.KindInputMessage, session.Message{Items: s.items(rest), Response: &session.ResponseAsk{Ask: session.Ask{MaxToolCalls: 1}}})
+		items := s.items(rest)
+		approved, err := s.state.Allow(items)
+		if err != nil {
+			s.out = append(s.out, err.Error())
+			return true
+		}
+		s.event(session.KindInputMessage, session.Message{Items: items, Response: &session.ResponseAsk{Ask: session.Ask{MaxToolCalls: 1}, Approved: approved}})
 	case "items":
 		s.event(session.KindInputItems, session.ItemsInput{Items: s.items(rest)})
 	case "cancel":
@@ -147,7 +153,7 @@ func (s *spec) input(name, rest string) bool {
 	return true
 }
 
-// items reads input items: "user hi; system be kind; call c1; output c1 done".
+// items reads input items: "user hi; system be kind; call c1; output c1 done; allow m1; forbid m2 not now".
 func (s *spec) items(rest string) []stead.Item {
 	var out []stead.Item
 	for _, text := range strings.Split(rest, "; ") {
@@ -158,6 +164,14 @@ func (s *spec) items(rest string) []stead.Item {
 			out = append(out, stead.Item{Type: stead.ItemFunctionCall, CallID: id, Name: "f", Arguments: []byte(`{}`)})
 		case "output":
 			out = append(out, stead.Item{Type: stead.ItemFunctionCallOutput, CallID: id, Output: stead.TextContent(stead.ContentInputText, said2)})
+		case "allow", "forbid":
+			a := &stead.Answer{Request: "mcpr_unknown", Approve: word == "allow", Reason: said2}
+			for _, c := range s.state.Asked {
+				if c.CallID == id {
+					a.Request = c.QuestionID(specKey.Session)
+				}
+			}
+			out = append(out, stead.Item{Type: stead.ItemApprovalResponse, Answer: a})
 		default:
 			out = append(out, stead.Item{Type: stead.ItemMessage, Role: word, Content: stead.TextContent(stead.ContentInputText, said)})
 		}
@@ -263,6 +277,8 @@ func (s *spec) tool(name, rest string) bool {
 	switch name {
 	case "returned":
 		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Output: stead.TextContent(stead.ContentInputText, text)})
+	case "hold": // by policies, until somebody approves
+		s.event(session.KindToolHeld, session.ToolHeld{CallID: id, Decision: policy.Decision{Needs: &policy.Needs{Count: 1}}})
 	case "toolfail":
 		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Error: text})
 	case "lost":

@@ -111,7 +111,7 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 	if id == "" {
 		return all, nil
 	}
-	_, seq, index, ok := stead.ParseDerivedID(key.Session, id)
+	prefix, seq, index, ok := stead.ParseDerivedID(key.Session, id)
 	if !ok || index < 0 {
 		return cut{}, stead.Invalid("item_id", "no item with id %.80q in this session", id)
 	}
@@ -120,7 +120,7 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 		if err := c.step(e); err != nil {
 			return cut{}, stead.Wrap(stead.KindInvalid, err, "the session's events can't be read")
 		}
-		if e.Seq == seq && (e.Kind == KindInputMessage || e.Kind == KindInputItems) {
+		if e.Seq == seq && prefix != callPrefix && (e.Kind == KindInputMessage || e.Kind == KindInputItems) {
 			return c.inputCut(e, id, index)
 		}
 		if c.place(id) < 0 {

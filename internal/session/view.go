@@ -29,6 +29,8 @@ type View struct {
 	Environment *EnvironmentView `json:"environment,omitempty"`
 	// HandedBack are the ids of calls that a response gave to the application, still unanswered.
 	HandedBack []string `json:"handed_back,omitempty"`
+	// Asked are the calls that a response gave to the application to approve, until the next turn.
+	Asked []*Call `json:"asked,omitempty"`
 	// Deleted are the responses that are not to be shown any more: what made their turns.
 	Deleted []stead.Seq `json:"deleted,omitempty"`
 	// GoneItems are the items that are not to be shown any more.
@@ -245,7 +247,8 @@ func (v *View) message(e stead.Event, p Message) {
 	if v.Turn == nil {
 		v.Turn = &TurnView{Seq: e.Seq, CreatedAt: e.At}
 		v.CompactFailures = 0
-		v.respond(p)
+		v.Asked = nil // what this turn does not answer is not made
+		v.respond(e, p)
 		if v.Environment != nil && v.Environment.Status == EnvironmentIsFailed {
 			v.Environment.Status = EnvironmentPending // what was wrong may be right by now
 		}

@@ -239,7 +239,34 @@ type MCPCallItem struct {
 	ServerLabel string           `json:"server_label"`
 	Status      stead.ItemStatus `json:"status"`
 	TurnID      string           `json:"turn_id"`
+	RequestID   string           `json:"approval_request_id,omitempty"` // ours: of a call that the application allowed
 }
+
+// ApprovalRequestItem asks the application whether a call may be made. It is ours: responses alone have it.
+type ApprovalRequestItem struct {
+	ID          string          `json:"id"`
+	Type        string          `json:"type"`
+	Arguments   json.RawMessage `json:"arguments"`
+	Name        string          `json:"name"`
+	ServerLabel string          `json:"server_label"`
+	TurnID      string          `json:"turn_id"`
+}
+
+// ApprovalResponseItem is the application's answer.
+type ApprovalResponseItem struct {
+	ID        string  `json:"id"`
+	Type      string  `json:"type"`
+	RequestID string  `json:"approval_request_id"`
+	Approve   bool    `json:"approve"`
+	Reason    *string `json:"reason"`
+	TurnID    string  `json:"turn_id"`
+}
+
+// ItemID implements Item.
+func (i *ApprovalRequestItem) ItemID() string { return i.ID }
+
+// ItemID implements Item.
+func (i *ApprovalResponseItem) ItemID() string { return i.ID }
 
 // ItemID implements Item.
 func (i *MessageItem) ItemID() string { return i.ID }

@@ -98,6 +98,42 @@ test('responses: a refusal is one, streamed, told again and carried on', async (
   assert.deepEqual([chat.choices[0].message.content, chat.choices[0].message.refusal], [null, 'I will not.']);
 });
 
+test('responses: a call of a tool server is approved by the next response', async (t) => {
+  const { client } = await start(t);
+  const tools = [{ type: 'mcp', server_label: 'shop', require_approval: { always: { tool_names: ['refund_order'] } } }];
+  const ask = () => client.responses.create({ model: 'sim', tools, input: 'Call refund_order with {"order":"1042","cents":1999}' });
+  const first = await ask();
+  assert.deepEqual([first.status, first.output.map((i) => i.type)], ['completed', ['mcp_approval_request']]);
+  const [request] = first.output;
+  assert.deepEqual([request.server_label, request.name, JSON.parse(request.arguments).cents], ['shop', 'refund_order', 1999]);
+  const answer = { type: 'mcp_approval_response', approval_request_id: request.id, approve: true };
+  const types = [];
+  const stream = client.responses.stream({ model: 'sim', tools, previous_response_id: first.id, input: [answer] });
+  for await (const event of stream) types.push(event.type);
+  const second = await stream.finalResponse();
+  const call = second.output.find((i) => i.type === 'mcp_call');
+  assert.deepEqual([call.status, call.approval_request_id, second.output.at(-1).type], ['completed', request.id, 'message']);
+  assert.ok(types.includes('response.mcp_call.completed'), types.join());
+  assert.deepEqual((await client.responses.retrieve(second.id)).output.map((i) => i.id), second.output.map((i) => i.id));
+  const kinds = (await all(client.responses.inputItems.list(second.id, { order: 'asc' }))).map((i) => i.type);
+  assert.deepEqual(kinds, ['message', 'mcp_approval_request', 'mcp_approval_response']);
+  await assert.rejects(
+    client.responses.create({ model: 'sim', tools, previous_response_id: first.id, input: [answer] }),
+    (e) => e instanceof OpenAI.BadRequestError && e.param === 'input[0].approval_request_id',
+  );
+  const other = await ask();
+  const denied = await client.responses.create({
+    model: 'sim', tools, previous_response_id: other.id, input: [{ ...answer, approval_request_id: other.output[0].id, approve: false, reason: 'too much' }],
+  });
+  assert.match(denied.output_text, /not approved. Reason: too much/);
+  // In a conversation, whose items show both.
+  const c = await client.conversations.create();
+  const asked = await client.responses.create({ model: 'sim', tools, conversation: c.id, input: 'Call refund_order with {"order":"1043","cents":5}' });
+  const made = await client.responses.create({ model: 'sim', tools, conversation: c.id, input: [{ ...answer, approval_request_id: asked.output[0].id }] });
+  assert.equal(made.output[0].status, 'completed');
+  assert.deepEqual((await all(client.conversations.items.list(c.id, { order: 'asc', limit: 2 }))).map((i) => i.type), ['message', 'mcp_approval_request', 'mcp_approval_response', 'mcp_call', 'message']);
+});
+
 test('responses: in the background, polled, cancelled and deleted', async (t) => {
   const { client } = await start(t);
   let job = await client.responses.create({ model: 'sim', input: 'Wait 300ms\nSay done', background: true });

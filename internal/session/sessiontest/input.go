@@ -59,6 +59,15 @@ func (g *Gen) response(by stead.Principal) {
 		return
 	}
 	ask := &session.ResponseAsk{Spec: g.State.Created.Agent.Spec, Ask: session.Ask{MaxToolCalls: g.rng.IntN(3)}}
+	for _, c := range g.State.Asked {
+		if g.chance(80) { // else it is not answered
+			items = append(items, stead.Item{Type: stead.ItemApprovalResponse, Answer: &stead.Answer{Request: c.QuestionID(Key.Session), Approve: g.chance(60), Reason: "so"}})
+		}
+	}
+	var err error
+	if ask.Approved, err = g.State.Allow(items); err != nil {
+		panic(err) // the questions are those that are open
+	}
 	g.append(session.KindInputMessage, session.Message{Items: items, Response: ask, By: by})
 }
 
