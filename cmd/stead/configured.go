@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -54,15 +55,15 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 	return configured{files, vectors, skills, templates, remembered}
 }
 
-// fileContent reads an uploaded file whole, for a workspace.
-func (c configured) fileContent(ctx context.Context, p stead.Principal, id string) ([]byte, error) {
+// fileContent reads an uploaded file whole.
+func (c configured) fileContent(ctx context.Context, p stead.Principal, id string, max int64) ([]byte, error) {
 	content, f, err := c.files.Content(ctx, p, id)
 	if err != nil {
 		return nil, err
 	}
 	defer content.Close()
-	if f.Bytes > environment.MaxFileBytes {
-		return nil, stead.Errorf(stead.KindTooLarge, "file %s has %d bytes, a workspace takes files of %d", id, f.Bytes, environment.MaxFileBytes)
+	if f.Bytes > max {
+		return nil, stead.Errorf(stead.KindTooLarge, "file %s has %d bytes, the limit is %d", id, f.Bytes, max)
 	}
 	data := make([]byte, f.Bytes)
 	if _, err := io.ReadFull(content, data); err != nil {
@@ -71,10 +72,15 @@ func (c configured) fileContent(ctx context.Context, p stead.Principal, id strin
 	return data, nil
 }
 
-// nodeContent is fileContent for the node itself, which puts files into environments that were asked
-// for by somebody who might read them: Resolve has seen to that.
-func (c configured) nodeContent(ctx context.Context, project stead.ProjectID, id string) ([]byte, error) {
-	p := nodePrincipal()
-	p.Project = project
-	return c.fileContent(ctx, p, id)
+// nodeContent opens an uploaded file for the node itself, which puts files into environments that were
+// asked for by somebody who might read them: Resolve has seen to that.
+func (c configured) nodeContent(ctx context.Context, project stead.ProjectID, id string) (io.ReadCloser, error) {
+	content, f, err := c.files.Open(ctx, project, id)
+	if err != nil {
+		return nil, err
+	}
+	if f.Bytes > environment.MaxFileBytes {
+		return nil, errors.Join(stead.Errorf(stead.KindTooLarge, "file %s has %d bytes, a workspace takes files of %d", id, f.Bytes, environment.MaxFileBytes), content.Close())
+	}
+	return content, nil
 }

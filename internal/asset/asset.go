@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"time"
 
@@ -83,6 +84,11 @@ func (s *Store) Put(ctx context.Context, c Claim, data []byte) (string, error) {
 // Get returns bytes.
 func (s *Store) Get(ctx context.Context, c Claim, digest string) ([]byte, error) {
 	return s.blobs.Get(ctx, c.session(), digest)
+}
+
+// Open reads bytes without having them in memory: see blob.Store.
+func (s *Store) Open(ctx context.Context, c Claim, digest string) (io.ReadCloser, error) {
+	return s.blobs.Open(ctx, c.session(), digest)
 }
 
 // Reserve comes before the first Put. The owner must be new.

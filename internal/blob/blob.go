@@ -30,6 +30,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -45,6 +46,10 @@ type Store interface {
 	Put(ctx context.Context, key stead.SessionKey, data []byte) (digest string, err error)
 	// Get returns the whole blob.
 	Get(ctx context.Context, key stead.SessionKey, digest string) ([]byte, error)
+	// Open reads a blob without having it in memory, for whoever takes it slowly. The reader fails at
+	// the end, with KindInternal, where the bytes do not match the digest: what came before is not to be
+	// relied on until io.EOF. The caller closes it.
+	Open(ctx context.Context, key stead.SessionKey, digest string) (io.ReadCloser, error)
 	// DeleteAll removes every blob of a session; none is no error.
 	DeleteAll(ctx context.Context, key stead.SessionKey) error
 	// Copy gives a session blobs of another one, as durable as by Put, without moving their bytes where

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -127,27 +128,37 @@ func (d *Dir) syncDirs(dir string) error {
 
 // Get implements Store.
 func (d *Dir) Get(ctx context.Context, key stead.SessionKey, digest string) ([]byte, error) {
-	session, err := sessionDir(key)
+	name, err := d.name(ctx, key, digest)
 	if err != nil {
 		return nil, err
 	}
-	if !isDigest(digest) {
-		return nil, stead.Invalid("digest", "%.80q is not a SHA-256 in lower-case hex", digest)
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, stead.Wrap(stead.KindUnavailable, err, "the request has ended")
-	}
-	data, err := d.read(path.Join(session, digest[:2]), digest)
+	f, err := d.find(path.Dir(name), digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, stead.NotFound("blob", digest)
 	}
 	if err != nil {
 		return nil, unavailable(err, "read blob")
 	}
+	defer f.Close()
+	data, err := whole(f)
+	if err != nil {
+		return nil, unavailable(err, "read blob")
+	}
 	if Digest(data) != digest {
-		return nil, stead.Errorf(stead.KindInternal, "the bytes of blob %s are damaged", digest)
+		return nil, damaged(digest)
 	}
 	return data, nil
+}
+
+// whole reads a file whose size is known, which ReadAll would find out in steps.
+func whole(f *os.File) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, info.Size())
+	_, err = io.ReadFull(f, data)
+	return data, err
 }
 
 // DeleteAll implements Store.

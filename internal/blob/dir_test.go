@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,6 +94,41 @@ func TestDirNotFound(t *testing.T) {
 	}
 	_, err := d.Get(t.Context(), key(1), Digest([]byte("y")))
 	fails(t, stead.KindNotFound, err)
+}
+
+// TestDirReadsInPieces: what is opened is what is got, also when it is swept meanwhile; damage shows at the
+// end.
+func TestDirReadsInPieces(t *testing.T) {
+	root := t.TempDir()
+	d := openDir(t, root)
+	text := strings.Repeat("large ", 1<<18)
+	digest := put(t, d, key(1), text)
+	r, err := d.Open(t.Context(), key(1), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := d.DeleteAll(t.Context(), key(1)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err != nil || string(got) != text {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	_, err = d.Open(t.Context(), key(1), digest)
+	fails(t, stead.KindNotFound, err)
+	_, err = d.Open(t.Context(), key(1), "../../x")
+	fails(t, stead.KindInvalid, err)
+	digest = put(t, d, key(1), "good")
+	if err := os.WriteFile(files(t, root)[0], []byte("evil"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad, err := d.Open(t.Context(), key(1), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bad.Close()
+	_, err = io.ReadAll(bad)
+	fails(t, stead.KindInternal, err)
 }
 
 func TestDirFindsDamage(t *testing.T) {

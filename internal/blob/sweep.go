@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -55,13 +56,13 @@ func (d *Dir) refresh(name string, size int64) bool {
 	return false
 }
 
-// read returns a blob's bytes, also from where a sweep has put them for the moment.
-func (d *Dir) read(dir, digest string) ([]byte, error) {
+// find opens a blob's file, also where a sweep has put it for the moment.
+func (d *Dir) find(dir, digest string) (*os.File, error) {
 	missed := 0
 	for range tries {
-		data, err := d.root.ReadFile(path.Join(dir, digest))
+		f, err := d.root.Open(path.Join(dir, digest))
 		if !errors.Is(err, fs.ErrNotExist) {
-			return data, err
+			return f, err
 		}
 		names, _ := d.names(dir) // without the directory there is no such blob
 		there := false
@@ -70,8 +71,8 @@ func (d *Dir) read(dir, digest string) ([]byte, error) {
 				continue
 			}
 			there = true
-			if data, err := d.root.ReadFile(path.Join(dir, name)); err == nil {
-				return data, nil
+			if f, err := d.root.Open(path.Join(dir, name)); err == nil {
+				return f, nil
 			}
 		}
 		// A listing may miss a file that is given another name meanwhile.

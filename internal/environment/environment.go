@@ -80,6 +80,9 @@ type Environment interface {
 	// ReadFile returns a regular file of the workspace, at most max bytes (KindTooLarge above).
 	// Paths are absolute, inside WorkspaceDir, or relative to it.
 	ReadFile(ctx context.Context, path string, max int64) ([]byte, error)
+	// CopyFile is ReadFile to a writer, in pieces as they are read: no driver holds more of the file than a
+	// piece. Pieces may have been written before an error; errors of w are returned as they are.
+	CopyFile(ctx context.Context, path string, max int64, w io.Writer) error
 	// WriteFile replaces or makes a regular file, with the directories above it. The file appears
 	// whole or not at all.
 	WriteFile(ctx context.Context, path string, data []byte, executable bool) error

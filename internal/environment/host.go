@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/tool"
@@ -38,8 +39,9 @@ type Host interface {
 	// Admits says why a file of that path and size can't be put into the workspace as it is now
 	// (KindConflict, KindTooLarge). nil: nothing is in its way, or the environment is not resident here.
 	Admits(ctx context.Context, key stead.SessionKey, path string, size int64) error
-	// ReadFile reads one file of it, likewise.
-	ReadFile(ctx context.Context, key stead.SessionKey, from State, path string) ([]byte, error)
+	// ReadFile writes one file of it to w, likewise, as it is read: at most MaxFileBytes. An error before the
+	// first byte leaves w untouched.
+	ReadFile(ctx context.Context, key stead.SessionKey, from State, path string, w io.Writer) error
 	// Background names the commands whose processes go on in a resident environment although no call
 	// waits for them; nil: none, or it is not resident on this node.
 	Background(key stead.SessionKey) []string

@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/stead-dev/stead"
@@ -9,8 +10,8 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 )
 
-// Content returns a file and a reader of its bytes, which checks them as it goes: one part, at most
-// PartBytes, is in memory at a time. The caller closes the reader.
+// Content returns a file and a reader of its bytes, which checks each part of them at the part's end:
+// nothing of it is in memory, however slowly it is read. The caller closes the reader.
 func (s *Service) Content(ctx context.Context, p stead.Principal, id string) (io.ReadCloser, File, error) {
 	if err := s.allow(ctx, p, policy.FileRead, id); err != nil {
 		return nil, File{}, err
@@ -37,29 +38,42 @@ type reader struct {
 	ctx    context.Context
 	assets *asset.Store
 	claim  asset.Claim
-	parts  []string // that are left
-	rest   []byte   // of the part at hand
+	parts  []string      // that are left
+	part   io.ReadCloser // at hand; nil: none
 }
 
 // Read implements io.Reader.
 func (r *reader) Read(b []byte) (int, error) {
-	for len(r.rest) == 0 {
-		if len(r.parts) == 0 {
-			return 0, io.EOF
+	for {
+		if r.part == nil {
+			if len(r.parts) == 0 {
+				return 0, io.EOF
+			}
+			part, err := r.assets.Open(r.ctx, r.claim, r.parts[0])
+			if err != nil {
+				return 0, err
+			}
+			r.part, r.parts = part, r.parts[1:]
 		}
-		part, err := r.assets.Get(r.ctx, r.claim, r.parts[0])
-		if err != nil {
-			return 0, err
+		n, err := r.part.Read(b)
+		if errors.Is(err, io.EOF) {
+			if err = r.part.Close(); err == nil {
+				r.part = nil
+			}
 		}
-		r.rest, r.parts = part, r.parts[1:]
+		if n > 0 || err != nil {
+			return n, err
+		}
 	}
-	n := copy(b, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
 }
 
 // Close implements io.Closer.
 func (r *reader) Close() error {
-	r.parts, r.rest = nil, nil
-	return nil
+	r.parts = nil
+	if r.part == nil {
+		return nil
+	}
+	err := r.part.Close()
+	r.part = nil
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -245,8 +246,9 @@ func (h *computers) Files(_ context.Context, key stead.SessionKey, from environm
 	return page, nil
 }
 
-func (h *computers) ReadFile(_ context.Context, _ stead.SessionKey, from environment.State, path string) ([]byte, error) {
-	return fmt.Appendf(nil, "%s of %s", path, from.Checkpoint), nil
+func (h *computers) ReadFile(_ context.Context, _ stead.SessionKey, from environment.State, path string, w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s of %s", path, from.Checkpoint)
+	return err
 }
 
 func (h *computers) Background(key stead.SessionKey) []string {

@@ -273,19 +273,19 @@ func (r *Runner) Files(ctx context.Context, p stead.Principal, id string, q envi
 }
 
 // ReadFile implements session.Environments.
-func (r *Runner) ReadFile(ctx context.Context, p stead.Principal, id, path string) ([]byte, error) {
+func (r *Runner) ReadFile(ctx context.Context, p stead.Principal, id, path string, w io.Writer) error {
 	v, err := r.environmentView(ctx, p, id, policy.EnvironmentRead)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	at, err := environment.FilePath("path", path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if v.Environment.Gone() {
-		return nil, expired()
+		return expired()
 	}
-	return r.cfg.Environments.ReadFile(ctx, v.Key, stateOf(v.Environment, 0), at)
+	return r.cfg.Environments.ReadFile(ctx, v.Key, stateOf(v.Environment, 0), at, w)
 }
 
 // Executor implements session.Environments.
@@ -358,15 +358,22 @@ func (r *Runner) ArtifactContent(ctx context.Context, p stead.Principal, id stea
 		return err
 	}
 	for _, part := range v.Environment.Artifacts[at].Parts {
-		data, err := r.cfg.Blobs.Get(ctx, v.Key, part.Digest)
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write(data); err != nil {
+		if err := r.copyBlob(ctx, v.Key, part.Digest, w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// copyBlob passes a blob on as it is read: whoever takes it may be slow, and there may be many of them.
+func (r *Runner) copyBlob(ctx context.Context, key stead.SessionKey, digest string, w io.Writer) error {
+	from, err := r.cfg.Blobs.Open(ctx, key, digest)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	_, err = io.Copy(w, from)
+	return err
 }
 
 // DeleteArtifact implements session.Environments.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,7 @@ func TestEnvironmentExpires(t *testing.T) {
 		}
 		_, err = n.Files(ctx, me, env, environment.ListQuery{Limit: 10})
 		isExpired(t, err)
-		_, err = n.ReadFile(ctx, me, env, "/workspace/given")
+		err = n.ReadFile(ctx, me, env, "/workspace/given", io.Discard)
 		isExpired(t, err)
 		_, err = n.PutFile(ctx, me, env, "/workspace/more", nil)
 		isExpired(t, err)

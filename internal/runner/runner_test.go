@@ -1,10 +1,12 @@
 package runner_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -436,6 +438,11 @@ func (m *memBlobs) Get(_ context.Context, key stead.SessionKey, digest string) (
 		return nil, stead.NotFound("blob", digest)
 	}
 	return data, nil
+}
+
+func (m *memBlobs) Open(ctx context.Context, key stead.SessionKey, digest string) (io.ReadCloser, error) {
+	data, err := m.Get(ctx, key, digest)
+	return io.NopCloser(bytes.NewReader(data)), err
 }
 
 func (m *memBlobs) Copy(ctx context.Context, from, to stead.SessionKey, digests []string) error {

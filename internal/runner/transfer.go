@@ -111,15 +111,20 @@ func (r *Runner) Export(ctx context.Context, p stead.Principal, id stead.Session
 		}
 	}
 	for _, digest := range session.Digests(events) {
-		data, err := r.cfg.Blobs.Get(ctx, key, digest)
-		if err != nil {
-			return fmt.Errorf("export blob %s: %w", digest, err)
-		}
-		if err := x.Blob(data); err != nil {
+		if err := r.exportBlob(ctx, x, key, digest); err != nil {
 			return err
 		}
 	}
 	return x.Close()
+}
+
+func (r *Runner) exportBlob(ctx context.Context, x *session.Exporter, key stead.SessionKey, digest string) error {
+	from, err := r.cfg.Blobs.Open(ctx, key, digest)
+	if err != nil {
+		return fmt.Errorf("export blob %s: %w", digest, err)
+	}
+	defer from.Close()
+	return x.BlobFrom(digest, from)
 }
 
 // Import implements session.Service.

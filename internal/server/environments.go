@@ -206,7 +206,7 @@ func (s *server) fileContent(ctx context.Context, p stead.Principal, o param.Obj
 	if s.FileContent == nil {
 		return nil, stead.Errorf(stead.KindNotImplemented, "this server has no files API: send the file inline")
 	}
-	data, err := s.FileContent(ctx, p, id)
+	data, err := s.FileContent(ctx, p, id, stead.MaxTextBytes)
 	if stead.KindOf(err) == stead.KindNotFound {
 		return nil, stead.Invalid("file_id", "there is no file with id %.80q", id)
 	}
@@ -263,12 +263,8 @@ func fileQuery(values url.Values) (environment.ListQuery, error) {
 }
 
 func (s *server) readEnvironmentFile(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	data, err := s.Environments.ReadFile(r.Context(), p, r.PathValue("id"), r.URL.Query().Get("path"))
-	if err != nil {
-		return err
-	}
-	_, err = (&download{w: w, media: mediaBytes, name: "file"}).Write(data)
-	return err
+	out := &download{w: w, media: mediaBytes, name: "file"}
+	return s.finish(out, s.Environments.ReadFile(r.Context(), p, r.PathValue("id"), r.URL.Query().Get("path"), out))
 }
 
 func (s *server) listArtifacts(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

@@ -308,8 +308,12 @@ func (f *fake) Files(_ context.Context, _ stead.Principal, _ string, q environme
 	return environment.FilePage{Files: []environment.File{{Path: "/workspace/a", Size: 3}}, More: q.After == ""}, f.err
 }
 
-func (f *fake) ReadFile(_ context.Context, _ stead.Principal, _, path string) ([]byte, error) {
-	return []byte("content of " + path), f.err
+func (f *fake) ReadFile(_ context.Context, _ stead.Principal, _, path string, w io.Writer) error {
+	if f.err != nil {
+		return f.err
+	}
+	_, err := io.WriteString(w, "content of "+path)
+	return err
 }
 
 func (f *fake) Executor(context.Context, stead.SessionKey, session.ConnectionInput) error {

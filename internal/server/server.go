@@ -72,8 +72,9 @@ type Config struct {
 	// RemoteURL is where the executor of a self-hosted environment connects, with its token; nil: the
 	// one that the session shows.
 	RemoteURL func(p stead.Principal, environmentID string) string
-	// FileContent reads a file of the Files API; nil: there is none.
-	FileContent func(ctx context.Context, p stead.Principal, id string) ([]byte, error)
+	// FileContent reads a file of the Files API, of at most max bytes: KindTooLarge above, before anything
+	// is read. nil: there is none.
+	FileContent func(ctx context.Context, p stead.Principal, id string, max int64) ([]byte, error)
 	Templates   Templates
 	Files       Files
 	Skills      Skills

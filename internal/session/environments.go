@@ -23,7 +23,8 @@ type Environments interface {
 	// up and told: see EnvironmentInfo.Refused. Where that can be seen at once, it is KindConflict.
 	PutFile(ctx context.Context, p stead.Principal, id, path string, data []byte) (environment.File, error)
 	Files(ctx context.Context, p stead.Principal, id string, q environment.ListQuery) (environment.FilePage, error)
-	ReadFile(ctx context.Context, p stead.Principal, id, path string) ([]byte, error)
+	// ReadFile writes a file of the workspace to w. An error before the first byte leaves w untouched.
+	ReadFile(ctx context.Context, p stead.Principal, id, path string, w io.Writer) error
 	// Executor says that a self-hosted environment's executor connected to a node, or left it.
 	Executor(ctx context.Context, key stead.SessionKey, in ConnectionInput) error
 

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -94,9 +95,28 @@ func (x *Exporter) Event(e stead.Event) error {
 }
 
 // Blob writes a blob that the events refer to.
-func (x *Exporter) Blob(data []byte) error {
+func (x *Exporter) Blob(data []byte) error { return x.BlobFrom(digestOf(data), bytes.NewReader(data)) }
+
+// BlobFrom writes a blob as it is read: it is never in memory as a whole, however slowly the export is
+// taken. The reader's errors are returned as they are.
+func (x *Exporter) BlobFrom(digest string, from io.Reader) error {
 	x.blobs++
-	return x.line(exportLine{Blob: &exportBlob{Digest: digestOf(data), Data: data}})
+	if x.err != nil {
+		return x.err
+	}
+	to := io.MultiWriter(x.sum, x.w)
+	_, x.err = io.WriteString(to, `{"blob":{"digest":"`+digest+`","data":"`)
+	encoder := base64.NewEncoder(base64.StdEncoding, to)
+	if x.err == nil {
+		_, x.err = io.Copy(encoder, from)
+	}
+	if x.err == nil {
+		x.err = encoder.Close()
+	}
+	if x.err == nil {
+		_, x.err = io.WriteString(to, "\"}}\n")
+	}
+	return x.err
 }
 
 // Close writes the last line. It fails when another number of events was written than announced.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -227,8 +228,8 @@ func (m *machine) Files(context.Context, stead.SessionKey, environment.State, en
 
 func (m *machine) Admits(context.Context, stead.SessionKey, string, int64) error { return nil }
 
-func (m *machine) ReadFile(context.Context, stead.SessionKey, environment.State, string) ([]byte, error) {
-	return nil, nil
+func (m *machine) ReadFile(context.Context, stead.SessionKey, environment.State, string, io.Writer) error {
+	return nil
 }
 
 func (m *machine) Background(stead.SessionKey) []string    { return nil }

@@ -1,9 +1,11 @@
 package simulation
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -223,6 +225,11 @@ func (b *blobs) Get(_ context.Context, key stead.SessionKey, digest string) ([]b
 		return nil, stead.NotFound("blob", digest)
 	}
 	return data, nil
+}
+
+func (b *blobs) Open(ctx context.Context, key stead.SessionKey, digest string) (io.ReadCloser, error) {
+	data, err := b.Get(ctx, key, digest)
+	return io.NopCloser(bytes.NewReader(data)), err
 }
 
 func (b *blobs) Copy(ctx context.Context, from, to stead.SessionKey, digests []string) error {

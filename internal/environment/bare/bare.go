@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -190,6 +191,11 @@ func (b *box) outside(dir string) string {
 // ReadFile implements environment.Environment.
 func (b *box) ReadFile(ctx context.Context, path string, most int64) ([]byte, error) {
 	return b.files.ReadFile(ctx, b.inside(path), most)
+}
+
+// CopyFile implements environment.Environment.
+func (b *box) CopyFile(ctx context.Context, path string, most int64, w io.Writer) error {
+	return b.files.CopyFile(ctx, b.inside(path), most, w)
 }
 
 // WriteFile implements environment.Environment.

@@ -277,6 +277,10 @@ func (b *box) read(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatalf("read %s: %v", path, err)
 	}
+	var pieces bytes.Buffer
+	if err := b.CopyFile(t.Context(), path, environment.MaxFileBytes, &pieces); err != nil || !bytes.Equal(pieces.Bytes(), data) {
+		t.Fatalf("read %s: %d bytes as a whole, %d in pieces (%v)", path, len(data), pieces.Len(), err)
+	}
 	return string(data)
 }
 

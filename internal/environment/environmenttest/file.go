@@ -2,6 +2,7 @@ package environmenttest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,6 +78,12 @@ func testFiles(t *testing.T, r *rig) {
 		if data, err := b.ReadFile(t.Context(), "ten", 10); string(data) != "0123456789" {
 			t.Errorf("at the bound: %q, %v", data, err)
 		}
+		if err := b.CopyFile(t.Context(), "ten", 9, failing{}); stead.KindOf(err) != stead.KindTooLarge {
+			t.Errorf("in pieces, above the bound: %v", err)
+		}
+		if err := b.CopyFile(t.Context(), "ten", 10, failing{}); !errors.Is(err, errFailing) {
+			t.Errorf("where nobody takes it: %v", err)
+		}
 		_, err := b.ReadFile(t.Context(), "ten", 9)
 		refused(t, "above the bound", err, stead.KindTooLarge)
 	})
@@ -105,6 +112,13 @@ func testFiles(t *testing.T, r *rig) {
 	})
 	r.run(t, "lists", func(t *testing.T) { testList(t, r) })
 }
+
+// failing takes nothing.
+type failing struct{}
+
+var errFailing = errors.New("nobody takes it")
+
+func (failing) Write([]byte) (int, error) { return 0, errFailing }
 
 func testList(t *testing.T, r *rig) {
 	b := r.open(t)

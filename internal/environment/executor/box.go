@@ -121,24 +121,31 @@ func (b *box) finish(ctx context.Context, s *stream) error {
 // collect reads the data of an operation, at most so many bytes, and its outcome.
 func (b *box) collect(ctx context.Context, s *stream, most int64) ([]byte, error) {
 	var data bytes.Buffer
-	for {
+	if err := b.pass(ctx, s, most, &data); err != nil {
+		return nil, err
+	}
+	return data.Bytes(), nil
+}
+
+// pass writes the data of an operation to w as it comes, at most so many bytes, and waits for its outcome.
+func (b *box) pass(ctx context.Context, s *stream, most int64, w io.Writer) error {
+	for left := most; ; {
 		c, err := s.take(ctx)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, lost(err)
+			return lost(err)
 		}
-		if int64(data.Len()+len(c.data)) > most {
-			return nil, stead.Errorf(stead.KindTooLarge, "the executor sent more than the %d bytes that were asked for", most)
+		if left -= int64(len(c.data)); left < 0 {
+			return stead.Errorf(stead.KindTooLarge, "the executor sent more than the %d bytes that were asked for", most)
 		}
-		data.Write(c.data)
+		if _, err := w.Write(c.data); err != nil {
+			return err
+		}
 		s.use(len(c.data))
 	}
-	if err := b.finish(ctx, s); err != nil {
-		return nil, err
-	}
-	return data.Bytes(), nil
+	return b.finish(ctx, s)
 }
 
 // ReadFile implements environment.Environment.
@@ -150,6 +157,17 @@ func (b *box) ReadFile(ctx context.Context, path string, most int64) ([]byte, er
 	}
 	defer s.forget()
 	return b.collect(ctx, s, most)
+}
+
+// CopyFile implements environment.Environment.
+func (b *box) CopyFile(ctx context.Context, path string, most int64, w io.Writer) error {
+	most = min(most, environment.MaxFileBytes)
+	s, err := b.begin(ctx, request{Op: opRead, Path: []byte(path), Size: most})
+	if err != nil {
+		return lost(err)
+	}
+	defer s.forget()
+	return b.pass(ctx, s, most, w)
 }
 
 // WriteFile implements environment.Environment.

@@ -166,11 +166,17 @@ func (h *host) file(s *stream, r request) outcome {
 }
 
 func (h *host) read(env environment.Environment, s *stream, r request) error {
-	data, err := env.ReadFile(s.ctx, string(r.Path), min(max(r.Size, 0), environment.MaxFileBytes))
-	if err != nil {
-		return err
+	return env.CopyFile(s.ctx, string(r.Path), min(max(r.Size, 0), environment.MaxFileBytes), sending{s})
+}
+
+// sending writes the data of a stream.
+type sending struct{ s *stream }
+
+func (w sending) Write(p []byte) (int, error) {
+	if err := w.s.write(w.s.ctx, channelIn, p); err != nil {
+		return 0, err
 	}
-	return s.write(s.ctx, channelIn, data)
+	return len(p), nil
 }
 
 func (h *host) write(env environment.Environment, s *stream, r request) error {

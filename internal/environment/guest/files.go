@@ -104,6 +104,25 @@ func (c *Client) ReadFile(ctx context.Context, path string, max int64) ([]byte, 
 	return b.data, nil
 }
 
+// CopyFile implements environment.Environment.
+func (c *Client) CopyFile(ctx context.Context, path string, max int64, w io.Writer) error {
+	max = min(max, environment.MaxFileBytes)
+	return c.call(ctx, request{Op: opRead, Path: []byte(path), Max: max}, nil, &limited{w: w, left: max})
+}
+
+// limited passes on at most so many bytes: the guest is not believed.
+type limited struct {
+	w    io.Writer
+	left int64
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= int64(len(p)); l.left < 0 {
+		return 0, stead.Errorf(stead.KindTooLarge, "the file is larger than was asked for")
+	}
+	return l.w.Write(p)
+}
+
 // WriteFile implements environment.Environment.
 func (c *Client) WriteFile(ctx context.Context, path string, data []byte, executable bool) error {
 	if len(data) > environment.MaxFileBytes {

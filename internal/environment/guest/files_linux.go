@@ -52,17 +52,9 @@ func (g *guest) file(ctx context.Context, s *stream, r request) error {
 	defer d.Close()
 	switch r.Op {
 	case opRead:
-		data, err := d.ReadFile(ctx, string(r.Path), r.Max)
-		if err != nil {
-			return err
-		}
-		return s.send(chanOut, data)
+		return d.CopyFile(ctx, string(r.Path), r.Max, sender{s, chanOut})
 	case opWrite:
-		data, err := io.ReadAll(io.LimitReader(received(s), environment.MaxFileBytes+1))
-		if err != nil {
-			return err
-		}
-		return d.WriteFile(ctx, string(r.Path), data, r.Exec)
+		return d.WriteFrom(ctx, string(r.Path), received(s), r.Exec)
 	case opList:
 		return list(ctx, d, s, r.List)
 	}

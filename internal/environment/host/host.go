@@ -23,6 +23,7 @@ package host
 import (
 	"cmp"
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -49,6 +50,11 @@ const (
 	CloseTimeout = 20 * time.Second
 	// PartBytes is the largest blob of an artifact.
 	PartBytes = 8 << 20
+	// MaxPublishing is how many outputs are read at once, over all sessions: each has PartBytes in memory.
+	MaxPublishing = 4
+	// MaxUnpacking is how many skills and plugins are in memory at once, over all sessions, each with its
+	// archive and what is in it: see package capability.
+	MaxUnpacking = 2
 	// MaxArtifactBytes is the largest file that is published.
 	MaxArtifactBytes = 512 << 20
 	// MaxTooLarge is the most files above that of which one save tells.
@@ -73,8 +79,8 @@ type Config struct {
 	Remote Remote
 	// Image is the directory of an unpacked image to use in place of the host's /usr; "": the host's.
 	Image string
-	// File and Skill read what an environment's configuration names by id.
-	File  func(ctx context.Context, project stead.ProjectID, id string) ([]byte, error)
+	// File and Skill read what an environment's configuration names by id. The caller closes a file.
+	File  func(ctx context.Context, project stead.ProjectID, id string) (io.ReadCloser, error)
 	Skill func(ctx context.Context, project stead.ProjectID, id, version string) ([]byte, error)
 	// Egress is what the operator says of every way out; Policy's wire fields are the environment's own.
 	Egress Egress
@@ -115,6 +121,9 @@ type Host struct {
 	log   *slog.Logger
 	tools []tool.Tool
 	boot  string // names this start of the machine
+	parts parts
+	// unpacking has a place for each of MaxUnpacking.
+	unpacking chan struct{}
 
 	mu       sync.Mutex
 	boxes    map[stead.SessionKey]*box
@@ -142,7 +151,7 @@ func New(cfg Config) (*Host, error) {
 		}
 	}
 	h := &Host{
-		cfg: cfg, log: cfg.Log, boot: bootID(),
+		cfg: cfg, log: cfg.Log, boot: bootID(), parts: newParts(), unpacking: make(chan struct{}, MaxUnpacking),
 		boxes: map[stead.SessionKey]*box{}, layering: map[string]*sync.Mutex{}, origins: map[stead.SessionKey]tool.Origin{},
 		turns: map[stead.SessionKey]*turn{},
 	}

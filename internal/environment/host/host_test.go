@@ -208,14 +208,15 @@ func (b *bench) suspend() environment.Saved {
 // read is the content of a file as the host answers it; "" when there is none.
 func (b *bench) read(path string) string {
 	b.t.Helper()
-	data, err := b.ReadFile(context.Background(), b.key, b.state, path)
+	var data bytes.Buffer
+	err := b.ReadFile(context.Background(), b.key, b.state, path, &data)
 	if stead.KindOf(err) == stead.KindNotFound {
 		return ""
 	}
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return string(data)
+	return data.String()
 }
 
 func (b *bench) is(path, want string) {
@@ -600,8 +601,13 @@ func TestArtifactThatVanishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir, err := openWorkspace(box.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
 	for _, name := range []string{"none", "none/below", "dir", "link", "pipe"} {
-		if p, err := b.publishFile(context.Background(), box, environment.File{Path: "/workspace/outputs/" + name}, "", true); p != nil || err != nil {
+		if p, err := b.publishFile(context.Background(), b.key, dir, environment.File{Path: "/workspace/outputs/" + name}, "", true); p != nil || err != nil {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 	}

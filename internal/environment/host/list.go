@@ -3,6 +3,7 @@ package host
 import (
 	"cmp"
 	"context"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // files is what both a resident environment and a workspace on the disk are.
 type files interface {
 	List(ctx context.Context, q environment.ListQuery) (environment.FilePage, error)
-	ReadFile(ctx context.Context, path string, max int64) ([]byte, error)
+	CopyFile(ctx context.Context, path string, max int64, w io.Writer) error
 }
 
 // files returns the session's workspace: as it is where it is resident here, else as the journal
@@ -108,18 +109,44 @@ func below(file, dir string) bool {
 }
 
 // ReadFile implements environment.Host.
-func (h *Host) ReadFile(ctx context.Context, key stead.SessionKey, from environment.State, name string) ([]byte, error) {
+func (h *Host) ReadFile(ctx context.Context, key stead.SessionKey, from environment.State, name string, to io.Writer) error {
 	for _, f := range slices.Backward(from.Files) {
 		if f.Path == name {
-			return h.cfg.Blobs.Get(ctx, key, f.Data.Digest)
+			return h.copyBlob(ctx, key, f.Data.Digest, to)
 		}
 	}
 	w, done, err := h.files(ctx, key, from)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer done()
-	return w.ReadFile(ctx, name, stead.MaxRequestBytes)
+	dir, resting := w.(*workspace.Dir)
+	if !resting {
+		defer done()
+		return w.CopyFile(ctx, name, environment.MaxFileBytes, to)
+	}
+	// Whoever takes it slowly must not keep the environment from being opened meanwhile.
+	f, size, err := dir.OpenFile(ctx, name)
+	done()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if size > environment.MaxFileBytes {
+		return stead.Errorf(stead.KindTooLarge, "%q has %d bytes, the limit is %d", name, size, int64(environment.MaxFileBytes))
+	}
+	_, err = io.Copy(to, io.LimitReader(f, size))
+	return err
+}
+
+// copyBlob passes a blob on as it is read.
+func (h *Host) copyBlob(ctx context.Context, key stead.SessionKey, digest string, to io.Writer) error {
+	from, err := h.cfg.Blobs.Open(ctx, key, digest)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	_, err = io.Copy(to, from)
+	return err
 }
 
 // maxSkillBytes is the largest SKILL.md that is looked at, and maxSkills the most skills that an agent

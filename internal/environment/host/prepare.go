@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -119,52 +120,61 @@ func (h *Host) fill(ctx context.Context, key stead.SessionKey, dir string, cfg t
 	}
 	defer d.Close()
 	for i, f := range cfg.Files {
-		data, err := h.content(ctx, key, f.FileID, f.Digest)
-		if err != nil {
+		if err := h.fillFile(ctx, key, d, f); err != nil {
 			return fmt.Errorf("files[%d]: %w", i, err)
-		}
-		if err := d.WriteFile(ctx, f.Path, data, false); err != nil {
-			return err
 		}
 	}
 	for _, s := range cfg.Skills {
-		var data []byte
-		if s.SkillID != "" && h.cfg.Skill != nil {
-			data, err = h.cfg.Skill(ctx, key.Project, s.SkillID, s.Version)
-		} else {
-			data, err = h.cfg.Blobs.Get(ctx, key, s.Digest)
-		}
+		err := h.unpack(ctx, d, path.Join(skillsDir, s.Name), func() ([]byte, error) {
+			if s.SkillID != "" && h.cfg.Skill != nil {
+				return h.cfg.Skill(ctx, key.Project, s.SkillID, s.Version)
+			}
+			return h.cfg.Blobs.Get(ctx, key, s.Digest)
+		})
 		if err != nil {
 			return fmt.Errorf("skill %s: %w", s.Name, err)
 		}
-		if err := unpack(ctx, d, path.Join(skillsDir, s.Name), data); err != nil {
-			return err
-		}
 	}
 	for _, g := range cfg.Plugins {
-		data, err := h.cfg.Blobs.Get(ctx, key, g.Digest)
+		err := h.unpack(ctx, d, path.Join(pluginsDir, g.Name), func() ([]byte, error) { return h.cfg.Blobs.Get(ctx, key, g.Digest) })
 		if err != nil {
 			return fmt.Errorf("plugin %s: %w", g.Name, err)
-		}
-		if err := unpack(ctx, d, path.Join(pluginsDir, g.Name), data); err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-func (h *Host) content(ctx context.Context, key stead.SessionKey, fileID, digest string) ([]byte, error) {
-	if fileID == "" {
-		return h.cfg.Blobs.Get(ctx, key, digest)
+// fillFile writes a file as it is read: one by id may be as large as a workspace takes.
+func (h *Host) fillFile(ctx context.Context, key stead.SessionKey, d *workspace.Dir, f template.File) (err error) {
+	var from io.ReadCloser
+	switch {
+	case f.FileID == "":
+		from, err = h.cfg.Blobs.Open(ctx, key, f.Digest)
+	case h.cfg.File == nil:
+		err = stead.Errorf(stead.KindNotImplemented, "this server has no files API")
+	default:
+		from, err = h.cfg.File(ctx, key.Project, f.FileID)
 	}
-	if h.cfg.File == nil {
-		return nil, stead.Errorf(stead.KindNotImplemented, "this server has no files API")
+	if err != nil {
+		return err
 	}
-	return h.cfg.File(ctx, key.Project, fileID)
+	defer from.Close()
+	return d.WriteFrom(ctx, f.Path, from, false)
 }
 
-func unpack(ctx context.Context, d *workspace.Dir, dir string, archive []byte) error {
-	bundle, err := capability.Open(archive)
+// unpack puts what an archive holds into a directory of a workspace.
+func (h *Host) unpack(ctx context.Context, d *workspace.Dir, dir string, archive func() ([]byte, error)) error {
+	select {
+	case h.unpacking <- struct{}{}:
+	case <-ctx.Done():
+		return stead.Wrap(stead.KindUnavailable, ctx.Err(), "the request has ended")
+	}
+	defer func() { <-h.unpacking }()
+	data, err := archive()
+	if err != nil {
+		return err
+	}
+	bundle, err := capability.Open(data)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
@@ -60,11 +61,10 @@ func (h *Host) putInto(ctx context.Context, key stead.SessionKey, w writer, room
 	for _, f := range files {
 		err := fits(f.Path, int64(f.Data.Bytes), room)
 		if err == nil {
-			data, failed := h.cfg.Blobs.Get(ctx, key, f.Data.Digest)
-			if failed != nil {
+			var failed error
+			if err, failed = h.putFile(ctx, key, w, f); failed != nil {
 				return nil, failed
 			}
-			err = w.WriteFile(ctx, f.Path, data, false)
 		}
 		switch stead.KindOf(err) {
 		case "":
@@ -77,6 +77,43 @@ func (h *Host) putInto(ctx context.Context, key stead.SessionKey, w writer, room
 		}
 	}
 	return refused, nil
+}
+
+// putFile writes one file. Where the workspace is on this machine it is never in memory as a whole. failed
+// is of the blobs.
+func (h *Host) putFile(ctx context.Context, key stead.SessionKey, w writer, f environment.Put) (err, failed error) {
+	to, here := w.(interface {
+		WriteFrom(ctx context.Context, path string, from io.Reader, executable bool) error
+	})
+	if !here {
+		data, failed := h.cfg.Blobs.Get(ctx, key, f.Data.Digest)
+		if failed != nil {
+			return nil, failed
+		}
+		return w.WriteFile(ctx, f.Path, data, false), nil
+	}
+	from, failed := h.cfg.Blobs.Open(ctx, key, f.Data.Digest)
+	if failed != nil {
+		return nil, failed
+	}
+	defer from.Close()
+	blob := &faulty{Reader: from}
+	err = to.WriteFrom(ctx, f.Path, blob, false)
+	return err, blob.failed
+}
+
+// faulty keeps the error of a reader.
+type faulty struct {
+	io.Reader
+	failed error
+}
+
+func (f *faulty) Read(b []byte) (int, error) {
+	n, err := f.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.failed = err
+	}
+	return n, err
 }
 
 // fits refuses what the workspace's limit has no room for. The watchdog that holds the limit looks at

@@ -2,8 +2,6 @@ package host
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"sync"
 	"time"
 
@@ -167,79 +165,6 @@ func (h *Host) last(ctx context.Context, b *box, first environment.Saved) (envir
 	c.Stored += first.Checkpoint.Stored
 	first.Checkpoint, first.Blobs = c, append(first.Blobs, more...)
 	return first, b.place.setState(state{Checkpoint: c.Digest, Clean: true, Residence: b.residence, Boot: h.boot})
-}
-
-// publish stores the files below the directory of outputs that are new or have changed, and says which
-// are too large or too many for that.
-func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) (out []environment.Published, large []environment.TooLarge, err error) {
-	q := environment.ListQuery{Dir: s.Publish, Limit: environment.MaxListed}
-	for {
-		page, err := b.env.List(ctx, q)
-		if stead.KindOf(err) == stead.KindNotFound {
-			return out, large, nil // nothing was put there
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, f := range page.Files {
-			q.After = f.Path
-			if f.Size > MaxArtifactBytes {
-				l := environment.TooLarge{Path: f.Path, Size: f.Size, Limit: MaxArtifactBytes}
-				if s.Known[f.Path] != l.Mark() && len(large) < MaxTooLarge {
-					large = append(large, l)
-				}
-				continue
-			}
-			full := s.Room == environment.NoRoom || s.Room > 0 && len(out) >= s.Room
-			p, err := h.publishFile(ctx, b, f, s.Known[f.Path], !full)
-			switch {
-			case err != nil:
-				return nil, nil, err
-			case p == nil: // it is what it was
-			case !full:
-				out = append(out, *p)
-			default:
-				l := environment.TooLarge{Path: f.Path, Size: f.Size, Limit: MaxArtifactBytes, Many: true}
-				if s.Known[f.Path] != l.Mark() && len(large) < MaxTooLarge {
-					large = append(large, l)
-				}
-			}
-		}
-		if !page.More {
-			return out, large, nil
-		}
-	}
-}
-
-// publishFile stores one file, unless there is no room and it is only to be looked at; nil when it is what
-// was published before, or changes meanwhile.
-func (h *Host) publishFile(ctx context.Context, b *box, f environment.File, known string, room bool) (*environment.Published, error) {
-	data, err := b.env.ReadFile(ctx, f.Path, MaxArtifactBytes)
-	switch stead.KindOf(err) {
-	case "":
-	case stead.KindNotFound, stead.KindTooLarge, stead.KindInvalid:
-		return nil, nil // it changed while it was looked at: the next turn publishes it
-	default:
-		return nil, err
-	}
-	sum := sha256.Sum256(data)
-	out := &environment.Published{Path: f.Path, Size: int64(len(data)), Digest: hex.EncodeToString(sum[:])}
-	if out.Digest == known {
-		return nil, nil
-	}
-	if !room {
-		return out, nil
-	}
-	for len(data) > 0 {
-		n := min(len(data), PartBytes)
-		digest, err := h.cfg.Blobs.Put(ctx, b.key, data[:n])
-		if err != nil {
-			return nil, err
-		}
-		out.Parts = append(out.Parts, stead.Text{Digest: digest, Bytes: n})
-		data = data[n:]
-	}
-	return out, nil
 }
 
 // stamp names a moment.

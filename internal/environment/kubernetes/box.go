@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"strconv"
@@ -153,6 +154,11 @@ func (e *Environment) Exec(ctx context.Context, c environment.Command, out func(
 // that the inside could have written.
 func (e *Environment) ReadFile(ctx context.Context, path string, max int64) ([]byte, error) {
 	return e.client.ReadFile(ctx, path, max)
+}
+
+// CopyFile implements environment.Environment.
+func (e *Environment) CopyFile(ctx context.Context, path string, max int64, w io.Writer) error {
+	return e.client.CopyFile(ctx, path, max, w)
 }
 
 // WriteFile implements environment.Environment.

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -28,56 +29,6 @@ const (
 // temporaryPrefix begins the names of files that are being written. They are no part of the
 // workspace: listings and checkpoints leave them out.
 const temporaryPrefix = ".stead-tmp-"
-
-// ReadFile returns a regular file, at most max bytes of it being allowed (environment.MaxFileBytes at
-// most): KindTooLarge above, KindNotFound when it is not there, KindInvalid when it is something else.
-func (d *Dir) ReadFile(ctx context.Context, path string, max int64) ([]byte, error) {
-	rel, err := cleanFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := ended(ctx); err != nil {
-		return nil, err
-	}
-	max = min(max, environment.MaxFileBytes)
-	var data []byte
-	err = d.unlocked(rel, func() error {
-		rel, err := d.follow(rel)
-		if err != nil {
-			return err
-		}
-		data, err = readFile(d.root, rel, max)
-		return err
-	})
-	return data, d.fault(err, path, "read")
-}
-
-func readFile(root *os.Root, rel string, max int64) ([]byte, error) {
-	f, info, err := openRegular(root, rel)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info.Size() > max {
-		return nil, tooLarge(rel, info.Size(), max)
-	}
-	// The file may grow while it is read: the limit is on what comes out.
-	data := make([]byte, 0, info.Size()+1)
-	for {
-		n, err := f.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		switch {
-		case errors.Is(err, io.EOF):
-			return data, nil
-		case err != nil:
-			return nil, err
-		case int64(len(data)) > max:
-			return nil, tooLarge(rel, int64(len(data)), max)
-		case len(data) == cap(data):
-			data = append(data, 0)[:len(data)]
-		}
-	}
-}
 
 func tooLarge(rel string, size, max int64) error {
 	return &stead.Error{Kind: stead.KindTooLarge, Param: "path",
@@ -128,24 +79,72 @@ func notRegular(rel string, mode fs.FileMode) error {
 // when it stays inside. KindInvalid when what is there is in its way. Nothing is synced: what lasts is a
 // checkpoint.
 func (d *Dir) WriteFile(ctx context.Context, path string, data []byte, executable bool) error {
+	if len(data) > environment.MaxFileBytes {
+		return tooBig(path, int64(len(data)), environment.MaxFileBytes)
+	}
+	return d.WriteFrom(ctx, path, bytes.NewReader(data), executable)
+}
+
+// WriteFrom is WriteFile of what a reader gives, which is never in memory as a whole: at most
+// environment.MaxFileBytes. The reader's errors are returned as they are.
+func (d *Dir) WriteFrom(ctx context.Context, path string, from io.Reader, executable bool) error {
 	rel, err := cleanFile(path)
 	if err != nil {
 		return err
 	}
-	if len(data) > environment.MaxFileBytes {
-		return tooLarge(rel, int64(len(data)), environment.MaxFileBytes)
-	}
 	if err := ended(ctx); err != nil {
 		return err
 	}
+	src := &source{from: from}
 	err = d.unlocked(rel, func() error {
+		if !src.again() {
+			return src.failed
+		}
 		rel, err := d.follow(rel)
 		if err != nil {
 			return err
 		}
-		return d.replace(rel, data, executable)
+		src.failed = d.replace(rel, src, executable)
+		return src.failed
 	})
+	if failed, ok := errors.AsType[*sourceError](err); ok {
+		return failed.err
+	}
 	return d.fault(inTheWay(err, path), path, "write")
+}
+
+// sourceError is an error of what is written, and not of the workspace.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return e.err.Error() }
+
+// source tells the errors of a reader apart from those of a file, and knows whether it can be read from
+// its beginning once more.
+type source struct {
+	from   io.Reader
+	begun  bool
+	failed error // of the write that it was read for
+}
+
+func (s *source) again() bool {
+	if !s.begun {
+		return true
+	}
+	from, ok := s.from.(io.Seeker)
+	if !ok {
+		return false
+	}
+	_, err := from.Seek(0, io.SeekStart)
+	return err == nil
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	s.begun = true
+	n, err := s.from.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &sourceError{err}
+	}
+	return n, err
 }
 
 // MakeDir makes a directory of the workspace, with those above it, unless it is there. It belongs to the
@@ -175,7 +174,7 @@ func (d *Dir) MakeDir(ctx context.Context, path string) error {
 	return d.fault(err, path, "make")
 }
 
-func (d *Dir) replace(rel string, data []byte, executable bool) (err error) {
+func (d *Dir) replace(rel string, from io.Reader, executable bool) (err error) {
 	own, err := d.owner()
 	if err != nil {
 		return err
@@ -192,7 +191,7 @@ func (d *Dir) replace(rel string, data []byte, executable bool) (err error) {
 	var random [8]byte
 	rand.Read(random[:]) // never fails
 	temporary := temporaryPrefix + hex.EncodeToString(random[:])
-	err = writeNew(dir, temporary, data, executable, own)
+	err = writeNew(dir, temporary, rel, from, executable, own)
 	if err == nil {
 		// Both names are in one directory that is held open: it may be moved, not swapped.
 		err = dir.Rename(temporary, name)
@@ -203,7 +202,7 @@ func (d *Dir) replace(rel string, data []byte, executable bool) (err error) {
 	return err
 }
 
-func writeNew(dir *os.Root, name string, data []byte, executable bool, own owner) error {
+func writeNew(dir *os.Root, name, rel string, from io.Reader, executable bool, own owner) error {
 	mode := fs.FileMode(fileMode)
 	if executable {
 		mode = execMode
@@ -212,7 +211,10 @@ func writeNew(dir *os.Root, name string, data []byte, executable bool, own owner
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	n, err := io.Copy(f, io.LimitReader(from, environment.MaxFileBytes+1))
+	if err == nil && n > environment.MaxFileBytes {
+		err = tooLarge(rel, n, environment.MaxFileBytes)
+	}
 	if err == nil {
 		err = own.give(f)
 	}
