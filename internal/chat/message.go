@@ -223,7 +223,7 @@ func file(o param.Object) (stead.Content, error) {
 		return c, err
 	}
 	if _, has := sub.Raw("file_id"); has {
-		return c, stead.Invalid(sub.Path("file_id"), "%s: uploaded files can't be put into a prompt yet: send file_data", sub.Path("file_id"))
+		return c, stead.Invalid(sub.Path("file_id"), "%s: there is no such uploaded file: upload it with POST /v1/files, or send file_data", sub.Path("file_id"))
 	}
 	if c.Name, _, err = sub.String("filename"); err != nil {
 		return c, err

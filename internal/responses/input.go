@@ -187,7 +187,7 @@ func part(o param.Object) (stead.Content, error) {
 		return c, stead.Invalid(o.Path("type"), "%s: parts of type %.40q are not known", o.Path("type"), kind)
 	}
 	if _, has := o.Raw("file_id"); has && field != "text" {
-		return c, stead.Invalid(o.Path("file_id"), "%s: uploaded files can't be put into a prompt yet: send the content itself", o.Path("file_id"))
+		return c, noFile(o.Path("file_id"))
 	}
 	s, err := param.Need(o.String(field))(o.Path(field))
 	if err != nil {
@@ -201,6 +201,13 @@ func part(o param.Object) (stead.Content, error) {
 	}
 	c.Text = stead.NewText(s)
 	return c, nil
+}
+
+// noFile is the error for an id that whoever reads requests has found no uploaded file for, and so left.
+func noFile(path string) error {
+	e := stead.Invalid(path, "%s: there is no such uploaded file", path)
+	e.Hint = "Upload it with POST /v1/files, or send the content itself."
+	return e
 }
 
 func callID(o param.Object) (string, error) {

@@ -15,6 +15,9 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 	if err != nil {
 		return err
 	}
+	if req, err = s.inlined(r.Context(), p, req); err != nil {
+		return err
+	}
 	c, err := s.newCall(w, r, p, model.DialectChat, req)
 	if err != nil {
 		return err

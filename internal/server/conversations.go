@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
@@ -44,7 +45,7 @@ func (s *server) createConversation(w http.ResponseWriter, r *http.Request, p st
 	if c.Metadata, err = agent.Metadata(req.Object); err != nil {
 		return err
 	}
-	if c.Items, err = conversationItems(req); err != nil {
+	if c.Items, err = s.conversationItems(r.Context(), p, req); err != nil {
 		return err
 	}
 	made, err := s.Responses.CreateConversation(r.Context(), p, c)
@@ -54,7 +55,11 @@ func (s *server) createConversation(w http.ResponseWriter, r *http.Request, p st
 	return s.write(w, wireConversation(made))
 }
 
-func conversationItems(req request) ([]stead.Item, error) {
+func (s *server) conversationItems(ctx context.Context, p stead.Principal, req request) ([]stead.Item, error) {
+	req, err := s.inlined(ctx, p, req)
+	if err != nil {
+		return nil, err
+	}
 	items, err := responses.Input(req.Object, "items")
 	if err == nil && len(items) > MaxConversationItems {
 		err = stead.Invalid("items", "items has %d entries, the limit is %d", len(items), MaxConversationItems)
@@ -126,7 +131,7 @@ func (s *server) addItems(w http.ResponseWriter, r *http.Request, p stead.Princi
 	if err != nil {
 		return err
 	}
-	items, err := conversationItems(req)
+	items, err := s.conversationItems(r.Context(), p, req)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,9 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if req, err = req.whole(r); err != nil {
 		return err
 	}
+	if req, err = s.inlined(r.Context(), p, req); err != nil {
+		return err
+	}
 	if req.Object, err = s.referenced(r.Context(), p, req.Object); err != nil {
 		return err
 	}

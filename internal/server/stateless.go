@@ -24,6 +24,10 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if err := refuseKept(req.Object); err != nil {
 		return err
 	}
+	req, err := s.inlined(r.Context(), p, req)
+	if err != nil {
+		return err
+	}
 	c, err := s.newCall(w, r, p, model.DialectResponses, req)
 	if err != nil {
 		return err
@@ -174,6 +178,9 @@ func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stea
 			return aboutModel(err)
 		}
 	}
+	if req, err = s.inlined(r.Context(), p, req); err != nil {
+		return err
+	}
 	items, err := responses.Input(req.Object, "input")
 	if err != nil {
 		return err
@@ -215,6 +222,9 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 		return err
 	}
 	defer c.close()
+	if req, err = s.inlined(r.Context(), p, req); err != nil {
+		return err
+	}
 	items, err := responses.Input(req.Object, "input")
 	if err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
-// vectorDoor is a door with the real services of files and vector stores, one store, and a file in it.
-func vectorDoor(t *testing.T) (d *door, store, fileID string) {
+// realFiles are the real services of files and what they stand on.
+func realFiles(t *testing.T) (*sqlite.Store, *file.Service) {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
 	if err != nil {
@@ -27,7 +27,13 @@ func vectorDoor(t *testing.T) (d *door, store, fileID string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { blobs.Close() })
-	files := file.NewService(file.Config{Documents: db, Assets: asset.New(db, blobs, time.Now), Policy: policy.AllowLocal{}, Now: time.Now})
+	return db, file.NewService(file.Config{Documents: db, Assets: asset.New(db, blobs, time.Now), Policy: policy.AllowLocal{}, Now: time.Now})
+}
+
+// vectorDoor is a door with the real services of files and vector stores, one store, and a file in it.
+func vectorDoor(t *testing.T) (d *door, store, fileID string) {
+	t.Helper()
+	db, files := realFiles(t)
 	vectors := vectorstore.NewService(vectorstore.Config{Documents: db, Records: db, Files: files, Policy: policy.AllowLocal{}, Now: time.Now})
 	done := make(chan struct{})
 	go func() { defer close(done); vectors.Run(t.Context()) }()
