@@ -173,11 +173,18 @@ type Item struct {
 	Output    []Content       `json:"output,omitempty"`    // outputs and finished mcp_calls
 	Error     string          `json:"error,omitempty"`     // outputs and failed mcp_calls: what the model is told
 
-	Answer *Answer `json:"answer,omitempty"` // mcp_approval_response; CallID is the call's
+	Answer   *Answer   `json:"answer,omitempty"`   // mcp_approval_response; CallID is the call's
+	Question *Question `json:"question,omitempty"` // mcp_call of an input: what an answer behind it is about
 
 	Summary   []Text `json:"summary,omitempty"`   // reasoning: parts that may be shown
 	Encrypted *Text  `json:"encrypted,omitempty"` // reasoning: opaque, goes back only to the same Provider
 	Provider  string `json:"provider,omitempty"`  // reasoning: who made Encrypted
+}
+
+// Question is a call that an application was asked about elsewhere, and brings along with its answer.
+type Question struct {
+	ID     string `json:"id"`
+	Server string `json:"server"` // label of the tool server
 }
 
 // Answer says whether a call may be made.

@@ -42,6 +42,7 @@ func Input(o param.Object, name string) ([]stead.Item, error) {
 		return nil, stead.Invalid(o.Path(name), "%s has %d items, the limit is %d", o.Path(name), len(list), MaxItems)
 	}
 	items := make([]stead.Item, 0, len(list))
+	made := map[string]bool{} // ids of questions whose calls are among the items
 	for i, raw := range list {
 		entry, err := param.Parse(param.Index(o.Path(name), i), raw)
 		if err != nil {
@@ -54,8 +55,31 @@ func Input(o param.Object, name string) ([]stead.Item, error) {
 		if !skip {
 			items = append(items, it)
 		}
+		if id, has, _ := entry.String("approval_request_id"); has && it.Type == stead.ItemMessage {
+			made[id] = true
+		}
 	}
-	return items, nil
+	return settled(items, made), nil
+}
+
+// settled leaves out the questions whether calls may be made that no answer follows, and with their answers
+// those whose calls were made: the items say already what came of them.
+func settled(items []stead.Item, made map[string]bool) []stead.Item {
+	last := map[string]int{} // id of a question → where it is answered
+	for i, it := range items {
+		if it.Answer != nil {
+			last[it.Answer.Request] = i
+		}
+	}
+	out := items[:0]
+	for i, it := range items {
+		switch {
+		case it.Question != nil && (made[it.Question.ID] || last[it.Question.ID] <= i), it.Answer != nil && made[it.Answer.Request]:
+		default:
+			out = append(out, it)
+		}
+	}
+	return out
 }
 
 func tooLong(path string, limit int) error {
@@ -63,7 +87,7 @@ func tooLong(path string, limit int) error {
 }
 
 // item reads one item. What says nothing to a model, such as the list of a server's tools that a
-// client sends back, or a question that only its answer matters of, is skipped.
+// client sends back, is skipped.
 func item(o param.Object) (it stead.Item, skip bool, err error) {
 	kind, has, err := o.String("type")
 	if err != nil {
@@ -85,8 +109,10 @@ func item(o param.Object) (it stead.Item, skip bool, err error) {
 		it, err = compaction(o)
 	case "mcp_approval_response":
 		it, err = approval(o)
-	case "mcp_list_tools", "mcp_approval_request", "item_reference":
-		skip = kind != "item_reference"
+	case "mcp_approval_request":
+		it, err = question(o)
+	case "mcp_list_tools", "item_reference":
+		skip = kind == "mcp_list_tools"
 		if !skip {
 			err = stead.Invalid(o.Path("type"), "%s: items are looked up by reference only for responses that are kept: send the item itself", o.Path("type"))
 		}
@@ -336,6 +362,25 @@ func fileSearch(o param.Object) (stead.Item, error) {
 		err = tooLong(o.Path("results"), stead.MaxTextBytes)
 	}
 	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, text)}, err
+}
+
+// question is a call that the client was asked about.
+func question(o param.Object) (stead.Item, error) {
+	it := stead.Item{Type: stead.ItemMCPCall, Question: &stead.Question{}}
+	for name, to := range map[string]*string{"id": &it.Question.ID, "server_label": &it.Question.Server, "name": &it.Name} {
+		s, err := param.Need(o.String(name))(o.Path(name))
+		if err == nil && len(s) > MaxCallIDBytes {
+			err = tooLong(o.Path(name), MaxCallIDBytes)
+		}
+		if *to = s; err != nil {
+			return it, err
+		}
+	}
+	args, err := param.Need(o.String("arguments"))(o.Path("arguments"))
+	if it.CallID, it.Arguments = it.Question.ID, Arguments(args); err == nil && it.Arguments[0] != '{' {
+		err = stead.Invalid(o.Path("arguments"), "%s must be a JSON object: the call would be made with it", o.Path("arguments"))
+	}
+	return it, err
 }
 
 // approval is the answer whether a call may be made. Whether that was asked is known to the session alone.

@@ -82,3 +82,35 @@ func TestAllowedTools(t *testing.T) {
 		t.Errorf("tools %+v, choice %q", r.Tools, r.ToolChoice)
 	}
 }
+
+// Of a history that is sent again, a question comes through with the answer behind it, until its call is
+// among the items, and not without one.
+func TestQuestionsAndAnswers(t *testing.T) {
+	const question = `{"type":"mcp_approval_request","id":"q","server_label":"s","name":"f","arguments":"{\"a\":1}"}`
+	const answer = `{"type":"mcp_approval_response","approval_request_id":"q","approve":true}`
+	const call = `{"type":"mcp_call","id":"c","server_label":"s","name":"f","arguments":"{}","output":"1","approval_request_id":"q"}`
+	const user = `{"role":"user","content":"x"}`
+	for input, want := range map[string]string{
+		question + "," + answer:                           "mcp_call mcp_approval_response",
+		user + "," + question + "," + answer + "," + user: "message mcp_call mcp_approval_response message",
+		question + "," + answer + "," + call:              "message",
+		user + "," + question:                             "message",
+		answer + "," + question:                           "mcp_approval_response", // of a question that is elsewhere, if anywhere
+		answer:                                            "mcp_approval_response",
+	} {
+		var got []string
+		for _, it := range parse(t, `{"model":"m","input":[`+input+`]}`).Items {
+			got = append(got, string(it.Type))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s\n%v, want %s", input, got, want)
+		}
+	}
+	o, err := param.Body([]byte(`{"model":"m","input":[` + strings.Replace(question, `{\"a\":1}`, "[1]", 1) + "," + answer + `]}`))
+	if err == nil {
+		_, err = responses.Parse(o, agent.Rules{})
+	}
+	if e, ok := errors.AsType[*stead.Error](err); !ok || e.Param != "input[0].arguments" {
+		t.Errorf("arguments that are no object: %v", err)
+	}
+}

@@ -106,3 +106,23 @@ func TestAQuestionThatIsPassedOver(t *testing.T) {
 		}
 	}, withModel(m), withTools(tools))
 }
+
+// An application that keeps the conversation itself brings the question along with its answer.
+func TestAQuestionThatComesAlong(t *testing.T) {
+	m := script(reply("launched"))
+	tools := newFakeTools()
+	bubble(t, func(t *testing.T, n *node) {
+		question := stead.Item{Type: stead.ItemMCPCall, CallID: "mcpr_1", Name: "launch", Arguments: []byte(`{"n":1}`), Question: &stead.Question{ID: "mcpr_1", Server: "box"}}
+		first := n.ended(n.respond(asks("", []stead.Item{inputOf(stead.RoleUser, "launch"), question, answerTo("mcpr_1", true, "")}, guarded)))
+		if made := tools.log(); len(made) != 1 || string(made[0].Arguments) != `{"n":1}` {
+			t.Fatalf("%d calls\n%s", len(made), n.journal(first.Session))
+		}
+		if got, want := seen(m.last()), []string{"user: launch", `call launch {"n":1}`, `output done {"n":1}`}; !slices.Equal(got, want) {
+			t.Errorf("the model saw %q, want %q", got, want)
+		}
+		// Where the session knows its own questions, those that come along count for nothing.
+		if _, err := n.Respond(context.Background(), me, asks(first.ID(), []stead.Item{question, answerTo("mcpr_1", true, "")}, guarded)); stead.KindOf(err) != stead.KindInvalid {
+			t.Errorf("in a session: %v", err)
+		}
+	}, withModel(m), withTools(tools))
+}

@@ -45,7 +45,8 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 	if err := checkOutputs(nil, req.Items); err != nil {
 		return session.Response{}, err
 	}
-	if err := session.Unasked(req.Items); err != nil {
+	var err error
+	if req.Items, req.Ask.Approved, err = session.AllowGiven(req.Items); err != nil {
 		return session.Response{}, err
 	}
 	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, false)
@@ -172,10 +173,11 @@ func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.Ses
 		if err := checkOutputs(v.HandedBack, req.Items); err != nil {
 			return stead.Event{}, err
 		}
-		if req.Ask.Approved, err = v.Allow(req.Items); err != nil {
+		in := req
+		if in.Items, in.Ask.Approved, err = v.Allow(req.Items); err != nil {
 			return stead.Event{}, err
 		}
-		return r.responseEvent(ctx, key, p, req)
+		return r.responseEvent(ctx, key, p, in)
 	})
 	if stead.KindOf(err) == stead.KindNotFound && req.Conversation != "" {
 		return session.Response{}, about(param, stead.NotFound("conversation", session.ConversationID(req.Conversation)))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -229,6 +230,7 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 	if err != nil {
 		return err
 	}
+	items = slices.DeleteFunc(items, func(it stead.Item) bool { return it.Question != nil || it.Answer != nil }) // no model gets them
 	if len(items) == 0 {
 		return stead.Invalid("input", "input must hold at least one item")
 	}

@@ -19,7 +19,8 @@ import (
 //	                  model.called    the model sees what came of it
 //
 // What is denied, or not answered, is not made, and the model is told. A question is answered in the session
-// that asked it and at its end: a copy of the session would ask anew. What policies hold is not the
+// that asked it and at its end: a copy of the session would ask anew. An application that keeps the
+// conversation itself sends the question with its answer, and a new session begins with both. What policies hold is not the
 // application's to allow, and waits as it does in other turns.
 
 // ApprovedCall is a call that an answer among a response's items allows.
@@ -46,28 +47,49 @@ func (c *Call) QuestionID(session stead.SessionID) string {
 	return stead.DerivedID("mcpr", session, c.Seq, c.Index)
 }
 
-// Allow holds the answers among a response's items against the questions that are open, names the calls in
-// them, and returns those that are allowed. KindInvalid, with the index of the item, for what was not asked.
-func (v *View) Allow(items []stead.Item) ([]ApprovedCall, error) {
+// Allow holds the answers among a response's items against the questions of the session that are open.
+// It returns the items with the calls named in the answers, without questions that came along, and the
+// calls that are allowed. KindInvalid, with the index of the item, for what was not asked.
+func (v *View) Allow(items []stead.Item) ([]stead.Item, []ApprovedCall, error) {
+	open := map[string]ApprovedCall{}
+	for _, c := range v.Asked {
+		open[c.QuestionID(v.Key.Session)] = ApprovedCall{CallID: c.CallID, Name: c.Name, Arguments: c.Arguments, Tool: c.Tool}
+	}
+	items = slices.DeleteFunc(slices.Clone(items), func(it stead.Item) bool { return it.Question != nil })
+	return allow(items, open)
+}
+
+// AllowGiven is Allow for a session that begins with the items: the questions are those that came along,
+// each in front of its answer. What repeating their calls does is not known.
+func AllowGiven(items []stead.Item) ([]stead.Item, []ApprovedCall, error) {
+	open := map[string]ApprovedCall{}
+	for _, it := range items {
+		if q := it.Question; q != nil {
+			open[q.ID] = ApprovedCall{CallID: it.CallID, Name: it.Name, Arguments: it.Arguments, Tool: ToolCall{Server: q.Server, Name: it.Name, Approval: true}}
+		}
+	}
+	return allow(slices.Clone(items), open)
+}
+
+// allow takes each answer's question out of those that are open.
+func allow(items []stead.Item, open map[string]ApprovedCall) ([]stead.Item, []ApprovedCall, error) {
 	var out []ApprovedCall
-	open := slices.Clone(v.Asked)
 	for i := range items {
 		it := &items[i]
 		if it.Type != stead.ItemApprovalResponse {
 			continue
 		}
-		at := slices.IndexFunc(open, func(c *Call) bool { return c.QuestionID(v.Key.Session) == it.Answer.Request })
-		if at < 0 {
-			return nil, unasked(i, it.Answer.Request)
+		c, ok := open[it.Answer.Request]
+		if !ok {
+			return nil, nil, unasked(i, it.Answer.Request)
 		}
-		c := open[at]
-		open = slices.Delete(open, at, at+1)
-		it.CallID = c.CallID
-		if it.Answer.Approve {
-			out = append(out, ApprovedCall{i, c.CallID, c.Name, c.Arguments, c.Tool})
+		delete(open, it.Answer.Request)
+		if it.CallID = c.CallID; it.Answer.Approve {
+			c.Item = i
+			out = append(out, c)
 		}
 	}
-	return out, nil
+	return items, out, nil
 }
 
 // Unasked is the error for answers to questions that nobody asked; nil: there are none.
@@ -81,7 +103,7 @@ func Unasked(items []stead.Item) error {
 }
 
 func unasked(i int, request string) error {
-	e := stead.Invalid(fmt.Sprintf("input[%d].approval_request_id", i), "No approval request with id '%.80s' is open.", request)
+	e := stead.Invalid(fmt.Sprintf("input[%d].approval_request_id", i), "no approval request with id '%.80s' is open", request)
 	e.Hint = "A request is answered once, by the response that follows it: by previous_response_id, or in its conversation."
 	return e
 }
@@ -128,9 +150,11 @@ func (c *Context) allowed(seq stead.Seq, index int, it stead.Item) {
 
 // unanswered closes the calls that a new turn did not answer.
 func (c *Context) unanswered() {
-	for _, en := range c.Entries {
-		if en.Given && en.Item.Type == stead.ItemMCPCall {
-			en.Open, en.Given, en.Item.Error = false, false, toldUnanswered
+	for _, list := range [][]*Entry{c.Entries, c.Held} {
+		for _, en := range list {
+			if en.Given && en.Item.Type == stead.ItemMCPCall {
+				en.Open, en.Given, en.Item.Error = false, false, toldUnanswered
+			}
 		}
 	}
 }

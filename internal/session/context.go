@@ -129,10 +129,16 @@ func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
 	}
 }
 
-// settle copies outcomes that the view knows into the entries of their calls.
+// settle copies outcomes that the view knows into the entries of their calls. Of what is held back, only a
+// call that came along with the input has one.
 func (c *Context) settle(e stead.Event, v *View, ended *TurnView) {
+	c.settleIn(c.Entries, e, v, ended)
+	c.settleIn(c.Held, e, v, ended)
+}
+
+func (c *Context) settleIn(entries []*Entry, e stead.Event, v *View, ended *TurnView) {
 	var done map[callKey]*Call // of the turn; made for the first entry that is open
-	for _, en := range c.Entries {
+	for _, en := range entries {
 		if !en.Open || en.Given {
 			continue
 		}

@@ -197,7 +197,7 @@ func (c *Context) given(seq stead.Seq, items []stead.Item) {
 				continue
 			}
 		}
-		open := it.Type == stead.ItemFunctionCall
+		open := it.Type == stead.ItemFunctionCall || it.Question != nil
 		c.Held = append(c.Held, &Entry{Seq: seq, Index: i, Item: it, Open: open, Given: open})
 	}
 }
@@ -229,6 +229,12 @@ func givenItem(s stead.SessionID, turn string, seq stead.Seq, i int, it stead.It
 	case stead.ItemFunctionCall:
 		return &FunctionCallItem{ID: stead.DerivedID("fc", s, seq, i), Type: "function_call", Arguments: it.Arguments,
 			CallID: it.CallID, Name: it.Name, Status: stead.ItemCompleted, TurnID: turn}
+	case stead.ItemMCPCall:
+		if it.Question == nil {
+			return nil
+		}
+		return &ApprovalRequestItem{ID: stead.DerivedID("mcpr", s, seq, i), Type: "mcp_approval_request", Arguments: it.Arguments,
+			Name: it.Name, ServerLabel: it.Question.Server, TurnID: turn}
 	case stead.ItemApprovalResponse:
 		if it.Answer == nil {
 			return nil

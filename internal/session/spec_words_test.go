@@ -89,7 +89,7 @@ func (s *spec) input(name, rest string) bool {
 		s.event(session.KindInputMessage, m)
 	case "ask": // a response
 		items := s.items(rest)
-		approved, err := s.state.Allow(items)
+		items, approved, err := s.state.Allow(items)
 		if err != nil {
 			s.out = append(s.out, err.Error())
 			return true

@@ -1,7 +1,7 @@
 // The frameworks that most applications are written with, unmodified, over the stateless doors.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, run, setTracingDisabled, tool } from '@openai/agents';
+import { Agent, hostedMcpTool, OpenAIChatCompletionsModel, OpenAIResponsesModel, run, setTracingDisabled, tool } from '@openai/agents';
 import { createOpenAI } from '@ai-sdk/openai';
 import { generateText, jsonSchema, Output, stepCountIs, streamText, tool as aiTool } from 'ai';
 import { z } from 'zod';
@@ -25,6 +25,26 @@ test('@openai/agents runs a loop of tools over both doors', async (t) => {
     let text = '';
     for await (const piece of streamed.toTextStream()) text += piece;
     assert.equal(text, 'one two three');
+  }
+});
+
+test('@openai/agents approves a call of a tool server, with the history sent again or kept here', async (t) => {
+  setTracingDisabled(true);
+  const { client } = await start(t);
+  const agent = new Agent({ name: 'Shop', model: new OpenAIResponsesModel(client, 'sim'), tools: [hostedMcpTool({ serverLabel: 'shop', requireApproval: 'always' })] });
+  for (const conversationId of [undefined, (await client.conversations.create()).id]) {
+    let result = await run(agent, 'Call refund_order with {"order":"1042","cents":1999}', { conversationId });
+    assert.equal(result.interruptions.length, 1);
+    result.state.approve(result.interruptions[0]);
+    result = await run(agent, result.state, { conversationId });
+    assert.equal(result.interruptions.length, 0);
+    assert.match(result.finalOutput, /refund/);
+    const calls = result.newItems.filter((i) => i.rawItem.providerData?.type === 'mcp_call');
+    assert.deepEqual(calls.map((i) => [i.rawItem.status, i.rawItem.providerData.name]), [['completed', 'refund_order']]);
+    if (!conversationId) { // the whole history: the call is not made again
+      const again = await run(agent, [...result.history, { role: 'user', content: 'Say thanks' }]);
+      assert.equal(again.finalOutput, 'thanks');
+    }
   }
 });
 

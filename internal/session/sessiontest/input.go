@@ -65,7 +65,7 @@ func (g *Gen) response(by stead.Principal) {
 		}
 	}
 	var err error
-	if ask.Approved, err = g.State.Allow(items); err != nil {
+	if items, ask.Approved, err = g.State.Allow(items); err != nil {
 		panic(err) // the questions are those that are open
 	}
 	g.append(session.KindInputMessage, session.Message{Items: items, Response: ask, By: by})
