@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
-	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/bare"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
@@ -210,25 +208,6 @@ type remote struct {
 
 // Connected implements host.Remote.
 func (r remote) Connected(id string) bool { return r.hub.Connected(id) }
-
-// egressOf is the operator's part of every way out.
-func egressOf(e config.Egress) (host.Egress, error) {
-	out := host.Egress{Private: e.Private}
-	for _, k := range e.Credentials {
-		out.Credentials = append(out.Credentials, host.Credential{
-			Variable: k.Variable, Hosts: k.Hosts, Value: func(context.Context) (string, error) { return k.Value, nil },
-		})
-	}
-	if e.Proxy == "" {
-		return out, nil
-	}
-	u, err := url.Parse(e.Proxy)
-	if err != nil {
-		return out, stead.Wrap(stead.KindInvalid, err, "environments.egress.proxy can't be read")
-	}
-	out.Proxy = func(c *egress.Config) { c.Upstream = u }
-	return out, nil
-}
 
 // token is what an environment's executor shows. It is derived from the node's key, so that nothing
 // of it is stored anywhere.

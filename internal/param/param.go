@@ -5,7 +5,7 @@
 //
 // Shape: an Object is a path ("agent.tools[0]") and its fields as raw JSON. A getter returns the
 // value, whether it is there (absent and null are not), and an error. Of duplicate keys the last
-// wins; fields that nobody asks for are ignored.
+// wins; fields that nobody asks for are ignored, unless Only refuses them.
 //
 // Errors: stead.KindInvalid with the path of the field as its param.
 package param
@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -105,6 +106,23 @@ func (o Object) Names() []string {
 		names = append(names, n)
 	}
 	return names
+}
+
+// Only refuses the fields that an object does not have: what they ask for would not happen. Null asks for
+// nothing, and is let through. what names the object for people.
+func (o Object) Only(what string, fields ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(o.fields)) {
+		if slices.Contains(fields, name) || o.Null(name) {
+			continue
+		}
+		e := stead.Invalid(o.Path(name), "%.200s is not a field of %s, so it would not happen", o.Path(name), what)
+		e.Hint = "Its fields are " + strings.Join(fields, ", ") + "."
+		if len(fields) == 0 {
+			e.Hint = "It has none."
+		}
+		return e
+	}
+	return nil
 }
 
 // String reads a string.

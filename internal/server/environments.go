@@ -46,6 +46,9 @@ func (s *server) createEnvironment(w http.ResponseWriter, r *http.Request, p ste
 	if err != nil {
 		return err
 	}
+	if err := req.Only("a request for an environment", "environment", "vault_ids"); err != nil {
+		return err
+	}
 	vaults, err := vaultIDs(req.Object)
 	if err != nil {
 		return err
@@ -160,6 +163,9 @@ func wireFile(id string, f environment.File) environmentFile {
 func (s *server) putEnvironmentFile(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	req, err := read(w, r)
 	if err != nil {
+		return err
+	}
+	if err := req.Only("a file of an environment", "type", "path", "data", "file_id"); err != nil {
 		return err
 	}
 	path, err := param.Need(req.String("path"))("path")

@@ -13,6 +13,9 @@ func (s *server) sendEvents(w http.ResponseWriter, r *http.Request, p stead.Prin
 	if err != nil {
 		return err
 	}
+	if err := req.Only("a request that sends events", "events"); err != nil {
+		return err
+	}
 	inputs, err := inputEvents(req.Object)
 	if err != nil {
 		return err
@@ -101,6 +104,9 @@ func (s *server) resumeSession(w http.ResponseWriter, r *http.Request, p stead.P
 func (s *server) forkSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	req, err := read(w, r)
 	if err != nil {
+		return err
+	}
+	if err := req.Only("a fork", "item_id", "metadata"); err != nil {
 		return err
 	}
 	var fork session.ForkRequest

@@ -30,6 +30,15 @@ const (
 	decideGiveUp      = "give_up"
 )
 
+// eventFields are the fields of each type of input event.
+var eventFields = map[string][]string{
+	inputMessage:    {"type", "input"},
+	inputCancel:     {"type"},
+	inputToolResult: {"type", "turn_id", "call_id", "success", "output", "error"},
+	inputApproval:   {"type", "request_id", "response"},
+	inputOutcome:    {"type", "request_id", "response"},
+}
+
 // inputEvents reads the body of a POST of events.
 func inputEvents(o param.Object) ([]session.Input, error) {
 	list, err := param.Need(o.List("events"))(o.Path("events"))
@@ -56,6 +65,11 @@ func inputEvent(o param.Object) (session.Input, error) {
 	kind, err := param.Need(o.String("type"))(o.Path("type"))
 	if err != nil {
 		return session.Input{}, err
+	}
+	if fields := eventFields[kind]; fields != nil {
+		if err := o.Only("an input event of type "+kind, fields...); err != nil {
+			return session.Input{}, err
+		}
 	}
 	switch kind {
 	case inputMessage:
@@ -122,6 +136,9 @@ func approval(o param.Object) (session.Input, error) {
 	if err != nil {
 		return session.Input{}, err
 	}
+	if err := res.Only("an answer", "type", "decision", "reason", "extra"); err != nil {
+		return session.Input{}, err
+	}
 	if _, _, err := res.Enum("type", "mcp_tool_call", session.ActionBudgetLimit); err != nil {
 		return session.Input{}, err
 	}
@@ -152,6 +169,9 @@ func outcome(o param.Object) (session.Input, error) {
 	}
 	res, err := param.Need(o.Object("response"))(o.Path("response"))
 	if err != nil {
+		return session.Input{}, err
+	}
+	if err := res.Only("an answer", "type", "decision", "output"); err != nil {
 		return session.Input{}, err
 	}
 	if out.Decision, err = param.Need(res.Enum("decision", decideHappened, decideNotHappened, decideGiveUp))(res.Path("decision")); err != nil {

@@ -12,7 +12,11 @@ import (
 )
 
 func (s *server) lifecycle(w http.ResponseWriter, r *http.Request, p stead.Principal, do func(context.Context, stead.Principal, stead.SessionID) (session.Session, error)) error {
-	if _, err := read(w, r); err != nil { // an empty body, or an object that says nothing
+	req, err := read(w, r)
+	if err == nil {
+		err = req.Only("this request") // an empty body, or an object that says nothing
+	}
+	if err != nil {
 		return err
 	}
 	changed, err := do(r.Context(), p, sessionID(r))
@@ -116,6 +120,9 @@ func (s *server) listApprovals(w http.ResponseWriter, r *http.Request, p stead.P
 func (s *server) decide(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	req, err := read(w, r)
 	if err != nil {
+		return err
+	}
+	if err := req.Only("a decision", "decision", "reason", "extra", "output"); err != nil {
 		return err
 	}
 	decision, err := param.Need(req.Enum("decision",

@@ -35,6 +35,9 @@ func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.P
 
 func (s *server) createRequest(ctx context.Context, p stead.Principal, req request) (c session.CreateRequest, stream bool, err error) {
 	c.Key, c.Digest = req.key, req.digest
+	if err := req.Only("a session", "environment", "agent_id", "agent", "input", "metadata", "prompt_cache_options", "review", "spend_control", "stream", "stream_options", "vault_ids"); err != nil {
+		return c, false, err
+	}
 	if c.Environment, err = s.environment(ctx, p, req.Object); err != nil {
 		return c, false, err
 	}
@@ -196,6 +199,9 @@ func (s *server) updateSession(w http.ResponseWriter, r *http.Request, p stead.P
 }
 
 func (s *server) sessionUpdate(o param.Object) (u session.Updated, err error) {
+	if err := o.Only("an update of a session", "agent", "metadata", "prompt_cache_options", "review", "spend_control"); err != nil {
+		return u, err
+	}
 	if o.Has("metadata") {
 		m, err := agent.Metadata(o)
 		if err != nil {
@@ -232,6 +238,9 @@ func (s *server) agentUpdate(o param.Object, u *session.Updated) error {
 			e.Hint = "What can: model, reasoning.effort, service_tier and tools."
 			return e
 		}
+	}
+	if err := o.Only("the agent of an update", "model", "reasoning", "service_tier", "tools"); err != nil {
+		return err
 	}
 	if o.Has("model") {
 		model, err := param.Need(o.String("model"))(o.Path("model"))

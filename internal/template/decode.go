@@ -47,19 +47,8 @@ func Decode(o param.Object) (Config, error) {
 // hosted is our synonym of TypeHosted.
 const hosted = "hosted"
 
-// only refuses the fields that an object does not have. Null asks for nothing, so it is let through.
-func only(o param.Object, what string, allowed []string) error {
-	names := o.Names()
-	slices.Sort(names)
-	for _, name := range names {
-		if !slices.Contains(allowed, name) && !o.Null(name) {
-			e := stead.Invalid(o.Path(name), "%.200s is not a field of %s, so it would not happen", o.Path(name), what)
-			e.Hint = "Its fields are " + strings.Join(allowed, ", ") + "."
-			return e
-		}
-	}
-	return nil
-}
+// only refuses the fields that an object does not have.
+func only(o param.Object, what string, allowed []string) error { return o.Only(what, allowed...) }
 
 func decodeAttached(o param.Object) (Config, error) {
 	if err := only(o, "an environment that exists already", fieldsAttached); err != nil {

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/egress"
+	"github.com/stead-dev/stead/internal/environment/host"
+)
+
+// egressOf is the operator's part of every way out. It is tried at once: what is wrong with it would
+// otherwise be found by the first agent whose environment is opened.
+func egressOf(e config.Egress) (host.Egress, error) {
+	out := host.Egress{Private: e.Private}
+	trial := egress.Config{
+		Policy:   egress.Policy{Access: egress.AccessEnabled, Private: e.Private},
+		Recorder: func(context.Context, egress.Record) error { return nil },
+	}
+	for _, k := range e.Credentials {
+		value := func(context.Context) (string, error) { return k.Value, nil }
+		out.Credentials = append(out.Credentials, host.Credential{Variable: k.Variable, Hosts: k.Hosts, Value: value})
+		trial.Credentials = append(trial.Credentials, egress.Credential{Name: k.Variable, Placeholder: egress.NewPlaceholder(k.Variable), Hosts: k.Hosts, Value: value})
+	}
+	if e.Proxy != "" {
+		u, err := url.Parse(e.Proxy)
+		if err != nil {
+			return out, stead.Wrap(stead.KindInvalid, err, "environments.egress.proxy can't be read")
+		}
+		out.Proxy = func(c *egress.Config) { c.Upstream = u }
+		out.Proxy(&trial)
+	}
+	p, err := egress.New(trial)
+	if err != nil {
+		return out, asConfigured(err)
+	}
+	return out, p.Close(context.Background())
+}
+
+// asConfigured names the field of the configuration in which a field of the way out is wrong.
+func asConfigured(err error) error {
+	wrong, ok := errors.AsType[*stead.Error](err)
+	if !ok {
+		return err
+	}
+	named := *wrong
+	field := strings.TrimPrefix(wrong.Param, "network.")
+	if field == "upstream" {
+		field = "proxy"
+	}
+	named.Param = "environments.egress." + field
+	named.Message = named.Param + ": " + wrong.Message
+	return &named
+}
