@@ -209,9 +209,10 @@ func (a *app) download(local []string, what string, content func(io.Writer) erro
 // insideDir is where a workspace is inside, for the API too.
 const insideDir = "/workspace"
 
-// inWorkspace is a path inside: one that is not absolute is below the workspace.
+// inWorkspace is a path inside, or the URI of one: see environment.WirePath. One that is not absolute is
+// below the workspace.
 func inWorkspace(path string) string {
-	if strings.HasPrefix(path, "/") {
+	if strings.HasPrefix(path, "/") || strings.HasPrefix(path, "file:///") {
 		return path
 	}
 	return insideDir + "/" + path

@@ -161,7 +161,7 @@ type Saved struct {
 
 // Published is a file that became an artifact.
 type Published struct {
-	Path   string       `json:"path"`   // absolute, inside
+	Path   string       `json:"path"`   // absolute, inside, as WirePath writes it
 	Size   int64        `json:"size"`   // bytes
 	Digest string       `json:"digest"` // SHA-256 of the whole, in hex
 	Parts  []stead.Text `json:"parts"`  // blobs, in order
@@ -170,7 +170,7 @@ type Published struct {
 // TooLarge is a file that did not become an artifact, because of its size or because the session has as
 // many as it may.
 type TooLarge struct {
-	Path  string `json:"path"`           // absolute, inside
+	Path  string `json:"path"`           // absolute, inside, as WirePath writes it
 	Size  int64  `json:"size"`           // bytes
 	Limit int64  `json:"limit"`          // bytes
 	Many  bool   `json:"many,omitempty"` // the number of artifacts is why

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
@@ -219,6 +220,8 @@ func (r *Runner) PutFile(ctx context.Context, p stead.Principal, id, path string
 	}
 	e := v.Environment
 	switch {
+	case !utf8.ValidString(at): // the journal is JSON
+		return environment.File{}, stead.Invalid("path", "the path of a file that is given must be UTF-8")
 	case !e.Hosted():
 		return environment.File{}, stead.Invalid("environment_id", "environment %s is self-hosted: its files are on the machine that hosts it", id)
 	case e.Gone():

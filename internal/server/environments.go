@@ -157,7 +157,7 @@ type environmentFile struct {
 }
 
 func wireFile(id string, f environment.File) environmentFile {
-	return environmentFile{id, "agent.environment.file", f.Path, f.Size}
+	return environmentFile{id, "agent.environment.file", environment.WirePath(f.Path), f.Size}
 }
 
 func (s *server) putEnvironmentFile(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -249,7 +249,11 @@ func (s *server) listEnvironmentFiles(w http.ResponseWriter, r *http.Request, p 
 }
 
 func fileQuery(values url.Values) (environment.ListQuery, error) {
-	q := environment.ListQuery{Dir: values.Get("path"), Limit: stead.DefaultPageSize, Desc: values.Get("order") != "asc"}
+	dir, err := environment.FromWire("path", values.Get("path"))
+	if err != nil {
+		return environment.ListQuery{}, err
+	}
+	q := environment.ListQuery{Dir: dir, Limit: stead.DefaultPageSize, Desc: values.Get("order") != "asc"}
 	if order := values.Get("order"); order != "" && order != "asc" && order != "desc" {
 		return q, stead.Invalid("order", "order must be asc or desc, not %.40q", order)
 	}

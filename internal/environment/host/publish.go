@@ -61,15 +61,16 @@ func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) (
 		}
 		for _, f := range page.Files {
 			q.After = f.Path
+			name := environment.WirePath(f.Path) // as the journal has it
 			if f.Size > MaxArtifactBytes {
-				l := environment.TooLarge{Path: f.Path, Size: f.Size, Limit: MaxArtifactBytes}
-				if s.Known[f.Path] != l.Mark() && len(large) < MaxTooLarge {
+				l := environment.TooLarge{Path: name, Size: f.Size, Limit: MaxArtifactBytes}
+				if s.Known[name] != l.Mark() && len(large) < MaxTooLarge {
 					large = append(large, l)
 				}
 				continue
 			}
 			full := s.Room == environment.NoRoom || s.Room > 0 && len(out) >= s.Room
-			p, err := h.publishFile(ctx, b.key, dir, f, s.Known[f.Path], !full)
+			p, err := h.publishFile(ctx, b.key, dir, f, s.Known[name], !full)
 			switch {
 			case err != nil:
 				return nil, nil, err
@@ -77,8 +78,8 @@ func (h *Host) publish(ctx context.Context, b *box, s environment.SaveRequest) (
 			case !full:
 				out = append(out, *p)
 			default:
-				l := environment.TooLarge{Path: f.Path, Size: f.Size, Limit: MaxArtifactBytes, Many: true}
-				if s.Known[f.Path] != l.Mark() && len(large) < MaxTooLarge {
+				l := environment.TooLarge{Path: name, Size: f.Size, Limit: MaxArtifactBytes, Many: true}
+				if s.Known[name] != l.Mark() && len(large) < MaxTooLarge {
 					large = append(large, l)
 				}
 			}
@@ -98,7 +99,7 @@ func (h *Host) publishFile(ctx context.Context, key stead.SessionKey, dir *works
 		return nil, err
 	}
 	defer h.parts.giveBack(part)
-	out := &environment.Published{Path: f.Path}
+	out := &environment.Published{Path: environment.WirePath(f.Path)}
 	if known != "" || !room {
 		look := func([]byte) error { return nil }
 		if out.Size, out.Digest, err = inParts(ctx, dir, f.Path, part, look); err != nil || out.Digest == known {

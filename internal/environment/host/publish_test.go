@@ -195,3 +195,31 @@ func (zeros) Read(b []byte) (int, error) {
 	clear(b)
 	return len(b), nil
 }
+
+// TestANameThatIsNotUTF8IsPublishedOnce: the journal is JSON, and has to know the file again.
+func TestANameThatIsNotUTF8IsPublishedOnce(t *testing.T) {
+	b := newBench(t)
+	b.prepare()
+	b.open()
+	b.sh(`printf one > "outputs/$(printf 'caf\351')"; printf two > "outputs/$(printf 'caf\350')"`)
+	request := environment.SaveRequest{Publish: environment.OutputsDir, Known: map[string]string{}}
+	saved, err := b.Save(context.Background(), b.key, request)
+	if err != nil || len(saved.Artifacts) != 2 || saved.Artifacts[0].Path != "file:///workspace/outputs/caf%E8" || saved.Artifacts[1].Path != "file:///workspace/outputs/caf%E9" {
+		t.Fatalf("published %+v, %v", saved.Artifacts, err)
+	}
+	for _, a := range saved.Artifacts {
+		path, err := environment.FilePath("path", a.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.is(path, map[string]string{"file:///workspace/outputs/caf%E8": "two", "file:///workspace/outputs/caf%E9": "one"}[a.Path])
+		request.Known[a.Path] = a.Digest
+	}
+	request.Previous = saved.Checkpoint.Digest
+	if saved, err = b.Save(context.Background(), b.key, request); err != nil || len(saved.Artifacts) != 0 {
+		t.Errorf("published again: %+v, %v", saved.Artifacts, err)
+	}
+	b.state.Checkpoint = saved.Checkpoint.Digest
+	b.suspend()
+	b.is("/workspace/outputs/caf\xe9", "one")
+}
