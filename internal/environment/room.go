@@ -30,13 +30,17 @@ type Room struct {
 const (
 	// RoomProcesses is how few processes may be left to a command that begins: with fewer a pipeline fails.
 	RoomProcesses = 4
-	// roomShare: while fewer than a fourth is left, it is looked roomLooks times before it is taken for
-	// enough, since a bomb whose processes fail at their limit is just below it now and then.
-	roomShare = 4
-	roomLooks = 5
+	// A bomb whose processes fail at the limit collapses and begins anew, again and again: one look can find
+	// enough. So it is looked again, up to calmLooks times where less than 1/roomNear of the limit is left, and up to
+	// roomLooks times where from one look to the next the number moves by more than 1/roomMove of it, which nothing
+	// does that is not forking for its life. Where no more than that is used, one look is enough.
+	roomNear  = 4
+	roomMove  = 16
+	calmLooks = 5
+	roomLooks = 60
 	// roomPause lies between two looks or tries, and roomTime is how long it takes at most until those
 	// that were killed are gone.
-	roomPause = 10 * time.Millisecond
+	roomPause = 5 * time.Millisecond
 	roomTime  = 2 * time.Second
 	// roomName is the most that is said of a command's name, in bytes.
 	roomName = 80
@@ -68,16 +72,21 @@ func (r *Room) Start(ctx context.Context, start func() error) (cleared string, e
 	return cleared, err
 }
 
-// scarce reports whether hardly any process can be had.
+// scarce reports whether hardly any process can be had, now or again and again.
 func (r *Room) scarce(ctx context.Context) bool {
-	for look := 0; look < roomLooks; look++ {
+	move, before := r.Limit/roomMove, 0
+	for look := range roomLooks {
 		n, known := r.Free()
+		moved := look > 0 && max(n-before, before-n) > move
 		switch {
-		case !known || n > r.Limit/roomShare:
+		case !known || n >= r.Limit-move:
 			return false
-		case n < RoomProcesses:
+		case n < RoomProcesses, moved && n < 2*move:
 			return true
+		case look > 0 && !moved && (n > r.Limit/roomNear || look >= calmLooks):
+			return false
 		}
+		before = n
 		if !pause(ctx) {
 			return false
 		}

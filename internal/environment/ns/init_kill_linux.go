@@ -45,13 +45,12 @@ func killWhile(find func() []int) (killed int) {
 }
 
 // sweep kills what a request names, and is the answer to it. running are the commands by their sessions.
-func sweep(what string, running map[int]uint32) reply {
+func sweep(q request, running map[int]uint32) reply {
 	r := reply{Swept: true}
-	if what == sweepMost {
-		if r.Of = greediest(byCommand(processes(), running)); r.Of == 0 {
-			return r // no command runs
+	if q.Sweep == sweepMost {
+		if r.Of = greediest(byCommand(processes(), running), q.Least); r.Of != 0 {
+			r.Killed = killWhile(func() []int { return byCommand(processes(), running)[r.Of] })
 		}
-		r.Killed = killWhile(func() []int { return byCommand(processes(), running)[r.Of] })
 	}
 	// Who left his command's session is the rest as soon as the parents that lead to it have died.
 	r.Killed += killWhile(func() []int { return byCommand(processes(), running)[0] })
@@ -80,15 +79,16 @@ func byCommand(all []process, running map[int]uint32) map[uint32][]int {
 	return of
 }
 
-// greediest is the command with the most processes, of two the later one; 0: no command runs.
-func greediest(of map[uint32][]int) (number uint32) {
+// greediest is the command with the most processes, of two the later one; 0: none has the least that is
+// asked for, or as many as the rest, to which a bomb's belong when the command that threw it has just ended.
+func greediest(of map[uint32][]int, least int) (number uint32) {
 	for n, its := range of {
-		if n == 0 {
-			continue
-		}
-		if has := len(of[number]); number == 0 || len(its) > has || len(its) == has && n > number {
+		if has := len(of[number]); len(its) > has || len(its) == has && n > number {
 			number = n
 		}
+	}
+	if len(of[number]) < least {
+		return 0
 	}
 	return number
 }

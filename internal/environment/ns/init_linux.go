@@ -163,7 +163,7 @@ func (i *inmate) serve() {
 			i.mu.Unlock()
 		case r.Sweep != "":
 			i.mu.Lock() // as above, and the answer comes before the end of a command that is killed
-			i.reply(sweep(r.Sweep, i.running))
+			i.reply(sweep(r, i.running))
 			i.mu.Unlock()
 		case r.All:
 			_ = unix.Kill(-1, unix.SIGKILL) // everybody but this process

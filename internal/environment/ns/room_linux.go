@@ -2,6 +2,7 @@ package ns
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -9,13 +10,19 @@ import (
 )
 
 // An environment whose processes are used up would run no command any more: room is made for the next
-// one, see environment.Room. What belongs to no command that runs is killed first, then the command that
-// has most of the processes, then everything.
+// one, see environment.Room. What belongs to no command that runs is killed first, then whoever has most
+// of the processes, up to mostSweeps times, then everything.
+
+// A command is not killed for its processes when it has less than 1/mostShare of those that may be.
+const (
+	mostSweeps = 3
+	mostShare  = 8
+)
 
 func (b *box) makesRoom() *environment.Room {
 	return &environment.Room{
 		Limit: b.spec.Limits.Processes, Free: b.free,
-		Kills: []func() string{b.killRest, b.killMost, b.killCommands},
+		Kills: slices.Concat([]func() string{b.killRest}, slices.Repeat([]func() string{b.killMost}, mostSweeps), []func() string{b.killCommands}),
 	}
 }
 
@@ -37,13 +44,17 @@ func (b *box) killRest() string {
 	return ""
 }
 
-// killMost kills the command that has most of the processes, with all that it has begun.
+// killMost kills the command that has most of the processes, with all that it has begun, or the rest if
+// that has.
 func (b *box) killMost() string {
-	r := b.sweep(request{Sweep: sweepMost})
+	r := b.sweep(request{Sweep: sweepMost, Least: b.spec.Limits.Processes / mostShare})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if r.Killed == 0 {
+	switch {
+	case r.Killed == 0:
 		return ""
+	case b.swept == nil:
+		return environment.ClearedRest
 	}
 	return environment.ClearedCommand(b.swept)
 }

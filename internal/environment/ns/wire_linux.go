@@ -47,7 +47,7 @@ type mount struct {
 // What an init is told to kill when processes are used up.
 const (
 	sweepRest = "rest" // what belongs to no command that runs
-	sweepMost = "most" // the command that has most of them, and the rest
+	sweepMost = "most" // the command that has most of them if one has more than the rest, and the rest
 )
 
 // request is a later message to an init. An exec comes with stdin, stdout and stderr.
@@ -55,8 +55,10 @@ type request struct {
 	Exec uint32 `json:"exec,omitempty"` // number of the command to start, from 1
 	Kill uint32 `json:"kill,omitempty"` // number of the command to kill with its session
 	All  bool   `json:"all,omitempty"`  // kill every process but init
-	// Sweep is sweepRest or sweepMost: kill that. It is answered.
+	// Sweep is sweepRest or sweepMost: kill that. It is answered. No command with fewer than Least
+	// processes is killed for having most.
 	Sweep string   `json:"sweep,omitempty"`
+	Least int      `json:"least,omitempty"`
 	Dir   string   `json:"dir,omitempty"`
 	Args  []string `json:"-"` // behind the JSON, with Env: they may be no UTF-8
 	Env   []string `json:"-"`
