@@ -225,21 +225,11 @@ type Checkpoint struct {
 	Files  int    `json:"files"`
 	Bytes  int64  `json:"bytes"`  // of all files
 	Stored int64  `json:"stored"` // bytes that this checkpoint added to the blobs
+	// Disk is what its files took on the disk when it was made, in bytes: of sparse ones what they hold.
+	Disk int64 `json:"disk,omitempty"`
 	// Skipped counts what no checkpoint takes: FIFOs, sockets, devices, paths above the limits.
 	Skipped int `json:"skipped,omitempty"`
 	// TooLong counts, of these, the paths above the limit, of directories with all that is in them: what
 	// an agent would want to keep, and is told of.
 	TooLong int `json:"too_long,omitempty"`
-}
-
-// Usage is what an environment has used. Memory is a high-water mark; the rest only grow.
-type Usage struct {
-	CPU         time.Duration `json:"cpu_ns"`
-	MemoryBytes int64         `json:"memory_bytes"` // peak; 0: not known
-	DiskBytes   int64         `json:"disk_bytes"`   // of the workspace, when last measured
-	Commands    int64         `json:"commands"`
-	OutputBytes int64         `json:"output_bytes"`
-	// What went through the egress proxy; the host of the environment counts it, not its driver.
-	EgressSentBytes     int64 `json:"egress_sent_bytes,omitempty"`
-	EgressReceivedBytes int64 `json:"egress_received_bytes,omitempty"`
 }

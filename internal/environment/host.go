@@ -48,9 +48,10 @@ type Host interface {
 	// Origin is the session's environment as a place where tool servers run, and from where they are
 	// reached, while it is resident here.
 	Origin(key stead.SessionKey) tool.Origin
-	// Used is what a self-hosted environment has used since this was asked last, as its executor says it:
-	// peaks are what they are now. Of hosted ones it is zero, since Save and Suspend say theirs.
-	Used(key stead.SessionKey) Usage
+	// Used is what an environment that is resident here has used, its disk left out, since it was opened.
+	// Of a self-hosted one, whose Residence is 0, it is what that has used since this was asked last, as
+	// its executor says it: peaks are what they are now. Zero: there is none here.
+	Used(key stead.SessionKey) Resided
 	// Connected reports whether a self-hosted environment's executor is connected to this node.
 	Connected(key stead.SessionKey) bool
 }
@@ -112,6 +113,8 @@ type Opened struct {
 	// Kept: the workspace is as State.Residence left it. Otherwise it was restored from the checkpoint.
 	Kept bool
 	Done <-chan struct{} // closed when it died by itself
+	// Used is what it has used since it was opened, also when it has ended.
+	Used func() Usage
 	// Changed says that processes in the background have changed the workspace since its last checkpoint.
 	Changed <-chan struct{}
 	// Skills are what its capability directories hold, for the agent to know of.

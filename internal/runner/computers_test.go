@@ -47,6 +47,7 @@ type computer struct {
 	key stead.SessionKey
 	environment.State
 	lines []string
+	had   int // of them, when it was opened
 	done  chan struct{}
 	news  chan struct{} // Opened.Changed
 }
@@ -153,8 +154,14 @@ func (h *computers) Open(ctx context.Context, key stead.SessionKey, from environ
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	refused := h.put(b, from.Files)
+	b.had = len(b.lines)
 	h.boxes[key] = b
-	return environment.Opened{Driver: "fake", Done: b.done, Changed: b.news, Refused: refused}, nil
+	used := func() environment.Usage {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return b.usage()
+	}
+	return environment.Opened{Driver: "fake", Done: b.done, Used: used, Changed: b.news, Refused: refused}, nil
 }
 
 func (h *computers) put(b *computer, files []environment.Put) (refused []environment.Refused) {
@@ -195,7 +202,7 @@ func (h *computers) save(ctx context.Context, key stead.SessionKey, s environmen
 		return environment.Saved{}, stead.Errorf(stead.KindUnavailable, "the environment is not open")
 	}
 	refused := h.put(b, s.Files)
-	out := environment.Saved{Refused: refused, Checkpoint: h.shelf.put(b.lines), Background: slices.Clone(h.bg), Usage: environment.Usage{Commands: int64(len(b.lines))}}
+	out := environment.Saved{Refused: refused, Checkpoint: h.shelf.put(b.lines), Background: slices.Clone(h.bg), Usage: b.usage()}
 	if s.Publish != "" {
 		out.Artifacts, h.next = h.next, nil
 	}
@@ -273,11 +280,21 @@ func (h *computers) writes(key stead.SessionKey, line string) {
 }
 
 func (h *computers) Origin(stead.SessionKey) tool.Origin { return nil }
-func (h *computers) Used(stead.SessionKey) environment.Usage {
+func (h *computers) Used(key stead.SessionKey) environment.Resided {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.used
+	if b := h.boxes[key]; b != nil {
+		return environment.Resided{Residence: b.Next, Usage: b.usage()}
+	}
+	return environment.Resided{Usage: h.used}
 }
+
+// usage: each line is a command, of a second and ten bytes to the world.
+func (b *computer) usage() environment.Usage {
+	n := int64(len(b.lines) - b.had)
+	return environment.Usage{Commands: n, CPU: time.Duration(n) * time.Second, EgressSentBytes: 10 * n}
+}
+
 func (h *computers) Connected(stead.SessionKey) bool { return false }
 
 // withComputers serves environments of one's own.

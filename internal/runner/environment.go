@@ -230,7 +230,7 @@ func (a *actor) watchEnvironment(opened environment.Opened) {
 		}
 	}
 	select {
-	case a.died <- session.EnvironmentDisconnected{Node: a.r.cfg.Node, Reason: "it ended by itself"}:
+	case a.died <- session.EnvironmentDisconnected{Node: a.r.cfg.Node, Reason: "it ended by itself", Usage: opened.Used()}:
 	default:
 	}
 }
@@ -243,7 +243,7 @@ func (a *actor) environmentDied(d session.EnvironmentDisconnected) pending {
 		if !e.Resident(a.r.cfg.Node) || e.Action == session.ActionSuspend {
 			return nil, nil
 		}
-		d.Usage = e.Since
+		d.Usage = e.Since.Grown(d.Usage)
 		return d, nil
 	}}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
+	"github.com/stead-dev/stead/internal/usage/meter"
 )
 
 const echoHi = `{"command":"echo hi"}`
@@ -352,6 +353,47 @@ func TestEnvironmentThatDies(t *testing.T) {
 		c := payloads[session.EnvironmentConnected](t, n, id, session.KindEnvironmentConnected)
 		if len(c) != 2 || c[1].Reset == nil || !c[1].Reset.Kept || len(c[1].Reset.Commands) != 0 {
 			t.Errorf("nothing was lost, and the reset is %+v", c[1].Reset)
+		}
+	}, withModel(m), withComputers(h))
+}
+
+// TestWhatWasUsedSurvivesACrash: of a server, and of an environment, before anything was stored. Nothing
+// is counted twice when the workspace is stored after all.
+func TestWhatWasUsedSurvivesACrash(t *testing.T) {
+	h := newComputers(nil)
+	m := script(calls("run", echoHi), after(time.Minute, reply("lost")), after(10*time.Second, calls("run", echoHi)), after(10*time.Minute, reply("done")))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.compute("go")
+		used := func(when string, commands int64) {
+			t.Helper()
+			e, err := n.Environment(context.Background(), me, session.EnvironmentID(id))
+			want := environment.Usage{Commands: commands, CPU: time.Duration(commands) * time.Second, EgressSentBytes: 10 * commands}
+			if err != nil || e.Usage != want {
+				t.Errorf("%s: %+v, %v, want %+v", when, e.Usage, err, want)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		n.Kill()
+		n.start("node-1b")
+		time.Sleep(time.Second)
+		used("after the crash", 1)
+		time.Sleep(2 * time.Minute)
+		used("with the next command", 2)
+		h.end(n.key(id))
+		synctest.Wait()
+		used("after the environment's death", 2)
+		n.idle(id)
+		used("at the end", 2)
+		records, err := meter.Fold(n.key(id), n.events(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sent int64
+		for _, r := range records {
+			sent += r.SentBytes
+		}
+		if sent != 20 {
+			t.Errorf("%d bytes are in usage records, want 20", sent)
 		}
 	}, withModel(m), withComputers(h))
 }

@@ -39,7 +39,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
-		config: a.serverConfig(call.Tool.Server), computer: computer, inside: call.Tool.Environment && !a.state.Environment.Hosted(),
+		config: a.serverConfig(call.Tool.Server), computer: computer, inside: call.Tool.Environment,
 		call: tool.Call{
 			Key: key, Arguments: call.Arguments, Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Principal: a.state.Created.Principal,
@@ -71,7 +71,7 @@ type toolCall struct {
 	server, name string
 	config       *agent.Tool // nil: the session's tools changed and the server is gone
 	computer     bool        // it runs in the session's environment
-	inside       bool        // that is a self-hosted one, or the server is in one: what it used is journaled with the outcome
+	inside       bool        // it, or its server, does: what that used is journaled with the outcome
 	call         tool.Call
 	sent         bool // the tool was called: from then on it may have happened
 }
@@ -139,7 +139,8 @@ func named(tools []tool.Tool, name string) tool.Tool {
 }
 
 func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
-	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, Usage: c.used()}
+	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit}
+	out.Usage, out.Resided = c.used()
 	if result.IsError {
 		out.Error = joined(result.Content)
 		const most = 8 << 10
@@ -161,16 +162,20 @@ func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, res
 	c.a.deliver(f, happened(session.KindToolReturned, out))
 }
 
-// used is what a self-hosted environment has used since the call before it; nil: nothing, or it is hosted.
-func (c *toolCall) used() *environment.Usage {
+// used is what a self-hosted environment has used since the call before it, or a hosted one since it was
+// opened; nil: nothing, or it is the other one.
+func (c *toolCall) used() (*environment.Usage, *environment.Resided) {
 	if !c.inside {
-		return nil
+		return nil, nil
 	}
 	u := c.a.r.cfg.Environments.Used(c.a.key)
-	if u == (environment.Usage{}) {
-		return nil
+	switch {
+	case u.Usage == (environment.Usage{}):
+		return nil, nil
+	case u.Residence == 0:
+		return &u.Usage, nil
 	}
-	return &u
+	return nil, &u
 }
 
 // lost says that the outcome is missing. Whether the call may be made again is the core's to say.

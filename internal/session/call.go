@@ -212,8 +212,8 @@ func (v *View) toolCalled(e stead.Event, p ToolCalled) {
 }
 
 func (v *View) toolReturned(_ stead.Event, p ToolReturned) {
-	if e := v.Environment; p.Usage != nil && e != nil && !e.Hosted() {
-		e.Past = addUsage(e.Past, *p.Usage)
+	if e := v.Environment; e != nil {
+		e.used(p)
 	}
 	c := v.CallByID(p.CallID)
 	if c == nil || c.State == CallDone {

@@ -73,7 +73,7 @@ type EnvironmentView struct {
 	// that still have not, when the directory of outputs was looked at last.
 	TooLarge []environment.TooLarge `json:"too_large,omitempty"`
 	Past     environment.Usage      `json:"past"`  // of residences that have ended; of a self-hosted one: all
-	Since    environment.Usage      `json:"since"` // of the present one, as of its last checkpoint
+	Since    environment.Usage      `json:"since"` // of the present one, as of its last command or checkpoint
 	// Metering is what of all that is on record.
 	Metering Metering `json:"metering"`
 }
@@ -245,7 +245,7 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 	}
 	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
 	e.refuse(ev, p.Refused)
-	e.Since, e.Background = p.Usage, p.Background
+	e.Since, e.Background = e.Since.Grown(p.Usage), p.Background
 	if e.Publishing {
 		e.Unpublished = false
 	}
@@ -305,19 +305,8 @@ func (e *EnvironmentView) Gone() bool { return e.Expiring || e.Status == Environ
 // leave ends a residence.
 func (e *EnvironmentView) leave(status string, used environment.Usage) {
 	e.Status, e.Node, e.Asked = status, "", 0
-	e.Past, e.Since = addUsage(e.Past, used), environment.Usage{}
+	e.Past, e.Since = e.Past.Plus(e.Since.Grown(used)), environment.Usage{}
 }
-
-func addUsage(a, b environment.Usage) environment.Usage {
-	return environment.Usage{
-		CPU: a.CPU + b.CPU, MemoryBytes: max(a.MemoryBytes, b.MemoryBytes), DiskBytes: max(a.DiskBytes, b.DiskBytes),
-		Commands: a.Commands + b.Commands, OutputBytes: a.OutputBytes + b.OutputBytes,
-		EgressSentBytes: a.EgressSentBytes + b.EgressSentBytes, EgressReceivedBytes: a.EgressReceivedBytes + b.EgressReceivedBytes,
-	}
-}
-
-// Usage is what the environment has used in all, as of its last checkpoint.
-func (e *EnvironmentView) Usage() environment.Usage { return addUsage(e.Past, e.Since) }
 
 // environmentFailed: the action may be tried again at a time; if not, whoever waits for it is told.
 func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
@@ -389,6 +378,7 @@ func (e *EnvironmentView) copied(ev stead.Event, p EnvironmentCopied) {
 		e.Lost = "the session was copied while it ran"
 	}
 	e.Uploads, e.Given = append(e.Given, e.Uploads...), nil
+	e.Past = environment.Usage{} // the session that was copied has used it
 	if p.Foreign {
 		e.Setup.Sealed = nil
 	}

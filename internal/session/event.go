@@ -320,9 +320,11 @@ type ToolReturned struct {
 	Exit       *int            `json:"exit,omitempty"` // of a command
 	// Decision is that of the policies which refused the call; nil elsewhere.
 	Decision *policy.Decision `json:"decision,omitempty"`
-	// Usage is what a self-hosted environment has used since the call before; hosted ones say it when
-	// they are stored.
+	// Usage is what a self-hosted environment has used since the call before.
 	Usage *environment.Usage `json:"usage,omitempty"`
+	// Resided is what a hosted one has used since it connected, the disk left out: what is known when the
+	// server is killed before the next checkpoint.
+	Resided *environment.Resided `json:"resided,omitempty"`
 }
 
 // ToolLost says that a call's outcome is missing although the runner lives: the connection broke.

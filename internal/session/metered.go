@@ -1,6 +1,8 @@
 package session
 
 import (
+	"cmp"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 )
@@ -50,6 +52,31 @@ func (e *EnvironmentView) place() environmentPlace {
 		return environmentPlace{}
 	}
 	return environmentPlace{e.Status, e.Residence, e.Checkpointed}
+}
+
+// used takes what a command's end says. What a hosted environment says counts from the beginning of its
+// residence, so that nothing is counted twice.
+func (e *EnvironmentView) used(p ToolReturned) {
+	switch {
+	case !e.Hosted() && p.Usage != nil:
+		e.Past = e.Past.Plus(*p.Usage)
+	case e.Hosted() && p.Resided != nil && e.Status == EnvironmentConnectedNow && e.Residence == p.Resided.Residence:
+		e.Since = e.Since.Grown(p.Resided.Usage)
+	}
+}
+
+// Usage is what the environment has used in all, as of its last command or checkpoint; the disk of a
+// hosted one is that of the last checkpoint.
+func (e *EnvironmentView) Usage() environment.Usage {
+	u := e.Past.Plus(e.Since)
+	switch {
+	case !e.Hosted():
+	case e.Checkpoint == nil:
+		u.DiskBytes = 0
+	default:
+		u.DiskBytes = cmp.Or(e.Checkpoint.Disk, e.Checkpoint.Bytes) // older ones do not say it
+	}
+	return u
 }
 
 // Copied reports whether an event was copied with the session's past from another session, which has

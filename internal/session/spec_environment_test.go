@@ -26,6 +26,8 @@ import (
 //	envfail MESSAGE [MS]                      the action failed: for good, or to be tried again at
 //	print ID TEXT   exit ID CODE TEXT          what a command says, and how it ends
 //	uses ID MS PEAK                            it ends, and used so much time and memory of a machine of the user's
+//	used ID MS PEAK N [old]                    it ends, and the hosted environment has used that since it connected,
+//	                                          or one before that residence had: N commands
 //	asks ID EFFECT   codegone ID              code calls a tool; nobody waits for it any more
 //	copied [foreign]   environment            the journal was copied; the environment as it is
 
@@ -123,6 +125,15 @@ func (s *spec) environment(name, rest string) bool {
 		cpu, peak, _ := strings.Cut(text, " ")
 		used := environment.Usage{CPU: time.Duration(s.number(cpu)) * time.Millisecond, MemoryBytes: s.number(peak), Commands: 1}
 		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Output: stead.TextContent(stead.ContentInputText, "ok"), Usage: &used})
+	case "used":
+		w := strings.Fields(text)
+		used := environment.Resided{Residence: s.state.Environment.Residence, Usage: environment.Usage{
+			CPU: time.Duration(s.number(w[0])) * time.Millisecond, MemoryBytes: s.number(w[1]), Commands: s.number(w[2]),
+		}}
+		if len(w) > 3 {
+			used.Residence--
+		}
+		s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Output: stead.TextContent(stead.ContentInputText, "ok"), Resided: &used})
 	case "asks":
 		s.event(session.KindToolRequested, session.ToolRequested{
 			CallID: id, Name: "f", Arguments: []byte(`{}`), Type: stead.ItemMCPCall, Tool: session.ToolCall{Server: "srv", Name: "act", Effect: tool.Effect(text)},

@@ -171,7 +171,7 @@ func (m *machine) Open(ctx context.Context, key stead.SessionKey, from environme
 	m.put(key, from.Files)
 	b := &box{residence: from.Next, done: make(chan struct{})}
 	m.boxes[key] = b
-	return environment.Opened{Driver: "simulated", Kept: kept, Done: b.done}, nil
+	return environment.Opened{Driver: "simulated", Kept: kept, Done: b.done, Used: func() environment.Usage { return environment.Usage{} }}, nil
 }
 
 func (m *machine) put(key stead.SessionKey, files []environment.Put) {
@@ -232,10 +232,10 @@ func (m *machine) ReadFile(context.Context, stead.SessionKey, environment.State,
 	return nil
 }
 
-func (m *machine) Background(stead.SessionKey) []string    { return nil }
-func (m *machine) Origin(stead.SessionKey) tool.Origin     { return nil }
-func (m *machine) Connected(stead.SessionKey) bool         { return false }
-func (m *machine) Used(stead.SessionKey) environment.Usage { return environment.Usage{} }
+func (m *machine) Background(stead.SessionKey) []string      { return nil }
+func (m *machine) Origin(stead.SessionKey) tool.Origin       { return nil }
+func (m *machine) Connected(stead.SessionKey) bool           { return false }
+func (m *machine) Used(stead.SessionKey) environment.Resided { return environment.Resided{} }
 
 // Tools are commands of every class of effect.
 func (m *machine) Tools() []tool.Tool {

@@ -239,19 +239,24 @@ func (h *Host) box(key stead.SessionKey) (*box, error) {
 }
 
 // Used implements environment.Host.
-func (h *Host) Used(key stead.SessionKey) environment.Usage {
+func (h *Host) Used(key stead.SessionKey) environment.Resided {
+	b, err := h.box(key)
+	if err != nil {
+		return environment.Resided{}
+	}
+	if !b.remote {
+		u := b.usage()
+		u.DiskBytes = 0 // each checkpoint says it
+		return environment.Resided{Residence: b.residence, Usage: u}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	b := h.boxes[key]
-	if b == nil || !b.remote {
-		return environment.Usage{}
-	}
 	now, before := b.env.Usage(), b.told
 	b.told = now
-	return environment.Usage{
+	return environment.Resided{Usage: environment.Usage{
 		CPU: max(now.CPU-before.CPU, 0), MemoryBytes: now.MemoryBytes, DiskBytes: now.DiskBytes,
 		Commands: now.Commands - before.Commands, OutputBytes: now.OutputBytes - before.OutputBytes,
-	}
+	}}
 }
 
 // Connected implements environment.Host.

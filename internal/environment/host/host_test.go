@@ -627,10 +627,10 @@ func (h hired) Open(ctx context.Context, spec environment.Spec) (environment.Env
 	return h.Provider.Open(ctx, spec)
 }
 
-// TestUsageOfAUsersMachine: what was used is said once, and of hosted environments not at all.
+// TestUsageOfAUsersMachine: what was used is said once.
 func TestUsageOfAUsersMachine(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Remote = hired{dir: t.TempDir()} })
-	if u := b.Used(b.key); u != (environment.Usage{}) {
+	if u := b.Used(b.key); u != (environment.Resided{}) {
 		t.Errorf("before anything ran: %+v", u)
 	}
 	env, err := b.find(b.key)
@@ -658,12 +658,40 @@ func TestUsageOfAUsersMachine(t *testing.T) {
 	if u := b.Used(b.key); u.Commands != 0 || u.CPU != 0 || u.OutputBytes != 0 {
 		t.Errorf("and none: %+v", u)
 	}
-	hosted := newBench(t)
-	hosted.prepare()
-	hosted.open()
-	hosted.sh("true")
-	if u := hosted.Used(hosted.key); u != (environment.Usage{}) {
-		t.Errorf("of a hosted one: %+v", u)
+}
+
+// TestUsageOfAResidence: what a hosted environment has used is known after each command, its disk with
+// each checkpoint, and all of it when it has died.
+func TestUsageOfAResidence(t *testing.T) {
+	b := newBench(t)
+	b.prepare()
+	o := b.open()
+	b.sh("head -c 100000 /dev/zero > zeros; echo four")
+	first := b.Used(b.key)
+	if first.Residence != b.state.Residence || first.Commands != 1 || first.OutputBytes != 5 || first.CPU <= 0 {
+		t.Errorf("after one command: %+v", first)
+	}
+	if s := b.save(); s.Usage.DiskBytes < 100_000 || s.Usage.DiskBytes > 200_000 || s.Usage.Commands != 1 {
+		t.Errorf("with the checkpoint: %+v", s.Usage)
+	}
+	b.sh("rm zeros; echo four")
+	if second := b.Used(b.key); second.Commands != 2 || second.OutputBytes != 10 || second.CPU < first.CPU {
+		t.Errorf("after two: %+v", second)
+	}
+	if s := b.save(); s.Usage.DiskBytes > 50_000 {
+		t.Errorf("of an empty workspace: %+v", s.Usage)
+	}
+	b.sh("echo four")
+	box, err := b.box(b.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := box.env.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	comes(t, o.Done, "the end")
+	if u := o.Used(); u.Commands != 3 || u.OutputBytes != 15 || u.CPU < first.CPU {
+		t.Errorf("after the end: %+v", u)
 	}
 }
 

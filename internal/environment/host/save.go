@@ -104,6 +104,7 @@ func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (env
 	b.stored = c.Digest
 	b.took.Store(int64(time.Since(begin)))
 	out := environment.Saved{Checkpoint: c, Background: running, Refused: refused, Usage: b.usage()}
+	out.Usage.DiskBytes = c.Disk // a watchdog has looked earlier, or not yet
 	if out.Blobs, err = blobs.named(ctx, s.Previous, c.Digest); err != nil {
 		return environment.Saved{}, err
 	}
@@ -141,6 +142,9 @@ func (h *Host) Suspend(ctx context.Context, key stead.SessionKey, s environment.
 		return environment.Saved{}, stead.Errorf(stead.KindUnavailable, "the environment ended while it was being suspended")
 	}
 	h.end(b)
+	disk := first.Usage.DiskBytes
+	first.Usage = first.Usage.Grown(b.usage()) // its processes went on until now
+	first.Usage.DiskBytes = disk
 	return h.last(ctx, b, first)
 }
 
@@ -163,7 +167,7 @@ func (h *Host) last(ctx context.Context, b *box, first environment.Saved) (envir
 		return first, nil //nolint:nilerr // the checkpoint before is whole
 	}
 	c.Stored += first.Checkpoint.Stored
-	first.Checkpoint, first.Blobs = c, append(first.Blobs, more...)
+	first.Checkpoint, first.Blobs, first.Usage.DiskBytes = c, append(first.Blobs, more...), c.Disk
 	return first, b.place.setState(state{Checkpoint: c.Digest, Clean: true, Residence: b.residence, Boot: h.boot})
 }
 

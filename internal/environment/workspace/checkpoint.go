@@ -49,6 +49,7 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 	if err != nil {
 		return environment.Checkpoint{}, err
 	}
+	disk := onDisk(nodes)
 	places := placesOf(d.last)
 	s := newStorer(ctx, blobs, d.last, places, parallel)
 	defer s.wait()
@@ -82,7 +83,7 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 	d.last = stored
 	d.remember(nodes, gone, start)
 	files, bytes := stored.Totals()
-	return environment.Checkpoint{Digest: stored.Digest.String(), Files: files, Bytes: bytes, Stored: s.bytes(), Skipped: out.all, TooLong: out.long}, nil
+	return environment.Checkpoint{Digest: stored.Digest.String(), Files: files, Bytes: bytes, Stored: s.bytes(), Disk: disk, Skipped: out.all, TooLong: out.long}, nil
 }
 
 // load makes d.last the previous checkpoint.

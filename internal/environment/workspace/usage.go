@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
 // diskBlockBytes is the unit in which the system counts what a file takes on disk.
@@ -54,10 +55,25 @@ func (u *usage) list(root *os.Root) ([]string, error) {
 
 func (u *usage) visit(_ *step, _ string, info fs.FileInfo) (bool, error) {
 	s, ok := statOf(info)
-	several := ok && s.links > 1 && !info.IsDir()
+	u.count(s, ok, info.Size(), info.IsDir())
+	return info.IsDir(), nil
+}
+
+// onDisk is what the files and directories of a scan take.
+func onDisk(nodes []node) int64 {
+	u := usage{counted: map[uint64]bool{}}
+	for _, n := range nodes {
+		u.count(n.stat, n.known, n.size, n.kind == manifest.Directory)
+	}
+	return u.bytes
+}
+
+// count adds one file, of which known says whether the system told s.
+func (u *usage) count(s stat, known bool, size int64, dir bool) {
+	several := known && s.links > 1 && !dir
 	switch {
-	case !ok:
-		u.bytes += info.Size()
+	case !known:
+		u.bytes += size
 	case several && u.counted[s.ino]:
 	default:
 		u.bytes += s.blocks * diskBlockBytes
@@ -65,5 +81,4 @@ func (u *usage) visit(_ *step, _ string, info fs.FileInfo) (bool, error) {
 			u.counted[s.ino] = true
 		}
 	}
-	return info.IsDir(), nil
 }

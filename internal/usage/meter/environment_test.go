@@ -102,6 +102,20 @@ func TestResidenceThatEndsBadly(t *testing.T) {
 	if got, want := j.records(), "resident 38s"; got != want {
 		t.Errorf("after a crash: %s, want %s", got, want)
 	}
+	// What commands said before it is known, and what a checkpoint has put on record is not counted again.
+	crashed := hosted(t)
+	used := func(second int64, sent, received int64) {
+		crashed.at(second, session.KindToolReturned, session.ToolReturned{CallID: "a", Resided: &environment.Resided{Residence: 4, Usage: egressed(sent, received)}})
+	}
+	used(20, 5, 50)
+	save := crashed.call(30, session.ActionSave)
+	crashed.at(32, session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{Call: save, Usage: egressed(5, 60)})
+	used(40, 8, 60)
+	used(42, 9, 90)
+	crashed.at(900, session.KindRunnerRecovered, session.RunnerRecovered{Node: "m", Epoch: 2})
+	if got, want := crashed.records(), "resident 20s; egress 5/60; stored 3000000B 30s 90MBs; resident 10s; egress 4/30"; got != want {
+		t.Errorf("after a crash with commands: %s, want %s", got, want)
+	}
 	// The next residence begins anew.
 	c := j.call(910, session.ActionOpen)
 	j.at(912, session.KindEnvironmentConnected, session.EnvironmentConnected{Call: c, Node: "m"})

@@ -16,7 +16,7 @@
 // No record is made of: a call whose outcome is missing (nobody knows what it used), an outcome that
 // nobody waited for any more, what was copied with a fork or an import (its session has paid), and a
 // self-hosted environment's time (it is its user's machine). Time of a residence that a crash ended
-// counts up to the last event before it.
+// counts up to the last event before it, its egress up to the end of the last command.
 //
 // Errors: KindInternal for an event that can't be read.
 package meter
@@ -240,17 +240,19 @@ func (f follower) tool(c *session.Call, millis int64) []usage.Record {
 
 // left is what a checkpoint or the orderly end of a residence says.
 func (f follower) left(call stead.Seq, used environment.Usage) []usage.Record {
-	if env := f.v.Environment; !env.Hosted() || env.Action == "" || env.Call != call {
+	env := f.v.Environment
+	if !env.Hosted() || env.Action == "" || env.Call != call {
 		return nil
 	}
-	return append(f.resided(f.e.At, used), f.stored()...)
+	return append(f.resided(f.e.At, env.Since.Grown(used)), f.stored()...)
 }
 
 func (f follower) died(p session.EnvironmentDisconnected) []usage.Record {
-	if env := f.v.Environment; !env.Hosted() || env.Node != p.Node {
+	env := f.v.Environment
+	if !env.Hosted() || env.Node != p.Node {
 		return nil
 	}
-	return f.resided(f.e.At, p.Usage)
+	return f.resided(f.e.At, env.Since.Grown(p.Usage))
 }
 
 func (f follower) recovered() []usage.Record {
@@ -258,7 +260,7 @@ func (f follower) recovered() []usage.Record {
 	if !env.Hosted() {
 		return nil
 	}
-	return f.resided(f.v.Now, env.Metering.Used)
+	return f.resided(f.v.Now, env.Since) // as of the last command
 }
 
 // resided is the time since what is on record, and the bytes that passed the egress proxy in it.
