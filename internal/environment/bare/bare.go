@@ -1,6 +1,6 @@
 // Package bare runs commands as bare processes of this machine, with its user's rights: the driver
-// "none". It has no border at all. A user chooses it by name, for an executor on his own machine
-// (stead executor --sandbox none); a server never does.
+// "none". It has no border at all. It is chosen by name alone: by a user for an executor on his own machine
+// (stead executor --sandbox none), or in a server's configuration (environments.driver: bare).
 //
 // Shape: a directory of this machine is the workspace; commands see it where it is, and find its path
 // in $WORKSPACE. Paths of the contract below environment.WorkspaceDir stand for it.
@@ -11,7 +11,8 @@
 // can take out; elsewhere only the commands' own groups are ended. When this process is killed, the
 // first process of each command is too (Linux), its children are not.
 //
-// Limits: of time, output and parallel commands. Memory, processes, CPU, disk and open files have none.
+// Limits: of time, output and parallel commands. Memory, processes, CPU, disk and open files have none: a
+// fork bomb takes the whole machine, with root's rights past every limit of users. No test throws one here.
 //
 // Errors: those of package environment.
 package bare
@@ -52,15 +53,17 @@ func (Provider) Name() string { return DriverName }
 
 // Probe implements environment.Provider.
 func (Provider) Probe(context.Context) environment.Report {
-	const gap = "Commands have the rights of the user who runs this."
+	const rights = "Commands have the rights of the user who runs this."
+	const limits = "Nothing is limited: a command that forks or allocates without end takes the whole machine, and root's by no limit of users either."
 	r := environment.Report{Driver: DriverName, Usable: true, Isolation: environment.IsolationNone}
-	for _, name := range []string{
-		environment.ControlFiles, environment.ControlProcesses, environment.ControlNetwork, environment.ControlSyscalls,
-		environment.ControlMemory, environment.ControlPIDs, environment.ControlCPU, environment.ControlDisk,
-		environment.ControlOpenFiles, environment.ControlCleanup, environment.ControlLayers,
-	} {
-		r.Controls = append(r.Controls, environment.Control{Name: name, Gap: gap, Remedy: "Choose a sandbox."})
+	gap := func(why string, names ...string) {
+		for _, name := range names {
+			r.Controls = append(r.Controls, environment.Control{Name: name, Gap: why, Remedy: "Choose a sandbox."})
+		}
 	}
+	gap(rights, environment.ControlFiles, environment.ControlProcesses, environment.ControlNetwork, environment.ControlSyscalls)
+	gap(limits, environment.ControlMemory, environment.ControlPIDs, environment.ControlCPU, environment.ControlDisk, environment.ControlOpenFiles)
+	gap(rights, environment.ControlCleanup, environment.ControlLayers)
 	return r
 }
 
