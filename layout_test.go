@@ -34,6 +34,7 @@ type rule struct {
 func layout() []rule {
 	return []rule{
 		{"", nil, nil, "the vocabulary: if it imported anything, everything would"},
+		{"internal/held", nil, nil, "bounds what requests hold in memory, over all of them: shared by the door and the runner"},
 		{"internal/param", nil, nil, "reads JSON fields: needs the kinds of error alone"},
 		{"internal/journal", nil, nil, "contract of the log: adapters and the runner meet here"},
 		{"internal/blob", nil, []string{"golang.org/x/sys"}, "contract of bytes by digest, with the directory store that syncs it"},
@@ -91,7 +92,7 @@ func layout() []rule {
 		{"internal/memory/memorytest", []string{"internal/document", "internal/memory", "internal/policy"}, nil, "the suite that every store of memories passes; used by tests"},
 		{"internal/memory/recall", nil, nil, "the ranking of memories: a pure index, so that both databases rank alike"},
 		{"internal/session", []string{"internal/environment", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
-		{"internal/runner", []string{"internal/environment", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob", "internal/usage", "internal/usage/meter"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},
+		{"internal/runner", []string{"internal/environment", "internal/held", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob", "internal/usage", "internal/usage/meter"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},
 		{"internal/journal/journaltest", []string{"internal/journal", "internal/agent"}, nil, "the suite that every store passes; used by tests"},
 		{"internal/model/modeltest", []string{"internal/model"}, nil, "the suite that every model passes; used by tests"},
 		{"internal/tool/tooltest", []string{"internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk"}, "the suite that every tool source passes; used by tests"},
@@ -115,7 +116,7 @@ func layout() []rule {
 		{"internal/tool/schema", nil, []string{"github.com/google/jsonschema-go"}, "adapter: JSON Schema"},
 		{"internal/session/sessiontest", []string{"internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model"}, nil, "builds journals and checks states; used by tests"},
 		{"internal/server/wiretest", []string{"internal/session", "internal/agent", "internal/model", "internal/server"}, []string{"github.com/google/jsonschema-go"}, "checks answers against the OpenAPI document; used by tests"},
-		{"internal/server", []string{"internal/policy", "internal/vectorstore", "internal/passage", "internal/model/router", "internal/memory", "internal/memory/recall", "internal/identity", "internal/usage", "internal/usage/account", "internal/capacity", "internal/chat", "internal/responses", "internal/capability", "internal/file", "internal/skill", "internal/session", "internal/agent", "internal/model", "internal/param", "internal/environment", "internal/template", "internal/usage/budget"}, []string{"github.com/google/uuid"}, "a door: calls the service contract, never the runner"},
+		{"internal/server", []string{"internal/held", "internal/policy", "internal/vectorstore", "internal/passage", "internal/model/router", "internal/memory", "internal/memory/recall", "internal/identity", "internal/usage", "internal/usage/account", "internal/capacity", "internal/chat", "internal/responses", "internal/capability", "internal/file", "internal/skill", "internal/session", "internal/agent", "internal/model", "internal/param", "internal/environment", "internal/template", "internal/usage/budget"}, []string{"github.com/google/uuid"}, "a door: calls the service contract, never the runner"},
 		{"internal/server/wiretest", nil, []string{"github.com/google/jsonschema-go"}, "holds the wire against our own OpenAPI document; used by tests"},
 		{"internal/client", nil, []string{"github.com/tmaxmax/go-sse", "github.com/google/uuid"}, "the other end of the door: shares the wire, not the code"},
 		{"internal/config", nil, []string{"github.com/goccy/go-yaml"}, "what the operator says; knows nobody that it configures"},

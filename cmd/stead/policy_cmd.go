@@ -231,7 +231,7 @@ func (r *replaying) one(ctx context.Context, what string) error {
 }
 
 func (r *replaying) read(ctx context.Context, in io.Reader) error {
-	head, events, err := session.ReadExport(in, func(string, []byte) error { return nil })
+	head, events, err := session.ReadExport(in, nil, func(string, []byte) error { return nil })
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -28,6 +29,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
@@ -73,6 +75,8 @@ type Config struct {
 	Now      func() time.Time // nil: time.Now
 	Random   func() float64   // in [0,1), for jitter; nil: math/rand/v2
 	LeaseTTL time.Duration    // 0: stead.LeaseTTL
+	// WholeBytes is for tests; 0: MaxWholeBytes.
+	WholeBytes int64
 	// CheckArguments says whether a model's arguments fit a tool's parameters, in words for the
 	// model. It is given by cmd so that the runner knows no schema library; nil checks nothing.
 	CheckArguments func(schema, arguments []byte) error
@@ -93,6 +97,7 @@ type Config struct {
 
 // Runner implements session.Service and session.Agents, and moves the sessions of its node.
 type Runner struct {
+	whole  *held.Budget // see MaxWholeBytes
 	cfg    Config
 	log    *slog.Logger
 	live   *liveHub
@@ -120,6 +125,7 @@ func New(cfg Config) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.WholeBytes = cmp.Or(cfg.WholeBytes, MaxWholeBytes)
 	if cfg.Random == nil {
 		cfg.Random = randomFloat
 	}
@@ -137,7 +143,8 @@ func New(cfg Config) *Runner {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Runner{
-		cfg: cfg, log: cfg.Log, live: newLiveHub(), states: newStateCache(), views: newViewCache(), waits: newWaitCache(),
+		whole: held.New("sessions that are forked, exported and imported", cfg.WholeBytes),
+		cfg:   cfg, log: cfg.Log, live: newLiveHub(), states: newStateCache(), views: newViewCache(), waits: newWaitCache(),
 		actors: map[stead.SessionKey]*actor{},
 		ctx:    ctx, stop: stop, drain: make(chan struct{}), kick: make(chan struct{}, 1),
 	}

@@ -12,7 +12,7 @@ import (
 // came into the journal. See package blob for why that loses nothing, whoever does it.
 func (r *Runner) sweep(ctx context.Context, key stead.SessionKey) error {
 	olderThan := r.cfg.Now().Add(-blob.Grace)
-	events, err := r.allEvents(ctx, key)
+	events, err := r.allEvents(ctx, key, nil)
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,18 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
+
+// MaxWholeBytes is how much the sessions hold together that are forked, exported and imported at a time, and
+// so are in memory as a whole. The largest import fits, and little beside it.
+const MaxWholeBytes = 768 << 20
+
+// eventOverhead is what an event takes beside its payload, in bytes.
+const eventOverhead = 128
 
 // Fork implements session.Service.
 func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID, req session.ForkRequest) (session.Session, error) {
@@ -21,7 +29,9 @@ func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if req.Turn == "" && req.Item == "" { // the present, and no moment of the past
 		r.storeFirst(ctx, source)
 	}
-	events, err := r.allEvents(ctx, source)
+	lease := r.whole.Lease()
+	defer lease.Release()
+	events, err := r.allEvents(ctx, source, lease)
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -69,8 +79,9 @@ func (r *Runner) plant(ctx context.Context, key stead.SessionKey, events []stead
 	return v.Session(), nil
 }
 
-// allEvents reads a whole session; KindTooLarge above stead.MaxImportEvents.
-func (r *Runner) allEvents(ctx context.Context, key stead.SessionKey) ([]stead.Event, error) {
+// allEvents reads a whole session; KindTooLarge above stead.MaxImportEvents. What it holds is taken from the
+// lease; nil: nobody counts.
+func (r *Runner) allEvents(ctx context.Context, key stead.SessionKey, lease *held.Lease) ([]stead.Event, error) {
 	head, err := r.cfg.Store.Head(ctx, key)
 	if err != nil {
 		return nil, err
@@ -87,10 +98,22 @@ func (r *Runner) allEvents(ctx context.Context, key stead.SessionKey) ([]stead.E
 		if len(events) == 0 {
 			return nil, stead.NotFound("session", string(key.Session))
 		}
+		if lease != nil {
+			if err := lease.Take(sizeOf(events)); err != nil {
+				return nil, err
+			}
+		}
 		all = append(all, events...)
 		after = events[len(events)-1].Seq
 	}
 	return all, nil
+}
+
+func sizeOf(events []stead.Event) (bytes int) {
+	for _, e := range events {
+		bytes += len(e.Data) + eventOverhead
+	}
+	return bytes
 }
 
 // Export implements session.Service.
@@ -100,7 +123,9 @@ func (r *Runner) Export(ctx context.Context, p stead.Principal, id stead.Session
 		return err
 	}
 	r.storeFirst(ctx, key)
-	events, err := r.allEvents(ctx, key)
+	lease := r.whole.Lease()
+	defer lease.Release()
+	events, err := r.allEvents(ctx, key, lease)
 	if err != nil {
 		return err
 	}
@@ -133,7 +158,9 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 	if err := r.allow(ctx, p, policy.SessionCreate, stead.SessionKey{}, "import"); err != nil {
 		return session.Session{}, err
 	}
-	header, events, err := session.ReadExport(in, func(_ string, data []byte) error {
+	lease := r.whole.Lease()
+	defer lease.Release()
+	header, events, err := session.ReadExport(in, lease.Take, func(_ string, data []byte) error {
 		_, err := r.cfg.Blobs.Put(ctx, key, data)
 		return err
 	})

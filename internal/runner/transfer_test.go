@@ -3,12 +3,14 @@ package runner_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -170,4 +172,66 @@ func TestImportWhoseAcknowledgementWasLost(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSessionsInMemoryAreBounded: what forks, exports and imports hold is given back, and an import that
+// grows beyond what is left is refused with a time to come again, and leaves nothing.
+func TestSessionsInMemoryAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		ctx := context.Background()
+		id := n.create("go").ID
+		n.idle(id)
+		var file bytes.Buffer
+		for range 3 {
+			file.Reset()
+			if err := n.Export(ctx, me, id, &file); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := n.Fork(ctx, me, id, session.ForkRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Imports that wait for their clients.
+		stopped, stop := context.WithCancel(ctx)
+		defer stop()
+		ended := make(chan error)
+		for range 100 {
+			go func() {
+				_, err := n.Import(ctx, me, &slow{ctx: stopped, bytes: 64 << 10})
+				ended <- err
+			}()
+		}
+		const fit = 16 // a line, and what is decoded of it
+		for range 100 - fit {
+			isKind(t, <-ended, stead.KindLimited)
+		}
+		_, err := n.Import(ctx, me, bytes.NewReader(file.Bytes()))
+		isKind(t, err, stead.KindLimited)
+		stop()
+		for range fit {
+			isKind(t, <-ended, stead.KindUnavailable)
+		}
+		if _, err := n.Import(ctx, me, &file); err != nil {
+			t.Errorf("when all are done: %v", err)
+		}
+	}, withModel(script(reply("done"))), with(func(c *runner.Config) { c.WholeBytes = 2 << 20 }))
+}
+
+// slow is a line that does not end: so many bytes of it come at once, the next ones when ctx ends.
+type slow struct {
+	ctx   context.Context
+	bytes int
+}
+
+func (s *slow) Read(b []byte) (int, error) {
+	if s.bytes <= 0 {
+		<-s.ctx.Done()
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := min(len(b), s.bytes)
+	for i := range b[:n] {
+		b[i] = 'x'
+	}
+	s.bytes -= n
+	return n, nil
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/capacity"
+	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
 	"github.com/stead-dev/stead/internal/session"
@@ -119,14 +120,15 @@ type Config struct {
 
 type server struct {
 	Config
-	rules   agent.Rules
-	mux     *http.ServeMux
-	routes  []route
-	origin  *http.CrossOriginProtection
-	metrics *metrics
-	openAPI func() []byte
-	warned  sync.Map  // [project, model] → true: that it is deprecated was logged
-	relayed sync.Pool // of *[relayBuffer]byte, which answers are relayed through
+	rules      agent.Rules
+	mux        *http.ServeMux
+	routes     []route
+	origin     *http.CrossOriginProtection
+	metrics    *metrics
+	openAPI    func() []byte
+	warned     sync.Map     // [project, model] → true: that it is deprecated was logged
+	skillBytes *held.Budget // see MaxHeldSkillBytes
+	relayed    sync.Pool    // of *[relayBuffer]byte, which answers are relayed through
 }
 
 // New makes the handler.
@@ -135,12 +137,13 @@ func New(c Config) http.Handler {
 		c.Log = slog.Default()
 	}
 	s := &server{
-		Config:  c,
-		rules:   agent.Rules{Labels: c.Labels, Schema: c.Schema, Environments: c.Environments != nil, Search: searchOptions(c.Vectors != nil)},
-		mux:     http.NewServeMux(),
-		origin:  http.NewCrossOriginProtection(),
-		metrics: newMetrics(time.Now()),
-		relayed: sync.Pool{New: func() any { return new([relayBuffer]byte) }},
+		Config:     c,
+		rules:      agent.Rules{Labels: c.Labels, Schema: c.Schema, Environments: c.Environments != nil, Search: searchOptions(c.Vectors != nil)},
+		mux:        http.NewServeMux(),
+		origin:     http.NewCrossOriginProtection(),
+		metrics:    newMetrics(time.Now()),
+		skillBytes: held.New("skills that are uploaded", MaxHeldSkillBytes),
+		relayed:    sync.Pool{New: func() any { return new([relayBuffer]byte) }},
 	}
 	s.routes = s.table()
 	for _, r := range s.routes {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/capability"
+	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/skill"
 )
@@ -63,7 +64,27 @@ type skillUpload struct {
 	key         string
 }
 
-func readSkill(w http.ResponseWriter, r *http.Request) (skillUpload, error) {
+// MaxHeldSkillBytes is how much the skills have together that are uploaded at a time, with what is unpacked
+// of them: each is in memory until it is stored.
+const MaxHeldSkillBytes = 512 << 20
+
+// counted takes what is read from a lease.
+type counted struct {
+	r     io.Reader
+	lease *held.Lease
+}
+
+// Read implements io.Reader.
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	if refused := c.lease.Take(n); refused != nil {
+		return 0, refused
+	}
+	return n, err
+}
+
+// readSkill reads an upload; what it holds is taken from the lease.
+func readSkill(w http.ResponseWriter, r *http.Request, lease *held.Lease) (skillUpload, error) {
 	f, err := openForm(w, r, capability.MaxBytes, "files")
 	if err != nil {
 		return skillUpload{}, err
@@ -83,7 +104,7 @@ func readSkill(w http.ResponseWriter, r *http.Request) (skillUpload, error) {
 			if len(files) >= capability.MaxFiles {
 				return u, stead.Invalid("files", "files has more than %d entries", capability.MaxFiles)
 			}
-			data, err := io.ReadAll(filePart{f, part})
+			data, err := io.ReadAll(counted{filePart{f, part}, lease})
 			if err != nil {
 				return u, err
 			}
@@ -98,8 +119,17 @@ func readSkill(w http.ResponseWriter, r *http.Request) (skillUpload, error) {
 			}
 		}
 	}
+	if archived(files) {
+		if err := lease.Take(capability.MaxBytes); err != nil {
+			return u, err
+		}
+	}
 	u.bundle, err = bundleOf(files)
 	return u, err
+}
+
+func archived(files []capability.File) bool {
+	return len(files) == 1 && bytes.HasPrefix(files[0].Data, []byte("PK\x03\x04"))
 }
 
 // bundleOf makes a skill of one archive, or of the files of a directory.
@@ -109,7 +139,7 @@ func bundleOf(files []capability.File) (capability.Bundle, error) {
 	}
 	var bundle capability.Bundle
 	var err error
-	if len(files) == 1 && bytes.HasPrefix(files[0].Data, []byte("PK\x03\x04")) {
+	if archived(files) {
 		bundle, err = capability.Open(files[0].Data)
 	} else {
 		bundle, err = capability.New(files)
@@ -123,7 +153,9 @@ func bundleOf(files []capability.File) (capability.Bundle, error) {
 }
 
 func (s *server) createSkill(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	u, err := readSkill(w, r)
+	lease := s.skillBytes.Lease()
+	defer lease.Release()
+	u, err := readSkill(w, r, lease)
 	if err != nil {
 		return err
 	}
@@ -197,7 +229,9 @@ func (s *server) getSkillContent(w http.ResponseWriter, r *http.Request, p stead
 }
 
 func (s *server) createSkillVersion(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	u, err := readSkill(w, r)
+	lease := s.skillBytes.Lease()
+	defer lease.Release()
+	u, err := readSkill(w, r, lease)
 	if err != nil {
 		return err
 	}

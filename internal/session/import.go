@@ -29,9 +29,13 @@ const (
 // events fold, that each blob is what its digest says and that none is missing. blob is called with
 // each blob as it is read; what it stored must be thrown away when ReadExport fails. Errors of blob
 // are returned as they are; a file that is not in order is KindInvalid, and the message names the
-// line; one above a limit is KindTooLarge.
-func ReadExport(r io.Reader, blob func(digest string, data []byte) error) (ExportHeader, []stead.Event, error) {
-	rd := &importer{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), blob: blob}
+// line; one above a limit is KindTooLarge. hold is told how many bytes are kept in memory more than before,
+// before they are there, and may refuse: its errors are returned as they are; nil: nobody counts.
+func ReadExport(r io.Reader, hold func(bytes int) error, blob func(digest string, data []byte) error) (ExportHeader, []stead.Event, error) {
+	if hold == nil {
+		hold = func(int) error { return nil }
+	}
+	rd := &importer{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), hold: hold, blob: blob}
 	if err := rd.file(); err != nil {
 		return ExportHeader{}, nil, err
 	}
@@ -43,6 +47,8 @@ type importer struct {
 	sum  hash.Hash // of all lines before the present one
 	n    int       // lines read
 	buf  []byte
+	kept int // of the longest line so far, with what it says
+	hold func(bytes int) error
 	blob func(string, []byte) error
 
 	header  ExportHeader
@@ -93,6 +99,9 @@ func (i *importer) next() ([]byte, error) {
 	i.buf = i.buf[:0]
 	for {
 		part, err := i.r.ReadSlice('\n')
+		if err := i.keep(len(i.buf) + len(part)); err != nil {
+			return nil, err
+		}
 		i.buf = append(i.buf, part...)
 		switch {
 		case len(i.buf) > maxExportLine:
@@ -106,6 +115,19 @@ func (i *importer) next() ([]byte, error) {
 			return nil, stead.Wrap(stead.KindUnavailable, err, "the export can't be read on at line %d", i.n)
 		}
 	}
+}
+
+// keep counts a line that is longer than those before, and what is decoded of it.
+func (i *importer) keep(line int) error {
+	more := 2*line - i.kept
+	if more <= 0 {
+		return nil
+	}
+	if err := i.hold(more); err != nil {
+		return err
+	}
+	i.kept += more
+	return nil
 }
 
 func (i *importer) invalid(cause error, what string) error {
@@ -164,6 +186,9 @@ func (i *importer) event(e stead.Event, size int) error {
 		return i.invalid(nil, "a session is created once")
 	}
 	if err := i.bounded(e); err != nil {
+		return err
+	}
+	if err := i.hold(size); err != nil {
 		return err
 	}
 	if err := i.state.Apply(e); err != nil {

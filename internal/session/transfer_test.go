@@ -172,7 +172,7 @@ func TestExportRoundTrip(t *testing.T) {
 	blobs := 0
 	each(t, 100, func(t *testing.T, g *sessiontest.Gen) {
 		got := map[string]string{}
-		header, events, err := session.ReadExport(bytes.NewReader(export(t, g)), func(d string, data []byte) error {
+		header, events, err := session.ReadExport(bytes.NewReader(export(t, g)), nil, func(d string, data []byte) error {
 			got[d] = string(data)
 			return nil
 		})
@@ -201,7 +201,7 @@ func TestExportRoundTrip(t *testing.T) {
 }
 
 func readAll(data []byte) ([]stead.Event, error) {
-	_, events, err := session.ReadExport(bytes.NewReader(data), func(string, []byte) error { return nil })
+	_, events, err := session.ReadExport(bytes.NewReader(data), nil, func(string, []byte) error { return nil })
 	return events, err
 }
 
@@ -265,8 +265,17 @@ func TestExportErrorsNameTheLine(t *testing.T) {
 			t.Errorf("%s: %v", c.new, err)
 		}
 	}
+	full, held := errors.New("too much is held"), 0
+	if _, _, err := session.ReadExport(strings.NewReader(good), func(n int) error {
+		if held += n; held > len(good)/2 {
+			return full
+		}
+		return nil
+	}, func(string, []byte) error { return nil }); !errors.Is(err, full) {
+		t.Errorf("what the reader may hold is not asked for: %v", err)
+	}
 	stop := errors.New("disk full")
-	if _, _, err := session.ReadExport(strings.NewReader(good), func(string, []byte) error { return stop }); !errors.Is(err, stop) {
+	if _, _, err := session.ReadExport(strings.NewReader(good), nil, func(string, []byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the blob store's error is lost: %v", err)
 	}
 }
@@ -278,7 +287,7 @@ func FuzzReadExport(f *testing.F) {
 	}
 	f.Add([]byte(`{"format":"stead.session","version":1,"session":"s","project":"p","events":1,"exported_at":1}` + "\n" + `{"event":{"seq":1,"at":1,"kind":"session.created","data":{}}}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		header, events, err := session.ReadExport(bytes.NewReader(resealed(data)), func(string, []byte) error { return nil })
+		header, events, err := session.ReadExport(bytes.NewReader(resealed(data)), nil, func(string, []byte) error { return nil })
 		if err != nil {
 			if k := stead.KindOf(err); k != stead.KindInvalid && k != stead.KindTooLarge {
 				t.Fatalf("kind %s: %v", k, err)
