@@ -101,6 +101,10 @@ func priceBook(cfg *config.Config) *usage.Book {
 				Input: int64(l.Input), CachedInput: int64(l.CachedInput), CacheWrite: int64(l.CacheWrite), Output: int64(l.Output), Reasoning: int64(l.Reasoning),
 			}})
 		}
+		for _, t := range p.Tools {
+			e.Tools = append(e.Tools, usage.ToolPrice{Name: t.Name, Call: int64(t.Call)})
+		}
+		e.Rates = usage.Rates{Hour: int64(p.Environments.Hour), Month: int64(p.Environments.Month), Egress: int64(p.Environments.Egress)}
 		editions = append(editions, e)
 	}
 	return usage.NewBook(editions)

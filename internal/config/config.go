@@ -11,7 +11,8 @@
 //	              base, adapter, deployment, owner, purpose, lifecycle, successor, projects, agents}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
-//	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}]}]
+//	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}],
+//	            tools: [{name, call}], environments: {hour, gigabyte_month, egress_gigabyte}}]
 //	settlement  {rest, rules: [{name, match, shares: [{party, basis_points, unit, microcents_per_unit}]}]}
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
 //	policies    {directory, inline, default}

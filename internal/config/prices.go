@@ -8,6 +8,9 @@ type Prices struct {
 	Version   string      `yaml:"version"`    // as records name it
 	ValidFrom string      `yaml:"valid_from"` // a day of UTC, 2026-11-01, or a time of RFC 3339
 	Entries   []PriceLine `yaml:"entries"`
+	Tools     []ToolPrice `yaml:"tools"`
+	// Environments is what hosted environments cost.
+	Environments EnvironmentPrice `yaml:"environments"`
 
 	From time.Time `yaml:"-"` // ValidFrom, read
 }
@@ -22,6 +25,19 @@ type PriceLine struct {
 	CacheWrite  Dollars `yaml:"cache_write"` // 0: as input
 	Output      Dollars `yaml:"output"`
 	Reasoning   Dollars `yaml:"reasoning"` // of output that is reasoning; 0: as output
+}
+
+// ToolPrice prices a tool, in US dollars a call.
+type ToolPrice struct {
+	Name string  `yaml:"name"` // "server/tool", "server/*", a tool of the environment's own, or "*"
+	Call Dollars `yaml:"call"`
+}
+
+// EnvironmentPrice prices hosted environments, in US dollars. A gigabyte is 10^9 bytes.
+type EnvironmentPrice struct {
+	Hour   Dollars `yaml:"hour"`            // in which it is resident
+	Month  Dollars `yaml:"gigabyte_month"`  // stored for 30 days
+	Egress Dollars `yaml:"egress_gigabyte"` // that leaves or enters it
 }
 
 // Limits of the price book.
@@ -48,6 +64,17 @@ func (c *Config) checkPrices() error {
 		}
 		if err != nil {
 			return invalid("prices.valid_from", "Write a day of UTC, as 2026-11-01, or a time, as 2026-11-01T00:00:00Z.", "prices %s is valid from %q", p.Version, p.ValidFrom)
+		}
+		if len(p.Tools) > MaxPriceLines {
+			return invalid("prices.tools", "Write server/* for all tools of a server.", "prices %s has %d tools, the limit is %d", p.Version, len(p.Tools), MaxPriceLines)
+		}
+		for _, t := range p.Tools {
+			if t.Name == "" || t.Call < 0 {
+				return invalid("prices.tools", "Each has a name and a price of a call.", "prices %s has the tool %q", p.Version, t.Name)
+			}
+		}
+		if e := p.Environments; min(e.Hour, e.Month, e.Egress) < 0 {
+			return invalid("prices.environments", "", "prices %s has a price of environments below 0", p.Version)
 		}
 		if len(p.Entries) > MaxPriceLines {
 			return invalid("prices.entries", "", "prices %s has %d entries, the limit is %d", p.Version, len(p.Entries), MaxPriceLines)

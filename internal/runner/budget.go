@@ -12,12 +12,14 @@ import (
 	"github.com/stead-dev/stead/internal/usage"
 )
 
-// Budgets decides whether a model call may be made, and holds what it may use until it has ended.
+// Budgets decides whether a call may be made, and holds what it may use until it has ended.
 type Budgets interface {
 	// Reserve makes a hold for a call, or says why not. A call that no budget is about has none.
 	Reserve(ctx context.Context, ask usage.Ask) (usage.Grant, error)
 	// Settle replaces holds by what was used; a hold that is not there was settled before.
 	Settle(ctx context.Context, project stead.ProjectID, all []usage.Settlement) error
+	// SettleByRecords replaces a hold by what the session's records say that it used.
+	SettleByRecords(ctx context.Context, h usage.Held) error
 }
 
 // Estimates of what a call may use, where nobody says it.
@@ -40,45 +42,47 @@ func heldOutput(info model.Info) int { return cmp.Or(info.MaxOutputTokens, defau
 
 // reserve holds what a model call may use in every budget that is about it. When one has no room left
 // it ends the turn in the plan, or makes it wait, and reports that the call is refused.
-func (a *actor) reserve(p *plan, name string, info model.Info) (hold *session.Hold, refused bool, err error) {
+func (a *actor) reserve(p *plan, name string, info model.Info) (*session.Hold, bool, error) {
 	if a.r.cfg.Budgets == nil {
 		return nil, false, nil
 	}
+	grant, hold, err := a.hold(p, a.estimate(info), false)
+	switch {
+	case err != nil || a.ctx.Err() != nil: // no reservation, no call
+		return nil, true, a.undecided(p, err, "another model call")
+	case grant.Refused != nil:
+		a.log.Info("a budget is used up", "budget", grant.Refused.ID, "model", name)
+		return nil, true, a.atLimit(p, grant, false)
+	}
+	return hold, false, nil
+}
+
+// hold reserves an amount; anyway: also where a budget has no room. No hold: no budget is about it.
+func (a *actor) hold(p *plan, n usage.Amount, anyway bool) (grant usage.Grant, hold *session.Hold, err error) {
 	a.holds++
 	ask := usage.Ask{
 		Subject: usage.Subject{Project: a.key.Project, Agent: a.state.Created.Agent.ID, Session: a.key.Session, User: a.state.Created.Principal.ID},
 		// An epoch is one holder's: no other makes a hold of this name.
-		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: a.estimate(info), Ended: map[string]usage.Amount{}, Over: a.over(),
+		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: n, Ended: map[string]usage.Amount{}, Over: a.over(), Anyway: anyway,
 	}
 	for _, e := range p.ended { // their outcomes are known, though not durable yet
+		if e.Since > 0 {
+			continue // what its earlier records say is not known here: it counts as it was held
+		}
 		for _, c := range e.Counters {
 			ask.Ended[c] = ask.Ended[c].Plus(e.used).Minus(amountOf(e.Hold))
 		}
 	}
-	var grant usage.Grant
 	err = a.patient(func() (err error) {
 		grant, err = a.r.cfg.Budgets.Reserve(a.ctx, ask)
 		return err
 	})
-	if a.ctx.Err() != nil {
-		return nil, true, a.ctx.Err()
+	if err != nil || grant.Refused != nil || len(grant.Counters) == 0 {
+		return grant, nil, err
 	}
-	if err != nil { // no reservation, no call
-		a.log.Error("a budget can't be read; the turn is ended", "err", err)
-		failure := &session.TurnError{Code: codeInternal, Message: "Whether the budgets allow another model call could not be decided."}
-		return nil, true, a.record(p, session.KindTurnFailed, session.TurnEnded{Error: failure})
-	}
-	if grant.Refused != nil {
-		a.log.Info("a budget is used up", "budget", grant.Refused.ID, "model", name)
-		return nil, true, a.atLimit(p, grant)
-	}
-	if len(grant.Counters) == 0 {
-		return nil, false, nil
-	}
-	n := ask.Amount
 	hold = &session.Hold{ID: ask.Hold, Counters: grant.Counters, Cost: n.Cost, Tokens: n.Tokens, Calls: n.Calls, Millis: n.Millis}
 	p.held = append(p.held, hold)
-	return hold, false, nil
+	return grant, hold, nil
 }
 
 // estimate is the most that a call should use: its input as the context is believed to be, the whole
@@ -143,6 +147,10 @@ func (p *plan) follow(before, after []*session.Hold, records []usage.Record) {
 func (a *actor) settle(p *plan) {
 	var all []usage.Settlement
 	for _, e := range p.ended {
+		if e.Since > 0 {
+			a.settleSlice(e.Hold)
+			continue
+		}
 		all = append(all, usage.Settlement{Hold: e.ID, Used: e.used})
 	}
 	a.settleAll(all)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -47,6 +48,7 @@ func fixedBudget(scope usage.Scope, limit usage.Amount) usage.Budget {
 // counter is the state of the project's counter; it must agree with the records.
 func (p *purse) counter(t *testing.T) usage.Counter {
 	t.Helper()
+	synctest.Wait() // an outcome is durable a moment before its hold is settled
 	const name = "config_test//total"
 	have, err := p.Counters(t.Context(), me.Project, []string{name})
 	if err != nil {

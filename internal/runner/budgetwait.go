@@ -34,11 +34,15 @@ const (
 
 // atLimit ends the turn, or makes it wait, as the budget says that has no room. A response has nobody
 // who could decide: its API knows no such answer.
-func (a *actor) atLimit(p *plan, grant usage.Grant) error {
+// environment: it is the environment that has no room, and that is not open from then on.
+func (a *actor) atLimit(p *plan, grant usage.Grant, environment bool) error {
 	b, t := grant.Refused, a.state.Turn
 	failure := exhausted(b)
+	if environment {
+		failure.Message += " The environment can't run without it, and is suspended."
+	}
 	if b.OnLimit != usage.LimitWaits || t == nil || t.Response != nil {
-		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: failure})
+		return a.intendEnd(p, session.EndTurn{Kind: session.KindTurnFailed, Error: failure})
 	}
 	tries := 0
 	if t.Budget != nil && t.Budget.Budget == b.ID {
@@ -51,7 +55,7 @@ func (a *actor) atLimit(p *plan, grant usage.Grant) error {
 		retry = min(retry, end)
 	}
 	return a.record(p, session.KindBudgetReached, session.BudgetReached{
-		Budget: b.ID, Code: failure.Code, Message: failure.Message, Limit: session.Spend(b.Limit), Used: session.Spend(grant.Used), RetryAt: retry,
+		Budget: b.ID, Code: failure.Code, Message: failure.Message, Limit: session.Spend(b.Limit), Used: session.Spend(grant.Used), RetryAt: retry, Environment: environment,
 	})
 }
 

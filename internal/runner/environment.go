@@ -22,7 +22,13 @@ func (a *actor) resident() bool { return a.state.Environment.Resident(a.r.cfg.No
 // intendEnvironment journals the intent of an action and plans it.
 func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	decision, denied := a.gate(policy.EnvironmentEffect(string(c.Action)), session.EnvironmentID(a.key.Session))
-	if err := a.record(p, session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Decision: decision}); err != nil {
+	called := session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Decision: decision}
+	if denied == nil {
+		if refused, err := a.reserveAction(p, &called); err != nil || refused {
+			return err
+		}
+	}
+	if err := a.record(p, session.KindEnvironmentCalled, called); err != nil {
 		return err
 	}
 	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment,

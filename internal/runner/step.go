@@ -21,7 +21,8 @@ type plan struct {
 	ended   []endedHold        // of calls whose outcome is among events
 	waits   int                // how many calls were refused, so that the turn waits for a budget
 	starts  []func()
-	ends    bool // the turn ends: its work in flight is given up once that is durable
+	calls   []func() // of tools: they are not made if the turn ends in the same append
+	ends    bool     // the turn ends: its work in flight is given up once that is durable
 	wake    int64
 	release bool
 }
@@ -107,6 +108,7 @@ func (a *actor) plan() (*plan, error) {
 		}
 		settled = len(p.events) == n
 	}
+	p.starts = append(p.starts, p.calls...)
 	p.release = settled && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background()) && !a.resident()
 	return p, nil
 }
@@ -192,6 +194,8 @@ func (a *actor) intend(p *plan, c session.Command) error {
 		return a.intendTool(p, c)
 	case session.RefuseTool:
 		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: c.Reason})
+	case session.ExtendEnvironment:
+		return a.extend(p)
 	case session.EnvironmentAction:
 		return a.intendEnvironment(p, c)
 	}
@@ -216,7 +220,7 @@ func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
 			return err
 		}
 	}
-	p.ends = true
+	p.ends, p.calls = true, nil
 	return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
 }
 

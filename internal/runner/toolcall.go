@@ -34,7 +34,11 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	key := call.Key(a.key.Session)
 	attempt := call.Attempts + 1
-	if err := a.record(p, session.KindToolCalled, session.ToolCalled{CallID: call.CallID, Key: key, Attempt: attempt, Decision: decision}); err != nil {
+	called := session.ToolCalled{CallID: call.CallID, Key: key, Attempt: attempt, Decision: decision}
+	if refused, err := a.reserveTool(p, call, &called); err != nil || refused {
+		return err
+	}
+	if err := a.record(p, session.KindToolCalled, called); err != nil {
 		return err
 	}
 	run := &toolCall{
@@ -46,7 +50,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}
-	p.starts = append(p.starts, func() {
+	p.calls = append(p.calls, func() {
 		flight, ctx := a.begin()
 		go run.guarded(ctx, flight)
 	})

@@ -22,7 +22,8 @@ type Spend struct {
 	Millis int64 `json:"millis,omitempty"`
 }
 
-// BudgetReached says that a model call was not made, since a budget is used up, and that the turn waits.
+// BudgetReached says that a call was not made, or an environment not opened or ended, since a budget is used up, and
+// that the turn waits.
 type BudgetReached struct {
 	Budget  string `json:"budget"` // id
 	Code    string `json:"code"`   // of the error that the turn fails with if it is denied
@@ -30,6 +31,8 @@ type BudgetReached struct {
 	Limit   Spend  `json:"limit"`    // what is 0 has no limit
 	Used    Spend  `json:"used"`     // spent and held at that moment
 	RetryAt int64  `json:"retry_at"` // Unix milliseconds: when to look again, unless somebody says something before
+	// Environment: it is the environment that has no room, and that is not open meanwhile.
+	Environment bool `json:"environment,omitempty"`
 }
 
 // Decisions about a budget that a turn waits for, beside approve, deny and cancel.
@@ -125,7 +128,7 @@ func (w *BudgetWait) raised(extra Spend) Spend {
 	return Spend{raise(l.Cost, u.Cost, extra.Cost), raise(l.Tokens, u.Tokens, extra.Tokens), raise(l.Calls, u.Calls, extra.Calls), raise(l.Millis, u.Millis, extra.Millis)}
 }
 
-// called: a model call was made, so that the turn waits no more.
+// called: what was refused has begun, so that the turn waits no more.
 func (t *TurnView) called() { t.Budget = nil }
 
 // answered: what was allowed for one answer is used up.

@@ -55,11 +55,24 @@ type Call struct {
 	Error  string           `json:"error,omitempty"`
 	Exit   *int             `json:"exit,omitempty"` // of a command
 	Took   int64            `json:"took,omitempty"` // milliseconds
+
+	// Cost (micro-cents), Prices and Hold are those of the attempt under way.
+	Cost   int64  `json:"cost,omitempty"`
+	Prices string `json:"prices,omitempty"`
+	Hold   *Hold  `json:"hold,omitempty"`
 }
 
 // Key is the call's idempotency key: the same on every attempt, and never another call's.
 func (c *Call) Key(session stead.SessionID) string {
 	return stead.DerivedID("key", session, c.Seq, c.Index)
+}
+
+// ToolName is how usage records and the price book name the call's tool: "server/tool", or "tool".
+func (c *Call) ToolName() string {
+	if c.Tool.Server != "" {
+		return c.Tool.Server + "/" + c.Tool.Name
+	}
+	return c.Name
 }
 
 // RequestID names the question that a call waits with. A call that is asked about again, after it
@@ -133,7 +146,7 @@ func (c *Call) told() []stead.Content {
 }
 
 func (t *TurnView) finish(c *Call, status stead.ItemStatus, output []stead.Content, failure string) {
-	c.State, c.Status, c.Output, c.Error = CallDone, status, output, failure
+	c.State, c.Status, c.Output, c.Error, c.Hold = CallDone, status, output, failure, nil
 	t.Fresh = t.Fresh || !c.Code
 }
 
@@ -205,6 +218,10 @@ func (v *View) outcome(e stead.Event, p OutcomeResult) {
 func (v *View) toolCalled(e stead.Event, p ToolCalled) {
 	if c := v.CallByID(p.CallID); c != nil {
 		c.State, c.Attempts, c.RetryAt, c.Decided = CallRunning, p.Attempt, 0, p.Decision.Recorded()
+		c.Cost, c.Prices, c.Hold = p.Cost, p.Prices, p.Hold
+		if t := v.Turn; t.Budget != nil && !t.Budget.Environment {
+			t.called()
+		}
 		if c.Tool.Environment {
 			v.commandCalled(e, c)
 		}
@@ -232,6 +249,7 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 	if c == nil || c.State != CallRunning {
 		return
 	}
+	c.Hold = nil
 	tries := c.Attempts < stead.MaxToolAttempts
 	switch {
 	case !p.Sent && tries, c.Tool.repeatable() && tries:
@@ -263,6 +281,7 @@ func (v *View) recovered(e stead.Event) {
 		if c.State != CallRunning {
 			continue
 		}
+		c.Hold = nil
 		if c.Tool.repeatable() {
 			c.State, c.RetryAt = CallReady, 0
 		} else {

@@ -86,6 +86,10 @@ type EnvironmentCalled struct {
 	Attempt  int             `json:"attempt"`           // from 1
 	Publish  bool            `json:"publish,omitempty"` // save: outputs become artifacts
 	Decision policy.Decision `json:"decision"`
+	// Of open and expire: what budgets reserved, until when, and what it is to cost.
+	Hold  *Hold  `json:"hold,omitempty"`
+	Until int64  `json:"until,omitempty"` // Unix milliseconds
+	Rates *Rates `json:"rates,omitempty"`
 }
 
 // EnvironmentPrepared is the outcome of ActionPrepare.

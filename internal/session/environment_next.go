@@ -55,6 +55,8 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 		}
 	case EnvironmentReady, EnvironmentIsSuspended, EnvironmentAway:
 		switch {
+		case s.commandWaits() && s.budgetWaits():
+			return ActionOpen, s.Turn.Budget.RetryAt
 		case s.commandWaits():
 			return ActionOpen, 0
 		case s.Turn == nil && w.EnvironmentExpire > 0:
@@ -67,11 +69,11 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 	case EnvironmentConnectedNow:
 		switch {
 		case s.commandRuns():
-		case gone:
+		case gone, e.Slice.Refused && !e.Unsaved:
 			return ActionSuspend, 0
 		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved:
 			return ActionSave, 0
-		case s.Turn == nil && w.EnvironmentIdle > 0:
+		case (s.Turn == nil || s.budgetWaits()) && w.EnvironmentIdle > 0:
 			return ActionSuspend, e.Used + w.EnvironmentIdle.Milliseconds()
 		}
 	}

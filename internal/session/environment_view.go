@@ -76,6 +76,8 @@ type EnvironmentView struct {
 	Since    environment.Usage      `json:"since"` // of the present one, as of its last command or checkpoint
 	// Metering is what of all that is on record.
 	Metering Metering `json:"metering"`
+	// Slice is what of its use budgets hold now.
+	Slice Slice `json:"slice,omitzero"`
 }
 
 // PublishedArtifact is an artifact with its place in the journal.
@@ -121,7 +123,7 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	case KindToolStreamed:
 		return true, nil
 	case KindInputFile, KindInputConnection, KindInputArtifact, KindEnvironmentCalled, KindEnvironmentPrepared, KindEnvironmentConnected,
-		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentExpired, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentChanged, KindEnvironmentCopied:
+		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentExpired, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentChanged, KindEnvironmentCopied, KindEnvironmentExtended:
 	default:
 		return false, nil
 	}
@@ -136,7 +138,9 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	case KindInputArtifact:
 		return true, fold(e, v.artifactDeleted)
 	case KindEnvironmentCalled:
-		return true, fold(e, v.Environment.called)
+		return true, fold(e, v.environmentCalled)
+	case KindEnvironmentExtended:
+		return true, fold(e, v.extended)
 	case KindEnvironmentPrepared:
 		return true, fold(e, v.Environment.prepared)
 	case KindEnvironmentConnected:
@@ -195,7 +199,12 @@ func (a PublishedArtifact) ID(s stead.SessionID) string {
 	return stead.DerivedID("artifact", s, a.Seq, a.Index)
 }
 
-func (e *EnvironmentView) called(ev stead.Event, p EnvironmentCalled) {
+func (v *View) environmentCalled(ev stead.Event, p EnvironmentCalled) {
+	e := v.Environment
+	if t := v.Turn; t != nil && t.Budget != nil && t.Budget.Environment && p.Action == ActionOpen {
+		t.called() // what the turn waited for
+	}
+	e.begins(p)
 	e.Action, e.Call, e.Attempts, e.RetryAt = p.Action, ev.Seq, p.Attempt, 0
 	e.Expiring, e.Publishing = e.Expiring || expires(ev), p.Publish
 }
@@ -295,6 +304,7 @@ func (e *EnvironmentView) expired(_ stead.Event, p EnvironmentExpired) {
 		return
 	}
 	e.Status, e.Node, e.Expiring, e.Error, e.Lost = EnvironmentIsExpired, "", false, nil, ""
+	e.unheld()
 	e.Layer, e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Background, e.Residence, e.Skills = "", nil, 0, 0, nil, 0, nil
 	e.Uploads, e.Given, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans = nil, nil, 0, nil, false, nil, false
 }
@@ -305,6 +315,7 @@ func (e *EnvironmentView) Gone() bool { return e.Expiring || e.Status == Environ
 // leave ends a residence.
 func (e *EnvironmentView) leave(status string, used environment.Usage) {
 	e.Status, e.Node, e.Asked = status, "", 0
+	e.unheld()
 	e.Past, e.Since = e.Past.Plus(e.Since.Grown(used)), environment.Usage{}
 }
 
@@ -316,6 +327,9 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 		return
 	}
 	e.Orphans = e.Orphans || action != ActionOpen
+	if action == ActionOpen || action == ActionExpire {
+		e.unheld()
+	}
 	if p.RetryAt > 0 {
 		e.Attempts, e.RetryAt = attempts, p.RetryAt
 		return
@@ -367,6 +381,7 @@ func (v *View) environmentDied(_ stead.Event, p EnvironmentDisconnected) {
 func (e *EnvironmentView) copied(ev stead.Event, p EnvironmentCopied) {
 	e.Used = ev.At
 	e.Action, e.Call, e.Attempts, e.RetryAt, e.Residence = "", 0, 0, 0, 0
+	e.unheld()
 	if len(e.Commands) == 0 && e.Asked == 0 {
 		e.Touched = 0 // by files alone, and these are given to the copy again
 	}
@@ -402,6 +417,7 @@ func (v *View) environmentRecovered() {
 		return
 	}
 	e.Orphans = e.Orphans || e.Action != "" && e.Action != ActionOpen
+	e.unheld()
 	e.Action, e.Call, e.Attempts, e.RetryAt = "", 0, 0, 0
 	if e.Status != EnvironmentConnectedNow {
 		return

@@ -211,7 +211,8 @@ type ModelCalled struct {
 	Decision policy.Decision `json:"decision"`
 }
 
-// Hold is what budgets reserved for a model call before it was made; its outcome settles it.
+// Hold is what budgets reserved for a call, or for a slice of an environment's time, before it began. Its outcome
+// settles it; of an environment's there may be several records.
 type Hold struct {
 	ID       string   `json:"id"`
 	Counters []string `json:"counters"`
@@ -219,6 +220,8 @@ type Hold struct {
 	Tokens   int64    `json:"tokens,omitempty"`
 	Calls    int64    `json:"calls,omitempty"`
 	Millis   int64    `json:"millis,omitempty"`
+	// Since (Unix milliseconds) is when an environment's was made, of which there may be several records; 0: a call's.
+	Since int64 `json:"since,omitempty"`
 }
 
 // ModelStreamed is streamed text, coalesced. The first segment of an index makes its item known.
@@ -289,8 +292,11 @@ type ModelFailed struct {
 // ToolCalled is the intent of a tool call that the runtime executes.
 type ToolCalled struct {
 	CallID   string          `json:"call_id"`
-	Key      string          `json:"key"`     // idempotency key: the same on every attempt
-	Attempt  int             `json:"attempt"` // from 1
+	Key      string          `json:"key"`              // idempotency key: the same on every attempt
+	Attempt  int             `json:"attempt"`          // from 1
+	Cost     int64           `json:"cost,omitempty"`   // micro-cents, if it is made
+	Prices   string          `json:"prices,omitempty"` // version of the price book that Cost is by
+	Hold     *Hold           `json:"hold,omitempty"`   // what budgets reserved for it
 	Decision policy.Decision `json:"decision"`
 }
 

@@ -19,7 +19,7 @@ type Metering struct {
 
 // metered follows an event after it was folded; was is what the environment was before it.
 func (e *EnvironmentView) metered(ev stead.Event, was environmentPlace) {
-	if !e.Hosted() || e.place() == was && ev.Kind != KindEnvironmentCopied {
+	if !e.Hosted() || e.place() == was && ev.Kind != KindEnvironmentCopied && ev.Kind != KindEnvironmentExtended {
 		return
 	}
 	m := &e.Metering
@@ -36,6 +36,8 @@ func (e *EnvironmentView) metered(ev stead.Event, was environmentPlace) {
 	case was.status != EnvironmentConnectedNow || e.Residence != was.residence:
 		m.Seconds, m.Used = ev.At, environment.Usage{}
 	case e.Checkpointed != was.checkpointed:
+		m.Seconds, m.Used = ev.At, e.Since
+	case ev.Kind == KindEnvironmentExtended:
 		m.Seconds, m.Used = ev.At, e.Since
 	}
 }
@@ -92,7 +94,7 @@ func (v *View) Copied(seq stead.Seq) bool {
 	return seq <= o.Seq // a copy made before copies counted their events
 }
 
-// Holds are those of the model calls in flight.
+// Holds are those of the calls in flight, and of the environment.
 func (v *View) Holds() []*Hold {
 	var out []*Hold
 	if v.Turn != nil && v.Turn.Model != nil && v.Turn.Model.Hold != nil {
@@ -100,6 +102,16 @@ func (v *View) Holds() []*Hold {
 	}
 	if v.Compact != nil && v.Compact.Hold != nil {
 		out = append(out, v.Compact.Hold)
+	}
+	if v.Turn != nil {
+		for _, c := range v.Turn.Calls {
+			if c.Hold != nil {
+				out = append(out, c.Hold)
+			}
+		}
+	}
+	if v.Environment != nil && v.Environment.Slice.Hold != nil {
+		out = append(out, v.Environment.Slice.Hold)
 	}
 	return out
 }

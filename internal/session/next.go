@@ -74,7 +74,7 @@ const (
 // calling it again without new events gives the same commands. Commands for work in flight are
 // never repeated. No command and nothing in flight: the session waits for input.
 func (s *State) Next(w Window) []Command {
-	cmds := s.nextTurn(w)
+	cmds := append(s.nextSlice(), s.nextTurn(w)...)
 	if slices.ContainsFunc(cmds, func(c Command) bool { _, ok := c.(EnvironmentAction); return ok }) {
 		return cmds // one thing at a time is done with the environment
 	}
@@ -133,6 +133,11 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 		case c.Expired(s.Now):
 			cmds = append(cmds, RefuseTool{c, toldExpired})
 		case c.State != CallReady:
+		case s.budgetWaits():
+			busy = true
+			if at := s.Turn.Budget.RetryAt; wake == 0 || at < wake {
+				wake = at
+			}
 		case c.Tool.Environment && !s.Environment.open():
 			busy = true // nextEnvironment brings it, or somebody connects it
 		case c.RetryAt > s.Now:

@@ -8,7 +8,7 @@ import (
 func (v *View) modelCalled(e stead.Event, p ModelCalled) {
 	call := &ModelCall{Seq: e.Seq, Model: p.Model, At: e.At, Upto: p.Upto, Hold: p.Hold}
 	t := v.Turn
-	if t != nil {
+	if t != nil && (t.Budget == nil || !t.Budget.Environment) {
 		t.called()
 	}
 	if p.Purpose == PurposeCompact {

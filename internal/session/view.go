@@ -303,7 +303,7 @@ func (v *View) blocked() bool {
 	for _, c := range t.Calls {
 		switch c.State {
 		case CallReady:
-			if !v.unconnected(c) {
+			if t.Budget == nil && !v.unconnected(c) {
 				return false
 			}
 			waiting = true

@@ -19,6 +19,8 @@ type Edition struct {
 	Version string
 	From    int64 // Unix milliseconds
 	Prices  []PriceLine
+	Tools   []ToolPrice
+	Rates   Rates // of environments; its Version is the edition's
 }
 
 // PriceLine is what calls of a model cost. Empty fields mean any.
@@ -48,13 +50,8 @@ func NewBook(editions []Edition) *Book {
 // Price finds the price of a call: of the lines that fit, the one that says most (tier, then model,
 // then provider), of equals the first. nil: the book has none.
 func (b *Book) Price(s Sale) *model.Price {
-	if b == nil {
-		return nil
-	}
-	for _, e := range slices.Backward(b.editions) {
-		if e.From <= s.At {
-			return e.price(s)
-		}
+	if e := b.edition(s.At); e != nil {
+		return e.price(s)
 	}
 	return nil
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/stead-dev/stead"
 )
 
-// Amount is what budgets limit, of model calls. A limit of 0 is no limit.
+// Amount is what budgets limit: what everything costs that has a price, and of model calls their tokens, number
+// and time. A limit of 0 is no limit.
 type Amount struct {
 	Cost   int64 `json:"cost,omitempty"`   // micro-cents
 	Tokens int64 `json:"tokens,omitempty"` // input and output
-	Calls  int64 `json:"calls,omitempty"`
-	Millis int64 `json:"millis,omitempty"` // from the call to its end
+	Calls  int64 `json:"calls,omitempty"`  // of models
+	Millis int64 `json:"millis,omitempty"` // from a model call to its end
 }
 
 // Plus and Minus calculate in each of the four.
@@ -26,10 +27,10 @@ func (a Amount) Minus(b Amount) Amount {
 	return Amount{a.Cost - b.Cost, a.Tokens - b.Tokens, a.Calls - b.Calls, a.Millis - b.Millis}
 }
 
-// AmountOf is what a record counts against budgets: nothing, unless it is a model call.
+// AmountOf is what a record counts against budgets: what it cost, and what else a model call used.
 func AmountOf(r *Record) Amount {
 	if r.Kind != ModelCall {
-		return Amount{}
+		return Amount{Cost: r.Cost}
 	}
 	return Amount{Cost: r.Cost, Tokens: r.InputTokens + r.OutputTokens, Calls: r.Calls, Millis: r.Millis}
 }
@@ -61,7 +62,7 @@ const (
 // Periods are all of them.
 func Periods() []Period { return []Period{PeriodTotal, PeriodDay, PeriodMonth} }
 
-// Budget is a limit on what model calls may use.
+// Budget is a limit on what model calls, priced tools and environments may use.
 type Budget struct {
 	ID     string `json:"-"`              // "budget_…" of the API, "config_NAME" of the configuration
 	Name   string `json:"name,omitempty"` // for people
@@ -189,7 +190,7 @@ func (p Period) bounds(at int64) (begin, end int64) {
 // Records selects what a budget's counter of a subject adds up at a time, beyond which the counter
 // itself must be compared: see Counter.
 func (b *Budget) Records(s Subject, at int64) Filter {
-	f := Filter{Kind: ModelCall}
+	f := Filter{}
 	f.From, f.To = b.Period.bounds(at)
 	switch b.Scope {
 	case ScopeAgent:
@@ -241,6 +242,8 @@ type Ask struct {
 	Ended map[string]Amount
 	// Over lets the call go over budgets: id → its limit for this call, 0 for none.
 	Over map[string]Amount
+	// Anyway makes the hold also where there is no room: what ends a use is not refused.
+	Anyway bool
 }
 
 // Grant is the answer.

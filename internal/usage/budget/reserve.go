@@ -27,6 +27,9 @@ func (s *Service) Reserve(ctx context.Context, ask usage.Ask) (usage.Grant, erro
 			if over, ok := ask.Over[b.ID]; ok {
 				limit = usage.Wider(limit, over)
 			}
+			if ask.Anyway {
+				limit = usage.Amount{}
+			}
 			of[counter] = b
 			r.Claims = append(r.Claims, usage.Claim{Counter: counter, Limit: limit, Adjust: ask.Ended[counter]})
 		}
@@ -140,26 +143,41 @@ func (s *Service) outcome(ctx context.Context, h usage.Held, now int64) (used us
 	case head.Holder != "":
 		return used, false, nil
 	}
+	used, err = s.recorded(ctx, h)
+	return used, err == nil, err
+}
+
+// recorded adds up the records of a session that name a hold.
+func (s *Service) recorded(ctx context.Context, h usage.Held) (used usage.Amount, err error) {
 	q := journal.UsageQuery{Session: h.Session, From: max(h.At-clockSkew, 1)}
 	for {
 		rows, err := s.cfg.Store.UsageRows(ctx, h.Project, q)
 		if err != nil {
-			return used, false, err
+			return used, err
 		}
 		for _, row := range rows {
 			r, err := usage.FromRow(h.Project, row)
 			if err != nil {
-				return used, false, err
+				return used, err
 			}
 			if r.Hold == h.Hold {
-				return usage.AmountOf(&r), true, nil
+				used = used.Plus(usage.AmountOf(&r))
 			}
 			q.AfterAt, q.After = row.At, row.UsageName
 		}
 		if len(rows) < q.PageLimit() {
-			return used, true, nil
+			return used, nil
 		}
 	}
+}
+
+// SettleByRecords replaces the hold of a session's call or environment by what its records say.
+func (s *Service) SettleByRecords(ctx context.Context, h usage.Held) error {
+	used, err := s.recorded(ctx, h)
+	if err != nil {
+		return err
+	}
+	return s.Settle(ctx, h.Project, []usage.Settlement{{Hold: h.Hold, Used: used}})
 }
 
 // clockSkew is how far clocks of nodes may be apart, in milliseconds.

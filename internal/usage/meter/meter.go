@@ -8,6 +8,7 @@
 //	tool.returned, tool.lost (if it was sent)    → a tool call
 //	environment.checkpointed, suspended,
 //	  disconnected, runner.recovered             → the residence's time, and its egress
+//	environment.extended                         → the residence's time
 //	environment.checkpointed, suspended, expired → what was stored until then
 //
 // All that it must know beside the event is in the view (session.Metering), so a holder that begins
@@ -69,6 +70,8 @@ func Follow(v *session.View, e stead.Event) ([]usage.Record, error) {
 			}
 			return f.stored()
 		})
+	case session.KindEnvironmentExtended:
+		return f.extended(), nil
 	case session.KindRunnerRecovered:
 		return f.recovered(), nil
 	}
@@ -231,9 +234,9 @@ func (f follower) tool(c *session.Call, millis int64) []usage.Record {
 		return nil // policy refused it: nothing was called
 	}
 	r := f.record(usage.ToolCall, indexFirst)
-	r.Name, r.Calls, r.Millis = c.Name, 1, max(millis, 0)
-	if c.Tool.Server != "" {
-		r.Name = c.Tool.Server + "/" + c.Tool.Name
+	r.Name, r.Calls, r.Millis, r.Cost, r.Prices = c.ToolName(), 1, max(millis, 0), c.Cost, c.Prices
+	if c.Hold != nil {
+		r.Hold = c.Hold.ID
 	}
 	return []usage.Record{r}
 }
@@ -255,6 +258,15 @@ func (f follower) died(p session.EnvironmentDisconnected) []usage.Record {
 	return f.resided(f.e.At, env.Since.Grown(p.Usage))
 }
 
+// extended is a slice's time, and the egress that is known of it.
+func (f follower) extended() []usage.Record {
+	env := f.v.Environment
+	if !env.Hosted() || env.Status != session.EnvironmentConnectedNow {
+		return nil
+	}
+	return f.resided(f.e.At, env.Since)
+}
+
 func (f follower) recovered() []usage.Record {
 	env := f.v.Environment
 	if !env.Hosted() {
@@ -273,13 +285,13 @@ func (f follower) resided(until int64, used environment.Usage) []usage.Record {
 	if n := span(m.Seconds, until); n > 0 {
 		r := f.record(usage.Environment, indexFirst)
 		r.Millis = n
-		out = append(out, r)
+		out = append(out, f.priced(r))
 	}
 	sent, received := max(used.EgressSentBytes-m.Used.EgressSentBytes, 0), max(used.EgressReceivedBytes-m.Used.EgressReceivedBytes, 0)
 	if sent+received > 0 {
 		r := f.record(usage.Egress, indexEgress)
 		r.SentBytes, r.ReceivedBytes = sent, received
-		out = append(out, r)
+		out = append(out, f.priced(r))
 	}
 	return out
 }
@@ -293,7 +305,20 @@ func (f follower) stored() []usage.Record {
 	}
 	r := f.record(usage.Storage, indexStorage)
 	r.SetStored(m.Bytes, n)
-	return []usage.Record{r}
+	return []usage.Record{f.priced(r)}
+}
+
+// priced says what a use of the environment cost, by the rates of the slice that it is in.
+func (f follower) priced(r usage.Record) usage.Record {
+	s := f.v.Environment.Slice
+	if s.Rates != nil {
+		rates := usage.Rates(*s.Rates)
+		r.Cost, r.Prices = rates.Cost(r.Kind, r.Quantities), rates.Version
+	}
+	if s.Hold != nil {
+		r.Hold = s.Hold.ID
+	}
+	return r
 }
 
 // span is a duration between two events' times. Clocks of nodes differ: it is never negative.
