@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/usage"
@@ -49,15 +50,30 @@ func (m statelessMeter) Metered(c server.Metered) {
 	if price != nil {
 		r.Prices = price.Version
 	}
-	m.recorder.Add(r, c.Caller.Key)
-	if c.Route != nil && c.Route.Hedged != nil && c.Route.Hedged.Usage != nil { // both attempts used something
-		h := c.Route.Hedged
-		m.prices.PriceHedged(h, usage.Sale{At: ended, Model: c.Model})
-		r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices, r.Millis = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices, 0
-		r.SetTokens(*h.Usage)
-		r.Hold, r.First, r.Outcome = "", 0, "" // the other record has them
-		m.recorder.Add(r, "")
+	m.recorder.Add(r, c.Caller.Key, m.hedged(c, r, ended)...)
+}
+
+// hedged is the record of the attempt that was given up beside that of a record, if it used something. It is of
+// the same hold.
+func (m statelessMeter) hedged(c server.Metered, r usage.Record, ended int64) []usage.Record {
+	if c.Route == nil || c.Route.Hedged == nil {
+		return nil
 	}
+	h, used := c.Route.Hedged, stead.Usage{}
+	if c.Usage != nil {
+		used = *c.Usage
+	}
+	m.prices.PriceHedged(h, usage.Sale{At: ended, Model: c.Model}, used)
+	if h.Usage == nil {
+		return nil
+	}
+	r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices, r.Millis = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices, 0
+	r.SetTokens(*h.Usage)
+	r.First, r.Outcome = 0, "" // the other record has them
+	if h.Unknown {
+		r.Outcome = usage.Estimated
+	}
+	return []usage.Record{r}
 }
 
 // failures notes the routes that failed: those that were tried before, and the last one.

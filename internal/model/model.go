@@ -187,7 +187,10 @@ type Hedged struct {
 	Tier     string       `json:"tier,omitempty"`
 	AfterMS  int64        `json:"after_ms"`        // when the second attempt began
 	Usage    *stead.Usage `json:"usage,omitempty"` // nil: its provider did not say that it used anything
-	Price    *Price       `json:"price,omitempty"`
+	// Unknown: it was cut off before its provider said what it used, and may be charged. Whoever meters the call
+	// estimates Usage then: a request is read whole before the first word of its answer.
+	Unknown bool   `json:"unknown,omitempty"`
+	Price   *Price `json:"price,omitempty"`
 	// Cost of Usage in micro-cents, and the version of the price book that it is by: whoever meters
 	// the call fills them in.
 	Cost   int64  `json:"cost,omitempty"`

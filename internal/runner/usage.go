@@ -36,7 +36,7 @@ func (c *modelCall) price(r *reply) *model.Price {
 	sale := usage.Sale{At: c.a.r.now(), Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream, Tier: c.spec.ServiceTier}
 	if r.route != nil {
 		sale.Provider, sale.Upstream, sale.Tier = r.route.Provider, r.route.Model, r.route.Tier
-		c.a.r.cfg.Prices.PriceHedged(r.route.Hedged, sale)
+		c.a.r.cfg.Prices.PriceHedged(r.route.Hedged, sale, r.usage)
 	}
 	switch p := c.a.r.cfg.Prices.Price(sale); {
 	case p != nil:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 )
 
@@ -56,9 +57,16 @@ func (b *Book) Price(s Sale) *model.Price {
 	return nil
 }
 
-// PriceHedged fills in what an attempt cost that was given up: by the book, else by its own price.
-func (b *Book) PriceHedged(h *model.Hedged, s Sale) {
-	if h == nil || h.Usage == nil {
+// PriceHedged fills in what an attempt cost that was given up: by the book, else by its own price. Of one whose
+// provider could not say any more what it used that is the input, by the count of the attempt that won.
+func (b *Book) PriceHedged(h *model.Hedged, s Sale, won stead.Usage) {
+	if h == nil {
+		return
+	}
+	if h.Usage == nil && h.Unknown && won.InputTokens > 0 {
+		h.Usage = &stead.Usage{InputTokens: won.InputTokens}
+	}
+	if h.Usage == nil {
 		return
 	}
 	s.Provider, s.Upstream, s.Tier = h.Provider, h.Model, h.Tier

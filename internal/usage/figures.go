@@ -20,7 +20,7 @@ type Figures struct {
 	Sum        Sum              // of its calls that were answered
 	Failures   map[string]int64 // code of the error → attempts that ended so
 	FailedOver int64            // of these, how many another route was tried after
-	Outcomes   map[string]int64 // length, filter, refusal → calls that ended so, of those answered
+	Outcomes   map[string]int64 // length, filter, refusal, estimated → calls that ended so, of those answered
 	First      Timing           // until the first word
 	Total      Timing           // until the end
 	Scores     int64            // judgements of applications

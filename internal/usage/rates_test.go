@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/usage"
 )
 
@@ -50,5 +52,20 @@ func TestPricesOfTools(t *testing.T) {
 	}
 	if b.Rates(150) != nil || b.Rates(200).Hour != 7 || b.Rates(200).Version != "new" {
 		t.Errorf("rates are %+v and %+v", b.Rates(150), b.Rates(200))
+	}
+}
+
+// What an attempt used that was cut off before its provider said it is estimated: the input, by the other's count.
+func TestACutAttemptIsEstimated(t *testing.T) {
+	b := usage.NewBook([]usage.Edition{{Version: "v", Prices: []usage.PriceLine{{Provider: "slow", Price: model.Price{Input: 2_000_000, Output: 9_000_000}}}}})
+	won := stead.Usage{InputTokens: 100, OutputTokens: 50}
+	cut := model.Hedged{Provider: "slow", Unknown: true}
+	b.PriceHedged(&cut, usage.Sale{}, won)
+	if cut.Usage == nil || *cut.Usage != (stead.Usage{InputTokens: 100}) || cut.Cost != 200 || cut.Prices != "v" {
+		t.Errorf("it is %+v of %+v", cut, cut.Usage)
+	}
+	refused := model.Hedged{Provider: "slow"}
+	if b.PriceHedged(&refused, usage.Sale{}, won); refused.Usage != nil || refused.Cost != 0 {
+		t.Errorf("what was refused has used %+v", refused.Usage)
 	}
 }

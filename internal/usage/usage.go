@@ -96,6 +96,9 @@ type Record struct {
 	Score   int64  `json:"-"` // of Feedback: thousandths, 0 … MaxScore
 }
 
+// Estimated is the Outcome of a model call whose provider could not say what it used.
+const Estimated = "estimated"
+
 // FailedOver is the Name of a ModelFailure after which another route was tried.
 const FailedOver = "failed_over"
 

@@ -67,7 +67,8 @@ type race[T any] struct {
 // won is the attempt that spoke first.
 type won[T any] struct {
 	*runner[T]
-	lost chan *model.Hedged // gets one when another attempt was given up; nil when none was
+	lost  chan *model.Hedged // gets one when another attempt was given up; nil when none was
+	given *model.Hedged      // what is known of it before it has ended
 }
 
 // run makes the call up to its first word. The error is what Alias says of a call that failed.
@@ -165,15 +166,20 @@ func (c *race[T]) end(r *runner[T]) *won[T] {
 	w.lost = make(chan *model.Hedged, 1)
 	loser, heard := c.running[0], c.heard
 	loser.cancel(errOutrun)
+	given := func(l *runner[T]) *model.Hedged {
+		return &model.Hedged{Provider: l.route.Provider, Model: l.route.Upstream, Region: l.route.Region, Tier: l.route.Tier, AfterMS: c.after.Milliseconds(), Price: l.route.Price, Unknown: true}
+	}
+	w.given = given(loser)
 	go func() {
 		l := <-heard
-		h := &model.Hedged{Provider: l.route.Provider, Model: l.route.Upstream, Region: l.route.Region, Tier: l.route.Tier, AfterMS: c.after.Milliseconds(), Price: l.route.Price}
+		h := given(l)
 		if l.err == nil {
 			func() {
 				defer func() { _ = recover() }() // it lost: whatever it does, the call goes on
 				h.Usage = c.drop(l.value)
 			}()
 		}
+		h.Unknown = h.Usage == nil && statusOf(l.err) == 0
 		c.a.State.given(l.route, l.probe)
 		w.lost <- h
 	}()
@@ -191,8 +197,17 @@ func (w *won[T]) settle() {
 	select {
 	case w.where.Hedged = <-w.lost:
 	case <-grace.C:
+		w.where.Hedged = w.given
 	}
 	w.lost = nil
+}
+
+// statusOf is the status with which an upstream refused a call; 0: it did not.
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*model.Error](err); ok {
+		return e.Status
+	}
+	return 0
 }
 
 func codeOf(err error) string {

@@ -130,7 +130,7 @@ func TestTheFirstMayStillWin(t *testing.T) {
 		if said != "first!" || err != nil || second.given != 1 {
 			t.Fatalf("%q, %v; given up %d times", said, err, second.given)
 		}
-		if h := route.Hedged; h == nil || h.Provider != "second" || h.Usage == nil || h.Usage.InputTokens != 7 {
+		if h := route.Hedged; h == nil || h.Provider != "second" || h.Usage == nil || h.Usage.InputTokens != 7 || h.Unknown {
 			t.Errorf("what the other attempt used is not told: %+v", route.Hedged)
 		}
 	})
@@ -157,7 +157,7 @@ func TestHedgesAreForwardedCallsToo(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := io.ReadAll(answer.Body)
-		if string(got) != "quick says it" || err != nil || answer.Route.Hedged == nil || slow.given != 1 {
+		if string(got) != "quick says it" || err != nil || answer.Route.Hedged == nil || !answer.Route.Hedged.Unknown || slow.given != 1 {
 			t.Errorf("%q, %v by %+v", got, err, answer.Route)
 		}
 		if err := answer.Body.Close(); err != nil {

@@ -68,17 +68,21 @@ func New(c Config) *Recorder {
 }
 
 // Add queues the record of a call that has ended; it gets its id and time here, of which request is
-// part, if it is the id of one (usage.NewCallID): a request has one such record. It reports false
-// when the record is dropped: the queue is full, or the recorder closed.
-func (r *Recorder) Add(record usage.Record, request string) bool {
+// part, if it is the id of one (usage.NewCallID): a request has one such record. beside are more records
+// of the call: those of one hold are settled together. It reports false when the records are dropped: the
+// queue is full, or the recorder closed.
+func (r *Recorder) Add(record usage.Record, request string, beside ...usage.Record) bool {
 	record.ID, record.At = usage.NewCallID(request)
+	for i := range beside {
+		beside[i].ID, beside[i].At = usage.NewCallID("")
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || len(r.queue) >= MaxQueued {
 		r.dropped++
 		return false
 	}
-	r.queue = append(r.queue, record)
+	r.queue = append(append(r.queue, record), beside...)
 	if len(r.queue) >= MaxGroup {
 		select {
 		case r.full <- struct{}{}:
@@ -112,7 +116,11 @@ func (r *Recorder) run() {
 // flush writes one group, and reports whether there is another that may be written at once.
 func (r *Recorder) flush(ctx context.Context) bool {
 	r.mu.Lock()
-	group := r.queue[:min(len(r.queue), MaxGroup)]
+	n := min(len(r.queue), MaxGroup)
+	for 1 < n && n < len(r.queue) && r.queue[n].Hold != "" && r.queue[n].Hold == r.queue[n-1].Hold {
+		n-- // the records of a hold are settled together
+	}
+	group := r.queue[:n]
 	dropped := r.dropped
 	r.dropped = 0
 	r.mu.Unlock()
@@ -145,8 +153,14 @@ func (r *Recorder) write(ctx context.Context, group []usage.Record) error {
 		}
 		p := group[i].Project
 		rows[p] = append(rows[p], row)
-		if group[i].Hold != "" {
-			holds[p] = append(holds[p], usage.Settlement{Hold: group[i].Hold, Used: usage.AmountOf(&group[i])})
+		h, used := group[i].Hold, usage.AmountOf(&group[i])
+		switch {
+		case h == "":
+		case i > 0 && group[i-1].Hold == h:
+			last := &holds[p][len(holds[p])-1]
+			last.Used = last.Used.Plus(used)
+		default:
+			holds[p] = append(holds[p], usage.Settlement{Hold: h, Used: used})
 		}
 	}
 	for p, list := range rows {

@@ -176,3 +176,35 @@ func TestIDsHoldTheirTime(t *testing.T) {
 		t.Errorf("%s is of %d (%t), made at %d", id, got, ok, at)
 	}
 }
+
+// The records of a call that was on two routes settle its hold together, wherever a group of records ends.
+func TestRecordsOfOneHoldAreSettledTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		settled := map[string]usage.Amount{}
+		r := stateless.New(stateless.Config{Store: journaltest.NewMemory(time.Now), Log: quiet(),
+			Settle: func(_ context.Context, _ stead.ProjectID, all []usage.Settlement) error {
+				for _, s := range all {
+					if _, again := settled[s.Hold]; !again { // a hold is settled once
+						settled[s.Hold] = s.Used
+					}
+				}
+				return nil
+			}})
+		const calls = stateless.MaxGroup // twice as many records: groups end within a call
+		r.Add(record(1), "")
+		for i := range calls {
+			first, second := record(2), record(3)
+			first.Hold = fmt.Sprint("hold_", i)
+			second.Hold = first.Hold
+			r.Add(first, "", second)
+		}
+		if err := r.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range calls {
+			if got := settled[fmt.Sprint("hold_", i)]; got != (usage.Amount{Cost: 5, Calls: 2}) {
+				t.Fatalf("call %d was settled with %+v", i, got)
+			}
+		}
+	})
+}
