@@ -77,6 +77,7 @@ type wireUsageRecord struct {
 	Region    *string `json:"region"`
 	Tier      *string `json:"tier"`
 	Name      *string `json:"name"`
+	Outcome   *string `json:"outcome"` // of a model call that did not end well, or is estimated
 	wireQuantities
 	StoredBytes int64   `json:"stored_bytes"`
 	Prices      *string `json:"prices"` // version of the price book
@@ -86,7 +87,7 @@ func wireUsageRecordOf(r *usage.Record) wireUsageRecord {
 	return wireUsageRecord{
 		ID: r.ID, Object: "usage.record", CreatedAt: r.At / millis, Kind: string(r.Kind),
 		AgentID: known(string(r.Agent)), SessionID: known(string(r.Session)), TurnID: known(r.Turn), User: known(r.User),
-		Provider: known(r.Provider), Model: known(r.Model), Upstream: known(r.Upstream), Region: known(r.Region), Tier: known(r.Tier), Name: known(r.Name),
+		Provider: known(r.Provider), Model: known(r.Model), Upstream: known(r.Upstream), Region: known(r.Region), Tier: known(r.Tier), Name: known(r.Name), Outcome: known(r.Outcome),
 		wireQuantities: wireQuantitiesOf(r.Quantities, r.Cost), StoredBytes: r.StoredBytes, Prices: known(r.Prices),
 	}
 }

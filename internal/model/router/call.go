@@ -115,7 +115,7 @@ func (a *Alias) raceStreams(ctx context.Context, req model.Request, planned []Co
 		if err != nil {
 			told = true
 			a.told(ctx, w.route, w.probe, err)
-			err, _ = a.failure(err, w.where)
+			err, _ = a.failure(err, w.where, nil)
 			return err
 		}
 		if d.Kind != model.Done {

@@ -16,6 +16,7 @@ type Considered struct {
 	Route Route
 	Place int    // from 1: the order in which it is tried; 0: left out
 	Why   string // one line
+	Kept  bool   // left out by a residency rule
 	// Hedge: the call begins here as well when the first route has said nothing for so long; 0: it does not.
 	Hedge time.Duration
 	// Breaker of the route on this node: BreakerClosed, BreakerOpen or BreakerHalfOpen.
@@ -53,7 +54,7 @@ func plan(a *Alias, call model.Caller, key string, open map[string]time.Time) []
 		if why := r.When.fits(call); why != "" {
 			out[i].Place, out[i].Why = 0, why
 		} else if why := a.leaves(call, r.Region); why != "" {
-			out[i].Place, out[i].Why = 0, why
+			out[i].Place, out[i].Why, out[i].Kept = 0, why, true
 		} else {
 			fit++
 		}

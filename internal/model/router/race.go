@@ -95,7 +95,7 @@ func (c *race[T]) run() (*won[T], error) {
 			}
 			c.a.told(c.ctx, r.route, r.probe, r.err)
 			r.cancel(nil)
-			failed, again := c.a.failure(r.err, r.where)
+			failed, again := c.a.failure(r.err, r.where, c.planned)
 			if !again || c.ctx.Err() != nil || len(c.running) == 0 && (!c.more() || !c.a.State.again(c.a.Name)) {
 				if len(c.running) == 0 {
 					return nil, failed

@@ -110,6 +110,22 @@ func TestThreeReadableLines(t *testing.T) {
 	}
 }
 
+// A project never leaves its region: when all that is there fails, the call fails, and its error names the rule.
+func TestFailOverStaysInTheRegion(t *testing.T) {
+	for _, hedge := range []time.Duration{0, time.Minute} {
+		bad, good := &upstream{name: "bad", fails: fails(model.CodeConnection)}, &upstream{name: "good"}
+		m := alias(to(bad, in("eu")), to(good, in("us"), ranked(1, 0)))
+		m.Hedge, m.Residency = hedge, []router.Residency{{Project: "x", Regions: []string{"eu"}}}
+		_, _, err := ask(m, model.Caller{Project: "x"})
+		if err == nil || !strings.Contains(err.Error(), "good/") || !strings.Contains(err.Error(), "project x stays in eu") || good.calls != 0 {
+			t.Errorf("%v, and %d calls went elsewhere", err, good.calls)
+		}
+		if got, _, err := ask(m, model.Caller{Project: "y"}); got != "good" || err != nil {
+			t.Errorf("another project: %q, %v", got, err)
+		}
+	}
+}
+
 func TestFailOver(t *testing.T) {
 	for _, tc := range []struct {
 		code  string

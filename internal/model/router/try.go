@@ -55,7 +55,7 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, tw
 		if err == nil {
 			return nil
 		}
-		failed, again := a.failure(err, place)
+		failed, again := a.failure(err, place, planned)
 		if codeOf(failed) == model.CodeDialect && !begun && i+1 < len(planned) && planned[i+1].Place > 0 {
 			continue // nothing was asked of it
 		}
@@ -74,15 +74,22 @@ func where(c Considered, tried []string) *model.Route {
 	return &model.Route{Provider: r.Provider, Model: r.Upstream, Region: r.Region, Tier: r.Tier, Why: c.Why, Tried: tried, Price: r.Price}
 }
 
-// failure is what is told of an attempt that failed, and whether another route may do better.
-func (a *Alias) failure(err error, place *model.Route) (named error, again bool) {
+// failure is what is told of an attempt that failed, and whether another route may do better. Where one might
+// have, and a rule left it out, the error names the rule.
+func (a *Alias) failure(err error, place *model.Route, planned []Considered) (named error, again bool) {
 	e, ok := errors.AsType[*model.Error](err)
 	if !ok {
 		return err, false
 	}
 	own := *e
-	own.Route, own.Message = place, a.noticed(e.Message)
-	return &own, !e.Stay && elsewhere(e)
+	again = !e.Stay && elsewhere(e)
+	for _, c := range planned {
+		if again && c.Kept {
+			own.Message += "; " + c.Route.Name() + " is not tried instead: " + c.Why
+		}
+	}
+	own.Route, own.Message = place, a.noticed(own.Message)
+	return &own, again
 }
 
 // attempt makes a call on a route, and tells its breaker how it went, even when the adapter panics.
