@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Budget limits what model calls may use. Each project has the budgets of the configuration.
+// Budget limits what calls and environments may use. Each project has the budgets of the configuration.
 type Budget struct {
 	Name   string      `yaml:"name"`
 	Scope  string      `yaml:"scope"`  // project, agent, session or user

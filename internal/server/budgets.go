@@ -12,7 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/usage/budget"
 )
 
-// Budgets keeps what model calls may use: see package budget, which implements it.
+// Budgets keeps what calls and environments may use: see package budget, which implements it.
 type Budgets interface {
 	Create(ctx context.Context, p stead.Principal, b usage.Budget, key, digest string) (budget.Stored, error)
 	Get(ctx context.Context, p stead.Principal, id string) (budget.Stored, error)

@@ -200,7 +200,7 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/usage", summary: "Add up what was used, by any dimensions", handle: s.reportUsage, query: append([]string{"group_by", "format"}, usageFilters()...), answer: "UsageReport", orCSV: true},
 		{method: "GET", path: "/v1/usage/statement", summary: "Who gets what of a time's usage, by the rules of the configuration", handle: s.usageStatement, query: []string{"month", "from", "to", "format"}, answer: "UsageStatement", orCSV: true},
 		{method: "POST", path: "/v1/usage/verify", summary: "Hold the usage records against the journals that they follow from", handle: s.verifyUsage, body: "UsageVerify", answer: "UsageVerification"},
-		{method: "POST", path: budgets, summary: "Create a budget: what model calls may use", handle: s.createBudget, body: "BudgetParams", answer: "Budget", keyed: true},
+		{method: "POST", path: budgets, summary: "Create a budget: what calls and environments may use", handle: s.createBudget, body: "BudgetParams", answer: "Budget", keyed: true},
 		{method: "GET", path: budgets, summary: "List budgets, those of the configuration as well", handle: s.listBudgets, query: paged, answer: "BudgetList"},
 		{method: "GET", path: budgets + "/{id}", summary: "Retrieve a budget, with what it has used", handle: s.getBudget, answer: "Budget"},
 		{method: "POST", path: budgets + "/{id}", summary: "Change a budget's name and limit", handle: s.updateBudget, body: "BudgetUpdate", answer: "Budget"},

@@ -1,4 +1,4 @@
-// Package budget keeps budgets, and decides by them whether a model call may be made.
+// Package budget keeps budgets, and decides by them whether a call may be made, or an environment go on.
 //
 // Shape: budgets of the configuration and of the API (documents) → those that are about a call →
 // one reservation in usage.Ledger → settled by what the call used
