@@ -169,6 +169,8 @@ func measure(r client.UsageRecord) string {
 		return fmt.Sprintf("%d bytes out, %d in", r.SentBytes, r.ReceivedBytes)
 	case "storage":
 		return fmt.Sprintf("%d MB s", r.MegabyteSeconds)
+	case "environment":
+		return fmt.Sprintf("%.1f s, %d commands, %.2f s of CPU", float64(r.DurationMS)/1000, r.Commands, float64(r.CPUMS)/1000)
 	}
 	return fmt.Sprintf("%.1f s", float64(r.DurationMS)/1000)
 }

@@ -40,6 +40,8 @@ type Quantities struct {
 	SentBytes       int64 `json:"sent_bytes"`
 	ReceivedBytes   int64 `json:"received_bytes"`
 	MegabyteSeconds int64 `json:"megabyte_seconds"`
+	CPUMS           int64 `json:"cpu_ms"`
+	Commands        int64 `json:"commands"`
 	CostMicroCents  int64 `json:"cost_microcents"`
 }
 

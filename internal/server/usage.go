@@ -37,26 +37,28 @@ type wireQuantities struct {
 	SentBytes        int64 `json:"sent_bytes"`
 	ReceivedBytes    int64 `json:"received_bytes"`
 	MegabyteSeconds  int64 `json:"megabyte_seconds"`
+	CPUMS            int64 `json:"cpu_ms"`
+	Commands         int64 `json:"commands"`
 	CostMicroCents   int64 `json:"cost_microcents"`
 }
 
 func wireQuantitiesOf(q usage.Quantities, cost int64) wireQuantities {
 	return wireQuantities{
 		q.Calls, q.InputTokens, q.CachedTokens, q.CacheWriteTokens, q.OutputTokens, q.ReasoningTokens, q.Millis,
-		q.SentBytes, q.ReceivedBytes, q.MegabyteSeconds, cost,
+		q.SentBytes, q.ReceivedBytes, q.MegabyteSeconds, q.CPUMillis, q.Commands, cost,
 	}
 }
 
 // quantityNames and values are a row of CSV: the wire's names, in its order.
 func quantityNames() []string {
 	return []string{"calls", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "duration_ms",
-		"sent_bytes", "received_bytes", "megabyte_seconds", "cost_microcents"}
+		"sent_bytes", "received_bytes", "megabyte_seconds", "cpu_ms", "commands", "cost_microcents"}
 }
 
 func (q wireQuantities) values() []string {
 	var out []string
 	for _, n := range []int64{q.Calls, q.InputTokens, q.CachedTokens, q.CacheWriteTokens, q.OutputTokens, q.ReasoningTokens, q.DurationMS,
-		q.SentBytes, q.ReceivedBytes, q.MegabyteSeconds, q.CostMicroCents} {
+		q.SentBytes, q.ReceivedBytes, q.MegabyteSeconds, q.CPUMS, q.Commands, q.CostMicroCents} {
 		out = append(out, strconv.FormatInt(n, 10))
 	}
 	return out
@@ -80,7 +82,8 @@ type wireUsageRecord struct {
 	Outcome   *string `json:"outcome"` // of a model call that did not end well, or is estimated
 	wireQuantities
 	StoredBytes int64   `json:"stored_bytes"`
-	Prices      *string `json:"prices"` // version of the price book
+	MemoryBytes int64   `json:"memory_bytes"` // the most at once
+	Prices      *string `json:"prices"`       // version of the price book
 }
 
 func wireUsageRecordOf(r *usage.Record) wireUsageRecord {
@@ -88,7 +91,7 @@ func wireUsageRecordOf(r *usage.Record) wireUsageRecord {
 		ID: r.ID, Object: "usage.record", CreatedAt: r.At / millis, Kind: string(r.Kind),
 		AgentID: known(string(r.Agent)), SessionID: known(string(r.Session)), TurnID: known(r.Turn), User: known(r.User),
 		Provider: known(r.Provider), Model: known(r.Model), Upstream: known(r.Upstream), Region: known(r.Region), Tier: known(r.Tier), Name: known(r.Name), Outcome: known(r.Outcome),
-		wireQuantities: wireQuantitiesOf(r.Quantities, r.Cost), StoredBytes: r.StoredBytes, Prices: known(r.Prices),
+		wireQuantities: wireQuantitiesOf(r.Quantities, r.Cost), StoredBytes: r.StoredBytes, MemoryBytes: r.MemoryBytes, Prices: known(r.Prices),
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 //	Data    formBinary | uvarint of the bits that follow | what they say, in their order, as varints:
 //	        the quantities, the cost, the seq of the turn; then the agent's UUID in 16 bytes; then
 //	        turn, agent and hold as length and bytes, where they are no such numbers; then the
-//	        model as asked for and the outcome as those; the time of the first word and the score
+//	        model as asked for and the outcome as those; the time of the first word and the score; then the
+//	        quantities behind the first eleven
 //
 // The agent is no part of what is shared, since an inline one is one session's.
 //
@@ -32,7 +33,7 @@ const (
 
 // The bits of Data behind those of Quantities.fields.
 const (
-	bitCost = 11 + iota // how many those are
+	bitCost = firstFields + iota
 	bitTurnSeq
 	bitAgentUUID
 	bitTurn  // in words: it is none of the session's
@@ -42,6 +43,7 @@ const (
 	bitOutcome
 	bitFirst
 	bitScore
+	bitMore // the quantities behind the first
 )
 
 // agentPrefix begins an agent's id before its UUID.
@@ -76,7 +78,8 @@ func (r *Record) shared() string {
 
 func (r *Record) data() []byte {
 	w := dataWriter{values: make([]byte, 0, 48)}
-	for i, n := range r.fields() {
+	fields := r.fields()
+	for i, n := range fields[:firstFields] {
 		w.number(i, *n)
 	}
 	w.number(bitCost, r.Cost)
@@ -104,6 +107,9 @@ func (r *Record) data() []byte {
 	w.text(bitOutcome, r.Outcome)
 	w.number(bitFirst, r.First)
 	w.number(bitScore, r.Score)
+	for i, n := range fields[firstFields:] {
+		w.number(bitMore+i, *n)
+	}
 	b := make([]byte, 0, 4+len(w.values))
 	b = binary.AppendUvarint(append(b, formBinary), w.bits)
 	return append(b, w.values...)
@@ -235,11 +241,13 @@ func (d *dataReader) text(bit int) string {
 
 func (r *Record) readData(b []byte) bool {
 	bits, size := binary.Uvarint(b)
-	if size <= 0 || bits >= 1<<(bitScore+1) {
+	fields := r.fields()
+	more := fields[firstFields:]
+	if size <= 0 || bits >= 1<<(bitMore+len(more)) {
 		return false
 	}
 	d := &dataReader{rest: b[size:], bits: bits, ok: true}
-	for i, n := range r.fields() {
+	for i, n := range fields[:firstFields] {
 		*n = d.number(i)
 	}
 	r.Cost = d.number(bitCost)
@@ -265,6 +273,9 @@ func (r *Record) readData(b []byte) bool {
 		r.Hold = HoldPrefix + string(r.Session) + "_" + rest
 	}
 	r.Asked, r.Outcome, r.First, r.Score = d.text(bitAsked), d.text(bitOutcome), d.number(bitFirst), d.number(bitScore)
+	for i, n := range more {
+		*n = d.number(bitMore + i)
+	}
 	return d.ok && len(d.rest) == 0
 }
 

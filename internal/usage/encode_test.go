@@ -18,7 +18,7 @@ func full() usage.Record {
 		Asked: "echo", Outcome: "length", First: 250, Score: 1000,
 	}
 	r.Quantities = usage.Quantities{Calls: 1, InputTokens: 1 << 40, CachedTokens: 2, CacheWriteTokens: 3, OutputTokens: 4, ReasoningTokens: 5, Millis: 6,
-		SentBytes: 7, ReceivedBytes: 8, StoredBytes: 9, MegabyteSeconds: 1<<63 - 1}
+		SentBytes: 7, ReceivedBytes: 8, StoredBytes: 9, MegabyteSeconds: 1<<63 - 1, CPUMillis: 10, Commands: 11, MemoryBytes: 12}
 	return r
 }
 
@@ -81,7 +81,7 @@ func TestRecordsOfBefore(t *testing.T) {
 	row.Shared = ""
 	row.Data = []byte(`{"k":"model_call","a":"agent_1","t":"297","u":"ümit","p":"sim","m":"sim/echo","n":"echo-1","r":"eu","s":"flex","f":"a/b",` +
 		`"c":1,"i":1099511627776,"ic":2,"iw":3,"o":4,"or":5,"d":6,"bs":7,"br":8,"bk":9,"bt":9223372036854775807,"x":-3,"v":"2026-11","h":"hold_sess_0123456789abcdef0123456789abcdef_4_17"}`)
-	r.Asked, r.Outcome, r.First, r.Score = "", "", 0, 0 // there was no such thing
+	r.Asked, r.Outcome, r.First, r.Score, r.CPUMillis, r.Commands, r.MemoryBytes = "", "", 0, 0, 0, 0, 0 // there was no such thing
 	if back, err := usage.FromRow("p", row); err != nil || back != r {
 		t.Errorf("reads as\n%+v, want\n%+v: %v", back, r, err)
 	}

@@ -74,6 +74,8 @@ func units() map[string]func(*Quantities) int64 {
 		"sent_bytes":       func(q *Quantities) int64 { return q.SentBytes },
 		"received_bytes":   func(q *Quantities) int64 { return q.ReceivedBytes },
 		"megabyte_seconds": func(q *Quantities) int64 { return q.MegabyteSeconds },
+		"cpu_ms":           func(q *Quantities) int64 { return q.CPUMillis },
+		"commands":         func(q *Quantities) int64 { return q.Commands },
 	}
 }
 

@@ -126,6 +126,9 @@ type Quantities struct {
 	ReceivedBytes    int64 `json:"br,omitempty"`
 	StoredBytes      int64 `json:"bk,omitempty"` // for Millis; a sum of it says nothing
 	MegabyteSeconds  int64 `json:"bt,omitempty"` // StoredBytes for Millis, rounded up
+	CPUMillis        int64 `json:"-"`            // that processes of an environment took of the processors
+	Commands         int64 `json:"-"`            // that ended in it
+	MemoryBytes      int64 `json:"-"`            // the most that it held at once since it was opened; a sum of it says nothing
 }
 
 // SetTokens takes over what a model said.
@@ -149,11 +152,14 @@ func (q *Quantities) SetStored(bytes, millis int64) {
 	q.MegabyteSeconds = int64(min(n, math.MaxInt64))
 }
 
-// fields are the quantities in the order of Quantities, for sums.
-func (q *Quantities) fields() [11]*int64 {
-	return [11]*int64{
+// firstFields is how many of Quantities.fields have the first bits of a stored record.
+const firstFields = 11
+
+// fields are the quantities in the order of Quantities, for sums and stores: new ones at the end.
+func (q *Quantities) fields() [14]*int64 {
+	return [14]*int64{
 		&q.Calls, &q.InputTokens, &q.CachedTokens, &q.CacheWriteTokens, &q.OutputTokens, &q.ReasoningTokens, &q.Millis,
-		&q.SentBytes, &q.ReceivedBytes, &q.StoredBytes, &q.MegabyteSeconds,
+		&q.SentBytes, &q.ReceivedBytes, &q.StoredBytes, &q.MegabyteSeconds, &q.CPUMillis, &q.Commands, &q.MemoryBytes,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
@@ -46,7 +47,11 @@ func (j *journal) records() string {
 	for _, r := range all {
 		switch r.Kind {
 		case usage.Environment:
-			lines = append(lines, fmt.Sprintf("resident %ds", r.Millis/1000))
+			line := fmt.Sprintf("resident %ds", r.Millis/1000)
+			if r.Commands > 0 {
+				line += fmt.Sprintf(" (%d commands, %d ms, at most %d bytes)", r.Commands, r.CPUMillis, r.MemoryBytes)
+			}
+			lines = append(lines, line)
 		case usage.Egress:
 			lines = append(lines, fmt.Sprintf("egress %d/%d", r.SentBytes, r.ReceivedBytes))
 		case usage.Storage:
@@ -84,6 +89,22 @@ func TestResidence(t *testing.T) {
 	j.at(1032, session.KindEnvironmentExpired, session.EnvironmentExpired{Call: c})
 	want := "resident 10s; egress 10/100; stored 3000000B 20s 60MBs; " +
 		"resident 10s; egress 5/0; stored 500000B 10s 5MBs; stored 1000000B 1000s 1000MBs"
+	if got := j.records(); got != want {
+		t.Errorf("records are\n%s, want\n%s", got, want)
+	}
+}
+
+// What commands took is on record with the time in which they ran, once.
+func TestComputingIsMetered(t *testing.T) {
+	j := hosted(t)
+	used := func(commands, ms, peak int64) environment.Usage {
+		return environment.Usage{Commands: commands, CPU: time.Duration(ms)*time.Millisecond + 999*time.Microsecond, MemoryBytes: peak}
+	}
+	c := j.call(20, session.ActionSave)
+	j.at(22, session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{Call: c, Usage: used(2, 1500, 4096)})
+	j.at(30, session.KindToolReturned, session.ToolReturned{CallID: "a", Resided: &environment.Resided{Residence: 4, Usage: used(3, 1600, 8192)}})
+	j.at(900, session.KindRunnerRecovered, session.RunnerRecovered{Node: "m", Epoch: 2})
+	want := "resident 10s (2 commands, 1500 ms, at most 4096 bytes); stored 3000000B 20s 60MBs; resident 8s (1 commands, 100 ms, at most 8192 bytes)"
 	if got := j.records(); got != want {
 		t.Errorf("records are\n%s, want\n%s", got, want)
 	}

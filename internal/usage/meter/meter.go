@@ -278,7 +278,7 @@ func (f follower) recovered() []usage.Record {
 	return f.resided(f.v.Now, env.Since) // as of the last command
 }
 
-// resided is the time since what is on record, and the bytes that passed the egress proxy in it.
+// resided is the time since what is on record, what was computed in it, and the bytes that passed the egress proxy.
 func (f follower) resided(until int64, used environment.Usage) []usage.Record {
 	m := f.v.Environment.Metering
 	if m.Seconds == 0 {
@@ -288,6 +288,8 @@ func (f follower) resided(until int64, used environment.Usage) []usage.Record {
 	if n := span(m.Seconds, until); n > 0 {
 		r := f.record(usage.Environment, indexFirst)
 		r.Millis = n
+		r.CPUMillis = max(used.CPU.Milliseconds()-m.Used.CPU.Milliseconds(), 0)
+		r.Commands, r.MemoryBytes = max(used.Commands-m.Used.Commands, 0), used.MemoryBytes
 		out = append(out, f.priced(r))
 	}
 	sent, received := max(used.EgressSentBytes-m.Used.EgressSentBytes, 0), max(used.EgressReceivedBytes-m.Used.EgressReceivedBytes, 0)
