@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/usage"
 )
 
@@ -63,7 +64,8 @@ func requestID(w http.ResponseWriter) string {
 type response struct {
 	http.ResponseWriter
 	id   string
-	code int // 0: nothing written yet
+	code int         // 0: nothing written yet
+	body *held.Lease // see MaxHeldBodyBytes; nil: not counted
 }
 
 func (w *response) status() int {

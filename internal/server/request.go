@@ -64,6 +64,10 @@ func (req request) whole(r *http.Request) (request, error) {
 	return request{o, req.raw, req.key, hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
+// MaxHeldBodyBytes is how much the bodies have together of the requests that are worked on: each is in memory until
+// its answer is whole, which of a forwarded stream takes as long as the stream.
+const MaxHeldBodyBytes = 1 << 30
+
 // maxAhead is the most memory that is taken for a body on the client's word alone.
 const maxAhead = 1 << 20
 
@@ -76,7 +80,11 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	_ = rc.SetReadDeadline(time.Now().Add(BodyTimeout))
 	var b bytes.Buffer
 	b.Grow(int(min(max(r.ContentLength, 0), maxAhead)) + bytes.MinRead)
-	_, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, stead.MaxRequestBytes))
+	var from io.Reader = http.MaxBytesReader(w, r.Body, stead.MaxRequestBytes)
+	if out, ok := w.(*response); ok && out.body != nil {
+		from = counted{from, out.body}
+	}
+	_, err := b.ReadFrom(from)
 	_ = rc.SetReadDeadline(time.Time{})
 	return b.Bytes(), bodyError(err)
 }
@@ -88,6 +96,9 @@ func bodyError(err error) error {
 	}
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return bodyTooLarge(e.Limit)
+	}
+	if e, ok := errors.AsType[*stead.Error](err); ok {
+		return e // the bodies of others are in the way
 	}
 	e := stead.Wrap(stead.KindInvalid, err, "the request body broke off")
 	e.Hint = "It must arrive within " + BodyTimeout.String() + "."

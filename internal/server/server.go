@@ -128,6 +128,7 @@ type server struct {
 	openAPI    func() []byte
 	warned     sync.Map     // [project, model] → true: that it is deprecated was logged
 	skillBytes *held.Budget // see MaxHeldSkillBytes
+	bodies     *held.Budget // see MaxHeldBodyBytes
 	relayed    sync.Pool    // of *[relayBuffer]byte, which answers are relayed through
 }
 
@@ -143,6 +144,7 @@ func New(c Config) http.Handler {
 		origin:     http.NewCrossOriginProtection(),
 		metrics:    newMetrics(time.Now()),
 		skillBytes: held.New("skills that are uploaded", MaxHeldSkillBytes),
+		bodies:     held.New("requests", MaxHeldBodyBytes),
 		relayed:    sync.Pool{New: func() any { return new([relayBuffer]byte) }},
 	}
 	s.routes = s.table()
@@ -161,9 +163,10 @@ func New(c Config) http.Handler {
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	out := &response{ResponseWriter: w, id: newRequestID()}
+	out := &response{ResponseWriter: w, id: newRequestID(), body: s.bodies.Lease()}
 	out.Header().Set("X-Request-Id", out.id)
 	defer func() {
+		out.body.Release()
 		if v := recover(); v != nil {
 			s.panicked(out, r, v)
 		}
