@@ -151,7 +151,7 @@ func TestAnEnvironmentWaitsForItsBudget(t *testing.T) {
 	m := script(calls("run", echoHi), calls("look", `{}`), reply("done"))
 	bubble(t, func(t *testing.T, n *node) {
 		id := n.compute("go")
-		s := n.until(id, status(session.StatusRequiresAction))
+		n.until(id, status(session.StatusRequiresAction))
 		time.Sleep(24 * time.Hour)
 		if head, err := n.store.Head(t.Context(), n.key(id)); err != nil || head.Holder != "" || h.resident(n.key(id)) != nil {
 			t.Errorf("while it waits it is held by %q, resident %v: %v", head.Holder, h.resident(n.key(id)) != nil, err)
@@ -159,7 +159,7 @@ func TestAnEnvironmentWaitsForItsBudget(t *testing.T) {
 		if got := n.count(id, session.KindBudgetReached); got > 70 {
 			t.Errorf("in a day it looked %d times", got)
 		}
-		s = n.got(id)
+		s := n.got(id)
 		n.send(id, approves(asked(n, s), &session.Spend{Cost: 100_000}))
 		n.idle(id)
 		if turn := n.onlyTurn(id); turn.Status != session.TurnComplete || !slices.ContainsFunc(seen(m.last()), func(s string) bool { return strings.Contains(s, "echo hi") }) {
