@@ -114,7 +114,7 @@ func (n *node) openModels() error {
 
 // reload reads the configuration again and takes its providers, models, residency, pools and policies. A bad one
 // is refused whole, and everything stays as it is.
-func (n *node) reload(load func() (*config.Config, error)) error {
+func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) error {
 	cfg, err := load()
 	if err != nil {
 		return err
@@ -126,6 +126,9 @@ func (n *node) reload(load func() (*config.Config, error)) error {
 	}
 	rules, err := policySet(cfg)
 	if err != nil {
+		return err
+	}
+	if err := n.recordConfig(ctx, cfg, rules); err != nil {
 		return err
 	}
 	n.throughput.Store(throughput)
@@ -145,7 +148,7 @@ func (n *node) watchReload(ctx context.Context, load func() (*config.Config, err
 		case <-ctx.Done():
 			return
 		case <-hup:
-			if err := n.reload(load); err != nil {
+			if err := n.reload(ctx, load); err != nil {
 				n.log.Error("the configuration was not taken: everything stays as it was", "err", err)
 			}
 		}

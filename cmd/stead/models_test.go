@@ -55,11 +55,11 @@ func TestReload(t *testing.T) {
 	}
 
 	put(badRoute)
-	if err := n.reload(load); err == nil || !strings.Contains(err.Error(), "nobody") || first() != "a/sim" {
+	if err := n.reload(t.Context(), load); err == nil || !strings.Contains(err.Error(), "nobody") || first() != "a/sim" {
 		t.Errorf("%v, and calls go to %s: a bad file must change nothing", err, first())
 	}
 	put(twoRoutes)
-	if err := n.reload(load); err != nil || first() != "b/sim" {
+	if err := n.reload(t.Context(), load); err != nil || first() != "b/sim" {
 		t.Errorf("%v, and calls go to %s", err, first())
 	}
 	if n.throughput.Load().all[0] != pool {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/config"
@@ -88,6 +89,7 @@ type node struct {
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
 	policies   *cedar.Authorizer
+	audit      *audit.Log
 	blobs      blob.Store
 	// computer is the driver of hosted environments, "" where there are none.
 	computer string
@@ -107,6 +109,7 @@ type database interface {
 	document.Store
 	memory.Store
 	usage.Ledger
+	audit.Store
 }
 
 // impatient makes a node that a person runs stop soon: what is cut off goes on at the next start.
@@ -156,10 +159,15 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	authorizer, err := n.openPolicies()
+	decider, rules, err := n.openPolicies()
 	if err != nil {
 		return err
 	}
+	audited, err := n.openAudit(ctx, store, keys, decider, rules)
+	if err != nil {
+		return err
+	}
+	authorizer := audited.gate
 	callers, err := n.openIdentity(store, authorizer)
 	if err != nil {
 		return err
@@ -189,7 +197,7 @@ func (n *node) open(ctx context.Context) error {
 	door := server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, FileContent: services.fileContent,
-		Policies: authorizer, Usage: metered.account, Budgets: metered.budgets,
+		Policies: shownPolicies{authorizer, decider}, Audit: audited.service, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.budgets, Prices: metered.prices,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping,

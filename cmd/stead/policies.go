@@ -28,13 +28,13 @@ func policySet(cfg *config.Config) (*cedar.Set, error) {
 	return cedar.Load(sources, cedar.Options{Deny: p.Deny(), Approvers: identity.Approvers()})
 }
 
-// openPolicies makes the decider of this node: roles, then policies.
-func (n *node) openPolicies() (*cedar.Authorizer, error) {
+// openPolicies makes the decider of this node: roles, then policies, which it returns too.
+func (n *node) openPolicies() (*cedar.Authorizer, *cedar.Set, error) {
 	set, err := policySet(n.cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n.policies = cedar.New(identity.Authorizer{}, time.Now, n.log)
 	n.policies.Replace(set)
-	return n.policies, nil
+	return n.policies, set, nil
 }

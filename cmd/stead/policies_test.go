@@ -35,14 +35,14 @@ func TestPoliciesAreReadAgain(t *testing.T) {
 	}
 	write(`@id("two") forbid(principal, action == Action::"model.call", resource == Model::"old");
 		forbid(principal, action == Action::"model.cal", resource);`)
-	if err := n.reload(load); err == nil || !strings.Contains(err.Error(), "a.cedar:2: policy a#2: unrecognized action") {
+	if err := n.reload(t.Context(), load); err == nil || !strings.Contains(err.Error(), "a.cedar:2: policy a#2: unrecognized action") {
 		t.Fatalf("a bad policy was taken: %v", err)
 	}
 	if call("mine") != http.StatusForbidden || call("old") != http.StatusOK {
 		t.Error("half of a bad reload is in force")
 	}
 	write(`@id("two") forbid(principal, action == Action::"model.call", resource == Model::"old");`)
-	if err := n.reload(load); err != nil {
+	if err := n.reload(t.Context(), load); err != nil {
 		t.Fatal(err)
 	}
 	if call("mine") != http.StatusOK || call("old") != http.StatusForbidden {
@@ -57,7 +57,7 @@ func TestPoliciesAreReadAgain(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "a.cedar")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	if err := n.reload(load); err == nil || call("old") != http.StatusForbidden {
+	if err := n.reload(t.Context(), load); err == nil || call("old") != http.StatusForbidden {
 		t.Errorf("policies that are gone are no policies: %v", err)
 	}
 }

@@ -99,6 +99,18 @@ func idOf(secret string) (string, bool) {
 	return IDPrefix + id, ok && found && id != "" && tail != ""
 }
 
+// KeyIDOf names the key that a secret which was let in belongs to: the root key is "root"; "" where it
+// is none.
+func KeyIDOf(secret string) string {
+	if strings.HasPrefix(secret, prefix+rootID+"-") {
+		return rootID
+	}
+	if id, ok := idOf(secret); ok {
+		return id
+	}
+	return rootID // a configured root key may look like anything
+}
+
 // opens reports whether a secret is one of the key's, at a time.
 func (k Key) opens(secret string, now int64) bool {
 	given, ok := hash(secret), false

@@ -50,7 +50,7 @@ func Approvers() map[string][]stead.Role {
 // May reports whether a role may cause an effect. One that no line here knows is the owner's alone.
 func May(role stead.Role, effect policy.Effect) bool {
 	reads := strings.HasSuffix(string(effect), ".read")
-	keys := effect == policy.KeyRead || effect == policy.KeyWrite
+	keys := effect == policy.KeyRead || effect == policy.KeyWrite || effect == policy.AuditRead // what shows or makes who may come in
 	runs := effect == policy.ModelCall || effect == policy.ToolCall || strings.HasPrefix(string(effect), "environment.")
 	switch role {
 	case Owner:

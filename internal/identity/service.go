@@ -58,7 +58,8 @@ type Params struct {
 
 // Create makes a key and returns it with its secret, which is never seen again.
 func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key, string, error) {
-	if err := s.allow(ctx, p, policy.KeyWrite); err != nil {
+	id := document.NewID(IDPrefix)
+	if err := s.allow(ctx, p, policy.KeyWrite, id); err != nil {
 		return Key{}, "", err
 	}
 	project := p.Project
@@ -75,7 +76,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key
 		return Key{}, "", stead.Invalid("expires_after_seconds", "expires_after_seconds must be between 0 and %d", int(MaxLifetime.Seconds()))
 	}
 	now := s.cfg.Now()
-	k := Key{ID: document.NewID(IDPrefix), Name: in.Name, Project: project, Kind: in.Kind, Principal: in.Principal, Role: in.Role, Bound: in.Bound, CreatedAt: now.UnixMilli()}
+	k := Key{ID: id, Name: in.Name, Project: project, Kind: in.Kind, Principal: in.Principal, Role: in.Role, Bound: in.Bound, CreatedAt: now.UnixMilli()}
 	if k.Kind == "" {
 		k.Kind = stead.PrincipalService
 	}
@@ -97,14 +98,14 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key
 
 func at(id string) document.Key { return document.Key{Project: vault, Kind: kind, ID: id} }
 
-func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect) error {
-	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect})
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
 	return err
 }
 
 // Get returns a key of the caller's project.
 func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Key, error) {
-	if err := s.allow(ctx, p, policy.KeyRead); err != nil {
+	if err := s.allow(ctx, p, policy.KeyRead, id); err != nil {
 		return Key{}, err
 	}
 	k, _, err := s.own(ctx, p, id)
@@ -135,7 +136,7 @@ func (s *Service) read(ctx context.Context, id string) (Key, document.Document, 
 // List returns the keys of the caller's project, the newest first: after an id, at most limit, and
 // whether there are more.
 func (s *Service) List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]Key, bool, error) {
-	if err := s.allow(ctx, p, policy.KeyRead); err != nil {
+	if err := s.allow(ctx, p, policy.KeyRead, ""); err != nil {
 		return nil, false, err
 	}
 	docs, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: vault, Kind: kind, Tag: string(p.Project), After: after, Desc: desc, Limit: limit + 1})
@@ -156,7 +157,7 @@ func (s *Service) List(ctx context.Context, p stead.Principal, after string, des
 
 // Revoke deletes a key: nobody comes in with it any more, on other nodes after CacheFor.
 func (s *Service) Revoke(ctx context.Context, p stead.Principal, id string) error {
-	if err := s.allow(ctx, p, policy.KeyWrite); err != nil {
+	if err := s.allow(ctx, p, policy.KeyWrite, id); err != nil {
 		return err
 	}
 	if _, _, err := s.own(ctx, p, id); err != nil {
@@ -168,7 +169,7 @@ func (s *Service) Revoke(ctx context.Context, p stead.Principal, id string) erro
 
 // Rotate gives a key a new secret. The old ones are valid for grace.
 func (s *Service) Rotate(ctx context.Context, p stead.Principal, id string, grace time.Duration) (Key, string, error) {
-	if err := s.allow(ctx, p, policy.KeyWrite); err != nil {
+	if err := s.allow(ctx, p, policy.KeyWrite, id); err != nil {
 		return Key{}, "", err
 	}
 	if grace < 0 || grace > MaxGrace {

@@ -9,7 +9,8 @@
 //
 // Units: times are Unix milliseconds, costs micro-cents, Decision.Micros microseconds.
 //
-// Errors: any error is a denial; KindForbidden carries the reason for the client.
+// Errors: any error is a denial; KindForbidden carries the reason for the client, KindUnavailable says
+// that to ask again may help.
 package policy
 
 import (
@@ -56,6 +57,7 @@ const (
 	MemoryWrite        Effect = "memory.write" // add, change, forget
 
 	PolicyRead Effect = "policy.read" // the policies in force, and their schema
+	AuditRead  Effect = "audit.read"  // audit records and their checkpoints
 
 	KeyRead  Effect = "key.read"  // API keys, without their secrets
 	KeyWrite Effect = "key.write" // make, rotate, revoke
@@ -67,7 +69,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryWrite, PolicyRead, KeyRead, KeyWrite,
+		MemoryRead, MemoryWrite, PolicyRead, AuditRead, KeyRead, KeyWrite,
 	}
 }
 
@@ -168,9 +170,13 @@ func (AllowLocal) Decide(_ context.Context, req Request) (Decision, error) {
 	return Decision{Allow: true, By: "local"}, nil
 }
 
-// Check asks the authorizer and turns a denial into a KindForbidden error.
+// Check asks the authorizer and turns a denial into a KindForbidden error; one that can't decide for
+// now is KindUnavailable.
 func Check(ctx context.Context, a Authorizer, req Request) (Decision, error) {
 	d, err := a.Decide(ctx, req)
+	if stead.KindOf(err) == stead.KindUnavailable {
+		return Decision{By: d.By}, stead.Wrap(stead.KindUnavailable, err, "%s was not allowed: no decision could be made or recorded; try again", req.Effect)
+	}
 	if err != nil {
 		return Decision{By: d.By}, stead.Wrap(stead.KindForbidden, err, "%s was not allowed: no decision could be made", req.Effect)
 	}

@@ -200,6 +200,8 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/usage", summary: "Add up what was used, by any dimensions", handle: s.reportUsage, query: append([]string{"group_by", "format"}, usageFilters()...), answer: "UsageReport", orCSV: true},
 		{method: "GET", path: "/v1/usage/statement", summary: "Who gets what of a time's usage, by the rules of the configuration", handle: s.usageStatement, query: []string{"month", "from", "to", "format"}, answer: "UsageStatement", orCSV: true},
 		{method: "POST", path: "/v1/usage/verify", summary: "Hold the usage records against the journals that they follow from", handle: s.verifyUsage, body: "UsageVerify", answer: "UsageVerification"},
+		{method: "GET", path: "/v1/audit_records", summary: "List decisions and administrative acts, chained by their hashes", handle: s.withAudit(s.listAudit), query: append(paged, auditFilters()...), answer: "AuditRecordList"},
+		{method: "GET", path: "/v1/audit_checkpoints", summary: "List the signed checkpoints of the audit log, the smallest first; the last covers every record", handle: s.withAudit(s.listCheckpoints), query: []string{"after", "limit"}, answer: "AuditCheckpointList"},
 		{method: "POST", path: budgets, summary: "Create a budget: what calls and environments may use", handle: s.createBudget, body: "BudgetParams", answer: "Budget", keyed: true},
 		{method: "GET", path: budgets, summary: "List budgets, those of the configuration as well", handle: s.listBudgets, query: paged, answer: "BudgetList"},
 		{method: "GET", path: budgets + "/{id}", summary: "Retrieve a budget, with what it has used", handle: s.getBudget, answer: "Budget"},
@@ -247,7 +249,6 @@ func later() []string {
 		"POST,GET /v1/vaults/{id}/credentials",
 		"GET,POST,DELETE /v1/vaults/{id}/credentials/{id}",
 		"POST /v1/policies",
-		"GET /v1/audit_records",
 	}
 }
 

@@ -88,6 +88,8 @@ type Config struct {
 	Keys Keys
 	// Policies shows the policies in force; nil: there are none.
 	Policies Policies
+	// Audit shows audit logs; nil: there are none.
+	Audit Audit
 	// Gate decides about the calls of the stateless doors; nil: none is allowed. Meter is told of them;
 	// nil: nobody is.
 	Gate  Gate
@@ -191,6 +193,7 @@ func (s *server) endpoint(rt route) http.Handler {
 		var err error
 		if !rt.open {
 			p, err = s.who(r)
+			r = s.inCall(w, r)
 		}
 		if err == nil {
 			err = rt.handle(w, r, p)

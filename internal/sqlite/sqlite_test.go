@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(helperEnv); path != "" {
 		os.Exit(helper(path))
 	}
+	if path := os.Getenv(auditVariable); path != "" {
+		os.Exit(actForever(path))
+	}
 	if path := os.Getenv(ownVariable); path != "" {
 		os.Exit(own(path))
 	}

@@ -131,7 +131,7 @@ func typeOf(e policy.Effect) types.EntityType {
 		return typeTemplate
 	case "budget":
 		return typeBudget
-	case "key", "usage", "policy":
+	case "key", "usage", "policy", "audit":
 		return typeProject
 	}
 	return ""

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/policy/cedar"
+	"github.com/stead-dev/stead/internal/seal"
+)
+
+// auditLabel is the place for which the key of checkpoints is derived from the node's: nodes that
+// share a database share that, so that they sign alike.
+func auditLabel() seal.Label { return seal.Label{Kind: "audit", ID: "checkpoints"} }
+
+// auditing is what records decisions and shows them.
+type auditing struct {
+	log     *audit.Log
+	gate    *audit.Authorizer // the decider that everybody asks
+	service *audit.Service
+}
+
+// openAudit puts the audit log between everybody and the decider, and records what is in force.
+func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys, first policy.Authorizer, rules *cedar.Set) (*auditing, error) {
+	signer, err := audit.NewSigner(keys.Derive(auditLabel()))
+	if err != nil {
+		return nil, err
+	}
+	a := &auditing{log: audit.NewLog(store)}
+	a.gate = audit.NewAuthorizer(first, a.log, time.Now, n.log)
+	a.service = audit.NewService(audit.Config{Store: store, Policy: a.gate, Signer: signer, Now: time.Now, Log: n.log})
+	n.onStop(a.service.Start()) // when the rest has stopped: the last checkpoint covers all of it
+	n.onStop(a.log.Close)
+	n.audit = a.log
+	return a, n.recordConfig(ctx, n.cfg, rules)
+}
+
+// recordConfig records the policies and the registry that are about to be in force.
+func (n *node) recordConfig(ctx context.Context, cfg *config.Config, rules *cedar.Set) error {
+	version, detail := "", "no policies"
+	if rules != nil {
+		version, detail = rules.Version(), fmt.Sprintf("%d policies", len(rules.Rules()))
+	}
+	if err := n.audit.Act(ctx, time.Now(), audit.ActPolicies, version, detail); err != nil {
+		return err
+	}
+	registry, err := json.Marshal(cfg.Models)
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "the registry of models can't be written")
+	}
+	sum := sha256.Sum256(registry)
+	return n.audit.Act(ctx, time.Now(), audit.ActModels, hex.EncodeToString(sum[:]), fmt.Sprintf("%d models, %d providers", len(cfg.Models), len(cfg.Providers)))
+}
+
+// shownPolicies shows the policies in force to those that the node's decider lets see them.
+type shownPolicies struct {
+	gate     policy.Authorizer
+	policies *cedar.Authorizer
+}
+
+func (s shownPolicies) allow(ctx context.Context, p stead.Principal) error {
+	_, err := policy.Check(ctx, s.gate, policy.Request{Principal: p, Effect: policy.PolicyRead})
+	return err
+}
+
+// Rules implements server.Policies.
+func (s shownPolicies) Rules(ctx context.Context, p stead.Principal) ([]policy.Rule, error) {
+	if err := s.allow(ctx, p); err != nil {
+		return nil, err
+	}
+	return s.policies.Rules(ctx, p)
+}
+
+// Schema implements server.Policies.
+func (s shownPolicies) Schema(ctx context.Context, p stead.Principal) (string, error) {
+	if err := s.allow(ctx, p); err != nil {
+		return "", err
+	}
+	return s.policies.Schema(ctx, p)
+}

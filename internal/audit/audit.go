@@ -1,0 +1,157 @@
+// Package audit keeps the record of who was allowed to do what, in a form that can't be changed unnoticed.
+//
+// Shape: one log a project, append-only, of Records with the places 1, 2, 3 …
+//
+//	record 1 ◀── record 2 ◀── record 3 …      each holds the hash of the one before it (Prev)
+//	   └── leaf ──┴── leaf ──┴── leaf …       and is a leaf of a Merkle tree (Tree)
+//	                 Checkpoint: size and root, signed with Ed25519, every CheckpointEvery that brought something
+//
+// A record is made where it is decided (Authorizer), before the effect: of every administrative act,
+// and of every refusal of a call of the API. What agents do in their sessions has its decision in the
+// session's journal, in the intent that is durable before the effect, and is not repeated here.
+//
+// Units and limits: times are Unix milliseconds; MaxFieldBytes, MaxPolicies, MaxBatch, MaxWaiting.
+//
+// Delivery: what Log.Append answered without an error is on stable storage. After an error it may be:
+// a record then speaks of something that was not done. Calls that arrive together share a commit.
+//
+// Errors: KindUnavailable when a record can't be stored: the act is then refused. KindInternal for a
+// stored record that can't be read. Verify says what is wrong with an export in a Problem.
+//
+// Source: RFC 6962, 2.1 (hashes of leaves and nodes); C2SP signed-note and tlog-checkpoint.
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+const (
+	// MaxFieldBytes bounds each text of a record: what is longer is cut.
+	MaxFieldBytes = 1 << 10
+	// MaxPolicies bounds the policies that a record names.
+	MaxPolicies = 64
+	// MaxRecordBytes is the longest line that Verify reads: texts grow when they are escaped.
+	MaxRecordBytes = 1 << 20
+)
+
+// IDPrefix begins the id of a record on the wire; its place follows.
+const IDPrefix = "audit_"
+
+// ID is a record's id on the wire.
+func ID(seq int64) string { return IDPrefix + strconv.FormatInt(seq, 10) }
+
+// SeqOf is the place in an id; KindInvalid for what is none.
+func SeqOf(id string) (int64, error) {
+	n, err := strconv.ParseInt(strings.TrimPrefix(id, IDPrefix), 10, 64)
+	if err != nil || n < 1 || ID(n) != id {
+		return 0, stead.Invalid("after", "%.80q is no id of an audit record", id)
+	}
+	return n, nil
+}
+
+// Decision is the outcome of what was asked.
+type Decision string
+
+// The decisions.
+const (
+	Allow           Decision = "allow"
+	Deny            Decision = "deny"
+	RequireApproval Decision = "require_approval"
+)
+
+// Principal is who asked.
+type Principal struct {
+	Kind stead.PrincipalKind `json:"kind"`
+	ID   string              `json:"id"`
+	Role stead.Role          `json:"role,omitempty"`
+	Key  string              `json:"key,omitempty"` // id of the API key that it came with
+}
+
+// Record is one decision or act. Its canonical form is its JSON as Encode makes it: those bytes are
+// stored, exported and hashed.
+type Record struct {
+	Seq     int64           `json:"seq"`  // its place in its project's log, from 1; set by Extend
+	Prev    Hash            `json:"prev"` // leaf hash of the record before it; zeros for the first. Set by Extend
+	At      int64           `json:"at"`   // Unix milliseconds
+	Project stead.ProjectID `json:"project"`
+
+	Principal Principal       `json:"principal"`
+	Session   stead.SessionID `json:"session,omitempty"`
+	Action    string          `json:"action"`             // an effect of package policy, or one of the acts below
+	Resource  string          `json:"resource,omitempty"` // id of what it is about, where it has one by then
+	Decision  Decision        `json:"decision"`
+	By        string          `json:"by,omitempty"`       // which decider
+	Reason    string          `json:"reason,omitempty"`   // for people
+	Policies  []string        `json:"policies,omitempty"` // ids of those that decided
+	Version   string          `json:"version,omitempty"`  // digest of all policies that were asked
+	Request   string          `json:"request,omitempty"`  // id of the request, as in X-Request-Id
+	From      string          `json:"from,omitempty"`     // network address of the caller
+	Detail    string          `json:"detail,omitempty"`   // "DELETE /v1/files/file_1"
+}
+
+// The acts that no effect of package policy names.
+const (
+	ActPolicies = "policies.load" // Version: the digest of those in force from then on
+	ActModels   = "models.load"   // Version: the digest of the registry in force from then on
+)
+
+// clean cuts texts to what a record may hold.
+func (r Record) clean() Record {
+	for _, s := range []*string{(*string)(&r.Project), (*string)(&r.Principal.Kind), &r.Principal.ID, (*string)(&r.Principal.Role), &r.Principal.Key,
+		(*string)(&r.Session), &r.Action, &r.Resource, &r.By, &r.Reason, &r.Version, &r.Request, &r.From, &r.Detail} {
+		*s = short(*s)
+	}
+	var policies []string
+	for _, p := range r.Policies[:min(len(r.Policies), MaxPolicies)] {
+		policies = append(policies, short(p))
+	}
+	r.Policies = policies
+	return r
+}
+
+func short(s string) string {
+	if len(s) > MaxFieldBytes {
+		s = s[:MaxFieldBytes]
+	}
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "")
+	}
+	return s
+}
+
+// Encode is the canonical form: one line of JSON without its end.
+func (r Record) Encode() ([]byte, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInternal, err, "an audit record can't be written")
+	}
+	return b, nil
+}
+
+// Decode reads the canonical form. Fields that this version does not know are passed over: the bytes
+// are what is hashed.
+func Decode(b []byte) (Record, error) {
+	var r Record
+	if err := json.NewDecoder(bytes.NewReader(b)).Decode(&r); err != nil || r.Seq < 1 {
+		return r, stead.Wrap(stead.KindInternal, err, "an audit record can't be read")
+	}
+	return r, nil
+}
+
+// decisionOf is a policy's outcome in the words of a record.
+func decisionOf(d policy.Decision) Decision {
+	switch d.Outcome() {
+	case policy.Allowed:
+		return Allow
+	case policy.Approval:
+		return RequireApproval
+	}
+	return Deny
+}

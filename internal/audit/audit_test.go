@@ -1,0 +1,434 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/audit/audittest"
+	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+func TestMemorySuite(t *testing.T) {
+	audittest.Suite(t, func(*testing.T) (audit.Store, audit.Store) {
+		m := &audittest.Memory{}
+		return m, m
+	})
+}
+
+// reference is the Merkle tree hash as RFC 6962, 2.1 defines it.
+func reference(t *testing.T, leaves [][]byte) audit.Hash {
+	t.Helper()
+	if len(leaves) == 1 {
+		return audit.LeafHash(leaves[0])
+	}
+	k := 1
+	for k*2 < len(leaves) {
+		k *= 2
+	}
+	left, right := reference(t, leaves[:k]), reference(t, leaves[k:])
+	// The root of a tree of two leaves is a node over their hashes, whatever those are of.
+	return audit.Tree{}.Add(left).Add(right).Root()
+}
+
+func TestTheRootIsThatOfRFC6962(t *testing.T) {
+	var leaves [][]byte
+	var tree audit.Tree
+	for i := range 130 {
+		leaf := fmt.Appendf(nil, "leaf %d", i)
+		leaves = append(leaves, leaf)
+		tree = tree.Add(audit.LeafHash(leaf))
+		if want := reference(t, leaves); tree.Root() != want {
+			t.Fatalf("root of %d leaves is %s, want %s", i+1, tree.Root(), want)
+		}
+		again, err := audit.TreeOf(tree.Size, tree.Bytes())
+		if err != nil || again.Root() != tree.Root() || again.Last != tree.Last {
+			t.Fatalf("tree of %d leaves reads back as %+v: %v", i+1, again, err)
+		}
+	}
+	empty, none := audit.LeafHash(nil), audit.Tree{}.Root()
+	if got := hex.EncodeToString(empty[:]); got != "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d" {
+		t.Errorf("the hash of an empty leaf is %s", got)
+	}
+	if got := hex.EncodeToString(none[:]); got != "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" {
+		t.Errorf("the root of no leaves is %s", got)
+	}
+	if _, err := audit.TreeOf(7, tree.Bytes()); err == nil {
+		t.Error("a tree of another size is read")
+	}
+}
+
+// exported is a log of ten records with checkpoints behind the fourth, the seventh and the last.
+func exported(t *testing.T) (lines [][]byte, store *audittest.Memory) {
+	t.Helper()
+	store = &audittest.Memory{}
+	signer := audittest.Signer(t)
+	for i := 1; i <= 10; i++ {
+		r := audit.Record{At: int64(i), Principal: audit.Principal{Kind: "user", ID: "ada"}, Action: "file.write", Resource: fmt.Sprint("file_", i), Decision: audit.Allow}
+		if err := store.AppendAudit(t.Context(), "one/two", []audit.Record{r}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 4 || i == 7 {
+			tree, _ := store.AuditTree(t.Context(), "one/two")
+			note := signer.Sign(audit.Checkpoint{Project: "one/two", Size: tree.Size, Root: tree.Root(), At: 5})
+			if err := store.AddAuditNote(t.Context(), "one/two", audit.Note{Size: tree.Size, Text: note}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return bytes.SplitAfter(bytes.TrimSuffix(audittest.Export(t, store, "one/two"), []byte("\n")), []byte("\n")), store
+}
+
+func verify(lines [][]byte, keys []audit.Verifier, earlier []audit.Checkpoint) error {
+	_, err := audit.Verify(bytes.NewReader(bytes.Join(lines, nil)), keys, earlier)
+	return err
+}
+
+// place is the index of a record's line: behind the header, and the checkpoints of 4 and 7.
+func place(record int) int {
+	switch {
+	case record > 7:
+		return record + 2
+	case record > 4:
+		return record + 1
+	}
+	return record
+}
+
+// begins is the first record that the checkpoint of a record covers anew.
+func begins(record int) int64 {
+	switch {
+	case record > 7:
+		return 8
+	case record > 4:
+		return 5
+	}
+	return 1
+}
+
+func TestTamperingIsFoundWithItsPlace(t *testing.T) {
+	whole, _ := exported(t)
+	if err := verify(whole, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for record := 1; record <= 10; record++ {
+		i := place(record)
+		for name, c := range map[string]struct {
+			change func([][]byte) [][]byte
+			at     int64
+		}{
+			"changed": {func(l [][]byte) [][]byte {
+				l[i] = bytes.Replace(l[i], []byte(`"ada"`), []byte(`"eve"`), 1)
+				return l
+			}, int64(record)},
+			"given another byte that says nothing": {func(l [][]byte) [][]byte {
+				l[i] = bytes.Replace(l[i], []byte(`"prev"`), []byte(` "prev"`), 1)
+				return l
+			}, int64(record)},
+			"dropped":      {func(l [][]byte) [][]byte { return slices.Delete(l, i, i+1) }, int64(record)},
+			"repeated":     {func(l [][]byte) [][]byte { return slices.Insert(l, i, l[i]) }, int64(record)},
+			"cut off here": {func(l [][]byte) [][]byte { return l[:i] }, int64(record)},
+		} {
+			if record == 1 && name == "cut off here" {
+				continue // an empty log is one: an earlier checkpoint tells, see below
+			}
+			lines := c.change(slices.Clone(whole))
+			err := verify(lines, nil, nil)
+			if (record == 5 || record == 8) && name == "cut off here" {
+				if err != nil {
+					t.Errorf("what ends with a checkpoint is whole without an earlier one: %v", err)
+				}
+				continue
+			}
+			p, ok := errors.AsType[*audit.Problem](err)
+			if !ok {
+				t.Errorf("record %d %s is not found: %v", record, name, err)
+				continue
+			}
+			// The last record of a checkpoint is vouched for by it alone, together with those before it.
+			from := c.at
+			switch last := record == 4 || record == 7 || record == 10; {
+			case last && (name == "changed" || strings.HasPrefix(name, "given")), name == "cut off here":
+				from = begins(record)
+			}
+			if p.Record != from {
+				t.Errorf("record %d %s is found at %d, want %d: %v", record, name, p.Record, from, err)
+			}
+		}
+		if record < 10 {
+			lines := slices.Clone(whole)
+			j := place(record + 1)
+			lines[i], lines[j] = lines[j], lines[i]
+			p, ok := errors.AsType[*audit.Problem](verify(lines, nil, nil))
+			if !ok || p.Record != int64(record) {
+				t.Errorf("records %d and %d swapped: %v", record, record+1, p)
+			}
+		}
+	}
+}
+
+func TestALogThatWasWrittenAnewIsFoundByAnEarlierCheckpoint(t *testing.T) {
+	whole, _ := exported(t)
+	kept, err := audit.Checkpoints(bytes.NewReader(bytes.Join(whole[:place(8)], nil)), nil) // as exported after seven
+	if err != nil || len(kept) != 2 {
+		t.Fatalf("%d checkpoints: %v", len(kept), err)
+	}
+	if err := verify(whole, nil, kept); err != nil {
+		t.Fatalf("the log that grew: %v", err)
+	}
+	forged := &audittest.Memory{} // by somebody with the server's key and database
+	for range 10 {
+		if err := forged.AppendAudit(t.Context(), "one/two", []audit.Record{{Action: "file.write", Decision: audit.Allow}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	export := audittest.Export(t, forged, "one/two")
+	if _, err := audit.Verify(bytes.NewReader(export), nil, nil); err != nil {
+		t.Fatalf("by itself it is consistent: %v", err)
+	}
+	if _, err := audit.Verify(bytes.NewReader(export), nil, kept); err == nil {
+		t.Error("a log that was written anew is believed")
+	}
+	if err := verify(whole[:place(5)], nil, kept); err == nil {
+		t.Error("a log that was cut short at a checkpoint is believed")
+	}
+	if err := verify(whole[:1], nil, kept); err == nil {
+		t.Error("a log that was emptied is believed")
+	}
+}
+
+func TestAnotherKeyIsFound(t *testing.T) {
+	whole, _ := exported(t)
+	other, err := audit.NewSigner(bytes.Repeat([]byte{8}, audit.SeedBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(whole, []audit.Verifier{other.Verifier()}, nil); err == nil {
+		t.Error("checkpoints of another key are believed")
+	}
+	key, err := audit.ParseVerifier(audittest.Signer(t).Verifier().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(whole, []audit.Verifier{other.Verifier(), key}, nil); err != nil {
+		t.Errorf("by either of two keys: %v", err)
+	}
+	for _, bad := range []string{"", "stead", key.String() + "A", strings.Replace(key.String(), "+", "+0", 1)} {
+		if _, err := audit.ParseVerifier(bad); stead.KindOf(err) != stead.KindInvalid {
+			t.Errorf("key %q: %v", bad, err)
+		}
+	}
+}
+
+type house struct {
+	store *audittest.Memory
+	gate  *audit.Authorizer
+	log   *audit.Log
+}
+
+func newHouse() *house {
+	h := &house{store: &audittest.Memory{}}
+	h.log = audit.NewLog(h.store)
+	h.gate = audit.NewAuthorizer(identity.Authorizer{}, h.log, func() time.Time { return time.UnixMilli(7) }, slog.New(slog.DiscardHandler))
+	return h
+}
+
+func (h *house) records(t *testing.T) (out []audit.Record) {
+	t.Helper()
+	rows, err := h.store.AuditRows(t.Context(), audit.Query{Project: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		r, err := audit.Decode(row.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func principal(role stead.Role) stead.Principal {
+	return stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada", Role: role}
+}
+
+func TestActsAndRefusalsAreRecordedBeforeTheyAreAnswered(t *testing.T) {
+	h := newHouse()
+	for _, req := range []policy.Request{
+		{Principal: principal(identity.Owner), Effect: policy.KeyWrite, Resource: "key_1"},
+		{Principal: principal(identity.Owner), Effect: policy.SessionDelete, Session: stead.SessionKey{Project: "p", Session: "sess_1"}},
+		{Principal: principal(identity.Owner), Effect: policy.SessionRead},                            // nothing changes
+		{Principal: principal(identity.Owner), Effect: policy.SessionWrite},                           // it is in the journal
+		{Principal: principal(identity.Owner), Effect: policy.ToolCall, Acting: true},                 // it is in the journal
+		{Principal: principal(identity.Approver), Effect: policy.ToolCall, Acting: true},              // the refusal too
+		{Principal: principal(identity.Auditor), Effect: policy.FileWrite, Resource: "file_1"},        // refused
+		{Principal: principal(identity.Agent), Effect: policy.AuditRead},                              // refused
+		{Principal: principal(identity.Developer), Effect: policy.AuditRead},                          // refused
+		{Principal: principal(identity.Approver), Effect: policy.ApprovalGive, Resource: "approve_1"}, //
+	} {
+		ctx := audit.WithCall(t.Context(), audit.Call{Request: "req_1", Act: "POST /v1/x", Key: "key_9", From: "10.0.0.1"})
+		if _, err := h.gate.Decide(ctx, req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, r := range h.records(t) {
+		got = append(got, r.Action+" "+string(r.Decision))
+	}
+	want := []string{"key.write allow", "session.delete allow", "file.write deny", "audit.read deny", "audit.read deny", "approval.give allow"}
+	if !slices.Equal(got, want) {
+		t.Fatalf("recorded are\n%q, want\n%q", got, want)
+	}
+	r := h.records(t)[0]
+	if r.Principal != (audit.Principal{Kind: "user", ID: "ada", Role: "owner", Key: "key_9"}) || r.Resource != "key_1" || r.Request != "req_1" || r.Detail != "POST /v1/x" || r.From != "10.0.0.1" || r.At != 7 || r.By != "role" {
+		t.Errorf("the record says %+v", r)
+	}
+}
+
+func TestWhatCantBeRecordedIsRefused(t *testing.T) {
+	h := newHouse()
+	h.store.Fail(stead.Errorf(stead.KindUnavailable, "the disk is full"))
+	_, err := policy.Check(t.Context(), h.gate, policy.Request{Principal: principal(identity.Owner), Effect: policy.FileWrite})
+	if stead.KindOf(err) != stead.KindUnavailable {
+		t.Fatalf("an act that can't be recorded: %v, want it refused as unavailable", err)
+	}
+	if _, err := policy.Check(t.Context(), h.gate, policy.Request{Principal: principal(identity.Owner), Effect: policy.FileRead}); err != nil {
+		t.Errorf("what needs no record: %v", err)
+	}
+	h.store.Fail(nil)
+	if _, err := policy.Check(t.Context(), h.gate, policy.Request{Principal: principal(identity.Owner), Effect: policy.FileWrite}); err != nil {
+		t.Errorf("once the disk has space: %v", err)
+	}
+}
+
+// slow is a store whose commits wait for a token.
+type slow struct {
+	audittest.Memory
+	token   chan struct{}
+	commits int // of one project: made one after the other
+}
+
+func (s *slow) AppendAudit(ctx context.Context, p stead.ProjectID, records []audit.Record) error {
+	<-s.token
+	s.commits++
+	return s.Memory.AppendAudit(ctx, p, records)
+}
+
+func TestRecordsThatWaitShareACommit(t *testing.T) {
+	const writers = 50
+	s := &slow{token: make(chan struct{})}
+	log := audit.NewLog(s)
+	var wg, begun sync.WaitGroup
+	begun.Add(writers)
+	for range writers {
+		wg.Go(func() {
+			begun.Done()
+			if err := log.Append(t.Context(), audit.Record{Project: "p", Action: "x"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	begun.Wait()
+	go func() {
+		for {
+			select {
+			case s.token <- struct{}{}:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	wg.Wait()
+	if err := log.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tree, _ := s.AuditTree(t.Context(), "p")
+	if tree.Size != writers || s.commits > writers {
+		t.Errorf("%d records in %d commits, want %d", tree.Size, s.commits, writers)
+	}
+}
+
+func TestALongRecordIsCut(t *testing.T) {
+	h := newHouse()
+	long := strings.Repeat("x", 10*audit.MaxFieldBytes) + "\xff"
+	if err := h.log.Append(t.Context(), audit.Record{Project: "p", Action: long, Policies: make([]string, 1000)}); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.records(t)[0]; len(r.Action) != audit.MaxFieldBytes || len(r.Policies) != audit.MaxPolicies {
+		t.Errorf("%d bytes, %d policies", len(r.Action), len(r.Policies))
+	}
+}
+
+func TestTheServiceSignsWhatHasGrown(t *testing.T) {
+	h := newHouse()
+	s := audit.NewService(audit.Config{Store: h.store, Policy: h.gate, Signer: audittest.Signer(t), Now: func() time.Time { return time.UnixMilli(9) }, Log: slog.New(slog.DiscardHandler)})
+	for _, p := range []stead.ProjectID{"p", "q"} {
+		if err := h.log.Append(t.Context(), audit.Record{Project: p, Action: "x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second finds nothing to do
+		if err := s.SignAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notes, more, err := s.Checkpoints(t.Context(), principal(identity.Auditor), 0, 10)
+	if err != nil || more || len(notes) != 1 {
+		t.Fatalf("checkpoints %+v, more %t: %v", notes, more, err)
+	}
+	c, err := audit.Open(notes[0].Text, []audit.Verifier{s.Verifier()})
+	if err != nil || c.Project != "p" || c.Size != 1 || c.At != 9 {
+		t.Errorf("checkpoint %+v: %v", c, err)
+	}
+	if _, _, err := s.Checkpoints(t.Context(), principal(identity.Developer), 0, 10); stead.KindOf(err) != stead.KindForbidden {
+		t.Errorf("a developer reads checkpoints: %v", err)
+	}
+	rows, more, err := s.List(t.Context(), principal(identity.Auditor), audit.ListQuery{Filter: audit.Filter{Decision: audit.Deny}, Limit: 10})
+	if err != nil || more || len(rows) != 1 {
+		t.Errorf("refusals: %d, more %t: %v", len(rows), more, err)
+	}
+}
+
+func TestOCSF(t *testing.T) {
+	r := audit.Record{Seq: 3, At: 5, Project: "p", Principal: audit.Principal{Kind: "user", ID: "ada", Role: "owner", Key: "key_1"}, Action: "file.write",
+		Resource: "file_1", Decision: audit.Deny, Policies: []string{"no-files"}, Version: "abc", Request: "req_1", From: "::1", Detail: "DELETE /v1/files/file_1"}
+	line, err := r.OCSF()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e struct {
+		ClassUID   int `json:"class_uid"`
+		TypeUID    int `json:"type_uid"`
+		ActivityID int `json:"activity_id"`
+		StatusID   int `json:"status_id"`
+		Time       int64
+		Actor      struct {
+			User           struct{ UID string }
+			Authorizations []struct {
+				Decision string
+				Policy   struct{ UID string }
+			}
+		}
+		Source struct{ IP string } `json:"src_endpoint"`
+	}
+	if err := json.Unmarshal(line, &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.ClassUID != 6003 || e.ActivityID != 4 || e.TypeUID != 600304 || e.StatusID != 2 || e.Time != 5 || e.Actor.User.UID != "ada" || e.Source.IP != "::1" ||
+		len(e.Actor.Authorizations) != 1 || e.Actor.Authorizations[0].Policy.UID != "no-files" {
+		t.Errorf("%s reads as %+v", line, e)
+	}
+}

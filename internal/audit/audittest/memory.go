@@ -1,0 +1,109 @@
+package audittest
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+)
+
+// Memory is an audit.Store in memory. The zero Memory is empty.
+type Memory struct {
+	mu    sync.Mutex
+	logs  map[stead.ProjectID]*log
+	fault error // what AppendAudit fails with
+}
+
+type log struct {
+	tree  audit.Tree
+	rows  []audit.Row
+	notes []audit.Note
+}
+
+// Fail makes AppendAudit fail from now on; nil: not any more.
+func (m *Memory) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = err
+}
+
+func (m *Memory) of(project stead.ProjectID) *log {
+	if m.logs == nil {
+		m.logs = map[stead.ProjectID]*log{}
+	}
+	if m.logs[project] == nil {
+		m.logs[project] = &log{}
+	}
+	return m.logs[project]
+}
+
+// AppendAudit implements audit.Store.
+func (m *Memory) AppendAudit(_ context.Context, project stead.ProjectID, records []audit.Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fault != nil {
+		return m.fault
+	}
+	l := m.of(project)
+	rows, tree, err := audit.Extend(l.tree, project, records)
+	if err == nil {
+		l.rows, l.tree = append(l.rows, rows...), tree
+	}
+	return err
+}
+
+// AuditTree implements audit.Store.
+func (m *Memory) AuditTree(_ context.Context, project stead.ProjectID) (audit.Tree, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(project).tree, nil
+}
+
+// AuditRows implements audit.Store.
+func (m *Memory) AuditRows(_ context.Context, q audit.Query) ([]audit.Row, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rows := slices.Clone(m.of(q.Project).rows)
+	if q.Desc {
+		slices.Reverse(rows)
+	}
+	rows = slices.DeleteFunc(rows, func(r audit.Row) bool {
+		return q.After > 0 && (q.Desc && r.Seq >= q.After || !q.Desc && r.Seq <= q.After)
+	})
+	return rows[:min(len(rows), q.PageLimit())], nil
+}
+
+// AddAuditNote implements audit.Store.
+func (m *Memory) AddAuditNote(_ context.Context, project stead.ProjectID, n audit.Note) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.of(project)
+	i, there := slices.BinarySearchFunc(l.notes, n.Size, func(a audit.Note, size int64) int { return int(a.Size - size) })
+	if !there {
+		l.notes = slices.Insert(l.notes, i, n)
+	}
+	return nil
+}
+
+// AuditNotes implements audit.Store.
+func (m *Memory) AuditNotes(_ context.Context, project stead.ProjectID, after int64, limit int) ([]audit.Note, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	notes := slices.DeleteFunc(slices.Clone(m.of(project).notes), func(n audit.Note) bool { return n.Size <= after })
+	return notes[:min(len(notes), limit)], nil
+}
+
+// UnsignedAudit implements audit.Store.
+func (m *Memory) UnsignedAudit(_ context.Context, limit int) ([]stead.ProjectID, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []stead.ProjectID
+	for p, l := range m.logs {
+		if l.tree.Size > 0 && (len(l.notes) == 0 || l.notes[len(l.notes)-1].Size < l.tree.Size) && len(out) < limit {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}

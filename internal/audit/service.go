@@ -1,0 +1,169 @@
+package audit
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+const (
+	// CheckpointEvery is how often logs that have grown are signed.
+	CheckpointEvery = time.Minute
+	// signAtOnce is how many projects are asked for at once.
+	signAtOnce = 100
+)
+
+// Config is what the service needs.
+type Config struct {
+	Store  Store
+	Policy policy.Authorizer
+	Signer Signer
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// Service shows logs and signs them. It is safe for concurrent use.
+type Service struct{ cfg Config }
+
+// NewService makes the service.
+func NewService(cfg Config) *Service { return &Service{cfg} }
+
+// Filter selects records; the zero Filter takes all.
+type Filter struct {
+	From, To  int64 // Unix milliseconds: at or after, before; 0: no bound
+	Action    string
+	Decision  Decision
+	Principal string // its id
+	Resource  string
+}
+
+func (f Filter) takes(r *Record) bool {
+	return (f.From == 0 || r.At >= f.From) && (f.To == 0 || r.At < f.To) &&
+		(f.Action == "" || f.Action == r.Action) && (f.Decision == "" || f.Decision == r.Decision) &&
+		(f.Principal == "" || f.Principal == r.Principal.ID) && (f.Resource == "" || f.Resource == r.Resource)
+}
+
+// ListQuery selects a page of records.
+type ListQuery struct {
+	Filter
+	After int64 // place to go on after; 0: from the end that Desc says
+	Desc  bool
+	Limit int
+}
+
+// List returns a page of the records of the caller's project, and whether there are more. Filters
+// look at record after record: one that takes few of a long log reads all of it.
+func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) ([]Row, bool, error) {
+	if err := s.allow(ctx, p); err != nil {
+		return nil, false, err
+	}
+	var out []Row
+	page := Query{Project: p.Project, After: q.After, Desc: q.Desc, Limit: MaxRows}
+	if q.Filter == (Filter{}) {
+		page.Limit = q.Limit + 1
+	}
+	for {
+		rows, err := s.cfg.Store.AuditRows(ctx, page)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, row := range rows {
+			r, err := Decode(row.Data)
+			if err != nil {
+				return nil, false, err
+			}
+			if q.takes(&r) {
+				out = append(out, row)
+			}
+			if len(out) > q.Limit {
+				return out[:q.Limit], true, nil
+			}
+		}
+		if len(rows) < page.Limit {
+			return out, false, nil
+		}
+		page.After = rows[len(rows)-1].Seq
+	}
+}
+
+func (s *Service) allow(ctx context.Context, p stead.Principal) error {
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: policy.AuditRead})
+	return err
+}
+
+// Checkpoints returns a page of the checkpoints of the caller's project, the smallest first, and
+// whether there are more. It signs the log first if it has grown, so that the last one covers every
+// record that was there when it was asked.
+func (s *Service) Checkpoints(ctx context.Context, p stead.Principal, after int64, limit int) ([]Note, bool, error) {
+	if err := s.allow(ctx, p); err != nil {
+		return nil, false, err
+	}
+	if err := s.sign(ctx, p.Project); err != nil {
+		return nil, false, err
+	}
+	notes, err := s.cfg.Store.AuditNotes(ctx, p.Project, after, limit+1)
+	return notes[:min(len(notes), limit)], len(notes) > limit, err
+}
+
+// Verifier is the key by which the signatures of this node can be checked.
+func (s *Service) Verifier() Verifier { return s.cfg.Signer.Verifier() }
+
+func (s *Service) sign(ctx context.Context, project stead.ProjectID) error {
+	t, err := s.cfg.Store.AuditTree(ctx, project)
+	if err != nil || t.Size == 0 {
+		return err
+	}
+	had, err := s.cfg.Store.AuditNotes(ctx, project, t.Size-1, 1)
+	if err != nil || len(had) > 0 {
+		return err
+	}
+	c := Checkpoint{Project: project, Size: t.Size, Root: t.Root(), At: s.cfg.Now().UnixMilli()}
+	return s.cfg.Store.AddAuditNote(ctx, project, Note{Size: c.Size, Text: s.cfg.Signer.Sign(c)})
+}
+
+// SignAll makes a checkpoint of every log that has grown since its last.
+func (s *Service) SignAll(ctx context.Context) error {
+	for {
+		projects, err := s.cfg.Store.UnsignedAudit(ctx, signAtOnce)
+		if err != nil {
+			return err
+		}
+		for _, p := range projects {
+			if err := s.sign(ctx, p); err != nil {
+				return err
+			}
+		}
+		if len(projects) < signAtOnce {
+			return nil
+		}
+	}
+}
+
+// Start signs every CheckpointEvery, until the function that it returns is called, which signs once more.
+func (s *Service) Start() (stop func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(CheckpointEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := s.SignAll(ctx); err != nil && ctx.Err() == nil {
+				s.cfg.Log.Warn("audit logs could not be signed; it is tried again", "err", err)
+			}
+		}
+	})
+	return func(ctx context.Context) error {
+		cancel()
+		done.Wait()
+		return s.SignAll(ctx)
+	}
+}

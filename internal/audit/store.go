@@ -1,0 +1,75 @@
+package audit
+
+import (
+	"context"
+
+	"github.com/stead-dev/stead"
+)
+
+// Row is a stored record.
+type Row struct {
+	Seq  int64
+	Data []byte // the canonical form
+}
+
+// Query selects rows of one project by their places.
+type Query struct {
+	Project stead.ProjectID
+	After   int64 // place to go on after; 0: from the end that Desc says
+	Desc    bool  // newest first
+	Limit   int   // 1 … MaxRows
+}
+
+// MaxRows is the most rows of one page of a store.
+const MaxRows = 1000
+
+// Note is a stored checkpoint: see Checkpoint.
+type Note struct {
+	Size int64
+	Text string
+}
+
+// Store keeps audit logs. It is safe for concurrent use, by several nodes too.
+//
+// What it acknowledges is on stable storage. It never changes or removes a record. Errors are
+// KindUnavailable, and KindInternal for what is damaged.
+type Store interface {
+	// AppendAudit adds records to a project's log, all or none: it reads the log's tree, lets Extend
+	// give them their places, and stores the rows and the tree, so that of two calls one comes
+	// behind the other, whichever node makes them.
+	AppendAudit(ctx context.Context, project stead.ProjectID, records []Record) error
+	// AuditTree is the tree of a project's log; the zero Tree where there is none.
+	AuditTree(ctx context.Context, project stead.ProjectID) (Tree, error)
+	// AuditRows returns a page of a project's records in order of their places.
+	AuditRows(ctx context.Context, q Query) ([]Row, error)
+	// AddAuditNote keeps a checkpoint. One of that size that is there already stays.
+	AddAuditNote(ctx context.Context, project stead.ProjectID, n Note) error
+	// AuditNotes returns a project's checkpoints of more than after records, the smallest first, at most limit.
+	AuditNotes(ctx context.Context, project stead.ProjectID, after int64, limit int) ([]Note, error)
+	// UnsignedAudit names projects whose log has grown since its last checkpoint, at most limit.
+	UnsignedAudit(ctx context.Context, limit int) ([]stead.ProjectID, error)
+}
+
+// Extend gives records the places behind a log's tree, and returns their rows and the tree with them.
+func Extend(t Tree, project stead.ProjectID, records []Record) ([]Row, Tree, error) {
+	rows := make([]Row, 0, len(records))
+	for _, r := range records {
+		r = r.clean()
+		r.Project, r.Seq, r.Prev = project, t.Size+1, t.Last
+		data, err := r.Encode()
+		if err != nil {
+			return nil, t, err
+		}
+		rows = append(rows, Row{Seq: r.Seq, Data: data})
+		t = t.Add(LeafHash(data))
+	}
+	return rows, t, nil
+}
+
+// PageLimit is the limit that counts.
+func (q Query) PageLimit() int {
+	if q.Limit <= 0 || q.Limit > MaxRows {
+		return MaxRows
+	}
+	return q.Limit
+}

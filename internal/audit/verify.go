@@ -1,0 +1,259 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/stead-dev/stead"
+)
+
+// An export is lines of JSON:
+//
+//	{"stead_audit":1,"project":"default","key":"stead+…"}     the first line
+//	{"seq":1,"prev":"…", …}                                   a record, in the bytes that are hashed
+//	{"checkpoint":"stead/default\n2\n…"}                      behind the records that it covers
+
+// exportVersion is that of the form of exports.
+const exportVersion = 1
+
+type header struct {
+	Version int             `json:"stead_audit"`
+	Project stead.ProjectID `json:"project"`
+	Key     string          `json:"key"`
+}
+
+type noteLine struct {
+	Checkpoint string `json:"checkpoint"`
+}
+
+// Exporter writes an export.
+type Exporter struct {
+	w     *bufio.Writer
+	notes []Note // that were not written yet, the smallest first
+}
+
+// NewExporter begins an export. The notes must be in order of their sizes.
+func NewExporter(w io.Writer, project stead.ProjectID, key string, notes []Note) (*Exporter, error) {
+	e := &Exporter{bufio.NewWriter(w), notes}
+	return e, e.line(header{exportVersion, project, key})
+}
+
+// Record writes a record, and the checkpoints that end with it. Records come in order.
+func (e *Exporter) Record(row Row) error {
+	if _, err := e.w.Write(append(row.Data, '\n')); err != nil {
+		return err
+	}
+	for len(e.notes) > 0 && e.notes[0].Size <= row.Seq {
+		if err := e.line(noteLine{e.notes[0].Text}); err != nil {
+			return err
+		}
+		e.notes = e.notes[1:]
+	}
+	return nil
+}
+
+// Close writes what is left.
+func (e *Exporter) Close() error {
+	for _, n := range e.notes {
+		if err := e.line(noteLine{n.Text}); err != nil {
+			return err
+		}
+	}
+	return e.w.Flush()
+}
+
+func (e *Exporter) line(v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		_, err = e.w.Write(append(b, '\n'))
+	}
+	return err
+}
+
+// Problem is what is wrong with an export, and where.
+type Problem struct {
+	Line   int   // of the file, from 1
+	Record int64 // the first place in the log that can't be believed; 0: it is about none
+	What   string
+}
+
+func (p *Problem) Error() string {
+	if p.Record > 0 {
+		return fmt.Sprintf("line %d, record %d: %s", p.Line, p.Record, p.What)
+	}
+	return fmt.Sprintf("line %d: %s", p.Line, p.What)
+}
+
+// Verified is what was found of an export without a Problem.
+type Verified struct {
+	Project     stead.ProjectID
+	Records     int64
+	Checkpoints int
+	Last        Checkpoint // covers all records
+	Key         string     // named by the export itself: proves nothing unless the reader knows it
+}
+
+// Verify reads an export and returns the first thing that is wrong with it, as a *Problem. keys are
+// those by which checkpoints may be signed; none: the one that the export names. earlier are
+// checkpoints that were kept apart from the server: the log must hold what they say, so that one
+// that was cut short, or written anew with the server's own key, is found too.
+func Verify(r io.Reader, keys []Verifier, earlier []Checkpoint) (Verified, error) {
+	v := &verifier{keys: keys, earlier: map[int64][]Checkpoint{}}
+	for _, c := range earlier {
+		v.earlier[c.Size] = append(v.earlier[c.Size], c)
+	}
+	in := bufio.NewScanner(r)
+	in.Buffer(nil, MaxRecordBytes)
+	for in.Scan() {
+		v.line++
+		if err := v.read(in.Bytes()); err != nil {
+			return v.found, err
+		}
+	}
+	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
+		v.line++
+		return v.found, v.problem(v.tree.Size+1, "the line is longer than %d bytes", MaxRecordBytes)
+	} else if err != nil {
+		return v.found, stead.Wrap(stead.KindUnavailable, err, "the export can't be read")
+	}
+	return v.end()
+}
+
+type verifier struct {
+	keys    []Verifier
+	earlier map[int64][]Checkpoint // by size, those that are not seen yet
+
+	line  int
+	tree  Tree
+	found Verified
+}
+
+func (v *verifier) problem(record int64, format string, args ...any) error {
+	return &Problem{v.line, record, fmt.Sprintf(format, args...)}
+}
+
+func (v *verifier) read(line []byte) error {
+	switch {
+	case v.line == 1:
+		return v.header(line)
+	case bytes.HasPrefix(line, []byte(`{"checkpoint":`)):
+		var n noteLine
+		if err := json.Unmarshal(line, &n); err != nil {
+			return v.problem(0, "this is no checkpoint")
+		}
+		return v.checkpoint(n.Checkpoint)
+	}
+	return v.record(line)
+}
+
+func (v *verifier) header(line []byte) error {
+	var h header
+	if json.Unmarshal(line, &h) != nil || h.Version != exportVersion {
+		return v.problem(0, "this is no export of an audit log of version %d", exportVersion)
+	}
+	v.found.Project, v.found.Key = h.Project, h.Key
+	if len(v.keys) > 0 {
+		return nil
+	}
+	key, err := ParseVerifier(h.Key)
+	if err != nil {
+		return v.problem(0, "the export names no key")
+	}
+	v.keys = []Verifier{key}
+	return nil
+}
+
+func (v *verifier) record(line []byte) error {
+	next := v.tree.Size + 1
+	r, err := Decode(line)
+	switch {
+	case err != nil:
+		return v.problem(next, "this is no record")
+	case r.Seq > next:
+		return v.problem(next, "it is missing, or not in its place: here is record %d", r.Seq)
+	case r.Seq < next:
+		return v.problem(r.Seq, "it stands here again, or not in its place, where record %d is expected", next)
+	case r.Project != v.found.Project:
+		return v.problem(next, "it is of project %.80q, not %.80q", r.Project, v.found.Project)
+	case r.Prev != v.tree.Last && next == 1:
+		return v.problem(next, "the first record names one before it")
+	case r.Prev != v.tree.Last:
+		return v.problem(next-1, "it is not the one that was recorded: record %d names another before it", next)
+	}
+	v.tree = v.tree.Add(LeafHash(line))
+	v.found.Records = v.tree.Size
+	for _, c := range v.earlier[v.tree.Size] {
+		if c.Project != v.found.Project || c.Root != v.tree.Root() {
+			return v.problem(v.found.Last.Size+1, "the log is not the one of the earlier checkpoint of %d records", c.Size)
+		}
+	}
+	delete(v.earlier, v.tree.Size)
+	return nil
+}
+
+func (v *verifier) checkpoint(note string) error {
+	from := v.found.Last.Size + 1 // everything up to there is believed
+	c, err := Open(note, v.keys)
+	switch {
+	case err != nil:
+		return v.problem(from, "%s", err)
+	case c.Project != v.found.Project:
+		return v.problem(from, "the checkpoint is of project %.80q, not %.80q", c.Project, v.found.Project)
+	case c.Size > v.tree.Size:
+		return v.problem(v.tree.Size+1, "it is missing: the checkpoint covers %d records", c.Size)
+	case c.Size < v.tree.Size:
+		return v.problem(from, "the checkpoint of %d records stands behind %d", c.Size, v.tree.Size)
+	case c.Root != v.tree.Root():
+		return v.problem(from, "the records %d to %d are not those that the checkpoint was signed over", from, c.Size)
+	}
+	v.found.Last = c
+	v.found.Checkpoints++
+	return nil
+}
+
+func (v *verifier) end() (Verified, error) {
+	v.line++
+	if v.line == 1 {
+		return v.found, v.problem(0, "the file is empty")
+	}
+	for size := range v.earlier {
+		return v.found, v.problem(v.tree.Size+1, "it is missing: an earlier checkpoint covers %d records", size)
+	}
+	if v.found.Last.Size < v.tree.Size {
+		return v.found, v.problem(v.found.Last.Size+1, "no checkpoint covers it and what follows")
+	}
+	return v.found, nil
+}
+
+// Checkpoints returns the checkpoints of an export that was verified before: what Verify can be told
+// of the next one.
+func Checkpoints(r io.Reader, keys []Verifier) ([]Checkpoint, error) {
+	var out []Checkpoint
+	in := bufio.NewScanner(r)
+	in.Buffer(nil, MaxRecordBytes)
+	for line := 1; in.Scan(); line++ {
+		var h header
+		if line == 1 && len(keys) == 0 && json.Unmarshal(in.Bytes(), &h) == nil {
+			if key, err := ParseVerifier(h.Key); err == nil {
+				keys = []Verifier{key}
+			}
+		}
+		var n noteLine
+		if json.Unmarshal(in.Bytes(), &n) != nil || n.Checkpoint == "" {
+			continue
+		}
+		c, err := Open(n.Checkpoint, keys)
+		if err != nil {
+			return nil, &Problem{line, 0, err.Error()}
+		}
+		out = append(out, c)
+	}
+	if err := in.Err(); err != nil {
+		return nil, stead.Wrap(stead.KindUnavailable, err, "the earlier export can't be read")
+	}
+	return out, nil
+}

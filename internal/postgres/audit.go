@@ -1,0 +1,131 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+)
+
+var _ audit.Store = (*Store)(nil)
+
+// AppendAudit implements audit.Store. Of nodes that append to one log, one after the other has its row.
+func (s *Store) AppendAudit(ctx context.Context, project stead.ProjectID, records []audit.Record) error {
+	if !storable(string(project)) {
+		return stead.Invalid("project", "the name of the project is not text")
+	}
+	return s.again(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		tree, err := lockTree(ctx, tx, project)
+		if err != nil {
+			return err
+		}
+		rows, tree, err := audit.Extend(tree, project, records)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		data := make([][]byte, len(rows))
+		for i, r := range rows {
+			data[i] = r.Data
+		}
+		queue := &pgx.Batch{}
+		queue.Queue(`INSERT INTO audit_records (project_id, seq, data)
+			SELECT $1, $2 + x.i - 1, x.data FROM unnest($3::bytea[]) WITH ORDINALITY AS x (data, i)`, string(project), rows[0].Seq, data)
+		queue.Queue(`UPDATE audit_logs SET size = $2, tree = $3 WHERE project_id = $1`, string(project), tree.Size, tree.Bytes())
+		return tx.SendBatch(ctx, queue).Close()
+	})
+}
+
+// lockTree reads a log's tree and keeps others from it until the transaction ends.
+func lockTree(ctx context.Context, tx pgx.Tx, project stead.ProjectID) (audit.Tree, error) {
+	const lock = `SELECT size, tree FROM audit_logs WHERE project_id = $1 FOR UPDATE`
+	tree, err := scanTree(tx.QueryRow(ctx, lock, string(project)))
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return tree, err
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO audit_logs (project_id) VALUES ($1) ON CONFLICT DO NOTHING`, string(project)); err != nil {
+		return tree, err
+	}
+	return scanTree(tx.QueryRow(ctx, lock, string(project)))
+}
+
+func scanTree(row pgx.Row) (audit.Tree, error) {
+	var size int64
+	var tree []byte
+	if err := row.Scan(&size, &tree); err != nil {
+		return audit.Tree{}, err
+	}
+	return audit.TreeOf(size, tree)
+}
+
+// AuditTree implements audit.Store.
+func (s *Store) AuditTree(ctx context.Context, project stead.ProjectID) (audit.Tree, error) {
+	var t audit.Tree
+	if !storable(string(project)) {
+		return t, nil
+	}
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+		t, err = scanTree(c.QueryRow(ctx, `SELECT size, tree FROM audit_logs WHERE project_id = $1`, string(project)))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return t, err
+}
+
+// AuditRows implements audit.Store.
+func (s *Store) AuditRows(ctx context.Context, q audit.Query) ([]audit.Row, error) {
+	if !storable(string(q.Project)) {
+		return nil, nil
+	}
+	text := `SELECT seq, data FROM audit_records WHERE project_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`
+	if q.Desc {
+		text = `SELECT seq, data FROM audit_records WHERE project_id = $1 AND ($2::bigint = 0 OR seq < $2) ORDER BY seq DESC LIMIT $3`
+	}
+	return auditQuery(ctx, s, func(row pgx.CollectableRow) (r audit.Row, err error) {
+		err = row.Scan(&r.Seq, &r.Data)
+		return r, err
+	}, text, string(q.Project), q.After, q.PageLimit())
+}
+
+// AddAuditNote implements audit.Store.
+func (s *Store) AddAuditNote(ctx context.Context, project stead.ProjectID, n audit.Note) error {
+	return s.again(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		queue := &pgx.Batch{}
+		queue.Queue(`INSERT INTO audit_notes (project_id, size, note) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, string(project), n.Size, n.Text)
+		queue.Queue(`UPDATE audit_logs SET signed = greatest(signed, $2) WHERE project_id = $1`, string(project), n.Size)
+		return tx.SendBatch(ctx, queue).Close()
+	})
+}
+
+// AuditNotes implements audit.Store.
+func (s *Store) AuditNotes(ctx context.Context, project stead.ProjectID, after int64, limit int) ([]audit.Note, error) {
+	if !storable(string(project)) {
+		return nil, nil
+	}
+	return auditQuery(ctx, s, func(row pgx.CollectableRow) (n audit.Note, err error) {
+		err = row.Scan(&n.Size, &n.Text)
+		return n, err
+	}, `SELECT size, note FROM audit_notes WHERE project_id = $1 AND size > $2 ORDER BY size LIMIT $3`, string(project), after, limit)
+}
+
+// UnsignedAudit implements audit.Store. There is a row a project, so that reading them all is cheap.
+func (s *Store) UnsignedAudit(ctx context.Context, limit int) ([]stead.ProjectID, error) {
+	return auditQuery(ctx, s, pgx.RowTo[stead.ProjectID], `SELECT project_id FROM audit_logs WHERE size > signed ORDER BY project_id LIMIT $1`, limit)
+}
+
+func auditQuery[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], text string, args ...any) ([]T, error) {
+	var out []T
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, text, args...)
+		if err == nil {
+			out, err = pgx.CollectRows(rows, scan)
+		}
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/identity"
+)
+
+// Audit shows audit logs: see package audit, which implements it.
+type Audit interface {
+	List(ctx context.Context, p stead.Principal, q audit.ListQuery) ([]audit.Row, bool, error)
+	Checkpoints(ctx context.Context, p stead.Principal, after int64, limit int) ([]audit.Note, bool, error)
+	Verifier() audit.Verifier
+}
+
+// inCall tells the decider of a request's effects what the request is, for its records.
+func (s *server) inCall(w http.ResponseWriter, r *http.Request) *http.Request {
+	from, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		from = r.RemoteAddr
+	}
+	call := audit.Call{Request: requestID(w), Act: r.Method + " " + r.URL.Path, From: from}
+	if scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " "); s.Authenticate != nil && strings.EqualFold(scheme, "Bearer") {
+		call.Key = identity.KeyIDOf(strings.TrimSpace(secret))
+	}
+	return r.WithContext(audit.WithCall(r.Context(), call))
+}
+
+type wireAuditRecord struct {
+	ID     string          `json:"id"`
+	Object string          `json:"object"` // "audit.record"
+	Hash   string          `json:"hash"`   // leaf hash of record as it stands, in hex
+	Record json.RawMessage `json:"record"`
+}
+
+// checkpointPrefix begins the id of a checkpoint; its size follows.
+const checkpointPrefix = "audit_checkpoint_"
+
+type wireCheckpoint struct {
+	ID       string          `json:"id"`
+	Object   string          `json:"object"` // "audit.checkpoint"
+	Project  stead.ProjectID `json:"project"`
+	Size     int64           `json:"size"` // records that it covers
+	Note     string          `json:"note"` // a signed note
+	Verifier string          `json:"verifier"`
+}
+
+func auditFilters() []string {
+	return []string{"from", "to", "action", "decision", "principal", "resource"}
+}
+
+func auditFilter(q url.Values) (audit.Filter, error) {
+	f := audit.Filter{Action: q.Get("action"), Decision: audit.Decision(q.Get("decision")), Principal: q.Get("principal"), Resource: q.Get("resource")}
+	switch f.Decision {
+	case "", audit.Allow, audit.Deny, audit.RequireApproval:
+	default:
+		return f, stead.Invalid("decision", "decision must be %s, %s or %s, not %.40q", audit.Allow, audit.Deny, audit.RequireApproval, f.Decision)
+	}
+	var err error
+	if f.From, err = queryTime(q, "from"); err != nil {
+		return f, err
+	}
+	f.To, err = queryTime(q, "to")
+	return f, err
+}
+
+func (s *server) listAudit(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	values := r.URL.Query()
+	pq, err := page(values)
+	if err != nil {
+		return err
+	}
+	q := audit.ListQuery{Desc: pq.Desc, Limit: pq.Limit}
+	if q.Filter, err = auditFilter(values); err != nil {
+		return err
+	}
+	if pq.After != "" {
+		if q.After, err = audit.SeqOf(pq.After); err != nil {
+			return err
+		}
+	}
+	rows, more, err := s.Audit.List(r.Context(), p, q)
+	if err != nil {
+		return err
+	}
+	data := make([]wireAuditRecord, len(rows))
+	for i, row := range rows {
+		hash := audit.LeafHash(row.Data)
+		data[i] = wireAuditRecord{audit.ID(row.Seq), "audit.record", hex.EncodeToString(hash[:]), row.Data}
+	}
+	return s.write(w, listOf(data, more, func(r wireAuditRecord) string { return r.ID }))
+}
+
+func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	q, err := idPage(r.URL.Query(), checkpointPrefix)
+	if err != nil {
+		return err
+	}
+	var after int64
+	if q.After != "" {
+		if after, err = strconv.ParseInt(strings.TrimPrefix(q.After, checkpointPrefix), 10, 64); err != nil {
+			return stead.Invalid("after", "%.80q is no id of a checkpoint", q.After)
+		}
+	}
+	notes, more, err := s.Audit.Checkpoints(r.Context(), p, after, q.Limit)
+	if err != nil {
+		return err
+	}
+	data := make([]wireCheckpoint, len(notes))
+	for i, n := range notes {
+		data[i] = wireCheckpoint{checkpointPrefix + strconv.FormatInt(n.Size, 10), "audit.checkpoint", p.Project, n.Size, n.Text, s.Audit.Verifier().String()}
+	}
+	return s.write(w, listOf(data, more, func(c wireCheckpoint) string { return c.ID }))
+}
+
+// withAudit serves a route of audit logs, where there are any.
+func (s *server) withAudit(handle handler) handler {
+	return func(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+		if s.Audit == nil {
+			return stead.Errorf(stead.KindNotImplemented, "this server keeps no audit log")
+		}
+		return handle(w, r, p)
+	}
+}
