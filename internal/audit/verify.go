@@ -44,7 +44,10 @@ func NewExporter(w io.Writer, project stead.ProjectID, key string, notes []Note)
 
 // Record writes a record, and the checkpoints that end with it. Records come in order.
 func (e *Exporter) Record(row Row) error {
-	if _, err := e.w.Write(append(row.Data, '\n')); err != nil {
+	if _, err := e.w.Write(row.Data); err != nil {
+		return err
+	}
+	if err := e.w.WriteByte('\n'); err != nil {
 		return err
 	}
 	for len(e.notes) > 0 && e.notes[0].Size <= row.Seq {
@@ -130,6 +133,9 @@ type verifier struct {
 	line  int
 	tree  Tree
 	found Verified
+	// doubt is that a checkpoint does not hold. The record that follows may say more exactly where: it
+	// names the one that was there before it.
+	doubt error
 }
 
 func (v *verifier) problem(record int64, format string, args ...any) error {
@@ -183,12 +189,14 @@ func (v *verifier) record(line []byte) error {
 		return v.problem(next, "the first record names one before it")
 	case r.Prev != v.tree.Last:
 		return v.problem(next-1, "it is not the one that was recorded: record %d names another before it", next)
+	case v.doubt != nil:
+		return v.doubt
 	}
 	v.tree = v.tree.Add(LeafHash(line))
 	v.found.Records = v.tree.Size
 	for _, c := range v.earlier[v.tree.Size] {
 		if c.Project != v.found.Project || c.Root != v.tree.Root() {
-			return v.problem(v.found.Last.Size+1, "the log is not the one of the earlier checkpoint of %d records", c.Size)
+			v.doubt = v.problem(v.found.Last.Size+1, "the log is not the one of the earlier checkpoint of %d records", c.Size)
 		}
 	}
 	delete(v.earlier, v.tree.Size)
@@ -208,7 +216,10 @@ func (v *verifier) checkpoint(note string) error {
 	case c.Size < v.tree.Size:
 		return v.problem(from, "the checkpoint of %d records stands behind %d", c.Size, v.tree.Size)
 	case c.Root != v.tree.Root():
-		return v.problem(from, "the records %d to %d are not those that the checkpoint was signed over", from, c.Size)
+		v.doubt = v.problem(from, "the records %d to %d are not those that the checkpoint was signed over", from, c.Size)
+	}
+	if v.doubt != nil {
+		return nil
 	}
 	v.found.Last = c
 	v.found.Checkpoints++
@@ -219,6 +230,9 @@ func (v *verifier) end() (Verified, error) {
 	v.line++
 	if v.line == 1 {
 		return v.found, v.problem(0, "the file is empty")
+	}
+	if v.doubt != nil {
+		return v.found, v.doubt
 	}
 	for size := range v.earlier {
 		return v.found, v.problem(v.tree.Size+1, "it is missing: an earlier checkpoint covers %d records", size)

@@ -18,9 +18,13 @@ const auditTree = `SELECT size, tree FROM audit_log WHERE project = ?`
 func (s *Store) AppendAudit(ctx context.Context, project stead.ProjectID, records []audit.Record) error {
 	return s.do(ctx, &op{write: func(g *group) error {
 		ctx := context.Background()
-		tree, err := scanTree(g.c.conn.QueryRowContext(ctx, auditTree, string(project)))
+		size, edge, err := scanTree(g.c.conn.QueryRowContext(ctx, auditTree, string(project)))
 		if err != nil {
 			return failed(err, "read audit log")
+		}
+		tree, err := audit.TreeOf(size, edge)
+		if err != nil {
+			return err // a log that is damaged fails alone, not with the writes that share its commit
 		}
 		rows, tree, err := audit.Extend(tree, project, records)
 		if err != nil || len(rows) == 0 {
@@ -43,23 +47,21 @@ func (s *Store) AppendAudit(ctx context.Context, project stead.ProjectID, record
 	}})
 }
 
-func scanTree(row *sql.Row) (audit.Tree, error) {
-	var size int64
-	var tree []byte
-	err := row.Scan(&size, &tree)
-	if errors.Is(err, sql.ErrNoRows) {
-		return audit.Tree{}, nil
+// scanTree reads what audit.TreeOf takes; nothing where there is no log.
+func scanTree(row *sql.Row) (size int64, tree []byte, err error) {
+	if err = row.Scan(&size, &tree); errors.Is(err, sql.ErrNoRows) {
+		err = nil
 	}
-	if err != nil {
-		return audit.Tree{}, err
-	}
-	return audit.TreeOf(size, tree)
+	return size, tree, err
 }
 
 // AuditTree implements audit.Store.
 func (s *Store) AuditTree(ctx context.Context, project stead.ProjectID) (audit.Tree, error) {
-	t, err := scanTree(s.readers.QueryRowContext(ctx, auditTree, string(project)))
-	return t, translate(err, "read audit log")
+	size, tree, err := scanTree(s.readers.QueryRowContext(ctx, auditTree, string(project)))
+	if err != nil {
+		return audit.Tree{}, translate(err, "read audit log")
+	}
+	return audit.TreeOf(size, tree)
 }
 
 // AuditRows implements audit.Store.

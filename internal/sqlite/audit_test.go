@@ -40,6 +40,28 @@ func TestAuditRecordsStay(t *testing.T) {
 	}
 }
 
+// TestADamagedAuditLogFailsAlone: what can't be read of one log is an error of its own appends.
+func TestADamagedAuditLogFailsAlone(t *testing.T) {
+	s := openNew(t)
+	add := func(p stead.ProjectID) error {
+		return s.AppendAudit(t.Context(), p, []audit.Record{{Action: "file.write"}})
+	}
+	if err := add("p"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.do(t.Context(), &op{write: func(g *group) error {
+		return g.execText(t.Context(), "damage", "UPDATE audit_log SET size = size + 6")
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := add("p"); stead.KindOf(err) != stead.KindInternal {
+		t.Errorf("an append to a damaged log: %v", err)
+	}
+	if err := add("q"); err != nil {
+		t.Errorf("an append to another log: %v", err)
+	}
+}
+
 // auditVariable makes the test binary act on the database that it names, until it is killed.
 const auditVariable = "STEAD_SQLITE_AUDIT_HELPER"
 
