@@ -99,8 +99,8 @@ func idOf(secret string) (string, bool) {
 	return IDPrefix + id, ok && found && id != "" && tail != ""
 }
 
-// KeyIDOf names the key that a secret which was let in belongs to: the root key is "root"; "" where it
-// is none.
+// KeyIDOf names the key of a secret that was let in: what is none of the keys that were made is the root
+// key, "root".
 func KeyIDOf(secret string) string {
 	if strings.HasPrefix(secret, prefix+rootID+"-") {
 		return rootID

@@ -199,3 +199,11 @@ func TestWhatRolesMay(t *testing.T) {
 		}
 	}
 }
+
+func TestTheKeyOfASecretIsNamedWithoutIt(t *testing.T) {
+	for given, want := range map[string]string{"sk-stead-0a-00ff": "key_0a", "sk-stead-root-00ff": "root", "a root key that somebody chose": "root"} {
+		if got := identity.KeyIDOf(given); got != want {
+			t.Errorf("the key of %q is %q, want %q", given, got, want)
+		}
+	}
+}
