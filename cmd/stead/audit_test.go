@@ -1,0 +1,53 @@
+package main
+
+import (
+	"database/sql"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "modernc.org/sqlite" // the driver, to break the store from outside
+)
+
+// TestWhatCantBeRecordedIsNotDone: when the audit log can't be written, what changes something answers
+// 503 and changes nothing, and what reads goes on; when it can again, so does the rest.
+func TestWhatCantBeRecordedIsNotDone(t *testing.T) {
+	n := openConfigured(t, registryConfig, io.Discard)
+	db, err := sql.Open("sqlite", filepath.Join(n.cfg.Data, sqliteFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rename := func(from, to string) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), "ALTER TABLE "+from+" RENAME TO "+to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agents := func() int {
+		t.Helper()
+		res, body := ask(t, n, "GET", "/v1/agents", "")
+		if res.StatusCode != http.StatusOK {
+			t.Fatalf("agents can't be read: %d %s", res.StatusCode, body)
+		}
+		return strings.Count(body, `"id":"agent_`)
+	}
+	create := func(want int) {
+		t.Helper()
+		if res, body := ask(t, n, "POST", "/v1/agents", `{"model":"mine"}`); res.StatusCode != want {
+			t.Errorf("creating an agent: %d, want %d: %s", res.StatusCode, want, body)
+		}
+	}
+	rename("audit_record", "away")
+	create(http.StatusServiceUnavailable)
+	if n := agents(); n != 0 {
+		t.Errorf("%d agents were made without a record", n)
+	}
+	rename("away", "audit_record")
+	create(http.StatusOK)
+	if n := agents(); n != 1 {
+		t.Errorf("there are %d agents, want 1", n)
+	}
+}
