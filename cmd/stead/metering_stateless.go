@@ -69,7 +69,7 @@ func (m statelessMeter) hedged(c server.Metered, r usage.Record, ended int64) []
 	}
 	r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices, r.Millis = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices, 0
 	r.SetTokens(*h.Usage)
-	r.First, r.Outcome = 0, "" // the other record has them
+	r.First, r.Outcome = 0, usage.Outrun // the other record has its time
 	if h.Unknown {
 		r.Outcome = usage.Estimated
 	}

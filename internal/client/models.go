@@ -74,6 +74,7 @@ type ModelFigures struct {
 	Failures   int64            `json:"failures"`
 	Errors     map[string]int64 `json:"errors"`
 	FailedOver int64            `json:"failed_over"`
+	GivenUp    int64            `json:"given_up"`
 	Input      int64            `json:"input_tokens"`
 	Output     int64            `json:"output_tokens"`
 	Cost       int64            `json:"cost_microcents"`

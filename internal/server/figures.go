@@ -25,6 +25,7 @@ type wireFigures struct {
 	// Errors are the failures by their codes; FailedOver, those after which another route was tried.
 	Errors       map[string]int64 `json:"errors"`
 	FailedOver   int64            `json:"failed_over"`
+	GivenUp      int64            `json:"given_up"` // attempts of hedged calls that another version outran
 	InputTokens  int64            `json:"input_tokens"`
 	OutputTokens int64            `json:"output_tokens"`
 	Cost         int64            `json:"cost_microcents"`
@@ -53,7 +54,7 @@ func wireTimingOf(t *usage.Timing) *wireTiming {
 
 func wireFiguresOf(f *usage.Figures) wireFigures {
 	w := wireFigures{
-		Object: "model.figures", Model: f.Model, Route: f.Version, Calls: f.Sum.Calls, Errors: f.Failures, FailedOver: f.FailedOver,
+		Object: "model.figures", Model: f.Model, Route: f.Version, Calls: f.Sum.Calls, Errors: f.Failures, FailedOver: f.FailedOver, GivenUp: f.GivenUp,
 		InputTokens: f.Sum.InputTokens, OutputTokens: f.Sum.OutputTokens, Cost: f.Sum.Cost, First: wireTimingOf(&f.First), Total: wireTimingOf(&f.Total),
 		Truncated: f.Outcomes[string(model.FinishLength)], Filtered: f.Outcomes[string(model.FinishFilter)], Refused: f.Outcomes[string(model.FinishRefusal)], Scores: f.Scores,
 	}

@@ -19,9 +19,13 @@ type Difference struct {
 	Journal, Store *Record // nil where there is none
 }
 
-// before is the record as it was made before what environments compute was counted.
+// before is the record as it was made before what environments compute was counted, and before an attempt
+// that was outrun was told from one that answered.
 func (r Record) before() Record {
 	r.CPUMillis, r.Commands, r.MemoryBytes = 0, 0, 0
+	if r.Outcome == Outrun {
+		r.Outcome = ""
+	}
 	return r
 }
 

@@ -20,7 +20,8 @@ type Figures struct {
 	Sum        Sum              // of its calls that were answered
 	Failures   map[string]int64 // code of the error → attempts that ended so
 	FailedOver int64            // of these, how many another route was tried after
-	Outcomes   map[string]int64 // length, filter, refusal, estimated → calls that ended so, of those answered
+	Outcomes   map[string]int64 // length, filter, refusal → calls that ended so, of those answered
+	GivenUp    int64            // attempts of hedged calls that another version outran: in no other figure
 	First      Timing           // until the first word
 	Total      Timing           // until the end
 	Scores     int64            // judgements of applications
@@ -107,6 +108,10 @@ func (c *Canary) Add(r *Record) error {
 	case Feedback:
 		f.Scores, f.score = f.Scores+1, f.score+r.Score
 	default:
+		if r.GivenUp() {
+			f.GivenUp++
+			return nil
+		}
 		f.First.add(r.First)
 		if r.Millis > 0 || r.First > 0 {
 			f.Total.add(max(r.Millis, 1))

@@ -28,13 +28,18 @@ func TestFigures(t *testing.T) {
 	add(usage.Record{Kind: usage.ModelFailure, Model: "m", Provider: "p", Upstream: "seven", Outcome: "server_error"})
 	add(usage.Record{Kind: usage.Feedback, Model: "m", Provider: "p", Upstream: "seven", Score: 1000})
 	add(usage.Record{Kind: usage.Feedback, Model: "m", Provider: "p", Upstream: "seven", Score: 500})
+	for _, outcome := range []string{usage.Estimated, usage.Outrun} { // beside an answer of another version
+		r := usage.Record{Kind: usage.ModelCall, Model: "m", Provider: "p", Upstream: "seven", Outcome: outcome, Cost: 7}
+		r.Calls, r.InputTokens = 1, 9
+		add(r)
+	}
 	add(usage.Record{Kind: usage.ToolCall, Name: "x"})
 	all := c.Figures()
 	if len(all) != 2 || all[0].Version != "p/eight" || all[1].Version != "p/seven" {
 		t.Fatalf("%+v", all)
 	}
 	f := all[1]
-	if f.Sum.Calls != 100 || f.Sum.Cost != 500 || f.Sum.OutputTokens != 300 || f.Outcomes["refusal"] != 10 || f.Failures["server_error"] != 2 || f.FailedOver != 1 {
+	if f.Sum.Calls != 100 || f.Sum.Cost != 500 || f.Sum.OutputTokens != 300 || f.Outcomes["refusal"] != 10 || f.Failures["server_error"] != 2 || f.FailedOver != 1 || f.GivenUp != 2 {
 		t.Errorf("%+v", f)
 	}
 	if score, ok := f.Score(); score != 0.75 || !ok {

@@ -89,15 +89,23 @@ type Record struct {
 
 	// Asked is the model as it is configured at its provider, where Upstream says it otherwise.
 	Asked string `json:"-"`
-	// Outcome is how a model call ended: "" well, else length, filter or refusal; of a ModelFailure the
-	// code of its error. One after which another route was tried has the Name FailedOver.
+	// Outcome is how a model call ended: "" well, else length, filter or refusal, or GivenUp's; of a
+	// ModelFailure the code of its error. One after which another route was tried has the Name FailedOver.
 	Outcome string `json:"-"`
 	First   int64  `json:"-"` // milliseconds until the first word of a model call; 0: not known
 	Score   int64  `json:"-"` // of Feedback: thousandths, 0 … MaxScore
 }
 
-// Estimated is the Outcome of a model call whose provider could not say what it used.
-const Estimated = "estimated"
+// Outcomes of an attempt of a hedged call that brought no answer, and was charged for all the same.
+const (
+	Estimated = "estimated" // it was cut off before its provider said what it used: that is estimated
+	Outrun    = "outrun"    // it was given up for a faster one, and its provider said what it used
+)
+
+// GivenUp reports whether a record is of an attempt that was given up: it used something, and answered nothing.
+func (r *Record) GivenUp() bool {
+	return r.Kind == ModelCall && (r.Outcome == Estimated || r.Outcome == Outrun)
+}
 
 // FailedOver is the Name of a ModelFailure after which another route was tried.
 const FailedOver = "failed_over"

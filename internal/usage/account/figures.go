@@ -105,7 +105,8 @@ func (s *Service) judged(ctx context.Context, p stead.Principal, j Judgement) (u
 	return note, nil
 }
 
-// lastCall finds the call that brought the answer, and the time of the first one of its turn.
+// lastCall finds the call that brought the answer, and the time of the first one of its turn. An attempt
+// that was given up beside it brought nothing, though its record is the later one.
 func (s *Service) lastCall(ctx context.Context, project stead.ProjectID, j Judgement) (last usage.Record, first int64, err error) {
 	f := usage.Filter{Kind: usage.ModelCall, Model: j.Model}
 	is := func(r *usage.Record) bool { return r.Turn == j.Turn }
@@ -122,7 +123,7 @@ func (s *Service) lastCall(ctx context.Context, project stead.ProjectID, j Judge
 	looked := 0
 	err = s.each(ctx, project, f, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
 		looked++
-		if is(r) {
+		if is(r) && !r.GivenUp() {
 			if first == 0 {
 				first = r.At
 			}

@@ -208,7 +208,7 @@ func (f follower) failure(index int, call *session.ModelCall, provider, upstream
 func (f follower) hedged(r usage.Record, h *model.Hedged) usage.Record {
 	r.ID = usage.EventID(f.v.Key.Session, f.e.Seq, indexHedged)
 	r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices
-	r.Millis, r.First, r.Asked, r.Outcome = 0, 0, "", "" // its time is the other one's
+	r.Millis, r.First, r.Asked, r.Outcome = 0, 0, "", usage.Outrun // its time is the other one's
 	if h.Unknown {
 		r.Outcome = usage.Estimated
 	}
