@@ -1,7 +1,6 @@
 package main
 
 import (
-	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/usage"
@@ -43,10 +42,14 @@ func (m statelessMeter) Metered(c server.Metered) {
 	if f := c.Finish; f != model.FinishStop && f != model.FinishToolCalls {
 		r.Outcome = string(f)
 	}
+	used := c.Guess
 	if c.Usage != nil {
-		r.SetTokens(*c.Usage)
-		r.Cost = price.Cost(*c.Usage)
+		used = *c.Usage
+	} else {
+		r.Outcome = usage.Estimated
 	}
+	r.SetTokens(used)
+	r.Cost = price.Cost(used)
 	if price != nil {
 		r.Prices = price.Version
 	}
@@ -59,7 +62,7 @@ func (m statelessMeter) hedged(c server.Metered, r usage.Record, ended int64) []
 	if c.Route == nil || c.Route.Hedged == nil {
 		return nil
 	}
-	h, used := c.Route.Hedged, stead.Usage{}
+	h, used := c.Route.Hedged, c.Guess
 	if c.Usage != nil {
 		used = *c.Usage
 	}

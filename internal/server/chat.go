@@ -29,7 +29,11 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 			return err
 		}
 		defer done()
-		c.tells = s.Meter != nil && (!req.Has("stream_options") || req.Null("stream_options"))
+		asks, err := asksForUsage(req)
+		if err != nil {
+			return err
+		}
+		c.tells = s.Meter != nil && !asks
 	}
 	if done, err := c.forward(w, r); done {
 		return gatewayError(err)
@@ -51,6 +55,19 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 		return gatewayError(err)
 	}
 	return s.write(w, head.Whole(items, done))
+}
+
+// asksForUsage reports whether the client of a streamed chat wants to be told what it used.
+func asksForUsage(req request) (bool, error) {
+	if !req.Has("stream_options") || req.Null("stream_options") {
+		return false, nil
+	}
+	o, _, err := req.Object.Object("stream_options")
+	if err != nil {
+		return false, err
+	}
+	asks, _, err := o.Bool("include_usage")
+	return asks, err
 }
 
 // streamChat answers with chunks, and the dialect's own end.

@@ -43,6 +43,7 @@ type Metered struct {
 	Info    model.Info   // what that resolved to
 	Route   *model.Route // nil when there was but one way
 	Usage   *stead.Usage // nil when the upstream did not say
+	Guess   stead.Usage  // what it may have used, where Usage is nil
 	Finish  model.Finish // "": the upstream did not say, or in another way than is looked for
 	Began   time.Time
 	First   time.Duration // until the answer's first byte or delta; 0: there was none
@@ -70,6 +71,8 @@ type call struct {
 	ended bool
 	// failed is how the last upstream failed that was tried before one that must be translated to.
 	failed error
+	lines  int64 // of a streamed answer that was passed on, or deltas of a translated one
+	bytes  int64 // of an answer
 }
 
 // errIdle ends a call whose upstream has said nothing for too long.
@@ -93,8 +96,11 @@ func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Princip
 		return nil, err
 	}
 	caller.Affinity = affinity(req)
-	if labels, has, err := req.StringMap("metadata"); has && err == nil { // else whoever reads the body says so
-		caller.Labels = labels
+	if req.Has("metadata") && !req.Null("metadata") {
+		// Rules are about labels: what can't be read as such is no call without any.
+		if caller.Labels, _, err = req.StringMap("metadata"); err != nil {
+			return nil, err
+		}
 	}
 	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
@@ -132,6 +138,7 @@ func (c *call) end(err error) {
 		return
 	}
 	c.meter.Took = time.Since(c.meter.Began)
+	c.meter.Guess = c.guess()
 	c.meter.Outcome = OutcomeDone
 	if errors.Is(err, errClientGone) || errors.Is(err, context.Canceled) {
 		c.meter.Outcome = OutcomeGone
@@ -142,6 +149,19 @@ func (c *call) end(err error) {
 		c.meter.Outcome = model.CodeServer
 	}
 	c.s.Meter.Metered(c.meter)
+}
+
+// guess is what the call may have used, by what went in and came out. A streamed event is about a token.
+func (c *call) guess() stead.Usage {
+	const linesAnEvent, bytesAToken = 2, 4
+	u := stead.Usage{InputTokens: int64(len(c.body)/heldBytesPerToken + 1), OutputTokens: c.lines / linesAnEvent}
+	if c.lines == 0 {
+		u.OutputTokens = c.bytes / bytesAToken
+	}
+	if c.door == model.DialectEmbeddings {
+		u.OutputTokens = 0
+	}
+	return u
 }
 
 // Failure is the code of an upstream's error that the call ended with; "" when it did not.
@@ -198,6 +218,7 @@ func (c *call) generate(parent context.Context, req model.Request, each func(mod
 			return d, c.blame(ctx, err)
 		}
 		c.began()
+		c.lines += 2 // a delta is about a token
 		if d.Kind == model.Done {
 			c.meter.Usage, c.meter.Route, c.meter.Finish = d.Usage, d.Route, d.Finish
 			return d, nil

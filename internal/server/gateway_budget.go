@@ -28,9 +28,9 @@ const (
 	settleTimeout = 10 * time.Second
 )
 
-// Counted reports whether the call used something that is to be recorded: one that failed or was left
-// before its upstream said what it used is not.
-func (m *Metered) Counted() bool { return m.Usage != nil || m.Outcome == OutcomeDone }
+// Counted reports whether the call used something that is to be recorded: one that failed or was left before its
+// upstream began to answer did not.
+func (m *Metered) Counted() bool { return m.Usage != nil || m.Outcome == OutcomeDone || m.First > 0 }
 
 // reserve holds what the call may use; KindLimited with the code insufficient_quota when a budget is
 // used up. Without a reservation there is no call.
@@ -57,13 +57,7 @@ func (c *call) reserve(ctx context.Context, req request) error {
 
 // estimate is the most that the call should use.
 func (c *call) estimate(req request, now int64) usage.Amount {
-	output := int64(cmp.Or(c.info.MaxOutputTokens, heldOutput))
-	const most = 1 << 30
-	for _, name := range []string{"max_tokens", "max_completion_tokens", "max_output_tokens"} {
-		if n, ok, err := req.Int(name, 1, most); ok && err == nil {
-			output = n
-		}
-	}
+	output := c.mostOutput(req)
 	if n, ok, err := req.Int("n", 1, 1<<10); ok && err == nil { // answers
 		output *= n
 	}
@@ -80,6 +74,23 @@ func (c *call) estimate(req request, now int64) usage.Amount {
 		calls = 2
 	}
 	return usage.Amount{Cost: calls * price.Cost(u), Tokens: calls * (u.InputTokens + u.OutputTokens), Calls: calls, Millis: heldMillis}
+}
+
+// mostOutput is the most that the answer may have, by the door's own fields: of two that say it an upstream may heed either,
+// and a field of another API it does not heed.
+func (c *call) mostOutput(req request) int64 {
+	const most = 1 << 30
+	names := []string{"max_output_tokens"}
+	if c.door == model.DialectChat {
+		names = []string{"max_tokens", "max_completion_tokens"}
+	}
+	output := int64(0)
+	for _, name := range names {
+		if n, ok, err := req.Int(name, 1, most); ok && err == nil {
+			output = max(output, n)
+		}
+	}
+	return cmp.Or(output, int64(cmp.Or(c.info.MaxOutputTokens, heldOutput)))
 }
 
 // close gives back what was held if the call was not made, or used nothing. Else the meter settles it,

@@ -8,6 +8,8 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/journal/journaltest"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/usage"
 	"github.com/stead-dev/stead/internal/usage/budget"
@@ -52,4 +54,20 @@ func TestBudgetsOfStatelessCalls(t *testing.T) {
 	d.says("POST /v1/chat/completions", chatHi+`}`, 429, `"code":"insufficient_quota"`, "two calls")
 	d.says("POST /v1/chat/completions", chatHi+`,"stream":true}`, 429, `"code":"insufficient_quota"`)
 	d.says("POST /v1/embeddings", `{"model":"m","input":"a"}`, 429, `"code":"insufficient_quota"`)
+}
+
+// What a call reserves is what the door's own fields allow: of two the larger, and never another API's.
+func TestTheMostThatAnAnswerMayHave(t *testing.T) {
+	for body, want := range map[string]int64{
+		`{}`: heldOutput, `{"max_tokens":5}`: 5, `{"max_tokens":5,"max_completion_tokens":1000}`: 1000,
+		`{"max_completion_tokens":1000,"max_output_tokens":1}`: 1000, `{"max_output_tokens":1}`: heldOutput, `{"max_tokens":"5"}`: heldOutput,
+	} {
+		o, err := param.Skim([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (&call{door: model.DialectChat}).mostOutput(request{Object: o}); got != want {
+			t.Errorf("%s: %d, want %d", body, got, want)
+		}
+	}
 }

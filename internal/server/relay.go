@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 )
 
@@ -86,7 +85,7 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 		h.Set("X-Accel-Buffering", "no")
 	}
 	rc := http.NewResponseController(w)
-	seen := observer{stream: streamed}
+	seen := observer{stream: streamed, door: c.door}
 	var usage usageStripper
 	var deadline time.Time
 	held := c.s.relayed.Get().(*[relayBuffer]byte)
@@ -103,6 +102,7 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 				_ = rc.SetWriteDeadline(now.Add(StreamWriteTimeout))
 			}
 			seen.write(buf[:n])
+			c.count(buf[:n], streamed)
 			piece := buf[:n]
 			if c.tells && streamed {
 				piece = usage.pass(piece)
@@ -123,11 +123,22 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 			if rest := usage.end(); len(rest) > 0 {
 				_, _ = w.Write(rest) // the answer ends either way
 			}
+			if err == io.EOF && seen.failed == nil && streamed && !seen.ended {
+				return nil, &model.Error{Code: model.CodeConnection, Message: "the model's stream ended too early", Retry: true}
+			}
 			if err == io.EOF {
 				return seen.failed, nil
 			}
 			return nil, &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
 		}
+	}
+}
+
+// count notes how much of an answer has passed.
+func (c *call) count(b []byte, streamed bool) {
+	c.bytes += int64(len(b))
+	if streamed {
+		c.lines += int64(bytes.Count(b, []byte{'\n'}))
 	}
 }
 
@@ -162,206 +173,6 @@ func (c *call) brokenOff(w http.ResponseWriter, a *model.Answer, err error) erro
 	}
 	_, _ = w.Write([]byte(head + string(raw) + "\n\n")) // the stream ends either way
 	return nil
-}
-
-// What lines of a stream have in them that are read: all others pass as they are.
-const (
-	usageMember   = `"usage"`
-	finishMember  = `"finish_reason":"`
-	refusalMember = `"refusal":"`
-	errorMember   = `"error"`
-)
-
-// boring is how much of b, which begins with a line, are whole lines that have none of the members in them. It is
-// found at once and not line by line: nearly all of a stream is so.
-func boring(b []byte, members ...string) int {
-	whole := bytes.LastIndexByte(b, '\n') + 1
-	for _, m := range members {
-		if i := bytes.Index(b[:whole], []byte(m)); i >= 0 {
-			whole = bytes.LastIndexByte(b[:i], '\n') + 1
-		}
-	}
-	return whole
-}
-
-// observer looks for usage in an answer that passes by, and changes nothing of it.
-type observer struct {
-	stream bool
-	rest   []byte // of a line that is not whole yet; of an answer in one piece, all of it
-	skip   bool   // the line is longer than MaxObserved
-	usage  *stead.Usage
-	finish model.Finish // when it is not just the end
-	failed error        // what an event of a stream says
-}
-
-func (o *observer) write(b []byte) {
-	if o.stream && len(o.rest) == 0 && !o.skip {
-		b = b[boring(b, usageMember, finishMember, refusalMember, errorMember):]
-	}
-	for o.stream {
-		line, rest, whole := bytes.Cut(b, []byte("\n"))
-		if !whole {
-			break
-		}
-		if len(o.rest) > 0 {
-			o.keep(line)
-			line = o.rest
-		}
-		if !o.skip {
-			o.line(line)
-		}
-		o.rest, o.skip, b = o.rest[:0], false, rest
-	}
-	o.keep(b)
-}
-
-func (o *observer) keep(b []byte) {
-	if o.skip = o.skip || len(o.rest)+len(b) > MaxObserved; o.skip {
-		o.rest = nil
-		return
-	}
-	o.rest = append(o.rest, b...)
-}
-
-// line reads an event's data, if there is usage or an error in it.
-func (o *observer) line(line []byte) {
-	data, ok := bytes.CutPrefix(line, []byte("data:"))
-	if !ok {
-		return
-	}
-	if bytes.Contains(data, []byte(usageMember)) || bytes.Contains(data, []byte(finishMember)) || bytes.Contains(data, []byte(refusalMember)) {
-		o.read(data)
-	}
-	if bytes.Contains(data, []byte(errorMember)) {
-		o.fail(data)
-	}
-}
-
-// fail reads an event that ends a stream by an error: {"error": …} of chat completions and what speaks
-// like it; "error" and "response.failed" of the Responses API.
-func (o *observer) fail(data []byte) {
-	var v struct {
-		Type  string          `json:"type"`
-		Error json.RawMessage `json:"error"`
-	}
-	if json.Unmarshal(data, &v) != nil {
-		return // the client sees what it is
-	}
-	none := len(v.Error) == 0 || string(v.Error) == "null"
-	if none && v.Type != "error" && v.Type != "response.failed" {
-		return
-	}
-	o.failed = &model.Error{Code: model.CodeServer, Message: "the model's stream ended with an error", Retry: true}
-}
-
-func (o *observer) end() *stead.Usage {
-	if !o.skip && len(o.rest) > 0 {
-		if o.stream {
-			o.line(o.rest)
-		} else {
-			o.read(o.rest)
-		}
-	}
-	return o.usage
-}
-
-// seenUsage has the words of both APIs; a response's usage stands within it.
-type seenUsage struct {
-	Prompt        int64 `json:"prompt_tokens"`
-	Completion    int64 `json:"completion_tokens"`
-	PromptDetails struct {
-		Cached int64 `json:"cached_tokens"`
-	} `json:"prompt_tokens_details"`
-	CompletionDetails struct {
-		Reasoning int64 `json:"reasoning_tokens"`
-	} `json:"completion_tokens_details"`
-	Input        int64 `json:"input_tokens"`
-	InputDetails struct {
-		Cached int64 `json:"cached_tokens"`
-	} `json:"input_tokens_details"`
-	Output        int64 `json:"output_tokens"`
-	OutputDetails struct {
-		Reasoning int64 `json:"reasoning_tokens"`
-	} `json:"output_tokens_details"`
-}
-
-// seenEnd is how an answer ends, in the words of both APIs.
-type seenEnd struct {
-	Choices []struct {
-		Finish  string      `json:"finish_reason"`
-		Message seenMessage `json:"message"`
-		Delta   seenMessage `json:"delta"`
-	} `json:"choices"`
-	Incomplete *struct {
-		Reason string `json:"reason"`
-	} `json:"incomplete_details"`
-	Output []struct {
-		Content []struct {
-			Type string `json:"type"`
-		} `json:"content"`
-	} `json:"output"`
-}
-
-type seenMessage struct {
-	Refusal string `json:"refusal"`
-}
-
-// finish is FinishLength, FinishFilter or FinishRefusal; "" when it is none of them.
-func (e *seenEnd) finish() model.Finish {
-	for _, o := range e.Output {
-		for _, c := range o.Content {
-			if c.Type == "refusal" {
-				return model.FinishRefusal
-			}
-		}
-	}
-	reasons := map[string]model.Finish{"length": model.FinishLength, "max_output_tokens": model.FinishLength, "content_filter": model.FinishFilter}
-	if e.Incomplete != nil {
-		return reasons[e.Incomplete.Reason]
-	}
-	for _, c := range e.Choices {
-		if c.Message.Refusal != "" || c.Delta.Refusal != "" {
-			return model.FinishRefusal
-		}
-		if f := reasons[c.Finish]; f != "" {
-			return f
-		}
-	}
-	return ""
-}
-
-func (o *observer) read(data []byte) {
-	var v struct {
-		Usage    *seenUsage `json:"usage"`
-		Response *struct {
-			Usage *seenUsage `json:"usage"`
-			seenEnd
-		} `json:"response"`
-		seenEnd
-	}
-	if json.Unmarshal(data, &v) != nil {
-		return // the client sees what it is
-	}
-	end := &v.seenEnd
-	if v.Response != nil {
-		end = &v.Response.seenEnd
-	}
-	if finish := end.finish(); finish != "" && o.finish != model.FinishRefusal {
-		o.finish = finish
-	}
-	u := v.Usage
-	if u == nil && v.Response != nil {
-		u = v.Response.Usage
-	}
-	if u == nil {
-		return
-	}
-	o.usage = &stead.Usage{
-		InputTokens:     u.Prompt + u.Input,
-		CachedTokens:    u.PromptDetails.Cached + u.InputDetails.Cached,
-		OutputTokens:    u.Completion + u.Output,
-		ReasoningTokens: u.CompletionDetails.Reasoning + u.OutputDetails.Reasoning,
-	}
 }
 
 // gone reports whether the client no longer waits.

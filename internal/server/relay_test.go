@@ -103,3 +103,89 @@ func TestUsageIsTakenOutHoweverItIsCut(t *testing.T) {
 		}
 	}
 }
+
+// What an upstream says counts however it writes JSON; null says nothing.
+func TestMembersOfAStreamAreFoundHoweverTheyAreWritten(t *testing.T) {
+	for line, at := range map[string]int{
+		`{"usage":{}}`: 1, `{"usage" :  {}}`: 1, `{"usage":null,"x":{"usage": {}}}`: 19, `{"usage": null}`: -1, `{"text":"\"usage\":1"}`: -1, `{"usage"`: -1, ``: -1,
+	} {
+		if got := said([]byte(line), usageMember); got != at {
+			t.Errorf("%s: %d, want %d", line, got, at)
+		}
+	}
+	for _, chunk := range []string{`{"choices":[{"finish_reason":"length"}]}`, `{"choices": [{"finish_reason": "length"}]}`} {
+		o := observer{stream: true}
+		o.write([]byte("data: " + chunk + "\n\n"))
+		if o.finish != model.FinishLength || !o.ended {
+			t.Errorf("%s: %q, ended %v", chunk, o.finish, o.ended)
+		}
+	}
+}
+
+// Money is computed from what an upstream says that it used: what can't be is not believed.
+func TestUsageThatCannotBeIsNotBelieved(t *testing.T) {
+	for told, believed := range map[string]bool{
+		`"prompt_tokens":10,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":10}`:        true,
+		`"prompt_tokens":-1000000,"completion_tokens":2`:                                               false,
+		`"prompt_tokens":10,"completion_tokens":9000000000000000000`:                                   false,
+		`"prompt_tokens":100,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":1000}`:    false,
+		`"prompt_tokens":1,"completion_tokens":10,"completion_tokens_details":{"reasoning_tokens":11}`: false,
+		`"prompt_tokens":100.5`: false,
+	} {
+		o := observer{}
+		o.write([]byte(`{"usage":{` + told + `}}`))
+		if got := o.end(); (got != nil) != believed {
+			t.Errorf("%s: %+v", told, got)
+		}
+	}
+}
+
+// A stream that closes in order without having said its end is broken off, and its client is told.
+func TestAStreamThatEndsTooEarly(t *testing.T) {
+	const chunk = "data: {\"object\":\"chat.completion.chunk\",\"id\":\"1\",\"created\":1,\"model\":\"up\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}],\"usage\":null}\n\n"
+	m := &scripted{forward: map[string]func(context.Context, model.Forward) (*model.Answer, error){model.DialectChat: says(mediaStream, chunk+chunk)}}
+	d, heard := gateway(t, m)
+	if _, got := d.call("POST", "/v1/chat/completions", chatHi+`,"stream":true}`); !strings.HasPrefix(got, chunk+chunk) || !strings.Contains(got, `"error"`) {
+		t.Errorf("the client gets %q", got)
+	}
+	if c := <-heard; c.Outcome != model.CodeConnection || c.Usage != nil || c.Guess.OutputTokens != 2 || c.Guess.InputTokens == 0 || !c.Counted() {
+		t.Errorf("metered %+v", c)
+	}
+}
+
+// An answer that is no JSON is none, whatever its status says.
+func TestAnAnswerThatIsNoJSONFailed(t *testing.T) {
+	m := &scripted{forward: map[string]func(context.Context, model.Forward) (*model.Answer, error){model.DialectChat: says("application/json", "<<<")}}
+	d, heard := gateway(t, m)
+	d.transport.Report = func(error) {}
+	d.call("POST", "/v1/chat/completions", chatHi+`}`)
+	if c := <-heard; c.Outcome != model.CodeServer {
+		t.Errorf("metered as %s", c.Outcome)
+	}
+}
+
+// Labels decide where a call may go: what can't be read as labels is no call without any.
+func TestLabelsThatCannotBeReadAreRefused(t *testing.T) {
+	d, _ := gateway(t, &scripted{})
+	for _, metadata := range []string{`{"data":"health","n":1}`, `{"data":null}`, `[]`, `"x"`} {
+		d.says("POST /v1/chat/completions", chatHi+`,"metadata":`+metadata+`}`, 400, `"param":"metadata`)
+		d.says("POST /v1/embeddings", `{"model":"m","input":"a","metadata":`+metadata+`}`, 400, `"param":"metadata`)
+	}
+}
+
+// Usage is asked for whatever the client says of it, and what else it asks for stays.
+func TestUsageIsAskedForAgainstTheClientsWord(t *testing.T) {
+	const done = "data: [DONE]\n\n"
+	m := &scripted{forward: map[string]func(context.Context, model.Forward) (*model.Answer, error){model.DialectChat: says(mediaStream, done)}}
+	d, heard := gateway(t, m)
+	for i, options := range []string{`{"include_usage":false}`, `{}`, `{"include_usage":true}`} {
+		if _, got := d.call("POST", "/v1/chat/completions", chatHi+`,"stream":true,"stream_options":`+options+`}`); got != done {
+			t.Errorf("%s: %q", options, got)
+		}
+		<-heard
+		if tells := m.asked[i].TellUsage; tells != (i < 2) {
+			t.Errorf("%s: asked %v", options, tells)
+		}
+	}
+	d.says("POST /v1/chat/completions", chatHi+`,"stream":true,"stream_options":7}`, 400, `stream_options`)
+}

@@ -64,7 +64,7 @@ func (t *usageStripper) end() []byte { return t.rest }
 // tellsUsageAlone reports whether a line is the chunk with usage and no choice.
 func tellsUsageAlone(line []byte) bool {
 	data, ok := bytes.CutPrefix(line, []byte("data:"))
-	if !ok || !bytes.Contains(data, []byte(usageMember)) {
+	if !ok || said(data, usageMember) < 0 {
 		return false
 	}
 	var chunk struct {

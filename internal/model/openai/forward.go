@@ -25,7 +25,7 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 	}
 	asks := f.TellUsage && f.Dialect == model.DialectChat
 	if asks {
-		edits = append(edits, edit{"stream_options", []byte(`{"include_usage":true}`)})
+		edits = append(edits, edit{"stream_options", tellingUsage(f.Body)})
 	}
 	resp, e := p.pass(ctx, f, edits)
 	if e != nil && asks && e.Code == model.CodeInvalid && strings.Contains(e.Param+e.Message, "stream_options") {
@@ -35,6 +35,21 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 		return nil, e
 	}
 	return &model.Answer{ContentType: p.client.Redact(resp.Header.Get("Content-Type")), Body: p.client.Guard(resp.Body)}, nil
+}
+
+// tellingUsage are the stream options of a body, with its usage asked for.
+func tellingUsage(body []byte) []byte {
+	options := []byte("{}")
+	param.Members(bytes.TrimSpace(body), func(key string, from, to int) {
+		if v := bytes.TrimSpace(body)[from:to]; key == "stream_options" && v[0] == '{' {
+			options = v
+		}
+	})
+	pieces, ok := spliced(options, []edit{{"include_usage", []byte("true")}})
+	if !ok {
+		return []byte(`{"include_usage":true}`)
+	}
+	return bytes.Join(pieces, nil)
 }
 
 // pass sends the body with its edits.

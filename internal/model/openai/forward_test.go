@@ -83,6 +83,17 @@ func TestForwardAsksForUsage(t *testing.T) {
 			t.Errorf("sent %q, want %q", bodies, tc.want)
 		}
 	}
+	// What the client says of it else goes along.
+	bodies, knows = nil, true
+	a, err := p.Forward(t.Context(), model.Forward{Dialect: model.DialectChat, Model: "m", TellUsage: true,
+		Body: json.RawMessage(`{"model":"ours","stream_options":{"include_obfuscation":false,"include_usage":false}}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Body.Close()
+	if want := `{"model":"m","stream_options":{"include_obfuscation":false,"include_usage":true}}`; bodies[0] != want {
+		t.Errorf("sent %s, want %s", bodies[0], want)
+	}
 }
 
 func TestForwardRefuses(t *testing.T) {

@@ -1,0 +1,279 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// Members of which a line of a stream is read, when they are not null: all other lines pass as they are. Chat's chunks have
+// null ones by the hundred.
+const (
+	usageMember   = `"usage"`
+	finishMember  = `"finish_reason"`
+	refusalMember = `"refusal"`
+)
+
+// errorWord is read wherever it stands: as a member, or as the type of an event.
+const errorWord = `"error"`
+
+// doneData ends a chat's stream; endOfResponse is what the types of events begin with that end a response's.
+const doneData = "[DONE]"
+
+func endsOfResponse() []string {
+	return []string{"response.completed", "response.incomplete", "response.failed"}
+}
+
+// said is where in b a member stands that is not null; -1: nowhere.
+func said(b []byte, member string) int {
+	for at := 0; ; {
+		i := bytes.Index(b[at:], []byte(member))
+		if i < 0 {
+			return -1
+		}
+		i += at
+		at = i + len(member)
+		rest, ok := bytes.CutPrefix(bytes.TrimLeft(b[at:min(at+maxBlank, len(b))], " \t"), []byte(":"))
+		if ok && !bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte("null")) {
+			return i
+		}
+	}
+}
+
+// maxBlank is how far behind a member's name null is looked for. What stands further is read for nothing.
+const maxBlank = 16
+
+// boring is how much of b, which begins with a line, are whole lines that have none of the members in them. It is
+// found at once and not line by line: nearly all of a stream is so.
+func boring(b []byte, members ...string) int {
+	whole := bytes.LastIndexByte(b, '\n') + 1
+	for _, m := range members {
+		if i := said(b[:whole], m); i >= 0 {
+			whole = bytes.LastIndexByte(b[:i], '\n') + 1
+		}
+	}
+	return whole
+}
+
+// observer looks for usage in an answer that passes by, and changes nothing of it.
+type observer struct {
+	stream bool
+	door   string // of whose dialect the stream is
+	ended  bool   // the stream said that it is over
+	rest   []byte // of a line that is not whole yet; of an answer in one piece, all of it
+	skip   bool   // the line is longer than MaxObserved
+	usage  *stead.Usage
+	finish model.Finish // when it is not just the end
+	failed error        // what an event of a stream says
+}
+
+func (o *observer) write(b []byte) {
+	if o.stream && len(o.rest) == 0 && !o.skip {
+		n := boring(b, usageMember, finishMember, refusalMember)
+		if i := bytes.Index(b[:n], []byte(errorWord)); i >= 0 {
+			n = bytes.LastIndexByte(b[:i], '\n') + 1
+		}
+		o.over(b[:n])
+		b = b[n:]
+	}
+	for o.stream {
+		line, rest, whole := bytes.Cut(b, []byte("\n"))
+		if !whole {
+			break
+		}
+		if len(o.rest) > 0 {
+			o.keep(line)
+			line = o.rest
+		}
+		if !o.skip {
+			o.line(line)
+		}
+		o.rest, o.skip, b = o.rest[:0], false, rest
+	}
+	o.keep(b)
+}
+
+func (o *observer) keep(b []byte) {
+	if o.skip = o.skip || len(o.rest)+len(b) > MaxObserved; o.skip {
+		o.rest = nil
+		return
+	}
+	o.rest = append(o.rest, b...)
+}
+
+// line reads an event's data, if there is usage or an error in it.
+func (o *observer) line(line []byte) {
+	data, ok := bytes.CutPrefix(line, []byte("data:"))
+	if !ok {
+		return
+	}
+	o.over(data)
+	if said(data, usageMember) >= 0 || said(data, finishMember) >= 0 || said(data, refusalMember) >= 0 {
+		o.read(data)
+	}
+	if bytes.Contains(data, []byte(errorWord)) {
+		o.fail(data)
+	}
+}
+
+// over looks for what ends a stream.
+func (o *observer) over(b []byte) {
+	if o.door == model.DialectResponses {
+		o.ended = o.ended || slices.ContainsFunc(endsOfResponse(), func(kind string) bool { return bytes.Contains(b, []byte(kind)) })
+	} else {
+		o.ended = o.ended || bytes.Contains(b, []byte(doneData))
+	}
+}
+
+// fail reads an event that ends a stream by an error: {"error": …} of chat completions and what speaks
+// like it; "error" and "response.failed" of the Responses API.
+func (o *observer) fail(data []byte) {
+	var v struct {
+		Type  string          `json:"type"`
+		Error json.RawMessage `json:"error"`
+	}
+	if json.Unmarshal(data, &v) != nil {
+		return // the client sees what it is
+	}
+	none := len(v.Error) == 0 || string(v.Error) == "null"
+	if none && v.Type != "error" && v.Type != "response.failed" {
+		return
+	}
+	o.failed = &model.Error{Code: model.CodeServer, Message: "the model's stream ended with an error", Retry: true}
+}
+
+func (o *observer) end() *stead.Usage {
+	if !o.skip && len(o.rest) > 0 {
+		if o.stream {
+			o.line(o.rest)
+		} else {
+			o.read(o.rest)
+			if !json.Valid(o.rest) {
+				o.failed = &model.Error{Code: model.CodeServer, Message: "the model's answer is no JSON", Retry: true}
+			}
+		}
+	}
+	return o.usage
+}
+
+// seenUsage has the words of both APIs; a response's usage stands within it.
+type seenUsage struct {
+	Prompt        int64 `json:"prompt_tokens"`
+	Completion    int64 `json:"completion_tokens"`
+	PromptDetails struct {
+		Cached int64 `json:"cached_tokens"`
+	} `json:"prompt_tokens_details"`
+	CompletionDetails struct {
+		Reasoning int64 `json:"reasoning_tokens"`
+	} `json:"completion_tokens_details"`
+	Input        int64 `json:"input_tokens"`
+	InputDetails struct {
+		Cached int64 `json:"cached_tokens"`
+	} `json:"input_tokens_details"`
+	Output        int64 `json:"output_tokens"`
+	OutputDetails struct {
+		Reasoning int64 `json:"reasoning_tokens"`
+	} `json:"output_tokens_details"`
+}
+
+// seenEnd is how an answer ends, in the words of both APIs.
+type seenEnd struct {
+	Choices    []seenChoice `json:"choices"`
+	Incomplete *struct {
+		Reason string `json:"reason"`
+	} `json:"incomplete_details"`
+	Output []struct {
+		Content []struct {
+			Type string `json:"type"`
+		} `json:"content"`
+	} `json:"output"`
+}
+
+type seenChoice struct {
+	Finish  string      `json:"finish_reason"`
+	Message seenMessage `json:"message"`
+	Delta   seenMessage `json:"delta"`
+}
+
+type seenMessage struct {
+	Refusal string `json:"refusal"`
+}
+
+// over reports whether a chat's choice has ended.
+func (e *seenEnd) over() bool {
+	return slices.ContainsFunc(e.Choices, func(c seenChoice) bool { return c.Finish != "" })
+}
+
+// finish is FinishLength, FinishFilter or FinishRefusal; "" when it is none of them.
+func (e *seenEnd) finish() model.Finish {
+	for _, o := range e.Output {
+		for _, c := range o.Content {
+			if c.Type == "refusal" {
+				return model.FinishRefusal
+			}
+		}
+	}
+	reasons := map[string]model.Finish{"length": model.FinishLength, "max_output_tokens": model.FinishLength, "content_filter": model.FinishFilter}
+	if e.Incomplete != nil {
+		return reasons[e.Incomplete.Reason]
+	}
+	for _, c := range e.Choices {
+		if c.Message.Refusal != "" || c.Delta.Refusal != "" {
+			return model.FinishRefusal
+		}
+		if f := reasons[c.Finish]; f != "" {
+			return f
+		}
+	}
+	return ""
+}
+
+func (o *observer) read(data []byte) {
+	var v struct {
+		Usage    *seenUsage `json:"usage"`
+		Response *struct {
+			Usage *seenUsage `json:"usage"`
+			seenEnd
+		} `json:"response"`
+		seenEnd
+	}
+	if json.Unmarshal(data, &v) != nil {
+		return // the client sees what it is
+	}
+	end := &v.seenEnd
+	if v.Response != nil {
+		end = &v.Response.seenEnd
+	}
+	o.ended = o.ended || end.over()
+	if finish := end.finish(); finish != "" && o.finish != model.FinishRefusal {
+		o.finish = finish
+	}
+	u := v.Usage
+	if u == nil && v.Response != nil {
+		u = v.Response.Usage
+	}
+	if u == nil {
+		return
+	}
+	o.usage = believed(stead.Usage{
+		InputTokens:     u.Prompt + u.Input,
+		CachedTokens:    u.PromptDetails.Cached + u.InputDetails.Cached,
+		OutputTokens:    u.Completion + u.Output,
+		ReasoningTokens: u.CompletionDetails.Reasoning + u.OutputDetails.Reasoning,
+	})
+}
+
+// maxTokens is more than any call has of a kind: who tells more tells nothing.
+const maxTokens = 1_000_000_000
+
+// believed is what an upstream says that it used, if that can be; nil otherwise, and it is guessed.
+func believed(u stead.Usage) *stead.Usage {
+	parts := min(u.CachedTokens, u.ReasoningTokens, u.InputTokens-u.CachedTokens, u.OutputTokens-u.ReasoningTokens)
+	if parts < 0 || u.InputTokens > maxTokens || u.OutputTokens > maxTokens {
+		return nil
+	}
+	return &u
+}
