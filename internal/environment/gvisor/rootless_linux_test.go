@@ -103,7 +103,7 @@ func checkRootless(dir string) error {
 	}
 	if p.groups.By(environment.ControlMemory) == "" {
 		// Many processes, each below the limit: the watchdog sees them together.
-		script := `for i in 1 2 3 4; do head -c 60000000 /dev/zero > /tmp/$i & done; wait; sleep 5`
+		script := `for i in 1 2 3 4; do python3 -c 'import time; x = b"x" * 60000000; time.sleep(5)' & done; wait`
 		exit, err := e.Exec(ctx, environment.Command{Args: []string{"sh", "-c", script}}, nil)
 		if err != nil || exit.Reason != environment.ReasonMemory {
 			return fmt.Errorf("240 MB of 192 MiB: exit %d %s: %w", exit.Code, exit.Reason, err)
