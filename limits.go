@@ -38,6 +38,9 @@ const (
 	MaxMetadataPairs      = 16
 	MaxMetadataKeyRunes   = 64
 	MaxMetadataValueRunes = 512
+	// MaxLabels is how many different values the metadata of all responses of one conversation may have
+	// together: rules hold for each of them, so that each is kept.
+	MaxLabels = 8192
 
 	// Lists: entries of a page (Agents API).
 	MaxPageSize     = 100

@@ -88,7 +88,7 @@ func (a *app) routes(cmd *cobra.Command, q client.RouteQuery, file nodeFlags) ([
 		project = stead.DefaultProject
 	}
 	found, err := catalog.Explain(q.Model, model.Caller{
-		Stateful: q.Calls == router.CallsStateful, Project: project, Agent: stead.AgentID(q.Agent), Session: stead.SessionID(q.Session), Labels: q.Labels,
+		Stateful: q.Calls == router.CallsStateful, Project: project, Agent: stead.AgentID(q.Agent), Session: stead.SessionID(q.Session), Labels: stead.LabelsOf(q.Labels),
 	})
 	var out []client.Route
 	for _, c := range found {

@@ -77,3 +77,34 @@ func TestRefusalsAreToldAsSuch(t *testing.T) {
 	id, _, _ = strings.Cut(id, `"`)
 	get("GET", "/v1/conversations/"+id+"/items", "", part)
 }
+
+// Residency by labels is the same for kept responses and for stateless calls, in the same words.
+func TestLabelsOfResponsesKeepThemInTheirRegion(t *testing.T) {
+	n := openConfigured(t, `
+providers: [{name: there, api: sim, region: us}, {name: here, api: sim, region: eu}]
+models: [{name: mine, routes: [{provider: there, model: sim}]}]
+residency: [{labels: {data: health}, regions: [eu]}]
+`, io.Discard)
+	const health = `"metadata":{"data":"health"}`
+	try := func(body string, status int) string {
+		t.Helper()
+		res, got := ask(t, n, "POST", "/v1/responses", `{"model":"mine","input":"Say hello",`+body+`}`)
+		if res.StatusCode != status {
+			t.Errorf("%s: %d %s", body, res.StatusCode, got)
+		}
+		return got
+	}
+	field := func(body, name string) string {
+		_, after, _ := strings.Cut(body, `"`+name+`":"`)
+		value, _, _ := strings.Cut(after, `",`)
+		return value
+	}
+	stateless := try(health+`,"store":false`, 404)
+	if got := try(health, 404); !strings.Contains(got, "what is labelled data=health stays in eu") || field(got, "message") != field(stateless, "message") {
+		t.Errorf("a kept response is refused with\n%s\nand a stateless one with\n%s", got, stateless)
+	}
+	plain := field(try(`"metadata":{"data":"none"}`, 200), "id")
+	try(`"previous_response_id":"`+plain+`",`+health, 404)
+	_, conversation := ask(t, n, "POST", "/v1/conversations", `{"items":[{"role":"user","content":"hi"}],`+health+`}`)
+	try(`"metadata":{"data":"none"},"conversation":"`+field(conversation, "id")+`"`, 404)
+}

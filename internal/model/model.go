@@ -76,7 +76,7 @@ type Caller struct {
 	User     string          // the principal's id
 	Key      string          // of one request of a stateless door, however often it is tried; "" of turns
 	Affinity string          // what calls have in common that should go one way, for prompt caches; "" of turns
-	Labels   map[string]string
+	Labels   stead.Labels
 	Tried    []string // routes of this call that failed already, as Route has them
 }
 

@@ -84,10 +84,10 @@ type Request struct {
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool
-	Labels map[string]string // of the session, where it is known; nil elsewhere
-	Model  string            // that the session's agent runs on; "" where it is not known
-	Class  string            // a tool call's class of effect: pure, idempotent or unknown
-	Spend  *Spend            // of the session, where it is known
+	Labels stead.Labels // of the session and its responses, where it is known; nil elsewhere
+	Model  string       // that the session's agent runs on; "" where it is not known
+	Class  string       // a tool call's class of effect: pure, idempotent or unknown
+	Spend  *Spend       // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
 	// Before is what was decided of an earlier attempt of this very effect; nil: there was none.

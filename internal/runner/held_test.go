@@ -157,10 +157,10 @@ func TestPoliciesAreToldOfTheSession(t *testing.T) {
 			t.Fatal("it was not asked about the tool")
 		}
 		r := got[at]
-		if !r.Acting || r.Agent == "" || r.Labels["env"] != "prod" || r.Spend == nil || r.Spend.Limit != limit*session.MicroCentsPerCent || r.Resource != "box/launch" || r.Before != nil {
+		if !r.Acting || r.Agent == "" || !r.Labels.Has("env", "prod") || r.Spend == nil || r.Spend.Limit != limit*session.MicroCentsPerCent || r.Resource != "box/launch" || r.Before != nil {
 			t.Errorf("asked %+v", r)
 		}
-		if c := got[slices.IndexFunc(got, func(r policy.Request) bool { return r.Effect == policy.SessionCreate })]; c.Acting || c.Labels["env"] != "prod" {
+		if c := got[slices.IndexFunc(got, func(r policy.Request) bool { return r.Effect == policy.SessionCreate })]; c.Acting || !c.Labels.Has("env", "prod") {
 			t.Errorf("asked about the session %+v", c)
 		}
 	}, withModel(script(calls("launch", `{}`), reply("ok"))), withPolicy(ask))

@@ -49,7 +49,7 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 	if req.Items, req.Ask.Approved, err = session.AllowGiven(req.Items); err != nil {
 		return session.Response{}, err
 	}
-	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, false)
+	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, stead.LabelsOf(req.Ask.Metadata()), false)
 	if err != nil {
 		return session.Response{}, err
 	}
@@ -66,11 +66,12 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 	return r.response(ctx, made, inputSeq)
 }
 
-// conceive makes the first event of a session that runs an agent of its own.
-func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, conversation bool) (stead.SessionKey, stead.Event, error) {
+// conceive makes the first event of a session that runs an agent of its own. labels are what policies are
+// told: those of a response are its own, and not the session's metadata.
+func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, labels stead.Labels, conversation bool) (stead.SessionKey, stead.Event, error) {
 	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	pin := session.AgentPin{ID: stead.AgentID(newID("agent_")), Spec: spec}
-	decision, err := r.allowCreate(ctx, p, pin, metadata)
+	decision, err := r.allowCreate(ctx, p, pin, labels)
 	if err != nil {
 		return key, stead.Event{}, err
 	}
@@ -173,6 +174,9 @@ func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.Ses
 		if err := checkOutputs(v.HandedBack, req.Items); err != nil {
 			return stead.Event{}, err
 		}
+		if err := checkLabels(v.Labelled, req.Ask.Metadata()); err != nil {
+			return stead.Event{}, err
+		}
 		in := req
 		if in.Items, in.Ask.Approved, err = v.Allow(req.Items); err != nil {
 			return stead.Event{}, err
@@ -258,6 +262,16 @@ func checkOutputs(open []string, items []stead.Item) error {
 	}
 	if len(open) > 0 {
 		return stead.Invalid("input", "No tool output found for function call %.80s.", open[0])
+	}
+	return nil
+}
+
+// checkLabels refuses metadata that gives a conversation more labels than it can keep.
+func checkLabels(labelled stead.Labels, metadata map[string]string) error {
+	if n := labelled.And(stead.LabelsOf(metadata)).Count(); n > stead.MaxLabels && n > labelled.Count() {
+		e := stead.Invalid("metadata", "the metadata of all responses of a conversation may have %d different values together, and with this one it has %d", stead.MaxLabels, n)
+		e.Hint = "Leave out what is different in each response, or begin a new conversation."
+		return e
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func (r *Runner) deleteEmpty(ctx context.Context, p stead.Principal, id stead.Se
 
 // CreateConversation implements session.Responses.
 func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req session.ConversationRequest) (session.Session, error) {
-	key, first, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, true)
+	key, first, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, stead.LabelsOf(req.Metadata), true)
 	if err != nil {
 		return session.Session{}, err
 	}

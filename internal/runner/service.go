@@ -27,7 +27,7 @@ func (r *Runner) allow(ctx context.Context, p stead.Principal, effect policy.Eff
 }
 
 // allowCreate asks whether a session may be made of an agent.
-func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, pin session.AgentPin, labels map[string]string) (policy.Decision, error) {
+func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, pin session.AgentPin, labels stead.Labels) (policy.Decision, error) {
 	return policy.Check(ctx, r.cfg.Policy, policy.Request{
 		Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID), Labels: labels, Model: pin.Spec.Model,
 	})
@@ -72,7 +72,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if err != nil {
 		return session.Session{}, err
 	}
-	decision, err := r.allowCreate(ctx, p, pin, req.Metadata)
+	decision, err := r.allowCreate(ctx, p, pin, stead.LabelsOf(req.Metadata))
 	if err != nil {
 		return session.Session{}, err
 	}

@@ -98,9 +98,11 @@ func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Princip
 	caller.Affinity = affinity(req)
 	if req.Has("metadata") && !req.Null("metadata") {
 		// Rules are about labels: what can't be read as such is no call without any.
-		if caller.Labels, _, err = req.StringMap("metadata"); err != nil {
+		labels, _, err := req.StringMap("metadata")
+		if err != nil {
 			return nil, err
 		}
+		caller.Labels = stead.LabelsOf(labels)
 	}
 	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}

@@ -93,7 +93,7 @@ func TestForwardedCallsPassAsTheyAre(t *testing.T) {
 	if got != stream || res.StatusCode != 200 || res.Header.Get("Content-Type") != mediaStream {
 		t.Errorf("answer %d %q", res.StatusCode, got)
 	}
-	if f := m.asked[0]; string(f.Body) != body || f.Model != "up" || f.Caller.Labels["team"] != "red" || f.Caller.Stateful {
+	if f := m.asked[0]; string(f.Body) != body || f.Model != "up" || !f.Caller.Labels.Has("team", "red") || f.Caller.Stateful {
 		t.Errorf("forwarded %+v with %s", f, f.Body)
 	}
 	c := <-heard

@@ -175,7 +175,7 @@ func (s *server) explainRoutes(w http.ResponseWriter, r *http.Request, p stead.P
 
 // explained is the call that is asked about: the caller's own project's.
 func explained(q url.Values, p stead.Principal) (model.Caller, error) {
-	call := model.Caller{Project: p.Project, User: p.ID, Agent: stead.AgentID(q.Get("agent_id")), Session: stead.SessionID(q.Get("session_id")), Labels: map[string]string{}}
+	call := model.Caller{Project: p.Project, User: p.ID, Agent: stead.AgentID(q.Get("agent_id")), Session: stead.SessionID(q.Get("session_id")), Labels: stead.Labels{}}
 	switch q.Get("calls") {
 	case "", router.CallsStateless:
 	case router.CallsStateful:
@@ -185,7 +185,7 @@ func explained(q url.Values, p stead.Principal) (model.Caller, error) {
 	}
 	for name, values := range q {
 		if key, ok := strings.CutPrefix(name, "label["); ok && strings.HasSuffix(key, "]") {
-			call.Labels[strings.TrimSuffix(key, "]")] = values[len(values)-1]
+			call.Labels[strings.TrimSuffix(key, "]")] = values
 		}
 	}
 	return call, nil

@@ -21,7 +21,7 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 	c := &v.Created
 	req := policy.Request{
 		Principal: c.Principal, Session: v.Key, Agent: c.Agent.ID, Effect: effect, Resource: resource,
-		Acting: true, Labels: c.Metadata, Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
+		Acting: true, Labels: v.Labels(), Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
 	}
 	if c.SpendLimitCents != nil {
 		req.Spend.Limit = *c.SpendLimitCents * MicroCentsPerCent

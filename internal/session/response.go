@@ -24,7 +24,8 @@ type ResponseAsk struct {
 	// Spec replaces the session's agent from here on.
 	Spec agent.Spec `json:"spec"`
 	Ask
-	// Request is what the response object repeats of its request: one JSON object of the door's.
+	// Request is what the response object repeats of its request: one JSON object of the door's. Its
+	// "metadata" labels the response; see Metadata.
 	Request    json.RawMessage `json:"request,omitempty"`
 	Previous   string          `json:"previous,omitempty"` // the response that this one follows
 	Background bool            `json:"background,omitempty"`
@@ -82,11 +83,28 @@ func ParseResponseID(id string) (stead.SessionID, stead.Seq, bool) {
 	return s, seq, ok && prefix == ResponsePrefix && index < 0
 }
 
+// Metadata is the response's own.
+func (a *ResponseAsk) Metadata() map[string]string {
+	var request struct {
+		Metadata map[string]string `json:"metadata"`
+	}
+	if len(a.Request) == 0 || json.Unmarshal(a.Request, &request) != nil {
+		return nil // a door that repeats nothing; one that takes metadata has checked it
+	}
+	return request.Metadata
+}
+
+// Labels are those of all that the session's model is given: the session's metadata, and that of every
+// response so far. What one of them brought is in the context of all that follow, or in its summary, and so
+// its labels stay, whatever the later ones say, and whether or not it is deleted.
+func (v *View) Labels() stead.Labels { return stead.LabelsOf(v.Created.Metadata).And(v.Labelled) }
+
 func (v *View) respond(e stead.Event, p Message) {
 	if p.Response == nil {
 		return
 	}
 	v.Turn.Response = p.Response
+	v.Labelled = v.Labelled.And(stead.LabelsOf(p.Response.Metadata()))
 	v.Created.Agent.Spec = p.Response.Spec
 	v.answered(p.Items)
 	v.revive(e, p)

@@ -31,6 +31,8 @@ type View struct {
 	HandedBack []string `json:"handed_back,omitempty"`
 	// Asked are the calls that a response gave to the application to approve, until the next turn.
 	Asked []*Call `json:"asked,omitempty"`
+	// Labelled is the metadata of all responses so far; see Labels.
+	Labelled stead.Labels `json:"labelled,omitempty"`
 	// Deleted are the responses that are not to be shown any more: what made their turns.
 	Deleted []stead.Seq `json:"deleted,omitempty"`
 	// GoneItems are the items that are not to be shown any more.

@@ -216,7 +216,7 @@ func TestHedgesStayInTheRegion(t *testing.T) {
 		slow, quick := &speaker{name: "slow", after: time.Second}, &speaker{name: "quick"}
 		m := race(slow, quick)
 		m.Residency = []router.Residency{{Project: "x", Regions: []string{"eu"}}, {Labels: map[string]string{"data": "health"}, Regions: []string{"eu", "us"}}}
-		for _, by := range []model.Caller{{Project: "x"}, {Project: "x", Labels: map[string]string{"data": "health"}}} {
+		for _, by := range []model.Caller{{Project: "x"}, {Project: "x", Labels: stead.Labels{"data": {"health"}}}} {
 			if said, _, err := ask(m, by); said != "slow!" || err != nil || quick.calls != 0 {
 				t.Errorf("%q, %v: a hedge left the region", said, err)
 			}
@@ -225,7 +225,7 @@ func TestHedgesStayInTheRegion(t *testing.T) {
 		if _, _, err := ask(m, model.Caller{Project: "x"}); err == nil || quick.calls != 0 {
 			t.Errorf("%v: a fail-over left the region", err)
 		}
-		if _, _, err := ask(m, model.Caller{Project: "y", Labels: map[string]string{"data": "health"}}); err != nil || quick.calls != 1 {
+		if _, _, err := ask(m, model.Caller{Project: "y", Labels: stead.Labels{"data": {"health"}}}); err != nil || quick.calls != 1 {
 			t.Errorf("%v: the rule of a label is about another region", err)
 		}
 	})

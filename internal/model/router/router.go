@@ -88,7 +88,7 @@ type Condition struct {
 	Calls    string // CallsStateless or CallsStateful
 	Projects []stead.ProjectID
 	Agents   []stead.AgentID
-	Labels   map[string]string
+	Labels   map[string]string // the newest that the call has
 }
 
 // Kinds of call in a Condition.
@@ -101,7 +101,7 @@ const (
 // a call is under, each must be kept.
 type Residency struct {
 	Project stead.ProjectID   // "": any
-	Labels  map[string]string // that the call has, all of them; none: any
+	Labels  map[string]string // that the call has, all of them, however old; none: any
 	Regions []string
 }
 
@@ -161,7 +161,7 @@ func (r Residency) about(call model.Caller) bool {
 		return false
 	}
 	for k, v := range r.Labels {
-		if call.Labels[k] != v {
+		if !call.Labels.Has(k, v) {
 			return false
 		}
 	}
@@ -196,7 +196,7 @@ func (c Condition) fits(call model.Caller) string {
 		return "it is not for this agent"
 	}
 	for k, v := range c.Labels {
-		if call.Labels[k] != v {
+		if newest := call.Labels.Newest(k); newest != v || !call.Labels.Has(k, v) {
 			return "the call is not labelled " + k + "=" + v
 		}
 	}

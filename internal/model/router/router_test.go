@@ -259,7 +259,7 @@ func TestConditions(t *testing.T) {
 		{router.Condition{Projects: []stead.ProjectID{"a", "b"}}, model.Caller{Project: "b"}, true},
 		{router.Condition{Projects: []stead.ProjectID{"a"}}, model.Caller{Project: "b"}, false},
 		{router.Condition{Agents: []stead.AgentID{"agent_1"}}, model.Caller{Agent: "agent_2"}, false},
-		{router.Condition{Labels: map[string]string{"team": "red"}}, model.Caller{Labels: map[string]string{"team": "red", "x": "y"}}, true},
+		{router.Condition{Labels: map[string]string{"team": "red"}}, model.Caller{Labels: stead.Labels{"team": {"red"}, "x": {"y"}}}, true},
 		{router.Condition{Labels: map[string]string{"team": "red"}}, model.Caller{}, false},
 	} {
 		_, _, err := ask(alias(to(u, when(tc.when))), tc.call)

@@ -13,7 +13,7 @@
 // The server itself (a node's principal) is not asked about: it acts on decisions made before.
 //
 // Units and limits: MaxPolicies policies in MaxBytes of text; arguments up to MaxTags values, MaxDepth
-// deep. Beyond these an effect that some policy looks into is refused.
+// deep; MaxReadings ways to read labels that have several values. Beyond these an effect that some policy looks into is refused.
 //
 // Errors: Load fails with KindInvalid and one line for each mistake: file, line, policy, what is wrong.
 //
@@ -38,6 +38,7 @@ const (
 	MaxBytes    = 4 << 20
 	MaxTags     = 10_000 // values in a tool call's arguments
 	MaxDepth    = 64     // of arguments
+	MaxReadings = 256    // of labels with several values
 )
 
 // By is the name of this decider in decisions.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func decide(t *testing.T, s *cedar.Set, req policy.Request) policy.Decision {
 func call(resource, arguments string) policy.Request {
 	return policy.Request{
 		Effect: policy.ToolCall, Resource: resource, Arguments: []byte(arguments), Acting: true, Agent: "agent_1", Class: "unknown",
-		Session: stead.SessionKey{Project: "default", Session: "sess_1"}, Labels: map[string]string{"env": "prod"}, Spend: &policy.Spend{Cost: 3_500_000},
+		Session: stead.SessionKey{Project: "default", Session: "sess_1"}, Labels: stead.LabelsOf(map[string]string{"env": "prod"}), Spend: &policy.Spend{Cost: 3_500_000},
 	}
 }
 
@@ -341,5 +342,52 @@ func TestIndexHidesNothing(t *testing.T) {
 		if d := decide(t, load(t, false, `forbid(`+h+`);`), policy.Request{Effect: policy.MemoryRead, Resource: "mem_1", Principal: stead.Principal{Project: "default", Kind: stead.PrincipalService, ID: "s"}}); d.Allow != (i > 0) {
 			t.Errorf("%d: forbid(%s) of something else: %+v", i, h, d)
 		}
+	}
+}
+
+// TestLabelsWithSeveralValues: where texts of several labels have come together, policies must hold for each.
+func TestLabelsWithSeveralValues(t *testing.T) {
+	const (
+		forbid  = `@id("f") forbid(principal, action, resource) when { context.labels.hasTag("env") && context.labels.getTag("env") == "prod" };`
+		ask     = `@id("a") @approval("approver") forbid(principal, action == Action::"tool.call", resource) when { context.labels.hasTag("env") && context.labels.getTag("env") == "prod" };`
+		permit  = `@id("p") permit(principal, action, resource) when { context.labels.hasTag("env") && context.labels.getTag("env") == "test" };`
+		both    = `@id("p2") permit(principal, action, resource) when { context.labels.hasTag("env") };`
+		joint   = `@id("j") forbid(principal, action, resource) when { context.labels.hasTag("env") && context.labels.getTag("env") == "prod" && context.labels.hasTag("data") && context.labels.getTag("data") == "health" };`
+		unnamed = `@id("u") forbid(principal, action == Action::"tool.call", resource) when { context.labels.hasTag(context.tool) && context.labels.getTag(context.tool) == "x" };`
+		shadow  = `@id("s") @mode("shadow") forbid(principal, action, resource) when { context.labels.hasTag("env") && context.labels.getTag("env") == "prod" };`
+	)
+	many := make([]string, cedar.MaxReadings+1)
+	for i := range many {
+		many[i] = strconv.Itoa(i)
+	}
+	for name, tc := range map[string]struct {
+		policies string
+		labels   stead.Labels
+		want     policy.Outcome
+		shadow   policy.Outcome // "": nothing
+	}{
+		"forbidden of an older one":           {forbid, stead.Labels{"env": {"prod", "test"}}, policy.Denied, ""},
+		"forbidden of the newest":             {forbid, stead.Labels{"env": {"test", "prod"}}, policy.Denied, ""},
+		"forbidden of none":                   {forbid + both, stead.Labels{"env": {"a", "b"}}, policy.Allowed, ""},
+		"permitted for the newest alone":      {permit, stead.Labels{"env": {"prod", "test"}}, policy.Denied, ""},
+		"permitted for each, in its own way":  {permit + both, stead.Labels{"env": {"prod", "test"}}, policy.Allowed, ""},
+		"asked of an older one":               {ask + both, stead.Labels{"env": {"prod", "test"}}, policy.Approval, ""},
+		"forbidden of two together":           {joint + both, stead.Labels{"env": {"prod", "test"}, "data": {"health", "x"}}, policy.Denied, ""},
+		"a name that is not written out":      {unnamed + both, stead.Labels{"env": {"prod"}, "refund": {"x", "y"}}, policy.Denied, ""},
+		"too many that it looks into":         {both, stead.Labels{"env": many}, policy.Denied, ""},
+		"many that nobody looks into":         {both, stead.Labels{"env": {"a"}, "trace": many}, policy.Allowed, ""},
+		"on trial, forbidden of an older one": {shadow + both, stead.Labels{"env": {"prod", "test"}}, policy.Allowed, policy.Denied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := call("shop/refund", `{}`)
+			req.Labels = tc.labels
+			d := decide(t, load(t, true, tc.policies), req)
+			if d.Outcome() != tc.want {
+				t.Errorf("decided %s by %q (%s), want %s", d.Outcome(), d.Policies, d.Reason, tc.want)
+			}
+			if tc.shadow != "" && (d.Shadow == nil || d.Shadow.Outcome != tc.shadow) {
+				t.Errorf("on trial %+v, want %s", d.Shadow, tc.shadow)
+			}
+		})
 	}
 }

@@ -35,18 +35,29 @@ func (s *Set) decide(base policy.Decision, req policy.Request) (policy.Decision,
 		}
 		return base, nil
 	}
-	if err := q.fill(req, asked.looks(), s.actions); err != nil {
+	looks := asked.looks()
+	if err := q.fill(req, looks, s.actions); err != nil {
 		return policy.Decision{By: By, Reason: "its arguments can't be looked into: " + err.Error(), Version: s.version}, []string{err.Error()}
 	}
-	m := evaluate(q, asked.forbid, asked.permit)
-	d := s.settle(m, base)
-	broken := m.errors
-	if len(asked.shadowForbid)+len(asked.shadowPermit) > 0 {
-		x := evaluate(q, asked.shadowForbid, asked.shadowPermit)
-		broken = slices.Concat(broken, x.errors)
-		d.Shadow = s.trial(m, x, base)
+	ways, err := readings(req.Labels, looks)
+	if err != nil {
+		return policy.Decision{By: By, Reason: "its labels can't be looked into: " + err.Error(), Version: s.version}, []string{err.Error()}
 	}
-	return d, broken
+	var inForce, onTrial []matches
+	spoke := false // a policy on trial did
+	for _, tags := range ways {
+		q.entities[q.labels].Tags = tags
+		m, x := evaluate(q, asked.forbid, asked.permit), evaluate(q, asked.shadowForbid, asked.shadowPermit)
+		inForce, onTrial = append(inForce, m), append(onTrial, m.and(x))
+		spoke = spoke || !x.none()
+	}
+	d := s.settle(s.join(inForce), base)
+	all := s.join(onTrial)
+	if spoke {
+		t := s.settle(all, base)
+		d.Shadow = &policy.Trial{Outcome: t.Outcome(), Policies: t.Policies, Reason: t.Reason}
+	}
+	return d, all.errors
 }
 
 const noPermit = "no policy permits it"
@@ -79,17 +90,6 @@ func (s *Set) settle(m matches, base policy.Decision) policy.Decision {
 		return policy.Decision{Allow: true, By: By, Policies: ids(plain), Reason: base.Reason, Version: s.version}
 	}
 	return base
-}
-
-// trial is what would be decided if the policies in shadow were in force; nil when none of them spoke.
-func (s *Set) trial(m, shadow matches, base policy.Decision) *policy.Trial {
-	if len(shadow.forbid)+len(shadow.permit)+len(shadow.failed) == 0 {
-		return nil
-	}
-	d := s.settle(matches{
-		forbid: slices.Concat(m.forbid, shadow.forbid), permit: slices.Concat(m.permit, shadow.permit), failed: slices.Concat(m.failed, shadow.failed),
-	}, base)
-	return &policy.Trial{Outcome: d.Outcome(), Policies: d.Policies, Reason: d.Reason}
 }
 
 // evaluate asks Cedar. Forbids and permits are asked apart: together, Cedar names no permit once a

@@ -152,6 +152,7 @@ func (p *pile) looks() uses {
 	for _, list := range [][]*rule{p.forbid, p.permit, p.shadowForbid, p.shadowPermit} {
 		for _, r := range list {
 			u.arguments, u.text = u.arguments || r.looks.arguments, u.text || r.looks.text
+			u.tags, u.anyTag = append(u.tags, r.looks.tags...), u.anyTag || r.looks.anyTag
 		}
 	}
 	return u

@@ -21,6 +21,7 @@ type question struct {
 
 	request  cedargo.Request
 	entities []types.Entity
+	labels   int // its place among the entities
 	actions  map[types.EntityUID]types.Entity
 }
 
@@ -151,7 +152,8 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 		weekday = 7 // Sunday
 	}
 	labels := uid(typeLabels, string(req.Session.Session))
-	q.entities = append(q.entities, types.Entity{UID: labels, Tags: tagsOf(req.Labels)})
+	q.labels = len(q.entities)
+	q.entities = append(q.entities, types.Entity{UID: labels})
 	c := types.RecordMap{
 		"project": types.String(req.Principal.Project),
 		"chain":   types.NewSet(chain(req)...),
@@ -217,12 +219,4 @@ func chain(req policy.Request) []types.Value {
 func cents(micro int64) int64 {
 	const microPerCent = 1_000_000
 	return (micro + microPerCent - 1) / microPerCent
-}
-
-func tagsOf(labels map[string]string) types.Record {
-	m := make(types.RecordMap, len(labels))
-	for k, v := range labels {
-		m[types.String(k)] = types.String(v)
-	}
-	return types.NewRecord(m)
 }

@@ -36,10 +36,13 @@ type Change struct {
 func Effects(key stead.SessionKey, events []stead.Event) ([]Asked, error) {
 	v := session.NewView(key)
 	var out []Asked
-	for _, e := range events {
+	for i, e := range events {
 		if a, ok, err := effect(v, e); err != nil {
 			return nil, err
 		} else if ok {
+			if e.Kind == session.KindSessionCreated && i+1 < len(events) {
+				a.Request.Labels = a.Request.Labels.And(first(e, events[i+1]))
+			}
 			a.Seq, a.Request.At, a.Request.Before = e.Seq, e.At, nil
 			out = append(out, a)
 		}
@@ -50,13 +53,24 @@ func Effects(key stead.SessionKey, events []stead.Event) ([]Asked, error) {
 	return out, nil
 }
 
+// first are the labels of the response that a session was made for; nil: it was made for something else.
+func first(made, next stead.Event) stead.Labels {
+	if c, err := session.Decode[session.Created](made); err != nil || c.Conversation || next.Kind != session.KindInputMessage {
+		return nil
+	}
+	if p, err := session.Decode[session.Message](next); err == nil && p.Response != nil {
+		return stead.LabelsOf(p.Response.Metadata())
+	}
+	return nil // also of what can't be read: the fold says so
+}
+
 // effect is what an event says was asked, in the state before it.
 func effect(v *session.View, e stead.Event) (Asked, bool, error) {
 	switch e.Kind {
 	case session.KindSessionCreated:
 		p, err := session.Decode[session.Created](e)
 		return Asked{Request: policy.Request{
-			Principal: p.Principal, Agent: p.Agent.ID, Effect: policy.SessionCreate, Resource: string(p.Agent.ID), Labels: p.Metadata, Model: p.Agent.Spec.Model,
+			Principal: p.Principal, Agent: p.Agent.ID, Effect: policy.SessionCreate, Resource: string(p.Agent.ID), Labels: stead.LabelsOf(p.Metadata), Model: p.Agent.Spec.Model,
 		}, Then: policy.Allowed}, p.Principal.ID != "", err
 	case session.KindModelCalled:
 		p, err := session.Decode[session.ModelCalled](e)

@@ -72,7 +72,7 @@ func TestWhatWasAsked(t *testing.T) {
 	}
 	for i, w := range want {
 		a := asked[i]
-		if a.Seq != w.seq || a.Request.Resource != w.resource || a.Then != w.then || a.Request.At != int64(1000+int(w.seq)-1) || a.Request.Labels["env"] != "prod" {
+		if a.Seq != w.seq || a.Request.Resource != w.resource || a.Then != w.then || a.Request.At != int64(1000+int(w.seq)-1) || !a.Request.Labels.Has("env", "prod") {
 			t.Errorf("effect %d: %+v, want %+v", i, a, w)
 		}
 	}

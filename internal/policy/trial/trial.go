@@ -131,7 +131,7 @@ func (c Case) Request() (policy.Request, error) {
 	req := policy.Request{
 		Principal: stead.Principal{Project: project, Kind: stead.PrincipalKind(kind), ID: id, Role: stead.Role(c.Role)},
 		Agent:     stead.AgentID(c.Agent), Acting: c.Agent != "", Effect: policy.Effect(c.Effect), Resource: c.Resource,
-		Labels: c.Labels, Class: c.Class, Model: c.Model, At: 1, // a case without a time is at the beginning of time
+		Labels: stead.LabelsOf(c.Labels), Class: c.Class, Model: c.Model, At: 1, // a case without a time is at the beginning of time
 	}
 	if c.Session != "" {
 		req.Session = stead.SessionKey{Project: project, Session: stead.SessionID(c.Session)}
