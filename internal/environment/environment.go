@@ -180,6 +180,7 @@ const (
 	ReasonCancelled Reason = "cancelled" // ctx
 	ReasonMemory    Reason = "memory"    // the memory limit, where the driver can tell
 	ReasonDisk      Reason = "disk"      // the disk limit, where a watchdog enforces it
+	ReasonNodeDisk  Reason = "node_disk" // the disk that all environments of the node share is nearly full: DiskReserve
 	ReasonFiles     Reason = "files"     // the limit of files in the workspace, likewise
 	ReasonExpired   Reason = "expired"   // Limits.Lifetime
 	ReasonProcesses Reason = "processes" // the limit of processes was used up, and another command was to run

@@ -6,10 +6,17 @@ import "time"
 type Occupied struct {
 	Bytes int64 // on disk
 	Files int   // files, directories and whatever else has a name
+	Short bool  // the file system that it is on has less left than the server needs: see DiskReserve
 }
 
+// DiskReserve is what environments leave of the file system that their workspaces are on, in bytes, or a tenth of it where that
+// is less: the journal is there as well, and without room for it nothing goes on, not even what would make room.
+const DiskReserve = 512 << 20
+
 // Plus adds what is measured elsewhere and counts as well.
-func (o Occupied) Plus(p Occupied) Occupied { return Occupied{o.Bytes + p.Bytes, o.Files + p.Files} }
+func (o Occupied) Plus(p Occupied) Occupied {
+	return Occupied{o.Bytes + p.Bytes, o.Files + p.Files, o.Short || p.Short}
+}
 
 // MostFiles is how many files a measurement counts: a workspace with more is far above its limit, and
 // counting on would take longer than making them.
@@ -32,6 +39,8 @@ func (l Limits) Outgrown(now, before Occupied) Reason {
 	switch {
 	case now.Bytes > l.DiskBytes && now.Bytes > before.Bytes:
 		return ReasonDisk
+	case now.Short && now.Bytes > before.Bytes:
+		return ReasonNodeDisk
 	case now.Files > l.Files && (now.Files > before.Files || now.Files > l.MostFiles()):
 		return ReasonFiles
 	}

@@ -14,12 +14,14 @@ func TestOutgrown(t *testing.T) {
 		now, before o
 		want        environment.Reason
 	}{
-		{o{100, 10}, o{}, ""},
-		{o{101, 10}, o{100, 10}, environment.ReasonDisk},
-		{o{100, 11}, o{100, 10}, environment.ReasonFiles},
-		{o{101, 11}, o{102, 12}, ""},                    // it shrinks: somebody makes room
-		{o{101, 11}, o{101, 12}, ""},                    // likewise
-		{o{50, 21}, o{50, 21}, environment.ReasonFiles}, // nobody knows how many there are
+		{o{100, 10, false}, o{}, ""},
+		{o{101, 10, false}, o{100, 10, false}, environment.ReasonDisk},
+		{o{100, 11, false}, o{100, 10, false}, environment.ReasonFiles},
+		{o{101, 11, false}, o{102, 12, false}, ""},                    // it shrinks: somebody makes room
+		{o{101, 11, false}, o{101, 12, false}, ""},                    // likewise
+		{o{50, 21, false}, o{50, 21, false}, environment.ReasonFiles}, // nobody knows how many there are
+		{o{50, 5, true}, o{49, 5, false}, environment.ReasonNodeDisk},
+		{o{50, 5, true}, o{50, 5, true}, ""}, // others fill the disk
 	} {
 		if got := l.Outgrown(c.now, c.before); got != c.want {
 			t.Errorf("%+v after %+v: %q, want %q", c.now, c.before, got, c.want)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,22 +23,21 @@ func MakeThreads(n int) {
 	all.Wait()
 }
 
-// HasChildren reports whether a process of this machine has any child. The first process of a box
-// adopts what its commands leave behind, so that for it this means: somebody is alive in there. Where
-// the kernel does not tell (CONFIG_PROC_CHILDREN), the answer is no.
+// Children is how many children a process of this machine has. The first process of a box has the first one of each
+// command, and adopts what commands leave behind. Where the kernel does not tell (CONFIG_PROC_CHILDREN), it is 0.
 //
 // Source: proc(5), /proc/PID/task/TID/children.
-func HasChildren(pid int) bool {
+func Children(pid int) int {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
 	threads, err := os.ReadDir(tasks)
 	if err != nil {
-		return false // it has ended
+		return 0 // it has ended
 	}
+	n := 0
 	for _, t := range threads {
-		data, err := os.ReadFile(filepath.Join(tasks, t.Name(), "children"))
-		if err == nil && len(data) > 0 {
-			return true
+		if data, err := os.ReadFile(filepath.Join(tasks, t.Name(), "children")); err == nil {
+			n += len(strings.Fields(string(data)))
 		}
 	}
-	return false
+	return n
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -94,8 +95,12 @@ func (b *box) inBackground() []string {
 		out = append(out, b.background.commands[n])
 	}
 	b.background.mu.Unlock()
-	if busy, ok := b.env.(interface{ Busy() bool }); ok && len(out) == 0 && busy.Busy() {
-		out = []string{leftBehind} // or a command of a call: then the call's end brings a checkpoint anyway
+	if more := len(numbers) - len(out); more > 0 {
+		out = append(out, fmt.Sprintf("(and %d more)", more))
+	}
+	// More than the commands that are known: or a command of a call, and then its end brings a checkpoint anyway.
+	if env, ok := b.env.(interface{ Children() int }); ok && env.Children() > len(numbers) {
+		out = append(out, leftBehind)
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +95,12 @@ func TestWhatACommandLeavesBehindIsSeen(t *testing.T) {
 	b.sh("setsid sleep 100 >/dev/null 2>&1 &")
 	if s := b.save(); len(s.Background) != 1 || s.Background[0] != leftBehind {
 		t.Errorf("in the background run %q", s.Background)
+	}
+	// Beside a command that a tool knows as well: of the two processes that run, one is it.
+	defer b.began(b.key, "serve")()
+	b.sh("setsid sleep 100 >/dev/null 2>&1 &")
+	if got := b.Background(b.key); !slices.Equal(got, []string{"serve", leftBehind}) {
+		t.Errorf("in the background run %q", got)
 	}
 	b.sh("pkill sleep || kill -9 -1")
 }

@@ -339,8 +339,8 @@ func (b *box) Close(ctx context.Context) error {
 	return b.closed
 }
 
-// Busy reports whether any process runs inside: a command's, or one that a command left behind.
-func (b *box) Busy() bool { return environment.HasChildren(b.init.Pid) }
+// Children is how many first processes are inside: of commands, and of what commands left behind.
+func (b *box) Children() int { return environment.Children(b.init.Pid) }
 
 // Usage implements environment.Environment.
 func (b *box) Usage() environment.Usage {

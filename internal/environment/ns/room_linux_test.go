@@ -41,7 +41,7 @@ func TestRoomIsMade(t *testing.T) {
 				return c
 			}
 			harmless := over("exec sleep 1000")
-			until(t, "a command runs", b.Busy)
+			until(t, "a command runs", func() bool { return b.Children() > 0 })
 			var bomb chan environment.Exit
 			if tc.bomb != "" {
 				bomb = over(tc.bomb)

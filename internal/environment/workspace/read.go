@@ -192,7 +192,7 @@ func (p *held) open(rel string) (f *os.File, info fs.FileInfo, err error) {
 // readOne reads a file from one descriptor until it was still while it was read.
 func readOne(ctx context.Context, f *os.File, info fs.FileInfo, n node, file int, out chan<- found) error {
 	for try := 1; ; try++ {
-		n.size, n.mtime, n.mode = info.Size(), info.ModTime().UnixNano(), uint16(info.Mode().Perm())
+		n.size, n.mtime, n.mode = info.Size(), nanoseconds(info.ModTime()), uint16(info.Mode().Perm())
 		n.stat, n.known = statOf(info)
 		last, err := readPieces(ctx, f, n, file, out)
 		if err != nil {

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"io/fs"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -116,6 +117,18 @@ func (s *scanner) take(l *listing, at *step, name string, info fs.FileInfo) (boo
 	return n.kind == manifest.Directory, nil
 }
 
+// nanoseconds is a time as Unix nanoseconds: the first or the last that has any for those beyond, which are of 1677 and 2262.
+func nanoseconds(t time.Time) int64 {
+	first, last := time.Unix(0, math.MinInt64), time.Unix(0, math.MaxInt64)
+	switch {
+	case t.Before(first):
+		t = first
+	case t.After(last):
+		t = last
+	}
+	return t.UnixNano()
+}
+
 // look makes the node of a name; false for what is no part of a checkpoint.
 func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool) {
 	if strings.HasPrefix(name, temporaryPrefix) && info.Mode().IsRegular() {
@@ -124,7 +137,7 @@ func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool) {
 		}
 		return node{}, false
 	}
-	n := node{mode: uint16(info.Mode().Perm()), size: info.Size(), mtime: info.ModTime().UnixNano()}
+	n := node{mode: uint16(info.Mode().Perm()), size: info.Size(), mtime: nanoseconds(info.ModTime())}
 	n.stat, n.known = statOf(info)
 	var short bool
 	if n.path, short = at.path(name); !short {
