@@ -2,8 +2,10 @@ package runner_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,4 +194,47 @@ func TestACrashedEnvironmentIsSettledByItsRecords(t *testing.T) {
 			t.Errorf("the counter is %+v, the records cost %d", c, cost)
 		}
 	}, withModel(m), withComputers(h), priced(nil, hourly), withBudgets(&p, costs(1_000_000, usage.LimitFails)))
+}
+
+// A call that was never sent costs nothing and is no call, whether its server has the tool no longer or can't
+// be reached; what was held for it is given back.
+func TestAToolThatIsNotCalledCostsNothing(t *testing.T) {
+	for name, err := range map[string]error{"gone": nil, "out of reach": errors.New("no route to host")} {
+		t.Run(name, func(t *testing.T) {
+			var p *purse
+			tools := &emptied{Source: newFakeTools(), err: err}
+			bubble(t, func(t *testing.T, n *node) {
+				s := n.begin("Go", func(s *agent.Spec) {
+					box := mcpServer()
+					box.RequireApproval = &agent.Approval{Mode: agent.ApprovalAlways}
+					s.Tools = []agent.Tool{box}
+				})
+				s = n.until(s.ID, status(session.StatusRequiresAction))
+				tools.empty.Store(true)
+				n.send(s.ID, decides(s.RequiredActions[0].RequestID, session.DecisionApprove))
+				n.idle(s.ID)
+				records, cost := n.recorded(usage.ToolCall)
+				if n.count(s.ID, session.KindToolCalled) == 0 || len(records) != 0 || cost != 0 {
+					t.Errorf("%d records that cost %d: %+v", len(records), cost, records)
+				}
+				if c := p.counter(t); c.Spent.Cost != 0 || c.Held != (usage.Amount{}) {
+					t.Errorf("the counter is %+v", c)
+				}
+			}, withModel(script(calls("launch", `{}`), reply("so be it"))), withTools(tools), priced([]usage.ToolPrice{{Name: "box/*", Call: 700}}, usage.Rates{}), withBudgets(&p, costs(1400, usage.LimitFails)))
+		})
+	}
+}
+
+// emptied is a source whose server has no tools from a moment on, or fails with err.
+type emptied struct {
+	tool.Source
+	empty atomic.Bool
+	err   error
+}
+
+func (e *emptied) Tools(ctx context.Context, s tool.Server) ([]tool.Tool, error) {
+	if e.empty.Load() {
+		return nil, e.err
+	}
+	return e.Source.Tools(ctx, s)
 }

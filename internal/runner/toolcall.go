@@ -143,7 +143,7 @@ func named(tools []tool.Tool, name string) tool.Tool {
 }
 
 func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
-	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit}
+	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, NotSent: !c.sent}
 	out.Usage, out.Resided = c.used()
 	if result.IsError {
 		out.Error = joined(result.Content)

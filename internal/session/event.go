@@ -323,7 +323,9 @@ type ToolReturned struct {
 	Output     []stead.Content `json:"output,omitempty"`
 	Error      string          `json:"error,omitempty"` // the tool failed, or policy refused it: the model is told
 	DurationMS int64           `json:"duration_ms,omitempty"`
-	Exit       *int            `json:"exit,omitempty"` // of a command
+	// NotSent: the attempt ended before the tool was called, so that it counts and costs nothing.
+	NotSent bool `json:"not_sent,omitempty"`
+	Exit    *int `json:"exit,omitempty"` // of a command
 	// Decision is that of the policies which refused the call; nil elsewhere.
 	Decision *policy.Decision `json:"decision,omitempty"`
 	// Usage is what a self-hosted environment has used since the call before.

@@ -218,8 +218,8 @@ func (f follower) hedged(r usage.Record, h *model.Hedged) usage.Record {
 
 func (f follower) toolReturned(p session.ToolReturned) []usage.Record {
 	c := f.v.CallByID(p.CallID)
-	if c == nil || c.State == session.CallDone {
-		return nil
+	if c == nil || c.State != session.CallRunning || p.NotSent {
+		return nil // nothing was called: policies refused it, or its server has no such tool any more
 	}
 	return f.tool(c, p.DurationMS)
 }
@@ -233,9 +233,6 @@ func (f follower) toolLost(p session.ToolLost) []usage.Record {
 }
 
 func (f follower) tool(c *session.Call, millis int64) []usage.Record {
-	if c.Attempts == 0 {
-		return nil // policy refused it: nothing was called
-	}
 	r := f.record(usage.ToolCall, indexFirst)
 	r.Name, r.Calls, r.Millis, r.Cost, r.Prices = c.ToolName(), 1, max(millis, 0), c.Cost, c.Prices
 	if c.Hold != nil {
