@@ -59,6 +59,8 @@ type box struct {
 	output   atomic.Int64
 	cpu      atomic.Int64 // nanoseconds, of commands that ended
 	disk     atomic.Int64
+	// The most that was seen of both where no control group counts them.
+	spent, held atomic.Int64
 }
 
 var _ environment.Environment = (*box)(nil)
@@ -342,9 +344,27 @@ func (b *box) Close(ctx context.Context) error {
 // Children is how many first processes are inside: of commands, and of what commands left behind.
 func (b *box) Children() int { return environment.Children(b.init.Pid) }
 
+// most keeps the larger value, and returns it.
+func most(kept *atomic.Int64, now int64) int64 {
+	for {
+		was := kept.Load()
+		if now <= was {
+			return was
+		}
+		if kept.CompareAndSwap(was, now) {
+			return now
+		}
+	}
+}
+
 // Usage implements environment.Environment.
 func (b *box) Usage() environment.Usage {
 	g := b.group.Usage()
+	if g.CPU == 0 || g.MemoryBytes == 0 { // nobody counts them
+		now := environment.Below(b.init.Pid)
+		g.CPU = max(g.CPU, time.Duration(most(&b.spent, b.cpu.Load()+int64(now.CPU))))
+		g.MemoryBytes = max(g.MemoryBytes, most(&b.held, now.MemoryBytes))
+	}
 	return environment.Usage{
 		CPU: max(g.CPU, time.Duration(b.cpu.Load())), MemoryBytes: g.MemoryBytes,
 		DiskBytes: b.disk.Load(), Commands: b.commands.Load(), OutputBytes: b.output.Load(),

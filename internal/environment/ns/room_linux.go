@@ -26,8 +26,12 @@ func (b *box) makesRoom() *environment.Room {
 	}
 }
 
-// free is how many processes commands can still have: init is in the control group as well.
+// free is how many processes commands can still have: init is in the control group as well. Without one the limit is
+// RLIMIT_NPROC of the box's own user, and they are counted one by one.
 func (b *box) free() (n int, known bool) {
+	if b.group.Processes() == 0 {
+		return b.spec.Limits.Processes - environment.Below(b.init.Pid).Threads, true
+	}
 	own, err := os.ReadDir("/proc/" + strconv.Itoa(b.init.Pid) + "/task")
 	all := b.group.Processes()
 	if err != nil || all == 0 {
