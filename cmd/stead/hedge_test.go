@@ -57,3 +57,50 @@ func TestFeedbackOfAHedgedAnswerIsOfTheWinner(t *testing.T) {
 		t.Errorf("figures: %+v", f.Data)
 	}
 }
+
+// What was asked of a route that was outrun is on record also when the winner breaks off: of an answer that is
+// passed on, of one that is translated, and of one that is kept. Nobody knows then what the input was: it is
+// as budgets reserved it.
+func TestTheLoserIsOnRecordWhenTheWinnerBreaksOff(t *testing.T) {
+	n := rivals(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: {\"id\":\"1\",\"model\":\"fast\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"x\"}}]}\n\n")
+		_ = http.NewResponseController(w).Flush() // what fails here is seen below
+		panic(http.ErrAbortHandler)
+	})
+	ask(t, n, "POST", "/v1/chat/completions", `{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}`)
+	ask(t, n, "POST", "/v1/responses", `{"model":"m","stream":true,"store":false,"input":"hi"}`)
+	ask(t, n, "POST", "/v1/responses", `{"model":"m","background":true,"input":"hi"}`)
+	var rows struct {
+		Data []struct {
+			Outcome, Upstream string
+			Session           *string `json:"session_id"`
+			Input             int64   `json:"input_tokens"`
+			Cost              int64   `json:"cost_microcents"`
+		}
+	}
+	eventually(t, "all three losers are on record", func() bool {
+		_, got := ask(t, n, "GET", "/v1/usage_records?kind=model_call", "")
+		if err := json.Unmarshal([]byte(got), &rows); err != nil {
+			t.Fatalf("%v %s", err, got)
+		}
+		kept, passing := 0, 0
+		for _, r := range rows.Data {
+			if r.Upstream != "slow" {
+				continue // what the winner is guessed to have used
+			}
+			if r.Input == 0 || r.Cost == 0 || r.Outcome != "estimated" {
+				t.Fatalf("a record of nothing: %s", got)
+			}
+			if r.Session != nil && *r.Session != "" {
+				kept++
+			} else {
+				passing++
+			}
+		}
+		return kept > 0 && passing == 2
+	})
+	if _, got := ask(t, n, "POST", "/v1/usage/verify", "{}"); !strings.Contains(got, `"ok":true`) {
+		t.Errorf("verify: %s", got)
+	}
+}

@@ -13,13 +13,22 @@ type statelessMeter struct {
 	prices   *usage.Book
 }
 
-// Metered implements server.Meter. A call of which nobody knows what it used makes no record but those of
-// the routes that failed.
+// Metered implements server.Meter. A call that was not answered makes no record but those of the routes that
+// failed, and of the attempt that was given up beside it.
 func (m statelessMeter) Metered(c server.Metered) {
 	m.failures(c)
-	if !c.Counted() {
-		return
+	r, ended := m.record(c), c.Began.Add(c.Took).UnixMilli()
+	beside := m.hedged(c, r, ended)
+	switch {
+	case c.Counted():
+		m.recorder.Add(r, c.Caller.Key, beside...)
+	case len(beside) > 0:
+		m.recorder.Add(beside[0], "", beside[1:]...)
 	}
+}
+
+// record is the record of a call.
+func (m statelessMeter) record(c server.Metered) usage.Record {
 	r := usage.Record{
 		Project: c.Caller.Project, Kind: usage.ModelCall, User: c.Caller.User, Hold: c.Hold,
 		Model: c.Model, Provider: c.Info.Provider, Upstream: c.Info.Upstream,
@@ -53,7 +62,7 @@ func (m statelessMeter) Metered(c server.Metered) {
 	if price != nil {
 		r.Prices = price.Version
 	}
-	m.recorder.Add(r, c.Caller.Key, m.hedged(c, r, ended)...)
+	return r
 }
 
 // hedged is the record of the attempt that was given up beside that of a record, if it used something. It is of
@@ -66,7 +75,7 @@ func (m statelessMeter) hedged(c server.Metered, r usage.Record, ended int64) []
 	if c.Usage != nil {
 		used = *c.Usage
 	}
-	m.prices.PriceHedged(h, usage.Sale{At: ended, Model: c.Model}, used)
+	m.prices.PriceHedged(h, usage.Sale{At: ended, Model: c.Model}, used, c.Guess.InputTokens)
 	if h.Usage == nil {
 		return nil
 	}

@@ -133,7 +133,9 @@ type Delta struct {
 	Usage   *stead.Usage // nil when the upstream does not say
 	Finish  Finish
 	Model   string // the model that answered, as the upstream names it
-	Route   *Route // of Done: where the call went; nil when there was but one way
+	// Route is of Done: where the call went; nil when there was but one way. It is of the first delta as well
+	// when another attempt was given up for it: whoever stops listening knows of that one then.
+	Route *Route
 }
 
 // Route says where a call went and why.
@@ -196,6 +198,9 @@ type Hedged struct {
 	Cost   int64  `json:"cost,omitempty"`
 	Prices string `json:"prices,omitempty"`
 }
+
+// Charged reports whether the attempt used something, or may have. h may be nil.
+func (h *Hedged) Charged() bool { return h != nil && (h.Usage != nil || h.Unknown) }
 
 // Error is a failed call. Code is one of the Agents API's turn error codes.
 type Error struct {

@@ -88,7 +88,7 @@ func (a *actor) hold(p *plan, n usage.Amount, anyway bool) (grant usage.Grant, h
 // estimate is the most that a call should use: its input as the context is believed to be, the whole
 // output, at the price of uncached input.
 func (a *actor) estimate(info model.Info) usage.Amount {
-	input := int64(a.state.Context.Tokens(a.state.Context.Bytes() + a.fixedBytes()))
+	input := a.requestTokens()
 	output := int64(heldOutput(info))
 	if t := a.state.Turn; t != nil && t.Response != nil && t.Response.Ask.MaxOutputTokens > 0 {
 		output = int64(t.Response.Ask.MaxOutputTokens)
@@ -101,6 +101,11 @@ func (a *actor) estimate(info model.Info) usage.Amount {
 		price = p
 	}
 	return attempts(info, usage.Amount{Cost: max(price.Cost(u), price.Cost(written)), Tokens: input + output, Calls: 1, Millis: heldMillis})
+}
+
+// requestTokens is how many tokens a request is believed to have now.
+func (a *actor) requestTokens() int64 {
+	return int64(a.state.Context.Tokens(a.state.Context.Bytes() + a.fixedBytes()))
 }
 
 // attempts is what a call holds that may be on two routes at once.

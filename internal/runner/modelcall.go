@@ -62,7 +62,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold}); err != nil {
 		return err
 	}
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
 	if t := a.state.Turn; t != nil && t.Response != nil {
 		call.ask, call.first = &t.Response.Ask, t.Steps <= 1
 	}
@@ -97,7 +97,7 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 		return err
 	}
 	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, session.CompactPrompt)})
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
 		flight.background = true
@@ -112,6 +112,7 @@ type modelCall struct {
 	seq      stead.Seq
 	info     model.Info
 	model    model.Model
+	input    int64 // tokens of the request, as budgets reserve them
 	attempt  int
 	items    []stead.Item
 	spec     agent.Spec
@@ -167,7 +168,7 @@ func (c *modelCall) runCompact(ctx context.Context, f *flight) {
 	if err == nil {
 		text = reply.text()
 		if strings.TrimSpace(text) == "" {
-			err = &model.Error{Code: model.CodeServer, Message: "The model's summary was empty.", Retry: true}
+			err = beside(&model.Error{Code: model.CodeServer, Message: "The model's summary was empty.", Retry: true}, reply.route)
 		}
 	}
 	if err != nil {
@@ -261,23 +262,45 @@ func (r *reply) text() string {
 
 // generate runs the stream to its end. A provider that says nothing for too long is cut off.
 func (c *modelCall) generate(ctx context.Context, req model.Request, live *liveText) (*reply, error) {
+	out := &reply{}
+	if err := c.listen(ctx, req, live, out); err != nil {
+		return nil, beside(err, out.route)
+	}
+	return out, nil
+}
+
+// beside says of a failed call where it went, and what was given up beside it, if its error does not say it.
+func beside(err error, route *model.Route) error {
+	me, ok := errors.AsType[*model.Error](err)
+	if !ok || me.Route != nil || route == nil {
+		return err
+	}
+	out := *me
+	out.Route = route
+	return &out
+}
+
+// listen takes the stream down.
+func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveText, out *reply) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	idle := c.a.r.cfg.ModelIdleTimeout
 	watchdog := time.AfterFunc(idle, func() { cancel(errIdle) })
 	defer watchdog.Stop()
-	out := &reply{}
 	ended, began := false, c.a.r.now()
 	for d, err := range c.model.Generate(ctx, req) {
 		watchdog.Reset(idle)
 		if err != nil {
 			if context.Cause(ctx) == errIdle {
-				return nil, &model.Error{Code: model.CodeTimeout, Message: fmt.Sprintf("The model said nothing for %s.", idle), Retry: true}
+				return &model.Error{Code: model.CodeTimeout, Message: fmt.Sprintf("The model said nothing for %s.", idle), Retry: true}
 			}
-			return nil, err
+			return err
 		}
 		if out.first == 0 && d.Kind != model.Done {
 			out.first = max(c.a.r.now()-began, 1)
+		}
+		if d.Route != nil {
+			out.route = d.Route
 		}
 		switch d.Kind {
 		case model.TextDelta, model.ReasoningDelta:
@@ -291,7 +314,7 @@ func (c *modelCall) generate(ctx context.Context, req model.Request, live *liveT
 			out.items[d.Index] = *d.Item
 		case model.Done:
 			ended = true
-			out.finish, out.model, out.route = d.Finish, d.Model, d.Route
+			out.finish, out.model = d.Finish, d.Model
 			if d.Usage != nil {
 				out.usage = *d.Usage
 			}
@@ -299,16 +322,16 @@ func (c *modelCall) generate(ctx context.Context, req model.Request, live *liveT
 	}
 	if !ended {
 		if context.Cause(ctx) == errIdle {
-			return nil, &model.Error{Code: model.CodeTimeout, Message: fmt.Sprintf("The model said nothing for %s.", idle), Retry: true}
+			return &model.Error{Code: model.CodeTimeout, Message: fmt.Sprintf("The model said nothing for %s.", idle), Retry: true}
 		}
-		return nil, &model.Error{Code: model.CodeConnection, Message: "The model's stream ended too early.", Retry: true}
+		return &model.Error{Code: model.CodeConnection, Message: "The model's stream ended too early.", Retry: true}
 	}
 	for i, it := range out.items {
 		if it.Type == "" {
-			return nil, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer lacks its item %d.", i), Retry: true}
+			return &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer lacks its item %d.", i), Retry: true}
 		}
 	}
-	return out, nil
+	return nil
 }
 
 var errIdle = errors.New("idle timeout")
@@ -354,6 +377,7 @@ func (c *modelCall) fail(f *flight, err error) {
 		me = &model.Error{Code: model.CodeServer, Message: "The model call failed.", Retry: true, Err: err}
 	}
 	c.a.log.Info("model call failed", "model", c.info.Name, "attempt", c.attempt, "code", me.Code, "err", err)
+	c.priceHedged(me.Route, stead.Usage{})
 	out := session.ModelFailed{Call: c.seq, Error: session.TurnError{Code: me.Code, Message: me.Message}, Route: me.Route}
 	if me.Retry && c.attempt < stead.MaxModelAttempts {
 		out.RetryAt = c.a.r.now() + c.a.r.backoff(c.attempt, me.RetryAfter).Milliseconds()

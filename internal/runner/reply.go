@@ -43,15 +43,15 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		Cost: price.Cost(r.usage), Prices: version(price), Provider: c.provider(r), Bytes: contextBytes(req), Route: r.route, FirstMS: r.first,
 	}
 	if n := len(r.items); n > maxReplyItems {
-		c.fail(f, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer has %d items; the limit is %d.", n, maxReplyItems)})
+		c.fail(f, beside(&model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer has %d items; the limit is %d.", n, maxReplyItems)}, r.route))
 		return
 	}
 	if n := argumentBytes(r.items); n > maxReplyArguments {
-		c.fail(f, &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer calls tools with %d bytes of arguments; the limit is %d bytes.", n, maxReplyArguments)})
+		c.fail(f, beside(&model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer calls tools with %d bytes of arguments; the limit is %d bytes.", n, maxReplyArguments)}, r.route))
 		return
 	}
 	if err := fits(f.live.texts(), r.items); err != nil {
-		c.fail(f, err)
+		c.fail(f, beside(err, r.route))
 		return
 	}
 	streamed := streamedTexts(f.live)

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage"
@@ -36,7 +37,7 @@ func (c *modelCall) price(r *reply) *model.Price {
 	sale := usage.Sale{At: c.a.r.now(), Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream, Tier: c.spec.ServiceTier}
 	if r.route != nil {
 		sale.Provider, sale.Upstream, sale.Tier = r.route.Provider, r.route.Model, r.route.Tier
-		c.a.r.cfg.Prices.PriceHedged(r.route.Hedged, sale, r.usage)
+		c.priceHedged(r.route, r.usage)
 	}
 	switch p := c.a.r.cfg.Prices.Price(sale); {
 	case p != nil:
@@ -45,6 +46,13 @@ func (c *modelCall) price(r *reply) *model.Price {
 		return r.route.Price
 	}
 	return c.info.Price
+}
+
+// priceHedged says what the attempt cost that was given up beside a call, if one was.
+func (c *modelCall) priceHedged(route *model.Route, won stead.Usage) {
+	if route != nil {
+		c.a.r.cfg.Prices.PriceHedged(route.Hedged, usage.Sale{At: c.a.r.now(), Model: c.info.Name}, won, c.input)
+	}
 }
 
 // version names the price book's edition.

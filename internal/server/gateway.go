@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -146,7 +147,7 @@ func (c *call) end(err error) {
 		c.meter.Outcome = OutcomeGone
 	} else if me, ok := errors.AsType[*model.Error](err); ok {
 		c.meter.Outcome = me.Code
-		c.meter.Route = me.Route
+		c.meter.Route = cmp.Or(me.Route, c.meter.Route) // what broke off later does not say again where it went
 	} else if err != nil {
 		c.meter.Outcome = model.CodeServer
 	}
@@ -221,6 +222,9 @@ func (c *call) generate(parent context.Context, req model.Request, each func(mod
 		}
 		c.began()
 		c.lines += 2 // a delta is about a token
+		if d.Route != nil {
+			c.meter.Route = d.Route
+		}
 		if d.Kind == model.Done {
 			c.meter.Usage, c.meter.Route, c.meter.Finish = d.Usage, d.Route, d.Finish
 			return d, nil

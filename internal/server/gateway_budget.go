@@ -32,6 +32,12 @@ const (
 // upstream began to answer did not.
 func (m *Metered) Counted() bool { return m.Usage != nil || m.Outcome == OutcomeDone || m.First > 0 }
 
+// Charged reports whether the call leaves a record: its own, or that of an attempt that was given up beside it.
+// Whoever records it settles its hold.
+func (m *Metered) Charged() bool {
+	return m.Counted() || m.Route != nil && m.Route.Hedged.Charged()
+}
+
 // reserve holds what the call may use; KindLimited with the code insufficient_quota when a budget is
 // used up. Without a reservation there is no call.
 func (c *call) reserve(ctx context.Context, req request) error {
@@ -96,7 +102,7 @@ func (c *call) mostOutput(req request) int64 {
 // close gives back what was held if the call was not made, or used nothing. Else the meter settles it,
 // with the record of what was used.
 func (c *call) close() {
-	if c.meter.Hold == "" || c.ended && c.meter.Counted() && c.s.Meter != nil {
+	if c.meter.Hold == "" || c.ended && c.meter.Charged() && c.s.Meter != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)

@@ -123,6 +123,7 @@ func (v *View) modelFailed(_ stead.Event, p ModelFailed) {
 	if v.Compact != nil && v.Compact.Seq == p.Call {
 		v.Compact = nil
 		v.CompactFailures++
+		v.gaveUp(p.Route)
 		if v.Turn != nil {
 			v.Turn.RetryAt = max(v.Turn.RetryAt, p.RetryAt)
 		}
@@ -132,6 +133,7 @@ func (v *View) modelFailed(_ stead.Event, p ModelFailed) {
 	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
 		return
 	}
+	v.gaveUp(p.Route)
 	t.cut()
 	t.Attempts++
 	switch {
@@ -141,6 +143,15 @@ func (v *View) modelFailed(_ stead.Event, p ModelFailed) {
 		t.RetryAt = p.RetryAt
 	default:
 		t.Failure = &p.Error
+	}
+}
+
+// gaveUp counts what an attempt used that was given up beside a call that failed.
+func (v *View) gaveUp(route *model.Route) {
+	used, cost := route.Both(stead.Usage{}, 0)
+	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
+	if v.Turn != nil {
+		v.Turn.Usage = v.Turn.Usage.Add(used)
 	}
 }
 

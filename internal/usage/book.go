@@ -58,13 +58,14 @@ func (b *Book) Price(s Sale) *model.Price {
 }
 
 // PriceHedged fills in what an attempt cost that was given up: by the book, else by its own price. Of one whose
-// provider could not say any more what it used that is the input, by the count of the attempt that won.
-func (b *Book) PriceHedged(h *model.Hedged, s Sale, won stead.Usage) {
+// provider could not say any more what it used that is the input, by the count of the attempt that won, else by
+// the estimate of the request (tokens) that budgets reserved by: an attempt that was asked is never free.
+func (b *Book) PriceHedged(h *model.Hedged, s Sale, won stead.Usage, estimate int64) {
 	if h == nil {
 		return
 	}
-	if h.Usage == nil && h.Unknown && won.InputTokens > 0 {
-		h.Usage = &stead.Usage{InputTokens: won.InputTokens}
+	if input := max(cmp.Or(won.InputTokens, estimate), 1); h.Usage == nil && h.Unknown {
+		h.Usage = &stead.Usage{InputTokens: input}
 	}
 	if h.Usage == nil {
 		return

@@ -60,12 +60,16 @@ func TestACutAttemptIsEstimated(t *testing.T) {
 	b := usage.NewBook([]usage.Edition{{Version: "v", Prices: []usage.PriceLine{{Provider: "slow", Price: model.Price{Input: 2_000_000, Output: 9_000_000}}}}})
 	won := stead.Usage{InputTokens: 100, OutputTokens: 50}
 	cut := model.Hedged{Provider: "slow", Unknown: true}
-	b.PriceHedged(&cut, usage.Sale{}, won)
+	b.PriceHedged(&cut, usage.Sale{}, won, 30)
 	if cut.Usage == nil || *cut.Usage != (stead.Usage{InputTokens: 100}) || cut.Cost != 200 || cut.Prices != "v" {
 		t.Errorf("it is %+v of %+v", cut, cut.Usage)
 	}
+	alone := model.Hedged{Provider: "slow", Unknown: true} // the other one broke off
+	if b.PriceHedged(&alone, usage.Sale{}, stead.Usage{}, 30); alone.Usage == nil || alone.Usage.InputTokens != 30 || alone.Cost != 60 {
+		t.Errorf("it is %+v of %+v", alone, alone.Usage)
+	}
 	refused := model.Hedged{Provider: "slow"}
-	if b.PriceHedged(&refused, usage.Sale{}, won); refused.Usage != nil || refused.Cost != 0 {
+	if b.PriceHedged(&refused, usage.Sale{}, won, 30); refused.Usage != nil || refused.Cost != 0 {
 		t.Errorf("what was refused has used %+v", refused.Usage)
 	}
 }

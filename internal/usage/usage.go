@@ -96,15 +96,16 @@ type Record struct {
 	Score   int64  `json:"-"` // of Feedback: thousandths, 0 … MaxScore
 }
 
-// Outcomes of an attempt of a hedged call that brought no answer, and was charged for all the same.
+// Outcomes of model calls that did not end as calls do.
 const (
-	Estimated = "estimated" // it was cut off before its provider said what it used: that is estimated
-	Outrun    = "outrun"    // it was given up for a faster one, and its provider said what it used
+	Estimated = "estimated" // its provider did not say what it used
+	Outrun    = "outrun"    // an attempt of a hedged call that was given up for a faster one, and said what it used
 )
 
-// GivenUp reports whether a record is of an attempt that was given up: it used something, and answered nothing.
+// GivenUp reports whether a record is of an attempt of a hedged call that was given up: it used something, and
+// answered nothing. Its time is the other attempt's: one that answered has its own.
 func (r *Record) GivenUp() bool {
-	return r.Kind == ModelCall && (r.Outcome == Estimated || r.Outcome == Outrun)
+	return r.Kind == ModelCall && (r.Outcome == Outrun || r.Outcome == Estimated && r.First == 0 && r.Millis == 0)
 }
 
 // FailedOver is the Name of a ModelFailure after which another route was tried.

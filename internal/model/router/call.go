@@ -108,6 +108,7 @@ func (a *Alias) raceStreams(ctx context.Context, req model.Request, planned []Co
 			a.State.given(w.route, w.probe)
 		}
 	}()
+	w.value.first.Route = w.early()
 	for d, ok := w.value.first, true; ; d, err, ok = w.value.next() {
 		if !ok {
 			err = tooEarly()
@@ -115,6 +116,7 @@ func (a *Alias) raceStreams(ctx context.Context, req model.Request, planned []Co
 		if err != nil {
 			told = true
 			a.told(ctx, w.route, w.probe, err)
+			w.settle()
 			err, _ = a.failure(err, w.where, nil)
 			return err
 		}

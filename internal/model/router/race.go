@@ -186,6 +186,17 @@ func (c *race[T]) end(r *runner[T]) *won[T] {
 	return w
 }
 
+// early is the winner's route as it is known with its first word: nil when no other attempt was given up.
+func (w *won[T]) early() *model.Route {
+	if w.lost == nil {
+		return nil
+	}
+	route := *w.where
+	given := *w.given
+	route.Hedged = &given
+	return &route
+}
+
 // settle notes at the winner's route what became of the other attempt. It waits for it for a moment:
 // an adapter ends as soon as its context does.
 func (w *won[T]) settle() {

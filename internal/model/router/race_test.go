@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"iter"
 	"strings"
@@ -253,4 +254,39 @@ func TestExplainNamesTheHedge(t *testing.T) {
 	if c := m.Plan(model.Caller{}, "k"); c[0].Hedge != 0 || c[1].Hedge != time.Second || c[0].Breaker != router.BreakerClosed {
 		t.Errorf("%+v", c)
 	}
+}
+
+// breaker says a word and breaks off.
+type breaker struct{ *speaker }
+
+func (b breaker) Generate(context.Context, model.Request) iter.Seq2[model.Delta, error] {
+	return func(yield func(model.Delta, error) bool) {
+		if yield(model.Delta{Kind: model.TextDelta, Text: "wo"}, nil) {
+			yield(model.Delta{}, &model.Error{Code: model.CodeConnection, Message: "broke off", Retry: true})
+		}
+	}
+}
+
+// Whoever has asked a hedged call knows of the attempt that was given up from the first word on, however it ends.
+func TestWhatWasGivenUpIsToldWhenTheWinnerBreaksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quick := &speaker{name: "quick"}
+		m := race(&speaker{name: "slow", after: time.Minute}, quick)
+		m.Routes[1].Model = breaker{quick}
+		for d, err := range m.Generate(t.Context(), model.Request{}) {
+			route := d.Route
+			if e, ok := errors.AsType[*model.Error](err); ok {
+				route = e.Route
+			}
+			if route == nil || route.Hedged == nil || route.Hedged.Provider != "slow" || !route.Hedged.Charged() {
+				t.Errorf("with %q (%v) nothing is said of the slow route: %+v", d.Text, err, route)
+			}
+		}
+		for d := range m.Generate(t.Context(), model.Request{}) { // a consumer that goes
+			if d.Route == nil || !d.Route.Hedged.Charged() {
+				t.Errorf("who goes with the first word does not know: %+v", d.Route)
+			}
+			break
+		}
+	})
 }

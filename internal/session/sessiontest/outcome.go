@@ -129,7 +129,7 @@ func (g *Gen) modelOutcome() {
 		g.append(session.KindModelReplied, g.replied())
 	default:
 		g.flushShown()
-		g.append(session.KindModelFailed, session.ModelFailed{Call: g.model.seq, Error: g.modelError(), RetryAt: g.retry()})
+		g.append(session.KindModelFailed, session.ModelFailed{Call: g.model.seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(g.model.seq)})
 	}
 }
 
@@ -240,9 +240,19 @@ func after(t stead.Text, n int) stead.Text {
 	return stead.NewText(t.Inline[n:])
 }
 
+// gaveUp is the route of a call that failed: of every third one, beside an attempt that was given up for it.
+func gaveUp(call stead.Seq) *model.Route {
+	if call%3 != 0 {
+		return nil
+	}
+	return &model.Route{Provider: "sim", Model: "sim-1", Hedged: &model.Hedged{
+		Provider: "sim", Model: "sim-2", AfterMS: 100, Usage: &stead.Usage{InputTokens: 7}, Unknown: true, Cost: 11,
+	}}
+}
+
 func (g *Gen) compactOutcome(c *session.ModelCall) {
 	if g.chance(25) {
-		g.append(session.KindModelFailed, session.ModelFailed{Call: c.Seq, Error: g.modelError(), RetryAt: g.retry()})
+		g.append(session.KindModelFailed, session.ModelFailed{Call: c.Seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(c.Seq)})
 		return
 	}
 	g.append(session.KindContextCompacted, session.ContextCompacted{

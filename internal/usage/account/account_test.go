@@ -115,7 +115,7 @@ func TestListPages(t *testing.T) {
 	for _, desc := range []bool{false, true} {
 		seen, after := 0, ""
 		for {
-			page, more, err := k.List(t.Context(), me, account.ListQuery{After: after, Desc: desc, Limit: 3})
+			page, more, err := k.List(t.Context(), me, account.ListQuery{Filter: usage.Filter{Notes: true}, After: after, Desc: desc, Limit: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func TestReportsAddUp(t *testing.T) {
 		}
 	}
 	for _, by := range [][]string{nil, {"kind"}, {"day", "model"}, {"session", "user", "turn"}, {"month", "provider", "region", "name"}} {
-		r, err := k.Report(t.Context(), me, usage.Filter{}, by)
+		r, err := k.Report(t.Context(), me, usage.Filter{Notes: true}, by)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,8 @@
 //
 //	model.replied, context.compacted             → a model call, with the cost that the event says; a
 //	                                               second one where it was hedged and both used something
-//	model.failed, and routes that failed before  → notes of failures, which count and cost nothing
+//	model.failed, and routes that failed before  → notes of failures, which count and cost nothing; and
+//	                                               the attempt that was given up beside, if one was
 //	tool.returned, tool.lost (if it was sent)    → a tool call
 //	environment.checkpointed, suspended,
 //	  disconnected, runner.recovered             → the residence's time, and its egress
@@ -181,7 +182,16 @@ func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
 	}
 	r := f.failure(indexFirst, call, p.Route.Provider, p.Route.Model, p.Error.Code)
 	r.Region, r.Tier = p.Route.Region, p.Route.Tier
-	return append([]usage.Record{r}, f.tried(call, p.Route)...)
+	all := []usage.Record{r}
+	if h := p.Route.Hedged; h != nil && h.Usage != nil { // what was given up for it is charged all the same
+		beside := f.record(usage.ModelCall, indexHedged)
+		beside.Model, beside.Calls = call.Model, 1
+		if call.Hold != nil {
+			beside.Hold = call.Hold.ID
+		}
+		all = append(all, f.hedged(beside, h))
+	}
+	return append(all, f.tried(call, p.Route)...)
 }
 
 // tried notes the routes that failed before the one that was taken.
