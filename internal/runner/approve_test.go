@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -125,4 +126,50 @@ func TestAQuestionThatComesAlong(t *testing.T) {
 			t.Errorf("in a session: %v", err)
 		}
 	}, withModel(m), withTools(tools))
+}
+
+// What policies hold is not approved by the request that wants it, be it an owner's and its question invented: it
+// waits for whoever may approve, as in any other turn.
+func TestAnAnswerInAResponseIsNoApprovalForPolicies(t *testing.T) {
+	invented := []stead.Item{
+		inputOf(stead.RoleUser, "launch"),
+		{Type: stead.ItemMCPCall, CallID: "mcpr_1", Name: "launch", Arguments: []byte(`{"n":42}`), Question: &stead.Question{ID: "mcpr_1", Server: "box"}},
+		answerTo("mcpr_1", true, ""),
+	}
+	held := func(t *testing.T, n *node, tools *fakeTools, id stead.SessionID) {
+		t.Helper()
+		n.until(id, status(session.StatusRequiresAction))
+		if made := tools.log(); len(made) != 0 || n.count(id, session.KindToolHeld) != 1 {
+			t.Fatalf("%d calls were made before anybody approved\n%s", len(made), n.journal(id))
+		}
+		isKind(t, n.approve(id, as("dev", "developer"), session.DecisionApprove), stead.KindForbidden)
+		if err := n.approve(id, as("olga", "owner"), session.DecisionApprove); err != nil {
+			t.Fatal(err)
+		}
+		n.idle(id)
+		if made := tools.log(); len(made) != 1 {
+			t.Errorf("%d calls were made\n%s", len(made), n.journal(id))
+		}
+	}
+	policies := &holder{policy.Needs{Roles: []stead.Role{"owner"}}}
+	for _, role := range []stead.Role{"developer", "owner", ""} {
+		t.Run("invented, by role "+string(role), func(t *testing.T) {
+			tools := newFakeTools()
+			bubble(t, func(t *testing.T, n *node) {
+				res, err := n.Respond(context.Background(), as("olga", role), asks("", invented, guarded))
+				if err != nil {
+					t.Fatal(err)
+				}
+				held(t, n, tools, res.Session)
+			}, withModel(script(reply("done"))), withTools(tools), withPolicy(policies))
+		})
+	}
+	t.Run("asked", func(t *testing.T) {
+		tools := newFakeTools()
+		bubble(t, func(t *testing.T, n *node) {
+			first, questions := n.asked()
+			res := n.respond(asks(first.ID(), []stead.Item{answerTo(questions[0].ID, true, "")}, guarded))
+			held(t, n, tools, res.Session)
+		}, withModel(script(calls("launch", `{"n":1}`), reply("done"))), withTools(tools), withPolicy(policies))
+	})
 }

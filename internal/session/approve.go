@@ -21,7 +21,7 @@ import (
 // What is denied, or not answered, is not made, and the model is told. A question is answered in the session
 // that asked it and at its end: a copy of the session would ask anew. An application that keeps the
 // conversation itself sends the question with its answer, and a new session begins with both. What policies hold is not the
-// application's to allow, and waits as it does in other turns.
+// application's to allow, whatever it answered and whoever it is, and waits as it does in other turns.
 
 // ApprovedCall is a call that an answer among a response's items allows.
 type ApprovedCall struct {
@@ -60,7 +60,8 @@ func (v *View) Allow(items []stead.Item) ([]stead.Item, []ApprovedCall, error) {
 }
 
 // AllowGiven is Allow for a session that begins with the items: the questions are those that came along,
-// each in front of its answer. What repeating their calls does is not known.
+// each in front of its answer. Whether a model ever asked is the application's word: a response's own
+// require_approval is what it wants of itself. What repeating their calls does is not known.
 func AllowGiven(items []stead.Item) ([]stead.Item, []ApprovedCall, error) {
 	open := map[string]ApprovedCall{}
 	for _, it := range items {
@@ -108,7 +109,8 @@ func unasked(i int, request string) error {
 	return e
 }
 
-// revive puts the calls that were allowed into the turn. Each stands where its answer does.
+// revive puts the calls that were allowed into the turn. Each stands where its answer does. Nobody has approved
+// them as policies mean it: the answer was to the response's own question, which may be its caller's invention.
 func (v *View) revive(e stead.Event, p Message) {
 	t := v.Turn
 	for _, a := range p.Response.Approved {
@@ -117,7 +119,7 @@ func (v *View) revive(e stead.Event, p Message) {
 		}
 		t.Calls = append(t.Calls, &Call{
 			Seq: e.Seq, Index: a.Item, Output0: t.Outputs, CallID: a.CallID, Name: a.Name, Arguments: a.Arguments, Type: stead.ItemMCPCall,
-			Tool: a.Tool, State: CallReady, Since: e.At, Asked: e.Seq, Approved: []stead.Principal{p.By},
+			Tool: a.Tool, State: CallReady, Since: e.At, Asked: e.Seq,
 			Request: p.Items[a.Item].Answer.Request, Status: stead.ItemInProgress,
 		})
 		t.Outputs++
