@@ -49,6 +49,7 @@ type Quantities struct {
 type UsageRow struct {
 	Key     map[string]string `json:"key"`
 	Records int64             `json:"records"`
+	Capped  bool              `json:"capped"` // a number is beyond what can be, and stands at a bound
 	Quantities
 }
 

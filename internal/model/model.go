@@ -335,16 +335,19 @@ type Price struct {
 	Version string `json:"version,omitempty"`
 }
 
-// Cost of a usage in micro-cents, rounded up.
+// Cost of a usage in micro-cents, rounded up; math.MaxInt64 where it is more than that.
 func (p *Price) Cost(u stead.Usage) int64 {
 	if p == nil {
 		return 0
 	}
 	const perMillion = 1_000_000
-	write := cmp.Or(p.CacheWrite, p.Input)
-	sum := (u.InputTokens-u.CachedTokens-u.CacheWriteTokens)*p.Input + u.CachedTokens*p.CachedInput + u.CacheWriteTokens*write +
-		(u.OutputTokens-u.ReasoningTokens)*p.Output + u.ReasoningTokens*cmp.Or(p.Reasoning, p.Output)
-	return (sum + perMillion - 1) / perMillion
+	var sum wide
+	sum.add(u.InputTokens-u.CachedTokens-u.CacheWriteTokens, p.Input)
+	sum.add(u.CachedTokens, p.CachedInput)
+	sum.add(u.CacheWriteTokens, cmp.Or(p.CacheWrite, p.Input))
+	sum.add(u.OutputTokens-u.ReasoningTokens, p.Output)
+	sum.add(u.ReasoningTokens, cmp.Or(p.Reasoning, p.Output))
+	return sum.over(perMillion)
 }
 
 // Over is a price that neither is above. Either may be nil.

@@ -164,6 +164,7 @@ type wireUsageRow struct {
 	Key     map[string]string `json:"key"` // dimension → value, "" for what a record does not say
 	Records int64             `json:"records"`
 	wireQuantities
+	Capped bool `json:"capped,omitempty"` // a number is beyond what can be, and stands at a bound
 }
 
 type wireUsageReport struct {
@@ -208,7 +209,7 @@ func (s *server) reportUsage(w http.ResponseWriter, r *http.Request, p stead.Pri
 }
 
 func wireUsageRowOf(key map[string]string, sum *usage.Sum) wireUsageRow {
-	return wireUsageRow{key, sum.Records, wireQuantitiesOf(sum.Quantities, sum.Cost)}
+	return wireUsageRow{key, sum.Records, wireQuantitiesOf(sum.Quantities, sum.Cost), sum.Capped}
 }
 
 func seconds(ms int64) *int64 {
@@ -239,6 +240,9 @@ func (s *server) usageCSV(w http.ResponseWriter, report usage.Report) error {
 		header = append(header, string(d))
 	}
 	header = append(append(header, "records"), quantityNames()...)
+	if report.Total.Capped {
+		header = append(header, "capped") // a column for a report that needs it
+	}
 	w.Header().Set("Content-Type", mediaCSV+"; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	out := csv.NewWriter(w)
@@ -251,7 +255,11 @@ func (s *server) usageCSV(w http.ResponseWriter, report usage.Report) error {
 			line = append(line, harmless(v))
 		}
 		line = append(line, strconv.FormatInt(row.Sum.Records, 10))
-		if err := out.Write(append(line, wireQuantitiesOf(row.Sum.Quantities, row.Sum.Cost).values()...)); err != nil {
+		line = append(line, wireQuantitiesOf(row.Sum.Quantities, row.Sum.Cost).values()...)
+		if report.Total.Capped {
+			line = append(line, strconv.FormatBool(row.Sum.Capped))
+		}
+		if err := out.Write(line); err != nil {
 			return err
 		}
 	}

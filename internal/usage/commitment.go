@@ -92,19 +92,21 @@ func (t *Tracking) Filter() (Filter, bool) {
 	return f, f.To > f.From
 }
 
-// Add adds a record, if it counts; KindTooLarge when a sum leaves int64.
-func (t *Tracking) Add(r *Record) error {
+// Add adds a record, if it counts. What leaves int64 stands at its end; what is below zero counts as nothing.
+func (t *Tracking) Add(r *Record) {
 	if f, ok := t.Filter(); !ok || !f.Selects(r) || !t.c.Counts(r) {
-		return nil
+		return
 	}
-	n := r.Cost
+	counts := [2]int64{r.Cost}
 	if t.c.Tokens > 0 {
-		n = r.InputTokens + r.OutputTokens
+		counts = [2]int64{r.InputTokens, r.OutputTokens}
 	}
-	if r.Project == t.own {
-		t.mine += n // never more than used
+	for _, n := range counts {
+		_ = addTo(&t.used, n) // a standing is an estimate: it is at its end then
+		if r.Project == t.own {
+			_ = addTo(&t.mine, n)
+		}
 	}
-	return addTo(&t.used, n)
 }
 
 // Standing is how a commitment stands. Amounts are micro-cents or tokens, as it has them.

@@ -54,7 +54,7 @@ func (t *Timing) add(millis int64) {
 		t.buckets = map[int]int64{}
 	}
 	t.Count++
-	t.sum += millis
+	_ = addTo(&t.sum, millis) // a mean of what is beyond is none
 	t.buckets[int(math.Round(math.Log(float64(millis))/math.Log(timingStep)))]++
 }
 
@@ -119,7 +119,7 @@ func (c *Canary) Add(r *Record) error {
 		if r.Outcome != "" {
 			f.Outcomes[r.Outcome]++
 		}
-		return f.Sum.Add(r)
+		f.Sum.Add(r)
 	}
 	return nil
 }

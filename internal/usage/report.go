@@ -16,38 +16,46 @@ const (
 	MaxDimensions = 6
 )
 
-// Sum adds up records.
+// Sum adds up records. What no record can truly say spoils its own sum alone, and is marked.
 type Sum struct {
 	Records int64 `json:"records"`
 	Quantities
 	Cost int64 `json:"cost"` // micro-cents
+	// Capped: a quantity or the cost is more than math.MaxInt64 and stands at that, or a record says less than
+	// nothing and counts as nothing. The sum is not to be billed by.
+	Capped bool `json:"capped,omitempty"`
 }
 
-// Add adds a record; KindTooLarge when a sum leaves int64.
-func (s *Sum) Add(r *Record) error {
-	return s.add(1, &r.Quantities, r.Cost)
-}
+// Add adds a record.
+func (s *Sum) Add(r *Record) { s.add(1, &r.Quantities, r.Cost) }
 
 // Merge adds another sum.
-func (s *Sum) Merge(o *Sum) error { return s.add(o.Records, &o.Quantities, o.Cost) }
-
-func (s *Sum) add(records int64, q *Quantities, cost int64) error {
-	s.Records += records
-	into, from := s.fields(), q.fields()
-	for i := range into {
-		if err := addTo(into[i], *from[i]); err != nil {
-			return err
-		}
-	}
-	return addTo(&s.Cost, cost)
+func (s *Sum) Merge(o *Sum) {
+	s.add(o.Records, &o.Quantities, o.Cost)
+	s.Capped = s.Capped || o.Capped
 }
 
-func addTo(into *int64, n int64) error {
-	if n > 0 && *into > math.MaxInt64-n {
-		return stead.Errorf(stead.KindTooLarge, "a sum of usage records is larger than %d: narrow the report", int64(math.MaxInt64))
+func (s *Sum) add(records int64, q *Quantities, cost int64) {
+	s.Records += records
+	into, from := s.fields(), q.fields()
+	capped := addTo(&s.Cost, cost)
+	for i := range into {
+		capped = addTo(into[i], *from[i]) || capped
+	}
+	s.Capped = s.Capped || capped
+}
+
+// addTo adds what is above zero, up to math.MaxInt64, and reports whether that is not the true sum. In which
+// order things are added makes no difference to the result.
+func addTo(into *int64, n int64) (capped bool) {
+	if n < 0 || *into > math.MaxInt64-n {
+		if n > 0 {
+			*into = math.MaxInt64
+		}
+		return true
 	}
 	*into += n
-	return nil
+	return false
 }
 
 // Report is records added up by some dimensions.
@@ -105,10 +113,9 @@ func (g *Grouping) Add(r *Record) error {
 		row = &ReportRow{Values: values}
 		g.groups[key] = row
 	}
-	if err := row.Sum.Add(r); err != nil {
-		return err
-	}
-	return g.total.Add(r)
+	row.Sum.Add(r)
+	g.total.Add(r)
+	return nil
 }
 
 // Report ends the report.

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"cmp"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -129,10 +130,14 @@ func NewSettling(rules *Rules) *Settling {
 	return &Settling{rules: rules, lines: map[lineKey]*big.Int{}}
 }
 
-// Add distributes what a record cost; KindTooLarge above maxSettlementLines.
+// Add distributes what a record cost; KindTooLarge above maxSettlementLines, and for a
+// record that can't be: money is paid by it, so nothing is guessed.
 func (s *Settling) Add(r *Record) error {
-	if err := s.total.Add(r); err != nil {
-		return err
+	s.total.Add(r)
+	if s.total.Capped {
+		e := stead.Errorf(stead.KindTooLarge, "the record %s says what can't be, or the sum is more than %d: this time can't be settled", r.ID, int64(math.MaxInt64))
+		e.Hint = "Settle the time before and after that record, and look at it with its provider."
+		return e
 	}
 	all := dimensions()
 	i := slices.IndexFunc(s.rules.All, func(rule Rule) bool { return rule.matches(r, all) })

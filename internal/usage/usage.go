@@ -11,7 +11,8 @@
 //
 // Units: money is micro-cents (1 US cent = 1,000,000) in int64, never a float; times are Unix
 // milliseconds, durations milliseconds; sizes are bytes, storage is megabyte-seconds (10^6 bytes for
-// a second), rounded up. Sums that leave int64 are an error, never a wrong number.
+// a second), rounded up. Sums that leave int64 are marked (Sum.Capped), never silently
+// wrong; a statement of who is paid is refused.
 //
 // Exactly once: a record of a session is stored in the transaction of its event, and derives from it
 // alone. To fold the journal again gives the same records: `stead usage verify` does, and compares.

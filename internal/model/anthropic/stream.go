@@ -245,7 +245,7 @@ func (d *decoder) count(u *usage) {
 	}
 	for i, n := range []*int64{u.Input, u.Read, u.Written} {
 		if n != nil {
-			d.input[i] = max(*n, 0)
+			d.input[i] = model.Tokens(*n)
 		}
 	}
 	if u.Output != nil {
@@ -282,7 +282,7 @@ func (d *decoder) Finish() {
 	}
 	var total *stead.Usage
 	if d.usage != nil {
-		total = upstream.Sane(*d.usage)
+		total = model.Sane(*d.usage)
 	}
 	d.out.Done(finish, total, d.name)
 }

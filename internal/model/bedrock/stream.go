@@ -263,8 +263,8 @@ func (d *decoder) Finish() {
 	}
 	var total *stead.Usage
 	if u := d.usage; u != nil {
-		read, written := max(u.Read, 0), max(u.Written, 0)
-		total = upstream.Sane(stead.Usage{InputTokens: max(u.Input, 0) + read + written, CachedTokens: read, CacheWriteTokens: written, OutputTokens: u.Output})
+		read, written := model.Tokens(u.Read), model.Tokens(u.Written)
+		total = model.Sane(stead.Usage{InputTokens: model.Tokens(u.Input) + read + written, CachedTokens: read, CacheWriteTokens: written, OutputTokens: u.Output})
 	}
 	d.out.Done(d.finish(), total, d.name)
 }

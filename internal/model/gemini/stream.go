@@ -122,8 +122,8 @@ func (d *decoder) chunk(c *chunk) *model.Error {
 		d.name = c.Model
 	}
 	if u := c.Usage; u != nil {
-		d.usage = upstream.Sane(stead.Usage{InputTokens: max(u.Prompt, 0) + max(u.ToolUse, 0), CachedTokens: u.Cached,
-			OutputTokens: max(u.Answer, 0) + max(u.Thoughts, 0), ReasoningTokens: u.Thoughts})
+		d.usage = model.Sane(stead.Usage{InputTokens: model.Tokens(u.Prompt) + model.Tokens(u.ToolUse), CachedTokens: u.Cached,
+			OutputTokens: model.Tokens(u.Answer) + model.Tokens(u.Thoughts), ReasoningTokens: u.Thoughts})
 	}
 	if c.Feedback != nil && c.Feedback.Block != "" {
 		d.blocked = c.Feedback.Block

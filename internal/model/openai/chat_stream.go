@@ -136,7 +136,7 @@ func (d *chatDecoder) chunk(c *chatChunk) *model.Error {
 		d.name = c.Model
 	}
 	if u := c.Usage; u != nil {
-		d.usage = upstream.Sane(stead.Usage{InputTokens: u.Prompt, CachedTokens: u.PromptDetails.Cached,
+		d.usage = model.Sane(stead.Usage{InputTokens: u.Prompt, CachedTokens: u.PromptDetails.Cached,
 			OutputTokens: u.Completion, ReasoningTokens: u.CompletionDetails.Reasoning})
 	}
 	for i := range c.Choices {

@@ -68,7 +68,7 @@ func (p *Provider) embed(ctx context.Context, req model.EmbedRequest, reply *mod
 		if reply.Usage == nil {
 			reply.Usage = &stead.Usage{}
 		}
-		reply.Usage.InputTokens += max(u.Prompt, 0)
+		reply.Usage.InputTokens += model.Tokens(u.Prompt)
 	}
 	return nil
 }

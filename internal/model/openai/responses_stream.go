@@ -319,6 +319,6 @@ func (d *responsesDecoder) usage() *stead.Usage {
 	if u == nil {
 		return nil
 	}
-	return upstream.Sane(stead.Usage{InputTokens: u.Input, CachedTokens: u.InputDetails.Cached,
+	return model.Sane(stead.Usage{InputTokens: u.Input, CachedTokens: u.InputDetails.Cached,
 		OutputTokens: u.Output, ReasoningTokens: u.OutputDetails.Reasoning})
 }

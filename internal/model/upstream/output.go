@@ -259,12 +259,3 @@ func (o *Output) newCallID(id string) string {
 	o.taken[id] = true
 	return id
 }
-
-// Sane keeps parts within their whole, and everything above zero: money is computed from it.
-func Sane(u stead.Usage) *stead.Usage {
-	u.InputTokens, u.OutputTokens = max(u.InputTokens, 0), max(u.OutputTokens, 0)
-	u.CachedTokens = min(max(u.CachedTokens, 0), u.InputTokens)
-	u.CacheWriteTokens = min(max(u.CacheWriteTokens, 0), u.InputTokens-u.CachedTokens)
-	u.ReasoningTokens = min(max(u.ReasoningTokens, 0), u.OutputTokens)
-	return &u
-}

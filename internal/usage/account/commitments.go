@@ -53,9 +53,7 @@ func (s *Service) track(ctx context.Context, all []*usage.Tracking, span usage.F
 	for _, project := range projects {
 		err := s.each(ctx, project, span, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
 			for _, t := range all {
-				if err := t.Add(r); err != nil {
-					return false, err
-				}
+				t.Add(r)
 			}
 			return true, nil
 		})

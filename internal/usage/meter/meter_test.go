@@ -79,9 +79,7 @@ func checkSums(t *testing.T, seed uint64, events []stead.Event, records []usage.
 			t.Fatalf("seed %d: two records have the id %s", seed, r.ID)
 		}
 		ids[r.ID] = true
-		if err := sum.Add(&r); err != nil {
-			t.Fatal(err)
-		}
+		sum.Add(&r)
 	}
 	if sum.Cost != v.Cost || sum.InputTokens != v.Usage.InputTokens || sum.OutputTokens != v.Usage.OutputTokens {
 		t.Fatalf("seed %d: the records cost %d and have %d+%d tokens; the session says %d and %d+%d", seed,

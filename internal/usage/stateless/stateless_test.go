@@ -39,12 +39,10 @@ func stored(t *testing.T, s journal.Usage) usage.Sum {
 		}
 		for _, row := range rows {
 			r, err := usage.FromRow(project, row)
-			if err == nil {
-				err = sum.Add(&r)
-			}
 			if err != nil {
 				t.Fatal(err)
 			}
+			sum.Add(&r)
 			q.AfterAt, q.After = row.At, row.UsageName
 		}
 		if len(rows) < q.PageLimit() {
