@@ -84,8 +84,12 @@ func writeReport(w io.Writer, r client.UsageReport) {
 	}
 	header = append(header, "RECORDS", "CALLS", "INPUT", "CACHED", "OUTPUT", "SECONDS", "COST (USD)")
 	line := func(key []string, row client.UsageRow) []string {
+		cost := dollars(row.CostMicroCents)
+		if row.Capped {
+			cost += " (capped)"
+		}
 		return append(key, fmt.Sprint(row.Records), fmt.Sprint(row.Calls), fmt.Sprint(row.InputTokens), fmt.Sprint(row.CachedTokens),
-			fmt.Sprint(row.OutputTokens), fmt.Sprintf("%.1f", float64(row.DurationMS)/1000), dollars(row.CostMicroCents))
+			fmt.Sprint(row.OutputTokens), fmt.Sprintf("%.1f", float64(row.DurationMS)/1000), cost)
 	}
 	var rows [][]string
 	for _, row := range r.Data {
