@@ -52,9 +52,10 @@ func (w *wire) Write(b []byte) (int, error) {
 		}
 		now := time.Now()
 		_ = w.Conn.SetWriteDeadline(now.Add(w.p.times.Write))
+		w.up.Add(int64(len(piece))) // before: the answer may be here, and the connection closed, before Write returns
 		n, err := w.Conn.Write(piece)
 		written += n
-		w.up.Add(int64(n))
+		w.up.Add(int64(n - len(piece)))
 		if err != nil {
 			return written, err
 		}

@@ -457,8 +457,10 @@ func TestAFileThatCanNotBeThereIsGivenUp(t *testing.T) {
 		}
 		_, err = n.PutFile(ctx, me, env, "/workspace/a/below", nil)
 		isKind(t, err, stead.KindConflict) // one that waits is a file
+		h.mu.Lock()
 		h.taken = map[string]string{"/workspace/a": "a is a directory"}
 		h.fails["open"] = []error{stead.Errorf(stead.KindUnavailable, "the store is away")}
+		h.mu.Unlock()
 		n.send(s.ID, says("go"))
 		n.idle(s.ID)
 		_, err = n.PutFile(ctx, me, env, "/workspace/a", nil)
