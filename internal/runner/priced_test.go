@@ -154,7 +154,7 @@ func TestAnEnvironmentWaitsForItsBudget(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {
 		id := n.compute("go")
 		n.until(id, status(session.StatusRequiresAction))
-		time.Sleep(24 * time.Hour)
+		time.Sleep(24*time.Hour + 7*time.Minute) // between two looks, which are half an hour apart
 		if head, err := n.store.Head(t.Context(), n.key(id)); err != nil || head.Holder != "" || h.resident(n.key(id)) != nil {
 			t.Errorf("while it waits it is held by %q, resident %v: %v", head.Holder, h.resident(n.key(id)) != nil, err)
 		}
