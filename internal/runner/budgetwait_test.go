@@ -62,7 +62,7 @@ func TestATurnWaitsForABudget(t *testing.T) {
 		s := useUp(n)
 		time.Sleep(24 * time.Hour)
 		n.crash("node-2")
-		time.Sleep(2 * 24 * time.Hour)
+		time.Sleep(2*24*time.Hour + 7*time.Minute) // between two looks
 		s = n.until(s.ID, status(session.StatusRequiresAction))
 		h, err := n.store.Head(t.Context(), n.key(s.ID))
 		if err != nil || h.Holder != "" {

@@ -86,7 +86,7 @@ func TestAPricedToolWaits(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {
 		s := n.begin("Go", func(s *agent.Spec) { s.Tools = []agent.Tool{mcpServer()} })
 		s = n.until(s.ID, status(session.StatusRequiresAction))
-		time.Sleep(24 * time.Hour)
+		time.Sleep(24*time.Hour + 7*time.Minute) // between two looks, which are half an hour apart
 		if h, err := n.store.Head(t.Context(), n.key(s.ID)); err != nil || h.Holder != "" || len(tools.log()) != 1 {
 			t.Errorf("while it waits it is held by %q, after %d calls: %v", h.Holder, len(tools.log()), err)
 		}
