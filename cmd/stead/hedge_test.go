@@ -104,3 +104,44 @@ func TestTheLoserIsOnRecordWhenTheWinnerBreaksOff(t *testing.T) {
 		t.Errorf("verify: %s", got)
 	}
 }
+
+// A stateless call leaves a priced record whatever its upstream tells of it.
+func TestACallWithoutUsageIsOnRecordAsEstimated(t *testing.T) {
+	for name, answer := range map[string]string{
+		"none":          `{"id":"1","object":"chat.completion","created":1,"model":"u","choices":[{"index":0,"message":{"role":"assistant","content":"some words"},"finish_reason":"stop"}]}`,
+		"what can't be": `{"id":"1","object":"chat.completion","created":1,"model":"u","choices":[{"index":0,"message":{"role":"assistant","content":"some words"},"finish_reason":"stop"}],"usage":{"prompt_tokens":-9,"completion_tokens":2,"total_tokens":0}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprint(w, answer)
+			}))
+			defer up.Close()
+			n := openConfigured(t, "providers: [{name: p, api: chat, base_url: "+up.URL+"}]\nmodels: [{name: m, price: {input: 1, output: 1}, routes: [{provider: p, model: u}]}]\n", io.Discard)
+			if res, got := ask(t, n, "POST", "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"hi"}]}`); res.StatusCode != 200 {
+				t.Fatalf("%d %s", res.StatusCode, got)
+			}
+			eventually(t, "the call is on record, with a cost", func() bool {
+				_, got := ask(t, n, "GET", "/v1/usage_records?kind=model_call", "")
+				var rows struct {
+					Data []struct {
+						Outcome string
+						Input   int64 `json:"input_tokens"`
+						Output  int64 `json:"output_tokens"`
+						Cost    int64 `json:"cost_microcents"`
+					}
+				}
+				if err := json.Unmarshal([]byte(got), &rows); err != nil {
+					t.Fatalf("%v %s", err, got)
+				}
+				if len(rows.Data) == 0 {
+					return false
+				}
+				if r := rows.Data[0]; len(rows.Data) != 1 || r.Outcome != "estimated" || r.Input <= 0 || r.Output <= 0 || r.Cost <= 0 {
+					t.Errorf("on record are %s", got)
+				}
+				return true
+			})
+		})
+	}
+}

@@ -128,16 +128,9 @@ func (d *Dir) syncDirs(dir string) error {
 
 // Get implements Store.
 func (d *Dir) Get(ctx context.Context, key stead.SessionKey, digest string) ([]byte, error) {
-	name, err := d.name(ctx, key, digest)
+	f, err := d.file(ctx, key, digest)
 	if err != nil {
 		return nil, err
-	}
-	f, err := d.find(path.Dir(name), digest)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, stead.NotFound("blob", digest)
-	}
-	if err != nil {
-		return nil, unavailable(err, "read blob")
 	}
 	defer f.Close()
 	data, err := whole(f)

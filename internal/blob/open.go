@@ -16,6 +16,15 @@ import (
 
 // Open implements Store.
 func (d *Dir) Open(ctx context.Context, key stead.SessionKey, digest string) (io.ReadCloser, error) {
+	f, err := d.file(ctx, key, digest)
+	if err != nil {
+		return nil, err
+	}
+	return &reader{f: f, sum: sha256.New(), digest: digest}, nil
+}
+
+// file opens a blob's file; KindNotFound if there is none.
+func (d *Dir) file(ctx context.Context, key stead.SessionKey, digest string) (*os.File, error) {
 	name, err := d.name(ctx, key, digest)
 	if err != nil {
 		return nil, err
@@ -27,7 +36,7 @@ func (d *Dir) Open(ctx context.Context, key stead.SessionKey, digest string) (io
 	if err != nil {
 		return nil, unavailable(err, "read blob")
 	}
-	return &reader{f: f, sum: sha256.New(), digest: digest}, nil
+	return f, nil
 }
 
 // name is the file of a blob.

@@ -72,7 +72,7 @@ type call struct {
 	ended bool
 	// failed is how the last upstream failed that was tried before one that must be translated to.
 	failed error
-	lines  int64 // of a streamed answer that was passed on, or deltas of a translated one
+	lines  int64 // of a streamed answer that was passed on; linesAnEvent for each delta of a translated one
 	bytes  int64 // of an answer
 }
 
@@ -154,9 +154,12 @@ func (c *call) end(err error) {
 	c.s.Meter.Metered(c.meter)
 }
 
+// linesAnEvent is how many lines an event of a stream has, with the empty one behind it.
+const linesAnEvent = 2
+
 // guess is what the call may have used, by what went in and came out. A streamed event is about a token.
 func (c *call) guess() stead.Usage {
-	const linesAnEvent, bytesAToken = 2, 4
+	const bytesAToken = 4
 	u := stead.Usage{InputTokens: int64(len(c.body)/heldBytesPerToken + 1), OutputTokens: c.lines / linesAnEvent}
 	if c.lines == 0 {
 		u.OutputTokens = c.bytes / bytesAToken
@@ -221,7 +224,7 @@ func (c *call) generate(parent context.Context, req model.Request, each func(mod
 			return d, c.blame(ctx, err)
 		}
 		c.began()
-		c.lines += 2 // a delta is about a token
+		c.lines += linesAnEvent
 		if d.Route != nil {
 			c.meter.Route = d.Route
 		}

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -112,7 +113,7 @@ func (o *observer) line(line []byte) {
 	}
 	o.over(data)
 	if said(data, usageMember) >= 0 || said(data, finishMember) >= 0 || said(data, refusalMember) >= 0 {
-		o.read(data)
+		_ = o.read(data) // the client sees what it is
 	}
 	if bytes.Contains(data, []byte(errorWord)) {
 		o.fail(data)
@@ -150,8 +151,8 @@ func (o *observer) end() *stead.Usage {
 		if o.stream {
 			o.line(o.rest)
 		} else {
-			o.read(o.rest)
-			if !json.Valid(o.rest) {
+			err := o.read(o.rest)
+			if _, garbled := errors.AsType[*json.SyntaxError](err); garbled {
 				o.failed = &model.Error{Code: model.CodeServer, Message: "the model's answer is no JSON", Retry: true}
 			}
 		}
@@ -231,7 +232,8 @@ func (e *seenEnd) finish() model.Finish {
 	return ""
 }
 
-func (o *observer) read(data []byte) {
+// read takes what an event or an answer says. The error is that of its JSON.
+func (o *observer) read(data []byte) error {
 	var v struct {
 		Usage    *seenUsage `json:"usage"`
 		Response *struct {
@@ -240,8 +242,8 @@ func (o *observer) read(data []byte) {
 		} `json:"response"`
 		seenEnd
 	}
-	if json.Unmarshal(data, &v) != nil {
-		return // the client sees what it is
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
 	}
 	end := &v.seenEnd
 	if v.Response != nil {
@@ -256,7 +258,7 @@ func (o *observer) read(data []byte) {
 		u = v.Response.Usage
 	}
 	if u == nil {
-		return
+		return nil
 	}
 	o.usage = believed(stead.Usage{
 		InputTokens:     u.Prompt + u.Input,
@@ -264,15 +266,12 @@ func (o *observer) read(data []byte) {
 		OutputTokens:    u.Completion + u.Output,
 		ReasoningTokens: u.CompletionDetails.Reasoning + u.OutputDetails.Reasoning,
 	})
+	return nil
 }
-
-// maxTokens is more than any call has of a kind: who tells more tells nothing.
-const maxTokens = 1_000_000_000
 
 // believed is what an upstream says that it used, if that can be; nil otherwise, and it is guessed.
 func believed(u stead.Usage) *stead.Usage {
-	parts := min(u.CachedTokens, u.ReasoningTokens, u.InputTokens-u.CachedTokens, u.OutputTokens-u.ReasoningTokens)
-	if parts < 0 || u.InputTokens > maxTokens || u.OutputTokens > maxTokens {
+	if *model.Sane(u) != u {
 		return nil
 	}
 	return &u

@@ -27,6 +27,6 @@ func Decode(api string, items []stead.Item, body io.Reader) iter.Seq2[model.Delt
 
 // WithModel replaces a body's model.
 func WithModel(object []byte, name string) ([]byte, bool) {
-	pieces, ok := spliced(object, []edit{{"model", quoted(name)}})
+	pieces, ok := spliced(object, []edit{{member: "model", value: quoted(name)}})
 	return bytes.Join(pieces, nil), ok
 }

@@ -19,13 +19,13 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 	if !spoken {
 		return nil, &model.Error{Code: model.CodeDialect, Message: "the model provider does not speak " + f.Dialect}
 	}
-	edits := []edit{{"model", quoted(f.Model)}}
+	edits := []edit{{member: "model", value: quoted(f.Model)}}
 	if f.Tier != "" {
-		edits = append(edits, edit{"service_tier", quoted(f.Tier)})
+		edits = append(edits, edit{member: "service_tier", value: quoted(f.Tier)})
 	}
 	asks := f.TellUsage && f.Dialect == model.DialectChat
 	if asks {
-		edits = append(edits, edit{"stream_options", tellingUsage(f.Body)})
+		edits = append(edits, edit{member: "stream_options", within: []edit{{member: "include_usage", value: []byte("true")}}})
 	}
 	resp, e := p.pass(ctx, f, edits)
 	if e != nil && asks && e.Code == model.CodeInvalid && strings.Contains(e.Param+e.Message, "stream_options") {
@@ -35,21 +35,6 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 		return nil, e
 	}
 	return &model.Answer{ContentType: p.client.Redact(resp.Header.Get("Content-Type")), Body: p.client.Guard(resp.Body)}, nil
-}
-
-// tellingUsage are the stream options of a body, with its usage asked for.
-func tellingUsage(body []byte) []byte {
-	options := []byte("{}")
-	param.Members(bytes.TrimSpace(body), func(key string, from, to int) {
-		if v := bytes.TrimSpace(body)[from:to]; key == "stream_options" && v[0] == '{' {
-			options = v
-		}
-	})
-	pieces, ok := spliced(options, []edit{{"include_usage", []byte("true")}})
-	if !ok {
-		return []byte(`{"include_usage":true}`)
-	}
-	return bytes.Join(pieces, nil)
 }
 
 // pass sends the body with its edits.
@@ -65,6 +50,19 @@ func (p *Provider) pass(ctx context.Context, f model.Forward, edits []edit) (*ht
 type edit struct {
 	member string
 	value  []byte // JSON
+	within []edit // instead of value: of the object that the member is, or is to be
+}
+
+// of is the member's new value where it has been old, nil if it is not there.
+func (e edit) of(old []byte) []byte {
+	if e.within == nil {
+		return e.value
+	}
+	pieces, ok := spliced(old, e.within)
+	if !ok { // it is none, and no object
+		pieces, _ = spliced([]byte("{}"), e.within)
+	}
+	return bytes.Join(pieces, nil)
 }
 
 func quoted(text string) []byte {
@@ -88,7 +86,7 @@ func spliced(object []byte, edits []edit) ([][]byte, bool) {
 		empty = false
 		for i, e := range edits {
 			if e.member == key {
-				inside = append(inside, object[copied:from], e.value)
+				inside = append(inside, object[copied:from], e.of(object[from:to]))
 				copied, found[i] = to, true
 			}
 		}
@@ -99,7 +97,7 @@ func spliced(object []byte, edits []edit) ([][]byte, bool) {
 	head := append([]byte{}, object[:begin]...)
 	for i, e := range edits {
 		if !found[i] {
-			head = append(append(append(append(append(head, '"'), e.member...), `":`...), e.value...), ',')
+			head = append(append(append(append(append(head, '"'), e.member...), `":`...), e.of(nil)...), ',')
 		}
 	}
 	if empty {
