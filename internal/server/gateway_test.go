@@ -238,7 +238,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"responses", `{"model":"m","store":false,"input":"x","background":true}`, "background"},
 		{"responses", `{"model":"m","store":false,"input":"x","previous_response_id":"resp_1"}`, "previous_response_id"},
 		{"responses", `{"model":"m","store":false,"input":"x","tools":[{"type":"namespace"}]}`, "tools[0].type"},
-		{"responses", `{"model":"m","store":false,"input":"x","tools":[{"type":"mcp","server_label":"files"}]}`, "tools[0].type"},
+		{"responses", `{"model":"m","store":false,"input":"x","tools":[{"type":"mcp","server_label":"files"}]}`, "tools[0].server_label"},
+		{"responses", `{"model":"m","store":false,"input":"x","tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example"}]}`, "tools[0].type"},
 		{"responses/input_tokens", `{"model":"m","previous_response_id":"x"}`, "previous_response_id"},
 		{"responses/compact", `{"model":"m"}`, "input"},
 		{"embeddings", `{"model":"m","input":[1,2]}`, "model"}, // this one embeds nothing

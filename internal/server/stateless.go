@@ -25,6 +25,9 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if err := refuseKept(req.Object); err != nil {
 		return err
 	}
+	if err := s.handedOn(r.Context(), p, req); err != nil {
+		return err
+	}
 	req, err := s.inlined(r.Context(), p, req)
 	if err != nil {
 		return err

@@ -31,14 +31,14 @@ func realFiles(t *testing.T) (*sqlite.Store, *file.Service) {
 }
 
 // vectorDoor is a door with the real services of files and vector stores, one store, and a file in it.
-func vectorDoor(t *testing.T) (d *door, store, fileID string) {
+func vectorDoor(t *testing.T, change ...func(*Config)) (d *door, store, fileID string) {
 	t.Helper()
 	db, files := realFiles(t)
 	vectors := vectorstore.NewService(vectorstore.Config{Documents: db, Records: db, Files: files, Policy: policy.AllowLocal{}, Now: time.Now})
 	done := make(chan struct{})
 	go func() { defer close(done); vectors.Run(t.Context()) }()
 	t.Cleanup(func() { <-done })
-	d = open(t, filled(), func(c *Config) { c.Files, c.Vectors = files, vectors })
+	d = open(t, filled(), append(change, func(c *Config) { c.Files, c.Vectors = files, vectors })...)
 	res, body := d.form("/v1/files", []field{{"purpose", "", "assistants"}, {"file", "shop.md", "# Shop\n\nRefunds take thirty days."}})
 	fileID = d.id(200, res, body)
 	res, body = d.call("POST", "/v1/vector_stores", `{"name":"manuals","description":"of the shop","metadata":{"a":"b"},"expires_after":{"anchor":"last_active_at","days":7},

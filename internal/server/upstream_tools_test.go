@@ -1,0 +1,45 @@
+package server
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// An upstream that runs the tools of a response itself is told of none that it can't know, and no secret.
+func TestToolsThatNoUpstreamMayBeTold(t *testing.T) {
+	const answer = `{"id":"resp_1","object":"response","created_at":1,"completed_at":1,"status":"completed","error":null,"incomplete_details":null,"model":"up","output":[],` +
+		`"usage":null,"previous_response_id":null,"instructions":null,"tools":[],"tool_choice":"auto","parallel_tool_calls":true,"temperature":1,"top_p":1,"metadata":{},"text":{},"truncation":"disabled"}`
+	m := &scripted{forward: map[string]func(context.Context, model.Forward) (*model.Answer, error){model.DialectResponses: says("application/json", answer)}}
+	d, store, _ := vectorDoor(t, func(c *Config) { c.Models, c.Gate = m, gate{} })
+	ours := strings.TrimPrefix(store, "/v1/vector_stores/")
+	ask := func(tool string) string {
+		return `{"model":"m","store":false,"input":"x","tools":[{"type":"function","name":"f"},` + tool + `]}`
+	}
+	for tool, param := range map[string]string{
+		`{"type":"file_search","vector_store_ids":["` + ours + `"]}`:                                      "tools[1].vector_store_ids[0]",
+		`{"type":"file_search","vector_store_ids":["vs_theirs","` + ours + `"]}`:                          "tools[1].vector_store_ids[1]",
+		`{"type":"mcp","server_label":"shop"}`:                                                            "tools[1].server_label",
+		`{"type":"mcp","server_label":"shop","server_url":null}`:                                          "tools[1].server_label",
+		`{"type":"mcp","server_label":"a","server_url":"https://a.example","authorization":"secret"}`:     "tools[1].authorization",
+		`{"type":"mcp","server_label":"a","server_url":"https://a.example","headers":{"X-Key":"secret"}}`: "tools[1].headers",
+		`{"type":"mc\u0070","server_label":"a","connector_id":"c","authorization":"secret"}`:              "tools[1].authorization",
+	} {
+		d.says("POST /v1/responses", ask(tool), 400, `"param":"`+param+`"`, "store: false")
+	}
+	if len(m.asked) > 0 {
+		t.Fatalf("the upstream was asked: %s", m.asked[0].Body)
+	}
+	for _, tool := range []string{
+		`{"type":"file_search","vector_store_ids":["vs_theirs"]}`,
+		`{"type":"mcp","server_label":"a","server_url":"https://a.example","headers":{}}`,
+		`{"type":"file_search","vector_store_ids":7}`,
+	} {
+		d.says("POST /v1/responses", ask(tool), 200, answer)
+	}
+	if len(m.asked) != 3 || string(m.asked[0].Body) != ask(`{"type":"file_search","vector_store_ids":["vs_theirs"]}`) {
+		t.Errorf("what is the upstream's own goes there as it is: %d asked", len(m.asked))
+	}
+}
