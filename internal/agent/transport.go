@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
@@ -18,7 +19,7 @@ const (
 	MaxCommandEnvVars = 64
 )
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
+var variableName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`) })
 
 // InEnvironment reports whether the tool is run in, or reached from, the session's environment, so
 // that a session without one can't have it.
@@ -197,7 +198,7 @@ func (t *Transport) checkCommand(o param.Object) error {
 		}
 	}
 	for i, name := range t.EnvVars {
-		if !variableName.MatchString(name) {
+		if !variableName().MatchString(name) {
 			return stead.Invalid(param.Index(o.Path("env_vars"), i), "%s %.80q is no name of a variable", param.Index(o.Path("env_vars"), i), name)
 		}
 	}

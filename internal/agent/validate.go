@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
@@ -11,8 +12,8 @@ import (
 )
 
 var (
-	functionName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
-	serverLabel  = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+	functionName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`) })
+	serverLabel  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`) })
 )
 
 // Validate checks a whole Spec; path is where it stands in the request ("" or "agent").
@@ -70,14 +71,14 @@ func validateTool(path string, t Tool, seen map[string]bool) error {
 	switch t.Type {
 	case ToolFunction:
 		field, name = "name", t.Name
-		if !functionName.MatchString(name) {
+		if !functionName().MatchString(name) {
 			return stead.Invalid(path+".name", "%s.name %.80q must be 1 to 64 letters, digits, _ or -", path, name)
 		}
 	case ToolMemory, ToolFileSearch:
 		field, name = "server_label", t.ServerLabel // an mcp tool of that label would be taken for it
 	case ToolMCP:
 		field, name = "server_label", t.ServerLabel
-		if !serverLabel.MatchString(name) {
+		if !serverLabel().MatchString(name) {
 			return stead.Invalid(path+".server_label", "%s.server_label %.80q must be 1 to 64 letters, digits, _ or -", path, name)
 		}
 	default:

@@ -3,6 +3,7 @@ package config
 import (
 	"regexp"
 	"slices"
+	"sync"
 )
 
 // Budget limits what calls and environments may use. Each project has the budgets of the configuration.
@@ -28,7 +29,7 @@ type BudgetLimit struct {
 const MaxBudgets = 64
 
 // namePattern is what names in the configuration that become ids look like.
-var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+var namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`) })
 
 func (c *Config) checkBudgets() error {
 	if len(c.Budgets) > MaxBudgets {
@@ -37,7 +38,7 @@ func (c *Config) checkBudgets() error {
 	seen := map[string]bool{}
 	for i := range c.Budgets {
 		b := &c.Budgets[i]
-		if !namePattern.MatchString(b.Name) || seen[b.Name] {
+		if !namePattern().MatchString(b.Name) || seen[b.Name] {
 			return invalid("budgets.name", "Names are small letters, digits, - and _, each once.", "budgets[%d] has the name %q", i, b.Name)
 		}
 		seen[b.Name] = true

@@ -50,7 +50,7 @@ func (c *Config) checkCommitments() error {
 		m, at := &c.Commitments[i], fmt.Sprintf("commitments[%d]", i)
 		begins, err := m.Begins()
 		switch {
-		case !namePattern.MatchString(m.Name) || seen[m.Name]:
+		case !namePattern().MatchString(m.Name) || seen[m.Name]:
 			return invalid(at+".name", "Names are small letters, digits, - and _, each once.", "%s has the name %q", at, m.Name)
 		case (m.Provider == "") == (m.Pool == ""):
 			return invalid(at+".provider", "Write provider: NAME, or pool: NAME.", "commitment %s is to a provider or for a pool", m.Name)

@@ -35,7 +35,7 @@ func (c *Config) checkSettlement() error {
 	}
 	seen := map[string]bool{}
 	for i, r := range s.Rules {
-		if !namePattern.MatchString(r.Name) || seen[r.Name] {
+		if !namePattern().MatchString(r.Name) || seen[r.Name] {
 			return invalid("settlement.rules.name", "Names are small letters, digits, - and _, each once.", "settlement.rules[%d] has the name %q", i, r.Name)
 		}
 		seen[r.Name] = true

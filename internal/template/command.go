@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
@@ -12,7 +13,7 @@ import (
 	"github.com/stead-dev/stead/internal/param"
 )
 
-var variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+var variableForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`) })
 
 // reserved are the variables that the runtime sets, and those by which a loader or a shell would run
 // something before the command that was asked for.
@@ -57,7 +58,7 @@ func (d *decoder) env() error {
 // checkVariable never shows a value.
 func checkVariable(at, name, value string) error {
 	switch {
-	case !variableForm.MatchString(name):
+	case !variableForm().MatchString(name):
 		e := stead.Invalid(at, "%s has a variable named %.80q", at, name)
 		e.Hint = "Names are letters, digits and underscores, and do not begin with a digit."
 		return e

@@ -3,6 +3,7 @@ package template
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
@@ -13,14 +14,20 @@ import (
 // over as one argument, after "--", and not through a shell.
 var (
 	// The name and version parts of PEP 508, without URLs and markers; versions as in PEP 440.
-	pythonForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?` +
-		`(\[[A-Za-z0-9][A-Za-z0-9._-]*(, ?[A-Za-z0-9][A-Za-z0-9._-]*)*\])?` +
-		`( ?` + pythonClause + `(, ?` + pythonClause + `)*)?$`)
+	pythonForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?` +
+			`(\[[A-Za-z0-9][A-Za-z0-9._-]*(, ?[A-Za-z0-9][A-Za-z0-9._-]*)*\])?` +
+			`( ?` + pythonClause + `(, ?` + pythonClause + `)*)?$`)
+	})
 	// npm's validate-npm-package-name, and a version, range of one comparison, or tag.
-	npmForm = regexp.MustCompile(`^(@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*(@(\^|~|>=|<=|>|<|=)?[A-Za-z0-9][A-Za-z0-9.+_-]*)?$`)
+	npmForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*(@(\^|~|>=|<=|>|<|=)?[A-Za-z0-9][A-Za-z0-9.+_-]*)?$`)
+	})
 	// Debian Policy 5.6.1 and 5.6.12: name, architecture, version. The last character of the name is
 	// not "-", by which apt-get means a removal.
-	systemForm = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+](:[a-z0-9][a-z0-9-]*[a-z0-9])?(=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?$`)
+	systemForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+](:[a-z0-9][a-z0-9-]*[a-z0-9])?(=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?$`)
+	})
 )
 
 const pythonClause = `(===|==|~=|!=|<=|>=|<|>) ?[A-Za-z0-9][A-Za-z0-9.!+*_-]*`
@@ -40,16 +47,18 @@ func (d *decoder) packages() error {
 	if p.NPM, err = packageList(o, "npm", isNPM, `such as "typescript", "@types/node@22" or "left-pad@^1.3.0"`); err != nil {
 		return err
 	}
-	if p.System, err = packageList(o, "system", systemForm.MatchString, `such as "ripgrep" or "jq=1.6-2.1"`); err != nil {
+	if p.System, err = packageList(o, "system", isSystem, `such as "ripgrep" or "jq=1.6-2.1"`); err != nil {
 		return err
 	}
 	d.c.Packages = p
 	return nil
 }
 
-func isPython(s string) bool { return pythonForm.MatchString(s) && !isFileName(s) }
+func isPython(s string) bool { return pythonForm().MatchString(s) && !isFileName(s) }
 
-func isNPM(s string) bool { return npmForm.MatchString(s) && !isFileName(s) }
+func isSystem(s string) bool { return systemForm().MatchString(s) }
+
+func isNPM(s string) bool { return npmForm().MatchString(s) && !isFileName(s) }
 
 // isFileName reports what npm and pip take for a file in the directory where they run.
 func isFileName(s string) bool {

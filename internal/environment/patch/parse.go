@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/stead-dev/stead"
 )
@@ -149,14 +150,14 @@ func (p *parser) update(o *Operation) error {
 
 // unified is what stands behind "@@" in a unified diff: numbers, which models get wrong, and perhaps
 // a line above.
-var unified = regexp.MustCompile(`^-\d+(,\d+)? \+\d+(,\d+)? @@ ?`)
+var unified = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-\d+(,\d+)? \+\d+(,\d+)? @@ ?`) })
 
 // hunk reads one hunk; the first of a file may lack its "@@".
 func (p *parser) hunk(first bool) (Hunk, error) {
 	h := Hunk{Line: p.at + 1}
 	for strings.HasPrefix(p.marker(), place) {
 		above := strings.TrimPrefix(strings.TrimLeft(p.lines[p.at], " \t")[len(place):], " ")
-		above = unified.ReplaceAllString(above, "")
+		above = unified().ReplaceAllString(above, "")
 		if strings.TrimSpace(above) != "" {
 			h.Above = append(h.Above, above)
 		}
