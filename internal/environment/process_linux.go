@@ -3,23 +3,29 @@ package environment
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
 // MakeThreads has the runtime make so many threads now, for a process that shares the limit of processes
 // with the commands that it starts: when they have used it up, one that can't be made would end it.
 func MakeThreads(n int) {
-	var all sync.WaitGroup
+	var locked, all sync.WaitGroup
+	release := make(chan struct{})
+	locked.Add(n)
 	for range n {
 		all.Go(func() {
-			t := syscall.NsecToTimespec(int64(2 * time.Millisecond))
-			_ = syscall.Nanosleep(&t, nil) // a system call that holds a thread each; an early end does no harm
+			runtime.LockOSThread() // a thread each: none is another's before all are there
+			defer runtime.UnlockOSThread()
+			locked.Done()
+			<-release
 		})
 	}
+	locked.Wait()
+	close(release)
 	all.Wait()
 }
 

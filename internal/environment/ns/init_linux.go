@@ -47,6 +47,11 @@ func runInit() int {
 	if err != nil {
 		return 1
 	}
+	threads := make(chan struct{})
+	go func() {
+		defer close(threads)
+		environment.MakeThreads(initThreads) // beside the building of the root, which takes as long
+	}()
 	buf := make([]byte, maxRequestBytes)
 	data, files, err := packet.Receive(conn, buf)
 	if err != nil {
@@ -58,7 +63,7 @@ func runInit() int {
 	}
 	i := &inmate{conn: conn, forks: make(chan fork), running: map[int]uint32{}, pids: map[uint32]int{}}
 	i.forked = sync.NewCond(&i.mu)
-	if err := i.prepare(s, files); err != nil {
+	if err := i.prepare(s, files, threads); err != nil {
 		i.fail(reply{}, err)
 		return 1
 	}
@@ -70,7 +75,7 @@ func runInit() int {
 }
 
 // prepare does everything between the first message and the first command.
-func (i *inmate) prepare(s setup, files []*os.File) error {
+func (i *inmate) prepare(s setup, files []*os.File, threads <-chan struct{}) error {
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(oomScore)), 0) // raising it is always allowed; without, a box is like any process
 	if err := s.build(files); err != nil {
 		return err
@@ -92,7 +97,7 @@ func (i *inmate) prepare(s setup, files []*os.File) error {
 	if err := s.limit(); err != nil {
 		return err
 	}
-	environment.MakeThreads(initThreads)
+	<-threads
 	jailed := make(chan error)
 	go i.jail(s, jailed)
 	return <-jailed
