@@ -22,7 +22,7 @@ const MaxPromptFileBytes = (stead.MaxTextBytes - 1024) / 4 * 3
 // and chat's file): no provider knows ids of ours, and what was said stays what it was when a file is deleted. The ids
 // of others are left: an upstream that a call is passed on to may know them, and every reader here refuses them.
 func (s *server) inlined(ctx context.Context, p stead.Principal, req request) (request, error) {
-	if s.Files == nil || !bytes.Contains(req.raw, []byte(`"file_id"`)) {
+	if s.Files == nil || !namesFile(req.raw) {
 		return req, nil
 	}
 	in := inliner{s: s, ctx: ctx, p: p, left: stead.MaxRequestBytes}
@@ -43,6 +43,23 @@ func (s *server) inlined(ctx context.Context, p stead.Principal, req request) (r
 		req.raw = req.JSON()
 	}
 	return req, nil
+}
+
+// namesFile reports whether there may be a file's id in a prompt. It looks for the rarest character of the word, since
+// bytes.Contains compares at every byte once it has met some quotation marks: a tenth of what a forwarded call with a
+// long prompt costs beside a bare proxy.
+func namesFile(b []byte) bool {
+	const before, after = `"file`, `_id"`
+	for {
+		i := bytes.IndexByte(b, after[0])
+		if i < 0 {
+			return false
+		}
+		if bytes.HasSuffix(b[:i], []byte(before)) && bytes.HasPrefix(b[i:], []byte(after)) {
+			return true
+		}
+		b = b[i+1:] // no word begins before its own underscore and ends behind another's
+	}
 }
 
 // inliner replaces parts of one request.

@@ -49,3 +49,15 @@ func TestPromptsHoldTheFilesThatTheyName(t *testing.T) {
 	d.says("POST /v1/responses/input_tokens", `{"input":[{"role":"user","content":[{"type":"input_file","file_id":"`+big+`"}]}]}`, 400, `"param":"input[0].content[0].file_id"`, "at most")
 	d.says("POST /v1/responses/input_tokens", `{"input":[{"role":"user","content":[{"type":"input_file","file_id":"`+note+`"}]}]}`, 200)
 }
+
+func TestAFilesIDIsSeenWhereverItStands(t *testing.T) {
+	for body, want := range map[string]bool{
+		"": false, "{}": false, `{"file_id":"f"}`: true, `{"a_b":[{"x_":"_","file_id":1}]}`: true, `_"file_id"`: true,
+		`{"file__id":1}`: false, `{"my_file_id":1}`: false, `{"file_ids":1}`: false, `"file_i`: false, `_id"`: false,
+		strings.Repeat(`"`, 300) + `"file_id"`: true,
+	} {
+		if got := namesFile([]byte(body)); got != want {
+			t.Errorf("%.40q: %v", body, got)
+		}
+	}
+}
