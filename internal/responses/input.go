@@ -2,6 +2,7 @@ package responses
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -10,8 +11,13 @@ import (
 
 // readInput reads a text, or a list of items.
 func (r *Request) readInput(o param.Object) error {
-	items, err := Input(o, "input")
+	items, listed, err := input(o, "input")
 	r.Items = items
+	for _, t := range r.Tools {
+		if t.ServerLabel != "" && slices.Contains(listed, t.ServerLabel) {
+			r.Listed = append(r.Listed, t.ServerLabel)
+		}
+	}
 	if err == nil && len(items) == 0 && r.Previous == "" && r.Conversation == "" {
 		return stead.Invalid("input", "input must hold at least one item")
 	}
@@ -20,46 +26,55 @@ func (r *Request) readInput(o param.Object) error {
 
 // Input reads a field that is a text of the user or a list of items.
 func Input(o param.Object, name string) ([]stead.Item, error) {
+	items, _, err := input(o, name)
+	return items, err
+}
+
+// input is Input, with the labels of the tool servers whose lists are among the items.
+func input(o param.Object, name string) (items []stead.Item, listed []string, err error) {
 	raw, ok := o.Raw(name)
 	if !ok {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if raw[0] == '"' {
 		text, _, err := o.String(name)
 		if err != nil || text == "" {
-			return nil, err
+			return nil, nil, err
 		}
 		if len(text) > stead.MaxTextBytes {
-			return nil, tooLong(name, stead.MaxTextBytes)
+			return nil, nil, tooLong(name, stead.MaxTextBytes)
 		}
-		return []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, text)}}, nil
+		return []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, text)}}, nil, nil
 	}
 	list, _, err := o.List(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(list) > MaxItems {
-		return nil, stead.Invalid(o.Path(name), "%s has %d items, the limit is %d", o.Path(name), len(list), MaxItems)
+		return nil, nil, stead.Invalid(o.Path(name), "%s has %d items, the limit is %d", o.Path(name), len(list), MaxItems)
 	}
-	items := make([]stead.Item, 0, len(list))
+	items = make([]stead.Item, 0, len(list))
 	made := map[string]bool{} // ids of questions whose calls are among the items
 	for i, raw := range list {
 		entry, err := param.Parse(param.Index(o.Path(name), i), raw)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		it, skip, err := item(entry)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !skip {
 			items = append(items, it)
+		} else if _, failed := entry.Raw("error"); !failed {
+			label, _, _ := entry.String("server_label") // of a list
+			listed = append(listed, label)
 		}
 		if id, has, _ := entry.String("approval_request_id"); has && it.Type == stead.ItemMessage {
 			made[id] = true
 		}
 	}
-	return settled(items, made), nil
+	return settled(items, made), listed, nil
 }
 
 func tooLong(path string, limit int) error {

@@ -80,6 +80,15 @@ type ServerCall struct {
 	Status      stead.ItemStatus `json:"status"`
 }
 
+// ToolList says which tools a tool server has. Tools is a list of {"name", "description", "input_schema", "annotations"}.
+type ToolList struct {
+	ID          string          `json:"id"`
+	Type        string          `json:"type"` // "mcp_list_tools"
+	ServerLabel string          `json:"server_label"`
+	Tools       json.RawMessage `json:"tools"`
+	Error       *string         `json:"error"`
+}
+
 // ApprovalRequest asks whether a call to a tool server may be made.
 type ApprovalRequest struct {
 	ID          string `json:"id"`

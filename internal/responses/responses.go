@@ -44,6 +44,7 @@ type Request struct {
 	Model        string
 	Instructions *string
 	Items        []stead.Item
+	Listed       []string // labels of tool servers whose lists of tools are among the input
 	Tools        []Tool
 
 	ToolChoice   string // as model.Request has it

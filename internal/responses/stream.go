@@ -180,6 +180,11 @@ func (s *Stream) ServerCall(state string, index int, id string) error {
 	return s.emit(event{Type: "response.mcp_call." + state, OutputIndex: &index, ItemID: id})
 }
 
+// ToolList says how far the listing of a server's tools is: "in_progress", "completed" or "failed".
+func (s *Stream) ToolList(state string, index int, id string) error {
+	return s.emit(event{Type: "response.mcp_list_tools." + state, OutputIndex: &index, ItemID: id})
+}
+
 // FileSearch says how far a search of files is: "in_progress", "searching" or "completed".
 func (s *Stream) FileSearch(state string, index int, id string) error {
 	return s.emit(event{Type: "response.file_search_call." + state, OutputIndex: &index, ItemID: id})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -65,6 +66,10 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
 	if t := a.state.Turn; t != nil && t.Response != nil {
 		call.ask, call.first = &t.Response.Ask, t.Steps <= 1
+		call.shown, call.known = maps.Clone(a.state.Listed), t.Response.Listed
+		if call.shown == nil {
+			call.shown = map[string]string{}
+		}
 	}
 	call.held = hold != nil
 	p.starts = append(p.starts, func() {
@@ -117,8 +122,10 @@ type modelCall struct {
 	items    []stead.Item
 	spec     agent.Spec
 	caller   model.Caller
-	ask      *session.Ask // what a response wants of its calls; nil: nothing
-	first    bool         // of the turn
+	ask      *session.Ask      // what a response wants of its calls; nil: nothing
+	first    bool              // of the turn
+	shown    map[string]string // as session.View.Listed; nil: lists of tools are not shown
+	known    []string          // labels of servers whose lists the application has
 	upto     stead.Seq
 	computer bool   // the session has an environment, and the model gets its tools
 	skills   string // of the environment, in words
@@ -140,6 +147,9 @@ func (c *modelCall) run(ctx context.Context, f *flight) {
 	tools, err := c.a.r.toolset(ctx, c.a.key, c.spec.Tools, c.computer)
 	if err != nil {
 		c.fail(f, toolsetError(err))
+		return
+	}
+	if !c.list(ctx, tools.servers) {
 		return
 	}
 	req, err := c.request(ctx, tools)

@@ -24,6 +24,7 @@ func outputOf(call, text string) stead.Item {
 // asks is a request for a response; change is optional.
 func asks(previous string, items []stead.Item, change ...func(*session.RespondRequest)) session.RespondRequest {
 	req := session.RespondRequest{Previous: previous, Items: items}
+	req.Ask.Listed = []string{"box"} // what lists do is said in listed_test.go
 	req.Ask.Spec = agent.Defaults()
 	req.Ask.Spec.Model = "sim"
 	req.Ask.Spec.Tools = []agent.Tool{{Type: agent.ToolFunction, Name: "weather", Parameters: json.RawMessage(`{"type":"object"}`)}, mcpServer()}

@@ -21,6 +21,7 @@ import (
 type toolset struct {
 	specs   []model.ToolSpec
 	byName  map[string]offered // name as the model knows it → what it is
+	servers []served           // what each said, in the agent's order
 	missing []string           // labels of servers that can't be reached
 }
 
@@ -61,6 +62,7 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, tools []agen
 			continue
 		}
 		found, err := r.cfg.Tools.Tools(ctx, r.serverOf(key, cfg))
+		t.servers = append(t.servers, served{cfg, found, err})
 		if err != nil {
 			if cfg.Required || ctx.Err() != nil {
 				return nil, &missingServerError{cfg.ServerLabel, err}

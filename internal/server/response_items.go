@@ -37,6 +37,8 @@ func responseItem(item session.Item, results bool) any {
 			return fileSearch(it, results)
 		}
 		return serverCall(it)
+	case *session.ToolListItem:
+		return &responses.ToolList{ID: it.ID, Type: it.Type, ServerLabel: it.ServerLabel, Tools: it.Tools, Error: it.Error}
 	case *session.ApprovalRequestItem:
 		return &responses.ApprovalRequest{ID: it.ID, Type: it.Type, ServerLabel: it.ServerLabel, Name: it.Name, Arguments: responses.ArgumentText(it.Arguments)}
 	case *session.ApprovalResponseItem:

@@ -250,6 +250,11 @@ func (t *responseTeller) added(p session.Piece) error {
 			return err
 		}
 		return t.out.Arguments("mcp_call", p.Output, it.ID, it.Name, whole)
+	case *responses.ToolList:
+		if err := t.out.Added(p.Output, it); err != nil {
+			return err
+		}
+		return t.out.ToolList("in_progress", p.Output, it.ID)
 	case *responses.FileSearch:
 		if err := t.out.Added(p.Output, it); err != nil {
 			return err
@@ -308,6 +313,12 @@ func (t *responseTeller) callEnded(output int, w any) error {
 			state = "failed"
 		}
 		return t.out.ServerCall(state, output, it.ID)
+	case *responses.ToolList:
+		state := "completed"
+		if it.Error != nil {
+			state = "failed"
+		}
+		return t.out.ToolList(state, output, it.ID)
 	case *responses.FileSearch:
 		if it.Status == stead.ItemCompleted {
 			return t.out.FileSearch("completed", output, it.ID)

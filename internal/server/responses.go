@@ -100,7 +100,7 @@ func (s *server) respondRequest(asked *responses.Request, req request) (session.
 	if asked.Verbosity != nil {
 		spec.Text.Verbosity = *asked.Verbosity
 	}
-	out.Ask = session.ResponseAsk{Request: asked.Echo, Background: asked.Background, FileResults: asked.FileResults, Ask: session.Ask{
+	out.Ask = session.ResponseAsk{Request: asked.Echo, Background: asked.Background, FileResults: asked.FileResults, Listed: asked.Listed, Ask: session.Ask{
 		ToolChoice: asked.ToolChoice, SerialTools: asked.SerialTools, Temperature: asked.Temperature, TopP: asked.TopP,
 		MaxOutputTokens: asked.MaxOutput, MaxToolCalls: asked.MaxToolCalls, CacheKey: asked.CacheKey, User: asked.User,
 	}}

@@ -43,6 +43,7 @@ const (
 	KindToolReturned     = "tool.returned"
 	KindToolLost         = "tool.lost"
 	KindToolRequested    = "tool.requested" // by code in the environment
+	KindToolsListed      = "tools.listed"   // of a response's tool servers
 	KindContextCompacted = "context.compacted"
 	KindResponseDeleted  = "session.response_deleted"
 	KindItemDeleted      = "session.item_deleted"

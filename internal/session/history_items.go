@@ -157,6 +157,8 @@ func turnOf(item Item) string {
 		return it.TurnID
 	case *ApprovalResponseItem:
 		return it.TurnID
+	case *ToolListItem:
+		return it.TurnID
 	}
 	return ""
 }

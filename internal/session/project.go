@@ -153,6 +153,8 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 		}
 	case KindToolStreamed:
 		out, err = p.output(out, e)
+	case KindToolsListed:
+		out, err = p.listed(out, e, before)
 	case KindModelReplied:
 		if before.model != nil && before.model.Seq == reply.Call {
 			out = p.replied(out, before, *reply, items)

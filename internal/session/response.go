@@ -31,6 +31,8 @@ type ResponseAsk struct {
 	Background bool            `json:"background,omitempty"`
 	// Approved are the calls that answers among the input allow, whole: a fold may begin here.
 	Approved []ApprovedCall `json:"approved,omitempty"`
+	// Listed are the labels of tool servers whose lists the application has: they are not shown to it again.
+	Listed []string `json:"listed,omitempty"`
 	// FileResults: searches of files are shown with what they found.
 	FileResults bool `json:"file_results,omitempty"`
 }

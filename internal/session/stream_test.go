@@ -97,7 +97,7 @@ func TestItemsAreClosed(t *testing.T) {
 					t.Fatalf("call %s is added with arguments %s", it.ID, it.Arguments)
 				}
 				state[it.ID] = "open"
-				if it.Type == "function_call_output" || it.Status == "completed" { // input is whole when it is shown
+				if it.Type == "function_call_output" || it.Type == "mcp_approval_response" || it.Status == "completed" { // input is whole when it is shown
 					state[it.ID] = "done"
 				}
 			case "item.done":

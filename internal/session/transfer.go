@@ -101,6 +101,8 @@ type cut struct {
 	drop stead.Seq
 	// input is the index of an item of input in its event, -1 for other items.
 	input int
+	// lists is how many lists of tools are copied of the event that has the item; 0: the item is none.
+	lists int
 	// view is the source's, as of seq; nil where nothing comes behind it.
 	view *View
 }
@@ -129,6 +131,8 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 		out := cut{seq: e.Seq, input: -1, view: c.proj.view}
 		if seq < e.Seq { // the id names the model call
 			out.call, out.index = seq, index
+		} else if e.Kind == KindToolsListed {
+			out.lists = index + 1
 		}
 		out.drop = c.streaming()
 		return out, nil
@@ -174,6 +178,8 @@ func (c cut) trim(e stead.Event) (stead.Event, error) {
 		})
 	case e.Kind == KindInputItems && c.input >= 0 && e.Seq == c.seq:
 		return edit(e, func(p *ItemsInput) { p.Items = p.Items[:c.input+1] })
+	case e.Kind == KindToolsListed && c.lists > 0 && e.Seq == c.seq:
+		return edit(e, func(p *ToolsListed) { p.Servers = p.Servers[:min(c.lists, len(p.Servers))] })
 	case e.Kind == KindModelReplied && c.call > 0:
 		return edit(e, func(p *ModelReplied) {
 			if p.Call == c.call && c.index < len(p.Items) {

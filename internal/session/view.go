@@ -31,6 +31,8 @@ type View struct {
 	HandedBack []string `json:"handed_back,omitempty"`
 	// Asked are the calls that a response gave to the application to approve, until the next turn.
 	Asked []*Call `json:"asked,omitempty"`
+	// Listed are the lists of tools that responses have shown: a server's label → ServerTools.Mark.
+	Listed map[string]string `json:"listed,omitempty"`
 	// Labelled is the metadata of all responses so far; see Labels.
 	Labelled stead.Labels `json:"labelled,omitempty"`
 	// Deleted are the responses that are not to be shown any more: what made their turns.
@@ -180,6 +182,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.toolLost)
 	case KindToolRequested:
 		return fold(e, v.requested)
+	case KindToolsListed:
+		return fold(e, v.toolsListed)
 	case KindRunnerRecovered:
 		v.recovered(e)
 	case KindBudgetReached:

@@ -103,8 +103,9 @@ test('responses: a call of a tool server is approved by the next response', asyn
   const tools = [{ type: 'mcp', server_label: 'shop', require_approval: { always: { tool_names: ['refund_order'] } } }];
   const ask = () => client.responses.create({ model: 'sim', tools, input: 'Call refund_order with {"order":"1042","cents":1999}' });
   const first = await ask();
-  assert.deepEqual([first.status, first.output.map((i) => i.type)], ['completed', ['mcp_approval_request']]);
-  const [request] = first.output;
+  assert.deepEqual([first.status, first.output.map((i) => i.type)], ['completed', ['mcp_list_tools', 'mcp_approval_request']]);
+  const [list, request] = first.output;
+  assert.deepEqual([list.server_label, list.error, list.tools.find((x) => x.name === 'refund_order').input_schema.type], ['shop', null, 'object']);
   assert.deepEqual([request.server_label, request.name, JSON.parse(request.arguments).cents], ['shop', 'refund_order', 1999]);
   const answer = { type: 'mcp_approval_response', approval_request_id: request.id, approve: true };
   const types = [];
@@ -116,22 +117,45 @@ test('responses: a call of a tool server is approved by the next response', asyn
   assert.ok(types.includes('response.mcp_call.completed'), types.join());
   assert.deepEqual((await client.responses.retrieve(second.id)).output.map((i) => i.id), second.output.map((i) => i.id));
   const kinds = (await all(client.responses.inputItems.list(second.id, { order: 'asc' }))).map((i) => i.type);
-  assert.deepEqual(kinds, ['message', 'mcp_approval_request', 'mcp_approval_response']);
+  assert.deepEqual(kinds, ['message', 'mcp_list_tools', 'mcp_approval_request', 'mcp_approval_response']);
+  assert.ok(!types.includes('response.mcp_list_tools.completed'), 'a list is shown once');
   await assert.rejects(
     client.responses.create({ model: 'sim', tools, previous_response_id: first.id, input: [answer] }),
     (e) => e instanceof OpenAI.BadRequestError && e.param === 'input[0].approval_request_id',
   );
   const other = await ask();
   const denied = await client.responses.create({
-    model: 'sim', tools, previous_response_id: other.id, input: [{ ...answer, approval_request_id: other.output[0].id, approve: false, reason: 'too much' }],
+    model: 'sim', tools, previous_response_id: other.id, input: [{ ...answer, approval_request_id: other.output[1].id, approve: false, reason: 'too much' }],
   });
   assert.match(denied.output_text, /not approved. Reason: too much/);
   // In a conversation, whose items show both.
   const c = await client.conversations.create();
   const asked = await client.responses.create({ model: 'sim', tools, conversation: c.id, input: 'Call refund_order with {"order":"1043","cents":5}' });
-  const made = await client.responses.create({ model: 'sim', tools, conversation: c.id, input: [{ ...answer, approval_request_id: asked.output[0].id }] });
+  const made = await client.responses.create({ model: 'sim', tools, conversation: c.id, input: [{ ...answer, approval_request_id: asked.output[1].id }] });
   assert.equal(made.output[0].status, 'completed');
-  assert.deepEqual((await all(client.conversations.items.list(c.id, { order: 'asc', limit: 2 }))).map((i) => i.type), ['message', 'mcp_approval_request', 'mcp_approval_response', 'mcp_call', 'message']);
+  assert.deepEqual((await all(client.conversations.items.list(c.id, { order: 'asc', limit: 2 }))).map((i) => i.type), ['message', 'mcp_list_tools', 'mcp_approval_request', 'mcp_approval_response', 'mcp_call', 'message']);
+});
+
+test('responses: the tools of a tool server are listed, streamed, and taken back', async (t) => {
+  const { client } = await start(t);
+  const tools = [{ type: 'mcp', server_label: 'shop', require_approval: 'never' }, { type: 'mcp', server_label: 'gone', server_url: 'http://127.0.0.1:9/mcp', require_approval: 'never' }];
+  const events = [];
+  const stream = client.responses.stream({ model: 'sim', tools, input: 'Say hello' });
+  for await (const event of stream) events.push(event);
+  const done = await stream.finalResponse();
+  assert.deepEqual(done.output.map((i) => i.type), ['mcp_list_tools', 'mcp_list_tools', 'message']);
+  const [shop, gone] = done.output;
+  assert.deepEqual([shop.server_label, shop.tools.length > 0, shop.error], ['shop', true, null]);
+  assert.deepEqual([gone.server_label, gone.tools], ['gone', []]);
+  assert.match(gone.error, /gone/);
+  const told = events.filter((e) => e.output_index < 2).map((e) => [e.type.replace('response.', ''), e.output_index]);
+  const course = (index, end) => [['output_item.added', index], ['mcp_list_tools.in_progress', index], [`mcp_list_tools.${end}`, index], ['output_item.done', index]];
+  assert.deepEqual(told, [...course(0, 'completed'), ...course(1, 'failed')]);
+  assert.deepEqual(events.find((e) => e.type === 'response.output_item.added' && e.output_index === 0).item.tools, []);
+  assert.deepEqual((await client.responses.retrieve(done.id)).output.slice(0, 2), [shop, gone]);
+  // A client that keeps the conversation itself sends the list along, and is not told it again. What failed is tried again.
+  const next = await client.responses.create({ model: 'sim', tools, input: [...done.output, { role: 'user', content: 'Say bye' }] });
+  assert.deepEqual([next.output.map((i) => i.server_label ?? i.type), next.output_text], [['gone', 'message'], 'bye']);
 });
 
 test('responses: in the background, polled, cancelled and deleted', async (t) => {

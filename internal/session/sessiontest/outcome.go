@@ -123,6 +123,8 @@ func (g *Gen) happen() {
 
 func (g *Gen) modelOutcome() {
 	switch p := g.rng.IntN(100); {
+	case p < 20 && g.State.Turn.Response != nil && g.model.shown+g.model.flushed == 0 && !g.model.listed:
+		g.listed()
 	case p < 50 && g.model.flushed < len(g.model.plan):
 		g.flush()
 	case p < 90:
@@ -131,6 +133,20 @@ func (g *Gen) modelOutcome() {
 		g.flushShown()
 		g.append(session.KindModelFailed, session.ModelFailed{Call: g.model.seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(g.model.seq)})
 	}
+}
+
+// listed says which tools the servers of a response have, in front of what the model says.
+func (g *Gen) listed() {
+	g.model.listed = true
+	said := session.ToolsListed{Call: g.model.seq}
+	for i := range 1 + g.rng.IntN(2) {
+		s := session.ServerTools{Label: fmt.Sprintf("server_%d", i), Mark: fmt.Sprint(g.rng.IntN(3)), List: g.text(`[{"name":"f","input_schema":{}}]`)}
+		if g.chance(30) {
+			s.List, s.Error = stead.Text{}, "It is away."
+		}
+		said.Servers = append(said.Servers, s)
+	}
+	g.append(session.KindToolsListed, said)
 }
 
 func (g *Gen) modelError() session.TurnError {

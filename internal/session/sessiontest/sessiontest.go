@@ -48,6 +48,7 @@ type flight struct {
 	items   []session.ReplyItem
 	plan    []session.Segment // the stream, whole, in small pieces
 	flushed int               // pieces of plan in the journal
+	listed  bool              // it was said which tools there are
 	shown   int               // pieces of plan that watchers were shown
 	finish  string
 }
