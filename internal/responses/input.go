@@ -101,7 +101,7 @@ func item(o param.Object) (it stead.Item, skip bool, err error) {
 	case "reasoning":
 		it, skip, err = reasoning(o)
 	case "compaction", "compaction_summary":
-		it, err = compaction(o)
+		err = compaction(o)
 	case "mcp_approval_response":
 		it, err = approval(o)
 	case "mcp_approval_request":

@@ -56,7 +56,7 @@ func (s *server) createConversation(w http.ResponseWriter, r *http.Request, p st
 }
 
 func (s *server) conversationItems(ctx context.Context, p stead.Principal, req request) ([]stead.Item, error) {
-	req, err := s.inlined(ctx, p, req)
+	req, err := s.settled(ctx, p, req)
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func gateway(t *testing.T, m *scripted, change ...func(*Config)) (*door, told) {
 		m.Model = sim.New(sim.Options{})
 	}
 	calls := make(told, 16)
-	return open(t, filled(), append([]func(*Config){func(c *Config) { c.Models, c.Gate, c.Meter = m, gate{}, calls }}, change...)...), calls
+	return open(t, filled(), append([]func(*Config){func(c *Config) { c.Models, c.Gate, c.Meter, c.Seals = m, gate{}, calls, sealed(1) }}, change...)...), calls
 }
 
 const chatHi = `{"model":"m","messages":[{"role":"user","content":"Say hi there"}]`
@@ -307,24 +307,6 @@ func TestASilentUpstreamIsCutOff(t *testing.T) {
 	}
 	if c := <-heard; c.Outcome != model.CodeTimeout {
 		t.Errorf("metered %+v", c)
-	}
-}
-
-// What compact returns stands for the conversation, for this server's models.
-func TestACompactedConversationIsSentBack(t *testing.T) {
-	d, _ := gateway(t, &scripted{})
-	_, got := d.call("POST", "/v1/responses/compact", `{"model":"m","input":[{"role":"user","content":"My cat is called Mia."}]}`)
-	var c struct{ Output []json.RawMessage }
-	if err := json.Unmarshal([]byte(got), &c); err != nil || len(c.Output) != 1 {
-		t.Fatalf("%v: %s", err, got)
-	}
-	res, got := d.call("POST", "/v1/responses", `{"model":"m","store":false,"input":[`+string(c.Output[0])+`,{"role":"user","content":"Say yes"}]}`)
-	if res.StatusCode != 200 || !strings.Contains(got, `"text":"yes"`) {
-		t.Errorf("%d %s", res.StatusCode, got)
-	}
-	res, got = d.call("POST", "/v1/responses", `{"model":"m","store":false,"input":[{"type":"compaction","encrypted_content":"gAAA"}]}`)
-	if res.StatusCode != 400 || !strings.Contains(got, `"param":"input[0].encrypted_content"`) {
-		t.Errorf("another server's summary: %d %s", res.StatusCode, got)
 	}
 }
 

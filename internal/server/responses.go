@@ -26,7 +26,7 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if req, err = req.whole(r); err != nil {
 		return err
 	}
-	if req, err = s.inlined(r.Context(), p, req); err != nil {
+	if req, err = s.settled(r.Context(), p, req); err != nil {
 		return err
 	}
 	if req.Object, err = s.referenced(r.Context(), p, req.Object); err != nil {

@@ -97,6 +97,8 @@ type Config struct {
 	// Purse are the budgets of stateless calls; nil: there are none. Prices is the price book.
 	Purse  Purse
 	Prices *usage.Book
+	// Seals closes and opens compactions; nil: none are made.
+	Seals Seals
 	// ModelIdleTimeout cuts off a stateless call whose upstream says nothing; 0: stead.ModelIdleTimeout.
 	ModelIdleTimeout time.Duration
 	// Explain says which routes a call to a model would take, and why; nil: each has but one.

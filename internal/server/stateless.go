@@ -28,7 +28,7 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if err := s.handedOn(r.Context(), p, req); err != nil {
 		return err
 	}
-	req, err := s.inlined(r.Context(), p, req)
+	req, err := s.settled(r.Context(), p, req)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stea
 			return aboutModel(err)
 		}
 	}
-	if req, err = s.inlined(r.Context(), p, req); err != nil {
+	if req, err = s.settled(r.Context(), p, req); err != nil {
 		return err
 	}
 	items, err := responses.Input(req.Object, "input")
@@ -218,6 +218,9 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 	if err != nil {
 		return err
 	}
+	if s.Seals == nil {
+		return stead.Errorf(stead.KindNotImplemented, "this server has no key to seal a compaction with")
+	}
 	if _, has := req.Raw("previous_response_id"); has {
 		return stead.Invalid("previous_response_id", "a response that is kept is compacted by itself: send the items themselves")
 	}
@@ -226,7 +229,7 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 		return err
 	}
 	defer c.close()
-	if req, err = s.inlined(r.Context(), p, req); err != nil {
+	if req, err = s.settled(r.Context(), p, req); err != nil {
 		return err
 	}
 	items, err := responses.Input(req.Object, "input")
@@ -263,7 +266,7 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 		usage = &stead.Usage{}
 	}
 	return s.write(w, compaction{newID("resp_"), "response.compaction", time.Now().Unix(),
-		[]any{responses.NewCompaction(newID("cmp_"), text.String())}, responses.NewUsage(usage)})
+		[]any{responses.Compaction{ID: newID("cmp_"), Type: "compaction", Content: s.sealedSummary(p, text.String())}}, responses.NewUsage(usage)})
 }
 
 // compaction is the answer of compactResponse.
