@@ -105,6 +105,9 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	for _, p := range cfg.Providers {
 		list = append(list, checkProvider(ctx, p))
 	}
+	for _, i := range cfg.Auth.Issuers {
+		list = append(list, checkIssuer(ctx, i))
+	}
 	for _, s := range cfg.Servers {
 		list = append(list, checkToolServer(ctx, cfg, s))
 	}

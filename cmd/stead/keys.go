@@ -15,6 +15,7 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/identity/token"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -23,7 +24,7 @@ const projectHeader = "OpenAI-Project"
 
 // openIdentity makes the service of API keys, or none in auth mode none.
 func (n *node) openIdentity(documents document.Store, authorizer policy.Authorizer) (*identity.Service, error) {
-	if n.cfg.Auth.Mode != config.AuthKeys {
+	if n.cfg.Auth.Mode == config.AuthNone {
 		return nil, nil
 	}
 	root, path, err := identity.LoadRoot(n.cfg.Data, n.cfg.Auth.RootKey)
@@ -37,11 +38,8 @@ func (n *node) openIdentity(documents document.Store, authorizer policy.Authoriz
 	return identity.NewService(identity.Config{Documents: documents, Policy: authorizer, Root: root, Now: time.Now}), nil
 }
 
-// authenticate says who carries a request's key.
-func authenticate(keys *identity.Service) func(*http.Request) (stead.Principal, error) {
-	if keys == nil {
-		return nil
-	}
+// authenticate says who carries a request's key or token. tokens is nil where none are believed.
+func authenticate(keys *identity.Service, tokens *token.Authenticator) func(*http.Request) (stead.Principal, error) {
 	return func(r *http.Request) (stead.Principal, error) {
 		scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		if !strings.EqualFold(scheme, "Bearer") || secret == "" {
@@ -49,7 +47,12 @@ func authenticate(keys *identity.Service) func(*http.Request) (stead.Principal, 
 			e.Hint = "Send it as Authorization: Bearer KEY; the official SDKs do with apiKey."
 			return stead.Principal{}, e
 		}
-		return keys.Authenticate(r.Context(), strings.TrimSpace(secret), stead.ProjectID(r.Header.Get(projectHeader)))
+		secret = strings.TrimSpace(secret)
+		project := stead.ProjectID(r.Header.Get(projectHeader))
+		if tokens != nil && token.Looks(secret) {
+			return tokens.Authenticate(r.Context(), secret, project)
+		}
+		return keys.Authenticate(r.Context(), secret, project)
 	}
 }
 

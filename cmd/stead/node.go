@@ -168,6 +168,10 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	authorizer := audited.gate
+	tokens, err := openTokens(cfg.Auth)
+	if err != nil {
+		return err
+	}
 	callers, err := n.openIdentity(store, authorizer)
 	if err != nil {
 		return err
@@ -207,7 +211,7 @@ func (n *node) open(ctx context.Context) error {
 		},
 	}
 	if callers != nil {
-		door.Keys, door.Authenticate = callers, authenticate(callers)
+		door.Keys, door.Authenticate = callers, authenticate(callers, tokens)
 	}
 	n.serve(listener, server.New(door))
 	return nil

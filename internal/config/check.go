@@ -28,26 +28,7 @@ func (c *Config) checkDoor() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return invalid("listen", "Write it as HOST:PORT, for example 127.0.0.1:8787.", "listen %q is not an address", c.Listen)
 	}
-	switch c.Auth.Mode {
-	case AuthNone:
-		if !Loopback(c.Listen) {
-			return invalid("auth.mode",
-				"Use auth: {mode: keys}, or listen on 127.0.0.1.",
-				"auth mode none lets everybody in, so it serves loopback addresses only, not %s", c.Listen)
-		}
-		if c.Auth.RootKey != "" {
-			return invalid("auth.root_key", "Write mode: keys, or remove it.", "auth.root_key is for auth mode keys")
-		}
-	case AuthKeys:
-		if n := len(c.Auth.RootKey); n > 0 && n < MinRootKey {
-			return invalid("auth.root_key", "Make one with: head -c 32 /dev/urandom | base64", "auth.root_key has %d characters: it must have at least %d", n, MinRootKey)
-		}
-	case "oidc":
-		return invalid("auth.mode", "Use auth: {mode: keys} meanwhile.", "auth mode %s is not supported yet", c.Auth.Mode)
-	default:
-		return invalid("auth.mode", "The modes are none and keys.", "auth mode %q is unknown", c.Auth.Mode)
-	}
-	return nil
+	return c.checkAuth()
 }
 
 func (c *Config) checkDatabase() error {

@@ -3,7 +3,7 @@
 // Shape: the file's keys are the fields below, one to one:
 //
 //	listen, data, database
-//	auth        {mode, root_key}
+//	auth        {mode, root_key, issuers}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
 //	commitments [{name, provider, pool, start, period, periods, usd, tokens, shortfall_usd_per_million}]
@@ -102,22 +102,6 @@ type Config struct {
 	// Notes are sentences for the person who starts the server: what was found and is not used.
 	Notes []string `yaml:"-"`
 }
-
-// Auth says who may call.
-type Auth struct {
-	Mode string `yaml:"mode"` // "none": only on loopback; "keys"
-	// RootKey makes the first keys, in any project; "": the one in the data directory.
-	RootKey string `yaml:"root_key"`
-}
-
-// The modes of Auth.
-const (
-	AuthNone = "none" // every caller is the local user
-	AuthKeys = "keys" // callers carry API keys
-)
-
-// MinRootKey is the least length of Auth.RootKey, in characters.
-const MinRootKey = 32
 
 // Provider is an upstream that runs models.
 type Provider struct {

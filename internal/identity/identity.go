@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity/token"
 )
 
 // Limits of a key.
@@ -99,9 +100,15 @@ func idOf(secret string) (string, bool) {
 	return IDPrefix + id, ok && found && id != "" && tail != ""
 }
 
+// TokenID stands for a key in records of who came in with a token of an identity provider.
+const TokenID = "token"
+
 // KeyIDOf names the key of a secret that was let in: what is none of the keys that were made is the root
 // key, "root".
 func KeyIDOf(secret string) string {
+	if token.Looks(secret) {
+		return TokenID
+	}
 	if strings.HasPrefix(secret, prefix+rootID+"-") {
 		return rootID
 	}
