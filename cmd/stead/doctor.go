@@ -105,6 +105,9 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	for _, p := range cfg.Providers {
 		list = append(list, checkProvider(ctx, p))
 	}
+	if cfg.TLS.On() {
+		list = append(list, checkCertificate(cfg.TLS, time.Now()))
+	}
 	for _, i := range cfg.Auth.Issuers {
 		list = append(list, checkIssuer(ctx, i))
 	}

@@ -172,5 +172,8 @@ func (a *app) keysRevoke() *cobra.Command {
 // asRoot lets this process itself call its node.
 func (n *node) asRoot(c *client.Client) *client.Client {
 	c.Authorize(n.rootKey)
+	if n.certificate != nil { // it may be for another name than the one that this process calls itself by
+		c.Trust(func() []byte { return n.certificate.current().Certificate[0] })
+	}
 	return c
 }

@@ -52,6 +52,13 @@ const (
 // headerTimeout is how long a client may take to send a request's header.
 const headerTimeout = 10 * time.Second
 
+const (
+	// idleTimeout is how long a connection is kept for a client's next request.
+	idleTimeout = 2 * time.Minute
+	// maxHeaderBytes bounds a request's header; net/http takes 4 KiB more.
+	maxHeaderBytes = 64 << 10
+)
+
 // closeTimeout is how long a part may take to close once the drain time is spent.
 const closeTimeout = 5 * time.Second
 
@@ -81,11 +88,13 @@ func (f *nodeFlags) load(env func(string) (string, bool)) (*config.Config, error
 
 // node is one running server with all its parts.
 type node struct {
-	cfg    *config.Config
-	log    *slog.Logger
-	base   string // http://HOST:PORT
-	models *catalogs
-	routes *router.State // breakers: they outlive a reload
+	cfg  *config.Config
+	log  *slog.Logger
+	base string // http://HOST:PORT, or https
+	// certificate is nil without TLS.
+	certificate *certificate
+	models      *catalogs
+	routes      *router.State // breakers: they outlive a reload
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
 	policies   *cedar.Authorizer
@@ -141,6 +150,12 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(func(context.Context) error { return ignoreClosed(listener.Close()) })
 	n.base = "http://" + listener.Addr().String()
+	if cfg.TLS.On() {
+		if n.certificate, err = openCertificate(cfg.TLS, log, time.Now); err != nil {
+			return err
+		}
+		n.base = "https://" + listener.Addr().String()
+	}
 	if err := n.openModels(); err != nil {
 		return err
 	}
@@ -245,8 +260,18 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 
 // serve answers requests from now on.
 func (n *node) serve(l net.Listener, handler http.Handler) {
-	srv := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
-	go func() { n.served <- srv.Serve(l) }()
+	srv := &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if n.certificate == nil {
+			n.served <- srv.Serve(l)
+			return
+		}
+		srv.TLSConfig = n.certificate.config()
+		n.served <- srv.ServeTLS(l, "", "")
+	}()
 	n.onStop(func(ctx context.Context) error {
 		close(n.stopping)
 		if err := srv.Shutdown(ctx); err != nil {

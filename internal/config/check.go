@@ -28,6 +28,9 @@ func (c *Config) checkDoor() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return invalid("listen", "Write it as HOST:PORT, for example 127.0.0.1:8787.", "listen %q is not an address", c.Listen)
 	}
+	if err := c.checkTLS(); err != nil {
+		return err
+	}
 	return c.checkAuth()
 }
 

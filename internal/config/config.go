@@ -4,6 +4,7 @@
 //
 //	listen, data, database
 //	auth        {mode, root_key, issuers}
+//	tls         {certificate, key}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
 //	commitments [{name, provider, pool, start, period, periods, usd, tokens, shortfall_usd_per_million}]
@@ -73,6 +74,7 @@ type Config struct {
 	Data      string     `yaml:"data"`     // directory: SQLite and blobs
 	Database  string     `yaml:"database"` // postgres://…; "" for SQLite
 	Auth      Auth       `yaml:"auth"`
+	TLS       TLS        `yaml:"tls"`
 	Providers []Provider `yaml:"providers"`
 	Models    []Model    `yaml:"models"`
 	Servers   []Server   `yaml:"mcp_servers"`

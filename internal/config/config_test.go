@@ -134,6 +134,7 @@ func TestErrors(t *testing.T) {
 		{"public without auth", "listen: 0.0.0.0:80\n", "loopback addresses only, not 0.0.0.0:80"},
 		{"every interface", "listen: :80\n", "loopback addresses only"},
 		{"host name", "listen: example.com:80\n", "loopback addresses only"},
+		{"half of TLS", "tls: {certificate: a.pem}\n", "tls has one of certificate and key"},
 		{"oidc of nobody", "auth: {mode: oidc}\n", "auth mode oidc needs an issuer"},
 		{"issuers of keys", "auth: {mode: keys, issuers: [{url: \"https://a\"}]}\n", "auth.issuers are for auth mode oidc"},
 		{"an issuer in the clear", "auth: {mode: oidc, issuers: [{url: \"http://login.example.com\"}]}\n", "auth.issuers[0].url must be an https:// address"},

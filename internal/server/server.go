@@ -169,6 +169,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	out := &response{ResponseWriter: w, id: newRequestID(), body: s.bodies.Lease()}
 	out.Header().Set("X-Request-Id", out.id)
+	if r.TLS != nil {
+		out.Header().Set("Strict-Transport-Security", "max-age=31536000") // a year, RFC 6797
+	}
 	defer func() {
 		out.body.Release()
 		if v := recover(); v != nil {
