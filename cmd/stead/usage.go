@@ -235,7 +235,7 @@ func writeVerification(w io.Writer, v client.UsageVerification) {
 }
 
 func (a *app) usageStatement() *cobra.Command {
-	var from, to string
+	var from, to, capped string
 	var csv bool
 	c := &cobra.Command{
 		Use: "statement [MONTH]", Short: "Say who gets what of a month's usage, to the cent, by settlement: in stead.yaml", Args: cobra.MaximumNArgs(1),
@@ -247,6 +247,9 @@ func (a *app) usageStatement() *cobra.Command {
 			q := url.Values{"from": {from}, "to": {to}}
 			if len(args) == 1 {
 				q = url.Values{"month": {args[0]}}
+			}
+			if capped != "" {
+				q.Set("capped", capped)
 			}
 			if csv {
 				q.Set("format", "csv")
@@ -263,13 +266,32 @@ func (a *app) usageStatement() *cobra.Command {
 				}
 				rows = append(rows, []string{"total", "", fmt.Sprint(st.Total.CostMicroCents), cents(st.TotalCents)})
 				writeTable(w, "", []string{"RULE", "PARTY", "EXACT (MICRO-CENTS)", "USD"}, rows)
+				writeCapped(w, st)
 			})
 		},
 	}
 	c.Flags().StringVar(&from, "from", "", "from this day or time on (UTC), instead of a month")
 	c.Flags().StringVar(&to, "to", "", "before this day or time (UTC)")
+	c.Flags().StringVar(&capped, "capped", "", "records that say what can't be: leave_out lists them and settles the rest, at_bound counts them at their bound (default refuse)")
 	c.Flags().BoolVar(&csv, "csv", false, "print CSV")
 	return c
+}
+
+// writeCapped lists the records of a statement that say what can't be.
+func writeCapped(w io.Writer, st client.UsageStatement) {
+	if st.CappedCount == 0 {
+		return
+	}
+	what := "left out, to be settled by hand"
+	if st.Capped == "at_bound" {
+		what = "counted at their bound"
+	}
+	fmt.Fprintf(w, "%d records say what can't be; they are %s:\n", st.CappedCount, what)
+	var rows [][]string
+	for _, r := range st.CappedRecords {
+		rows = append(rows, []string{r.ID, r.Kind, orDash(deref(r.Model) + deref(r.Name)), measure(r), fmt.Sprint(r.CostMicroCents)})
+	}
+	writeTable(w, "", []string{"RECORD", "KIND", "WHAT", "HOW MUCH", "COST (MICRO-CENTS)"}, rows)
 }
 
 // cents writes whole cents as dollars.

@@ -91,6 +91,10 @@ type UsageStatement struct {
 	} `json:"lines"`
 	TotalCents int64    `json:"total_cents"`
 	Total      UsageRow `json:"total"`
+	// Capped is how records were taken that say what can't be: refuse, leave_out or at_bound.
+	Capped        string        `json:"capped"`
+	CappedCount   int           `json:"capped_count"`
+	CappedRecords []UsageRecord `json:"capped_records"` // the first of them
 }
 
 // UsageStatement makes a settlement statement.

@@ -18,7 +18,7 @@ import (
 type Usage interface {
 	List(ctx context.Context, p stead.Principal, q account.ListQuery) ([]usage.Record, bool, error)
 	Report(ctx context.Context, p stead.Principal, f usage.Filter, groupBy []string) (usage.Report, error)
-	Statement(ctx context.Context, p stead.Principal, from, to int64) (usage.Statement, error)
+	Statement(ctx context.Context, p stead.Principal, from, to int64, how usage.Capped) (usage.Statement, error)
 	Verify(ctx context.Context, p stead.Principal, repair bool) (*account.Verification, error)
 	Commitments(ctx context.Context, p stead.Principal, at int64) ([]usage.Standing, error)
 	Figures(ctx context.Context, p stead.Principal, f usage.Filter) ([]*usage.Figures, error)

@@ -33,6 +33,10 @@ type wireStatement struct {
 	Total      wireUsageRow        `json:"total"`
 	// Rounding is how cents are made of micro-cents.
 	Rounding string `json:"rounding"`
+	// Capped is how records were taken that say what can't be; the first of them are in CappedRecords as they are stored.
+	Capped        usage.Capped      `json:"capped"`
+	CappedCount   int               `json:"capped_count"`
+	CappedRecords []wireUsageRecord `json:"capped_records"`
 }
 
 const rounding = "the total to the nearest cent, half up; lines down to a cent, the cents left to the largest remainders, of equal ones to the earlier line"
@@ -52,7 +56,11 @@ func (s *server) usageStatement(w http.ResponseWriter, r *http.Request, p stead.
 	if format != "" && format != "json" && format != "csv" {
 		return stead.Invalid("format", `format must be "json" or "csv", not %.40q`, format)
 	}
-	st, err := s.Usage.Statement(r.Context(), p, from, to)
+	how, err := usage.CappedOf(q.Get("capped"))
+	if err != nil {
+		return err
+	}
+	st, err := s.Usage.Statement(r.Context(), p, from, to, how)
 	if err != nil {
 		return err
 	}
@@ -62,12 +70,16 @@ func (s *server) usageStatement(w http.ResponseWriter, r *http.Request, p stead.
 	out := wireStatement{
 		Object: "usage.statement", From: from / millis, To: to / millis, Lines: []wireStatementLine{}, Parties: []wirePartySum{},
 		TotalCents: st.Cents, Total: wireUsageRowOf(map[string]string{}, &st.Total), Rounding: rounding,
+		Capped: how, CappedCount: st.CappedCount, CappedRecords: []wireUsageRecord{},
 	}
 	for _, l := range st.Lines {
 		out.Lines = append(out.Lines, wireStatementLine{l.Rule, l.Party, exactly(l), l.Cents})
 	}
 	for _, sum := range st.Parties {
 		out.Parties = append(out.Parties, wirePartySum(sum))
+	}
+	for i := range st.Capped {
+		out.CappedRecords = append(out.CappedRecords, wireUsageRecordOf(&st.Capped[i]))
 	}
 	return s.write(w, out)
 }
@@ -99,5 +111,11 @@ func statementCSV(w http.ResponseWriter, st usage.Statement) error {
 		rows = append(rows, []string{l.Rule, harmless(l.Party), exactly(l), strconv.FormatInt(l.Cents, 10)})
 	}
 	rows = append(rows, []string{"total", "", fmt.Sprint(st.Total.Cost), strconv.FormatInt(st.Cents, 10)})
+	for i := range st.Capped { // as they are stored: what they count with is in the lines, or they count with nothing
+		rows = append(rows, []string{"capped:" + string(st.How), st.Capped[i].ID, fmt.Sprint(st.Capped[i].Cost), ""})
+	}
+	if more := st.CappedCount - len(st.Capped); more > 0 {
+		rows = append(rows, []string{"capped:" + string(st.How), fmt.Sprintf("and %d more", more), "", ""})
+	}
 	return out.WriteAll(rows)
 }

@@ -98,6 +98,10 @@ type Statement struct {
 	// Cents is the total in whole cents, half a cent rounded up, and what the lines add up to. What
 	// rounding the total took away or gave is Total.Cost - Cents*1,000,000 micro-cents.
 	Cents int64
+	// How records that can't be were taken, the first MaxCappedShown of them as they are stored, and how many there are.
+	How         Capped
+	Capped      []Record
+	CappedCount int
 }
 
 // StatementLine is what a party gets by a rule.
@@ -115,9 +119,12 @@ type PartySum struct {
 
 // Settling collects a statement.
 type Settling struct {
-	rules *Rules
-	lines map[lineKey]*big.Int // in exact units
-	total Sum
+	rules  *Rules
+	how    Capped
+	capped []Record             // the first that can't be
+	count  int                  // of all of them
+	lines  map[lineKey]*big.Int // in exact units
+	total  Sum
 }
 
 type lineKey struct {
@@ -125,18 +132,26 @@ type lineKey struct {
 	party string
 }
 
-// NewSettling begins a statement.
-func NewSettling(rules *Rules) *Settling {
-	return &Settling{rules: rules, lines: map[lineKey]*big.Int{}}
+// NewSettling begins a statement, which takes records that can't be as how says.
+func NewSettling(rules *Rules, how Capped) *Settling {
+	return &Settling{rules: rules, how: how, lines: map[lineKey]*big.Int{}}
 }
 
-// Add distributes what a record cost; KindTooLarge above maxSettlementLines, and for a
-// record that can't be: money is paid by it, so nothing is guessed.
+// Add distributes what a record cost; KindTooLarge above maxSettlementLines, and for a sum that leaves int64.
 func (s *Settling) Add(r *Record) error {
+	if bounded, capped := r.Bounded(); capped {
+		if s.count++; len(s.capped) < MaxCappedShown {
+			s.capped = append(s.capped, *r)
+		}
+		if s.how != CappedAtBound {
+			return nil
+		}
+		r = &bounded
+	}
 	s.total.Add(r)
 	if s.total.Capped {
-		e := stead.Errorf(stead.KindTooLarge, "the record %s says what can't be, or the sum is more than %d: this time can't be settled", r.ID, int64(math.MaxInt64))
-		e.Hint = "Settle the time before and after that record, and look at it with its provider."
+		e := stead.Errorf(stead.KindTooLarge, "with the record %s the sum is more than %d: this time can't be settled at once", r.ID, int64(math.MaxInt64))
+		e.Hint = "Settle the time before and after that record."
 		return e
 	}
 	all := dimensions()
@@ -189,14 +204,18 @@ func (s *Settling) give(k lineKey, part *big.Int) error {
 
 // Statement ends the statement. Lines are rounded down to whole cents, and the cents that are left go
 // to the lines with the largest remainders, of equal ones to the earlier line: so the lines add up to
-// the total exactly, and the same records and rules give the same statement byte for byte.
-func (s *Settling) Statement() Statement {
+// the total exactly, and the same records and rules give the same statement byte for byte. KindTooLarge where
+// there are records that can't be, unless it was said how they are taken: money is paid by it, so nothing is guessed.
+func (s *Settling) Statement() (Statement, error) {
+	if s.count > 0 && s.how != CappedLeaveOut && s.how != CappedAtBound {
+		return Statement{}, cappedError(s.capped, s.count)
+	}
 	keys := make([]lineKey, 0, len(s.lines))
 	for k := range s.lines {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b lineKey) int { return cmp.Or(cmp.Compare(a.rule, b.rule), strings.Compare(a.party, b.party)) })
-	out := Statement{Total: s.total, Cents: roundHalfUp(s.total.Cost)}
+	out := Statement{Total: s.total, Cents: roundHalfUp(s.total.Cost), How: s.how, Capped: s.capped, CappedCount: s.count}
 	cent := big.NewInt(exactUnitsPerCent)
 	left := out.Cents
 	remainders := make([]*big.Int, len(keys))
@@ -216,7 +235,7 @@ func (s *Settling) Statement() Statement {
 		out.Lines[order[n]].Cents++
 	}
 	out.Parties = parties(out.Lines)
-	return out
+	return out, nil
 }
 
 func roundHalfUp(microCents int64) int64 {

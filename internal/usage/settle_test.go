@@ -15,13 +15,17 @@ func settle(t *testing.T, rules *usage.Rules, records []usage.Record) usage.Stat
 	if err := rules.Check(); err != nil {
 		t.Fatal(err)
 	}
-	s := usage.NewSettling(rules)
+	s := usage.NewSettling(rules, usage.CappedRefuse)
 	for i := range records {
 		if err := s.Add(&records[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return s.Statement()
+	st, err := s.Statement()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
 }
 
 func call(provider string, cost, output int64) usage.Record {

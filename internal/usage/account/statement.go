@@ -11,8 +11,9 @@ import (
 
 // Statement says who gets what of a time's usage, by the rules of the configuration. The time has a
 // beginning and an end: what is added to a time that has ended, so that it can change a statement,
-// are but the records of events that happened in it and are stored later.
-func (s *Service) Statement(ctx context.Context, p stead.Principal, from, to int64) (usage.Statement, error) {
+// are but the records of events that happened in it and are stored later. how says what becomes of records that
+// can't be.
+func (s *Service) Statement(ctx context.Context, p stead.Principal, from, to int64, how usage.Capped) (usage.Statement, error) {
 	if err := s.allow(ctx, p, policy.UsageRead); err != nil {
 		return usage.Statement{}, err
 	}
@@ -28,10 +29,10 @@ func (s *Service) Statement(ctx context.Context, p stead.Principal, from, to int
 	if err := f.Check(); err != nil {
 		return usage.Statement{}, err
 	}
-	settling := usage.NewSettling(s.Rules)
+	settling := usage.NewSettling(s.Rules, how)
 	err := s.each(ctx, p.Project, f, journal.UsageQuery{}, func(r *usage.Record) (bool, error) { return true, settling.Add(r) })
 	if err != nil {
 		return usage.Statement{}, err
 	}
-	return settling.Statement(), nil
+	return settling.Statement()
 }
