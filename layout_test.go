@@ -73,7 +73,7 @@ func layout() []rule {
 		{"internal/skill", []string{"internal/asset", "internal/capability", "internal/document", "internal/policy"}, nil, "uploaded skills: a service over contracts"},
 		{"internal/template", []string{"internal/asset", "internal/capability", "internal/document", "internal/egress", "internal/environment", "internal/param", "internal/policy", "internal/seal"}, nil, "what an environment is made of: decodes its own wire form, and keeps templates of it"},
 		{"internal/environment/image", []string{"internal/environment"}, []string{"github.com/google/go-containerregistry", "golang.org/x/sys"}, "adapter: OCI images become root directories for the local drivers"},
-		{"internal/egress", nil, nil, "the way out of an environment: needs neither its contract nor its drivers"},
+		{"internal/egress", nil, nil, "the way out of an environment, and of the server where users name the address: needs neither its contract nor its drivers"},
 		{"internal/environment/guest", []string{"internal/environment", "internal/environment/seccomp", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "commands inside a container that an engine or cluster made; shared by the drivers for those"},
 		{"internal/environment/docker", []string{"internal/environment", "internal/environment/guest", "internal/environment/workspace"}, nil, "adapter: any OCI engine, by plain HTTP over its socket"},
 		{"internal/environment/kubernetes", []string{"internal/environment", "internal/environment/guest", "internal/environment/workspace"}, []string{"github.com/coder/websocket"}, "adapter: claims of agent-sandbox, by plain HTTP and a WebSocket"},

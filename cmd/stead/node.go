@@ -197,7 +197,11 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log})
+	guard, err := toolGuard(cfg)
+	if err != nil {
+		return err
+	}
+	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log, Guard: guard})
 	n.onStop(tools.Close)
 	metered := n.openMetering(store, authorizer, func(ctx context.Context, project stead.ProjectID, id string) error {
 		return run.BudgetChanged(ctx, project, id)

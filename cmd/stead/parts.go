@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/anthropic"
 	"github.com/stead-dev/stead/internal/model/azure"
@@ -55,6 +57,20 @@ func toolServers(cfg *config.Config) []mcp.Configured {
 		out = append(out, c)
 	}
 	return out
+}
+
+// toolGuard keeps agents of others from naming tool servers within the operator's network.
+func toolGuard(cfg *config.Config) (mcp.Guard, error) {
+	if cfg.Auth.Mode == config.AuthNone {
+		return nil, nil
+	}
+	g, err := egress.NewGuard(cfg.PrivateToolServers, nil)
+	if err != nil {
+		e := stead.Wrap(stead.KindInvalid, err, "private_tool_servers can't be used: %s", oneLine(err.Error(), 200))
+		e.Param, e.Hint = "private_tool_servers", "Write names, such as tools.corp.example, or networks, such as 10.1.0.0/16."
+		return nil, e
+	}
+	return g, nil
 }
 
 func labels(cfg *config.Config) []string {

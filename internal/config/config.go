@@ -11,6 +11,7 @@
 //	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price, hedge, version, …}], context_window, max_output_tokens, price, hedge,
 //	              base, adapter, deployment, owner, purpose, lifecycle, successor, projects, agents}]
 //	mcp_servers [{label, url, headers, command, args, env, effects}]
+//	private_tool_servers
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
 //	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}],
 //	            tools: [{name, call}], environments: {hour, gigabyte_month, egress_gigabyte}}]
@@ -78,7 +79,10 @@ type Config struct {
 	Providers []Provider `yaml:"providers"`
 	Models    []Model    `yaml:"models"`
 	Servers   []Server   `yaml:"mcp_servers"`
-	Limits    Limits     `yaml:"limits"`
+	// PrivateToolServers are names and networks (CIDR) that are not public, in which agents may name tool servers. It counts
+	// with authentication; without, there is one user, whose machine it is.
+	PrivateToolServers []string `yaml:"private_tool_servers"`
+	Limits             Limits   `yaml:"limits"`
 	// Residency keeps projects in regions.
 	Residency []Residency `yaml:"residency"`
 	// Capacity are pools of reserved throughput.

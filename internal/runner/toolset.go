@@ -217,7 +217,7 @@ func toolsetError(err error) error {
 	me := &model.Error{Code: model.CodeConnection, Message: "A required tool server could not be reached.", Retry: true, Err: err}
 	if missing, ok := errors.AsType[*missingServerError](err); ok {
 		me.Message = "The required tool server " + missing.label + " could not be used."
-		if stead.KindOf(missing.err) == stead.KindInvalid {
+		if kind := stead.KindOf(missing.err); kind == stead.KindInvalid || kind == stead.KindForbidden { // so it is next time
 			me.Code, me.Retry, me.Message = model.CodeInvalid, false, clientMessage(missing.err)
 		}
 	}

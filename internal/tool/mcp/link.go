@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -99,10 +100,14 @@ func (m *Manager) transport(l *link) sdk.Transport {
 	if l.target.command != nil {
 		return &inside{command: *l.target.command, origin: l.target.origin, label: l.target.label, log: m.log, life: l.wire, work: &m.work}
 	}
-	wire := m.wire
+	var wire http.RoundTripper = m.wire
+	if l.target.named && m.named != nil {
+		wire = m.named
+	}
 	if l.target.origin != nil { // its connections are never shared with another's
-		wire = newWire(l.dialInside)
-		wire.Proxy = nil // ours does not count there
+		own := newWire(l.dialInside)
+		own.Proxy = nil // ours does not count there
+		wire = own
 	}
 	return &sdk.StreamableClientTransport{
 		Endpoint:     l.target.url,

@@ -33,7 +33,7 @@ package mcp
 import (
 	"context"
 	"log/slog"
-	"net"
+
 	"net/http"
 	"slices"
 	"strings"
@@ -82,8 +82,9 @@ type Config struct {
 	MaxConnections int           // 0: MaxConnections
 	Version        string        // of Stead, told to servers
 	Logger         *slog.Logger  // nil: nothing is logged
-	// DialContext, if set, makes every TCP connection: the place to refuse addresses.
-	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Guard, if set, makes the connections to servers that agents name by their URLs, and refuses addresses. The
+	// operator's own servers are not asked about.
+	Guard Guard
 }
 
 // Manager implements tool.Source. Safe for concurrent use.
@@ -91,6 +92,7 @@ type Manager struct {
 	config  Config
 	log     *slog.Logger
 	wire    *http.Transport
+	named   *named                // nil without a guard
 	servers map[string]Configured // by label
 
 	life context.Context // ends with Close
@@ -118,7 +120,7 @@ func New(c Config) *Manager {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := &Manager{
-		config: c, log: c.Logger, wire: newWire(c.DialContext),
+		config: c, log: c.Logger, wire: newWire(nil), named: newNamed(c.Guard),
 		servers: map[string]Configured{}, links: map[string]*link{}, open: map[*link]struct{}{}, dials: map[string]*dial{},
 	}
 	m.life, m.end = context.WithCancel(context.Background())
@@ -208,6 +210,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	go func() {
 		m.work.Wait()
 		m.wire.CloseIdleConnections()
+		m.named.CloseIdleConnections()
 		close(done)
 	}()
 	select {

@@ -31,6 +31,7 @@ type target struct {
 	process  *Configured   // stdio, on this host: only ever the operator's
 	command  *tool.Command // stdio, inside origin
 	origin   tool.Origin   // nil: this host
+	named    bool          // an agent gave the URL
 	effects  map[string]tool.Effect
 }
 
@@ -42,6 +43,7 @@ func (m *Manager) target(s tool.Server) (target, error) {
 		return commandTarget(s)
 	case s.URL != "":
 		to, err := urlTarget(s.Label, s.URL, s.Headers)
+		to.named = true
 		if err == nil && s.Origin != nil {
 			to.origin, to.identity = s.Origin, insideIdentity(s, to.identity)
 		}
@@ -166,6 +168,9 @@ func (t target) unavailable(err error) error {
 
 // bare takes the URL, whose query may hold a secret, out of an error of net/http.
 func bare(err error) error {
+	if e, ok := errors.AsType[*stead.Error](err); ok { // a guard's
+		return e
+	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return errors.New(e.Op + ": " + e.Err.Error())
 	}
