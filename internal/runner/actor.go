@@ -52,9 +52,10 @@ type actor struct {
 // flight is one effect under way.
 type flight struct {
 	cancel     context.CancelFunc
-	live       *liveText // a model call's stream
-	background bool      // it outlives the turn: a summary being made
-	action     bool      // of the environment: it outlives the turn as well
+	live       *liveText  // a model call's stream
+	call       *modelCall // nil: it is none
+	background bool       // it outlives the turn: a summary being made
+	action     bool       // of the environment: it outlives the turn as well
 }
 
 // outcome is what an effect brings back. It is ignored when its flight was given up meanwhile.
@@ -146,7 +147,7 @@ func (a *actor) move() error {
 	}
 	a.leaveExecutor()
 	if a.state.InFlight() {
-		a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}))
+		a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch, Spent: a.lostCalls()}))
 	}
 	for {
 		released, err := a.step()
@@ -252,13 +253,14 @@ func (a *actor) cutOff() {
 	for f := range a.flights {
 		a.pending = append(a.pending, flushed(f.live, true))
 	}
+	spent := a.cutCalls()
 	a.giveUp()
 	for f := range a.flights {
 		f.cancel()
 	}
 	clear(a.flights)
 	a.dropEnvironment()
-	a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}))
+	a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch, Spent: spent}))
 }
 
 // giveUp ends the turn's work in flight; its outcomes are not wanted any more.

@@ -63,7 +63,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold}); err != nil {
 		return err
 	}
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
 	if t := a.state.Turn; t != nil && t.Response != nil {
 		call.ask, call.first = &t.Response.Ask, t.Steps <= 1
 		call.shown, call.known = maps.Clone(a.state.Listed), t.Response.Listed
@@ -75,7 +75,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
-		flight.live, a.live = live, live
+		flight.live, flight.call, a.live = live, call, live
 		a.r.live.set(a.key, live)
 		go call.guarded(ctx, flight, call.run)
 	})
@@ -102,10 +102,10 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 		return err
 	}
 	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, session.CompactPrompt)})
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
-		flight.background = true
+		flight.background, flight.call = true, call
 		go call.guarded(ctx, flight, call.runCompact)
 	})
 	return nil
@@ -127,9 +127,11 @@ type modelCall struct {
 	shown    map[string]string // as session.View.Listed; nil: lists of tools are not shown
 	known    []string          // labels of servers whose lists the application has
 	upto     stead.Seq
-	computer bool   // the session has an environment, and the model gets its tools
-	skills   string // of the environment, in words
-	held     bool   // budgets reserved what it may use
+	computer bool    // the session has an environment, and the model gets its tools
+	skills   string  // of the environment, in words
+	perToken float64 // bytes of a token, as far as was learned; 0: not at all
+	heard    heard   // so far
+	held     bool    // budgets reserved what it may use
 }
 
 // guarded turns a panic of a provider's adapter into a failed call: what an upstream sends must
@@ -306,6 +308,7 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 			}
 			return err
 		}
+		c.heard.delta(d, c.a.r.now()-began)
 		if out.first == 0 && d.Kind != model.Done {
 			out.first = max(c.a.r.now()-began, 1)
 		}
@@ -388,7 +391,7 @@ func (c *modelCall) fail(f *flight, err error) {
 	}
 	c.a.log.Info("model call failed", "model", c.info.Name, "attempt", c.attempt, "code", me.Code, "err", err)
 	c.priceHedged(me.Route, stead.Usage{})
-	out := session.ModelFailed{Call: c.seq, Error: session.TurnError{Code: me.Code, Message: me.Message}, Route: me.Route}
+	out := session.ModelFailed{Call: c.seq, Error: session.TurnError{Code: me.Code, Message: me.Message}, Route: me.Route, Spent: c.spent(me.Route)}
 	if me.Retry && c.attempt < stead.MaxModelAttempts {
 		out.RetryAt = c.a.r.now() + c.a.r.backoff(c.attempt, me.RetryAfter).Milliseconds()
 	}

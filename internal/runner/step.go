@@ -214,14 +214,25 @@ func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
 			f.cancel() // upstream calls stop at once
 		}
 	}
+	if t := a.state.Turn; t != nil {
+		if spent := a.cutCall(t.Model); spent != nil {
+			if err := a.record(p, session.KindModelFailed, cutOff(spent.Call, spent)); err != nil {
+				return err
+			}
+		}
+	}
 	if cancelled && a.state.Compact != nil {
-		failed := session.ModelFailed{Call: a.state.Compact.Seq, Error: session.TurnError{Code: model.CodeConnection, Message: "The turn was cancelled."}}
-		if err := a.record(p, session.KindModelFailed, failed); err != nil {
+		if err := a.record(p, session.KindModelFailed, cutOff(a.state.Compact.Seq, a.cutCall(a.state.Compact))); err != nil {
 			return err
 		}
 	}
 	p.ends, p.calls = true, nil
 	return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
+}
+
+// cutOff is the end of a model call that its turn's end cuts off.
+func cutOff(call stead.Seq, spent *session.Spent) session.ModelFailed {
+	return session.ModelFailed{Call: call, Error: session.TurnError{Code: model.CodeConnection, Message: "The turn was cancelled."}, Spent: spent}
 }
 
 func (a *actor) commit(p *plan) error {

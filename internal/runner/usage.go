@@ -34,16 +34,21 @@ func (c *modelCall) provider(r *reply) string {
 // price is what the call costs: by the price book, else by the route that was taken, else by the model.
 // nil: nobody has priced it.
 func (c *modelCall) price(r *reply) *model.Price {
+	c.priceHedged(r.route, r.usage)
+	return c.priceOn(r.route)
+}
+
+// priceOn is the price of a call that went by a route; nil: there was but one way.
+func (c *modelCall) priceOn(route *model.Route) *model.Price {
 	sale := usage.Sale{At: c.a.r.now(), Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream, Tier: c.spec.ServiceTier}
-	if r.route != nil {
-		sale.Provider, sale.Upstream, sale.Tier = r.route.Provider, r.route.Model, r.route.Tier
-		c.priceHedged(r.route, r.usage)
+	if route != nil {
+		sale.Provider, sale.Upstream, sale.Tier = route.Provider, route.Model, route.Tier
 	}
 	switch p := c.a.r.cfg.Prices.Price(sale); {
 	case p != nil:
 		return p
-	case r.route != nil && r.route.Price != nil:
-		return r.route.Price
+	case route != nil && route.Price != nil:
+		return route.Price
 	}
 	return c.info.Price
 }

@@ -263,7 +263,12 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 
 // recovered treats everything in flight as cut off. The tries of a call that a crash cut off are
 // not held against the tool.
-func (v *View) recovered(e stead.Event) {
+func (v *View) recovered(e stead.Event, p RunnerRecovered) {
+	for i := range p.Spent {
+		if v.CallBySeq(p.Spent[i].Call) != nil {
+			v.spent(&p.Spent[i])
+		}
+	}
 	v.Compact = nil
 	v.environmentRecovered()
 	t := v.Turn

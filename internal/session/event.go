@@ -288,6 +288,7 @@ type ModelFailed struct {
 	// RetryAt, Unix milliseconds: when to try again; 0: not at all.
 	RetryAt int64        `json:"retry_at,omitempty"`
 	Route   *model.Route `json:"route,omitempty"` // as in ModelReplied
+	Spent   *Spent       `json:"spent,omitempty"` // nil: its answer had not begun
 }
 
 // ToolCalled is the intent of a tool call that the runtime executes.
@@ -366,6 +367,7 @@ type ContextCompacted struct {
 type RunnerRecovered struct {
 	Node  stead.NodeID `json:"node"`
 	Epoch stead.Epoch  `json:"epoch"`
+	Spent []Spent      `json:"spent,omitempty"` // by the model calls that it cuts off, as far as is known
 }
 
 // TimerFired brings the time into the core: waits up to At are over.

@@ -124,6 +124,7 @@ func (v *View) modelFailed(_ stead.Event, p ModelFailed) {
 		v.Compact = nil
 		v.CompactFailures++
 		v.gaveUp(p.Route)
+		v.spent(p.Spent)
 		if v.Turn != nil {
 			v.Turn.RetryAt = max(v.Turn.RetryAt, p.RetryAt)
 		}
@@ -134,6 +135,7 @@ func (v *View) modelFailed(_ stead.Event, p ModelFailed) {
 		return
 	}
 	v.gaveUp(p.Route)
+	v.spent(p.Spent)
 	t.cut()
 	t.Attempts++
 	switch {

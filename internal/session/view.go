@@ -185,7 +185,7 @@ func (v *View) fold(e stead.Event) error {
 	case KindToolsListed:
 		return fold(e, v.toolsListed)
 	case KindRunnerRecovered:
-		v.recovered(e)
+		return fold(e, v.recovered)
 	case KindBudgetReached:
 		return fold(e, v.budgetReached)
 	case KindInputBudget:

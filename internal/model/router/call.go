@@ -51,10 +51,10 @@ func (r Route) stream(ctx context.Context, req model.Request, where *model.Route
 			return begun, silent(within, err)
 		}
 		heard()
-		begun = true
-		if d.Kind == model.Done {
-			d.Route, ended = where, true
+		if d.Kind == model.Done || !begun { // from the first word on it is known where it went, if it is cut off
+			d.Route = where
 		}
+		begun, ended = true, ended || d.Kind == model.Done
 		if !yield(d, nil) {
 			return begun, errStopped
 		}

@@ -188,10 +188,10 @@ func (c *race[T]) end(r *runner[T]) *won[T] {
 
 // early is the winner's route as it is known with its first word: nil when no other attempt was given up.
 func (w *won[T]) early() *model.Route {
-	if w.lost == nil {
-		return nil
-	}
 	route := *w.where
+	if w.lost == nil {
+		return &route
+	}
 	given := *w.given
 	route.Hedged = &given
 	return &route

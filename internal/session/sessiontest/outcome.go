@@ -131,7 +131,7 @@ func (g *Gen) modelOutcome() {
 		g.append(session.KindModelReplied, g.replied())
 	default:
 		g.flushShown()
-		g.append(session.KindModelFailed, session.ModelFailed{Call: g.model.seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(g.model.seq)})
+		g.append(session.KindModelFailed, session.ModelFailed{Call: g.model.seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(g.model.seq), Spent: spent(g.model.seq)})
 	}
 }
 
@@ -266,9 +266,39 @@ func gaveUp(call stead.Seq) *model.Route {
 	}}
 }
 
+// spent is what a call had used that broke off, of every other call.
+func spent(call stead.Seq) *session.Spent {
+	if call%2 != 0 {
+		return nil
+	}
+	return &session.Spent{Call: call, Usage: stead.Usage{InputTokens: 9, OutputTokens: 2}, Cost: 13, Provider: "sim", Model: "sim-1", FirstMS: 4}
+}
+
+// lost is what calls in flight had used that a crash cut off.
+func (g *Gen) lost() []session.Spent {
+	var out []session.Spent
+	for _, call := range []*session.ModelCall{g.State.Compact, g.modelCall()} {
+		if call == nil {
+			continue
+		}
+		if s := spent(call.Seq); s != nil {
+			s.Route = gaveUp(call.Seq)
+			out = append(out, *s)
+		}
+	}
+	return out
+}
+
+func (g *Gen) modelCall() *session.ModelCall {
+	if g.State.Turn == nil {
+		return nil
+	}
+	return g.State.Turn.Model
+}
+
 func (g *Gen) compactOutcome(c *session.ModelCall) {
 	if g.chance(25) {
-		g.append(session.KindModelFailed, session.ModelFailed{Call: c.Seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(c.Seq)})
+		g.append(session.KindModelFailed, session.ModelFailed{Call: c.Seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(c.Seq), Spent: spent(c.Seq)})
 		return
 	}
 	g.append(session.KindContextCompacted, session.ContextCompacted{

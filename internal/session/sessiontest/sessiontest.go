@@ -213,7 +213,7 @@ func (g *Gen) crash() {
 		return
 	}
 	if g.State.InFlight() {
-		g.append(session.KindRunnerRecovered, session.RunnerRecovered{Node: "node", Epoch: 2})
+		g.append(session.KindRunnerRecovered, session.RunnerRecovered{Node: "node", Epoch: 2, Spent: g.lost()})
 	}
 }
 

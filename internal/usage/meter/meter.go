@@ -4,8 +4,10 @@
 //
 //	model.replied, context.compacted             → a model call, with the cost that the event says; a
 //	                                               second one where it was hedged and both used something
-//	model.failed, and routes that failed before  → notes of failures, which count and cost nothing; and
+//	model.failed, and routes that failed before  → notes of failures, which count and cost nothing;
+//	                                               what the call had used, if its answer had begun; and
 //	                                               the attempt that was given up beside, if one was
+//	runner.recovered                             → what the calls had used that it cuts off
 //	tool.returned, tool.lost (if it was sent)    → a tool call
 //	environment.checkpointed, suspended,
 //	  disconnected, runner.recovered             → the residence's time, and its egress
@@ -15,7 +17,7 @@
 // All that it must know beside the event is in the view (session.Metering), so a holder that begins
 // at a snapshot writes the same records as one who folds from the first event.
 //
-// No record is made of: a call whose outcome is missing (nobody knows what it used), an outcome that
+// No record is made of: a call that was cut off before its answer had begun, an outcome that
 // nobody waited for any more, what was copied with a fork or an import (its session has paid), and a
 // self-hosted environment's time (it is its user's machine). Time of a residence that a crash ended
 // counts up to the last event before it, its egress up to the end of the last command.
@@ -24,6 +26,8 @@
 package meter
 
 import (
+	"cmp"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/journal"
@@ -38,6 +42,7 @@ const (
 	indexEgress  = 1
 	indexStorage = 2
 	indexHedged  = 3 // of a model call that was on two routes at once
+	indexSpent   = 4 // of a model call that was cut off, and 2 further on what was beside it; 1 further on a second one
 	indexTried   = 8 // and on: routes that were tried before
 )
 
@@ -74,7 +79,7 @@ func Follow(v *session.View, e stead.Event) ([]usage.Record, error) {
 	case session.KindEnvironmentExtended:
 		return f.extended(), nil
 	case session.KindRunnerRecovered:
-		return f.recovered(), nil
+		return follow(f, f.recovered)
 	}
 	return nil, nil
 }
@@ -144,8 +149,22 @@ type ended struct {
 }
 
 func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, prices, provider, upstream string, route *model.Route, end ended) []usage.Record {
-	r := f.record(usage.ModelCall, indexFirst)
-	r.Model, r.Provider, r.Upstream, r.Cost, r.Prices = call.Model, provider, upstream, cost, prices
+	r := f.called(indexFirst, call, used, provider, upstream, route)
+	r.Cost, r.Prices, r.First = cost, prices, end.first
+	if model.Finish(end.finish) != model.FinishStop && model.Finish(end.finish) != model.FinishToolCalls {
+		r.Outcome = end.finish
+	}
+	all := []usage.Record{r}
+	if route != nil && route.Hedged != nil && route.Hedged.Usage != nil {
+		all = append(all, f.hedged(r, route.Hedged))
+	}
+	return append(all, f.tried(call, route)...)
+}
+
+// called is a model call that used something.
+func (f follower) called(index int, call *session.ModelCall, used stead.Usage, provider, upstream string, route *model.Route) usage.Record {
+	r := f.record(usage.ModelCall, index)
+	r.Model, r.Provider, r.Upstream = call.Model, provider, upstream
 	if route != nil {
 		r.Provider, r.Region, r.Tier = route.Provider, route.Region, route.Tier
 		if r.Upstream == "" {
@@ -155,34 +174,50 @@ func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, p
 			r.Asked = route.Model
 		}
 	}
-	r.First = end.first
-	if model.Finish(end.finish) != model.FinishStop && model.Finish(end.finish) != model.FinishToolCalls {
-		r.Outcome = end.finish
-	}
 	if call.Hold != nil {
 		r.Hold = call.Hold.ID
 	}
 	r.Calls, r.Millis = 1, span(call.At, f.e.At)
 	r.SetTokens(used)
-	all := []usage.Record{r}
-	if route != nil && route.Hedged != nil && route.Hedged.Usage != nil {
-		all = append(all, f.hedged(r, route.Hedged))
-	}
-	return append(all, f.tried(call, route)...)
+	return r
 }
 
-// modelFailed notes which routes failed. A call that went nowhere is none.
-func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
-	call := f.v.Compact
-	if t := f.v.Turn; t != nil && t.Model != nil && t.Model.Seq == p.Call {
-		call = t.Model
+// spent is the record of a call that was cut off. It has a time until its first word, since it answered: an
+// attempt that was given up for another has none.
+func (f follower) spent(index int, call *session.ModelCall, s *session.Spent, route *model.Route) []usage.Record {
+	r := f.called(index, call, s.Usage, s.Provider, s.Model, cmp.Or(s.Route, route))
+	r.Cost, r.Prices, r.First = s.Cost, s.Prices, max(s.FirstMS, 1)
+	if !s.Told {
+		r.Outcome = usage.Estimated
 	}
-	if call == nil || call.Seq != p.Call || p.Route == nil {
+	all := []usage.Record{r}
+	if s.Route != nil && s.Route.Hedged != nil && s.Route.Hedged.Usage != nil {
+		beside := f.hedged(r, s.Route.Hedged)
+		beside.ID = usage.EventID(f.v.Key.Session, f.e.Seq, index+maxSpent)
+		all = append(all, beside)
+	}
+	return all
+}
+
+// maxSpent is how many model calls can be in flight at once: a step's, and a summary's.
+const maxSpent = 2
+
+// modelFailed notes which routes failed, and what the call had used. A call that went nowhere is none.
+func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
+	call := f.v.CallBySeq(p.Call)
+	if call == nil {
 		return nil
+	}
+	var all []usage.Record
+	if p.Spent != nil {
+		all = append(all, f.spent(indexSpent, call, p.Spent, p.Route)...)
+	}
+	if p.Route == nil {
+		return all
 	}
 	r := f.failure(indexFirst, call, p.Route.Provider, p.Route.Model, p.Error.Code)
 	r.Region, r.Tier = p.Route.Region, p.Route.Tier
-	all := []usage.Record{r}
+	all = append(all, r)
 	if h := p.Route.Hedged; h != nil && h.Usage != nil { // what was given up for it is charged all the same
 		beside := f.record(usage.ModelCall, indexHedged)
 		beside.Model, beside.Calls = call.Model, 1
@@ -277,12 +312,17 @@ func (f follower) extended() []usage.Record {
 	return f.resided(f.e.At, env.Since)
 }
 
-func (f follower) recovered() []usage.Record {
-	env := f.v.Environment
-	if !env.Hosted() {
-		return nil
+func (f follower) recovered(p session.RunnerRecovered) []usage.Record {
+	var all []usage.Record
+	for i := range p.Spent[:min(len(p.Spent), maxSpent)] {
+		if call := f.v.CallBySeq(p.Spent[i].Call); call != nil {
+			all = append(all, f.spent(indexSpent+i, call, &p.Spent[i], nil)...)
+		}
 	}
-	return f.resided(f.v.Now, env.Since) // as of the last command
+	if env := f.v.Environment; env.Hosted() {
+		all = append(all, f.resided(f.v.Now, env.Since)...) // as of the last command
+	}
+	return all
 }
 
 // resided is the time since what is on record, what was computed in it, and the bytes that passed the egress proxy.

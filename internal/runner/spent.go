@@ -1,0 +1,128 @@
+package runner
+
+import (
+	"cmp"
+	"sync"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/usage"
+)
+
+// heard is how far an answer has come, for whoever ends its call before it is whole.
+type heard struct {
+	mu    sync.Mutex
+	first int64 // milliseconds until the first word; 0: there was none
+	bytes int   // of texts and arguments
+	shown int   // of the texts of the items that have not ended
+	route *model.Route
+	usage *stead.Usage // nil: the provider has not told it
+}
+
+// delta takes note of a piece; after is the time since the call began, in milliseconds.
+func (h *heard) delta(d model.Delta, after int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.first == 0 && d.Kind != model.Done {
+		h.first = max(after, 1)
+	}
+	h.bytes, h.shown = h.bytes+len(d.Text), h.shown+len(d.Text)
+	if d.Kind == model.ItemDone { // with its whole text, of which some or all was in deltas
+		n := len(d.Item.Arguments)
+		for _, c := range d.Item.Content {
+			n += c.Text.Bytes
+		}
+		h.bytes, h.shown = h.bytes+max(n-h.shown, 0), max(h.shown-n, 0)
+	}
+	if d.Route != nil {
+		h.route = d.Route
+	}
+	if d.Usage != nil {
+		h.usage = d.Usage
+	}
+}
+
+// defaultBytesPerToken is what a token of an answer is taken for where nothing was learned.
+const defaultBytesPerToken = 4
+
+// spent is what the call has used, if its answer has begun; nil: nothing that anybody charges for. route is
+// where it went, if that is known better than by the answer.
+func (c *modelCall) spent(route *model.Route) *session.Spent {
+	c.heard.mu.Lock()
+	defer c.heard.mu.Unlock()
+	h := &c.heard
+	if h.first == 0 && h.usage == nil {
+		return nil
+	}
+	out := &session.Spent{Call: c.seq, FirstMS: h.first}
+	if h.usage != nil {
+		out.Usage, out.Told = *h.usage, true
+	} else {
+		out.Usage = stead.Usage{InputTokens: max(c.input, 1), OutputTokens: int64(float64(h.bytes)/cmp.Or(c.perToken, defaultBytesPerToken)) + 1}
+	}
+	if route == nil && h.route != nil {
+		own := *h.route
+		if own.Hedged != nil { // an attempt beside it, which is cut off as well
+			beside := *own.Hedged
+			own.Hedged = &beside
+			c.priceHedged(&own, out.Usage)
+		}
+		route, out.Route = &own, &own
+	}
+	if route == nil {
+		out.Provider, out.Model = c.info.Provider, c.info.Upstream
+	}
+	price := c.priceOn(route)
+	out.Cost, out.Prices = price.Cost(out.Usage), version(price)
+	return out
+}
+
+// cutCalls are what the model calls in flight have used, for an event that cuts them off.
+func (a *actor) cutCalls() []session.Spent {
+	var out []session.Spent
+	for f := range a.flights {
+		if f.call == nil || a.state.CallBySeq(f.call.seq) == nil {
+			continue
+		}
+		if s := f.call.spent(nil); s != nil {
+			out = append(out, *s)
+		}
+	}
+	return out
+}
+
+// cutCall is what one of them has used; nil: nothing, or it is not in flight here.
+func (a *actor) cutCall(call *session.ModelCall) *session.Spent {
+	if call == nil {
+		return nil
+	}
+	for f := range a.flights {
+		if f.call != nil && f.call.seq == call.Seq {
+			return f.call.spent(nil)
+		}
+	}
+	return nil
+}
+
+// lostCalls is what a call had used that was in flight when its node died, by what it had streamed: all that
+// anybody still knows of it. Where it went is known where there is but one way.
+func (a *actor) lostCalls() []session.Spent {
+	if a.state.Turn == nil || a.state.Turn.Model == nil || a.state.Turn.Model.Bytes == 0 {
+		return nil
+	}
+	call := a.state.Turn.Model
+	out := session.Spent{Call: call.Seq, Usage: stead.Usage{
+		InputTokens: max(a.requestTokens(), 1), OutputTokens: int64(a.state.Context.Tokens(call.Bytes)) + 1,
+	}}
+	if info, _, err := a.r.cfg.Models.Resolve(call.Model, a.caller()); err == nil {
+		sale := usage.Sale{At: a.r.now(), Model: info.Name}
+		if len(info.Card.Versions) <= 1 {
+			out.Provider, out.Model = info.Provider, info.Upstream
+			sale.Provider, sale.Upstream, sale.Tier = info.Provider, info.Upstream, a.state.Created.Agent.Spec.ServiceTier
+		}
+		price := cmp.Or(a.r.cfg.Prices.Price(sale), info.Price)
+		out.Cost, out.Prices = price.Cost(out.Usage), version(price)
+	}
+	return []session.Spent{out}
+}

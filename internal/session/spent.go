@@ -1,0 +1,44 @@
+package session
+
+import (
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+)
+
+// Spent is what a model call used that brought no reply: it broke off, or was cut off, once its answer had begun.
+// Its provider charges for it all the same. It stands in the event that ends the call, once.
+type Spent struct {
+	Call stead.Seq `json:"call"` // model.called
+	// Usage is a guess, by what went in and came out, unless the provider told it.
+	Usage    stead.Usage  `json:"usage"`
+	Told     bool         `json:"told,omitempty"`
+	Cost     int64        `json:"cost,omitempty"`     // micro-cents, by the price of that moment
+	Prices   string       `json:"prices,omitempty"`   // version of the price book that Cost is by; "": of none
+	Provider string       `json:"provider,omitempty"` // as configured; "" where Route says it, or nobody knows
+	Model    string       `json:"model,omitempty"`    // as the upstream names it
+	Route    *model.Route `json:"route,omitempty"`    // where the event does not say it elsewhere
+	FirstMS  int64        `json:"first_ms,omitempty"` // until the first word; 0: not known
+}
+
+// spent counts it.
+func (v *View) spent(s *Spent) {
+	if s == nil {
+		return
+	}
+	used, cost := s.Route.Both(s.Usage, s.Cost)
+	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
+	if v.Turn != nil {
+		v.Turn.Usage = v.Turn.Usage.Add(used)
+	}
+}
+
+// CallBySeq is the model call in flight that an event names; nil: there is none.
+func (v *View) CallBySeq(seq stead.Seq) *ModelCall {
+	switch {
+	case v.Turn != nil && v.Turn.Model != nil && v.Turn.Model.Seq == seq:
+		return v.Turn.Model
+	case v.Compact != nil && v.Compact.Seq == seq:
+		return v.Compact
+	}
+	return nil
+}
