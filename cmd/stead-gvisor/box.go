@@ -181,13 +181,34 @@ func (x *box) execute(e wire.Exec, files []*os.File) (int32, error) {
 	}
 	stdio := map[int]*os.File{}
 	for i, f := range files {
-		stdio[i] = f
+		own, err := ownable(f)
+		if err != nil {
+			return 0, err
+		}
+		if own != f {
+			defer own.Close()
+		}
+		stdio[i] = own
 	}
 	return x.container.Execute(x.conf, &control.ExecArgs{
 		Argv: e.Args, Envv: e.Env, WorkingDirectory: e.Dir,
 		KUID: auth.KUID(x.uid), KGID: auth.KGID(x.uid), NoNewPrivileges: true, Capabilities: x.caps,
 		FilePayload: control.NewFilePayload(stdio, nil),
 	})
+}
+
+// ownable is a file that may be given to the sandbox's user, which gVisor does with the first three of every command
+// (Sandbox.configureStdios): the host's /dev/null is not, so who reads from it reads from a pipe that has ended.
+func ownable(f *os.File) (*os.File, error) {
+	st, err := f.Stat()
+	if err != nil || st.Mode()&os.ModeDevice == 0 {
+		return f, err
+	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return in, out.Close()
 }
 
 // wait waits for the end of a command's first process.

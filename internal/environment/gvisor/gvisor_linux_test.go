@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
@@ -372,5 +374,25 @@ func TestCloseEndsWhatIsStarting(t *testing.T) {
 	}
 	if _, err := p.Open(t.Context(), spec(t)); stead.KindOf(err) != stead.KindUnavailable {
 		t.Errorf("open after close: %v", err)
+	}
+}
+
+// gVisor gives the first three files of every command to the sandbox's user. That must be none of the host's own:
+// whoever owns /dev/null may close it to everybody.
+func TestTheHostsDevicesKeepTheirOwners(t *testing.T) {
+	changed := func() unix.Timespec {
+		var st unix.Stat_t
+		if err := unix.Stat(os.DevNull, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Ctim
+	}
+	before := changed()
+	e := start(t, open(t, Config{}), spec(t))
+	if out := run(t, e, "/bin/sh", "-c", "cat; echo read"); out != "read\n" {
+		t.Errorf("a command without input: %q", out)
+	}
+	if after := changed(); after != before {
+		t.Errorf("a command changed the host's /dev/null: %v, then %v", before, after)
 	}
 }
