@@ -38,7 +38,7 @@ const (
 	MaxMetadataPairs      = 16
 	MaxMetadataKeyRunes   = 64
 	MaxMetadataValueRunes = 512
-	// MaxLabels is how many different values the metadata of all responses of one conversation may have
+	// MaxLabels is how many different values the metadata of all that is said in one session may have
 	// together: rules hold for each of them, so that each is kept.
 	MaxLabels = 8192
 

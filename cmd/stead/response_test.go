@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -107,4 +109,85 @@ residency: [{labels: {data: health}, regions: [eu]}]
 	try(`"previous_response_id":"`+plain+`",`+health, 404)
 	_, conversation := ask(t, n, "POST", "/v1/conversations", `{"items":[{"role":"user","content":"hi"}],`+health+`}`)
 	try(`"metadata":{"data":"none"},"conversation":"`+field(conversation, "id")+`"`, 404)
+}
+
+// What was said under labels keeps them wherever the server itself puts it: named by its id, copied, summed up, or
+// followed by a door that keeps nothing. mine is in us alone, so that what must stay in eu finds no model.
+func TestTextsKeepTheirLabelsWhereverTheyGo(t *testing.T) {
+	n := openConfigured(t, `
+providers: [{name: there, api: sim, region: us}, {name: here, api: sim, region: eu}]
+models: [{name: mine, routes: [{provider: there, model: sim}]}, {name: safe, routes: [{provider: here, model: sim}]}]
+residency: [{labels: {data: health}, regions: [eu]}]
+`, io.Discard)
+	const health = `"metadata":{"data":"health"}`
+	call := func(method, path, body string) (int, string) {
+		t.Helper()
+		res, got := ask(t, n, method, path, body)
+		return res.StatusCode, got
+	}
+	made := func(method, path, body string) (id, whole string) {
+		t.Helper()
+		status, got := call(method, path, body)
+		var o struct {
+			ID     string
+			Output []json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(got), &o); err != nil || status != http.StatusOK {
+			t.Fatalf("%s %s: %d %s", path, body, status, got)
+		}
+		if len(o.Output) > 0 {
+			got = string(o.Output[0])
+		}
+		return o.ID, got
+	}
+	idOf := func(text string) string {
+		_, text, _ = strings.Cut(text, `"id":"`)
+		id, _, _ := strings.Cut(text, `"`)
+		return id
+	}
+	secret, said := made("POST", "/v1/responses", `{"model":"safe","input":"Say my secret",`+health+`}`)
+	_, input := call("GET", "/v1/responses/"+secret+"/input_items", "")
+	_, summary := made("POST", "/v1/responses/compact", `{"model":"safe","input":"my secret",`+health+`}`)
+	_, after := made("POST", "/v1/responses/compact", `{"model":"safe","previous_response_id":"`+secret+`"}`)
+	freed, _ := made("POST", "/v1/conversations", `{"items":[{"role":"user","content":"secret"}],`+health+`}`)
+	made("POST", "/v1/conversations/"+freed, `{"metadata":{}}`)
+	mixed, _ := made("POST", "/v1/conversations", `{"items":[{"type":"item_reference","id":"`+idOf(said)+`"}]}`)
+	later, _ := made("POST", "/v1/conversations", `{}`)
+	made("POST", "/v1/conversations/"+later+"/items", `{"items":[{"type":"item_reference","id":"`+idOf(said)+`"}]}`)
+	session := strings.Split(secret, "_")[1]
+	fork, _ := made("POST", "/v1/agents/sessions/sess_"+session+"/fork", `{"metadata":{}}`)
+	copied := strings.Replace(secret, session, strings.TrimPrefix(fork, "sess_"), 1)
+	empty, _ := made("POST", "/v1/conversations", `{`+health+`}`)
+	made("POST", "/v1/conversations/"+empty, `{"metadata":{}}`)
+
+	reference := func(id string) string { return `{"type":"item_reference","id":"` + id + `"}` }
+	for _, c := range []struct {
+		name, path, body string
+		status           int
+	}{
+		{"an output item", "", `"input":[` + reference(idOf(said)) + `,{"role":"user","content":"Say it"}]`, 404},
+		{"an input item", "", `"input":[` + reference(idOf(input)) + `]`, 404},
+		{"an item, not kept", "", `"store":false,"input":[` + reference(idOf(said)) + `]`, 404},
+		{"an item, summed up", "/compact", `"input":[` + reference(idOf(said)) + `]`, 404},
+		{"a summary", "", `"input":[` + summary + `,{"role":"user","content":"Say it"}]`, 404},
+		{"a summary, not kept", "", `"store":false,"input":[` + summary + `,{"role":"user","content":"Say it"}]`, 404},
+		{"a summary of what was kept", "", `"input":[` + after + `,{"role":"user","content":"Say it"}]`, 404},
+		{"a response, summed up", "/compact", `"previous_response_id":"` + secret + `"`, 404},
+		{"a conversation, summed up", "/compact", `"conversation":"` + freed + `"`, 404},
+		{"a conversation without its label", "", `"input":"Say it","conversation":"` + freed + `"`, 404},
+		{"a conversation that names the item", "", `"input":"Say it","conversation":"` + mixed + `"`, 404},
+		{"a conversation that names it later", "", `"input":"Say it","conversation":"` + later + `"`, 404},
+		{"a copy without the label", "", `"input":"Say it","previous_response_id":"` + copied + `"`, 404},
+		{"a label that was taken back before anything was said", "", `"input":"Say it","conversation":"` + empty + `"`, 200},
+	} {
+		if status, got := call("POST", "/v1/responses"+c.path, `{"model":"mine",`+c.body+`}`); status != c.status || status == 404 && !strings.Contains(got, "what is labelled data=health stays in eu") {
+			t.Errorf("%s: %d %s", c.name, status, got)
+		}
+	}
+	if status, got := call("POST", "/v1/responses/input_tokens", `{"model":"safe","input":"and?","conversation":"`+freed+`"}`); status != 200 || !strings.Contains(got, `"input_tokens":4}`) {
+		t.Errorf("counted: %d %s", status, got)
+	}
+	if status, got := call("POST", "/v1/responses/compact", `{"model":"safe","previous_response_id":"resp_none"}`); status != 400 || !strings.Contains(got, "previous_response_not_found") {
+		t.Errorf("of no response: %d %s", status, got)
+	}
 }

@@ -84,7 +84,7 @@ type Request struct {
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool
-	Labels stead.Labels // of the session and its responses, where it is known; nil elsewhere
+	Labels stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
 	Model  string       // that the session's agent runs on; "" where it is not known
 	Class  string       // a tool call's class of effect: pure, idempotent or unknown
 	Spend  *Spend       // of the session, where it is known

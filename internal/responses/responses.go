@@ -202,6 +202,15 @@ func (r *Request) readInclude(o param.Object) error {
 	return nil
 }
 
+// ConversationOf is the id of the conversation that a request is in; "" for none.
+func ConversationOf(o param.Object) (string, error) {
+	raw, ok := o.Raw("conversation")
+	if !ok || string(raw) == "null" {
+		return "", nil
+	}
+	return conversation(o, raw)
+}
+
 // conversation is an id, or an object with one.
 func conversation(o param.Object, raw json.RawMessage) (string, error) {
 	if raw[0] == '"' {

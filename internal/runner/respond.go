@@ -49,7 +49,10 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 	if req.Items, req.Ask.Approved, err = session.AllowGiven(req.Items); err != nil {
 		return session.Response{}, err
 	}
-	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, stead.LabelsOf(req.Ask.Metadata()), false)
+	if err := checkLabels(nil, req.Labels, req.Ask.Metadata()); err != nil {
+		return session.Response{}, err
+	}
+	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, req.Labels.And(stead.LabelsOf(req.Ask.Metadata())), false)
 	if err != nil {
 		return session.Response{}, err
 	}
@@ -174,7 +177,7 @@ func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.Ses
 		if err := checkOutputs(v.HandedBack, req.Items); err != nil {
 			return stead.Event{}, err
 		}
-		if err := checkLabels(v.Labelled, req.Ask.Metadata()); err != nil {
+		if err := checkLabels(v.Labels(), req.Labels, req.Ask.Metadata()); err != nil {
 			return stead.Event{}, err
 		}
 		in := req
@@ -266,10 +269,10 @@ func checkOutputs(open []string, items []stead.Item) error {
 	return nil
 }
 
-// checkLabels refuses metadata that gives a conversation more labels than it can keep.
-func checkLabels(labelled stead.Labels, metadata map[string]string) error {
-	if n := labelled.And(stead.LabelsOf(metadata)).Count(); n > stead.MaxLabels && n > labelled.Count() {
-		e := stead.Invalid("metadata", "the metadata of all responses of a conversation may have %d different values together, and with this one it has %d", stead.MaxLabels, n)
+// checkLabels refuses metadata, and items from elsewhere, that give a conversation more labels than it can keep.
+func checkLabels(labelled, brought stead.Labels, metadata map[string]string) error {
+	if n := labelled.And(brought).And(stead.LabelsOf(metadata)).Count(); n > stead.MaxLabels && n > labelled.Count() {
+		e := stead.Invalid("metadata", "the metadata of all that is said in a conversation may have %d different values together, and with this it has %d", stead.MaxLabels, n)
 		e.Hint = "Leave out what is different in each response, or begin a new conversation."
 		return e
 	}
@@ -281,5 +284,5 @@ func (r *Runner) responseEvent(ctx context.Context, key stead.SessionKey, p stea
 	if err != nil {
 		return stead.Event{}, err
 	}
-	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Items: items, Response: &req.Ask, By: p})
+	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Items: items, Labels: req.Labels, Response: &req.Ask, By: p})
 }

@@ -165,10 +165,10 @@ func TestAConversation(t *testing.T) {
 		first := n.respond(asks("", []stead.Item{inputOf(stead.RoleUser, "hi")}, in))
 		_, err = n.Respond(ctx, me, asks("", []stead.Item{inputOf(stead.RoleUser, "too early")}, in))
 		isKind(t, err, stead.KindConflict)
-		_, err = n.AddItems(ctx, me, s.ID, []stead.Item{inputOf(stead.RoleUser, "too early")}, "", "")
+		_, err = n.AddItems(ctx, me, s.ID, session.ConversationRequest{Items: []stead.Item{inputOf(stead.RoleUser, "too early")}})
 		isKind(t, err, stead.KindConflict)
 		n.ended(first)
-		added, err := n.AddItems(ctx, me, s.ID, []stead.Item{inputOf(stead.RoleAssistant, "by the way")}, "", "")
+		added, err := n.AddItems(ctx, me, s.ID, session.ConversationRequest{Items: []stead.Item{inputOf(stead.RoleAssistant, "by the way")}})
 		if err != nil || len(added) != 1 {
 			t.Fatalf("added %v, %v", added, err)
 		}

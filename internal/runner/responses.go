@@ -63,6 +63,15 @@ func (r *Runner) Item(ctx context.Context, p stead.Principal, id stead.SessionID
 	return session.FindItem(v.Key, r.reader(ctx, v.Key), item, v.Gone(), r.texts(ctx, v.Key))
 }
 
+// Labels implements session.Responses.
+func (r *Runner) Labels(ctx context.Context, p stead.Principal, id stead.SessionID) (stead.Labels, error) {
+	v, err := r.readable(ctx, p, id)
+	if err != nil {
+		return nil, err
+	}
+	return v.Labels(), nil
+}
+
 // DeleteItem implements session.Responses.
 func (r *Runner) DeleteItem(ctx context.Context, p stead.Principal, id stead.SessionID, item string) error {
 	if err := r.allow(ctx, p, policy.SessionWrite, keyOf(p, id), ""); err != nil {
@@ -150,13 +159,16 @@ func (r *Runner) deleteEmpty(ctx context.Context, p stead.Principal, id stead.Se
 
 // CreateConversation implements session.Responses.
 func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req session.ConversationRequest) (session.Session, error) {
-	key, first, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, stead.LabelsOf(req.Metadata), true)
+	if err := checkLabels(nil, req.Labels, req.Metadata); err != nil {
+		return session.Session{}, err
+	}
+	key, first, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, req.Labels.And(stead.LabelsOf(req.Metadata)), true)
 	if err != nil {
 		return session.Session{}, err
 	}
 	events := []stead.Event{first}
 	if len(req.Items) > 0 {
-		e, err := r.itemsEvent(ctx, key, p, req.Items)
+		e, err := r.itemsEvent(ctx, key, p, req)
 		if err != nil {
 			r.discard(ctx, key)
 			return session.Session{}, err
@@ -174,22 +186,25 @@ func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req 
 	return v.Session(), nil
 }
 
-func (r *Runner) itemsEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, items []stead.Item) (stead.Event, error) {
-	items, err := r.spillItems(ctx, key, items)
+func (r *Runner) itemsEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, req session.ConversationRequest) (stead.Event, error) {
+	items, err := r.spillItems(ctx, key, req.Items)
 	if err != nil {
 		return stead.Event{}, err
 	}
-	return session.NewEvent(r.now(), session.KindInputItems, session.ItemsInput{Items: items, By: p})
+	return session.NewEvent(r.now(), session.KindInputItems, session.ItemsInput{Items: items, Labels: req.Labels, By: p})
 }
 
 // AddItems implements session.Responses.
-func (r *Runner) AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, items []stead.Item, idempotency, digest string) ([]session.Item, error) {
+func (r *Runner) AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, req session.ConversationRequest) ([]session.Item, error) {
 	key := keyOf(p, id)
 	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
 		return nil, err
 	}
-	receipt, err := r.atRest(ctx, key, "", idempotency, digest, func(*session.View) (stead.Event, error) {
-		return r.itemsEvent(ctx, key, p, items)
+	receipt, err := r.atRest(ctx, key, "", req.Key, req.Digest, func(v *session.View) (stead.Event, error) {
+		if err := checkLabels(v.Labels(), req.Labels, nil); err != nil {
+			return stead.Event{}, err
+		}
+		return r.itemsEvent(ctx, key, p, req)
 	})
 	if err != nil {
 		return nil, err

@@ -46,8 +46,9 @@ func (r *Runner) own(ctx context.Context, p stead.Principal, key stead.SessionKe
 }
 
 // ModelCall is the gate of the calls that belong to no session.
-func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string) error {
-	return r.allow(ctx, p, policy.ModelCall, stead.SessionKey{}, model)
+func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels) error {
+	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Effect: policy.ModelCall, Resource: model, Labels: labels})
+	return err
 }
 
 // callerOf is for whom a session's model is looked for before there is a session.
@@ -314,6 +315,11 @@ func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.Session
 		}
 		if u.Tools != nil && v.Environment == nil {
 			if err := agent.CheckEnvironment("agent.tools", *u.Tools); err != nil {
+				return "", nil, err
+			}
+		}
+		if u.Metadata != nil && v.Said {
+			if err := checkLabels(v.Labels(), nil, *u.Metadata); err != nil {
 				return "", nil, err
 			}
 		}

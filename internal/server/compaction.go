@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -30,9 +31,15 @@ func compactionLabel(p stead.Principal) seal.Label {
 	return seal.Label{Project: p.Project, Kind: "compaction", ID: "summary"}
 }
 
+// summed is what a compaction of ours holds: text goes on being labelled as what it sums up.
+type summed struct {
+	Text   string       `json:"text"`
+	Labels stead.Labels `json:"labels,omitempty"`
+}
+
 // sealedSummary is the content of a compaction.
-func (s *server) sealedSummary(p stead.Principal, summary string) string {
-	return compacted + base64.RawURLEncoding.EncodeToString(s.Seals.Seal(compactionLabel(p), []byte(summary)))
+func (s *server) sealedSummary(p stead.Principal, summary string, labels stead.Labels) string {
+	return compacted + base64.RawURLEncoding.EncodeToString(s.Seals.Seal(compactionLabel(p), mustJSON(summed{summary, labels})))
 }
 
 // settled makes an input of what it names that this server alone can read: compactions of ours, and uploaded
@@ -57,7 +64,7 @@ func (s *server) opened(p stead.Principal, req request) (request, error) {
 		if !ok || !bytes.Contains(raw, []byte(compacted)) {
 			continue
 		}
-		list, changed, err := in.list(name, raw, func(at string, o members) (bool, error) { return s.openItem(p, at, o) })
+		list, changed, err := in.list(name, raw, func(at string, o members) (bool, error) { return s.openItem(p, at, o, &req.labels) })
 		if err != nil {
 			return req, err
 		}
@@ -71,7 +78,7 @@ func (s *server) opened(p stead.Principal, req request) (request, error) {
 	return req, nil
 }
 
-func (s *server) openItem(p stead.Principal, at string, o members) (bool, error) {
+func (s *server) openItem(p stead.Principal, at string, o members, labels *stead.Labels) (bool, error) {
 	text, ours := strings.CutPrefix(textOf(o["encrypted_content"]), compacted)
 	if kind := textOf(o["type"]); !ours || kind != "compaction" && kind != "compaction_summary" {
 		return false, nil
@@ -81,7 +88,7 @@ func (s *server) openItem(p stead.Principal, at string, o members) (bool, error)
 	if err != nil {
 		return false, stead.Invalid(path, "%s is damaged: it must come back as it was given", path)
 	}
-	summary, err := s.Seals.Open(compactionLabel(p), sealed)
+	plain, err := s.Seals.Open(compactionLabel(p), sealed)
 	switch stead.KindOf(err) {
 	case "":
 	case stead.KindUnavailable:
@@ -91,8 +98,13 @@ func (s *server) openItem(p stead.Principal, at string, o members) (bool, error)
 	default:
 		return false, stead.Invalid(path, "%s is damaged, or was made for another project", path)
 	}
+	var summary summed
+	if err := json.Unmarshal(plain, &summary); err != nil {
+		return false, stead.Invalid(path, "%s was made by another version of this server", path)
+	}
+	*labels = labels.And(summary.Labels)
 	clear(o)
 	o["type"], o["role"] = mustJSON("message"), mustJSON(stead.RoleUser)
-	o["content"] = mustJSON([]map[string]string{{"type": stead.ContentInputText, "text": summaryIntroduction + string(summary)}})
+	o["content"] = mustJSON([]map[string]string{{"type": stead.ContentInputText, "text": summaryIntroduction + summary.Text}})
 	return true, nil
 }

@@ -45,7 +45,7 @@ func (s *server) createConversation(w http.ResponseWriter, r *http.Request, p st
 	if c.Metadata, err = agent.Metadata(req.Object); err != nil {
 		return err
 	}
-	if c.Items, err = s.conversationItems(r.Context(), p, req); err != nil {
+	if c.Items, c.Labels, err = s.conversationItems(r.Context(), p, req); err != nil {
 		return err
 	}
 	made, err := s.Responses.CreateConversation(r.Context(), p, c)
@@ -55,10 +55,13 @@ func (s *server) createConversation(w http.ResponseWriter, r *http.Request, p st
 	return s.write(w, wireConversation(made))
 }
 
-func (s *server) conversationItems(ctx context.Context, p stead.Principal, req request) ([]stead.Item, error) {
+func (s *server) conversationItems(ctx context.Context, p stead.Principal, req request) ([]stead.Item, stead.Labels, error) {
 	req, err := s.settled(ctx, p, req)
+	if err == nil {
+		req, err = s.referenced(ctx, p, req, "items", false)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	items, err := responses.Input(req.Object, "items")
 	if err == nil && len(items) > MaxConversationItems {
@@ -67,7 +70,7 @@ func (s *server) conversationItems(ctx context.Context, p stead.Principal, req r
 	if err == nil && slices.ContainsFunc(items, func(it stead.Item) bool { return it.Type == stead.ItemApprovalResponse }) {
 		err = stead.Invalid("items", "an mcp_approval_response is input of a response, which then makes the call")
 	}
-	return items, err
+	return items, req.labels, err
 }
 
 // ofConversation finds the conversation of a path.
@@ -131,14 +134,14 @@ func (s *server) addItems(w http.ResponseWriter, r *http.Request, p stead.Princi
 	if err != nil {
 		return err
 	}
-	items, err := s.conversationItems(r.Context(), p, req)
+	items, labels, err := s.conversationItems(r.Context(), p, req)
 	if err != nil {
 		return err
 	}
 	if len(items) == 0 {
 		return stead.Invalid("items", "items must hold at least one item")
 	}
-	added, err := s.Responses.AddItems(r.Context(), p, found.ID, items, req.key, req.digest)
+	added, err := s.Responses.AddItems(r.Context(), p, found.ID, session.ConversationRequest{Items: items, Labels: labels, Key: req.key, Digest: req.digest})
 	if err != nil {
 		return err
 	}

@@ -27,8 +27,8 @@ import (
 
 // Gate decides whether a stateless call of a model may happen, and is asked before each of them.
 type Gate interface {
-	// ModelCall returns nil if it may; KindForbidden otherwise.
-	ModelCall(ctx context.Context, p stead.Principal, model string) error
+	// ModelCall returns nil if it may; KindForbidden otherwise. labels are those of what is asked.
+	ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels) error
 }
 
 // Meter is told of each stateless call that passed the gate, once, when it has ended.
@@ -93,17 +93,17 @@ func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Princip
 	if s.Gate == nil {
 		return nil, stead.Errorf(stead.KindForbidden, "nobody is there to decide whether the model may be called")
 	}
-	if err := s.Gate.ModelCall(r.Context(), p, name); err != nil {
-		return nil, err
-	}
-	caller.Affinity = affinity(req)
+	caller.Affinity, caller.Labels = affinity(req), req.labels
 	if req.Has("metadata") && !req.Null("metadata") {
 		// Rules are about labels: what can't be read as such is no call without any.
 		labels, _, err := req.StringMap("metadata")
 		if err != nil {
 			return nil, err
 		}
-		caller.Labels = stead.LabelsOf(labels)
+		caller.Labels = caller.Labels.And(stead.LabelsOf(labels))
+	}
+	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels); err != nil {
+		return nil, err
 	}
 	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}

@@ -60,7 +60,7 @@ func (m *scripted) List(stead.ProjectID) []model.Info { return nil }
 // gate allows, or refuses with err; told keeps what it is told.
 type gate struct{ err error }
 
-func (g gate) ModelCall(context.Context, stead.Principal, string) error { return g.err }
+func (g gate) ModelCall(context.Context, stead.Principal, string, stead.Labels) error { return g.err }
 
 type told chan Metered
 
@@ -240,7 +240,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"responses", `{"model":"m","store":false,"input":"x","tools":[{"type":"namespace"}]}`, "tools[0].type"},
 		{"responses", `{"model":"m","store":false,"input":"x","tools":[{"type":"mcp","server_label":"files"}]}`, "tools[0].server_label"},
 		{"responses", `{"model":"m","store":false,"input":"x","tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example"}]}`, "tools[0].type"},
-		{"responses/input_tokens", `{"model":"m","previous_response_id":"x"}`, "previous_response_id"},
+		{"responses/input_tokens", `{"model":"m","previous_response_id":"x","conversation":"conv_1"}`, "conversation"},
 		{"responses/compact", `{"model":"m"}`, "input"},
 		{"embeddings", `{"model":"m","input":[1,2]}`, "model"}, // this one embeds nothing
 	} {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -9,51 +10,73 @@ import (
 	"github.com/stead-dev/stead/internal/responses"
 )
 
-// referenced puts the items that an input names by id (item_reference) in the place of their names. An id
-// leads to its session, so that an item is found wherever it was said, if the principal may read that.
-func (s *server) referenced(ctx context.Context, p stead.Principal, o param.Object) (param.Object, error) {
-	raw, ok := o.Raw("input")
-	if !ok || raw[0] != '[' {
-		return o, nil
+// References are items that an input names by id (item_reference). An id leads to its session, so that an item
+// is found wherever it was said, if the principal may read that. It brings the labels of that session along: rules
+// about them hold for the text wherever it goes. Those are the labels of all that was said there, which may be
+// more than the item's own: which text followed from which others nobody can tell.
+
+// referenced puts the items in the place of their names, in the list of that name. Ids that are none of ours are
+// refused, or left where foreign says that an upstream may know them.
+func (s *server) referenced(ctx context.Context, p stead.Principal, req request, name string, foreign bool) (request, error) {
+	raw, ok := req.Raw(name)
+	if !ok || raw[0] != '[' || s.Responses == nil {
+		return req, nil
 	}
-	list, _, err := o.List("input")
+	list, _, err := req.List(name)
 	if err != nil || len(list) > responses.MaxItems { // which the reader of items refuses
-		return o, err
+		return req, err
 	}
-	found := false
+	found := map[stead.SessionID]bool{}
 	for i, raw := range list {
-		entry, err := param.Parse(param.Index("input", i), raw)
+		entry, err := param.Parse(param.Index(name, i), raw)
 		if err != nil {
-			return o, err
+			return req, err
 		}
 		if kind, _, _ := entry.String("type"); kind != "item_reference" {
 			continue
 		}
-		found = true
-		if list[i], err = s.itemOf(ctx, p, entry); err != nil {
-			return o, err
+		id, err := param.Need(entry.String("id"))(entry.Path("id"))
+		if err != nil {
+			return req, err
 		}
+		session, ours := stead.SessionOf(id)
+		if !ours && foreign {
+			continue
+		}
+		missing := stead.Invalid(entry.Path("id"), "Item with id '%.80s' not found.", id)
+		if !ours {
+			return req, missing
+		}
+		if list[i], err = s.itemOf(ctx, p, session, id, missing); err != nil {
+			return req, err
+		}
+		found[session] = true
 	}
-	if !found {
-		return o, nil
+	if len(found) == 0 {
+		return req, nil
 	}
 	whole, err := json.Marshal(list)
 	if err != nil {
-		return o, stead.Wrap(stead.KindInternal, err, "write the input")
+		return req, stead.Wrap(stead.KindInternal, err, "write the %s", name)
 	}
-	return o.With("input", whole), nil
+	for session := range found {
+		if req, err = s.labelledAs(ctx, p, req, session); err != nil {
+			return req, err
+		}
+	}
+	req.Object = req.With(name, whole)
+	req.raw = req.JSON()
+	return req, nil
 }
 
-func (s *server) itemOf(ctx context.Context, p stead.Principal, reference param.Object) (json.RawMessage, error) {
-	id, err := param.Need(reference.String("id"))(reference.Path("id"))
-	if err != nil {
-		return nil, err
-	}
-	missing := stead.Invalid(reference.Path("id"), "Item with id '%.80s' not found.", id)
-	session, ok := stead.SessionOf(id)
-	if !ok {
-		return nil, missing
-	}
+// labelledAs gives a request the labels of a session, from which it has items by now: in this order none is missed.
+func (s *server) labelledAs(ctx context.Context, p stead.Principal, req request, id stead.SessionID) (request, error) {
+	labels, err := s.Responses.Labels(ctx, p, id)
+	req.labels = req.labels.And(labels)
+	return req, err
+}
+
+func (s *server) itemOf(ctx context.Context, p stead.Principal, session stead.SessionID, id string, missing error) (json.RawMessage, error) {
 	item, err := s.Responses.Item(ctx, p, session, id)
 	if stead.KindOf(err) == stead.KindNotFound {
 		return nil, missing
@@ -70,4 +93,22 @@ func (s *server) itemOf(ctx context.Context, p stead.Principal, reference param.
 		return nil, stead.Wrap(stead.KindInternal, err, "write item %s", id)
 	}
 	return raw, nil
+}
+
+// namesItem reports whether there may be a reference in a body; see namesFile. One that is written with escapes is
+// not looked up, and so no text of ours goes anywhere.
+func namesItem(b []byte) bool { return hasWord(b, `"item`, `_reference"`) }
+
+// hasWord reports whether a word is in b, of which after begins with its rarest character.
+func hasWord(b []byte, before, after string) bool {
+	for {
+		i := bytes.IndexByte(b, after[0])
+		if i < 0 {
+			return false
+		}
+		if bytes.HasSuffix(b[:i], []byte(before)) && bytes.HasPrefix(b[i:], []byte(after)) {
+			return true
+		}
+		b = b[i+1:] // no word begins before its own character and ends behind another's
+	}
 }

@@ -23,6 +23,8 @@ type request struct {
 	param.Object
 	raw         []byte // the body as it came
 	key, digest string // idempotency, see journal.Input
+	// labels are those of texts of ours that the request only names, which stand in it by now.
+	labels stead.Labels
 }
 
 // read takes the whole body, as one JSON object, and the idempotency key.
@@ -61,7 +63,7 @@ func (req request) whole(r *http.Request) (request, error) {
 	sum := sha256.New()
 	io.WriteString(sum, r.Method+" "+r.URL.Path+"\n") //nolint:errcheck // a hash does not fail
 	sum.Write(req.raw)
-	return request{o, req.raw, req.key, hex.EncodeToString(sum.Sum(nil))}, nil
+	return request{o, req.raw, req.key, hex.EncodeToString(sum.Sum(nil)), req.labels}, nil
 }
 
 // MaxHeldBodyBytes is how much the bodies have together of the requests that are worked on: each is in memory until

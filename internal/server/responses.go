@@ -29,7 +29,7 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if req, err = s.settled(r.Context(), p, req); err != nil {
 		return err
 	}
-	if req.Object, err = s.referenced(r.Context(), p, req.Object); err != nil {
+	if req, err = s.referenced(r.Context(), p, req, "input", false); err != nil {
 		return err
 	}
 	asked, err := responses.Parse(req.Object, s.rules)
@@ -83,7 +83,7 @@ func refusedResponse(t session.Turn) error {
 
 // respondRequest is the response as the service of sessions takes it.
 func (s *server) respondRequest(asked *responses.Request, req request) (session.RespondRequest, error) {
-	out := session.RespondRequest{Previous: asked.Previous, Items: asked.Items, Key: req.key, Digest: req.digest}
+	out := session.RespondRequest{Previous: asked.Previous, Items: asked.Items, Labels: req.labels, Key: req.key, Digest: req.digest}
 	if asked.Conversation != "" {
 		id, err := conversationSession("conversation", asked.Conversation)
 		if err != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,6 +32,11 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	req, err := s.settled(r.Context(), p, req)
 	if err != nil {
 		return err
+	}
+	if namesItem(req.raw) {
+		if req, err = s.referenced(r.Context(), p, req, "input", true); err != nil {
+			return err
+		}
 	}
 	c, err := s.newCall(w, r, p, model.DialectResponses, req)
 	if err != nil {
@@ -170,11 +176,6 @@ func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stea
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"previous_response_id", "conversation"} {
-		if _, has := req.Raw(name); has {
-			return stead.Invalid(name, "%s: what is kept can't be counted here: send the items themselves", name)
-		}
-	}
 	if name, has, err := req.String("model"); err != nil {
 		return err
 	} else if has {
@@ -182,10 +183,7 @@ func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stea
 			return aboutModel(err)
 		}
 	}
-	if req, err = s.settled(r.Context(), p, req); err != nil {
-		return err
-	}
-	items, err := responses.Input(req.Object, "input")
+	items, _, err := s.wholeInput(r.Context(), p, req)
 	if err != nil {
 		return err
 	}
@@ -211,6 +209,22 @@ func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stea
 	}{"response.input_tokens", tokens})
 }
 
+// wholeInput are the items that a request is about, with those that it only names, and with what it follows.
+func (s *server) wholeInput(ctx context.Context, p stead.Principal, req request) ([]stead.Item, request, error) {
+	req, err := s.settled(ctx, p, req)
+	if err == nil {
+		req, err = s.referenced(ctx, p, req, "input", false)
+	}
+	if err == nil {
+		req, err = s.following(ctx, p, req)
+	}
+	if err != nil {
+		return nil, req, err
+	}
+	items, err := responses.Input(req.Object, "input")
+	return items, req, err
+}
+
 // compactResponse answers POST /v1/responses/compact: the model sums the conversation up, and the
 // client sends the summary instead of it from then on. Nothing is kept here.
 func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -221,21 +235,15 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 	if s.Seals == nil {
 		return stead.Errorf(stead.KindNotImplemented, "this server has no key to seal a compaction with")
 	}
-	if _, has := req.Raw("previous_response_id"); has {
-		return stead.Invalid("previous_response_id", "a response that is kept is compacted by itself: send the items themselves")
+	items, req, err := s.wholeInput(r.Context(), p, req)
+	if err != nil {
+		return err
 	}
 	c, err := s.newCall(w, r, p, model.DialectResponses, req)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	if req, err = s.settled(r.Context(), p, req); err != nil {
-		return err
-	}
-	items, err := responses.Input(req.Object, "input")
-	if err != nil {
-		return err
-	}
 	items = slices.DeleteFunc(items, func(it stead.Item) bool { return it.Question != nil || it.Answer != nil }) // no model gets them
 	if len(items) == 0 {
 		return stead.Invalid("input", "input must hold at least one item")
@@ -266,7 +274,7 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 		usage = &stead.Usage{}
 	}
 	return s.write(w, compaction{newID("resp_"), "response.compaction", time.Now().Unix(),
-		[]any{responses.Compaction{ID: newID("cmp_"), Type: "compaction", Content: s.sealedSummary(p, text.String())}}, responses.NewUsage(usage)})
+		[]any{responses.Compaction{ID: newID("cmp_"), Type: "compaction", Content: s.sealedSummary(p, text.String(), c.meter.Caller.Labels)}}, responses.NewUsage(usage)})
 }
 
 // compaction is the answer of compactResponse.

@@ -74,6 +74,8 @@ type Created struct {
 	Conversation bool `json:"conversation,omitempty"`
 	// Origin says where a fork or an import came from.
 	Origin *Origin `json:"origin,omitempty"`
+	// Labels are those of the texts that a copy begins with, where it was given metadata of its own.
+	Labels stead.Labels `json:"labels,omitempty"`
 	// Decision is that of the policies; nil: there were none.
 	Decision *policy.Decision `json:"decision,omitempty"`
 }
@@ -132,14 +134,16 @@ type Message struct {
 	Input []InputMessage `json:"input,omitempty"`
 	// Items and Response make a turn that is a response (see response.go): Input is empty then.
 	Items    []stead.Item    `json:"items,omitempty"`
+	Labels   stead.Labels    `json:"labels,omitempty"` // that the items had where they were taken from
 	Response *ResponseAsk    `json:"response,omitempty"`
 	By       stead.Principal `json:"by"`
 }
 
 // ItemsInput adds to the conversation without asking for anything.
 type ItemsInput struct {
-	Items []stead.Item    `json:"items"`
-	By    stead.Principal `json:"by"`
+	Items  []stead.Item    `json:"items"`
+	Labels stead.Labels    `json:"labels,omitempty"` // as in Message
+	By     stead.Principal `json:"by"`
 }
 
 // InputMessage is one message of the user.

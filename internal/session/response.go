@@ -96,10 +96,21 @@ func (a *ResponseAsk) Metadata() map[string]string {
 	return request.Metadata
 }
 
-// Labels are those of all that the session's model is given: the session's metadata, and that of every
-// response so far. What one of them brought is in the context of all that follow, or in its summary, and so
-// its labels stay, whatever the later ones say, and whether or not it is deleted.
-func (v *View) Labels() stead.Labels { return stead.LabelsOf(v.Created.Metadata).And(v.Labelled) }
+// Labels are those of all that the session's model is given: the session's metadata, that of every response so
+// far, and what items had where they were taken from. What was said is in the context of all that follows, or in
+// its summary, and so its labels stay, whatever the metadata is later, and whether or not it is deleted. Only while
+// nothing was said can metadata be taken back.
+func (v *View) Labels() stead.Labels {
+	if v.Said {
+		return v.Labelled
+	}
+	return v.Labelled.And(stead.LabelsOf(v.Created.Metadata))
+}
+
+// say notes that there is text from now on, some of which has labels of its own.
+func (v *View) say(labels stead.Labels) {
+	v.Labelled, v.Said = v.Labels().And(labels), true
+}
 
 func (v *View) respond(e stead.Event, p Message) {
 	if p.Response == nil {
@@ -114,6 +125,7 @@ func (v *View) respond(e stead.Event, p Message) {
 
 func (v *View) itemsAdded(e stead.Event, p ItemsInput) {
 	v.LastActive = e.At
+	v.say(p.Labels)
 	v.answered(p.Items)
 }
 

@@ -73,10 +73,13 @@ type Responses interface {
 	CreateConversation(ctx context.Context, p stead.Principal, req ConversationRequest) (Session, error)
 	// AddItems adds to a conversation and returns the new items; KindConflict while a response is
 	// under way.
-	AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, items []stead.Item, key, digest string) ([]Item, error)
+	AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, req ConversationRequest) ([]Item, error)
 	// Item returns one item of a session, DeleteItem hides one, also from the model; KindConflict while a
 	// response is under way.
 	Item(ctx context.Context, p stead.Principal, id stead.SessionID, item string) (Item, error)
+	// Labels are those of all that was said in a session; see View.Labels. Whoever takes items of it elsewhere
+	// reads them behind the items.
+	Labels(ctx context.Context, p stead.Principal, id stead.SessionID) (stead.Labels, error)
 	DeleteItem(ctx context.Context, p stead.Principal, id stead.SessionID, item string) error
 }
 
@@ -86,13 +89,15 @@ type RespondRequest struct {
 	Previous     string
 	Conversation stead.SessionID
 	Items        []stead.Item
+	Labels       stead.Labels // that items had where they were taken from
 	Ask          ResponseAsk
 	Key, Digest  string
 }
 
-// ConversationRequest makes a conversation.
+// ConversationRequest makes a conversation, or adds to it (without Metadata).
 type ConversationRequest struct {
 	Items       []stead.Item
+	Labels      stead.Labels // as in RespondRequest
 	Metadata    map[string]string
 	Key, Digest string
 }

@@ -53,7 +53,7 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 		return nil, err
 	}
 	origin.Seq, origin.Events = f.last, stead.Seq(len(f.events))
-	if err := recreate(f.events, &origin, metadata); err != nil {
+	if err := recreate(f.events, &origin, metadata, f.view); err != nil {
 		return nil, err
 	}
 	return f.events, nil
@@ -267,8 +267,9 @@ func (f *fork) rest() error {
 	return nil
 }
 
-// recreate rewrites the first event: where the copy comes from, and its metadata.
-func recreate(events []stead.Event, origin *Origin, metadata map[string]string) error {
+// recreate rewrites the first event: where the copy comes from, and its metadata. v is the copy's state without
+// that: what was said under the source's metadata keeps it as labels.
+func recreate(events []stead.Event, origin *Origin, metadata map[string]string, v *View) error {
 	created := CreatedAt(events)
 	for i, e := range events {
 		var err error
@@ -278,6 +279,9 @@ func recreate(events []stead.Event, origin *Origin, metadata map[string]string) 
 				p.Origin = origin
 				if metadata != nil {
 					p.Metadata = maps.Clone(metadata)
+					if v.Said {
+						p.Labels = v.Labelled
+					}
 				}
 			})
 		case e.Kind == KindSessionUpdated && metadata != nil:

@@ -33,8 +33,9 @@ type View struct {
 	Asked []*Call `json:"asked,omitempty"`
 	// Listed are the lists of tools that responses have shown: a server's label → ServerTools.Mark.
 	Listed map[string]string `json:"listed,omitempty"`
-	// Labelled is the metadata of all responses so far; see Labels.
+	// Labelled is what the texts of the session are labelled with, and Said that there are some; see Labels.
 	Labelled stead.Labels `json:"labelled,omitempty"`
+	Said     bool         `json:"said,omitempty"`
 	// Deleted are the responses that are not to be shown any more: what made their turns.
 	Deleted []stead.Seq `json:"deleted,omitempty"`
 	// GoneItems are the items that are not to be shown any more.
@@ -209,6 +210,7 @@ func fold[T any](e stead.Event, apply func(stead.Event, T)) error {
 func (v *View) created(e stead.Event, p Created) {
 	v.Created = p
 	v.CreatedAt, v.LastActive = e.At, e.At
+	v.Labelled = p.Labels
 	if p.Setup != nil { // else an environment that was made before it is attached now, or there is none
 		v.Environment = newEnvironment(p.Setup)
 	}
@@ -218,6 +220,9 @@ func (v *View) updated(_ stead.Event, p Updated) {
 	c := &v.Created
 	if p.Metadata != nil {
 		c.Metadata = maps.Clone(*p.Metadata)
+		if v.Said {
+			v.Labelled = v.Labelled.And(stead.LabelsOf(*p.Metadata))
+		}
 	}
 	if p.Model != nil {
 		c.Agent.Spec.Model = *p.Model
@@ -250,6 +255,7 @@ func (v *View) message(e stead.Event, p Message) {
 		return // it came in the moment in which the session failed for good
 	}
 	v.LastActive = e.At
+	v.say(p.Labels)
 	if v.Turn == nil {
 		v.Turn = &TurnView{Seq: e.Seq, CreatedAt: e.At}
 		v.CompactFailures = 0

@@ -59,7 +59,7 @@ func first(made, next stead.Event) stead.Labels {
 		return nil
 	}
 	if p, err := session.Decode[session.Message](next); err == nil && p.Response != nil {
-		return stead.LabelsOf(p.Response.Metadata())
+		return p.Labels.And(stead.LabelsOf(p.Response.Metadata()))
 	}
 	return nil // also of what can't be read: the fold says so
 }
