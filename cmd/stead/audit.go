@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
 	"github.com/stead-dev/stead/internal/seal"
@@ -57,6 +60,22 @@ func (n *node) recordConfig(ctx context.Context, cfg *config.Config, rules *ceda
 	}
 	sum := sha256.Sum256(registry)
 	return n.audit.Act(ctx, time.Now(), audit.ActModels, hex.EncodeToString(sum[:]), fmt.Sprintf("%d models, %d providers", len(cfg.Models), len(cfg.Providers)))
+}
+
+// auditConnection records what an environment was allowed to connect to, or not, before anything is sent.
+func (n *node) auditConnection(ctx context.Context, k stead.SessionKey, r egress.Record) error {
+	decision, reason := audit.Allow, ""
+	if !r.Allowed {
+		decision, reason = audit.Deny, r.Rule+": "+r.Reason
+	}
+	detail := r.Kind
+	if r.Method != "" {
+		detail = r.Method + " " + r.Path
+	}
+	return n.audit.Append(ctx, audit.Record{
+		At: r.Time.UnixMilli(), Project: k.Project, Principal: audit.Principal{Kind: stead.PrincipalAgent, ID: string(k.Session)}, Session: k.Session,
+		Action: audit.ActConnect, Resource: net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), Decision: decision, By: "network", Reason: reason, Detail: detail,
+	})
 }
 
 // shownPolicies shows the policies in force to those that the node's decider lets see them.

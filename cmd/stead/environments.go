@@ -175,6 +175,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 	if err != nil {
 		return nil, err
 	}
+	way.Audit = n.auditConnection
 	root, err := n.rootImage(ctx, driver)
 	if err != nil {
 		return nil, err

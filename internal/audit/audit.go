@@ -100,6 +100,8 @@ type Record struct {
 const (
 	ActPolicies = "policies.load" // Version: the digest of those in force from then on
 	ActModels   = "models.load"   // Version: the digest of the registry in force from then on
+	// ActConnect is a connection, or a request, out of an environment. Resource: HOST:PORT; Detail: what was asked for.
+	ActConnect = "network.connect"
 )
 
 // clean cuts texts to what a record may hold.

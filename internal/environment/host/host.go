@@ -98,6 +98,9 @@ type Egress struct {
 	Limits      egress.Limits
 	Credentials []Credential
 	Proxy       func(*egress.Config) // sets what else the operator wants; nil: nothing
+	// Audit stores each decision about a connection, beside the session's journal, which ends with its session. An error
+	// refuses the connection. nil: it is in the journal alone.
+	Audit func(ctx context.Context, k stead.SessionKey, r egress.Record) error
 }
 
 // Credential is a secret of the operator that environments may use towards its hosts. Their commands

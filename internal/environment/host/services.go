@@ -42,11 +42,15 @@ func (h *Host) openServices(b *box, cfg template.Config, from environment.State,
 // openEgress serves the proxy of an environment.
 func (h *Host) openEgress(b *box, policy egress.Policy, note environment.Note, spec *environment.Spec) error {
 	c := egress.Config{Policy: policy, Log: h.log, Recorder: func(ctx context.Context, r egress.Record) error {
-		kind := NoteEgressDecided
 		if r.Phase == egress.PhaseEnded {
-			kind = NoteEgressEnded
+			return note(ctx, NoteEgressEnded, r)
 		}
-		return note(ctx, kind, r)
+		if h.cfg.Egress.Audit != nil {
+			if err := h.cfg.Egress.Audit(ctx, b.key, r); err != nil {
+				return err
+			}
+		}
+		return note(ctx, NoteEgressDecided, r)
 	}}
 	env := maps.Clone(spec.Env)
 	for _, k := range h.cfg.Egress.Credentials {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/template"
 	"github.com/stead-dev/stead/internal/tool"
@@ -163,10 +164,21 @@ func TestTheWayOut(t *testing.T) {
 		_, _ = io.WriteString(w, "hello")
 	}))
 	defer site.Close()
+	var unaudited error
 	b := newBench(t, func(c *Config) {
 		c.Egress = Egress{Private: []string{"127.0.0.0/8"}, Credentials: []Credential{{
 			Variable: "API_KEY", Hosts: []string{"api.example.org"}, Value: func(context.Context) (string, error) { return "hunter2", nil },
-		}}}
+		}}, Audit: func(_ context.Context, k stead.SessionKey, r egress.Record) error {
+			if k.Session == "" || r.Host == "" || r.Phase != egress.PhaseDecided {
+				t.Errorf("to the audit log: %+v of %+v", r, k)
+			}
+			if r.Allowed {
+				step("audited")
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			return unaudited
+		}}
 	})
 	b.setup(networked(template.AccessEnabled))
 	b.prepare()
@@ -202,17 +214,24 @@ func TestTheWayOut(t *testing.T) {
 		t.Errorf("%d %q, %v", resp.StatusCode, body, err)
 	}
 	mu.Lock()
-	if len(steps) < 2 || steps[0] != NoteEgressDecided || !strings.HasPrefix(steps[1], "request") {
+	if len(steps) < 3 || steps[0] != "audited" || steps[1] != NoteEgressDecided || !strings.HasPrefix(steps[2], "request") {
 		t.Errorf("in this order: %q", steps)
 	}
 	steps = nil
-	refuse = stead.Errorf(stead.KindUnavailable, "the lease is lost")
 	mu.Unlock()
-	if resp, err := through(socket, site.URL); err == nil {
-		resp.Body.Close()
-		if resp.StatusCode < 400 {
-			t.Errorf("what could not be noted went through: %d", resp.StatusCode)
+	for _, record := range []*error{&refuse, &unaudited} {
+		mu.Lock()
+		*record = stead.Errorf(stead.KindUnavailable, "the lease is lost")
+		mu.Unlock()
+		if resp, err := through(socket, site.URL); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode < 400 {
+				t.Errorf("what could not be noted went through: %d", resp.StatusCode)
+			}
 		}
+		mu.Lock()
+		*record = nil
+		mu.Unlock()
 	}
 	mu.Lock()
 	for _, s := range steps {
@@ -220,7 +239,6 @@ func TestTheWayOut(t *testing.T) {
 			t.Errorf("bytes left without a record: %q", steps)
 		}
 	}
-	refuse = nil
 	mu.Unlock()
 
 	if b.suspend().Usage.EgressReceivedBytes == 0 {
