@@ -68,13 +68,14 @@ func (n *node) auditConnection(ctx context.Context, k stead.SessionKey, r egress
 	if !r.Allowed {
 		decision, reason = audit.Deny, r.Rule+": "+r.Reason
 	}
-	detail := r.Kind
+	to := net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port)))
+	detail := r.Kind + " " + to
 	if r.Method != "" {
-		detail = r.Method + " " + r.Path
+		detail = r.Method + " " + to + r.Path
 	}
 	return n.audit.Append(ctx, audit.Record{
 		At: r.Time.UnixMilli(), Project: k.Project, Principal: audit.Principal{Kind: stead.PrincipalAgent, ID: string(k.Session)}, Session: k.Session,
-		Action: audit.ActConnect, Resource: net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), Decision: decision, By: "network", Reason: reason, Detail: detail,
+		Action: audit.ActConnect, Resource: to, Decision: decision, By: "network", Reason: reason, Detail: detail,
 	})
 }
 
