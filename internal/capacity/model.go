@@ -77,6 +77,11 @@ func (l limited) Generate(ctx context.Context, req model.Request) iter.Seq2[mode
 	}
 }
 
+// CountInput implements model.Counter as far as the model does. Counting takes nothing of a pool.
+func (l limited) CountInput(ctx context.Context, req model.Request) (int64, error) {
+	return model.CountInput(ctx, l.model, req)
+}
+
 // estimate is what a call may cost, in tokens.
 func estimate(req model.Request) int64 {
 	n := len(req.Instructions)

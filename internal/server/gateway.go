@@ -85,6 +85,19 @@ func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Princip
 	if err != nil {
 		return nil, err
 	}
+	c, err := s.resolved(w, r, p, door, name, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.reserve(r.Context(), req); err != nil {
+		return nil, err
+	}
+	s.warn(w, p, c.info)
+	return c, nil
+}
+
+// resolved is a call that nothing is reserved for.
+func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Principal, door, name string, req request) (*call, error) {
 	caller := model.Caller{Project: p.Project, User: p.ID, Key: requestID(w)}
 	info, m, err := s.Models.Resolve(name, caller)
 	if err != nil {
@@ -107,10 +120,6 @@ func (s *server) newCall(w http.ResponseWriter, r *http.Request, p stead.Princip
 	}
 	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
-	if err := c.reserve(r.Context(), req); err != nil {
-		return nil, err
-	}
-	s.warn(w, p, info)
 	return c, nil
 }
 

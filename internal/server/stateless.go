@@ -163,52 +163,6 @@ func modelRequest(asked *responses.Request) (model.Request, error) {
 
 func newID(prefix string) string { return prefix + strings.TrimPrefix(newRequestID(), "req_") }
 
-// bytesPerToken estimates tokens where nobody has counted them.
-const bytesPerToken = 4
-
-// imageTokens is what an image is taken for: as many as a small one costs at OpenAI.
-const imageTokens = 765
-
-// countInputTokens answers POST /v1/responses/input_tokens: an estimate, since only the upstream
-// counts.
-func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	req, err := read(w, r)
-	if err != nil {
-		return err
-	}
-	if name, has, err := req.String("model"); err != nil {
-		return err
-	} else if has {
-		if _, _, err := s.Models.Resolve(name, model.Caller{Project: p.Project, User: p.ID}); err != nil {
-			return aboutModel(err)
-		}
-	}
-	items, _, err := s.wholeInput(r.Context(), p, req)
-	if err != nil {
-		return err
-	}
-	bytes, tokens := 0, int64(0)
-	for _, it := range items {
-		bytes += len(it.Name) + len(it.Arguments)
-		for _, c := range append(it.Content, it.Output...) {
-			if c.Type == stead.ContentInputImage {
-				tokens += imageTokens
-				continue
-			}
-			bytes += len(c.Text.Inline)
-		}
-	}
-	for _, name := range []string{"instructions", "tools", "text"} {
-		raw, _ := req.Raw(name)
-		bytes += len(raw)
-	}
-	tokens += int64((bytes + bytesPerToken - 1) / bytesPerToken)
-	return s.write(w, struct {
-		Object string `json:"object"`
-		Tokens int64  `json:"input_tokens"`
-	}{"response.input_tokens", tokens})
-}
-
 // wholeInput are the items that a request is about, with those that it only names, and with what it follows.
 func (s *server) wholeInput(ctx context.Context, p stead.Principal, req request) ([]stead.Item, request, error) {
 	req, err := s.settled(ctx, p, req)
