@@ -102,7 +102,7 @@ func TestFileSearchIsChecked(t *testing.T) {
 		`"tools":[{"type":"file_search","vector_store_ids":["` + store + `"],"max_num_results":51}]`:      `"param":"tools[0].max_num_results"`,
 		`"tools":[{"type":"file_search","vector_store_ids":["` + store + `"],"filters":{"type":"like"}}]`: `"param":"tools[0].filters.type"`,
 		`"tool_choice":{"type":"file_search"}`:                                                            `"param":"tool_choice.type"`,
-		`"store":false,"tools":[{"type":"file_search","vector_store_ids":["` + store + `"]}]`:             `"param":"tools[0].type"`,
+		`"store":false,"tools":[{"type":"file_search","vector_store_ids":["` + store + `"]}]`:             `"param":"tools[0].vector_store_ids[0]"`,
 	} {
 		if res, got := ask(t, n, "POST", "/v1/responses", `{"model":"mine","input":"Say hi",`+body+`}`); res.StatusCode/100 != 4 || !strings.Contains(got, want) {
 			t.Errorf("%s: %d %s", body, res.StatusCode, got)

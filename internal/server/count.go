@@ -45,14 +45,18 @@ func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stea
 	}{"response.input_tokens", tokens})
 }
 
-// counting is a call that is not made; nil when the request names no model. What is counted goes to its provider:
-// whoever may not call it may not have it counted.
+// counting is a call that is not made; nil when the request names no model, or one that may not be called with it:
+// what is counted goes to its provider, and an estimate goes nowhere.
 func (s *server) counting(w http.ResponseWriter, r *http.Request, p stead.Principal, req request) (*call, error) {
 	name, has, err := req.String("model")
 	if err != nil || !has {
 		return nil, err
 	}
-	return s.resolved(w, r, p, model.DialectResponses, name, req)
+	c, err := s.resolved(w, r, p, model.DialectResponses, name, req)
+	if stead.KindOf(err) == stead.KindForbidden {
+		return nil, nil
+	}
+	return c, err
 }
 
 // counted asks the provider; false where it does not count, or not this.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 )
 
@@ -38,6 +39,11 @@ func TestInputTokens(t *testing.T) {
 	d.says(path, `{"model":"m","input":"","tools":[{"type":"web_search"}]}`, 200, `"input_tokens":`) // what only an upstream runs
 	if len(m.asked) != 1 {
 		t.Errorf("asked %d times", len(m.asked))
+	}
+	closed, _ := gateway(t, &m.scripted, func(c *Config) { c.Models, c.Gate = m, gate{stead.Errorf(stead.KindForbidden, "no")} })
+	closed.says(path, `{"model":"m","input":"12345678"}`, 200, guess)
+	if len(m.asked) != 1 {
+		t.Error("what may not go to a provider is counted there")
 	}
 	m.err = &model.Error{Code: model.CodeNotFound, Message: "no such path"}
 	d.says(path, `{"model":"m","input":"12345678"}`, 200, guess)

@@ -258,7 +258,7 @@ func TestNoDoorPassesTheGate(t *testing.T) {
 		d, heard := gateway(t, m, func(c *Config) { c.Gate = g })
 		for path, body := range map[string]string{
 			"chat/completions": chatHi + `}`, "embeddings": `{"model":"m","input":"x"}`,
-			"responses": `{"model":"m","store":false,"input":"x"}`, "responses/compact": `{"model":"m","input":"x"}`, "responses/input_tokens": `{"model":"m","input":"x"}`,
+			"responses": `{"model":"m","store":false,"input":"x"}`, "responses/compact": `{"model":"m","input":"x"}`,
 		} {
 			if res, got := d.call("POST", "/v1/"+path, body); res.StatusCode != http.StatusForbidden {
 				t.Errorf("%s: %d %s", path, res.StatusCode, got)
