@@ -26,6 +26,9 @@ const (
 	KindTail            Kind = "tail"            // the session has events that the writer has not seen: read on (never leaves the node)
 )
 
+// CodeStorageFull is the Code of errors of a disk that is full, of KindUnavailable: nothing was stored.
+const CodeStorageFull = "storage_full"
+
 // Error is a failure that people and programs can act on.
 type Error struct {
 	Kind       Kind

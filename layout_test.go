@@ -35,6 +35,7 @@ func layout() []rule {
 	return []rule{
 		{"", nil, nil, "the vocabulary: if it imported anything, everything would"},
 		{"internal/held", nil, nil, "bounds what requests hold in memory, over all of them: shared by the door and the runner"},
+		{"internal/ballast", nil, []string{"golang.org/x/sys"}, "the journal's reserve of a disk that it shares: asked by whoever stores, and given to the journal's adapter by cmd alone"},
 		{"internal/param", nil, nil, "reads JSON fields: needs the kinds of error alone"},
 		{"internal/journal", nil, nil, "contract of the log: adapters and the runner meet here"},
 		{"internal/blob", nil, []string{"golang.org/x/sys"}, "contract of bytes by digest, with the directory store that syncs it"},

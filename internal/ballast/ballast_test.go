@@ -1,0 +1,194 @@
+package ballast
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stead-dev/stead"
+)
+
+// disk is what a test says of the file system.
+type disk struct{ free, total int64 }
+
+const (
+	testTotal = 512 << 20 // so that the ballast has 32 MiB and the floor 16
+	testFloor = 16 << 20
+	slice     = 2 << 20
+)
+
+func newBallast(t *testing.T, d *disk) (*Ballast, *bytes.Buffer) {
+	var log bytes.Buffer
+	b := Open(t.TempDir(), Bytes, slog.New(slog.NewTextHandler(&log, nil)))
+	b.free = func() (int64, int64, bool) { return d.free, d.total, true }
+	b.measure(Bytes)
+	return b, &log
+}
+
+func TestSizes(t *testing.T) {
+	for _, c := range []struct{ most, total, whole, floor int64 }{
+		{Bytes, 1 << 40, Bytes, FloorBytes},
+		{Bytes, 1 << 30, 1 << 30 / Share, 1 << 30 / FloorShare},
+		{Bytes, 1<<30 + 999, 1 << 30 / Share, (1<<30 + 999) / FloorShare}, // whole slices of whole blocks
+		{0, 1 << 40, 0, FloorBytes},
+	} {
+		b, _ := newBallast(t, &disk{c.total, c.total})
+		b.measure(c.most)
+		if got := b.Status(); got.Whole != c.whole || got.Floor != c.floor {
+			t.Errorf("most %d of a disk of %d: %+v, want a ballast of %d and a floor of %d", c.most, c.total, got, c.whole, c.floor)
+		}
+	}
+}
+
+// It has blocks, not only a length; it is made only where twice the floor stays free, and once.
+func TestMade(t *testing.T) {
+	d := &disk{2*testFloor + 32<<20 - 1, testTotal}
+	b, log := newBallast(t, d)
+	b.look()
+	if got := b.Status().Ballast; got != 0 {
+		t.Errorf("it has %d bytes on a disk that has no room for it", got)
+	}
+	if err := b.Full(); stead.KindOf(err) != stead.KindUnavailable {
+		t.Errorf("without a ballast: %v", err)
+	}
+	d.free++
+	b.look()
+	if got := blocks(t, b.path()); got != 32<<20 {
+		t.Errorf("it has %d bytes of blocks", got)
+	}
+	if err := b.Full(); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "the disk is full"); n != 1 {
+		t.Errorf("the log says so %d times: %s", n, log)
+	}
+	if !strings.Contains(log.String(), "room again") {
+		t.Errorf("the log does not say that there is room again: %s", log)
+	}
+	again := Open(b.dir, Bytes, b.log)
+	again.free = b.free
+	again.measure(Bytes)
+	if got := again.Status().Ballast; got != 32<<20 {
+		t.Errorf("a second start finds %d bytes", got)
+	}
+}
+
+// A copy that lost its blocks keeps nothing.
+func TestASparseCopyIsNoBallast(t *testing.T) {
+	d := &disk{testTotal, testTotal}
+	b, _ := newBallast(t, d)
+	if err := os.WriteFile(b.path(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(b.path(), 32<<20); err != nil {
+		t.Fatal(err)
+	}
+	b.measure(Bytes)
+	if got := b.Status().Ballast; got != 0 {
+		t.Fatalf("it counts as %d bytes", got)
+	}
+	b.look()
+	if got := blocks(t, b.path()); got != 32<<20 {
+		t.Errorf("it has %d bytes of blocks", got)
+	}
+}
+
+// A slice after the other becomes blocks of the file that needs them, which stays as long as it is; then
+// there is nothing more. New work is refused from the first on, and what runs waits from the half on.
+func TestGivenAway(t *testing.T) {
+	d := &disk{testTotal, testTotal}
+	b, log := newBallast(t, d)
+	b.look()
+	file := filepath.Join(b.dir, "journal")
+	if err := os.WriteFile(file, []byte("begun"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.free = 0
+	for n := 1; b.Give(file, 0); n++ {
+		if got := b.Status().Ballast; got != 32<<20-int64(n)*slice {
+			t.Fatalf("after %d slices it has %d bytes", n, got)
+		}
+		if got := blocks(t, b.path()); got > b.Status().Ballast {
+			t.Fatalf("after %d slices it has %d bytes of blocks", n, got)
+		}
+		if got := blocks(t, file); got < int64(n)*slice {
+			t.Errorf("after %d slices the file has %d bytes of blocks", n, got)
+		}
+		if err := b.Full(); err == nil {
+			t.Errorf("after %d slices new work is begun", n)
+		}
+		if low := b.Low(); low != (n > Slices/2) {
+			t.Errorf("after %d slices low is %v", n, low)
+		}
+	}
+	if got := b.Status().Ballast; got != 0 {
+		t.Errorf("%d bytes were never given", got)
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "begun" {
+		t.Errorf("the file is %.20q, %v", data, err)
+	}
+	if n := strings.Count(log.String(), "the disk is full"); n != 1 {
+		t.Errorf("the log says so %d times: %s", n, log)
+	}
+	d.free = testTotal
+	b.look()
+	if err := b.Full(); err != nil || b.Low() {
+		t.Errorf("with room again: %v, low %v", err, b.Low())
+	}
+}
+
+// What can wait is refused before it takes of the floor; new work from the floor on, until there is twice as much.
+func TestFloor(t *testing.T) {
+	d := &disk{testTotal, testTotal}
+	b, _ := newBallast(t, d)
+	b.look()
+	d.free = testFloor + 100
+	if err := b.Admit(100); err != nil {
+		t.Error(err)
+	}
+	err := b.Admit(101)
+	e, ok := errors.AsType[*stead.Error](err)
+	if !ok || e.Kind != stead.KindUnavailable || e.Code != stead.CodeStorageFull || e.Hint == "" || e.RetryAfter == 0 {
+		t.Errorf("more than there is: %v", err)
+	}
+	for _, step := range []struct {
+		free int64
+		full bool
+	}{{testFloor, false}, {testFloor - 1, true}, {testFloor, true}, {2*testFloor - 1, true}, {2 * testFloor, false}, {testFloor, false}} {
+		d.free = step.free
+		if got := b.Full() != nil; got != step.full {
+			t.Errorf("with %d bytes free it is full: %v", step.free, got)
+		}
+		if b.Low() {
+			t.Error("what runs waits, though the ballast is whole")
+		}
+	}
+}
+
+// Where the journal is elsewhere only what is stored here is refused.
+func TestWithoutAJournal(t *testing.T) {
+	d := &disk{0, testTotal}
+	b, _ := newBallast(t, d)
+	b.measure(0)
+	b.look()
+	if b.Full() != nil || b.Low() || b.Give("", 0) {
+		t.Error("a disk that the journal is not on stops work")
+	}
+	if b.Admit(1) == nil {
+		t.Error("a full disk takes blobs")
+	}
+}
+
+func blocks(t *testing.T, file string) int64 {
+	t.Helper()
+	var s syscall.Stat_t
+	if err := syscall.Stat(file, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Blocks * statUnit
+}
