@@ -18,6 +18,7 @@ type committer struct {
 	recentRows int   // log rows that no extent holds
 	maxRecent  int   // how many of them there may be
 	names      map[usageName]int64
+	resumes    bool // what was under way when the last process ended has yet to be marked due: see resume
 }
 
 // manyRows is how many log rows one statement inserts: fewer calls of the driver a group.
@@ -112,9 +113,11 @@ func (c *committer) run() {
 
 // group runs the writes in one transaction, answers them, and then runs what wants committed state.
 func (c *committer) group(ops []*op) {
-	g := &group{c: c, staged: map[stead.SessionKey]*head{}}
-	if err := g.run(ops); err != nil {
-		g.undo()
+	g, err := c.attempt(ops)
+	for n := 0; err != nil && c.spared(err, n); n++ { // nothing of a group that failed is there: it can be run again
+		g, err = c.attempt(ops)
+	}
+	if err != nil {
 		for _, o := range ops {
 			if o.write != nil {
 				o.err = err
@@ -132,6 +135,16 @@ func (c *committer) group(ops []*op) {
 		}
 		close(o.done)
 	}
+}
+
+// attempt runs the writes once. What failed is undone.
+func (c *committer) attempt(ops []*op) (*group, error) {
+	g := &group{c: c, staged: map[stead.SessionKey]*head{}}
+	err := g.run(ops)
+	if err != nil {
+		g.undo()
+	}
+	return g, err
 }
 
 // group is one transaction in the making.
@@ -157,6 +170,15 @@ func (e *dbError) Error() string { return e.err.Error() }
 func failed(err error, what string) error { return &dbError{translate(err, what)} }
 
 func (g *group) run(ops []*op) error {
+	if g.c.resumes { // before any head is read, which would have the old due time
+		if err := g.begin(); err != nil {
+			return err.(*dbError).err
+		}
+		if err := g.c.resume(context.Background()); err != nil {
+			return err
+		}
+		g.wakes = true
+	}
 	if err := g.moveRecent(ops); err != nil {
 		return err.(*dbError).err
 	}
@@ -318,6 +340,7 @@ func (g *group) publish() {
 	}
 	s.trimHeads()
 	s.mu.Unlock()
+	g.c.resumes = false
 	if g.wakes {
 		s.signalWork()
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -383,4 +384,85 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkRecovered(t, s, l, tail)
+}
+
+// A write that finds no room is made again when it is given some, with all that shares its commit; who waits for
+// it learns nothing of that.
+func TestSparedRoom(t *testing.T) {
+	pages, asked, left := 200, 0, 3
+	var s *Store
+	grow := func() { // the committer itself calls it
+		pages += 50
+		if _, err := s.conn.ExecContext(context.Background(), fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+			t.Error(err)
+		}
+	}
+	s = open(t, filepath.Join(t.TempDir(), "stead.db"), Options{Spare: func(file string, _ int64) bool {
+		if filepath.Base(file) != "stead.db-wal" {
+			t.Errorf("it asks for room for %s", file)
+		}
+		asked++
+		if left == 0 {
+			return false
+		}
+		left--
+		grow()
+		return true
+	}})
+	l := lease(t, s, key(1))
+	pages = 150
+	if err := s.do(t.Context(), &op{write: func(*group) error { grow(); return nil }}); err != nil {
+		t.Fatal(err)
+	}
+	tail := fillUp(t, s, l)
+	if asked != 4 || left != 0 {
+		t.Errorf("it asked %d times, and %d were left", asked, left)
+	}
+	if got, err := s.Read(t.Context(), l.Key, journal.ReadOptions{}); err != nil || len(got) != int(tail) {
+		t.Fatalf("%d events can be read, want %d, %v", len(got), tail, err)
+	}
+	left = 1
+	checkRecovered(t, s, l, tail)
+}
+
+// On a full disk a commit's room is that of the log, which is moved into the database and used again: 32 MB of
+// commits need no more than the database grows by.
+func TestFullDiskUsesTheLogAgain(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Skipf("mounting a tmpfs is not allowed here (%v)", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	reserve := int64(2 << 20)
+	file := filepath.Join(dir, "reserve")
+	if err := os.WriteFile(file, make([]byte, reserve), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, filepath.Join(dir, "stead.db"), Options{Spare: func(_ string, bytes int64) bool {
+		if reserve == 0 {
+			return false
+		}
+		reserve = max(reserve-cmp.Or(bytes, 64<<10), 0)
+		return os.Truncate(file, reserve) == nil
+	}})
+	l := lease(t, s, key(1))
+	large := bytes.Repeat([]byte("x"), 16<<10)
+	if err := s.SaveSnapshot(t.Context(), l.Key, 1, large); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 8<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk can't be filled: %v", err)
+	}
+	for seq := range stead.Seq(1000) {
+		if err := s.SaveSnapshot(t.Context(), l.Key, seq+2, large); err != nil {
+			t.Fatalf("commit %d: %v", seq, err)
+		}
+	}
+	if reserve < 1<<20 {
+		t.Errorf("%d bytes of the reserve are left of 2 MiB", reserve)
+	}
 }

@@ -19,6 +19,8 @@ import (
 const (
 	lockWait  = 3 * time.Second
 	lockPause = 20 * time.Millisecond
+	// pidWidth is longer than any process id.
+	pidWidth = 20
 )
 
 // lockFile takes the lock that makes a process the owner of a database. The kernel gives it back
@@ -36,7 +38,7 @@ func lockFile(ctx context.Context, path string) (*os.File, error) {
 		}
 		return nil, stead.Wrap(stead.KindUnavailable, err, "lock %s", path)
 	}
-	if err := writePID(f); err != nil {
+	if err := writePID(f); err != nil && !errors.Is(err, unix.ENOSPC) { // the lock holds without it
 		f.Close()
 		return nil, stead.Wrap(stead.KindUnavailable, err, "write lock file %s", path)
 	}
@@ -72,10 +74,8 @@ func lockedError(path string, f *os.File) error {
 	return err
 }
 
+// writePID says who has the lock, for people. It writes over what is there, which needs no room on the disk.
 func writePID(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	_, err := f.WriteAt(fmt.Appendf(nil, "%-*d\n", pidWidth, os.Getpid()), 0)
 	return err
 }

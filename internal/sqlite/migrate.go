@@ -47,6 +47,9 @@ func migrateTo(ctx context.Context, conn *sql.Conn, steps []string) error {
 		e.Hint = "A newer version of Stead wrote it: run that version or a later one."
 		return e
 	}
+	if version == len(steps) {
+		return nil // and nothing is written: a full disk is no reason not to start
+	}
 	for i, step := range steps[version:] {
 		if _, err := conn.ExecContext(ctx, step); err != nil {
 			return translate(err, fmt.Sprintf("migrate to schema version %d", version+i+1))

@@ -55,12 +55,19 @@ const (
 	maxReaders = 8
 	// busyTimeout is how long a connection waits for a lock; only opening and recovery ever take one.
 	busyTimeout = 5 * time.Second
+	// walSuffix makes the name of the write-ahead log, where every commit goes.
+	walSuffix = "-wal"
 )
 
 // Options are settings of Open; the zero value is right for production.
 type Options struct {
 	// Now is the clock for due times and heartbeats; nil is time.Now.
 	Now func() time.Time
+	// Spare makes room for a file of the database that could not be written for want of it, for so many bytes or 0
+	// for some, and reports whether there is more than before; nil: nobody does. What failed is then tried again.
+	// "" stands for a file that may have had no room, so that it should look whether the disk is full. It is called
+	// by one goroutine at a time, at most until it reports false.
+	Spare func(file string, bytes int64) bool
 
 	recentRows int // tests set it; 0 is maxRecentRows
 }
@@ -68,6 +75,7 @@ type Options struct {
 // Store implements journal.Full, agent.Store, document.Store and memory.Store.
 type Store struct {
 	now     func() time.Time
+	spare   func(file string, bytes int64) bool
 	path    string
 	lock    *os.File
 	writer  *sql.DB   // of one connection:
@@ -106,8 +114,22 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := newStore(abs, lock, opts)
+	for err = s.open(ctx, opts); err != nil; err = s.open(ctx, opts) {
+		again := s.spared(err)
+		if !again {
+			s.closeFiles()
+			return nil, err
+		}
+		s.closeDatabase()
+		s = newStore(abs, lock, opts)
+	}
+	return s, nil
+}
+
+func newStore(path string, lock *os.File, opts Options) *Store {
 	s := &Store{
-		now: opts.Now, path: abs, lock: lock,
+		now: opts.Now, spare: opts.Spare, path: path, lock: lock,
 		done: make(chan struct{}), work: make(chan struct{}, 1),
 		heads: map[stead.SessionKey]*head{}, nodes: map[stead.NodeID]*node{}, topics: map[stead.SessionKey]*topic{},
 		recent: map[int64]*run{},
@@ -116,11 +138,7 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 		s.now = time.Now
 	}
 	s.box.init()
-	if err := s.open(ctx, opts); err != nil {
-		s.closeFiles()
-		return nil, err
-	}
-	return s, nil
+	return s
 }
 
 func (s *Store) open(ctx context.Context, opts Options) error {
@@ -147,10 +165,6 @@ func (s *Store) open(ctx context.Context, opts Options) error {
 	if err := migrate(ctx, conn); err != nil {
 		return err
 	}
-	// Whatever was under way when the last process ended is due again, in its old order.
-	if _, err := conn.ExecContext(ctx, `UPDATE session SET due_at = -due_at WHERE due_at < 0`); err != nil {
-		return translate(err, "mark interrupted sessions due")
-	}
 	s.readers, err = sql.Open("sqlite", dsn(s.path, readerCacheKiB, "query_only(ON)"))
 	if err != nil {
 		return stead.Wrap(stead.KindInternal, err, "open database %s", s.path)
@@ -166,6 +180,16 @@ func (s *Store) open(ctx context.Context, opts Options) error {
 	}
 	if err := c.loadRecent(ctx); err != nil {
 		return translate(err, "read the end of the log")
+	}
+	for err := c.resume(ctx); err != nil; err = c.resume(ctx) {
+		if s.spared(err) {
+			continue
+		}
+		if !isFull(err) {
+			return err
+		}
+		c.resumes = true // what is there can be read, and the first write that finds room does this first
+		break
 	}
 	go c.run()
 	return nil
@@ -218,6 +242,16 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closeFiles() error {
+	err := s.closeDatabase()
+	// Closing gives the lock back.
+	if locked := s.lock.Close(); locked != nil && err == nil {
+		err = translate(locked, "close database "+s.path)
+	}
+	return err
+}
+
+// closeDatabase keeps the lock.
+func (s *Store) closeDatabase() error {
 	var first error
 	keep := func(err error) {
 		if err != nil && first == nil {
@@ -237,11 +271,7 @@ func (s *Store) closeFiles() error {
 	if s.writer != nil {
 		keep(s.writer.Close())
 	}
-	keep(s.lock.Close()) // closing gives the lock back
-	if first != nil {
-		return translate(first, "close database "+s.path)
-	}
-	return nil
+	return translate(first, "close database "+s.path)
 }
 
 func errClosed() error {
