@@ -28,7 +28,8 @@ import (
 // several, without a lock: see sweep.go. It holds where all processes see names and times of the
 // directory alike, as on a local file system; not over NFS, where a sweep must run alone.
 type Dir struct {
-	root *os.Root
+	root  *os.Root
+	admit func(bytes int64) error
 }
 
 var _ Store = (*Dir)(nil)
@@ -42,7 +43,11 @@ const (
 )
 
 // OpenDir opens the directory at root, which it makes if need be. The caller closes it.
-func OpenDir(root string) (*Dir, error) {
+func OpenDir(root string) (*Dir, error) { return OpenDirWithin(root, func(int64) error { return nil }) }
+
+// OpenDirWithin is OpenDir of a directory whose disk is shared with what must not be without room: admit is
+// asked before so many bytes are written, and its error is Put's.
+func OpenDirWithin(root string, admit func(bytes int64) error) (*Dir, error) {
 	if err := os.MkdirAll(root, dirMode); err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "make blob directory")
 	}
@@ -50,7 +55,7 @@ func OpenDir(root string) (*Dir, error) {
 	if err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "open blob directory")
 	}
-	return &Dir{r}, nil
+	return &Dir{r, admit}, nil
 }
 
 // Close lets the directory go.
@@ -72,6 +77,9 @@ func (d *Dir) Put(ctx context.Context, key stead.SessionKey, data []byte) (strin
 		// Whoever renamed it may not have synced the directories yet: an event may name it only
 		// when they are.
 		return digest, unavailable(d.syncDirs(dir), "store blob")
+	}
+	if err := d.admit(int64(len(data))); err != nil {
+		return "", err
 	}
 	if err := d.write(dir, name, data); err != nil {
 		return "", unavailable(err, "store blob")

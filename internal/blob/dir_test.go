@@ -282,3 +282,25 @@ func TestDirFullDisk(t *testing.T) {
 	_, err = d.Get(t.Context(), key(2), Digest([]byte(large)))
 	fails(t, stead.KindNotFound, err)
 }
+
+// Who keeps room for something else is asked before a blob is written, and only if it is: what is there is
+// named by events that may come.
+func TestPutAsksForRoom(t *testing.T) {
+	room := int64(10)
+	d, err := OpenDirWithin(t.TempDir(), func(bytes int64) error {
+		if room -= bytes; room < 0 {
+			return stead.Errorf(stead.KindUnavailable, "no room")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	put(t, d, key(1), "0123456789")
+	put(t, d, key(1), "0123456789")
+	_, err = d.Put(t.Context(), key(1), []byte("x"))
+	fails(t, stead.KindUnavailable, err)
+	_, err = d.Get(t.Context(), key(1), Digest([]byte("x")))
+	fails(t, stead.KindNotFound, err)
+}

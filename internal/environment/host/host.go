@@ -70,6 +70,8 @@ type Config struct {
 	Dir   string // of the node's data
 	Blobs blob.Store
 	Keys  *seal.Keys
+	// Room says whether the node's disk has room for so many bytes of workspaces; nil: nobody asks.
+	Room func(bytes int64) error
 	// Driver runs hosted environments; nil: this node has none, and Problem says why.
 	Driver  environment.Provider
 	Problem string
@@ -142,6 +144,9 @@ var _ environment.Host = (*Host)(nil)
 func New(cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.Room == nil {
+		cfg.Room = func(int64) error { return nil }
 	}
 	dir, err := filepath.Abs(cfg.Dir) // drivers take whole paths, and a data directory is ./.stead by default
 	if err != nil {

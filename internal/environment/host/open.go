@@ -138,7 +138,7 @@ func (h *Host) workspace(ctx context.Context, key stead.SessionKey, p place, fro
 	if from.Checkpoint == "" {
 		return false, nil
 	}
-	if err := workspace.Restore(ctx, p.workspace(), h.blobs(key), from.Checkpoint); err != nil {
+	if err := workspace.Restore(ctx, p.workspace(), h.blobs(key), from.Checkpoint, workspace.WithRoom(h.cfg.Room)); err != nil {
 		return false, err
 	}
 	return false, p.setState(state{Checkpoint: from.Checkpoint, Clean: true, Boot: h.boot})
@@ -183,7 +183,7 @@ func (h *Host) layer(ctx context.Context, key stead.SessionKey, digest string) (
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return "", unavailable(err, "make the directory of a layer")
 	}
-	if err := workspace.Restore(ctx, root, h.blobs(key), digest); err != nil {
+	if err := workspace.Restore(ctx, root, h.blobs(key), digest, workspace.WithRoom(h.cfg.Room)); err != nil {
 		return "", err
 	}
 	return root, complete(dir)

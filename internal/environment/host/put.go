@@ -61,6 +61,9 @@ func (h *Host) putInto(ctx context.Context, key stead.SessionKey, w writer, room
 	for _, f := range files {
 		err := fits(f.Path, int64(f.Data.Bytes), room)
 		if err == nil {
+			err = h.cfg.Room(int64(f.Data.Bytes))
+		}
+		if err == nil {
 			var failed error
 			if err, failed = h.putFile(ctx, key, w, f); failed != nil {
 				return nil, failed

@@ -462,3 +462,27 @@ func TestListAndUsage(t *testing.T) {
 		t.Errorf("1 MB with two names and a sparse TB grew the usage by %d bytes", grown)
 	}
 }
+
+// Restoring asks for the room of what is not there yet, before it writes any of it.
+func TestRestoreAsksForRoom(t *testing.T) {
+	from, blobs := t.TempDir(), newBlobs(t)
+	put(t, filepath.Join(from, "a"), strings.Repeat("a", 1000))
+	put(t, filepath.Join(from, "b"), strings.Repeat("b", 500))
+	digest := checkpoint(t, open(t, from), blobs, "")
+	to := filepath.Join(t.TempDir(), "to")
+	var asked []int64
+	refuse := stead.Errorf(stead.KindUnavailable, "no room")
+	err := Restore(t.Context(), to, blobs, digest, WithRoom(func(n int64) error { asked = append(asked, n); return refuse }))
+	fails(t, stead.KindUnavailable, err)
+	if names, err := os.ReadDir(to); err != nil || len(names) > 0 {
+		t.Errorf("without room it wrote %v, %v", names, err)
+	}
+	take := WithRoom(func(n int64) error { asked = append(asked, n); return nil })
+	must(t, Restore(t.Context(), to, blobs, digest, take))
+	must(t, os.Remove(filepath.Join(to, "b")))
+	must(t, Restore(t.Context(), to, blobs, digest, take))
+	must(t, Restore(t.Context(), to, blobs, digest, take))
+	if want := []int64{1500, 1500, 500, 0}; !slices.Equal(asked, want) {
+		t.Errorf("it asked for %d bytes, want %d", asked, want)
+	}
+}

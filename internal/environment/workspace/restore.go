@@ -30,6 +30,9 @@ func WithOwner(uid, gid int) Option {
 // Without it the limit is that of the largest environment, environment.LargeDiskBytes.
 func WithMaxBytes(n int64) Option { return func(r *restorer) { r.maxBytes = n } }
 
+// WithRoom asks before the files are written whether there is room for so many bytes: its error is Restore's.
+func WithRoom(admit func(bytes int64) error) Option { return func(r *restorer) { r.admit = admit } }
+
 // Restore makes the directory hostDir, which it makes if need be, exactly what a checkpoint says: what
 // is there and right stays, what is wrong or too much goes. After a crash it is called again. No
 // process may work in the directory meanwhile; should one, nothing outside is touched, and the result
@@ -48,7 +51,7 @@ func Restore(ctx context.Context, hostDir string, blobs environment.Blobs, diges
 		return err
 	}
 	d.unlockSelf()
-	r := &restorer{dir: d, blobs: blobs, tree: stored.Tree, maxBytes: environment.LargeDiskBytes}
+	r := &restorer{dir: d, blobs: blobs, tree: stored.Tree, maxBytes: environment.LargeDiskBytes, admit: func(int64) error { return nil }}
 	if r.own, err = d.owner(); err == nil {
 		for _, o := range options {
 			o(r)
@@ -64,6 +67,7 @@ type restorer struct {
 	tree     manifest.Tree
 	own      owner
 	maxBytes int64
+	admit    func(bytes int64) error
 	right    []bool // by entry: it is there already, as it should be
 }
 
@@ -80,6 +84,9 @@ func (r *restorer) restore(ctx context.Context) error {
 		return err
 	}
 	if err := r.prune(ctx); err != nil {
+		return err
+	}
+	if err := r.admit(r.missing()); err != nil {
 		return err
 	}
 	for i, e := range r.tree.Entries {
@@ -106,6 +113,18 @@ func (r *restorer) checkSize() error {
 		}
 	}
 	return nil
+}
+
+// missing is how many bytes have to be written: those of files that are not there as they should be.
+func (r *restorer) missing() (bytes int64) {
+	for i, e := range r.tree.Entries {
+		for _, p := range e.Parts {
+			if p.Pack != manifest.Hole && !r.right[i] {
+				bytes += p.Length
+			}
+		}
+	}
+	return bytes
 }
 
 // inOnePiece says that a file is written when its only piece arrives; others are made first.

@@ -132,6 +132,9 @@ func settled(err error) (tool.Result, error) {
 }
 
 func gone(err error) bool {
+	if e, ok := errors.AsType[*stead.Error](err); ok && e.Code == stead.CodeStorageFull {
+		return false // the agent can remove something
+	}
 	switch stead.KindOf(err) {
 	case stead.KindUnavailable, stead.KindInternal:
 		return true
