@@ -93,6 +93,10 @@ type Config struct {
 	// EnvironmentExpire is how long the workspace of an environment is kept after it was used last; 0: for
 	// ever. At least twice blob.Grace, or some of its blobs stay until the session is deleted.
 	EnvironmentExpire time.Duration
+	// Full says why no new input is taken, because the disk that the journal is on is full; nil: it never is.
+	// Low reports whether it is so full that what is accepted already waits as well; nil: it never is.
+	Full func() error
+	Low  func() bool
 }
 
 // Runner implements session.Service and session.Agents, and moves the sessions of its node.
@@ -140,6 +144,12 @@ func New(cfg Config) *Runner {
 	}
 	if cfg.EnvironmentIdle == 0 {
 		cfg.EnvironmentIdle = stead.EnvironmentIdle
+	}
+	if cfg.Full == nil {
+		cfg.Full = func() error { return nil }
+	}
+	if cfg.Low == nil {
+		cfg.Low = func() bool { return false }
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Runner{

@@ -29,6 +29,9 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 	if len(req.Inputs) == 0 {
 		return stead.Invalid("events", "events must hold at least one event")
 	}
+	if err := r.takes(req.Inputs); err != nil {
+		return err
+	}
 	first, rest, ok := splitAtCancel(req)
 	if !ok {
 		return r.send(ctx, p, key, req)
@@ -43,9 +46,6 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 // turn, so it is stored once the cancelled one has ended. The second part has a key of its own, made
 // of the first's, so that the whole request can be repeated.
 func splitAtCancel(req session.SendRequest) (first, rest session.SendRequest, ok bool) {
-	cancels := func(in session.Input) bool {
-		return in.Cancel || in.Approval != nil && in.Approval.Decision == session.DecisionCancel
-	}
 	at := slices.IndexFunc(req.Inputs, cancels) + 1
 	if at == 0 || !hasMessage(req.Inputs[at:]) {
 		return req, rest, false

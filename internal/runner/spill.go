@@ -31,12 +31,18 @@ func (a *actor) spillAny(ctx context.Context, t *stead.Text) bool {
 		return false // the work was given up, and its session may be deleted already
 	}
 	err := a.patient(func() error {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return context.Canceled // likewise, while it waited
+		}
 		digest, err := a.r.cfg.Blobs.Put(context.WithoutCancel(ctx), a.key, []byte(t.Inline))
 		if err == nil {
 			*t = stead.Text{Digest: digest, Bytes: len(t.Inline)}
 		}
 		return err
 	})
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
 	if err != nil && a.ctx.Err() == nil {
 		a.log.Error("a large text could not be stored", "err", err)
 		*t = stead.NewText(fmt.Sprintf("[%d bytes of text could not be stored]", len(t.Inline)))

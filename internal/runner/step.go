@@ -25,6 +25,7 @@ type plan struct {
 	ends    bool     // the turn ends: its work in flight is given up once that is durable
 	wake    int64
 	release bool
+	scarce  bool // something was left out until the disk has room again
 }
 
 // step journals what happened and what comes next in one append, then starts the effects. It
@@ -92,6 +93,8 @@ func (a *actor) plan() (*plan, error) {
 		cmds := a.state.Next(window)
 		if a.draining() {
 			cmds = a.onlyEndings(p, cmds)
+		} else if a.r.cfg.Low() {
+			cmds = a.nothingNew(p, cmds)
 		}
 		turn := a.state.Turn
 		for _, c := range cmds {
@@ -109,7 +112,7 @@ func (a *actor) plan() (*plan, error) {
 		settled = len(p.events) == n
 	}
 	p.starts = append(p.starts, p.calls...)
-	p.release = settled && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background()) && !a.resident()
+	p.release = settled && !p.scarce && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background()) && !a.resident()
 	return p, nil
 }
 

@@ -20,7 +20,17 @@ import (
 
 // health says that the process answers.
 func (s *server) health(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
-	return s.write(w, map[string]string{"status": "ok", "version": s.Version})
+	return s.write(w, s.answers("ok"))
+}
+
+// answers also warns of a full disk. That is no reason to send requests elsewhere: whoever makes room has to get through.
+func (s *server) answers(status string) map[string]string {
+	m := map[string]string{"status": status, "version": s.Version}
+	if err := s.full(); err != nil {
+		e, _, _ := wireErrorOf(err)
+		m["warning"] = e.Message
+	}
+	return m
 }
 
 // ready says whether requests should be sent here: not while the server stops, nor when what it
@@ -38,7 +48,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request, _ stead.Principal
 			return stead.Wrap(stead.KindUnavailable, err, "the server is not ready")
 		}
 	}
-	return s.write(w, map[string]string{"status": "ready", "version": s.Version})
+	return s.write(w, s.answers("ready"))
 }
 
 func (s *server) spec(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
@@ -110,6 +120,11 @@ func (s *server) exposeMetrics(w http.ResponseWriter, _ *http.Request, _ stead.P
 	gauge("counter", "stead_http_stream_events_total", "Events written to streams.", m.events.Load())
 	gauge("counter", "stead_http_streams_dropped_total", "Streams dropped because the client was gone or did not read.", m.dropped.Load())
 	gauge("gauge", "process_start_time_seconds", "When the process began to serve, in Unix seconds.", m.started.Unix())
+	full := int64(0)
+	if s.full() != nil {
+		full = 1
+	}
+	gauge("gauge", "stead_storage_full", "1 while the disk is full and nothing new is taken.", full)
 	if rss := residentBytes(); rss > 0 {
 		gauge("gauge", "process_resident_memory_bytes", "Resident memory.", rss)
 	}

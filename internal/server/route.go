@@ -28,6 +28,7 @@ type route struct {
 	orCSV        bool     // the answer may also be CSV
 	keyed        bool     // honours Idempotency-Key
 	open         bool     // served without authentication
+	always       bool     // served on a full disk: it reads, takes away or ends, though its method does not say so
 }
 
 const (
@@ -92,7 +93,7 @@ func (s *server) table() []route {
 		{method: "GET", path: session, summary: "Retrieve a session", handle: s.getSession, answer: "Session"},
 		{method: "POST", path: session, summary: "Update a session", handle: s.updateSession, body: "SessionUpdate", answer: "Session"},
 		{method: "DELETE", path: session, summary: "Delete a session and all that was derived from it", handle: s.deleteSession, answer: "Deleted"},
-		{method: "POST", path: session + "/events", summary: "Submit input events: when this answers, they are on disk", handle: s.sendEvents, body: "InputEvents", status: http.StatusAccepted, keyed: true},
+		{method: "POST", path: session + "/events", summary: "Submit input events: when this answers, they are on disk", handle: s.sendEvents, body: "InputEvents", status: http.StatusAccepted, keyed: true, always: true},
 		{method: "GET", path: session + "/events", summary: "Follow a session's events", handle: s.streamEvents, query: []string{"resume", "last_event_id", "include_obfuscation"}, answer: "SessionEvent", media: mediaStream},
 		{method: "GET", path: session + "/items", summary: "List a session's items", handle: s.listItems, query: append(paged, "turn_id"), answer: "ItemList"},
 		{method: "GET", path: session + "/turns", summary: "List a session's turns", handle: s.listTurns, query: paged, answer: "TurnList"},
@@ -135,7 +136,7 @@ func (s *server) table() []route {
 		{method: "GET", path: vectorStore, summary: "Retrieve a vector store", handle: s.getVectorStore, answer: "VectorStore"},
 		{method: "POST", path: vectorStore, summary: "Update what is said about a vector store", handle: s.updateVectorStore, body: "VectorStoreUpdate", answer: "VectorStore"},
 		{method: "DELETE", path: vectorStore, summary: "Delete a vector store with its passages; the files stay", handle: s.deleteVectorStore, answer: "Deleted"},
-		{method: "POST", path: vectorStore + "/search", summary: "Find passages of a vector store's files, with no model", handle: s.searchVectorStore, body: "VectorStoreSearch", answer: "VectorStoreResults"},
+		{method: "POST", path: vectorStore + "/search", summary: "Find passages of a vector store's files, with no model", handle: s.searchVectorStore, body: "VectorStoreSearch", answer: "VectorStoreResults", always: true},
 		{method: "POST", path: vectorStore + "/files", summary: "Put a file into a vector store", handle: s.attachFile, body: "VectorStoreFileParams", answer: "VectorStoreFile"},
 		{method: "GET", path: vectorStore + "/files", summary: "List the files of a vector store", handle: s.listVectorFiles, query: append(paged, "before", "filter"), answer: "VectorStoreFileList"},
 		{method: "GET", path: vectorFile, summary: "Retrieve a file of a vector store", handle: s.getVectorFile, answer: "VectorStoreFile"},
@@ -144,7 +145,7 @@ func (s *server) table() []route {
 		{method: "GET", path: vectorFile + "/content", summary: "Read the text of a file as it was understood", handle: s.getVectorFileContent, answer: "VectorStoreFileContent"},
 		{method: "POST", path: fileBatches, summary: "Put many files into a vector store", handle: s.createFileBatch, body: "VectorStoreBatchParams", answer: "VectorStoreBatch", keyed: true},
 		{method: "GET", path: fileBatch, summary: "Retrieve a batch of files", handle: s.getFileBatch, answer: "VectorStoreBatch"},
-		{method: "POST", path: fileBatch + "/cancel", summary: "Stop the work on what of a batch is in progress", handle: s.cancelFileBatch, answer: "VectorStoreBatch"},
+		{method: "POST", path: fileBatch + "/cancel", summary: "Stop the work on what of a batch is in progress", handle: s.cancelFileBatch, answer: "VectorStoreBatch", always: true},
 		{method: "GET", path: fileBatch + "/files", summary: "List the files of a batch", handle: s.listVectorFiles, query: append(paged, "before", "filter"), answer: "VectorStoreFileList"},
 
 		{method: "POST", path: skills, summary: "Create a skill from a directory's files or one ZIP archive", handle: s.createSkill, body: "SkillParams", bodyMedia: mediaForm, answer: "Skill", keyed: true},
@@ -162,9 +163,9 @@ func (s *server) table() []route {
 		{method: "POST", path: responses, summary: "Create a response: a turn of a session, unless store is false", handle: s.createResponse, body: "ResponseParams", answer: "Response", orStream: true, events: "ResponseEvent", keyed: true},
 		{method: "GET", path: response, summary: "Retrieve a response, or follow its events from a sequence number", handle: s.getResponse, query: []string{"stream", "starting_after"}, answer: "Response", orStream: true, events: "ResponseEvent"},
 		{method: "DELETE", path: response, summary: "Delete a response; its session goes with its last one", handle: s.deleteResponse, answer: "Deleted"},
-		{method: "POST", path: response + "/cancel", summary: "Cancel a response that runs in the background", handle: s.cancelResponse, answer: "Response"},
+		{method: "POST", path: response + "/cancel", summary: "Cancel a response that runs in the background", handle: s.cancelResponse, answer: "Response", always: true},
 		{method: "GET", path: response + "/input_items", summary: "List what a response was made of", handle: s.inputItems, query: paged, answer: "ResponseItemList"},
-		{method: "POST", path: responses + "/input_tokens", summary: "Estimate the tokens of an input", handle: s.countInputTokens, body: "InputTokensParams", answer: "InputTokens"},
+		{method: "POST", path: responses + "/input_tokens", summary: "Estimate the tokens of an input", handle: s.countInputTokens, body: "InputTokensParams", answer: "InputTokens", always: true},
 		{method: "POST", path: responses + "/compact", summary: "Sum a conversation up, so that it can be sent as its summary", handle: s.compactResponse, body: "CompactParams", answer: "CompactedResponse"},
 		{method: "POST", path: "/v1/chat/completions", summary: "Complete a chat; nothing of it is kept", handle: s.createChatCompletion, body: "ChatParams", answer: "ChatCompletion", orStream: true, events: "chat.completion.chunk"},
 		{method: "POST", path: "/v1/embeddings", summary: "Turn texts into vectors", handle: s.createEmbeddings, body: "EmbeddingsParams", answer: "Embeddings"},
@@ -177,18 +178,18 @@ func (s *server) table() []route {
 		{method: "GET", path: conversation + "/items/{item}", summary: "Retrieve an item of a conversation", handle: s.getConversationItem, answer: "ResponseItem"},
 		{method: "DELETE", path: conversation + "/items/{item}", summary: "Delete an item: it is no longer listed, and no model is given it", handle: s.deleteConversationItem, answer: "Conversation"},
 
-		{method: "POST", path: session + "/pause", summary: "Pause: what is in flight finishes, nothing more starts", handle: s.pauseSession, answer: "Session"},
+		{method: "POST", path: session + "/pause", summary: "Pause: what is in flight finishes, nothing more starts", handle: s.pauseSession, answer: "Session", always: true},
 		{method: "POST", path: session + "/resume", summary: "Resume a paused session", handle: s.resumeSession, answer: "Session"},
 		{method: "POST", path: session + "/fork", summary: "Copy a session's history into a new one", handle: s.forkSession, body: "ForkParams", answer: "Session"},
 		{method: "GET", path: session + "/export", summary: "Download a session as JSON lines", handle: s.exportSession, answer: "Lines", media: mediaLines},
 		{method: "POST", path: sessions + "/import", summary: "Make a session from an exported file", handle: s.importSession, body: "Lines", answer: "Session"},
 		{method: "GET", path: "/v1/approvals", summary: "List what waits for a person", handle: s.listApprovals, query: paged, answer: "ApprovalList"},
-		{method: "POST", path: "/v1/approvals/{id}", summary: "Answer a request", handle: s.decide, body: "Decision", status: http.StatusAccepted, keyed: true},
+		{method: "POST", path: "/v1/approvals/{id}", summary: "Answer a request", handle: s.decide, body: "Decision", status: http.StatusAccepted, keyed: true, always: true},
 		{method: "POST", path: keys, summary: "Make an API key: its secret is shown this once", handle: s.withKeys(s.createKey), body: "APIKeyParams", answer: "APIKey"},
 		{method: "GET", path: keys, summary: "List API keys, without their secrets", handle: s.withKeys(s.listKeys), query: paged, answer: "APIKeyList"},
 		{method: "GET", path: keys + "/{id}", summary: "Retrieve an API key, without its secret", handle: s.withKeys(s.getKey), answer: "APIKey"},
 		{method: "DELETE", path: keys + "/{id}", summary: "Revoke an API key, on all nodes within a second", handle: s.withKeys(s.revokeKey), answer: "Deleted"},
-		{method: "POST", path: keys + "/{id}/rotate", summary: "Give an API key a new secret; the old one is valid for grace_seconds", handle: s.withKeys(s.rotateKey), body: "APIKeyRotation", answer: "APIKey"},
+		{method: "POST", path: keys + "/{id}/rotate", summary: "Give an API key a new secret; the old one is valid for grace_seconds", handle: s.withKeys(s.rotateKey), body: "APIKeyRotation", answer: "APIKey", always: true},
 		{method: "GET", path: "/v1/policies", summary: "List the policies in force", handle: s.withPolicies(s.listPolicies), answer: "PolicyList"},
 		{method: "GET", path: "/v1/policies/schema", summary: "What policies can speak of, in Cedar's schema language", handle: s.withPolicies(s.policySchema), answer: "Lines", media: mediaText},
 		{method: "GET", path: "/v1/routes", summary: "Explain which routes a call to a model would take, and why", handle: s.explainRoutes, query: []string{"model", "calls", "agent_id", "session_id", "label"}, answer: "RouteList"},
@@ -199,7 +200,7 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/usage_records", summary: "List what was used, a record each", handle: s.listUsage, query: append(paged, usageFilters()...), answer: "UsageRecordList"},
 		{method: "GET", path: "/v1/usage", summary: "Add up what was used, by any dimensions", handle: s.reportUsage, query: append([]string{"group_by", "format"}, usageFilters()...), answer: "UsageReport", orCSV: true},
 		{method: "GET", path: "/v1/usage/statement", summary: "Who gets what of a time's usage, by the rules of the configuration", handle: s.usageStatement, query: []string{"month", "from", "to", "format", "capped"}, answer: "UsageStatement", orCSV: true},
-		{method: "POST", path: "/v1/usage/verify", summary: "Hold the usage records against the journals that they follow from", handle: s.verifyUsage, body: "UsageVerify", answer: "UsageVerification"},
+		{method: "POST", path: "/v1/usage/verify", summary: "Hold the usage records against the journals that they follow from", handle: s.verifyUsage, body: "UsageVerify", answer: "UsageVerification", always: true},
 		{method: "GET", path: "/v1/audit_records", summary: "List decisions and administrative acts, chained by their hashes", handle: s.withAudit(s.listAudit), query: append(paged, auditFilters()...), answer: "AuditRecordList"},
 		{method: "GET", path: "/v1/audit_checkpoints", summary: "List the signed checkpoints of the audit log, the smallest first; the last covers every record", handle: s.withAudit(s.listCheckpoints), query: []string{"after", "limit"}, answer: "AuditCheckpointList"},
 		{method: "POST", path: budgets, summary: "Create a budget: what calls and environments may use", handle: s.createBudget, body: "BudgetParams", answer: "Budget", keyed: true},
@@ -221,11 +222,11 @@ func (s *server) table() []route {
 		{method: "GET", path: oneMemory, summary: "Retrieve a memory; its ETag is its version", handle: s.getMemory, answer: "Memory"},
 		{method: "POST", path: oneMemory, summary: "Make a memory's next version, over the one in If-Match or expected_version", handle: s.updateMemory, body: "MemoryUpdate", answer: "Memory"},
 		{method: "DELETE", path: oneMemory, summary: "Forget a memory with all of its versions", handle: s.deleteMemory, answer: "Deleted"},
-		{method: "POST", path: oneMemory + "/redact", summary: "Take away what a memory says, in all of its versions", handle: s.redactMemory, answer: "Memory"},
+		{method: "POST", path: oneMemory + "/redact", summary: "Take away what a memory says, in all of its versions", handle: s.redactMemory, answer: "Memory", always: true},
 		{method: "GET", path: oneMemory + "/versions", summary: "List a memory's versions, newest first", handle: s.listMemoryVersions, answer: "MemoryList"},
 		{method: "POST", path: memoryStore + "/ingest", summary: "Make each message of a session a memory, once", handle: s.ingestSession, body: "MemoryIngest", answer: "MemoryIngested"},
-		{method: "POST", path: memoryStore + "/forget", summary: "Forget what filters select: a session, a scope, a user", handle: s.forgetMemories, body: "MemoryForget", answer: "MemoryForgotten"},
-		{method: "POST", path: memoryStore + "/search", summary: "Find memories by what they say, with no model", handle: s.searchMemories, body: "MemorySearch", answer: "MemoryHits"},
+		{method: "POST", path: memoryStore + "/forget", summary: "Forget what filters select: a session, a scope, a user", handle: s.forgetMemories, body: "MemoryForget", answer: "MemoryForgotten", always: true},
+		{method: "POST", path: memoryStore + "/search", summary: "Find memories by what they say, with no model", handle: s.searchMemories, body: "MemorySearch", answer: "MemoryHits", always: true},
 
 		{method: "GET", path: "/healthz", summary: "The process answers", handle: s.health, answer: "Health", open: true},
 		{method: "GET", path: "/readyz", summary: "The node can serve", handle: s.ready, answer: "Health", open: true},

@@ -118,6 +118,8 @@ type Config struct {
 	Version string
 	// Ready says whether the node can serve; nil: always.
 	Ready func(context.Context) error
+	// Full says why nothing new is taken, because the disk is full; nil: it never is.
+	Full func() error
 	// Stopping is closed when the server begins to stop: streams end and readiness fails. nil: never.
 	Stopping <-chan struct{}
 }
@@ -201,12 +203,30 @@ func (s *server) endpoint(rt route) http.Handler {
 			r = s.inCall(w, r)
 		}
 		if err == nil {
+			err = s.takes(rt)
+		}
+		if err == nil {
 			err = rt.handle(w, r, p)
 		}
 		if err != nil {
 			s.fail(w, r, err)
 		}
 	})
+}
+
+// takes refuses what is new on a full disk.
+func (s *server) takes(rt route) error {
+	if rt.method != http.MethodPost || rt.always {
+		return nil
+	}
+	return s.full()
+}
+
+func (s *server) full() error {
+	if s.Full == nil {
+		return nil
+	}
+	return s.Full()
 }
 
 func (s *server) who(r *http.Request) (stead.Principal, error) {
