@@ -42,7 +42,8 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 	n.onStop(a.service.Start()) // when the rest has stopped: the last checkpoint covers all of it
 	n.onStop(a.log.Close)
 	n.audit = a.log
-	return a, n.recordConfig(ctx, n.cfg, rules)
+	record := func(ctx context.Context) error { return n.recordConfig(ctx, n.cfg, rules) }
+	return a, n.orWhenThereIsRoom(ctx, record)
 }
 
 // recordConfig records the policies and the registry that are about to be in force.

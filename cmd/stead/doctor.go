@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -97,7 +98,7 @@ func (a *app) findings(list []finding, computers computerReport) error {
 }
 
 func examine(ctx context.Context, cfg *config.Config) []finding {
-	list := []finding{checkData(cfg.Data), checkDatabase(ctx, cfg)}
+	list := []finding{checkData(cfg.Data), checkRoom(nearest(cfg.Data), reserveOf(cfg)), checkDatabase(ctx, cfg)}
 	if len(cfg.Providers) == 0 {
 		list = append(list, finding{"models", verdictWarn, "no provider is configured: the built-in model sim serves",
 			"Set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or list providers in stead.yaml, for a model that thinks."})
@@ -123,14 +124,11 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 // checkData writes as the journal does: append, fsync, again.
 func checkData(dir string) finding {
 	f := finding{Check: "data directory"}
-	at := dir
-	for { // the directory is made at the first start: its nearest parent must let us
-		if _, err := os.Stat(at); err == nil || at == filepath.Dir(at) {
-			break
-		}
-		at = filepath.Dir(at)
+	median, err := syncTime(nearest(dir))
+	if errors.Is(err, syscall.ENOSPC) {
+		f.Verdict, f.Detail = verdictWarn, dir+" has no room for a file, so that its speed is not known"
+		return f
 	}
-	median, err := syncTime(at)
 	if err != nil {
 		f.Verdict, f.Detail = verdictFail, fmt.Sprintf("%s can't be written: %v", dir, rootCause(err))
 		f.Remedy = "Name a directory that you may write to with --data or STEAD_DATA."
@@ -141,6 +139,16 @@ func checkData(dir string) finding {
 		f.Verdict, f.Remedy = verdictWarn, "Every step of an agent waits for one: put the data on a local disk with a fast flush."
 	}
 	return f
+}
+
+// nearest is a directory or, as that is made at the first start, its nearest parent that is there.
+func nearest(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 func syncTime(dir string) (time.Duration, error) {

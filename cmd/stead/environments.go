@@ -182,7 +182,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 	}
 	c.host, err = host.New(host.Config{
 		Image: root,
-		Dir:   n.cfg.Data, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
+		Dir:   n.cfg.Data, Room: n.room.Admit, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
 		File: named.nodeContent, Egress: way, Log: n.log,
 		Tools: func(find func(stead.SessionKey) (environment.Environment, error), began func(stead.SessionKey, string) func()) []tool.Tool {
 			return computer.Tools(find, began)

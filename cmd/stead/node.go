@@ -20,6 +20,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/ballast"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/config"
@@ -100,6 +101,7 @@ type node struct {
 	policies   *cedar.Authorizer
 	audit      *audit.Log
 	blobs      blob.Store
+	room       *ballast.Ballast
 	// computer is the driver of hosted environments, "" where there are none.
 	computer string
 	rootKey  string // of auth mode keys; "" without
@@ -164,7 +166,8 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	n.onStop(func(context.Context) error { return store.Close() })
-	blobs, err := blob.OpenDir(filepath.Join(cfg.Data, blobDir))
+	n.tendRoom()
+	blobs, err := blob.OpenDirWithin(filepath.Join(cfg.Data, blobDir), n.room.Admit)
 	if err != nil {
 		return err
 	}
@@ -211,7 +214,7 @@ func (n *node) open(ctx context.Context) error {
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
-		Prices: metered.prices, Budgets: metered.budgets,
+		Prices: metered.prices, Budgets: metered.budgets, Full: n.room.Full, Low: n.room.Low,
 	})
 	if err := run.Start(ctx); err != nil {
 		return err
@@ -223,7 +226,7 @@ func (n *node) open(ctx context.Context) error {
 		Policies: shownPolicies{authorizer, decider}, Audit: audited.service, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.budgets, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
-		Version: version, Stopping: n.stopping,
+		Version: version, Stopping: n.stopping, Full: n.room.Full,
 		Ready: func(ctx context.Context) error {
 			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})
 			return err
@@ -244,10 +247,11 @@ func (n *node) openStore(ctx context.Context) (database, error) {
 		e.Hint = "Name one that you may write to with --data or STEAD_DATA."
 		return nil, e
 	}
+	n.room = ballast.Open(n.cfg.Data, reserveOf(n.cfg), n.log)
 	if n.cfg.Database != "" {
 		return postgres.Open(ctx, n.cfg.Database, postgres.Options{})
 	}
-	return sqlite.Open(ctx, filepath.Join(n.cfg.Data, sqliteFile), sqlite.Options{})
+	return sqlite.Open(ctx, filepath.Join(n.cfg.Data, sqliteFile), sqlite.Options{Spare: n.room.Give})
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

@@ -152,7 +152,7 @@ func (w *writer) check() {
 }
 
 func TestFullDisk(t *testing.T) {
-	v := newVolume(t)
+	v := newVolume(t, smallMiB)
 	node, client := start(t, rig.NodeOptions{Data: filepath.Join(v.mount, "data"), Prefix: v.enter()})
 	var all []*writer
 	for range sessions {

@@ -13,18 +13,23 @@ import (
 	"testing"
 )
 
-// volumeMiB is the size of the small file system: room for a database, and quick to fill.
-const volumeMiB = 48
+// Sizes of small file systems, in MiB: room for a database, and quick to fill. A ballast is a part of them, and
+// where a program fights for every byte it has to last for a while.
+const (
+	smallMiB  = 48
+	volumeMiB = 160
+)
 
 // volume is a small file system that only its own mount namespace sees. A process that only waits
 // holds the namespace; others join it.
 type volume struct {
 	holder *exec.Cmd
 	mount  string // inside the namespace
+	mib    int
 }
 
 // newVolume mounts a small file system, or skips the test where that is not allowed.
-func newVolume(t *testing.T) *volume {
+func newVolume(t *testing.T, mib int) *volume {
 	dir := t.TempDir()
 	mount := filepath.Join(dir, "mount")
 	if err := os.Mkdir(mount, 0o700); err != nil {
@@ -34,13 +39,13 @@ func newVolume(t *testing.T) *volume {
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(image, volumeMiB<<20); err != nil {
+	if err := os.Truncate(image, int64(mib)<<20); err != nil {
 		t.Fatal(err)
 	}
 	// ext4 where it can be made and mounted, for its real fsync and its real ENOSPC; else tmpfs.
 	script := fmt.Sprintf(`{ mkfs.ext4 -q -F -m 0 %[1]s && mount -o loop %[1]s %[2]s; } 2>/dev/null ||
 mount -t tmpfs -o size=%[3]dm none %[2]s || exit 1
-stat -f -c %%T %[2]s; exec cat`, image, mount, volumeMiB)
+stat -f -c %%T %[2]s; exec cat`, image, mount, mib)
 	args := []string{"-m", "--propagation", "private", "sh", "-c", script}
 	if os.Getuid() != 0 {
 		args = append([]string{"-r"}, args...)
@@ -65,9 +70,9 @@ stat -f -c %%T %[2]s; exec cat`, image, mount, volumeMiB)
 		}
 		t.Skipf("a small file system can't be mounted here: %v", err)
 	}
-	t.Logf("the data directory is on %d MiB of %s", volumeMiB, strings.TrimSpace(kind))
+	t.Logf("the data directory is on %d MiB of %s", mib, strings.TrimSpace(kind))
 	t.Cleanup(func() { _ = holder.Process.Kill(); _ = holder.Wait() })
-	return &volume{holder, mount}
+	return &volume{holder, mount, mib}
 }
 
 // enter is the command that runs another inside the namespace.

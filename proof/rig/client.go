@@ -61,6 +61,18 @@ func (c *Client) Do(ctx context.Context, method, path, key string, in, out any) 
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	resp, err := c.open(ctx, method, path, key, in)
+	return decoded(resp, err, method, path, out)
+}
+
+// Post sends a body as it is, once.
+func (c *Client) Post(ctx context.Context, path, media string, body io.Reader, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	resp, err := c.openAs(ctx, http.MethodPost, path, "", media, body)
+	return decoded(resp, err, http.MethodPost, path, out)
+}
+
+func decoded(resp *http.Response, err error, method, path string, out any) error {
 	if err != nil {
 		return err
 	}
@@ -98,21 +110,24 @@ func (c *Client) Bytes(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (c *Client) open(ctx context.Context, method, path, key string, in any) (*http.Response, error) {
-	var body io.Reader
-	if in != nil {
-		raw, err := json.Marshal(in)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(raw)
+	if in == nil {
+		return c.openAs(ctx, method, path, key, "", nil)
 	}
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	return c.openAs(ctx, method, path, key, "application/json", bytes.NewReader(raw))
+}
+
+func (c *Client) openAs(ctx context.Context, method, path, key, media string, body io.Reader) (*http.Response, error) {
 	at := c.turn.Load()
 	req, err := http.NewRequestWithContext(ctx, method, c.bases[int(at)%len(c.bases)]+path, body)
 	if err != nil {
 		return nil, err
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if media != "" {
+		req.Header.Set("Content-Type", media)
 	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
