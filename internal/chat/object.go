@@ -85,7 +85,8 @@ type Usage struct {
 	Completion    int64 `json:"completion_tokens"`
 	Total         int64 `json:"total_tokens"`
 	PromptDetails struct {
-		Cached int64 `json:"cached_tokens"`
+		Cached     int64 `json:"cached_tokens"`
+		CacheWrite int64 `json:"cache_write_tokens"`
 	} `json:"prompt_tokens_details"`
 	CompletionDetails struct {
 		Reasoning int64 `json:"reasoning_tokens"`
@@ -98,7 +99,7 @@ func NewUsage(u *stead.Usage) *Usage {
 		return nil
 	}
 	out := &Usage{Prompt: u.InputTokens, Completion: u.OutputTokens, Total: u.Total()}
-	out.PromptDetails.Cached = u.CachedTokens
+	out.PromptDetails.Cached, out.PromptDetails.CacheWrite = u.CachedTokens, u.CacheWriteTokens
 	out.CompletionDetails.Reasoning = u.ReasoningTokens
 	return out
 }

@@ -133,6 +133,7 @@ type Delta struct {
 	Usage   *stead.Usage // nil when the upstream does not say
 	Finish  Finish
 	Model   string // the model that answered, as the upstream names it
+	Tier    string // of Done: the service tier that the upstream says it served; "": it does not say
 	// Route is of Done: where the call went; nil when there was but one way. It is of the first delta as well
 	// when another attempt was given up for it: whoever stops listening knows of that one then.
 	Route *Route
@@ -143,7 +144,7 @@ type Route struct {
 	Provider string `json:"provider"`         // as configured
 	Model    string `json:"model"`            // as the provider knows it
 	Region   string `json:"region,omitempty"` // as configured
-	Tier     string `json:"tier,omitempty"`   // service tier that was asked for
+	Tier     string `json:"tier,omitempty"`   // service tier that was served, as far as the upstream says; else that was asked for
 	Why      string `json:"why,omitempty"`    // one line: what decided
 	// Tried are the routes that were tried before and failed, as "provider/model: code".
 	Tried []string `json:"tried,omitempty"`
@@ -260,7 +261,7 @@ type Forward struct {
 	Dialect string          // DialectChat, DialectResponses or DialectEmbeddings
 	Model   string          // as the provider knows it: replaces the body's "model"
 	Body    json.RawMessage // one JSON object
-	Tier    string          // service tier; "" for the default
+	Tier    string          // service tier that Body asks for, or that it is to ask for; "" for the default
 	Caller  Caller
 	// Only: the call can't be translated, so upstreams that don't speak the dialect are passed over.
 	Only bool

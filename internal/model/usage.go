@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 
@@ -21,6 +22,37 @@ func Sane(u stead.Usage) *stead.Usage {
 	u.ReasoningTokens = within(u.ReasoningTokens, u.OutputTokens)
 	return &u
 }
+
+// AskedTier is the service tier that a call asks its upstream for: the route's own, which replaces the caller's. ""
+// stands for what the provider chooses.
+func AskedTier(route, caller string) string {
+	tier := cmp.Or(route, caller)
+	if tier == tierAuto {
+		return ""
+	}
+	return tier
+}
+
+// ServedTier is what is believed of the service tier that an upstream says it served: a name, in the words of the API
+// that callers ask in.
+func ServedTier(told string) string {
+	switch {
+	case told == tierAuto || len(told) > maxTierBytes:
+		return ""
+	case told == tierStandard:
+		return tierDefault
+	}
+	return told
+}
+
+// The service tiers that have another name elsewhere. Anthropic's answers say "standard" (the Messages API,
+// usage.service_tier: standard, priority or batch).
+const (
+	tierAuto     = "auto"
+	tierDefault  = "default"
+	tierStandard = "standard"
+	maxTierBytes = 64
+)
 
 // Tokens is what is believed of one count: adapters that add counts up hold each to it, so that no sum wraps.
 func Tokens(n int64) int64 { return within(n, MaxTokens) }

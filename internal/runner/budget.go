@@ -96,10 +96,9 @@ func (a *actor) estimate(info model.Info) usage.Amount {
 	u := stead.Usage{InputTokens: input, OutputTokens: output}
 	written := u
 	written.CacheWriteTokens = input
-	price := cmp.Or(info.Highest, info.Price)
-	if p := a.r.cfg.Prices.Price(usage.Sale{At: a.r.now(), Model: info.Name, Provider: info.Provider, Upstream: info.Upstream, Tier: a.state.Created.Agent.Spec.ServiceTier}); p != nil {
-		price = p
-	}
+	price := a.r.cfg.Prices.Dearest(usage.Sale{
+		At: a.r.now(), Model: info.Name, Provider: info.Provider, Upstream: info.Upstream, Tier: a.state.Created.Agent.Spec.ServiceTier,
+	}, cmp.Or(info.Highest, info.Price))
 	return attempts(info, usage.Amount{Cost: max(price.Cost(u), price.Cost(written)), Tokens: input + output, Calls: 1, Millis: heldMillis})
 }
 

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -328,6 +329,9 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 		case model.Done:
 			ended = true
 			out.finish, out.model = d.Finish, d.Model
+			if tier := cmp.Or(d.Tier, model.AskedTier("", c.spec.ServiceTier)); tier != "" && out.route == nil {
+				out.route = &model.Route{Provider: c.info.Provider, Model: c.info.Upstream, Tier: tier}
+			}
 			if d.Usage != nil {
 				out.usage = *d.Usage
 			}

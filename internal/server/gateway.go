@@ -61,15 +61,17 @@ const (
 
 // call is one stateless call. It has one owner.
 type call struct {
-	s     *server
-	name  string // of the model, as it was asked for
-	door  string
-	info  model.Info
-	model model.Model
-	body  []byte
-	tells bool // a chat's stream is to tell its usage, to us alone
-	meter Metered
-	ended bool
+	s      *server
+	name   string // of the model, as it was asked for
+	door   string
+	info   model.Info
+	model  model.Model
+	body   []byte
+	served string // service tier, as the upstream says
+	asked  string // service tier, as the request names it; "": it does not
+	tells  bool   // a chat's stream is to tell its usage, to us alone
+	meter  Metered
+	ended  bool
 	// failed is how the last upstream failed that was tried before one that must be translated to.
 	failed error
 	lines  int64 // of a streamed answer that was passed on; linesAnEvent for each delta of a translated one
@@ -120,6 +122,7 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 	}
 	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
+	c.asked, _, _ = req.String("service_tier") // what is no text, whoever reads the body says
 	return c, nil
 }
 
@@ -160,7 +163,19 @@ func (c *call) end(err error) {
 	} else if err != nil {
 		c.meter.Outcome = model.CodeServer
 	}
+	c.placed()
 	c.s.Meter.Metered(c.meter)
+}
+
+// placed notes at the call's route which service tier was served or asked for, also where there was but one way.
+func (c *call) placed() {
+	route := model.Route{Provider: c.info.Provider, Model: c.info.Upstream}
+	if c.meter.Route != nil {
+		route = *c.meter.Route
+	}
+	if route.Tier = cmp.Or(c.served, route.Tier, model.AskedTier("", c.asked)); c.meter.Route != nil || route.Tier != "" {
+		c.meter.Route = &route
+	}
 }
 
 // linesAnEvent is how many lines an event of a stream has, with the empty one behind it.
@@ -238,7 +253,7 @@ func (c *call) generate(parent context.Context, req model.Request, each func(mod
 			c.meter.Route = d.Route
 		}
 		if d.Kind == model.Done {
-			c.meter.Usage, c.meter.Route, c.meter.Finish = d.Usage, d.Route, d.Finish
+			c.meter.Usage, c.meter.Route, c.meter.Finish, c.served = d.Usage, d.Route, d.Finish, d.Tier
 			return d, nil
 		}
 		if err := each(d); err != nil {

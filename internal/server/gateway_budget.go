@@ -71,10 +71,9 @@ func (c *call) estimate(req request, now int64) usage.Amount {
 		output = 0
 	}
 	u := stead.Usage{InputTokens: int64(len(c.body)/heldBytesPerToken + 1), OutputTokens: output}
-	price := cmp.Or(c.info.Highest, c.info.Price)
-	if p := c.s.Prices.Price(usage.Sale{At: now, Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream}); p != nil {
-		price = p
-	}
+	price := c.s.Prices.Dearest(usage.Sale{
+		At: now, Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream, Tier: c.asked,
+	}, cmp.Or(c.info.Highest, c.info.Price))
 	calls := int64(1)
 	if c.info.Hedged { // the call may be on two routes at once
 		calls = 2

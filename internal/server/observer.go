@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -68,6 +69,7 @@ type observer struct {
 	skip   bool   // the line is longer than MaxObserved
 	usage  *stead.Usage
 	finish model.Finish // when it is not just the end
+	tier   string       // that the upstream says it served
 	failed error        // what an event of a stream says
 }
 
@@ -165,14 +167,16 @@ type seenUsage struct {
 	Prompt        int64 `json:"prompt_tokens"`
 	Completion    int64 `json:"completion_tokens"`
 	PromptDetails struct {
-		Cached int64 `json:"cached_tokens"`
+		Cached  int64 `json:"cached_tokens"`
+		Written int64 `json:"cache_write_tokens"`
 	} `json:"prompt_tokens_details"`
 	CompletionDetails struct {
 		Reasoning int64 `json:"reasoning_tokens"`
 	} `json:"completion_tokens_details"`
 	Input        int64 `json:"input_tokens"`
 	InputDetails struct {
-		Cached int64 `json:"cached_tokens"`
+		Cached  int64 `json:"cached_tokens"`
+		Written int64 `json:"cache_write_tokens"`
 	} `json:"input_tokens_details"`
 	Output        int64 `json:"output_tokens"`
 	OutputDetails struct {
@@ -236,8 +240,10 @@ func (e *seenEnd) finish() model.Finish {
 func (o *observer) read(data []byte) error {
 	var v struct {
 		Usage    *seenUsage `json:"usage"`
+		Tier     string     `json:"service_tier"`
 		Response *struct {
 			Usage *seenUsage `json:"usage"`
+			Tier  string     `json:"service_tier"`
 			seenEnd
 		} `json:"response"`
 		seenEnd
@@ -245,10 +251,11 @@ func (o *observer) read(data []byte) error {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return err
 	}
-	end := &v.seenEnd
+	end, tier := &v.seenEnd, v.Tier
 	if v.Response != nil {
-		end = &v.Response.seenEnd
+		end, tier = &v.Response.seenEnd, cmp.Or(v.Response.Tier, tier)
 	}
+	o.tier = cmp.Or(model.ServedTier(tier), o.tier)
 	o.ended = o.ended || end.over()
 	if finish := end.finish(); finish != "" && o.finish != model.FinishRefusal {
 		o.finish = finish
@@ -261,10 +268,11 @@ func (o *observer) read(data []byte) error {
 		return nil
 	}
 	o.usage = believed(stead.Usage{
-		InputTokens:     u.Prompt + u.Input,
-		CachedTokens:    u.PromptDetails.Cached + u.InputDetails.Cached,
-		OutputTokens:    u.Completion + u.Output,
-		ReasoningTokens: u.CompletionDetails.Reasoning + u.OutputDetails.Reasoning,
+		InputTokens:      u.Prompt + u.Input,
+		CachedTokens:     u.PromptDetails.Cached + u.InputDetails.Cached,
+		CacheWriteTokens: u.PromptDetails.Written + u.InputDetails.Written,
+		OutputTokens:     u.Completion + u.Output,
+		ReasoningTokens:  u.CompletionDetails.Reasoning + u.OutputDetails.Reasoning,
 	})
 	return nil
 }

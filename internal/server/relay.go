@@ -48,7 +48,7 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 	}
 	ctx, touch, stop := c.watched(r.Context())
 	defer stop()
-	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
+	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Tier: c.asked, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
 	if err != nil {
 		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
 			if me.Route != nil {
@@ -119,7 +119,7 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 		if err != nil {
 			_ = rc.SetWriteDeadline(time.Time{}) // fails only where there is no connection
 			c.meter.Usage = seen.end()
-			c.meter.Finish = seen.finish
+			c.meter.Finish, c.served = seen.finish, seen.tier
 			if rest := usage.end(); len(rest) > 0 {
 				_, _ = w.Write(rest) // the answer ends either way
 			}

@@ -64,7 +64,7 @@ func bareResponse(res session.Response) *responses.Object {
 	}
 	if u := res.Turn.Usage; u != nil {
 		o.Usage = responses.NewUsage(&stead.Usage{
-			InputTokens: u.InputTokens, CachedTokens: u.InputTokensDetails.CachedTokens,
+			InputTokens: u.InputTokens, CachedTokens: u.InputTokensDetails.CachedTokens, CacheWriteTokens: u.InputTokensDetails.Written,
 			OutputTokens: u.OutputTokens, ReasoningTokens: u.OutputDetails.ReasoningTokens,
 		})
 	}

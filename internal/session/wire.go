@@ -90,6 +90,7 @@ type TokenUsage struct {
 // InputDetail is part of TokenUsage.
 type InputDetail struct {
 	CachedTokens int64 `json:"cached_tokens"`
+	Written      int64 `json:"-"` // to a cache: responses say it, the Agents API has no word for it
 }
 
 // OutputDetail is part of TokenUsage.
@@ -99,7 +100,7 @@ type OutputDetail struct {
 
 func wireUsage(u stead.Usage) *TokenUsage {
 	return &TokenUsage{
-		InputTokens: u.InputTokens, InputTokensDetails: InputDetail{u.CachedTokens},
+		InputTokens: u.InputTokens, InputTokensDetails: InputDetail{u.CachedTokens, u.CacheWriteTokens},
 		OutputTokens: u.OutputTokens, OutputDetails: OutputDetail{u.ReasoningTokens},
 		TotalTokens: u.Total(),
 	}

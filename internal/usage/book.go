@@ -57,6 +57,28 @@ func (b *Book) Price(s Sale) *model.Price {
 	return nil
 }
 
+// Dearest is what no call of a sale costs more than, whichever tier its provider serves: the one that is asked for or its
+// default, and where the provider chooses ("" or "auto"), any that the book has. What the book does not price costs
+// otherwise. Budgets reserve by it.
+func (b *Book) Dearest(s Sale, otherwise *model.Price) *model.Price {
+	e := b.edition(s.At)
+	if e == nil {
+		return otherwise
+	}
+	tiers := []string{"", s.Tier}
+	if s.Tier = model.AskedTier("", s.Tier); s.Tier == "" {
+		for _, l := range e.Prices {
+			tiers = append(tiers, l.Tier)
+		}
+	}
+	var dearest *model.Price
+	for _, tier := range tiers {
+		s.Tier = tier
+		dearest = dearest.Over(cmp.Or(e.price(s), otherwise))
+	}
+	return dearest
+}
+
 // PriceHedged fills in what an attempt cost that was given up: by the book, else by its own price. Of one whose
 // provider could not say any more what it used that is the input, by the count of the attempt that won, else by
 // the estimate of the request (tokens) that budgets reserved by: an attempt that was asked is never free.

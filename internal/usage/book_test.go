@@ -54,3 +54,27 @@ func TestReasoningPrice(t *testing.T) {
 		t.Errorf("costs %d, want 10", got)
 	}
 }
+
+// A budget reserves for the dearest tier that a provider may serve: the one that is asked for or its default, and any
+// where the provider chooses. What the book has no price of costs what it costs otherwise.
+func TestTheDearestTier(t *testing.T) {
+	line := func(name, tier string, input int64) usage.PriceLine {
+		return usage.PriceLine{Model: name, Tier: tier, Price: model.Price{Input: input}}
+	}
+	book := usage.NewBook([]usage.Edition{{Version: "one", Prices: []usage.PriceLine{
+		line("m", "", 10), line("m", "priority", 20), line("m", "flex", 5), line("n", "priority", 20)}}})
+	for _, c := range []struct {
+		name, tier string
+		want       int64
+	}{
+		{"m", "", 20}, {"m", "auto", 20}, {"m", "default", 10}, {"m", "flex", 10}, {"m", "priority", 20}, {"m", "scale", 10},
+		{"n", "", 20}, {"n", "default", 7}, {"o", "", 7},
+	} {
+		if got := book.Dearest(usage.Sale{At: 1, Model: c.name, Tier: c.tier}, &model.Price{Input: 7}); got.Input != c.want {
+			t.Errorf("%s asked for as %q costs at most %d, want %d", c.name, c.tier, got.Input, c.want)
+		}
+	}
+	if got := (*usage.Book)(nil).Dearest(usage.Sale{}, nil); got != nil {
+		t.Errorf("without any price %+v", got)
+	}
+}

@@ -63,6 +63,7 @@ type usage struct {
 	Read    *int64 `json:"cache_read_input_tokens"`
 	Written *int64 `json:"cache_creation_input_tokens"`
 	Output  *int64 `json:"output_tokens"`
+	Tier    string `json:"service_tier"`
 	Details *struct {
 		Thinking *int64 `json:"thinking_tokens"`
 	} `json:"output_tokens_details"`
@@ -248,6 +249,7 @@ func (d *decoder) count(u *usage) {
 			d.input[i] = model.Tokens(*n)
 		}
 	}
+	d.out.Served(u.Tier)
 	if u.Output != nil {
 		d.usage.OutputTokens = *u.Output
 	}

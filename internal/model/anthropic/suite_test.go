@@ -95,7 +95,7 @@ func wire(t *testing.T, s *modeltest.Script) []string {
 	start := object{"id": "msg_1", "type": "message", "role": "assistant", "model": "up-model", "content": []any{}, "stop_reason": nil}
 	if u := s.Usage; u != nil {
 		start["usage"] = object{"input_tokens": u.InputTokens - u.CachedTokens - u.CacheWriteTokens,
-			"cache_read_input_tokens": u.CachedTokens, "cache_creation_input_tokens": u.CacheWriteTokens, "output_tokens": 1}
+			"cache_read_input_tokens": u.CachedTokens, "cache_creation_input_tokens": u.CacheWriteTokens, "output_tokens": 1, "service_tier": s.Tier}
 	}
 	w.send("message_start", object{"message": start})
 	w.send("ping", object{})

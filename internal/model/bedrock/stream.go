@@ -22,6 +22,12 @@ type piece struct {
 	} `json:"delta"`
 	Stop  string `json:"stopReason"`
 	Usage *usage `json:"usage"`
+	Tier  tier   `json:"serviceTier"` // of metadata
+}
+
+// tier is the service tier that was served (AWS API, ConverseStreamMetadataEvent).
+type tier struct {
+	Type string `json:"type"`
 }
 
 type toolUse struct {
@@ -66,6 +72,7 @@ type reply struct {
 	} `json:"output"`
 	Stop  string `json:"stopReason"`
 	Usage *usage `json:"usage"`
+	Tier  tier   `json:"serviceTier"`
 }
 
 // What is said of a refusal, since the wire has no words for one. A guardrail's own words, which its owner
@@ -128,6 +135,7 @@ func (d *decoder) Event(ev upstream.Event) (bool, *model.Error) {
 		}
 	case "metadata":
 		d.usage = p.Usage
+		d.out.Served(p.Tier.Type)
 		return d.Complete() || d.out.Stopped(), nil
 	}
 	return d.out.Stopped(), nil
@@ -151,6 +159,7 @@ func (d *decoder) Document(data []byte) *model.Error {
 		return upstream.Broken(nil)
 	}
 	d.stop, d.usage = r.Stop, r.Usage
+	d.out.Served(r.Tier.Type)
 	if err := malformed(r.Stop); err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func wire(t *testing.T, s *modeltest.Script) []string {
 	w.send("messageStop", object{"stopReason": map[model.Finish]string{model.FinishStop: "end_turn", model.FinishToolCalls: "tool_use",
 		model.FinishLength: "max_tokens", model.FinishFilter: "content_filtered"}[s.Finish]})
 	if u := s.Usage; u != nil {
-		w.send("metadata", object{"metrics": object{"latencyMs": 5}, "usage": object{
+		w.send("metadata", object{"metrics": object{"latencyMs": 5}, "serviceTier": object{"type": s.Tier}, "usage": object{
 			"inputTokens": u.InputTokens - u.CachedTokens - u.CacheWriteTokens, "outputTokens": u.OutputTokens,
 			"cacheReadInputTokens": u.CachedTokens, "cacheWriteInputTokens": u.CacheWriteTokens}})
 	}

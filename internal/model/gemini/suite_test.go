@@ -37,6 +37,7 @@ func TestSuite(t *testing.T) {
 	}, modeltest.Skips{
 		"refusal":      "the wire does not tell a refusal from an answer",
 		"serial tools": "the wire has no such field: TestUnsayable",
+		"service tier": "the wire has none",
 		"cache writes": "caching is the provider's own affair: writes are not told",
 	})
 }

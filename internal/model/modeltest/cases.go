@@ -129,6 +129,15 @@ func answers() []kase {
 			},
 		},
 		{
+			script: &Script{Case: "service tier", Items: []stead.Item{Message("Hi.")}, Finish: model.FinishStop, Usage: usage(), Tier: "priority"},
+			req:    ask("Say Hi."),
+			check: func(t *testing.T, r Reply) {
+				if r.Done.Tier != "priority" {
+					t.Errorf("served by the tier %q, want priority", r.Done.Tier)
+				}
+			},
+		},
+		{
 			script: &Script{Case: "reasoning goes back", Pieces: []string{"Adding ", "up."}, Sealed: "c2VhbGVkLWJ5LXRoZS10ZXN0",
 				Items: []stead.Item{thought, Call("call_1", "get_weather", paris)}, Finish: model.FinishToolCalls, Usage: usage()},
 			req: model.Request{Tools: weather(), Effort: "low", ReasonSummary: "auto",

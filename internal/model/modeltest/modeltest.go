@@ -33,6 +33,7 @@ type Script struct {
 	Items  []stead.Item // the whole answer, in order
 	Finish model.Finish
 	Usage  *stead.Usage // nil: the upstream does not say
+	Tier   string       // the service tier that it says it served; "": it does not say
 
 	Sealed string   // what comes with the reasoning and must go back, in base64; "": nothing
 	Words  []string // set by the factory: how its wire words the case's wish, as compact JSON

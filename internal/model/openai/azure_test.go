@@ -13,8 +13,8 @@ import (
 // Azure passes the suite in both dialects: its wire is this package's, its address and credentials are not.
 func TestSuiteOfAzure(t *testing.T) {
 	for api, skips := range map[string]modeltest.Skips{
-		openai.APIResponses: {"stop": "the Responses API has no such field: TestUnsayable", "cache writes": "usage does not tell them"},
-		openai.APIChat:      {"reasoning goes back": "the dialect has no sealed reasoning", "cache writes": "usage does not tell them"},
+		openai.APIResponses: {"stop": "the Responses API has no such field: TestUnsayable"},
+		openai.APIChat:      {"reasoning goes back": "the dialect has no sealed reasoning"},
 	} {
 		t.Run(api, func(t *testing.T) {
 			modeltest.Suite(t, func(t *testing.T, s *modeltest.Script) model.Model {

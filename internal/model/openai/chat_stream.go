@@ -13,6 +13,7 @@ import (
 // chatChunk is one event of a stream, and the whole reply of a server that does not stream.
 type chatChunk struct {
 	Model   string          `json:"model"`
+	Tier    string          `json:"service_tier"`
 	Choices []chatChoice    `json:"choices"`
 	Usage   *chatUsage      `json:"usage"`
 	Error   *upstream.Fault `json:"error"`
@@ -50,7 +51,8 @@ type chatUsage struct {
 	Prompt        int64 `json:"prompt_tokens"`
 	Completion    int64 `json:"completion_tokens"`
 	PromptDetails struct {
-		Cached int64 `json:"cached_tokens"`
+		Cached  int64 `json:"cached_tokens"`
+		Written int64 `json:"cache_write_tokens"`
 	} `json:"prompt_tokens_details"`
 	CompletionDetails struct {
 		Reasoning int64 `json:"reasoning_tokens"`
@@ -135,8 +137,9 @@ func (d *chatDecoder) chunk(c *chatChunk) *model.Error {
 	if c.Model != "" {
 		d.name = c.Model
 	}
+	d.out.Served(c.Tier)
 	if u := c.Usage; u != nil {
-		d.usage = model.Sane(stead.Usage{InputTokens: u.Prompt, CachedTokens: u.PromptDetails.Cached,
+		d.usage = model.Sane(stead.Usage{InputTokens: u.Prompt, CachedTokens: u.PromptDetails.Cached, CacheWriteTokens: u.PromptDetails.Written,
 			OutputTokens: u.Completion, ReasoningTokens: u.CompletionDetails.Reasoning})
 	}
 	for i := range c.Choices {

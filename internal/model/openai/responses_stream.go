@@ -311,6 +311,7 @@ func (d *responsesDecoder) Finish() {
 	for _, s := range d.slots {
 		d.out.Close(s.Slot, finish == model.FinishStop)
 	}
+	d.out.Served(d.last.Tier)
 	d.out.Done(finish, d.usage(), d.last.Model)
 }
 
@@ -319,6 +320,6 @@ func (d *responsesDecoder) usage() *stead.Usage {
 	if u == nil {
 		return nil
 	}
-	return model.Sane(stead.Usage{InputTokens: u.Input, CachedTokens: u.InputDetails.Cached,
+	return model.Sane(stead.Usage{InputTokens: u.Input, CachedTokens: u.InputDetails.Cached, CacheWriteTokens: u.InputDetails.Written,
 		OutputTokens: u.Output, ReasoningTokens: u.OutputDetails.Reasoning})
 }

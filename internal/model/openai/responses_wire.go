@@ -30,6 +30,7 @@ type responsesEvent struct {
 type response struct {
 	Status     string          `json:"status"`
 	Model      string          `json:"model"`
+	Tier       string          `json:"service_tier"`
 	Output     []responsesItem `json:"output"`
 	Error      *upstream.Fault `json:"error"`
 	Incomplete *struct {
@@ -39,7 +40,8 @@ type response struct {
 		Input        int64 `json:"input_tokens"`
 		Output       int64 `json:"output_tokens"`
 		InputDetails struct {
-			Cached int64 `json:"cached_tokens"`
+			Cached  int64 `json:"cached_tokens"`
+			Written int64 `json:"cache_write_tokens"`
 		} `json:"input_tokens_details"`
 		OutputDetails struct {
 			Reasoning int64 `json:"reasoning_tokens"`

@@ -31,7 +31,7 @@ func (a *Alias) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 		case a.hedge(planned) > 0:
 			err = a.raceStreams(ctx, req, planned, yield)
 		default:
-			err = try(a, ctx, planned, req.Caller.Tried, repeatable, func(t *attempted) (begun bool, err error) {
+			err = try(a, ctx, planned, req.Caller.Tried, req.ServiceTier, repeatable, func(t *attempted) (begun bool, err error) {
 				return t.stream(ctx, req, t.where, yield)
 			})
 		}
@@ -51,8 +51,11 @@ func (r Route) stream(ctx context.Context, req model.Request, where *model.Route
 			return begun, silent(within, err)
 		}
 		heard()
-		if d.Kind == model.Done || !begun { // from the first word on it is known where it went, if it is cut off
+		if !begun { // from the first word on it is known where it went, if it is cut off
 			d.Route = where
+		}
+		if d.Kind == model.Done {
+			d.Route = served(where, d.Tier)
 		}
 		begun, ended = true, ended || d.Kind == model.Done
 		if !yield(d, nil) {
@@ -63,6 +66,17 @@ func (r Route) stream(ctx context.Context, req model.Request, where *model.Route
 		return begun, silent(within, tooEarly())
 	}
 	return begun, nil
+}
+
+// served is a route with the tier that it served, if its upstream says it. Whoever heard of the route before may read it
+// still: it is another one then.
+func served(where *model.Route, tier string) *model.Route {
+	if tier == "" {
+		return where
+	}
+	own := *where
+	own.Tier = tier
+	return &own
 }
 
 // request is the call as this route wants it.
@@ -80,7 +94,7 @@ type spoken struct {
 
 // raceStreams makes a hedged call.
 func (a *Alias) raceStreams(ctx context.Context, req model.Request, planned []Considered, yield func(model.Delta, error) bool) error {
-	w, err := (&race[*spoken]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, after: a.hedge(planned), drop: drained, open: func(ctx context.Context, r Route) (*spoken, error) {
+	w, err := (&race[*spoken]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, tier: req.ServiceTier, after: a.hedge(planned), drop: drained, open: func(ctx context.Context, r Route) (*spoken, error) {
 		within, heard, end := r.patience(ctx)
 		s := &spoken{}
 		s.next, s.stop = iter.Pull2(r.Model.Generate(within, r.request(req)))
@@ -129,7 +143,7 @@ func (a *Alias) raceStreams(ctx context.Context, req model.Request, planned []Co
 		told = true
 		a.told(ctx, w.route, w.probe, nil)
 		w.settle()
-		d.Route = w.where
+		d.Route = served(w.where, d.Tier)
 		yield(d, nil)
 		return nil
 	}

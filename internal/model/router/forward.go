@@ -20,7 +20,7 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 		return nil, err
 	}
 	if after := a.hedge(planned); after > 0 && !req.Effects() && !req.Only {
-		w, err := (&race[*model.Answer]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, after: after, drop: closed, open: func(ctx context.Context, r Route) (*model.Answer, error) {
+		w, err := (&race[*model.Answer]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, tier: req.Tier, after: after, drop: closed, open: func(ctx context.Context, r Route) (*model.Answer, error) {
 			return r.forward(ctx, req, true)
 		}}).run()
 		if err != nil {
@@ -36,7 +36,7 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 	}
 	var answer *model.Answer
 	var failed error // before those who don't speak the dialect
-	err = try(a, ctx, planned, req.Caller.Tried, func() bool { return !req.Effects() }, func(t *attempted) (bool, error) {
+	err = try(a, ctx, planned, req.Caller.Tried, req.Tier, func() bool { return !req.Effects() }, func(t *attempted) (bool, error) {
 		var err error
 		if answer, err = t.forward(ctx, req, t.FirstWord > 0); err == nil {
 			answer.Route, t.later = t.where, !t.probe // others wait for what a probe finds
@@ -147,7 +147,7 @@ func (a *Alias) Embed(ctx context.Context, req model.EmbedRequest) (model.EmbedR
 		return w.value, nil
 	}
 	var reply model.EmbedReply
-	err = try(a, ctx, planned, req.Caller.Tried, repeatable, func(t *attempted) (bool, error) {
+	err = try(a, ctx, planned, req.Caller.Tried, "", repeatable, func(t *attempted) (bool, error) {
 		var err error
 		if reply, err = t.embed(ctx, req); err == nil {
 			reply.Route = t.where

@@ -61,6 +61,7 @@ type race[T any] struct {
 	next    int // of planned
 	hedged  bool
 	tried   []string // before this race as well
+	tier    string   // that the caller asks for
 	before  int      // how many of them were
 }
 
@@ -129,7 +130,7 @@ func (c *race[T]) more() bool {
 func (c *race[T]) start(why string) {
 	p := c.planned[c.next]
 	c.next++
-	r := &runner[T]{route: p.Route, where: where(p, c.tried), probe: c.a.State.begin(p.Route)}
+	r := &runner[T]{route: p.Route, where: where(p, c.tried, c.tier), probe: c.a.State.begin(p.Route)}
 	r.where.Why += why
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	r.cancel = cancel
@@ -167,7 +168,7 @@ func (c *race[T]) end(r *runner[T]) *won[T] {
 	loser, heard := c.running[0], c.heard
 	loser.cancel(errOutrun)
 	given := func(l *runner[T]) *model.Hedged {
-		return &model.Hedged{Provider: l.route.Provider, Model: l.route.Upstream, Region: l.route.Region, Tier: l.route.Tier, AfterMS: c.after.Milliseconds(), Price: l.route.Price, Unknown: true}
+		return &model.Hedged{Provider: l.route.Provider, Model: l.route.Upstream, Region: l.route.Region, Tier: l.where.Tier, AfterMS: c.after.Milliseconds(), Price: l.route.Price, Unknown: true}
 	}
 	w.given = given(loser)
 	go func() {

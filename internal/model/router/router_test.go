@@ -22,6 +22,7 @@ type upstream struct {
 	name  string
 	fails func(n int) *model.Error // of the n-th call, from 1; nil: never
 	late  bool                     // fails behind its first word
+	tier  string                   // that it says it served
 	calls int
 }
 
@@ -43,7 +44,7 @@ func (u *upstream) Generate(_ context.Context, req model.Request) iter.Seq2[mode
 			yield(model.Delta{}, failure)
 			return
 		}
-		yield(model.Delta{Kind: model.Done, Usage: &stead.Usage{InputTokens: 1}, Model: req.Model}, nil)
+		yield(model.Delta{Kind: model.Done, Usage: &stead.Usage{InputTokens: 1}, Model: req.Model, Tier: u.tier}, nil)
 	}
 }
 
@@ -336,4 +337,24 @@ func TestAPanicKeepsNoRouteOut(t *testing.T) {
 			t.Errorf("%q, %v: the probe that panicked is waited for for ever", got, err)
 		}
 	})
+}
+
+// A route says the tier that was served; else the one that was asked for, which is its own before the caller's.
+func TestARoutesTier(t *testing.T) {
+	for _, c := range []struct{ own, asked, served, want string }{
+		{"", "", "", ""}, {"", "auto", "", ""}, {"", "flex", "", "flex"}, {"", "auto", "priority", "priority"}, {"", "priority", "default", "default"},
+		{"priority", "", "", "priority"}, {"priority", "flex", "", "priority"}, {"priority", "flex", "default", "default"},
+	} {
+		a := alias(to(&upstream{name: "a", tier: c.served}, func(r *router.Route) { r.Tier = c.own }))
+		var route *model.Route
+		for d, err := range a.Generate(t.Context(), model.Request{ServiceTier: c.asked}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			route = d.Route
+		}
+		if route.Tier != c.want {
+			t.Errorf("of the route %q, asked for %q, served %q: %q, want %q", c.own, c.asked, c.served, route.Tier, c.want)
+		}
+	}
 }

@@ -43,14 +43,14 @@ type attempted struct {
 }
 
 // try makes a call on one route after the other. call reports whether anything was handed out, after
-// which there is no other try; twice, whether a call may be made again that a route has perhaps done.
-func try(a *Alias, ctx context.Context, planned []Considered, tried []string, twice func() bool, call func(*attempted) (bool, error)) error {
+// which there is no other try; tier, what the caller asks for; twice, whether a call may be made again that a route has perhaps done.
+func try(a *Alias, ctx context.Context, planned []Considered, tried []string, tier string, twice func() bool, call func(*attempted) (bool, error)) error {
 	if len(tried) == 0 {
 		a.State.called(a.Name)
 	}
 	tried = slices.Clone(tried)
 	for i, c := range planned {
-		place := where(c, tried)
+		place := where(c, tried, tier)
 		begun, err := a.attempt(ctx, c.Route, place, call)
 		if err == nil {
 			return nil
@@ -68,10 +68,10 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, tw
 	return a.nowhere(planned) // cannot be: the last one returns
 }
 
-// where is a considered route in the words of an answer.
-func where(c Considered, tried []string) *model.Route {
+// where is a considered route in the words of an answer; tier is what the caller asks for.
+func where(c Considered, tried []string, tier string) *model.Route {
 	r := c.Route
-	return &model.Route{Provider: r.Provider, Model: r.Upstream, Region: r.Region, Tier: r.Tier, Why: c.Why, Tried: tried, Price: r.Price}
+	return &model.Route{Provider: r.Provider, Model: r.Upstream, Region: r.Region, Tier: model.AskedTier(r.Tier, tier), Why: c.Why, Tried: tried, Price: r.Price}
 }
 
 // failure is what is told of an attempt that failed, and whether another route may do better. Where one might

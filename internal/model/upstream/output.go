@@ -18,9 +18,10 @@ type Output struct {
 	next     int   // the next output index
 	open     *Slot // the item that is being streamed; nil when there is none
 	taken    map[string]bool
-	calls    int  // finished calls
-	messages int  // finished messages
-	refused  bool // the model declined: an answer without calls ends in FinishRefusal
+	calls    int    // finished calls
+	messages int    // finished messages
+	tier     string // that was served
+	refused  bool   // the model declined: an answer without calls ends in FinishRefusal
 }
 
 // NewOutput returns the output of one call: provider is the name that reasoning items carry, items are
@@ -230,6 +231,13 @@ func (o *Output) Close(s *Slot, whole bool) {
 	o.emit(model.Delta{Kind: model.ItemDone, Index: o.place(s), Item: item})
 }
 
+// Served takes note of the service tier that the upstream says it served; "" says nothing.
+func (o *Output) Served(tier string) {
+	if tier = model.ServedTier(tier); tier != "" {
+		o.tier = tier
+	}
+}
+
 // Done emits the end. A complete answer that says nothing is an empty message.
 func (o *Output) Done(finish model.Finish, usage *stead.Usage, name string) {
 	if finish == model.FinishStop && o.calls == 0 && o.messages == 0 {
@@ -245,7 +253,7 @@ func (o *Output) Done(finish model.Finish, usage *stead.Usage, name string) {
 			finish = model.FinishStop
 		}
 	}
-	o.emit(model.Delta{Kind: model.Done, Usage: usage, Finish: finish, Model: name})
+	o.emit(model.Delta{Kind: model.Done, Usage: usage, Finish: finish, Model: name, Tier: o.tier})
 }
 
 // newCallID returns the upstream's id, or a new one where it gave none or has used it before: Ollama
