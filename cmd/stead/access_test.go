@@ -63,6 +63,7 @@ func accessTable() map[string]access {
 		"POST /v1/api_keys": {"O", `{"role":"agent"}`}, "GET /v1/api_keys": {"OU", ""}, "GET /v1/api_keys/{id}": {"OU", ""}, "DELETE /v1/api_keys/{id}": {"O", ""}, "POST /v1/api_keys/{id}/rotate": {"O", "{}"},
 		"GET /v1/audit_records": {"OU", ""}, "GET /v1/audit_checkpoints": {"OU", ""},
 		"GET /v1/usage": {"OPDU", ""}, "GET /v1/usage_records": {"OPDU", ""}, "GET /v1/usage/statement": {"OPDU", ""}, "POST /v1/usage/verify": {"OPDU", `{}`},
+		"GET /v1/kill_switches": {"OPDU", ""}, "GET /v1/kill_switches/{id}": {"OPDU", ""}, "POST /v1/kill_switches": {"OP", `{"scope":"agent","of":"agent_x","reason":"r"}`}, "DELETE /v1/kill_switches/{id}": {"OP", ""},
 		"GET /v1/budgets": {"OPDU", ""}, "GET /v1/budgets/{id}": {"OPDU", ""}, "POST /v1/budgets": {"OP", `{"scope":"project","limit":{"calls":1000000}}`},
 		"POST /v1/budgets/{id}": {"OP", `{}`}, "DELETE /v1/budgets/{id}": {"OP", ""},
 		"GET /v1/policies": {"ODPU", ""}, "GET /v1/policies/schema": {"ODPU", ""}, "GET /v1/routes": {reads, ""}, "GET /v1/capacity": {reads, ""}, "GET /v1/capacity/commitments": {"OPDU", ""}, "GET /v1/models": {reads, ""}, "GET /v1/models/{id}": {reads, ""}, "GET /metrics": {reads, ""},

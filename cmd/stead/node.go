@@ -26,6 +26,7 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/killswitch"
 	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
@@ -181,7 +182,8 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	audited, err := n.openAudit(ctx, store, keys, decider, rules)
+	switches := killswitch.New(store, time.Now)
+	audited, err := n.openAudit(ctx, store, keys, killswitch.NewAuthorizer(switches, decider), rules)
 	if err != nil {
 		return err
 	}
@@ -210,7 +212,7 @@ func (n *node) open(ctx context.Context) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer,
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
@@ -223,7 +225,7 @@ func (n *node) open(ctx context.Context) error {
 	door := server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, FileContent: services.fileContent,
-		Policies: shownPolicies{authorizer, decider}, Audit: audited.service, Usage: metered.account, Budgets: metered.budgets,
+		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.Watch, Audit: audited.service, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.budgets, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,

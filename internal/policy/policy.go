@@ -59,6 +59,9 @@ const (
 	PolicyRead Effect = "policy.read" // the policies in force, and their schema
 	AuditRead  Effect = "audit.read"  // audit records and their checkpoints
 
+	KillSwitchRead  Effect = "kill_switch.read"
+	KillSwitchWrite Effect = "kill_switch.write" // set and lift
+
 	KeyRead  Effect = "key.read"  // API keys, without their secrets
 	KeyWrite Effect = "key.write" // make, rotate, revoke
 )
@@ -69,7 +72,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryWrite, PolicyRead, AuditRead, KeyRead, KeyWrite,
+		MemoryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, KeyRead, KeyWrite,
 	}
 }
 

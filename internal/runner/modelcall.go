@@ -73,12 +73,13 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 		}
 	}
 	call.held = hold != nil
+	req := a.state.Request(policy.ModelCall, name)
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
 		flight.live, flight.call, a.live = live, call, live
 		a.r.live.set(a.key, live)
-		go call.guarded(ctx, flight, call.run)
+		go a.r.watched(ctx, req, func(ctx context.Context) { call.guarded(ctx, flight, call.run) })
 	})
 	return nil
 }
@@ -104,10 +105,11 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	}
 	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, session.CompactPrompt)})
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
+	req := a.state.Request(policy.ModelCall, name)
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
 		flight.background, flight.call = true, call
-		go call.guarded(ctx, flight, call.runCompact)
+		go a.r.watched(ctx, req, func(ctx context.Context) { call.guarded(ctx, flight, call.runCompact) })
 	})
 	return nil
 }
@@ -304,6 +306,9 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 	for d, err := range c.model.Generate(ctx, req) {
 		watchdog.Reset(idle)
 		if err != nil {
+			if e := stopped(ctx); e != nil {
+				return &model.Error{Code: model.CodeInvalid, Message: e.Message, Err: err}
+			}
 			if context.Cause(ctx) == errIdle {
 				return &model.Error{Code: model.CodeTimeout, Message: fmt.Sprintf("The model said nothing for %s.", idle), Retry: true}
 			}

@@ -50,9 +50,10 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}
+	req := a.state.ToolRequest(call)
 	p.calls = append(p.calls, func() {
 		flight, ctx := a.begin()
-		go run.guarded(ctx, flight)
+		go a.r.watched(ctx, req, func(ctx context.Context) { run.guarded(ctx, flight) })
 	})
 	return nil
 }
@@ -186,6 +187,8 @@ func (c *toolCall) used() (*environment.Usage, *environment.Resided) {
 func (c *toolCall) lost(ctx context.Context, f *flight, err error, sent bool) {
 	reason := "the connection to the server broke"
 	switch {
+	case stopped(ctx) != nil:
+		reason = "it was ended: " + stopped(ctx).Message
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		reason = fmt.Sprintf("it did not answer within %s", c.a.r.cfg.ToolTimeout)
 	case !sent:

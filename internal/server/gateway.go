@@ -12,6 +12,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // The stateless doors: chat completions, embeddings, and responses that are not kept. A call goes to an
@@ -62,6 +63,7 @@ const (
 // call is one stateless call. It has one owner.
 type call struct {
 	s      *server
+	by     stead.Principal
 	name   string // of the model, as it was asked for
 	door   string
 	info   model.Info
@@ -120,7 +122,7 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels); err != nil {
 		return nil, err
 	}
-	c := &call{s: s, name: name, door: door, info: info, model: m, body: req.raw}
+	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
 	c.asked, _, _ = req.String("service_tier") // what is no text, whoever reads the body says
 	return c, nil
@@ -219,9 +221,13 @@ func (c *call) idle() time.Duration {
 
 // watched is a context that ends with errIdle unless touch is called often enough.
 func (c *call) watched(parent context.Context) (ctx context.Context, touch, stop func()) {
+	done := func() {}
+	if c.s.Watch != nil {
+		parent, done = c.s.Watch(parent, policy.Request{Principal: c.by, Effect: policy.ModelCall, Resource: c.name, Labels: c.meter.Caller.Labels})
+	}
 	ctx, cancel := context.WithCancelCause(parent)
 	timer := time.AfterFunc(c.idle(), func() { cancel(errIdle) })
-	return ctx, func() { timer.Reset(c.idle()) }, func() { timer.Stop(); cancel(nil) }
+	return ctx, func() { timer.Reset(c.idle()) }, func() { timer.Stop(); cancel(nil); done() }
 }
 
 // blame says what an error of a call was: the client that went, or the upstream that was silent.
@@ -232,6 +238,9 @@ func (c *call) blame(ctx context.Context, err error) error {
 	case errors.Is(context.Cause(ctx), errIdle):
 		return &model.Error{Code: model.CodeTimeout, Message: "the model said nothing for " + c.idle().String(), Retry: true}
 	case ctx.Err() != nil:
+		if e, stopped := errors.AsType[*stead.Error](context.Cause(ctx)); stopped {
+			return e
+		}
 		return errClientGone
 	}
 	return err

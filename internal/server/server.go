@@ -37,6 +37,7 @@ import (
 	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage"
 )
@@ -90,6 +91,10 @@ type Config struct {
 	Policies Policies
 	// Audit shows audit logs; nil: there are none.
 	Audit Audit
+	// Watch ends a model call that was allowed, when it is stopped while it is under way: see package runner. nil: nothing is.
+	Watch func(ctx context.Context, req policy.Request) (watched context.Context, done func())
+	// KillSwitches stop what must not go on.
+	KillSwitches KillSwitches
 	// Gate decides about the calls of the stateless doors; nil: none is allowed. Meter is told of them;
 	// nil: nobody is.
 	Gate  Gate

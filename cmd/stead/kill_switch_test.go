@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What is stopped ends within a second, also where it is under way, and nothing of it begins anew until the switch is
+// lifted; who did it stands in the audit log.
+func TestAKillSwitchStopsAnAgent(t *testing.T) {
+	n := openConfigured(t, "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
+	h := &house{t: t, base: n.base, root: n.rootKey}
+	post := func(path, body string) (id string) {
+		var made struct{ ID string }
+		h.get(h.root, "POST", path, body, &made)
+		return made.ID
+	}
+	wild := post("/v1/agents", `{"model":"sim","name":"wild"}`)
+	tame := post("/v1/agents", `{"model":"sim","name":"tame"}`)
+	start := func(agent, input string) string {
+		return post("/v1/agents/sessions", `{"agent_id":"`+agent+`","environment":{"type":"none"},"input":"`+input+`"}`)
+	}
+	type turn struct {
+		Status string
+		Error  *struct{ Message string }
+	}
+	last := func(session string) turn {
+		var list struct{ Data []turn }
+		h.get(h.root, "GET", "/v1/agents/sessions/"+session+"/turns", "", &list)
+		return list.Data[0]
+	}
+	ends := func(session string) turn {
+		t.Helper()
+		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			if got := last(session); got.Status != "queued" && got.Status != "in_progress" {
+				return got
+			}
+			if time.Since(begin) > 10*time.Second {
+				t.Fatal("the turn does not end")
+			}
+		}
+	}
+	busy, calm := start(wild, "Wait 60s"), start(tame, "Wait 2s")
+	for last(busy).Status != "in_progress" || last(calm).Status != "in_progress" {
+		time.Sleep(5 * time.Millisecond)
+	}
+	sw := post("/v1/kill_switches", `{"scope":"agent","of":"`+wild+`","reason":"it deletes tickets"}`)
+	if got := ends(busy); got.Status != "failed" || got.Error == nil || !strings.Contains(got.Error.Message, "it deletes tickets") {
+		t.Errorf("what was under way: %+v", got)
+	}
+	for what, want := range map[string]struct {
+		agent string
+		code  int
+	}{"its sessions": {wild, 403}, "another agent's": {tame, 200}} {
+		code, body := h.call(h.root, "POST", "/v1/agents/sessions", `{"agent_id":"`+want.agent+`","environment":{"type":"none"},"input":"hi"}`)
+		if code != want.code {
+			t.Errorf("%s: %d %s", what, code, body)
+		}
+	}
+	if got := ends(calm); got.Status != "completed" {
+		t.Errorf("another agent's turn: %+v", got)
+	}
+	if code, body := h.call(h.root, "GET", "/v1/agents/sessions/"+busy, ""); code != 200 {
+		t.Errorf("what is stopped can't be looked at: %d %s", code, body)
+	}
+	if code, body := h.call(h.root, "DELETE", "/v1/kill_switches/"+sw, ""); code != 200 {
+		t.Fatalf("%d %s", code, body)
+	}
+	if got := ends(start(wild, "hi")); got.Status != "completed" {
+		t.Errorf("after it was lifted: %+v", got)
+	}
+	var log struct {
+		Data []struct {
+			Record struct{ Detail string }
+		}
+	}
+	h.get(h.root, "GET", "/v1/audit_records?action=kill_switch.write&order=asc", "", &log)
+	if len(log.Data) != 2 || !strings.HasPrefix(log.Data[0].Record.Detail, "POST") || !strings.HasPrefix(log.Data[1].Record.Detail, "DELETE") {
+		t.Errorf("in the audit log: %+v", log.Data)
+	}
+}
+
+func TestAKillSwitchCutsAModelsCalls(t *testing.T) {
+	n := openConfigured(t, "providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}, {name: other, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
+	type answer struct {
+		code int
+		body string
+	}
+	call := func(model, input string) answer {
+		res, body := ask(t, n, "POST", "/v1/chat/completions", `{"model":"`+model+`","messages":[{"role":"user","content":"`+input+`"}]}`)
+		return answer{res.StatusCode, body}
+	}
+	under := make(chan answer, 1)
+	go func() { under <- call("sim", "Wait 60s") }()
+	set := func() string {
+		res, body := ask(t, n, "POST", "/v1/kill_switches", `{"scope":"model","of":"sim","reason":"the provider was breached"}`)
+		var made struct{ ID string }
+		if err := json.Unmarshal([]byte(body), &made); err != nil || res.StatusCode != 200 {
+			t.Fatalf("%d %s", res.StatusCode, body)
+		}
+		return made.ID
+	}
+	time.Sleep(200 * time.Millisecond) // it is under way, or is refused before: both end it
+	sw := set()
+	for what, got := range map[string]answer{"under way": <-under, "a new one": call("sim", "hi")} {
+		if got.code != 403 || !strings.Contains(got.body, "the provider was breached") {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	if got := call("other", "hi"); got.code != 200 {
+		t.Errorf("another model: %+v", got)
+	}
+	for body, param := range map[string]string{
+		`{"scope":"agent","reason":"r"}`: "of", `{"scope":"project","of":"x","reason":"r"}`: "of", `{"scope":"agent","of":"x"}`: "reason", `{"scope":"all","reason":"r"}`: "scope",
+	} {
+		if res, got := ask(t, n, "POST", "/v1/kill_switches", body); res.StatusCode != 400 || !strings.Contains(got, `"param":"`+param+`"`) {
+			t.Errorf("%s: %d %s", body, res.StatusCode, got)
+		}
+	}
+	if res, body := ask(t, n, "DELETE", "/v1/kill_switches/"+sw, ""); res.StatusCode != 200 {
+		t.Fatalf("%d %s", res.StatusCode, body)
+	}
+	if got := call("sim", "hi"); got.code != 200 {
+		t.Errorf("after it was lifted: %+v", got)
+	}
+}

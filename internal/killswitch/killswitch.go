@@ -1,0 +1,281 @@
+// Package killswitch stops at once what must not go on: an agent that misbehaves, a model, a tool, a person, a project.
+//
+// Shape: a switch is a document; every effect asks whether one is set, and what is under way is cut off.
+//
+//	Switch{scope, of} ──▶ Authorizer.Decide   before an effect: denied, whatever policies say
+//	                  └─▶ Watch               while one is under way: its context ends
+//
+// A switch stops what acts: new sessions, calls of models and of tools, the opening of environments. It stops neither
+// reading nor what ends or keeps things: sessions can be looked at, cancelled and deleted, and files are stored.
+//
+// Units and limits: MaxSwitches a project; text in bytes; a switch that was set on another node counts here within
+// CacheFor, and for what is under way within twice that.
+//
+// Errors: KindForbidden for what is stopped, with the reason that was given; KindInvalid with the field; KindConflict
+// for too many; KindUnavailable when switches can't be read: then nothing acts.
+package killswitch
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Limits.
+const (
+	MaxSwitches    = 1000 // of a project
+	MaxOfBytes     = 512
+	MaxReasonBytes = 1024
+	// CacheFor is how long the switches of a project are believed without looking.
+	CacheFor = 250 * time.Millisecond
+)
+
+// Prefix begins the ids of switches.
+const Prefix = "kill_"
+
+const kind document.Kind = "kill_switch"
+
+// Scope is what a switch is about.
+type Scope string
+
+// The scopes.
+const (
+	Project Scope = "project" // everything of the project
+	Agent   Scope = "agent"   // of: its id
+	Model   Scope = "model"   // of: the name that is asked for
+	Tool    Scope = "tool"    // of: SERVER, or SERVER/TOOL
+	User    Scope = "user"    // of: the id of a principal
+)
+
+// Scopes lists them.
+func Scopes() []string {
+	return []string{string(Project), string(Agent), string(Model), string(Tool), string(User)}
+}
+
+// Switch is one that is set.
+type Switch struct {
+	ID        string `json:"id"`
+	Scope     Scope  `json:"scope"`
+	Of        string `json:"of,omitempty"` // "" for the project
+	Reason    string `json:"reason"`
+	By        string `json:"by"`         // the principal who set it
+	CreatedAt int64  `json:"created_at"` // Unix milliseconds
+}
+
+// stops reports whether the switch is about what is asked.
+func (s Switch) stops(req policy.Request) bool {
+	switch s.Scope {
+	case Project:
+		return true
+	case Agent:
+		return string(req.Agent) == s.Of
+	case Model:
+		return req.Effect == policy.ModelCall && req.Resource == s.Of
+	case Tool:
+		return req.Effect == policy.ToolCall && (req.Resource == s.Of || strings.HasPrefix(req.Resource, s.Of+"/"))
+	case User:
+		return req.Principal.ID == s.Of
+	}
+	return true // of a later version: stopping too much is the safe mistake
+}
+
+// acts reports whether an effect is one that switches stop.
+func acts(e policy.Effect) bool {
+	switch e {
+	case policy.SessionCreate, policy.ModelCall, policy.ToolCall, policy.EnvironmentOpen, policy.EnvironmentPrepare:
+		return true
+	}
+	return false
+}
+
+// Switches are those of a node's database. They are safe for concurrent use.
+type Switches struct {
+	documents document.Store
+	now       func() time.Time
+
+	mu       sync.Mutex
+	known    map[stead.ProjectID]known
+	underway map[*underway]bool
+	watching bool // somebody looks for those
+}
+
+type known struct {
+	switches []Switch
+	at       time.Time
+}
+
+// New makes them.
+func New(documents document.Store, now func() time.Time) *Switches {
+	return &Switches{documents: documents, now: now, known: map[stead.ProjectID]known{}, underway: map[*underway]bool{}}
+}
+
+// Service sets and lifts switches for those who may.
+type Service struct {
+	*Switches
+	policy policy.Authorizer
+}
+
+// NewService makes the service. gate decides who may, and what is decided here stands in it.
+func NewService(s *Switches, gate policy.Authorizer) *Service { return &Service{s, gate} }
+
+// Set stops something from now on. The same idempotency key with the same request gives the same switch again.
+func (s *Service) Set(ctx context.Context, p stead.Principal, sw Switch, key, digest string) (Switch, error) {
+	if err := s.allow(ctx, p, policy.KillSwitchWrite, sw.Of); err != nil {
+		return Switch{}, err
+	}
+	if err := sw.check(); err != nil {
+		return Switch{}, err
+	}
+	all, err := s.read(ctx, p.Project)
+	if err != nil {
+		return Switch{}, err
+	}
+	if len(all) >= MaxSwitches {
+		e := stead.Errorf(stead.KindConflict, "the project has %d kill switches, which is the limit", len(all))
+		e.Hint = "Lift those that are not needed any more, or stop the project."
+		return Switch{}, e
+	}
+	now := s.now().UnixMilli()
+	sw.ID, sw.By, sw.CreatedAt = document.NewID(Prefix), p.ID, now
+	data, err := json.Marshal(sw)
+	if err != nil {
+		return Switch{}, stead.Wrap(stead.KindInternal, err, "encode kill switch")
+	}
+	d, err := s.documents.CreateDocument(ctx, document.Document{Key: document.Key{Project: p.Project, Kind: kind, ID: sw.ID}, CreatedAt: now, UpdatedAt: now, Data: data}, key, digest)
+	if err != nil {
+		return Switch{}, err
+	}
+	s.forget(p.Project)
+	s.look(ctx) // what is under way on this node ends before the answer
+	return decode(d)
+}
+
+func (sw Switch) check() error {
+	switch {
+	case sw.Scope == Project && sw.Of != "":
+		return stead.Invalid("of", "of is for the other scopes: a switch of scope project stops the caller's own project")
+	case sw.Scope != Project && sw.Of == "":
+		return stead.Invalid("of", "of is required: it says which %s", sw.Scope)
+	case len(sw.Of) > MaxOfBytes:
+		return stead.Invalid("of", "of is longer than %d bytes", MaxOfBytes)
+	case strings.TrimSpace(sw.Reason) == "":
+		return stead.Invalid("reason", "reason is required: those who are stopped are told it")
+	case len(sw.Reason) > MaxReasonBytes:
+		return stead.Invalid("reason", "reason is longer than %d bytes", MaxReasonBytes)
+	}
+	return nil
+}
+
+// List returns the switches of the caller's project: a page in the order of their ids, and whether there are more.
+func (s *Service) List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]Switch, bool, error) {
+	if err := s.allow(ctx, p, policy.KillSwitchRead, ""); err != nil {
+		return nil, false, err
+	}
+	docs, err := s.documents.ListDocuments(ctx, document.Query{Project: p.Project, Kind: kind, After: after, Desc: desc, Limit: limit + 1})
+	if err != nil {
+		return nil, false, err
+	}
+	out, err := decodeAll(docs[:min(len(docs), limit)])
+	return out, len(docs) > limit, err
+}
+
+// Get returns one.
+func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Switch, error) {
+	if err := s.allow(ctx, p, policy.KillSwitchRead, id); err != nil {
+		return Switch{}, err
+	}
+	d, err := s.documents.GetDocument(ctx, document.Key{Project: p.Project, Kind: kind, ID: id})
+	if err != nil {
+		return Switch{}, err
+	}
+	return decode(d)
+}
+
+// Lift removes a switch. What it has ended does not begin again by itself.
+func (s *Service) Lift(ctx context.Context, p stead.Principal, id string) error {
+	if err := s.allow(ctx, p, policy.KillSwitchWrite, id); err != nil {
+		return err
+	}
+	defer s.forget(p.Project)
+	return s.documents.DeleteDocument(ctx, document.Key{Project: p.Project, Kind: kind, ID: id}, 0)
+}
+
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
+	_, err := policy.Check(ctx, s.policy, policy.Request{Principal: p, Effect: effect, Resource: id})
+	return err
+}
+
+func decode(d document.Document) (Switch, error) {
+	var sw Switch
+	if err := json.Unmarshal(d.Data, &sw); err != nil {
+		return sw, stead.Wrap(stead.KindInternal, err, "kill switch %s can't be read", d.ID)
+	}
+	return sw, nil
+}
+
+func decodeAll(docs []document.Document) ([]Switch, error) {
+	out := make([]Switch, 0, len(docs))
+	for _, d := range docs {
+		sw, err := decode(d)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, sw)
+	}
+	return out, nil
+}
+
+func (s *Switches) forget(project stead.ProjectID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, project)
+}
+
+// of are the switches of a project, as they were at most CacheFor ago.
+func (s *Switches) of(ctx context.Context, project stead.ProjectID) ([]Switch, error) {
+	now := s.now()
+	s.mu.Lock()
+	k, ok := s.known[project]
+	s.mu.Unlock()
+	if ok && now.Sub(k.at) < CacheFor {
+		return k.switches, nil
+	}
+	all, err := s.read(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	const maxProjects = 10_000
+	if len(s.known) >= maxProjects {
+		clear(s.known)
+	}
+	s.known[project] = known{all, now}
+	return all, nil
+}
+
+// read reads all of a project's.
+func (s *Switches) read(ctx context.Context, project stead.ProjectID) (all []Switch, err error) {
+	after := ""
+	for {
+		docs, err := s.documents.ListDocuments(ctx, document.Query{Project: project, Kind: kind, After: after, Limit: stead.MaxPageSize})
+		if err != nil {
+			return nil, err
+		}
+		page, err := decodeAll(docs)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(docs) < stead.MaxPageSize {
+			return all, nil
+		}
+		after = docs[len(docs)-1].ID
+	}
+}

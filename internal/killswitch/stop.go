@@ -1,0 +1,117 @@
+package killswitch
+
+import (
+	"context"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Authorizer denies what is stopped, and lets another one decide about the rest.
+type Authorizer struct {
+	switches *Switches
+	next     policy.Authorizer
+}
+
+// NewAuthorizer puts switches before an authorizer.
+func NewAuthorizer(s *Switches, next policy.Authorizer) *Authorizer { return &Authorizer{s, next} }
+
+// Decide implements policy.Authorizer.
+func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
+	stopped, err := a.switches.stopped(ctx, req)
+	if err != nil {
+		return policy.Decision{By: "kill_switch"}, stead.Wrap(stead.KindUnavailable, err, "the kill switches can't be read")
+	}
+	if stopped != nil {
+		return policy.Decision{By: "kill_switch", Reason: stopped.told(), Policies: []string{stopped.ID}}, nil
+	}
+	return a.next.Decide(ctx, req)
+}
+
+// told is what somebody who is stopped reads.
+func (s Switch) told() string {
+	if s.Scope == Project {
+		return "the project was stopped: " + s.Reason
+	}
+	return "the " + string(s.Scope) + " was stopped: " + s.Reason
+}
+
+// stopped returns the switch that stops a request; nil: none does.
+func (s *Switches) stopped(ctx context.Context, req policy.Request) (*Switch, error) {
+	if !acts(req.Effect) {
+		return nil, nil
+	}
+	all, err := s.of(ctx, req.Principal.Project)
+	if err != nil {
+		return nil, err
+	}
+	for _, sw := range all {
+		if sw.stops(req) {
+			return &sw, nil
+		}
+	}
+	return nil, nil
+}
+
+// underway is an effect that has begun.
+type underway struct {
+	req policy.Request
+	end context.CancelCauseFunc
+}
+
+// Watch returns a context for an effect that was allowed: it ends, with a cause of KindForbidden, when a switch is set
+// that stops it. The caller calls done at the effect's end.
+func (s *Switches) Watch(ctx context.Context, req policy.Request) (watched context.Context, done func()) {
+	watched, end := context.WithCancelCause(ctx)
+	u := &underway{req, end}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.underway[u] = true
+	if !s.watching {
+		s.watching = true
+		go s.watch()
+	}
+	return watched, func() {
+		s.mu.Lock()
+		delete(s.underway, u)
+		s.mu.Unlock()
+		end(nil)
+	}
+}
+
+// watch looks for as long as anything is under way, so that an idle node asks its database nothing.
+func (s *Switches) watch() {
+	for {
+		time.Sleep(CacheFor)
+		s.mu.Lock()
+		if len(s.underway) == 0 {
+			s.watching = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+		s.look(ctx)
+		cancel()
+	}
+}
+
+// lookTime bounds one look at all projects with something under way.
+const lookTime = 5 * time.Second
+
+// look ends what is stopped. What it can't find out it leaves: the next effect asks again, and is refused.
+func (s *Switches) look(ctx context.Context) {
+	s.mu.Lock()
+	all := make([]*underway, 0, len(s.underway))
+	for u := range s.underway {
+		all = append(all, u)
+	}
+	s.mu.Unlock()
+	for _, u := range all {
+		stopped, err := s.stopped(ctx, u.req)
+		if err == nil && stopped != nil {
+			u.end(stead.Errorf(stead.KindForbidden, "%s was ended: %s", u.req.Effect, stopped.told()))
+		}
+	}
+}
