@@ -16,8 +16,8 @@ func allocate(f *os.File, size int64) error {
 	return err
 }
 
-// extend gives a file so many bytes of blocks beyond its end, which its next writes use. Where that can't
-// be done they have to find what is free.
+// extend gives a file so many bytes of blocks in its holes and beyond its end, which its next writes use. Where that
+// can't be done they have to find what is free.
 func extend(file string, bytes int64) {
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
@@ -28,6 +28,6 @@ func extend(file string, bytes int64) {
 	if unix.Fstat(int(f.Fd()), &s) != nil {
 		return
 	}
-	at := max(s.Size, s.Blocks*statUnit) // behind what it was given before
-	_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, at, bytes)
+	end := max(s.Size, s.Blocks*statUnit) // of what it was given before
+	_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, end+bytes)
 }

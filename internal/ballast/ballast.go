@@ -96,14 +96,15 @@ func (b *Ballast) measure(most int64) {
 func (b *Ballast) path() string { return filepath.Join(b.dir, FileName) }
 
 // Give makes room for a file whose write found none: so many bytes of the ballast, or a slice for 0, become blocks
-// of the file's, beyond its end, or free ones where file is "" and the disk really is full. false: nothing was given.
-func (b *Ballast) Give(file string, bytes int64) bool {
+// of the file's, beyond its end, or free ones where there is no such file. Where it is not sure that the write
+// failed for that, it looks whether less than a slice is free. false: nothing was given.
+func (b *Ballast) Give(file string, bytes int64, sure bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.held <= 0 {
 		return false
 	}
-	if free, _, known := b.free(); file == "" && known && free >= b.size/Slices {
+	if free, _, known := b.free(); !sure && known && free >= b.size/Slices {
 		return false
 	}
 	if bytes <= 0 {

@@ -108,8 +108,11 @@ func TestGivenAway(t *testing.T) {
 	if err := os.WriteFile(file, []byte("begun"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if d.free = slice; b.Give(file, 0, false) {
+		t.Error("a slice was given on a disk that has room for one")
+	}
 	d.free = 0
-	for n := 1; b.Give(file, 0); n++ {
+	for n := 1; b.Give(file, 0, true); n++ {
 		if got := b.Status().Ballast; got != 32<<20-int64(n)*slice {
 			t.Fatalf("after %d slices it has %d bytes", n, got)
 		}
@@ -139,6 +142,25 @@ func TestGivenAway(t *testing.T) {
 	b.look()
 	if err := b.Full(); err != nil || b.Low() {
 		t.Errorf("with room again: %v, low %v", err, b.Low())
+	}
+}
+
+// The holes of a file get blocks as well: memory that lies before them can't be used without.
+func TestHolesAreFilled(t *testing.T) {
+	d := &disk{testTotal, testTotal}
+	b, _ := newBallast(t, d)
+	b.look()
+	file := filepath.Join(b.dir, "index")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 20
+	if err := os.Truncate(file, size); err != nil {
+		t.Fatal(err)
+	}
+	b.Give(file, 4096, true)
+	if got := blocks(t, file); got < size {
+		t.Errorf("a file of %d bytes has %d bytes of blocks", size, got)
 	}
 }
 
@@ -176,7 +198,7 @@ func TestWithoutAJournal(t *testing.T) {
 	b, _ := newBallast(t, d)
 	b.measure(0)
 	b.look()
-	if b.Full() != nil || b.Low() || b.Give("", 0) {
+	if b.Full() != nil || b.Low() || b.Give("", 0, true) {
 		t.Error("a disk that the journal is not on stops work")
 	}
 	if b.Admit(1) == nil {

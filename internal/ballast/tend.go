@@ -70,7 +70,7 @@ func (b *Ballast) warn() {
 
 // Ready makes room for what a start writes beside the journal, at most a slice of it.
 func (b *Ballast) Ready() {
-	b.Give("", 0)
+	b.Give("", 0, false)
 }
 
 // Status is how the room of a data directory stands, in bytes.

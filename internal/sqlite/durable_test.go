@@ -397,7 +397,7 @@ func TestSparedRoom(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	s = open(t, filepath.Join(t.TempDir(), "stead.db"), Options{Spare: func(file string, _ int64) bool {
+	s = open(t, filepath.Join(t.TempDir(), "stead.db"), Options{Spare: func(file string, _ int64, _ bool) bool {
 		if filepath.Base(file) != "stead.db-wal" {
 			t.Errorf("it asks for room for %s", file)
 		}
@@ -442,7 +442,7 @@ func TestFullDiskUsesTheLogAgain(t *testing.T) {
 	if err := os.WriteFile(file, make([]byte, reserve), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, filepath.Join(dir, "stead.db"), Options{Spare: func(_ string, bytes int64) bool {
+	s := open(t, filepath.Join(dir, "stead.db"), Options{Spare: func(_ string, bytes int64, _ bool) bool {
 		if reserve == 0 {
 			return false
 		}

@@ -5,6 +5,11 @@ import (
 	"os"
 )
 
+// indexBytes is more than the index of the log grows by at once: SQLite does that by 32 KiB. It writes one byte of
+// each of its pages; where the file system's blocks are smaller the rest are holes, and using them on a full disk
+// is a fault of memory, of which the driver makes SQLITE_IOERR_IN_PAGE (modernc.org/sqlite, lib/seh.go).
+const indexBytes = 128 << 10
+
 // What the store does on a full disk: it makes do with the room that it has, then asks for more, and what
 // failed is tried again. Those who wait for it learn nothing of that.
 
@@ -15,9 +20,9 @@ func (s *Store) spared(err error) bool {
 	case s.spare == nil:
 		return false
 	case isFull(err):
-		return s.spare(s.path+walSuffix, 0)
+		return s.spare(s.path+walSuffix, 0, true)
 	}
-	return mayBeFull(err) && s.spare("", 0)
+	return mayBeFull(err) && s.spare(s.path+indexSuffix, indexBytes, false)
 }
 
 // spared is Store.spared for a group that has failed so many times before.
@@ -38,7 +43,7 @@ func (c *committer) fold(ctx context.Context) bool {
 		if err == nil {
 			return frames > 0 && moved == frames
 		}
-		if !isFull(err) || !c.s.spare(c.s.path, c.growth(ctx)) {
+		if !isFull(err) || !c.s.spare(c.s.path, c.growth(ctx), true) {
 			return false
 		}
 	}

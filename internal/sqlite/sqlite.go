@@ -57,6 +57,8 @@ const (
 	busyTimeout = 5 * time.Second
 	// walSuffix makes the name of the write-ahead log, where every commit goes.
 	walSuffix = "-wal"
+	// indexSuffix makes the name of the file behind that log's index.
+	indexSuffix = "-shm"
 )
 
 // Options are settings of Open; the zero value is right for production.
@@ -65,9 +67,9 @@ type Options struct {
 	Now func() time.Time
 	// Spare makes room for a file of the database that could not be written for want of it, for so many bytes or 0
 	// for some, and reports whether there is more than before; nil: nobody does. What failed is then tried again.
-	// "" stands for a file that may have had no room, so that it should look whether the disk is full. It is called
-	// by one goroutine at a time, at most until it reports false.
-	Spare func(file string, bytes int64) bool
+	// Where it is not sure that room was wanting, it should look whether the disk is full. It is called by one
+	// goroutine at a time, at most until it reports false.
+	Spare func(file string, bytes int64, sure bool) bool
 
 	recentRows int // tests set it; 0 is maxRecentRows
 }
@@ -75,7 +77,7 @@ type Options struct {
 // Store implements journal.Full, agent.Store, document.Store and memory.Store.
 type Store struct {
 	now     func() time.Time
-	spare   func(file string, bytes int64) bool
+	spare   func(file string, bytes int64, sure bool) bool
 	path    string
 	lock    *os.File
 	writer  *sql.DB   // of one connection:
