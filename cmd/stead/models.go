@@ -38,7 +38,7 @@ func (c *catalogs) Explain(name string, call model.Caller) ([]router.Considered,
 func models(cfg *config.Config, throughput *pools, state *router.State) (*catalog.Catalog, error) {
 	c := catalog.Config{Sim: sim.New(sim.Options{}), State: state}
 	for _, p := range cfg.Providers {
-		m, err := provider(p)
+		m, err := provider(p, cfg.ModelCallTimeout())
 		if err != nil {
 			return nil, err
 		}

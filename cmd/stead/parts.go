@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
@@ -13,30 +15,33 @@ import (
 	"github.com/stead-dev/stead/internal/model/gemini"
 	"github.com/stead-dev/stead/internal/model/openai"
 	"github.com/stead-dev/stead/internal/model/sim"
+	"github.com/stead-dev/stead/internal/model/upstream"
 	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/tool/mcp"
 	"github.com/stead-dev/stead/internal/tool/schema"
 )
 
-func provider(p config.Provider) (model.Model, error) {
+// provider makes one of the configuration; no call of it takes longer than limit.
+func provider(p config.Provider, limit time.Duration) (model.Model, error) {
+	hc := upstream.HTTPClient(limit)
 	switch p.API {
 	case config.APISim:
 		return sim.New(sim.Options{}), nil
 	case config.APIAnthropic:
-		return anthropic.New(anthropic.Config{Name: p.Name, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+		return anthropic.New(anthropic.Config{Name: p.Name, HTTPClient: hc, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
 	case config.APIAzure:
-		return azureProvider(p)
+		return azureProvider(p, hc)
 	case config.APIBedrock:
-		return bedrock.New(bedrock.Config{Name: p.Name, Region: p.Region, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers,
+		return bedrock.New(bedrock.Config{Name: p.Name, HTTPClient: hc, Region: p.Region, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers,
 			AccessKey: p.AccessKey, SecretKey: p.SecretKey, SessionToken: p.SessionToken})
 	case config.APIGemini:
-		return gemini.New(gemini.Config{Name: p.Name, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+		return gemini.New(gemini.Config{Name: p.Name, HTTPClient: hc, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
 	}
-	return openai.New(openai.Config{Name: p.Name, API: p.API, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+	return openai.New(openai.Config{Name: p.Name, HTTPClient: hc, API: p.API, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
 }
 
-func azureProvider(p config.Provider) (model.Model, error) {
-	c := azure.Config{Name: p.Name, API: p.Dialect, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers}
+func azureProvider(p config.Provider, hc *http.Client) (model.Model, error) {
+	c := azure.Config{Name: p.Name, HTTPClient: hc, API: p.Dialect, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers}
 	if e := p.Entra; e != nil {
 		c.Entra = &azure.Entra{Tenant: e.Tenant, ClientID: e.ClientID, ClientSecret: e.ClientSecret, Authority: e.Authority, Scope: e.Scope}
 	}

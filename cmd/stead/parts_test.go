@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
@@ -32,7 +35,7 @@ func TestProviderSpeaksItsWire(t *testing.T) {
 			}
 			w.WriteHeader(http.StatusBadRequest)
 		}))
-		m, err := provider(config.Provider{Name: "up", API: api, BaseURL: srv.URL + "/v1", APIKey: key, Region: "eu-west-1"})
+		m, err := provider(config.Provider{Name: "up", API: api, BaseURL: srv.URL + "/v1", APIKey: key, Region: "eu-west-1"}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,5 +49,63 @@ func TestProviderSpeaksItsWire(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %q, want %q", api, got, want)
 		}
+	}
+}
+
+// limits.model_call_seconds ends a call that goes on for ever, on one route: where nothing was said yet the next one is
+// tried, and a stream says what has ended it. A provider that redirects elsewhere is no fault of the client.
+func TestAModelCallTakesNoLongerThanItMay(t *testing.T) {
+	done := make(chan struct{})
+	t.Cleanup(func() { close(done) })
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ Model string }
+		_ = json.NewDecoder(r.Body).Decode(&asked) // what is no model is none of these
+		switch asked.Model {
+		case "mute":
+			select {
+			case <-r.Context().Done():
+			case <-done:
+			}
+		case "endless":
+			w.Header().Set("Content-Type", "text/event-stream")
+			for r.Context().Err() == nil {
+				_, _ = io.WriteString(w, "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n")
+				w.(http.Flusher).Flush()
+				time.Sleep(20 * time.Millisecond)
+			}
+		case "moved":
+			http.Redirect(w, r, "http://elsewhere.example/v1", http.StatusTemporaryRedirect)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"spoken"},"finish_reason":"stop"}]}`)
+		}
+	}))
+	t.Cleanup(up.Close)
+	n := openConfigured(t, `
+limits: {model_call_seconds: 1}
+providers: [{name: up, api: chat, base_url: "`+up.URL+`/v1", api_key: k}]
+models:
+  - {name: mute, routes: [{provider: up, model: mute}, {provider: up, model: spoken, priority: 1}]}
+  - {name: endless, routes: [{provider: up, model: endless}]}
+  - {name: moved, routes: [{provider: up, model: moved}]}
+`, io.Discard)
+	for _, c := range []struct {
+		path, body string
+		status     int
+		want       string
+	}{
+		{"chat/completions", `{"model":"mute","messages":[{"role":"user","content":"x"}]}`, 200, `"spoken"`},
+		{"chat/completions", `{"model":"endless","stream":true,"messages":[{"role":"user","content":"x"}]}`, 200, "request_timeout"},
+		{"responses", `{"model":"endless","store":false,"stream":true,"input":"x"}`, 200, "model_call_seconds"},
+		{"chat/completions", `{"model":"moved","messages":[{"role":"user","content":"x"}]}`, 502, "redirects elsewhere"},
+		{"responses", `{"model":"moved","store":false,"input":"x"}`, 502, "redirects elsewhere"},
+		{"responses", `{"model":"moved","input":"x"}`, 502, "redirects elsewhere"},
+	} {
+		t.Run(c.path+" "+c.body, func(t *testing.T) {
+			t.Parallel()
+			if res, got := ask(t, n, "POST", "/v1/"+c.path, c.body); res.StatusCode != c.status || !strings.Contains(got, c.want) {
+				t.Errorf("%d, the end of which is %s", res.StatusCode, got[max(0, len(got)-300):])
+			}
+		})
 	}
 }

@@ -111,10 +111,12 @@ type forwarding struct {
 }
 
 // Forward implements model.Forwarder. The call ends when the answer is closed; what it used is not
-// looked for in it, so the estimate stands.
+// looked for in it, so the estimate stands. Its place in the queue is by the tier that it goes out with. What
+// the upstream does not speak is no call: it would wait once here, and once more when it is translated.
 func (f forwarding) Forward(ctx context.Context, req model.Forward) (*model.Answer, error) {
 	pool := f.choose(req.Model)
-	if pool == nil {
+	s, says := f.forwarder.(model.Speaker)
+	if pool == nil || says && !s.Speaks(req.Dialect) {
 		return f.forwarder.Forward(ctx, req)
 	}
 	leave, refused := pool.Enter(ctx, req.Caller.Project, TierOf(req.Tier), int64(len(req.Body)/bytesPerToken+answerTokens))

@@ -16,6 +16,7 @@ func (c *Config) check() error {
 	}
 	for key, n := range map[string]int{
 		"drain_seconds": c.Limits.DrainSeconds, "tool_seconds": c.Limits.ToolSeconds, "model_idle_seconds": c.Limits.ModelIdleSeconds,
+		"model_call_seconds": c.Limits.ModelCallSeconds,
 	} {
 		if most := int(MaxLimit.Seconds()); n < 0 || n > most {
 			return invalid("limits."+key, "It counts whole seconds; 0 is the default.", "limits.%s is %d: it must be between 0 and %d", key, n, most)

@@ -19,7 +19,7 @@
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
 //	policies    {directory, inline, default}
 //	seal_key, public_url
-//	limits      {drain_seconds, tool_seconds, model_idle_seconds}
+//	limits      {drain_seconds, tool_seconds, model_idle_seconds, model_call_seconds}
 //
 // Precedence: a flag, then its environment variable (STEAD_LISTEN, STEAD_DATA,
 // STEAD_DATABASE_URL), then the file, then the default. "${VAR}" in a value of the file is read
@@ -36,6 +36,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"strings"
 	"time"
@@ -160,6 +161,7 @@ type Limits struct {
 	DrainSeconds     int `yaml:"drain_seconds"`      // waits for calls in flight at a stop; 0: DefaultDrain
 	ToolSeconds      int `yaml:"tool_seconds"`       // longest tool call; 0: stead.ToolTimeout
 	ModelIdleSeconds int `yaml:"model_idle_seconds"` // longest silence of a model; 0: stead.ModelIdleTimeout
+	ModelCallSeconds int `yaml:"model_call_seconds"` // longest call of a model on one route; 0: stead.ModelCallTimeout
 }
 
 // Drain is how long to wait for calls in flight when the server stops.
@@ -178,6 +180,11 @@ func (c *Config) ToolTimeout() time.Duration {
 // ModelIdleTimeout is the longest silence of a model, 0 for the default.
 func (c *Config) ModelIdleTimeout() time.Duration {
 	return time.Duration(c.Limits.ModelIdleSeconds) * time.Second
+}
+
+// ModelCallTimeout is the longest that a call of a model takes on one route.
+func (c *Config) ModelCallTimeout() time.Duration {
+	return cmp.Or(time.Duration(c.Limits.ModelCallSeconds)*time.Second, stead.ModelCallTimeout)
 }
 
 // Dialect names the database in words.

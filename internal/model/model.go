@@ -256,6 +256,12 @@ type Forwarder interface {
 	Forward(ctx context.Context, f Forward) (*Answer, error)
 }
 
+// Speaker is a Forwarder that says beforehand what its upstream speaks, so that nobody waits for a call that is none.
+type Speaker interface {
+	// Speaks reports whether Forward may be asked for a dialect; if not, it would fail with CodeDialect.
+	Speaks(dialect string) bool
+}
+
 // Forward is a request of a stateless door.
 type Forward struct {
 	Dialect string          // DialectChat, DialectResponses or DialectEmbeddings

@@ -122,10 +122,20 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels); err != nil {
 		return nil, err
 	}
-	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw}
+	asked, err := serviceTier(req)
+	if err != nil {
+		return nil, err
+	}
+	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, asked: asked}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
-	c.asked, _, _ = req.String("service_tier") // what is no text, whoever reads the body says
 	return c, nil
+}
+
+// serviceTier is the tier that a call asks for, the same ones at every door. Others are refused also where a call
+// is passed on: pools would not know where to let it wait, nor prices what it costs. A route's own tier may be any.
+func serviceTier(req request) (string, error) {
+	tier, _, err := req.Enum("service_tier", "auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
+	return tier, err
 }
 
 // affinity is what calls say that they have in common: their prompts' beginning, or their user. What is

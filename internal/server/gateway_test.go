@@ -242,6 +242,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"responses", `{"model":"m","store":false,"input":"x","tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example"}]}`, "tools[0].type"},
 		{"responses/input_tokens", `{"model":"m","previous_response_id":"x","conversation":"conv_1"}`, "conversation"},
 		{"responses/compact", `{"model":"m"}`, "input"},
+		{"chat/completions", chatHi + `,"service_tier":"bogus"}`, "service_tier"},
+		{"responses", `{"model":"m","input":"x","service_tier":"bogus"}`, "service_tier"},
+		{"responses", `{"model":"m","store":false,"input":"x","service_tier":"bogus"}`, "service_tier"},
 		{"embeddings", `{"model":"m","input":[1,2]}`, "model"}, // this one embeds nothing
 	} {
 		res, got := d.call("POST", "/v1/"+tc.path, tc.body)

@@ -22,11 +22,11 @@ const (
 // errorWord is read wherever it stands: as a member, or as the type of an event.
 const errorWord = `"error"`
 
-// doneData ends a chat's stream; endOfResponse is what the types of events begin with that end a response's.
+// doneData is the data that ends a chat's stream; ends are the types of the events that end a response's.
 const doneData = "[DONE]"
 
-func endsOfResponse() []string {
-	return []string{"response.completed", "response.incomplete", "response.failed"}
+func ends() [3]string {
+	return [...]string{"response.completed", "response.incomplete", "response.failed"}
 }
 
 // said is where in b a member stands that is not null; -1: nowhere.
@@ -79,7 +79,9 @@ func (o *observer) write(b []byte) {
 		if i := bytes.Index(b[:n], []byte(errorWord)); i >= 0 {
 			n = bytes.LastIndexByte(b[:i], '\n') + 1
 		}
-		o.over(b[:n])
+		if i := o.maybeOver(b[:n]); i >= 0 {
+			n = bytes.LastIndexByte(b[:i], '\n') + 1
+		}
 		b = b[n:]
 	}
 	for o.stream {
@@ -107,13 +109,18 @@ func (o *observer) keep(b []byte) {
 	o.rest = append(o.rest, b...)
 }
 
-// line reads an event's data, if there is usage or an error in it.
+// line reads an event's data, if there is usage or an error in it, or it ends the stream.
 func (o *observer) line(line []byte) {
 	data, ok := bytes.CutPrefix(line, []byte("data:"))
 	if !ok {
+		if kind, ok := bytes.CutPrefix(line, []byte("event:")); ok {
+			o.over(string(bytes.TrimSpace(kind)))
+		}
 		return
 	}
-	o.over(data)
+	if o.maybeOver(data) >= 0 {
+		o.overBy(data)
+	}
 	if said(data, usageMember) >= 0 || said(data, finishMember) >= 0 || said(data, refusalMember) >= 0 {
 		_ = o.read(data) // the client sees what it is
 	}
@@ -122,13 +129,38 @@ func (o *observer) line(line []byte) {
 	}
 }
 
-// over looks for what ends a stream.
-func (o *observer) over(b []byte) {
-	if o.door == model.DialectResponses {
-		o.ended = o.ended || slices.ContainsFunc(endsOfResponse(), func(kind string) bool { return bytes.Contains(b, []byte(kind)) })
-	} else {
-		o.ended = o.ended || bytes.Contains(b, []byte(doneData))
+// maybeOver is where in b a word stands that ends a stream; -1: nowhere. A model may say that word as well.
+func (o *observer) maybeOver(b []byte) int {
+	if o.door != model.DialectResponses {
+		return bytes.Index(b, []byte(doneData))
 	}
+	first := -1
+	for _, kind := range ends() {
+		if i := bytes.Index(b, []byte(kind)); i >= 0 {
+			first, b = i, b[:i]
+		}
+	}
+	return first
+}
+
+// overBy ends a stream by an event's data: chat's last, or that of a type that ends a response.
+func (o *observer) overBy(data []byte) {
+	if o.door != model.DialectResponses {
+		o.ended = o.ended || string(bytes.TrimSpace(data)) == doneData
+		return
+	}
+	var v struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(data, &v) == nil { // the client sees what it is
+		o.over(v.Type)
+	}
+}
+
+// over ends a response's stream by an event's type.
+func (o *observer) over(kind string) {
+	all := ends()
+	o.ended = o.ended || o.door == model.DialectResponses && slices.Contains(all[:], kind)
 }
 
 // fail reads an event that ends a stream by an error: {"error": …} of chat completions and what speaks

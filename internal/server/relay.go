@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -86,6 +87,7 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 	}
 	rc := http.NewResponseController(w)
 	seen := observer{stream: streamed, door: c.door}
+	var told speech
 	var usage usageStripper
 	var deadline time.Time
 	held := c.s.relayed.Get().(*[relayBuffer]byte)
@@ -94,7 +96,9 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 	for {
 		n, err := a.Body.Read(buf)
 		if n > 0 {
-			touch()
+			if !streamed || told.in(buf[:n]) { // an upstream's comments keep the connection alive, and not the call
+				touch()
+			}
 			c.began()
 			if now := time.Now(); now.Sub(deadline) > deadlineStep {
 				deadline = now
@@ -129,9 +133,46 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 			if err == io.EOF {
 				return seen.failed, nil
 			}
-			return nil, &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
+			return nil, cutOff(err)
 		}
 	}
+}
+
+// cutOff is an answer that can't be read to its end.
+func cutOff(err error) error {
+	e := &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
+	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
+		e.Code, e.Message = model.CodeTimeout, "the model's answer took longer than limits.model_call_seconds"
+	}
+	return e
+}
+
+// speech finds data in a stream, among comments and empty lines.
+type speech struct {
+	within bool // the last piece ended within a line
+	data   bool // which is one of data
+}
+
+// in reports whether there is some in the next piece.
+func (s *speech) in(b []byte) bool {
+	said := s.within && s.data
+	for len(b) > 0 {
+		if !s.within {
+			s.data = b[0] == 'd' // data: is the only field that begins so
+			said = said || s.data
+		}
+		if said { // only how the piece ends is of interest by now
+			if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
+				b = b[i:]
+			}
+		}
+		i := bytes.IndexByte(b, '\n')
+		if s.within = i < 0; s.within {
+			break
+		}
+		b = b[i+1:]
+	}
+	return said
 }
 
 // count notes how much of an answer has passed.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead/internal/model"
 )
@@ -188,4 +189,86 @@ func TestUsageIsAskedForAgainstTheClientsWord(t *testing.T) {
 		}
 	}
 	d.says("POST /v1/chat/completions", chatHi+`,"stream":true,"stream_options":7}`, 400, `stream_options`)
+}
+
+// What ends a stream is an event, and no word that the model says.
+func TestAStreamIsOverByItsLastEventAlone(t *testing.T) {
+	for _, test := range []struct {
+		door, stream string
+		over         bool
+	}{
+		{model.DialectChat, "data: {\"choices\":[{\"delta\":{\"content\":\"data: [DONE]\"}}]}\n\n", false},
+		{model.DialectChat, "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\ndata: [DONE]\n\n", true},
+		{model.DialectChat, "data: {\"choices\":[{\"delta\":{\"content\":\"[DONE]\"}}]}\n\ndata:[DONE]\r\n\r\n", true},
+		{model.DialectChat, "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\ndata: [DONE]", true},
+		{model.DialectResponses, "data: {\"type\":\"response.output_text.delta\",\"delta\":\"response.completed\"}\n\n", false},
+		{model.DialectResponses, "data: {\"delta\":\"\\\"type\\\":\\\"response.completed\\\"\",\"type\":\"response.output_text.delta\"}\n\n", false},
+		{model.DialectResponses, "data: {\"type\":\"response.output_text.delta\",\"delta\":\"event: response.failed\\n\"}\n\n", false},
+		{model.DialectResponses, "data: {\"type\":\"response.completed\"}\n\n", true},
+		{model.DialectResponses, "event: response.incomplete\ndata: {}\n\n", true},
+		{model.DialectResponses, "event: response.output_text.delta\ndata: {\"delta\":\"response.failed\"}\n\nevent: response.failed\r\ndata: {}\n\n", true},
+	} {
+		for size := 1; size <= len(test.stream); size++ {
+			o := observer{stream: true, door: test.door}
+			for b := test.stream; b != ""; {
+				n := min(size, len(b))
+				o.write([]byte(b[:n]))
+				b = b[n:]
+			}
+			o.end()
+			if o.ended != test.over {
+				t.Fatalf("in pieces of %d: %q: over is %v, want %v", size, test.stream, o.ended, test.over)
+			}
+		}
+	}
+}
+
+func TestCommentsAreNoSpeech(t *testing.T) {
+	for _, test := range []struct {
+		pieces string // with | between them
+		said   string // of each: y or n
+	}{
+		{": ping\n\n|: ping\n\n|data: x\n\n|\n", "nnyn"},
+		{"data: a|b|c\n\n|: pi|ng data: \n|\n: x\ndata: |y\n\n: z|z\ndata", "yyynnyyy"},
+		{"event: x\n|data: 1\n\n", "ny"},
+	} {
+		var s speech
+		got := ""
+		for piece := range strings.SplitSeq(test.pieces, "|") {
+			if s.in([]byte(piece)) {
+				got += "y"
+			} else {
+				got += "n"
+			}
+		}
+		if got != test.said {
+			t.Errorf("%q: %s, want %s", test.pieces, got, test.said)
+		}
+	}
+}
+
+// An upstream that only keeps the connection open says nothing, in a stream that is forwarded as in any other.
+func TestAForwardedStreamOfCommentsIsCutOff(t *testing.T) {
+	const chunk = "data: {\"object\":\"chat.completion.chunk\",\"id\":\"1\",\"created\":1,\"model\":\"up\",\"choices\":[]}\n\n"
+	m := &scripted{forward: map[string]func(context.Context, model.Forward) (*model.Answer, error){
+		model.DialectChat: func(ctx context.Context, _ model.Forward) (*model.Answer, error) {
+			r, w := io.Pipe()
+			go func() {
+				_, err := io.WriteString(w, chunk)
+				for err == nil && ctx.Err() == nil {
+					time.Sleep(2 * time.Millisecond)
+					_, err = io.WriteString(w, ": ping\n\n")
+				}
+				w.CloseWithError(ctx.Err())
+			}()
+			return &model.Answer{ContentType: mediaStream, Body: r}, nil
+		},
+	}}
+	d, heard := gateway(t, m, func(c *Config) { c.ModelIdleTimeout = 50 * time.Millisecond })
+	if _, got := d.call("POST", "/v1/chat/completions", chatHi+`,"stream":true}`); !strings.Contains(got, model.CodeTimeout) {
+		t.Errorf("got %q", got)
+	}
+	if c := <-heard; c.Outcome != model.CodeTimeout {
+		t.Errorf("metered %+v", c)
+	}
 }

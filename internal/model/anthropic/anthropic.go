@@ -58,7 +58,7 @@ type Config struct {
 	BaseURL    string            // with or without "/v1"; "": DefaultBaseURL
 	APIKey     string            // sent as x-api-key; may be empty
 	Headers    map[string]string // more headers, such as anthropic-beta; their values are secrets
-	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
+	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
 	Now        func() time.Time  // nil: time.Now; for dates in Retry-After
 }
 

@@ -45,7 +45,7 @@ type Config struct {
 	APIKey     string            // sent as the header api-key
 	Entra      *Entra            // nil: the API key says who calls
 	Headers    map[string]string // more headers; their values are secrets
-	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
+	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
 	Now        func() time.Time  // nil: time.Now; for expiry, and for dates in Retry-After
 }
 

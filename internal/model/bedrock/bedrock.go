@@ -61,7 +61,7 @@ type Config struct {
 	SessionToken string            // of temporary credentials; may be empty
 	APIKey       string            // of Bedrock itself, a bearer token
 	Headers      map[string]string // more headers; their values are secrets
-	HTTPClient   *http.Client      // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
+	HTTPClient   *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
 	Now          func() time.Time  // nil: time.Now; requests are signed with it
 }
 

@@ -60,7 +60,7 @@ type Config struct {
 	BaseURL    string            // with its version; "": DefaultBaseURL
 	APIKey     string            // sent as x-goog-api-key; may be empty
 	Headers    map[string]string // more headers; their values are secrets
-	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
+	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
 	Now        func() time.Time  // nil: time.Now; for dates in Retry-After
 }
 

@@ -14,9 +14,7 @@ import (
 // Forward implements model.Forwarder: chat completions by a provider of api chat, responses by one of
 // api responses, embeddings by both.
 func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer, error) {
-	spoken := f.Dialect == model.DialectEmbeddings ||
-		f.Dialect == model.DialectChat && p.cfg.API == APIChat || f.Dialect == model.DialectResponses && p.cfg.API == APIResponses
-	if !spoken {
+	if !p.Speaks(f.Dialect) {
 		return nil, &model.Error{Code: model.CodeDialect, Message: "the model provider does not speak " + f.Dialect}
 	}
 	edits := []edit{{member: "model", value: quoted(f.Model)}}
@@ -35,6 +33,12 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 		return nil, e
 	}
 	return &model.Answer{ContentType: p.client.Redact(resp.Header.Get("Content-Type")), Body: p.client.Guard(resp.Body)}, nil
+}
+
+// Speaks implements model.Speaker.
+func (p *Provider) Speaks(dialect string) bool {
+	return dialect == model.DialectEmbeddings ||
+		dialect == model.DialectChat && p.cfg.API == APIChat || dialect == model.DialectResponses && p.cfg.API == APIResponses
 }
 
 // pass sends the body with its edits.

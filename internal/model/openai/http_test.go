@@ -78,7 +78,7 @@ func TestRedirects(t *testing.T) {
 	defer srv.Close()
 	for _, path := range []string{"/away", "/loop"} {
 		e := failure(t, chat(t, func(c *openai.Config) { c.BaseURL = srv.URL + path }))
-		if e.Code != model.CodeInvalid || e.Retry || e.Status != http.StatusTemporaryRedirect {
+		if e.Code != model.CodeServer || e.Retry || e.Status != http.StatusTemporaryRedirect {
 			t.Errorf("%s: %+v", path, *e)
 		}
 	}

@@ -58,7 +58,7 @@ type Config struct {
 	Headers      map[string]string // more headers, such as Azure's "api-key"; their values are secrets
 	Omit         []string          // request fields that this upstream refuses: "prompt_cache_key"
 	Signer       upstream.Signer   // proves who calls, in place of APIKey; nil: none
-	HTTPClient   *http.Client      // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
+	HTTPClient   *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
 	Now          func() time.Time  // nil: time.Now; for dates in Retry-After
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 
 	"github.com/stead-dev/stead/internal/model"
 )
@@ -117,6 +118,9 @@ func readFailure(ctx context.Context, err error) *model.Error {
 	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
+	}
+	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
+		return &model.Error{Code: model.CodeTimeout, Message: "the model provider's reply took longer than it may (limits.model_call_seconds)", Retry: true, Err: err}
 	}
 	return &model.Error{Code: model.CodeConnection, Message: "the model provider's reply was cut off", Retry: true, Err: err}
 }

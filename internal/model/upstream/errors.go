@@ -109,7 +109,7 @@ func byStatus(status int) *model.Error {
 	case status >= 500:
 		return &model.Error{Code: model.CodeServer, Message: "the model provider failed", Retry: true}
 	case status/100 == 3:
-		return &model.Error{Code: model.CodeInvalid, Message: "the model provider redirects elsewhere: mend its base_url"}
+		return &model.Error{Code: model.CodeServer, Message: "the model provider redirects elsewhere: mend its base_url"}
 	}
 	return &model.Error{Code: model.CodeInvalid, Message: "the model provider refused the request"}
 }
@@ -134,8 +134,8 @@ func (c *Client) Clean(e *model.Error) *model.Error {
 	if e == nil {
 		return nil
 	}
-	e.Message = shorten(c.Redact(e.Message), maxMessageRunes)
-	e.Upstream, e.Param = shorten(c.Redact(e.Upstream), maxNameRunes), shorten(c.Redact(e.Param), maxNameRunes)
+	e.Message = shorten(c.unquote(e.Message), maxMessageRunes)
+	e.Upstream, e.Param = shorten(c.unquote(e.Upstream), maxNameRunes), shorten(c.unquote(e.Param), maxNameRunes)
 	e.Err = c.scrub(e.Err)
 	return e
 }

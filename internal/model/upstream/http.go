@@ -40,7 +40,7 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 	if resp.StatusCode/100 == 2 {
 		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
 			_ = resp.Body.Close() // nothing of it is wanted
-			return nil, &model.Error{Code: model.CodeInvalid, Status: resp.StatusCode,
+			return nil, &model.Error{Code: model.CodeServer, Status: resp.StatusCode,
 				Message: "the model provider answers with a web page: mend its base_url"}
 		}
 		return resp, nil

@@ -70,13 +70,22 @@ func (c *Client) Redact(s string) string {
 	return s
 }
 
+// unquote is Redact for what errors say, where secrets are found in whatever way they are written.
+func (c *Client) unquote(s string) string {
+	secrets := c.cfg.Secrets
+	if c.cfg.Signer != nil {
+		secrets = slices.Concat(secrets, c.cfg.Signer.Secrets())
+	}
+	return undisguise(c.Redact(s), secrets)
+}
+
 // scrub replaces a cause that quotes a secret; the others stay as they are, for errors.Is.
 func (c *Client) scrub(err error) error {
 	if err == nil {
 		return nil
 	}
-	if s := err.Error(); c.Redact(s) != s {
-		return errors.New(c.Redact(s))
+	if s := err.Error(); c.unquote(s) != s {
+		return errors.New(c.unquote(s))
 	}
 	return err
 }

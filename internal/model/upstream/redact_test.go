@@ -2,7 +2,10 @@ package upstream_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/url"
@@ -10,6 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/upstream"
 )
 
@@ -79,5 +83,33 @@ func TestGuardHoldsNothingBack(t *testing.T) {
 	}
 	if err := iotest.TestReader(c.Guard(io.NopCloser(strings.NewReader("all of it is sec"))), []byte("all of it is sec")); err != nil {
 		t.Error(err)
+	}
+}
+
+// An upstream may quote the key as it was sent, or in a way of its own.
+func TestErrorsHideSecretsHoweverTheyAreWritten(t *testing.T) {
+	const key = "sk-Secret/1234+567890"
+	c := upstream.New(upstream.Config{Secrets: []string{key, "no"}})
+	forms := map[string]string{
+		"plain": key, "upper": strings.ToUpper(key), "url": url.QueryEscape(key), "some escaped": "sk-%53ecret%2f1234%2B567890",
+		"base64": base64.StdEncoding.EncodeToString([]byte(key)), "raw": base64.RawURLEncoding.EncodeToString([]byte(key)),
+	}
+	for _, user := range []string{"", "u", "us", "use", "somebody"} {
+		forms["Basic of "+user] = "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+key))
+	}
+	forms["Basic of the key as the user"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(key+":"))
+	for _, r := range key {
+		forms["hex"] += fmt.Sprintf("%%%02X", r)
+		forms["unicode"] += fmt.Sprintf(`\u%04x`, r)
+	}
+	for name, form := range forms {
+		got := c.Clean(&model.Error{Message: "no " + form + " here, short", Err: errors.New(form)})
+		if !strings.HasPrefix(got.Message, "no ") || !strings.HasSuffix(got.Message, "[redacted]"+" here, short") || len(got.Message) > len("no Basic "+"[redacted]"+" here, short") || strings.Contains(got.Err.Error(), form) {
+			t.Errorf("%s: %q, %q", name, got.Message, got.Err)
+		}
+	}
+	const plain = "the model gpt-5.1 costs 100%25 of c2stU2VjcmV0"
+	if got := c.Clean(&model.Error{Message: plain}); got.Message != plain {
+		t.Errorf("%q", got.Message)
 	}
 }

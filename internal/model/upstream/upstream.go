@@ -64,7 +64,7 @@ const (
 type Config struct {
 	Name       string           // of the provider; reasoning items carry it
 	Secrets    []string         // what no error may show; empty ones do not count
-	HTTPClient *http.Client     // nil: one of our own; its redirect policy is replaced, and it should have no Timeout
+	HTTPClient *http.Client     // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
 	Now        func() time.Time // nil: time.Now; for dates in Retry-After
 	// Signer says who calls where no header that stays the same does; nil: the headers of a Call say it.
 	Signer Signer
@@ -108,15 +108,23 @@ func CheckKey(provider, key string) error {
 	return nil
 }
 
-// withoutDetours copies the given client, with a redirect policy of its own.
-func withoutDetours(given *http.Client) *http.Client {
-	c := &http.Client{}
-	if given != nil {
-		*c = *given
-	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
+// HTTPClient makes a client of which no call takes longer than limit, from its request to the end of its answer;
+// 0: for ever.
+func HTTPClient(limit time.Duration) *http.Client {
+	c := &http.Client{Timeout: limit}
+	if t, ok := http.DefaultTransport.(*http.Transport); ok {
 		t = t.Clone()
 		t.MaxIdleConnsPerHost = maxIdlePerHost
 		c.Transport = t
+	}
+	return c
+}
+
+// withoutDetours copies the given client, with a redirect policy of its own.
+func withoutDetours(given *http.Client) *http.Client {
+	c := HTTPClient(0)
+	if given != nil {
+		*c = *given
 	}
 	c.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		first := via[0].URL
