@@ -22,7 +22,7 @@ func (a *actor) resident() bool { return a.state.Environment.Resident(a.r.cfg.No
 // intendEnvironment journals the intent of an action and plans it.
 func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	decision, denied := a.gate(policy.EnvironmentEffect(string(c.Action)), session.EnvironmentID(a.key.Session))
-	called := session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Decision: decision}
+	called := session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Store: c.Store, Decision: decision}
 	if denied == nil {
 		if refused, err := a.reserveAction(p, &called); err != nil || refused {
 			return err

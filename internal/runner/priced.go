@@ -43,7 +43,8 @@ func (a *actor) reserveAction(p *plan, out *session.EnvironmentCalled) (refused 
 	if ends {
 		slice = 0
 	}
-	s, grant, err := a.reserveEnvironment(p, slice, ends)
+	// What a turn did is stored before it ends, also where a budget has no room left for it.
+	s, grant, err := a.reserveEnvironment(p, slice, ends || out.Store)
 	switch {
 	case err != nil || a.ctx.Err() != nil:
 		return true, a.undecided(p, err, "opening the environment")

@@ -82,6 +82,10 @@ func environmentInfo(i session.EnvironmentInfo) json.RawMessage {
 	if c := i.Checkpoint; c != nil {
 		fields["checkpoint"] = map[string]any{"digest": c.Digest, "files": c.Files, "bytes": c.Bytes, "left_out": c.Skipped}
 	}
+	fields["last_reset"] = nil
+	if r := i.LastReset; r != nil {
+		fields["last_reset"] = map[string]any{"files_kept": r.Kept, "reason": r.Why, "commands": r.Affected(), "reset_at": i.ResetAt / 1000}
+	}
 	fields["reset_count"], fields["unpublished"] = i.Resets, unpublished(i.Unpublished)
 	refused := []map[string]any{}
 	for _, f := range i.Refused {

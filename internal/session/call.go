@@ -270,7 +270,7 @@ func (v *View) recovered(e stead.Event, p RunnerRecovered) {
 		}
 	}
 	v.Compact = nil
-	v.environmentRecovered()
+	v.environmentRecovered(e)
 	t := v.Turn
 	if t == nil {
 		return

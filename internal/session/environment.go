@@ -85,6 +85,7 @@ type EnvironmentCalled struct {
 	Action   Action          `json:"action"`
 	Attempt  int             `json:"attempt"`           // from 1
 	Publish  bool            `json:"publish,omitempty"` // save: outputs become artifacts
+	Store    bool            `json:"store,omitempty"`   // open: to store what the workspace holds, and for nothing else
 	Decision policy.Decision `json:"decision"`
 	// Of open and expire: what budgets reserved, until when, and what it is to cost.
 	Hold  *Hold  `json:"hold,omitempty"`
@@ -178,7 +179,7 @@ type EnvironmentDisconnected struct {
 }
 
 // EnvironmentChanged asks for a checkpoint beside the ends of turns: processes in the background have
-// changed the workspace, or a copy of the session is about to be made.
+// changed the workspace.
 type EnvironmentChanged struct {
 	Node stead.NodeID `json:"node"`
 }

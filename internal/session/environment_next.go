@@ -16,6 +16,7 @@ type EnvironmentAction struct {
 	Action  Action
 	Attempt int  // from 1
 	Publish bool // save: what the turn put into environment.OutputsDir becomes artifacts
+	Store   bool // open: to store what the workspace holds, and for nothing else
 }
 
 func (EnvironmentAction) command() {}
@@ -34,7 +35,8 @@ func (s *State) nextEnvironment(w Window) []Command {
 	if at = max(at, e.RetryAt); at > s.Now {
 		return []Command{WaitUntil{at}}
 	}
-	return []Command{EnvironmentAction{Action: action, Attempt: e.Attempts + 1}}
+	store := action == ActionOpen && !s.commandWaits()
+	return []Command{EnvironmentAction{Action: action, Attempt: e.Attempts + 1, Store: store}}
 }
 
 // wantedAction is what the environment needs next, "" for nothing; at is when, 0: now.
@@ -58,6 +60,8 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 		case s.commandWaits() && s.budgetWaits():
 			return ActionOpen, s.Turn.Budget.RetryAt
 		case s.commandWaits():
+			return ActionOpen, 0
+		case !gone && e.Asked > 0:
 			return ActionOpen, 0
 		case s.Turn == nil && w.EnvironmentExpire > 0:
 			return ActionExpire, max(e.Used, s.LastActive, s.CreatedAt) + w.EnvironmentExpire.Milliseconds()
@@ -129,25 +133,6 @@ func (v *View) awaitsServers() bool {
 func (v *View) unconnected(c *Call) bool {
 	e := v.Environment
 	return c.Tool.Environment && c.State == CallReady && e != nil && !e.Hosted() && e.Status != EnvironmentConnectedNow
-}
-
-// saveFirst puts a checkpoint before the end of a turn that touched the workspace: what a completed
-// turn made is durable, and published. When it can't be stored, after as many tries as there are, the
-// turn ends all the same and everybody is told: the workspace is still there, and storing it is tried
-// again. See Unstored.
-func (s *State) saveFirst(end EndTurn) []Command {
-	e := s.Environment
-	publish := end.Kind == KindTurnCompleted
-	if !e.Hosted() || e.Status != EnvironmentConnectedNow || e.Touched == 0 && !(publish && e.Unpublished) || e.Unsaved {
-		return []Command{end}
-	}
-	if e.Action != "" {
-		return nil // its outcome comes
-	}
-	if e.RetryAt > s.Now {
-		return []Command{WaitUntil{e.RetryAt}}
-	}
-	return []Command{EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: publish}}
 }
 
 // noticeOfReset is what the agent is told.

@@ -60,13 +60,20 @@ type EnvironmentView struct {
 	// Unsaved: the last tries to checkpoint failed. The turn ends all the same; the next command, or
 	// being idle, begins new ones.
 	Unsaved bool `json:"unsaved,omitempty"`
+	// Storing: Action opens it to store what it holds; Reopened is how often that was begun since the last
+	// command or checkpoint.
+	Storing  bool `json:"storing,omitempty"`
+	Reopened int  `json:"reopened,omitempty"`
 	// Unstored: the workspace has not been stored since tries to do so were given up. nil: it has.
 	Unstored *Unstored `json:"unstored,omitempty"`
 	// Orphans: an action that stores was cut off or failed, so that there may be blobs nobody names.
 	Orphans bool   `json:"orphans,omitempty"`
 	Lost    string `json:"lost,omitempty"` // why the residence ended without a checkpoint; "": it did not
 	Resets  int    `json:"resets,omitempty"`
-	Used    int64  `json:"used,omitempty"` // Unix milliseconds: when it was last needed
+	// LastReset is the last of them, ResetAt its time in Unix milliseconds.
+	LastReset *Reset `json:"last_reset,omitempty"`
+	ResetAt   int64  `json:"reset_at,omitempty"`
+	Used      int64  `json:"used,omitempty"` // Unix milliseconds: when it was last needed
 
 	Artifacts []PublishedArtifact `json:"artifacts,omitempty"`
 	// TooLarge are the files of which the agent was told last that they did not become artifacts: those
@@ -122,7 +129,7 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 		return true, fold(e, v.environmentCreated)
 	case KindToolStreamed:
 		return true, nil
-	case KindInputFile, KindInputConnection, KindInputArtifact, KindEnvironmentCalled, KindEnvironmentPrepared, KindEnvironmentConnected,
+	case KindInputFile, KindInputConnection, KindInputArtifact, KindInputCheckpoint, KindEnvironmentCalled, KindEnvironmentPrepared, KindEnvironmentConnected,
 		KindEnvironmentCheckpointed, KindEnvironmentSuspended, KindEnvironmentExpired, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentChanged, KindEnvironmentCopied, KindEnvironmentExtended:
 	default:
 		return false, nil
@@ -137,6 +144,8 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 		return true, fold(e, v.connection)
 	case KindInputArtifact:
 		return true, fold(e, v.artifactDeleted)
+	case KindInputCheckpoint:
+		return true, fold(e, v.Environment.asked)
 	case KindEnvironmentCalled:
 		return true, fold(e, v.environmentCalled)
 	case KindEnvironmentExtended:
@@ -205,6 +214,7 @@ func (v *View) environmentCalled(ev stead.Event, p EnvironmentCalled) {
 		t.called() // what the turn waited for
 	}
 	e.begins(p)
+	e.storing(p)
 	e.Action, e.Call, e.Attempts, e.RetryAt = p.Action, ev.Seq, p.Attempt, 0
 	e.Expiring, e.Publishing = e.Expiring || expires(ev), p.Publish
 }
@@ -231,9 +241,9 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 		return
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
-	e.Residence, e.Skills, e.Unsaved, e.Asked = p.Call, p.Skills, false, 0
+	e.Residence, e.Skills, e.Unsaved = p.Call, p.Skills, false
 	if p.Reset != nil {
-		e.Resets = p.Reset.Count
+		e.Resets, e.LastReset, e.ResetAt = p.Reset.Count, p.Reset, ev.At
 		if !p.Reset.Kept {
 			e.Touched, e.Commands, e.Unstored, e.Background, e.Given = 0, nil, nil, nil, nil
 		}
@@ -281,6 +291,7 @@ func (e *EnvironmentView) checkpoint(ev stead.Event, c environment.Checkpoint, u
 	if e.Asked < call {
 		e.Asked = 0
 	}
+	e.Reopened = 0
 	e.dropUploads(upto)
 	if e.Touched < call {
 		e.Touched, e.Commands = 0, nil
@@ -322,7 +333,7 @@ func (e *EnvironmentView) leave(status string, used environment.Usage) {
 // environmentFailed: the action may be tried again at a time; if not, whoever waits for it is told.
 func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 	e := v.Environment
-	action, attempts := e.Action, e.Attempts
+	action, attempts, storing := e.Action, e.Attempts, e.Storing
 	if !e.done(p.Call) {
 		return
 	}
@@ -340,12 +351,13 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 		v.refuseCommands("The environment could not be prepared: " + p.Error.Message)
 	case ActionOpen:
 		v.refuseCommands("The environment could not be opened: " + p.Error.Message)
+		if storing || e.Asked > 0 {
+			v.notStored(ev, p.Error)
+		}
 	case ActionExpire:
 		e.Used = max(v.Now, ev.At) // policy refuses: it is asked again when as much time has passed once more
 	case ActionSave, ActionSuspend:
-		v.unstored(ev, p.Error)
-		e.Asked = 0
-		e.Unsaved, e.Used = true, max(v.Now, ev.At) // it is tried again when it has been idle for as long once more
+		v.notStored(ev, p.Error)
 	}
 }
 
@@ -368,12 +380,13 @@ func (v *View) refuseCommands(why string) {
 }
 
 // environmentDied: commands that run say so themselves.
-func (v *View) environmentDied(_ stead.Event, p EnvironmentDisconnected) {
+func (v *View) environmentDied(ev stead.Event, p EnvironmentDisconnected) {
 	if v.Environment.Node != p.Node {
 		return
 	}
 	v.Environment.leave(EnvironmentAway, p.Usage)
 	v.Environment.Lost = p.Reason
+	v.gaveUpStoring(ev)
 }
 
 // copied: the copy begins with the last checkpoint, wherever the original is, and with the files that
@@ -392,6 +405,7 @@ func (e *EnvironmentView) copied(ev stead.Event, p EnvironmentCopied) {
 		e.leave(EnvironmentAway, e.Since)
 		e.Lost = "the session was copied while it ran"
 	}
+	e.Asked, e.Reopened = 0, 0
 	e.Uploads, e.Given = append(e.Given, e.Uploads...), nil
 	e.Past = environment.Usage{} // the session that was copied has used it
 	if p.Foreign {
@@ -411,7 +425,7 @@ func (e *EnvironmentView) changed(ev stead.Event, p EnvironmentChanged) {
 }
 
 // environmentRecovered: the node that had it is gone, and with it what ran.
-func (v *View) environmentRecovered() {
+func (v *View) environmentRecovered(ev stead.Event) {
 	e := v.Environment
 	if e == nil {
 		return
@@ -419,13 +433,13 @@ func (v *View) environmentRecovered() {
 	e.Orphans = e.Orphans || e.Action != "" && e.Action != ActionOpen
 	e.unheld()
 	e.Action, e.Call, e.Attempts, e.RetryAt = "", 0, 0, 0
-	if e.Status != EnvironmentConnectedNow {
-		return
+	if e.Status == EnvironmentConnectedNow {
+		e.leave(EnvironmentAway, e.Since)
+		if e.Hosted() {
+			e.Lost = "the node that it ran on stopped"
+		}
 	}
-	e.leave(EnvironmentAway, e.Since)
-	if e.Hosted() {
-		e.Lost = "the node that it ran on stopped"
-	}
+	v.gaveUpStoring(ev)
 }
 
 // needed remembers when the environment was needed last.
@@ -448,7 +462,7 @@ func (v *View) commandCalled(e stead.Event, c *Call) {
 	if env.Touched == 0 {
 		env.Touched = e.Seq
 	}
-	env.Unpublished = true
+	env.Unpublished, env.Reopened = true, 0
 	env.Unsaved = false // the end of this turn is worth new tries
 	if len(env.Commands) < maxNamedCommands {
 		env.Commands = append(env.Commands, Shorten(c.Command(), maxCommandRunes))

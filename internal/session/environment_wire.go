@@ -49,6 +49,11 @@ type resetEvent struct {
 	Commands      []string        `json:"commands"`   // ours: what may be missing
 }
 
+// Affected are the commands whose work may be missing, or unfinished.
+func (r *Reset) Affected() []string {
+	return append(append([]string{}, r.Commands...), r.Background...)
+}
+
 type commandDelta struct {
 	eventHead
 	place
@@ -139,7 +144,7 @@ func (p *Projector) environment(out []body, e stead.Event, before glance) []body
 			out = append(out, &resetEvent{
 				eventHead: eventHead{Type: "agent.session.environment.reset"}, EnvironmentID: EnvironmentID(v.Key.Session),
 				ResetCount: c.Reset.Count, SessionID: v.Key.Session, TurnID: turn,
-				Kept: c.Reset.Kept, Why: c.Reset.Why, Commands: append(append([]string{}, c.Reset.Commands...), c.Reset.Background...),
+				Kept: c.Reset.Kept, Why: c.Reset.Why, Commands: c.Reset.Affected(),
 			})
 		}
 	}

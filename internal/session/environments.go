@@ -66,6 +66,8 @@ type EnvironmentInfo struct {
 	CreatedAt  int64           // Unix milliseconds
 	Checkpoint *environment.Checkpoint
 	Resets     int
+	LastReset  *Reset          // the last of them; nil: there was none
+	ResetAt    int64           // Unix milliseconds: when that was
 	Refused    []RefusedUpload // the latest files that could not be put into the workspace
 	// Unpublished are outputs that did not become artifacts, the last of them.
 	Unpublished []environment.TooLarge
@@ -92,7 +94,7 @@ func (v *View) Info() (EnvironmentInfo, bool) {
 	}
 	info := EnvironmentInfo{
 		ID: EnvironmentID(v.Key.Session), Type: e.Setup.Type, Status: e.Status, Error: e.Problem(), Config: e.Setup.Config,
-		CreatedAt: v.CreatedAt, Checkpoint: e.Checkpoint, Resets: e.Resets, Unpublished: e.TooLarge, Refused: e.Refused, Usage: e.Usage(),
+		CreatedAt: v.CreatedAt, Checkpoint: e.Checkpoint, Resets: e.Resets, LastReset: e.LastReset, ResetAt: e.ResetAt, Unpublished: e.TooLarge, Refused: e.Refused, Usage: e.Usage(),
 	}
 	if v.Created.Agent.ID != "" {
 		info.Session = v.Key.Session

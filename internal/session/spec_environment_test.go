@@ -20,6 +20,7 @@ import (
 //	prepared   connected   saved   suspended   expired   died outcomes
 //	saved bg=COMMAND                          a command ran in the background then
 //	changed                                   one has changed the workspace since
+//	wanted                                    somebody is about to copy the session
 //	saved many=PATH                           nor did this one: there are as many as there may be
 //	saved large=PATH                          an output did not become an artifact
 //	connected reset=kept|restored             the residence before was cut off
@@ -101,6 +102,8 @@ func (s *spec) environment(name, rest string) bool {
 			c.Background = []string{command}
 		}
 		s.event(session.KindEnvironmentCheckpointed, c)
+	case "wanted":
+		s.event(session.KindInputCheckpoint, session.CheckpointInput{})
 	case "changed":
 		s.event(session.KindEnvironmentChanged, session.EnvironmentChanged{Node: "n"})
 	case "suspended":

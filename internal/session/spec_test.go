@@ -190,6 +190,9 @@ func commandLine(c session.Command) string {
 		if c.Publish {
 			line += ", and publish"
 		}
+		if c.Store {
+			line += ", to store it"
+		}
 		return line
 	}
 	return fmt.Sprintf("%T", c)

@@ -58,7 +58,7 @@ func (s *spec) next() {
 		case session.EndTurn:
 			s.event(c.Kind, session.TurnEnded{Error: c.Error})
 		case session.EnvironmentAction:
-			s.event(session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Decision: policy.Decision{Allow: true, By: "local"}})
+			s.event(session.KindEnvironmentCalled, session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Store: c.Store, Decision: policy.Decision{Allow: true, By: "local"}})
 		}
 	}
 	if s.state.Tail == from {

@@ -105,7 +105,7 @@ func (f *fork) has(c *Call) bool {
 func ofEnvironment(kind string) bool {
 	switch kind {
 	case KindInputFile, KindEnvironmentCalled, KindEnvironmentPrepared, KindEnvironmentConnected, KindEnvironmentCheckpointed,
-		KindEnvironmentSuspended, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentChanged:
+		KindEnvironmentSuspended, KindEnvironmentFailed, KindEnvironmentDisconnected, KindEnvironmentChanged, KindInputCheckpoint:
 		return true
 	}
 	return false

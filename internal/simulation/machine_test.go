@@ -311,7 +311,8 @@ func computer() *session.EnvironmentPlan {
 //
 //   - in the end nothing is resident anywhere;
 //   - no command ran but in the residence that was open when its intent was journaled;
-//   - no turn is completed over an open workspace that is not stored, unless storing it failed for good;
+//   - no turn is completed before what its finished commands wrote is stored, wherever the environment is by
+//     then, unless the agent was told of a reset that may have lost it, or storing it failed for good;
 //   - what a finished command wrote is in every later checkpoint, unless the agent was told of a reset
 //     that may have lost it.
 func (c *computers) check(journals map[stead.SessionKey][]stead.Event) {
@@ -337,8 +338,8 @@ func (c *computers) checkJournal(key stead.SessionKey, events []stead.Event, ope
 	var written []string // by finished commands, that the workspace must hold
 	for _, e := range events {
 		env := s.Environment
-		if env != nil && e.Kind == session.KindTurnCompleted && env.Status == session.EnvironmentConnectedNow && env.Touched > 0 && !env.Unsaved {
-			w.failf("session %s: the turn is completed at %d, and what was done since %d is not stored", key.Session, e.Seq, env.Touched)
+		if env != nil && e.Kind == session.KindTurnCompleted && len(written) > 0 && !env.Unsaved {
+			w.failf("session %s: the turn is completed at %d while the environment is %s, and %q is in no checkpoint", key.Session, e.Seq, env.Status, written)
 		}
 		switch p := decoded(w, e).(type) {
 		case session.ToolCalled:

@@ -1,0 +1,90 @@
+package session
+
+import (
+	"github.com/stead-dev/stead"
+)
+
+// What a turn did in its workspace is stored before the turn ends, wherever the workspace is by then. An
+// environment that went away meanwhile (its node stopped, or something ended it) is opened once more for
+// that: on the same node its files are still as they were left, and where they are not, opening it says
+// so. Nobody needs it to be resident afterwards. The same is done when a copy of the present is asked for.
+
+// KindInputCheckpoint asks for a checkpoint, since a copy of the session is about to be made.
+const KindInputCheckpoint = "input.checkpoint" // door
+
+// CheckpointInput is its payload: there is nothing to say beside it.
+type CheckpointInput struct{}
+
+// saveFirst puts a checkpoint before the end of a turn that touched the workspace: what a completed
+// turn made is durable, and published. When it can't be stored, after as many tries as there are, the
+// turn ends all the same and everybody is told: if the workspace is still there, storing it is tried
+// again. See Unstored.
+func (s *State) saveFirst(end EndTurn) []Command {
+	e := s.Environment
+	publish := end.Kind == KindTurnCompleted
+	if !e.Hosted() || e.Unsaved || !e.Unstocked() && !(publish && e.Unpublished) {
+		return []Command{end}
+	}
+	next := EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: publish}
+	switch {
+	case e.Status == EnvironmentConnectedNow:
+	case e.reopens():
+		next = EnvironmentAction{Action: ActionOpen, Attempt: e.Attempts + 1, Store: true}
+	default:
+		return []Command{end}
+	}
+	if e.Action != "" {
+		return nil // its outcome comes
+	}
+	if e.RetryAt > s.Now {
+		return []Command{WaitUntil{e.RetryAt}}
+	}
+	return []Command{next}
+}
+
+// Unstocked reports whether the workspace may hold what its checkpoint does not. In a copy it holds what
+// the checkpoint does, whatever the original did since.
+func (e *EnvironmentView) Unstocked() bool {
+	return e.Hosted() && e.Touched > 0 && (e.Status == EnvironmentConnectedNow || e.reopens())
+}
+
+// reopens: it is not resident, and was: opening it finds what that residence left.
+func (e *EnvironmentView) reopens() bool {
+	return e.Residence > 0 && !e.Expiring && (e.Status == EnvironmentAway || e.Status == EnvironmentIsSuspended)
+}
+
+// storing counts how often the environment was opened to be stored alone.
+func (e *EnvironmentView) storing(p EnvironmentCalled) {
+	e.Storing = p.Action == ActionOpen && p.Store
+	if e.Storing {
+		e.Reopened++
+	}
+}
+
+// gaveUpStoring: an environment that ends each time before it is stored is not opened for ever.
+func (v *View) gaveUpStoring(ev stead.Event) {
+	e := v.Environment
+	if e.Reopened >= stead.MaxEnvironmentAttempts {
+		v.notStored(ev, EnvironmentError{Code: codeSandbox, Type: "server_error", Message: "the environment ended each time it was opened for that"})
+	}
+}
+
+// notStored: the tries to store the workspace are over. New ones begin with the next command, or when the
+// environment has been idle for as long once more.
+func (v *View) notStored(ev stead.Event, why EnvironmentError) {
+	v.unstored(ev, why)
+	e := v.Environment
+	e.Asked, e.Reopened, e.Unsaved, e.Used = 0, 0, true, max(v.Now, ev.At)
+}
+
+// asked: somebody copies the session, and wants what is in the workspace now.
+func (e *EnvironmentView) asked(ev stead.Event, _ CheckpointInput) {
+	connected := e.Status == EnvironmentConnectedNow
+	if !connected && !e.Unstocked() || !e.Hosted() {
+		return
+	}
+	e.Asked, e.Unsaved, e.RetryAt = ev.Seq, false, 0
+	if connected && e.Touched == 0 {
+		e.Touched = ev.Seq // what runs in the background may have changed it
+	}
+}
