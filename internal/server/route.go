@@ -203,7 +203,7 @@ func (s *server) table() []route {
 		{method: "POST", path: "/v1/usage/verify", summary: "Hold the usage records against the journals that they follow from", handle: s.verifyUsage, body: "UsageVerify", answer: "UsageVerification", always: true},
 		{method: "GET", path: "/v1/audit_records", summary: "List decisions and administrative acts, chained by their hashes", handle: s.withAudit(s.listAudit), query: append(paged, auditFilters()...), answer: "AuditRecordList"},
 		{method: "GET", path: "/v1/audit_checkpoints", summary: "List the signed checkpoints of the audit log, the smallest first; the last covers every record", handle: s.withAudit(s.listCheckpoints), query: []string{"after", "limit"}, answer: "AuditCheckpointList"},
-		{method: "POST", path: "/v1/kill_switches", summary: "Stop an agent, a model, a tool, a user or the project at once", handle: s.setKillSwitch, body: "KillSwitchParams", answer: "KillSwitch", keyed: true},
+		{method: "POST", path: "/v1/kill_switches", summary: "Stop an agent, a model, a tool, a user or the project at once", handle: s.setKillSwitch, body: "KillSwitchParams", answer: "KillSwitch", keyed: true, always: true},
 		{method: "GET", path: "/v1/kill_switches", summary: "List the kill switches that are set", handle: s.listKillSwitches, query: paged, answer: "KillSwitchList"},
 		{method: "GET", path: "/v1/kill_switches/{id}", summary: "Retrieve a kill switch", handle: s.getKillSwitch, answer: "KillSwitch"},
 		{method: "DELETE", path: "/v1/kill_switches/{id}", summary: "Lift a kill switch", handle: s.liftKillSwitch, answer: "Deleted"},
