@@ -9,7 +9,7 @@
 // reading nor what ends or keeps things: sessions can be looked at, cancelled and deleted, and files are stored.
 //
 // Units and limits: MaxSwitches a project; text in bytes; a switch that was set on another node counts here within
-// CacheFor, and for what is under way within twice that.
+// CacheFor, while they are read within twice that, and for what is under way within three times that.
 //
 // Errors: KindForbidden for what is stopped, with the reason that was given; KindInvalid with the field; KindConflict
 // for too many; KindUnavailable when switches can't be read: then nothing acts.
@@ -108,6 +108,7 @@ type Switches struct {
 type known struct {
 	switches []Switch
 	at       time.Time
+	reading  bool // somebody reads them again
 }
 
 // New makes them.
@@ -237,26 +238,32 @@ func (s *Switches) forget(project stead.ProjectID) {
 	delete(s.known, project)
 }
 
-// of are the switches of a project, as they were at most CacheFor ago.
+// of are the switches of a project, as they were at most CacheFor ago, or twice that while they are read again.
 func (s *Switches) of(ctx context.Context, project stead.ProjectID) ([]Switch, error) {
 	now := s.now()
 	s.mu.Lock()
 	k, ok := s.known[project]
-	s.mu.Unlock()
-	if ok && now.Sub(k.at) < CacheFor {
+	if age := now.Sub(k.at); ok && (age < CacheFor || k.reading && age < 2*CacheFor) {
+		s.mu.Unlock()
 		return k.switches, nil
 	}
-	all, err := s.read(ctx, project)
-	if err != nil {
-		return nil, err
+	if ok { // one reads, and the others go on meanwhile
+		k.reading = true
+		s.known[project] = k
 	}
+	s.mu.Unlock()
+	all, err := s.read(ctx, project)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil {
+		delete(s.known, project)
+		return nil, err
+	}
 	const maxProjects = 10_000
 	if len(s.known) >= maxProjects {
 		clear(s.known)
 	}
-	s.known[project] = known{all, now}
+	s.known[project] = known{switches: all, at: now}
 	return all, nil
 }
 
