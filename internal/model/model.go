@@ -271,6 +271,9 @@ type Forward struct {
 	Caller  Caller
 	// Only: the call can't be translated, so upstreams that don't speak the dialect are passed over.
 	Only bool
+	// Makers: the model has routes at several providers, so that what one encrypts is to say who made it. Again: another
+	// one was asked before.
+	Makers, Again bool
 	// TellUsage adds to a streamed chat that the upstream tells its usage, in a last chunk of its own: whoever
 	// asked for the stream did not.
 	TellUsage bool

@@ -155,3 +155,18 @@ func unquote(quoted []byte) (string, bool) {
 	err := json.Unmarshal(quoted, &s)
 	return s, err == nil
 }
+
+// Mentions reports whether a word is in b, of which after begins with its rarest character. bytes.Contains would compare at
+// every byte once it has met some of the word's first.
+func Mentions(b []byte, before, after string) bool {
+	for {
+		i := bytes.IndexByte(b, after[0])
+		if i < 0 {
+			return false
+		}
+		if bytes.HasSuffix(b[:i], []byte(before)) && bytes.HasPrefix(b[i:], []byte(after)) {
+			return true
+		}
+		b = b[i+1:] // no word begins before its own character and ends behind another's
+	}
+}

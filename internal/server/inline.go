@@ -48,7 +48,7 @@ func (s *server) inlined(ctx context.Context, p stead.Principal, req request) (r
 // bytes.Contains compares at every byte once it has met some quotation marks: a tenth of what a forwarded call with a
 // long prompt costs beside a bare proxy.
 func namesFile(b []byte) bool {
-	return hasWord(b, `"file`, `_id"`)
+	return param.Mentions(b, `"file`, `_id"`)
 }
 
 // inliner replaces parts of one request.

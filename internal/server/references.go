@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 
@@ -97,18 +96,4 @@ func (s *server) itemOf(ctx context.Context, p stead.Principal, session stead.Se
 
 // namesItem reports whether there may be a reference in a body; see namesFile. One that is written with escapes is
 // not looked up, and so no text of ours goes anywhere.
-func namesItem(b []byte) bool { return hasWord(b, `"item`, `_reference"`) }
-
-// hasWord reports whether a word is in b, of which after begins with its rarest character.
-func hasWord(b []byte, before, after string) bool {
-	for {
-		i := bytes.IndexByte(b, after[0])
-		if i < 0 {
-			return false
-		}
-		if bytes.HasSuffix(b[:i], []byte(before)) && bytes.HasPrefix(b[i:], []byte(after)) {
-			return true
-		}
-		b = b[i+1:] // no word begins before its own character and ends behind another's
-	}
-}
+func namesItem(b []byte) bool { return param.Mentions(b, `"item`, `_reference"`) }

@@ -21,6 +21,13 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 	if f.Tier != "" {
 		edits = append(edits, edit{member: "service_tier", value: quoted(f.Tier)})
 	}
+	input, e := p.ownInput(f)
+	if e != nil {
+		return nil, e
+	}
+	if input != nil {
+		edits = append(edits, edit{member: "input", value: input})
+	}
 	asks := f.TellUsage && f.Dialect == model.DialectChat
 	if asks {
 		edits = append(edits, edit{member: "stream_options", within: []edit{{member: "include_usage", value: []byte("true")}}})
@@ -32,7 +39,11 @@ func (p *Provider) Forward(ctx context.Context, f model.Forward) (*model.Answer,
 	if e != nil {
 		return nil, e
 	}
-	return &model.Answer{ContentType: p.client.Redact(resp.Header.Get("Content-Type")), Body: p.client.Guard(resp.Body)}, nil
+	body := p.client.Guard(resp.Body)
+	if f.Makers && f.Dialect == model.DialectResponses {
+		body = p.mark(body)
+	}
+	return &model.Answer{ContentType: p.client.Redact(resp.Header.Get("Content-Type")), Body: body}, nil
 }
 
 // Speaks implements model.Speaker.

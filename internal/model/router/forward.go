@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
@@ -19,8 +20,11 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 	if err != nil {
 		return nil, err
 	}
+	req.Makers = a.makers() > 1
 	if after := a.hedge(planned); after > 0 && !req.Effects() && !req.Only {
 		w, err := (&race[*model.Answer]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, tier: req.Tier, after: after, drop: closed, open: func(ctx context.Context, r Route) (*model.Answer, error) {
+			req := req
+			req.Again = r.Provider != planned[0].Route.Provider
 			return r.forward(ctx, req, true)
 		}}).run()
 		if err != nil {
@@ -38,6 +42,7 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 	var failed error // before those who don't speak the dialect
 	err = try(a, ctx, planned, req.Caller.Tried, req.Tier, func() bool { return !req.Effects() }, func(t *attempted) (bool, error) {
 		var err error
+		req.Again = slices.ContainsFunc(t.where.TriedBefore(), func(b model.Tried) bool { return b.Provider != t.Provider })
 		if answer, err = t.forward(ctx, req, t.FirstWord > 0); err == nil {
 			answer.Route, t.later = t.where, !t.probe // others wait for what a probe finds
 			follow(answer, t.tell, func() {})
@@ -53,6 +58,15 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 		e.Err = failed
 	}
 	return answer, err
+}
+
+// makers is how many providers the alias has routes at.
+func (a *Alias) makers() int {
+	names := map[string]bool{}
+	for _, r := range a.Routes {
+		names[r.Provider] = true
+	}
+	return len(names)
 }
 
 // follow lets an answer's end tell its route's breaker how it went, once. An answer that is closed without
