@@ -180,9 +180,13 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 	if err != nil {
 		return nil, err
 	}
+	var base []string
+	if driver != nil && driver.Name() == config.DriverDocker {
+		base = []string{n.cfg.Environments.Image} // a name of the engine's
+	}
 	c.host, err = host.New(host.Config{
-		Image: root,
-		Dir:   n.cfg.Data, Room: n.room.Admit, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
+		Image: root, Base: base,
+		Dir: n.cfg.Data, Room: n.room.Admit, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
 		File: named.nodeContent, Egress: way, Log: n.log,
 		Tools: func(find func(stead.SessionKey) (environment.Environment, error), began func(stead.SessionKey, string) func()) []tool.Tool {
 			return computer.Tools(find, began)

@@ -30,7 +30,11 @@ package environment
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
+
+	"github.com/stead-dev/stead"
 )
 
 // Where things stand inside. The paths are the same for every driver that has its own root.
@@ -121,11 +125,29 @@ type Root struct {
 	// Image is a directory with an unpacked OCI image; "": the host's /usr with a made-up /etc.
 	Image string
 	// Layers are directories laid over the image, topmost first, read-only. Each holds paths from the
-	// root: usr, etc, opt, var.
+	// root: usr, etc, opt, var. One that holds LayerArchive is for the driver that made it alone.
 	Layers []string
 	// Upper takes what is changed below /usr, /etc, /opt and /var: the layer that a set-up makes. "":
-	// they are read-only. A driver that can't do it answers KindNotImplemented.
+	// they are read-only. A driver that can't do it answers KindNotImplemented. It is whole once Close
+	// has returned without an error.
 	Upper string
+}
+
+// LayerArchive is the name in a layer's directory of an archive that is the layer, where a driver can't
+// keep it as files: see package docker.
+const LayerArchive = "layer.tar"
+
+// PlainLayers refuses layers that are archives, for drivers that lay directories over each other: to
+// leave them out would be to leave out what was installed.
+func (r Root) PlainLayers() error {
+	for _, dir := range r.Layers {
+		if _, err := os.Lstat(filepath.Join(dir, LayerArchive)); err == nil {
+			e := stead.Errorf(stead.KindInvalid, "the layer of this environment's packages and set-up commands was made by another driver, docker")
+			e.Hint = "Create the environment anew: its set-up is then done here."
+			return e
+		}
+	}
+	return nil
 }
 
 // Mount shows a directory or file of the host, read-only.

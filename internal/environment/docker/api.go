@@ -75,6 +75,8 @@ func (a *api) hello(ctx context.Context) (version, error) {
 		return *a.version, nil
 	}
 	var v version
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
 	if err := a.do(ctx, http.MethodGet, "/version", nil, &v); err != nil {
 		return version{}, err
 	}
@@ -111,16 +113,21 @@ func numbers(v string) [2]int {
 
 // call makes one call of the versioned API. in and out are JSON; nil: none.
 func (a *api) call(ctx context.Context, method, path string, in, out any) error {
+	return a.callFor(ctx, callTime, method, path, in, out)
+}
+
+// callFor is call for what may take longer.
+func (a *api) callFor(ctx context.Context, longest time.Duration, method, path string, in, out any) error {
 	v, err := a.hello(ctx)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	return a.do(ctx, method, "/v"+v.speak+path, in, out)
 }
 
 func (a *api) do(ctx context.Context, method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
 	res, err := a.send(ctx, method, path, in)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ type Environment struct {
 	api    *api
 	id     string // of the container
 	limits environment.Limits
+	setUp  *setUp // nil: the root can't be written
 
 	end  sync.Once
 	stop context.CancelFunc // of the watch
@@ -48,8 +49,18 @@ func (p *Provider) start(ctx context.Context, spec environment.Spec) (_ *Environ
 			dir.Close()
 		}
 	}()
-	c := p.container(spec, at, guestFile)
-	id, err := p.create(ctx, c)
+	image, err := p.root(ctx, spec.Root.Layers)
+	if err != nil {
+		return nil, err
+	}
+	c := p.container(spec, at, guestFile, image)
+	c.HostConfig.ReadonlyRootfs = spec.Root.Upper == ""
+	id, err := p.create(ctx, c, func() error {
+		if len(spec.Root.Layers) > 0 {
+			return p.makeLayered(ctx, image, spec.Root.Layers)
+		}
+		return p.image(ctx)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -59,17 +70,25 @@ func (p *Provider) start(ctx context.Context, spec environment.Spec) (_ *Environ
 		return nil, err
 	}
 	e := &Environment{Dir: dir, client: client, api: p.api, id: id, limits: spec.Limits.OrDefault(), done: make(chan struct{})}
+	if spec.Root.Upper != "" {
+		e.setUp = &setUp{upper: spec.Root.Upper, maxBytes: e.limits.DiskBytes}
+		if err := e.record(ctx); err != nil {
+			client.Close()
+			_ = p.removed(id) // the first error matters
+			return nil, err
+		}
+	}
 	watch, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	go e.watch(watch)
 	return e, nil
 }
 
-// create makes the container; the image is looked for only when the engine misses it.
-func (p *Provider) create(ctx context.Context, c create) (string, error) {
+// create makes the container; the image is looked for, or made, only when the engine misses it.
+func (p *Provider) create(ctx context.Context, c create, missing func() error) (string, error) {
 	id, err := p.api.createContainer(ctx, c)
 	if stead.KindOf(err) == stead.KindNotFound {
-		if err := p.image(ctx); err != nil {
+		if err := missing(); err != nil {
 			return "", err
 		}
 		id, err = p.api.createContainer(ctx, c)
@@ -88,7 +107,7 @@ func (p *Provider) run(ctx context.Context, id string, spec environment.Spec) (*
 		return nil, refused(err, "start a container")
 	}
 	client, err := guest.New(ctx, conn, conn, conn, guest.Options{
-		Env: variables(spec), Limits: spec.Limits, Services: spec.Services, Listen: listening(spec),
+		Env: variables(spec), Limits: spec.Limits, Services: spec.Services, Listen: listening(spec), GiveBack: spec.AsRoot,
 	})
 	if err != nil {
 		e := stead.Wrap(stead.KindUnavailable, err, "the guest in the container does not answer")
@@ -156,10 +175,15 @@ func (e *Environment) finish() {
 	e.end.Do(func() {
 		e.stop()
 		e.measure(context.Background())
+		if e.setUp != nil {
+			e.err = e.pack()
+		}
 		e.client.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), RemoveTime)
 		defer cancel()
-		e.err = e.api.remove(ctx, e.id)
+		if err := e.api.remove(ctx, e.id); e.err == nil {
+			e.err = err
+		}
 		e.Dir.Close()
 		close(e.done)
 	})
@@ -176,6 +200,12 @@ func (e *Environment) watch(ctx context.Context) {
 	defer disk.Stop()
 	measure := time.NewTicker(statsEvery)
 	defer measure.Stop()
+	var root <-chan time.Time // never, unless there is a root that can be written
+	if e.setUp != nil {
+		t := time.NewTicker(rootEvery)
+		defer t.Stop()
+		root = t.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -189,6 +219,8 @@ func (e *Environment) watch(ctx context.Context) {
 			return
 		case <-measure.C:
 			e.measure(ctx)
+		case <-root:
+			e.watchRoot(ctx)
 		case <-disk.C:
 			start := time.Now()
 			now := e.watchDisk(ctx)

@@ -85,10 +85,10 @@ func rootCaps() []string {
 }
 
 // container describes the container of an environment.
-func (p *Provider) container(spec environment.Spec, at place, guestFile string) create {
+func (p *Provider) container(spec environment.Spec, at place, guestFile, image string) create {
 	l := spec.Limits.OrDefault()
 	c := create{
-		Image: p.opts.Image, Entrypoint: []string{guestPath}, Cmd: []string{}, User: at.user, WorkingDir: "/", Hostname: "stead",
+		Image: image, Entrypoint: []string{guestPath}, Cmd: []string{}, User: at.user, WorkingDir: "/", Hostname: "stead",
 		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 		Labels: map[string]string{labelEnvironment: spec.ID, labelHost: p.owner.host, labelOwner: p.owner.process},
 		HostConfig: hostConfig{
@@ -104,9 +104,11 @@ func (p *Provider) container(spec environment.Spec, at place, guestFile string) 
 			LogConfig: logConfig{"none"},
 			Mounts: []mount{
 				{Type: "bind", Source: guestFile, Target: guestPath, ReadOnly: true},
-				{Type: "bind", Source: spec.Workspace, Target: environment.WorkspaceDir},
 			},
 		},
+	}
+	if spec.Workspace != "" {
+		c.HostConfig.Mounts = append(c.HostConfig.Mounts, mount{Type: "bind", Source: spec.Workspace, Target: environment.WorkspaceDir})
 	}
 	if spec.AsRoot {
 		c.HostConfig.CapAdd = rootCaps()
@@ -185,6 +187,9 @@ func (a *api) stats(ctx context.Context, id string) (stats, error) {
 // variables are those of every command.
 func variables(spec environment.Spec) map[string]string {
 	env := map[string]string{}
+	if spec.AsRoot { // what set-up commands cache is no part of the workspace
+		env["HOME"], env["USER"], env["LOGNAME"] = "/tmp", "root", "root"
+	}
 	maps.Copy(env, environment.EgressVariables(spec))
 	maps.Copy(env, spec.Env)
 	return env

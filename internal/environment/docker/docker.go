@@ -25,15 +25,28 @@
 // makes, the workspace is given to DefaultUID. Engines without root, and those with user namespaces of
 // their own, are asked for the user that is the workspace's owner outside.
 //
-// What it can't do: Root.Image (the engine has its own images: Options.Image names one), Layers and
-// Upper (an engine offers no mount of ours over the image's root): KindNotImplemented. Set-up work
-// belongs into the image there.
+// Layers: an engine mounts nothing of ours over an image's root, and may be in a virtual machine or run
+// as somebody else. So a layer is an archive of our own here, environment.LayerArchive in its directory:
+//
+//	set-up   container with a root that can be written ── guest: record … pack ──▶ Root.Upper/layer.tar
+//	use      container of the base image ── guest: apply ──▶ commit ──▶ image of (base, layers)
+//
+// The guest compares the root with what it was (package layer), because engines tell what changed each
+// in another way, or with the whole image around it. The archive is a plain file, so that a server without
+// root stores it with the owners, modes, links and removals that are in it. All of the root counts, not
+// only the four directories of the contract: images have programs in /bin and /lib as well. The container
+// that becomes an image has seen no command and no variable of an environment, so that no secret is in
+// its history or configuration. An image is made once an engine; its name is the hash of the base image's
+// id and of the archives. It is a cache: what Prune removed is made again.
+//
+// What it can't do: Root.Image (the engine has its own images: Options.Image names one), and Root.Upper
+// without AsRoot: KindNotImplemented.
 //
 // Units and limits: bytes, milliseconds where the API has them; an answer of the engine is at most
 // MaxAnswerBytes. Disk is watched, not limited: a workspace above its limit has its processes killed
-// within WatchEvery.
+// within WatchEvery, and a set-up's root is looked at every two seconds.
 //
-// Errors: KindUnavailable when the engine does not answer or refuses, KindInvalid for an image that
+// Errors: Close of a set-up says when its layer could not be stored: there is none then. KindUnavailable when the engine does not answer or refuses, KindInvalid for an image that
 // the engine does not have, KindNotImplemented as said above.
 //
 // Source: Docker Engine API v1.41 (the reference's sections on containers and on attach, whose stream
@@ -99,6 +112,8 @@ type Provider struct {
 	guest func() (string, error) // the guest's path, put into Dir once
 	owner owner
 	open  environment.Registry
+
+	layered layered
 }
 
 // New makes a provider. It does not speak to the engine yet: Probe and Open do.
@@ -137,10 +152,8 @@ func refuse(spec environment.Spec) error {
 		e := stead.Errorf(stead.KindNotImplemented, "the docker driver takes its root file system from the engine's images, not from a directory")
 		e.Hint = "Name the image in the driver's configuration."
 		return e
-	case len(spec.Root.Layers) > 0 || spec.Root.Upper != "":
-		e := stead.Errorf(stead.KindNotImplemented, "the docker driver can't lay packages and set-up commands over an image")
-		e.Hint = "Install what the agent needs in the image that the driver's configuration names."
-		return e
+	case spec.Root.Upper != "" && !spec.AsRoot:
+		return stead.Errorf(stead.KindNotImplemented, "the docker driver makes layers with commands of root alone")
 	}
 	return nil
 }

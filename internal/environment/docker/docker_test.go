@@ -146,7 +146,7 @@ func TestRefusals(t *testing.T) {
 		kind   stead.Kind
 	}{
 		{"a directory as image", func(s *environment.Spec) { s.Root.Image = "/x" }, nil, stead.KindNotImplemented},
-		{"layers", func(s *environment.Spec) { s.Root.Layers = []string{"/x"} }, nil, stead.KindNotImplemented},
+		{"a layer without root", func(s *environment.Spec) { s.Root.Upper = "/upper" }, nil, stead.KindNotImplemented},
 		{"an upper layer", func(s *environment.Spec) { s.Root.Upper = "/x" }, nil, stead.KindNotImplemented},
 		{"no image", nil, func(f *fake) {
 			f.on("POST /containers/create", http.StatusNotFound, `{"message":"No such image: example/image:1"}`)
@@ -332,6 +332,7 @@ func TestSweepRemovesWhatDeadServersLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.on("GET /containers/json", http.StatusOK, string(list))
+	f.on("GET /images/json", http.StatusOK, "[]")
 	f.on("DELETE /containers/"+fakeID, http.StatusNotFound, `{}`)
 	if n, err := p.Sweep(t.Context()); err != nil || n != 1 || len(f.called("DELETE")) != 1 {
 		t.Errorf("%d removed, %v, %q", n, err, f.called("DELETE"))

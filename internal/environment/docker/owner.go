@@ -83,7 +83,7 @@ func (p *Provider) Sweep(ctx context.Context) (removed int, err error) {
 		}
 		removed++
 	}
-	return removed, nil
+	return removed, p.Prune(ctx)
 }
 
 // info is what an engine says about its user namespaces.
@@ -124,7 +124,9 @@ func (p *Provider) place(ctx context.Context, spec environment.Spec) (place, err
 			at.user = "0:0" // root inside is the engine's user outside, and nobody else can be had
 			return at, nil
 		}
-		at.usernsMode = "keep-id"
+		if !spec.AsRoot { // whose root is the engine's user outside: what it makes is the workspace's owner's
+			at.usernsMode = "keep-id"
+		}
 	} else if i.has("userns") {
 		at.usernsMode = "host" // the workspace's owner must be the same inside
 	}

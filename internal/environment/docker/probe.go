@@ -39,7 +39,7 @@ func (p *Provider) Probe(ctx context.Context) environment.Report {
 	if runtime.GOOS != "linux" {
 		r.Notes = append(r.Notes, "The engine is a virtual machine: its containers share the kernel of that machine, not this one's. The session's tools socket can't be reached through it.")
 	}
-	r.Controls = controls(seen, own)
+	r.Controls = append(controls(seen, own), p.layers(ctx))
 	return r
 }
 
@@ -68,23 +68,72 @@ func (p *Provider) unusable(r environment.Report, err error) environment.Report 
 
 // trial opens an environment as any other and asks its guest what it sees.
 func (p *Provider) trial(ctx context.Context) (guest.Seen, error) {
-	if err := os.MkdirAll(p.opts.Dir, 0o755); err != nil {
-		return guest.Seen{}, stead.Wrap(stead.KindUnavailable, err, "make the docker driver's directory")
-	}
-	dir, err := os.MkdirTemp(p.opts.Dir, "trial-*")
+	dir, err := p.trialDir()
 	if err != nil {
-		return guest.Seen{}, stead.Wrap(stead.KindUnavailable, err, "make a trial workspace")
+		return guest.Seen{}, err
 	}
 	defer os.RemoveAll(dir) // best effort: it is empty
-	if dir, err = filepath.Abs(dir); err != nil {
-		return guest.Seen{}, stead.Wrap(stead.KindUnavailable, err, "find the trial workspace")
-	}
 	e, err := p.start(ctx, environment.Spec{ID: "probe", Workspace: dir, Limits: environment.LimitsOf(environment.SizeSmall)})
 	if err != nil {
 		return guest.Seen{}, err
 	}
 	seen := e.client.Seen()
 	return seen, e.Close(ctx)
+}
+
+// trialDir makes a directory that the engine sees.
+func (p *Provider) trialDir() (string, error) {
+	if err := os.MkdirAll(p.opts.Dir, 0o755); err != nil {
+		return "", stead.Wrap(stead.KindUnavailable, err, "make the docker driver's directory")
+	}
+	dir, err := os.MkdirTemp(p.opts.Dir, "trial-*")
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return "", stead.Wrap(stead.KindUnavailable, err, "make a trial workspace")
+	}
+	return dir, nil
+}
+
+// layers tries what a set-up needs: a root that can be written and looked at, and an image of its layer.
+func (p *Provider) layers(ctx context.Context) environment.Control {
+	c := environment.Control{Name: environment.ControlLayers, By: "images made of the base image and an archive"}
+	if err := p.trialLayer(ctx); err != nil {
+		problem := p.unusable(environment.Report{}, err)
+		return environment.Control{Name: c.Name, Gap: "Packages and set-up commands can't be laid over an image: " + problem.Problem, Remedy: problem.Remedy}
+	}
+	return c
+}
+
+func (p *Provider) trialLayer(ctx context.Context) error {
+	dir, err := p.trialDir()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) // best effort: it is small
+	spec := environment.Spec{ID: "probe", Workspace: filepath.Join(dir, "workspace"), Limits: environment.LimitsOf(environment.SizeSmall), AsRoot: true}
+	spec.Root.Upper = filepath.Join(dir, "upper")
+	for _, d := range []string{spec.Workspace, spec.Root.Upper} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return stead.Wrap(stead.KindUnavailable, err, "make a trial layer")
+		}
+	}
+	e, err := p.start(ctx, spec)
+	if err != nil {
+		return err
+	}
+	// The image may have no shell and no program at all: what is there is the guest, which changes nothing.
+	if err := e.Close(ctx); err != nil {
+		return err
+	}
+	layers := []string{spec.Root.Upper}
+	image, err := p.root(ctx, layers)
+	if err != nil {
+		return err
+	}
+	defer p.drop(image)
+	return p.makeLayered(ctx, image, layers)
 }
 
 // controls are what was asked of the engine, as far as the guest saw it kept.
@@ -116,6 +165,5 @@ func controls(seen guest.Seen, ownKernel bool) []environment.Control {
 			Remedy: "Put the data directory on a file system with project quotas."},
 		held(environment.ControlOpenFiles, "rlimit", seen.OpenFiles == environment.DefaultOpenFiles, "The limit of open files is not the one that was asked for.", engine),
 		held(environment.ControlCleanup, "the guest as pid 1, which ends with the server's stream", seen.PID == 1, "The guest is not pid 1.", engine),
-		{Name: environment.ControlLayers, Gap: "Packages and set-up commands can't be laid over an image.", Remedy: "Install what agents need in the image that the configuration names."},
 	}
 }

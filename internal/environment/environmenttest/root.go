@@ -97,6 +97,7 @@ func testLayers(t *testing.T, r *rig) {
 	})
 	b.sh(t, `for d in /usr/lib /etc /opt /var; do mkdir -p $d/$1 && echo by the set-up > $d/$1/file || exit 1; done`, id)
 	b.sh(t, `printf '#!/bin/sh\necho installed\n' > /usr/bin/$1 && chmod 755 /usr/bin/$1`, id)
+	b.sh(t, `ln -s file /opt/$1/link && chmod 754 /opt/$1/file`, id)
 	b.close(t)
 	for _, p := range leaks {
 		if _, err := os.Lstat(p); err == nil {
@@ -104,8 +105,8 @@ func testLayers(t *testing.T, r *rig) {
 		}
 	}
 	used := r.open(t, func(s *environment.Spec) { s.Root.Layers = append([]string{upper}, s.Root.Layers...) })
-	out := used.sh(t, `$1; cat /usr/lib/$1/file /etc/$1/file /opt/$1/file /var/$1/file; ls /usr/bin/env`, id)
-	if want := "installed\n" + strings.Repeat("by the set-up\n", 4) + "/usr/bin/env\n"; out != want {
+	out := used.sh(t, `$1; cat /usr/lib/$1/file /etc/$1/file /opt/$1/file /var/$1/file; ls /usr/bin/env; cat /opt/$1/link; stat -c %a /opt/$1/file`, id)
+	if want := "installed\n" + strings.Repeat("by the set-up\n", 4) + "/usr/bin/env\nby the set-up\n754\n"; out != want {
 		t.Errorf("over the layer: %q, want %q", out, want)
 	}
 	used.fails(t, `echo x > /opt/$1/file`, id)

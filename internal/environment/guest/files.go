@@ -284,7 +284,7 @@ func (m *Mirror) fetch(ctx context.Context, names []string) error {
 		w.CloseWithError(err)
 		done <- err
 	}()
-	err := layer(ctx, r, m.root, m.max)
+	err := overlay(ctx, r, m.root, m.max)
 	r.CloseWithError(err)
 	if callErr := <-done; err == nil && callErr != nil {
 		err = callErr

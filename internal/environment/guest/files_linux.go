@@ -138,7 +138,7 @@ func store(ctx context.Context, s *stream, tree string) error {
 		return err
 	}
 	defer root.Close()
-	return layer(ctx, received(s), root, 1<<62)
+	return overlay(ctx, received(s), root, 1<<62)
 }
 
 // received reads the data of a stream.

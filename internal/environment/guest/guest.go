@@ -35,6 +35,10 @@
 // files (package workspace confines it inside), lists all of them (index) and sends and takes archives
 // of some (fetch, store): see tree.go.
 //
+// Layers: as another process, started as a command ("layer record", "layer pack", "layer apply"), the
+// same program says what a set-up changed in the container's root, and puts that into another one: see
+// package layer and Client.Layer.
+//
 // System calls: the guest puts the filter of package seccomp over itself and all that it starts, on
 // top of whatever profile the container has.
 //
@@ -115,6 +119,8 @@ type config struct {
 	Listen map[string]string `json:"listen,omitempty"`
 	// Link are symbolic links to make first: path → target.
 	Link map[string]string `json:"link,omitempty"`
+	// GiveBack is Options.GiveBack.
+	GiveBack bool `json:"give_back,omitempty"`
 }
 
 // request is the payload of open. Texts that need not be UTF-8 are bytes, which JSON has as base64.

@@ -27,6 +27,9 @@ type Options struct {
 	Listen map[string]string
 	// Link are symbolic links that the guest makes first: path → target.
 	Link map[string]string
+	// GiveBack is for commands that run as root over somebody else's workspace: when the conversation
+	// ends, the guest gives what they made there to the workspace's owner, who could not remove it.
+	GiveBack bool
 }
 
 // Client is the host's end of a conversation with one guest. It does the parts of
@@ -93,7 +96,7 @@ func (c *Client) handshake() error {
 	for name, value := range c.opts.Env {
 		c.env[name] = value
 	}
-	if err := c.mux.sendJSON(kindConfig, 0, config{Listen: c.opts.Listen, Link: c.opts.Link}); err != nil {
+	if err := c.mux.sendJSON(kindConfig, 0, config{Listen: c.opts.Listen, Link: c.opts.Link, GiveBack: c.opts.GiveBack}); err != nil {
 		return err
 	}
 	var ready outcome

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/layer"
 )
 
 // spareThreads are made at the start: a program that runs into the limit of processes must not take
@@ -23,8 +25,12 @@ const spareThreads = 12
 
 // Main is the guest: it serves the host at standard input and output, and returns the exit code.
 // With the argument "hold" it only keeps a container alive, as its pid 1, and reaps orphans: for
-// places where the conversation comes in by another process.
+// places where the conversation comes in by another process. With "layer" and an operation it does that
+// and ends.
 func Main(args []string) int {
+	if len(args) == 2 && args[0] == layerWord {
+		return layerMain(LayerOp(args[1]))
+	}
 	// Everything that can be caught is, so that nothing of the inside ends pid 1. Handlers, unlike
 	// ignored signals, are not inherited by what is executed.
 	caught := make(chan os.Signal, 1)
@@ -83,7 +89,12 @@ func serve(r io.Reader, w io.Writer, reap *reaper) error {
 	if err := g.mux.sendJSON(kindReady, 0, ready); err != nil {
 		return err
 	}
-	return g.mux.run()
+	err := g.mux.run()
+	if c.GiveBack {
+		reap.killAll()                               // nobody makes more of it
+		_ = layer.GiveBack(environment.WorkspaceDir) // at the end, there is nobody to tell
+	}
+	return err
 }
 
 type guest struct {

@@ -108,9 +108,9 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// layer lays an archive over a tree. The archive is hostile: only directories, regular files and
+// overlay lays an archive over a tree. The archive is hostile: only directories, regular files and
 // links, only below real directories, at most max bytes. Nothing else works in the tree meanwhile.
-func layer(ctx context.Context, r io.Reader, root *os.Root, max int64) error {
+func overlay(ctx context.Context, r io.Reader, root *os.Root, max int64) error {
 	t := tar.NewReader(r)
 	for files := 0; ; files++ {
 		h, err := t.Next()

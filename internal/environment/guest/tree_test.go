@@ -76,7 +76,7 @@ func TestHostileArchivesStayInside(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			root, _, untouched := openTree(t)
-			_ = layer(t.Context(), bytes.NewReader(tarOf(t, headers...)), root, 1<<20) // refused or made harmless
+			_ = overlay(t.Context(), bytes.NewReader(tarOf(t, headers...)), root, 1<<20) // refused or made harmless
 			untouched()
 			err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 				if err == nil && d.Type()&^(fs.ModeDir|fs.ModeSymlink) != 0 {
@@ -94,7 +94,7 @@ func TestHostileArchivesStayInside(t *testing.T) {
 func TestArchivesAreBounded(t *testing.T) {
 	root, _, _ := openTree(t)
 	archive := tarOf(t, tar.Header{Name: "a", Typeflag: tar.TypeReg}, tar.Header{Name: "b", Typeflag: tar.TypeReg})
-	if err := layer(t.Context(), bytes.NewReader(archive), root, 10); stead.KindOf(err) != stead.KindTooLarge {
+	if err := overlay(t.Context(), bytes.NewReader(archive), root, 10); stead.KindOf(err) != stead.KindTooLarge {
 		t.Errorf("%v", err)
 	}
 }
@@ -144,7 +144,7 @@ func FuzzLayer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		root, _, untouched := openTree(t)
 		for range 2 {
-			_ = layer(t.Context(), bytes.NewReader(in), root, 1<<20)
+			_ = overlay(t.Context(), bytes.NewReader(in), root, 1<<20)
 		}
 		untouched()
 	})

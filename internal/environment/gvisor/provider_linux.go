@@ -137,6 +137,9 @@ func checkSpec(s environment.Spec) error {
 			return stead.Invalid("spec", "%.200q is no absolute path", d)
 		}
 	}
+	if err := s.Root.PlainLayers(); err != nil {
+		return err
+	}
 	if s.Root.Upper != "" && os.Geteuid() != 0 {
 		return stead.Errorf(stead.KindNotImplemented, "an upper layer needs a server that runs as root: without it files of the host's root can't be changed, even as a copy")
 	}

@@ -81,6 +81,8 @@ type Config struct {
 	Remote Remote
 	// Image is the directory of an unpacked image to use in place of the host's /usr; "": the host's.
 	Image string
+	// Base is what else layers depend on: the image of an engine. nil: nothing.
+	Base []string
 	// File and Skill read what an environment's configuration names by id. The caller closes a file.
 	File  func(ctx context.Context, project stead.ProjectID, id string) (io.ReadCloser, error)
 	Skill func(ctx context.Context, project stead.ProjectID, id, version string) ([]byte, error)

@@ -189,7 +189,7 @@ func (h *Host) unpack(ctx context.Context, d *workspace.Dir, dir string, archive
 // layerBase is what a layer depends on beside its configuration. The project is in it because a layer
 // may hold what confidential commands fetched.
 func (h *Host) layerBase(driver environment.Provider, key stead.SessionKey) string {
-	return strings.Join([]string{driver.Name(), h.cfg.Image, string(key.Project)}, "\x00")
+	return strings.Join(append([]string{driver.Name(), h.cfg.Image, string(key.Project)}, h.cfg.Base...), "\x00")
 }
 
 func (h *Host) layerLock(name string) *sync.Mutex {
@@ -250,7 +250,7 @@ func (h *Host) adopt(dir string, key stead.SessionKey, digest string) error {
 
 // setup runs the commands of a set-up, as the inside's root and with the network: what the network
 // policy says is for the agent's own commands, as the contract has it.
-func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, upper, files string, cfg template.Config, note environment.Note) error {
+func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, upper, files string, cfg template.Config, note environment.Note) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, SetupTime)
 	defer cancel()
 	script := cfg.SetupScript()
@@ -274,8 +274,8 @@ func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead
 		return err
 	}
 	defer func() {
-		if err := env.Close(end); err != nil {
-			h.log.Warn("the environment of a set-up did not close in order", "session", key.Session, "err", err)
+		if closing := env.Close(end); err == nil { // the layer is whole only then
+			err = closing
 		}
 	}()
 	for _, step := range script.Steps {

@@ -122,6 +122,9 @@ func check(s environment.Spec) error {
 			return stead.Invalid(param, "%.80q is no absolute path", dir)
 		}
 	}
+	if err := s.Root.PlainLayers(); err != nil {
+		return err
+	}
 	if len(s.Root.Layers) > maxLayers {
 		return stead.Errorf(stead.KindTooLarge, "a root has at most %d layers, and this has %d", maxLayers, len(s.Root.Layers))
 	}
