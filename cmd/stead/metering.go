@@ -37,11 +37,12 @@ func (n *node) openMetering(store database, authorizer policy.Authorizer, change
 		}
 	}
 	m := &metering{
-		prices:  priceBook(n.cfg),
+		prices:  usage.NewBook(priceEditions(n.cfg)),
 		account: account.New(account.Config{Store: store, Policy: authorizer, Rules: settlementRules(n.cfg), Commitments: commitments(n.cfg), Now: time.Now}),
 		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now,
 			Changed: func(project stead.ProjectID, id string) { telling.Go(func() { tell(project, id) }) }}),
 	}
+	n.prices = m.prices
 	m.stateless = statelessMeter{stateless.New(stateless.Config{Store: store, Log: n.log, Settle: m.budgets.Settle}), m.prices}
 	n.onStop(m.stateless.recorder.Close) // after the door has closed, before the store does
 	done := make(chan struct{})
@@ -91,8 +92,8 @@ func fixedBudgets(cfg *config.Config) []usage.Budget {
 	return out
 }
 
-// priceBook is that of the configuration.
-func priceBook(cfg *config.Config) *usage.Book {
+// priceEditions are those of the configuration.
+func priceEditions(cfg *config.Config) []usage.Edition {
 	var editions []usage.Edition
 	for _, p := range cfg.Prices {
 		e := usage.Edition{Version: p.Version, From: p.From.UnixMilli()}
@@ -107,7 +108,7 @@ func priceBook(cfg *config.Config) *usage.Book {
 		e.Rates = usage.Rates{Hour: int64(p.Environments.Hour), Month: int64(p.Environments.Month), Egress: int64(p.Environments.Egress)}
 		editions = append(editions, e)
 	}
-	return usage.NewBook(editions)
+	return editions
 }
 
 // settlementRules are those of the configuration.

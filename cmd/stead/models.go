@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"reflect"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -112,8 +114,8 @@ func (n *node) openModels() error {
 	return nil
 }
 
-// reload reads the configuration again and takes its providers, models, residency, pools and policies. A bad one
-// is refused whole, and everything stays as it is.
+// reload reads the configuration again and takes its providers, models, residency, pools, prices and policies. A bad one
+// is refused whole, and everything stays as it is. What else has changed needs a restart, and is named in the log.
 func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) error {
 	cfg, err := load()
 	if err != nil {
@@ -134,8 +136,31 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	n.throughput.Store(throughput)
 	n.models.now.Store(next)
 	n.policies.Replace(rules)
+	n.prices.Replace(priceEditions(cfg))
+	if rest := untaken(n.cfg, cfg); len(rest) > 0 {
+		n.log.Warn("these parts of the configuration have changed, and are taken at a restart", "parts", rest)
+	}
 	n.log.Info("the configuration was read again", "providers", len(cfg.Providers), "models", len(cfg.Models))
 	return nil
+}
+
+// untaken are the parts of a configuration that differ from the one that the node began with, and that no reload takes.
+func untaken(began, now *config.Config) []string {
+	was, is := *began, *now
+	was.Limits.ModelCallSeconds = is.Limits.ModelCallSeconds // providers are made anew with it
+	taken := []string{"providers", "models", "residency", "capacity", "prices", "policies"}
+	var out []string
+	a, b := reflect.ValueOf(was), reflect.ValueOf(is)
+	for i := range a.NumField() {
+		name := a.Type().Field(i).Tag.Get("yaml")
+		if name == "" || name == "-" || slices.Contains(taken, name) {
+			continue
+		}
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // watchReload reloads at each SIGHUP for as long as ctx lasts.

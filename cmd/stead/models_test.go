@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 const (
@@ -68,6 +70,72 @@ func TestReload(t *testing.T) {
 	for _, err := range begun.Generate(t.Context(), model.Request{Model: "sim"}) {
 		if err != nil {
 			t.Errorf("a call that had begun: %v", err)
+		}
+	}
+}
+
+// A reload takes prices with the models that they are for, and says in the log what it does not take.
+func TestAReloadTakesPricesAndNamesWhatItDoesNotTake(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "stead.yaml")
+	load := func() (*config.Config, error) {
+		return config.Load(config.Flags{Listen: "127.0.0.1:0", Data: filepath.Dir(file), File: file}, func(string) (string, bool) { return "", false })
+	}
+	put := func(text string) *config.Config {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	var said strings.Builder
+	n, err := openNode(t.Context(), put(oneRoute), slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.stop)
+	sale := usage.Sale{At: time.Now().UnixMilli(), Model: "default", Provider: "b", Upstream: "sim"}
+	if p := n.prices.Price(sale); p != nil {
+		t.Errorf("priced before: %+v", p)
+	}
+	put(twoRoutes + "limits: {model_call_seconds: 9}\nprices: [{version: v2, valid_from: 2026-01-01, entries: [{provider: b, input: 3, output: 4}]}]\n")
+	if err := n.reload(t.Context(), load); err != nil {
+		t.Fatal(err)
+	}
+	if p := n.prices.Price(sale); p == nil || p.Version != "v2" || p.Input != 300_000_000 {
+		t.Errorf("priced by %+v", p)
+	}
+	if strings.Contains(said.String(), "restart") {
+		t.Errorf("everything was taken: %s", said.String())
+	}
+	put(twoRoutes + "limits: {model_idle_seconds: 9}\nbudgets: [{name: b, scope: project, limit: {calls: 1}}]\n")
+	if err := n.reload(t.Context(), load); err != nil || !strings.Contains(said.String(), `parts="[limits budgets]"`) {
+		t.Errorf("%v, and the log says %s", err, said.String())
+	}
+}
+
+// Whoever makes a stateless call is told where it went and which other routes there were, in the words of explain.
+func TestAStatelessCallSaysWhichRoutesWereConsidered(t *testing.T) {
+	n := openConfigured(t, `
+providers: [{name: a, api: sim, region: us}, {name: b, api: sim, region: eu}, {name: c, api: sim, region: eu}]
+models:
+  - name: mine
+    routes: [{provider: a, model: sim}, {provider: b, model: sim}, {provider: c, model: sim, priority: 1}, {provider: c, model: other, priority: 2, when: {calls: stateful}}]
+  - {name: plain, routes: [{provider: a, model: sim}]}
+residency: [{project: default, regions: [eu]}]
+`, io.Discard)
+	const want = `b/sim (priority 0); c/sim: priority 1; a/sim: project default stays in eu, and its region is "us"; c/other: it is for turns of sessions`
+	for path, body := range map[string]string{
+		"chat/completions": `"messages":[{"role":"user","content":"Say hi"}]`, "responses": `"store":false,"input":"Say hi"`, "embeddings": `"input":"hi"`,
+	} {
+		for _, stream := range []string{"false", "true"} {
+			res, got := ask(t, n, "POST", "/v1/"+path, `{"model":"mine","stream":`+stream+`,`+body+`}`)
+			if said := res.Header.Get("X-Stead-Route"); res.StatusCode != 200 || said != want {
+				t.Errorf("%s, stream %s: %d %q, want %q: %s", path, stream, res.StatusCode, said, want, got)
+			}
 		}
 	}
 }

@@ -148,6 +148,9 @@ type Route struct {
 	Why      string `json:"why,omitempty"`    // one line: what decided
 	// Tried are the routes that were tried before and failed, as "provider/model: code".
 	Tried []string `json:"tried,omitempty"`
+	// Considered are the other routes of the model and why they were left out or stand behind, in the words of
+	// "stead models explain", as "provider/model: why".
+	Considered []string `json:"considered,omitempty"`
 	// Price of this route; nil: not priced.
 	Price *Price `json:"price,omitempty"`
 	// Hedged is the attempt that ran beside this one and was given up, because this one spoke first.

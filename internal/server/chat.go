@@ -74,6 +74,7 @@ func asksForUsage(req request) (bool, error) {
 func (c *call) streamChat(w http.ResponseWriter, r *http.Request, asked *chat.Request, head chat.Head) error {
 	t := c.s.newTeller(r.Context(), w)
 	defer t.stop()
+	c.head = t.out.head
 	out := chat.Stream{Head: head, IncludeUsage: asked.IncludeUsage, Send: func(chunk *chat.Chunk) error {
 		c.s.metrics.events.Add(1)
 		return t.out.data(chunk)

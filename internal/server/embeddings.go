@@ -64,7 +64,9 @@ func (s *server) createEmbeddings(w http.ResponseWriter, r *http.Request, p stea
 	reply, err := embedder.Embed(ctx, ask)
 	err = c.blame(ctx, err)
 	c.began()
-	c.meter.Usage, c.meter.Route = reply.Usage, reply.Route
+	if c.meter.Usage, c.meter.Route = reply.Usage, reply.Route; reply.Route != nil {
+		c.head(routeHeader, routeWords(reply.Route))
+	}
 	c.end(err)
 	if err != nil {
 		return gatewayError(err)

@@ -74,6 +74,7 @@ type call struct {
 	tells  bool   // a chat's stream is to tell its usage, to us alone
 	meter  Metered
 	ended  bool
+	head   func(name, value string) // sets a header of the answer, if that has not begun
 	// failed is how the last upstream failed that was tried before one that must be translated to.
 	failed error
 	lines  int64 // of a streamed answer that was passed on; linesAnEvent for each delta of a translated one
@@ -126,7 +127,7 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 	if err != nil {
 		return nil, err
 	}
-	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, asked: asked}
+	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, asked: asked, head: w.Header().Set}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
 	return c, nil
 }
@@ -270,6 +271,7 @@ func (c *call) generate(parent context.Context, req model.Request, each func(mod
 		c.lines += linesAnEvent
 		if d.Route != nil {
 			c.meter.Route = d.Route
+			c.head(routeHeader, routeWords(d.Route))
 		}
 		if d.Kind == model.Done {
 			c.meter.Usage, c.meter.Route, c.meter.Finish, c.served = d.Usage, d.Route, d.Finish, d.Tier

@@ -63,7 +63,9 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 		return true, err
 	}
 	defer answer.Body.Close()
-	c.meter.Route = answer.Route
+	if c.meter.Route = answer.Route; answer.Route != nil {
+		c.head(routeHeader, routeWords(answer.Route))
+	}
 	said, err := c.relay(w, answer, touch)
 	err = c.blame(ctx, err)
 	if answer.Ended != nil {

@@ -84,6 +84,7 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 func (c *call) streamResponse(w http.ResponseWriter, r *http.Request, asked *responses.Request, ask model.Request, o *responses.Object) error {
 	t := c.s.newTeller(r.Context(), w)
 	defer t.stop()
+	c.head = t.out.head
 	tell := &responses.Writer{Object: o, Encrypted: asked.Encrypted, NewID: newID}
 	tell.Out = responses.NewStream(-1, func(kind string, event any) error {
 		c.s.metrics.events.Add(1)

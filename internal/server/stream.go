@@ -189,6 +189,15 @@ func (o *eventWriter) openLocked() bool {
 	return true
 }
 
+// head sets a header, if the client does not have them yet.
+func (o *eventWriter) head(name, value string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.begun && !o.shut {
+		o.w.Header().Set(name, value)
+	}
+}
+
 func (o *eventWriter) opened() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

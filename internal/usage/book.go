@@ -3,6 +3,7 @@ package usage
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
@@ -10,9 +11,9 @@ import (
 
 // Book is a price book: editions, each valid from a moment until the next one begins. A call is
 // priced by the edition of the moment at which it ends, and its record names it; what was charged is
-// journaled, so that a later edition changes nothing of the past.
+// journaled, so that a later edition changes nothing of the past. It is safe for concurrent use.
 type Book struct {
-	editions []Edition // by From
+	editions atomic.Pointer[[]Edition] // by From
 }
 
 // Edition is one version of the book.
@@ -43,9 +44,16 @@ type Sale struct {
 
 // NewBook makes a book; the editions may come in any order.
 func NewBook(editions []Edition) *Book {
+	b := &Book{}
+	b.Replace(editions)
+	return b
+}
+
+// Replace puts other editions in their place, all at once.
+func (b *Book) Replace(editions []Edition) {
 	editions = slices.Clone(editions)
 	slices.SortStableFunc(editions, func(a, b Edition) int { return cmp.Compare(a.From, b.From) })
-	return &Book{editions}
+	b.editions.Store(&editions)
 }
 
 // Price finds the price of a call: of the lines that fit, the one that says most (tier, then model,

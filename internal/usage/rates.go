@@ -59,9 +59,10 @@ func (b *Book) edition(at int64) *Edition {
 	if b == nil {
 		return nil
 	}
-	for i := len(b.editions) - 1; i >= 0; i-- {
-		if b.editions[i].From <= at {
-			return &b.editions[i]
+	all := *b.editions.Load()
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].From <= at {
+			return &all[i]
 		}
 	}
 	return nil

@@ -130,7 +130,7 @@ func (c *race[T]) more() bool {
 func (c *race[T]) start(why string) {
 	p := c.planned[c.next]
 	c.next++
-	r := &runner[T]{route: p.Route, where: where(p, c.tried, c.tier), probe: c.a.State.begin(p.Route)}
+	r := &runner[T]{route: p.Route, where: where(c.planned, p, c.tried, c.tier), probe: c.a.State.begin(p.Route)}
 	r.where.Why += why
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	r.cancel = cancel

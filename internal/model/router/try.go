@@ -50,7 +50,7 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, ti
 	}
 	tried = slices.Clone(tried)
 	for i, c := range planned {
-		place := where(c, tried, tier)
+		place := where(planned, c, tried, tier)
 		begun, err := a.attempt(ctx, c.Route, place, call)
 		if err == nil {
 			return nil
@@ -68,10 +68,32 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, ti
 	return a.nowhere(planned) // cannot be: the last one returns
 }
 
+// What an answer says of the routes that it did not come from: of so many, and so much of each.
+const (
+	maxConsidered = 8
+	maxWhyBytes   = 120
+)
+
+// others are the routes of a plan that are not c's, and what is not said elsewhere of them.
+func others(planned []Considered, c Considered, tried []string) []string {
+	var out []string
+	for _, o := range planned {
+		name := o.Route.Name()
+		if name == c.Route.Name() || slices.ContainsFunc(tried, func(t string) bool { return strings.HasPrefix(t, name+": ") }) {
+			continue
+		}
+		if len(out) == maxConsidered {
+			return append(out, "and more")
+		}
+		out = append(out, strings.ToValidUTF8((name + ": " + o.Why)[:min(len(name)+len(": ")+len(o.Why), maxWhyBytes)], ""))
+	}
+	return out
+}
+
 // where is a considered route in the words of an answer; tier is what the caller asks for.
-func where(c Considered, tried []string, tier string) *model.Route {
+func where(planned []Considered, c Considered, tried []string, tier string) *model.Route {
 	r := c.Route
-	return &model.Route{Provider: r.Provider, Model: r.Upstream, Region: r.Region, Tier: model.AskedTier(r.Tier, tier), Why: c.Why, Tried: tried, Price: r.Price}
+	return &model.Route{Considered: others(planned, c, tried), Provider: r.Provider, Model: r.Upstream, Region: r.Region, Tier: model.AskedTier(r.Tier, tier), Why: c.Why, Tried: tried, Price: r.Price}
 }
 
 // failure is what is told of an attempt that failed, and whether another route may do better. Where one might
