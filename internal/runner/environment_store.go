@@ -35,7 +35,7 @@ func (a *actor) environmentChanged() pending {
 	idle := len(a.flights) == 0 // no turn, or one that waits for somebody
 	return pending{session.KindEnvironmentChanged, func(s *session.State) (any, error) {
 		e := s.Environment
-		if !e.Resident(a.r.cfg.Node) || !idle || e.Unsaved || e.Asked > 0 {
+		if !e.Resident(a.r.cfg.Node) || !idle || e.Unsaved || e.Asked > 0 || e.Wanted > 0 {
 			return nil, nil
 		}
 		return session.EnvironmentChanged{Node: a.r.cfg.Node}, nil
@@ -89,7 +89,7 @@ func (r *Runner) untilStored(ctx context.Context, key stead.SessionKey) error {
 		}
 		e := v.Environment
 		switch {
-		case e.Asked > 0:
+		case e.Wanted > 0:
 		case e.Unstored != nil:
 			return stead.Errorf(stead.KindUnavailable, "%s", e.Unstored.Error.Message)
 		case e.Status != session.EnvironmentConnectedNow && e.Unstocked():

@@ -23,7 +23,7 @@ func (s *server) lifecycle(w http.ResponseWriter, r *http.Request, p stead.Princ
 	if err != nil {
 		return err
 	}
-	return s.write(w, changed)
+	return s.write(w, s.withRemoteURL(p, changed))
 }
 
 func (s *server) exportSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -79,7 +79,7 @@ func (s *server) importSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
-	return s.write(w, made)
+	return s.write(w, s.withRemoteURL(p, made))
 }
 
 // upload remembers how reading failed, so that a client that breaks off is told so, and gives each

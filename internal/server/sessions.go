@@ -195,7 +195,7 @@ func (s *server) updateSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
-	return s.write(w, changed)
+	return s.write(w, s.withRemoteURL(p, changed))
 }
 
 func (s *server) sessionUpdate(o param.Object) (u session.Updated, err error) {

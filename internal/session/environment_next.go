@@ -61,7 +61,7 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 			return ActionOpen, s.Turn.Budget.RetryAt
 		case s.commandWaits():
 			return ActionOpen, 0
-		case !gone && e.Asked > 0:
+		case !gone && e.Wanted > 0:
 			return ActionOpen, 0
 		case s.Turn == nil && w.EnvironmentExpire > 0:
 			return ActionExpire, max(e.Used, s.LastActive, s.CreatedAt) + w.EnvironmentExpire.Milliseconds()
@@ -75,7 +75,7 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 		case s.commandRuns():
 		case gone, e.Slice.Refused && !e.Unsaved:
 			return ActionSuspend, 0
-		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved:
+		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked+e.Wanted > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved:
 			return ActionSave, 0
 		case (s.Turn == nil || s.budgetWaits()) && w.EnvironmentIdle > 0:
 			return ActionSuspend, e.Used + w.EnvironmentIdle.Milliseconds()
@@ -129,10 +129,11 @@ func (v *View) awaitsServers() bool {
 	return v.serversInside() && v.Turn.Fresh && !e.Hosted() && e.Status != EnvironmentConnectedNow
 }
 
-// unconnected: the call waits until somebody connects the environment.
+// unconnected: the call waits until somebody connects the environment, or is cut off unless its executor comes
+// back before it is given up.
 func (v *View) unconnected(c *Call) bool {
 	e := v.Environment
-	return c.Tool.Environment && c.State == CallReady && e != nil && !e.Hosted() && e.Status != EnvironmentConnectedNow
+	return c.Tool.Environment && (c.State == CallReady || c.State == CallRunning) && e != nil && !e.Hosted() && e.Status != EnvironmentConnectedNow
 }
 
 // noticeOfReset is what the agent is told.

@@ -74,16 +74,16 @@ func (v *View) gaveUpStoring(ev stead.Event) {
 func (v *View) notStored(ev stead.Event, why EnvironmentError) {
 	v.unstored(ev, why)
 	e := v.Environment
-	e.Asked, e.Reopened, e.Unsaved, e.Used = 0, 0, true, max(v.Now, ev.At)
+	e.Asked, e.Wanted, e.Reopened, e.Unsaved, e.Used = 0, 0, 0, true, max(v.Now, ev.At)
 }
 
-// asked: somebody copies the session, and wants what is in the workspace now.
-func (e *EnvironmentView) asked(ev stead.Event, _ CheckpointInput) {
+// wanted: somebody copies the session, and wants what is in the workspace now.
+func (e *EnvironmentView) wanted(ev stead.Event, _ CheckpointInput) {
 	connected := e.Status == EnvironmentConnectedNow
 	if !connected && !e.Unstocked() || !e.Hosted() {
 		return
 	}
-	e.Asked, e.Unsaved, e.RetryAt = ev.Seq, false, 0
+	e.Wanted, e.Unsaved, e.RetryAt = ev.Seq, false, 0
 	if connected && e.Touched == 0 {
 		e.Touched = ev.Seq // what runs in the background may have changed it
 	}

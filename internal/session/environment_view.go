@@ -54,6 +54,8 @@ type EnvironmentView struct {
 	Background   []string `json:"background,omitempty"`
 	// Asked is the event that asks for a checkpoint beside those at the ends of turns, 0 for none.
 	Asked stead.Seq `json:"asked,omitempty"`
+	// Wanted is the event that asks for one since the session is copied, 0 for none: it outlives residences.
+	Wanted stead.Seq `json:"wanted,omitempty"`
 	// Unpublished: a command of this turn may have made outputs that no checkpoint has published.
 	Unpublished bool `json:"unpublished,omitempty"`
 	Publishing  bool `json:"publishing,omitempty"` // Action does
@@ -145,7 +147,7 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	case KindInputArtifact:
 		return true, fold(e, v.artifactDeleted)
 	case KindInputCheckpoint:
-		return true, fold(e, v.Environment.asked)
+		return true, fold(e, v.Environment.wanted)
 	case KindEnvironmentCalled:
 		return true, fold(e, v.environmentCalled)
 	case KindEnvironmentExtended:
@@ -241,7 +243,7 @@ func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 		return
 	}
 	e.Status, e.Node, e.Lost, e.Error, e.Used = EnvironmentConnectedNow, p.Node, "", nil, ev.At
-	e.Residence, e.Skills, e.Unsaved = p.Call, p.Skills, false
+	e.Residence, e.Skills, e.Unsaved, e.Asked = p.Call, p.Skills, false, 0
 	if p.Reset != nil {
 		e.Resets, e.LastReset, e.ResetAt = p.Reset.Count, p.Reset, ev.At
 		if !p.Reset.Kept {
@@ -291,6 +293,9 @@ func (e *EnvironmentView) checkpoint(ev stead.Event, c environment.Checkpoint, u
 	if e.Asked < call {
 		e.Asked = 0
 	}
+	if e.Wanted < call {
+		e.Wanted = 0
+	}
 	e.Reopened = 0
 	e.dropUploads(upto)
 	if e.Touched < call {
@@ -317,7 +322,7 @@ func (e *EnvironmentView) expired(_ stead.Event, p EnvironmentExpired) {
 	e.Status, e.Node, e.Expiring, e.Error, e.Lost = EnvironmentIsExpired, "", false, nil, ""
 	e.unheld()
 	e.Layer, e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Background, e.Residence, e.Skills = "", nil, 0, 0, nil, 0, nil
-	e.Uploads, e.Given, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans = nil, nil, 0, nil, false, nil, false
+	e.Uploads, e.Given, e.Touched, e.Commands, e.Unsaved, e.Unstored, e.Orphans, e.Wanted = nil, nil, 0, nil, false, nil, false, 0
 }
 
 // Gone reports whether the workspace is deleted, or being deleted.
@@ -351,7 +356,7 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 		v.refuseCommands("The environment could not be prepared: " + p.Error.Message)
 	case ActionOpen:
 		v.refuseCommands("The environment could not be opened: " + p.Error.Message)
-		if storing || e.Asked > 0 {
+		if storing || e.Wanted > 0 {
 			v.notStored(ev, p.Error)
 		}
 	case ActionExpire:
@@ -405,7 +410,7 @@ func (e *EnvironmentView) copied(ev stead.Event, p EnvironmentCopied) {
 		e.leave(EnvironmentAway, e.Since)
 		e.Lost = "the session was copied while it ran"
 	}
-	e.Asked, e.Reopened = 0, 0
+	e.Wanted, e.Reopened = 0, 0
 	e.Uploads, e.Given = append(e.Given, e.Uploads...), nil
 	e.Past = environment.Usage{} // the session that was copied has used it
 	if p.Foreign {

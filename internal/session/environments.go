@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -118,7 +119,8 @@ func (v *View) Artifacts() []ArtifactInfo {
 	return out
 }
 
-// environmentObject is the wire's environment: a copy of a session has an environment of its own.
+// environmentObject is the wire's environment: a copy of a session has an environment of its own, and so an
+// address of its own for an executor.
 func (v *View) environmentObject() json.RawMessage {
 	raw := v.Created.Environment
 	if v.Environment == nil {
@@ -128,6 +130,12 @@ func (v *View) environmentObject() json.RawMessage {
 	if json.Unmarshal(raw, &fields) != nil {
 		return raw
 	}
-	fields["id"] = mustJSON(EnvironmentID(v.Key.Session))
+	own, was := EnvironmentID(v.Key.Session), ""
+	if json.Unmarshal(fields["id"], &was) == nil && was != "" && was != own {
+		if url := fields["remote_url"]; url != nil { // it ends with the id, whoever made it
+			fields["remote_url"] = bytes.ReplaceAll(url, []byte(was), []byte(own))
+		}
+	}
+	fields["id"] = mustJSON(own)
 	return mustJSON(fields)
 }

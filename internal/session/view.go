@@ -321,7 +321,11 @@ func (v *View) blocked() bool {
 			waiting = true
 			holds = holds || !c.Tool.Async
 		case CallRunning:
-			if !c.Tool.Environment || !t.codeWaits() {
+			switch {
+			case v.unconnected(c):
+				waiting = true
+				holds = holds || !c.Tool.Async
+			case !c.Tool.Environment || !t.codeWaits():
 				return false
 			}
 		case CallWaiting, CallApproval, CallUnknown:
