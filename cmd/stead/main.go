@@ -79,8 +79,9 @@ type app struct {
 	terminal bool // out is one: progress may be drawn
 	asks     bool // somebody can be asked
 
-	server string // --server
-	output string // -o: "text" or "json"
+	server  string // --server
+	project string // --project: that the root key or a token acts in; "": its own
+	output  string // -o: "text" or "json"
 }
 
 // isTerminal reports whether a file is a character device that is not the null device.

@@ -48,7 +48,7 @@ func (f *usageFlags) query() url.Values {
 func (a *app) usageReport() *cobra.Command {
 	var filter usageFlags
 	var by string
-	var csv bool
+	var csv, every bool
 	c := &cobra.Command{
 		Use: "report", Short: "Add up what was used, by any dimensions", Args: cobra.NoArgs,
 		Long: "Add up what was used. --by takes dimensions by commas:\n" +
@@ -60,6 +60,7 @@ func (a *app) usageReport() *cobra.Command {
 			}
 			q := filter.query()
 			q.Set("group_by", by)
+			inEvery(q, every)
 			if csv {
 				q.Set("format", "csv")
 				return c.UsageText(cmd.Context(), "/v1/usage", q, a.out)
@@ -74,7 +75,19 @@ func (a *app) usageReport() *cobra.Command {
 	filter.register(c)
 	c.Flags().StringVar(&by, "by", "kind", "dimensions, by commas")
 	c.Flags().BoolVar(&csv, "csv", false, "print CSV")
+	everyFlag(c, &every)
 	return c
+}
+
+// everyFlag is the flag of what the root key may ask about every project.
+func everyFlag(c *cobra.Command, every *bool) {
+	c.Flags().BoolVar(every, "all-projects", false, "of every project, with the root key")
+}
+
+func inEvery(q url.Values, every bool) {
+	if every {
+		q.Set("project", "*")
+	}
 }
 
 func writeReport(w io.Writer, r client.UsageReport) {
@@ -180,7 +193,7 @@ func measure(r client.UsageRecord) string {
 }
 
 func (a *app) usageVerify() *cobra.Command {
-	var repair bool
+	var repair, every bool
 	c := &cobra.Command{
 		Use: "verify", Short: "Fold every journal anew and compare what it makes with the records", Args: cobra.NoArgs,
 		Long: "Fold every journal anew and compare what it makes with the stored records, one by one and in their sums.\n" +
@@ -191,7 +204,9 @@ func (a *app) usageVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v, raw, err := c.VerifyUsage(cmd.Context(), repair)
+			q := url.Values{}
+			inEvery(q, every)
+			v, raw, err := c.VerifyUsage(cmd.Context(), q.Get("project"), repair)
 			if err != nil {
 				return err
 			}
@@ -204,6 +219,7 @@ func (a *app) usageVerify() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&repair, "repair", false, "store the records that are missing")
+	everyFlag(c, &every)
 	return c
 }
 
@@ -236,7 +252,7 @@ func writeVerification(w io.Writer, v client.UsageVerification) {
 
 func (a *app) usageStatement() *cobra.Command {
 	var from, to, capped string
-	var csv bool
+	var csv, every bool
 	c := &cobra.Command{
 		Use: "statement [MONTH]", Short: "Say who gets what of a month's usage, to the cent, by settlement: in stead.yaml", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -248,6 +264,7 @@ func (a *app) usageStatement() *cobra.Command {
 			if len(args) == 1 {
 				q = url.Values{"month": {args[0]}}
 			}
+			inEvery(q, every)
 			if capped != "" {
 				q.Set("capped", capped)
 			}
@@ -274,6 +291,7 @@ func (a *app) usageStatement() *cobra.Command {
 	c.Flags().StringVar(&to, "to", "", "before this day or time (UTC)")
 	c.Flags().StringVar(&capped, "capped", "", "records that say what can't be: leave_out lists them and settles the rest, at_bound counts them at their bound (default refuse)")
 	c.Flags().BoolVar(&csv, "csv", false, "print CSV")
+	everyFlag(c, &every)
 	return c
 }
 

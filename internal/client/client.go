@@ -49,10 +49,16 @@ type Client struct {
 	base *url.URL
 	http *http.Client
 	key  string // API key; "": none
+	// project is what the header OpenAI-Project says; "": nothing.
+	project string
 }
 
 // Authorize makes every later call carry an API key. It is to be called before the first one.
 func (c *Client) Authorize(key string) { c.key = key }
+
+// In makes every later call name a project, which the root key and tokens may choose. It is to be called before the
+// first one.
+func (c *Client) In(project string) { c.project = project }
 
 // Trust makes the client believe the server that shows this very certificate (DER), whoever signed it and whatever
 // name it is for. It is to be called before the first call.
@@ -140,6 +146,9 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	req.Header.Set("Accept", accept)
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	if c.project != "" {
+		req.Header.Set("OpenAI-Project", c.project)
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)

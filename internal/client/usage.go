@@ -112,9 +112,9 @@ func (c *Client) UsageReport(ctx context.Context, query url.Values) (report Usag
 	return decoded[UsageReport](ctx, c, http.MethodGet, "/v1/usage", query, nil)
 }
 
-// VerifyUsage holds the records against the journals.
-func (c *Client) VerifyUsage(ctx context.Context, repair bool) (v UsageVerification, raw json.RawMessage, err error) {
-	return decoded[UsageVerification](ctx, c, http.MethodPost, "/v1/usage/verify", nil, map[string]bool{"repair": repair})
+// VerifyUsage holds the records against the journals; project "*" is every one.
+func (c *Client) VerifyUsage(ctx context.Context, project string, repair bool) (v UsageVerification, raw json.RawMessage, err error) {
+	return decoded[UsageVerification](ctx, c, http.MethodPost, "/v1/usage/verify", nil, map[string]any{"repair": repair, "project": project})
 }
 
 // UsageText writes an answer to w as the server made it: a report as CSV, a statement.

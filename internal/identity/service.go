@@ -64,7 +64,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key
 	}
 	project := p.Project
 	if in.Project != "" {
-		if in.Project != p.Project && !isRoot(p) {
+		if in.Project != p.Project && !IsRoot(p) {
 			return Key{}, "", stead.Invalid("project", "a key makes keys of its own project alone, %s", p.Project)
 		}
 		project = in.Project
@@ -115,7 +115,7 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Key, e
 // own reads a key of the caller's project.
 func (s *Service) own(ctx context.Context, p stead.Principal, id string) (Key, document.Document, error) {
 	k, doc, err := s.read(ctx, id)
-	if stead.KindOf(err) == stead.KindNotFound || err == nil && k.Project != p.Project && !isRoot(p) {
+	if stead.KindOf(err) == stead.KindNotFound || err == nil && k.Project != p.Project && !IsRoot(p) {
 		err = stead.NotFound("API key", id)
 	}
 	return k, doc, err
@@ -256,7 +256,8 @@ func refused(why string) error {
 // rootID is the principal of the root key.
 const rootID = "root"
 
-func isRoot(p stead.Principal) bool {
+// IsRoot reports whether a principal is the operator's own key, which owns every project.
+func IsRoot(p stead.Principal) bool {
 	return p.Kind == stead.PrincipalService && p.ID == rootID && p.Role == Owner
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/usage"
 	"github.com/stead-dev/stead/internal/usage/account"
 )
@@ -17,9 +18,9 @@ import (
 // Usage answers what was used: see package account, which implements it.
 type Usage interface {
 	List(ctx context.Context, p stead.Principal, q account.ListQuery) ([]usage.Record, bool, error)
-	Report(ctx context.Context, p stead.Principal, f usage.Filter, groupBy []string) (usage.Report, error)
-	Statement(ctx context.Context, p stead.Principal, from, to int64, how usage.Capped) (usage.Statement, error)
-	Verify(ctx context.Context, p stead.Principal, repair bool) (*account.Verification, error)
+	Report(ctx context.Context, p stead.Principal, every bool, f usage.Filter, groupBy []string) (usage.Report, error)
+	Statement(ctx context.Context, p stead.Principal, every bool, from, to int64, how usage.Capped) (usage.Statement, error)
+	Verify(ctx context.Context, p stead.Principal, every, repair bool) (*account.Verification, error)
 	Commitments(ctx context.Context, p stead.Principal, at int64) ([]usage.Standing, error)
 	Figures(ctx context.Context, p stead.Principal, f usage.Filter) ([]*usage.Figures, error)
 	Judge(ctx context.Context, p stead.Principal, j account.Judgement) (usage.Record, error)
@@ -176,6 +177,24 @@ type wireUsageReport struct {
 	Total   wireUsageRow   `json:"total"`
 }
 
+// everyProject reads whether a question is about every project ("*"), which only their owner may ask: the root key, or
+// the one user of a server without authentication.
+func everyProject(p stead.Principal, project string) (bool, error) {
+	switch {
+	case project == "":
+		return false, nil
+	case project != "*":
+		e := stead.Invalid("project", `project can be "*", for every project, not %.40q`, project)
+		e.Hint = "One project is chosen by the key; the root key names it in the header OpenAI-Project."
+		return false, e
+	case !identity.IsRoot(p) && p != stead.LocalPrincipal():
+		e := stead.Errorf(stead.KindForbidden, "only the root key may ask about every project")
+		e.Param = "project"
+		return false, e
+	}
+	return true, nil
+}
+
 func (s *server) reportUsage(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	q := r.URL.Query()
 	f, err := usageFilter(q)
@@ -186,7 +205,11 @@ func (s *server) reportUsage(w http.ResponseWriter, r *http.Request, p stead.Pri
 	if format != "" && format != "json" && format != "csv" {
 		return stead.Invalid("format", `format must be "json" or "csv", not %.40q`, format)
 	}
-	report, err := s.Usage.Report(r.Context(), p, f, queryList(q, "group_by"))
+	every, err := everyProject(p, q.Get("project"))
+	if err != nil {
+		return err
+	}
+	report, err := s.Usage.Report(r.Context(), p, every, f, queryList(q, "group_by"))
 	if err != nil {
 		return err
 	}

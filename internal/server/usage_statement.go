@@ -60,7 +60,11 @@ func (s *server) usageStatement(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
-	st, err := s.Usage.Statement(r.Context(), p, from, to, how)
+	every, err := everyProject(p, q.Get("project"))
+	if err != nil {
+		return err
+	}
+	st, err := s.Usage.Statement(r.Context(), p, every, from, to, how)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,15 @@ func (s *server) verifyUsage(w http.ResponseWriter, r *http.Request, p stead.Pri
 	if err != nil {
 		return err
 	}
-	v, err := s.Usage.Verify(r.Context(), p, repair)
+	project, _, err := req.String("project")
+	if err != nil {
+		return err
+	}
+	every, err := everyProject(p, project)
+	if err != nil {
+		return err
+	}
+	v, err := s.Usage.Verify(r.Context(), p, every, repair)
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func (w *world) check(apps []*app) {
 
 // checkUsage: the usage records are those that the journals make, one by one and in their sums.
 func (w *world) checkUsage() {
-	v, err := account.New(account.Config{Store: w.store, Policy: policy.AllowLocal{}}).Verify(context.Background(), me, false)
+	v, err := account.New(account.Config{Store: w.store, Policy: policy.AllowLocal{}}).Verify(context.Background(), me, false, false)
 	if err != nil {
 		w.failf("verify the usage records: %v", err)
 		return

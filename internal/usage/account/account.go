@@ -139,8 +139,31 @@ func (s *Service) each(ctx context.Context, project stead.ProjectID, f usage.Fil
 	}
 }
 
-// Report adds up the records that pass the filter by some dimensions.
-func (s *Service) Report(ctx context.Context, p stead.Principal, f usage.Filter, groupBy []string) (usage.Report, error) {
+// projects are those that a question is about: the principal's own, or every one that has records, sorted. Whoever
+// lets a principal ask about every project has made sure that it may.
+func (s *Service) projects(ctx context.Context, p stead.Principal, every bool) ([]stead.ProjectID, error) {
+	if !every {
+		return []stead.ProjectID{p.Project}, nil
+	}
+	return s.Store.UsageProjects(ctx)
+}
+
+// all is each over the records of several projects, one after the other.
+func (s *Service) all(ctx context.Context, p stead.Principal, every bool, f usage.Filter, yield func(*usage.Record) (bool, error)) error {
+	projects, err := s.projects(ctx, p, every)
+	if err != nil {
+		return err
+	}
+	for _, project := range projects {
+		if err := s.each(ctx, project, f, journal.UsageQuery{}, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Report adds up the records that pass the filter by some dimensions, those of every project or of the principal's.
+func (s *Service) Report(ctx context.Context, p stead.Principal, every bool, f usage.Filter, groupBy []string) (usage.Report, error) {
 	if err := s.allow(ctx, p, policy.UsageRead); err != nil {
 		return usage.Report{}, err
 	}
@@ -151,6 +174,6 @@ func (s *Service) Report(ctx context.Context, p stead.Principal, f usage.Filter,
 	if err != nil {
 		return usage.Report{}, err
 	}
-	err = s.each(ctx, p.Project, f, journal.UsageQuery{}, func(r *usage.Record) (bool, error) { return true, g.Add(r) })
+	err = s.all(ctx, p, every, f, func(r *usage.Record) (bool, error) { return true, g.Add(r) })
 	return g.Report(), err
 }

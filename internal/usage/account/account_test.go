@@ -55,7 +55,7 @@ func (k *kept) add(records ...usage.Record) {
 
 func (k *kept) verify(repair bool) *account.Verification {
 	k.t.Helper()
-	v, err := k.Verify(context.Background(), me, repair)
+	v, err := k.Verify(context.Background(), me, false, repair)
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestReportsAddUp(t *testing.T) {
 		}
 	}
 	for _, by := range [][]string{nil, {"kind"}, {"day", "model"}, {"session", "user", "turn"}, {"month", "provider", "region", "name"}} {
-		r, err := k.Report(t.Context(), me, usage.Filter{Notes: true}, by)
+		r, err := k.Report(t.Context(), me, false, usage.Filter{Notes: true}, by)
 		if err != nil {
 			t.Fatal(err)
 		}

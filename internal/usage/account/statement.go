@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/usage"
 )
@@ -12,8 +11,8 @@ import (
 // Statement says who gets what of a time's usage, by the rules of the configuration. The time has a
 // beginning and an end: what is added to a time that has ended, so that it can change a statement,
 // are but the records of events that happened in it and are stored later. how says what becomes of records that
-// can't be.
-func (s *Service) Statement(ctx context.Context, p stead.Principal, from, to int64, how usage.Capped) (usage.Statement, error) {
+// can't be. One of every project is settled as one: its cents are rounded once, and not in each project.
+func (s *Service) Statement(ctx context.Context, p stead.Principal, every bool, from, to int64, how usage.Capped) (usage.Statement, error) {
 	if err := s.allow(ctx, p, policy.UsageRead); err != nil {
 		return usage.Statement{}, err
 	}
@@ -30,7 +29,7 @@ func (s *Service) Statement(ctx context.Context, p stead.Principal, from, to int
 		return usage.Statement{}, err
 	}
 	settling := usage.NewSettling(s.Rules, how)
-	err := s.each(ctx, p.Project, f, journal.UsageQuery{}, func(r *usage.Record) (bool, error) { return true, settling.Add(r) })
+	err := s.all(ctx, p, every, f, func(r *usage.Record) (bool, error) { return true, settling.Add(r) })
 	if err != nil {
 		return usage.Statement{}, err
 	}

@@ -59,9 +59,9 @@ func (v *Verification) OK() bool {
 	return v.Count == v.Repaired && (v.Repaired > 0 || v.Journal.Equal(v.Store))
 }
 
-// Verify folds every journal of the project anew and compares what it makes with what is stored.
+// Verify folds every journal of the project, or of every project that has records, anew and compares what it makes with what is stored.
 // With repair it stores the records that are missing: those of a time before records were kept.
-func (s *Service) Verify(ctx context.Context, p stead.Principal, repair bool) (*Verification, error) {
+func (s *Service) Verify(ctx context.Context, p stead.Principal, every, repair bool) (*Verification, error) {
 	effect := policy.UsageRead
 	if repair {
 		effect = policy.UsageWrite
@@ -69,12 +69,26 @@ func (s *Service) Verify(ctx context.Context, p stead.Principal, repair bool) (*
 	if err := s.allow(ctx, p, effect); err != nil {
 		return nil, err
 	}
-	v := &verifying{Service: s, project: p.Project, repair: repair, seen: map[stead.SessionID]bool{}}
-	v.found.Journal, v.found.Store = Sums{}, Sums{}
-	if err := v.sessions(ctx); err != nil {
+	projects, err := s.projects(ctx, p, every)
+	if err != nil {
 		return nil, err
 	}
-	err := s.each(ctx, p.Project, usage.Filter{Notes: true}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
+	found := &Verification{Journal: Sums{}, Store: Sums{}}
+	for _, project := range projects {
+		v := &verifying{Service: s, project: project, repair: repair, seen: map[stead.SessionID]bool{}, found: found}
+		if err := v.whole(ctx); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// whole goes through a project's sessions, and through its records.
+func (v *verifying) whole(ctx context.Context) error {
+	if err := v.sessions(ctx); err != nil {
+		return err
+	}
+	return v.each(ctx, v.project, usage.Filter{Notes: true}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
 		switch {
 		case r.Kind == usage.Feedback: // it follows from no event
 		case r.Session == "":
@@ -84,7 +98,6 @@ func (s *Service) Verify(ctx context.Context, p stead.Principal, repair bool) (*
 		}
 		return true, nil
 	})
-	return &v.found, err
 }
 
 type verifying struct {
@@ -93,7 +106,7 @@ type verifying struct {
 	repair  bool
 	seen    map[stead.SessionID]bool
 	made    map[stead.SessionID]bool // sessions that were made while the others were looked at
-	found   Verification
+	found   *Verification            // of all projects
 }
 
 // sessions goes through all of the project's, in order of id.
