@@ -18,7 +18,7 @@ type statelessMeter struct {
 func (m statelessMeter) Metered(c server.Metered) {
 	m.failures(c)
 	r, ended := m.record(c), c.Began.Add(c.Took).UnixMilli()
-	beside := m.hedged(c, r, ended)
+	beside := m.beside(c, r, ended)
 	switch {
 	case c.Counted():
 		m.recorder.Add(r, c.Caller.Key, beside...)
@@ -45,16 +45,17 @@ func (m statelessMeter) record(c server.Metered) usage.Record {
 		price = p
 	}
 	r.Calls, r.Millis = 1, c.Took.Milliseconds()
+	if !c.Whole {
+		r.Millis = max(r.Millis, 1) // an attempt that was given up for another has none
+	}
 	if c.First > 0 {
 		r.First = max(c.First.Milliseconds(), 1)
 	}
 	if f := c.Finish; f != model.FinishStop && f != model.FinishToolCalls {
 		r.Outcome = string(f)
 	}
-	used := c.Guess
-	if c.Usage != nil {
-		used = *c.Usage
-	} else {
+	used, guessed := c.Used()
+	if guessed {
 		r.Outcome = usage.Estimated
 	}
 	r.SetTokens(used)
@@ -65,27 +66,22 @@ func (m statelessMeter) record(c server.Metered) usage.Record {
 	return r
 }
 
-// hedged is the record of the attempt that was given up beside that of a record, if it used something. It is of
-// the same hold.
-func (m statelessMeter) hedged(c server.Metered, r usage.Record, ended int64) []usage.Record {
-	if c.Route == nil || c.Route.Hedged == nil {
-		return nil
+// beside are the records of the attempts that were given up beside that of a record or broke off before it, and used
+// something. They are of the same hold.
+func (m statelessMeter) beside(c server.Metered, r usage.Record, ended int64) []usage.Record {
+	used, _ := c.Used()
+	m.prices.PriceBeside(c.Route, usage.Sale{At: ended, Model: c.Model}, used, c.Guess.InputTokens)
+	var all []usage.Record
+	for _, h := range c.Route.Beside() {
+		if h.Usage == nil {
+			continue
+		}
+		r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices, r.Millis = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices, 0
+		r.SetTokens(*h.Usage)
+		r.First, r.Outcome = 0, usage.OutcomeBeside(h) // the other record has its time
+		all = append(all, r)
 	}
-	h, used := c.Route.Hedged, c.Guess
-	if c.Usage != nil {
-		used = *c.Usage
-	}
-	m.prices.PriceHedged(h, usage.Sale{At: ended, Model: c.Model}, used, c.Guess.InputTokens)
-	if h.Usage == nil {
-		return nil
-	}
-	r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices, r.Millis = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices, 0
-	r.SetTokens(*h.Usage)
-	r.First, r.Outcome = 0, usage.Outrun // the other record has its time
-	if h.Unknown {
-		r.Outcome = usage.Estimated
-	}
-	return []usage.Record{r}
+	return all
 }
 
 // failures notes the routes that failed: those that were tried before, and the last one.

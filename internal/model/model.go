@@ -155,6 +155,20 @@ type Route struct {
 	Price *Price `json:"price,omitempty"`
 	// Hedged is the attempt that ran beside this one and was given up, because this one spoke first.
 	Hedged *Hedged `json:"hedged,omitempty"`
+	// Lost are the attempts on routes before that broke off when their upstreams had the request, and may charge for it.
+	Lost []*Hedged `json:"lost,omitempty"`
+}
+
+// Beside are the attempts beside this one that used something, or may have. r may be nil.
+func (r *Route) Beside() []*Hedged {
+	if r == nil {
+		return nil
+	}
+	all := r.Lost
+	if r.Hedged != nil {
+		all = append([]*Hedged{r.Hedged}, all...)
+	}
+	return all
 }
 
 // Tried is a route that failed before another one was tried.
@@ -177,21 +191,23 @@ func (r *Route) TriedBefore() []Tried {
 	return out
 }
 
-// Both is what a call used with both of its attempts, of what the one used that won. r may be nil.
+// Both is what a call used with all of its attempts, of what the one used that won. r may be nil.
 func (r *Route) Both(used stead.Usage, cost int64) (stead.Usage, int64) {
-	if r == nil || r.Hedged == nil || r.Hedged.Usage == nil {
-		return used, cost
+	for _, h := range r.Beside() {
+		if h.Usage != nil {
+			used, cost = used.Add(*h.Usage), cost+h.Cost
+		}
 	}
-	return used.Add(*r.Hedged.Usage), cost + r.Hedged.Cost
+	return used, cost
 }
 
-// Hedged is the slower of two attempts of one call.
+// Hedged is the slower of two attempts of one call, or one of Lost.
 type Hedged struct {
 	Provider string       `json:"provider"`
 	Model    string       `json:"model"`
 	Region   string       `json:"region,omitempty"`
 	Tier     string       `json:"tier,omitempty"`
-	AfterMS  int64        `json:"after_ms"`        // when the second attempt began
+	AfterMS  int64        `json:"after_ms"`        // when the second attempt began; 0: it was lost
 	Usage    *stead.Usage `json:"usage,omitempty"` // nil: its provider did not say that it used anything
 	// Unknown: it was cut off before its provider said what it used, and may be charged. Whoever meters the call
 	// estimates Usage then: a request is read whole before the first word of its answer.

@@ -196,7 +196,7 @@ func (c *modelCall) runCompact(ctx context.Context, f *flight) {
 	}
 	price := c.price(reply)
 	c.a.deliver(f, happened(session.KindContextCompacted, session.ContextCompacted{
-		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Cost: price.Cost(reply.usage), Prices: version(price), Model: reply.model, Provider: c.provider(reply), Route: reply.route,
+		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Guessed: reply.guessed, Cost: price.Cost(reply.usage), Prices: version(price), Model: reply.model, Provider: c.provider(reply), Route: reply.route,
 	}))
 }
 
@@ -257,12 +257,13 @@ func asked(verbosity string) string {
 
 // reply is what a finished stream brought.
 type reply struct {
-	items  []stead.Item
-	usage  stead.Usage
-	finish model.Finish
-	model  string
-	route  *model.Route // nil when there was but one way
-	first  int64        // milliseconds until the first word; 0: there was none
+	items   []stead.Item
+	usage   stead.Usage
+	guessed bool // usage is: the provider did not say it
+	finish  model.Finish
+	model   string
+	route   *model.Route // nil when there was but one way
+	first   int64        // milliseconds until the first word; 0: there was none
 }
 
 func (r *reply) text() string {
@@ -303,7 +304,7 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 	watchdog := time.AfterFunc(idle, func() { cancel(errIdle) })
 	defer watchdog.Stop()
 	ended, began := false, c.a.r.now()
-	for d, err := range c.model.Generate(ctx, req) {
+	for d, err := range c.model.Generate(model.WithTally(ctx, &c.heard.tally), req) {
 		watchdog.Reset(idle)
 		if err != nil {
 			if e := stopped(ctx); e != nil {
@@ -337,9 +338,7 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 			if tier := cmp.Or(d.Tier, model.AskedTier("", c.spec.ServiceTier)); tier != "" && out.route == nil {
 				out.route = &model.Route{Provider: c.info.Provider, Model: c.info.Upstream, Tier: tier}
 			}
-			if d.Usage != nil {
-				out.usage = *d.Usage
-			}
+			out.usage, out.guessed = c.used(d.Usage)
 		}
 	}
 	if !ended {

@@ -39,7 +39,7 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		r.route = &model.Route{Provider: c.info.Provider, Model: c.info.Upstream}
 	}
 	out := session.ModelReplied{
-		Call: c.seq, Usage: r.usage, Finish: string(r.finish), Model: r.model,
+		Call: c.seq, Usage: r.usage, Guessed: r.guessed, Finish: string(r.finish), Model: r.model,
 		Cost: price.Cost(r.usage), Prices: version(price), Provider: c.provider(r), Bytes: contextBytes(req), Route: r.route, FirstMS: r.first,
 	}
 	if n := len(r.items); n > maxReplyItems {

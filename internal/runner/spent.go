@@ -14,10 +14,10 @@ import (
 type heard struct {
 	mu    sync.Mutex
 	first int64 // milliseconds until the first word; 0: there was none
-	bytes int   // of texts and arguments
-	shown int   // of the texts of the items that have not ended
+	said  model.Said
 	route *model.Route
-	usage *stead.Usage // nil: the provider has not told it
+	usage *stead.Usage // of the end; nil: the provider has not told it
+	tally model.Tally  // before the end
 }
 
 // delta takes note of a piece; after is the time since the call began, in milliseconds.
@@ -27,14 +27,7 @@ func (h *heard) delta(d model.Delta, after int64) {
 	if h.first == 0 && d.Kind != model.Done {
 		h.first = max(after, 1)
 	}
-	h.bytes, h.shown = h.bytes+len(d.Text), h.shown+len(d.Text)
-	if d.Kind == model.ItemDone { // with its whole text, of which some or all was in deltas
-		n := len(d.Item.Arguments)
-		for _, c := range d.Item.Content {
-			n += c.Text.Bytes
-		}
-		h.bytes, h.shown = h.bytes+max(n-h.shown, 0), max(h.shown-n, 0)
-	}
+	h.said.Delta(d)
 	if d.Route != nil {
 		h.route = d.Route
 	}
@@ -46,21 +39,19 @@ func (h *heard) delta(d model.Delta, after int64) {
 // defaultBytesPerToken is what a token of an answer is taken for where nothing was learned.
 const defaultBytesPerToken = 4
 
-// spent is what the call has used, if its answer has begun; nil: nothing that anybody charges for. route is
+// spent is what the call has used, if its provider has it; nil: nothing that anybody charges for. route is
 // where it went, if that is known better than by the answer.
 func (c *modelCall) spent(route *model.Route) *session.Spent {
 	c.heard.mu.Lock()
 	defer c.heard.mu.Unlock()
 	h := &c.heard
-	if h.first == 0 && h.usage == nil {
+	told, charged := h.tally.Used()
+	if told = cmp.Or(h.usage, told); h.first == 0 && told == nil && !charged {
 		return nil
 	}
 	out := &session.Spent{Call: c.seq, FirstMS: h.first}
-	if h.usage != nil {
-		out.Usage, out.Told = *h.usage, true
-	} else {
-		out.Usage = stead.Usage{InputTokens: max(c.input, 1), OutputTokens: int64(float64(h.bytes)/cmp.Or(c.perToken, defaultBytesPerToken)) + 1}
-	}
+	used, guessed := model.Used(told, c.guess(), h.usage != nil)
+	out.Usage, out.Told = used, !guessed
 	if route == nil && h.route != nil {
 		own := *h.route
 		if own.Hedged != nil { // an attempt beside it, which is cut off as well
@@ -76,6 +67,22 @@ func (c *modelCall) spent(route *model.Route) *session.Spent {
 	price := c.priceOn(route)
 	out.Cost, out.Prices = price.Cost(out.Usage), version(price)
 	return out
+}
+
+// guess is what the call has used by what went in and came out. The caller holds the lock of what was heard.
+func (c *modelCall) guess() stead.Usage {
+	u := stead.Usage{InputTokens: max(c.input, 1)}
+	if n := c.heard.said.Bytes(); n > 0 {
+		u.OutputTokens = int64(float64(n)/cmp.Or(c.perToken, defaultBytesPerToken)) + 1
+	}
+	return u
+}
+
+// used is what a whole answer used, and whether that is guessed: its provider did not say it.
+func (c *modelCall) used(told *stead.Usage) (stead.Usage, bool) {
+	c.heard.mu.Lock()
+	defer c.heard.mu.Unlock()
+	return model.Used(told, c.guess(), true)
 }
 
 // cutCalls are what the model calls in flight have used, for an event that cuts them off.

@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,7 +80,7 @@ func (n *node) estimated(id stead.SessionID) (guessed, told []usage.Record) {
 // guess checks a record of 40 bytes that were said: 11 tokens at most, and an input.
 func (n *node) guess(r usage.Record) {
 	n.t.Helper()
-	if r.OutputTokens != 11 || r.InputTokens < 1 || r.Cost != r.InputTokens+11_000 || r.Prices != "v1" || r.Calls != 1 || r.First < 1 || r.GivenUp() || r.Provider != "sim" || r.Model != "sim" {
+	if r.OutputTokens != 11 || r.InputTokens < 1 || r.Cost != r.InputTokens+11_000 || r.Prices != "v1" || r.Calls != 1 || r.GivenUp() || r.Provider != "sim" || r.Model != "sim" {
 		n.t.Errorf("the record of a call that was cut off: %+v", r)
 	}
 }
@@ -177,4 +178,50 @@ func TestAnAnswerThatIsRefusedIsOnRecordAsItWasTold(t *testing.T) {
 			t.Errorf("%s, guessed %+v, told %+v", turn.Status, guessed, told)
 		}
 	}, withModel(script(gives(model.FinishStop, many...))), withPrice())
+}
+
+// silentOn answers without saying what it used.
+func silentOn(text string) answer {
+	return func(_ context.Context, req model.Request, yield func(model.Delta, error) bool) {
+		yield(model.Delta{Kind: model.ItemDone, Item: messageItem(text)}, nil)
+		yield(model.Delta{Kind: model.Done, Finish: model.FinishStop, Model: req.Model}, nil)
+	}
+}
+
+// taken has the call, says what it used so far, and breaks off or is silent without a word.
+func taken(told *stead.Usage, then answer) answer {
+	return func(ctx context.Context, req model.Request, yield func(model.Delta, error) bool) {
+		model.TallyOf(ctx).Sent()
+		if told != nil {
+			model.TallyOf(ctx).Told(*told)
+		}
+		then(ctx, req, yield)
+	}
+}
+
+// A whole answer whose provider does not say what it used is guessed, and marked; what was learnt of its tokens is not
+// learnt from a guess. What a provider told before it broke off counts, every time, and so does a call that it had.
+func TestACallWhoseProviderDoesNotSayWhatItUsed(t *testing.T) {
+	var p *purse
+	busy := fails(&model.Error{Code: model.CodeOverloaded, Message: "busy", Retry: true})
+	m := script(taken(&stead.Usage{InputTokens: 200_000}, busy), taken(nil, busy), silentOn(strings.Repeat("word ", 8)))
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.create("Go")
+		n.idle(s.ID)
+		guessed, told := n.estimated(s.ID)
+		if len(guessed) != 2 || len(told) != 1 {
+			t.Fatalf("%d guessed, %d told\n%s", len(guessed), len(told), n.journal(s.ID))
+		}
+		if told[0].InputTokens != 200_000 || told[0].GivenUp() {
+			t.Errorf("told before it broke off: %+v", told[0])
+		}
+		for _, r := range guessed {
+			if r.InputTokens < 1 || r.OutputTokens != 0 && r.OutputTokens != 11 || r.GivenUp() {
+				t.Errorf("guessed: %+v", r)
+			}
+		}
+		if c := p.counter(t); c.Held != (usage.Amount{}) || c.Spent.Calls != 3 {
+			t.Errorf("the budget's counter %+v", c)
+		}
+	}, withModel(m), withPrice(), withBudgets(&p, fixedBudget(usage.ScopeProject, usage.Amount{Tokens: 1_000_000})))
 }

@@ -53,10 +53,10 @@ func (c *modelCall) priceOn(route *model.Route) *model.Price {
 	return c.info.Price
 }
 
-// priceHedged says what the attempt cost that was given up beside a call, if one was.
+// priceHedged says what the attempts cost that were given up beside a call or broke off before it, if any were.
 func (c *modelCall) priceHedged(route *model.Route, won stead.Usage) {
 	if route != nil {
-		c.a.r.cfg.Prices.PriceHedged(route.Hedged, usage.Sale{At: c.a.r.now(), Model: c.info.Name}, won, c.input)
+		c.a.r.cfg.Prices.PriceBeside(route, usage.Sale{At: c.a.r.now(), Model: c.info.Name}, won, c.input)
 	}
 }
 

@@ -63,7 +63,9 @@ func (s *server) createEmbeddings(w http.ResponseWriter, r *http.Request, p stea
 	defer stop()
 	reply, err := embedder.Embed(ctx, ask)
 	err = c.blame(ctx, err)
-	c.began()
+	if c.meter.Whole = err == nil; c.meter.Whole {
+		c.began()
+	}
 	if c.meter.Usage, c.meter.Route = reply.Usage, reply.Route; reply.Route != nil {
 		c.head(routeHeader, routeWords(reply.Route))
 	}

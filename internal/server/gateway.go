@@ -44,8 +44,10 @@ type Metered struct {
 	Model   string       // as it was asked for
 	Info    model.Info   // what that resolved to
 	Route   *model.Route // nil when there was but one way
-	Usage   *stead.Usage // nil when the upstream did not say
-	Guess   stead.Usage  // what it may have used, where Usage is nil
+	Usage   *stead.Usage // nil when the upstream did not say; of an answer that is not Whole, what it said until then
+	Guess   stead.Usage  // what it may have used, by what went in and came out
+	Whole   bool         // the answer was
+	Sent    bool         // an upstream had the request, and did not refuse it
 	Finish  model.Finish // "": the upstream did not say, or in another way than is looked for
 	Began   time.Time
 	First   time.Duration // until the answer's first byte or delta; 0: there was none
@@ -77,8 +79,12 @@ type call struct {
 	head   func(name, value string) // sets a header of the answer, if that has not begun
 	// failed is how the last upstream failed that was tried before one that must be translated to.
 	failed error
-	lines  int64 // of a streamed answer that was passed on; linesAnEvent for each delta of a translated one
-	bytes  int64 // of an answer
+	lost   []*model.Hedged // attempts that broke off before those that translate
+	tally  model.Tally
+	lines  int64      // of a streamed answer that was passed on
+	bytes  int64      // of an answer that was passed on
+	said   model.Said // of a translated one
+	texts  int64      // bytes of a streamed one that was passed on
 }
 
 // errIdle ends a call whose upstream has said nothing for too long.
@@ -167,6 +173,11 @@ func (c *call) end(err error) {
 	}
 	c.meter.Took = time.Since(c.meter.Began)
 	c.meter.Guess = c.guess()
+	told, charged := c.tally.Used()
+	c.meter.Sent = charged
+	if c.meter.Usage == nil {
+		c.meter.Usage = told
+	}
 	c.meter.Outcome = OutcomeDone
 	if errors.Is(err, errClientGone) || errors.Is(err, context.Canceled) {
 		c.meter.Outcome = OutcomeGone
@@ -186,7 +197,8 @@ func (c *call) placed() {
 	if c.meter.Route != nil {
 		route = *c.meter.Route
 	}
-	if route.Tier = cmp.Or(c.served, route.Tier, model.AskedTier("", c.asked)); c.meter.Route != nil || route.Tier != "" {
+	route.Lost = append(slices.Clone(c.lost), route.Lost...)
+	if route.Tier = cmp.Or(c.served, route.Tier, model.AskedTier("", c.asked)); c.meter.Route != nil || route.Tier != "" || len(route.Lost) > 0 {
 		c.meter.Route = &route
 	}
 }
@@ -194,18 +206,22 @@ func (c *call) placed() {
 // linesAnEvent is how many lines an event of a stream has, with the empty one behind it.
 const linesAnEvent = 2
 
-// guess is what the call may have used, by what went in and came out. A streamed event is about a token.
+// guess is what the call may have used, by what went in and came out. A streamed event that is passed on is about a token,
+// or more where its text is longer.
 func (c *call) guess() stead.Usage {
-	const bytesAToken = 4
-	u := stead.Usage{InputTokens: int64(len(c.body)/heldBytesPerToken + 1), OutputTokens: c.lines / linesAnEvent}
-	if c.lines == 0 {
-		u.OutputTokens = c.bytes / bytesAToken
+	said := int64(c.said.Bytes())
+	u := stead.Usage{InputTokens: c.input(), OutputTokens: max(c.lines/linesAnEvent, (max(said, c.texts)+bytesPerToken-1)/bytesPerToken)}
+	if c.lines == 0 && said == 0 {
+		u.OutputTokens = c.bytes / bytesPerToken
 	}
 	if c.door == model.DialectEmbeddings {
 		u.OutputTokens = 0
 	}
 	return u
 }
+
+// Used is what the call is taken to have used, and whether any of it is guessed.
+func (m *Metered) Used() (u stead.Usage, guessed bool) { return model.Used(m.Usage, m.Guess, m.Whole) }
 
 // Failure is the code of an upstream's error that the call ended with; "" when it did not.
 func (m *Metered) Failure() string {
@@ -236,7 +252,7 @@ func (c *call) watched(parent context.Context) (ctx context.Context, touch, stop
 	if c.s.Watch != nil {
 		parent, done = c.s.Watch(parent, policy.Request{Principal: c.by, Effect: policy.ModelCall, Resource: c.name, Labels: c.meter.Caller.Labels})
 	}
-	ctx, cancel := context.WithCancelCause(parent)
+	ctx, cancel := context.WithCancelCause(model.WithTally(parent, &c.tally))
 	timer := time.AfterFunc(c.idle(), func() { cancel(errIdle) })
 	return ctx, func() { timer.Reset(c.idle()) }, func() { timer.Stop(); cancel(nil); done() }
 }
@@ -268,13 +284,14 @@ func (c *call) generate(parent context.Context, req model.Request, each func(mod
 			return d, c.blame(ctx, err)
 		}
 		c.began()
-		c.lines += linesAnEvent
+		c.said.Delta(d)
 		if d.Route != nil {
 			c.meter.Route = d.Route
 			c.head(routeHeader, routeWords(d.Route))
 		}
 		if d.Kind == model.Done {
 			c.meter.Usage, c.meter.Route, c.meter.Finish, c.served = d.Usage, d.Route, d.Finish, d.Tier
+			c.meter.Whole = true
 			return d, nil
 		}
 		if err := each(d); err != nil {

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -28,14 +29,16 @@ const (
 	settleTimeout = 10 * time.Second
 )
 
-// Counted reports whether the call used something that is to be recorded: one that failed or was left before its
-// upstream began to answer did not.
-func (m *Metered) Counted() bool { return m.Usage != nil || m.Outcome == OutcomeDone || m.First > 0 }
+// Counted reports whether the call used something that is to be recorded: one that no upstream had, or that was
+// refused, did not.
+func (m *Metered) Counted() bool {
+	return m.Usage != nil || m.Outcome == OutcomeDone || m.First > 0 || m.Sent
+}
 
 // Charged reports whether the call leaves a record: its own, or that of an attempt that was given up beside it.
 // Whoever records it settles its hold.
 func (m *Metered) Charged() bool {
-	return m.Counted() || m.Route != nil && m.Route.Hedged.Charged()
+	return m.Counted() || slices.ContainsFunc(m.Route.Beside(), (*model.Hedged).Charged)
 }
 
 // reserve holds what the call may use; KindLimited with the code insufficient_quota when a budget is
@@ -70,7 +73,7 @@ func (c *call) estimate(req request, now int64) usage.Amount {
 	if c.door == model.DialectEmbeddings {
 		output = 0
 	}
-	u := stead.Usage{InputTokens: int64(len(c.body)/heldBytesPerToken + 1), OutputTokens: output}
+	u := stead.Usage{InputTokens: c.input(), OutputTokens: output}
 	price := c.s.Prices.Dearest(usage.Sale{
 		At: now, Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream, Tier: c.asked,
 	}, cmp.Or(c.info.Highest, c.info.Price))
@@ -80,6 +83,9 @@ func (c *call) estimate(req request, now int64) usage.Amount {
 	}
 	return usage.Amount{Cost: calls * price.Cost(u), Tokens: calls * (u.InputTokens + u.OutputTokens), Calls: calls, Millis: heldMillis}
 }
+
+// input estimates the tokens of the request.
+func (c *call) input() int64 { return int64(len(c.body)/heldBytesPerToken + 1) }
 
 // mostOutput is the most that the answer may have, by the door's own fields: of two that say it an upstream may heed either,
 // and a field of another API it does not heed.

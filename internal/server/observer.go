@@ -69,11 +69,16 @@ type observer struct {
 	skip   bool   // the line is longer than MaxObserved
 	usage  *stead.Usage
 	finish model.Finish // when it is not just the end
+	texts  int64        // bytes of the texts and arguments of a stream
+	within bool         // the last piece ended within a text
 	tier   string       // that the upstream says it served
 	failed error        // what an event of a stream says
 }
 
 func (o *observer) write(b []byte) {
+	if o.stream {
+		o.hear(b)
+	}
 	if o.stream && len(o.rest) == 0 && !o.skip {
 		n := boring(b, usageMember, finishMember, refusalMember)
 		if i := bytes.Index(b[:n], []byte(errorWord)); i >= 0 {
@@ -107,6 +112,53 @@ func (o *observer) keep(b []byte) {
 		return
 	}
 	o.rest = append(o.rest, b...)
+}
+
+// hear counts the bytes of texts and arguments in a piece of a stream, for a guess where usage is not told.
+func (o *observer) hear(b []byte) {
+	if o.within {
+		b = o.text(b)
+	}
+	for _, member := range spoken(o.door) {
+		for at := b; ; {
+			i := bytes.Index(at, []byte(member))
+			if i < 0 {
+				break
+			}
+			at = bytes.TrimLeft(at[i+len(member):], " ")
+			if len(at) > 0 && at[0] == '"' {
+				at = o.text(at[1:])
+			}
+		}
+	}
+}
+
+// spoken are how the members end that hold the texts and arguments of a door's streams.
+func spoken(door string) []string {
+	if door == model.DialectResponses {
+		return []string{`"delta":`}
+	}
+	return []string{`content":`, `arguments":`} // reasoning_content as well
+}
+
+// text counts b up to the end of the string that it begins within, and returns what is behind.
+func (o *observer) text(b []byte) []byte {
+	for n := 0; ; n++ {
+		i := bytes.IndexByte(b[n:], '"')
+		if o.within = i < 0; o.within {
+			o.texts += int64(len(b))
+			return nil
+		}
+		n += i
+		escapes := 0
+		for escapes < n && b[n-1-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			o.texts += int64(n)
+			return b[n+1:]
+		}
+	}
 }
 
 // line reads an event's data, if there is usage or an error in it, or it ends the stream.
@@ -311,7 +363,7 @@ func (o *observer) read(data []byte) error {
 
 // believed is what an upstream says that it used, if that can be; nil otherwise, and it is guessed.
 func believed(u stead.Usage) *stead.Usage {
-	if *model.Sane(u) != u {
+	if *model.Sane(u) != u || u.Total() == 0 {
 		return nil
 	}
 	return &u

@@ -54,6 +54,7 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
 			if me.Route != nil {
 				c.meter.Caller.Tried = me.Route.Tried
+				c.lost = append(c.lost, me.Route.Lost...)
 			}
 			c.failed = cmp.Or(me.Err, c.failed)
 			return false, nil
@@ -109,15 +110,18 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 			}
 			seen.write(buf[:n])
 			c.count(buf[:n], streamed)
+			c.texts = seen.texts
 			piece := buf[:n]
 			if c.tells && streamed {
 				piece = usage.pass(piece)
 			}
 			if _, err := w.Write(piece); err != nil {
+				c.meter.Usage = seen.usage
 				return nil, errClientGone
 			}
 			if streamed {
 				if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+					c.meter.Usage = seen.usage
 					return nil, errClientGone
 				}
 			}
@@ -133,6 +137,7 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 				return nil, &model.Error{Code: model.CodeConnection, Message: "the model's stream ended too early", Retry: true}
 			}
 			if err == io.EOF {
+				c.meter.Whole = seen.failed == nil
 				return seen.failed, nil
 			}
 			return nil, cutOff(err)

@@ -124,7 +124,7 @@ func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
 	for i, item := range items {
 		c.Entries = append(c.Entries, &Entry{Seq: e.Seq, Call: p.Call, Index: i, Item: item, Open: item.Type.IsCall()})
 	}
-	if p.Usage.InputTokens > 0 && p.Bytes > 0 {
+	if p.Usage.InputTokens > 0 && p.Bytes > 0 && !p.Guessed {
 		c.BytesPerToken = min(max(float64(p.Bytes)/float64(p.Usage.InputTokens), minBytesPerToken), maxBytesPerToken)
 	}
 }

@@ -249,11 +249,12 @@ type Segment struct {
 // stored again: for such an item Streamed says how many bytes of it they hold, and the item's text
 // here is the rest.
 type ModelReplied struct {
-	Call   stead.Seq   `json:"call"`
-	Items  []ReplyItem `json:"items"`
-	Usage  stead.Usage `json:"usage"`
-	Finish string      `json:"finish"`
-	Model  string      `json:"model,omitempty"` // as the upstream names it
+	Call    stead.Seq   `json:"call"`
+	Items   []ReplyItem `json:"items"`
+	Usage   stead.Usage `json:"usage"`
+	Guessed bool        `json:"guessed,omitempty"` // Usage is, in part at least: the provider did not say it
+	Finish  string      `json:"finish"`
+	Model   string      `json:"model,omitempty"` // as the upstream names it
 	// Provider, as configured; "" where Route says it.
 	Provider string `json:"provider,omitempty"`
 	Cost     int64  `json:"cost,omitempty"`      // micro-cents, by the price of that moment
@@ -358,6 +359,7 @@ type ContextCompacted struct {
 	Upto    stead.Seq   `json:"upto"`
 	Summary stead.Text  `json:"summary"`
 	Usage   stead.Usage `json:"usage"`
+	Guessed bool        `json:"guessed,omitempty"` // as in ModelReplied
 	Cost    int64       `json:"cost,omitempty"`
 	// The rest is as in ModelReplied.
 	Prices   string       `json:"prices,omitempty"`

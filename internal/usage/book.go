@@ -87,6 +87,13 @@ func (b *Book) Dearest(s Sale, otherwise *model.Price) *model.Price {
 	return dearest
 }
 
+// PriceBeside fills in what the attempts beside a call cost: see PriceHedged. route may be nil.
+func (b *Book) PriceBeside(route *model.Route, s Sale, won stead.Usage, estimate int64) {
+	for _, h := range route.Beside() {
+		b.PriceHedged(h, s, won, estimate)
+	}
+}
+
 // PriceHedged fills in what an attempt cost that was given up: by the book, else by its own price. Of one whose
 // provider could not say any more what it used that is the input, by the count of the attempt that won, else by
 // the estimate of the request (tokens) that budgets reserved by: an attempt that was asked is never free.

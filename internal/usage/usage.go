@@ -27,6 +27,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
 )
 
 // Prefix begins the id of every record.
@@ -100,13 +101,25 @@ type Record struct {
 // Outcomes of model calls that did not end as calls do.
 const (
 	Estimated = "estimated" // its provider did not say what it used
+	Broken    = "broken"    // an attempt that broke off before another route was tried, and whose provider said what it used
 	Outrun    = "outrun"    // an attempt of a hedged call that was given up for a faster one, and said what it used
 )
 
-// GivenUp reports whether a record is of an attempt of a hedged call that was given up: it used something, and
+// OutcomeBeside is the outcome of an attempt that was given up beside a call, or broke off before it.
+func OutcomeBeside(h *model.Hedged) string {
+	switch {
+	case h.Unknown:
+		return Estimated
+	case h.AfterMS == 0:
+		return Broken
+	}
+	return Outrun
+}
+
+// GivenUp reports whether a record is of an attempt of a call that was given up for another: it used something, and
 // answered nothing. Its time is the other attempt's: one that answered has its own.
 func (r *Record) GivenUp() bool {
-	return r.Kind == ModelCall && (r.Outcome == Outrun || r.Outcome == Estimated && r.First == 0 && r.Millis == 0)
+	return r.Kind == ModelCall && (r.Outcome == Outrun || r.Outcome == Broken || r.Outcome == Estimated && r.First == 0 && r.Millis == 0)
 }
 
 // FailedOver is the Name of a ModelFailure after which another route was tried.

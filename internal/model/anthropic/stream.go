@@ -258,6 +258,7 @@ func (d *decoder) count(u *usage) {
 	}
 	d.usage.CachedTokens, d.usage.CacheWriteTokens = d.input[1], d.input[2]
 	d.usage.InputTokens = d.input[0] + d.input[1] + d.input[2]
+	d.out.Told(d.usage)
 }
 
 // whole reports whether the answer ended by itself.

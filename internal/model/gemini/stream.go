@@ -114,16 +114,17 @@ func (d *decoder) Document(data []byte) *model.Error {
 }
 
 func (d *decoder) chunk(c *chunk) *model.Error {
-	if c.Error != nil {
-		f := c.Error.common()
-		return upstream.StreamError(f, c.Error.known())
-	}
 	if c.Model != "" {
 		d.name = c.Model
 	}
 	if u := c.Usage; u != nil {
 		d.usage = model.Sane(stead.Usage{InputTokens: model.Tokens(u.Prompt) + model.Tokens(u.ToolUse), CachedTokens: u.Cached,
 			OutputTokens: model.Tokens(u.Answer) + model.Tokens(u.Thoughts), ReasoningTokens: u.Thoughts})
+		d.out.Told(d.usage)
+	}
+	if c.Error != nil {
+		f := c.Error.common()
+		return upstream.StreamError(f, c.Error.known())
 	}
 	if c.Feedback != nil && c.Feedback.Block != "" {
 		d.blocked = c.Feedback.Block

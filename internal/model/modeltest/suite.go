@@ -173,9 +173,9 @@ func checkError(t *testing.T, err error, want model.Error) {
 func (k kase) runCancel(t *testing.T, m model.Model) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ended := make(chan error, 1)
+	ended, tally := make(chan error, 1), &model.Tally{}
 	go func() {
-		for _, err := range m.Generate(ctx, k.req) {
+		for _, err := range m.Generate(model.WithTally(ctx, tally), k.req) {
 			if err != nil {
 				ended <- err
 				return
@@ -200,6 +200,9 @@ func (k kase) runCancel(t *testing.T, m model.Model) {
 	k.script.mu.Unlock()
 	if !upstream {
 		return
+	}
+	if _, charged := tally.Used(); !charged {
+		t.Error("nobody knows that the upstream had the call that was cancelled")
 	}
 	select {
 	case <-k.script.gone:

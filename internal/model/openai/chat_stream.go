@@ -141,6 +141,7 @@ func (d *chatDecoder) chunk(c *chatChunk) *model.Error {
 	if u := c.Usage; u != nil {
 		d.usage = model.Sane(stead.Usage{InputTokens: u.Prompt, CachedTokens: u.PromptDetails.Cached, CacheWriteTokens: u.PromptDetails.Written,
 			OutputTokens: u.Completion, ReasoningTokens: u.CompletionDetails.Reasoning})
+		d.out.Told(d.usage)
 	}
 	for i := range c.Choices {
 		choice := &c.Choices[i]

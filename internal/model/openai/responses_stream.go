@@ -91,6 +91,7 @@ func (d *responsesDecoder) apply(e *responsesEvent) *model.Error {
 		if e.Response != nil {
 			d.last = *e.Response
 		}
+		d.out.Told(d.usage())
 		return failed(d.last.Error)
 	case "error":
 		return e.fault()
@@ -251,6 +252,7 @@ func (d *responsesDecoder) end(r *response) *model.Error {
 		r = &response{Status: "completed"}
 	}
 	d.last = *r
+	d.out.Told(d.usage())
 	if r.Status == "failed" || r.Status == "cancelled" {
 		return failed(r.Error)
 	}

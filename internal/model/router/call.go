@@ -32,7 +32,7 @@ func (a *Alias) Generate(ctx context.Context, req model.Request) iter.Seq2[model
 			err = a.raceStreams(ctx, req, planned, yield)
 		default:
 			err = try(a, ctx, planned, req.Caller.Tried, req.ServiceTier, repeatable, func(t *attempted) (begun bool, err error) {
-				return t.stream(ctx, req, t.where, yield)
+				return t.stream(t.ctx, req, t.where, yield)
 			})
 		}
 		if err != nil && !errors.Is(err, errStopped) {

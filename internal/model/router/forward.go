@@ -43,7 +43,7 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 	err = try(a, ctx, planned, req.Caller.Tried, req.Tier, func() bool { return !req.Effects() }, func(t *attempted) (bool, error) {
 		var err error
 		req.Again = slices.ContainsFunc(t.where.TriedBefore(), func(b model.Tried) bool { return b.Provider != t.Provider })
-		if answer, err = t.forward(ctx, req, t.FirstWord > 0); err == nil {
+		if answer, err = t.forward(t.ctx, req, t.FirstWord > 0); err == nil {
 			answer.Route, t.later = t.where, !t.probe // others wait for what a probe finds
 			follow(answer, t.tell, func() {})
 			return true, nil
@@ -163,7 +163,7 @@ func (a *Alias) Embed(ctx context.Context, req model.EmbedRequest) (model.EmbedR
 	var reply model.EmbedReply
 	err = try(a, ctx, planned, req.Caller.Tried, "", repeatable, func(t *attempted) (bool, error) {
 		var err error
-		if reply, err = t.embed(ctx, req); err == nil {
+		if reply, err = t.embed(t.ctx, req); err == nil {
 			reply.Route = t.where
 		}
 		return false, err

@@ -42,6 +42,7 @@ type runner[T any] struct {
 	where  *model.Route
 	probe  bool
 	cancel context.CancelCauseFunc
+	tally  *model.Tally
 
 	value T // what open gave
 	err   error
@@ -63,6 +64,7 @@ type race[T any] struct {
 	tried   []string // before this race as well
 	tier    string   // that the caller asks for
 	before  int      // how many of them were
+	lost    []*model.Hedged
 }
 
 // won is the attempt that spoke first.
@@ -96,14 +98,17 @@ func (c *race[T]) run() (*won[T], error) {
 			}
 			c.a.told(c.ctx, r.route, r.probe, r.err)
 			r.cancel(nil)
+			r.where.Lost = slices.Clone(c.lost)
 			failed, again := c.a.failure(r.err, r.where, c.planned)
 			if !again || c.ctx.Err() != nil || len(c.running) == 0 && (!c.more() || !c.a.State.again(c.a.Name)) {
 				if len(c.running) == 0 {
 					return nil, failed
 				}
+				c.lost = withLost(c.lost, r.where, r.tally)
 				continue // the other one may do better
 			}
 			c.tried = append(c.tried, r.route.Name()+": "+codeOf(failed))
+			c.lost = withLost(c.lost, r.where, r.tally)
 			if len(c.running) == 0 {
 				c.start("")
 				timer.Reset(c.after)
@@ -132,8 +137,9 @@ func (c *race[T]) start(why string) {
 	c.next++
 	r := &runner[T]{route: p.Route, where: where(c.planned, p, c.tried, c.tier), probe: c.a.State.begin(p.Route)}
 	r.where.Why += why
-	ctx, cancel := context.WithCancelCause(c.ctx)
-	r.cancel = cancel
+	within, tally := model.Attempt(c.ctx)
+	ctx, cancel := context.WithCancelCause(within)
+	r.cancel, r.tally = cancel, tally
 	c.running = append(c.running, r)
 	go func() {
 		defer func() {
@@ -160,7 +166,8 @@ func (c *race[T]) left(r *runner[T]) {
 // end gives the other attempt up.
 func (c *race[T]) end(r *runner[T]) *won[T] {
 	w := &won[T]{runner: r}
-	r.where.Tried = slices.Clone(c.tried)
+	r.where.Tried, r.where.Lost = slices.Clone(c.tried), slices.Clone(c.lost)
+	model.TallyOf(c.ctx).Follow(r.tally)
 	if len(c.running) == 0 {
 		return w
 	}
@@ -179,6 +186,9 @@ func (c *race[T]) end(r *runner[T]) *won[T] {
 				defer func() { _ = recover() }() // it lost: whatever it does, the call goes on
 				h.Usage = c.drop(l.value)
 			}()
+		}
+		if told, _ := l.tally.Used(); h.Usage == nil {
+			h.Usage = told
 		}
 		h.Unknown = h.Usage == nil && statusOf(l.err) == 0
 		c.a.State.given(l.route, l.probe)

@@ -35,6 +35,7 @@ func repeatable() bool { return true }
 // attempted is a call on a route, while it is made.
 type attempted struct {
 	Route
+	ctx   context.Context // of this attempt
 	where *model.Route
 	probe bool
 	// later: a success is not one yet. Whoever made the call says by tell how it ended.
@@ -49,9 +50,12 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, ti
 		a.State.called(a.Name)
 	}
 	tried = slices.Clone(tried)
+	var lost []*model.Hedged
 	for i, c := range planned {
 		place := where(planned, c, tried, tier)
-		begun, err := a.attempt(ctx, c.Route, place, call)
+		place.Lost = slices.Clone(lost)
+		within, tally := model.Attempt(ctx)
+		begun, err := a.attempt(within, c.Route, place, call)
 		if err == nil {
 			return nil
 		}
@@ -64,6 +68,7 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, ti
 			return failed
 		}
 		tried = append(tried, c.Route.Name()+": "+codeOf(failed))
+		lost = withLost(lost, place, tally)
 	}
 	return a.nowhere(planned) // cannot be: the last one returns
 }
@@ -96,6 +101,17 @@ func where(planned []Considered, c Considered, tried []string, tier string) *mod
 	return &model.Route{Considered: others(planned, c, tried), Provider: r.Provider, Model: r.Upstream, Region: r.Region, Tier: model.AskedTier(r.Tier, tier), Why: c.Why, Tried: tried, Price: r.Price}
 }
 
+// withLost adds an attempt that failed, if its upstream may charge for it.
+func withLost(lost []*model.Hedged, place *model.Route, tally *model.Tally) []*model.Hedged {
+	told, charged := tally.Used()
+	if !charged {
+		return lost
+	}
+	return append(lost, &model.Hedged{
+		Provider: place.Provider, Model: place.Model, Region: place.Region, Tier: place.Tier, Usage: told, Unknown: told == nil, Price: place.Price,
+	})
+}
+
 // failure is what is told of an attempt that failed, and whether another route may do better. Where one might
 // have, and a rule left it out, the error names the rule.
 func (a *Alias) failure(err error, place *model.Route, planned []Considered) (named error, again bool) {
@@ -123,7 +139,7 @@ func (a *Alias) attempt(ctx context.Context, r Route, where *model.Route, call f
 			a.State.given(r, probe)
 		}
 	}()
-	t := &attempted{Route: r, where: where, probe: probe, tell: a.teller(ctx, r, probe)}
+	t := &attempted{Route: r, ctx: ctx, where: where, probe: probe, tell: a.teller(ctx, r, probe)}
 	begun, err = call(t)
 	returned = true
 	if err != nil || !t.later {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 
@@ -32,6 +33,7 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 	resp, e := c.send(ctx, url, header, body...)
 	if e == nil && resp.StatusCode == http.StatusUnauthorized && c.cfg.Signer != nil && c.cfg.Signer.Refused(resp.Request) {
 		_ = resp.Body.Close() // it says nothing that the next one does not
+		model.TallyOf(ctx).Refused()
 		resp, e = c.send(ctx, url, header, body...)
 	}
 	if e != nil {
@@ -45,6 +47,7 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 		}
 		return resp, nil
 	}
+	model.TallyOf(ctx).Refused()
 	defer resp.Body.Close()
 	// What cannot be read of an error is left out: the status says the most.
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, MaxErrorBytes))
@@ -90,7 +93,7 @@ func (p *pieces) Close() error { return nil }
 
 // send sends a request once, whatever the answer is.
 func (c *Client) send(ctx context.Context, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+	req, err := http.NewRequestWithContext(noting(ctx), http.MethodPost, url, nil)
 	if err != nil {
 		return nil, &model.Error{Code: model.CodeInvalid, Message: "the model provider's URL is wrong", Err: err}
 	}
@@ -113,6 +116,19 @@ func (c *Client) send(ctx context.Context, url string, header http.Header, body 
 		return nil, sendFailure(ctx, err)
 	}
 	return resp, nil
+}
+
+// noting tells the call's tally when the upstream has the whole request.
+func noting(ctx context.Context) context.Context {
+	tally := model.TallyOf(ctx)
+	if tally == nil {
+		return ctx
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(w httptrace.WroteRequestInfo) {
+		if w.Err == nil {
+			tally.Sent()
+		}
+	}})
 }
 
 // Ask posts a request and reads its whole answer, one JSON document, into v.

@@ -21,7 +21,8 @@ type Output struct {
 	calls    int    // finished calls
 	messages int    // finished messages
 	tier     string // that was served
-	refused  bool   // the model declined: an answer without calls ends in FinishRefusal
+	tally    *model.Tally
+	refused  bool // the model declined: an answer without calls ends in FinishRefusal
 }
 
 // NewOutput returns the output of one call: provider is the name that reasoning items carry, items are
@@ -235,6 +236,13 @@ func (o *Output) Close(s *Slot, whole bool) {
 func (o *Output) Served(tier string) {
 	if tier = model.ServedTier(tier); tier != "" {
 		o.tier = tier
+	}
+}
+
+// Told takes note of what the upstream says that the call has used so far, for whoever ends it early; nil says nothing.
+func (o *Output) Told(u *stead.Usage) {
+	if u != nil {
+		o.tally.Told(*u)
 	}
 }
 

@@ -180,6 +180,7 @@ func (c *Client) run(ctx context.Context, out *Output, prepare func(*Output) (Ca
 	// The body is closed by cancelling: a consumer that stops early ends the upstream call as well.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	out.tally = model.TallyOf(ctx)
 	call, e := prepare(out)
 	if e != nil {
 		return e

@@ -30,7 +30,6 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
-	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage"
@@ -41,9 +40,10 @@ const (
 	indexFirst   = 0
 	indexEgress  = 1
 	indexStorage = 2
-	indexHedged  = 3 // of a model call that was on two routes at once
-	indexSpent   = 4 // of a model call that was cut off, and 2 further on what was beside it; 1 further on a second one
-	indexTried   = 8 // and on: routes that were tried before
+	indexHedged  = 3  // of a model call that was on two routes at once
+	indexSpent   = 4  // of a model call that was cut off, and 2 further on what was beside it; 1 further on a second one
+	indexTried   = 8  // and on: routes that were tried before
+	indexLost    = 12 // and on: attempts that broke off before
 )
 
 // Follow returns the records of an event that is about to be applied to the view.
@@ -132,20 +132,21 @@ func (f follower) modelReplied(p session.ModelReplied) []usage.Record {
 	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
 		return nil
 	}
-	return f.model(t.Model, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route, ended{p.Finish, p.FirstMS})
+	return f.model(t.Model, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route, ended{p.Finish, p.FirstMS, p.Guessed})
 }
 
 func (f follower) compacted(p session.ContextCompacted) []usage.Record {
 	if f.v.Compact == nil || f.v.Compact.Seq != p.Call {
 		return nil
 	}
-	return f.model(f.v.Compact, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route, ended{})
+	return f.model(f.v.Compact, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route, ended{guessed: p.Guessed})
 }
 
 // ended is how a call ended, and when it began to speak.
 type ended struct {
-	finish string
-	first  int64 // milliseconds; 0: not known
+	finish  string
+	first   int64 // milliseconds; 0: not known
+	guessed bool  // its provider did not say what it used
 }
 
 func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, prices, provider, upstream string, route *model.Route, end ended) []usage.Record {
@@ -154,10 +155,10 @@ func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, p
 	if model.Finish(end.finish) != model.FinishStop && model.Finish(end.finish) != model.FinishToolCalls {
 		r.Outcome = end.finish
 	}
-	all := []usage.Record{r}
-	if route != nil && route.Hedged != nil && route.Hedged.Usage != nil {
-		all = append(all, f.hedged(r, route.Hedged))
+	if end.guessed {
+		r.Outcome = usage.Estimated
 	}
+	all := append([]usage.Record{r}, f.beside(r, route, indexHedged, 0)...)
 	return append(all, f.tried(call, route)...)
 }
 
@@ -182,22 +183,20 @@ func (f follower) called(index int, call *session.ModelCall, used stead.Usage, p
 	return r
 }
 
-// spent is the record of a call that was cut off. It has a time until its first word, since it answered: an
-// attempt that was given up for another has none.
+// spent is the record of a call that was cut off. It has a time: an attempt that was given up for another
+// has none.
 func (f follower) spent(index int, call *session.ModelCall, s *session.Spent, route *model.Route) []usage.Record {
 	r := f.called(index, call, s.Usage, s.Provider, s.Model, cmp.Or(s.Route, route))
-	r.Cost, r.Prices, r.First = s.Cost, s.Prices, max(s.FirstMS, 1)
+	r.Cost, r.Prices, r.First = s.Cost, s.Prices, s.FirstMS
+	r.Millis = max(r.Millis, 1)
 	if !s.Told {
 		r.Outcome = usage.Estimated
 	}
-	all := []usage.Record{r}
-	if s.Route != nil && s.Route.Hedged != nil && s.Route.Hedged.Usage != nil {
-		beside := f.hedged(r, s.Route.Hedged)
-		beside.ID = usage.EventID(f.v.Key.Session, f.e.Seq, index+maxSpent)
-		all = append(all, beside)
-	}
-	return all
+	return append([]usage.Record{r}, f.beside(r, s.Route, index+maxSpent, index-indexSpent)...)
 }
+
+// maxLost is how many attempts of a call break off before one that counts: a call is tried three times.
+const maxLost = 2
 
 // maxSpent is how many model calls can be in flight at once: a step's, and a summary's.
 const maxSpent = 2
@@ -218,14 +217,12 @@ func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
 	r := f.failure(indexFirst, call, p.Route.Provider, p.Route.Model, p.Error.Code)
 	r.Region, r.Tier = p.Route.Region, p.Route.Tier
 	all = append(all, r)
-	if h := p.Route.Hedged; h != nil && h.Usage != nil { // what was given up for it is charged all the same
-		beside := f.record(usage.ModelCall, indexHedged)
-		beside.Model, beside.Calls = call.Model, 1
-		if call.Hold != nil {
-			beside.Hold = call.Hold.ID
-		}
-		all = append(all, f.hedged(beside, h))
+	beside := f.record(usage.ModelCall, indexHedged) // what was given up for it is charged all the same
+	beside.Model, beside.Calls = call.Model, 1
+	if call.Hold != nil {
+		beside.Hold = call.Hold.ID
 	}
+	all = append(all, f.beside(beside, p.Route, indexHedged, 0)...)
 	return append(all, f.tried(call, p.Route)...)
 }
 
@@ -233,7 +230,7 @@ func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
 func (f follower) tried(call *session.ModelCall, route *model.Route) []usage.Record {
 	var out []usage.Record
 	for i, t := range route.TriedBefore() {
-		if i > journal.MaxUsageIndex-indexTried {
+		if i >= indexLost-indexTried {
 			break
 		}
 		r := f.failure(indexTried+i, call, t.Provider, t.Model, t.Code)
@@ -249,14 +246,28 @@ func (f follower) failure(index int, call *session.ModelCall, provider, upstream
 	return r
 }
 
-// hedged is what the attempt used that was given up beside the one of a record.
-func (f follower) hedged(r usage.Record, h *model.Hedged) usage.Record {
-	r.ID = usage.EventID(f.v.Key.Session, f.e.Seq, indexHedged)
-	r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices
-	r.Millis, r.First, r.Asked, r.Outcome = 0, 0, "", usage.Outrun // its time is the other one's
-	if h.Unknown {
-		r.Outcome = usage.Estimated
+// beside are the records of the attempts beside that of a record; n is which call of the event it is.
+func (f follower) beside(r usage.Record, route *model.Route, hedged, n int) []usage.Record {
+	var all []usage.Record
+	if route == nil {
+		return nil
 	}
+	if h := route.Hedged; h != nil && h.Usage != nil {
+		all = append(all, f.hedged(hedged, r, h))
+	}
+	for i, h := range route.Lost[:min(len(route.Lost), maxLost)] {
+		if h.Usage != nil {
+			all = append(all, f.hedged(indexLost+n*maxLost+i, r, h))
+		}
+	}
+	return all
+}
+
+// hedged is what the attempt used that was given up beside the one of a record.
+func (f follower) hedged(index int, r usage.Record, h *model.Hedged) usage.Record {
+	r.ID = usage.EventID(f.v.Key.Session, f.e.Seq, index)
+	r.Provider, r.Upstream, r.Region, r.Tier, r.Cost, r.Prices = h.Provider, h.Model, h.Region, h.Tier, h.Cost, h.Prices
+	r.Millis, r.First, r.Asked, r.Outcome = 0, 0, "", usage.OutcomeBeside(h) // its time is the other one's
 	r.SetTokens(*h.Usage)
 	return r
 }
