@@ -98,11 +98,16 @@ func estimate(req model.Request) int64 {
 			n += len(c.Text.Inline)
 		}
 	}
-	answer := answerTokens
-	if req.MaxOutputTokens > 0 {
-		answer = min(req.MaxOutputTokens, answerTokens)
+	return int64(n/bytesPerToken) + answer(int64(req.MaxOutputTokens))
+}
+
+// answer is what the answer of a call may cost that allows it a number of tokens; 0: it does not say. A limit is
+// far above what most answers need: a pool learns by how much calls use more than this.
+func answer(most int64) int64 {
+	if most > 0 {
+		return min(most, answerTokens)
 	}
-	return int64(n/bytesPerToken + answer)
+	return answerTokens
 }
 
 type forwarding struct {
@@ -110,26 +115,32 @@ type forwarding struct {
 	forwarder model.Forwarder
 }
 
-// Forward implements model.Forwarder. The call ends when the answer is closed; what it used is not
-// looked for in it, so the estimate stands. Its place in the queue is by the tier that it goes out with. What
-// the upstream does not speak is no call: it would wait once here, and once more when it is translated.
+// Forward implements model.Forwarder. The call ends when the answer is closed: with what its reader found that it used,
+// else the estimate stands. Its place in the queue is by the tier that it goes out with. What the upstream does not
+// speak is no call: it would wait once here, and once more when it is translated.
 func (f forwarding) Forward(ctx context.Context, req model.Forward) (*model.Answer, error) {
 	pool := f.choose(req.Model)
 	s, says := f.forwarder.(model.Speaker)
 	if pool == nil || says && !s.Speaks(req.Dialect) {
 		return f.forwarder.Forward(ctx, req)
 	}
-	leave, refused := pool.Enter(ctx, req.Caller.Project, TierOf(req.Tier), int64(len(req.Body)/bytesPerToken+answerTokens))
+	leave, refused := pool.Enter(ctx, req.Caller.Project, TierOf(req.Tier), int64(len(req.Body)/bytesPerToken)+answer(req.MostOutput))
 	if refused != nil {
 		return nil, refused
 	}
-	answer, err := f.forwarder.Forward(ctx, req)
+	out, err := f.forwarder.Forward(ctx, req)
 	if err != nil {
 		leave(0)
 		return nil, err
 	}
-	answer.Body = &leaving{ReadCloser: answer.Body, leave: sync.OnceFunc(func() { leave(-1) })}
-	return answer, nil
+	out.Body = &leaving{ReadCloser: out.Body, leave: sync.OnceFunc(func() {
+		if out.Used != nil {
+			leave(out.Used.Total())
+			return
+		}
+		leave(-1)
+	})}
+	return out, nil
 }
 
 // leaving gives the ticket back when the answer is closed.

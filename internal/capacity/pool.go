@@ -18,6 +18,7 @@ type pool struct {
 	waiting  int
 	refused  int64
 	clock    float64 // virtual time: the start tag of the call that was let in last
+	factor   float64 // by what calls use more than is estimated of them, at least 1
 	serial   uint64
 	projects map[stead.ProjectID]*project
 }
@@ -38,7 +39,8 @@ type project struct {
 type ticket struct {
 	project  *project
 	tier     Tier
-	tokens   int64 // estimated
+	estimate int64 // tokens, by the request
+	tokens   int64 // by what calls of the pool use of their estimates
 	serial   uint64
 	deadline time.Time
 	in       bool
@@ -53,7 +55,7 @@ func newPool(cfg Config, now time.Time) *pool {
 		cfg.Wait = DefaultWait
 	}
 	return &pool{
-		cfg: cfg, projects: map[stead.ProjectID]*project{},
+		cfg: cfg, factor: 1, projects: map[stead.ProjectID]*project{},
 		tokens: newBucket(cfg.TokensPerMinute, now), requests: newBucket(cfg.RequestsPerMinute, now),
 	}
 }
@@ -62,7 +64,7 @@ func newPool(cfg Config, now time.Time) *pool {
 func (p *pool) enter(now time.Time, id stead.ProjectID, tier Tier, tokens int64) (*ticket, time.Duration) {
 	f := p.flow(now, id)
 	p.serial++
-	t := &ticket{project: f, tier: tier, tokens: max(tokens, 1), serial: p.serial, deadline: now.Add(p.cfg.Wait), ready: make(chan struct{})}
+	t := &ticket{project: f, tier: tier, estimate: max(tokens, 1), tokens: p.likely(max(tokens, 1)), serial: p.serial, deadline: now.Add(p.cfg.Wait), ready: make(chan struct{})}
 	f.queue = append(f.queue, t)
 	p.waiting++
 	p.admit(now)
@@ -167,6 +169,8 @@ func (p *pool) leave(now time.Time, t *ticket, used int64) {
 	f := t.project
 	if used < 0 {
 		used = t.tokens
+	} else if used > 0 { // else it failed
+		p.learn(used, t.estimate)
 	}
 	p.running--
 	f.running--
@@ -176,6 +180,21 @@ func (p *pool) leave(now time.Time, t *ticket, used int64) {
 	p.tokens.take(used - t.tokens)
 	p.admit(now)
 }
+
+// learnShare is how much of what one call teaches is believed, and maxFactor the most that a pool learns.
+const (
+	learnShare = 0.2
+	maxFactor  = 1000
+)
+
+// learn takes over by how much a call has used more than was estimated of it.
+func (p *pool) learn(used, estimate int64) {
+	p.factor += (min(float64(used)/float64(estimate), maxFactor) - p.factor) * learnShare
+	p.factor = max(p.factor, 1)
+}
+
+// likely is what a call of an estimate uses.
+func (p *pool) likely(estimate int64) int64 { return int64(float64(estimate) * p.factor) }
 
 // again is when a bucket opens at the latest, for Retry-After: at least a second.
 func (p *pool) again(now time.Time) time.Duration {

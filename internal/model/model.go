@@ -288,6 +288,8 @@ type Forward struct {
 	Body    json.RawMessage // one JSON object
 	Tier    string          // service tier that Body asks for, or that it is to ask for; "" for the default
 	Caller  Caller
+	// MostOutput is the most tokens that Body allows of an answer, all of its choices together; 0: it does not say.
+	MostOutput int64
 	// Only: the call can't be translated, so upstreams that don't speak the dialect are passed over.
 	Only bool
 	// Makers: the model has routes at several providers, so that what one encrypts is to say who made it. Again: another
@@ -310,6 +312,8 @@ type Answer struct {
 	ContentType string
 	Body        io.ReadCloser
 	Route       *Route // nil when there was but one way
+	// Used is set by whoever reads Body, before it is closed, if what was read says what the call used.
+	Used *stead.Usage
 	// Ended, if set, is told once how the answer ended, before Body is closed: nil when it was whole.
 	Ended func(error)
 }

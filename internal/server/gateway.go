@@ -73,18 +73,20 @@ type call struct {
 	body   []byte
 	served string // service tier, as the upstream says
 	asked  string // service tier, as the request names it; "": it does not
+	most   int64  // tokens of an answer that the request allows; 0: it does not say
 	tells  bool   // a chat's stream is to tell its usage, to us alone
 	meter  Metered
 	ended  bool
 	head   func(name, value string) // sets a header of the answer, if that has not begun
 	// failed is how the last upstream failed that was tried before one that must be translated to.
-	failed error
-	lost   []*model.Hedged // attempts that broke off before those that translate
-	tally  model.Tally
-	lines  int64      // of a streamed answer that was passed on
-	bytes  int64      // of an answer that was passed on
-	said   model.Said // of a translated one
-	texts  int64      // bytes of a streamed one that was passed on
+	failed    error
+	lost      []*model.Hedged // attempts that broke off before those that translate
+	tally     model.Tally
+	estimated int64      // tokens, as they were reserved before anything was learned; 0: nothing was
+	lines     int64      // of a streamed answer that was passed on
+	bytes     int64      // of an answer that was passed on
+	said      model.Said // of a translated one
+	texts     int64      // bytes of a streamed one that was passed on
 }
 
 // errIdle ends a call whose upstream has said nothing for too long.
@@ -135,6 +137,7 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 	}
 	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, asked: asked, head: w.Header().Set}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
+	c.most = c.limit(req)
 	return c, nil
 }
 
@@ -186,6 +189,9 @@ func (c *call) end(err error) {
 		c.meter.Route = cmp.Or(me.Route, c.meter.Route) // what broke off later does not say again where it went
 	} else if err != nil {
 		c.meter.Outcome = model.CodeServer
+	}
+	if c.meter.Usage != nil && c.estimated > 0 {
+		c.s.learned.told(c.name, c.meter.Usage.Total(), c.estimated)
 	}
 	c.placed()
 	c.s.Meter.Metered(c.meter)

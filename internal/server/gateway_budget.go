@@ -67,13 +67,13 @@ func (c *call) reserve(ctx context.Context, req request) error {
 // estimate is the most that the call should use.
 func (c *call) estimate(req request, now int64) usage.Amount {
 	output := c.mostOutput(req)
-	if n, ok, err := req.Int("n", 1, 1<<10); ok && err == nil { // answers
-		output *= n
-	}
 	if c.door == model.DialectEmbeddings {
 		output = 0
 	}
 	u := stead.Usage{InputTokens: c.input(), OutputTokens: output}
+	c.estimated = u.Total()
+	factor := c.s.learned.factor(c.name)
+	u.InputTokens, u.OutputTokens = scaled(u.InputTokens, factor), scaled(u.OutputTokens, factor)
 	price := c.s.Prices.Dearest(usage.Sale{
 		At: now, Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream, Tier: c.asked,
 	}, cmp.Or(c.info.Highest, c.info.Price))
@@ -84,12 +84,18 @@ func (c *call) estimate(req request, now int64) usage.Amount {
 	return usage.Amount{Cost: calls * price.Cost(u), Tokens: calls * (u.InputTokens + u.OutputTokens), Calls: calls, Millis: heldMillis}
 }
 
-// input estimates the tokens of the request.
-func (c *call) input() int64 { return int64(len(c.body)/heldBytesPerToken + 1) }
+// scaled is n times a factor, of what is believed of one call.
+func scaled(n int64, factor float64) int64 { return int64(min(float64(n)*factor, model.MaxTokens)) }
 
-// mostOutput is the most that the answer may have, by the door's own fields: of two that say it an upstream may heed either,
-// and a field of another API it does not heed.
-func (c *call) mostOutput(req request) int64 {
+// input estimates the tokens of the request, its pictures and files as sessions count them.
+func (c *call) input() int64 {
+	weight, inline := media(c.body)
+	return int64((len(c.body)-inline)/heldBytesPerToken + weight/bytesPerToken + 1)
+}
+
+// limit is the most that the answers may have together, by the door's own fields: of two that say it an upstream may heed
+// either, and a field of another API it does not heed. 0: they do not say it.
+func (c *call) limit(req request) int64 {
 	const most = 1 << 30
 	names := []string{"max_output_tokens"}
 	if c.door == model.DialectChat {
@@ -101,7 +107,20 @@ func (c *call) mostOutput(req request) int64 {
 			output = max(output, n)
 		}
 	}
-	return cmp.Or(output, int64(cmp.Or(c.info.MaxOutputTokens, heldOutput)))
+	return output * choices(req)
+}
+
+// choices is how many choices a request asks for.
+func choices(req request) int64 {
+	if n, ok, err := req.Int("n", 1, 1<<10); ok && err == nil {
+		return n
+	}
+	return 1
+}
+
+// mostOutput is limit, or what the model is known for.
+func (c *call) mostOutput(req request) int64 {
+	return cmp.Or(c.limit(req), int64(cmp.Or(c.info.MaxOutputTokens, heldOutput))*choices(req))
 }
 
 // close gives back what was held if the call was not made, or used nothing. Else the meter settles it,

@@ -49,7 +49,7 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 	}
 	ctx, touch, stop := c.watched(r.Context())
 	defer stop()
-	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Tier: c.asked, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
+	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Tier: c.asked, MostOutput: c.most, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
 	if err != nil {
 		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
 			if me.Route != nil {
@@ -68,6 +68,7 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 		c.head(routeHeader, routeWords(answer.Route))
 	}
 	said, err := c.relay(w, answer, touch)
+	answer.Used = c.meter.Usage
 	err = c.blame(ctx, err)
 	if answer.Ended != nil {
 		answer.Ended(cmp.Or(err, said))

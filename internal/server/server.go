@@ -140,7 +140,8 @@ type server struct {
 	warned     sync.Map     // [project, model] → true: that it is deprecated was logged
 	skillBytes *held.Budget // see MaxHeldSkillBytes
 	bodies     *held.Budget // see MaxHeldBodyBytes
-	relayed    sync.Pool    // of *[relayBuffer]byte, which answers are relayed through
+	learned    learned
+	relayed    sync.Pool // of *[relayBuffer]byte, which answers are relayed through
 }
 
 // New makes the handler.

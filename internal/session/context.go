@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
 )
 
 // Context folds what the model sees: the conversation since the last compaction, with the texts of
@@ -38,12 +39,11 @@ type Entry struct {
 	Given bool `json:"given,omitempty"`
 }
 
-// What a token costs in bytes until a reply teaches better, and what an image counts as.
+// What a token costs in bytes until a reply teaches better.
 const (
 	defaultBytesPerToken = 4.0
 	minBytesPerToken     = 1.5
 	maxBytesPerToken     = 8.0
-	imageBytes           = 4800 // about 1,200 tokens
 	itemOverheadBytes    = 24
 )
 
@@ -334,11 +334,14 @@ func ItemBytes(it stead.Item) int {
 func contentBytes(content []stead.Content) int {
 	n := 0
 	for _, c := range content {
-		if c.Type == stead.ContentInputImage {
-			n += imageBytes
-			continue
+		switch c.Type {
+		case stead.ContentInputImage:
+			n += model.ImageBytes
+		case stead.ContentInputFile:
+			n += max(c.Text.Bytes, model.FileBytes)
+		default:
+			n += c.Text.Bytes
 		}
-		n += c.Text.Bytes
 	}
 	return n
 }
