@@ -214,6 +214,9 @@ type remote struct {
 // Connected implements host.Remote.
 func (r remote) Connected(id string) bool { return r.hub.Connected(id) }
 
+// Forget implements host.Remote.
+func (r remote) Forget(id string) { r.hub.Drop(id) }
+
 // token is what an environment's executor shows. It is derived from the node's key, so that nothing
 // of it is stored anywhere.
 func (c *computers) token(project stead.ProjectID, id string) string {

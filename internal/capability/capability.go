@@ -43,6 +43,8 @@ const (
 	MaxBytes = 64 << 20
 	// MaxPathBytes is the longest path.
 	MaxPathBytes = 512
+	// maxPartBytes is the longest name of a file or directory (Linux).
+	maxPartBytes = 255
 	// MaxNameBytes is the longest name of a skill or plugin.
 	MaxNameBytes = 64
 	// MaxDescriptionRunes is the longest description.
@@ -157,6 +159,9 @@ func checkPath(p string) error {
 		return bad("has a backslash or a control character")
 	}
 	for part := range strings.SplitSeq(p, "/") {
+		if len(part) > maxPartBytes {
+			return stead.Invalid("", "the path %.100q has a name of %d bytes, the limit is %d", p, len(part), maxPartBytes)
+		}
 		if part == "" || part == "." || part == ".." {
 			return bad("is not clean")
 		}

@@ -101,6 +101,7 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		"not UTF-8":            {archive(t, entry{"a\xff", "x", 0}), stead.KindInvalid},
 		"empty part":           {archive(t, entry{"a//b", "x", 0}), stead.KindInvalid},
 		"long path":            {archive(t, entry{strings.Repeat("a", capability.MaxPathBytes+1), "x", 0}), stead.KindInvalid},
+		"long name":            {archive(t, entry{strings.Repeat("a", 300), "x", 0}), stead.KindInvalid},
 		"link":                 {archive(t, entry{"a", "/etc", fs.ModeSymlink | 0o777}), stead.KindInvalid},
 		"device":               {archive(t, entry{"a", "", fs.ModeDevice | 0o666}), stead.KindInvalid},
 		"pipe":                 {archive(t, entry{"a", "", fs.ModeNamedPipe | 0o666}), stead.KindInvalid},

@@ -47,12 +47,15 @@ func FromWire(field, s string) (string, error) {
 	return "/" + p, nil
 }
 
-// FilePath checks where a file is to be: an absolute path below WorkspaceDir, as it is written in
-// the request's field. It is about the text alone: links are the workspace's business.
+// FilePath checks where a file is to be: a path below WorkspaceDir, absolute or relative to it, as it is written
+// in the request's field. It is about the text alone: links are the workspace's business.
 func FilePath(field, wire string) (string, error) {
 	p, err := FromWire(field, wire)
 	if err != nil {
 		return "", err
+	}
+	if p != "" && p[0] != '/' && !strings.HasPrefix(p, "file:") {
+		p = WorkspaceDir + "/" + p
 	}
 	clean := path.Clean(p)
 	switch {

@@ -34,7 +34,10 @@ func TestPathsGoOverTheWireAndBack(t *testing.T) {
 			t.Errorf("%q is read as %q, %v", received, back, err)
 		}
 	}
-	for _, wrong := range []string{"file:///workspace/%zz", "file:///workspace/%2e%2e/etc/passwd", "file:///etc/passwd", "file://workspace/x", "file:///workspace/a%00b", "file:///workspace/" + strings.Repeat("%61", MaxPathBytes)} {
+	if p, err := FilePath("path", "d/x"); err != nil || p != "/workspace/d/x" {
+		t.Errorf("a relative path is read as %q, %v", p, err)
+	}
+	for _, wrong := range []string{"../x", "d/../..", "", ".", "file:///workspace/%zz", "file:///workspace/%2e%2e/etc/passwd", "file:///etc/passwd", "file://workspace/x", "file:///workspace/a%00b", "file:///workspace/" + strings.Repeat("%61", MaxPathBytes)} {
 		if p, err := FilePath("path", wrong); stead.KindOf(err) != stead.KindInvalid {
 			t.Errorf("%q is read as %q, %v", wrong, p, err)
 		}

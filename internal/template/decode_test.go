@@ -151,6 +151,7 @@ func TestEveryWrongFieldIsNamed(t *testing.T) {
 		hosted(`"packages":{"cargo":["x"]}`):                                                              "environment.packages.cargo",
 		hosted(`"files":[{"type":"inline","path":"/workspace/a","data":""},{"type":"file_id","path":"/etc/passwd","file_id":"f"}]`): "environment.files[1].path",
 		hosted(`"files":[{"type":"inline","path":"/workspace/../etc","data":""}]`):                                                  "environment.files[0].path",
+		hosted(`"files":[{"type":"inline","path":"/workspace/.agents","data":""}]`):                                                 "environment.files[0].path",
 		hosted(`"files":[{"type":"inline","path":"/workspace/outputs","data":""}]`):                                                 "environment.files[0].path",
 		hosted(`"files":[{"type":"inline","path":"/workspace/.codex/x","data":""}]`):                                                "environment.files[0].path",
 		hosted(`"files":[{"type":"inline","path":"/workspace/a\u0000","data":""}]`):                                                 "environment.files[0].path",

@@ -89,6 +89,10 @@ func CheckPath(at, name string) error {
 			return stead.Invalid(at, "%s has a name of %d bytes, the limit is %d", at, len(part), maxNameBytes)
 		}
 	}
+	switch rest {
+	case ".agents", ".agents/skills", ".agents/plugins": // an environment with skills could never be prepared
+		return stead.Invalid(at, "%s is where skills and plugins have a directory: %.100q", at, name)
+	}
 	top, _, _ := strings.Cut(rest, "/")
 	if top == ".codex" || top == ".managed-agents" || strings.HasPrefix(top, ".managed-agents-") || rest == "outputs" {
 		return stead.Invalid(at, "%s is reserved: %.100q", at, name)

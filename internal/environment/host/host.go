@@ -120,6 +120,8 @@ type Remote interface {
 	environment.Provider
 	// Connected reports whether an environment's executor is connected to this node.
 	Connected(environmentID string) bool
+	// Forget ends an environment whose session was deleted: its executor is told, and stops.
+	Forget(environmentID string)
 }
 
 // Host implements environment.Host.
@@ -307,6 +309,9 @@ func (h *Host) Forget(_ context.Context, key stead.SessionKey) error {
 	h.mu.Lock()
 	delete(h.origins, key)
 	h.mu.Unlock()
+	if h.cfg.Remote != nil {
+		h.cfg.Remote.Forget(environmentID(key))
+	}
 	return h.place(key).remove()
 }
 

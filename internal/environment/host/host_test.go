@@ -616,15 +616,31 @@ func TestArtifactThatVanishes(t *testing.T) {
 // hired is a machine of the user's: the bare driver, whose executor is always there.
 type hired struct {
 	bare.Provider
-	dir string
+	dir    string
+	forgot *string // the environment that was, last
 }
 
 func (hired) Connected(string) bool { return true }
+
+func (h hired) Forget(id string) {
+	if h.forgot != nil {
+		*h.forgot = id
+	}
+}
 
 // Open works where the executor does.
 func (h hired) Open(ctx context.Context, spec environment.Spec) (environment.Environment, error) {
 	spec.Workspace = h.dir
 	return h.Provider.Open(ctx, spec)
+}
+
+// TestADeletedSessionsExecutorIsTold: it stops, instead of waiting for ever.
+func TestADeletedSessionsExecutorIsTold(t *testing.T) {
+	forgot := ""
+	b := newBench(t, func(c *Config) { c.Remote = hired{dir: t.TempDir(), forgot: &forgot} })
+	if err := b.Forget(t.Context(), b.key); err != nil || forgot != environmentID(b.key) {
+		t.Errorf("told is %q, %v", forgot, err)
+	}
 }
 
 // TestUsageOfAUsersMachine: what was used is said once.
