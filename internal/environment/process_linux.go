@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,19 @@ func MakeThreads(n int) {
 	locked.Wait()
 	close(release)
 	all.Wait()
+}
+
+// Highest keeps the larger value, and returns it.
+func Highest(kept *atomic.Int64, now int64) int64 {
+	for {
+		was := kept.Load()
+		if now <= was {
+			return was
+		}
+		if kept.CompareAndSwap(was, now) {
+			return now
+		}
+	}
 }
 
 // Children is how many children a process of this machine has. The first process of a box has the first one of each

@@ -148,6 +148,13 @@ func testUsage(t *testing.T, r *rig) {
 	if n := after.OutputBytes - before.OutputBytes; n != 10 {
 		t.Errorf("10 bytes of output count as %d", n)
 	}
+	const held = 64 << 20
+	if name := r.provider.Name(); name == "ns" || name == "landlock" { // with control groups or without
+		b.sh(t, `dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null`)
+		if n := b.Usage().MemoryBytes; n < held || n > 4*held {
+			t.Errorf("a command that held %d bytes, and ended, counts as %d", held, n)
+		}
+	}
 	if after.CPU <= before.CPU {
 		t.Errorf("a loop took no processor time: %v, then %v", before.CPU, after.CPU)
 	}

@@ -55,6 +55,7 @@ type box struct {
 	commands atomic.Int64
 	output   atomic.Int64
 	cpu      atomic.Int64 // nanoseconds, of commands that ended
+	held     atomic.Int64 // bytes: the most that a process held
 	disk     atomic.Int64
 }
 
@@ -294,6 +295,9 @@ func (b *box) Children() int { return environment.Children(b.process.Pid) }
 // Usage implements environment.Environment.
 func (b *box) Usage() environment.Usage {
 	g := b.group.Usage()
+	if g.MemoryBytes == 0 { // nobody counts it
+		g.MemoryBytes = b.held.Load()
+	}
 	return environment.Usage{
 		CPU: max(g.CPU, time.Duration(b.cpu.Load())), MemoryBytes: g.MemoryBytes,
 		DiskBytes: b.disk.Load(), Commands: b.commands.Load(), OutputBytes: b.output.Load(),

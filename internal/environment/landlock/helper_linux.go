@@ -187,7 +187,7 @@ func (h *helper) reap() {
 		if err == nil && pid > 0 && number != 0 {
 			delete(h.running, pid)
 			delete(h.pids, number)
-			_ = h.reply(reply{Exited: number, Status: int(status), CPU: use.Utime.Nano() + use.Stime.Nano()})
+			_ = h.reply(reply{Exited: number, Status: int(status), CPU: use.Utime.Nano() + use.Stime.Nano(), Memory: use.Maxrss << 10})
 		}
 		h.mu.Unlock()
 	}

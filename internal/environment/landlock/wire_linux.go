@@ -47,6 +47,7 @@ type reply struct {
 	Message string `json:"message,omitempty"` // likewise, a sentence's part for people
 	Status  int    `json:"status,omitempty"`  // of wait(2)
 	CPU     int64  `json:"cpu_ns,omitempty"`
+	Memory  int64  `json:"memory_bytes,omitempty"` // that its largest process held at most
 }
 
 func (r reply) failed() bool { return r.Message != "" || r.Errno != 0 }

@@ -344,26 +344,13 @@ func (b *box) Close(ctx context.Context) error {
 // Children is how many first processes are inside: of commands, and of what commands left behind.
 func (b *box) Children() int { return environment.Children(b.init.Pid) }
 
-// most keeps the larger value, and returns it.
-func most(kept *atomic.Int64, now int64) int64 {
-	for {
-		was := kept.Load()
-		if now <= was {
-			return was
-		}
-		if kept.CompareAndSwap(was, now) {
-			return now
-		}
-	}
-}
-
 // Usage implements environment.Environment.
 func (b *box) Usage() environment.Usage {
 	g := b.group.Usage()
 	if g.CPU == 0 || g.MemoryBytes == 0 { // nobody counts them
 		now := environment.Below(b.init.Pid)
-		g.CPU = max(g.CPU, time.Duration(most(&b.spent, b.cpu.Load()+int64(now.CPU))))
-		g.MemoryBytes = max(g.MemoryBytes, most(&b.held, now.MemoryBytes))
+		g.CPU = max(g.CPU, time.Duration(environment.Highest(&b.spent, b.cpu.Load()+int64(now.CPU))))
+		g.MemoryBytes = max(g.MemoryBytes, environment.Highest(&b.held, now.MemoryBytes))
 	}
 	return environment.Usage{
 		CPU: max(g.CPU, time.Duration(b.cpu.Load())), MemoryBytes: g.MemoryBytes,

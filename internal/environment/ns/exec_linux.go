@@ -79,6 +79,7 @@ func (b *box) Exec(ctx context.Context, c environment.Command, out func(environm
 		return none, err
 	}
 	b.cpu.Add(max(r.CPU, 0))
+	environment.Highest(&b.held, r.Memory)
 	return x.exit(r, took, kills), nil
 }
 

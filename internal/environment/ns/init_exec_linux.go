@@ -85,7 +85,7 @@ func (i *inmate) reap() {
 		}
 		i.mu.Unlock()
 		if number != 0 && pid > 0 {
-			i.reply(reply{Exited: number, Status: int(status), CPU: use.Utime.Nano() + use.Stime.Nano()})
+			i.reply(reply{Exited: number, Status: int(status), CPU: use.Utime.Nano() + use.Stime.Nano(), Memory: use.Maxrss << 10})
 		}
 	}
 }
