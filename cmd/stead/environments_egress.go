@@ -15,9 +15,9 @@ import (
 // egressOf is the operator's part of every way out. It is tried at once: what is wrong with it would
 // otherwise be found by the first agent whose environment is opened.
 func egressOf(e config.Egress) (host.Egress, error) {
-	out := host.Egress{Private: e.Private}
+	out := host.Egress{Private: e.Private, Limits: egress.Limits(e.Limits)}
 	trial := egress.Config{
-		Policy:   egress.Policy{Access: egress.AccessEnabled, Private: e.Private},
+		Policy:   egress.Policy{Access: egress.AccessEnabled, Private: out.Private, Limits: out.Limits},
 		Recorder: func(context.Context, egress.Record) error { return nil },
 	}
 	for _, k := range e.Credentials {

@@ -47,6 +47,8 @@ models:
 mcp_servers:
   - {label: files, command: npx, args: [server, /srv], env: {HOME: /tmp}, effects: {read_file: pure}}
   - {label: crm, url: "https://crm.example/mcp", headers: {Authorization: "Bearer ${KEY}"}}
+environments:
+  egress: {limits: {up_bytes: 1073741824, down_bytes: 2, bytes_per_second: 3, connections: 4, per_minute: 5}}
 limits: {drain_seconds: 7, tool_seconds: 60}
 `)
 	got, err := Load(Flags{File: file}, environ("KEY", "a: b # c"))
@@ -67,8 +69,10 @@ limits: {drain_seconds: 7, tool_seconds: 60}
 			{Label: "files", Command: "npx", Args: []string{"server", "/srv"}, Env: map[string]string{"HOME": "/tmp"}, Effects: map[string]string{"read_file": "pure"}},
 			{Label: "crm", URL: "https://crm.example/mcp", Headers: map[string]string{"Authorization": "Bearer a: b # c"}},
 		},
-		Environments: Environments{Isolation: IsolationAuto},
-		Limits:       Limits{DrainSeconds: 7, ToolSeconds: 60},
+		Environments: Environments{Isolation: IsolationAuto, Egress: Egress{
+			Limits: EgressLimits{UpBytes: 1 << 30, DownBytes: 2, BytesPerSecond: 3, Connections: 4, PerMinute: 5},
+		}},
+		Limits: Limits{DrainSeconds: 7, ToolSeconds: 60},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)
@@ -156,6 +160,7 @@ func TestErrors(t *testing.T) {
 		{"effect", "mcp_servers: [{label: a, command: b, effects: {t: maybe}}]\n", `"maybe"`},
 		{"limit", "limits: {tool_seconds: -1}\n", "limits.tool_seconds is -1"},
 		{"workspaces that vanish overnight", "environments: {expire_after_seconds: 60}\n", "environments.expire_after_seconds is 60: it must be 0, or between 7200 and"},
+		{"a limit of the way out in another unit", "environments: {egress: {limits: {sent_gib: 1}}}\n", `unknown field "sent_gib"`},
 		{"a weight", "providers: [{name: p, api: sim}]\nmodels: [{name: m, routes: [{provider: p, model: x, weight: -1}]}]\n", "models[0].routes[0].weight is -1: it must be between 0 and"},
 		{"a lifecycle", "providers: [{name: p, api: sim}]\nmodels: [{name: m, lifecycle: old, routes: [{provider: p, model: x}]}]\n", `models[0].lifecycle is "old"`},
 		{"a successor of a model that goes on", "providers: [{name: p, api: sim}]\nmodels: [{name: m, successor: n, routes: [{provider: p, model: x}]}]\n", "is not deprecated has no successor"},

@@ -55,6 +55,17 @@ type Egress struct {
 	Private     []string     `yaml:"private"`     // names and CIDRs that may be reached although they are not public
 	Proxy       string       `yaml:"proxy"`       // an HTTP proxy that the way out goes through; "": none
 	Credentials []Credential `yaml:"credentials"` // that code may use and never read
+	Limits      EgressLimits `yaml:"limits"`
+}
+
+// EgressLimits are the most that one environment's way out lets through while it is resident. What is 0 is the default
+// of egress.Limits, whose fields these are, and whose bounds they have.
+type EgressLimits struct {
+	UpBytes        int64 `yaml:"up_bytes"`         // that may leave in all
+	DownBytes      int64 `yaml:"down_bytes"`       // that may arrive in all
+	BytesPerSecond int64 `yaml:"bytes_per_second"` // each way
+	Connections    int   `yaml:"connections"`      // at once
+	PerMinute      int   `yaml:"per_minute"`       // connections and requests
 }
 
 // Credential is a secret that the way out puts in towards its hosts. Code sees a placeholder in the

@@ -1,15 +1,17 @@
 package egress
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/stead-dev/stead"
 )
 
-// Limits of one environment's way out. Zero fields mean the defaults below.
+// Limits of one environment's way out. Zero fields mean the defaults below. They are those of one proxy, and an
+// environment has a new one whenever it is opened: what it sent before it was suspended does not count.
 type Limits struct {
-	UpBytes        int64 `json:"up_bytes,omitempty"`         // that may leave in all
-	DownBytes      int64 `json:"down_bytes,omitempty"`       // that may arrive in all
+	UpBytes        int64 `json:"up_bytes,omitempty"`         // that may leave in all, in the proxy's life
+	DownBytes      int64 `json:"down_bytes,omitempty"`       // that may arrive in all, in the proxy's life
 	BytesPerSecond int64 `json:"bytes_per_second,omitempty"` // each way; it may run ahead by a second
 	Connections    int   `json:"connections,omitempty"`      // of the inside at once
 	PerMinute      int   `json:"per_minute,omitempty"`       // decisions: tunnels, requests and dials
@@ -42,15 +44,18 @@ func (l Limits) orDefault() Limits {
 
 func (l Limits) check() error {
 	for _, f := range []struct {
-		name       string
-		value, max int64
+		name                 string
+		value, max, standard int64
 	}{
-		{"up_bytes", l.UpBytes, MaxBytes}, {"down_bytes", l.DownBytes, MaxBytes},
-		{"bytes_per_second", l.BytesPerSecond, MaxBytes},
-		{"connections", int64(l.Connections), MaxConnections}, {"per_minute", int64(l.PerMinute), MaxPerMinute},
+		{"up_bytes", l.UpBytes, MaxBytes, DefaultUpBytes}, {"down_bytes", l.DownBytes, MaxBytes, DefaultDownBytes},
+		{"bytes_per_second", l.BytesPerSecond, MaxBytes, DefaultBytesPerSecond},
+		{"connections", int64(l.Connections), MaxConnections, DefaultConnections},
+		{"per_minute", int64(l.PerMinute), MaxPerMinute, DefaultPerMinute},
 	} {
 		if f.value < 0 || f.value > f.max {
-			return stead.Invalid("network.limits."+f.name, "%d is not between 0 and %d", f.value, f.max)
+			e := stead.Invalid(RuleLimits+"."+f.name, "%d is not between 0 and %d", f.value, f.max)
+			e.Hint = fmt.Sprintf("Leave it out, or write 0, for the default of %d.", f.standard)
+			return e
 		}
 	}
 	return nil

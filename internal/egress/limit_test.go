@@ -123,7 +123,7 @@ func TestSpentLimitIsSaid(t *testing.T) {
 	_, _ = get(t, b.client(), "http://web.example/")
 	b.meter.down.Store(1)
 	status, body := get(t, b.client(), "http://web.example/")
-	if status != 429 || !strings.Contains(body, "network.limits.down_bytes") || !strings.Contains(body, "whole life") {
+	if status != 429 || !strings.Contains(body, "network.limits.down_bytes") || !strings.Contains(body, "until the environment is suspended") {
 		t.Errorf("%d %s", status, body)
 	}
 }

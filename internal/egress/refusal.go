@@ -83,7 +83,7 @@ func (r *refusal) hint() string {
 	case r.limited && r.retry > 0:
 		return "Wait as long as Retry-After says, then try again."
 	case r.limited:
-		return "This limit holds for the whole life of the environment: trying again does not help."
+		return "This limit holds until the environment is suspended: trying again before that does not help."
 	case r.status == http.StatusForbidden:
 		return "The network policy of this environment decides this: trying again or another spelling does not help. Use an allowed domain, or ask for the policy to be changed."
 	}

@@ -250,6 +250,36 @@ func TestTheWayOut(t *testing.T) {
 	}
 }
 
+// TestTheOperatorsLimitsAreInForce for as long as an environment is resident: the next time they are counted anew.
+func TestTheOperatorsLimitsAreInForce(t *testing.T) {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	defer site.Close()
+	b := newBench(t, func(c *Config) {
+		c.Egress = Egress{Private: []string{"127.0.0.0/8"}, Limits: egress.Limits{PerMinute: 1}}
+	})
+	b.setup(networked(template.AccessEnabled))
+	b.prepare()
+	for range 2 {
+		b.open()
+		socket := filepath.Join(b.driver.last().Services, environment.EgressSocket)
+		for _, want := range []struct {
+			status int
+			says   string
+		}{{http.StatusOK, "hello"}, {http.StatusTooManyRequests, "network.limits.per_minute"}} {
+			resp, err := through(socket, site.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != want.status || !strings.Contains(string(body), want.says) {
+				t.Errorf("%d %q, %v; want %d and %q", resp.StatusCode, body, err, want.status, want.says)
+			}
+		}
+		b.suspend()
+	}
+}
+
 func TestWithoutANetworkThereIsNoWayOut(t *testing.T) {
 	for _, access := range []template.Access{template.AccessDisabled, template.AccessRestricted} {
 		b := newBench(t)
