@@ -12,6 +12,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/client"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 func (a *app) budgetsCmd() *cobra.Command {
@@ -88,7 +89,7 @@ func amounts(limit, n client.Amount) string {
 			parts = append(parts, format(*n))
 		}
 	}
-	say(limit.Cost, n.Cost, func(n int64) string { return "$" + dollars(n) })
+	say(limit.Cost, n.Cost, func(n int64) string { return "$" + usage.Dollars(n) })
 	say(limit.Tokens, n.Tokens, func(n int64) string { return fmt.Sprintf("%d tokens", n) })
 	say(limit.Calls, n.Calls, func(n int64) string { return fmt.Sprintf("%d calls", n) })
 	say(limit.Millis, n.Millis, func(n int64) string { return (time.Duration(n) * time.Millisecond).String() })

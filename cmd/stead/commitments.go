@@ -80,10 +80,10 @@ func (a *app) commitmentsCmd() *cobra.Command {
 func commitmentRow(s client.Commitment) []string {
 	amount := func(n int64) string { return fmt.Sprint(n) }
 	if s.Unit == "microcents" {
-		amount = func(n int64) string { return "$" + dollars(n) }
+		amount = func(n int64) string { return "$" + usage.Dollars(n) }
 	}
 	date := func(n int64) string { return time.Unix(n, 0).UTC().Format(time.DateOnly) }
 	percent := func(n int64) string { return fmt.Sprintf("%d.%02d%%", n/100, n%100) }
 	return []string{printable(s.Name), date(s.PeriodStart) + "–" + date(s.PeriodEnd), amount(s.Committed), amount(s.Used), percent(s.Share), percent(s.Elapsed),
-		amount(s.Projected), amount(s.Remaining), dollars(s.Shortfall)}
+		amount(s.Projected), amount(s.Remaining), usage.Dollars(s.Shortfall)}
 }

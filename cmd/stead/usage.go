@@ -12,6 +12,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/client"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 func (a *app) usageCmd() *cobra.Command {
@@ -97,7 +98,7 @@ func writeReport(w io.Writer, r client.UsageReport) {
 	}
 	header = append(header, "RECORDS", "CALLS", "INPUT", "CACHED", "OUTPUT", "SECONDS", "COST (USD)")
 	line := func(key []string, row client.UsageRow) []string {
-		cost := dollars(row.CostMicroCents)
+		cost := usage.Dollars(row.CostMicroCents)
 		if row.Capped {
 			cost += " (capped)"
 		}
@@ -127,20 +128,6 @@ func orDash(s string) string {
 	return printable(s)
 }
 
-// dollars writes micro-cents exactly: no float comes between.
-func dollars(microCents int64) string {
-	const perDollar = 100 * 1_000_000
-	sign := ""
-	if microCents < 0 {
-		sign, microCents = "-", -microCents
-	}
-	text := fmt.Sprintf("%s%d.%08d", sign, microCents/perDollar, microCents%perDollar)
-	for strings.HasSuffix(text, "0") && text[len(text)-3] != '.' { // two places at least
-		text = text[:len(text)-1]
-	}
-	return text
-}
-
 func (a *app) usageRecords() *cobra.Command {
 	var filter usageFlags
 	var limit int
@@ -160,7 +147,7 @@ func (a *app) usageRecords() *cobra.Command {
 			raw := []json.RawMessage{}
 			for _, r := range list {
 				raw = append(raw, r.Raw)
-				rows = append(rows, []string{r.ID, ago(r.CreatedAt, now), r.Kind, orDash(deref(r.Model) + deref(r.Name)), measure(r), dollars(r.CostMicroCents)})
+				rows = append(rows, []string{r.ID, ago(r.CreatedAt, now), r.Kind, orDash(deref(r.Model) + deref(r.Name)), measure(r), usage.Dollars(r.CostMicroCents)})
 			}
 			return a.table(raw, "Nothing was used.", []string{"RECORD", "SINCE", "KIND", "WHAT", "HOW MUCH", "COST (USD)"}, rows)
 		},
@@ -231,7 +218,7 @@ func writeVerification(w io.Writer, v client.UsageVerification) {
 			row  client.UsageRow
 		}{{"journal", t.Journal}, {"records", t.Store}} {
 			rows = append(rows, []string{t.Kind, side.name, fmt.Sprint(side.row.Records), fmt.Sprint(side.row.InputTokens), fmt.Sprint(side.row.OutputTokens),
-				fmt.Sprint(side.row.DurationMS), dollars(side.row.CostMicroCents)})
+				fmt.Sprint(side.row.DurationMS), usage.Dollars(side.row.CostMicroCents)})
 		}
 	}
 	writeTable(w, "The journals used nothing.", []string{"KIND", "BY", "RECORDS", "INPUT", "OUTPUT", "MS", "COST (USD)"}, rows)
@@ -313,4 +300,4 @@ func writeCapped(w io.Writer, st client.UsageStatement) {
 }
 
 // cents writes whole cents as dollars.
-func cents(n int64) string { return dollars(n * 1_000_000) }
+func cents(n int64) string { return usage.Dollars(n * 1_000_000) }

@@ -63,14 +63,15 @@ func (a *actor) hold(p *plan, n usage.Amount, anyway bool) (grant usage.Grant, h
 	ask := usage.Ask{
 		Subject: usage.Subject{Project: a.key.Project, Agent: a.state.Created.Agent.ID, Session: a.key.Session, User: a.state.Created.Principal.ID},
 		// An epoch is one holder's: no other makes a hold of this name.
-		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: n, Ended: map[string]usage.Amount{}, Over: a.over(), Anyway: anyway,
+		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: n,
+		Ended: map[string]usage.Counter{}, Environment: a.environmentHolds(), Over: a.over(), Anyway: anyway,
 	}
 	for _, e := range p.ended { // their outcomes are known, though not durable yet
 		if e.Since > 0 {
 			continue // what its earlier records say is not known here: it counts as it was held
 		}
 		for _, c := range e.Counters {
-			ask.Ended[c] = ask.Ended[c].Plus(e.used).Minus(amountOf(e.Hold))
+			ask.Ended[c] = ask.Ended[c].Plus(usage.Counter{Spent: e.used, Held: usage.Amount{}.Minus(amountOf(e.Hold))})
 		}
 	}
 	err = a.patient(func() (err error) {
@@ -115,13 +116,26 @@ func attempts(info model.Info, one usage.Amount) usage.Amount {
 	return one
 }
 
-// exhausted is the Agents API's word for a budget that is used up.
-func exhausted(b *usage.Budget) *session.TurnError {
+// environmentHolds is what the session's environment holds, by counter: a refusal says so.
+func (a *actor) environmentHolds() map[string]usage.Amount {
+	e := a.state.Environment
+	if e == nil || e.Slice.Hold == nil {
+		return nil
+	}
+	out := map[string]usage.Amount{}
+	for _, c := range e.Slice.Hold.Counters {
+		out[c] = amountOf(e.Slice.Hold)
+	}
+	return out
+}
+
+// exhausted is the Agents API's word for a budget that has no room.
+func exhausted(g usage.Grant) *session.TurnError {
 	code := model.CodeUsageLimit
-	if b.Scope == usage.ScopeSession {
+	if g.Refused.Scope == usage.ScopeSession {
 		code = codeSessionBudget
 	}
-	return &session.TurnError{Code: code, Message: b.Exhausted()}
+	return &session.TurnError{Code: code, Message: g.Exhausted()}
 }
 
 const codeSessionBudget = "session_budget_exceeded"

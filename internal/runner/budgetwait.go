@@ -37,9 +37,9 @@ const (
 // environment: it is the environment that has no room, and that is not open from then on.
 func (a *actor) atLimit(p *plan, grant usage.Grant, environment bool) error {
 	b, t := grant.Refused, a.state.Turn
-	failure := exhausted(b)
+	failure := exhausted(grant)
 	if environment {
-		failure.Message += " The environment can't run without it, and is suspended."
+		failure.Message += " Without room in it the environment can't run, and is suspended."
 	}
 	if b.OnLimit != usage.LimitWaits || t == nil || t.Response != nil {
 		return a.intendEnd(p, session.EndTurn{Kind: session.KindTurnFailed, Error: failure})
@@ -55,7 +55,7 @@ func (a *actor) atLimit(p *plan, grant usage.Grant, environment bool) error {
 		retry = min(retry, end)
 	}
 	return a.record(p, session.KindBudgetReached, session.BudgetReached{
-		Budget: b.ID, Code: failure.Code, Message: failure.Message, Limit: session.Spend(b.Limit), Used: session.Spend(grant.Used), RetryAt: retry, Environment: environment,
+		Budget: b.ID, Code: failure.Code, Message: failure.Message, Limit: session.Spend(b.Limit), Used: session.Spend(grant.Have.Used()), RetryAt: retry, Environment: environment,
 	})
 }
 

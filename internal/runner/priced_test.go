@@ -144,6 +144,23 @@ func TestAnEnvironmentEndsWithItsBudget(t *testing.T) {
 	}, withModel(m), withComputers(h), priced(nil, hourly), withBudgets(&p, costs(limit, usage.LimitFails)))
 }
 
+// What an environment holds of a budget leaves no room for its own session's command. The refusal says so, and does not
+// call a budget used up of which nothing is used.
+func TestARefusalNamesTheEnvironmentThatHolds(t *testing.T) {
+	var p *purse
+	h := newComputers(nil)
+	m := script(calls("run", echoHi), reply("done"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.compute("go")
+		n.idle(id)
+		turn := n.onlyTurn(id)
+		const want = "has no room: $0.00 of $0.0000002 is used and $0.000003 held, all of it by the session's environment."
+		if turn.Status != session.TurnFail || !strings.Contains(turn.Error.Message, want) {
+			t.Errorf("the turn is %s: %+v, want one that says %q", turn.Status, turn.Error, want)
+		}
+	}, withModel(m), withComputers(h), priced([]usage.ToolPrice{{Name: "run", Call: 1}}, hourly), withBudgets(&p, costs(20, usage.LimitFails)))
+}
+
 // With wait the turn waits, and goes on in the same workspace once somebody has decided.
 func TestAnEnvironmentWaitsForItsBudget(t *testing.T) {
 	const limit = 10 * 60

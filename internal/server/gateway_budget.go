@@ -57,7 +57,7 @@ func (c *call) reserve(ctx context.Context, req request) error {
 	case err != nil:
 		return err
 	case grant.Refused != nil:
-		return &stead.Error{Kind: stead.KindLimited, Code: "insufficient_quota", Message: grant.Refused.Exhausted()}
+		return &stead.Error{Kind: stead.KindLimited, Code: "insufficient_quota", Message: grant.Exhausted()}
 	case len(grant.Counters) > 0:
 		c.meter.Hold = ask.Hold
 	}

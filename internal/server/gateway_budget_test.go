@@ -51,7 +51,7 @@ func TestBudgetsOfStatelessCalls(t *testing.T) {
 	if c := have[name]; err != nil || c.Spent.Calls != 2 || c.Held != (usage.Amount{}) || c.Spent.Tokens == 0 {
 		t.Errorf("after two calls and a broken one the counter is %+v (%v)", c, err)
 	}
-	d.says("POST /v1/chat/completions", chatHi+`}`, 429, `"code":"insufficient_quota"`, "two calls")
+	d.says("POST /v1/chat/completions", chatHi+`}`, 429, `"code":"insufficient_quota"`, "two calls, per user) is used up: 2 of 2 calls are used and nothing held.")
 	d.says("POST /v1/chat/completions", chatHi+`,"stream":true}`, 429, `"code":"insufficient_quota"`)
 	d.says("POST /v1/embeddings", `{"model":"m","input":"a"}`, 429, `"code":"insufficient_quota"`)
 }

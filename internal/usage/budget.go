@@ -222,16 +222,6 @@ func Wider(a, b Amount) Amount {
 	return Amount{wider(a.Cost, b.Cost), wider(a.Tokens, b.Tokens), wider(a.Calls, b.Calls), wider(a.Millis, b.Millis)}
 }
 
-// Exhausted says that a budget is used up, in words for whoever made the call.
-func (b *Budget) Exhausted() string {
-	name := b.Name
-	if name == "" {
-		name = b.ID
-	}
-	per := map[Period]string{PeriodTotal: "", PeriodDay: " of this day", PeriodMonth: " of this month"}[b.Period]
-	return "The budget" + per + " (" + name + ", per " + string(b.Scope) + ") is used up."
-}
-
 // Ask asks whether a call may be made.
 type Ask struct {
 	Subject
@@ -239,7 +229,9 @@ type Ask struct {
 	At     int64  // Unix milliseconds
 	Amount Amount // the most that the call should use
 	// Ended corrects counters by outcomes that are known and not settled yet: counter → difference.
-	Ended map[string]Amount
+	Ended map[string]Counter
+	// Environment is what the session's own environment holds: counter → amount. It is for the words of a refusal alone.
+	Environment map[string]Amount
 	// Over lets the call go over budgets: id → its limit for this call, 0 for none.
 	Over map[string]Amount
 	// Anyway makes the hold also where there is no room: what ends a use is not refused.
@@ -248,7 +240,9 @@ type Ask struct {
 
 // Grant is the answer.
 type Grant struct {
-	Refused  *Budget  // the budget that has no room; nil: the call may be made
-	Used     Amount   // of it: spent and held
-	Counters []string // in which the hold is; none: no budget is about the call
+	Refused     *Budget  // the budget that has no room; nil: the call may be made
+	Claim       Claim    // of it: the counter, and the limit for this call
+	Have        Counter  // the counter as it was decided by
+	Environment Amount   // of what is held: by the session's own environment
+	Counters    []string // in which the hold is; none: no budget is about the call
 }

@@ -49,13 +49,13 @@ type Claim struct {
 	Limit   Amount
 	// Adjust corrects what is used, for the decision alone: the caller knows outcomes that are not
 	// settled yet.
-	Adjust Amount
+	Adjust Counter
 }
 
 // Verdict is the answer to a reservation: reserved if both fields are empty.
 type Verdict struct {
 	Refused *Claim   // the first claim that has no room
-	Used    Amount   // of its counter: spent and held
+	Have    Counter  // its counter, adjusted
 	Missing []string // counters that must be opened
 }
 
@@ -73,6 +73,12 @@ type Counter struct {
 	Spent, Held Amount
 }
 
+// Used is what counts against a limit: spent and held.
+func (c Counter) Used() Amount { return c.Spent.Plus(c.Held) }
+
+// Plus calculates in both.
+func (c Counter) Plus(d Counter) Counter { return Counter{c.Spent.Plus(d.Spent), c.Held.Plus(d.Held)} }
+
 // Held is a hold.
 type Held struct {
 	Project stead.ProjectID
@@ -88,8 +94,8 @@ func Judge(r Reservation, counters map[string]Counter) Verdict {
 		have, ok := counters[c.Counter]
 		if !ok {
 			v.Missing = append(v.Missing, c.Counter)
-		} else if used := have.Spent.Plus(have.Held).Plus(c.Adjust); v.Refused == nil && !Admits(c.Limit, used) {
-			v.Refused, v.Used = &r.Claims[i], used
+		} else if have = have.Plus(c.Adjust); v.Refused == nil && !Admits(c.Limit, have.Used()) {
+			v.Refused, v.Have = &r.Claims[i], have
 		}
 	}
 	return v

@@ -43,7 +43,9 @@ func (s *Service) Reserve(ctx context.Context, ask usage.Ask) (usage.Grant, erro
 			return usage.Grant{}, err
 		}
 		if v.Refused != nil {
-			return usage.Grant{Refused: of[v.Refused.Counter], Used: v.Used}, nil
+			return usage.Grant{
+				Refused: of[v.Refused.Counter], Claim: *v.Refused, Have: v.Have, Environment: ask.Environment[v.Refused.Counter],
+			}, nil
 		}
 		if len(v.Missing) == 0 {
 			break

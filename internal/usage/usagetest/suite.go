@@ -128,7 +128,7 @@ func adjusted(f *fixture) {
 	if v := f.reserve("h2", tokens(10), c); v.Reserved() {
 		f.t.Fatal("the counter is full")
 	}
-	c.Adjust = tokens(-80)
+	c.Adjust = usage.Counter{Held: tokens(-80)}
 	if v := f.reserve("h2", tokens(10), c); !v.Reserved() {
 		f.t.Fatalf("with what is known of the first hold: %+v", v)
 	}
