@@ -41,6 +41,8 @@ type box struct {
 	uid       int // of commands
 	caps      *auth.TaskCapabilities
 
+	starts sync.RWMutex // read by each command that starts, held by a sweep: it must know all that run
+
 	mu      sync.Mutex
 	claimed bool
 	pids    map[uint64]int32 // id of the Exec → process, while it runs
@@ -146,7 +148,7 @@ func (x *box) claim(c wire.Claim) (*wire.Claimed, error) {
 			return nil, err
 		}
 	}
-	if err := x.order(inside.Order{Claim: &inside.Claim{UID: x.uid, Services: c.Services != "", Egress: c.Egress}}); err != nil {
+	if _, err := x.order(inside.Order{Claim: &inside.Claim{UID: x.uid, Services: c.Services != "", Egress: c.Egress}}); err != nil {
 		return nil, err
 	}
 	return &wire.Claimed{UID: x.uid}, nil
@@ -154,6 +156,8 @@ func (x *box) claim(c wire.Claim) (*wire.Claimed, error) {
 
 // start starts a command.
 func (x *box) start(id uint64, e wire.Exec, files []*os.File) (int32, error) {
+	x.starts.RLock()
+	defer x.starts.RUnlock()
 	x.mu.Lock()
 	if !x.claimed || x.pids[id] != 0 {
 		x.mu.Unlock()
@@ -175,7 +179,7 @@ func (x *box) start(id uint64, e wire.Exec, files []*os.File) (int32, error) {
 func (x *box) execute(e wire.Exec, files []*os.File) (int32, error) {
 	if e.Dir != wire.WorkspaceDir {
 		// gVisor starts programs in what is no directory as well.
-		if err := x.order(inside.Order{Dir: e.Dir}); err != nil {
+		if _, err := x.order(inside.Order{Dir: e.Dir}); err != nil {
 			return 0, err
 		}
 	}
@@ -228,32 +232,34 @@ func (x *box) kill(id uint64) error {
 	if pid <= 1 {
 		return nil // it has ended, or is not there yet
 	}
-	return x.order(inside.Order{Kill: int(pid)})
+	_, err := x.order(inside.Order{Kill: int(pid)})
+	return err
 }
 
 // order has the first process inside do something. What comes back is hostile, and so is silence.
-func (x *box) order(o inside.Order) error {
+func (x *box) order(o inside.Order) (inside.Answer, error) {
 	x.orderMu.Lock()
 	defer x.orderMu.Unlock()
 	x.ordered++
 	o.ID = x.ordered
 	line, err := json.Marshal(o)
 	if err != nil {
-		return err
+		return inside.Answer{}, err
 	}
+	var a inside.Answer
 	got := make(chan error, 1)
 	go func() {
-		if _, err := x.orders.Write(append(line, '\n')); err != nil {
-			got <- err
-			return
+		_, err := x.orders.Write(append(line, '\n'))
+		if err == nil {
+			a, err = inside.ReadAnswer(x.answers, o.ID)
 		}
-		got <- inside.ReadAnswer(x.answers, o.ID)
+		got <- err
 	}()
 	select {
 	case err := <-got:
-		return err
+		return a, err
 	case <-time.After(orderTime):
 		os.Exit(1) // the lines are out of step from now on
-		return nil
+		return inside.Answer{}, nil
 	}
 }

@@ -69,6 +69,18 @@ func (s *supervisor) answer(q wire.Request, files []*os.File) {
 	case q.Kill != nil && s.box != nil:
 		go s.reply(q.ID, wire.Reply{}, s.box.kill(q.Kill.Exec))
 		return
+	case q.Count != nil && s.box != nil:
+		go func() {
+			n, err := s.box.count()
+			s.reply(q.ID, wire.Reply{Counted: n}, err)
+		}()
+		return
+	case q.Sweep != nil && s.box != nil:
+		go func() {
+			n, err := s.box.sweep()
+			s.reply(q.ID, wire.Reply{Swept: n}, err)
+		}()
+		return
 	default:
 		closeFiles(files)
 		err = errors.New("out of order: boot, claim, and then commands")

@@ -8,20 +8,20 @@ import (
 
 // ReadAnswer reads the answer to the order with an id, for the outside, which believes none of it: a
 // line that is too long, no answer, or the answer to something else is an error, as is one that says so.
-func ReadAnswer(r *bufio.Reader, id uint64) error {
+func ReadAnswer(r *bufio.Reader, id uint64) (Answer, error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
-		return fmt.Errorf("the first process inside does not answer: %w", err)
+		return Answer{}, fmt.Errorf("the first process inside does not answer: %w", err)
 	}
 	var a Answer
 	if err := json.Unmarshal(line, &a); err != nil {
-		return fmt.Errorf("the first process inside answers with something else: %w", err)
+		return Answer{}, fmt.Errorf("the first process inside answers with something else: %w", err)
 	}
 	if a.ID != id {
-		return fmt.Errorf("the first process inside answers order %d, not %d", a.ID, id)
+		return Answer{}, fmt.Errorf("the first process inside answers order %d, not %d", a.ID, id)
 	}
 	if a.Error != "" {
-		return fmt.Errorf("inside: %.500q", a.Error)
+		return Answer{}, fmt.Errorf("inside: %.500q", a.Error)
 	}
-	return nil
+	return a, nil
 }

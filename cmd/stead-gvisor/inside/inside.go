@@ -6,7 +6,8 @@
 //	Order{ID, Claim{UID, Services, Egress}}  show the workspace and the services, open the bridge
 //	Order{ID, Kill: group}                   kill a process group
 //	Order{ID, Dir: path}                     refuse what is there and no directory
-//	Answer{ID, Error}                        for each
+//	Order{ID, Sweep{Running}}                kill what belongs to no command that runs
+//	Answer{ID, Error, Killed}                for each
 //
 // It reaps the processes whose parents are gone, and ends, and with it the sandbox, when standard
 // input does. The bridge passes connections from loopback port EgressPort on to the egress socket.
@@ -20,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
@@ -46,6 +46,7 @@ type Order struct {
 	Claim *Claim `json:"claim,omitempty"`
 	Kill  int    `json:"kill,omitempty"`
 	Dir   string `json:"dir,omitempty"`
+	Sweep *Sweep `json:"sweep,omitempty"`
 }
 
 // Claim shows what is in Slot.
@@ -59,6 +60,8 @@ type Claim struct {
 type Answer struct {
 	ID    uint64 `json:"id"`
 	Error string `json:"error,omitempty"`
+	// Killed is how many a Sweep killed, or more.
+	Killed int `json:"killed,omitempty"`
 }
 
 // init leaves the program before the packages of gVisor come to life, whose import paths sort behind
@@ -85,7 +88,8 @@ func run(args []string) int {
 }
 
 func serve() error {
-	go reap()
+	r := &reaper{}
+	go r.reap()
 	in := bufio.NewReaderSize(os.Stdin, MaxLine)
 	out := json.NewEncoder(os.Stdout)
 	for {
@@ -98,7 +102,7 @@ func serve() error {
 			return err
 		}
 		a := Answer{ID: o.ID}
-		if err := o.do(); err != nil {
+		if a.Killed, err = o.do(r); err != nil {
 			a.Error = fmt.Sprintf("%.500v", err)
 		}
 		if err := out.Encode(a); err != nil {
@@ -107,36 +111,25 @@ func serve() error {
 	}
 }
 
-func (o Order) do() error {
+func (o Order) do(r *reaper) (killed int, err error) {
 	switch {
 	case o.Claim != nil:
-		return o.Claim.do()
+		return 0, o.Claim.do()
 	case o.Kill > 1:
 		if err := syscall.Kill(-o.Kill, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
-			return err
+			return 0, err
 		}
-		return nil
+		return 0, nil
+	case o.Sweep != nil:
+		return o.Sweep.do(r), nil
 	}
 	if o.Dir != "" {
 		if info, err := os.Stat(o.Dir); err == nil && !info.IsDir() {
-			return syscall.ENOTDIR
+			return 0, syscall.ENOTDIR
 		}
-		return nil // what this user can't see is for gVisor to judge
+		return 0, nil // what this user can't see is for gVisor to judge
 	}
-	return errors.New("an order without anything to do")
-}
-
-// reap waits for processes that nobody else waits for.
-func reap() {
-	died := make(chan os.Signal, 1)
-	signal.Notify(died, syscall.SIGCHLD)
-	for range died {
-		for {
-			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil || pid <= 0 {
-				break
-			}
-		}
-	}
+	return 0, errors.New("an order without anything to do")
 }
 
 func (c Claim) do() error {

@@ -18,8 +18,9 @@ type box struct {
 	process *process
 	spec    environment.Spec
 	env     map[string]string // of every command
-	slots   chan struct{}     // one element a command that runs
-	done    chan struct{}     // closed when everything is gone
+	room    *environment.Room
+	slots   chan struct{} // one element a command that runs
+	done    chan struct{} // closed when everything is gone
 	end     func() error
 
 	mu       sync.Mutex
@@ -33,6 +34,7 @@ func newBox(p *Provider, x *process, files *workspace.Dir, spec environment.Spec
 		Dir: files, p: p, process: x, spec: spec, env: variables(spec),
 		slots: make(chan struct{}, environment.MaxParallelCommands), done: make(chan struct{}), commands: map[uint64]*running{},
 	}
+	b.room = b.makesRoom()
 	b.end = sync.OnceValue(func() error {
 		err := b.process.end()
 		b.p.forget(b)

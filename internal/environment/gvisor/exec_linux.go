@@ -64,15 +64,28 @@ func (b *box) exec(ctx context.Context, c environment.Command, s *environment.St
 	defer cut(nil)
 	defer time.AfterFunc(c.TimeLimit(b.spec.Limits), func() { cut(cutFor(environment.ReasonTimeout)) }).Stop()
 
-	id, err := b.process.send(wire.Request{Exec: command(c, b.env)}, s.Theirs()...)
+	var id uint64
+	cleared, err := b.room.Start(ctx, func() (err error) {
+		if err = b.crowded(); err != nil {
+			return err
+		}
+		if id, err = b.process.send(wire.Request{Exec: command(c, b.env)}, s.Theirs()...); err != nil {
+			return environment.NotStarted(stead.Wrap(stead.KindUnavailable, err, "the environment has ended"))
+		}
+		return nil
+	})
 	s.CloseTheirs()
 	if err != nil {
-		return environment.Exit{}, environment.NotStarted(stead.Wrap(stead.KindUnavailable, err, "the environment has ended"))
+		return environment.Exit{}, err
 	}
 	defer b.process.forget(id)
 	over := make(chan struct{})
 	b.enter(id, &running{cut, over})
 	output := c.Output(b.spec.Limits, out)
+	if cleared != "" {
+		note := b.room.Cleared(cleared)
+		output.Write(note.Stream, note.Data)
+	}
 	if err := s.Start(c.Stdin, output); err != nil {
 		_ = b.end() // the command runs, and nobody would hear it
 		return environment.Exit{}, err

@@ -15,9 +15,9 @@
 //
 // Units and limits: memory, processes and CPU by control groups where the machine has them; processes,
 // open files and each process's memory in the sandbox's own kernel everywhere; the workspace's size by
-// looking at it. A sandbox takes memoryOverhead of memory for itself, beyond Limits.MemoryBytes.
+// looking at it. Where processes are used up, what belongs to no command that runs is killed for the next one. A sandbox takes memoryOverhead of memory for itself, beyond Limits.MemoryBytes.
 //
-// Errors: KindUnavailable when the program is missing, is not static, is of another version, or a
+// Errors: a command is not started, KindUnavailable, while those that run use all processes up. KindUnavailable when the program is missing, is not static, is of another version, or a
 // sandbox does not start; KindNotImplemented for an upper layer without root; KindInvalid for a mount
 // where none can be.
 //

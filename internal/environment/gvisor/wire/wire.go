@@ -14,6 +14,10 @@
 //	                                ◀─    Request{Exec} + 3 files
 //	Reply{Started} … Reply{Exited}  ─▶
 //	                                ◀─    Request{Kill}         of what a Request{Exec} started
+//	                                ◀─    Request{Count}        the processes of commands
+//	Reply{Counted}                  ─▶
+//	                                ◀─    Request{Sweep}        kills those of no command that runs
+//	Reply{Swept}                    ─▶
 //
 // A Reply carries the ID of its Request, and Error when there is nothing else. The end of the socket
 // is the end of the other side: the sandbox does not outlive it.
@@ -37,7 +41,7 @@ import (
 )
 
 // Version is that of this protocol. Both sides must have the same: they are built from one tree.
-const Version = 1
+const Version = 2
 
 const (
 	// MaxFrame is the most bytes of a frame: a command's arguments and variables, when JSON writes each
@@ -62,6 +66,8 @@ type Request struct {
 	Claim *Claim `json:"claim,omitempty"`
 	Exec  *Exec  `json:"exec,omitempty"`
 	Kill  *Kill  `json:"kill,omitempty"`
+	Count *Count `json:"count,omitempty"`
+	Sweep *Sweep `json:"sweep,omitempty"`
 }
 
 // Boot makes the sandbox. Paths are absolute, of the host.
@@ -108,6 +114,12 @@ type Kill struct {
 	Exec uint64 `json:"exec"`
 }
 
+// Count asks how many processes there are.
+type Count struct{}
+
+// Sweep kills the processes that belong to no command that runs: what earlier ones left behind.
+type Sweep struct{}
+
 // Reply is what stead-gvisor sends.
 type Reply struct {
 	ID      uint64   `json:"id"`
@@ -117,6 +129,8 @@ type Reply struct {
 	Claimed *Claimed `json:"claimed,omitempty"`
 	Started *Started `json:"started,omitempty"`
 	Exited  *Exited  `json:"exited,omitempty"`
+	Counted *Counted `json:"counted,omitempty"`
+	Swept   *Swept   `json:"swept,omitempty"`
 }
 
 // Hello comes first.
@@ -141,6 +155,16 @@ type Started struct {
 // Exited is the second one.
 type Exited struct {
 	Status uint32 `json:"status"` // as wait(2) has it
+}
+
+// Counted answers Count.
+type Counted struct {
+	Processes int `json:"processes"` // of those that Boot.Processes limits
+}
+
+// Swept answers Sweep.
+type Swept struct {
+	Killed int `json:"killed"` // or fewer; the inside says so
 }
 
 // Conn is one end of the socket. One goroutine receives; any may send.
