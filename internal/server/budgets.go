@@ -72,6 +72,9 @@ func (s *server) createBudget(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if err != nil {
 		return err
 	}
+	if err := req.Only("a budget", "scope", "of", "period", "name", "limit", "on_limit"); err != nil {
+		return err
+	}
 	scope, err := param.Need(req.Enum("scope", string(usage.ScopeProject), string(usage.ScopeAgent), string(usage.ScopeSession), string(usage.ScopeUser)))("scope")
 	if err != nil {
 		return err
@@ -113,11 +116,15 @@ func changeBudget(o param.Object, b *usage.Budget) error {
 	if err != nil || !ok {
 		return err
 	}
-	return readAmount(limit, &b.Limit)
+	return readAmount(limit, "the limit of a budget", &b.Limit)
 }
 
-// readAmount takes over the fields that there are. null is none.
-func readAmount(o param.Object, a *usage.Amount) error {
+// readAmount takes over the fields that there are, and refuses others: a limit that nobody knows would limit nothing.
+// null is none. what names the amount for people.
+func readAmount(o param.Object, what string, a *usage.Amount) error {
+	if err := o.Only(what, "cost_microcents", "tokens", "calls", "duration_ms"); err != nil {
+		return err
+	}
 	for name, into := range map[string]*int64{"cost_microcents": &a.Cost, "tokens": &a.Tokens, "calls": &a.Calls, "duration_ms": &a.Millis} {
 		n, ok, err := o.Int(name, 1, math.MaxInt64/4)
 		if err != nil {
@@ -137,7 +144,7 @@ func extraOf(o param.Object) (*session.Spend, error) {
 		return nil, err
 	}
 	var a usage.Amount
-	if err := readAmount(extra, &a); err != nil {
+	if err := readAmount(extra, "extra", &a); err != nil {
 		return nil, err
 	}
 	if a == (usage.Amount{}) {
@@ -180,6 +187,9 @@ func (s *server) updateBudget(w http.ResponseWriter, r *http.Request, p stead.Pr
 		if req.Has(fixed) {
 			return stead.Invalid(fixed, "%s can't be changed: it says what the budget counts. Make another one", fixed)
 		}
+	}
+	if err := req.Only("an update of a budget", "name", "limit", "on_limit"); err != nil {
+		return err
 	}
 	b, err := s.Budgets.Update(r.Context(), p, r.PathValue("id"), func(b *usage.Budget) error { return changeBudget(req.Object, b) })
 	if err != nil {

@@ -63,6 +63,9 @@ func TestBudgets(t *testing.T) {
 		`{}`: "scope", `{"scope":"galaxy"}`: "scope", `{"scope":"project"}`: "limit", `{"scope":"project","limit":{"calls":0}}`: "limit.calls",
 		`{"scope":"project","of":"x","limit":{"calls":1}}`: "of", `{"scope":"user","period":"week","limit":{"calls":1}}`: "period",
 		`{"scope":"user","limit":{"tokens":1.5}}`: "limit.tokens", `{"scope":"user","limit":{"calls":1},"on_limit":"ask"}`: "on_limit",
+		// What nobody knows would limit nothing: it is refused, and the answer says the words that there are.
+		`{"scope":"user","limit":{"calls":1},"onlimit":"wait"}`: "onlimit", `{"scope":"user","limit":{"calls":1},"perod":"day"}`: "perod",
+		`{"scope":"project","limit":{"usd":1,"calls":5}}`: "limit.usd",
 	} {
 		d.says("POST /v1/budgets", body, 400, `"param":"`+param+`"`)
 	}
@@ -75,6 +78,8 @@ func TestBudgets(t *testing.T) {
 	d.says("GET "+one, "", 200, `"calls":5`, `"tokens":null`, fmt.Sprintf(`"calls":%d`, calls), `"of":null`)
 	d.says("POST "+one, `{"limit":{"cost_microcents":null,"tokens":10}}`, 200, `"limit":{"cost_microcents":null,"tokens":10,"calls":5,`)
 	d.says("POST "+one, `{"scope":"user"}`, 400, `"param":"scope"`)
+	d.says("POST "+one, `{"onlimit":"wait"}`, 400, `"param":"onlimit"`, "on_limit")
+	d.says("POST "+one, `{"limit":{"usd":1}}`, 400, `"param":"limit.usd"`, "cost_microcents, tokens, calls, duration_ms")
 	d.says("POST "+one, `{"limit":{"calls":null,"tokens":null}}`, 400, `"param":"limit"`)
 	d.says("GET /v1/budgets", "", 200, `"id":"config_all"`, `"id":"`+made.ID+`"`)
 	d.says("GET /v1/budgets?order=asc&limit=1", "", 200, `"id":"`+made.ID+`"`, `"has_more":true`)
