@@ -191,7 +191,7 @@ func (c *call) end(err error) {
 		c.meter.Outcome = model.CodeServer
 	}
 	if c.meter.Usage != nil && c.estimated > 0 {
-		c.s.learned.told(c.name, c.meter.Usage.Total(), c.estimated)
+		c.s.learned.told(learnedKey{c.meter.Caller.Project, c.name}, c.meter.Usage.Total(), c.estimated)
 	}
 	c.placed()
 	c.s.Meter.Metered(c.meter)

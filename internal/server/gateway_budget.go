@@ -72,7 +72,7 @@ func (c *call) estimate(req request, now int64) usage.Amount {
 	}
 	u := stead.Usage{InputTokens: c.input(), OutputTokens: output}
 	c.estimated = u.Total()
-	factor := c.s.learned.factor(c.name)
+	factor := c.s.learned.factor(learnedKey{c.meter.Caller.Project, c.name})
 	u.InputTokens, u.OutputTokens = scaled(u.InputTokens, factor), scaled(u.OutputTokens, factor)
 	price := c.s.Prices.Dearest(usage.Sale{
 		At: now, Model: c.info.Name, Provider: c.info.Provider, Upstream: c.info.Upstream, Tier: c.asked,
@@ -90,7 +90,7 @@ func scaled(n int64, factor float64) int64 { return int64(min(float64(n)*factor,
 // input estimates the tokens of the request, its pictures and files as sessions count them.
 func (c *call) input() int64 {
 	weight, inline := media(c.body)
-	return int64((len(c.body)-inline)/heldBytesPerToken + weight/bytesPerToken + 1)
+	return int64(max(len(c.body)-inline, 0)/heldBytesPerToken + weight/bytesPerToken + 1)
 }
 
 // limit is the most that the answers may have together, by the door's own fields: of two that say it an upstream may heed

@@ -2,56 +2,124 @@ package server
 
 import (
 	"bytes"
+	"encoding/json"
+	"strings"
 	"sync"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 )
 
-// learned are the models whose upstreams tell more than calls of them reserve: links to large pictures, or an upstream
-// that heeds no limit. It is a node's own, and forgotten with it: the first calls after a start, and those that begin
-// before one of them has ended, reserve by the estimate alone. The zero value is ready.
+// learned are the models whose upstreams tell more than calls of them reserve: links to large pictures, searches that a
+// provider makes by itself. It is a node's own, and forgotten with it: the first calls after a start, and those that begin
+// before one of them has ended, reserve by the estimate alone. What a project's calls need is no news of another's, and
+// one unusual call is forgotten after some usual ones. The zero value is ready.
 type learned struct {
 	mu      sync.Mutex
-	factors map[string]float64 // model → told by reserved, above 1
+	factors map[learnedKey]float64 // told by reserved, above 1
+}
+
+type learnedKey struct {
+	project stead.ProjectID
+	model   string
 }
 
 const (
-	// maxLearned bounds the models that are remembered: names of the form provider/model are the callers' own.
+	// maxLearned bounds what is remembered: names of the form provider/model are the callers' own.
 	maxLearned = 4096
+	// maxFactor is the most that a call reserves of what it seems to need.
+	maxFactor = 8
 	// learnedDecay is what stays of a factor when a call has needed less.
-	learnedDecay = 0.9
+	learnedDecay = 0.5
 )
 
-// factor is by how much to reserve more, at least 1.
-func (l *learned) factor(name string) float64 {
+// factor is by how much to reserve more, 1 to maxFactor.
+func (l *learned) factor(k learnedKey) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(l.factors[name], 1)
+	return max(l.factors[k], 1)
 }
 
-// told learns from a call: at once where it needed more, and slowly where it needed less.
-func (l *learned) told(name string, tokens, estimate int64) {
-	ratio := float64(tokens) / float64(max(estimate, 1))
+// told learns from a call: at once where it needed more, and within a few calls where they need less.
+func (l *learned) told(k learnedKey, tokens, estimate int64) {
+	ratio := min(float64(tokens)/float64(max(estimate, 1)), maxFactor)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	old := l.factors[name]
+	old := l.factors[k]
 	if next := max(ratio, old*learnedDecay); next > 1 {
 		if l.factors == nil || old == 0 && len(l.factors) >= maxLearned {
-			l.factors = map[string]float64{}
+			l.factors = map[learnedKey]float64{}
 		}
-		l.factors[name] = next
+		l.factors[k] = next
 	} else if old > 0 {
-		delete(l.factors, name)
+		delete(l.factors, k)
 	}
 }
 
 // media is what the pictures and files of a request weigh, in the bytes of text that they are taken for in sessions, and
-// how many bytes of it are pictures: a link to one is short, and one within the request is long. A name within a text
-// does not count: its quotes are escaped there.
+// how many bytes of it are pictures: a link to one is short, and one within the request is long. Most requests have
+// neither pictures within nor names that are written in an unusual way: in them names are enough, and one within a text
+// does not count, since its quotes are escaped there.
 func media(body []byte) (weight, inline int) {
+	if bytes.Contains(body, []byte(`data:image`)) || unusual(body) {
+		var request struct{ Messages, Input any }
+		if json.Unmarshal(body, &request) == nil {
+			var m parts
+			m.see(request.Messages)
+			m.see(request.Input)
+			return m.images*model.ImageBytes + m.files*model.FileBytes, m.inline
+		}
+	}
 	images := max(namedMembers(body, `"image_url"`), bytes.Count(body, []byte(`"input_image"`)))
 	files := max(namedMembers(body, `"file"`), bytes.Count(body, []byte(`"input_file"`)))
-	return images*model.ImageBytes + files*model.FileBytes, inlineImages(body)
+	return images*model.ImageBytes + files*model.FileBytes, 0
+}
+
+// unusual reports whether letters are escaped in a request, as no encoder does: so names can hide.
+func unusual(b []byte) bool {
+	escape := []byte(`\u00`)
+	for {
+		i := bytes.Index(b, escape)
+		if i < 0 || i+len(escape) >= len(b) {
+			return false
+		}
+		b = b[i+len(escape):]
+		if '4' <= b[0] && b[0] <= '7' {
+			return true
+		}
+	}
+}
+
+// parts counts the pictures and files among the parts of messages.
+type parts struct {
+	images, files int
+	inline        int // bytes of pictures that are there as such
+}
+
+func (m *parts) see(v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, one := range v {
+			m.see(one)
+		}
+	case map[string]any:
+		switch v["type"] {
+		case "image_url", "input_image":
+			m.images++
+			url, _ := v["image_url"].(string)
+			if o, ok := v["image_url"].(map[string]any); ok {
+				url, _ = o["url"].(string)
+			}
+			if strings.HasPrefix(url, "data:image/") {
+				m.inline += len(url)
+			}
+		case "file", "input_file":
+			m.files++
+		}
+		for _, one := range v {
+			m.see(one)
+		}
+	}
 }
 
 // namedMembers counts the members of a name.
@@ -65,23 +133,5 @@ func namedMembers(b []byte, quoted string) (n int) {
 		if rest := bytes.TrimLeft(b[:min(maxBlank, len(b))], " \t\r\n"); len(rest) > 0 && rest[0] == ':' {
 			n++
 		}
-	}
-}
-
-// inlineImages is how many bytes of a request are pictures.
-func inlineImages(b []byte) (n int) {
-	begin := []byte(`"data:image/`)
-	for {
-		i := bytes.Index(b, begin)
-		if i < 0 {
-			return n
-		}
-		b = b[i+len(begin):]
-		end := bytes.IndexByte(b, '"') // there is nothing to escape in it
-		if end < 0 {
-			return n
-		}
-		n += end
-		b = b[end:]
 	}
 }
