@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -484,5 +485,35 @@ func TestRestoreAsksForRoom(t *testing.T) {
 	must(t, Restore(t.Context(), to, blobs, digest, take))
 	if want := []int64{1500, 1500, 500, 0}; !slices.Equal(asked, want) {
 		t.Errorf("it asked for %d bytes, want %d", asked, want)
+	}
+}
+
+// closer closes the directory when something of it has been stored: a box that dies while it is saved.
+type closer struct {
+	*sessionBlobs
+	dir *Dir
+}
+
+func (c closer) Put(ctx context.Context, data []byte) (string, error) {
+	digest, err := c.sessionBlobs.Put(ctx, data)
+	_ = c.dir.Close()
+	return digest, err
+}
+
+// A checkpoint is whole, or there is none: files that can't be read any more are not files that are gone.
+func TestCheckpointOfADirectoryThatIsClosed(t *testing.T) {
+	for name, sub := range map[string]string{"flat": "", "deep": "a/b/c"} {
+		dir := t.TempDir()
+		must(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
+		for i := range 200 {
+			data := make([]byte, 100_000)
+			data[0], data[1] = byte(i), byte(i>>8) // each is its own
+			put(t, filepath.Join(dir, sub, fmt.Sprint("file", i)), string(data))
+		}
+		d := open(t, dir)
+		c, err := d.Checkpoint(t.Context(), closer{newBlobs(t), d}, "")
+		if stead.KindOf(err) != stead.KindUnavailable {
+			t.Errorf("%s: a checkpoint of %d files of 200, %v", name, c.Files, err)
+		}
 	}
 }

@@ -336,12 +336,13 @@ func (d *Dir) fault(err error, path, verb string) error {
 }
 
 // escapes says whether os.Root refused a path because it leads out. The error has no name of its own
-// to compare with; it is the only one of a path that is no system error.
+// to compare with; beside that of a directory that was closed meanwhile, of which nothing can be said any more, it is the
+// only one of a path that is no system error.
 func escapes(err error) bool {
 	var number syscall.Errno
 	var of *fs.PathError
 	var link *os.LinkError
-	return (errors.As(err, &of) || errors.As(err, &link)) && !errors.As(err, &number)
+	return (errors.As(err, &of) || errors.As(err, &link)) && !errors.As(err, &number) && !errors.Is(err, fs.ErrClosed)
 }
 
 func ended(ctx context.Context) error {
