@@ -64,7 +64,7 @@ const (
 	// ModelIdleTimeout cuts off a model stream that says nothing.
 	ModelIdleTimeout = 120 * time.Second
 	// ModelCallTimeout ends a model call on one route, however much it says; the next route may be tried where nothing
-	// was handed out yet.
+	// was handed out yet. A turn does not try such a call again.
 	ModelCallTimeout = time.Hour
 	// ToolTimeout is the longest wall time of one tool call, unless configured.
 	ToolTimeout = 5 * time.Minute

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,26 +54,31 @@ func TestProviderSpeaksItsWire(t *testing.T) {
 }
 
 // limits.model_call_seconds ends a call that goes on for ever, on one route: where nothing was said yet the next one is
-// tried, and a stream says what has ended it. A provider that redirects elsewhere is no fault of the client.
+// tried, and a stream says what has ended it. A turn does not try it again. A provider that redirects elsewhere is no fault of the client.
 func TestAModelCallTakesNoLongerThanItMay(t *testing.T) {
 	done := make(chan struct{})
 	t.Cleanup(func() { close(done) })
+	var mute, endless atomic.Int64 // how often they were asked
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var asked struct{ Model string }
 		_ = json.NewDecoder(r.Body).Decode(&asked) // what is no model is none of these
 		switch asked.Model {
 		case "mute":
+			mute.Add(1)
 			select {
 			case <-r.Context().Done():
 			case <-done:
 			}
 		case "endless":
+			endless.Add(1)
 			w.Header().Set("Content-Type", "text/event-stream")
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n")
 				w.(http.Flusher).Flush()
 				time.Sleep(20 * time.Millisecond)
 			}
+		case "broken":
+			http.Error(w, "no", http.StatusServiceUnavailable)
 		case "moved":
 			http.Redirect(w, r, "http://elsewhere.example/v1", http.StatusTemporaryRedirect)
 		default:
@@ -87,8 +93,15 @@ providers: [{name: up, api: chat, base_url: "`+up.URL+`/v1", api_key: k}]
 models:
   - {name: mute, routes: [{provider: up, model: mute}, {provider: up, model: spoken, priority: 1}]}
   - {name: endless, routes: [{provider: up, model: endless}]}
+  - {name: muteonly, routes: [{provider: up, model: mute}]}
+  - {name: mutebroken, routes: [{provider: up, model: mute}, {provider: up, model: broken, priority: 1}]}
   - {name: moved, routes: [{provider: up, model: moved}]}
 `, io.Discard)
+	t.Cleanup(func() { // the turns as well asked once: what took too long would take as long again
+		if mute.Load() != 5 || endless.Load() != 3 {
+			t.Errorf("%d calls of mute and %d of endless, want 5 and 3", mute.Load(), endless.Load())
+		}
+	})
 	for _, c := range []struct {
 		path, body string
 		status     int
@@ -100,6 +113,11 @@ models:
 		{"chat/completions", `{"model":"moved","messages":[{"role":"user","content":"x"}]}`, 502, "redirects elsewhere"},
 		{"responses", `{"model":"moved","store":false,"input":"x"}`, 502, "redirects elsewhere"},
 		{"responses", `{"model":"moved","input":"x"}`, 502, "redirects elsewhere"},
+		{"chat/completions", `{"model":"muteonly","messages":[{"role":"user","content":"x"}]}`, 502, "model_call_seconds"},
+		{"responses", `{"model":"mute","input":"x"}`, 200, `"spoken"`},
+		{"responses", `{"model":"endless","input":"x"}`, 200, "limits.model_call_seconds"},
+		{"responses", `{"model":"muteonly","input":"x"}`, 502, "limits.model_call_seconds"},
+		{"responses", `{"model":"mutebroken","input":"x"}`, 502, "limits.model_call_seconds"},
 	} {
 		t.Run(c.path+" "+c.body, func(t *testing.T) {
 			t.Parallel()

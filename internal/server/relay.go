@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -148,11 +147,10 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 
 // cutOff is an answer that can't be read to its end.
 func cutOff(err error) error {
-	e := &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
-	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
-		e.Code, e.Message = model.CodeTimeout, "the model's answer took longer than limits.model_call_seconds"
+	if over := model.Overtime(err); over != nil {
+		return over
 	}
-	return e
+	return &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
 }
 
 // speech finds data in a stream, among comments and empty lines.

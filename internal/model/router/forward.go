@@ -106,6 +106,9 @@ func begun(answer *model.Answer) error {
 	n, err := answer.Body.Read(buf)
 	if n == 0 && err != nil && err != io.EOF {
 		_ = answer.Body.Close() // it is broken already
+		if over := model.Overtime(err); over != nil {
+			return over
+		}
 		return &model.Error{Code: model.CodeConnection, Message: "the model's answer broke off", Retry: true, Err: err}
 	}
 	rest := io.Reader(answer.Body)

@@ -51,6 +51,7 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, ti
 	}
 	tried = slices.Clone(tried)
 	var lost []*model.Hedged
+	over := "" // the route that took as long as a call may
 	for i, c := range planned {
 		place := where(planned, c, tried, tier)
 		place.Lost = slices.Clone(lost)
@@ -65,12 +66,28 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, ti
 		}
 		last := i+1 >= len(planned) || len(tried)+1 >= MaxAttempts || planned[i+1].Place == 0
 		if begun || last || !again || ctx.Err() != nil || perhapsDone(codeOf(failed)) && !twice() || !a.State.again(a.Name) {
-			return failed
+			return final(failed, over)
+		}
+		if model.Overtime(failed) != nil {
+			over = c.Route.Name()
 		}
 		tried = append(tried, c.Route.Name()+": "+codeOf(failed))
 		lost = withLost(lost, place, tally)
 	}
 	return a.nowhere(planned) // cannot be: the last one returns
+}
+
+// final is the failure of the last route of a call. Where one before it took as long as a call may, the whole call is
+// not worth another try: that route would take as long again.
+func final(err error, over string) error {
+	e, ok := errors.AsType[*model.Error](err)
+	if over == "" || !ok || !e.Retry {
+		return err
+	}
+	own := *e
+	own.Retry = false
+	own.Message += "; " + over + " took longer before than limits.model_call_seconds allow"
+	return &own
 }
 
 // What an answer says of the routes that it did not come from: of so many, and so much of each.

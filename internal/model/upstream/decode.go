@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 
 	"github.com/stead-dev/stead/internal/model"
 )
@@ -119,8 +118,8 @@ func readFailure(ctx context.Context, err error) *model.Error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
-		return &model.Error{Code: model.CodeTimeout, Message: "the model provider's reply took longer than it may (limits.model_call_seconds)", Retry: true, Err: err}
+	if over := model.Overtime(err); over != nil {
+		return over
 	}
 	return &model.Error{Code: model.CodeConnection, Message: "the model provider's reply was cut off", Retry: true, Err: err}
 }

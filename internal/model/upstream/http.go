@@ -160,6 +160,8 @@ func sendFailure(ctx context.Context, err error) *model.Error {
 	e := &model.Error{Code: model.CodeConnection, Message: "the model provider cannot be reached", Retry: true, Err: err}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		e.Message, e.Retry = "the model provider's certificate is not trusted", false
+	} else if over := model.Overtime(err); over != nil {
+		return over
 	} else if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
 		e.Code, e.Message = model.CodeTimeout, "the model provider did not answer in time"
 	}
