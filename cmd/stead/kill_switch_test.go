@@ -127,3 +127,48 @@ func TestAKillSwitchCutsAModelsCalls(t *testing.T) {
 		t.Errorf("after it was lifted: %+v", got)
 	}
 }
+
+// What an agent left running in its environment ends with it, though no turn is under way.
+func TestAKillSwitchEndsAnEnvironment(t *testing.T) {
+	n := openConfigured(t, "providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\nenvironments: {driver: bare}\n", io.Discard)
+	h := &house{t: t, base: n.base}
+	post := func(path, body string) (id string) {
+		var made struct{ ID string }
+		h.get("", "POST", path, body, &made)
+		return made.ID
+	}
+	agent := post("/v1/agents", `{"model":"sim","tools":[{"type":"environment"}]}`)
+	session := post("/v1/agents/sessions", `{"agent_id":"`+agent+`","environment":{"type":"openai_hosted"},"input":"Call shell with {\"command\": \"echo kept > file\"}"}`)
+	becomes := func(want string) {
+		t.Helper()
+		var e struct{ Status string }
+		for begin := time.Now(); e.Status != want; time.Sleep(5 * time.Millisecond) {
+			if h.get("", "GET", "/v1/agents/environments/env_"+strings.TrimPrefix(session, "sess_"), "", &e); time.Since(begin) > 10*time.Second {
+				t.Fatalf("the environment is %s and not %s", e.Status, want)
+			}
+		}
+	}
+	turns := func(n int) {
+		t.Helper()
+		var list struct{ Data []struct{ Status string } }
+		for begin := time.Now(); len(list.Data) != n || list.Data[0].Status != "completed"; time.Sleep(5 * time.Millisecond) {
+			if h.get("", "GET", "/v1/agents/sessions/"+session+"/turns", "", &list); time.Since(begin) > 10*time.Second {
+				t.Fatalf("turns: %+v", list.Data)
+			}
+		}
+	}
+	turns(1)
+	becomes("connected")
+	sw := post("/v1/kill_switches", `{"scope":"agent","of":"`+agent+`","reason":"it mines coins"}`)
+	becomes("disconnected")
+	if code, body := h.call("", "DELETE", "/v1/kill_switches/"+sw, ""); code != 200 {
+		t.Fatalf("%d %s", code, body)
+	}
+	if code, body := h.call("", "POST", "/v1/agents/sessions/"+session+"/events", `{"events":[{"type":"agent.session.input.message","input":"Call shell with {\"command\": \"cat file\"}"}]}`); code != 202 {
+		t.Fatalf("%d %s", code, body)
+	}
+	turns(2)
+	if _, body := h.call("", "GET", "/v1/agents/sessions/"+session+"/items", ""); !strings.Contains(string(body), "kept") {
+		t.Errorf("its files are not there any more: %s", body)
+	}
+}

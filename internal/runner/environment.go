@@ -21,7 +21,11 @@ func (a *actor) resident() bool { return a.state.Environment.Resident(a.r.cfg.No
 
 // intendEnvironment journals the intent of an action and plans it.
 func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
-	decision, denied := a.gate(policy.EnvironmentEffect(string(c.Action)), session.EnvironmentID(a.key.Session))
+	effect := policy.EnvironmentEffect(string(c.Action))
+	if c.Store { // it is opened for nothing else than to be saved
+		effect = policy.EnvironmentSave
+	}
+	decision, denied := a.gate(effect, session.EnvironmentID(a.key.Session))
 	called := session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Store: c.Store, Decision: decision}
 	if denied == nil {
 		if refused, err := a.reserveAction(p, &called); err != nil || refused {
@@ -32,7 +36,7 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 		return err
 	}
 	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment,
-		code: programmatic(a.state.Created.Agent.Spec.Tools)}
+		code: programmatic(a.state.Created.Agent.Spec.Tools), allowed: a.state.Request(effect, session.EnvironmentID(a.key.Session))}
 	if c.Publish {
 		act.publish = environment.OutputsDir
 	}
@@ -87,6 +91,7 @@ type environmentAction struct {
 	known   map[string]string
 	publish string
 	code    bool // code in it may call the session's tools
+	allowed policy.Request
 }
 
 func (x *environmentAction) guarded(ctx context.Context, f *flight) {
@@ -185,7 +190,7 @@ func (x *environmentAction) open(ctx context.Context, host environment.Host) (pe
 		return pending{}, ctx.Err()
 	}
 	out := session.EnvironmentConnected{Call: x.call, Node: x.a.r.cfg.Node, Driver: opened.Driver, Upto: x.call, Reset: x.reset(opened), Skills: opened.Skills, Refused: opened.Refused}
-	go x.a.watchEnvironment(opened)
+	go x.a.watchEnvironment(opened, x.call, x.allowed)
 	return happened(session.KindEnvironmentConnected, out), nil
 }
 
@@ -223,20 +228,32 @@ func (x *environmentAction) failed(err error, attempt int) session.EnvironmentFa
 }
 
 // watchEnvironment tells the actor when the workspace of the environment that it opened was changed by
-// processes in the background, and when the environment is gone.
-func (a *actor) watchEnvironment(opened environment.Opened) {
+// processes in the background, and when the environment is gone. One that is not allowed any more is ended, with what
+// runs in its background; its files stay.
+func (a *actor) watchEnvironment(opened environment.Opened, residence stead.Seq, allowed policy.Request) {
+	reason := "it ended by itself"
+	ctx, done := a.ctx, func() {}
+	if a.r.cfg.Watch != nil {
+		ctx, done = a.r.cfg.Watch(a.ctx, allowed)
+	}
+	defer done()
 	for alive := true; alive; {
 		select {
+		case <-ctx.Done():
+			why := stopped(ctx)
+			if a.ctx.Err() != nil || why == nil {
+				return
+			}
+			reason, alive = why.Message, false
+			a.r.cfg.Environments.Drop(a.key, residence) // when a save that is under way has ended
 		case <-opened.Changed:
 			poke(a.changed)
 		case <-opened.Done:
 			alive = false
-		case <-a.ctx.Done():
-			return
 		}
 	}
 	select {
-	case a.died <- session.EnvironmentDisconnected{Node: a.r.cfg.Node, Reason: "it ended by itself", Usage: opened.Used()}:
+	case a.died <- session.EnvironmentDisconnected{Node: a.r.cfg.Node, Reason: reason, Usage: opened.Used()}:
 	default:
 	}
 }
