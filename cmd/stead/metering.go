@@ -25,6 +25,8 @@ type metering struct {
 	budgets *budget.Service
 	// stateless records calls without a journal.
 	stateless statelessMeter
+	// purse is where calls reserve in budgets.
+	purse purse
 }
 
 // openMetering needs whom to tell that a budget was changed: the turns that wait for it.
@@ -44,6 +46,7 @@ func (n *node) openMetering(store database, authorizer policy.Authorizer, change
 	}
 	n.prices = m.prices
 	m.stateless = statelessMeter{stateless.New(stateless.Config{Store: store, Log: n.log, Settle: m.budgets.Settle}), m.prices}
+	m.purse = purse{m.budgets, m.stateless.recorder}
 	n.onStop(m.stateless.recorder.Close) // after the door has closed, before the store does
 	done := make(chan struct{})
 	go func() {

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"time"
+
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/usage"
+	"github.com/stead-dev/stead/internal/usage/budget"
 	"github.com/stead-dev/stead/internal/usage/stateless"
 )
 
@@ -11,6 +15,30 @@ import (
 type statelessMeter struct {
 	recorder *stateless.Recorder
 	prices   *usage.Book
+}
+
+// catchUp bounds how long a call that a budget has no room for waits until what ended before it is counted.
+const catchUp = 2 * time.Second
+
+// purse are the budgets, for which the calls of the stateless doors are counted up to stateless.FlushEvery after they
+// have ended: a caller that makes one call after the other would find no room, and nobody who uses it.
+type purse struct {
+	*budget.Service
+	recorder *stateless.Recorder
+}
+
+// Reserve asks a second time before it refuses, if something is held and calls that have ended were still to be counted.
+// Those of other nodes are not known here.
+func (p purse) Reserve(ctx context.Context, ask usage.Ask) (usage.Grant, error) {
+	pending := p.recorder.Pending() // before: it may be written in between
+	grant, err := p.Service.Reserve(ctx, ask)
+	if err != nil || grant.Refused == nil || grant.Have.Held == (usage.Amount{}) || !pending && !p.recorder.Pending() {
+		return grant, err
+	}
+	within, cancel := context.WithTimeout(ctx, catchUp)
+	defer cancel()
+	p.recorder.CatchUp(within)
+	return p.Service.Reserve(ctx, ask)
 }
 
 // Metered implements server.Meter. A call that was not answered makes no record but those of the routes that

@@ -217,7 +217,7 @@ func (n *node) open(ctx context.Context) error {
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
-		Prices: metered.prices, Budgets: metered.budgets, Full: n.room.Full, Low: n.room.Low,
+		Prices: metered.prices, Budgets: metered.purse, Full: n.room.Full, Low: n.room.Low,
 	})
 	if err := run.Start(ctx); err != nil {
 		return err
@@ -227,7 +227,7 @@ func (n *node) open(ctx context.Context) error {
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, FileContent: services.fileContent,
 		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.Watch, Audit: audited.service, Usage: metered.account, Budgets: metered.budgets,
-		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.budgets, Prices: metered.prices, Seals: keys,
+		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,
 		Ready: func(ctx context.Context) error {

@@ -13,7 +13,7 @@
 // its bill. Accounts that must not lose a call use sessions, whose records are in the transaction of
 // their events.
 //
-// Concurrency: Add is safe for concurrent use and does not block.
+// Concurrency: all is safe for concurrent use. Add does not block; CatchUp waits for a write.
 package stateless
 
 import (
@@ -50,7 +50,8 @@ type Config struct {
 // Recorder writes records behind the calls that they are of.
 type Recorder struct {
 	cfg  Config
-	full chan struct{} // a group is there
+	full chan struct{}      // a group is there
+	ask  chan chan struct{} // of CatchUp; what comes back is closed when all is written that could be
 	stop chan struct{}
 	done chan struct{}
 
@@ -62,7 +63,7 @@ type Recorder struct {
 
 // New starts a recorder. Close ends it.
 func New(c Config) *Recorder {
-	r := &Recorder{cfg: c, full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	r := &Recorder{cfg: c, full: make(chan struct{}, 1), ask: make(chan chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
 	go r.run()
 	return r
 }
@@ -102,14 +103,47 @@ func (r *Recorder) run() {
 			return
 		case <-tick.C:
 		case <-r.full:
+		case written := <-r.ask:
+			r.flushAll()
+			close(written)
+			continue
 		}
-		for r.flush(context.Background()) {
-			select {
-			case <-r.stop:
-				return
-			default:
-			}
+		r.flushAll()
+	}
+}
+
+// flushAll writes group after group, until nothing is left, the store fails or the recorder is closed.
+func (r *Recorder) flushAll() {
+	for r.flush(context.Background()) {
+		select {
+		case <-r.stop:
+			return
+		default:
 		}
+	}
+}
+
+// Pending reports whether records wait to be written, and so what their calls held to be given back.
+func (r *Recorder) Pending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.queue) > 0
+}
+
+// CatchUp writes what is pending now, and not at the next tick: for whoever finds no room that calls hold which
+// have ended. It waits for it until ctx ends, or the recorder is closed.
+func (r *Recorder) CatchUp(ctx context.Context) {
+	written := make(chan struct{})
+	select {
+	case r.ask <- written:
+	case <-r.done:
+		return
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-written:
+	case <-ctx.Done():
 	}
 }
 

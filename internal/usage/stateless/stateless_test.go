@@ -73,6 +73,30 @@ func TestRecordsAreWrittenWithinTheInterval(t *testing.T) {
 	})
 }
 
+// Whoever can't wait for the interval has written what is pending, and waits no longer than it wants to.
+func TestCatchUpWritesWhatIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := journaltest.NewMemory(time.Now)
+		r := stateless.New(stateless.Config{Store: s, Log: quiet()})
+		began := time.Now()
+		for i := range int64(stateless.MaxGroup + 1) {
+			r.Add(record(i), "")
+		}
+		if r.CatchUp(t.Context()); r.Pending() || stored(t, s).Records != stateless.MaxGroup+1 || time.Since(began) != 0 {
+			t.Errorf("%d records after %s", stored(t, s).Records, time.Since(began))
+		}
+		s.Close()
+		r.Add(record(1), "")
+		if r.CatchUp(t.Context()); !r.Pending() {
+			t.Error("what the store did not take is pending no more")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = r.Close(ctx) // the store is gone
+		r.CatchUp(t.Context())
+	})
+}
+
 // Close writes everything, from however many callers it came.
 func TestCloseWritesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
