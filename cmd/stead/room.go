@@ -65,7 +65,7 @@ func checkRoom(dir string, most int64) finding {
 		f.Detail = "this system does not say how much of it is free"
 		return f
 	}
-	f.Detail = fmt.Sprintf("%s are free, of which the journal keeps %s", mebibytes(s.Free), mebibytes(s.Floor))
+	f.Detail = fmt.Sprintf("%s are free, of which the journal keeps %s", mebibytes(s.Free), mebibytes(2*s.Floor))
 	if s.Whole > 0 {
 		f.Detail += fmt.Sprintf("; its reserve has %s of %s", mebibytes(s.Ballast), mebibytes(s.Whole))
 	}

@@ -4,8 +4,8 @@
 // Shape: DATA/ballast is a file that takes real blocks and holds nothing. Going down with the room that is
 // free on the disk, its own not counted:
 //
-//	               floor × 2 ── below it stays as it is, above it everything goes on
-//	               floor     ── nothing that can wait is stored (Admit), and new work is refused (Full)
+//	               floor × 2 ── nothing that can wait is stored (Admit); above it everything goes on
+//	               floor     ── new work is refused (Full), until there is twice the floor again
 //	               0         ── the journal has no room: a slice of the ballast is given to it (Give)
 //	ballast        a half    ── what runs already waits as well (Low); the rest is for ends and deletions
 //	               0         ── writes fail, as they would without a ballast
@@ -42,7 +42,8 @@ const (
 	Bytes = 64 << 20
 	// Share: it is at most 1/Share of its file system.
 	Share = 16
-	// FloorBytes is what nothing but the journal may take of what is free beside the ballast.
+	// FloorBytes is half of what nothing but the journal may take of what is free beside the ballast: in the first half it
+	// goes on as ever.
 	FloorBytes = 64 << 20
 	// FloorShare: that is at most 1/FloorShare of the file system.
 	FloorShare = 32
@@ -127,11 +128,12 @@ func (b *Ballast) Give(file string, bytes int64, sure bool) bool {
 // Admit says whether so many bytes that can wait may be stored now, beside the journal.
 func (b *Ballast) Admit(bytes int64) error {
 	free, _, known := b.free()
-	if !known || free-bytes >= b.floor {
+	// Twice the floor: who stores what can wait must not be the one by whom all others are stopped a moment later.
+	if !known || free-bytes >= 2*b.floor {
 		return nil
 	}
 	e := full("the server's disk is nearly full, and what is left of it is for the journal")
-	e.Err = fmt.Errorf("%d bytes are free and %d are asked for; %d stay free", free, bytes, b.floor)
+	e.Err = fmt.Errorf("%d bytes are free and %d are asked for; %d stay free", free, bytes, 2*b.floor)
 	return e
 }
 

@@ -164,12 +164,12 @@ func TestHolesAreFilled(t *testing.T) {
 	}
 }
 
-// What can wait is refused before it takes of the floor; new work from the floor on, until there is twice as much.
+// What can wait is refused before it takes of twice the floor; new work from the floor on, until there is twice as much.
 func TestFloor(t *testing.T) {
 	d := &disk{testTotal, testTotal}
 	b, _ := newBallast(t, d)
 	b.look()
-	d.free = testFloor + 100
+	d.free = 2*testFloor + 100
 	if err := b.Admit(100); err != nil {
 		t.Error(err)
 	}
@@ -177,6 +177,10 @@ func TestFloor(t *testing.T) {
 	e, ok := errors.AsType[*stead.Error](err)
 	if !ok || e.Kind != stead.KindUnavailable || e.Code != stead.CodeStorageFull || e.Hint == "" || e.RetryAfter == 0 {
 		t.Errorf("more than there is: %v", err)
+	}
+	d.free = 2 * testFloor
+	if b.Admit(1) == nil || b.Full() != nil {
+		t.Error("what is refused to others stops everybody's work")
 	}
 	for _, step := range []struct {
 		free int64
