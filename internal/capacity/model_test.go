@@ -66,6 +66,7 @@ func TestCallsWaitByTheirOwnTier(t *testing.T) {
 					synctest.Wait()
 				}
 				time.Sleep(10 * time.Second)
+				synctest.Wait() // the calls have ended, and what they wrote can be read
 				if got := strings.Join(e.order, " "); got != "first priority default flex" {
 					t.Errorf("in the order %s", got)
 				}

@@ -132,7 +132,7 @@ func typeOf(e policy.Effect) types.EntityType {
 		return typeTemplate
 	case "budget":
 		return typeBudget
-	case "key", "usage", "policy", "audit":
+	case "key", "usage", "policy", "audit", "kill_switch":
 		return typeProject
 	}
 	return ""

@@ -168,7 +168,7 @@ func (t target) unavailable(err error) error {
 
 // bare takes the URL, whose query may hold a secret, out of an error of net/http.
 func bare(err error) error {
-	if e, ok := errors.AsType[*stead.Error](err); ok { // a guard's
+	if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindForbidden { // a guard's
 		return e
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
