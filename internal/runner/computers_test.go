@@ -124,6 +124,19 @@ func (h *computers) begin(ctx context.Context, action string) error {
 	return err
 }
 
+// takes and fail change how an action goes from now on, beside others that are under way.
+func (h *computers) takes(action string, d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.took[action] = d
+}
+
+func (h *computers) fail(action string, errs ...error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fails[action] = errs
+}
+
 func (h *computers) log() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

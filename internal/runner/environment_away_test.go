@@ -67,14 +67,14 @@ func TestACopyOfThePresentOpensWhatIsNotStored(t *testing.T) {
 			bubble(t, func(t *testing.T, n *node) {
 				id := n.compute("go")
 				time.Sleep(time.Minute)
-				h.took["save"] = time.Hour // which the kill cuts off
+				h.takes("save", time.Hour) // which the kill cuts off
 				n.send(id, cancels)
 				n.until(id, status(session.StatusIdle))
 				n.store.Crash()
 				n.Kill()
-				h.took["save"] = time.Second
+				h.takes("save", time.Second)
 				if fails != nil {
-					h.fails["open"] = []error{fails}
+					h.fail("open", fails)
 				}
 				n.start("node-2")
 				opened, saved := n.count(id, session.KindEnvironmentConnected), n.count(id, session.KindEnvironmentCheckpointed)
