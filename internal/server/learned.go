@@ -61,7 +61,22 @@ func (l *learned) told(k learnedKey, tokens, estimate int64) {
 // neither pictures within nor names that are written in an unusual way: in them names are enough, and one within a text
 // does not count, since its quotes are escaped there.
 func media(body []byte) (weight, inline int) {
-	if bytes.Contains(body, []byte(`data:image`)) || unusual(body) {
+	names := [...]string{`"image_url"`, `"input_image"`, `"file"`, `"input_file"`, `"data:image`}
+	var seen [len(names)]int
+	for b := body; ; { // from quotation mark to quotation mark: a long text has few, and one look is for all names
+		i := bytes.IndexByte(b, '"')
+		if i < 0 {
+			break
+		}
+		b = b[i:]
+		for n, name := range names {
+			if bytes.HasPrefix(b, []byte(name)) {
+				seen[n]++
+			}
+		}
+		b = b[1:]
+	}
+	if seen[4] > 0 || unusual(body) {
 		var request struct{ Messages, Input any }
 		if json.Unmarshal(body, &request) == nil {
 			var m parts
@@ -70,23 +85,25 @@ func media(body []byte) (weight, inline int) {
 			return m.images*model.ImageBytes + m.files*model.FileBytes, m.inline
 		}
 	}
-	images := max(namedMembers(body, `"image_url"`), bytes.Count(body, []byte(`"input_image"`)))
-	files := max(namedMembers(body, `"file"`), bytes.Count(body, []byte(`"input_file"`)))
-	return images*model.ImageBytes + files*model.FileBytes, 0
+	// A part's type and its member may have one name: each is one of two.
+	return max(half(seen[0]), seen[1])*model.ImageBytes + max(half(seen[2]), seen[3])*model.FileBytes, 0
 }
+
+func half(n int) int { return (n + 1) / 2 }
 
 // unusual reports whether letters are escaped in a request, as no encoder does: so names can hide.
 func unusual(b []byte) bool {
-	escape := []byte(`\u00`)
+	const escape = `\u00`
 	for {
-		i := bytes.Index(b, escape)
+		i := bytes.IndexByte(b, '\\')
 		if i < 0 || i+len(escape) >= len(b) {
 			return false
 		}
-		b = b[i+len(escape):]
-		if '4' <= b[0] && b[0] <= '7' {
+		b = b[i:]
+		if bytes.HasPrefix(b, []byte(escape)) && '4' <= b[len(escape)] && b[len(escape)] <= '7' {
 			return true
 		}
+		b = b[2:]
 	}
 }
 
@@ -118,20 +135,6 @@ func (m *parts) see(v any) {
 		}
 		for _, one := range v {
 			m.see(one)
-		}
-	}
-}
-
-// namedMembers counts the members of a name.
-func namedMembers(b []byte, quoted string) (n int) {
-	for {
-		i := bytes.Index(b, []byte(quoted))
-		if i < 0 {
-			return n
-		}
-		b = b[i+len(quoted):]
-		if rest := bytes.TrimLeft(b[:min(maxBlank, len(b))], " \t\r\n"); len(rest) > 0 && rest[0] == ':' {
-			n++
 		}
 	}
 }
