@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -128,23 +127,19 @@ func TestSpellingsOfAddresses(t *testing.T) {
 	}
 }
 
-// TestCorpus takes the 244 spellings of the metadata address of PayloadsAllTheThings (MIT), which stay
-// outside of the repository: STEAD_SSRF_DIR names their folder (metadata_ip.txt). Without the
-// variable, ../shared/data/ssrf is looked for beside the repository.
-func TestCorpus(t *testing.T) {
-	dir := os.Getenv("STEAD_SSRF_DIR")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "data", "ssrf")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "metadata_ip.txt"))
-	if os.IsNotExist(err) && os.Getenv("STEAD_SSRF_DIR") == "" {
-		t.Skip("the corpus is not here: set STEAD_SSRF_DIR to the folder with metadata_ip.txt; TestOwnSpellings runs everywhere")
-	}
+// corpus is the 244 spellings of the metadata address of PayloadsAllTheThings (MIT: testdata/metadata_ip.LICENSE).
+func corpus(t *testing.T) []string {
+	t.Helper()
+	data, err := os.ReadFile("testdata/metadata_ip.txt")
 	must(t, err)
+	return strings.Split(strings.TrimSpace(string(data)), "\n")
+}
+
+func TestCorpus(t *testing.T) {
 	w := newWorld(t)
 	w.names["www.google.com"] = []netip.Addr{netip.MustParseAddr("169.254.169.254")} // the worst case
 	b := w.box(Policy{Access: AccessEnabled})
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	lines := corpus(t)
 	for _, line := range lines {
 		authority := strings.TrimSuffix(strings.TrimPrefix(line, "http://"), "/")
 		hostOnly, _, _ := strings.Cut(authority, ":80")

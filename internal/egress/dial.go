@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -49,20 +48,9 @@ func (p *Proxy) dialTarget(ctx context.Context, network, addr string, rec *Recor
 	if network != "tcp" && network != "tcp4" && network != "tcp6" {
 		return target{}, refuse(RuleRequest, "%.20q is not TCP", network)
 	}
-	name, digits, err := net.SplitHostPort(addr)
-	if err != nil {
-		return target{}, badTarget(badHost(addr, "names no port"))
-	}
-	if strings.Contains(name, ":") {
-		name = "[" + name + "]"
-	}
-	h, err := parseHost(name)
+	h, port, err := parseHostPort(addr)
 	if err != nil {
 		return target{}, badTarget(err)
-	}
-	port, ok := parsePort(digits)
-	if !ok {
-		return target{}, badTarget(badHost(addr, "has a bad port"))
 	}
 	rec.Host, rec.Port = h.String(), port
 	t, no := p.check(ctx, h, port)

@@ -30,10 +30,14 @@ func NewGuard(private []string, resolver Resolver) (*Guard, error) {
 // Check refuses a host (a name, or an address as a URL has it) that is no public one by its spelling alone: for whoever
 // leaves the rest to a proxy. KindInvalid or KindForbidden.
 func (g *Guard) Check(hostname string) error {
-	h, err := hostOf(hostname)
+	h, err := parseBare(hostname)
 	if err != nil {
 		return err
 	}
+	return g.check(h)
+}
+
+func (g *Guard) check(h host) error {
 	if h.name == "" {
 		if c, ok := g.p.rules.mayReach(h, h.addr, g.p.local.has); !ok {
 			return notPublic(h, "the address is "+string(c))
@@ -50,19 +54,11 @@ func (g *Guard) Check(hostname string) error {
 // DialContext connects to host:port over TCP. A name is resolved once, and what is dialled is what was checked. It
 // fits http.Transport, which asks for each connection, redirects' too.
 func (g *Guard) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
-	name, digits, err := net.SplitHostPort(addr)
+	h, port, err := parseHostPort(addr)
 	if err != nil {
-		return nil, stead.Invalid("server_url", "%.80q is no host with a port", addr)
-	}
-	port, ok := parsePort(digits)
-	if !ok {
-		return nil, stead.Invalid("server_url", "%.80q has a bad port", addr)
-	}
-	if err := g.Check(name); err != nil {
 		return nil, err
 	}
-	h, err := hostOf(name)
-	if err != nil {
+	if err := g.check(h); err != nil {
 		return nil, err
 	}
 	found := []netip.Addr{h.addr}
@@ -86,13 +82,6 @@ func (g *Guard) DialContext(ctx context.Context, _, addr string) (net.Conn, erro
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
-}
-
-func hostOf(name string) (host, error) {
-	if strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
-		name = "[" + name + "]"
-	}
-	return parseHost(name)
 }
 
 // notPublic says no more than that: what a name resolves to, or that there is none, would map the network for who asks.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
@@ -50,19 +49,14 @@ func TestAGuardReachesNothingButThePublic(t *testing.T) {
 	}
 }
 
-// The spellings of the metadata address that others have collected (testdata/metadata_ip.LICENSE).
 func TestAGuardKnowsTheMetadataAddress(t *testing.T) {
-	data, err := os.ReadFile("testdata/metadata_ip.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
 	g, err := NewGuard([]string{"10.0.0.0/8"}, &named{[][]netip.Addr{{netip.MustParseAddr("169.254.169.254")}}}) // whoever takes it for a name gets the address
 	if err != nil {
 		t.Fatal(err)
 	}
 	tried := 0
-	for line := range strings.Lines(string(data)) {
-		req, err := http.NewRequest(http.MethodGet, strings.TrimSpace(line), nil)
+	for _, line := range corpus(t) {
+		req, err := http.NewRequest(http.MethodGet, line, nil)
 		if err != nil || req.URL.Host == "" {
 			continue // no URL that a client of ours could be given
 		}

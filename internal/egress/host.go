@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -73,6 +74,31 @@ func parseHost(s string) (host, error) {
 		return host{}, badHost(s, "is an unusual spelling of an address")
 	}
 	return host{addr: addr}, nil
+}
+
+// parseHostPort reads what a dialler is given: a host with a port, an IPv6 address in brackets.
+func parseHostPort(addr string) (host, uint16, error) {
+	name, digits, err := net.SplitHostPort(addr)
+	if err != nil {
+		return host{}, 0, badHost(addr, "names no port")
+	}
+	h, err := parseBare(name)
+	if err != nil {
+		return host{}, 0, err
+	}
+	port, ok := parsePort(digits)
+	if !ok {
+		return host{}, 0, badHost(addr, "has a bad port")
+	}
+	return h, port, nil
+}
+
+// parseBare reads a host as net and url give it: an IPv6 address without its brackets.
+func parseBare(name string) (host, error) {
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
+	}
+	return parseHost(name)
 }
 
 func parseV6(s string) (host, error) {
