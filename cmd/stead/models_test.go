@@ -3,6 +3,8 @@ package main
 import (
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,6 +138,21 @@ residency: [{project: default, regions: [eu]}]
 			if said := res.Header.Get("X-Stead-Route"); res.StatusCode != 200 || said != want {
 				t.Errorf("%s, stream %s: %d %q, want %q: %s", path, stream, res.StatusCode, said, want, got)
 			}
+		}
+	}
+}
+
+// Where all routes failed, the answer says the same of the last one.
+func TestAFailedStatelessCallSaysWhichRoutesWereTried(t *testing.T) {
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	t.Cleanup(up.Close)
+	n := openConfigured(t, "providers: [{name: a, api: chat, base_url: "+up.URL+"}, {name: b, api: chat, base_url: "+up.URL+"}]\n"+
+		"models: [{name: mine, routes: [{provider: a, model: x}, {provider: b, model: y, priority: 1}]}]\n", io.Discard)
+	const want = "failed at b/y (priority 1); tried a/x: server_overloaded"
+	for _, body := range []string{`"stream":true`, `"stream":false`} {
+		res, got := ask(t, n, "POST", "/v1/chat/completions", `{"model":"mine","messages":[{"role":"user","content":"hi"}],`+body+`}`)
+		if said := res.Header.Get("X-Stead-Route"); res.StatusCode < 500 || said != want {
+			t.Errorf("%s: %d %q, want %q: %s", body, res.StatusCode, said, want, got)
 		}
 	}
 }

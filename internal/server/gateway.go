@@ -187,6 +187,9 @@ func (c *call) end(err error) {
 	} else if me, ok := errors.AsType[*model.Error](err); ok {
 		c.meter.Outcome = me.Code
 		c.meter.Route = cmp.Or(me.Route, c.meter.Route) // what broke off later does not say again where it went
+		if me.Route != nil {
+			c.head(routeHeader, "failed at "+routeWords(me.Route))
+		}
 	} else if err != nil {
 		c.meter.Outcome = model.CodeServer
 	}

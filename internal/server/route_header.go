@@ -10,6 +10,8 @@ import (
 // leads to more than one place. It is what the journal keeps of a session's turns.
 //
 //	X-Stead-Route: a/gpt-x (priority 0); tried b/claude-y: server_overloaded; c/m: it is for turns of sessions
+//
+// Of a call that failed on every route it names the last one: "failed at a/gpt-x (priority 1); tried b/claude-y: …".
 const routeHeader = "X-Stead-Route"
 
 // maxRouteHeader is how long it gets.

@@ -212,6 +212,9 @@ func (s *server) endpoint(rt route) http.Handler {
 			err = s.takes(rt)
 		}
 		if err == nil {
+			err = rt.asks(r)
+		}
+		if err == nil {
 			err = rt.handle(w, r, p)
 		}
 		if err != nil {

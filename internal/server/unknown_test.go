@@ -41,3 +41,28 @@ func TestUnknownFieldsAreRefusedByName(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownQueryParametersAreRefusedByName: a filter whose name is misspelt does not filter nothing in silence.
+func TestUnknownQueryParametersAreRefusedByName(t *testing.T) {
+	d := configuredDoor(t)
+	tried := 0
+	for _, r := range New(Config{}).(*server).routes {
+		if r.method != http.MethodGet || r.open || strings.Contains(r.path, "{id...}") {
+			continue
+		}
+		tried++
+		path := strings.NewReplacer("{id}", "sess_1", "{part}", "x", "{turn}", "t", "{version}", "1", "{file}", "f", "{batch}", "b", "{memory}", "m", "{item}", "i").Replace(r.path)
+		res, body := d.call(http.MethodGet, path+"?sesion=x", "")
+		if res.StatusCode != http.StatusBadRequest || !strings.Contains(body, `"param":"sesion"`) {
+			t.Errorf("GET %s with an unknown parameter: %d %s", path, res.StatusCode, body)
+		}
+	}
+	if tried < 40 {
+		t.Errorf("%d routes were tried", tried)
+	}
+	for _, known := range []string{"/v1/agents/sessions?metadata[a]=b&limit=1", "/v1/agents/sessions/sess_1/items?include[]=x&after=", "/v1/usage_records?session_id=s&api-version=v1"} {
+		if _, body := d.call(http.MethodGet, known, ""); strings.Contains(body, "no query parameter") {
+			t.Errorf("GET %s: %s", known, body)
+		}
+	}
+}

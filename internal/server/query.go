@@ -1,0 +1,46 @@
+package server
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// everywhere are query parameters that any call may have: what the SDKs add by themselves, and what asks for more in an answer,
+// which is refused by nobody when there is no more.
+func everywhere() []string { return []string{"include", "include_obfuscation", "api-version", "beta"} }
+
+// asks refuses a query parameter that the route does not have: a filter whose name is mistaken would filter nothing, and
+// its answer would look like that of another question. "metadata[key]" and "include[]" are of the names before the bracket.
+func (rt route) asks(r *http.Request) error {
+	if r.URL.RawQuery == "" || rt.path == "" {
+		return nil
+	}
+	var known []string
+	for _, name := range rt.query {
+		known = append(known, wireName(name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
+		plain, _, _ := strings.Cut(name, "[")
+		if slices.Contains(known, plain) || slices.Contains(everywhere(), plain) {
+			continue
+		}
+		e := stead.Invalid(plain, "%.80q is no query parameter of %s %s", name, r.Method, rt.path)
+		if e.Hint = "It has none."; len(known) > 0 {
+			e.Hint = "It has " + strings.Join(known, ", ") + "."
+		}
+		return e
+	}
+	return nil
+}
+
+// wireName is the name in the URL of a parameter of the document; two parameters that mean different things have one.
+func wireName(parameter string) string {
+	if parameter == "resume" {
+		return "after"
+	}
+	return parameter
+}
