@@ -40,11 +40,11 @@ func (n *node) openMetering(store database, authorizer policy.Authorizer, change
 	}
 	m := &metering{
 		prices:  usage.NewBook(priceEditions(n.cfg)),
-		account: account.New(account.Config{Store: store, Policy: authorizer, Rules: settlementRules(n.cfg), Commitments: commitments(n.cfg), Now: time.Now}),
+		account: account.New(account.Config{Store: store, Policy: authorizer, Terms: terms(n.cfg), Now: time.Now}),
 		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now,
 			Changed: func(project stead.ProjectID, id string) { telling.Go(func() { tell(project, id) }) }}),
 	}
-	n.prices = m.prices
+	n.metering = m
 	m.stateless = statelessMeter{stateless.New(stateless.Config{Store: store, Log: n.log, Settle: m.budgets.Settle}), m.prices}
 	m.purse = purse{m.budgets, m.stateless.recorder}
 	n.onStop(m.stateless.recorder.Close) // after the door has closed, before the store does
@@ -93,6 +93,11 @@ func fixedBudgets(cfg *config.Config) []usage.Budget {
 		})
 	}
 	return out
+}
+
+// terms are what the configuration says of settlement and commitments.
+func terms(cfg *config.Config) account.Terms {
+	return account.Terms{Rules: settlementRules(cfg), Commitments: commitments(cfg)}
 }
 
 // priceEditions are those of the configuration.

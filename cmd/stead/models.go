@@ -114,7 +114,8 @@ func (n *node) openModels() error {
 	return nil
 }
 
-// reload reads the configuration again and takes its providers, models, residency, pools, prices and policies. A bad one
+// reload reads the configuration again and takes its providers, models, residency, pools, prices, budgets,
+// settlement, commitments and policies. A bad one
 // is refused whole, and everything stays as it is. What else has changed needs a restart, and is named in the log.
 func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) error {
 	cfg, err := load()
@@ -136,7 +137,11 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	n.throughput.Store(throughput)
 	n.models.now.Store(next)
 	n.policies.Replace(rules)
-	n.prices.Replace(priceEditions(cfg))
+	n.metering.prices.Replace(priceEditions(cfg))
+	n.metering.account.Replace(terms(cfg))
+	if err := n.metering.budgets.Replace(ctx, fixedBudgets(cfg)); err != nil {
+		n.log.Warn("turns that wait for a budget are not told that it has changed; they look by themselves", "err", err)
+	}
 	if rest := untaken(n.cfg, cfg); len(rest) > 0 {
 		n.log.Warn("these parts of the configuration have changed, and are taken at a restart", "parts", rest)
 	}
@@ -148,7 +153,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 func untaken(began, now *config.Config) []string {
 	was, is := *began, *now
 	was.Limits.ModelCallSeconds = is.Limits.ModelCallSeconds // providers are made anew with it
-	taken := []string{"providers", "models", "residency", "capacity", "prices", "policies"}
+	taken := []string{"providers", "models", "residency", "capacity", "prices", "budgets", "settlement", "commitments", "policies"}
 	var out []string
 	a, b := reflect.ValueOf(was), reflect.ValueOf(is)
 	for i := range a.NumField() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -100,22 +101,81 @@ func TestAReloadTakesPricesAndNamesWhatItDoesNotTake(t *testing.T) {
 	}
 	t.Cleanup(n.stop)
 	sale := usage.Sale{At: time.Now().UnixMilli(), Model: "default", Provider: "b", Upstream: "sim"}
-	if p := n.prices.Price(sale); p != nil {
+	if p := n.metering.prices.Price(sale); p != nil {
 		t.Errorf("priced before: %+v", p)
 	}
 	put(twoRoutes + "limits: {model_call_seconds: 9}\nprices: [{version: v2, valid_from: 2026-01-01, entries: [{provider: b, input: 3, output: 4}]}]\n")
 	if err := n.reload(t.Context(), load); err != nil {
 		t.Fatal(err)
 	}
-	if p := n.prices.Price(sale); p == nil || p.Version != "v2" || p.Input != 300_000_000 {
+	if p := n.metering.prices.Price(sale); p == nil || p.Version != "v2" || p.Input != 300_000_000 {
 		t.Errorf("priced by %+v", p)
 	}
 	if strings.Contains(said.String(), "restart") {
 		t.Errorf("everything was taken: %s", said.String())
 	}
-	put(twoRoutes + "limits: {model_idle_seconds: 9}\nbudgets: [{name: b, scope: project, limit: {calls: 1}}]\n")
-	if err := n.reload(t.Context(), load); err != nil || !strings.Contains(said.String(), `parts="[limits budgets]"`) {
+	put(twoRoutes + "limits: {model_idle_seconds: 9}\n")
+	if err := n.reload(t.Context(), load); err != nil || !strings.Contains(said.String(), `parts=[limits]`) {
 		t.Errorf("%v, and the log says %s", err, said.String())
+	}
+}
+
+// A reload takes budgets, and the turns that wait for one go on; it takes what was agreed as well.
+func TestAReloadTakesBudgetsAndTerms(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "stead.yaml")
+	load := func() (*config.Config, error) {
+		return config.Load(config.Flags{Listen: "127.0.0.1:0", Data: filepath.Dir(file), File: file}, func(string) (string, bool) { return "", false })
+	}
+	put := func(calls, more string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(oneRoute+"budgets: [{name: b, scope: project, on_limit: wait, limit: {calls: "+calls+"}}]\n"+more), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("1", "")
+	cfg, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := openNode(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.stop)
+	begin := func() string {
+		_, body := ask(t, n, "POST", "/v1/agents/sessions", `{"agent":{"model":"default"},"environment":{"type":"none"},"input":"Say hi"}`)
+		var made struct{ ID string }
+		if err := json.Unmarshal([]byte(body), &made); err != nil || made.ID == "" {
+			t.Fatalf("%v: %s", err, body)
+		}
+		return made.ID
+	}
+	until := func(id, status string) {
+		t.Helper()
+		said := ""
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			if _, said = ask(t, n, "GET", "/v1/agents/sessions/"+id, ""); strings.Contains(said, `"status":"`+status+`"`) {
+				return
+			}
+		}
+		t.Fatalf("not %s: %s", status, said)
+	}
+	until(begin(), "idle")
+	second := begin()
+	until(second, "requires_action")
+	put("3", "settlement: {rest: us, rules: [{name: r, match: {}, shares: [{party: them, basis_points: 1000}]}]}\ncommitments: [{name: c, provider: a, start: 2026-11-01, period: month, tokens: 5}]\n")
+	if err := n.reload(t.Context(), load); err != nil {
+		t.Fatal(err)
+	}
+	until(second, "idle")
+	if _, body := ask(t, n, "GET", "/v1/budgets/config_b", ""); !strings.Contains(body, `"calls":3`) || !strings.Contains(body, `"calls":2`) {
+		t.Errorf("the budget: %s", body)
+	}
+	if res, body := ask(t, n, "GET", "/v1/usage/statement?month=2026-11", ""); res.StatusCode != http.StatusOK || !strings.Contains(body, "them") {
+		t.Errorf("the statement: %s", body)
+	}
+	if _, body := ask(t, n, "GET", "/v1/capacity/commitments", ""); !strings.Contains(body, `"name":"c"`) {
+		t.Errorf("the commitments: %s", body)
 	}
 }
 

@@ -97,7 +97,7 @@ type node struct {
 	certificate *certificate
 	models      *catalogs
 	routes      *router.State // breakers: they outlive a reload
-	prices      *usage.Book   // which a reload fills anew
+	metering    *metering     // of which a reload takes prices, budgets and terms anew
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
 	policies   *cedar.Authorizer

@@ -9,9 +9,11 @@ import (
 	"github.com/stead-dev/stead"
 )
 
-// everywhere are query parameters that any call may have: what the SDKs add by themselves, and what asks for more in an answer,
-// which is refused by nobody when there is no more.
-func everywhere() []string { return []string{"include", "include_obfuscation", "api-version", "beta"} }
+// everywhere are query parameters that any call may have, since they change nothing that is not there: what the SDKs add by
+// themselves, what asks for more in an answer, and the pages of a list that is always whole.
+func everywhere() []string {
+	return []string{"include", "include_obfuscation", "api-version", "beta", "after", "limit", "order"}
+}
 
 // asks refuses a query parameter that the route does not have: a filter whose name is mistaken would filter nothing, and
 // its answer would look like that of another question. "metadata[key]" and "include[]" are of the names before the bracket.

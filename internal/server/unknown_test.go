@@ -60,7 +60,7 @@ func TestUnknownQueryParametersAreRefusedByName(t *testing.T) {
 	if tried < 40 {
 		t.Errorf("%d routes were tried", tried)
 	}
-	for _, known := range []string{"/v1/agents/sessions?metadata[a]=b&limit=1", "/v1/agents/sessions/sess_1/items?include[]=x&after=", "/v1/usage_records?session_id=s&api-version=v1"} {
+	for _, known := range []string{"/v1/agents/sessions?metadata[a]=b&limit=1", "/v1/agents/sessions/sess_1/items?include[]=x&after=", "/v1/models?limit=5", "/v1/usage_records?session_id=s&api-version=v1"} {
 		if _, body := d.call(http.MethodGet, known, ""); strings.Contains(body, "no query parameter") {
 			t.Errorf("GET %s: %s", known, body)
 		}

@@ -43,8 +43,8 @@ func meteredDoor(t *testing.T) (*door, []usage.Record) {
 	}
 	documents := documenttest.NewMemory()
 	return open(t, filled(), func(c *Config) {
-		c.Usage = account.New(account.Config{Store: store, Policy: policy.AllowLocal{}, Now: time.Now, Commitments: []usage.Commitment{
-			{Name: "c", Provider: "p", Pool: "=pool", Start: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), Months: 12, Tokens: 5, Shortfall: 1_000_000}}})
+		c.Usage = account.New(account.Config{Store: store, Policy: policy.AllowLocal{}, Now: time.Now, Terms: account.Terms{Commitments: []usage.Commitment{
+			{Name: "c", Provider: "p", Pool: "=pool", Start: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), Months: 12, Tokens: 5, Shortfall: 1_000_000}}}})
 		c.Budgets = budget.New(budget.Config{Store: struct {
 			*journaltest.Memory
 			usage.Ledger

@@ -17,6 +17,7 @@ package account
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -36,18 +37,34 @@ type Store interface {
 type Config struct {
 	Store  Store
 	Policy policy.Authorizer
+	// Terms are those of the configuration, until Replace.
+	Terms Terms
+	Now   func() time.Time
+}
+
+// Terms are what the operator agreed with others.
+type Terms struct {
 	// Rules are those of settlement statements; nil: there are none.
 	Rules *usage.Rules
-	// Commitments are the operator's, of all projects together.
+	// Commitments are of all projects together.
 	Commitments []usage.Commitment
-	Now         func() time.Time
 }
 
 // Service answers for every project.
-type Service struct{ Config }
+type Service struct {
+	Config
+	terms atomic.Pointer[Terms]
+}
 
 // New makes a service.
-func New(c Config) *Service { return &Service{c} }
+func New(c Config) *Service {
+	s := &Service{Config: c}
+	s.terms.Store(&c.Terms)
+	return s
+}
+
+// Replace takes other terms: what is asked from now on is answered by them.
+func (s *Service) Replace(t Terms) { s.terms.Store(&t) }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect) error {
 	_, err := policy.Check(ctx, s.Policy, policy.Request{Principal: p, Effect: effect})

@@ -188,11 +188,11 @@ func TestCommitmentsAreOfAllProjects(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := account.New(account.Config{Store: store, Policy: policy.AllowLocal{}, Now: func() time.Time { return time.UnixMilli(at) }, Commitments: []usage.Commitment{
+	s := account.New(account.Config{Store: store, Policy: policy.AllowLocal{}, Now: func() time.Time { return time.UnixMilli(at) }, Terms: account.Terms{Commitments: []usage.Commitment{
 		{Name: "money", Provider: "p", Start: start, Months: 1, Cost: 1000},
 		{Name: "tokens", Provider: "p", Start: start, Months: 12, Tokens: 10},
 		{Name: "later", Provider: "p", Start: start.AddDate(1, 0, 0), Months: 1, Cost: 5},
-	}})
+	}}})
 	for range 2 { // the same again
 		all, err := s.Commitments(t.Context(), me, 0)
 		if err != nil || len(all) != 3 {

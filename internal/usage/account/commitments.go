@@ -21,8 +21,9 @@ func (s *Service) Commitments(ctx context.Context, p stead.Principal, at int64) 
 	}
 	var all []*usage.Tracking
 	var span usage.Filter // that all of them need
-	for i := range s.Config.Commitments {
-		t := usage.NewTracking(&s.Config.Commitments[i], at, p.Project)
+	terms := s.terms.Load()
+	for i := range terms.Commitments {
+		t := usage.NewTracking(&terms.Commitments[i], at, p.Project)
 		if f, ok := t.Filter(); ok {
 			if span.To == 0 {
 				span.From = f.From

@@ -16,9 +16,9 @@ func (s *Service) Statement(ctx context.Context, p stead.Principal, every bool, 
 	if err := s.allow(ctx, p, policy.UsageRead); err != nil {
 		return usage.Statement{}, err
 	}
-	f := usage.Filter{From: from, To: to}
+	f, rules := usage.Filter{From: from, To: to}, s.terms.Load().Rules
 	switch {
-	case s.Rules == nil || len(s.Rules.All) == 0:
+	case rules == nil || len(rules.All) == 0:
 		e := stead.Errorf(stead.KindNotFound, "no settlement is configured")
 		e.Hint = "Write settlement: into stead.yaml."
 		return usage.Statement{}, e
@@ -28,7 +28,7 @@ func (s *Service) Statement(ctx context.Context, p stead.Principal, every bool, 
 	if err := f.Check(); err != nil {
 		return usage.Statement{}, err
 	}
-	settling := usage.NewSettling(s.Rules, how)
+	settling := usage.NewSettling(rules, how)
 	err := s.all(ctx, p, every, f, func(r *usage.Record) (bool, error) { return true, settling.Add(r) })
 	if err != nil {
 		return usage.Statement{}, err

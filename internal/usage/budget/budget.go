@@ -21,7 +21,9 @@ package budget
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -54,7 +56,7 @@ type Config struct {
 	Store     Store
 	Documents document.Store
 	Policy    policy.Authorizer
-	Fixed     []usage.Budget // of the configuration: every project has them
+	Fixed     []usage.Budget // of the configuration, until Replace: every project has them
 	Now       func() time.Time
 	// Changed hears of each budget that was changed or deleted; nil: nobody does.
 	Changed func(project stead.ProjectID, id string)
@@ -63,6 +65,8 @@ type Config struct {
 // Service keeps budgets. It is safe for concurrent use.
 type Service struct {
 	cfg Config
+
+	configured atomic.Pointer[[]usage.Budget]
 
 	mu    sync.Mutex
 	known map[stead.ProjectID]known
@@ -76,7 +80,37 @@ type known struct {
 
 // New makes a service.
 func New(c Config) *Service {
-	return &Service{cfg: c, known: map[stead.ProjectID]known{}}
+	s := &Service{cfg: c, known: map[stead.ProjectID]known{}}
+	s.configured.Store(&c.Fixed)
+	return s
+}
+
+// Replace takes other budgets of the configuration. What one of the same name has used counts on; turns that wait for one
+// that has changed are told, in every project.
+func (s *Service) Replace(ctx context.Context, fixed []usage.Budget) error {
+	before := *s.configured.Swap(&fixed)
+	s.mu.Lock()
+	clear(s.known)
+	s.mu.Unlock()
+	var changed []string
+	for _, b := range before {
+		if !slices.Contains(fixed, b) {
+			changed = append(changed, b.ID)
+		}
+	}
+	if len(changed) == 0 || s.cfg.Changed == nil {
+		return nil
+	}
+	projects, err := s.cfg.Store.UsageProjects(ctx)
+	if err != nil {
+		return err
+	}
+	for _, project := range projects {
+		for _, id := range changed {
+			s.tell(project, id)
+		}
+	}
+	return nil
 }
 
 // all returns a project's budgets.
@@ -88,7 +122,7 @@ func (s *Service) all(ctx context.Context, project stead.ProjectID) ([]usage.Bud
 	if ok && now.Sub(k.at) < RefreshEvery {
 		return k.all, nil
 	}
-	k = known{all: append([]usage.Budget(nil), s.cfg.Fixed...), at: now}
+	k = known{all: append([]usage.Budget(nil), *s.configured.Load()...), at: now}
 	q := document.Query{Project: project, Kind: kind, Limit: stead.MaxPageSize}
 	for {
 		docs, err := s.cfg.Documents.ListDocuments(ctx, q)

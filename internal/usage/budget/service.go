@@ -92,8 +92,8 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Stored
 	if err := s.allow(ctx, p, policy.BudgetRead, id); err != nil {
 		return Stored{}, err
 	}
-	if i := s.fixed(id); i >= 0 {
-		return s.used(ctx, p.Project, Stored{Budget: s.cfg.Fixed[i]})
+	if b := s.fixed(id); b != nil {
+		return s.used(ctx, p.Project, Stored{Budget: *b})
 	}
 	d, err := s.cfg.Documents.GetDocument(ctx, keyOf(p, id))
 	if err != nil {
@@ -106,8 +106,13 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Stored
 	return s.used(ctx, p.Project, out)
 }
 
-func (s *Service) fixed(id string) int {
-	return slices.IndexFunc(s.cfg.Fixed, func(b usage.Budget) bool { return b.ID == id })
+// fixed is a budget of the configuration; nil: there is none of the id.
+func (s *Service) fixed(id string) *usage.Budget {
+	all := *s.configured.Load()
+	if i := slices.IndexFunc(all, func(b usage.Budget) bool { return b.ID == id }); i >= 0 {
+		return &all[i]
+	}
+	return nil
 }
 
 // List returns a page of budgets in the order of their ids, those of the configuration last, and
@@ -153,7 +158,7 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, chan
 	if err := s.allow(ctx, p, policy.BudgetWrite, id); err != nil {
 		return Stored{}, err
 	}
-	if s.fixed(id) >= 0 {
+	if s.fixed(id) != nil {
 		return Stored{}, configured(id)
 	}
 	var err error
@@ -193,7 +198,7 @@ func (s *Service) Delete(ctx context.Context, p stead.Principal, id string) erro
 	if err := s.allow(ctx, p, policy.BudgetWrite, id); err != nil {
 		return err
 	}
-	if s.fixed(id) >= 0 {
+	if s.fixed(id) != nil {
 		return configured(id)
 	}
 	defer s.tell(p.Project, id)
