@@ -173,8 +173,11 @@ func readContext(o param.Object) error {
 	return nil
 }
 
-// IncludeFileResults asks for what file_search_call items found.
-const IncludeFileResults = "file_search_call.results"
+// What include asks for: what file_search_call items found, and what reasoning items can be sent back with.
+const (
+	IncludeFileResults = "file_search_call.results"
+	IncludeEncrypted   = "reasoning.encrypted_content"
+)
 
 // readInclude takes what there is, and what is of items that are never made here: those hold nothing
 // that could be left out.
@@ -185,7 +188,7 @@ func (r *Request) readInclude(o param.Object) error {
 	}
 	for i, name := range include {
 		switch name {
-		case "reasoning.encrypted_content":
+		case IncludeEncrypted:
 			r.Encrypted = true
 		case "message.output_text.logprobs":
 			return stead.Invalid(param.Index("include", i), "log probabilities come only from an upstream that speaks the Responses API itself: leave out %s", name)

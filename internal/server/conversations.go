@@ -145,7 +145,7 @@ func (s *server) addItems(w http.ResponseWriter, r *http.Request, p stead.Princi
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireList(added, false, includesResults(r.URL.Query())))
+	return s.write(w, wireList(added, false, includedOf(r.URL.Query())))
 }
 
 func (s *server) listConversationItems(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -161,7 +161,7 @@ func (s *server) listConversationItems(w http.ResponseWriter, r *http.Request, p
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireList(items.Data, items.HasMore, includesResults(r.URL.Query())))
+	return s.write(w, wireList(items.Data, items.HasMore, includedOf(r.URL.Query())))
 }
 
 func (s *server) getConversationItem(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -173,7 +173,7 @@ func (s *server) getConversationItem(w http.ResponseWriter, r *http.Request, p s
 	if err != nil {
 		return err
 	}
-	if shown := responseItem(item, includesResults(r.URL.Query())); shown != nil {
+	if shown := responseItem(item, includedOf(r.URL.Query())); shown != nil {
 		return s.write(w, shown)
 	}
 	return stead.NotFound("item", r.PathValue("item"))

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/url"
-	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -45,11 +43,6 @@ func (s *server) searchable(ctx context.Context, p stead.Principal, tools []resp
 		}
 	}
 	return nil
-}
-
-// includesResults reports whether a query asks for what searches found.
-func includesResults(q url.Values) bool {
-	return slices.Contains(q["include"], responses.IncludeFileResults) || slices.Contains(q["include[]"], responses.IncludeFileResults)
 }
 
 // fileSearch writes a call of the tool as a search. What it asked for and found is in the JSON of the call's

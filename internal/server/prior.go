@@ -39,7 +39,7 @@ func (s *server) following(ctx context.Context, p stead.Principal, req request) 
 	}
 	list := make([]json.RawMessage, 0, len(items))
 	for _, it := range items {
-		if shown := responseItem(it, true); shown != nil {
+		if shown := responseItem(it, included{results: true, encrypted: true}); shown != nil {
 			list = append(list, mustJSON(shown))
 		}
 	}

@@ -83,7 +83,7 @@ func (s *server) itemOf(ctx context.Context, p stead.Principal, session stead.Se
 	if err != nil {
 		return nil, err
 	}
-	shown := responseItem(item, true)
+	shown := responseItem(item, included{results: true, encrypted: true})
 	if shown == nil {
 		return nil, missing
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"net/url"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -12,9 +13,27 @@ import (
 
 // The items of sessions, in the words of the Responses API.
 
-// responseItem writes an item; nil for those that the Responses API has no word for. A search of files is
-// shown with what it found if results says so.
-func responseItem(item session.Item, results bool) any {
+// included is what of items is shown only to those who ask.
+type included struct {
+	results   bool // what a search of files found
+	encrypted bool // what reasoning can be sent back with
+}
+
+// includedOf is what a query asks for.
+func includedOf(q url.Values) included {
+	asks := func(what string) bool {
+		return slices.Contains(q["include"], what) || slices.Contains(q["include[]"], what)
+	}
+	return included{asks(responses.IncludeFileResults), asks(responses.IncludeEncrypted)}
+}
+
+// includedIn is what a response asked for when it was made.
+func includedIn(res session.Response) included {
+	return included{res.Ask.FileResults, res.Ask.Encrypted}
+}
+
+// responseItem writes an item; nil for those that the Responses API has no word for.
+func responseItem(item session.Item, more included) any {
 	switch it := item.(type) {
 	case *session.MessageItem:
 		return &responses.Message{ID: it.ID, Type: "message", Role: it.Role, Status: it.Status, Phase: it.Phase, Content: responseParts(it.Content)}
@@ -26,6 +45,10 @@ func responseItem(item session.Item, results bool) any {
 		for _, s := range it.Summary {
 			out.Summary = append(out.Summary, responses.SummaryPart(s))
 		}
+		if more.encrypted && it.Made != nil {
+			sealed := responses.Seal(it.Made())
+			out.Encrypted = &sealed
+		}
 		return out
 	case *session.FunctionCallItem:
 		return &responses.FunctionCall{ID: it.ID, Type: "function_call", CallID: it.CallID, Name: it.Name,
@@ -34,7 +57,7 @@ func responseItem(item session.Item, results bool) any {
 		return &responses.FunctionOutput{ID: it.ID, Type: "function_call_output", CallID: it.CallID, Output: functionOutput(it), Status: callStatus(it.Status)}
 	case *session.MCPCallItem:
 		if it.ServerLabel == agent.ToolFileSearch && it.Name == agent.ToolFileSearch {
-			return fileSearch(it, results)
+			return fileSearch(it, more.results)
 		}
 		return serverCall(it)
 	case *session.ToolListItem:
@@ -116,7 +139,7 @@ func serverCall(it *session.MCPCallItem) *responses.ServerCall {
 
 // responseItems writes those that the API has words for. Text that was cut off, and said again in a
 // later try, is left out of a response that was completed.
-func responseItems(items []session.Item, completed, results bool) []any {
+func responseItems(items []session.Item, completed bool, more included) []any {
 	out := []any{}
 	for _, item := range items {
 		switch it := item.(type) {
@@ -133,7 +156,7 @@ func responseItems(items []session.Item, completed, results bool) []any {
 				continue
 			}
 		}
-		if w := responseItem(item, results); w != nil {
+		if w := responseItem(item, more); w != nil {
 			out = append(out, w)
 		}
 	}
@@ -160,10 +183,10 @@ func itemPage(items []session.Item, q session.PageQuery) ([]session.Item, bool, 
 }
 
 // wireList is a page of items as the Responses API lists them.
-func wireList(items []session.Item, more, results bool) list[any] {
+func wireList(items []session.Item, more bool, shown included) list[any] {
 	out := list[any]{Object: "list", Data: []any{}, HasMore: more}
 	for _, item := range items {
-		if w := responseItem(item, results); w != nil {
+		if w := responseItem(item, shown); w != nil {
 			out.Data = append(out.Data, w)
 		}
 	}

@@ -52,7 +52,7 @@ func (s *server) responseObject(ctx context.Context, p stead.Principal, res sess
 		return nil, err
 	}
 	o := bareResponse(res)
-	o.Output = responseItems(output, o.Status == responses.StatusCompleted, res.Ask.FileResults)
+	o.Output = responseItems(output, o.Status == responses.StatusCompleted, includedIn(res))
 	return o, nil
 }
 
@@ -188,7 +188,7 @@ func (t *responseTeller) ended() error {
 	if err != nil {
 		return err
 	}
-	res.Ask.FileResults = t.res.Ask.FileResults
+	res.Ask.FileResults, res.Ask.Encrypted = t.res.Ask.FileResults, t.res.Ask.Encrypted
 	o, err := t.s.responseObject(t.ctx, t.p, res)
 	if err != nil {
 		return err
@@ -227,7 +227,7 @@ func (t *responseTeller) piece(p session.Piece) error {
 }
 
 func (t *responseTeller) added(p session.Piece) error {
-	w := responseItem(p.Item, t.res.Ask.FileResults)
+	w := responseItem(p.Item, includedIn(t.res))
 	if w == nil {
 		return nil
 	}
@@ -269,7 +269,7 @@ func (t *responseTeller) added(p session.Piece) error {
 
 // done ends an item: first the texts that were held back.
 func (t *responseTeller) done(p session.Piece) error {
-	w := responseItem(p.Item, t.res.Ask.FileResults)
+	w := responseItem(p.Item, includedIn(t.res))
 	if w == nil {
 		return nil
 	}

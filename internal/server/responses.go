@@ -100,7 +100,7 @@ func (s *server) respondRequest(asked *responses.Request, req request) (session.
 	if asked.Verbosity != nil {
 		spec.Text.Verbosity = *asked.Verbosity
 	}
-	out.Ask = session.ResponseAsk{Request: asked.Echo, Background: asked.Background, FileResults: asked.FileResults, Listed: asked.Listed, Ask: session.Ask{
+	out.Ask = session.ResponseAsk{Request: asked.Echo, Background: asked.Background, FileResults: asked.FileResults, Encrypted: asked.Encrypted, Listed: asked.Listed, Ask: session.Ask{
 		ToolChoice: asked.ToolChoice, SerialTools: asked.SerialTools, Temperature: asked.Temperature, TopP: asked.TopP,
 		MaxOutputTokens: asked.MaxOutput, MaxToolCalls: asked.MaxToolCalls, CacheKey: asked.CacheKey, User: asked.User,
 	}}
@@ -121,7 +121,8 @@ func (s *server) getResponse(w http.ResponseWriter, r *http.Request, p stead.Pri
 		return err
 	}
 	q := r.URL.Query()
-	found.Ask.FileResults = found.Ask.FileResults || includesResults(q)
+	more := includedOf(q)
+	found.Ask.FileResults, found.Ask.Encrypted = found.Ask.FileResults || more.results, found.Ask.Encrypted || more.encrypted
 	switch q.Get("stream") {
 	case "", "false":
 		if q.Has("starting_after") {
@@ -190,7 +191,7 @@ func (s *server) inputItems(w http.ResponseWriter, r *http.Request, p stead.Prin
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireList(part, more, includesResults(r.URL.Query())))
+	return s.write(w, wireList(part, more, includedOf(r.URL.Query())))
 }
 
 // conversationSession is the session of a conversation's id.

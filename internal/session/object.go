@@ -229,6 +229,18 @@ func reasoningItem(id, turn string, parts []string, status stead.ItemStatus) *Re
 	return r
 }
 
+// made is an item that holds what its provider encrypted, loaded when it is asked for: it may live in a blob, and few ask.
+// nil: it holds nothing.
+func made(it stead.Item, texts Texts) func() stead.Item {
+	if it.Encrypted == nil {
+		return nil
+	}
+	return func() stead.Item {
+		loaded := stead.NewText(texts(*it.Encrypted))
+		return stead.Item{Type: stead.ItemReasoning, Provider: it.Provider, Encrypted: &loaded}
+	}
+}
+
 // callItemOf makes the item of a call in its present state.
 func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
 	if c.Type == stead.ItemFunctionCall {

@@ -165,22 +165,24 @@ func (p *Projector) reasoningDone(out []body, t *TurnView, before glance, r Mode
 			out = append(out, p.deltaOf(t, id, kind, output, rest))
 		}
 	}
-	return p.closeReasoning(out, t, id, output, parts, stead.ItemCompleted)
+	item := reasoningItem(id, p.turnID(t), parts, stead.ItemCompleted)
+	item.Made = made(it, p.texts)
+	return p.closeReasoning(out, t, item, output)
 }
 
-func (p *Projector) closeReasoning(out []body, t *TurnView, id string, output int, parts []string, status stead.ItemStatus) []body {
-	at := p.place(t, id, output)
+func (p *Projector) closeReasoning(out []body, t *TurnView, item *ReasoningItem, output int) []body {
+	at := p.place(t, item.ID, output)
 	var cut *string
-	if status == stead.ItemIncomplete {
-		s := string(status)
+	if *item.Status == stead.ItemIncomplete {
+		s := string(*item.Status)
 		cut = &s
 	}
-	for n, text := range parts {
+	for n, text := range item.Summary {
 		out = append(out,
-			&summaryDone{eventHead{Type: "agent.session.turn.reasoning_summary_text.done"}, at, n, text},
-			&summaryPartDone{eventHead{Type: "agent.session.turn.reasoning_summary_part.done"}, at, n, SummaryText{"summary_text", text}, cut})
+			&summaryDone{eventHead{Type: "agent.session.turn.reasoning_summary_text.done"}, at, n, text.Text},
+			&summaryPartDone{eventHead{Type: "agent.session.turn.reasoning_summary_part.done"}, at, n, text, cut})
 	}
-	return append(out, p.done(t, reasoningItem(id, p.turnID(t), parts, status), output))
+	return append(out, p.done(t, item, output))
 }
 
 func afterStreamed(text string, streamed []int, part int) string {
@@ -236,7 +238,7 @@ func (p *Projector) cut(out []body, before glance) []body {
 		output := before.outputs + i
 		id := p.streamID(before.model.Seq, st.Type, i)
 		if st.Type == stead.ItemReasoning {
-			out = p.closeReasoning(out, before.turn, id, output, st.Parts, stead.ItemIncomplete)
+			out = p.closeReasoning(out, before.turn, reasoningItem(id, p.turnID(before.turn), st.Parts, stead.ItemIncomplete), output)
 			continue
 		}
 		text := ""

@@ -35,6 +35,8 @@ type ResponseAsk struct {
 	Listed []string `json:"listed,omitempty"`
 	// FileResults: searches of files are shown with what they found.
 	FileResults bool `json:"file_results,omitempty"`
+	// Encrypted: reasoning is shown with what it can be sent back with.
+	Encrypted bool `json:"encrypted,omitempty"`
 }
 
 // Ask is what a response wants of its model calls, beside what an agent says; see model.Request.
@@ -257,7 +259,9 @@ func givenItem(s stead.SessionID, turn string, seq stead.Seq, i int, it stead.It
 		for _, t := range it.Summary {
 			parts = append(parts, texts(t))
 		}
-		return reasoningItem(reasoningID(s, seq, i), turn, parts, stead.ItemCompleted)
+		item := reasoningItem(reasoningID(s, seq, i), turn, parts, stead.ItemCompleted)
+		item.Made = made(it, texts)
+		return item
 	case stead.ItemFunctionCall:
 		return &FunctionCallItem{ID: stead.DerivedID("fc", s, seq, i), Type: "function_call", Arguments: it.Arguments,
 			CallID: it.CallID, Name: it.Name, Status: stead.ItemCompleted, TurnID: turn}

@@ -198,6 +198,9 @@ type ReasoningItem struct {
 	Status  *stead.ItemStatus `json:"status"`
 	Summary []SummaryText     `json:"summary"`
 	TurnID  string            `json:"turn_id"`
+	// Made is what a model made it as, with what its provider encrypted; nil: nothing was. It is no part of the Agents API,
+	// and of the Responses API where it is asked for.
+	Made func() stead.Item `json:"-"`
 }
 
 // SummaryText is a part of a reasoning summary.
