@@ -81,6 +81,17 @@ func accessTable() map[string]access {
 	for _, path := range []string{"", "/{id}", "/{id}/memories", "/{id}/memories/{memory}", "/{id}/memories/{memory}/versions"} {
 		t["GET "+stores+path] = access{configRead, ""}
 	}
+	const bearer = `"type":"static_bearer","token":"a-token-of-some-length"`
+	for call, body := range map[string]string{
+		"POST /v1/vaults": `{"name":"v"}`, "POST /v1/vaults/{id}": `{"name":"w"}`, "DELETE /v1/vaults/{id}": "",
+		"POST /v1/vaults/{id}/credentials": `{"name":"c","auth":{` + bearer + `,"mcp_server_url":"https://mcp.example"}}`, "POST /v1/vaults/{id}/credentials/{credential}": `{"auth":{` + bearer + `}}`,
+		"DELETE /v1/vaults/{id}/credentials/{credential}": "",
+	} {
+		t[call] = access{ends, body}
+	}
+	for _, path := range []string{"", "/{id}", "/{id}/credentials", "/{id}/credentials/{credential}"} {
+		t["GET /v1/vaults"+path] = access{"OPDU", ""}
+	}
 	t["POST "+stores+"/{id}/forget"] = access{writes, `{"filters":{"session_id":"s"}}`}
 	t["POST "+stores+"/{id}/ingest"] = access{writes, `{"session_id":"SESSION"}`}
 	t["POST "+stores+"/{id}/search"] = access{configRead, `{"query":"x"}`}
@@ -225,6 +236,7 @@ func (h *house) things() func(path string) string {
 		{"/v1/models/", "sim"},
 		{"/v1/vector_stores/", id("POST", "/v1/vector_stores", `{"name":"v"}`)},
 		{"/v1/memory_stores/", id("POST", "/v1/memory_stores", `{"name":"m"}`)},
+		{"/v1/vaults/", id("POST", "/v1/vaults", `{"name":"v"}`)},
 		{"/v1/approvals/", h.request()},
 	}
 	for range 200 { // the response has ended, so that nothing about it is in progress
@@ -241,7 +253,7 @@ func (h *house) things() func(path string) string {
 			}
 		}
 		tail := strings.TrimPrefix(session, "sess_")
-		return strings.NewReplacer("{turn}", "turn_"+tail+"_2", "{part}", "part_1", "{item}", "msg_"+tail+"_2_0", "{version}", "1", "{memory}", "mem_00000000000000000000000000000000").Replace(path)
+		return strings.NewReplacer("{turn}", "turn_"+tail+"_2", "{part}", "part_1", "{item}", "msg_"+tail+"_2_0", "{version}", "1", "{memory}", "mem_00000000000000000000000000000000", "{credential}", "cred_00000000000000000000000000000000").Replace(path)
 	}
 }
 

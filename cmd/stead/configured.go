@@ -17,6 +17,7 @@ import (
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/skill"
 	"github.com/stead-dev/stead/internal/template"
+	"github.com/stead-dev/stead/internal/vault"
 	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
@@ -27,6 +28,7 @@ type configured struct {
 	skills    *skill.Service
 	templates *template.Service
 	memory    *memory.Service
+	vaults    *vault.Service
 }
 
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
@@ -43,16 +45,19 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
 	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now})
+	vaults := vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: authorizer, Now: time.Now, Log: n.log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var sweeping sync.WaitGroup
-	sweeping.Go(func() { asset.Run(ctx, n.log, files.Sweep, vectors.Sweep, assets.Sweep, remembered.Sweep) })
+	sweeping.Go(func() {
+		asset.Run(ctx, n.log, files.Sweep, vectors.Sweep, assets.Sweep, remembered.Sweep, vaults.Sweep)
+	})
 	sweeping.Go(func() { vectors.Run(ctx) })
 	n.onStop(func(context.Context) error {
 		cancel()
 		sweeping.Wait()
 		return nil
 	})
-	return configured{files, vectors, skills, templates, remembered}
+	return configured{files, vectors, skills, templates, remembered, vaults}
 }
 
 // fileContent reads an uploaded file whole.

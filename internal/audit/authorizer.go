@@ -62,6 +62,9 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		Action:    string(req.Effect), Resource: req.Resource, Decision: decision,
 		By: d.By, Reason: d.Reason, Policies: d.Policies, Version: d.Version, Request: call.Request, From: call.From, Detail: call.Act,
 	}
+	if req.Destination != "" {
+		r.Detail = "to " + req.Destination
+	}
 	if failed != nil {
 		r.Reason = "no decision could be made"
 	}
@@ -73,8 +76,12 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 }
 
 // recorded says which decisions are. What an agent does in its session is in the session's journal,
-// and so is what is put into a session; reading is recorded where it is refused.
+// and so is what is put into a session; reading is recorded where it is refused. Every use of a credential
+// is recorded, whoever acts: it may be asked for long after the session is gone.
 func recorded(req policy.Request, d Decision) bool {
+	if req.Effect == policy.CredentialUse {
+		return true
+	}
 	if req.Acting {
 		return false
 	}

@@ -51,15 +51,15 @@ func Approvers() map[string][]stead.Role {
 func May(role stead.Role, effect policy.Effect) bool {
 	reads := strings.HasSuffix(string(effect), ".read")
 	keys := effect == policy.KeyRead || effect == policy.KeyWrite || effect == policy.AuditRead // what shows or makes who may come in
-	runs := effect == policy.ModelCall || effect == policy.ToolCall || strings.HasPrefix(string(effect), "environment.")
+	runs := effect == policy.ModelCall || effect == policy.ToolCall || effect == policy.CredentialUse || strings.HasPrefix(string(effect), "environment.")
 	switch role {
 	case Owner:
 		return true
 	case Operator:
-		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite, policy.KillSwitchWrite}, effect))
+		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite, policy.KillSwitchWrite, policy.VaultWrite}, effect))
 	case Developer:
 		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionWrite, policy.SessionDelete,
-			policy.AgentWrite, policy.FileWrite, policy.VectorStoreWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite}, effect))
+			policy.AgentWrite, policy.FileWrite, policy.VectorStoreWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite, policy.VaultWrite}, effect))
 	case Approver:
 		return slices.Contains([]policy.Effect{policy.SessionRead, policy.AgentRead, policy.ApprovalGive}, effect)
 	case Auditor:

@@ -51,11 +51,13 @@ const (
 	Model   Scope = "model"   // of: the name that is asked for
 	Tool    Scope = "tool"    // of: SERVER, or SERVER/TOOL
 	User    Scope = "user"    // of: the id of a principal
+	// Credential is of a vault. of: its id.
+	Credential Scope = "credential"
 )
 
 // Scopes lists them.
 func Scopes() []string {
-	return []string{string(Project), string(Agent), string(Model), string(Tool), string(User)}
+	return []string{string(Project), string(Agent), string(Model), string(Tool), string(User), string(Credential)}
 }
 
 // Switch is one that is set.
@@ -79,6 +81,8 @@ func (s Switch) stops(req policy.Request) bool {
 		return req.Effect == policy.ModelCall && req.Resource == s.Of
 	case Tool:
 		return req.Effect == policy.ToolCall && (req.Resource == s.Of || strings.HasPrefix(req.Resource, s.Of+"/"))
+	case Credential:
+		return req.Effect == policy.CredentialUse && strings.HasSuffix(req.Resource, "/"+s.Of)
 	case User:
 		return req.Principal.ID == s.Of
 	}
@@ -88,7 +92,7 @@ func (s Switch) stops(req policy.Request) bool {
 // acts reports whether an effect is one that switches stop.
 func acts(e policy.Effect) bool {
 	switch e {
-	case policy.SessionCreate, policy.ModelCall, policy.ToolCall, policy.EnvironmentOpen, policy.EnvironmentPrepare:
+	case policy.SessionCreate, policy.ModelCall, policy.ToolCall, policy.EnvironmentOpen, policy.EnvironmentPrepare, policy.CredentialUse:
 		return true
 	}
 	return false

@@ -46,6 +46,8 @@ func TestASwitchStopsWhatItNames(t *testing.T) {
 			[]policy.Request{acting(policy.ToolCall, "agent_1", "s/t")}, []policy.Request{acting(policy.ToolCall, "agent_1", "s/t2"), acting(policy.ToolCall, "agent_1", "s/u")}},
 		"user": {killswitch.Switch{Scope: killswitch.User, Of: "op"},
 			[]policy.Request{acting(policy.SessionCreate, "agent_1", ""), acting(policy.ModelCall, "", "m")}, []policy.Request{acting(policy.SessionRead, "", ""), acting(policy.KillSwitchWrite, "", "")}},
+		"credential": {killswitch.Switch{Scope: killswitch.Credential, Of: "cred_1"},
+			[]policy.Request{acting(policy.CredentialUse, "agent_1", "vault_1/cred_1")}, []policy.Request{acting(policy.CredentialUse, "agent_1", "vault_1/cred_12"), acting(policy.ToolCall, "agent_1", "s/cred_1")}},
 		"project": {killswitch.Switch{Scope: killswitch.Project},
 			[]policy.Request{acting(policy.SessionCreate, "", ""), acting(policy.ToolCall, "agent_1", "s/t")}, []policy.Request{other, acting(policy.SessionWrite, "", ""), acting(policy.AuditRead, "", "")}},
 	} {

@@ -62,6 +62,10 @@ const (
 	KillSwitchRead  Effect = "kill_switch.read"
 	KillSwitchWrite Effect = "kill_switch.write" // set and lift
 
+	VaultRead     Effect = "vault.read"     // vaults and what may be seen of their credentials
+	VaultWrite    Effect = "vault.write"    // make, change, rotate, delete
+	CredentialUse Effect = "credential.use" // a secret is about to be sent to Request.Destination; the resource is "vault/credential"
+
 	KeyRead  Effect = "key.read"  // API keys, without their secrets
 	KeyWrite Effect = "key.write" // make, rotate, revoke
 )
@@ -72,7 +76,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, KeyRead, KeyWrite,
+		MemoryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, KeyRead, KeyWrite,
 	}
 }
 
@@ -89,8 +93,10 @@ type Request struct {
 	Acting bool
 	Labels stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
 	Model  string       // that the session's agent runs on; "" where it is not known
-	Class  string       // a tool call's class of effect: pure, idempotent or unknown
-	Spend  *Spend       // of the session, where it is known
+	// Destination is where a credential is sent: HOST:PORT, in lower case. "" elsewhere.
+	Destination string
+	Class       string // a tool call's class of effect: pure, idempotent or unknown
+	Spend       *Spend // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
 	// Before is what was decided of an earlier attempt of this very effect; nil: there was none.

@@ -76,6 +76,11 @@ func (s *server) table() []route {
 		memories     = memoryStore + "/memories"
 		oneMemory    = memories + "/{memory}"
 
+		vaults      = "/v1/vaults"
+		oneVault    = vaults + "/{id}"
+		credentials = oneVault + "/credentials"
+		credential  = credentials + "/{credential}"
+
 		budgets       = "/v1/budgets"
 		conversations = "/v1/conversations"
 		conversation  = conversations + "/{id}"
@@ -215,6 +220,17 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/models", summary: "List models", handle: s.listModels, answer: "ModelList"},
 		{method: "GET", path: "/v1/models/{id...}", summary: "Retrieve a model", handle: s.getModel, answer: "Model"},
 
+		{method: "POST", path: vaults, summary: "Create a vault", handle: s.withVaults(s.createVault), body: "VaultParams", answer: "Vault", keyed: true},
+		{method: "GET", path: vaults, summary: "List vaults", handle: s.withVaults(s.listVaults), query: append(paged, "metadata", "vault_status"), answer: "VaultList"},
+		{method: "GET", path: oneVault, summary: "Retrieve a vault", handle: s.withVaults(s.getVault), answer: "Vault"},
+		{method: "POST", path: oneVault, summary: "Update a vault: null clears its name", handle: s.withVaults(s.updateVault), body: "VaultParams", answer: "Vault"},
+		{method: "DELETE", path: oneVault, summary: "Delete a vault with all of its credentials: none is used from then on", handle: s.withVaults(s.deleteVault), answer: "Deleted"},
+		{method: "POST", path: credentials, summary: "Put a credential into a vault: its secrets are never returned", handle: s.withVaults(s.createCredential), body: "CredentialParams", answer: "Credential", keyed: true},
+		{method: "GET", path: credentials, summary: "List a vault's credentials, without their secrets", handle: s.withVaults(s.listCredentials), query: append(paged, "metadata", "vault_status"), answer: "CredentialList"},
+		{method: "GET", path: credential, summary: "Retrieve a credential, without its secrets", handle: s.withVaults(s.getCredential), answer: "Credential"},
+		{method: "POST", path: credential, summary: "Update a credential, or rotate its secrets: they count from the next request on", handle: s.withVaults(s.updateCredential), body: "CredentialUpdate", answer: "Credential", always: true},
+		{method: "DELETE", path: credential, summary: "Delete a credential: it is not used from the next request on", handle: s.withVaults(s.deleteCredential), answer: "Deleted"},
+
 		{method: "POST", path: memoryStores, summary: "Create a memory store", handle: s.createMemoryStore, body: "MemoryStoreParams", answer: "MemoryStore", keyed: true},
 		{method: "GET", path: memoryStores, summary: "List memory stores", handle: s.listMemoryStores, query: paged, answer: "MemoryStoreList"},
 		{method: "GET", path: memoryStore, summary: "Retrieve a memory store", handle: s.getMemoryStore, answer: "MemoryStore"},
@@ -249,10 +265,6 @@ func later() []string {
 		"POST /v1/agents/automations/{id}/resume",
 		"POST,GET /v1/agents/automations/{id}/invocations",
 		"GET /v1/agents/automations/{id}/invocations/{id}",
-		"POST,GET /v1/vaults",
-		"GET,POST,DELETE /v1/vaults/{id}",
-		"POST,GET /v1/vaults/{id}/credentials",
-		"GET,POST,DELETE /v1/vaults/{id}/credentials/{id}",
 		"POST /v1/policies",
 	}
 }

@@ -82,6 +82,7 @@ type Config struct {
 	Skills      Skills
 	Memory      Memory
 	Vectors     Vectors
+	Vaults      Vaults // nil: there are none
 	Usage       Usage
 	Budgets     Budgets
 	Models      model.Catalog

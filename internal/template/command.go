@@ -2,33 +2,14 @@ package template
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/param"
 )
-
-var variableForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`) })
-
-// reserved are the variables that the runtime sets, and those by which a loader or a shell would run
-// something before the command that was asked for.
-func reserved(name string) bool {
-	upper := strings.ToUpper(name)
-	for _, prefix := range []string{"LD_", "DYLD_", "STEAD_", "BASH_FUNC"} {
-		if strings.HasPrefix(upper, prefix) {
-			return true
-		}
-	}
-	return slices.Contains([]string{
-		"PATH", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND", "GCONV_PATH", "GLIBC_TUNABLES",
-		"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY",
-	}, upper)
-}
 
 func (d *decoder) env() error {
 	env, ok, err := d.o.StringMap("env")
@@ -58,11 +39,11 @@ func (d *decoder) env() error {
 // checkVariable never shows a value.
 func checkVariable(at, name, value string) error {
 	switch {
-	case !variableForm().MatchString(name):
+	case !environment.IsVariable(name):
 		e := stead.Invalid(at, "%s has a variable named %.80q", at, name)
 		e.Hint = "Names are letters, digits and underscores, and do not begin with a digit."
 		return e
-	case reserved(name):
+	case environment.ReservedVariable(name):
 		return stead.Invalid(at+"."+name, "%s.%s is set by the runtime, or changes how programs are loaded, and can't be given", at, name)
 	case strings.ContainsRune(value, 0):
 		return stead.Invalid(at+"."+name, "%s.%s holds a NUL, which no variable can", at, name)

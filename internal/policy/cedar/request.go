@@ -85,6 +85,13 @@ func (q *question) what(req policy.Request) error {
 	switch req.Effect {
 	case policy.SessionRead, policy.SessionWrite, policy.SessionDelete, policy.ApprovalGive:
 		id = string(req.Session.Session)
+	case policy.VaultRead, policy.VaultWrite:
+		id, _, _ = strings.Cut(id, "/") // of a credential, it is about its vault
+	case policy.CredentialUse:
+		vault, credential, _ := strings.Cut(id, "/")
+		q.resource = uid(t, credential)
+		q.entity(q.resource, uid(typeVault, vault))
+		return nil
 	case policy.ToolCall:
 		server, _, _ := strings.Cut(id, "/")
 		q.resource = uid(t, id)
@@ -132,6 +139,10 @@ func typeOf(e policy.Effect) types.EntityType {
 		return typeTemplate
 	case "budget":
 		return typeBudget
+	case "vault":
+		return typeVault
+	case "credential":
+		return typeCredential
 	case "key", "usage", "policy", "audit", "kill_switch":
 		return typeProject
 	}
@@ -173,6 +184,8 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 	switch req.Effect {
 	case policy.SessionCreate:
 		c["model"] = types.String(req.Model)
+	case policy.CredentialUse:
+		c["destination"] = types.String(req.Destination)
 	case policy.ToolCall:
 		if err := q.call(req, looks, c); err != nil {
 			return err
