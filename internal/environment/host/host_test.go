@@ -195,6 +195,14 @@ func (b *bench) save() environment.Saved {
 	return s
 }
 
+// gone removes the workspace from outside.
+func (b *bench) gone() {
+	b.t.Helper()
+	if err := os.RemoveAll(b.place(b.key).workspace()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func (b *bench) suspend() environment.Saved {
 	b.t.Helper()
 	s, err := b.Suspend(context.Background(), b.key, environment.SaveRequest{Previous: b.state.Checkpoint})
@@ -285,6 +293,19 @@ func TestWorkspaceAtTheNextOpen(t *testing.T) {
 			b.again()
 			if err := errors.Join(b.place(b.key).setState(state{Boot: b.boot}), os.WriteFile(filepath.Join(b.place(b.key).workspace(), "half"), nil, 0o600)); err != nil {
 				b.t.Fatal(err)
+			}
+		}, false, "saved\n"},
+		{"somebody removed its files", func(b *bench) {
+			b.again()
+			b.gone()
+		}, false, "saved\n"},
+		{"somebody removed its files while it was resident", func(b *bench) {
+			b.gone()
+			if _, err := b.Save(b.t.Context(), b.key, environment.SaveRequest{Previous: b.state.Checkpoint}); stead.KindOf(err) != stead.KindUnavailable {
+				b.t.Errorf("a save of nothing: %v", err)
+			}
+			if _, err := b.box(b.key); err == nil {
+				b.t.Error("what can't be stored goes on")
 			}
 		}, false, "saved\n"},
 		{"it is on another disk", func(b *bench) {

@@ -50,8 +50,11 @@ func (s state) leftBy(residence stead.Seq) bool {
 	return residence > 0 && (s.Residence == residence || s.Before == residence)
 }
 
-// state reads what was written last; the zero state when there is nothing to trust.
+// state reads what was written last; the zero state when there is nothing to trust, as where somebody removed the workspace.
 func (p place) state(boot string) state {
+	if !isDir(p.workspace()) {
+		return state{}
+	}
 	data, err := os.ReadFile(filepath.Join(p.dir, stateFile))
 	var s state
 	if err != nil || json.Unmarshal(data, &s) != nil || s.Boot != boot {

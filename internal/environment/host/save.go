@@ -2,6 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"sync"
 	"time"
 
@@ -99,7 +102,7 @@ func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (env
 	running, begin := b.inBackground(), time.Now() // before: what these write from here on may be missing
 	c, err := b.env.Checkpoint(ctx, blobs, s.Previous)
 	if err != nil {
-		return environment.Saved{}, err
+		return environment.Saved{}, h.vanished(b, err)
 	}
 	b.stored = c.Digest
 	b.took.Store(int64(time.Since(begin)))
@@ -114,6 +117,18 @@ func (h *Host) save(ctx context.Context, b *box, s environment.SaveRequest) (env
 		}
 	}
 	return out, b.place.setState(state{Checkpoint: c.Digest, Residence: b.residence, Boot: h.boot})
+}
+
+// vanished ends a box whose workspace somebody has removed from outside: nothing that runs in it could be stored any more.
+// It is opened again from its last checkpoint, and its agent told what is missing. Every other error is as it was.
+func (h *Host) vanished(b *box, err error) error {
+	if _, stat := os.Lstat(b.place.workspace()); b.remote || !errors.Is(stat, fs.ErrNotExist) {
+		return err
+	}
+	if h.take(b.key, func(other *box) bool { return other == b }) != nil {
+		h.end(b)
+	}
+	return stead.Wrap(stead.KindUnavailable, err, "the directory of the workspace is gone from this node: somebody removed it")
 }
 
 // usage is what the environment used, its way out included.
