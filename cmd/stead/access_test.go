@@ -39,7 +39,7 @@ func accessTable() map[string]access {
 		"GET " + session: {reads, ""}, "POST " + session: {writes, `{"metadata":{}}`}, "DELETE " + session: {ends, ""},
 		"POST " + session + "/events": {writes, message}, "GET " + session + "/events": {reads, ""},
 		"POST " + session + "/pause": {writes, ""}, "POST " + session + "/resume": {writes, ""}, "POST " + session + "/fork": {writes, `{}`},
-		"GET " + session + "/export": {reads, ""}, "POST /v1/agents/sessions/import": {makes, "{}"},
+		"GET " + session + "/export": {reads, ""}, "POST /v1/agents/sessions/import": {makes, "{}"}, "POST /v1/agents/sessions/control": {"OP", `{"action":"resume","filter":{}}`},
 		"DELETE " + session + "/artifacts/{part}": {writes, ""},
 
 		"POST /v1/agents/environments": {makes, `{"environment":{"type":"openai_hosted"}}`}, "GET /v1/agents/environments": {configRead, ""},

@@ -31,7 +31,7 @@ func (a *app) sessionsCmd() *cobra.Command {
 		a.sessionsAct("resume", "Undo pause", "resumed", func(ctx context.Context, c *client.Client, id string) (client.Session, error) {
 			return c.Resume(ctx, id)
 		}),
-		a.sessionsArtifacts(), a.sessionsDownload(),
+		a.sessionsControl(), a.sessionsArtifacts(), a.sessionsDownload(),
 		a.sessionsFork(), a.sessionsExport(), a.sessionsImport(), a.sessionsDelete())
 }
 
@@ -53,11 +53,11 @@ func (a *app) sessionsList() *cobra.Command {
 			if agent != "" {
 				query.Set("agent_id", agent)
 			}
-			for _, pair := range metadata {
-				k, v, ok := strings.Cut(pair, "=")
-				if !ok {
-					return stead.Invalid("metadata", "metadata filter %q is not KEY=VALUE", pair)
-				}
+			wanted, err := pairs(metadata)
+			if err != nil {
+				return err
+			}
+			for k, v := range wanted {
 				query.Set("metadata["+k+"]", v)
 			}
 			list, err := c.Sessions(cmd.Context(), query, limit)
@@ -79,6 +79,19 @@ func (a *app) sessionsList() *cobra.Command {
 	c.Flags().StringArrayVar(&metadata, "metadata", nil, "KEY=VALUE that the session has (repeatable)")
 	c.Flags().IntVar(&limit, "limit", 50, "most sessions to list, 0 for all")
 	return c
+}
+
+// pairs are KEY=VALUE flags as a map.
+func pairs(flags []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, pair := range flags {
+		k, v, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, stead.Invalid("metadata", "metadata filter %q is not KEY=VALUE", pair)
+		}
+		out[k] = v
+	}
+	return out, nil
 }
 
 func statusOf(s client.Session) string {

@@ -88,11 +88,11 @@ func recorded(req policy.Request, d Decision) bool {
 	return d != Allow || administrative(req.Effect)
 }
 
-// administrative says which effects are: what changes a project beside its sessions, ends a session
-// or answers for a person.
+// administrative says which effects are: what changes a project beside its sessions, ends a session,
+// steers many of them or answers for a person.
 func administrative(e policy.Effect) bool {
 	switch e {
-	case policy.SessionDelete, policy.ApprovalGive:
+	case policy.SessionDelete, policy.SessionControl, policy.ApprovalGive:
 		return true
 	case policy.SessionWrite:
 		return false

@@ -164,6 +164,51 @@ func (c *Client) Resume(ctx context.Context, id string) (Session, error) {
 	return c.act(ctx, id, "/resume", nil)
 }
 
+// ControlParams say which sessions, and what becomes of them.
+type ControlParams struct {
+	Action string        `json:"action"` // pause, resume or cancel
+	Filter ControlFilter `json:"filter"`
+	After  string        `json:"after,omitempty"`
+	DryRun bool          `json:"dry_run,omitempty"`
+}
+
+// ControlFilter selects sessions; what is empty selects all.
+type ControlFilter struct {
+	AgentID  string            `json:"agent_id,omitempty"`
+	Status   string            `json:"status,omitempty"`
+	User     string            `json:"user,omitempty"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// Controlled is what became of them.
+type Controlled struct {
+	Matched  int `json:"matched"`
+	Changed  int `json:"changed"`
+	Failed   int `json:"failed"`
+	Failures []struct {
+		SessionID string `json:"session_id"`
+		Message   string `json:"message"`
+	} `json:"failures"`
+	LastID  *string `json:"last_id"`
+	HasMore bool    `json:"has_more"`
+}
+
+// Control steers many sessions, a request for each ten thousand. What it returns with an error was done before it.
+func (c *Client) Control(ctx context.Context, p ControlParams) (sum Controlled, err error) {
+	for {
+		var one Controlled
+		if err := c.call(ctx, http.MethodPost, "/v1/agents/sessions/control", nil, p, &one); err != nil {
+			return sum, err
+		}
+		sum.Matched, sum.Changed, sum.Failed = sum.Matched+one.Matched, sum.Changed+one.Changed, sum.Failed+one.Failed
+		sum.Failures = append(sum.Failures, one.Failures...)
+		if !one.HasMore || one.LastID == nil {
+			return sum, nil
+		}
+		p.After = *one.LastID
+	}
+}
+
 // Fork copies a session up to an item, or all that is settled with "".
 func (c *Client) Fork(ctx context.Context, id, item string) (Session, error) {
 	body := map[string]any{}

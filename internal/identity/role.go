@@ -56,7 +56,7 @@ func May(role stead.Role, effect policy.Effect) bool {
 	case Owner:
 		return true
 	case Operator:
-		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite, policy.KillSwitchWrite, policy.VaultWrite}, effect))
+		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.SessionControl, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite, policy.KillSwitchWrite, policy.VaultWrite}, effect))
 	case Developer:
 		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionWrite, policy.SessionDelete,
 			policy.AgentWrite, policy.FileWrite, policy.VectorStoreWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite, policy.VaultWrite}, effect))

@@ -28,11 +28,14 @@ const (
 	SessionRead   Effect = "session.read"
 	SessionWrite  Effect = "session.write" // input, update, pause, resume, fork
 	SessionDelete Effect = "session.delete"
-	AgentRead     Effect = "agent.read"
-	AgentWrite    Effect = "agent.write"
-	ModelCall     Effect = "model.call"
-	ToolCall      Effect = "tool.call"
-	ApprovalGive  Effect = "approval.give" // answering a required action
+	// SessionControl is to pause, resume or cancel many sessions at once; Request.Resource says which. Each is a session.write
+	// as well.
+	SessionControl Effect = "session.control"
+	AgentRead      Effect = "agent.read"
+	AgentWrite     Effect = "agent.write"
+	ModelCall      Effect = "model.call"
+	ToolCall       Effect = "tool.call"
+	ApprovalGive   Effect = "approval.give" // answering a required action
 
 	EnvironmentPrepare Effect = "environment.prepare" // packages, files and set-up commands
 	EnvironmentOpen    Effect = "environment.open"
@@ -73,7 +76,7 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		SessionCreate, SessionRead, SessionWrite, SessionDelete, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
+		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
 		MemoryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, KeyRead, KeyWrite,

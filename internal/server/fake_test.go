@@ -33,12 +33,15 @@ type fake struct {
 	sent     session.SendRequest
 	updated  session.Updated
 	forked   session.ForkRequest
-	listed   session.ListQuery
-	key      string
-	planned  *session.EnvironmentPlan
-	put      string                // what the last file held
-	files    environment.ListQuery // of the last list
-	stream   func(ctx context.Context, after *stead.Cursor, ready func(), yield func(session.StreamEvent) error) error
+
+	controlled session.ControlRequest
+
+	listed  session.ListQuery
+	key     string
+	planned *session.EnvironmentPlan
+	put     string                // what the last file held
+	files   environment.ListQuery // of the last list
+	stream  func(ctx context.Context, after *stead.Cursor, ready func(), yield func(session.StreamEvent) error) error
 }
 
 func (f *fake) Create(_ context.Context, p stead.Principal, req session.CreateRequest) (session.Session, error) {
@@ -176,6 +179,12 @@ func (f *fake) Pause(_ context.Context, _ stead.Principal, id stead.SessionID) (
 
 func (f *fake) Resume(_ context.Context, _ stead.Principal, id stead.SessionID) (session.Session, error) {
 	return f.find(id)
+}
+
+func (f *fake) Control(_ context.Context, _ stead.Principal, req session.ControlRequest) (session.Controlled, error) {
+	f.controlled = req
+	return session.Controlled{Matched: 3, Changed: 1, Failed: 1, Last: "sess_3", More: true,
+		Failures: []session.ControlFailure{{Session: "sess_2", Err: stead.Errorf(stead.KindForbidden, "a policy says no")}}}, f.err
 }
 
 func (f *fake) Fork(_ context.Context, _ stead.Principal, id stead.SessionID, req session.ForkRequest) (session.Session, error) {

@@ -226,6 +226,9 @@ func TestRoutes(t *testing.T) {
 
 		{"pause", "POST /v1/agents/sessions/sess_1/pause", "", 200, `"paused":true`},
 		{"resume", "POST /v1/agents/sessions/sess_1/resume", "", 200, `sess_1`},
+		{"control", "POST /v1/agents/sessions/control", `{"action":"pause","filter":{"metadata":{"k":"v"}},"dry_run":true}`, 200, `"dry_run":true,"matched":3,"changed":1,"failed":1,"failures":[{"session_id":"sess_2","message":"a policy says no"}],"last_id":"sess_3","has_more":true`},
+		{"control of what?", "POST /v1/agents/sessions/control", `{"action":"pause"}`, 400, `"param":"filter"`},
+		{"control, filter of another name", "POST /v1/agents/sessions/control", `{"action":"cancel","filter":{"agent":"a"}}`, 400, `"param":"filter.agent"`},
 		{"fork", "POST /v1/agents/sessions/sess_1/fork", `{"item_id":"item_1"}`, 200, `"forked_from":{"session":"sess_1","seq":3,"how":"fork"}`},
 		{"fork, wrong", "POST /v1/agents/sessions/sess_1/fork", `{"item_id":1}`, 400, `"param":"item_id"`},
 		{"export", "GET /v1/agents/sessions/sess_1/export", "", 200, "{\"stead\":\"session\"}\n{\"seq\":1}\n"},

@@ -40,6 +40,8 @@ type Service interface {
 	// Pause lets what is in flight finish and starts nothing more until Resume. Both are idempotent.
 	Pause(ctx context.Context, p stead.Principal, id stead.SessionID) (Session, error)
 	Resume(ctx context.Context, p stead.Principal, id stead.SessionID) (Session, error)
+	// Control does to many sessions what is done to one, and goes on when some can't be changed. It is idempotent.
+	Control(ctx context.Context, p stead.Principal, req ControlRequest) (Controlled, error)
 	// Fork copies the session's history up to and including an item into a new idle session; an
 	// empty item copies all that is settled.
 	Fork(ctx context.Context, p stead.Principal, id stead.SessionID, req ForkRequest) (Session, error)

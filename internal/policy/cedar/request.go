@@ -83,7 +83,7 @@ func (q *question) who(req policy.Request) error {
 func (q *question) what(req policy.Request) error {
 	t, id := typeOf(req.Effect), req.Resource
 	switch req.Effect {
-	case policy.SessionRead, policy.SessionWrite, policy.SessionDelete, policy.ApprovalGive:
+	case policy.SessionRead, policy.SessionWrite, policy.SessionDelete, policy.SessionControl, policy.ApprovalGive:
 		id = string(req.Session.Session)
 	case policy.VaultRead, policy.VaultWrite:
 		id, _, _ = strings.Cut(id, "/") // of a credential, it is about its vault
