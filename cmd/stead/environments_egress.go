@@ -9,6 +9,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/egress"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/host"
 )
 
@@ -21,8 +22,8 @@ func egressOf(e config.Egress) (host.Egress, error) {
 		Recorder: func(context.Context, egress.Record) error { return nil },
 	}
 	for _, k := range e.Credentials {
-		value := func(context.Context) (string, error) { return k.Value, nil }
-		out.Credentials = append(out.Credentials, host.Credential{Variable: k.Variable, Hosts: k.Hosts, Value: value})
+		value := func(context.Context, string) (string, error) { return k.Value, nil }
+		out.Credentials = append(out.Credentials, environment.Credential{Variable: k.Variable, Hosts: k.Hosts, Value: value})
 		trial.Credentials = append(trial.Credentials, egress.Credential{Name: k.Variable, Placeholder: egress.NewPlaceholder(k.Variable), Hosts: k.Hosts, Value: value})
 	}
 	if e.Proxy != "" {

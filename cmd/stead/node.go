@@ -213,7 +213,7 @@ func (n *node) open(ctx context.Context) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch,
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch, Vaults: services.vaults,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),

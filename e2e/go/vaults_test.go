@@ -1,12 +1,16 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 	openai "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/packages/param"
 )
@@ -120,5 +124,63 @@ func TestVaultCredentials(t *testing.T) {
 	_, err = credentials.Get(ctx, v.ID, ids[0])
 	if e, ok := errors.AsType[*openai.Error](err); !ok || e.StatusCode != http.StatusNotFound {
 		t.Errorf("get a deleted credential: %v", err)
+	}
+}
+
+// A session with a vault reaches a tool server that lets nobody else in.
+func TestASessionUsesItsVault(t *testing.T) {
+	_, client, ctx := setup(t)
+	const secret = "s3cret-of-the-server"
+	var let, refused atomic.Int64
+	s := mcp.NewServer(&mcp.Implementation{Name: "guarded", Version: "1"}, nil)
+	mcp.AddTool(s, &mcp.Tool{Name: "greet"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "hello, " + secret}}}, nil, nil
+	})
+	inner := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+secret {
+			refused.Add(1)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		let.Add(1)
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() })
+	v, err := client.Beta.Agents.Vaults.New(ctx, openai.BetaAgentVaultNewParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.Beta.Agents.Vaults.Credentials.New(ctx, v.ID, openai.BetaAgentVaultCredentialNewParams{
+		Name: "guarded", Auth: openai.CredentialAuthCreateParamOfParamStaticBearer(srv.URL, secret),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool := openai.AgentToolParamOfParamMcp("guarded", openai.McpTransportParamHTTP{ServerURL: srv.URL})
+	tool.OfParamMcp.CredentialID = openai.String(c.ID)
+	p := params("Call greet with {}", tool)
+	p.VaultIDs = []string{v.ID}
+	made, err := client.Beta.Agents.Sessions.New(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(made.VaultIDs, p.VaultIDs) || made.Agent.Tools[0].CredentialID != c.ID {
+		t.Errorf("made %s", made.RawJSON())
+	}
+	settled(t, ctx, client, made.ID, "idle")
+	items, err := client.Beta.Agents.Sessions.Items.List(ctx, made.ID, openai.BetaAgentSessionItemListParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, i := range items.Data {
+		found = found || i.Type == "mcp_call" && strings.Contains(i.RawJSON(), "hello, [redacted]")
+		if strings.Contains(i.RawJSON(), secret) {
+			t.Errorf("the secret is in %s", i.RawJSON())
+		}
+	}
+	if !found || let.Load() == 0 || refused.Load() > 0 {
+		t.Errorf("let in %d times, refused %d times, the call among %d items: %t", let.Load(), refused.Load(), len(items.Data), found)
 	}
 }

@@ -90,7 +90,7 @@ type Tool struct {
 	Transport        *Transport        `json:"transport,omitempty"`         // nil: the operator's server of that label
 	AllowedTools     []string          `json:"allowed_tools,omitzero"`      // nil: all; empty: none
 	ConnectionOrigin string            `json:"connection_origin,omitempty"` // "service" or "environment"
-	CredentialID     *string           `json:"credential_id,omitempty"`
+	CredentialID     *string           `json:"credential_id,omitempty"`     // of the session's vaults; nil: the one that is for the URL, if there is one
 	RequestMetadata  map[string]any    `json:"request_metadata,omitempty"`
 	Required         bool              `json:"required,omitempty"`
 	RequireApproval  *Approval         `json:"require_approval,omitempty"` // ours

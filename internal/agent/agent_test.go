@@ -195,7 +195,7 @@ func TestRefusals(t *testing.T) {
 		{mcp(`"transport":{"type":"stdio","command":"web","env_vars":["HOME"]}`), "tools[0].transport.env_vars", "operator"},
 		{mcp(`"transport":{"type":"stdio","command":"web","cwd":"/"}`), "tools[0].transport.cwd", "operator"},
 		{tool(`{"type":"mcp","server_label":"files","connection_origin":"environment"}`), "tools[0].connection_origin", "environment"},
-		{tool(`{"type":"mcp","server_label":"files","credential_id":"cred_1"}`), "tools[0].credential_id", "vault"},
+		{tool(`{"type":"mcp","server_label":"files","credential_id":"cred_1"}`), "tools[0].credential_id", "server_url"},
 		{tool(`{"type":"mcp","server_label":"files","request_metadata":{"api_token":"x"}}`), "tools[0].request_metadata.api_token", "secret"},
 		{tool(`{"type":"mcp","server_label":"files","require_approval":"perhaps"}`), "tools[0].require_approval", "must be"},
 		{tool(`{"type":"mcp","server_label":"files","require_approval":{"alway":{"tool_names":[]}}}`), "tools[0].require_approval.alway", "unknown"},

@@ -154,11 +154,8 @@ func (r Rules) mcp(o param.Object) (Tool, error) {
 	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
 		return Tool{}, err
 	}
-	if _, has, err := o.String("credential_id"); has || err != nil {
-		if err != nil {
-			return Tool{}, err
-		}
-		return Tool{}, notLanded(o.Path("credential_id"), "vault credentials", "name a server that the operator's configuration (mcp_servers) holds the secret for")
+	if err := credentialOf(o, &t); err != nil {
+		return Tool{}, err
 	}
 	if t.Required, _, err = o.Bool("required"); err != nil {
 		return Tool{}, err
@@ -167,6 +164,23 @@ func (r Rules) mcp(o param.Object) (Tool, error) {
 		return Tool{}, err
 	}
 	return t, governance(o, &t)
+}
+
+// credentialOf reads which credential of the session's vaults proves who asks; without one it is the only
+// one that is for the server's URL.
+func credentialOf(o param.Object, t *Tool) error {
+	at := o.Path("credential_id")
+	id, has, err := o.String("credential_id")
+	switch {
+	case err != nil || !has:
+		return err
+	case id == "" || len(id) > MaxCredentialIDBytes:
+		return stead.Invalid(at, "%s must have 1 to %d bytes", at, MaxCredentialIDBytes)
+	case t.Transport == nil || t.Transport.Type != TransportHTTP:
+		return stead.Invalid(at, "%s is for servers that are reached by a server_url of the agent's own", at)
+	}
+	t.CredentialID = &id
+	return nil
 }
 
 // environmentTool reads what is ours altogether: the contract has no word for the tools of an

@@ -17,6 +17,8 @@ const (
 	MaxCommandArgs    = 256
 	MaxCommandBytes   = 32 << 10 // of command, arguments, directory and names of variables together
 	MaxCommandEnvVars = 64
+	// MaxCredentialIDBytes is the longest credential_id.
+	MaxCredentialIDBytes = 128
 )
 
 var variableName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`) })
@@ -220,7 +222,7 @@ func (r Rules) labelHint() string {
 
 func secret(path string) error {
 	e := stead.Invalid(path, "%s holds a secret, and secrets never enter a session's journal", path)
-	e.Hint = "Put the secret into the operator's configuration (mcp_servers) and name that server by its label, or wait for vaults."
+	e.Hint = "Put it into a vault, as a credential for the server's URL, and give the session vault_ids; or into the operator's configuration (mcp_servers)."
 	return e
 }
 

@@ -19,9 +19,9 @@ type Credential struct {
 	// Hosts are where the secret is sent; a pattern without port means 443 (and 80 with Plain).
 	// Addresses are no hosts here. The Policy must allow them as well.
 	Hosts []Pattern
-	// Value opens the secret. It is called for each request that carries the placeholder, after the
-	// request was recorded; its error refuses the request and never reaches the inside.
-	Value func(ctx context.Context) (string, error)
+	// Value opens the secret for a request to HOST:PORT. It is called for each request that carries the
+	// placeholder, after the request was recorded; its error refuses the request and never reaches the inside.
+	Value func(ctx context.Context, destination string) (string, error)
 	// Plain lets the secret out over unencrypted HTTP too.
 	Plain bool
 	// PassElsewhere lets a request with the placeholder through, as it is, towards other hosts. The
@@ -165,11 +165,11 @@ func basic(f field) (string, bool) {
 
 // fill puts the secrets in. It opens each, remembers what is to be masked in answers, and changes the
 // head; on an error the head must not be sent.
-func (p *Proxy) fill(ctx context.Context, h *head, creds []*credential) *refusal {
+func (p *Proxy) fill(ctx context.Context, h *head, creds []*credential, to site) *refusal {
 	ctx, cancel := context.WithTimeout(ctx, p.times.Secret)
 	defer cancel()
 	for _, c := range creds {
-		value, err := c.Value(ctx)
+		value, err := c.Value(ctx, to.host.String()+":"+itoa(to.port))
 		if err != nil {
 			// The error is somebody else's, and may hold anything: its kind is enough.
 			p.cfg.Log.Warn("credential not opened", "credential", c.Name, "kind", string(stead.KindOf(err)))

@@ -26,7 +26,7 @@ const secret = `sk-live/4eC39+Hq"LyjWDarjtT1zdp7dc`
 
 func token(hosts ...string) Credential {
 	return Credential{Name: "api-token", Placeholder: "stead_api_token_0123456789abcdef", Hosts: hosts,
-		Value: func(context.Context) (string, error) { return secret, nil }}
+		Value: func(context.Context, string) (string, error) { return secret, nil }}
 }
 
 func with(creds ...Credential) func(*Config) {
@@ -43,13 +43,18 @@ func TestPlaceholderBecomesTheSecret(t *testing.T) {
 		rw.Header().Set("X-Echo", r.Header.Get("Authorization")+r.Header.Get("X-Api-Key"))
 		fmt.Fprintf(rw, "auth %s key %s", r.Header.Get("Authorization"), r.Header.Get("X-Api-Key"))
 	}, "api.example")
-	b := w.box(allow("api.example"), with(token("api.example")))
+	cred, to := token("api.example"), ""
+	cred.Value = func(_ context.Context, destination string) (string, error) { to = destination; return secret, nil }
+	b := w.box(allow("api.example"), with(cred))
 	c := b.client()
 	ph := token().Placeholder
 
 	status, body := get(t, c, "https://api.example/v1?q=1", "Authorization", "Bearer "+ph, "X-Api-Key", "k:"+ph+";")
 	if status != 200 || got.Get("Authorization") != "Bearer "+secret || got.Get("X-Api-Key") != "k:"+secret+";" {
 		t.Fatalf("%d %q, the server got %v", status, body, got)
+	}
+	if to != "api.example:443" {
+		t.Errorf("it was opened for %q", to)
 	}
 	if want := "auth Bearer " + ph + " key k:" + ph + ";"; body != want {
 		t.Errorf("the body is %q, want %q", body, want)
@@ -173,7 +178,7 @@ func TestPlaceholderElsewhere(t *testing.T) {
 	w.plain(hello200, "api.example", "other.example")
 	w.secure(hello200, "api.example")
 	cred := token("api.example")
-	cred.Value = func(context.Context) (string, error) { t.Error("the secret was opened"); return "", nil }
+	cred.Value = func(context.Context, string) (string, error) { t.Error("the secret was opened"); return "", nil }
 	b := w.box(allow(".example"), with(cred))
 	c := b.client()
 	ph := cred.Placeholder
@@ -247,7 +252,10 @@ func TestUpstreamCertificateIsVerified(t *testing.T) {
 	w.names["api.example"] = w.names["wrong.example"]
 	w.mu.Unlock()
 	cred := token("api.example")
-	cred.Value = func(context.Context) (string, error) { t.Error("the secret was opened for it"); return secret, nil }
+	cred.Value = func(context.Context, string) (string, error) {
+		t.Error("the secret was opened for it")
+		return secret, nil
+	}
 	b := w.box(allow(".example"), with(cred))
 	if status, body := get(t, b.client(), "https://api.example/", "Authorization", cred.Placeholder); status != 502 || !strings.Contains(body, "certificate") {
 		t.Errorf("%d %s", status, body)
@@ -257,10 +265,10 @@ func TestUpstreamCertificateIsVerified(t *testing.T) {
 func TestCredentialThatCannotBeOpened(t *testing.T) {
 	w := newWorld(t)
 	w.secure(func(http.ResponseWriter, *http.Request) { t.Error("the server was asked") }, "api.example")
-	for name, value := range map[string]func(context.Context) (string, error){
-		"error":     func(context.Context) (string, error) { return "", errors.New("sealed: " + secret) },
-		"short":     func(context.Context) (string, error) { return "short", nil },
-		"line feed": func(context.Context) (string, error) { return secret + "\r\nX-Injected: 1", nil },
+	for name, value := range map[string]func(context.Context, string) (string, error){
+		"error":     func(context.Context, string) (string, error) { return "", errors.New("sealed: " + secret) },
+		"short":     func(context.Context, string) (string, error) { return "short", nil },
+		"line feed": func(context.Context, string) (string, error) { return secret + "\r\nX-Injected: 1", nil },
 	} {
 		cred := token("api.example")
 		cred.Value = value

@@ -136,7 +136,7 @@ func (e *exchange) send() *refusal {
 	}
 	e.out.used = true
 	e.out.wire.patience.Store(int64(e.p.times.Answer))
-	if no := e.p.fill(e.p.ctx, e.h, e.creds); no != nil {
+	if no := e.p.fill(e.p.ctx, e.h, e.creds, e.site); no != nil {
 		return no
 	}
 	if e.expect {

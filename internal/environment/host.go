@@ -90,6 +90,17 @@ type State struct {
 	Note       Note
 	// Tools are the session's tools for code in the environment; nil: it has none.
 	Tools Caller
+	// Credentials are the session's.
+	Credentials []Credential
+}
+
+// Credential is a secret that commands use towards its hosts and never see: they have a placeholder for it,
+// in a variable.
+type Credential struct {
+	Variable string   // its name
+	Hosts    []string // as patterns of the way out have them; nil: the names in the network's allowed domains
+	// Value opens the secret for a request to HOST:PORT, each time anew. An error refuses the request.
+	Value func(ctx context.Context, destination string) (string, error)
 }
 
 // Caller lets code call the session's tools.
@@ -100,6 +111,9 @@ type Caller interface {
 	// long as a person does. When ctx ends, a call that was not made yet is given up.
 	Call(ctx context.Context, name string, arguments json.RawMessage) (tool.Result, error)
 }
+
+// SecretHosts are the patterns by which a credential of a session goes to a name: the contract's ports of HTTPS.
+func SecretHosts(name string) []string { return []string{name + ":443", name + ":8443"} }
 
 // Put is a file that is to be in the workspace.
 type Put struct {

@@ -42,21 +42,12 @@ func programmatic(tools []agent.Tool) bool {
 
 // tools are those that code can call: not those of the environment, in which it is.
 func (c caller) tools(ctx context.Context) (*toolset, error) {
-	spec, err := c.a.agentTools(ctx)
+	// As they are now: code runs beside the actor, and has no part in its state.
+	v, err := c.a.r.view(ctx, c.a.key)
 	if err != nil {
 		return nil, err
 	}
-	return c.a.r.toolset(ctx, c.a.key, spec, false)
-}
-
-// agentTools reads the agent's tools as they are now: code runs beside the actor, and has no part in
-// its state.
-func (a *actor) agentTools(ctx context.Context) ([]agent.Tool, error) {
-	v, err := a.r.view(ctx, a.key)
-	if err != nil {
-		return nil, err
-	}
-	return v.Created.Agent.Spec.Tools, nil
+	return c.a.r.toolset(ctx, c.a.key, v.Created.VaultIDs, v.Created.Agent.Spec.Tools, false)
 }
 
 // List implements environment.Caller.

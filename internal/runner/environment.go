@@ -36,7 +36,7 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 		return err
 	}
 	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment,
-		code: programmatic(a.state.Created.Agent.Spec.Tools), allowed: a.state.Request(effect, session.EnvironmentID(a.key.Session))}
+		code: programmatic(a.state.Created.Agent.Spec.Tools), vaults: a.state.Created.VaultIDs, allowed: a.state.Request(effect, session.EnvironmentID(a.key.Session))}
 	if c.Publish {
 		act.publish = environment.OutputsDir
 	}
@@ -91,6 +91,7 @@ type environmentAction struct {
 	known   map[string]string
 	publish string
 	code    bool // code in it may call the session's tools
+	vaults  []string
 	allowed policy.Request
 }
 
@@ -180,6 +181,12 @@ func (x *environmentAction) open(ctx context.Context, host environment.Host) (pe
 	from.Note = x.a.note
 	if x.code {
 		from.Tools = caller{x.a}
+	}
+	if len(x.vaults) > 0 && x.a.r.cfg.Vaults != nil {
+		var err error
+		if from.Credentials, err = x.a.r.cfg.Vaults.Variables(ctx, x.a.key.Project, x.vaults, x.a.r.asker(x.a.key)); err != nil {
+			return pending{}, err
+		}
 	}
 	opened, err := host.Open(ctx, x.a.key, from)
 	if err != nil {

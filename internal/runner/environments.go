@@ -51,6 +51,9 @@ func (r *Runner) CreateEnvironment(ctx context.Context, p stead.Principal, req s
 	if err := r.allow(ctx, p, policy.SessionCreate, stead.SessionKey{}, "environment"); err != nil {
 		return session.EnvironmentInfo{}, err
 	}
+	if err := r.attachable(ctx, p, req.VaultIDs, nil, &req.Plan); err != nil {
+		return session.EnvironmentInfo{}, err
+	}
 	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	info, err := r.createEnvironment(ctx, p, key, req)
 	if err != nil && stead.KindOf(err) != stead.KindUnavailable {
@@ -104,7 +107,10 @@ func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.Agen
 	}
 	key := v.Key
 	created := req.Created(pin, p)
-	created.Environment, created.VaultIDs = v.Created.Environment, append(slices.Clone(v.Created.VaultIDs), req.VaultIDs...)
+	created.Environment, created.VaultIDs = v.Created.Environment, united(v.Created.VaultIDs, req.VaultIDs)
+	if err := r.attachable(ctx, p, created.VaultIDs, pin.Spec.Tools, req.Environment); err != nil {
+		return session.Session{}, err
+	}
 	for range maxConflicts {
 		now := r.now()
 		first, err := session.NewEvent(now, session.KindSessionCreated, created)
@@ -142,6 +148,17 @@ func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.Agen
 		}
 	}
 	return session.Session{}, stead.Errorf(stead.KindUnavailable, "the environment is too busy to be attached; try again")
+}
+
+// united are the vaults of an environment and of the session that attaches it, each once.
+func united(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, id := range b {
+		if !slices.Contains(a, id) {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // environmentView is the view of the session that an environment belongs to.

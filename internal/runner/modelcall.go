@@ -64,7 +64,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold}); err != nil {
 		return err
 	}
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, vaults: a.state.Created.VaultIDs, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
 	if t := a.state.Turn; t != nil && t.Response != nil {
 		call.ask, call.first = &t.Response.Ask, t.Steps <= 1
 		call.shown, call.known = maps.Clone(a.state.Listed), t.Response.Listed
@@ -124,6 +124,7 @@ type modelCall struct {
 	attempt  int
 	items    []stead.Item
 	spec     agent.Spec
+	vaults   []string // of the session
 	caller   model.Caller
 	ask      *session.Ask      // what a response wants of its calls; nil: nothing
 	first    bool              // of the turn
@@ -149,7 +150,7 @@ func (c *modelCall) guarded(ctx context.Context, f *flight, call func(context.Co
 // run makes a step's call and delivers its outcome.
 func (c *modelCall) run(ctx context.Context, f *flight) {
 	defer f.live.end()
-	tools, err := c.a.r.toolset(ctx, c.a.key, c.spec.Tools, c.computer)
+	tools, err := c.a.r.toolset(ctx, c.a.key, c.vaults, c.spec.Tools, c.computer)
 	if err != nil {
 		c.fail(f, toolsetError(err))
 		return

@@ -87,6 +87,9 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	} else if req.Environment.Attach != "" {
 		return r.attach(ctx, p, pin, req)
 	}
+	if err := r.attachable(ctx, p, req.VaultIDs, pin.Spec.Tools, req.Environment); err != nil {
+		return session.Session{}, err
+	}
 	now := r.now()
 	created := req.Created(pin, p)
 	created.Decision = decision.Recorded()
@@ -315,6 +318,11 @@ func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.Session
 		}
 		if u.Tools != nil && v.Environment == nil {
 			if err := agent.CheckEnvironment("agent.tools", *u.Tools); err != nil {
+				return "", nil, err
+			}
+		}
+		if u.Tools != nil {
+			if err := r.credentialed(ctx, p.Project, v.Created.VaultIDs, *u.Tools); err != nil {
 				return "", nil, err
 			}
 		}

@@ -43,7 +43,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
-		config: a.serverConfig(call.Tool.Server), computer: computer, inside: call.Tool.Environment,
+		config: a.serverConfig(call.Tool.Server), vaults: a.state.Created.VaultIDs, computer: computer, inside: call.Tool.Environment,
 		call: tool.Call{
 			Key: key, Arguments: call.Arguments, Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Principal: a.state.Created.Principal,
@@ -75,6 +75,7 @@ type toolCall struct {
 	attempt      int
 	server, name string
 	config       *agent.Tool // nil: the session's tools changed and the server is gone
+	vaults       []string    // of the session
 	computer     bool        // it runs in the session's environment
 	inside       bool        // it, or its server, does: what that used is journaled with the outcome
 	call         tool.Call
@@ -91,6 +92,9 @@ func (c *toolCall) guarded(ctx context.Context, f *flight) {
 func (c *toolCall) run(ctx context.Context, f *flight) {
 	begun := c.a.r.cfg.Now()
 	found, err := c.find(ctx)
+	if c.refused(ctx, f, begun, err) {
+		return
+	}
 	if err != nil {
 		c.lost(ctx, f, err, false)
 		return
@@ -109,12 +113,26 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 	out := c.stream(ctx, f)
 	result, err := found.Call(ctx, c.call)
 	out.end()
+	if c.refused(ctx, f, begun, err) {
+		return
+	}
 	if err != nil {
 		_, notSent := errors.AsType[*tool.NotSentError](err)
 		c.lost(ctx, f, err, !notSent)
 		return
 	}
 	c.returned(ctx, f, begun, result)
+}
+
+// refused ends a call whose credential can't be used: the call was not made, and to try again would not help.
+func (c *toolCall) refused(ctx context.Context, f *flight, begun time.Time, err error) bool {
+	e, ok := errors.AsType[*stead.Error](err)
+	if !ok || e.Code != tool.CodeCredential {
+		return false
+	}
+	c.sent = false
+	c.returned(ctx, f, begun, tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, "The call was not made: "+clientMessage(e)+".")})
+	return true
 }
 
 // find looks the tool up; nil when the server is there and the tool is not.
@@ -125,8 +143,7 @@ func (c *toolCall) find(ctx context.Context) (tool.Tool, error) {
 	if c.config == nil {
 		return nil, nil
 	}
-	server := c.a.r.serverOf(c.a.key, *c.config)
-	tools, err := c.a.r.cfg.Tools.Tools(ctx, server)
+	tools, err := c.a.r.serverTools(ctx, c.a.key, c.vaults, *c.config)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func (e *missingServerError) Error() string { return "tool server " + e.label + 
 func (e *missingServerError) Unwrap() error { return e.err }
 
 // toolset gathers the tools. A server that is away is left out, unless the agent requires it.
-func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, tools []agent.Tool, withEnvironment bool) (*toolset, error) {
+func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, vaults []string, tools []agent.Tool, withEnvironment bool) (*toolset, error) {
 	t := &toolset{byName: make(map[string]offered, len(tools)), specs: make([]model.ToolSpec, 0, len(tools))}
 	for _, cfg := range tools {
 		if cfg.Type == agent.ToolFunction {
@@ -61,7 +61,7 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, tools []agen
 		if !cfg.Served() {
 			continue
 		}
-		found, err := r.cfg.Tools.Tools(ctx, r.serverOf(key, cfg))
+		found, err := r.serverTools(ctx, key, vaults, cfg)
 		t.servers = append(t.servers, served{cfg, found, err})
 		if err != nil {
 			if cfg.Required || ctx.Err() != nil {
@@ -88,6 +88,16 @@ func environmentConfig(tools []agent.Tool) agent.Tool {
 		}
 	}
 	return agent.Tool{Type: agent.ToolEnvironment}
+}
+
+// serverTools asks a server for its tools, with the credential that the session has for it.
+func (r *Runner) serverTools(ctx context.Context, key stead.SessionKey, vaults []string, cfg agent.Tool) ([]tool.Tool, error) {
+	s := r.serverOf(key, cfg)
+	var err error
+	if s.Credential, err = r.bearer(ctx, key, vaults, cfg); err != nil {
+		return nil, err
+	}
+	return r.cfg.Tools.Tools(ctx, s)
 }
 
 func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {

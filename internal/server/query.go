@@ -41,8 +41,11 @@ func (rt route) asks(r *http.Request) error {
 
 // wireName is the name in the URL of a parameter of the document; two parameters that mean different things have one.
 func wireName(parameter string) string {
-	if parameter == "resume" {
+	switch parameter {
+	case "resume":
 		return "after"
+	case "vault_status":
+		return "status"
 	}
 	return parameter
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/vault"
 )
 
 func sessionID(r *http.Request) stead.SessionID { return stead.SessionID(r.PathValue("id")) }
@@ -104,7 +105,8 @@ func (s *server) sessionAgent(o param.Object, c *session.CreateRequest) error {
 }
 
 func sessionSettings(o param.Object, c *session.CreateRequest) error {
-	if _, err := vaultIDs(o); err != nil {
+	var err error
+	if c.VaultIDs, err = vaultIDs(o); err != nil {
 		return err
 	}
 	limit, _, err := spendLimit(o)
@@ -134,17 +136,16 @@ func spendLimit(o param.Object) (int64, bool, error) {
 	return cents, true, err
 }
 
-// cacheTTL reads prompt_cache_options: "" is none, and whether the field is there at all.
+// vaultIDs reads whose credentials a session has. What they name is looked for later.
 func vaultIDs(o param.Object) ([]string, error) {
 	vaults, _, err := o.Strings("vault_ids")
-	if err == nil && len(vaults) > 0 {
-		e := stead.Invalid("vault_ids", "vault_ids names vaults, which this version of Stead does not have yet")
-		e.Hint = "Put secrets into the operator's configuration (mcp_servers, egress credentials) meanwhile."
-		return nil, e
+	if err == nil && len(vaults) > vault.MaxAttached {
+		err = stead.Invalid("vault_ids", "vault_ids has %d entries, the limit is %d", len(vaults), vault.MaxAttached)
 	}
 	return vaults, err
 }
 
+// cacheTTL reads prompt_cache_options: "" is none, and whether the field is there at all.
 func cacheTTL(o param.Object) (string, bool, error) {
 	sub, ok, err := o.Object("prompt_cache_options")
 	if !ok || err != nil {

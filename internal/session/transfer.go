@@ -277,6 +277,9 @@ func recreate(events []stead.Event, origin *Origin, metadata map[string]string, 
 		case i == created:
 			events[i], err = edit(e, func(p *Created) {
 				p.Origin = origin
+				if origin.How == OriginImport {
+					p.VaultIDs = nil // of another server: who imports a file has not chosen these
+				}
 				if metadata != nil {
 					p.Metadata = maps.Clone(metadata)
 					if v.Said {

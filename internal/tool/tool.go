@@ -70,18 +70,33 @@ type Tool interface {
 // reached by HTTP, with Command it is a process; with neither it is the server that the operator's
 // configuration names Label.
 type Server struct {
-	Label    string
-	URL      string            // streamable HTTP
-	Headers  map[string]string // with URL; never secrets
-	Command  *Command          // needs an Origin
-	Metadata map[string]any    // sent with each request (request_metadata)
-	Allowed  []string          // nil: all
-	Memory   []MemoryStore     // not a server, but the runtime's own tools over these memory stores
-	Files    *FileSearch       // not a server, but the runtime's own tool over vector stores
+	Label   string
+	URL     string            // streamable HTTP
+	Headers map[string]string // with URL; never secrets
+	// Credential proves who asks, with URL; nil: nothing does.
+	Credential Credential
+	Command    *Command       // needs an Origin
+	Metadata   map[string]any // sent with each request (request_metadata)
+	Allowed    []string       // nil: all
+	Memory     []MemoryStore  // not a server, but the runtime's own tools over these memory stores
+	Files      *FileSearch    // not a server, but the runtime's own tool over vector stores
 	// Origin is where Command runs and from where URL is reached. nil: URL is reached from this host,
 	// and there is nowhere for a Command: what a request says never runs on the host.
 	Origin Origin
 }
+
+// Credential is a bearer token for one server, which nobody sees but who sends it. Safe for concurrent use.
+type Credential interface {
+	// Key names whose it is, and which: servers with the same URL and Key share connections.
+	Key() string
+	// Token is asked for each request, right before it is sent. refused is the token with which the
+	// server has just answered 401, "" at first: another one may be returned. Errors that speak of
+	// the credential itself have the code CodeCredential, and repeating the request helps nobody.
+	Token(ctx context.Context, refused string) (string, error)
+}
+
+// CodeCredential is the code of an error of a credential that can't be used.
+const CodeCredential = "credential_unusable"
 
 // MemoryStore is a memory store that an agent has.
 type MemoryStore struct {

@@ -100,19 +100,11 @@ type Config struct {
 type Egress struct {
 	Private     []string // names and CIDRs that may be reached although they are not public
 	Limits      egress.Limits
-	Credentials []Credential
+	Credentials []environment.Credential
 	Proxy       func(*egress.Config) // sets what else the operator wants; nil: nothing
 	// Audit stores each decision about a connection, beside the session's journal, which ends with its session. An error
 	// refuses the connection. nil: it is in the journal alone.
 	Audit func(ctx context.Context, k stead.SessionKey, r egress.Record) error
-}
-
-// Credential is a secret of the operator that environments may use towards its hosts. Their commands
-// see a placeholder, in a variable.
-type Credential struct {
-	Variable string // the name of the variable
-	Hosts    []string
-	Value    func(ctx context.Context) (string, error)
 }
 
 // Remote is the driver of self-hosted environments.

@@ -263,7 +263,7 @@ func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead
 		return err
 	}
 	policy := egress.Policy{Access: egress.AccessEnabled, Private: h.cfg.Egress.Private, Limits: h.cfg.Egress.Limits}
-	if err := h.openEgress(b, policy, note, &spec); err != nil {
+	if err := h.openEgress(b, policy, note, nil, &spec); err != nil {
 		return err
 	}
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), SetupTime+CloseTimeout)

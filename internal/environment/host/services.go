@@ -6,9 +6,12 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/egress"
@@ -36,11 +39,11 @@ func (h *Host) openServices(b *box, cfg template.Config, from environment.State,
 	if !wayOut(network) {
 		return nil
 	}
-	return h.openEgress(b, h.policyOf(network), from.Note, spec)
+	return h.openEgress(b, h.policyOf(network), from.Note, from.Credentials, spec)
 }
 
-// openEgress serves the proxy of an environment.
-func (h *Host) openEgress(b *box, policy egress.Policy, note environment.Note, spec *environment.Spec) error {
+// openEgress serves the proxy of an environment. own are the credentials of its session.
+func (h *Host) openEgress(b *box, policy egress.Policy, note environment.Note, own []environment.Credential, spec *environment.Spec) error {
 	c := egress.Config{Policy: policy, Log: h.log, Recorder: func(ctx context.Context, r egress.Record) error {
 		if r.Phase == egress.PhaseEnded {
 			return note(ctx, NoteEgressEnded, r)
@@ -52,13 +55,9 @@ func (h *Host) openEgress(b *box, policy egress.Policy, note environment.Note, s
 		}
 		return note(ctx, NoteEgressDecided, r)
 	}}
-	env := maps.Clone(spec.Env)
-	for _, k := range h.cfg.Egress.Credentials {
-		placeholder := egress.NewPlaceholder(k.Variable)
-		c.Credentials = append(c.Credentials, egress.Credential{Name: k.Variable, Placeholder: placeholder, Hosts: k.Hosts, Value: k.Value})
-		if env[k.Variable] == "" {
-			env[k.Variable] = placeholder
-		}
+	env, err := h.placeholders(own, policy, spec.Env, &c)
+	if err != nil {
+		return err
 	}
 	if h.cfg.Egress.Proxy != nil {
 		h.cfg.Egress.Proxy(&c)
@@ -86,6 +85,62 @@ func (h *Host) openEgress(b *box, policy egress.Policy, note environment.Note, s
 		}
 	}()
 	return nil
+}
+
+// placeholders adds the credentials to a way out, and returns the variables with their placeholders. A
+// session's own credential hides the operator's of that name, and a plain value of it; the operator's hides
+// nothing.
+func (h *Host) placeholders(own []environment.Credential, policy egress.Policy, vars map[string]string, c *egress.Config) (map[string]string, error) {
+	env := maps.Clone(vars)
+	if env == nil {
+		env = map[string]string{}
+	}
+	add := func(k environment.Credential) string {
+		placeholder := egress.NewPlaceholder(k.Variable)
+		c.Credentials = append(c.Credentials, egress.Credential{Name: k.Variable, Placeholder: placeholder, Hosts: k.Hosts, Value: k.Value})
+		return placeholder
+	}
+	for _, k := range own {
+		if k.Hosts == nil {
+			if k.Hosts = namesIn(policy); len(k.Hosts) == 0 {
+				e := stead.Errorf(stead.KindInvalid, "the credential for %s goes wherever the environment's allowed domains lead, and it has none", k.Variable)
+				e.Hint = `Give the environment a network with access "restricted" and allowed_domains, or the credential allowed_hosts.`
+				return nil, e
+			}
+		}
+		env[k.Variable] = add(k)
+	}
+	for _, k := range h.cfg.Egress.Credentials {
+		if slices.ContainsFunc(own, func(o environment.Credential) bool { return o.Variable == k.Variable }) {
+			continue
+		}
+		if placeholder := add(k); env[k.Variable] == "" {
+			env[k.Variable] = placeholder
+		}
+	}
+	return env, nil
+}
+
+// namesIn are the names that a restricted network allows, at the ports of HTTPS where it names none.
+func namesIn(p egress.Policy) []string {
+	if p.Access != egress.AccessRestricted {
+		return nil
+	}
+	var out []string
+	for _, allowed := range p.Allowed {
+		if ap, err := netip.ParseAddrPort(allowed); err == nil && ap.IsValid() {
+			continue // a secret goes to names
+		}
+		if _, err := netip.ParseAddr(strings.Trim(allowed, "[]")); err == nil {
+			continue
+		}
+		if strings.Contains(allowed, ":") {
+			out = append(out, allowed)
+			continue
+		}
+		out = append(out, environment.SecretHosts(allowed)...)
+	}
+	return out
 }
 
 // closeServices ends what the sockets of an environment lead to.

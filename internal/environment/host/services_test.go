@@ -151,6 +151,42 @@ func networked(access template.Access) template.Config {
 	return template.Config{Public: template.Public{Network: &template.Network{Access: access}}}
 }
 
+// A session's own credentials are placeholders in its environment, and no value is opened for that.
+func TestASessionsCredentials(t *testing.T) {
+	b := newBench(t, func(c *Config) {
+		c.Egress = Egress{Credentials: []environment.Credential{
+			{Variable: "API_KEY", Hosts: []string{"operator.example"}, Value: func(context.Context, string) (string, error) { return "of-the-operator", nil }},
+			{Variable: "OTHER", Hosts: []string{"operator.example"}, Value: func(context.Context, string) (string, error) { return "of-the-operator", nil }},
+		}}
+	})
+	cfg := networked(template.AccessRestricted)
+	cfg.Network.Allowed = []string{"api.example", "*.b.example", "c.example:8443", "192.0.2.1", "192.0.2.1:443"}
+	cfg.Variables, cfg.Env = []string{"API_KEY"}, map[string]string{"API_KEY": "plain"}
+	b.setup(cfg)
+	b.prepare()
+	never := func(context.Context, string) (string, error) { t.Error("a value was opened"); return "", nil }
+	b.state.Credentials = []environment.Credential{{Variable: "API_KEY", Value: never}, {Variable: "MINE", Hosts: environment.SecretHosts("api.example"), Value: never}}
+	b.open()
+	env := b.driver.last().Env
+	for _, name := range []string{"API_KEY", "MINE", "OTHER"} {
+		if !strings.HasPrefix(env[name], "stead_"+name+"_") {
+			t.Errorf("%s is %q, which is no placeholder", name, env[name])
+		}
+	}
+	want := []string{"api.example:443", "api.example:8443", "*.b.example:443", "*.b.example:8443", "c.example:8443"}
+	if got := namesIn(b.policyOf(cfg.Network)); !slices.Equal(got, want) {
+		t.Errorf("an unrestricted one goes to %q, want %q", got, want)
+	}
+	b.suspend()
+	wide := newBench(t)
+	wide.setup(networked(template.AccessEnabled))
+	wide.prepare()
+	wide.state.Credentials = b.state.Credentials
+	if _, err := wide.tryOpen(); stead.KindOf(err) != stead.KindInvalid {
+		t.Errorf("an unrestricted one in a wide world: %v", err)
+	}
+}
+
 func TestTheWayOut(t *testing.T) {
 	var mu sync.Mutex
 	var steps []string
@@ -166,8 +202,8 @@ func TestTheWayOut(t *testing.T) {
 	defer site.Close()
 	var unaudited error
 	b := newBench(t, func(c *Config) {
-		c.Egress = Egress{Private: []string{"127.0.0.0/8"}, Credentials: []Credential{{
-			Variable: "API_KEY", Hosts: []string{"api.example.org"}, Value: func(context.Context) (string, error) { return "hunter2", nil },
+		c.Egress = Egress{Private: []string{"127.0.0.0/8"}, Credentials: []environment.Credential{{
+			Variable: "API_KEY", Hosts: []string{"api.example.org"}, Value: func(context.Context, string) (string, error) { return "hunter2", nil },
 		}}, Audit: func(_ context.Context, k stead.SessionKey, r egress.Record) error {
 			if k.Session == "" || r.Host == "" || r.Phase != egress.PhaseDecided {
 				t.Errorf("to the audit log: %+v of %+v", r, k)

@@ -51,7 +51,7 @@ func (pl *Planner) Plan(ctx context.Context, p stead.Principal, c template.Confi
 	if err != nil {
 		return session.EnvironmentPlan{}, stead.Wrap(stead.KindInternal, err, "an environment's configuration can't be written")
 	}
-	out := session.EnvironmentPlan{Type: string(c.Type), Config: public, Object: pl.object(c)}
+	out := session.EnvironmentPlan{Type: string(c.Type), Config: public, Object: pl.object(c), Broad: broad(c)}
 	for _, digest := range slices.Sorted(maps.Keys(c.Bytes)) {
 		out.Blobs = append(out.Blobs, c.Bytes[digest])
 	}
@@ -61,6 +61,12 @@ func (pl *Planner) Plan(ctx context.Context, p stead.Principal, c template.Confi
 		}
 	}
 	return out, nil
+}
+
+// broad reports whether the network leads to hosts that no list of allowed ones names.
+func broad(c template.Config) bool {
+	n := c.Effective().Network
+	return n != nil && (n.Access == template.AccessEnabled || n.Access == template.AccessRestricted && len(n.Allowed) == 0 && len(n.Blocked) > 0)
 }
 
 func (pl *Planner) object(c template.Config) func(string) json.RawMessage {

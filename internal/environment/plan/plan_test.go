@@ -66,3 +66,26 @@ func TestWhatTheDriverCannotDoIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Whoever has a credential that goes wherever the allowed domains lead must know whether there are some.
+func TestABroadNetwork(t *testing.T) {
+	for _, tt := range []struct {
+		network template.Network
+		broad   bool
+	}{
+		{template.Network{Access: template.AccessDisabled}, false},
+		{template.Network{Access: template.AccessEnabled}, true},
+		{template.Network{Access: template.AccessRestricted}, false},
+		{template.Network{Access: template.AccessRestricted, Allowed: []string{"example.com"}}, false},
+		{template.Network{Access: template.AccessRestricted, Blocked: []string{"example.com"}}, true},
+	} {
+		c := template.Config{Public: template.Public{Type: template.TypeHosted, Network: &tt.network}}
+		resolve := func(_ context.Context, _ stead.Principal, c template.Config, _ string) (template.Config, error) {
+			return c, nil
+		}
+		p, err := New(Config{Resolve: resolve, Able: func(template.Config) error { return nil }}).Plan(t.Context(), stead.Principal{}, c)
+		if err != nil || p.Broad != tt.broad {
+			t.Errorf("%+v: broad is %t, %v", tt.network, p.Broad, err)
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
+
+	"github.com/stead-dev/stead/internal/redact"
 )
 
 // What errors say is searched for secrets in more ways than bodies that pass by: an upstream may quote a header as it
@@ -110,7 +112,7 @@ func hide(s, what string, word bool) string {
 		for word && to < len(text) && ofBase64(text[to]) {
 			to++
 		}
-		out += s[done:d.from[from]] + redacted
+		out += s[done:d.from[from]] + redact.Mark
 		done, at = d.end[to-1], to
 	}
 }

@@ -35,6 +35,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/redact"
 )
 
 // The limits of one call, in bytes.
@@ -55,7 +56,6 @@ const (
 	maxIdlePerHost  = 512
 	maxMessageRunes = 400 // of an upstream's error message
 	maxNameRunes    = 100 // of its code and of the field that it names
-	minSecretBytes  = 4   // shorter ones would garble every message, and are no secrets
 	userAgent       = "stead"
 	contentTypeJSON = "application/json"
 )
@@ -84,7 +84,7 @@ func New(cfg Config) *Client {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Client{cfg: cfg, http: withoutDetours(cfg.HTTPClient), secrets: longestFirst(cfg.Secrets)}
+	return &Client{cfg: cfg, http: withoutDetours(cfg.HTTPClient), secrets: redact.Forms(cfg.Secrets)}
 }
 
 // CheckURL parses a provider's base URL; the error is of KindInvalid and names base_url.

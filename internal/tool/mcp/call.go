@@ -65,6 +65,11 @@ func (r *remote) send(ctx context.Context, l *link, c tool.Call, arguments json.
 	f := &flight{}
 	reply, err := l.session.CallTool(f.attach(bounded), params)
 	sent := f.sent.Load()
+	if denied := f.denied.last(); err != nil && denied != nil {
+		cancel()
+		r.manager.drop(l, err)
+		return tool.Result{}, &tool.NotSentError{Err: denied}
+	}
 	if err == nil {
 		time.AfterFunc(drainGrace, cancel)
 		l.hear()

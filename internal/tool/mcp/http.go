@@ -42,9 +42,12 @@ func newWire(dial func(ctx context.Context, network, address string) (net.Conn, 
 
 // newClient returns the HTTP client of one link; what it does ends with life. It follows no
 // redirect: that would send a call, and the headers' secrets, a second time and elsewhere.
-func newClient(wire http.RoundTripper, headers map[string]string, life context.Context) *http.Client {
+func newClient(wire http.RoundTripper, l *link) *http.Client {
+	if c := l.target.credential; c != nil {
+		wire = &bearer{wire: wire, credential: c, denied: &l.denied}
+	}
 	return &http.Client{
-		Transport:     &edge{wire: wire, headers: headers, life: life},
+		Transport:     &edge{wire: wire, headers: l.target.headers, life: l.wire},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -145,6 +148,7 @@ func (b *boundedBody) Close() error {
 type flight struct {
 	sent   atomic.Bool  // a connection was given to it: bytes may have reached the server
 	status atomic.Int64 // of the HTTP answer; 0: none yet, or stdio
+	denied denial
 }
 
 type flightKey struct{}

@@ -47,6 +47,7 @@ type link struct {
 	tokens atomic.Int64
 	stale  atomic.Bool // the server said that its tools changed
 	gone   atomic.Bool // the server said that it does not know this session
+	denied denial      // of a request that belongs to no call
 
 	progressMu sync.Mutex
 	progress   map[string]func(string) // progress token → who is told
@@ -85,6 +86,9 @@ func (m *Manager) connect(to target) (*link, error) {
 	if err != nil {
 		l.endWire()
 		l.endCalls(err)
+		if denied := l.denied.last(); denied != nil {
+			return nil, denied
+		}
 		return nil, fmt.Errorf("connect to tool server %s: %w", quoted(to.label), bare(err))
 	}
 	l.session = session
@@ -111,7 +115,7 @@ func (m *Manager) transport(l *link) sdk.Transport {
 	}
 	return &sdk.StreamableClientTransport{
 		Endpoint:     l.target.url,
-		HTTPClient:   newClient(wire, l.target.headers, l.wire),
+		HTTPClient:   newClient(wire, l),
 		MaxEventSize: MaxMessageBytes,
 	}
 }

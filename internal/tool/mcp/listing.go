@@ -59,6 +59,9 @@ func (l *link) fetch(ctx context.Context) ([]tool.Spec, error) {
 		page, err := l.session.ListTools(f.attach(ctx), &sdk.ListToolsParams{Cursor: cursor})
 		if err != nil {
 			l.gone.Store(f.forgotten())
+			if denied := f.denied.last(); denied != nil {
+				return nil, denied
+			}
 			return nil, err
 		}
 		l.hear()

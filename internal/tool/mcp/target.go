@@ -32,7 +32,9 @@ type target struct {
 	command  *tool.Command // stdio, inside origin
 	origin   tool.Origin   // nil: this host
 	named    bool          // an agent gave the URL
-	effects  map[string]tool.Effect
+	// credential proves who asks, towards url; nil: nothing does.
+	credential tool.Credential
+	effects    map[string]tool.Effect
 }
 
 // target resolves what an agent declares. A command line that it declares runs in its origin, and
@@ -43,7 +45,10 @@ func (m *Manager) target(s tool.Server) (target, error) {
 		return commandTarget(s)
 	case s.URL != "":
 		to, err := urlTarget(s.Label, s.URL, s.Headers)
-		to.named = true
+		to.named, to.credential = true, s.Credential
+		if err == nil && s.Credential != nil {
+			to.identity += "\x00" + s.Credential.Key()
+		}
 		if err == nil && s.Origin != nil {
 			to.origin, to.identity = s.Origin, insideIdentity(s, to.identity)
 		}

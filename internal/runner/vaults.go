@@ -1,0 +1,109 @@
+package runner
+
+import (
+	"context"
+	"errors"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// Vaults gives sessions the credentials of the vaults that they name: see package vault, which implements it. ask
+// says who uses one, and in which session, as that is at the time.
+type Vaults interface {
+	// Attach refuses vaults that are not there for a principal.
+	Attach(ctx context.Context, p stead.Principal, vaults []string) error
+	// Bearer finds the credential for a tool server; nil for none. inside: it is reached from the environment.
+	Bearer(ctx context.Context, key stead.SessionKey, vaults []string, id, serverURL string, inside bool, ask func(context.Context) (policy.Request, error)) (tool.Credential, error)
+	// Variables are the credentials for the environment.
+	Variables(ctx context.Context, project stead.ProjectID, vaults []string, ask func(context.Context) (policy.Request, error)) ([]environment.Credential, error)
+}
+
+// asker says who uses a session's credentials: its agent, with the labels that the session has by then.
+func (r *Runner) asker(key stead.SessionKey) func(context.Context) (policy.Request, error) {
+	return func(ctx context.Context) (policy.Request, error) {
+		v, err := r.view(ctx, key)
+		if err != nil {
+			return policy.Request{}, err
+		}
+		return v.Request(policy.CredentialUse, ""), nil
+	}
+}
+
+// attachable refuses vaults that a session can't have, and tools that want a credential that is not in them.
+func (r *Runner) attachable(ctx context.Context, p stead.Principal, vaults []string, tools []agent.Tool, plan *session.EnvironmentPlan) error {
+	if len(vaults) > 0 {
+		if r.cfg.Vaults == nil {
+			e := stead.Errorf(stead.KindNotImplemented, "this server has no vaults")
+			e.Param = "vault_ids"
+			return e
+		}
+		if err := r.cfg.Vaults.Attach(ctx, p, vaults); err != nil {
+			return err
+		}
+	}
+	if err := r.credentialed(ctx, p.Project, vaults, tools); err != nil || len(vaults) == 0 || plan == nil || plan.Type != session.EnvironmentHosted {
+		return err
+	}
+	list, err := r.cfg.Vaults.Variables(ctx, p.Project, vaults, nil)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if c.Hosts == nil && plan.Broad {
+			e := stead.Invalid("vault_ids", "the credential for %s goes wherever the environment's allowed domains lead, and its network has no such list", c.Variable)
+			e.Hint = `Give the environment a network with access "restricted" and allowed_domains, or the credential allowed_hosts.`
+			return e
+		}
+	}
+	return nil
+}
+
+// credentialed refuses tools that want a credential that the vaults don't have, or not for their servers.
+func (r *Runner) credentialed(ctx context.Context, project stead.ProjectID, vaults []string, tools []agent.Tool) error {
+	for i, t := range tools {
+		if t.Type != agent.ToolMCP {
+			continue
+		}
+		at := param.Index("agent.tools", i) + ".credential_id"
+		if t.CredentialID != nil && len(vaults) == 0 {
+			e := stead.Invalid(at, "the tool server %q wants the credential %.80q, and the session has no vaults", t.ServerLabel, *t.CredentialID)
+			e.Hint = "Name the vault that has it in vault_ids."
+			return e
+		}
+		if _, err := r.bearer(ctx, stead.SessionKey{Project: project}, vaults, t); err != nil {
+			if e, ok := errors.AsType[*stead.Error](err); ok && e.Code == tool.CodeCredential {
+				named := *e
+				named.Code, named.Param, named.Message = "", at, "the tool server "+t.ServerLabel+": "+e.Message
+				return &named
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// bearer is the credential for an agent's tool server; nil: none.
+func (r *Runner) bearer(ctx context.Context, key stead.SessionKey, vaults []string, t agent.Tool) (tool.Credential, error) {
+	if t.Type != agent.ToolMCP || t.Transport == nil || t.Transport.Type != agent.TransportHTTP {
+		return nil, nil
+	}
+	id := ""
+	if t.CredentialID != nil {
+		id = *t.CredentialID
+	}
+	if len(vaults) == 0 || r.cfg.Vaults == nil {
+		if id == "" {
+			return nil, nil
+		}
+		e := stead.Errorf(stead.KindInvalid, "the session has no vault with the credential %.80q", id)
+		e.Code = tool.CodeCredential
+		return nil, e
+	}
+	return r.cfg.Vaults.Bearer(ctx, key, vaults, id, t.Transport.ServerURL, t.InEnvironment(), r.asker(key))
+}

@@ -1,0 +1,221 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// MaxVariables is the most credentials for environments that the vaults of one session have together.
+const MaxVariables = 32
+
+// Ask says who is about to use a credential, and in which session, as that stands now. Its Effect, Resource and
+// Destination are set here.
+type Ask = func(ctx context.Context) (policy.Request, error)
+
+// unusable is the error of a credential that can't be used, and that no repetition helps.
+func unusable(kind stead.Kind, format string, args ...any) *stead.Error {
+	e := stead.Errorf(kind, format, args...)
+	e.Code = tool.CodeCredential
+	return e
+}
+
+// Attach refuses vaults that are not there for a principal. Nothing is opened.
+func (s *Service) Attach(ctx context.Context, p stead.Principal, ids []string) error {
+	if len(ids) > MaxAttached {
+		return stead.Invalid("vault_ids", "vault_ids has %d entries, the limit is %d", len(ids), MaxAttached)
+	}
+	for i, id := range ids {
+		at := param.Index("vault_ids", i)
+		if slices.Contains(ids[:i], id) {
+			return stead.Invalid(at, "%s names %.80q a second time", at, id)
+		}
+		_, _, err := s.vault(ctx, p, id)
+		if stead.KindOf(err) == stead.KindNotFound {
+			return stead.Invalid(at, "%s: there is no vault %.80q", at, id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// found is a credential of an attached vault.
+type found struct {
+	Credential
+	key document.Key
+}
+
+// attached are the credentials of vaults that are wanted. A vault that was deleted has none.
+func (s *Service) attached(ctx context.Context, project stead.ProjectID, vaults []string, want func(Credential) bool) ([]found, error) {
+	var out []found
+	for _, id := range vaults {
+		if gone, err := s.gone(ctx, project, id); gone || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		err := s.each(ctx, document.Query{Project: project, Kind: kindCredential, Tag: id}, func(d document.Document) (bool, error) {
+			c, _, err := credentialOf(d)
+			if err == nil && want(c) {
+				out = append(out, found{c, d.Key})
+			}
+			return true, err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// gone reports whether a vault was deleted.
+func (s *Service) gone(ctx context.Context, project stead.ProjectID, id string) (bool, error) {
+	d, err := s.cfg.Documents.GetDocument(ctx, vaultKey(project, id))
+	if stead.KindOf(err) == stead.KindNotFound {
+		return true, nil
+	}
+	return err == nil && d.ExpiresAt > 0, err
+}
+
+// Bearer finds the credential for a server: the one with the id, or else the only one that is for the URL; nil for
+// none. inside says that requests leave from an environment, where this machine's own addresses are the inside's.
+func (s *Service) Bearer(ctx context.Context, key stead.SessionKey, vaults []string, id, serverURL string, inside bool, ask Ask) (tool.Credential, error) {
+	matching, err := s.attached(ctx, key.Project, vaults, func(c Credential) bool {
+		return c.Auth.Type != EnvironmentVariable && (id == c.ID || id == "" && sameURL(c.Auth.ServerURL, serverURL))
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(matching) == 0 && id == "":
+		return nil, nil
+	case len(matching) == 0:
+		return nil, unusable(stead.KindInvalid, "none of the session's vaults has a credential %.80q for a tool server", id)
+	case len(matching) > 1:
+		e := unusable(stead.KindInvalid, "%d credentials of the session's vaults are for this URL", len(matching))
+		e.Hint = "Choose one of them by credential_id."
+		return nil, e
+	}
+	c := matching[0]
+	switch {
+	case !sameURL(c.Auth.ServerURL, serverURL):
+		return nil, unusable(stead.KindInvalid, "the credential %s is for another URL than the tool server's", c.ID)
+	case inside && !strings.HasPrefix(strings.ToLower(serverURL), "https:"):
+		return nil, unusable(stead.KindInvalid, "the credential %s is not sent unencrypted from an environment, whose commands could read it", c.ID)
+	}
+	return &token{s, key, c, destination(serverURL), ask}, nil
+}
+
+// destination is HOST:PORT of a URL.
+func destination(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// token implements tool.Credential.
+type token struct {
+	s   *Service
+	key stead.SessionKey
+	of  found
+	to  string
+	ask Ask
+}
+
+// Key implements tool.Credential: no two sessions share a connection that somebody's credential opened.
+func (t *token) Key() string {
+	return string(t.key.Project) + "\x00" + string(t.key.Session) + "\x00" + t.of.ID
+}
+
+// Token implements tool.Credential.
+func (t *token) Token(ctx context.Context, refused string) (string, error) {
+	d, data, err := t.s.usable(ctx, t.of, t.to, t.ask)
+	if err != nil {
+		return "", err
+	}
+	return t.s.token(ctx, d, data, refused)
+}
+
+// usable reads a credential that is about to be used. It is decided, and recorded, before it is opened.
+func (s *Service) usable(ctx context.Context, c found, to string, ask Ask) (document.Document, storedCredential, error) {
+	d, data, err := s.current(ctx, c)
+	if err != nil {
+		return d, data, err
+	}
+	req, err := ask(ctx)
+	if err != nil {
+		return d, data, err
+	}
+	req.Effect, req.Resource, req.Destination = policy.CredentialUse, c.Vault+"/"+c.ID, to
+	if _, err := policy.Check(ctx, s.cfg.Policy, req); err != nil {
+		if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindForbidden {
+			e.Code = tool.CodeCredential
+		}
+		return d, data, err
+	}
+	return d, data, nil
+}
+
+// current reads a credential as it is now, or says that it is gone.
+func (s *Service) current(ctx context.Context, c found) (document.Document, storedCredential, error) {
+	gone, err := s.gone(ctx, c.key.Project, c.Vault)
+	if err != nil {
+		return document.Document{}, storedCredential{}, err
+	}
+	d, err := s.cfg.Documents.GetDocument(ctx, c.key)
+	if gone || stead.KindOf(err) == stead.KindNotFound {
+		return d, storedCredential{}, unusable(stead.KindForbidden, "the credential %s was deleted", c.ID)
+	}
+	if err != nil {
+		return d, storedCredential{}, err
+	}
+	_, data, err := credentialOf(d)
+	return d, data, err
+}
+
+// Variables are the credentials of vaults for environments.
+func (s *Service) Variables(ctx context.Context, project stead.ProjectID, vaults []string, ask Ask) ([]environment.Credential, error) {
+	all, err := s.attached(ctx, project, vaults, func(c Credential) bool { return c.Auth.Type == EnvironmentVariable })
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > MaxVariables {
+		return nil, stead.Invalid("vault_ids", "the vaults have %d credentials for environments together, the limit is %d", len(all), MaxVariables)
+	}
+	out := make([]environment.Credential, 0, len(all))
+	for _, c := range all {
+		if slices.ContainsFunc(out, func(o environment.Credential) bool { return o.Variable == c.Auth.Variable }) {
+			return nil, stead.Invalid("vault_ids", "two credentials of the vaults are for the variable %s", c.Auth.Variable)
+		}
+		v := environment.Credential{Variable: c.Auth.Variable, Value: func(ctx context.Context, to string) (string, error) {
+			d, data, err := s.usable(ctx, c, to, ask)
+			if err != nil {
+				return "", err
+			}
+			secret, err := s.open(d.Key, data)
+			return secret.Value, err
+		}}
+		for _, name := range c.Auth.Hosts {
+			v.Hosts = append(v.Hosts, environment.SecretHosts(name)...)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
