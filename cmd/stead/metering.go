@@ -106,8 +106,12 @@ func priceEditions(cfg *config.Config) []usage.Edition {
 	for _, p := range cfg.Prices {
 		e := usage.Edition{Version: p.Version, From: p.From.UnixMilli()}
 		for _, l := range p.Entries {
+			cached := l.Input
+			if l.CachedInput != nil {
+				cached = *l.CachedInput
+			}
 			e.Prices = append(e.Prices, usage.PriceLine{Provider: l.Provider, Model: l.Model, Tier: l.Tier, Price: model.Price{
-				Input: int64(l.Input), CachedInput: int64(l.CachedInput), CacheWrite: int64(l.CacheWrite), Output: int64(l.Output), Reasoning: int64(l.Reasoning),
+				Input: int64(l.Input), CachedInput: int64(cached), CacheWrite: int64(l.CacheWrite), Output: int64(l.Output), Reasoning: int64(l.Reasoning),
 			}})
 		}
 		for _, t := range p.Tools {

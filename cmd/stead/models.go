@@ -80,8 +80,12 @@ func priceOf(p *config.Price) *model.Price {
 	if p == nil {
 		return nil
 	}
+	cached := p.Input
+	if p.CachedInput != nil {
+		cached = *p.CachedInput
+	}
 	return &model.Price{
-		Input: config.MicroCents(p.Input), CachedInput: config.MicroCents(p.CachedInput), CacheWrite: config.MicroCents(p.CacheWrite),
+		Input: config.MicroCents(p.Input), CachedInput: config.MicroCents(cached), CacheWrite: config.MicroCents(p.CacheWrite),
 		Output: config.MicroCents(p.Output), Reasoning: config.MicroCents(p.Reasoning),
 	}
 }

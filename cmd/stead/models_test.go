@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/usage"
@@ -73,6 +74,32 @@ func TestReload(t *testing.T) {
 	for _, err := range begun.Generate(t.Context(), model.Request{Model: "sim"}) {
 		if err != nil {
 			t.Errorf("a call that had begun: %v", err)
+		}
+	}
+}
+
+// Cached tokens cost what input does where a price does not say otherwise; nothing is free that nobody said is.
+func TestCachedInputWithoutAPriceCostsAsInput(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "stead.yaml")
+	cached := stead.Usage{InputTokens: 1_000_000, CachedTokens: 1_000_000}
+	for written, want := range map[string]int64{
+		"{input: 1, output: 10}": 100_000_000, "{input: 1, cached_input: 0.1, output: 10}": 10_000_000, "{input: 1, cached_input: 0, output: 10}": 0,
+	} {
+		book := strings.Replace(written, "{", "{model: m, ", 1)
+		text := "providers: [{name: a, api: sim}]\nmodels: [{name: m, routes: [{provider: a, model: sim, price: " + written + "}], price: " + written + "}]\n" +
+			"prices: [{version: v, valid_from: 2026-01-01, entries: [" + book + "]}]\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Load(config.Flags{Listen: "127.0.0.1:0", Data: filepath.Dir(file), File: file}, func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		byBook := usage.NewBook(priceEditions(cfg)).Price(usage.Sale{At: time.Now().UnixMilli(), Model: "m"})
+		for of, price := range map[string]*model.Price{"model": priceOf(cfg.Models[0].Price), "route": routeOf(cfg.Models[0].Routes[0]).Price, "book": byBook} {
+			if cost := price.Cost(cached); cost != want {
+				t.Errorf("a price %s of the %s: a million cached tokens cost %d micro-cents, want %d", written, of, cost, want)
+			}
 		}
 	}
 }

@@ -63,7 +63,7 @@ limits: {drain_seconds: 7, tool_seconds: 60}
 		},
 		Models: []Model{{
 			Name: "default", Routes: []Route{{Provider: "local", Model: "qwen3"}},
-			ContextWindow: 32768, MaxOutputTokens: 4096, Price: &Price{Input: 0.25, CachedInput: 0.025, Output: 2},
+			ContextWindow: 32768, MaxOutputTokens: 4096, Price: &Price{Input: 0.25, CachedInput: new(0.025), Output: 2},
 		}},
 		Servers: []Server{
 			{Label: "files", Command: "npx", Args: []string{"server", "/srv"}, Env: map[string]string{"HOME": "/tmp"}, Effects: map[string]string{"read_file": "pure"}},

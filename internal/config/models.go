@@ -53,15 +53,16 @@ func (h Hedge) check(at string) error {
 
 // Price is in US dollars per million tokens.
 type Price struct {
-	Input       float64 `yaml:"input"`
-	CachedInput float64 `yaml:"cached_input"`
-	CacheWrite  float64 `yaml:"cache_write"` // 0: as input
-	Output      float64 `yaml:"output"`
-	Reasoning   float64 `yaml:"reasoning"` // of output that is reasoning; 0: as output
+	Input float64 `yaml:"input"`
+	// CachedInput may be 0; nil, where the price has none: as input.
+	CachedInput *float64 `yaml:"cached_input"`
+	CacheWrite  float64  `yaml:"cache_write"` // 0: as input
+	Output      float64  `yaml:"output"`
+	Reasoning   float64  `yaml:"reasoning"` // of output that is reasoning; 0: as output
 }
 
 func (p *Price) negative() bool {
-	return p.Input < 0 || p.CachedInput < 0 || p.CacheWrite < 0 || p.Output < 0 || p.Reasoning < 0
+	return p.Input < 0 || p.CachedInput != nil && *p.CachedInput < 0 || p.CacheWrite < 0 || p.Output < 0 || p.Reasoning < 0
 }
 
 // MicroCents turns US dollars into the unit of package stead, rounded to the nearest.

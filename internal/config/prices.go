@@ -17,14 +17,15 @@ type Prices struct {
 
 // PriceLine prices a model, in US dollars per million tokens.
 type PriceLine struct {
-	Provider    string  `yaml:"provider"` // "": any
-	Model       string  `yaml:"model"`    // as agents ask for it, or as the provider names it; "": any
-	Tier        string  `yaml:"tier"`     // service tier; "": any
-	Input       Dollars `yaml:"input"`
-	CachedInput Dollars `yaml:"cached_input"`
-	CacheWrite  Dollars `yaml:"cache_write"` // 0: as input
-	Output      Dollars `yaml:"output"`
-	Reasoning   Dollars `yaml:"reasoning"` // of output that is reasoning; 0: as output
+	Provider string  `yaml:"provider"` // "": any
+	Model    string  `yaml:"model"`    // as agents ask for it, or as the provider names it; "": any
+	Tier     string  `yaml:"tier"`     // service tier; "": any
+	Input    Dollars `yaml:"input"`
+	// CachedInput may be 0; nil, where the line has none: as input.
+	CachedInput *Dollars `yaml:"cached_input"`
+	CacheWrite  Dollars  `yaml:"cache_write"` // 0: as input
+	Output      Dollars  `yaml:"output"`
+	Reasoning   Dollars  `yaml:"reasoning"` // of output that is reasoning; 0: as output
 }
 
 // ToolPrice prices a tool, in US dollars a call.

@@ -360,7 +360,7 @@ type Info struct {
 // prompt cache costs is given where it differs from Input.
 type Price struct {
 	Input       int64 `json:"input"`
-	CachedInput int64 `json:"cached_input"`
+	CachedInput int64 `json:"cached_input"`          // 0: nothing; a configuration that has none gives Input
 	CacheWrite  int64 `json:"cache_write,omitempty"` // 0: as Input
 	Output      int64 `json:"output"`
 	Reasoning   int64 `json:"reasoning,omitempty"` // of output that is reasoning; 0: as Output
