@@ -227,6 +227,10 @@ func checkProvider(ctx context.Context, p config.Provider) finding {
 		f.Detail = "calls " + p.Region + "; not tried: its list of models is another service"
 		return f
 	}
+	if at, ok := p.KeyInVault(); ok {
+		f.Detail = "calls " + p.BaseURL + " with the key of credential " + at.Credential + " in vault " + at.Vault + "; not tried"
+		return f
+	}
 	if p.Entra != nil {
 		f.Detail = "calls " + p.BaseURL + " with a token of Entra; not tried"
 		return f

@@ -79,7 +79,7 @@ func (a *app) routes(cmd *cobra.Command, q client.RouteQuery, file nodeFlags) ([
 	if err != nil {
 		return nil, err
 	}
-	catalog, err := models(cfg, newPools(cfg, nil), nil)
+	catalog, err := models(cfg, newPools(cfg, nil), nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -37,10 +37,10 @@ func (c *catalogs) Explain(name string, call model.Caller) ([]router.Considered,
 }
 
 // models makes the catalog of a configuration. state outlives it.
-func models(cfg *config.Config, throughput *pools, state *router.State) (*catalog.Catalog, error) {
+func models(cfg *config.Config, throughput *pools, state *router.State, keys keyring) (*catalog.Catalog, error) {
 	c := catalog.Config{Sim: sim.New(sim.Options{}), State: state}
 	for _, p := range cfg.Providers {
-		m, err := provider(p, cfg.ModelCallTimeout())
+		m, err := provider(p, cfg.ModelCallTimeout(), keys)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +109,7 @@ func cardOf(m config.Model) model.Card {
 func (n *node) openModels() error {
 	n.models, n.routes = &catalogs{}, router.NewState(nil)
 	throughput := newPools(n.cfg, nil)
-	first, err := models(n.cfg, throughput, n.routes)
+	first, err := models(n.cfg, throughput, n.routes, n.providerKey)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 		return err
 	}
 	throughput := newPools(cfg, n.throughput.Load())
-	next, err := models(cfg, throughput, n.routes)
+	next, err := models(cfg, throughput, n.routes, n.providerKey)
 	if err != nil {
 		return err
 	}

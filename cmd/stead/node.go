@@ -41,6 +41,7 @@ import (
 	"github.com/stead-dev/stead/internal/tool/mcp"
 	"github.com/stead-dev/stead/internal/tool/recollect"
 	"github.com/stead-dev/stead/internal/usage"
+	"github.com/stead-dev/stead/internal/vault"
 )
 
 // Names inside the data directory.
@@ -101,6 +102,7 @@ type node struct {
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
 	policies   *cedar.Authorizer
+	vaults     atomic.Pointer[vault.Service] // nil until the database is open
 	audit      *audit.Log
 	blobs      blob.Store
 	room       *ballast.Ballast
@@ -198,6 +200,7 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	services := n.openConfigured(store, store, keys, authorizer)
+	n.vaults.Store(services.vaults)
 	var run *runner.Runner
 	pcs, err := n.openComputers(ctx, keys, services, func() session.Environments { return run })
 	if err != nil {

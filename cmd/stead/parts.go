@@ -22,26 +22,31 @@ import (
 )
 
 // provider makes one of the configuration; no call of it takes longer than limit.
-func provider(p config.Provider, limit time.Duration) (model.Model, error) {
+// keys finds those that are in vaults.
+func provider(p config.Provider, limit time.Duration, keys keyring) (model.Model, error) {
 	hc := upstream.HTTPClient(limit)
+	var key upstream.KeySource
+	if at, ok := p.KeyInVault(); ok {
+		p.APIKey, key = "", keys.of(at)
+	}
 	switch p.API {
 	case config.APISim:
 		return sim.New(sim.Options{}), nil
 	case config.APIAnthropic:
-		return anthropic.New(anthropic.Config{Name: p.Name, HTTPClient: hc, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+		return anthropic.New(anthropic.Config{Name: p.Name, HTTPClient: hc, BaseURL: p.BaseURL, APIKey: p.APIKey, Key: key, Headers: p.Headers})
 	case config.APIAzure:
-		return azureProvider(p, hc)
+		return azureProvider(p, hc, key)
 	case config.APIBedrock:
-		return bedrock.New(bedrock.Config{Name: p.Name, HTTPClient: hc, Region: p.Region, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers,
+		return bedrock.New(bedrock.Config{Name: p.Name, HTTPClient: hc, Region: p.Region, BaseURL: p.BaseURL, APIKey: p.APIKey, Key: key, Headers: p.Headers,
 			AccessKey: p.AccessKey, SecretKey: p.SecretKey, SessionToken: p.SessionToken})
 	case config.APIGemini:
-		return gemini.New(gemini.Config{Name: p.Name, HTTPClient: hc, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+		return gemini.New(gemini.Config{Name: p.Name, HTTPClient: hc, BaseURL: p.BaseURL, APIKey: p.APIKey, Key: key, Headers: p.Headers})
 	}
-	return openai.New(openai.Config{Name: p.Name, HTTPClient: hc, API: p.API, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers})
+	return openai.New(openai.Config{Name: p.Name, HTTPClient: hc, API: p.API, BaseURL: p.BaseURL, APIKey: p.APIKey, Key: key, Headers: p.Headers})
 }
 
-func azureProvider(p config.Provider, hc *http.Client) (model.Model, error) {
-	c := azure.Config{Name: p.Name, HTTPClient: hc, API: p.Dialect, BaseURL: p.BaseURL, APIKey: p.APIKey, Headers: p.Headers}
+func azureProvider(p config.Provider, hc *http.Client, key upstream.KeySource) (model.Model, error) {
+	c := azure.Config{Name: p.Name, HTTPClient: hc, API: p.Dialect, BaseURL: p.BaseURL, APIKey: p.APIKey, Key: key, Headers: p.Headers}
 	if e := p.Entra; e != nil {
 		c.Entra = &azure.Entra{Tenant: e.Tenant, ClientID: e.ClientID, ClientSecret: e.ClientSecret, Authority: e.Authority, Scope: e.Scope}
 	}

@@ -36,7 +36,7 @@ func TestProviderSpeaksItsWire(t *testing.T) {
 			}
 			w.WriteHeader(http.StatusBadRequest)
 		}))
-		m, err := provider(config.Provider{Name: "up", API: api, BaseURL: srv.URL + "/v1", APIKey: key, Region: "eu-west-1"}, 0)
+		m, err := provider(config.Provider{Name: "up", API: api, BaseURL: srv.URL + "/v1", APIKey: key, Region: "eu-west-1"}, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

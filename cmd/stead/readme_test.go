@@ -159,7 +159,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := models(c, newPools(c, nil), nil); err != nil {
+	if _, err := models(c, newPools(c, nil), nil, nil); err != nil {
 		t.Error(err)
 	}
 	files, err := agentFiles(filepath.Join(root, "examples", "agents"))

@@ -35,7 +35,13 @@ func openConfigured(t *testing.T, text string, log io.Writer) *node {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Load(config.Flags{Listen: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), File: file}, func(string) (string, bool) { return "", false })
+	return openAt(t, file, filepath.Join(t.TempDir(), "data"), log)
+}
+
+// openAt is a server with a configuration and a data directory.
+func openAt(t *testing.T, file, data string, log io.Writer) *node {
+	t.Helper()
+	cfg, err := config.Load(config.Flags{Listen: "127.0.0.1:0", Data: data, File: file}, func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
 	}

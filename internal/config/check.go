@@ -61,6 +61,9 @@ func (c *Config) checkProviders() error {
 		case seen[p.Name]:
 			return invalid(at+".name", "Give each its own name.", "%s: the provider %s is there twice", at, p.Name)
 		}
+		if err := p.checkKey(at); err != nil {
+			return err
+		}
 		if err := p.checkCloud(at); err != nil {
 			return err
 		}

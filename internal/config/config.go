@@ -24,6 +24,7 @@
 // Precedence: a flag, then its environment variable (STEAD_LISTEN, STEAD_DATA,
 // STEAD_DATABASE_URL), then the file, then the default. "${VAR}" in a value of the file is read
 // from the environment, "${file:PATH}" from a file of its own, without the line break at its end;
+// "${vault:VAULT/CREDENTIAL}" as a provider's api_key names a credential that is opened for each call;
 // "${VAR:-text}" gives text where VAR is unset or empty. Expansion happens after parsing,
 // so that a value can never become syntax.
 //
@@ -115,8 +116,8 @@ type Provider struct {
 	Name    string            `yaml:"name"`
 	API     string            `yaml:"api"` // one of those below
 	BaseURL string            `yaml:"base_url"`
-	APIKey  string            `yaml:"api_key"`
-	Region  string            `yaml:"region"` // of its routes, see Residency; api bedrock calls it
+	APIKey  string            `yaml:"api_key"` // see KeyInVault
+	Region  string            `yaml:"region"`  // of its routes, see Residency; api bedrock calls it
 	Headers map[string]string `yaml:"headers"`
 
 	// Of api azure: credentials in place of api_key, and APIResponses (also when empty) or APIChat.

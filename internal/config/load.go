@@ -162,6 +162,9 @@ func (x *expander) Visit(n ast.Node) ast.Visitor {
 	if x.err != nil {
 		return nil
 	}
+	if p, ok := n.(*ast.MappingValueNode); ok && keyInVault(p) {
+		return nil // it stays as it is
+	}
 	s, ok := n.(*ast.StringNode)
 	if !ok || !strings.Contains(s.Value, "${") {
 		return x
@@ -234,6 +237,9 @@ func expand(s string, env func(string) (string, bool)) (string, error) {
 		name, def, hasDefault := strings.Cut(expr, ":-")
 		if name == "" {
 			return "", errors.New(`"${}" names no variable`)
+		}
+		if strings.HasPrefix(name, vaultPrefix) {
+			return "", errors.New("a credential of a vault can be the whole api_key of a provider, and nothing else")
 		}
 		v, set := env(name)
 		if path, ok := strings.CutPrefix(name, filePrefix); ok {

@@ -156,21 +156,24 @@ func (t *token) Token(ctx context.Context, refused string) (string, error) {
 // usable reads a credential that is about to be used. It is decided, and recorded, before it is opened.
 func (s *Service) usable(ctx context.Context, c found, to string, ask Ask) (document.Document, storedCredential, error) {
 	d, data, err := s.current(ctx, c)
-	if err != nil {
-		return d, data, err
+	if err == nil {
+		err = s.decide(ctx, c, to, ask)
 	}
+	return d, data, err
+}
+
+// decide asks whether a credential may be used.
+func (s *Service) decide(ctx context.Context, c found, to string, ask Ask) error {
 	req, err := ask(ctx)
 	if err != nil {
-		return d, data, err
+		return err
 	}
 	req.Effect, req.Resource, req.Destination = policy.CredentialUse, c.Vault+"/"+c.ID, to
-	if _, err := policy.Check(ctx, s.cfg.Policy, req); err != nil {
-		if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindForbidden {
-			e.Code = tool.CodeCredential
-		}
-		return d, data, err
+	_, err = policy.Check(ctx, s.cfg.Policy, req)
+	if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindForbidden {
+		e.Code = tool.CodeCredential
 	}
-	return d, data, nil
+	return err
 }
 
 // current reads a credential as it is now, or says that it is gone.
@@ -218,4 +221,35 @@ func (s *Service) Variables(ctx context.Context, project stead.ProjectID, vaults
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// Key opens a credential for the server's own request to a URL, which must be one that the credential is for: the
+// same scheme, host and port as its MCP server's, or one of its hosts.
+func (s *Service) Key(ctx context.Context, project stead.ProjectID, vault, id string, to *url.URL, ask Ask) (string, error) {
+	c := found{Credential{ID: id, Vault: vault}, credentialKey(project, id)}
+	d, data, err := s.current(ctx, c)
+	switch {
+	case err != nil:
+		return "", err
+	case d.Tag != vault:
+		return "", unusable(stead.KindForbidden, "the vault %.80q has no credential %.80q", vault, id)
+	case !data.Auth.leads(to):
+		return "", unusable(stead.KindForbidden, "the credential %s is not for %s", id, destination(to.String()))
+	}
+	if err := s.decide(ctx, c, destination(to.String()), ask); err != nil {
+		return "", err
+	}
+	return s.token(ctx, d, data, "")
+}
+
+// leads reports whether a URL is one that the credential is for.
+func (a Auth) leads(to *url.URL) bool {
+	if to.Scheme != "https" && !loopback(to.Hostname()) {
+		return false
+	}
+	if a.Type == EnvironmentVariable {
+		return a.Unrestricted || slices.Contains(a.Hosts, strings.ToLower(to.Hostname()))
+	}
+	own, err := url.Parse(a.ServerURL)
+	return err == nil && own.Scheme == to.Scheme && destination(a.ServerURL) == destination(to.String())
 }

@@ -54,12 +54,13 @@ const (
 
 // Config is one provider.
 type Config struct {
-	Name       string            // as configured; reasoning items carry it
-	BaseURL    string            // with or without "/v1"; "": DefaultBaseURL
-	APIKey     string            // sent as x-api-key; may be empty
-	Headers    map[string]string // more headers, such as anthropic-beta; their values are secrets
-	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
-	Now        func() time.Time  // nil: time.Now; for dates in Retry-After
+	Name       string             // as configured; reasoning items carry it
+	BaseURL    string             // with or without "/v1"; "": DefaultBaseURL
+	APIKey     string             // sent as x-api-key; may be empty
+	Key        upstream.KeySource // has the key, in place of APIKey; nil: it stays the same
+	Headers    map[string]string  // more headers, such as anthropic-beta; their values are secrets
+	HTTPClient *http.Client       // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
+	Now        func() time.Time   // nil: time.Now; for dates in Retry-After
 }
 
 // Provider implements model.Model. It holds no state between calls.
@@ -88,7 +89,7 @@ func New(cfg Config) (*Provider, error) {
 		u = u.JoinPath("v1") // the official clients' base URLs lack it
 	}
 	return &Provider{cfg: cfg, url: u.JoinPath("messages").String(), client: upstream.New(upstream.Config{
-		Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain,
+		Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain, Signer: upstream.NewKeySigner("X-Api-Key", "", cfg.Key),
 		Secrets: append(slices.Collect(maps.Values(cfg.Headers)), cfg.APIKey),
 	})}, nil
 }

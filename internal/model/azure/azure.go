@@ -39,19 +39,20 @@ const path = "/openai/v1" // of the v1 API, behind a resource's address
 
 // Config is one provider. It has an API key, or Entra's credentials.
 type Config struct {
-	Name       string            // as configured; reasoning items carry it
-	API        string            // openai.APIResponses (also when empty) or openai.APIChat
-	BaseURL    string            // "https://RESOURCE.openai.azure.com", with or without "/openai/v1"
-	APIKey     string            // sent as the header api-key
-	Entra      *Entra            // nil: the API key says who calls
-	Headers    map[string]string // more headers; their values are secrets
-	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
-	Now        func() time.Time  // nil: time.Now; for expiry, and for dates in Retry-After
+	Name       string             // as configured; reasoning items carry it
+	API        string             // openai.APIResponses (also when empty) or openai.APIChat
+	BaseURL    string             // "https://RESOURCE.openai.azure.com", with or without "/openai/v1"
+	APIKey     string             // sent as the header api-key
+	Key        upstream.KeySource // has the key, in place of APIKey; nil: it stays the same
+	Entra      *Entra             // nil: the API key says who calls
+	Headers    map[string]string  // more headers; their values are secrets
+	HTTPClient *http.Client       // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
+	Now        func() time.Time   // nil: time.Now; for expiry, and for dates in Retry-After
 }
 
 // New checks the configuration; the error is of KindInvalid and names the field.
 func New(cfg Config) (*openai.Provider, error) {
-	if (cfg.APIKey == "") == (cfg.Entra == nil) {
+	if (cfg.APIKey == "" && cfg.Key == nil) == (cfg.Entra == nil) {
 		return nil, stead.Invalid("api_key", "provider %q needs either api_key or entra", cfg.Name)
 	}
 	if err := upstream.CheckKey(cfg.Name, cfg.APIKey); err != nil {
@@ -62,6 +63,10 @@ func New(cfg Config) (*openai.Provider, error) {
 		return nil, err
 	}
 	out := openai.Config{Name: cfg.Name, API: cfg.API, BaseURL: BaseURL(u), Headers: maps.Clone(cfg.Headers), HTTPClient: cfg.HTTPClient, Now: cfg.Now}
+	if cfg.Key != nil {
+		out.Signer = upstream.NewKeySigner("api-key", "", cfg.Key)
+		return openai.New(out)
+	}
 	if cfg.Entra == nil {
 		if out.Headers == nil {
 			out.Headers = map[string]string{}

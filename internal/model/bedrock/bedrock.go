@@ -53,16 +53,17 @@ const service = "bedrock" // that requests are signed for; the host has another 
 
 // Config is one provider. It has an access key, or an API key.
 type Config struct {
-	Name         string            // as configured; reasoning items carry it
-	Region       string            // "eu-central-1": requests are signed for it
-	BaseURL      string            // "": that of the region
-	AccessKey    string            // AKIA…
-	SecretKey    string            // belongs to AccessKey
-	SessionToken string            // of temporary credentials; may be empty
-	APIKey       string            // of Bedrock itself, a bearer token
-	Headers      map[string]string // more headers; their values are secrets
-	HTTPClient   *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
-	Now          func() time.Time  // nil: time.Now; requests are signed with it
+	Name         string             // as configured; reasoning items carry it
+	Region       string             // "eu-central-1": requests are signed for it
+	BaseURL      string             // "": that of the region
+	AccessKey    string             // AKIA…
+	SecretKey    string             // belongs to AccessKey
+	SessionToken string             // of temporary credentials; may be empty
+	APIKey       string             // of Bedrock itself, a bearer token
+	Key          upstream.KeySource // has the API key, in place of APIKey; nil: it stays the same
+	Headers      map[string]string  // more headers; their values are secrets
+	HTTPClient   *http.Client       // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
+	Now          func() time.Time   // nil: time.Now; requests are signed with it
 }
 
 // Provider implements model.Model. It holds no state between calls.
@@ -81,7 +82,7 @@ func New(cfg Config) (*Provider, error) {
 		return nil, stead.Invalid("region", "the region of provider %q is %q; it is one such as eu-central-1", cfg.Name, cfg.Region)
 	case (cfg.AccessKey == "") != (cfg.SecretKey == ""):
 		return nil, stead.Invalid("access_key", "provider %q needs both access_key and secret_key, or neither", cfg.Name)
-	case (cfg.AccessKey == "") == (cfg.APIKey == ""):
+	case (cfg.AccessKey == "") == (cfg.APIKey == "" && cfg.Key == nil):
 		return nil, stead.Invalid("api_key", "provider %q needs either access_key and secret_key, or api_key", cfg.Name)
 	}
 	for _, key := range []string{cfg.APIKey, cfg.AccessKey, cfg.SecretKey, cfg.SessionToken} {
@@ -99,7 +100,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	up := upstream.Config{Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain,
+	up := upstream.Config{Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain, Signer: upstream.NewKeySigner("Authorization", "Bearer ", cfg.Key),
 		Secrets: append(slices.Collect(maps.Values(cfg.Headers)), cfg.APIKey, cfg.SecretKey, cfg.SessionToken)}
 	if cfg.AccessKey != "" {
 		up.Signer = signer{key: cfg.AccessKey, secret: cfg.SecretKey, token: cfg.SessionToken, region: cfg.Region, service: service, now: cfg.Now}

@@ -56,12 +56,13 @@ const (
 
 // Config is one provider.
 type Config struct {
-	Name       string            // as configured; reasoning items carry it
-	BaseURL    string            // with its version; "": DefaultBaseURL
-	APIKey     string            // sent as x-goog-api-key; may be empty
-	Headers    map[string]string // more headers; their values are secrets
-	HTTPClient *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
-	Now        func() time.Time  // nil: time.Now; for dates in Retry-After
+	Name       string             // as configured; reasoning items carry it
+	BaseURL    string             // with its version; "": DefaultBaseURL
+	APIKey     string             // sent as x-goog-api-key; may be empty
+	Key        upstream.KeySource // has the key, in place of APIKey; nil: it stays the same
+	Headers    map[string]string  // more headers; their values are secrets
+	HTTPClient *http.Client       // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
+	Now        func() time.Time   // nil: time.Now; for dates in Retry-After
 }
 
 // Provider implements model.Model and model.Embedder. It holds no state between calls.
@@ -87,7 +88,7 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	return &Provider{cfg: cfg, base: u, client: upstream.New(upstream.Config{
-		Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain,
+		Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain, Signer: upstream.NewKeySigner("X-Goog-Api-Key", "", cfg.Key),
 		Secrets: append(slices.Collect(maps.Values(cfg.Headers)), cfg.APIKey),
 	})}, nil
 }

@@ -49,17 +49,18 @@ const (
 
 // Config is one provider.
 type Config struct {
-	Name         string            // as configured; reasoning items carry it
-	API          string            // APIResponses (also when empty) or APIChat
-	BaseURL      string            // with its version: "https://api.openai.com/v1", which is also the default
-	APIKey       string            // sent as a bearer token; may be empty
-	Organization string            // OpenAI-Organization; may be empty
-	Project      string            // OpenAI-Project; may be empty
-	Headers      map[string]string // more headers, such as Azure's "api-key"; their values are secrets
-	Omit         []string          // request fields that this upstream refuses: "prompt_cache_key"
-	Signer       upstream.Signer   // proves who calls, in place of APIKey; nil: none
-	HTTPClient   *http.Client      // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
-	Now          func() time.Time  // nil: time.Now; for dates in Retry-After
+	Name         string             // as configured; reasoning items carry it
+	API          string             // APIResponses (also when empty) or APIChat
+	BaseURL      string             // with its version: "https://api.openai.com/v1", which is also the default
+	APIKey       string             // sent as a bearer token; may be empty
+	Organization string             // OpenAI-Organization; may be empty
+	Project      string             // OpenAI-Project; may be empty
+	Headers      map[string]string  // more headers, such as Azure's "api-key"; their values are secrets
+	Omit         []string           // request fields that this upstream refuses: "prompt_cache_key"
+	Key          upstream.KeySource // has the key, in place of APIKey; nil: it stays the same
+	Signer       upstream.Signer    // proves who calls, in place of APIKey; nil: none
+	HTTPClient   *http.Client       // nil: one of our own; its redirect policy is replaced, and its Timeout bounds whole calls
+	Now          func() time.Time   // nil: time.Now; for dates in Retry-After
 }
 
 // Provider implements model.Model, model.Forwarder and model.Embedder. It holds no state between calls.
@@ -94,6 +95,9 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if err := upstream.CheckKey(cfg.Name, cfg.APIKey); err != nil {
 		return nil, err
+	}
+	if cfg.Signer == nil {
+		cfg.Signer = upstream.NewKeySigner("Authorization", "Bearer ", cfg.Key)
 	}
 	return &Provider{
 		cfg: cfg, base: u, url: u.JoinPath(path).String(), newStyle: newStyle(u.Hostname()),
