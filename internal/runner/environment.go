@@ -50,7 +50,11 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
 		flight.action = true
-		go act.guarded(ctx, flight)
+		if c.Action != session.ActionPrepare {
+			go act.guarded(ctx, ctx, flight) // what is opened has a watch of its own, and what is stored nobody stops
+			return
+		}
+		go a.r.watched(ctx, act.allowed, func(within context.Context) { act.guarded(ctx, within, flight) })
 	})
 	return nil
 }
@@ -95,14 +99,18 @@ type environmentAction struct {
 	allowed policy.Request
 }
 
-func (x *environmentAction) guarded(ctx context.Context, f *flight) {
+// guarded runs the action within a context that ends as soon as it must not go on; ctx is the flight's.
+func (x *environmentAction) guarded(ctx, within context.Context, f *flight) {
 	var out pending
-	err := safely(func() (err error) { out, err = x.run(ctx); return err })
+	err := safely(func() (err error) { out, err = x.run(within); return err })
 	if err != nil {
 		if ctx.Err() != nil {
 			return // given up: whoever comes next repeats it
 		}
 		failed := x.failed(err, x.attempt)
+		if why := stopped(within); why != nil {
+			failed = x.failed(why, 0)
+		}
 		level, text := slog.LevelWarn, "environment action failed; it is tried again"
 		if failed.RetryAt == 0 {
 			level, text = slog.LevelError, "environment action failed for good"
@@ -252,7 +260,7 @@ func (a *actor) watchEnvironment(opened environment.Opened, residence stead.Seq,
 				return
 			}
 			reason, alive = why.Message, false
-			a.r.cfg.Environments.Drop(a.key, residence) // when a save that is under way has ended
+			a.r.cfg.Environments.Drop(a.key, residence) // a save that is under way fails: what is not stored stays on this node
 		case <-opened.Changed:
 			poke(a.changed)
 		case <-opened.Done:

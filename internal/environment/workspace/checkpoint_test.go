@@ -3,12 +3,15 @@ package workspace
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -120,7 +123,7 @@ func TestCheckpointLeavesOut(t *testing.T) {
 	t.Chdir(dir) // a socket's path is short
 	must(t, syscall.Bind(socket, &syscall.SockaddrUnix{Name: "socket"}))
 	must(t, os.Chmod(filepath.Join(dir, "kept"), 0o755|os.ModeSetuid|os.ModeSetgid|os.ModeSticky))
-	must(t, os.WriteFile(filepath.Join(dir, temporaryPrefix+"half"), []byte("being written"), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, temporaryPrefix+"0123456789abcdef"), []byte("being written"), 0o600))
 	d := open(t, dir)
 	c, err := d.Checkpoint(t.Context(), blobs, "")
 	must(t, err)
@@ -136,7 +139,7 @@ func TestCheckpointLeavesOut(t *testing.T) {
 	}
 	d.now = func() time.Time { return time.Now().Add(2 * leftoverAge) }
 	checkpoint(t, d, blobs, c.Digest)
-	if _, err := os.Lstat(filepath.Join(dir, temporaryPrefix+"half")); !os.IsNotExist(err) {
+	if _, err := os.Lstat(filepath.Join(dir, temporaryPrefix+"0123456789abcdef")); !os.IsNotExist(err) {
 		t.Fatalf("an old temporary file is still there: %v", err)
 	}
 }
@@ -401,7 +404,7 @@ func TestListAndUsage(t *testing.T) {
 	must(t, os.Symlink("/etc", filepath.Join(dir, "etc")))
 	must(t, os.Symlink("c", filepath.Join(dir, "link")))
 	must(t, syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o666))
-	put(t, filepath.Join(dir, "b", temporaryPrefix+"1"), "half")
+	put(t, filepath.Join(dir, "b", temporaryPrefix+"0123456789abcdef"), "half")
 	d := open(t, dir)
 	for _, desc := range []bool{false, true} {
 		want := slices.Clone(names)
@@ -498,6 +501,45 @@ func (c closer) Put(ctx context.Context, data []byte) (string, error) {
 	digest, err := c.sessionBlobs.Put(ctx, data)
 	_ = c.dir.Close()
 	return digest, err
+}
+
+// A directory that is closed between its listing and the look at what is in it is not an empty one, however deep.
+func TestAScanOfADirectoryThatIsClosed(t *testing.T) {
+	closing := func(root *os.Root, seen *atomic.Int64) ([]string, error) {
+		names, err := namesOf(root, seen)
+		_ = root.Close()
+		return names, err
+	}
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "file"), "x")
+	for how, list := range map[string]func(*scanner, *os.Root) (*listing, error){
+		"flat": func(s *scanner, r *os.Root) (*listing, error) { return s.list(r, "", 1) },
+		"deep": func(s *scanner, r *os.Root) (*listing, error) { return s.deep(r, "", 1) },
+	} {
+		root, err := os.OpenRoot(dir)
+		must(t, err)
+		if l, err := list(&scanner{ctx: t.Context(), now: time.Now(), names: closing}, root); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("%s: %+v, %v", how, l, err)
+		}
+	}
+}
+
+// A file of an agent that is called much as one that is being written is as any other.
+func TestNamesLikeThoseOfTemporaryFiles(t *testing.T) {
+	dir, blobs := t.TempDir(), newBlobs(t)
+	put(t, filepath.Join(dir, temporaryPrefix+"report.csv"), "x")
+	d := open(t, dir)
+	if c, err := d.Checkpoint(t.Context(), blobs, ""); err != nil || c.Files != 1 {
+		t.Errorf("a checkpoint of %+v, %v", c, err)
+	}
+	page, err := d.List(t.Context(), environment.ListQuery{Dir: "/workspace", Limit: 10})
+	if err != nil || len(page.Files) != 1 {
+		t.Errorf("listed: %+v, %v", page, err)
+	}
+	err = d.WriteFile(t.Context(), "/workspace/"+temporaryPrefix+"0123456789abcdef", []byte("x"), false)
+	if stead.KindOf(err) != stead.KindInvalid {
+		t.Errorf("a name of the server's own: %v", err)
+	}
 }
 
 // A checkpoint is whole, or there is none: files that can't be read any more are not files that are gone.

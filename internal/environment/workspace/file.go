@@ -30,6 +30,16 @@ const (
 // workspace: listings and checkpoints leave them out.
 const temporaryPrefix = ".stead-tmp-"
 
+// temporaryRandom is how many random bytes follow it, in hexadecimal digits.
+const temporaryRandom = 8
+
+// isTemporary reports whether a name is one of those: of that form to the last digit, so that an agent's own files are not.
+func isTemporary(name string) bool {
+	digits, ok := strings.CutPrefix(name, temporaryPrefix)
+	_, err := hex.DecodeString(digits)
+	return ok && err == nil && len(digits) == 2*temporaryRandom
+}
+
 func tooLarge(rel string, size, max int64) error {
 	return &stead.Error{Kind: stead.KindTooLarge, Param: "path",
 		Message: sentence(inside(rel), "has %d bytes; the limit is %d", size, max)}
@@ -199,7 +209,10 @@ func (d *Dir) replace(rel string, from io.Reader, executable bool) (err error) {
 	if info, err := dir.Lstat(name); err == nil && info.IsDir() {
 		return notRegular(rel, info.Mode())
 	}
-	var random [8]byte
+	if isTemporary(name) {
+		return stead.Invalid("path", "%.200q is a name of files that this server is writing: choose another", inside(rel))
+	}
+	var random [temporaryRandom]byte
 	rand.Read(random[:]) // never fails
 	temporary := temporaryPrefix + hex.EncodeToString(random[:])
 	err = writeNew(dir, temporary, rel, from, executable, own)

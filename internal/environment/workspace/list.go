@@ -78,7 +78,7 @@ func (l *lister) list(root *os.Root) ([]string, error) {
 
 func (l *lister) visit(at *step, name string, info fs.FileInfo) (bool, error) {
 	rel, ok := at.path(name)
-	if !ok || l.past(rel) || strings.HasPrefix(name, temporaryPrefix) {
+	if !ok || l.past(rel) || isTemporary(name) {
 		return false, nil
 	}
 	if !info.Mode().IsRegular() {

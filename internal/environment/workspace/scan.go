@@ -42,6 +42,8 @@ type scanner struct {
 	pathBytes atomic.Int64  // of all nodes
 	skipped   atomic.Int64  // what no checkpoint takes
 	long      atomic.Int64  // of these, what has too long a path
+	// names gives those of a directory; a test's closes it first.
+	names func(root *os.Root, seen *atomic.Int64) ([]string, error)
 }
 
 // listing is one directory: its nodes, and the listings of those that are directories.
@@ -58,7 +60,7 @@ type leftOut struct {
 
 // scan lists everything below the workspace, in the manifest's order.
 func (d *Dir) scan(ctx context.Context, now time.Time, parallel int) (nodes []node, out leftOut, err error) {
-	s := &scanner{ctx: ctx, now: now, idle: make(chan struct{}, parallel-1)}
+	s := &scanner{ctx: ctx, now: now, idle: make(chan struct{}, parallel-1), names: namesOf}
 	for range parallel - 1 {
 		s.idle <- struct{}{}
 	}
@@ -85,7 +87,7 @@ func (s *scanner) list(root *os.Root, dir string, depth int) (*listing, error) {
 	if err := ended(s.ctx); err != nil {
 		return nil, err
 	}
-	names, err := namesOf(root, &s.seen)
+	names, err := s.names(root, &s.seen)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +95,11 @@ func (s *scanner) list(root *os.Root, dir string, depth int) (*listing, error) {
 	at := &step{root: root, rel: dir, depth: depth - 1}
 	for _, name := range names {
 		info, err := root.Lstat(name)
+		if vanished(err) {
+			continue
+		}
 		if err != nil {
-			continue // gone since
+			return nil, err // whoever ends the environment closes its directory: what is in it is there all the same
 		}
 		if _, err := s.take(l, at, name, info); err != nil {
 			return nil, err
@@ -106,9 +111,9 @@ func (s *scanner) list(root *os.Root, dir string, depth int) (*listing, error) {
 
 // take puts the node of a name into a listing; true for a directory.
 func (s *scanner) take(l *listing, at *step, name string, info fs.FileInfo) (bool, error) {
-	n, ok := s.look(at, name, info)
-	if !ok {
-		return false, nil
+	n, ok, err := s.look(at, name, info)
+	if err != nil || !ok {
+		return false, err
 	}
 	if s.pathBytes.Add(int64(len(n.path))) > manifest.MaxTreePathBytes {
 		return false, stead.Errorf(stead.KindTooLarge, "the paths of the workspace's files have more than %d bytes together, which is the limit", manifest.MaxTreePathBytes)
@@ -130,12 +135,12 @@ func nanoseconds(t time.Time) int64 {
 }
 
 // look makes the node of a name; false for what is no part of a checkpoint.
-func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool) {
-	if strings.HasPrefix(name, temporaryPrefix) && info.Mode().IsRegular() {
+func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool, error) {
+	if isTemporary(name) && info.Mode().IsRegular() {
 		if s.now.Sub(info.ModTime()) > leftoverAge {
 			_ = at.root.Remove(name) // of a server that was killed while it wrote; next time, if it fails
 		}
-		return node{}, false
+		return node{}, false, nil
 	}
 	n := node{mode: uint16(info.Mode().Perm()), size: info.Size(), mtime: nanoseconds(info.ModTime())}
 	n.stat, n.known = statOf(info)
@@ -143,7 +148,7 @@ func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool) {
 	if n.path, short = at.path(name); !short {
 		s.skipped.Add(1)
 		s.long.Add(1)
-		return node{}, false
+		return node{}, false, nil
 	}
 	switch {
 	case info.IsDir():
@@ -152,8 +157,11 @@ func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool) {
 		n.kind = manifest.File
 	case info.Mode()&fs.ModeSymlink != 0:
 		target, err := at.root.Readlink(name)
+		if vanished(err) {
+			return node{}, false, nil
+		}
 		if err != nil {
-			return node{}, false
+			return node{}, false, err
 		}
 		n.target = target
 		n.kind = manifest.Link
@@ -161,7 +169,7 @@ func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool) {
 	if n.kind == 0 {
 		s.skipped.Add(1)
 	}
-	return n, n.kind != 0
+	return n, n.kind != 0, nil
 }
 
 // descend lists the directories of a listing, in a goroutine of its own where one is idle.
@@ -221,7 +229,7 @@ func (s *scanner) enter(root *os.Root, n node, depth int) (*listing, error) {
 func (s *scanner) deep(root *os.Root, dir string, depth int) (*listing, error) {
 	l := &listing{}
 	w := walker{
-		ctx: s.ctx, list: func(root *os.Root) ([]string, error) { return namesOf(root, &s.seen) },
+		ctx: s.ctx, list: func(root *os.Root) ([]string, error) { return s.names(root, &s.seen) },
 		visit: func(at *step, name string, info fs.FileInfo) (bool, error) { return s.take(l, at, name, info) },
 	}
 	err := w.walk(root, dir, depth-1)

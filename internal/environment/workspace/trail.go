@@ -80,8 +80,11 @@ func (w *walker) walk(root *os.Root, rel string, depth int) error {
 		name := at.names[0]
 		at.names = at.names[1:]
 		info, err := at.root.Lstat(name)
+		if vanished(err) {
+			continue
+		}
 		if err != nil {
-			continue // gone since
+			return err
 		}
 		into, err := w.visit(at, name, info)
 		if err == nil && into {
