@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"reflect"
 	"strconv"
 	"time"
 
@@ -17,51 +16,75 @@ import (
 
 // pools are a node's pools of throughput.
 type pools struct {
-	all  []*capacity.Pool
-	made []config.Pool                // what they were made of, in the same order
-	by   map[[2]string]*capacity.Pool // provider and its model, "" for all others
+	all []pooled
+	by  map[[2]string]*capacity.Pool // provider and its model, "" for all others
 }
 
-// newPools makes the pools of a configuration. Those that are as they were in before go on.
+// pooled is a pool, whose it is, and the limits that the configuration gives it.
+type pooled struct {
+	*capacity.Pool
+	provider string
+	limits   capacity.Config
+}
+
+// newPools makes the pools of a configuration. A pool of before that has the same name and provider goes on; its limits
+// change with take alone, for a configuration may still be refused.
 func newPools(cfg *config.Config, before *pools) *pools {
-	p := &pools{by: map[[2]string]*capacity.Pool{}, made: cfg.Capacity}
+	p := &pools{by: map[[2]string]*capacity.Pool{}}
 	for _, c := range cfg.Capacity {
-		own := capacity.Config{
-			Name: c.Name, TokensPerMinute: c.TokensPerMinute, RequestsPerMinute: c.RequestsPerMinute, Concurrent: c.Concurrent,
-			Wait: time.Duration(c.WaitSeconds) * time.Second, Weights: map[stead.ProjectID]int{}, Stay: c.Spill != nil && !*c.Spill,
+		x := pooled{before.find(c.Name, c.Provider), c.Provider, limitsOf(c)}
+		if x.Pool == nil {
+			x.Pool = capacity.New(x.limits, nil)
 		}
-		if c.Queue != nil {
-			own.Queue = cmp.Or(*c.Queue, -1)
-		}
-		for project, w := range c.Weights {
-			own.Weights[stead.ProjectID(project)] = w
-		}
-		pool := before.same(c)
-		if pool == nil {
-			pool = capacity.New(own, nil)
-		}
-		p.all = append(p.all, pool)
+		p.all = append(p.all, x)
 		for _, m := range c.Models {
-			p.by[[2]string{c.Provider, m}] = pool
+			p.by[[2]string{c.Provider, m}] = x.Pool
 		}
 		if len(c.Models) == 0 {
-			p.by[[2]string{c.Provider, ""}] = pool
+			p.by[[2]string{c.Provider, ""}] = x.Pool
 		}
 	}
 	return p
 }
 
-// same is the pool that was made of the same lines; nil for none.
-func (p *pools) same(c config.Pool) *capacity.Pool {
+func limitsOf(c config.Pool) capacity.Config {
+	out := capacity.Config{
+		Name: c.Name, TokensPerMinute: c.TokensPerMinute, RequestsPerMinute: c.RequestsPerMinute, Concurrent: c.Concurrent,
+		Wait: time.Duration(c.WaitSeconds) * time.Second, Weights: map[stead.ProjectID]int{}, Stay: c.Spill != nil && !*c.Spill,
+	}
+	if c.Queue != nil {
+		out.Queue = cmp.Or(*c.Queue, -1)
+	}
+	for project, w := range c.Weights {
+		out.Weights[stead.ProjectID(project)] = w
+	}
+	return out
+}
+
+// find is the pool of a name at a provider; nil for none. p may be nil.
+func (p *pools) find(name, provider string) *capacity.Pool {
 	if p == nil {
 		return nil
 	}
-	for i, made := range p.made {
-		if reflect.DeepEqual(made, c) {
-			return p.all[i]
+	for _, x := range p.all {
+		if x.limits.Name == name && x.provider == provider {
+			return x.Pool
 		}
 	}
 	return nil
+}
+
+// take puts the limits of the configuration in force in the pools that go on, and lifts those of the pools of before that
+// are no more: calls that wait there go out.
+func (p *pools) take(before *pools) {
+	for _, x := range p.all {
+		x.Change(x.limits)
+	}
+	for _, x := range before.all {
+		if p.find(x.limits.Name, x.provider) != x.Pool {
+			x.Retire()
+		}
+	}
 }
 
 // limit makes the calls of a provider that has pools take their turns.

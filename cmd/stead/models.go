@@ -126,7 +126,8 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err != nil {
 		return err
 	}
-	throughput := newPools(cfg, n.throughput.Load())
+	before := n.throughput.Load()
+	throughput := newPools(cfg, before)
 	next, err := models(cfg, throughput, n.routes, n.providerKey)
 	if err != nil {
 		return err
@@ -140,6 +141,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	}
 	n.throughput.Store(throughput)
 	n.models.now.Store(next)
+	throughput.take(before)
 	n.policies.Replace(rules)
 	n.metering.prices.Replace(priceEditions(cfg))
 	n.metering.account.Replace(terms(cfg))

@@ -54,7 +54,7 @@ func TestReload(t *testing.T) {
 		}
 		return routes[0].Route.Name()
 	}
-	pool := n.throughput.Load().all[0]
+	pool := n.throughput.Load().all[0].Pool
 	_, begun, err := n.models.Resolve("default", model.Caller{}) // of a call that is under way
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestReload(t *testing.T) {
 	if err := n.reload(t.Context(), load); err != nil || first() != "b/sim" {
 		t.Errorf("%v, and calls go to %s", err, first())
 	}
-	if n.throughput.Load().all[0] != pool {
+	if n.throughput.Load().all[0].Pool != pool {
 		t.Error("a pool that is as it was began anew")
 	}
 	for _, err := range begun.Generate(t.Context(), model.Request{Model: "sim"}) {

@@ -24,7 +24,7 @@
 // that was too long.
 //
 // Delivery: a ticket is given once and taken back once, whatever the call does. State is in memory:
-// a restart begins with full buckets.
+// a restart begins with full buckets. Limits change under way (Change, Retire), and what runs, waits and is owed stays.
 //
 // Source: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queuing", SIGCOMM 1996.
 package capacity

@@ -16,6 +16,8 @@ type Pool struct {
 	pool  *pool
 	now   func() time.Time
 	timer *time.Timer
+	// changed is closed when the limits change, and another one stands here then.
+	changed chan struct{}
 }
 
 // New makes a pool; now nil is time.Now.
@@ -23,7 +25,26 @@ func New(cfg Config, now func() time.Time) *Pool {
 	if now == nil {
 		now = time.Now
 	}
-	return &Pool{pool: newPool(cfg, now()), now: now}
+	return &Pool{pool: newPool(cfg, now()), now: now, changed: make(chan struct{})}
+}
+
+// Change gives the pool other limits, which hold at once for those that wait as well. What runs counts on, and buckets keep
+// their level, above zero or below, as far as the new size holds it. Nobody is sent away for a queue that is shorter now.
+func (p *Pool) Change(cfg Config) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pool.change(p.now(), cfg)
+	p.arm()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Retire lifts the limits of a pool that is no more: those that wait go out, and so does who still comes.
+func (p *Pool) Retire() {
+	p.mu.Lock()
+	name := p.pool.cfg.Name
+	p.mu.Unlock()
+	p.Change(Config{Name: name})
 }
 
 // Enter waits for the turn of a call. leave must be called exactly once, with the tokens that the
@@ -36,21 +57,34 @@ func (p *Pool) Enter(ctx context.Context, project stead.ProjectID, tier Tier, to
 	if t == nil {
 		return nil, p.refusal("its queue is full", again)
 	}
-	timeout := time.NewTimer(p.pool.cfg.Wait)
+	timeout := time.NewTimer(DefaultWait)
 	defer timeout.Stop()
-	select {
-	case <-t.ready:
-		return p.leaver(t), nil
-	case <-timeout.C:
-		if p.giveUp(t) {
-			return nil, p.refusal(fmt.Sprintf("the call waited %s", p.pool.cfg.Wait), p.again())
+	for {
+		most, left, changed := p.patience(t)
+		timeout.Reset(left)
+		select {
+		case <-t.ready:
+		case <-changed:
+			continue
+		case <-timeout.C:
+			if p.giveUp(t) {
+				return nil, p.refusal(fmt.Sprintf("the call waited %s", most), p.again())
+			}
+		case <-ctx.Done():
+			if p.giveUp(t) {
+				return nil, &model.Error{Code: model.CodeConnection, Message: "the model call was cancelled while it waited for capacity", Err: context.Cause(ctx)}
+			}
 		}
-	case <-ctx.Done():
-		if p.giveUp(t) {
-			return nil, &model.Error{Code: model.CodeConnection, Message: "the model call was cancelled while it waited for capacity", Err: context.Cause(ctx)}
-		}
+		return p.leaver(t), nil // at its turn, or it was let in at the very moment when it gave up
 	}
-	return p.leaver(t), nil // it was let in at that very moment
+}
+
+// patience is how long a call may wait, how much of that is left to this one, and what is closed when it changes.
+func (p *Pool) patience(t *ticket) (most, left time.Duration, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	most = p.pool.cfg.Wait
+	return most, t.since.Add(most).Sub(p.now()), p.changed
 }
 
 // giveUp takes the ticket out of the queue; false when it has been let in meanwhile.
@@ -71,6 +105,8 @@ func (p *Pool) again() time.Duration {
 }
 
 func (p *Pool) refusal(why string, again time.Duration) *model.Error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return &model.Error{Code: model.CodeRateLimit, Status: 429, Retry: true, RetryAfter: again, Own: true, Stay: p.pool.cfg.Stay,
 		Message: fmt.Sprintf("the capacity of pool %s is taken: %s", p.pool.cfg.Name, why)}
 }

@@ -42,29 +42,42 @@ type ticket struct {
 	estimate int64 // tokens, by the request
 	tokens   int64 // by what calls of the pool use of their estimates
 	serial   uint64
-	deadline time.Time
+	since    time.Time
 	in       bool
 	ready    chan struct{} // closed when it may go out
 }
 
 func newPool(cfg Config, now time.Time) *pool {
-	if cfg.Queue == 0 {
-		cfg.Queue = DefaultQueue
-	}
-	if cfg.Wait == 0 {
-		cfg.Wait = DefaultWait
-	}
 	return &pool{
-		cfg: cfg, factor: 1, projects: map[stead.ProjectID]*project{},
+		cfg: cfg.whole(), factor: 1, projects: map[stead.ProjectID]*project{},
 		tokens: newBucket(cfg.TokensPerMinute, now), requests: newBucket(cfg.RequestsPerMinute, now),
 	}
 }
+
+// whole is a configuration with its defaults.
+func (c Config) whole() Config {
+	c.Queue, c.Wait = cmp.Or(c.Queue, DefaultQueue), cmp.Or(c.Wait, DefaultWait)
+	return c
+}
+
+// change takes other limits, and lets in whoever may go by them.
+func (p *pool) change(now time.Time, cfg Config) {
+	p.cfg = cfg.whole()
+	p.tokens.change(cfg.TokensPerMinute, now)
+	p.requests.change(cfg.RequestsPerMinute, now)
+	for id, f := range p.projects {
+		f.weight = cfg.weight(id)
+	}
+	p.admit(now)
+}
+
+func (c Config) weight(id stead.ProjectID) float64 { return float64(max(c.Weights[id], 1)) }
 
 // enter queues a call. It returns nil, and after what time to come again, when the queue is full.
 func (p *pool) enter(now time.Time, id stead.ProjectID, tier Tier, tokens int64) (*ticket, time.Duration) {
 	f := p.flow(now, id)
 	p.serial++
-	t := &ticket{project: f, tier: tier, estimate: max(tokens, 1), tokens: p.likely(max(tokens, 1)), serial: p.serial, deadline: now.Add(p.cfg.Wait), ready: make(chan struct{})}
+	t := &ticket{project: f, tier: tier, estimate: max(tokens, 1), tokens: p.likely(max(tokens, 1)), serial: p.serial, since: now, ready: make(chan struct{})}
 	f.queue = append(f.queue, t)
 	p.waiting++
 	p.admit(now)
@@ -80,7 +93,7 @@ func (p *pool) flow(now time.Time, id stead.ProjectID) *project {
 	f := p.projects[id]
 	if f == nil {
 		p.forget(now)
-		f = &project{id: id, weight: float64(max(p.cfg.Weights[id], 1))}
+		f = &project{id: id, weight: p.cfg.weight(id)}
 		p.projects[id] = f
 	}
 	f.seen = now
@@ -234,6 +247,18 @@ func newBucket(perMinute int64, now time.Time) bucket {
 	b := bucket{perMinute: float64(perMinute), at: now}
 	b.level = b.size()
 	return b
+}
+
+// change goes on at another rate with what the bucket holds or owes. Without a rate nobody counted: one that gets its first
+// begins full.
+func (b *bucket) change(perMinute int64, now time.Time) {
+	if b.perMinute == 0 {
+		*b = newBucket(perMinute, now)
+		return
+	}
+	b.fill(now)
+	b.perMinute = float64(perMinute)
+	b.level = min(b.level, b.size())
 }
 
 func (b *bucket) size() float64 { return max(b.perMinute/bucketShare, 1) }
