@@ -70,7 +70,7 @@ func (a *app) dev(ctx context.Context, f nodeFlags, agents string, demo bool) er
 		defer func() { cancel(); <-done }()
 	}
 	go n.watchReload(ctx, func() (*config.Config, error) {
-		cfg, err := f.load(a.env)
+		cfg, err := f.reload(ctx, a.env)
 		if err == nil {
 			addShop(cfg, shop)
 		}

@@ -89,11 +89,17 @@ func (f *nodeFlags) load(env func(string) (string, bool)) (*config.Config, error
 	return config.Load(config.Flags{Listen: f.listen, Data: f.data, Database: f.database, File: f.config}, env)
 }
 
+// reload is load for a server that runs.
+func (f *nodeFlags) reload(ctx context.Context, env func(string) (string, bool)) (*config.Config, error) {
+	return config.Reload(ctx, config.Flags{Listen: f.listen, Data: f.data, Database: f.database, File: f.config}, env)
+}
+
 // node is one running server with all its parts.
 type node struct {
-	cfg  *config.Config
-	log  *slog.Logger
-	base string // http://HOST:PORT, or https
+	cfg   *config.Config // that it began with
+	taken *config.Config // the newest that was taken; only reload changes it
+	log   *slog.Logger
+	base  string // http://HOST:PORT, or https
 	// certificate is nil without TLS.
 	certificate *certificate
 	models      *catalogs
@@ -137,7 +143,7 @@ func impatient(cfg *config.Config) {
 
 // openNode puts a node together and serves. What was opened is closed again when a part fails.
 func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (*node, error) {
-	n := &node{cfg: cfg, log: log, stopping: make(chan struct{}), served: make(chan error, 1)}
+	n := &node{cfg: cfg, taken: cfg, log: log, stopping: make(chan struct{}), served: make(chan error, 1)}
 	if err := n.open(ctx); err != nil {
 		n.stop()
 		return nil, err

@@ -42,7 +42,7 @@ func (a *app) serveCmd() *cobra.Command {
 			if err := n.announce(a.out, "stead is serving", f.readyFile); err != nil {
 				return err
 			}
-			go n.watchReload(cmd.Context(), func() (*config.Config, error) { return f.load(a.env) })
+			go n.watchReload(cmd.Context(), func() (*config.Config, error) { return f.reload(cmd.Context(), a.env) })
 			return n.wait(cmd.Context())
 		},
 	}

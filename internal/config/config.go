@@ -107,6 +107,8 @@ type Config struct {
 	// Policies decide behind what roles allow.
 	Policies Policies `yaml:"policies"`
 
+	// Sections are the keys of the file that have a value, be it an empty list.
+	Sections []string `yaml:"-"`
 	// Notes are sentences for the person who starts the server: what was found and is not used.
 	Notes []string `yaml:"-"`
 }

@@ -73,6 +73,8 @@ limits: {drain_seconds: 7, tool_seconds: 60}
 			Limits: EgressLimits{UpBytes: 1 << 30, DownBytes: 2, BytesPerSecond: 3, Connections: 4, PerMinute: 5},
 		}},
 		Limits: Limits{DrainSeconds: 7, ToolSeconds: 60},
+
+		Sections: []string{"listen", "data", "database", "auth", "providers", "models", "mcp_servers", "environments", "limits"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)

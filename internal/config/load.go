@@ -102,6 +102,7 @@ func (c *Config) parse(data []byte, env func(string) (string, bool)) error {
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil || file.Docs[0].Body.Type() == ast.NullType {
 		return nil
 	}
+	c.Sections = sections(file.Docs[0].Body)
 	x := &expander{env: env}
 	ast.Walk(x, file.Docs[0].Body)
 	if x.err != nil {
@@ -111,6 +112,21 @@ func (c *Config) parse(data []byte, env func(string) (string, bool)) error {
 		return yamlError(err)
 	}
 	return nil
+}
+
+// sections are the keys of a document that have a value.
+func sections(body ast.Node) []string {
+	m, ok := body.(*ast.MappingNode)
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, v := range m.Values {
+		if v.Value.Type() != ast.NullType {
+			out = append(out, v.Key.String())
+		}
+	}
+	return out
 }
 
 // yamlError says where: "line 3, column 1: unknown field "lissten"" and the lines around it.
