@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/skill"
 	"github.com/stead-dev/stead/internal/template"
+	"github.com/stead-dev/stead/internal/tool/mcp"
 	"github.com/stead-dev/stead/internal/vault"
 	"github.com/stead-dev/stead/internal/vectorstore"
 )
@@ -32,7 +34,7 @@ type configured struct {
 }
 
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
-func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer) configured {
+func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard) configured {
 	assets := asset.New(documents, n.blobs, time.Now)
 	var vectors *vectorstore.Service // which needs the files
 	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now,
@@ -45,7 +47,10 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
 	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now})
-	vaults := vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: authorizer, Now: time.Now, Log: n.log})
+	renewing := &http.Client{ // token endpoints are named by users, and get secrets: no other place does
+		Transport: mcp.Guarded(guard), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	vaults := vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: authorizer, Now: time.Now, HTTP: renewing, Log: n.log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var sweeping sync.WaitGroup
 	sweeping.Go(func() {

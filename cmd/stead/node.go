@@ -205,14 +205,14 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	services := n.openConfigured(store, store, keys, authorizer)
-	n.vaults.Store(services.vaults)
-	var run *runner.Runner
-	pcs, err := n.openComputers(ctx, keys, services, func() session.Environments { return run })
+	guard, err := toolGuard(cfg)
 	if err != nil {
 		return err
 	}
-	guard, err := toolGuard(cfg)
+	services := n.openConfigured(store, store, keys, authorizer, guard)
+	n.vaults.Store(services.vaults)
+	var run *runner.Runner
+	pcs, err := n.openComputers(ctx, keys, services, func() session.Environments { return run })
 	if err != nil {
 		return err
 	}

@@ -248,6 +248,46 @@ func (v *vaulted) nowhere(session string, secrets map[string]string) {
 	}
 }
 
+// An OAuth token that its server refuses is renewed, and the call made once; when the endpoint refuses as well, the call
+// fails with what a person must do.
+func TestAnOAuthTokenIsRenewed(t *testing.T) {
+	g := openGuarded(t, secondToken)
+	refresh, revoked := "a-refresh-token/1", false
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.PostFormValue("refresh_token") != refresh || revoked {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":"invalid_grant"}`))
+			return
+		}
+		refresh = "a-refresh-token/2"
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": secondToken, "token_type": "bearer", "expires_in": 3600, "refresh_token": refresh})
+	}))
+	t.Cleanup(issuer.Close)
+	v := openVaulted(t, "")
+	vault := v.post("/v1/vaults", `{}`)
+	auth, _ := json.Marshal(map[string]any{"type": "mcp_oauth", "mcp_server_url": g.URL, "access_token": firstToken, "refresh": map[string]any{ // texts always do
+		"client_id": "c", "refresh_token": refresh, "token_endpoint": issuer.URL, "token_endpoint_auth": map[string]string{"type": "none"}}})
+	credential := v.post("/v1/vaults/"+vault+"/credentials", `{"name":"c","auth":`+string(auth)+`}`)
+	id := v.session(g.URL, `,"vault_ids":["`+vault+`"]`)
+	if output, failure := v.lastCall(id); !strings.Contains(output, "you are Bearer [redacted]") {
+		t.Errorf("%s %s", output, failure)
+	}
+	if _, refused := g.seen(); refused != 1 {
+		t.Errorf("the token that had ended was sent %d times", refused)
+	}
+	revoked = true
+	g.accept("a-third-token")
+	if _, failure := v.whoami(id); !strings.Contains(failure, "needs to be authorized anew") {
+		t.Errorf("the call fails with %s", failure)
+	}
+	_, got := ask(t, v.n, "GET", "/v1/vaults/"+vault+"/credentials/"+credential, "")
+	if !strings.Contains(got, "answered invalid_grant") {
+		t.Errorf("the credential is %s", got)
+	}
+	v.nowhere(id, map[string]string{"first": firstToken, "second": secondToken, "refresh": "a-refresh-token/1", "refreshed": "a-refresh-token/2"})
+}
+
 // What a session names must be there, and fit.
 func TestVaultsOfASessionAreChecked(t *testing.T) {
 	g := openGuarded(t, firstToken)

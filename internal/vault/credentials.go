@@ -181,7 +181,7 @@ func (s *Service) UpdateCredential(ctx context.Context, p stead.Principal, vault
 			if err := s.seal(d.Key, &data, secret); err != nil {
 				return err
 			}
-			data.Refused, data.Lease = "", nil
+			data.Refused, data.RenewAt, data.Lease = "", 0, nil
 		}
 		if d, err = s.store(ctx, d, data); err != nil {
 			return err
@@ -192,13 +192,19 @@ func (s *Service) UpdateCredential(ctx context.Context, p stead.Principal, vault
 	return out, err
 }
 
-// store writes the next version of a credential.
+// store writes the next version of a credential, which was changed.
 func (s *Service) store(ctx context.Context, d document.Document, data storedCredential) (document.Document, error) {
+	d.UpdatedAt = s.cfg.Now().UnixMilli()
+	return s.put(ctx, d, data)
+}
+
+// put writes the next version of a credential.
+func (s *Service) put(ctx context.Context, d document.Document, data storedCredential) (document.Document, error) {
 	raw, err := encode(data)
 	if err != nil {
 		return d, err
 	}
-	d.Data, d.Version, d.UpdatedAt = raw, d.Version+1, s.cfg.Now().UnixMilli()
+	d.Data, d.Version = raw, d.Version+1
 	return s.cfg.Documents.UpdateDocument(ctx, d)
 }
 

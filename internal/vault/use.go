@@ -150,7 +150,7 @@ func (t *token) Token(ctx context.Context, refused string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return t.s.token(ctx, d, data, refused)
+	return t.s.token(ctx, t.of, t.ask, d, data, refused)
 }
 
 // usable reads a credential that is about to be used. It is decided, and recorded, before it is opened.
@@ -239,7 +239,7 @@ func (s *Service) Key(ctx context.Context, project stead.ProjectID, vault, id st
 	if err := s.decide(ctx, c, destination(to.String()), ask); err != nil {
 		return "", err
 	}
-	return s.token(ctx, d, data, "")
+	return s.token(ctx, c, ask, d, data, "")
 }
 
 // leads reports whether a URL is one that the credential is for.

@@ -130,7 +130,8 @@ type storedCredential struct {
 	Auth     Auth              `json:"auth"`
 	Sealed   []byte            `json:"sealed"` // Secret
 	Refused  string            `json:"refused,omitempty"`
-	Lease    *lease            `json:"lease,omitempty"` // somebody renews it
+	RenewAt  int64             `json:"renew_at,omitempty"` // Unix milliseconds, of a token that was renewed; 0: RenewBefore its end
+	Lease    *lease            `json:"lease,omitempty"`    // somebody renews it
 }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {

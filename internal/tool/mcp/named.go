@@ -29,6 +29,14 @@ func newNamed(g Guard) *named {
 	return &named{guard: g, direct: direct, proxied: newWire(nil)}
 }
 
+// Guarded is a pool of connections to addresses that users name, for others than tool servers. guard nil: to all.
+func Guarded(guard Guard) http.RoundTripper {
+	if guard == nil {
+		return newWire(nil)
+	}
+	return newNamed(guard)
+}
+
 // RoundTrip implements http.RoundTripper.
 func (n *named) RoundTrip(r *http.Request) (*http.Response, error) {
 	proxy, err := http.ProxyFromEnvironment(r)
