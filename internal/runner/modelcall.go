@@ -302,11 +302,11 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	idle := c.a.r.cfg.ModelIdleTimeout
-	watchdog := time.AfterFunc(idle, func() { cancel(errIdle) })
-	defer watchdog.Stop()
+	within, silence := model.WithSilence(model.WithTally(ctx, &c.heard.tally), idle, func() { cancel(errIdle) })
+	defer silence.Stop()
 	ended, began := false, c.a.r.now()
-	for d, err := range c.model.Generate(model.WithTally(ctx, &c.heard.tally), req) {
-		watchdog.Reset(idle)
+	for d, err := range c.model.Generate(within, req) {
+		silence.Heard()
 		if err != nil {
 			if e := stopped(ctx); e != nil {
 				return &model.Error{Code: model.CodeInvalid, Message: e.Message, Err: err}

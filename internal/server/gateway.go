@@ -262,8 +262,8 @@ func (c *call) watched(parent context.Context) (ctx context.Context, touch, stop
 		parent, done = c.s.Watch(parent, policy.Request{Principal: c.by, Effect: policy.ModelCall, Resource: c.name, Labels: c.meter.Caller.Labels})
 	}
 	ctx, cancel := context.WithCancelCause(model.WithTally(parent, &c.tally))
-	timer := time.AfterFunc(c.idle(), func() { cancel(errIdle) })
-	return ctx, func() { timer.Reset(c.idle()) }, func() { timer.Stop(); cancel(nil); done() }
+	ctx, silence := model.WithSilence(ctx, c.idle(), func() { cancel(errIdle) })
+	return ctx, silence.Heard, func() { silence.Stop(); cancel(nil); done() }
 }
 
 // blame says what an error of a call was: the client that went, or the upstream that was silent.

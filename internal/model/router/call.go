@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
@@ -160,15 +159,15 @@ func drained(s *spoken) *stead.Usage {
 	return nil
 }
 
-// patience bounds how long a route may take to say its first word, where it has a bound. heard ends
-// the watch, end the context.
+// patience bounds how long a route may take to say its first word, where it has a bound; what the call waits in a queue
+// before it is made does not count. heard ends the watch, end the context.
 func (r Route) patience(ctx context.Context) (within context.Context, heard, end func()) {
 	if r.FirstWord == 0 {
 		return ctx, func() {}, func() {}
 	}
-	within, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(r.FirstWord, func() { cancel(errSilent) })
-	return within, func() { timer.Stop() }, func() { timer.Stop(); cancel(nil) }
+	ctx, cancel := context.WithCancelCause(ctx)
+	within, silence := model.WithSilence(ctx, r.FirstWord, func() { cancel(errSilent) })
+	return within, silence.Stop, func() { silence.Stop(); cancel(nil) }
 }
 
 // silent names the silence that ended a call.

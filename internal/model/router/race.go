@@ -58,6 +58,7 @@ type race[T any] struct {
 	drop    func(T) *stead.Usage                    // of an attempt that was given up: what it used, nil when nobody says
 
 	heard   chan *runner[T] // with room for all: nobody waits
+	silent  chan *runner[T] // likewise: those that have said nothing for after, not counting what they waited in queues
 	running []*runner[T]
 	next    int // of planned
 	hedged  bool
@@ -80,14 +81,12 @@ func (c *race[T]) run() (*won[T], error) {
 		c.a.State.called(c.a.Name)
 	}
 	c.tried, c.before = slices.Clone(c.tried), len(c.tried)
-	c.heard = make(chan *runner[T], MaxAttempts)
+	c.heard, c.silent = make(chan *runner[T], MaxAttempts), make(chan *runner[T], MaxAttempts)
 	c.start("")
-	timer := time.NewTimer(c.after)
-	defer timer.Stop()
 	for {
 		select {
-		case <-timer.C:
-			if !c.hedged && len(c.running) == 1 && c.more() && c.a.State.again(c.a.Name) {
+		case r := <-c.silent:
+			if !c.hedged && len(c.running) == 1 && c.running[0] == r && c.more() && c.a.State.again(c.a.Name) {
 				c.hedged = true
 				c.start(fmt.Sprintf("; hedged: %s said nothing for %s", c.running[0].route.Name(), c.after))
 			}
@@ -100,7 +99,7 @@ func (c *race[T]) run() (*won[T], error) {
 			r.cancel(nil)
 			r.where.Lost = slices.Clone(c.lost)
 			failed, again := c.a.failure(r.err, r.where, c.planned)
-			if !again || c.ctx.Err() != nil || len(c.running) == 0 && (!c.more() || !c.a.State.again(c.a.Name)) {
+			if !again || c.ctx.Err() != nil || len(c.running) == 0 && (!c.more() || !own(failed) && !c.a.State.again(c.a.Name)) {
 				if len(c.running) == 0 {
 					return nil, failed
 				}
@@ -111,7 +110,6 @@ func (c *race[T]) run() (*won[T], error) {
 			c.lost = withLost(c.lost, r.where, r.tally)
 			if len(c.running) == 0 {
 				c.start("")
-				timer.Reset(c.after)
 			}
 		}
 	}
@@ -139,6 +137,7 @@ func (c *race[T]) start(why string) {
 	r.where.Why += why
 	within, tally := model.Attempt(c.ctx)
 	ctx, cancel := context.WithCancelCause(within)
+	ctx, silence := model.WithSilence(ctx, c.after, func() { c.silent <- r })
 	r.cancel, r.tally = cancel, tally
 	c.running = append(c.running, r)
 	go func() {
@@ -146,6 +145,7 @@ func (c *race[T]) start(why string) {
 			if v := recover(); v != nil { // here nobody else would catch it
 				r.err = &model.Error{Code: model.CodeServer, Message: "the model call broke off", Err: fmt.Errorf("panic: %v", v)}
 			}
+			silence.Stop()
 			c.heard <- r
 		}()
 		if r.err = ctx.Err(); r.err == nil { // else the other one has spoken meanwhile

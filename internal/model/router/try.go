@@ -65,7 +65,7 @@ func try(a *Alias, ctx context.Context, planned []Considered, tried []string, ti
 			continue // nothing was asked of it
 		}
 		last := i+1 >= len(planned) || len(tried)+1 >= MaxAttempts || planned[i+1].Place == 0
-		if begun || last || !again || ctx.Err() != nil || perhapsDone(codeOf(failed)) && !twice() || !a.State.again(a.Name) {
+		if begun || last || !again || ctx.Err() != nil || perhapsDone(codeOf(failed)) && !twice() || !own(failed) && !a.State.again(a.Name) {
 			return final(failed, over)
 		}
 		if model.Overtime(failed) != nil {
@@ -201,6 +201,13 @@ func faults(e *model.Error) bool {
 // perhapsDone reports whether a call that failed so may have been done all the same.
 func perhapsDone(code string) bool {
 	return code == model.CodeServer || code == model.CodeConnection || code == model.CodeTimeout
+}
+
+// own reports whether a failure is a refusal of ours, a full pool's: nothing was sent, so that going on elsewhere is no
+// second attempt, and multiplies no outage.
+func own(err error) bool {
+	e, ok := errors.AsType[*model.Error](err)
+	return ok && e.Own
 }
 
 // elsewhere reports whether another route may do better.
