@@ -77,10 +77,13 @@ func (h *held) reload(pool string) {
 }
 
 // call makes calls, which must succeed in the end.
-func (h *held) call(n int) {
+func (h *held) call(n int) { h.say(n, `"q"`) }
+
+// say makes calls with a content.
+func (h *held) say(n int, content string) {
 	for range n {
 		h.calls.Go(func() {
-			res, err := http.Post(h.n.base+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"q"}]}`))
+			res, err := http.Post(h.n.base+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":`+content+`}]}`))
 			if err != nil {
 				h.t.Error(err)
 				return
@@ -166,4 +169,15 @@ func TestAPoolThatIsRemovedLetsItsCallsGo(t *testing.T) {
 			h.calls.Wait()
 		})
 	}
+}
+
+// A large picture that is passed on holds what a picture costs: the next call goes out beside it.
+func TestAPictureDoesNotFillAPool(t *testing.T) {
+	h := newHeld(t, "{name: p, provider: a, tokens_per_minute: 300000, wait_seconds: 1}")
+	h.say(1, `[{"type":"image_url","image_url":{"url":"data:image/png;base64,`+strings.Repeat("A", 3_000_000)+`"}}]`)
+	h.until(1, 1, 0)
+	h.call(3)
+	h.until(3, 4, 0)
+	close(h.release)
+	h.calls.Wait()
 }

@@ -1,6 +1,7 @@
 package capacity
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"iter"
@@ -9,7 +10,7 @@ import (
 	"github.com/stead-dev/stead/internal/model"
 )
 
-// Estimates of a call's tokens before it is made: a request's bytes, and its answer.
+// Estimates of a call's tokens before it is made: a request's bytes, its pictures as package model counts them, and its answer.
 const (
 	bytesPerToken = 4
 	// answerTokens is assumed of an answer without a limit of its own.
@@ -56,7 +57,7 @@ func (l limited) Generate(ctx context.Context, req model.Request) iter.Seq2[mode
 			l.model.Generate(ctx, req)(yield)
 			return
 		}
-		leave, refused := pool.turn(ctx, req.Caller.Project, TierOf(req.ServiceTier), estimate(req))
+		leave, refused := pool.turn(ctx, req.Caller.Project, TierOf(req.ServiceTier), estimate(req.InputBytes(), int64(req.MaxOutputTokens)))
 		if refused != nil {
 			yield(model.Delta{}, refused)
 			return
@@ -82,23 +83,9 @@ func (l limited) CountInput(ctx context.Context, req model.Request) (int64, erro
 	return model.CountInput(ctx, l.model, req)
 }
 
-// estimate is what a call may cost, in tokens.
-func estimate(req model.Request) int64 {
-	n := len(req.Instructions)
-	for _, t := range req.Tools {
-		n += len(t.Name) + len(t.Description) + len(t.Parameters)
-	}
-	for i := range req.Items {
-		it := &req.Items[i]
-		n += len(it.Arguments)
-		for _, c := range it.Content {
-			n += len(c.Text.Inline)
-		}
-		for _, c := range it.Output {
-			n += len(c.Text.Inline)
-		}
-	}
-	return int64(n/bytesPerToken) + answer(int64(req.MaxOutputTokens))
+// estimate is what a call may cost, in tokens: of an input so large, and of an answer that may have so many tokens.
+func estimate(inputBytes int, mostOutput int64) int64 {
+	return int64(inputBytes/bytesPerToken) + answer(mostOutput)
 }
 
 // answer is what the answer of a call may cost that allows it a number of tokens; 0: it does not say. A limit is
@@ -124,7 +111,7 @@ func (f forwarding) Forward(ctx context.Context, req model.Forward) (*model.Answ
 	if pool == nil || says && !s.Speaks(req.Dialect) {
 		return f.forwarder.Forward(ctx, req)
 	}
-	leave, refused := pool.turn(ctx, req.Caller.Project, TierOf(req.Tier), int64(len(req.Body)/bytesPerToken)+answer(req.MostOutput))
+	leave, refused := pool.turn(ctx, req.Caller.Project, TierOf(req.Tier), estimate(cmp.Or(req.InputBytes, len(req.Body)), req.MostOutput))
 	if refused != nil {
 		return nil, refused
 	}

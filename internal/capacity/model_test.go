@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 )
 
@@ -69,6 +70,56 @@ func TestCallsWaitByTheirOwnTier(t *testing.T) {
 				synctest.Wait() // the calls have ended, and what they wrote can be read
 				if got := strings.Join(e.order, " "); got != "first priority default flex" {
 					t.Errorf("in the order %s", got)
+				}
+			})
+		})
+	}
+}
+
+// A picture holds what it costs, as a link and within the request, translated and passed on: neither do many links pass
+// as short, nor does one picture's base64 fill the pool.
+func TestPicturesHoldWhatTheyCost(t *testing.T) {
+	const each = model.ImageBytes / bytesPerToken
+	inline := "data:image/png;base64," + strings.Repeat("A", 3_000_000)
+	pictures := func(n int, url string) []stead.Item {
+		it := stead.Item{Type: stead.ItemMessage, Role: "user"}
+		for range n {
+			it.Content = append(it.Content, stead.Content{Type: stead.ContentInputImage, Text: stead.NewText(url)})
+		}
+		return []stead.Item{it}
+	}
+	generate := func(items []stead.Item) func(model.Model) {
+		return func(m model.Model) {
+			for range m.Generate(context.Background(), model.Request{Items: items, MaxOutputTokens: 10}) {
+				return // it is given up: the estimate stands
+			}
+		}
+	}
+	forward := func(f model.Forward) func(model.Model) {
+		return func(m model.Model) {
+			f.Dialect, f.MostOutput = model.DialectChat, 10
+			a, err := m.(model.Forwarder).Forward(context.Background(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = a.Body.Close()
+		}
+	}
+	for name, tc := range map[string]struct {
+		call func(model.Model)
+		want int64
+	}{
+		"50 links, translated":        {generate(pictures(50, "https://a.example/b.png")), 50 * each},
+		"one within, translated":      {generate(pictures(1, inline)), each},
+		"one within, passed on":       {forward(model.Forward{Body: []byte(inline), InputBytes: model.ImageBytes}), each},
+		"passed on, and not measured": {forward(model.Forward{Body: make([]byte, 4000)}), 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pool := New(Config{Name: "p", TokensPerMinute: 300_000}, nil)
+				tc.call(Limit(&echo{}, func(string) *Pool { return pool }))
+				if got := pool.Status().Projects[0].Tokens; got < tc.want || got > tc.want+50 {
+					t.Errorf("%d tokens, want about %d", got, tc.want)
 				}
 			})
 		})

@@ -288,6 +288,9 @@ type Forward struct {
 	Body    json.RawMessage // one JSON object
 	Tier    string          // service tier that Body asks for, or that it is to ask for; "" for the default
 	Caller  Caller
+	// InputBytes is what Body has as input, in bytes of text, its pictures and files as Request.InputBytes counts them; 0:
+	// nobody has looked, and it is taken for as long as it is.
+	InputBytes int
 	// MostOutput is the most tokens that Body allows of an answer, all of its choices together; 0: it does not say.
 	MostOutput int64
 	// Only: the call can't be translated, so upstreams that don't speak the dialect are passed over.

@@ -12,12 +12,6 @@ import (
 // window that there is.
 const MaxTokens = 1_000_000_000
 
-// What pictures and files weigh in an estimate of tokens, in bytes of text: at least so much, for most come as links.
-const (
-	ImageBytes = 4800 // about 1,200 tokens
-	FileBytes  = 6000 // about 1,500
-)
-
 // Sane is what is believed of the usage that an upstream tells, for money is computed from it: no count is below
 // zero or above MaxTokens, and parts are within their whole. Who tells more is charged for MaxTokens, which
 // budgets feel: too much on record is seen and disputed, too little is not.

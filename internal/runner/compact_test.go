@@ -98,7 +98,7 @@ func compacted(t *testing.T, n *node, m *scripted, id stead.SessionID) {
 func bytesOf(req model.Request) int {
 	n := 0
 	for _, it := range req.Items {
-		n += session.ItemBytes(it)
+		n += model.ItemBytes(it)
 	}
 	return n
 }

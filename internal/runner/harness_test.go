@@ -212,7 +212,7 @@ func (m *scripted) gaps() []time.Duration {
 func ends(req model.Request, yield func(model.Delta, error) bool, finish model.Finish) {
 	in := 0
 	for _, it := range req.Items {
-		in += session.ItemBytes(it)
+		in += model.ItemBytes(it)
 	}
 	yield(model.Delta{Kind: model.Done, Usage: &stead.Usage{InputTokens: int64(in / 4), OutputTokens: 1}, Finish: finish, Model: req.Model}, nil)
 }

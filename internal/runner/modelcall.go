@@ -431,7 +431,7 @@ func contextBytes(req model.Request) int {
 		n += len(t.Name) + len(t.Description) + len(t.Parameters)
 	}
 	for _, it := range req.Items {
-		n += session.ItemBytes(it)
+		n += model.ItemBytes(it)
 	}
 	return n
 }

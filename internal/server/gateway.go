@@ -82,6 +82,7 @@ type call struct {
 	failed    error
 	lost      []*model.Hedged // attempts that broke off before those that translate
 	tally     model.Tally
+	measured  *size      // nil: nobody has asked yet
 	estimated int64      // tokens, as they were reserved before anything was learned; 0: nothing was
 	lines     int64      // of a streamed answer that was passed on
 	bytes     int64      // of an answer that was passed on

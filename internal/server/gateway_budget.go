@@ -89,8 +89,23 @@ func scaled(n int64, factor float64) int64 { return int64(min(float64(n)*factor,
 
 // input estimates the tokens of the request, its pictures and files as sessions count them.
 func (c *call) input() int64 {
-	weight, inline := media(c.body)
-	return int64(max(len(c.body)-inline, 0)/heldBytesPerToken + weight/bytesPerToken + 1)
+	s := c.size()
+	return int64(s.text/heldBytesPerToken + s.media/bytesPerToken + 1)
+}
+
+// size is how large a request's input is, in bytes of text: budgets and pools estimate its tokens by it.
+type size struct {
+	text  int // the request as it came, without the pictures in it
+	media int // what its pictures and files weigh
+}
+
+// size measures the request, once.
+func (c *call) size() size {
+	if c.measured == nil {
+		weight, inline := media(c.body)
+		c.measured = &size{text: max(len(c.body)-inline, 0), media: weight}
+	}
+	return *c.measured
 }
 
 // limit is the most that the answers may have together, by the door's own fields: of two that say it an upstream may heed

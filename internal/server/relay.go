@@ -48,7 +48,8 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 	}
 	ctx, touch, stop := c.watched(r.Context())
 	defer stop()
-	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Tier: c.asked, MostOutput: c.most, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
+	input := c.size()
+	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Tier: c.asked, InputBytes: input.text + input.media, MostOutput: c.most, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
 	if err != nil {
 		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
 			if me.Route != nil {

@@ -44,7 +44,6 @@ const (
 	defaultBytesPerToken = 4.0
 	minBytesPerToken     = 1.5
 	maxBytesPerToken     = 8.0
-	itemOverheadBytes    = 24
 )
 
 // apply folds an event. before is the turn that ran before it, v the view after it, items the reply's items with whole texts.
@@ -301,10 +300,10 @@ func summaryItem(summary stead.Text) stead.Item {
 func (c *Context) Bytes() int {
 	n := c.Summary.Bytes
 	for _, en := range c.Entries {
-		n += ItemBytes(en.Item)
+		n += model.ItemBytes(en.Item)
 	}
 	for _, en := range c.Held {
-		n += ItemBytes(en.Item)
+		n += model.ItemBytes(en.Item)
 	}
 	return n
 }
@@ -316,34 +315,6 @@ func (c *Context) Tokens(bytes int) int {
 		per = defaultBytesPerToken
 	}
 	return int(float64(bytes) / per)
-}
-
-// ItemBytes estimates what an item costs of a model's context, in bytes of text.
-func ItemBytes(it stead.Item) int {
-	n := itemOverheadBytes + len(it.Name) + len(it.Arguments) + len(it.Error)
-	n += contentBytes(it.Content) + contentBytes(it.Output)
-	for _, s := range it.Summary {
-		n += s.Bytes
-	}
-	if it.Encrypted != nil {
-		n += it.Encrypted.Bytes
-	}
-	return n
-}
-
-func contentBytes(content []stead.Content) int {
-	n := 0
-	for _, c := range content {
-		switch c.Type {
-		case stead.ContentInputImage:
-			n += model.ImageBytes
-		case stead.ContentInputFile:
-			n += max(c.Text.Bytes, model.FileBytes)
-		default:
-			n += c.Text.Bytes
-		}
-	}
-	return n
 }
 
 // whole puts the text of a reply's items together: what was streamed is in the journal already.

@@ -251,7 +251,7 @@ func (c *Context) boundary(budget int) (stead.Seq, bool) {
 	kept, upto := 0, stead.Seq(0)
 	for i := len(c.Entries) - 1; i >= 0; i-- {
 		en := c.Entries[i]
-		kept += c.Tokens(ItemBytes(en.Item))
+		kept += c.Tokens(model.ItemBytes(en.Item))
 		if kept > keep && i < len(c.Entries)-1 {
 			upto = en.Seq
 			break
