@@ -59,7 +59,7 @@ func (m statelessMeter) Metered(c server.Metered) {
 func (m statelessMeter) record(c server.Metered) usage.Record {
 	r := usage.Record{
 		Project: c.Caller.Project, Kind: usage.ModelCall, User: c.Caller.User, Hold: c.Hold,
-		Model: c.Model, Provider: c.Info.Provider, Upstream: c.Info.Upstream,
+		Model: c.Model, Provider: c.Info.Provider, Upstream: c.Info.Upstream, Region: c.Info.Region,
 	}
 	price := c.Info.Price
 	if t := c.Route; t != nil {
@@ -124,7 +124,7 @@ func (m statelessMeter) failures(c server.Metered) {
 	if note.Outcome == "" {
 		return
 	}
-	note.Provider, note.Upstream = c.Info.Provider, c.Info.Upstream
+	note.Provider, note.Upstream, note.Region = c.Info.Provider, c.Info.Upstream, c.Info.Region
 	if t := c.Route; t != nil {
 		note.Provider, note.Upstream, note.Region, note.Tier = t.Provider, t.Model, t.Region, t.Tier
 	} else if note.Outcome == model.CodeNotFound && len(c.Info.Card.Versions) > 1 {

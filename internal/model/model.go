@@ -349,6 +349,7 @@ type Info struct {
 	Name            string // as agents ask for it
 	Provider        string // as configured: "sim", "openai"
 	Upstream        string // as the provider knows it
+	Region          string // of Provider's route, as configured; "": it has none
 	ContextWindow   int    // tokens
 	MaxOutputTokens int    // tokens; 0: unknown
 	Price           *Price // nil: not priced

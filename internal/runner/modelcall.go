@@ -196,8 +196,9 @@ func (c *modelCall) runCompact(ctx context.Context, f *flight) {
 		return
 	}
 	price := c.price(reply)
+	provider, region := c.provider(reply)
 	c.a.deliver(f, happened(session.KindContextCompacted, session.ContextCompacted{
-		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Guessed: reply.guessed, Cost: price.Cost(reply.usage), Prices: version(price), Model: reply.model, Provider: c.provider(reply), Route: reply.route,
+		Call: c.seq, Upto: c.upto, Summary: summary, Usage: reply.usage, Guessed: reply.guessed, Cost: price.Cost(reply.usage), Prices: version(price), Model: reply.model, Provider: provider, Region: region, Route: reply.route,
 	}))
 }
 
@@ -337,7 +338,7 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 			ended = true
 			out.finish, out.model = d.Finish, d.Model
 			if tier := cmp.Or(d.Tier, model.AskedTier("", c.spec.ServiceTier)); tier != "" && out.route == nil {
-				out.route = &model.Route{Provider: c.info.Provider, Model: c.info.Upstream, Tier: tier}
+				out.route = c.only(tier)
 			}
 			out.usage, out.guessed = c.used(d.Usage)
 		}
@@ -388,7 +389,7 @@ func (c *modelCall) placed(err error) error {
 		return err
 	}
 	out := *me
-	out.Route = &model.Route{Provider: c.info.Provider, Model: c.info.Upstream}
+	out.Route = c.only("")
 	return &out
 }
 

@@ -36,11 +36,12 @@ func argumentBytes(items []stead.Item) int {
 func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, tools *toolset, r *reply) {
 	price := c.price(r)
 	if r.route == nil && r.model != "" && r.model != c.info.Upstream {
-		r.route = &model.Route{Provider: c.info.Provider, Model: c.info.Upstream}
+		r.route = c.only("")
 	}
+	provider, region := c.provider(r)
 	out := session.ModelReplied{
 		Call: c.seq, Usage: r.usage, Guessed: r.guessed, Finish: string(r.finish), Model: r.model,
-		Cost: price.Cost(r.usage), Prices: version(price), Provider: c.provider(r), Bytes: contextBytes(req), Route: r.route, FirstMS: r.first,
+		Cost: price.Cost(r.usage), Prices: version(price), Provider: provider, Region: region, Bytes: contextBytes(req), Route: r.route, FirstMS: r.first,
 	}
 	if n := len(r.items); n > maxReplyItems {
 		c.fail(f, beside(&model.Error{Code: model.CodeServer, Message: fmt.Sprintf("The model's answer has %d items; the limit is %d.", n, maxReplyItems)}, r.route))

@@ -62,7 +62,7 @@ func (c *modelCall) spent(route *model.Route) *session.Spent {
 		route, out.Route = &own, &own
 	}
 	if route == nil {
-		out.Provider, out.Model = c.info.Provider, c.info.Upstream
+		out.Provider, out.Region, out.Model = c.info.Provider, c.info.Region, c.info.Upstream
 	}
 	price := c.priceOn(route)
 	out.Cost, out.Prices = price.Cost(out.Usage), version(price)
@@ -125,7 +125,7 @@ func (a *actor) lostCalls() []session.Spent {
 	if info, _, err := a.r.cfg.Models.Resolve(call.Model, a.caller()); err == nil {
 		sale := usage.Sale{At: a.r.now(), Model: info.Name}
 		if len(info.Card.Versions) <= 1 {
-			out.Provider, out.Model = info.Provider, info.Upstream
+			out.Provider, out.Region, out.Model = info.Provider, info.Region, info.Upstream
 			sale.Provider, sale.Upstream, sale.Tier = info.Provider, info.Upstream, a.state.Created.Agent.Spec.ServiceTier
 		}
 		price := cmp.Or(a.r.cfg.Prices.Price(sale), info.Price)

@@ -23,12 +23,17 @@ func (a *actor) meter(p *plan, held []*session.Hold, records []usage.Record) err
 	return nil
 }
 
-// provider is who answered, where the route does not say it.
-func (c *modelCall) provider(r *reply) string {
+// provider is who answered, and in which region, where the route does not say it.
+func (c *modelCall) provider(r *reply) (provider, region string) {
 	if r.route != nil {
-		return ""
+		return "", ""
 	}
-	return c.info.Provider
+	return c.info.Provider, c.info.Region
+}
+
+// only is the route of a call for which there was but one way.
+func (c *modelCall) only(tier string) *model.Route {
+	return &model.Route{Provider: c.info.Provider, Model: c.info.Upstream, Region: c.info.Region, Tier: tier}
 }
 
 // price is what the call costs: by the price book, else by the route that was taken, else by the model.

@@ -203,7 +203,7 @@ func (c *call) end(err error) {
 
 // placed notes at the call's route which service tier was served or asked for, also where there was but one way.
 func (c *call) placed() {
-	route := model.Route{Provider: c.info.Provider, Model: c.info.Upstream}
+	route := model.Route{Provider: c.info.Provider, Model: c.info.Upstream, Region: c.info.Region}
 	if c.meter.Route != nil {
 		route = *c.meter.Route
 	}

@@ -257,6 +257,7 @@ type ModelReplied struct {
 	Model   string      `json:"model,omitempty"` // as the upstream names it
 	// Provider, as configured; "" where Route says it.
 	Provider string `json:"provider,omitempty"`
+	Region   string `json:"region,omitempty"`    // of Provider, as configured
 	Cost     int64  `json:"cost,omitempty"`      // micro-cents, by the price of that moment
 	Prices   string `json:"prices,omitempty"`    // version of the price book that Cost is by; "": of none
 	Bytes    int    `json:"ctx_bytes,omitempty"` // estimate of the request's size, to learn bytes a token from
@@ -365,6 +366,7 @@ type ContextCompacted struct {
 	Prices   string       `json:"prices,omitempty"`
 	Model    string       `json:"model,omitempty"`
 	Provider string       `json:"provider,omitempty"`
+	Region   string       `json:"region,omitempty"`
 	Route    *model.Route `json:"route,omitempty"`
 }
 

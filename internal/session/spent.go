@@ -15,6 +15,7 @@ type Spent struct {
 	Cost     int64        `json:"cost,omitempty"`     // micro-cents, by the price of that moment
 	Prices   string       `json:"prices,omitempty"`   // version of the price book that Cost is by; "": of none
 	Provider string       `json:"provider,omitempty"` // as configured; "" where Route says it, or nobody knows
+	Region   string       `json:"region,omitempty"`   // of Provider, as configured
 	Model    string       `json:"model,omitempty"`    // as the upstream names it
 	Route    *model.Route `json:"route,omitempty"`    // where the event does not say it elsewhere
 	FirstMS  int64        `json:"first_ms,omitempty"` // until the first word; 0: not known

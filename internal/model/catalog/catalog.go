@@ -215,9 +215,9 @@ func (c *Catalog) Resolve(name string, by model.Caller) (model.Info, model.Model
 		return model.Info{}, nil, err
 	}
 	if len(e.Routes) < 2 && len(c.residency) == 0 && !conditional(e.Routes) && e.Card.Lifecycle != model.Deprecated {
-		return info(e), c.providers[e.Provider], nil
+		return c.info(e), c.providers[e.Provider], nil
 	}
-	return info(e), c.alias(e), nil
+	return c.info(e), c.alias(e), nil
 }
 
 // resolve finds the entry that a caller means.
@@ -291,14 +291,14 @@ func (c *Catalog) List(project stead.ProjectID) []model.Info {
 	out := make([]model.Info, 0, len(c.entries))
 	for _, e := range c.entries {
 		if e.Card.Shown(project) {
-			out = append(out, info(e))
+			out = append(out, c.info(e))
 		}
 	}
 	slices.SortFunc(out, func(a, b model.Info) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
-func info(e Entry) model.Info {
+func (c *Catalog) info(e Entry) model.Info {
 	known := knownLimits(e.Model)
 	highest, hedged := e.Price, e.Hedge > 0 && len(e.Routes) > 1
 	for _, r := range e.Routes { // what every route can take
@@ -313,7 +313,7 @@ func info(e Entry) model.Info {
 		hedged = hedged || r.Hedge > 0 && len(e.Routes) > 1
 	}
 	return model.Info{
-		Name: e.Name, Provider: e.Provider, Upstream: e.Model,
+		Name: e.Name, Provider: e.Provider, Upstream: e.Model, Region: cmp.Or(ways(e)[0].Region, c.regions[e.Provider]),
 		ContextWindow:   cmp.Or(e.ContextWindow, known.context, DefaultContextWindow),
 		MaxOutputTokens: cmp.Or(e.MaxOutputTokens, known.output),
 		Price:           e.Price,

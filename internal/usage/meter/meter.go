@@ -132,15 +132,19 @@ func (f follower) modelReplied(p session.ModelReplied) []usage.Record {
 	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
 		return nil
 	}
-	return f.model(t.Model, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route, ended{p.Finish, p.FirstMS, p.Guessed})
+	return f.model(t.Model, p.Usage, p.Cost, p.Prices, place{p.Provider, p.Region, p.Model}, p.Route, ended{p.Finish, p.FirstMS, p.Guessed})
 }
 
 func (f follower) compacted(p session.ContextCompacted) []usage.Record {
 	if f.v.Compact == nil || f.v.Compact.Seq != p.Call {
 		return nil
 	}
-	return f.model(f.v.Compact, p.Usage, p.Cost, p.Prices, p.Provider, p.Model, p.Route, ended{guessed: p.Guessed})
+	return f.model(f.v.Compact, p.Usage, p.Cost, p.Prices, place{p.Provider, p.Region, p.Model}, p.Route, ended{guessed: p.Guessed})
 }
+
+// place is where a call went, as its event says it where there was but one way; the route knows better. upstream is
+// what the provider said. Events from before regions were in them say none, and so do their records.
+type place struct{ provider, region, upstream string }
 
 // ended is how a call ended, and when it began to speak.
 type ended struct {
@@ -149,8 +153,8 @@ type ended struct {
 	guessed bool  // its provider did not say what it used
 }
 
-func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, prices, provider, upstream string, route *model.Route, end ended) []usage.Record {
-	r := f.called(indexFirst, call, used, provider, upstream, route)
+func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, prices string, at place, route *model.Route, end ended) []usage.Record {
+	r := f.called(indexFirst, call, used, at, route)
 	r.Cost, r.Prices, r.First = cost, prices, end.first
 	if model.Finish(end.finish) != model.FinishStop && model.Finish(end.finish) != model.FinishToolCalls {
 		r.Outcome = end.finish
@@ -163,9 +167,9 @@ func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, p
 }
 
 // called is a model call that used something.
-func (f follower) called(index int, call *session.ModelCall, used stead.Usage, provider, upstream string, route *model.Route) usage.Record {
+func (f follower) called(index int, call *session.ModelCall, used stead.Usage, at place, route *model.Route) usage.Record {
 	r := f.record(usage.ModelCall, index)
-	r.Model, r.Provider, r.Upstream = call.Model, provider, upstream
+	r.Model, r.Provider, r.Region, r.Upstream = call.Model, at.provider, at.region, at.upstream
 	if route != nil {
 		r.Provider, r.Region, r.Tier = route.Provider, route.Region, route.Tier
 		if r.Upstream == "" {
@@ -186,7 +190,7 @@ func (f follower) called(index int, call *session.ModelCall, used stead.Usage, p
 // spent is the record of a call that was cut off. It has a time: an attempt that was given up for another
 // has none.
 func (f follower) spent(index int, call *session.ModelCall, s *session.Spent, route *model.Route) []usage.Record {
-	r := f.called(index, call, s.Usage, s.Provider, s.Model, cmp.Or(s.Route, route))
+	r := f.called(index, call, s.Usage, place{s.Provider, s.Region, s.Model}, cmp.Or(s.Route, route))
 	r.Cost, r.Prices, r.First = s.Cost, s.Prices, s.FirstMS
 	r.Millis = max(r.Millis, 1)
 	if !s.Told {
