@@ -103,6 +103,7 @@ func layout() []rule {
 		{"internal/session", []string{"internal/environment", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
 		{"internal/runner", []string{"internal/environment", "internal/param", "internal/held", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob", "internal/usage", "internal/usage/meter"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},
 		{"internal/journal/journaltest", []string{"internal/journal", "internal/agent"}, nil, "the suite that every store passes; used by tests"},
+		{"internal/responses/responsestest", nil, []string{"github.com/google/jsonschema-go"}, "the published description of Open Responses, for tests"},
 		{"internal/model/modeltest", []string{"internal/model"}, nil, "the suite that every model passes; used by tests"},
 		{"internal/tool/tooltest", []string{"internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk"}, "the suite that every tool source passes; used by tests"},
 		{"internal/sqlite", []string{"internal/audit", "internal/usage", "internal/journal", "internal/agent", "internal/document", "internal/memory"}, []string{"modernc.org/sqlite", "golang.org/x/sys"}, "adapter: SQLite"},

@@ -1,78 +1,15 @@
 package responses_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"os"
 	"testing"
-
-	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/responses"
+	"github.com/stead-dev/stead/internal/responses/responsestest"
 )
-
-// openResponses is the published description of Open Responses (2026-04-24, Apache-2.0): what we write
-// must be what any of its clients can read.
-type openResponses struct {
-	t      *testing.T
-	all    *jsonschema.Resolved
-	events map[string]string // an event's type → its schema's name
-}
-
-func load(t *testing.T) *openResponses {
-	t.Helper()
-	data, err := os.ReadFile("testdata/openresponses.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var d struct {
-		Components struct {
-			Schemas json.RawMessage `json:"schemas"`
-		} `json:"components"`
-	}
-	if err := json.Unmarshal(data, &d); err != nil {
-		t.Fatal(err)
-	}
-	local := bytes.ReplaceAll(d.Components.Schemas, []byte("#/components/schemas/"), []byte("#/$defs/"))
-	var defs map[string]*jsonschema.Schema
-	if err := json.Unmarshal(local, &defs); err != nil {
-		t.Fatal(err)
-	}
-	// It says that the schema of a format is null in a response; OpenAI shows it, and so do we.
-	defs["JsonSchemaResponseFormat"].Properties["schema"] = &jsonschema.Schema{}
-	root := &jsonschema.Schema{Defs: defs, Properties: map[string]*jsonschema.Schema{}}
-	o := &openResponses{t: t, events: map[string]string{}}
-	for name, s := range defs {
-		root.Properties[name] = &jsonschema.Schema{Ref: "#/$defs/" + name}
-		if kind := s.Properties["type"]; kind != nil && len(kind.Enum) == 1 {
-			if text, ok := kind.Enum[0].(string); ok {
-				o.events[text] = name
-			}
-		}
-	}
-	if o.all, err = root.Resolve(nil); err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
-func (o *openResponses) check(name string, value any) {
-	o.t.Helper()
-	raw, err := json.Marshal(value)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
-		o.t.Fatal(err)
-	}
-	if err := o.all.Validate(map[string]any{name: v}); err != nil {
-		o.t.Errorf("%s: %v\n%s", name, err, raw)
-	}
-}
 
 func parse(t *testing.T, body string) *responses.Request {
 	t.Helper()
@@ -88,7 +25,7 @@ func parse(t *testing.T, body string) *responses.Request {
 }
 
 func TestObjectsAreOpenResponses(t *testing.T) {
-	o := load(t)
+	o := responsestest.Load(t)
 	at := int64(1_790_000_000)
 	message := stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, "hi")}
 	thought := stead.Item{Type: stead.ItemReasoning, Summary: []stead.Text{stead.NewText("hm")}}
@@ -104,22 +41,22 @@ func TestObjectsAreOpenResponses(t *testing.T) {
 			Output: []any{responses.Encode("rs_1", thought, stead.ItemCompleted, true), responses.Encode("msg_1", message, stead.ItemCompleted, false), responses.Encode("fc_1", call, stead.ItemCompleted, false)},
 			Usage:  responses.NewUsage(&stead.Usage{InputTokens: 10, CachedTokens: 4, OutputTokens: 3, ReasoningTokens: 1}),
 		}
-		o.check("ResponseResource", obj)
+		o.Check("ResponseResource", obj)
 		obj.Status, obj.Output, obj.Usage, obj.CompletedAt = responses.StatusFailed, nil, nil, nil
 		obj.Error = responses.FailureOf("rate_limit_exceeded", "slow down")
-		o.check("ResponseResource", obj)
+		o.Check("ResponseResource", obj)
 		obj.Status, obj.Error, obj.Incomplete = responses.StatusIncomplete, nil, &responses.Incomplete{Reason: "max_output_tokens"}
-		o.check("ResponseResource", obj)
+		o.Check("ResponseResource", obj)
 	}
 }
 
 func TestEventsAreOpenResponses(t *testing.T) {
-	o := load(t)
+	o := responsestest.Load(t)
 	known := 0
 	s := responses.NewStream(-1, func(kind string, e any) error {
-		if name, ok := o.events[kind]; ok {
+		if name, ok := o.Events[kind]; ok {
 			known++
-			o.check(name, e)
+			o.Check(name, e)
 		}
 		return nil
 	})

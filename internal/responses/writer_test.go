@@ -8,12 +8,13 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/responses"
+	"github.com/stead-dev/stead/internal/responses/responsestest"
 )
 
 // Whatever a model streams, each event is one of Open Responses, their numbers rise, and the last one
 // shows the items that were told.
 func TestWriterTellsOpenResponses(t *testing.T) {
-	o := load(t)
+	o := responsestest.Load(t)
 	sealed := stead.NewText("id.secret")
 	thought := &stead.Item{Type: stead.ItemReasoning, Summary: []stead.Text{stead.NewText("hm"), stead.NewText("so")}, Encrypted: &sealed, Provider: "p"}
 	bare := &stead.Item{Type: stead.ItemReasoning, Encrypted: &sealed, Provider: "p"}
@@ -58,11 +59,10 @@ func TestWriterTellsOpenResponses(t *testing.T) {
 				Encrypted: true, NewID: func(prefix string) string { ids++; return fmt.Sprint(prefix, ids) },
 			}
 			w.Out = responses.NewStream(-1, func(kind string, event any) error {
-				if o.events[kind] == "" {
+				if o.Events[kind] == "" {
 					t.Errorf("%s is no event of Open Responses", kind)
 				}
-				o.t = t
-				o.check(o.events[kind], event)
+				o.For(t).Check(o.Events[kind], event)
 				raw, err := json.Marshal(event)
 				var e struct {
 					Number   int64 `json:"sequence_number"`
