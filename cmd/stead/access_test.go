@@ -83,7 +83,7 @@ func accessTable() map[string]access {
 	}
 	const bearer = `"type":"static_bearer","token":"a-token-of-some-length"`
 	for call, body := range map[string]string{
-		"POST /v1/vaults": `{"name":"v"}`, "POST /v1/vaults/{id}": `{"name":"w"}`, "DELETE /v1/vaults/{id}": "",
+		"POST /v1/vaults": `{"name":"v"}`, "POST /v1/vaults/rekey": "", "POST /v1/vaults/{id}": `{"name":"w"}`, "DELETE /v1/vaults/{id}": "",
 		"POST /v1/vaults/{id}/credentials": `{"name":"c","auth":{` + bearer + `,"mcp_server_url":"https://mcp.example"}}`, "POST /v1/vaults/{id}/credentials/{credential}": `{"auth":{` + bearer + `}}`,
 		"DELETE /v1/vaults/{id}/credentials/{credential}": "",
 	} {

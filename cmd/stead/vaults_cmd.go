@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/client"
 )
 
 func (a *app) vaultsCmd() *cobra.Command {
-	c := group("vaults", "Keep vaults of credentials, which agents use and never see", a.vaultsCreate(), a.vaultsList(), a.vaultsShow(), a.vaultsDelete())
+	c := group("vaults", "Keep vaults of credentials, which agents use and never see", a.vaultsCreate(), a.vaultsList(), a.vaultsShow(), a.vaultsDelete(), a.vaultsRekey())
 	c.Aliases = []string{"vault"}
 	return c
 }
@@ -109,6 +110,32 @@ func (a *app) vaultsDelete() *cobra.Command {
 				return err
 			}
 			return a.object(map[string]any{"id": args[0], "deleted": true}, func(w io.Writer) { fmt.Fprintln(w, args[0], "is deleted") })
+		},
+	}
+}
+
+func (a *app) vaultsRekey() *cobra.Command {
+	return &cobra.Command{
+		Use: "rekey", Short: "Seal the project's credentials with the key that seals now, where an older one did", Args: cobra.NoArgs,
+		Long: "To replace the seal key without a pause: give every node OLD,NEW (seal_key, STEAD_SEAL_KEY or the file seal.key), restart one after\n" +
+			"the other; then NEW,OLD likewise; then rekey, in every project. It may be interrupted and run again.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			done, err := c.RekeyVaults(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.object(done.Raw, func(w io.Writer) {
+				fmt.Fprintf(w, "%d of %d credentials were sealed anew\n", done.Resealed, done.Credentials)
+			}); err != nil || done.Unreadable == 0 {
+				return err
+			}
+			e := stead.Errorf(stead.KindUnavailable, "%d credentials were sealed with a key that this node does not have", done.Unreadable)
+			e.Hint = "Give it that key beside the present one, or delete and make them again."
+			return e
 		},
 	}
 }

@@ -79,6 +79,25 @@ func (c *Client) DeleteVault(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, vaultsPath+"/"+url.PathEscape(id), nil, nil, nil)
 }
 
+// Rekeyed says what sealing anew has done.
+type Rekeyed struct {
+	Credentials int             `json:"credentials"`
+	Resealed    int             `json:"resealed"`
+	Unreadable  int             `json:"unreadable"`
+	Raw         json.RawMessage `json:"-"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *Rekeyed) UnmarshalJSON(b []byte) error {
+	type bare Rekeyed
+	return keep(b, (*bare)(r), &r.Raw)
+}
+
+// RekeyVaults seals the project's credentials with the key that seals now.
+func (c *Client) RekeyVaults(ctx context.Context) (r Rekeyed, err error) {
+	return r, c.call(ctx, http.MethodPost, vaultsPath+"/rekey", nil, nil, &r)
+}
+
 // CreateCredential puts a credential into a vault; auth is the wire's.
 func (c *Client) CreateCredential(ctx context.Context, vault, name string, auth any) (v Credential, err error) {
 	return v, c.call(ctx, http.MethodPost, credentialsPath(vault), nil, map[string]any{"name": name, "auth": auth}, &v)

@@ -102,6 +102,11 @@ func (k *Keys) Seal(l Label, plain []byte) []byte {
 	return k.all[k.first].Seal(out, nil, plain, l.bytes())
 }
 
+// Current reports whether a text was sealed with the key that seals now.
+func (k *Keys) Current(sealed []byte) bool {
+	return len(sealed) >= headBytes && sealed[0] == version && string(sealed[1:headBytes]) == k.first
+}
+
 // Open returns what was sealed under the same label.
 func (k *Keys) Open(l Label, sealed []byte) ([]byte, error) {
 	if len(sealed) < headBytes || sealed[0] != version {

@@ -87,6 +87,9 @@ func TestAnotherKeyIsToldWithAHint(t *testing.T) {
 func TestAKeyCanBeReplaced(t *testing.T) {
 	old := keys(t, 1).Seal(label, []byte("text"))
 	both := keys(t, 2, 1)
+	if both.Current(old) || !both.Current(both.Seal(label, nil)) || both.Current(nil) {
+		t.Error("what the first key sealed is not told from what others did")
+	}
 	if plain, err := both.Open(label, old); err != nil || string(plain) != "text" {
 		t.Fatalf("the older key: %q, %v", plain, err)
 	}

@@ -21,6 +21,13 @@ func wireVaultOf(v vault.Vault) wireVault {
 	return wireVault{v.ID, "vault", v.CreatedAt / millis, given(v.Name), orEmpty(v.Metadata)}
 }
 
+type wireRekeyed struct {
+	Object      string `json:"object"` // "vault.rekeyed"
+	Credentials int    `json:"credentials"`
+	Resealed    int    `json:"resealed"`
+	Unreadable  int    `json:"unreadable"`
+}
+
 // wireCredential has no field for a secret. RefreshError is ours: why a person must authorize anew.
 type wireCredential struct {
 	ID           string            `json:"id"`

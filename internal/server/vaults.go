@@ -22,6 +22,15 @@ type Vaults interface {
 	Credentials(ctx context.Context, p stead.Principal, vault string, q vault.Query) ([]vault.Credential, bool, error)
 	UpdateCredential(ctx context.Context, p stead.Principal, vault, id string, change vault.Change) (vault.Credential, error)
 	DeleteCredential(ctx context.Context, p stead.Principal, vault, id string) error
+	Rekey(ctx context.Context, p stead.Principal) (vault.Rekeyed, error)
+}
+
+func (s *server) rekeyVaults(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	done, err := s.Vaults.Rekey(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireRekeyed{"vault.rekeyed", done.Credentials, done.Resealed, done.Unreadable})
 }
 
 // withVaults serves a route of vaults, where there are any.
