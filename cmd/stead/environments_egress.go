@@ -23,8 +23,9 @@ func egressOf(e config.Egress) (host.Egress, error) {
 	}
 	for _, k := range e.Credentials {
 		value := func(context.Context, string) (string, error) { return k.Value, nil }
-		out.Credentials = append(out.Credentials, environment.Credential{Variable: k.Variable, Hosts: k.Hosts, Value: value})
-		trial.Credentials = append(trial.Credentials, egress.Credential{Name: k.Variable, Placeholder: egress.NewPlaceholder(k.Variable), Hosts: k.Hosts, Value: value})
+		mask := func(context.Context) (string, error) { return k.Value, nil }
+		out.Credentials = append(out.Credentials, environment.Credential{Variable: k.Variable, Hosts: k.Hosts, Value: value, Mask: mask})
+		trial.Credentials = append(trial.Credentials, egress.Credential{Name: k.Variable, Placeholder: egress.NewPlaceholder(k.Variable), Hosts: k.Hosts, Value: value, Mask: mask})
 	}
 	if e.Proxy != "" {
 		u, err := url.Parse(e.Proxy)

@@ -83,12 +83,8 @@ func (u *upload) stop() (whole bool, err error) {
 func (e *exchange) answer() (keep bool, no *refusal) {
 	u := e.startUpload()
 	res, err := e.readAnswer()
-	var known []spelling
 	if err == nil {
-		if e.searched() {
-			known = e.p.secrets.known()
-		}
-		no = e.decode(res, known)
+		no = e.decode(res)
 	}
 	if err != nil || no != nil {
 		if _, sending := u.stop(); sending != nil {
@@ -102,10 +98,10 @@ func (e *exchange) answer() (keep bool, no *refusal) {
 	}
 	e.rec.Status = res.StatusCode
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		return false, e.switched(u, res, known)
+		return false, e.switched(u, res)
 	}
 	keep = e.keeps
-	if keep, err = e.pass(res, keep, known); err != nil {
+	if keep, err = e.pass(res, keep); err != nil {
 		_, _ = u.stop()
 		return false, e.cutOff(err)
 	}
@@ -135,8 +131,8 @@ func (e *exchange) readAnswer() (*http.Response, error) {
 }
 
 // decode makes a body searchable, where there is something to search for.
-func (e *exchange) decode(res *http.Response, known []spelling) *refusal {
-	if len(known) == 0 || e.bodiless(res) {
+func (e *exchange) decode(res *http.Response) *refusal {
+	if !e.search || e.bodiless(res) {
 		return nil
 	}
 	switch codings := members(res.Header.Values("Content-Encoding")); {
@@ -179,13 +175,14 @@ func (e *exchange) bodiless(res *http.Response) bool {
 
 // pass writes the answer. Its body has the length that the server says, or chunks, or ends with the
 // connection, for clients of HTTP/1.0.
-func (e *exchange) pass(res *http.Response, keep bool, known []spelling) (bool, error) {
+func (e *exchange) pass(res *http.Response, keep bool) (bool, error) {
+	known := e.known()
 	e.clean(res, known)
 	bodiless := e.bodiless(res)
 	chunked := false
 	switch {
 	case bodiless:
-	case res.ContentLength >= 0 && len(known) == 0:
+	case res.ContentLength >= 0 && !e.search:
 	case e.h.minor == 1:
 		chunked = true
 		res.Header.Del("Content-Length")
@@ -202,7 +199,7 @@ func (e *exchange) pass(res *http.Response, keep bool, known []spelling) (bool, 
 	if chunked {
 		to = chunkWriter{w}
 	}
-	m := &masker{w: to, known: known}
+	m := e.masker(to)
 	if err := e.p.copy(m, res.Body, func() {}); err != nil {
 		return false, err
 	}
@@ -254,15 +251,34 @@ func (e *exchange) writeStatus(w *bufio.Writer, res *http.Response, keep, chunke
 }
 
 // switched passes a 101 on and then everything, both ways.
-func (e *exchange) switched(u *upload, res *http.Response, known []spelling) *refusal {
+func (e *exchange) switched(u *upload, res *http.Response) *refusal {
 	_, _ = u.stop() // there is no body
+	known := e.known()
 	e.clean(res, known)
 	w := bufio.NewWriter(e.c.conn)
 	e.writeStatus(w, res, true, false, known)
 	if err := w.Flush(); err != nil {
 		return nil // the client has left
 	}
-	return e.p.splice(e.c, e.out, known)
+	m := e.masker(e.c.conn)
+	m.keep = true // the framing inside is not ours: a secret becomes as many stars
+	return e.p.splice(e.c, e.out, m)
+}
+
+// known are the secrets to look for now.
+func (e *exchange) known() []spelling {
+	if !e.search {
+		return nil
+	}
+	return e.p.known()
+}
+
+// masker is what the answer passes through.
+func (e *exchange) masker(to io.Writer) *masker {
+	if !e.search {
+		return &masker{w: to}
+	}
+	return &masker{w: to, live: e.p.known}
 }
 
 // cutOff says why an answer ended early, if it was not the client's wish.

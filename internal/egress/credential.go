@@ -22,6 +22,12 @@ type Credential struct {
 	// Value opens the secret for a request to HOST:PORT. It is called for each request that carries the
 	// placeholder, after the request was recorded; its error refuses the request and never reaches the inside.
 	Value func(ctx context.Context, destination string) (string, error)
+	// Mask reads the value as it is now, to look for it in answers alone: it is asked whether or not the placeholder
+	// was ever sent. "": there is none. An error refuses requests to the credentials' hosts.
+	Mask func(ctx context.Context) (string, error)
+	// Changes is a counter that grows when what Mask reads was perhaps changed by this process. It is asked for each
+	// piece of an answer. nil: the value never changes here; other processes' changes count within a second.
+	Changes func() uint64
 	// Plain lets the secret out over unencrypted HTTP too.
 	Plain bool
 	// PassElsewhere lets a request with the placeholder through, as it is, towards other hosts. The
@@ -75,8 +81,8 @@ func compileCredential(c Credential, field string) (*credential, error) {
 	if n < MinPlaceholderBytes || n > MaxPlaceholderBytes || strings.ContainsFunc(c.Placeholder, notPlain) {
 		return nil, stead.Invalid(field+".placeholder", "a placeholder has %d to %d letters, digits, hyphens and underscores", MinPlaceholderBytes, MaxPlaceholderBytes)
 	}
-	if c.Value == nil || c.Name == "" {
-		return nil, stead.Invalid(field, "a credential needs a name and a value")
+	if c.Value == nil || c.Mask == nil || c.Name == "" {
+		return nil, stead.Invalid(field, "a credential needs a name, a value, and that to look for")
 	}
 	if len(c.Hosts) == 0 {
 		return nil, stead.Invalid(field+".hosts", "the credential %.80q names no host", c.Name)
@@ -110,6 +116,14 @@ func (c *credential) names(h host, port uint16) bool {
 // opens reports whether TLS towards a host and port is opened.
 func (p *Proxy) opens(h host, port uint16) bool {
 	return slices.ContainsFunc(p.creds, func(c *credential) bool { return c.names(h, port) })
+}
+
+// searched reports whether answers of a site are searched for secrets: a credential names it. What the same name
+// says unencrypted is searched at every port, since nothing but that is needed to read it.
+func (p *Proxy) searched(s site) bool {
+	return p.opens(s.host, s.port) || !s.tls && slices.ContainsFunc(p.creds, func(c *credential) bool {
+		return slices.ContainsFunc(c.hosts, func(p pattern) bool { return p.matchesHost(s.host) })
+	})
 }
 
 // placed finds the credentials whose placeholders a request carries, or refuses it: a placeholder
@@ -163,6 +177,26 @@ func basic(f field) (string, bool) {
 	return string(inner), err == nil
 }
 
+// searching makes sure, before anything is sent, that the answer can be searched for every secret.
+func (p *Proxy) searching(ctx context.Context) *refusal {
+	ctx, cancel := context.WithTimeout(ctx, p.times.Secret)
+	defer cancel()
+	if _, err := p.secrets.fresh(ctx); err != nil {
+		p.cfg.Log.Warn("answers can't be searched for a credential", "kind", string(stead.KindOf(err)))
+		return &refusal{status: http.StatusServiceUnavailable, rule: RuleSecret, reason: "answers can't be searched for the credentials of this environment now"}
+	}
+	return nil
+}
+
+// known are the secrets to look for in the next piece of an answer. What can't be read now was looked for since the
+// answer began as it was then: a stream goes on.
+func (p *Proxy) known() []spelling {
+	ctx, cancel := context.WithTimeout(p.ctx, p.times.Secret)
+	defer cancel()
+	list, _ := p.secrets.fresh(ctx) // the error is for those who begin
+	return list
+}
+
 // fill puts the secrets in. It opens each, remembers what is to be masked in answers, and changes the
 // head; on an error the head must not be sent.
 func (p *Proxy) fill(ctx context.Context, h *head, creds []*credential, to site) *refusal {
@@ -175,7 +209,7 @@ func (p *Proxy) fill(ctx context.Context, h *head, creds []*credential, to site)
 			p.cfg.Log.Warn("credential not opened", "credential", c.Name, "kind", string(stead.KindOf(err)))
 			return &refusal{status: http.StatusServiceUnavailable, rule: RuleSecret, reason: "the credential " + c.Name + " can't be opened now"}
 		}
-		if len(value) < MinSecretBytes || len(value) > MaxSecretBytes || strings.ContainsFunc(value, notFieldValue) {
+		if !sendable(value) {
 			return &refusal{status: http.StatusServiceUnavailable, rule: RuleSecret,
 				reason: "the value of the credential " + c.Name + " can't stand in a header field: it has a control character, or is too short or too long"}
 		}
@@ -190,5 +224,3 @@ func (p *Proxy) fill(ctx context.Context, h *head, creds []*credential, to site)
 	}
 	return nil
 }
-
-func notFieldValue(r rune) bool { return r < ' ' || r == 0x7f }

@@ -26,7 +26,8 @@ const secret = `sk-live/4eC39+Hq"LyjWDarjtT1zdp7dc`
 
 func token(hosts ...string) Credential {
 	return Credential{Name: "api-token", Placeholder: "stead_api_token_0123456789abcdef", Hosts: hosts,
-		Value: func(context.Context, string) (string, error) { return secret, nil }}
+		Value: func(context.Context, string) (string, error) { return secret, nil },
+		Mask:  func(context.Context) (string, error) { return secret, nil }}
 }
 
 func with(creds ...Credential) func(*Config) {
@@ -289,7 +290,7 @@ func TestBadCredentials(t *testing.T) {
 		"credentials[1].hosts":       func(c *Credential) { c.Hosts = nil },
 		"credentials[1].hosts[0]":    func(c *Credential) { c.Hosts = []string{"1.2.3.4"} },
 		"credentials[1].hosts[1]":    func(c *Credential) { c.Hosts = []string{"b.example", "*"} },
-		"credentials[1]":             func(c *Credential) { c.Value = nil },
+		"credentials[1]":             func(c *Credential) { c.Mask = nil },
 	} {
 		bad := token("b.example")
 		bad.Placeholder = NewPlaceholder("b")

@@ -19,8 +19,8 @@
 //
 // Credentials: the inside only ever has Credential.Placeholder. It is replaced in values of request
 // headers (inside the Base64 of Basic too), towards the credential's hosts, over verified TLS; not in
-// paths, queries and bodies. Answers of all hosts that credentials name are searched for every secret
-// that this proxy has sent: as it is, as JSON escapes it, percent-encoded, and in Base64, in headers and
+// paths, queries and bodies. Answers of all hosts that credentials name are searched for the secrets of
+// all credentials, whoever sent them, and for what a rotation makes of them meanwhile: as it is, as JSON escapes it, percent-encoded, and in Base64, in headers and
 // in plain and gzip bodies; found, the placeholder stands there (in a WebSocket as many stars, since
 // its frames have lengths). So that bodies can be searched, such hosts are not asked for other codings,
 // ranges, or compressed frames. A server that gives a secret back transformed (hashed, cut, reversed) is
@@ -146,7 +146,7 @@ func New(cfg Config) (*Proxy, error) {
 		cfg.Dial = dialTCP
 	}
 	p := &Proxy{
-		rules: rules, creds: creds, secrets: &secrets{}, cfg: cfg, times: cfg.Timeouts.orDefault(),
+		rules: rules, creds: creds, secrets: newSecrets(creds, cfg.Now), cfg: cfg, times: cfg.Timeouts.orDefault(),
 		meter: newMeter(cfg.Policy.Limits.orDefault(), cfg.Now()), local: &interfaces{},
 		listeners: map[net.Listener]bool{}, conns: map[net.Conn]bool{},
 	}

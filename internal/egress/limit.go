@@ -138,7 +138,7 @@ const (
 	MinPlaceholderBytes = 16
 	// MaxPlaceholderBytes is the longest placeholder.
 	MaxPlaceholderBytes = 256
-	// MaxKeptSecrets is how many values of one credential are looked for in answers: the newest sent.
+	// MaxKeptSecrets is how many values of one credential are looked for in answers: the newest.
 	MaxKeptSecrets = 4
 
 	// MaxAddresses is how many of a name's addresses are tried.
@@ -153,6 +153,7 @@ const (
 	refusersAtOnce = 16 // connections above Limits.Connections that are told so; more are closed
 	acceptPause    = 50 * time.Millisecond
 	floodPause     = time.Second // between two records of the same limit
+	secretsAge     = time.Second // how old what is known of the secrets may be when an answer is searched
 	interfacesTime = 10 * time.Second
 )
 

@@ -9,52 +9,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 )
-
-// secrets are what this proxy has sent. They are looked for in every answer, not only in that to the
-// request that carried them: a server may show a request later.
-type secrets struct {
-	mu     sync.Mutex
-	values map[string][]string // placeholder → values, the newest last
-	list   []spelling          // of all values, the longest first; replaced, never changed
-}
 
 // spelling is one form of a secret, and what stands in its place.
 type spelling struct{ secret, placeholder string }
-
-// sent remembers a value. The inside decides neither how many there are nor what they hold.
-func (s *secrets) sent(placeholder, value string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	values := s.values[placeholder]
-	if slices.Contains(values, value) {
-		return
-	}
-	if values = append(values, value); len(values) > MaxKeptSecrets {
-		values = values[1:]
-	}
-	if s.values == nil {
-		s.values = map[string][]string{}
-	}
-	s.values[placeholder] = values
-	s.list = nil
-	for placeholder, values := range s.values {
-		for _, v := range values {
-			for _, form := range forms(v) {
-				s.list = append(s.list, spelling{form, placeholder})
-			}
-		}
-	}
-	slices.SortStableFunc(s.list, func(a, b spelling) int { return len(b.secret) - len(a.secret) })
-}
-
-// known are the spellings to look for, the longest first, so that one which holds another wins.
-func (s *secrets) known() []spelling {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.list
-}
 
 // forms are the spellings of a value: as it is, as JSON escapes it, percent-encoded, and in Base64.
 func forms(value string) []string {
@@ -120,12 +78,16 @@ func maskHeader(h http.Header, known []spelling) {
 type masker struct {
 	w     io.Writer
 	known []spelling
-	keep  bool // the length: for streams whose framing is not ours (WebSocket)
+	live  func() []spelling // the list as it is now, asked for each piece; nil: known stays
+	keep  bool              // the length: for streams whose framing is not ours (WebSocket)
 	held  []byte
 }
 
 func (m *masker) Write(b []byte) (int, error) {
-	if len(m.known) == 0 {
+	if m.live != nil {
+		m.known = m.live()
+	}
+	if len(m.known) == 0 && len(m.held) == 0 {
 		return m.w.Write(b)
 	}
 	data := b

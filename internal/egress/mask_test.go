@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMaskerIsBlindToCuts: however a stream is cut, the result is that of the whole.
@@ -61,7 +62,7 @@ func TestMaskerKeepsLengths(t *testing.T) {
 
 // TestSecretsAreFewAndNewest: rotation does not grow the list, and the newest stay.
 func TestSecretsAreFewAndNewest(t *testing.T) {
-	s := &secrets{}
+	s := newSecrets(nil, time.Now)
 	for i := range 100 {
 		s.sent("placeholder", strings.Repeat(string(rune('a'+i%26)), 10)+string(rune('0'+i/26)))
 	}

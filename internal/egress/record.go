@@ -55,6 +55,7 @@ type Recorder func(ctx context.Context, r Record) error
 // record writes one record; what it returns counts for allowed decisions only.
 func (p *Proxy) record(r *Record) error {
 	r.Time = p.cfg.Now()
+	r.Reason = maskText(r.Reason, p.secrets.known()) // it may quote what a server answered
 	r.Host, r.Path, r.Reason = p.withoutPlaceholders(r.Host), p.withoutPlaceholders(r.Path), p.withoutPlaceholders(r.Reason)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.times.Record)
 	defer cancel()

@@ -25,6 +25,7 @@ type exchange struct {
 	rec   *Record
 	began time.Time
 
+	search                 bool  // the answer is searched for secrets: the site is one that credentials name
 	upgrade, expect, keeps bool  // what the client asked of its next hop: us
 	baseUp, baseDown       int64 // of the connection, before this request
 	again                  bool  // the connection to the outside can take another request
@@ -79,6 +80,7 @@ func (e *exchange) decide() (no *refusal) {
 	if no != nil {
 		return no
 	}
+	e.search = e.p.searched(e.site)
 	path, _, _ := strings.Cut(e.path, "?")
 	e.rec.Path = cutTo(path, MaxPathBytes)
 	if e.frame, no = e.h.framing(); no != nil {
@@ -136,6 +138,11 @@ func (e *exchange) send() *refusal {
 	}
 	e.out.used = true
 	e.out.wire.patience.Store(int64(e.p.times.Answer))
+	if e.search {
+		if no := e.p.searching(e.p.ctx); no != nil {
+			return no
+		}
+	}
 	if no := e.p.fill(e.p.ctx, e.h, e.creds, e.site); no != nil {
 		return no
 	}
@@ -174,15 +181,11 @@ func (e *exchange) headBytes() []byte {
 	return b.Bytes()
 }
 
-// searched reports whether answers of the site are searched for secrets: it is one that credentials
-// name.
-func (e *exchange) searched() bool { return e.p.opens(e.site.host, e.site.port) }
-
 // searchable are the fields, changed so that the answer can be searched for secrets: in codings that
 // are read here, whole, and without compressed frames. It concerns the hosts that credentials name,
 // with or without one in this request: an echo may come later.
 func (e *exchange) searchable() []field {
-	if !e.searched() {
+	if !e.search {
 		return e.h.fields
 	}
 	coding := "identity"

@@ -96,7 +96,7 @@ func (c *client) established() bool {
 // or by silence: the answer to the CONNECT has been given.
 func (p *Proxy) carry(c *client, s site, out *outward, rec *Record) *refusal {
 	if out != nil && p.rules.opaque.has(s.port) {
-		return p.splice(c, out, nil)
+		return p.splice(c, out, &masker{w: c.conn})
 	}
 	_ = c.conn.SetReadDeadline(time.Now().Add(p.times.Head))
 	first, err := c.r.Peek(1)
@@ -131,7 +131,7 @@ func (p *Proxy) carryTLS(c *client, s site, out *outward, rec *Record) *refusal 
 		return nil
 	}
 	c.r = bufio.NewReaderSize(rest, readerBytes)
-	return p.splice(c, out, nil)
+	return p.splice(c, out, &masker{w: c.conn})
 }
 
 // named holds the server name in a ClientHello against the host of the CONNECT.
@@ -182,8 +182,9 @@ func (p *Proxy) open(c *client, s site, rest net.Conn) {
 	_ = conn.CloseWrite()
 }
 
-// splice copies both ways until both have ended, or until nothing moved for Timeouts.Idle.
-func (p *Proxy) splice(c *client, out *outward, known []spelling) *refusal {
+// splice copies both ways until both have ended, or until nothing moved for Timeouts.Idle. What comes
+// from the outside passes through back, which writes to the client.
+func (p *Proxy) splice(c *client, out *outward, back *masker) *refusal {
 	c.conn.resume()
 	out.wire.patience.Store(0)
 	_ = out.wire.SetReadDeadline(time.Time{})
@@ -201,10 +202,8 @@ func (p *Proxy) splice(c *client, out *outward, known []spelling) *refusal {
 	})
 	wg.Go(func() {
 		defer p.survive(both)
-		// The framing inside is not ours: a secret becomes as many stars.
-		m := &masker{w: c.conn, known: known, keep: true}
-		if errs[1] = p.copy(m, out.r, moved); errs[1] == nil {
-			errs[1] = m.Close()
+		if errs[1] = p.copy(back, out.r, moved); errs[1] == nil {
+			errs[1] = back.Close()
 		}
 		if errs[1] != nil || c.conn.CloseWrite() != nil {
 			both()

@@ -101,6 +101,10 @@ type Credential struct {
 	Hosts    []string // as patterns of the way out have them; nil: the names in the network's allowed domains
 	// Value opens the secret for a request to HOST:PORT, each time anew. An error refuses the request.
 	Value func(ctx context.Context, destination string) (string, error)
+	// Mask reads the value as it is now, to hide it where servers show it; "": there is none.
+	Mask func(ctx context.Context) (string, error)
+	// Changes grows when this process changed what Mask reads; nil: it never does.
+	Changes func() uint64
 }
 
 // Caller lets code call the session's tools.

@@ -205,6 +205,7 @@ func (s *Service) put(ctx context.Context, d document.Document, data storedCrede
 		return d, err
 	}
 	d.Data, d.Version = raw, d.Version+1
+	defer s.changes.Add(1)
 	return s.cfg.Documents.UpdateDocument(ctx, d)
 }
 

@@ -193,6 +193,20 @@ func (s *Service) current(ctx context.Context, c found) (document.Document, stor
 	return d, data, err
 }
 
+// mask reads the value of a credential in order to hide it, which is no use: nobody is asked. "": it is gone.
+func (s *Service) mask(ctx context.Context, k document.Key) (string, error) {
+	d, err := s.cfg.Documents.GetDocument(ctx, k)
+	if err != nil {
+		return "", absent(err)
+	}
+	_, data, err := credentialOf(d)
+	if err != nil {
+		return "", err
+	}
+	secret, err := s.open(k, data)
+	return secret.Value, err
+}
+
 // Variables are the credentials of vaults for environments.
 func (s *Service) Variables(ctx context.Context, project stead.ProjectID, vaults []string, ask Ask) ([]environment.Credential, error) {
 	all, err := s.attached(ctx, project, vaults, func(c Credential) bool { return c.Auth.Type == EnvironmentVariable })
@@ -207,14 +221,14 @@ func (s *Service) Variables(ctx context.Context, project stead.ProjectID, vaults
 		if slices.ContainsFunc(out, func(o environment.Credential) bool { return o.Variable == c.Auth.Variable }) {
 			return nil, stead.Invalid("vault_ids", "two credentials of the vaults are for the variable %s", c.Auth.Variable)
 		}
-		v := environment.Credential{Variable: c.Auth.Variable, Value: func(ctx context.Context, to string) (string, error) {
+		v := environment.Credential{Variable: c.Auth.Variable, Changes: s.changes.Load, Value: func(ctx context.Context, to string) (string, error) {
 			d, data, err := s.usable(ctx, c, to, ask)
 			if err != nil {
 				return "", err
 			}
 			secret, err := s.open(d.Key, data)
 			return secret.Value, err
-		}}
+		}, Mask: func(ctx context.Context) (string, error) { return s.mask(ctx, c.key) }}
 		for _, name := range c.Auth.Hosts {
 			v.Hosts = append(v.Hosts, environment.SecretHosts(name)...)
 		}

@@ -33,6 +33,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -103,7 +104,10 @@ type Config struct {
 }
 
 // Service keeps vaults. It is safe for concurrent use.
-type Service struct{ cfg Config }
+type Service struct {
+	cfg     Config
+	changes atomic.Uint64 // of credentials, by this process
+}
 
 // NewService makes the service.
 func NewService(cfg Config) *Service {
@@ -113,7 +117,7 @@ func NewService(cfg Config) *Service {
 	if cfg.HTTP == nil {
 		cfg.HTTP = http.DefaultClient
 	}
-	return &Service{cfg}
+	return &Service{cfg: cfg}
 }
 
 // storedVault is the data of a vault's document, whose ExpiresAt says that it is being deleted.

@@ -97,7 +97,9 @@ func (h *Host) placeholders(own []environment.Credential, policy egress.Policy, 
 	}
 	add := func(k environment.Credential) string {
 		placeholder := egress.NewPlaceholder(k.Variable)
-		c.Credentials = append(c.Credentials, egress.Credential{Name: k.Variable, Placeholder: placeholder, Hosts: k.Hosts, Value: k.Value})
+		c.Credentials = append(c.Credentials, egress.Credential{
+			Name: k.Variable, Placeholder: placeholder, Hosts: k.Hosts, Value: k.Value, Mask: k.Mask, Changes: k.Changes,
+		})
 		return placeholder
 	}
 	for _, k := range own {

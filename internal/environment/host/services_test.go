@@ -147,6 +147,11 @@ func dialed(socket string) func(context.Context, string, string) (net.Conn, erro
 	}
 }
 
+// masked is what answers are searched for.
+func masked(value string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return value, nil }
+}
+
 func networked(access template.Access) template.Config {
 	return template.Config{Public: template.Public{Network: &template.Network{Access: access}}}
 }
@@ -155,8 +160,8 @@ func networked(access template.Access) template.Config {
 func TestASessionsCredentials(t *testing.T) {
 	b := newBench(t, func(c *Config) {
 		c.Egress = Egress{Credentials: []environment.Credential{
-			{Variable: "API_KEY", Hosts: []string{"operator.example"}, Value: func(context.Context, string) (string, error) { return "of-the-operator", nil }},
-			{Variable: "OTHER", Hosts: []string{"operator.example"}, Value: func(context.Context, string) (string, error) { return "of-the-operator", nil }},
+			{Variable: "API_KEY", Hosts: []string{"operator.example"}, Value: func(context.Context, string) (string, error) { return "of-the-operator", nil }, Mask: masked("of-the-operator")},
+			{Variable: "OTHER", Hosts: []string{"operator.example"}, Value: func(context.Context, string) (string, error) { return "of-the-operator", nil }, Mask: masked("of-the-operator")},
 		}}
 	})
 	cfg := networked(template.AccessRestricted)
@@ -165,7 +170,7 @@ func TestASessionsCredentials(t *testing.T) {
 	b.setup(cfg)
 	b.prepare()
 	never := func(context.Context, string) (string, error) { t.Error("a value was opened"); return "", nil }
-	b.state.Credentials = []environment.Credential{{Variable: "API_KEY", Value: never}, {Variable: "MINE", Hosts: environment.SecretHosts("api.example"), Value: never}}
+	b.state.Credentials = []environment.Credential{{Variable: "API_KEY", Value: never, Mask: masked("")}, {Variable: "MINE", Hosts: environment.SecretHosts("api.example"), Value: never, Mask: masked("")}}
 	b.open()
 	env := b.driver.last().Env
 	for _, name := range []string{"API_KEY", "MINE", "OTHER"} {
@@ -203,7 +208,7 @@ func TestTheWayOut(t *testing.T) {
 	var unaudited error
 	b := newBench(t, func(c *Config) {
 		c.Egress = Egress{Private: []string{"127.0.0.0/8"}, Credentials: []environment.Credential{{
-			Variable: "API_KEY", Hosts: []string{"api.example.org"}, Value: func(context.Context, string) (string, error) { return "hunter2", nil },
+			Variable: "API_KEY", Hosts: []string{"api.example.org"}, Value: func(context.Context, string) (string, error) { return "hunter2", nil }, Mask: masked("hunter2"),
 		}}, Audit: func(_ context.Context, k stead.SessionKey, r egress.Record) error {
 			if k.Session == "" || r.Host == "" || r.Phase != egress.PhaseDecided {
 				t.Errorf("to the audit log: %+v of %+v", r, k)
