@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -69,10 +67,13 @@ func (n *node) auditConnection(ctx context.Context, k stead.SessionKey, r egress
 	if !r.Allowed {
 		decision, reason = audit.Deny, r.Rule+": "+r.Reason
 	}
-	to := net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port)))
+	to := r.To()
 	detail := r.Kind + " " + to
 	if r.Method != "" {
 		detail = r.Method + " " + to + r.Path
+	}
+	if r.Repeated > 0 {
+		detail = fmt.Sprintf("%s, refused %d more times", detail, r.Repeated)
 	}
 	return n.audit.Append(ctx, audit.Record{
 		At: r.Time.UnixMilli(), Project: k.Project, Principal: audit.Principal{Kind: stead.PrincipalAgent, ID: string(k.Session)}, Session: k.Session,

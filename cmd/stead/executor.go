@@ -237,8 +237,11 @@ func (v *executorVoice) reached(r egress.Record) {
 	if !r.Allowed {
 		verdict = "refused: " + r.Reason
 	}
-	v.say(map[string]any{"event": "connection", "host": r.Host, "port": r.Port, "allowed": r.Allowed, "reason": r.Reason},
-		"> %s  (%s)", oneLine(net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), maxReason), oneLine(verdict, maxReason))
+	if r.Repeated > 0 {
+		verdict = fmt.Sprintf("refused %d more times: %s", r.Repeated, r.Reason)
+	}
+	v.say(map[string]any{"event": "connection", "host": r.Host, "port": r.Port, "allowed": r.Allowed, "reason": r.Reason, "repeated": r.Repeated},
+		"> %s  (%s)", oneLine(r.To(), maxReason), oneLine(verdict, maxReason))
 }
 
 // Lengths of what is shown of a command and of an error, in characters.

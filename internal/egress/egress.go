@@ -105,7 +105,7 @@ type Proxy struct {
 	listeners map[net.Listener]bool
 	conns     map[net.Conn]bool // of both sides
 	work      sync.WaitGroup
-	flood     flood
+	folds     folds
 }
 
 // Usage is what a proxy has done since New; all numbers only grow.
@@ -264,7 +264,7 @@ func (p *Proxy) Close(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 	done := make(chan struct{})
-	go func() { p.work.Wait(); close(done) }()
+	go func() { p.work.Wait(); p.tellFolded(); close(done) }()
 	select {
 	case <-done:
 		return nil

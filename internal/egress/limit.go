@@ -82,6 +82,7 @@ type Timeouts struct {
 	Total    time.Duration // of one connection of the inside
 	Record   time.Duration // that the recorder may take
 	Secret   time.Duration // that opening a credential may take
+	Fold     time.Duration // in which refusals of a kind are told together
 }
 
 // The defaults of Timeouts.
@@ -95,6 +96,7 @@ const (
 	DefaultTotalTime    = 24 * time.Hour
 	DefaultRecordTime   = 10 * time.Second
 	DefaultSecretTime   = 10 * time.Second
+	DefaultFoldTime     = time.Minute
 )
 
 func (t Timeouts) orDefault() Timeouts {
@@ -107,6 +109,7 @@ func (t Timeouts) orDefault() Timeouts {
 	set(&t.Total, DefaultTotalTime)
 	set(&t.Record, DefaultRecordTime)
 	set(&t.Secret, DefaultSecretTime)
+	set(&t.Fold, DefaultFoldTime)
 	return t
 }
 
@@ -145,6 +148,8 @@ const (
 	MaxAddresses = 4
 	// MaxPathBytes is how much of a path a record holds.
 	MaxPathBytes = 1 << 10
+	// MaxRefusedKinds is how many kinds of refusal (rule, host, port) have records of their own within Timeouts.Fold.
+	MaxRefusedKinds = 32
 	// MaxShownRules is how many allowed patterns a refusal lists.
 	MaxShownRules = 50
 
@@ -152,7 +157,6 @@ const (
 	readerBytes    = 8 << 10
 	refusersAtOnce = 16 // connections above Limits.Connections that are told so; more are closed
 	acceptPause    = 50 * time.Millisecond
-	floodPause     = time.Second // between two records of the same limit
 	secretsAge     = time.Second // how old what is known of the secrets may be when an answer is searched
 	interfacesTime = 10 * time.Second
 )

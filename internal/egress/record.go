@@ -2,9 +2,10 @@ package egress
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -24,20 +25,20 @@ const (
 	KindDial    = "dial"    // DialContext, of the server's own
 )
 
-// Record is one line of the audit: one tunnel, request or dial, decided and, if allowed, ended. It
-// never holds a secret, a placeholder, a query, or a header.
+// Record is one line of the audit: one tunnel, request or dial, decided and, if allowed, ended; or the
+// number of refusals of a kind, which are all that may be told together. It never holds a secret, a placeholder, a query, or a header.
 type Record struct {
 	ID       uint64        `json:"id"` // joins the two phases, within one Proxy
 	Phase    Phase         `json:"phase"`
 	Time     time.Time     `json:"time"`
 	Kind     string        `json:"kind"`
-	Host     string        `json:"host"` // as asked for: canonical, or cut to 253 bytes when it is no host
+	Host     string        `json:"host"` // as asked for: canonical, or cut to 253 bytes when it is no host; "" with Repeated: any
 	Port     uint16        `json:"port,omitempty"`
 	Addr     netip.Addr    `json:"addr,omitzero"` // that is dialled; the first of several while decided
 	Allowed  bool          `json:"allowed"`
 	Rule     string        `json:"rule,omitempty"`     // that refused it, or ended it
 	Reason   string        `json:"reason,omitempty"`   // a sentence, for the operator
-	Repeated int           `json:"repeated,omitempty"` // refusals by the same limit since the last record, not recorded
+	Repeated int           `json:"repeated,omitempty"` // > 0: of refusals like an earlier one that have no record of their own; else 0
 	Method   string        `json:"method,omitempty"`
 	Path     string        `json:"path,omitempty"`        // without query, cut to MaxPathBytes
 	Opened   bool          `json:"opened,omitempty"`      // TLS was opened for a credential
@@ -109,19 +110,21 @@ func (p *Proxy) ended(r *Record, began time.Time, why *refusal) {
 	_ = p.record(r) // logged there
 }
 
-// denied records a refusal. Those of a limit, and of what is no request, may come in floods: one record
-// a second tells of all. All others are counted by the limit per minute.
+// denied records a refusal, or counts it: see folds.
 func (p *Proxy) denied(r *Record, why *refusal) {
 	p.refused.Add(1)
-	if why.flood {
-		repeated, ok := p.flood.pass(why.rule, p.cfg.Now())
-		if !ok {
-			return
-		}
-		r.Repeated = repeated
-	}
 	r.Phase, r.Allowed, r.Rule, r.Reason = PhaseDecided, false, why.rule, why.words()
-	_ = p.record(r) // logged there: a no stays a no
+	if p.folds.pass(r, why.flood, p.times.Fold, p.unfold) {
+		_ = p.record(r) // logged there: a no stays a no
+	}
+}
+
+// To is host:port; "*" when a record is of refusals towards any.
+func (r Record) To() string {
+	if r.Host == "" {
+		return "*"
+	}
+	return net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port)))
 }
 
 // words are the reason for the operator.
@@ -130,26 +133,4 @@ func (r *refusal) words() string {
 		return r.reason
 	}
 	return r.reason + " (" + r.detail + ")"
-}
-
-// flood counts the refusals of each limit that were not recorded.
-type flood struct {
-	mu    sync.Mutex
-	last  map[string]time.Time // rule → its last record
-	count map[string]int
-}
-
-func (f *flood) pass(rule string, now time.Time) (repeated int, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.last == nil {
-		f.last, f.count = map[string]time.Time{}, map[string]int{}
-	}
-	if last, seen := f.last[rule]; seen && now.Sub(last) < floodPause {
-		f.count[rule]++
-		return 0, false
-	}
-	repeated = f.count[rule]
-	f.last[rule], f.count[rule] = now, 0
-	return repeated, true
 }

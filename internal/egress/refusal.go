@@ -20,7 +20,7 @@ type refusal struct {
 	retry   time.Duration // for a limit
 	allowed []string      // patterns that would be allowed
 	limited bool          // by a limit
-	flood   bool          // recorded at most once a second: there may be any number of its kind
+	flood   bool          // counted by its rule alone: any host may be in it, or none
 }
 
 // refuse makes a refusal by policy.
