@@ -10,6 +10,7 @@ import (
 	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/tool"
+	"github.com/stead-dev/stead/internal/vault"
 )
 
 // asked remembers what it was asked, and says no to uses while it is told to.
@@ -129,6 +130,42 @@ func TestWhichCredentialAServerGets(t *testing.T) {
 		case err != nil || (c == nil) != (tt.want == "-") || c != nil && !strings.HasSuffix(c.Key(), tt.want):
 			t.Errorf("%s: %v, %v", tt.name, c, err)
 		}
+	}
+}
+
+// TestAValueIsReadToBeHidden without a use of it: as it is now, and a counter tells of rotations.
+func TestAValueIsReadToBeHidden(t *testing.T) {
+	gate := &asked{no: true}
+	s := open(t, documenttest.NewMemory(), gate)
+	v, ids := with(t, s, owner, variable)
+	vars, err := s.Variables(t.Context(), "p", []string{v}, byAgent)
+	if err != nil || len(vars) != 1 {
+		t.Fatalf("%+v, %v", vars, err)
+	}
+	hidden := func(want string) {
+		t.Helper()
+		if got, err := vars[0].Mask(t.Context()); got != want || err != nil {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
+	}
+	hidden("value-of-the-key")
+	before := vars[0].Changes()
+	if _, err := s.UpdateCredential(t.Context(), owner, v, ids[0], vault.Change{Rotate: func(_ *vault.Auth, secret *vault.Secret) error {
+		secret.Value = "its-next-value"
+		return nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	hidden("its-next-value")
+	if after := vars[0].Changes(); after <= before {
+		t.Errorf("the counter was %d, and is %d after a rotation", before, after)
+	}
+	if err := s.DeleteCredential(t.Context(), owner, v, ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	hidden("")
+	if len(gate.requests) != 0 {
+		t.Errorf("to hide is not to use: %+v", gate.requests)
 	}
 }
 
