@@ -54,7 +54,7 @@ func layout() []rule {
 		{"internal/environment/packet", nil, []string{"golang.org/x/sys"}, "messages with descriptors to a process of the driver's own, for every driver that forks one"},
 		{"internal/environment/seccomp", nil, []string{"golang.org/x/sys"}, "the filter of system calls, for every driver that shares the host's kernel"},
 		{"internal/environment/cgroup", []string{"internal/environment"}, nil, "limits of a local environment by control groups, for every driver that forks"},
-		{"internal/environment/workspace", []string{"internal/environment", "internal/environment/workspace/manifest"}, nil, "an agent's files: every local driver has them in common, and none writes its own"},
+		{"internal/environment/workspace", []string{"internal/environment", "internal/environment/workspace/manifest"}, []string{"golang.org/x/sys"}, "an agent's files: every local driver has them in common, and none writes its own"},
 		{"internal/environment/patch", []string{"internal/environment"}, nil, "the patch format that models know: text to operations to files, over a small interface"},
 		{"internal/environment/workspace/manifest", nil, []string{"github.com/klauspost/compress"}, "the stored form of a workspace: pure bytes to trees and back, with the compression"},
 		{"internal/environment/environmenttest", []string{"internal/environment", "internal/environment/workspace", "internal/blob"}, []string{"golang.org/x/sys"}, "the suites that every driver passes; used by tests"},

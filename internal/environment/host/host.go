@@ -37,6 +37,7 @@ import (
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/origin"
+	"github.com/stead-dev/stead/internal/environment/workspace"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/template"
 	"github.com/stead-dev/stead/internal/tool"
@@ -150,9 +151,11 @@ func New(cfg Config) (*Host, error) {
 	}
 	cfg.Dir, cfg.BackgroundEvery = dir, cmp.Or(cfg.BackgroundEvery, BackgroundEvery)
 	for _, dir := range []string{EnvironmentsDir, layersDir} {
-		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o700); err != nil {
+		dir = filepath.Join(cfg.Dir, dir)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be made")
 		}
+		workspace.Apart(dir)
 	}
 	h := &Host{
 		cfg: cfg, log: cfg.Log, boot: bootID(), parts: newParts(), unpacking: make(chan struct{}, MaxUnpacking),

@@ -110,6 +110,7 @@ func (p place) make() error {
 	if err := os.MkdirAll(filepath.Dir(p.dir), 0o711); err != nil {
 		return unavailable(err, "make the directory of a project's environments")
 	}
+	workspace.Apart(filepath.Dir(p.dir))
 	for _, dir := range []string{p.workspace(), p.services()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return unavailable(err, "make the directory of an environment")

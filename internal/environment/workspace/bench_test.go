@@ -3,6 +3,7 @@ package workspace
 import (
 	"archive/tar"
 	"bytes"
+	crand "crypto/rand"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -100,8 +101,8 @@ func BenchmarkResume(b *testing.B) {
 	archive := filepath.Join(b.TempDir(), "out")
 	tarZstd(b, dir, archive)
 	to := b.TempDir()
-	n := 0
-	fresh := func() string { n++; return filepath.Join(to, fmt.Sprint(n)) }
+	Apart(to) // as the host's directories of workspaces are, and names that were never there, as theirs
+	fresh := func() string { return filepath.Join(to, crand.Text()) }
 	b.Run("restore", func(b *testing.B) {
 		for b.Loop() {
 			restore(b, fresh(), blobs, digest)

@@ -29,6 +29,9 @@
 // nothing if it is what previous says. Memory: about 200 bytes a file between
 // checkpoints (BenchmarkMemory), several times as much during one, and some 10 MiB a processor.
 //
+// Files of a workspace are made fastest where none were removed lately: the directory that workspaces are
+// made in is to be kept Apart.
+//
 // Equal trees over equal previous checkpoints have equal digests. What was changed and changed back
 // may have another digest than before: where a piece is stored is part of it.
 //
