@@ -181,3 +181,19 @@ func TestAPictureDoesNotFillAPool(t *testing.T) {
 	close(h.release)
 	h.calls.Wait()
 }
+
+// Whoever asks which way a call would go is told how the pool of each route stands.
+func TestExplainSaysHowAPoolStands(t *testing.T) {
+	h := newHeld(t, "{name: p, provider: a, concurrent: 1, queue: 1}")
+	for running, want := range []string{"priority 0; pool p: free", "priority 0; pool p: taken, 0 wait", "priority 0; pool p: full, 1 wait"} {
+		if running > 0 {
+			h.call(1)
+			h.until(running%2, 1, running-1)
+		}
+		if _, body := ask(t, h.n, "GET", "/v1/routes?model=m", ""); !strings.Contains(body, `"why":"`+want+`"`) {
+			t.Errorf("want %q: %s", want, body)
+		}
+	}
+	close(h.release)
+	h.calls.Wait()
+}

@@ -146,3 +146,17 @@ func (p *Pool) Status() Status {
 	defer p.mu.Unlock()
 	return p.pool.status()
 }
+
+// words say what the next call finds: a place, a queue, or neither.
+func (p *Pool) words() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name, waiting := p.pool.cfg.Name, p.pool.waiting
+	switch {
+	case waiting == 0 && p.pool.free(p.now()):
+		return fmt.Sprintf("pool %s: free", name)
+	case waiting < p.pool.cfg.Queue:
+		return fmt.Sprintf("pool %s: taken, %d wait", name, waiting)
+	}
+	return fmt.Sprintf("pool %s: full, %d wait", name, waiting)
+}

@@ -83,6 +83,14 @@ func (l limited) CountInput(ctx context.Context, req model.Request) (int64, erro
 	return model.CountInput(ctx, l.model, req)
 }
 
+// Pool implements model.Pooled.
+func (l limited) Pool(upstream string) string {
+	if pool := l.choose(upstream); pool != nil {
+		return pool.words()
+	}
+	return ""
+}
+
 // estimate is what a call may cost, in tokens: of an input so large, and of an answer that may have so many tokens.
 func estimate(inputBytes int, mostOutput int64) int64 {
 	return int64(inputBytes/bytesPerToken) + answer(mostOutput)

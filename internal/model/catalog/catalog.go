@@ -265,13 +265,23 @@ func (c *Catalog) alias(e Entry) *router.Alias {
 	return a
 }
 
-// Explain says which routes a call to a name would take, and why. Errors are Resolve's.
+// Explain says which routes a call to a name would take, and why, with how their pools stand now. Errors are Resolve's.
 func (c *Catalog) Explain(name string, call model.Caller) ([]router.Considered, error) {
 	e, err := c.resolve(name, call)
 	if err != nil {
 		return nil, err
 	}
-	return c.alias(e).Plan(call, string(call.Session)), nil
+	out := c.alias(e).Plan(call, string(call.Session))
+	for i := range out {
+		p, ok := out[i].Route.Model.(model.Pooled)
+		if !ok || out[i].Place == 0 {
+			continue
+		}
+		if words := p.Pool(out[i].Route.Upstream); words != "" {
+			out[i].Why += "; " + words
+		}
+	}
+	return out, nil
 }
 
 // find looks a name up without guessing.
