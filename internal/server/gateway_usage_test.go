@@ -118,3 +118,34 @@ func TestTextsAreCountedHoweverTheyAreCut(t *testing.T) {
 		t.Errorf("%d bytes", o.texts)
 	}
 }
+
+// What a line has in common with the one before is not looked at again, and what it has of its own always is.
+func TestALineIsReadForWhatItHasOfItsOwn(t *testing.T) {
+	const head = `data: {"choices":[{"delta":{"content":"`
+	const plain = head + `word"},"finish_reason":null}],"usage":null}` + "\n\n"
+	for _, test := range []struct {
+		last string
+		says func(o *observer) bool // nil: nothing
+	}{
+		{head + `words"},"finish_reason":null}],"usage":null}`, nil},
+		{head + `\"usage\":1"},"finish_reason":null}],"usage":null}`, nil},
+		{head + `x"},"finish_reason":"length"}],"usage":null}`, func(o *observer) bool { return o.ended && o.finish == model.FinishLength }},
+		{head + `word"},"finish_reason":null}],"usage":{"prompt_tokens":1,"completion_tokens":2}}`, func(o *observer) bool { return o.usage != nil }},
+		{head + `","refusal":"no"},"finish_reason":null}]}`, func(o *observer) bool { return o.finish == model.FinishRefusal }},
+		{head + `"}}],"error":{"message":"busy"}}`, func(o *observer) bool { return o.failed != nil }},
+		{`data: {"usage":{"prompt_tokens":1,"completion_tokens":2},"choices":[{"delta":{"content":"word"}}]}`, func(o *observer) bool { return o.usage != nil }},
+		{`data: [DONE]`, func(o *observer) bool { return o.ended }},
+	} {
+		for cut := range len(test.last) {
+			o := observer{stream: true, door: model.DialectChat}
+			if !o.write([]byte(plain+plain)) || o.texts != 2*int64(len("word")) {
+				t.Fatalf("%+v", o)
+			}
+			o.write([]byte(test.last[:cut]))
+			o.write([]byte(test.last[cut:] + "\n\n"))
+			if silent := !o.ended && o.usage == nil && o.failed == nil && o.finish == ""; test.says == nil && !silent || test.says != nil && !test.says(&o) {
+				t.Fatalf("cut at %d: %s: %+v", cut, test.last, o)
+			}
+		}
+	}
+}

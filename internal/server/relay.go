@@ -109,14 +109,15 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 				// Writers without a connection (in tests) have no deadlines.
 				_ = rc.SetWriteDeadline(now.Add(StreamWriteTimeout))
 			}
-			seen.write(buf[:n])
+			plain := seen.write(buf[:n])
 			c.count(buf[:n], streamed)
 			c.texts = seen.texts
+			var held []byte
 			piece := buf[:n]
 			if c.tells && streamed {
-				piece = usage.pass(piece)
+				held, piece = usage.pass(piece, plain)
 			}
-			if _, err := w.Write(piece); err != nil {
+			if err := writeAll(w, held, piece); err != nil {
 				c.meter.Usage = seen.usage
 				return nil, errClientGone
 			}
@@ -144,6 +145,17 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 			return nil, cutOff(err)
 		}
 	}
+}
+
+// writeAll writes one piece behind the other. A first one that is empty is none.
+func writeAll(w io.Writer, first, then []byte) error {
+	if len(first) > 0 {
+		if _, err := w.Write(first); err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(then)
+	return err
 }
 
 // cutOff is an answer that can't be read to its end.

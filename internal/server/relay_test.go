@@ -93,10 +93,14 @@ func TestUsageIsTakenOutHoweverItIsCut(t *testing.T) {
 	const done = "data: [DONE]\n\n"
 	for size := 1; size <= len(kept+usage+done); size++ {
 		var s usageStripper
+		o := observer{stream: true}
 		var got []byte
 		for b := kept + usage + done; b != ""; {
 			n := min(size, len(b))
-			got = append(got, s.pass([]byte(b[:n]))...)
+			piece := []byte(b[:n])
+			plain := o.write(piece)
+			held, then := s.pass(piece, plain)
+			got = append(append(got, held...), then...)
 			b = b[n:]
 		}
 		if got = append(got, s.end()...); string(got) != kept+done {

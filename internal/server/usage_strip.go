@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/stead-dev/stead/internal/param"
 )
 
 // usageStripper takes the chunk out of a chat's stream that tells its usage: we asked for it, and the client did
@@ -11,51 +13,70 @@ type usageStripper struct {
 	rest []byte // of a line that is not whole yet
 	long bool   // that line is longer than MaxObserved, and passes as it is
 	took bool   // the line before was taken out: so is the empty one behind it
-	out  []byte
 }
 
-// pass returns what goes on. It is valid until the next call, and as long as b.
-func (t *usageStripper) pass(b []byte) []byte {
-	t.out = t.out[:0]
-	if !t.took && len(t.rest) == 0 && !t.long {
-		n := boring(b, usageMember)
-		if n == len(b) {
-			return b
+// pass returns what goes on: the line that was held, and then what is left of b, in place. plain says that no line that
+// ends in b tells anything.
+func (t *usageStripper) pass(b []byte, plain bool) (held, then []byte) {
+	if !t.took && len(t.rest) == 0 && !t.long && plain && bytes.HasSuffix(b, []byte("\n")) {
+		return nil, b
+	}
+	then = b[:0]
+	if len(t.rest) > 0 || t.long {
+		line, rest, whole := cutLine(b)
+		if t.long {
+			then = line
+			t.long = !whole
+		} else {
+			held, t.rest = append(t.rest, line...), nil
+			if !whole {
+				return t.hold(held), nil
+			}
+			if !t.goes(held) {
+				held = nil
+			}
 		}
-		t.out, b = append(t.out, b[:n]...), b[n:]
+		b = rest
 	}
 	for {
-		line, rest, whole := bytes.Cut(b, []byte("\n"))
+		line, rest, whole := cutLine(b)
 		if !whole {
-			t.hold(b)
-			return t.out
+			return held, append(then, t.hold(bytes.Clone(line))...)
 		}
-		t.rest = append(t.rest, line...)
-		t.rest = append(t.rest, '\n')
-		t.line(t.rest)
-		t.rest, t.long, b = t.rest[:0], false, rest
+		if t.goes(line) {
+			then = append(then, line...) // which ends no further than line does
+		}
+		b = rest
 	}
 }
 
-// hold keeps the beginning of a line.
-func (t *usageStripper) hold(b []byte) {
-	t.rest = append(t.rest, b...)
-	if t.long = t.long || len(t.rest) > MaxObserved; t.long {
-		t.out = append(t.out, t.rest...)
-		t.rest = t.rest[:0]
+// cutLine is bytes.Cut behind the first line.
+func cutLine(b []byte) (line, rest []byte, whole bool) {
+	i := bytes.IndexByte(b, '\n') + 1
+	if i == 0 {
+		return b, nil, false
 	}
+	return b[:i], b[i:], true
 }
 
-func (t *usageStripper) line(line []byte) {
-	switch {
-	case !t.long && t.took && len(bytes.TrimSpace(line)) == 0:
+// hold keeps the beginning of a line. What is too long to be held it returns.
+func (t *usageStripper) hold(b []byte) []byte {
+	if t.long = len(b) > MaxObserved; t.long {
 		t.took = false
-	case !t.long && tellsUsageAlone(line):
-		t.took = true
-	default:
-		t.took = false
-		t.out = append(t.out, line...)
+		return b
 	}
+	t.rest = b
+	return nil
+}
+
+// goes reports whether a whole line goes on.
+func (t *usageStripper) goes(line []byte) bool {
+	if t.took && len(bytes.TrimSpace(line)) == 0 {
+		t.took = false
+		return false
+	}
+	t.took = tellsUsageAlone(line)
+	return !t.took
 }
 
 // end returns what was held of a line that never became whole.
@@ -67,9 +88,14 @@ func tellsUsageAlone(line []byte) bool {
 	if !ok || said(data, usageMember) < 0 {
 		return false
 	}
-	var chunk struct {
-		Choices *[]json.RawMessage `json:"choices"`
-		Usage   *json.RawMessage   `json:"usage"`
-	}
-	return json.Unmarshal(data, &chunk) == nil && chunk.Usage != nil && chunk.Choices != nil && len(*chunk.Choices) == 0
+	told, alone := false, false
+	param.Members(data, func(key string, from, to int) {
+		switch raw := data[from:to]; key {
+		case "usage":
+			told = string(raw) != "null"
+		case "choices":
+			alone = raw[0] == '[' && len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0
+		}
+	})
+	return told && alone && json.Valid(data)
 }

@@ -39,6 +39,14 @@ func client() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConns: idle, MaxIdleConnsPerHost: idle}}
 }
 
+// prompt is how long what is sent is.
+type prompt struct {
+	name  string
+	bytes int
+}
+
+func prompts() []prompt { return []prompt{{"200 B", 200}, {"100 KB", 100 << 10}} }
+
 func body(prompt string) []byte {
 	return []byte(`{"model":"m","stream":true,"messages":[{"role":"user","content":"` + prompt + `"}]}`)
 }
@@ -149,11 +157,8 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Micros
 func report(w io.Writer, bare, ours middle, window time.Duration, streams int) error {
 	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	fmt.Fprintln(t.w, "figure\tbare proxy\tstead\tratio\tgoal\treached")
-	for _, prompt := range []struct {
-		name string
-		n    int
-	}{{"200 B", 200}, {"100 KB", 100 << 10}} {
-		if err := t.prompt(bare, ours, prompt.name, body(strings.Repeat("x", prompt.n)), window); err != nil {
+	for _, p := range prompts() {
+		if err := t.prompt(bare, ours, p.name, body(strings.Repeat("x", p.bytes)), window); err != nil {
 			return err
 		}
 	}

@@ -45,6 +45,8 @@ func main() {
 	to := flag.String("to", "", "internal: where the proxy leads to")
 	window := flag.Duration("window", 3*time.Second, "of one measurement")
 	streams := flag.Int("streams", 1000, "open streams whose memory is measured")
+	programs := flag.String("compare", "", "builds of stead, with commas between: of each only the CPU is measured, side by side")
+	turns := flag.Int("rounds", 7, "of a comparison")
 	flag.Parse()
 	var err error
 	switch *role {
@@ -53,6 +55,10 @@ func main() {
 	case "proxy":
 		err = proxy(*to)
 	default:
+		if *programs != "" {
+			err = compare(os.Stdout, strings.Split(*programs, ","), *window, *turns)
+			break
+		}
 		err = measure(*window, *streams)
 	}
 	if err != nil {
@@ -146,17 +152,7 @@ func measure(window time.Duration, streams int) (err error) {
 			f()
 		}
 	}()
-	dir, err := os.MkdirTemp("", "stead-gateway-")
-	if err != nil {
-		return err
-	}
-	stop = append(stop, func() { _ = os.RemoveAll(dir) })
-	upstream, err := child(&stop, "-role", "upstream")
-	if err != nil {
-		return err
-	}
-	base := strings.TrimSuffix(upstream.url, "/v1/chat/completions")
-	bare, err := child(&stop, "-role", "proxy", "-to", base)
+	dir, base, bare, err := surroundings(&stop)
 	if err != nil {
 		return err
 	}
@@ -164,17 +160,41 @@ func measure(window time.Duration, streams int) (err error) {
 	if err != nil {
 		return err
 	}
-	node, err := rig.NewNode(rig.NodeOptions{Program: program, Dir: filepath.Join(dir, "node"), Config: fmt.Sprintf(
-		"providers: [{name: up, api: chat, base_url: %q}]\nmodels: [{name: m, routes: [{provider: up, model: real}]}]\n", base+"/v1")})
+	ours, err := stead(&stop, rig.NodeOptions{Program: program, Dir: filepath.Join(dir, "node")}, base)
 	if err != nil {
 		return err
 	}
-	if err := node.Start(); err != nil {
-		return err
-	}
-	stop = append(stop, node.Kill)
-	ours := middle{"stead", node.URL() + "/v1/chat/completions", node.Pid()}
 	return report(os.Stdout, bare, ours, window, streams)
+}
+
+// surroundings are a directory, an upstream at base, and the bare proxy before it.
+func surroundings(stop *[]func()) (dir, base string, bare middle, err error) {
+	if dir, err = os.MkdirTemp("", "stead-gateway-"); err != nil {
+		return "", "", bare, err
+	}
+	*stop = append(*stop, func() { _ = os.RemoveAll(dir) })
+	upstream, err := child(stop, "-role", "upstream")
+	if err != nil {
+		return "", "", bare, err
+	}
+	base = strings.TrimSuffix(upstream.url, "/v1/chat/completions")
+	bare, err = child(stop, "-role", "proxy", "-to", base)
+	bare.name = "bare proxy"
+	return dir, base, bare, err
+}
+
+// stead starts a node whose model m is the upstream at base.
+func stead(stop *[]func(), o rig.NodeOptions, base string) (middle, error) {
+	o.Config = fmt.Sprintf("providers: [{name: up, api: chat, base_url: %q}]\nmodels: [{name: m, routes: [{provider: up, model: real}]}]\n", base+"/v1")
+	node, err := rig.NewNode(o)
+	if err != nil {
+		return middle{}, err
+	}
+	if err := node.Start(); err != nil {
+		return middle{}, err
+	}
+	*stop = append(*stop, node.Kill)
+	return middle{"stead", node.URL() + "/v1/chat/completions", node.Pid()}, nil
 }
 
 // cpu is what a process has used so far. A tick is 10 ms on Linux.
