@@ -52,6 +52,11 @@ const (
 	// Interval is how often it is looked whether there is room again.
 	Interval = time.Second
 
+	// PlentyBytes beyond twice the floor are so much that no disk is filled within PlentyFor: so long it is not looked again.
+	PlentyBytes = 1 << 30
+	// PlentyFor is short enough for a disk that takes 20 GB a second.
+	PlentyFor = 50 * time.Millisecond
+
 	// FileName is the ballast's name in the data directory.
 	FileName = "ballast"
 
@@ -71,9 +76,10 @@ type Ballast struct {
 	floor int64
 
 	mu     sync.Mutex
-	held   int64 // of the ballast that is there
-	short  bool  // the floor was reached, and twice of it not yet again
-	warned bool  // the log says that the disk is full
+	held   int64     // of the ballast that is there
+	short  bool      // the floor was reached, and twice of it not yet again
+	warned bool      // the log says that the disk is full
+	plenty time.Time // when more than PlentyBytes were seen to be free; zero: it was less
 }
 
 // Open looks at the ballast of a data directory, which exists, and changes nothing: see Tend. most is
@@ -149,9 +155,15 @@ func (b *Ballast) Full() error {
 
 // isFull also keeps what the floor was found to be. The mutex is held.
 func (b *Ballast) isFull() bool {
+	if !b.plenty.IsZero() && time.Since(b.plenty) < PlentyFor {
+		return b.held < b.size
+	}
 	free, _, known := b.free()
 	if known {
 		b.short = free < b.floor || b.short && free < 2*b.floor
+	}
+	if b.plenty = (time.Time{}); known && free >= 2*b.floor+PlentyBytes {
+		b.plenty = time.Now()
 	}
 	return b.short || b.held < b.size
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stead-dev/stead"
 )
@@ -194,6 +196,38 @@ func TestFloor(t *testing.T) {
 			t.Error("what runs waits, though the ballast is whole")
 		}
 	}
+}
+
+// Every call asks whether the disk is full: where much is free, one look is for all of a moment, and where little is, each
+// looks.
+func TestAMomentOfPlenty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{PlentyBytes + 2*FloorBytes, 1 << 40}
+		b, _ := newBallast(t, d)
+		b.look()
+		looks, free := 0, b.free
+		b.free = func() (int64, int64, bool) { looks++; return free() }
+		asked := func(want int, full bool) {
+			t.Helper()
+			looks = 0
+			for range 10 {
+				if (b.Full() != nil) != full {
+					t.Fatalf("with %d bytes free it is full: %t", d.free, !full)
+				}
+			}
+			if looks != want {
+				t.Errorf("with %d bytes free it was looked %d times, want %d", d.free, looks, want)
+			}
+		}
+		time.Sleep(PlentyFor)
+		asked(1, false)
+		d.free = FloorBytes - 1
+		asked(0, false)
+		time.Sleep(PlentyFor)
+		asked(10, true)
+		d.free = PlentyBytes
+		asked(10, false)
+	})
 }
 
 // Where the journal is elsewhere only what is stored here is refused.

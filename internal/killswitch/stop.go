@@ -64,6 +64,12 @@ type underway struct {
 // that stops it. The caller calls done at the effect's end.
 func (s *Switches) Watch(ctx context.Context, req policy.Request) (watched context.Context, done func()) {
 	watched, end := context.WithCancelCause(ctx)
+	forget := s.WatchBy(end, req)
+	return watched, func() { forget(); end(nil) }
+}
+
+// WatchBy is Watch for an effect whose context is there already: it is ended by end.
+func (s *Switches) WatchBy(end context.CancelCauseFunc, req policy.Request) (done func()) {
 	u := &underway{req, end}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,11 +78,10 @@ func (s *Switches) Watch(ctx context.Context, req policy.Request) (watched conte
 		s.watching = true
 		go s.watch()
 	}
-	return watched, func() {
+	return func() {
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		delete(s.underway, u)
-		s.mu.Unlock()
-		end(nil)
 	}
 }
 

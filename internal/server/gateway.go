@@ -258,11 +258,11 @@ func (c *call) idle() time.Duration {
 
 // watched is a context that ends with errIdle unless touch is called often enough.
 func (c *call) watched(parent context.Context) (ctx context.Context, touch, stop func()) {
+	ctx, cancel := context.WithCancelCause(model.WithTally(parent, &c.tally))
 	done := func() {}
 	if c.s.Watch != nil {
-		parent, done = c.s.Watch(parent, policy.Request{Principal: c.by, Effect: policy.ModelCall, Resource: c.name, Labels: c.meter.Caller.Labels})
+		done = c.s.Watch(cancel, policy.Request{Principal: c.by, Effect: policy.ModelCall, Resource: c.name, Labels: c.meter.Caller.Labels})
 	}
-	ctx, cancel := context.WithCancelCause(model.WithTally(parent, &c.tally))
 	ctx, silence := model.WithSilence(ctx, c.idle(), func() { cancel(errIdle) })
 	return ctx, silence.Heard, func() { silence.Stop(); cancel(nil); done() }
 }

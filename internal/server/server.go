@@ -28,6 +28,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,8 +93,9 @@ type Config struct {
 	Policies Policies
 	// Audit shows audit logs; nil: there are none.
 	Audit Audit
-	// Watch ends a model call that was allowed, when it is stopped while it is under way: see package runner. nil: nothing is.
-	Watch func(ctx context.Context, req policy.Request) (watched context.Context, done func())
+	// Watch ends a model call that was allowed, by end and with a *stead.Error, when it is stopped while it is under way, until
+	// done is called: see package killswitch. nil: nothing is.
+	Watch func(end context.CancelCauseFunc, req policy.Request) (done func())
 	// KillSwitches stop what must not go on.
 	KillSwitches KillSwitches
 	// Gate decides about the calls of the stateless doors; nil: none is allowed. Meter is told of them;
@@ -187,17 +189,24 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.panicked(out, r, v)
 		}
 		s.metrics.request(r.Method, r.Pattern, out.status(), time.Since(start))
-		s.Log.Debug("request", "id", out.id, "method", r.Method, "path", r.URL.Path, "status", out.status(), "took", time.Since(start))
+		if s.Log.Enabled(r.Context(), slog.LevelDebug) { // else nothing of it is worth putting together
+			s.Log.Debug("request", "id", out.id, "method", r.Method, "path", r.URL.Path, "status", out.status(), "took", time.Since(start))
+		}
 	}()
 	if err := s.guard(r); err != nil {
 		s.fail(out, r, err)
 		return
 	}
-	if _, pattern := s.mux.Handler(r); pattern == "" {
+	h, pattern := s.mux.Handler(r)
+	switch {
+	case pattern == "":
 		s.endpoint(route{handle: s.unknown}).ServeHTTP(out, r)
-		return
+	case strings.IndexByte(pattern, '{') < 0: // nothing of the path is to be told: the mux need not look a second time
+		r.Pattern = pattern
+		h.ServeHTTP(out, r)
+	default:
+		s.mux.ServeHTTP(out, r)
 	}
-	s.mux.ServeHTTP(out, r)
 }
 
 // endpoint makes a route's handler: it authenticates, calls and writes the error.

@@ -73,14 +73,12 @@ func once(c *http.Client, url string, payload []byte) (first, whole time.Duratio
 
 // run makes requests for a while: as fast as some clients can, or, with a pace, one each so often.
 func run(m middle, payload []byte, window, pace time.Duration) (rate, error) {
-	c := client()
-	defer c.CloseIdleConnections()
 	var mu sync.Mutex
 	var out rate
 	var failed error
 	var wg sync.WaitGroup
 	do := func() {
-		first, whole, err := once(c, m.url, payload)
+		first, whole, err := once(m.client, m.url, payload)
 		mu.Lock()
 		defer mu.Unlock()
 		failed = errors.Join(failed, err)

@@ -46,7 +46,7 @@ func main() {
 	window := flag.Duration("window", 3*time.Second, "of one measurement")
 	streams := flag.Int("streams", 1000, "open streams whose memory is measured")
 	programs := flag.String("compare", "", "builds of stead, with commas between: of each only the CPU is measured, side by side")
-	turns := flag.Int("rounds", 7, "of a comparison")
+	turns := flag.Int("rounds", 100, "of a comparison")
 	flag.Parse()
 	var err error
 	switch *role {
@@ -118,6 +118,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 // middle is a process between the load and the upstream.
 type middle struct {
 	name, url string
+	client    *http.Client
 	pid       int
 }
 
@@ -142,7 +143,7 @@ func child(stop *[]func(), args ...string) (middle, error) {
 	if _, err := fmt.Fscanln(out, &u); err != nil {
 		return middle{}, fmt.Errorf("start %v: %w", args, err)
 	}
-	return middle{args[1], u + "/v1/chat/completions", cmd.Process.Pid}, nil
+	return middle{args[1], u + "/v1/chat/completions", client(), cmd.Process.Pid}, nil
 }
 
 func measure(window time.Duration, streams int) (err error) {
@@ -194,11 +195,23 @@ func stead(stop *[]func(), o rig.NodeOptions, base string) (middle, error) {
 		return middle{}, err
 	}
 	*stop = append(*stop, node.Kill)
-	return middle{"stead", node.URL() + "/v1/chat/completions", node.Pid()}, nil
+	return middle{"stead", node.URL() + "/v1/chat/completions", client(), node.Pid()}, nil
 }
 
-// cpu is what a process has used so far. A tick is 10 ms on Linux.
+// cpu is what a process has used so far: what its threads have run, to the nanosecond, or where the kernel does not keep
+// that, in ticks of 10 ms.
 func cpu(pid int) (time.Duration, error) {
+	var sum time.Duration
+	threads, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/schedstat") // the pattern is right
+	for _, file := range threads {
+		b, _ := os.ReadFile(file) // a thread that has ended meanwhile has none
+		run, _, _ := strings.Cut(string(b), " ")
+		n, _ := strconv.ParseInt(run, 10, 64)
+		sum += time.Duration(n)
+	}
+	if sum > 0 {
+		return sum, nil
+	}
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, err

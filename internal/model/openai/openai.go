@@ -68,6 +68,7 @@ type Provider struct {
 	cfg      Config
 	base     *url.URL
 	url      string
+	urls     map[string]string // dialect → where a call of it goes that is passed on
 	newStyle bool // OpenAI or Azure: max_completion_tokens, not max_tokens
 	client   *upstream.Client
 }
@@ -99,8 +100,12 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Signer == nil {
 		cfg.Signer = upstream.NewKeySigner("Authorization", "Bearer ", cfg.Key)
 	}
+	urls := map[string]string{}
+	for _, dialect := range []string{model.DialectChat, model.DialectResponses, model.DialectEmbeddings} {
+		urls[dialect] = u.JoinPath(dialect).String()
+	}
 	return &Provider{
-		cfg: cfg, base: u, url: u.JoinPath(path).String(), newStyle: newStyle(u.Hostname()),
+		cfg: cfg, base: u, urls: urls, url: u.JoinPath(path).String(), newStyle: newStyle(u.Hostname()),
 		client: upstream.New(upstream.Config{Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain, Signer: cfg.Signer,
 			Secrets: append(slices.Collect(maps.Values(cfg.Headers)), cfg.APIKey)}),
 	}, nil

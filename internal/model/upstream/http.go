@@ -93,8 +93,13 @@ func (p *pieces) Close() error { return nil }
 
 // send sends a request once, whatever the answer is.
 func (c *Client) send(ctx context.Context, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {
-	req, err := http.NewRequestWithContext(noting(ctx), http.MethodPost, url, nil)
+	within, end := noting(ctx), func() {}
+	if limit := c.http.Timeout; limit > 0 {
+		within, end = context.WithTimeoutCause(within, limit, errLate)
+	}
+	req, err := http.NewRequestWithContext(within, http.MethodPost, url, nil)
 	if err != nil {
+		end()
 		return nil, &model.Error{Code: model.CodeInvalid, Message: "the model provider's URL is wrong", Err: err}
 	}
 	carry(req, body)
@@ -108,10 +113,11 @@ func (c *Client) send(ctx context.Context, url string, header http.Header, body 
 	}
 	if c.cfg.Signer != nil {
 		if e := c.cfg.Signer.Sign(req, bytes.Join(body, nil)); e != nil {
+			end()
 			return nil, e
 		}
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.do(within, req, end)
 	if err != nil {
 		return nil, sendFailure(ctx, err)
 	}

@@ -114,7 +114,8 @@ func HTTPClient(limit time.Duration) *http.Client {
 	c := &http.Client{Timeout: limit}
 	if t, ok := http.DefaultTransport.(*http.Transport); ok {
 		t = t.Clone()
-		t.MaxIdleConnsPerHost = maxIdlePerHost
+		// A provider has one host, mostly, and a client of its own: what is kept for it is not a hundred at most.
+		t.MaxIdleConns, t.MaxIdleConnsPerHost = maxIdlePerHost, maxIdlePerHost
 		c.Transport = t
 	}
 	return c

@@ -35,6 +35,8 @@ const (
 	MaxQueued = 1 << 18
 	// MaxGroup is the most records of one write, and how many of them make it begin at once.
 	MaxGroup = journal.MaxUsageRows
+	// maxSpare is the most room for records that is kept for the next ones: a minute without the store is no reason for more.
+	maxSpare = 4 * MaxGroup
 	// retryEvery paces tries while the store is away.
 	retryEvery = time.Second
 )
@@ -57,6 +59,7 @@ type Recorder struct {
 
 	mu      sync.Mutex
 	queue   []usage.Record
+	spare   []usage.Record // empty: what the queue is moved into, so that a busy node does not grow one every FlushEvery
 	dropped int64 // since the last flush
 	closed  bool
 }
@@ -170,7 +173,11 @@ func (r *Recorder) flush(ctx context.Context) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.queue = append([]usage.Record(nil), r.queue[len(group):]...)
+	written := r.queue
+	r.queue, r.spare = append(r.spare, written[len(group):]...), nil
+	if clear(written); cap(written) <= maxSpare {
+		r.spare = written[:0]
+	}
 	return len(r.queue) > 0
 }
 
