@@ -286,6 +286,7 @@ type Forward struct {
 	Dialect string          // DialectChat, DialectResponses or DialectEmbeddings
 	Model   string          // as the provider knows it: replaces the body's "model"
 	Body    json.RawMessage // one JSON object
+	Loan    *Loan           // of Body: whoever reads it when Forward has returned takes a share; nil: it is not lent
 	Tier    string          // service tier that Body asks for, or that it is to ask for; "" for the default
 	Caller  Caller
 	// InputBytes is what Body has as input, in bytes of text, its pictures and files as Request.InputBytes counts them; 0:

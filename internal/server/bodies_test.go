@@ -15,7 +15,7 @@ func TestBodiesAreBoundTogether(t *testing.T) {
 	budget := held.New("requests", 20)
 	read := func(lease *held.Lease) error {
 		r := httptest.NewRequest("POST", "/v1/x", strings.NewReader(`{"a":"bcdef"}`))
-		_, err := readBody(&response{ResponseWriter: httptest.NewRecorder(), body: lease}, r)
+		_, err := readBody(&response{ResponseWriter: httptest.NewRecorder(), body: lease}, r, nil)
 		return err
 	}
 	first, second := budget.Lease(), budget.Lease()

@@ -11,7 +11,7 @@ import (
 
 // createChatCompletion answers POST /v1/chat/completions.
 func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	req, err := skim(w, r)
+	req, err := s.skim(w, r)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ type wireEmbedding struct {
 
 // createEmbeddings answers POST /v1/embeddings.
 func (s *server) createEmbeddings(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	req, err := skim(w, r)
+	req, err := s.skim(w, r)
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,7 @@ type call struct {
 	info   model.Info
 	model  model.Model
 	body   []byte
+	lent   lent   // of body
 	served string // service tier, as the upstream says
 	asked  string // service tier, as the request names it; "": it does not
 	most   int64  // tokens of an answer that the request allows; 0: it does not say
@@ -136,7 +137,7 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 	if err != nil {
 		return nil, err
 	}
-	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, asked: asked, head: w.Header().Set}
+	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, lent: lent{memory: req.memory}, asked: asked, head: w.Header().Set}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
 	c.most = c.limit(req)
 	return c, nil

@@ -26,7 +26,11 @@ const (
 
 // forward passes the call on as it is. It reports false for an upstream that must be translated to.
 func (c *call) forward(w http.ResponseWriter, r *http.Request) (bool, error) {
-	return c.pass(w, r, false)
+	done, err := c.pass(w, r, false)
+	if done {
+		c.giveBack()
+	}
+	return done, err
 }
 
 // instead passes a call on that can't be translated, past the upstreams that it would be translated for.
@@ -49,7 +53,7 @@ func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, er
 	ctx, touch, stop := c.watched(r.Context())
 	defer stop()
 	input := c.size()
-	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Tier: c.asked, InputBytes: input.text + input.media, MostOutput: c.most, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
+	answer, err := f.Forward(ctx, model.Forward{Dialect: c.door, Model: c.info.Upstream, Body: c.body, Loan: c.loan(), Tier: c.asked, InputBytes: input.text + input.media, MostOutput: c.most, Caller: c.meter.Caller, Only: only, TellUsage: c.tells})
 	if err != nil {
 		if me, ok := errors.AsType[*model.Error](err); ok && me.Code == model.CodeDialect {
 			if me.Route != nil {

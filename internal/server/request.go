@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type request struct {
 	key, digest string // idempotency, see journal.Input
 	// labels are those of texts of ours that the request only names, which stand in it by now.
 	labels stead.Labels
+	memory *[]byte // of raw: see lend; nil: it is not lent
 }
 
 // read takes the whole body, as one JSON object, and the idempotency key.
@@ -33,25 +35,26 @@ func read(w http.ResponseWriter, r *http.Request) (request, error) {
 	if len(key) > stead.MaxIdempotencyKeyBytes {
 		return request{}, stead.Invalid("Idempotency-Key", "the Idempotency-Key is longer than %d bytes", stead.MaxIdempotencyKeyBytes)
 	}
-	b, err := readBody(w, r)
+	b, err := readBody(w, r, nil)
 	if err != nil {
 		return request{}, err
 	}
 	return request{raw: b, key: key}.whole(r)
 }
 
-// skim takes the whole body, and reads of it what is asked for: see param.Skim.
-func skim(w http.ResponseWriter, r *http.Request) (request, error) {
+// skim takes the whole body, which is lent to the call, and reads of it what is asked for: see param.Skim.
+func (s *server) skim(w http.ResponseWriter, r *http.Request) (request, error) {
 	key := r.Header.Get("Idempotency-Key")
 	if len(key) > stead.MaxIdempotencyKeyBytes {
 		return request{}, stead.Invalid("Idempotency-Key", "the Idempotency-Key is longer than %d bytes", stead.MaxIdempotencyKeyBytes)
 	}
-	b, err := readBody(w, r)
+	memory := s.lend(r.ContentLength)
+	b, err := readBody(w, r, memory)
 	if err != nil {
 		return request{}, err
 	}
 	o, err := param.Skim(b)
-	return request{Object: o, raw: b, key: key}, err
+	return request{Object: o, raw: b, key: key, memory: memory}, err
 }
 
 // whole reads all of a request.
@@ -63,7 +66,7 @@ func (req request) whole(r *http.Request) (request, error) {
 	sum := sha256.New()
 	io.WriteString(sum, r.Method+" "+r.URL.Path+"\n") //nolint:errcheck // a hash does not fail
 	sum.Write(req.raw)
-	return request{o, req.raw, req.key, hex.EncodeToString(sum.Sum(nil)), req.labels}, nil
+	return request{o, req.raw, req.key, hex.EncodeToString(sum.Sum(nil)), req.labels, nil}, nil
 }
 
 // MaxHeldBodyBytes is how much the bodies have together of the requests that are worked on: each is in memory until
@@ -73,22 +76,38 @@ const MaxHeldBodyBytes = 1 << 30
 // maxAhead is the most memory that is taken for a body on the client's word alone.
 const maxAhead = 1 << 20
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// readBody reads a body, into the given memory if there is some that has room for it.
+func readBody(w http.ResponseWriter, r *http.Request, memory *[]byte) ([]byte, error) {
 	if r.ContentLength > stead.MaxRequestBytes {
 		return nil, bodyTooLarge(stead.MaxRequestBytes)
 	}
 	rc := http.NewResponseController(w)
 	// Writers without a connection (in tests) have no deadlines; there the limit is the test's.
 	_ = rc.SetReadDeadline(time.Now().Add(BodyTimeout))
-	var b bytes.Buffer
-	b.Grow(int(min(max(r.ContentLength, 0), maxAhead)) + bytes.MinRead)
+	var b []byte
+	if memory != nil {
+		b = (*memory)[:0]
+	} else {
+		b = make([]byte, 0, min(max(r.ContentLength, bytes.MinRead), maxAhead)+1) // one more, to find the end
+	}
 	var from io.Reader = http.MaxBytesReader(w, r.Body, stead.MaxRequestBytes)
 	if out, ok := w.(*response); ok && out.body != nil {
 		from = counted{from, out.body}
 	}
-	_, err := b.ReadFrom(from)
+	var err error
+	for err == nil {
+		if len(b) == cap(b) {
+			b = slices.Grow(b, len(b))
+		}
+		var n int
+		n, err = from.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+	}
 	_ = rc.SetReadDeadline(time.Time{})
-	return b.Bytes(), bodyError(err)
+	if err == io.EOF {
+		err = nil
+	}
+	return b[:len(b):len(b)], bodyError(err)
 }
 
 // bodyError says what a failed read of a request body means to the client.

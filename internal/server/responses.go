@@ -14,7 +14,7 @@ import (
 
 // createResponse answers POST /v1/responses. A response that is kept is a turn of a session.
 func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	req, err := skim(w, r)
+	req, err := s.skim(w, r)
 	if err != nil {
 		return err
 	}

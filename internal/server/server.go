@@ -145,6 +145,7 @@ type server struct {
 	bodies     *held.Budget // see MaxHeldBodyBytes
 	learned    learned
 	relayed    sync.Pool // of *[relayBuffer]byte, which answers are relayed through
+	lent       sync.Pool // of *[]byte: see lend
 }
 
 // New makes the handler.

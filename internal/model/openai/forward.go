@@ -58,7 +58,7 @@ func (p *Provider) pass(ctx context.Context, f model.Forward, edits []edit) (*ht
 	if !ok {
 		return nil, &model.Error{Code: model.CodeInvalid, Message: "the request is no JSON object"}
 	}
-	return p.client.Post(ctx, p.urls[f.Dialect], p.header(), pieces...)
+	return p.client.PostLent(ctx, f.Loan, p.urls[f.Dialect], p.header(), pieces...)
 }
 
 // edit gives a member of an object another value.

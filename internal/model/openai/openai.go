@@ -69,7 +69,7 @@ type Provider struct {
 	base     *url.URL
 	url      string
 	urls     map[string]string // dialect → where a call of it goes that is passed on
-	newStyle bool // OpenAI or Azure: max_completion_tokens, not max_tokens
+	newStyle bool              // OpenAI or Azure: max_completion_tokens, not max_tokens
 	client   *upstream.Client
 }
 

@@ -22,6 +22,7 @@ func (a *Alias) Forward(ctx context.Context, req model.Forward) (*model.Answer, 
 	}
 	req.Makers = a.makers() > 1
 	if after := a.hedge(planned); after > 0 && !req.Effects() && !req.Only {
+		req.Loan.Take() // for good: what is given up reads on when this has returned
 		w, err := (&race[*model.Answer]{a: a, ctx: ctx, planned: planned, tried: req.Caller.Tried, tier: req.Tier, after: after, drop: closed, open: func(ctx context.Context, r Route) (*model.Answer, error) {
 			req := req
 			req.Again = r.Provider != planned[0].Route.Provider

@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/stead-dev/stead/internal/model"
 )
@@ -30,11 +31,16 @@ func Encode(body any) ([]byte, *model.Error) {
 // that asks who is there has done nothing yet. The body may come in pieces, which spares putting a large
 // one together.
 func (c *Client) Post(ctx context.Context, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {
-	resp, e := c.send(ctx, url, header, body...)
+	return c.PostLent(ctx, nil, url, header, body...)
+}
+
+// PostLent is Post of a body that is lent: it is not read any more when the loan is over.
+func (c *Client) PostLent(ctx context.Context, loan *model.Loan, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {
+	resp, e := c.send(ctx, loan, url, header, body...)
 	if e == nil && resp.StatusCode == http.StatusUnauthorized && c.cfg.Signer != nil && c.cfg.Signer.Refused(resp.Request) {
 		_ = resp.Body.Close() // it says nothing that the next one does not
 		model.TallyOf(ctx).Refused()
-		resp, e = c.send(ctx, url, header, body...)
+		resp, e = c.send(ctx, loan, url, header, body...)
 	}
 	if e != nil {
 		return nil, c.Clean(e)
@@ -58,23 +64,34 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 }
 
 // carry makes the pieces the request's body, one behind the other.
-func carry(req *http.Request, parts [][]byte) {
+func carry(req *http.Request, loan *model.Loan, parts [][]byte) {
 	for _, p := range parts {
 		req.ContentLength += int64(len(p))
 	}
-	req.GetBody = func() (io.ReadCloser, error) { return &pieces{rest: parts}, nil }
+	req.GetBody = func() (io.ReadCloser, error) {
+		loan.Take()
+		return &pieces{rest: parts, loan: loan}, nil
+	}
 	req.Body, _ = req.GetBody() // which has no way to fail
 }
 
 // pieces read one behind the other. io.MultiReader would do, but for the 32 KB that it takes to find that nothing is
-// left, which is what net/http asks of every body.
+// left, which is what net/http asks of every body. A transport may close a body while it reads it: behind Close nothing is.
 type pieces struct {
-	rest [][]byte
-	at   int // in the first of them
+	mu   sync.Mutex
+	rest [][]byte // nil when closed
+	at   int      // in the first of them
+	loan *model.Loan
+	over bool // closed
 }
 
 // Read implements io.Reader.
 func (p *pieces) Read(b []byte) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	for n < len(b) && len(p.rest) > 0 {
 		k := copy(b[n:], p.rest[0][p.at:])
 		n, p.at = n+k, p.at+k
@@ -89,10 +106,18 @@ func (p *pieces) Read(b []byte) (n int, err error) {
 }
 
 // Close implements io.Closer.
-func (p *pieces) Close() error { return nil }
+func (p *pieces) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over {
+		p.over, p.rest = true, nil
+		p.loan.Give()
+	}
+	return nil
+}
 
 // send sends a request once, whatever the answer is.
-func (c *Client) send(ctx context.Context, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {
+func (c *Client) send(ctx context.Context, loan *model.Loan, url string, header http.Header, body ...[]byte) (*http.Response, *model.Error) {
 	within, end := noting(ctx), func() {}
 	if limit := c.http.Timeout; limit > 0 {
 		within, end = context.WithTimeoutCause(within, limit, errLate)
@@ -102,7 +127,7 @@ func (c *Client) send(ctx context.Context, url string, header http.Header, body 
 		end()
 		return nil, &model.Error{Code: model.CodeInvalid, Message: "the model provider's URL is wrong", Err: err}
 	}
-	carry(req, body)
+	carry(req, loan, body)
 	h := req.Header
 	h.Set("Content-Type", contentTypeJSON)
 	h.Set("Accept", "text/event-stream, "+contentTypeJSON)

@@ -60,7 +60,7 @@ type Recorder struct {
 	mu      sync.Mutex
 	queue   []usage.Record
 	spare   []usage.Record // empty: what the queue is moved into, so that a busy node does not grow one every FlushEvery
-	dropped int64 // since the last flush
+	dropped int64          // since the last flush
 	closed  bool
 }
 
