@@ -60,9 +60,7 @@ func (h *held) load() (*config.Config, error) {
 func (h *held) put(pool string) {
 	h.t.Helper()
 	text := fmt.Sprintf("providers: [{name: a, api: chat, base_url: %[1]s}, {name: b, api: chat, base_url: %[1]s}]\nmodels: [{name: m, routes: [{provider: a, model: up}]}]\n", h.url)
-	if pool != "" {
-		text += "capacity: [" + pool + "]\n"
-	}
+	text += "capacity: [" + pool + "]\n" // empty: a section that was there and is not looks like a file that was cut off
 	if err := os.WriteFile(h.file, []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
