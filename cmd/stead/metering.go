@@ -41,13 +41,20 @@ func (n *node) openMetering(store database, authorizer policy.Authorizer, change
 	m := &metering{
 		prices:  usage.NewBook(priceEditions(n.cfg)),
 		account: account.New(account.Config{Store: store, Policy: authorizer, Terms: terms(n.cfg), Now: time.Now}),
-		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now,
+		budgets: budget.New(budget.Config{Store: store, Documents: store, Policy: authorizer, Fixed: fixedBudgets(n.cfg), Now: time.Now, CallLife: n.cfg.ModelCallTimeout(),
 			Changed: func(project stead.ProjectID, id string) { telling.Go(func() { tell(project, id) }) }}),
 	}
 	n.metering = m
 	m.stateless = statelessMeter{stateless.New(stateless.Config{Store: store, Log: n.log, Settle: m.budgets.Settle}), m.prices}
 	m.purse = purse{m.budgets, m.stateless.recorder}
 	n.onStop(m.stateless.recorder.Close) // after the door has closed, before the store does
+	if n.cfg.Database == "" {            // nobody else has calls under way, and this process none yet
+		if orphans, err := m.budgets.Orphans(ctx); err != nil {
+			n.log.Warn("what stateless calls held when the server was killed is left for the sweep", "err", err)
+		} else if orphans > 0 {
+			n.log.Warn("stateless calls were under way when the server was killed: they count what they held", "calls", orphans)
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

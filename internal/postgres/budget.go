@@ -139,13 +139,13 @@ func (s *Store) Counters(ctx context.Context, project stead.ProjectID, names []s
 func (s *Store) Holds(ctx context.Context, before int64, limit int) ([]usage.Held, error) {
 	var out []usage.Held
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `SELECT project_id, hold, session_id, at FROM budget_holds WHERE at < $1
+		rows, err := c.Query(ctx, `SELECT project_id, hold, session_id, at, max(cost), max(tokens), max(calls), max(millis) FROM budget_holds WHERE at < $1
 			GROUP BY at, project_id, hold, session_id ORDER BY at, project_id, hold LIMIT $2`, before, limit)
 		if err != nil {
 			return err
 		}
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (h usage.Held, err error) {
-			err = row.Scan(&h.Project, &h.Hold, &h.Session, &h.At)
+			err = row.Scan(&h.Project, &h.Hold, &h.Session, &h.At, &h.Amount.Cost, &h.Amount.Tokens, &h.Amount.Calls, &h.Amount.Millis)
 			return h, err
 		})
 		return err

@@ -119,7 +119,7 @@ func (s *Store) Counters(ctx context.Context, project stead.ProjectID, names []s
 
 // Holds implements usage.Ledger.
 func (s *Store) Holds(ctx context.Context, before int64, limit int) ([]usage.Held, error) {
-	rows, err := s.readers.QueryContext(ctx, `SELECT project, hold, session, at FROM budget_hold WHERE at < ?
+	rows, err := s.readers.QueryContext(ctx, `SELECT project, hold, session, at, max(cost), max(tokens), max(calls), max(millis) FROM budget_hold WHERE at < ?
 		GROUP BY at, project, hold, session ORDER BY at, project, hold LIMIT ?`, before, limit)
 	if err != nil {
 		return nil, translate(err, "list holds")
@@ -128,7 +128,7 @@ func (s *Store) Holds(ctx context.Context, before int64, limit int) ([]usage.Hel
 	var out []usage.Held
 	for rows.Next() {
 		var h usage.Held
-		if err := rows.Scan(&h.Project, &h.Hold, &h.Session, &h.At); err != nil {
+		if err := rows.Scan(&h.Project, &h.Hold, &h.Session, &h.At, &h.Amount.Cost, &h.Amount.Tokens, &h.Amount.Calls, &h.Amount.Millis); err != nil {
 			return nil, translate(err, "list holds")
 		}
 		out = append(out, h)

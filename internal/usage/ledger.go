@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"strings"
 
 	"github.com/stead-dev/stead"
 )
@@ -83,8 +84,23 @@ func (c Counter) Plus(d Counter) Counter { return Counter{c.Spent.Plus(d.Spent),
 type Held struct {
 	Project stead.ProjectID
 	Hold    string
-	Session stead.SessionID
-	At      int64
+	Session stead.SessionID // "": of a stateless call
+	At      int64           // Unix milliseconds
+	Amount  Amount          // held in each counter
+}
+
+// Orphaned is the record of a stateless call whose node died: nobody knows what it used, so it counts what it held, at
+// the time when it began. It is named by its hold, so that there is one however often it is made; false for a hold
+// that is of no stateless call.
+func (h Held) Orphaned() (Record, bool) {
+	digits, ok := strings.CutPrefix(h.Hold, HoldPrefix)
+	at, named := TimeOf(Prefix + digits)
+	if !ok || !named || h.Session != "" {
+		return Record{}, false
+	}
+	r := Record{ID: Prefix + digits, At: at, Project: h.Project, Kind: ModelCall, Cost: h.Amount.Cost, Hold: h.Hold, Outcome: Estimated}
+	r.Calls, r.InputTokens, r.Millis = h.Amount.Calls, h.Amount.Tokens, max(h.Amount.Millis, 1)
+	return r, true
 }
 
 // Judge decides a reservation by the counters as they are: the one rule of every ledger.

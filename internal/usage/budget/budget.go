@@ -58,6 +58,8 @@ type Config struct {
 	Policy    policy.Authorizer
 	Fixed     []usage.Budget // of the configuration, until Replace: every project has them
 	Now       func() time.Time
+	// CallLife is the longest that a stateless call takes: what one holds an hour longer is of a node that died.
+	CallLife time.Duration
 	// Changed hears of each budget that was changed or deleted; nil: nobody does.
 	Changed func(project stead.ProjectID, id string)
 }

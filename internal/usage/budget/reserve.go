@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"math"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
@@ -103,15 +104,51 @@ func (s *Service) Settle(ctx context.Context, project stead.ProjectID, all []usa
 const (
 	// sweepAge is how old a hold must be before anybody asks what became of it, in milliseconds.
 	sweepAge = 60_000
-	// statelessLife is how long a call of a stateless door may hold: its node is gone, or it never ends.
+	// statelessLife is how much longer than a call may take one of a stateless door may hold: its node is gone.
 	statelessLife = 3_600_000
 	// sweepBatch is how many holds one sweep looks at.
 	sweepBatch = 256
+	// maxHolds is how many holds a start looks at; later ones are the sweep's.
+	maxHolds = 1 << 20
 )
+
+// Orphans settles what the stateless calls of a process held that was killed, and returns how many those were. The
+// caller knows that no process has calls under way: it is the only one, and has not begun to serve.
+func (s *Service) Orphans(ctx context.Context) (int, error) {
+	holds, err := s.cfg.Store.Holds(ctx, math.MaxInt64, maxHolds)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, h := range holds {
+		if h.Session != "" {
+			continue
+		}
+		if err := s.orphan(ctx, h); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// orphan counts what a stateless call held whose node died: as a record, and then in the budgets. Either may be repeated.
+func (s *Service) orphan(ctx context.Context, h usage.Held) error {
+	if r, ok := h.Orphaned(); ok {
+		row, err := r.Row()
+		if err != nil {
+			return err
+		}
+		if err := s.cfg.Store.AddUsage(ctx, h.Project, []journal.UsageRow{row}); err != nil {
+			return err
+		}
+	}
+	return s.Settle(ctx, h.Project, []usage.Settlement{{Hold: h.Hold, Used: h.Amount}})
+}
 
 // Sweep settles what a crash left held, and returns how many holds that were. Of a session that
 // somebody holds the holder settles. Of others the records say what was used: a record is durable with
-// its call's outcome, and names the hold.
+// its call's outcome, and names the hold. A stateless call that has held for longer than a call takes counts what it held.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	now := s.cfg.Now().UnixMilli()
 	holds, err := s.cfg.Store.Holds(ctx, now-sweepAge, sweepBatch)
@@ -120,7 +157,16 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	}
 	n := 0
 	for _, h := range holds {
-		used, over, err := s.outcome(ctx, h, now)
+		if h.Session == "" {
+			if now-h.At > s.cfg.CallLife.Milliseconds()+statelessLife {
+				if err := s.orphan(ctx, h); err != nil {
+					return n, err
+				}
+				n++
+			}
+			continue
+		}
+		used, over, err := s.outcome(ctx, h)
 		if err == nil && over {
 			err = s.cfg.Store.Settle(ctx, h.Project, []usage.Settlement{{Hold: h.Hold, Used: used}})
 			n++
@@ -133,10 +179,7 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 }
 
 // outcome says whether the call of a hold is over, and what it used.
-func (s *Service) outcome(ctx context.Context, h usage.Held, now int64) (used usage.Amount, over bool, err error) {
-	if h.Session == "" {
-		return used, now-h.At > statelessLife, nil
-	}
+func (s *Service) outcome(ctx context.Context, h usage.Held) (used usage.Amount, over bool, err error) {
 	head, err := s.cfg.Store.Head(ctx, stead.SessionKey{Project: h.Project, Session: h.Session})
 	switch {
 	case stead.KindOf(err) == stead.KindNotFound: // deleted: its records are there

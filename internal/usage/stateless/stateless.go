@@ -8,7 +8,7 @@
 // Delivery: at most once, and at least once while the process lives: what was queued is tried again
 // until the store takes it, and a repetition stores nothing twice. Close writes what is left. A process
 // that is killed loses the records of the calls that ended in its last FlushEvery, plus the time that
-// the flush took; nothing else is ever lost. When the store is away for so long that the queue is
+// the flush took, and of all that are under way: what these hold in budgets is then counted (package budget, Orphans). When the store is away for so long that the queue is
 // full, Add drops the record, counts it and says so in the log: a model's answer is not held back for
 // its bill. Accounts that must not lose a call use sessions, whose records are in the transaction of
 // their events.

@@ -53,7 +53,7 @@ func (m *Memory) Reserve(_ context.Context, project stead.ProjectID, r usage.Res
 	if !v.Reserved() {
 		return v, nil
 	}
-	h := &hold{Held: usage.Held{Project: project, Hold: r.Hold, Session: r.Session, At: r.At}, amount: r.Amount}
+	h := &hold{Held: usage.Held{Project: project, Hold: r.Hold, Session: r.Session, At: r.At, Amount: r.Amount}, amount: r.Amount}
 	for _, c := range r.Claims {
 		n := m.counters[key{project, c.Counter}]
 		n.Held = n.Held.Plus(r.Amount)

@@ -145,7 +145,7 @@ func listed(f *fixture) {
 	}
 	got, err := f.there.Holds(f.t.Context(), 3000, 10)
 	f.ok(err)
-	if len(got) != 2 || got[0].Hold != "h1" || got[1].Hold != "h2" || got[0].Session != "sess_1" || got[0].Project != project || got[0].At != 1000 {
+	if len(got) != 2 || got[0].Hold != "h1" || got[1].Hold != "h2" || got[0].Session != "sess_1" || got[0].Project != project || got[0].At != 1000 || got[0].Amount.Tokens == 0 {
 		f.t.Fatalf("holds %+v", got)
 	}
 }
