@@ -98,7 +98,7 @@ func (a *app) findings(list []finding, computers computerReport) error {
 }
 
 func examine(ctx context.Context, cfg *config.Config) []finding {
-	list := []finding{checkData(cfg.Data), checkRoom(nearest(cfg.Data), reserveOf(cfg)), checkDatabase(ctx, cfg)}
+	list := []finding{checkData(cfg.Data), checkRoom(nearest(cfg.Data), journalIsHere(cfg)), checkDatabase(ctx, cfg)}
 	if len(cfg.Providers) == 0 {
 		list = append(list, finding{"models", verdictWarn, "no provider is configured: the built-in model sim serves",
 			"Set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or list providers in stead.yaml, for a model that thinks."})

@@ -259,7 +259,7 @@ func (n *node) openStore(ctx context.Context) (database, error) {
 		e.Hint = "Name one that you may write to with --data or STEAD_DATA."
 		return nil, e
 	}
-	n.room = ballast.Open(n.cfg.Data, reserveOf(n.cfg), n.log)
+	n.room = ballast.Open(n.cfg.Data, journalIsHere(n.cfg), n.log)
 	if n.cfg.Database != "" {
 		return postgres.Open(ctx, n.cfg.Database, postgres.Options{})
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/ballast"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/volume"
 )
 
 // recordEvery is how often a start's records are tried again on a full disk.
@@ -19,13 +20,8 @@ func (n *node) tendRoom() {
 	n.beside(n.room.Tend)
 }
 
-// reserveOf is how much of the data directory's disk is kept for the journal, in bytes; none where that is elsewhere.
-func reserveOf(cfg *config.Config) int64 {
-	if cfg.Database != "" {
-		return 0
-	}
-	return ballast.Bytes
-}
+// journalIsHere reports whether the journal is on the data directory's disk.
+func journalIsHere(cfg *config.Config) bool { return cfg.Database == "" }
 
 // beside runs something until the node stops.
 func (n *node) beside(run func(context.Context)) {
@@ -57,26 +53,42 @@ func (n *node) orWhenThereIsRoom(ctx context.Context, do func(context.Context) e
 	return nil
 }
 
-// checkRoom says how much of the data directory's disk is free, and what is kept of it.
-func checkRoom(dir string, most int64) finding {
+// checkRoom says how much of the data directory's disk is free, and what is kept of it: of bytes, and of inodes where it has a
+// fixed number of them.
+func checkRoom(dir string, journal bool) finding {
 	f := finding{Check: "disk", Verdict: verdictOK}
-	s := ballast.Open(dir, most, nil).Status()
+	s := ballast.Open(dir, journal, nil).Status()
 	if !s.Known {
 		f.Detail = "this system does not say how much of it is free"
 		return f
 	}
-	f.Detail = fmt.Sprintf("%s are free, of which the journal keeps %s", mebibytes(s.Free), mebibytes(2*s.Floor))
-	if s.Whole > 0 {
-		f.Detail += fmt.Sprintf("; its reserve has %s of %s", mebibytes(s.Ballast), mebibytes(s.Whole))
+	f.Detail = room(s.Bytes, mebibytes)
+	if s.Files.Floor > 0 {
+		f.Detail += ". " + room(s.Files, inodes)
 	}
-	// Before its first start a node has no reserve, and needs the room for one.
-	if s.Free-(s.Whole-s.Ballast) < 2*s.Floor {
+	tooFull := func(what, more string, lacks ballast.Level, show func(int64) string) {
 		f.Verdict = verdictFail
-		f.Detail = "too full: " + f.Detail
-		f.Remedy = fmt.Sprintf("Delete sessions or files that are not needed, or give the disk more room: with %s free work goes on by itself.", mebibytes(2*s.Floor+s.Whole-s.Ballast))
+		f.Detail = what + ": " + f.Detail
+		f.Remedy = fmt.Sprintf("Delete sessions or files that are not needed, or give the disk more %s: with %s free work goes on by itself.", more, show(lacks.Free+lacks.Lacks()))
+	}
+	switch {
+	case s.Bytes.Lacks() > 0:
+		tooFull("too full", "room", s.Bytes, mebibytes)
+	case s.Files.Lacks() > 0:
+		tooFull("it "+volume.NoFiles, "inodes", s.Files, inodes)
 	}
 	return f
 }
+
+func room(l ballast.Level, show func(int64) string) string {
+	text := fmt.Sprintf("%s are free, of which the journal keeps %s", show(l.Free), show(2*l.Floor))
+	if l.Whole > 0 {
+		text += fmt.Sprintf("; its reserve has %s of %s", show(l.Ballast), show(l.Whole))
+	}
+	return text
+}
+
+func inodes(n int64) string { return fmt.Sprintf("%d inodes", n) }
 
 func mebibytes(n int64) string {
 	const mebi = 1 << 20

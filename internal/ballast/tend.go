@@ -9,13 +9,13 @@ import (
 // Tend makes the ballast, and makes it again when there is room, until ctx ends. It says in the log when
 // the disk is full and when it is not any more.
 func (b *Ballast) Tend(ctx context.Context) {
-	if b.size == 0 {
+	if !b.journal {
 		return
 	}
 	tick := time.NewTicker(Interval)
 	defer tick.Stop()
 	for {
-		b.look()
+		b.tend()
 		select {
 		case <-ctx.Done():
 			return
@@ -24,17 +24,18 @@ func (b *Ballast) Tend(ctx context.Context) {
 	}
 }
 
-// look makes the ballast whole if that leaves twice the floor. With less it would be given up again soon,
-// and whoever was let go on would be stopped again.
-func (b *Ballast) look() {
+// tend makes the ballast whole where there is room for it.
+func (b *Ballast) tend() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if missing := b.size - b.held; missing > 0 {
-		if free, _, known := b.free(); known && free-missing >= 2*b.floor {
-			b.make()
-		}
+	room, known := b.look()
+	if b.bytes.makes(room.Bytes, known) {
+		b.makeBytes()
 	}
-	if b.isFull() {
+	if b.files.makes(room.Files, known) {
+		b.makeFiles()
+	}
+	if b.lack() != "" {
 		b.warn()
 	} else if b.warned {
 		b.warned = false
@@ -42,11 +43,11 @@ func (b *Ballast) look() {
 	}
 }
 
-// make allocates what is missing. The mutex is held.
-func (b *Ballast) make() {
+// makeBytes allocates what is missing. The mutex is held.
+func (b *Ballast) makeBytes() {
 	f, err := os.OpenFile(b.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
-		err = allocate(f, b.size)
+		err = allocate(f, b.bytes.size)
 	}
 	if err == nil {
 		err = f.Close()
@@ -54,7 +55,7 @@ func (b *Ballast) make() {
 	if err != nil {
 		b.log.Warn("the ballast can't be made: a full disk will stop the journal", "file", b.path(), "err", err)
 	}
-	b.held = min(occupied(b.path()), b.size)
+	b.bytes.held = min(occupied(b.path()), b.bytes.size)
 }
 
 // warn says once that the disk is full. The mutex is held.
@@ -63,9 +64,10 @@ func (b *Ballast) warn() {
 		return
 	}
 	b.warned = true
-	free, _, _ := b.free()
-	b.log.Error("the disk is full: no new work is begun; sessions can be read, cancelled and deleted", "dir", b.dir,
-		"free_bytes", free, "ballast_bytes", b.held, "remedy", "delete sessions or files that are not needed, or give the disk more room")
+	room, _ := b.look()
+	b.log.Error("the disk "+b.lack()+": no new work is begun; sessions can be read, cancelled and deleted", "dir", b.dir,
+		"free_bytes", room.Bytes, "ballast_bytes", b.bytes.held, "free_inodes", room.Files, "ballast_inodes", b.files.held,
+		"remedy", "delete sessions or files that are not needed, or give the disk more room")
 }
 
 // Ready makes room for what a start writes beside the journal, at most a slice of it.
@@ -73,19 +75,29 @@ func (b *Ballast) Ready() {
 	b.Give("", 0, false)
 }
 
-// Status is how the room of a data directory stands, in bytes.
+// Status is how the room of a data directory stands.
 type Status struct {
+	Bytes Level
+	Files Level // all 0 where the file system has no fixed number of inodes
+	Known bool  // false: this system does not say
+}
+
+// Level is how it stands with bytes, or with files.
+type Level struct {
 	Free    int64 // beside the ballast
 	Floor   int64 // of it, what only the journal takes
 	Ballast int64 // that is there
 	Whole   int64 // that should be there
-	Known   bool  // false: this system does not say
 }
+
+// Lacks is how much more has to be free for work to begin; at most 0: nothing. Before its first start a node has no
+// ballast, and needs the room for one.
+func (l Level) Lacks() int64 { return 2*l.Floor + l.Whole - l.Ballast - l.Free }
 
 // Status looks.
 func (b *Ballast) Status() Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	free, _, known := b.free()
-	return Status{Free: free, Floor: b.floor, Ballast: b.held, Whole: b.size, Known: known}
+	room, known := b.look()
+	return Status{Bytes: b.bytes.level(room.Bytes), Files: b.files.level(room.Files), Known: known}
 }

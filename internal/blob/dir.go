@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/volume"
 )
 
 // Dir keeps blobs in a directory:
@@ -29,7 +30,7 @@ import (
 // directory alike, as on a local file system; not over NFS, where a sweep must run alone.
 type Dir struct {
 	root  *os.Root
-	admit func(bytes int64) error
+	admit func(bytes, files int64) error
 }
 
 var _ Store = (*Dir)(nil)
@@ -38,16 +39,20 @@ const (
 	// maxNameBytes is the longest project or session id that is a directory's name.
 	maxNameBytes = 200
 	digestBytes  = 64
-	dirMode      = 0o700
-	fileMode     = 0o600
+	// filesAPut is the most that a Put makes: the blob, its directory, and those of its session and project.
+	filesAPut = 4
+	dirMode   = 0o700
+	fileMode  = 0o600
 )
 
 // OpenDir opens the directory at root, which it makes if need be. The caller closes it.
-func OpenDir(root string) (*Dir, error) { return OpenDirWithin(root, func(int64) error { return nil }) }
+func OpenDir(root string) (*Dir, error) {
+	return OpenDirWithin(root, func(int64, int64) error { return nil })
+}
 
 // OpenDirWithin is OpenDir of a directory whose disk is shared with what must not be without room: admit is
-// asked before so many bytes are written, and its error is Put's.
-func OpenDirWithin(root string, admit func(bytes int64) error) (*Dir, error) {
+// asked before so many bytes are written into so many new files, and its error is Put's.
+func OpenDirWithin(root string, admit func(bytes, files int64) error) (*Dir, error) {
 	if err := os.MkdirAll(root, dirMode); err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "make blob directory")
 	}
@@ -76,13 +81,13 @@ func (d *Dir) Put(ctx context.Context, key stead.SessionKey, data []byte) (strin
 	if d.refresh(name, int64(len(data))) {
 		// Whoever renamed it may not have synced the directories yet: an event may name it only
 		// when they are.
-		return digest, unavailable(d.syncDirs(dir), "store blob")
+		return digest, d.fault(d.syncDirs(dir), "store blob")
 	}
-	if err := d.admit(int64(len(data))); err != nil {
+	if err := d.admit(int64(len(data)), filesAPut); err != nil {
 		return "", err
 	}
 	if err := d.write(dir, name, data); err != nil {
-		return "", unavailable(err, "store blob")
+		return "", d.fault(err, "store blob")
 	}
 	return digest, nil
 }
@@ -143,7 +148,7 @@ func (d *Dir) Get(ctx context.Context, key stead.SessionKey, digest string) ([]b
 	defer f.Close()
 	data, err := whole(f)
 	if err != nil {
-		return nil, unavailable(err, "read blob")
+		return nil, d.fault(err, "read blob")
 	}
 	if Digest(data) != digest {
 		return nil, damaged(digest)
@@ -175,17 +180,13 @@ func (d *Dir) DeleteAll(ctx context.Context, key stead.SessionKey) error {
 		return nil
 	}
 	if err := d.root.RemoveAll(session); err != nil {
-		return unavailable(err, "delete blobs")
+		return d.fault(err, "delete blobs")
 	}
-	return unavailable(d.syncDirs(path.Dir(session)), "delete blobs")
+	return d.fault(d.syncDirs(path.Dir(session)), "delete blobs")
 }
 
-func unavailable(err error, what string) error {
-	if err == nil {
-		return nil
-	}
-	return stead.Wrap(stead.KindUnavailable, err, "%s", what)
-}
+// fault is the error of an operation that failed; of a full disk it says so.
+func (d *Dir) fault(err error, what string) error { return volume.Fault(err, d.root.Name(), what) }
 
 // sessionDir is the directory of a session, made of two ids that must be plain names: letters,
 // digits, "-", "_" and ".", the last not in front.

@@ -287,8 +287,8 @@ func TestDirFullDisk(t *testing.T) {
 // named by events that may come.
 func TestPutAsksForRoom(t *testing.T) {
 	room := int64(10)
-	d, err := OpenDirWithin(t.TempDir(), func(bytes int64) error {
-		if room -= bytes; room < 0 {
+	d, err := OpenDirWithin(t.TempDir(), func(bytes, files int64) error {
+		if room -= bytes; room < 0 || files < 1 {
 			return stead.Errorf(stead.KindUnavailable, "no room")
 		}
 		return nil

@@ -34,7 +34,7 @@ func (d *Dir) file(ctx context.Context, key stead.SessionKey, digest string) (*o
 		return nil, stead.NotFound("blob", digest)
 	}
 	if err != nil {
-		return nil, unavailable(err, "read blob")
+		return nil, d.fault(err, "read blob")
 	}
 	return f, nil
 }
@@ -69,7 +69,7 @@ func (r *reader) Read(b []byte) (int, error) {
 	case err == nil:
 		return n, nil
 	case !errors.Is(err, io.EOF):
-		return n, unavailable(err, "read blob")
+		return n, stead.Wrap(stead.KindUnavailable, err, "read blob")
 	case hex.EncodeToString(r.sum.Sum(nil)) != r.digest:
 		return n, damaged(r.digest)
 	}

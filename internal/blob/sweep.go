@@ -113,7 +113,7 @@ func (d *Dir) Sweep(ctx context.Context, key stead.SessionKey, keep func(digest 
 			err = d.sweepDir(ctx, path.Join(session, dir), keep, olderThan, &s)
 		}
 	}
-	return s, unavailable(err, "sweep blobs")
+	return s, d.fault(err, "sweep blobs")
 }
 
 func (d *Dir) sweepDir(ctx context.Context, dir string, keep func(string) bool, olderThan time.Time, s *Swept) error {
@@ -219,7 +219,7 @@ func (d *Dir) Copy(ctx context.Context, from, to stead.SessionKey, digests []str
 		dir := path.Join(target, digest[:2])
 		if !dirs[dir] {
 			if err := d.root.MkdirAll(dir, dirMode); err != nil {
-				return unavailable(err, "copy blobs")
+				return d.fault(err, "copy blobs")
 			}
 		}
 		if d.link(path.Join(source, digest[:2], digest), path.Join(dir, digest)) {
@@ -234,7 +234,7 @@ func (d *Dir) Copy(ctx context.Context, from, to stead.SessionKey, digests []str
 			return err
 		}
 	}
-	return unavailable(d.syncAll(dirs), "copy blobs")
+	return d.fault(d.syncAll(dirs), "copy blobs")
 }
 
 // link makes a second name of a blob, or refreshes the one that is there. False: it has to be copied,

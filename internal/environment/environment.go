@@ -198,14 +198,15 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonTimeout   Reason = "timeout"   // Command.Timeout
-	ReasonCancelled Reason = "cancelled" // ctx
-	ReasonMemory    Reason = "memory"    // the memory limit, where the driver can tell
-	ReasonDisk      Reason = "disk"      // the disk limit, where a watchdog enforces it
-	ReasonNodeDisk  Reason = "node_disk" // the disk that all environments of the node share is nearly full: DiskReserve
-	ReasonFiles     Reason = "files"     // the limit of files in the workspace, likewise
-	ReasonExpired   Reason = "expired"   // Limits.Lifetime
-	ReasonProcesses Reason = "processes" // the limit of processes was used up, and another command was to run
+	ReasonTimeout   Reason = "timeout"    // Command.Timeout
+	ReasonCancelled Reason = "cancelled"  // ctx
+	ReasonMemory    Reason = "memory"     // the memory limit, where the driver can tell
+	ReasonDisk      Reason = "disk"       // the disk limit, where a watchdog enforces it
+	ReasonNodeDisk  Reason = "node_disk"  // the disk that all environments of the node share is nearly full: DiskReserve
+	ReasonNodeFiles Reason = "node_files" // likewise, it has no room for more files: FileReserve
+	ReasonFiles     Reason = "files"      // the limit of files in the workspace, likewise
+	ReasonExpired   Reason = "expired"    // Limits.Lifetime
+	ReasonProcesses Reason = "processes"  // the limit of processes was used up, and another command was to run
 )
 
 // NotStartedError says that a command surely did not run.

@@ -6,16 +6,26 @@ import "time"
 type Occupied struct {
 	Bytes int64 // on disk
 	Files int   // files, directories and whatever else has a name
-	Short bool  // the file system that it is on has less left than the server needs: see DiskReserve
+	Short Short // of what the file system that it is on has less left than the server needs
+}
+
+// Short says what a file system is short of.
+type Short struct {
+	Bytes bool // see DiskReserve
+	Files bool // see FileReserve
 }
 
 // DiskReserve is what environments leave of the file system that their workspaces are on, in bytes, or a tenth of it where that
 // is less: the journal is there as well, and without room for it nothing goes on, not even what would make room.
 const DiskReserve = 512 << 20
 
+// FileReserve is the same for inodes, where a file system has a fixed number of them: an environment of any size may make more
+// files than a small disk has.
+const FileReserve = 1 << 16
+
 // Plus adds what is measured elsewhere and counts as well.
 func (o Occupied) Plus(p Occupied) Occupied {
-	return Occupied{o.Bytes + p.Bytes, o.Files + p.Files, o.Short || p.Short}
+	return Occupied{o.Bytes + p.Bytes, o.Files + p.Files, Short{o.Short.Bytes || p.Short.Bytes, o.Short.Files || p.Short.Files}}
 }
 
 // MostFiles is how many files a measurement counts: a workspace with more is far above its limit, and
@@ -39,8 +49,10 @@ func (l Limits) Outgrown(now, before Occupied) Reason {
 	switch {
 	case now.Bytes > l.DiskBytes && now.Bytes > before.Bytes:
 		return ReasonDisk
-	case now.Short && now.Bytes > before.Bytes:
+	case now.Short.Bytes && now.Bytes > before.Bytes:
 		return ReasonNodeDisk
+	case now.Short.Files && now.Files > before.Files:
+		return ReasonNodeFiles
 	case now.Files > l.Files && (now.Files > before.Files || now.Files > l.MostFiles()):
 		return ReasonFiles
 	}

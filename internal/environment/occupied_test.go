@@ -10,18 +10,21 @@ import (
 func TestOutgrown(t *testing.T) {
 	l := environment.Limits{DiskBytes: 100, Files: 10}
 	type o = environment.Occupied
+	no, bytes, files := environment.Short{}, environment.Short{Bytes: true}, environment.Short{Files: true}
 	for _, c := range []struct {
 		now, before o
 		want        environment.Reason
 	}{
-		{o{100, 10, false}, o{}, ""},
-		{o{101, 10, false}, o{100, 10, false}, environment.ReasonDisk},
-		{o{100, 11, false}, o{100, 10, false}, environment.ReasonFiles},
-		{o{101, 11, false}, o{102, 12, false}, ""},                    // it shrinks: somebody makes room
-		{o{101, 11, false}, o{101, 12, false}, ""},                    // likewise
-		{o{50, 21, false}, o{50, 21, false}, environment.ReasonFiles}, // nobody knows how many there are
-		{o{50, 5, true}, o{49, 5, false}, environment.ReasonNodeDisk},
-		{o{50, 5, true}, o{50, 5, true}, ""}, // others fill the disk
+		{o{100, 10, no}, o{}, ""},
+		{o{101, 10, no}, o{100, 10, no}, environment.ReasonDisk},
+		{o{100, 11, no}, o{100, 10, no}, environment.ReasonFiles},
+		{o{101, 11, no}, o{102, 12, no}, ""},                    // it shrinks: somebody makes room
+		{o{101, 11, no}, o{101, 12, no}, ""},                    // likewise
+		{o{50, 21, no}, o{50, 21, no}, environment.ReasonFiles}, // nobody knows how many there are
+		{o{50, 5, bytes}, o{49, 5, no}, environment.ReasonNodeDisk},
+		{o{50, 5, bytes}, o{50, 5, bytes}, ""}, // others fill the disk
+		{o{50, 5, files}, o{50, 4, no}, environment.ReasonNodeFiles},
+		{o{51, 5, files}, o{50, 5, files}, ""}, // others make files
 	} {
 		if got := l.Outgrown(c.now, c.before); got != c.want {
 			t.Errorf("%+v after %+v: %q, want %q", c.now, c.before, got, c.want)

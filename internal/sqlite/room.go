@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 )
 
@@ -22,7 +24,16 @@ func (s *Store) spared(err error) bool {
 	case isFull(err):
 		return s.spare(s.path+walSuffix, 0, true)
 	}
-	return mayBeFull(err) && s.spare(s.path+indexSuffix, indexBytes, false)
+	return mayBeFull(err) && s.spare(s.wanting(), indexBytes, false)
+}
+
+// wanting is the file for which room may be wanting, though nobody says which: the log where it is not there, for a disk without
+// inodes can't have it made, else its index.
+func (s *Store) wanting() string {
+	if _, err := os.Lstat(s.path + walSuffix); errors.Is(err, fs.ErrNotExist) {
+		return s.path + walSuffix
+	}
+	return s.path + indexSuffix
 }
 
 // spared is Store.spared for a group that has failed so many times before.

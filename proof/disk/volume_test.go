@@ -29,7 +29,14 @@ type volume struct {
 }
 
 // newVolume mounts a small file system, or skips the test where that is not allowed.
-func newVolume(t *testing.T, mib int) *volume {
+func newVolume(t *testing.T, mib int) *volume { return newVolumeOfFiles(t, mib, 0) }
+
+// newVolumeOfFiles is newVolume of a file system with so many inodes; 0: as many as it has by itself.
+func newVolumeOfFiles(t *testing.T, mib, inodes int) *volume {
+	made, mounted := "", ""
+	if inodes > 0 {
+		made, mounted = fmt.Sprintf("-N %d", inodes), fmt.Sprintf(",nr_inodes=%d", inodes)
+	}
 	dir := t.TempDir()
 	mount := filepath.Join(dir, "mount")
 	if err := os.Mkdir(mount, 0o700); err != nil {
@@ -43,9 +50,9 @@ func newVolume(t *testing.T, mib int) *volume {
 		t.Fatal(err)
 	}
 	// ext4 where it can be made and mounted, for its real fsync and its real ENOSPC; else tmpfs.
-	script := fmt.Sprintf(`{ mkfs.ext4 -q -F -m 0 %[1]s && mount -o loop %[1]s %[2]s; } 2>/dev/null ||
-mount -t tmpfs -o size=%[3]dm none %[2]s || exit 1
-stat -f -c %%T %[2]s; exec cat`, image, mount, mib)
+	script := fmt.Sprintf(`{ mkfs.ext4 -q -F -m 0 %[4]s %[1]s && mount -o loop %[1]s %[2]s; } 2>/dev/null ||
+mount -t tmpfs -o size=%[3]dm%[5]s none %[2]s || exit 1
+stat -f -c %%T %[2]s; exec cat`, image, mount, mib, made, mounted)
 	args := []string{"-m", "--propagation", "private", "sh", "-c", script}
 	if os.Getuid() != 0 {
 		args = append([]string{"-r"}, args...)

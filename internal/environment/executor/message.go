@@ -192,7 +192,7 @@ func (o outcome) exitOf() environment.Exit {
 	x := environment.Exit{Code: min(max(o.Exit.Code, -1), most), Duration: max(o.Exit.Duration, 0), CPU: max(o.Exit.CPU, 0)}
 	switch r := environment.Reason(o.Exit.Reason); r {
 	case environment.ReasonTimeout, environment.ReasonCancelled, environment.ReasonMemory, environment.ReasonDisk, environment.ReasonNodeDisk,
-		environment.ReasonFiles, environment.ReasonProcesses, environment.ReasonExpired:
+		environment.ReasonNodeFiles, environment.ReasonFiles, environment.ReasonProcesses, environment.ReasonExpired:
 		x.Reason, x.Code = r, -1
 	}
 	return x

@@ -71,8 +71,8 @@ type Config struct {
 	Dir   string // of the node's data
 	Blobs blob.Store
 	Keys  *seal.Keys
-	// Room says whether the node's disk has room for so many bytes of workspaces; nil: nobody asks.
-	Room func(bytes int64) error
+	// Room says whether the node's disk has room for so many bytes of workspaces, in so many new files; nil: nobody asks.
+	Room func(bytes, files int64) error
 	// Driver runs hosted environments; nil: this node has none, and Problem says why.
 	Driver  environment.Provider
 	Problem string
@@ -143,7 +143,7 @@ func New(cfg Config) (*Host, error) {
 		cfg.Log = slog.Default()
 	}
 	if cfg.Room == nil {
-		cfg.Room = func(int64) error { return nil }
+		cfg.Room = func(int64, int64) error { return nil }
 	}
 	dir, err := filepath.Abs(cfg.Dir) // drivers take whole paths, and a data directory is ./.stead by default
 	if err != nil {
@@ -153,7 +153,7 @@ func New(cfg Config) (*Host, error) {
 	for _, dir := range []string{EnvironmentsDir, layersDir} {
 		dir = filepath.Join(cfg.Dir, dir)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, stead.Wrap(stead.KindUnavailable, err, "the directory of environments can't be made")
+			return nil, unavailable(err, "the directory of environments can't be made")
 		}
 		workspace.Apart(dir)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment/workspace"
+	"github.com/stead-dev/stead/internal/volume"
 )
 
 // Names below the data directory.
@@ -135,9 +136,13 @@ func bootID() string {
 	return stamp()
 }
 
+// unavailable is the error of an operation on the node's disk; of a full one it says so.
 func unavailable(err error, what string) error {
-	if err == nil {
-		return nil
+	dir := ""
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		dir = filepath.Dir(at.Path)
+	} else if at, ok := errors.AsType[*os.LinkError](err); ok {
+		dir = filepath.Dir(at.New)
 	}
-	return stead.Wrap(stead.KindUnavailable, err, "%s", what)
+	return volume.Fault(err, dir, what)
 }

@@ -61,7 +61,7 @@ func (h *Host) putInto(ctx context.Context, key stead.SessionKey, w writer, room
 	for _, f := range files {
 		err := fits(f.Path, int64(f.Data.Bytes), room)
 		if err == nil {
-			err = h.cfg.Room(int64(f.Data.Bytes))
+			err = h.cfg.Room(int64(f.Data.Bytes), 1)
 		}
 		if err == nil {
 			var failed error

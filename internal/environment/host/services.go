@@ -17,6 +17,7 @@ import (
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/template"
+	"github.com/stead-dev/stead/internal/volume"
 )
 
 // Kinds of fact that stand in the session's journal for each connection: before its first byte
@@ -193,7 +194,7 @@ func listenIn(dir, name string) (net.Listener, error) {
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: at, Net: "unix"})
 	if err != nil {
-		return nil, unavailable(err, "serve a socket of an environment")
+		return nil, volume.Fault(err, dir, "serve a socket of an environment")
 	}
 	l.SetUnlinkOnClose(false) // its path means another directory later
 	// The inside has users of its own; from outside only the owner of the data directory gets here.

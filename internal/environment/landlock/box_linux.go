@@ -312,34 +312,59 @@ const (
 )
 
 // watchDisk measures workspace and TMPDIR again and again. What is written above the limit ends all
-// processes, but only while it grows: else nobody could remove anything any more.
+// processes, but only while it grows: else nobody could remove anything any more. Between two measurements it is looked
+// whether the disk's inodes run out: see workspace.Dir.Lookout.
 func (b *box) watchDisk() {
-	var before environment.Occupied
-	for pause := diskPause; ; {
+	var before *environment.Occupied     // nil: not measured yet
+	var ownBefore environment.Occupied   // without TMPDIR
+	due, look := time.Now(), time.Time{} // a workspace is measured first before a command has changed it
+	for {
+		until := due
+		if before != nil && look.Before(due) && !b.idle() {
+			until = look
+		}
 		select {
 		case <-b.dead:
 			return
-		case <-time.After(pause):
+		case <-time.After(min(time.Until(until), diskPause)):
+		}
+		switch now := time.Now(); {
+		case now.Before(until): // a command may have begun
+			continue
+		case until.Before(due):
+			grew, wait := b.Lookout(ownBefore)
+			if look = time.Now().Add(wait); grew {
+				b.killAll(environment.ReasonNodeFiles)
+				before, due = nil, now.Add(diskPause) // what was made until the kill is not the next command's doing
+			}
+			continue
 		}
 		begin := time.Now()
 		own, err1 := b.Measure(b.spec.Limits.MostFiles())
 		tmp, err2 := b.tmp.Measure(b.spec.Limits.MostFiles())
 		all := own.Plus(tmp)
-		pause = max(diskPause, b.spec.Limits.Rest(time.Since(begin), all))
-		b.mu.Lock()
-		if len(b.running) == 0 {
+		pause := max(diskPause, b.spec.Limits.Rest(time.Since(begin), all))
+		if b.idle() {
 			pause = max(pause, diskIdlePause)
 		}
-		b.mu.Unlock()
+		due = time.Now().Add(pause)
 		if errors.Join(err1, err2) != nil {
 			continue // it changed under the measurement: there is a next time
 		}
 		b.disk.Store(own.Bytes)
-		if why := b.spec.Limits.Outgrown(all, before); why != "" {
-			b.killAll(why)
+		if before != nil {
+			if why := b.spec.Limits.Outgrown(all, *before); why != "" {
+				b.killAll(why)
+			}
 		}
-		before = all
+		before, ownBefore = &all, own
 	}
+}
+
+func (b *box) idle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.running) == 0
 }
 
 // killAll has everything killed that runs inside, and says why to the commands that it hits.

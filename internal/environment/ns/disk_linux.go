@@ -17,13 +17,19 @@ const (
 
 // watchDisk measures the workspace again and again. What a box writes above its limit ends its
 // commands, but only while it grows: else nobody could remove anything any more, or use a workspace
-// that came with more. A box in which nothing has run since is not measured.
+// that came with more. A box in which nothing has run since is not measured. Between two measurements it is looked
+// whether the disk's inodes run out: see workspace.Dir.Lookout.
 func (b *box) watchDisk() {
 	var before *environment.Occupied // nil: not measured yet
 	var cpu time.Duration
 	rest := diskPause // what the last measurement has to be followed by
-	due := time.Now().Add(rest)
+	due := time.Now() // a workspace is measured first before a command has changed it
+	var look time.Time
 	for {
+		until := due
+		if before != nil && look.Before(due) && !b.idle() {
+			until = look
+		}
 		select {
 		case <-b.dead:
 			return
@@ -32,7 +38,16 @@ func (b *box) watchDisk() {
 				due = soon
 			}
 			continue
-		case <-time.After(time.Until(due)):
+		case <-time.After(time.Until(until)):
+		}
+		if until.Before(due) {
+			grew, wait := b.Lookout(*before)
+			look = time.Now().Add(wait)
+			if !grew {
+				continue
+			}
+			b.killForDisk(environment.ReasonNodeFiles)
+			before = nil // what was made until the kill is not the next command's doing
 		}
 		idle := b.idle()
 		now := b.group.Usage().CPU // 0: nobody counts it

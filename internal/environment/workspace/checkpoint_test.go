@@ -474,20 +474,20 @@ func TestRestoreAsksForRoom(t *testing.T) {
 	put(t, filepath.Join(from, "b"), strings.Repeat("b", 500))
 	digest := checkpoint(t, open(t, from), blobs, "")
 	to := filepath.Join(t.TempDir(), "to")
-	var asked []int64
+	var asked [][2]int64 // bytes and files
 	refuse := stead.Errorf(stead.KindUnavailable, "no room")
-	err := Restore(t.Context(), to, blobs, digest, WithRoom(func(n int64) error { asked = append(asked, n); return refuse }))
+	err := Restore(t.Context(), to, blobs, digest, WithRoom(func(bytes, files int64) error { asked = append(asked, [2]int64{bytes, files}); return refuse }))
 	fails(t, stead.KindUnavailable, err)
 	if names, err := os.ReadDir(to); err != nil || len(names) > 0 {
 		t.Errorf("without room it wrote %v, %v", names, err)
 	}
-	take := WithRoom(func(n int64) error { asked = append(asked, n); return nil })
+	take := WithRoom(func(bytes, files int64) error { asked = append(asked, [2]int64{bytes, files}); return nil })
 	must(t, Restore(t.Context(), to, blobs, digest, take))
 	must(t, os.Remove(filepath.Join(to, "b")))
 	must(t, Restore(t.Context(), to, blobs, digest, take))
 	must(t, Restore(t.Context(), to, blobs, digest, take))
-	if want := []int64{1500, 1500, 500, 0}; !slices.Equal(asked, want) {
-		t.Errorf("it asked for %d bytes, want %d", asked, want)
+	if want := [][2]int64{{1500, 2}, {1500, 2}, {500, 1}, {0, 0}}; !slices.Equal(asked, want) {
+		t.Errorf("it asked for %d bytes and files, want %d", asked, want)
 	}
 }
 

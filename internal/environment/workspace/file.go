@@ -15,6 +15,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/volume"
 )
 
 // Modes of what is made here. An executable file gets exec as well.
@@ -105,8 +106,8 @@ func (d *Dir) WriteFrom(ctx context.Context, path string, from io.Reader, execut
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	if short(d.root) {
-		return nearlyFull(path)
+	if err := d.nearlyFull(path); err != nil {
+		return err
 	}
 	src := &source{from: from}
 	err = d.unlocked(rel, func() error {
@@ -124,14 +125,6 @@ func (d *Dir) WriteFrom(ctx context.Context, path string, from io.Reader, execut
 		return failed.err
 	}
 	return d.fault(inTheWay(err, path), path, "write")
-}
-
-// nearlyFull is the error of a file that would take what the server needs of the disk. Commands that write then are
-// killed, and files can be removed as ever.
-func nearlyFull(path string) error {
-	return &stead.Error{Kind: stead.KindUnavailable, Code: stead.CodeStorageFull, Param: "path",
-		Message: sentence(path, "can't be written: the disk of the machine that the environment is on is nearly full"),
-		Hint:    "Remove what is not needed before you write more."}
 }
 
 // sourceError is an error of what is written, and not of the workspace.
@@ -338,9 +331,13 @@ func (d *Dir) fault(err error, path, verb string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return &stead.Error{Kind: stead.KindNotFound, Param: "path", Message: sentence(path, "does not exist")}
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case volume.IsFull(err):
+		lack := "is full"
+		if room, known := volume.Below(d.root); known && room.LacksFiles() {
+			lack = volume.NoFiles
+		}
 		return &stead.Error{Kind: stead.KindUnavailable, Code: stead.CodeStorageFull, Param: "path", Err: err,
-			Message: sentence(path, "can't be written: the workspace's disk is full"),
+			Message: sentence(path, "can't be written: the workspace's disk %s", lack),
 			Hint:    "Remove files that are not needed, or take a larger container_size."}
 	case errors.Is(err, syscall.ELOOP), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EISDIR), escapes(err):
 		return badPath(path, "does not lead to a file of the workspace")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
+	"github.com/stead-dev/stead/internal/volume"
 )
 
 // Option changes how Restore works.
@@ -30,8 +32,11 @@ func WithOwner(uid, gid int) Option {
 // Without it the limit is that of the largest environment, environment.LargeDiskBytes.
 func WithMaxBytes(n int64) Option { return func(r *restorer) { r.maxBytes = n } }
 
-// WithRoom asks before the files are written whether there is room for so many bytes: its error is Restore's.
-func WithRoom(admit func(bytes int64) error) Option { return func(r *restorer) { r.admit = admit } }
+// WithRoom asks before the files are written whether there is room for so many bytes in so many new files and directories: its error
+// is Restore's.
+func WithRoom(admit func(bytes, files int64) error) Option {
+	return func(r *restorer) { r.admit = admit }
+}
 
 // Restore makes the directory hostDir, which it makes if need be, exactly what a checkpoint says: what
 // is there and right stays, what is wrong or too much goes. After a crash it is called again. No
@@ -44,14 +49,14 @@ func Restore(ctx context.Context, hostDir string, blobs environment.Blobs, diges
 		return err
 	}
 	if err := os.MkdirAll(hostDir, ownerAll); err != nil {
-		return stead.Wrap(stead.KindUnavailable, err, "make workspace")
+		return volume.Fault(err, filepath.Dir(hostDir), "make workspace")
 	}
 	d, err := Open(hostDir)
 	if err != nil {
 		return err
 	}
 	d.unlockSelf()
-	r := &restorer{dir: d, blobs: blobs, tree: stored.Tree, maxBytes: environment.LargeDiskBytes, admit: func(int64) error { return nil }}
+	r := &restorer{dir: d, blobs: blobs, tree: stored.Tree, maxBytes: environment.LargeDiskBytes, admit: func(int64, int64) error { return nil }}
 	if r.own, err = d.owner(); err == nil {
 		for _, o := range options {
 			o(r)
@@ -67,7 +72,7 @@ type restorer struct {
 	tree     manifest.Tree
 	own      owner
 	maxBytes int64
-	admit    func(bytes int64) error
+	admit    func(bytes, files int64) error
 	right    []bool // by entry: it is there already, as it should be
 }
 
@@ -115,16 +120,19 @@ func (r *restorer) checkSize() error {
 	return nil
 }
 
-// missing is how many bytes have to be written: those of files that are not there as they should be.
-func (r *restorer) missing() (bytes int64) {
+// missing is how much has to be written: the bytes of files that are not there as they should be, and how many entries are not.
+func (r *restorer) missing() (bytes, files int64) {
 	for i, e := range r.tree.Entries {
+		if !r.right[i] {
+			files++
+		}
 		for _, p := range e.Parts {
 			if p.Pack != manifest.Hole && !r.right[i] {
 				bytes += p.Length
 			}
 		}
 	}
-	return bytes
+	return bytes, files
 }
 
 // inOnePiece says that a file is written when its only piece arrives; others are made first.

@@ -31,7 +31,7 @@ func (d *Dir) Measure(most int) (environment.Occupied, error) {
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return environment.Occupied{Bytes: u.bytes, Files: u.entries, Short: short(d.root)}, d.fault(err, inside("."), "measure")
+	return environment.Occupied{Bytes: u.bytes, Files: u.entries, Short: d.short()}, d.fault(err, inside("."), "measure")
 }
 
 // errEnough ends a walk that has seen as much as was asked for.

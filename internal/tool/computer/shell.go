@@ -87,6 +87,8 @@ func reason(exit environment.Exit, args shellArgs) string {
 		return "killed: the workspace's disk limit was reached"
 	case environment.ReasonNodeDisk:
 		return "killed: the disk of the machine that the environment is on is nearly full; remove what is not needed before you write more"
+	case environment.ReasonNodeFiles:
+		return "killed: the disk of the machine that the environment is on has no room for more files (inodes); remove files that are not needed before you make more"
 	case environment.ReasonFiles:
 		return "killed: the workspace has more files and directories than its limit allows; remove what is not needed"
 	case environment.ReasonProcesses:
