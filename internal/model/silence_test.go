@@ -2,6 +2,8 @@ package model
 
 import (
 	"context"
+	"maps"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,41 +13,48 @@ import (
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
+		var mu sync.Mutex // guards late
 		late := map[string]time.Duration{}
-		ends := func(name string) func() { return func() { late[name] = time.Since(begun) } }
+		ends := func(name string) func() {
+			return func() {
+				mu.Lock()
+				defer mu.Unlock()
+				late[name] = time.Since(begun)
+			}
+		}
+		is := func(what string, want map[string]time.Duration) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if !maps.Equal(late, want) {
+				t.Errorf("%s: %v, want %v", what, late, want)
+			}
+		}
 		call, door := WithSilence(context.Background(), 10*time.Second, ends("door"))
 		first, word := WithSilence(call, 3*time.Second, ends("first"))
 		_, other := WithSilence(call, 4*time.Second, ends("other"))
 		in := Queued(first)
 		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		if len(late) != 1 || late["other"] != 4*time.Second {
-			t.Errorf("while one waits: %v", late)
-		}
+		want := map[string]time.Duration{"other": 4 * time.Second}
+		is("while one waits", want)
 		in()
 		time.Sleep(2 * time.Second)
 		word.Heard()
 		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if len(late) != 1 {
-			t.Errorf("what was heard counts as silence: %v", late)
-		}
+		is("what was heard is no silence", want)
 		time.Sleep(1500 * time.Millisecond)
-		synctest.Wait()
+		want["first"] = 25 * time.Second
+		is("and then nothing", want)
 		word.Stop()
 		other.Stop()
 		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		if late["first"] != 25*time.Second || late["door"] != 30*time.Second {
-			t.Errorf("first %s, door %s", late["first"], late["door"])
-		}
+		want["door"] = 30 * time.Second
+		is("the clock around them", want)
 		door.Stop()
 		Queued(first)() // of a call that has ended: nothing begins again
 		time.Sleep(time.Minute)
-		synctest.Wait()
-		if len(late) != 3 || late["door"] != 30*time.Second {
-			t.Errorf("after the end: %v", late)
-		}
+		is("after the end", want)
 		Queued(context.Background())() // nobody watches
 	})
 }
