@@ -135,6 +135,9 @@ func (r *Request) readModes(o param.Object) error {
 			*to = v
 		}
 	}
+	if err := CheckShapes(o); err != nil {
+		return err
+	}
 	var err error
 	if r.Previous, _, err = o.String("previous_response_id"); err != nil {
 		return err
@@ -195,12 +198,46 @@ func (r *Request) readInclude(o param.Object) error {
 		case "message.input_image.image_url": // shown in any case
 		case IncludeFileResults:
 			r.FileResults = true
-		case "web_search_call.results", "web_search_call.action.sources",
-			"computer_call_output.output.image_url", "code_interpreter_call.outputs":
 		default:
-			path := param.Index("include", i)
-			return stead.Invalid(path, "%s: the Responses API includes nothing of the name %.60q", path, name)
+			if err := CheckInclude(param.Index("include", i), name); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// CheckInclude refuses the name of something that no answer of the Responses API includes.
+func CheckInclude(path, name string) error {
+	switch name {
+	case IncludeEncrypted, IncludeFileResults, "message.output_text.logprobs", "message.input_image.image_url", "web_search_call.results",
+		"web_search_call.action.sources", "computer_call_output.output.image_url", "code_interpreter_call.outputs":
+		return nil
+	}
+	return stead.Invalid(path, "%s: the Responses API includes nothing of the name %.60q", path, name)
+}
+
+// CheckShapes refuses what is of another type than the Responses API has it, also where nothing else is done with it.
+func CheckShapes(o param.Object) error {
+	for _, name := range []string{"text", "reasoning", "stream_options"} {
+		if _, _, err := o.Object(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"instructions", "truncation", "previous_response_id"} {
+		if _, _, err := o.String(name); err != nil {
+			return err
+		}
+	}
+	if _, _, err := o.Bool("parallel_tool_calls"); err != nil {
+		return err
+	}
+	if _, _, err := o.List("tools"); err != nil {
+		return err
+	}
+	if raw, has := o.Raw("tool_choice"); has && raw[0] != '"' {
+		_, _, err := o.Object("tool_choice")
+		return err
 	}
 	return nil
 }

@@ -27,6 +27,9 @@ func (s *server) countInputTokens(w http.ResponseWriter, r *http.Request, p stea
 	if err != nil {
 		return err
 	}
+	if err := responses.CheckShapes(req.Object); err != nil {
+		return err
+	}
 	items, req, err := s.wholeInput(r.Context(), p, req)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/responses"
 )
 
 // everywhere are query parameters that any call may have, since they change nothing that is not there: what the SDKs add by
@@ -27,6 +28,13 @@ func (rt route) asks(r *http.Request) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
 		plain, _, _ := strings.Cut(name, "[")
+		if plain == "include" {
+			for _, value := range r.URL.Query()[name] {
+				if err := responses.CheckInclude(plain, value); err != nil {
+					return err
+				}
+			}
+		}
 		if slices.Contains(known, plain) || slices.Contains(everywhere(), plain) {
 			continue
 		}

@@ -60,7 +60,20 @@ func TestUnknownQueryParametersAreRefusedByName(t *testing.T) {
 	if tried < 40 {
 		t.Errorf("%d routes were tried", tried)
 	}
-	for _, known := range []string{"/v1/agents/sessions?metadata[a]=b&limit=1", "/v1/agents/sessions/sess_1/items?include[]=x&after=", "/v1/models?limit=5", "/v1/usage_records?session_id=s&api-version=v1"} {
+	for path, param := range map[string]string{"/v1/responses/resp_1/input_items?include[]=zzz": "include", "/v1/conversations/conv_1/items?include=zzz": "include"} {
+		if res, body := d.call(http.MethodGet, path, ""); res.StatusCode != http.StatusBadRequest || !strings.Contains(body, `"param":"`+param+`"`) {
+			t.Errorf("GET %s: %d %s", path, res.StatusCode, body)
+		}
+	}
+	for _, wrong := range []string{`"instructions":true`, `"tools":5`, `"text":[1]`, `"reasoning":"x"`, `"stream_options":7`, `"tool_choice":1`, `"truncation":{}`, `"parallel_tool_calls":"yes"`} {
+		name, _, _ := strings.Cut(strings.Trim(wrong, `"`), `"`)
+		for _, path := range []string{"/v1/responses", "/v1/responses/input_tokens"} {
+			if res, body := d.call(http.MethodPost, path, `{"model":"sim","input":"hi",`+wrong+`}`); res.StatusCode != http.StatusBadRequest || !strings.Contains(body, `"param":"`+name+`"`) {
+				t.Errorf("POST %s with %s: %d %s", path, wrong, res.StatusCode, body)
+			}
+		}
+	}
+	for _, known := range []string{"/v1/agents/sessions?metadata[a]=b&limit=1", "/v1/agents/sessions/sess_1/items?include[]=reasoning.encrypted_content&after=", "/v1/models?limit=5", "/v1/usage_records?session_id=s&api-version=v1"} {
 		if _, body := d.call(http.MethodGet, known, ""); strings.Contains(body, "no query parameter") {
 			t.Errorf("GET %s: %s", known, body)
 		}
