@@ -2,12 +2,14 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"math"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -157,7 +159,7 @@ func (s *scanner) look(at *step, name string, info fs.FileInfo) (node, bool, err
 		n.kind = manifest.File
 	case info.Mode()&fs.ModeSymlink != 0:
 		target, err := at.root.Readlink(name)
-		if vanished(err) {
+		if vanished(err) || errors.Is(err, syscall.EINVAL) { // no link any more
 			return node{}, false, nil
 		}
 		if err != nil {
