@@ -162,12 +162,12 @@ func (b *Ballast) Admit(bytes, files int64) error {
 	}
 	// Twice the floor: who stores what can wait must not be the one by whom all others are stopped a moment later.
 	if keep := 2 * b.bytes.floor; room.Bytes-bytes < keep {
-		e := full("is nearly full", "what is left of it is for the journal")
+		e := full("is nearly full", ", and what is left of it is for the journal")
 		e.Err = fmt.Errorf("%d bytes are free and %d are asked for; %d stay free", room.Bytes, bytes, keep)
 		return e
 	}
 	if keep := 2 * b.files.floor; files > 0 && keep > 0 && room.Files-files < keep {
-		e := full(volume.NoFiles, "what is left of them is for the journal")
+		e := full(volume.NoFiles, ", and what is left of them is for the journal")
 		e.Err = fmt.Errorf("%d inodes are free and %d are asked for; %d stay free", room.Files, files, keep)
 		return e
 	}
@@ -182,7 +182,7 @@ func (b *Ballast) Full() error {
 		return nil
 	}
 	if lack := b.lack(); lack != "" {
-		return full(lack, "no new work is begun, and nothing that was accepted is lost")
+		return full(lack, ": no new work is begun, and nothing that was accepted is lost")
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func (b *Ballast) Low() bool {
 // full is the error of a disk that lacks something.
 func full(lack, so string) *stead.Error {
 	return &stead.Error{
-		Kind: stead.KindUnavailable, Code: stead.CodeStorageFull, Message: "the server's disk " + lack + ": " + so, RetryAfter: retryAfter,
+		Kind: stead.KindUnavailable, Code: stead.CodeStorageFull, Message: "the server's disk " + lack + so, RetryAfter: retryAfter,
 		Hint: "Delete sessions or files that are not needed, or give the data directory's disk more room; the server goes on by itself",
 	}
 }
