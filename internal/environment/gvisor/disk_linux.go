@@ -29,7 +29,11 @@ func (b *box) watchDisk() {
 			return
 		case <-timer.C:
 		}
-		if left := time.Until(due); left > 0 && before != nil {
+		if left := time.Until(due); left > 0 {
+			if before == nil {
+				timer.Reset(left)
+				continue
+			}
 			grew, wait := b.Lookout(*before)
 			timer.Reset(min(left, wait))
 			if grew && b.cutCommands(environment.ReasonNodeFiles) > 0 {
