@@ -11,10 +11,9 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 )
 
-// reload reads the configuration again and takes its providers, models, residency, pools, prices, budgets,
-// settlement, commitments and policies. A bad one
-// is refused whole, and everything stays as it is, as is one that lacks what is not given up by leaving it out (see
-// config.Replaces). What it takes away is named in the log, and what has changed and needs a restart.
+// reload reads the configuration again and takes the sections that config.Reloaded lists. A bad one is refused whole, and
+// everything stays as it is; so is one that lacks what is not given up by leaving it out (see config.Replaces). What it takes
+// away is named in the log, and what has changed and needs a restart.
 func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) error {
 	cfg, err := load()
 	if err != nil {

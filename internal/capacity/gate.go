@@ -47,8 +47,9 @@ func (p *Pool) Retire() {
 	p.Change(Config{Name: name})
 }
 
-// Enter waits for the turn of a call. leave must be called exactly once, with the tokens that the
-// call used, -1 when that is not known. Errors are *model.Error; ctx's end is one as well.
+// Enter waits for the turn of a call, with the clocks of its silence standing still: nobody has been asked anything yet.
+// leave must be called exactly once, with the tokens that the call used, -1 when that is not known. Errors are *model.Error;
+// ctx's end is one as well, also when the call is let in at that very moment: nobody waits for it any more.
 func (p *Pool) Enter(ctx context.Context, project stead.ProjectID, tier Tier, tokens int64) (leave func(used int64), err *model.Error) {
 	p.mu.Lock()
 	t, again := p.pool.enter(p.now(), project, tier, tokens)
@@ -57,6 +58,7 @@ func (p *Pool) Enter(ctx context.Context, project stead.ProjectID, tier Tier, to
 	if t == nil {
 		return nil, p.refusal("its queue is full", again)
 	}
+	defer model.Queued(ctx)()
 	timeout := time.NewTimer(DefaultWait)
 	defer timeout.Stop()
 	for {
@@ -71,9 +73,12 @@ func (p *Pool) Enter(ctx context.Context, project stead.ProjectID, tier Tier, to
 				return nil, p.refusal(fmt.Sprintf("the call waited %s", most), p.again())
 			}
 		case <-ctx.Done():
-			if p.giveUp(t) {
-				return nil, &model.Error{Code: model.CodeConnection, Message: "the model call was cancelled while it waited for capacity", Err: context.Cause(ctx)}
+		}
+		if ctx.Err() != nil {
+			if !p.giveUp(t) {
+				p.leaver(t)(0)
 			}
+			return nil, &model.Error{Code: model.CodeConnection, Message: "the model call was cancelled while it waited for capacity", Err: context.Cause(ctx)}
 		}
 		return p.leaver(t), nil // at its turn, or it was let in at the very moment when it gave up
 	}

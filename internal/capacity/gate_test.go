@@ -132,3 +132,18 @@ func TestAModelsCallsAreSettledByWhatTheyUsed(t *testing.T) {
 		}
 	}
 }
+
+// A call whose caller has gone is not made, also where there is a place for it; the place stays free.
+func TestNobodyEntersForACallerWhoHasGone(t *testing.T) {
+	p := capacity.New(capacity.Config{Name: "p", Concurrent: 1}, nil)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Enter(gone, "a", capacity.TierDefault, 1); err == nil || err.Own {
+		t.Errorf("let in, or refused as by a full pool: %v", err)
+	}
+	leave, err := p.Enter(t.Context(), "a", capacity.TierDefault, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave(1)
+}

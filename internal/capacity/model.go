@@ -57,7 +57,7 @@ func (l limited) Generate(ctx context.Context, req model.Request) iter.Seq2[mode
 			l.model.Generate(ctx, req)(yield)
 			return
 		}
-		leave, refused := pool.turn(ctx, req.Caller.Project, TierOf(req.ServiceTier), estimate(req.InputBytes(), int64(req.MaxOutputTokens)))
+		leave, refused := pool.Enter(ctx, req.Caller.Project, TierOf(req.ServiceTier), estimate(req.InputBytes(), int64(req.MaxOutputTokens)))
 		if refused != nil {
 			yield(model.Delta{}, refused)
 			return
@@ -119,7 +119,7 @@ func (f forwarding) Forward(ctx context.Context, req model.Forward) (*model.Answ
 	if pool == nil || says && !s.Speaks(req.Dialect) {
 		return f.forwarder.Forward(ctx, req)
 	}
-	leave, refused := pool.turn(ctx, req.Caller.Project, TierOf(req.Tier), estimate(cmp.Or(req.InputBytes, len(req.Body)), req.MostOutput))
+	leave, refused := pool.Enter(ctx, req.Caller.Project, TierOf(req.Tier), estimate(cmp.Or(req.InputBytes, len(req.Body)), req.MostOutput))
 	if refused != nil {
 		return nil, refused
 	}
@@ -165,7 +165,7 @@ func (e embedding) Embed(ctx context.Context, req model.EmbedRequest) (model.Emb
 	for _, t := range req.Texts {
 		n += len(t)
 	}
-	leave, refused := pool.turn(ctx, req.Caller.Project, TierDefault, int64(n/bytesPerToken))
+	leave, refused := pool.Enter(ctx, req.Caller.Project, TierDefault, int64(n/bytesPerToken))
 	if refused != nil {
 		return model.EmbedReply{}, refused
 	}

@@ -135,10 +135,10 @@ func (r *Request) readModes(o param.Object) error {
 			*to = v
 		}
 	}
-	if err := CheckShapes(o); err != nil {
+	_, _, err := o.Object("stream_options")
+	if err != nil {
 		return err
 	}
-	var err error
 	if r.Previous, _, err = o.String("previous_response_id"); err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func CheckInclude(path, name string) error {
 	return stead.Invalid(path, "%s: the Responses API includes nothing of the name %.60q", path, name)
 }
 
-// CheckShapes refuses what is of another type than the Responses API has it, also where nothing else is done with it.
+// CheckShapes refuses what is of another type than the Responses API has it, where a request is counted and not parsed.
 func CheckShapes(o param.Object) error {
 	for _, name := range []string{"text", "reasoning", "stream_options"} {
 		if _, _, err := o.Object(name); err != nil {

@@ -81,8 +81,7 @@ func (r *Runner) controlOne(ctx context.Context, p stead.Principal, req session.
 	if err != nil {
 		return false, false, err
 	}
-	made := v.Created.Principal
-	if req.User != "" && made.ID != req.User || p.Bound && (made.Kind != p.Kind || made.ID != p.ID) {
+	if req.User != "" && v.Created.Principal.ID != req.User || p.Bound && !madeBy(v, p) {
 		return false, false, nil
 	}
 	if !req.Needs(v) {

@@ -33,13 +33,19 @@ func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, pin session
 	})
 }
 
+// madeBy reports whether a principal made a session.
+func madeBy(v *session.View, p stead.Principal) bool {
+	made := v.Created.Principal
+	return made.Kind == p.Kind && made.ID == p.ID
+}
+
 // own refuses a bound principal the sessions that it did not make: to it they are not there.
 func (r *Runner) own(ctx context.Context, p stead.Principal, key stead.SessionKey) error {
 	v, err := r.view(ctx, key)
 	if err != nil {
 		return err
 	}
-	if made := v.Created.Principal; made.Kind != p.Kind || made.ID != p.ID {
+	if !madeBy(v, p) {
 		return stead.NotFound("session", string(key.Session))
 	}
 	return nil
@@ -287,7 +293,7 @@ func (r *Runner) listOwn(ctx context.Context, p stead.Principal, q session.ListQ
 			if err != nil {
 				return page, err
 			}
-			if made := v.Created.Principal; made.Kind != p.Kind || made.ID != p.ID {
+			if !madeBy(v, p) {
 				continue
 			}
 			if page.HasMore = len(page.Data) == limit; page.HasMore {

@@ -8,8 +8,8 @@ import (
 )
 
 // do sends a request as http.Client.Do does, and spares what only a redirect needs, which is copies of all headers: the
-// answer that is one has done nothing, and the request is sent again by a client that follows it. limit is http.Client.Timeout,
-// 0 for none; ctx, that of the request, ends with what do returns: with the error, or when the answer is read or closed.
+// answer that is one has done nothing, and the request is sent again by a client that follows it. ctx, that of the request, has the
+// client's Timeout already, and ends by end: with the error, or when the answer is closed.
 func (c *Client) do(ctx context.Context, req *http.Request, end context.CancelFunc) (*http.Response, error) {
 	var transport http.RoundTripper = http.DefaultTransport
 	if c.http.Transport != nil {
