@@ -51,6 +51,9 @@ type box struct {
 	answers *bufio.Reader
 	ordered uint64
 	orderMu sync.Mutex
+
+	processes int        // Boot.Processes
+	stillMu   sync.Mutex // everything inside but its first process is stopped
 }
 
 // boot composes the file system, and starts the sandbox with its first process.
@@ -71,7 +74,7 @@ func boot(b wire.Boot) (*box, error) {
 	if err := os.WriteFile(filepath.Join(l.bundle, "config.json"), data, 0o600); err != nil {
 		return nil, err
 	}
-	x := &box{conf: conf, layout: l, pids: map[uint64]int32{}}
+	x := &box{conf: conf, layout: l, pids: map[uint64]int32{}, processes: b.Processes}
 	if err := x.run(spec); err != nil {
 		return nil, err
 	}
@@ -232,8 +235,14 @@ func (x *box) kill(id uint64) error {
 	if pid <= 1 {
 		return nil // it has ended, or is not there yet
 	}
-	_, err := x.order(inside.Order{Kill: int(pid)})
-	return err
+	kill := func() error {
+		_, err := x.order(inside.Order{Kill: int(pid)})
+		return err
+	}
+	if n, err := x.count(); err == nil && n.Processes > x.processes/2 {
+		return x.still(kill)
+	}
+	return kill()
 }
 
 // order has the first process inside do something. What comes back is hostile, and so is silence.
@@ -259,7 +268,8 @@ func (x *box) order(o inside.Order) (inside.Answer, error) {
 	case err := <-got:
 		return a, err
 	case <-time.After(orderTime):
-		os.Exit(1) // the lines are out of step from now on
+		fmt.Fprintf(os.Stderr, "stead-gvisor: the first process inside did not answer within %v\n", orderTime)
+		os.Exit(wire.ExitSilent) // the lines are out of step from now on
 		return inside.Answer{}, nil
 	}
 }

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
 	"github.com/stead-dev/stead/cmd/stead-gvisor/inside"
 	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
 )
@@ -31,9 +35,31 @@ func (x *box) sweep() (*wire.Swept, error) {
 		s.Running = append(s.Running, int(pid))
 	}
 	x.mu.Unlock()
-	a, err := x.order(inside.Order{Sweep: &s})
+	var a inside.Answer
+	err := x.still(func() (err error) {
+		a, err = x.order(inside.Order{Sweep: &s})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &wire.Swept{Killed: a.Killed}, nil
+}
+
+// still stops everything inside but its first process while that does something, and has what is left go on. Among the
+// processes of a fork bomb, which all want the CPU, each of its system calls takes part of a second: it would not find
+// and kill them within the time that it has; and those that are stopped fork no others. The sandbox's kernel pauses as a
+// whole while it hands the signal out (boot.Loader.signalAllProcesses), so that nobody is being born who does not get it.
+func (x *box) still(f func() error) error {
+	x.stillMu.Lock()
+	defer x.stillMu.Unlock()
+	s := x.container.Sandbox
+	if err := s.SignalContainer(boxID, unix.SIGSTOP, true); err != nil {
+		return err
+	}
+	err := s.SignalContainer(boxID, unix.SIGCONT, false) // the first process alone
+	if err == nil {
+		err = f()
+	}
+	return errors.Join(err, s.SignalContainer(boxID, unix.SIGCONT, true))
 }

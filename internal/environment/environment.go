@@ -106,6 +106,13 @@ type Environment interface {
 	Close(ctx context.Context) error
 }
 
+// Explained is an Environment that may know why it ended by itself.
+type Explained interface {
+	// WhyEnded is a clause for people and for the agent, which names the limit that was reached, once Done is closed; "": nobody
+	// knows, or the environment was told to end.
+	WhyEnded() string
+}
+
 // Spec says what to open. Directories are absolute paths of the host.
 type Spec struct {
 	ID        string            // env_…: names control groups and log lines

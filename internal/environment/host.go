@@ -131,6 +131,8 @@ type Opened struct {
 	// Kept: the workspace is as State.Residence left it. Otherwise it was restored from the checkpoint.
 	Kept bool
 	Done <-chan struct{} // closed when it died by itself
+	// WhyEnded says of what, once Done is closed: see Explained. It may be nil.
+	WhyEnded func() string
 	// Used is what it has used since it was opened, also when it has ended.
 	Used func() Usage
 	// Changed says that processes in the background have changed the workspace since its last checkpoint.

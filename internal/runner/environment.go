@@ -246,7 +246,7 @@ func (x *environmentAction) failed(err error, attempt int) session.EnvironmentFa
 // processes in the background, and when the environment is gone. One that is not allowed any more is ended, with what
 // runs in its background; its files stay.
 func (a *actor) watchEnvironment(opened environment.Opened, residence stead.Seq, allowed policy.Request) {
-	reason := "it ended by itself"
+	reason, ended := "it ended by itself", ""
 	ctx, done := a.ctx, func() {}
 	if a.r.cfg.Watch != nil {
 		ctx, done = a.r.cfg.Watch(a.ctx, allowed)
@@ -265,10 +265,13 @@ func (a *actor) watchEnvironment(opened environment.Opened, residence stead.Seq,
 			poke(a.changed)
 		case <-opened.Done:
 			alive = false
+			if opened.WhyEnded != nil {
+				ended = opened.WhyEnded()
+			}
 		}
 	}
 	select {
-	case a.died <- session.EnvironmentDisconnected{Node: a.r.cfg.Node, Reason: reason, Usage: opened.Used()}:
+	case a.died <- session.EnvironmentDisconnected{Node: a.r.cfg.Node, Reason: reason, Ended: ended, Usage: opened.Used()}:
 	default:
 	}
 }

@@ -175,6 +175,7 @@ type EnvironmentFailed struct {
 type EnvironmentDisconnected struct {
 	Node   stead.NodeID      `json:"node"`
 	Reason string            `json:"reason"`
+	Ended  string            `json:"ended,omitempty"` // of what, where its driver knows: see environment.Explained
 	Usage  environment.Usage `json:"usage"`
 }
 

@@ -15,6 +15,9 @@ import (
 // CodeCheckpoint is the code of EnvironmentError while the workspace is not stored.
 const CodeCheckpoint = "checkpoint_failed"
 
+// CodeEnded is the code of EnvironmentError while an environment is away that ended by itself, where it is known why.
+const CodeEnded = "environment_ended"
+
 // Unstored says that the workspace could not be stored, and has not been since.
 type Unstored struct {
 	Seq   stead.Seq        `json:"seq"` // of the event that says so

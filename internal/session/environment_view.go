@@ -391,6 +391,10 @@ func (v *View) environmentDied(ev stead.Event, p EnvironmentDisconnected) {
 	}
 	v.Environment.leave(EnvironmentAway, p.Usage)
 	v.Environment.Lost = p.Reason
+	if p.Ended != "" {
+		v.Environment.Lost += ": " + p.Ended
+		v.Environment.Error = &EnvironmentError{Code: CodeEnded, Type: "server_error", Message: "The environment ended: " + p.Ended + ". It starts again with the next command."}
+	}
 	v.gaveUpStoring(ev)
 }
 

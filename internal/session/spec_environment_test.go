@@ -111,7 +111,7 @@ func (s *spec) environment(name, rest string) bool {
 	case "expired":
 		s.event(session.KindEnvironmentExpired, session.EnvironmentExpired{Call: call})
 	case "died":
-		s.event(session.KindEnvironmentDisconnected, session.EnvironmentDisconnected{Node: "n", Reason: "it ended by itself"})
+		s.event(session.KindEnvironmentDisconnected, session.EnvironmentDisconnected{Node: "n", Reason: "it ended by itself", Ended: rest})
 	case "envfail":
 		f := session.EnvironmentFailed{Call: call, Error: session.EnvironmentError{Code: "sandbox_error", Message: id, Type: "server_error"}}
 		if text != "" {

@@ -54,6 +54,7 @@ type Usage struct {
 	CPU         time.Duration // of all processes that are or were in it
 	MemoryBytes int64         // peak, with the page cache and memory file systems
 	OOMKills    int64         // processes that the kernel killed because the limit was reached
+	Refusals    int64         // forks that the kernel refused because the limit of processes was reached
 }
 
 // owner is a process, told apart from later ones with the same number and from those of containers

@@ -342,7 +342,7 @@ func TestVersion2Usage(t *testing.T) {
 		}
 	}
 	g := &Group{v2: dir, v2by: map[string]bool{memory: true}}
-	if got, want := g.Usage(), (Usage{1500 * time.Microsecond, 4096, 2}); got != want {
+	if got, want := g.Usage(), (Usage{CPU: 1500 * time.Microsecond, MemoryBytes: 4096, OOMKills: 2}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

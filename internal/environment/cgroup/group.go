@@ -177,15 +177,23 @@ func (g *Group) Usage() Usage {
 		keep(&u.MemoryBytes, number(path.Join(dir, "memory.max_usage_in_bytes")))
 		keep(&u.OOMKills, field(path.Join(dir, "memory.oom_control"), "oom_kill"))
 	}
+	if dir := g.pids(); dir != "" {
+		keep(&u.Refusals, field(path.Join(dir, "pids.events"), "max"))
+	}
 	return *u
+}
+
+// pids is the directory in which processes are counted; "": nobody counts them.
+func (g *Group) pids() string {
+	if g.v2by[pids] {
+		return g.v2
+	}
+	return g.v1[pids]
 }
 
 // Processes reads how many processes and threads are in the group now; 0: not known.
 func (g *Group) Processes() int {
-	dir := g.v1[pids]
-	if g.v2by[pids] {
-		dir = g.v2
-	}
+	dir := g.pids()
 	if dir == "" {
 		return 0
 	}

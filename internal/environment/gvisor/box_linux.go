@@ -25,6 +25,8 @@ type box struct {
 
 	mu       sync.Mutex
 	reason   environment.Reason // why it was ended, for the commands that ran
+	gaveUp   string             // what it did not do, so that it was ended
+	crammed  bool               // when processes were last counted, hardly any could be had
 	usage    environment.Usage
 	commands map[uint64]*running
 }
@@ -51,6 +53,9 @@ func (b *box) watch() {
 		<-b.process.dead
 		life.Stop()
 		_ = b.end()
+		if why := b.WhyEnded(); why != "" {
+			b.p.log.Warn("a sandbox ended", "environment", b.spec.ID, "why", why, "said", b.process.stderr.String())
+		}
 	}()
 	go b.watchDisk()
 }

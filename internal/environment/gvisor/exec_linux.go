@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -122,7 +123,7 @@ func (b *box) await(ctx context.Context, id uint64) (wire.Exited, error) {
 		case !started && isRefusal(err):
 			return wire.Exited{}, environment.NotStarted(stead.Wrap(stead.KindInvalid, err, "the program or its directory is not there, or can't be run"))
 		case isRefusal(err):
-			_ = b.end() // the sandbox does not know how its command goes: it is dying
+			b.giveUp("its kernel did not know any more how a command goes") // it is dying
 		}
 		return wire.Exited{}, unavailable(err, "wait for a command")
 	}
@@ -155,7 +156,7 @@ func (b *box) killCommand(id uint64) {
 			break
 		}
 	}
-	_ = b.end()
+	b.giveUp(fmt.Sprintf("a command could not be killed within %v", killTime))
 }
 
 func (b *box) ended() bool {

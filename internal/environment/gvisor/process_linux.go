@@ -30,6 +30,7 @@ type process struct {
 	stderr *tail
 	end    func() error
 	memory bool // after end: it ended because the inside used too much
+	silent bool // after end: it ended because the inside did not answer
 }
 
 // spawner starts processes from one thread that lives as long as the program: the kernel kills a
@@ -163,6 +164,7 @@ func (x *process) destroy() error {
 		_ = x.cmd.Process.Kill()
 		_ = x.cmd.Wait() // returns when its whole namespace is gone
 		x.memory = x.cmd.ProcessState.ExitCode() == wire.ExitMemory || x.group.Usage().OOMKills > 0
+		x.silent = x.cmd.ProcessState.ExitCode() == wire.ExitSilent
 		<-x.dead
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)

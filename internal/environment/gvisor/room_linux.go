@@ -2,6 +2,7 @@ package gvisor
 
 import (
 	"context"
+	"fmt"
 	"syscall"
 
 	"github.com/stead-dev/stead/internal/environment"
@@ -25,7 +26,11 @@ func (b *box) free() (n int, known bool) {
 	if err != nil || r.Counted == nil {
 		return 0, false
 	}
-	return b.spec.Limits.Processes - r.Counted.Processes, true
+	n = b.spec.Limits.Processes - r.Counted.Processes
+	b.mu.Lock()
+	b.crammed = n < environment.RoomProcesses
+	b.mu.Unlock()
+	return n, true
 }
 
 // killRest kills what belongs to no command that runs.
@@ -35,7 +40,7 @@ func (b *box) killRest() string {
 	r, err := b.process.call(ctx, wire.Request{Sweep: &wire.Sweep{}})
 	switch {
 	case err != nil && !isRefusal(err):
-		_ = b.end() // the inside does not do what it is told
+		b.giveUp(fmt.Sprintf("what earlier commands left behind could not be killed within %v", killTime))
 		return ""
 	case err != nil || r.Swept == nil || r.Swept.Killed <= 0:
 		return ""

@@ -101,7 +101,11 @@ func (h *Host) Open(ctx context.Context, key stead.SessionKey, from environment.
 	if err != nil {
 		h.log.Warn("the skills of an environment could not be listed", "session", key.Session, "err", err)
 	}
-	return environment.Opened{Driver: driver.Name(), Kept: kept, Done: b.env.Done(), Used: b.usage, Changed: b.background.tell, Skills: skills, Refused: refused}, nil
+	opened := environment.Opened{Driver: driver.Name(), Kept: kept, Done: b.env.Done(), Used: b.usage, Changed: b.background.tell, Skills: skills, Refused: refused}
+	if e, ok := b.env.(environment.Explained); ok {
+		opened.WhyEnded = e.WhyEnded
+	}
+	return opened, nil
 }
 
 func (h *Host) full() bool {

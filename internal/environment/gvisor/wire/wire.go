@@ -56,6 +56,9 @@ const (
 // ExitMemory is the exit code of a supervisor whose inside used more memory than Boot.MemoryBytes.
 const ExitMemory = 3
 
+// ExitSilent is the exit code of a supervisor whose first process inside did not answer in time.
+const ExitSilent = 4
+
 // ErrFrame says that what came is no frame of this protocol.
 var ErrFrame = errors.New("not a frame of the gvisor driver's protocol")
 
