@@ -80,6 +80,12 @@ type Principal struct {
 	ID      string        `json:"id"`
 	Role    Role          `json:"role,omitempty"`  // "": the server itself, or its one local user
 	Bound   bool          `json:"bound,omitempty"` // sees only the sessions that it made
+
+	// Session and Scope are of who comes with a session token: the one session that there is for it, and what it may do
+	// there, words with spaces between. "": it comes with something else. They are in no journal, since what such a
+	// principal does stands in the journal of that session.
+	Session SessionID `json:"-"`
+	Scope   string    `json:"-"`
 }
 
 // Role says what a principal may do in its project; package identity has them.

@@ -41,6 +41,7 @@ func accessTable() map[string]access {
 		"POST " + session + "/pause": {writes, ""}, "POST " + session + "/resume": {writes, ""}, "POST " + session + "/fork": {writes, `{}`},
 		"GET " + session + "/export": {reads, ""}, "POST /v1/agents/sessions/import": {makes, "{}"}, "POST /v1/agents/sessions/control": {"OP", `{"action":"resume","filter":{}}`},
 		"DELETE " + session + "/artifacts/{part}": {writes, ""},
+		"POST " + session + "/tokens":             {writes, `{"scope":["read"]}`}, "GET " + session + "/tokens": {"OPDUG", ""}, "DELETE " + session + "/tokens/{token}": {writes, ""},
 
 		"POST /v1/agents/environments": {makes, `{"environment":{"type":"openai_hosted"}}`}, "GET /v1/agents/environments": {configRead, ""},
 		"GET /v1/agents/environments/{id}": {configRead, ""}, "GET /v1/agents/environments/{id}/files": {configRead, ""}, "GET /v1/agents/environments/{id}/files/content": {configRead, ""},
@@ -253,7 +254,7 @@ func (h *house) things() func(path string) string {
 			}
 		}
 		tail := strings.TrimPrefix(session, "sess_")
-		return strings.NewReplacer("{turn}", "turn_"+tail+"_2", "{part}", "part_1", "{item}", "msg_"+tail+"_2_0", "{version}", "1", "{memory}", "mem_00000000000000000000000000000000", "{credential}", "cred_00000000000000000000000000000000").Replace(path)
+		return strings.NewReplacer("{turn}", "turn_"+tail+"_2", "{part}", "part_1", "{item}", "msg_"+tail+"_2_0", "{version}", "1", "{token}", "stok_0", "{memory}", "mem_00000000000000000000000000000000", "{credential}", "cred_00000000000000000000000000000000").Replace(path)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/environment/plan"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/template"
@@ -148,7 +149,7 @@ type computers struct {
 }
 
 // openComputers puts them together. service is asked later, when executors come.
-func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configured, service func() session.Environments) (*computers, error) {
+func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *identity.Service, named configured, service func() session.Environments) (*computers, error) {
 	chosen, err := chooseDriver(ctx, n.cfg, n.log)
 	if err != nil {
 		return nil, err
@@ -167,6 +168,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, named configu
 		Lookup: func(ctx context.Context, id string) (executor.Registration, error) {
 			return c.lookup(ctx, id, service())
 		},
+		Admits:  admitsExecutor(callers),
 		Changed: func(ch executor.Change) { n.executorChanged(ch, service()) },
 		Log:     n.log,
 	})
@@ -245,6 +247,23 @@ func (c *computers) lookup(ctx context.Context, id string, service session.Envir
 		return executor.Registration{}, stead.Wrap(stead.KindInternal, err, "the configuration of environment %s can't be read", id)
 	}
 	return executor.Registration{Digest: executor.Digest(c.token(stead.DefaultProject, id)), Workspace: public.Workspace}, nil
+}
+
+// admitsExecutor says until when a session token opens an environment to an executor; nil without API keys.
+func admitsExecutor(callers *identity.Service) func(context.Context, string, string) (time.Time, error) {
+	if callers == nil {
+		return nil
+	}
+	return func(ctx context.Context, token, id string) (time.Time, error) {
+		c, err := callers.Authenticate(ctx, token, "")
+		if err != nil {
+			return time.Time{}, err
+		}
+		if of, ok := session.SessionOfEnvironment(id); !ok || c.Session != of || !identity.HasScope(c.Scope, identity.ScopeExecute) {
+			return time.Time{}, stead.Errorf(stead.KindUnauthenticated, "what the executor came with is not for environment %.80q", id)
+		}
+		return c.Until, nil
+	}
 }
 
 // nodePrincipal is this server, acting for itself.

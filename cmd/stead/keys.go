@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,13 +18,14 @@ import (
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/identity/token"
 	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/runner"
 )
 
 // projectHeader names the project that the root key acts in, as OpenAI's clients send it.
 const projectHeader = "OpenAI-Project"
 
 // openIdentity makes the service of API keys, or none in auth mode none.
-func (n *node) openIdentity(documents document.Store, authorizer policy.Authorizer) (*identity.Service, error) {
+func (n *node) openIdentity(documents document.Store, authorizer policy.Authorizer, sessions func() *runner.Runner) (*identity.Service, error) {
 	if n.cfg.Auth.Mode == config.AuthNone {
 		return nil, nil
 	}
@@ -35,22 +37,28 @@ func (n *node) openIdentity(documents document.Store, authorizer policy.Authoriz
 	if path != "" {
 		n.log.Info("the root key, which makes the first API keys, is in a file", "path", path)
 	}
-	return identity.NewService(identity.Config{Documents: documents, Policy: authorizer, Root: root, Now: time.Now}), nil
+	return identity.NewService(identity.Config{
+		Documents: documents, Policy: authorizer, Root: root, Now: time.Now,
+		Serves: func(ctx context.Context, p stead.Principal, id stead.SessionID, effect policy.Effect) (stead.Principal, error) {
+			return sessions().Serves(ctx, p, id, effect)
+		},
+	}), nil
 }
 
 // authenticate says who carries a request's key or token. tokens is nil where none are believed.
-func authenticate(keys *identity.Service, tokens *token.Authenticator) func(*http.Request) (stead.Principal, error) {
-	return func(r *http.Request) (stead.Principal, error) {
+func authenticate(keys *identity.Service, tokens *token.Authenticator) func(*http.Request) (identity.Caller, error) {
+	return func(r *http.Request) (identity.Caller, error) {
 		scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		if !strings.EqualFold(scheme, "Bearer") || secret == "" {
 			e := stead.Errorf(stead.KindUnauthenticated, "the request carries no API key")
 			e.Hint = "Send it as Authorization: Bearer KEY; the official SDKs do with apiKey."
-			return stead.Principal{}, e
+			return identity.Caller{}, e
 		}
 		secret = strings.TrimSpace(secret)
 		project := stead.ProjectID(r.Header.Get(projectHeader))
 		if tokens != nil && token.Looks(secret) {
-			return tokens.Authenticate(r.Context(), secret, project)
+			b, err := tokens.Authenticate(r.Context(), secret, project)
+			return identity.Caller{Principal: b.Principal, Key: identity.TokenID, Until: b.Until}, err
 		}
 		return keys.Authenticate(r.Context(), secret, project)
 	}

@@ -201,7 +201,8 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	callers, err := n.openIdentity(store, authorizer)
+	var run *runner.Runner
+	callers, err := n.openIdentity(store, authorizer, func() *runner.Runner { return run })
 	if err != nil {
 		return err
 	}
@@ -211,8 +212,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	services := n.openConfigured(store, store, keys, authorizer, guard)
 	n.vaults.Store(services.vaults)
-	var run *runner.Runner
-	pcs, err := n.openComputers(ctx, keys, services, func() session.Environments { return run })
+	pcs, err := n.openComputers(ctx, keys, callers, services, func() session.Environments { return run })
 	if err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (n *node) open(ctx context.Context) error {
 		},
 	}
 	if callers != nil {
-		door.Keys, door.Authenticate = callers, authenticate(callers, tokens)
+		door.Keys, door.Authenticate, door.Origins = callers, authenticate(callers, tokens), cfg.Auth.BrowserOrigins
 	}
 	n.serve(listener, server.New(door))
 	return nil

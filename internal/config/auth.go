@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,8 @@ type Auth struct {
 	RootKey string `yaml:"root_key"`
 	// Issuers are the identity providers whose tokens let their people in.
 	Issuers []Issuer `yaml:"issuers"`
+	// BrowserOrigins are those of web pages that may call with session tokens: https://app.example.com.
+	BrowserOrigins []string `yaml:"browser_origins"`
 }
 
 // The modes of Auth.
@@ -28,6 +31,8 @@ const (
 	MinRootKey = 32
 	// MaxIssuers bounds Auth.Issuers, MaxIssuerRoles the roles of one.
 	MaxIssuers, MaxIssuerRoles = 32, 256
+	// MaxBrowserOrigins bounds Auth.BrowserOrigins.
+	MaxBrowserOrigins = 64
 	// MaxClockSkew is the most that clocks may be apart.
 	MaxClockSkew = 5 * time.Minute
 )
@@ -96,6 +101,9 @@ func (c *Config) checkAuth() error {
 	case len(a.Issuers) > MaxIssuers:
 		return invalid("auth.issuers", "Remove some.", "%d issuers are more than the limit of %d", len(a.Issuers), MaxIssuers)
 	}
+	if err := a.checkOrigins(); err != nil {
+		return err
+	}
 	urls, prefixes := map[string]bool{}, map[string]bool{}
 	for n, i := range a.Issuers {
 		at := fmt.Sprintf("auth.issuers[%d]", n)
@@ -109,6 +117,23 @@ func (c *Config) checkAuth() error {
 			return invalid(at+".prefix", "Give each issuer its own, for example prefix: \"corp:\".", "%s: two issuers with the prefix %q could name two people alike", at, i.Prefix)
 		}
 		urls[i.URL], prefixes[i.Prefix] = true, true
+	}
+	return nil
+}
+
+func (a Auth) checkOrigins() error {
+	switch {
+	case a.Mode == AuthNone && len(a.BrowserOrigins) > 0:
+		return invalid("auth.browser_origins", "Write mode: keys, or remove them.", "auth.browser_origins are for auth mode keys and oidc: a server that lets everybody in is called by no page")
+	case len(a.BrowserOrigins) > MaxBrowserOrigins:
+		return invalid("auth.browser_origins", "Remove some.", "%d origins are more than the limit of %d", len(a.BrowserOrigins), MaxBrowserOrigins)
+	}
+	for n, origin := range a.BrowserOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || origin != u.Scheme+"://"+u.Host || strings.ToLower(origin) != origin || strings.Contains(u.Host, "*") {
+			at := fmt.Sprintf("auth.browser_origins[%d]", n)
+			return invalid(at, "Write it as browsers do, without a path: https://app.example.com, or http://localhost:3000.", "%s is no origin", at)
+		}
 	}
 	return nil
 }

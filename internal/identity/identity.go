@@ -13,11 +13,16 @@
 // approves what he may also start, but the owner. A bound key sees the sessions that it made itself,
 // and no others: theirs are not found.
 //
+// A session token is made by whoever may write a session, for a browser or an executor that must not
+// have a key: see SessionToken.
+//
+//	Authorization: Bearer st-stead-<id>-<secret> ──▶ Principal{project, whom the session serves, role of the maker, session, scope}
+//
 // The root key is the operator's, from the configuration or from a file in the data directory that the
 // first start makes. It is an owner of every project, which it names in the header OpenAI-Project.
 //
 // Units and limits: times are Unix milliseconds here and seconds on the wire; MaxNameRunes, MaxLifetime,
-// MaxGrace. A secret has 256 random bits. What is known of a key is looked up again after CacheFor, so
+// MaxGrace, MaxTokenLifetime, MaxTokens. A secret has 256 random bits. What is known of a key is looked up again after CacheFor, so
 // that a key that is revoked on one node is refused on all within that time.
 //
 // Errors: KindUnauthenticated for what is no key, is unknown, wrong, revoked or expired; KindInvalid with
@@ -82,10 +87,15 @@ const IDPrefix = "key_"
 
 // newSecret is a secret of a key, and what is kept of it.
 func newSecret(id string) (string, Secret) {
+	s := spell(prefix, strings.TrimPrefix(id, IDPrefix))
+	return s, Secret{SHA256: hash(s)}
+}
+
+// spell makes a secret that names what it is of.
+func spell(prefix, id string) string {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // never fails
-	s := prefix + strings.TrimPrefix(id, IDPrefix) + "-" + hex.EncodeToString(b)
-	return s, Secret{SHA256: hash(s)}
+	return prefix + id + "-" + hex.EncodeToString(b)
 }
 
 func hash(s string) string {
@@ -94,17 +104,20 @@ func hash(s string) string {
 }
 
 // idOf is the key's id that a secret names; false for anything that is none.
-func idOf(secret string) (string, bool) {
+func idOf(secret string) (string, bool) { return named(secret, prefix, IDPrefix) }
+
+// named is the id that a secret of a kind names.
+func named(secret, prefix, idPrefix string) (string, bool) {
 	rest, ok := strings.CutPrefix(secret, prefix)
 	id, tail, found := strings.Cut(rest, "-")
-	return IDPrefix + id, ok && found && id != "" && tail != ""
+	return idPrefix + id, ok && found && id != "" && tail != ""
 }
 
 // TokenID stands for a key in records of who came in with a token of an identity provider.
 const TokenID = "token"
 
-// KeyIDOf names the key of a secret that was let in: what is none of the keys that were made is the root
-// key, "root".
+// KeyIDOf names the key or session token of a secret that was let in: what is none of those that were made is the
+// root key, "root".
 func KeyIDOf(secret string) string {
 	if token.Looks(secret) {
 		return TokenID
@@ -113,6 +126,9 @@ func KeyIDOf(secret string) string {
 		return rootID
 	}
 	if id, ok := idOf(secret); ok {
+		return id
+	}
+	if id, ok := named(secret, tokenPrefix, TokenPrefix); ok {
 		return id
 	}
 	return rootID // a configured root key may look like anything
@@ -126,6 +142,13 @@ func (k Key) opens(secret string, now int64) bool {
 		ok = ok || same && (s.Until == 0 || now < s.Until)
 	}
 	return ok
+}
+
+// Caller is who came with a request.
+type Caller struct {
+	stead.Principal
+	Key   string    // id of what it came with: a key, a session token, TokenID, "root"; "": nothing was needed
+	Until time.Time // when that ends; zero: never
 }
 
 func (k Key) principal() stead.Principal {

@@ -24,7 +24,7 @@ func open(t *testing.T) (*identity.Service, stead.Principal) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, root
+	return s, root.Principal
 }
 
 func made(t *testing.T, s *identity.Service, p stead.Principal, in identity.Params) (identity.Key, string) {
@@ -51,7 +51,7 @@ func TestWhoCarriesAKey(t *testing.T) {
 	_, secret := made(t, s, root, identity.Params{Role: identity.Developer, Kind: stead.PrincipalUser, Principal: "ada", Bound: true})
 	got, err := s.Authenticate(t.Context(), secret, "two") // what the request names counts for the root key alone
 	want := stead.Principal{Project: "one", Kind: stead.PrincipalUser, ID: "ada", Role: identity.Developer, Bound: true}
-	if err != nil || got != want {
+	if err != nil || got.Principal != want {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 	for _, wrong := range []string{"", "x", "sk-stead-", secret[:len(secret)-1], secret + "0", strings.Replace(secret, "sk-stead-0", "sk-stead-f", 1), strings.ToUpper(secret), rootKey + "x", rootKey[1:]} {
@@ -66,10 +66,11 @@ func TestWhoCarriesAKey(t *testing.T) {
 func TestOnlyOwnersMakeKeysOfTheirProject(t *testing.T) {
 	s, root := open(t)
 	_, owner := made(t, s, root, identity.Params{Role: identity.Owner})
-	boss, err := s.Authenticate(t.Context(), owner, "")
+	caller, err := s.Authenticate(t.Context(), owner, "")
 	if err != nil {
 		t.Fatal(err)
 	}
+	boss := caller.Principal
 	k, _ := made(t, s, boss, identity.Params{Role: identity.Agent})
 	_, _, err = s.Create(t.Context(), boss, identity.Params{Role: identity.Agent, Project: "two"})
 	isKind(t, "another project", err, stead.KindInvalid)
@@ -131,11 +132,11 @@ func TestARevokedKeyIsRefusedOnOtherNodesWithinASecond(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k, secret := made(t, a, root, identity.Params{Role: identity.Agent})
+		k, secret := made(t, a, root.Principal, identity.Params{Role: identity.Agent})
 		if _, err := b.Authenticate(t.Context(), secret, ""); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.Revoke(t.Context(), root, k.ID); err != nil {
+		if err := a.Revoke(t.Context(), root.Principal, k.ID); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(identity.CacheFor)
@@ -188,7 +189,7 @@ func TestWhatRolesMay(t *testing.T) {
 		effect policy.Effect
 		may    string // first letters, P for operator and U for auditor
 	}{
-		{policy.SessionCreate, "ODG"}, {policy.SessionRead, "OPDAUG"}, {policy.SessionWrite, "OPDG"}, {policy.SessionDelete, "OPD"},
+		{policy.SessionCreate, "ODG"}, {policy.SessionRead, "OPDAUG"}, {policy.SessionWrite, "OPDG"}, {policy.SessionDelete, "OPD"}, {policy.SessionTokenWrite, "OPDG"}, {policy.SessionTokenRead, "OPDUG"},
 		{policy.AgentWrite, "OD"}, {policy.ApprovalGive, "OA"}, {policy.ToolCall, "OPDG"}, {policy.ModelCall, "OPDG"},
 		{policy.KeyWrite, "O"}, {policy.KeyRead, "OU"}, {policy.TemplateWrite, "OD"}, {policy.MemoryWrite, "OPDG"}, {policy.VaultRead, "OPDU"}, {policy.VaultWrite, "OPD"}, {policy.CredentialUse, "OPDG"}, {policy.VectorStoreWrite, "OD"}, {policy.VectorStoreRead, "OPDUG"}, {"effect.of.tomorrow", "O"},
 	} {
@@ -201,7 +202,7 @@ func TestWhatRolesMay(t *testing.T) {
 }
 
 func TestTheKeyOfASecretIsNamedWithoutIt(t *testing.T) {
-	for given, want := range map[string]string{"sk-stead-0a-00ff": "key_0a", "sk-stead-root-00ff": "root", "a root key that somebody chose": "root"} {
+	for given, want := range map[string]string{"sk-stead-0a-00ff": "key_0a", "st-stead-0a-00ff": "stok_0a", "sk-stead-root-00ff": "root", "a root key that somebody chose": "root"} {
 		if got := identity.KeyIDOf(given); got != want {
 			t.Errorf("the key of %q is %q, want %q", given, got, want)
 		}

@@ -28,11 +28,18 @@ func Roles() []string {
 type Authorizer struct{}
 
 // Decide implements policy.Authorizer. A principal without a role is the server itself, or the local
-// user of a server that knows nobody else.
+// user of a server that knows nobody else. Who comes with a session token may do what both its role and
+// the token's scope say, in its session alone.
 func (Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
 	d, err := policy.AllowLocal{}.Decide(ctx, req)
-	if err != nil || !d.Allow || req.Principal.Role == "" {
+	if err != nil || !d.Allow {
 		return d, err
+	}
+	if p := req.Principal; p.Session != "" && (req.Session.Session != p.Session || !Covers(p.Scope, req.Effect)) {
+		return policy.Decision{By: "session_token", Reason: "the session token is not for that"}, nil
+	}
+	if req.Principal.Role == "" {
+		return d, nil
 	}
 	role := req.Principal.Role
 	if !May(role, req.Effect) {
@@ -56,16 +63,16 @@ func May(role stead.Role, effect policy.Effect) bool {
 	case Owner:
 		return true
 	case Operator:
-		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionDelete, policy.SessionControl, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite, policy.KillSwitchWrite, policy.VaultWrite}, effect))
+		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionTokenWrite, policy.SessionDelete, policy.SessionControl, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite, policy.KillSwitchWrite, policy.VaultWrite}, effect))
 	case Developer:
-		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionWrite, policy.SessionDelete,
+		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionWrite, policy.SessionTokenWrite, policy.SessionDelete,
 			policy.AgentWrite, policy.FileWrite, policy.VectorStoreWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite, policy.VaultWrite}, effect))
 	case Approver:
 		return slices.Contains([]policy.Effect{policy.SessionRead, policy.AgentRead, policy.ApprovalGive}, effect)
 	case Auditor:
 		return reads
 	case Agent:
-		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.SkillRead, policy.TemplateRead, policy.MemoryRead, policy.MemoryWrite}, effect)
+		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.SessionTokenRead, policy.SessionTokenWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.SkillRead, policy.TemplateRead, policy.MemoryRead, policy.MemoryWrite}, effect)
 	}
 	return false
 }

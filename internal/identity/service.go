@@ -26,6 +26,8 @@ type Config struct {
 	Policy    policy.Authorizer
 	Root      string // the root key
 	Now       func() time.Time
+	// Serves says whom a session serves, to those who may cause an effect there: KindNotFound where there is none to them.
+	Serves func(ctx context.Context, p stead.Principal, id stead.SessionID, effect policy.Effect) (stead.Principal, error)
 }
 
 // Service keeps keys and knows who carries them. It is safe for concurrent use.
@@ -34,6 +36,7 @@ type Service struct {
 
 	mu     sync.Mutex
 	cached map[string]cached // key id → what was known
+	tokens map[string]seen   // id of a session token → what was known
 }
 
 type cached struct {
@@ -43,7 +46,9 @@ type cached struct {
 }
 
 // NewService makes the service.
-func NewService(cfg Config) *Service { return &Service{cfg: cfg, cached: map[string]cached{}} }
+func NewService(cfg Config) *Service {
+	return &Service{cfg: cfg, cached: map[string]cached{}, tokens: map[string]seen{}}
+}
 
 // Params is a key to be made.
 type Params struct {
@@ -217,35 +222,56 @@ func (s *Service) forget(id string) {
 
 // Authenticate returns who carries a secret. project is the one that the request names, which counts
 // for the root key alone; "" is the default one.
-func (s *Service) Authenticate(ctx context.Context, secret string, project stead.ProjectID) (stead.Principal, error) {
+func (s *Service) Authenticate(ctx context.Context, secret string, project stead.ProjectID) (Caller, error) {
 	if s.cfg.Root != "" && subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(hash(s.cfg.Root))) == 1 {
 		p := stead.Principal{Project: project, Kind: stead.PrincipalService, ID: rootID, Role: Owner}
 		if p.Project == "" {
 			p.Project = stead.DefaultProject
 		}
-		return p, nil
+		return Caller{Principal: p, Key: rootID}, nil
+	}
+	if id, ok := named(secret, tokenPrefix, TokenPrefix); ok {
+		return s.bearer(ctx, id, secret)
 	}
 	id, ok := idOf(secret)
 	if !ok {
-		return stead.Principal{}, refused("that is no API key of this server")
-	}
-	k, err := s.look(ctx, id)
-	if stead.KindOf(err) == stead.KindNotFound {
-		return stead.Principal{}, refused("the API key is not known, or was revoked")
-	}
-	if err != nil {
-		return stead.Principal{}, err
+		return Caller{}, refused("that is no API key of this server")
 	}
 	now := s.cfg.Now()
-	switch {
-	case !k.opens(secret, now.UnixMilli()):
-		return stead.Principal{}, refused("the API key is not known, or was revoked")
-	case k.ExpiresAt > 0 && k.ExpiresAt <= now.UnixMilli():
-		return stead.Principal{}, refused("the API key has expired")
+	k, err := s.valid(ctx, id, now)
+	if err != nil {
+		return Caller{}, err
+	}
+	if !k.opens(secret, now.UnixMilli()) {
+		return Caller{}, unknown()
 	}
 	s.used(ctx, k, now)
-	return k.principal(), nil
+	return Caller{Principal: k.principal(), Key: k.ID, Until: moment(k.ExpiresAt)}, nil
 }
+
+// valid returns a key that is there and has not expired.
+func (s *Service) valid(ctx context.Context, id string, now time.Time) (Key, error) {
+	k, err := s.look(ctx, id)
+	switch {
+	case stead.KindOf(err) == stead.KindNotFound:
+		return k, unknown()
+	case err != nil:
+		return k, err
+	case k.ExpiresAt > 0 && k.ExpiresAt <= now.UnixMilli():
+		return k, refused("the API key has expired")
+	}
+	return k, nil
+}
+
+// moment is a time in Unix milliseconds; 0 is none.
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+func unknown() error { return refused("the API key is not known, or was revoked") }
 
 func refused(why string) error {
 	e := stead.Errorf(stead.KindUnauthenticated, "%s", why)
@@ -258,7 +284,7 @@ const rootID = "root"
 
 // IsRoot reports whether a principal is the operator's own key, which owns every project.
 func IsRoot(p stead.Principal) bool {
-	return p.Kind == stead.PrincipalService && p.ID == rootID && p.Role == Owner
+	return p.Kind == stead.PrincipalService && p.ID == rootID && p.Role == Owner && p.Session == ""
 }
 
 // look reads a key, believing for CacheFor what was read before.

@@ -31,11 +31,14 @@ const (
 	// SessionControl is to pause, resume or cancel many sessions at once; Request.Resource says which. Each is a session.write
 	// as well.
 	SessionControl Effect = "session.control"
-	AgentRead      Effect = "agent.read"
-	AgentWrite     Effect = "agent.write"
-	ModelCall      Effect = "model.call"
-	ToolCall       Effect = "tool.call"
-	ApprovalGive   Effect = "approval.give" // answering a required action
+
+	SessionTokenRead  Effect = "session_token.read"  // the tokens of a session, without their secrets
+	SessionTokenWrite Effect = "session_token.write" // make, revoke
+	AgentRead         Effect = "agent.read"
+	AgentWrite        Effect = "agent.write"
+	ModelCall         Effect = "model.call"
+	ToolCall          Effect = "tool.call"
+	ApprovalGive      Effect = "approval.give" // answering a required action
 
 	EnvironmentPrepare Effect = "environment.prepare" // packages, files and set-up commands
 	EnvironmentOpen    Effect = "environment.open"
@@ -76,7 +79,7 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
+		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
 		MemoryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, KeyRead, KeyWrite,

@@ -19,6 +19,9 @@ import (
 // The service of sessions: what every door calls. Each method asks the gate first.
 
 func (r *Runner) allow(ctx context.Context, p stead.Principal, effect policy.Effect, key stead.SessionKey, resource string) error {
+	if p.Session != "" && key.Session != "" && key.Session != p.Session { // a session token knows of no other
+		return stead.NotFound("session", string(key.Session))
+	}
 	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Session: key, Effect: effect, Resource: resource})
 	if err == nil && p.Bound && key.Session != "" {
 		return r.own(ctx, p, key)
@@ -49,6 +52,19 @@ func (r *Runner) own(ctx context.Context, p stead.Principal, key stead.SessionKe
 		return stead.NotFound("session", string(key.Session))
 	}
 	return nil
+}
+
+// Serves says whom a session serves, to those who may cause an effect in it.
+func (r *Runner) Serves(ctx context.Context, p stead.Principal, id stead.SessionID, effect policy.Effect) (stead.Principal, error) {
+	key := keyOf(p, id)
+	if err := r.allow(ctx, p, effect, key, ""); err != nil {
+		return stead.Principal{}, err
+	}
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return stead.Principal{}, err
+	}
+	return v.Created.Principal, nil
 }
 
 // ModelCall is the gate of the calls that belong to no session.

@@ -22,17 +22,24 @@ type Audit interface {
 	Verifier() audit.Verifier
 }
 
-// inCall tells the decider of a request's effects what the request is, for its records.
-func (s *server) inCall(w http.ResponseWriter, r *http.Request) *http.Request {
+// inCall tells the decider of a request's effects what the request is, for its records, and the door's handlers who
+// came with it.
+func (s *server) inCall(w http.ResponseWriter, r *http.Request, c identity.Caller) *http.Request {
 	from, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		from = r.RemoteAddr
 	}
-	call := audit.Call{Request: requestID(w), Act: r.Method + " " + r.URL.Path, From: from}
-	if scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " "); s.Authenticate != nil && strings.EqualFold(scheme, "Bearer") {
-		call.Key = identity.KeyIDOf(strings.TrimSpace(secret))
-	}
-	return r.WithContext(audit.WithCall(r.Context(), call))
+	call := audit.Call{Request: requestID(w), Act: r.Method + " " + r.URL.Path, From: from, Key: c.Key}
+	return r.WithContext(context.WithValue(audit.WithCall(r.Context(), call), callerKey{}, c))
+}
+
+type callerKey struct{}
+
+// callerOf is who came with a request. Handlers are told the principal; this is for those that need to know what it came
+// with.
+func callerOf(r *http.Request) identity.Caller {
+	c, _ := r.Context().Value(callerKey{}).(identity.Caller)
+	return c
 }
 
 type wireAuditRecord struct {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/seal"
 )
@@ -43,10 +44,10 @@ func withKeys(k *seal.Keys) func(*Config) { return func(c *Config) { c.Seals = k
 // inProject lets everybody in as a member of a project.
 func inProject(project stead.ProjectID) func(*Config) {
 	return func(c *Config) {
-		c.Authenticate = func(*http.Request) (stead.Principal, error) {
+		c.Authenticate = func(*http.Request) (identity.Caller, error) {
 			p := stead.LocalPrincipal()
 			p.Project = project
-			return p, nil
+			return identity.Caller{Principal: p}, nil
 		}
 	}
 }

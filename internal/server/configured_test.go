@@ -19,6 +19,7 @@ import (
 	"github.com/stead-dev/stead/internal/capability"
 	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/file"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/skill"
@@ -44,6 +45,7 @@ func configuredDoor(t *testing.T) *door {
 	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: policy.AllowLocal{}, Now: time.Now})
 	return open(t, filled(), func(c *Config) {
 		c.Files, c.Skills = files, skills
+		c.Keys = identity.NewService(identity.Config{Documents: documents, Policy: policy.AllowLocal{}, Now: time.Now})
 		c.Templates = template.NewService(template.ServiceConfig{
 			Documents: documents, Assets: assets, Policy: policy.AllowLocal{}, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 		})

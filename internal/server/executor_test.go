@@ -9,6 +9,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity"
 )
 
 // executors is a fake: one token is right.
@@ -30,8 +31,8 @@ func (executors) ServeExecutor(w http.ResponseWriter, r *http.Request, id string
 func TestExecutorRoute(t *testing.T) {
 	d := open(t, &fake{}, func(c *Config) {
 		c.Executors = executors{}
-		c.Authenticate = func(*http.Request) (stead.Principal, error) {
-			return stead.Principal{}, stead.Errorf(stead.KindUnauthenticated, "no API key")
+		c.Authenticate = func(*http.Request) (identity.Caller, error) {
+			return identity.Caller{}, stead.Errorf(stead.KindUnauthenticated, "no API key")
 		}
 	})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -13,13 +13,16 @@ import (
 	"github.com/stead-dev/stead/internal/usage"
 )
 
-// guard refuses what no route should see. Cross-origin requests that change something are refused
-// always; there is no CORS, so what a foreign page may send it can't read.
+// guard refuses what no route should see. Cross-origin requests that change something are refused, but for
+// those that shares lets pass; what another foreign page may send it can't read.
 func (s *server) guard(r *http.Request) error {
 	if s.Authenticate == nil && !loopback(r.Host) {
 		e := stead.Errorf(stead.KindForbidden, "this server runs without authentication and answers only to loopback names, not to %.80q", r.Host)
 		e.Hint = "Call it as 127.0.0.1 or localhost."
 		return e
+	}
+	if s.shared(r) {
+		return nil
 	}
 	if err := s.origin.Check(r); err != nil {
 		return stead.Wrap(stead.KindForbidden, err, "cross-origin requests are not allowed")

@@ -17,6 +17,10 @@ type Keys interface {
 	List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]identity.Key, bool, error)
 	Revoke(ctx context.Context, p stead.Principal, id string) error
 	Rotate(ctx context.Context, p stead.Principal, id string, grace time.Duration) (identity.Key, string, error)
+
+	CreateToken(ctx context.Context, c identity.Caller, id stead.SessionID, in identity.TokenParams) (identity.SessionToken, string, error)
+	Tokens(ctx context.Context, p stead.Principal, id stead.SessionID, after string, desc bool, limit int) ([]identity.SessionToken, bool, error)
+	RevokeToken(ctx context.Context, p stead.Principal, id stead.SessionID, token string) error
 }
 
 // wireKey is an API key. Secret is there once, when it was made.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity"
 )
 
 // handler answers one request; what it returns becomes the error envelope.
@@ -28,6 +29,7 @@ type route struct {
 	orCSV        bool     // the answer may also be CSV
 	keyed        bool     // honours Idempotency-Key
 	open         bool     // served without authentication
+	scope        string   // what a session token must be for, one of these words; "": it opens nothing here
 	always       bool     // served on a full disk: it reads, takes away or ends, though its method does not say so
 }
 
@@ -98,21 +100,24 @@ func (s *server) table() []route {
 		{method: "GET", path: session, summary: "Retrieve a session", handle: s.getSession, answer: "Session"},
 		{method: "POST", path: session, summary: "Update a session", handle: s.updateSession, body: "SessionUpdate", answer: "Session"},
 		{method: "DELETE", path: session, summary: "Delete a session and all that was derived from it", handle: s.deleteSession, answer: "Deleted"},
-		{method: "POST", path: session + "/events", summary: "Submit input events: when this answers, they are on disk", handle: s.sendEvents, body: "InputEvents", status: http.StatusAccepted, keyed: true, always: true},
-		{method: "GET", path: session + "/events", summary: "Follow a session's events", handle: s.streamEvents, query: []string{"resume", "last_event_id", "include_obfuscation"}, answer: "SessionEvent", media: mediaStream},
-		{method: "GET", path: session + "/items", summary: "List a session's items", handle: s.listItems, query: append(paged, "turn_id"), answer: "ItemList"},
-		{method: "GET", path: session + "/turns", summary: "List a session's turns", handle: s.listTurns, query: paged, answer: "TurnList"},
-		{method: "GET", path: session + "/turns/{turn}", summary: "Retrieve a turn", handle: s.getTurn, answer: "Turn"},
-		{method: "GET", path: session + "/turns/{turn}/items", summary: "List a turn's items", handle: s.listTurnItems, query: paged, answer: "ItemList"},
+		{method: "POST", path: session + "/events", summary: "Submit input events: when this answers, they are on disk", handle: s.sendEvents, scope: identity.ScopeWrite + " " + identity.ScopeApprove, body: "InputEvents", status: http.StatusAccepted, keyed: true, always: true},
+		{method: "GET", path: session + "/events", summary: "Follow a session's events", handle: s.streamEvents, scope: identity.ScopeRead, query: []string{"resume", "last_event_id", "include_obfuscation"}, answer: "SessionEvent", media: mediaStream},
+		{method: "POST", path: session + "/tokens", summary: "Make a token of this session alone, for a browser or an executor: its secret is shown this once", handle: s.withKeys(s.createSessionToken), body: "SessionTokenParams", answer: "SessionToken"},
+		{method: "GET", path: session + "/tokens", summary: "List the session's valid tokens, without their secrets", handle: s.withKeys(s.listSessionTokens), query: paged, answer: "SessionTokenList"},
+		{method: "DELETE", path: session + "/tokens/{token}", summary: "Revoke a token of the session, on all nodes within a second", handle: s.withKeys(s.revokeSessionToken), answer: "Deleted"},
+		{method: "GET", path: session + "/items", summary: "List a session's items", handle: s.listItems, scope: identity.ScopeRead, query: append(paged, "turn_id"), answer: "ItemList"},
+		{method: "GET", path: session + "/turns", summary: "List a session's turns", handle: s.listTurns, scope: identity.ScopeRead, query: paged, answer: "TurnList"},
+		{method: "GET", path: session + "/turns/{turn}", summary: "Retrieve a turn", handle: s.getTurn, scope: identity.ScopeRead, answer: "Turn"},
+		{method: "GET", path: session + "/turns/{turn}/items", summary: "List a turn's items", handle: s.listTurnItems, scope: identity.ScopeRead, query: paged, answer: "ItemList"},
 		{method: "GET", path: session + "/subagents", summary: "List subagents: none yet", handle: s.listNothing, query: paged, answer: "EmptyList"},
 		{method: "GET", path: subagent, summary: "Retrieve a subagent: none yet", handle: s.nothing("subagent")},
 		{method: "GET", path: subagent + "/items", summary: "List a subagent's items: none yet", handle: s.nothing("subagent")},
 		{method: "GET", path: subagent + "/turns", summary: "List a subagent's turns: none yet", handle: s.nothing("subagent")},
 		{method: "GET", path: subagent + "/turns/{turn}", summary: "Retrieve a subagent's turn: none yet", handle: s.nothing("subagent")},
 		{method: "GET", path: subagent + "/turns/{turn}/items", summary: "List a subagent's turn's items: none yet", handle: s.nothing("subagent")},
-		{method: "GET", path: session + "/artifacts", summary: "List the files that completed turns published", handle: s.listArtifacts, query: append(paged, "environment_id"), answer: "ArtifactList"},
-		{method: "GET", path: artifact, summary: "Retrieve an artifact", handle: s.getArtifact, answer: "Artifact"},
-		{method: "GET", path: artifact + "/content", summary: "Download an artifact", handle: s.getArtifactContent, answer: "Bytes", media: mediaBytes},
+		{method: "GET", path: session + "/artifacts", summary: "List the files that completed turns published", handle: s.listArtifacts, scope: identity.ScopeRead, query: append(paged, "environment_id"), answer: "ArtifactList"},
+		{method: "GET", path: artifact, summary: "Retrieve an artifact", handle: s.getArtifact, scope: identity.ScopeRead, answer: "Artifact"},
+		{method: "GET", path: artifact + "/content", summary: "Download an artifact", handle: s.getArtifactContent, scope: identity.ScopeRead, answer: "Bytes", media: mediaBytes},
 		{method: "DELETE", path: artifact, summary: "Delete an artifact; the file in the workspace stays", handle: s.deleteArtifact, answer: "Deleted"},
 
 		{method: "POST", path: environments, summary: "Make an environment before its session", handle: s.createEnvironment, body: "EnvironmentCreate", answer: "EnvironmentInfo", keyed: true},

@@ -36,6 +36,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/held"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
 	"github.com/stead-dev/stead/internal/policy"
@@ -116,7 +117,9 @@ type Config struct {
 	// Authenticate says who asks. nil is a server without authentication: everybody is
 	// stead.LocalPrincipal, and only requests to a loopback name or address are served, so that a
 	// web page can't reach it by rebinding a name of its own.
-	Authenticate func(*http.Request) (stead.Principal, error)
+	Authenticate func(*http.Request) (identity.Caller, error)
+	// Origins are those of web pages that may call the routes that session tokens open. They count with Authenticate alone.
+	Origins []string
 	// Labels are the tool servers of the operator's configuration.
 	Labels []string
 	// Schema checks that a JSON Schema can be compiled. nil: agents are not checked for that.
@@ -164,6 +167,9 @@ func New(c Config) http.Handler {
 		relayed:    sync.Pool{New: func() any { return new([relayBuffer]byte) }},
 	}
 	s.routes = s.table()
+	if c.Authenticate == nil {
+		s.Origins = nil
+	}
 	for _, r := range s.routes {
 		s.mux.Handle(r.method+" "+cmp.Or(r.mux, r.path), s.endpoint(r))
 	}
@@ -194,6 +200,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.Log.Debug("request", "id", out.id, "method", r.Method, "path", r.URL.Path, "status", out.status(), "took", time.Since(start))
 		}
 	}()
+	if s.shares(out, r) {
+		return
+	}
 	if err := s.guard(r); err != nil {
 		s.fail(out, r, err)
 		return
@@ -213,11 +222,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // endpoint makes a route's handler: it authenticates, calls and writes the error.
 func (s *server) endpoint(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var p stead.Principal
+		var c identity.Caller
 		var err error
 		if !rt.open {
-			p, err = s.who(r)
-			r = s.inCall(w, r)
+			if c, err = s.who(r); err == nil {
+				err = rt.admits(c.Principal, r)
+			}
+			r = s.inCall(w, r, c)
 		}
 		if err == nil {
 			err = s.takes(rt)
@@ -226,7 +237,7 @@ func (s *server) endpoint(rt route) http.Handler {
 			err = rt.asks(r)
 		}
 		if err == nil {
-			err = rt.handle(w, r, p)
+			err = rt.handle(w, r, c.Principal)
 		}
 		if err != nil {
 			s.fail(w, r, err)
@@ -249,9 +260,9 @@ func (s *server) full() error {
 	return s.Full()
 }
 
-func (s *server) who(r *http.Request) (stead.Principal, error) {
+func (s *server) who(r *http.Request) (identity.Caller, error) {
 	if s.Authenticate == nil {
-		return stead.LocalPrincipal(), nil
+		return identity.Caller{Principal: stead.LocalPrincipal()}, nil
 	}
 	return s.Authenticate(r)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/server/wiretest"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -427,11 +428,11 @@ func TestGuard(t *testing.T) {
 
 func TestAuthentication(t *testing.T) {
 	d := open(t, filled(), func(c *Config) {
-		c.Authenticate = func(r *http.Request) (stead.Principal, error) {
+		c.Authenticate = func(r *http.Request) (identity.Caller, error) {
 			if r.Header.Get("Authorization") != "Bearer good" {
-				return stead.Principal{}, stead.Errorf(stead.KindUnauthenticated, "the key is not known")
+				return identity.Caller{}, stead.Errorf(stead.KindUnauthenticated, "the key is not known")
 			}
-			return stead.Principal{Project: "p", ID: "u"}, nil
+			return identity.Caller{Principal: stead.Principal{Project: "p", ID: "u"}}, nil
 		}
 	})
 	if res, _ := d.call("GET", "/v1/agents", "", "Host: stead.example"); res.StatusCode != 401 {

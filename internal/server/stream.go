@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -103,14 +104,16 @@ func (s *server) streamed(w http.ResponseWriter, r *http.Request, tell func(cont
 	defer cancel(nil)
 	out := newEventWriter(w)
 	defer out.close()
-	go s.keepAlive(ctx, cancel, out)
+	go s.keepAlive(ctx, cancel, out, r)
 	return tell(ctx, out)
 }
 
-// keepAlive sends comments into a silent stream, and ends it with the server.
-func (s *server) keepAlive(ctx context.Context, cancel context.CancelCauseFunc, out *eventWriter) {
+// keepAlive sends comments into a silent stream, and ends it with the server, or with what its client came with.
+func (s *server) keepAlive(ctx context.Context, cancel context.CancelCauseFunc, out *eventWriter, r *http.Request) {
 	tick := time.NewTicker(KeepAliveInterval)
 	defer tick.Stop()
+	expired, stop := expiry(callerOf(r))
+	defer stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -118,13 +121,49 @@ func (s *server) keepAlive(ctx context.Context, cancel context.CancelCauseFunc, 
 		case <-s.Stopping:
 			cancel(errStopping)
 			return
+		case <-expired:
+			cancel(overdue())
+			return
 		case <-tick.C:
-			if err := out.comment(); err != nil {
+			err := out.comment()
+			if err == nil {
+				err = s.stillKnown(r)
+			}
+			if err != nil {
 				cancel(err)
 				return
 			}
 		}
 	}
+}
+
+// expiry fires when what a caller came with ends; never, if it does not.
+func expiry(c identity.Caller) (<-chan time.Time, func()) {
+	if c.Until.IsZero() {
+		return nil, func() {}
+	}
+	t := time.NewTimer(time.Until(c.Until))
+	return t.C, func() { t.Stop() }
+}
+
+func overdue() error {
+	e := stead.Errorf(stead.KindUnauthenticated, "what the stream was opened with has expired")
+	e.Code, e.Hint = "token_expired", "Go on with a new one, from the last event's id."
+	return e
+}
+
+// stillKnown refuses who would not be let in any more: a key or token that was revoked. One that can't be looked at just
+// now counts on.
+func (s *server) stillKnown(r *http.Request) error {
+	if _, err := s.who(r); unknownNow(err) {
+		return err
+	}
+	return nil
+}
+
+func unknownNow(err error) bool {
+	k := stead.KindOf(err)
+	return k == stead.KindUnauthenticated || k == stead.KindForbidden
 }
 
 func (s *server) streamEnded(ctx context.Context, out *eventWriter, id stead.SessionID, err error) error {
@@ -134,6 +173,13 @@ func (s *server) streamEnded(ctx context.Context, out *eventWriter, id stead.Ses
 		return nil
 	case errors.Is(err, errClientGone), errors.Is(cause, errClientGone):
 		s.metrics.dropped.Add(1)
+		return nil
+	case unknownNow(cause):
+		if !out.opened() {
+			return cause
+		}
+		body, _, _ := wireErrorOf(cause)
+		_ = out.failure(id, body) // the stream ends either way
 		return nil
 	case cause != nil: // the client hung up, or the server stops
 		if !out.opened() {

@@ -155,6 +155,8 @@ const headerWorkspace = "Stead-Workspace-Directory"
 const (
 	tokenBytes  = 32
 	tokenPrefix = "stead_exec_"
+	// sessionTokenPrefix begins session tokens, which are made elsewhere and open an environment as well: see HubConfig.Admits.
+	sessionTokenPrefix = "st-stead-"
 )
 
 // NewToken makes an environment's token, and the digest to keep of it.
@@ -216,7 +218,7 @@ func parseRemote(raw string, plain bool) (remote, error) {
 	id, found := strings.CutSuffix(u.EscapedPath(), "/executor")
 	id = id[strings.LastIndexByte(id, '/')+1:]
 	if r.environment, err = url.PathUnescape(id); err != nil || !found || id == "" || u.Host == "" || u.User != nil || u.RawQuery != "" ||
-		u.Scheme != "http" && u.Scheme != "https" || !strings.HasPrefix(r.token, tokenPrefix) {
+		u.Scheme != "http" && u.Scheme != "https" || !strings.HasPrefix(r.token, tokenPrefix) && !strings.HasPrefix(r.token, sessionTokenPrefix) {
 		e := stead.Invalid("remote", "the remote URL is not one of an environment")
 		e.Hint = "Pass the environment's remote_url unchanged, with all that follows the #, in quotes."
 		return remote{}, e

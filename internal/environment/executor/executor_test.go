@@ -111,6 +111,32 @@ func TestWrongToken(t *testing.T) {
 	}
 }
 
+// A session token opens the environment as well, and the connection ends with it: the executor is told, and stops.
+func TestASessionTokenEndsItsConnection(t *testing.T) {
+	r := newRig(t, quick())
+	r.register("env_1", r.server.URL)
+	var until time.Time
+	r.admits = func(token, id string) (time.Time, error) {
+		if token != "st-stead-0-0" || id != "env_1" || !until.IsZero() && time.Now().After(until) {
+			return until, stead.Errorf(stead.KindUnauthenticated, "no")
+		}
+		return until, nil
+	}
+	e := r.run(executor.RemoteURL(r.server.URL, "env_1", "st-stead-0-1"), nil)
+	if err := e.wait(t); stead.KindOf(err) != stead.KindUnauthenticated {
+		t.Errorf("another's token: %v", err)
+	}
+	until = time.Now().Add(300 * time.Millisecond)
+	e = r.run(executor.RemoteURL(r.server.URL, "env_1", "st-stead-0-0"), nil)
+	err := e.wait(t)
+	if known, ok := errors.AsType[*stead.Error](err); !ok || known.Code != executor.CodeToken || time.Now().Before(until) {
+		t.Errorf("it ended with %v, %s before its time", err, time.Until(until))
+	}
+	if len(e.states) == 0 {
+		t.Error("it never was connected")
+	}
+}
+
 func TestEnvironmentThatIsOver(t *testing.T) {
 	r := newRig(t, quick())
 	remote := r.register("env_1", r.server.URL)

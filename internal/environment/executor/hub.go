@@ -27,6 +27,9 @@ type Registration struct {
 type HubConfig struct {
 	// Lookup finds an environment; KindNotFound for one that never was.
 	Lookup func(ctx context.Context, environmentID string) (Registration, error)
+	// Admits says until when another token than the environment's own opens it, a session token: KindUnauthenticated where it
+	// does not. nil: none does.
+	Admits func(ctx context.Context, token, environmentID string) (until time.Time, err error)
 	// Changed is told when an executor came or went, one call at a time, the latest state of each
 	// environment: one that left and came back in between may not be told. It may block.
 	Changed func(Change)
@@ -93,7 +96,7 @@ func NewHub(config HubConfig) *Hub {
 // means that nothing was answered yet: KindUnauthenticated, KindNotFound, KindInvalid for a request
 // that is no WebSocket's, KindUnavailable or KindLimited.
 func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentID string) error {
-	found, err := h.authenticate(r, environmentID)
+	found, until, err := h.authenticate(r, environmentID)
 	if err != nil {
 		return err
 	}
@@ -120,27 +123,61 @@ func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentI
 		h.log.Debug("executor not upgraded", "environment", environmentID, "err", err)
 		return nil
 	}
-	h.greet(newSocket(ws, h.timing), environmentID, number)
+	s := newSocket(ws, h.timing)
+	if !until.IsZero() {
+		ctx, done := context.WithCancel(r.Context())
+		defer done()
+		go h.guard(ctx, s, r, environmentID, until)
+	}
+	h.greet(s, environmentID, number)
 	return nil
 }
 
-func (h *Hub) authenticate(r *http.Request, environmentID string) (Registration, error) {
+// guard ends a connection with the token that it was let in with: when that expires, and soon after it was revoked.
+func (h *Hub) guard(ctx context.Context, s *socket, r *http.Request, environmentID string, until time.Time) {
+	for {
+		t := time.NewTimer(min(time.Until(until), h.timing.Heartbeat))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		_, _, err := h.authenticate(r, environmentID)
+		if k := stead.KindOf(err); !time.Now().Before(until) || k == stead.KindUnauthenticated {
+			s.part(bye{CodeToken, "the token of this connection has expired, or was revoked"})
+			return
+		}
+	}
+}
+
+// authenticate finds the environment of a connection's token, and until when that counts; zero: as long as the environment.
+func (h *Hub) authenticate(r *http.Request, environmentID string) (found Registration, until time.Time, err error) {
 	wrong := &stead.Error{Kind: stead.KindUnauthenticated, Code: CodeToken, Message: "the token is not that of this environment's executor"}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		return Registration{}, wrong
+		return Registration{}, until, wrong
 	}
-	found, err := h.config.Lookup(r.Context(), environmentID)
-	if err != nil && stead.KindOf(err) != stead.KindNotFound {
-		return Registration{}, err
+	if found, err = h.config.Lookup(r.Context(), environmentID); err != nil && stead.KindOf(err) != stead.KindNotFound {
+		return Registration{}, until, err
 	}
-	if err != nil || !match(token, found.Digest) {
-		return Registration{}, wrong
+	if err == nil && !match(token, found.Digest) {
+		err = wrong
+		if h.config.Admits != nil {
+			until, err = h.config.Admits(r.Context(), token, environmentID)
+		}
+	}
+	switch stead.KindOf(err) {
+	case "":
+	case stead.KindNotFound, stead.KindUnauthenticated:
+		return Registration{}, until, wrong
+	default:
+		return Registration{}, until, err
 	}
 	if found.Over {
-		return Registration{}, &stead.Error{Kind: stead.KindNotFound, Code: CodeGone, Message: "the environment is over"}
+		return Registration{}, until, &stead.Error{Kind: stead.KindNotFound, Code: CodeGone, Message: "the environment is over"}
 	}
-	return found, nil
+	return found, until, nil
 }
 
 // greet takes the hello, and carries the conversation on or begins one.

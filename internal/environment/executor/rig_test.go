@@ -36,6 +36,7 @@ type rig struct {
 	server  *httptest.Server
 	mu      sync.Mutex
 	known   map[string]executor.Registration
+	admits  func(token, environmentID string) (time.Time, error) // nil: no other token opens an environment
 	changes []executor.Change
 }
 
@@ -71,6 +72,12 @@ func (r *rig) start(timing executor.Timing) {
 				return found, stead.NotFound("environment", id)
 			}
 			return found, nil
+		},
+		Admits: func(_ context.Context, token, id string) (time.Time, error) {
+			if r.admits == nil {
+				return time.Time{}, stead.Errorf(stead.KindUnauthenticated, "no")
+			}
+			return r.admits(token, id)
 		},
 		Changed: func(c executor.Change) {
 			r.mu.Lock()

@@ -115,75 +115,83 @@ func (a *Authenticator) Try(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Bearer is whom a token stands for, and until when.
+type Bearer struct {
+	stead.Principal
+	Until time.Time
+}
+
 // Authenticate returns whom a token stands for. project is the one that the request names, "" for the token's.
-func (a *Authenticator) Authenticate(ctx context.Context, raw string, project stead.ProjectID) (stead.Principal, error) {
+func (a *Authenticator) Authenticate(ctx context.Context, raw string, project stead.ProjectID) (Bearer, error) {
 	if len(raw) > MaxTokenBytes {
-		return stead.Principal{}, refused("the token is longer than %d bytes", MaxTokenBytes)
+		return Bearer{}, refused("the token is longer than %d bytes", MaxTokenBytes)
 	}
 	sig, err := jose.ParseSignedCompact(raw, Algorithms())
 	if err != nil || strings.ContainsAny(raw, "\r\n") { // which base64 would skip: one token has one spelling
-		return stead.Principal{}, refused("the token is none, or is signed in a way that is not believed here")
+		return Bearer{}, refused("the token is none, or is signed in a way that is not believed here")
 	}
 	var named struct {
 		Issuer string `json:"iss"`
 	}
 	if json.Unmarshal(sig.UnsafePayloadWithoutVerification(), &named) != nil {
-		return stead.Principal{}, refused("the token's claims are no JSON object")
+		return Bearer{}, refused("the token's claims are no JSON object")
 	}
 	i := a.issuers[named.Issuer]
 	if i == nil {
-		return stead.Principal{}, refused("the token is of an issuer that is not trusted here")
+		return Bearer{}, refused("the token is of an issuer that is not trusted here")
 	}
 	payload, err := i.keys.verify(ctx, sig)
 	if err != nil {
-		return stead.Principal{}, err
+		return Bearer{}, err
 	}
 	c, err := claimsOf(payload)
 	if err != nil {
-		return stead.Principal{}, err
+		return Bearer{}, err
 	}
-	if err := i.valid(c, a.now()); err != nil {
-		return stead.Principal{}, err
+	until, err := i.valid(c, a.now())
+	if err != nil {
+		return Bearer{}, err
 	}
-	return i.principal(c, project)
+	p, err := i.principal(c, project)
+	return Bearer{p, until}, err
 }
 
-// valid checks what the token says of itself.
-func (i *trusted) valid(c claims, now time.Time) error {
+// valid checks what the token says of itself, and returns until when it is believed.
+func (i *trusted) valid(c claims, now time.Time) (until time.Time, err error) {
 	skew := i.Skew
 	if skew == 0 {
 		skew = DefaultSkew
 	}
 	audiences, err := c.strings("aud")
 	if err != nil {
-		return err
+		return until, err
 	}
 	expires, has, err := c.time("exp")
 	if err != nil {
-		return err
+		return until, err
 	}
 	from, _, err := c.time("nbf")
 	if err != nil {
-		return err
+		return until, err
 	}
 	made, _, err := c.time("iat")
 	switch {
 	case err != nil:
-		return err
+		return until, err
 	case c.string("iss") != i.URL: // as read from what is signed: of two members the other reader may have taken the first
-		return refused("the token is of another issuer")
+		return until, refused("the token is of another issuer")
 	case !slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }):
-		return refused("the token is for somebody else: its audience is not this server's")
+		return until, refused("the token is for somebody else: its audience is not this server's")
 	case !has:
-		return refused("the token never expires, which is not believed here")
+		return until, refused("the token never expires, which is not believed here")
 	case !now.Before(expires.Add(skew)):
-		return refused("the token has expired")
+		return until, refused("the token has expired")
 	case now.Before(from.Add(-skew)):
-		return refused("the token is not valid yet")
+		return until, refused("the token is not valid yet")
 	case now.Before(made.Add(-skew)):
-		return refused("the token was made in the future: clocks differ by more than %s", skew)
+		return until, refused("the token was made in the future: clocks differ by more than %s", skew)
 	}
-	return nil
+	return expires.Add(skew), nil
 }
 
 func refused(format string, args ...any) error {

@@ -33,11 +33,11 @@ func wantKind(t *testing.T, what string, err error, want stead.Kind) {
 func TestATokenIsAPrincipal(t *testing.T) {
 	i := newIssuer(t, "k1")
 	p, err := i.trusted().Authenticate(t.Context(), i.signed(nil), "")
-	if want := (stead.Principal{Project: "proj_a", Kind: stead.PrincipalUser, ID: "ada", Role: "developer", Bound: true}); err != nil || p != want {
+	if want := (stead.Principal{Project: "proj_a", Kind: stead.PrincipalUser, ID: "ada", Role: "developer", Bound: true}); err != nil || p.Principal != want {
 		t.Errorf("%+v, %v", p, err)
 	}
 	p, err = i.trusted(func(c *token.Issuer) { c.Prefix = "corp:" }).Authenticate(t.Context(), i.signed(map[string]any{"groups": "admins"}), "proj_a")
-	if want := (stead.Principal{Project: "proj_a", Kind: stead.PrincipalUser, ID: "corp:ada", Role: "owner"}); err != nil || p != want {
+	if want := (stead.Principal{Project: "proj_a", Kind: stead.PrincipalUser, ID: "corp:ada", Role: "owner"}); err != nil || p.Principal != want {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

@@ -83,7 +83,7 @@ func (q *question) who(req policy.Request) error {
 func (q *question) what(req policy.Request) error {
 	t, id := typeOf(req.Effect), req.Resource
 	switch req.Effect {
-	case policy.SessionRead, policy.SessionWrite, policy.SessionDelete, policy.SessionControl, policy.ApprovalGive:
+	case policy.SessionRead, policy.SessionWrite, policy.SessionDelete, policy.SessionControl, policy.SessionTokenRead, policy.SessionTokenWrite, policy.ApprovalGive:
 		id = string(req.Session.Session)
 	case policy.VaultRead, policy.VaultWrite:
 		id, _, _ = strings.Cut(id, "/") // of a credential, it is about its vault
@@ -121,7 +121,7 @@ func typeOf(e policy.Effect) types.EntityType {
 	}
 	noun, _, _ := strings.Cut(string(e), ".")
 	switch noun {
-	case "session", "approval":
+	case "session", "session_token", "approval":
 		return typeSession
 	case "agent":
 		return typeAgent

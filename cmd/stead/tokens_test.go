@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+type madeToken struct {
+	ID, Secret string
+	SessionID  string `json:"session_id"`
+	ExpiresAt  int64  `json:"expires_at"`
+	Principal  struct{ ID string }
+}
+
+// token makes one of a session, with a key.
+func (h *house) token(key, session, params string) (made madeToken) {
+	h.t.Helper()
+	h.get(key, "POST", "/v1/agents/sessions/"+session+"/tokens", params, &made)
+	return made
+}
+
+// openedByTokens are the routes that a session token opens, in its own session.
+func openedByTokens() []string {
+	const s = "/v1/agents/sessions/{id}"
+	return []string{
+		"GET " + s + "/events", "POST " + s + "/events", "GET " + s + "/items", "GET " + s + "/turns", "GET " + s + "/turns/{turn}", "GET " + s + "/turns/{turn}/items",
+		"GET " + s + "/artifacts", "GET " + s + "/artifacts/{part}", "GET " + s + "/artifacts/{part}/content",
+	}
+}
+
+// The other side of the authorisation matrix: whatever scope a session token has, every other route refuses it, other
+// sessions are not there, and no header makes another project of it.
+func TestASessionTokenOpensItsSessionAlone(t *testing.T) {
+	h := openHouse(t)
+	var doc struct {
+		Paths map[string]map[string]json.RawMessage `json:"paths"`
+	}
+	h.get("", "GET", "/openapi.json", "", &doc)
+	find, table := h.things(), accessTable()
+	const session = "/v1/agents/sessions/{id}"
+	own := strings.TrimPrefix(find(session), "/v1/agents/sessions/")
+	var other struct{ ID string }
+	h.get(h.keys["O"], "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &other)
+	all := h.token(h.keys["O"], own, `{"scope":["read","write","approve","execute"]}`)
+	for path, methods := range doc.Paths {
+		for method := range methods {
+			method = strings.ToUpper(method)
+			row := table[method+" "+path]
+			if row.roles == nobody {
+				continue
+			}
+			status, body := h.call(all.Secret, method, find(path), row.body)
+			if opened := status != http.StatusForbidden; opened != slices.Contains(openedByTokens(), method+" "+path) || status == http.StatusUnauthorized {
+				t.Errorf("%s %s: %d %.200s", method, path, status, body)
+			}
+			if path != session && !strings.HasPrefix(path, session+"/") {
+				continue
+			}
+			elsewhere := strings.Replace(find(path), own, other.ID, 1)
+			if status, body := h.call(all.Secret, method, elsewhere, row.body); status != http.StatusNotFound {
+				t.Errorf("%s %s of another session: %d %.200s", method, path, status, body)
+			}
+		}
+	}
+	if status, _ := h.call("", "GET", "/v1/agents/sessions/"+own+"/items?access_token="+all.Secret+"&token="+all.Secret, ""); status != http.StatusUnauthorized {
+		t.Errorf("a secret in a URL: %d", status)
+	}
+}
+
+func TestScopesOfASessionToken(t *testing.T) {
+	h := openHouse(t)
+	asked := h.request() // in a session that the owner made
+	session := "sess_" + strings.Split(asked, "_")[1]
+	read := h.token(h.keys["P"], session, `{"scope":["read"]}`)
+	write := h.token(h.keys["P"], session, `{"scope":["write"]}`)
+	approve := h.token(h.keys["O"], session, `{"scope":["read","approve"],"expires_after_seconds":60}`)
+	if left := time.Until(time.Unix(approve.ExpiresAt, 0)); left > time.Minute || left < 50*time.Second || time.Until(time.Unix(read.ExpiresAt, 0)) < 14*time.Minute {
+		t.Errorf("%s are left", left)
+	}
+	at := "/v1/agents/sessions/" + session
+	message := `{"events":[{"type":"agent.session.input.message","input":"hi"}]}`
+	answer := `{"events":[{"type":"agent.session.input.mcp_approval_request_result","request_id":"` + asked + `","response":{"decision":"approve"}}]}`
+	for _, c := range []struct {
+		what, token, method, path, body string
+		status                          int
+	}{
+		{"read", read.Secret, "GET", at + "/items", "", 200},
+		{"read writes", read.Secret, "POST", at + "/events", message, 403},
+		{"write reads", write.Secret, "GET", at + "/items", "", 403},
+		{"write", write.Secret, "POST", at + "/events", message, 202},
+		{"write approves", write.Secret, "POST", at + "/events", answer, 403},
+		{"approve writes", approve.Secret, "POST", at + "/events", message, 403},
+		{"approve", approve.Secret, "POST", at + "/events", answer, 202},
+	} {
+		if status, body := h.call(c.token, c.method, c.path, c.body); status != c.status {
+			t.Errorf("%s: %d, want %d: %.300s", c.what, status, c.status, body)
+		}
+	}
+	if status, body := h.call(h.keys["P"], "POST", at+"/tokens", `{"scope":["approve"]}`); status != http.StatusForbidden {
+		t.Errorf("an operator gives what it may not: %d %s", status, body)
+	}
+	// Making is in the audit log, with whom it was and what it was made with; so is the approval, with the token.
+	var log struct {
+		Data []struct {
+			Record struct {
+				Action, Session string
+				Principal       struct{ ID, Key string }
+			}
+		}
+	}
+	h.get(h.keys["O"], "GET", "/v1/audit_records?action=session_token.write&decision=allow", "", &log)
+	if len(log.Data) != 4 || log.Data[0].Record.Session != session || !strings.HasPrefix(log.Data[0].Record.Principal.Key, "key_") {
+		t.Errorf("the audit log has %+v", log.Data)
+	}
+	h.get(h.keys["O"], "GET", "/v1/audit_records?action=approval.give&decision=allow&limit=1", "", &log)
+	if len(log.Data) != 1 || log.Data[0].Record.Principal.Key != approve.ID {
+		t.Errorf("the audit log has %+v of the approval", log.Data)
+	}
+}
+
+// A page follows with a token; the stream says when that is over, and another token goes on where it was.
+func TestAStreamEndsWithItsToken(t *testing.T) {
+	h := openHouse(t)
+	var ada struct{ Secret string }
+	h.get(h.keys["O"], "POST", "/v1/api_keys", `{"role":"agent","bound":true,"principal":{"kind":"user","id":"ada"}}`, &ada)
+	var s struct{ ID string }
+	h.get(ada.Secret, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
+	// A back end with a key of its own hands tokens to ada's browser: they are ada's.
+	tok := h.token(h.keys["D"], s.ID, `{"scope":["read"],"expires_after_seconds":1}`)
+	if tok.Principal.ID != "ada" {
+		t.Errorf("it stands for %q", tok.Principal.ID)
+	}
+	began := time.Now()
+	last, end := h.streamed(tok.Secret, s.ID)
+	if !strings.Contains(end, `"token_expired"`) || last == "" {
+		t.Errorf("the stream's last event was %q after %q", end, last)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if status, body := h.call(tok.Secret, "GET", "/v1/agents/sessions/"+s.ID+"/events", ""); status != http.StatusUnauthorized || !strings.Contains(string(body), "invalid_session_token") {
+		t.Errorf("again: %d %s", status, body)
+	}
+}
+
+// streamed follows a session from its beginning until the stream ends: the last id, and the last event's data.
+func (h *house) streamed(key, session string) (last, data string) {
+	h.t.Helper()
+	req, err := http.NewRequestWithContext(h.t.Context(), "GET", h.base+"/v1/agents/sessions/"+session+"/events?after=0", nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+			last = id
+		}
+		if d, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			data = d
+		}
+	}
+	return last, data
+}
+
+// A token with the scope execute is as good as the environment's own, for its session and its time.
+func TestASessionTokenIsAnExecutors(t *testing.T) {
+	h := openHouse(t)
+	var dev struct{ Secret string }
+	h.get(h.root, "POST", "/v1/api_keys", `{"role":"developer"}`, &dev)
+	var ids [2]string
+	for i := range ids {
+		var s struct{ ID string }
+		h.get(dev.Secret, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"self_hosted","workspace_directory":"/workspace"},"input":"Say hi"}`, &s)
+		ids[i] = strings.TrimPrefix(s.ID, "sess_")
+	}
+	execute := h.token(dev.Secret, "sess_"+ids[0], `{"scope":["execute"]}`).Secret
+	read := h.token(dev.Secret, "sess_"+ids[0], `{"scope":["read"]}`).Secret
+	for _, c := range []struct {
+		what, secret, id string
+		status           int // 400: it is let in, and then found to be no WebSocket
+	}{{"execute", execute, ids[0], 400}, {"read", read, ids[0], 401}, {"another session's", execute, ids[1], 401}, {"a key", dev.Secret, ids[0], 401}} {
+		if status, body := h.call(c.secret, "GET", "/v1/agents/environments/env_"+c.id+"/executor", ""); status != c.status {
+			t.Errorf("%s: %d, want %d: %s", c.what, status, c.status, body)
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity"
+)
+
+// A stream outlives neither what it was opened with nor its revocation by more than a silent interval; that nobody can
+// say at the moment ends none.
+func TestStreamsEndWithWhatOpenedThem(t *testing.T) {
+	const revokedAfter, expiresAfter = 50 * time.Second, 100 * time.Second
+	for name, c := range map[string]struct {
+		until   time.Duration // 0: it does not expire
+		refused stead.Kind    // after revokedAfter; "": never
+		ends    time.Duration
+		code    string
+	}{
+		"revoked":           {0, stead.KindUnauthenticated, 60 * time.Second, "unauthenticated"},
+		"expired":           {expiresAfter, "", expiresAfter, "token_expired"},
+		"it is unavailable": {expiresAfter, stead.KindUnavailable, expiresAfter, "token_expired"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var revoked atomic.Bool
+				caller := identity.Caller{Principal: stead.LocalPrincipal()}
+				if c.until > 0 {
+					caller.Until = began.Add(c.until)
+				}
+				s := New(Config{Authenticate: func(*http.Request) (identity.Caller, error) {
+					if revoked.Load() {
+						return identity.Caller{}, stead.Errorf(c.refused, "not now")
+					}
+					return caller, nil
+				}}).(*server)
+				if c.refused != "" {
+					time.AfterFunc(revokedAfter, func() { revoked.Store(true) })
+				}
+				w := httptest.NewRecorder()
+				r := s.inCall(w, httptest.NewRequest("GET", "/", nil), caller)
+				err := s.streamed(w, r, func(ctx context.Context, out *eventWriter) error {
+					out.open()
+					<-ctx.Done()
+					return s.streamEnded(ctx, out, "sess_1", ctx.Err())
+				})
+				if took := time.Since(began); err != nil || took != c.ends {
+					t.Errorf("it took %s, want %s (%v)", took, c.ends, err)
+				}
+				if body := w.Body.String(); !strings.Contains(body, "event: error\n") || !strings.Contains(body, `"`+c.code+`"`) {
+					t.Errorf("it says %q", body)
+				}
+			})
+		})
+	}
+}
