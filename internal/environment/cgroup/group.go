@@ -38,14 +38,36 @@ func (h *Host) New(id string, l environment.Limits) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{v2by: h.v2by, v1: map[string]string{}}
-	if err := g.make(h, h.own.name(id), l); err != nil {
+	err := g.make(h, h.own.name(id))
+	if err == nil {
+		err = g.limit(l)
+	}
+	if err != nil {
 		_ = g.Remove() // of what was made; the first error is the one that matters
 		return nil, stead.Wrap(stead.KindUnavailable, err, "make the control group of %s", id)
 	}
 	return g, nil
 }
 
-func (g *Group) make(h *Host, name string, l environment.Limits) error {
+// Limit sets the limits of a group that was made without, before anything of an agent runs in it.
+// Those of zero are left as they are.
+func (g *Group) Limit(l environment.Limits) error {
+	if err := g.limit(l); err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "limit a control group")
+	}
+	return nil
+}
+
+func (g *Group) limit(l environment.Limits) error {
+	for _, s := range g.settings(l) {
+		if err := write(s.file, s.value); err != nil && !(s.optional && errors.Is(err, fs.ErrNotExist)) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Group) make(h *Host, name string) error {
 	if h.v2 != "" {
 		dir := path.Join(h.v2, name)
 		if err := os.Mkdir(dir, groupMode); err != nil {
@@ -70,11 +92,6 @@ func (g *Group) make(h *Host, name string, l environment.Limits) error {
 			return err // it exists where controllers share a hierarchy
 		}
 		g.v1[c] = dir
-	}
-	for _, s := range g.settings(l) {
-		if err := write(s.file, s.value); err != nil && !(s.optional && errors.Is(err, fs.ErrNotExist)) {
-			return err
-		}
 	}
 	return nil
 }

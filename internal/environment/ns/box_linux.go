@@ -14,11 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
-	"github.com/stead-dev/stead/internal/environment/cgroup"
 	"github.com/stead-dev/stead/internal/environment/packet"
 	"github.com/stead-dev/stead/internal/environment/workspace"
 )
@@ -26,16 +23,11 @@ import (
 // box is one environment. Its files are workspace.Dir's.
 type box struct {
 	*workspace.Dir
+	*cell    // nil before it has one
 	provider *Provider
 	spec     environment.Spec
 	env      map[string]string // of every command: ours under Spec.Env
 
-	ids   *slot
-	group *cgroup.Group
-	init  *os.Process
-	conn  *net.UnixConn
-
-	dead    chan struct{} // init has been reaped: no process is left
 	done    chan struct{} // Done: dead, and nothing of it is left
 	closing sync.Once
 	closed  error
@@ -68,75 +60,12 @@ var _ environment.Environment = (*box)(nil)
 func newBox(p *Provider, spec environment.Spec) *box {
 	b := &box{
 		provider: p, spec: spec, env: variables(spec),
-		dead: make(chan struct{}), done: make(chan struct{}),
+		done:    make(chan struct{}),
 		running: map[uint32]*execution{}, sweeps: make(chan reply, 1),
 		parallel: make(chan struct{}, environment.MaxParallelCommands), woken: make(chan struct{}, 1),
 	}
 	b.room = b.makesRoom()
 	return b
-}
-
-// fork starts init in new namespaces and in the control group.
-func (b *box) fork() error {
-	conn, child, err := packet.Pair(maxRequestBytes)
-	if err != nil {
-		return stead.Wrap(stead.KindUnavailable, err, "start an environment")
-	}
-	defer child.Close()
-	b.conn = conn
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return stead.Wrap(stead.KindUnavailable, err, "start an environment")
-	}
-	defer null.Close()
-	attr := &os.ProcAttr{
-		Dir: "/", Env: []string{"GOMAXPROCS=2", "GOTRACEBACK=none"}, // nothing of the server's own
-		Files: []*os.File{null, null, null, child}, Sys: b.attributes(),
-	}
-	b.provider.onForker(func() {
-		b.init, err = os.StartProcess("/proc/self/exe", []string{Argv0}, attr)
-		if errors.Is(err, syscall.ENOSYS) && attr.Sys.UseCgroupFD { // no clone3: the group is entered later
-			attr.Sys.UseCgroupFD = false
-			b.init, err = os.StartProcess("/proc/self/exe", []string{Argv0}, attr)
-		}
-	})
-	if err != nil {
-		return denied(err)
-	}
-	go func() {
-		_, _ = b.init.Wait() // returns when every process of its pid namespace is gone
-		close(b.dead)
-	}()
-	return b.group.Place(b.init.Pid, attr.Sys.UseCgroupFD)
-}
-
-// attributes are what a clone of init needs.
-func (b *box) attributes() *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
-			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
-		Pdeathsig: syscall.SIGKILL,
-		Setsid:    true,
-	}
-	if fd := b.group.FD(); fd >= 0 {
-		a.UseCgroupFD, a.CgroupFD = true, fd
-	}
-	if b.ids.all.own {
-		inside := agentID
-		if b.spec.AsRoot {
-			inside = 0
-		}
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: inside, HostID: os.Geteuid(), Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: inside, HostID: os.Getegid(), Size: 1}}
-		for c := range uintptr(unix.CAP_LAST_CAP + 1) { // an id that is not 0 keeps them over exec only so
-			a.AmbientCaps = append(a.AmbientCaps, c)
-		}
-		return a
-	}
-	m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: b.ids.base, Size: idRange}}
-	a.UidMappings, a.GidMappings, a.GidMappingsEnableSetgroups = m, m, true
-	a.Credential = &syscall.Credential{Uid: 0, Gid: 0}
-	return a
 }
 
 // setUp tells init what to build and waits until it has.
@@ -277,9 +206,6 @@ func (b *box) tell(r request, files []*os.File) error {
 	return packet.Send(b.conn, data, files)
 }
 
-// end kills everything inside. What follows it happens when init is reaped.
-func (b *box) end() { _ = b.init.Kill() }
-
 // cleanUp gives back what the box had, once no process is left.
 func (b *box) cleanUp() {
 	_ = b.conn.Close() // the other end is gone
@@ -290,20 +216,8 @@ func (b *box) cleanUp() {
 
 // discard gives back what was taken so far; it is called once.
 func (b *box) discard() {
-	if b.init != nil {
-		b.end()
-		<-b.dead
-	}
-	if b.conn != nil {
-		_ = b.conn.Close()
-	}
-	if b.group != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), killTime)
-		b.closed = errors.Join(b.group.Kill(ctx), b.group.Remove())
-		cancel()
-	}
-	if b.ids != nil {
-		b.ids.release()
+	if b.cell != nil {
+		b.closed = b.cell.discard()
 	}
 	if b.spec.Root.Upper != "" {
 		b.closed = errors.Join(b.closed, removeWork(filepath.Join(b.spec.Root.Upper, workDir)))

@@ -462,7 +462,7 @@ func stranger(t *testing.T) strangerBox {
 		t.Fatal(err)
 	}
 	b := newBox(nil, environment.Spec{Limits: environment.LimitsOf(environment.SizeSmall)})
-	b.conn, b.init = conn, c.Process
+	b.cell = &cell{conn: conn, init: c.Process, dead: make(chan struct{})}
 	go func() { _ = c.Wait(); close(b.dead) }()
 	go b.listen()
 	t.Cleanup(func() { _ = c.Process.Kill(); <-b.dead; _ = conn.Close(); _ = peer.Close() })

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -55,11 +56,23 @@ func (f fork) start() (int, error) {
 	for _, file := range f.files {
 		fds = append(fds, file.Fd())
 	}
-	pid, err := syscall.ForkExec(program, f.Args, &syscall.ProcAttr{
-		Dir: f.Dir, Env: f.Env, Files: fds, Sys: &syscall.SysProcAttr{Setsid: true},
-	})
-	return pid, step("run "+strconv.Quote(f.Args[0]), err)
+	attr := &syscall.ProcAttr{Dir: f.Dir, Env: f.Env, Files: fds, Sys: &syscall.SysProcAttr{Setsid: true}}
+	for wait := time.Millisecond; ; wait *= 2 {
+		pid, err := syscall.ForkExec(program, f.Args, attr)
+		if err == syscall.ETXTBSY && wait <= lastBusyWait {
+			time.Sleep(wait)
+			continue
+		}
+		return pid, step("run "+strconv.Quote(f.Args[0]), err)
+	}
 }
+
+// lastBusyWait is the longest wait for a program that somebody has open to write. Whoever wrote it may
+// have closed it: a process that is forked at that moment, as the server forks those of other boxes,
+// has it open until it executes its own program.
+//
+// Source: github.com/golang/go/issues/22315.
+const lastBusyWait = 32 * time.Millisecond
 
 // reap collects every process that ends, and says so of those that were commands.
 func (i *inmate) reap() {

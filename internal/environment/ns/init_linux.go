@@ -47,6 +47,7 @@ func runInit() int {
 	if err != nil {
 		return 1
 	}
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(oomScore)), 0) // raising it is always allowed; without, a box is like any process
 	threads := make(chan struct{})
 	go func() {
 		defer close(threads)
@@ -76,7 +77,6 @@ func runInit() int {
 
 // prepare does everything between the first message and the first command.
 func (i *inmate) prepare(s setup, files []*os.File, threads <-chan struct{}) error {
-	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(oomScore)), 0) // raising it is always allowed; without, a box is like any process
 	if err := s.build(files); err != nil {
 		return err
 	}

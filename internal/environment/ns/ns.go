@@ -18,6 +18,9 @@
 //	/proc        of the box, masked         /dev              null zero full random urandom tty pts shm
 //	layers       overlays on /usr /etc /opt /var, their changes in Root.Upper
 //
+// Of what a box is made, the process and its namespaces take longest. One such cell is kept ready, told
+// nothing yet, for the box that is opened next; each is used for one box.
+//
 // Who owns what. Commands run as agentID of the box (as 0 with Spec.AsRoot), which is nobody else's
 // on the host: a server with root's capabilities takes a range of idRange ids above firstID for each
 // box, and writes nothing to disk under them. On disk a workspace belongs to diskID+agentID, a layer

@@ -22,6 +22,7 @@ type Provider struct {
 	groups *cgroup.Host
 	ids    *ids
 	forks  chan func()
+	spare  spare
 
 	mu     sync.Mutex
 	closed bool
@@ -75,6 +76,7 @@ func (p *Provider) Close(ctx context.Context) error {
 	}
 	all.Wait()
 	if first {
+		errs = append(errs, p.spare.close())
 		p.ids.close()
 		close(p.forks)
 	}
@@ -99,6 +101,7 @@ func (p *Provider) Open(ctx context.Context, spec environment.Spec) (environment
 	if err != nil {
 		return nil, err
 	}
+	p.spare.refill(p)
 	return b, nil
 }
 
@@ -161,7 +164,10 @@ func (p *Provider) start(ctx context.Context, spec environment.Spec) (*box, erro
 }
 
 func (b *box) start(ctx context.Context) (err error) {
-	if b.ids, err = b.provider.ids.take(); err != nil {
+	if b.Dir, err = workspace.Open(b.spec.Workspace); err != nil {
+		return err
+	}
+	if b.cell, err = b.provider.spare.take(b.provider, b.spec); err != nil {
 		return err
 	}
 	s, files, err := b.sources()
@@ -171,15 +177,6 @@ func (b *box) start(ctx context.Context) (err error) {
 		}
 	}()
 	if err != nil {
-		return err
-	}
-	if b.Dir, err = workspace.Open(b.spec.Workspace); err != nil {
-		return err
-	}
-	if b.group, err = b.provider.groups.New(b.spec.ID, groupLimits(b.spec.Limits)); err != nil {
-		return err
-	}
-	if err := b.fork(); err != nil {
 		return err
 	}
 	return b.setUp(ctx, s, files)
