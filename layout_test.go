@@ -100,6 +100,7 @@ func layout() []rule {
 		{"internal/passage", nil, nil, "cuts documents into passages: pure, as text goes in and text comes out"},
 		{"internal/vectorstore", []string{"internal/document", "internal/file", "internal/memory", "internal/memory/recall", "internal/param", "internal/passage", "internal/policy"}, nil, "uploaded files that are found by what they say: a service over contracts, with memory's store and index; reads its own filters"},
 		{"internal/memory/memorytest", []string{"internal/document", "internal/memory", "internal/policy"}, nil, "the suite that every store of memories passes; used by tests"},
+		{"internal/memory/remember", []string{"internal/agent", "internal/memory", "internal/memory/recall", "internal/session"}, nil, "what sessions remember by themselves: joins their contract and memory's"},
 		{"internal/memory/recall", nil, nil, "the ranking of memories: a pure index, so that both databases rank alike"},
 		{"internal/session", []string{"internal/environment", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
 		{"internal/runner", []string{"internal/environment", "internal/param", "internal/held", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob", "internal/usage", "internal/usage/meter"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},

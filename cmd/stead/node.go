@@ -28,6 +28,7 @@ import (
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/killswitch"
 	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/memory/remember"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
 	"github.com/stead-dev/stead/internal/policy/cedar"
@@ -222,7 +223,7 @@ func (n *node) open(ctx context.Context) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch, Vaults: services.vaults,
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch, Memory: remember.New(services.memory), Vaults: services.vaults,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),

@@ -98,6 +98,8 @@ type Tool struct {
 
 	// memory: ours, executed by the runtime; ServerLabel is "memory".
 	MemoryStores []MemoryStore `json:"memory_stores,omitempty"`
+	Recall       *Recall       `json:"recall,omitempty"` // before each turn; nil: nothing is
+	Teams        []string      `json:"teams,omitempty"`  // whose memories it has besides its user's, its own and the project's
 
 	// file_search: the Responses API's, executed by the runtime; ServerLabel is "file_search".
 	VectorStoreIDs []string        `json:"vector_store_ids,omitempty"`
@@ -132,19 +134,6 @@ func (t Tool) Served() bool {
 
 // MaxVectorStores is how many vector stores a file_search tool may have.
 const MaxVectorStores = 16
-
-// MemoryStore attaches a memory store to an agent.
-type MemoryStore struct {
-	ID     string `json:"id"`
-	Access string `json:"access"` // "read_only", "read_write"
-}
-
-// Access of a MemoryStore, and how many an agent may have.
-const (
-	MemoryReadOnly  = "read_only"
-	MemoryReadWrite = "read_write"
-	MaxMemoryStores = 16
-)
 
 // Transport says how a tool server is reached.
 type Transport struct {

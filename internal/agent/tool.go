@@ -194,40 +194,6 @@ func environmentTool(o param.Object) (Tool, error) {
 	return t, governance(o, &t)
 }
 
-// memoryTool reads which memory stores the agent has.
-func memoryTool(o param.Object) (Tool, error) {
-	t := Tool{Type: ToolMemory, ServerLabel: ToolMemory}
-	list, err := param.Need(o.List("memory_stores"))(o.Path("memory_stores"))
-	if err != nil {
-		return Tool{}, err
-	}
-	if len(list) == 0 || len(list) > MaxMemoryStores {
-		return Tool{}, stead.Invalid(o.Path("memory_stores"), "%s must have 1 to %d entries", o.Path("memory_stores"), MaxMemoryStores)
-	}
-	for i, raw := range list {
-		entry, err := param.Parse(param.Index(o.Path("memory_stores"), i), raw)
-		if err != nil {
-			return Tool{}, err
-		}
-		var s MemoryStore
-		if s.ID, err = param.Need(entry.String("id"))(entry.Path("id")); err != nil {
-			return Tool{}, err
-		}
-		access, has, err := entry.Enum("access", MemoryReadOnly, MemoryReadWrite)
-		if err != nil {
-			return Tool{}, err
-		}
-		if s.Access = access; !has {
-			s.Access = MemoryReadOnly
-		}
-		t.MemoryStores = append(t.MemoryStores, s)
-	}
-	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
-		return Tool{}, err
-	}
-	return t, governance(o, &t)
-}
-
 // fileSearch reads the API's file_search. What it says of the search goes along as it is.
 func (r Rules) fileSearch(o param.Object) (Tool, error) {
 	t := Tool{Type: ToolFileSearch, ServerLabel: ToolFileSearch}

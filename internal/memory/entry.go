@@ -48,8 +48,16 @@ type Scope struct {
 	ID   string `json:"id,omitempty"`
 }
 
+// The types of scope.
+const (
+	ScopeUser    = "user"
+	ScopeAgent   = "agent"
+	ScopeTeam    = "team"
+	ScopeProject = "project"
+)
+
 // ScopeTypes lists the types of scope.
-func ScopeTypes() []string { return []string{"user", "agent", "team", "project"} }
+func ScopeTypes() []string { return []string{ScopeUser, ScopeAgent, ScopeTeam, ScopeProject} }
 
 // Source is where an entry comes from.
 type Source struct {
@@ -96,7 +104,7 @@ func (c *Content) prepare() error {
 		c.Kind = KindFact
 	}
 	if c.Scope.Type == "" {
-		c.Scope.Type = "project"
+		c.Scope.Type = ScopeProject
 	}
 	if c.Text == "" && !c.Redacted || len(c.Text)+len(c.Caption) > MaxContentBytes || !utf8.ValidString(c.Text) || !utf8.ValidString(c.Caption) {
 		return stead.Invalid("content", "content must be 1 to %d bytes of UTF-8", MaxContentBytes)
@@ -107,7 +115,7 @@ func (c *Content) prepare() error {
 	if !slices.Contains(ScopeTypes(), c.Scope.Type) {
 		return stead.Invalid("scope.type", "scope.type must be one of %q, not %.40q", ScopeTypes(), c.Scope.Type)
 	}
-	if c.Scope.ID == "" && c.Scope.Type != "project" {
+	if c.Scope.ID == "" && c.Scope.Type != ScopeProject {
 		return stead.Invalid("scope.id", "a scope of type %s needs an id", c.Scope.Type)
 	}
 	for name, v := range map[string]float64{"confidence": c.Confidence, "importance": c.Importance} {
@@ -179,7 +187,14 @@ func entriesOf(records []Record) ([]Entry, error) {
 }
 
 // Tokens estimates how many tokens an entry takes in a prompt: four bytes each, and its author.
-func (e Entry) Tokens() int {
+func (e Entry) Tokens() int { return Tokens(strings.TrimSpace(e.Text), e.Caption, e.Source.Author) }
+
+// Tokens estimates how many tokens texts take together.
+func Tokens(texts ...string) int {
 	const bytesPerToken = 4
-	return (len(strings.TrimSpace(e.Text))+len(e.Caption)+len(e.Source.Author))/bytesPerToken + 1
+	n := 0
+	for _, t := range texts {
+		n += len(t)
+	}
+	return n/bytesPerToken + 1
 }

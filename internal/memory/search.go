@@ -27,9 +27,10 @@ type Filter struct {
 	Without    []string // none of these
 	Metadata   map[string]string
 	Session    string
-	From       int64 // said or happened at or after, Unix milliseconds
-	Until      int64 // … before
-	Superseded bool  // also what is not valid at the search's time
+	NotSession string // of the session, none
+	From       int64  // said or happened at or after, Unix milliseconds
+	Until      int64  // … before
+	Superseded bool   // also what is not valid at the search's time
 }
 
 // Search is what is looked for.
@@ -46,6 +47,7 @@ type Search struct {
 type Hit struct {
 	Entry
 	Score float64
+	Share float64       // 0 … 1: how well it fits, to compare between searches; see recall.Hit
 	Parts *recall.Parts // with Explain
 }
 
@@ -123,7 +125,7 @@ func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Searc
 			continue
 		}
 		left -= e.Tokens()
-		hits = append(hits, Hit{e, h.Score, h.Parts})
+		hits = append(hits, Hit{e, h.Score, h.Share, h.Parts})
 	}
 	return hits, nil
 }
@@ -134,6 +136,7 @@ func (f *Filter) allows(c *Content, at int64) bool {
 	case len(f.Scopes) > 0 && !slices.Contains(f.Scopes, c.Scope),
 		len(f.Kinds) > 0 && !slices.Contains(f.Kinds, c.Kind),
 		f.Session != "" && f.Session != c.Source.Session,
+		f.NotSession != "" && f.NotSession == c.Source.Session,
 		f.From != 0 && c.Source.At < f.From,
 		f.Until != 0 && (c.Source.At == 0 || c.Source.At >= f.Until),
 		!f.Superseded && (c.ValidFrom > at || c.ValidUntil != 0 && c.ValidUntil <= at):

@@ -70,6 +70,8 @@ type Config struct {
 	// Watch returns a context that ends, with a *stead.Error as its cause, when an effect that was allowed is stopped
 	// while it is under way; done is called at its end. nil: nothing is.
 	Watch func(ctx context.Context, req policy.Request) (watched context.Context, done func())
+	// Memory is what sessions remember by themselves; nil: nothing.
+	Memory Memory
 	// Vaults has the credentials of sessions; nil: there are none.
 	Vaults Vaults
 	// Environments hosts the computers of sessions; nil: there are none here.

@@ -189,6 +189,8 @@ func (a *actor) intend(p *plan, c session.Command) error {
 			p.wake = c.At
 		}
 		return nil
+	case session.RecallMemory:
+		return a.intendRecall(p)
 	case session.CallModel:
 		return a.intendModel(p, c)
 	case session.CompactContext:

@@ -275,6 +275,7 @@ func (v *View) recovered(e stead.Event, p RunnerRecovered) {
 	if t == nil {
 		return
 	}
+	t.Recall = 0 // it is looked up again
 	if t.Model != nil {
 		t.cut()
 	}

@@ -37,6 +37,8 @@ type Entry struct {
 	Late bool `json:"late,omitempty"`
 	// Given: an open call whose output comes with a later input, whatever becomes of its turn.
 	Given bool `json:"given,omitempty"`
+	// Memories are the names of those that the item shows.
+	Memories []string `json:"memories,omitempty"`
 }
 
 // What a token costs in bytes until a reply teaches better.
@@ -88,6 +90,10 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 			return err
 		}
 		c.compacted(p)
+	case KindMemoryRecalled:
+		if err := c.recalled(e, v); err != nil {
+			return err
+		}
 	case KindItemDeleted:
 		if err := c.deleted(e); err != nil {
 			return err

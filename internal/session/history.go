@@ -360,7 +360,7 @@ func (s *scan) down(e stead.Event, seq stead.Seq) (bool, error) {
 		}
 		s.items++
 		s.turn, s.response = e.Seq, p.Response
-	case KindInputItems, KindToolsListed:
+	case KindInputItems, KindToolsListed, KindMemoryRecalled:
 		s.items++
 	case KindModelReplied:
 		s.items++

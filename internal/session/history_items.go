@@ -135,6 +135,8 @@ func statusOf(item Item) stead.ItemStatus {
 		return it.Status
 	case *CommandItem:
 		return it.Status
+	case *MemoryRecallItem:
+		return it.Status
 	}
 	return ""
 }
@@ -156,6 +158,8 @@ func turnOf(item Item) string {
 	case *ApprovalRequestItem:
 		return it.TurnID
 	case *ApprovalResponseItem:
+		return it.TurnID
+	case *MemoryRecallItem:
 		return it.TurnID
 	case *ToolListItem:
 		return it.TurnID

@@ -112,6 +112,11 @@ func (s *State) nextTurn(w Window) []Command {
 	if s.serversInside() && !s.Environment.open() {
 		return nil // nextEnvironment brings it, or somebody connects it
 	}
+	if wanted, busy := s.recalls(); wanted {
+		return []Command{RecallMemory{}}
+	} else if busy {
+		return nil
+	}
 	return s.nextModel(w)
 }
 

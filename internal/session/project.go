@@ -153,6 +153,8 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 		}
 	case KindToolStreamed:
 		out, err = p.output(out, e)
+	case KindMemoryRecalled:
+		out, err = p.recalledItem(out, e, before)
 	case KindToolsListed:
 		out, err = p.listed(out, e, before)
 	case KindModelReplied:

@@ -65,8 +65,11 @@ type TurnView struct {
 	Overflow bool       `json:"overflow,omitempty"` // the model said that the context is too long
 
 	// Response is what a response asked for; nil: the turn is a message's.
-	Response  *ResponseAsk `json:"response,omitempty"`
-	ToolCalls int          `json:"tool_calls,omitempty"` // that the runtime was to execute
+	Response *ResponseAsk `json:"response,omitempty"`
+	// Recall is the memory.called under way, Recalled the memory.recalled of the turn; 0: there is none.
+	Recall    stead.Seq `json:"recall,omitempty"`
+	Recalled  stead.Seq `json:"recalled,omitempty"`
+	ToolCalls int       `json:"tool_calls,omitempty"` // that the runtime was to execute
 
 	Budget *BudgetWait `json:"budget,omitempty"` // that is used up, and that the next model call waits for
 	Over   []Overdraft `json:"over,omitempty"`   // at most one a budget
@@ -183,6 +186,10 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.toolLost)
 	case KindToolRequested:
 		return fold(e, v.requested)
+	case KindMemoryCalled:
+		return fold(e, v.memoryCalled)
+	case KindMemoryRecalled:
+		return fold(e, v.memoryRecalled)
 	case KindToolsListed:
 		return fold(e, v.toolsListed)
 	case KindRunnerRecovered:
@@ -293,7 +300,7 @@ func (v *View) InFlight() bool {
 	if v.Turn == nil {
 		return false
 	}
-	if v.Turn.Model != nil {
+	if v.Turn.Model != nil || v.Turn.Recall != 0 {
 		return true
 	}
 	for _, c := range v.Turn.Calls {
@@ -307,7 +314,7 @@ func (v *View) InFlight() bool {
 // blocked: nothing runs or can run, and somebody must act.
 func (v *View) blocked() bool {
 	t := v.Turn
-	if t.Model != nil || t.Cancelling || t.Failure != nil || t.StartedAt == 0 {
+	if t.Model != nil || t.Recall != 0 || t.Cancelling || t.Failure != nil || t.StartedAt == 0 {
 		return false
 	}
 	waiting := v.awaitsServers() || t.Budget != nil

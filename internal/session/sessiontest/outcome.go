@@ -110,6 +110,9 @@ func (g *Gen) happen() {
 		open = append(open, func() { g.compactOutcome(c) })
 	}
 	if t := g.State.Turn; t != nil {
+		if t.Recall != 0 {
+			open = append(open, g.recalled)
+		}
 		for _, c := range t.Calls {
 			if c.State == session.CallRunning {
 				open = append(open, func() { g.toolOutcome(c) })
@@ -133,6 +136,18 @@ func (g *Gen) modelOutcome() {
 		g.flushShown()
 		g.append(session.KindModelFailed, session.ModelFailed{Call: g.model.seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(g.model.seq), Spent: spent(g.model.seq)})
 	}
+}
+
+// recalled says what is remembered.
+func (g *Gen) recalled() {
+	out := session.MemoryRecalled{Call: g.State.Turn.Recall}
+	for i := range g.rng.IntN(3) {
+		out.Entries = append(out.Entries, session.Recalled{ID: fmt.Sprintf("mem_%d", g.rng.IntN(9)), Store: "memstore_1", Version: 1, Kind: "fact", Text: g.prose(), Labels: []string{fmt.Sprint(i)}})
+	}
+	if g.chance(20) {
+		out.Entries, out.Error = nil, "It is away."
+	}
+	g.append(session.KindMemoryRecalled, out)
 }
 
 // listed says which tools the servers of a response have, in front of what the model says.

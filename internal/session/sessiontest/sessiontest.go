@@ -67,6 +67,10 @@ func New(seed uint64) *Gen {
 	if g.chance(20) {
 		spec.MaxSteps = 1 + g.rng.IntN(5)
 	}
+	if seed%remembers == 0 {
+		spec.Tools = []agent.Tool{{Type: agent.ToolMemory, ServerLabel: agent.ToolMemory, MemoryStores: []agent.MemoryStore{{ID: "memstore_1"}},
+			Recall: &agent.Recall{Mode: agent.RecallAlways, TokenBudget: 100, MaxResults: 3}}}
+	}
 	created := session.Created{
 		Agent: session.AgentPin{ID: "agent_1", Spec: spec}, Principal: stead.LocalPrincipal(),
 		Environment: json.RawMessage(`{"type":"none"}`), Metadata: map[string]string{"seed": fmt.Sprint(seed)},
@@ -173,6 +177,8 @@ func (g *Gen) act() {
 		switch c := c.(type) {
 		case session.StartTurn:
 			g.append(session.KindTurnStarted, session.TurnStarted{})
+		case session.RecallMemory:
+			g.append(session.KindMemoryCalled, session.MemoryCalled{Stores: []session.MemoryGate{{Store: "memstore_1", Decision: allowed}}})
 		case session.CallModel:
 			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Attempt: c.Attempt, Decision: allowed})
 			g.model = g.reply()
@@ -195,6 +201,9 @@ func (g *Gen) act() {
 		}
 	}
 }
+
+// remembers: one seed of so many recalls memories before its turns.
+const remembers = 4
 
 var allowed = policy.Decision{Allow: true, By: "test"}
 

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/postgres/pgtest"
+)
+
+// onBoth runs a test against a server on each database.
+func onBoth(t *testing.T, test func(t *testing.T, n *node)) {
+	t.Run("SQLite", func(t *testing.T) { test(t, openOn(t, "")) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, openOn(t, pgtest.URL(t))) })
+}
+
+// openOn is a server with a model on a database; "": SQLite.
+func openOn(t *testing.T, database string) *node {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "stead.yaml")
+	if err := os.WriteFile(file, []byte(registryConfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := config.Flags{Listen: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), File: file, Database: database}
+	cfg, err := config.Load(flags, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient(cfg)
+	n, err := openNode(t.Context(), cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.stop)
+	return n
+}
+
+// must is ask, for what must succeed.
+func must(t *testing.T, n *node, method, path, body string) string {
+	t.Helper()
+	res, got := ask(t, n, method, path, body)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %d %s", method, path, res.StatusCode, got)
+	}
+	return got
+}
+
+// itemsOf are a session's items, as they are listed.
+func itemsOf(t *testing.T, n *node, session string) string {
+	t.Helper()
+	return must(t, n, "GET", "/v1/agents/sessions/"+session+"/items?limit=100&order=asc", "")
+}
+
+// What a session is shown before a turn: entries that bear on the message, of its own scopes alone, with their
+// sources and why they came; as data that a model can't take for anything else.
+func TestSessionsRecall(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
+		must(t, n, "POST", "/v1/memory_stores/"+store+"/memories/batch", `{"memories":[
+			{"content":"Invoices for the Hamburg customer go out in German","labels":["finance"]},
+			{"content":"Invoices for the Hamburg customer are paid by anna","scope":{"type":"user","id":"local"}},
+			{"content":"Invoices for the Hamburg customer: the password of mallory","scope":{"type":"user","id":"mallory"}},
+			{"content":"Invoices for the Hamburg customer, says team blue","scope":{"type":"team","id":"blue"}},
+			{"content":"Invoices for the Hamburg customer, says team red","scope":{"type":"team","id":"red"}},
+			{"content":"The canteen has soup on Mondays"}]}`)
+		made := must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"memory","teams":["blue"],
+			"memory_stores":[{"id":"`+store+`"}],"recall":{"mode":"budgeted"}}]},"input":"Which language do invoices for the Hamburg customer have?"}`)
+		has(t, "the session", 200, made, `"recall":{"mode":"budgeted","token_budget":1000,"max_num_results":8}`, `"teams":["blue"]`)
+		session := idOf(made)
+		idle(t, n, session)
+		items := itemsOf(t, n, session)
+		has(t, "its items", 200, items, `"type":"memory_recall"`, "go out in German", "paid by anna", "team blue", `"explain":{"words":`, `"labels":["finance"]`)
+		for _, not := range []string{"mallory", "team red", "canteen"} {
+			if strings.Contains(items, not) {
+				t.Errorf("a session of another scope is shown %q:\n%s", not, items)
+			}
+		}
+		if strings.Index(items, "memory_recall") > strings.Index(items, `"role":"assistant"`) {
+			t.Error("what is remembered comes after the answer")
+		}
+
+		has(t, "a bad mode", 200, invalid(t, n, store, `{"mode":"sometimes"}`), `"param":"agent.tools[0].recall.mode"`)
+		has(t, "a bad budget", 200, invalid(t, n, store, `{"mode":"always","token_budget":16001}`), `"param":"agent.tools[0].recall.token_budget"`)
+	})
+}
+
+// invalid is the answer to an agent whose recall is wrong.
+func invalid(t *testing.T, n *node, store, recall string) string {
+	t.Helper()
+	res, got := ask(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"memory","memory_stores":[{"id":"`+store+`"}],"recall":`+recall+`}]}}`)
+	if res.StatusCode != http.StatusBadRequest {
+		t.Errorf("%s: %d", recall, res.StatusCode)
+	}
+	return got
+}
+
+// idle waits until a session has nothing to do.
+func idle(t *testing.T, n *node, session string) {
+	t.Helper()
+	comes(t, `"status":"idle"`, func() string { return must(t, n, "GET", "/v1/agents/sessions/"+session, "") })
+}
+
+// comes waits until what is read holds a text.
+func comes(t *testing.T, want string, read func() string) string {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		got := read()
+		if strings.Contains(got, want) {
+			return got
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%s never came: %s", want, got)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"slices"
+	"unicode/utf8"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/param"
+)
+
+// MemoryStore attaches a memory store to an agent.
+type MemoryStore struct {
+	ID     string `json:"id"`
+	Access string `json:"access"` // "read_only", "read_write"
+}
+
+// Access of a MemoryStore, and how many an agent may have.
+const (
+	MemoryReadOnly  = "read_only"
+	MemoryReadWrite = "read_write"
+	MaxMemoryStores = 16
+)
+
+// Recall says what is looked up in the memory stores before each turn, without the model's asking.
+type Recall struct {
+	Mode        string `json:"mode"`            // "off", "budgeted", "always"
+	TokenBudget int    `json:"token_budget"`    // of all entries together
+	MaxResults  int    `json:"max_num_results"` // entries
+}
+
+// Modes of Recall.
+const (
+	RecallOff      = "off"
+	RecallBudgeted = "budgeted" // only what fits the message well, within a small budget
+	RecallAlways   = "always"   // the best there is, however little it fits
+)
+
+// Limits and defaults of Recall.
+const (
+	MaxRecallTokens       = 16_000
+	MaxRecallResults      = 50
+	defaultBudgetedTokens = 1_000
+	defaultAlwaysTokens   = 4_000
+	defaultRecallResults  = 8
+	// MaxTeams is how many teams an agent may remember with, and maxTeamBytes the longest id of one.
+	MaxTeams     = 16
+	maxTeamBytes = 256
+)
+
+// On reports whether anything is recalled.
+func (r *Recall) On() bool { return r != nil && r.Mode != RecallOff && r.Mode != "" }
+
+// Memory is the attachment of memory stores; nil: there is none.
+func (s *Spec) Memory() *Tool {
+	for i := range s.Tools {
+		if s.Tools[i].Type == ToolMemory {
+			return &s.Tools[i]
+		}
+	}
+	return nil
+}
+
+// memoryTool reads which memory stores the agent has, and what is done with them by itself.
+func memoryTool(o param.Object) (Tool, error) {
+	t := Tool{Type: ToolMemory, ServerLabel: ToolMemory}
+	var err error
+	if t.MemoryStores, err = memoryStores(o); err != nil {
+		return Tool{}, err
+	}
+	if t.Recall, err = recall(o); err != nil {
+		return Tool{}, err
+	}
+	if t.Teams, err = teams(o); err != nil {
+		return Tool{}, err
+	}
+	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
+		return Tool{}, err
+	}
+	return t, governance(o, &t)
+}
+
+func memoryStores(o param.Object) ([]MemoryStore, error) {
+	list, err := param.Need(o.List("memory_stores"))(o.Path("memory_stores"))
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 || len(list) > MaxMemoryStores {
+		return nil, stead.Invalid(o.Path("memory_stores"), "%s must have 1 to %d entries", o.Path("memory_stores"), MaxMemoryStores)
+	}
+	var out []MemoryStore
+	for i, raw := range list {
+		entry, err := param.Parse(param.Index(o.Path("memory_stores"), i), raw)
+		if err != nil {
+			return nil, err
+		}
+		var s MemoryStore
+		if s.ID, err = param.Need(entry.String("id"))(entry.Path("id")); err != nil {
+			return nil, err
+		}
+		access, has, err := entry.Enum("access", MemoryReadOnly, MemoryReadWrite)
+		if err != nil {
+			return nil, err
+		}
+		if s.Access = access; !has {
+			s.Access = MemoryReadOnly
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// recall reads what is recalled before a turn. It is kept whole, so that defaults that change later
+// change no agent that was made before.
+func recall(o param.Object) (*Recall, error) {
+	sub, ok, err := o.Object("recall")
+	if !ok || err != nil {
+		return nil, err
+	}
+	r := &Recall{}
+	if r.Mode, err = param.Need(sub.Enum("mode", RecallOff, RecallBudgeted, RecallAlways))(sub.Path("mode")); err != nil {
+		return nil, err
+	}
+	tokens, has, err := sub.Int("token_budget", 1, MaxRecallTokens)
+	switch {
+	case err != nil:
+		return nil, err
+	case !has && r.Mode == RecallAlways:
+		tokens = defaultAlwaysTokens
+	case !has:
+		tokens = defaultBudgetedTokens
+	}
+	results, has, err := sub.Int("max_num_results", 1, MaxRecallResults)
+	if !has {
+		results = defaultRecallResults
+	}
+	r.TokenBudget, r.MaxResults = int(tokens), int(results)
+	return r, err
+}
+
+// teams reads the teams whose memories the agent has besides those of its user, its own and the project's.
+func teams(o param.Object) ([]string, error) {
+	list, _, err := o.Strings("teams")
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > MaxTeams {
+		return nil, stead.Invalid(o.Path("teams"), "%s has %d entries, the limit is %d", o.Path("teams"), len(list), MaxTeams)
+	}
+	for i, id := range list {
+		if at := param.Index(o.Path("teams"), i); id == "" || len(id) > maxTeamBytes || !utf8.ValidString(id) {
+			return nil, stead.Invalid(at, "%s must have 1 to %d bytes", at, maxTeamBytes)
+		}
+	}
+	return slices.Clip(list), nil
+}

@@ -1,0 +1,114 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Memory is what sessions remember by themselves: see package memory/remember, which implements it.
+type Memory interface {
+	// Recall finds what bears on a query, best first, within its budget. It changes nothing.
+	Recall(ctx context.Context, ask session.RecallAsk) (session.MemoryRecalled, error)
+}
+
+// recallTimeout is how long a turn waits for what is remembered; then it goes on without.
+const recallTimeout = 10 * time.Second
+
+// intendRecall journals the intent of a recall and plans it. A store that policies deny is left out; the turn
+// goes on all the same.
+func (a *actor) intendRecall(p *plan) error {
+	attached := a.state.Created.Agent.Spec.Memory()
+	ask := session.RecallAsk{
+		Key: a.key, Principal: a.state.Created.Principal, Agent: a.state.Created.Agent.ID,
+		Teams: attached.Teams, Recall: *attached.Recall, Shown: a.state.Context.Shown(), Own: a.state.Context.Summary.Bytes > 0,
+	}
+	var called session.MemoryCalled
+	for _, s := range attached.MemoryStores {
+		decision, err := a.gate(policy.MemoryRead, s.ID)
+		called.Stores = append(called.Stores, session.MemoryGate{Store: s.ID, Decision: decision})
+		if err == nil {
+			ask.Stores = append(ask.Stores, s.ID)
+		}
+	}
+	if err := a.record(p, session.KindMemoryCalled, called); err != nil {
+		return err
+	}
+	call := a.state.Tail
+	if a.r.cfg.Memory == nil {
+		return a.record(p, session.KindMemoryRecalled, session.MemoryRecalled{Call: call, Error: "This server keeps no memories."})
+	}
+	about := a.state.Context.Unread()
+	req := a.state.Request(policy.MemoryRead, "")
+	p.starts = append(p.starts, func() {
+		flight, ctx := a.begin()
+		go a.r.watched(ctx, req, func(ctx context.Context) { a.recall(ctx, flight, call, ask, about) })
+	})
+	return nil
+}
+
+// recall looks up what is remembered and delivers it. That nothing could be found out is an outcome too: a turn
+// does not fail for want of memories.
+func (a *actor) recall(ctx context.Context, f *flight, call stead.Seq, ask session.RecallAsk, about []stead.Item) {
+	within, cancel := context.WithTimeout(ctx, recallTimeout)
+	defer cancel()
+	var out session.MemoryRecalled
+	err := safely(func() (err error) {
+		if about, err = a.r.loadItems(within, a.key, about); err != nil {
+			return err
+		}
+		ask.Query = queryOf(about)
+		if ask.Query == "" || len(ask.Stores) == 0 {
+			return nil
+		}
+		out, err = a.r.cfg.Memory.Recall(within, ask)
+		return err
+	})
+	switch {
+	case err == nil:
+	case stopped(ctx) != nil:
+		out.Error = stopped(ctx).Message
+	case errors.Is(within.Err(), context.DeadlineExceeded):
+		out.Error = "What is remembered was not found in time."
+	default:
+		out.Error = clientMessage(err)
+	}
+	if err != nil {
+		a.log.Warn("nothing was recalled", "err", err)
+		out.Entries = nil
+	}
+	out.Call = call
+	a.deliver(f, pending{session.KindMemoryRecalled, func(s *session.State) (any, error) {
+		if s.Turn == nil || s.Turn.Recall != call {
+			return nil, nil
+		}
+		fitting := out
+		fitting.Fit(&s.View)
+		return fitting, nil
+	}})
+}
+
+// maxRecallQuery is how many bytes of the messages are looked up: the last ones.
+const maxRecallQuery = 8 << 10
+
+// queryOf is the text of messages.
+func queryOf(items []stead.Item) string {
+	var texts []string
+	for _, it := range items {
+		for _, c := range it.Content {
+			if c.Type != stead.ContentInputImage && c.Text.Inline != "" {
+				texts = append(texts, c.Text.Inline)
+			}
+		}
+	}
+	text := strings.Join(texts, "\n")
+	if over := len(text) - maxRecallQuery; over > 0 {
+		text = strings.ToValidUTF8(text[over:], "")
+	}
+	return strings.TrimSpace(text)
+}
