@@ -50,12 +50,13 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 		return environment.Checkpoint{}, err
 	}
 	disk := onDisk(nodes)
+	others := furtherNames(nodes)
 	places := placesOf(d.last)
 	s := newStorer(ctx, blobs, d.last, places, parallel)
 	defer s.wait()
 	parts, changed := d.unchanged(nodes)
 	gone := make(map[int]bool)
-	if err := d.readAll(ctx, nodes, changed, parallel, func(f found) error {
+	take := func(f found) error {
 		if f.begin {
 			parts[f.file] = nil
 		}
@@ -72,8 +73,14 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 			nodes[f.file] = f.node
 		}
 		return nil
-	}); err != nil {
+	}
+	if err := d.readAll(ctx, nodes, changed, parallel, take); err != nil {
 		return environment.Checkpoint{}, err
+	}
+	if loose := d.loosen(nodes, others, changed, gone); len(loose) > 0 {
+		if err := d.readAll(ctx, nodes, loose, parallel, take); err != nil {
+			return environment.Checkpoint{}, err
+		}
 	}
 	entries := entriesOf(nodes, parts, gone)
 	stored, err := s.finish(entries)
@@ -194,7 +201,7 @@ func entriesOf(nodes []node, parts [][]manifest.Part, gone map[int]bool) []manif
 		switch n.kind {
 		case manifest.Directory:
 			e.Mode = n.mode
-		case manifest.Link:
+		case manifest.Link, manifest.Name:
 			e.Target = n.target
 		case manifest.File:
 			e.Mode, e.MTime, e.Parts = n.mode, n.mtime, slices.Clone(parts[i])

@@ -111,7 +111,7 @@ func put(t testing.TB, name string, data string) {
 // files of a tree: path → what is there, with everything that a checkpoint keeps.
 func capture(t testing.TB, root string) map[string]string {
 	t.Helper()
-	all := map[string]string{}
+	all, names := map[string]string{}, map[any]string{}
 	must(t, filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || name == root {
 			return err
@@ -133,6 +133,12 @@ func capture(t testing.TB, root string) map[string]string {
 			return err
 		case info.Mode().IsRegular():
 			data, err := os.ReadFile(name)
+			file := statID(info)
+			if first, ok := names[file]; ok {
+				all[rel] = "another name of " + first
+				return err
+			}
+			names[file] = rel
 			all[rel] = fmt.Sprintf("file %v %d %s %x", info.Mode().Perm(), len(data), info.ModTime().UTC().Format(time.RFC3339Nano), sha256.Sum256(data))
 			return err
 		default:
@@ -141,6 +147,14 @@ func capture(t testing.TB, root string) map[string]string {
 		return nil
 	}))
 	return all
+}
+
+// statID is what tells two names of one file from two files.
+func statID(info fs.FileInfo) any {
+	if s, ok := statOf(info); ok {
+		return s.ino
+	}
+	return info.Name()
 }
 
 // sameTree compares two directories.

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -201,7 +202,7 @@ func (m *model) change(root string) {
 		}
 	}
 	must(m.t, os.MkdirAll(filepath.Dir(name), 0o755))
-	switch m.r.IntN(8) {
+	switch m.r.IntN(10) {
 	case 0:
 		must(m.t, os.RemoveAll(name))
 	case 1:
@@ -214,6 +215,15 @@ func (m *model) change(root string) {
 	case 3:
 		must(m.t, os.RemoveAll(name))
 		must(m.t, os.Mkdir(name, 0o755))
+	case 4: // another name of a file
+		must(m.t, os.RemoveAll(name))
+		if files := regular(m.t, root); len(files) > 0 {
+			must(m.t, os.Link(files[m.r.IntN(len(files))], name))
+		}
+	case 5: // what all names of a file show
+		if files := regular(m.t, root); len(files) > 0 {
+			must(m.t, os.WriteFile(files[m.r.IntN(len(files))], random(m.r, m.r.IntN(300)), 0o644))
+		}
 	default:
 		must(m.t, os.RemoveAll(name))
 		size := m.r.IntN(3000)
@@ -223,6 +233,17 @@ func (m *model) change(root string) {
 		content := random(rand.New(rand.NewPCG(uint64(m.r.IntN(30)), 0)), size)
 		must(m.t, os.WriteFile(name, content, 0o644))
 	}
+}
+
+// regular lists the regular files of a tree.
+func regular(t *testing.T, root string) (files []string) {
+	must(t, filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			files = append(files, name)
+		}
+		return err
+	}))
+	return files
 }
 
 // sweepBeside sweeps all sessions all the time, as the package blob says it must be done.

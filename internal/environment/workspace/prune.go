@@ -15,6 +15,12 @@ import (
 // prune removes what is in the directory and not in the tree, and marks what is there as it should be.
 func (r *restorer) prune(ctx context.Context) error {
 	r.right = make([]bool, len(r.tree.Entries))
+	r.names, r.inodes = map[string]uint64{}, map[int]uint64{}
+	for _, e := range r.tree.Entries {
+		if e.Kind == manifest.Name {
+			r.names[e.Target]++
+		}
+	}
 	var seen atomic.Int64
 	names, err := namesOf(r.dir.root, &seen)
 	if err != nil || len(names) == 0 {
@@ -30,7 +36,35 @@ func (r *restorer) prune(ctx context.Context) error {
 		list:  func(root *os.Root) ([]string, error) { return namesOf(root, new(atomic.Int64)) },
 		visit: func(at *step, name string, _ fs.FileInfo) (bool, error) { return r.pruneOne(at, name, wanted) },
 	}
-	return w.walk(r.dir.root, "", 0)
+	if err := w.walk(r.dir.root, "", 0); err != nil {
+		return err
+	}
+	return r.pruneNames(wanted)
+}
+
+// pruneNames removes files with several names that are not, under exactly these, one file.
+func (r *restorer) pruneNames(wanted map[string]int) error {
+	wrong := map[int]bool{} // entry of the file
+	for i, e := range r.tree.Entries {
+		if e.Kind == manifest.Name {
+			file := wanted[e.Target]
+			wrong[file] = wrong[file] || !r.right[i] || !r.right[file] || r.inodes[i] != r.inodes[file]
+		}
+	}
+	for i, e := range r.tree.Entries {
+		file := i
+		if e.Kind == manifest.Name {
+			file = wanted[e.Target]
+		}
+		if !wrong[file] || !r.right[i] {
+			continue
+		}
+		if err := r.dir.root.Remove(e.Path); err != nil {
+			return r.dir.fault(err, inside(e.Path), "restore")
+		}
+		r.right[i] = false
+	}
+	return nil
 }
 
 // pruneOne removes what is wrong; true for a directory that is as it should be.
@@ -42,7 +76,7 @@ func (r *restorer) pruneOne(at *step, name string, wanted map[string]int) (bool,
 	}
 	var err error
 	if ok {
-		ok, err = r.isRight(at.root, name, r.tree.Entries[i])
+		ok, err = r.isRight(at.root, name, i)
 	}
 	if err == nil && !ok {
 		err = removeAll(at.root, name)
@@ -56,7 +90,8 @@ func (r *restorer) pruneOne(at *step, name string, wanted map[string]int) (bool,
 
 // isRight says whether an entry is there as it should be, but for mode and time, which finish sets.
 // Directories that it finds are opened up.
-func (r *restorer) isRight(root *os.Root, name string, e manifest.Entry) (bool, error) {
+func (r *restorer) isRight(root *os.Root, name string, i int) (bool, error) {
+	e := r.tree.Entries[i]
 	info, err := root.Lstat(name)
 	if err != nil {
 		return false, err
@@ -78,8 +113,23 @@ func (r *restorer) isRight(root *os.Root, name string, e manifest.Entry) (bool, 
 		return err == nil && target == e.Target, err
 	}
 	s, ok := statOf(info)
-	if !info.Mode().IsRegular() || info.Size() != e.Size || !ok || s.links != 1 {
-		return false, nil // with a second name a change would show there as well
+	if !info.Mode().IsRegular() || !ok {
+		return false, nil
+	}
+	file := e.Path
+	if e.Kind == manifest.Name {
+		file = e.Target
+	}
+	if n := r.names[file]; s.links != 1+n {
+		return false, nil // with another name a change would show there as well
+	} else if n > 0 {
+		r.inodes[i] = s.ino
+	}
+	if e.Kind == manifest.Name {
+		return true, nil // if its file is: see pruneNames
+	}
+	if info.Size() != e.Size {
+		return false, nil
 	}
 	f, info, err := openLocked(root, name)
 	if err != nil {

@@ -73,7 +73,9 @@ type restorer struct {
 	own      owner
 	maxBytes int64
 	admit    func(bytes, files int64) error
-	right    []bool // by entry: it is there already, as it should be
+	right    []bool            // by entry: it is there already, as it should be
+	names    map[string]uint64 // of files with several: path → how many others
+	inodes   map[int]uint64    // by entry, of these and their names, where they are there
 }
 
 // target is where a piece of a pack goes.
@@ -102,6 +104,13 @@ func (r *restorer) restore(ctx context.Context) error {
 	if err := r.fill(ctx); err != nil {
 		return err
 	}
+	for i, e := range r.tree.Entries {
+		if e.Kind == manifest.Name && !r.right[i] {
+			if err := r.dir.root.Link(e.Target, e.Path); err != nil {
+				return r.dir.fault(err, inside(e.Path), "restore")
+			}
+		}
+	}
 	return r.finish()
 }
 
@@ -123,7 +132,7 @@ func (r *restorer) checkSize() error {
 // missing is how much has to be written: the bytes of files that are not there as they should be, and how many entries are not.
 func (r *restorer) missing() (bytes, files int64) {
 	for i, e := range r.tree.Entries {
-		if !r.right[i] {
+		if !r.right[i] && e.Kind != manifest.Name {
 			files++
 		}
 		for _, p := range e.Parts {
@@ -144,7 +153,7 @@ func (r *restorer) make(e manifest.Entry, right bool) error {
 	switch {
 	case e.Kind == manifest.Directory:
 		return r.makeDirectory(e.Path, right)
-	case right || inOnePiece(e):
+	case right || inOnePiece(e) || e.Kind == manifest.Name:
 		return nil
 	case e.Kind == manifest.Link:
 		if err := r.dir.root.Symlink(e.Target, e.Path); err != nil || !r.own.set {

@@ -13,9 +13,8 @@
 // end of a FIFO; a device is never opened: see openRegular and enter.
 //
 // What a checkpoint keeps: regular files with their permission bits and time of change, directories
-// with their permission bits, also empty ones, and symbolic links. Not kept: owners, extended
-// attributes, setuid, setgid and sticky bits, times of directories; hard links come back as separate
-// files; FIFOs, sockets and devices are left out and counted. A file that changes while it is read is
+// with their permission bits, also empty ones, symbolic links, and which names are those of one file (hard
+// links). Not kept: owners, extended attributes, setuid, setgid and sticky bits, times of directories; FIFOs, sockets and devices are left out and counted. A file that changes while it is read is
 // read again, readTries times at most, and then taken as that reader saw it: a database should be at
 // rest. A file that is changed through a shared memory mapping shows that only when the system writes
 // its pages back; until then a checkpoint may take it for unchanged.

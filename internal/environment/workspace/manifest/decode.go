@@ -103,7 +103,7 @@ func (r *reader) document() document {
 }
 
 func (r *reader) entry(before string, d document) Entry {
-	e := Entry{Kind: Kind(r.number("kind of an entry", int64(gone)))}
+	e := Entry{Kind: Kind(r.number("kind of an entry", int64(Name)))}
 	shared := int(r.number("shared length of a path", int64(len(before))))
 	suffix := r.bytes("path", int(r.number("length of a path", MaxPathBytes)))
 	e.Path = before[:shared] + string(suffix)
@@ -111,7 +111,7 @@ func (r *reader) entry(before string, d document) Entry {
 	case r.err != nil:
 	case e.Kind == Directory:
 		e.Mode = uint16(r.number("mode", 0o777))
-	case e.Kind == Link:
+	case e.Kind == Link, e.Kind == Name:
 		e.Target = string(r.bytes("target of a link", int(r.number("length of a link", MaxLinkBytes))))
 	case e.Kind == File:
 		r.file(&e, d.packs)
@@ -208,6 +208,10 @@ func (t *Tree) check() error {
 	if len(t.Entries) > MaxEntries {
 		return invalid("more than %d files and directories", MaxEntries)
 	}
+	named, err := t.named()
+	if err != nil {
+		return err
+	}
 	var open []string // the directories around the entry
 	before, total := "", 0
 	for i, e := range t.Entries {
@@ -238,9 +242,36 @@ func (t *Tree) check() error {
 			if e.Target == "" || len(e.Target) > MaxLinkBytes || strings.ContainsRune(e.Target, 0) {
 				return invalid("the link %.200q has no proper target", e.Path)
 			}
+		case File:
+			if _, ok := named[e.Path]; ok {
+				named[e.Path] = true
+			}
+		case Name:
+			if !named[e.Target] {
+				return invalid("%.200q is to be a name of %.200q, and that is no file before it", e.Path, e.Target)
+			}
 		}
 	}
 	return nil
+}
+
+// named are the paths that names lead to, none of them found yet.
+func (t *Tree) named() (map[string]bool, error) {
+	var paths map[string]bool
+	total := 0
+	for _, e := range t.Entries {
+		if e.Kind != Name {
+			continue
+		}
+		if total += len(e.Target); total > MaxTreePathBytes {
+			return nil, invalid("the paths of files with several names have more than %d bytes", MaxTreePathBytes)
+		}
+		if paths == nil {
+			paths = map[string]bool{}
+		}
+		paths[e.Target] = false
+	}
+	return paths, nil
 }
 
 func within(path, dir string) bool {

@@ -37,7 +37,7 @@ func (p *Packer) Encode(next *Tree, base *Stored) (stored *Stored, blob []byte, 
 	if base.whole < smallBytes || len(base.Chain) >= MaxChain || len(change.entries) > len(next.Entries)/2 {
 		return p.whole(next)
 	}
-	blob = p.wrap(magicManifest, change.encode())
+	blob = p.wrap(magicManifest, change.version(), change.encode())
 	if base.changes+len(blob) > base.whole/2 {
 		return p.whole(next)
 	}
@@ -47,11 +47,12 @@ func (p *Packer) Encode(next *Tree, base *Stored) (stored *Stored, blob []byte, 
 }
 
 func (p *Packer) whole(t *Tree) (*Stored, []byte, error) {
-	content := document{packs: t.Packs, entries: t.Entries}.encode()
+	d := document{packs: t.Packs, entries: t.Entries}
+	content := d.encode()
 	if len(content) > maxManifestBytes {
 		return nil, nil, stead.Errorf(stead.KindTooLarge, "the list of the workspace's files has %d bytes; the limit is %d", len(content), maxManifestBytes)
 	}
-	blob := p.wrap(magicManifest, content)
+	blob := p.wrap(magicManifest, d.version(), content)
 	sum := Sum(sha256.Sum256(blob))
 	return &Stored{Tree: *t, Digest: sum, Chain: []Sum{sum}, whole: len(blob)}, blob, nil
 }
@@ -141,6 +142,14 @@ func same(a, b Entry, packsA, packsB []Pack) bool {
 	})
 }
 
+// version is the oldest that can say it.
+func (d document) version() byte {
+	if slices.ContainsFunc(d.entries, func(e Entry) bool { return e.Kind == Name }) {
+		return versionNames
+	}
+	return versionFirst
+}
+
 func (d document) encode() []byte {
 	out := make([]byte, 0, 64+len(d.entries)*80)
 	if d.change {
@@ -169,7 +178,7 @@ func (e Entry) encode(out []byte) []byte {
 	switch e.Kind {
 	case Directory:
 		out = binary.AppendUvarint(out, uint64(e.Mode))
-	case Link:
+	case Link, Name:
 		out = appendString(out, e.Target)
 	case File:
 		out = binary.AppendUvarint(out, uint64(e.Mode))

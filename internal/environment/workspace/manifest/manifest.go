@@ -8,10 +8,11 @@
 //	   └─ entries, by path: directory (mode)
 //	                        file (mode, mtime, size, parts: hole, or SHA-256 + place in a pack)
 //	                        link (target)
+//	                        name (path of a file before it: a hard link)
 //	                        gone (in a change alone)
 //
 // Both kinds of blob begin with a magic, a version, how they are compressed and how long the content
-// is: see wrap. Numbers are varints. The same tree over the same base has the same bytes, so that an
+// is: see wrap. A manifest with names has version 2, which older readers refuse; they read all others. Numbers are varints. The same tree over the same base has the same bytes, so that an
 // unchanged workspace has the same digest.
 //
 // Units and limits: sizes are bytes, times are nanoseconds since 1970, modes are the nine permission
@@ -80,9 +81,10 @@ const (
 	File      Kind = 2
 	Link      Kind = 3
 	gone      Kind = 4
+	Name      Kind = 5 // a further name of a file
 )
 
-// Entry is one file, directory or symbolic link.
+// Entry is one file, directory or symbolic link, or a further name of a file.
 type Entry struct {
 	Path   string // relative to the workspace, clean; any bytes but NUL
 	Kind   Kind
@@ -90,7 +92,7 @@ type Entry struct {
 	MTime  int64  // of a file
 	Size   int64  // of a file
 	Parts  []Part // of a file, in order; their lengths are its size
-	Target string // of a link
+	Target string // of a link; of a name, the path of the file, which is an entry before it
 }
 
 // Part is a stretch of a file.
@@ -180,10 +182,10 @@ func Load(ctx context.Context, get func(ctx context.Context, digest string) ([]b
 	return s, nil
 }
 
-// Totals counts the files of a tree and their bytes, holes included; the sum stops at the largest number.
+// Totals counts the files of a tree, by their names, and their bytes, each once, holes included; the sum stops at the largest number.
 func (t Tree) Totals() (files int, bytes int64) {
 	for _, e := range t.Entries {
-		if e.Kind == File {
+		if e.Kind == File || e.Kind == Name {
 			files++
 			bytes += min(e.Size, math.MaxInt64-bytes)
 		}

@@ -143,12 +143,15 @@ func TestChain(t *testing.T) {
 }
 
 // hostile makes the blob of a document that Encode would never make.
-func hostile(t testing.TB, d document) []byte { return packer(t).wrap(magicManifest, d.encode()) }
+func hostile(t testing.TB, d document) []byte {
+	return packer(t).wrap(magicManifest, versionFirst, d.encode())
+}
 
 func TestHostileManifests(t *testing.T) {
 	dir := func(p string) Entry { return Entry{Path: p, Kind: Directory, Mode: 0o755} }
 	file := func(p string, parts ...Part) Entry { return Entry{Path: p, Kind: File, Mode: 0o644, Parts: parts} }
 	link := func(p, target string) Entry { return Entry{Path: p, Kind: Link, Target: target} }
+	name := func(p, target string) Entry { return Entry{Path: p, Kind: Name, Target: target} }
 	packs := []Pack{{sum(1), 1000}}
 	for name, entries := range map[string][]Entry{
 		"absolute":              {file("/etc/passwd")},
@@ -179,6 +182,15 @@ func TestHostileManifests(t *testing.T) {
 		"a part of nothing":     {file("a", Part{Length: 0, Pack: 0})},
 		"two holes in a row":    {file("a", Part{Length: 5, Pack: Hole}, Part{Length: 5, Pack: Hole})},
 		"larger than any file":  {file("a", Part{Length: math.MaxInt64, Pack: Hole}, Part{Length: 1, Pack: 0})},
+		"a name of nothing":     {file("a"), name("b", "")},
+		"a name of no entry":    {file("a"), name("b", "c")},
+		"a name of what is out": {file("a"), name("b", "../a")},
+		"a name of itself":      {name("b", "b")},
+		"a name of one behind":  {name("a", "b"), file("b")},
+		"a name of a directory": {dir("a"), name("b", "a")},
+		"a name of a link":      {link("a", "/etc/passwd"), name("b", "a")},
+		"a name of a name":      {file("a"), name("b", "a"), name("c", "b")},
+		"below a name":          {file("a"), name("b", "a"), file("b/c")},
 		"longer than the limit": deep(MaxPathBytes/2 + 2),
 	} {
 		blobs := memory{}
@@ -209,7 +221,7 @@ func TestBombs(t *testing.T) {
 	defer u.Close()
 	zeros := packer(t).Pack(make([]byte, MaxPackBytes))
 	head := func(magic string, method byte, length uint64) []byte {
-		return binary.AppendUvarint(append([]byte(magic), version, method), length)
+		return binary.AppendUvarint(append([]byte(magic), versionFirst, method), length)
 	}
 	bomb := packer(t).encoder.EncodeAll(make([]byte, 64<<20), nil)
 	for name, unpack := range map[string]func() error{
@@ -233,25 +245,25 @@ func TestBombs(t *testing.T) {
 			return err
 		},
 		"a manifest of many entries": func() error {
-			_, err := decode(packer(t).wrap(magicManifest, binary.AppendUvarint([]byte{0, 0}, 2*MaxEntries)))
+			_, err := decode(packer(t).wrap(magicManifest, versionFirst, binary.AppendUvarint([]byte{0, 0}, 2*MaxEntries)))
 			return err
 		},
 		"a manifest of many packs": func() error {
-			_, err := decode(packer(t).wrap(magicManifest, binary.AppendUvarint([]byte{0}, 1<<40)))
+			_, err := decode(packer(t).wrap(magicManifest, versionFirst, binary.AppendUvarint([]byte{0}, 1<<40)))
 			return err
 		},
 		"a manifest that goes on": func() error {
-			_, err := decode(packer(t).wrap(magicManifest, append(document{}.encode(), 0)))
+			_, err := decode(packer(t).wrap(magicManifest, versionFirst, append(document{}.encode(), 0)))
 			return err
 		},
 		"a pack for a manifest": func() error { _, err := decode(zeros); return err },
 		"nothing":               func() error { _, err := decode(nil); return err },
 		"another version": func() error {
-			_, err := decode(append([]byte(magicManifest), version+1, methodPlain, 0))
+			_, err := decode(append([]byte(magicManifest), versionNames+1, methodPlain, 0))
 			return err
 		},
 		"another method": func() error {
-			_, err := decode(append([]byte(magicManifest), version, 7, 0))
+			_, err := decode(append([]byte(magicManifest), versionFirst, 7, 0))
 			return err
 		},
 	} {
@@ -261,8 +273,38 @@ func TestBombs(t *testing.T) {
 	}
 	// What the encoder makes of content that compresses beyond all measure can be read.
 	long := make([]byte, freeBytes+1)
-	if content, err := u.unwrap(magicManifest, packer(t).wrap(magicManifest, long), maxManifestBytes, nil); err != nil || len(content) != len(long) {
+	if content, err := u.unwrap(magicManifest, packer(t).wrap(magicManifest, versionFirst, long), maxManifestBytes, nil); err != nil || len(content) != len(long) {
 		t.Errorf("%d bytes, %v", len(content), err)
+	}
+}
+
+// TestNames: a tree with further names of files says so in its version, in which readers refuse it who would leave them out.
+func TestNames(t *testing.T) {
+	p, blobs := packer(t), memory{}
+	first, blob, err := p.Encode(tree(2000, 0), nil)
+	if err != nil || blob[len(magicManifest)] != versionFirst {
+		t.Fatalf("without names: version %d, %v", blob[len(magicManifest)], err)
+	}
+	blobs.put(blob)
+	next := &Tree{Packs: slices.Clone(first.Packs), Entries: slices.Clone(first.Entries)}
+	next.Entries = append(next.Entries, Entry{Path: "name", Kind: Name, Target: "d0000/f0"})
+	slices.SortFunc(next.Entries, func(a, b Entry) int { return Compare(a.Path, b.Path) })
+	second, blob, err := p.Encode(next, first)
+	if err != nil || blob[len(magicManifest)] != versionNames {
+		t.Fatalf("with one: version %d, %v", blob[len(magicManifest)], err)
+	}
+	loaded, err := Load(t.Context(), blobs.get, blobs.put(blob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, bytes := first.Totals()
+	if n, b := loaded.Totals(); n != files+1 || b != bytes {
+		t.Errorf("%d files of %d bytes, with a further name %d of %d", files, bytes, n, b)
+	}
+	// A change that takes the file and leaves its name is none.
+	lost := document{change: true, base: second.Digest, entries: []Entry{{Path: "d0000/f0", Kind: gone}}}
+	if _, err := Load(t.Context(), blobs.get, blobs.put(hostile(t, lost))); stead.KindOf(err) != stead.KindInvalid {
+		t.Errorf("a name whose file is gone: %v", err)
 	}
 }
 
@@ -294,6 +336,7 @@ func FuzzManifest(f *testing.F) {
 	for _, t := range []*Tree{{}, tree(3, 0), tree(120, 1)} {
 		f.Add(document{packs: t.Packs, entries: t.Entries}.encode(), []byte{})
 	}
+	f.Add(document{entries: []Entry{{Path: "a", Kind: File}, {Path: "b", Kind: Name, Target: "a"}}}.encode(), []byte{})
 	base := tree(60, 0)
 	stored, _, err := p.whole(base)
 	if err != nil {
@@ -306,10 +349,10 @@ func FuzzManifest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, whole, change []byte) {
 		blobs := memory{}
-		digest := blobs.put(p.wrap(magicManifest, whole))
+		digest := blobs.put(p.wrap(magicManifest, versionFirst, whole))
 		if len(change) > 0 {
 			base, _ := ParseSum(digest)
-			digest = blobs.put(p.wrap(magicManifest, append(append([]byte{1}, base[:]...), change...)))
+			digest = blobs.put(p.wrap(magicManifest, versionFirst, append(append([]byte{1}, base[:]...), change...)))
 		}
 		loaded, err := Load(t.Context(), blobs.get, digest)
 		if err != nil {

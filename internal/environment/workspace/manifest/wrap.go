@@ -17,7 +17,9 @@ import (
 const (
 	magicManifest = "steadWM"
 	magicPack     = "steadWP"
-	version       = 1
+
+	versionFirst = 1
+	versionNames = 2 // of manifests: with further names of files
 
 	methodPlain = 0 // as it is
 	methodZstd  = 1 // one frame
@@ -52,9 +54,9 @@ func NewPacker(parallel int) (*Packer, error) {
 }
 
 // Pack makes the blob of pieces that stand in content one behind another.
-func (p *Packer) Pack(content []byte) []byte { return p.wrap(magicPack, content) }
+func (p *Packer) Pack(content []byte) []byte { return p.wrap(magicPack, versionFirst, content) }
 
-func (p *Packer) wrap(magic string, content []byte) []byte {
+func (p *Packer) wrap(magic string, version byte, content []byte) []byte {
 	head := append([]byte(magic), version, methodZstd)
 	head = binary.AppendUvarint(head, uint64(len(content)))
 	out := p.encoder.EncodeAll(content, append(make([]byte, 0, len(head)+len(content)/2), head...))
@@ -102,8 +104,12 @@ func (u *Unpacker) unwrap(magic string, blob []byte, limit int, into []byte) ([]
 	if len(blob) < len(magic)+2 || string(blob[:len(magic)]) != magic {
 		return nil, invalid("a blob begins with %.9q", blob)
 	}
-	if v := blob[len(magic)]; v != version {
-		return nil, invalid("version %d is not known, %d is", v, version)
+	newest := byte(versionFirst)
+	if magic == magicManifest {
+		newest = versionNames
+	}
+	if v := blob[len(magic)]; v < versionFirst || v > newest {
+		return nil, invalid("version %d is not known, those up to %d are", v, newest)
 	}
 	method, rest := blob[len(magic)+1], blob[len(magic)+2:]
 	length, n := binary.Uvarint(rest)
