@@ -263,4 +263,7 @@ type Checkpoint struct {
 	// TooLong counts, of these, the paths above the limit, of directories with all that is in them: what
 	// an agent would want to keep, and is told of.
 	TooLong int `json:"too_long,omitempty"`
+	// Unsettled: names came, went or moved each time that it was looked; a file that was renamed may be missing, or be there by
+	// its old name.
+	Unsettled bool `json:"unsettled,omitempty"`
 }

@@ -80,7 +80,7 @@ func environmentInfo(i session.EnvironmentInfo) json.RawMessage {
 	}
 	fields["created_at"] = i.CreatedAt / 1000
 	if c := i.Checkpoint; c != nil {
-		fields["checkpoint"] = map[string]any{"digest": c.Digest, "files": c.Files, "bytes": c.Bytes, "left_out": c.Skipped}
+		fields["checkpoint"] = map[string]any{"digest": c.Digest, "files": c.Files, "bytes": c.Bytes, "left_out": c.Skipped, "unsettled": c.Unsettled}
 	}
 	fields["last_reset"] = nil
 	if r := i.LastReset; r != nil {

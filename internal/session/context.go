@@ -20,6 +20,8 @@ type Context struct {
 	Unstored stead.Seq `json:"unstored,omitempty"`
 	// TooLong is how many paths the last checkpoint left out, as the agent was told; 0: none.
 	TooLong int `json:"too_long,omitempty"`
+	// Unsettled is the event of the notice that the last checkpoint may lack what was renamed; 0: it does not.
+	Unsettled stead.Seq `json:"unsettled,omitempty"`
 	// BytesPerToken is learnt from the last reply; 0: nothing learnt yet.
 	BytesPerToken float64 `json:"bytes_per_token,omitempty"`
 }
@@ -110,6 +112,7 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 	c.unstored(e, v)
 	c.refused(e, v)
 	c.tooLong(e, v)
+	c.unsettled(e, v)
 	c.settle(e, v, before)
 	return nil
 }

@@ -210,3 +210,19 @@ func (c *Context) tooLong(e stead.Event, v *View) {
 			"They, and all that is in them, are lost when your environment is opened again from what is stored: move them up.", c.TooLong, environment.MaxStoredPathBytes))
 	}
 }
+
+// unsettled tells the agent that what is stored may lack what was renamed, unless the next checkpoint is whole before it hears of that.
+func (c *Context) unsettled(e stead.Event, v *View) {
+	env := v.Environment
+	if env == nil || env.Checkpoint == nil || env.Checkpointed != e.Seq || env.Checkpoint.Unsettled == (c.Unsettled > 0) {
+		return
+	}
+	if !env.Checkpoint.Unsettled {
+		c.takeBack(c.Unsettled)
+		c.Unsettled = 0
+		return
+	}
+	c.Unsettled = e.Seq
+	c.notice(e.Seq, "processes in the background made, removed or renamed files in your workspace all the while it was stored: what they "+
+		"renamed just then may be missing in what is stored. It is stored again after your next turn, and while they go on.")
+}

@@ -72,6 +72,7 @@ func (s *spec) environment(name, rest string) bool {
 	if n, ok := strings.CutPrefix(rest, "toolong="); ok {
 		stored.TooLong = int(s.number(n))
 	}
+	stored.Unsettled = rest == "unsettled"
 	switch name {
 	case "file":
 		s.event(session.KindInputFile, session.FileInput{Path: rest, Data: stead.Text{Digest: "f", Bytes: 1}})

@@ -11,6 +11,9 @@ import (
 	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
+// viewTries is how often a checkpoint looks at the workspace whose names change meanwhile.
+const viewTries = 3
+
 // restAge is how long before a checkpoint a file must have rested to be taken for unchanged by the
 // next one. A change within the tick of the clock that stamps files, 10 ms at most, can leave the
 // stamp as it is; ten ticks are beyond doubt.
@@ -43,54 +46,24 @@ func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 	if err := d.load(ctx, blobs, previous); err != nil {
 		return environment.Checkpoint{}, err
 	}
-	parallel := runtime.GOMAXPROCS(0)
-	start := d.now()
-	nodes, out, err := d.scan(ctx, start, parallel)
-	if err != nil {
-		return environment.Checkpoint{}, err
-	}
-	disk := onDisk(nodes)
-	others := furtherNames(nodes)
-	places := placesOf(d.last)
-	s := newStorer(ctx, blobs, d.last, places, parallel)
+	s := newStorer(ctx, blobs, d.last, placesOf(d.last), runtime.GOMAXPROCS(0))
 	defer s.wait()
-	parts, changed := d.unchanged(nodes)
-	gone := make(map[int]bool)
-	take := func(f found) error {
-		if f.begin {
-			parts[f.file] = nil
-		}
-		if f.gone {
-			gone[f.file] = true
-		}
-		if f.part.Length > 0 {
-			parts[f.file] = appendPart(parts[f.file], f.part)
-			if err := s.add(f.part, f.data); err != nil {
-				return err
-			}
-		}
-		if f.end && !f.gone {
-			nodes[f.file] = f.node
-		}
-		return nil
-	}
-	if err := d.readAll(ctx, nodes, changed, parallel, take); err != nil {
-		return environment.Checkpoint{}, err
-	}
-	if loose := d.loosen(nodes, others, changed, gone); len(loose) > 0 {
-		if err := d.readAll(ctx, nodes, loose, parallel, take); err != nil {
+	var v *view
+	for try := 1; try == 1 || !v.settled && try <= viewTries; try++ {
+		var err error
+		if v, err = d.look(ctx, s, v); err != nil {
 			return environment.Checkpoint{}, err
 		}
 	}
-	entries := entriesOf(nodes, parts, gone)
-	stored, err := s.finish(entries)
+	stored, err := s.finish(v.entries())
 	if err != nil {
 		return environment.Checkpoint{}, err
 	}
 	d.last = stored
-	d.remember(nodes, gone, start)
+	d.remember(v)
 	files, bytes := stored.Totals()
-	return environment.Checkpoint{Digest: stored.Digest.String(), Files: files, Bytes: bytes, Stored: s.bytes(), Disk: disk, Skipped: out.all, TooLong: out.long}, nil
+	return environment.Checkpoint{Digest: stored.Digest.String(), Files: files, Bytes: bytes, Stored: s.bytes(), Disk: v.disk,
+		Skipped: v.out.all, TooLong: v.out.long, Unsettled: !v.settled}, nil
 }
 
 // load makes d.last the previous checkpoint.
@@ -159,30 +132,6 @@ func placesOf(s *manifest.Stored) map[manifest.Sum]place {
 	return m
 }
 
-// unchanged returns the parts of the files that are as the last checkpoint has them, by node, and the
-// files that must be read.
-func (d *Dir) unchanged(nodes []node) (parts [][]manifest.Part, changed []int) {
-	parts = make([][]manifest.Part, len(nodes))
-	var entries []manifest.Entry
-	if d.last != nil && len(d.seen) == len(d.last.Entries) {
-		entries = d.last.Entries
-	}
-	at := 0
-	for i, n := range nodes {
-		if n.kind != manifest.File {
-			continue
-		}
-		at = upTo(entries, at, n.path)
-		if at < len(entries) && n.known && entries[at].Path == n.path && d.seen[at] == (seen{n.stat.ino, n.stat.ctime}) &&
-			entries[at].Size == n.size && entries[at].MTime == n.mtime {
-			parts[i] = entries[at].Parts
-		} else {
-			changed = append(changed, i)
-		}
-	}
-	return parts, changed
-}
-
 func appendPart(parts []manifest.Part, p manifest.Part) []manifest.Part {
 	if n := len(parts); n > 0 && p.Pack == manifest.Hole && parts[n-1].Pack == manifest.Hole {
 		parts[n-1].Length += p.Length
@@ -191,40 +140,15 @@ func appendPart(parts []manifest.Part, p manifest.Part) []manifest.Part {
 	return append(parts, p)
 }
 
-func entriesOf(nodes []node, parts [][]manifest.Part, gone map[int]bool) []manifest.Entry {
-	entries := make([]manifest.Entry, 0, len(nodes))
-	for i, n := range nodes {
-		if gone[i] {
-			continue
-		}
-		e := manifest.Entry{Path: n.path, Kind: n.kind}
-		switch n.kind {
-		case manifest.Directory:
-			e.Mode = n.mode
-		case manifest.Link, manifest.Name:
-			e.Target = n.target
-		case manifest.File:
-			e.Mode, e.MTime, e.Parts = n.mode, n.mtime, slices.Clone(parts[i])
-			for _, p := range e.Parts {
-				e.Size += p.Length
-			}
-		}
-		entries = append(entries, e)
-	}
-	return entries
-}
-
-// remember keeps what the next checkpoint compares with, by entry of this one. A file that was touched
-// just now is not kept: a change after it was read might not show.
-func (d *Dir) remember(nodes []node, gone map[int]bool, start time.Time) {
+// remember keeps what the next checkpoint compares with, by entry of this one.
+func (d *Dir) remember(v *view) {
 	d.seen = make([]seen, 0, len(d.last.Entries))
-	rested := start.Add(-restAge).UnixNano()
-	for i, n := range nodes {
-		if gone[i] {
+	for i, n := range v.nodes {
+		if v.gone[i] {
 			continue
 		}
 		var s seen
-		if n.kind == manifest.File && n.known && n.stat.ctime < rested {
+		if v.rested(n) {
 			s = seen{n.stat.ino, n.stat.ctime}
 		}
 		d.seen = append(d.seen, s)

@@ -30,15 +30,16 @@ func furtherNames(nodes []node) map[int]int {
 
 // loosen makes files of the names that are no longer those of the file that was read, and returns them in order: they are to
 // be read. read are the files that were, in order: of the others nothing has changed since the names were found.
-func (d *Dir) loosen(nodes []node, others map[int]int, read []int, gone map[int]bool) (loose []int) {
+func (d *Dir) loosen(v *view, others map[int]int, read []int) (loose []int) {
+	nodes := v.nodes
 	for i, f := range others {
 		if _, ok := slices.BinarySearch(read, f); !ok {
 			continue
 		}
-		if !gone[f] && nodes[f].stat.ino == nodes[i].stat.ino {
+		if !v.gone[f] && nodes[f].stat.ino == nodes[i].stat.ino {
 			info, err := d.root.Lstat(nodes[i].path)
 			if vanished(err) {
-				gone[i] = true
+				v.gone[i] = true
 				continue
 			}
 			if err == nil {

@@ -123,9 +123,9 @@ func TestNamesThatMove(t *testing.T) {
 	must(t, os.Remove(filepath.Join(dir, "z")))
 	put(t, filepath.Join(dir, "z"), "another file")
 	must(t, os.Remove(filepath.Join(dir, "b/file")))
-	gone := map[int]bool{}
-	loose := d.loosen(nodes, others, []int{first}, gone)
-	if len(loose) != 1 || loose[0] != at["z"] || !gone[at["b/file"]] || nodes[at["z"]].target != "" {
-		t.Errorf("to be read: %v, gone: %v", loose, gone)
+	v := &view{nodes: nodes, gone: map[int]bool{}}
+	loose := d.loosen(v, others, []int{first})
+	if len(loose) != 1 || loose[0] != at["z"] || !v.gone[at["b/file"]] || nodes[at["z"]].target != "" {
+		t.Errorf("to be read: %v, gone: %v", loose, v.gone)
 	}
 }

@@ -62,7 +62,7 @@ type leftOut struct {
 
 // scan lists everything below the workspace, in the manifest's order.
 func (d *Dir) scan(ctx context.Context, now time.Time, parallel int) (nodes []node, out leftOut, err error) {
-	s := &scanner{ctx: ctx, now: now, idle: make(chan struct{}, parallel-1), names: namesOf}
+	s := &scanner{ctx: ctx, now: now, idle: make(chan struct{}, parallel-1), names: d.names}
 	for range parallel - 1 {
 		s.idle <- struct{}{}
 	}

@@ -17,7 +17,8 @@
 // links). Not kept: owners, extended attributes, setuid, setgid and sticky bits, times of directories; FIFOs, sockets and devices are left out and counted. A file that changes while it is read is
 // read again, readTries times at most, and then taken as that reader saw it: a database should be at
 // rest. A file that is changed through a shared memory mapping shows that only when the system writes
-// its pages back; until then a checkpoint may take it for unchanged.
+// its pages back; until then a checkpoint may take it for unchanged. While names come, go and move it looks again,
+// viewTries times at most, and then says that it is not settled: a file that is renamed all the time may be missing.
 //
 // Depth: nothing bounds how deep directories are but the length of a path that is stored; what is deeper
 // is counted by DiskUsage, removed by Remove, and left out of a checkpoint, which says so. See walker.
@@ -50,6 +51,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -72,7 +74,8 @@ type Dir struct {
 
 	unlocking sync.Mutex // held while modes are opened up for a moment: see unlock
 
-	now func() time.Time
+	now   func() time.Time
+	names func(*os.Root, *atomic.Int64) ([]string, error) // of a directory that a checkpoint lists
 
 	checkpointing sync.Mutex       // one checkpoint at a time; it holds what follows
 	last          *manifest.Stored // the newest checkpoint
@@ -92,7 +95,7 @@ func Open(hostDir string) (*Dir, error) {
 	if err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, errors.Join(err, root.Close()), "open workspace")
 	}
-	return &Dir{root: root, self: self, now: time.Now}, nil
+	return &Dir{root: root, self: self, now: time.Now, names: namesOf}, nil
 }
 
 // Close lets the directory go; the files stay. Calls that are under way may fail.
