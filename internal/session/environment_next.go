@@ -36,7 +36,7 @@ func (s *State) nextEnvironment(w Window) []Command {
 		return []Command{WaitUntil{at}}
 	}
 	store := action == ActionOpen && !s.commandWaits()
-	return []Command{EnvironmentAction{Action: action, Attempt: e.Attempts + 1, Store: store}}
+	return []Command{EnvironmentAction{Action: action, Attempt: e.Attempts + 1, Store: store, Publish: action == ActionSave && s.publishes()}}
 }
 
 // wantedAction is what the environment needs next, "" for nothing; at is when, 0: now.
@@ -75,7 +75,7 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 		case s.commandRuns():
 		case gone, e.Slice.Refused && !e.Unsaved:
 			return ActionSuspend, 0
-		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked+e.Wanted > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved:
+		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked+e.Wanted > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved, s.publishes() && !e.Unsaved:
 			return ActionSave, 0
 		case (s.Turn == nil || s.budgetWaits()) && w.EnvironmentIdle > 0:
 			return ActionSuspend, e.Used + w.EnvironmentIdle.Milliseconds()

@@ -42,6 +42,23 @@ func (s *State) saveFirst(end EndTurn) []Command {
 	return []Command{next}
 }
 
+// turnEnded: outputs belong to the turn that made them. One that is cancelled ends at once, and its files are stored and its
+// outputs published right behind it: who ends a turn wants what it has made so far, and does not want to wait.
+func (e *EnvironmentView) turnEnded(kind string, t *TurnView) {
+	if kind == KindTurnCancelled && t != nil && e.Unpublished {
+		e.Cancelled = t.Seq
+		return
+	}
+	e.Unpublished, e.Cancelled = false, 0
+}
+
+// publishes: what is stored now is stored behind a cancelled turn, whose outputs become artifacts. Once another turn runs
+// they are published with that.
+func (s *State) publishes() bool {
+	e := s.Environment
+	return s.Turn == nil && e.Unpublished && e.Cancelled > 0
+}
+
 // Unstocked reports whether the workspace may hold what its checkpoint does not. In a copy it holds what
 // the checkpoint does, whatever the original did since.
 func (e *EnvironmentView) Unstocked() bool {

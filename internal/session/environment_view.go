@@ -56,9 +56,11 @@ type EnvironmentView struct {
 	Asked stead.Seq `json:"asked,omitempty"`
 	// Wanted is the event that asks for one since the session is copied, 0 for none: it outlives residences.
 	Wanted stead.Seq `json:"wanted,omitempty"`
-	// Unpublished: a command of this turn may have made outputs that no checkpoint has published.
-	Unpublished bool `json:"unpublished,omitempty"`
-	Publishing  bool `json:"publishing,omitempty"` // Action does
+	// Unpublished: a command of this turn may have made outputs that no checkpoint has published; or one of Cancelled,
+	// a turn that was cancelled, and so did not wait for that; 0: there is none.
+	Unpublished bool      `json:"unpublished,omitempty"`
+	Cancelled   stead.Seq `json:"cancelled,omitempty"`
+	Publishing  bool      `json:"publishing,omitempty"` // Action does
 	// Unsaved: the last tries to checkpoint failed. The turn ends all the same; the next command, or
 	// being idle, begins new ones.
 	Unsaved bool `json:"unsaved,omitempty"`
@@ -267,12 +269,12 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 	e.checkpoint(ev, p.Checkpoint, p.Upto, call)
 	e.refuse(ev, p.Refused)
 	e.Since, e.Background = e.Since.Grown(p.Usage), p.Background
-	if e.Publishing {
-		e.Unpublished = false
-	}
-	turn := stead.Seq(0)
-	if v.Turn != nil {
+	turn := e.Cancelled
+	if v.Turn != nil && (turn == 0 || v.Turn.Seq < call) { // not one that began meanwhile
 		turn = v.Turn.Seq
+	}
+	if e.Publishing {
+		e.Unpublished, e.Cancelled = false, 0
 	}
 	for _, l := range p.TooLarge {
 		e.TooLarge = slices.DeleteFunc(e.TooLarge, func(old environment.TooLarge) bool { return old.Path == l.Path })

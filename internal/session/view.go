@@ -161,11 +161,11 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.itemDeleted)
 	case KindTurnCompleted, KindTurnFailed, KindTurnCancelled:
 		v.handBack(e.Kind)
+		if v.Environment != nil {
+			v.Environment.turnEnded(e.Kind, v.Turn)
+		}
 		v.Turn, v.LastActive = nil, e.At
 		v.needed(e.At)
-		if v.Environment != nil {
-			v.Environment.Unpublished = false // outputs belong to the turn that made them
-		}
 	case KindModelCalled:
 		return fold(e, v.modelCalled)
 	case KindModelStreamed:
