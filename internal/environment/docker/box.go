@@ -196,8 +196,9 @@ const statsEvery = 10 * time.Second
 func (e *Environment) watch(ctx context.Context) {
 	life := time.NewTimer(e.limits.Lifetime)
 	defer life.Stop()
-	disk := time.NewTimer(WatchEvery)
+	disk := time.NewTimer(0) // measured before a command has changed it
 	defer disk.Stop()
+	lookout := diskWatch{box: e}
 	measure := time.NewTicker(statsEvery)
 	defer measure.Stop()
 	var root <-chan time.Time // never, unless there is a root that can be written
@@ -222,25 +223,9 @@ func (e *Environment) watch(ctx context.Context) {
 		case <-root:
 			e.watchRoot(ctx)
 		case <-disk.C:
-			start := time.Now()
-			now := e.watchDisk(ctx)
-			disk.Reset(max(WatchEvery, e.limits.Rest(time.Since(start), now)))
+			disk.Reset(lookout.look(ctx))
 		}
 	}
-}
-
-func (e *Environment) watchDisk(ctx context.Context) environment.Occupied {
-	now, err := e.Measure(e.limits.MostFiles())
-	if err != nil {
-		return now // on its way out
-	}
-	e.mu.Lock()
-	e.seen.DiskBytes = now.Bytes
-	e.mu.Unlock()
-	if why := e.limits.Above(now); why != "" {
-		e.client.Interrupt(ctx, why)
-	}
-	return now
 }
 
 // measure takes the engine's numbers; without an answer the old ones stay.

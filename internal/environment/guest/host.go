@@ -42,6 +42,8 @@ type Client struct {
 	env  map[string]string
 	work sync.WaitGroup // commands
 
+	interrupting sync.RWMutex // read by a command that begins: an Interrupt that is under way would kill it as well
+
 	mu    sync.Mutex
 	over  bool // no command may begin
 	calls map[*call]bool
@@ -118,6 +120,8 @@ func (c *Client) Kill(why environment.Reason) { c.killCalls(why, true) }
 
 // Interrupt kills every process in the container, for a reason. Commands may begin afterwards.
 func (c *Client) Interrupt(ctx context.Context, why environment.Reason) {
+	c.interrupting.Lock()
+	defer c.interrupting.Unlock()
 	c.killCalls(why, false)
 	s, err := c.mux.open(request{Op: opKillAll})
 	if err != nil {
@@ -173,11 +177,11 @@ func (c *Client) Exec(ctx context.Context, cmd environment.Command, out func(env
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	k := &call{kill}
-	if err := c.begin(ctx, k); err != nil {
+	s, err := c.open(ctx, k, cmd)
+	if _, ok := errors.AsType[*environment.NotStartedError](err); ok {
 		return environment.Exit{}, err
 	}
 	defer c.forget(k)
-	s, err := c.mux.open(execRequest(cmd, c.env))
 	if err != nil {
 		// The frame may have been on the line when it broke: only a refusal of our own is sure.
 		if stead.KindOf(err) == stead.KindLimited || stead.KindOf(err) == stead.KindTooLarge {
@@ -210,6 +214,16 @@ func (c *Client) Exec(ctx context.Context, cmd environment.Command, out func(env
 		exit.Code, exit.Reason = -1, reasonOf(context.Cause(ctx))
 	}
 	return exit, nil
+}
+
+// open begins a command. A NotStartedError says that nobody need forget it.
+func (c *Client) open(ctx context.Context, k *call, cmd environment.Command) (*stream, error) {
+	c.interrupting.RLock()
+	defer c.interrupting.RUnlock()
+	if err := c.begin(ctx, k); err != nil {
+		return nil, err
+	}
+	return c.mux.open(execRequest(cmd, c.env))
 }
 
 // killCommand kills a command, and the whole conversation if that does not help.
