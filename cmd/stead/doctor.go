@@ -298,6 +298,10 @@ func listModels(ctx context.Context, p config.Provider) (status, models int, err
 
 func checkToolServer(ctx context.Context, cfg *config.Config, s config.Server) finding {
 	f := finding{Check: "tool server " + s.Label, Verdict: verdictOK}
+	if s.Auth != "" {
+		f.Detail = "not tried: it is asked in an agent's name alone"
+		return f
+	}
 	manager := mcp.New(mcp.Config{Servers: toolServers(cfg), Version: version})
 	defer manager.Close(context.WithoutCancel(ctx))
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)

@@ -213,6 +213,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	services := n.openConfigured(store, store, keys, authorizer, guard)
 	n.vaults.Store(services.vaults)
+	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
 	pcs, err := n.openComputers(ctx, keys, callers, services, func() session.Environments { return run })
 	if err != nil {
 		return err
@@ -223,7 +224,7 @@ func (n *node) open(ctx context.Context) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch, Memory: remember.New(services.memory), Vaults: services.vaults,
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch, Memory: remember.New(services.memory), Vaults: services.vaults, Workloads: workloads,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
@@ -235,7 +236,7 @@ func (n *node) open(ctx context.Context) error {
 	n.onStop(run.Shutdown)
 	door := server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
-		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, FileContent: services.fileContent,
+		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Issuer: issuer, FileContent: services.fileContent,
 		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,

@@ -9,7 +9,7 @@ import (
 
 // check refuses what would fail later, or silently not happen.
 func (c *Config) check() error {
-	for _, step := range []func() error{c.checkDoor, c.checkDatabase, c.checkProviders, c.checkModels, c.checkServers, c.checkEnvironments, c.checkResidency, c.checkCapacity, c.checkCommitments, c.checkBudgets, c.checkPolicies, c.checkPrices, c.checkSettlement} {
+	for _, step := range []func() error{c.checkDoor, c.checkDatabase, c.checkProviders, c.checkModels, c.checkIdentity, c.checkServers, c.checkEnvironments, c.checkResidency, c.checkCapacity, c.checkCommitments, c.checkBudgets, c.checkPolicies, c.checkPrices, c.checkSettlement} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -107,6 +107,9 @@ func (c *Config) checkServers() error {
 			return invalid(at, "Remove them, or write command instead of url.", "%s: args and env belong to a command", at)
 		case s.Command != "" && len(s.Headers) > 0:
 			return invalid(at, "Remove them; what a command must know goes into env.", "%s: headers belong to a url", at)
+		}
+		if err := c.checkServerAuth(at, s); err != nil {
+			return err
 		}
 		if s.URL != "" {
 			if err := checkURL(at+".url", s.URL); err != nil {

@@ -3,14 +3,15 @@
 // Shape: the file's keys are the fields below, one to one:
 //
 //	listen, data, database
-//	auth        {mode, root_key, issuers}
+//	auth        {mode, root_key, issuers, browser_origins}
+//	identity    {trust_domain, issuer, algorithm, environments}
 //	tls         {certificate, key}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
 //	commitments [{name, provider, pool, start, period, periods, usd, tokens, shortfall_usd_per_million}]
 //	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price, hedge, version, …}], context_window, max_output_tokens, price, hedge,
 //	              base, adapter, deployment, owner, purpose, lifecycle, successor, projects, agents}]
-//	mcp_servers [{label, url, headers, command, args, env, effects}]
+//	mcp_servers [{label, url, headers, command, args, env, effects, auth, audience}]
 //	private_tool_servers
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
 //	prices      [{version, valid_from, entries: [{provider, model, tier, input, cached_input, cache_write, output, reasoning}],
@@ -78,6 +79,7 @@ type Config struct {
 	Database  string     `yaml:"database"` // postgres://…; "" for SQLite
 	Auth      Auth       `yaml:"auth"`
 	TLS       TLS        `yaml:"tls"`
+	Identity  Identity   `yaml:"identity"`
 	Providers []Provider `yaml:"providers"`
 	Models    []Model    `yaml:"models"`
 	Servers   []Server   `yaml:"mcp_servers"`
@@ -157,6 +159,10 @@ type Server struct {
 	Args    []string          `yaml:"args"`
 	Env     map[string]string `yaml:"env"`
 	Effects map[string]string `yaml:"effects"` // tool name → "pure", "idempotent" or "unknown"
+	// Auth says which token of the agent's requests carry: AuthWorkload or AuthOnBehalfOf; "": none. Audience is whom they are
+	// for; "": the URL.
+	Auth     string `yaml:"auth"`
+	Audience string `yaml:"audience"`
 }
 
 // Limits are the few that an operator may set; every other one is a constant of package stead.

@@ -196,6 +196,9 @@ func (x *environmentAction) open(ctx context.Context, host environment.Host) (pe
 			return pending{}, err
 		}
 	}
+	if x.a.r.cfg.Workloads != nil {
+		from.Credentials = append(from.Credentials, x.a.r.cfg.Workloads.Variables(x.a.r.about(x.a.key))...)
+	}
 	opened, err := host.Open(ctx, x.a.key, from)
 	if err != nil {
 		return pending{}, err

@@ -74,6 +74,8 @@ type Config struct {
 	Memory Memory
 	// Vaults has the credentials of sessions; nil: there are none.
 	Vaults Vaults
+	// Workloads has tokens by which agents are known to others; nil: there are none.
+	Workloads Workloads
 	// Environments hosts the computers of sessions; nil: there are none here.
 	Environments environment.Host
 	Node         stead.NodeID

@@ -97,6 +97,9 @@ func (r *Runner) serverTools(ctx context.Context, key stead.SessionKey, vaults [
 	if s.Credential, err = r.bearer(ctx, key, vaults, cfg); err != nil {
 		return nil, err
 	}
+	if s.Credential == nil {
+		s.Credential = r.identified(key, cfg)
+	}
 	return r.cfg.Tools.Tools(ctx, s)
 }
 

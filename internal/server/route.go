@@ -7,6 +7,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/identity/workload"
 )
 
 // handler answers one request; what it returns becomes the error envelope.
@@ -255,6 +256,8 @@ func (s *server) table() []route {
 		{method: "POST", path: memoryStore + "/forget", summary: "Forget what filters select: a session, a scope, a user", handle: s.forgetMemories, body: "MemoryForget", answer: "MemoryForgotten", always: true},
 		{method: "POST", path: memoryStore + "/search", summary: "Find memories by what they say, with no model", handle: s.searchMemories, body: "MemorySearch", answer: "MemoryHits", always: true},
 
+		{method: "GET", path: workload.KeysPath, summary: "The keys that tokens of agents can be checked with", handle: s.publicKeys, answer: "KeySet", open: true},
+		{method: "GET", path: workload.AboutPath, summary: "What verifiers of those tokens need to know, as OpenID Connect's discovery says it", handle: s.aboutIssuer, answer: "IssuerInfo", open: true},
 		{method: "GET", path: "/healthz", summary: "The process answers", handle: s.health, answer: "Health", open: true},
 		{method: "GET", path: "/readyz", summary: "The node can serve", handle: s.ready, answer: "Health", open: true},
 		{method: "GET", path: "/metrics", summary: "Counters, in the text format of Prometheus", handle: s.exposeMetrics, answer: "Lines", media: mediaText},

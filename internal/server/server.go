@@ -90,6 +90,8 @@ type Config struct {
 	Models      model.Catalog
 	// Keys keeps API keys; nil: there are none.
 	Keys Keys
+	// Issuer publishes what tokens of agents can be checked with; nil: agents have none.
+	Issuer Issuer
 	// Policies shows the policies in force; nil: there are none.
 	Policies Policies
 	// Audit shows audit logs; nil: there are none.

@@ -46,7 +46,8 @@ type Call struct {
 	Arguments json.RawMessage
 	Session   stead.SessionKey
 	Turn      string
-	Principal stead.Principal
+	Agent     stead.AgentID
+	Principal stead.Principal // whoever the session serves
 	// Progress, if set, is told what the tool says while it works. It must not block.
 	Progress func(message string)
 	// Output, if set, is handed what a command prints while it runs, in order. It must not block long.
@@ -73,7 +74,7 @@ type Server struct {
 	Label   string
 	URL     string            // streamable HTTP
 	Headers map[string]string // with URL; never secrets
-	// Credential proves who asks, with URL; nil: nothing does.
+	// Credential proves who asks, with URL, or towards a server of the configuration that wants to know; nil: nothing does.
 	Credential Credential
 	Command    *Command       // needs an Origin
 	Metadata   map[string]any // sent with each request (request_metadata)

@@ -17,10 +17,15 @@ import (
 	"github.com/stead-dev/stead/internal/tool"
 )
 
-// Keys of a call's _meta. They win over the agent's own metadata.
+// Keys of a call's _meta. They win over the agent's own metadata. Who asks, and for whom, is told to the operator's servers
+// alone: those that an agent names may be anybody's, and a user's id is none of their business.
 const (
 	MetaIdempotencyKey = "stead.dev/idempotency-key"
 	MetaSession        = "stead.dev/session"
+	MetaTurn           = "stead.dev/turn"
+	MetaProject        = "stead.dev/project"
+	MetaAgent          = "stead.dev/agent"
+	MetaPrincipal      = "stead.dev/principal" // {kind, id} of whoever the session serves
 )
 
 // drainGrace is how long the rest of a reply's stream may be read after the reply itself, so that
@@ -118,6 +123,20 @@ func (r *remote) meta(c tool.Call) sdk.Meta {
 	maps.Copy(meta, r.metadata)
 	meta[MetaIdempotencyKey] = c.Key
 	meta[MetaSession] = string(c.Session.Session)
+	if c.Turn != "" {
+		meta[MetaTurn] = c.Turn
+	}
+	for _, name := range []string{MetaProject, MetaAgent, MetaPrincipal} {
+		delete(meta, name) // nobody but us says them
+	}
+	if !r.target.operators {
+		return meta
+	}
+	meta[MetaProject] = string(c.Session.Project)
+	meta[MetaPrincipal] = map[string]string{"kind": string(c.Principal.Kind), "id": c.Principal.ID}
+	if c.Agent != "" {
+		meta[MetaAgent] = string(c.Agent)
+	}
 	return meta
 }
 

@@ -6,7 +6,7 @@
 //
 //	Manager ─ link (one connection, shared by sessions; label, or URL and headers) ─ listing ─ tool
 //	               (with an origin: one for each key of it and label, never shared)
-//	tool.Call ─▶ tools/call {name, arguments, _meta{stead.dev/idempotency-key, stead.dev/session, …metadata}}
+//	tool.Call ─▶ tools/call {name, arguments, _meta{stead.dev/idempotency-key, …/session, …metadata}}
 //	          ◀─ content → input_text, input_image (data: URL)
 //
 // Delivery. A call is sent at most once. Package mcp never repeats one, and keeps others from it:
@@ -71,6 +71,8 @@ type Configured struct {
 	Env     map[string]string // with Command: added to PATH, HOME and LANG; may hold secrets
 	Dir     string            // with Command: working directory; empty: ours
 	Effects map[string]tool.Effect
+	// Identified: with URL, each request carries the credential that tool.Server has. Without one it is not sent.
+	Identified bool
 }
 
 // Config is what a Manager needs. The zero value reaches servers by URL only.

@@ -32,6 +32,8 @@ type target struct {
 	command  *tool.Command // stdio, inside origin
 	origin   tool.Origin   // nil: this host
 	named    bool          // an agent gave the URL
+	// operators: it is one of the configuration, and not of an agent's declaration.
+	operators bool
 	// credential proves who asks, towards url; nil: nothing does.
 	credential tool.Credential
 	effects    map[string]tool.Effect
@@ -67,7 +69,18 @@ func (m *Manager) target(s tool.Server) (target, error) {
 	if len(s.Headers) > 0 {
 		return target{}, stead.Invalid("headers", "the tool server %s is configured by the operator, so its headers can't be set here", quoted(s.Label))
 	}
-	return configuredTarget(configured)
+	to, err := configuredTarget(configured)
+	if err != nil || !configured.Identified {
+		return to, err
+	}
+	if s.Credential == nil {
+		e := stead.Errorf(stead.KindForbidden, "the tool server %s wants to know who asks, and nobody's agent does", quoted(s.Label))
+		e.Code = tool.CodeCredential
+		return to, e
+	}
+	to.credential = s.Credential
+	to.identity += "\x00" + s.Credential.Key()
+	return to, nil
 }
 
 func commandTarget(s tool.Server) (target, error) {
@@ -97,10 +110,10 @@ func insideIdentity(s tool.Server, what string) string {
 func configuredTarget(c Configured) (target, error) {
 	if c.Command == "" {
 		to, err := urlTarget(c.Label, c.URL, c.Headers)
-		to.identity, to.effects = "label\x00"+c.Label, c.Effects
+		to.identity, to.effects, to.operators = "label\x00"+c.Label, c.Effects, true
 		return to, err
 	}
-	return target{identity: "label\x00" + c.Label, label: c.Label, process: &c, effects: c.Effects}, nil
+	return target{identity: "label\x00" + c.Label, label: c.Label, process: &c, effects: c.Effects, operators: true}, nil
 }
 
 func urlTarget(label, raw string, headers map[string]string) (target, error) {

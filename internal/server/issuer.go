@@ -1,0 +1,52 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity/workload"
+)
+
+// Issuer publishes what tokens of agents can be checked with: see package workload, which implements it.
+type Issuer interface {
+	PublicKeys(ctx context.Context) ([]byte, error)
+	About() []byte
+}
+
+func (s *server) publicKeys(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {
+	if s.Issuer == nil {
+		return noIssuer()
+	}
+	keys, err := s.Issuer.PublicKeys(r.Context())
+	if err != nil {
+		return err
+	}
+	publish(w, keys)
+	return nil
+}
+
+func (s *server) aboutIssuer(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
+	if s.Issuer == nil {
+		return noIssuer()
+	}
+	publish(w, s.Issuer.About())
+	return nil
+}
+
+func noIssuer() error {
+	e := stead.Errorf(stead.KindNotFound, "agents of this server have no tokens, and so it publishes no keys")
+	e.Hint = "Configure them: identity: {trust_domain: acme.example}."
+	return e
+}
+
+// publish answers with JSON that everybody may read, and keep for a while.
+func publish(w http.ResponseWriter, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(workload.CacheFor.Seconds())))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Access-Control-Allow-Origin", "*") // they are public, and no cookie is ever looked at
+	w.Write(body)                             //nolint:errcheck // nobody is left to tell
+}
