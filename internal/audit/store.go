@@ -20,6 +20,12 @@ type Query struct {
 	Limit   int   // 1 … MaxRows
 }
 
+// LogSize is how many records a project's log has.
+type LogSize struct {
+	Project stead.ProjectID
+	Size    int64
+}
+
 // MaxRows is the most rows of one page of a store.
 const MaxRows = 1000
 
@@ -40,6 +46,8 @@ type Store interface {
 	AppendAudit(ctx context.Context, project stead.ProjectID, records []Record) error
 	// AuditTree is the tree of a project's log; the zero Tree where there is none.
 	AuditTree(ctx context.Context, project stead.ProjectID) (Tree, error)
+	// AuditLogs returns the logs that have records, in the order of their projects' names behind after, at most limit.
+	AuditLogs(ctx context.Context, after stead.ProjectID, limit int) ([]LogSize, error)
 	// AuditRows returns a page of a project's records in order of their places.
 	AuditRows(ctx context.Context, q Query) ([]Row, error)
 	// AddAuditNote keeps a checkpoint. One of that size that is there already stays.

@@ -108,6 +108,8 @@ type Config struct {
 	Budgets []Budget `yaml:"budgets"`
 	// Policies decide behind what roles allow.
 	Policies Policies `yaml:"policies"`
+	// Audit says where audit logs are sent to.
+	Audit Audit `yaml:"audit"`
 
 	// Sections are the keys of the file that have a value, be it an empty list.
 	Sections []string `yaml:"-"`

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit/stream"
 )
 
 // health says that the process answers.
@@ -125,11 +126,38 @@ func (s *server) exposeMetrics(w http.ResponseWriter, _ *http.Request, _ stead.P
 		full = 1
 	}
 	gauge("gauge", "stead_storage_full", "1 while the disk is full and nothing new is taken.", full)
+	s.exposeStreams(w)
 	if rss := residentBytes(); rss > 0 {
 		gauge("gauge", "process_resident_memory_bytes", "Resident memory.", rss)
 	}
 	gauge("gauge", "go_goroutines", "Goroutines that exist.", int64(runtime.NumGoroutine()))
 	return nil
+}
+
+// exposeStreams says how far audit logs were sent on by this node.
+func (s *server) exposeStreams(w io.Writer) {
+	if s.AuditStreams == nil {
+		return
+	}
+	all := s.AuditStreams()
+	for _, m := range []struct {
+		kind, name, help string
+		of               func(stream.Status) int64
+	}{
+		{"counter", "stead_audit_stream_records_total", "Audit records that this node has sent.", func(s stream.Status) int64 { return s.Sent }},
+		{"gauge", "stead_audit_stream_behind", "Audit records that the receiver does not have yet.", func(s stream.Status) int64 { return s.Behind }},
+		{"gauge", "stead_audit_stream_failing", "1 while the receiver does not take what is sent.", func(s stream.Status) int64 {
+			if s.Failing {
+				return 1
+			}
+			return 0
+		}},
+	} {
+		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", m.name, m.help, m.name, m.kind)
+		for _, one := range all {
+			fmt.Fprintf(w, "%s{stream=%q} %d\n", m.name, one.Name, m.of(one))
+		}
+	}
 }
 
 func (m *metrics) exposeRequests(w io.Writer) {

@@ -34,6 +34,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/audit/stream"
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/identity"
@@ -96,6 +97,8 @@ type Config struct {
 	Policies Policies
 	// Audit shows audit logs; nil: there are none.
 	Audit Audit
+	// AuditStreams says how far audit logs were sent on; nil: they are not.
+	AuditStreams func() []stream.Status
 	// Watch ends a model call that was allowed, by end and with a *stead.Error, when it is stopped while it is under way, until
 	// done is called: see package killswitch. nil: nothing is.
 	Watch func(end context.CancelCauseFunc, req policy.Request) (done func())

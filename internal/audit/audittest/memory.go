@@ -2,6 +2,7 @@ package audittest
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -59,6 +60,19 @@ func (m *Memory) AuditTree(_ context.Context, project stead.ProjectID) (audit.Tr
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.of(project).tree, nil
+}
+
+// AuditLogs implements audit.Store.
+func (m *Memory) AuditLogs(_ context.Context, after stead.ProjectID, limit int) ([]audit.LogSize, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []audit.LogSize
+	for _, p := range slices.Sorted(maps.Keys(m.logs)) {
+		if size := m.logs[p].tree.Size; p > after && size > 0 && len(out) < limit {
+			out = append(out, audit.LogSize{Project: p, Size: size})
+		}
+	}
+	return out, nil
 }
 
 // AuditRows implements audit.Store.

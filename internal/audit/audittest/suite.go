@@ -7,6 +7,7 @@ package audittest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -200,6 +201,13 @@ func noted(t *testing.T, here, there audit.Store) {
 func apart(t *testing.T, here, there audit.Store) {
 	add(t, here, "one", "a")
 	add(t, there, "two", "b", "c")
+	logs, err := here.AuditLogs(t.Context(), "", 10)
+	if want := []audit.LogSize{{Project: "one", Size: 1}, {Project: "two", Size: 2}}; err != nil || !slices.Equal(logs, want) {
+		t.Errorf("logs: %v, want %v: %v", logs, want, err)
+	}
+	if logs, err = here.AuditLogs(t.Context(), "one", 1); err != nil || len(logs) != 1 || logs[0].Project != "two" {
+		t.Errorf("behind one: %v, %v", logs, err)
+	}
 	for p, want := range map[stead.ProjectID]int64{"one": 1, "two": 2, "none": 0} {
 		tree, err := there.AuditTree(t.Context(), p)
 		if err != nil || tree.Size != want {

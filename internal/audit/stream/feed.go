@@ -1,0 +1,137 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+)
+
+// feed is one stream on this node. One goroutine has it at a time.
+type feed struct {
+	Stream
+	streamer *Streamer
+	index    int // among the streamer's
+	known    map[stead.ProjectID]position
+	smaller  int // batches have at most so many records; 0: MaxBatchRecords
+}
+
+func (f *feed) run(ctx context.Context) {
+	pause := Every
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		err := f.pass(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			pause = Every
+			continue
+		}
+		f.streamer.cfg.Log.Warn("audit records could not be sent; it is tried again", "stream", f.Name, "err", err, "pause", pause.String())
+		pause = min(2*pause, MaxPause)
+	}
+}
+
+// last sends what is there when the node stops.
+func (f *feed) last(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lastTimeout)
+	defer cancel()
+	return f.pass(ctx)
+}
+
+// pass sends what is new of every log that the stream takes.
+func (f *feed) pass(ctx context.Context) error {
+	behind, err := int64(0), error(nil)
+	for after := stead.ProjectID(""); ; {
+		logs, lerr := f.streamer.cfg.Logs.AuditLogs(ctx, after, audit.MaxRows)
+		if lerr != nil {
+			return lerr
+		}
+		for _, l := range logs {
+			after = l.Project
+			if !f.takes(l.Project) || f.known[l.Project].Sent >= l.Size {
+				continue
+			}
+			if err == nil { // else the receiver does not take any: what follows is counted alone
+				err = f.project(ctx, l)
+			}
+			behind += max(l.Size-f.known[l.Project].Sent, 0)
+		}
+		if len(logs) < audit.MaxRows {
+			break
+		}
+	}
+	f.streamer.note(f.index, func(s *Status) { s.Behind, s.Failing = behind, err != nil })
+	return err
+}
+
+// project sends what is new of one log, unless another node does.
+func (f *feed) project(ctx context.Context, l audit.LogSize) error {
+	p, mine, err := f.hold(ctx, l.Project)
+	for err == nil && mine && p.Sent < l.Size {
+		var b Batch
+		if b, err = f.batch(ctx, l.Project, p.Sent); err != nil {
+			return err
+		}
+		if err = f.send(ctx, b); errors.Is(err, ErrTooLarge) && len(b.Lines) > 1 {
+			f.smaller = len(b.Lines) / 2
+			err = nil
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		f.smaller = 0
+		f.streamer.note(f.index, func(s *Status) { s.Sent += int64(len(b.Lines)) })
+		p.Sent = b.Last
+		p, mine, err = f.move(ctx, l.Project, p)
+	}
+	return err
+}
+
+func (f *feed) send(ctx context.Context, b Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, SendTimeout)
+	defer cancel()
+	return f.Receiver.Send(ctx, b)
+}
+
+// batch reads what follows a place: at least one record, of which there is one.
+func (f *feed) batch(ctx context.Context, project stead.ProjectID, after int64) (Batch, error) {
+	b := Batch{Stream: f.Name, Project: project, First: after + 1, Last: after}
+	limit := MaxBatchRecords
+	if f.smaller > 0 {
+		limit = f.smaller
+	}
+	rows, err := f.streamer.cfg.Logs.AuditRows(ctx, audit.Query{Project: project, After: after, Limit: limit})
+	if err != nil {
+		return b, err
+	}
+	if len(rows) == 0 {
+		return b, stead.Errorf(stead.KindInternal, "record %d of the audit log of %.80q is not there", after+1, project)
+	}
+	size := 0
+	for _, row := range rows {
+		r, err := audit.Decode(row.Data)
+		if err != nil {
+			return b, err
+		}
+		line := row.Data
+		if f.Format == OCSF {
+			if line, err = r.OCSF(); err != nil {
+				return b, err
+			}
+		}
+		if size += len(line) + 1; size > MaxBatchBytes && len(b.Lines) > 0 {
+			break
+		}
+		b.Last, b.Records, b.Lines = row.Seq, append(b.Records, r), append(b.Lines, line)
+	}
+	return b, nil
+}

@@ -1,0 +1,308 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/audit/audittest"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/document/documenttest"
+)
+
+// bench is a log with a streamer beside it, and a clock that only tests move.
+type bench struct {
+	t    *testing.T
+	logs *audittest.Memory
+	docs document.Store
+	now  time.Time
+}
+
+func newBench(t *testing.T) *bench {
+	return &bench{t: t, logs: &audittest.Memory{}, docs: documenttest.NewMemory(), now: time.Unix(1_800_000_000, 0)}
+}
+
+// add appends records of these resources to a project's log.
+func (b *bench) add(p stead.ProjectID, resources ...string) {
+	b.t.Helper()
+	var records []audit.Record
+	for _, r := range resources {
+		records = append(records, audit.Record{At: 1, Action: "file.write", Resource: r, Decision: audit.Allow})
+	}
+	if err := b.logs.AppendAudit(b.t.Context(), p, records); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// feed is a stream of one node to a receiver.
+func (b *bench) feed(node string, r Receiver) *feed {
+	s := Stream{Name: "siem", Format: JSONL, Receiver: r}
+	streamer := New(Config{Streams: []Stream{s}, Logs: b.logs, Positions: b.docs, Node: node, Now: func() time.Time { return b.now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	return &feed{streamer: streamer, Stream: s, known: map[stead.ProjectID]position{}}
+}
+
+// tray is a receiver that keeps what it takes, unless refuse says no.
+type tray struct {
+	mu     sync.Mutex
+	refuse func(b Batch) error
+	got    []string // resources
+	sizes  []int    // of batches
+}
+
+func (r *tray) Send(_ context.Context, b Batch) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refuse != nil {
+		if err := r.refuse(b); err != nil {
+			return err
+		}
+	}
+	for _, one := range b.Records {
+		r.got = append(r.got, string(b.Project)+"/"+one.Resource)
+	}
+	r.sizes = append(r.sizes, len(b.Records))
+	return nil
+}
+
+func (r *tray) Close() error { return nil }
+
+func (b *bench) pass(f *feed) error { return f.pass(b.t.Context()) }
+
+func want(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("the receiver has %v, want %v", got, want)
+	}
+}
+
+func TestARecordIsSentOnceAndInOrder(t *testing.T) {
+	b, r := newBench(t), &tray{}
+	f := b.feed("a", r)
+	b.add("one", "1", "2")
+	b.add("two", "1")
+	for range 3 {
+		if err := b.pass(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.add("one", "3")
+	if err := b.pass(b.feed("a", r)); err != nil { // the node's next start
+		t.Fatal(err)
+	}
+	want(t, r.got, "one/1", "one/2", "two/1", "one/3")
+}
+
+func TestWhatIsRefusedIsSentAgain(t *testing.T) {
+	b, r := newBench(t), &tray{refuse: func(Batch) error { return errors.New("no") }}
+	f := b.feed("a", r)
+	b.add("one", "1", "2")
+	if err := b.pass(f); err == nil {
+		t.Error("a refusal is no error")
+	}
+	if s := f.streamer.Status()[0]; !s.Failing || s.Behind != 2 || s.Sent != 0 {
+		t.Errorf("status %+v", s)
+	}
+	r.refuse = nil
+	if err := b.pass(f); err != nil {
+		t.Fatal(err)
+	}
+	if s := f.streamer.Status()[0]; s.Failing || s.Behind != 0 || s.Sent != 2 {
+		t.Errorf("status %+v", s)
+	}
+	want(t, r.got, "one/1", "one/2")
+}
+
+// broken can't store positions.
+type broken struct{ document.Store }
+
+func (broken) UpdateDocument(context.Context, document.Document) (document.Document, error) {
+	return document.Document{}, errors.New("the disk is gone")
+}
+
+func TestACrashBehindABatchSendsItAgain(t *testing.T) {
+	b, r := newBench(t), &tray{}
+	whole := b.docs
+	b.docs = broken{whole}
+	b.add("one", "1", "2")
+	if err := b.pass(b.feed("a", r)); err == nil {
+		t.Error("a position that is not stored is no error")
+	}
+	b.docs, b.now = whole, b.now.Add(holdFor)
+	if err := b.pass(b.feed("b", r)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, r.got, "one/1", "one/2", "one/1", "one/2")
+}
+
+func TestOneOfTwoNodesSends(t *testing.T) {
+	b := newBench(t)
+	first, second := &tray{}, &tray{}
+	a, c := b.feed("a", first), b.feed("c", second)
+	b.add("one", "1")
+	if err := errors.Join(b.pass(a), b.pass(c)); err != nil {
+		t.Fatal(err)
+	}
+	b.add("one", "2")
+	if err := errors.Join(b.pass(c), b.pass(a)); err != nil { // a has it
+		t.Fatal(err)
+	}
+	want(t, first.got, "one/1", "one/2")
+	want(t, second.got)
+	b.add("one", "3") // and a is dead
+	b.now = b.now.Add(holdFor)
+	if err := b.pass(c); err != nil {
+		t.Fatal(err)
+	}
+	want(t, second.got, "one/3")
+	b.add("one", "4") // a was only frozen: what it believes to have is another's
+	if err := b.pass(a); err != nil {
+		t.Fatal(err)
+	}
+	want(t, first.got, "one/1", "one/2")
+}
+
+func TestAStoppedNodeLetsOthersGoOnAtOnce(t *testing.T) {
+	b := newBench(t)
+	first, second := &tray{}, &tray{}
+	a := b.feed("a", first)
+	b.add("one", "1")
+	if err := errors.Join(b.pass(a), a.release(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	b.add("one", "2")
+	if err := b.pass(b.feed("c", second)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, second.got, "one/2")
+}
+
+func TestABatchThatIsTooLargeIsHalved(t *testing.T) {
+	b, r := newBench(t), &tray{refuse: func(b Batch) error {
+		if len(b.Lines) > 3 {
+			return ErrTooLarge
+		}
+		return nil
+	}}
+	var all []string
+	for i := range 10 {
+		all = append(all, strconv.Itoa(i))
+	}
+	b.add("one", all...)
+	if err := b.pass(b.feed("a", r)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		all[i] = "one/" + all[i]
+	}
+	want(t, r.got, all...)
+	r.refuse = func(Batch) error { return ErrTooLarge }
+	b.add("one", "11")
+	if err := b.pass(b.feed("a", r)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("one record that is too large: %v", err)
+	}
+}
+
+func TestAStreamOfProjectsLeavesTheOthers(t *testing.T) {
+	b, r := newBench(t), &tray{}
+	f := b.feed("a", r)
+	f.Projects = []stead.ProjectID{"two"}
+	b.add("one", "1")
+	b.add("two", "1")
+	if err := b.pass(f); err != nil {
+		t.Fatal(err)
+	}
+	want(t, r.got, "two/1")
+}
+
+// door is an HTTP receiver that answers status.
+func door(t *testing.T, status func(r *http.Request, body []byte) int) *Webhook {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if s := status(r, body); s >= 300 && s < 400 {
+			http.Redirect(w, r, "/elsewhere", s)
+		} else {
+			w.WriteHeader(s)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return NewWebhook(srv.URL, map[string]string{"Authorization": "Splunk x"}, []byte("secret"), http.DefaultTransport, func() time.Time { return time.Unix(1_800_000_000, 0) })
+}
+
+func TestAWebhookHasTheStoredBytesAndASignature(t *testing.T) {
+	b := newBench(t)
+	b.add("one", "1", "2")
+	rows, err := b.logs.AuditRows(t.Context(), audit.Query{Project: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := b.feed("a", door(t, func(r *http.Request, body []byte) int {
+		if want := slices.Concat(rows[0].Data, []byte("\n"), rows[1].Data, []byte("\n")); !bytes.Equal(body, want) {
+			t.Errorf("the body is %s", body)
+		}
+		id, at := r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp")
+		if got := r.Header.Get("webhook-signature"); id != "siem/one/1-2" || at != "1800000000" || got != "v1,"+Sign([]byte("secret"), id, at, body) {
+			t.Errorf("%s %s is signed %s", id, at, got)
+		}
+		if r.Header.Get("Authorization") != "Splunk x" || r.Header.Get("Stead-Last") != "2" || r.Header.Get("Content-Type") != "application/x-ndjson" {
+			t.Errorf("headers %v", r.Header)
+		}
+		return http.StatusAccepted
+	}))
+	if err := b.pass(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The example of the reference libraries, at github.com/standard-webhooks/standard-webhooks.
+func TestTheSignatureIsThatOfStandardWebhooks(t *testing.T) {
+	key, err := base64.StdEncoding.DecodeString("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", []byte(`{"test": 2432232314}`))
+	if want := "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestWhatIsNotTakenByAWebhookIsAnError(t *testing.T) {
+	for status, is := range map[int]error{http.StatusInternalServerError: nil, http.StatusFound: nil, http.StatusTemporaryRedirect: nil, http.StatusBadRequest: nil, http.StatusRequestEntityTooLarge: ErrTooLarge} {
+		asked := 0
+		w := door(t, func(r *http.Request, _ []byte) int { asked++; return status })
+		err := w.Send(t.Context(), Batch{Lines: [][]byte{[]byte("{}")}})
+		if err == nil || is != nil && !errors.Is(err, is) || asked != 1 {
+			t.Errorf("%d: %v, asked %d times", status, err, asked)
+		}
+	}
+}
+
+func TestOCSFEventsAreSentInPlaceOfRecords(t *testing.T) {
+	b := newBench(t)
+	b.add("one", "1")
+	f := b.feed("a", door(t, func(_ *http.Request, body []byte) int {
+		if !strings.Contains(string(body), `"class_uid":6003`) {
+			t.Errorf("the body is %s", body)
+		}
+		return http.StatusOK
+	}))
+	f.Format = OCSF
+	if err := b.pass(f); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,99 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/stead-dev/stead"
+)
+
+// maxAnswerBytes is how much of an answer is read, and maxShownBytes how much of it is shown when it refuses.
+const (
+	maxAnswerBytes = 64 << 10
+	maxShownBytes  = 200
+)
+
+// Webhook sends batches as the body of a POST, a record a line. Any answer of 200 to 299 says that they were
+// taken. Redirects are not followed: what is audited goes where the operator said.
+//
+//	Content-Type: application/x-ndjson
+//	Stead-Stream, Stead-Project, Stead-First, Stead-Last     which records these are
+//	webhook-id: STREAM/PROJECT/FIRST-LAST                    the same when it is sent again
+//	webhook-timestamp: seconds
+//	webhook-signature: v1,BASE64(HMAC-SHA256(secret, ID "." TIMESTAMP "." BODY))     with a secret
+type Webhook struct {
+	URL     string
+	Headers map[string]string
+	Secret  []byte // nil: nothing is signed
+	Client  *http.Client
+	Now     func() time.Time
+}
+
+var _ Receiver = (*Webhook)(nil)
+
+// NewWebhook makes one that reaches its receiver over transport.
+func NewWebhook(url string, headers map[string]string, secret []byte, transport http.RoundTripper, now func() time.Time) *Webhook {
+	client := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return &Webhook{url, headers, secret, client, now}
+}
+
+// Send implements Receiver.
+func (w *Webhook) Send(ctx context.Context, b Batch) error {
+	body := append(bytes.Join(b.Lines, []byte("\n")), '\n')
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "make a request")
+	}
+	for name, value := range w.Headers {
+		req.Header.Set(name, value)
+	}
+	id := fmt.Sprintf("%s/%s/%d-%d", b.Stream, b.Project, b.First, b.Last)
+	at := strconv.FormatInt(w.Now().Unix(), 10)
+	for name, value := range map[string]string{
+		"Content-Type": "application/x-ndjson", "User-Agent": "stead", "Stead-Stream": b.Stream, "Stead-Project": string(b.Project),
+		"Stead-First": strconv.FormatInt(b.First, 10), "Stead-Last": strconv.FormatInt(b.Last, 10), "Webhook-Id": id, "Webhook-Timestamp": at,
+	} {
+		req.Header.Set(name, value)
+	}
+	if len(w.Secret) > 0 {
+		req.Header.Set("Webhook-Signature", "v1,"+Sign(w.Secret, id, at, body))
+	}
+	resp, err := w.Client.Do(req)
+	if err != nil {
+		return stead.Wrap(stead.KindUnavailable, err, "the receiver was not reached")
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes)) // the connection is used again; the status says it all
+	switch {
+	case resp.StatusCode == http.StatusRequestEntityTooLarge:
+		return ErrTooLarge
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
+		return stead.Errorf(stead.KindUnavailable, "the receiver answered %s: %.*q", resp.Status, maxShownBytes, answer)
+	}
+	return nil
+}
+
+// Sign is the signature of a webhook: what stands behind "v1,".
+func Sign(secret []byte, id, timestamp string, body []byte) string {
+	h := hmac.New(sha256.New, secret)
+	fmt.Fprintf(h, "%s.%s.", id, timestamp)
+	h.Write(body)
+	return base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
+// Close implements Receiver.
+func (w *Webhook) Close() error {
+	w.Client.CloseIdleConnections()
+	return nil
+}
