@@ -90,6 +90,40 @@ func TestSessionsRecall(t *testing.T) {
 	})
 }
 
+// What is said in one session is remembered after its turn, with what it cites and what it cost, and shown to the
+// next one of the same user; each message can be searched.
+func TestSessionsRemember(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
+		tool := `{"type":"memory","memory_stores":[{"id":"` + store + `","access":"read_write"}],"recall":{"mode":"always"},"extraction":{"strategies":["fact","preference","episode"]}}`
+		begin := func(text string) string {
+			return idOf(must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[`+tool+`]},"input":"`+text+`"}`))
+		}
+		memories := func() string { return must(t, n, "GET", "/v1/memory_stores/"+store+"/memories?limit=100", "") }
+		first := begin("My favourite editor is vim. My token is ghp_aB3aB3aB3aB3aB3aB3aB3aB3.")
+		known := comes(t, `"kind":"episode"`, memories)
+		has(t, "what is remembered", 200, known, "The user's favourite editor is vim.", `"sources":[{"session_id":"`+first+`","item_id":"msg_`, `"kind":"item"`, `"labels":["untrusted"]`, `"scope":{"type":"user","id":"local"}`)
+		if strings.Contains(known, "ghp_") {
+			t.Errorf("a secret is remembered:\n%s", known)
+		}
+		has(t, "a search of what was said", 200, must(t, n, "POST", "/v1/memory_stores/"+store+"/search", `{"query":"editor","filters":{"kinds":["item"],"session_id":"`+first+`"}}`), "My favourite editor is vim")
+		comes(t, first, func() string { return must(t, n, "GET", "/v1/usage_records?kind=model_call&session_id="+first, "") })
+		if calls := must(t, n, "GET", "/v1/usage_records?kind=model_call&session_id="+first, ""); strings.Count(calls, `"object":"usage.record"`) != 2 || !strings.Contains(calls, `"turn_id":null`) {
+			t.Errorf("the model calls on record are %s", calls)
+		}
+
+		second := begin("Which editor is my favourite?")
+		idle(t, n, second)
+		has(t, "the next session", 200, itemsOf(t, n, second), `"type":"memory_recall"`, "The user's favourite editor is vim.")
+		begin("My favourite editor is emacs.")
+		comes(t, `"superseded_by":"mem_`, memories)
+		now := must(t, n, "POST", "/v1/memory_stores/"+store+"/search", `{"query":"favourite editor","filters":{"kinds":["preference"]}}`)
+		if !strings.Contains(now, "emacs") || strings.Contains(now, "vim") {
+			t.Errorf("what is true now is %s", now)
+		}
+	})
+}
+
 // invalid is the answer to an agent whose recall is wrong.
 func invalid(t *testing.T, n *node, store, recall string) string {
 	t.Helper()

@@ -98,8 +98,9 @@ type Tool struct {
 
 	// memory: ours, executed by the runtime; ServerLabel is "memory".
 	MemoryStores []MemoryStore `json:"memory_stores,omitempty"`
-	Recall       *Recall       `json:"recall,omitempty"` // before each turn; nil: nothing is
-	Teams        []string      `json:"teams,omitempty"`  // whose memories it has besides its user's, its own and the project's
+	Recall       *Recall       `json:"recall,omitempty"`     // before each turn; nil: nothing is
+	Extraction   *Extraction   `json:"extraction,omitempty"` // after each turn; nil: nothing is
+	Teams        []string      `json:"teams,omitempty"`      // whose memories it has besides its user's, its own and the project's
 
 	// file_search: the Responses API's, executed by the runtime; ServerLabel is "file_search".
 	VectorStoreIDs []string        `json:"vector_store_ids,omitempty"`

@@ -70,6 +70,9 @@ func memoryTool(o param.Object) (Tool, error) {
 	if t.Recall, err = recall(o); err != nil {
 		return Tool{}, err
 	}
+	if t.Extraction, err = extraction(o, t.MemoryStores); err != nil {
+		return Tool{}, err
+	}
 	if t.Teams, err = teams(o); err != nil {
 		return Tool{}, err
 	}
@@ -152,4 +155,87 @@ func teams(o param.Object) ([]string, error) {
 		}
 	}
 	return slices.Clip(list), nil
+}
+
+// Extraction says what is remembered of each turn when it has ended, without the model's asking.
+type Extraction struct {
+	Store        string   `json:"memory_store_id"`        // one of the tool's, with read_write
+	Strategies   []string `json:"strategies"`             // see Strategies; empty: no model is asked
+	Instructions string   `json:"instructions,omitempty"` // what is worth remembering besides, in words for the model
+	Model        string   `json:"model,omitempty"`        // "": the agent's
+	Scope        string   `json:"scope"`                  // "user", "agent", "project": whom it is about
+	Conversation bool     `json:"conversation"`           // each message becomes searchable as well
+}
+
+// maxExtractionBytes is the longest Instructions of an Extraction.
+const maxExtractionBytes = 8 << 10
+
+// extraction reads what is remembered after a turn; stores are those of the tool.
+func extraction(o param.Object, stores []MemoryStore) (*Extraction, error) {
+	sub, ok, err := o.Object("extraction")
+	if !ok || err != nil {
+		return nil, err
+	}
+	e := &Extraction{Scope: "user", Conversation: true, Strategies: []string{}}
+	if e.Store, err = extractionStore(sub, stores); err != nil {
+		return nil, err
+	}
+	list, has, err := sub.Strings("strategies")
+	if err != nil {
+		return nil, err
+	}
+	if !has {
+		list = []string{"fact", "preference"}
+	}
+	for i, s := range list {
+		if at := param.Index(sub.Path("strategies"), i); !slices.Contains(Strategies(), s) || slices.Contains(e.Strategies, s) {
+			return nil, stead.Invalid(at, "%s must be one of %q, each once, not %.40q", at, Strategies(), s)
+		}
+		e.Strategies = append(e.Strategies, s)
+	}
+	if e.Instructions, _, err = sub.String("instructions"); err != nil {
+		return nil, err
+	}
+	if at := sub.Path("instructions"); len(e.Instructions) > maxExtractionBytes {
+		return nil, stead.Invalid(at, "%s is longer than %d bytes", at, maxExtractionBytes)
+	}
+	if e.Model, _, err = sub.String("model"); err != nil {
+		return nil, err
+	}
+	if at := sub.Path("model"); utf8.RuneCountInString(e.Model) > stead.MaxNameRunes {
+		return nil, stead.Invalid(at, "%s is longer than %d characters", at, stead.MaxNameRunes)
+	}
+	if scope, has, err := sub.Enum("scope", "user", "agent", "project"); err != nil {
+		return nil, err
+	} else if has {
+		e.Scope = scope
+	}
+	if all, has, err := sub.Bool("conversation"); err != nil {
+		return nil, err
+	} else if has {
+		e.Conversation = all
+	}
+	return e, nil
+}
+
+// Strategies are what may be taken out of a turn.
+func Strategies() []string { return []string{"fact", "preference", "episode", "procedure"} }
+
+// extractionStore is where it is written: the only store that can be, unless one is named.
+func extractionStore(sub param.Object, stores []MemoryStore) (string, error) {
+	at := sub.Path("memory_store_id")
+	named, has, err := sub.String("memory_store_id")
+	if err != nil {
+		return "", err
+	}
+	var writable []string
+	for _, s := range stores {
+		if s.Access == MemoryReadWrite && (!has || s.ID == named) {
+			writable = append(writable, s.ID)
+		}
+	}
+	if len(writable) != 1 {
+		return "", stead.Invalid(at, `%s must name one of memory_stores that has access "read_write"`, at)
+	}
+	return writable[0], nil
 }

@@ -103,7 +103,8 @@ type wireEnvironment struct {
 type wireMemory struct {
 	Type            string            `json:"type"`
 	MemoryStores    []MemoryStore     `json:"memory_stores"`
-	Recall          *Recall           `json:"recall"` // null: off
+	Recall          *Recall           `json:"recall"`     // null: off
+	Extraction      *Extraction       `json:"extraction"` // null: off
 	Teams           []string          `json:"teams"`
 	AllowedTools    []string          `json:"allowed_tools"` // nil: null, all
 	RequireApproval *Approval         `json:"require_approval"`
@@ -156,7 +157,7 @@ func (t WireTool) MarshalJSON() ([]byte, error) {
 	case ToolEnvironment:
 		return json.Marshal(wireEnvironment{t.Type, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolMemory:
-		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.Recall, append([]string{}, t.Teams...), t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
+		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.Recall, t.Extraction, append([]string{}, t.Teams...), t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolFileSearch:
 		return json.Marshal(fileSearchOf(t.Tool))
 	case toolWebSearch: // only ever disabled, see decodeTool

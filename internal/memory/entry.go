@@ -75,6 +75,7 @@ type Content struct {
 	Caption      string            `json:"caption,omitempty"` // what an attached picture or file shows
 	Scope        Scope             `json:"scope"`
 	Source       Source            `json:"source"`
+	Sources      []Source          `json:"sources,omitempty"` // all of them, Source first, where there are several or it was extracted
 	Confidence   float64           `json:"confidence"`
 	Importance   float64           `json:"importance"`
 	ValidFrom    int64             `json:"valid_from,omitempty"`  // Unix milliseconds; 0: since ever

@@ -64,18 +64,7 @@ func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q
 	if at == 0 {
 		at = now
 	}
-	place := Place{p.Project, store}
-	var found []recall.Hit
-	err := s.shelves.With(ctx, place, func(x shelf) {
-		found = x.Search(recall.Query[facets]{
-			Text: q.Query, Now: at, Limit: q.Limit, Explain: q.Explain,
-			Allow: func(f facets) bool { return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now) },
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.load(ctx, place, found, q)
+	return s.find(ctx, Place{p.Project, store}, q, at, now)
 }
 
 func (q *Search) prepare() error {

@@ -32,7 +32,7 @@ func (s shelf) Apply(r Record) error {
 		return err
 	}
 	kept := e.Content
-	kept.Text, kept.Caption = "", ""
+	kept.Text, kept.Caption, kept.Sources = "", "", nil
 	session := ""
 	if e.Kind == KindItem || e.Kind == KindPassage { // a fact has no neighbours: it is understood on its own
 		session = e.Source.Session

@@ -55,6 +55,7 @@ type flight struct {
 	live       *liveText  // a model call's stream
 	call       *modelCall // nil: it is none
 	background bool       // it outlives the turn: a summary being made
+	learns     bool       // it remembers what was said: it outlives the turn as well
 	action     bool       // of the environment: it outlives the turn as well
 }
 
@@ -266,7 +267,7 @@ func (a *actor) cutOff() {
 // giveUp ends the turn's work in flight; its outcomes are not wanted any more.
 func (a *actor) giveUp() {
 	for f := range a.flights {
-		if f.action || f.background && a.state.Compact != nil {
+		if f.action || f.learns || f.background && a.state.Compact != nil {
 			continue
 		}
 		f.cancel()

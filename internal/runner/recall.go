@@ -15,6 +15,12 @@ import (
 type Memory interface {
 	// Recall finds what bears on a query, best first, within its budget. It changes nothing.
 	Recall(ctx context.Context, ask session.RecallAsk) (session.MemoryRecalled, error)
+	// Question is what a model is asked about what was said; without a Text there is nothing to ask.
+	Question(ctx context.Context, ask session.LearnAsk) (session.LearnQuestion, error)
+	// Answer reads what the model said, and refuses what is not worth remembering or must not be.
+	Answer(ask session.LearnAsk, said string) ([]session.Learned, []session.Refused, error)
+	// Keep writes what was found, or (items) the messages. A second time changes nothing.
+	Keep(ctx context.Context, ask session.LearnAsk, items bool) (session.MemoryKept, error)
 }
 
 // recallTimeout is how long a turn waits for what is remembered; then it goes on without.

@@ -40,6 +40,18 @@ func (m *memories) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 	return m.answers[min(n, len(m.answers))-1], nil
 }
 
+func (m *memories) Question(context.Context, session.LearnAsk) (session.LearnQuestion, error) {
+	return session.LearnQuestion{}, nil
+}
+
+func (m *memories) Answer(session.LearnAsk, string) ([]session.Learned, []session.Refused, error) {
+	return nil, nil, nil
+}
+
+func (m *memories) Keep(context.Context, session.LearnAsk, bool) (session.MemoryKept, error) {
+	return session.MemoryKept{}, nil
+}
+
 func (m *memories) asked() []session.RecallAsk {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -137,7 +137,7 @@ func (a *actor) onlyEndings(p *plan, cmds []session.Command) []session.Command {
 // something done with the environment.
 func (a *actor) background() bool {
 	e := a.state.Environment
-	return a.state.Compact != nil || e != nil && e.Action != ""
+	return a.state.Compact != nil || a.state.Learn.Busy() || e != nil && e.Action != ""
 }
 
 func (a *actor) record(p *plan, kind string, payload any) error {
@@ -191,6 +191,10 @@ func (a *actor) intend(p *plan, c session.Command) error {
 		return nil
 	case session.RecallMemory:
 		return a.intendRecall(p)
+	case session.KeepMemories:
+		return a.intendKeep(p, c)
+	case session.ExtractMemories:
+		return a.intendExtract(p, c)
 	case session.CallModel:
 		return a.intendModel(p, c)
 	case session.CompactContext:
@@ -215,7 +219,7 @@ func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
 		if err := a.write(p, session.KindModelStreamed, flushed(f.live, true).make); err != nil {
 			return err
 		}
-		if !f.action && (cancelled || !f.background) {
+		if !f.action && !f.learns && (cancelled || !f.background) {
 			f.cancel() // upstream calls stop at once
 		}
 	}

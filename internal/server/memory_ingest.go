@@ -3,10 +3,10 @@ package server
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/memory/remember"
 	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -94,15 +94,14 @@ func (s *server) messages(ctx context.Context, p stead.Principal, id stead.Sessi
 	}
 	var out []memory.Content
 	q.After = ""
-	for place := int64(0); ; {
+	for {
 		items, err := s.Sessions.Items(ctx, p, id, session.ItemQuery{PageQuery: q})
 		if err != nil {
 			return nil, err
 		}
 		for _, it := range items.Data {
 			q.After = it.ItemID()
-			place++
-			if c, ok := messageContent(it, id, place, times); ok {
+			if c, ok := messageContent(it, id, times); ok {
 				out = append(out, c)
 			}
 		}
@@ -112,27 +111,11 @@ func (s *server) messages(ctx context.Context, p stead.Principal, id stead.Sessi
 	}
 }
 
-// messageContent is the entry of a message; false for other items and messages without text. What is
-// longer than an entry may be is cut.
-func messageContent(it session.Item, id stead.SessionID, place int64, times map[string]int64) (memory.Content, bool) {
+// messageContent is the entry of a message; false for other items and messages without text.
+func messageContent(it session.Item, id stead.SessionID, times map[string]int64) (memory.Content, bool) {
 	m, ok := it.(*session.MessageItem)
-	if !ok {
+	if !ok || m.Text() == "" {
 		return memory.Content{}, false
 	}
-	var texts []string
-	for _, part := range m.Content {
-		if part.Text != nil && *part.Text != "" {
-			texts = append(texts, *part.Text)
-		}
-	}
-	text := strings.Join(texts, "\n")
-	if len(text) > memory.MaxContentBytes {
-		text = strings.ToValidUTF8(text[:memory.MaxContentBytes], "")
-	}
-	c := memory.Content{Kind: memory.KindItem, Text: text, Confidence: 1, Importance: 0.5,
-		Source: memory.Source{Session: string(id), Item: m.ID, Index: place, Author: m.Role, At: times[m.TurnID]}}
-	if m.Role != "user" {
-		c.Labels = []string{memory.LabelUntrusted} // a model's words may repeat a stranger's
-	}
-	return c, text != ""
+	return remember.Message(id, session.LearnMessage{Item: m.ID, Role: m.Role, Text: m.Text(), At: times[m.TurnID]}), true
 }

@@ -46,6 +46,7 @@ type wireMemory struct {
 	Caption      string            `json:"caption"`
 	Scope        wireScope         `json:"scope"`
 	Source       wireSource        `json:"source"`
+	Sources      []wireSource      `json:"sources"`
 	Confidence   float64           `json:"confidence"`
 	Importance   float64           `json:"importance"`
 	ValidFrom    *int64            `json:"valid_from"`
@@ -92,7 +93,7 @@ func wireMemoryOf(e memory.Entry) wireMemory {
 	m := wireMemory{
 		ID: e.ID, Object: "memory", StoreID: e.Store, Version: e.Version, CreatedAt: e.CreatedAt / millis, UpdatedAt: e.UpdatedAt / millis,
 		ExpiresAt: moment(e.ExpiresAt), Kind: e.Kind, Content: e.Text, Caption: e.Caption, Scope: wireScope{e.Scope.Type, given(e.Scope.ID)},
-		Source:     wireSource{given(e.Source.Session), given(e.Source.Item), e.Source.Index, given(e.Source.Author), moment(e.Source.At)},
+		Source:     wireSourceOf(e.Source),
 		Confidence: e.Confidence, Importance: e.Importance, ValidFrom: moment(e.ValidFrom), ValidUntil: moment(e.ValidUntil),
 		Supersedes: given(e.Supersedes), SupersededBy: given(e.SupersededBy), Labels: e.Labels, Metadata: orEmpty(e.Metadata),
 		Redacted: e.Redacted, WrittenBy: e.WrittenBy,
@@ -100,7 +101,15 @@ func wireMemoryOf(e memory.Entry) wireMemory {
 	if m.Labels == nil {
 		m.Labels = []string{}
 	}
+	m.Sources = make([]wireSource, len(e.Sources))
+	for i, src := range e.Sources {
+		m.Sources[i] = wireSourceOf(src)
+	}
 	return m
+}
+
+func wireSourceOf(s memory.Source) wireSource {
+	return wireSource{given(s.Session), given(s.Item), s.Index, given(s.Author), moment(s.At)}
 }
 
 func wireMemoriesOf(entries []memory.Entry) []wireMemory {

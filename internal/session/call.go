@@ -265,11 +265,16 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 // not held against the tool.
 func (v *View) recovered(e stead.Event, p RunnerRecovered) {
 	for i := range p.Spent {
-		if v.CallBySeq(p.Spent[i].Call) != nil {
+		switch call := v.CallBySeq(p.Spent[i].Call); call {
+		case nil:
+		case v.Learn.Extract:
+			v.spentBeside(nil, &p.Spent[i])
+		default:
 			v.spent(&p.Spent[i])
 		}
 	}
 	v.Compact = nil
+	v.Learn.Extract, v.Learn.Keep = nil, 0 // both are done again
 	v.environmentRecovered(e)
 	t := v.Turn
 	if t == nil {

@@ -204,6 +204,8 @@ type TurnError struct {
 const (
 	PurposeStep    = ""        // the turn's next step
 	PurposeCompact = "compact" // a summary of older items
+	// PurposeRemember takes out of turns that ended what is worth remembering.
+	PurposeRemember = "remember"
 )
 
 // ModelCalled is the intent of a model call; its Seq names the call.

@@ -103,6 +103,9 @@ func (v *View) Holds() []*Hold {
 	if v.Compact != nil && v.Compact.Hold != nil {
 		out = append(out, v.Compact.Hold)
 	}
+	if v.Learn.Extract != nil && v.Learn.Extract.Hold != nil {
+		out = append(out, v.Learn.Extract.Hold)
+	}
 	if v.Turn != nil {
 		for _, c := range v.Turn.Calls {
 			if c.Hold != nil {

@@ -78,7 +78,7 @@ func (s *State) Next(w Window) []Command {
 	if slices.ContainsFunc(cmds, func(c Command) bool { _, ok := c.(EnvironmentAction); return ok }) {
 		return cmds // one thing at a time is done with the environment
 	}
-	return append(cmds, s.nextEnvironment(w)...)
+	return append(append(cmds, s.nextLearn()...), s.nextEnvironment(w)...)
 }
 
 func (s *State) nextTurn(w Window) []Command {

@@ -40,6 +40,8 @@ func (v *View) CallBySeq(seq stead.Seq) *ModelCall {
 		return v.Turn.Model
 	case v.Compact != nil && v.Compact.Seq == seq:
 		return v.Compact
+	case v.Learn.Extract != nil && v.Learn.Extract.Seq == seq:
+		return v.Learn.Extract
 	}
 	return nil
 }

@@ -251,6 +251,11 @@ func (f *fork) rest() error {
 			return err
 		}
 	}
+	if f.view.Learn.Owes() { // the source remembers what was said in it
+		if err := write(KindMemoryKept, MemoryKept{Dropped: true}); err != nil {
+			return err
+		}
+	}
 	if f.view.Environment != nil {
 		if err := write(KindEnvironmentCopied, EnvironmentCopied{Foreign: f.foreign}); err != nil {
 			return err

@@ -8,11 +8,15 @@ import (
 func (v *View) modelCalled(e stead.Event, p ModelCalled) {
 	call := &ModelCall{Seq: e.Seq, Model: p.Model, At: e.At, Upto: p.Upto, Hold: p.Hold}
 	t := v.Turn
-	if t != nil && (t.Budget == nil || !t.Budget.Environment) {
+	if t != nil && p.Purpose != PurposeRemember && (t.Budget == nil || !t.Budget.Environment) {
 		t.called()
 	}
-	if p.Purpose == PurposeCompact {
+	switch p.Purpose {
+	case PurposeCompact:
 		v.Compact = call
+		return
+	case PurposeRemember:
+		v.Learn.Extract = call
 		return
 	}
 	if t == nil {
@@ -120,6 +124,10 @@ func finishFailure(f model.Finish) *TurnError {
 }
 
 func (v *View) modelFailed(_ stead.Event, p ModelFailed) {
+	if v.Learn.failed(p) {
+		v.spentBeside(p.Route, p.Spent)
+		return
+	}
 	if v.Compact != nil && v.Compact.Seq == p.Call {
 		v.Compact = nil
 		v.CompactFailures++

@@ -25,6 +25,8 @@ type View struct {
 	Turn    *TurnView  `json:"turn,omitempty"`    // the turn that has not ended
 	Last    stead.Seq  `json:"last,omitempty"`    // of the input that made the turn that ended last
 	Compact *ModelCall `json:"compact,omitempty"` // a summary being made
+	// Learn is what is to be remembered of turns that ended.
+	Learn LearnView `json:"learn,omitzero"`
 	// Environment is the session's computer; nil: it has none.
 	Environment *EnvironmentView `json:"environment,omitempty"`
 	// HandedBack are the ids of calls that a response gave to the application, still unanswered.
@@ -134,7 +136,7 @@ func (v *View) fold(e stead.Event) error {
 	case KindSessionResumed:
 		v.Paused = false
 	case KindSessionFailed:
-		return fold(e, func(e stead.Event, p Failed) { v.Failed, v.Turn, v.Compact = &p.Error, nil, nil })
+		return fold(e, func(e stead.Event, p Failed) { v.Failed, v.Turn, v.Compact, v.Learn = &p.Error, nil, nil, LearnView{} })
 	case KindInputMessage:
 		return fold(e, v.message)
 	case KindInputCancel:
@@ -164,6 +166,7 @@ func (v *View) fold(e stead.Event) error {
 		if v.Environment != nil {
 			v.Environment.turnEnded(e.Kind, v.Turn)
 		}
+		v.learns()
 		v.Turn, v.LastActive = nil, e.At
 		v.needed(e.At)
 	case KindModelCalled:
@@ -188,6 +191,12 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.requested)
 	case KindMemoryCalled:
 		return fold(e, v.memoryCalled)
+	case KindMemoryExtracted:
+		return fold(e, v.extracted)
+	case KindMemoryKeeping:
+		return fold(e, v.keeping)
+	case KindMemoryKept:
+		return fold(e, v.kept)
 	case KindMemoryRecalled:
 		return fold(e, v.memoryRecalled)
 	case KindToolsListed:
@@ -294,7 +303,7 @@ func (v *View) Status() string {
 
 // InFlight reports whether an intent has no outcome yet: after a replay, that is work cut off.
 func (v *View) InFlight() bool {
-	if v.Compact != nil || v.Environment.held() {
+	if v.Compact != nil || v.Learn.Busy() || v.Environment.held() {
 		return true
 	}
 	if v.Turn == nil {

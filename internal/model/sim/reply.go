@@ -18,6 +18,9 @@ func (s *simulator) reply(req model.Request) reply {
 		return finish(reply{answer: s.name + ": there is no message to answer.", answers: true}, req)
 	}
 	text, images := messageText(req.Items[at])
+	if req.Format != nil && req.Format.Name == formatMemories {
+		return finish(reply{answer: memories(text), answers: true}, req)
+	}
 	sc := parse(text)
 	since := req.Items[at+1:]
 	made := callsMade(since)

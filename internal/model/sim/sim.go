@@ -25,6 +25,9 @@
 // made from the schema (see document), unless Say gives one. Anything else is answered with a
 // quote of the message.
 //
+// Asked what is worth remembering of a conversation it answers with what plain sentences state ("My editor is vim.",
+// "I prefer tea.", "Remember that …", "To deploy, run make."): see memories.
+//
 // Calls count from the last user message on: the n-th call made since then is the n-th asked for.
 // Call ids derive from the conversation so far and the call's place: they do not repeat in a session.
 //

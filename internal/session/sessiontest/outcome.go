@@ -109,6 +109,9 @@ func (g *Gen) happen() {
 	if c := g.State.Compact; c != nil {
 		open = append(open, func() { g.compactOutcome(c) })
 	}
+	if l := &g.State.Learn; l.Busy() {
+		open = append(open, g.remembered)
+	}
 	if t := g.State.Turn; t != nil {
 		if t.Recall != 0 {
 			open = append(open, g.recalled)
@@ -135,6 +138,27 @@ func (g *Gen) modelOutcome() {
 	default:
 		g.flushShown()
 		g.append(session.KindModelFailed, session.ModelFailed{Call: g.model.seq, Error: g.modelError(), RetryAt: g.retry(), Route: gaveUp(g.model.seq), Spent: spent(g.model.seq)})
+	}
+}
+
+// remembered brings the outcome of what is remembered of turns that ended.
+func (g *Gen) remembered() {
+	l := g.State.Learn
+	switch {
+	case l.Keep != 0:
+		turns, items := l.Items, true
+		if len(turns) == 0 {
+			turns, items = l.Turns, false
+		}
+		g.append(session.KindMemoryKept, session.MemoryKept{Call: l.Keep, Items: items, Turns: turns, Added: g.rng.IntN(3)})
+	case g.chance(30):
+		g.append(session.KindModelFailed, session.ModelFailed{Call: l.Extract.Seq, Error: g.modelError(), RetryAt: g.retry(), Spent: spent(l.Extract.Seq)})
+	default:
+		out := session.MemoryExtracted{Call: l.Extract.Seq, Turns: l.Turns, Usage: stead.Usage{InputTokens: 7, OutputTokens: 3}, Cost: 5}
+		if g.chance(60) {
+			out.Found = []session.Learned{{Kind: "fact", Text: g.prose(), Items: []string{"msg_1"}}}
+		}
+		g.append(session.KindMemoryExtracted, out)
 	}
 }
 

@@ -69,7 +69,8 @@ func New(seed uint64) *Gen {
 	}
 	if seed%remembers == 0 {
 		spec.Tools = []agent.Tool{{Type: agent.ToolMemory, ServerLabel: agent.ToolMemory, MemoryStores: []agent.MemoryStore{{ID: "memstore_1"}},
-			Recall: &agent.Recall{Mode: agent.RecallAlways, TokenBudget: 100, MaxResults: 3}}}
+			Recall:     &agent.Recall{Mode: agent.RecallAlways, TokenBudget: 100, MaxResults: 3},
+			Extraction: &agent.Extraction{Store: "memstore_1", Strategies: []string{"fact"}, Scope: "user", Conversation: true}}}
 	}
 	created := session.Created{
 		Agent: session.AgentPin{ID: "agent_1", Spec: spec}, Principal: stead.LocalPrincipal(),
@@ -179,6 +180,10 @@ func (g *Gen) act() {
 			g.append(session.KindTurnStarted, session.TurnStarted{})
 		case session.RecallMemory:
 			g.append(session.KindMemoryCalled, session.MemoryCalled{Stores: []session.MemoryGate{{Store: "memstore_1", Decision: allowed}}})
+		case session.KeepMemories:
+			g.append(session.KindMemoryKeeping, session.MemoryKeepingStarted{Store: "memstore_1", Items: c.Items, Turns: c.Turns, Decision: allowed})
+		case session.ExtractMemories:
+			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeRemember, Attempt: c.Attempt, Decision: allowed})
 		case session.CallModel:
 			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Attempt: c.Attempt, Decision: allowed})
 			g.model = g.reply()

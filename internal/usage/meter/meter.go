@@ -2,7 +2,8 @@
 //
 // Shape: Follow(view before an event, the event) → the records that follow from it, in order.
 //
-//	model.replied, context.compacted             → a model call, with the cost that the event says; a
+//	model.replied, context.compacted,
+//	  memory.extracted                           → a model call, with the cost that the event says; a
 //	                                               second one where it was hedged and both used something
 //	model.failed, and routes that failed before  → notes of failures, which count and cost nothing;
 //	                                               what the call had used, if its answer had begun; and
@@ -44,6 +45,7 @@ const (
 	indexSpent   = 4  // of a model call that was cut off, and 2 further on what was beside it; 1 further on a second one
 	indexTried   = 8  // and on: routes that were tried before
 	indexLost    = 12 // and on: attempts that broke off before
+	indexThird   = 16 // and on: a third model call that was cut off, and what was beside it
 )
 
 // Follow returns the records of an event that is about to be applied to the view.
@@ -57,6 +59,8 @@ func Follow(v *session.View, e stead.Event) ([]usage.Record, error) {
 		return follow(f, f.modelReplied)
 	case session.KindContextCompacted:
 		return follow(f, f.compacted)
+	case session.KindMemoryExtracted:
+		return follow(f, f.extracted)
 	case session.KindModelFailed:
 		return follow(f, f.modelFailed)
 	case session.KindToolReturned:
@@ -127,6 +131,15 @@ func (f follower) record(kind usage.Kind, index int) usage.Record {
 	return r
 }
 
+// recordOf is a record of a model call. One that remembers is no part of a turn, whichever runs meanwhile.
+func (f follower) recordOf(call *session.ModelCall, kind usage.Kind, index int) usage.Record {
+	r := f.record(kind, index)
+	if call == f.v.Learn.Extract {
+		r.Turn = ""
+	}
+	return r
+}
+
 func (f follower) modelReplied(p session.ModelReplied) []usage.Record {
 	t := f.v.Turn
 	if t == nil || t.Model == nil || t.Model.Seq != p.Call {
@@ -140,6 +153,14 @@ func (f follower) compacted(p session.ContextCompacted) []usage.Record {
 		return nil
 	}
 	return f.model(f.v.Compact, p.Usage, p.Cost, p.Prices, place{p.Provider, p.Region, p.Model}, p.Route, ended{guessed: p.Guessed})
+}
+
+func (f follower) extracted(p session.MemoryExtracted) []usage.Record {
+	call := f.v.Learn.Extract
+	if call == nil || call.Seq != p.Call {
+		return nil
+	}
+	return f.model(call, p.Usage, p.Cost, p.Prices, place{p.Provider, p.Region, p.Model}, p.Route, ended{finish: p.Finish, guessed: p.Guessed})
 }
 
 // place is where a call went, as its event says it where there was but one way; the route knows better. upstream is
@@ -162,13 +183,13 @@ func (f follower) model(call *session.ModelCall, used stead.Usage, cost int64, p
 	if end.guessed {
 		r.Outcome = usage.Estimated
 	}
-	all := append([]usage.Record{r}, f.beside(r, route, indexHedged, 0)...)
+	all := append([]usage.Record{r}, f.beside(r, route, indexHedged, indexLost)...)
 	return append(all, f.tried(call, route)...)
 }
 
 // called is a model call that used something.
 func (f follower) called(index int, call *session.ModelCall, used stead.Usage, at place, route *model.Route) usage.Record {
-	r := f.record(usage.ModelCall, index)
+	r := f.recordOf(call, usage.ModelCall, index)
 	r.Model, r.Provider, r.Region, r.Upstream = call.Model, at.provider, at.region, at.upstream
 	if route != nil {
 		r.Provider, r.Region, r.Tier = route.Provider, route.Region, route.Tier
@@ -189,21 +210,33 @@ func (f follower) called(index int, call *session.ModelCall, used stead.Usage, a
 
 // spent is the record of a call that was cut off. It has a time: an attempt that was given up for another
 // has none.
-func (f follower) spent(index int, call *session.ModelCall, s *session.Spent, route *model.Route) []usage.Record {
-	r := f.called(index, call, s.Usage, place{s.Provider, s.Region, s.Model}, cmp.Or(s.Route, route))
+func (f follower) spent(at spentAt, call *session.ModelCall, s *session.Spent, route *model.Route) []usage.Record {
+	r := f.called(at.spent, call, s.Usage, place{s.Provider, s.Region, s.Model}, cmp.Or(s.Route, route))
 	r.Cost, r.Prices, r.First = s.Cost, s.Prices, s.FirstMS
 	r.Millis = max(r.Millis, 1)
 	if !s.Told {
 		r.Outcome = usage.Estimated
 	}
-	return append([]usage.Record{r}, f.beside(r, s.Route, index+maxSpent, index-indexSpent)...)
+	return append([]usage.Record{r}, f.beside(r, s.Route, at.beside, at.lost)...)
 }
 
 // maxLost is how many attempts of a call break off before one that counts: a call is tried three times.
 const maxLost = 2
 
-// maxSpent is how many model calls can be in flight at once: a step's, and a summary's.
-const maxSpent = 2
+// maxSpent is how many model calls can be in flight at once: a step's, a summary's, and one that remembers.
+const maxSpent = 3
+
+// spentAt are the indexes of the records of one of the calls that an event cuts off: its own, and those of the
+// attempts beside it.
+type spentAt struct{ spent, beside, lost int }
+
+func spentIndexes() [maxSpent]spentAt {
+	return [maxSpent]spentAt{
+		{indexSpent, indexSpent + 2, indexLost},
+		{indexSpent + 1, indexSpent + 3, indexLost + maxLost},
+		{indexThird, indexThird + 1, indexThird + 2},
+	}
+}
 
 // modelFailed notes which routes failed, and what the call had used. A call that went nowhere is none.
 func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
@@ -213,7 +246,7 @@ func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
 	}
 	var all []usage.Record
 	if p.Spent != nil {
-		all = append(all, f.spent(indexSpent, call, p.Spent, p.Route)...)
+		all = append(all, f.spent(spentIndexes()[0], call, p.Spent, p.Route)...)
 	}
 	if p.Route == nil {
 		return all
@@ -221,12 +254,12 @@ func (f follower) modelFailed(p session.ModelFailed) []usage.Record {
 	r := f.failure(indexFirst, call, p.Route.Provider, p.Route.Model, p.Error.Code)
 	r.Region, r.Tier = p.Route.Region, p.Route.Tier
 	all = append(all, r)
-	beside := f.record(usage.ModelCall, indexHedged) // what was given up for it is charged all the same
+	beside := f.recordOf(call, usage.ModelCall, indexHedged) // what was given up for it is charged all the same
 	beside.Model, beside.Calls = call.Model, 1
 	if call.Hold != nil {
 		beside.Hold = call.Hold.ID
 	}
-	all = append(all, f.beside(beside, p.Route, indexHedged, 0)...)
+	all = append(all, f.beside(beside, p.Route, indexHedged, indexLost)...)
 	return append(all, f.tried(call, p.Route)...)
 }
 
@@ -245,13 +278,13 @@ func (f follower) tried(call *session.ModelCall, route *model.Route) []usage.Rec
 }
 
 func (f follower) failure(index int, call *session.ModelCall, provider, upstream, code string) usage.Record {
-	r := f.record(usage.ModelFailure, index)
+	r := f.recordOf(call, usage.ModelFailure, index)
 	r.Model, r.Provider, r.Upstream, r.Outcome = call.Model, provider, upstream, code
 	return r
 }
 
-// beside are the records of the attempts beside that of a record; n is which call of the event it is.
-func (f follower) beside(r usage.Record, route *model.Route, hedged, n int) []usage.Record {
+// beside are the records of the attempts beside that of a record; hedged and lost are their indexes.
+func (f follower) beside(r usage.Record, route *model.Route, hedged, lost int) []usage.Record {
 	var all []usage.Record
 	if route == nil {
 		return nil
@@ -261,7 +294,7 @@ func (f follower) beside(r usage.Record, route *model.Route, hedged, n int) []us
 	}
 	for i, h := range route.Lost[:min(len(route.Lost), maxLost)] {
 		if h.Usage != nil {
-			all = append(all, f.hedged(indexLost+n*maxLost+i, r, h))
+			all = append(all, f.hedged(lost+i, r, h))
 		}
 	}
 	return all
@@ -331,7 +364,7 @@ func (f follower) recovered(p session.RunnerRecovered) []usage.Record {
 	var all []usage.Record
 	for i := range p.Spent[:min(len(p.Spent), maxSpent)] {
 		if call := f.v.CallBySeq(p.Spent[i].Call); call != nil {
-			all = append(all, f.spent(indexSpent+i, call, &p.Spent[i], nil)...)
+			all = append(all, f.spent(spentIndexes()[i], call, &p.Spent[i], nil)...)
 		}
 	}
 	if env := f.v.Environment; env.Hosted() {

@@ -1,0 +1,267 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory/recall"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// What was taken out of a conversation comes together here with what is known: the same said again merges, another
+// value of the same subject supersedes, all else is new. One transaction a call, and ids that derive from where it was
+// found: a second time changes nothing.
+
+const (
+	// MaxLessons is the most that one Learn writes.
+	MaxLessons = 64
+	// MaxSources is how many places an entry cites; of what is said more often the first ones stay.
+	MaxSources = 64
+	// MetaSubject is the key of an entry's metadata that says what it is about.
+	MetaSubject = "subject"
+	// nearHits is how many entries a lesson is compared with.
+	nearHits = 30
+)
+
+// Lesson is what was found. Its Sources are where.
+type Lesson struct {
+	Content
+	Subject string // "" for what has no other value
+}
+
+// Taught is what became of lessons.
+type Taught struct{ Added, Merged, Superseded int }
+
+// Learn writes lessons that were found at a place of a session's journal.
+//
+// What a person wrote is never superseded by what an agent found: both stay, and the one says untrusted.
+func (s *Service) Learn(ctx context.Context, p stead.Principal, store string, session stead.SessionID, at stead.Seq, lessons []Lesson) (Taught, error) {
+	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
+		return Taught{}, err
+	}
+	if len(lessons) > MaxLessons {
+		return Taught{}, stead.Errorf(stead.KindTooLarge, "%d lessons at once: at most %d", len(lessons), MaxLessons)
+	}
+	var err error
+	for range maxTries {
+		l := lecture{s: s, place: Place{p.Project, store}, by: p, now: milli(s.cfg.Now()), work: map[string]*draft{}}
+		if err = l.prepare(ctx, session, at, lessons); err != nil {
+			return Taught{}, err
+		}
+		if err = l.write(ctx); stead.KindOf(err) == stead.KindConflict || stead.KindOf(err) == stead.KindNotFound {
+			continue // somebody changed, or forgot, what it is about
+		}
+		if err == nil {
+			err = s.stillThere(ctx, p, store)
+		}
+		return l.taught, err
+	}
+	return Taught{}, err
+}
+
+// lecture is one Learn in the making.
+type lecture struct {
+	s      *Service
+	place  Place
+	by     stead.Principal
+	now    int64
+	work   map[string]*draft // by id: what is new or changes
+	order  []string
+	taught Taught
+}
+
+// draft is an entry that is about to be written.
+type draft struct {
+	Record
+	content Content
+	fresh   bool
+}
+
+// lessonMemory names the memory of a lesson: by where it was found.
+func lessonMemory(session stead.SessionID, at stead.Seq, i int) string {
+	return fmt.Sprintf("%s%s%08x%04x", Prefix, strings.TrimPrefix(string(session), stead.SessionPrefix), int64(at), i)
+}
+
+func (l *lecture) prepare(ctx context.Context, session stead.SessionID, at stead.Seq, lessons []Lesson) error {
+	ids := make([]string, len(lessons))
+	for i := range lessons {
+		ids[i] = lessonMemory(session, at, i)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	there, err := l.s.cfg.Store.ReadMemories(ctx, l.place, ids)
+	if err != nil {
+		return err
+	}
+	for i, lesson := range lessons {
+		if slices.ContainsFunc(there, func(r Record) bool { return r.ID == ids[i] }) {
+			l.taught.Added++ // it was written before: whoever wrote it did not live to say so
+			continue
+		}
+		if err := l.learn(ctx, ids[i], lesson, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// learn finds out what becomes of one lesson.
+func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []string) error {
+	c := lesson.Content
+	c.Labels = slices.Clone(c.Labels)
+	c.signed(l.by)
+	if len(c.Sources) > 0 {
+		c.Source = c.Sources[0]
+	}
+	c.ValidFrom = cmp.Or(c.ValidFrom, c.Source.At, l.now)
+	if lesson.Subject != "" {
+		c.Metadata = map[string]string{MetaSubject: lesson.Subject}
+	}
+	old := c.Supersedes
+	c.Supersedes, c.SupersededBy = "", ""
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	near, err := l.near(ctx, c, lesson.Subject, own)
+	if err != nil {
+		return err
+	}
+	for _, n := range near {
+		if sameWords(n.content.Text, c.Text) {
+			l.merge(n, c)
+			return nil
+		}
+	}
+	made := &draft{Record: Record{Place: l.place, ID: id, CreatedAt: l.now}, content: c, fresh: true}
+	for _, n := range near {
+		named := n.ID == old
+		if named || lesson.Subject != "" && n.content.Metadata[MetaSubject] == lesson.Subject {
+			l.supersede(n, made)
+		}
+	}
+	l.put(made)
+	l.taught.Added++
+	return nil
+}
+
+// near are the entries that a lesson may repeat or contradict: valid ones of its scope and kind, as they are with what
+// was learned so far.
+func (l *lecture) near(ctx context.Context, c Content, subject string, own []string) ([]*draft, error) {
+	var out []*draft
+	for _, id := range l.order {
+		if d := l.work[id]; d.content.Scope == c.Scope && d.content.Kind == c.Kind && d.content.SupersededBy == "" {
+			out = append(out, d)
+		}
+	}
+	f := Filter{Scopes: []Scope{c.Scope}, Kinds: []Kind{c.Kind}}
+	hits, err := l.s.find(ctx, l.place, Search{Query: subject + " " + c.Text, Limit: nearHits, Filter: f}, l.now, l.now)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hits {
+		if l.work[h.ID] != nil || slices.Contains(own, h.ID) || h.SupersededBy != "" {
+			continue
+		}
+		out = append(out, &draft{Record: Record{Place: l.place, ID: h.ID, Version: h.Version, CreatedAt: h.CreatedAt, ExpiresAt: h.ExpiresAt}, content: h.Content})
+	}
+	return out, nil
+}
+
+// merge adds to an entry that it was said again: where, and that it is surer.
+func (l *lecture) merge(d *draft, c Content) {
+	l.taught.Merged++
+	sources := slices.Clone(d.content.cited())
+	for _, src := range c.Sources {
+		if !slices.ContainsFunc(sources, func(o Source) bool { return o.Session == src.Session && o.Item == src.Item }) && len(sources) < MaxSources {
+			sources = append(sources, src)
+		}
+	}
+	if len(sources) == len(d.content.cited()) {
+		return // it is known to be said there
+	}
+	const surest = 0.99
+	d.content.Sources = sources
+	d.content.Confidence = max(d.content.Confidence, min(surest, 1-(1-d.content.Confidence)*(1-c.Confidence)))
+	d.content.Importance = max(d.content.Importance, c.Importance)
+	l.put(d)
+}
+
+// supersede ends an entry where another begins, unless a person wrote it.
+func (l *lecture) supersede(d, by *draft) {
+	if !d.fresh && !slices.Contains(d.content.Labels, LabelUntrusted) || by.content.Supersedes != "" {
+		return
+	}
+	by.content.Supersedes = d.ID
+	by.content.ValidFrom = max(by.content.ValidFrom, d.content.ValidFrom)
+	d.content.SupersededBy, d.content.ValidUntil = by.ID, by.content.ValidFrom
+	l.taught.Superseded++
+	l.put(d)
+}
+
+func (l *lecture) put(d *draft) {
+	if l.work[d.ID] == nil {
+		l.order = append(l.order, d.ID)
+	}
+	l.work[d.ID] = d
+}
+
+func (l *lecture) write(ctx context.Context) error {
+	changes := make([]Change, 0, len(l.order))
+	for _, id := range l.order {
+		d := l.work[id]
+		data, err := d.content.encode()
+		if err != nil {
+			return err
+		}
+		c := Change{Record: d.Record, Expected: d.Version, Once: d.fresh}
+		c.UpdatedAt, c.Data = l.now, data
+		changes = append(changes, c)
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	_, err := l.s.cfg.Store.WriteMemories(ctx, l.place, changes)
+	return err
+}
+
+// cited are all places that an entry comes from.
+func (c *Content) cited() []Source {
+	if len(c.Sources) > 0 {
+		return c.Sources
+	}
+	if c.Source.Session != "" || c.Source.Item != "" {
+		return []Source{c.Source}
+	}
+	return nil
+}
+
+// sameWords reports whether two texts say the same in the same words, whatever their order, articles and case.
+func sameWords(a, b string) bool { return slices.Equal(wordsOf(a), wordsOf(b)) }
+
+func wordsOf(text string) []string {
+	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	words = slices.DeleteFunc(words, func(w string) bool { return w == "a" || w == "an" || w == "the" })
+	slices.Sort(words)
+	return words
+}
+
+// find searches a store without asking policy.
+func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64) ([]Hit, error) {
+	var found []recall.Hit
+	err := s.shelves.With(ctx, place, func(x shelf) {
+		found = x.Search(recall.Query[facets]{
+			Text: q.Query, Now: at, Limit: q.Limit, Explain: q.Explain,
+			Allow: func(f facets) bool { return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now) },
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.load(ctx, place, found, q)
+}

@@ -1,0 +1,172 @@
+package remember
+
+import (
+	"context"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/memory/extract"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// What is remembered after a turn: messages as they were said, and what a model took out of them.
+
+const (
+	// maxKnown is how many memories a model is shown that may be said again or contradicted.
+	maxKnown = 20
+	// middle is the confidence and importance of what says nothing of its own.
+	middle = 0.5
+	// placeBits is how many items of one event have places of their own in a conversation.
+	placeBits = 12
+)
+
+// Question is what a model is asked about messages.
+func (r *Remember) Question(ctx context.Context, ask session.LearnAsk) (session.LearnQuestion, error) {
+	q := askOf(ask)
+	known, err := r.known(ctx, ask)
+	if err != nil {
+		return session.LearnQuestion{}, err
+	}
+	q.Known = known
+	told, text := q.Question()
+	return session.LearnQuestion{Instructions: told, Text: text, Format: model.Format{Name: extract.FormatName, Schema: q.Schema(), Strict: true}}, nil
+}
+
+// Answer reads what the model said.
+func (r *Remember) Answer(ask session.LearnAsk, said string) ([]session.Learned, []session.Refused, error) {
+	q := askOf(ask)
+	q.AnyKnown = true // they were shown, and what is none is none of the store's: Learn finds out
+	found, refused, err := q.Read(said)
+	var out []session.Learned
+	for _, f := range found {
+		out = append(out, session.Learned(f))
+	}
+	var not []session.Refused
+	for _, f := range refused {
+		not = append(not, session.Refused(f))
+	}
+	return out, not, err
+}
+
+func askOf(ask session.LearnAsk) extract.Ask {
+	q := extract.Ask{Kinds: ask.Extraction.Strategies, Instructions: ask.Extraction.Instructions}
+	for _, m := range ask.Messages {
+		q.Messages = append(q.Messages, extract.Message(m))
+	}
+	return q
+}
+
+// known are memories of the same scope that bear on what was said.
+func (r *Remember) known(ctx context.Context, ask session.LearnAsk) ([]extract.Known, error) {
+	var texts []string
+	for _, m := range ask.Messages {
+		if m.Role == stead.RoleUser {
+			texts = append(texts, m.Text)
+		}
+	}
+	query := strings.TrimSpace(strings.Join(texts, "\n"))
+	if query == "" {
+		return nil, nil
+	}
+	query = strings.ToValidUTF8(query[:min(len(query), memory.MaxQueryBytes)], "")
+	hits, err := r.memory.Search(ctx, acting(ask.Principal, ask.Key), ask.Extraction.Store, memory.Search{Query: query, Limit: maxKnown, Filter: memory.Filter{
+		Scopes: []memory.Scope{scopeOf(ask)}, Kinds: []memory.Kind{memory.KindFact, memory.KindPreference, memory.KindProcedure},
+	}})
+	switch stead.KindOf(err) {
+	case "":
+	case stead.KindForbidden, stead.KindNotFound:
+		return nil, nil
+	default:
+		return nil, err
+	}
+	var out []extract.Known
+	for _, h := range hits {
+		out = append(out, extract.Known{ID: h.ID, Kind: string(h.Kind), Text: h.Text})
+	}
+	return out, nil
+}
+
+// scopeOf is whom the memories of a session are about.
+func scopeOf(ask session.LearnAsk) memory.Scope {
+	switch ask.Extraction.Scope {
+	case memory.ScopeUser:
+		return memory.Scope{Type: memory.ScopeUser, ID: ask.Principal.ID}
+	case memory.ScopeAgent:
+		return memory.Scope{Type: memory.ScopeAgent, ID: string(ask.Agent)}
+	}
+	return memory.Scope{Type: memory.ScopeProject}
+}
+
+// Keep writes messages, or what was found.
+func (r *Remember) Keep(ctx context.Context, ask session.LearnAsk, items bool) (session.MemoryKept, error) {
+	by := acting(ask.Principal, ask.Key)
+	var out session.MemoryKept
+	if items {
+		added, err := r.memory.Ingest(ctx, by, ask.Extraction.Store, messages(ask))
+		out.Added = added
+		return out, err
+	}
+	taught, err := r.memory.Learn(ctx, by, ask.Extraction.Store, ask.Key.Session, ask.At, lessons(ask))
+	out.Added, out.Merged, out.Superseded = taught.Added, taught.Merged, taught.Superseded
+	return out, err
+}
+
+// messages are the entries of messages. Secrets in them are masked, and what the session was shown labels them.
+func messages(ask session.LearnAsk) []memory.Content {
+	var out []memory.Content
+	for _, m := range ask.Messages {
+		m.Text, _ = extract.Mask(m.Text)
+		c := Message(ask.Key.Session, m)
+		c.Scope, c.Labels = scopeOf(ask), append(c.Labels, ask.Labels...)
+		out = append(out, c)
+	}
+	return out
+}
+
+// Message is the entry of a message as it was said. What is longer than an entry may be is cut. What a user said
+// is as trusted as who writes it; a model's words may repeat a stranger's.
+func Message(id stead.SessionID, m session.LearnMessage) memory.Content {
+	c := memory.Content{
+		Kind: memory.KindItem, Text: strings.ToValidUTF8(m.Text[:min(len(m.Text), memory.MaxContentBytes)], ""), Confidence: 1, Importance: middle,
+		Source: sourceOf(id, m),
+	}
+	if m.Role != stead.RoleUser {
+		c.Labels = []string{memory.LabelUntrusted}
+	}
+	return c
+}
+
+// sourceOf says where a message stands. Its place rises along the session as its items do.
+func sourceOf(id stead.SessionID, m session.LearnMessage) memory.Source {
+	src := memory.Source{Session: string(id), Item: m.Item, Author: m.Role, At: m.At}
+	if _, seq, index, ok := stead.ParseDerivedID(id, m.Item); ok {
+		src.Index = int64(seq)<<placeBits | int64(min(max(index, 0), 1<<placeBits-1))
+	}
+	return src
+}
+
+// lessons are what was found, with what it cites.
+func lessons(ask session.LearnAsk) []memory.Lesson {
+	byID := map[string]session.LearnMessage{}
+	for _, m := range ask.Messages {
+		byID[m.Item] = m
+	}
+	var out []memory.Lesson
+	for _, f := range ask.Found {
+		l := memory.Lesson{Subject: f.Subject, Content: memory.Content{
+			Kind: memory.Kind(f.Kind), Text: f.Text, Scope: scopeOf(ask), Confidence: f.Confidence, Importance: f.Importance,
+			Supersedes: f.Supersedes, Labels: append([]string{}, ask.Labels...),
+		}}
+		for _, id := range f.Items {
+			m, ok := byID[id]
+			if !ok {
+				m = session.LearnMessage{Item: id} // it is not shown any more
+			}
+			l.Sources = append(l.Sources, sourceOf(ask.Key.Session, m))
+		}
+		out = append(out, l)
+	}
+	return out
+}
