@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -38,6 +39,19 @@ func (n *Needs) Missing(given []stead.Principal, forWhom stead.Principal) int {
 		}
 	}
 	return max(0, max(1, n.Count)-len(seen))
+}
+
+// And is what satisfies both: the roles that each of them takes, the most approvals, the shortest time. Either may be nil.
+func (n *Needs) And(other *Needs) *Needs {
+	if n == nil || other == nil {
+		return cmp.Or(n, other)
+	}
+	out := *n
+	out.Roles = slices.DeleteFunc(slices.Clone(n.Roles), func(role stead.Role) bool { return !slices.Contains(other.Roles, role) })
+	out.Count = max(n.Count, other.Count)
+	out.Separate = n.Separate || other.Separate
+	out.ExpiresMS = cmp.Or(min(n.ExpiresMS, other.ExpiresMS), max(n.ExpiresMS, other.ExpiresMS))
+	return &out
 }
 
 // Who says in words whose approvals are needed.

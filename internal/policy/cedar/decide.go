@@ -1,13 +1,11 @@
 package cedar
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
 	cedargo "github.com/cedar-policy/cedar-go"
 
-	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -166,17 +164,11 @@ func because(rules []*rule, verb string) string {
 	return text
 }
 
-// strictest is what satisfies all of them: the roles that every one takes, the most approvals, the
-// shortest time.
+// strictest is what satisfies all of them.
 func strictest(rules []*rule) *policy.Needs {
-	out := *rules[0].needs
-	out.Roles = slices.Clone(out.Roles)
-	for _, r := range rules[1:] {
-		n := r.needs
-		out.Roles = slices.DeleteFunc(out.Roles, func(role stead.Role) bool { return !slices.Contains(n.Roles, role) })
-		out.Count = max(out.Count, n.Count)
-		out.Separate = out.Separate || n.Separate
-		out.ExpiresMS = cmp.Or(min(out.ExpiresMS, n.ExpiresMS), max(out.ExpiresMS, n.ExpiresMS))
+	var out *policy.Needs
+	for _, r := range rules {
+		out = out.And(r.needs)
 	}
-	return &out
+	return out
 }
