@@ -1,0 +1,258 @@
+package guardrail
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/stead-dev/stead"
+)
+
+// Content checks the texts of a message or of a tool's result as one. What it returns is a copy where anything was redacted;
+// the content that it was given stays as it is. tool is "" but at ToolResult.
+func (c *Checks) Content(ctx context.Context, p Point, tool string, content []stead.Content) ([]stead.Content, Verdict) {
+	if !c.Any(p) {
+		return content, Verdict{}
+	}
+	var at []int // of the parts that are text
+	d := &document{whole: lines, adjoins: true}
+	for i, part := range content {
+		if textual(part) {
+			at = append(at, i)
+			d.parts = append(d.parts, part.Text.Inline)
+		}
+	}
+	if len(at) == 0 {
+		return content, Verdict{}
+	}
+	v := c.check(ctx, p, c.ofTool(tool), d)
+	out := slices.Clone(content)
+	for n, i := range at {
+		if d.parts[n] != out[i].Text.Inline {
+			out[i].Text = stead.NewText(d.parts[n])
+		}
+	}
+	return out, v
+}
+
+// Text checks one text.
+func (c *Checks) Text(ctx context.Context, p Point, tool, text string) (string, Verdict) {
+	if text == "" || !c.Any(p) {
+		return text, Verdict{}
+	}
+	d := &document{parts: []string{text}, whole: lines}
+	v := c.check(ctx, p, c.ofTool(tool), d)
+	return d.parts[0], v
+}
+
+// Items checks what a caller sends: messages, of whatever role, as input, and what it says that tools were called with and
+// returned, as such. field names the list in errors and findings. The items that it was given stay as they are.
+func (c *Checks) Items(ctx context.Context, field string, items []stead.Item) ([]stead.Item, Verdict) {
+	if !c.Any(Input, ToolCall, ToolResult) {
+		return items, Verdict{}
+	}
+	out, v := slices.Clone(items), Verdict{}
+	names := map[string]string{} // call id → tool
+	for i := range out {
+		it := &out[i]
+		if it.Type.IsCall() {
+			names[it.CallID] = toolOf(*it)
+		}
+		if v = v.And(c.item(ctx, it, names[it.CallID]).In(field, i).firmly()); v.Blocked != nil {
+			return out, v
+		}
+	}
+	return out, v
+}
+
+// toolOf names a call's tool as scopes do.
+func toolOf(it stead.Item) string {
+	if it.Question != nil {
+		return it.Question.Server + "/" + it.Name
+	}
+	return it.Name
+}
+
+// item checks one item of an input. What a call was made with is checked where it is made; here a person can't be asked.
+func (c *Checks) item(ctx context.Context, it *stead.Item, tool string) (v Verdict) {
+	switch {
+	case it.Type == stead.ItemMessage:
+		it.Content, v = c.Content(ctx, Input, "", it.Content)
+	case it.Question != nil:
+		it.Arguments, v = c.Arguments(ctx, tool, it.Arguments)
+	case len(it.Output) > 0:
+		it.Output, v = c.Content(ctx, ToolResult, tool, it.Output)
+	}
+	if v.Blocked == nil && it.Error != "" {
+		var more Verdict
+		it.Error, more = c.Text(ctx, ToolResult, tool, it.Error)
+		v = v.And(more)
+	}
+	return v
+}
+
+// Said checks a model's message or reasoning, as far as people see it. It does not change the item that it was given.
+func (c *Checks) Said(ctx context.Context, it stead.Item) (stead.Item, Verdict) {
+	switch it.Type {
+	case stead.ItemMessage:
+		var v Verdict
+		it.Content, v = c.Content(ctx, Output, "", it.Content)
+		return it, v
+	case stead.ItemReasoning:
+		if len(it.Summary) == 0 || !c.Any(Output) {
+			return it, Verdict{}
+		}
+		d := &document{whole: lines, adjoins: true}
+		for _, t := range it.Summary {
+			d.parts = append(d.parts, t.Inline)
+		}
+		v := c.check(ctx, Output, c.of, d)
+		it.Summary = slices.Clone(it.Summary)
+		for i, text := range d.parts {
+			it.Summary[i] = stead.NewText(text)
+		}
+		return it, v
+	}
+	return it, Verdict{}
+}
+
+// Reply checks what a model said, all of its items. Where one is blocked, so is all of it, its calls too: a refusal that
+// says so stands in its place. The items that it was given stay as they are.
+func (c *Checks) Reply(ctx context.Context, items []stead.Item) (_ []stead.Item, all Verdict) {
+	if !c.Any(Output) {
+		return items, all
+	}
+	out := slices.Clone(items)
+	for i := range out {
+		said, v := c.Said(ctx, out[i])
+		if all = all.And(v.In("items", i)); all.Blocked != nil {
+			return Withheld(all), all
+		}
+		out[i] = said
+	}
+	return out, all
+}
+
+// Withheld stands in place of a reply that is blocked.
+func Withheld(v Verdict) []stead.Item {
+	told := v.Told("The answer was withheld")
+	return []stead.Item{{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.SaidContent(told, true)}}
+}
+
+// Calls checks the arguments of the calls in a reply that an application makes. It can't be asked to wait for a person: a
+// call about which one is to be asked is blocked as well.
+func (c *Checks) Calls(ctx context.Context, items []stead.Item) (_ []stead.Item, all Verdict) {
+	out := slices.Clone(items)
+	for i := range out {
+		if out[i].Type != stead.ItemFunctionCall {
+			continue
+		}
+		args, v := c.Arguments(ctx, out[i].Name, out[i].Arguments)
+		out[i].Arguments = args
+		if all = all.And(v.In("items", i).firmly()); all.Blocked != nil {
+			return Withheld(all), all
+		}
+	}
+	return out, all
+}
+
+// firmly makes a block of what asks for approval where nobody can be asked.
+func (v Verdict) firmly() Verdict {
+	if v.Blocked == nil && v.Needs != nil {
+		at := slices.IndexFunc(v.Findings, func(f Finding) bool { return f.Action == Ask })
+		v.Blocked = &v.Findings[at]
+	}
+	return v
+}
+
+// Arguments checks the arguments of a call: each of their texts by itself, and all as one JSON text. Redacted ones are
+// JSON again, of which the order of names may be another.
+func (c *Checks) Arguments(ctx context.Context, tool string, raw json.RawMessage) (json.RawMessage, Verdict) {
+	if !c.Any(ToolCall) {
+		return raw, Verdict{}
+	}
+	var tree any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&tree); err != nil {
+		tree = string(raw) // a model garbled them: they are a text
+	}
+	d := &document{parts: leaves(tree, nil)}
+	began := slices.Clone(d.parts)
+	d.whole = func(parts []string) string {
+		if slices.Equal(parts, began) {
+			return string(raw)
+		}
+		return string(written(tree, parts))
+	}
+	v := c.check(ctx, ToolCall, c.ofTool(tool), d)
+	return json.RawMessage(d.whole(d.parts)), v
+}
+
+// leaves are the texts of a JSON value, in an order that is always the same: names, texts and numbers.
+func leaves(v any, out []string) []string {
+	switch v := v.(type) {
+	case string:
+		return append(out, v)
+	case json.Number:
+		return append(out, v.String())
+	case []any:
+		for _, e := range v {
+			out = leaves(e, out)
+		}
+	case map[string]any:
+		for _, name := range sorted(v) {
+			out = leaves(v[name], append(out, name))
+		}
+	}
+	return out
+}
+
+func sorted(m map[string]any) []string {
+	names := make([]string, 0, len(m))
+	for n := range m {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// written is a JSON value with other leaves. A number that was redacted is a text.
+func written(v any, parts []string) json.RawMessage {
+	tree, _ := planted(v, parts)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(tree); err != nil {
+		return json.RawMessage(`""`) // it came from JSON: this does not happen, and what was found does not get out
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// planted puts leaves in the place of others, and returns those that are left.
+func planted(v any, parts []string) (any, []string) {
+	switch v := v.(type) {
+	case string:
+		return parts[0], parts[1:]
+	case json.Number:
+		if parts[0] == v.String() {
+			return v, parts[1:]
+		}
+		return parts[0], parts[1:]
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i], parts = planted(e, parts)
+		}
+		return out, parts
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for _, name := range sorted(v) {
+			under := parts[0]
+			out[under], parts = planted(v[name], parts[1:])
+		}
+		return out, parts
+	}
+	return v, parts
+}
