@@ -99,7 +99,11 @@ type Record struct {
 // The acts that no effect of package policy names.
 const (
 	ActPolicies = "policies.load" // Version: the digest of those in force from then on
-	ActModels   = "models.load"   // Version: the digest of the registry in force from then on
+	// ActGuardrails: Version is the digest of the guardrails in force from then on.
+	ActGuardrails = "guardrails.load"
+	// ActGuardrail is what a guardrail did to a text. Resource: its name; Detail: where, and what kinds of things it found.
+	ActGuardrail = "guardrail.decide"
+	ActModels    = "models.load" // Version: the digest of the registry in force from then on
 	// ActConnect is a connection, or a request, out of an environment. Resource: HOST:PORT; Detail: what was asked for.
 	ActConnect = "network.connect"
 )

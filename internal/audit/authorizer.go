@@ -26,7 +26,8 @@ func WithCall(ctx context.Context, c Call) context.Context {
 	return context.WithValue(ctx, callKey{}, c)
 }
 
-func callOf(ctx context.Context) Call {
+// CallOf is the request that ctx is within; zero: none.
+func CallOf(ctx context.Context) Call {
 	c, _ := ctx.Value(callKey{}).(Call)
 	return c
 }
@@ -55,7 +56,7 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 	if !recorded(req, decision) {
 		return d, failed
 	}
-	call := callOf(ctx)
+	call := CallOf(ctx)
 	r := Record{
 		At: a.now().UnixMilli(), Project: req.Principal.Project, Session: req.Session.Session,
 		Principal: Principal{req.Principal.Kind, req.Principal.ID, req.Principal.Role, call.Key},

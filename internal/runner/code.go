@@ -69,12 +69,16 @@ func (c caller) Call(ctx context.Context, name string, raw json.RawMessage) (too
 	if err != nil {
 		return tool.Result{}, err
 	}
-	args, how := set.resolve(stead.Item{Name: name, Arguments: raw}, c.a.r.cfg.CheckArguments)
-	if how.Reject != "" {
+	checks, err := c.checks(ctx)
+	if err != nil {
+		return tool.Result{}, err
+	}
+	args, how, verdict := c.a.r.guarded(ctx, checks, set, stead.Item{Name: name, Arguments: raw})
+	if how.Reject != "" && len(verdict.Findings) == 0 { // what guardrails did stands in the journal
 		return tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, how.Reject)}, nil
 	}
 	how.Async = false // the code waits
-	asked := session.ToolRequested{Name: name, Arguments: args, Type: stead.ItemFunctionCall, Tool: *how}
+	asked := session.ToolRequested{Name: name, Arguments: args, Type: stead.ItemFunctionCall, Tool: *how, Guardrails: verdict.Findings}
 	if how.Server != "" {
 		asked.Type = stead.ItemMCPCall
 	}

@@ -94,7 +94,7 @@ func (r *Runner) createEnvironment(ctx context.Context, p stead.Principal, key s
 }
 
 // attach makes a session of an environment that waits for one. Two that try at once: one succeeds.
-func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.AgentPin, req session.CreateRequest) (session.Session, error) {
+func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.AgentPin, req session.CreateRequest, guarded session.Guarded) (session.Session, error) {
 	v, err := r.environmentView(ctx, p, req.Environment.Attach, policy.EnvironmentWrite)
 	if stead.KindOf(err) == stead.KindNotFound {
 		return session.Session{}, stead.Invalid("environment.environment_id", "there is no environment %.80q", req.Environment.Attach)
@@ -119,7 +119,7 @@ func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.Agen
 		}
 		events, status := []stead.Event{first}, session.StatusIdle
 		if len(req.Input) > 0 {
-			e, err := r.messageEvent(ctx, key, p, req.Input)
+			e, err := r.messageEvent(ctx, key, p, req.Input, guarded)
 			if err != nil {
 				return session.Session{}, err
 			}

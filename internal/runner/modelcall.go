@@ -12,6 +12,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
@@ -72,7 +73,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 			call.shown = map[string]string{}
 		}
 	}
-	call.held = hold != nil
+	call.held, call.checks = hold != nil, a.checks()
 	req := a.state.Request(policy.ModelCall, name)
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
@@ -136,6 +137,7 @@ type modelCall struct {
 	perToken float64 // bytes of a token, as far as was learned; 0: not at all
 	heard    heard   // so far
 	held     bool    // budgets reserved what it may use
+	checks   *guardrail.Checks
 }
 
 // guarded turns a panic of a provider's adapter into a failed call: what an upstream sends must
@@ -163,7 +165,11 @@ func (c *modelCall) run(ctx context.Context, f *flight) {
 		c.fail(f, &model.Error{Code: model.CodeServer, Message: "The conversation could not be loaded.", Retry: true, Err: err})
 		return
 	}
-	reply, err := c.generate(ctx, req, f.live)
+	shown := f.live
+	if c.checks.Any(guardrail.Output) {
+		shown = nil // nobody sees a text before it is checked, and that is when it is whole
+	}
+	reply, err := c.generate(ctx, req, shown)
 	if err != nil {
 		c.fail(f, c.placed(c.blame(err)))
 		return

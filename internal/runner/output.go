@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -32,9 +33,11 @@ type outputStream struct {
 	over  bool
 }
 
-// stream makes the call's output known while it runs. Only calls in an environment print.
+// stream makes the call's output known while it runs. Only calls in an environment print. What a guardrail must see first
+// is not shown before the call has ended.
 func (c *toolCall) stream(ctx context.Context, f *flight) *outputStream {
 	s := &outputStream{c: c, ctx: ctx, f: f}
+	s.over = c.checks.On(guardrail.ToolResult, c.title)
 	if c.computer {
 		c.call.Output = s.add
 	}

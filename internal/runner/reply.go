@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -55,14 +56,18 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		c.fail(f, beside(err, r.route))
 		return
 	}
+	verdict := c.screen(ctx, r)
 	streamed := streamedTexts(f.live)
 	inline := 0
+	out.Finish = string(r.finish)
 	out.Items = make([]session.ReplyItem, 0, len(r.items))
 	for i, it := range r.items {
 		it.Status = ""
 		item := session.ReplyItem{Item: it}
 		if it.Type == stead.ItemFunctionCall {
-			item.Arguments, item.Tool = tools.resolve(it, c.a.r.cfg.CheckArguments)
+			var v guardrail.Verdict
+			item.Arguments, item.Tool, v = c.a.r.guarded(ctx, c.checks, tools, it)
+			verdict = verdict.And(v.In("items", i))
 			switch {
 			case item.Tool.Server != "":
 				item.Type = stead.ItemMCPCall
@@ -76,6 +81,7 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		}
 		out.Items = append(out.Items, item)
 	}
+	out.Guardrails = verdict.Findings
 	c.a.deliver(f, pending{session.KindModelReplied, func(s *session.State) (any, error) {
 		p := out
 		p.Items = slices.Clone(out.Items)

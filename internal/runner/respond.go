@@ -45,15 +45,17 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 	if err := checkOutputs(nil, req.Items); err != nil {
 		return session.Response{}, err
 	}
-	var err error
-	if req.Items, req.Ask.Approved, err = session.AllowGiven(req.Items); err != nil {
-		return session.Response{}, err
-	}
 	if err := checkLabels(nil, req.Labels, req.Ask.Metadata()); err != nil {
 		return session.Response{}, err
 	}
 	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, req.Labels.And(stead.LabelsOf(req.Ask.Metadata())), false)
 	if err != nil {
+		return session.Response{}, err
+	}
+	if req, err = r.screenRespond(ctx, p, stead.SessionKey{}, req); err != nil {
+		return session.Response{}, err
+	}
+	if req.Items, req.Ask.Approved, err = session.AllowGiven(req.Items); err != nil {
 		return session.Response{}, err
 	}
 	e, err := r.responseEvent(ctx, key, p, req)
@@ -112,6 +114,9 @@ func (r *Runner) respondAfter(ctx context.Context, p stead.Principal, req sessio
 	if previous.Turn.CompletedAt == nil {
 		return session.Response{}, stead.Errorf(stead.KindConflict, "the previous response %s is still %s", req.Previous, previous.Turn.Status)
 	}
+	if req, err = r.screenRespond(ctx, p, key, req); err != nil {
+		return session.Response{}, err
+	}
 	req.Ask.Previous = req.Previous
 	if v.Turn == nil && v.Last == seq && !v.Created.Conversation {
 		out, err := r.respondIn(ctx, p, key, "previous_response_id", req)
@@ -168,6 +173,10 @@ func (r *Runner) respondBeside(ctx context.Context, p stead.Principal, previous 
 // respondIn stores the response in a session that is at rest. param names the field that led there.
 func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.SessionKey, param string, req session.RespondRequest) (session.Response, error) {
 	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
+		return session.Response{}, err
+	}
+	req, err := r.screenRespond(ctx, p, key, req)
+	if err != nil {
 		return session.Response{}, err
 	}
 	receipt, err := r.atRest(ctx, key, param, req.Key, req.Digest, func(v *session.View) (_ stead.Event, err error) {
@@ -284,5 +293,5 @@ func (r *Runner) responseEvent(ctx context.Context, key stead.SessionKey, p stea
 	if err != nil {
 		return stead.Event{}, err
 	}
-	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Items: items, Labels: req.Labels, Response: &req.Ask, By: p})
+	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Items: items, Labels: req.Labels, Response: &req.Ask, By: p, Guardrails: req.Guarded.Findings})
 }

@@ -166,6 +166,9 @@ func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req 
 	if err != nil {
 		return session.Session{}, err
 	}
+	if req, err = r.screenItems(ctx, p, stead.SessionKey{}, req); err != nil {
+		return session.Session{}, err
+	}
 	events := []stead.Event{first}
 	if len(req.Items) > 0 {
 		e, err := r.itemsEvent(ctx, key, p, req)
@@ -191,13 +194,17 @@ func (r *Runner) itemsEvent(ctx context.Context, key stead.SessionKey, p stead.P
 	if err != nil {
 		return stead.Event{}, err
 	}
-	return session.NewEvent(r.now(), session.KindInputItems, session.ItemsInput{Items: items, Labels: req.Labels, By: p})
+	return session.NewEvent(r.now(), session.KindInputItems, session.ItemsInput{Items: items, Labels: req.Labels, By: p, Guardrails: req.Guarded.Findings})
 }
 
 // AddItems implements session.Responses.
 func (r *Runner) AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, req session.ConversationRequest) ([]session.Item, error) {
 	key := keyOf(p, id)
 	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
+		return nil, err
+	}
+	req, err := r.screenItems(ctx, p, key, req)
+	if err != nil {
 		return nil, err
 	}
 	receipt, err := r.atRest(ctx, key, "", req.Key, req.Digest, func(v *session.View) (stead.Event, error) {

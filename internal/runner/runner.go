@@ -29,6 +29,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
@@ -72,6 +73,8 @@ type Config struct {
 	Watch func(ctx context.Context, req policy.Request) (watched context.Context, done func())
 	// Memory is what sessions remember by themselves; nil: nothing.
 	Memory Memory
+	// Guardrails check what goes to and comes from agents; nil: there are none.
+	Guardrails *guardrail.Guard
 	// Vaults has the credentials of sessions; nil: there are none.
 	Vaults Vaults
 	// Workloads has tokens by which agents are known to others; nil: there are none.

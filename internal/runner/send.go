@@ -60,6 +60,10 @@ func splitAtCancel(req session.SendRequest) (first, rest session.SendRequest, ok
 
 // send stores inputs that belong together.
 func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionKey, req session.SendRequest) error {
+	req, repeated, err := r.screenSend(ctx, p, key, req)
+	if err != nil || repeated {
+		return err
+	}
 	for try := range maxConflicts {
 		v, err := r.view(ctx, key)
 		if err != nil {
@@ -183,7 +187,7 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 				e.Code = "active_turn_not_steerable"
 				return nil, false, e
 			}
-			e, err = r.messageEvent(ctx, v.Key, p, in.Message)
+			e, err = r.messageEvent(ctx, v.Key, p, in.Message, in.Guarded)
 			if turn == 0 {
 				turn = v.Tail + 1 + stead.Seq(i) // each input is one event: it makes the turn
 			}
@@ -193,13 +197,13 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 			e, err = session.NewEvent(r.now(), session.KindInputCancel, session.CancelInput{By: p, Turn: turn})
 		case in.Result != nil:
 			answers = true
-			e, err = r.resultEvent(ctx, v, p, at, *in.Result)
+			e, err = r.resultEvent(ctx, v, p, at, *in.Result, in.Guarded)
 		case in.Approval != nil:
 			answers = true
 			e, err = r.approvalEvent(v, p, at, *in.Approval)
 		case in.Outcome != nil:
 			answers = true
-			e, err = r.outcomeEvent(ctx, v, p, at, *in.Outcome)
+			e, err = r.outcomeEvent(ctx, v, p, at, *in.Outcome, in.Guarded)
 		default:
 			err = stead.Invalid(at, "%s is empty", at)
 		}
@@ -211,7 +215,7 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 	return events, answers, nil
 }
 
-func (r *Runner) messageEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, input []session.InputMessage) (stead.Event, error) {
+func (r *Runner) messageEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, input []session.InputMessage, g session.Guarded) (stead.Event, error) {
 	own := make([]session.InputMessage, len(input))
 	for i, m := range input {
 		own[i].Content = append([]stead.Content(nil), m.Content...)
@@ -219,10 +223,10 @@ func (r *Runner) messageEvent(ctx context.Context, key stead.SessionKey, p stead
 			return stead.Event{}, err
 		}
 	}
-	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Input: own, By: p})
+	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Input: own, By: p, Guardrails: g.Findings})
 }
 
-func (r *Runner) resultEvent(ctx context.Context, v *session.View, p stead.Principal, at string, in session.ToolResultInput) (stead.Event, error) {
+func (r *Runner) resultEvent(ctx context.Context, v *session.View, p stead.Principal, at string, in session.ToolResultInput, g session.Guarded) (stead.Event, error) {
 	c := v.CallByID(in.CallID)
 	if c == nil || c.State != session.CallWaiting {
 		// The SDK's tool dispatcher knows this very sentence (lib/beta/agents/tool-dispatcher).
@@ -236,7 +240,7 @@ func (r *Runner) resultEvent(ctx context.Context, v *session.View, p stead.Princ
 		return stead.Event{}, err
 	}
 	return session.NewEvent(r.now(), session.KindInputToolResult, session.ToolResult{
-		CallID: in.CallID, Success: in.Success, Output: output, Error: in.Error, By: p,
+		CallID: in.CallID, Success: in.Success, Output: output, Error: in.Error, By: p, Guardrails: g.Findings,
 	})
 }
 
@@ -267,7 +271,7 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 	return session.NewEvent(r.now(), session.KindInputApproval, session.ApprovalResult{CallID: c.CallID, Decision: in.Decision, Reason: in.Reason, By: p})
 }
 
-func (r *Runner) outcomeEvent(ctx context.Context, v *session.View, p stead.Principal, at string, in session.OutcomeInput) (stead.Event, error) {
+func (r *Runner) outcomeEvent(ctx context.Context, v *session.View, p stead.Principal, at string, in session.OutcomeInput, g session.Guarded) (stead.Event, error) {
 	c := v.CallByRequest(in.RequestID)
 	if c == nil || c.State != session.CallUnknown {
 		return stead.Event{}, stead.Invalid(at+".request_id", "Unknown pending outcome request: %.200s", in.RequestID)
@@ -281,7 +285,7 @@ func (r *Runner) outcomeEvent(ctx context.Context, v *session.View, p stead.Prin
 	if err := r.spillInput(ctx, v.Key, output); err != nil {
 		return stead.Event{}, err
 	}
-	return session.NewEvent(r.now(), session.KindInputOutcome, session.OutcomeResult{CallID: c.CallID, Decision: in.Decision, Output: output, By: p})
+	return session.NewEvent(r.now(), session.KindInputOutcome, session.OutcomeResult{CallID: c.CallID, Decision: in.Decision, Output: output, By: p, Guardrails: g.Findings})
 }
 
 // Approvals implements session.Service.

@@ -102,12 +102,16 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model, callerOf(p, pin.ID)); err != nil {
 		return session.Session{}, modelError(err)
 	}
+	guarded, err := r.screenCreate(ctx, p, pin, &req)
+	if err != nil {
+		return session.Session{}, err
+	}
 	if req.Environment == nil {
 		if err := agent.CheckEnvironment("", pin.Spec.Tools); err != nil {
 			return session.Session{}, err
 		}
 	} else if req.Environment.Attach != "" {
-		return r.attach(ctx, p, pin, req)
+		return r.attach(ctx, p, pin, req, guarded)
 	}
 	if err := r.attachable(ctx, p, req.VaultIDs, pin.Spec.Tools, req.Environment); err != nil {
 		return session.Session{}, err
@@ -130,7 +134,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	events := []stead.Event{first}
 	status := session.StatusIdle
 	if len(req.Input) > 0 {
-		e, err := r.messageEvent(ctx, key, p, req.Input)
+		e, err := r.messageEvent(ctx, key, p, req.Input, guarded)
 		if err != nil {
 			r.discard(ctx, key)
 			return session.Session{}, err

@@ -9,6 +9,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
@@ -20,6 +21,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	call := c.Call
 	computer := call.Tool.Environment && call.Tool.Server == ""
 	decision, err := policy.Check(a.ctx, a.r.cfg.Policy, a.state.ToolRequest(call))
+	decision, err = withAsk(call, decision, err)
 	if n := decision.Needs; n != nil && n.Missing(call.Approved, a.state.Created.Principal) > 0 {
 		return a.record(p, session.KindToolHeld, session.ToolHeld{CallID: call.CallID, Decision: decision})
 	} else if n != nil {
@@ -43,6 +45,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
+		checks: a.checks(), title: titleOf(&call.Tool, call.Name),
 		config: a.serverConfig(call.Tool.Server), vaults: a.state.Created.VaultIDs, computer: computer, inside: call.Tool.Environment,
 		call: tool.Call{
 			Key: key, Arguments: call.Arguments, Session: a.key,
@@ -74,6 +77,8 @@ type toolCall struct {
 	id           string
 	attempt      int
 	server, name string
+	checks       *guardrail.Checks
+	title        string      // of the tool, as guardrails name it
 	config       *agent.Tool // nil: the session's tools changed and the server is gone
 	vaults       []string    // of the session
 	computer     bool        // it runs in the session's environment
@@ -161,7 +166,8 @@ func named(tools []tool.Tool, name string) tool.Tool {
 }
 
 func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
-	out := session.ToolReturned{CallID: c.id, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, NotSent: !c.sent}
+	verdict := c.screen(ctx, &result)
+	out := session.ToolReturned{CallID: c.id, Guardrails: verdict.Findings, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, NotSent: !c.sent}
 	out.Usage, out.Resided = c.used()
 	if result.IsError {
 		out.Error = joined(result.Content)

@@ -9,6 +9,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/tool"
@@ -29,6 +30,7 @@ const (
 	KindInputApproval   = "input.approval"
 	KindInputOutcome    = "input.outcome"
 	KindInputBudget     = "input.budget"
+	KindInputRefused    = "input.refused" // by a guardrail: nothing of it is kept
 
 	KindTurnStarted      = "turn.started"
 	KindTurnCompleted    = "turn.completed"
@@ -137,6 +139,8 @@ type Message struct {
 	Labels   stead.Labels    `json:"labels,omitempty"` // that the items had where they were taken from
 	Response *ResponseAsk    `json:"response,omitempty"`
 	By       stead.Principal `json:"by"`
+	// Guardrails are what guardrails did to it before it was stored: it stands here as they left it.
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"`
 }
 
 // ItemsInput adds to the conversation without asking for anything.
@@ -144,6 +148,14 @@ type ItemsInput struct {
 	Items  []stead.Item    `json:"items"`
 	Labels stead.Labels    `json:"labels,omitempty"` // as in Message
 	By     stead.Principal `json:"by"`
+
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // as in Message
+}
+
+// InputRefused says that a guardrail refused what somebody sent. Nothing follows from it.
+type InputRefused struct {
+	Guardrails []guardrail.Finding `json:"guardrails"`
+	By         stead.Principal     `json:"by"`
 }
 
 // InputMessage is one message of the user.
@@ -164,6 +176,8 @@ type ToolResult struct {
 	Output  []stead.Content `json:"output,omitempty"`
 	Error   string          `json:"error,omitempty"`
 	By      stead.Principal `json:"by"`
+
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // as in Message
 }
 
 // ApprovalResult answers an approval request. Decision is approve, deny or cancel (the turn).
@@ -182,6 +196,8 @@ type OutcomeResult struct {
 	Decision string          `json:"decision"`
 	Output   []stead.Content `json:"output,omitempty"`
 	By       stead.Principal `json:"by"`
+
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // as in Message
 }
 
 // TurnStarted begins work on the queued turn.
@@ -267,6 +283,8 @@ type ModelReplied struct {
 	// otherwise than it was asked for.
 	Route   *model.Route `json:"route,omitempty"`
 	FirstMS int64        `json:"first_ms,omitempty"` // until the first word; 0: not known
+	// Guardrails are what guardrails did to the items before anybody saw them: they stand here as they were left.
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"`
 }
 
 // ReplyItem is an item with what the runner knew about its tool when it arrived.
@@ -286,7 +304,9 @@ type ToolCall struct {
 	// of the environment's own tools.
 	Environment bool   `json:"environment,omitempty"`
 	Async       bool   `json:"async,omitempty"`  // function: the turn goes on meanwhile
-	Reject      string `json:"reject,omitempty"` // malformed or unknown: told to the model, never executed
+	Reject      string `json:"reject,omitempty"` // malformed, unknown or refused by a guardrail: told to the model, never executed
+	// Ask is the decision of guardrails that the call waits until somebody approves it; nil: they let it pass.
+	Ask *policy.Decision `json:"ask,omitempty"`
 }
 
 // ModelFailed is the outcome of a model call that brought nothing.
@@ -325,6 +345,8 @@ type ToolRequested struct {
 	Arguments json.RawMessage `json:"arguments"`
 	Type      stead.ItemType  `json:"type"` // function_call or mcp_call
 	Tool      ToolCall        `json:"tool"`
+
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // what they did to the arguments
 }
 
 // ToolReturned is the outcome of a tool call.
@@ -338,6 +360,8 @@ type ToolReturned struct {
 	Exit    *int `json:"exit,omitempty"` // of a command
 	// Decision is that of the policies which refused the call; nil elsewhere.
 	Decision *policy.Decision `json:"decision,omitempty"`
+	// Guardrails are what guardrails did to what the tool returned: it stands here as they left it.
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"`
 	// Usage is what a self-hosted environment has used since the call before.
 	Usage *environment.Usage `json:"usage,omitempty"`
 	// Resided is what a hosted one has used since it connected, the disk left out: what is known when the

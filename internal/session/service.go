@@ -7,6 +7,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/guardrail"
 )
 
 // Service is what every door calls: the one way in. Implemented by package runner.
@@ -94,6 +95,7 @@ type RespondRequest struct {
 	Labels       stead.Labels // that items had where they were taken from
 	Ask          ResponseAsk
 	Key, Digest  string
+	Guarded      Guarded
 }
 
 // ConversationRequest makes a conversation, or adds to it (without Metadata).
@@ -102,6 +104,13 @@ type ConversationRequest struct {
 	Labels      stead.Labels // as in RespondRequest
 	Metadata    map[string]string
 	Key, Digest string
+	Guarded     Guarded
+}
+
+// Guarded is what guardrails did to a request. Doors leave it as it is.
+type Guarded struct {
+	Asked    bool // they were
+	Findings []guardrail.Finding
 }
 
 // Response is a response as it stands.
@@ -165,6 +174,7 @@ type Input struct {
 	Result   *ToolResultInput
 	Approval *ApprovalInput
 	Outcome  *OutcomeInput
+	Guarded  Guarded
 }
 
 // ToolResultInput answers a function call.

@@ -1,7 +1,10 @@
 package session
 
 import (
+	"cmp"
+
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 )
 
@@ -87,7 +90,7 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	}
 	t.Outputs += len(p.Items)
 	if !called {
-		t.Failure = finishFailure(model.Finish(p.Finish))
+		t.Failure = cmp.Or(withheld(p.Guardrails), finishFailure(model.Finish(p.Finish)))
 	}
 }
 
@@ -111,6 +114,16 @@ func newCall(e stead.Event, call stead.Seq, index, output int, it ReplyItem) *Ca
 		c.State = CallReady
 	}
 	return c
+}
+
+// withheld is how a turn ends whose answer a guardrail blocked; nil: none did.
+func withheld(findings []guardrail.Finding) *TurnError {
+	for _, f := range findings {
+		if f.On == guardrail.Output && f.Action == guardrail.Block {
+			return &TurnError{model.CodePolicy, "The model's answer was withheld by guardrail " + f.Guardrail + "."}
+		}
+	}
+	return nil
 }
 
 func finishFailure(f model.Finish) *TurnError {
