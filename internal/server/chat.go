@@ -45,6 +45,9 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 	if err != nil {
 		return c.instead(w, r, err)
 	}
+	if asked.Items, err = c.screen(r.Context(), "messages", asked.Items); err != nil {
+		return err
+	}
 	head := chat.Head{ID: "chatcmpl-" + newRequestID()[len("req_"):], Created: time.Now().Unix(), Model: c.name}
 	if asked.Stream {
 		return c.streamChat(w, r, asked, head)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/policy"
@@ -78,6 +79,7 @@ type call struct {
 	tells  bool   // a chat's stream is to tell its usage, to us alone
 	meter  Metered
 	ended  bool
+	checks *guardrail.Checks
 	head   func(name, value string) // sets a header of the answer, if that has not begun
 	// failed is how the last upstream failed that was tried before one that must be translated to.
 	failed    error
@@ -140,6 +142,7 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, lent: lent{memory: req.memory}, asked: asked, head: w.Header().Set}
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
 	c.most = c.limit(req)
+	c.checks = s.Guardrails.Of(guardrail.Subject{Principal: p, Project: p.Project, Model: name, Labels: caller.Labels})
 	return c, nil
 }
 
@@ -284,8 +287,16 @@ func (c *call) blame(ctx context.Context, err error) error {
 	return err
 }
 
-// generate runs a translated call and hands each delta but the last to each.
+// generate runs a translated call and hands each delta but the last to each, once guardrails have seen what they must see.
 func (c *call) generate(parent context.Context, req model.Request, each func(model.Delta) error) (model.Delta, error) {
+	if c.checks.Any(guardrail.Output, guardrail.ToolCall) {
+		return c.generateHeld(parent, req, each)
+	}
+	return c.listen(parent, req, each)
+}
+
+// listen is generate without guardrails.
+func (c *call) listen(parent context.Context, req model.Request, each func(model.Delta) error) (model.Delta, error) {
 	ctx, touch, stop := c.watched(parent)
 	defer stop()
 	req.Model, req.Caller = c.info.Upstream, c.meter.Caller

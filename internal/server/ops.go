@@ -127,6 +127,7 @@ func (s *server) exposeMetrics(w http.ResponseWriter, _ *http.Request, _ stead.P
 	}
 	gauge("gauge", "stead_storage_full", "1 while the disk is full and nothing new is taken.", full)
 	s.exposeStreams(w)
+	s.exposeGuardrails(w)
 	if rss := residentBytes(); rss > 0 {
 		gauge("gauge", "process_resident_memory_bytes", "Resident memory.", rss)
 	}

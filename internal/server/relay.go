@@ -42,12 +42,12 @@ func (c *call) instead(w http.ResponseWriter, r *http.Request, why error) error 
 	if c.failed != nil {
 		return gatewayError(c.failed)
 	}
-	return why
+	return c.becauseGuarded(why)
 }
 
 func (c *call) pass(w http.ResponseWriter, r *http.Request, only bool) (bool, error) {
 	f, ok := c.model.(model.Forwarder)
-	if !ok {
+	if !ok || c.guarded() {
 		return false, nil
 	}
 	ctx, touch, stop := c.watched(r.Context())

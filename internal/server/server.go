@@ -36,6 +36,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/audit/stream"
 	"github.com/stead-dev/stead/internal/capacity"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/model"
@@ -108,6 +109,8 @@ type Config struct {
 	// nil: nobody is.
 	Gate  Gate
 	Meter Meter
+	// Guardrails check the calls of the stateless doors; nil: there are none.
+	Guardrails *guardrail.Guard
 	// Purse are the budgets of stateless calls; nil: there are none. Prices is the price book.
 	Purse  Purse
 	Prices *usage.Book

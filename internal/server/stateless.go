@@ -60,6 +60,9 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if err != nil {
 		return c.instead(w, r, err)
 	}
+	if asked.Items, err = c.screen(r.Context(), "input", asked.Items); err != nil {
+		return err
+	}
 	ask, err := modelRequest(asked)
 	if err != nil {
 		return c.instead(w, r, err)
@@ -202,6 +205,9 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 	items = slices.DeleteFunc(items, func(it stead.Item) bool { return it.Question != nil || it.Answer != nil }) // no model gets them
 	if len(items) == 0 {
 		return stead.Invalid("input", "input must hold at least one item")
+	}
+	if items, err = c.screen(r.Context(), "input", items); err != nil {
+		return err
 	}
 	ask := model.Request{Items: append(items, stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser,
 		Content: stead.TextContent(stead.ContentInputText, session.CompactPrompt)})}
