@@ -81,6 +81,9 @@ bench-environments: ## measure drivers beside bare exec, bubblewrap and runc; ch
 bench-policy: ## measure decisions by 10 and by 1,000 policies: p50 and p99, by the clock and by the processor
 	$(GO) test -run '^$$' -bench Decide -benchtime 20000x ./internal/policy/cedar
 
+bench-guardrails: ## measure the checks of guardrails that ask nobody else, by 1 KB and by 100 KB of text
+	$(GO) test -run '^$$' -bench Check -benchmem ./internal/guardrail
+
 bench-audit: ## measure durable audit records a second, with shared commits, on SQLite and PostgreSQL
 	$(GO) test -run '^$$' -bench Audit -benchtime 30000x ./internal/sqlite ./internal/postgres
 
@@ -103,4 +106,4 @@ node:
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build gvisor test check deps static race nested node seeds sim chaos bench bench-memory bench-search bench-policy bench-audit fuzz e2e-go e2e-node clean
+.PHONY: help build gvisor test check deps static race nested node seeds sim chaos bench bench-memory bench-search bench-policy bench-guardrails bench-audit fuzz e2e-go e2e-node clean

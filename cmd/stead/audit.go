@@ -12,6 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/egress"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
 	"github.com/stead-dev/stead/internal/seal"
@@ -29,7 +30,7 @@ type auditing struct {
 }
 
 // openAudit puts the audit log between everybody and the decider, and records what is in force.
-func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys, first policy.Authorizer, rules *cedar.Set) (*auditing, error) {
+func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys, first policy.Authorizer, rules *cedar.Set, rails *guardrail.Set) (*auditing, error) {
 	signer, err := audit.NewSigner(keys.Derive(auditLabel()))
 	if err != nil {
 		return nil, err
@@ -40,18 +41,23 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 	n.onStop(a.service.Start()) // when the rest has stopped: the last checkpoint covers all of it
 	n.onStop(a.log.Close)
 	n.audit = a.log
-	record := func(ctx context.Context) error { return n.recordConfig(ctx, n.cfg, rules) }
+	record := func(ctx context.Context) error { return n.recordConfig(ctx, n.cfg, rules, rails) }
 	return a, n.orWhenThereIsRoom(ctx, record)
 }
 
-// recordConfig records the policies and the registry that are about to be in force.
-func (n *node) recordConfig(ctx context.Context, cfg *config.Config, rules *cedar.Set) error {
+// recordConfig records the policies, the guardrails and the registry that are about to be in force.
+func (n *node) recordConfig(ctx context.Context, cfg *config.Config, rules *cedar.Set, rails *guardrail.Set) error {
 	version, detail := "", "no policies"
 	if rules != nil {
 		version, detail = rules.Version(), fmt.Sprintf("%d policies", len(rules.Rules()))
 	}
 	if err := n.audit.Act(ctx, time.Now(), audit.ActPolicies, version, detail); err != nil {
 		return err
+	}
+	if len(cfg.Guardrails) > 0 || len(n.taken.Guardrails) > 0 { // there are some, or there were
+		if err := n.audit.Act(ctx, time.Now(), audit.ActGuardrails, rails.Version(), fmt.Sprintf("%d guardrails", len(rails.Names()))); err != nil {
+			return err
+		}
 	}
 	registry, err := json.Marshal(cfg.Models)
 	if err != nil {

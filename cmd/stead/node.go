@@ -25,6 +25,7 @@ import (
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/killswitch"
 	"github.com/stead-dev/stead/internal/memory"
@@ -109,6 +110,7 @@ type node struct {
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
 	policies   *cedar.Authorizer
+	guardrails *guardrail.Guard
 	vaults     atomic.Pointer[vault.Service] // nil until the database is open
 	audit      *audit.Log
 	blobs      blob.Store
@@ -192,12 +194,16 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	rails, err := guardrailSet(cfg.Guardrails)
+	if err != nil {
+		return err
+	}
 	switches := killswitch.New(store, time.Now)
 	streams, err := n.openStreams(store) // stops behind the log: what comes last is sent too
 	if err != nil {
 		return err
 	}
-	audited, err := n.openAudit(ctx, store, keys, killswitch.NewAuthorizer(switches, decider), rules)
+	audited, err := n.openAudit(ctx, store, keys, killswitch.NewAuthorizer(switches, decider), rules, rails)
 	if err != nil {
 		return err
 	}
@@ -227,8 +233,10 @@ func (n *node) open(ctx context.Context) error {
 	metered := n.openMetering(store, authorizer, func(ctx context.Context, project stead.ProjectID, id string) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
+	n.openGuardrails(rails, metered.stateless)
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch, Memory: remember.New(services.memory), Vaults: services.vaults, Workloads: workloads,
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch,
+		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Workloads: workloads,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
@@ -242,7 +250,7 @@ func (n *node) open(ctx context.Context) error {
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Issuer: issuer, FileContent: services.fileContent,
 		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, AuditStreams: streams.Status, Usage: metered.account, Budgets: metered.budgets,
-		Models: n.models, Gate: run, Meter: metered.stateless, Purse: metered.purse, Prices: metered.prices, Seals: keys,
+		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,
 		Ready: func(ctx context.Context) error {

@@ -32,13 +32,18 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err != nil {
 		return err
 	}
-	if err := n.recordConfig(ctx, cfg, rules); err != nil {
+	rails, err := guardrailSet(cfg.Guardrails)
+	if err != nil {
+		return err
+	}
+	if err := n.recordConfig(ctx, cfg, rules, rails); err != nil {
 		return err
 	}
 	n.throughput.Store(throughput)
 	n.models.now.Store(next)
 	throughput.take(before)
 	n.policies.Replace(rules)
+	n.guardrails.Replace(rails)
 	n.metering.prices.Replace(priceEditions(cfg))
 	n.metering.account.Replace(terms(cfg))
 	if err := n.metering.budgets.Replace(ctx, fixedBudgets(cfg)); err != nil {

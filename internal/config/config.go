@@ -19,6 +19,7 @@
 //	settlement  {rest, rules: [{name, match, shares: [{party, basis_points, unit, microcents_per_unit}]}]}
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
 //	policies    {directory, inline, default}
+//	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds, model_call_seconds}
 //
@@ -110,6 +111,8 @@ type Config struct {
 	Policies Policies `yaml:"policies"`
 	// Audit says where audit logs are sent to.
 	Audit Audit `yaml:"audit"`
+	// Guardrails check what goes to and comes from agents, in this order.
+	Guardrails []Guardrail `yaml:"guardrails"`
 
 	// Sections are the keys of the file that have a value, be it an empty list.
 	Sections []string `yaml:"-"`

@@ -75,7 +75,7 @@ func (c *Config) simulator(provider string) bool {
 
 // Reloaded are the sections that a server takes while it runs.
 func Reloaded() []string {
-	return []string{"providers", "models", "residency", "capacity", "prices", "budgets", "settlement", "commitments", "policies"}
+	return []string{"providers", "models", "residency", "capacity", "prices", "budgets", "settlement", "commitments", "policies", "guardrails"}
 }
 
 // Loss is what one section had and has no more.
@@ -135,6 +135,8 @@ func (c *Config) named(section string) []string {
 		return names(c.Budgets, func(b Budget) string { return b.Name })
 	case "settlement":
 		return names(c.Settlement.Rules, func(r SettlementRule) string { return r.Name })
+	case "guardrails":
+		return names(c.Guardrails, func(g Guardrail) string { return g.Name })
 	case "commitments":
 		return names(c.Commitments, func(m Commitment) string { return m.Name })
 	}
