@@ -151,14 +151,16 @@ func TestALayerIsNamedByWhatItIsMadeOf(t *testing.T) {
 	}
 	file := `,"files":[{"type":"inline","path":"/workspace/a","data":"YQ=="}]`
 	python, command := `,"packages":{"python":["a","b"]}`, `,"setup_commands":[{"command":"x"}]`
+	skill := `,"skills":[{"type":"skill_reference","skill_id":"skill_1","version":"1"}]`
 	same := [][2]string{
-		{python, python + file}, {python, python + `,"network":{"access":"enabled"}`}, {python, python + `,"container_size":"small"`},
+		{python, python + file}, {python, python + skill}, {command, command + `,"capability_directories":["/workspace/c"]`}, {python, python + `,"network":{"access":"enabled"}`}, {python, python + `,"container_size":"small"`},
 		{python, `,"packages":{"python":["a","b"],"npm":[]}`},
 	}
 	other := [][2]string{
 		{python, `,"packages":{"python":["b","a"]}`}, {python, `,"packages":{"npm":["a","b"]}`}, {python, python + command},
 		{python, python + `,"env":{"A":"1"}`}, {command, command + file}, {command, `,"setup_commands":[{"command":"x","cwd":"/tmp"}]`},
 		{command + `,"env":{"A":"1"}`, command + `,"env":{"A":"2"}`},
+		{command, command + skill}, {command + skill, command + strings.ReplaceAll(skill, `"version":"1"`, `"version":"2"`)},
 	}
 	for _, p := range same {
 		if digest(p[0]) != digest(p[1]) {
@@ -169,6 +171,14 @@ func TestALayerIsNamedByWhatItIsMadeOf(t *testing.T) {
 		if digest(p[0]) == digest(p[1]) {
 			t.Errorf("%s and %s have one layer", p[0], p[1])
 		}
+	}
+	bundled := func(skill, plugin string) string {
+		c := decode(t, `{"type":"openai_hosted"`+command+`}`)
+		c.Skills, c.Plugins = []template.Skill{{Name: "rules", Digest: skill}}, []template.Plugin{{Name: "rules", Digest: plugin}}
+		return c.LayerDigest("base")
+	}
+	if first := bundled("a", "b"); first == bundled("b", "b") || first == bundled("a", "a") {
+		t.Error("what is in a bundle does not count")
 	}
 	c := decode(t, `{"type":"openai_hosted"`+python+`}`)
 	if c.LayerDigest("a") == c.LayerDigest("b") {

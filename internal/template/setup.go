@@ -21,8 +21,9 @@ const (
 	BasePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// layerVersion changes whenever the commands of SetupScript do: layers of before are not used again.
-const layerVersion = "stead layer 1"
+// layerVersion changes whenever the commands of SetupScript do, or what LayerDigest says of them: layers of
+// before are not used for another session again. Those of 1 left skills and plugins out, and gave them to others.
+const layerVersion = "stead layer 2"
 
 // Step is one command of a set-up.
 type Step struct {
@@ -109,10 +110,12 @@ func (c Config) Environment() map[string]string {
 // set-up. base names everything else that the result depends on: the driver, the image, the
 // architecture, and the project, because a layer may hold what confidential commands fetched.
 //
-// Packages and commands count in their order, and the variables, which every step sees. Files count
-// only when there are set-up commands: those may read them (pip install -r), and package managers
-// do not. A file by id counts by its id, since uploaded files never change. The network does not
-// count, since it applies after the set-up; nor do skills, plugins, and the size.
+// Packages and commands count in their order, and the variables, which every step sees. Files, skills
+// and plugins count only when there are set-up commands: those find them in the workspace (pip install
+// -r) and leave it to every session of the layer with them in it, while package managers read none. So
+// whoever gets a layer has asked for all that was put into it. A file or skill by id counts by its id and
+// version, since neither changes. The network does not count, since it applies after the set-up; nor do
+// capability directories, which are only looked at, the size, and files that are given to a session later.
 //
 // The digest hides confidential values only as well as a hash can: it is no more for the wire than
 // they are.
@@ -143,7 +146,13 @@ func (c Config) LayerDigest(base string) string {
 	if len(c.Commands) > 0 {
 		files := slices.SortedFunc(slices.Values(c.Files), func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 		for _, f := range files {
-			write(f.Path, f.FileID, f.Digest)
+			write("file", f.Path, f.FileID, f.Digest)
+		}
+		for _, k := range slices.SortedFunc(slices.Values(c.Skills), func(a, b Skill) int { return strings.Compare(a.Name, b.Name) }) {
+			write("skill", k.Name, k.SkillID, k.Version, k.Digest)
+		}
+		for _, g := range slices.SortedFunc(slices.Values(c.Plugins), func(a, b Plugin) int { return strings.Compare(a.Name, b.Name) }) {
+			write("plugin", g.Name, g.Digest)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
