@@ -104,6 +104,21 @@ func (c *Client) ReadFile(ctx context.Context, path string, max int64) ([]byte, 
 	return b.data, nil
 }
 
+// maxMeasureBytes is the longest answer to a measurement.
+const maxMeasureBytes = 1 << 10
+
+// Measure is what the workspace takes, counted up to most names: the guest's answer, which is the inside's own.
+func (c *Client) Measure(ctx context.Context, most int) (now environment.Occupied, err error) {
+	b := bounded{max: maxMeasureBytes}
+	if err := c.call(ctx, request{Op: opMeasure, Max: int64(most)}, nil, &b); err != nil {
+		return now, err
+	}
+	if err := json.Unmarshal(b.data, &now); err != nil {
+		return now, stead.Wrap(stead.KindUnavailable, err, "the guest answers with something else than a measurement")
+	}
+	return now, nil
+}
+
 // CopyFile implements environment.Environment.
 func (c *Client) CopyFile(ctx context.Context, path string, max int64, w io.Writer) error {
 	max = min(max, environment.MaxFileBytes)

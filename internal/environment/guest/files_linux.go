@@ -57,6 +57,16 @@ func (g *guest) file(ctx context.Context, s *stream, r request) error {
 		return d.WriteFrom(ctx, string(r.Path), received(s), r.Exec)
 	case opList:
 		return list(ctx, d, s, r.List)
+	case opMeasure:
+		now, err := d.Measure(int(r.Max))
+		if err != nil {
+			return err
+		}
+		data, err := json.Marshal(now)
+		if err != nil {
+			return err
+		}
+		return s.send(chanOut, data)
 	}
 	root, err := os.OpenRoot(environment.WorkspaceDir)
 	if err != nil {

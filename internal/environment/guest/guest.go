@@ -61,7 +61,7 @@ import (
 const Argv0 = "stead-guest-init"
 
 // Version is the protocol's. Both ends must have the same.
-const Version = 1
+const Version = 2
 
 // Limits of the protocol.
 const (
@@ -133,7 +133,7 @@ type request struct {
 	Name string   `json:"name,omitempty"` // dial: the service; store: the tree
 	Path []byte   `json:"path,omitempty"` // read, write: the file
 	Exec bool     `json:"exec,omitempty"` // write: executable
-	Max  int64    `json:"max,omitempty"`  // read: bytes
+	Max  int64    `json:"max,omitempty"`  // read: bytes; measure: names
 	List *listing `json:"list,omitempty"`
 }
 
@@ -145,6 +145,8 @@ const (
 	opRead  = "read"
 	opWrite = "write"
 	opList  = "list"
+	// opMeasure counts the workspace, up to Max names, and sends environment.Occupied as JSON.
+	opMeasure = "measure"
 	// opIndex sends a JSON line for each path of the workspace; opFetch takes paths, each with a zero
 	// byte behind it, and sends a tar archive of them; opStore takes one and lays it over the tree
 	// named by Name.

@@ -106,7 +106,7 @@ func (g *guest) serve(s *stream, r request) {
 	switch r.Op {
 	case opExec:
 		g.exec(s, r)
-	case opRead, opWrite, opList, opIndex, opFetch, opStore:
+	case opRead, opWrite, opList, opMeasure, opIndex, opFetch, opStore:
 		g.files(s, r)
 	case opPing:
 		s.finish(outcome{})

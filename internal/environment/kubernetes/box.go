@@ -97,6 +97,7 @@ func (p *Provider) start(ctx context.Context, spec environment.Spec) (_ *Environ
 	watch, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	go e.watch(watch)
+	go e.watchDisk(watch)
 	return e, nil
 }
 

@@ -22,7 +22,7 @@
 //
 // What it can't do: Root, Mounts and AsRoot (the template decides): KindNotImplemented. Limits of
 // memory, processes and CPU are the template's as well, whatever Spec.Limits says; time and output are
-// the Spec's.
+// the Spec's, and the workspace's bytes and files, which the guest measures.
 //
 // Units and limits: an answer of the API server is at most MaxAnswerBytes; a pod is waited for
 // ReadyTime.

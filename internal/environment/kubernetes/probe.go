@@ -114,7 +114,7 @@ func controls(seen guest.Seen, ownKernel bool) []environment.Control {
 		template(environment.ControlMemory, "", false, fixed, size),
 		template(environment.ControlPIDs, "", false, "It is the kubelet's podPidsLimit, whatever the environment's size says.", size),
 		template(environment.ControlCPU, "", false, fixed, size),
-		template(environment.ControlDisk, "", false, "It is the template's emptyDir, whose pod is evicted above its limit.", "sizeLimit of the workspace's emptyDir"),
+		{Name: environment.ControlDisk, By: "a watchdog in the guest, and the sizeLimit of the template's emptyDir, above which the pod is evicted"},
 		template(environment.ControlOpenFiles, "", false, "It is the container runtime's.", "nothing: the runtime's configuration has it,"),
 		{Name: environment.ControlCleanup, By: "the guest, which ends with the server's connection, and the claim's lease"},
 		template(environment.ControlLayers, "", false, "Packages and set-up commands can't be laid over an image.", "an image with what agents need"),
