@@ -154,9 +154,14 @@ type held struct {
 	workspace *Dir
 	dir       string
 	root      *os.Root
+	file      *os.File // the same, where a descriptor is needed; nil: it was not yet
 }
 
 func (p *held) close() {
+	if p.file != nil {
+		_ = p.file.Close()
+		p.file = nil
+	}
 	if p.root != nil {
 		_ = p.root.Close()
 		p.root = nil

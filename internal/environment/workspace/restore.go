@@ -75,6 +75,8 @@ type restorer struct {
 	admit    func(bytes, files int64) error
 	right    []bool            // by entry: it is there already, as it should be
 	names    map[string]uint64 // of files with several: path → how many others
+	umask    uint32            // bits that modes lose when a file is made
+	plain    bool              // umask is known, and nothing else changes modes
 	inodes   map[int]uint64    // by entry, of these and their names, where they are there
 }
 
@@ -101,6 +103,7 @@ func (r *restorer) restore(ctx context.Context) error {
 			return r.dir.fault(err, inside(e.Path), "restore")
 		}
 	}
+	r.learnMask()
 	if err := r.fill(ctx); err != nil {
 		return err
 	}
@@ -266,9 +269,9 @@ func (r *restorer) unpack(ctx context.Context, u *manifest.Unpacker, p manifest.
 		if sha256.Sum256(data) != t.part.Hash {
 			return into, stead.Errorf(stead.KindInvalid, "the checkpoint's bytes of %.200q do not match their hash", e.Path)
 		}
-		dir, err := at.enter(path.Dir(e.Path))
+		_, err := at.enter(path.Dir(e.Path))
 		if err == nil {
-			err = r.write(dir, e, t, data)
+			err = r.write(&at, e, t, data)
 		}
 		if err != nil {
 			return into, r.dir.fault(err, inside(e.Path), "restore")
@@ -277,22 +280,17 @@ func (r *restorer) unpack(ctx context.Context, u *manifest.Unpacker, p manifest.
 	return content, nil
 }
 
-func (r *restorer) write(dir *os.Root, e manifest.Entry, t target, data []byte) error {
+func (r *restorer) write(in *held, e manifest.Entry, t target, data []byte) error {
 	name := path.Base(e.Path)
-	if !t.whole {
-		f, err := dir.OpenFile(name, os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteAt(data, t.at)
-		return errors.Join(err, f.Close())
+	if t.whole {
+		return r.writeWhole(in, name, e, data)
 	}
-	f, err := r.create(dir, name)
+	f, err := in.root.OpenFile(name, os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Chmod(fs.FileMode(e.Mode)), f.Close(), setMTime(dir, name, e.MTime))
+	_, err = f.WriteAt(data, t.at)
+	return errors.Join(err, f.Close())
 }
 
 // setMTime sets a file's time of change, and leaves that of the last look alone.
