@@ -4,7 +4,7 @@
 // Shape:
 //
 //	DIR/environments/<project>/<session>/   workspace, services (sockets), state.json
-//	DIR/layers/<project>/                   what packages and set-up commands installed, by digest
+//	DIR/layers/<project>/<layer>/           what packages and set-up commands installed, while a session claims it
 //
 //	Prepare ─▶ layer, files, skills ─▶ first checkpoint
 //	Open    ─▶ workspace (kept, or restored) ─▶ proxy, sockets ─▶ driver
@@ -15,6 +15,9 @@
 // the journal's last residence or checkpoint, and only until the machine is started anew: pages that
 // a power cut lost are not missed by anybody else.
 //
+// Nodes may share DIR: each place belongs to the holder of its session's lease, and what makes and ends
+// layers is safe between processes: see type layer.
+//
 // Limits: MaxResident environments at once; see also package environment.
 //
 // Errors: *stead.Error, as environment.Host says.
@@ -23,6 +26,7 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -127,11 +131,13 @@ type Host struct {
 	// unpacking has a place for each of MaxUnpacking.
 	unpacking chan struct{}
 
-	mu       sync.Mutex
-	boxes    map[stead.SessionKey]*box
-	layering map[string]*sync.Mutex // digest of a set-up → who makes it
-	origins  map[stead.SessionKey]tool.Origin
-	turns    map[stead.SessionKey]*turn
+	places    turns[stead.SessionKey] // who changes them
+	layering  turns[string]           // project "/" digest of a set-up or of a checkpoint → who makes that layer
+	endSweeps context.CancelFunc
+
+	mu      sync.Mutex
+	boxes   map[stead.SessionKey]*box
+	origins map[stead.SessionKey]tool.Origin
 }
 
 var _ environment.Host = (*Host)(nil)
@@ -159,9 +165,11 @@ func New(cfg Config) (*Host, error) {
 	}
 	h := &Host{
 		cfg: cfg, log: cfg.Log, boot: bootID(), parts: newParts(), unpacking: make(chan struct{}, MaxUnpacking),
-		boxes: map[stead.SessionKey]*box{}, layering: map[string]*sync.Mutex{}, origins: map[stead.SessionKey]tool.Origin{},
-		turns: map[stead.SessionKey]*turn{},
+		boxes: map[stead.SessionKey]*box{}, origins: map[stead.SessionKey]tool.Origin{},
 	}
+	sweeping, end := context.WithCancel(context.Background())
+	h.endSweeps = end
+	go h.keepSweeping(sweeping)
 	if cfg.Tools != nil {
 		h.tools = cfg.Tools(h.find, h.began)
 	}
@@ -307,11 +315,12 @@ func (h *Host) Forget(_ context.Context, key stead.SessionKey) error {
 	if h.cfg.Remote != nil {
 		h.cfg.Remote.Forget(environmentID(key))
 	}
-	return h.place(key).remove()
+	return errors.Join(h.place(key).remove(), h.release(key))
 }
 
 // Close ends every environment of this node. What they hold stays on the disk.
 func (h *Host) Close(ctx context.Context) error {
+	h.endSweeps()
 	h.mu.Lock()
 	all := h.boxes
 	h.boxes = map[stead.SessionKey]*box{}

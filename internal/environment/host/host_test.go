@@ -373,8 +373,8 @@ func TestLookingWhileItOpens(t *testing.T) {
 	if got := b.sh("cat n* f | wc -l"); strings.TrimSpace(got) != "101" {
 		t.Errorf("%s lines", got)
 	}
-	if len(b.turns) != 0 {
-		t.Errorf("%d turns are left", len(b.turns))
+	if len(b.places.held) != 0 {
+		t.Errorf("%d turns are left", len(b.places.held))
 	}
 }
 

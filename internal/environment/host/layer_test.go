@@ -3,9 +3,15 @@ package host
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/template"
@@ -81,5 +87,180 @@ func TestASessionHasItsOwnBundlesAndNobodyElses(t *testing.T) {
 	again := b.session("sess_ann2", bundled(t, c, "ann's new rules"))
 	if got := again.sh("tail -n 1 .agents/skills/rules/SKILL.md"); got != "ann's new rules" {
 		t.Errorf("after an update its skill says %q", got)
+	}
+}
+
+// node is another node on the same data directory, with a session that has the same set-up.
+func (b *bench) node(id stead.SessionID, c template.Config) *bench {
+	b.t.Helper()
+	other := &bench{t: b.t, driver: b.driver, key: stead.SessionKey{Project: b.key.Project, Session: id}}
+	other.host(b.cfg)
+	other.setup(c)
+	return other
+}
+
+// layersLeft lists what is in the directory of the project's layers.
+func (b *bench) layersLeft() []string {
+	b.t.Helper()
+	left, err := filepath.Glob(filepath.Join(b.cfg.Dir, layersDir, "*", "*"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return left
+}
+
+// TestNodesThatMakeTheSameLayerAtOnce: neither takes the other's away, and both sessions have all of it.
+func TestNodesThatMakeTheSameLayerAtOnce(t *testing.T) {
+	b := newBench(t)
+	at := t.TempDir()
+	c := commands("mkdir -p $UPPER/opt; echo one > $UPPER/opt/one; echo w1 > w1; echo >> "+at+"/begun",
+		"for i in $(seq 500); do test $(wc -l < "+at+"/begun) -ge 2 && break; sleep 0.02; done; echo two > $UPPER/opt/two; echo w2 > w2")
+	b.setup(c)
+	other := b.node("sess_other", c)
+	var both sync.WaitGroup
+	for _, n := range []*bench{b, other} {
+		both.Go(n.prepare)
+	}
+	both.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	for _, n := range []*bench{b, other} {
+		n.open()
+		root := b.driver.last().Root.Layers[0]
+		for name, want := range map[string]string{"opt/one": "one\n", "opt/two": "two\n"} {
+			if data, err := os.ReadFile(filepath.Join(root, name)); err != nil || string(data) != want {
+				t.Errorf("session %s: %s holds %q, %v", n.key.Session, name, data, err)
+			}
+		}
+		if got := n.sh("cat w1 w2"); got != "w1\nw2\n" {
+			t.Errorf("session %s: in the workspace is %q", n.key.Session, got)
+		}
+	}
+	b.node("sess_later", c).prepare()
+	if data, err := os.ReadFile(at + "/begun"); err != nil || len(data) > 2 {
+		t.Errorf("the set-up ran %d times, %v", len(data), err)
+	}
+}
+
+// TestALayerEndsWithItsLastSession: on the disk where it was made, and on one where it was restored.
+func TestALayerEndsWithItsLastSession(t *testing.T) {
+	b := newBench(t)
+	c := commands("mkdir -p $UPPER/opt/deep; echo s3cret > $UPPER/opt/deep/key; echo s3cret > mine; chmod 000 $UPPER/opt/deep")
+	b.setup(c)
+	b.prepare()
+	second := b.session("sess_second", c)
+	if len(b.layersLeft()) != 1 {
+		t.Fatalf("the layers are %q", b.layersLeft())
+	}
+	for _, s := range []*bench{b, second} {
+		if len(b.layersLeft()) == 0 {
+			t.Fatal("a layer ended while a session had it")
+		}
+		if err := s.Forget(context.Background(), s.key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := b.layersLeft(); len(left) != 0 {
+		t.Errorf("left are %q", left)
+	}
+	b.again(func(c *Config) { c.Dir = t.TempDir() })
+	b.open()
+	if len(b.layersLeft()) != 1 {
+		t.Fatalf("the layers are %q", b.layersLeft())
+	}
+	if err := b.Forget(context.Background(), b.key); err != nil || len(b.layersLeft()) != 0 {
+		t.Errorf("left are %q, %v", b.layersLeft(), err)
+	}
+}
+
+// TestAWaitForAnothersSetUpEndsWithItsRequest: and deleting the session that waited takes no longer.
+func TestAWaitForAnothersSetUpEndsWithItsRequest(t *testing.T) {
+	b := newBench(t)
+	at := t.TempDir()
+	c := commands("touch " + at + "/begun; for i in $(seq 500); do test -e " + at + "/go && break; sleep 0.02; done")
+	b.setup(c)
+	var first sync.WaitGroup
+	first.Go(b.prepare)
+	until(t, "the set-up to begin", func() bool { _, err := os.Stat(at + "/begun"); return err == nil })
+	waits := &bench{Host: b.Host, t: t, driver: b.driver, key: stead.SessionKey{Project: b.key.Project, Session: "sess_waits"}}
+	waits.setup(c)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err := waits.Prepare(ctx, waits.key, waits.state.Setup, waits.state.Note)
+	if stead.KindOf(err) != stead.KindUnavailable {
+		t.Errorf("the wait ended with %v", err)
+	}
+	if err := waits.Forget(context.Background(), waits.key); err != nil {
+		t.Error(err)
+	}
+	if left := b.layersLeft(); len(left) != 1 || !strings.Contains(left[0], makingPrefix) {
+		t.Errorf("meanwhile the other's set-up was done: %q", left)
+	}
+	if err := os.WriteFile(at+"/go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first.Wait()
+}
+
+func TestWhatASweepTakes(t *testing.T) {
+	b := newBench(t)
+	c := commands("mkdir -p $UPPER/opt; echo tool > $UPPER/opt/tool")
+	b.setup(c)
+	b.prepare()
+	whole := b.layersLeft()[0]
+	now := time.Now()
+	project := filepath.Dir(whole)
+	beginning := func(boot string, age time.Duration) string {
+		dir, err := os.MkdirTemp(project, makingPrefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := making(dir, boot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		then := now.Add(-age)
+		if err := os.Chtimes(m.Name(), then, then); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Close() })
+		return dir
+	}
+	ends := []string{beginning("another machine", MakingTime+time.Minute)}
+	stays := []string{whole, beginning("another machine", time.Minute), beginning(b.boot, MakingTime+time.Minute)}
+	crashed := beginning(b.boot, time.Minute)
+	if err := os.Remove(filepath.Join(crashed, makerFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(crashed, makerFile), []byte(b.boot), 0o600); err != nil { // which nobody has locked
+		t.Fatal(err)
+	}
+	ends = append(ends, crashed)
+	old := filepath.Join(project, "setup-of-before") // as layers were until they had users
+	if err := os.MkdirAll(filepath.Join(old, layerRoot), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(old, oldMark), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stays = append(stays, old)
+	look := func(names []string, there bool) {
+		t.Helper()
+		for _, n := range names {
+			if _, err := os.Stat(n); (err == nil) != there {
+				t.Errorf("%s is there: %v, want %v", filepath.Base(n), err == nil, there)
+			}
+		}
+	}
+	b.sweep(now)
+	look(ends, false)
+	look(stays, true)
+	b.sweep(now.Add(LayerUnused + time.Minute))
+	look(stays[:2], false)
+	look([]string{old}, false)
+	b.open() // what nobody used for so long comes from the session's blobs
+	if data, err := os.ReadFile(filepath.Join(b.driver.last().Root.Layers[0], "opt", "tool")); err != nil || string(data) != "tool\n" {
+		t.Errorf("the layer holds %q, %v", data, err)
 	}
 }

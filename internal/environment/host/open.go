@@ -1,10 +1,12 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
@@ -151,12 +153,16 @@ func (h *Host) workspace(ctx context.Context, key stead.SessionKey, p place, fro
 // start opens the box over a workspace that is ready.
 func (h *Host) start(ctx context.Context, driver environment.Provider, b *box, cfg template.Config, from environment.State) error {
 	root := environment.Root{Image: h.cfg.Image}
-	if from.Layer != "" {
-		dir, err := h.layer(ctx, b.key, from.Layer)
+	keep := func() (bool, error) { return true, nil } // whether its layer was there until it was in use
+	if dir, found := h.oldLayer(b.key, from.Layer); found {
+		root.Layers = []string{dir}
+	} else if from.Layer != "" {
+		l, err := h.layer(ctx, b.key, from.Layer)
 		if err != nil {
 			return err
 		}
-		root.Layers = []string{dir}
+		root.Layers = []string{l.root()}
+		keep = func() (bool, error) { return l.claim(string(b.key.Session)) }
 	}
 	spec := environment.Spec{
 		ID: environmentID(b.key), Workspace: b.place.workspace(), Root: root, Env: cfg.Environment(), Limits: b.limits, Services: b.place.services(),
@@ -171,26 +177,46 @@ func (h *Host) start(ctx context.Context, driver environment.Provider, b *box, c
 		return err
 	}
 	b.env = env
+	if kept, err := keep(); err != nil || !kept { // a sweep that had just looked for one that nobody used
+		h.end(b)
+		return cmp.Or(err, error(stead.Errorf(stead.KindUnavailable, "the layer was removed while the environment was opened")))
+	}
 	return nil
 }
 
-// layer returns the directory of a layer, restored if this node does not have it.
-func (h *Host) layer(ctx context.Context, key stead.SessionKey, digest string) (string, error) {
-	dir := filepath.Join(h.cfg.Dir, layersDir, string(key.Project), digest)
-	lock := h.layerLock(dir)
-	lock.Lock()
-	defer lock.Unlock()
-	if _, err := os.Stat(filepath.Join(dir, completeMark)); err == nil {
-		return filepath.Join(dir, layerRoot), nil
+// layer claims the layer that a checkpoint stores, restored if this disk does not have it.
+func (h *Host) layer(ctx context.Context, key stead.SessionKey, digest string) (layer, error) {
+	leave, err := h.layering.take(ctx, string(key.Project)+"/"+digest)
+	if err != nil {
+		return layer{}, err
 	}
-	root := filepath.Join(dir, layerRoot)
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return "", unavailable(err, "make the directory of a layer")
+	defer leave()
+	named := func(l layer) bool { return l.named(digest) }
+	l, found, err := h.claimed(key, named, setupPrefix, storedPrefix)
+	if found || err != nil {
+		return l, err
 	}
-	if err := workspace.Restore(ctx, root, h.blobs(key), digest, workspace.WithRoom(h.cfg.Room)); err != nil {
-		return "", err
+	prefix := storedPrefix + digest
+	l, err = h.build(key, prefix, func(l layer) error {
+		if err := workspace.Restore(ctx, l.root(), h.blobs(key), digest, workspace.WithRoom(h.cfg.Room)); err != nil {
+			return err
+		}
+		return l.name(digest)
+	})
+	if err != nil {
+		return layer{}, err
 	}
-	return root, complete(dir)
+	return h.first(key, prefix, l), nil
+}
+
+// oldLayer finds a layer of the time when layers had no users, by the checkpoint that stores it.
+func (h *Host) oldLayer(key stead.SessionKey, digest string) (root string, found bool) {
+	dir := filepath.Join(h.layersOf(key.Project), digest)
+	if !(layer{dir}).old() {
+		return "", false
+	}
+	now := time.Now()
+	return filepath.Join(dir, layerRoot), os.Chtimes(filepath.Join(dir, oldMark), now, now) == nil
 }
 
 // blobs are a session's, for a workspace.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment/workspace"
@@ -75,34 +74,6 @@ func (p place) setState(s state) error {
 		return unavailable(err, "write the state of an environment")
 	}
 	return unavailable(os.Rename(name+".new", name), "write the state of an environment")
-}
-
-// turn is whose turn it is at a session's place.
-type turn struct {
-	mu   sync.Mutex
-	want int // who has it or waits for it, under Host.mu
-}
-
-// hold waits until nobody else changes a session's place; release lets it go. An old residence ends, a
-// new one begins and a workspace is read one after the other.
-func (h *Host) hold(key stead.SessionKey) (release func()) {
-	h.mu.Lock()
-	t := h.turns[key]
-	if t == nil {
-		t = &turn{}
-		h.turns[key] = t
-	}
-	t.want++
-	h.mu.Unlock()
-	t.mu.Lock()
-	return func() {
-		t.mu.Unlock()
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if t.want--; t.want == 0 {
-			delete(h.turns, key)
-		}
-	}
 }
 
 // make makes the place's directories.

@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/capability"
@@ -22,13 +19,6 @@ import (
 const (
 	skillsDir  = environment.WorkspaceDir + "/.agents/skills"
 	pluginsDir = environment.WorkspaceDir + "/.agents/plugins"
-)
-
-// Names in the directory of a layer.
-const (
-	layerRoot    = "root"
-	layerFiles   = "workspace" // what set-up commands left in the workspace
-	completeMark = "complete"
 )
 
 // Prepare implements environment.Host.
@@ -59,24 +49,26 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 	blobs := h.blobs(key)
 	source := p.workspace()
 	if digest := cfg.LayerDigest(h.layerBase(driver, key)); digest != "" {
-		dir, err := h.makeLayer(ctx, driver, key, p, cfg, digest, note)
+		l, err := h.makeLayer(ctx, driver, key, p, cfg, digest, note)
 		if err != nil {
 			return environment.Prepared{}, err
 		}
-		c, err := checkpoint(ctx, filepath.Join(dir, layerRoot), blobs)
+		c, err := checkpoint(ctx, l.root(), blobs)
 		if err != nil {
 			return environment.Prepared{}, err
 		}
 		made.Layer = c.Digest
 		if len(cfg.Commands) > 0 {
-			source = filepath.Join(dir, layerFiles)
+			source = l.files()
 		}
-		if err := h.adopt(dir, key, c.Digest); err != nil {
+		if err := l.name(c.Digest); err != nil {
 			return environment.Prepared{}, err
 		}
 	}
-	if err := makeOutputs(ctx, source); err != nil {
-		return environment.Prepared{}, err
+	if source == p.workspace() {
+		if err := makeOutputs(ctx, source); err != nil {
+			return environment.Prepared{}, err
+		}
 	}
 	if made.Checkpoint, err = checkpoint(ctx, source, blobs); err != nil {
 		return environment.Prepared{}, err
@@ -192,60 +184,34 @@ func (h *Host) layerBase(driver environment.Provider, key stead.SessionKey) stri
 	return strings.Join(append([]string{driver.Name(), h.cfg.Image, string(key.Project)}, h.cfg.Base...), "\x00")
 }
 
-func (h *Host) layerLock(name string) *sync.Mutex {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.layering[name] == nil {
-		h.layering[name] = &sync.Mutex{}
+// makeLayer runs a set-up, unless this disk has its result: the same set-up runs once, and only nodes that
+// begin with it at the same time run it both.
+func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, cfg template.Config, digest string, note environment.Note) (layer, error) {
+	leave, err := h.layering.take(ctx, string(key.Project)+"/"+digest)
+	if err != nil {
+		return layer{}, err
 	}
-	return h.layering[name]
-}
-
-// makeLayer runs a set-up, unless this node has its result: the same set-up runs once.
-func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, cfg template.Config, digest string, note environment.Note) (string, error) {
-	dir := filepath.Join(h.cfg.Dir, layersDir, string(key.Project), "setup-"+digest)
-	lock := h.layerLock(dir)
-	lock.Lock()
-	defer lock.Unlock()
-	if _, err := os.Stat(filepath.Join(dir, completeMark)); err == nil {
-		return dir, nil
+	defer leave()
+	prefix := setupPrefix + digest
+	l, found, err := h.claimed(key, func(layer) bool { return true }, prefix)
+	if found || err != nil {
+		return l, err
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return "", unavailable(err, "clear a layer that was not finished")
-	}
-	root, files := filepath.Join(dir, layerRoot), filepath.Join(dir, layerFiles)
-	for _, d := range []string{root, files} {
-		if err := os.MkdirAll(d, 0o755); err != nil { //nolint:gosec // what is in it is seen inside, by other users
-			return "", unavailable(err, "make the directory of a layer")
+	l, err = h.build(key, prefix, func(l layer) error {
+		if len(cfg.Commands) > 0 {
+			if err := h.fill(ctx, key, l.files(), cfg); err != nil {
+				return err
+			}
 		}
-	}
-	if len(cfg.Commands) > 0 {
-		if err := h.fill(ctx, key, files, cfg); err != nil {
-			return "", err
+		if err := h.setup(ctx, driver, key, p, l.root(), l.files(), cfg, note); err != nil {
+			return err
 		}
+		return makeOutputs(ctx, l.files()) // while nobody else has it
+	})
+	if err != nil {
+		return layer{}, err
 	}
-	if err := h.setup(ctx, driver, key, p, root, files, cfg, note); err != nil {
-		_ = os.RemoveAll(dir)
-		return "", err
-	}
-	return dir, complete(dir)
-}
-
-func complete(dir string) error {
-	return unavailable(os.WriteFile(filepath.Join(dir, completeMark), nil, 0o600), "finish a layer")
-}
-
-// adopt lets a layer be found by the checkpoint that stores it, without a copy.
-func (h *Host) adopt(dir string, key stead.SessionKey, digest string) error {
-	at := filepath.Join(h.cfg.Dir, layersDir, string(key.Project), digest)
-	if _, err := os.Lstat(at); err == nil {
-		return nil
-	}
-	err := os.Symlink(filepath.Base(dir), at)
-	if os.IsExist(err) {
-		return nil
-	}
-	return unavailable(err, "name a layer")
+	return h.first(key, prefix, l), nil
 }
 
 // setup runs the commands of a set-up, as the inside's root and with the network: what the network

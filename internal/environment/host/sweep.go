@@ -1,0 +1,135 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stead-dev/stead"
+)
+
+// When layers end whose sessions don't say so.
+const (
+	// LayerUnused is after how long without a use a layer is removed from a node's disk: its sessions may have
+	// been deleted by a node that has another disk. One that is used later is restored from its session's blobs.
+	LayerUnused = 30 * 24 * time.Hour
+	// MakingTime is after how long a layer that is not whole belongs to nobody any more. Its maker has SetupTime.
+	MakingTime = 3 * SetupTime
+	// SweepEvery is how often a node looks for either.
+	SweepEvery = time.Minute
+)
+
+// making marks a directory as being made by this process: the lock ends with it.
+func making(dir, boot string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, makerFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, unavailable(err, "mark a layer as being made")
+	}
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) // without locks, time says when it is over
+	if _, err := f.WriteString(boot); err != nil {
+		return nil, errors.Join(unavailable(err, "mark a layer as being made"), f.Close())
+	}
+	return f, nil
+}
+
+// abandoned reports whether nobody makes what is in a directory any more. A lock says it of a maker on this
+// machine alone: others may share the disk and not the locks, so that for theirs only time tells.
+func abandoned(dir, boot string, now time.Time) bool {
+	name := filepath.Join(dir, makerFile)
+	info, err := os.Stat(name)
+	if err != nil {
+		if info, err = os.Stat(dir); err != nil {
+			return false
+		}
+	} else if by, err := os.ReadFile(name); err == nil && string(by) == boot {
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			return false
+		}
+		defer f.Close()
+		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+		case err == nil:
+			return true
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return false
+		}
+	}
+	return now.Sub(info.ModTime()) > MakingTime
+}
+
+// keepSweeping removes what layers leave behind, until ctx ends.
+func (h *Host) keepSweeping(ctx context.Context) {
+	every := time.NewTicker(SweepEvery)
+	defer every.Stop()
+	for {
+		h.sweep(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+	}
+}
+
+// sweep removes layers that were never finished, that have ended and are still there, or that nobody has
+// used for LayerUnused.
+func (h *Host) sweep(now time.Time) {
+	projects, err := os.ReadDir(filepath.Join(h.cfg.Dir, layersDir))
+	if err != nil {
+		h.log.Warn("the layers can't be listed", "err", err)
+	}
+	for _, p := range projects {
+		dir := h.layersOf(stead.ProjectID(p.Name()))
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // it is gone, or no directory
+		}
+		for _, e := range entries {
+			if err := h.sweepOne(filepath.Join(dir, e.Name()), now); err != nil {
+				h.log.Warn("a layer that nobody needs is left", "layer", filepath.Join(dir, e.Name()), "err", err)
+			}
+		}
+	}
+}
+
+func (h *Host) sweepOne(dir string, now time.Time) error {
+	l := layer{dir}
+	if strings.HasPrefix(filepath.Base(dir), makingPrefix) {
+		if !abandoned(dir, h.boot, now) {
+			return nil
+		}
+		return remove(dir)
+	}
+	if info, err := os.Stat(filepath.Join(dir, oldMark)); err == nil {
+		if now.Sub(info.ModTime()) <= LayerUnused {
+			return nil
+		}
+		return remove(dir)
+	}
+	if info, err := os.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return unavailable(os.Remove(dir), "remove the name of an old layer") // which is gone
+	}
+	if info, err := os.Stat(dir); err == nil && !isDir(l.stored()) && now.Sub(info.ModTime()) <= MakingTime {
+		return nil // a node of before makes it
+	}
+	users, err := os.ReadDir(filepath.Join(dir, layerUsers))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unavailable(err, "look who uses a layer")
+	}
+	for _, u := range users {
+		if info, err := u.Info(); err == nil && now.Sub(info.ModTime()) <= LayerUnused {
+			return nil
+		}
+	}
+	for _, u := range users {
+		if err := os.Remove(filepath.Join(dir, layerUsers, u.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return unavailable(err, "let a layer go")
+		}
+	}
+	return l.end()
+}
