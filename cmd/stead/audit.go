@@ -27,6 +27,8 @@ type auditing struct {
 	log     *audit.Log
 	gate    *audit.Authorizer // the decider that everybody asks
 	service *audit.Service
+	// strangers are those who were turned away at the door.
+	strangers *audit.Strangers
 }
 
 // openAudit puts the audit log between everybody and the decider, and records what is in force.
@@ -40,6 +42,8 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 	a.service = audit.NewService(audit.Config{Store: store, Policy: a.gate, Signer: signer, Now: time.Now, Log: n.log})
 	n.onStop(a.service.Start()) // when the rest has stopped: the last checkpoint covers all of it
 	n.onStop(a.log.Close)
+	a.strangers = audit.NewStrangers(a.log, time.Now, n.log)
+	n.onStop(a.strangers.Close)
 	n.audit = a.log
 	record := func(ctx context.Context) error { return n.recordConfig(ctx, n.cfg, rules, rails) }
 	return a, n.orWhenThereIsRoom(ctx, record)

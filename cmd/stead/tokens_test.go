@@ -196,3 +196,37 @@ func TestASessionTokenIsAnExecutors(t *testing.T) {
 		}
 	}
 }
+
+// Who was turned away is in the audit log: the first at once, however often they try.
+func TestStrangersAreInTheAuditLog(t *testing.T) {
+	h := openHouse(t)
+	for _, key := range []string{"sk-stead-0a-00ff", "sk-stead-0a-00ff", "sk-stead-0a-00ff", "", "nonsense"} {
+		if status, _ := h.call(key, "GET", "/v1/agents", ""); status != http.StatusUnauthorized {
+			t.Fatal(status)
+		}
+	}
+	if status, _ := h.call("x", "GET", "/v1/agents/environments/env_1/executor", ""); status != http.StatusUnauthorized {
+		t.Fatal(status)
+	}
+	var log struct {
+		Data []struct {
+			Record struct{ Action, Resource, Decision, From, Reason, Detail string }
+		}
+	}
+	for begin := time.Now(); len(log.Data) < 3; time.Sleep(5 * time.Millisecond) {
+		if time.Since(begin) > 10*time.Second {
+			t.Fatalf("the audit log has %+v", log.Data)
+		}
+		h.get(h.root, "GET", "/v1/audit_records?action=authenticate&order=asc", "", &log)
+	}
+	reasons := map[string]int{}
+	for _, d := range log.Data {
+		reasons[d.Record.Detail+" "+d.Record.Resource]++
+		if d.Record.From != "127.0.0.1" || d.Record.Decision != "deny" {
+			t.Errorf("%+v", d.Record)
+		}
+	}
+	if len(log.Data) != 3 || reasons["GET /v1/agents key_0a"] != 1 || reasons["GET /v1/agents "] != 1 || reasons["GET /v1/agents/environments/env_1/executor "] != 1 {
+		t.Errorf("the audit log has %v", reasons)
+	}
+}

@@ -116,23 +116,22 @@ func named(secret, prefix, idPrefix string) (string, bool) {
 // TokenID stands for a key in records of who came in with a token of an identity provider.
 const TokenID = "token"
 
-// KeyIDOf names the key or session token of a secret that was let in: what is none of those that were made is the
-// root key, "root".
-func KeyIDOf(secret string) string {
+// Claimed is the id of the key or session token that a secret names, TokenID for what looks like a token of an identity
+// provider; "" for anything else. Nobody has checked it.
+func Claimed(secret string) string {
 	if token.Looks(secret) {
 		return TokenID
 	}
-	if strings.HasPrefix(secret, prefix+rootID+"-") {
-		return rootID
+	for prefix, idPrefix := range map[string]string{prefix: IDPrefix, tokenPrefix: TokenPrefix} {
+		if id, ok := named(secret, prefix, idPrefix); ok && len(id) <= maxIDBytes && !strings.ContainsFunc(id[len(idPrefix):], func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) }) {
+			return id
+		}
 	}
-	if id, ok := idOf(secret); ok {
-		return id
-	}
-	if id, ok := named(secret, tokenPrefix, TokenPrefix); ok {
-		return id
-	}
-	return rootID // a configured root key may look like anything
+	return ""
 }
+
+// maxIDBytes bounds the id that a secret claims to have.
+const maxIDBytes = 64
 
 // opens reports whether a secret is one of the key's, at a time.
 func (k Key) opens(secret string, now int64) bool {

@@ -202,8 +202,11 @@ func TestWhatRolesMay(t *testing.T) {
 }
 
 func TestTheKeyOfASecretIsNamedWithoutIt(t *testing.T) {
-	for given, want := range map[string]string{"sk-stead-0a-00ff": "key_0a", "st-stead-0a-00ff": "stok_0a", "sk-stead-root-00ff": "root", "a root key that somebody chose": "root"} {
-		if got := identity.KeyIDOf(given); got != want {
+	for given, want := range map[string]string{
+		"sk-stead-0a-00ff": "key_0a", "st-stead-0a-00ff": "stok_0a", "eyJhbGciOiJFUzI1NiJ9.e30.c2ln": identity.TokenID,
+		"a root key that somebody chose": "", "sk-stead-root-00ff": "", "sk-stead-0a": "", "sk-stead-<b>-00ff": "", "sk-stead-" + strings.Repeat("0", 100) + "-1": "",
+	} {
+		if got := identity.Claimed(given); got != want {
 			t.Errorf("the key of %q is %q, want %q", given, got, want)
 		}
 	}

@@ -25,12 +25,30 @@ type Audit interface {
 // inCall tells the decider of a request's effects what the request is, for its records, and the door's handlers who
 // came with it.
 func (s *server) inCall(w http.ResponseWriter, r *http.Request, c identity.Caller) *http.Request {
+	call := callIn(w, r)
+	call.Key = c.Key
+	return r.WithContext(context.WithValue(audit.WithCall(r.Context(), call), callerKey{}, c))
+}
+
+func callIn(w http.ResponseWriter, r *http.Request) audit.Call {
 	from, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		from = r.RemoteAddr
 	}
-	call := audit.Call{Request: requestID(w), Act: r.Method + " " + r.URL.Path, From: from, Key: c.Key}
-	return r.WithContext(context.WithValue(audit.WithCall(r.Context(), call), callerKey{}, c))
+	return audit.Call{Request: requestID(w), Act: r.Method + " " + r.URL.Path, From: from}
+}
+
+// turnedAway tells of a call by somebody who had no valid key or token, stranger, or whose token gives no role here.
+func (s *server) turnedAway(w http.ResponseWriter, r *http.Request, err error, stranger bool) {
+	if s.TurnedAway == nil || !stranger || !unknownNow(err) {
+		return
+	}
+	claimed := ""
+	if scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		claimed = identity.Claimed(strings.TrimSpace(secret))
+	}
+	body, _, _ := wireErrorOf(err)
+	s.TurnedAway(callIn(w, r), *body.Code, body.Message, claimed)
 }
 
 type callerKey struct{}

@@ -34,6 +34,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/audit/stream"
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/guardrail"
@@ -126,6 +127,9 @@ type Config struct {
 	// stead.LocalPrincipal, and only requests to a loopback name or address are served, so that a
 	// web page can't reach it by rebinding a name of its own.
 	Authenticate func(*http.Request) (identity.Caller, error)
+	// TurnedAway is told of calls by those who had no valid key or token: why, and the key that their secret names. It must not
+	// block. nil: nobody is.
+	TurnedAway func(c audit.Call, code, why, claimed string)
 	// Origins are those of web pages that may call the routes that session tokens open. They count with Authenticate alone.
 	Origins []string
 	// Labels are the tool servers of the operator's configuration.
@@ -248,6 +252,7 @@ func (s *server) endpoint(rt route) http.Handler {
 			err = rt.handle(w, r, c.Principal)
 		}
 		if err != nil {
+			s.turnedAway(w, r, err, rt.open || c.ID == "")
 			s.fail(w, r, err)
 		}
 	})
