@@ -19,7 +19,7 @@ func openWorkloads(cfg *config.Config, documents document.Store, keys *seal.Keys
 		return nil, nil
 	}
 	issuer := workload.New(workload.Config{
-		TrustDomain: cfg.Identity.TrustDomain, URL: cfg.Identity.Issuer, Algorithm: cfg.Identity.Algorithm, Documents: documents, Keys: keys, Policy: gate, Now: time.Now,
+		TrustDomain: cfg.Identity.TrustDomain, URL: cfg.Identity.Issuer, Algorithm: cfg.Identity.Algorithm, Audiences: cfg.Identity.ExchangeAudiences, Documents: documents, Keys: keys, Policy: gate, Now: time.Now,
 	})
 	servers := map[string]workload.Server{}
 	for _, s := range cfg.Servers {

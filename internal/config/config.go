@@ -4,7 +4,7 @@
 //
 //	listen, data, database
 //	auth        {mode, root_key, issuers, browser_origins}
-//	identity    {trust_domain, issuer, algorithm, environments}
+//	identity    {trust_domain, issuer, algorithm, exchange_audiences, environments}
 //	tls         {certificate, key}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]

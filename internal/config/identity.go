@@ -3,6 +3,7 @@ package config
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +12,8 @@ type Identity struct {
 	TrustDomain string `yaml:"trust_domain"` // of SPIFFE ids; "": agents have no tokens
 	Issuer      string `yaml:"issuer"`       // where the key set is found; "": public_url
 	Algorithm   string `yaml:"algorithm"`    // ES256, which is the default, or EdDSA
+	// ExchangeAudiences are those for which callers may have signed tokens.
+	ExchangeAudiences []string `yaml:"exchange_audiences"`
 	// Environments is the variable in which code finds a token, by a placeholder; nil: none does.
 	Environments *WorkloadVariable `yaml:"environments"`
 }
@@ -43,12 +46,14 @@ const (
 	MaxTrustDomain = 255
 	// MaxWorkloadHosts bounds WorkloadVariable.Hosts.
 	MaxWorkloadHosts = 16
+	// MaxExchangeAudiences bounds Identity.ExchangeAudiences.
+	MaxExchangeAudiences = 256
 )
 
 func (c *Config) checkIdentity() error {
 	i := &c.Identity
 	if !i.On() {
-		if i.Issuer != "" || i.Algorithm != "" || i.Environments != nil {
+		if i.Issuer != "" || i.Algorithm != "" || i.Environments != nil || len(i.ExchangeAudiences) > 0 {
 			return invalid("identity.trust_domain", "Write trust_domain: acme.example, a name that is yours.", "identity has no trust_domain, which the ids of agents begin with")
 		}
 		return nil
@@ -66,6 +71,8 @@ func (c *Config) checkIdentity() error {
 		return invalid("identity.trust_domain", "It is written in lower case, without scheme and port: acme.example.", "identity.trust_domain is no trust domain")
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "" || u.Scheme != "https" && u.Scheme != "http":
 		return invalid("identity.issuer", "Write the address at which others find this server, or public_url: https://stead.acme.example.", "identity.issuer must be an https:// or http:// address")
+	case slices.Contains(i.ExchangeAudiences, "") || len(i.ExchangeAudiences) > MaxExchangeAudiences:
+		return invalid("identity.exchange_audiences", "Write what the other sides expect as aud.", "identity.exchange_audiences has an empty one, or more than %d", MaxExchangeAudiences)
 	case i.Algorithm != AlgES256 && i.Algorithm != AlgEdDSA:
 		return invalid("identity.algorithm", "They are ES256 and EdDSA.", "identity.algorithm is %q", i.Algorithm)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/identity/workload"
@@ -13,6 +14,8 @@ import (
 type Issuer interface {
 	PublicKeys(ctx context.Context) ([]byte, error)
 	About() []byte
+	// Exchange makes a token that says that a session's agent acts for p, which ends with until at the latest.
+	Exchange(ctx context.Context, p stead.Principal, until time.Time, id stead.SessionID, agent stead.AgentID, audience string) (workload.Token, error)
 }
 
 func (s *server) publicKeys(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {

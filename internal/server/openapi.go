@@ -96,9 +96,13 @@ func answers(r route) map[string]any {
 		}
 		success["content"] = c
 	}
+	failure := "Error"
+	if r.oauth {
+		failure = "OAuthError"
+	}
 	return map[string]any{
 		strconv.Itoa(status): success,
-		"default":            map[string]any{"description": "An error", "content": content1("application/json", "Error")},
+		"default":            map[string]any{"description": "An error", "content": content1("application/json", failure)},
 	}
 }
 

@@ -30,6 +30,7 @@ type route struct {
 	orCSV        bool     // the answer may also be CSV
 	keyed        bool     // honours Idempotency-Key
 	open         bool     // served without authentication
+	oauth        bool     // its errors are those of RFC 6749
 	scope        string   // what a session token must be for, one of these words; "": it opens nothing here
 	always       bool     // served on a full disk: it reads, takes away or ends, though its method does not say so
 }
@@ -256,6 +257,7 @@ func (s *server) table() []route {
 		{method: "POST", path: memoryStore + "/forget", summary: "Forget what filters select: a session, a scope, a user", handle: s.forgetMemories, body: "MemoryForget", answer: "MemoryForgotten", always: true},
 		{method: "POST", path: memoryStore + "/search", summary: "Find memories by what they say, with no model", handle: s.searchMemories, body: "MemorySearch", answer: "MemoryHits", always: true},
 
+		{method: "POST", path: workload.TokenPath, summary: "Exchange a key, or a token of an identity provider, for one that may less (RFC 8693)", handle: s.exchangeToken, body: "TokenExchange", bodyMedia: mediaURLForm, answer: "ExchangedToken", open: true, oauth: true, always: true},
 		{method: "GET", path: workload.KeysPath, summary: "The keys that tokens of agents can be checked with", handle: s.publicKeys, answer: "KeySet", open: true},
 		{method: "GET", path: workload.AboutPath, summary: "What verifiers of those tokens need to know, as OpenID Connect's discovery says it", handle: s.aboutIssuer, answer: "IssuerInfo", open: true},
 		{method: "GET", path: "/healthz", summary: "The process answers", handle: s.health, answer: "Health", open: true},

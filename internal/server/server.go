@@ -245,13 +245,17 @@ func (s *server) endpoint(rt route) http.Handler {
 		if err == nil {
 			err = s.takes(rt)
 		}
-		if err == nil {
+		if err == nil && !rt.oauth {
 			err = rt.asks(r)
 		}
 		if err == nil {
 			err = rt.handle(w, r, c.Principal)
 		}
 		if err != nil {
+			if rt.oauth { // it told who was turned away itself, and its errors are in other words
+				s.failOAuth(w, r, err)
+				return
+			}
 			s.turnedAway(w, r, err, rt.open || c.ID == "")
 			s.fail(w, r, err)
 		}

@@ -78,10 +78,12 @@ type Config struct {
 	TrustDomain string // of SPIFFE ids
 	URL         string // iss, as discovery says it
 	Algorithm   string // "ES256" or "EdDSA"
-	Documents   document.Store
-	Keys        *seal.Keys
-	Policy      policy.Authorizer
-	Now         func() time.Time
+	// Audiences are those for which callers may exchange what they came with.
+	Audiences []string
+	Documents document.Store
+	Keys      *seal.Keys
+	Policy    policy.Authorizer
+	Now       func() time.Time
 }
 
 // Issuer makes tokens, and publishes what they can be checked with.
@@ -109,8 +111,8 @@ type Bearer struct {
 
 // Token is one that was signed.
 type Token struct {
-	Text  string
-	Until time.Time
+	Text        string
+	Made, Until time.Time
 }
 
 // claims are a token's.
@@ -122,7 +124,6 @@ type claims struct {
 	NotBefore int64           `json:"nbf"`
 	IssuedAt  int64           `json:"iat"`
 	ID        string          `json:"jti"`
-	Scope     string          `json:"scope,omitempty"`
 	Act       *actor          `json:"act,omitempty"`
 	Project   stead.ProjectID `json:"stead.dev/project"`
 	Session   stead.SessionID `json:"stead.dev/session,omitempty"`
@@ -135,13 +136,17 @@ type actor struct {
 	Subject string `json:"sub"`
 }
 
-// Sign makes a token for an audience.
-func (i *Issuer) Sign(ctx context.Context, form Form, b Bearer, audience, scope string) (Token, error) {
+// Sign makes a token for an audience. end is when it ends at the latest; zero: after its Lifetime.
+func (i *Issuer) Sign(ctx context.Context, form Form, b Bearer, audience string, end time.Time) (Token, error) {
 	now := i.cfg.Now()
+	until := now.Add(Lifetime)
+	if !end.IsZero() && end.Before(until) {
+		until = end
+	}
 	person := string(b.Principal.Kind) + ":" + b.Principal.ID
 	c := claims{
-		Issuer: i.cfg.URL, Audience: []string{audience}, ID: uuid.NewString(), Scope: scope,
-		IssuedAt: now.Unix(), NotBefore: now.Add(-early).Unix(), Expires: now.Add(Lifetime).Unix(),
+		Issuer: i.cfg.URL, Audience: []string{audience}, ID: uuid.NewString(),
+		IssuedAt: now.Unix(), NotBefore: now.Add(-early).Unix(), Expires: until.Unix(),
 		Project: b.Session.Project, Session: b.Session.Session, Turn: b.Turn, Agent: b.Agent, Chain: []string{person, "agent:" + string(b.Agent)},
 	}
 	c.Subject = i.SPIFFE(b.Session.Project, b.Agent)
@@ -153,7 +158,7 @@ func (i *Issuer) Sign(ctx context.Context, form Form, b Bearer, audience, scope 
 		return Token{}, stead.Wrap(stead.KindInternal, err, "a workload token can't be written")
 	}
 	text, err := i.keys.sign(ctx, payload)
-	return Token{text, time.Unix(c.Expires, 0)}, err
+	return Token{text, now, time.Unix(c.Expires, 0)}, err
 }
 
 // SPIFFE is an agent's id.
@@ -190,7 +195,7 @@ func (i *Issuer) again(ctx context.Context, form Form, b Bearer, audience, refus
 	if ok && t.Text != refused && now.Before(t.Until.Add(-renewBefore)) {
 		return t.Text, nil
 	}
-	t, err := i.Sign(ctx, form, b, audience, "")
+	t, err := i.Sign(ctx, form, b, audience, time.Time{})
 	if err != nil {
 		return "", err
 	}

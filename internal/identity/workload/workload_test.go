@@ -38,7 +38,7 @@ func newCluster(t *testing.T) *cluster {
 }
 
 func (c *cluster) node(alg string) *workload.Issuer {
-	return workload.New(workload.Config{TrustDomain: "acme.example", URL: "https://stead.acme.example/", Algorithm: alg, Documents: c.documents, Keys: c.seal, Policy: c.gate, Now: time.Now})
+	return workload.New(workload.Config{TrustDomain: "acme.example", URL: "https://stead.acme.example/", Algorithm: alg, Documents: c.documents, Keys: c.seal, Policy: c.gate, Now: time.Now, Audiences: []string{"api"}})
 }
 
 var ada = workload.Bearer{
@@ -47,7 +47,7 @@ var ada = workload.Bearer{
 
 func sign(t *testing.T, i *workload.Issuer, form workload.Form) string {
 	t.Helper()
-	tok, err := i.Sign(context.Background(), form, ada, "https://crm.acme.example", "")
+	tok, err := i.Sign(context.Background(), form, ada, "https://crm.acme.example", time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestTheKeyIsSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.seal = other
-	_, err = c.node("ES256").Sign(t.Context(), workload.Agent, ada, "x", "")
+	_, err = c.node("ES256").Sign(t.Context(), workload.Agent, ada, "x", time.Time{})
 	if stead.KindOf(err) != stead.KindUnavailable {
 		t.Errorf("without the key that sealed it: %v", err)
 	}
@@ -302,5 +302,31 @@ func TestAVariableOfEnvironments(t *testing.T) {
 	}
 	if hidden, _ := v.Mask(t.Context()); hidden != text || v.Changes() == was || v.Variable != "TOKEN" || len(v.Hosts) == 0 {
 		t.Errorf("hidden: %q of %+v", hidden, v)
+	}
+}
+
+// Who may write a session has its agent act for them, towards the audiences that the operator named, and for no longer than
+// what they came with counts.
+func TestAnExchange(t *testing.T) {
+	c := newCluster(t)
+	i := c.node("ES256")
+	p := stead.Principal{Project: "one", Kind: stead.PrincipalUser, ID: "bob", Role: "agent"}
+	tok, err := i.Exchange(t.Context(), p, time.Now().Add(time.Minute), "sess_1", "agent_1", "api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := checked(tok.Text, published(t, i), jose.ES256)
+	if err != nil || claims["sub"] != "user:bob" || claims["stead.dev/session"] != "sess_1" || claims["exp"].(float64)-claims["iat"].(float64) > 60 {
+		t.Errorf("%v, %v", claims, err)
+	}
+	for _, audience := range []string{"", "crm", "api/", "API"} {
+		if _, err := i.Exchange(t.Context(), p, time.Time{}, "sess_1", "agent_1", audience); stead.KindOf(err) != stead.KindForbidden {
+			t.Errorf("for %q: %v", audience, err)
+		}
+	}
+	g := &gate{refuse: true}
+	c.gate = g
+	if _, err := c.node("ES256").Exchange(t.Context(), p, time.Time{}, "sess_1", "agent_1", "api"); stead.KindOf(err) != stead.KindForbidden || g.asked[0].Effect != policy.SessionWrite {
+		t.Errorf("refused: %v, asked: %+v", err, g.asked)
 	}
 }

@@ -158,7 +158,13 @@ func (s *Spec) Response(method, path string, status int, media string, body []by
 		if method == "HEAD" {
 			return nil
 		}
-		if err := s.Value("Error", body); err != nil {
+		kind := "Error"
+		if op, _, ok := s.find(method, path); ok {
+			if own, ok := name(op.Responses["default"].Content, "application/json"); ok {
+				kind = own
+			}
+		}
+		if err := s.Value(kind, body); err != nil {
 			return fmt.Errorf("%s %s: status %d: %w", method, path, status, err)
 		}
 		return nil
