@@ -334,3 +334,22 @@ func TestCallsOfCodeAreLookedAtToo(t *testing.T) {
 	}, withModel(m), withComputers(h), withGuardrails(&notes{}, nil,
 		rail("manners", guardrail.ToolCall, guardrail.Block, curse), rail("no-mails", guardrail.ToolResult, guardrail.Redact, mails)))
 }
+
+// TestMemoriesThatGuardrailsLookAt: what is recalled before a turn is a result as well.
+func TestMemoriesThatGuardrailsLookAt(t *testing.T) {
+	both := fact("mem_1", "write to ada@example.com")
+	both.Entries = append(both.Entries, fact("mem_2", "darn").Entries...)
+	m := script(reply("fine"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.begin("hello", remembering).ID
+		n.idle(id)
+		said := strings.Join(seen(m.last()), "\n")
+		if !strings.Contains(said, "write to [redacted email]") || strings.Contains(said, "darn") || strings.Contains(n.journal(id), "@example") {
+			t.Errorf("the model was told %q", said)
+		}
+		if got := findings(t, n.events(id), session.KindMemoryRecalled); len(got) != 2 {
+			t.Errorf("the journal says %+v", got)
+		}
+	}, withModel(m), withMemory(&memories{answers: []session.MemoryRecalled{both}}), withGuardrails(&notes{}, nil,
+		rail("manners", guardrail.ToolResult, guardrail.Block, curse), rail("no-mails", guardrail.ToolResult, guardrail.Redact, mails)))
+}

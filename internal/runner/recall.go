@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -49,18 +50,18 @@ func (a *actor) intendRecall(p *plan) error {
 	if a.r.cfg.Memory == nil {
 		return a.record(p, session.KindMemoryRecalled, session.MemoryRecalled{Call: call, Error: "This server keeps no memories."})
 	}
-	about := a.state.Context.Unread()
+	about, checks := a.state.Context.Unread(), a.checks()
 	req := a.state.Request(policy.MemoryRead, "")
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
-		go a.r.watched(ctx, req, func(ctx context.Context) { a.recall(ctx, flight, call, ask, about) })
+		go a.r.watched(ctx, req, func(ctx context.Context) { a.recall(ctx, flight, checks, call, ask, about) })
 	})
 	return nil
 }
 
 // recall looks up what is remembered and delivers it. That nothing could be found out is an outcome too: a turn
 // does not fail for want of memories.
-func (a *actor) recall(ctx context.Context, f *flight, call stead.Seq, ask session.RecallAsk, about []stead.Item) {
+func (a *actor) recall(ctx context.Context, f *flight, checks *guardrail.Checks, call stead.Seq, ask session.RecallAsk, about []stead.Item) {
 	within, cancel := context.WithTimeout(ctx, recallTimeout)
 	defer cancel()
 	var out session.MemoryRecalled
@@ -89,6 +90,7 @@ func (a *actor) recall(ctx context.Context, f *flight, call stead.Seq, ask sessi
 		out.Entries = nil
 	}
 	out.Call = call
+	screenRecalled(ctx, checks, &out)
 	a.deliver(f, pending{session.KindMemoryRecalled, func(s *session.State) (any, error) {
 		if s.Turn == nil || s.Turn.Recall != call {
 			return nil, nil

@@ -109,6 +109,25 @@ func (c *toolCall) screen(ctx context.Context, result *tool.Result) guardrail.Ve
 	return v
 }
 
+// recallTitle is how guardrails name what brings memories by itself, before a turn.
+const recallTitle = "memory/recall"
+
+// screenRecalled checks what was recalled, each memory by itself: one that is blocked is left out.
+func screenRecalled(ctx context.Context, checks *guardrail.Checks, out *session.MemoryRecalled) {
+	if !checks.On(guardrail.ToolResult, recallTitle) {
+		return
+	}
+	entries := make([]session.Recalled, 0, len(out.Entries))
+	for i, e := range out.Entries {
+		text, v := checks.Text(ctx, guardrail.ToolResult, recallTitle, e.Text)
+		out.Guardrails = append(out.Guardrails, v.In("entries", i).Findings...)
+		if e.Text = text; v.Blocked == nil {
+			entries = append(entries, e)
+		}
+	}
+	out.Entries = entries
+}
+
 // errUnseen says that a request with a key was not made before.
 var errUnseen = errors.New("not seen before")
 

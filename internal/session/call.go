@@ -156,6 +156,7 @@ func (v *View) toolResult(e stead.Event, p ToolResult) {
 		return // a second answer, or one for a turn that has ended
 	}
 	v.LastActive = e.At
+	v.heard(SourceFunction)
 	if p.Success {
 		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
 		return
@@ -207,6 +208,7 @@ func (v *View) outcome(e stead.Event, p OutcomeResult) {
 		if len(p.Output) == 0 {
 			p.Output = stead.TextContent(stead.ContentInputText, toldHappened)
 		}
+		v.heard(c.source())
 		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
 	case DecisionNotHappened:
 		c.State, c.RetryAt = CallReady, 0
@@ -239,6 +241,9 @@ func (v *View) toolReturned(_ stead.Event, p ToolReturned) {
 	status := stead.ItemCompleted
 	if p.Error != "" {
 		status = stead.ItemFailed
+	}
+	if c.State == CallRunning && !p.NotSent {
+		v.heard(c.source())
 	}
 	c.Exit, c.Took = p.Exit, p.DurationMS
 	v.Turn.finish(c, status, p.Output, p.Error)

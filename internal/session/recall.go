@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -51,6 +52,8 @@ type MemoryRecalled struct {
 	Entries []Recalled `json:"entries,omitempty"`
 	LeftOut int        `json:"left_out,omitempty"` // entries that were found and had no room in the budget
 	Error   string     `json:"error,omitempty"`    // why nothing could be looked up; the turn goes on
+
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // what they did to the entries: those that they blocked are not there
 }
 
 // Recalled is an entry of a memory store as it was when it was recalled.
@@ -126,6 +129,9 @@ func (v *View) memoryRecalled(e stead.Event, p MemoryRecalled) {
 	}
 	v.Turn.Recall, v.Turn.Recalled = 0, e.Seq
 	v.say(p.Labels())
+	if len(p.Entries) > 0 {
+		v.heard(SourceMemory)
+	}
 }
 
 // Labels are those of all entries.

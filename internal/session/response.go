@@ -122,6 +122,7 @@ func (v *View) respond(e stead.Event, p Message) {
 	v.Labelled = v.Labelled.And(stead.LabelsOf(p.Response.Metadata()))
 	v.Created.Agent.Spec = p.Response.Spec
 	v.answered(p.Items)
+	v.given(p.Items)
 	v.revive(e, p)
 }
 
@@ -129,6 +130,7 @@ func (v *View) itemsAdded(e stead.Event, p ItemsInput) {
 	v.LastActive = e.At
 	v.say(p.Labels)
 	v.answered(p.Items)
+	v.given(p.Items)
 }
 
 // answered keeps count of the calls that the application has been given and not answered yet.

@@ -1,0 +1,54 @@
+package session
+
+import (
+	"slices"
+
+	"github.com/stead-dev/stead"
+)
+
+// What a tool, a command, a function or a memory brings may have been written by a stranger, who may want to instruct the
+// model. From then on the session is labelled with where it came from, and so is what follows from it: the model has it in its
+// context, or in a summary of that. A policy can so say in one rule what an agent may do that has read such things.
+//
+//	untrusted → the labels of tool servers, and the sources below
+
+// LabelUntrusted is the key of the sources of what strangers may have written.
+const LabelUntrusted = "untrusted"
+
+// Sources that are no tool server.
+const (
+	SourceEnvironment = "environment" // commands in the session's environment, and what they read and fetched
+	SourceFunction    = "function"    // what applications say that their functions returned
+	SourceMemory      = "memory"      // what was recalled
+	// SourceOther stands for all sources beyond maxSources.
+	SourceOther = "other"
+)
+
+// maxSources bounds how many sources a session tells apart: policies are asked about each.
+const maxSources = 8
+
+// source is where a call's result comes from.
+func (c *Call) source() string {
+	if c.Tool.Server != "" {
+		return c.Tool.Server
+	}
+	return SourceEnvironment
+}
+
+// heard notes that the model is shown something from a source.
+func (v *View) heard(source string) {
+	have := v.Labelled[LabelUntrusted]
+	if len(have) >= maxSources && !slices.Contains(have, source) {
+		source = SourceOther
+	}
+	if !slices.Contains(have, source) {
+		v.Labelled = v.Labelled.And(stead.Labels{LabelUntrusted: {source}})
+	}
+}
+
+// given notes what an application says that its functions returned.
+func (v *View) given(items []stead.Item) {
+	if slices.ContainsFunc(items, func(it stead.Item) bool { return len(it.Output) > 0 || it.Error != "" }) {
+		v.heard(SourceFunction)
+	}
+}
