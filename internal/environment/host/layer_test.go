@@ -264,3 +264,30 @@ func TestWhatASweepTakes(t *testing.T) {
 		t.Errorf("the layer holds %q, %v", data, err)
 	}
 }
+
+// TestALayerThatIsALinkLeadsNowhere: a checkpoint comes with an imported session, and may be anybody's.
+func TestALayerThatIsALinkLeadsNowhere(t *testing.T) {
+	b := newBench(t)
+	b.setup(commands("true"))
+	b.prepare()
+	away, evil := t.TempDir(), t.TempDir()
+	for name, target := range map[string]string{layerRoot: away, "usr": "/usr"} {
+		if err := os.Symlink(target, filepath.Join(evil, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(evil, layerTraits), []byte(`{"version":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := checkpoint(context.Background(), evil, b.blobs(b.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.state.Layer = c.Digest
+	b.open()
+	root := b.driver.last().Root.Layers[0]
+	info, err := os.Lstat(root)
+	if err != nil || !info.IsDir() {
+		t.Errorf("the layer is %v, %v", info, err)
+	}
+}

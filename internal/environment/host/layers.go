@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment/trait"
 	"github.com/stead-dev/stead/internal/environment/workspace"
 )
 
@@ -25,6 +26,7 @@ const (
 const (
 	layerStored      = "stored" // what a checkpoint of it stores
 	layerRoot        = "root"   // in that: what is laid over the image
+	layerTraits      = "traits" // beside it: what of it no checkpoint takes; see package trait
 	layerFiles       = "workspace"
 	layerUsers       = "users"       // a file for each session that may use it; the time of its last use is its own
 	layerCheckpoints = "checkpoints" // a file for each digest under which the layer is stored
@@ -84,6 +86,47 @@ func remove(dir string) error {
 		return err
 	}
 	return unavailable(os.RemoveAll(dir), "remove a layer")
+}
+
+// describe lists what a checkpoint of the layer leaves out, beside it.
+func (l layer) describe() error {
+	f, err := os.Create(filepath.Join(l.stored(), layerTraits))
+	if err != nil {
+		return unavailable(err, "list the owners and marks of a layer")
+	}
+	err = l.below(func(root *os.Root) error { return trait.Write(root, f) })
+	if closing := f.Close(); err == nil {
+		err = unavailable(closing, "list the owners and marks of a layer")
+	}
+	return err
+}
+
+// mend makes what was restored from a checkpoint what it was. One that was stored without a list is the root alone,
+// and stays what the checkpoint made of it.
+func (l layer) mend() error {
+	f, err := os.OpenFile(filepath.Join(l.stored(), layerTraits), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case err == nil:
+		defer f.Close()
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ELOOP):
+		return unavailable(err, "restore a layer")
+	}
+	if root, gone := os.Lstat(l.root()); err != nil || gone != nil || !root.IsDir() { // a link would lead out
+		whole := filepath.Join(l.dir, "whole")
+		err := errors.Join(os.Rename(l.stored(), whole), os.Mkdir(l.stored(), 0o755), os.Rename(whole, l.root())) //nolint:gosec // see build
+		return unavailable(err, "restore a layer")
+	}
+	return l.below(func(root *os.Root) error { return trait.Apply(root, f) })
+}
+
+// below does something in the layer's root.
+func (l layer) below(do func(*os.Root) error) error {
+	root, err := os.OpenRoot(l.root())
+	if err != nil {
+		return unavailable(err, "open a layer")
+	}
+	defer root.Close()
+	return do(root)
 }
 
 // name lets the layer be found by the checkpoint that stores it.

@@ -47,6 +47,30 @@ func TestSandboxFromSetUpToAnotherNode(t *testing.T) {
 	b.is("/workspace/log", "more\nmore\n")
 }
 
+// TestALayerOnAnotherNodeIsTheSame: what a set-up removed is removed, and what it made has its owners, modes and links.
+func TestALayerOnAnotherNodeIsTheSame(t *testing.T) {
+	b := namespaced(t)
+	owner := "true"
+	if os.Getuid() == 0 {
+		owner = "chown nobody /opt/nob"
+	}
+	b.setup(commands(`rm -f /usr/bin/env; rm -rf /etc/ssl; mkdir /etc/ssl; echo mine > /etc/ssl/only; mkdir -p /opt; echo 1 > /opt/one; ln /opt/one /opt/two
+		echo x > /opt/nob; ` + owner + `; mkdir /opt/tool; chmod 1777 /opt/tool; mkfifo /opt/pipe; chmod 4711 /opt/one; mkdir /opt/shut; echo in > /opt/shut/f; chmod 700 /opt/shut`))
+	b.prepare()
+	const look = `ls -d /usr/bin/env 2>&1; ls -A /etc/ssl; stat -c "%n %F %U:%G %a %h" /opt/* | sort`
+	b.open()
+	here := b.sh(look)
+	if !strings.Contains(here, "only") || strings.Contains(here, "certs") || !strings.Contains(here, "1777") || !strings.Contains(here, "4711 2") {
+		t.Errorf("where it was made it is\n%s", here)
+	}
+	b.suspend()
+	b.again(func(c *Config) { c.Dir, c.Driver = t.TempDir(), ns.New(cgroup.Detect()) })
+	b.open()
+	if there := b.sh(look); there != here {
+		t.Errorf("elsewhere it is\n%s\nand not\n%s", there, here)
+	}
+}
+
 func TestSandboxIsForgottenWhole(t *testing.T) {
 	b := namespaced(t)
 	b.setup(networked(template.AccessEnabled))

@@ -198,7 +198,10 @@ func (h *Host) layer(ctx context.Context, key stead.SessionKey, digest string) (
 	}
 	prefix := storedPrefix + digest
 	l, err = h.build(key, prefix, func(l layer) error {
-		if err := workspace.Restore(ctx, l.root(), h.blobs(key), digest, workspace.WithRoom(h.cfg.Room)); err != nil {
+		if err := workspace.Restore(ctx, l.stored(), h.blobs(key), digest, workspace.WithRoom(h.cfg.Room)); err != nil {
+			return err
+		}
+		if err := l.mend(); err != nil {
 			return err
 		}
 		return l.name(digest)

@@ -53,7 +53,7 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 		if err != nil {
 			return environment.Prepared{}, err
 		}
-		c, err := checkpoint(ctx, l.root(), blobs)
+		c, err := checkpoint(ctx, l.stored(), blobs)
 		if err != nil {
 			return environment.Prepared{}, err
 		}
@@ -206,7 +206,10 @@ func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key s
 		if err := h.setup(ctx, driver, key, p, l.root(), l.files(), cfg, note); err != nil {
 			return err
 		}
-		return makeOutputs(ctx, l.files()) // while nobody else has it
+		if err := makeOutputs(ctx, l.files()); err != nil { // while nobody else has it
+			return err
+		}
+		return l.describe()
 	})
 	if err != nil {
 		return layer{}, err
