@@ -85,7 +85,15 @@ func wider(parent, child reach) bool {
 }
 
 func narrowAllowed(out *Policy, parent Policy, above, below *rules) error {
-	if out.Access == AccessDisabled || len(parent.Allowed) == 0 {
+	if out.Access == AccessDisabled {
+		return nil
+	}
+	if len(parent.Allowed) == 0 { // all names then, and no address: those are reached by an entry alone
+		for i, q := range below.allowed {
+			if q.host.name == "" {
+				return stead.Invalid(element(RuleAllowed, i), "%.80q is an address, and the template allows none", out.Allowed[i])
+			}
+		}
 		return nil
 	}
 	if len(out.Allowed) == 0 {

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -171,6 +172,9 @@ func TestNarrow(t *testing.T) {
 		{"blocked on top of allowed", allow(".a.example"), blocked("x.a.example"), "", []string{"y.a.example:443"}, []string{"x.a.example:443", "b.example:443"}},
 		{"blocked on top of blocked", blocked("a.example"), blocked("b.example"), "", []string{"c.example:443"}, []string{"a.example:443", "b.example:443"}},
 		{"allowed below blocked", blocked("x.a.example"), allow(".a.example"), "", []string{"y.a.example:443"}, []string{"x.a.example:443", "b.example:443"}},
+		{"an address below all names", enabled, allow("a.example", "93.184.216.34"), "network.allowed_domains[1]", nil, nil},
+		{"an address below blocked names", blocked("a.example"), allow("93.184.216.34:443"), "network.allowed_domains[0]", nil, nil},
+		{"an address that is allowed", allow("93.184.216.34:*"), allow("93.184.216.34"), "", []string{"93.184.216.34:443"}, []string{"93.184.216.34:22", "93.184.216.35:443"}},
 		{"ports", ports(enabled, 443, 8443), allow("a.example:8443"), "", []string{"a.example:8443"}, []string{"a.example:443"}},
 		{"ports more", ports(enabled, 443), allow("a.example:8443"), "network.allowed_domains[0]", nil, nil},
 		{"ports inherited", ports(enabled, 443), allow("a.example"), "", []string{"a.example:443"}, []string{"a.example:80"}},
@@ -207,7 +211,7 @@ func expectReach(t *testing.T, p Policy, yes, no []string) {
 // TestNarrowNeverBroadens: whatever a child says, what it may reach its parent may reach.
 func TestNarrowNeverBroadens(t *testing.T) {
 	accesses := []Access{"", AccessDisabled, AccessRestricted, AccessEnabled}
-	alloweds := [][]string{nil, {"a.test"}, {".a.test"}, {"*.a.test"}, {"x.a.test:8443"}, {"a.test:*", "b.test"}}
+	alloweds := [][]string{nil, {"a.test"}, {".a.test"}, {"*.a.test"}, {"x.a.test:8443"}, {"a.test:*", "b.test"}, {"93.184.216.34", "a.test"}}
 	blockeds := [][]string{nil, {"a.test"}, {"x.a.test:443"}}
 	portss := [][]uint16{nil, {443}, {443, 8443}}
 	var policies []Policy
@@ -224,6 +228,7 @@ func TestNarrowNeverBroadens(t *testing.T) {
 	for _, name := range []string{"a.test", "x.a.test", "y.x.a.test", "b.test", "c.test"} {
 		targets = append(targets, host{name: name})
 	}
+	targets = append(targets, host{addr: netip.MustParseAddr("93.184.216.34")})
 	narrowed := 0
 	for _, parent := range policies {
 		above, err := compile(parent)

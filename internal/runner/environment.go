@@ -35,7 +35,7 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	if err := a.record(p, session.KindEnvironmentCalled, called); err != nil {
 		return err
 	}
-	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: published(a.state.Environment), view: *a.state.Environment,
+	act := &environmentAction{a: a, call: a.state.Tail, action: c.Action, attempt: c.Attempt, from: stateOf(a.state.Environment, a.state.Tail), known: a.state.Environment.Known(), view: *a.state.Environment,
 		code: programmatic(a.state.Created.Agent.Spec.Tools), vaults: a.state.Created.VaultIDs, allowed: a.state.Request(effect, session.EnvironmentID(a.key.Session))}
 	if c.Publish {
 		act.publish = environment.OutputsDir
@@ -69,18 +69,6 @@ func stateOf(e *session.EnvironmentView, next stead.Seq) environment.State {
 		s.Files = append(s.Files, environment.Put{Path: u.Path, Data: u.Data})
 	}
 	return s
-}
-
-// published is what the artifacts of each path hold now, and what was too large to become one.
-func published(e *session.EnvironmentView) map[string]string {
-	known := make(map[string]string, len(e.Artifacts))
-	for _, a := range e.Artifacts {
-		known[a.Path] = a.Digest
-	}
-	for _, l := range e.TooLarge {
-		known[l.Path] = l.Mark()
-	}
-	return known
 }
 
 // environmentAction is one action under way. It runs beside the actor: what it needs of the state

@@ -527,7 +527,7 @@ func TestArtifacts(t *testing.T) {
 		isKind(t, n.ArtifactContent(ctx, me, s.ID, a.ID, &content), stead.KindNotFound)
 		n.send(s.ID, says("again"))
 		n.idle(s.ID)
-		if last := h.saves[len(h.saves)-1]; last.Known["/workspace/outputs/b"] != "bb" || len(last.Known) != 1 {
+		if last := h.saves[len(h.saves)-1]; last.Known["/workspace/outputs/a"] != "aa" || last.Known["/workspace/outputs/b"] != "bb" || len(last.Known) != 2 {
 			t.Errorf("the second save knows %v", last.Known)
 		}
 	}, withModel(script(calls("run", echoHi), reply("one"), calls("run", echoHi), reply("two"))), withComputers(h))

@@ -80,6 +80,9 @@ type EnvironmentView struct {
 	Used      int64  `json:"used,omitempty"` // Unix milliseconds: when it was last needed
 
 	Artifacts []PublishedArtifact `json:"artifacts,omitempty"`
+	// Withdrawn are artifacts that were deleted, while nothing newer has their path: what the file holds does
+	// not become one again.
+	Withdrawn []PublishedArtifact `json:"withdrawn,omitempty"`
 	// TooLarge are the files of which the agent was told last that they did not become artifacts: those
 	// that still have not, when the directory of outputs was looked at last.
 	TooLarge []environment.TooLarge `json:"too_large,omitempty"`
@@ -89,15 +92,6 @@ type EnvironmentView struct {
 	Metering Metering `json:"metering"`
 	// Slice is what of its use budgets hold now.
 	Slice Slice `json:"slice,omitzero"`
-}
-
-// PublishedArtifact is an artifact with its place in the journal.
-type PublishedArtifact struct {
-	environment.Published
-	Seq   stead.Seq `json:"seq"`
-	Index int       `json:"index"`
-	At    int64     `json:"at"` // Unix milliseconds
-	Turn  stead.Seq `json:"turn"`
 }
 
 // Limits of what the view keeps.
@@ -193,20 +187,6 @@ func (v *View) connection(ev stead.Event, p ConnectionInput) {
 	e.Used = ev.At
 }
 
-func (v *View) artifactDeleted(_ stead.Event, p ArtifactInput) {
-	seq, index, ok := p.place()
-	v.Environment.Artifacts = slices.DeleteFunc(v.Environment.Artifacts, func(a PublishedArtifact) bool { return ok && a.Seq == seq && a.Index == index })
-}
-
-// place is where the artifact that was deleted stands in the journal. In a copy the id is still the one
-// that it had in the source, under another session.
-func (p ArtifactInput) place() (seq stead.Seq, index int, ok bool) {
-	_, rest, _ := strings.Cut(p.ID, "_")
-	tail, _, _ := strings.Cut(rest, "_")
-	_, seq, index, ok = stead.ParseDerivedID(stead.SessionID(stead.SessionPrefix+tail), p.ID)
-	return seq, index, ok && index >= 0
-}
-
 // ID is the artifact's id.
 func (a PublishedArtifact) ID(s stead.SessionID) string {
 	return stead.DerivedID("artifact", s, a.Seq, a.Index)
@@ -284,6 +264,7 @@ func (v *View) checkpointed(ev stead.Event, p EnvironmentCheckpointed) {
 	for i, a := range p.Artifacts {
 		e.TooLarge = slices.DeleteFunc(e.TooLarge, func(old environment.TooLarge) bool { return old.Path == a.Path })
 		if len(e.Artifacts) < MaxArtifacts {
+			e.Withdrawn = slices.DeleteFunc(slices.Clone(e.Withdrawn), func(old PublishedArtifact) bool { return old.Path == a.Path })
 			e.Artifacts = append(e.Artifacts, PublishedArtifact{Published: a, Seq: ev.Seq, Index: i, At: ev.At, Turn: turn})
 		}
 	}

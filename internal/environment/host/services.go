@@ -131,10 +131,11 @@ func namesIn(p egress.Policy) []string {
 	}
 	var out []string
 	for _, allowed := range p.Allowed {
-		if ap, err := netip.ParseAddrPort(allowed); err == nil && ap.IsValid() {
+		name := strings.TrimSuffix(allowed, ":*")
+		if ap, err := netip.ParseAddrPort(name); err == nil && ap.IsValid() {
 			continue // a secret goes to names
 		}
-		if _, err := netip.ParseAddr(strings.Trim(allowed, "[]")); err == nil {
+		if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
 			continue
 		}
 		if strings.Contains(allowed, ":") {

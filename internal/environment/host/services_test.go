@@ -165,7 +165,7 @@ func TestASessionsCredentials(t *testing.T) {
 		}}
 	})
 	cfg := networked(template.AccessRestricted)
-	cfg.Network.Allowed = []string{"api.example", "*.b.example", "c.example:8443", "192.0.2.1", "192.0.2.1:443"}
+	cfg.Network.Allowed = []string{"api.example", "*.b.example", "c.example:8443", "192.0.2.1", "192.0.2.1:443", "192.0.2.1:*", "[2001:db8::1]:*"}
 	cfg.Variables, cfg.Env = []string{"API_KEY"}, map[string]string{"API_KEY": "plain"}
 	b.setup(cfg)
 	b.prepare()
