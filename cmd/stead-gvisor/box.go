@@ -30,7 +30,7 @@ const (
 	// starting stands for the process of a command that has none yet.
 	starting = -1
 	// orderTime is how long the first process inside may take for an order.
-	orderTime = 10 * time.Second
+	orderTime = 20 * time.Second
 )
 
 // box is a sandbox that runs.

@@ -11,7 +11,7 @@ import (
 )
 
 // sweepTime is how long a Sweep kills at most: the outside waits for its answer, and not for long.
-const sweepTime = 3 * time.Second
+const sweepTime = 15 * time.Second
 
 // Sweep kills what belongs to no command that runs: what earlier ones left behind.
 type Sweep struct {

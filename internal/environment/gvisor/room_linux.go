@@ -4,13 +4,18 @@ import (
 	"context"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/gvisor/wire"
 )
 
 // countTime is how long a sandbox may take to say how many processes it has. It is asked before each command.
-const countTime = killTime
+const countTime = 5 * time.Second
+
+// sweepTime is how long a sandbox may take to kill what earlier commands left behind: to stop two thousand processes that fork
+// takes seconds on a busy machine, and as long to look at each.
+const sweepTime = 30 * time.Second
 
 // makesRoom: see environment.Room. What belongs to no command that runs is killed. Commands that run are not: as long as they
 // use all processes up, others are refused.
@@ -35,12 +40,12 @@ func (b *box) free() (n int, known bool) {
 
 // killRest kills what belongs to no command that runs.
 func (b *box) killRest() string {
-	ctx, cancel := context.WithTimeout(context.Background(), killTime)
+	ctx, cancel := context.WithTimeout(context.Background(), sweepTime)
 	defer cancel()
 	r, err := b.process.call(ctx, wire.Request{Sweep: &wire.Sweep{}})
 	switch {
 	case err != nil && !isRefusal(err):
-		b.giveUp(fmt.Sprintf("what earlier commands left behind could not be killed within %v", killTime))
+		b.giveUp(fmt.Sprintf("what earlier commands left behind could not be killed within %v", sweepTime))
 		return ""
 	case err != nil || r.Swept == nil || r.Swept.Killed <= 0:
 		return ""
