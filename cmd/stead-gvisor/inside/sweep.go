@@ -13,7 +13,8 @@ import (
 // sweepTime is how long a Sweep kills at most: the outside waits for its answer, and not for long.
 const sweepTime = 15 * time.Second
 
-// Sweep kills what belongs to no command that runs: what earlier ones left behind.
+// Sweep kills what belongs to no command that runs: what earlier ones left behind. The outside has stopped all but this process:
+// nobody forks, and it is not waited until those that are killed are gone, which takes hundreds of them a while.
 type Sweep struct {
 	Running []int `json:"running"` // first processes of those that run, each of a session of its own
 }
@@ -25,13 +26,20 @@ func (s Sweep) do(r *reaper) (killed int) {
 	for _, pid := range s.Running {
 		running[pid] = 1
 	}
-	end := time.Now().Add(sweepTime)
-	return census.Kill(func() []int {
-		if time.Now().After(end) {
-			return nil
+	end, known := time.Now().Add(sweepTime), map[int]bool{}
+	for time.Now().Before(end) {
+		before := len(known)
+		for _, pid := range census.ByCommand(census.Living(), running)[census.Rest] {
+			if !known[pid] {
+				known[pid] = true
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+			}
 		}
-		return census.ByCommand(census.Living(), running)[census.Rest]
-	})
+		if len(known) == before {
+			break
+		}
+	}
+	return len(known)
 }
 
 // reaper waits for processes that nobody else waits for.
