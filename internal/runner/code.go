@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -19,19 +18,21 @@ import (
 // caller is what an environment has of its session: environment.Caller.
 type caller struct{ a *actor }
 
-// codeCall is a call that code waits for.
+// codeCall is a call that code waits for, as long as waits lasts. The actor looks before each step who is
+// still there: nothing is journaled or begun for code that has hung up, and what stands in the journal
+// already is given up, however the hanging up and the step race.
 type codeCall struct {
-	id     string
+	id     string // as journaled; "": it is not. The actor's alone
+	waits  context.Context
 	result chan codeResult // of capacity one
 }
+
+func (c *codeCall) gone() bool { return c.waits.Err() != nil }
 
 type codeResult struct {
 	output  []stead.Content
 	failure string
 }
-
-// abandonTime is how long it may take to journal that nobody waits for a call any more.
-const abandonTime = 10 * time.Second
 
 // programmatic reports whether the agent lets code call its tools.
 func programmatic(tools []agent.Tool) bool {
@@ -82,26 +83,28 @@ func (c caller) Call(ctx context.Context, name string, raw json.RawMessage) (too
 	if how.Server != "" {
 		asked.Type = stead.ItemMCPCall
 	}
-	call := &codeCall{result: make(chan codeResult, 1)}
+	call := &codeCall{waits: ctx, result: make(chan codeResult, 1)}
 	if err := c.a.submit(ctx, note{pending: asking(call, asked), call: call}); err != nil {
+		c.a.nudge() // the actor may have taken it
 		return tool.Result{}, err
 	}
 	select {
 	case r := <-call.result:
 		return c.finish(ctx, r)
 	case <-ctx.Done():
-		c.abandon(call)
+		c.a.nudge()
 		return tool.Result{}, ctx.Err()
 	case <-c.a.ctx.Done():
 		return tool.Result{}, stead.Wrap(stead.KindUnavailable, c.a.ctx.Err(), "the session is not held here any more")
 	}
 }
 
-// asking names the call by its place, once that is known. Without a running turn nothing is written.
+// asking names the call by its place, once that is known. Without a running turn nothing is written, and
+// nothing for code that has gone.
 func asking(call *codeCall, asked session.ToolRequested) pending {
 	return pending{session.KindToolRequested, func(s *session.State) (any, error) {
 		call.id = ""
-		if s.Turn == nil || s.Turn.Cancelling {
+		if s.Turn == nil || s.Turn.Cancelling || call.gone() {
 			return nil, nil
 		}
 		call.id = fmt.Sprintf("code_%d", s.Tail+1)
@@ -124,19 +127,30 @@ func (c caller) finish(ctx context.Context, r codeResult) (tool.Result, error) {
 	return tool.Result{Content: out}, nil
 }
 
-// abandon gives a call up that nobody waits for, unless it was made already.
-func (c caller) abandon(call *codeCall) {
-	ctx, cancel := context.WithTimeout(context.Background(), abandonTime)
-	defer cancel()
-	gone := pending{session.KindToolReturned, func(s *session.State) (any, error) {
-		if call.id == "" || !s.CodeAsks(call.id) {
-			return nil, nil
+// abandonCode gives up the calls of code that nobody waits for and that were not made yet. Whoever waits is
+// among a.asked: code runs where its session is held.
+func (a *actor) abandonCode(p *plan) error {
+	for _, id := range a.state.CodeAsks() {
+		if c := a.askedAs(id); c != nil && !c.gone() {
+			continue
 		}
-		return session.ToolReturned{CallID: call.id, Error: session.ToldCodeGone}, nil
-	}}
-	if err := c.a.submit(ctx, note{pending: gone}); err != nil {
-		c.a.log.Info("an abandoned call stays open", "call", call.id, "err", err)
+		if len(p.events) >= stead.MaxBatchEvents/2 {
+			a.nudge() // the others in the next step
+			return nil
+		}
+		if err := a.record(p, session.KindToolReturned, session.ToolReturned{CallID: id, Error: session.ToldCodeGone}); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// askedAs is what code asked for as a call of that id; nil: nothing, of this holder.
+func (a *actor) askedAs(id string) *codeCall {
+	if at := slices.IndexFunc(a.asked, func(c *codeCall) bool { return c.id == id }); at >= 0 {
+		return a.asked[at]
+	}
+	return nil
 }
 
 // settleCode hands the results of finished calls to the code that waits for them.

@@ -81,6 +81,9 @@ func (a *actor) step() (released bool, err error) {
 // plan applies the outcomes and asks the core what comes next, until it has nothing more to say.
 func (a *actor) plan() (*plan, error) {
 	p := &plan{after: a.state.Tail}
+	if err := a.abandonCode(p); err != nil {
+		return nil, err
+	}
 	for _, pe := range a.pending {
 		if err := a.write(p, pe.kind, pe.make); err != nil {
 			return nil, err

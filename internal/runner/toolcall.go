@@ -53,6 +53,9 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}
+	if call.Code {
+		run.code = a.askedAs(call.CallID)
+	}
 	req := a.state.ToolRequest(call)
 	p.calls = append(p.calls, func() {
 		flight, ctx := a.begin()
@@ -84,7 +87,8 @@ type toolCall struct {
 	computer     bool        // it runs in the session's environment
 	inside       bool        // it, or its server, does: what that used is journaled with the outcome
 	call         tool.Call
-	sent         bool // the tool was called: from then on it may have happened
+	code         *codeCall // nil: the model asked for it
+	sent         bool      // the tool was called: from then on it may have happened
 }
 
 // guarded turns a panic of a tool source or a tool's adapter into a missing outcome.
@@ -106,6 +110,10 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 	}
 	if found == nil {
 		c.returned(ctx, f, begun, tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, fmt.Sprintf("The server %s has no tool %s any more.", c.server, c.name))})
+		return
+	}
+	if c.code != nil && c.code.gone() { // since its intent was planned
+		c.returned(ctx, f, begun, tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, session.ToldCodeGone)})
 		return
 	}
 	limit := c.a.r.cfg.ToolTimeout

@@ -39,8 +39,15 @@ func (v *View) CodeDone(callID string) (output []stead.Content, failure string, 
 	return c.Output, c.Error, true
 }
 
-// CodeAsks reports whether a call that code asked for was not made yet.
-func (v *View) CodeAsks(callID string) bool {
-	c := v.CallByID(callID)
-	return c != nil && c.Code && c.asks()
+// CodeAsks are the calls that code asked for and that were not made yet.
+func (v *View) CodeAsks() (callIDs []string) {
+	if v.Turn == nil {
+		return nil
+	}
+	for _, c := range v.Turn.Calls {
+		if c.Code && c.asks() {
+			callIDs = append(callIDs, c.CallID)
+		}
+	}
+	return callIDs
 }

@@ -3,6 +3,7 @@ package session_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,7 +144,7 @@ func (s *spec) environment(name, rest string) bool {
 			CallID: id, Name: "f", Arguments: []byte(`{}`), Type: stead.ItemMCPCall, Tool: session.ToolCall{Server: "srv", Name: "act", Effect: tool.Effect(text)},
 		})
 	case "codegone":
-		if s.state.CodeAsks(id) {
+		if slices.Contains(s.state.CodeAsks(), id) {
 			s.event(session.KindToolReturned, session.ToolReturned{CallID: id, Error: session.ToldCodeGone})
 		}
 	case "copied":
