@@ -451,8 +451,8 @@ func TestToolsForCode(t *testing.T) {
 	}
 }
 
-// TestToolsForCodeAreBounded: as many calls wait as there may be connections, and no more; who hangs up
-// gives his call up.
+// TestToolsForCodeAreBounded: so many calls are under way at once, and one more is told; who hangs up gives his
+// call up, and makes room.
 func TestToolsForCodeAreBounded(t *testing.T) {
 	b := newBench(t)
 	b.prepare()
@@ -461,33 +461,41 @@ func TestToolsForCodeAreBounded(t *testing.T) {
 	b.open()
 	socket := filepath.Join(b.driver.last().Services, environment.ToolsSocket)
 	var open []net.Conn
-	for range maxToolConnections + 8 {
-		c, err := dialed(socket)(context.Background(), "", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := io.WriteString(c, "POST /tools/wait HTTP/1.1\r\nHost: tools\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
-			t.Fatal(err)
-		}
-		open = append(open, c)
+	for range MaxToolCalls {
+		open = append(open, waits(t, socket))
 	}
-	until(t, "the first calls to wait", func() bool { return a.waits() == maxToolConnections })
-	for _, c := range open[:4] {
+	until(t, "the first calls to wait", func() bool { return a.waits() == MaxToolCalls })
+	if status, got := call(t, socket, "POST", "/tools/who", "{}"); status != 429 || !strings.Contains(got, "64 calls of this environment are under way") {
+		t.Errorf("one more: %d %s", status, got)
+	}
+	for _, c := range open[1:] {
 		c.Close()
 	}
-	last := open[len(open)-1]
-	for _, c := range open[4 : len(open)-8] {
-		c.Close()
+	until(t, "the others to go", func() bool { return a.waits() == 1 })
+	if status, got := call(t, socket, "POST", "/tools/who", "{}"); status != 200 {
+		t.Errorf("when the others are gone: %d %s", status, got)
 	}
-	until(t, "the others to take their places", func() bool { return a.waits() == 8 })
 	close(a.hold)
-	if err := last.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if line, err := bufio.NewReader(open[0]).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
+		t.Errorf("the first one got %q, %v", line, err)
+	}
+}
+
+// waits makes a call that waits, and returns its connection.
+func waits(t *testing.T, socket string) net.Conn {
+	t.Helper()
+	c, err := dialed(socket)(context.Background(), "", "")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if line, err := bufio.NewReader(last).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
-		t.Errorf("the last one got %q, %v", line, err)
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
 	}
+	if _, err := io.WriteString(c, "POST /tools/wait HTTP/1.1\r\nHost: tools\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func until(t *testing.T, what string, ok func() bool) {

@@ -4,13 +4,14 @@
     stead_tools.tools()                       # their names, descriptions and parameters
     stead_tools.call("get_weather", city="Oslo")   # the tool's output, as text
 
-A call takes as long as it takes: it may wait for a person's approval. A tool that
-fails raises ToolError.
+A call takes as long as it takes: it may wait for a person's approval, and for its turn
+where many are made. A tool that fails raises ToolError.
 """
 import http.client
 import json
 import os
 import socket
+import time
 import urllib.parse
 
 
@@ -25,12 +26,17 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _ask(method, path, body=None):
-    connection = _Connection("tools")
-    try:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        return json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
+    while True:
+        connection = _Connection("tools")
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 429:  # too many at once: this one was not made
+            return answer
+        time.sleep(int(response.headers.get("Retry-After", 1)))
 
 
 def tools():

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,8 +24,9 @@ import (
 const (
 	// MaxToolRequestBytes is the largest body of a call.
 	MaxToolRequestBytes = 1 << 20
-	// maxToolConnections is how many connections an environment may have at once: as many calls wait.
-	maxToolConnections = 64
+	// maxToolConnections is how many connections an environment may have at once: of calls that are under way,
+	// and of those that are being refused.
+	maxToolConnections = 2 * MaxToolCalls
 	toolHeaderTime     = 10 * time.Second
 )
 
@@ -61,7 +63,7 @@ func (h *Host) openTools(b *box, tools environment.Caller, spec *environment.Spe
 		env[pythonPath] = environment.ServicesDir + "/" + pythonDir
 	}
 	spec.Env = env
-	b.tools = &http.Server{Handler: toolsHandler(tools), ReadHeaderTimeout: toolHeaderTime, MaxHeaderBytes: 16 << 10}
+	b.tools = &http.Server{Handler: newGate(time.Now).guard(toolsHandler(tools)), ReadHeaderTimeout: toolHeaderTime, MaxHeaderBytes: 16 << 10}
 	go func() {
 		if err := b.tools.Serve(&limited{Listener: l, free: make(chan struct{}, maxToolConnections)}); !errors.Is(err, http.ErrServerClosed) {
 			h.log.Error("the tools of an environment ended", "session", b.key.Session, "err", err)
@@ -123,8 +125,12 @@ func refuse(w http.ResponseWriter, err error) {
 	status, message := http.StatusServiceUnavailable, "the tools can't be reached now"
 	if e, ok := errors.AsType[*stead.Error](err); ok {
 		message = e.Message
-		if e.Kind == stead.KindTooLarge {
+		switch e.Kind {
+		case stead.KindTooLarge:
 			status = http.StatusRequestEntityTooLarge
+		case stead.KindLimited:
+			status = http.StatusTooManyRequests
+			w.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter.Seconds())))
 		}
 	}
 	answer(w, status, map[string]any{"output": nil, "error": message})
