@@ -363,5 +363,12 @@ func TestABoundKeySeesItsOwnSessions(t *testing.T) {
 		if len(list.Data) != want {
 			t.Errorf("user %d sees %d sessions, want %d", i, len(list.Data), want)
 		}
+		user := []string{"ada", "bob"}[i]
+		if h.get(h.keys["A"], "GET", "/v1/agents/sessions?user="+user, "", &list); len(list.Data) != want {
+			t.Errorf("%d sessions of %s are listed, want %d", len(list.Data), user, want)
+		}
+		if h.get(keys[1-i], "GET", "/v1/agents/sessions?user="+user, "", &list); len(list.Data) != 0 {
+			t.Errorf("another user sees %d sessions of %s", len(list.Data), user)
+		}
 	}
 }

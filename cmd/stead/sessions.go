@@ -36,7 +36,7 @@ func (a *app) sessionsCmd() *cobra.Command {
 }
 
 func (a *app) sessionsList() *cobra.Command {
-	var status, agent string
+	var status, agent, user string
 	var limit int
 	var metadata []string
 	c := &cobra.Command{
@@ -52,6 +52,9 @@ func (a *app) sessionsList() *cobra.Command {
 			}
 			if agent != "" {
 				query.Set("agent_id", agent)
+			}
+			if user != "" {
+				query.Set("user", user)
 			}
 			wanted, err := pairs(metadata)
 			if err != nil {
@@ -76,6 +79,7 @@ func (a *app) sessionsList() *cobra.Command {
 	}
 	c.Flags().StringVar(&status, "status", "", "idle, in_progress, requires_action or failed")
 	c.Flags().StringVar(&agent, "agent", "", "id of an agent")
+	c.Flags().StringVar(&user, "user", "", "id of the principal that they serve")
 	c.Flags().StringArrayVar(&metadata, "metadata", nil, "KEY=VALUE that the session has (repeatable)")
 	c.Flags().IntVar(&limit, "limit", 50, "most sessions to list, 0 for all")
 	return c

@@ -106,8 +106,8 @@ func (r *Runner) List(ctx context.Context, p stead.Principal, q session.ListQuer
 		return page, err
 	}
 	limit := pageLimit(q.PageQuery)
-	if p.Bound {
-		return r.listOwn(ctx, p, q, limit)
+	if p.Bound || q.User != "" {
+		return r.listOf(ctx, p, q, limit)
 	}
 	heads, err := r.cfg.Store.Heads(ctx, p.Project, journal.Query{
 		Agent: q.Agent, Status: q.Status, Metadata: q.Metadata, After: stead.SessionID(q.After), Desc: q.Desc, Limit: limit + 1,
@@ -132,8 +132,8 @@ func (r *Runner) List(ctx context.Context, p stead.Principal, q session.ListQuer
 	return page, nil
 }
 
-// listOwn lists the sessions that a bound principal made, out of all.
-func (r *Runner) listOwn(ctx context.Context, p stead.Principal, q session.ListQuery, limit int) (session.Page[session.Session], error) {
+// listOf lists the sessions that serve somebody, out of all: a bound principal itself, or the user that is asked for.
+func (r *Runner) listOf(ctx context.Context, p stead.Principal, q session.ListQuery, limit int) (session.Page[session.Session], error) {
 	page := session.Page[session.Session]{Data: []session.Session{}}
 	after := stead.SessionID(q.After)
 	for {
@@ -152,7 +152,7 @@ func (r *Runner) listOwn(ctx context.Context, p stead.Principal, q session.ListQ
 			if err != nil {
 				return page, err
 			}
-			if !madeBy(v, p) {
+			if p.Bound && !madeBy(v, p) || q.User != "" && v.Created.Principal.ID != q.User {
 				continue
 			}
 			if page.HasMore = len(page.Data) == limit; page.HasMore {

@@ -295,7 +295,7 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request, p stead.Pr
 		return stead.Invalid("status", "status %.40q is none: idle, in_progress, requires_action and failed are", status)
 	}
 	found, err := s.Sessions.List(r.Context(), p, session.ListQuery{
-		PageQuery: q, Agent: stead.AgentID(values.Get("agent_id")), Status: status, Metadata: meta,
+		PageQuery: q, Agent: stead.AgentID(values.Get("agent_id")), Status: status, Metadata: meta, User: values.Get("user"),
 	})
 	if err != nil {
 		return err

@@ -222,6 +222,7 @@ type ListQuery struct {
 	Agent    stead.AgentID
 	Status   string
 	Metadata map[string]string
+	User     string // id of the principal that they serve; "": all
 }
 
 // ItemQuery selects items of a session, or of one turn.
