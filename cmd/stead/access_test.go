@@ -94,6 +94,7 @@ func accessTable() map[string]access {
 	for _, path := range []string{"", "/{id}", "/{id}/credentials", "/{id}/credentials/{credential}"} {
 		t["GET /v1/vaults"+path] = access{"OPDU", ""}
 	}
+	t["POST "+stores+"/forget"] = access{writes, `{"filters":{"session_id":"s"}}`}
 	t["POST "+stores+"/{id}/forget"] = access{writes, `{"filters":{"session_id":"s"}}`}
 	t["POST "+stores+"/{id}/ingest"] = access{writes, `{"session_id":"SESSION"}`}
 	t["POST "+stores+"/{id}/search"] = access{configRead, `{"query":"x"}`}

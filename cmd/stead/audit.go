@@ -13,6 +13,7 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/guardrail"
+	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
 	"github.com/stead-dev/stead/internal/seal"
@@ -116,4 +117,13 @@ func (s shownPolicies) Schema(ctx context.Context, p stead.Principal) (string, e
 		return "", err
 	}
 	return s.policies.Schema(ctx, p)
+}
+
+// recordForgotten notes that what was derived from a session was forgotten.
+func (n *node) recordForgotten(ctx context.Context, p stead.Principal, session string, what memory.Forgotten) error {
+	return n.audit.Append(ctx, audit.Record{
+		At: time.Now().UnixMilli(), Project: p.Project, Principal: audit.Principal{Kind: p.Kind, ID: p.ID, Role: p.Role},
+		Session: stead.SessionID(session), Action: audit.ActForget, Resource: session, Decision: audit.Allow, By: "deletion",
+		Detail: fmt.Sprintf("%d memories removed, %d lost a source", what.Removed, what.Changed),
+	})
 }

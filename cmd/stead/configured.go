@@ -46,7 +46,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
-	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now})
+	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten})
 	renewing := &http.Client{ // token endpoints are named by users, and get secrets: no other place does
 		Transport: mcp.Guarded(guard), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -115,13 +115,34 @@ func TestSessionsRemember(t *testing.T) {
 		second := begin("Which editor is my favourite?")
 		idle(t, n, second)
 		has(t, "the next session", 200, itemsOf(t, n, second), `"type":"memory_recall"`, "The user's favourite editor is vim.")
-		begin("My favourite editor is emacs.")
+		third := begin("My favourite editor is emacs.")
 		comes(t, `"superseded_by":"mem_`, memories)
 		now := must(t, n, "POST", "/v1/memory_stores/"+store+"/search", `{"query":"favourite editor","filters":{"kinds":["preference"]}}`)
 		if !strings.Contains(now, "emacs") || strings.Contains(now, "vim") {
 			t.Errorf("what is true now is %s", now)
 		}
+
+		comes(t, third+`_`, func() string { return episodeOf(memories(), third) })
+		has(t, "a deleted session", 200, must(t, n, "DELETE", "/v1/agents/sessions/"+third, ""), `"deleted":true`, `"memories":{"removed":4,"changed":0}`)
+		if left := memories(); strings.Contains(left, third) || strings.Contains(left, "emacs") || strings.Contains(left, `"superseded_by":"mem_`) {
+			t.Errorf("what was remembered of a deleted session is left: %s", left)
+		}
+		has(t, "the audit log", 200, must(t, n, "GET", "/v1/audit_records?action=memory.forget", ""), third, "4 memories removed, 0 lost a source")
+		has(t, "a user who is forgotten", 200, must(t, n, "POST", "/v1/memory_stores/forget", `{"filters":{"scopes":[{"type":"user","id":"local"}]}}`), `"object":"memory.forgotten"`, `"memory_stores":1`)
+		if left := memories(); strings.Contains(left, `"object":"memory"`) {
+			t.Errorf("of a user who is forgotten %s is left", left)
+		}
 	})
+}
+
+// episodeOf is what of a list speaks of a session once its episode is there, which is written last.
+func episodeOf(list, session string) string {
+	for _, entry := range strings.Split(list, `"object":"memory"`) {
+		if strings.Contains(entry, `"kind":"episode"`) && strings.Contains(entry, session) {
+			return session + "_"
+		}
+	}
+	return ""
 }
 
 // invalid is the answer to an agent whose recall is wrong.

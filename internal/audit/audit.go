@@ -106,6 +106,8 @@ const (
 	ActModels    = "models.load" // Version: the digest of the registry in force from then on
 	// ActConnect is a connection, or a request, out of an environment. Resource: HOST:PORT; Detail: what was asked for.
 	ActConnect = "network.connect"
+	// ActForget is that what was derived from a session was forgotten. Resource: the session; Detail: how many memories.
+	ActForget = "memory.forget"
 )
 
 // clean cuts texts to what a record may hold.

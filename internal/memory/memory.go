@@ -98,6 +98,9 @@ type Store interface {
 	// MemoryChanges returns the records whose last revision is above after, in the order of their
 	// revisions, forgotten ones included.
 	MemoryChanges(ctx context.Context, p Place, after int64, limit int) ([]Record, error)
+	// OriginMemories returns records of all stores of a project that come from a session (see Origins), in the order of
+	// their stores and ids, after one; forgotten ones come from nowhere.
+	OriginMemories(ctx context.Context, project stead.ProjectID, session, afterStore, afterID string, limit int) ([]Record, error)
 	// DropMemories removes everything of a store, its revisions included.
 	DropMemories(ctx context.Context, p Place) error
 	// ExpiredMemories returns records of all projects that expired by now, at most limit.

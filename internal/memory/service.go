@@ -28,6 +28,8 @@ type Config struct {
 	Store     Store
 	Policy    policy.Authorizer
 	Now       func() time.Time
+	// Record notes that what was derived from a session was forgotten; nil: nobody does.
+	Record func(ctx context.Context, p stead.Principal, session string, what Forgotten) error
 }
 
 // Service keeps memory stores and their entries. It is safe for concurrent use.
@@ -251,13 +253,17 @@ func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id strin
 	})
 }
 
-// Forget deletes an entry with all of its versions.
+// Forget deletes an entry with all of its versions, and of an item what was extracted from it.
 func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error {
-	_, err := s.write(ctx, p, store, id, expected, func(_ Entry, c *Change) error {
-		c.Data = nil
+	var was Entry
+	_, err := s.write(ctx, p, store, id, expected, func(e Entry, c *Change) error {
+		was, c.Data = e, nil
 		return nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.derived(ctx, p, was)
 }
 
 // write makes one change over the present version, and over the next one when somebody else came

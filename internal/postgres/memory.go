@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -157,6 +158,11 @@ func queueMemory(queue *pgx.Batch, c *memory.Change, old memory.Record, revision
 		VALUES ($1, $2, $3, $4, $5, $6, $7, nullif($8::bigint, 0), $9) ON CONFLICT (project_id, store_id, id) DO UPDATE SET version = excluded.version,
 		revision = excluded.revision, created_at = excluded.created_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at, data = excluded.data`,
 		project, store, r.ID, r.Version, r.Revision, r.CreatedAt, r.UpdatedAt, r.ExpiresAt, r.Data)
+	if had, has := memory.Origins(old.Data), memory.Origins(r.Data); !slices.Equal(had, has) {
+		queue.Queue(`DELETE FROM memory_origins WHERE project_id = $1 AND store_id = $2 AND id = $3`, project, store, r.ID)
+		queue.Queue(`INSERT INTO memory_origins (project_id, session_id, store_id, id) SELECT $1::text, s, $2::text, $3::text FROM unnest($4::text[]) AS s`,
+			project, store, r.ID, slices.DeleteFunc(has, func(s string) bool { return !storable(s) }))
+	}
 	if c.Key != "" && r.Data != nil {
 		queue.Queue(`INSERT INTO memory_keys (project_id, store_id, key, digest, id) VALUES ($1, $2, $3, $4, $5)`,
 			project, store, []byte(c.Key), []byte(c.Digest), r.ID)
@@ -216,6 +222,17 @@ func (s *Store) MemoryChanges(ctx context.Context, p memory.Place, after int64, 
 	return s.memories(ctx, p, memorySQL+` AND revision > $3 ORDER BY revision LIMIT $4`, after, memory.Bounded(limit))
 }
 
+// OriginMemories implements memory.Store.
+func (s *Store) OriginMemories(ctx context.Context, project stead.ProjectID, session, afterStore, afterID string, limit int) ([]memory.Record, error) {
+	if !storable(string(project)) || !storable(session) {
+		return nil, nil
+	}
+	return s.queryMemories(ctx, `SELECT m.project_id, m.store_id, m.id, m.version, m.revision, m.created_at, m.updated_at, coalesce(m.expires_at, 0), m.data
+		FROM memory_origins o JOIN memories m USING (project_id, store_id, id)
+		WHERE o.project_id = $1 AND o.session_id = $2 AND (o.store_id, o.id) > ($3, $4) AND m.data IS NOT NULL ORDER BY o.store_id, o.id LIMIT $5`,
+		string(project), session, afterStore, afterID, memory.Bounded(limit))
+}
+
 // DropMemories implements memory.Store.
 func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	if !storablePlace(p) {
@@ -223,7 +240,7 @@ func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	}
 	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		queue := &pgx.Batch{}
-		for _, table := range []string{"memory_heads", "memories", "memory_versions", "memory_keys"} { // the lock of the writers first
+		for _, table := range []string{"memory_heads", "memories", "memory_versions", "memory_keys", "memory_origins"} { // the lock of the writers first
 			queue.Queue(`DELETE FROM `+table+` WHERE project_id = $1 AND store_id = $2`, string(p.Project), p.Store)
 		}
 		return tx.SendBatch(ctx, queue).Close()

@@ -72,6 +72,7 @@ func (a *actor) keep(ctx context.Context, f *flight, ask session.LearnAsk, out s
 			return err
 		})
 	})
+	a.unkeep(ask.Principal)
 	if ctx.Err() != nil && stopped(ctx) == nil {
 		return // the lease is gone, or the session: whoever comes next does it again
 	}
@@ -83,6 +84,18 @@ func (a *actor) keep(ctx context.Context, f *flight, ask session.LearnAsk, out s
 		a.log.Warn("what was said is not remembered", "err", err)
 	}
 	a.deliver(f, happened(session.KindMemoryKept, out))
+}
+
+// unkeep forgets again what was written while its session was deleted.
+func (a *actor) unkeep(p stead.Principal) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), keepTimeout)
+	defer cancel()
+	if _, err := a.r.cfg.Store.Head(ctx, a.key); stead.KindOf(err) != stead.KindNotFound {
+		return
+	}
+	if _, err := a.r.cfg.Memory.Forget(ctx, p, a.key, ""); err != nil {
+		a.log.Error("what was remembered of a deleted session could not be forgotten", "err", err)
+	}
 }
 
 // learnMessages are the messages of turns.

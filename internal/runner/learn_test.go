@@ -256,3 +256,63 @@ func (d noMemoryWrites) Decide(ctx context.Context, r policy.Request) (policy.De
 	}
 	return d.AllowLocal.Decide(ctx, r)
 }
+
+// A session that is deleted while it is remembered leaves nothing, and one that is deleted later takes along what came
+// from it alone.
+func TestADeletedSessionLeavesNoMemories(t *testing.T) {
+	for _, place := range []string{"before messages are written", "before memories are written", "after memories are written", "nowhere"} {
+		t.Run(place, func(t *testing.T) {
+			l := newLibrary(t)
+			mem := &deleting{Memory: remember.New(l.all), at: place}
+			n := newNode(t, withMemory(mem))
+			done := make(chan error, 1)
+			mem.then = func(key stead.SessionKey) { done <- n.Delete(context.Background(), me, key.Session) }
+			s := n.begin("My name is Anna.", l.learning("fact"))
+			if place == "nowhere" {
+				n.remembered(s.ID, 2)
+				gone, err := n.Erase(t.Context(), me, s.ID)
+				if err != nil || gone != (session.Erased{Removed: 3}) {
+					t.Fatalf("%+v, %v", gone, err)
+				}
+			} else if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			for deadline := time.Now().Add(20 * time.Second); n.Holding() > 0; time.Sleep(2 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("the session is held still")
+				}
+			}
+			if got := l.entries(); len(got) != 0 {
+				t.Errorf("left: %q", got)
+			}
+		})
+	}
+}
+
+// deleting is memory whose session is deleted at a place in between.
+type deleting struct {
+	runner.Memory
+	mu   sync.Mutex
+	at   string
+	then func(stead.SessionKey)
+}
+
+func (d *deleting) reach(key stead.SessionKey, place string) {
+	d.mu.Lock()
+	hit := d.at == place
+	d.mu.Unlock()
+	if hit {
+		d.then(key)
+	}
+}
+
+func (d *deleting) Keep(ctx context.Context, ask session.LearnAsk, items bool) (session.MemoryKept, error) {
+	what := "memories"
+	if items {
+		what = "messages"
+	}
+	d.reach(ask.Key, "before "+what+" are written")
+	out, err := d.Memory.Keep(context.WithoutCancel(ctx), ask, items)
+	d.reach(ask.Key, "after "+what+" are written")
+	return out, err
+}

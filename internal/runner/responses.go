@@ -94,6 +94,10 @@ func (r *Runner) DeleteItem(ctx context.Context, p stead.Principal, id stead.Ses
 		}
 		return session.KindItemDeleted, gone, nil
 	})
+	if err != nil || r.cfg.Memory == nil {
+		return err
+	}
+	_, err = r.cfg.Memory.Forget(ctx, p, keyOf(p, id), item)
 	return err
 }
 

@@ -270,34 +270,6 @@ func (r *Runner) amend(ctx context.Context, p stead.Principal, id stead.SessionI
 	return session.Session{}, stead.Errorf(stead.KindUnavailable, "the session is too busy to be changed; try again")
 }
 
-// Delete implements session.Service.
-func (r *Runner) Delete(ctx context.Context, p stead.Principal, id stead.SessionID) error {
-	key := keyOf(p, id)
-	if err := r.allow(ctx, p, policy.SessionDelete, key, ""); err != nil {
-		return err
-	}
-	v, err := r.view(ctx, key)
-	if err != nil {
-		return err
-	}
-	if v.Turn != nil {
-		e := stead.Errorf(stead.KindConflict, "session %s has a turn in progress", id)
-		e.Hint = "cancel the turn first"
-		return e
-	}
-	if err := r.cfg.Store.Delete(ctx, key); err != nil {
-		return err
-	}
-	r.forget(key)
-	r.arrived(key) // if it is held: whatever is resident ends
-	if r.cfg.Environments != nil && v.Environment != nil {
-		if err := r.cfg.Environments.Forget(ctx, key); err != nil {
-			r.log.Warn("a deleted session's environment is left on this node", "session", id, "err", err)
-		}
-	}
-	return r.cfg.Blobs.DeleteAll(ctx, key)
-}
-
 // Items implements session.Service.
 func (r *Runner) Items(ctx context.Context, p stead.Principal, id stead.SessionID, q session.ItemQuery) (session.Page[session.Item], error) {
 	v, err := r.readable(ctx, p, id)

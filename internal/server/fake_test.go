@@ -128,6 +128,10 @@ func (f *fake) List(_ context.Context, _ stead.Principal, q session.ListQuery) (
 	return paged(f.sessions, q.PageQuery, func(s session.Session) string { return string(s.ID) }), f.err
 }
 
+func (f *fake) Erase(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Erased, error) {
+	return session.Erased{}, f.Delete(ctx, p, id)
+}
+
 func (f *fake) Delete(_ context.Context, _ stead.Principal, id stead.SessionID) error {
 	_, err := f.find(id)
 	return err

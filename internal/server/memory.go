@@ -26,6 +26,7 @@ type Memory interface {
 	Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (memory.Entry, error)
 	Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error
 	Ingest(ctx context.Context, p stead.Principal, store string, items []memory.Content) (int, error)
+	ForgetEverywhere(ctx context.Context, p stead.Principal, f memory.Filter) (forgotten, stores int, err error)
 	ForgetMatching(ctx context.Context, p stead.Principal, store string, f memory.Filter) (int, error)
 	Search(ctx context.Context, p stead.Principal, store string, q memory.Search) ([]memory.Hit, error)
 }

@@ -21,6 +21,7 @@ type wireIngested struct {
 type wireForgotten struct {
 	Object    string `json:"object"` // "memory.forgotten"
 	Forgotten int    `json:"forgotten"`
+	Stores    int    `json:"memory_stores"` // in which something was
 }
 
 // ingestSession makes each message of a session a memory of kind item, once: whoever may read the
@@ -55,6 +56,7 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 	return s.write(w, wireIngested{"memory.ingest", id, len(items), added})
 }
 
+// forgetMemories forgets in one store, or without an id in all of the project.
 func (s *server) forgetMemories(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	req, err := read(w, r)
 	if err != nil {
@@ -68,11 +70,19 @@ func (s *server) forgetMemories(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
-	n, err := s.Memory.ForgetMatching(r.Context(), p, r.PathValue("id"), f)
+	id := r.PathValue("id")
+	if id == "" {
+		n, stores, err := s.Memory.ForgetEverywhere(r.Context(), p, f)
+		if err != nil {
+			return err
+		}
+		return s.write(w, wireForgotten{"memory.forgotten", n, stores})
+	}
+	n, err := s.Memory.ForgetMatching(r.Context(), p, id, f)
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireForgotten{"memory.forgotten", n})
+	return s.write(w, wireForgotten{"memory.forgotten", n, min(n, 1)})
 }
 
 // messages reads the messages of a session as entries, oldest first, each with the time of its turn.

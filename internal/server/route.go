@@ -255,6 +255,7 @@ func (s *server) table() []route {
 		{method: "GET", path: oneMemory + "/versions", summary: "List a memory's versions, newest first", handle: s.listMemoryVersions, answer: "MemoryList"},
 		{method: "POST", path: memoryStore + "/ingest", summary: "Make each message of a session a memory, once", handle: s.ingestSession, body: "MemoryIngest", answer: "MemoryIngested"},
 		{method: "POST", path: memoryStore + "/forget", summary: "Forget what filters select: a session, a scope, a user", handle: s.forgetMemories, body: "MemoryForget", answer: "MemoryForgotten", always: true},
+		{method: "POST", path: memoryStores + "/forget", summary: "Forget what filters select in every store of the project: a user, a scope", handle: s.forgetMemories, body: "MemoryForget", answer: "MemoryForgotten", always: true},
 		{method: "POST", path: memoryStore + "/search", summary: "Find memories by what they say, with no model", handle: s.searchMemories, body: "MemorySearch", answer: "MemoryHits", always: true},
 
 		{method: "POST", path: workload.TokenPath, summary: "Exchange a key, or a token of an identity provider, for one that may less (RFC 8693)", handle: s.exchangeToken, body: "TokenExchange", bodyMedia: mediaURLForm, answer: "ExchangedToken", open: true, oauth: true, always: true},

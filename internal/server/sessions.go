@@ -303,10 +303,17 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request, p stead.Pr
 	return s.write(w, listOf(found.Data, found.HasMore, func(x session.Session) string { return string(x.ID) }))
 }
 
+// deletedSession says as well which memories went with it: ours.
+type deletedSession struct {
+	deleted
+	Memories session.Erased `json:"memories,omitzero"`
+}
+
 func (s *server) deleteSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	id := sessionID(r)
-	if err := s.Sessions.Delete(r.Context(), p, id); err != nil {
+	gone, err := s.Sessions.Erase(r.Context(), p, id)
+	if err != nil {
 		return err
 	}
-	return s.write(w, deleted{string(id), true, "agent.session.deleted"})
+	return s.write(w, deletedSession{deleted{string(id), true, "agent.session.deleted"}, gone})
 }

@@ -154,6 +154,12 @@ type LearnQuestion struct {
 	Format       model.Format
 }
 
+// Erased says what went with what was deleted.
+type Erased struct {
+	Removed int `json:"removed"` // memories that came from nowhere else
+	Changed int `json:"changed"` // memories that have other sources, and cite it no more
+}
+
 // Busy reports whether something is under way.
 func (l *LearnView) Busy() bool { return l.Keep != 0 || l.Extract != nil }
 

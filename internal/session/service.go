@@ -25,6 +25,8 @@ type Service interface {
 	// Delete removes the session and all that was derived from it. A session that is in progress
 	// must be cancelled first: KindConflict.
 	Delete(ctx context.Context, p stead.Principal, id stead.SessionID) error
+	// Erase is Delete, and says which memories went with it.
+	Erase(ctx context.Context, p stead.Principal, id stead.SessionID) (Erased, error)
 
 	// Send submits input. When it returns, the input is on disk.
 	Send(ctx context.Context, p stead.Principal, id stead.SessionID, req SendRequest) error

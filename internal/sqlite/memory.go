@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -146,11 +147,40 @@ func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64)
 		project, store, r.ID, r.Version, r.Revision, r.CreatedAt, r.UpdatedAt, r.ExpiresAt, data); err != nil {
 		return r, err
 	}
-	if c.Key == "" || r.Data == nil {
-		return r, nil
+	if err := g.originate(ctx, r, old.Data); err != nil || c.Key == "" || r.Data == nil {
+		return r, err
 	}
 	return r, g.execText(ctx, "store idempotency key", `INSERT INTO memory_key (project, store, key, digest, id) VALUES (?, ?, ?, ?, ?)`,
 		project, store, []byte(c.Key), c.Digest, r.ID)
+}
+
+// originate keeps which sessions a record comes from.
+func (g *group) originate(ctx context.Context, r memory.Record, old []byte) error {
+	had, has := memory.Origins(old), memory.Origins(r.Data)
+	if slices.Equal(had, has) {
+		return nil
+	}
+	project := string(r.Project)
+	if len(had) > 0 {
+		if err := g.execText(ctx, "forget origins of a memory", `DELETE FROM memory_origin WHERE project = ? AND store = ? AND id = ?`, project, r.Store, r.ID); err != nil {
+			return err
+		}
+	}
+	for _, session := range has {
+		if err := g.execText(ctx, "store origin of a memory", `INSERT INTO memory_origin (project, session, store, id) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`, project, session, r.Store, r.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OriginMemories implements memory.Store.
+func (s *Store) OriginMemories(ctx context.Context, project stead.ProjectID, session, afterStore, afterID string, limit int) ([]memory.Record, error) {
+	return s.memories(ctx, "list memories of a session", `SELECT m.project, m.store, m.id, m.version, m.revision, m.created_at, m.updated_at, ifnull(m.expires_at, 0), m.data
+		FROM memory_origin o JOIN memory m ON m.project = o.project AND m.store = o.store AND m.id = o.id
+		WHERE o.project = ?1 AND o.session = ?2 AND (o.store, o.id) > (?3, ?4) AND m.data IS NOT NULL ORDER BY o.store, o.id LIMIT ?5`,
+		string(project), session, afterStore, afterID, memory.Bounded(limit))
 }
 
 // keepVersion copies the present version to those before it, and drops what is beyond the limit.
@@ -210,7 +240,7 @@ func (s *Store) MemoryChanges(ctx context.Context, p memory.Place, after int64, 
 // DropMemories implements memory.Store.
 func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	return s.do(ctx, &op{write: func(g *group) error {
-		for _, table := range []string{"memory", "memory_version", "memory_key", "memory_head"} {
+		for _, table := range []string{"memory", "memory_version", "memory_key", "memory_origin", "memory_head"} {
 			if err := g.execText(context.Background(), "drop memories", `DELETE FROM `+table+` WHERE project = ? AND store = ?`, string(p.Project), p.Store); err != nil {
 				return err
 			}

@@ -29,6 +29,8 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"what agents write stays untrusted":                          untrusted,
 		"an item is taken in once, and never after it was forgotten": ingested,
 		"a session, a scope or a user is forgotten":                  forgetMany,
+		"what was derived goes with where it comes from":             forgetDerived,
+		"what is learned at once by many is there once":              learnedAtOnce,
 		"a token budget holds":                                       budget,
 		"filters":                                                    filters,
 	} {

@@ -113,6 +113,13 @@ func (r *Remember) Keep(ctx context.Context, ask session.LearnAsk, items bool) (
 	return out, err
 }
 
+// Forget forgets all that comes from a session, or from one item of it.
+func (r *Remember) Forget(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error) {
+	p.Project = key.Project
+	done, err := r.memory.ForgetSession(ctx, p, string(key.Session), item)
+	return session.Erased(done), err
+}
+
 // messages are the entries of messages. Secrets in them are masked, and what the session was shown labels them.
 func messages(ask session.LearnAsk) []memory.Content {
 	var out []memory.Content
@@ -160,13 +167,13 @@ func lessons(ask session.LearnAsk) []memory.Lesson {
 			Supersedes: f.Supersedes, Labels: append([]string{}, ask.Labels...),
 		}}
 		for _, id := range f.Items {
-			m, ok := byID[id]
-			if !ok {
-				m = session.LearnMessage{Item: id} // it is not shown any more
+			if m, ok := byID[id]; ok { // else it was deleted meanwhile
+				l.Sources = append(l.Sources, sourceOf(ask.Key.Session, m))
 			}
-			l.Sources = append(l.Sources, sourceOf(ask.Key.Session, m))
 		}
-		out = append(out, l)
+		if len(l.Sources) > 0 {
+			out = append(out, l)
+		}
 	}
 	return out
 }

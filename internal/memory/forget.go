@@ -1,0 +1,181 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Forgetting where something comes from: what has no other source goes, what has loses the citation, and its earlier
+// versions with it. A memory that was superseded by one that goes is true again: all that spoke against it is forgotten.
+
+// MaxOrigins is how many sessions an entry can come from.
+const MaxOrigins = MaxSources
+
+// Forgotten says what became of what was derived.
+type Forgotten struct {
+	Removed int // entries that are gone
+	Changed int // entries that lost a source, and have others
+}
+
+// Origins are the sessions that a record comes from, by its Data: stores keep them beside it, so that what was
+// derived from a session is found by its id.
+func Origins(data []byte) []string {
+	if !bytes.Contains(data, []byte(`"session_id"`)) {
+		return nil
+	}
+	var c struct {
+		Source  Source   `json:"source"`
+		Sources []Source `json:"sources"`
+	}
+	if json.Unmarshal(data, &c) != nil {
+		return nil
+	}
+	var out []string
+	for _, src := range append(c.Sources, c.Source) {
+		if src.Session != "" && !slices.Contains(out, src.Session) {
+			out = append(out, src.Session)
+		}
+	}
+	return out[:min(len(out), MaxOrigins)]
+}
+
+// ForgetSession forgets all that comes from a session, or from one item of it (item; "": all), in every store of the
+// project. It asks no policy: whoever may delete the session may have it forgotten. It may be called again, also
+// when it failed in between.
+func (s *Service) ForgetSession(ctx context.Context, p stead.Principal, session, item string) (Forgotten, error) {
+	var out Forgotten
+	gone := func(src Source) bool { return src.Session == session && (item == "" || src.Item == item) }
+	after := Place{Project: p.Project}
+	id := ""
+	for {
+		records, err := s.cfg.Store.OriginMemories(ctx, p.Project, session, after.Store, id, MaxChanges)
+		if err != nil {
+			return out, err
+		}
+		for _, r := range records {
+			did, err := s.uncite(ctx, r, gone)
+			if err != nil {
+				return out, err
+			}
+			out.Removed, out.Changed = out.Removed+did.Removed, out.Changed+did.Changed
+			after, id = r.Place, r.ID
+		}
+		if len(records) < MaxChanges {
+			break
+		}
+	}
+	if out == (Forgotten{}) || s.cfg.Record == nil {
+		return out, nil
+	}
+	return out, s.cfg.Record(ctx, p, session, out)
+}
+
+// uncite takes sources away from one entry.
+func (s *Service) uncite(ctx context.Context, r Record, gone func(Source) bool) (Forgotten, error) {
+	for range maxTries {
+		e, err := entryOf(r)
+		if err != nil {
+			return Forgotten{}, err
+		}
+		changes, did, err := s.unciting(ctx, r, e, gone)
+		if err != nil || len(changes) == 0 {
+			return Forgotten{}, err
+		}
+		_, err = s.cfg.Store.WriteMemories(ctx, r.Place, changes)
+		if k := stead.KindOf(err); k != stead.KindConflict && k != stead.KindNotFound {
+			return did, err
+		}
+		now, err := s.cfg.Store.ReadMemories(ctx, r.Place, []string{r.ID}) // somebody changed it, or what it superseded
+		if err != nil || len(now) == 0 {
+			return Forgotten{}, err
+		}
+		r = now[0]
+	}
+	return Forgotten{}, stead.Errorf(stead.KindConflict, "memory %.80q is changed all the time", r.ID)
+}
+
+// unciting are the changes of that.
+func (s *Service) unciting(ctx context.Context, r Record, e Entry, gone func(Source) bool) ([]Change, Forgotten, error) {
+	left := slices.DeleteFunc(slices.Clone(e.cited()), gone)
+	c := Change{Record: r, Expected: r.Version, Redact: true}
+	c.UpdatedAt = milli(s.cfg.Now())
+	switch {
+	case len(left) == len(e.cited()):
+		return nil, Forgotten{}, nil
+	case len(left) > 0:
+		e.Sources, e.Source = left, left[0]
+		var err error
+		c.Data, err = e.Content.encode()
+		return []Change{c}, Forgotten{Changed: 1}, err
+	}
+	c.Data = nil
+	changes := []Change{c}
+	back, err := s.valid(ctx, r.Place, e)
+	if back != nil {
+		changes = append(changes, *back)
+	}
+	return changes, Forgotten{Removed: 1}, err
+}
+
+// valid is the change that makes true again what an entry superseded; nil: there is nothing.
+func (s *Service) valid(ctx context.Context, p Place, by Entry) (*Change, error) {
+	if by.Supersedes == "" {
+		return nil, nil
+	}
+	found, err := s.cfg.Store.ReadMemories(ctx, p, []string{by.Supersedes})
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	old, err := entryOf(found[0])
+	if err != nil || old.SupersededBy != by.ID {
+		return nil, err
+	}
+	old.SupersededBy, old.ValidUntil = "", 0
+	c := Change{Record: found[0], Expected: found[0].Version}
+	c.UpdatedAt = milli(s.cfg.Now())
+	c.Data, err = old.Content.encode()
+	return &c, err
+}
+
+// derived forgets what was extracted from the item that an entry was, which is forgotten.
+func (s *Service) derived(ctx context.Context, p stead.Principal, e Entry) error {
+	if e.Kind != KindItem || e.Source.Session == "" || e.Source.Item == "" {
+		return nil
+	}
+	_, err := s.ForgetSession(ctx, p, e.Source.Session, e.Source.Item)
+	return err
+}
+
+// ForgetEverywhere is ForgetMatching in every store of the project that the principal may write, and says in how
+// many stores something was forgotten. A store that it may not write ends it with that error.
+func (s *Service) ForgetEverywhere(ctx context.Context, p stead.Principal, f Filter) (forgotten, stores int, err error) {
+	if err := s.allow(ctx, p, policy.MemoryWrite, ""); err != nil {
+		return 0, 0, err
+	}
+	after := ""
+	for {
+		const page = 100
+		list, more, err := s.ListStores(ctx, p, after, page, false)
+		if err != nil {
+			return forgotten, stores, err
+		}
+		for _, st := range list {
+			n, err := s.ForgetMatching(ctx, p, st.ID, f)
+			if forgotten += n; n > 0 {
+				stores++
+			}
+			if err != nil {
+				return forgotten, stores, err
+			}
+			after = st.ID
+		}
+		if !more {
+			return forgotten, stores, nil
+		}
+	}
+}
