@@ -19,7 +19,7 @@ type Host interface {
 	// Tools are what an agent can do in an environment. They find it by Call.Session.
 	Tools() []tool.Tool
 	// Prepare makes the layer and the first checkpoint. It is repeatable. note takes the connections of
-	// set-up commands.
+	// set-up commands. After an error Prepared has nothing but SetUp.
 	Prepare(ctx context.Context, key stead.SessionKey, setup Setup, note Note) (Prepared, error)
 	// Open makes the environment resident on this node. What this node still has resident of the
 	// session is ended first. A file of State.Files that can't be in the workspace is told in
@@ -66,6 +66,8 @@ type Setup struct {
 	Sealed *stead.Text     `json:"sealed,omitempty"`
 	Owner  stead.SessionID `json:"owner,omitempty"`
 	Blobs  []stead.Text    `json:"blobs,omitempty"` // that Config names by digest
+	// Works says that there are packages or set-up commands, so that preparing takes time, which costs.
+	Works bool `json:"works,omitempty"`
 }
 
 // Prepared is what an environment starts from.
@@ -73,6 +75,13 @@ type Prepared struct {
 	Layer      string // checkpoint of what packages and set-up commands installed; "": nothing
 	Checkpoint Checkpoint
 	Blobs      []stead.Text // what storing them added
+	SetUp      *SetUp       // what its packages and commands used; nil: none ran, since there are none or somebody's layer was there
+}
+
+// SetUp is what a set-up used that ran, to its end or not.
+type SetUp struct {
+	Millis int64 `json:"ms"` // wall time
+	Usage  Usage `json:"usage"`
 }
 
 // Note puts a fact into the session's journal and returns once it is durable: what passes the border of

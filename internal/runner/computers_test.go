@@ -37,9 +37,10 @@ type computers struct {
 	next  []environment.Published   // of the next save that publishes
 	run   func(context.Context, tool.Call, *computer) (tool.Result, error)
 	drops []stead.Seq
-	taken map[string]string // path → why no file can be put there
-	bg    []string          // what runs in the background of every environment
-	used  environment.Usage // what a self-hosted environment is said to have used, each time
+	taken map[string]string  // path → why no file can be put there
+	bg    []string           // what runs in the background of every environment
+	setUp *environment.SetUp // what each prepare says
+	used  environment.Usage  // what a self-hosted environment is said to have used, each time
 }
 
 // computer is a resident environment.
@@ -153,7 +154,7 @@ func (h *computers) Tools() []tool.Tool { return h.tools }
 
 func (h *computers) Prepare(ctx context.Context, _ stead.SessionKey, _ environment.Setup, _ environment.Note) (environment.Prepared, error) {
 	err := h.begin(ctx, "prepare")
-	return environment.Prepared{Checkpoint: h.shelf.put(nil)}, err
+	return environment.Prepared{Checkpoint: h.shelf.put(nil), SetUp: h.setUp}, err
 }
 
 func (h *computers) Open(ctx context.Context, key stead.SessionKey, from environment.State) (environment.Opened, error) {

@@ -78,6 +78,7 @@ type environmentAction struct {
 	call    stead.Seq
 	action  session.Action
 	attempt int
+	setUp   *environment.SetUp // that ran
 	from    environment.State
 	view    session.EnvironmentView
 	known   map[string]string
@@ -117,7 +118,8 @@ func (x *environmentAction) run(ctx context.Context) (pending, error) {
 	switch x.action {
 	case session.ActionPrepare:
 		made, err := host.Prepare(ctx, key, x.from.Setup, x.a.note)
-		return happened(session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: x.call, Layer: made.Layer, Checkpoint: made.Checkpoint, Blobs: made.Blobs}), err
+		x.setUp = made.SetUp
+		return happened(session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: x.call, Layer: made.Layer, Checkpoint: made.Checkpoint, Blobs: made.Blobs, SetUp: made.SetUp}), err
 	case session.ActionOpen:
 		return x.open(ctx, host)
 	case session.ActionExpire:
@@ -218,7 +220,7 @@ func (x *environmentAction) reset(opened environment.Opened) *session.Reset {
 
 // failed makes the outcome of an action that brought nothing. attempt 0 is final.
 func (x *environmentAction) failed(err error, attempt int) session.EnvironmentFailed {
-	out := session.EnvironmentFailed{Call: x.call, Error: session.EnvironmentError{Code: "sandbox_error", Type: "server_error", Message: clientMessage(err)}}
+	out := session.EnvironmentFailed{Call: x.call, SetUp: x.setUp, Error: session.EnvironmentError{Code: "sandbox_error", Type: "server_error", Message: clientMessage(err)}}
 	final := attempt == 0 || attempt >= stead.MaxEnvironmentAttempts || x.view.Gone()
 	switch stead.KindOf(err) {
 	case stead.KindInvalid, stead.KindNotImplemented, stead.KindForbidden, stead.KindNotFound, stead.KindTooLarge:

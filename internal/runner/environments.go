@@ -24,7 +24,7 @@ func (r *Runner) setup(ctx context.Context, key stead.SessionKey, plan *session.
 		e.Hint = `Send {"type": "none"}, or enable environments in the server's configuration.`
 		return nil, e
 	}
-	s := &environment.Setup{Type: plan.Type, Config: plan.Config}
+	s := &environment.Setup{Type: plan.Type, Config: plan.Config, Works: plan.Works}
 	put := func(data []byte) (stead.Text, error) {
 		digest, err := r.cfg.Blobs.Put(ctx, key, data)
 		return stead.Text{Digest: digest, Bytes: len(data)}, err

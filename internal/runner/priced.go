@@ -33,18 +33,22 @@ func (a *actor) reserveTool(p *plan, call *session.Call, out *session.ToolCalled
 	return false, nil
 }
 
-// reserveAction holds what an environment costs that is opened or deleted. refused: it is not.
+// reserveAction holds what an environment costs that is set up, opened or deleted. refused: it is not.
 func (a *actor) reserveAction(p *plan, out *session.EnvironmentCalled) (refused bool, err error) {
-	if out.Action != session.ActionOpen && out.Action != session.ActionExpire {
+	slice, anyway := environmentSlice, out.Store // what a turn did is stored before it ends, also where a budget has no room left for it
+	switch out.Action {
+	case session.ActionPrepare:
+		if !a.state.Environment.Setup.Works {
+			return false, nil
+		}
+		anyway = true // it belongs to no turn that could end or wait
+	case session.ActionOpen:
+	case session.ActionExpire:
+		slice, anyway = 0, true
+	default:
 		return false, nil
 	}
-	ends := out.Action == session.ActionExpire
-	slice := environmentSlice
-	if ends {
-		slice = 0
-	}
-	// What a turn did is stored before it ends, also where a budget has no room left for it.
-	s, grant, err := a.reserveEnvironment(p, slice, ends || out.Store)
+	s, grant, err := a.reserveEnvironment(p, slice, anyway)
 	switch {
 	case err != nil || a.ctx.Err() != nil:
 		return true, a.undecided(p, err, "opening the environment")

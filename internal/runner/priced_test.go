@@ -12,6 +12,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/runner"
@@ -142,6 +143,39 @@ func TestAnEnvironmentEndsWithItsBudget(t *testing.T) {
 			t.Errorf("the counter is %+v, the records cost %d", c, cost)
 		}
 	}, withModel(m), withComputers(h), priced(nil, hourly), withBudgets(&p, costs(limit, usage.LimitFails)))
+}
+
+// A set-up costs what the same time of a residence does: it is held while it runs, and on record when it has ended, also
+// where no turn waits for it.
+func TestASetUpIsPaidFor(t *testing.T) {
+	var p *purse
+	h := newComputers(nil)
+	h.took["prepare"] = 200 * time.Second
+	h.setUp = &environment.SetUp{Millis: 200_000, Usage: environment.Usage{CPU: time.Second, Commands: 3}}
+	bubble(t, func(t *testing.T, n *node) {
+		plan := hosted()
+		plan.Works = true
+		s, err := n.Create(t.Context(), me, session.CreateRequest{Override: specOf(), Environment: plan})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Second)
+		synctest.Wait()
+		if c := p.counter(t); c.Held.Cost != 5*60 {
+			t.Errorf("while it runs the counter is %+v", c)
+		}
+		time.Sleep(200 * time.Second)
+		records, cost := n.recorded(usage.Environment)
+		if len(records) != 1 || cost != 200 || records[0].Commands != 3 {
+			t.Errorf("it has cost %d: %+v", cost, records)
+		}
+		if c := p.counter(t); c.Spent.Cost != cost || c.Held != (usage.Amount{}) {
+			t.Errorf("the counter is %+v, the records cost %d", c, cost)
+		}
+		if e, err := n.Environment(t.Context(), me, session.EnvironmentID(s.ID)); err != nil || e.Usage.CPU != time.Second {
+			t.Errorf("the environment has used %+v, %v", e.Usage, err)
+		}
+	}, withComputers(h), priced(nil, hourly), withBudgets(&p, costs(15*60, usage.LimitFails)))
 }
 
 // What an environment holds of a budget leaves no room for its own session's command. The refusal says so, and does not

@@ -87,7 +87,7 @@ type EnvironmentCalled struct {
 	Publish  bool            `json:"publish,omitempty"` // save: outputs become artifacts
 	Store    bool            `json:"store,omitempty"`   // open: to store what the workspace holds, and for nothing else
 	Decision policy.Decision `json:"decision"`
-	// Of open and expire: what budgets reserved, until when, and what it is to cost.
+	// Of prepare, open and expire: what budgets reserved, until when, and what it is to cost.
 	Hold  *Hold  `json:"hold,omitempty"`
 	Until int64  `json:"until,omitempty"` // Unix milliseconds
 	Rates *Rates `json:"rates,omitempty"`
@@ -98,7 +98,8 @@ type EnvironmentPrepared struct {
 	Call       stead.Seq              `json:"call"`
 	Layer      string                 `json:"layer,omitempty"` // checkpoint of what packages and set-up commands installed
 	Checkpoint environment.Checkpoint `json:"checkpoint"`
-	Blobs      []stead.Text           `json:"blobs,omitempty"` // what storing them added: copies take them along
+	Blobs      []stead.Text           `json:"blobs,omitempty"`  // what storing them added: copies take them along
+	SetUp      *environment.SetUp     `json:"set_up,omitempty"` // what packages and set-up commands used
 }
 
 // EnvironmentConnected is the outcome of ActionOpen. Files given before it are in the workspace.
@@ -168,7 +169,8 @@ type EnvironmentFailed struct {
 	Call  stead.Seq        `json:"call"`
 	Error EnvironmentError `json:"error"`
 	// RetryAt, Unix milliseconds: when to try again; 0: not by itself.
-	RetryAt int64 `json:"retry_at,omitempty"`
+	RetryAt int64              `json:"retry_at,omitempty"`
+	SetUp   *environment.SetUp `json:"set_up,omitempty"` // as in EnvironmentPrepared, of one that failed
 }
 
 // EnvironmentDisconnected says that a resident environment died.

@@ -218,6 +218,15 @@ func (e *EnvironmentView) prepared(ev stead.Event, p EnvironmentPrepared) {
 	}
 	e.Status, e.Layer, e.Error, e.Used = EnvironmentReady, p.Layer, nil, ev.At
 	e.Checkpoint, e.Checkpointed, e.CheckpointAt, e.Background = &p.Checkpoint, ev.Seq, ev.At, nil
+	e.setUp(p.SetUp)
+}
+
+// setUp: what a set-up used counts to what the environment has used, and nothing is held for it any more.
+func (e *EnvironmentView) setUp(ran *environment.SetUp) {
+	e.unheld()
+	if ran != nil {
+		e.Past = e.Past.Plus(ran.Usage)
+	}
 }
 
 func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
@@ -326,8 +335,11 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 		return
 	}
 	e.Orphans = e.Orphans || action != ActionOpen
-	if action == ActionOpen || action == ActionExpire {
+	switch action {
+	case ActionOpen, ActionExpire:
 		e.unheld()
+	case ActionPrepare:
+		e.setUp(p.SetUp)
 	}
 	if p.RetryAt > 0 {
 		e.Attempts, e.RetryAt = attempts, p.RetryAt

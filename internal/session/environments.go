@@ -52,6 +52,8 @@ type EnvironmentPlan struct {
 	Blobs  [][]byte        // contents that Config names by digest
 	// Seal encrypts what may not be shown, for the session that it is given; nil: there is nothing.
 	Seal func(stead.SessionKey) []byte
+	// Works says that it has packages or set-up commands.
+	Works bool
 	// Broad says that its network leads to hosts that no list names.
 	Broad bool
 	// Object makes the wire's environment of an id.

@@ -61,7 +61,7 @@ func (v *View) extended(_ stead.Event, p EnvironmentExtended) {
 // begins takes over what is held for an action with the environment.
 func (e *EnvironmentView) begins(p EnvironmentCalled) {
 	switch p.Action {
-	case ActionOpen, ActionExpire:
+	case ActionPrepare, ActionOpen, ActionExpire:
 		e.Slice = Slice{Hold: p.Hold, Until: p.Until, Rates: p.Rates}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/template"
 )
 
@@ -171,6 +172,27 @@ func TestALayerEndsWithItsLastSession(t *testing.T) {
 	}
 	if err := b.Forget(context.Background(), b.key); err != nil || len(b.layersLeft()) != 0 {
 		t.Errorf("left are %q, %v", b.layersLeft(), err)
+	}
+}
+
+// TestWhatASetUpUsesIsTold: by the session whose set-up ran, and also when it failed; who finds the layer has used nothing.
+func TestWhatASetUpUsesIsTold(t *testing.T) {
+	b := newBench(t)
+	c := commands("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo four")
+	b.setup(c)
+	prepare := func() *environment.SetUp {
+		made, _ := b.Prepare(context.Background(), b.key, b.state.Setup, b.state.Note)
+		return made.SetUp
+	}
+	if u := prepare(); u == nil || u.Millis <= 0 || u.Usage.CPU <= 0 || u.Usage.Commands != 1 || u.Usage.OutputBytes != 5 || u.Usage.DiskBytes != 0 {
+		t.Errorf("it used %+v", u)
+	}
+	if u := prepare(); u != nil {
+		t.Errorf("what was there used %+v", u)
+	}
+	b.setup(commands("true", "echo four; exit 3"))
+	if u := prepare(); u == nil || u.Usage.Commands != 2 || u.Usage.OutputBytes != 5 {
+		t.Errorf("what failed used %+v", u)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/capability"
@@ -49,20 +50,21 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 	blobs := h.blobs(key)
 	source := p.workspace()
 	if digest := cfg.LayerDigest(h.layerBase(driver, key)); digest != "" {
-		l, err := h.makeLayer(ctx, driver, key, p, cfg, digest, note)
+		l, ran, err := h.makeLayer(ctx, driver, key, p, cfg, digest, note)
+		made.SetUp = ran
 		if err != nil {
-			return environment.Prepared{}, err
+			return made, err
 		}
 		c, err := checkpoint(ctx, l.stored(), blobs)
 		if err != nil {
-			return environment.Prepared{}, err
+			return made, err
 		}
 		made.Layer = c.Digest
 		if len(cfg.Commands) > 0 {
 			source = l.files()
 		}
 		if err := l.name(c.Digest); err != nil {
-			return environment.Prepared{}, err
+			return environment.Prepared{SetUp: ran}, err
 		}
 	}
 	if source == p.workspace() {
@@ -71,7 +73,7 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 		}
 	}
 	if made.Checkpoint, err = checkpoint(ctx, source, blobs); err != nil {
-		return environment.Prepared{}, err
+		return environment.Prepared{SetUp: made.SetUp}, err
 	}
 	made.Blobs = blobs.added
 	clean := source == p.workspace()
@@ -186,16 +188,16 @@ func (h *Host) layerBase(driver environment.Provider, key stead.SessionKey) stri
 
 // makeLayer runs a set-up, unless this disk has its result: the same set-up runs once, and only nodes that
 // begin with it at the same time run it both.
-func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, cfg template.Config, digest string, note environment.Note) (layer, error) {
+func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, cfg template.Config, digest string, note environment.Note) (l layer, ran *environment.SetUp, err error) {
 	leave, err := h.layering.take(ctx, string(key.Project)+"/"+digest)
 	if err != nil {
-		return layer{}, err
+		return layer{}, nil, err
 	}
 	defer leave()
 	prefix := setupPrefix + digest
 	l, found, err := h.claimed(key, func(layer) bool { return true }, prefix)
 	if found || err != nil {
-		return l, err
+		return l, nil, err
 	}
 	l, err = h.build(key, prefix, func(l layer) error {
 		if len(cfg.Commands) > 0 {
@@ -203,7 +205,8 @@ func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key s
 				return err
 			}
 		}
-		if err := h.setup(ctx, driver, key, p, l.root(), l.files(), cfg, note); err != nil {
+		used, err := h.setup(ctx, driver, key, p, l.root(), l.files(), cfg, note)
+		if ran = &used; err != nil {
 			return err
 		}
 		if err := makeOutputs(ctx, l.files()); err != nil { // while nobody else has it
@@ -212,14 +215,15 @@ func (h *Host) makeLayer(ctx context.Context, driver environment.Provider, key s
 		return l.describe()
 	})
 	if err != nil {
-		return layer{}, err
+		return layer{}, ran, err
 	}
-	return h.first(key, prefix, l), nil
+	return h.first(key, prefix, l), ran, nil
 }
 
 // setup runs the commands of a set-up, as the inside's root and with the network: what the network
 // policy says is for the agent's own commands, as the contract has it.
-func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, upper, files string, cfg template.Config, note environment.Note) (err error) {
+func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead.SessionKey, p place, upper, files string, cfg template.Config, note environment.Note) (ran environment.SetUp, err error) {
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, SetupTime)
 	defer cancel()
 	script := cfg.SetupScript()
@@ -229,30 +233,31 @@ func (h *Host) setup(ctx context.Context, driver environment.Provider, key stead
 		Env: cfg.Environment(), Limits: b.limits, Services: p.services(), AsRoot: true,
 	}
 	if err := emptyDir(p.services()); err != nil {
-		return err
+		return ran, err
 	}
 	policy := egress.Policy{Access: egress.AccessEnabled, Private: h.cfg.Egress.Private, Limits: h.cfg.Egress.Limits}
 	if err := h.openEgress(b, policy, note, nil, &spec); err != nil {
-		return err
+		return ran, err
 	}
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), SetupTime+CloseTimeout)
 	defer stop()
 	defer h.closeServices(end, b)
-	env, err := driver.Open(ctx, spec)
-	if err != nil {
-		return err
+	if b.env, err = driver.Open(ctx, spec); err != nil {
+		return ran, err
 	}
 	defer func() {
-		if closing := env.Close(end); err == nil { // the layer is whole only then
+		if closing := b.env.Close(end); err == nil { // the layer is whole only then
 			err = closing
 		}
+		ran = environment.SetUp{Millis: time.Since(begin).Milliseconds(), Usage: b.usage()}
+		ran.Usage.DiskBytes = 0 // the first checkpoint says it
 	}()
 	for _, step := range script.Steps {
-		if err := h.step(ctx, env, step); err != nil {
-			return err
+		if err := h.step(ctx, b.env, step); err != nil {
+			return ran, err
 		}
 	}
-	return nil
+	return ran, nil
 }
 
 // step runs one command. What a confidential one prints is shown to nobody.

@@ -94,6 +94,26 @@ func TestResidence(t *testing.T) {
 	}
 }
 
+// What a set-up used is on record, also of one that failed, and is no part of the residence after it.
+func TestASetUpIsMetered(t *testing.T) {
+	j := &journal{t: t}
+	setup := environment.Setup{Type: session.EnvironmentHosted}
+	j.at(0, session.KindSessionCreated, session.Created{Principal: stead.LocalPrincipal(), Setup: &setup})
+	used := environment.Usage{Commands: 2, CPU: 6 * time.Second, MemoryBytes: 4096, EgressSentBytes: 20, EgressReceivedBytes: 300}
+	c := j.call(1, session.ActionPrepare)
+	j.at(8, session.KindEnvironmentFailed, session.EnvironmentFailed{Call: c, RetryAt: 1, SetUp: &environment.SetUp{Millis: 7000, Usage: used}})
+	c = j.call(9, session.ActionPrepare)
+	j.at(20, session.KindEnvironmentPrepared, session.EnvironmentPrepared{Call: c, SetUp: &environment.SetUp{Millis: 11_000, Usage: used}})
+	c = j.call(30, session.ActionOpen)
+	j.at(30, session.KindEnvironmentConnected, session.EnvironmentConnected{Call: c, Node: "n"})
+	c = j.call(40, session.ActionSave)
+	j.at(40, session.KindEnvironmentCheckpointed, session.EnvironmentCheckpointed{Call: c, Usage: egressed(1, 2)})
+	want := "resident 7s (2 commands, 6000 ms, at most 4096 bytes); egress 20/300; resident 11s (2 commands, 6000 ms, at most 4096 bytes); egress 20/300; resident 10s; egress 1/2"
+	if got := j.records(); got != want {
+		t.Errorf("records are\n%s, want\n%s", got, want)
+	}
+}
+
 // What commands took is on record with the time in which they ran, once.
 func TestComputingIsMetered(t *testing.T) {
 	j := hosted(t)

@@ -10,6 +10,7 @@
 //	                                               the attempt that was given up beside, if one was
 //	runner.recovered                             → what the calls had used that it cuts off
 //	tool.returned, tool.lost (if it was sent)    → a tool call
+//	environment.prepared, failed                 → a set-up's time, and its egress
 //	environment.checkpointed, suspended,
 //	  disconnected, runner.recovered             → the residence's time, and its egress
 //	environment.extended                         → the residence's time
@@ -67,6 +68,10 @@ func Follow(v *session.View, e stead.Event) ([]usage.Record, error) {
 		return follow(f, f.toolReturned)
 	case session.KindToolLost:
 		return follow(f, f.toolLost)
+	case session.KindEnvironmentPrepared:
+		return follow(f, func(p session.EnvironmentPrepared) []usage.Record { return f.setUp(p.Call, p.SetUp) })
+	case session.KindEnvironmentFailed:
+		return follow(f, func(p session.EnvironmentFailed) []usage.Record { return f.setUp(p.Call, p.SetUp) })
 	case session.KindEnvironmentCheckpointed:
 		return follow(f, func(p session.EnvironmentCheckpointed) []usage.Record { return f.left(p.Call, p.Usage) })
 	case session.KindEnvironmentSuspended:
@@ -379,15 +384,29 @@ func (f follower) resided(until int64, used environment.Usage) []usage.Record {
 	if m.Seconds == 0 {
 		return nil
 	}
+	return f.ran(span(m.Seconds, until), m.Used, used)
+}
+
+// setUp is the time of a set-up, and what was computed and sent in it.
+func (f follower) setUp(call stead.Seq, ran *environment.SetUp) []usage.Record {
+	env := f.v.Environment
+	if ran == nil || !env.Hosted() || env.Action != session.ActionPrepare || env.Call != call {
+		return nil
+	}
+	return f.ran(ran.Millis, environment.Usage{}, ran.Usage)
+}
+
+// ran is a time, and what was used in it: after less what was used before.
+func (f follower) ran(millis int64, before, after environment.Usage) []usage.Record {
 	var out []usage.Record
-	if n := span(m.Seconds, until); n > 0 {
+	if millis > 0 {
 		r := f.record(usage.Environment, indexFirst)
-		r.Millis = n
-		r.CPUMillis = max(used.CPU.Milliseconds()-m.Used.CPU.Milliseconds(), 0)
-		r.Commands, r.MemoryBytes = max(used.Commands-m.Used.Commands, 0), used.MemoryBytes
+		r.Millis = millis
+		r.CPUMillis = max(after.CPU.Milliseconds()-before.CPU.Milliseconds(), 0)
+		r.Commands, r.MemoryBytes = max(after.Commands-before.Commands, 0), after.MemoryBytes
 		out = append(out, f.priced(r))
 	}
-	sent, received := max(used.EgressSentBytes-m.Used.EgressSentBytes, 0), max(used.EgressReceivedBytes-m.Used.EgressReceivedBytes, 0)
+	sent, received := max(after.EgressSentBytes-before.EgressSentBytes, 0), max(after.EgressReceivedBytes-before.EgressReceivedBytes, 0)
 	if sent+received > 0 {
 		r := f.record(usage.Egress, indexEgress)
 		r.SentBytes, r.ReceivedBytes = sent, received
