@@ -221,14 +221,6 @@ func (e *EnvironmentView) prepared(ev stead.Event, p EnvironmentPrepared) {
 	e.setUp(p.SetUp)
 }
 
-// setUp: what a set-up used counts to what the environment has used, and nothing is held for it any more.
-func (e *EnvironmentView) setUp(ran *environment.SetUp) {
-	e.unheld()
-	if ran != nil {
-		e.Past = e.Past.Plus(ran.Usage)
-	}
-}
-
 func (e *EnvironmentView) connected(ev stead.Event, p EnvironmentConnected) {
 	if !e.done(p.Call) {
 		return

@@ -67,6 +67,14 @@ func (e *EnvironmentView) used(p ToolReturned) {
 	}
 }
 
+// setUp: what a set-up used counts to what the environment has used, and nothing is held for it any more.
+func (e *EnvironmentView) setUp(ran *environment.SetUp) {
+	e.unheld()
+	if ran != nil {
+		e.Past = e.Past.Plus(ran.Usage)
+	}
+}
+
 // Usage is what the environment has used in all, as of its last command or checkpoint; the disk of a
 // hosted one is that of the last checkpoint.
 func (e *EnvironmentView) Usage() environment.Usage {
