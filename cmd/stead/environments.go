@@ -189,7 +189,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *iden
 	c.host, err = host.New(host.Config{
 		Image: root, Base: base,
 		Dir: n.cfg.Data, Room: n.room.Admit, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
-		File: named.nodeContent, Egress: way, Log: n.log,
+		File: named.nodeContent, Template: named.templates.Version, Egress: way, Log: n.log,
 		Tools: func(find func(stead.SessionKey) (environment.Environment, error), began func(stead.SessionKey, string) func()) []tool.Tool {
 			return computer.Tools(find, began)
 		},

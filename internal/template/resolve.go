@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/policy"
 )
@@ -24,13 +25,17 @@ func (s *Service) Resolve(ctx context.Context, p stead.Principal, c Config, path
 		return c.Effective(), nil
 	}
 	if c.TemplateID != "" {
-		base, err := s.config(ctx, p, c.TemplateID)
+		base, version, err := s.config(ctx, p, c.TemplateID)
 		if err != nil {
 			return Config{}, at(path+".environment_template_id", err)
+		}
+		if c.Packages != nil || c.Files != nil || c.Env != nil || c.Commands != nil || c.Skills != nil || c.Plugins != nil {
+			version = 0
 		}
 		if c, err = Inherit(base, c, path); err != nil {
 			return Config{}, err
 		}
+		c.TemplateVersion = version
 	}
 	c = c.Effective()
 	bytes := map[string][]byte{}
@@ -44,16 +49,22 @@ func (s *Service) Resolve(ctx context.Context, p stead.Principal, c Config, path
 	return c, s.resolveSkills(ctx, p, c, path)
 }
 
-func (s *Service) config(ctx context.Context, p stead.Principal, id string) (Config, error) {
+func (s *Service) config(ctx context.Context, p stead.Principal, id string) (c Config, version int64, err error) {
 	if err := s.allow(ctx, p, policy.TemplateRead, id); err != nil {
-		return Config{}, err
+		return Config{}, 0, err
 	}
 	d, err := s.cfg.Documents.GetDocument(ctx, keyOf(p, id))
 	if err != nil {
-		return Config{}, err
+		return Config{}, 0, err
 	}
-	_, c, err := s.open(ctx, d)
-	return c, err
+	_, c, err = s.open(ctx, d)
+	return c, int64(d.Version), err
+}
+
+// Version is a template's version, which each update changes, for the node itself. KindNotFound: it is deleted.
+func (s *Service) Version(ctx context.Context, project stead.ProjectID, id string) (int64, error) {
+	d, err := s.cfg.Documents.GetDocument(ctx, document.Key{Project: project, Kind: kind, ID: id})
+	return int64(d.Version), err
 }
 
 func (s *Service) resolveFiles(ctx context.Context, p stead.Principal, c Config, path string) (err error) {

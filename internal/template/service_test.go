@@ -145,6 +145,29 @@ func TestASessionFromATemplate(t *testing.T) {
 	}
 }
 
+// TestASetUpIsOfATemplateOrOfASession: what a session says of it itself makes all of it the session's.
+func TestASetUpIsOfATemplateOrOfASession(t *testing.T) {
+	r := newRig(t)
+	id := r.create(`{"setup_commands":[{"command":"run"}],"env":{"A":"1"}}`)
+	now, err := r.Version(t.Context(), r.me.Project, id)
+	if err != nil || now == 0 {
+		t.Fatalf("the version is %d, %v", now, err)
+	}
+	for text, want := range map[string]int64{"": now, `,"container_size":"small"`: now, `,"network":{"access":"disabled"}`: now,
+		`,"env":{"A":"2"}`: 0, `,"setup_commands":[]`: 0, `,"files":[]`: 0} {
+		c, err := r.Resolve(t.Context(), r.me, decode(t, `{"type":"hosted","environment_template_id":"`+id+`"`+text+`}`), "environment")
+		if err != nil || c.TemplateVersion != want {
+			t.Errorf("%s: the set-up is of version %d, want %d, %v", text, c.TemplateVersion, want, err)
+		}
+	}
+	if err := r.Delete(t.Context(), r.me, id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Version(t.Context(), r.me.Project, id); stead.KindOf(err) != stead.KindNotFound {
+		t.Errorf("of one that is deleted: %v", err)
+	}
+}
+
 func TestWhatCanNotBeResolvedIsNamed(t *testing.T) {
 	r := newRig(t)
 	id := r.create(`{"skills":[` + inlineSkill(t, "stored") + `]}`)

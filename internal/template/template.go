@@ -75,19 +75,21 @@ type Config struct {
 // Public is what may be journaled and shown. It holds no contents, no values of variables and no
 // bodies of commands.
 type Public struct {
-	Type          Type             `json:"type"`
-	EnvironmentID string           `json:"environment_id,omitempty"`          // a prewarmed one: nothing else is said
-	TemplateID    string           `json:"environment_template_id,omitempty"` // inherited from
-	Size          environment.Size `json:"container_size,omitempty"`
-	Network       *Network         `json:"network,omitempty"`
-	Packages      *Packages        `json:"packages,omitempty"`
-	Files         []File           `json:"files,omitzero"`
-	Variables     []string         `json:"variables,omitzero"` // names, sorted: the keys of Secret.Env
-	Setup         []Setup          `json:"setup,omitzero"`     // one for each of Secret.Commands
-	Skills        []Skill          `json:"skills,omitzero"`
-	Plugins       []Plugin         `json:"plugins,omitzero"`
-	Directories   []string         `json:"capability_directories,omitzero"`
-	Workspace     string           `json:"workspace_directory,omitempty"` // of TypeSelf
+	Type          Type   `json:"type"`
+	EnvironmentID string `json:"environment_id,omitempty"`          // a prewarmed one: nothing else is said
+	TemplateID    string `json:"environment_template_id,omitempty"` // inherited from
+	// TemplateVersion is the version of that of which the set-up is, all of it; 0: the request said something of it itself.
+	TemplateVersion int64            `json:"template_version,omitempty"`
+	Size            environment.Size `json:"container_size,omitempty"`
+	Network         *Network         `json:"network,omitempty"`
+	Packages        *Packages        `json:"packages,omitempty"`
+	Files           []File           `json:"files,omitzero"`
+	Variables       []string         `json:"variables,omitzero"` // names, sorted: the keys of Secret.Env
+	Setup           []Setup          `json:"setup,omitzero"`     // one for each of Secret.Commands
+	Skills          []Skill          `json:"skills,omitzero"`
+	Plugins         []Plugin         `json:"plugins,omitzero"`
+	Directories     []string         `json:"capability_directories,omitzero"`
+	Workspace       string           `json:"workspace_directory,omitempty"` // of TypeSelf
 }
 
 // Secret is what is never shown.

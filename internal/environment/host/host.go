@@ -88,6 +88,9 @@ type Config struct {
 	Image string
 	// Base is what else layers depend on: the image of an engine. nil: nothing.
 	Base []string
+	// Template is the version of a template as it is now: for as long as a layer is of that, it is kept for the template's next
+	// session. KindNotFound: it is deleted. nil: layers end with their sessions.
+	Template func(ctx context.Context, project stead.ProjectID, id string) (version int64, err error)
 	// File and Skill read what an environment's configuration names by id. The caller closes a file.
 	File  func(ctx context.Context, project stead.ProjectID, id string) (io.ReadCloser, error)
 	Skill func(ctx context.Context, project stead.ProjectID, id, version string) ([]byte, error)

@@ -196,6 +196,54 @@ func TestWhatASetUpUsesIsTold(t *testing.T) {
 	}
 }
 
+// TestATemplateKeepsItsLayer: for its next session, until it is deleted or makes something else; and nothing that a session has put in
+// beside it.
+func TestATemplateKeepsItsLayer(t *testing.T) {
+	const id = "envtmpl_1"
+	ran := filepath.Join(t.TempDir(), "ran")
+	c := commands("echo >> " + ran)
+	c.TemplateID, c.TemplateVersion = id, 3
+	now, gone := int64(3), error(nil)
+	b := newBench(t, func(h *Config) {
+		h.Template = func(_ context.Context, _ stead.ProjectID, asked string) (int64, error) {
+			if asked != id {
+				return 0, stead.NotFound("template", asked)
+			}
+			return now, gone
+		}
+	})
+	once := func(c template.Config, id stead.SessionID) {
+		t.Helper()
+		s := b.session(id, c)
+		if err := s.Forget(context.Background(), s.key); err != nil {
+			t.Fatal(err)
+		}
+		b.sweep(context.Background(), time.Now())
+	}
+	once(c, "sess_1")
+	once(c, "sess_2")
+	if data, err := os.ReadFile(ran); err != nil || string(data) != "\n" {
+		t.Errorf("the set-up ran %d times, %v", len(data), err)
+	}
+	more := c
+	more.TemplateVersion = 0
+	more.Env, more.Variables = map[string]string{"TOKEN": "s3cret"}, []string{"TOKEN"}
+	once(more, "sess_3")
+	if left := b.layersLeft(); len(left) != 1 {
+		t.Errorf("a session's own is kept as well: %q", left)
+	}
+	gone = stead.Errorf(stead.KindUnavailable, "the database is away")
+	b.sweep(context.Background(), time.Now())
+	if left := b.layersLeft(); len(left) != 1 {
+		t.Errorf("while the template can't be read %q are left", left)
+	}
+	gone, now = nil, 4
+	b.sweep(context.Background(), time.Now())
+	if left := b.layersLeft(); len(left) != 0 {
+		t.Errorf("after an update %q are left", left)
+	}
+}
+
 // TestAWaitForAnothersSetUpEndsWithItsRequest: and deleting the session that waited takes no longer.
 func TestAWaitForAnothersSetUpEndsWithItsRequest(t *testing.T) {
 	b := newBench(t)
@@ -275,10 +323,10 @@ func TestWhatASweepTakes(t *testing.T) {
 			}
 		}
 	}
-	b.sweep(now)
+	b.sweep(context.Background(), now)
 	look(ends, false)
 	look(stays, true)
-	b.sweep(now.Add(LayerUnused + time.Minute))
+	b.sweep(context.Background(), now.Add(LayerUnused+time.Minute))
 	look(stays[:2], false)
 	look([]string{old}, false)
 	b.open() // what nobody used for so long comes from the session's blobs

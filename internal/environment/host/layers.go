@@ -28,7 +28,7 @@ const (
 	layerRoot        = "root"   // in that: what is laid over the image
 	layerTraits      = "traits" // beside it: what of it no checkpoint takes; see package trait
 	layerFiles       = "workspace"
-	layerUsers       = "users"       // a file for each session that may use it; the time of its last use is its own
+	layerUsers       = "users"       // a file for each session and template that may use it; the time of its last use is its own
 	layerCheckpoints = "checkpoints" // a file for each digest under which the layer is stored
 	makerFile        = "maker"       // locked while it is made; says on which start of which machine
 )

@@ -60,6 +60,9 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 			return made, err
 		}
 		made.Layer = c.Digest
+		if err := h.keepForTemplate(l, cfg); err != nil {
+			return environment.Prepared{SetUp: ran}, err
+		}
 		if len(cfg.Commands) > 0 {
 			source = l.files()
 		}

@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/template"
 )
 
 // When layers end whose sessions don't say so.
@@ -67,7 +69,7 @@ func (h *Host) keepSweeping(ctx context.Context) {
 	every := time.NewTicker(SweepEvery)
 	defer every.Stop()
 	for {
-		h.sweep(time.Now())
+		h.sweep(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 			return
@@ -78,7 +80,7 @@ func (h *Host) keepSweeping(ctx context.Context) {
 
 // sweep removes layers that were never finished, that have ended and are still there, or that nobody has
 // used for LayerUnused.
-func (h *Host) sweep(now time.Time) {
+func (h *Host) sweep(ctx context.Context, now time.Time) {
 	projects, err := os.ReadDir(filepath.Join(h.cfg.Dir, layersDir))
 	if err != nil {
 		h.log.Warn("the layers can't be listed", "err", err)
@@ -90,11 +92,53 @@ func (h *Host) sweep(now time.Time) {
 			continue // it is gone, or no directory
 		}
 		for _, e := range entries {
-			if err := h.sweepOne(filepath.Join(dir, e.Name()), now); err != nil {
+			err := h.sweepOne(filepath.Join(dir, e.Name()), now)
+			if err == nil {
+				err = h.leaveTemplates(ctx, stead.ProjectID(p.Name()), layer{filepath.Join(dir, e.Name())})
+			}
+			if err != nil {
 				h.log.Warn("a layer that nobody needs is left", "layer", filepath.Join(dir, e.Name()), "err", err)
 			}
 		}
 	}
+}
+
+// keepForTemplate lets a template have a layer whose set-up is all its own. What a session has put in beside it ends with
+// that session.
+func (h *Host) keepForTemplate(l layer, cfg template.Config) error {
+	if h.cfg.Template == nil || cfg.TemplateID == "" || cfg.TemplateVersion == 0 {
+		return nil
+	}
+	if _, err := l.claim(cfg.TemplateID); err != nil {
+		return err
+	}
+	version := strconv.FormatInt(cfg.TemplateVersion, 10)
+	return unavailable(os.WriteFile(filepath.Join(l.dir, layerUsers, cfg.TemplateID), []byte(version), 0o600), "keep a layer for its template")
+}
+
+// leaveTemplates takes back the claims of templates that are deleted or changed.
+func (h *Host) leaveTemplates(ctx context.Context, project stead.ProjectID, l layer) error {
+	users, err := os.ReadDir(filepath.Join(l.dir, layerUsers))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unavailable(err, "look who uses a layer")
+	}
+	for _, u := range users {
+		if h.cfg.Template == nil || strings.HasPrefix(u.Name(), stead.SessionPrefix) {
+			continue
+		}
+		of, err := os.ReadFile(filepath.Join(l.dir, layerUsers, u.Name()))
+		if err != nil || len(of) == 0 {
+			continue // it is being written
+		}
+		now, err := h.cfg.Template(ctx, project, u.Name())
+		if stead.KindOf(err) == stead.KindNotFound || err == nil && strconv.FormatInt(now, 10) != string(of) {
+			err = l.release(u.Name())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *Host) sweepOne(dir string, now time.Time) error {
