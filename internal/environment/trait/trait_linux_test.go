@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -82,17 +83,17 @@ func tree(t *testing.T, dir string) string {
 }
 
 // kept are blobs in memory.
-type kept map[string][]byte
+type kept struct{ sync.Map }
 
-func (k kept) Put(_ context.Context, data []byte) (string, error) {
+func (k *kept) Put(_ context.Context, data []byte) (string, error) {
 	digest := fmt.Sprintf("%x", sha256.Sum256(data))
-	k[digest] = bytes.Clone(data)
+	k.Store(digest, bytes.Clone(data))
 	return digest, nil
 }
 
-func (k kept) Get(_ context.Context, digest string) ([]byte, error) {
-	if data, ok := k[digest]; ok {
-		return data, nil
+func (k *kept) Get(_ context.Context, digest string) ([]byte, error) {
+	if data, ok := k.Load(digest); ok {
+		return data.([]byte), nil
 	}
 	return nil, stead.NotFound("blob", digest)
 }
@@ -132,7 +133,7 @@ func TestALayerIsRestoredAsItWasMade(t *testing.T) {
 	needsRoot(t)
 	ctx := context.Background()
 	from, to := layer(t), t.TempDir()
-	mine := kept{}
+	mine := &kept{}
 	d, err := workspace.Open(from)
 	if err != nil {
 		t.Fatal(err)
