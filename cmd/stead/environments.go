@@ -165,8 +165,8 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *iden
 		c.base = n.cfg.PublicURL
 	}
 	c.hub = executor.NewHub(executor.HubConfig{
-		Lookup: func(ctx context.Context, id string) (executor.Registration, error) {
-			return c.lookup(ctx, id, service())
+		Lookup: func(ctx context.Context, id, token string) (executor.Registration, error) {
+			return c.lookup(ctx, projectOfExecutor(ctx, callers, token), id, service())
 		},
 		Admits:  admitsExecutor(callers),
 		Changed: func(ch executor.Change) { n.executorChanged(ch, service()) },
@@ -222,7 +222,7 @@ func (r remote) Forget(id string) { r.hub.Drop(id) }
 // token is what an environment's executor shows. It is derived from the node's key, so that nothing
 // of it is stored anywhere.
 func (c *computers) token(project stead.ProjectID, id string) string {
-	return executor.Token(c.keys.Derive(seal.Label{Project: project, Kind: "executor", ID: id}))
+	return executor.TokenIn(project, c.keys.Derive(seal.Label{Project: project, Kind: "executor", ID: id}))
 }
 
 // bareURL is where an executor connects, without its token: the journal has that.
@@ -234,8 +234,10 @@ func (c *computers) remoteURL(p stead.Principal, id string) string {
 }
 
 // lookup finds the environment that an executor wants to be.
-func (c *computers) lookup(ctx context.Context, id string, service session.Environments) (executor.Registration, error) {
-	info, err := service.Environment(ctx, nodePrincipal(), id)
+func (c *computers) lookup(ctx context.Context, project stead.ProjectID, id string, service session.Environments) (executor.Registration, error) {
+	node := nodePrincipal()
+	node.Project = project
+	info, err := service.Environment(ctx, node, id)
 	if err != nil {
 		return executor.Registration{}, err
 	}
@@ -246,7 +248,18 @@ func (c *computers) lookup(ctx context.Context, id string, service session.Envir
 	if err := json.Unmarshal(info.Config, &public); err != nil {
 		return executor.Registration{}, stead.Wrap(stead.KindInternal, err, "the configuration of environment %s can't be read", id)
 	}
-	return executor.Registration{Digest: executor.Digest(c.token(stead.DefaultProject, id)), Workspace: public.Workspace}, nil
+	return executor.Registration{Project: project, Digest: executor.Digest(c.token(project, id)), Workspace: public.Workspace}, nil
+}
+
+// projectOfExecutor is the project of what an executor shows, an environment's own token or one of a session: where it
+// is to be looked for, and no proof of anything.
+func projectOfExecutor(ctx context.Context, callers *identity.Service, token string) stead.ProjectID {
+	if callers != nil && identity.IsSessionToken(token) {
+		if c, err := callers.Authenticate(ctx, token, ""); err == nil {
+			return c.Principal.Project
+		}
+	}
+	return executor.ProjectOf(token)
 }
 
 // admitsExecutor says until when a session token opens an environment to an executor; nil without API keys.
@@ -279,7 +292,7 @@ func (n *node) executorChanged(ch executor.Change, service session.Environments)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	err := service.Executor(ctx, stead.SessionKey{Project: stead.DefaultProject, Session: id}, session.ConnectionInput{Connected: ch.Connected, Reason: ch.Reason})
+	err := service.Executor(ctx, stead.SessionKey{Project: ch.Project, Session: id}, session.ConnectionInput{Connected: ch.Connected, Reason: ch.Reason})
 	if err != nil && stead.KindOf(err) != stead.KindNotFound {
 		n.log.Warn("an executor's connection is not in its session's journal", "environment", ch.Environment, "connected", ch.Connected, "err", err)
 	}

@@ -25,7 +25,7 @@ func hub(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 1 {
 		named = args[1]
 	}
-	h := executor.NewHub(executor.HubConfig{Lookup: func(_ context.Context, id string) (executor.Registration, error) {
+	h := executor.NewHub(executor.HubConfig{Lookup: func(_ context.Context, id, _ string) (executor.Registration, error) {
 		if id != "env_1" {
 			return executor.Registration{}, stead.NotFound("environment", id)
 		}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -193,6 +195,53 @@ func TestASessionTokenIsAnExecutors(t *testing.T) {
 	}{{"execute", execute, ids[0], 400}, {"read", read, ids[0], 401}, {"another session's", execute, ids[1], 401}, {"a key", dev.Secret, ids[0], 401}} {
 		if status, body := h.call(c.secret, "GET", "/v1/agents/environments/env_"+c.id+"/executor", ""); status != c.status {
 			t.Errorf("%s: %d, want %d: %s", c.what, status, c.status, body)
+		}
+	}
+}
+
+// An executor finds its environment in whichever project it is, by the environment's own token and by one of its
+// session; what a token says of its project is no way into another.
+func TestAnExecutorServesItsProject(t *testing.T) {
+	h := openHouse(t)
+	for _, project := range []string{"default", "ours"} {
+		var dev struct{ Secret string }
+		h.get(h.root, "POST", "/v1/api_keys", `{"role":"developer","project":"`+project+`"}`, &dev)
+		var s struct {
+			ID          string
+			Environment struct {
+				ID        string
+				RemoteURL string `json:"remote_url"`
+			}
+		}
+		h.get(dev.Secret, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"self_hosted","workspace_directory":"/workspace"},"input":"Say hi"}`, &s)
+		door, own, _ := strings.Cut(s.Environment.RemoteURL, "#")
+		for _, token := range []string{own, h.token(dev.Secret, s.ID, `{"scope":["execute"]}`).Secret} {
+			if status, body := h.call(token, "GET", strings.TrimPrefix(door, h.base), ""); status != http.StatusBadRequest {
+				t.Fatalf("%s: %d, want 400, since it is no WebSocket: %s", project, status, body)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan int)
+			go func() {
+				a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard, env: func(string) (string, bool) { return "", false }}
+				ended <- a.main(ctx, []string{"executor", "--remote", door + "#" + token, "--workspace", t.TempDir(), "--sandbox", "none"})
+			}()
+			status := func() (got struct{ Status string }) {
+				h.get(dev.Secret, "GET", "/v1/agents/environments/"+s.Environment.ID, "", &got)
+				return got
+			}
+			for end := time.Now().Add(20 * time.Second); status().Status != "connected"; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%s: the environment is %s", project, status().Status)
+				}
+			}
+			stop()
+			<-ended
+		}
+		forged, _, _ := strings.Cut(own, ".")
+		for _, token := range []string{forged + ".b3RoZXI", forged + ".", strings.TrimSuffix(own, "x") + "x"} {
+			if status, body := h.call(token, "GET", strings.TrimPrefix(door, h.base), ""); status != http.StatusUnauthorized {
+				t.Errorf("%s: a token of another project: %d %s", project, status, body)
+			}
 		}
 	}
 }

@@ -319,3 +319,9 @@ func (s *Service) lookToken(ctx context.Context, id string, now time.Time) (Sess
 	s.tokens[id] = seen{t, now}
 	return t, nil
 }
+
+// IsSessionToken reports whether a secret has the form of a session token's.
+func IsSessionToken(secret string) bool {
+	_, ok := named(secret, tokenPrefix, TokenPrefix)
+	return ok
+}

@@ -170,6 +170,29 @@ func NewToken() (token, digest string) {
 // Token is the token that a secret makes: for who derives secrets instead of keeping digests.
 func Token(secret []byte) string { return tokenPrefix + base64.RawURLEncoding.EncodeToString(secret) }
 
+// TokenIn is a token that says in which project its environment is, which Stead knows of none by its id alone. One of
+// the default project has the form that it always had.
+func TokenIn(project stead.ProjectID, secret []byte) string {
+	t := Token(secret)
+	if project != stead.DefaultProject {
+		t += projectMark + base64.RawURLEncoding.EncodeToString([]byte(project))
+	}
+	return t
+}
+
+// ProjectOf is what a token says of its project, which is true if the token is.
+func ProjectOf(token string) stead.ProjectID {
+	_, text, ok := strings.Cut(token, projectMark)
+	name, err := base64.RawURLEncoding.DecodeString(text)
+	if !ok || err != nil {
+		return stead.DefaultProject
+	}
+	return stead.ProjectID(name)
+}
+
+// projectMark stands in no token and between the parts of one.
+const projectMark = "."
+
 // Digest is the lower-case hexadecimal SHA-256 of a token.
 func Digest(token string) string {
 	sum := sha256.Sum256([]byte(token))

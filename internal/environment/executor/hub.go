@@ -17,16 +17,18 @@ import (
 
 // Registration is what the server keeps of an environment for its executor.
 type Registration struct {
-	Digest string // of the token: see Digest
-	Over   bool   // the environment has expired or was deleted: its executor can stop
+	Project stead.ProjectID // of the environment
+	Digest  string          // of the token: see Digest
+	Over    bool            // the environment has expired or was deleted: its executor can stop
 	// Workspace is the environment's workspace_directory, an absolute path; "": none is named.
 	Workspace string
 }
 
 // HubConfig is what a Hub needs. Only Lookup is required.
 type HubConfig struct {
-	// Lookup finds an environment; KindNotFound for one that never was.
-	Lookup func(ctx context.Context, environmentID string) (Registration, error)
+	// Lookup finds an environment for what an executor shows, a token that nobody has checked; KindNotFound for one
+	// that never was.
+	Lookup func(ctx context.Context, environmentID, token string) (Registration, error)
 	// Admits says until when another token than the environment's own opens it, a session token: KindUnauthenticated where it
 	// does not. nil: none does.
 	Admits func(ctx context.Context, token, environmentID string) (until time.Time, err error)
@@ -39,6 +41,7 @@ type HubConfig struct {
 
 // Change says whether an environment's executor is connected.
 type Change struct {
+	Project     stead.ProjectID
 	Environment string
 	Connected   bool
 	Reason      string // why not, a sentence
@@ -72,6 +75,7 @@ type Hub struct {
 
 // link is an environment's executor as the server sees it, connected or awaited. Guarded by Hub.mu.
 type link struct {
+	project     stead.ProjectID
 	environment string
 	info        Info
 	attempt     uint64
@@ -129,7 +133,7 @@ func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentI
 		defer done()
 		go h.guard(ctx, s, r, environmentID, until)
 	}
-	h.greet(s, environmentID, number)
+	h.greet(s, found.Project, environmentID, number)
 	return nil
 }
 
@@ -158,7 +162,7 @@ func (h *Hub) authenticate(r *http.Request, environmentID string) (found Registr
 	if !ok {
 		return Registration{}, until, wrong
 	}
-	if found, err = h.config.Lookup(r.Context(), environmentID); err != nil && stead.KindOf(err) != stead.KindNotFound {
+	if found, err = h.config.Lookup(r.Context(), environmentID, token); err != nil && stead.KindOf(err) != stead.KindNotFound {
 		return Registration{}, until, err
 	}
 	if err == nil && !match(token, found.Digest) {
@@ -181,7 +185,7 @@ func (h *Hub) authenticate(r *http.Request, environmentID string) (found Registr
 }
 
 // greet takes the hello, and carries the conversation on or begins one.
-func (h *Hub) greet(s *socket, environmentID string, number uint64) {
+func (h *Hub) greet(s *socket, project stead.ProjectID, environmentID string, number uint64) {
 	var hi hello
 	err := s.hear(h.life, kindHello, &hi)
 	if err == nil {
@@ -193,13 +197,13 @@ func (h *Hub) greet(s *socket, environmentID string, number uint64) {
 	case hi.Version != Version:
 		s.refuse(bye{codeVersion, "this server speaks another version of the executor's protocol: update the older of the two"})
 	default:
-		h.attach(s, hi, environmentID, number)
+		h.attach(s, hi, project, environmentID, number)
 	}
 }
 
 // attach makes the connection the environment's only one, and serves it.
-func (h *Hub) attach(s *socket, hi hello, environmentID string, number uint64) {
-	l, answer, no := h.adopt(s, hi, environmentID, number)
+func (h *Hub) attach(s *socket, hi hello, project stead.ProjectID, environmentID string, number uint64) {
+	l, answer, no := h.adopt(s, hi, project, environmentID, number)
 	if no != nil {
 		s.refuse(*no)
 		return
@@ -210,7 +214,7 @@ func (h *Hub) attach(s *socket, hi hello, environmentID string, number uint64) {
 	} else {
 		h.log.Info("executor connected", "environment", environmentID, "executor", hi.Executor, "resumed", answer.Resumed)
 		h.mu.Lock()
-		h.tell(Change{Environment: environmentID, Connected: true, Info: l.info})
+		h.tell(Change{Project: l.project, Environment: environmentID, Connected: true, Info: l.info})
 		h.mu.Unlock()
 		err = s.pump(h.life, l.c, byeFor)
 		h.log.Info("executor disconnected", "environment", environmentID, "executor", hi.Executor, "reason", err)
@@ -221,7 +225,7 @@ func (h *Hub) attach(s *socket, hi hello, environmentID string, number uint64) {
 // adopt finds or makes the link. Its socket is s then, and no other pump of its conversation runs. Which
 // of two executors is the newer one is decided by when they connected: a hello that was late on its way
 // replaces nobody who came after it.
-func (h *Hub) adopt(s *socket, hi hello, environmentID string, number uint64) (*link, welcome, *bye) {
+func (h *Hub) adopt(s *socket, hi hello, project stead.ProjectID, environmentID string, number uint64) (*link, welcome, *bye) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
@@ -252,7 +256,7 @@ func (h *Hub) adopt(s *socket, hi hello, environmentID string, number uint64) (*
 		}
 		h.displace(old, code)
 	}
-	l := &link{environment: environmentID, attempt: hi.Attempt, number: number, c: newConversation(newID("conv_"), nil), socket: s, gone: make(chan struct{})}
+	l := &link{project: project, environment: environmentID, attempt: hi.Attempt, number: number, c: newConversation(newID("conv_"), nil), socket: s, gone: make(chan struct{})}
 	l.info = Info{hi.Executor, hi.Platform, hi.Workspace, hi.Sandbox, hi.Capabilities}
 	h.links[environmentID] = l
 	return l, welcome{Version: Version, Conversation: l.c.id}, nil
@@ -307,7 +311,7 @@ func (h *Hub) resume(l *link, s *socket, hi hello) (*link, welcome) {
 func (h *Hub) detach(l *link, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tell(Change{Environment: l.environment, Reason: reason, Info: l.info})
+	h.tell(Change{Project: l.project, Environment: l.environment, Reason: reason, Info: l.info})
 	close(l.gone) // whoever waits to take over tells of it after this
 	l.socket = nil
 	if l.c.cause() != nil || h.closed {

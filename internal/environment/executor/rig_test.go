@@ -64,7 +64,7 @@ func (r *rig) start(timing executor.Timing) {
 	defer r.mu.Unlock()
 	r.hub = executor.NewHub(executor.HubConfig{
 		Timing: timing, Log: slog.New(slog.NewTextHandler(r.t.Output(), nil)),
-		Lookup: func(_ context.Context, id string) (executor.Registration, error) {
+		Lookup: func(_ context.Context, id, _ string) (executor.Registration, error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			found, ok := r.known[id]
