@@ -48,8 +48,15 @@ func (s *Service) Learn(ctx context.Context, p stead.Principal, store string, se
 		return Taught{}, stead.Errorf(stead.KindTooLarge, "%d lessons at once: at most %d", len(lessons), MaxLessons)
 	}
 	var err error
-	for range maxTries {
+	for try := range maxTries {
 		l := lecture{s: s, place: Place{p.Project, store}, by: p, now: milli(s.cfg.Now()), work: map[string]*draft{}}
+		if try < maxTries-1 { // a store that is written all the time gets it all the same, and perhaps something twice
+			seen, err := s.shelves.Revision(ctx, l.place)
+			if err != nil {
+				return Taught{}, err
+			}
+			l.since = seen + 1
+		}
 		if err = l.prepare(ctx, session, at, lessons); err != nil {
 			return Taught{}, err
 		}
@@ -70,6 +77,7 @@ type lecture struct {
 	place  Place
 	by     stead.Principal
 	now    int64
+	since  int64             // what others write from here on has not been looked at; 0: that does not matter
 	work   map[string]*draft // by id: what is new or changes
 	order  []string
 	taught Taught
@@ -219,7 +227,7 @@ func (l *lecture) write(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c := Change{Record: d.Record, Expected: d.Version, Once: d.fresh}
+		c := Change{Record: d.Record, Expected: d.Version, Once: d.fresh, Since: l.since}
 		c.UpdatedAt, c.Data = l.now, data
 		changes = append(changes, c)
 	}

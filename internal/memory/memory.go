@@ -68,6 +68,7 @@ const (
 type Change struct {
 	Record
 	Expected int64 // version that the record must be at
+	Since    int64 // refused (KindConflict) when the store has this revision, or a later one, by now; 0: that does not matter
 	Redact   bool  // versions before this one are dropped
 	Once     bool  // nothing happens if there ever was a record of this id, one that was forgotten included; the zero Record says so
 	Key      string
@@ -142,6 +143,16 @@ func (c *Change) Fits(stored int64) error {
 		e := stead.Errorf(stead.KindConflict, "memory %.80q is at version %d, not %d", c.ID, stored, c.Expected)
 		e.Hint = "Somebody else changed it meanwhile: read it and try again."
 		return e
+	}
+	return nil
+}
+
+// CheckSince refuses changes that were made of a state that the store, at a revision, has left.
+func CheckSince(changes []Change, revision int64) error {
+	for i := range changes {
+		if since := changes[i].Since; since > 0 && revision >= since {
+			return stead.Errorf(stead.KindConflict, "the memory store was written meanwhile")
+		}
 	}
 	return nil
 }

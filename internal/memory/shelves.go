@@ -51,6 +51,17 @@ func (s *Shelves[S]) With(ctx context.Context, p Place, read func(S)) error {
 	return nil
 }
 
+// Revision is that of a place as the database is now; what With reads from then on is of it or a later one.
+func (s *Shelves[S]) Revision(ctx context.Context, p Place) (int64, error) {
+	kept := s.of(p)
+	if err := kept.catchUp(ctx, s.store, p); err != nil {
+		return 0, err
+	}
+	kept.mu.RLock()
+	defer kept.mu.RUnlock()
+	return kept.revision, nil
+}
+
 func (s *Shelves[S]) of(p Place) *shelved[S] {
 	s.mu.Lock()
 	defer s.mu.Unlock()

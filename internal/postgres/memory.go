@@ -53,6 +53,9 @@ func writeMemories(ctx context.Context, tx pgx.Tx, p memory.Place, changes []mem
 		string(p.Project), p.Store).Scan(&revision); err != nil {
 		return nil, err
 	}
+	if err := memory.CheckSince(changes, revision); err != nil {
+		return nil, err
+	}
 	out := make([]memory.Record, len(changes))
 	queue := &pgx.Batch{}
 	old, keys, err := presentMemories(ctx, tx, p, changes)

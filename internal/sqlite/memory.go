@@ -56,6 +56,9 @@ func (g *group) writeMemories(p memory.Place, changes []memory.Change) ([]memory
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, failed(err, "read the revision of memories")
 	}
+	if err := memory.CheckSince(changes, revision); err != nil {
+		return nil, err
+	}
 	for i := range changes {
 		if done[i] {
 			continue

@@ -134,3 +134,15 @@ func learnedAtOnce(f *serviceFixture) {
 		f.Errorf("it knows %s", got)
 	}
 }
+
+// since: a write that looked at the store as it was up to a revision is refused when somebody wrote after that.
+func since(f *fixture) {
+	first := f.write(change("mem_1", "one"))
+	late := change("mem_2", "two")
+	late.Since = first[0].Revision
+	if _, err := f.s.WriteMemories(f.ctx, late.Place, []memory.Change{late}); stead.KindOf(err) != stead.KindConflict {
+		f.Errorf("it was written over what it had not seen: %v", err)
+	}
+	late.Since++
+	f.write(late)
+}

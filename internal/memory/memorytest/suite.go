@@ -32,6 +32,7 @@ func Suite(t *testing.T, open func(t *testing.T) Store) {
 		"one of concurrent writes wins":               raced,
 		"a key replays the write":                     replayed,
 		"what was forgotten is not written once more": once,
+		"a write of a state that is gone is refused":  since,
 		"versions are kept, newest first":             versions,
 		"only so many versions are kept":              trimmed,
 		"changes come in order, each entry once":      changes,
