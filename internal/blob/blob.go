@@ -22,6 +22,8 @@
 // Grace, or not there. Clocks of the nodes differ by less than what Grace has to spare. A writer
 // must therefore put, or copy, whatever its event names and no event before it did.
 //
+// A session's first blobs come before its first event. Sessions and Prune are for those whose events never came.
+//
 // Errors: KindNotFound; KindUnavailable (disk full, store away); KindInternal for bytes that do not
 // match their digest.
 package blob
@@ -58,6 +60,12 @@ type Store interface {
 	// Sweep removes the blobs of a session that keep does not want and that were put or copied last
 	// before olderThan: see the package comment for what that must be. keep is called serially.
 	Sweep(ctx context.Context, key stead.SessionKey, keep func(digest string) bool, olderThan time.Time) (Swept, error)
+	// Sessions calls each with everything that has blobs, in no order: sessions, and what else keeps its bytes here
+	// under a name of its own. It ends with each's first error.
+	Sessions(ctx context.Context, each func(stead.SessionKey) error) error
+	// Prune is Sweep for a session that there is not: nothing is kept that is older than olderThan, nor what it was
+	// in. olderThan lies further back than any making of a session takes.
+	Prune(ctx context.Context, key stead.SessionKey, olderThan time.Time) (Swept, error)
 }
 
 // Swept is what a sweep did.

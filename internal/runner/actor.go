@@ -275,9 +275,11 @@ func (a *actor) giveUp() {
 	}
 }
 
-func (a *actor) draining() bool {
+func (a *actor) draining() bool { return a.r.draining() }
+
+func (r *Runner) draining() bool {
 	select {
-	case <-a.r.drain:
+	case <-r.drain:
 		return true
 	default:
 		return false

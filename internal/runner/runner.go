@@ -180,6 +180,7 @@ func (r *Runner) Start(ctx context.Context) error {
 	}
 	r.loops.Go(r.beat)
 	r.loops.Go(r.acquire)
+	r.loops.Go(r.sweepStrays)
 	return nil
 }
 

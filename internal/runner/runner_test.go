@@ -471,6 +471,27 @@ func (m *memBlobs) Sweep(_ context.Context, key stead.SessionKey, keep func(stri
 	return out, nil
 }
 
+func (m *memBlobs) Prune(ctx context.Context, key stead.SessionKey, olderThan time.Time) (blob.Swept, error) {
+	return m.Sweep(ctx, key, func(string) bool { return false }, olderThan)
+}
+
+func (m *memBlobs) Sessions(_ context.Context, each func(stead.SessionKey) error) error {
+	m.mu.Lock()
+	keys := map[stead.SessionKey]bool{}
+	for k := range m.bytes {
+		project, rest, _ := strings.Cut(k, "/")
+		session, _, _ := strings.Cut(rest, "/")
+		keys[stead.SessionKey{Project: stead.ProjectID(project), Session: stead.SessionID(session)}] = true
+	}
+	m.mu.Unlock()
+	for key := range keys {
+		if err := each(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m *memBlobs) DeleteAll(_ context.Context, key stead.SessionKey) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

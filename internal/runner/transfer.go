@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/held"
@@ -16,6 +17,10 @@ import (
 // MaxWholeBytes is how much the sessions hold together that are forked, exported and imported at a time, and
 // so are in memory as a whole. The largest import fits, and little beside it.
 const MaxWholeBytes = 768 << 20
+
+// MaxImportTime bounds an import, however slowly it comes: what it has stored by then is still known to be under
+// way. See StrayAge.
+const MaxImportTime = 12 * time.Hour
 
 // eventOverhead is what an event takes beside its payload, in bytes.
 const eventOverhead = 128
@@ -158,6 +163,8 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 	if err := r.allow(ctx, p, policy.SessionCreate, stead.SessionKey{}, "import"); err != nil {
 		return session.Session{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, MaxImportTime)
+	defer cancel()
 	lease := r.whole.Lease()
 	defer lease.Release()
 	header, events, err := session.ReadExport(in, lease.Take, func(_ string, data []byte) error {
@@ -171,6 +178,9 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 	}
 	if err == nil {
 		events, err = ownedBy(events, p)
+	}
+	if err == nil && ctx.Err() != nil {
+		err = stead.Wrap(stead.KindUnavailable, ctx.Err(), "the import was cut off, or took longer than %s", MaxImportTime)
 	}
 	if err != nil {
 		r.discard(ctx, key)

@@ -250,4 +250,10 @@ func (b *blobs) Sweep(context.Context, stead.SessionKey, func(string) bool, time
 	return blob.Swept{}, nil
 }
 
+// Sessions lists none, so that there is nothing to prune.
+func (b *blobs) Sessions(context.Context, func(stead.SessionKey) error) error { return nil }
+func (b *blobs) Prune(context.Context, stead.SessionKey, time.Time) (blob.Swept, error) {
+	return blob.Swept{}, nil
+}
+
 func (b *blobs) DeleteAll(context.Context, stead.SessionKey) error { return nil }

@@ -1,0 +1,170 @@
+package runner_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Blobs of sessions that never were, because the process was killed before their events were stored.
+
+// owners lists whose blobs there are.
+func (n *node) owners() map[stead.SessionID]bool {
+	n.t.Helper()
+	out := map[stead.SessionID]bool{}
+	if err := n.cfg.Blobs.Sessions(context.Background(), func(k stead.SessionKey) error { out[k.Session] = true; return nil }); err != nil {
+		n.t.Fatal(err)
+	}
+	return out
+}
+
+// stuck is a request that stores its blobs and then never comes to its end: as far as the disk knows, one
+// that a kill cut off.
+type stuck struct {
+	blob.Store
+	after  int // puts and copies
+	stored chan struct{}
+}
+
+func (s *stuck) stop(err error) error {
+	if s.after--; s.after == 0 {
+		close(s.stored)
+		select {}
+	}
+	return err
+}
+
+func (s *stuck) Put(ctx context.Context, key stead.SessionKey, data []byte) (string, error) {
+	digest, err := s.Store.Put(ctx, key, data)
+	return digest, s.stop(err)
+}
+
+func (s *stuck) Copy(ctx context.Context, from, to stead.SessionKey, digests []string) error {
+	return s.stop(s.Store.Copy(ctx, from, to, digests))
+}
+
+// TestStraysAreRemoved: of an import, a fork and a creation that were killed, and only when they are old.
+func TestStraysAreRemoved(t *testing.T) {
+	dir, err := blob.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	n := newNode(t, with(func(c *runner.Config) { c.Blobs = dir }))
+	ctx := context.Background()
+	id := n.conversation()
+	var export bytes.Buffer
+	if err := n.Export(ctx, me, id, &export); err != nil {
+		t.Fatal(err)
+	}
+	asset := stead.SessionKey{Project: me.Project, Session: "file_1"}
+	if _, err := dir.Put(ctx, asset, []byte("a file's")); err != nil {
+		t.Fatal(err)
+	}
+	for what, ask := range map[string]func(*runner.Runner){
+		"import": func(r *runner.Runner) { _, _ = r.Import(ctx, me, bytes.NewReader(export.Bytes())) },
+		"fork":   func(r *runner.Runner) { _, _ = r.Fork(ctx, me, id, session.ForkRequest{}) },
+		"creation": func(r *runner.Runner) {
+			_, _ = r.Create(ctx, me, session.CreateRequest{Override: specOf(), Input: message(filled("large "))})
+		},
+	} {
+		cfg := n.cfg
+		blobs := &stuck{dir, 1, make(chan struct{})}
+		cfg.Blobs = blobs
+		go ask(runner.New(cfg))
+		<-blobs.stored
+		if got := n.owners(); len(got) != 3 {
+			t.Fatalf("%s: blobs of %v", what, got)
+		}
+		n.crash("node-young")
+		time.Sleep(10 * time.Millisecond)
+		if got := n.owners(); len(got) != 3 {
+			t.Fatalf("%s: what was a moment old is gone: %v", what, got)
+		}
+		n.cfg.Now = func() time.Time { return time.Now().Add(runner.StrayAge + time.Minute) }
+		n.crash("node-old")
+		for end := time.Now().Add(20 * time.Second); len(n.owners()) != 2 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		if got := n.owners(); len(got) != 2 || !got[id] || !got[asset.Session] {
+			t.Errorf("%s: blobs of %v", what, got)
+		}
+		n.cfg.Now = time.Now
+	}
+}
+
+// TestStraysAreLookedForNowAndThen: also by a node that runs for long.
+func TestStraysAreLookedForNowAndThen(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.conversation()
+		stray := n.key("sess_never")
+		if _, err := n.cfg.Blobs.Put(context.Background(), stray, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(runner.StrayAge - time.Hour)
+		if !n.owners()[stray.Session] {
+			t.Error("it was removed before its time")
+		}
+		time.Sleep(time.Hour + runner.StraysEvery)
+		synctest.Wait()
+		if got := n.owners(); got[stray.Session] || !got[id] {
+			t.Errorf("blobs of %v", got)
+		}
+	})
+}
+
+// TestStraysOfAnotherDatabase: who starts a server with the wrong database, or an old copy, does not lose what
+// the right one knows.
+func TestStraysOfAnotherDatabase(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		n.conversation()
+		for i := range runner.MaxStrays + 2 {
+			if _, err := n.cfg.Blobs.Put(context.Background(), n.key(stead.SessionID(fmt.Sprint("sess_", i))), []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(runner.StrayAge + runner.StraysEvery)
+		synctest.Wait()
+		if got := len(n.owners()); got != runner.MaxStrays+3 {
+			t.Errorf("blobs of %d are left", got)
+		}
+	})
+}
+
+// TestImportThatTakesTooLong ends before its blobs could be taken for strays.
+func TestImportThatTakesTooLong(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		var export bytes.Buffer
+		if err := n.Export(context.Background(), me, n.conversation(), &export); err != nil {
+			t.Fatal(err)
+		}
+		before := len(n.owners())
+		lines := strings.SplitAfter(export.String(), "\n")
+		r, w := io.Pipe()
+		go func() {
+			for _, line := range lines {
+				time.Sleep(runner.MaxImportTime / time.Duration(len(lines)-2))
+				if _, err := io.WriteString(w, line); err != nil {
+					return
+				}
+			}
+			w.Close()
+		}()
+		_, err := n.Import(context.Background(), me, r)
+		isKind(t, err, stead.KindUnavailable)
+		r.Close()
+		if got := len(n.owners()); got != before {
+			t.Errorf("blobs of %d, before it of %d", got, before)
+		}
+	})
+}
