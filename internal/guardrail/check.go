@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/sensitive"
 )
 
 // document is what is checked at once: texts that belong together, and how they read as one.
@@ -87,16 +88,16 @@ func (r *rule) places(d *document) *Finding {
 	for i, text := range d.parts {
 		all := r.find(text)
 		for _, f := range all {
-			counts[f.kind]++
+			counts[f.Kind]++
 		}
 		if r.Action == Redact && len(all) > 0 {
-			d.parts[i] = replaced(text, all)
+			d.parts[i] = sensitive.Replace(text, all, mark)
 		}
 	}
 	if d.adjoins && len(d.parts) > 1 && (r.Action != Redact || len(counts) == 0) {
 		across := map[string]int{}
 		for _, f := range r.find(strings.Join(d.parts, "")) {
-			across[f.kind]++
+			across[f.Kind]++
 		}
 		if total(across) > total(counts) {
 			return &Finding{Found: across, Action: ifRedact(r.Action)}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/guardrail"
+	"github.com/stead-dev/stead/internal/sensitive"
 )
 
 // guard is one of the rules, which records what it decided.
@@ -58,19 +59,19 @@ func redact(kinds ...string) guardrail.Rule {
 
 func TestPersonalDataIsFoundByItsFormAndNothingElseIs(t *testing.T) {
 	for kind, cases := range map[string][][2]string{
-		guardrail.Email: {
+		sensitive.Email: {
 			{"write to ada@example.com.", "write to #."},
 			{"<a.b+c@mail.example.co.uk>, x", "<#>, x"},
 			{"邮箱ada@example.com。", "邮箱#。"},
 			{"@ada and a@b and a@b.c and ada@1.2 and x@example..com", ""},
 		},
-		guardrail.Phone: {
+		sensitive.Phone: {
 			{"call +49 30 901820 now", "call # now"},
 			{"+1 (415) 555-2671, or", "#, or"},
 			{"+14155552671", "#"},
 			{"2+12345678 and +1234 and +0123456789 and +1234567890123456", ""},
 		},
-		guardrail.CreditCard: {
+		sensitive.CreditCard: {
 			{"card 4111 1111 1111 1111 12/27", "card # 12/27"},
 			{"4111111111111111,5500-0000-0000-0004", "#,#"},
 			{"卡号4111111111111111号", "卡号#号"},
@@ -79,21 +80,21 @@ func TestPersonalDataIsFoundByItsFormAndNothingElseIs(t *testing.T) {
 			{"4111111111111112 and 0000 0000 0000 0000 and x4111111111111111 and 41111111111111110000", ""},
 			{"4444444444444444 4444", ""},
 		},
-		guardrail.IBAN: {
+		sensitive.IBAN: {
 			{"to DE89 3704 0044 0532 0130 00 please", "to # please"},
 			{"gb29nwbk60161331926819", "#"},
 			{"NO93 8601 1117 947.", "#."},
 			{"DE88 3704 0044 0532 0130 00 and XX89370400440532013000 and DE8937040044", ""},
 		},
-		guardrail.SSN: {
+		sensitive.SSN: {
 			{"ssn 078-05-1120.", "ssn #."},
 			{"000-12-3456 666-12-3456 900-12-3456 123-00-4567 123-45-0000 1123-45-6789 123-45-6789-1", ""},
 		},
-		guardrail.IPv4: {
+		sensitive.IPv4: {
 			{"from 192.0.2.1:80, 10.0.0.1.", "from #:80, #."},
 			{"1.2.3 and 1.2.3.256 and 1.2.3.4.5 and v1.2.3.4", ""},
 		},
-		guardrail.IPv6: {
+		sensitive.IPv6: {
 			{"at 2001:db8::1: it failed", "at #: it failed"},
 			{"[fe80::1ff:fe23:4567:890a]", "[#]"},
 			{"12:30:45 and std::vector and a::b and x2001:db8::1", ""},
@@ -150,7 +151,7 @@ func TestSecretsAreFoundByTheFormOfThoseWhoGiveThemOut(t *testing.T) {
 
 func TestRulesAreAskedInTheirOrderAndTheFirstBlockEndsIt(t *testing.T) {
 	g, recorded := guard(t, nil,
-		guardrail.Rule{Name: "mails", On: []guardrail.Point{guardrail.Input}, Action: guardrail.Redact, Check: guardrail.Check{PII: []string{guardrail.Email}}},
+		guardrail.Rule{Name: "mails", On: []guardrail.Point{guardrail.Input}, Action: guardrail.Redact, Check: guardrail.Check{PII: []string{sensitive.Email}}},
 		guardrail.Rule{Name: "at", On: []guardrail.Point{guardrail.Input}, Action: guardrail.Block, Check: guardrail.Check{Patterns: []string{"@"}}},
 		guardrail.Rule{Name: "short", On: []guardrail.Point{guardrail.Input}, Action: guardrail.Block, Check: guardrail.Check{Length: &guardrail.Length{Max: 40}}},
 		guardrail.Rule{Name: "never asked", On: []guardrail.Point{guardrail.Output}, Action: guardrail.Block, Check: guardrail.Check{Length: &guardrail.Length{Max: 1}}},
@@ -181,7 +182,7 @@ func TestRulesAreAskedInTheirOrderAndTheFirstBlockEndsIt(t *testing.T) {
 }
 
 func TestWhatStandsAcrossTwoPartsDoesNotPass(t *testing.T) {
-	g, _ := guard(t, nil, redact(guardrail.CreditCard))
+	g, _ := guard(t, nil, redact(sensitive.CreditCard))
 	parts := []stead.Content{{Type: stead.ContentInputText, Text: stead.NewText("4111 1111 ")}, {Type: stead.ContentInputImage, Text: stead.NewText("https://example.com")}, {Type: stead.ContentInputText, Text: stead.NewText("1111 1111")}}
 	if _, v := g.Of(guardrail.Subject{}).Content(t.Context(), guardrail.Input, "", parts); v.Blocked == nil {
 		t.Error("a number in two parts passes")
@@ -195,7 +196,7 @@ func TestWhatStandsAcrossTwoPartsDoesNotPass(t *testing.T) {
 
 func TestArgumentsAreCheckedAsTextsAndAsAWhole(t *testing.T) {
 	g, _ := guard(t, nil,
-		redact(guardrail.Email, guardrail.CreditCard),
+		redact(sensitive.Email, sensitive.CreditCard),
 		guardrail.Rule{Name: "shape", On: []guardrail.Point{guardrail.ToolCall}, Action: guardrail.Ask, Scope: guardrail.Scope{Tools: []string{"shop/*"}}, Check: guardrail.Check{Schema: json.RawMessage(`{"required":["reason"]}`)}})
 	of := g.Of(guardrail.Subject{})
 	raw := json.RawMessage(`{"to":["ada@example.com"],"card":4111111111111111,"n":1.50}`)
@@ -214,7 +215,7 @@ func TestArgumentsAreCheckedAsTextsAndAsAWhole(t *testing.T) {
 }
 
 func TestScopesSayWhereARuleHolds(t *testing.T) {
-	rule := redact(guardrail.Email)
+	rule := redact(sensitive.Email)
 	rule.On, rule.Scope = []guardrail.Point{guardrail.Input}, guardrail.Scope{Projects: []string{"shop"}, Agents: []string{"agent_1"}, Models: []string{"big*"}}
 	g, _ := guard(t, nil, rule)
 	for of, want := range map[[3]string]bool{
@@ -285,7 +286,7 @@ func TestAJudgeThatDoesNotAnswerBlocks(t *testing.T) {
 }
 
 func TestWhatCannotBeRecordedDoesNotPass(t *testing.T) {
-	set, err := guardrail.Compile([]guardrail.Rule{redact(guardrail.Email)}, nil)
+	set, err := guardrail.Compile([]guardrail.Rule{redact(sensitive.Email)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +298,7 @@ func TestWhatCannotBeRecordedDoesNotPass(t *testing.T) {
 }
 
 func TestRulesThatCanNotBeMeantAreRefused(t *testing.T) {
-	good := redact(guardrail.Email)
+	good := redact(sensitive.Email)
 	for name, c := range map[string]struct {
 		change func(*guardrail.Rule)
 		param  string
@@ -324,7 +325,7 @@ func TestRulesThatCanNotBeMeantAreRefused(t *testing.T) {
 	} {
 		r := good
 		r.Name = "other"
-		r.Check.PII = []string{guardrail.Email}
+		r.Check.PII = []string{sensitive.Email}
 		c.change(&r)
 		_, err := guardrail.Compile([]guardrail.Rule{good, r}, schemas)
 		e, ok := errors.AsType[*stead.Error](err)

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/sensitive"
 )
 
 // Set is rules that may be asked.
@@ -24,7 +25,7 @@ type rule struct {
 	Rule
 	patterns []*regexp.Regexp
 	schema   func(value []byte) error // nil unless Check.Schema
-	kinds    []kind                   // of Check.PII and Check.Secrets
+	kinds    []sensitive.Kind         // of Check.PII and Check.Secrets
 }
 
 // SchemaCompiler makes of a JSON Schema what says whether a value fits, in words.
@@ -130,7 +131,7 @@ func (c *rule) compileCheck(schema SchemaCompiler) *flaw {
 	case len(k.PII) > 0:
 		return c.compilePII()
 	case k.Secrets:
-		c.kinds = secretKinds()
+		c.kinds = sensitive.Secrets()
 	case len(k.Patterns) > 0:
 		return c.compilePatterns()
 	case k.Length != nil:
@@ -154,11 +155,11 @@ func (c *rule) compileCheck(schema SchemaCompiler) *flaw {
 
 func (c *rule) compilePII() *flaw {
 	for _, name := range c.Check.PII {
-		at := slices.IndexFunc(piiKinds(), func(k kind) bool { return k.name == name })
+		at := slices.IndexFunc(sensitive.Personal(), func(k sensitive.Kind) bool { return k.Name == name })
 		if at < 0 {
 			return wrong("check.pii", "%q is none of %s", name, strings.Join(Kinds(), ", "))
 		}
-		c.kinds = append(c.kinds, piiKinds()[at])
+		c.kinds = append(c.kinds, sensitive.Personal()[at])
 	}
 	return nil
 }

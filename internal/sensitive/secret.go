@@ -1,4 +1,4 @@
-package guardrail
+package sensitive
 
 import (
 	"regexp"
@@ -40,13 +40,13 @@ var forms = sync.OnceValue(func() []form {
 	}
 })
 
-// secretKinds are the forms as kinds.
-func secretKinds() []kind {
-	var out []kind
+// Secrets are the kinds of secrets that have a form.
+func Secrets() []Kind {
+	var out []Kind
 	for _, f := range forms() {
-		out = append(out, kind{f.name, f.find})
+		out = append(out, Kind{f.name, f.find})
 	}
-	return append(out, kind{"url_password", urlPasswords})
+	return append(out, Kind{"url_password", urlPasswords})
 }
 
 // Bytes of a name with its password in an address, and of the password alone.
@@ -56,7 +56,7 @@ const (
 )
 
 // urlPasswords finds "://name:password@".
-func urlPasswords(text string) (out []span) {
+func urlPasswords(text string) (out []Span) {
 	const begin = "://"
 	for at := 0; ; at += len(begin) {
 		n := strings.Index(text[at:], begin)
@@ -71,12 +71,12 @@ func urlPasswords(text string) (out []span) {
 			continue
 		}
 		if colon := strings.IndexByte(rest[:end], ':'); colon >= 0 && end-colon > minPassword {
-			out = append(out, span{at, at + len(begin) + end + 1})
+			out = append(out, Span{at, at + len(begin) + end + 1})
 		}
 	}
 }
 
-func (f form) find(text string) (out []span) {
+func (f form) find(text string) (out []Span) {
 	for _, begin := range f.begins {
 		for at := 0; ; {
 			n := strings.Index(text[at:], begin)
@@ -89,7 +89,7 @@ func (f form) find(text string) (out []span) {
 				at += len(begin)
 				continue
 			}
-			out = append(out, span{at, at + s[1]})
+			out = append(out, Span{at, at + s[1]})
 			at += s[1]
 		}
 	}

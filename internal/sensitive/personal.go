@@ -1,4 +1,4 @@
-package guardrail
+package sensitive
 
 import (
 	"net/netip"
@@ -23,8 +23,9 @@ const (
 	IPv6       = "ipv6"
 )
 
-func piiKinds() []kind {
-	return []kind{{Email, emails}, {Phone, phones}, {CreditCard, cards}, {IBAN, ibans}, {SSN, ssns}, {IPv4, ipv4s}, {IPv6, ipv6s}}
+// Personal are the kinds of personal data.
+func Personal() []Kind {
+	return []Kind{{Email, emails}, {Phone, phones}, {CreditCard, cards}, {IBAN, ibans}, {SSN, ssns}, {IPv4, ipv4s}, {IPv6, ipv6s}}
 }
 
 // Limits of an address of e-mail, in bytes.
@@ -33,7 +34,7 @@ const (
 	maxDomain = 255
 )
 
-func emails(text string) (out []span) {
+func emails(text string) (out []Span) {
 	for at := 0; ; at++ {
 		n := strings.IndexByte(text[at:], '@')
 		if n < 0 {
@@ -53,7 +54,7 @@ func emails(text string) (out []span) {
 		if from == at || dot < 1 || len(domain)-dot < 3 || digit(domain[dot+1]) || strings.Contains(domain, "..") {
 			continue
 		}
-		out = append(out, span{from, at + 1 + len(domain)})
+		out = append(out, Span{from, at + 1 + len(domain)})
 	}
 }
 
@@ -63,7 +64,7 @@ const (
 	maxPhone = 15
 )
 
-func phones(text string) (out []span) {
+func phones(text string) (out []Span) {
 	for at := 0; at < len(text); at++ {
 		n := strings.IndexByte(text[at:], '+')
 		if n < 0 {
@@ -83,17 +84,17 @@ func phones(text string) (out []span) {
 				break
 			}
 		}
-		if digits < minPhone || digits > maxPhone || text[at+1] == '0' || !apart(text, span{at, to}) {
+		if digits < minPhone || digits > maxPhone || text[at+1] == '0' || !apart(text, Span{at, to}) {
 			continue
 		}
-		out = append(out, span{at, to})
+		out = append(out, Span{at, to})
 		at = to - 1
 	}
 	return out
 }
 
 // group is a run of digits.
-type group struct{ span }
+type group struct{ Span }
 
 // groups are the runs of digits from a place on that stand one space or hyphen apart, up to most digits.
 func groups(text string, at, most int) (out []group) {
@@ -106,7 +107,7 @@ func groups(text string, at, most int) (out []group) {
 		if total += to - at; total > most && len(out) > 0 {
 			return out
 		}
-		out = append(out, group{span{at, to}})
+		out = append(out, group{Span{at, to}})
 		if to+1 >= len(text) || text[to] != ' ' && text[to] != '-' {
 			return out
 		}
@@ -123,17 +124,17 @@ const (
 )
 
 // cards finds numbers of payment cards: of the networks that begin with 2 to 6, with their check digit.
-func cards(text string) (out []span) {
+func cards(text string) (out []Span) {
 	for at := 0; at < len(text); at++ {
 		if !digit(text[at]) {
 			continue
 		}
 		list := groups(text, at, maxCard)
-		to := list[0].to
+		to := list[0].To
 		if at == 0 || !wordly(text[at-1]) {
 			if s, ok := card(text, list); ok {
 				out = append(out, s)
-				to = s.to
+				to = s.To
 			}
 		}
 		at = to // what follows a run of digits is none
@@ -142,18 +143,18 @@ func cards(text string) (out []span) {
 }
 
 // card is the longest card's number that begins with the first group.
-func card(text string, list []group) (span, bool) {
+func card(text string, list []group) (Span, bool) {
 	for n := len(list); n > 0; n-- {
-		s := span{list[0].from, list[n-1].to}
+		s := Span{list[0].From, list[n-1].To}
 		short := false
 		for _, g := range list[:n] {
-			short = short || n > 1 && g.to-g.from < minCardGroup
+			short = short || n > 1 && g.To-g.From < minCardGroup
 		}
-		if !short && apart(text, s) && luhn(text[s.from:s.to]) {
+		if !short && apart(text, s) && luhn(text[s.From:s.To]) {
 			return s, true
 		}
 	}
-	return span{}, false
+	return Span{}, false
 }
 
 func luhn(text string) bool {
@@ -193,7 +194,7 @@ func ibanLength(country string) int {
 	return 0
 }
 
-func ibans(text string) (out []span) {
+func ibans(text string) (out []Span) {
 	for at := 0; at+4 < len(text); at++ {
 		// Two letters, two digits: all else is passed over quickly.
 		if !digit(text[at+2]) || !digit(text[at+3]) || !letter(text[at]) || !letter(text[at+1]) || at > 0 && wordly(text[at-1]) {
@@ -204,8 +205,8 @@ func ibans(text string) (out []span) {
 			continue
 		}
 		to, ok := iban(text, at, want)
-		if ok && apart(text, span{at, to}) {
-			out = append(out, span{at, to})
+		if ok && apart(text, Span{at, to}) {
+			out = append(out, Span{at, to})
 			at = to - 1
 		}
 	}
@@ -243,19 +244,19 @@ func iban(text string, at, want int) (int, bool) {
 }
 
 // ssns finds social security numbers of the United States, written with hyphens or spaces.
-func ssns(text string) (out []span) {
+func ssns(text string) (out []Span) {
 	const long = len("000-00-0000")
 	for at := 0; at+long <= len(text); at++ {
 		s := text[at : at+long]
 		if sep := s[3]; sep != '-' && sep != ' ' || s[6] != sep {
 			continue
 		}
-		ok := apart(text, span{at, at + long}) && (at == 0 || text[at-1] != '-') && (at+long == len(text) || text[at+long] != '-')
+		ok := apart(text, Span{at, at + long}) && (at == 0 || text[at-1] != '-') && (at+long == len(text) || text[at+long] != '-')
 		for i := range s {
 			ok = ok && (digit(s[i]) || i == 3 || i == 6)
 		}
 		if area := s[:3]; ok && area != "000" && area != "666" && area < "900" && s[4:6] != "00" && s[7:] != "0000" {
-			out = append(out, span{at, at + long})
+			out = append(out, Span{at, at + long})
 			at += long - 1
 		}
 	}
@@ -263,40 +264,40 @@ func ssns(text string) (out []span) {
 }
 
 // runs are the spans of text that consist of such bytes and hold one that must be there.
-func runs(text string, of func(byte) bool, must byte) (out []span) {
+func runs(text string, of func(byte) bool, must byte) (out []Span) {
 	for at := 0; at < len(text); {
 		n := strings.IndexByte(text[at:], must)
 		if n < 0 {
 			return out
 		}
-		s := span{at + n, at + n}
-		for s.from > at && of(text[s.from-1]) {
-			s.from--
+		s := Span{at + n, at + n}
+		for s.From > at && of(text[s.From-1]) {
+			s.From--
 		}
-		for s.to < len(text) && of(text[s.to]) {
-			s.to++
+		for s.To < len(text) && of(text[s.To]) {
+			s.To++
 		}
 		out = append(out, s)
-		at = s.to
+		at = s.To
 	}
 	return out
 }
 
 // trimmed is a span without such bytes at its ends.
-func trimmed(text string, s span, cut string) span {
-	for s.from < s.to && strings.IndexByte(cut, text[s.from]) >= 0 {
-		s.from++
+func trimmed(text string, s Span, cut string) Span {
+	for s.From < s.To && strings.IndexByte(cut, text[s.From]) >= 0 {
+		s.From++
 	}
-	for s.from < s.to && strings.IndexByte(cut, text[s.to-1]) >= 0 {
-		s.to--
+	for s.From < s.To && strings.IndexByte(cut, text[s.To-1]) >= 0 {
+		s.To--
 	}
 	return s
 }
 
-func ipv4s(text string) (out []span) {
+func ipv4s(text string) (out []Span) {
 	for _, s := range runs(text, func(c byte) bool { return digit(c) || c == '.' }, '.') {
 		s = trimmed(text, s, ".")
-		if a, err := netip.ParseAddr(text[s.from:s.to]); err == nil && a.Is4() && apart(text, s) {
+		if a, err := netip.ParseAddr(text[s.From:s.To]); err == nil && a.Is4() && apart(text, s) {
 			out = append(out, s)
 		}
 	}
@@ -306,15 +307,15 @@ func ipv4s(text string) (out []span) {
 // minIPv6Digits keeps names of programs such as a::b from being taken for addresses.
 const minIPv6Digits = 4
 
-func ipv6s(text string) (out []span) {
+func ipv6s(text string) (out []Span) {
 	hexed := func(c byte) bool { return digit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
 	for _, s := range runs(text, func(c byte) bool { return hexed(c) || c == ':' || c == '.' }, ':') {
 		s = trimmed(text, s, ".")
-		if s.to-s.from > 2 && text[s.to-1] == ':' && text[s.to-2] != ':' {
-			s.to-- // "from 2001:db8::1: it failed"
+		if s.To-s.From > 2 && text[s.To-1] == ':' && text[s.To-2] != ':' {
+			s.To-- // "from 2001:db8::1: it failed"
 		}
 		n := 0
-		for i := s.from; i < s.to; i++ {
+		for i := s.From; i < s.To; i++ {
 			if hexed(text[i]) {
 				n++
 			}
@@ -322,7 +323,7 @@ func ipv6s(text string) (out []span) {
 		if n < minIPv6Digits || !apart(text, s) {
 			continue
 		}
-		if a, err := netip.ParseAddr(text[s.from:s.to]); err == nil && a.Is6() {
+		if a, err := netip.ParseAddr(text[s.From:s.To]); err == nil && a.Is6() {
 			out = append(out, s)
 		}
 	}

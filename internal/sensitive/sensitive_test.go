@@ -1,0 +1,42 @@
+package sensitive_test
+
+import (
+	"testing"
+
+	"github.com/stead-dev/stead/internal/sensitive"
+)
+
+// Each byte is of one thing: of two that overlap the earlier counts, and of two that begin together the longer. What each
+// kind finds is in the tests of package guardrail.
+func TestWhatOverlapsIsOneThing(t *testing.T) {
+	at := func(kind string, from, to int) sensitive.Found {
+		return sensitive.Found{Span: sensitive.Span{From: from, To: to}, Kind: kind}
+	}
+	const text = "0123456789"
+	for _, tc := range []struct {
+		name string
+		all  []sensitive.Found
+		want string
+	}{
+		{"nothing", nil, "0123456789"},
+		{"one", []sensitive.Found{at("a", 2, 4)}, "01<a>456789"},
+		{"side by side, in any order", []sensitive.Found{at("b", 4, 6), at("a", 2, 4)}, "01<a><b>6789"},
+		{"the earlier", []sensitive.Found{at("b", 3, 9), at("a", 2, 4)}, "01<a>456789"},
+		{"the longer", []sensitive.Found{at("a", 2, 4), at("b", 2, 6)}, "01<b>6789"},
+		{"within another", []sensitive.Found{at("a", 4, 5), at("b", 2, 6), at("c", 6, 7)}, "01<b><c>789"},
+		{"all of it", []sensitive.Found{at("a", 0, 10)}, "<a>"},
+	} {
+		if got := sensitive.Replace(text, sensitive.Apart(tc.all), func(kind string) string { return "<" + kind + ">" }); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestSecretsAndNumbersAreFoundTogether(t *testing.T) {
+	kinds := append(sensitive.Secrets(), sensitive.Personal()...)
+	const text = "ada@example.com pays with 4111 1111 1111 1111, key AKIAIOSFODNN7EXAMPLE"
+	want := "<email> pays with <credit_card>, key <aws_key>"
+	if got := sensitive.Replace(text, sensitive.Find(text, kinds), func(kind string) string { return "<" + kind + ">" }); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
