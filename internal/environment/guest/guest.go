@@ -82,6 +82,8 @@ const (
 	// KillTime is the longest between a kill and its outcome: a guest that does not answer by then is
 	// given up, with all that runs in it.
 	KillTime = 10 * time.Second
+	// interruptTime is the same of all processes at once, of which there may be thousands: no command begins meanwhile.
+	interruptTime = 3 * KillTime
 )
 
 // hello is the guest's first word.

@@ -128,6 +128,7 @@ func (c *Client) Interrupt(ctx context.Context, why environment.Reason) {
 		return // it has ended, with all its processes
 	}
 	defer context.AfterFunc(ctx, s.stop)()
+	defer time.AfterFunc(interruptTime, func() { c.mux.end(errSilent) }).Stop()
 	_, _ = s.outcome()
 }
 

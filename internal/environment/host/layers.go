@@ -46,9 +46,28 @@ func (l layer) root() string   { return filepath.Join(l.dir, layerStored, layerR
 // files are what set-up commands left in the workspace.
 func (l layer) files() string { return filepath.Join(l.dir, layerFiles) }
 
+// maxUserBytes is the longest name of a user: an id of a session or a template.
+const maxUserBytes = 128
+
+// user is the file by which a session or a template claims the layer. What is no plain name is refused: an import says
+// itself what its template is called.
+func (l layer) user(name string) (string, error) {
+	odd := func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		return !letter && (r < '0' || r > '9') && r != '_' && r != '-'
+	}
+	if name == "" || len(name) > maxUserBytes || strings.ContainsFunc(name, odd) {
+		return "", stead.Errorf(stead.KindInvalid, "%.80q is no id of a session or a template: it can't use a layer", name)
+	}
+	return filepath.Join(l.dir, layerUsers, name), nil
+}
+
 // claim lets a user have the layer until it is released; false when the layer has ended.
 func (l layer) claim(user string) (bool, error) {
-	name := filepath.Join(l.dir, layerUsers, user)
+	name, err := l.user(user)
+	if err != nil {
+		return false, err
+	}
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESTALE) {
 		return false, nil
@@ -62,7 +81,11 @@ func (l layer) claim(user string) (bool, error) {
 
 // release takes a user's claim back, and removes the layer if it was the last one.
 func (l layer) release(user string) error {
-	err := os.Remove(filepath.Join(l.dir, layerUsers, user))
+	name, err := l.user(user)
+	if err != nil {
+		return err
+	}
+	err = os.Remove(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

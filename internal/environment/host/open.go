@@ -11,6 +11,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/workspace"
+	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/template"
 )
@@ -154,9 +155,13 @@ func (h *Host) workspace(ctx context.Context, key stead.SessionKey, p place, fro
 func (h *Host) start(ctx context.Context, driver environment.Provider, b *box, cfg template.Config, from environment.State) error {
 	root := environment.Root{Image: h.cfg.Image}
 	keep := func() (bool, error) { return true, nil } // whether its layer was there until it was in use
-	if dir, found := h.oldLayer(b.key, from.Layer); found {
+	if from.Layer == "" {
+		// The image alone.
+	} else if _, err := manifest.ParseSum(from.Layer); err != nil { // an import says itself which it has
+		return stead.Wrap(stead.KindInvalid, err, "the environment's layer has no digest")
+	} else if dir, found := h.oldLayer(b.key, from.Layer); found {
 		root.Layers = []string{dir}
-	} else if from.Layer != "" {
+	} else {
 		l, err := h.layer(ctx, b.key, from.Layer)
 		if err != nil {
 			return err
@@ -215,7 +220,7 @@ func (h *Host) layer(ctx context.Context, key stead.SessionKey, digest string) (
 // oldLayer finds a layer of the time when layers had no users, by the checkpoint that stores it.
 func (h *Host) oldLayer(key stead.SessionKey, digest string) (root string, found bool) {
 	dir := filepath.Join(h.layersOf(key.Project), digest)
-	if !(layer{dir}).old() {
+	if st, err := os.Lstat(filepath.Join(dir, layerRoot)); err != nil || !st.IsDir() || !(layer{dir}).old() {
 		return "", false
 	}
 	now := time.Now()

@@ -106,7 +106,7 @@ func (h *Host) sweep(ctx context.Context, now time.Time) {
 // keepForTemplate lets a template have a layer whose set-up is all its own. What a session has put in beside it ends with
 // that session.
 func (h *Host) keepForTemplate(l layer, cfg template.Config) error {
-	if h.cfg.Template == nil || cfg.TemplateID == "" || cfg.TemplateVersion == 0 {
+	if h.cfg.Template == nil || !strings.HasPrefix(cfg.TemplateID, template.Prefix) || cfg.TemplateVersion == 0 {
 		return nil
 	}
 	if _, err := l.claim(cfg.TemplateID); err != nil {
