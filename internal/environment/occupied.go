@@ -64,10 +64,14 @@ func (l Limits) Outgrown(now, before Occupied) Reason {
 const (
 	restShare     = 10
 	restShareNear = 2
+	// fileLook is more than it takes to look at a file whose inode is in memory. What took longer waited for a disk or a
+	// processor that others had: it cost them nothing, and a rest behind it would leave a writer alone for seconds.
+	fileLook = 20 * time.Microsecond
 )
 
 // Rest is how long a watchdog rests behind a measurement.
 func (l Limits) Rest(took time.Duration, now Occupied) time.Duration {
+	took = min(took, time.Duration(now.Files+1)*fileLook)
 	if now.Files > l.Files/2 {
 		return restShareNear * took
 	}

@@ -30,7 +30,23 @@ func TestOutgrown(t *testing.T) {
 			t.Errorf("%+v after %+v: %q, want %q", c.now, c.before, got, c.want)
 		}
 	}
-	if near, far := l.Rest(time.Second, o{Files: 6}), l.Rest(time.Second, o{Files: 5}); near != 2*time.Second || far != 10*time.Second {
-		t.Errorf("it rests %v and %v", near, far)
+}
+
+func TestAWatchdogRestsByWhatItCosts(t *testing.T) {
+	l := environment.Limits{Files: 400_000}
+	o := func(files int) environment.Occupied { return environment.Occupied{Files: files} }
+	for _, c := range []struct {
+		took  time.Duration
+		files int
+		want  time.Duration
+	}{
+		{time.Second, 200_000, 10 * time.Second},
+		{time.Second, 200_001, 2 * time.Second}, // they could outrun it
+		{10 * time.Microsecond, 64, 100 * time.Microsecond},
+		{3 * time.Second, 64, 13 * time.Millisecond}, // the disk was slow: who writes to it is not let alone for half a minute
+	} {
+		if got := l.Rest(c.took, o(c.files)); got != c.want {
+			t.Errorf("%d files in %v: it rests %v, want %v", c.files, c.took, got, c.want)
+		}
 	}
 }

@@ -318,7 +318,11 @@ func (b *box) watchDisk() {
 	var before *environment.Occupied     // nil: not measured yet
 	var ownBefore environment.Occupied   // without TMPDIR
 	due, look := time.Now(), time.Time{} // a workspace is measured first before a command has changed it
+	rested := due                        // when the last measurement may be followed by one
 	for {
+		if !b.idle() && rested.Before(due) {
+			due = rested // a command has begun: an idle pause is over
+		}
 		until := due
 		if before != nil && look.Before(due) && !b.idle() {
 			until = look
@@ -343,11 +347,11 @@ func (b *box) watchDisk() {
 		own, err1 := b.Measure(b.spec.Limits.MostFiles())
 		tmp, err2 := b.tmp.Measure(b.spec.Limits.MostFiles())
 		all := own.Plus(tmp)
-		pause := max(diskPause, b.spec.Limits.Rest(time.Since(begin), all))
-		if b.idle() {
-			pause = max(pause, diskIdlePause)
+		rested = time.Now().Add(max(diskPause, b.spec.Limits.Rest(time.Since(begin), all)))
+		due = rested
+		if idle := time.Now().Add(diskIdlePause); b.idle() && due.Before(idle) {
+			due = idle
 		}
-		due = time.Now().Add(pause)
 		if errors.Join(err1, err2) != nil {
 			continue // it changed under the measurement: there is a next time
 		}
