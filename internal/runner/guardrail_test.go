@@ -14,6 +14,7 @@ import (
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/sensitive"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
 )
@@ -62,7 +63,7 @@ func rail(name string, on guardrail.Point, action guardrail.Action, check guardr
 }
 
 var (
-	mails = guardrail.Check{PII: []string{guardrail.Email}}
+	mails = guardrail.Check{PII: []string{sensitive.Email}}
 	curse = guardrail.Check{Patterns: []string{"(?i)darn"}}
 )
 
@@ -100,7 +101,7 @@ func TestInputThatAGuardrailRedacts(t *testing.T) {
 			t.Errorf("the model was told %q", told)
 		}
 		got := findings(t, n.events(id), session.KindInputMessage)
-		if len(got) != 2 || got[0].Guardrail != "no-mails" || got[0].Found[guardrail.Email] != 1 || s.of(guardrail.Input) != 2 {
+		if len(got) != 2 || got[0].Guardrail != "no-mails" || got[0].Found[sensitive.Email] != 1 || s.of(guardrail.Input) != 2 {
 			t.Errorf("the journal says %+v, %d were recorded", got, s.of(guardrail.Input))
 		}
 		n.crash("node-2")
