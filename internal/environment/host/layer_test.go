@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -332,6 +333,42 @@ func TestWhatASweepTakes(t *testing.T) {
 	b.open() // what nobody used for so long comes from the session's blobs
 	if data, err := os.ReadFile(filepath.Join(b.driver.last().Root.Layers[0], "opt", "tool")); err != nil || string(data) != "tool\n" {
 		t.Errorf("the layer holds %q, %v", data, err)
+	}
+}
+
+// TestAnOldLayerStaysAfterItIsNoticed: a node of its time has it mounted and says nothing of that, however long ago it
+// was made; a node of now says so by the time of its mark.
+func TestAnOldLayerStaysAfterItIsNoticed(t *testing.T) {
+	b := newBench(t)
+	project := b.layersOf(b.key.Project)
+	old, name := filepath.Join(project, "setup-of-before"), filepath.Join(project, "digest-of-its-checkpoint")
+	tool, mark := filepath.Join(old, layerRoot, "tool"), filepath.Join(old, oldMark)
+	now := time.Now()
+	long := now.Add(-3 * LayerUnused)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(tool), 0o700), os.WriteFile(tool, nil, 0o600), os.WriteFile(mark, nil, 0o600),
+		os.Chtimes(mark, long, long), os.Symlink(filepath.Base(old), name)); err != nil {
+		t.Fatal(err)
+	}
+	after := func(d time.Duration, there bool) {
+		t.Helper()
+		b.sweep(context.Background(), now.Add(d))
+		for _, f := range []string{tool, filepath.Join(name, layerRoot, "tool")} {
+			if _, err := os.Stat(f); (err == nil) != there {
+				t.Fatalf("%v after it was noticed it is there: %v, want %v", d, err == nil, there)
+			}
+		}
+	}
+	after(0, true)
+	after(LayerUnused-time.Minute, true)
+	used := now.Add(LayerUnused / 2)
+	if err := os.Chtimes(mark, used, used); err != nil {
+		t.Fatal(err)
+	}
+	after(LayerUnused+time.Minute, true)
+	after(LayerUnused*3/2+time.Minute, false)
+	b.sweep(context.Background(), now.Add(2*LayerUnused))
+	if left := b.layersLeft(); len(left) != 0 {
+		t.Errorf("left are %q", left)
 	}
 }
 

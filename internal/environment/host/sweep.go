@@ -141,6 +141,28 @@ func (h *Host) leaveTemplates(ctx context.Context, project stead.ProjectID, l la
 	return nil
 }
 
+// noticedMark is a file that old layers have since the first sweep that met them.
+const noticedMark = "noticed"
+
+// oldUnused is for how long nobody may have used an old layer. The nodes of its time say nothing of their uses, and may
+// be at work beside this one, so that it counts from when it was noticed, at the earliest.
+func (l layer) oldUnused(now time.Time) (time.Duration, error) {
+	used, err := os.Stat(filepath.Join(l.dir, oldMark))
+	if err != nil {
+		return 0, unavailable(err, "look when an old layer was used")
+	}
+	name := filepath.Join(l.dir, noticedMark)
+	noticed, err := os.Stat(name)
+	switch {
+	case err == nil:
+		return min(now.Sub(used.ModTime()), now.Sub(noticed.ModTime())), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return 0, unavailable(err, "look when an old layer was noticed")
+	}
+	err = os.WriteFile(name, nil, 0o600)
+	return 0, unavailable(err, "notice an old layer")
+}
+
 func (h *Host) sweepOne(dir string, now time.Time) error {
 	l := layer{dir}
 	if strings.HasPrefix(filepath.Base(dir), makingPrefix) {
@@ -149,9 +171,10 @@ func (h *Host) sweepOne(dir string, now time.Time) error {
 		}
 		return remove(dir)
 	}
-	if info, err := os.Stat(filepath.Join(dir, oldMark)); err == nil {
-		if now.Sub(info.ModTime()) <= LayerUnused {
-			return nil
+	if l.old() {
+		unused, err := l.oldUnused(now)
+		if err != nil || unused <= LayerUnused {
+			return err
 		}
 		return remove(dir)
 	}
