@@ -245,6 +245,31 @@ func TestATemplateKeepsItsLayer(t *testing.T) {
 	}
 }
 
+// TestAnUnfinishedClaimOfATemplateEnds: one whose node was killed between the claim and its version keeps no layer, and
+// one that is being written keeps its own.
+func TestAnUnfinishedClaimOfATemplateEnds(t *testing.T) {
+	b := newBench(t, func(h *Config) {
+		h.Template = func(context.Context, stead.ProjectID, string) (int64, error) { return 1, nil }
+	})
+	b.setup(commands("true"))
+	b.prepare()
+	l := layer{b.layersLeft()[0]}
+	if found, err := l.claim("envtmpl_1"); err != nil || !found { // and no more
+		t.Fatal(found, err)
+	}
+	if err := b.Forget(context.Background(), b.key); err != nil {
+		t.Fatal(err)
+	}
+	b.sweep(context.Background(), time.Now().Add(ClaimTime-time.Minute))
+	if left := b.layersLeft(); len(left) != 1 {
+		t.Errorf("while it may be written %q are left", left)
+	}
+	b.sweep(context.Background(), time.Now().Add(ClaimTime+time.Minute))
+	if left := b.layersLeft(); len(left) != 0 {
+		t.Errorf("left are %q", left)
+	}
+}
+
 // TestAWaitForAnothersSetUpEndsWithItsRequest: and deleting the session that waited takes no longer.
 func TestAWaitForAnothersSetUpEndsWithItsRequest(t *testing.T) {
 	b := newBench(t)

@@ -22,6 +22,9 @@ const (
 	LayerUnused = 30 * 24 * time.Hour
 	// MakingTime is after how long a layer that is not whole belongs to nobody any more. Its maker has SetupTime.
 	MakingTime = 3 * SetupTime
+	// ClaimTime is after how long a template's claim that says no version is nobody's: whoever made it was killed before
+	// it did, which takes one write. Longer than that by far, and than what the clocks of nodes differ by.
+	ClaimTime = time.Hour
 	// SweepEvery is how often a node looks for either.
 	SweepEvery = time.Minute
 )
@@ -94,7 +97,7 @@ func (h *Host) sweep(ctx context.Context, now time.Time) {
 		for _, e := range entries {
 			err := h.sweepOne(filepath.Join(dir, e.Name()), now)
 			if err == nil {
-				err = h.leaveTemplates(ctx, stead.ProjectID(p.Name()), layer{filepath.Join(dir, e.Name())})
+				err = h.leaveTemplates(ctx, stead.ProjectID(p.Name()), layer{filepath.Join(dir, e.Name())}, now)
 			}
 			if err != nil {
 				h.log.Warn("a layer that nobody needs is left", "layer", filepath.Join(dir, e.Name()), "err", err)
@@ -116,8 +119,8 @@ func (h *Host) keepForTemplate(l layer, cfg template.Config) error {
 	return unavailable(os.WriteFile(filepath.Join(l.dir, layerUsers, cfg.TemplateID), []byte(version), 0o600), "keep a layer for its template")
 }
 
-// leaveTemplates takes back the claims of templates that are deleted or changed.
-func (h *Host) leaveTemplates(ctx context.Context, project stead.ProjectID, l layer) error {
+// leaveTemplates takes back the claims of templates that are deleted or changed, and those that are not finished.
+func (h *Host) leaveTemplates(ctx context.Context, project stead.ProjectID, l layer, now time.Time) error {
 	users, err := os.ReadDir(filepath.Join(l.dir, layerUsers))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return unavailable(err, "look who uses a layer")
@@ -126,12 +129,8 @@ func (h *Host) leaveTemplates(ctx context.Context, project stead.ProjectID, l la
 		if h.cfg.Template == nil || strings.HasPrefix(u.Name(), stead.SessionPrefix) {
 			continue
 		}
-		of, err := os.ReadFile(filepath.Join(l.dir, layerUsers, u.Name()))
-		if err != nil || len(of) == 0 {
-			continue // it is being written
-		}
-		now, err := h.cfg.Template(ctx, project, u.Name())
-		if stead.KindOf(err) == stead.KindNotFound || err == nil && strconv.FormatInt(now, 10) != string(of) {
+		left, err := h.left(ctx, project, filepath.Join(l.dir, layerUsers, u.Name()), now)
+		if err == nil && left {
 			err = l.release(u.Name())
 		}
 		if err != nil {
@@ -139,6 +138,26 @@ func (h *Host) leaveTemplates(ctx context.Context, project stead.ProjectID, l la
 		}
 	}
 	return nil
+}
+
+// left reports whether no template needs its claim any more.
+func (h *Host) left(ctx context.Context, project stead.ProjectID, claim string, now time.Time) (bool, error) {
+	info, err := os.Stat(claim) // before it is read: one that is written meanwhile is no older than it looks
+	if err != nil {
+		return false, nil //nolint:nilerr // it is gone, or the next sweep sees it
+	}
+	of, err := os.ReadFile(claim)
+	if err != nil {
+		return false, nil //nolint:nilerr // likewise
+	}
+	if len(of) == 0 {
+		return now.Sub(info.ModTime()) > ClaimTime, nil
+	}
+	version, err := h.cfg.Template(ctx, project, filepath.Base(claim))
+	if stead.KindOf(err) == stead.KindNotFound {
+		return true, nil
+	}
+	return err == nil && strconv.FormatInt(version, 10) != string(of), err
 }
 
 // noticedMark is a file that old layers have since the first sweep that met them.
