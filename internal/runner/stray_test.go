@@ -12,6 +12,8 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/journal/journaltest"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -118,20 +120,102 @@ func TestStraysAreLookedForNowAndThen(t *testing.T) {
 	})
 }
 
-// TestStraysOfAnotherDatabase: who starts a server with the wrong database, or an old copy, does not lose what
-// the right one knows.
+// idAt is a session's id that was made at a moment.
+func idAt(at time.Time, i int) stead.SessionID {
+	return stead.SessionID(fmt.Sprintf("%s%012x7000%016x", stead.SessionPrefix, at.UnixMilli(), 0x8000000000000000|uint64(i)))
+}
+
+// remembers is a database that knows sessions of which the test has made no more than the ids.
+type remembers struct {
+	*journaltest.Memory
+	ids map[stead.SessionID]bool
+}
+
+func (r remembers) Head(ctx context.Context, key stead.SessionKey) (journal.Head, error) {
+	if r.ids[key.Session] {
+		return journal.Head{}, nil
+	}
+	return r.Memory.Head(ctx, key)
+}
+
+// TestStraysOfAnotherDatabase: who starts a server with the wrong database, or with an older copy, loses nothing that
+// the right one knows, also after sessions were made with it; what kills left among the sessions of the right one is
+// removed.
 func TestStraysOfAnotherDatabase(t *testing.T) {
+	const many = 1000
+	for what, test := range map[string]struct {
+		strays func(i int) bool // of the sessions that were made hour after hour, up to a week ago
+		week   int              // so many strays were made in the week since
+		later  int              // and then so many sessions that are known
+		stay   bool
+	}{
+		"another one's":                       {strays: func(int) bool { return true }, stay: true},
+		"an older copy":                       {week: 900, stay: true},
+		"an older copy that was used":         {week: 900, later: 30, stay: true},
+		"an older copy of few sessions less":  {week: runner.MaxStrays + 1, later: 30, stay: true},
+		"killed now and then":                 {strays: func(i int) bool { return i%20 == 3 }},
+		"killed more often than is believed":  {strays: func(i int) bool { return i%10 == 3 }, stay: true},
+		"killed with several in the making":   {strays: func(i int) bool { return i > 20 && i <= 20+runner.MaxStrays }},
+		"killed with several, and none since": {week: runner.MaxStrays},
+	} {
+		t.Run(what, func(t *testing.T) {
+			strays := 0
+			add := func(n *node, known map[stead.SessionID]bool, at time.Time, i int, stray bool) {
+				id := idAt(at, i)
+				if known[id] = !stray; stray {
+					strays++
+				}
+				if _, err := n.cfg.Blobs.Put(context.Background(), n.key(id), []byte("x")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			bubble(t, func(t *testing.T, n *node) {
+				time.Sleep(runner.StrayAge + runner.StraysEvery)
+				synctest.Wait()
+				want := many + test.week + test.later
+				if !test.stay {
+					want -= strays
+				}
+				if got := len(n.owners()); got != want {
+					t.Errorf("blobs of %d are left, want %d", got, want)
+				}
+			}, func(n *node) {
+				known := map[stead.SessionID]bool{}
+				week := time.Now().Add(-7 * 24 * time.Hour)
+				for i := range many {
+					add(n, known, week.Add(time.Duration(i-many)*time.Hour), i, test.strays != nil && test.strays(i))
+				}
+				for i := range test.week {
+					add(n, known, week.Add(time.Duration(i)*time.Minute), i, true)
+				}
+				for i := range test.later {
+					add(n, known, time.Now().Add(-25*time.Hour), i, false)
+				}
+				n.cfg.Store = remembers{n.store, known}
+			})
+		})
+	}
+}
+
+// TestSessionsInTheMakingAreNoStrays: many of them at once do not keep an old one.
+func TestSessionsInTheMakingAreNoStrays(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {
-		n.conversation()
-		for i := range runner.MaxStrays + 2 {
-			if _, err := n.cfg.Blobs.Put(context.Background(), n.key(stead.SessionID(fmt.Sprint("sess_", i))), []byte("x")); err != nil {
+		put := func(id stead.SessionID) {
+			if _, err := n.cfg.Blobs.Put(context.Background(), n.key(id), []byte("x")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(runner.StrayAge + runner.StraysEvery)
+		old := idAt(time.Now(), 0)
+		put(old)
+		time.Sleep(runner.StrayAge + time.Hour)
+		const many = 5 * runner.MaxStrays
+		for i := range many {
+			put(idAt(time.Now(), i))
+		}
+		time.Sleep(runner.StraysEvery)
 		synctest.Wait()
-		if got := len(n.owners()); got != runner.MaxStrays+3 {
-			t.Errorf("blobs of %d are left", got)
+		if got := n.owners(); got[old] || len(got) != many {
+			t.Errorf("blobs of %d are left, of the old one: %v", len(got), got[old])
 		}
 	})
 }
