@@ -42,13 +42,22 @@ func (d *Dir) Sessions(ctx context.Context, each func(stead.SessionKey) error) e
 }
 
 // Prune implements Store. A directory goes when it is empty and was not changed since olderThan, except by this:
-// in a younger one somebody may be about to put the first blob.
+// in a younger one somebody may be about to put the first blob. What has a session's name and is no directory is
+// nobody's, and a link may lead to what another session has.
 func (d *Dir) Prune(ctx context.Context, key stead.SessionKey, olderThan time.Time) (Swept, error) {
 	session, err := sessionDir(key)
 	if err != nil {
 		return Swept{}, err
 	}
 	var s Swept
+	for _, dir := range []string{string(key.Project), session} {
+		if info, err := d.root.Lstat(dir); err != nil || !info.IsDir() {
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+				err = nil
+			}
+			return s, d.fault(err, "remove blobs")
+		}
+	}
 	names, err := d.names(session)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil

@@ -107,3 +107,27 @@ func TestPruneLeavesWhatIsYoung(t *testing.T) {
 	_, err = d.Prune(t.Context(), stead.SessionKey{Project: "..", Session: "s"}, time.Now())
 	fails(t, stead.KindInvalid, err)
 }
+
+// TestPruneLeavesWhatIsNoSession: a file that has the name of one, and links, whose blobs are another's.
+func TestPruneLeavesWhatIsNoSession(t *testing.T) {
+	root := t.TempDir()
+	d := openDir(t, root)
+	kept := put(t, d, key(1), "one")
+	at := func(k stead.SessionKey) string { return filepath.Join(root, string(k.Project), string(k.Session)) }
+	file, link, elsewhere, away := key(2), key(3), stead.SessionKey{Project: "q", Session: key(1).Session}, key(4)
+	if err := errors.Join(os.WriteFile(at(file), []byte("mine"), 0o600), os.Symlink(filepath.Base(at(key(1))), at(link)),
+		os.Symlink("p", filepath.Join(root, "q")), os.Symlink(t.TempDir(), at(away))); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []stead.SessionKey{file, link, elsewhere, away} {
+		if s, err := d.Prune(t.Context(), k, time.Now().Add(time.Hour)); err != nil || s != (Swept{}) {
+			t.Errorf("of %v: %+v, %v", k, s, err)
+		}
+	}
+	if _, err := d.Get(t.Context(), key(1), kept); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(at(file)); err != nil {
+		t.Error(err)
+	}
+}
