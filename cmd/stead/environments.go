@@ -28,6 +28,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/environment/plan"
 	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/template"
@@ -149,7 +150,7 @@ type computers struct {
 }
 
 // openComputers puts them together. service is asked later, when executors come.
-func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *identity.Service, named configured, service func() session.Environments) (*computers, error) {
+func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *identity.Service, named configured, sessions journal.Directory, service func() session.Environments) (*computers, error) {
 	chosen, err := chooseDriver(ctx, n.cfg, n.log)
 	if err != nil {
 		return nil, err
@@ -190,6 +191,10 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *iden
 		Image: root, Base: base,
 		Dir: n.cfg.Data, Room: n.room.Admit, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
 		File: named.nodeContent, Template: named.templates.Version, Egress: way, Log: n.log,
+		Session: func(ctx context.Context, key stead.SessionKey) error {
+			_, err := sessions.Head(ctx, key)
+			return err
+		},
 		Tools: func(find func(stead.SessionKey) (environment.Environment, error), began func(stead.SessionKey, string) func()) []tool.Tool {
 			return computer.Tools(find, began)
 		},

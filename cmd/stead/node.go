@@ -224,7 +224,7 @@ func (n *node) open(ctx context.Context) error {
 	services := n.openConfigured(store, store, keys, authorizer, guard)
 	n.vaults.Store(services.vaults)
 	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
-	pcs, err := n.openComputers(ctx, keys, callers, services, func() session.Environments { return run })
+	pcs, err := n.openComputers(ctx, keys, callers, services, store, func() session.Environments { return run })
 	if err != nil {
 		return err
 	}

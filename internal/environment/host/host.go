@@ -91,6 +91,8 @@ type Config struct {
 	// Template is the version of a template as it is now: for as long as a layer is of that, it is kept for the template's next
 	// session. KindNotFound: it is deleted. nil: layers end with their sessions.
 	Template func(ctx context.Context, project stead.ProjectID, id string) (version int64, err error)
+	// Session says KindNotFound of a session that is deleted, whose claims to layers end then. nil: nobody asks.
+	Session func(ctx context.Context, key stead.SessionKey) error
 	// File and Skill read what an environment's configuration names by id. The caller closes a file.
 	File  func(ctx context.Context, project stead.ProjectID, id string) (io.ReadCloser, error)
 	Skill func(ctx context.Context, project stead.ProjectID, id, version string) ([]byte, error)

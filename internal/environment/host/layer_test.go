@@ -270,6 +270,37 @@ func TestAnUnfinishedClaimOfATemplateEnds(t *testing.T) {
 	}
 }
 
+// TestTheClaimOfADeletedSessionEnds: where the node that deleted it did not see the claim.
+func TestTheClaimOfADeletedSessionEnds(t *testing.T) {
+	deleted, away := stead.SessionID(""), error(nil)
+	b := newBench(t, func(h *Config) {
+		h.Session = func(_ context.Context, key stead.SessionKey) error {
+			if key.Session == deleted {
+				return stead.NotFound("session", string(key.Session))
+			}
+			return away
+		}
+	})
+	b.setup(commands("true"))
+	b.prepare()
+	kept := func(what string, later time.Duration, want int) {
+		t.Helper()
+		err := b.sweepClaims(context.Background(), time.Now().Add(later))
+		if left := b.layersLeft(); len(left) != want || stead.KindOf(err) != stead.KindOf(away) {
+			t.Errorf("%s: %q are left, want %d, %v", what, left, want, err)
+		}
+	}
+	kept("there", 2*ClaimTime, 1)
+	away = stead.Errorf(stead.KindUnavailable, "the database is away")
+	kept("nobody can say", 2*ClaimTime, 1)
+	deleted, away = b.key.Session, nil
+	kept("a claim of now", 0, 1)
+	b.open()
+	kept("it is open here", 2*ClaimTime, 1)
+	b.suspend()
+	kept("deleted", 2*ClaimTime, 0)
+}
+
 // TestAWaitForAnothersSetUpEndsWithItsRequest: and deleting the session that waited takes no longer.
 func TestAWaitForAnothersSetUpEndsWithItsRequest(t *testing.T) {
 	b := newBench(t)

@@ -23,7 +23,8 @@ const (
 	// MakingTime is after how long a layer that is not whole belongs to nobody any more. Its maker has SetupTime.
 	MakingTime = 3 * SetupTime
 	// ClaimTime is after how long a template's claim that says no version is nobody's: whoever made it was killed before
-	// it did, which takes one write. Longer than that by far, and than what the clocks of nodes differ by.
+	// it did, which takes one write. Longer than that by far, and than what the clocks of nodes differ by. A session's
+	// claim that is older is asked about.
 	ClaimTime = time.Hour
 	// SweepEvery is how often a node looks for either.
 	SweepEvery = time.Minute
@@ -71,8 +72,16 @@ func abandoned(dir, boot string, now time.Time) bool {
 func (h *Host) keepSweeping(ctx context.Context) {
 	every := time.NewTicker(SweepEvery)
 	defer every.Stop()
+	var asked time.Time
 	for {
-		h.sweep(ctx, time.Now())
+		now := time.Now()
+		h.sweep(ctx, now)
+		if now.Sub(asked) >= ClaimsEvery {
+			asked = now
+			if err := h.sweepClaims(ctx, now); err != nil && ctx.Err() == nil {
+				h.log.Warn("whether sessions still need their layers can't be told", "err", err)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
