@@ -84,7 +84,7 @@ func layout() []rule {
 		{"internal/environment/image", []string{"internal/environment"}, []string{"github.com/google/go-containerregistry", "golang.org/x/sys"}, "adapter: OCI images become root directories for the local drivers"},
 		{"internal/egress", nil, nil, "the way out of an environment, and of the server where users name the address: needs neither its contract nor its drivers"},
 		{"internal/environment/layer", []string{"internal/environment"}, nil, "what a set-up changed in a container's root, from file system to archive and back; runs inside, for drivers whose engine mounts nothing of ours"},
-		{"internal/environment/trait", []string{"internal/environment"}, []string{"golang.org/x/sys"}, "owners, modes and overlays' marks of a layer, as a list beside its checkpoint"},
+		{"internal/environment/trait", []string{"internal/environment", "internal/environment/workspace/manifest"}, []string{"golang.org/x/sys"}, "owners, modes and overlays' marks of a layer, as a list beside its checkpoint"},
 		{"internal/environment/guest", []string{"internal/environment", "internal/environment/layer", "internal/environment/seccomp", "internal/environment/workspace"}, []string{"golang.org/x/sys"}, "commands inside a container that an engine or cluster made; shared by the drivers for those"},
 		{"internal/environment/docker", []string{"internal/environment", "internal/environment/guest", "internal/environment/workspace"}, nil, "adapter: any OCI engine, by plain HTTP over its socket"},
 		{"internal/environment/kubernetes", []string{"internal/environment", "internal/environment/guest", "internal/environment/workspace"}, []string{"github.com/coder/websocket"}, "adapter: claims of agent-sandbox, by plain HTTP and a WebSocket"},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
 )
 
 // Apply makes of what a checkpoint restored below root what was listed. After an error the root is a
@@ -49,6 +50,7 @@ func apply(root *os.Root, list io.Reader) error {
 	if err := m.own(); err != nil {
 		return err
 	}
+	before := ""
 	for paths := 0; lines.Scan(); paths++ {
 		if paths >= MaxPaths {
 			return stead.Errorf(stead.KindTooLarge, "the layer has more than %d paths", MaxPaths)
@@ -57,6 +59,11 @@ func apply(root *os.Root, list io.Reader) error {
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return invalid("%v", err)
 		}
+		name := string(e.Path)
+		if paths > 0 && !behind(name, before) {
+			return invalid("%.200q does not come behind %.200q", name, before)
+		}
+		before = name
 		if err := m.mend(e); err != nil {
 			return err
 		}
@@ -67,14 +74,40 @@ func apply(root *os.Root, list io.Reader) error {
 	return m.finish()
 }
 
+// behind reports whether Write lists a path after another one. No path comes twice so: what is kept of a list is
+// bounded by what is in the layer.
+func behind(name, before string) bool {
+	if before == "." {
+		before = ""
+	}
+	return name != "." && manifest.Compare(before, name) < 0
+}
+
 // owner reports whether ids from this one on may own something.
 func owner(id int) bool { return id >= MinOwner && id <= 1<<31-idRange }
 
 type mender struct {
 	root *os.Root
 	top  header
-	owns bool    // files are given to the ids of a box
-	dirs []entry // whose modes and times come last, the deepest first
+	owns bool        // files are given to the ids of a box
+	dirs []directory // whose modes and times come last, the deepest first
+	held int         // bytes of their paths
+}
+
+// directory is what finish needs of an entry, and no more: it is held until all others are made.
+type directory struct {
+	path string
+	mode uint32
+	time int64
+}
+
+// hold keeps a directory for finish.
+func (m *mender) hold(e entry) error {
+	if m.held += len(e.Path); m.held > manifest.MaxTreePathBytes {
+		return stead.Errorf(stead.KindTooLarge, "the paths of the layer's directories have more than %d bytes", manifest.MaxTreePathBytes)
+	}
+	m.dirs = append(m.dirs, directory{string(e.Path), e.Mode, e.Time})
+	return nil
 }
 
 // own gives everything to the root's owner: what is another's is listed.
@@ -118,7 +151,9 @@ func (m *mender) mend(e entry) error {
 		return nil
 	}
 	if info.IsDir() {
-		m.dirs = append(m.dirs, e)
+		if err := m.hold(e); err != nil {
+			return err
+		}
 		if os.Geteuid() != 0 { // until finish: more may have to be made in it
 			if err := m.root.Chmod(name, modeOf(e.Mode|0o700)); err != nil {
 				return err
@@ -175,12 +210,11 @@ func (m *mender) attributes(name string, e entry, info fs.FileInfo) error {
 }
 
 func (m *mender) finish() error {
-	for _, e := range slices.Backward(m.dirs) {
-		name := string(e.Path)
-		if err := m.root.Chmod(name, m.mode(e.Mode)); err != nil {
+	for _, d := range slices.Backward(m.dirs) {
+		if err := m.root.Chmod(d.path, m.mode(d.mode)); err != nil {
 			return err
 		}
-		if err := m.root.Chtimes(name, time.Time{}, time.Unix(0, e.Time)); err != nil {
+		if err := m.root.Chtimes(d.path, time.Time{}, time.Unix(0, d.time)); err != nil {
 			return err
 		}
 	}

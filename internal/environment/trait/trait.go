@@ -1,7 +1,8 @@
 // Package trait keeps what a layer is beyond what a checkpoint of a workspace stores: the list stands in a
 // file beside the layer's directory, and goes where the checkpoint goes.
 //
-// Shape: a JSON value a line; first the header, then one for each path that is more than its content.
+// Shape: a JSON value a line; first the header, then one for each path that is more than its content, in the order of
+// manifest.Compare, the root (".") before all others, and none twice.
 //
 //	{"version":1,"uid":2147352576,"gid":2147352576}     whose the root is: inside, its id 0
 //	{"path":"dXNy","mode":493,"time":1764100000000000000}
@@ -19,7 +20,8 @@
 // Trust: a list is hostile, as a checkpoint is: it may come with an imported session. Nothing outside of the
 // root is touched by what it says.
 //
-// Units and limits: nanoseconds since 1970; MaxPaths; MaxAttributeBytes a path.
+// Units and limits: nanoseconds since 1970; MaxPaths; MaxAttributeBytes a path; the paths of directories, which are held in
+// memory, have manifest.MaxTreePathBytes together.
 //
 // Errors: KindInvalid for what is no list, and where the file system here can't hold what one says;
 // KindTooLarge above a limit; KindUnavailable for the rest.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"os"
@@ -114,7 +115,7 @@ func needsRoot(t *testing.T) {
 func layer(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "root")
-	sh(t, ".", `mkdir -p `+dir+`/usr/bin `+dir+`/etc/ssl `+dir+`/opt/shut/in; cd `+dir+`
+	sh(t, ".", `mkdir -p `+dir+`/usr/bin `+dir+`/usr-local `+dir+`/-x `+dir+`/etc/ssl `+dir+`/opt/shut/in; cd `+dir+`
 		mknod usr/bin/perl c 0 0; echo new > etc/ssl/n; mkfifo opt/pipe; echo x > opt/nob; ln -s /etc opt/link
 		echo 1 > opt/one; ln opt/one opt/two; cp /bin/true opt/suid; mkdir opt/tmp; echo in > opt/shut/in/f; mknod opt/shut/in/gone c 0 0
 		chown -hR 2147352576:2147352576 .; chown 2147352577:2147352677 opt/nob opt/tmp; chown -h 2147352580 opt/link
@@ -164,6 +165,9 @@ func TestALayerIsRestoredAsItWasMade(t *testing.T) {
 // TestAHostileListTouchesNothingElse: it may come with a session from another server.
 func TestAHostileListTouchesNothingElse(t *testing.T) {
 	const head = `{"version":1,"uid":0,"gid":0}` + "\n"
+	mode := func(name string) string { // of a directory, as it is; the last one must not be heeded
+		return fmt.Sprintf(`{"path":%q,"mode":493,"time":1000000000000000000}`+"\n", base64.StdEncoding.EncodeToString([]byte(name)))
+	}
 	for name, list := range map[string]string{
 		"nothing":               "",
 		"another version":       `{"version":2}`,
@@ -173,11 +177,17 @@ func TestAHostileListTouchesNothingElse(t *testing.T) {
 		"a device":              head + `{"path":"bmV3","kind":"device"}`,
 		"no attribute of users": head + `{"path":"Zg==","attributes":{"trusted.x":"eA=="}}`,
 		"a mark that leads out": head + `{"path":"Zg==","attributes":{"user.overlay.redirect":"L2V0Yw=="}}`,
+		"the same twice":        head + mode("d") + mode("d"),
+		"the root twice":        head + mode(".") + mode("."),
+		"the root later":        head + mode("d") + mode("."),
+		"one before another":    head + mode("e") + mode("d"),
+		"one before what is in": head + mode("d/in") + mode("d"),
+		"no path":               head + mode(""),
 		"what is not there":     head + `{"path":"eA==","mode":2541}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			sh(t, dir, "mkdir root; echo safe > victim; chmod 600 victim; echo f > root/f; ln -s "+dir+" root/out")
+			sh(t, dir, "umask 022; mkdir -p root/d/in root/e; touch -d @1000000000 root root/d root/d/in root/e; echo safe > victim; chmod 600 victim; echo f > root/f; ln -s "+dir+" root/out")
 			before := tree(t, dir)
 			err := trait.Apply(open(t, filepath.Join(dir, "root")), strings.NewReader(list))
 			if err == nil {
