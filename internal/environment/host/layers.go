@@ -125,8 +125,8 @@ func (l layer) describe() error {
 }
 
 // mend makes what was restored from a checkpoint what it was. One that was stored without a list is the root alone,
-// and stays what the checkpoint made of it.
-func (l layer) mend() error {
+// and stays what the checkpoint made of it. admit is asked for room: a list makes what no checkpoint has.
+func (l layer) mend(admit func(bytes, files int64) error) error {
 	f, err := os.OpenFile(filepath.Join(l.stored(), layerTraits), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	switch {
 	case err == nil:
@@ -139,7 +139,7 @@ func (l layer) mend() error {
 		err := errors.Join(os.Rename(l.stored(), whole), os.Mkdir(l.stored(), 0o755), os.Rename(whole, l.root())) //nolint:gosec // see build
 		return unavailable(err, "restore a layer")
 	}
-	return l.below(func(root *os.Root) error { return trait.Apply(root, f) })
+	return l.below(func(root *os.Root) error { return trait.Apply(root, f, admit) })
 }
 
 // below does something in the layer's root.

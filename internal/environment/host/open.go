@@ -206,7 +206,7 @@ func (h *Host) layer(ctx context.Context, key stead.SessionKey, digest string) (
 		if err := workspace.Restore(ctx, l.stored(), h.blobs(key), digest, workspace.WithRoom(h.cfg.Room)); err != nil {
 			return err
 		}
-		if err := l.mend(); err != nil {
+		if err := l.mend(h.cfg.Room); err != nil {
 			return err
 		}
 		return l.name(digest)

@@ -20,9 +20,10 @@ import (
 )
 
 // Apply makes of what a checkpoint restored below root what was listed. After an error the root is a
-// mixture, and is to be thrown away.
-func Apply(root *os.Root, list io.Reader) error {
-	err := apply(root, list)
+// mixture, and is to be thrown away. What it makes is as much as a list says: admit is asked before each stretch of it
+// whether there is room for so many bytes in so many new files, and its error is Apply's.
+func Apply(root *os.Root, list io.Reader, admit func(bytes, files int64) error) error {
+	err := apply(root, list, admit)
 	if err == nil {
 		return nil
 	}
@@ -39,14 +40,14 @@ func Apply(root *os.Root, list io.Reader) error {
 	return stead.Wrap(stead.KindUnavailable, err, "restore the owners and marks of a layer")
 }
 
-func apply(root *os.Root, list io.Reader) error {
+func apply(root *os.Root, list io.Reader, admit func(bytes, files int64) error) error {
 	lines := bufio.NewScanner(list)
 	lines.Buffer(nil, maxLineBytes)
 	var top header
 	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &top) != nil || top.Version != version {
 		return invalid("it has no header of version %d", version)
 	}
-	m := mender{root: root, top: top, owns: os.Geteuid() == 0 && owner(top.UID) && owner(top.GID)}
+	m := mender{root: root, top: top, admit: admit, owns: os.Geteuid() == 0 && owner(top.UID) && owner(top.GID)}
 	if err := m.own(); err != nil {
 		return err
 	}
@@ -92,6 +93,22 @@ type mender struct {
 	owns bool        // files are given to the ids of a box
 	dirs []directory // whose modes and times come last, the deepest first
 	held int         // bytes of their paths
+
+	admit func(bytes, files int64) error
+	bytes int64 // that may be written until it is asked again
+	nodes int64 // likewise, that may be made
+}
+
+// take asks for room if there is none left of what was asked for.
+func (m *mender) take(bytes, nodes int64) error {
+	if m.bytes < bytes || m.nodes < nodes {
+		if err := m.admit(askedBytes, askedNodes); err != nil {
+			return err
+		}
+		m.bytes, m.nodes = askedBytes, askedNodes
+	}
+	m.bytes, m.nodes = m.bytes-bytes, m.nodes-nodes
+	return nil
 }
 
 // directory is what finish needs of an entry, and no more: it is held until all others are made.
@@ -172,6 +189,9 @@ func (m *mender) node(name string, e entry) error {
 	if mode == 0 {
 		return invalid("%.80q is no kind of a path", e.Kind)
 	}
+	if err := m.take(0, 1); err != nil {
+		return err
+	}
 	dir, err := m.root.OpenFile(path.Dir(name), os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -187,6 +207,15 @@ func (m *mender) attributes(name string, e entry, info fs.FileInfo) error {
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return invalid("%.200q can't have extended attributes", name)
 	}
+	size := 0
+	for key, value := range e.Attributes {
+		if size += len(key) + len(value); !kept(key) || size > MaxAttributeBytes {
+			return invalid("%.200q has an attribute %.80q, or more than %d bytes of them", name, key, MaxAttributeBytes)
+		}
+	}
+	if err := m.take(max(int64(size), leastAttributeBytes), 0); err != nil {
+		return err
+	}
 	if info.Mode().IsRegular() && os.Geteuid() != 0 && info.Mode()&0o600 != 0o600 {
 		if err := m.root.Chmod(name, info.Mode()|0o600); err != nil {
 			return err
@@ -199,9 +228,6 @@ func (m *mender) attributes(name string, e entry, info fs.FileInfo) error {
 	}
 	defer f.Close()
 	for key, value := range e.Attributes {
-		if !kept(key) || len(key)+len(value) > MaxAttributeBytes {
-			return invalid("%.200q has an attribute %.80q", name, key)
-		}
 		if err := unix.Fsetxattr(int(f.Fd()), key, value, 0); err != nil {
 			return err
 		}

@@ -18,13 +18,13 @@
 // the host below MinOwner are given nothing, whatever a list says.
 //
 // Trust: a list is hostile, as a checkpoint is: it may come with an imported session. Nothing outside of the
-// root is touched by what it says.
+// root is touched by what it says, and the host is asked for the room of what it makes.
 //
 // Units and limits: nanoseconds since 1970; MaxPaths; MaxAttributeBytes a path; the paths of directories, which are held in
 // memory, have manifest.MaxTreePathBytes together.
 //
 // Errors: KindInvalid for what is no list, and where the file system here can't hold what one says;
-// KindTooLarge above a limit; KindUnavailable for the rest.
+// KindTooLarge above a limit; what the host says where it has no room; KindUnavailable for the rest.
 //
 // Source: kernel.org, Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories", "User
 // xattr".
@@ -42,6 +42,11 @@ const (
 	MinOwner = 1 << 16
 	// idRange is how many ids a box has.
 	idRange = 1 << 16
+	// askedNodes and askedBytes are for how much room is asked at once. askedBytes is above MaxAttributeBytes.
+	askedNodes = 1000
+	askedBytes = 4 << 20
+	// leastAttributeBytes is what a path's attributes take of a disk at least: ext4 gives them a block.
+	leastAttributeBytes = 4 << 10
 	// maxLineBytes is the longest line: a path of 4 KiB and attributes, in base64.
 	maxLineBytes = 2 * (MaxAttributeBytes + 8<<10)
 )

@@ -42,6 +42,9 @@ func open(t *testing.T, dir string) *os.Root {
 	return root
 }
 
+// plenty is a host with room for whatever is asked for.
+func plenty(int64, int64) error { return nil }
+
 // tree describes all that is in a directory.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
@@ -154,7 +157,7 @@ func TestALayerIsRestoredAsItWasMade(t *testing.T) {
 	if err := workspace.Restore(ctx, to, mine, c.Digest); err != nil {
 		t.Fatal(err)
 	}
-	if err := trait.Apply(open(t, to), &list); err != nil {
+	if err := trait.Apply(open(t, to), &list, plenty); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := tree(t, to), tree(t, from); got != want {
@@ -189,7 +192,7 @@ func TestAHostileListTouchesNothingElse(t *testing.T) {
 			dir := t.TempDir()
 			sh(t, dir, "umask 022; mkdir -p root/d/in root/e; touch -d @1000000000 root root/d root/d/in root/e; echo safe > victim; chmod 600 victim; echo f > root/f; ln -s "+dir+" root/out")
 			before := tree(t, dir)
-			err := trait.Apply(open(t, filepath.Join(dir, "root")), strings.NewReader(list))
+			err := trait.Apply(open(t, filepath.Join(dir, "root")), strings.NewReader(list), plenty)
 			if err == nil {
 				t.Error("it is taken")
 			}
@@ -200,7 +203,7 @@ func TestAHostileListTouchesNothingElse(t *testing.T) {
 	}
 	dir := t.TempDir()
 	sh(t, dir, "echo f > f")
-	if err := trait.Apply(open(t, dir), strings.NewReader(head+`{"path":"Zg==","uid":33,"gid":33,"mode":2541}`)); err != nil {
+	if err := trait.Apply(open(t, dir), strings.NewReader(head+`{"path":"Zg==","uid":33,"gid":33,"mode":2541}`), plenty); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "f"))
