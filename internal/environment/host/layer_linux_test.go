@@ -60,3 +60,42 @@ func TestALayersListAsksTheNodeForRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestServersWithoutListsRefuseALayer: they know version 1 of manifests alone, and would lay the directory with the layer and
+// its list over the image, where nothing of it is found. What a server stored until version 2 was required can be read.
+func TestServersWithoutListsRefuseALayer(t *testing.T) {
+	b := newBench(t)
+	b.setup(commands("mkdir -p $UPPER/opt; echo tool > $UPPER/opt/tool"))
+	b.prepare()
+	const version = len("steadWM") // where it stands: see package manifest
+	manifestOf := func() []byte {
+		t.Helper()
+		data, err := b.cfg.Blobs.Get(context.Background(), b.key, b.state.Layer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	if v := manifestOf()[version]; v != 2 {
+		t.Errorf("a layer is stored in version %d", v)
+	}
+	look := func() {
+		t.Helper()
+		b.again(func(c *Config) { c.Dir = t.TempDir() })
+		b.open()
+		data, err := os.ReadFile(filepath.Join(b.driver.last().Root.Layers[0], "opt", "tool"))
+		if err != nil || string(data) != "tool\n" {
+			t.Errorf("the layer holds %q, %v", data, err)
+		}
+	}
+	look()
+	before, err := checkpoint(context.Background(), filepath.Dir(b.driver.last().Root.Layers[0]), b.blobs(b.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.state.Layer = before.Digest
+	if v := manifestOf()[version]; v != 1 {
+		t.Errorf("other directories are stored in version %d", v)
+	}
+	look()
+}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/trait"
 	"github.com/stead-dev/stead/internal/environment/workspace"
 )
@@ -122,6 +124,16 @@ func (l layer) describe() error {
 		err = unavailable(closing, "list the owners and marks of a layer")
 	}
 	return err
+}
+
+// checkpoint stores the layer, with the list beside it.
+func (l layer) checkpoint(ctx context.Context, blobs environment.Blobs) (environment.Checkpoint, error) {
+	d, err := workspace.Open(l.stored())
+	if err != nil {
+		return environment.Checkpoint{}, err
+	}
+	defer d.Close()
+	return d.CheckpointLayer(ctx, blobs)
 }
 
 // mend makes what was restored from a checkpoint what it was. One that was stored without a list is the root alone,

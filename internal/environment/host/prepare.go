@@ -55,7 +55,7 @@ func (h *Host) Prepare(ctx context.Context, key stead.SessionKey, setup environm
 		if err != nil {
 			return made, err
 		}
-		c, err := checkpoint(ctx, l.stored(), blobs)
+		c, err := l.checkpoint(ctx, blobs)
 		if err != nil {
 			return made, err
 		}

@@ -38,16 +38,28 @@ func (d *Dir) Checkpoint(ctx context.Context, blobs environment.Blobs, previous 
 	d.checkpointing.Lock()
 	defer d.checkpointing.Unlock()
 	d.unlockSelf()
-	c, err := d.checkpoint(ctx, blobs, previous)
+	c, err := d.checkpoint(ctx, blobs, previous, false)
 	return c, d.fault(err, environment.WorkspaceDir, "checkpoint")
 }
 
-func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous string) (environment.Checkpoint, error) {
+// CheckpointLayer stores a directory that is more than files to restore: a layer with the list beside it. Servers that know
+// nothing of such lists refuse it, as KindInvalid; they would lay the directory itself over the image, and go on without what
+// the layer has.
+func (d *Dir) CheckpointLayer(ctx context.Context, blobs environment.Blobs) (environment.Checkpoint, error) {
+	d.checkpointing.Lock()
+	defer d.checkpointing.Unlock()
+	d.unlockSelf()
+	c, err := d.checkpoint(ctx, blobs, "", true)
+	return c, d.fault(err, environment.WorkspaceDir, "checkpoint")
+}
+
+func (d *Dir) checkpoint(ctx context.Context, blobs environment.Blobs, previous string, layer bool) (environment.Checkpoint, error) {
 	if err := d.load(ctx, blobs, previous); err != nil {
 		return environment.Checkpoint{}, err
 	}
 	s := newStorer(ctx, blobs, d.last, placesOf(d.last), runtime.GOMAXPROCS(0))
 	defer s.wait()
+	s.layer = layer
 	var v *view
 	for try := 1; try == 1 || !v.settled && try <= viewTries; try++ {
 		var err error

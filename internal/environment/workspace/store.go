@@ -27,6 +27,7 @@ type storer struct {
 	fresh    map[manifest.Sum]place // pieces that this checkpoint stores; their packs count on from base's
 	packs    []*pack
 	content  []byte // of the pack that is being filled
+	layer    bool   // see CheckpointLayer
 	parallel int
 	packer   *manifest.Packer // made when it is needed
 	slots    chan struct{}
@@ -179,7 +180,7 @@ func (s *storer) finish(entries []manifest.Entry) (*manifest.Stored, error) {
 
 // tree gives every part its place.
 func (s *storer) tree(entries []manifest.Entry) *manifest.Tree {
-	t := &manifest.Tree{Packs: append([]manifest.Pack(nil), s.basePacks()...), Entries: entries}
+	t := &manifest.Tree{Packs: append([]manifest.Pack(nil), s.basePacks()...), Entries: entries, Second: s.layer}
 	for _, p := range s.packs {
 		t.Packs = append(t.Packs, manifest.Pack{Digest: p.digest, Size: p.size})
 	}

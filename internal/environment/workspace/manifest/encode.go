@@ -14,6 +14,7 @@ type document struct {
 	base    Sum // of a change
 	packs   []Pack
 	entries []Entry // with those that are gone, of a change
+	second  bool    // see Tree
 }
 
 // smallBytes is a whole manifest that is written anew rather than changed: it costs no more than a
@@ -27,7 +28,7 @@ func (p *Packer) Encode(next *Tree, base *Stored) (stored *Stored, blob []byte, 
 	if err := next.normalize(); err != nil {
 		return nil, nil, err
 	}
-	if base == nil {
+	if base == nil || next.Second {
 		return p.whole(next)
 	}
 	change := difference(next, base)
@@ -47,7 +48,7 @@ func (p *Packer) Encode(next *Tree, base *Stored) (stored *Stored, blob []byte, 
 }
 
 func (p *Packer) whole(t *Tree) (*Stored, []byte, error) {
-	d := document{packs: t.Packs, entries: t.Entries}
+	d := document{packs: t.Packs, entries: t.Entries, second: t.Second}
 	content := d.encode()
 	if len(content) > maxManifestBytes {
 		return nil, nil, stead.Errorf(stead.KindTooLarge, "the list of the workspace's files has %d bytes; the limit is %d", len(content), maxManifestBytes)
@@ -142,9 +143,9 @@ func same(a, b Entry, packsA, packsB []Pack) bool {
 	})
 }
 
-// version is the oldest that can say it.
+// version is the oldest that can say it, and may be read.
 func (d document) version() byte {
-	if slices.ContainsFunc(d.entries, func(e Entry) bool { return e.Kind == Name }) {
+	if d.second || slices.ContainsFunc(d.entries, func(e Entry) bool { return e.Kind == Name }) {
 		return versionNames
 	}
 	return versionFirst

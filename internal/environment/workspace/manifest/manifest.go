@@ -12,7 +12,8 @@
 //	                        gone (in a change alone)
 //
 // Both kinds of blob begin with a magic, a version, how they are compressed and how long the content
-// is: see wrap. A manifest with names has version 2, which older readers refuse; they read all others. Numbers are varints. The same tree over the same base has the same bytes, so that an
+// is: see wrap. A manifest with names has version 2, and one whose tree wants it; readers that know version 1 alone refuse
+// these, and read all others. Numbers are varints. The same tree over the same base has the same bytes, so that an
 // unchanged workspace has the same digest.
 //
 // Units and limits: sizes are bytes, times are nanoseconds since 1970, modes are the nine permission
@@ -116,6 +117,9 @@ type Pack struct {
 type Tree struct {
 	Packs   []Pack
 	Entries []Entry
+	// Second has the tree written whole, in version 2 whatever is in it: readers of version 1 would take it for something
+	// else than it is. Load does not say it.
+	Second bool
 }
 
 // Stored is a tree as it stands in blobs.

@@ -308,6 +308,30 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestATreeThatOlderReadersAreToRefuse: it is whole, and in the version that they don't know, also over a base that says the same.
+func TestATreeThatOlderReadersAreToRefuse(t *testing.T) {
+	p, blobs := packer(t), memory{}
+	first, _, err := p.Encode(tree(500, 0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, base := range map[string]*Stored{"alone": nil, "over a base": first} {
+		next := tree(500, 0)
+		next.Second = true
+		stored, blob, err := p.Encode(next, base)
+		if err != nil || blob == nil || blob[len(magicManifest)] != versionNames || len(stored.Chain) != 1 {
+			t.Fatalf("%s: %.8q, %v", name, blob, err)
+		}
+		loaded, err := Load(t.Context(), blobs.get, blobs.put(blob))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(first.Tree, loaded.Tree); diff != "" {
+			t.Errorf("%s: it is read as another tree: %s", name, diff)
+		}
+	}
+}
+
 func TestEndlessChain(t *testing.T) {
 	blobs := memory{}
 	digest := blobs.put(hostile(t, document{entries: []Entry{{Path: "a", Kind: Directory}}}))

@@ -19,7 +19,7 @@ const (
 	magicPack     = "steadWP"
 
 	versionFirst = 1
-	versionNames = 2 // of manifests: with further names of files
+	versionNames = 2 // of manifests: with further names of files, or not for readers of the first
 
 	methodPlain = 0 // as it is
 	methodZstd  = 1 // one frame
