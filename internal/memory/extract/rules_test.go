@@ -39,6 +39,7 @@ func TestRules(t *testing.T) {
 		"The user's card is 4111 1111 1111 1111.":                             "holds a secret",
 		"The database is postgres://app:s3cret@db.example/app in production.": "holds a secret",
 		"The token of the bot is ghp_" + strings.Repeat("a1B2", 9) + " now":   "holds a secret",
+		"A part of the token is ghp_aB3aB3aB3aB3aB3aB3aB3aB3":                 "holds a secret",
 		"Use sk-proj-" + strings.Repeat("Ab3", 9) + " for the model calls":    "holds a secret",
 		"The seed is Zq8vT1mXc4Rb7Nw2Kp9Ly5Hd3Gf6Js0A for everything":         "holds a secret",
 		strings.Repeat("The user likes tea. ", 60):                            "too long",

@@ -45,13 +45,13 @@ var sensitiveKinds = sync.OnceValue(func() []sensitive.Kind {
 	return append(sensitive.Secrets(), slices.DeleteFunc(sensitive.Personal(), func(k sensitive.Kind) bool { return k.Name != sensitive.CreditCard })...)
 })
 
-// secrets are what has less of one: keys of whoever begins them with sk, pk or rk, and the words that people put in
-// front of theirs. To remember one word less does no harm, so that these are taken more widely than guardrails do.
+// secrets are what has less of one: what begins like a key, of whatever length, and the words that people put in front
+// of theirs. To remember one word less does no harm, so that these are taken more widely than guardrails do.
 var secrets = sync.OnceValue(func() []*regexp.Regexp {
 	var out []*regexp.Regexp
 	for _, p := range []string{
 		`\b(sk|pk|rk)[-_](live|test|proj|ant|or|svcacct)?[-_]?[A-Za-z0-9_-]{16,}`,
-		`\bhf_[A-Za-z0-9]{20,}`,
+		`\b(gh[a-z]_|github_pat_|glpat-|hf_|npm_|AIza|xox[a-z]-|AKIA|ASIA|eyJ)[A-Za-z0-9._-]{12,}`,
 		`(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{16,}`,
 		`(?i)\b(password|passwd|passphrase|passcode|pin|secret|api[ _-]?key|access[ _-]?token|auth[ _-]?token|client[ _-]?secret|private[ _-]?key|credentials?)\b(\s+(for|of|to|on|at)\s+[^\s:=]+(\s+[^\s:=]+){0,3}?)?\s*(is|was|=|:|->|are)\s*["'` + "`" + `]?[^\s"'` + "`" + `]{2,}[^\s"'` + "`" + `.,;!?]`,
 		`(?i)\bpassword of \S+`,
