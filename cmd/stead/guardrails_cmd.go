@@ -49,19 +49,7 @@ func (a *app) guardrailsTest() *cobra.Command {
 		Use: "test FILE…", Short: "Run cases: texts and what is expected to become of them", Args: cobra.MinimumNArgs(1),
 		Long: "Test runs the cases in YAML files (docs/guardrails.md) and ends with 1 when one of them fails. No model is called.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ran, failed := 0, 0
-			for _, file := range args {
-				n, bad, err := a.testGuardrails(cmd.Context(), file, from)
-				if err != nil {
-					return fmt.Errorf("%s: %w", file, err)
-				}
-				ran, failed = ran+n, failed+bad
-			}
-			fmt.Fprintf(a.out, "%d cases, %d failed\n", ran, failed)
-			if failed > 0 {
-				return stead.Errorf(stead.KindInvalid, "%d of %d cases failed", failed, ran)
-			}
-			return nil
+			return a.cases(args, func(file string) (ran, failed int, err error) { return a.testGuardrails(cmd.Context(), file, from) })
 		},
 	}
 	c.Flags().StringVar(&from, "guardrails", "", "configuration with the guardrails (default: what the file of cases names)")

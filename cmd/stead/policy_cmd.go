@@ -91,23 +91,28 @@ func (a *app) policyTest() *cobra.Command {
 		Use: "test FILE…", Short: "Run cases: requests and what is expected of them", Args: cobra.MinimumNArgs(1),
 		Long: "Test runs the cases in YAML files (docs/policy.md) and ends with 1 when one of them fails.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ran, failed := 0, 0
-			for _, file := range args {
-				n, bad, err := a.testPolicies(cmd.Context(), file, dir)
-				if err != nil {
-					return fmt.Errorf("%s: %w", file, err)
-				}
-				ran, failed = ran+n, failed+bad
-			}
-			fmt.Fprintf(a.out, "%d cases, %d failed\n", ran, failed)
-			if failed > 0 {
-				return stead.Errorf(stead.KindInvalid, "%d of %d cases failed", failed, ran)
-			}
-			return nil
+			return a.cases(args, func(file string) (ran, failed int, err error) { return a.testPolicies(cmd.Context(), file, dir) })
 		},
 	}
 	c.Flags().StringVar(&dir, "policies", "", "file or directory of policies (default: what the file of cases names)")
 	return c
+}
+
+// cases runs files of cases, and fails when one of these does.
+func (a *app) cases(files []string, test func(file string) (ran, failed int, err error)) error {
+	ran, failed := 0, 0
+	for _, file := range files {
+		n, bad, err := test(file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		ran, failed = ran+n, failed+bad
+	}
+	fmt.Fprintf(a.out, "%d cases, %d failed\n", ran, failed)
+	if failed > 0 {
+		return stead.Errorf(stead.KindInvalid, "%d of %d cases failed", failed, ran)
+	}
+	return nil
 }
 
 func (a *app) testPolicies(ctx context.Context, file, dir string) (ran, failed int, err error) {

@@ -14,7 +14,11 @@ import (
 // small mounts a file system of that size over a directory.
 func small(t *testing.T, dir, options string) {
 	t.Helper()
-	if os.Getuid() != 0 {
+	switch {
+	case os.Getuid() == 0:
+	case os.Getenv("CI") != "":
+		t.Fatal("only root can mount a small disk, and CI has it for the drivers")
+	default:
 		t.Skip("only root can mount a small disk")
 	}
 	if err := unix.Mount("small", dir, "tmpfs", 0, options); err != nil {
