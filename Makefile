@@ -69,8 +69,8 @@ chaos: ## kill the real binary KILLS times (200) and look for lost, doubled and 
 bench: ## measure beside the raw disk and DBOS
 	$(GO) run ./proof/bench
 
-bench-memory: ## measure what memory finds, on the conversations in LOCOMO
-	@$(GO) run ./proof/recall -locomo $(LOCOMO)
+bench-memory: ## measure what memory finds, on the conversations in LOCOMO; with EMBEDDINGS (sim, or a base URL and EMBEDDINGS_MODEL) by vectors too
+	@$(GO) run ./proof/recall -locomo $(LOCOMO) -embeddings "$(EMBEDDINGS)" -model "$(EMBEDDINGS_MODEL)" -dimensions "$(or $(DIMENSIONS),$(if $(filter sim,$(EMBEDDINGS)),1024,0))"
 
 bench-search: ## measure how fast memory is written and searched
 	@for n in 10000 100000; do $(GO) run ./proof/recall -entries $$n; done

@@ -34,19 +34,19 @@ type configured struct {
 }
 
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
-func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard) configured {
+func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard, embedding *memory.Embedding) configured {
 	assets := asset.New(documents, n.blobs, time.Now)
 	var vectors *vectorstore.Service // which needs the files
 	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now,
 		Removed: func(ctx context.Context, project stead.ProjectID, id string) error {
 			return vectors.FileRemoved(ctx, project, id)
 		}})
-	vectors = vectorstore.NewService(vectorstore.Config{Documents: documents, Records: memories, Files: files, Policy: authorizer, Log: n.log, Now: time.Now})
+	vectors = vectorstore.NewService(vectorstore.Config{Documents: documents, Records: memories, Files: files, Policy: authorizer, Log: n.log, Now: time.Now, Embedding: embedding})
 	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
-	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten})
+	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding})
 	renewing := &http.Client{ // token endpoints are named by users, and get secrets: no other place does
 		Transport: mcp.Guarded(guard), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -57,6 +57,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		asset.Run(ctx, n.log, files.Sweep, vectors.Sweep, assets.Sweep, remembered.Sweep, vaults.Sweep)
 	})
 	sweeping.Go(func() { vectors.Run(ctx) })
+	sweeping.Go(func() { embedding.Run(ctx) })
 	n.onStop(func(context.Context) error {
 		cancel()
 		sweeping.Wait()

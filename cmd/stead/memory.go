@@ -156,26 +156,31 @@ func (a *app) memorySearch() *cobra.Command {
 	var explain bool
 	var labels []string
 	c := &cobra.Command{
-		Use: "search STORE QUERY", Short: "Find memories by what they say, with no model", Args: cobra.ExactArgs(2),
+		Use: "search STORE QUERY", Short: "Find memories by what they say", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.dial()
 			if err != nil {
 				return err
 			}
 			body := map[string]any{"query": args[1], "limit": limit, "explain": explain, "filters": map[string]any{"labels": labels}}
-			hits, err := c.SearchMemory(cmd.Context(), args[0], body)
+			found, err := c.SearchMemory(cmd.Context(), args[0], body)
 			if err != nil {
 				return err
 			}
 			raw := []any{}
-			for _, h := range hits {
+			for _, h := range found.Hits {
 				one := map[string]any{"memory": h.Memory.Raw, "score": h.Score}
 				if h.Explain != nil {
 					one["explain"] = h.Explain
 				}
 				raw = append(raw, one)
 			}
-			return a.object(map[string]any{"data": raw}, func(w io.Writer) { writeHits(w, hits) })
+			return a.object(map[string]any{"method": found.Method, "method_reason": found.Why, "data": raw}, func(w io.Writer) {
+				writeHits(w, found.Hits)
+				if found.Why != nil {
+					fmt.Fprintf(w, "By words alone: %s.\n", printable(*found.Why))
+				}
+			})
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", 10, "most memories, up to 100")
@@ -202,8 +207,12 @@ func writeHits(w io.Writer, hits []client.MemoryHit) {
 		for _, t := range slices.Sorted(maps.Keys(e.Terms)) {
 			terms = append(terms, fmt.Sprintf("%s %.2f", t, e.Terms[t]))
 		}
-		fmt.Fprintf(w, "        words %.2f (%s), neighbours %.2f, session %.2f × tells %.2f, author %.2f, time %.2f, importance %.2f, recency %.2f\n",
-			e.Words, strings.Join(terms, ", "), e.Neighbours, e.Session, e.Tells, e.Author, e.Time, e.Importance, e.Recency)
+		near := ""
+		if e.Near > 0 {
+			near = fmt.Sprintf(", near %.2f (cosine %.2f)", e.Near, e.Similarity)
+		}
+		fmt.Fprintf(w, "        words %.2f (%s), neighbours %.2f, session %.2f%s × tells %.2f, author %.2f, time %.2f, importance %.2f, recency %.2f\n",
+			e.Words, strings.Join(terms, ", "), e.Neighbours, e.Session, near, e.Tells, e.Author, e.Time, e.Importance, e.Recency)
 	}
 }
 

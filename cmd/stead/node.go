@@ -221,7 +221,10 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	services := n.openConfigured(store, store, keys, authorizer, guard)
+	metered := n.openMetering(store, authorizer, func(ctx context.Context, project stead.ProjectID, id string) error {
+		return run.BudgetChanged(ctx, project, id)
+	})
+	services := n.openConfigured(store, store, keys, authorizer, guard, n.openEmbeddings(store, authorizer, switches, metered))
 	n.vaults.Store(services.vaults)
 	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
 	pcs, err := n.openComputers(ctx, keys, callers, services, store, func() session.Environments { return run })
@@ -230,9 +233,6 @@ func (n *node) open(ctx context.Context) error {
 	}
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log, Guard: guard})
 	n.onStop(tools.Close)
-	metered := n.openMetering(store, authorizer, func(ctx context.Context, project stead.ProjectID, id string) error {
-		return run.BudgetChanged(ctx, project, id)
-	})
 	n.openGuardrails(rails, metered.stateless)
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Watch: switches.Watch,

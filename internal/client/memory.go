@@ -58,12 +58,21 @@ type MemoryHit struct {
 	Explain *MemoryExplanation `json:"explain,omitempty"`
 }
 
+// MemoryFound is what a search found, and how.
+type MemoryFound struct {
+	Method string      `json:"method"`        // "lexical" or "hybrid"
+	Why    *string     `json:"method_reason"` // why it is not hybrid, where it was to be
+	Hits   []MemoryHit `json:"data"`
+}
+
 // MemoryExplanation says why: see MemoryHits in the server's OpenAPI document.
 type MemoryExplanation struct {
 	Words      float64            `json:"words"`
 	Terms      map[string]float64 `json:"terms"`
 	Neighbours float64            `json:"neighbours"`
 	Session    float64            `json:"session"`
+	Near       float64            `json:"near,omitempty"`
+	Similarity float64            `json:"similarity,omitempty"`
 	Tells      float64            `json:"tells"`
 	Author     float64            `json:"author"`
 	Time       float64            `json:"time"`
@@ -119,10 +128,8 @@ func (c *Client) IngestSession(ctx context.Context, store, session string) (adde
 }
 
 // SearchMemory finds memories, best first; body is the wire's request.
-func (c *Client) SearchMemory(ctx context.Context, store string, body any) ([]MemoryHit, error) {
-	var found struct {
-		Data []MemoryHit `json:"data"`
-	}
+func (c *Client) SearchMemory(ctx context.Context, store string, body any) (MemoryFound, error) {
+	var found MemoryFound
 	err := c.call(ctx, http.MethodPost, memoryPath(store, "/search"), nil, body, &found)
-	return found.Data, err
+	return found, err
 }

@@ -20,6 +20,7 @@
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
 //	policies    {directory, inline, default}
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
+//	memory      {embeddings: {model, dimensions}}
 //	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds, model_call_seconds}
 //
@@ -113,6 +114,8 @@ type Config struct {
 	Audit Audit `yaml:"audit"`
 	// Guardrails check what goes to and comes from agents, in this order.
 	Guardrails []Guardrail `yaml:"guardrails"`
+	// Memory says what memories and passages are found by.
+	Memory Memory `yaml:"memory"`
 
 	// Sections are the keys of the file that have a value, be it an empty list.
 	Sections []string `yaml:"-"`

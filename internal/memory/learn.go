@@ -259,12 +259,12 @@ func wordsOf(text string) []string {
 	return words
 }
 
-// find searches a store without asking policy.
+// find searches a store without asking policy. Without a vector words alone are looked for.
 func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64) ([]Hit, error) {
 	var found []recall.Hit
 	err := s.shelves.With(ctx, place, func(x shelf) {
 		found = x.Search(recall.Query[facets]{
-			Text: q.Query, Now: at, Limit: q.Limit, Explain: q.Explain,
+			Text: q.Query, Vector: q.vector, Now: at, Limit: q.Limit, Explain: q.Explain,
 			Allow: func(f facets) bool { return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now) },
 		})
 	})

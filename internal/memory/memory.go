@@ -86,6 +86,7 @@ type Query struct {
 
 // Store keeps records. It is safe for concurrent use.
 type Store interface {
+	Vectors
 	// WriteMemories makes all of the changes or none, and returns the records as they are then. A change
 	// whose Key made a record before changes nothing and gives that record. Data nil forgets: the
 	// record's versions and keys are gone when this returns. Changes are of one store, of different ids.

@@ -41,6 +41,15 @@ type Search struct {
 	Limit   int   // hits; 0: DefaultHits
 	Tokens  int   // budget of all hits together; 0: none
 	Explain bool
+
+	vector []byte // of Query, packed; nil: none
+}
+
+// Found is what a search found, and how.
+type Found struct {
+	Hits   []Hit  // best first
+	Method string // MethodLexical or MethodHybrid
+	Why    string // vectors were to be compared, and were not, for this reason; "": they were, or there are none
 }
 
 // Hit is an entry that was found.
@@ -52,19 +61,25 @@ type Hit struct {
 }
 
 // Search finds entries, best first. It sees every write that was answered before it began.
-func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q Search) ([]Hit, error) {
+func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q Search) (Found, error) {
 	if err := q.prepare(); err != nil {
-		return nil, err
+		return Found{}, err
 	}
 	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
-		return nil, err
+		return Found{}, err
 	}
 	at := q.AsOf
 	now := s.cfg.Now().UnixMilli()
 	if at == 0 {
 		at = now
 	}
-	return s.find(ctx, Place{p.Project, store}, q, at, now)
+	out := Found{Method: MethodLexical}
+	if q.vector, out.Why = s.cfg.Embedding.Query(ctx, p, q.Query); q.vector != nil {
+		out.Method = MethodHybrid
+	}
+	var err error
+	out.Hits, err = s.find(ctx, Place{p.Project, store}, q, at, now)
+	return out, err
 }
 
 func (q *Search) prepare() error {

@@ -30,6 +30,8 @@ type Config struct {
 	Now       func() time.Time
 	// Record notes that what was derived from a session was forgotten; nil: nobody does.
 	Record func(ctx context.Context, p stead.Principal, session string, what Forgotten) error
+	// Embedding makes vectors of what entries say; nil: words alone are looked for.
+	Embedding *Embedding
 }
 
 // Service keeps memory stores and their entries. It is safe for concurrent use.
@@ -40,7 +42,8 @@ type Service struct {
 
 // NewService makes a Service.
 func NewService(c Config) *Service {
-	return &Service{c, NewShelves(c.Store, c.Now, MaxIndexed, newShelf)}
+	c.Store = c.Embedding.Waking(c.Store)
+	return &Service{c, NewShelves(c.Store, c.Now, MaxIndexed, newShelf, c.Embedding)}
 }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {

@@ -2,6 +2,8 @@ package memory
 
 import (
 	"cmp"
+	"fmt"
+	"hash/fnv"
 
 	"github.com/stead-dev/stead/internal/memory/recall"
 )
@@ -14,6 +16,7 @@ const MaxIndexed = 2_000_000
 type facets struct {
 	content *Content // without its texts
 	expires int64
+	said    uint64 // tells its text from others
 }
 
 // shelf is the index of one store.
@@ -37,9 +40,15 @@ func (s shelf) Apply(r Record) error {
 	if e.Kind == KindItem || e.Kind == KindPassage { // a fact has no neighbours: it is understood on its own
 		session = e.Source.Session
 	}
+	said := fnv.New64a()
+	_, _ = fmt.Fprintf(said, "%s\x00%s\x00%s", e.Text, e.Caption, e.Source.Author) // never fails
+	vector, before := s.Vector(e.ID)
 	s.Put(recall.Entry[facets]{
 		ID: e.ID, Text: e.Text, Caption: e.Caption, Author: e.Source.Author, Session: session, Place: e.Source.Index,
-		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt},
+		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64()},
 	})
+	if vector != nil && before.said == said.Sum64() { // a label more is no other text
+		s.SetVector(e.ID, vector)
+	}
 	return nil
 }

@@ -15,6 +15,12 @@ type Shelf interface {
 	Len() int
 }
 
+// Vectored is a Shelf that finds by vectors as well.
+type Vectored interface {
+	SetVector(id string, packed []byte) bool
+	DropVectors()
+}
+
 // Shelves keep a Shelf a place, each brought to what the database holds before it is used. They are
 // caches: what was not used for the longest time goes when there are more than max records in all, and
 // is read again. Safe for concurrent use.
@@ -25,6 +31,7 @@ type Shelves[S Shelf] struct {
 	max   int
 	make  func() S
 	all   map[Place]*shelved[S]
+	embed *Embedding // nil: there are no vectors
 }
 
 type shelved[S Shelf] struct {
@@ -32,11 +39,14 @@ type shelved[S Shelf] struct {
 	shelf    S
 	revision int64 // that the shelf holds
 	used     time.Time
+
+	space   string // of the vectors that it holds
+	vectors int64  // revision up to which it has them
 }
 
-// NewShelves makes them empty.
-func NewShelves[S Shelf](s Store, now func() time.Time, max int, empty func() S) *Shelves[S] {
-	return &Shelves[S]{store: s, now: now, max: max, make: empty, all: map[Place]*shelved[S]{}}
+// NewShelves makes them empty. With an Embedding, those that are Vectored get the vectors of their records.
+func NewShelves[S Shelf](s Store, now func() time.Time, max int, empty func() S, embed *Embedding) *Shelves[S] {
+	return &Shelves[S]{store: s, now: now, max: max, make: empty, all: map[Place]*shelved[S]{}, embed: embed}
 }
 
 // With calls read with the shelf of a place as the database is now. read must not keep or change it.
@@ -44,6 +54,11 @@ func (s *Shelves[S]) With(ctx context.Context, p Place, read func(S)) error {
 	kept := s.of(p)
 	if err := kept.catchUp(ctx, s.store, p); err != nil {
 		return err
+	}
+	if space := s.embed.space(); space != "" {
+		if err := kept.catchUpVectors(ctx, s.store, p, space); err != nil {
+			return err
+		}
 	}
 	kept.mu.RLock()
 	defer kept.mu.RUnlock()
@@ -133,4 +148,52 @@ func (s *shelved[S]) apply(after int64, changes []Record) error {
 		s.revision = r.Revision
 	}
 	return nil
+}
+
+// catchUpVectors brings the shelf the vectors that the database has by now, of records that it holds. They are stored
+// in the order of their revisions, so that none comes behind one that was read.
+func (s *shelved[S]) catchUpVectors(ctx context.Context, store Store, p Place, space string) error {
+	shelf, ok := any(s.shelf).(Vectored)
+	if !ok {
+		return nil
+	}
+	for {
+		s.mu.RLock()
+		was, after, upTo := s.space, s.vectors, s.revision
+		s.mu.RUnlock()
+		if was != space {
+			s.changeSpace(shelf, space)
+			continue
+		}
+		found, err := store.VectorChanges(ctx, p, space, after, upTo, MaxRecords)
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		s.takeVectors(shelf, space, after, found)
+		if len(found) < MaxRecords {
+			return nil
+		}
+	}
+}
+
+func (s *shelved[S]) takeVectors(shelf Vectored, space string, after int64, found []Vector) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.space != space || s.vectors != after {
+		return // another reader did it
+	}
+	for _, v := range found {
+		shelf.SetVector(v.ID, v.Data)
+		s.vectors = v.Revision
+	}
+}
+
+// changeSpace takes away the vectors of another model.
+func (s *shelved[S]) changeSpace(shelf Vectored, space string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.space != space {
+		shelf.DropVectors()
+		s.space, s.vectors = space, 0
+	}
 }

@@ -146,6 +146,7 @@ func queueMemory(queue *pgx.Batch, c *memory.Change, old memory.Record, revision
 	switch {
 	case r.Data == nil || c.Redact:
 		queue.Queue(`DELETE FROM memory_versions WHERE project_id = $1 AND store_id = $2 AND id = $3`, project, store, r.ID)
+		queue.Queue(`DELETE FROM memory_vectors WHERE project_id = $1 AND store_id = $2 AND id = $3`, project, store, r.ID)
 	case old.Data != nil:
 		queue.Queue(`INSERT INTO memory_versions (project_id, store_id, id, version, revision, created_at, updated_at, expires_at, data)
 			SELECT project_id, store_id, id, version, revision, created_at, updated_at, expires_at, data
@@ -243,7 +244,7 @@ func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	}
 	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		queue := &pgx.Batch{}
-		for _, table := range []string{"memory_heads", "memories", "memory_versions", "memory_keys", "memory_origins"} { // the lock of the writers first
+		for _, table := range []string{"memory_heads", "memories", "memory_versions", "memory_keys", "memory_origins", "memory_vectors", "memory_vector_heads"} { // the lock of the writers first
 			queue.Queue(`DELETE FROM `+table+` WHERE project_id = $1 AND store_id = $2`, string(p.Project), p.Store)
 		}
 		return tx.SendBatch(ctx, queue).Close()

@@ -28,7 +28,7 @@ type Memory interface {
 	Ingest(ctx context.Context, p stead.Principal, store string, items []memory.Content) (int, error)
 	ForgetEverywhere(ctx context.Context, p stead.Principal, f memory.Filter) (forgotten, stores int, err error)
 	ForgetMatching(ctx context.Context, p stead.Principal, store string, f memory.Filter) (int, error)
-	Search(ctx context.Context, p stead.Principal, store string, q memory.Search) ([]memory.Hit, error)
+	Search(ctx context.Context, p stead.Principal, store string, q memory.Search) (memory.Found, error)
 }
 
 func (s *server) createMemoryStore(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -206,11 +206,11 @@ func (s *server) searchMemories(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
-	hits, err := s.Memory.Search(r.Context(), p, r.PathValue("id"), q)
+	found, err := s.Memory.Search(r.Context(), p, r.PathValue("id"), q)
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireHitsOf(hits))
+	return s.write(w, wireHitsOf(found))
 }
 
 // maxVersion is larger than any version.

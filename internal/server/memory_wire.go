@@ -127,13 +127,15 @@ type wireHit struct {
 }
 
 type wireHits struct {
-	Object string    `json:"object"` // "memory.search"
-	Data   []wireHit `json:"data"`   // best first
+	Object string    `json:"object"`        // "memory.search"
+	Method string    `json:"method"`        // "lexical" or "hybrid"
+	Why    *string   `json:"method_reason"` // why it is not hybrid, where it was to be
+	Data   []wireHit `json:"data"`          // best first
 }
 
-func wireHitsOf(hits []memory.Hit) wireHits {
-	out := wireHits{"memory.search", make([]wireHit, len(hits))}
-	for i, h := range hits {
+func wireHitsOf(found memory.Found) wireHits {
+	out := wireHits{"memory.search", found.Method, given(found.Why), make([]wireHit, len(found.Hits))}
+	for i, h := range found.Hits {
 		out.Data[i] = wireHit{wireMemoryOf(h.Entry), h.Score, h.Parts}
 	}
 	return out

@@ -52,6 +52,8 @@ type MemoryRecalled struct {
 	Entries []Recalled `json:"entries,omitempty"`
 	LeftOut int        `json:"left_out,omitempty"` // entries that were found and had no room in the budget
 	Error   string     `json:"error,omitempty"`    // why nothing could be looked up; the turn goes on
+	Method  string     `json:"method,omitempty"`   // memory.MethodLexical or memory.MethodHybrid
+	Why     string     `json:"why,omitempty"`      // vectors were to be compared, and were not, for this reason
 
 	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // what they did to the entries: those that they blocked are not there
 }
@@ -80,6 +82,8 @@ type RecallParts struct {
 	Terms      map[string]float64 `json:"terms"`
 	Neighbours float64            `json:"neighbours"`
 	Session    float64            `json:"session"`
+	Near       float64            `json:"near,omitempty"`
+	Similarity float64            `json:"similarity,omitempty"`
 	Tells      float64            `json:"tells"`
 	Author     float64            `json:"author"`
 	Time       float64            `json:"time"`
@@ -241,6 +245,8 @@ type MemoryRecallItem struct {
 	Memories []Recalled       `json:"memories"`
 	LeftOut  int              `json:"left_out"`
 	Error    *string          `json:"error"`
+	Method   string           `json:"method,omitempty"`        // "lexical" or "hybrid"
+	Why      string           `json:"method_reason,omitempty"` // why it is not hybrid, where it was to be
 	Status   stead.ItemStatus `json:"status"`
 	TurnID   string           `json:"turn_id"`
 }
@@ -256,7 +262,7 @@ func (p *Projector) recalledItem(out []body, e stead.Event, before glance) ([]bo
 	}
 	item := &MemoryRecallItem{
 		ID: stead.DerivedID("memr", p.view.Key.Session, e.Seq, 0), Type: "memory_recall", Memories: append([]Recalled{}, said.Entries...),
-		LeftOut: said.LeftOut, Status: stead.ItemCompleted, TurnID: p.turnID(before.turn),
+		LeftOut: said.LeftOut, Method: said.Method, Why: said.Why, Status: stead.ItemCompleted, TurnID: p.turnID(before.turn),
 	}
 	if said.Error != "" {
 		item.Error = &said.Error

@@ -132,6 +132,9 @@ func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64)
 		if err := g.execText(ctx, "forget versions of a memory", `DELETE FROM memory_version WHERE project = ? AND store = ? AND id = ?`, project, store, r.ID); err != nil {
 			return r, err
 		}
+		if err := g.forgetVectors(ctx, r); err != nil {
+			return r, err
+		}
 	} else if old.Data != nil {
 		if err := g.keepVersion(ctx, r); err != nil {
 			return r, err
@@ -243,7 +246,7 @@ func (s *Store) MemoryChanges(ctx context.Context, p memory.Place, after int64, 
 // DropMemories implements memory.Store.
 func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	return s.do(ctx, &op{write: func(g *group) error {
-		for _, table := range []string{"memory", "memory_version", "memory_key", "memory_origin", "memory_head"} {
+		for _, table := range []string{"memory", "memory_version", "memory_key", "memory_origin", "memory_vector", "memory_vector_head", "memory_head"} {
 			if err := g.execText(context.Background(), "drop memories", `DELETE FROM `+table+` WHERE project = ? AND store = ?`, string(p.Project), p.Store); err != nil {
 				return err
 			}

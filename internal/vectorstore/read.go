@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory/recall"
 	"github.com/stead-dev/stead/internal/param"
 )
 
@@ -17,7 +18,7 @@ func ReadOptions(o param.Object) (Search, error) {
 		return q, err
 	}
 	q.Limit = int(n)
-	if q.Least, err = leastScore(o); err != nil {
+	if err := q.readRanking(o); err != nil {
 		return q, err
 	}
 	if q.Filter, err = filterOf(o); err != nil {
@@ -27,23 +28,58 @@ func ReadOptions(o param.Object) (Search, error) {
 	return q, q.Filter.check(1, &left)
 }
 
-// leastScore reads ranking_options: there is one ranker, whatever it is called.
-func leastScore(o param.Object) (float64, error) {
+// readRanking reads ranking_options: there is one ranker, whatever it is called.
+func (q *Search) readRanking(o param.Object) error {
 	ranking, ok, err := o.Object("ranking_options")
 	if !ok || err != nil {
-		return 0, err
+		return err
 	}
 	if _, _, err := ranking.Enum("ranker", "none", "auto", "default-2024-11-15"); err != nil {
-		return 0, err
+		return err
 	}
-	if ranking.Has("hybrid_search") && !ranking.Null("hybrid_search") {
-		return 0, stead.Invalid(ranking.Path("hybrid_search"), "there are no embeddings to weigh: hybrid_search can't be set")
+	if q.Balance, err = readBalance(ranking); err != nil {
+		return err
 	}
 	least, err := ranking.Number("score_threshold", 0, 1)
-	if least == nil {
+	if least != nil {
+		q.Least = *least
+	}
+	return err
+}
+
+// maxWeight is the largest weight of hybrid_search.
+const maxWeight = 1e6
+
+// readBalance reads hybrid_search: how much vectors count beside words. Only the ratio of the two matters.
+func readBalance(ranking param.Object) (*recall.Balance, error) {
+	hybrid, ok, err := ranking.Object("hybrid_search")
+	if !ok || err != nil {
+		return nil, err
+	}
+	vectors, err := weight(hybrid, "embedding_weight")
+	if err != nil {
+		return nil, err
+	}
+	words, err := weight(hybrid, "text_weight")
+	if err != nil {
+		return nil, err
+	}
+	if vectors+words == 0 {
+		return nil, stead.Invalid(hybrid.Path("embedding_weight"), "one of embedding_weight and text_weight must be greater than 0")
+	}
+	const both = 2 // equal weights are what a search has without them
+	return &recall.Balance{Words: both * words / (vectors + words), Vectors: both * vectors / (vectors + words)}, nil
+}
+
+func weight(o param.Object, name string) (float64, error) {
+	n, err := o.Number(name, 0, maxWeight)
+	if err == nil && n == nil {
+		err = stead.Invalid(o.Path(name), "%s is required", o.Path(name))
+	}
+	if err != nil {
 		return 0, err
 	}
-	return *least, err
+	return *n, nil
 }
 
 func filterOf(o param.Object) (Filter, error) {

@@ -15,8 +15,9 @@ import (
 type Search struct {
 	Queries []string // a passage counts by the one that it fits best
 	Filter  Filter
-	Limit   int     // passages; 0: DefaultResults
-	Least   float64 // score that a passage must have, 0 … 1
+	Limit   int             // passages; 0: DefaultResults
+	Least   float64         // score that a passage must have, 0 … 1
+	Balance *recall.Balance // of words and vectors; nil: the usual one
 }
 
 // Result is a passage that was found.
@@ -31,6 +32,11 @@ func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q
 	if err := q.check(); err != nil {
 		return nil, err
 	}
+	if q.Balance != nil && s.cfg.Embedding == nil {
+		e := stead.Invalid("ranking_options.hybrid_search", "there are no embeddings to weigh: hybrid_search can't be set")
+		e.Hint = "Configure a model for them: memory.embeddings.model."
+		return nil, e
+	}
 	d, err := s.open(ctx, p, policy.VectorStoreRead, store)
 	if err != nil {
 		return nil, err
@@ -39,7 +45,7 @@ func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q
 	if err != nil || len(files) == 0 {
 		return nil, err
 	}
-	hits, err := s.hits(ctx, p.Project, store, q, files)
+	hits, err := s.hits(ctx, p, store, q, files)
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +87,20 @@ type hit struct {
 	score float64
 }
 
-// hits are the best passages of all queries together.
-func (s *Service) hits(ctx context.Context, project stead.ProjectID, store string, q Search, files map[string]File) ([]hit, error) {
+// hits are the best passages of all queries together. A query whose vector is not there in time is searched by its words.
+func (s *Service) hits(ctx context.Context, p stead.Principal, store string, q Search, files map[string]File) ([]hit, error) {
+	vectors := make([][]byte, len(q.Queries))
+	for i, text := range q.Queries {
+		var why string
+		if vectors[i], why = s.cfg.Embedding.Query(ctx, p, text); why != "" {
+			s.cfg.Log.Debug("a vector store is searched by words alone", "store", store, "reason", why)
+			break // one wait is enough
+		}
+	}
 	best := map[string]float64{} // passage → score
-	err := s.index.With(ctx, passagesOf(project, store), func(x *index) {
-		for _, text := range q.Queries {
-			for _, h := range x.Search(recall.Query[origin]{Text: text, Limit: q.Limit, Allow: func(o origin) bool {
+	err := s.index.With(ctx, passagesOf(p.Project, store), func(x *index) {
+		for i, text := range q.Queries {
+			for _, h := range x.Search(recall.Query[origin]{Text: text, Vector: vectors[i], Balance: q.Balance, Limit: q.Limit, Allow: func(o origin) bool {
 				_, ok := files[o.attachment]
 				return ok
 			}}) {

@@ -2,6 +2,7 @@ package vectorstore
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -108,4 +109,17 @@ func passageOf(r memory.Record) (storedPassage, error) {
 		return p, stead.Wrap(stead.KindInternal, err, "read passage %s", r.ID)
 	}
 	return p, nil
+}
+
+// EmbeddedText is what of a record is embedded: of a passage its text below its headings, of a file nothing, and of an
+// entry of a memory store what package memory says.
+func EmbeddedText(p memory.Place, data []byte) (string, []string, error) {
+	switch {
+	case strings.HasSuffix(p.Store, filesSuffix):
+		return "", nil, nil
+	case strings.HasSuffix(p.Store, passagesSuffix):
+		cut, err := passageOf(memory.Record{Data: data})
+		return strings.TrimSpace(cut.Heading + "\n" + cut.Text), nil, err
+	}
+	return memory.EmbeddedText(data)
 }

@@ -87,6 +87,8 @@ type Config struct {
 	Policy    policy.Authorizer
 	Log       *slog.Logger
 	Now       func() time.Time
+	// Embedding makes vectors of passages; nil: words alone are looked for.
+	Embedding *memory.Embedding
 }
 
 // Service keeps vector stores. It is safe for concurrent use.
@@ -102,10 +104,11 @@ func NewService(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
+	c.Records = c.Embedding.Waking(c.Records)
 	return &Service{
 		cfg: c, wake: make(chan struct{}, 1),
-		tables: memory.NewShelves(c.Records, c.Now, maxTabled, newTable),
-		index:  memory.NewShelves(c.Records, c.Now, maxIndexed, newIndex),
+		tables: memory.NewShelves(c.Records, c.Now, maxTabled, newTable, nil),
+		index:  memory.NewShelves(c.Records, c.Now, maxIndexed, newIndex, c.Embedding),
 	}
 }
 
@@ -117,11 +120,16 @@ func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Ef
 // now is the time in Unix milliseconds.
 func (s *Service) now() int64 { return s.cfg.Now().UnixMilli() }
 
+const (
+	filesSuffix    = ".files"
+	passagesSuffix = ".passages"
+)
+
 // filesOf and passagesOf are the places of a store's records.
 func filesOf(project stead.ProjectID, store string) memory.Place {
-	return memory.Place{Project: project, Store: store + ".files"}
+	return memory.Place{Project: project, Store: store + filesSuffix}
 }
 
 func passagesOf(project stead.ProjectID, store string) memory.Place {
-	return memory.Place{Project: project, Store: store + ".passages"}
+	return memory.Place{Project: project, Store: store + passagesSuffix}
 }

@@ -26,8 +26,8 @@ const (
 
 // latency fills one store with made-up entries, whose words are as frequent as those of a language
 // (Zipf's law), and measures writing, the first search, searching, and sizes.
-func latency(ctx context.Context, w io.Writer, entries int) error {
-	n, err := open(ctx)
+func latency(ctx context.Context, w io.Writer, entries int, by provider) error {
+	n, err := open(ctx, by)
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,15 @@ func latency(ctx context.Context, w io.Writer, entries int) error {
 		}
 	}
 	wrote := time.Since(began)
+	written, err := size(n.dir)
+	if err != nil {
+		return err
+	}
+	began = time.Now()
+	if err := n.embedAll(ctx); err != nil {
+		return err
+	}
+	embedded := time.Since(began)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -82,6 +91,9 @@ func latency(ctx context.Context, w io.Writer, entries int) error {
 	fmt.Fprintf(w, "%d entries in one store, SQLite: written %.0f/s in batches of %d; first search (index built) %s; search p50 %s p99 %s; index %d bytes/entry in memory, database %d bytes/entry\n",
 		entries, float64(entries)/wrote.Seconds(), memory.MaxChanges, first.Round(time.Millisecond), times[len(times)/2].Round(10*time.Microsecond),
 		times[len(times)*99/100].Round(10*time.Microsecond), int64(after.HeapAlloc-before.HeapAlloc)/int64(entries), disk/int64(entries))
+	if by.address != "" {
+		fmt.Fprintf(w, "  with vectors of %s: %.0f/s embedded and stored behind the writes; they are %d bytes/entry of the database\n", by, float64(entries)/embedded.Seconds(), (disk-written)/int64(entries))
+	}
 	return nil
 }
 

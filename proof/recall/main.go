@@ -3,7 +3,9 @@
 //
 // Shape: a folder of files in the format of LoCoMo (one conversation each: sessions of turns with ids,
 // questions with the ids of their evidence) → one table by category, plain BM25 beside ours. The last
-// line is "all R@5=0.000 R@10=0.000 R@20=0.000", of the full method without a model.
+// line is "all R@5=0.000 R@10=0.000 R@20=0.000", of the full method without a model. With -embeddings there is a table
+// more, of the same searches with vectors of a model: "sim", which knows words and their letters alone, or one behind
+// an address of the OpenAI API (-embeddings http://HOST/v1 -model NAME, with the key in $EMBEDDINGS_API_KEY).
 //
 // Every turn of a conversation becomes an entry of kind item in one memory store, with nothing but what
 // the turn says: text, speaker, session, time, the caption of its picture. The question is the query.
@@ -17,6 +19,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -32,12 +35,16 @@ import (
 func main() {
 	dir := flag.String("locomo", "", "folder of conversation files")
 	entries := flag.Int("entries", 0, "measure latency with so many entries instead")
+	var by provider
+	flag.StringVar(&by.address, "embeddings", "", "compare vectors as well: sim, or the base URL of an OpenAI API")
+	flag.StringVar(&by.model, "model", "", "model that makes the vectors")
+	flag.IntVar(&by.dimensions, "dimensions", 0, "of the vectors; 0: the model's own")
 	flag.Parse()
 	var err error
 	if *entries > 0 {
-		err = latency(context.Background(), os.Stdout, *entries)
+		err = latency(context.Background(), os.Stdout, *entries, by)
 	} else {
-		err = quality(context.Background(), *dir)
+		err = quality(context.Background(), *dir, by)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "recall:", err)
@@ -48,11 +55,12 @@ func main() {
 // node is a memory service over a database of its own.
 type node struct {
 	*memory.Service
-	store *sqlite.Store
-	dir   string
+	store   *sqlite.Store
+	dir     string
+	vectors *memory.Embedding // nil: words alone
 }
 
-func open(ctx context.Context) (*node, error) {
+func open(ctx context.Context, by provider) (*node, error) {
 	dir, err := os.MkdirTemp("", "stead-recall-")
 	if err != nil {
 		return nil, err
@@ -62,7 +70,11 @@ func open(ctx context.Context) (*node, error) {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	return &node{memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now}), s, dir}, nil
+	vectors, err := by.embedding(s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close(), os.RemoveAll(dir))
+	}
+	return &node{memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now, Embedding: vectors}), s, dir, vectors}, nil
 }
 
 func (n *node) close() {
@@ -70,19 +82,45 @@ func (n *node) close() {
 	os.RemoveAll(n.dir)
 }
 
-func quality(ctx context.Context, dir string) error {
+func quality(ctx context.Context, dir string, by provider) error {
 	conversations, err := load(dir)
 	if err != nil {
 		return err
 	}
-	n, err := open(ctx)
+	plain, ours, hybrid := tally{}, tally{}, tally{}
+	began := time.Now()
+	if err := measure(ctx, conversations, provider{}, ours, plain); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	if by.address != "" {
+		if err := measure(ctx, conversations, by, hybrid, tally{}); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("%d conversations, %d questions, %s in all\n\n", len(conversations), ours["all"].questions, took.Round(time.Millisecond))
+	fmt.Println("Mean share of evidence turns in the first k. Method: stemmed BM25 of each turn with its speaker,\n" +
+		"caption and date; of its neighbours, those that ask first; of its whole session; turns that only\n" +
+		"ask count less, the person asked about more (docs/memory.md). No model, no embeddings.")
+	fmt.Println()
+	plain.print("plain BM25")
+	ours.print("recall")
+	if by.address != "" {
+		fmt.Printf("\nThe same, and the vectors of %s (speaker, text and caption of each turn, and the question): what\nis nearer to the question than most turns are counts up to a share of what its words can.\n\n", by)
+		hybrid.print("hybrid")
+	}
+	fmt.Println()
+	fmt.Println("all " + ours.line("all"))
+	return nil
+}
+
+// measure asks every question of every conversation.
+func measure(ctx context.Context, conversations []conversation, by provider, ours, plain tally) error {
+	n, err := open(ctx, by)
 	if err != nil {
 		return err
 	}
 	defer n.close()
-	plain, ours := tally{}, tally{}
-	began := time.Now()
-	questions := 0
 	for _, c := range conversations {
 		find, err := n.remember(ctx, c)
 		if err != nil {
@@ -96,18 +134,8 @@ func quality(ctx context.Context, dir string) error {
 				return fmt.Errorf("%s: %q: %w", c.file, q.text, err)
 			}
 			ours.count(q, found)
-			questions++
 		}
 	}
-	fmt.Printf("%d conversations, %d questions, %s in all\n\n", len(conversations), questions, time.Since(began).Round(time.Millisecond))
-	fmt.Println("Mean share of evidence turns in the first k. Method: stemmed BM25 of each turn with its speaker,\n" +
-		"caption and date; of its neighbours, those that ask first; of its whole session; turns that only\n" +
-		"ask count less, the person asked about more (docs/memory.md). No model, no embeddings.")
-	fmt.Println()
-	plain.print("plain BM25")
-	ours.print("recall")
-	fmt.Println()
-	fmt.Println("all " + ours.line("all"))
 	return nil
 }
 
@@ -134,10 +162,16 @@ func (n *node) remember(ctx context.Context, c conversation) (func(string) ([]st
 			turnOf[e.ID] = e.Source.Item
 		}
 	}
+	if err := n.embedAll(ctx); err != nil {
+		return nil, err
+	}
 	return func(question string) ([]string, error) {
-		hits, err := n.Search(ctx, me, store.ID, memory.Search{Query: question, Limit: deepest})
-		ids := make([]string, len(hits))
-		for i, h := range hits {
+		found, err := n.Search(ctx, me, store.ID, memory.Search{Query: question, Limit: deepest})
+		if n.vectors != nil && err == nil && found.Method != memory.MethodHybrid {
+			err = fmt.Errorf("no vectors were compared: %s", found.Why)
+		}
+		ids := make([]string, len(found.Hits))
+		for i, h := range found.Hits {
 			ids[i] = turnOf[h.ID]
 		}
 		return ids, err

@@ -76,8 +76,8 @@ func forgetDerived(f *serviceFixture) {
 	f.knows("At first", "The cat is black. ← a:2 b:1; The dog is brown. ← a:1; The editor is emacs. ← b:1; The editor is vim. ← a:1 a:2 (was); my editor is vim ←")
 
 	other := f.node() // its index has all of it
-	if hits, err := other.Search(f.ctx, f.me, f.store, memory.Search{Query: "emacs"}); err != nil || len(hits) != 1 {
-		f.Fatal(hits, err)
+	if found, err := other.Search(f.ctx, f.me, f.store, memory.Search{Query: "emacs"}); err != nil || len(found.Hits) != 1 {
+		f.Fatal(found, err)
 	}
 	forget := func(session stead.SessionID, item string, want memory.Forgotten) {
 		f.Helper()
@@ -88,8 +88,8 @@ func forgetDerived(f *serviceFixture) {
 	}
 	forget(sessionB, "", memory.Forgotten{Removed: 1, Changed: 1})
 	f.knows("Without the second session", "The cat is black. ← a:2; The dog is brown. ← a:1; The editor is vim. ← a:1 a:2; my editor is vim ←")
-	if hits, err := other.Search(f.ctx, f.me, f.store, memory.Search{Query: "emacs"}); err != nil || len(hits) != 0 {
-		f.Errorf("the index of another node still finds %v, %v", hits, err)
+	if found, err := other.Search(f.ctx, f.me, f.store, memory.Search{Query: "emacs"}); err != nil || len(found.Hits) != 0 {
+		f.Errorf("the index of another node still finds %v, %v", found.Hits, err)
 	}
 	forget(sessionB, "", memory.Forgotten{})
 

@@ -84,12 +84,12 @@ func (f *serviceFixture) add(n ...memory.New) []memory.Entry {
 
 func (f *serviceFixture) find(q memory.Search) []string {
 	f.Helper()
-	hits, err := f.Search(f.ctx, f.me, f.store, q)
+	found, err := f.Search(f.ctx, f.me, f.store, q)
 	if err != nil {
 		f.Fatal(err)
 	}
 	var texts []string
-	for _, h := range hits {
+	for _, h := range found.Hits {
 		texts = append(texts, h.Text)
 	}
 	return texts
@@ -101,7 +101,8 @@ func readYourWrites(f *serviceFixture) {
 		text := fmt.Sprintf("the parcel number%d is at the depot", i)
 		made := f.add(note(text))[0]
 		for _, n := range []*memory.Service{f.Service, elsewhere} {
-			hits, err := n.Search(f.ctx, f.me, f.store, memory.Search{Query: fmt.Sprintf("where is parcel number%d?", i), Limit: 1})
+			found, err := n.Search(f.ctx, f.me, f.store, memory.Search{Query: fmt.Sprintf("where is parcel number%d?", i), Limit: 1})
+			hits := found.Hits
 			if err != nil || len(hits) != 1 || hits[0].ID != made.ID {
 				f.Fatalf("the %d. write is not found: %+v, %v", i, hits, err)
 			}
@@ -273,12 +274,12 @@ func leaks(f *serviceFixture) {
 	for range 200 {
 		i, scope := rng.IntN(len(places)), fmt.Sprint("user", rng.IntN(3))
 		w := places[i]
-		hits, err := f.Search(f.ctx, w.me, w.store, memory.Search{Query: words[rng.IntN(len(words))], Limit: 50,
+		found, err := f.Search(f.ctx, w.me, w.store, memory.Search{Query: words[rng.IntN(len(words))], Limit: 50,
 			Filter: memory.Filter{Scopes: []memory.Scope{{Type: "user", ID: scope}}}})
 		if err != nil {
 			f.Fatal(err)
 		}
-		for _, h := range hits {
+		for _, h := range found.Hits {
 			if h.Metadata["place"] != fmt.Sprint(i) || h.Metadata["scope"] != scope {
 				f.Fatalf("place %d, scope %s finds %+v", i, scope, h.Entry)
 			}
@@ -334,7 +335,8 @@ func ingested(f *serviceFixture) {
 	if total != len(items) {
 		f.Fatalf("three that ingest at once took in %d of %d", total, len(items))
 	}
-	hits, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "number777", Limit: 1})
+	found, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "number777", Limit: 1})
+	hits := found.Hits
 	if err != nil || len(hits) != 1 || hits[0].Text != "said number777" {
 		f.Fatalf("found %+v, %v", hits, err)
 	}
@@ -361,7 +363,8 @@ func forgetMany(f *serviceFixture) {
 	if err != nil || n != 150 {
 		f.Fatalf("forgot %d, %v", n, err)
 	}
-	hits, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "remark", Limit: 100})
+	found, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "remark", Limit: 100})
+	hits := found.Hits
 	if err != nil || len(hits) == 0 || slices.ContainsFunc(hits, func(h memory.Hit) bool { return h.Scope.ID == "user1" }) {
 		f.Fatalf("%d found, %v", len(hits), err)
 	}

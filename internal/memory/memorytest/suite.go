@@ -48,6 +48,7 @@ func Suite(t *testing.T, open func(t *testing.T) Store) {
 		t.Run(name, func(t *testing.T) { test(&fixture{t, open(t), t.Context()}) })
 	}
 	serviceSuite(t, open)
+	vectorSuite(t, open)
 }
 
 type fixture struct {

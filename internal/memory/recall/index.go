@@ -22,6 +22,7 @@ type Index[T any] struct {
 	sessions []conversation
 	bySess   map[string]int32
 	length   float64 // of all entries together
+	vectors  vectors
 }
 
 // entry is one entry as the index knows it: no text.
@@ -175,6 +176,7 @@ func (x *Index[T]) Remove(id string) bool {
 		x.drop(c.term)
 	}
 	x.leave(n)
+	x.vectors.drop(n)
 	x.length -= float64(x.places[n].length)
 	*d, x.places[n] = entry[T]{author: none}, nowhere()
 	delete(x.byID, id)

@@ -37,11 +37,16 @@ type Entry[T any] struct {
 // Query is what is asked.
 type Query[T any] struct {
 	Text    string
+	Vector  []byte       // of Text, as Pack makes it; nil: words alone
+	Balance *Balance     // of words and vectors; nil: 1 each
 	Now     int64        // the question's time; 0: unknown, and recency does not count
 	Limit   int          // most hits
 	Allow   func(T) bool // nil: all. What it refuses is as if it were not there, but for the frequency of its words
 	Explain bool
 }
+
+// Balance is how much words and vectors count, to what they count otherwise. Without a vector words count as ever.
+type Balance struct{ Words, Vectors float64 }
 
 // Hit is an entry that was found.
 type Hit struct {
@@ -51,17 +56,19 @@ type Hit struct {
 	Parts *Parts  // with Explain
 }
 
-// Parts says why a hit came: Score = (Words + Neighbours + Session) × the factors.
+// Parts says why a hit came: Score = (Words + Neighbours + Session + Near) × the factors.
 type Parts struct {
-	Words      float64            `json:"words"`      // BM25 of the entry itself
-	Terms      map[string]float64 `json:"terms"`      // of which each word of the query, as its stem
-	Neighbours float64            `json:"neighbours"` // from the entries before and after
-	Session    float64            `json:"session"`    // from the conversation as a whole
-	Tells      float64            `json:"tells"`      // factor: below 1 for what is a question itself
-	Author     float64            `json:"author"`     // factor: above 1 when the query names who said it
-	Time       float64            `json:"time"`       // factor: says when, and when was asked; or is from the time that the query names
-	Importance float64            `json:"importance"` // factor
-	Recency    float64            `json:"recency"`    // factor
+	Words      float64            `json:"words"`                // BM25 of the entry itself
+	Terms      map[string]float64 `json:"terms"`                // of which each word of the query, as its stem
+	Neighbours float64            `json:"neighbours"`           // from the entries before and after
+	Session    float64            `json:"session"`              // from the conversation as a whole
+	Near       float64            `json:"near,omitempty"`       // from how near its vector is, of what is nearer than most
+	Similarity float64            `json:"similarity,omitempty"` // the cosine that this comes from; 0 where there are no vectors
+	Tells      float64            `json:"tells"`                // factor: below 1 for what is a question itself
+	Author     float64            `json:"author"`               // factor: above 1 when the query names who said it
+	Time       float64            `json:"time"`                 // factor: says when, and when was asked; or is from the time that the query names
+	Importance float64            `json:"importance"`           // factor
+	Recency    float64            `json:"recency"`              // factor
 }
 
 // weights are how much each part counts. Each stands on a plateau: half or twice of it changes the
@@ -80,6 +87,7 @@ type weights struct {
 	during           float64 // an entry from the time that the query names
 	mentioned        float64 // words of the date that "last Friday" means
 	fuzzy            float64 // a word that looks like an unknown one of the query, times their likeness
+	near, nearFrom   float64 // what a vector that is the query's own counts, of what its words can; from how many deviations above the mean
 	importance       float64
 	recency          float64 // of an entry of now; it halves in recencyHalf
 }
@@ -87,7 +95,7 @@ type weights struct {
 func tuned() weights {
 	return weights{
 		k1: 0.6, b: 0.35, name: 0.1, own: 0.3, before1: 0.7, before2: 0.3, after1: 0.3, after2: 0.1, asked: 2, asks: 0.6,
-		session: 0.5, byAuthor: 0.3, when: 0.2, during: 0.2, mentioned: 0.5, fuzzy: 0.3, importance: 0.5, recency: 0.05,
+		session: 0.5, byAuthor: 0.3, when: 0.2, during: 0.2, mentioned: 0.5, fuzzy: 0.3, near: 0.4, nearFrom: 2, importance: 0.5, recency: 0.05,
 	}
 }
 

@@ -25,21 +25,29 @@ type question struct {
 }
 
 // scores are the parts of every entry's score, by its number.
-type scores struct{ own, context, session []float32 }
+type scores struct {
+	own, context, session []float32
+	cosine, near          []float32 // nil: there are no vectors to compare
+	fits                  float64   // the near of an entry that fits whole
+}
 
 // Search returns the best entries, best first, no two of which say the same.
 func (x *Index[T]) Search(q Query[T]) []Hit {
 	asked := x.understand(q)
 	s := x.score(asked)
+	x.compare(q, asked, &s)
 	best := top[T]{limit: q.Limit * 2}
 	most := x.mostFactor(asked)
 	for n, in := range s.context {
-		if in == 0 {
+		if in == 0 && (int(n) >= len(s.near) || s.near[n] == 0) {
 			continue
 		}
 		sum := float64(s.own[n] + in)
 		if c := x.places[n].session; c != none {
 			sum += float64(s.session[c])
+		}
+		if s.near != nil {
+			sum += float64(s.near[n])
 		}
 		score := sum * float64(1-float32(x.weights.asks)*x.places[n].asks)
 		if !best.wants(score * most) {
@@ -54,7 +62,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	hits := x.distinct(best.sorted(), q.Limit)
 	out := make([]Hit, len(hits))
 	for i, h := range hits {
-		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, h.score/asked.most)}
+		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, max(h.score/asked.most, s.fit(h.entry)))}
 		if q.Explain {
 			out[i].Parts = x.explain(h.entry, asked, s)
 		}
@@ -91,6 +99,9 @@ func (x *Index[T]) understand(q Query[T]) question {
 	if names > 1 {
 		out.about = none
 	}
+	if out.most == 0 { // nothing but stop words: vectors may find something all the same
+		out.most = x.most(0)
+	}
 	return out
 }
 
@@ -113,7 +124,7 @@ func (w *weights) saturate(n, length float64) float64 {
 // the entry and its neighbours have is saturated once: the three of them are read as one text.
 func (x *Index[T]) score(q question) scores {
 	n := len(x.entries)
-	s := scores{make([]float32, n), make([]float32, n), make([]float32, len(x.sessions))}
+	s := scores{own: make([]float32, n), context: make([]float32, n), session: make([]float32, len(x.sessions))}
 	around := make([]float32, n)
 	var touched []int32
 	average := max(1, x.length/float64(max(1, x.Len())))
@@ -130,6 +141,41 @@ func (x *Index[T]) score(q question) scores {
 		x.addSessions(t, s.session)
 	}
 	return s
+}
+
+// compare adds how near the query's vector is to each entry's, of those that are nearer than most.
+func (x *Index[T]) compare(q Query[T], asked question, s *scores) {
+	cosine, floor := x.vectors.cosines(q.Vector, x.weights.nearFrom)
+	if cosine == nil || floor >= 1 {
+		return
+	}
+	weight := x.weights.near * asked.most
+	if b := q.Balance; b != nil {
+		weight *= b.Vectors
+		for _, words := range [][]float32{s.own, s.context, s.session} {
+			for i := range words {
+				words[i] *= float32(b.Words)
+			}
+		}
+	}
+	s.cosine, s.near = cosine, make([]float32, len(s.context))
+	for n, c := range cosine {
+		if above := (float64(c) - floor) / (1 - floor); above > 0 && x.vectors.scales[n] != 0 {
+			s.near[n] = float32(weight * above)
+		}
+	}
+	s.fits = weight / nearShare
+}
+
+// nearShare is the share of a hit whose vector is the query's own, without a word in common.
+const nearShare = 0.5
+
+// fit is how well an entry fits by its vector, as a share.
+func (s *scores) fit(n int32) float64 {
+	if s.near == nil || s.fits == 0 {
+		return 0
+	}
+	return float64(s.near[n]) / s.fits
 }
 
 // spread counts a word in around, at each entry that has it and, less, at the neighbours of that, and
@@ -252,6 +298,9 @@ func (x *Index[T]) explain(n int32, q question, s scores) *Parts {
 	p.Neighbours = max(0, float64(s.own[n]+s.context[n])-p.Words)
 	if c := x.places[n].session; c != none {
 		p.Session = float64(s.session[c])
+	}
+	if s.near != nil && x.vectors.at(n) != nil {
+		p.Similarity, p.Near = float64(s.cosine[n]), float64(s.near[n])
 	}
 	return p
 }

@@ -71,7 +71,7 @@ func (r *Remember) known(ctx context.Context, ask session.LearnAsk) ([]extract.K
 		return nil, nil
 	}
 	query = strings.ToValidUTF8(query[:min(len(query), memory.MaxQueryBytes)], "")
-	hits, err := r.memory.Search(ctx, acting(ask.Principal, ask.Key), ask.Extraction.Store, memory.Search{Query: query, Limit: maxKnown, Filter: memory.Filter{
+	found, err := r.memory.Search(ctx, acting(ask.Principal, ask.Key), ask.Extraction.Store, memory.Search{Query: query, Limit: maxKnown, Filter: memory.Filter{
 		Scopes: []memory.Scope{scopeOf(ask)}, Kinds: []memory.Kind{memory.KindFact, memory.KindPreference, memory.KindProcedure},
 	}})
 	switch stead.KindOf(err) {
@@ -82,7 +82,7 @@ func (r *Remember) known(ctx context.Context, ask session.LearnAsk) ([]extract.K
 		return nil, err
 	}
 	var out []extract.Known
-	for _, h := range hits {
+	for _, h := range found.Hits {
 		out = append(out, extract.Known{ID: h.ID, Kind: string(h.Kind), Text: h.Text})
 	}
 	return out, nil

@@ -63,7 +63,7 @@ func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 		q.Filter.NotSession = string(ask.Key.Session) // the model sees all of this session
 	}
 	for _, store := range ask.Stores {
-		hits, err := r.memory.Search(ctx, by, store, q)
+		found, err := r.memory.Search(ctx, by, store, q)
 		switch stead.KindOf(err) {
 		case "":
 		case stead.KindNotFound, stead.KindForbidden:
@@ -71,7 +71,8 @@ func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 		default:
 			return out, err
 		}
-		all = append(all, fitting(store, hits, ask)...)
+		out.Method, out.Why = found.Method, found.Why
+		all = append(all, fitting(store, found.Hits, ask)...)
 	}
 	slices.SortStableFunc(all, func(a, b session.Recalled) int { return cmp.Compare(b.Score, a.Score) })
 	out.Entries, out.LeftOut = within(all, ask.Recall)

@@ -204,11 +204,11 @@ func (k *kit) search(ctx context.Context, p stead.Principal, r request) (string,
 	}
 	var all []found
 	for _, id := range stores {
-		hits, err := k.memory.Search(ctx, p, id, memory.Search{Query: r.Query, Limit: limit, Tokens: searchTokens})
+		out, err := k.memory.Search(ctx, p, id, memory.Search{Query: r.Query, Limit: limit, Tokens: searchTokens})
 		if err != nil {
 			return "", err
 		}
-		for i, h := range hits {
+		for i, h := range out.Hits {
 			h.Score = 1 / float64(i+1) // scores of different stores do not compare: ranks do
 			all = append(all, found{h, id})
 		}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/postgres/pgtest"
+)
+
+// embedding is a server whose memories get vectors of sim, and what more its configuration says.
+func embedding(t *testing.T, database, more string) *node {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "stead.yaml")
+	if err := os.WriteFile(file, []byte(registryConfig+"memory: {embeddings: {model: mine, dimensions: 1024}}\n"+more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Flags{Listen: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), File: file, Database: database}, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient(cfg)
+	n, err := openNode(t.Context(), cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.stop)
+	return n
+}
+
+// becomes asks again until an answer has something in it.
+func becomes(t *testing.T, n *node, method, path, body, want string) string {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got := must(t, n, method, path, body)
+		if strings.Contains(got, want) {
+			return got
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s %s does not come to have %s: %s", method, path, want, got)
+		}
+	}
+}
+
+// Vectors are made behind the write, and found by; sessions' recall and vector stores use them as well; the calls are
+// usage of the project.
+func TestMemoriesAreFoundByVectors(t *testing.T) {
+	test := func(t *testing.T, n *node) {
+		store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
+		search := "/v1/memory_stores/" + store + "/search"
+		must(t, n, "POST", "/v1/memory_stores/"+store+"/memories/batch", `{"memories":[
+			{"content":"東京の天気"},{"content":"Soup on Mondays"},{"content":"The lift is being repaired"},{"content":"Anna has the keys"}]}`)
+		// To words alone, a text that is written without spaces is one word.
+		got := becomes(t, n, "POST", search, `{"query":"天気の東京","explain":true}`, `"near":`)
+		has(t, "a search", 200, got, `"method":"hybrid"`, `"method_reason":null`, "東京の天気", `"words":0`, `"similarity":0.`)
+		if strings.Contains(got, "Soup") {
+			t.Errorf("what is near to nothing is found as well: %s", got)
+		}
+		session := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"memory",
+			"memory_stores":[{"id":"`+store+`"}],"recall":{"mode":"budgeted"}}]},"input":"天気の東京"}`))
+		idle(t, n, session)
+		has(t, "a recall", 200, itemsOf(t, n, session), `"type":"memory_recall"`, "東京の天気", `"method":"hybrid"`, `"near":`)
+		files := stored(t, n, "shop.md", "# Shop\n\n東京の天気\n\n# Canteen\n\nSoup on Mondays.")
+		becomes(t, n, "POST", "/v1/vector_stores/"+files+"/search", `{"query":"天気の東京","ranking_options":{"hybrid_search":{"embedding_weight":1,"text_weight":0}}}`, "東京の天気")
+		has(t, "with words alone", 200, must(t, n, "POST", "/v1/vector_stores/"+files+"/search", `{"query":"天気の東京","ranking_options":{"hybrid_search":{"embedding_weight":0,"text_weight":1}}}`), `"data":[]`)
+		becomes(t, n, "GET", "/v1/usage_records?user=memory", "", `"model":"mine"`)
+	}
+	t.Run("SQLite", func(t *testing.T) { test(t, embedding(t, "", "")) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, embedding(t, pgtest.URL(t), "")) })
+}
+
+// Policies, budgets and kill switches stand before the calls: what they refuse is found by its words, the answer says
+// why, and no write fails.
+func TestWhatStandsBeforeEmbeddings(t *testing.T) {
+	n := embedding(t, "", "budgets: [{name: small, scope: user, limit: {calls: 4}}]\n"+`policies:
+  inline: |
+    permit (principal, action, resource);
+    forbid (principal, action == Action::"model.call", resource) when { context.labels.hasTag("memory") && context.labels.getTag("memory") == "secret" };
+`)
+	store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
+	search := "/v1/memory_stores/" + store + "/search"
+	must(t, n, "POST", "/v1/memory_stores/"+store+"/memories", `{"content":"The photographers meet in the harbour"}`)
+	becomes(t, n, "POST", search, `{"query":"photographers","explain":true}`, `"near":`)
+	must(t, n, "POST", "/v1/memory_stores/"+store+"/memories/batch", `{"memories":[{"content":"Telescopes in the cellar","labels":["secret"]},{"content":"Telescopes on the roof"}]}`)
+	got := becomes(t, n, "POST", search, `{"query":"telescopes","explain":true}`, `"near":`)
+	if strings.Count(got, `"near":`) != 1 || strings.Count(got, "Telescopes") != 4 && strings.Count(got, "Telescopes") != 2 {
+		t.Errorf("what a policy keeps from the model has no vector, and is found by its words: %s", got)
+	}
+	sw := idOf(must(t, n, "POST", "/v1/kill_switches", `{"scope":"model","of":"mine","reason":"too dear"}`))
+	has(t, "a stopped model", 200, must(t, n, "POST", search, `{"query":"harbour photographers"}`), `"method":"lexical"`, "too dear", "The photographers meet")
+	must(t, n, "POST", "/v1/memory_stores/"+store+"/memories", `{"content":"Anna has the keys"}`)
+	must(t, n, "DELETE", "/v1/kill_switches/"+sw, "")
+	for i := range 3 {
+		must(t, n, "POST", search, fmt.Sprintf(`{"query":"photographers %d"}`, i))
+	}
+	has(t, "a budget that is used up", 200, must(t, n, "POST", search, `{"query":"who has the keys?"}`), `"method":"lexical"`, "small", "Anna has the keys")
+}
