@@ -15,6 +15,8 @@ const (
 	// claimTime is how long a worker has a store, from each batch on: longer than a call may take.
 	claimTime = 2 * callTime
 	callTime  = time.Minute
+	// stopTime is how long a call may still take when the node stops.
+	stopTime = 5 * time.Second
 	// embedPoll is how often a node looks for what others left.
 	embedPoll = 3 * time.Second
 	// gatherTime is how long a write waits for others that go into its call.
@@ -139,7 +141,7 @@ func (e *Embedding) batch(ctx context.Context, o *Owing) (more bool, err error) 
 		return false, err
 	}
 	if len(todo) > 0 {
-		within, cancel := context.WithTimeout(ctx, callTime)
+		within, cancel := paid(ctx)
 		made, err := e.embed(within, o, labels, todo)
 		cancel()
 		if err != nil {
@@ -149,11 +151,23 @@ func (e *Embedding) batch(ctx context.Context, o *Owing) (more bool, err error) 
 	}
 	next := *o
 	next.Revision, next.Failures = upTo, 0
-	if err := e.cfg.Store.StoreVectors(ctx, next, ready, due); err != nil {
+	within, cancel := paid(ctx)
+	defer cancel()
+	if err := e.cfg.Store.StoreVectors(within, next, ready, due); err != nil {
 		return false, err
 	}
 	*o = next
 	return more, nil
+}
+
+// paid is a context for what has cost something, or is about to: a stop lets it end, for a while.
+func paid(ctx context.Context) (context.Context, context.CancelFunc) {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
+	undo := context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, cancel) })
+	return within, func() {
+		undo()
+		cancel()
+	}
 }
 
 // gather takes records until a call is full or their labels are others: those that have a vector of the same text
