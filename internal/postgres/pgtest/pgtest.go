@@ -6,9 +6,10 @@
 //	            └─ own Servers (New), for tests that stop, kill and restart them
 //
 // A server is a temporary cluster made by initdb from the machine's own PostgreSQL binaries, with
-// fsync and synchronous_commit on, reached by a Unix socket in its own directory and by a free port
-// of 127.0.0.1. It ends, and its directory goes, when the test process ends, however that ends: a
-// supervising shell holds the read end of a pipe whose write end dies with the test process.
+// fsync and synchronous_commit on, in memory where there is room, reached by a Unix socket in its
+// own directory and by a free port of 127.0.0.1. It ends, and its directory goes, when the test
+// process ends, however that ends: a supervising shell holds the read end of a pipe whose write end
+// dies with the test process.
 //
 // PostgreSQL refuses to run as root; a test that does runs it as the user postgres, or nobody.
 //
