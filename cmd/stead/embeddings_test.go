@@ -101,3 +101,32 @@ func TestWhatStandsBeforeEmbeddings(t *testing.T) {
 	}
 	has(t, "a budget that is used up", 200, must(t, n, "POST", search, `{"query":"who has the keys?"}`), `"method":"lexical"`, "small", "Anna has the keys")
 }
+
+// Policies hide entries by their scope, kind and labels, from the API and from agents that act for somebody.
+func TestPoliciesHideMemories(t *testing.T) {
+	n := openConfigured(t, registryConfig+`policies:
+  inline: |
+    @id("own")
+    forbid(principal, action == Action::"memory.entry.read", resource) when { context.scope == "user" && !context.own };
+    @id("salaries")
+    forbid(principal is Agent, action == Action::"memory.entry.read", resource) when { context.entry_labels.contains("salary") };
+`, io.Discard)
+	store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
+	must(t, n, "POST", "/v1/memory_stores/"+store+"/memories/batch", `{"memories":[{"content":"The budget is discussed on Fridays"},
+		{"content":"The budget of mine","scope":{"type":"user","id":"local"}},{"content":"The budget of mallory","scope":{"type":"user","id":"mallory"}},
+		{"content":"The budget for salaries","labels":["salary"]}]}`)
+	got := must(t, n, "POST", "/v1/memory_stores/"+store+"/search", `{"query":"budget"}`)
+	has(t, "a search", 200, got, "on Fridays", "of mine", "for salaries")
+	if strings.Contains(got, "mallory") {
+		t.Errorf("another user's is found: %s", got)
+	}
+	session := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"memory","scopes":"all",
+		"memory_stores":[{"id":"`+store+`"}],"recall":{"mode":"always"}}]},"input":"Call memory_search with {\"query\":\"budget\"}"}`))
+	idle(t, n, session)
+	items := itemsOf(t, n, session)
+	has(t, "an agent", 200, items, "on Fridays", "of mine", `"memory_search"`)
+	if strings.Contains(items, "mallory") || strings.Contains(items, "for salaries") {
+		t.Errorf("what is hidden is found by the agent: %s", items)
+	}
+	has(t, "the agent as it is shown", 200, must(t, n, "GET", "/v1/agents/sessions/"+session, ""), `"scopes":"all"`)
+}

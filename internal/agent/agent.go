@@ -101,6 +101,7 @@ type Tool struct {
 	Recall       *Recall       `json:"recall,omitempty"`     // before each turn; nil: nothing is
 	Extraction   *Extraction   `json:"extraction,omitempty"` // after each turn; nil: nothing is
 	Teams        []string      `json:"teams,omitempty"`      // whose memories it has besides its user's, its own and the project's
+	Scopes       string        `json:"scopes,omitempty"`     // whose its tools reach: MemoryScopesSession (also "") or MemoryScopesAll
 
 	// file_search: the Responses API's, executed by the runtime; ServerLabel is "file_search".
 	VectorStoreIDs []string        `json:"vector_store_ids,omitempty"`

@@ -76,11 +76,20 @@ func memoryTool(o param.Object) (Tool, error) {
 	if t.Teams, err = teams(o); err != nil {
 		return Tool{}, err
 	}
+	if t.Scopes, _, err = o.Enum("scopes", MemoryScopesSession, MemoryScopesAll); err != nil {
+		return Tool{}, err
+	}
 	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
 		return Tool{}, err
 	}
 	return t, governance(o, &t)
 }
+
+// Whose memories the tools reach, in the stores that they are over.
+const (
+	MemoryScopesSession = "session" // those that the session is shown by recall: its user's, its agent's, its teams' and the project's
+	MemoryScopesAll     = "all"
+)
 
 func memoryStores(o param.Object) ([]MemoryStore, error) {
 	list, err := param.Need(o.List("memory_stores"))(o.Path("memory_stores"))

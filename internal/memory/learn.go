@@ -265,7 +265,9 @@ func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64
 	err := s.shelves.With(ctx, place, func(x shelf) {
 		found = x.Search(recall.Query[facets]{
 			Text: q.Query, Vector: q.vector, Now: at, Limit: q.Limit, Explain: q.Explain,
-			Allow: func(f facets) bool { return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now) },
+			Allow: func(f facets) bool {
+				return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now) && (q.sight == nil || q.sight.sees(f.content))
+			},
 		})
 	})
 	if err != nil {

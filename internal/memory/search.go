@@ -43,6 +43,7 @@ type Search struct {
 	Explain bool
 
 	vector []byte // of Query, packed; nil: none
+	sight  *sight // nil: all of the store is seen
 }
 
 // Found is what a search found, and how.
@@ -73,13 +74,19 @@ func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q
 	if at == 0 {
 		at = now
 	}
+	q.sight = s.sight(ctx, p, store)
 	out := Found{Method: MethodLexical}
 	if q.vector, out.Why = s.cfg.Embedding.Query(ctx, p, q.Query); q.vector != nil {
 		out.Method = MethodHybrid
 	}
 	var err error
-	out.Hits, err = s.find(ctx, Place{p.Project, store}, q, at, now)
-	return out, err
+	if out.Hits, err = s.find(ctx, Place{p.Project, store}, q, at, now); err == nil {
+		err = q.sight.err
+	}
+	if err != nil {
+		return Found{}, err
+	}
+	return out, nil
 }
 
 func (q *Search) prepare() error {
@@ -125,8 +132,8 @@ func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Searc
 		if err != nil {
 			return nil, err
 		}
-		if q.Tokens > 0 && e.Tokens() > left {
-			continue
+		if q.sight != nil && !q.sight.sees(&e.Content) || q.Tokens > 0 && e.Tokens() > left {
+			continue // it was changed meanwhile, or is too long
 		}
 		left -= e.Tokens()
 		hits = append(hits, Hit{e, h.Score, h.Share, h.Parts})

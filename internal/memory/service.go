@@ -38,12 +38,13 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	shelves *Shelves[shelf]
+	within  *For // nil: whoever asks acts for itself
 }
 
 // NewService makes a Service.
 func NewService(c Config) *Service {
 	c.Store = c.Embedding.Waking(c.Store)
-	return &Service{c, NewShelves(c.Store, c.Now, MaxIndexed, newShelf, c.Embedding)}
+	return &Service{cfg: c, shelves: NewShelves(c.Store, c.Now, MaxIndexed, newShelf, c.Embedding)}
 }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
@@ -124,6 +125,9 @@ func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n 
 	if err := c.prepare(); err != nil {
 		return Change{}, nil, err
 	}
+	if err := s.mayHold(p, &c); err != nil {
+		return Change{}, nil, err
+	}
 	if n.Life < 0 {
 		return Change{}, nil, stead.Invalid("ttl_seconds", "ttl_seconds must not be negative")
 	}
@@ -141,18 +145,21 @@ func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n 
 	if c.Supersedes == "" {
 		return made, nil, nil
 	}
-	ended, err := s.ending(ctx, place, c, made.ID)
+	ended, err := s.ending(ctx, p, place, c, made.ID)
 	return made, ended, err
 }
 
 // ending returns the change that ends the validity of what c supersedes. If somebody else did, it
 // expects the version before that, which is refused unless the request was made before.
-func (s *Service) ending(ctx context.Context, place Place, c Content, by string) (*Change, error) {
+func (s *Service) ending(ctx context.Context, p stead.Principal, place Place, c Content, by string) (*Change, error) {
 	old, err := s.record(ctx, place, c.Supersedes)
 	if err != nil {
 		return nil, err
 	}
 	e, err := entryOf(old)
+	if err == nil {
+		err = s.sight(ctx, p, place.Store).one(e)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +195,14 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, store, id string) 
 	if err != nil {
 		return Entry{}, err
 	}
-	return entryOf(r)
+	e, err := entryOf(r)
+	if err == nil {
+		err = s.sight(ctx, p, store).one(e)
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	return e, nil
 }
 
 // List returns a page of entries in the order of their creation, and whether there are more.
@@ -196,12 +210,28 @@ func (s *Service) List(ctx context.Context, p stead.Principal, store, after stri
 	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
 		return nil, false, err
 	}
-	records, err := s.cfg.Store.ListMemories(ctx, Query{Place: Place{p.Project, store}, After: after, Desc: desc, Limit: limit + 1, Now: milli(s.cfg.Now())})
-	if err != nil {
-		return nil, false, err
+	look := s.sight(ctx, p, store)
+	var out []Entry
+	for {
+		records, err := s.cfg.Store.ListMemories(ctx, Query{Place: Place{p.Project, store}, After: after, Desc: desc, Limit: limit + 1, Now: milli(s.cfg.Now())})
+		if err != nil {
+			return nil, false, err
+		}
+		page, err := entriesOf(records)
+		if err == nil {
+			page, err = look.seen(page)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if out = append(out, page...); len(out) > limit {
+			return out[:limit], true, nil
+		}
+		if len(records) <= limit {
+			return out, false, nil
+		}
+		after = records[len(records)-1].ID
 	}
-	found, err := entriesOf(records[:min(limit, len(records))])
-	return found, len(records) > limit, err
 }
 
 // History returns the versions of an entry, newest first.
@@ -209,15 +239,18 @@ func (s *Service) History(ctx context.Context, p stead.Principal, store, id stri
 	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
 		return nil, err
 	}
-	place := Place{p.Project, store}
-	if _, err := s.record(ctx, place, id); err != nil {
+	if _, err := s.Get(ctx, p, store, id); err != nil {
 		return nil, err
 	}
-	records, err := s.cfg.Store.MemoryVersions(ctx, place, id)
+	records, err := s.cfg.Store.MemoryVersions(ctx, Place{p.Project, store}, id)
 	if err != nil {
 		return nil, err
 	}
-	return entriesOf(records)
+	all, err := entriesOf(records)
+	if err != nil {
+		return nil, err
+	}
+	return s.sight(ctx, p, store).seen(all)
 }
 
 // Update makes the next version of an entry: change gets the present content. expected is the version
@@ -235,6 +268,9 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, store, id strin
 		}
 		next.signed(p)
 		if err := next.prepare(); err != nil {
+			return err
+		}
+		if err := s.mayHold(p, &next); err != nil {
 			return err
 		}
 		var err error
@@ -276,10 +312,17 @@ func (s *Service) write(ctx context.Context, p stead.Principal, store, id string
 		return Entry{}, err
 	}
 	place := Place{p.Project, store}
+	look := s.sight(ctx, p, store)
+	seen := func(e Entry, c *Change) error {
+		if err := look.one(e); err != nil {
+			return err
+		}
+		return fill(e, c)
+	}
 	var err error
 	for range maxTries {
 		var made Entry
-		if made, err = s.writeOnce(ctx, place, id, expected, fill); err == nil || expected != AnyVersion || stead.KindOf(err) != stead.KindConflict {
+		if made, err = s.writeOnce(ctx, place, id, expected, seen); err == nil || expected != AnyVersion || stead.KindOf(err) != stead.KindConflict {
 			return made, err
 		}
 	}

@@ -59,8 +59,11 @@ const (
 	UsageWrite         Effect = "usage.write" // storing records that are missing
 	BudgetRead         Effect = "budget.read"
 	BudgetWrite        Effect = "budget.write"
-	MemoryRead         Effect = "memory.read"  // and search
-	MemoryWrite        Effect = "memory.write" // add, change, forget
+	MemoryRead         Effect = "memory.read" // and search
+	// MemoryEntryRead is asked behind MemoryRead about what is found, once a search for entries of the same scope, kind and labels:
+	// what it refuses is not there for whoever asks.
+	MemoryEntryRead Effect = "memory.entry.read"
+	MemoryWrite     Effect = "memory.write" // add, change, forget
 
 	PolicyRead Effect = "policy.read" // the policies in force, and their schema
 	AuditRead  Effect = "audit.read"  // audit records and their checkpoints
@@ -82,7 +85,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, KeyRead, KeyWrite,
+		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, KeyRead, KeyWrite,
 	}
 }
 
@@ -102,11 +105,20 @@ type Request struct {
 	// Destination is where a credential is sent: HOST:PORT, in lower case. "" elsewhere.
 	Destination string
 	Class       string // a tool call's class of effect: pure, idempotent or unknown
+	Entry       *Entry // of MemoryEntryRead; nil elsewhere
 	Spend       *Spend // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
 	// Before is what was decided of an earlier attempt of this very effect; nil: there was none.
 	Before *Decision
+}
+
+// Entry is what is known of entries of a memory store without reading them.
+type Entry struct {
+	Kind      string
+	ScopeType string // "user", "agent", "team" or "project"
+	ScopeID   string // "" for the project
+	Labels    []string
 }
 
 // Spend is what a session has cost so far, and what it may.

@@ -34,7 +34,7 @@ const recallTimeout = 10 * time.Second
 func (a *actor) intendRecall(p *plan) error {
 	attached := a.state.Created.Agent.Spec.Memory()
 	ask := session.RecallAsk{
-		Key: a.key, Principal: a.state.Created.Principal, Agent: a.state.Created.Agent.ID,
+		Key: a.key, Principal: a.state.Created.Principal, Agent: a.state.Created.Agent.ID, Labels: a.state.Labels(),
 		Teams: attached.Teams, Recall: *attached.Recall, Shown: a.state.Context.Shown(), Own: a.state.Context.Summary.Bytes > 0,
 	}
 	var called session.MemoryCalled

@@ -49,7 +49,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		config: a.serverConfig(call.Tool.Server), vaults: a.state.Created.VaultIDs, computer: computer, inside: call.Tool.Environment,
 		call: tool.Call{
 			Key: key, Arguments: call.Arguments, Session: a.key,
-			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal,
+			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Labels: a.state.Labels(),
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}

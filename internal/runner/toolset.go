@@ -108,6 +108,7 @@ func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
 	for _, m := range cfg.MemoryStores {
 		s.Memory = append(s.Memory, tool.MemoryStore{ID: m.ID, Writable: m.Access == agent.MemoryReadWrite})
 	}
+	s.Teams, s.AllScopes = cfg.Teams, cfg.Scopes == agent.MemoryScopesAll
 	if cfg.Type == agent.ToolFileSearch {
 		s.Files = fileSearch(cfg)
 	}

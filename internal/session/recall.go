@@ -96,7 +96,8 @@ type RecallAsk struct {
 	Key       stead.SessionKey
 	Principal stead.Principal // whom the session belongs to
 	Agent     stead.AgentID
-	Stores    []string // that policies allow
+	Labels    stead.Labels // of the session
+	Stores    []string     // that policies allow
 	Teams     []string
 	Recall    agent.Recall
 	Query     string

@@ -48,6 +48,7 @@ type Call struct {
 	Turn      string
 	Agent     stead.AgentID
 	Principal stead.Principal // whoever the session serves
+	Labels    stead.Labels    // of the session
 	// Progress, if set, is told what the tool says while it works. It must not block.
 	Progress func(message string)
 	// Output, if set, is handed what a command prints while it runs, in order. It must not block long.
@@ -80,6 +81,8 @@ type Server struct {
 	Metadata   map[string]any // sent with each request (request_metadata)
 	Allowed    []string       // nil: all
 	Memory     []MemoryStore  // not a server, but the runtime's own tools over these memory stores
+	Teams      []string       // with Memory: whose memories are there besides the user's, the agent's and the project's
+	AllScopes  bool           // with Memory: everybody's are
 	Files      *FileSearch    // not a server, but the runtime's own tool over vector stores
 	// Origin is where Command runs and from where URL is reached. nil: URL is reached from this host,
 	// and there is nowhere for a Command: what a request says never runs on the host.

@@ -71,7 +71,8 @@ func (r *Remember) known(ctx context.Context, ask session.LearnAsk) ([]extract.K
 		return nil, nil
 	}
 	query = strings.ToValidUTF8(query[:min(len(query), memory.MaxQueryBytes)], "")
-	found, err := r.memory.Search(ctx, acting(ask.Principal, ask.Key), ask.Extraction.Store, memory.Search{Query: query, Limit: maxKnown, Filter: memory.Filter{
+	in := r.memory.In(memory.For{Principal: ask.Principal, Agent: ask.Agent, Session: ask.Key, Scopes: []memory.Scope{scopeOf(ask)}})
+	found, err := in.Search(ctx, acting(ask.Principal, ask.Key), ask.Extraction.Store, memory.Search{Query: query, Limit: maxKnown, Filter: memory.Filter{
 		Scopes: []memory.Scope{scopeOf(ask)}, Kinds: []memory.Kind{memory.KindFact, memory.KindPreference, memory.KindProcedure},
 	}})
 	switch stead.KindOf(err) {

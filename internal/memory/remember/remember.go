@@ -38,15 +38,6 @@ type Remember struct {
 // New makes one.
 func New(m *memory.Service) *Remember { return &Remember{m} }
 
-// Scopes are those whose memories a session has.
-func Scopes(p stead.Principal, agentID stead.AgentID, teams []string) []memory.Scope {
-	out := []memory.Scope{{Type: memory.ScopeProject}, {Type: memory.ScopeUser, ID: p.ID}, {Type: memory.ScopeAgent, ID: string(agentID)}}
-	for _, t := range teams {
-		out = append(out, memory.Scope{Type: memory.ScopeTeam, ID: t})
-	}
-	return out
-}
-
 // acting is the agent in the name of whom the session belongs to: it may do what that one may.
 func acting(p stead.Principal, key stead.SessionKey) stead.Principal {
 	p.Project, p.Kind, p.ID = key.Project, stead.PrincipalAgent, string(key.Session)
@@ -58,12 +49,14 @@ func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 	var out session.MemoryRecalled
 	var all []session.Recalled
 	by := acting(ask.Principal, ask.Key)
-	q := memory.Search{Query: ask.Query, Limit: memory.MaxHits, Explain: true, Filter: memory.Filter{Scopes: Scopes(ask.Principal, ask.Agent, ask.Teams)}}
+	scopes := memory.SessionScopes(ask.Principal.ID, ask.Agent, ask.Teams)
+	stores := r.memory.In(memory.For{Principal: ask.Principal, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes})
+	q := memory.Search{Query: ask.Query, Limit: memory.MaxHits, Explain: true, Filter: memory.Filter{Scopes: scopes}}
 	if !ask.Own {
 		q.Filter.NotSession = string(ask.Key.Session) // the model sees all of this session
 	}
 	for _, store := range ask.Stores {
-		found, err := r.memory.Search(ctx, by, store, q)
+		found, err := stores.Search(ctx, by, store, q)
 		switch stead.KindOf(err) {
 		case "":
 		case stead.KindNotFound, stead.KindForbidden:

@@ -184,6 +184,18 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 	switch req.Effect {
 	case policy.SessionCreate:
 		c["model"] = types.String(req.Model)
+	case policy.MemoryEntryRead:
+		entry := req.Entry
+		if entry == nil {
+			entry = &policy.Entry{} // any
+		}
+		labels := make([]types.Value, len(entry.Labels))
+		for i, l := range entry.Labels {
+			labels[i] = types.String(l)
+		}
+		c["kind"], c["scope"], c["scope_id"] = types.String(entry.Kind), types.String(entry.ScopeType), types.String(entry.ScopeID)
+		c["own"] = types.Boolean(entry.ScopeType == "user" && entry.ScopeID == req.Principal.ID)
+		c["entry_labels"] = types.NewSet(labels...)
 	case policy.CredentialUse:
 		c["destination"] = types.String(req.Destination)
 	case policy.ToolCall:

@@ -28,6 +28,7 @@ package trial
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,6 +71,7 @@ type Case struct {
 	Class     string            `yaml:"class"`
 	Model     string            `yaml:"model"`
 	Spend     *Spend            `yaml:"spend"`
+	Entry     *Entry            `yaml:"entry"`
 	At        *time.Time        `yaml:"at"`
 
 	Expect policy.Outcome `yaml:"expect"`
@@ -81,6 +83,14 @@ type Case struct {
 type Spend struct {
 	Cents int64 `yaml:"cents"`
 	Limit int64 `yaml:"limit"` // 0: none
+}
+
+// Entry is what entries of a memory store are that a case is about.
+type Entry struct {
+	Kind   string   `yaml:"kind"`
+	Scope  string   `yaml:"scope"` // "": project
+	ID     string   `yaml:"scope_id"`
+	Labels []string `yaml:"labels"`
 }
 
 // microPerCent is how many micro-cents make a cent.
@@ -141,6 +151,9 @@ func (c Case) Request() (policy.Request, error) {
 	}
 	if c.Spend != nil {
 		req.Spend = &policy.Spend{Cost: c.Spend.Cents * microPerCent, Limit: c.Spend.Limit * microPerCent}
+	}
+	if c.Entry != nil {
+		req.Entry = &policy.Entry{Kind: cmp.Or(c.Entry.Kind, "fact"), ScopeType: cmp.Or(c.Entry.Scope, "project"), ScopeID: c.Entry.ID, Labels: c.Entry.Labels}
 	}
 	if c.Arguments != nil {
 		raw, err := json.Marshal(c.Arguments)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,39 @@ func TestAnAgentRemembersCorrectsAndForgets(t *testing.T) {
 	}
 	if got, wrong := d.call("memory_update", "k6", `{"memory_id":"`+id+`","content":"x"}`); !wrong || !strings.Contains(got, "no memory") {
 		t.Errorf("the model is told %q", got)
+	}
+}
+
+// What an agent's tools reach are the scopes of its session, unless its definition says otherwise: nothing else is found,
+// changed or forgotten.
+func TestToolsReachTheSessionsScopes(t *testing.T) {
+	d := open(t, true)
+	ids := map[string]string{}
+	for _, s := range []memory.Scope{{Type: "user", ID: "local"}, {Type: "user", ID: "mallory"}, {Type: "team", ID: "red"}, {Type: "agent", ID: "agent_x"}, {}} {
+		made, err := d.memory.Add(t.Context(), stead.LocalPrincipal(), d.store, []memory.New{{Content: memory.Content{Text: "the invoice of " + s.Type + s.ID, Scope: s}}}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[s.Type+s.ID] = made[0].ID
+	}
+	if got, _ := d.call("memory_search", "k", `{"query":"invoice"}`); strings.Count(got, "\n") != 2 || !strings.Contains(got, "userlocal") {
+		t.Errorf("found %q", got)
+	}
+	for _, call := range []string{`memory_update {"memory_id":"` + ids["usermallory"] + `","content":"mine"}`, `memory_forget {"memory_id":"` + ids["teamred"] + `"}`, `memory_add {"content":"x","supersedes":"` + ids["usermallory"] + `"}`} {
+		name, arguments, _ := strings.Cut(call, " ")
+		d.call(name, "k"+name, arguments)
+	}
+	all, _, err := d.memory.List(t.Context(), stead.LocalPrincipal(), d.store, "", 100, false)
+	if err != nil || len(all) != 5 || slices.ContainsFunc(all, func(e memory.Entry) bool { return e.Version != 1 }) {
+		t.Errorf("afterwards there are %+v, %v", all, err)
+	}
+	wide, err := New(d.memory, none{}).Tools(t.Context(), tool.Server{Label: "memory", AllScopes: true, Memory: []tool.MemoryStore{{ID: d.store}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.tools["memory_search"] = wide[0]
+	if got, _ := d.call("memory_search", "k", `{"query":"invoice"}`); strings.Count(got, "\n") != 5 {
+		t.Errorf("with all scopes found %q", got)
 	}
 }
 

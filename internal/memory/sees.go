@@ -1,0 +1,120 @@
+package memory
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// For says in whose name an agent acts: policies are asked about the agent in that one's name, with what its session is
+// labelled.
+type For struct {
+	Principal stead.Principal // whom the session belongs to
+	Agent     stead.AgentID
+	Session   stead.SessionKey
+	Labels    stead.Labels
+	Scopes    []Scope // nothing outside of them is there; none: all
+}
+
+// SessionScopes are those whose memories a session of a user and an agent has.
+func SessionScopes(user string, agent stead.AgentID, teams []string) []Scope {
+	out := []Scope{{Type: ScopeProject}, {Type: ScopeUser, ID: user}, {Type: ScopeAgent, ID: string(agent)}}
+	for _, t := range teams {
+		out = append(out, Scope{Type: ScopeTeam, ID: t})
+	}
+	return out
+}
+
+// In is the service as an agent has it.
+func (s *Service) In(by For) *Service {
+	out := *s
+	out.within = &by
+	return &out
+}
+
+// sight is what of a store somebody sees, entry by entry: policies are asked once for all of the same scope, kind and labels. It
+// is of one request.
+type sight struct {
+	ctx   context.Context
+	s     *Service
+	ask   policy.Request
+	bound bool   // sees user scopes of owner alone
+	owner string // "": nobody
+	only  []Scope
+	known map[string]bool
+	err   error // no decision could be made, of something: nothing is to be answered
+}
+
+func (s *Service) sight(ctx context.Context, p stead.Principal, store string) *sight {
+	v := &sight{ctx: ctx, s: s, ask: policy.Request{Principal: p, Effect: policy.MemoryEntryRead, Resource: store}, bound: p.Bound, known: map[string]bool{}}
+	if by := s.within; by != nil {
+		v.ask.Principal, v.ask.Acting, v.ask.Agent, v.ask.Session, v.ask.Labels = by.Principal, true, by.Agent, by.Session, by.Labels
+		v.ask.Principal.Project = p.Project
+		v.bound, v.only = v.bound || by.Principal.Bound, by.Scopes
+	}
+	if v.ask.Principal.Kind != stead.PrincipalAgent {
+		v.owner = v.ask.Principal.ID
+	}
+	return v
+}
+
+// sees reports whether an entry is there for whoever asks.
+func (v *sight) sees(c *Content) bool {
+	switch {
+	case v.err != nil,
+		len(v.only) > 0 && !slices.Contains(v.only, c.Scope),
+		v.bound && c.Scope.Type == ScopeUser && (c.Scope.ID != v.owner || v.owner == ""):
+		return false
+	}
+	key := strings.Join(append([]string{string(c.Kind), c.Scope.Type, c.Scope.ID}, c.Labels...), "\x00")
+	allowed, ok := v.known[key]
+	if !ok {
+		ask := v.ask
+		ask.Entry = &policy.Entry{Kind: string(c.Kind), ScopeType: c.Scope.Type, ScopeID: c.Scope.ID, Labels: c.Labels}
+		d, err := v.s.cfg.Policy.Decide(v.ctx, ask)
+		if err != nil {
+			v.err = stead.Wrap(stead.KindUnavailable, err, "%s was not decided: try again", ask.Effect)
+			return false
+		}
+		allowed = d.Allow
+		v.known[key] = allowed
+	}
+	return allowed
+}
+
+// one is the error of an entry that whoever asks does not see: it is not there.
+func (v *sight) one(e Entry) error {
+	if v.sees(&e.Content) {
+		return nil
+	}
+	if v.err != nil {
+		return v.err
+	}
+	return NotFound(e.ID)
+}
+
+// seen leaves out what is not.
+func (v *sight) seen(all []Entry) ([]Entry, error) {
+	out := make([]Entry, 0, len(all))
+	for _, e := range all {
+		if v.sees(&e.Content) {
+			out = append(out, e)
+		}
+	}
+	return out, v.err
+}
+
+// mayHold refuses what would be written where whoever writes it could not read it: into another user's scope by
+// somebody who is bound to itself, or out of an agent's scopes.
+func (s *Service) mayHold(p stead.Principal, c *Content) error {
+	if by := s.within; by != nil && len(by.Scopes) > 0 && !slices.Contains(by.Scopes, c.Scope) {
+		return stead.Errorf(stead.KindForbidden, "memories of that scope are not this agent's")
+	}
+	if p.Bound && p.Kind != stead.PrincipalAgent && c.Scope.Type == ScopeUser && c.Scope.ID != p.ID {
+		return stead.Errorf(stead.KindForbidden, "this key writes memories of the scope of %q alone", p.ID)
+	}
+	return nil
+}
