@@ -173,3 +173,47 @@ func comes(t *testing.T, want string, read func() string) string {
 		}
 	}
 }
+
+// What tools said is searchable as messages are, untrusted and with its tool, and goes with its session; a tool over memories
+// says nothing of its own.
+func TestToolOutputsAreSearchable(t *testing.T) {
+	shop, err := openShop(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shop.Close()
+	n := openConfigured(t, registryConfig+"mcp_servers: [{label: shop, url: \""+shop.url+"\"}]\n", io.Discard)
+	store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
+	begin := func(more string) string {
+		return idOf(must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"mcp","server_label":"shop","require_approval":"never"},
+			{"type":"memory","memory_stores":[{"id":"`+store+`","access":"read_write"}],"extraction":{"strategies":[]`+more+`}}]},
+			"input":"Call find_order with {\"order\":\"4711\"}\nThen call memory_search with {\"query\":\"order\"}"}`))
+	}
+	session := begin("")
+	idle(t, n, session)
+	search := func() string {
+		return must(t, n, "POST", "/v1/memory_stores/"+store+"/search", `{"query":"order 4711","limit":50,"filters":{"metadata":{"tool":"shop/find_order"}}}`)
+	}
+	got := comes(t, `"tool":"shop/find_order"`, search)
+	has(t, "what a tool said", 200, got, `"kind":"item"`, `"labels":["untrusted"]`, `"author":"tool"`, `"session_id":"`+session+`"`, "4711")
+	if all := must(t, n, "GET", "/v1/memory_stores/"+store+"/memories?limit=100", ""); strings.Contains(all, "memory_search") && strings.Contains(all, `"tool":"memory`) {
+		t.Errorf("what was found in the memory is remembered again: %s", all)
+	}
+	has(t, "taken in again", 200, must(t, n, "POST", "/v1/memory_stores/"+store+"/ingest", `{"session_id":"`+session+`"}`), `"added":0`)
+	other := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"other"}`))
+	all := must(t, n, "POST", "/v1/memory_stores/"+other+"/ingest", `{"session_id":"`+session+`"}`)
+	alone := must(t, n, "POST", "/v1/memory_stores/"+idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"third"}`))+"/ingest", `{"session_id":"`+session+`","tool_outputs":false}`)
+	if all == alone || !strings.Contains(all, `"items":3`) || !strings.Contains(alone, `"items":2`) {
+		t.Errorf("with tools %s, without %s", all, alone)
+	}
+	must(t, n, "DELETE", "/v1/agents/sessions/"+session, "")
+	if left := search(); strings.Contains(left, "find_order\"") {
+		t.Errorf("it outlives its session: %s", left)
+	}
+	quiet := begin(`,"tool_outputs":false`)
+	idle(t, n, quiet)
+	comes(t, quiet, func() string { return must(t, n, "GET", "/v1/memory_stores/"+store+"/memories?limit=100", "") })
+	if left := search(); strings.Contains(left, quiet) {
+		t.Errorf("it was told not to: %s", left)
+	}
+}

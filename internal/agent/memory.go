@@ -174,6 +174,7 @@ type Extraction struct {
 	Model        string   `json:"model,omitempty"`        // "": the agent's
 	Scope        string   `json:"scope"`                  // "user", "agent", "project": whom it is about
 	Conversation bool     `json:"conversation"`           // each message becomes searchable as well
+	ToolOutputs  bool     `json:"tool_outputs"`           // and with Conversation what tools said
 }
 
 // maxExtractionBytes is the longest Instructions of an Extraction.
@@ -185,7 +186,7 @@ func extraction(o param.Object, stores []MemoryStore) (*Extraction, error) {
 	if !ok || err != nil {
 		return nil, err
 	}
-	e := &Extraction{Scope: "user", Conversation: true, Strategies: []string{}}
+	e := &Extraction{Scope: "user", Conversation: true, ToolOutputs: true, Strategies: []string{}}
 	if e.Store, err = extractionStore(sub, stores); err != nil {
 		return nil, err
 	}
@@ -223,6 +224,11 @@ func extraction(o param.Object, stores []MemoryStore) (*Extraction, error) {
 		return nil, err
 	} else if has {
 		e.Conversation = all
+	}
+	if tools, has, err := sub.Bool("tool_outputs"); err != nil {
+		return nil, err
+	} else if has {
+		e.ToolOutputs = tools
 	}
 	return e, nil
 }

@@ -59,7 +59,7 @@ func (a *actor) keep(ctx context.Context, f *flight, ask session.LearnAsk, out s
 		within, cancel := context.WithTimeout(ctx, keepTimeout)
 		defer cancel()
 		return safely(func() error {
-			messages, err := a.learnMessages(within, out.Turns)
+			messages, err := a.learnMessages(within, out.Turns, out.Items && ask.Extraction.ToolOutputs)
 			if err != nil {
 				return err
 			}
@@ -98,15 +98,15 @@ func (a *actor) unkeep(p stead.Principal) {
 	}
 }
 
-// learnMessages are the messages of turns.
-func (a *actor) learnMessages(ctx context.Context, turns []stead.Seq) ([]session.LearnMessage, error) {
+// learnMessages are the messages of turns, and with tools what tools said.
+func (a *actor) learnMessages(ctx context.Context, turns []stead.Seq, tools bool) ([]session.LearnMessage, error) {
 	v, err := a.r.view(ctx, a.key)
 	if err != nil {
 		return nil, err
 	}
 	var out []session.LearnMessage
 	for _, seq := range turns {
-		found, err := session.MessagesOf(v, a.r.reader(ctx, a.key), seq, a.r.texts(ctx, a.key))
+		found, err := session.MessagesOf(v, a.r.reader(ctx, a.key), seq, a.r.texts(ctx, a.key), tools)
 		if err != nil {
 			return nil, err
 		}
@@ -185,7 +185,7 @@ func (a *actor) holdExtract(p *plan, info model.Info) (*session.Hold, string) {
 func (c *modelCall) runExtract(ctx context.Context, f *flight, ask session.LearnAsk, turns []stead.Seq) {
 	out := session.MemoryExtracted{Call: c.seq, Turns: turns}
 	var err error
-	if ask.Messages, err = c.a.learnMessages(ctx, turns); err != nil {
+	if ask.Messages, err = c.a.learnMessages(ctx, turns, false); err != nil {
 		c.fail(f, &model.Error{Code: model.CodeServer, Message: "The conversation could not be loaded.", Retry: true, Err: err})
 		return
 	}

@@ -35,6 +35,10 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
+	tools, has, err := req.Bool("tool_outputs")
+	if err != nil {
+		return err
+	}
 	var scope memory.Scope
 	if err := memoryScope(req.Object, &scope); err != nil {
 		return err
@@ -42,7 +46,7 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if _, err := s.Memory.Ingest(r.Context(), p, r.PathValue("id"), nil); err != nil {
 		return err // who may not write the store learns nothing of the session
 	}
-	items, err := s.messages(r.Context(), p, stead.SessionID(id))
+	items, err := s.messages(r.Context(), p, stead.SessionID(id), tools || !has)
 	if err != nil {
 		return err
 	}
@@ -85,8 +89,8 @@ func (s *server) forgetMemories(w http.ResponseWriter, r *http.Request, p stead.
 	return s.write(w, wireForgotten{"memory.forgotten", n, min(n, 1)})
 }
 
-// messages reads the messages of a session as entries, oldest first, each with the time of its turn.
-func (s *server) messages(ctx context.Context, p stead.Principal, id stead.SessionID) ([]memory.Content, error) {
+// messages reads the messages of a session as entries, and with tools what tools said, oldest first, each with the time of its turn.
+func (s *server) messages(ctx context.Context, p stead.Principal, id stead.SessionID, tools bool) ([]memory.Content, error) {
 	times := map[string]int64{}
 	q := session.PageQuery{Limit: stead.MaxPageSize}
 	for {
@@ -103,6 +107,7 @@ func (s *server) messages(ctx context.Context, p stead.Principal, id stead.Sessi
 		}
 	}
 	var out []memory.Content
+	said := session.Said{Tools: tools}
 	q.After = ""
 	for {
 		items, err := s.Sessions.Items(ctx, p, id, session.ItemQuery{PageQuery: q})
@@ -111,8 +116,9 @@ func (s *server) messages(ctx context.Context, p stead.Principal, id stead.Sessi
 		}
 		for _, it := range items.Data {
 			q.After = it.ItemID()
-			if c, ok := messageContent(it, id, times); ok {
-				out = append(out, c)
+			if m, ok := said.Of(it); ok {
+				m.At = times[turnOf(it)]
+				out = append(out, remember.Message(id, m))
 			}
 		}
 		if !items.HasMore {
@@ -121,11 +127,17 @@ func (s *server) messages(ctx context.Context, p stead.Principal, id stead.Sessi
 	}
 }
 
-// messageContent is the entry of a message; false for other items and messages without text.
-func messageContent(it session.Item, id stead.SessionID, times map[string]int64) (memory.Content, bool) {
-	m, ok := it.(*session.MessageItem)
-	if !ok || m.Text() == "" {
-		return memory.Content{}, false
+// turnOf is the turn that an item is of; "": it was put there without one.
+func turnOf(it session.Item) string {
+	switch i := it.(type) {
+	case *session.MessageItem:
+		return i.TurnID
+	case *session.FunctionOutputItem:
+		return i.TurnID
+	case *session.MCPCallItem:
+		return i.TurnID
+	case *session.CommandItem:
+		return i.TurnID
 	}
-	return remember.Message(id, session.LearnMessage{Item: m.ID, Role: m.Role, Text: m.Text(), At: times[m.TurnID]}), true
+	return ""
 }

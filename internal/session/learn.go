@@ -2,7 +2,6 @@ package session
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -142,7 +141,8 @@ type LearnAsk struct {
 // LearnMessage is a message of a turn.
 type LearnMessage struct {
 	Item string // its id
-	Role string
+	Role string // of whoever said it, or RoleTool
+	Tool string // "server/tool", or the name of the application's; of a tool alone
 	Text string
 	At   int64 // Unix milliseconds: when its turn began
 }
@@ -276,10 +276,11 @@ func (s *State) nextLearn() []Command {
 	return []Command{ask}
 }
 
-// MessagesOf are the messages of a turn, of the user and of the agent, as lists show them; what is not shown any more
-// is not among them. The view is the session's.
-func MessagesOf(v *View, read EventReader, turn stead.Seq, texts Texts) ([]LearnMessage, error) {
+// MessagesOf are the messages of a turn, of the user and of the agent, as lists show them, and with tools what tools said
+// between them; what is not shown any more is not among them. The view is the session's.
+func MessagesOf(v *View, read EventReader, turn stead.Seq, texts Texts, tools bool) ([]LearnMessage, error) {
 	var out []LearnMessage
+	said := Said{Tools: tools}
 	q := ItemQuery{PageQuery: PageQuery{Limit: stead.MaxPageSize}, Turn: TurnID(v.Key.Session, turn), Gone: v.Gone()}
 	begun, err := read(turn-1, 1, false)
 	if err != nil || len(begun) == 0 {
@@ -292,10 +293,9 @@ func MessagesOf(v *View, read EventReader, turn stead.Seq, texts Texts) ([]Learn
 		}
 		for _, it := range page.Data {
 			q.After = it.ItemID()
-			if m, ok := it.(*MessageItem); ok {
-				if text := m.Text(); text != "" {
-					out = append(out, LearnMessage{Item: m.ID, Role: m.Role, Text: text, At: begun[0].At})
-				}
+			if m, ok := said.Of(it); ok {
+				m.At = begun[0].At
+				out = append(out, m)
 			}
 		}
 		if !page.HasMore {
@@ -305,12 +305,4 @@ func MessagesOf(v *View, read EventReader, turn stead.Seq, texts Texts) ([]Learn
 }
 
 // Text is what a message says.
-func (i *MessageItem) Text() string {
-	var texts []string
-	for _, part := range i.Content {
-		if part.Text != nil && *part.Text != "" {
-			texts = append(texts, *part.Text)
-		}
-	}
-	return strings.Join(texts, "\n")
-}
+func (i *MessageItem) Text() string { return textOfParts(i.Content) }

@@ -18,6 +18,8 @@ const (
 	maxKnown = 20
 	// middle is the confidence and importance of what says nothing of its own.
 	middle = 0.5
+	// MetaTool is the key of an entry's metadata that says which tool said it: "server/tool".
+	MetaTool = "tool"
 	// placeBits is how many items of one event have places of their own in a conversation.
 	placeBits = 12
 )
@@ -53,7 +55,7 @@ func (r *Remember) Answer(ask session.LearnAsk, said string) ([]session.Learned,
 func askOf(ask session.LearnAsk) extract.Ask {
 	q := extract.Ask{Kinds: ask.Extraction.Strategies, Instructions: ask.Extraction.Instructions}
 	for _, m := range ask.Messages {
-		q.Messages = append(q.Messages, extract.Message(m))
+		q.Messages = append(q.Messages, extract.Message{Item: m.Item, Role: m.Role, Text: m.Text, At: m.At})
 	}
 	return q
 }
@@ -125,7 +127,6 @@ func (r *Remember) Forget(ctx context.Context, p stead.Principal, key stead.Sess
 func messages(ask session.LearnAsk) []memory.Content {
 	var out []memory.Content
 	for _, m := range ask.Messages {
-		m.Text, _ = extract.Mask(m.Text)
 		c := Message(ask.Key.Session, m)
 		c.Scope, c.Labels = scopeOf(ask), append(c.Labels, ask.Labels...)
 		out = append(out, c)
@@ -133,12 +134,23 @@ func messages(ask session.LearnAsk) []memory.Content {
 	return out
 }
 
-// Message is the entry of a message as it was said. What is longer than an entry may be is cut. What a user said
-// is as trusted as who writes it; a model's words may repeat a stranger's.
+// maxToolBytes is how much of what a tool said becomes searchable: its beginning.
+const maxToolBytes = 16 << 10
+
+// Message is the entry of a message, or of what a tool said, as it was said, with secrets masked. What is longer than an entry may be is
+// cut. What a user said is as trusted as who writes it; a model's words, and a tool's, may repeat a stranger's.
 func Message(id stead.SessionID, m session.LearnMessage) memory.Content {
+	most := memory.MaxContentBytes
+	if m.Role == session.RoleTool {
+		most = maxToolBytes
+	}
+	text, _ := extract.Mask(m.Text)
 	c := memory.Content{
-		Kind: memory.KindItem, Text: strings.ToValidUTF8(m.Text[:min(len(m.Text), memory.MaxContentBytes)], ""), Confidence: 1, Importance: middle,
+		Kind: memory.KindItem, Text: strings.ToValidUTF8(text[:min(len(text), most)], ""), Confidence: 1, Importance: middle,
 		Source: sourceOf(id, m),
+	}
+	if m.Tool != "" {
+		c.Metadata = map[string]string{MetaTool: m.Tool}
 	}
 	if m.Role != stead.RoleUser {
 		c.Labels = []string{memory.LabelUntrusted}
