@@ -84,7 +84,7 @@ bench-policy: ## measure decisions by 10 and by 1,000 policies: p50 and p99, by 
 bench-guardrails: ## measure the checks of guardrails that ask nobody else, by 1 KB and by 100 KB of text
 	$(GO) test -run '^$$' -bench Check -benchmem ./internal/guardrail
 
-bench-audit: ## measure durable audit records a second, with shared commits, on SQLite and PostgreSQL
+bench-audit: ## measure durable audit records a second, and what they cost appends, on SQLite and PostgreSQL
 	$(GO) test -run '^$$' -bench Audit -benchtime 30000x ./internal/sqlite ./internal/postgres
 
 bench-gateway: ## measure the stateless doors beside a bare reverse proxy

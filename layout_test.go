@@ -50,7 +50,7 @@ func layout() []rule {
 		{"internal/guardrail/judge", []string{"internal/guardrail", "internal/model"}, nil, "a judge that is a model: joins the two contracts"},
 		{"internal/guardrail/trial", []string{"internal/guardrail"}, []string{"github.com/goccy/go-yaml"}, "cases for guardrails, as people write them"},
 		{"internal/audit", []string{"internal/policy"}, nil, "who was allowed what, chained and signed: its contract of a store, and the decider that records"},
-		{"internal/audit/audittest", []string{"internal/audit"}, nil, "the suite that every store of audit records passes, and one in memory; used by tests"},
+		{"internal/audit/audittest", []string{"internal/audit", "internal/journal"}, nil, "the suites that every store of audit records passes, of which one is about what appends bring, and a store in memory; used by tests"},
 		{"internal/tool", nil, nil, "contract of a callable"},
 		{"internal/model", nil, nil, "contract of a model"},
 		{"internal/environment", []string{"internal/tool"}, nil, "contract of a computer for an agent"},

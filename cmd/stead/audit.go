@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,7 +40,7 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 		return nil, err
 	}
 	a := &auditing{log: audit.NewLog(store)}
-	a.gate = audit.NewAuthorizer(first, a.log, time.Now, n.log)
+	a.gate = audit.NewAuthorizer(first, a.log, audit.Level(cmp.Or(n.cfg.Audit.Decisions, config.AuditAll)), time.Now, n.log)
 	a.service = audit.NewService(audit.Config{Store: store, Policy: a.gate, Signer: signer, Now: time.Now, Log: n.log})
 	n.onStop(a.service.Start()) // when the rest has stopped: the last checkpoint covers all of it
 	n.onStop(a.log.Close)

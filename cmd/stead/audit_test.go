@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/stead-dev/stead/internal/postgres/pgtest"
 	_ "modernc.org/sqlite" // the driver, to break the store from outside
 )
 
@@ -49,5 +51,28 @@ func TestWhatCantBeRecordedIsNotDone(t *testing.T) {
 	create(http.StatusOK)
 	if n := agents(); n != 1 {
 		t.Errorf("there are %d agents, want 1", n)
+	}
+}
+
+// TestWhatAgentsDoIsRecorded: by both databases, also when the session is gone.
+func TestWhatAgentsDoIsRecorded(t *testing.T) {
+	for name, text := range map[string]string{"sqlite": registryConfig, "postgres": registryConfig + "\ndatabase: " + pgtest.URL(t) + "\n"} {
+		t.Run(name, func(t *testing.T) {
+			n := openConfigured(t, text, io.Discard)
+			id := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"agent":{"model":"mine"},"environment":{"type":"none"},"input":"Say hi"}`))
+			for _, action := range []string{"session.create", "model.call"} {
+				var body string
+				for deadline := time.Now().Add(10 * time.Second); !strings.Contains(body, `"session":"`+id) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+					body = must(t, n, "GET", "/v1/audit_records?action="+action, "")
+				}
+				if !strings.Contains(body, `"session":"`+id) {
+					t.Errorf("%s is not recorded: %s", action, body)
+				}
+			}
+			must(t, n, "DELETE", "/v1/agents/sessions/"+id, "")
+			if body := must(t, n, "GET", "/v1/audit_records?action=model.call", ""); !strings.Contains(body, `"agent":"agent_`) || !strings.Contains(body, id) {
+				t.Errorf("behind the session's deletion the log says %s", body)
+			}
+		})
 	}
 }

@@ -7,8 +7,9 @@
 //	                 Checkpoint: size and root, signed with Ed25519, every CheckpointEvery that brought something
 //
 // A record is made where it is decided (Authorizer), before the effect: of every administrative act,
-// and of every refusal of a call of the API. What agents do in their sessions has its decision in the
-// session's journal, in the intent that is durable before the effect, and is not repeated here.
+// of every refusal of a call of the API, and, as Level says, of what else is done. What is decided in a
+// session rides as a Draft in the append that holds its intent, in one transaction: a record stands if
+// and only if its event does.
 //
 // Units and limits: times are Unix milliseconds; MaxFieldBytes, MaxPolicies, MaxBatch, MaxWaiting.
 //
@@ -83,9 +84,11 @@ type Record struct {
 	Project stead.ProjectID `json:"project"`
 
 	Principal Principal       `json:"principal"`
+	Agent     stead.AgentID   `json:"agent,omitempty"` // that acted in the principal's name
 	Session   stead.SessionID `json:"session,omitempty"`
-	Action    string          `json:"action"`             // an effect of package policy, or one of the acts below
-	Resource  string          `json:"resource,omitempty"` // id of what it is about, where it has one by then
+	Action    string          `json:"action"`              // an effect of package policy, or one of the acts below
+	Resource  string          `json:"resource,omitempty"`  // id of what it is about, where it has one by then
+	Arguments string          `json:"arguments,omitempty"` // of a tool call: SHA-256 in hex. They stand nowhere else outside of the session
 	Decision  Decision        `json:"decision"`
 	By        string          `json:"by,omitempty"`       // which decider
 	Reason    string          `json:"reason,omitempty"`   // for people
@@ -113,7 +116,7 @@ const (
 // clean cuts texts to what a record may hold.
 func (r Record) clean() Record {
 	for _, s := range []*string{(*string)(&r.Project), (*string)(&r.Principal.Kind), &r.Principal.ID, (*string)(&r.Principal.Role), &r.Principal.Key,
-		(*string)(&r.Session), &r.Action, &r.Resource, &r.By, &r.Reason, &r.Version, &r.Request, &r.From, &r.Detail} {
+		(*string)(&r.Agent), (*string)(&r.Session), &r.Action, &r.Arguments, &r.Resource, &r.By, &r.Reason, &r.Version, &r.Request, &r.From, &r.Detail} {
 		*s = short(*s)
 	}
 	var policies []string

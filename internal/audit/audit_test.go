@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -241,7 +242,7 @@ type house struct {
 func newHouse() *house {
 	h := &house{store: &audittest.Memory{}}
 	h.log = audit.NewLog(h.store)
-	h.gate = audit.NewAuthorizer(identity.Authorizer{}, h.log, func() time.Time { return time.UnixMilli(7) }, slog.New(slog.DiscardHandler))
+	h.gate = audit.NewAuthorizer(identity.Authorizer{}, h.log, audit.LevelDenied, func() time.Time { return time.UnixMilli(7) }, slog.New(slog.DiscardHandler))
 	return h
 }
 
@@ -272,8 +273,6 @@ func TestActsAndRefusalsAreRecordedBeforeTheyAreAnswered(t *testing.T) {
 		{Principal: principal(identity.Owner), Effect: policy.SessionDelete, Session: stead.SessionKey{Project: "p", Session: "sess_1"}},
 		{Principal: principal(identity.Owner), Effect: policy.SessionRead},                            // nothing changes
 		{Principal: principal(identity.Owner), Effect: policy.SessionWrite},                           // it is in the journal
-		{Principal: principal(identity.Owner), Effect: policy.ToolCall, Acting: true},                 // it is in the journal
-		{Principal: principal(identity.Approver), Effect: policy.ToolCall, Acting: true},              // the refusal too
 		{Principal: principal(identity.Auditor), Effect: policy.FileWrite, Resource: "file_1"},        // refused
 		{Principal: principal(identity.Agent), Effect: policy.AuditRead},                              // refused
 		{Principal: principal(identity.Developer), Effect: policy.AuditRead},                          // refused
@@ -296,6 +295,66 @@ func TestActsAndRefusalsAreRecordedBeforeTheyAreAnswered(t *testing.T) {
 	if r.Principal != (audit.Principal{Kind: "user", ID: "ada", Role: "owner", Key: "key_9"}) || r.Resource != "key_1" || r.Request != "req_1" || r.Detail != "POST /v1/x" || r.From != "10.0.0.1" || r.At != 7 || r.By != "role" {
 		t.Errorf("the record says %+v", r)
 	}
+}
+
+// TestLevels: what is recorded of sessions, by itself or as the draft of an append, and never as both.
+func TestLevels(t *testing.T) {
+	acts := []policy.Request{
+		{Principal: principal(identity.Owner), Effect: policy.ToolCall, Acting: true, Agent: "agent_1", Resource: "sh/run", Arguments: []byte(`{"secret":1}`)},
+		{Principal: principal(identity.Auditor), Effect: policy.ToolCall, Acting: true, Resource: "sh/no"}, // refused
+		{Principal: principal(identity.Owner), Effect: policy.MemoryRead, Acting: true, Resource: "mem"},
+		{Principal: principal(identity.Owner), Effect: policy.SessionCreate, Resource: "agent_1"},
+		{Principal: principal(identity.Owner), Effect: policy.SessionRead, Resource: "read"},
+		{Principal: principal(identity.Auditor), Effect: policy.SessionCreate, Resource: "refused"},
+		{Principal: principal(identity.Owner), Effect: policy.CredentialUse, Acting: true, Resource: "v/c"},
+	}
+	for level, want := range map[audit.Level]string{
+		audit.LevelAll: "sh/run sh/no mem agent_1 refused v/c", audit.LevelDenied: "sh/no refused v/c", audit.LevelNone: "refused v/c",
+	} {
+		for _, carried := range []bool{false, true} {
+			h := newHouse()
+			h.gate = audit.NewAuthorizer(byRole{}, h.log, level, func() time.Time { return time.UnixMilli(7) }, slog.New(slog.DiscardHandler))
+			var got []string
+			for _, req := range acts {
+				req.Carried = carried
+				d, _ := h.gate.Decide(t.Context(), req)
+				if carried && (req.Acting || d.Allow) {
+					if draft := h.gate.Draft(t.Context(), req, d); draft != nil {
+						rows, _ := audit.ExtendDrafts(audit.Tree{}, [][]byte{draft})
+						r, err := audit.Decode(rows[0].Data)
+						if err != nil || strings.Contains(string(draft), "secret") {
+							t.Fatalf("draft %s: %v", draft, err)
+						}
+						if whole, _ := r.Encode(); string(whole) != string(rows[0].Data) {
+							t.Fatalf("a draft with its place is\n%s, want\n%s", rows[0].Data, whole)
+						}
+						got = append(got, r.Resource)
+						if r.Resource == "sh/run" && (r.Agent != "agent_1" || r.Arguments != fmt.Sprintf("%x", sha256.Sum256(req.Arguments))) {
+							t.Errorf("of a tool call is recorded %+v", r)
+						}
+					}
+					if n := len(h.records(t)); n > 0 && h.records(t)[n-1].Resource == req.Resource {
+						t.Errorf("%s is recorded beside its draft", req.Resource)
+					}
+				}
+				for _, r := range h.records(t) {
+					if !slices.Contains(got, r.Resource) {
+						got = append(got, r.Resource)
+					}
+				}
+			}
+			if said := strings.Join(got, " "); said != want {
+				t.Errorf("at level %s, carried %t, recorded are %q, want %q", level, carried, said, want)
+			}
+		}
+	}
+}
+
+// byRole allows everything to owners alone.
+type byRole struct{}
+
+func (byRole) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
+	return policy.Decision{Allow: req.Principal.Role == identity.Owner, By: "test"}, nil
 }
 
 func TestWhatCantBeRecordedIsRefused(t *testing.T) {

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"log/slog"
 	"strings"
 	"time"
@@ -39,11 +41,25 @@ type Authorizer struct {
 	log   *Log
 	now   func() time.Time
 	out   *slog.Logger
+	level Level
 }
 
+// Level says which decisions are recorded beside administrative acts, refusals of the API's calls and uses of credentials.
+type Level string
+
+// The levels.
+const (
+	// LevelAll: all but reads that were allowed, and of what agents do, reads too.
+	LevelAll Level = "all"
+	// LevelDenied: what was not allowed.
+	LevelDenied Level = "denied"
+	// LevelNone: nothing of what agents do; the session's journal has it.
+	LevelNone Level = "none"
+)
+
 // NewAuthorizer makes an authorizer that records the decisions of another.
-func NewAuthorizer(first policy.Authorizer, log *Log, now func() time.Time, out *slog.Logger) *Authorizer {
-	return &Authorizer{first, log, now, out}
+func NewAuthorizer(first policy.Authorizer, log *Log, level Level, now func() time.Time, out *slog.Logger) *Authorizer {
+	return &Authorizer{first, log, now, out, level}
 }
 
 // Decide implements policy.Authorizer.
@@ -53,21 +69,13 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 	if failed != nil {
 		decision = Deny
 	}
-	if !recorded(req, decision) {
+	carried := req.Carried && (req.Acting || decision == Allow)
+	if carried || !a.recorded(req, decision) {
 		return d, failed
 	}
-	call := CallOf(ctx)
-	r := Record{
-		At: a.now().UnixMilli(), Project: req.Principal.Project, Session: req.Session.Session,
-		Principal: Principal{req.Principal.Kind, req.Principal.ID, req.Principal.Role, call.Key},
-		Action:    string(req.Effect), Resource: req.Resource, Decision: decision,
-		By: d.By, Reason: d.Reason, Policies: d.Policies, Version: d.Version, Request: call.Request, From: call.From, Detail: call.Act,
-	}
-	if req.Destination != "" {
-		r.Detail = "to " + req.Destination
-	}
+	r := a.record(ctx, req, d, decision)
 	if failed != nil {
-		r.Reason = "no decision could be made"
+		r.Reason = noDecision
 	}
 	if err := a.log.Append(ctx, r); err != nil {
 		a.out.Error("an audit record could not be stored: the call is refused", "action", r.Action, "principal", r.Principal.ID, "request", r.Request, "err", err)
@@ -76,17 +84,61 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 	return d, failed
 }
 
-// recorded says which decisions are. What an agent does in its session is in the session's journal,
-// and so is what is put into a session; reading is recorded where it is refused. Every use of a credential
-// is recorded, whoever acts: it may be asked for long after the session is gone.
-func recorded(req policy.Request, d Decision) bool {
+// noDecision is the reason of a denial that has none of its own.
+const noDecision = "no decision could be made"
+
+func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.Decision, decision Decision) Record {
+	call := CallOf(ctx)
+	r := Record{
+		At: a.now().UnixMilli(), Project: req.Principal.Project, Session: req.Session.Session,
+		Principal: Principal{req.Principal.Kind, req.Principal.ID, req.Principal.Role, call.Key},
+		Action:    string(req.Effect), Resource: req.Resource, Decision: decision,
+		By: d.By, Reason: d.Reason, Policies: d.Policies, Version: d.Version, Request: call.Request, From: call.From, Detail: call.Act,
+	}
+	if req.Acting {
+		r.Agent = req.Agent
+	}
+	if req.Destination != "" {
+		r.Detail = "to " + req.Destination
+	}
+	if req.Arguments != nil {
+		sum := sha256.Sum256(req.Arguments)
+		r.Arguments = hex.EncodeToString(sum[:])
+	}
+	return r
+}
+
+// Draft is the record of a decision for the append that holds what follows from it; nil: it is not recorded. The
+// request was Carried.
+func (a *Authorizer) Draft(ctx context.Context, req policy.Request, d policy.Decision) []byte {
+	decision := decisionOf(d)
+	if !a.recorded(req, decision) {
+		return nil
+	}
+	r := a.record(ctx, req, d, decision)
+	if decision == Deny && r.Reason == "" {
+		r.Reason = noDecision
+	}
+	draft, err := DraftOf(r.Project, r)
+	if err != nil {
+		panic(err) // texts and numbers always encode
+	}
+	return draft
+}
+
+// recorded says which decisions are. Reading is recorded where it is refused, or an agent does it. Every use of a
+// credential is recorded, whoever acts: it may be asked for long after the session is gone.
+func (a *Authorizer) recorded(req policy.Request, d Decision) bool {
 	if req.Effect == policy.CredentialUse {
 		return true
 	}
-	if req.Acting || req.Effect == policy.MemoryEntryRead { // it refuses nobody: what is hidden is not there
+	if req.Effect == policy.MemoryEntryRead { // it refuses nobody: what is hidden is not there
 		return false
 	}
-	return d != Allow || administrative(req.Effect)
+	if req.Acting {
+		return a.level == LevelAll || a.level == LevelDenied && d != Allow
+	}
+	return d != Allow || administrative(req.Effect) || a.level == LevelAll && !strings.HasSuffix(string(req.Effect), ".read")
 }
 
 // administrative says which effects are: what changes a project beside its sessions, ends a session,

@@ -13,6 +13,8 @@ import (
 const (
 	// CheckpointEvery is how often logs that have grown are signed.
 	CheckpointEvery = time.Minute
+	// chainEvery is how often what came with the appends of sessions gets its places.
+	chainEvery = 250 * time.Millisecond
 	// signAtOnce is how many projects are asked for at once.
 	signAtOnce = 100
 )
@@ -61,6 +63,9 @@ func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) ([]R
 	if err := s.allow(ctx, p); err != nil {
 		return nil, false, err
 	}
+	if err := s.cfg.Store.ChainAudit(ctx); err != nil {
+		return nil, false, err
+	}
 	var out []Row
 	page := Query{Project: p.Project, After: q.After, Desc: q.Desc, Limit: MaxRows}
 	if q.Filter == (Filter{}) {
@@ -102,6 +107,9 @@ func (s *Service) Checkpoints(ctx context.Context, p stead.Principal, after int6
 	if err := s.allow(ctx, p); err != nil {
 		return nil, false, err
 	}
+	if err := s.cfg.Store.ChainAudit(ctx); err != nil {
+		return nil, false, err
+	}
 	if err := s.sign(ctx, p.Project); err != nil {
 		return nil, false, err
 	}
@@ -127,6 +135,9 @@ func (s *Service) sign(ctx context.Context, project stead.ProjectID) error {
 
 // SignAll makes a checkpoint of every log that has grown since its last.
 func (s *Service) SignAll(ctx context.Context) error {
+	if err := s.cfg.Store.ChainAudit(ctx); err != nil {
+		return err
+	}
 	for {
 		projects, err := s.cfg.Store.UnsignedAudit(ctx, signAtOnce)
 		if err != nil {
@@ -143,7 +154,8 @@ func (s *Service) SignAll(ctx context.Context) error {
 	}
 }
 
-// Start signs every CheckpointEvery, until the function that it returns is called, which signs once more.
+// Start signs every CheckpointEvery, and gives places to what came with appends, until the function that it returns is
+// called, which signs once more.
 func (s *Service) Start() (stop func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
@@ -161,9 +173,28 @@ func (s *Service) Start() (stop func(context.Context) error) {
 			}
 		}
 	})
+	done.Go(func() { s.chain(ctx) })
 	return func(ctx context.Context) error {
 		cancel()
 		done.Wait()
 		return s.SignAll(ctx)
+	}
+}
+
+func (s *Service) chain(ctx context.Context) {
+	tick := time.NewTicker(chainEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := s.cfg.Store.ChainAudit(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			s.cfg.Log.Warn("audit records of sessions could not be put into their logs; it is tried again", "err", err)
+		}
+		failing = err != nil
 	}
 }

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"encoding/base64"
+	"strconv"
 
 	"github.com/stead-dev/stead"
 )
@@ -44,6 +46,9 @@ type Store interface {
 	// give them their places, and stores the rows and the tree, so that of two calls one comes
 	// behind the other, whichever node makes them.
 	AppendAudit(ctx context.Context, project stead.ProjectID, records []Record) error
+	// ChainAudit gives places to drafts that came with the appends of sessions, where that was not done in the append
+	// itself. What was acknowledged before it is called is in the logs when it returns.
+	ChainAudit(ctx context.Context) error
 	// AuditTree is the tree of a project's log; the zero Tree where there is none.
 	AuditTree(ctx context.Context, project stead.ProjectID) (Tree, error)
 	// AuditLogs returns the logs that have records, in the order of their projects' names behind after, at most limit.
@@ -62,16 +67,44 @@ type Store interface {
 func Extend(t Tree, project stead.ProjectID, records []Record) ([]Row, Tree, error) {
 	rows := make([]Row, 0, len(records))
 	for _, r := range records {
-		r = r.clean()
-		r.Project, r.Seq, r.Prev = project, t.Size+1, t.Last
-		data, err := r.Encode()
+		d, err := DraftOf(project, r)
 		if err != nil {
 			return nil, t, err
 		}
-		rows = append(rows, Row{Seq: r.Seq, Data: data})
-		t = t.Add(LeafHash(data))
+		var more []Row
+		more, t = ExtendDrafts(t, [][]byte{d})
+		rows = append(rows, more...)
 	}
 	return rows, t, nil
+}
+
+// A draft is a record that has no place yet: its canonical form but for what stands before the time.
+
+// DraftOf is a record of a project as a draft.
+func DraftOf(project stead.ProjectID, r Record) ([]byte, error) {
+	r = r.clean()
+	r.Project, r.Seq, r.Prev = project, 0, Hash{}
+	data, err := r.Encode()
+	return data[min(len(data), len(appendPlace(nil, 0, Hash{}))):], err
+}
+
+// ExtendDrafts gives drafts the places behind a log's tree.
+func ExtendDrafts(t Tree, drafts [][]byte) ([]Row, Tree) {
+	rows := make([]Row, len(drafts))
+	for i, d := range drafts {
+		const placeBytes = 96 // roughly
+		data := append(appendPlace(make([]byte, 0, len(d)+placeBytes), t.Size+1, t.Last), d...)
+		rows[i] = Row{Seq: t.Size + 1, Data: data}
+		t = t.Add(LeafHash(data))
+	}
+	return rows, t
+}
+
+// appendPlace writes the beginning of a record, as Record.Encode does.
+func appendPlace(b []byte, seq int64, prev Hash) []byte {
+	b = strconv.AppendInt(append(b, `{"seq":`...), seq, 10)
+	b = base64.StdEncoding.AppendEncode(append(b, `,"prev":"`...), prev[:])
+	return append(b, `",`...)
 }
 
 // PageLimit is the limit that counts.

@@ -17,7 +17,10 @@ const MaxAuditStreams = 16
 
 // Audit is what happens with audit logs.
 type Audit struct {
-	Streams []AuditStream `yaml:"streams"`
+	// Decisions says which of those that agents cause, and of those that let something be done with sessions, are recorded: all,
+	// denied or none; "": all.
+	Decisions string        `yaml:"decisions"`
+	Streams   []AuditStream `yaml:"streams"`
 }
 
 // AuditStream sends audit logs on as they grow. Its name keeps its place: under another one everything is sent anew.
@@ -42,7 +45,19 @@ var (
 	headerName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") })
 )
 
+// The values of audit.decisions.
+const (
+	AuditAll    = "all"
+	AuditDenied = "denied"
+	AuditNone   = "none"
+)
+
 func (c *Config) checkAudit() error {
+	switch c.Audit.Decisions {
+	case "", AuditAll, AuditDenied, AuditNone:
+	default:
+		return invalid("audit.decisions", "It is all, denied or none.", "audit.decisions is %.80q", c.Audit.Decisions)
+	}
 	if n := len(c.Audit.Streams); n > MaxAuditStreams {
 		return invalid("audit.streams", "Remove some.", "%d audit streams are more than the limit of %d", n, MaxAuditStreams)
 	}

@@ -124,6 +124,9 @@ type Input struct {
 	// Update changes what lists show; nil leaves it.
 	Update *Listing
 
+	// Audit are drafts of audit records, stored with the events or not at all: see Batch. A receipt that is replayed stores none.
+	Audit [][]byte
+
 	// Quiet stores the input without making the session due (an import, a fork).
 	Quiet bool
 }
@@ -174,6 +177,28 @@ type Batch struct {
 	Update *Listing
 	// Usage are the records that follow from Events: see Usage. At most MaxUsageRows.
 	Usage []UsageRow
+	// Audit are drafts of audit records about what was decided on the way to Events, at most MaxAuditDrafts. They are stored in
+	// the transaction of the events, and outlive the session. What they say is package audit's business.
+	Audit [][]byte
+}
+
+// MaxAuditDrafts is the most drafts of one call, and MaxAuditBytes the size of one.
+const (
+	MaxAuditDrafts = 4096
+	MaxAuditBytes  = 512 << 10
+)
+
+// CheckAudit checks the drafts of one call.
+func CheckAudit(drafts [][]byte) error {
+	if len(drafts) > MaxAuditDrafts {
+		return stead.Errorf(stead.KindTooLarge, "%d audit records at once are more than the limit of %d", len(drafts), MaxAuditDrafts)
+	}
+	for _, d := range drafts {
+		if len(d) > MaxAuditBytes {
+			return stead.Errorf(stead.KindTooLarge, "an audit record of %d bytes is larger than the limit of %d", len(d), MaxAuditBytes)
+		}
+	}
+	return nil
 }
 
 // ReadOptions selects events.

@@ -100,8 +100,11 @@ type Request struct {
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool
-	Labels stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
-	Model  string       // that the session's agent runs on; "" where it is not known
+	// Carried: whoever asks puts the record of what was decided into the transaction of what follows from it, so that it needs none
+	// of its own. What is refused to a principal that acts itself has nothing that follows.
+	Carried bool
+	Labels  stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
+	Model   string       // that the session's agent runs on; "" where it is not known
 	// Destination is where a credential is sent: HOST:PORT, in lower case. "" elsewhere.
 	Destination string
 	Class       string // a tool call's class of effect: pure, idempotent or unknown

@@ -104,6 +104,21 @@ func (b *batch) createArgs() []any {
 	return []any{project, session, birth, agent, created, key, digest, n}
 }
 
+// auditArgs returns nil when no operation brings a draft of an audit record.
+func (b *batch) auditArgs() []any {
+	var no []int64
+	var drafts [][]byte
+	for i, o := range b.ops {
+		for _, d := range o.audit {
+			no, drafts = append(no, int64(i+1)), append(drafts, d)
+		}
+	}
+	if no == nil {
+		return nil
+	}
+	return []any{no, drafts}
+}
+
 // meter makes the arguments that the operations' usage records are.
 func (b *batch) meter(ctx context.Context, conn *pgx.Conn, names *usageNames) error {
 	var c usageColumns

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,16 +29,81 @@ func (s *Store) AppendAudit(ctx context.Context, project stead.ProjectID, record
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		data := make([][]byte, len(rows))
-		for i, r := range rows {
-			data[i] = r.Data
-		}
 		queue := &pgx.Batch{}
-		queue.Queue(`INSERT INTO audit_records (project_id, seq, data)
-			SELECT $1, $2 + x.i - 1, x.data FROM unnest($3::bytea[]) WITH ORDINALITY AS x (data, i)`, string(project), rows[0].Seq, data)
-		queue.Queue(`UPDATE audit_logs SET size = $2, tree = $3 WHERE project_id = $1`, string(project), tree.Size, tree.Bytes())
+		queueRecords(queue, project, rows, tree)
 		return tx.SendBatch(ctx, queue).Close()
 	})
+}
+
+func queueRecords(queue *pgx.Batch, project stead.ProjectID, rows []audit.Row, tree audit.Tree) {
+	data := make([][]byte, len(rows))
+	for i, r := range rows {
+		data[i] = r.Data
+	}
+	queue.Queue(`INSERT INTO audit_records (project_id, seq, data)
+		SELECT $1, $2 + x.i - 1, x.data FROM unnest($3::bytea[]) WITH ORDINALITY AS x (data, i)`, string(project), rows[0].Seq, data)
+	queue.Queue(`UPDATE audit_logs SET size = $2, tree = $3 WHERE project_id = $1`, string(project), tree.Size, tree.Bytes())
+}
+
+const (
+	// chainLock is taken by whoever gives places to drafts, so that those of a session keep their order. The number is
+	// this package's own.
+	chainLock = 0x6368_6169_6e
+	// maxChained is the most drafts that get their places in one transaction.
+	maxChained = 4096
+)
+
+// ChainAudit implements audit.Store. A draft with a smaller id may be committed later than one with a larger: not of the
+// same session, whose appends come one after the other.
+func (s *Store) ChainAudit(ctx context.Context) error {
+	for {
+		n := 0
+		err := s.again(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+			n, err = chain(ctx, tx)
+			return err
+		})
+		if err != nil || n < maxChained {
+			return err
+		}
+	}
+}
+
+func chain(ctx context.Context, tx pgx.Tx) (int, error) {
+	var there bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM audit_inbox ORDER BY id LIMIT 1)`).Scan(&there); err != nil || !there {
+		return 0, err
+	}
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(chainLock)); err != nil {
+		return 0, err
+	}
+	found, err := tx.Query(ctx, `SELECT id, project_id, draft FROM audit_inbox ORDER BY id LIMIT $1`, maxChained)
+	if err != nil {
+		return 0, err
+	}
+	var ids []int64
+	drafts := map[stead.ProjectID][][]byte{}
+	var id int64
+	var project stead.ProjectID
+	var draft []byte
+	_, err = pgx.ForEachRow(found, []any{&id, &project, &draft}, func() error {
+		ids = append(ids, id)
+		drafts[project] = append(drafts[project], slices.Clone(draft))
+		return nil
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	queue := &pgx.Batch{}
+	for _, project := range slices.Sorted(maps.Keys(drafts)) { // the order in which logs are locked
+		tree, err := lockTree(ctx, tx, project)
+		if err != nil {
+			return 0, err
+		}
+		rows, tree := audit.ExtendDrafts(tree, drafts[project])
+		queueRecords(queue, project, rows, tree)
+	}
+	queue.Queue(`DELETE FROM audit_inbox WHERE id = ANY ($1)`, ids)
+	return len(ids), tx.SendBatch(ctx, queue).Close()
 }
 
 // lockTree reads a log's tree and keeps others from it until the transaction ends.

@@ -75,13 +75,19 @@ WITH fenced AS (
 // where the rows of each operation begin in the lists that follow, and at its end where the last
 // ones end. Picking an element of a list walks up to it, which for short lists is far cheaper than a join.
 //
-// A batch with usage records stores them in the same statement, with more lists: the operation that each
-// is of, and its columns. One without any does not pay for them.
+// A batch with usage records, or drafts of audit records, stores them in the same statement, with more lists: the
+// operation that each is of, and its columns. One without any does not pay for them.
 const (
-	fenceOnlySQL  = fenceSQL + passedSQL
-	fenceUsageSQL = fenceSQL + usageHead + `$19::bigint[], $20::bigint[], $21::bigint[], $22::integer[], $23::integer[], $24::bytea[], $25::bytea[]` + usageTail + passedSQL
-	storeSQL      = fenceSQL + storedSQL + passedSQL
-	storeUsageSQL = fenceSQL + storedSQL + usageHead + `$23::bigint[], $24::bigint[], $25::bigint[], $26::integer[], $27::integer[], $28::bytea[], $29::bytea[]` + usageTail + passedSQL
+	fenceOnlySQL       = fenceSQL + passedSQL
+	fenceUsageSQL      = fenceSQL + usageHead + `$19::bigint[], $20::bigint[], $21::bigint[], $22::integer[], $23::integer[], $24::bytea[], $25::bytea[]` + usageTail + passedSQL
+	fenceAuditSQL      = fenceSQL + auditHead + `$19::bigint[], $20::bytea[]` + auditTail + passedSQL
+	fenceUsageAuditSQL = fenceSQL + usageHead + `$19::bigint[], $20::bigint[], $21::bigint[], $22::integer[], $23::integer[], $24::bytea[], $25::bytea[]` + usageTail +
+		auditHead + `$26::bigint[], $27::bytea[]` + auditTail + passedSQL
+	storeSQL           = fenceSQL + storedSQL + passedSQL
+	storeUsageSQL      = fenceSQL + storedSQL + usageHead + `$23::bigint[], $24::bigint[], $25::bigint[], $26::integer[], $27::integer[], $28::bytea[], $29::bytea[]` + usageTail + passedSQL
+	storeAuditSQL      = fenceSQL + storedSQL + auditHead + `$23::bigint[], $24::bytea[]` + auditTail + passedSQL
+	storeUsageAuditSQL = fenceSQL + storedSQL + usageHead + `$23::bigint[], $24::bigint[], $25::bigint[], $26::integer[], $27::integer[], $28::bytea[], $29::bytea[]` + usageTail +
+		auditHead + `$30::bigint[], $31::bytea[]` + auditTail + passedSQL
 
 	passedSQL = `
 SELECT no, tail, free FROM fenced`
@@ -91,6 +97,12 @@ SELECT no, tail, free FROM fenced`
 	SELECT u.at, u.place, u.project, u.shared, u.owner, u.data
 	FROM unnest(`
 	usageTail = `) AS u (no, at, place, project, shared, owner, data) JOIN fenced f ON f.no = u.no
+)`
+
+	auditHead = `, audited AS (
+	INSERT INTO audit_inbox (project_id, draft)
+	SELECT f.project_id, a.draft FROM unnest(`
+	auditTail = `) WITH ORDINALITY AS a (no, draft, i) JOIN fenced f ON f.no = a.no ORDER BY a.i
 )`
 
 	storedSQL = `, stored AS (
@@ -110,6 +122,22 @@ type batch struct {
 	bytes  int
 	stored []stored // what the transaction stored, in the order the database said so
 	usage  []any    // the arguments that usage records are; nil: there are none
+	audit  []any    // the arguments that drafts of audit records are; nil: there are none
+}
+
+// with adds what the batch brings beside its events to a statement, of which four forms are given: with neither, with usage
+// records, with drafts of audit records, and with both.
+func (b *batch) with(args []any, plain, usage, audit, both string) (string, []any) {
+	text := plain
+	switch {
+	case b.usage != nil && b.audit != nil:
+		text = both
+	case b.usage != nil:
+		text = usage
+	case b.audit != nil:
+		text = audit
+	}
+	return text, append(append(args, b.usage...), b.audit...)
 }
 
 // stored is the fate of an operation that was not refused.
@@ -128,6 +156,7 @@ func newBatch(ops []*op) *batch {
 		b.rows += rowCount(o.events)
 		b.bytes += o.bytes
 	}
+	b.audit = b.auditArgs()
 	return b
 }
 
@@ -137,10 +166,7 @@ func (b *batch) commit(ctx context.Context, conn *pgx.Conn) error {
 	if b.rows >= copyRows || b.bytes > copyBytes {
 		return b.commitCopy(ctx, conn)
 	}
-	text, args := storeSQL, append(b.fenceArgs(), b.rowArgs()...)
-	if b.usage != nil {
-		text, args = storeUsageSQL, append(args, b.usage...)
-	}
+	text, args := b.with(append(b.fenceArgs(), b.rowArgs()...), storeSQL, storeUsageSQL, storeAuditSQL, storeUsageAuditSQL)
 	create := b.createArgs()
 	if create == nil {
 		rows, err := conn.Query(ctx, text, args...)
@@ -163,10 +189,7 @@ func (b *batch) commitCopy(ctx context.Context, conn *pgx.Conn) error {
 	if create := b.createArgs(); create != nil {
 		queue.Queue(createSQL, create...)
 	}
-	text, args := fenceOnlySQL, b.fenceArgs()
-	if b.usage != nil {
-		text, args = fenceUsageSQL, append(args, b.usage...)
-	}
+	text, args := b.with(b.fenceArgs(), fenceOnlySQL, fenceUsageSQL, fenceAuditSQL, fenceUsageAuditSQL)
 	queue.Queue(text, args...).Query(b.collect)
 	err := conn.SendBatch(ctx, queue).Close()
 	if err == nil {

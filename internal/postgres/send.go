@@ -37,6 +37,7 @@ type op struct {
 	digest []byte
 	update *journal.Listing
 	usage  []journal.UsageRow
+	audit  [][]byte // drafts of audit records
 
 	done    chan struct{} // closed when receipt and err are set
 	receipt journal.Receipt
@@ -64,7 +65,7 @@ func (s *Store) Send(ctx context.Context, key stead.SessionKey, in journal.Input
 func sendOp(key stead.SessionKey, in journal.Input) (*op, error) {
 	o := &op{
 		key: key, expect: in.If, epoch: anyEpoch, events: in.Events,
-		rouse: !in.Quiet, create: in.Create, update: in.Update, done: make(chan struct{}),
+		rouse: !in.Quiet, create: in.Create, update: in.Update, audit: in.Audit, done: make(chan struct{}),
 	}
 	limit := stead.MaxBatchEvents
 	switch {
@@ -108,7 +109,7 @@ func (s *Store) Append(ctx context.Context, lease journal.Lease, b journal.Batch
 	}
 	o := &op{
 		key: lease.Key, expect: b.After, epoch: lease.Epoch, node: lease.Node, events: b.Events,
-		release: b.Release, wake: b.Wake, update: b.Update, usage: b.Usage, done: make(chan struct{}),
+		release: b.Release, wake: b.Wake, update: b.Update, usage: b.Usage, audit: b.Audit, done: make(chan struct{}),
 	}
 	if b.After < 0 {
 		return stead.Invalid("after", "a tail is not negative: %d", b.After)
@@ -141,6 +142,12 @@ func (o *op) check(maxEvents int) error {
 	}
 	for _, r := range o.usage {
 		o.bytes += len(r.Data) + rowOverhead
+	}
+	for _, d := range o.audit {
+		o.bytes += len(d) + rowOverhead
+	}
+	if err := journal.CheckAudit(o.audit); err != nil {
+		return err
 	}
 	return journal.CheckUsage(o.usage)
 }

@@ -24,6 +24,7 @@ type actor struct {
 	snapshot stead.Seq // of the last snapshot known
 	listed   string    // the status that lists show; "": not known
 	live     *liveText // of the last model call
+	decided  [][]byte  // audit records of what the plan in the making decided
 	called   bool      // input is why the session was leased, and not that its time has come
 
 	outcomes chan outcome         // finished effects

@@ -20,7 +20,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if err != nil {
 		return session.Session{}, err
 	}
-	decision, err := r.allowCreate(ctx, p, pin, stead.LabelsOf(req.Metadata))
+	decision, drafts, err := r.allowCreate(ctx, p, key, pin, stead.LabelsOf(req.Metadata))
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -36,7 +36,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 			return session.Session{}, err
 		}
 	} else if req.Environment.Attach != "" {
-		return r.attach(ctx, p, pin, req, guarded)
+		return r.attach(ctx, p, pin, req, guarded, drafts)
 	}
 	if err := r.attachable(ctx, p, req.VaultIDs, pin.Spec.Tools, req.Environment); err != nil {
 		return session.Session{}, err
@@ -66,7 +66,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 		}
 		events, status = append(events, e), session.StatusInProgress
 	}
-	key, err = r.bear(ctx, key, events, journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now, Environment: computer}, req.Key, req.Digest)
+	key, err = r.bear(ctx, key, events, journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now, Environment: computer}, req.Key, req.Digest, drafts)
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -79,13 +79,13 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 
 // bear stores a session that is made with its first events. With a key that made one before it is
 // that one's.
-func (r *Runner) bear(ctx context.Context, key stead.SessionKey, events []stead.Event, listing journal.Listing, idempotency, digest string) (stead.SessionKey, error) {
+func (r *Runner) bear(ctx context.Context, key stead.SessionKey, events []stead.Event, listing journal.Listing, idempotency, digest string, drafts [][]byte) (stead.SessionKey, error) {
 	made, err := r.seed(key, events)
 	if err != nil {
 		return key, err
 	}
 	receipt, err := r.cfg.Store.Send(ctx, key, journal.Input{
-		Create: &journal.Creation{Agent: made.Agent.ID, CreatedAt: events[0].At}, Events: events, If: -1, Key: idempotency, Digest: digest, Update: &listing,
+		Create: &journal.Creation{Agent: made.Agent.ID, CreatedAt: events[0].At}, Events: events, If: -1, Key: idempotency, Digest: digest, Update: &listing, Audit: drafts,
 	})
 	if err != nil {
 		r.forget(key)

@@ -94,7 +94,7 @@ func (r *Runner) createEnvironment(ctx context.Context, p stead.Principal, key s
 }
 
 // attach makes a session of an environment that waits for one. Two that try at once: one succeeds.
-func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.AgentPin, req session.CreateRequest, guarded session.Guarded) (session.Session, error) {
+func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.AgentPin, req session.CreateRequest, guarded session.Guarded, drafts [][]byte) (session.Session, error) {
 	v, err := r.environmentView(ctx, p, req.Environment.Attach, policy.EnvironmentWrite)
 	if stead.KindOf(err) == stead.KindNotFound {
 		return session.Session{}, stead.Invalid("environment.environment_id", "there is no environment %.80q", req.Environment.Attach)
@@ -127,7 +127,7 @@ func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.Agen
 		}
 		free := v.Created.Agent.ID == ""
 		in := journal.Input{
-			Events: events, If: v.Tail, Key: req.Key, Digest: req.Digest,
+			Events: events, If: v.Tail, Key: req.Key, Digest: req.Digest, Audit: drafts,
 			Update: &journal.Listing{Status: status, Metadata: req.Metadata, LastActive: now, Agent: pin.ID},
 		}
 		if !free {

@@ -44,7 +44,11 @@ func (a *actor) fixedBytes() int {
 
 // gate asks whether an effect of this session may happen.
 func (a *actor) gate(effect policy.Effect, resource string) (policy.Decision, error) {
-	return policy.Check(a.ctx, a.r.cfg.Policy, a.state.Request(effect, resource))
+	req := a.state.Request(effect, resource)
+	req.Carried = true
+	d, err := policy.Check(a.ctx, a.r.cfg.Policy, req)
+	a.decided = a.r.draft(a.ctx, a.decided, req, d)
+	return d, err
 }
 
 // intendModel journals the intent of a step's model call and plans the call.

@@ -8,7 +8,6 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/journal"
-	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -48,7 +47,7 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 	if err := checkLabels(nil, req.Labels, req.Ask.Metadata()); err != nil {
 		return session.Response{}, err
 	}
-	key, first, err := r.conceive(ctx, p, req.Ask.Spec, nil, req.Labels.And(stead.LabelsOf(req.Ask.Metadata())), false)
+	key, first, drafts, err := r.conceive(ctx, p, req.Ask.Spec, nil, req.Labels.And(stead.LabelsOf(req.Ask.Metadata())), false)
 	if err != nil {
 		return session.Response{}, err
 	}
@@ -63,7 +62,7 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 		r.discard(ctx, key)
 		return session.Response{}, err
 	}
-	made, err := r.bear(ctx, key, []stead.Event{first, e}, journal.Listing{Status: session.StatusInProgress, LastActive: e.At}, req.Key, req.Digest)
+	made, err := r.bear(ctx, key, []stead.Event{first, e}, journal.Listing{Status: session.StatusInProgress, LastActive: e.At}, req.Key, req.Digest, drafts)
 	if err != nil {
 		return session.Response{}, err
 	}
@@ -73,17 +72,17 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 
 // conceive makes the first event of a session that runs an agent of its own. labels are what policies are
 // told: those of a response are its own, and not the session's metadata.
-func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, labels stead.Labels, conversation bool) (stead.SessionKey, stead.Event, error) {
+func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, labels stead.Labels, conversation bool) (stead.SessionKey, stead.Event, [][]byte, error) {
 	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	pin := session.AgentPin{ID: stead.AgentID(newID("agent_")), Spec: spec}
-	decision, err := r.allowCreate(ctx, p, pin, labels)
+	decision, drafts, err := r.allowCreate(ctx, p, key, pin, labels)
 	if err != nil {
-		return key, stead.Event{}, err
+		return key, stead.Event{}, nil, err
 	}
 	created := session.CreateRequest{Metadata: metadata}.Created(pin, p)
 	created.Conversation, created.Decision = conversation, decision.Recorded()
 	e, err := session.NewEvent(r.now(), session.KindSessionCreated, created)
-	return key, e, err
+	return key, e, drafts, err
 }
 
 // respondAfter goes on in the session of the previous response, or, when that one is not its last
@@ -94,7 +93,7 @@ func (r *Runner) respondAfter(ctx context.Context, p stead.Principal, req sessio
 		return session.Response{}, previousNotFound(req.Previous)
 	}
 	key := keyOf(p, id)
-	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
+	if _, err := r.allowWrite(ctx, p, key); err != nil { // it is asked, and recorded, for where the response goes
 		return session.Response{}, err
 	}
 	v, err := r.view(ctx, key)
@@ -172,14 +171,15 @@ func (r *Runner) respondBeside(ctx context.Context, p stead.Principal, previous 
 
 // respondIn stores the response in a session that is at rest. param names the field that led there.
 func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.SessionKey, param string, req session.RespondRequest) (session.Response, error) {
-	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
-		return session.Response{}, err
-	}
-	req, err := r.screenRespond(ctx, p, key, req)
+	drafts, err := r.allowWrite(ctx, p, key)
 	if err != nil {
 		return session.Response{}, err
 	}
-	receipt, err := r.atRest(ctx, key, param, req.Key, req.Digest, func(v *session.View) (_ stead.Event, err error) {
+	req, err = r.screenRespond(ctx, p, key, req)
+	if err != nil {
+		return session.Response{}, err
+	}
+	receipt, err := r.atRest(ctx, key, param, req.Key, req.Digest, drafts, func(v *session.View) (_ stead.Event, err error) {
 		if req.Conversation != "" && !v.Created.Conversation {
 			return stead.Event{}, stead.NotFound("session", string(key.Session))
 		}
@@ -205,13 +205,13 @@ func (r *Runner) respondIn(ctx context.Context, p stead.Principal, key stead.Ses
 }
 
 // atRest appends one event to a session without a turn. A repeated key gets the first receipt.
-func (r *Runner) atRest(ctx context.Context, key stead.SessionKey, param, idempotency, digest string, event func(*session.View) (stead.Event, error)) (journal.Receipt, error) {
+func (r *Runner) atRest(ctx context.Context, key stead.SessionKey, param, idempotency, digest string, drafts [][]byte, event func(*session.View) (stead.Event, error)) (journal.Receipt, error) {
 	for range maxConflicts {
 		v, err := r.view(ctx, key)
 		if err != nil {
 			return journal.Receipt{}, err
 		}
-		in := journal.Input{If: v.Tail, Key: idempotency, Digest: digest}
+		in := journal.Input{If: v.Tail, Key: idempotency, Digest: digest, Audit: drafts}
 		if v.Turn != nil || v.Failed != nil {
 			in.If = 1 << 62 // only a known key gets through
 		}

@@ -166,7 +166,7 @@ func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req 
 	if err := checkLabels(nil, req.Labels, req.Metadata); err != nil {
 		return session.Session{}, err
 	}
-	key, first, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, req.Labels.And(stead.LabelsOf(req.Metadata)), true)
+	key, first, drafts, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, req.Labels.And(stead.LabelsOf(req.Metadata)), true)
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -182,7 +182,7 @@ func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req 
 		}
 		events = append(events, e)
 	}
-	key, err = r.bear(ctx, key, events, journal.Listing{Status: session.StatusIdle, Metadata: req.Metadata, LastActive: first.At}, req.Key, req.Digest)
+	key, err = r.bear(ctx, key, events, journal.Listing{Status: session.StatusIdle, Metadata: req.Metadata, LastActive: first.At}, req.Key, req.Digest, drafts)
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -204,14 +204,15 @@ func (r *Runner) itemsEvent(ctx context.Context, key stead.SessionKey, p stead.P
 // AddItems implements session.Responses.
 func (r *Runner) AddItems(ctx context.Context, p stead.Principal, id stead.SessionID, req session.ConversationRequest) ([]session.Item, error) {
 	key := keyOf(p, id)
-	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
-		return nil, err
-	}
-	req, err := r.screenItems(ctx, p, key, req)
+	drafts, err := r.allowWrite(ctx, p, key)
 	if err != nil {
 		return nil, err
 	}
-	receipt, err := r.atRest(ctx, key, "", req.Key, req.Digest, func(v *session.View) (stead.Event, error) {
+	req, err = r.screenItems(ctx, p, key, req)
+	if err != nil {
+		return nil, err
+	}
+	receipt, err := r.atRest(ctx, key, "", req.Key, req.Digest, drafts, func(v *session.View) (stead.Event, error) {
 		if err := checkLabels(v.Labels(), req.Labels, nil); err != nil {
 			return stead.Event{}, err
 		}

@@ -68,6 +68,9 @@ type Config struct {
 	Models model.Catalog
 	Tools  tool.Source
 	Policy policy.Authorizer
+	// Audit makes the record of a decision that was policy.Request.Carried, for the append that holds what follows from it; nil,
+	// or what it returns is: there is none.
+	Audit func(ctx context.Context, req policy.Request, d policy.Decision) []byte
 	// Watch returns a context that ends, with a *stead.Error as its cause, when an effect that was allowed is stopped
 	// while it is under way; done is called at its end. nil: nothing is.
 	Watch func(ctx context.Context, req policy.Request) (watched context.Context, done func())

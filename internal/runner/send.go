@@ -23,7 +23,14 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 			effect = policy.ApprovalGive
 		}
 	}
-	if err := r.allow(ctx, p, effect, key, ""); err != nil {
+	var drafts [][]byte
+	var err error
+	if effect == policy.SessionWrite {
+		drafts, err = r.allowWrite(ctx, p, key)
+	} else {
+		err = r.allow(ctx, p, effect, key, "")
+	}
+	if err != nil {
 		return err
 	}
 	if len(req.Inputs) == 0 {
@@ -34,7 +41,7 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 	}
 	first, rest, ok := splitAtCancel(req)
 	if !ok {
-		return r.send(ctx, p, key, req)
+		return r.send(ctx, p, key, req, drafts)
 	}
 	if err := r.Send(ctx, p, id, first); err != nil {
 		return err
@@ -58,8 +65,8 @@ func splitAtCancel(req session.SendRequest) (first, rest session.SendRequest, ok
 	return first, rest, true
 }
 
-// send stores inputs that belong together.
-func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionKey, req session.SendRequest) error {
+// send stores inputs that belong together, and with them the record that they were allowed.
+func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionKey, req session.SendRequest, drafts [][]byte) error {
 	req, repeated, err := r.screenSend(ctx, p, key, req)
 	if err != nil || repeated {
 		return err
@@ -74,7 +81,7 @@ func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionK
 				return err
 			}
 		}
-		in := journal.Input{If: v.Tail, Key: req.Key, Digest: req.Digest}
+		in := journal.Input{If: v.Tail, Key: req.Key, Digest: req.Digest, Audit: drafts}
 		var answers bool
 		in.Events, answers, err = r.inputEvents(ctx, v, p, req.Inputs)
 		if err != nil {

@@ -17,21 +17,49 @@ import (
 // The service of sessions: what every door calls. Each method asks the gate first.
 
 func (r *Runner) allow(ctx context.Context, p stead.Principal, effect policy.Effect, key stead.SessionKey, resource string) error {
+	return r.allowed(ctx, policy.Request{Principal: p, Session: key, Effect: effect, Resource: resource}, nil)
+}
+
+func (r *Runner) allowed(ctx context.Context, req policy.Request, drafts *[][]byte) error {
+	p, key := req.Principal, req.Session
 	if p.Session != "" && key.Session != "" && key.Session != p.Session { // a session token knows of no other
 		return stead.NotFound("session", string(key.Session))
 	}
-	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Session: key, Effect: effect, Resource: resource})
+	d, err := policy.Check(ctx, r.cfg.Policy, req)
 	if err == nil && p.Bound && key.Session != "" {
-		return r.own(ctx, p, key)
+		err = r.own(ctx, p, key)
+	}
+	if err == nil && drafts != nil {
+		*drafts = r.draft(ctx, *drafts, req, d)
 	}
 	return err
 }
 
-// allowCreate asks whether a session may be made of an agent.
-func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, pin session.AgentPin, labels stead.Labels) (policy.Decision, error) {
-	return policy.Check(ctx, r.cfg.Policy, policy.Request{
-		Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID), Labels: labels, Model: pin.Spec.Model,
-	})
+// allowWrite asks whether a session may be written to. The record of that goes with the input.
+func (r *Runner) allowWrite(ctx context.Context, p stead.Principal, key stead.SessionKey) (drafts [][]byte, err error) {
+	err = r.allowed(ctx, policy.Request{Principal: p, Session: key, Effect: policy.SessionWrite, Carried: true}, &drafts)
+	return drafts, err
+}
+
+// allowCreate asks whether a session may be made of an agent. The record of that goes with the session's first events.
+func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, key stead.SessionKey, pin session.AgentPin, labels stead.Labels) (policy.Decision, [][]byte, error) {
+	req := policy.Request{
+		Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID), Labels: labels, Model: pin.Spec.Model, Carried: true,
+	}
+	d, err := policy.Check(ctx, r.cfg.Policy, req)
+	req.Session = key // policies know of none yet, its record does
+	return d, r.draft(ctx, nil, req, d), err
+}
+
+// draft adds the audit record of a decision that was Carried.
+func (r *Runner) draft(ctx context.Context, to [][]byte, req policy.Request, d policy.Decision) [][]byte {
+	if r.cfg.Audit == nil {
+		return to
+	}
+	if draft := r.cfg.Audit(ctx, req, d); draft != nil {
+		to = append(to, draft)
+	}
+	return to
 }
 
 // madeBy reports whether a principal made a session.

@@ -17,6 +17,7 @@ type plan struct {
 	after   stead.Seq
 	events  []stead.Event
 	usage   []journal.UsageRow // what follows from events
+	audit   [][]byte           // records of what was decided on the way to events
 	held    []*session.Hold    // reserved for the calls of starts
 	ended   []endedHold        // of calls whose outcome is among events
 	waits   int                // how many calls were refused, so that the turn waits for a budget
@@ -81,6 +82,7 @@ func (a *actor) step() (released bool, err error) {
 // plan applies the outcomes and asks the core what comes next, until it has nothing more to say.
 func (a *actor) plan() (*plan, error) {
 	p := &plan{after: a.state.Tail}
+	a.decided = nil
 	if err := a.abandonCode(p); err != nil {
 		return nil, err
 	}
@@ -114,7 +116,7 @@ func (a *actor) plan() (*plan, error) {
 		}
 		settled = len(p.events) == n
 	}
-	p.starts = append(p.starts, p.calls...)
+	p.starts, p.audit = append(p.starts, p.calls...), a.decided
 	p.release = settled && !p.scarce && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background()) && !a.resident()
 	return p, nil
 }
@@ -248,7 +250,7 @@ func cutOff(call stead.Seq, spent *session.Spent) session.ModelFailed {
 }
 
 func (a *actor) commit(p *plan) error {
-	b := journal.Batch{After: p.after, Events: p.events, Usage: p.usage, Release: p.release, Wake: p.wake}
+	b := journal.Batch{After: p.after, Events: p.events, Usage: p.usage, Audit: p.audit, Release: p.release, Wake: p.wake}
 	if status := a.state.Status(); status != a.listed || p.release {
 		b.Update = a.listing(status)
 	}

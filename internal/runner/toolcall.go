@@ -20,13 +20,17 @@ import (
 func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	call := c.Call
 	computer := call.Tool.Environment && call.Tool.Server == ""
-	decision, err := policy.Check(a.ctx, a.r.cfg.Policy, a.state.ToolRequest(call))
+	asked := a.state.ToolRequest(call)
+	asked.Carried = true
+	decision, err := policy.Check(a.ctx, a.r.cfg.Policy, asked)
 	decision, err = withAsk(call, decision, err)
 	if n := decision.Needs; n != nil && n.Missing(call.Approved, a.state.Created.Principal) > 0 {
+		a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
 		return a.record(p, session.KindToolHeld, session.ToolHeld{CallID: call.CallID, Decision: decision})
 	} else if n != nil {
 		decision.Allow, decision.Needs, err = true, nil, nil
 	}
+	a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
 	if err != nil {
 		told := clientMessage(err)
 		if call.Attempts > 0 {

@@ -141,6 +141,7 @@ func (w *world) check(apps []*app) {
 			journals[stead.SessionKey{Project: me.Project, Session: a.id}] = events
 		}
 		w.checkInputs(a, events)
+		w.checkAudit(a, events)
 		w.checkSnapshots(a, events)
 		a.checkStream(events)
 	}
@@ -158,6 +159,36 @@ func (w *world) checkUsage() {
 	}
 	if !v.OK() {
 		w.failf("the usage records don't add up: journals %+v, store %+v", v.Journal, v.Store)
+	}
+}
+
+// checkAudit: what was done was decided, and each decision is recorded once.
+func (w *world) checkAudit(a *app, events []stead.Event) {
+	want, got := map[string]int{}, map[string]int{}
+	record := func(effect policy.Effect) string {
+		return string(decided(context.Background(), policy.Request{Session: stead.SessionKey{Session: a.id}, Effect: effect}, policy.Decision{Allow: true}))
+	}
+	for _, e := range events {
+		switch e.Kind {
+		case session.KindModelCalled:
+			want[record(policy.ModelCall)]++
+		case session.KindToolCalled:
+			want[record(policy.ToolCall)]++
+		case session.KindSessionCreated:
+			want[record(policy.SessionCreate)]++
+		case session.KindInputMessage:
+			if len(want) > 1 { // the first may have come with the session
+				want[record(policy.SessionWrite)]++
+			}
+		}
+	}
+	for _, d := range w.store.AuditDrafts(me.Project) {
+		got[string(d)]++
+	}
+	for record, n := range want {
+		if exact := !strings.Contains(record, string(policy.SessionWrite)); got[record] < n || exact && got[record] != n {
+			w.failf("the audit log has %d records %q, the journal says %d", got[record], record, n)
+		}
 	}
 }
 

@@ -112,6 +112,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// decided is what the world keeps of a decision in place of an audit record.
+func decided(_ context.Context, req policy.Request, d policy.Decision) []byte {
+	return fmt.Appendf(nil, "%s %s %t", req.Session.Session, req.Effect, d.Allow)
+}
+
 // boot starts a new node in a slot.
 func (w *world) boot(slot int) {
 	w.mu.Lock()
@@ -127,7 +132,7 @@ func (w *world) boot(slot int) {
 	host := w.boxes.machine(slot)
 	r := runner.New(runner.Config{
 		Store: &leased{Memory: w.store, w: w}, Agents: w.store, Blobs: w.blobs, Models: catalog{w}, Tools: w.tools,
-		Policy: policy.AllowLocal{}, Node: name, Now: now, Environments: host, EnvironmentIdle: environmentIdle,
+		Policy: policy.AllowLocal{}, Audit: decided, Node: name, Now: now, Environments: host, EnvironmentIdle: environmentIdle,
 		Log:    slog.New(slog.NewTextHandler(out, nil)).With("node", name),
 		Random: func() float64 { return float64(w.n(1000)) / 1000 },
 	})

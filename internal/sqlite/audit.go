@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 
 	"github.com/stead-dev/stead"
@@ -16,35 +15,75 @@ const auditTree = `SELECT size, tree FROM audit_log WHERE project = ?`
 
 // AppendAudit implements audit.Store. The committer makes one append after the other.
 func (s *Store) AppendAudit(ctx context.Context, project stead.ProjectID, records []audit.Record) error {
+	drafts := make([][]byte, len(records))
+	for i, r := range records {
+		var err error
+		if drafts[i], err = audit.DraftOf(project, r); err != nil {
+			return err
+		}
+	}
 	return s.do(ctx, &op{write: func(g *group) error {
-		ctx := context.Background()
-		size, edge, err := scanTree(g.c.conn.QueryRowContext(ctx, auditTree, string(project)))
-		if err != nil {
-			return failed(err, "read audit log")
+		l, err := g.auditLog(project)
+		if err == nil {
+			l.extend(drafts)
 		}
-		tree, err := audit.TreeOf(size, edge)
-		if err != nil {
-			return err // a log that is damaged fails alone, not with the writes that share its commit
-		}
-		rows, tree, err := audit.Extend(tree, project, records)
-		if err != nil || len(rows) == 0 {
-			return err
-		}
-		lines := make([]string, len(rows))
-		for i, r := range rows {
-			lines[i] = string(r.Data)
-		}
-		list, err := json.Marshal(lines)
-		if err != nil {
-			return stead.Wrap(stead.KindInternal, err, "audit records can't be written")
-		}
-		if err := g.execText(ctx, "store audit records", `INSERT INTO audit_record (project, seq, data)
-			SELECT ?, ? + key, CAST(value AS BLOB) FROM json_each(?)`, string(project), rows[0].Seq, string(list)); err != nil {
-			return err
-		}
-		return g.execText(ctx, "store audit log", `INSERT INTO audit_log (project, size, tree) VALUES (?, ?, ?)
-			ON CONFLICT (project) DO UPDATE SET size = excluded.size, tree = excluded.tree`, string(project), tree.Size, tree.Bytes())
+		return err
 	}})
+}
+
+// ChainAudit implements audit.Store: each append chains its own.
+func (s *Store) ChainAudit(context.Context) error { return nil }
+
+// auditLog is what a group adds to a project's log.
+type auditLog struct {
+	tree audit.Tree
+	rows []audit.Row // not yet inserted
+}
+
+func (l *auditLog) extend(drafts [][]byte) {
+	rows, tree := audit.ExtendDrafts(l.tree, drafts)
+	l.rows, l.tree = append(l.rows, rows...), tree
+}
+
+// auditLog returns a project's log. One that is damaged fails alone, not with the writes that share its commit.
+func (g *group) auditLog(project stead.ProjectID) (*auditLog, error) {
+	if l := g.audit[project]; l != nil {
+		return l, nil
+	}
+	size, edge, err := scanTree(g.c.st.auditTree.QueryRow(string(project)))
+	if err != nil {
+		return nil, failed(err, "read audit log")
+	}
+	tree, err := audit.TreeOf(size, edge)
+	if err != nil {
+		return nil, err
+	}
+	if g.audit == nil {
+		g.audit = map[stead.ProjectID]*auditLog{}
+	}
+	g.audit[project] = &auditLog{tree: tree}
+	return g.audit[project], nil
+}
+
+// flushAudit inserts the group's records.
+func (g *group) flushAudit() error {
+	for project, l := range g.audit {
+		if len(l.rows) == 0 {
+			continue
+		}
+		values := make([]any, 0, len(l.rows)*auditColumns)
+		for _, r := range l.rows {
+			values = append(values, string(project), r.Seq, r.Data)
+		}
+		if err := g.insertMany("store audit records", values, auditColumns, g.c.st.insertAudits, g.c.st.insertAudit); err != nil {
+			return err
+		}
+		if _, err := g.exec("store audit log", g.c.st.storeAuditLog, string(project), l.tree.Size, l.tree.Bytes()); err != nil {
+			return err
+		}
+		l.rows = nil
+	}
+	return nil
 }
 
 // scanTree reads what audit.TreeOf takes; nothing where there is no log.

@@ -15,12 +15,21 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/audit/audittest"
+	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
 func TestAuditSuite(t *testing.T) {
 	audittest.Suite(t, func(t *testing.T) (audit.Store, audit.Store) {
 		s := openNew(t) // one process owns the database: there is no second access
+		t.Cleanup(func() { s.Close() })
+		return s, s
+	})
+}
+
+func TestAuditAppends(t *testing.T) {
+	audittest.AppendSuite(t, func(t *testing.T) (audittest.Both, audittest.Both) {
+		s := openNew(t)
 		t.Cleanup(func() { s.Close() })
 		return s, s
 	})
@@ -72,7 +81,7 @@ func actForever(path string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	gate := audit.NewAuthorizer(policy.AllowLocal{}, audit.NewLog(s), time.Now, slog.Default())
+	gate := audit.NewAuthorizer(policy.AllowLocal{}, audit.NewLog(s), audit.LevelAll, time.Now, slog.Default())
 	for i := 0; ; i++ {
 		req := policy.Request{Principal: stead.LocalPrincipal(), Effect: policy.FileWrite, Resource: "file_" + strconv.Itoa(i)}
 		if _, err := policy.Check(context.Background(), gate, req); err != nil {
@@ -112,6 +121,30 @@ func TestAKillBetweenRecordAndEffectLeavesTheRecord(t *testing.T) {
 	}
 	if v, err := audit.Verify(strings.NewReader(string(audittest.Export(t, s, stead.DefaultProject))), nil, nil); err != nil || v.Records != int64(len(rows)+1) {
 		t.Errorf("the log that goes on has %d records: %v", v.Records, err)
+	}
+}
+
+// BenchmarkAuditAppend measures what records cost a step: appends of 64 sessions of one project, without and with two.
+func BenchmarkAuditAppend(b *testing.B) {
+	for _, records := range []int{0, 2} {
+		b.Run(strconv.Itoa(records), func(b *testing.B) {
+			const writers = 64
+			s, leases := benchStore(b, writers)
+			b.Cleanup(func() { s.Close() })
+			d, err := audit.DraftOf("bench", audit.Record{At: 1, Principal: audit.Principal{Kind: "user", ID: "ada", Role: "owner"}, Agent: "agent_1", Session: leases[0].Key.Session,
+				Action: "tool.call", Resource: "server/tool", Arguments: strings.Repeat("0", 64), Decision: audit.Allow, By: "role", Reason: "owner"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			rate, p50 := drive(b, writers, b.N, func(w, n int) error {
+				after := stead.Seq(n + 1)
+				e := stead.Event{Seq: after + 1, At: 1, Kind: "tool.returned", Data: benchData}
+				return s.Append(b.Context(), leases[w], journal.Batch{After: after, Events: []stead.Event{e}, Audit: [][]byte{d, d}[:records]})
+			})
+			b.ReportMetric(rate, "appends/s")
+			b.ReportMetric(float64(p50.Microseconds()), "p50-µs")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }
 

@@ -35,6 +35,8 @@ type writeStmts struct {
 	deleteSnapshot, saveSnapshot                     *sql.Stmt
 	insertUsage, insertUsages                        *sql.Stmt
 	name, insertName                                 *sql.Stmt
+	auditTree, insertAudit, insertAudits             *sql.Stmt
+	storeAuditLog                                    *sql.Stmt
 	due, nextDue                                     *sql.Stmt
 	memory, storeMemory                              *sql.Stmt
 }
@@ -44,6 +46,8 @@ func (c *committer) prepare(ctx context.Context) error {
 	insertLog := "INSERT INTO log (id, session, first, last, epoch, events) VALUES " + logRow
 	const usageRow = "(?, ?, ?, ?, ?, ?)"
 	const insertUsage = "INSERT OR IGNORE INTO usage_row (project, at, owner, place, shared, data) VALUES " + usageRow
+	const auditRow = "(?, ?, ?)"
+	const insertAudit = "INSERT INTO audit_record (project, seq, data) VALUES " + auditRow
 	prepare := func(ctx context.Context, text string) (*sql.Stmt, error) {
 		st, err := c.conn.PrepareContext(ctx, text)
 		if err == nil {
@@ -82,6 +86,12 @@ func (c *committer) prepare(ctx context.Context) error {
 		&c.st.insertUsages: insertUsage + strings.Repeat(", "+usageRow, manyRows-1),
 		&c.st.name:         `SELECT id FROM usage_name WHERE project = ? AND what = ? AND name = ?`,
 		&c.st.insertName:   `INSERT INTO usage_name (project, what, name) VALUES (?, ?, ?)`,
+
+		&c.st.auditTree:    auditTree,
+		&c.st.insertAudit:  insertAudit,
+		&c.st.insertAudits: insertAudit + strings.Repeat(", "+auditRow, manyRows-1),
+		&c.st.storeAuditLog: `INSERT INTO audit_log (project, size, tree) VALUES (?, ?, ?)
+			ON CONFLICT (project) DO UPDATE SET size = excluded.size, tree = excluded.tree`,
 
 		&c.st.memory:      memoryByID,
 		&c.st.storeMemory: storeMemory,
@@ -152,9 +162,10 @@ type group struct {
 	c      *committer
 	open   bool // the transaction has begun
 	staged map[stead.SessionKey]*head
-	rows   []any               // log rows not yet inserted: six values each
-	placed []placed            // all log rows of the group
-	usage  []any               // usage records not yet inserted: six values each
+	rows   []any    // log rows not yet inserted: six values each
+	placed []placed // all log rows of the group
+	usage  []any    // usage records not yet inserted: six values each
+	audit  map[stead.ProjectID]*auditLog
 	named  map[usageName]int64 // numbers that are not committed yet, or were not in memory
 	moved  bool                // what was recent before the group is in extents
 	gone   map[int64]bool
@@ -268,6 +279,7 @@ func (g *group) insert(h *head, events []stead.Event) {
 const (
 	logColumns   = 6
 	usageColumns = 6
+	auditColumns = 3
 )
 
 // insertMany inserts queued rows, manyRows of them a statement as far as that goes.
@@ -298,6 +310,9 @@ func (g *group) flush() error {
 	}
 	g.usage = nil
 	g.rows = nil
+	if err := g.flushAudit(); err != nil {
+		return err
+	}
 	for _, h := range g.staged {
 		if err := g.flushHead(h); err != nil {
 			return err

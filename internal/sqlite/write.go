@@ -37,6 +37,9 @@ func checkInput(in journal.Input) (bytes int, err error) {
 	if in.Create != nil {
 		most = stead.MaxImportEvents
 	}
+	if err := journal.CheckAudit(in.Audit); err != nil {
+		return 0, err
+	}
 	return checkEvents(in.Events, most)
 }
 
@@ -65,6 +68,13 @@ func (g *group) send(key stead.SessionKey, in journal.Input) (journal.Receipt, e
 			return r, err
 		}
 	}
+	var records *auditLog
+	if len(in.Audit) > 0 {
+		var err error
+		if records, err = g.auditLog(key.Project); err != nil {
+			return journal.Receipt{}, err
+		}
+	}
 	h, err := g.sendHead(key, in)
 	if err != nil {
 		return journal.Receipt{}, err
@@ -74,6 +84,9 @@ func (g *group) send(key stead.SessionKey, in journal.Input) (journal.Receipt, e
 		if _, err := g.exec("store idempotency key", g.c.st.insertReceipt, string(key.Project), scope, in.Key, in.Digest, string(key.Session), int64(r.First), int64(r.Last)); err != nil {
 			return r, err
 		}
+	}
+	if records != nil {
+		records.extend(in.Audit)
 	}
 	g.insert(h, in.Events)
 	if in.Update != nil {
@@ -160,6 +173,9 @@ func (s *Store) Append(ctx context.Context, lease journal.Lease, b journal.Batch
 	if err := journal.CheckUsage(b.Usage); err != nil {
 		return err
 	}
+	if err := journal.CheckAudit(b.Audit); err != nil {
+		return err
+	}
 	return s.do(ctx, &op{bytes: bytes, write: func(g *group) error { return g.append(lease, b) }})
 }
 
@@ -173,6 +189,13 @@ func (g *group) append(lease journal.Lease, b journal.Batch) error {
 	}
 	if h.tail != b.After {
 		return errTail(lease.Key, h.tail)
+	}
+	if len(b.Audit) > 0 {
+		records, err := g.auditLog(lease.Key.Project)
+		if err != nil {
+			return err
+		}
+		records.extend(b.Audit) // an error of what follows fails the whole group
 	}
 	if err := g.queueUsage(lease.Key.Project, b.Usage); err != nil {
 		return err

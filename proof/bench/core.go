@@ -14,6 +14,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
@@ -30,6 +31,7 @@ const shutdownTimeout = 10 * time.Second
 type database interface {
 	journal.Full
 	agent.Store
+	audit.Store
 }
 
 // core is the product without its doors: a store, the runner, a model and a tool that answer at once.
@@ -37,7 +39,11 @@ type core struct {
 	store  database
 	runner *runner.Runner
 	model  *instant
+	sign   func(context.Context) error // ends the audit log
 }
+
+// auditLevel is which decisions are recorded; a server records all of them by default.
+var auditLevel = audit.LevelAll
 
 // openCore puts a core together on SQLite under dir, or on a PostgreSQL database.
 func openCore(dir, url string, m *instant) (*core, error) {
@@ -56,21 +62,28 @@ func openCore(dir, url string, m *instant) (*core, error) {
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	signer, err := audit.NewSigner(make([]byte, audit.SeedBytes))
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	gate := audit.NewAuthorizer(policy.AllowLocal{}, audit.NewLog(store), auditLevel, time.Now, log)
 	r := runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: m, Tools: instantTool{}, Policy: policy.AllowLocal{},
-		Node: stead.NodeID("node_" + uuid.NewString()), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: store, Agents: store, Blobs: blobs, Models: m, Tools: instantTool{}, Policy: gate, Audit: gate.Draft,
+		Node: stead.NodeID("node_" + uuid.NewString()), Log: log,
 		CheckArguments: func(_, _ []byte) error { return nil },
 	})
 	if err := r.Start(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	return &core{store, r, m}, nil
+	sign := audit.NewService(audit.Config{Store: store, Policy: gate, Signer: signer, Now: time.Now, Log: log}).Start()
+	return &core{store, r, m, sign}, nil
 }
 
 func (c *core) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	return errors.Join(c.runner.Shutdown(ctx), c.store.Close())
+	return errors.Join(c.runner.Shutdown(ctx), c.sign(ctx), c.store.Close())
 }
 
 // begin makes a session whose turn starts at once.

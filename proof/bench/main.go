@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/proof/rig"
 )
 
@@ -45,7 +46,9 @@ func main() {
 	dir := flag.String("dir", "", "where to write; must be on the disk to be measured (default a temporary directory)")
 	profile := flag.String("cpuprofile", "", "write this process's CPU profile to a file")
 	child := flag.String("child", "", "internal: be the process that is going to be killed")
+	level := flag.String("audit", string(audit.LevelAll), "which decisions are recorded: all, denied or none")
 	flag.Parse()
+	auditLevel = audit.Level(*level)
 	o := options{quick: *quick, window: 3 * time.Second, runs: 3}
 	if o.quick {
 		o.window, o.runs = time.Second, 1

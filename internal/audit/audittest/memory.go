@@ -55,6 +55,9 @@ func (m *Memory) AppendAudit(_ context.Context, project stead.ProjectID, records
 	return err
 }
 
+// ChainAudit implements audit.Store: no appends bring drafts.
+func (m *Memory) ChainAudit(context.Context) error { return nil }
+
 // AuditTree implements audit.Store.
 func (m *Memory) AuditTree(_ context.Context, project stead.ProjectID) (audit.Tree, error) {
 	m.mu.Lock()

@@ -27,9 +27,10 @@ type Memory struct {
 	closed   bool
 	sessions map[stead.SessionKey]*memSession
 	receipts map[memScope]memReceipt
-	nodes    map[stead.NodeID]time.Time // alive until then
-	agents   map[memAgent][]agent.Agent // all versions
-	made     map[memScope]memMade       // keys of agents' creations
+	nodes    map[stead.NodeID]time.Time   // alive until then
+	agents   map[memAgent][]agent.Agent   // all versions
+	made     map[memScope]memMade         // keys of agents' creations
+	audit    map[stead.ProjectID][][]byte // drafts, in the order of their appends
 	usage    map[stead.ProjectID]map[journal.UsageName]journal.UsageRow
 	faults   faults
 }
@@ -68,6 +69,7 @@ func NewMemory(now func() time.Time) *Memory {
 		now: now, work: make(chan struct{}, 1),
 		sessions: map[stead.SessionKey]*memSession{}, receipts: map[memScope]memReceipt{},
 		nodes: map[stead.NodeID]time.Time{}, agents: map[memAgent][]agent.Agent{}, made: map[memScope]memMade{},
+		audit: map[stead.ProjectID][][]byte{},
 		usage: map[stead.ProjectID]map[journal.UsageName]journal.UsageRow{},
 	}
 }
@@ -82,6 +84,13 @@ func (m *Memory) enter(ctx context.Context) error {
 		return stead.Wrap(stead.KindUnavailable, err, "the request has ended")
 	}
 	return nil
+}
+
+// AuditDrafts are those that a project's appends and sends brought, in their order.
+func (m *Memory) AuditDrafts(project stead.ProjectID) [][]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.audit[project])
 }
 
 // Send implements journal.Store.
@@ -164,6 +173,7 @@ func (m *Memory) send(key stead.SessionKey, in journal.Input) (journal.Receipt, 
 		m.receipts[scope] = memReceipt{in.Digest, r}
 	}
 	s.store(in.Events, in.Update)
+	m.audit[key.Project] = append(m.audit[key.Project], in.Audit...)
 	if !in.Quiet && len(in.Events) > 0 {
 		m.makeDue(s)
 	}
@@ -224,6 +234,9 @@ func (m *Memory) Append(ctx context.Context, lease journal.Lease, b journal.Batc
 	if err := journal.CheckUsage(b.Usage); err != nil {
 		return err
 	}
+	if err := journal.CheckAudit(b.Audit); err != nil {
+		return err
+	}
 	if err := m.faults.before(); err != nil {
 		return err
 	}
@@ -241,6 +254,7 @@ func (m *Memory) Append(ctx context.Context, lease journal.Lease, b journal.Batc
 		}
 	}
 	s.store(b.Events, b.Update)
+	m.audit[lease.Key.Project] = append(m.audit[lease.Key.Project], b.Audit...)
 	for _, r := range b.Usage {
 		r.Session = lease.Key.Session
 		m.addUsage(lease.Key.Project, r)
