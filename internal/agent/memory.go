@@ -1,7 +1,10 @@
 package agent
 
 import (
+	"path"
+	"path/filepath"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
@@ -12,6 +15,8 @@ import (
 type MemoryStore struct {
 	ID     string `json:"id"`
 	Access string `json:"access"` // "read_only", "read_write"
+	// Path is a directory of the environment's workspace in which the store is files; "": it is not.
+	Path string `json:"path,omitempty"`
 }
 
 // Access of a MemoryStore, and how many an agent may have.
@@ -116,9 +121,37 @@ func memoryStores(o param.Object) ([]MemoryStore, error) {
 		if s.Access = access; !has {
 			s.Access = MemoryReadOnly
 		}
+		if s.Path, err = mountPath(entry, out); err != nil {
+			return nil, err
+		}
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// workspaceDir is where an environment has its workspace: see package environment.
+const workspaceDir = "/workspace"
+
+// maxMountPath is the longest path of a MemoryStore.
+const maxMountPath = 255
+
+// mountPath reads the directory of a store that is files: below the workspace, and of this store alone.
+func mountPath(entry param.Object, others []MemoryStore) (string, error) {
+	dir, has, err := entry.String("path")
+	if err != nil || !has {
+		return "", err
+	}
+	at := entry.Path("path")
+	dir = strings.TrimPrefix(dir, workspaceDir+"/")
+	if dir == "" || len(dir) > maxMountPath || !utf8.ValidString(dir) || strings.ContainsAny(dir, "\x00\n") || !filepath.IsLocal(dir) || path.Clean(dir) != dir || dir == "." {
+		return "", stead.Invalid(at, "%s must be a directory below %s, of at most %d bytes, such as memory/team", at, workspaceDir, maxMountPath)
+	}
+	for _, o := range others {
+		if o.Path != "" && (o.Path == dir || strings.HasPrefix(o.Path, dir+"/") || strings.HasPrefix(dir, o.Path+"/")) {
+			return "", stead.Invalid(at, "%s is, or is in, the directory of another memory store", at)
+		}
+	}
+	return dir, nil
 }
 
 // recall reads what is recalled before a turn. It is kept whole, so that defaults that change later

@@ -22,6 +22,8 @@ type Memory interface {
 	Answer(ask session.LearnAsk, said string) ([]session.Learned, []session.Refused, error)
 	// Keep writes what was found, or (items) the messages. A second time changes nothing.
 	Keep(ctx context.Context, ask session.LearnAsk, items bool) (session.MemoryKept, error)
+	// Mount brings memory stores together with their files in an environment. It may be called again.
+	Mount(ctx context.Context, ask session.MountAsk, files session.MountFiles) (session.Mounted, error)
 	// Forget forgets all that comes from a session, or from one item of it. It may be called again.
 	Forget(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error)
 }

@@ -57,6 +57,9 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}
+	if computer {
+		run.mounts = a.mountAsk()
+	}
 	if call.Code {
 		run.code = a.askedAs(call.CallID)
 	}
@@ -91,8 +94,10 @@ type toolCall struct {
 	computer     bool        // it runs in the session's environment
 	inside       bool        // it, or its server, does: what that used is journaled with the outcome
 	call         tool.Call
-	code         *codeCall // nil: the model asked for it
-	sent         bool      // the tool was called: from then on it may have happened
+	code         *codeCall         // nil: the model asked for it
+	mounts       *session.MountAsk // memory stores that are files where it runs; nil: none
+	back         *session.Mounted  // what was taken back into them
+	sent         bool              // the tool was called: from then on it may have happened
 }
 
 // guarded turns a panic of a tool source or a tool's adapter into a missing outcome.
@@ -128,7 +133,8 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 	defer cancel()
 	c.sent = true // as far as anybody can tell
 	out := c.stream(ctx, f)
-	result, err := found.Call(ctx, c.call)
+	result, mounted, err := c.mounted(ctx, found)
+	c.back = mounted
 	out.end()
 	if c.refused(ctx, f, begun, err) {
 		return
@@ -179,7 +185,7 @@ func named(tools []tool.Tool, name string) tool.Tool {
 
 func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
 	verdict := c.screen(ctx, &result)
-	out := session.ToolReturned{CallID: c.id, Guardrails: verdict.Findings, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, NotSent: !c.sent}
+	out := session.ToolReturned{CallID: c.id, Guardrails: verdict.Findings, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, NotSent: !c.sent, Mounted: c.back}
 	out.Usage, out.Resided = c.used()
 	if result.IsError {
 		out.Error = joined(result.Content)

@@ -245,6 +245,7 @@ func (v *View) toolReturned(_ stead.Event, p ToolReturned) {
 	if c.State == CallRunning && !p.NotSent {
 		v.heard(c.source())
 	}
+	v.shown(p.Mounted)
 	c.Exit, c.Took = p.Exit, p.DurationMS
 	v.Turn.finish(c, status, p.Output, p.Error)
 }

@@ -367,6 +367,8 @@ type ToolReturned struct {
 	// Resided is what a hosted one has used since it connected, the disk left out: what is known when the
 	// server is killed before the next checkpoint.
 	Resided *environment.Resided `json:"resided,omitempty"`
+	// Mounted is what memory stores that are files of the environment had to do with it; nil: nothing.
+	Mounted *Mounted `json:"mounted,omitempty"`
 }
 
 // ToolLost says that a call's outcome is missing although the runner lives: the connection broke.

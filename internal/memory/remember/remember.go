@@ -32,11 +32,12 @@ const minShare = 0.12
 
 // Remember implements what sessions remember. It is safe for concurrent use.
 type Remember struct {
-	memory *memory.Service
+	memory  *memory.Service
+	mounted mounts
 }
 
 // New makes one.
-func New(m *memory.Service) *Remember { return &Remember{m} }
+func New(m *memory.Service) *Remember { return &Remember{memory: m} }
 
 // acting is the agent in the name of whom the session belongs to: it may do what that one may.
 func acting(p stead.Principal, key stead.SessionKey) stead.Principal {

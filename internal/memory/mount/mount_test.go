@@ -1,0 +1,274 @@
+package mount_test
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/memory/mount"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/sqlite"
+)
+
+// disk is a workspace.
+type disk map[string]string
+
+func (d disk) List(_ context.Context, dir string) ([]mount.File, error) {
+	var out []mount.File
+	for at, data := range d {
+		if path.Dir(at) == dir {
+			out = append(out, mount.File{Name: path.Base(at), Size: int64(len(data))})
+		}
+	}
+	slices.SortFunc(out, func(a, b mount.File) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (d disk) Read(_ context.Context, at string) ([]byte, error) {
+	if data, ok := d[at]; ok {
+		return []byte(data), nil
+	}
+	return nil, stead.NotFound("file", at)
+}
+
+func (d disk) Write(_ context.Context, at string, data []byte) error {
+	d[at] = string(data)
+	return nil
+}
+
+type bench struct {
+	*testing.T
+	all   *memory.Service
+	store string
+	disk  disk
+	seen  mount.Seen
+	write bool
+}
+
+func open(t *testing.T) *bench {
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	b := &bench{T: t, all: memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now}), disk: disk{}, seen: mount.Seen{}, write: true}
+	made, err := b.all.CreateStore(t.Context(), stead.LocalPrincipal(), memory.StoreFields{Name: "notes"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.store = made.ID
+	return b
+}
+
+func (b *bench) sync() mount.Report {
+	b.Helper()
+	agent := stead.Principal{Project: stead.DefaultProject, Kind: stead.PrincipalAgent, ID: "sess_1"}
+	in := b.all.In(memory.For{Principal: stead.LocalPrincipal(), Agent: "agent_1", Scopes: memory.SessionScopes("local", "agent_1", nil)})
+	r, err := mount.Sync(b.Context(), in, agent, mount.Mount{Store: b.store, Dir: "memory", Writable: b.write}, b.disk, b.seen)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+func (b *bench) add(text string, scope memory.Scope, kind memory.Kind, labels ...string) memory.Entry {
+	b.Helper()
+	made, err := b.all.Add(b.Context(), stead.LocalPrincipal(), b.store, []memory.New{{Content: memory.Content{Text: text, Scope: scope, Kind: kind, Labels: labels}}}, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return made[0]
+}
+
+func (b *bench) list() []memory.Entry {
+	b.Helper()
+	all, _, err := b.all.List(b.Context(), stead.LocalPrincipal(), b.store, "", 100, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return all
+}
+
+// TestFilesAndEntries is a day of both: each step ends with nothing to do.
+func TestFilesAndEntries(t *testing.T) {
+	b := open(t)
+	deploy := b.add("The deploy window is on Tuesdays.", memory.Scope{}, memory.KindFact, "ops")
+	b.add("Mallory's secret", memory.Scope{Type: "user", ID: "mallory"}, memory.KindFact, "private")
+	b.add("hi there", memory.Scope{}, memory.KindItem)
+	at := "memory/" + deploy.ID + ".md"
+	if r := b.sync(); len(r.Added)+len(r.Changed) > 0 || !slices.Equal(r.Labels, []string{"ops"}) {
+		t.Fatalf("the first time: %+v", r)
+	}
+	if len(b.disk) != 1 || !strings.Contains(b.disk[at], "id: "+deploy.ID+"\nversion: 1\nkind: fact\nlabels: ops\n---\nThe deploy window is on Tuesdays.\n") {
+		t.Fatalf("the workspace has %q", b.disk)
+	}
+
+	b.disk[at] = strings.Replace(b.disk[at], "Tuesdays", "Wednesdays", 1)
+	b.disk["memory/tea.md"] = "They drink tea.\n"
+	b.disk["memory/headed.md"] = "---\nkind: preference\nlabels: kitchen\n---\nTea without milk.\n"
+	b.disk["memory/readme.txt"] = "no memory"
+	r := b.sync()
+	if len(r.Added) != 2 || !slices.Equal(r.Changed, []string{deploy.ID}) || len(r.Refused)+len(r.Conflicts) > 0 {
+		t.Fatalf("written back: %+v", r)
+	}
+	for _, e := range b.list() {
+		switch {
+		case e.ID == deploy.ID && (e.Version != 2 || e.Text != "The deploy window is on Wednesdays." || !slices.Equal(e.Labels, []string{"ops", "untrusted"})),
+			e.Text == "Tea without milk." && (e.Kind != memory.KindPreference || !slices.Equal(e.Labels, []string{"kitchen", "untrusted"}) || e.Source.Session != "sess_1"),
+			e.Text == "They drink tea." && !slices.Equal(e.Labels, []string{"untrusted"}):
+			t.Errorf("%+v", e)
+		}
+	}
+	if !strings.Contains(b.disk[at], "version: 2") || !strings.Contains(b.disk["memory/tea.md"], "id: "+r.Added[1]) {
+		t.Errorf("the files do not say what they are now: %q", b.disk)
+	}
+	nothing := func(when string) {
+		t.Helper()
+		before := fmt.Sprint(b.list(), b.disk)
+		if r := b.sync(); len(r.Added)+len(r.Changed)+len(r.Conflicts)+len(r.Refused) > 0 || fmt.Sprint(b.list(), b.disk) != before {
+			t.Errorf("%s: %+v", when, r)
+		}
+	}
+	nothing("nothing changed")
+	b.seen = mount.Seen{} // another node
+	nothing("nothing is known of what was written")
+
+	if _, err := b.all.Update(t.Context(), stead.LocalPrincipal(), b.store, deploy.ID, memory.AnyVersion, func(c *memory.Content) error { c.Text = "On Fridays."; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	old := b.disk[at]
+	b.sync()
+	if !strings.Contains(b.disk[at], "version: 3") || !strings.Contains(b.disk[at], "On Fridays.") {
+		t.Errorf("what the store changed is not shown: %q", b.disk[at])
+	}
+	b.disk[at], b.seen = old, mount.Seen{} // a workspace of yesterday, on a node that knows nothing
+	b.sync()
+	if !strings.Contains(b.disk[at], "On Fridays.") {
+		t.Errorf("an old file was taken for a change: %q", b.disk[at])
+	}
+	nothing("after that")
+
+	// Both change it.
+	b.disk[at] = strings.Replace(b.disk[at], "Fridays", "Saturdays", 1)
+	if _, err := b.all.Update(t.Context(), stead.LocalPrincipal(), b.store, deploy.ID, memory.AnyVersion, func(c *memory.Content) error { c.Text = "On Sundays."; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	aside := "memory/" + deploy.ID + ".conflict.md"
+	if r := b.sync(); len(r.Conflicts) != 1 || !strings.Contains(b.disk[aside], "Saturdays") || !strings.Contains(b.disk[at], "On Sundays.") {
+		t.Errorf("a conflict: %+v, %q", r, b.disk)
+	}
+	nothing("a conflict is told once")
+
+	if err := b.all.Forget(t.Context(), stead.LocalPrincipal(), b.store, deploy.ID, memory.AnyVersion); err != nil {
+		t.Fatal(err)
+	}
+	b.sync()
+	if got := b.disk[at]; strings.Contains(got, "Sundays") || !strings.Contains(got, "gone: true") {
+		t.Errorf("a forgotten memory is left in a file: %q", got)
+	}
+	nothing("it is gone")
+	b.disk[at] += "But I remember it.\n"
+	if r := b.sync(); len(r.Refused) != 1 || len(b.list()) != 4 || !strings.Contains(b.disk[aside], "But I remember it.") {
+		t.Errorf("a forgotten memory is written: %+v, %q", r, b.disk)
+	}
+	nothing("and then")
+}
+
+func TestAReadOnlyStoreStaysAsItIs(t *testing.T) {
+	b := open(t)
+	b.write = false
+	e := b.add("The deploy window is on Tuesdays.", memory.Scope{}, memory.KindFact)
+	b.sync()
+	at := "memory/" + e.ID + ".md"
+	b.disk[at] = strings.Replace(b.disk[at], "Tuesdays", "Wednesdays", 1)
+	b.disk["memory/new.md"] = "new"
+	if r := b.sync(); len(r.Refused) != 2 || len(r.Added)+len(r.Changed) > 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := b.sync(); len(r.Refused) != 0 {
+		t.Errorf("it is told again: %+v", r)
+	}
+	if all := b.list(); len(all) != 1 || all[0].Version != 1 || !strings.Contains(b.disk[at], "Tuesdays") {
+		t.Errorf("%+v, %q", all, b.disk)
+	}
+}
+
+// dying stops writing files: as if the node had died there.
+type dying struct {
+	disk
+	left int
+}
+
+func (d *dying) Write(ctx context.Context, at string, data []byte) error {
+	if d.left--; d.left < 0 {
+		return stead.Errorf(stead.KindUnavailable, "killed")
+	}
+	return d.disk.Write(ctx, at, data)
+}
+
+// TestACrashInBetweenWritesNothingTwice: wherever a node dies, the next one does what is left, once.
+func TestACrashInBetweenWritesNothingTwice(t *testing.T) {
+	for left := range 6 {
+		b := open(t)
+		e := b.add("one", memory.Scope{}, memory.KindFact)
+		b.sync()
+		at := "memory/" + e.ID + ".md"
+		b.disk[at] = strings.Replace(b.disk[at], "\none", "\nuno", 1)
+		b.disk["memory/a.md"], b.disk["memory/b.md"] = "two", "three"
+		agent := stead.Principal{Project: stead.DefaultProject, Kind: stead.PrincipalAgent, ID: "sess_1"}
+		_, err := mount.Sync(t.Context(), b.all.In(memory.For{Principal: stead.LocalPrincipal()}), agent, mount.Mount{Store: b.store, Dir: "memory", Writable: true}, &dying{b.disk, left}, b.seen)
+		if left < 3 && err == nil {
+			t.Errorf("after %d writes nobody died", left)
+		}
+		b.seen = mount.Seen{}
+		b.sync()
+		b.sync()
+		var got []string
+		for _, e := range b.list() {
+			got = append(got, fmt.Sprint(e.Text, e.Version))
+		}
+		slices.Sort(got)
+		if fmt.Sprint(got) != "[three1 two1 uno2]" || len(b.disk) != 3 {
+			t.Errorf("killed after %d writes: %v, %q", left, got, b.disk)
+		}
+	}
+}
+
+// TestHostileFiles: whatever stands in a file, it is text, at most of one entry, and untrusted.
+func TestHostileFiles(t *testing.T) {
+	b := open(t)
+	other := b.add("of mallory", memory.Scope{Type: "user", ID: "mallory"}, memory.KindFact)
+	fact := b.add("a\n---\nid: x\n---\nb", memory.Scope{}, memory.KindFact)
+	b.sync()
+	b.disk["memory/1.md"] = "---\nid: " + other.ID + "\nversion: 1\n---\nmine now"
+	b.disk["memory/2.md"] = "---\nid: " + fact.ID + "\nversion: 1\n---\na copy with another text"
+	b.disk["memory/3.md"] = "---\nno end of the head"
+	b.disk["memory/4.md"] = "\xff\xfe"
+	b.disk["memory/5.md"] = strings.Repeat("x", mount.MaxFileBytes+1)
+	b.disk["memory/6.md"] = "---\nkind: king\n---\nof a kind that there is not"
+	b.disk["memory/7.md"] = ""
+	r := b.sync()
+	if len(r.Refused) < 3 {
+		t.Errorf("%+v", r)
+	}
+	for _, e := range b.list() {
+		if e.ID == other.ID && e.Version != 1 || e.Version > 1 && !slices.Contains(e.Labels, memory.LabelUntrusted) || e.Kind == "king" {
+			t.Errorf("%+v", e)
+		}
+	}
+	if got, err := b.all.Get(t.Context(), stead.LocalPrincipal(), b.store, fact.ID); err != nil || !strings.Contains(b.disk["memory/"+fact.ID+".md"]+b.disk["memory/2.md"], strings.TrimSpace(got.Text)) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	before := len(b.list())
+	b.sync()
+	if len(b.list()) != before {
+		t.Error("a second time makes more")
+	}
+}

@@ -1,0 +1,87 @@
+package remember
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/memory/mount"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// maxMounting is of how many sessions it is known what their files were written as; of others they are read once more.
+const maxMounting = 1000
+
+// mounting is what is known of one session's files.
+type mounting struct {
+	mu   sync.Mutex // one at a time
+	seen mount.Seen
+}
+
+// mounts are those of all sessions.
+type mounts struct {
+	mu  sync.Mutex
+	all map[stead.SessionKey]*mounting
+}
+
+func (m *mounts) of(key stead.SessionKey) *mounting {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.all == nil || len(m.all) >= maxMounting && m.all[key] == nil {
+		m.all = map[stead.SessionKey]*mounting{}
+	}
+	if m.all[key] == nil {
+		m.all[key] = &mounting{seen: mount.Seen{}}
+	}
+	return m.all[key]
+}
+
+// Mount brings the files of memory stores together with the stores.
+func (r *Remember) Mount(ctx context.Context, ask session.MountAsk, files session.MountFiles) (session.Mounted, error) {
+	one := r.mounted.of(ask.Key)
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	by := memory.For{Principal: ask.Principal, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels}
+	if !ask.AllScopes {
+		by.Scopes = memory.SessionScopes(ask.Principal.ID, ask.Agent, ask.Teams)
+	}
+	var out session.Mounted
+	for _, m := range ask.Mounts {
+		did, err := mount.Sync(ctx, r.memory.In(by), acting(ask.Principal, ask.Key), mount.Mount(m), mountFiles{files}, one.seen)
+		for _, id := range did.Added {
+			out.Added = append(out.Added, m.Store+"/"+id)
+		}
+		for _, id := range did.Changed {
+			out.Changed = append(out.Changed, m.Store+"/"+id)
+		}
+		for _, l := range did.Labels {
+			if !slices.Contains(out.Labels, l) {
+				out.Labels = append(out.Labels, l)
+			}
+		}
+		slices.Sort(out.Labels)
+		out.Conflicts, out.Refused = append(out.Conflicts, did.Conflicts...), append(out.Refused, did.Refused...)
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// mountFiles are a session's files as package mount has them.
+type mountFiles struct{ session.MountFiles }
+
+// List implements mount.Files.
+func (f mountFiles) List(ctx context.Context, dir string) ([]mount.File, error) {
+	list, err := f.MountFiles.List(ctx, dir)
+	out := make([]mount.File, 0, len(list))
+	for name, size := range list {
+		out = append(out, mount.File{Name: name, Size: size})
+	}
+	slices.SortFunc(out, func(a, b mount.File) int { return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) })
+	return out, err
+}

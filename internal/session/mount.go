@@ -1,0 +1,72 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/stead-dev/stead"
+)
+
+// Memory stores as files of a session's environment. They are brought together with the stores before and after each
+// call of the environment's tools; what was taken back stands in the call's outcome.
+
+// MountAsk is what is brought together.
+type MountAsk struct {
+	Key       stead.SessionKey
+	Principal stead.Principal // whom the session belongs to
+	Agent     stead.AgentID
+	Labels    stead.Labels // of the session
+	Teams     []string
+	AllScopes bool
+	Mounts    []Mount
+}
+
+// Mount is a memory store in a directory of the workspace.
+type Mount struct {
+	Store    string
+	Dir      string // relative to the workspace
+	Writable bool
+}
+
+// MountFiles is the workspace. Paths are relative to it.
+type MountFiles interface {
+	// List gives the files right in a directory with their sizes in bytes, by name; none when it is not there.
+	List(ctx context.Context, dir string) (map[string]int64, error)
+	Read(ctx context.Context, path string) ([]byte, error)
+	Write(ctx context.Context, path string, data []byte) error
+}
+
+// Mounted is what was taken back into memory stores.
+type Mounted struct {
+	Added     []string `json:"added,omitempty"`     // entries, "store/id"
+	Changed   []string `json:"changed,omitempty"`   // entries, "store/id"
+	Conflicts []string `json:"conflicts,omitempty"` // files that hold what could not be written
+	Refused   []string `json:"refused,omitempty"`   // sentences
+	Labels    []string `json:"labels,omitempty"`    // of all that is shown: they become the session's, as those of a recall
+}
+
+// shown takes in what the model may have read in files.
+func (v *View) shown(m *Mounted) {
+	if m != nil && len(m.Labels) > 0 {
+		v.say(stead.Labels{LabelMemory: m.Labels})
+	}
+	if m != nil {
+		v.heard(SourceMemory)
+	}
+}
+
+// Empty reports whether nothing is to be told.
+func (m *Mounted) Empty() bool {
+	return m == nil || len(m.Added)+len(m.Changed)+len(m.Conflicts)+len(m.Refused) == 0
+}
+
+// And is what both say.
+func (m *Mounted) And(o *Mounted) *Mounted {
+	if m == nil || o == nil {
+		return cmp.Or(m, o)
+	}
+	labels := slices.Concat(m.Labels, o.Labels)
+	slices.Sort(labels)
+	return &Mounted{slices.Concat(m.Added, o.Added), slices.Concat(m.Changed, o.Changed), slices.Concat(m.Conflicts, o.Conflicts), slices.Concat(m.Refused, o.Refused), slices.Compact(labels)}
+}
