@@ -54,6 +54,7 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 			for _, name := range []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "STEAD_SERVER", "STEAD_LISTEN", "STEAD_DATA", "STEAD_DATABASE_URL"} {
 				e.Setenv(name, "")
 			}
+			e.Setenv("GORACE", os.Getenv("GORACE")) // each command waits a second for reports at its end, unless it says less
 			if setup != nil {
 				setup(e)
 			}

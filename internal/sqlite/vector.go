@@ -41,7 +41,10 @@ func (s *Store) ClaimVectors(ctx context.Context, space string, now, until int64
 		found = true
 		return nil
 	}})
-	return o, found && err == nil, err
+	if err != nil {
+		return memory.Owing{}, false, err // whoever gave up may not look at what the writer is writing
+	}
+	return o, found, nil
 }
 
 // StoreVectors implements memory.Vectors.
