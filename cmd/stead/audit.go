@@ -7,16 +7,20 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/egress"
+	"github.com/stead-dev/stead/internal/erasure"
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
+	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/seal"
 )
 
@@ -29,8 +33,29 @@ type auditing struct {
 	log     *audit.Log
 	gate    *audit.Authorizer // the decider that everybody asks
 	service *audit.Service
+	signer  audit.Signer
 	// strangers are those who were turned away at the door.
 	strangers *audit.Strangers
+}
+
+// openErasures makes the service that erases, and goes on with what was begun for as long as the node runs.
+func (n *node) openErasures(run *runner.Runner, documents document.Store, audited *auditing, services configured) *erasure.Service {
+	s := erasure.New(erasure.Config{
+		Sessions: run, Documents: documents, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
+		Memories: func(ctx context.Context, p stead.Principal, user string) (int, error) {
+			forgotten, _, err := services.memory.ForgetEverywhere(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
+			return forgotten, err
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
+	n.onStop(func(context.Context) error {
+		cancel()
+		running.Wait()
+		return nil
+	})
+	return s
 }
 
 // openAudit puts the audit log between everybody and the decider, and records what is in force.
@@ -39,7 +64,7 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 	if err != nil {
 		return nil, err
 	}
-	a := &auditing{log: audit.NewLog(store)}
+	a := &auditing{log: audit.NewLog(store), signer: signer}
 	a.gate = audit.NewAuthorizer(first, a.log, audit.Level(cmp.Or(n.cfg.Audit.Decisions, config.AuditAll)), time.Now, n.log)
 	a.service = audit.NewService(audit.Config{Store: store, Policy: a.gate, Signer: signer, Now: time.Now, Log: n.log})
 	n.onStop(a.service.Start()) // when the rest has stopped: the last checkpoint covers all of it

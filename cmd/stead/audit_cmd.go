@@ -19,7 +19,7 @@ import (
 )
 
 func (a *app) auditCmd() *cobra.Command {
-	return group("audit", "Who was allowed what: list it, take it away, prove that nothing was changed", a.auditList(), a.auditExport(), a.auditVerify())
+	return group("audit", "Who was allowed what: list it, take it away, prove that nothing was changed", a.auditList(), a.auditExport(), a.auditVerify(), a.auditVerifyCertificate())
 }
 
 func (a *app) auditList() *cobra.Command {

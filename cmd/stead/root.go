@@ -69,7 +69,7 @@ func (a *app) root(started *bool) *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", outputText, "text or json")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "address of a running Stead (default $"+envServer+" or "+defaultServer+")")
 	root.PersistentFlags().StringVar(&a.project, "project", "", "project to act in, for the root key and for tokens")
-	root.AddCommand(a.devCmd(), a.serveCmd(), a.runCmd(), a.sessionsCmd(), a.environmentsCmd(), a.approvalsCmd(), a.agentsCmd(), a.memoryCmd(), a.usageCmd(), a.budgetsCmd(), a.executorCmd(), a.doctorCmd(), a.capacityCmd(), a.policyCmd(), a.guardrailsCmd(), a.auditCmd(), a.killSwitchesCmd(), a.vaultsCmd(), a.credentialsCmd(), a.keysCmd(), a.tokensCmd(), a.modelsCmd(), a.versionCmd())
+	root.AddCommand(a.devCmd(), a.serveCmd(), a.runCmd(), a.sessionsCmd(), a.environmentsCmd(), a.approvalsCmd(), a.agentsCmd(), a.memoryCmd(), a.usageCmd(), a.budgetsCmd(), a.executorCmd(), a.doctorCmd(), a.capacityCmd(), a.policyCmd(), a.guardrailsCmd(), a.auditCmd(), a.killSwitchesCmd(), a.eraseCmd(), a.vaultsCmd(), a.credentialsCmd(), a.keysCmd(), a.tokensCmd(), a.modelsCmd(), a.versionCmd())
 	mark(root, started)
 	return root
 }

@@ -113,6 +113,9 @@ const (
 	ActForget = "memory.forget"
 )
 
+// ActErase is that a certificate of an erasure is issued. Resource: the erasure; Detail: of whom, and the SHA-256 of the certificate.
+const ActErase = "erasure.certify"
+
 // clean cuts texts to what a record may hold.
 func (r Record) clean() Record {
 	for _, s := range []*string{(*string)(&r.Project), (*string)(&r.Principal.Kind), &r.Principal.ID, (*string)(&r.Principal.Role), &r.Principal.Key,

@@ -59,8 +59,11 @@ func NewSigner(seed []byte) (Signer, error) {
 }
 
 // Sign is the text form of a checkpoint.
-func (s Signer) Sign(c Checkpoint) string {
-	text := c.text()
+func (s Signer) Sign(c Checkpoint) string { return s.SignNote(c.text()) }
+
+// SignNote is a text as a signed note. The text ends with a newline and has no empty line; its first line says what it is,
+// so that none can be taken for another kind.
+func (s Signer) SignNote(text string) string {
 	v := s.Verifier()
 	sig := append(v.hash(), ed25519.Sign(s.key, []byte(text))...)
 	return text + "\n" + sigPrefix + base64.StdEncoding.EncodeToString(sig) + "\n"
@@ -108,12 +111,21 @@ func ParseVerifier(s string) (Verifier, error) {
 // Open reads a signed checkpoint and checks its signature by whichever of the keys made it;
 // KindInvalid for what is none, or was signed by none of them.
 func Open(note string, keys []Verifier) (Checkpoint, error) {
-	text, rest, ok := strings.Cut(note, "\n\n")
-	text += "\n"
-	c, parsed := parseText(text)
+	text, _, ok := strings.Cut(note, "\n\n")
+	c, parsed := parseText(text + "\n")
 	if !ok || !parsed {
 		return c, stead.Errorf(stead.KindInvalid, "this is no checkpoint of an audit log")
 	}
+	if _, err := OpenNote(note, keys); err != nil {
+		return c, stead.Errorf(stead.KindInvalid, "the checkpoint of %d records carries no signature by the given key", c.Size)
+	}
+	return c, nil
+}
+
+// OpenNote is the text of a signed note; KindInvalid for what none of the keys signed.
+func OpenNote(note string, keys []Verifier) (string, error) {
+	text, rest, _ := strings.Cut(note, "\n\n")
+	text += "\n"
 	for line := range strings.Lines(rest) {
 		encoded, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), sigPrefix)
 		sig, err := base64.StdEncoding.Strict().DecodeString(encoded)
@@ -122,11 +134,11 @@ func Open(note string, keys []Verifier) (Checkpoint, error) {
 		}
 		for _, v := range keys {
 			if bytes.Equal(sig[:keyHashBytes], v.hash()) && ed25519.Verify(v.key, []byte(text), sig[keyHashBytes:]) {
-				return c, nil
+				return text, nil
 			}
 		}
 	}
-	return c, stead.Errorf(stead.KindInvalid, "the checkpoint of %d records carries no signature by the given key", c.Size)
+	return "", stead.Errorf(stead.KindInvalid, "it carries no signature by the given key")
 }
 
 // parseText reads what Checkpoint.text wrote, and nothing else.

@@ -71,7 +71,8 @@ type File struct {
 type stored struct {
 	Filename string   `json:"filename"`
 	Bytes    int64    `json:"bytes"`
-	Parts    []string `json:"parts"` // digests, in order
+	Parts    []string `json:"parts"`        // digests, in order
+	By       string   `json:"by,omitempty"` // id of the principal that uploaded it; "": it was before that was kept
 }
 
 // New is what is said about an upload besides its bytes.
@@ -128,7 +129,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, body io.Reader,
 	if err := s.cfg.Assets.Reserve(ctx, claim); err != nil {
 		return File{}, err
 	}
-	d, digest, err := s.receive(ctx, key, body, describe)
+	d, digest, err := s.receive(ctx, key, p.ID, body, describe)
 	if err != nil {
 		s.cfg.Assets.Settle(ctx, claim, nil) // nothing can be stored any more
 		return File{}, err
@@ -142,7 +143,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, body io.Reader,
 }
 
 // receive stores the bytes and makes the document that is to own them, and the digest of all of it.
-func (s *Service) receive(ctx context.Context, key document.Key, body io.Reader, describe func() (New, error)) (document.Document, string, error) {
+func (s *Service) receive(ctx context.Context, key document.Key, by string, body io.Reader, describe func() (New, error)) (document.Document, string, error) {
 	data := stored{Parts: []string{}}
 	if err := s.storeParts(ctx, key, body, &data); err != nil {
 		return document.Document{}, "", err
@@ -165,6 +166,10 @@ func (s *Service) receive(ctx context.Context, key document.Key, body io.Reader,
 		d.ExpiresAt = now.Add(n.Life).UnixMilli()
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", raw, n.Purpose, n.Life))
+	data.By = by // who asks is no part of the request
+	if d.Data, err = json.Marshal(data); err != nil {
+		return document.Document{}, "", stead.Wrap(stead.KindInternal, err, "encode file")
+	}
 	return d, hex.EncodeToString(sum[:]), nil
 }
 
@@ -283,6 +288,36 @@ func (s *Service) Delete(ctx context.Context, p stead.Principal, id string) erro
 		return err
 	}
 	return s.remove(ctx, d.Key)
+}
+
+// DeleteOf removes the files that a principal uploaded, and returns them. Those that were there before uploads kept who made
+// them are nobody's.
+func (s *Service) DeleteOf(ctx context.Context, p stead.Principal, by string) (gone []File, err error) {
+	q := document.Query{Project: p.Project, Kind: kind, Limit: stead.MaxPageSize}
+	for {
+		docs, err := s.cfg.Documents.ListDocuments(ctx, q)
+		if err != nil || len(docs) == 0 {
+			return gone, err
+		}
+		for _, d := range docs {
+			q.After = d.ID
+			var data stored
+			if json.Unmarshal(d.Data, &data) != nil || data.By != by || by == "" {
+				continue
+			}
+			f, err := fileOf(d)
+			if err == nil {
+				err = s.Delete(ctx, p, d.ID)
+			}
+			if stead.KindOf(err) == stead.KindNotFound {
+				continue
+			}
+			if err != nil {
+				return gone, err
+			}
+			gone = append(gone, f)
+		}
+	}
 }
 
 func (s *Service) remove(ctx context.Context, k document.Key) error {

@@ -2,8 +2,14 @@ package runner
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -43,6 +49,66 @@ func (r *Runner) Erase(ctx context.Context, p stead.Principal, id stead.SessionI
 	late, err := r.cfg.Memory.Forget(ctx, p, key, "")
 	before.Removed, before.Changed = before.Removed+late.Removed, before.Changed+late.Changed
 	return before, err
+}
+
+// Holdings counts what a session has, for whoever may delete it.
+func (r *Runner) Holdings(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Holdings, error) {
+	key, out := keyOf(p, id), session.Holdings{Session: id}
+	if err := r.allowed(ctx, policy.Request{Principal: p, Session: key, Effect: policy.SessionDelete, Carried: true}, nil); err != nil {
+		return out, err // a refusal is recorded; the deletion itself is, when it is asked for
+	}
+	sum, blobs := sha256.New(), map[string]bool{}
+	for after := stead.Seq(0); ; {
+		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: after})
+		if err != nil {
+			return out, err
+		}
+		for _, e := range events {
+			fmt.Fprintf(sum, "%d %d %s %d\n", e.Seq, e.At, e.Kind, len(e.Data))
+			sum.Write(e.Data)
+			out.Events, out.Bytes, after = out.Events+1, out.Bytes+int64(len(e.Data)), e.Seq
+			if e.Kind == session.KindEnvironmentCheckpointed {
+				out.Checkpoints++
+			}
+		}
+		for _, d := range session.Digests(events) {
+			blobs[d] = true
+		}
+		if len(events) < stead.MaxReadEvents {
+			break
+		}
+	}
+	out.Journal, out.Blobs = hex.EncodeToString(sum.Sum(nil)), len(blobs)
+	sum.Reset()
+	for _, d := range slices.Sorted(maps.Keys(blobs)) {
+		fmt.Fprintln(sum, d)
+	}
+	out.BlobDigests = hex.EncodeToString(sum.Sum(nil))
+	return out, nil
+}
+
+// Scour removes what a deletion that was cut off left of a session that is gone, and reports whether it is.
+func (r *Runner) Scour(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Erased, error) {
+	key, out := keyOf(p, id), session.Erased{}
+	if _, err := r.cfg.Store.Head(ctx, key); stead.KindOf(err) != stead.KindNotFound {
+		if err == nil {
+			err = stead.Errorf(stead.KindConflict, "session %s is there", id)
+		}
+		return out, err
+	}
+	r.forget(key)
+	if r.cfg.Memory != nil {
+		var err error
+		if out, err = r.cfg.Memory.Forget(ctx, p, key, ""); err != nil {
+			return out, err
+		}
+	}
+	if r.cfg.Environments != nil {
+		if err := r.cfg.Environments.Forget(ctx, key); err != nil {
+			return out, err
+		}
+	}
+	return out, r.cfg.Blobs.DeleteAll(ctx, key)
 }
 
 // remove deletes what is the session's own.

@@ -119,7 +119,7 @@ func (s *server) deleteConversation(w http.ResponseWriter, r *http.Request, p st
 	if err != nil {
 		return err
 	}
-	if err := s.Sessions.Delete(r.Context(), p, found.ID); err != nil {
+	if _, err := s.erase(w, r, p, found.ID); err != nil {
 		return err
 	}
 	return s.write(w, deleted{session.ConversationID(found.ID), true, "conversation.deleted"})

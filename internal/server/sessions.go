@@ -311,7 +311,7 @@ type deletedSession struct {
 
 func (s *server) deleteSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	id := sessionID(r)
-	gone, err := s.Sessions.Erase(r.Context(), p, id)
+	gone, err := s.erase(w, r, p, id)
 	if err != nil {
 		return err
 	}

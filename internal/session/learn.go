@@ -154,6 +154,17 @@ type LearnQuestion struct {
 	Format       model.Format
 }
 
+// Holdings is what a session has: what a certificate of its deletion says.
+type Holdings struct {
+	Session     stead.SessionID `json:"session"`
+	Events      int64           `json:"events"`
+	Bytes       int64           `json:"bytes"`        // of the events' data
+	Journal     string          `json:"journal"`      // SHA-256 of the events, in hex: of each its Seq, time, kind and data
+	Blobs       int             `json:"blobs"`        // that the journal names
+	BlobDigests string          `json:"blob_digests"` // SHA-256 of their digests, sorted, each with a newline
+	Checkpoints int             `json:"checkpoints"`  // of an environment
+}
+
 // Erased says what went with what was deleted.
 type Erased struct {
 	Removed int `json:"removed"` // memories that came from nowhere else

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/client"
+	"github.com/stead-dev/stead/internal/erasure"
+)
+
+const erasurePoll = 200 * time.Millisecond
+
+func (a *app) eraseCmd() *cobra.Command {
+	var session, user, id, out string
+	var forks bool
+	c := &cobra.Command{
+		Use: "erase --session SESSION | --user USER | --erasure ERASURE", Short: "Erase all that there is of a session or of a user, to a signed certificate", Args: cobra.NoArgs,
+		Long: "USER is the id of a principal: its sessions go, what was remembered about it, and the files that it uploaded. Turns in\n" +
+			"progress are cancelled. It goes on when this command is interrupted: --erasure waits for one that was begun before.\n" +
+			"Check the certificate with stead audit verify-certificate.",
+		Example: "  stead erase --user ada --out ada.cert",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			given := 0
+			for _, s := range []string{session, user, id} {
+				if s != "" {
+					given++
+				}
+			}
+			if given != 1 {
+				return stead.Errorf(stead.KindInvalid, "say either --session, --user or --erasure")
+			}
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			var e client.Erasure
+			if id == "" {
+				if e, err = c.Erase(cmd.Context(), session, user, forks); err != nil {
+					return err
+				}
+				id = e.ID
+			}
+			for e.Status != erasure.Completed {
+				if e, err = c.Erasure(cmd.Context(), id); err != nil {
+					return err
+				}
+				if e.Status != erasure.Completed {
+					select {
+					case <-cmd.Context().Done():
+						return cmd.Context().Err()
+					case <-time.After(erasurePoll):
+					}
+				}
+			}
+			if out != "" {
+				const private = 0o600
+				if err := os.WriteFile(out, []byte(e.Certificate), private); err != nil {
+					return stead.Wrap(stead.KindInvalid, err, "the certificate can't be written; fetch it again with --erasure %s", id)
+				}
+			}
+			return a.object(e.Raw, func(w io.Writer) {
+				g := e.Erased
+				fmt.Fprintf(w, "%s: erased are %d sessions (%d events, %d blobs), %d memories, %d files\n", e.ID, g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
+				if out == "" {
+					fmt.Fprint(w, e.Certificate)
+				}
+			})
+		},
+	}
+	c.Flags().StringVar(&session, "session", "", "the session to erase")
+	c.Flags().StringVar(&user, "user", "", "the user to erase")
+	c.Flags().StringVar(&id, "erasure", "", "an erasure that was begun before")
+	c.Flags().BoolVar(&forks, "forks", false, "copies of the session go too")
+	c.Flags().StringVar(&out, "out", "", "where to write the certificate")
+	return c
+}
+
+func (a *app) auditVerifyCertificate() *cobra.Command {
+	var keys []string
+	c := &cobra.Command{
+		Use: "verify-certificate FILE --key KEY", Short: "Check a certificate of an erasure, offline", Args: cobra.ExactArgs(1),
+		Long: "KEY is the server's public key, stead+…, as stead audit verify takes it. Ends with 1 when something is wrong.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			verifiers, err := parseVerifiers(keys)
+			if err != nil {
+				return err
+			}
+			if len(verifiers) == 0 {
+				return stead.Errorf(stead.KindInvalid, "--key is needed: without it nothing is proved")
+			}
+			c, err := readFile(args[0], func(r io.Reader) (erasure.Certificate, error) {
+				const most = 4 << 20
+				text, err := io.ReadAll(io.LimitReader(r, most))
+				if err != nil {
+					return erasure.Certificate{}, err
+				}
+				return erasure.Open(string(text), verifiers)
+			})
+			if err != nil {
+				return wrong(args[0], err)
+			}
+			return a.object(c, func(w io.Writer) {
+				g := c.Erased
+				fmt.Fprintf(w, "ok: %s %s of project %s was erased at %s: %d sessions (%d events, %d blobs), %d memories, %d files\n", c.Subject.Kind, printable(c.Subject.ID), printable(string(c.Project)),
+					time.UnixMilli(c.CompletedAt).UTC().Format(time.RFC3339), g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
+			})
+		},
+	}
+	c.Flags().StringArrayVar(&keys, "key", nil, "the server's public key, stead+…; may be given several times")
+	return c
+}

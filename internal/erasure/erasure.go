@@ -1,0 +1,317 @@
+// Package erasure removes all that there is of a session or of a user, and issues a certificate of what that was.
+//
+// Shape: Request {session or user} → Erasure (a document) → Certificate (signed)
+//
+//	running ─▶ each session: count it, delete it ─▶ memories ─▶ files ─▶ nothing is left ─▶ certificate ─▶ completed
+//
+// Every step is written down before the next one begins, and can be made again: whichever node finds an erasure that
+// nobody works on goes on with it (Sweep). The certificate is made when nothing is left, and not before; it is in the
+// audit log, as a digest, before anybody is shown it.
+//
+// Units and limits: times are Unix milliseconds; MaxListed, holdFor, WaitForTurn.
+//
+// Delivery: at least once. What was deleted in the step that a crash cut off is counted, but for memories and files of
+// that step, which may be counted too low.
+//
+// Errors: KindNotFound, KindForbidden as those who are asked say; KindConflict for a session with a turn in progress,
+// where it was asked for by itself.
+package erasure
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/file"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+const (
+	// Prefix begins the id of an erasure.
+	Prefix = "erasure_"
+	kind   = document.Kind("erasure")
+	// holdFor is how long an erasure is its node's since its last step; then another goes on.
+	holdFor = time.Minute
+	// WaitForTurn is how long a turn that was cancelled may take to end.
+	WaitForTurn = 30 * time.Second
+	// lookEvery is how often a node looks for erasures that nobody works on.
+	lookEvery  = 5 * time.Second
+	turnPoll   = 50 * time.Millisecond
+	sweepLimit = 16
+)
+
+// The kinds of subject.
+const (
+	OfSession = "session"
+	OfUser    = "user"
+)
+
+// Subject is whose data goes.
+type Subject struct {
+	Kind string `json:"kind"`
+	ID   string `json:"id"`
+}
+
+// The states of an erasure.
+const (
+	Running   = "running"
+	Completed = "completed"
+)
+
+// Erasure is one, as it stands.
+type Erasure struct {
+	ID          string            `json:"-"`
+	Status      string            `json:"status"`
+	Principal   stead.Principal   `json:"principal"`
+	Problem     string            `json:"problem,omitempty"` // why the last try did not get further; for people
+	So          Certificate       `json:"so"`                // what is erased so far
+	Current     *session.Holdings `json:"current,omitempty"` // of the session that is being deleted
+	Queue       []stead.SessionID `json:"queue,omitempty"`
+	Certificate string            `json:"certificate,omitempty"` // once completed
+	SHA256      string            `json:"sha256,omitempty"`
+
+	version int64
+	created int64
+	// asked: somebody waits for it, and is told what does not go.
+	asked bool
+}
+
+// Sessions is what the service needs of sessions.
+type Sessions interface {
+	List(ctx context.Context, p stead.Principal, q session.ListQuery) (session.Page[session.Session], error)
+	Get(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Session, error)
+	Send(ctx context.Context, p stead.Principal, id stead.SessionID, req session.SendRequest) error
+	Erase(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Erased, error)
+	Holdings(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Holdings, error)
+	Scour(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Erased, error)
+}
+
+// Config is what a Service stands on.
+type Config struct {
+	Sessions  Sessions
+	Documents document.Store
+	Policy    policy.Authorizer
+	Signer    audit.Signer
+	// Record stores an audit record.
+	Record func(ctx context.Context, r audit.Record) error
+	// Memories forgets those of a user; nil: there are none.
+	Memories func(ctx context.Context, p stead.Principal, user string) (int, error)
+	// Files deletes those that a user uploaded.
+	Files func(ctx context.Context, p stead.Principal, user string) ([]file.File, error)
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Service erases. It is safe for concurrent use, by several nodes too.
+type Service struct {
+	cfg  Config
+	kick chan struct{} // something was begun here
+}
+
+// New makes a Service.
+func New(c Config) *Service { return &Service{c, make(chan struct{}, 1)} }
+
+// Run goes on with what was begun, here or on a node that died, until ctx ends.
+func (s *Service) Run(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		if _, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Debug("erasures", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.kick:
+		case <-tick.C:
+		}
+	}
+}
+
+// Session erases one session and says which memories went with it. What it can't begin with, such as a turn in progress,
+// leaves nothing.
+func (s *Service) Session(ctx context.Context, p stead.Principal, id stead.SessionID) (Erasure, error) {
+	h, err := s.cfg.Sessions.Holdings(ctx, p, id)
+	if err != nil {
+		return Erasure{}, err
+	}
+	e := s.conceive(ctx, p, Subject{OfSession, string(id)})
+	e.Current = &h
+	if err := s.create(ctx, &e, "", ""); err != nil {
+		return e, err
+	}
+	e.asked = true
+	err = s.run(ctx, &e)
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		// Nothing was deleted. What can't be taken back here is found by Sweep, and refused again.
+		_ = s.cfg.Documents.DeleteDocument(context.WithoutCancel(ctx), s.key(p.Project, e.ID), 0)
+		return e, refused.err
+	}
+	return e, err
+}
+
+// refusal is that what was asked for is not begun.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+
+// Request is an erasure that is asked for.
+type Request struct {
+	Subject     Subject
+	Forks       bool
+	Key, Digest string // of the request; "": none
+}
+
+// Begin writes down what is to be erased: it goes on by itself, on whichever node. Turns that are in progress are cancelled.
+func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Erasure, error) {
+	e := s.conceive(ctx, p, req.Subject)
+	e.So.Forks = req.Forks && req.Subject.Kind == OfSession
+	if req.Subject.ID == "" {
+		return e, stead.Invalid("subject", "say which session, or which user")
+	}
+	if req.Subject.Kind == OfSession {
+		if _, err := s.cfg.Sessions.Holdings(ctx, p, stead.SessionID(req.Subject.ID)); err != nil {
+			return e, err
+		}
+		e.Queue = []stead.SessionID{stead.SessionID(req.Subject.ID)}
+	} else if err := s.allowUser(ctx, p, req.Subject.ID); err != nil {
+		return e, err
+	}
+	if err := s.create(ctx, &e, req.Key, req.Digest); err != nil {
+		return e, err
+	}
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+	return e, nil
+}
+
+// allowUser asks for the right to delete sessions, and to write to what else a user has.
+func (s *Service) allowUser(ctx context.Context, p stead.Principal, user string) error {
+	if p.Session != "" || p.Bound && p.ID != user {
+		return stead.Errorf(stead.KindForbidden, "only what is one's own may be erased")
+	}
+	for _, effect := range []policy.Effect{policy.SessionDelete, policy.MemoryWrite, policy.FileWrite} {
+		if _, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: "user:" + user}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) conceive(ctx context.Context, p stead.Principal, of Subject) Erasure {
+	id, now := document.NewID(Prefix), s.cfg.Now().UnixMilli()
+	return Erasure{ID: id, Status: Running, Principal: p, created: now, So: Certificate{
+		ID: id, Project: p.Project, Subject: of, By: audit.Principal{Kind: p.Kind, ID: p.ID, Role: p.Role, Key: audit.CallOf(ctx).Key},
+		RequestedAt: now, Sessions: []session.Holdings{},
+	}}
+}
+
+func (s *Service) key(project stead.ProjectID, id string) document.Key {
+	return document.Key{Project: project, Kind: kind, ID: id}
+}
+
+// allowRead: those who read the audit log, and who asked for it.
+func (s *Service) allowRead(ctx context.Context, p stead.Principal, e *Erasure) error {
+	if e != nil && p.Session == "" && e.Principal.Kind == p.Kind && e.Principal.ID == p.ID {
+		return nil
+	}
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: policy.AuditRead})
+	return err
+}
+
+// Get returns an erasure.
+func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Erasure, error) {
+	d, err := s.cfg.Documents.GetDocument(ctx, s.key(p.Project, id))
+	if stead.KindOf(err) == stead.KindNotFound {
+		if refused := s.allowRead(ctx, p, nil); refused != nil {
+			return Erasure{}, refused
+		}
+		return Erasure{}, err
+	}
+	if err != nil {
+		return Erasure{}, err
+	}
+	e, err := decode(d)
+	if err == nil {
+		err = s.allowRead(ctx, p, &e)
+	}
+	return e, err
+}
+
+// List returns a page, and whether there are more.
+func (s *Service) List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]Erasure, bool, error) {
+	if err := s.allowRead(ctx, p, nil); err != nil {
+		return nil, false, err
+	}
+	docs, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: p.Project, Kind: kind, After: after, Desc: desc, Limit: limit + 1})
+	if err != nil {
+		return nil, false, err
+	}
+	more := len(docs) > limit
+	out := make([]Erasure, min(len(docs), limit))
+	for i := range out {
+		if out[i], err = decode(docs[i]); err != nil {
+			return nil, false, err
+		}
+	}
+	return out, more, nil
+}
+
+// Verifier is the key by which certificates can be checked.
+func (s *Service) Verifier() audit.Verifier { return s.cfg.Signer.Verifier() }
+
+func decode(d document.Document) (Erasure, error) {
+	var e Erasure
+	if err := json.Unmarshal(d.Data, &e); err != nil {
+		return e, stead.Wrap(stead.KindInternal, err, "the erasure %s can't be read", d.ID)
+	}
+	e.ID, e.version, e.created = d.ID, d.Version, d.CreatedAt
+	return e, nil
+}
+
+func (s *Service) document(e *Erasure) (document.Document, error) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return document.Document{}, stead.Wrap(stead.KindInternal, err, "an erasure can't be written")
+	}
+	now := s.cfg.Now()
+	d := document.Document{Key: s.key(e.Principal.Project, e.ID), Version: e.version + 1, CreatedAt: e.created, UpdatedAt: now.UnixMilli(), Tag: e.Status, Data: data}
+	if e.Status == Running {
+		d.ExpiresAt = now.Add(holdFor).UnixMilli() // when another node may go on
+	}
+	return d, nil
+}
+
+func (s *Service) create(ctx context.Context, e *Erasure, key, digest string) error {
+	d, err := s.document(e)
+	if err == nil && e.Current == nil {
+		d.ExpiresAt = s.cfg.Now().UnixMilli() // nobody works on it yet
+	}
+	if err != nil {
+		return err
+	}
+	if d, err = s.cfg.Documents.CreateDocument(ctx, d, key, digest); err == nil {
+		*e, err = decode(d)
+	}
+	return err
+}
+
+// save writes down how far it has got; KindConflict: another node has it by now.
+func (s *Service) save(ctx context.Context, e *Erasure) error {
+	d, err := s.document(e)
+	if err == nil {
+		d, err = s.cfg.Documents.UpdateDocument(ctx, d)
+	}
+	if err == nil {
+		e.version = d.Version
+	}
+	return err
+}

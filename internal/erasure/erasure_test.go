@@ -1,0 +1,308 @@
+package erasure_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/document/documenttest"
+	"github.com/stead-dev/stead/internal/erasure"
+	"github.com/stead-dev/stead/internal/file"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+var ada = stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada"}
+
+// world is what is to be erased, in memory, and dies at one of the calls that are made to it: everything fails from then
+// on, until it is revived.
+type world struct {
+	document.Store
+	mu       sync.Mutex
+	now      time.Time
+	sessions map[stead.SessionID]stead.SessionID // and what each is a copy of
+	blobs    map[stead.SessionID]bool
+	memories int
+	files    []file.File
+	records  []audit.Record
+	busy     map[stead.SessionID]bool
+	calls    int
+	dieAt    int  // the call that is made and never answered; 0: none
+	before   bool // that call is not made either
+	dead     bool
+}
+
+var errDied = errors.New("the node died")
+
+// step makes a call, unless the node is dead.
+func (w *world) step(do func() error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.calls++; w.calls == w.dieAt {
+		w.dead = true
+		if !w.before {
+			_ = do()
+		}
+	}
+	if w.dead {
+		return errDied
+	}
+	return do()
+}
+
+func newWorld() *world {
+	return &world{
+		Store: documenttest.NewMemory(), now: time.UnixMilli(1_000_000),
+		sessions: map[stead.SessionID]stead.SessionID{"s1": "", "s2": "", "s3": "s1", "s4": "s3"}, blobs: map[stead.SessionID]bool{"s1": true, "s2": true, "s3": true, "s4": true},
+		memories: 3, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
+	}
+}
+
+func (w *world) UpdateDocument(ctx context.Context, d document.Document) (out document.Document, err error) {
+	err = w.step(func() (err error) { out, err = w.Store.UpdateDocument(ctx, d); return err })
+	return out, err
+}
+
+func (w *world) List(_ context.Context, _ stead.Principal, q session.ListQuery) (page session.Page[session.Session], err error) {
+	err = w.step(func() error {
+		for id, of := range w.sessions {
+			s := session.Session{ID: id}
+			if of != "" {
+				s.ForkedFrom = &session.Origin{Session: of, How: session.OriginFork}
+			}
+			page.Data = append(page.Data, s)
+		}
+		slices.SortFunc(page.Data, func(a, b session.Session) int { return strings.Compare(string(a.ID), string(b.ID)) })
+		return nil
+	})
+	return page, err
+}
+
+func (w *world) there(id stead.SessionID) error {
+	if _, ok := w.sessions[id]; !ok {
+		return stead.NotFound("session", string(id))
+	}
+	return nil
+}
+
+func (w *world) Get(_ context.Context, _ stead.Principal, id stead.SessionID) (s session.Session, err error) {
+	return s, w.step(func() error {
+		s = session.Session{ID: id, Status: session.StatusIdle}
+		if w.busy[id] {
+			s.Status = session.StatusInProgress
+		}
+		return w.there(id)
+	})
+}
+
+func (w *world) Send(_ context.Context, _ stead.Principal, id stead.SessionID, req session.SendRequest) error {
+	return w.step(func() error { w.busy[id] = w.busy[id] && !req.Inputs[0].Cancel; return w.there(id) })
+}
+
+func (w *world) Holdings(_ context.Context, _ stead.Principal, id stead.SessionID) (h session.Holdings, err error) {
+	err = w.step(func() error {
+		h = session.Holdings{Session: id, Events: 7, Bytes: 70, Journal: "j" + string(id), Blobs: 2}
+		return w.there(id)
+	})
+	return h, err
+}
+
+func (w *world) Erase(_ context.Context, _ stead.Principal, id stead.SessionID) (session.Erased, error) {
+	return session.Erased{}, w.step(func() error {
+		if w.busy[id] {
+			return stead.Errorf(stead.KindConflict, "session %s has a turn in progress", id)
+		}
+		err := w.there(id)
+		delete(w.sessions, id)
+		return err
+	})
+}
+
+func (w *world) Scour(_ context.Context, _ stead.Principal, id stead.SessionID) (session.Erased, error) {
+	return session.Erased{}, w.step(func() error {
+		if w.there(id) == nil {
+			return stead.Errorf(stead.KindConflict, "session %s is there", id)
+		}
+		delete(w.blobs, id)
+		return nil
+	})
+}
+
+func (w *world) service(t *testing.T) (*erasure.Service, audit.Verifier) {
+	t.Helper()
+	signer, err := audit.NewSigner(bytes.Repeat([]byte{7}, audit.SeedBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return erasure.New(erasure.Config{
+		Sessions: w, Documents: w, Policy: policy.AllowLocal{}, Signer: signer, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
+		Record: func(_ context.Context, r audit.Record) error {
+			return w.step(func() error { w.records = append(w.records, r); return nil })
+		},
+		Memories: func(context.Context, stead.Principal, string) (n int, err error) {
+			err = w.step(func() error { n, w.memories = w.memories, 0; return nil })
+			return n, err
+		},
+		Files: func(context.Context, stead.Principal, string) (gone []file.File, err error) {
+			err = w.step(func() error { gone, w.files = w.files, nil; return nil })
+			return gone, err
+		},
+	}), signer.Verifier()
+}
+
+// revive makes the world answer again, much later.
+func (w *world) revive() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead, w.dieAt, w.now = false, 0, w.now.Add(time.Hour)
+}
+
+func only(t *testing.T, s *erasure.Service) erasure.Erasure {
+	t.Helper()
+	all, more, err := s.List(t.Context(), ada, "", false, 10)
+	if err != nil || more || len(all) != 1 {
+		t.Fatalf("%d erasures, want 1: %v", len(all), err)
+	}
+	return all[0]
+}
+
+// TestAnErasureSurvivesADeathAtEveryStep: wherever the node dies, before a call or before its answer, another one brings
+// the erasure to its end; and there is no certificate before nothing is left.
+func TestAnErasureSurvivesADeathAtEveryStep(t *testing.T) {
+	requests := map[string]erasure.Request{
+		"a user": {Subject: erasure.Subject{Kind: erasure.OfUser, ID: "ada"}}, "a session with its forks": {Subject: erasure.Subject{Kind: erasure.OfSession, ID: "s1"}, Forks: true},
+	}
+	for name, req := range requests {
+		t.Run(name, func(t *testing.T) {
+			for at, calls := 1, 1; at <= calls; at++ {
+				for _, before := range []bool{false, true} {
+					w := newWorld()
+					w.busy["s3"] = true
+					s, key := w.service(t)
+					if _, err := s.Begin(t.Context(), ada, req); err != nil {
+						t.Fatal(err)
+					}
+					w.calls, w.dieAt, w.before = 0, at, before
+					_, first := s.Sweep(t.Context())
+					calls = max(calls, w.calls)
+					if e := only(t, s); first != nil && e.Status == erasure.Completed && w.left(req) {
+						t.Fatalf("death at %d: a certificate while something is left", at)
+					}
+					w.revive()
+					other, _ := w.service(t)
+					if _, err := other.Sweep(t.Context()); err != nil {
+						t.Fatalf("death at %d: %v", at, err)
+					}
+					w.complete(t, fmt.Sprintf("death at %d, before %t", at, before), only(t, other), key, req)
+				}
+			}
+		})
+	}
+}
+
+func (w *world) left(req erasure.Request) bool {
+	if req.Subject.Kind == erasure.OfSession {
+		return len(w.sessions) > 1 || len(w.blobs) > 1
+	}
+	return len(w.sessions)+len(w.blobs)+w.memories+len(w.files) > 0
+}
+
+func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit.Verifier, req erasure.Request) {
+	t.Helper()
+	if e.Status != erasure.Completed || w.left(req) {
+		t.Fatalf("%s: it is %s, and %d sessions, %d blobs are left", when, e.Status, len(w.sessions), len(w.blobs))
+	}
+	c, err := erasure.Open(e.Certificate, []audit.Verifier{key})
+	if err != nil {
+		t.Fatalf("%s: %v", when, err)
+	}
+	want := int64(4)
+	if req.Subject.Kind == erasure.OfSession {
+		want = 3 // s2 is no copy
+	}
+	if c.Erased.Sessions != want || c.Erased.Events != 7*want || c.ID != e.ID || c.CompletedAt < c.RequestedAt {
+		t.Errorf("%s: the certificate says %+v", when, c)
+	}
+	last := w.records[len(w.records)-1]
+	if last.Action != audit.ActErase || last.Resource != e.ID || !strings.Contains(last.Detail, e.SHA256) {
+		t.Errorf("%s: the audit log says %+v", when, last)
+	}
+}
+
+func TestASessionIsErasedAtOnceOrNotAtAll(t *testing.T) {
+	w := newWorld()
+	s, key := w.service(t)
+	w.busy["s2"] = true
+	if _, err := s.Session(t.Context(), ada, "s2"); stead.KindOf(err) != stead.KindConflict {
+		t.Fatalf("a session with a turn: %v", err)
+	}
+	if all, _, err := s.List(t.Context(), ada, "", false, 10); err != nil || len(all) != 0 {
+		t.Errorf("a refused deletion leaves %d erasures: %v", len(all), err)
+	}
+	e, err := s.Session(t.Context(), ada, "s1")
+	if err != nil || e.Status != erasure.Completed || w.there("s1") == nil || w.there("s3") != nil {
+		t.Fatalf("%+v: %v", e, err)
+	}
+	c, err := erasure.Open(e.Certificate, []audit.Verifier{key})
+	if err != nil || c.Forks || c.Erased.Sessions != 1 || c.Sessions[0].Journal != "js1" {
+		t.Errorf("%+v: %v", c, err)
+	}
+	if _, err := s.Session(t.Context(), ada, "s1"); stead.KindOf(err) != stead.KindNotFound {
+		t.Errorf("a second time: %v", err)
+	}
+}
+
+// TestAChangedCertificateIsNone: not one byte of it can be another.
+func TestAChangedCertificateIsNone(t *testing.T) {
+	w := newWorld()
+	s, key := w.service(t)
+	e, err := s.Session(t.Context(), ada, "s1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _, _ := strings.Cut(e.Certificate, "\n\n")
+	for i := range len(body) {
+		b := []byte(e.Certificate)
+		b[i] ^= 1
+		if _, err := erasure.Open(string(b), []audit.Verifier{key}); err == nil {
+			t.Fatalf("with byte %d changed it is believed", i)
+		}
+	}
+	other, err := audit.NewSigner(make([]byte, audit.SeedBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := erasure.Open(e.Certificate, []audit.Verifier{other.Verifier()}); err == nil {
+		t.Error("it is believed by another key")
+	}
+	if _, err := audit.Open(e.Certificate, []audit.Verifier{key}); err == nil {
+		t.Error("it is taken for a checkpoint of the audit log")
+	}
+}
+
+func TestOnlyOnesOwnIsErased(t *testing.T) {
+	w := newWorld()
+	s, _ := w.service(t)
+	bound := ada
+	bound.Bound = true
+	ask := func(p stead.Principal, user string) error {
+		_, err := s.Begin(t.Context(), p, erasure.Request{Subject: erasure.Subject{Kind: erasure.OfUser, ID: user}})
+		return err
+	}
+	if err := ask(bound, "bob"); stead.KindOf(err) != stead.KindForbidden {
+		t.Errorf("another user: %v", err)
+	}
+	if err := ask(bound, "ada"); err != nil {
+		t.Errorf("oneself: %v", err)
+	}
+}

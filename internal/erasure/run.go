@@ -1,0 +1,250 @@
+package erasure
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Sweep goes on with erasures that no node works on, and says with how many. It is called again and again.
+func (s *Service) Sweep(ctx context.Context) (int, error) {
+	due, err := s.cfg.Documents.ExpiredDocuments(ctx, kind, s.cfg.Now().UnixMilli(), sweepLimit)
+	done := 0
+	for _, d := range due {
+		e, failed := decode(d)
+		if failed == nil {
+			failed = s.save(ctx, &e) // it is this node's from now on, or another's
+		}
+		if stead.KindOf(failed) == stead.KindConflict {
+			continue
+		}
+		if failed == nil {
+			failed = s.resume(ctx, &e)
+		}
+		if failed != nil {
+			s.cfg.Log.Warn("an erasure did not get to its end; it is tried again", "erasure", e.ID, "err", failed)
+			err = failed
+			continue
+		}
+		done++
+	}
+	return done, err
+}
+
+// resume runs an erasure behind the request that asked for it.
+func (s *Service) resume(ctx context.Context, e *Erasure) error {
+	err := s.run(ctx, e)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	e.Problem = message(err)
+	if saved := s.save(ctx, e); saved != nil {
+		return saved
+	}
+	return err
+}
+
+// message is what an error tells people.
+func message(err error) string {
+	if e, ok := err.(*stead.Error); ok {
+		return e.Message
+	}
+	return "an internal error"
+}
+
+// run takes an erasure to its end. Each step is saved before the next.
+func (s *Service) run(ctx context.Context, e *Erasure) error {
+	if e.Current != nil {
+		if err := s.erase(ctx, e); err != nil {
+			return err
+		}
+	}
+	for {
+		if len(e.Queue) == 0 {
+			if err := s.refill(ctx, e); err != nil {
+				return err
+			}
+		}
+		if len(e.Queue) == 0 {
+			break
+		}
+		if err := s.next(ctx, e); err != nil {
+			return err
+		}
+	}
+	if e.So.Subject.Kind == OfUser {
+		if err := s.rest(ctx, e); err != nil {
+			return err
+		}
+	}
+	return s.certify(ctx, e)
+}
+
+// refill looks for sessions that are still there: a user's, or copies of the session where they go too.
+func (s *Service) refill(ctx context.Context, e *Erasure) error {
+	q := session.ListQuery{PageQuery: session.PageQuery{Limit: stead.MaxPageSize}}
+	if e.So.Subject.Kind == OfUser {
+		q.User = e.So.Subject.ID
+	} else if !e.So.Forks {
+		return nil
+	}
+	gone := map[stead.SessionID]bool{}
+	for _, h := range e.So.Sessions {
+		gone[h.Session] = true
+	}
+	for {
+		page, err := s.cfg.Sessions.List(ctx, e.Principal, q)
+		if err != nil {
+			return err
+		}
+		for _, found := range page.Data {
+			q.After = string(found.ID)
+			of := found.ForkedFrom
+			if q.User != "" || of != nil && of.How == session.OriginFork && gone[of.Session] {
+				e.Queue = append(e.Queue, found.ID)
+			}
+		}
+		if !page.HasMore || len(e.Queue) >= stead.MaxPageSize {
+			return nil
+		}
+	}
+}
+
+// next takes a session from the queue: it is counted, and that is written down, before it goes.
+func (s *Service) next(ctx context.Context, e *Erasure) error {
+	h, err := s.cfg.Sessions.Holdings(ctx, e.Principal, e.Queue[0])
+	if err != nil && stead.KindOf(err) != stead.KindNotFound {
+		return err
+	}
+	e.Queue = e.Queue[1:]
+	if err != nil {
+		return nil // somebody else deleted it: that has a certificate of its own
+	}
+	e.Current = &h
+	if err := s.save(ctx, e); err != nil {
+		return err
+	}
+	return s.erase(ctx, e)
+}
+
+// quiet ends a turn that is in progress.
+func (s *Service) quiet(ctx context.Context, p stead.Principal, id stead.SessionID) error {
+	asked := false
+	for end := s.cfg.Now().Add(WaitForTurn); ; {
+		found, err := s.cfg.Sessions.Get(ctx, p, id)
+		if err != nil || found.Status == session.StatusIdle || found.Status == session.StatusFailed {
+			return err
+		}
+		if !asked {
+			if err := s.cfg.Sessions.Send(ctx, p, id, session.SendRequest{Inputs: []session.Input{{Cancel: true}}}); err != nil {
+				return err
+			}
+			asked = true
+		}
+		if s.cfg.Now().After(end) {
+			return stead.Errorf(stead.KindConflict, "the turn of session %s does not end", id)
+		}
+		select {
+		case <-ctx.Done():
+			return stead.Wrap(stead.KindUnavailable, ctx.Err(), "the erasure was interrupted")
+		case <-time.After(turnPoll):
+		}
+	}
+}
+
+// settle ends the current session's turn, and counts again what it has then.
+func (s *Service) settle(ctx context.Context, e *Erasure) error {
+	err := s.quiet(ctx, e.Principal, e.Current.Session)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	h, err := s.cfg.Sessions.Holdings(ctx, e.Principal, e.Current.Session)
+	if stead.KindOf(err) == stead.KindNotFound || err == nil && h == *e.Current {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e.Current = &h
+	return s.save(ctx, e)
+}
+
+// erase deletes the current session, or what an earlier try left of it.
+func (s *Service) erase(ctx context.Context, e *Erasure) error {
+	id := e.Current.Session
+	if !e.asked {
+		if err := s.settle(ctx, e); err != nil {
+			return err
+		}
+	}
+	gone, err := s.cfg.Sessions.Erase(ctx, e.Principal, id)
+	switch kind := stead.KindOf(err); {
+	case err == nil, kind == stead.KindNotFound:
+	case e.asked && (kind == stead.KindConflict || kind == stead.KindForbidden):
+		return &refusal{err}
+	default:
+		return err
+	}
+	late, err := s.cfg.Sessions.Scour(ctx, e.Principal, id)
+	if err != nil {
+		return err
+	}
+	gone.Removed, gone.Changed = gone.Removed+late.Removed, gone.Changed+late.Changed
+	if err := e.So.addSession(*e.Current, gone); err != nil {
+		return err
+	}
+	e.Current = nil
+	return s.save(ctx, e)
+}
+
+// rest removes what a user has beside sessions.
+func (s *Service) rest(ctx context.Context, e *Erasure) error {
+	user := e.So.Subject.ID
+	if s.cfg.Memories != nil {
+		n, err := s.cfg.Memories(ctx, e.Principal, user)
+		e.So.Erased.Memories += int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	files, err := s.cfg.Files(ctx, e.Principal, user)
+	for _, f := range files {
+		e.So.addFile(f.ID, f.Bytes)
+	}
+	if err != nil {
+		return err
+	}
+	return s.save(ctx, e)
+}
+
+// certify signs, records the digest of what it signed, and completes the erasure.
+func (s *Service) certify(ctx context.Context, e *Erasure) error {
+	e.So.CompletedAt = s.cfg.Now().UnixMilli()
+	note, err := e.So.note(s.cfg.Signer)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(note))
+	e.SHA256, e.Certificate = hex.EncodeToString(sum[:]), note
+	of := e.So.Subject
+	err = s.cfg.Record(ctx, audit.Record{
+		At: e.So.CompletedAt, Project: e.So.Project, Principal: e.So.By, Action: audit.ActErase, Resource: e.ID,
+		Decision: audit.Allow, By: "erasure", Detail: of.Kind + " " + of.ID + ", certificate " + e.SHA256,
+	})
+	if err == nil {
+		e.Status, e.Problem = Completed, ""
+		err = s.save(ctx, e)
+	}
+	if err != nil {
+		e.Status, e.Certificate, e.SHA256 = Running, "", ""
+	}
+	return err
+}

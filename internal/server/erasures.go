@@ -1,0 +1,134 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/erasure"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// Erasures delete all that there is of a session or a user, with a certificate: see package erasure, which implements it.
+type Erasures interface {
+	Session(ctx context.Context, p stead.Principal, id stead.SessionID) (erasure.Erasure, error)
+	Begin(ctx context.Context, p stead.Principal, req erasure.Request) (erasure.Erasure, error)
+	Get(ctx context.Context, p stead.Principal, id string) (erasure.Erasure, error)
+	List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]erasure.Erasure, bool, error)
+	Verifier() audit.Verifier
+}
+
+// erasureHeader names the erasure that a deletion was.
+const erasureHeader = "Stead-Erasure"
+
+type wireErasure struct {
+	ID          string         `json:"id"`
+	Object      string         `json:"object"` // "erasure"
+	Status      string         `json:"status"`
+	SessionID   *string        `json:"session_id"`
+	User        *string        `json:"user"`
+	Forks       bool           `json:"forks"`
+	RequestedBy string         `json:"requested_by"` // id of the principal
+	CreatedAt   int64          `json:"created_at"`
+	CompletedAt *int64         `json:"completed_at"`
+	Erased      erasure.Totals `json:"erased"`
+	Problem     *string        `json:"problem"`
+	Certificate *string        `json:"certificate"` // a signed note
+	SHA256      *string        `json:"sha256"`      // of the certificate, as it stands in the audit log
+	Verifier    string         `json:"verifier"`
+}
+
+func (s *server) wireErasureOf(e erasure.Erasure) wireErasure {
+	w := wireErasure{
+		ID: e.ID, Object: "erasure", Status: e.Status, Forks: e.So.Forks, RequestedBy: e.So.By.ID, CreatedAt: e.So.RequestedAt / 1000, Erased: e.So.Erased,
+		Problem: known(e.Problem), Certificate: known(e.Certificate), SHA256: known(e.SHA256), Verifier: s.Erasures.Verifier().String(),
+	}
+	if e.So.Subject.Kind == erasure.OfUser {
+		w.User = &e.So.Subject.ID
+	} else {
+		w.SessionID = &e.So.Subject.ID
+	}
+	if e.Status == erasure.Completed {
+		at := e.So.CompletedAt / 1000
+		w.CompletedAt = &at
+	}
+	return w
+}
+
+// erase deletes a session, with a certificate where this server makes any.
+func (s *server) erase(w http.ResponseWriter, r *http.Request, p stead.Principal, id stead.SessionID) (session.Erased, error) {
+	if s.Erasures == nil {
+		return s.Sessions.Erase(r.Context(), p, id)
+	}
+	e, err := s.Erasures.Session(r.Context(), p, id)
+	if err != nil {
+		return session.Erased{}, err
+	}
+	w.Header().Set(erasureHeader, e.ID)
+	return session.Erased{Removed: int(e.So.Erased.Memories), Changed: int(e.So.Erased.Changed)}, nil
+}
+
+func (s *server) beginErasure(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	id, ofSession, err := req.String("session_id")
+	if err != nil {
+		return err
+	}
+	user, ofUser, err := req.String("user")
+	if err != nil {
+		return err
+	}
+	if ofSession == ofUser {
+		return stead.Invalid("session_id", "say either which session_id, or which user")
+	}
+	ask := erasure.Request{Subject: erasure.Subject{Kind: erasure.OfSession, ID: id}, Key: req.key, Digest: req.digest}
+	if ofUser {
+		ask.Subject = erasure.Subject{Kind: erasure.OfUser, ID: user}
+	}
+	if ask.Forks, _, err = req.Bool("forks"); err != nil {
+		return err
+	}
+	e, err := s.Erasures.Begin(r.Context(), p, ask)
+	if err != nil {
+		return err
+	}
+	return s.write(w, s.wireErasureOf(e))
+}
+
+func (s *server) getErasure(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	e, err := s.Erasures.Get(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return s.write(w, s.wireErasureOf(e))
+}
+
+func (s *server) listErasures(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	q, err := idPage(r.URL.Query(), erasure.Prefix)
+	if err != nil {
+		return err
+	}
+	found, more, err := s.Erasures.List(r.Context(), p, q.After, q.Desc, q.Limit)
+	if err != nil {
+		return err
+	}
+	data := make([]wireErasure, len(found))
+	for i, e := range found {
+		data[i] = s.wireErasureOf(e)
+	}
+	return s.write(w, listOf(data, more, func(x wireErasure) string { return x.ID }))
+}
+
+// withErasures serves a route of erasures, where there are any.
+func (s *server) withErasures(handle handler) handler {
+	return func(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+		if s.Erasures == nil {
+			return stead.Errorf(stead.KindNotImplemented, "this server issues no certificates of what it erases")
+		}
+		return handle(w, r, p)
+	}
+}
