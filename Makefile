@@ -78,8 +78,9 @@ bench: ## measure beside the raw disk and DBOS
 bench-memory: ## measure what memory finds, on the conversations in LOCOMO; with EMBEDDINGS (sim, or a base URL and EMBEDDINGS_MODEL) by vectors too
 	@$(GO) run ./proof/recall -locomo $(LOCOMO) -embeddings "$(EMBEDDINGS)" -model "$(EMBEDDINGS_MODEL)" -dimensions "$(or $(DIMENSIONS),$(if $(filter sim,$(EMBEDDINGS)),1024,0))"
 
-bench-search: ## measure how fast memory is written and searched
-	@for n in 10000 100000; do $(GO) run ./proof/recall -entries $$n; done
+bench-search: ## measure how fast memory is written and searched, on both databases: ENTRIES (10000 100000), SCOPES (1 1000); with EMBEDDINGS by vectors too
+	@for n in $(or $(ENTRIES),10000 100000); do for s in $(or $(SCOPES),1 1000); do for d in sqlite postgres; do \
+		$(GO) run ./proof/recall -entries $$n -scopes $$s -database $$d -embeddings "$(EMBEDDINGS)" -model "$(EMBEDDINGS_MODEL)" -dimensions "$(or $(DIMENSIONS),0)"; done; done; done
 
 bench-environments: ## measure drivers beside bare exec, bubblewrap and runc; checkpoints beside tar; the way out
 	$(GO) test -run '^$$' -bench . -benchtime 20x ./internal/environment/environmenttest ./internal/environment/ns ./internal/environment/landlock ./internal/environment/gvisor ./internal/environment/workspace ./internal/egress

@@ -34,7 +34,7 @@ type configured struct {
 }
 
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
-func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard, embedding *memory.Embedding) configured {
+func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard, embedding *memory.Embedding, gone func(context.Context, stead.ProjectID, stead.SessionID) (bool, error)) configured {
 	assets := asset.New(documents, n.blobs, time.Now)
 	var vectors *vectorstore.Service // which needs the files
 	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now,
@@ -46,7 +46,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
-	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding})
+	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding, Gone: gone})
 	renewing := &http.Client{ // token endpoints are named by users, and get secrets: no other place does
 		Transport: mcp.Guarded(guard), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -58,12 +58,35 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 	})
 	sweeping.Go(func() { vectors.Run(ctx) })
 	sweeping.Go(func() { embedding.Run(ctx) })
+	sweeping.Go(func() { every(ctx, lateMemories, func() { n.sweepLate(ctx, remembered) }) })
 	n.onStop(func(context.Context) error {
 		cancel()
 		sweeping.Wait()
 		return nil
 	})
 	return configured{files, vectors, skills, templates, remembered, vaults}
+}
+
+// lateMemories is how often it is looked for what came late from sessions that were deleted.
+const lateMemories = 10 * time.Second
+
+func every(ctx context.Context, d time.Duration, do func()) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
+}
+
+func (n *node) sweepLate(ctx context.Context, m *memory.Service) {
+	if _, err := m.SweepForgotten(ctx); err != nil && ctx.Err() == nil {
+		n.log.Warn("look for memories of deleted sessions", "err", err)
+	}
 }
 
 // fileContent reads an uploaded file whole.

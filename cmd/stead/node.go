@@ -224,7 +224,7 @@ func (n *node) open(ctx context.Context) error {
 	metered := n.openMetering(store, authorizer, func(ctx context.Context, project stead.ProjectID, id string) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
-	services := n.openConfigured(store, store, keys, authorizer, guard, n.openEmbeddings(store, authorizer, switches, metered))
+	services := n.openConfigured(store, store, keys, authorizer, guard, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
 	n.vaults.Store(services.vaults)
 	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
 	pcs, err := n.openComputers(ctx, keys, callers, services, store, func() session.Environments { return run })
@@ -264,6 +264,17 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.serve(listener, server.New(door))
 	return nil
+}
+
+// gone says whether a session is not there any more.
+func gone(store database) func(context.Context, stead.ProjectID, stead.SessionID) (bool, error) {
+	return func(ctx context.Context, project stead.ProjectID, id stead.SessionID) (bool, error) {
+		_, err := store.Head(ctx, stead.SessionKey{Project: project, Session: id})
+		if stead.KindOf(err) == stead.KindNotFound {
+			return true, nil
+		}
+		return false, err
+	}
 }
 
 func (n *node) onStop(f func(context.Context) error) { n.stops = append(n.stops, f) }

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// claimTime is how long a worker has a store, from each batch on: longer than a call may take.
-	claimTime = 2 * callTime
+	// claimTime is how long a worker has a store, which it renews while a call is under way: what a dead node had waits so long.
+	claimTime = 15 * time.Second
+	renewTime = claimTime / 3
 	callTime  = time.Minute
 	// stopTime is how long a call may still take when the node stops.
 	stopTime = 5 * time.Second
@@ -142,7 +143,9 @@ func (e *Embedding) batch(ctx context.Context, o *Owing) (more bool, err error) 
 	}
 	if len(todo) > 0 {
 		within, cancel := paid(ctx)
+		held := e.hold(within, *o)
 		made, err := e.embed(within, o, labels, todo)
+		held()
 		cancel()
 		if err != nil {
 			return false, err
@@ -158,6 +161,31 @@ func (e *Embedding) batch(ctx context.Context, o *Owing) (more bool, err error) 
 	}
 	*o = next
 	return more, nil
+}
+
+// hold renews a claim until it is let go: a call may take longer than a claim lasts.
+func (e *Embedding) hold(ctx context.Context, o Owing) (letGo func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(renewTime)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := e.cfg.Store.StoreVectors(ctx, o, nil, e.cfg.Now().Add(claimTime).UnixMilli()); err != nil && ctx.Err() == nil {
+					e.cfg.Log.Warn("renew the claim of a store's vectors", "store", o.Store, "err", err)
+				}
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // paid is a context for what has cost something, or is about to: a stop lets it end, for a while.

@@ -48,6 +48,15 @@ func Origins(data []byte) []string {
 // project. It asks no policy: whoever may delete the session may have it forgotten. It may be called again, also
 // when it failed in between.
 func (s *Service) ForgetSession(ctx context.Context, p stead.Principal, session, item string) (Forgotten, error) {
+	if item == "" {
+		if err := s.forgetAgain(ctx, p.Project, session); err != nil {
+			return Forgotten{}, err
+		}
+	}
+	return s.forgetSession(ctx, p, session, item)
+}
+
+func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session, item string) (Forgotten, error) {
 	var out Forgotten
 	gone := func(src Source) bool { return src.Session == session && (item == "" || src.Item == item) }
 	after := Place{Project: p.Project}

@@ -30,6 +30,8 @@ type Config struct {
 	Now       func() time.Time
 	// Record notes that what was derived from a session was forgotten; nil: nobody does.
 	Record func(ctx context.Context, p stead.Principal, session string, what Forgotten) error
+	// Gone reports whether a session is not there any more; nil: nobody looks for what comes late from one.
+	Gone func(ctx context.Context, project stead.ProjectID, session stead.SessionID) (bool, error)
 	// Embedding makes vectors of what entries say; nil: words alone are looked for.
 	Embedding *Embedding
 }

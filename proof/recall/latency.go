@@ -24,10 +24,18 @@ const (
 	entryWords      = 25
 )
 
+// workload is what is measured.
+type workload struct {
+	entries, scopes int
+	onPostgres      bool
+	by              provider
+}
+
 // latency fills one store with made-up entries, whose words are as frequent as those of a language
 // (Zipf's law), and measures writing, the first search, searching, and sizes.
-func latency(ctx context.Context, w io.Writer, entries int, by provider) error {
-	n, err := open(ctx, by)
+func latency(ctx context.Context, w io.Writer, l workload) error {
+	entries, by := l.entries, l.by
+	n, err := open(ctx, by, l.onPostgres)
 	if err != nil {
 		return err
 	}
@@ -44,7 +52,7 @@ func latency(ctx context.Context, w io.Writer, entries int, by provider) error {
 		in := make([]memory.New, min(memory.MaxChanges, entries-from))
 		for i := range in {
 			k := from + i
-			in[i].Content = memory.Content{Kind: memory.KindItem, Text: words.text(entryWords), Confidence: 1, Importance: 0.5, Source: memory.Source{
+			in[i].Content = memory.Content{Scope: l.scope(k / latencySession), Kind: memory.KindItem, Text: words.text(entryWords), Confidence: 1, Importance: 0.5, Source: memory.Source{
 				Session: fmt.Sprintf("s%d", k/latencySession), Index: int64(k), Author: []string{"Ada", "Ben"}[k%2], At: 1_700_000_000_000 + int64(k)*60_000}}
 		}
 		if _, err := n.Add(ctx, me, store.ID, in, ""); err != nil {
@@ -52,7 +60,7 @@ func latency(ctx context.Context, w io.Writer, entries int, by provider) error {
 		}
 	}
 	wrote := time.Since(began)
-	written, err := size(n.dir)
+	written, err := n.size(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,7 +74,7 @@ func latency(ctx context.Context, w io.Writer, entries int, by provider) error {
 	runtime.ReadMemStats(&before)
 	began = time.Now()
 	find := func() error {
-		_, err := n.Search(ctx, me, store.ID, memory.Search{Query: "When did Ada " + words.text(6), Limit: 10})
+		_, err := n.Search(ctx, me, store.ID, l.search("When did Ada "+words.text(6), rng))
 		return err
 	}
 	if err := find(); err != nil {
@@ -84,17 +92,38 @@ func latency(ctx context.Context, w io.Writer, entries int, by provider) error {
 		times[i] = time.Since(began)
 	}
 	slices.Sort(times)
-	disk, err := size(n.dir)
+	disk, err := n.size(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%d entries in one store, SQLite: written %.0f/s in batches of %d; first search (index built) %s; search p50 %s p99 %s; index %d bytes/entry in memory, database %d bytes/entry\n",
-		entries, float64(entries)/wrote.Seconds(), memory.MaxChanges, first.Round(time.Millisecond), times[len(times)/2].Round(10*time.Microsecond),
+	database := "SQLite"
+	if l.onPostgres {
+		database = "PostgreSQL"
+	}
+	fmt.Fprintf(w, "%d entries of %d scopes in one store, %s: written %.0f/s in batches of %d; first search (index built) %s; search p50 %s p99 %s; index %d bytes/entry in memory, database %d bytes/entry\n",
+		entries, l.scopes, database, float64(entries)/wrote.Seconds(), memory.MaxChanges, first.Round(time.Millisecond), times[len(times)/2].Round(10*time.Microsecond),
 		times[len(times)*99/100].Round(10*time.Microsecond), int64(after.HeapAlloc-before.HeapAlloc)/int64(entries), disk/int64(entries))
 	if by.address != "" {
 		fmt.Fprintf(w, "  with vectors of %s: %.0f/s embedded and stored behind the writes; they are %d bytes/entry of the database\n", by, float64(entries)/embedded.Seconds(), (disk-written)/int64(entries))
 	}
 	return nil
+}
+
+// scope is whose a conversation is.
+func (l workload) scope(conversation int) memory.Scope {
+	if l.scopes <= 1 {
+		return memory.Scope{}
+	}
+	return memory.Scope{Type: memory.ScopeUser, ID: fmt.Sprintf("user%d", conversation%l.scopes)}
+}
+
+// search asks in one scope.
+func (l workload) search(query string, rng *rand.Rand) memory.Search {
+	q := memory.Search{Query: query, Limit: 10}
+	if l.scopes > 1 {
+		q.Filter.Scopes = []memory.Scope{l.scope(rng.IntN(l.scopes))}
+	}
+	return q
 }
 
 func size(dir string) (int64, error) {

@@ -19,7 +19,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,7 +28,6 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/policy"
-	"github.com/stead-dev/stead/internal/sqlite"
 )
 
 func main() {
@@ -39,10 +37,12 @@ func main() {
 	flag.StringVar(&by.address, "embeddings", "", "compare vectors as well: sim, or the base URL of an OpenAI API")
 	flag.StringVar(&by.model, "model", "", "model that makes the vectors")
 	flag.IntVar(&by.dimensions, "dimensions", 0, "of the vectors; 0: the model's own")
+	database := flag.String("database", "sqlite", "with -entries: sqlite, or postgres (a server of its own, as it ships)")
+	scopes := flag.Int("scopes", 1, "with -entries: users whose entries they are; each search is in the scope of one")
 	flag.Parse()
 	var err error
 	if *entries > 0 {
-		err = latency(context.Background(), os.Stdout, *entries, by)
+		err = latency(context.Background(), os.Stdout, workload{*entries, *scopes, *database == "postgres", by})
 	} else {
 		err = quality(context.Background(), *dir, by)
 	}
@@ -55,30 +55,34 @@ func main() {
 // node is a memory service over a database of its own.
 type node struct {
 	*memory.Service
-	store   *sqlite.Store
+	stop    func() error
+	size    func(context.Context) (int64, error) // of its database, bytes
 	dir     string
 	vectors *memory.Embedding // nil: words alone
 }
 
-func open(ctx context.Context, by provider) (*node, error) {
+func open(ctx context.Context, by provider, onPostgres bool) (*node, error) {
 	dir, err := os.MkdirTemp("", "stead-recall-")
 	if err != nil {
 		return nil, err
 	}
-	s, err := sqlite.Open(ctx, filepath.Join(dir, "stead.db"), sqlite.Options{})
+	n := &node{dir: dir}
+	s, err := n.database(ctx, onPostgres)
+	if err == nil {
+		n.vectors, err = by.embedding(s)
+	}
 	if err != nil {
-		os.RemoveAll(dir)
+		n.close()
 		return nil, err
 	}
-	vectors, err := by.embedding(s)
-	if err != nil {
-		return nil, errors.Join(err, s.Close(), os.RemoveAll(dir))
-	}
-	return &node{memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now, Embedding: vectors}), s, dir, vectors}, nil
+	n.Service = memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now, Embedding: n.vectors})
+	return n, nil
 }
 
 func (n *node) close() {
-	n.store.Close()
+	if n.stop != nil {
+		n.stop()
+	}
 	os.RemoveAll(n.dir)
 }
 
@@ -116,7 +120,7 @@ func quality(ctx context.Context, dir string, by provider) error {
 
 // measure asks every question of every conversation.
 func measure(ctx context.Context, conversations []conversation, by provider, ours, plain tally) error {
-	n, err := open(ctx, by)
+	n, err := open(ctx, by, false)
 	if err != nil {
 		return err
 	}

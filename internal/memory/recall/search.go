@@ -27,8 +27,9 @@ type question struct {
 // scores are the parts of every entry's score, by its number.
 type scores struct {
 	own, context, session []float32
-	cosine, near          []float32 // nil: there are no vectors to compare
-	fits                  float64   // the near of an entry that fits whole
+	near                  []float32 // nil: there are no vectors to compare
+	asked                 *asking
+	fits                  float64 // the near of an entry that fits whole
 }
 
 // Search returns the best entries, best first, no two of which say the same.
@@ -39,7 +40,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	best := top[T]{limit: q.Limit * 2}
 	most := x.mostFactor(asked)
 	for n, in := range s.context {
-		if in == 0 && (int(n) >= len(s.near) || s.near[n] == 0) {
+		if in == 0 && (s.near == nil || s.near[n] == 0) {
 			continue
 		}
 		sum := float64(s.own[n] + in)
@@ -145,8 +146,8 @@ func (x *Index[T]) score(q question) scores {
 
 // compare adds how near the query's vector is to each entry's, of those that are nearer than most.
 func (x *Index[T]) compare(q Query[T], asked question, s *scores) {
-	cosine, floor := x.vectors.cosines(q.Vector, x.weights.nearFrom)
-	if cosine == nil || floor >= 1 {
+	s.asked = x.vectors.ask(q.Vector, x.weights.nearFrom)
+	if s.asked == nil {
 		return
 	}
 	weight := x.weights.near * asked.most
@@ -158,12 +159,9 @@ func (x *Index[T]) compare(q Query[T], asked question, s *scores) {
 			}
 		}
 	}
-	s.cosine, s.near = cosine, make([]float32, len(s.context))
-	for n, c := range cosine {
-		if above := (float64(c) - floor) / (1 - floor); above > 0 && x.vectors.scales[n] != 0 {
-			s.near[n] = float32(weight * above)
-		}
-	}
+	s.near = make([]float32, len(s.context))
+	allowed := func(n int32) bool { return q.Allow == nil || q.Allow(x.entries[n].facets) }
+	s.asked.above(allowed, func(n int32, above float64) { s.near[n] = float32(weight * above) })
 	s.fits = weight / nearShare
 }
 
@@ -299,8 +297,8 @@ func (x *Index[T]) explain(n int32, q question, s scores) *Parts {
 	if c := x.places[n].session; c != none {
 		p.Session = float64(s.session[c])
 	}
-	if s.near != nil && x.vectors.at(n) != nil {
-		p.Similarity, p.Near = float64(s.cosine[n]), float64(s.near[n])
+	if s.near != nil {
+		p.Similarity, p.Near = s.asked.cosine(n), float64(s.near[n])
 	}
 	return p
 }

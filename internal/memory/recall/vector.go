@@ -41,7 +41,10 @@ type vectors struct {
 	size   int       // dimensions; 0: there are none yet
 	codes  []int8    // size each
 	scales []float32 // 0: this entry has none
+	signs  []uint64  // sketches
 	count  int
+	room   []float32 // of a sketch in the making
+	work   int       // the most numbers that are compared one by one
 }
 
 // SetVector gives an entry its vector, as Pack makes it. It reports false, and does nothing, when there is no such
@@ -65,7 +68,7 @@ func (x *Index[T]) Vector(id string) (packed []byte, facets T) {
 func (v *vectors) set(n int32, packed []byte) bool {
 	size := len(packed) - scaleBytes
 	if v.size == 0 || v.count == 0 {
-		*v = vectors{size: size}
+		*v = vectors{size: size, room: make([]float32, sketchWords(size)*wordBits), work: exactWork}
 	}
 	if v.size != size {
 		return false
@@ -73,6 +76,7 @@ func (v *vectors) set(n int32, packed []byte) bool {
 	for int(n) >= len(v.scales) {
 		v.scales = append(v.scales, 0)
 		v.codes = append(v.codes, make([]int8, size)...)
+		v.signs = append(v.signs, make([]uint64, len(v.room)/wordBits)...)
 	}
 	if v.scales[n] == 0 {
 		v.count++
@@ -81,6 +85,8 @@ func (v *vectors) set(n int32, packed []byte) bool {
 	for i, c := range packed[scaleBytes:] {
 		v.codes[int(n)*size+i] = int8(c)
 	}
+	words := len(v.room) / wordBits
+	sketch(v.codes[int(n)*size:(int(n)+1)*size], v.room, v.signs[int(n)*words:(int(n)+1)*words])
 	return true
 }
 
@@ -104,6 +110,8 @@ func (v *vectors) drop(n int32) {
 	v.scales[n] = 0
 	v.count--
 	clear(v.codes[int(n)*v.size : (int(n)+1)*v.size])
+	words := len(v.room) / wordBits
+	clear(v.signs[int(n)*words : (int(n)+1)*words])
 }
 
 // What is believed of a store's cosines before they are known, and how many entries that weighs: among few
@@ -115,32 +123,71 @@ const (
 	usualFloor     = 8 // entries from which on the floor is as many deviations up as it says
 )
 
-// cosines are how near the query is to each entry, from -1 to 1, by number; and from which cosine on that is nearer than it is
-// to most: so many deviations above the mean. nil where there is nothing to compare.
-func (v *vectors) cosines(packed []byte, deviations float64) (all []float32, floor float64) {
+// asking is a query's vector, to be compared.
+type asking struct {
+	v     *vectors
+	codes []int8
+	scale float32
+	floor float64 // the cosine from which on an entry is nearer than most: so many deviations above the mean
+}
+
+// ask prepares a query; nil: there is nothing to compare it with.
+func (v *vectors) ask(packed []byte, deviations float64) *asking {
 	if len(packed)-scaleBytes != v.size || v.count == 0 {
-		return nil, 0
+		return nil
 	}
-	asked := make([]int8, v.size)
+	q := &asking{v: v, codes: make([]int8, v.size), scale: math.Float32frombits(binary.LittleEndian.Uint32(packed))}
 	for i, c := range packed[scaleBytes:] {
-		asked[i] = int8(c)
+		q.codes[i] = int8(c)
 	}
-	scale := math.Float32frombits(binary.LittleEndian.Uint32(packed))
-	all = make([]float32, len(v.scales))
-	sum, squares := float64(usualWeight*usualCosine), float64(usualWeight*(usualCosine*usualCosine+usualDeviation*usualDeviation))
-	for n, s := range v.scales {
-		if s == 0 {
-			continue
+	sum, squares, count := float64(usualWeight*usualCosine), float64(usualWeight*(usualCosine*usualCosine+usualDeviation*usualDeviation)), 0.0
+	step := 1
+	if !v.exact() {
+		step = max(1, len(v.scales)/sampled)
+	}
+	for n := 0; n < len(v.scales); n += step {
+		if v.scales[n] != 0 {
+			c := q.cosine(int32(n))
+			sum, squares, count = sum+c, squares+c*c, count+1
 		}
-		c := s * scale * float32(dot(asked, v.codes[n*v.size:(n+1)*v.size]))
-		all[n] = c
-		sum += float64(c)
-		squares += float64(c) * float64(c)
 	}
-	count := float64(v.count)
 	mean := sum / (count + usualWeight)
 	deviation := math.Sqrt(max(0, squares/(count+usualWeight)-mean*mean))
-	return all, mean + deviations*count/(count+usualFloor)*deviation
+	q.floor = mean + deviations*count/(count+usualFloor)*deviation
+	return q
+}
+
+// exact reports whether every vector is compared.
+func (v *vectors) exact() bool { return v.count*v.size <= v.work }
+
+// cosine is how near an entry is, from -1 to 1; 0: it has no vector.
+func (q *asking) cosine(n int32) float64 {
+	v := q.v
+	if int(n) >= len(v.scales) || v.scales[n] == 0 {
+		return 0
+	}
+	return float64(v.scales[n] * q.scale * float32(dot(q.codes, v.codes[int(n)*v.size:(int(n)+1)*v.size])))
+}
+
+// above calls found with the entries that are nearer than most, and by how much: 1 is the query itself.
+func (q *asking) above(allowed func(int32) bool, found func(n int32, above float64)) {
+	if q.floor >= 1 {
+		return
+	}
+	look := func(n int32) {
+		if a := (q.cosine(n) - q.floor) / (1 - q.floor); a > 0 && q.v.scales[n] != 0 {
+			found(n, a)
+		}
+	}
+	if q.v.exact() {
+		for n := range q.v.scales {
+			look(int32(n))
+		}
+		return
+	}
+	room, asked := make([]float32, len(q.v.room)), make([]uint64, len(q.v.room)/wordBits)
+	sketch(q.codes, room, asked)
+	q.v.likeliest(asked, allowed, look)
 }
 
 // dot is the product of two vectors of the same length. Four sums at once keep the processor's adders busy.
