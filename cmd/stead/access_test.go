@@ -63,7 +63,7 @@ func accessTable() map[string]access {
 		"GET /v1/approvals": {reads, ""}, "POST /v1/approvals/{id}": {"OA", `{"decision":"approve"}`},
 		"POST /v1/api_keys": {"O", `{"role":"agent"}`}, "GET /v1/api_keys": {"OU", ""}, "GET /v1/api_keys/{id}": {"OU", ""}, "DELETE /v1/api_keys/{id}": {"O", ""}, "POST /v1/api_keys/{id}/rotate": {"O", "{}"},
 		"GET /v1/audit_records": {"OU", ""}, "GET /v1/audit_checkpoints": {"OU", ""},
-		"POST /v1/erasures": {"OD", `{"user":"nobody-known"}`}, "GET /v1/erasures": {"OU", ""}, "GET /v1/erasures/{id}": {"OU", ""},
+		"GET /v1/retention": {"ODPU", ""}, "POST /v1/erasures": {"OD", `{"user":"nobody-known"}`}, "GET /v1/erasures": {"OU", ""}, "GET /v1/erasures/{id}": {"OU", ""},
 		"GET /v1/usage": {"OPDU", ""}, "GET /v1/usage_records": {"OPDU", ""}, "GET /v1/usage/statement": {"OPDU", ""}, "POST /v1/usage/verify": {"OPDU", `{}`},
 		"GET /v1/kill_switches": {"OPDU", ""}, "GET /v1/kill_switches/{id}": {"OPDU", ""}, "POST /v1/kill_switches": {"OP", `{"scope":"agent","of":"agent_x","reason":"r"}`}, "DELETE /v1/kill_switches/{id}": {"OP", ""},
 		"GET /v1/budgets": {"OPDU", ""}, "GET /v1/budgets/{id}": {"OPDU", ""}, "POST /v1/budgets": {"OP", `{"scope":"project","limit":{"calls":1000000}}`},

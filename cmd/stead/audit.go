@@ -13,13 +13,13 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
-	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/erasure"
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
+	"github.com/stead-dev/stead/internal/retention"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/seal"
 )
@@ -38,24 +38,41 @@ type auditing struct {
 	strangers *audit.Strangers
 }
 
-// openErasures makes the service that erases, and goes on with what was begun for as long as the node runs.
-func (n *node) openErasures(run *runner.Runner, documents document.Store, audited *auditing, services configured) *erasure.Service {
+func retentionRules(rules []config.Retention) (out []retention.Rule) {
+	for _, r := range rules {
+		out = append(out, retention.Rule{Project: stead.ProjectID(r.Project), Sessions: config.Days(r.Sessions), Files: config.Days(r.Files), Memories: config.Days(r.Memories), Audit: config.Days(r.Audit)})
+	}
+	return out
+}
+
+// openErasures makes the service that erases, and goes on with what was begun for as long as the node runs; and deletes what was
+// kept for long enough.
+func (n *node) openErasures(run *runner.Runner, store database, audited *auditing, services configured) (*erasure.Service, *retention.Service) {
 	s := erasure.New(erasure.Config{
-		Sessions: run, Documents: documents, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
+		Sessions: run, Documents: store, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
 		Memories: func(ctx context.Context, p stead.Principal, user string) (int, error) {
 			forgotten, _, err := services.memory.ForgetEverywhere(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
 			return forgotten, err
 		},
 	})
+	kept := retention.New(retention.Config{
+		Rules: retentionRules(n.cfg.Retention), Heads: store.Heads, Logs: store, Documents: store, Files: services.files.DeleteBefore, Memories: services.memory.ForgetBefore,
+		Record: audited.log.Append, Policy: audited.gate, Now: time.Now, Log: n.log,
+		Erase: func(ctx context.Context, p stead.Principal, id stead.SessionID) error {
+			_, err := s.Session(ctx, p, id)
+			return err
+		},
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.Run(ctx) })
+	running.Go(func() { kept.Run(ctx) })
 	n.onStop(func(context.Context) error {
 		cancel()
 		running.Wait()
 		return nil
 	})
-	return s
+	return s, kept
 }
 
 // openAudit puts the audit log between everybody and the decider, and records what is in force.

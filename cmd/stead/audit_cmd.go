@@ -93,7 +93,13 @@ func (a *app) auditExport() *cobra.Command {
 			for _, p := range points {
 				notes = append(notes, audit.Note{Size: p.Size, Text: p.Note})
 			}
-			e, err := audit.NewExporter(a.out, stead.ProjectID(points[0].Project), points[0].Verifier, notes)
+			var base audit.Tree
+			if len(points[0].Tree) > 0 {
+				if base, err = audit.TreeOf(points[0].Size, points[0].Tree); err != nil {
+					return err
+				}
+			}
+			e, err := audit.NewExporter(a.out, stead.ProjectID(points[0].Project), points[0].Verifier, base, notes)
 			if err != nil {
 				return err
 			}
@@ -165,7 +171,7 @@ func (a *app) auditVerify() *cobra.Command {
 			if err != nil {
 				return wrong(args[0], err)
 			}
-			return a.object(map[string]any{"ok": true, "project": v.Project, "records": v.Records, "checkpoints": v.Checkpoints, "key": v.Key, "key_given": len(keys) > 0},
+			return a.object(map[string]any{"ok": true, "project": v.Project, "records": v.Records, "begins": v.Begins, "uncompared": v.Uncompared, "checkpoints": v.Checkpoints, "key": v.Key, "key_given": len(keys) > 0},
 				func(w io.Writer) { writeVerified(w, v, len(keys) > 0) })
 		},
 	}
@@ -175,7 +181,10 @@ func (a *app) auditVerify() *cobra.Command {
 }
 
 func writeVerified(w io.Writer, v audit.Verified, given bool) {
-	fmt.Fprintf(w, "ok: %d records of project %s, %d checkpoints, the last of %s\n", v.Records, printable(string(v.Project)), v.Checkpoints, time.UnixMilli(v.Last.At).UTC().Format(time.RFC3339))
+	fmt.Fprintf(w, "ok: %d records of project %s, %d checkpoints, the last of %s\n", v.Records-v.Begins, printable(string(v.Project)), v.Checkpoints, time.UnixMilli(v.Last.At).UTC().Format(time.RFC3339))
+	if v.Begins > 0 {
+		fmt.Fprintf(w, "the log begins behind record %d: those before were removed, %d earlier checkpoints of fewer could not be compared\n", v.Begins, v.Uncompared)
+	}
 	if !given {
 		fmt.Fprintf(w, "signed by the key that the file itself names: %s\nCompare it with the one that you keep, or give that with --key.\n", printable(v.Key))
 	}

@@ -246,11 +246,11 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	n.onStop(run.Shutdown)
-	erasures := n.openErasures(run, store, audited, services)
+	erasures, kept := n.openErasures(run, store, audited, services)
 	door := server.Config{
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Issuer: issuer, FileContent: services.fileContent,
-		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
+		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,

@@ -116,6 +116,9 @@ const (
 // ActErase is that a certificate of an erasure is issued. Resource: the erasure; Detail: of whom, and the SHA-256 of the certificate.
 const ActErase = "erasure.certify"
 
+// ActRetention is that what was kept for long enough is deleted. Resource: what; Detail: how much, and from before when.
+const ActRetention = "retention.apply"
+
 // clean cuts texts to what a record may hold.
 func (r Record) clean() Record {
 	for _, s := range []*string{(*string)(&r.Project), (*string)(&r.Principal.Kind), &r.Principal.ID, (*string)(&r.Principal.Role), &r.Principal.Key,

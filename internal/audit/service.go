@@ -117,6 +117,14 @@ func (s *Service) Checkpoints(ctx context.Context, p stead.Principal, after int6
 	return notes[:min(len(notes), limit)], len(notes) > limit, err
 }
 
+// Base is the tree of the records of the caller's project that were removed.
+func (s *Service) Base(ctx context.Context, p stead.Principal) (Tree, error) {
+	if err := s.allow(ctx, p); err != nil {
+		return Tree{}, err
+	}
+	return s.cfg.Store.AuditBase(ctx, p.Project)
+}
+
 // Verifier is the key by which the signatures of this node can be checked.
 func (s *Service) Verifier() Verifier { return s.cfg.Signer.Verifier() }
 

@@ -39,7 +39,7 @@ type Note struct {
 
 // Store keeps audit logs. It is safe for concurrent use, by several nodes too.
 //
-// What it acknowledges is on stable storage. It never changes or removes a record. Errors are
+// What it acknowledges is on stable storage. It never changes a record, and removes those alone that PruneAudit names. Errors are
 // KindUnavailable, and KindInternal for what is damaged.
 type Store interface {
 	// AppendAudit adds records to a project's log, all or none: it reads the log's tree, lets Extend
@@ -55,6 +55,11 @@ type Store interface {
 	AuditLogs(ctx context.Context, after stead.ProjectID, limit int) ([]LogSize, error)
 	// AuditRows returns a page of a project's records in order of their places.
 	AuditRows(ctx context.Context, q Query) ([]Row, error)
+	// AuditBase is the tree of the records that were removed; the zero Tree where none were.
+	AuditBase(ctx context.Context, project stead.ProjectID) (Tree, error)
+	// PruneAudit removes a project's records up to the size of a tree, which becomes its base, and the checkpoints of fewer. It
+	// may be called again; a base only grows.
+	PruneAudit(ctx context.Context, project stead.ProjectID, base Tree) error
 	// AddAuditNote keeps a checkpoint. One of that size that is there already stays.
 	AddAuditNote(ctx context.Context, project stead.ProjectID, n Note) error
 	// AuditNotes returns a project's checkpoints of more than after records, the smallest first, at most limit.

@@ -13,7 +13,7 @@ import (
 
 // An export is lines of JSON:
 //
-//	{"stead_audit":1,"project":"default","key":"stead+…"}     the first line
+//	{"stead_audit":1,"project":"default","key":"stead+…"}     the first line; of a log that was pruned with "begins" and "tree"
 //	{"seq":1,"prev":"…", …}                                   a record, in the bytes that are hashed
 //	{"checkpoint":"stead/default\n2\n…"}                      behind the records that it covers
 
@@ -24,6 +24,9 @@ type header struct {
 	Version int             `json:"stead_audit"`
 	Project stead.ProjectID `json:"project"`
 	Key     string          `json:"key"`
+	// Begins is behind how many records the log begins, and Tree the right edge of theirs (Tree.Bytes): those were removed.
+	Begins int64  `json:"begins,omitempty"`
+	Tree   []byte `json:"tree,omitempty"`
 }
 
 type noteLine struct {
@@ -36,10 +39,28 @@ type Exporter struct {
 	notes []Note // that were not written yet, the smallest first
 }
 
-// NewExporter begins an export. The notes must be in order of their sizes.
-func NewExporter(w io.Writer, project stead.ProjectID, key string, notes []Note) (*Exporter, error) {
+// NewExporter begins an export of a log with a base, which is the zero Tree unless it was pruned. The notes must be in order of
+// their sizes; of a pruned log the first is of the base.
+func NewExporter(w io.Writer, project stead.ProjectID, key string, base Tree, notes []Note) (*Exporter, error) {
 	e := &Exporter{bufio.NewWriter(w), notes}
-	return e, e.line(header{exportVersion, project, key})
+	h := header{Version: exportVersion, Project: project, Key: key, Begins: base.Size}
+	if base.Size > 0 {
+		h.Tree = base.Bytes()
+	}
+	if err := e.line(h); err != nil || base.Size == 0 {
+		return e, err
+	}
+	return e, e.notesUpTo(base.Size)
+}
+
+func (e *Exporter) notesUpTo(size int64) error {
+	for len(e.notes) > 0 && e.notes[0].Size <= size {
+		if err := e.line(noteLine{e.notes[0].Text}); err != nil {
+			return err
+		}
+		e.notes = e.notes[1:]
+	}
+	return nil
 }
 
 // Record writes a record, and the checkpoints that end with it. Records come in order.
@@ -50,13 +71,7 @@ func (e *Exporter) Record(row Row) error {
 	if err := e.w.WriteByte('\n'); err != nil {
 		return err
 	}
-	for len(e.notes) > 0 && e.notes[0].Size <= row.Seq {
-		if err := e.line(noteLine{e.notes[0].Text}); err != nil {
-			return err
-		}
-		e.notes = e.notes[1:]
-	}
-	return nil
+	return e.notesUpTo(row.Seq)
 }
 
 // Close writes what is left.
@@ -94,7 +109,9 @@ func (p *Problem) Error() string {
 // Verified is what was found of an export without a Problem.
 type Verified struct {
 	Project     stead.ProjectID
-	Records     int64
+	Begins      int64 // behind how many records the log begins; they were removed
+	Records     int64 // the place of the last
+	Uncompared  int   // earlier checkpoints of fewer records than were removed: nothing is known of them
 	Checkpoints int
 	Last        Checkpoint // covers all records
 	Key         string     // named by the export itself: proves nothing unless the reader knows it
@@ -136,6 +153,7 @@ type verifier struct {
 	// doubt is that a checkpoint does not hold. The record that follows may say more exactly where: it
 	// names the one that was there before it.
 	doubt error
+	bare  bool // the log begins behind records that no checkpoint has covered yet
 }
 
 func (v *verifier) problem(record int64, format string, args ...any) error {
@@ -161,7 +179,19 @@ func (v *verifier) header(line []byte) error {
 	if json.Unmarshal(line, &h) != nil || h.Version != exportVersion {
 		return v.problem(0, "this is no export of an audit log of version %d", exportVersion)
 	}
-	v.found.Project, v.found.Key = h.Project, h.Key
+	v.found.Project, v.found.Key, v.found.Begins = h.Project, h.Key, h.Begins
+	base, err := TreeOf(h.Begins, h.Tree)
+	if err != nil {
+		return v.problem(0, "the export does not say what the log begins behind")
+	}
+	v.tree, v.found.Records, v.bare = base, base.Size, base.Size > 0
+	for size := range v.earlier {
+		if size < base.Size {
+			v.found.Uncompared += len(v.earlier[size])
+			delete(v.earlier, size)
+		}
+	}
+	v.compare()
 	if len(v.keys) > 0 {
 		return nil
 	}
@@ -179,6 +209,8 @@ func (v *verifier) record(line []byte) error {
 	switch {
 	case err != nil:
 		return v.problem(next, "this is no record")
+	case v.bare:
+		return v.problem(next, "no checkpoint covers the %d records that the log begins behind", v.found.Begins)
 	case r.Seq > next:
 		return v.problem(next, "it is missing, or not in its place: here is record %d", r.Seq)
 	case r.Seq < next:
@@ -194,13 +226,18 @@ func (v *verifier) record(line []byte) error {
 	}
 	v.tree = v.tree.Add(LeafHash(line))
 	v.found.Records = v.tree.Size
+	v.compare()
+	return nil
+}
+
+// compare holds the tree against the earlier checkpoints of its size.
+func (v *verifier) compare() {
 	for _, c := range v.earlier[v.tree.Size] {
 		if c.Project != v.found.Project || c.Root != v.tree.Root() {
 			v.doubt = v.problem(v.found.Last.Size+1, "the log is not the one of the earlier checkpoint of %d records", c.Size)
 		}
 	}
 	delete(v.earlier, v.tree.Size)
-	return nil
 }
 
 func (v *verifier) checkpoint(note string) error {
@@ -221,6 +258,7 @@ func (v *verifier) checkpoint(note string) error {
 	if v.doubt != nil {
 		return nil
 	}
+	v.bare = false
 	v.found.Last = c
 	v.found.Checkpoints++
 	return nil
@@ -237,7 +275,7 @@ func (v *verifier) end() (Verified, error) {
 	for size := range v.earlier {
 		return v.found, v.problem(v.tree.Size+1, "it is missing: an earlier checkpoint covers %d records", size)
 	}
-	if v.found.Last.Size < v.tree.Size {
+	if v.bare || v.found.Last.Size < v.tree.Size {
 		return v.found, v.problem(v.found.Last.Size+1, "no checkpoint covers it and what follows")
 	}
 	return v.found, nil

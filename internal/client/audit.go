@@ -20,6 +20,7 @@ type AuditCheckpoint struct {
 	Size     int64  `json:"size"`
 	Note     string `json:"note"`
 	Verifier string `json:"verifier"` // the key of the node that answered
+	Tree     []byte `json:"tree"`     // of the one that the log begins behind, if records were removed
 }
 
 // AuditRecords lists records, the newest first; query may hold filters.

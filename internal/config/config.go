@@ -112,6 +112,8 @@ type Config struct {
 	Policies Policies `yaml:"policies"`
 	// Audit says where audit logs are sent to.
 	Audit Audit `yaml:"audit"`
+	// Retention says how long projects keep things.
+	Retention []Retention `yaml:"retention"`
 	// Guardrails check what goes to and comes from agents, in this order.
 	Guardrails []Guardrail `yaml:"guardrails"`
 	// Memory says what memories and passages are found by.

@@ -320,6 +320,27 @@ func (s *Service) DeleteOf(ctx context.Context, p stead.Principal, by string) (g
 	}
 }
 
+// DeleteBefore removes the files of a project that were uploaded before a time (Unix milliseconds), and says how many.
+func (s *Service) DeleteBefore(ctx context.Context, p stead.Principal, before int64) (n int, err error) {
+	q := document.Query{Project: p.Project, Kind: kind, Limit: stead.MaxPageSize}
+	for {
+		docs, err := s.cfg.Documents.ListDocuments(ctx, q)
+		if err != nil || len(docs) == 0 {
+			return n, err
+		}
+		for _, d := range docs { // in the order of creation
+			if q.After = d.ID; d.CreatedAt >= before {
+				return n, nil
+			}
+			if err := s.Delete(ctx, p, d.ID); err == nil {
+				n++
+			} else if stead.KindOf(err) != stead.KindNotFound {
+				return n, err
+			}
+		}
+	}
+}
+
 func (s *Service) remove(ctx context.Context, k document.Key) error {
 	if s.cfg.Removed != nil {
 		if err := s.cfg.Removed(ctx, k.Project, k.ID); err != nil {

@@ -98,6 +98,59 @@ func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store s
 	}
 }
 
+// ForgetBefore forgets every entry of the project that was not changed since a time (Unix milliseconds), and says how many.
+func (s *Service) ForgetBefore(ctx context.Context, p stead.Principal, before int64) (int, error) {
+	if err := s.allow(ctx, p, policy.MemoryWrite, ""); err != nil {
+		return 0, err
+	}
+	n, after := 0, ""
+	for {
+		const page = 100
+		stores, more, err := s.ListStores(ctx, p, after, page, false)
+		if err != nil {
+			return n, err
+		}
+		for _, st := range stores {
+			after = st.ID
+			gone, err := s.forgetBefore(ctx, p, st.ID, before)
+			if n += gone; err != nil {
+				return n, err
+			}
+		}
+		if !more {
+			return n, nil
+		}
+	}
+}
+
+func (s *Service) forgetBefore(ctx context.Context, p stead.Principal, store string, before int64) (n int, err error) {
+	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
+		return 0, err
+	}
+	q := Query{Place: Place{p.Project, store}, Limit: MaxChanges}
+	for {
+		records, err := s.cfg.Store.ListMemories(ctx, q)
+		if err != nil || len(records) == 0 {
+			return n, err
+		}
+		for _, r := range records {
+			q.After = r.ID
+			if r.UpdatedAt >= before {
+				continue
+			}
+			gone := Change{Record: r, Expected: r.Version}
+			gone.Data = nil
+			switch _, err := s.cfg.Store.WriteMemories(ctx, q.Place, []Change{gone}); stead.KindOf(err) {
+			case "":
+				n++
+			case stead.KindNotFound, stead.KindConflict: // it is gone, or in use again
+			default:
+				return n, err
+			}
+		}
+	}
+}
+
 // forgetOf forgets those of the records that the filter selects.
 func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter) (int, error) {
 	n := 0

@@ -15,6 +15,9 @@ import (
 
 var _ audit.Store = (*Store)(nil)
 
+// auditPruned is behind which record a log begins: records that are being removed are seen by nobody.
+const auditPruned = `coalesce((SELECT pruned FROM audit_logs WHERE project_id = $1), 0)`
+
 // AppendAudit implements audit.Store. Of nodes that append to one log, one after the other has its row.
 func (s *Store) AppendAudit(ctx context.Context, project stead.ProjectID, records []audit.Record) error {
 	if !storable(string(project)) {
@@ -144,14 +147,56 @@ func (s *Store) AuditTree(ctx context.Context, project stead.ProjectID) (audit.T
 	return t, err
 }
 
+// AuditBase implements audit.Store.
+func (s *Store) AuditBase(ctx context.Context, project stead.ProjectID) (audit.Tree, error) {
+	var t audit.Tree
+	if !storable(string(project)) {
+		return t, nil
+	}
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+		t, err = scanTree(c.QueryRow(ctx, `SELECT pruned, base FROM audit_logs WHERE project_id = $1`, string(project)))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return t, err
+}
+
+// prunedAtOnce is how many records go in one transaction.
+const prunedAtOnce = 2000
+
+// PruneAudit implements audit.Store. The base comes first: records that a crash leaves behind it go with the next pruning.
+func (s *Store) PruneAudit(ctx context.Context, project stead.ProjectID, base audit.Tree) error {
+	err := s.again(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		queue := &pgx.Batch{}
+		queue.Queue(`UPDATE audit_logs SET pruned = $2, base = $3 WHERE project_id = $1 AND pruned < $2`, string(project), base.Size, base.Bytes())
+		queue.Queue(`DELETE FROM audit_notes WHERE project_id = $1 AND size < $2`, string(project), base.Size)
+		return tx.SendBatch(ctx, queue).Close()
+	})
+	for err == nil {
+		var gone int64
+		err = s.again(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, `DELETE FROM audit_records WHERE project_id = $1 AND seq <= least($2, $3 - 1 +
+				(SELECT min(seq) FROM audit_records WHERE project_id = $1))`, string(project), base.Size, int64(prunedAtOnce))
+			gone = tag.RowsAffected()
+			return err
+		})
+		if gone == 0 {
+			return err
+		}
+	}
+	return err
+}
+
 // AuditRows implements audit.Store.
 func (s *Store) AuditRows(ctx context.Context, q audit.Query) ([]audit.Row, error) {
 	if !storable(string(q.Project)) {
 		return nil, nil
 	}
-	text := `SELECT seq, data FROM audit_records WHERE project_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`
+	text := `SELECT seq, data FROM audit_records WHERE project_id = $1 AND seq > greatest($2, ` + auditPruned + `) ORDER BY seq LIMIT $3`
 	if q.Desc {
-		text = `SELECT seq, data FROM audit_records WHERE project_id = $1 AND ($2::bigint = 0 OR seq < $2) ORDER BY seq DESC LIMIT $3`
+		text = `SELECT seq, data FROM audit_records WHERE project_id = $1 AND ($2::bigint = 0 OR seq < $2) AND seq > ` + auditPruned + ` ORDER BY seq DESC LIMIT $3`
 	}
 	return auditQuery(ctx, s, func(row pgx.CollectableRow) (r audit.Row, err error) {
 		err = row.Scan(&r.Seq, &r.Data)

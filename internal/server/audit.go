@@ -19,6 +19,7 @@ import (
 type Audit interface {
 	List(ctx context.Context, p stead.Principal, q audit.ListQuery) ([]audit.Row, bool, error)
 	Checkpoints(ctx context.Context, p stead.Principal, after int64, limit int) ([]audit.Note, bool, error)
+	Base(ctx context.Context, p stead.Principal) (audit.Tree, error)
 	Verifier() audit.Verifier
 }
 
@@ -77,6 +78,7 @@ type wireCheckpoint struct {
 	Size     int64           `json:"size"` // records that it covers
 	Note     string          `json:"note"` // a signed note
 	Verifier string          `json:"verifier"`
+	Tree     []byte          `json:"tree,omitempty"` // of the checkpoint that the log begins behind: audit.Tree.Bytes
 }
 
 func auditFilters() []string {
@@ -140,9 +142,16 @@ func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, p stead
 	if err != nil {
 		return err
 	}
+	base, err := s.Audit.Base(r.Context(), p)
+	if err != nil {
+		return err
+	}
 	data := make([]wireCheckpoint, len(notes))
 	for i, n := range notes {
-		data[i] = wireCheckpoint{checkpointPrefix + strconv.FormatInt(n.Size, 10), "audit.checkpoint", p.Project, n.Size, n.Text, s.Audit.Verifier().String()}
+		data[i] = wireCheckpoint{checkpointPrefix + strconv.FormatInt(n.Size, 10), "audit.checkpoint", p.Project, n.Size, n.Text, s.Audit.Verifier().String(), nil}
+		if n.Size == base.Size {
+			data[i].Tree = base.Bytes()
+		}
 	}
 	return s.write(w, listOf(data, more, func(c wireCheckpoint) string { return c.ID }))
 }

@@ -101,6 +101,8 @@ type Config struct {
 	Audit Audit
 	// Erasures delete with certificates; nil: there are none, and sessions are deleted without.
 	Erasures Erasures
+	// Retention shows how long things are kept; nil: for ever.
+	Retention Retention
 	// AuditStreams says how far audit logs were sent on; nil: they are not.
 	AuditStreams func() []stream.Status
 	// Watch ends a model call that was allowed, by end and with a *stead.Error, when it is stopped while it is under way, until

@@ -11,6 +11,9 @@ import (
 
 var _ audit.Store = (*Store)(nil)
 
+// auditPruned is behind which record a log begins: records that are being removed are seen by nobody.
+const auditPruned = `ifnull((SELECT pruned FROM audit_log WHERE project = ?1), 0)`
+
 const auditTree = `SELECT size, tree FROM audit_log WHERE project = ?`
 
 // AppendAudit implements audit.Store. The committer makes one append after the other.
@@ -103,11 +106,50 @@ func (s *Store) AuditTree(ctx context.Context, project stead.ProjectID) (audit.T
 	return audit.TreeOf(size, tree)
 }
 
+// AuditBase implements audit.Store.
+func (s *Store) AuditBase(ctx context.Context, project stead.ProjectID) (audit.Tree, error) {
+	size, tree, err := scanTree(s.readers.QueryRowContext(ctx, `SELECT pruned, base FROM audit_log WHERE project = ?`, string(project)))
+	if err != nil {
+		return audit.Tree{}, translate(err, "read audit log")
+	}
+	return audit.TreeOf(size, tree)
+}
+
+// prunedAtOnce is how many records go in one commit, which others wait for.
+const prunedAtOnce = 2000
+
+// PruneAudit implements audit.Store. The base comes first: records that a crash leaves behind it go with the next pruning.
+func (s *Store) PruneAudit(ctx context.Context, project stead.ProjectID, base audit.Tree) error {
+	err := s.do(ctx, &op{write: func(g *group) error {
+		if err := g.execText(context.Background(), "prune audit log", `UPDATE audit_log SET pruned = ?, base = ? WHERE project = ? AND pruned < ?`,
+			base.Size, base.Bytes(), string(project), base.Size); err != nil {
+			return err
+		}
+		return g.execText(context.Background(), "prune audit log", `DELETE FROM audit_note WHERE project = ? AND size < ?`, string(project), base.Size)
+	}})
+	for err == nil {
+		var left bool
+		if err = s.do(ctx, &op{write: func(g *group) error {
+			return g.execText(context.Background(), "prune audit log", `DELETE FROM audit_record WHERE project = ?1 AND seq <= min(?2, ?3 - 1 +
+				ifnull((SELECT min(seq) FROM audit_record WHERE project = ?1), 0))`, string(project), base.Size, int64(prunedAtOnce))
+		}}); err != nil {
+			return err
+		}
+		if err = s.readers.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM audit_record WHERE project = ? AND seq <= ?)`, string(project), base.Size).Scan(&left); err != nil {
+			return translate(err, "prune audit log")
+		}
+		if !left {
+			return nil
+		}
+	}
+	return err
+}
+
 // AuditRows implements audit.Store.
 func (s *Store) AuditRows(ctx context.Context, q audit.Query) ([]audit.Row, error) {
-	text := `SELECT seq, data FROM audit_record WHERE project = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3`
+	text := `SELECT seq, data FROM audit_record WHERE project = ?1 AND seq > max(?2, ` + auditPruned + `) ORDER BY seq LIMIT ?3`
 	if q.Desc {
-		text = `SELECT seq, data FROM audit_record WHERE project = ?1 AND (?2 = 0 OR seq < ?2) ORDER BY seq DESC LIMIT ?3`
+		text = `SELECT seq, data FROM audit_record WHERE project = ?1 AND (?2 = 0 OR seq < ?2) AND seq > ` + auditPruned + ` ORDER BY seq DESC LIMIT ?3`
 	}
 	return auditQuery(ctx, s, "read audit records", func(rows *sql.Rows, r *audit.Row) error { return rows.Scan(&r.Seq, &r.Data) },
 		text, string(q.Project), q.After, q.PageLimit())

@@ -19,6 +19,7 @@ type Memory struct {
 
 type log struct {
 	tree  audit.Tree
+	base  audit.Tree
 	rows  []audit.Row
 	notes []audit.Note
 }
@@ -90,6 +91,27 @@ func (m *Memory) AuditRows(_ context.Context, q audit.Query) ([]audit.Row, error
 		return q.After > 0 && (q.Desc && r.Seq >= q.After || !q.Desc && r.Seq <= q.After)
 	})
 	return rows[:min(len(rows), q.PageLimit())], nil
+}
+
+// AuditBase implements audit.Store.
+func (m *Memory) AuditBase(_ context.Context, project stead.ProjectID) (audit.Tree, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(project).base, nil
+}
+
+// PruneAudit implements audit.Store.
+func (m *Memory) PruneAudit(_ context.Context, project stead.ProjectID, base audit.Tree) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.of(project)
+	if base.Size <= l.base.Size {
+		return nil
+	}
+	l.base = base
+	l.rows = slices.DeleteFunc(l.rows, func(r audit.Row) bool { return r.Seq <= base.Size })
+	l.notes = slices.DeleteFunc(l.notes, func(n audit.Note) bool { return n.Size < base.Size })
+	return nil
 }
 
 // AddAuditNote implements audit.Store.

@@ -25,6 +25,7 @@ func Suite(t *testing.T, open func(t *testing.T) (here, there audit.Store)) {
 		"two nodes keep one chain without gaps":             raced,
 		"checkpoints are kept once a size":                  noted,
 		"projects have logs of their own":                   apart,
+		"what is left of a pruned log is verified":          pruned,
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := open(t)
@@ -62,6 +63,10 @@ func Export(t testing.TB, s audit.Store, p stead.ProjectID) []byte {
 		t.Fatal(err)
 	}
 	signer := Signer(t)
+	base, err := s.AuditBase(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
 	notes, err := s.AuditNotes(t.Context(), p, 0, audit.MaxRows)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +75,7 @@ func Export(t testing.TB, s audit.Store, p stead.ProjectID) []byte {
 		notes = append(notes, audit.Note{Size: tree.Size, Text: signer.Sign(audit.Checkpoint{Project: p, Size: tree.Size, Root: tree.Root(), At: 2})})
 	}
 	var out bytes.Buffer
-	e, err := audit.NewExporter(&out, p, signer.Verifier().String(), notes)
+	e, err := audit.NewExporter(&out, p, signer.Verifier().String(), base, notes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,5 +218,109 @@ func apart(t *testing.T, here, there audit.Store) {
 		if err != nil || tree.Size != want {
 			t.Errorf("project %s has %d records, want %d: %v", p, tree.Size, want, err)
 		}
+	}
+}
+
+// pruned removes what is older than a time, up to a checkpoint, and goes on.
+func pruned(t *testing.T, here, there audit.Store) {
+	ctx := t.Context()
+	signer := Signer(t)
+	at := func(times ...int64) (checkpoint audit.Checkpoint) {
+		t.Helper()
+		for _, at := range times {
+			if err := here.AppendAudit(ctx, project, []audit.Record{{At: at, Action: "x", Decision: audit.Allow}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tree, err := here.AuditTree(ctx, project)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := audit.Checkpoint{Project: project, Size: tree.Size, Root: tree.Root(), At: times[len(times)-1]}
+		if err := here.AddAuditNote(ctx, project, audit.Note{Size: c.Size, Text: signer.Sign(c)}); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	earlier := []audit.Checkpoint{at(1, 2), at(3, 4, 5), at(6, 7)}
+	whole := Export(t, here, project)
+	prune := func(before, want int64) {
+		t.Helper()
+		to, err := audit.Prunable(ctx, there, project, before)
+		if err != nil || (to == nil) != (want == 0) || to != nil && to.Size != want {
+			t.Fatalf("before %d may be removed up to %+v, want %d: %v", before, to, want, err)
+		}
+		for range 2 { // the second finds nothing to do
+			if to != nil {
+				if err := there.PruneAudit(ctx, project, *to); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	prune(2, 0) // record 2 is not old enough, and no checkpoint stands before it
+	prune(6, 5)
+	prune(6, 0)
+	if err := here.PruneAudit(ctx, project, audit.Tree{Size: 1, Peaks: make([]audit.Hash, 1)}); err != nil { // a base only grows
+		t.Fatal(err)
+	}
+	rows, err := here.AuditRows(ctx, audit.Query{Project: project, Desc: true})
+	if err != nil || len(rows) != 2 || rows[0].Seq != 7 || rows[1].Seq != 6 {
+		t.Fatalf("left are %d records: %v", len(rows), err)
+	}
+	if _, err := audit.Verify(bytes.NewReader(whole), nil, earlier); err != nil {
+		t.Fatalf("what was exported before: %v", err)
+	}
+	export := Export(t, there, project)
+	v, err := audit.Verify(bytes.NewReader(export), []audit.Verifier{signer.Verifier()}, earlier)
+	if err != nil || v.Begins != 5 || v.Records != 7 || v.Uncompared != 1 {
+		t.Fatalf("%+v: %v\n%s", v, err, export)
+	}
+	tampered(t, export, signer)
+	at(8, 9)
+	prune(9, 7)
+	if v, err := audit.Verify(bytes.NewReader(Export(t, here, project)), nil, earlier[2:]); err != nil || v.Begins != 7 || v.Records != 9 || v.Uncompared != 0 {
+		t.Fatalf("%+v: %v", v, err)
+	}
+}
+
+// tampered changes an export of a pruned log in every line: it is never believed.
+func tampered(t *testing.T, export []byte, signer audit.Signer) {
+	t.Helper()
+	lines := bytes.SplitAfter(bytes.TrimSuffix(export, []byte("\n")), []byte("\n"))
+	believed := func(lines [][]byte) bool {
+		_, err := audit.Verify(bytes.NewReader(bytes.Join(lines, nil)), []audit.Verifier{signer.Verifier()}, nil)
+		return err == nil
+	}
+	if !believed(lines) {
+		t.Fatal("the export is not believed")
+	}
+	for i := range lines {
+		if believed(slices.Delete(slices.Clone(lines), i, i+1)) && i != len(lines)-1 {
+			t.Errorf("without line %d it is believed: %s", i+1, lines[i])
+		}
+		for j, b := range lines[i] {
+			other := slices.Clone(lines)
+			other[i] = slices.Clone(lines[i])
+			other[i][j] = b ^ 1
+			if believed(other) && !bytes.Contains(lines[i], []byte("stead_audit")) {
+				t.Errorf("with byte %d of line %d changed it is believed", j, i+1)
+			}
+		}
+	}
+	for _, change := range [][2]string{{`"begins":5`, `"begins":4`}, {`"begins":5`, `"begins":6`}, {`"begins":5,`, ``}} {
+		other := slices.Clone(lines)
+		if other[0] = bytes.Replace(lines[0], []byte(change[0]), []byte(change[1]), 1); believed(other) {
+			t.Errorf("it is believed with %s", other[0])
+		}
+	}
+	at := bytes.Index(lines[0], []byte(`"tree":"`)) + len(`"tree":"`)
+	other := slices.Clone(lines)
+	other[0] = slices.Clone(lines[0])
+	if other[0][at] = 'A'; lines[0][at] == 'A' {
+		other[0][at] = 'B'
+	}
+	if believed(other) {
+		t.Error("it is believed behind another tree")
 	}
 }

@@ -116,6 +116,7 @@ func (f *feed) batch(ctx context.Context, project stead.ProjectID, after int64) 
 	if len(rows) == 0 {
 		return b, stead.Errorf(stead.KindInternal, "record %d of the audit log of %.80q is not there", after+1, project)
 	}
+	b.First = rows[0].Seq // those before may have been removed
 	size := 0
 	for _, row := range rows {
 		r, err := audit.Decode(row.Data)
