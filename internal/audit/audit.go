@@ -116,6 +116,9 @@ const (
 // ActErase is that a certificate of an erasure is issued. Resource: the erasure; Detail: of whom, and the SHA-256 of the certificate.
 const ActErase = "erasure.certify"
 
+// ActCheckpoint is no act: what a stream says in place of one where it sends a checkpoint.
+const ActCheckpoint = "audit.checkpoint"
+
 // ActRetention is that what was kept for long enough is deleted. Resource: what; Detail: how much, and from before when.
 const ActRetention = "retention.apply"
 

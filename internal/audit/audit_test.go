@@ -491,3 +491,77 @@ func TestOCSF(t *testing.T) {
 		t.Errorf("%s reads as %+v", line, e)
 	}
 }
+
+// counting is a store that counts what is read of it.
+type counting struct {
+	audittest.Memory
+	read int
+}
+
+func (c *counting) AuditRows(ctx context.Context, q audit.Query) ([]audit.Row, error) {
+	rows, err := c.Memory.AuditRows(ctx, q)
+	c.read += len(rows)
+	return rows, err
+}
+
+// TestTimesAreFound: what a filter of times leaves is what looking at every record leaves, also where clocks differ and where
+// the beginning was removed; and it reads little of a long log.
+func TestTimesAreFound(t *testing.T) {
+	const hour, size = 3_600_000, 5_000
+	for _, pruned := range []int64{0, 500} {
+		s := &counting{}
+		var records []audit.Record
+		for i := range int64(size) {
+			at := (i + 1000) * hour
+			if i%7 == 0 {
+				at -= 20 * hour // by a node whose clock is late
+			}
+			records = append(records, audit.Record{At: at, Action: "x", Resource: fmt.Sprint(i), Decision: audit.Allow})
+		}
+		if err := s.AppendAudit(t.Context(), "p", records); err != nil {
+			t.Fatal(err)
+		}
+		if pruned > 0 {
+			if err := s.PruneAudit(t.Context(), "p", audit.Tree{Size: pruned}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h := newHouse()
+		service := audit.NewService(audit.Config{Store: s, Policy: h.gate, Signer: audittest.Signer(t), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		for _, span := range [][2]int64{{0, 0}, {1500 * hour, 1600 * hour}, {1, 1000 * hour}, {2990 * hour, 0}, {0, 1010 * hour}, {5000 * hour, 0}, {1500 * hour, 1500 * hour}, {1450 * hour, 1520 * hour}} {
+			f := audit.Filter{From: span[0], To: span[1]}
+			want := map[string]bool{}
+			for i, r := range records {
+				if int64(i) >= pruned && r.At >= f.From && (f.To == 0 || r.At < f.To) {
+					want[r.Resource] = true
+				}
+			}
+			for _, desc := range []bool{false, true} {
+				s.read = 0
+				got := map[string]bool{}
+				for q := (audit.ListQuery{Filter: f, Desc: desc, Limit: 90}); ; {
+					rows, more, err := service.List(t.Context(), principal(identity.Auditor), q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, row := range rows {
+						r, err := audit.Decode(row.Data)
+						if err != nil || got[r.Resource] {
+							t.Fatalf("record %d comes twice: %v", row.Seq, err)
+						}
+						got[r.Resource], q.After = true, row.Seq
+					}
+					if !more {
+						break
+					}
+				}
+				if narrow := f.From > hour && f.To > 0; narrow && s.read > size/2 {
+					t.Errorf("%v, desc %t: %d records were read", span, desc, s.read)
+				}
+				if len(got) != len(want) {
+					t.Errorf("pruned %d, %v, desc %t: %d records, want %d", pruned, span, desc, len(got), len(want))
+				}
+			}
+		}
+	}
+}

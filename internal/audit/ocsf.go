@@ -55,6 +55,7 @@ type ocsfActor struct {
 		Type       string `json:"type"`
 		Credential string `json:"credential_uid,omitempty"`
 	} `json:"user"`
+	App            string              `json:"app_uid,omitempty"` // the agent that acted
 	Authorizations []ocsfAuthorization `json:"authorizations"`
 }
 
@@ -106,7 +107,7 @@ func (r Record) OCSF() ([]byte, error) {
 	m.Product.Name, m.Product.Vendor = "Stead", "Stead"
 	u := &e.Actor.User
 	u.UID, u.TypeID, u.Type, u.Credential = r.Principal.ID, userType(r.Principal), string(r.Principal.Kind), r.Principal.Key
-	e.Actor.Authorizations = r.authorizations()
+	e.Actor.Authorizations, e.Actor.App = r.authorizations(), string(r.Agent)
 	noun, _, _ := strings.Cut(r.Action, ".")
 	if r.Resource != "" {
 		e.Resources = append(e.Resources, ocsfResource{r.Resource, noun})
@@ -115,7 +116,7 @@ func (r Record) OCSF() ([]byte, error) {
 		e.Resources = append(e.Resources, ocsfResource{string(r.Session), "session"})
 	}
 	e.Unmapped = map[string]any{"prev": r.Prev}
-	for name, value := range map[string]string{"role": string(r.Principal.Role), "call": r.Detail, "decided_by": r.By} {
+	for name, value := range map[string]string{"role": string(r.Principal.Role), "call": r.Detail, "decided_by": r.By, "arguments_sha256": r.Arguments} {
 		if value != "" {
 			e.Unmapped[name] = value
 		}

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -58,7 +59,7 @@ type ListQuery struct {
 }
 
 // List returns a page of the records of the caller's project, and whether there are more. Filters
-// look at record after record: one that takes few of a long log reads all of it.
+// look at record after record, between the times that they give.
 func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) ([]Row, bool, error) {
 	if err := s.allow(ctx, p); err != nil {
 		return nil, false, err
@@ -71,12 +72,24 @@ func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) ([]R
 	if q.Filter == (Filter{}) {
 		page.Limit = q.Limit + 1
 	}
+	first, last, err := s.between(ctx, p.Project, q.Filter)
+	if err != nil {
+		return nil, false, err
+	}
+	if q.Desc && (page.After == 0 || page.After > last) {
+		page.After = last
+	} else if !q.Desc {
+		page.After = max(page.After, first-1)
+	}
 	for {
 		rows, err := s.cfg.Store.AuditRows(ctx, page)
 		if err != nil {
 			return nil, false, err
 		}
 		for _, row := range rows {
+			if row.Seq < first || row.Seq >= last {
+				return out, false, nil
+			}
 			r, err := Decode(row.Data)
 			if err != nil {
 				return nil, false, err
@@ -93,6 +106,59 @@ func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) ([]R
 		}
 		page.After = rows[len(rows)-1].Seq
 	}
+}
+
+// maxDisorder is how much earlier than one before it a record may be: as far as the clocks of nodes differ, and long waits for
+// a store.
+const maxDisorder = 24 * time.Hour
+
+// between is from which place on, and before which, the records are that a filter's times leave. Times nearly rise, so that
+// they are found by halves.
+func (s *Service) between(ctx context.Context, project stead.ProjectID, f Filter) (first, last int64, err error) {
+	first, last = 1, math.MaxInt64
+	if f.From == 0 && f.To == 0 {
+		return first, last, nil
+	}
+	tree, err := s.cfg.Store.AuditTree(ctx, project)
+	if err != nil {
+		return first, last, err
+	}
+	if f.From > 0 {
+		if first, err = s.since(ctx, project, tree.Size, f.From-maxDisorder.Milliseconds()); err != nil {
+			return first, last, err
+		}
+	}
+	if f.To > 0 {
+		last, err = s.since(ctx, project, tree.Size, f.To+maxDisorder.Milliseconds())
+	}
+	return first, last, err
+}
+
+// since is the place of a record that is at a time or later, and before which none is more than maxDisorder later; behind the
+// last one if there is none.
+func (s *Service) since(ctx context.Context, project stead.ProjectID, size, at int64) (int64, error) {
+	low, high := int64(1), size+1
+	for low < high {
+		mid := low + (high-low)/2
+		rows, err := s.cfg.Store.AuditRows(ctx, Query{Project: project, After: mid - 1, Limit: 1})
+		if err != nil {
+			return 0, err
+		}
+		if len(rows) == 0 || rows[0].Seq >= high { // those from here on were removed, or are not there yet
+			high = mid
+			continue
+		}
+		r, err := Decode(rows[0].Data)
+		if err != nil {
+			return 0, err
+		}
+		if r.At >= at {
+			high = mid
+		} else {
+			low = rows[0].Seq + 1
+		}
+	}
+	return low, nil
 }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal) error {

@@ -26,6 +26,7 @@ type Query struct {
 type LogSize struct {
 	Project stead.ProjectID
 	Size    int64
+	Signed  int64 // of the largest checkpoint
 }
 
 // MaxRows is the most rows of one page of a store.

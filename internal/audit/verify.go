@@ -33,6 +33,9 @@ type noteLine struct {
 	Checkpoint string `json:"checkpoint"`
 }
 
+// CheckpointLine is a checkpoint as exports have it, without its end.
+func CheckpointLine(n Note) ([]byte, error) { return json.Marshal(noteLine{n.Text}) }
+
 // Exporter writes an export.
 type Exporter struct {
 	w     *bufio.Writer

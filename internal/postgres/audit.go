@@ -233,9 +233,9 @@ func (s *Store) UnsignedAudit(ctx context.Context, limit int) ([]stead.ProjectID
 // AuditLogs implements audit.Store.
 func (s *Store) AuditLogs(ctx context.Context, after stead.ProjectID, limit int) ([]audit.LogSize, error) {
 	return auditQuery(ctx, s, func(row pgx.CollectableRow) (l audit.LogSize, err error) {
-		err = row.Scan(&l.Project, &l.Size)
+		err = row.Scan(&l.Project, &l.Size, &l.Signed)
 		return l, err
-	}, `SELECT project_id, size FROM audit_logs WHERE project_id > $1 AND size > 0 ORDER BY project_id LIMIT $2`, string(after), limit)
+	}, `SELECT project_id, size, signed FROM audit_logs WHERE project_id > $1 AND size > 0 ORDER BY project_id LIMIT $2`, string(after), limit)
 }
 
 func auditQuery[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], text string, args ...any) ([]T, error) {

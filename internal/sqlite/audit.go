@@ -180,8 +180,8 @@ func (s *Store) UnsignedAudit(ctx context.Context, limit int) ([]stead.ProjectID
 
 // AuditLogs implements audit.Store.
 func (s *Store) AuditLogs(ctx context.Context, after stead.ProjectID, limit int) ([]audit.LogSize, error) {
-	return auditQuery(ctx, s, "read audit logs", func(rows *sql.Rows, l *audit.LogSize) error { return rows.Scan(&l.Project, &l.Size) },
-		`SELECT project, size FROM audit_log WHERE project > ? AND size > 0 ORDER BY project LIMIT ?`, string(after), limit)
+	return auditQuery(ctx, s, "read audit logs", func(rows *sql.Rows, l *audit.LogSize) error { return rows.Scan(&l.Project, &l.Size, &l.Signed) },
+		`SELECT project, size, signed FROM audit_log WHERE project > ? AND size > 0 ORDER BY project LIMIT ?`, string(after), limit)
 }
 
 func auditQuery[T any](ctx context.Context, s *Store, what string, scan func(*sql.Rows, *T) error, text string, args ...any) ([]T, error) {

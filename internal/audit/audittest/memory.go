@@ -73,7 +73,11 @@ func (m *Memory) AuditLogs(_ context.Context, after stead.ProjectID, limit int) 
 	var out []audit.LogSize
 	for _, p := range slices.Sorted(maps.Keys(m.logs)) {
 		if size := m.logs[p].tree.Size; p > after && size > 0 && len(out) < limit {
-			out = append(out, audit.LogSize{Project: p, Size: size})
+			l := audit.LogSize{Project: p, Size: size}
+			if notes := m.logs[p].notes; len(notes) > 0 {
+				l.Signed = notes[len(notes)-1].Size
+			}
+			out = append(out, l)
 		}
 	}
 	return out, nil

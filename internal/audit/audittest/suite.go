@@ -201,6 +201,9 @@ func noted(t *testing.T, here, there audit.Store) {
 	}
 	add(t, here, project, "c")
 	unsigned(1)
+	if logs, err := there.AuditLogs(ctx, "", 10); err != nil || len(logs) != 1 || logs[0].Size != 3 || logs[0].Signed != 2 {
+		t.Errorf("the logs are %+v, want one of 3 records, signed up to 2: %v", logs, err)
+	}
 }
 
 func apart(t *testing.T, here, there audit.Store) {

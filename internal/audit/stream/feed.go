@@ -56,7 +56,7 @@ func (f *feed) pass(ctx context.Context) error {
 		}
 		for _, l := range logs {
 			after = l.Project
-			if !f.takes(l.Project) || f.known[l.Project].Sent >= l.Size {
+			if p := f.known[l.Project]; !f.takes(l.Project) || p.Sent >= l.Size && (f.Format == OCSF || p.Signed >= l.Signed) {
 				continue
 			}
 			if err == nil { // else the receiver does not take any: what follows is counted alone
@@ -93,7 +93,41 @@ func (f *feed) project(ctx context.Context, l audit.LogSize) error {
 		p.Sent = b.Last
 		p, mine, err = f.move(ctx, l.Project, p)
 	}
+	for err == nil && mine && p.Signed < l.Signed && f.Format != OCSF {
+		var b Batch
+		if b, err = f.checkpoints(ctx, l.Project, p); err != nil || len(b.Lines) == 0 {
+			return err
+		}
+		if err = f.send(ctx, b); err == nil {
+			p.Signed = b.Last
+			p, mine, err = f.move(ctx, l.Project, p)
+		}
+	}
 	return err
+}
+
+// maxCheckpoints is how many checkpoints are sent at once: they are short.
+const maxCheckpoints = 100
+
+// checkpoints are those that follow, of records that were sent.
+func (f *feed) checkpoints(ctx context.Context, project stead.ProjectID, p position) (Batch, error) {
+	b := Batch{Stream: f.Name, Project: project, Checkpoints: true}
+	notes, err := f.streamer.cfg.Logs.AuditNotes(ctx, project, p.Signed, maxCheckpoints)
+	for _, n := range notes {
+		if n.Size > p.Sent {
+			break
+		}
+		line, err := audit.CheckpointLine(n)
+		if err != nil {
+			return b, stead.Wrap(stead.KindInternal, err, "a checkpoint can't be written")
+		}
+		if b.First == 0 {
+			b.First = n.Size
+		}
+		stands := audit.Record{Seq: n.Size, At: f.streamer.cfg.Now().UnixMilli(), Project: project, Action: audit.ActCheckpoint, Decision: audit.Allow}
+		b.Last, b.Records, b.Lines = n.Size, append(b.Records, stands), append(b.Lines, line)
+	}
+	return b, err
 }
 
 func (f *feed) send(ctx context.Context, b Batch) error {

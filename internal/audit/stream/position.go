@@ -17,9 +17,10 @@ const kind document.Kind = "audit_stream"
 // position is how far a stream has got in a project's log. Who changes the document has the log to send:
 // of two nodes one does, since a document changes over the version that was read.
 type position struct {
-	Sent  int64  `json:"sent"`            // the place of the last record that was taken
-	Node  string `json:"node,omitempty"`  // that sends; "": nobody
-	Until int64  `json:"until,omitempty"` // Unix milliseconds, when another may
+	Sent   int64  `json:"sent"`             // the place of the last record that was taken
+	Signed int64  `json:"signed,omitempty"` // size of the last checkpoint that was taken
+	Node   string `json:"node,omitempty"`   // that sends; "": nobody
+	Until  int64  `json:"until,omitempty"`  // Unix milliseconds, when another may
 
 	version int64 // of the document; 0: there is none
 }

@@ -3,7 +3,7 @@
 // Shape: a stream is a receiver with a name; how far it has got in each project's log is a document.
 //
 //	audit records ──▶ Streamer ── Batch ──▶ Receiver: Webhook (HTTP POST) or Syslog (TCP, TLS)
-//	                     └─ position {sent, node, until} a stream and project, in the documents
+//	                     └─ position {sent, signed, node, until} a stream and project, in the documents
 //
 // Units and limits: times are Unix milliseconds; MaxBatchRecords and MaxBatchBytes a batch; logs are looked
 // at every Every.
@@ -63,6 +63,8 @@ type Batch struct {
 	First, Last int64 // places
 	Records     []audit.Record
 	Lines       [][]byte // of Records, in the stream's format, without their ends
+	// Checkpoints: they are checkpoints, each as an export has it, and First and Last their sizes. Records stand for them.
+	Checkpoints bool
 }
 
 // Receiver takes batches, one after the other.

@@ -59,6 +59,7 @@ type tray struct {
 	mu     sync.Mutex
 	refuse func(b Batch) error
 	got    []string // resources
+	signed [][]byte // checkpoints
 	sizes  []int    // of batches
 }
 
@@ -71,7 +72,14 @@ func (r *tray) Send(_ context.Context, b Batch) error {
 		}
 	}
 	for _, one := range b.Records {
+		if b.Checkpoints {
+			continue
+		}
 		r.got = append(r.got, string(b.Project)+"/"+one.Resource)
+	}
+	if b.Checkpoints {
+		r.signed = append(r.signed, b.Lines...)
+		return nil
 	}
 	r.sizes = append(r.sizes, len(b.Records))
 	return nil
@@ -304,5 +312,68 @@ func TestOCSFEventsAreSentInPlaceOfRecords(t *testing.T) {
 	f.Format = OCSF
 	if err := b.pass(f); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCheckpointsAreSent: behind the records that they cover, once, and what a receiver keeps is what a later export is held
+// against. OCSF has no room for them.
+func TestCheckpointsAreSent(t *testing.T) {
+	b, r := newBench(t), &tray{}
+	signer := audittest.Signer(t)
+	sign := func() {
+		t.Helper()
+		tree, err := b.logs.AuditTree(t.Context(), "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		note := signer.Sign(audit.Checkpoint{Project: "one", Size: tree.Size, Root: tree.Root(), At: 2})
+		if err := b.logs.AddAuditNote(t.Context(), "one", audit.Note{Size: tree.Size, Text: note}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := b.feed("a", r)
+	pass := func(want int) {
+		t.Helper()
+		if err := b.pass(f); err != nil || len(r.signed) != want {
+			t.Fatalf("the receiver has %d checkpoints, want %d: %v", len(r.signed), want, err)
+		}
+	}
+	b.add("one", "1", "2")
+	pass(0)
+	sign()
+	pass(1)
+	pass(1)
+	b.add("one", "3")
+	sign()
+	r.refuse = func(got Batch) error {
+		if got.Checkpoints {
+			return errors.New("no")
+		}
+		return nil
+	}
+	if err := b.pass(f); err == nil {
+		t.Fatal("a refused checkpoint is no failure")
+	}
+	r.refuse = nil
+	pass(2)
+	want(t, r.got, "one/1", "one/2", "one/3")
+
+	kept, err := audit.Checkpoints(bytes.NewReader(append(bytes.Join(r.signed, []byte("\n")), '\n')), []audit.Verifier{signer.Verifier()})
+	if err != nil || len(kept) != 2 || kept[1].Size != 3 {
+		t.Fatalf("what was sent reads as %+v: %v", kept, err)
+	}
+	if _, err := audit.Verify(bytes.NewReader(audittest.Export(t, b.logs, "one")), nil, kept); err != nil {
+		t.Error(err)
+	}
+	other := newBench(t)
+	other.add("one", "1", "2", "other")
+	if _, err := audit.Verify(bytes.NewReader(audittest.Export(t, other.logs, "one")), nil, kept); err == nil {
+		t.Error("a log written anew is believed beside the checkpoints that were sent")
+	}
+	plain := &tray{}
+	g := b.feed("a", plain)
+	g.Name, g.Format = "plain", OCSF
+	if err := b.pass(g); err != nil || len(plain.signed) != 0 || len(plain.got) != 3 {
+		t.Errorf("as OCSF the receiver has %d checkpoints, %d records: %v", len(plain.signed), len(plain.got), err)
 	}
 }

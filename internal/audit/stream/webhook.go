@@ -26,6 +26,7 @@ const (
 //
 //	Content-Type: application/x-ndjson
 //	Stead-Stream, Stead-Project, Stead-First, Stead-Last     which records these are
+//	Stead-Checkpoints: true                                  they are checkpoints of so many records
 //	webhook-id: STREAM/PROJECT/FIRST-LAST                    the same when it is sent again
 //	webhook-timestamp: seconds
 //	webhook-signature: v1,BASE64(HMAC-SHA256(secret, ID "." TIMESTAMP "." BODY))     with a secret
@@ -59,6 +60,10 @@ func (w *Webhook) Send(ctx context.Context, b Batch) error {
 		req.Header.Set(name, value)
 	}
 	id := fmt.Sprintf("%s/%s/%d-%d", b.Stream, b.Project, b.First, b.Last)
+	if b.Checkpoints {
+		id = fmt.Sprintf("%s/%s/checkpoints/%d-%d", b.Stream, b.Project, b.First, b.Last)
+		req.Header.Set("Stead-Checkpoints", "true")
+	}
 	at := strconv.FormatInt(w.Now().Unix(), 10)
 	for name, value := range map[string]string{
 		"Content-Type": "application/x-ndjson", "User-Agent": "stead", "Stead-Stream": b.Stream, "Stead-Project": string(b.Project),
