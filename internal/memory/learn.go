@@ -263,9 +263,13 @@ func wordsOf(text string) []string {
 func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64) ([]Hit, error) {
 	var found []recall.Hit
 	err := s.shelves.With(ctx, place, func(x shelf) {
+		scopes := x.numbers(q.Filter.Scopes)
 		found = x.Search(recall.Query[facets]{
 			Text: q.Query, Vector: q.vector, Now: at, Limit: q.Limit, Explain: q.Explain,
 			Allow: func(f facets) bool {
+				if len(q.Filter.Scopes) > 0 && !slices.Contains(scopes, f.scope) {
+					return false
+				}
 				return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now) && (q.sight == nil || q.sight.sees(f.content))
 			},
 		})

@@ -17,12 +17,27 @@ type facets struct {
 	content *Content // without its texts
 	expires int64
 	said    uint64 // tells its text from others
+	scope   int32  // of shelf.scopes
 }
 
 // shelf is the index of one store.
-type shelf struct{ *recall.Index[facets] }
+type shelf struct {
+	*recall.Index[facets]
+	scopes map[Scope]int32 // a number each, so that a filter compares numbers
+}
 
-func newShelf() shelf { return shelf{recall.New[facets]()} }
+func newShelf() shelf { return shelf{recall.New[facets](), map[Scope]int32{}} }
+
+// numbers are those of scopes of which there are entries.
+func (s shelf) numbers(scopes []Scope) []int32 {
+	var out []int32
+	for _, c := range scopes {
+		if n, ok := s.scopes[c]; ok {
+			out = append(out, n)
+		}
+	}
+	return out
+}
 
 // Apply implements Shelf.
 func (s shelf) Apply(r Record) error {
@@ -40,12 +55,17 @@ func (s shelf) Apply(r Record) error {
 	if e.Kind == KindItem || e.Kind == KindPassage { // a fact has no neighbours: it is understood on its own
 		session = e.Source.Session
 	}
+	scope, ok := s.scopes[e.Scope]
+	if !ok {
+		scope = int32(len(s.scopes)) //nolint:gosec // there are not more than entries
+		s.scopes[e.Scope] = scope
+	}
 	said := fnv.New64a()
 	_, _ = fmt.Fprintf(said, "%s\x00%s\x00%s", e.Text, e.Caption, e.Source.Author) // never fails
 	vector, before := s.Vector(e.ID)
 	s.Put(recall.Entry[facets]{
 		ID: e.ID, Text: e.Text, Caption: e.Caption, Author: e.Source.Author, Session: session, Place: e.Source.Index,
-		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64()},
+		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64(), scope},
 	})
 	if vector != nil && before.said == said.Sum64() { // a label more is no other text
 		s.SetVector(e.ID, vector)

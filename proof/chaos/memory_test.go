@@ -20,8 +20,8 @@ import (
 // nowhere, and everything has its vector in the end.
 
 const (
-	rememberers   = 24 // sessions
-	memoryStrikes = 3
+	rememberers   = 16 // sessions
+	memoryStrikes = 2
 	memoryConfig  = `providers: [{name: sim, api: sim}]
 models: [{name: sim, routes: [{provider: sim, model: sim}]}]
 memory: {embeddings: {model: sim, dimensions: 1024}}

@@ -19,7 +19,8 @@ import (
 
 const (
 	latencySearches = 500
-	latencySession  = 20 // entries of a conversation
+	latencyWrites   = 200 // one by one
+	latencySession  = 20  // entries of a conversation
 	vocabularySize  = 30_000
 	entryWords      = 25
 )
@@ -92,6 +93,16 @@ func latency(ctx context.Context, w io.Writer, l workload) error {
 		times[i] = time.Since(began)
 	}
 	slices.Sort(times)
+	single := make([]time.Duration, latencyWrites)
+	for i := range single {
+		one := memory.New{Content: memory.Content{Text: words.text(entryWords), Confidence: 1, Importance: 0.5}}
+		began = time.Now()
+		if _, err := n.Add(ctx, me, store.ID, []memory.New{one}, ""); err != nil {
+			return err
+		}
+		single[i] = time.Since(began)
+	}
+	slices.Sort(single)
 	disk, err := n.size(ctx)
 	if err != nil {
 		return err
@@ -100,9 +111,10 @@ func latency(ctx context.Context, w io.Writer, l workload) error {
 	if l.onPostgres {
 		database = "PostgreSQL"
 	}
-	fmt.Fprintf(w, "%d entries of %d scopes in one store, %s: written %.0f/s in batches of %d; first search (index built) %s; search p50 %s p99 %s; index %d bytes/entry in memory, database %d bytes/entry\n",
+	fmt.Fprintf(w, "%d entries of %d scopes in one store, %s: written %.0f/s in batches of %d; first search (index built) %s; search p50 %s p99 %s; one written p50 %s p99 %s; index %d bytes/entry in memory, database %d bytes/entry\n",
 		entries, l.scopes, database, float64(entries)/wrote.Seconds(), memory.MaxChanges, first.Round(time.Millisecond), times[len(times)/2].Round(10*time.Microsecond),
-		times[len(times)*99/100].Round(10*time.Microsecond), int64(after.HeapAlloc-before.HeapAlloc)/int64(entries), disk/int64(entries))
+		times[len(times)*99/100].Round(10*time.Microsecond),
+		single[len(single)/2].Round(10*time.Microsecond), single[len(single)*99/100].Round(10*time.Microsecond), int64(after.HeapAlloc-before.HeapAlloc)/int64(entries), disk/int64(entries))
 	if by.address != "" {
 		fmt.Fprintf(w, "  with vectors of %s: %.0f/s embedded and stored behind the writes; they are %d bytes/entry of the database\n", by, float64(entries)/embedded.Seconds(), (disk-written)/int64(entries))
 	}
