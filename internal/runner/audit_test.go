@@ -51,9 +51,8 @@ func TestDecisionsAreRecordedWithTheirIntents(t *testing.T) {
 			m := script(calls("launch", `{}`), reply("ok"))
 			bubble(t, func(t *testing.T, n *node) {
 				here = n
-				id := n.create("", mcpServer()).ID
 				h := n.tools.hold()
-				n.send(id, says("go"))
+				id := n.create("go", mcpServer()).ID
 				<-h.begun
 				if got := n.decisions(); !slices.Contains(got, "tool.call box/launch allow") {
 					t.Errorf("the tool runs, and recorded are %q", got)
@@ -62,7 +61,7 @@ func TestDecisionsAreRecordedWithTheirIntents(t *testing.T) {
 				n.idle(id)
 				got := n.decisions()[1:] // the session's own names its agent
 				slices.Sort(got)
-				want := []string{"model.call sim allow", "model.call sim allow", "session.write  allow", "tool.call box/launch allow"}
+				want := []string{"model.call sim allow", "model.call sim allow", "tool.call box/launch allow"}
 				if !slices.Equal(got, want) {
 					t.Errorf("recorded are\n%q, want\n%q", got, want)
 				}

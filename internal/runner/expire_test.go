@@ -44,7 +44,9 @@ func TestEnvironmentExpires(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		h.mu.Lock()
 		h.next = []environment.Published{{Path: "/workspace/outputs/a", Size: 4, Digest: "aa", Parts: []stead.Text{{Digest: part, Bytes: 4}}}}
+		h.mu.Unlock()
 		n.send(id, says("go"))
 		n.idle(id)
 		time.Sleep(time.Hour)
