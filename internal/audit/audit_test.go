@@ -307,9 +307,12 @@ func TestLevels(t *testing.T) {
 		{Principal: principal(identity.Owner), Effect: policy.SessionRead, Resource: "read"},
 		{Principal: principal(identity.Auditor), Effect: policy.SessionCreate, Resource: "refused"},
 		{Principal: principal(identity.Owner), Effect: policy.CredentialUse, Acting: true, Resource: "v/c"},
+		{Principal: principal(identity.Owner), Effect: policy.ModelCall, Resource: "stateless"},
+		{Principal: principal(identity.Auditor), Effect: policy.ModelCall, Resource: "stateless-no"}, // refused
 	}
 	for level, want := range map[audit.Level]string{
-		audit.LevelAll: "sh/run sh/no mem agent_1 refused v/c", audit.LevelDenied: "sh/no refused v/c", audit.LevelNone: "refused v/c",
+		audit.LevelEvery: "sh/run sh/no mem agent_1 refused v/c stateless stateless-no", audit.LevelAll: "sh/run sh/no mem agent_1 refused v/c stateless-no",
+		audit.LevelDenied: "sh/no refused v/c stateless-no", audit.LevelNone: "refused v/c stateless-no",
 	} {
 		for _, carried := range []bool{false, true} {
 			h := newHouse()

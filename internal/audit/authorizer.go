@@ -49,7 +49,9 @@ type Level string
 
 // The levels.
 const (
-	// LevelAll: all but reads that were allowed, and of what agents do, reads too.
+	// LevelEvery: all, and each model call of the stateless doors, which waits for a commit of its own.
+	LevelEvery Level = "every"
+	// LevelAll: all but reads and stateless model calls that were allowed; of what agents do, reads too.
 	LevelAll Level = "all"
 	// LevelDenied: what was not allowed.
 	LevelDenied Level = "denied"
@@ -135,10 +137,16 @@ func (a *Authorizer) recorded(req policy.Request, d Decision) bool {
 	if req.Effect == policy.MemoryEntryRead { // it refuses nobody: what is hidden is not there
 		return false
 	}
-	if req.Acting {
-		return a.level == LevelAll || a.level == LevelDenied && d != Allow
+	all := a.level == LevelAll || a.level == LevelEvery
+	switch {
+	case req.Acting:
+		return all || a.level == LevelDenied && d != Allow
+	case d != Allow || administrative(req.Effect):
+		return true
+	case req.Effect == policy.ModelCall: // by no session, so that no append can carry it
+		return a.level == LevelEvery
 	}
-	return d != Allow || administrative(req.Effect) || a.level == LevelAll && !strings.HasSuffix(string(req.Effect), ".read")
+	return all && !strings.HasSuffix(string(req.Effect), ".read")
 }
 
 // administrative says which effects are: what changes a project beside its sessions, ends a session,

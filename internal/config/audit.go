@@ -17,8 +17,8 @@ const MaxAuditStreams = 16
 
 // Audit is what happens with audit logs.
 type Audit struct {
-	// Decisions says which of those that agents cause, and of those that let something be done with sessions, are recorded: all,
-	// denied or none; "": all.
+	// Decisions says which of those that agents cause, and of those that let something be done with sessions, are recorded: every,
+	// all, denied or none; "": all.
 	Decisions string        `yaml:"decisions"`
 	Streams   []AuditStream `yaml:"streams"`
 }
@@ -47,6 +47,7 @@ var (
 
 // The values of audit.decisions.
 const (
+	AuditEvery  = "every"
 	AuditAll    = "all"
 	AuditDenied = "denied"
 	AuditNone   = "none"
@@ -54,9 +55,9 @@ const (
 
 func (c *Config) checkAudit() error {
 	switch c.Audit.Decisions {
-	case "", AuditAll, AuditDenied, AuditNone:
+	case "", AuditEvery, AuditAll, AuditDenied, AuditNone:
 	default:
-		return invalid("audit.decisions", "It is all, denied or none.", "audit.decisions is %.80q", c.Audit.Decisions)
+		return invalid("audit.decisions", "It is every, all, denied or none.", "audit.decisions is %.80q", c.Audit.Decisions)
 	}
 	if n := len(c.Audit.Streams); n > MaxAuditStreams {
 		return invalid("audit.streams", "Remove some.", "%d audit streams are more than the limit of %d", n, MaxAuditStreams)
