@@ -19,6 +19,7 @@ import (
 func (a *app) approvalsCmd() *cobra.Command {
 	return group("approvals", "List and answer what waits for a person",
 		a.approvalsList(),
+		a.approvalsShow(),
 		a.approvalsDecide("approve", "Let a tool call go ahead, or a turn over a budget", "approved"),
 		a.approvalsDecide("deny", "Refuse a tool call; the agent is told. A turn over a budget fails", "denied"),
 		a.approvalsAnswer())
@@ -48,6 +49,42 @@ func (a *app) approvalsList() *cobra.Command {
 	}
 }
 
+func (a *app) approvalsShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show REQUEST", Short: "Show what would be done, whose word it takes, and what becomes of it when nobody answers", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionBudget, client.ActionOutcome)
+			if err != nil {
+				return err
+			}
+			return a.object(map[string]any{"request_id": ap.ID, "session_id": ap.SessionID, "action": ap.Action}, func(w io.Writer) { show(w, ap) })
+		},
+	}
+}
+
+// show writes what waits, a line a field.
+func show(w io.Writer, ap client.Approval) {
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%-10s %s\n", name, value)
+		}
+	}
+	line("request", ap.ID)
+	line("session", ap.SessionID)
+	line("what", ap.Action.Tool())
+	line("arguments", printable(ap.Action.Args()))
+	line("why", printable(ap.Action.Why()))
+	if r := ap.Action.Request; r != nil && r.ExpiresAt > 0 {
+		line("expires", time.Unix(r.ExpiresAt, 0).UTC().Format(time.RFC3339)+", then: "+r.OnExpiry)
+	}
+	line("digest", ap.Action.Digest())
+	line("answer", answerCommand(ap.SessionID, ap.Action))
+}
+
 func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 	var reason, usd string
 	var more client.More
@@ -62,7 +99,7 @@ func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			what, input := ap.Action.Tool(), client.Decision(ap.ID, verb, reason)
+			what, input := ap.Action.Tool(), client.Decision(ap.ID, verb, reason, ap.Action.Digest())
 			if usd != "" {
 				var d config.Dollars
 				if err := d.UnmarshalYAML([]byte(usd)); err != nil {

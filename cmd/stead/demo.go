@@ -156,5 +156,5 @@ func (d *demonstration) approve(ctx context.Context, s *client.Session) error {
 	d.t.endLine()
 	d.t.line("? " + describe(act) + " · the demo types: " + answerCommand(d.session, act))
 	d.approved = true
-	return d.client.Send(ctx, d.session, client.Decision(act.RequestID, "approve", ""))
+	return d.client.Send(ctx, d.session, client.Decision(act.RequestID, "approve", "", act.Digest()))
 }

@@ -313,7 +313,7 @@ func (r *running) actions(ctx context.Context, s client.Session) error {
 		}
 		var input any
 		if act.Type == client.ActionApproval {
-			input = client.Decision(act.RequestID, r.askApproval(ctx, act), "")
+			input = client.Decision(act.RequestID, r.askApproval(ctx, act), "", act.Digest())
 			if ctx.Err() != nil {
 				return ctx.Err() // interrupted, not denied
 			}

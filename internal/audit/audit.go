@@ -113,6 +113,10 @@ const (
 	ActForget = "memory.forget"
 )
 
+// ActAnswer is that somebody answered a request for approval. Resource: the request; Reason: why; Detail: the answer and the digest
+// of what was shown.
+const ActAnswer = "approval.answer"
+
 // ActErase is that a certificate of an erasure is issued. Resource: the erasure; Detail: of whom, and the SHA-256 of the certificate.
 const ActErase = "erasure.certify"
 

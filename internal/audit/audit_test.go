@@ -297,6 +297,23 @@ func TestActsAndRefusalsAreRecordedBeforeTheyAreAnswered(t *testing.T) {
 	}
 }
 
+// TestAnswersAreRecorded: who, what, why, and of what was shown; at every level.
+func TestAnswersAreRecorded(t *testing.T) {
+	h := newHouse()
+	for decision, want := range map[string]audit.Decision{"approve": audit.Allow, "deny": audit.Deny, "cancel": audit.Deny} {
+		req := policy.Request{
+			Principal: principal(identity.Approver), Effect: policy.ApprovalGive, Resource: "req_1", Carried: true, Arguments: []byte(`{"amount":5}`),
+			Answer: &policy.Answer{Decision: decision, Why: "it is Friday", Tool: "shop/refund", Digest: "d1"},
+		}
+		draft := h.gate.Draft(t.Context(), req, policy.Decision{Allow: true, By: "person"})
+		for _, has := range []string{`"action":"approval.answer"`, `"decision":"` + string(want) + `"`, `"reason":"it is Friday"`, `"resource":"req_1"`, decision + " shop/refund, effect d1", `"id":"ada"`, `"arguments":"`} {
+			if !strings.Contains(string(draft), has) {
+				t.Errorf("the record of %s lacks %s: %s", decision, has, draft)
+			}
+		}
+	}
+}
+
 // TestLevels: what is recorded of sessions, by itself or as the draft of an append, and never as both.
 func TestLevels(t *testing.T) {
 	acts := []policy.Request{

@@ -100,6 +100,12 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 	if req.Acting {
 		r.Agent = req.Agent
 	}
+	if a := req.Answer; a != nil {
+		r.Action, r.Reason, r.Detail = ActAnswer, a.Why, a.Decision+" "+a.Tool+", effect "+a.Digest
+		if a.Decision != "approve" {
+			r.Decision = Deny
+		}
+	}
 	if req.Destination != "" {
 		r.Detail = "to " + req.Destination
 	}

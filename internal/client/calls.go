@@ -97,11 +97,14 @@ func UserInput(text string) any {
 func Cancel() any { return map[string]string{"type": "agent.session.input.cancel"} }
 
 // Decision is the input event that answers an approval request: approve, deny or cancel. The agent
-// is told the reason, if there is one.
-func Decision(requestID, decision, reason string) any {
+// is told the reason, if there is one. With the digest of what was shown, it answers nothing else.
+func Decision(requestID, decision, reason, digest string) any {
 	response := map[string]string{"type": "mcp_tool_call", "decision": decision}
 	if reason != "" {
 		response["reason"] = reason
+	}
+	if digest != "" {
+		response["digest"] = digest
 	}
 	return map[string]any{
 		"type": "agent.session.input.mcp_approval_request_result", "request_id": requestID, "response": response,

@@ -54,6 +54,9 @@ type Action struct {
 		ServerLabel string          `json:"server_label"`
 		Key         string          `json:"idempotency_key"`
 		Why         string          `json:"why"`
+		Digest      string          `json:"digest"`
+		ExpiresAt   int64           `json:"expires_at"`
+		OnExpiry    string          `json:"on_expiry"`
 	} `json:"request"`
 	BudgetID string `json:"budget_id"`
 }
@@ -85,6 +88,14 @@ func (a Action) Why() string {
 		return ""
 	}
 	return strings.TrimSuffix(a.Request.Why, ".")
+}
+
+// Digest is that of what a request for approval shows; "" of others.
+func (a Action) Digest() string {
+	if a.Request == nil {
+		return ""
+	}
+	return a.Request.Digest
 }
 
 // Args are the call's arguments as JSON.

@@ -16,7 +16,15 @@ type Needs struct {
 	ExpiresMS int64 `json:"expires_ms,omitempty"`
 	// Separate: whom the session belongs to does not count.
 	Separate bool `json:"separate,omitempty"`
+	// Default is what holds when the time is over and nobody answered: DefaultAllow, or "" for a no.
+	Default string `json:"default,omitempty"`
 }
+
+// DefaultAllow is a Default: what nobody answered is done.
+const DefaultAllow = "allow"
+
+// Lapses says what holds when the time is over: "allow" or "deny".
+func (n *Needs) Lapses() string { return cmp.Or(n.Default, "deny") }
 
 // Counts reports whether somebody's approval counts for an effect in another's name.
 func (n *Needs) Counts(who, forWhom stead.Principal) bool {
@@ -41,7 +49,7 @@ func (n *Needs) Missing(given []stead.Principal, forWhom stead.Principal) int {
 	return max(0, max(1, n.Count)-len(seen))
 }
 
-// And is what satisfies both: the roles that each of them takes, the most approvals, the shortest time. Either may be nil.
+// And is what satisfies both: the roles that each of them takes, the most approvals, the shortest time, a no before a yes. Either may be nil.
 func (n *Needs) And(other *Needs) *Needs {
 	if n == nil || other == nil {
 		return cmp.Or(n, other)
@@ -50,6 +58,9 @@ func (n *Needs) And(other *Needs) *Needs {
 	out.Roles = slices.DeleteFunc(slices.Clone(n.Roles), func(role stead.Role) bool { return !slices.Contains(other.Roles, role) })
 	out.Count = max(n.Count, other.Count)
 	out.Separate = n.Separate || other.Separate
+	if n.Default != other.Default { // one of them says no
+		out.Default = ""
+	}
 	out.ExpiresMS = cmp.Or(min(n.ExpiresMS, other.ExpiresMS), max(n.ExpiresMS, other.ExpiresMS))
 	return &out
 }

@@ -112,6 +112,8 @@ type Request struct {
 	Spend       *Spend // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
+	// Answer is what somebody answers, in the record of an ApprovalGive that was Carried; nil elsewhere.
+	Answer *Answer
 	// Before is what was decided of an earlier attempt of this very effect; nil: there was none.
 	Before *Decision
 }
@@ -122,6 +124,14 @@ type Entry struct {
 	ScopeType string // "user", "agent", "team" or "project"
 	ScopeID   string // "" for the project
 	Labels    []string
+}
+
+// Answer is somebody's answer to a request for approval.
+type Answer struct {
+	Decision string // approve, deny or cancel
+	Why      string
+	Tool     string // that was asked about: "server/tool"
+	Digest   string // of what was shown
 }
 
 // Spend is what a session has cost so far, and what it may.

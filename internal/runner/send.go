@@ -81,7 +81,7 @@ func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionK
 				return err
 			}
 		}
-		in := journal.Input{If: v.Tail, Key: req.Key, Digest: req.Digest, Audit: drafts}
+		in := journal.Input{If: v.Tail, Key: req.Key, Digest: req.Digest, Audit: r.answerDrafts(ctx, v, p, req.Inputs, slices.Clip(drafts))}
 		var answers bool
 		in.Events, answers, err = r.inputEvents(ctx, v, p, req.Inputs)
 		if err != nil {
@@ -251,6 +251,28 @@ func (r *Runner) resultEvent(ctx context.Context, v *session.View, p stead.Princ
 	})
 }
 
+// CodeDigest is the code of an answer to something else than what the request shows.
+const CodeDigest = "approval_digest_mismatch"
+
+// answerDrafts adds the audit records of answers to calls that wait, for the transaction that stores the answers.
+func (r *Runner) answerDrafts(ctx context.Context, v *session.View, p stead.Principal, inputs []session.Input, drafts [][]byte) [][]byte {
+	for _, in := range inputs {
+		if in.Approval == nil {
+			continue
+		}
+		c := v.CallByRequest(in.Approval.RequestID)
+		if c == nil {
+			continue
+		}
+		req := policy.Request{
+			Principal: p, Session: v.Key, Effect: policy.ApprovalGive, Resource: in.Approval.RequestID, Arguments: c.Arguments,
+			Carried: true, Answer: v.Answered(c, *in.Approval),
+		}
+		drafts = r.draft(ctx, drafts, req, policy.Decision{Allow: true, By: "person"})
+	}
+	return drafts
+}
+
 func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in session.ApprovalInput) (stead.Event, error) {
 	if v.Turn != nil && v.Turn.Budget != nil && v.Turn.Budget.RequestID(v.Key.Session) == in.RequestID {
 		return r.budgetEvent(v, p, at, in)
@@ -267,6 +289,12 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 	default:
 		return stead.Event{}, stead.Invalid(at+".response.decision", "decision must be approve, deny or cancel, not %.40q", in.Decision)
 	}
+	digest := v.Digest(c)
+	if in.Digest != "" && in.Digest != digest {
+		e := stead.Errorf(stead.KindConflict, "request %.200s asks about something else than what you answer: its digest is %s, not %.80s", in.RequestID, digest, in.Digest)
+		e.Code, e.Param, e.Hint = CodeDigest, at+".response.digest", "Look at the request again, and answer what it shows."
+		return stead.Event{}, e
+	}
 	if c.Expired(r.now()) {
 		return stead.Event{}, stead.Errorf(stead.KindConflict, "the time for answering request %.200s is over", in.RequestID)
 	}
@@ -275,7 +303,7 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 			return stead.Event{}, err
 		}
 	}
-	return session.NewEvent(r.now(), session.KindInputApproval, session.ApprovalResult{CallID: c.CallID, Decision: in.Decision, Reason: in.Reason, By: p})
+	return session.NewEvent(r.now(), session.KindInputApproval, session.ApprovalResult{CallID: c.CallID, Decision: in.Decision, Digest: digest, Reason: in.Reason, By: p})
 }
 
 func (r *Runner) outcomeEvent(ctx context.Context, v *session.View, p stead.Principal, at string, in session.OutcomeInput, g session.Guarded) (stead.Event, error) {

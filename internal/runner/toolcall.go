@@ -24,7 +24,12 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	asked.Carried = true
 	decision, err := policy.Check(a.ctx, a.r.cfg.Policy, asked)
 	decision, err = withAsk(call, decision, err)
-	if n := decision.Needs; n != nil && n.Missing(call.Approved, a.state.Created.Principal) > 0 {
+	if n := decision.Needs; n != nil && call.Lapsed && n.Default == policy.DefaultAllow {
+		decision.Allow, decision.Needs, err = true, nil, nil
+		decision.Reason += "; nobody answered in time, and it is made then"
+	} else if n != nil && call.Lapsed { // policies changed their mind meanwhile
+		decision.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s", session.ToldExpired)
+	} else if n != nil && n.Missing(call.Approved, a.state.Created.Principal) > 0 {
 		a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
 		return a.record(p, session.KindToolHeld, session.ToolHeld{CallID: call.CallID, Decision: decision})
 	} else if n != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"net/url"
 	"strings"
@@ -136,7 +137,7 @@ func approval(o param.Object) (session.Input, error) {
 	if err != nil {
 		return session.Input{}, err
 	}
-	if err := res.Only("an answer", "type", "decision", "reason", "extra"); err != nil {
+	if err := res.Only("an answer", "type", "decision", "reason", "digest", "extra"); err != nil {
 		return session.Input{}, err
 	}
 	if _, _, err := res.Enum("type", "mcp_tool_call", session.ActionBudgetLimit); err != nil {
@@ -148,8 +149,20 @@ func approval(o param.Object) (session.Input, error) {
 	if a.Extra, err = extraOf(res); err != nil {
 		return session.Input{}, err
 	}
+	if a.Digest, err = shownDigest(res); err != nil {
+		return session.Input{}, err
+	}
 	a.Reason, err = reasonOf(res)
 	return session.Input{Approval: a}, err
+}
+
+// shownDigest reads the digest of what whoever answers was shown; "": it is not said.
+func shownDigest(o param.Object) (string, error) {
+	digest, _, err := o.String("digest")
+	if err == nil && digest != "" && len(digest) != 2*sha256.Size {
+		err = stead.Invalid(o.Path("digest"), "%s is the digest that the request shows: %d hexadecimal digits", o.Path("digest"), 2*sha256.Size)
+	}
+	return digest, err
 }
 
 // reasonOf reads why somebody decided so, ours: the model is told.

@@ -355,6 +355,14 @@ func TestWhatTheServiceIsAsked(t *testing.T) {
 	if a := f.sent.Inputs[0].Approval; a == nil || *a != (session.ApprovalInput{RequestID: "req_1", Decision: "deny", Reason: "too dear"}) {
 		t.Errorf("sent %+v", f.sent)
 	}
+	shown := strings.Repeat("a1", 32)
+	d.call("POST", "/v1/approvals/req_1", `{"decision":"approve","digest":"`+shown+`"}`)
+	if a := f.sent.Inputs[0].Approval; a == nil || *a != (session.ApprovalInput{RequestID: "req_1", Decision: "approve", Digest: shown}) {
+		t.Errorf("sent %+v", f.sent)
+	}
+	if res, body := d.call("POST", "/v1/approvals/req_1", `{"decision":"approve","digest":"a1"}`); res.StatusCode != 400 {
+		t.Errorf("a short digest: %d %s", res.StatusCode, body)
+	}
 	d.call("POST", "/v1/approvals/req_1", `{"decision":"approve","extra":{"calls":3,"tokens":null}}`)
 	if a := f.sent.Inputs[0].Approval; a == nil || a.Extra == nil || *a.Extra != (session.Spend{Calls: 3}) {
 		t.Errorf("sent %+v", a)

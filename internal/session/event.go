@@ -43,6 +43,7 @@ const (
 	KindToolCalled       = "tool.called"
 	KindToolHeld         = "tool.held" // by policies, until somebody approves
 	KindToolReturned     = "tool.returned"
+	KindToolLapsed       = "tool.lapsed" // nobody answered, and it is made
 	KindToolLost         = "tool.lost"
 	KindToolRequested    = "tool.requested" // by code in the environment
 	KindToolsListed      = "tools.listed"   // of a response's tool servers
@@ -184,6 +185,7 @@ type ToolResult struct {
 type ApprovalResult struct {
 	CallID   string          `json:"call_id"`
 	Decision string          `json:"decision"`
+	Digest   string          `json:"digest,omitempty"` // of what was shown: View.Digest
 	Reason   string          `json:"reason,omitempty"`
 	By       stead.Principal `json:"by"`
 }
@@ -331,10 +333,15 @@ type ToolCalled struct {
 }
 
 // ToolHeld says that a call waits for approval, since policies want it. ApprovalResult answers it; when
-// the time that Decision.Needs sets is over, the call is refused.
+// the time that Decision.Needs sets is over, the call is refused, or a ToolLapsed lets it be made.
 type ToolHeld struct {
 	CallID   string          `json:"call_id"`
 	Decision policy.Decision `json:"decision"`
+}
+
+// ToolLapsed says that nobody answered in time whether a held call may be made, and that it is, since Needs.Default says so.
+type ToolLapsed struct {
+	CallID string `json:"call_id"`
 }
 
 // ToolRequested is a call that code in the environment asks for, while a turn runs. It is executed,

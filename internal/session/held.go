@@ -1,6 +1,8 @@
 package session
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,6 +77,25 @@ func (v *View) approved(c *Call, by stead.Principal) {
 	}
 }
 
+func (v *View) toolLapsed(_ stead.Event, p ToolLapsed) {
+	if c := v.CallByID(p.CallID); c != nil && c.Held() != nil {
+		c.State, c.Until, c.Lapsed = CallReady, 0, true
+	}
+}
+
+// Digest is that of what whoever answers is shown: which question it is, and what would be done. SHA-256 in hex.
+func (v *View) Digest(c *Call) string {
+	sum := sha256.Sum256(mustJSON([]string{
+		c.RequestID(v.Key.Session), string(policy.ToolCall), c.resource(), string(c.Tool.Effect), string(c.Arguments),
+	}))
+	return hex.EncodeToString(sum[:])
+}
+
+// Answered is what stands in the audit log of an answer to a call's question.
+func (v *View) Answered(c *Call, in ApprovalInput) *policy.Answer {
+	return &policy.Answer{Decision: in.Decision, Why: in.Reason, Tool: c.resource(), Digest: v.Digest(c)}
+}
+
 // expiry is the first time at which a held call expires; 0: none does.
 func (t *TurnView) expiry() int64 {
 	first := int64(0)
@@ -94,8 +115,8 @@ func (s *State) untilExpiry() []Command {
 	return nil
 }
 
-// toldExpired is what is said of a call that nobody approved in time.
-const toldExpired = "The call was not made: it needed approval, and nobody gave it in time."
+// ToldExpired is what is said of a call that nobody approved in time.
+const ToldExpired = "The call was not made: it needed approval, and nobody gave it in time."
 
 // approvalAction asks whoever may approve a call.
 func (v *View) approvalAction(c *Call, turn string) RequiredAction {
@@ -103,6 +124,10 @@ func (v *View) approvalAction(c *Call, turn string) RequiredAction {
 	if why := v.why(c); why != "" {
 		out.Request.Why = why
 		out.Request.Message += " " + why
+	}
+	out.Request.Digest = v.Digest(c)
+	if n := c.Held(); n != nil && c.Until > 0 {
+		out.Request.ExpiresAt, out.Request.OnExpiry = c.Until/1000, n.Lapses()
 	}
 	return out
 }
@@ -126,7 +151,11 @@ func (v *View) why(c *Call) string {
 		text += fmt.Sprintf("; %d given", given)
 	}
 	if c.Until > 0 {
-		text += "; after " + time.UnixMilli(c.Until).UTC().Format(time.RFC3339) + " it is refused"
+		becomes := "refused"
+		if n.Default == policy.DefaultAllow {
+			becomes = "made without one"
+		}
+		text += "; after " + time.UnixMilli(c.Until).UTC().Format(time.RFC3339) + " it is " + becomes
 	}
 	return text + "."
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // Command says what the holder of the lease must do next. Exactly one of the concrete types.
@@ -29,6 +30,9 @@ type RefuseTool struct {
 	Reason string
 }
 
+// LapseTool ends the question about a call that nobody answered and whose policies let it be made then.
+type LapseTool struct{ Call *Call }
+
 // EndTurn ends the turn; Kind is one of turn.completed, turn.failed, turn.cancelled.
 type EndTurn struct {
 	Kind  string
@@ -43,6 +47,7 @@ func (CallModel) command()      {}
 func (CompactContext) command() {}
 func (CallTool) command()       {}
 func (RefuseTool) command()     {}
+func (LapseTool) command()      {}
 func (EndTurn) command()        {}
 func (WaitUntil) command()      {}
 
@@ -135,8 +140,10 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 	busy = running > 0
 	for _, c := range s.Turn.Calls {
 		switch {
+		case c.Expired(s.Now) && c.Held().Default == policy.DefaultAllow:
+			cmds = append(cmds, LapseTool{c})
 		case c.Expired(s.Now):
-			cmds = append(cmds, RefuseTool{c, toldExpired})
+			cmds = append(cmds, RefuseTool{c, ToldExpired})
 		case c.State != CallReady:
 		case s.budgetWaits():
 			busy = true

@@ -194,6 +194,7 @@ type ApprovalInput struct {
 	RequestID string
 	Decision  string
 	Reason    string
+	Digest    string // of what was shown; "": whoever answers does not say
 	Extra     *Spend // approve, of a budget: so much more than was used; nil: one call of the model
 }
 

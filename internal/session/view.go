@@ -183,6 +183,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.toolCalled)
 	case KindToolHeld:
 		return fold(e, v.toolHeld)
+	case KindToolLapsed:
+		return fold(e, v.toolLapsed)
 	case KindToolReturned:
 		return fold(e, v.toolReturned)
 	case KindToolLost:

@@ -237,6 +237,20 @@ func TestShadow(t *testing.T) {
 	}
 }
 
+// TestTheDefaultOfAnApproval: nobody's answer is a no, unless every policy that asks says otherwise.
+func TestTheDefaultOfAnApproval(t *testing.T) {
+	const (
+		yes = `@approval("owner") @approval_expires("1h") @approval_default("allow") forbid(principal, action == Action::"tool.call", resource);`
+		no  = `@approval("owner") @approval_expires("1h") @approval_default("deny") forbid(principal, action == Action::"tool.call", resource);`
+		not = `@approval("owner") forbid(principal, action == Action::"tool.call", resource);`
+	)
+	for text, want := range map[string]string{yes: "allow", yes + yes: "allow", no: "deny", not: "deny", yes + no: "deny", not + yes: "deny"} {
+		if got := decide(t, load(t, false, text), call("shop/refund", `{}`)).Needs.Lapses(); got != want {
+			t.Errorf("%s\nlapses to %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestTheStrictestApprovalCounts(t *testing.T) {
 	d := decide(t, load(t, false, `
 		@approval("approver") @approval_expires("1h") forbid(principal, action == Action::"tool.call", resource);
@@ -301,6 +315,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		"role":            {`@approval("auditor") forbid(principal, action == Action::"tool.call", resource);`, "may answer approvals"},
 		"count":           {`@approval("owner") @approval_count("0") forbid(principal, action == Action::"tool.call", resource);`, "@approval_count"},
 		"expiry":          {`@approval("owner") @approval_expires("soon") forbid(principal, action == Action::"tool.call", resource);`, "@approval_expires"},
+		"default":         {`@approval("owner") @approval_expires("1h") @approval_default("maybe") forbid(principal, action == Action::"tool.call", resource);`, "@approval_default is deny or allow"},
+		"default, never":  {`@approval("owner") @approval_default("allow") forbid(principal, action == Action::"tool.call", resource);`, "there is no @approval_expires"},
 		"no approval":     {`@approval_count("2") forbid(principal, action == Action::"tool.call", resource);`, "there is none"},
 		"can't wait":      {`@approval("owner") forbid(principal, action == Action::"session.create", resource);`, "@approval is for tool calls"},
 		"the same id":     {"@id(\"x\") forbid(principal, action, resource);\n@id(\"x\") permit(principal, action, resource);", "test.cedar:2: policy x: the id is that of the policy in test.cedar:1"},

@@ -217,7 +217,7 @@ func (l *loader) onlyToolCalls(p *cedargo.Policy) bool {
 // annotations are what a policy may carry. Others are refused: a misspelt one would be silently
 // without effect.
 func annotations() []string {
-	return []string{"id", "mode", "reason", "approval", "approval_count", "approval_expires", "approval_separate", "description"}
+	return []string{"id", "mode", "reason", "approval", "approval_count", "approval_expires", "approval_default", "approval_separate", "description"}
 }
 
 // maxApprovers bounds @approval_count.
@@ -238,9 +238,10 @@ func (r *rule) annotate(notes types.Annotations, approvers map[string][]stead.Ro
 	role, asks := notes["approval"]
 	count, counted := notes["approval_count"]
 	expires, ends := notes["approval_expires"]
+	lapses, stated := notes["approval_default"]
 	_, separate := notes["approval_separate"]
 	if !asks {
-		if counted || ends || separate {
+		if counted || ends || separate || stated {
 			return fmt.Errorf("@approval_… says more of an @approval, and there is none")
 		}
 		return nil
@@ -263,6 +264,18 @@ func (r *rule) annotate(notes types.Annotations, approvers map[string][]stead.Ro
 			return fmt.Errorf(`@approval_expires is a time of at least a second as "30m" or "24h", not %q`, expires)
 		}
 		r.needs.ExpiresMS = d.Milliseconds()
+	}
+	if stated {
+		if !ends {
+			return fmt.Errorf("@approval_default says what holds when the time is over, and there is no @approval_expires")
+		}
+		switch lapses {
+		case "deny":
+		case policy.DefaultAllow:
+			r.needs.Default = policy.DefaultAllow
+		default:
+			return fmt.Errorf("@approval_default is deny or allow, not %q", lapses)
+		}
 	}
 	return nil
 }

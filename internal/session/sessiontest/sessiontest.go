@@ -190,11 +190,13 @@ func (g *Gen) act() {
 		case session.CompactContext:
 			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto, Decision: allowed})
 		case session.CallTool:
-			if len(c.Call.Approved) == 0 && c.Call.Attempts == 0 && g.chance(10) {
+			if len(c.Call.Approved) == 0 && !c.Call.Lapsed && c.Call.Attempts == 0 && g.chance(10) {
 				g.append(session.KindToolHeld, session.ToolHeld{CallID: c.Call.CallID, Decision: g.holding()})
 				continue
 			}
 			g.append(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(Key.Session), Attempt: c.Call.Attempts + 1, Decision: allowed})
+		case session.LapseTool:
+			g.append(session.KindToolLapsed, session.ToolLapsed{CallID: c.Call.CallID})
 		case session.RefuseTool:
 			g.append(session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: c.Reason})
 		case session.EndTurn:
@@ -217,6 +219,9 @@ func (g *Gen) holding() policy.Decision {
 	d := policy.Decision{By: "test", Reason: "policy p asks for approval", Version: "v1", Needs: &policy.Needs{Roles: []stead.Role{"approver"}}}
 	if g.chance(50) {
 		d.Needs.ExpiresMS = 2000
+		if g.chance(50) {
+			d.Needs.Default = policy.DefaultAllow
+		}
 	}
 	return d
 }

@@ -1,0 +1,163 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// TestAnAnswerCoversWhatWasShown: the digest of the question and of the call is shown, an answer to another one is a
+// conflict that changes nothing, and the journal says what was answered.
+func TestAnAnswerCoversWhatWasShown(t *testing.T) {
+	h := &holder{policy.Needs{Roles: []stead.Role{"approver"}}}
+	bubble(t, func(t *testing.T, n *node) {
+		id, other := n.create(`Call launch with {"n":1}`, mcpServer()).ID, n.create(`Call launch with {"n":1}`, mcpServer()).ID
+		asked := n.until(id, status(session.StatusRequiresAction)).RequiredActions[0]
+		another := n.until(other, status(session.StatusRequiresAction)).RequiredActions[0]
+		if len(asked.Request.Digest) != 64 || asked.Request.Digest == another.Request.Digest {
+			t.Fatalf("two questions have the digests %q and %q", asked.Request.Digest, another.Request.Digest)
+		}
+		answer := func(digest string) error {
+			in := session.ApprovalInput{RequestID: asked.RequestID, Decision: session.DecisionApprove, Digest: digest, Reason: "it is Friday"}
+			return n.Send(context.Background(), as("eve", "approver"), id, session.SendRequest{Inputs: []session.Input{{Approval: &in}}})
+		}
+		err := answer(another.Request.Digest)
+		if e, ok := errors.AsType[*stead.Error](err); !ok || e.Kind != stead.KindConflict || e.Code != runner.CodeDigest || !strings.Contains(e.Message, asked.Request.Digest) {
+			t.Errorf("another's digest: %v", err)
+		}
+		if n.count(id, session.KindInputApproval) != 0 || len(n.tools.log()) != 0 {
+			t.Fatal("an answer to something else was taken")
+		}
+		if err := answer(asked.Request.Digest); err != nil {
+			t.Fatal(err)
+		}
+		n.idle(id)
+		if j := n.journal(id); len(n.tools.log()) != 1 || !strings.Contains(j, `"digest":"`+asked.Request.Digest) || !strings.Contains(j, "it is Friday") || !strings.Contains(j, `"eve"`) {
+			t.Errorf("%d calls, the journal:\n%s", len(n.tools.log()), j)
+		}
+	}, withPolicy(h))
+}
+
+// TestWhatNobodyAnswersIsMade: only where policies say so, once, and not if they have changed their mind.
+func TestWhatNobodyAnswersIsMade(t *testing.T) {
+	for name, tc := range map[string]struct {
+		late  string // Default of the policies when the time is over
+		calls int
+	}{"stated": {policy.DefaultAllow, 1}, "changed": {"", 0}} {
+		t.Run(name, func(t *testing.T) {
+			h := &holder{policy.Needs{Roles: []stead.Role{"approver"}, ExpiresMS: time.Hour.Milliseconds(), Default: policy.DefaultAllow}}
+			m := script(calls("launch", `{}`), reply("done"))
+			bubble(t, func(t *testing.T, n *node) {
+				id := n.create("go", mcpServer()).ID
+				asked := n.until(id, status(session.StatusRequiresAction)).RequiredActions[0].Request
+				if asked.OnExpiry != "allow" || asked.ExpiresAt == 0 || !strings.Contains(asked.Why, "made without one") {
+					t.Errorf("the question says %+v", asked)
+				}
+				synctest.Wait()
+				h.needs.Default = tc.late
+				n.idle(id)
+				if len(n.tools.log()) != tc.calls || n.count(id, session.KindToolLapsed) != 1 || n.count(id, session.KindToolCalled) != tc.calls {
+					t.Errorf("%d calls; events %q", len(n.tools.log()), n.kinds(id))
+				}
+			}, withModel(m), withPolicy(h))
+		})
+	}
+}
+
+// TestExpiryDuringACrash: the time is over while no node is there. The next one does what was stated, once; the
+// answer that comes too late changes nothing.
+func TestExpiryDuringACrash(t *testing.T) {
+	for stated, made := range map[string]int{"": 0, policy.DefaultAllow: 1} {
+		t.Run("default "+stated, func(t *testing.T) {
+			n := newNode(t)
+			n.Kill()
+			const short = 1500 * time.Millisecond
+			n.cfg.Policy = &holder{policy.Needs{Roles: []stead.Role{"approver"}, ExpiresMS: short.Milliseconds(), Default: stated}}
+			n.start("node-2")
+			id := n.create(`Call launch with {"n":1}`, mcpServer()).ID
+			asked := n.until(id, status(session.StatusRequiresAction)).RequiredActions[0].RequestID
+			n.Kill()
+			time.Sleep(short)
+			n.start("node-3")
+			err := n.Send(context.Background(), as("eve", "approver"), id, session.SendRequest{Inputs: []session.Input{decides(asked, session.DecisionDeny)}})
+			if k := stead.KindOf(err); k != stead.KindConflict && k != stead.KindInvalid {
+				t.Errorf("the late answer: %v", err)
+			}
+			n.idle(id)
+			if len(n.tools.log()) != made || n.count(id, session.KindToolReturned) != 1 || n.count(id, session.KindInputApproval) != 0 {
+				t.Errorf("%d calls; events %q", len(n.tools.log()), n.kinds(id))
+			}
+		})
+	}
+}
+
+// TestStormOfAnswers: hundreds answer one question at once, through two nodes. So many count as are needed, or one no;
+// everybody else is told that it is answered.
+func TestStormOfAnswers(t *testing.T) {
+	const storm, needed = 200, 3
+	n := newNode(t)
+	n.Kill()
+	n.cfg.Policy = &holder{policy.Needs{Roles: []stead.Role{"approver"}, Count: needed}}
+	n.start("node-2")
+	two := n.second("node-3")
+	for name, decide := range map[string]func(i int) string{
+		"all approve": func(int) string { return session.DecisionApprove },
+		"one denies": func(i int) string {
+			if i == storm/2 {
+				return session.DecisionDeny
+			}
+			return session.DecisionApprove
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := len(n.tools.log())
+			id := n.create(`Call launch with {"n":1}`, mcpServer()).ID
+			asked := n.until(id, status(session.StatusRequiresAction)).RequiredActions[0].RequestID
+			var mu sync.Mutex
+			taken := map[string]int{}
+			var all sync.WaitGroup
+			for i := range storm {
+				all.Go(func() {
+					door := []*node{n, two}[i%2]
+					who := as("approver-"+string(rune('a'+i%20)), "approver") // each of them more than once
+					decision := decide(i)
+					for {
+						err := door.Send(context.Background(), who, id, session.SendRequest{Inputs: []session.Input{decides(asked, decision)}})
+						if stead.KindOf(err) == stead.KindUnavailable {
+							continue // too busy: said so, nothing stored
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						if err == nil {
+							taken[decision]++
+						} else if k := stead.KindOf(err); k != stead.KindInvalid && k != stead.KindConflict {
+							t.Errorf("an answer failed with %v", err)
+						}
+						return
+					}
+				})
+			}
+			all.Wait()
+			n.idle(id)
+			made := len(n.tools.log()) - before
+			yes, no := taken[session.DecisionApprove], taken[session.DecisionDeny]
+			if n.count(id, session.KindInputApproval) != yes+no {
+				t.Errorf("%d answers were taken, the journal has %d", yes+no, n.count(id, session.KindInputApproval))
+			}
+			granted := no == 0 && yes == needed && made == 1
+			denied := no == 1 && yes < needed && made == 0
+			if !granted && !denied {
+				t.Errorf("%d yes, %d no, %d calls", yes, no, made)
+			}
+		})
+	}
+}
