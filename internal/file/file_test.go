@@ -209,3 +209,36 @@ type no struct{}
 func (no) Decide(context.Context, policy.Request) (policy.Decision, error) {
 	return policy.Decision{Reason: "closed"}, nil
 }
+
+// TestFilesOfAUserAndOfATimeGo: with their bytes, and no others.
+func TestFilesOfAUserAndOfATimeGo(t *testing.T) {
+	r := newRig(t)
+	old := r.must("old", named("old"))
+	r.now = r.now.Add(time.Hour)
+	ada := r.me
+	ada.ID = "ada"
+	mine := r.must("mine", named("mine"))
+	hers, err := r.Create(t.Context(), ada, strings.NewReader("hers"), func() (file.New, error) { return named("hers"), nil }, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := r.DeleteOf(t.Context(), r.me, "ada")
+	if err != nil || len(gone) != 1 || gone[0].ID != hers.ID || gone[0].Bytes != 4 {
+		t.Fatalf("of ada go %+v: %v", gone, err)
+	}
+	if gone, err := r.DeleteOf(t.Context(), r.me, ""); err != nil || len(gone) != 0 {
+		t.Fatalf("of nobody go %+v: %v", gone, err)
+	}
+	if n, err := r.DeleteBefore(t.Context(), r.me, r.now.UnixMilli()); err != nil || n != 1 {
+		t.Fatalf("%d old files go: %v", n, err)
+	}
+	for id, there := range map[string]bool{old.ID: false, hers.ID: false, mine.ID: true} {
+		if _, err := r.Get(t.Context(), r.me, id); (err == nil) != there {
+			t.Errorf("file %s: %v", id, err)
+		}
+	}
+	r.policy = no{}
+	if n, err := r.DeleteBefore(t.Context(), r.me, r.now.Add(time.Hour).UnixMilli()); stead.KindOf(err) != stead.KindForbidden || n != 0 {
+		t.Errorf("%d files go though policy says no: %v", n, err)
+	}
+}

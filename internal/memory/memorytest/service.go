@@ -36,6 +36,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a bound key sees no other user's":                            boundToOneself,
 		"nothing leaks past policies and scopes, by words or vectors": leaksPast,
 		"what came late from a deleted session is forgotten":          forgottenLate,
+		"what was not changed for long is forgotten":                  forgetBefore,
 		"filters": filters,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -374,6 +375,45 @@ func forgetMany(f *serviceFixture) {
 	}
 	if _, err := f.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{}); stead.KindOf(err) != stead.KindInvalid {
 		f.Fatalf("everything by an empty filter: %v", err)
+	}
+}
+
+// forgetBefore: in every store, by the last change and not the first.
+func forgetBefore(f *serviceFixture) {
+	other, err := f.CreateStore(f.ctx, f.me, memory.StoreFields{Name: "others"}, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i := range 130 {
+		if _, err := f.Add(f.ctx, f.me, other.ID, []memory.New{note(fmt.Sprintf("elsewhere %d", i))}, ""); err != nil {
+			f.Fatal(err)
+		}
+	}
+	made, err := f.Add(f.ctx, f.me, f.store, []memory.New{note("old tea"), note("changed tea")}, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	time.Sleep(5 * time.Millisecond)
+	cut := time.Now().UnixMilli()
+	if _, err := f.Update(f.ctx, f.me, f.store, made[1].ID, memory.AnyVersion, func(c *memory.Content) error { c.Text = "fresh tea"; return nil }); err != nil {
+		f.Fatal(err)
+	}
+	f.add(note("new tea"))
+	if n, err := f.ForgetBefore(f.ctx, f.me, cut); err != nil || n != 131 {
+		f.Fatalf("%d are forgotten, want 131: %v", n, err)
+	}
+	left, _, err := f.List(f.ctx, f.me, f.store, "", 10, false)
+	if err != nil || len(left) != 2 || slices.ContainsFunc(left, func(e memory.Entry) bool { return strings.Contains(e.Text, "old") }) {
+		f.Fatalf("left are %+v: %v", left, err)
+	}
+	if left, _, err := f.List(f.ctx, f.me, other.ID, "", 10, false); err != nil || len(left) != 0 {
+		f.Fatalf("left elsewhere are %d: %v", len(left), err)
+	}
+	if found, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "old tea", Limit: 10}); err != nil || len(found.Hits) != 2 {
+		f.Fatalf("%d are found: %v", len(found.Hits), err)
+	}
+	if n, err := f.ForgetBefore(f.ctx, f.me, cut); err != nil || n != 0 {
+		f.Fatalf("again %d are forgotten: %v", n, err)
 	}
 }
 
