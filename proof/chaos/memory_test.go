@@ -28,9 +28,13 @@ memory: {embeddings: {model: sim, dimensions: 1024}}
 `
 )
 
-func TestMemoriesOnSQLite(t *testing.T) { remembering(t, 1, "") }
+func TestMemoriesOnSQLite(t *testing.T) {
+	t.Parallel() // most of it waits for claims and leases of the dead
+	remembering(t, 1, "")
+}
 
 func TestMemoriesOnTwoNodesOnPostgres(t *testing.T) {
+	t.Parallel()
 	pg, err := rig.NewPostgres(t.TempDir())
 	if errors.Is(err, rig.ErrNoPostgres) && os.Getenv("CI") == "" {
 		t.Skip(err)
