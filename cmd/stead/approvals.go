@@ -22,6 +22,7 @@ func (a *app) approvalsCmd() *cobra.Command {
 		a.approvalsShow(),
 		a.approvalsDecide("approve", "Let a tool call go ahead, or a turn over a budget", "approved"),
 		a.approvalsDecide("deny", "Refuse a tool call; the agent is told. A turn over a budget fails", "denied"),
+		a.approvalsEdit(),
 		a.approvalsAnswer())
 }
 
@@ -127,6 +128,42 @@ func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 		c.Flags().Int64Var(&more.Tokens, "tokens", 0, "of a budget: so many tokens more")
 		c.Flags().Int64Var(&more.Calls, "calls", 0, "of a budget: so many calls more")
 	}
+	return c
+}
+
+func (a *app) approvalsEdit() *cobra.Command {
+	var reason, arguments string
+	c := &cobra.Command{
+		Use:   "edit REQUEST --arguments JSON",
+		Short: "Let a tool call go ahead with other arguments",
+		Long: "Approves a tool call with other arguments than the agent asked for. They must fit the tool, and policies are asked about\n" +
+			"them before the call is made. What others approved before is void: they are asked anew. The agent is told.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !json.Valid([]byte(arguments)) {
+				e := stead.Invalid("arguments", "--arguments is no JSON object")
+				e.Hint = `As in --arguments '{"amount": 40}'. stead approvals show REQUEST prints those that wait.`
+				return e
+			}
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval)
+			if err != nil {
+				return err
+			}
+			if err := c.Send(cmd.Context(), ap.SessionID, client.Edit(ap.ID, reason, ap.Action.Digest(), json.RawMessage(arguments))); err != nil {
+				return err
+			}
+			return a.object(map[string]string{"request_id": ap.ID, "session_id": ap.SessionID, "decision": "approve"}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s approved with %s\n", ap.Action.Tool(), printable(arguments))
+			})
+		},
+	}
+	c.Flags().StringVar(&arguments, "arguments", "", "what the call is made with instead: a JSON object")
+	c.Flags().StringVar(&reason, "reason", "", "why; it stands in the journal and the audit log")
+	_ = c.MarkFlagRequired("arguments")
 	return c
 }
 

@@ -96,6 +96,20 @@ func UserInput(text string) any {
 // Cancel is the input event that stops the running turn.
 func Cancel() any { return map[string]string{"type": "agent.session.input.cancel"} }
 
+// Edit is the input event that approves a call with other arguments, a JSON object.
+func Edit(requestID, reason, digest string, arguments json.RawMessage) any {
+	response := map[string]any{"type": "mcp_tool_call", "decision": "approve", "arguments": arguments}
+	if reason != "" {
+		response["reason"] = reason
+	}
+	if digest != "" {
+		response["digest"] = digest
+	}
+	return map[string]any{
+		"type": "agent.session.input.mcp_approval_request_result", "request_id": requestID, "response": response,
+	}
+}
+
 // Decision is the input event that answers an approval request: approve, deny or cancel. The agent
 // is told the reason, if there is one. With the digest of what was shown, it answers nothing else.
 func Decision(requestID, decision, reason, digest string) any {

@@ -161,3 +161,81 @@ func TestStormOfAnswers(t *testing.T) {
 		})
 	}
 }
+
+// editor holds every call for two approvers, and refuses those that mention what is forbidden.
+type editor struct{ holder }
+
+func (e *editor) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
+	if strings.Contains(string(req.Arguments), "forbidden") {
+		return policy.Decision{By: "test", Version: "v1", Reason: "policy p forbids it"}, nil
+	}
+	return e.holder.Decide(ctx, req)
+}
+
+// TestArgumentsAreEdited: the call is made with what was approved last, by as many as it takes, who were shown just that;
+// what does not fit the tool is refused, and so is what policies forbid.
+func TestArgumentsAreEdited(t *testing.T) {
+	fits := func(_, arguments []byte) error {
+		if strings.Contains(string(arguments), "misfit") {
+			return errors.New("n must be a number")
+		}
+		return nil
+	}
+	for name, tc := range map[string]struct {
+		edited string
+		calls  int
+		told   string
+	}{
+		"allowed":   {`{"n": 5}`, 1, `changed its arguments: it is about the call with {"n":5}`},
+		"forbidden": {`{"n":"forbidden"}`, 0, "policy p forbids it Whoever approved"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := script(calls("launch", `{"n":1}`), reply("done"))
+			h := &editor{holder{policy.Needs{Roles: []stead.Role{"approver"}, Count: 2}}}
+			bubble(t, func(t *testing.T, n *node) {
+				id := n.create("go", mcpServer()).ID
+				asked := func() session.RequiredAction {
+					return n.until(id, status(session.StatusRequiresAction)).RequiredActions[0]
+				}
+				edit := func(who string, r session.RequiredAction, decision, arguments string) error {
+					in := session.ApprovalInput{RequestID: r.RequestID, Decision: decision, Digest: r.Request.Digest, Arguments: arguments, Reason: "too much"}
+					return n.Send(context.Background(), as(who, "approver"), id, session.SendRequest{Inputs: []session.Input{{Approval: &in}}})
+				}
+				first := asked()
+				if err := n.approve(id, as("eve", "approver"), session.DecisionApprove); err != nil {
+					t.Fatal(err)
+				}
+				isKind(t, edit("bob", first, session.DecisionApprove, `[1]`), stead.KindInvalid)
+				isKind(t, edit("bob", first, session.DecisionApprove, `{"n":"misfit"}`), stead.KindInvalid)
+				isKind(t, edit("bob", first, session.DecisionDeny, tc.edited), stead.KindInvalid)
+				in := session.ApprovalInput{RequestID: first.RequestID, Decision: session.DecisionApprove, Arguments: tc.edited}
+				isKind(t, n.Send(context.Background(), as("dev", "developer"), id, session.SendRequest{Inputs: []session.Input{{Approval: &in}}}), stead.KindForbidden)
+				if err := edit("bob", first, session.DecisionApprove, tc.edited); err != nil {
+					t.Fatal(err)
+				}
+				second := asked()
+				if second.RequestID == first.RequestID || second.Request.Digest == first.Request.Digest || string(second.Request.Arguments) != strings.ReplaceAll(tc.edited, " ", "") {
+					t.Fatalf("after the edit it asks %+v %s", second, second.Request.Arguments)
+				}
+				isKind(t, edit("eve", first, session.DecisionApprove, ""), stead.KindInvalid) // it was about other arguments
+				if len(n.tools.log()) != 0 {
+					t.Fatal("an approval of the old arguments counted for the new ones")
+				}
+				if err := n.approve(id, as("eve", "approver"), session.DecisionApprove); err != nil {
+					t.Fatal(err)
+				}
+				n.idle(id)
+				made := n.tools.log()
+				if len(made) != tc.calls || len(made) > 0 && string(made[0].Arguments) != `{"n":5}` {
+					t.Errorf("made were %+v", made)
+				}
+				if got := strings.Join(seen(m.last()), "\n"); !strings.Contains(got, tc.told) {
+					t.Errorf("the model was told %q", got)
+				}
+				if j := n.journal(id); !strings.Contains(j, `{"n":1}`) || n.count(id, session.KindInputEdit) != 1 {
+					t.Errorf("the journal lacks what was asked for, or the edit:\n%s", j)
+				}
+			}, withModel(m), withPolicy(h), with(func(c *runner.Config) { c.CheckArguments = fits }))
+		})
+	}
+}

@@ -3,6 +3,7 @@ package runner
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -69,6 +70,9 @@ func splitAtCancel(req session.SendRequest) (first, rest session.SendRequest, ok
 func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionKey, req session.SendRequest, drafts [][]byte) error {
 	req, repeated, err := r.screenSend(ctx, p, key, req)
 	if err != nil || repeated {
+		return err
+	}
+	if req.Inputs, err = r.checkEdits(ctx, key, p, req.Inputs); err != nil {
 		return err
 	}
 	for try := range maxConflicts {
@@ -207,7 +211,7 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 			e, err = r.resultEvent(ctx, v, p, at, *in.Result, in.Guarded)
 		case in.Approval != nil:
 			answers = true
-			e, err = r.approvalEvent(v, p, at, *in.Approval)
+			e, err = r.approvalEvent(v, p, at, *in.Approval, in.Guarded)
 		case in.Outcome != nil:
 			answers = true
 			e, err = r.outcomeEvent(ctx, v, p, at, *in.Outcome, in.Guarded)
@@ -254,27 +258,11 @@ func (r *Runner) resultEvent(ctx context.Context, v *session.View, p stead.Princ
 // CodeDigest is the code of an answer to something else than what the request shows.
 const CodeDigest = "approval_digest_mismatch"
 
-// answerDrafts adds the audit records of answers to calls that wait, for the transaction that stores the answers.
-func (r *Runner) answerDrafts(ctx context.Context, v *session.View, p stead.Principal, inputs []session.Input, drafts [][]byte) [][]byte {
-	for _, in := range inputs {
-		if in.Approval == nil {
-			continue
-		}
-		c := v.CallByRequest(in.Approval.RequestID)
-		if c == nil {
-			continue
-		}
-		req := policy.Request{
-			Principal: p, Session: v.Key, Effect: policy.ApprovalGive, Resource: in.Approval.RequestID, Arguments: c.Arguments,
-			Carried: true, Answer: v.Answered(c, *in.Approval),
-		}
-		drafts = r.draft(ctx, drafts, req, policy.Decision{Allow: true, By: "person"})
-	}
-	return drafts
-}
-
-func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in session.ApprovalInput) (stead.Event, error) {
+func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in session.ApprovalInput, g session.Guarded) (stead.Event, error) {
 	if v.Turn != nil && v.Turn.Budget != nil && v.Turn.Budget.RequestID(v.Key.Session) == in.RequestID {
+		if in.Arguments != "" {
+			return stead.Event{}, stead.Invalid(at+".response.arguments", "arguments are for a call that waits for approval")
+		}
 		return r.budgetEvent(v, p, at, in)
 	}
 	if in.Extra != nil {
@@ -298,10 +286,18 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 	if c.Expired(r.now()) {
 		return stead.Event{}, stead.Errorf(stead.KindConflict, "the time for answering request %.200s is over", in.RequestID)
 	}
+	if in.Arguments != "" && in.Decision != session.DecisionApprove {
+		return stead.Event{}, stead.Invalid(at+".response.arguments", "arguments are for approve alone")
+	}
 	if in.Decision == session.DecisionApprove {
 		if err := v.MayApprove(c, p); err != nil {
 			return stead.Event{}, err
 		}
+	}
+	if in.Arguments != "" {
+		return session.NewEvent(r.now(), session.KindInputEdit, session.ApprovalEdit{
+			CallID: c.CallID, Arguments: json.RawMessage(in.Arguments), Digest: digest, Reason: in.Reason, By: p, Guardrails: g.Findings,
+		})
 	}
 	return session.NewEvent(r.now(), session.KindInputApproval, session.ApprovalResult{CallID: c.CallID, Decision: in.Decision, Digest: digest, Reason: in.Reason, By: p})
 }

@@ -38,6 +38,9 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
 	if err != nil {
 		told := clientMessage(err)
+		if edited := toldEdited(call); edited != "" {
+			told += " " + edited + "."
+		}
 		if call.Attempts > 0 {
 			told += " An attempt that was made before may have taken effect."
 		}
@@ -55,9 +58,9 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
 		checks: a.checks(), title: titleOf(&call.Tool, call.Name),
-		config: a.serverConfig(call.Tool.Server), vaults: a.state.Created.VaultIDs, computer: computer, inside: call.Tool.Environment,
+		config: a.serverConfig(call.Tool.Server), vaults: a.state.Created.VaultIDs, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
 		call: tool.Call{
-			Key: key, Arguments: call.Arguments, Session: a.key,
+			Key: key, Arguments: call.Args(), Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Labels: a.state.Labels(),
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
@@ -77,7 +80,10 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 }
 
 func (a *actor) serverConfig(label string) *agent.Tool {
-	tools := a.state.Created.Agent.Spec.Tools // replaced as a whole, never changed
+	return serverConfig(a.state.Created.Agent.Spec.Tools, label) // replaced as a whole, never changed
+}
+
+func serverConfig(tools []agent.Tool, label string) *agent.Tool {
 	for i := range tools {
 		if tools[i].Served() && tools[i].ServerLabel == label {
 			return &tools[i]
@@ -98,6 +104,7 @@ type toolCall struct {
 	vaults       []string    // of the session
 	computer     bool        // it runs in the session's environment
 	inside       bool        // it, or its server, does: what that used is journaled with the outcome
+	edited       string      // what the model is told of arguments that whoever approved has changed
 	call         tool.Call
 	code         *codeCall         // nil: the model asked for it
 	mounts       *session.MountAsk // memory stores that are files where it runs; nil: none
@@ -201,10 +208,16 @@ func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, res
 		if out.Error == "" {
 			out.Error = "The tool failed without saying why."
 		}
+		if c.edited != "" {
+			out.Error += " (" + c.edited + ".)"
+		}
 	} else {
 		out.Output = fewParts(append([]stead.Content(nil), result.Content...))
 		if len(out.Output) == 0 {
 			out.Output = stead.TextContent(stead.ContentInputText, "")
+		}
+		if c.edited != "" {
+			out.Output = append(out.Output, stead.TextContent(stead.ContentInputText, "\n("+c.edited+".)")...)
 		}
 		if !c.a.spillContent(ctx, out.Output) {
 			return

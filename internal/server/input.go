@@ -137,7 +137,7 @@ func approval(o param.Object) (session.Input, error) {
 	if err != nil {
 		return session.Input{}, err
 	}
-	if err := res.Only("an answer", "type", "decision", "reason", "digest", "extra"); err != nil {
+	if err := res.Only("an answer", "type", "decision", "reason", "digest", "arguments", "extra"); err != nil {
 		return session.Input{}, err
 	}
 	if _, _, err := res.Enum("type", "mcp_tool_call", session.ActionBudgetLimit); err != nil {
@@ -152,8 +152,20 @@ func approval(o param.Object) (session.Input, error) {
 	if a.Digest, err = shownDigest(res); err != nil {
 		return session.Input{}, err
 	}
+	if a.Arguments, err = editedArguments(res); err != nil {
+		return session.Input{}, err
+	}
 	a.Reason, err = reasonOf(res)
 	return session.Input{Approval: a}, err
+}
+
+// editedArguments reads the arguments that a call is to be made with instead; "": those that were asked for.
+func editedArguments(o param.Object) (string, error) {
+	if _, ok, err := o.Object("arguments"); err != nil || !ok {
+		return "", err
+	}
+	raw, _ := o.Raw("arguments")
+	return string(raw), nil
 }
 
 // shownDigest reads the digest of what whoever answers was shown; "": it is not said.

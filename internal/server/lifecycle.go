@@ -122,7 +122,7 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, p stead.Principa
 	if err != nil {
 		return err
 	}
-	if err := req.Only("a decision", "decision", "reason", "digest", "extra", "output"); err != nil {
+	if err := req.Only("a decision", "decision", "reason", "digest", "arguments", "extra", "output"); err != nil {
 		return err
 	}
 	decision, err := param.Need(req.Enum("decision",
@@ -167,8 +167,12 @@ func decisionInput(o param.Object, a session.Approval, decision string) (session
 		if err != nil {
 			return session.Input{}, err
 		}
+		arguments, err := editedArguments(o)
+		if err != nil {
+			return session.Input{}, err
+		}
 		reason, err := reasonOf(o)
-		return session.Input{Approval: &session.ApprovalInput{RequestID: a.ID, Decision: decision, Reason: reason, Digest: digest, Extra: extra}}, err
+		return session.Input{Approval: &session.ApprovalInput{RequestID: a.ID, Decision: decision, Reason: reason, Digest: digest, Arguments: arguments, Extra: extra}}, err
 	}
 }
 

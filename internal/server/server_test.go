@@ -360,6 +360,13 @@ func TestWhatTheServiceIsAsked(t *testing.T) {
 	if a := f.sent.Inputs[0].Approval; a == nil || *a != (session.ApprovalInput{RequestID: "req_1", Decision: "approve", Digest: shown}) {
 		t.Errorf("sent %+v", f.sent)
 	}
+	d.call("POST", "/v1/approvals/req_1", `{"decision":"approve","arguments":{"n":5}}`)
+	if a := f.sent.Inputs[0].Approval; a == nil || a.Arguments != `{"n":5}` {
+		t.Errorf("sent %+v", a)
+	}
+	if res, body := d.call("POST", "/v1/approvals/req_1", `{"decision":"approve","arguments":[5]}`); res.StatusCode != 400 {
+		t.Errorf("arguments that are a list: %d %s", res.StatusCode, body)
+	}
 	if res, body := d.call("POST", "/v1/approvals/req_1", `{"decision":"approve","digest":"a1"}`); res.StatusCode != 400 {
 		t.Errorf("a short digest: %d %s", res.StatusCode, body)
 	}

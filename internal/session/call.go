@@ -34,6 +34,9 @@ type Call struct {
 	Type      stead.ItemType  `json:"type"` // function_call or mcp_call
 	Tool      ToolCall        `json:"tool"`
 
+	// Edited are the arguments that whoever approved the call wants it to be made with; nil: those that were asked for.
+	Edited json.RawMessage `json:"edited,omitempty"`
+
 	// Code: asked for by code in the environment, and not by the model.
 	Code bool `json:"code,omitempty"`
 
@@ -67,6 +70,14 @@ type Call struct {
 // Key is the call's idempotency key: the same on every attempt, and never another call's.
 func (c *Call) Key(session stead.SessionID) string {
 	return stead.DerivedID("key", session, c.Seq, c.Index)
+}
+
+// Args are the arguments that the call is made with.
+func (c *Call) Args() json.RawMessage {
+	if c.Edited != nil {
+		return c.Edited
+	}
+	return c.Arguments
 }
 
 // ToolName is how usage records and the price book name the call's tool: "server/tool", or "tool".
@@ -194,6 +205,7 @@ const (
 	DecisionApprove     = "approve"
 	DecisionDeny        = "deny"
 	DecisionCancel      = "cancel"
+	DecisionEdit        = "edit" // approve, with other arguments: in the audit log
 	DecisionHappened    = "happened"
 	DecisionNotHappened = "not_happened"
 	DecisionGiveUp      = "give_up"

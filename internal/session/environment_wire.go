@@ -68,7 +68,7 @@ func (c *Call) Command() string {
 		Path    string `json:"path"`
 		Patch   string `json:"patch"`
 	}
-	_ = json.Unmarshal(c.Arguments, &args) // arguments that do not fit were refused before
+	_ = json.Unmarshal(c.Args(), &args) // arguments that do not fit were refused before
 	name := c.Tool.Name
 	if name == "" {
 		name = c.Name
@@ -81,7 +81,7 @@ func (c *Call) Command() string {
 	case args.Path != "":
 		return name + " " + args.Path
 	}
-	return name + " " + string(c.Arguments)
+	return name + " " + string(c.Args())
 }
 
 // title names a call for a person.
@@ -98,7 +98,7 @@ func commandItem(s stead.SessionID, turn string, c *Call, texts Texts) *CommandI
 	var args struct {
 		Cwd string `json:"cwd"`
 	}
-	_ = json.Unmarshal(c.Arguments, &args)
+	_ = json.Unmarshal(c.Args(), &args)
 	if args.Cwd != "" {
 		item.Cwd = &args.Cwd
 	}

@@ -28,6 +28,7 @@ const (
 	KindInputCancel     = "input.cancel"
 	KindInputToolResult = "input.tool_result"
 	KindInputApproval   = "input.approval"
+	KindInputEdit       = "input.edit" // an approval of a call with other arguments
 	KindInputOutcome    = "input.outcome"
 	KindInputBudget     = "input.budget"
 	KindInputRefused    = "input.refused" // by a guardrail: nothing of it is kept
@@ -188,6 +189,18 @@ type ApprovalResult struct {
 	Digest   string          `json:"digest,omitempty"` // of what was shown: View.Digest
 	Reason   string          `json:"reason,omitempty"`
 	By       stead.Principal `json:"by"`
+}
+
+// ApprovalEdit approves a call with other arguments than were asked for. It is no ApprovalResult, so that a node that does
+// not know it makes no call with the old ones.
+type ApprovalEdit struct {
+	CallID    string          `json:"call_id"`
+	Arguments json.RawMessage `json:"arguments"`
+	Digest    string          `json:"digest"` // of what was shown, with the old arguments
+	Reason    string          `json:"reason,omitempty"`
+	By        stead.Principal `json:"by"`
+
+	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // as in Message
 }
 
 // OutcomeResult answers an outcome-unknown request.

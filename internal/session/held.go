@@ -15,8 +15,8 @@ import (
 
 // Policies may hold a call until somebody approves it. The question is a fact of the journal, so that
 // it is asked once, whoever holds the session; those who approved are kept with the call, so that what
-// was given counts when policies are asked again. What they saw is what is done: a call's arguments
-// never change.
+// was given counts when policies are asked again. What they saw is what is done: when somebody changes a call's
+// arguments, what was approved before is gone, and whoever else must approve is asked anew.
 
 // Request is what policies are asked before an effect of this session's agent.
 func (v *View) Request(effect policy.Effect, resource string) policy.Request {
@@ -34,7 +34,7 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 // ToolRequest is what policies are asked before a tool call.
 func (v *View) ToolRequest(c *Call) policy.Request {
 	req := v.Request(policy.ToolCall, c.resource())
-	req.Arguments, req.Class, req.Before = c.Arguments, string(c.Tool.Effect), c.Decided
+	req.Arguments, req.Class, req.Before = c.Args(), string(c.Tool.Effect), c.Decided
 	return req
 }
 
@@ -77,6 +77,20 @@ func (v *View) approved(c *Call, by stead.Principal) {
 	}
 }
 
+// approvalEdit is an approval of other arguments: the first of what is asked about from now on. In a copy of the session the
+// call may not be held.
+func (v *View) approvalEdit(e stead.Event, p ApprovalEdit) {
+	c := v.CallByID(p.CallID)
+	if c == nil || c.State != CallApproval && c.State != CallReady || c.Attempts > 0 || c.Expired(e.At) {
+		return
+	}
+	v.LastActive = e.At
+	c.Edited, c.Approved, c.Since, c.Asked = p.Arguments, nil, e.At, e.Seq
+	if c.State == CallApproval {
+		v.approved(c, p.By)
+	}
+}
+
 func (v *View) toolLapsed(_ stead.Event, p ToolLapsed) {
 	if c := v.CallByID(p.CallID); c != nil && c.Held() != nil {
 		c.State, c.Until, c.Lapsed = CallReady, 0, true
@@ -86,7 +100,7 @@ func (v *View) toolLapsed(_ stead.Event, p ToolLapsed) {
 // Digest is that of what whoever answers is shown: which question it is, and what would be done. SHA-256 in hex.
 func (v *View) Digest(c *Call) string {
 	sum := sha256.Sum256(mustJSON([]string{
-		c.RequestID(v.Key.Session), string(policy.ToolCall), c.resource(), string(c.Tool.Effect), string(c.Arguments),
+		c.RequestID(v.Key.Session), string(policy.ToolCall), c.resource(), string(c.Tool.Effect), string(c.Args()),
 	}))
 	return hex.EncodeToString(sum[:])
 }

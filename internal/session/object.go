@@ -117,7 +117,7 @@ func (v *View) personAction(c *Call, turn, kind, message string) RequiredAction 
 	}
 	return RequiredAction{
 		Type: kind, TurnID: turn, RequestID: c.RequestID(v.Key.Session),
-		Request: &ActionRequest{Type: "mcp_tool_call", Arguments: c.Arguments, Message: message, Name: &name, ServerLabel: server},
+		Request: &ActionRequest{Type: "mcp_tool_call", Arguments: c.Args(), Message: message, Name: &name, ServerLabel: server},
 	}
 }
 
@@ -253,7 +253,7 @@ func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
 		return commandItem(s, turn, c, texts)
 	}
 	item := &MCPCallItem{
-		ID: callItemID(s, c), Type: "mcp_call", Arguments: c.Arguments, Name: cmp.Or(c.Tool.Name, c.Name),
+		ID: callItemID(s, c), Type: "mcp_call", Arguments: c.Args(), Name: cmp.Or(c.Tool.Name, c.Name),
 		ServerLabel: c.Tool.Server, Status: c.Status, TurnID: turn,
 		Error: null, Output: null,
 	}

@@ -195,6 +195,7 @@ type ApprovalInput struct {
 	Decision  string
 	Reason    string
 	Digest    string // of what was shown; "": whoever answers does not say
+	Arguments string // approve: as a JSON object, those that the call is made with; "": as asked for
 	Extra     *Spend // approve, of a budget: so much more than was used; nil: one call of the model
 }
 

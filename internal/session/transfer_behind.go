@@ -172,7 +172,7 @@ func (f *fork) openCall() bool {
 // callOf returns the call that an event is about; "" for events about something else.
 func callOf(e stead.Event) (string, error) {
 	switch e.Kind {
-	case KindToolCalled, KindToolReturned, KindToolLost, KindInputApproval, KindInputOutcome:
+	case KindToolCalled, KindToolReturned, KindToolLost, KindInputApproval, KindInputEdit, KindInputOutcome:
 		p, err := Decode[struct {
 			CallID string `json:"call_id"`
 		}](e)

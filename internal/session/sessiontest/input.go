@@ -1,6 +1,8 @@
 package sessiontest
 
 import (
+	"encoding/json"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -92,6 +94,10 @@ func (g *Gen) answer(by stead.Principal) {
 	c := t.Calls[g.rng.IntN(len(t.Calls))]
 	switch c.State {
 	case session.CallApproval:
+		if g.chance(20) {
+			g.append(session.KindInputEdit, session.ApprovalEdit{CallID: c.CallID, Arguments: json.RawMessage(`{"n":7}`), By: by})
+			return
+		}
 		decisions := []string{session.DecisionApprove, session.DecisionApprove, session.DecisionDeny}
 		if g.Cancel && g.chance(10) {
 			decisions = []string{session.DecisionCancel}

@@ -1,0 +1,130 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/guardrail"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// Whoever approves a call may change its arguments. They are checked as a model's are, before the answer is stored: that
+// they fit the tool's parameters, and by guardrails. Policies are asked about them before the call is made.
+
+// checkEdits replaces the arguments that answers bring by those that would be called with. An answer to what does not wait
+// is left as it is: it is refused with the others.
+func (r *Runner) checkEdits(ctx context.Context, key stead.SessionKey, p stead.Principal, inputs []session.Input) ([]session.Input, error) {
+	edits := func(in session.Input) bool { return in.Approval != nil && in.Approval.Arguments != "" }
+	if !slices.ContainsFunc(inputs, edits) {
+		return inputs, nil
+	}
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	inputs = slices.Clone(inputs)
+	for i, in := range inputs {
+		if !edits(in) {
+			continue
+		}
+		c := v.CallByRequest(in.Approval.RequestID)
+		if c == nil || c.State != session.CallApproval {
+			continue
+		}
+		own := *in.Approval
+		args, found, err := r.checkEdit(ctx, v, c, p, fmt.Sprintf("events[%d].response.arguments", i), own.Arguments)
+		if err != nil {
+			return nil, err
+		}
+		own.Arguments = string(args)
+		inputs[i].Approval, inputs[i].Guarded.Findings = &own, found
+	}
+	return inputs, nil
+}
+
+func (r *Runner) checkEdit(ctx context.Context, v *session.View, c *session.Call, p stead.Principal, at, text string) (json.RawMessage, []guardrail.Finding, error) {
+	args, wrong := arguments(json.RawMessage(text))
+	if wrong != "" {
+		return nil, nil, stead.Invalid(at, "%s", wrong)
+	}
+	verdict := guardrail.Verdict{}
+	if checks := r.checksOf(v, p); checks != nil {
+		left, found := checks.Arguments(ctx, titleOf(&c.Tool, c.Name), args)
+		if args, verdict = left, found; found.Blocked != nil {
+			return nil, nil, found.Err(at)
+		}
+		if found.Needs != nil && c.Tool.Ask == nil {
+			return nil, nil, stead.Invalid(at, "%s: deny the call, and let the agent ask with these arguments", found.Asks())
+		}
+	}
+	spec, err := r.specOf(ctx, v, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if check := r.cfg.CheckArguments; check != nil && len(spec.Parameters) > 0 {
+		if err := check(spec.Parameters, args); err != nil {
+			return nil, nil, stead.Invalid(at, "the arguments do not fit the tool: %s", err)
+		}
+	}
+	return args, verdict.Findings, nil
+}
+
+// specOf is what is known of a call's tool now.
+func (r *Runner) specOf(ctx context.Context, v *session.View, c *session.Call) (tool.Spec, error) {
+	var tools []tool.Tool
+	if c.Tool.Server == "" && c.Tool.Environment {
+		tools = r.cfg.Environments.Tools()
+	} else {
+		cfg := serverConfig(v.Created.Agent.Spec.Tools, c.Tool.Server)
+		if cfg == nil {
+			return tool.Spec{}, stead.Errorf(stead.KindConflict, "the session has no server %s any more", c.Tool.Server)
+		}
+		if cfg.InEnvironment() {
+			return tool.Spec{}, stead.Errorf(stead.KindConflict, "arguments of tools whose server runs in the session's environment can't be changed: deny the call and say why")
+		}
+		var err error
+		if tools, err = r.serverTools(ctx, v.Key, v.Created.VaultIDs, *cfg); err != nil {
+			return tool.Spec{}, stead.Wrap(stead.KindUnavailable, err, "whether the arguments fit can't be said: server %s could not be asked for its tools", c.Tool.Server)
+		}
+	}
+	found := named(tools, c.Tool.Name)
+	if found == nil {
+		return tool.Spec{}, stead.Errorf(stead.KindConflict, "the server %s has no tool %s any more", c.Tool.Server, c.Tool.Name)
+	}
+	return found.Spec(), nil
+}
+
+// toldEdited is what the model is told of a call whose arguments somebody changed; "" of any other.
+func toldEdited(c *session.Call) string {
+	if c.Edited == nil {
+		return ""
+	}
+	return "Whoever approved this call changed its arguments: it is about the call with " + string(c.Edited)
+}
+
+// answerDrafts adds the audit records of answers to calls that wait, for the transaction that stores the answers.
+func (r *Runner) answerDrafts(ctx context.Context, v *session.View, p stead.Principal, inputs []session.Input, drafts [][]byte) [][]byte {
+	for _, in := range inputs {
+		if in.Approval == nil {
+			continue
+		}
+		c := v.CallByRequest(in.Approval.RequestID)
+		if c == nil {
+			continue
+		}
+		req := policy.Request{
+			Principal: p, Session: v.Key, Effect: policy.ApprovalGive, Resource: in.Approval.RequestID, Arguments: c.Args(),
+			Carried: true, Answer: v.Answered(c, *in.Approval),
+		}
+		if edited := in.Approval.Arguments; edited != "" {
+			req.Arguments, req.Answer.Decision = []byte(edited), session.DecisionEdit
+		}
+		drafts = r.draft(ctx, drafts, req, policy.Decision{Allow: true, By: "person"})
+	}
+	return drafts
+}
