@@ -43,12 +43,13 @@ bin/staticcheck: tools/go.mod tools/go.sum
 # and takes minutes. They run without it; run one with it by hand when its driver changes. Most of their
 # time they wait, and so do the real crashes: more of them than there are processors run at once.
 DRIVERS = ns landlock gvisor docker kubernetes environmenttest
-# These are pure: they start no goroutine and share nothing, and their long histories are slow enough.
-PURE = session environment/workspace/manifest
+# These are pure: they start no goroutine and share nothing, and their long histories and large documents are slow enough.
+PURE = session environment/workspace/manifest office
 
-# SQLite is C that was translated to Go: no goroutine of ours shares its memory but through it, and the detector
-# slows it fourfold. Whatever calls it is watched.
-RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc=-race=false'
+# SQLite is C that was translated to Go, and wazero a compiler: no goroutine of ours shares their memory but through
+# them, and the detector slows them four- and tenfold. Whatever calls them is watched.
+UNWATCHED = modernc.org/sqlite/lib modernc.org/libc github.com/tetratelabs/wazero/...
+RACE = -race $(UNWATCHED:%=-gcflags='%=-race=false')
 
 # A program with the detector waits a second at its end for reports of others, and thousands end here.
 race: export GORACE = atexit_sleep_ms=50

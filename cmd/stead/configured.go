@@ -41,7 +41,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		Removed: func(ctx context.Context, project stead.ProjectID, id string) error {
 			return vectors.FileRemoved(ctx, project, id)
 		}})
-	vectors = vectorstore.NewService(vectorstore.Config{Documents: documents, Records: memories, Files: files, Policy: authorizer, Log: n.log, Now: time.Now, Embedding: embedding})
+	vectors = vectorstore.NewService(vectorstore.Config{Documents: documents, Records: memories, Files: files, Policy: authorizer, Log: n.log, Now: time.Now, Embedding: embedding, Read: readDocument(n.cfg.Data)})
 	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,

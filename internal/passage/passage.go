@@ -17,7 +17,7 @@
 // Units and limits: tokens are estimated as four bytes each, as everywhere in Stead. MaxTokens of a
 // document, MinSize and MaxSize of a passage.
 //
-// Errors: KindNotImplemented for what is no text, such as PDF; KindInvalid for what is broken or
+// Errors: KindNotImplemented for what is no text, such as PDF (Converted takes what others made of that); KindInvalid for what is broken or
 // empty; KindTooLarge.
 //
 // Source: npm openai 7.57.0, resources/vector-stores (the sizes); CommonMark 0.31 (headings, fences).
@@ -94,6 +94,15 @@ func Read(name string, data []byte) (Document, error) {
 	case d.Format == JSON:
 		d.Text, d.Format = indented(d.Text)
 	}
+	return d.checked(name)
+}
+
+// Converted is the document of a file that somebody else has read, and written as Markdown.
+func Converted(name, markdown string) (Document, error) {
+	return Document{Markdown, markdown}.checked(name)
+}
+
+func (d Document) checked(name string) (Document, error) {
 	if strings.TrimSpace(d.Text) == "" {
 		return Document{}, stead.Errorf(stead.KindInvalid, "file %.80q has no text", name)
 	}

@@ -119,7 +119,7 @@ func (s *Service) read(ctx context.Context, project stead.ProjectID, id string) 
 	if _, err := io.ReadFull(content, data); err != nil {
 		return passage.Document{}, stead.Wrap(stead.KindUnavailable, err, "read file %s", id)
 	}
-	return passage.Read(f.Filename, data)
+	return s.cfg.Read(ctx, f.Filename, data)
 }
 
 // Detach takes a file out of a store, with everything that it said.

@@ -35,6 +35,7 @@ import (
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/file"
 	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/passage"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -89,6 +90,8 @@ type Config struct {
 	Now       func() time.Time
 	// Embedding makes vectors of passages; nil: words alone are looked for.
 	Embedding *memory.Embedding
+	// Read makes text of a file. Its errors of KindNotImplemented, KindInvalid and KindTooLarge are for good. nil: what is text is read.
+	Read func(ctx context.Context, name string, data []byte) (passage.Document, error)
 }
 
 // Service keeps vector stores. It is safe for concurrent use.
@@ -103,6 +106,11 @@ type Service struct {
 func NewService(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Read == nil {
+		c.Read = func(_ context.Context, name string, data []byte) (passage.Document, error) {
+			return passage.Read(name, data)
+		}
 	}
 	c.Records = c.Embedding.Waking(c.Records)
 	return &Service{

@@ -1,0 +1,201 @@
+package office
+
+import (
+	"path"
+	"strconv"
+	"strings"
+)
+
+// word reads a text document.
+func (p *pack) word(main string) (string, error) {
+	styles, err := p.styles(path.Join(path.Dir(main), "styles.xml"))
+	if err != nil {
+		return "", err
+	}
+	w := &word{styles: styles}
+	if err := p.walk(main, func(e element) error { w.tell(e); return nil }); err != nil {
+		return "", err
+	}
+	return w.out.String(), nil
+}
+
+// styles returns the levels of headings, from 1, by the ids of their styles. An id is in the author's language; a style's
+// name, or its outline level, says what it is.
+func (p *pack) styles(name string) (map[string]int, error) {
+	levels := map[string]int{}
+	if p.files[name] == nil {
+		return levels, nil
+	}
+	id := ""
+	err := p.walk(name, func(e element) error {
+		switch {
+		case !e.begins:
+		case e.name == "style":
+			id = e.attr("styleId")
+		case e.name == "name":
+			style := strings.ToLower(e.attr("val"))
+			if level, ok := strings.CutPrefix(style, "heading "); ok {
+				levels[id], _ = strconv.Atoi(level) // another word is no level
+			} else if style == "title" {
+				levels[id] = 1
+			}
+		case e.name == "outlineLvl" && levels[id] == 0:
+			levels[id] = outline(e)
+		}
+		return nil
+	})
+	return levels, err
+}
+
+// outline is the level of a heading; 9 is the contract's word for none.
+func outline(e element) int {
+	if n, err := strconv.Atoi(e.attr("val")); err == nil && n >= 0 && n < 9 {
+		return n + 1
+	}
+	return 0
+}
+
+// word is a document that is being read.
+type word struct {
+	styles map[string]int
+	out    markdown
+	// A text box holds paragraphs within one.
+	open   []*paragraph
+	tables []*table // that lie in each other
+	text   bool     // within an element whose text counts
+	gone   int      // elements of deleted text that are open
+	list   bool     // the paragraph before was an item
+}
+
+type paragraph struct {
+	text    strings.Builder
+	heading int
+	item    int // level of a list, from 1
+}
+
+type table struct {
+	rows [][]string
+	cell strings.Builder
+}
+
+func (w *word) tell(e element) {
+	if e.name != "" && !strings.Contains(e.space, "wordprocessingml") {
+		return
+	}
+	switch e.name {
+	case "":
+		if w.text && w.gone == 0 {
+			w.write(e.text)
+		}
+	case "del", "moveFrom":
+		if e.begins {
+			w.gone++
+		} else {
+			w.gone--
+		}
+	case "t":
+		w.text = e.begins
+	case "tbl", "tr", "tc":
+		w.grid(e)
+	case "p":
+		if e.begins {
+			w.open = append(w.open, &paragraph{})
+		} else {
+			w.end()
+		}
+	default:
+		if e.begins {
+			w.mark(e)
+		}
+	}
+}
+
+// mark reads what says something about a paragraph, or stands for a character.
+func (w *word) mark(e element) {
+	switch e.name {
+	case "tab", "ptab":
+		w.write(" ")
+	case "br", "cr":
+		w.write("\n")
+	case "noBreakHyphen":
+		w.write("-")
+	}
+	if len(w.open) == 0 {
+		return
+	}
+	p := w.open[len(w.open)-1]
+	switch e.name {
+	case "pStyle":
+		p.heading = w.styles[e.attr("val")]
+	case "outlineLvl":
+		p.heading = max(p.heading, outline(e))
+	case "ilvl":
+		level, _ := strconv.Atoi(e.attr("val")) // another one is the outermost
+		p.item = max(0, level) + 1
+	case "numPr":
+		p.item = max(p.item, 1)
+	}
+}
+
+func (w *word) write(s string) {
+	if len(w.open) > 0 {
+		w.open[len(w.open)-1].text.WriteString(s)
+	}
+}
+
+func (w *word) end() {
+	if len(w.open) == 0 {
+		return
+	}
+	p := w.open[len(w.open)-1]
+	text := p.text.String()
+	heading, item := p.heading, p.item
+	w.open = w.open[:len(w.open)-1]
+	if strings.TrimSpace(text) == "" {
+		return
+	}
+	switch {
+	case len(w.tables) > 0:
+		w.tables[len(w.tables)-1].cell.WriteString(text + " ")
+		return
+	case heading > 0:
+		w.out.heading(heading, text)
+	case item > 0:
+		w.out.item(item-1, text, !w.list)
+	default:
+		w.out.paragraph(text)
+	}
+	w.list = heading == 0 && item > 0
+}
+
+// grid reads the parts of a table. One within a cell is that cell's text.
+func (w *word) grid(e element) {
+	if e.name == "tbl" && e.begins {
+		w.tables = append(w.tables, &table{})
+		return
+	}
+	if len(w.tables) == 0 {
+		return
+	}
+	t := w.tables[len(w.tables)-1]
+	switch {
+	case e.name == "tr" && e.begins:
+		t.rows = append(t.rows, nil)
+	case e.name == "tc" && !e.begins && len(t.rows) > 0:
+		last := len(t.rows) - 1
+		t.rows[last] = append(t.rows[last], t.cell.String())
+		t.cell.Reset()
+	case e.name == "tbl":
+		rows := t.rows
+		w.tables = w.tables[:len(w.tables)-1]
+		w.list = false
+		if len(w.tables) == 0 {
+			w.out.table(rows)
+			return
+		}
+		outer := w.tables[len(w.tables)-1]
+		for _, r := range rows {
+			outer.cell.WriteString(strings.Join(r, ", ") + "; ")
+		}
+	}
+}
