@@ -23,6 +23,7 @@ func (a *app) approvalsCmd() *cobra.Command {
 		a.approvalsDecide("approve", "Let a tool call go ahead, or a turn over a budget", "approved"),
 		a.approvalsDecide("deny", "Refuse a tool call; the agent is told. A turn over a budget fails", "denied"),
 		a.approvalsEdit(),
+		a.approvalsDelegate(),
 		a.approvalsAnswer())
 }
 
@@ -164,6 +165,41 @@ func (a *app) approvalsEdit() *cobra.Command {
 	c.Flags().StringVar(&arguments, "arguments", "", "what the call is made with instead: a JSON object")
 	c.Flags().StringVar(&reason, "reason", "", "why; it stands in the journal and the audit log")
 	_ = c.MarkFlagRequired("arguments")
+	return c
+}
+
+func (a *app) approvalsDelegate() *cobra.Command {
+	var reason, to string
+	c := &cobra.Command{
+		Use:   "delegate REQUEST --to user:ID | service:ID | role:ROLE",
+		Short: "Hand the approval of a tool call to somebody who may give it",
+		Long: "Hands the next approval of a tool call that a policy holds to a user, a service or a role. Nobody's rights grow by it: it counts\n" +
+			"only if it would have counted before. They can hand it on; whoever handed it to them can take it back.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kind, id, ok := strings.Cut(to, ":")
+			if !ok || id == "" || !slices.Contains([]string{"user", "service", "role"}, kind) {
+				return stead.Invalid("to", "--to is user:ID, service:ID or role:ROLE, not %.80q", to)
+			}
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval)
+			if err != nil {
+				return err
+			}
+			if err := c.Send(cmd.Context(), ap.SessionID, client.Delegate(ap.ID, reason, kind, id)); err != nil {
+				return err
+			}
+			return a.object(map[string]string{"request_id": ap.ID, "session_id": ap.SessionID, "decision": "delegate", "to": to}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s handed to %s\n", ap.Action.Tool(), printable(to))
+			})
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "user:ID, service:ID or role:ROLE")
+	c.Flags().StringVar(&reason, "reason", "", "why; it stands in the journal and the audit log")
+	_ = c.MarkFlagRequired("to")
 	return c
 }
 

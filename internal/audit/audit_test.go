@@ -300,7 +300,7 @@ func TestActsAndRefusalsAreRecordedBeforeTheyAreAnswered(t *testing.T) {
 // TestAnswersAreRecorded: who, what, why, and of what was shown; at every level.
 func TestAnswersAreRecorded(t *testing.T) {
 	h := newHouse()
-	for decision, want := range map[string]audit.Decision{"approve": audit.Allow, "edit": audit.Allow, "deny": audit.Deny, "cancel": audit.Deny} {
+	for decision, want := range map[string]audit.Decision{"approve": audit.Allow, "edit": audit.Allow, "delegate to user bob": audit.Allow, "deny": audit.Deny, "cancel": audit.Deny} {
 		req := policy.Request{
 			Principal: principal(identity.Approver), Effect: policy.ApprovalGive, Resource: "req_1", Carried: true, Arguments: []byte(`{"amount":5}`),
 			Answer: &policy.Answer{Decision: decision, Why: "it is Friday", Tool: "shop/refund", Digest: "d1"},

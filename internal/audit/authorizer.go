@@ -102,7 +102,7 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 	}
 	if a := req.Answer; a != nil {
 		r.Action, r.Reason, r.Detail = ActAnswer, a.Why, a.Decision+" "+a.Tool+", effect "+a.Digest
-		if a.Decision != "approve" && a.Decision != "edit" {
+		if a.Decision == "deny" || a.Decision == "cancel" {
 			r.Decision = Deny
 		}
 	}

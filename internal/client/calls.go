@@ -110,6 +110,21 @@ func Edit(requestID, reason, digest string, arguments json.RawMessage) any {
 	}
 }
 
+// Delegate is the input event that hands an approval to a user, a service or a role.
+func Delegate(requestID, reason, kind, id string) any {
+	to := map[string]string{"kind": kind, "id": id}
+	if kind == "role" {
+		to = map[string]string{"role": id}
+	}
+	response := map[string]any{"type": "mcp_tool_call", "decision": "delegate", "to": to}
+	if reason != "" {
+		response["reason"] = reason
+	}
+	return map[string]any{
+		"type": "agent.session.input.mcp_approval_request_result", "request_id": requestID, "response": response,
+	}
+}
+
 // Decision is the input event that answers an approval request: approve, deny or cancel. The agent
 // is told the reason, if there is one. With the digest of what was shown, it answers nothing else.
 func Decision(requestID, decision, reason, digest string) any {

@@ -128,7 +128,7 @@ type Entry struct {
 
 // Answer is somebody's answer to a request for approval.
 type Answer struct {
-	Decision string // approve, edit (approve, with other arguments), deny or cancel
+	Decision string // approve, edit (approve, with other arguments), delegate …, deny or cancel
 	Why      string
 	Tool     string // that was asked about: "server/tool"
 	Digest   string // of what was shown

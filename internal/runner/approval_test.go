@@ -239,3 +239,53 @@ func TestArgumentsAreEdited(t *testing.T) {
 		})
 	}
 }
+
+// TestApprovalIsDelegated: to somebody by name or a role, by whoever could approve, and never to whom it would not count from.
+func TestApprovalIsDelegated(t *testing.T) {
+	h := &holder{policy.Needs{Roles: []stead.Role{"approver", "owner"}, Count: 2, Separate: true}}
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go", mcpServer()).ID
+		asked := func() session.RequiredAction {
+			return n.until(id, status(session.StatusRequiresAction)).RequiredActions[0]
+		}
+		request := asked().RequestID
+		hand := func(by stead.Principal, to session.Delegate) error {
+			in := session.ApprovalInput{RequestID: request, Decision: session.DecisionDelegate, To: &to}
+			return n.Send(context.Background(), by, id, session.SendRequest{Inputs: []session.Input{{Approval: &in}}})
+		}
+		user := func(id string) session.Delegate { return session.Delegate{Kind: stead.PrincipalUser, ID: id} }
+		eve, bob, kim := as("eve", "approver"), as("bob", "approver"), as("kim", "owner")
+		isKind(t, hand(as("dev", "developer"), user("bob")), stead.KindForbidden)
+		isKind(t, hand(eve, session.Delegate{Role: "developer"}), stead.KindForbidden)
+		isKind(t, hand(eve, user(me.ID)), stead.KindForbidden) // the session is its own
+		isKind(t, n.Send(context.Background(), eve, id, session.SendRequest{Inputs: []session.Input{decides(request, session.DecisionDelegate)}}), stead.KindInvalid)
+		for _, err := range []error{hand(eve, user("bob")), hand(bob, session.Delegate{Role: "owner"})} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if why := asked().Request.Why; !strings.Contains(why, "handed to the role owner") {
+			t.Errorf("the question says %q", why)
+		}
+		isKind(t, hand(eve, user("eve")), stead.KindForbidden) // bob has it handed on
+		isKind(t, n.approve(id, eve, session.DecisionApprove), stead.KindForbidden)
+		isKind(t, n.approve(id, bob, session.DecisionApprove), stead.KindForbidden)
+		if err := n.approve(id, kim, session.DecisionApprove); err != nil {
+			t.Fatal(err)
+		}
+		if err := hand(eve, user("dev")); err != nil { // whoever that is: the name gives no right
+			t.Fatal(err)
+		}
+		isKind(t, n.approve(id, as("dev", "developer"), session.DecisionApprove), stead.KindForbidden)
+		if err := hand(eve, user("bob")); err != nil { // taken back, and handed on
+			t.Fatal(err)
+		}
+		if err := n.approve(id, bob, session.DecisionApprove); err != nil {
+			t.Fatal(err)
+		}
+		n.idle(id)
+		if len(n.tools.log()) != 1 || n.count(id, session.KindInputDelegate) != 4 {
+			t.Errorf("%d calls; events %q", len(n.tools.log()), n.kinds(id))
+		}
+	}, withModel(script(calls("launch", `{}`), reply("done"))), withPolicy(h))
+}

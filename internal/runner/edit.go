@@ -124,6 +124,9 @@ func (r *Runner) answerDrafts(ctx context.Context, v *session.View, p stead.Prin
 		if edited := in.Approval.Arguments; edited != "" {
 			req.Arguments, req.Answer.Decision = []byte(edited), session.DecisionEdit
 		}
+		if to := in.Approval.To; to != nil {
+			req.Answer.Decision += " to " + to.String() + ":"
+		}
 		drafts = r.draft(ctx, drafts, req, policy.Decision{Allow: true, By: "person"})
 	}
 	return drafts

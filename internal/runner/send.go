@@ -260,8 +260,8 @@ const CodeDigest = "approval_digest_mismatch"
 
 func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in session.ApprovalInput, g session.Guarded) (stead.Event, error) {
 	if v.Turn != nil && v.Turn.Budget != nil && v.Turn.Budget.RequestID(v.Key.Session) == in.RequestID {
-		if in.Arguments != "" {
-			return stead.Event{}, stead.Invalid(at+".response.arguments", "arguments are for a call that waits for approval")
+		if in.Arguments != "" || in.To != nil {
+			return stead.Event{}, stead.Invalid(at+".response", "arguments and to are for a call that waits for approval")
 		}
 		return r.budgetEvent(v, p, at, in)
 	}
@@ -273,9 +273,9 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 		return stead.Event{}, stead.Invalid(at+".request_id", "Unknown pending approval request: %.200s", in.RequestID)
 	}
 	switch in.Decision {
-	case session.DecisionApprove, session.DecisionDeny, session.DecisionCancel:
+	case session.DecisionApprove, session.DecisionDeny, session.DecisionCancel, session.DecisionDelegate:
 	default:
-		return stead.Event{}, stead.Invalid(at+".response.decision", "decision must be approve, deny or cancel, not %.40q", in.Decision)
+		return stead.Event{}, stead.Invalid(at+".response.decision", "decision must be approve, deny, cancel or delegate, not %.40q", in.Decision)
 	}
 	digest := v.Digest(c)
 	if in.Digest != "" && in.Digest != digest {
@@ -285,6 +285,15 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 	}
 	if c.Expired(r.now()) {
 		return stead.Event{}, stead.Errorf(stead.KindConflict, "the time for answering request %.200s is over", in.RequestID)
+	}
+	if (in.Decision == session.DecisionDelegate) != (in.To != nil) {
+		return stead.Event{}, stead.Invalid(at+".response.to", "delegate says to whom, and no other decision does")
+	}
+	if in.To != nil {
+		if err := v.MayDelegate(c, p, *in.To); err != nil {
+			return stead.Event{}, err
+		}
+		return session.NewEvent(r.now(), session.KindInputDelegate, session.ApprovalDelegated{CallID: c.CallID, To: *in.To, Reason: in.Reason, By: p})
 	}
 	if in.Arguments != "" && in.Decision != session.DecisionApprove {
 		return stead.Event{}, stead.Invalid(at+".response.arguments", "arguments are for approve alone")

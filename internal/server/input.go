@@ -26,6 +26,7 @@ const (
 	decideApprove     = "approve"
 	decideDeny        = "deny"
 	decideCancel      = "cancel"
+	decideDelegate    = "delegate"
 	decideHappened    = "happened"
 	decideNotHappened = "not_happened"
 	decideGiveUp      = "give_up"
@@ -137,13 +138,13 @@ func approval(o param.Object) (session.Input, error) {
 	if err != nil {
 		return session.Input{}, err
 	}
-	if err := res.Only("an answer", "type", "decision", "reason", "digest", "arguments", "extra"); err != nil {
+	if err := res.Only("an answer", "type", "decision", "reason", "digest", "arguments", "to", "extra"); err != nil {
 		return session.Input{}, err
 	}
 	if _, _, err := res.Enum("type", "mcp_tool_call", session.ActionBudgetLimit); err != nil {
 		return session.Input{}, err
 	}
-	if a.Decision, err = param.Need(res.Enum("decision", decideApprove, decideDeny, decideCancel))(res.Path("decision")); err != nil {
+	if a.Decision, err = param.Need(res.Enum("decision", decideApprove, decideDeny, decideCancel, decideDelegate))(res.Path("decision")); err != nil {
 		return session.Input{}, err
 	}
 	if a.Extra, err = extraOf(res); err != nil {
@@ -152,11 +153,41 @@ func approval(o param.Object) (session.Input, error) {
 	if a.Digest, err = shownDigest(res); err != nil {
 		return session.Input{}, err
 	}
+	if a.To, err = delegateOf(res); err != nil {
+		return session.Input{}, err
+	}
 	if a.Arguments, err = editedArguments(res); err != nil {
 		return session.Input{}, err
 	}
 	a.Reason, err = reasonOf(res)
 	return session.Input{Approval: a}, err
+}
+
+// delegateOf reads to whom an approval is handed; nil: nobody is named.
+func delegateOf(o param.Object) (*session.Delegate, error) {
+	to, ok, err := o.Object("to")
+	if err != nil || !ok {
+		return nil, err
+	}
+	if err := to.Only("a delegate", "kind", "id", "role"); err != nil {
+		return nil, err
+	}
+	kind, _, err := to.Enum("kind", string(stead.PrincipalUser), string(stead.PrincipalService))
+	if err != nil {
+		return nil, err
+	}
+	id, _, err := to.String("id")
+	if err != nil {
+		return nil, err
+	}
+	role, _, err := to.String("role")
+	if err != nil {
+		return nil, err
+	}
+	if len(id) > stead.MaxInlineBytes || (role == "") != (kind != "" && id != "") || (kind == "") != (id == "") {
+		return nil, stead.Invalid(to.Path("id"), "%s is a kind (user or service) with an id, or a role", o.Path("to"))
+	}
+	return &session.Delegate{Kind: stead.PrincipalKind(kind), ID: id, Role: stead.Role(role)}, nil
 }
 
 // editedArguments reads the arguments that a call is to be made with instead; "": those that were asked for.

@@ -122,11 +122,11 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, p stead.Principa
 	if err != nil {
 		return err
 	}
-	if err := req.Only("a decision", "decision", "reason", "digest", "arguments", "extra", "output"); err != nil {
+	if err := req.Only("a decision", "decision", "reason", "digest", "arguments", "to", "extra", "output"); err != nil {
 		return err
 	}
 	decision, err := param.Need(req.Enum("decision",
-		decideApprove, decideDeny, decideCancel, decideHappened, decideNotHappened, decideGiveUp))("decision")
+		decideApprove, decideDeny, decideCancel, decideDelegate, decideHappened, decideNotHappened, decideGiveUp))("decision")
 	if err != nil {
 		return err
 	}
@@ -167,12 +167,16 @@ func decisionInput(o param.Object, a session.Approval, decision string) (session
 		if err != nil {
 			return session.Input{}, err
 		}
+		to, err := delegateOf(o)
+		if err != nil {
+			return session.Input{}, err
+		}
 		arguments, err := editedArguments(o)
 		if err != nil {
 			return session.Input{}, err
 		}
 		reason, err := reasonOf(o)
-		return session.Input{Approval: &session.ApprovalInput{RequestID: a.ID, Decision: decision, Reason: reason, Digest: digest, Arguments: arguments, Extra: extra}}, err
+		return session.Input{Approval: &session.ApprovalInput{RequestID: a.ID, Decision: decision, Reason: reason, Digest: digest, To: to, Arguments: arguments, Extra: extra}}, err
 	}
 }
 

@@ -364,6 +364,15 @@ func TestWhatTheServiceIsAsked(t *testing.T) {
 	if a := f.sent.Inputs[0].Approval; a == nil || a.Arguments != `{"n":5}` {
 		t.Errorf("sent %+v", a)
 	}
+	d.call("POST", "/v1/approvals/req_1", `{"decision":"delegate","to":{"kind":"user","id":"bob"}}`)
+	if a := f.sent.Inputs[0].Approval; a == nil || a.Decision != "delegate" || *a.To != (session.Delegate{Kind: "user", ID: "bob"}) {
+		t.Errorf("sent %+v", a)
+	}
+	for _, to := range []string{`{}`, `{"kind":"user"}`, `{"id":"bob"}`, `{"kind":"node","id":"bob"}`, `{"kind":"user","id":"bob","role":"owner"}`, `{"rule":"owner"}`} {
+		if res, body := d.call("POST", "/v1/approvals/req_1", `{"decision":"delegate","to":`+to+`}`); res.StatusCode != 400 {
+			t.Errorf("handed to %s: %d %s", to, res.StatusCode, body)
+		}
+	}
 	if res, body := d.call("POST", "/v1/approvals/req_1", `{"decision":"approve","arguments":[5]}`); res.StatusCode != 400 {
 		t.Errorf("arguments that are a list: %d %s", res.StatusCode, body)
 	}

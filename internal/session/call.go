@@ -50,6 +50,8 @@ type Call struct {
 	// Decided is what policies said last, and Approved who approved the call.
 	Decided  *policy.Decision  `json:"decided,omitempty"`
 	Approved []stead.Principal `json:"approved,omitempty"`
+	// Delegated is who the next approval was handed to; nil: nobody by name.
+	Delegated *Delegation `json:"delegated,omitempty"`
 	// Lapsed: nobody answered in time, and policies said that it is made then. They are asked again.
 	Lapsed bool `json:"lapsed,omitempty"`
 	// Request is the question that the application answered before the call's turn; "": there was none.

@@ -28,6 +28,7 @@ const (
 	KindInputCancel     = "input.cancel"
 	KindInputToolResult = "input.tool_result"
 	KindInputApproval   = "input.approval"
+	KindInputDelegate   = "input.delegate"
 	KindInputEdit       = "input.edit" // an approval of a call with other arguments
 	KindInputOutcome    = "input.outcome"
 	KindInputBudget     = "input.budget"

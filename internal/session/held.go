@@ -71,24 +71,21 @@ func (v *View) toolHeld(e stead.Event, p ToolHeld) {
 
 // approved takes an approval in. What policies hold may need more of them.
 func (v *View) approved(c *Call, by stead.Principal) {
-	c.Approved = append(c.Approved, by)
+	c.Approved, c.Delegated = append(c.Approved, by), nil
 	if n := c.Held(); n == nil || n.Missing(c.Approved, v.Created.Principal) == 0 {
 		c.State, c.Until = CallReady, 0
 	}
 }
 
-// approvalEdit is an approval of other arguments: the first of what is asked about from now on. In a copy of the session the
-// call may not be held.
+// approvalEdit is an approval of other arguments: the first of what is asked about from now on.
 func (v *View) approvalEdit(e stead.Event, p ApprovalEdit) {
 	c := v.CallByID(p.CallID)
-	if c == nil || c.State != CallApproval && c.State != CallReady || c.Attempts > 0 || c.Expired(e.At) {
+	if c == nil || c.State != CallApproval || c.Expired(e.At) {
 		return
 	}
 	v.LastActive = e.At
 	c.Edited, c.Approved, c.Since, c.Asked = p.Arguments, nil, e.At, e.Seq
-	if c.State == CallApproval {
-		v.approved(c, p.By)
-	}
+	v.approved(c, p.By)
 }
 
 func (v *View) toolLapsed(_ stead.Event, p ToolLapsed) {
@@ -164,6 +161,9 @@ func (v *View) why(c *Call) string {
 	if given := count - n.Missing(c.Approved, v.Created.Principal); given > 0 {
 		text += fmt.Sprintf("; %d given", given)
 	}
+	if c.Delegated != nil {
+		text += "; the next was handed to " + c.Delegated.To.String()
+	}
 	if c.Until > 0 {
 		becomes := "refused"
 		if n.Default == policy.DefaultAllow {
@@ -187,6 +187,9 @@ func (v *View) MayApprove(c *Call, by stead.Principal) error {
 			e.Hint = "Whom the session belongs to can't approve it either."
 		}
 		return e
+	}
+	if c.Delegated != nil && !c.Delegated.To.is(by) {
+		return stead.Errorf(stead.KindForbidden, "the approval was handed to %s", c.Delegated.To)
 	}
 	if with := append(slices.Clone(c.Approved), by); n.Missing(with, owner) == n.Missing(c.Approved, owner) {
 		return stead.Errorf(stead.KindConflict, "you have approved this call already: it takes %d more, by others", n.Missing(c.Approved, owner))

@@ -194,9 +194,10 @@ type ApprovalInput struct {
 	RequestID string
 	Decision  string
 	Reason    string
-	Digest    string // of what was shown; "": whoever answers does not say
-	Arguments string // approve: as a JSON object, those that the call is made with; "": as asked for
-	Extra     *Spend // approve, of a budget: so much more than was used; nil: one call of the model
+	Digest    string    // of what was shown; "": whoever answers does not say
+	To        *Delegate // delegate: to whom
+	Arguments string    // approve: as a JSON object, those that the call is made with; "": as asked for
+	Extra     *Spend    // approve, of a budget: so much more than was used; nil: one call of the model
 }
 
 // OutcomeInput answers an outcome-unknown request: happened, not_happened or give_up.

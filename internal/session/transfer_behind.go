@@ -172,7 +172,8 @@ func (f *fork) openCall() bool {
 // callOf returns the call that an event is about; "" for events about something else.
 func callOf(e stead.Event) (string, error) {
 	switch e.Kind {
-	case KindToolCalled, KindToolReturned, KindToolLost, KindInputApproval, KindInputEdit, KindInputOutcome:
+	case KindToolCalled, KindToolReturned, KindToolLost, KindToolHeld, KindToolLapsed,
+		KindInputApproval, KindInputEdit, KindInputDelegate, KindInputOutcome:
 		p, err := Decode[struct {
 			CallID string `json:"call_id"`
 		}](e)

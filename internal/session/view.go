@@ -149,6 +149,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.toolResult)
 	case KindInputApproval:
 		return fold(e, v.approval)
+	case KindInputDelegate:
+		return fold(e, v.delegated)
 	case KindInputEdit:
 		return fold(e, v.approvalEdit)
 	case KindInputOutcome:

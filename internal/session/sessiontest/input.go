@@ -94,6 +94,10 @@ func (g *Gen) answer(by stead.Principal) {
 	c := t.Calls[g.rng.IntN(len(t.Calls))]
 	switch c.State {
 	case session.CallApproval:
+		if g.chance(10) {
+			g.append(session.KindInputDelegate, session.ApprovalDelegated{CallID: c.CallID, To: session.Delegate{Role: "approver"}, By: by})
+			return
+		}
 		if g.chance(20) {
 			g.append(session.KindInputEdit, session.ApprovalEdit{CallID: c.CallID, Arguments: json.RawMessage(`{"n":7}`), By: by})
 			return
