@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead/internal/identity"
 )
@@ -266,7 +267,7 @@ func (h *house) request() string {
 	var s struct{ ID string }
 	h.get(h.keys["O"], "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"environment","require_approval":"always"}]},
 		"environment":{"type":"openai_hosted"},"input":"Call shell with {\"command\": \"true\"}"}`, &s)
-	for range 1000 {
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		var list struct{ Data []struct{ ID string } }
 		h.get(h.keys["O"], "GET", "/v1/approvals", "", &list)
 		if len(list.Data) > 0 {

@@ -26,9 +26,9 @@ type object struct {
 	any        []string // at least one of these is there
 }
 
-// apiActivity are the attributes of OCSF 1.3.0, class API Activity (6003), that we may write, as github.com/ocsf/ocsf-schema
-// has them at v1.3.0: events/base_event.json, events/application/api_activity.json, and of objects: metadata, product, actor,
-// user, authorization, policy, api, request, network_endpoint, resource_details.
+// apiActivity are the attributes of OCSF's class API Activity (6003) that we may write, after github.com/ocsf/ocsf-schema:
+// events/base_event.json, events/application/api_activity.json, and of objects: metadata, product, actor, user, authorization,
+// policy, api, request, network_endpoint, resource_details. Written down by hand, of commits about 1.3.0 and not of its tag alone.
 func apiActivity() object {
 	text, number := attribute{kind: "string"}, attribute{kind: "integer"}
 	need := func(a attribute) attribute { a.required = true; return a }
