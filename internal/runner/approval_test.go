@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
@@ -100,6 +101,16 @@ func TestExpiryDuringACrash(t *testing.T) {
 	}
 }
 
+// slowly lets answers wait between what they have seen and the store, so that all have seen the same.
+type slowly struct{ journal.Full }
+
+func (s slowly) Send(ctx context.Context, key stead.SessionKey, in journal.Input) (journal.Receipt, error) {
+	if in.Events[0].Kind == session.KindInputApproval {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return s.Full.Send(ctx, key, in)
+}
+
 // TestStormOfAnswers: hundreds answer one question at once, through two nodes. So many count as are needed, or one no;
 // everybody else is told that it is answered.
 func TestStormOfAnswers(t *testing.T) {
@@ -107,6 +118,7 @@ func TestStormOfAnswers(t *testing.T) {
 	n := newNode(t)
 	n.Kill()
 	n.cfg.Policy = &holder{policy.Needs{Roles: []stead.Role{"approver"}, Count: needed}}
+	n.cfg.Store = slowly{n.store}
 	n.start("node-2")
 	two := n.second("node-3")
 	for name, decide := range map[string]func(i int) string{
