@@ -15,6 +15,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/bare"
 	"github.com/stead-dev/stead/internal/environment/cgroup"
@@ -29,6 +30,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment/plan"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/template"
@@ -149,8 +151,8 @@ type computers struct {
 	base    string
 }
 
-// openComputers puts them together. service is asked later, when executors come.
-func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *identity.Service, named configured, sessions journal.Directory, service func() session.Environments) (*computers, error) {
+// openComputers puts them together. service is asked later, when executors come and environments connect.
+func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *identity.Service, named configured, sessions journal.Directory, service func() *runner.Runner) (*computers, error) {
 	chosen, err := chooseDriver(ctx, n.cfg, n.log)
 	if err != nil {
 		return nil, err
@@ -179,6 +181,9 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *iden
 		return nil, err
 	}
 	way.Audit = n.auditConnection
+	way.Ask = func(ctx context.Context, k stead.SessionKey, r egress.Record) error {
+		return askAbout(ctx, service(), k, r)
+	}
 	root, err := n.rootImage(ctx, driver)
 	if err != nil {
 		return nil, err

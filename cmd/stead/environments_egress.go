@@ -11,6 +11,8 @@ import (
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/host"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/runner"
 )
 
 // egressOf is the operator's part of every way out. It is tried at once: what is wrong with it would
@@ -56,4 +58,13 @@ func asConfigured(err error) error {
 	named.Param = "environments.egress." + field
 	named.Message = named.Param + ": " + wrong.Message
 	return &named
+}
+
+// askAbout asks policies about a connection out of a session's environment. CONNECT, which begins a tunnel, is no request's method.
+func askAbout(ctx context.Context, run *runner.Runner, k stead.SessionKey, r egress.Record) error {
+	to := policy.Connection{Port: r.Port, Kind: r.Kind}
+	if r.Kind == egress.KindRequest {
+		to.Method, to.Path = r.Method, r.Path
+	}
+	return run.AllowConnection(ctx, k, r.Host, r.To(), to)
 }

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
@@ -57,4 +62,58 @@ func TestTheOperatorsLimitsAreThoseOfTheWayOut(t *testing.T) {
 	if want := (egress.Limits{UpBytes: 1, DownBytes: 2, BytesPerSecond: 3, Connections: 4, PerMinute: 5}); err != nil || way.Limits != want {
 		t.Errorf("%+v, %v; want %+v", way.Limits, err, want)
 	}
+}
+
+// TestPoliciesDecideAboutConnections out of an environment: what one forbids does not leave, and is on record with its reason.
+func TestPoliciesDecideAboutConnections(t *testing.T) {
+	if able, err := hasComputer(); !able {
+		t.Skip("no environment runs here: ", err)
+	}
+	var got atomic.Int32
+	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got.Add(1)
+		_, _ = io.WriteString(w, "page "+r.URL.Path)
+	}))
+	defer outside.Close()
+	n := openConfigured(t, `providers: [{name: sim, api: sim}]
+models: [{name: sim, routes: [{provider: sim, model: sim}]}]
+environments: {egress: {private: ["127.0.0.1/32"]}}
+policies:
+  inline: |
+    @id("no-diary") @reason("diaries are private")
+    forbid (principal, action == Action::"network.connect", resource == Host::"127.0.0.1") when { context.path like "/diary*" };
+`, io.Discard)
+	h := &house{t: t, base: n.base}
+	fetch := func(path string) (said string) {
+		t.Helper()
+		command := `env -u no_proxy -u NO_PROXY python3 -c "import urllib.request as u; print(u.urlopen('` + outside.URL + path + `').read())" 2>&1 | tail -1`
+		call := asJSON(t, "Call shell with "+string(asJSON(t, map[string]string{"command": command})))
+		var s struct{ ID, Status string }
+		h.get("", "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"environment"}]},"environment":{"type":"openai_hosted","network":{"access":"enabled"}},"input":`+string(call)+`}`, &s)
+		for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+			if h.get("", "GET", "/v1/agents/sessions/"+s.ID, "", &s); s.Status == "idle" {
+				break
+			}
+		}
+		_, items := h.call("", "GET", "/v1/agents/sessions/"+s.ID+"/items", "")
+		return string(items)
+	}
+	if said := fetch("/news"); !strings.Contains(said, "page /news") {
+		t.Errorf("what is allowed is not there: %s", said)
+	}
+	if said := fetch("/diary/today"); !strings.Contains(said, "403") || got.Load() != 1 {
+		t.Errorf("what is forbidden: %s; %d requests", said, got.Load())
+	}
+	if _, log := h.call("", "GET", "/v1/audit_records?action=network.connect&decision=deny", ""); !strings.Contains(string(log), "diaries are private") {
+		t.Errorf("on record is %s", log)
+	}
+}
+
+func asJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

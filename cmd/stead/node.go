@@ -37,7 +37,6 @@ import (
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/server"
-	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/sqlite"
 	"github.com/stead-dev/stead/internal/tool/filesearch"
 	"github.com/stead-dev/stead/internal/tool/mcp"
@@ -227,7 +226,7 @@ func (n *node) open(ctx context.Context) error {
 	services := n.openConfigured(store, store, keys, authorizer, guard, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
 	n.vaults.Store(services.vaults)
 	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
-	pcs, err := n.openComputers(ctx, keys, callers, services, store, func() session.Environments { return run })
+	pcs, err := n.openComputers(ctx, keys, callers, services, store, func() *runner.Runner { return run })
 	if err != nil {
 		return err
 	}

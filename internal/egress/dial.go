@@ -15,6 +15,9 @@ func (p *Proxy) DialContext(ctx context.Context, network, addr string) (net.Conn
 	began := p.cfg.Now()
 	rec := &Record{ID: p.ids.Add(1), Kind: KindDial, Host: cutTo(addr, maxNameBytes)}
 	t, no := p.dialTarget(ctx, network, addr, rec)
+	if no == nil {
+		no = p.asked(rec)
+	}
 	if no != nil {
 		p.denied(rec, no)
 		return nil, no.err()

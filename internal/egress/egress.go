@@ -77,6 +77,7 @@ type Config struct {
 	UpstreamResolves bool
 	Roots            *x509.CertPool // verifies servers whose TLS is opened; nil: the host's
 	Recorder         Recorder
+	Ask              Asker            // nil: what Policy allows is allowed
 	Now              func() time.Time // nil: time.Now
 	Log              *slog.Logger     // nil: nothing is logged
 	Timeouts         Timeouts

@@ -64,6 +64,7 @@ const (
 	RuleName      = "network.server_name"
 	RuleRequest   = "network.request"
 	RuleLimits    = "network.limits"
+	RulePolicy    = "network.policy" // a policy of the operator, that decides about each connection
 	RuleRecord    = "network.record"
 	RuleOutside   = "network.outside"
 	RuleSecret    = "network.credentials"

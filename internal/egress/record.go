@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stead-dev/stead"
 )
 
 // Phase says when a record is written.
@@ -52,6 +54,28 @@ type Record struct {
 // Recorder stores a record durably. While PhaseDecided, an error means no: nothing is sent. It may be
 // called from many goroutines, and ctx ends with Timeouts.Record. Records of refusals are final.
 type Recorder func(ctx context.Context, r Record) error
+
+// Asker decides about what Policy allows, before it is recorded: nil is yes, KindForbidden a no whose message the inside reads, and
+// any other error a no for now. ctx ends with Timeouts.Record.
+type Asker func(ctx context.Context, r Record) error
+
+// asked is a refusal by Config.Ask; nil: there is none.
+func (p *Proxy) asked(r *Record) *refusal {
+	if p.cfg.Ask == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.times.Record)
+	defer cancel()
+	switch err := p.cfg.Ask(ctx, *r); {
+	case err == nil:
+		return nil
+	case stead.KindOf(err) == stead.KindForbidden:
+		return refuse(RulePolicy, "%s", err.Error())
+	default:
+		p.cfg.Log.Error("a connection out of an environment could not be decided", "host", r.Host, "err", err)
+		return &refusal{status: 503, rule: RulePolicy, reason: "it could not be decided whether this is allowed, so nothing was sent"}
+	}
+}
 
 // record writes one record; what it returns counts for allowed decisions only.
 func (p *Proxy) record(r *Record) error {

@@ -34,7 +34,11 @@ type exchange struct {
 // request decides, sends and answers one request; false ends the client's connection.
 func (p *Proxy) request(c *client, h *head) bool {
 	e := &exchange{p: p, c: c, h: h, began: p.cfg.Now(), rec: &Record{ID: p.ids.Add(1), Kind: KindRequest, Method: h.method}}
-	if no := e.decide(); no != nil {
+	no := e.decide()
+	if no == nil {
+		no = p.asked(e.rec)
+	}
+	if no != nil {
 		p.denied(e.rec, no)
 		c.refuse(no, h.method)
 		return false
@@ -44,7 +48,7 @@ func (p *Proxy) request(c *client, h *head) bool {
 		c.refuse(no, h.method)
 		return false
 	}
-	no := e.send()
+	no = e.send()
 	keep := false
 	if no == nil {
 		keep, no = e.answer()

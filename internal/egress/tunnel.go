@@ -63,11 +63,14 @@ func (p *Proxy) connectTo(h *head, rec *Record) (site, *refusal) {
 // connectOut checks, records and dials.
 func (p *Proxy) connectOut(s site, rec *Record) (*outward, *refusal) {
 	t, no := p.check(p.ctx, s.host, s.port)
+	if no == nil {
+		rec.Addr = t.first()
+		no = p.asked(rec)
+	}
 	if no != nil {
 		p.denied(rec, no)
 		return nil, no
 	}
-	rec.Addr = t.first()
 	if no := p.decided(rec); no != nil {
 		p.refused.Add(1)
 		return nil, no

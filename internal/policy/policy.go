@@ -75,6 +75,9 @@ const (
 	VaultWrite    Effect = "vault.write"    // make, change, rotate, delete
 	CredentialUse Effect = "credential.use" // a secret is about to be sent to Request.Destination; the resource is "vault/credential"
 
+	// NetworkConnect is a connection, or a request, out of an environment, which its network allows. The resource is the host, in lower case.
+	NetworkConnect Effect = "network.connect"
+
 	KeyRead  Effect = "key.read"  // API keys, without their secrets
 	KeyWrite Effect = "key.write" // make, rotate, revoke
 )
@@ -85,7 +88,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, KeyRead, KeyWrite,
+		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, NetworkConnect, KeyRead, KeyWrite,
 	}
 }
 
@@ -105,17 +108,26 @@ type Request struct {
 	Carried bool
 	Labels  stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
 	Model   string       // that the session's agent runs on; "" where it is not known
-	// Destination is where a credential is sent: HOST:PORT, in lower case. "" elsewhere.
+	// Destination is where a credential is sent, or a connection leads: HOST:PORT, in lower case. "" elsewhere.
 	Destination string
-	Class       string // a tool call's class of effect: pure, idempotent or unknown
-	Entry       *Entry // of MemoryEntryRead; nil elsewhere
-	Spend       *Spend // of the session, where it is known
+	Connection  *Connection // of NetworkConnect; nil elsewhere
+	Class       string      // a tool call's class of effect: pure, idempotent or unknown
+	Entry       *Entry      // of MemoryEntryRead; nil elsewhere
+	Spend       *Spend      // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
 	// Answer is what somebody answers, in the record of an ApprovalGive that was Carried; nil elsewhere.
 	Answer *Answer
 	// Before is what was decided of an earlier attempt of this very effect; nil: there was none.
 	Before *Decision
+}
+
+// Connection is what is about to leave an environment.
+type Connection struct {
+	Port   uint16
+	Kind   string // "tunnel" (bytes that are not seen), "request" or "dial" (of the server's own, in the environment's name)
+	Method string // of a request; "" elsewhere
+	Path   string // without its query; "" but of a request
 }
 
 // Entry is what is known of entries of a memory store without reading them.

@@ -115,6 +115,8 @@ type Egress struct {
 	// Audit stores each decision about a connection, beside the session's journal, which ends with its session. An error
 	// refuses the connection. nil: it is in the journal alone.
 	Audit func(ctx context.Context, k stead.SessionKey, r egress.Record) error
+	// Ask decides about each connection that the network allows, as egress.Asker has it; nil: it is allowed.
+	Ask func(ctx context.Context, k stead.SessionKey, r egress.Record) error
 }
 
 // Remote is the driver of self-hosted environments.

@@ -56,6 +56,9 @@ func (h *Host) openEgress(b *box, policy egress.Policy, note environment.Note, o
 		}
 		return note(ctx, NoteEgressDecided, r)
 	}}
+	if h.cfg.Egress.Ask != nil {
+		c.Ask = func(ctx context.Context, r egress.Record) error { return h.cfg.Egress.Ask(ctx, b.key, r) }
+	}
 	env, err := h.placeholders(own, policy, spec.Env, &c)
 	if err != nil {
 		return err

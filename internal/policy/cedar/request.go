@@ -143,6 +143,8 @@ func typeOf(e policy.Effect) types.EntityType {
 		return typeVault
 	case "credential":
 		return typeCredential
+	case "network":
+		return typeHost
 	case "key", "usage", "policy", "audit", "kill_switch":
 		return typeProject
 	}
@@ -198,6 +200,13 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 		c["entry_labels"] = types.NewSet(labels...)
 	case policy.CredentialUse:
 		c["destination"] = types.String(req.Destination)
+	case policy.NetworkConnect:
+		to := req.Connection
+		if to == nil {
+			to = &policy.Connection{}
+		}
+		c["host"], c["port"], c["kind"] = types.String(req.Resource), types.Long(to.Port), types.String(to.Kind)
+		c["method"], c["path"] = types.String(to.Method), types.String(to.Path)
 	case policy.ToolCall:
 		if err := q.call(req, looks, c); err != nil {
 			return err

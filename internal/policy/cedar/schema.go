@@ -39,6 +39,7 @@ const (
 	typeBudget      = types.EntityType("Budget")
 	typeCredential  = types.EntityType("Credential")
 	typeEnvironment = types.EntityType("Environment")
+	typeHost        = types.EntityType("Host")
 	typeFile        = types.EntityType("File")
 	typeLabels      = types.EntityType("Labels")
 	typeMemoryStore = types.EntityType("MemoryStore")

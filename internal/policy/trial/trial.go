@@ -72,6 +72,7 @@ type Case struct {
 	Model     string            `yaml:"model"`
 	Spend     *Spend            `yaml:"spend"`
 	Entry     *Entry            `yaml:"entry"`
+	Connect   *Connection       `yaml:"connection"`
 	At        *time.Time        `yaml:"at"`
 
 	Expect policy.Outcome `yaml:"expect"`
@@ -83,6 +84,14 @@ type Case struct {
 type Spend struct {
 	Cents int64 `yaml:"cents"`
 	Limit int64 `yaml:"limit"` // 0: none
+}
+
+// Connection is what a case about network.connect is about to send; its host is the resource.
+type Connection struct {
+	Port   uint16 `yaml:"port"` // 0: 443
+	Kind   string `yaml:"kind"` // "": request where there is a method, else tunnel
+	Method string `yaml:"method"`
+	Path   string `yaml:"path"`
 }
 
 // Entry is what entries of a memory store are that a case is about.
@@ -154,6 +163,13 @@ func (c Case) Request() (policy.Request, error) {
 	}
 	if c.Entry != nil {
 		req.Entry = &policy.Entry{Kind: cmp.Or(c.Entry.Kind, "fact"), ScopeType: cmp.Or(c.Entry.Scope, "project"), ScopeID: c.Entry.ID, Labels: c.Entry.Labels}
+	}
+	if to := c.Connect; to != nil {
+		kind := "tunnel"
+		if to.Method != "" {
+			kind = "request"
+		}
+		req.Connection = &policy.Connection{Port: cmp.Or(to.Port, 443), Kind: cmp.Or(to.Kind, kind), Method: to.Method, Path: to.Path}
 	}
 	if c.Arguments != nil {
 		raw, err := json.Marshal(c.Arguments)

@@ -1,0 +1,60 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead"
+)
+
+// TestAnotherDecides: what the network allows is asked about once a connection or request, before anything is dialled.
+func TestAnotherDecides(t *testing.T) {
+	w := newWorld(t)
+	hello := func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write([]byte("hello")) }
+	w.plain(hello, "api.example")
+	w.secure(hello, "tls.example")
+	b := w.box(Policy{Access: AccessEnabled}, func(c *Config) {
+		c.Ask = func(_ context.Context, r Record) error {
+			switch {
+			case r.Path == "/admin", r.Kind != KindRequest:
+				return stead.Errorf(stead.KindForbidden, "policy no-admin forbids it")
+			case r.Path == "/unknown":
+				return errors.New("the database is away")
+			}
+			return nil
+		}
+	})
+	c := b.client()
+	if code, body := get(t, c, "http://api.example/open?token=1"); code != 200 || body != "hello" {
+		t.Errorf("%d %s", code, body)
+	}
+	before := len(w.dialled())
+	for _, want := range []struct {
+		path string
+		code int
+		says string
+	}{
+		{"/admin", 403, "policy no-admin forbids it"},
+		{"/unknown", 503, "could not be decided"},
+	} {
+		if code, body := get(t, c, "http://api.example"+want.path); code != want.code || !strings.Contains(body, `"rule":"network.policy"`) || !strings.Contains(body, want.says) {
+			t.Errorf("%s: %d %s", want.path, code, body)
+		}
+	}
+	if _, body := get(t, c, "https://tls.example/"); !strings.Contains(body, "Forbidden") {
+		t.Errorf("a tunnel: %s", body)
+	}
+	if _, err := b.DialContext(t.Context(), "tcp", "api.example:80"); stead.KindOf(err) != stead.KindForbidden {
+		t.Errorf("the server's own: %v", err)
+	}
+	if n := len(w.dialled()); n != before {
+		t.Errorf("%d were dialled", n-before)
+	}
+	r := b.await("a refusal", func(r Record) bool { return r.Path == "/admin" })
+	if r.Allowed || r.Rule != RulePolicy || !strings.Contains(r.Reason, "no-admin") {
+		t.Errorf("%+v", r)
+	}
+}
