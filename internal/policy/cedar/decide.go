@@ -33,11 +33,10 @@ func (s *Set) decide(base policy.Decision, req policy.Request) (policy.Decision,
 		}
 		return base, nil
 	}
-	looks := asked.looks()
-	if err := q.fill(req, looks, s.actions); err != nil {
+	if err := q.fill(req, asked.looks, s.actions); err != nil {
 		return policy.Decision{By: By, Reason: "its arguments can't be looked into: " + err.Error(), Version: s.version}, []string{err.Error()}
 	}
-	ways, err := readings(req.Labels, looks)
+	ways, err := readings(req.Labels, asked.looks)
 	if err != nil {
 		return policy.Decision{By: By, Reason: "its labels can't be looked into: " + err.Error(), Version: s.version}, []string{err.Error()}
 	}

@@ -2,6 +2,8 @@ package cedar
 
 import (
 	"iter"
+	"maps"
+	"slices"
 
 	cedargo "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -22,6 +24,7 @@ type shelf struct {
 type pile struct {
 	forbid, permit             []*rule // in force
 	shadowForbid, shadowPermit []*rule
+	looks                      uses // of all of them
 }
 
 func (p *pile) add(r *rule) {
@@ -35,6 +38,7 @@ func (p *pile) add(r *rule) {
 		to = &p.permit
 	}
 	*to = append(*to, r)
+	p.looks.add(r.looks)
 }
 
 func (p *pile) empty() bool {
@@ -117,24 +121,28 @@ func (s *Set) candidates(action types.EntityUID, about []types.EntityUID) pile {
 	if sh == nil {
 		return pile{}
 	}
-	out, own := sh.rest, false // shared with the index until something is added
+	out := sh.rest // shared with the index: joined makes a slice of its own
 	for i, uid := range about {
 		p := sh.named[uid]
 		if p == nil || contains(about[:i], uid) {
 			continue
 		}
-		if !own {
-			out, own = out.copy(), true
-		}
-		out.forbid, out.permit = append(out.forbid, p.forbid...), append(out.permit, p.permit...)
-		out.shadowForbid, out.shadowPermit = append(out.shadowForbid, p.shadowForbid...), append(out.shadowPermit, p.shadowPermit...)
+		out.forbid, out.permit = joined(out.forbid, p.forbid), joined(out.permit, p.permit)
+		out.shadowForbid, out.shadowPermit = joined(out.shadowForbid, p.shadowForbid), joined(out.shadowPermit, p.shadowPermit)
+		out.looks = out.looks.and(p.looks)
 	}
 	return out
 }
 
-func (p *pile) copy() pile {
-	own := func(r []*rule) []*rule { return append([]*rule(nil), r...) }
-	return pile{own(p.forbid), own(p.permit), own(p.shadowForbid), own(p.shadowPermit)}
+// joined is both, in a slice of its own where neither is empty.
+func joined[T any](a, b []T) []T {
+	switch {
+	case len(a) == 0:
+		return b
+	case len(b) == 0:
+		return a
+	}
+	return slices.Concat(a, b)
 }
 
 func contains(list []types.EntityUID, uid types.EntityUID) bool {
@@ -146,16 +154,36 @@ func contains(list []types.EntityUID, uid types.EntityUID) bool {
 	return false
 }
 
-// looks says what the policies of a pile look into.
-func (p *pile) looks() uses {
-	var u uses
-	for _, list := range [][]*rule{p.forbid, p.permit, p.shadowForbid, p.shadowPermit} {
-		for _, r := range list {
-			u.arguments, u.text = u.arguments || r.looks.arguments, u.text || r.looks.text
-			u.tags, u.anyTag = append(u.tags, r.looks.tags...), u.anyTag || r.looks.anyTag
+// add counts in what one more policy looks into, while the index is made.
+func (u *uses) add(more uses) {
+	u.arguments, u.text, u.anyTag = u.arguments || more.arguments, u.text || more.text, u.anyTag || more.anyTag
+	if len(more.tags) > 0 && len(u.tags) == 0 {
+		u.tags = []names{{}}
+	}
+	for _, m := range more.tags {
+		maps.Copy(u.tags[0], m)
+	}
+}
+
+// and is what both look into. It changes neither.
+func (u uses) and(more uses) uses {
+	return uses{
+		arguments: u.arguments || more.arguments, text: u.text || more.text,
+		anyTag: u.anyTag || more.anyTag, tags: joined(u.tags, more.tags),
+	}
+}
+
+// tag reports whether a tag of this name may be looked into.
+func (u uses) tag(name string) bool {
+	if u.anyTag {
+		return true
+	}
+	for _, m := range u.tags {
+		if _, ok := m[name]; ok {
+			return true
 		}
 	}
-	return u
+	return false
 }
 
 // list makes policies iterable for Cedar. Their ids there are their places.

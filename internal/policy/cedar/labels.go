@@ -25,7 +25,7 @@ func readings(labels stead.Labels, looks uses) ([]types.Record, error) {
 	}
 	ways := []types.RecordMap{newest}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		if len(labels[k]) < 2 || !looks.anyTag && !slices.Contains(looks.tags, k) {
+		if len(labels[k]) < 2 || !looks.tag(k) {
 			continue
 		}
 		if len(ways)*len(labels[k]) > MaxReadings {

@@ -58,9 +58,11 @@ type rule struct {
 // uses says which costly parts of a request a policy looks into.
 type uses struct {
 	arguments, text bool
-	tags            []string // names of tags, written out: those of labels are among them
-	anyTag          bool     // a name is not written out
+	tags            []names // of tags, written out: those of labels are among them
+	anyTag          bool    // a name is not written out
 }
+
+type names map[string]struct{}
 
 // ReadDir reads the policies of a directory, by the order of their files' names. It fails with
 // KindInvalid when there are none: a path that is wrong must not be a server without policies.
@@ -193,7 +195,14 @@ func (l *loader) add(p *cedargo.Policy, id string) {
 	text := string(p.MarshalCedar())
 	r.looks = uses{arguments: reads(text, "arguments") || reads(text, "numbers"), text: reads(text, "text")}
 	if reads(text, "labels") {
-		r.looks.tags, r.looks.anyTag = tagsRead(text)
+		read, any := tagsRead(text)
+		r.looks.anyTag = any
+		if len(read) > 0 {
+			r.looks.tags = []names{{}}
+		}
+		for _, name := range read {
+			r.looks.tags[0][name] = struct{}{}
+		}
 	}
 	l.rules = append(l.rules, r)
 }
