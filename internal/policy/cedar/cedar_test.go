@@ -407,3 +407,46 @@ func TestLabelsWithSeveralValues(t *testing.T) {
 		})
 	}
 }
+
+// Policies of different places in the index count together, with all that each looks into, and the next decision finds the
+// index as it was.
+func TestPlacesInTheIndexCountTogether(t *testing.T) {
+	s := load(t, false, `
+@id("all") forbid(principal, action == Action::"tool.call", resource) when { context.labels.hasTag("a") && context.labels.getTag("a") == "x" };
+@id("tool") forbid(principal, action == Action::"tool.call", resource == Tool::"shop/refund") when { context.labels.hasTag("b") && context.labels.getTag("b") == "x" };
+@id("server") forbid(principal, action == Action::"tool.call", resource in Server::"shop") when { context.arguments.hasTag("c") };
+@id("user") forbid(principal in User::"ada", action == Action::"tool.call", resource) when { context.labels.hasTag("d") && context.labels.getTag("d") == "x" };
+@id("trial") @mode("shadow") forbid(principal, action == Action::"tool.call", resource == Tool::"shop/refund") when { context.text like "*c*" };`)
+	older := func(names ...string) stead.Labels { // the value that is asked for is not the newest
+		l := stead.Labels{}
+		for _, n := range names {
+			l[n] = []string{"x", "y"}
+		}
+		return l
+	}
+	for range 2 {
+		for _, tc := range []struct {
+			tool, arguments string
+			labels          stead.Labels
+			want            []string
+		}{
+			{"shop/refund", `{"c":1}`, older("a", "b", "d"), []string{"all", "server", "tool", "user"}},
+			{"shop/refund", `{}`, older("b"), []string{"tool"}},
+			{"shop/refund", `{}`, older("a"), []string{"all"}},
+			{"shop/refund", `{}`, older("d"), []string{"user"}},
+			{"shop/other", `{"c":1}`, older("b"), []string{"server"}},
+			{"db/write", `{"c":1}`, older("a", "b"), []string{"all"}},
+			{"db/write", `{"c":1}`, older("b"), nil},
+		} {
+			req := call(tc.tool, tc.arguments)
+			req.Labels = tc.labels
+			d := decide(t, s, req)
+			if d.Allow != (len(tc.want) == 0) || !slices.Equal(d.Policies, tc.want) {
+				t.Errorf("%s %s %v: decided %s by %q, want %q", tc.tool, tc.arguments, tc.labels, d.Outcome(), d.Policies, tc.want)
+			}
+			if tried := tc.tool == "shop/refund" && tc.arguments != `{}`; tried != (d.Shadow != nil) {
+				t.Errorf("%s %s: on trial %+v", tc.tool, tc.arguments, d.Shadow)
+			}
+		}
+	}
+}
