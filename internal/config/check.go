@@ -22,6 +22,12 @@ func (c *Config) check() error {
 			return invalid("limits."+key, "It counts whole seconds; 0 is the default.", "limits.%s is %d: it must be between 0 and %d", key, n, most)
 		}
 	}
+	pace := c.Limits.RequestsPerMinute
+	for key, n := range map[string]int{"key": pace.Key, "principal": pace.Principal, "project": pace.Project} {
+		if n < 0 || n > MaxPace {
+			return invalid("limits.requests_per_minute."+key, "0 is no limit.", "limits.requests_per_minute.%s is %d: it must be between 0 and %d", key, n, MaxPace)
+		}
+	}
 	return nil
 }
 

@@ -181,7 +181,19 @@ type Limits struct {
 	ToolSeconds      int `yaml:"tool_seconds"`       // longest tool call; 0: stead.ToolTimeout
 	ModelIdleSeconds int `yaml:"model_idle_seconds"` // longest silence of a model; 0: stead.ModelIdleTimeout
 	ModelCallSeconds int `yaml:"model_call_seconds"` // longest call of a model on one route; 0: stead.ModelCallTimeout
+	// RequestsPerMinute are how many requests a node takes of whoever sends them.
+	RequestsPerMinute Pace `yaml:"requests_per_minute"`
 }
+
+// Pace is how many requests a minute each key, each user or service, and each project may send to a node; 0: as many as they like.
+type Pace struct {
+	Key       int `yaml:"key"`
+	Principal int `yaml:"principal"`
+	Project   int `yaml:"project"`
+}
+
+// MaxPace bounds each of Pace.
+const MaxPace = 10_000_000
 
 // Drain is how long to wait for calls in flight when the server stops.
 func (c *Config) Drain() time.Duration {

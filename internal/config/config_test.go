@@ -172,6 +172,7 @@ func TestErrors(t *testing.T) {
 		{"server", "mcp_servers: [{label: a}]\n", "needs either url or command"},
 		{"effect", "mcp_servers: [{label: a, command: b, effects: {t: maybe}}]\n", `"maybe"`},
 		{"limit", "limits: {tool_seconds: -1}\n", "limits.tool_seconds is -1"},
+		{"pace", "limits: {requests_per_minute: {key: -1}}\n", "limits.requests_per_minute.key is -1"},
 		{"workspaces that vanish overnight", "environments: {expire_after_seconds: 60}\n", "environments.expire_after_seconds is 60: it must be 0, or between 7200 and"},
 		{"a limit of the way out in another unit", "environments: {egress: {limits: {sent_gib: 1}}}\n", `unknown field "sent_gib"`},
 		{"a weight", "providers: [{name: p, api: sim}]\nmodels: [{name: m, routes: [{provider: p, model: x, weight: -1}]}]\n", "models[0].routes[0].weight is -1: it must be between 0 and"},

@@ -136,6 +136,8 @@ type Config struct {
 	TurnedAway func(c audit.Call, code, why, claimed string)
 	// Origins are those of web pages that may call the routes that session tokens open. They count with Authenticate alone.
 	Origins []string
+	// Pace is how many requests are taken a minute.
+	Pace Pace
 	// Labels are the tool servers of the operator's configuration.
 	Labels []string
 	// Schema checks that a JSON Schema can be compiled. nil: agents are not checked for that.
@@ -163,6 +165,7 @@ type server struct {
 	skillBytes *held.Budget // see MaxHeldSkillBytes
 	bodies     *held.Budget // see MaxHeldBodyBytes
 	learned    learned
+	pacer      *pacer
 	relayed    sync.Pool // of *[relayBuffer]byte, which answers are relayed through
 	lent       sync.Pool // of *[]byte: see lend
 }
@@ -180,6 +183,7 @@ func New(c Config) http.Handler {
 		metrics:    newMetrics(time.Now()),
 		skillBytes: held.New("skills that are uploaded", MaxHeldSkillBytes),
 		bodies:     held.New("requests", MaxHeldBodyBytes),
+		pacer:      newPacer(c.Pace, time.Now),
 		relayed:    sync.Pool{New: func() any { return new([relayBuffer]byte) }},
 	}
 	s.routes = s.table()
@@ -243,6 +247,9 @@ func (s *server) endpoint(rt route) http.Handler {
 		if !rt.open {
 			if c, err = s.who(r); err == nil {
 				err = rt.admits(c.Principal, r)
+			}
+			if err == nil {
+				err = s.pacer.admit(w.Header(), c)
 			}
 			r = s.inCall(w, r, c)
 		}

@@ -22,7 +22,7 @@ test('vector stores: upload, poll, search, and what is deleted is not found', as
   assert.deepEqual((await all(client.vectorStores.files.content(file.id, { vector_store_id: store.id }))).map((c) => c.text), [shop]);
   await assert.rejects(client.vectorStores.search(store.id, { query: 'money', rewrite_query: true }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'rewrite_query');
 
-  const batch = await client.vectorStores.fileBatches.uploadAndPoll(store.id, { files: [await toFile(Buffer.from('The train leaves at noon.'), 'trains.txt'), await toFile(Buffer.from('%PDF-1.7'), 'a.pdf')] });
+  const batch = await client.vectorStores.fileBatches.uploadAndPoll(store.id, { files: [await toFile(Buffer.from('The train leaves at noon.'), 'trains.txt'), await toFile(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), 'a.png')] });
   assert.deepEqual([batch.status, batch.file_counts.completed, batch.file_counts.failed], ['completed', 1, 1]);
   const failed = await all(client.vectorStores.fileBatches.listFiles(batch.id, { vector_store_id: store.id, filter: 'failed' }));
   assert.equal(failed[0].last_error.code, 'unsupported_file');
