@@ -247,7 +247,7 @@ func (n *node) open(ctx context.Context) error {
 	n.onStop(run.Shutdown)
 	erasures, kept := n.openErasures(run, store, audited, services)
 	door := server.Config{
-		Pace: server.Pace(cfg.Limits.RequestsPerMinute),
+		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Issuer: issuer, FileContent: services.fileContent,
 		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
