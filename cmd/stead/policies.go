@@ -15,12 +15,19 @@ func policySet(cfg *config.Config) (*cedar.Set, error) {
 		return nil, nil
 	}
 	var sources []cedar.Source
+	for _, name := range p.Builtin {
+		source, err := cedar.Builtin(name)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, source)
+	}
 	if p.Directory != "" {
 		found, err := cedar.ReadDir(p.Directory)
 		if err != nil {
 			return nil, err
 		}
-		sources = found
+		sources = append(sources, found...)
 	}
 	if p.Inline != "" {
 		sources = append(sources, cedar.Source{Name: "inline", Text: []byte(p.Inline)})

@@ -83,6 +83,12 @@ func TestPoliciesOfTheDocuments(t *testing.T) {
 			t.Errorf("not in the examples:\n%s", text)
 		}
 	}
+	for _, name := range cedar.Builtins() {
+		source, err := cedar.Builtin(name)
+		if err != nil || !strings.Contains(all, string(source.Text)) {
+			t.Errorf("the built-in policy %s is not that of the examples: %v", name, err)
+		}
+	}
 	var out bytes.Buffer
 	a := &app{out: &out, err: &out}
 	ran, failed, err := a.testPolicies(t.Context(), filepath.Join(examples, "cases.yaml"), "")

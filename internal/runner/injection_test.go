@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 	"log/slog"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,7 +22,7 @@ import (
 )
 
 // Prompt injection, played: a model that does whatever it reads, strangers who write into what tools return, and an agent
-// with ways out. Without policies the attacks succeed; with the policy of examples/policies/untrusted.cedar none does,
+// with ways out. Without policies the attacks succeed; with the built-in policy "untrusted" none does,
 // and what users ask for is still done, where a person says yes to what the user asked for.
 
 // secret is what the user told the agent, and nobody else is to have.
@@ -132,11 +131,11 @@ func (w *world) computer() *computers {
 // shipped is the policy that the examples have.
 func shipped(t *testing.T) policy.Authorizer {
 	t.Helper()
-	text, err := os.ReadFile("../../examples/policies/untrusted.cedar")
+	source, err := cedar.Builtin("untrusted")
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := cedar.Load([]cedar.Source{{Name: "untrusted.cedar", Text: text}}, cedar.Options{Approvers: map[string][]stead.Role{"approver": {"approver"}}})
+	set, err := cedar.Load([]cedar.Source{source}, cedar.Options{Approvers: map[string][]stead.Role{"approver": {"approver"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +240,7 @@ func TestPromptInjection(t *testing.T) {
 		name   string
 		policy policy.Authorizer
 		safe   bool
-	}{{"without policies", policy.AllowLocal{}, false}, {"with examples/policies/untrusted.cedar", shipped(t), true}} {
+	}{{"without policies", policy.AllowLocal{}, false}, {"with policies: {builtin: [untrusted]}", shipped(t), true}} {
 		attacks, won, tasks, done, asked := 0, 0, 0, 0, 0
 		for carrier, reads := range carriers() {
 			for exit, hidden := range exits() {
