@@ -46,9 +46,11 @@ DRIVERS = ns landlock gvisor docker kubernetes environmenttest
 # These are pure: they start no goroutine and share nothing, and their long histories and large documents are slow enough.
 PURE = session environment/workspace/manifest office
 
-# SQLite is C that was translated to Go, and wazero a compiler: no goroutine of ours shares their memory but through
-# them, and the detector slows them four- and tenfold. Whatever calls them is watched.
-UNWATCHED = modernc.org/sqlite/lib modernc.org/libc github.com/tetratelabs/wazero/...
+# SQLite is C that was translated to Go, and wazevo a compiler: no goroutine of ours shares their memory but through
+# their callers, which are watched; the detector slows them four- and tenfold. No package may stand here that uses
+# sync.Map and the like: its copies of generic code, which are not watched, become everybody's.
+WAZEVO = github.com/tetratelabs/wazero/internal/engine/wazevo
+UNWATCHED = modernc.org/sqlite/lib modernc.org/libc $(addprefix $(WAZEVO)/,ssa frontend backend backend/regalloc backend/isa/amd64)
 RACE = -race $(UNWATCHED:%=-gcflags='%=-race=false')
 
 # A program with the detector waits a second at its end for reports of others, and thousands end here.

@@ -58,8 +58,8 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 	kept := retention.New(retention.Config{
 		Rules: retentionRules(n.cfg.Retention), Heads: store.Heads, Logs: store, Documents: store, Files: services.files.DeleteBefore, Memories: services.memory.ForgetBefore,
 		Record: audited.log.Append, Policy: audited.gate, Now: time.Now, Log: n.log,
-		Erase: func(ctx context.Context, p stead.Principal, id stead.SessionID) error {
-			_, err := s.Session(ctx, p, id)
+		Erase: func(ctx context.Context, p stead.Principal, id stead.SessionID, before int64) error {
+			_, err := s.SessionBefore(ctx, p, id, before)
 			return err
 		},
 	})

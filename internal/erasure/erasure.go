@@ -37,7 +37,7 @@ const (
 	Prefix = "erasure_"
 	kind   = document.Kind("erasure")
 	// holdFor is how long an erasure is its node's since its last step; then another goes on.
-	holdFor = time.Minute
+	holdFor = 5 * time.Minute
 	// WaitForTurn is how long a turn that was cancelled may take to end.
 	WaitForTurn = 30 * time.Second
 	// lookEvery is how often a node looks for erasures that nobody works on.
@@ -76,10 +76,16 @@ type Erasure struct {
 	Certificate string            `json:"certificate,omitempty"` // once completed
 	SHA256      string            `json:"sha256,omitempty"`
 
+	// Asked: it is a deletion, for which no turn is cancelled: what is in use stays, and the erasure goes instead.
+	Asked bool `json:"asked,omitempty"`
+	// Before: nor is a session deleted that somebody used since, in Unix milliseconds; 0: whenever.
+	Before int64 `json:"before,omitempty"`
+	// Gone are the sessions that were erased and that the certificate has no place for.
+	Gone []stead.SessionID `json:"gone,omitempty"`
+
 	version int64
 	created int64
-	// asked: somebody waits for it, and is told what does not go.
-	asked bool
+	saved   time.Time // when another node was told last that it is this one's
 }
 
 // Sessions is what the service needs of sessions.
@@ -137,23 +143,31 @@ func (s *Service) Run(ctx context.Context) {
 // Session erases one session and says which memories went with it. What it can't begin with, such as a turn in progress,
 // leaves nothing.
 func (s *Service) Session(ctx context.Context, p stead.Principal, id stead.SessionID) (Erasure, error) {
+	return s.SessionBefore(ctx, p, id, 0)
+}
+
+// SessionBefore is Session for one that nobody used since a time (Unix milliseconds): KindConflict where somebody did.
+func (s *Service) SessionBefore(ctx context.Context, p stead.Principal, id stead.SessionID, before int64) (Erasure, error) {
 	h, err := s.cfg.Sessions.Holdings(ctx, p, id)
 	if err != nil {
 		return Erasure{}, err
 	}
 	e := s.conceive(ctx, p, Subject{OfSession, string(id)})
-	e.Current = &h
+	e.Current, e.Asked, e.Before = &h, true, before
 	if err := s.create(ctx, &e, "", ""); err != nil {
 		return e, err
 	}
-	e.asked = true
 	err = s.run(ctx, &e)
 	if refused, ok := errors.AsType[*refusal](err); ok {
-		// Nothing was deleted. What can't be taken back here is found by Sweep, and refused again.
-		_ = s.cfg.Documents.DeleteDocument(context.WithoutCancel(ctx), s.key(p.Project, e.ID), 0)
+		_ = s.withdraw(context.WithoutCancel(ctx), &e) // else Sweep finds it, is refused again, and withdraws it
 		return e, refused.err
 	}
 	return e, err
+}
+
+// withdraw ends an erasure that deleted nothing.
+func (s *Service) withdraw(ctx context.Context, e *Erasure) error {
+	return s.cfg.Documents.DeleteDocument(ctx, s.key(e.Principal.Project, e.ID), 0)
 }
 
 // refusal is that what was asked for is not begun.
@@ -179,7 +193,12 @@ func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Er
 		if _, err := s.cfg.Sessions.Holdings(ctx, p, stead.SessionID(req.Subject.ID)); err != nil {
 			return e, err
 		}
-		e.Queue = []stead.SessionID{stead.SessionID(req.Subject.ID)}
+		// The record of who asked, and from where.
+		of := stead.SessionKey{Project: p.Project, Session: stead.SessionID(req.Subject.ID)}
+		if _, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Session: of, Effect: policy.SessionDelete}); err != nil {
+			return e, err
+		}
+		e.Queue = []stead.SessionID{of.Session}
 	} else if err := s.allowUser(ctx, p, req.Subject.ID); err != nil {
 		return e, err
 	}
@@ -311,7 +330,15 @@ func (s *Service) save(ctx context.Context, e *Erasure) error {
 		d, err = s.cfg.Documents.UpdateDocument(ctx, d)
 	}
 	if err == nil {
-		e.version = d.Version
+		e.version, e.saved = d.Version, s.cfg.Now()
 	}
 	return err
+}
+
+// stay keeps an erasure this node's in the middle of a long step.
+func (s *Service) stay(ctx context.Context, e *Erasure) error {
+	if s.cfg.Now().Sub(e.saved) < holdFor/4 {
+		return nil
+	}
+	return s.save(ctx, e)
 }

@@ -140,12 +140,18 @@ func (w *world) Scour(_ context.Context, _ stead.Principal, id stead.SessionID) 
 
 func (w *world) service(t *testing.T) (*erasure.Service, audit.Verifier) {
 	t.Helper()
+	c := w.config(t, w)
+	return erasure.New(c), c.Signer.Verifier()
+}
+
+func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
+	t.Helper()
 	signer, err := audit.NewSigner(bytes.Repeat([]byte{7}, audit.SeedBytes))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return erasure.New(erasure.Config{
-		Sessions: w, Documents: w, Policy: policy.AllowLocal{}, Signer: signer, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
+	return erasure.Config{
+		Sessions: sessions, Documents: w, Policy: policy.AllowLocal{}, Signer: signer, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
 		Record: func(_ context.Context, r audit.Record) error {
 			return w.step(func() error { w.records = append(w.records, r); return nil })
 		},
@@ -157,7 +163,7 @@ func (w *world) service(t *testing.T) (*erasure.Service, audit.Verifier) {
 			err = w.step(func() error { gone, w.files = w.files, nil; return nil })
 			return gone, err
 		},
-	}), signer.Verifier()
+	}
 }
 
 // revive makes the world answer again, much later.

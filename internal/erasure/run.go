@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -42,6 +43,10 @@ func (s *Service) resume(ctx context.Context, e *Erasure) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		s.cfg.Log.Info("a deletion was not made: its session is in use", "session", e.So.Subject.ID, "err", refused.err)
+		return s.withdraw(ctx, e)
+	}
 	e.Problem = message(err)
 	if saved := s.save(ctx, e); saved != nil {
 		return saved
@@ -65,24 +70,41 @@ func (s *Service) run(ctx context.Context, e *Erasure) error {
 		}
 	}
 	for {
+		if err := s.sessions(ctx, e); err != nil {
+			return err
+		}
+		if e.So.Subject.Kind != OfUser {
+			break
+		}
+		found, err := s.rest(ctx, e)
+		if err == nil && !found {
+			err = s.refill(ctx, e) // what was made meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if !found && len(e.Queue) == 0 {
+			break
+		}
+	}
+	return s.certify(ctx, e)
+}
+
+// sessions erases those that there are, until there are none.
+func (s *Service) sessions(ctx context.Context, e *Erasure) error {
+	for {
 		if len(e.Queue) == 0 {
 			if err := s.refill(ctx, e); err != nil {
 				return err
 			}
 		}
 		if len(e.Queue) == 0 {
-			break
+			return nil
 		}
 		if err := s.next(ctx, e); err != nil {
 			return err
 		}
 	}
-	if e.So.Subject.Kind == OfUser {
-		if err := s.rest(ctx, e); err != nil {
-			return err
-		}
-	}
-	return s.certify(ctx, e)
 }
 
 // refill looks for sessions that are still there: a user's, or copies of the session where they go too.
@@ -96,6 +118,9 @@ func (s *Service) refill(ctx context.Context, e *Erasure) error {
 	gone := map[stead.SessionID]bool{}
 	for _, h := range e.So.Sessions {
 		gone[h.Session] = true
+	}
+	for _, id := range e.Gone {
+		gone[id] = true
 	}
 	for {
 		page, err := s.cfg.Sessions.List(ctx, e.Principal, q)
@@ -112,6 +137,9 @@ func (s *Service) refill(ctx context.Context, e *Erasure) error {
 		if !page.HasMore || len(e.Queue) >= stead.MaxPageSize {
 			return nil
 		}
+		if err := s.stay(ctx, e); err != nil {
+			return err
+		}
 	}
 }
 
@@ -121,9 +149,11 @@ func (s *Service) next(ctx context.Context, e *Erasure) error {
 	if err != nil && stead.KindOf(err) != stead.KindNotFound {
 		return err
 	}
+	id := e.Queue[0]
 	e.Queue = e.Queue[1:]
-	if err != nil {
-		return nil // somebody else deleted it: that has a certificate of its own
+	if err != nil { // somebody else deleted it, which has a certificate of its own; or was about to
+		_, err = s.cfg.Sessions.Scour(ctx, e.Principal, id)
+		return err
 	}
 	e.Current = &h
 	if err := s.save(ctx, e); err != nil {
@@ -180,15 +210,17 @@ func (s *Service) settle(ctx context.Context, e *Erasure) error {
 // erase deletes the current session, or what an earlier try left of it.
 func (s *Service) erase(ctx context.Context, e *Erasure) error {
 	id := e.Current.Session
-	if !e.asked {
+	if !e.Asked {
 		if err := s.settle(ctx, e); err != nil {
 			return err
 		}
+	} else if err := s.unused(ctx, e); err != nil {
+		return err
 	}
 	gone, err := s.cfg.Sessions.Erase(ctx, e.Principal, id)
 	switch kind := stead.KindOf(err); {
 	case err == nil, kind == stead.KindNotFound:
-	case e.asked && (kind == stead.KindConflict || kind == stead.KindForbidden):
+	case e.Asked && (kind == stead.KindConflict || kind == stead.KindForbidden):
 		return &refusal{err}
 	default:
 		return err
@@ -198,31 +230,56 @@ func (s *Service) erase(ctx context.Context, e *Erasure) error {
 		return err
 	}
 	gone.Removed, gone.Changed = gone.Removed+late.Removed, gone.Changed+late.Changed
+	listed := len(e.So.Sessions)
 	if err := e.So.addSession(*e.Current, gone); err != nil {
 		return err
+	}
+	if e.So.Forks && len(e.So.Sessions) == listed {
+		e.Gone = append(e.Gone, id)
 	}
 	e.Current = nil
 	return s.save(ctx, e)
 }
 
-// rest removes what a user has beside sessions.
-func (s *Service) rest(ctx context.Context, e *Erasure) error {
+// millis of a second, by which a session says when it was used.
+const millis = 1000
+
+// unused refuses what was used since Before.
+func (s *Service) unused(ctx context.Context, e *Erasure) error {
+	if e.Before == 0 {
+		return nil
+	}
+	found, err := s.cfg.Sessions.Get(ctx, e.Principal, e.Current.Session)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return nil // it is gone; what is left of it goes now
+	}
+	if err == nil && (found.LastActiveAt+1)*millis > e.Before {
+		err = &refusal{stead.Errorf(stead.KindConflict, "session %s is in use again", found.ID)}
+	}
+	return err
+}
+
+// rest removes what a user has beside sessions, and reports whether there was anything.
+func (s *Service) rest(ctx context.Context, e *Erasure) (found bool, err error) {
 	user := e.So.Subject.ID
 	if s.cfg.Memories != nil {
 		n, err := s.cfg.Memories(ctx, e.Principal, user)
 		e.So.Erased.Memories += int64(n)
-		if err != nil {
-			return err
+		if found = n > 0; err != nil {
+			return found, err
 		}
+	}
+	if err := s.stay(ctx, e); err != nil {
+		return found, err
 	}
 	files, err := s.cfg.Files(ctx, e.Principal, user)
 	for _, f := range files {
 		e.So.addFile(f.ID, f.Bytes)
 	}
 	if err != nil {
-		return err
+		return found, err
 	}
-	return s.save(ctx, e)
+	return found || len(files) > 0, s.save(ctx, e)
 }
 
 // certify signs, records the digest of what it signed, and completes the erasure.

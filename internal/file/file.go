@@ -19,6 +19,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -322,20 +323,27 @@ func (s *Service) DeleteOf(ctx context.Context, p stead.Principal, by string) (g
 
 // DeleteBefore removes the files of a project that were uploaded before a time (Unix milliseconds), and says how many.
 func (s *Service) DeleteBefore(ctx context.Context, p stead.Principal, before int64) (n int, err error) {
+	var kept []error // of files that may not be deleted, or can't: the others go
 	q := document.Query{Project: p.Project, Kind: kind, Limit: stead.MaxPageSize}
 	for {
 		docs, err := s.cfg.Documents.ListDocuments(ctx, q)
 		if err != nil || len(docs) == 0 {
-			return n, err
+			return n, errors.Join(append(kept, err)...)
 		}
 		for _, d := range docs { // in the order of creation
 			if q.After = d.ID; d.CreatedAt >= before {
-				return n, nil
+				return n, errors.Join(kept...)
 			}
-			if err := s.Delete(ctx, p, d.ID); err == nil {
-				n++
-			} else if stead.KindOf(err) != stead.KindNotFound {
-				return n, err
+			switch err := s.Delete(ctx, p, d.ID); stead.KindOf(err) {
+			case stead.KindNotFound:
+			case stead.KindUnavailable:
+				return n, errors.Join(append(kept, err)...)
+			default:
+				if err == nil {
+					n++
+				} else {
+					kept = append(kept, fmt.Errorf("file %s: %w", d.ID, err))
+				}
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -104,21 +105,25 @@ func (s *Service) ForgetBefore(ctx context.Context, p stead.Principal, before in
 		return 0, err
 	}
 	n, after := 0, ""
+	var kept []error // of stores that may not be written to: the others go
 	for {
 		const page = 100
 		stores, more, err := s.ListStores(ctx, p, after, page, false)
 		if err != nil {
-			return n, err
+			return n, errors.Join(append(kept, err)...)
 		}
 		for _, st := range stores {
 			after = st.ID
 			gone, err := s.forgetBefore(ctx, p, st.ID, before)
 			if n += gone; err != nil {
-				return n, err
+				kept = append(kept, fmt.Errorf("memory store %s: %w", st.ID, err))
+			}
+			if stead.KindOf(err) == stead.KindUnavailable {
+				return n, errors.Join(kept...)
 			}
 		}
 		if !more {
-			return n, nil
+			return n, errors.Join(kept...)
 		}
 	}
 }

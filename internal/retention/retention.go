@@ -50,8 +50,8 @@ type Config struct {
 	Heads     func(ctx context.Context, project stead.ProjectID, q journal.Query) ([]journal.Head, error)
 	Logs      audit.Store // the projects that there are have audit logs
 	Documents document.Store
-	// Erase deletes a session, with a certificate.
-	Erase func(ctx context.Context, p stead.Principal, id stead.SessionID) error
+	// Erase deletes a session, with a certificate, unless somebody used it since before (Unix milliseconds): KindConflict.
+	Erase func(ctx context.Context, p stead.Principal, id stead.SessionID, before int64) error
 	// Files and Memories delete those from before a time, and say how many.
 	Files, Memories func(ctx context.Context, p stead.Principal, before int64) (int, error)
 	// Record stores an audit record.
@@ -87,6 +87,24 @@ func (s *Service) Run(ctx context.Context) {
 // Pass looks once at every project that is due.
 func (s *Service) Pass(ctx context.Context) error {
 	var errs []error
+	seen := map[stead.ProjectID]bool{}
+	look := func(project stead.ProjectID) {
+		rule, ok := s.rule(project)
+		if !ok || seen[project] {
+			return
+		}
+		seen[project] = true
+		mine, err := s.claim(ctx, project)
+		if err == nil && mine {
+			err = s.project(ctx, project, rule)
+		}
+		errs = append(errs, err)
+	}
+	for _, r := range s.cfg.Rules { // those that are named, whether anything of them is on record or not
+		if r.Project != "" {
+			look(r.Project)
+		}
+	}
 	for after := stead.ProjectID(""); ; {
 		logs, err := s.cfg.Logs.AuditLogs(ctx, after, page)
 		if err != nil {
@@ -94,15 +112,7 @@ func (s *Service) Pass(ctx context.Context) error {
 		}
 		for _, l := range logs {
 			after = l.Project
-			rule, ok := s.rule(l.Project)
-			if !ok {
-				continue
-			}
-			mine, err := s.claim(ctx, l.Project)
-			if err == nil && mine {
-				err = s.project(ctx, l.Project, rule)
-			}
-			errs = append(errs, err)
+			look(after)
 		}
 		if len(logs) < page {
 			return errors.Join(errs...)
@@ -205,7 +215,7 @@ func (s *Service) sessions(ctx context.Context, p stead.Principal, before int64)
 			if !rests || h.CreatedAt >= before || h.Listing.LastActive >= before {
 				continue
 			}
-			switch err := s.cfg.Erase(ctx, p, h.Key.Session); stead.KindOf(err) {
+			switch err := s.cfg.Erase(ctx, p, h.Key.Session, before); stead.KindOf(err) {
 			case stead.KindNotFound, stead.KindConflict: // somebody else was faster, or it is in use again
 			default:
 				if ctx.Err() != nil {

@@ -61,7 +61,7 @@ func TestWhatWasKeptForLongEnoughGoes(t *testing.T) {
 			return out, nil
 		},
 		Logs: logs, Documents: documenttest.NewMemory(), Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
-		Erase: func(_ context.Context, p stead.Principal, id stead.SessionID) error {
+		Erase: func(_ context.Context, p stead.Principal, id stead.SessionID, _ int64) error {
 			if p.Kind != stead.PrincipalNode {
 				t.Errorf("%+v erases", p)
 			}

@@ -41,7 +41,7 @@ func (r *Runner) checkEdits(ctx context.Context, key stead.SessionKey, p stead.P
 		if err != nil {
 			return nil, err
 		}
-		own.Arguments = string(args)
+		own.Arguments, own.Checked = string(args), true
 		inputs[i].Approval, inputs[i].Guarded.Findings = &own, found
 	}
 	return inputs, nil

@@ -303,6 +303,9 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 			return stead.Event{}, err
 		}
 	}
+	if in.Arguments != "" && !in.Checked { // the question came between the check and this look
+		return stead.Event{}, stead.Errorf(stead.KindConflict, "request %.200s has just been asked; answer it again", in.RequestID)
+	}
 	if in.Arguments != "" {
 		return session.NewEvent(r.now(), session.KindInputEdit, session.ApprovalEdit{
 			CallID: c.CallID, Arguments: json.RawMessage(in.Arguments), Digest: digest, Reason: in.Reason, By: p, Guardrails: g.Findings,

@@ -197,6 +197,7 @@ type ApprovalInput struct {
 	Digest    string    // of what was shown; "": whoever answers does not say
 	To        *Delegate // delegate: to whom
 	Arguments string    // approve: as a JSON object, those that the call is made with; "": as asked for
+	Checked   bool      // Arguments were held against the tool's schema and the guardrails; no wire says so
 	Extra     *Spend    // approve, of a budget: so much more than was used; nil: one call of the model
 }
 
