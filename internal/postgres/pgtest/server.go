@@ -55,6 +55,7 @@ const (
 	memoryBytes = 2 << 30 // free: several test binaries have a cluster each, of up to 600 MB
 )
 
+// config has shared memory in the cluster's own directory, with which it goes: a server that is killed leaves it behind elsewhere.
 const config = `
 listen_addresses = '127.0.0.1'
 port = %d
@@ -63,6 +64,7 @@ fsync = on
 synchronous_commit = on
 max_connections = 200
 max_wal_size = 256MB
+dynamic_shared_memory_type = mmap
 `
 
 func start() (*Server, error) {
