@@ -24,6 +24,8 @@ const (
 	MaxSources = 64
 	// MetaSubject is the key of an entry's metadata that says what it is about.
 	MetaSubject = "subject"
+	// clocks is how far, in milliseconds, those of nodes may be apart: what another one says is true from then on is known here too.
+	clocks = 60_000
 	// nearHits is how many entries a lesson is compared with.
 	nearHits = 30
 )
@@ -168,7 +170,7 @@ func (l *lecture) near(ctx context.Context, c Content, subject string, own []str
 		}
 	}
 	f := Filter{Scopes: []Scope{c.Scope}, Kinds: []Kind{c.Kind}}
-	hits, err := l.s.find(ctx, l.place, Search{Query: subject + " " + c.Text, Limit: nearHits, Filter: f}, l.now, l.now)
+	hits, err := l.s.find(ctx, l.place, Search{Query: subject + " " + c.Text, Limit: nearHits, Filter: f}, l.now+clocks, l.now)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -132,6 +133,16 @@ func learnedAtOnce(f *serviceFixture) {
 	got := f.known()
 	if strings.Count(got, "The editor is") != 2 || strings.Count(got, "(was)") != 1 || strings.Count(got, "The sky is blue.") != 1 {
 		f.Errorf("it knows %s", got)
+	}
+}
+
+// learnedBehind: what is true from a time on that has not come yet by a node's clock is no news there.
+func learnedBehind(f *serviceFixture) {
+	f.learn(sessionA, 7, lesson(sessionA, "editor", "The editor is vim.", "1"), lesson(sessionA, "", "The sky is blue.", "1"))
+	behind := f.nodeAt(func() time.Time { return time.Now().Add(-30 * time.Second) })
+	taught, err := behind.Learn(f.ctx, f.me, f.store, sessionB, 7, []memory.Lesson{lesson(sessionB, "editor", "The editor is emacs.", "1"), lesson(sessionB, "", "The sky is blue.", "1")})
+	if want := (memory.Taught{Added: 1, Merged: 1, Superseded: 1}); err != nil || taught != want {
+		f.Errorf("%+v, %v; want %+v", taught, err, want)
 	}
 }
 

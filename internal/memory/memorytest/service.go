@@ -31,6 +31,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a session, a scope or a user is forgotten":                   forgetMany,
 		"what was derived goes with where it comes from":              forgetDerived,
 		"what is learned at once by many is there once":               learnedAtOnce,
+		"a node whose clock is behind knows what others learned":      learnedBehind,
 		"a token budget holds":                                        budget,
 		"what a policy hides is not there":                            hiddenByPolicy,
 		"a bound key sees no other user's":                            boundToOneself,
@@ -70,8 +71,11 @@ func (all) Decide(context.Context, policy.Request) (policy.Decision, error) {
 }
 
 // node is another process over the same database.
-func (f *serviceFixture) node() *memory.Service {
-	return memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: all{}, Now: time.Now})
+func (f *serviceFixture) node() *memory.Service { return f.nodeAt(time.Now) }
+
+// nodeAt is a node with a clock of its own.
+func (f *serviceFixture) nodeAt(now func() time.Time) *memory.Service {
+	return memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: all{}, Now: now})
 }
 
 func note(text string) memory.New {
