@@ -69,6 +69,11 @@ func TestWhatAgentsDoIsRecorded(t *testing.T) {
 					t.Errorf("%s is not recorded: %s", action, body)
 				}
 			}
+			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // the turn ends behind its records
+				if strings.Contains(must(t, n, "GET", "/v1/agents/sessions/"+id, ""), `"status":"idle"`) {
+					break
+				}
+			}
 			must(t, n, "DELETE", "/v1/agents/sessions/"+id, "")
 			if body := must(t, n, "GET", "/v1/audit_records?action=model.call", ""); !strings.Contains(body, `"agent":"agent_`) || !strings.Contains(body, id) {
 				t.Errorf("behind the session's deletion the log says %s", body)
