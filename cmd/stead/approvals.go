@@ -146,19 +146,8 @@ func (a *app) approvalsEdit() *cobra.Command {
 				e.Hint = `As in --arguments '{"amount": 40}'. stead approvals show REQUEST prints those that wait.`
 				return e
 			}
-			c, err := a.dial()
-			if err != nil {
-				return err
-			}
-			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval)
-			if err != nil {
-				return err
-			}
-			if err := c.Send(cmd.Context(), ap.SessionID, client.Edit(ap.ID, reason, ap.Action.Digest(), json.RawMessage(arguments))); err != nil {
-				return err
-			}
-			return a.object(map[string]string{"request_id": ap.ID, "session_id": ap.SessionID, "decision": "approve"}, func(w io.Writer) {
-				fmt.Fprintf(w, "%s approved with %s\n", ap.Action.Tool(), printable(arguments))
+			return a.answerCall(cmd.Context(), args[0], map[string]string{"decision": "approve"}, "approved with "+printable(arguments), func(ap client.Approval) any {
+				return client.Edit(ap.ID, reason, ap.Action.Digest(), json.RawMessage(arguments))
 			})
 		},
 	}
@@ -166,6 +155,23 @@ func (a *app) approvalsEdit() *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "why; it stands in the journal and the audit log")
 	_ = c.MarkFlagRequired("arguments")
 	return c
+}
+
+// answerCall answers the question about a tool call, and says what was done: about whom, decided and, for people, in words.
+func (a *app) answerCall(ctx context.Context, request string, decided map[string]string, words string, input func(client.Approval) any) error {
+	c, err := a.dial()
+	if err != nil {
+		return err
+	}
+	ap, err := findApproval(ctx, c, request, client.ActionApproval)
+	if err != nil {
+		return err
+	}
+	if err := c.Send(ctx, ap.SessionID, input(ap)); err != nil {
+		return err
+	}
+	decided["request_id"], decided["session_id"] = ap.ID, ap.SessionID
+	return a.object(decided, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", ap.Action.Tool(), words) })
 }
 
 func (a *app) approvalsDelegate() *cobra.Command {
@@ -181,19 +187,8 @@ func (a *app) approvalsDelegate() *cobra.Command {
 			if !ok || id == "" || !slices.Contains([]string{"user", "service", "role"}, kind) {
 				return stead.Invalid("to", "--to is user:ID, service:ID or role:ROLE, not %.80q", to)
 			}
-			c, err := a.dial()
-			if err != nil {
-				return err
-			}
-			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval)
-			if err != nil {
-				return err
-			}
-			if err := c.Send(cmd.Context(), ap.SessionID, client.Delegate(ap.ID, reason, kind, id)); err != nil {
-				return err
-			}
-			return a.object(map[string]string{"request_id": ap.ID, "session_id": ap.SessionID, "decision": "delegate", "to": to}, func(w io.Writer) {
-				fmt.Fprintf(w, "%s handed to %s\n", ap.Action.Tool(), printable(to))
+			return a.answerCall(cmd.Context(), args[0], map[string]string{"decision": "delegate", "to": to}, "handed to "+printable(to), func(ap client.Approval) any {
+				return client.Delegate(ap.ID, reason, kind, id)
 			})
 		},
 	}

@@ -66,11 +66,7 @@ func TestTheOperatorsLimitsAreThoseOfTheWayOut(t *testing.T) {
 
 // TestPoliciesDecideAboutConnections out of an environment: what one forbids does not leave, and is on record with its reason.
 func TestPoliciesDecideAboutConnections(t *testing.T) {
-	if able, err := hasComputer(); err != nil {
-		t.Fatal(err) // where everything must be tested
-	} else if !able {
-		t.Skip("no environment runs here")
-	}
+	needComputer(t)
 	var got atomic.Int32
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got.Add(1)

@@ -89,6 +89,16 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 // hasComputer reports whether namespaces make environments here.
 func hasComputer() (bool, error) { return usable("environments", ns.New(cgroup.Detect())) }
 
+// needComputer skips a test where no environment runs, and fails it where everything must be tested.
+func needComputer(t *testing.T) {
+	t.Helper()
+	if able, err := hasComputer(); err != nil {
+		t.Fatal(err)
+	} else if !able {
+		t.Skip("no environment runs here")
+	}
+}
+
 // usable reports whether a driver makes environments here. Where everything must be tested, a machine
 // on which it can't is an error.
 func usable(what string, driver environment.Provider) (bool, error) {

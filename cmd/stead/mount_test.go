@@ -9,10 +9,8 @@ import (
 // A memory store is files of the agent's computer: what commands write there becomes versions and entries, untrusted, once, and
 // stands in the journal; what others write is seen by the next command; what is not the session's is not there.
 func TestMemoryStoresAsFiles(t *testing.T) {
+	needComputer(t)
 	n := openConfigured(t, registryConfig, io.Discard)
-	if n.computer == "" {
-		t.Skip("this machine runs no environments")
-	}
 	store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
 	memories := "/v1/memory_stores/" + store + "/memories"
 	deploy := idOf(must(t, n, "POST", memories, `{"content":"The deploy window is on Tuesdays.","labels":["ops"]}`))
