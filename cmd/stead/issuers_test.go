@@ -46,6 +46,7 @@ auth:
       project: acme
       roles:
         - {claim: groups, value: it, role: owner}
+        - {claim: groups, value: robots, role: owner, kind: service}
         - {claim: groups, value: staff, role: developer, bound: true}
 `, io.Discard)
 	h := &house{t: t, base: n.base, root: n.rootKey}
@@ -64,6 +65,8 @@ auth:
 		"a developer's keys":       {ada, "GET /v1/api_keys", 403},
 		"an owner's keys":          {it, "GET /v1/api_keys", 200},
 		"the root key":             {h.root, "GET /v1/agents", 200},
+		"a robot":                  {person("r2", "robots", time.Minute), "GET /v1/api_keys", 200},
+		"one called as the root":   {person("root", "robots", time.Minute), "GET /v1/api_keys", 403},
 		"a guest":                  {person("gus", "guests", time.Minute), "GET /v1/agents", 403},
 		"yesterday's token":        {person("ada", "staff", -time.Hour), "GET /v1/agents", 401},
 		"a token with a character": {ada + "A", "GET /v1/agents", 401},

@@ -58,6 +58,9 @@ func authenticate(keys *identity.Service, tokens *token.Authenticator) func(*htt
 		project := stead.ProjectID(r.Header.Get(projectHeader))
 		if tokens != nil && token.Looks(secret) {
 			b, err := tokens.Authenticate(r.Context(), secret, project)
+			if err == nil && identity.IsRoot(b.Principal) {
+				err = stead.Errorf(stead.KindForbidden, "the token's sub is the name of the operator's own key: its issuer needs a prefix")
+			}
 			return identity.Caller{Principal: b.Principal, Key: identity.TokenID, Until: b.Until}, err
 		}
 		return keys.Authenticate(r.Context(), secret, project)

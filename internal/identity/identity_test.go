@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/policy"
@@ -87,6 +89,35 @@ func TestOnlyOwnersMakeKeysOfTheirProject(t *testing.T) {
 	isKind(t, "revoke another project's key", s.Revoke(t.Context(), other, k.ID), stead.KindNotFound)
 	if keys, _, err := s.List(t.Context(), other, "", true, 10); err != nil || len(keys) != 0 {
 		t.Errorf("another project sees %v, %v", keys, err)
+	}
+}
+
+// Who is called as the operator's own key is must not become it: that owns every project.
+func TestNoKeyOfAProjectStandsForTheRootKey(t *testing.T) {
+	docs := documenttest.NewMemory()
+	s := identity.NewService(identity.Config{Documents: docs, Policy: identity.Authorizer{}, Root: rootKey, Now: time.Now})
+	root, err := s.Authenticate(t.Context(), rootKey, "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []stead.PrincipalKind{"", stead.PrincipalService} {
+		_, _, err := s.Create(t.Context(), root.Principal, identity.Params{Role: identity.Owner, Kind: kind, Principal: "root"})
+		isKind(t, "a key of the service root", err, stead.KindInvalid)
+	}
+	k, secret := made(t, s, root.Principal, identity.Params{Role: identity.Owner, Principal: "toor"})
+	doc, err := docs.GetDocument(t.Context(), document.Key{Project: "stead:keys", Kind: "api_key", ID: k.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Data, doc.Version = bytes.Replace(doc.Data, []byte(`"toor"`), []byte(`"root"`), 1), doc.Version+1 // as an older server stored it
+	if _, err := docs.UpdateDocument(t.Context(), doc); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Authenticate(t.Context(), secret, "")
+	isKind(t, "one that is there already", err, stead.KindUnauthenticated)
+	_, secret = made(t, s, root.Principal, identity.Params{Role: identity.Owner, Kind: stead.PrincipalUser, Principal: "root"}) // somebody's name
+	if who, err := s.Authenticate(t.Context(), secret, ""); err != nil || identity.IsRoot(who.Principal) {
+		t.Errorf("a user called root is %+v, %v", who, err)
 	}
 }
 

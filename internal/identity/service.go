@@ -74,6 +74,9 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key
 		}
 		project = in.Project
 	}
+	if in.Kind != stead.PrincipalUser && in.Principal == rootID {
+		return Key{}, "", stead.Invalid("principal.id", "the service %q is the operator's own key: a key of a project can't stand for it", rootID)
+	}
 	if utf8.RuneCountInString(in.Name) > MaxNameRunes {
 		return Key{}, "", stead.Invalid("name", "name is longer than %d characters", MaxNameRunes)
 	}
@@ -244,6 +247,9 @@ func (s *Service) Authenticate(ctx context.Context, secret string, project stead
 	}
 	if !k.opens(secret, now.UnixMilli()) {
 		return Caller{}, unknown()
+	}
+	if IsRoot(k.principal()) { // made before that was refused
+		return Caller{}, refused("the API key stands for the operator's own, which it is not")
 	}
 	s.used(ctx, k, now)
 	return Caller{Principal: k.principal(), Key: k.ID, Until: moment(k.ExpiresAt)}, nil
