@@ -99,6 +99,9 @@ func (c caller) Call(ctx context.Context, name string, raw json.RawMessage) (too
 	}
 }
 
+// codeCallPrefix begins the ids of calls of code, and of no other calls: an answer names its call by that.
+const codeCallPrefix = "code_"
+
 // asking names the call by its place, once that is known. Without a running turn nothing is written, and
 // nothing for code that has gone.
 func asking(call *codeCall, asked session.ToolRequested) pending {
@@ -107,7 +110,10 @@ func asking(call *codeCall, asked session.ToolRequested) pending {
 		if s.Turn == nil || s.Turn.Cancelling || call.gone() {
 			return nil, nil
 		}
-		call.id = fmt.Sprintf("code_%d", s.Tail+1)
+		call.id = fmt.Sprintf("%s%d", codeCallPrefix, s.Tail+1)
+		for s.CallByID(call.id) != nil { // an application names the calls of its own items
+			call.id += "_"
+		}
 		p := asked
 		p.CallID = call.id
 		return p, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
@@ -208,4 +209,64 @@ func TestCrashBetweenHangUps(t *testing.T) {
 			}
 		}, withModel(script(calls("run", echoHi), reply("done"))), withComputers(h), withSlowStore(3*time.Millisecond))
 	}
+}
+
+// TestCrashAmongCallsOfCode: a crash cuts off the command and what its code had called. Each is asked about by itself, and each
+// answer is about the call that its question shows.
+func TestCrashAmongCallsOfCode(t *testing.T) {
+	h := newComputers(nil)
+	launch := does{"launch", tool.Unknown, func(ctx context.Context, _ tool.Call) (tool.Result, error) {
+		<-ctx.Done()
+		return tool.Result{}, ctx.Err()
+	}}
+	bubble(t, func(t *testing.T, n *node) {
+		inside(h, func(ctx context.Context, b *computer) string {
+			var all sync.WaitGroup
+			for i := range 3 {
+				all.Go(func() { _, _ = b.Tools.Call(ctx, "launch", fmt.Appendf(nil, `{"refund":%d}`, i)) })
+			}
+			all.Wait()
+			return "over"
+		})
+		id := n.compute("go", enabled(), mcpServer())
+		synctest.Wait()
+		n.crash("node-2")
+		h.end(n.key(id))
+		synctest.Wait()
+		s := n.until(id, status(session.StatusRequiresAction))
+		if len(s.RequiredActions) != 4 {
+			t.Fatalf("%d questions, want 4: %+v", len(s.RequiredActions), s.RequiredActions)
+		}
+		page, err := n.Approvals(context.Background(), me, session.PageQuery{Limit: 2})
+		if err != nil || len(page.Data) != 2 {
+			t.Fatal(page, err)
+		}
+		rest, err := n.Approvals(context.Background(), me, session.PageQuery{Limit: 9, After: page.Data[1].ID})
+		if listed := append(page.Data, rest.Data...); err != nil || len(listed) != 4 {
+			t.Errorf("%d are listed in two pages, want 4 (%v)", len(listed), err)
+		}
+		for _, a := range slices.Backward(s.RequiredActions) {
+			in := session.OutcomeInput{RequestID: a.RequestID, Decision: session.DecisionGiveUp}
+			n.send(id, session.Input{Outcome: &in})
+			answered := payloads[session.OutcomeResult](t, n, id, session.KindInputOutcome)
+			if got := answered[len(answered)-1].CallID; got != a.CallID {
+				t.Errorf("the answer to %s (%s) was taken for %s", a.CallID, a.RequestID, got)
+			}
+		}
+		n.idle(id)
+	}, withModel(script(calls("run", echoHi), reply("done"))), withComputers(h), withTools(having(launch)))
+}
+
+// TestNoModelNamesACallOfCode: answers name a call by its id, so that a model which knows how calls of code are named does not give
+// one of its own that name.
+func TestNoModelNamesACallOfCode(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go", function("ask")).ID
+		s := n.until(id, status(session.StatusRequiresAction))
+		if got := s.RequiredActions[0].CallID; strings.HasPrefix(got, "code_") {
+			t.Errorf("the model's call has the id %s", got)
+		}
+		n.send(id, answers(s.RequiredActions[0], "done"))
+		n.idle(id)
+	}, withModel(script(gives(model.FinishToolCalls, &stead.Item{Type: stead.ItemFunctionCall, CallID: "code_99999999999999999999", Name: "ask", Arguments: []byte(`{}`)}), reply("done"))))
 }

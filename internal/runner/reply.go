@@ -194,7 +194,7 @@ func textAfter(t stead.Text, n int) stead.Text {
 const minRandomCallID = 20
 
 // nameCalls gives every call of the reply an id that no other call of the session has: the
-// upstream's, unless it is missing, taken, too long, or may have been used before the summary.
+// upstream's, unless it is missing, taken, too long, named like a call of code, or may have been used before the summary.
 func nameCalls(p session.ModelReplied, c *session.Context) {
 	for i := range p.Items {
 		it := &p.Items[i]
@@ -202,7 +202,7 @@ func nameCalls(p session.ModelReplied, c *session.Context) {
 			continue
 		}
 		taken := func(other session.ReplyItem) bool { return other.CallID == it.CallID }
-		if it.CallID == "" || len(it.CallID) > stead.MaxIdempotencyKeyBytes || slices.ContainsFunc(p.Items[:i], taken) || c.HasCall(it.CallID) ||
+		if it.CallID == "" || len(it.CallID) > stead.MaxIdempotencyKeyBytes || slices.ContainsFunc(p.Items[:i], taken) || c.HasCall(it.CallID) || strings.HasPrefix(it.CallID, codeCallPrefix) ||
 			(c.Summary.Bytes > 0 && len(it.CallID) < minRandomCallID) {
 			it.CallID = fmt.Sprintf("call_%d_%d", p.Call, i)
 		}

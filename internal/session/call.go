@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -45,6 +46,7 @@ type Call struct {
 	RetryAt  int64     `json:"retry_at,omitempty"` // Unix milliseconds
 	Since    int64     `json:"since,omitempty"`    // Unix milliseconds: since when it waits for somebody
 	Asked    stead.Seq `json:"asked,omitempty"`    // of the event that made it wait: names the question
+	Number   int       `json:"number,omitempty"`   // of the question among those of that event; 0: it has the call's Index
 	Until    int64     `json:"until,omitempty"`    // Unix milliseconds: when a call that policies hold is refused
 
 	// Decided is what policies said last, and Approved who approved the call.
@@ -93,7 +95,29 @@ func (c *Call) ToolName() string {
 // RequestID names the question that a call waits with. A call that is asked about again, after it
 // was made again, has another one: an answer that comes late can't answer the wrong question.
 func (c *Call) RequestID(session stead.SessionID) string {
-	return stead.DerivedID("req", session, c.Asked, c.Index)
+	return stead.DerivedID("req", session, c.Asked, c.question())
+}
+
+func (c *Call) question() int { return cmp.Or(c.Number, c.Index) }
+
+// ask begins a call's question, which an event asks alone.
+func (c *Call) ask(e stead.Event) { c.Since, c.Asked, c.Number = e.At, e.Seq, 0 }
+
+// ask begins a question of an event that may ask about several calls. Calls of several replies, and those of code, can have the
+// same Index: the first of them has the question of that number, and each other one a number that is no call's.
+func (t *TurnView) ask(e stead.Event, c *Call) {
+	c.ask(e)
+	taken, last := false, 0
+	for _, other := range t.Calls {
+		last = max(last, other.Index)
+		if other != c && other.Asked == e.Seq {
+			last = max(last, other.Number)
+			taken = taken || other.question() == c.Index
+		}
+	}
+	if taken {
+		c.Number = last + 1
+	}
 }
 
 // CallByID finds an open or just finished call of the running turn; nil when there is none.
@@ -279,7 +303,8 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 	case !p.Sent, c.Tool.Effect == tool.Pure:
 		v.Turn.finish(c, stead.ItemFailed, nil, "The tool could not be reached: "+p.Reason)
 	default:
-		c.State, c.Since, c.Asked = CallUnknown, e.At, e.Seq
+		c.State = CallUnknown
+		c.ask(e)
 	}
 }
 
@@ -318,7 +343,8 @@ func (v *View) recovered(e stead.Event, p RunnerRecovered) {
 		if c.Tool.repeatable() {
 			c.State, c.RetryAt = CallReady, 0
 		} else {
-			c.State, c.Since, c.Asked = CallUnknown, e.At, e.Seq
+			c.State = CallUnknown
+			t.ask(e, c)
 		}
 	}
 }

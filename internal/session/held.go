@@ -63,7 +63,8 @@ func (v *View) toolHeld(e stead.Event, p ToolHeld) {
 	if c == nil || c.State != CallReady || p.Decision.Needs == nil {
 		return
 	}
-	c.State, c.Since, c.Asked, c.Decided, c.Until = CallApproval, e.At, e.Seq, &p.Decision, 0
+	c.ask(e)
+	c.State, c.Decided, c.Until = CallApproval, &p.Decision, 0
 	if ms := p.Decision.Needs.ExpiresMS; ms > 0 {
 		c.Until = e.At + ms
 	}
@@ -84,7 +85,8 @@ func (v *View) approvalEdit(e stead.Event, p ApprovalEdit) {
 		return
 	}
 	v.LastActive = e.At
-	c.Edited, c.Approved, c.Since, c.Asked = p.Arguments, nil, e.At, e.Seq
+	c.ask(e)
+	c.Edited, c.Approved = p.Arguments, nil
 	v.approved(c, p.By)
 }
 
