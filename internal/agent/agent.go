@@ -142,6 +142,7 @@ type Transport struct {
 	Type      string            `json:"type"` // "http" or "stdio"
 	ServerURL string            `json:"server_url,omitempty"`
 	Headers   map[string]string `json:"headers,omitempty"`
+	Auth      string            `json:"auth,omitempty"`    // AuthOAuth: whoever the session serves is asked for their consent; "": nobody
 	Command   string            `json:"command,omitempty"` // stdio: a program of the environment
 	Args      []string          `json:"args,omitempty"`
 	Cwd       string            `json:"cwd,omitempty"`

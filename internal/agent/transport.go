@@ -88,7 +88,11 @@ func (r Rules) transport(label, origin string, o param.Object) (*Transport, erro
 	if kind == TransportStdio {
 		return r.stdio(label, origin, sub)
 	}
-	return httpTransport(sub)
+	t, err := httpTransport(sub)
+	if err == nil && t.Auth != "" && origin == OriginEnvironment {
+		err = stead.Invalid(sub.Path("auth"), "%s: a server that is reached from the environment is told of no user", sub.Path("auth"))
+	}
+	return t, err
 }
 
 func httpTransport(o param.Object) (*Transport, error) {
@@ -120,8 +124,18 @@ func httpTransport(o param.Object) (*Transport, error) {
 			return nil, secret(o.Path("headers") + "." + name)
 		}
 	}
-	return &Transport{Type: TransportHTTP, ServerURL: raw, Headers: headers}, nil
+	auth, _, err := o.Enum("auth", AuthOAuth)
+	if err != nil {
+		return nil, err
+	}
+	return &Transport{Type: TransportHTTP, ServerURL: raw, Headers: headers, Auth: auth}, nil
 }
+
+// AuthOAuth is the Auth of a transport whose server is told, by OAuth, for whom the agent acts.
+const AuthOAuth = "oauth"
+
+// Consents reports whether a tool's server is used with the consent of whoever the session serves.
+func (t Tool) Consents() bool { return t.Transport != nil && t.Transport.Auth == AuthOAuth }
 
 // stdio reads a command. The label alone names a server that the operator configured, which means the
 // same as no transport; everything else is a command line of the client's choice, which runs in the

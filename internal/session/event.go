@@ -33,6 +33,7 @@ const (
 	KindInputOutcome    = "input.outcome"
 	KindInputBudget     = "input.budget"
 	KindInputRefused    = "input.refused" // by a guardrail: nothing of it is kept
+	KindInputConsent    = "input.consent"
 
 	KindTurnStarted      = "turn.started"
 	KindTurnCompleted    = "turn.completed"
@@ -55,6 +56,8 @@ const (
 	KindRunnerRecovered  = "runner.recovered"
 	KindTimerFired       = "timer.fired"
 	KindBudgetReached    = "budget.reached"
+	KindConsentNeeded    = "consent.needed" // by a tool server, of its user
+	KindConsentLapsed    = "consent.lapsed"
 )
 
 // FromDoor reports whether doors write events of a kind.

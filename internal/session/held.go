@@ -109,9 +109,9 @@ func (v *View) Answered(c *Call, in ApprovalInput) *policy.Answer {
 	return &policy.Answer{Decision: in.Decision, Why: in.Reason, Tool: c.resource(), Digest: v.Digest(c)}
 }
 
-// expiry is the first time at which a held call expires; 0: none does.
+// expiry is the first time at which a held call expires, or a consent lapses; 0: none does.
 func (t *TurnView) expiry() int64 {
-	first := int64(0)
+	first := t.consentExpiry()
 	for _, c := range t.Calls {
 		if c.Held() != nil && c.Until > 0 && (first == 0 || c.Until < first) {
 			first = c.Until
@@ -120,7 +120,7 @@ func (t *TurnView) expiry() int64 {
 	return first
 }
 
-// untilExpiry waits for an approval no longer than it is wanted.
+// untilExpiry waits for an approval or a consent no longer than it is wanted.
 func (s *State) untilExpiry() []Command {
 	if at := s.Turn.expiry(); at > 0 {
 		return []Command{WaitUntil{at}}

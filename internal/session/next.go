@@ -98,6 +98,9 @@ func (s *State) nextTurn(w Window) []Command {
 	case t.StartedAt == 0:
 		return []Command{StartTurn{}}
 	}
+	if lapses := s.lapses(); len(lapses) > 0 {
+		return lapses
+	}
 	cmds, busy, holds := s.nextTools()
 	if len(cmds) > 0 || busy {
 		return cmds
@@ -113,6 +116,9 @@ func (s *State) nextTurn(w Window) []Command {
 	}
 	if !t.Fresh {
 		return s.settled()
+	}
+	if len(t.Consents) > 0 {
+		return s.untilExpiry()
 	}
 	if s.serversInside() && !s.Environment.open() {
 		return nil // nextEnvironment brings it, or somebody connects it
@@ -150,6 +156,8 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 			if at := s.Turn.Budget.RetryAt; wake == 0 || at < wake {
 				wake = at
 			}
+		case s.Turn.awaitsConsent(c):
+			busy = true
 		case c.Tool.Environment && !s.Environment.open():
 			busy = true // nextEnvironment brings it, or somebody connects it
 		case c.RetryAt > s.Now:

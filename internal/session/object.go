@@ -90,6 +90,9 @@ func (v *View) RequiredActions() []RequiredAction {
 	if v.Turn.Budget != nil {
 		out = append(out, v.budgetAction())
 	}
+	for _, w := range v.Turn.Consents {
+		out = append(out, v.consentAction(w))
+	}
 	for _, c := range v.Turn.Calls {
 		switch c.State {
 		case CallWaiting:
@@ -314,6 +317,8 @@ func (v *View) Approvals() []Approval {
 		if c := v.CallByRequest(a.RequestID); c != nil {
 			entry.CreatedAt = c.Since / 1000
 		} else if w := v.Turn.Budget; w != nil && a.Type == ActionBudgetLimit {
+			entry.CreatedAt = w.Since / 1000
+		} else if w := v.ConsentByRequest(a.RequestID); w != nil {
 			entry.CreatedAt = w.Since / 1000
 		}
 		out = append(out, entry)

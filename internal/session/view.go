@@ -76,6 +76,9 @@ type TurnView struct {
 	Budget *BudgetWait `json:"budget,omitempty"` // that is used up, and that the next model call waits for
 	Over   []Overdraft `json:"over,omitempty"`   // at most one a budget
 
+	Consents []*ConsentWait `json:"consents,omitempty"` // of tool servers, that the next model call waits for
+	Settled  []Without      `json:"settled,omitempty"`  // servers whose consents were waited for, and how that ended
+
 	Calls  []*Call  `json:"calls,omitempty"`  // of the last reply, and async ones that are open
 	Inputs []queued `json:"inputs,omitempty"` // messages of a turn that has not started, for its first wire events
 }
@@ -213,6 +216,12 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.budgetReached)
 	case KindInputBudget:
 		return fold(e, v.budgetDecided)
+	case KindConsentNeeded:
+		return fold(e, v.consentNeeded)
+	case KindConsentLapsed:
+		return fold(e, v.consentLapsed)
+	case KindInputConsent:
+		return fold(e, v.consentDecided)
 	case KindTimerFired:
 		return fold(e, func(_ stead.Event, p TimerFired) { v.Now = max(v.Now, p.At) })
 	}
@@ -332,12 +341,12 @@ func (v *View) blocked() bool {
 	if t.Model != nil || t.Recall != 0 || t.Cancelling || t.Failure != nil || t.StartedAt == 0 {
 		return false
 	}
-	waiting := v.awaitsServers() || t.Budget != nil
+	waiting := v.awaitsServers() || t.Budget != nil || len(t.Consents) > 0
 	holds := waiting
 	for _, c := range t.Calls {
 		switch c.State {
 		case CallReady:
-			if t.Budget == nil && !v.unconnected(c) {
+			if t.Budget == nil && !v.unconnected(c) && !t.awaitsConsent(c) {
 				return false
 			}
 			waiting = true

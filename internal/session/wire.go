@@ -106,7 +106,7 @@ func wireUsage(u stead.Usage) *TokenUsage {
 	}
 }
 
-// Types of RequiredAction. OutcomeUnknown and BudgetLimit are ours.
+// Types of RequiredAction. OutcomeUnknown, BudgetLimit and Consent are ours.
 const (
 	ActionFunctionCall   = "function_call"
 	ActionMCPApproval    = "mcp_approval_request"
@@ -114,6 +114,7 @@ const (
 
 	ActionEnvironmentConnection = "environment_connection" // a self-hosted executor must connect
 	ActionBudgetLimit           = "budget_limit"           // a budget is used up: somebody raises it, or lets the turn go on
+	ActionConsent               = "oauth_consent"          // a tool server wants its user's consent: somebody opens the page
 )
 
 // RequiredAction is something that the application or a person must do before the turn goes on.
@@ -142,6 +143,7 @@ type ActionRequest struct {
 	Digest      string          `json:"digest,omitempty"`          // mcp_approval_request: of what is shown; an answer may name it
 	ExpiresAt   int64           `json:"expires_at,omitempty"`      // mcp_approval_request: Unix seconds
 	OnExpiry    string          `json:"on_expiry,omitempty"`       // what becomes of it then: deny or allow
+	URL         string          `json:"url,omitempty"`             // oauth_consent: the page to open
 }
 
 // Approval is an entry of the inbox: a required action and whose it is.

@@ -96,11 +96,36 @@ type Credential interface {
 	// Token is asked for each request, right before it is sent. refused is the token with which the
 	// server has just answered 401, "" at first: another one may be returned. Errors that speak of
 	// the credential itself have the code CodeCredential, and repeating the request helps nobody.
+	// "" is no token: the request is sent without.
 	Token(ctx context.Context, refused string) (string, error)
+	// Consents reports whether the user may be asked for a token that the server takes: see Unconsented.
+	Consents() bool
+}
+
+// Wanted is what a session needs a credential for.
+type Wanted struct {
+	ID        string // of the credential; "": the one that is for the URL
+	ServerURL string
+	Inside    bool            // the server is reached from the session's environment
+	For       stead.Principal // whoever the session serves
+	Consents  bool            // without a credential, the user is asked for their consent
 }
 
 // CodeCredential is the code of an error of a credential that can't be used.
 const CodeCredential = "credential_unusable"
+
+// CodeConsent is the code of an error of a server that takes a call once its user lets the agent act for them.
+const CodeConsent = "consent_required"
+
+// Challenge is what a server said when it refused a request: its WWW-Authenticate fields (RFC 9110, 11.6.1).
+type Challenge struct{ Fields []string }
+
+func (*Challenge) Error() string { return "the server refuses who has no consent of its user" }
+
+// Unconsented is the error of a server that wants its user's consent. Nothing was done there.
+func Unconsented(fields []string) *stead.Error {
+	return &stead.Error{Kind: stead.KindForbidden, Code: CodeConsent, Message: "the tool server wants its user's consent", Err: &Challenge{fields}}
+}
 
 // MemoryStore is a memory store that an agent has.
 type MemoryStore struct {

@@ -61,8 +61,12 @@ func (s *Service) room(ctx context.Context, p stead.Principal, vault string) err
 	if _, _, err := s.vault(ctx, p, vault); err != nil {
 		return err
 	}
+	return s.roomFor(ctx, p.Project, vault)
+}
+
+func (s *Service) roomFor(ctx context.Context, project stead.ProjectID, vault string) error {
 	n := 0
-	err := s.each(ctx, document.Query{Project: p.Project, Kind: kindCredential, Tag: vault}, func(document.Document) (bool, error) {
+	err := s.each(ctx, document.Query{Project: project, Kind: kindCredential, Tag: vault}, func(document.Document) (bool, error) {
 		n++
 		return n < MaxCredentials, nil
 	})
@@ -99,7 +103,7 @@ func credentialOf(d document.Document) (Credential, storedCredential, error) {
 	if err := json.Unmarshal(d.Data, &data); err != nil { // its cause could quote what is sealed
 		return Credential{}, data, stead.Errorf(stead.KindInternal, "credential %s can't be read", d.ID)
 	}
-	return Credential{d.ID, d.Tag, data.Name, data.Metadata, data.Auth, d.CreatedAt, d.UpdatedAt, data.Refused}, data, nil
+	return Credential{d.ID, d.Tag, data.Name, data.Metadata, data.Auth, d.CreatedAt, d.UpdatedAt, data.Refused, data.For}, data, nil
 }
 
 // credential reads one of a vault that is there for a principal.

@@ -26,13 +26,19 @@ type grant struct {
 // exchange asks a token endpoint for a new token (RFC 6749, sections 2.3.1, 5 and 6; RFC 8707 for resource). Its error is
 // of KindUnavailable, and grant.refused says whether asking again is of any use.
 func (s *Service) exchange(ctx context.Context, r Refresh, secret Secret) (grant, error) {
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {secret.RefreshToken}}
+	if r.Scope != "" {
+		form.Set("scope", r.Scope)
+	}
+	return s.post(ctx, r, secret, form)
+}
+
+// post sends a form to a token endpoint, with the proof of which client asks.
+func (s *Service) post(ctx context.Context, r Refresh, secret Secret, form url.Values) (grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, RenewTimeout)
 	defer cancel()
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {secret.RefreshToken}}
-	for name, value := range map[string]string{"scope": r.Scope, "resource": r.Resource} {
-		if value != "" {
-			form.Set(name, value)
-		}
+	if r.Resource != "" {
+		form.Set("resource", r.Resource)
 	}
 	if r.ClientAuth != ClientBasic {
 		form.Set("client_id", r.ClientID)

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -56,12 +57,16 @@ func (s *Service) token(ctx context.Context, c found, ask Ask, d document.Docume
 	return s.renew(ctx, c, ask, refused)
 }
 
+// errSpent is the cause of the error of a token that is of no use any more, until somebody authorizes anew.
+var errSpent = errors.New("the token is spent")
+
 // last is the token that can't be renewed, for as long as it is taken.
 func (s *Service) last(d document.Document, data storedCredential, secret Secret, refused string) (string, error) {
 	if s.valid(data, secret, refused) {
 		return secret.Value, nil
 	}
 	e := unusable(stead.KindForbidden, "the tool server refused the credential %s", d.ID)
+	e.Err = errSpent
 	e.Hint = "Rotate it: stead credentials rotate " + d.Tag + " " + d.ID
 	switch {
 	case data.Refused != "":

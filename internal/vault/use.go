@@ -89,15 +89,21 @@ func (s *Service) gone(ctx context.Context, project stead.ProjectID, id string) 
 	return err == nil && d.ExpiresAt > 0, err
 }
 
-// Bearer finds the credential for a server: the one with the id, or else the only one that is for the URL; nil for
-// none. inside says that requests leave from an environment, where this machine's own addresses are the inside's.
-func (s *Service) Bearer(ctx context.Context, key stead.SessionKey, vaults []string, id, serverURL string, inside bool, ask Ask) (tool.Credential, error) {
+// Bearer finds the credential for a server: the one with the id, or else the only one that is for the URL, or that the user
+// consented to; nil for none.
+func (s *Service) Bearer(ctx context.Context, key stead.SessionKey, vaults []string, want tool.Wanted, ask Ask) (tool.Credential, error) {
+	id, serverURL := want.ID, want.ServerURL
 	matching, err := s.attached(ctx, key.Project, vaults, func(c Credential) bool {
-		return c.Auth.Type != EnvironmentVariable && (id == c.ID || id == "" && sameURL(c.Auth.ServerURL, serverURL))
+		return c.Auth.Type != EnvironmentVariable && (c.For == "" || c.For == Holder(want.For)) && (id == c.ID || id == "" && sameURL(c.Auth.ServerURL, serverURL))
 	})
+	if own := slices.IndexFunc(matching, func(f found) bool { return f.For != "" }); own >= 0 && id == "" {
+		matching = matching[own : own+1] // what is for one user comes before what is for everybody
+	}
 	switch {
 	case err != nil:
 		return nil, err
+	case len(matching) == 0 && id == "" && want.Consents:
+		return unconsented{key, serverURL}, nil
 	case len(matching) == 0 && id == "":
 		return nil, nil
 	case len(matching) == 0:
@@ -111,11 +117,31 @@ func (s *Service) Bearer(ctx context.Context, key stead.SessionKey, vaults []str
 	switch {
 	case !sameURL(c.Auth.ServerURL, serverURL):
 		return nil, unusable(stead.KindInvalid, "the credential %s is for another URL than the tool server's", c.ID)
-	case inside && !strings.HasPrefix(strings.ToLower(serverURL), "https:"):
+	case want.Inside && !strings.HasPrefix(strings.ToLower(serverURL), "https:"):
 		return nil, unusable(stead.KindInvalid, "the credential %s is not sent unencrypted from an environment, whose commands could read it", c.ID)
 	}
-	return &token{s, key, c, destination(serverURL), ask}, nil
+	return &token{s, key, c, destination(serverURL), ask, want.Consents}, nil
 }
+
+// Holder names a principal as the For of credentials does.
+func Holder(p stead.Principal) string { return string(p.Kind) + ":" + p.ID }
+
+// unconsented is the credential of a server for which there is none yet.
+type unconsented struct {
+	key stead.SessionKey
+	url string
+}
+
+// Key implements tool.Credential: such a server may know its sessions apart nevertheless.
+func (u unconsented) Key() string {
+	return string(u.key.Project) + "\x00" + string(u.key.Session) + "\x00unconsented\x00" + u.url
+}
+
+// Token implements tool.Credential.
+func (unconsented) Token(context.Context, string) (string, error) { return "", nil }
+
+// Consents implements tool.Credential.
+func (unconsented) Consents() bool { return true }
 
 // destination is HOST:PORT of a URL.
 func destination(raw string) string {
@@ -137,7 +163,12 @@ type token struct {
 	of  found
 	to  string
 	ask Ask
+
+	consents bool
 }
+
+// Consents implements tool.Credential.
+func (t *token) Consents() bool { return t.consents }
 
 // Key implements tool.Credential: no two sessions share a connection that somebody's credential opened.
 func (t *token) Key() string {
@@ -150,7 +181,11 @@ func (t *token) Token(ctx context.Context, refused string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return t.s.token(ctx, t.of, t.ask, d, data, refused)
+	text, err := t.s.token(ctx, t.of, t.ask, d, data, refused)
+	if t.consents && errors.Is(err, errSpent) {
+		return "", tool.Unconsented(nil)
+	}
+	return text, err
 }
 
 // usable reads a credential that is about to be used. It is decided, and recorded, before it is opened.

@@ -90,6 +90,8 @@ type Credential struct {
 	UpdatedAt int64
 	// Refused says why its token can't be renewed any more; "": it can, or needs not be. A rotation ends it.
 	Refused string
+	// For is who consented to it, and whose sessions alone use it ("user:ada"); "": whoever has the vault.
+	For string
 }
 
 // Config is what the service needs. Documents, Keys, Policy and Now must be set.
@@ -134,6 +136,7 @@ type storedCredential struct {
 	Auth     Auth              `json:"auth"`
 	Sealed   []byte            `json:"sealed"` // Secret
 	Refused  string            `json:"refused,omitempty"`
+	For      string            `json:"for,omitempty"`      // as in Credential
 	RenewAt  int64             `json:"renew_at,omitempty"` // Unix milliseconds, of a token that was renewed; 0: RenewBefore its end
 	Lease    *lease            `json:"lease,omitempty"`    // somebody renews it
 }

@@ -56,6 +56,9 @@ func (c *credential) Key() string {
 	return string(c.key.Project) + "\x00" + string(c.key.Session) + "\x00" + c.use.Name
 }
 
+// Consents implements tool.Credential.
+func (c *credential) Consents() bool { return false }
+
 // Token implements tool.Credential.
 func (c *credential) Token(ctx context.Context, refused string) (string, error) {
 	return c.issuer.use(ctx, c.use, c.about, c.to, refused)

@@ -38,7 +38,13 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || response.StatusCode != http.StatusUnauthorized {
 		return response, err
 	}
+	if token == "" {
+		return nil, b.unconsented(r, response)
+	}
 	other, err := b.credential.Token(r.Context(), token)
+	if e, ok := errors.AsType[*stead.Error](err); ok && e.Code == tool.CodeConsent {
+		return nil, b.unconsented(r, response)
+	}
 	if err != nil {
 		response.Body.Close()
 		return nil, b.deny(r, err)
@@ -57,6 +63,9 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	response.Body.Close()
 	response, err = b.send(r, other)
 	if err == nil && response.StatusCode == http.StatusUnauthorized {
+		if b.credential.Consents() {
+			return nil, b.unconsented(r, response)
+		}
 		response.Body.Close()
 		e := stead.Errorf(stead.KindForbidden, "the tool server refused the credential, also the renewed one")
 		e.Code = tool.CodeCredential
@@ -65,7 +74,16 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
+// unconsented says that the server wants its user's consent, and how it says so.
+func (b *bearer) unconsented(r *http.Request, response *http.Response) error {
+	response.Body.Close()
+	return b.deny(r, tool.Unconsented(response.Header.Values("WWW-Authenticate")))
+}
+
 func (b *bearer) send(r *http.Request, token string) (*http.Response, error) {
+	if token == "" {
+		return b.wire.RoundTrip(r)
+	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	b.mu.Lock()
 	if !slices.Contains(b.sent, token) {

@@ -1,0 +1,166 @@
+package consent
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/oauth"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/seal"
+)
+
+// Question is what a session's user is to be asked.
+type Question struct {
+	Request   policy.Request // the session's, whose Principal is asked
+	Vault     string         // where the tokens go
+	Label     string         // of the tool server
+	ServerURL string
+	Challenge []string // WWW-Authenticate, as the server refused
+}
+
+// Page is what somebody must open.
+type Page struct {
+	ID        string
+	Link      string
+	Issuer    string
+	Scope     string
+	ExpiresAt int64 // Unix milliseconds
+}
+
+// Ask finds out where the user is asked, and makes the page. Nobody is told yet.
+func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
+	project := q.Request.Session.Project
+	if err := s.cfg.Vaults.Open(ctx, project, q.Vault); err != nil {
+		return Page{}, err
+	}
+	server, err := oauth.Discover(ctx, s.cfg.HTTP, q.ServerURL, q.Challenge)
+	if err != nil {
+		return Page{}, err
+	}
+	if err := s.allow(ctx, q.Request, q.Vault, server.Issuer); err != nil {
+		return Page{}, err
+	}
+	client, err := s.client(ctx, project, &server)
+	if err != nil {
+		return Page{}, err
+	}
+	id := document.NewID(idPrefix)
+	p := private{Ticket: secret(), Secret: client.Secret}
+	data := stored{
+		Status: Asked, Session: q.Request.Session, Agent: q.Request.Agent, For: q.Request.Principal, Vault: q.Vault, Label: q.Label, ServerURL: q.ServerURL,
+		Server: server, ClientID: client.ID, Method: client.Method, ExpiresAt: s.now() + Lifetime.Milliseconds(),
+	}
+	raw, err := s.write(key(project, id), &data, p)
+	if err != nil {
+		return Page{}, err
+	}
+	ticket, err := s.token("ticket", name{project, id, p.Ticket})
+	if err != nil {
+		return Page{}, err
+	}
+	now := s.now()
+	d := document.Document{Key: key(project, id), CreatedAt: now, UpdatedAt: now, ExpiresAt: data.sweepAt(now), Tag: string(q.Request.Session.Session), Data: raw}
+	if _, err := s.cfg.Documents.CreateDocument(ctx, d, "", ""); err != nil {
+		return Page{}, err
+	}
+	return Page{ID: id, Link: s.cfg.Base + PagePath + ticket, Issuer: server.Issuer, Scope: strings.Join(server.Scopes, " "), ExpiresAt: data.ExpiresAt}, nil
+}
+
+// allow asks whether a user may let an agent act for them at a server: a use of a credential that is to be.
+func (s *Service) allow(ctx context.Context, req policy.Request, vault, issuer string) error {
+	req.Effect, req.Resource, req.Destination = policy.CredentialConsent, vault, destination(issuer)
+	_, err := policy.Check(ctx, s.cfg.Policy, req)
+	return err
+}
+
+// destination is HOST:PORT of a URL.
+func destination(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// clientKind are the clients that authorization servers registered, one an issuer and project: no project's hostile server
+// is heard about another project's.
+const clientKind document.Kind = "oauth_client"
+
+// storedClient is the data of such a document.
+type storedClient struct {
+	Issuer    string `json:"issuer"`
+	Register  string `json:"register"`
+	Redirect  string `json:"redirect"`
+	ExpiresAt int64  `json:"expires_at,omitempty"` // Unix seconds
+	Sealed    []byte `json:"sealed"`               // oauth.Registration
+}
+
+// client is what an authorization server knows us by: as the operator registered it, or as it registered us when we asked
+// first.
+func (s *Service) client(ctx context.Context, project stead.ProjectID, server *oauth.Server) (oauth.Registration, error) {
+	for _, c := range s.cfg.Clients {
+		if strings.TrimSuffix(c.Issuer, "/") == strings.TrimSuffix(server.Issuer, "/") {
+			if c.Scopes != nil {
+				server.Scopes = c.Scopes
+			}
+			return oauth.Registration{ID: c.ID, Secret: c.Secret, Method: server.Method(c.Secret)}, nil
+		}
+	}
+	k := document.Key{Project: project, Kind: clientKind, ID: "oc_" + Tag(server.Issuer)}
+	label := seal.Label{Project: project, Kind: string(clientKind), ID: k.ID}
+	d, err := s.cfg.Documents.GetDocument(ctx, k)
+	if err == nil {
+		if r, ok := s.known(d, label, server); ok {
+			return r, nil
+		}
+		if err := s.cfg.Documents.DeleteDocument(ctx, k, d.Version); err != nil && stead.KindOf(err) != stead.KindNotFound {
+			return oauth.Registration{}, err
+		}
+	} else if stead.KindOf(err) != stead.KindNotFound {
+		return oauth.Registration{}, err
+	}
+	redirect := s.Redirect(server.Issuer)
+	r, err := server.RegisterClient(ctx, s.cfg.HTTP, "Stead", redirect)
+	if err != nil {
+		return r, err
+	}
+	plain, err := json.Marshal(r)
+	if err != nil {
+		return r, stead.Wrap(stead.KindInternal, err, "a client can't be written")
+	}
+	raw, err := json.Marshal(storedClient{server.Issuer, server.Register, redirect, r.ExpiresAt, s.cfg.Keys.Seal(label, plain)})
+	if err != nil {
+		return r, stead.Wrap(stead.KindInternal, err, "a client can't be written")
+	}
+	now := s.now()
+	_, err = s.cfg.Documents.CreateDocument(ctx, document.Document{Key: k, CreatedAt: now, UpdatedAt: now, Data: raw}, "", "")
+	if stead.KindOf(err) == stead.KindConflict { // another node was registered meanwhile: both are good
+		err = nil
+	}
+	return r, err
+}
+
+// clientMargin is how long before its end a client's secret is not used any more, for a new consent.
+const clientMargin = 2 * Lifetime
+
+// known is the registration that a document holds, unless it is another's, or ends soon.
+func (s *Service) known(d document.Document, label seal.Label, server *oauth.Server) (oauth.Registration, bool) {
+	var c storedClient
+	var r oauth.Registration
+	if json.Unmarshal(d.Data, &c) != nil || c.Issuer != server.Issuer || c.Register != server.Register || c.Redirect != s.Redirect(server.Issuer) {
+		return r, false
+	}
+	if c.ExpiresAt > 0 && s.cfg.Now().Add(clientMargin).Unix() >= c.ExpiresAt {
+		return r, false
+	}
+	plain, err := s.cfg.Keys.Open(label, c.Sealed)
+	return r, err == nil && json.Unmarshal(plain, &r) == nil
+}
