@@ -72,6 +72,9 @@ func accessTable() map[string]access {
 		"GET /v1/policies": {"ODPU", ""}, "GET /v1/policies/schema": {"ODPU", ""}, "GET /v1/routes": {reads, ""}, "GET /v1/capacity": {reads, ""}, "GET /v1/capacity/commitments": {"OPDU", ""}, "GET /v1/models": {reads, ""}, "GET /v1/models/{id}": {reads, ""}, "GET /metrics": {reads, ""},
 		"GET /v1/model_figures": {"OPDU", ""}, "POST /v1/models/{id}/feedback": {writes, `{"id":"turn_x","score":1}`},
 		"GET /healthz": {nobody, ""}, "GET /readyz": {nobody, ""}, "GET /openapi.json": {nobody, ""},
+		// A browser that an authorization server sends back has no key, nor has the user who opens a link: a sealed ticket, and a state
+		// with a cookie, are the proof, each of one consent. Whoever has neither learns nothing and changes nothing.
+		"GET /v1/oauth/consent": {nobody, ""}, "POST /v1/oauth/consent": {nobody, "ticket=x"}, "GET /v1/oauth/callback/{issuer}": {nobody, ""},
 		"POST /v1/oauth/token": {nobody, ""}, "GET /.well-known/jwks.json": {nobody, ""}, "GET /.well-known/openid-configuration": {nobody, ""},
 	}
 	stores, entries := "/v1/memory_stores", "/v1/memory_stores/{id}/memories"

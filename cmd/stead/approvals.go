@@ -21,7 +21,7 @@ func (a *app) approvalsCmd() *cobra.Command {
 		a.approvalsList(),
 		a.approvalsShow(),
 		a.approvalsDecide("approve", "Let a tool call go ahead, or a turn over a budget", "approved"),
-		a.approvalsDecide("deny", "Refuse a tool call; the agent is told. A turn over a budget fails", "denied"),
+		a.approvalsDecide("deny", "Refuse a tool call, or a user's consent; the agent is told. A turn over a budget fails", "denied"),
 		a.approvalsEdit(),
 		a.approvalsDelegate(),
 		a.approvalsAnswer())
@@ -59,7 +59,7 @@ func (a *app) approvalsShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionBudget, client.ActionOutcome)
+			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionBudget, client.ActionOutcome, client.ActionConsent)
 			if err != nil {
 				return err
 			}
@@ -97,7 +97,11 @@ func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionBudget)
+			kinds := []string{client.ActionApproval, client.ActionBudget}
+			if verb == "deny" { // a user's consent nobody gives for them
+				kinds = append(kinds, client.ActionConsent)
+			}
+			ap, err := findApproval(cmd.Context(), c, args[0], kinds...)
 			if err != nil {
 				return err
 			}
@@ -301,6 +305,9 @@ func findApproval(ctx context.Context, c *client.Client, request string, kinds .
 		if !slices.Contains(kinds, act.Type) {
 			e := stead.Errorf(stead.KindInvalid, "request %s is of type %s", request, act.Type)
 			e.Hint = "Answer it with: " + answerCommand(s.ID, act)
+			if act.Type == client.ActionConsent {
+				e.Hint = "Its user says yes or no: " + answerCommand(s.ID, act)
+			}
 			return client.Approval{}, e
 		}
 		return client.Approval{ID: request, SessionID: s.ID, Action: act}, nil

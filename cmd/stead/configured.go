@@ -47,10 +47,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
 	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding, Gone: gone})
-	renewing := &http.Client{ // token endpoints are named by users, and get secrets: no other place does
-		Transport: mcp.Guarded(guard), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	vaults := vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: authorizer, Now: time.Now, HTTP: renewing, Log: n.log})
+	vaults := vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: authorizer, Now: time.Now, HTTP: named(guard), Log: n.log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var sweeping sync.WaitGroup
 	sweeping.Go(func() {
@@ -65,6 +62,11 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		return nil
 	})
 	return configured{files, vectors, skills, templates, remembered, vaults}
+}
+
+// named calls addresses that users name, such as token endpoints, which get secrets: no other place does.
+func named(guard mcp.Guard) *http.Client {
+	return &http.Client{Transport: mcp.Guarded(guard), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // lateMemories is how often it is looked for what came late from sessions that were deleted.

@@ -163,10 +163,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *iden
 	} else {
 		n.computer = driver.Name()
 	}
-	c := &computers{keys: keys, base: n.base}
-	if n.cfg.PublicURL != "" {
-		c.base = n.cfg.PublicURL
-	}
+	c := &computers{keys: keys, base: n.publicURL()}
 	c.hub = executor.NewHub(executor.HubConfig{
 		Lookup: func(ctx context.Context, id, token string) (executor.Registration, error) {
 			return c.lookup(ctx, projectOfExecutor(ctx, callers, token), id, service())

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -226,6 +227,7 @@ func (n *node) open(ctx context.Context) error {
 	services := n.openConfigured(store, store, keys, authorizer, guard, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
 	n.vaults.Store(services.vaults)
 	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
+	consents := n.openConsents(store, keys, authorizer, guard, services, func() *runner.Runner { return run })
 	pcs, err := n.openComputers(ctx, keys, callers, services, store, func() *runner.Runner { return run })
 	if err != nil {
 		return err
@@ -235,7 +237,7 @@ func (n *node) open(ctx context.Context) error {
 	n.openGuardrails(rails, metered.stateless)
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, tools)), Policy: authorizer, Audit: authorizer.Draft, Watch: switches.Watch,
-		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Workloads: workloads,
+		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(consents), Workloads: workloads,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
@@ -245,11 +247,12 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	n.onStop(run.Shutdown)
+	n.tendConsents(consents)
 	erasures, kept := n.openErasures(run, store, audited, services)
 	door := server.Config{
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
-		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Issuer: issuer, FileContent: services.fileContent,
+		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
 		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,

@@ -303,6 +303,10 @@ func (r *running) actions(ctx context.Context, s client.Session) error {
 			return r.waiting(ctx, act)
 		}
 		r.answered[id] = true
+		if act.Type == client.ActionConsent { // answered in a browser, likewise
+			fmt.Fprintf(r.app.err, "the session waits: %s\n%s\n", describe(act), answerCommand(r.session, act))
+			continue
+		}
 		if act.Type == client.ActionConnect { // answered elsewhere: what follows tells
 			how, err := r.answer(ctx, act)
 			if err != nil {

@@ -184,7 +184,7 @@ func describe(a client.Action) string {
 		return text
 	case client.ActionOutcome:
 		return fmt.Sprintf("%s %s was called, and nobody knows whether it happened", a.Tool(), oneLine(a.Args(), lineWidth))
-	case client.ActionBudget:
+	case client.ActionBudget, client.ActionConsent:
 		return a.Request.Message
 	case client.ActionFunction:
 		return fmt.Sprintf("%s %s must be run by the application", a.Tool(), oneLine(a.Args(), lineWidth))
@@ -200,6 +200,8 @@ func answerCommand(session string, a client.Action) string {
 	switch a.Type {
 	case client.ActionApproval, client.ActionBudget:
 		return "stead approvals approve " + a.RequestID
+	case client.ActionConsent:
+		return "open " + a.Link()
 	case client.ActionOutcome:
 		return "stead approvals answer " + a.RequestID + " --happened RESULT | --not-happened | --give-up"
 	case client.ActionFunction:

@@ -109,6 +109,9 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 	if req.Destination != "" {
 		r.Detail = "to " + req.Destination
 	}
+	if req.Consent != "" {
+		r.Detail = string(req.Consent) + ", " + r.Detail
+	}
 	if req.Arguments != nil {
 		sum := sha256.Sum256(req.Arguments)
 		r.Arguments = hex.EncodeToString(sum[:])
@@ -135,9 +138,9 @@ func (a *Authorizer) Draft(ctx context.Context, req policy.Request, d policy.Dec
 }
 
 // recorded says which decisions are. Reading is recorded where it is refused, or an agent does it. Every use of a
-// credential is recorded, whoever acts: it may be asked for long after the session is gone.
+// credential is recorded, and every step of a consent to one, whoever acts: it may be asked for long after the session is gone.
 func (a *Authorizer) recorded(req policy.Request, d Decision) bool {
-	if req.Effect == policy.CredentialUse {
+	if req.Effect == policy.CredentialUse || req.Effect == policy.CredentialConsent {
 		return true
 	}
 	if req.Effect == policy.MemoryEntryRead { // it refuses nobody: what is hidden is not there

@@ -57,6 +57,7 @@ type Action struct {
 		Digest      string          `json:"digest"`
 		ExpiresAt   int64           `json:"expires_at"`
 		OnExpiry    string          `json:"on_expiry"`
+		URL         string          `json:"url"`
 	} `json:"request"`
 	BudgetID string `json:"budget_id"`
 }
@@ -68,6 +69,7 @@ const (
 	ActionOutcome  = "outcome_unknown"
 	ActionConnect  = "environment_connection"
 	ActionBudget   = "budget_limit"
+	ActionConsent  = "oauth_consent"
 )
 
 // Tool names what waits: "server/tool" of a tool server's call, the name of a function.
@@ -96,6 +98,14 @@ func (a Action) Digest() string {
 		return ""
 	}
 	return a.Request.Digest
+}
+
+// Link is the page that somebody must open; "" where there is none.
+func (a Action) Link() string {
+	if a.Request == nil {
+		return ""
+	}
+	return a.Request.URL
 }
 
 // Args are the call's arguments as JSON.

@@ -21,6 +21,7 @@
 //	policies    {directory, inline, default}
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}
+//	oauth       {clients: [{issuer, client_id, client_secret, scopes}]}
 //	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds, model_call_seconds}
 //
@@ -100,6 +101,8 @@ type Config struct {
 	SealKey string `yaml:"seal_key"`
 	// PublicURL is the address at which others reach this server; "": where it listens.
 	PublicURL string `yaml:"public_url"`
+	// OAuth is how this server is known where users of tool servers give their consent.
+	OAuth OAuth `yaml:"oauth"`
 	// Prices are the editions of the price book.
 	Prices []Prices `yaml:"prices"`
 	// Settlement says who gets which share of what was used.

@@ -31,9 +31,10 @@ type Page struct {
 	ExpiresAt int64 // Unix milliseconds
 }
 
-// Ask finds out where the user is asked, and makes the page. Nobody is told yet.
+// Ask finds out where the user is asked, and makes the page. Nobody is told yet. A page without an id: meanwhile the user has said
+// yes in another session, and need not be asked.
 func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
-	project := q.Request.Session.Project
+	project, began := q.Request.Session.Project, s.now()
 	if err := s.cfg.Vaults.Open(ctx, project, q.Vault); err != nil {
 		return Page{}, err
 	}
@@ -41,7 +42,7 @@ func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	if err := s.allow(ctx, q.Request, q.Vault, server.Issuer); err != nil {
+	if err := s.allow(ctx, q.Request, q.Vault, server.Issuer, policy.ConsentAsked); err != nil {
 		return Page{}, err
 	}
 	client, err := s.client(ctx, project, &server)
@@ -63,18 +64,43 @@ func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
 		return Page{}, err
 	}
 	now := s.now()
-	d := document.Document{Key: key(project, id), CreatedAt: now, UpdatedAt: now, ExpiresAt: data.sweepAt(now), Tag: string(q.Request.Session.Session), Data: raw}
+	d := document.Document{Key: key(project, id), CreatedAt: now, UpdatedAt: now, ExpiresAt: data.sweepAt(now), Tag: data.tag(), Data: raw}
 	if _, err := s.cfg.Documents.CreateDocument(ctx, d, "", ""); err != nil {
 		return Page{}, err
 	}
-	return Page{ID: id, Link: s.cfg.Base + PagePath + ticket, Issuer: server.Issuer, Scope: strings.Join(server.Scopes, " "), ExpiresAt: data.ExpiresAt}, nil
+	if given, err := s.given(ctx, d.Key, data, began); given || err != nil {
+		return Page{}, err
+	}
+	return Page{ID: id, Link: s.cfg.Base + PagePath + "?ticket=" + ticket, Issuer: server.Issuer, Scope: strings.Join(server.Scopes, " "), ExpiresAt: data.ExpiresAt}, nil
+}
+
+// given reports whether a consent for the same was given since a time: whoever gave it has looked for others that wait before
+// this one was there.
+func (s *Service) given(ctx context.Context, k document.Key, c stored, since int64) (bool, error) {
+	docs, err := s.alike(ctx, k, c)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range docs {
+		if o, _, err := s.read(d); err == nil && o.Status == Given && o.EndedAt >= since {
+			return true, s.cfg.Documents.DeleteDocument(ctx, k, 0)
+		}
+	}
+	return false, nil
 }
 
 // allow asks whether a user may let an agent act for them at a server: a use of a credential that is to be.
-func (s *Service) allow(ctx context.Context, req policy.Request, vault, issuer string) error {
-	req.Effect, req.Resource, req.Destination = policy.CredentialConsent, vault, destination(issuer)
+func (s *Service) allow(ctx context.Context, req policy.Request, vault, issuer string, step policy.Consent) error {
+	req.Effect, req.Resource, req.Destination, req.Consent = policy.CredentialConsent, vault, destination(issuer), step
 	_, err := policy.Check(ctx, s.cfg.Policy, req)
 	return err
+}
+
+// record tells the audit log of a step that nobody can refuse any more.
+func (s *Service) record(ctx context.Context, req policy.Request, c stored, step policy.Consent) {
+	if err := s.allow(ctx, req, c.Vault, c.Server.Issuer, step); err != nil {
+		s.cfg.Log.Warn("a step of a consent is not in the audit log as it happened", "session", c.Session.Session, "step", step, "err", err)
+	}
 }
 
 // destination is HOST:PORT of a URL.
@@ -114,7 +140,7 @@ func (s *Service) client(ctx context.Context, project stead.ProjectID, server *o
 			return oauth.Registration{ID: c.ID, Secret: c.Secret, Method: server.Method(c.Secret)}, nil
 		}
 	}
-	k := document.Key{Project: project, Kind: clientKind, ID: "oc_" + Tag(server.Issuer)}
+	k := document.Key{Project: project, Kind: clientKind, ID: clientID(server.Issuer)}
 	label := seal.Label{Project: project, Kind: string(clientKind), ID: k.ID}
 	d, err := s.cfg.Documents.GetDocument(ctx, k)
 	if err == nil {
@@ -147,6 +173,16 @@ func (s *Service) client(ctx context.Context, project stead.ProjectID, server *o
 	}
 	return r, err
 }
+
+// forget drops a registration that its authorization server does not know any more. One of the operator's is not ours to drop.
+func (s *Service) forget(ctx context.Context, project stead.ProjectID, issuer string) {
+	err := s.cfg.Documents.DeleteDocument(ctx, document.Key{Project: project, Kind: clientKind, ID: clientID(issuer)}, 0)
+	if err != nil && stead.KindOf(err) != stead.KindNotFound {
+		s.cfg.Log.Warn("a client that its authorization server does not know can't be dropped", "issuer", issuer, "err", err)
+	}
+}
+
+func clientID(issuer string) string { return "oc_" + Tag(issuer) }
 
 // clientMargin is how long before its end a client's secret is not used any more, for a new consent.
 const clientMargin = 2 * Lifetime

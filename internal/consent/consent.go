@@ -3,22 +3,24 @@
 // Shape: a consent is a document, which is gone a while after it ended.
 //
 //	Ask ─▶ asked ─ Begin ─▶ begun ─ Finish ─▶ redeeming ─▶ given     the tokens are a credential of the session's vault
-//	                                       └▶ refused    └▶ refused
+//	                                       └▶ refused    ├▶ refused
+//	                                                     └▶ again    nothing came, and the code is used up
 //
 //	Ask     finds out where the server's users say yes or no, becomes a client there, and makes a page to open
 //	Show    what the page says; Begin: the user goes on from it, with this browser
-//	Finish  the user comes back: from the same browser, to the same place, from the same issuer, once
-//	Tell    the session learns how it ended; Sweep tells those that a crash kept from it
+//	Finish  the user comes back: with the same browser, to the same place, from the same issuer, once
+//	Sweep   ends what dead nodes began, and tells sessions that a crash kept it from
 //
 // What keeps others out. The page is named by a ticket that cannot be guessed, and each way from it to the authorization server by a
 // state: both are sealed with the node's key, and say which document they are of. A state counts once and in the browser that
-// began with it (a cookie). The code goes to the issuer that was asked, whose redirect URI is its own: neither another issuer's
-// answer nor one that says to be another's is taken. Tokens are for the session's own user, and no other user's session in the
-// same vault has them.
+// began with it (a cookie): so a user who is sent to the authorization server by somebody else, past the page that says for whom
+// it is, gives nobody anything. The code goes to the issuer that was asked, whose redirect URI is its own: neither another issuer's
+// answer nor one that says to be another's is taken. Tokens are for the session's own user, and no other user's session in the same
+// vault has them. Whoever has the link can say yes for that session: it is shown to nobody but who may read the session.
 //
 // Delivery: of many answers with one state, on many nodes, one is redeemed: under a mark in the document, which is stored before the
-// code is sent. A node that dies behind that mark may have used the code: the consent is refused, and the user is asked
-// anew in the next turn. What came is stored before anybody is told.
+// code is sent. A node that dies behind that mark may have used the code: the session asks anew. What came is stored before anybody
+// is told. One consent serves all sessions of a user that wait for the same server with the same vault.
 //
 // Units and limits: the constants below; times are Unix milliseconds.
 //
@@ -49,11 +51,20 @@ const (
 	// Kept is how long one that ended is remembered, so that who comes again is told.
 	Kept = time.Hour
 	// BeginFor is how long a user may take at the authorization server, from the page on.
-	BeginFor = time.Hour
+	BeginFor = 15 * time.Minute
+	// SweepEvery is how often Sweep should be called.
+	SweepEvery = 5 * time.Second
 	// redeemFor is how long redeeming takes at most: one that takes longer is a dead node's.
 	redeemFor = 2 * vault.RenewTimeout
+	// keepTries is how often it is tried to store tokens that came, each time after twice as long.
+	keepTries = 6
+	keepPause = 100 * time.Millisecond
+	// tellFor is how long a session is told that does not wait: its question may stand in its journal only just behind.
+	tellFor = 2 * time.Minute
 	// maxTries is how often a change is begun anew when somebody else changes the same.
 	maxTries = 8
+	// maxShared bounds the consents that one consent serves.
+	maxShared = 1000
 	// secretBytes is the length of what must not be guessed.
 	secretBytes = 32
 )
@@ -73,6 +84,7 @@ const (
 	Redeeming Status = "redeeming"
 	Given     Status = "given"
 	Refused   Status = "refused"
+	Again     Status = "again" // nothing came of it, and the session asks anew
 )
 
 // Client is one that the operator registered at an authorization server.
@@ -84,16 +96,16 @@ type Client struct {
 // Vaults redeem codes and keep what they bring: see package vault, which implements it.
 type Vaults interface {
 	Open(ctx context.Context, project stead.ProjectID, vault string) error
-	Redeem(ctx context.Context, serverURL string, to vault.Refresh, secret string, code vault.Code) (vault.Auth, vault.Secret, string, error)
-	Consent(ctx context.Context, project stead.ProjectID, c vault.Consented) (string, error)
+	Redeem(ctx context.Context, serverURL string, to vault.Refresh, clientSecret string, code vault.Code) (vault.Tokens, error)
+	Keep(ctx context.Context, project stead.ProjectID, c vault.Consented, t vault.Tokens) (string, error)
 }
 
 // Outcome is how a consent ended, for its session.
 type Outcome struct {
 	Session stead.SessionKey
 	Consent string
-	Given   bool
-	Reason  string // of a refusal, a sentence
+	Status  Status // Given, Refused or Again
+	Reason  string // a sentence; "" of Given
 	By      stead.Principal
 }
 
@@ -107,8 +119,10 @@ type Config struct {
 	HTTP      *http.Client // as package oauth wants it
 	Base      string       // at which users reach this server: https://stead.acme.example
 	Clients   []Client
-	// Tell tells a session. It may be told twice.
-	Tell func(ctx context.Context, o Outcome) error
+	// Waits says whether a session's turn waits for a consent, and what is to be decided of it, as the session stands now.
+	Waits func(ctx context.Context, key stead.SessionKey, consent string) (policy.Request, bool, error)
+	// Tell tells a session. It may be told twice. false: its turn does not wait for it, perhaps not yet.
+	Tell func(ctx context.Context, o Outcome) (waited bool, err error)
 	Log  *slog.Logger // nil: slog.Default
 }
 
@@ -138,9 +152,10 @@ type stored struct {
 	ExpiresAt int64            `json:"expires_at"`         // nobody may say yes any more
 	BegunAt   int64            `json:"begun_at,omitempty"` // of the way that counts
 	Until     int64            `json:"until,omitempty"`    // redeeming: a node that has not ended by then is dead
-	Reason    string           `json:"reason,omitempty"`   // of a refusal
-	Told      bool             `json:"told,omitempty"`     // the session was
-	Sealed    []byte           `json:"sealed"`             // private
+	EndedAt   int64            `json:"ended_at,omitempty"`
+	Reason    string           `json:"reason,omitempty"` // of Refused and Again
+	Told      bool             `json:"told,omitempty"`   // the session was, or there is nobody to tell
+	Sealed    []byte           `json:"sealed"`           // private
 }
 
 // private is what of a consent is sealed.
@@ -185,7 +200,7 @@ func (s *Service) read(d document.Document) (stored, private, error) {
 	return data, p, nil
 }
 
-// change changes a consent over its newest version. Begin anew: change may be called several times.
+// change changes a consent over its newest version: change may be called several times.
 func (s *Service) change(ctx context.Context, k document.Key, change func(*stored, *private) error) (stored, private, error) {
 	var data stored
 	var p private
@@ -204,7 +219,8 @@ func (s *Service) change(ctx context.Context, k document.Key, change func(*store
 		if d.Data, err = s.write(k, &data, p); err != nil {
 			break
 		}
-		d.Version, d.UpdatedAt, d.ExpiresAt = d.Version+1, s.now(), data.sweepAt(s.now())
+		now := s.now()
+		d.Version, d.UpdatedAt, d.ExpiresAt = d.Version+1, now, data.sweepAt(now)
 		if _, err = s.cfg.Documents.UpdateDocument(ctx, d); stead.KindOf(err) != stead.KindConflict {
 			break
 		}
@@ -218,13 +234,18 @@ func (c stored) sweepAt(now int64) int64 {
 	case c.Status == Redeeming:
 		return c.Until
 	case c.ended() && !c.Told:
-		return now
+		return now + SweepEvery.Milliseconds()
 	case c.ended():
-		return now + Kept.Milliseconds()
+		return c.EndedAt + Kept.Milliseconds()
 	}
 	return c.ExpiresAt
 }
 
-func (c stored) ended() bool { return c.Status == Given || c.Status == Refused }
+func (c stored) ended() bool { return c.Status == Given || c.Status == Refused || c.Status == Again }
+
+// open reports whether the user may still say yes.
+func (c stored) open(now int64) bool {
+	return (c.Status == Asked || c.Status == Begun) && now < c.ExpiresAt
+}
 
 func (s *Service) now() int64 { return s.cfg.Now().UnixMilli() }

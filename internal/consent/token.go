@@ -10,11 +10,12 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/vault"
 )
 
 // Paths of the pages, below Config.Base.
 const (
-	PagePath     = "/v1/oauth/consents/" // + ticket
+	PagePath     = "/v1/oauth/consent"   // ?ticket=…
 	CallbackPath = "/v1/oauth/callback/" // + Tag of the issuer
 )
 
@@ -77,3 +78,18 @@ func Tag(issuer string) string {
 
 // Redirect is the redirect URI for an issuer.
 func (s *Service) Redirect(issuer string) string { return s.cfg.Base + CallbackPath + Tag(issuer) }
+
+// cookie names the cookie of a consent: a browser may be on several ways at once.
+func cookie(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return "stead_consent_" + hex.EncodeToString(sum[:tagBytes])
+}
+
+// tag is the same for consents of which one serves all.
+func (c stored) tag() string {
+	sum := sha256.New()
+	for _, part := range []string{c.Vault, vault.Holder(c.For), c.ServerURL} {
+		sum.Write([]byte(part + "\x00"))
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:tagBytes])
+}

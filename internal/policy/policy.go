@@ -74,6 +74,9 @@ const (
 	VaultRead     Effect = "vault.read"     // vaults and what may be seen of their credentials
 	VaultWrite    Effect = "vault.write"    // make, change, rotate, delete
 	CredentialUse Effect = "credential.use" // a secret is about to be sent to Request.Destination; the resource is "vault/credential"
+	// CredentialConsent is a user's consent to a credential that is to be: asked for, given or refused, as Request.Consent says. The
+	// resource is the vault, Destination the authorization server.
+	CredentialConsent Effect = "credential.consent"
 
 	// NetworkConnect is a connection, or a request, out of an environment, which its network allows. The resource is the host, in lower case.
 	NetworkConnect Effect = "network.connect"
@@ -88,7 +91,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, NetworkConnect, KeyRead, KeyWrite,
+		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
 	}
 }
 
@@ -111,6 +114,7 @@ type Request struct {
 	// Destination is where a credential is sent, or a connection leads: HOST:PORT, in lower case. "" elsewhere.
 	Destination string
 	Connection  *Connection // of NetworkConnect; nil elsewhere
+	Consent     Consent     // of CredentialConsent; "" elsewhere
 	Class       string      // a tool call's class of effect: pure, idempotent or unknown
 	Entry       *Entry      // of MemoryEntryRead; nil elsewhere
 	Spend       *Spend      // of the session, where it is known
@@ -121,6 +125,17 @@ type Request struct {
 	// Before is what was decided of an earlier attempt of this very effect; nil: there was none.
 	Before *Decision
 }
+
+// Consent is a step of a consent.
+type Consent string
+
+// The steps. What comes behind ConsentAsked is told, so that it is recorded, and only ConsentGiven can be refused.
+const (
+	ConsentAsked   Consent = "asked"
+	ConsentGiven   Consent = "given"   // its code is about to be redeemed
+	ConsentKept    Consent = "kept"    // its tokens are stored
+	ConsentRefused Consent = "refused" // by the user, or by the authorization server
+)
 
 // Connection is what is about to leave an environment.
 type Connection struct {

@@ -48,7 +48,7 @@ func (c caller) tools(ctx context.Context) (*toolset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.a.r.toolset(ctx, c.a.key, v.Created.VaultIDs, v.Created.Agent.Spec.Tools, false)
+	return c.a.r.toolset(ctx, c.a.key, holderOf(v), v.Created.Agent.Spec.Tools, false)
 }
 
 // List implements environment.Caller.

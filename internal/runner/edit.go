@@ -88,7 +88,7 @@ func (r *Runner) specOf(ctx context.Context, v *session.View, c *session.Call) (
 			return tool.Spec{}, stead.Errorf(stead.KindConflict, "arguments of tools whose server runs in the session's environment can't be changed: deny the call and say why")
 		}
 		var err error
-		if tools, err = r.serverTools(ctx, v.Key, v.Created.VaultIDs, *cfg); err != nil {
+		if tools, err = r.serverTools(ctx, v.Key, holderOf(v), *cfg); err != nil {
 			return tool.Spec{}, stead.Wrap(stead.KindUnavailable, err, "whether the arguments fit can't be said: server %s could not be asked for its tools", c.Tool.Server)
 		}
 	}

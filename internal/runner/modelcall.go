@@ -69,7 +69,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold}); err != nil {
 		return err
 	}
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, vaults: a.state.Created.VaultIDs, caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, holder: holderOf(&a.state.View), settled: settledConsents(&a.state.View), caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
 	if t := a.state.Turn; t != nil && t.Response != nil {
 		call.ask, call.first = &t.Response.Ask, t.Steps <= 1
 		call.shown, call.known = maps.Clone(a.state.Listed), t.Response.Listed
@@ -129,7 +129,8 @@ type modelCall struct {
 	attempt  int
 	items    []stead.Item
 	spec     agent.Spec
-	vaults   []string // of the session
+	holder   holder
+	settled  []session.Settled // as TurnView.Settled
 	caller   model.Caller
 	ask      *session.Ask      // what a response wants of its calls; nil: nothing
 	first    bool              // of the turn
@@ -156,7 +157,13 @@ func (c *modelCall) guarded(ctx context.Context, f *flight, call func(context.Co
 // run makes a step's call and delivers its outcome.
 func (c *modelCall) run(ctx context.Context, f *flight) {
 	defer f.live.end()
-	tools, err := c.a.r.toolset(ctx, c.a.key, c.vaults, c.spec.Tools, c.computer)
+	tools, err := c.a.r.toolset(ctx, c.a.key, c.holder, c.spec.Tools, c.computer)
+	if err == nil && len(tools.wanting) > 0 {
+		var asks bool
+		if asks, err = c.consents(ctx, f, tools); asks {
+			return
+		}
+	}
 	if err != nil {
 		c.fail(f, toolsetError(err))
 		return
@@ -229,6 +236,9 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	req.Instructions += c.skills
 	if len(tools.missing) > 0 {
 		req.Instructions += "\n\nThe tools of these servers can't be reached at present: " + strings.Join(tools.missing, ", ") + ". Say so if they are needed."
+	}
+	for _, told := range tools.without {
+		req.Instructions += "\n\n" + told
 	}
 	if c.spec.Experimental.TimeAwareness {
 		req.Instructions += "\n\nThe current time is " + c.a.r.cfg.Now().UTC().Format(time.RFC3339) + "."

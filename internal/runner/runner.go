@@ -80,6 +80,9 @@ type Config struct {
 	Guardrails *guardrail.Guard
 	// Vaults has the credentials of sessions; nil: there are none.
 	Vaults Vaults
+	// Consent makes the page on which a session's user is asked to let its agent act for them at a tool server, which refused
+	// with challenge; what comes back without an id needs nobody to be asked any more. nil: users are not asked.
+	Consent func(ctx context.Context, req policy.Request, vault, label, serverURL string, challenge []string) (session.ConsentNeeded, error)
 	// Workloads has tokens by which agents are known to others; nil: there are none.
 	Workloads Workloads
 	// Environments hosts the computers of sessions; nil: there are none here.

@@ -268,6 +268,9 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 	if in.Extra != nil {
 		return stead.Event{}, stead.Invalid(at+".response.extra", "extra is for a budget that is used up")
 	}
+	if w := v.ConsentByRequest(in.RequestID); w != nil {
+		return r.consentEvent(w, p, at, in)
+	}
 	c := v.CallByRequest(in.RequestID)
 	if c == nil || c.State != session.CallApproval {
 		return stead.Event{}, stead.Invalid(at+".request_id", "Unknown pending approval request: %.200s", in.RequestID)

@@ -215,7 +215,7 @@ func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.Session
 			}
 		}
 		if u.Tools != nil {
-			if err := r.credentialed(ctx, p.Project, v.Created.VaultIDs, *u.Tools); err != nil {
+			if err := r.credentialed(ctx, v.Created.Principal, v.Created.VaultIDs, *u.Tools); err != nil {
 				return "", nil, err
 			}
 		}

@@ -206,6 +206,8 @@ func (a *actor) intend(p *plan, c session.Command) error {
 		return a.intendCompact(p, c)
 	case session.CallTool:
 		return a.intendTool(p, c)
+	case session.LapseConsent:
+		return a.record(p, session.KindConsentLapsed, session.ConsentLapsed{Consent: c.Consent})
 	case session.LapseTool:
 		return a.record(p, session.KindToolLapsed, session.ToolLapsed{CallID: c.Call.CallID})
 	case session.RefuseTool:

@@ -58,7 +58,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
 		checks: a.checks(), title: titleOf(&call.Tool, call.Name),
-		config: a.serverConfig(call.Tool.Server), vaults: a.state.Created.VaultIDs, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
+		config: a.serverConfig(call.Tool.Server), holder: holderOf(&a.state.View), at: a.state.Tail, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
 		call: tool.Call{
 			Key: key, Arguments: call.Args(), Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Labels: a.state.Labels(),
@@ -101,10 +101,11 @@ type toolCall struct {
 	checks       *guardrail.Checks
 	title        string      // of the tool, as guardrails name it
 	config       *agent.Tool // nil: the session's tools changed and the server is gone
-	vaults       []string    // of the session
-	computer     bool        // it runs in the session's environment
-	inside       bool        // it, or its server, does: what that used is journaled with the outcome
-	edited       string      // what the model is told of arguments that whoever approved has changed
+	holder       holder
+	at           stead.Seq // of the intent
+	computer     bool      // it runs in the session's environment
+	inside       bool      // it, or its server, does: what that used is journaled with the outcome
+	edited       string    // what the model is told of arguments that whoever approved has changed
 	call         tool.Call
 	code         *codeCall         // nil: the model asked for it
 	mounts       *session.MountAsk // memory stores that are files where it runs; nil: none
@@ -122,7 +123,7 @@ func (c *toolCall) guarded(ctx context.Context, f *flight) {
 func (c *toolCall) run(ctx context.Context, f *flight) {
 	begun := c.a.r.cfg.Now()
 	found, err := c.find(ctx)
-	if c.refused(ctx, f, begun, err) {
+	if c.unconsented(ctx, f, err) || c.refused(ctx, f, begun, err) {
 		return
 	}
 	if err != nil {
@@ -148,7 +149,7 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 	result, mounted, err := c.mounted(ctx, found)
 	c.back = mounted
 	out.end()
-	if c.refused(ctx, f, begun, err) {
+	if c.unconsented(ctx, f, err) || c.refused(ctx, f, begun, err) {
 		return
 	}
 	if err != nil {
@@ -178,7 +179,7 @@ func (c *toolCall) find(ctx context.Context) (tool.Tool, error) {
 	if c.config == nil {
 		return nil, nil
 	}
-	tools, err := c.a.r.serverTools(ctx, c.a.key, c.vaults, *c.config)
+	tools, err := c.a.r.serverTools(ctx, c.a.key, c.holder, *c.config)
 	if err != nil {
 		return nil, err
 	}

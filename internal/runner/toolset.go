@@ -23,6 +23,8 @@ type toolset struct {
 	byName  map[string]offered // name as the model knows it → what it is
 	servers []served           // what each said, in the agent's order
 	missing []string           // labels of servers that can't be reached
+	wanting []wanting          // servers that want their user's consent
+	without []string           // what the model is told of servers whose users gave none
 }
 
 // offered is one tool on offer: a function of the application, or a tool of a server.
@@ -42,7 +44,7 @@ func (e *missingServerError) Error() string { return "tool server " + e.label + 
 func (e *missingServerError) Unwrap() error { return e.err }
 
 // toolset gathers the tools. A server that is away is left out, unless the agent requires it.
-func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, vaults []string, tools []agent.Tool, withEnvironment bool) (*toolset, error) {
+func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, h holder, tools []agent.Tool, withEnvironment bool) (*toolset, error) {
 	t := &toolset{byName: make(map[string]offered, len(tools)), specs: make([]model.ToolSpec, 0, len(tools))}
 	for _, cfg := range tools {
 		if cfg.Type == agent.ToolFunction {
@@ -61,8 +63,12 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, vaults []str
 		if !cfg.Served() {
 			continue
 		}
-		found, err := r.serverTools(ctx, key, vaults, cfg)
+		found, err := r.serverTools(ctx, key, h, cfg)
 		t.servers = append(t.servers, served{cfg, found, err})
+		if e := unconsented(err); e != nil {
+			t.wanting = append(t.wanting, wanting{cfg, e})
+			continue
+		}
 		if err != nil {
 			if cfg.Required || ctx.Err() != nil {
 				return nil, &missingServerError{cfg.ServerLabel, err}
@@ -91,10 +97,10 @@ func environmentConfig(tools []agent.Tool) agent.Tool {
 }
 
 // serverTools asks a server for its tools, with the credential that the session has for it.
-func (r *Runner) serverTools(ctx context.Context, key stead.SessionKey, vaults []string, cfg agent.Tool) ([]tool.Tool, error) {
+func (r *Runner) serverTools(ctx context.Context, key stead.SessionKey, h holder, cfg agent.Tool) ([]tool.Tool, error) {
 	s := r.serverOf(key, cfg)
 	var err error
-	if s.Credential, err = r.bearer(ctx, key, vaults, cfg); err != nil {
+	if s.Credential, err = r.bearer(ctx, key, h, cfg); err != nil {
 		return nil, err
 	}
 	if s.Credential == nil {

@@ -18,10 +18,22 @@ import (
 type Vaults interface {
 	// Attach refuses vaults that are not there for a principal.
 	Attach(ctx context.Context, p stead.Principal, vaults []string) error
-	// Bearer finds the credential for a tool server; nil for none. inside: it is reached from the environment.
-	Bearer(ctx context.Context, key stead.SessionKey, vaults []string, id, serverURL string, inside bool, ask func(context.Context) (policy.Request, error)) (tool.Credential, error)
+	// Bearer finds the credential for a tool server; nil for none.
+	Bearer(ctx context.Context, key stead.SessionKey, vaults []string, want tool.Wanted, ask func(context.Context) (policy.Request, error)) (tool.Credential, error)
 	// Variables are the credentials for the environment.
 	Variables(ctx context.Context, project stead.ProjectID, vaults []string, ask func(context.Context) (policy.Request, error)) ([]environment.Credential, error)
+}
+
+// holder is who has credentials: a session, which serves a user.
+type holder struct {
+	vaults []string
+	user   stead.Principal
+	asks   bool // the user may be asked for their consent
+}
+
+// holderOf is a session as a holder. A response asks nobody: its API knows no such question.
+func holderOf(v *session.View) holder {
+	return holder{v.Created.VaultIDs, v.Created.Principal, v.Turn == nil || v.Turn.Response == nil}
 }
 
 // asker says who uses a session's credentials: its agent, with the labels that the session has by then.
@@ -47,7 +59,7 @@ func (r *Runner) attachable(ctx context.Context, p stead.Principal, vaults []str
 			return err
 		}
 	}
-	if err := r.credentialed(ctx, p.Project, vaults, tools); err != nil || len(vaults) == 0 || plan == nil || plan.Type != session.EnvironmentHosted {
+	if err := r.credentialed(ctx, p, vaults, tools); err != nil || len(vaults) == 0 || plan == nil || plan.Type != session.EnvironmentHosted {
 		return err
 	}
 	list, err := r.cfg.Vaults.Variables(ctx, p.Project, vaults, nil)
@@ -65,10 +77,13 @@ func (r *Runner) attachable(ctx context.Context, p stead.Principal, vaults []str
 }
 
 // credentialed refuses tools that want a credential that the vaults don't have, or not for their servers.
-func (r *Runner) credentialed(ctx context.Context, project stead.ProjectID, vaults []string, tools []agent.Tool) error {
+func (r *Runner) credentialed(ctx context.Context, p stead.Principal, vaults []string, tools []agent.Tool) error {
 	for i, t := range tools {
 		if t.Type != agent.ToolMCP {
 			continue
+		}
+		if err := r.consentable(param.Index("agent.tools", i), vaults, t); err != nil {
+			return err
 		}
 		at := param.Index("agent.tools", i) + ".credential_id"
 		if t.CredentialID != nil && len(vaults) == 0 {
@@ -76,7 +91,7 @@ func (r *Runner) credentialed(ctx context.Context, project stead.ProjectID, vaul
 			e.Hint = "Name the vault that has it in vault_ids."
 			return e
 		}
-		if _, err := r.bearer(ctx, stead.SessionKey{Project: project}, vaults, t); err != nil {
+		if _, err := r.bearer(ctx, stead.SessionKey{Project: p.Project}, holder{vaults, p, true}, t); err != nil {
 			if e, ok := errors.AsType[*stead.Error](err); ok && e.Code == tool.CodeCredential {
 				named := *e
 				named.Code, named.Param, named.Message = "", at, "the tool server "+t.ServerLabel+": "+e.Message
@@ -89,7 +104,7 @@ func (r *Runner) credentialed(ctx context.Context, project stead.ProjectID, vaul
 }
 
 // bearer is the credential for an agent's tool server; nil: none.
-func (r *Runner) bearer(ctx context.Context, key stead.SessionKey, vaults []string, t agent.Tool) (tool.Credential, error) {
+func (r *Runner) bearer(ctx context.Context, key stead.SessionKey, h holder, t agent.Tool) (tool.Credential, error) {
 	if t.Type != agent.ToolMCP || t.Transport == nil || t.Transport.Type != agent.TransportHTTP {
 		return nil, nil
 	}
@@ -97,7 +112,7 @@ func (r *Runner) bearer(ctx context.Context, key stead.SessionKey, vaults []stri
 	if t.CredentialID != nil {
 		id = *t.CredentialID
 	}
-	if len(vaults) == 0 || r.cfg.Vaults == nil {
+	if len(h.vaults) == 0 || r.cfg.Vaults == nil {
 		if id == "" {
 			return nil, nil
 		}
@@ -105,5 +120,6 @@ func (r *Runner) bearer(ctx context.Context, key stead.SessionKey, vaults []stri
 		e.Code = tool.CodeCredential
 		return nil, e
 	}
-	return r.cfg.Vaults.Bearer(ctx, key, vaults, id, t.Transport.ServerURL, t.InEnvironment(), r.asker(key))
+	want := tool.Wanted{ID: id, ServerURL: t.Transport.ServerURL, Inside: t.InEnvironment(), For: h.user, Consents: h.asks && t.Consents()}
+	return r.cfg.Vaults.Bearer(ctx, key, h.vaults, want, r.asker(key))
 }

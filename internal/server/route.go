@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/consent"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/identity/workload"
 )
@@ -30,6 +31,7 @@ type route struct {
 	orCSV        bool     // the answer may also be CSV
 	keyed        bool     // honours Idempotency-Key
 	open         bool     // served without authentication
+	lenient      bool     // query parameters that it does not know are passed over: others write its URL
 	oauth        bool     // its errors are those of RFC 6749
 	scope        string   // what a session token must be for, one of these words; "": it opens nothing here
 	always       bool     // served on a full disk: it reads, takes away or ends, though its method does not say so
@@ -43,6 +45,7 @@ const (
 	mediaZIP    = "application/zip"
 	mediaForm   = "multipart/form-data"
 	mediaCSV    = "text/csv"
+	mediaHTML   = "text/html"
 )
 
 // oneTemplate is the mux's pattern of the routes of one template: see ofTemplates.
@@ -263,6 +266,9 @@ func (s *server) table() []route {
 		{method: "POST", path: memoryStore + "/search", summary: "Find memories by what they say, with no model", handle: s.searchMemories, body: "MemorySearch", answer: "MemoryHits", always: true},
 
 		{method: "POST", path: workload.TokenPath, summary: "Exchange a key, or a token of an identity provider, for one that may less (RFC 8693)", handle: s.exchangeToken, body: "TokenExchange", bodyMedia: mediaURLForm, answer: "ExchangedToken", open: true, oauth: true, always: true},
+		{method: "GET", path: consent.PagePath, summary: "The page on which a user is asked to let an agent act for them at a tool server; the ticket in its query is the proof, and it does nothing", handle: s.showConsent, query: []string{"ticket"}, answer: "Page", media: mediaHTML, open: true},
+		{method: "POST", path: consent.PagePath, summary: "Go on from that page to the authorization server", handle: s.beginConsent, body: "ConsentForm", bodyMedia: mediaURLForm, status: http.StatusSeeOther, open: true, always: true},
+		{method: "GET", path: consent.CallbackPath + "{issuer}", summary: "Where an authorization server sends the user back to: the state is the proof, once, in the browser that began with it", handle: s.endConsent, query: []string{"state", "code", "error", "iss"}, answer: "Page", media: mediaHTML, open: true, lenient: true},
 		{method: "GET", path: workload.KeysPath, summary: "The keys that tokens of agents can be checked with", handle: s.publicKeys, answer: "KeySet", open: true},
 		{method: "GET", path: workload.AboutPath, summary: "What verifiers of those tokens need to know, as OpenID Connect's discovery says it", handle: s.aboutIssuer, answer: "IssuerInfo", open: true},
 		{method: "GET", path: "/healthz", summary: "The process answers", handle: s.health, answer: "Health", open: true},

@@ -25,7 +25,11 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -95,6 +99,9 @@ type Config struct {
 	Keys Keys
 	// Issuer publishes what tokens of agents can be checked with; nil: agents have none.
 	Issuer Issuer
+	// Consents ask users whether agents may act for them; nil: nobody is asked. SecureCookies: browsers reach this server by TLS.
+	Consents      Consents
+	SecureCookies bool
 	// Policies shows the policies in force; nil: there are none.
 	Policies Policies
 	// Audit shows audit logs; nil: there are none.
@@ -166,6 +173,8 @@ type server struct {
 	bodies     *held.Budget // see MaxHeldBodyBytes
 	learned    learned
 	pacer      *pacer
+	pages      *template.Template
+	pagePolicy string
 	relayed    sync.Pool // of *[relayBuffer]byte, which answers are relayed through
 	lent       sync.Pool // of *[]byte: see lend
 }
@@ -186,6 +195,8 @@ func New(c Config) http.Handler {
 		pacer:      newPacer(c.Pace, time.Now),
 		relayed:    sync.Pool{New: func() any { return new([relayBuffer]byte) }},
 	}
+	style := sha256.Sum256([]byte(pageStyle))
+	s.pages, s.pagePolicy = newPages(), fmt.Sprintf(pagePolicy, base64.StdEncoding.EncodeToString(style[:]))
 	s.routes = s.table()
 	if c.Authenticate == nil {
 		s.Origins = nil
@@ -256,7 +267,7 @@ func (s *server) endpoint(rt route) http.Handler {
 		if err == nil {
 			err = s.takes(rt)
 		}
-		if err == nil && !rt.oauth {
+		if err == nil && !rt.oauth && !rt.lenient {
 			err = rt.asks(r)
 		}
 		if err == nil {

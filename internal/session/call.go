@@ -296,6 +296,9 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 		return
 	}
 	c.Hold = nil
+	if p.Unconsented {
+		c.Attempts-- // it is no try of the call that its user was to be asked first
+	}
 	tries := c.Attempts < stead.MaxToolAttempts
 	switch {
 	case !p.Sent && tries, c.Tool.repeatable() && tries:

@@ -12,11 +12,13 @@ import (
 //
 //	consent.needed ─▶ the turn waits: no lease, no process, a required action with a page to open
 //	  input.consent given   ─▶ what was refused is done: tools are listed, the call is made
+//	                again   ─▶ the same, which makes a new page: of what was given nothing came, and the code is used up
 //	                refused ─▶ it goes on without the server, and the agent is told; where the agent requires it, it fails
+//	                deny    ─▶ the same, by who may answer what sessions ask
 //	                cancel  ─▶ the turn is cancelled
 //	  consent.lapsed        ─▶ as refused: the page's time is over
 //
-// Each server is asked about once a turn.
+// A server that was answered about is not asked about again in the same turn.
 
 // ConsentNeeded says that a tool server wants its user's consent, and that the turn waits. It stands behind the outcome
 // of what the server refused: a model call whose tools could not be listed, or a tool call.
@@ -35,13 +37,14 @@ type ConsentNeeded struct {
 // Decisions about a consent, beside deny and cancel.
 const (
 	DecisionGiven   = "given"
+	DecisionAgain   = "again"
 	DecisionRefused = "refused"
 )
 
 // ConsentResult says how a consent ended.
 type ConsentResult struct {
 	Consent  string          `json:"consent"`
-	Decision string          `json:"decision"` // given, refused (at the authorization server), deny or cancel
+	Decision string          `json:"decision"` // given, again, refused (at the authorization server), deny or cancel
 	Reason   string          `json:"reason,omitempty"`
 	By       stead.Principal `json:"by"`
 }
@@ -68,10 +71,11 @@ type LapseConsent struct{ Consent string }
 
 func (LapseConsent) command() {}
 
-// Without is a tool server that a turn goes on without, since nobody let the agent act there.
-type Without struct {
-	Server string `json:"server"`
-	Reason string `json:"reason"` // "": the consent was given
+// Settled is a tool server whose consent a turn has waited for.
+type Settled struct {
+	Server string    `json:"server"`
+	Reason string    `json:"reason,omitempty"` // why the turn goes on without it; "": the consent was given
+	Seq    stead.Seq `json:"seq"`              // of the event that ended the wait
 }
 
 func (v *View) consentNeeded(e stead.Event, p ConsentNeeded) {
@@ -85,55 +89,80 @@ func (v *View) consentNeeded(e stead.Event, p ConsentNeeded) {
 		}
 		t.RetryAt = 0
 	}
-	t.Consents = append(slices.DeleteFunc(t.Consents, func(w *ConsentWait) bool { return w.Server == p.Server }), &ConsentWait{ConsentNeeded: p, Asked: e.Seq, Since: e.At})
+	if slices.ContainsFunc(t.Consents, func(w *ConsentWait) bool { return w.Server == p.Server }) {
+		return // two calls were refused at once: the first page may be open already
+	}
+	t.Consents = append(t.Consents, &ConsentWait{ConsentNeeded: p, Asked: e.Seq, Since: e.At})
 }
 
 func (v *View) consentDecided(e stead.Event, p ConsentResult) {
-	w := v.Turn.consent(p.Consent)
+	w := v.Turn.Consent(p.Consent)
 	if w == nil {
 		return // a second answer, or one for a turn that has ended
 	}
 	v.LastActive = e.At
 	switch p.Decision {
 	case DecisionGiven:
-		v.Turn.consented(w, "")
+		v.Turn.settleConsent(w, "", e.Seq)
+	case DecisionAgain:
+		v.Turn.dropConsent(w)
 	case DecisionCancel:
 		v.Turn.Cancelling = true
 	default:
-		v.withoutConsent(w, cmp.Or(p.Reason, "The user did not allow it."))
+		v.withoutConsent(w, cmp.Or(p.Reason, "The user did not allow it."), e.Seq)
 	}
 }
 
-func (v *View) consentLapsed(_ stead.Event, p ConsentLapsed) {
-	if w := v.Turn.consent(p.Consent); w != nil {
-		v.withoutConsent(w, "Nobody allowed it in time.")
+func (v *View) consentLapsed(e stead.Event, p ConsentLapsed) {
+	if w := v.Turn.Consent(p.Consent); w != nil {
+		v.withoutConsent(w, "Nobody allowed it in time.", e.Seq)
 	}
 }
 
 // withoutConsent goes on without a server.
-func (v *View) withoutConsent(w *ConsentWait, reason string) {
+func (v *View) withoutConsent(w *ConsentWait, reason string, at stead.Seq) {
 	t := v.Turn
-	t.consented(w, reason)
+	t.settleConsent(w, reason, at)
 	for _, c := range t.Calls {
 		if c.State == CallReady && c.Tool.Server == w.Server {
-			t.finish(c, stead.ItemFailed, nil, "The call was not made: the tool server "+w.Server+" wants its user's consent. "+reason)
+			t.finish(c, stead.ItemFailed, nil, ToldUnconsented(w.Server, reason))
 		}
 	}
 	for _, s := range v.Created.Agent.Spec.Tools {
 		if s.Required && s.ServerLabel == w.Server {
-			t.Failure = &TurnError{model.CodeInvalid, "The required tool server " + w.Server + " wants its user's consent. " + reason}
+			t.Failure = &TurnError{model.CodeInvalid, "A required tool server can't be used. " + ToldUnconsented(w.Server, reason)}
 		}
 	}
 }
 
-// consented ends the wait, and keeps how.
-func (t *TurnView) consented(w *ConsentWait, without string) {
-	t.Consents = slices.DeleteFunc(t.Consents, func(o *ConsentWait) bool { return o == w })
-	t.Settled = append(t.Settled, Without{w.Server, without})
+// ToldUnconsented is what an agent is told of a server that it has to do without.
+func ToldUnconsented(server, reason string) string {
+	return "The tool server " + server + " wants its user's consent, and nothing was done there. " + reason
 }
 
-// consent finds a wait by its id; nil: the turn does not wait for that.
-func (t *TurnView) consent(id string) *ConsentWait {
+// dropConsent ends the wait.
+func (t *TurnView) dropConsent(w *ConsentWait) {
+	t.Consents = slices.DeleteFunc(t.Consents, func(o *ConsentWait) bool { return o == w })
+}
+
+// settleConsent ends the wait, and keeps how.
+func (t *TurnView) settleConsent(w *ConsentWait, without string, at stead.Seq) {
+	t.dropConsent(w)
+	t.Settled = append(t.Settled, Settled{w.Server, without, at})
+}
+
+// SettledConsent is how the turn's wait for a server's consent ended; nil: it has waited for none.
+func (t *TurnView) SettledConsent(server string) *Settled {
+	for i := range t.Settled {
+		if t.Settled[i].Server == server {
+			return &t.Settled[i]
+		}
+	}
+	return nil
+}
+
+// Consent finds a wait by its id; nil: the turn does not wait for that.
+func (t *TurnView) Consent(id string) *ConsentWait {
 	if t == nil {
 		return nil
 	}

@@ -403,6 +403,8 @@ type ToolLost struct {
 	Sent bool `json:"sent"`
 	// RetryAt, Unix milliseconds, where the class of effect allows another try.
 	RetryAt int64 `json:"retry_at,omitempty"`
+	// Unconsented: the server wants its user's consent, and a consent.needed stands behind this. It counts as no try.
+	Unconsented bool `json:"unconsented,omitempty"`
 }
 
 // ContextCompacted replaces the items of events up to Upto by a summary, for the model's eyes only:

@@ -77,7 +77,7 @@ type TurnView struct {
 	Over   []Overdraft `json:"over,omitempty"`   // at most one a budget
 
 	Consents []*ConsentWait `json:"consents,omitempty"` // of tool servers, that the next model call waits for
-	Settled  []Without      `json:"settled,omitempty"`  // servers whose consents were waited for, and how that ended
+	Settled  []Settled      `json:"settled,omitempty"`  // at most one a server
 
 	Calls  []*Call  `json:"calls,omitempty"`  // of the last reply, and async ones that are open
 	Inputs []queued `json:"inputs,omitempty"` // messages of a turn that has not started, for its first wire events

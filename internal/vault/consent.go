@@ -3,20 +3,11 @@ package vault
 import (
 	"context"
 	"net/url"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
 )
-
-// Consented is what a user's consent brought.
-type Consented struct {
-	ID     string // of the credential, if a new one is made: the same consent makes one
-	Name   string
-	Vault  string
-	For    string // as in Credential
-	Auth   Auth   // of type MCPOAuth
-	Secret Secret
-}
 
 // Code is what an authorization server gave for a user's consent, and what it is redeemed with.
 type Code struct {
@@ -25,24 +16,40 @@ type Code struct {
 	Redirect string // as it was said when the user was asked
 }
 
-// Redeem gets the tokens for a user's consent (RFC 6749, 4.1.3; RFC 7636). to says where, and as which client; secret is that
-// client's. refused is why the endpoint refused, for good; "": it did not, or could not be reached. A code is taken once: nobody
-// else may redeem it meanwhile.
-func (s *Service) Redeem(ctx context.Context, serverURL string, to Refresh, secret string, code Code) (auth Auth, got Secret, refused string, err error) {
-	form := url.Values{"grant_type": {"authorization_code"}, "code": {code.Text}, "code_verifier": {code.Verifier}, "redirect_uri": {code.Redirect}}
-	g, err := s.post(ctx, to, Secret{ClientSecret: secret}, form)
-	if err != nil {
-		return Auth{}, Secret{}, g.refused, err
-	}
-	auth = Auth{Type: MCPOAuth, ServerURL: serverURL, ExpiresAt: g.expires}
-	got = Secret{Value: g.token}
-	if g.refresh != "" {
-		auth.Refresh, got.RefreshToken, got.ClientSecret = &to, g.refresh, secret
-	}
-	return auth, got, "", nil
+// Tokens are what a code brought, or why it brought none.
+type Tokens struct {
+	auth   Auth
+	secret Secret
+	renew  int64 // as storedCredential.RenewAt
+
+	// Refused is the code of RFC 6749 with which the token endpoint refused, or "refused"; "": it did not.
+	Refused string
 }
 
-// Open reports whether a vault is there, for a session that has it.
+// RefusedClient is the Refused of a client that the authorization server does not know.
+const RefusedClient = "invalid_client"
+
+// Redeem gets the tokens for a user's consent to calls of serverURL (RFC 6749, 4.1.3; RFC 7636). to says where, and as which client,
+// whose secret is clientSecret. A code is taken once: nobody else may redeem it meanwhile. Its error is of KindUnavailable; without
+// Refused it is not known whether the code was taken.
+func (s *Service) Redeem(ctx context.Context, serverURL string, to Refresh, clientSecret string, code Code) (Tokens, error) {
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code.Text}, "code_verifier": {code.Verifier}, "redirect_uri": {code.Redirect}}
+	g, err := s.post(ctx, to, Secret{ClientSecret: clientSecret}, form)
+	if err != nil {
+		t := Tokens{Refused: g.code}
+		if g.refused != "" && g.code == "" {
+			t.Refused = "refused"
+		}
+		return t, err
+	}
+	t := Tokens{auth: Auth{Type: MCPOAuth, ServerURL: serverURL, ExpiresAt: g.expires}, secret: Secret{Value: g.token}, renew: g.renew}
+	if g.refresh != "" {
+		t.auth.Refresh, t.secret.RefreshToken, t.secret.ClientSecret = &to, g.refresh, clientSecret
+	}
+	return t, nil
+}
+
+// Open refuses a vault that was deleted: a session that named it has nowhere to put a token.
 func (s *Service) Open(ctx context.Context, project stead.ProjectID, vault string) error {
 	gone, err := s.gone(ctx, project, vault)
 	if err == nil && gone {
@@ -51,47 +58,57 @@ func (s *Service) Open(ctx context.Context, project stead.ProjectID, vault strin
 	return err
 }
 
-// Consent stores the tokens that a user's consent brought: in the credential that is for them and the server's URL
-// already, or in a new one. It may be repeated. Whoever calls it has asked whether the user may.
-func (s *Service) Consent(ctx context.Context, project stead.ProjectID, c Consented) (id string, err error) {
+// Consented is where the tokens of a consent belong.
+type Consented struct {
+	ID    string // of the credential, if a new one is made: the same consent makes one
+	Name  string
+	Vault string
+	For   string // as in Credential
+}
+
+// Keep stores the tokens that a user's consent brought: in the credential that is theirs for the server's URL already, or in a
+// new one. It may be repeated. Whoever calls it has asked whether the user may.
+func (s *Service) Keep(ctx context.Context, project stead.ProjectID, c Consented, t Tokens) (id string, err error) {
 	err = retried(func() error {
 		if err := s.Open(ctx, project, c.Vault); err != nil {
 			return err
 		}
-		k := credentialKey(project, c.ID)
 		old, err := s.attached(ctx, project, []string{c.Vault}, func(o Credential) bool {
-			return o.For == c.For && o.Auth.Type == MCPOAuth && sameURL(o.Auth.ServerURL, c.Auth.ServerURL)
+			return o.ID == c.ID || o.For == c.For && o.Auth.Type == MCPOAuth && sameURL(o.Auth.ServerURL, t.auth.ServerURL)
 		})
 		if err != nil {
 			return err
 		}
-		now := s.cfg.Now().UnixMilli()
-		data := storedCredential{Name: c.Name, Auth: c.Auth, For: c.For}
 		if len(old) > 0 {
-			k = old[0].key
-		} else if err := s.roomFor(ctx, project, c.Vault); err != nil {
+			id = old[0].ID
+			return s.replace(ctx, old[0].key, t)
+		}
+		if err := s.roomFor(ctx, project, c.Vault); err != nil {
 			return err
 		}
-		id = k.ID
-		if err := s.seal(k, &data, c.Secret); err != nil {
-			return err
-		}
-		if len(old) > 0 {
-			return s.replace(ctx, k, data)
-		}
-		raw, err := encode(data)
-		if err != nil {
-			return err
-		}
-		defer s.changes.Add(1)
-		_, err = s.cfg.Documents.CreateDocument(ctx, document.Document{Key: k, CreatedAt: now, UpdatedAt: now, Tag: c.Vault, Data: raw}, "", "")
-		return err // a conflict: it was made by a try before, which is found the next time
+		id = c.ID
+		return s.keepNew(ctx, credentialKey(project, c.ID), c, t)
 	})
 	return id, err
 }
 
-// replace puts new tokens in the place of those that a credential has.
-func (s *Service) replace(ctx context.Context, k document.Key, with storedCredential) error {
+func (s *Service) keepNew(ctx context.Context, k document.Key, c Consented, t Tokens) error {
+	data := storedCredential{Name: c.Name, Auth: t.auth, For: c.For, RenewAt: t.renew}
+	if err := s.seal(k, &data, t.secret); err != nil {
+		return err
+	}
+	raw, err := encode(data)
+	if err != nil {
+		return err
+	}
+	defer s.changes.Add(1)
+	now := s.cfg.Now().UnixMilli()
+	_, err = s.cfg.Documents.CreateDocument(ctx, document.Document{Key: k, CreatedAt: now, UpdatedAt: now, Tag: c.Vault, Data: raw}, "", "")
+	return err // a conflict: a try before made it, which is found the next time
+}
+
+// replace puts new tokens in the place of those that a credential has. Who renews the old ones meanwhile finds them gone.
+func (s *Service) replace(ctx context.Context, k document.Key, t Tokens) error {
 	d, err := s.cfg.Documents.GetDocument(ctx, k)
 	if err != nil {
 		return err
@@ -100,7 +117,18 @@ func (s *Service) replace(ctx context.Context, k document.Key, with storedCreden
 	if err != nil {
 		return err
 	}
-	with.Name, with.Metadata = data.Name, data.Metadata
-	_, err = s.store(ctx, d, with)
+	data.Auth, data.Refused, data.RenewAt, data.Lease = t.auth, "", t.renew, nil
+	if err := s.seal(k, &data, t.secret); err != nil {
+		return err
+	}
+	_, err = s.store(ctx, d, data)
 	return err
+}
+
+// own are the credentials that count for a user: their own before those for everybody.
+func own(matching []found) []found {
+	if i := slices.IndexFunc(matching, func(f found) bool { return f.For != "" }); i >= 0 {
+		return matching[i : i+1]
+	}
+	return matching
 }

@@ -21,6 +21,7 @@ type grant struct {
 	token, refresh string // refresh "": the old one stays
 	expires, renew int64  // Unix milliseconds; 0: not said
 	refused        string // why a person must authorize anew; "": that is not known
+	code           string // of RFC 6749, with refused; "": none that we know
 }
 
 // exchange asks a token endpoint for a new token (RFC 6749, sections 2.3.1, 5 and 6; RFC 8707 for resource). Its error is
@@ -88,12 +89,12 @@ func (s *Service) read(status int, body []byte, from string) (grant, error) {
 	switch {
 	case status == http.StatusOK && readable && answer.Token != "":
 	case status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusForbidden:
-		code := "it refused"
+		code, known := "it refused", ""
 		switch answer.Error {
 		case "invalid_grant", "invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "unsupported_grant_type", "invalid_target":
-			code = answer.Error
+			code, known = answer.Error, answer.Error
 		}
-		g := grant{refused: "the token endpoint " + from + " answered " + code}
+		g := grant{refused: "the token endpoint " + from + " answered " + code, code: known}
 		return g, stead.Errorf(stead.KindUnavailable, "%s", g.refused)
 	default:
 		return grant{}, stead.Errorf(stead.KindUnavailable, "the token endpoint %s answered %d, and no token", from, status)

@@ -9,6 +9,7 @@ import (
 	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/vault"
 )
 
@@ -36,7 +37,7 @@ func TestAKeyIsReplacedWithoutAPause(t *testing.T) {
 	if got, err = both.Rekey(t.Context(), owner); err != nil || got != (vault.Rekeyed{Credentials: 3}) {
 		t.Errorf("once more: %+v, %v", got, err)
 	}
-	c, err := fresh.Bearer(t.Context(), inSession, []string{v}, ids[0], "https://mcp.example/mcp", false, byAgent)
+	c, err := fresh.Bearer(t.Context(), inSession, []string{v}, tool.Wanted{ID: ids[0], ServerURL: "https://mcp.example/mcp"}, byAgent)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/postgres/pgtest"
+	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/vault"
 )
 
@@ -68,7 +69,7 @@ func (i *issuer) oauth(rest string) string {
 
 func bearerOf(t *testing.T, s *vault.Service, v string) func(refused string) (string, error) {
 	t.Helper()
-	c, err := s.Bearer(t.Context(), inSession, []string{v}, "", "https://mcp.example", false, byAgent)
+	c, err := s.Bearer(t.Context(), inSession, []string{v}, tool.Wanted{ServerURL: "https://mcp.example"}, byAgent)
 	if err != nil || c == nil {
 		t.Fatalf("%v, %v", c, err)
 	}

@@ -96,8 +96,8 @@ func (s *Service) Bearer(ctx context.Context, key stead.SessionKey, vaults []str
 	matching, err := s.attached(ctx, key.Project, vaults, func(c Credential) bool {
 		return c.Auth.Type != EnvironmentVariable && (c.For == "" || c.For == Holder(want.For)) && (id == c.ID || id == "" && sameURL(c.Auth.ServerURL, serverURL))
 	})
-	if own := slices.IndexFunc(matching, func(f found) bool { return f.For != "" }); own >= 0 && id == "" {
-		matching = matching[own : own+1] // what is for one user comes before what is for everybody
+	if id == "" {
+		matching = own(matching)
 	}
 	switch {
 	case err != nil:

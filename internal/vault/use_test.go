@@ -40,7 +40,7 @@ func TestEachUseIsDecidedWithItsDestination(t *testing.T) {
 	gate := &asked{}
 	s := open(t, documenttest.NewMemory(), gate)
 	v, ids := with(t, s, owner, bearer, variable)
-	c, err := s.Bearer(t.Context(), inSession, []string{v}, "", "https://MCP.example:443/mcp/", false, byAgent)
+	c, err := s.Bearer(t.Context(), inSession, []string{v}, tool.Wanted{ServerURL: "https://MCP.example:443/mcp/"}, byAgent)
 	if err != nil || c == nil {
 		t.Fatalf("%v, %v", c, err)
 	}
@@ -123,7 +123,7 @@ func TestWhichCredentialAServerGets(t *testing.T) {
 		{"from inside, unencrypted", []string{two}, "", "http://127.0.0.1/mcp", true, ""},
 		{"unencrypted on this machine", []string{two}, "", "http://127.0.0.1/mcp", false, others[2]},
 	} {
-		c, err := s.Bearer(t.Context(), inSession, tt.vaults, tt.id, tt.url, tt.inside, byAgent)
+		c, err := s.Bearer(t.Context(), inSession, tt.vaults, tool.Wanted{ID: tt.id, ServerURL: tt.url, Inside: tt.inside}, byAgent)
 		switch {
 		case tt.want == "":
 			unusable(t, tt.name, err, stead.KindInvalid, "")

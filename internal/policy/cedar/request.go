@@ -198,7 +198,7 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 		c["kind"], c["scope"], c["scope_id"] = types.String(entry.Kind), types.String(entry.ScopeType), types.String(entry.ScopeID)
 		c["own"] = types.Boolean(entry.ScopeType == "user" && entry.ScopeID == req.Principal.ID)
 		c["entry_labels"] = types.NewSet(labels...)
-	case policy.CredentialUse:
+	case policy.CredentialUse, policy.CredentialConsent:
 		c["destination"] = types.String(req.Destination)
 	case policy.NetworkConnect:
 		to := req.Connection

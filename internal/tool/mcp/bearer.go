@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/redact"
 	"github.com/stead-dev/stead/internal/tool"
@@ -35,6 +37,9 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, b.deny(r, err)
 	}
 	response, err := b.send(r, token)
+	if err == nil && b.credential.Consents() && wantsMore(response) {
+		return nil, b.unconsented(r, response)
+	}
 	if err != nil || response.StatusCode != http.StatusUnauthorized {
 		return response, err
 	}
@@ -72,6 +77,17 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, b.deny(r, e)
 	}
 	return response, err
+}
+
+// wantsMore reports whether a server takes the token, but wants it for more than it is for (RFC 6750, 3.1).
+func wantsMore(response *http.Response) bool {
+	if response.StatusCode != http.StatusForbidden {
+		return false
+	}
+	said, err := oauthex.ParseWWWAuthenticate(response.Header.Values("WWW-Authenticate"))
+	return err == nil && slices.ContainsFunc(said, func(c oauthex.Challenge) bool {
+		return c.Scheme == "bearer" && c.Params["error"] == "insufficient_scope"
+	})
 }
 
 // unconsented says that the server wants its user's consent, and how it says so.

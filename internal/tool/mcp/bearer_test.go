@@ -27,6 +27,8 @@ type purse struct {
 
 func (p *purse) Key() string { return p.key }
 
+func (p *purse) Consents() bool { return false }
+
 func (p *purse) Token(_ context.Context, refused string) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
