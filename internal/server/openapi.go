@@ -100,9 +100,13 @@ func answers(r route) map[string]any {
 	if r.oauth {
 		failure = "OAuthError"
 	}
+	errors := content1("application/json", failure)
+	if r.media == mediaHTML {
+		errors[mediaHTML] = content1(mediaHTML, "Page")[mediaHTML]
+	}
 	return map[string]any{
 		strconv.Itoa(status): success,
-		"default":            map[string]any{"description": "An error", "content": content1("application/json", failure)},
+		"default":            map[string]any{"description": "An error", "content": errors},
 	}
 }
 

@@ -267,7 +267,7 @@ func (s *server) table() []route {
 
 		{method: "POST", path: workload.TokenPath, summary: "Exchange a key, or a token of an identity provider, for one that may less (RFC 8693)", handle: s.exchangeToken, body: "TokenExchange", bodyMedia: mediaURLForm, answer: "ExchangedToken", open: true, oauth: true, always: true},
 		{method: "GET", path: consent.PagePath, summary: "The page on which a user is asked to let an agent act for them at a tool server; the ticket in its query is the proof, and it does nothing", handle: s.showConsent, query: []string{"ticket"}, answer: "Page", media: mediaHTML, open: true},
-		{method: "POST", path: consent.PagePath, summary: "Go on from that page to the authorization server", handle: s.beginConsent, body: "ConsentForm", bodyMedia: mediaURLForm, status: http.StatusSeeOther, open: true, always: true},
+		{method: "POST", path: consent.PagePath, summary: "Go on from that page to the authorization server", handle: s.beginConsent, body: "ConsentForm", bodyMedia: mediaURLForm, status: http.StatusSeeOther, media: mediaHTML, open: true, always: true},
 		{method: "GET", path: consent.CallbackPath + "{issuer}", summary: "Where an authorization server sends the user back to: the state is the proof, once, in the browser that began with it", handle: s.endConsent, query: []string{"state", "code", "error", "iss"}, answer: "Page", media: mediaHTML, open: true, lenient: true},
 		{method: "GET", path: workload.KeysPath, summary: "The keys that tokens of agents can be checked with", handle: s.publicKeys, answer: "KeySet", open: true},
 		{method: "GET", path: workload.AboutPath, summary: "What verifiers of those tokens need to know, as OpenID Connect's discovery says it", handle: s.aboutIssuer, answer: "IssuerInfo", open: true},

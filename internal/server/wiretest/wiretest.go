@@ -160,6 +160,9 @@ func (s *Spec) Response(method, path string, status int, media string, body []by
 		}
 		kind := "Error"
 		if op, _, ok := s.find(method, path); ok {
+			if _, page := name(op.Responses["default"].Content, media); page && media != "application/json" {
+				return nil // for people
+			}
 			if own, ok := name(op.Responses["default"].Content, "application/json"); ok {
 				kind = own
 			}
