@@ -109,6 +109,9 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	if cfg.TLS.On() {
 		list = append(list, checkCertificate(cfg.TLS, time.Now()))
 	}
+	if cfg.TLS.ClientCA != "" {
+		list = append(list, checkClientCA(cfg, time.Now()))
+	}
 	for _, i := range cfg.Auth.Issuers {
 		list = append(list, checkIssuer(ctx, i))
 	}

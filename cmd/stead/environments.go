@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
@@ -168,9 +171,14 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *iden
 		Lookup: func(ctx context.Context, id, token string) (executor.Registration, error) {
 			return c.lookup(ctx, projectOfExecutor(ctx, callers, token), id, service())
 		},
-		Admits:  admitsExecutor(callers),
-		Changed: func(ch executor.Change) { n.executorChanged(ch, service()) },
-		Log:     n.log,
+		Admits: admitsExecutor(callers),
+		Shown:  n.clients.ofExecutor,
+		In: func(ctx context.Context, project stead.ProjectID, id string) (executor.Registration, error) {
+			return c.lookup(ctx, project, id, service())
+		},
+		Admitted: n.executorAdmitted,
+		Changed:  func(ch executor.Change) { n.executorChanged(ch, service()) },
+		Log:      n.log,
 	})
 	n.onStop(c.hub.Close)
 	way, err := egressOf(n.cfg.Environments.Egress)
@@ -303,6 +311,19 @@ func (n *node) executorChanged(ch executor.Change, service session.Environments)
 	if err != nil && stead.KindOf(err) != stead.KindNotFound {
 		n.log.Warn("an executor's connection is not in its session's journal", "environment", ch.Environment, "connected", ch.Connected, "err", err)
 	}
+}
+
+// executorAdmitted records that somebody becomes the executor of an environment by a certificate, before they do.
+func (n *node) executorAdmitted(r *http.Request, by executor.Certificate, environmentID string) error {
+	from, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		from = r.RemoteAddr
+	}
+	id, _ := session.SessionOfEnvironment(environmentID)
+	return n.audit.Append(r.Context(), audit.Record{
+		At: time.Now().UnixMilli(), Project: by.Project, Principal: audit.Principal{Kind: config.KindExecutor, ID: by.Name, Key: by.ID}, Session: id,
+		Action: audit.ActExecutor, Resource: environmentID, Decision: audit.Allow, By: "certificate", From: from,
+	})
 }
 
 // rootImage unpacks the image that hosted environments have for a root; "" is the machine's own

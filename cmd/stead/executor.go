@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/client"
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/bare"
@@ -43,7 +45,8 @@ func (a *app) executorCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "executor", Short: "Give a session a computer: this one", Args: cobra.NoArgs,
 		Long: "Executor makes this machine the environment of a session: it connects to the server that the remote URL\n" +
-			"names, outwards and with a token of its own, and runs the session's commands in a directory of yours.\n" +
+			"names, outwards and with a token of its own, or with the certificate that --cert names, and runs the session's\n" +
+			"commands in a directory of yours.\n" +
 			"It connects again whenever the connection breaks; commands go on meanwhile. Ctrl-C ends it and all that\n" +
 			"it runs.\n\n" +
 			"Commands run in the best sandbox that works here, and see nothing of this machine but the workspace\n" +
@@ -89,11 +92,16 @@ func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
 	if err != nil {
 		return err
 	}
-	host, err := executor.Host(f.remote, f.plainHTTP)
+	secured := a.tlsOf()
+	host, err := executor.Host(f.remote, f.plainHTTP, secured.Certified())
 	if err != nil {
 		return err
 	}
 	sandbox, err := f.choose(ctx)
+	if err != nil {
+		return err
+	}
+	caller, err := httpClient(secured)
 	if err != nil {
 		return err
 	}
@@ -107,7 +115,7 @@ func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
 	place := placing{own: dir, bounded: f.named, sandbox: sandbox.Name(), say: say}
 	c := executor.Config{
 		Remote: f.remote, Workspace: dir, Sandbox: sandbox, Seen: place.seen(dir), Place: place.decide, PlainHTTP: f.plainHTTP,
-		Told: say.state, Ran: say.ran, Log: quiet(a.err),
+		Told: say.state, Ran: say.ran, Log: quiet(a.err), Client: caller, Certified: secured.Certified(),
 	}
 	if len(f.dial) > 0 {
 		c.Dial = dialOnly(f.dial)
@@ -122,6 +130,18 @@ func (a *app) runExecutor(ctx context.Context, f executorFlags) error {
 		say.end()
 	}
 	return err
+}
+
+// httpClient is how an executor calls its server.
+func httpClient(secured client.TLS) (*http.Client, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	if secured != (client.TLS{}) {
+		var err error
+		if t.TLSClientConfig, err = secured.Config(); err != nil {
+			return nil, err
+		}
+	}
+	return &http.Client{Transport: t}, nil
 }
 
 // choose finds the sandbox. Without one that works nothing is run, unless the user said none.

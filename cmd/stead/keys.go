@@ -38,33 +38,51 @@ func (n *node) openIdentity(documents document.Store, authorizer policy.Authoriz
 		n.log.Info("the root key, which makes the first API keys, is in a file", "path", path)
 	}
 	return identity.NewService(identity.Config{
-		Documents: documents, Policy: authorizer, Root: root, Now: time.Now,
+		Documents: documents, Policy: authorizer, Root: root, Now: time.Now, Certified: n.clients.stands(),
 		Serves: func(ctx context.Context, p stead.Principal, id stead.SessionID, effect policy.Effect) (stead.Principal, error) {
 			return sessions().Serves(ctx, p, id, effect)
 		},
 	}), nil
 }
 
-// authenticate says who carries a request's key or token. tokens is nil where none are believed.
-func authenticate(keys *identity.Service, tokens *token.Authenticator) func(*http.Request) (identity.Caller, error) {
+// authenticate says who carries a request's key or token, or else whose certificate its connection has shown. tokens is nil
+// where none are believed, clients where no certificates are asked for. A certificate that was shown must be good also where
+// somebody comes with a key, who is known until the first of both ends.
+func authenticate(keys *identity.Service, tokens *token.Authenticator, clients *clientCertificates) func(*http.Request) (identity.Caller, error) {
 	return func(r *http.Request) (identity.Caller, error) {
-		scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "Bearer") || secret == "" {
-			e := stead.Errorf(stead.KindUnauthenticated, "the request carries no API key")
-			e.Hint = "Send it as Authorization: Bearer KEY; the official SDKs do with apiKey."
-			return identity.Caller{}, e
+		shown, certified, err := clients.shown(r)
+		if err != nil {
+			return identity.Caller{}, err
 		}
-		secret = strings.TrimSpace(secret)
-		project := stead.ProjectID(r.Header.Get(projectHeader))
-		if tokens != nil && token.Looks(secret) {
-			b, err := tokens.Authenticate(r.Context(), secret, project)
-			if err == nil && identity.IsRoot(b.Principal) {
-				err = stead.Errorf(stead.KindForbidden, "the token's sub is the name of the operator's own key: its issuer needs a prefix")
-			}
-			return identity.Caller{Principal: b.Principal, Key: identity.TokenID, Until: b.Until}, err
+		if certified && shown.Name != "" && r.Header.Get("Authorization") == "" {
+			return clients.caller(r)
 		}
+		c, err := byHeader(r, keys, tokens)
+		if certified && (c.Until.IsZero() || shown.Until.Before(c.Until)) {
+			c.Until = shown.Until
+		}
+		return c, err
+	}
+}
+
+// byHeader says who carries a request's key or token.
+func byHeader(r *http.Request, keys *identity.Service, tokens *token.Authenticator) (identity.Caller, error) {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
+		e := stead.Errorf(stead.KindUnauthenticated, "the request carries no API key")
+		e.Hint = "Send it as Authorization: Bearer KEY; the official SDKs do with apiKey."
+		return identity.Caller{}, e
+	}
+	secret = strings.TrimSpace(secret)
+	project := stead.ProjectID(r.Header.Get(projectHeader))
+	if tokens == nil || !token.Looks(secret) {
 		return keys.Authenticate(r.Context(), secret, project)
 	}
+	b, err := tokens.Authenticate(r.Context(), secret, project)
+	if err == nil && identity.IsRoot(b.Principal) {
+		err = stead.Errorf(stead.KindForbidden, "the token's sub is the name of the operator's own key: its issuer needs a prefix")
+	}
+	return identity.Caller{Principal: b.Principal, Key: identity.TokenID, Until: b.Until}, err
 }
 
 func (a *app) keysCmd() *cobra.Command {
@@ -185,6 +203,9 @@ func (n *node) asRoot(c *client.Client) *client.Client {
 	c.Authorize(n.rootKey)
 	if n.certificate != nil { // it may be for another name than the one that this process calls itself by
 		c.Trust(func() []byte { return n.certificate.current().Certificate[0] })
+	}
+	if n.clients != nil && n.clients.own != nil {
+		c.Present(n.clients.own)
 	}
 	return c
 }

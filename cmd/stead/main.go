@@ -82,6 +82,8 @@ type app struct {
 	server  string // --server
 	project string // --project: that the root key or a token acts in; "": its own
 	output  string // -o: "text" or "json"
+
+	cert, key, ca string // --cert, --key, --ca: files, see tlsOf
 }
 
 // isTerminal reports whether a file is a character device that is not the null device.

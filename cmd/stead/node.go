@@ -102,8 +102,9 @@ type node struct {
 	taken *config.Config // the newest that was taken; only reload changes it
 	log   *slog.Logger
 	base  string // http://HOST:PORT, or https
-	// certificate is nil without TLS.
+	// certificate is nil without TLS, clients where no certificates are asked for.
 	certificate *certificate
+	clients     *clientCertificates
 	models      *catalogs
 	routes      *router.State // breakers: they outlive a reload
 	metering    *metering     // of which a reload takes prices, budgets and terms anew
@@ -171,6 +172,9 @@ func (n *node) open(ctx context.Context) error {
 		}
 		n.base = "https://" + listener.Addr().String()
 	}
+	if n.clients, err = openClientCertificates(cfg, log, time.Now); err != nil {
+		return err
+	}
 	if err := n.openModels(); err != nil {
 		return err
 	}
@@ -208,6 +212,9 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	authorizer := audited.gate
+	if n.clients != nil {
+		n.clients.turnedAway = audited.strangers.TurnedAway
+	}
 	tokens, err := openTokens(cfg.Auth)
 	if err != nil {
 		return err
@@ -263,7 +270,7 @@ func (n *node) open(ctx context.Context) error {
 		},
 	}
 	if callers != nil {
-		door.Keys, door.Authenticate, door.Origins = callers, authenticate(callers, tokens), cfg.Auth.BrowserOrigins
+		door.Keys, door.Authenticate, door.Origins = callers, authenticate(callers, tokens, n.clients), cfg.Auth.BrowserOrigins
 	}
 	n.serve(listener, server.New(door))
 	return nil
@@ -313,12 +320,18 @@ func (n *node) serve(l net.Listener, handler http.Handler) {
 		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
+	if n.certificate != nil {
+		srv.TLSConfig = n.certificate.config()
+	}
+	if n.clients != nil {
+		n.clients.ask(srv.TLSConfig)
+		srv.ErrorLog.SetOutput(heard{srv.ErrorLog.Writer(), n.clients.errors})
+	}
 	go func() {
 		if n.certificate == nil {
 			n.served <- srv.Serve(l)
 			return
 		}
-		srv.TLSConfig = n.certificate.config()
 		n.served <- srv.ServeTLS(l, "", "")
 	}()
 	n.onStop(func(ctx context.Context) error {

@@ -36,6 +36,10 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err != nil {
 		return err
 	}
+	allow, deny, err := certificateRules(cfg.ClientCertificates)
+	if err != nil {
+		return err
+	}
 	if err := n.recordConfig(ctx, cfg, rules, rails); err != nil {
 		return err
 	}
@@ -44,6 +48,9 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	throughput.take(before)
 	n.policies.Replace(rules)
 	n.guardrails.Replace(rails)
+	if n.clients != nil {
+		n.clients.Replace(allow, deny)
+	}
 	n.metering.prices.Replace(priceEditions(cfg))
 	n.metering.account.Replace(terms(cfg))
 	if err := n.metering.budgets.Replace(ctx, fixedBudgets(cfg)); err != nil {

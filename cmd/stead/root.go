@@ -15,8 +15,11 @@ import (
 )
 
 const (
-	envServer     = "STEAD_SERVER"
-	envKey        = "STEAD_API_KEY" // of the command line; never a flag, which others could see
+	envServer = "STEAD_SERVER"
+	envKey    = "STEAD_API_KEY" // of the command line; never a flag, which others could see
+	// Files of TLS, as the flags --cert, --key and --ca name them.
+	envCertFile, envKeyFile, envCAFile = "STEAD_CERT", "STEAD_KEY", "STEAD_CA"
+
 	defaultServer = "http://" + config.DefaultListen
 
 	outputText = "text"
@@ -69,6 +72,9 @@ func (a *app) root(started *bool) *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", outputText, "text or json")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "address of a running Stead (default $"+envServer+" or "+defaultServer+")")
 	root.PersistentFlags().StringVar(&a.project, "project", "", "project to act in, for the root key and for tokens")
+	root.PersistentFlags().StringVar(&a.cert, "cert", "", "file of the client certificate to show to the server (PEM; default $"+envCertFile+")")
+	root.PersistentFlags().StringVar(&a.key, "key", "", "file of its private key (default $"+envKeyFile+")")
+	root.PersistentFlags().StringVar(&a.ca, "ca", "", "file of the authorities that the server's certificate may be of, in place of the machine's (default $"+envCAFile+")")
 	root.AddCommand(a.devCmd(), a.serveCmd(), a.runCmd(), a.sessionsCmd(), a.environmentsCmd(), a.approvalsCmd(), a.agentsCmd(), a.memoryCmd(), a.usageCmd(), a.budgetsCmd(), a.executorCmd(), a.doctorCmd(), a.capacityCmd(), a.policyCmd(), a.guardrailsCmd(), a.auditCmd(), a.killSwitchesCmd(), a.eraseCmd(), a.vaultsCmd(), a.credentialsCmd(), a.keysCmd(), a.tokensCmd(), a.modelsCmd(), a.versionCmd())
 	mark(root, started)
 	return root
@@ -116,6 +122,7 @@ func (a *app) dial() (*client.Client, error) {
 		key, _ := a.env(envKey)
 		c.Authorize(key)
 		c.In(a.project)
+		err = c.Secure(a.tlsOf())
 	}
 	return c, err
 }

@@ -109,6 +109,9 @@ const (
 	ActModels    = "models.load" // Version: the digest of the registry in force from then on
 	// ActConnect is a connection, or a request, out of an environment. Resource: HOST:PORT; Detail: what was asked for.
 	ActConnect = "network.connect"
+	// ActExecutor is that somebody becomes the executor of a self-hosted environment by a client certificate, each time that they
+	// connect. Resource: the environment; Principal: the certificate.
+	ActExecutor = "executor.connect"
 	// ActForget is that what was derived from a session was forgotten. Resource: the session; Detail: how many memories.
 	ActForget = "memory.forget"
 )

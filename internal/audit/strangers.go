@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// ActAuthenticate is that somebody was turned away at the door, who had no valid key or token. Resource: the key that the
-	// secret names, which need not be one; From: where they came from. It stands in the default project's log, since nobody
+	// ActAuthenticate is that somebody was turned away at the door, who had no valid key, token or certificate. Resource: the key that
+	// the secret names, or the certificate, which need not be one; From: where they came from. It stands in the default project's log, since nobody
 	// knows whose they are.
 	ActAuthenticate = "authenticate"
 	// StrangerWindow is how long those of a source and a reason are counted together after the first.

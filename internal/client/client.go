@@ -63,14 +63,13 @@ func (c *Client) In(project string) { c.project = project }
 // Trust makes the client believe the server that shows this very certificate (DER), whoever signed it and whatever
 // name it is for. It is to be called before the first call.
 func (c *Client) Trust(shown func() []byte) {
-	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{
-		InsecureSkipVerify: true, // what follows is stricter
-		VerifyConnection: func(s tls.ConnectionState) error {
-			if !bytes.Equal(s.PeerCertificates[0].Raw, shown()) {
-				return errors.New("the server's certificate is not the one that it was started with")
-			}
-			return nil
-		},
+	t := c.tls()
+	t.InsecureSkipVerify = true // what follows is stricter
+	t.VerifyConnection = func(s tls.ConnectionState) error {
+		if !bytes.Equal(s.PeerCertificates[0].Raw, shown()) {
+			return errors.New("the server's certificate is not the one that it was started with")
+		}
+		return nil
 	}
 }
 

@@ -58,21 +58,18 @@ type IssuerRole struct {
 	Bound bool   `yaml:"bound"`
 }
 
-// TLS is the server's certificate. Both files are PEM, and read again when they change.
+// TLS is the server's certificate, and who its clients' are of. The files are PEM, and read again when they change.
 type TLS struct {
 	Certificate string `yaml:"certificate"` // with those between it and its authority
 	Key         string `yaml:"key"`
+	// ClientCA is a PEM file with the authorities of clients' certificates; "": none are asked for. ClientAuth says whether
+	// there has to be one.
+	ClientCA   string `yaml:"client_ca"`
+	ClientAuth string `yaml:"client_auth"`
 }
 
 // On reports whether the server speaks TLS.
 func (t TLS) On() bool { return t.Certificate != "" }
-
-func (c *Config) checkTLS() error {
-	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
-		return invalid("tls", "Write tls: {certificate: FILE, key: FILE}.", "tls has one of certificate and key: it takes both")
-	}
-	return nil
-}
 
 func (c *Config) checkAuth() error {
 	a := c.Auth

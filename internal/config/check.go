@@ -38,6 +38,9 @@ func (c *Config) checkDoor() error {
 	if err := c.checkTLS(); err != nil {
 		return err
 	}
+	if err := c.checkClientCertificates(); err != nil {
+		return err
+	}
 	return c.checkAuth()
 }
 

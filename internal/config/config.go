@@ -5,7 +5,8 @@
 //	listen, data, database
 //	auth        {mode, root_key, issuers, browser_origins}
 //	identity    {trust_domain, issuer, algorithm, exchange_audiences, environments}
-//	tls         {certificate, key}
+//	tls         {certificate, key, client_ca, client_auth}
+//	client_certificates {allow: [{spiffe_id, subject, kind, id, project, role, bound}], deny: [{serial, spiffe_id, subject}]}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]
 //	capacity    [{name, provider, models, tokens_per_minute, requests_per_minute, concurrent, …}]
 //	commitments [{name, provider, pool, start, period, periods, usd, tokens, shortfall_usd_per_million}]
@@ -77,15 +78,17 @@ const (
 
 // Config is everything that a node is started with.
 type Config struct {
-	Listen    string     `yaml:"listen"`
-	Data      string     `yaml:"data"`     // directory: SQLite and blobs
-	Database  string     `yaml:"database"` // postgres://…; "" for SQLite
-	Auth      Auth       `yaml:"auth"`
-	TLS       TLS        `yaml:"tls"`
-	Identity  Identity   `yaml:"identity"`
-	Providers []Provider `yaml:"providers"`
-	Models    []Model    `yaml:"models"`
-	Servers   []Server   `yaml:"mcp_servers"`
+	Listen   string `yaml:"listen"`
+	Data     string `yaml:"data"`     // directory: SQLite and blobs
+	Database string `yaml:"database"` // postgres://…; "" for SQLite
+	Auth     Auth   `yaml:"auth"`
+	TLS      TLS    `yaml:"tls"`
+	// ClientCertificates says who comes with which TLS client certificate.
+	ClientCertificates ClientCertificates `yaml:"client_certificates"`
+	Identity           Identity           `yaml:"identity"`
+	Providers          []Provider         `yaml:"providers"`
+	Models             []Model            `yaml:"models"`
+	Servers            []Server           `yaml:"mcp_servers"`
 	// PrivateToolServers are names and networks (CIDR) that are not public, in which agents may name tool servers. It counts
 	// with authentication; without, there is one user, whose machine it is.
 	PrivateToolServers []string `yaml:"private_tool_servers"`

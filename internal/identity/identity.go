@@ -148,6 +148,9 @@ type Caller struct {
 	stead.Principal
 	Key   string    // id of what it came with: a key, a session token, TokenID, "root"; "": nothing was needed
 	Until time.Time // when that ends; zero: never
+	// Certificate is the name in the TLS client certificate that it came with, of which Key is the id; "": it came with
+	// something else.
+	Certificate string
 }
 
 func (k Key) principal() stead.Principal {

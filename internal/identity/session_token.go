@@ -59,11 +59,13 @@ type SessionToken struct {
 	Role    stead.Role          `json:"role"`      // of its maker: what that may not, it does not let anybody do
 	// Maker is the key that it was made with, and ends with. Of the root key, Root is a hash of that with the id, so that
 	// it ends as well when the configuration has another.
-	Maker     string `json:"maker"`
-	Root      string `json:"root,omitempty"`
-	CreatedAt int64  `json:"created_at"` // Unix milliseconds
-	ExpiresAt int64  `json:"expires_at"`
-	SHA256    string `json:"sha256"` // of its secret
+	Maker string `json:"maker"`
+	Root  string `json:"root,omitempty"`
+	// Certificate is the name in the client certificate that Maker is the id of, if it is one.
+	Certificate string `json:"certificate,omitempty"`
+	CreatedAt   int64  `json:"created_at"` // Unix milliseconds
+	ExpiresAt   int64  `json:"expires_at"`
+	SHA256      string `json:"sha256"` // of its secret
 }
 
 // seen is a token as it was read at a time.
@@ -155,6 +157,7 @@ func (s *Service) CreateToken(ctx context.Context, c Caller, session stead.Sessi
 	if !c.Until.IsZero() {
 		t.ExpiresAt = min(t.ExpiresAt, c.Until.UnixMilli())
 	}
+	t.Certificate = c.Certificate
 	if t.Maker == rootID {
 		t.Root = s.rootMark(t.ID)
 	}
@@ -269,12 +272,16 @@ func (s *Service) bearer(ctx context.Context, id, secret string) (Caller, error)
 	if !now.Before(until) {
 		return Caller{}, refusedToken("the session token has expired")
 	}
-	switch t.Maker {
-	case rootID:
+	switch {
+	case t.Certificate != "":
+		if s.cfg.Certified == nil || !s.cfg.Certified(t.Maker, t.Certificate, t.Project) {
+			return Caller{}, refusedToken("the certificate that the session token was made with does not count any more")
+		}
+	case t.Maker == rootID:
 		if s.cfg.Root == "" || t.Root != s.rootMark(t.ID) {
 			return Caller{}, refusedToken("the key that the session token was made with is not valid any more")
 		}
-	case TokenID: // an identity provider's, whose end is the token's at the latest
+	case t.Maker == TokenID: // an identity provider's, whose end is the token's at the latest
 	default:
 		_, err := s.valid(ctx, t.Maker, now)
 		if stead.KindOf(err) == stead.KindUnauthenticated {

@@ -13,6 +13,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/identity/certificate"
 )
 
 // Audit shows audit logs: see package audit, which implements it.
@@ -45,6 +46,9 @@ func (s *server) turnedAway(w http.ResponseWriter, r *http.Request, err error, s
 		return
 	}
 	claimed := ""
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		claimed = certificate.IDOf(r.TLS.PeerCertificates[0])
+	}
 	if scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		claimed = identity.Claimed(strings.TrimSpace(secret))
 	}

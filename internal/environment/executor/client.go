@@ -41,8 +41,10 @@ type Config struct {
 	Ran  func(args []string, exit environment.Exit, err error)
 
 	Client *http.Client // nil: one of its own
-	Timing Timing
-	Log    *slog.Logger // nil: nothing is logged
+	// Certified is that Client shows a TLS certificate: then Remote need have no token.
+	Certified bool
+	Timing    Timing
+	Log       *slog.Logger // nil: nothing is logged
 
 	environment string // from Remote
 }
@@ -75,7 +77,7 @@ type client struct {
 // KindNotFound when the environment is over, KindConflict when another executor has taken over. It
 // tries again, for ever, after everything else. An error of Place is its own. When it returns, no command runs any more.
 func Run(ctx context.Context, config Config) error {
-	r, err := parseRemote(config.Remote, config.PlainHTTP)
+	r, err := parseRemote(config.Remote, config.PlainHTTP, config.Certified)
 	if err != nil {
 		return err
 	}
@@ -185,7 +187,7 @@ func (c *client) connect(ctx context.Context) error {
 	if _, broken := errors.AsType[*ruleError](err); broken {
 		talk.end(err)
 	}
-	if b, ok := errors.AsType[*bye](err); ok && b.Code != codeOvertaken {
+	if b, ok := errors.AsType[*bye](err); ok && b.Code != codeOvertaken && b.Code != CodeCertificate { // the next certificate goes on
 		talk.end(err)
 	}
 	c.lapse = time.Now().Add(c.timing.Grace)
@@ -226,9 +228,11 @@ func (c *client) dial(ctx context.Context) (s *socket, workspace string, err err
 	defer cancel()
 	once := *c.config.Client
 	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // the token is for one server
-	ws, answer, err := websocket.Dial(ctx, c.remote.url, &websocket.DialOptions{
-		HTTPClient: &once, HTTPHeader: http.Header{"Authorization": {"Bearer " + c.remote.token}},
-	})
+	header := http.Header{}
+	if c.remote.token != "" {
+		header.Set("Authorization", "Bearer "+c.remote.token)
+	}
+	ws, answer, err := websocket.Dial(ctx, c.remote.url, &websocket.DialOptions{HTTPClient: &once, HTTPHeader: header})
 	if err == nil {
 		return newSocket(ws, c.timing), answer.Header.Get(headerWorkspace), nil
 	}

@@ -46,6 +46,9 @@
 // random bits, stands in the URL's fragment, which is never part of a request, and is sent as a bearer;
 // the server knows its SHA-256.
 //
+// Who shows a TLS client certificate that the server takes for an executor's of the environment's project needs no token
+// (HubConfig.Shown). A certificate that is shown beside a token must be valid as well. A connection ends with its certificate.
+//
 // Errors: the Hub refuses a connection with KindUnauthenticated (wrong token) or KindNotFound (the
 // environment is over). Provider.Open gives KindUnavailable with CodeNotConnected when no executor is
 // there; so do, inside a NotStartedError, commands while it is away. Run ends with an error only when
@@ -135,6 +138,9 @@ const (
 	CodeNotConnected = "environment_not_connected"
 	// CodeToken: the token is not the environment's, or there is no such environment.
 	CodeToken = "executor_token_invalid"
+	// CodeCertificate: the TLS client certificate has expired or does not count, or not for this environment. The executor
+	// comes again with whatever its files hold by then.
+	CodeCertificate = "executor_certificate_invalid"
 	// CodeGone: the environment is over, and its token with it.
 	CodeGone = "environment_gone"
 
@@ -225,7 +231,9 @@ type remote struct {
 
 // parseRemote reads a RemoteURL. Without plain, http is for loopback only: whoever sits on the line
 // would else run commands here.
-func parseRemote(raw string, plain bool) (remote, error) {
+//
+// With certified, which is that the client shows a certificate, the URL need have no token, and has to be https.
+func parseRemote(raw string, plain, certified bool) (remote, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return remote{}, stead.Invalid("remote", "the remote URL can't be read")
@@ -241,10 +249,13 @@ func parseRemote(raw string, plain bool) (remote, error) {
 	id, found := strings.CutSuffix(u.EscapedPath(), "/executor")
 	id = id[strings.LastIndexByte(id, '/')+1:]
 	if r.environment, err = url.PathUnescape(id); err != nil || !found || id == "" || u.Host == "" || u.User != nil || u.RawQuery != "" ||
-		u.Scheme != "http" && u.Scheme != "https" || !strings.HasPrefix(r.token, tokenPrefix) && !strings.HasPrefix(r.token, sessionTokenPrefix) {
+		u.Scheme != "http" && u.Scheme != "https" || !strings.HasPrefix(r.token, tokenPrefix) && !strings.HasPrefix(r.token, sessionTokenPrefix) && !(certified && r.token == "") {
 		e := stead.Invalid("remote", "the remote URL is not one of an environment")
 		e.Hint = "Pass the environment's remote_url unchanged, with all that follows the #, in quotes."
 		return remote{}, e
+	}
+	if certified && u.Scheme == "http" {
+		return remote{}, stead.Invalid("remote", "the remote URL is not encrypted: a client certificate is shown over https alone")
 	}
 	if u.Scheme == "http" && !plain && !isLoopback(u.Hostname()) {
 		e := stead.Invalid("remote", "the remote URL is not encrypted: whoever can change what is on the line to %s could run commands here", u.Host)
@@ -257,8 +268,8 @@ func parseRemote(raw string, plain bool) (remote, error) {
 
 // Host reads a RemoteURL and returns the host, with its port, that an executor would connect to. The
 // error is that of Run.
-func Host(remoteURL string, plainHTTP bool) (string, error) {
-	r, err := parseRemote(remoteURL, plainHTTP)
+func Host(remoteURL string, plainHTTP, certified bool) (string, error) {
+	r, err := parseRemote(remoteURL, plainHTTP, certified)
 	return r.host, err
 }
 

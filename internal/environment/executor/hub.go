@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -22,6 +23,8 @@ type Registration struct {
 	Over    bool            // the environment has expired or was deleted: its executor can stop
 	// Workspace is the environment's workspace_directory, an absolute path; "": none is named.
 	Workspace string
+
+	by *Certificate // that opened it; nil: a token did
 }
 
 // HubConfig is what a Hub needs. Only Lookup is required.
@@ -32,11 +35,25 @@ type HubConfig struct {
 	// Admits says until when another token than the environment's own opens it, a session token: KindUnauthenticated where it
 	// does not. nil: none does.
 	Admits func(ctx context.Context, token, environmentID string) (until time.Time, err error)
+	// Shown says what the TLS client certificate of a connection is good for; the zero Certificate where there is none.
+	// KindUnauthenticated or KindForbidden for one that is not valid. nil: nobody shows any.
+	Shown func(r *http.Request) (Certificate, error)
+	// In is Lookup of an executor that came with a certificate and no token.
+	In func(ctx context.Context, project stead.ProjectID, environmentID string) (Registration, error)
+	// Admitted is told of such an executor before it is let in, and may refuse it. nil: nobody is.
+	Admitted func(r *http.Request, by Certificate, environmentID string) error
 	// Changed is told when an executor came or went, one call at a time, the latest state of each
 	// environment: one that left and came back in between may not be told. It may block.
 	Changed func(Change)
 	Timing  Timing
 	Log     *slog.Logger // nil: nothing is logged
+}
+
+// Certificate is a TLS client certificate that is valid.
+type Certificate struct {
+	ID, Name string
+	Project  stead.ProjectID // whose executor it makes its bearer; "": nobody's
+	Until    time.Time       // zero: there is none
 }
 
 // Change says whether an environment's executor is connected.
@@ -104,10 +121,16 @@ func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentI
 	if err != nil {
 		return err
 	}
+	by := found.by
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		e := stead.Invalid("", "this is where executors connect to, over WebSocket")
 		e.Hint = "Run stead executor --remote with the environment's remote_url."
 		return e
+	}
+	if by != nil && h.config.Admitted != nil {
+		if err := h.config.Admitted(r, *by, environmentID); err != nil {
+			return err
+		}
 	}
 	h.mu.Lock()
 	if h.closed || len(h.links) >= MaxExecutors && h.links[environmentID] == nil {
@@ -137,7 +160,8 @@ func (h *Hub) ServeExecutor(w http.ResponseWriter, r *http.Request, environmentI
 	return nil
 }
 
-// guard ends a connection with the token that it was let in with: when that expires, and soon after it was revoked.
+// guard ends a connection with what it was let in with: when that expires, and soon after it was revoked. Who came with a
+// certificate may come again with its next one.
 func (h *Hub) guard(ctx context.Context, s *socket, r *http.Request, environmentID string, until time.Time) {
 	for {
 		t := time.NewTimer(min(time.Until(until), h.timing.Heartbeat))
@@ -148,40 +172,86 @@ func (h *Hub) guard(ctx context.Context, s *socket, r *http.Request, environment
 		case <-t.C:
 		}
 		_, _, err := h.authenticate(r, environmentID)
-		if k := stead.KindOf(err); !time.Now().Before(until) || k == stead.KindUnauthenticated {
+		over := !time.Now().Before(until)
+		switch e, _ := errors.AsType[*stead.Error](err); {
+		case e != nil && e.Code == CodeCertificate || over && h.certified(r):
+			s.part(bye{CodeCertificate, "the client certificate of this connection has expired, or does not count any more"})
+			return
+		case over || stead.KindOf(err) == stead.KindUnauthenticated:
 			s.part(bye{CodeToken, "the token of this connection has expired, or was revoked"})
 			return
 		}
 	}
 }
 
-// authenticate finds the environment of a connection's token, and until when that counts; zero: as long as the environment.
+// certified reports whether a connection's certificate is what ends it: it is over, whatever else the connection came with.
+func (h *Hub) certified(r *http.Request) bool {
+	by, err := h.shown(r)
+	return err != nil || !by.Until.IsZero() && !time.Now().Before(by.Until)
+}
+
+// shown is what a connection's certificate is good for.
+func (h *Hub) shown(r *http.Request) (Certificate, error) {
+	if h.config.Shown == nil {
+		return Certificate{}, nil
+	}
+	by, err := h.config.Shown(r)
+	if k := stead.KindOf(err); k == stead.KindUnauthenticated || k == stead.KindForbidden {
+		return by, &stead.Error{Kind: stead.KindUnauthenticated, Code: CodeCertificate, Message: "the client certificate does not count here", Err: err}
+	}
+	return by, err
+}
+
+// authenticate finds the environment of a connection's token or certificate, and until when that counts; zero: as long as the
+// environment. A certificate that does not count is refused beside a token too.
 func (h *Hub) authenticate(r *http.Request, environmentID string) (found Registration, until time.Time, err error) {
-	wrong := &stead.Error{Kind: stead.KindUnauthenticated, Code: CodeToken, Message: "the token is not that of this environment's executor"}
+	by, err := h.shown(r)
+	if err != nil {
+		return Registration{}, until, err
+	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		return Registration{}, until, wrong
-	}
-	if found, err = h.config.Lookup(r.Context(), environmentID, token); err != nil && stead.KindOf(err) != stead.KindNotFound {
-		return Registration{}, until, err
-	}
-	if err == nil && !match(token, found.Digest) {
-		err = wrong
-		if h.config.Admits != nil {
-			until, err = h.config.Admits(r.Context(), token, environmentID)
+	switch {
+	case ok:
+		found, until, err = h.byToken(r, environmentID, token)
+		if until.IsZero() || !by.Until.IsZero() && by.Until.Before(until) {
+			until = by.Until
 		}
-	}
-	switch stead.KindOf(err) {
-	case "":
-	case stead.KindNotFound, stead.KindUnauthenticated:
-		return Registration{}, until, wrong
+	case by.Project != "" && h.config.In != nil:
+		if found, err = h.config.In(r.Context(), by.Project, environmentID); stead.KindOf(err) == stead.KindNotFound {
+			err = &stead.Error{Kind: stead.KindUnauthenticated, Code: CodeCertificate, Message: "the certificate's project has no such environment"}
+		}
+		found.by, until = &by, by.Until
 	default:
-		return Registration{}, until, err
+		err = wrongToken()
+	}
+	if err != nil {
+		return Registration{}, time.Time{}, err
 	}
 	if found.Over {
 		return Registration{}, until, &stead.Error{Kind: stead.KindNotFound, Code: CodeGone, Message: "the environment is over"}
 	}
 	return found, until, nil
+}
+
+func wrongToken() error {
+	return &stead.Error{Kind: stead.KindUnauthenticated, Code: CodeToken, Message: "the token is not that of this environment's executor"}
+}
+
+// byToken is authenticate of an executor that shows a token.
+func (h *Hub) byToken(r *http.Request, environmentID, token string) (found Registration, until time.Time, err error) {
+	if found, err = h.config.Lookup(r.Context(), environmentID, token); err != nil && stead.KindOf(err) != stead.KindNotFound {
+		return Registration{}, until, err
+	}
+	if err == nil && !match(token, found.Digest) {
+		err = wrongToken()
+		if h.config.Admits != nil {
+			until, err = h.config.Admits(r.Context(), token, environmentID)
+		}
+	}
+	if k := stead.KindOf(err); k == stead.KindNotFound || k == stead.KindUnauthenticated {
+		err = wrongToken()
+	}
+	return found, until, err
 }
 
 // greet takes the hello, and carries the conversation on or begins one.

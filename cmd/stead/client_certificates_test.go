@@ -1,0 +1,523 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead/internal/client"
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/identity/certificate/certificatetest"
+)
+
+// gate is a server that asks for client certificates, with an authority of its own and one of its clients.
+type gate struct {
+	t       *testing.T
+	n       *node
+	ca      *certificatetest.Authority // of the server
+	clients *certificatetest.Authority
+	yaml    string // the configuration's file
+	text    string // what is in it, but for client_certificates
+	caFile  string // tls.client_ca
+	trust   string // a file with the server's authority
+}
+
+const certificateRulesText = `client_certificates:
+  allow:
+    - {spiffe_id: "spiffe://acme.example/batch", project: one, role: developer}
+    - {spiffe_id: "spiffe://acme.example/ada", kind: user, id: ada, project: one, role: agent, bound: true}
+    - {spiffe_id: "spiffe://acme.example/box", kind: executor, project: one}
+    - {spiffe_id: "spiffe://acme.example/elsewhere", kind: executor, project: two}
+`
+
+func openGate(t *testing.T, auth string) *gate {
+	t.Helper()
+	dir := t.TempDir()
+	g := &gate{t: t, ca: certificatetest.New(t, "servers"), clients: certificatetest.New(t, "clients"), yaml: filepath.Join(dir, "stead.yaml"), caFile: filepath.Join(dir, "clients.pem"), trust: filepath.Join(dir, "servers.pem")}
+	cert, key := certificatetest.Write(t, g.ca.Server(t, "stead.example"), dir)
+	g.trustClients(g.clients)
+	certificatetest.Replace(t, g.trust, certificatetest.PEM(g.ca))
+	g.text = "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n" +
+		"tls: {certificate: " + cert + ", key: " + key + ", client_ca: " + g.caFile + ", client_auth: " + auth + "}\n"
+	certificatetest.Replace(t, g.yaml, []byte(g.text+certificateRulesText))
+	g.n = openAt(t, g.yaml, filepath.Join(t.TempDir(), "data"), io.Discard)
+	return g
+}
+
+func (g *gate) trustClients(of ...*certificatetest.Authority) {
+	g.t.Helper()
+	certificatetest.Replace(g.t, g.caFile, certificatetest.PEM(of...))
+}
+
+// hurry makes the server look at its files at the next chance.
+func (g *gate) hurry() {
+	g.n.clients.mu.Lock()
+	defer g.n.clients.mu.Unlock()
+	g.n.clients.looked = time.Time{}
+}
+
+// reload is what SIGHUP does, with other rules.
+func (g *gate) reload(rules string) {
+	g.t.Helper()
+	certificatetest.Replace(g.t, g.yaml, []byte(g.text+rules))
+	err := g.n.reload(g.t.Context(), func() (*config.Config, error) {
+		return config.Load(config.Flags{Listen: "127.0.0.1:0", Data: g.n.cfg.Data, File: g.yaml}, func(string) (string, bool) { return "", false })
+	})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// as is a client that shows a certificate; nil: none.
+func (g *gate) as(c *tls.Certificate, change func(*tls.Config)) *http.Client {
+	g.t.Helper()
+	config := &tls.Config{RootCAs: certificatetest.Pool(g.ca)}
+	if c != nil {
+		// Whatever authorities the server names, which Certificates would look at.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
+	}
+	if change != nil {
+		change(config)
+	}
+	tr := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
+	g.t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+// get is a call's status and body, 0 where there was no answer.
+func (g *gate) get(c *http.Client, key, path string) (int, string) {
+	return g.call(c, key, "GET", path, "")
+}
+
+func (g *gate) call(c *http.Client, key, method, path, body string) (int, string) {
+	g.t.Helper()
+	req, err := http.NewRequestWithContext(g.t.Context(), method, g.n.base+path, strings.NewReader(body))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return res.StatusCode, string(b)
+}
+
+// made is get of an object that is made.
+func (g *gate) made(c *http.Client, key, method, path, body string, out any) {
+	g.t.Helper()
+	status, said := g.call(c, key, method, path, body)
+	if status != 200 || json.Unmarshal([]byte(said), out) != nil {
+		g.t.Fatalf("%s %s: %d %s", method, path, status, said)
+	}
+}
+
+// recorded waits for a refusal in the audit log with a reason.
+func (g *gate) recorded(reason string) {
+	g.t.Helper()
+	plain := g.n.asRootHTTP(g)
+	var log string
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if _, log = g.get(plain, g.n.rootKey, "/v1/audit_records?action=authenticate&limit=100"); strings.Contains(log, reason) {
+			return
+		}
+	}
+	g.t.Errorf("the audit log does not have %q: %s", reason, log)
+}
+
+// asRootHTTP is a client that is let in whatever is asked for.
+func (n *node) asRootHTTP(g *gate) *http.Client { return g.as(n.clients.own, nil) }
+
+func TestWhoComesWithAClientCertificate(t *testing.T) {
+	g := openGate(t, config.ClientAuthOptional)
+	stranger := certificatetest.New(t, "clients") // the same name, another key
+	batch := g.as(g.clients.SPIFFE(t, "spiffe://acme.example/batch"), nil)
+	if status, body := g.get(batch, "", "/v1/agents"); status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	plain := g.as(nil, nil)
+	for what, c := range map[string]struct {
+		client      *http.Client
+		key, path   string
+		status      int
+		body, audit string
+	}{
+		"its role is not an owner's":      {batch, "", "/v1/api_keys", 403, "", ""},
+		"a key in place of it":            {batch, g.n.rootKey, "/v1/api_keys", 200, "", ""},
+		"a wrong key beside it":           {batch, "sk-stead-0a-00ff", "/v1/agents", 401, "", "the API key is not known"},
+		"nothing":                         {plain, "", "/v1/agents", 401, "no API key", ""},
+		"a key alone":                     {plain, g.n.rootKey, "/v1/agents", 200, "", ""},
+		"an executor at the API":          {g.as(g.clients.SPIFFE(t, "spiffe://acme.example/box"), nil), "", "/v1/agents", 403, "executor's", "executor's"},
+		"a name without a rule":           {g.as(g.clients.SPIFFE(t, "spiffe://acme.example/batch/2"), nil), "", "/v1/agents", 403, "spiffe://acme.example/batch/2", "no rule gives"},
+		"the same with a key":             {g.as(g.clients.SPIFFE(t, "spiffe://acme.example/batch/2"), nil), g.n.rootKey, "/v1/agents", 200, "", ""},
+		"several names":                   {g.as(g.clients.SPIFFE(t, "spiffe://acme.example/batch", "spiffe://acme.example/ada"), nil), "", "/v1/agents", 0, "", "2 URIs"},
+		"several names with a key":        {g.as(g.clients.SPIFFE(t, "spiffe://acme.example/batch", "spiffe://acme.example/ada"), nil), g.n.rootKey, "/v1/agents", 0, "", ""},
+		"another authority":               {g.as(stranger.SPIFFE(t, "spiffe://acme.example/batch"), nil), "", "/v1/agents", 0, "", "not trusted here"},
+		"the server's authority":          {g.as(g.ca.SPIFFE(t, "spiffe://acme.example/batch"), nil), "", "/v1/agents", 0, "", ""},
+		"another's at a route for nobody": {g.as(stranger.SPIFFE(t, "spiffe://acme.example/batch"), nil), "", "/healthz", 0, "", ""},
+		"expired": {g.as(g.clients.Issue(t, func(c *x509.Certificate) {
+			c.URIs, c.NotAfter = certificatetest.URIs(t, "spiffe://acme.example/batch"), time.Now().Add(-time.Second)
+		}), nil), "", "/v1/agents", 0, "", "has expired"},
+		"for servers": {g.as(g.clients.Issue(t, func(c *x509.Certificate) {
+			c.URIs, c.ExtKeyUsage = certificatetest.URIs(t, "spiffe://acme.example/batch"), []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}), nil), "", "/v1/agents", 0, "", "not for clients"},
+		"another's, without its key": {g.as(&tls.Certificate{Certificate: g.clients.SPIFFE(t, "spiffe://acme.example/batch").Certificate, PrivateKey: stranger.SPIFFE(t).PrivateKey}, nil), "", "/v1/agents", 0, "", "does not have the key"},
+	} {
+		status, body := g.get(c.client, c.key, c.path)
+		if status != c.status || !strings.Contains(body, c.body) {
+			t.Errorf("%s: %d %s, want %d %s", what, status, body, c.status, c.body)
+		}
+		if c.audit != "" {
+			g.recorded(c.audit)
+		}
+	}
+	// Who a certificate stands for is who made the session, and in the log with what it came with.
+	ada := g.as(g.clients.SPIFFE(t, "spiffe://acme.example/ada"), nil)
+	var s struct{ ID string }
+	g.made(ada, "", "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
+	if status, body := g.get(batch, "", "/v1/agents/sessions/"+s.ID); status != 200 {
+		t.Errorf("the project's: %d %s", status, body)
+	}
+	var two struct{ Secret string }
+	g.made(plain, g.n.rootKey, "POST", "/v1/api_keys", `{"role":"owner","project":"two"}`, &two)
+	if status, _ := g.get(plain, two.Secret, "/v1/agents/sessions/"+s.ID); status != 404 {
+		t.Errorf("another project's: %d", status)
+	}
+	var tok madeToken
+	g.made(ada, "", "POST", "/v1/agents/sessions/"+s.ID+"/tokens", `{"scope":["read"],"expires_after_seconds":86400}`, &tok)
+	if tok.ExpiresAt > time.Now().Add(31*time.Minute).Unix() {
+		t.Errorf("the session token outlives the certificate that it was made with: %d", tok.ExpiresAt)
+	}
+	if status, body := g.get(plain, tok.Secret, "/v1/agents/sessions/"+s.ID+"/items"); status != 200 {
+		t.Errorf("with her session token: %d %s", status, body)
+	}
+	g.reload(certificateRulesText + "  deny: [{spiffe_id: \"spiffe://acme.example/ada\"}]\n")
+	if status, body := g.get(plain, tok.Secret, "/v1/agents/sessions/"+s.ID+"/items"); status != 401 || !strings.Contains(body, "does not count any more") {
+		t.Errorf("with her session token, after her certificate was denied: %d %s", status, body)
+	}
+	if status, body := g.get(ada, "", "/v1/agents/sessions/"+s.ID); status != 401 || !strings.Contains(body, "certificate_denied") {
+		t.Errorf("on the connection that she had: %d %s", status, body)
+	}
+	if status, body := g.get(ada, g.n.rootKey, "/v1/agents"); status != 401 {
+		t.Errorf("with a key on that connection: %d %s", status, body)
+	}
+}
+
+// A stream ends with the certificate that it was opened with, as with a token.
+func TestAStreamEndsWithItsCertificate(t *testing.T) {
+	g := openGate(t, config.ClientAuthOptional)
+	var s struct{ ID string }
+	g.made(g.as(g.clients.SPIFFE(t, "spiffe://acme.example/ada"), nil), "", "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
+	for what, key := range map[string]string{"alone": "", "beside a key": g.n.rootKey} {
+		ends := time.Now().Add(2 * time.Second).Truncate(time.Second)
+		short := g.as(g.clients.Issue(t, func(c *x509.Certificate) {
+			c.URIs, c.NotAfter = certificatetest.URIs(t, "spiffe://acme.example/ada"), ends
+		}), nil)
+		path := "/v1/agents/sessions/" + s.ID + "/events?after=0"
+		if key != "" { // the root key chooses its project
+			g.made(g.as(nil, nil), key, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
+			path = "/v1/agents/sessions/" + s.ID + "/events?after=0"
+		}
+		status, body := g.get(short, key, path)
+		if status != 200 || !strings.Contains(body, "token_expired") || time.Since(ends).Abs() > 5*time.Second {
+			t.Errorf("%s: %d %s after %s", what, status, body, time.Since(ends))
+		}
+		if status, _ := g.get(short, key, path); status != 401 && status != 0 {
+			t.Errorf("%s, again: %d", what, status)
+		}
+	}
+}
+
+// Whose authority goes is refused from then on, on connections that there are and in sessions that are resumed; whose stays
+// notices nothing.
+func TestAuthoritiesAreReplacedUnderLoad(t *testing.T) {
+	g := openGate(t, config.ClientAuthOptional)
+	next := certificatetest.New(t, "next")
+	g.trustClients(g.clients, next)
+	g.hurry()
+	old, fresh := g.clients.SPIFFE(t, "spiffe://acme.example/batch"), next.SPIFFE(t, "spiffe://acme.example/batch")
+	kept := g.as(old, nil) // one connection, HTTP/2
+	if status, body := g.get(kept, "", "/v1/agents"); status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	var gone, stop atomic.Bool // gone: the old authority was taken away before
+	var calls, refused atomic.Int64
+	var working sync.WaitGroup
+	work := func(c *http.Client, goes bool) {
+		for !stop.Load() {
+			before := gone.Load()
+			status, body := g.get(c, "", "/v1/agents")
+			calls.Add(1)
+			switch {
+			case !goes && status != 200:
+				t.Errorf("whose authority stays is refused: %d %s", status, body)
+				return
+			case goes && before && status == 200:
+				t.Error("whose authority is gone is let in")
+				return
+			case goes && status != 200:
+				refused.Add(1)
+			}
+		}
+	}
+	for range 2 {
+		working.Go(func() { work(g.as(old, nil), true) })
+		working.Go(func() { work(g.as(fresh, nil), false) })
+		working.Go(func() { work(once(g.as(old, nil)), true) })
+		working.Go(func() { work(once(g.as(fresh, nil)), false) })
+	}
+	at := func(n int64) {
+		for until := time.Now().Add(20 * time.Second); calls.Load() < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatal("nobody calls")
+			}
+		}
+	}
+	at(200)
+	certificatetest.Replace(t, g.caFile, []byte("half an author")) // changes nothing
+	g.hurry()
+	at(calls.Load() + 100)
+	if refused.Load() > 0 {
+		t.Error("a file that can't be used took an authority away")
+	}
+	g.trustClients(next)
+	g.hurry()
+	g.n.clients.look()
+	gone.Store(true)
+	at(calls.Load() + 300)
+	stop.Store(true)
+	working.Wait()
+	if refused.Load() == 0 {
+		t.Error("nobody was refused")
+	}
+	if status, body := g.get(kept, "", "/v1/agents"); status != 401 || !strings.Contains(body, "certificate_unknown_authority") {
+		t.Errorf("on the connection that there was: %d %s", status, body)
+	}
+}
+
+// once makes a client connect for each request.
+func once(c *http.Client) *http.Client {
+	c.Transport.(*http.Transport).DisableKeepAlives = true
+	return c
+}
+
+// sessions says whether a client's TLS sessions were resumed.
+type sessions struct{ resumed, fresh atomic.Int64 }
+
+func (s *sessions) of(version uint16) func(*tls.Config) {
+	return func(c *tls.Config) {
+		c.ClientSessionCache, c.MaxVersion = tls.NewLRUClientSessionCache(8), version
+		c.VerifyConnection = func(state tls.ConnectionState) error {
+			if state.DidResume {
+				s.resumed.Add(1)
+			} else {
+				s.fresh.Add(1)
+			}
+			return nil
+		}
+	}
+}
+
+func TestAResumedSessionIsVerifiedAgain(t *testing.T) {
+	g := openGate(t, config.ClientAuthRequired)
+	next := certificatetest.New(t, "next")
+	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+		g.trustClients(g.clients, next)
+		g.hurry()
+		var seen sessions
+		c := once(g.as(g.clients.SPIFFE(t, "spiffe://acme.example/batch"), seen.of(version)))
+		for range 3 {
+			if status, body := g.get(c, "", "/v1/agents"); status != 200 {
+				t.Fatalf("%s: %d %s", name, status, body)
+			}
+		}
+		if seen.fresh.Load() != 1 || seen.resumed.Load() != 2 {
+			t.Fatalf("%s: %d sessions were resumed, %d were not", name, seen.resumed.Load(), seen.fresh.Load())
+		}
+		g.trustClients(next)
+		g.hurry()
+		if status, body := g.get(c, "", "/v1/agents"); status != 0 {
+			t.Errorf("%s: after its authority went: %d %s", name, status, body)
+		}
+		g.recorded("not trusted here")
+	}
+}
+
+// Where certificates are required, nobody connects without; this process itself does.
+func TestClientCertificatesAreRequired(t *testing.T) {
+	g := openGate(t, config.ClientAuthRequired)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		plain := g.as(nil, func(c *tls.Config) { c.MaxVersion = version })
+		if status, body := g.get(plain, g.n.rootKey, "/healthz"); status != 0 || !strings.Contains(body, "tls") {
+			t.Errorf("without one: %d %s", status, body)
+		}
+	}
+	g.recorded("a client certificate is needed")
+	own, err := client.New(g.n.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	if !g.n.asRoot(own).Alive(t.Context()) {
+		t.Error("the process can't call itself")
+	}
+	if status, _ := g.get(g.n.asRootHTTP(g), "", "/v1/agents"); status != 401 {
+		t.Errorf("its own certificate makes somebody known: %d", status)
+	}
+	unmapped := g.as(g.clients.SPIFFE(t, "spiffe://acme.example/laptop"), nil)
+	if status, body := g.get(unmapped, g.n.rootKey, "/v1/agents"); status != 200 {
+		t.Errorf("a key behind a certificate without a role: %d %s", status, body)
+	}
+	// The command line.
+	dir := t.TempDir()
+	cert, key := certificatetest.Write(t, g.clients.SPIFFE(t, "spiffe://acme.example/batch"), dir)
+	for what, c := range map[string]struct {
+		args []string
+		env  map[string]string
+		code int
+		said string
+	}{
+		"by flags":       {[]string{"--cert", cert, "--key", key, "--ca", g.trust}, nil, exitOK, ""},
+		"by variables":   {nil, map[string]string{envCertFile: cert, envKeyFile: key, envCAFile: g.trust}, exitOK, ""},
+		"without one":    {[]string{"--ca", g.trust}, nil, exitFailed, "no Stead answers"},
+		"without a key":  {[]string{"--cert", cert, "--ca", g.trust}, nil, exitFailed, "takes both"},
+		"no such file":   {[]string{"--cert", cert + "x", "--key", key, "--ca", g.trust}, nil, exitFailed, "can't be used"},
+		"another server": {[]string{"--cert", cert, "--key", key}, nil, exitFailed, "no Stead answers"},
+		"in the clear":   {[]string{"--cert", cert, "--key", key, "--server", "http://127.0.0.1:1"}, nil, exitFailed, "over https alone"},
+	} {
+		var said bytes.Buffer
+		a := &app{in: strings.NewReader(""), out: io.Discard, err: &said, env: func(name string) (string, bool) { v, ok := c.env[name]; return v, ok }}
+		if code := a.main(t.Context(), append([]string{"agents", "list", "--server", g.n.base}, c.args...)); code != c.code || !strings.Contains(said.String(), c.said) {
+			t.Errorf("%s: %d %s", what, code, &said)
+		}
+	}
+	if f := checkClientCA(g.n.cfg, time.Now()); f.Verdict != verdictWarn { // its authority lasts for an hour
+		t.Errorf("doctor: %+v", f)
+	}
+	if err := os.WriteFile(g.caFile, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := checkClientCA(g.n.cfg, time.Now()); f.Verdict != verdictFail {
+		t.Errorf("doctor of a broken file: %+v", f)
+	}
+}
+
+// An executor comes with a certificate of its project in place of a token. Its connection ends with the certificate, and goes on
+// with the next one: what it runs notices nothing.
+func TestAnExecutorComesWithACertificate(t *testing.T) {
+	g := openGate(t, config.ClientAuthRequired)
+	batch := g.as(g.clients.SPIFFE(t, "spiffe://acme.example/batch"), nil)
+	var s struct {
+		ID          string
+		Environment struct {
+			ID        string
+			RemoteURL string `json:"remote_url"`
+		}
+	}
+	g.made(batch, "", "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"self_hosted","workspace_directory":"/workspace"},"input":"Say hi"}`, &s)
+	door, token, _ := strings.Cut(s.Environment.RemoteURL, "#")
+	path := strings.TrimPrefix(door, g.n.base)
+	box := func(until time.Time) *tls.Certificate {
+		return g.clients.Issue(t, func(c *x509.Certificate) {
+			c.URIs, c.NotAfter = certificatetest.URIs(t, "spiffe://acme.example/box"), until
+		})
+	}
+	for what, c := range map[string]struct {
+		client *http.Client
+		token  string
+		status int // 400: it is let in, and then found to be no WebSocket
+	}{
+		"an executor of the project":  {g.as(box(time.Now().Add(time.Hour)), nil), "", 400},
+		"of another project":          {g.as(g.clients.SPIFFE(t, "spiffe://acme.example/elsewhere"), nil), "", 401},
+		"who has a role":              {batch, "", 401},
+		"with the token":              {batch, token, 400},
+		"with a token that is wrong":  {g.as(box(time.Now().Add(time.Hour)), nil), "stead_exec_x", 401},
+		"an executor with that token": {g.as(box(time.Now().Add(time.Hour)), nil), token, 400},
+	} {
+		if status, body := g.get(c.client, c.token, path); status != c.status {
+			t.Errorf("%s: %d %s, want %d", what, status, body, c.status)
+		}
+	}
+
+	dir := t.TempDir()
+	ends := time.Now().Add(3 * time.Second).Truncate(time.Second)
+	cert, key := certificatetest.Write(t, box(ends), dir)
+	ctx, stop := context.WithCancel(t.Context())
+	var said lockedBuffer
+	ended := make(chan int)
+	go func() {
+		a := &app{in: strings.NewReader(""), out: &said, err: io.Discard, env: func(string) (string, bool) { return "", false }}
+		ended <- a.main(ctx, []string{"executor", "--remote", door, "--workspace", t.TempDir(), "--sandbox", "none", "--cert", cert, "--key", key, "--ca", g.trust})
+	}()
+	defer func() { stop(); <-ended }()
+	told := func(what string) {
+		t.Helper()
+		for until := time.Now().Add(20 * time.Second); !strings.Contains(said.String(), what); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("the executor does not say %q: %s", what, &said)
+			}
+		}
+	}
+	told("connected")
+	if time.Now().After(ends) {
+		t.Skip("the machine was too busy for three seconds")
+	}
+	certificatetest.Write(t, box(time.Now().Add(time.Minute)), dir)
+	told("connected again: commands went on meanwhile")
+	if time.Now().Before(ends) {
+		t.Error("it connected again before its certificate had ended")
+	}
+	var one struct{ Secret string }
+	root := g.n.asRootHTTP(g)
+	g.made(root, g.n.rootKey, "POST", "/v1/api_keys", `{"role":"auditor","project":"one"}`, &one)
+	var log struct {
+		Data []struct {
+			Record struct {
+				Session, Resource, By string
+				Principal             struct{ Kind, ID, Key string }
+			}
+		}
+	}
+	g.made(root, one.Secret, "GET", "/v1/audit_records?action=executor.connect", "", &log)
+	if len(log.Data) != 2 || log.Data[0].Record.Principal.ID != "spiffe://acme.example/box" || log.Data[0].Record.Session != s.ID || log.Data[0].Record.Resource != s.Environment.ID ||
+		!strings.HasPrefix(log.Data[0].Record.Principal.Key, "cert_") || log.Data[0].Record.Principal.Key == log.Data[1].Record.Principal.Key {
+		t.Errorf("the audit log has %+v", log.Data)
+	}
+}
+
+// lockedBuffer is written to by one goroutine and read by another.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
