@@ -16,11 +16,12 @@ import (
 const erasurePoll = 200 * time.Millisecond
 
 func (a *app) eraseCmd() *cobra.Command {
-	var session, user, id, out string
+	var session, item, user, id, out string
 	var forks bool
 	c := &cobra.Command{
-		Use: "erase --session SESSION | --user USER | --erasure ERASURE", Short: "Erase all that there is of a session or of a user, to a signed certificate", Args: cobra.NoArgs,
-		Long: "USER is the id of a principal: its sessions go, what was remembered about it, and the files that it uploaded. Turns in\n" +
+		Use: "erase --session SESSION [--item ITEM] | --user USER | --erasure ERASURE", Short: "Erase all that there is of a session or of a user, or what an item says, to a signed certificate", Args: cobra.NoArgs,
+		Long: "With --item one item of the session is redacted: a message, a call, an output; the session stays. Its turn must have ended.\n" +
+			"USER is the id of a principal: its sessions go, what was remembered about it, and the files that it uploaded. Turns in\n" +
 			"progress are cancelled. It goes on when this command is interrupted: --erasure waits for one that was begun before.\n" +
 			"Check the certificate with stead audit verify-certificate.",
 		Example: "  stead erase --user ada --out ada.cert",
@@ -31,8 +32,8 @@ func (a *app) eraseCmd() *cobra.Command {
 					given++
 				}
 			}
-			if given != 1 {
-				return stead.Errorf(stead.KindInvalid, "say either --session, --user or --erasure")
+			if given != 1 || item != "" && session == "" {
+				return stead.Errorf(stead.KindInvalid, "say either --session (and which --item of it), --user or --erasure")
 			}
 			c, err := a.dial()
 			if err != nil {
@@ -40,7 +41,7 @@ func (a *app) eraseCmd() *cobra.Command {
 			}
 			var e client.Erasure
 			if id == "" {
-				if e, err = c.Erase(cmd.Context(), session, user, forks); err != nil {
+				if e, err = c.Erase(cmd.Context(), session, item, user, forks); err != nil {
 					return err
 				}
 				id = e.ID
@@ -65,19 +66,29 @@ func (a *app) eraseCmd() *cobra.Command {
 			}
 			return a.object(e.Raw, func(w io.Writer) {
 				g := e.Erased
-				fmt.Fprintf(w, "%s: erased are %d sessions (%d events, %d blobs), %d memories, %d files\n", e.ID, g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
+				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items}
+				fmt.Fprintf(w, "%s: erased are %s\n", e.ID, erasedWords(all))
 				if out == "" {
 					fmt.Fprint(w, e.Certificate)
 				}
 			})
 		},
 	}
-	c.Flags().StringVar(&session, "session", "", "the session to erase")
+	c.Flags().StringVar(&session, "session", "", "the session to erase, or that has the item")
+	c.Flags().StringVar(&item, "item", "", "the item of the session to redact")
 	c.Flags().StringVar(&user, "user", "", "the user to erase")
 	c.Flags().StringVar(&id, "erasure", "", "an erasure that was begun before")
 	c.Flags().BoolVar(&forks, "forks", false, "copies of the session go too")
 	c.Flags().StringVar(&out, "out", "", "where to write the certificate")
 	return c
+}
+
+// erasedWords says what went.
+func erasedWords(g erasure.Totals) string {
+	if g.Items > 0 {
+		return fmt.Sprintf("the contents of %d items (%d events, %d blobs), %d memories", g.Items, g.Events, g.Blobs, g.Memories)
+	}
+	return fmt.Sprintf("%d sessions (%d events, %d blobs), %d memories, %d files", g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
 }
 
 func (a *app) auditVerifyCertificate() *cobra.Command {
@@ -106,8 +117,8 @@ func (a *app) auditVerifyCertificate() *cobra.Command {
 			}
 			return a.object(c, func(w io.Writer) {
 				g := c.Erased
-				fmt.Fprintf(w, "ok: %s %s of project %s was erased at %s: %d sessions (%d events, %d blobs), %d memories, %d files\n", c.Subject.Kind, printable(c.Subject.ID), printable(string(c.Project)),
-					time.UnixMilli(c.CompletedAt).UTC().Format(time.RFC3339), g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
+				fmt.Fprintf(w, "ok: %s %s of project %s was erased at %s: %s\n", c.Subject.Kind, printable(c.Subject.ID), printable(string(c.Project)),
+					time.UnixMilli(c.CompletedAt).UTC().Format(time.RFC3339), erasedWords(g))
 			})
 		},
 	}

@@ -17,6 +17,7 @@ type Erasure struct {
 		Blobs    int64 `json:"blobs"`
 		Memories int64 `json:"memories"`
 		Files    int64 `json:"files"`
+		Items    int64 `json:"items"` // of which the contents were redacted
 	} `json:"erased"`
 	Problem     string `json:"problem"`
 	Certificate string `json:"certificate"`
@@ -36,9 +37,12 @@ func (e *Erasure) UnmarshalJSON(data []byte) error {
 
 const erasuresPath = "/v1/erasures"
 
-// Erase begins an erasure, of a session or of a user.
-func (c *Client) Erase(ctx context.Context, session, user string, forks bool) (e Erasure, err error) {
+// Erase begins an erasure, of a session, of what an item of it says, or of a user.
+func (c *Client) Erase(ctx context.Context, session, item, user string, forks bool) (e Erasure, err error) {
 	body := map[string]any{}
+	if item != "" {
+		body["item_id"] = item
+	}
 	if session != "" {
 		body["session_id"] = session
 	}

@@ -19,17 +19,18 @@ import (
 //
 //	— stead <base64>
 type Certificate struct {
-	ID          string             `json:"id"`
-	Project     stead.ProjectID    `json:"project"`
-	Subject     Subject            `json:"subject"`
-	By          audit.Principal    `json:"by"`
-	RequestedAt int64              `json:"requested_at"` // Unix milliseconds
-	CompletedAt int64              `json:"completed_at"` // Unix milliseconds: nothing of it was left
-	Erased      Totals             `json:"erased"`
-	Digest      string             `json:"digest"`          // over all of Sessions and Files: see Totals.add. Hex
-	Sessions    []session.Holdings `json:"sessions"`        // the first MaxListed
-	Files       []string           `json:"files,omitempty"` // ids of the first MaxListed
-	Forks       bool               `json:"forks"`           // copies of the session were looked for, and went with it
+	ID          string              `json:"id"`
+	Project     stead.ProjectID     `json:"project"`
+	Subject     Subject             `json:"subject"`
+	By          audit.Principal     `json:"by"`
+	RequestedAt int64               `json:"requested_at"` // Unix milliseconds
+	CompletedAt int64               `json:"completed_at"` // Unix milliseconds: nothing of it was left
+	Erased      Totals              `json:"erased"`
+	Digest      string              `json:"digest"`          // over all of Sessions and Files: see Totals.add. Hex
+	Sessions    []session.Holdings  `json:"sessions"`        // the first MaxListed
+	Files       []string            `json:"files,omitempty"` // ids of the first MaxListed
+	Items       []session.Redaction `json:"items,omitempty"` // the first MaxListed: what was redacted of an item and of its copies
+	Forks       bool                `json:"forks"`           // copies of the session were looked for, and went with it
 }
 
 // MaxListed is the most sessions and files that a certificate names one by one. Its counts and its digest are of all.
@@ -46,6 +47,7 @@ type Totals struct {
 	Changed     int64 `json:"memories_changed"` // entries that lost a source, and have others
 	Files       int64 `json:"files"`
 	FileBytes   int64 `json:"file_bytes"`
+	Items       int64 `json:"items"` // redacted; of their sessions nothing else went
 }
 
 // over is the digest with one line more: SHA-256 of the digest before it, in hex, a newline and the line.
@@ -82,6 +84,20 @@ func (c *Certificate) addFile(id string, bytes int64) {
 	c.Erased.Files, c.Erased.FileBytes = c.Erased.Files+1, c.Erased.FileBytes+bytes
 }
 
+func (c *Certificate) addItem(r session.Redaction) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "what was redacted can't be written")
+	}
+	c.Digest = over(c.Digest, string(line))
+	if len(c.Items) < MaxListed {
+		c.Items = append(c.Items, r)
+	}
+	t := &c.Erased
+	t.Items, t.Events, t.Blobs = t.Items+1, t.Events+int64(len(r.Events)), t.Blobs+int64(r.Blobs)
+	return nil
+}
+
 const originPrefix = "stead-erasure/"
 
 func (c *Certificate) note(s audit.Signer) (string, error) {
@@ -104,12 +120,17 @@ func Open(note string, keys []audit.Verifier) (Certificate, error) {
 	if err := json.Unmarshal([]byte(line), &c); err != nil || origin != originPrefix+url.PathEscape(string(c.Project)) {
 		return c, stead.Errorf(stead.KindInvalid, "this is no certificate of an erasure")
 	}
-	if c.Erased.Sessions > MaxListed || c.Erased.Files > MaxListed {
+	if c.Erased.Sessions > MaxListed || c.Erased.Files > MaxListed || c.Erased.Items > MaxListed {
 		return c, nil
 	}
 	again := Certificate{}
 	for _, h := range c.Sessions {
 		if err := again.addSession(h, session.Erased{}); err != nil {
+			return c, err
+		}
+	}
+	for _, r := range c.Items {
+		if err := again.addItem(r); err != nil {
 			return c, err
 		}
 	}

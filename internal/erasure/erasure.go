@@ -1,8 +1,10 @@
-// Package erasure removes all that there is of a session or of a user, and issues a certificate of what that was.
+// Package erasure removes all that there is of a session or of a user, or what one item of a session says, and issues a certificate of
+// what that was.
 //
-// Shape: Request {session or user} → Erasure (a document) → Certificate (signed)
+// Shape: Request {session, item or user} → Erasure (a document) → Certificate (signed)
 //
 //	running ─▶ each session: count it, delete it ─▶ memories ─▶ files ─▶ nothing is left ─▶ certificate ─▶ completed
+//	        ─▶ an item, in its session and in copies: redact it ─▶ nothing of it is left ─▶ certificate ─▶ completed
 //
 // Every step is written down before the next one begins, and can be made again: whichever node finds an erasure that
 // nobody works on goes on with it (Sweep). The certificate is made when nothing is left, and not before; it is in the
@@ -50,6 +52,7 @@ const (
 const (
 	OfSession = "session"
 	OfUser    = "user"
+	OfItem    = "item"
 )
 
 // Subject is whose data goes.
@@ -66,21 +69,23 @@ const (
 
 // Erasure is one, as it stands.
 type Erasure struct {
-	ID          string            `json:"-"`
-	Status      string            `json:"status"`
-	Principal   stead.Principal   `json:"principal"`
-	Problem     string            `json:"problem,omitempty"` // why the last try did not get further; for people
-	So          Certificate       `json:"so"`                // what is erased so far
-	Current     *session.Holdings `json:"current,omitempty"` // of the session that is being deleted
-	Queue       []stead.SessionID `json:"queue,omitempty"`
-	Certificate string            `json:"certificate,omitempty"` // once completed
-	SHA256      string            `json:"sha256,omitempty"`
+	ID        string            `json:"-"`
+	Status    string            `json:"status"`
+	Principal stead.Principal   `json:"principal"`
+	Problem   string            `json:"problem,omitempty"` // why the last try did not get further; for people
+	So        Certificate       `json:"so"`                // what is erased so far
+	Current   *session.Holdings `json:"current,omitempty"` // of the session that is being deleted
+	// Redaction is of the item that is being redacted, in one session.
+	Redaction   *session.Redaction `json:"redaction,omitempty"`
+	Queue       []stead.SessionID  `json:"queue,omitempty"`
+	Certificate string             `json:"certificate,omitempty"` // once completed
+	SHA256      string             `json:"sha256,omitempty"`
 
 	// Asked: it is a deletion, for which no turn is cancelled: what is in use stays, and the erasure goes instead.
 	Asked bool `json:"asked,omitempty"`
 	// Before: nor is a session deleted that somebody used since, in Unix milliseconds; 0: whenever.
 	Before int64 `json:"before,omitempty"`
-	// Gone are the sessions that were erased and that the certificate has no place for.
+	// Gone are the sessions that were erased and that the certificate has no place for; of an item, those where it was redacted.
 	Gone []stead.SessionID `json:"gone,omitempty"`
 
 	version int64
@@ -96,6 +101,8 @@ type Sessions interface {
 	Erase(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Erased, error)
 	Holdings(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Holdings, error)
 	Scour(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Erased, error)
+	Redacting(ctx context.Context, p stead.Principal, id stead.SessionID, item string) (session.Redaction, error)
+	Redact(ctx context.Context, p stead.Principal, plan session.Redaction) (session.Redaction, session.Erased, error)
 }
 
 // Config is what a Service stands on.
@@ -185,21 +192,20 @@ type Request struct {
 // Begin writes down what is to be erased: it goes on by itself, on whichever node. Turns that are in progress are cancelled.
 func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Erasure, error) {
 	e := s.conceive(ctx, p, req.Subject)
-	e.So.Forks = req.Forks && req.Subject.Kind == OfSession
+	e.So.Forks = req.Forks && req.Subject.Kind != OfUser
 	if req.Subject.ID == "" {
-		return e, stead.Invalid("subject", "say which session, or which user")
+		return e, stead.Invalid("subject", "say which session, which of its items, or which user")
 	}
-	if req.Subject.Kind == OfSession {
-		if _, err := s.cfg.Sessions.Holdings(ctx, p, stead.SessionID(req.Subject.ID)); err != nil {
-			return e, err
-		}
-		// The record of who asked, and from where.
-		of := stead.SessionKey{Project: p.Project, Session: stead.SessionID(req.Subject.ID)}
-		if _, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Session: of, Effect: policy.SessionDelete}); err != nil {
-			return e, err
-		}
-		e.Queue = []stead.SessionID{of.Session}
-	} else if err := s.allowUser(ctx, p, req.Subject.ID); err != nil {
+	var err error
+	switch req.Subject.Kind {
+	case OfItem:
+		err = s.beginItem(ctx, p, &e)
+	case OfUser:
+		err = s.allowUser(ctx, p, req.Subject.ID)
+	default:
+		err = s.beginSession(ctx, p, &e)
+	}
+	if err != nil {
 		return e, err
 	}
 	if err := s.create(ctx, &e, req.Key, req.Digest); err != nil {
@@ -210,6 +216,22 @@ func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Er
 	default:
 	}
 	return e, nil
+}
+
+func (s *Service) beginSession(ctx context.Context, p stead.Principal, e *Erasure) error {
+	id := stead.SessionID(e.So.Subject.ID)
+	if _, err := s.cfg.Sessions.Holdings(ctx, p, id); err != nil {
+		return err
+	}
+	e.Queue = []stead.SessionID{id}
+	return s.allowSession(ctx, p, id, "")
+}
+
+// allowSession makes the record of who asked, and from where.
+func (s *Service) allowSession(ctx context.Context, p stead.Principal, id stead.SessionID, resource string) error {
+	of := stead.SessionKey{Project: p.Project, Session: id}
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Session: of, Effect: policy.SessionDelete, Resource: resource})
+	return err
 }
 
 // allowUser asks for the right to delete sessions, and to write to what else a user has.

@@ -36,6 +36,7 @@ type world struct {
 	files    []file.File
 	records  []audit.Record
 	busy     map[stead.SessionID]bool
+	says     map[string]bool // items, and whether they say something still
 	calls    int
 	dieAt    int  // the call that is made and never answered; 0: none
 	before   bool // that call is not made either
@@ -136,6 +137,34 @@ func (w *world) Scour(_ context.Context, _ stead.Principal, id stead.SessionID) 
 		delete(w.blobs, id)
 		return nil
 	})
+}
+
+// Redacting: an item is there, and says something, in the sessions of says.
+func (w *world) Redacting(_ context.Context, _ stead.Principal, id stead.SessionID, item string) (plan session.Redaction, err error) {
+	err = w.step(func() error {
+		if _, ok := w.says[item]; !ok {
+			return stead.NotFound("item", item)
+		}
+		plan = session.Redaction{Session: id, Item: item, Events: []session.RedactedEvent{{Seq: 2, Bytes: 20, SHA256: "a"}}, Blobs: 1, Unnamed: []string{"d"}}
+		return w.there(id)
+	})
+	return plan, err
+}
+
+// Redact leaves a text that is too young at first.
+func (w *world) Redact(_ context.Context, _ stead.Principal, plan session.Redaction) (done session.Redaction, gone session.Erased, err error) {
+	err = w.step(func() error {
+		if done = plan; w.says[plan.Item] {
+			w.says[plan.Item], gone.Removed = false, 1
+			return nil
+		}
+		done.Unnamed = nil
+		return w.there(plan.Session)
+	})
+	if err != nil {
+		done = plan
+	}
+	return done, gone, err
 }
 
 func (w *world) service(t *testing.T) (*erasure.Service, audit.Verifier) {

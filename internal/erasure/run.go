@@ -64,6 +64,12 @@ func message(err error) string {
 
 // run takes an erasure to its end. Each step is saved before the next.
 func (s *Service) run(ctx context.Context, e *Erasure) error {
+	if e.So.Subject.Kind == OfItem {
+		if err := s.item(ctx, e); err != nil {
+			return err
+		}
+		return s.certify(ctx, e)
+	}
 	if e.Current != nil {
 		if err := s.erase(ctx, e); err != nil {
 			return err
@@ -130,7 +136,7 @@ func (s *Service) refill(ctx context.Context, e *Erasure) error {
 		for _, found := range page.Data {
 			q.After = string(found.ID)
 			of := found.ForkedFrom
-			if q.User != "" || of != nil && of.How == session.OriginFork && gone[of.Session] {
+			if q.User != "" || of != nil && of.How == session.OriginFork && gone[of.Session] && !gone[found.ID] {
 				e.Queue = append(e.Queue, found.ID)
 			}
 		}

@@ -98,6 +98,7 @@ type Full interface {
 	Store
 	Directory
 	Snapshots
+	Redactor
 	Usage
 	// Close waits for writes in flight and stops. Appends after it fail with KindUnavailable.
 	Close() error

@@ -207,6 +207,9 @@ func (s *Store) LoadSnapshot(ctx context.Context, key stead.SessionKey) (stead.S
 		}
 		return err
 	})
+	if len(data) == 0 { // there is none, or Rewrite took it
+		return 0, nil, err
+	}
 	return seq, data, err
 }
 

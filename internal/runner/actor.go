@@ -21,6 +21,7 @@ type actor struct {
 	log   *slog.Logger
 
 	state    *session.State
+	read     stead.Seq // the journal's tail before the first event of state was read: see session.Stale
 	snapshot stead.Seq // of the last snapshot known
 	listed   string    // the status that lists show; "": not known
 	live     *liveText // of the last model call
@@ -334,6 +335,8 @@ func (a *actor) load() error {
 	read := a.catchUp
 	if a.state == nil {
 		read = a.reload
+	} else {
+		a.read = a.state.Tail
 	}
 	if err := read(); err != nil {
 		return err
@@ -350,7 +353,21 @@ func (a *actor) reload() error {
 	if err != nil {
 		return err
 	}
-	a.state, a.snapshot = state, state.Tail
+	a.state, a.snapshot, a.read = state, state.Tail, state.Tail
+	return a.catchUp()
+}
+
+// refold reads the state again from the first event on: something that it may hold was redacted.
+func (a *actor) refold() error {
+	err := a.patient(func() error {
+		head, err := a.r.cfg.Store.Head(a.ctx, a.key)
+		a.read = head.Tail
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	a.state, a.snapshot = session.NewState(a.key), 0
 	return a.catchUp()
 }
 
@@ -366,6 +383,9 @@ func (a *actor) catchUp() error {
 			return err
 		}
 		for _, e := range events {
+			if session.Stale(e, a.read) {
+				return a.refold()
+			}
 			if err := a.state.Apply(e); err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 
 	"github.com/stead-dev/stead"
@@ -179,6 +180,7 @@ func (r *Runner) view(ctx context.Context, key stead.SessionKey) (*session.View,
 	if err != nil {
 		return nil, err
 	}
+	read := v.Tail
 	for {
 		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: v.Tail})
 		if err != nil {
@@ -188,6 +190,15 @@ func (r *Runner) view(ctx context.Context, key stead.SessionKey) (*session.View,
 			if v, err = copyView(cached); err != nil {
 				return nil, err
 			}
+		}
+		if slices.ContainsFunc(events, func(e stead.Event) bool { return session.Stale(e, read) }) {
+			head, err := r.cfg.Store.Head(ctx, key)
+			if err != nil {
+				return nil, err
+			}
+			r.views.drop(key)
+			v, cached, read = session.NewView(key), nil, head.Tail
+			continue
 		}
 		for _, e := range events {
 			if err := v.Apply(e); err != nil {
@@ -247,6 +258,7 @@ func (r *Runner) viewAt(ctx context.Context, key stead.SessionKey, seq stead.Seq
 			v = saved
 		}
 	}
+	read := v.Tail
 	for v.Tail < seq {
 		limit := min(int(seq-v.Tail), stead.MaxReadEvents)
 		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: v.Tail, Limit: limit})
@@ -255,6 +267,10 @@ func (r *Runner) viewAt(ctx context.Context, key stead.SessionKey, seq stead.Seq
 		}
 		if len(events) == 0 {
 			return nil, stead.Invalid("after", "the session has %d events; the cursor is beyond them", v.Tail)
+		}
+		if slices.ContainsFunc(events, func(e stead.Event) bool { return session.Stale(e, read) }) {
+			v, read = session.NewView(key), seq // what is read from now on was written anew before that event
+			continue
 		}
 		for _, e := range events {
 			if err := v.Apply(e); err != nil {

@@ -225,6 +225,7 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	if err != nil {
 		return model.Request{}, err
 	}
+	shortenRedacted(items)
 	req := model.Request{
 		Model: c.info.Upstream, Items: items, Tools: tools.specs,
 		Verbosity: asked(c.spec.Text.Verbosity), ServiceTier: c.spec.ServiceTier,

@@ -27,6 +27,7 @@ type wireErasure struct {
 	Object      string         `json:"object"` // "erasure"
 	Status      string         `json:"status"`
 	SessionID   *string        `json:"session_id"`
+	ItemID      *string        `json:"item_id"`
 	User        *string        `json:"user"`
 	Forks       bool           `json:"forks"`
 	RequestedBy string         `json:"requested_by"` // id of the principal
@@ -44,9 +45,13 @@ func (s *server) wireErasureOf(e erasure.Erasure) wireErasure {
 		ID: e.ID, Object: "erasure", Status: e.Status, Forks: e.So.Forks, RequestedBy: e.So.By.ID, CreatedAt: e.So.RequestedAt / 1000, Erased: e.So.Erased,
 		Problem: known(e.Problem), Certificate: known(e.Certificate), SHA256: known(e.SHA256), Verifier: s.Erasures.Verifier().String(),
 	}
-	if e.So.Subject.Kind == erasure.OfUser {
+	switch e.So.Subject.Kind {
+	case erasure.OfUser:
 		w.User = &e.So.Subject.ID
-	} else {
+	case erasure.OfItem:
+		id, _ := stead.SessionOf(e.So.Subject.ID)
+		w.ItemID, w.SessionID = &e.So.Subject.ID, known(string(id))
+	default:
 		w.SessionID = &e.So.Subject.ID
 	}
 	if e.Status == erasure.Completed {
@@ -83,11 +88,21 @@ func (s *server) beginErasure(w http.ResponseWriter, r *http.Request, p stead.Pr
 		return err
 	}
 	if ofSession == ofUser {
-		return stead.Invalid("session_id", "say either which session_id, or which user")
+		return stead.Invalid("session_id", "say either which session_id (and which item_id of it), or which user")
+	}
+	item, ofItem, err := req.String("item_id")
+	if err != nil {
+		return err
 	}
 	ask := erasure.Request{Subject: erasure.Subject{Kind: erasure.OfSession, ID: id}, Key: req.key, Digest: req.digest}
 	if ofUser {
 		ask.Subject = erasure.Subject{Kind: erasure.OfUser, ID: user}
+	}
+	if ofItem {
+		if of, ok := stead.SessionOf(item); !ofSession || !ok || of != stead.SessionID(id) {
+			return stead.Invalid("item_id", "this is no item of the session that session_id names")
+		}
+		ask.Subject = erasure.Subject{Kind: erasure.OfItem, ID: item}
 	}
 	if ask.Forks, _, err = req.Bool("forks"); err != nil {
 		return err

@@ -220,7 +220,7 @@ func (s *server) table() []route {
 		{method: "GET", path: "/v1/audit_records", summary: "List decisions and administrative acts, chained by their hashes", handle: s.withAudit(s.listAudit), query: append(paged, auditFilters()...), answer: "AuditRecordList"},
 		{method: "GET", path: "/v1/audit_checkpoints", summary: "List the signed checkpoints of the audit log, the smallest first; the last covers every record", handle: s.withAudit(s.listCheckpoints), query: []string{"after", "limit"}, answer: "AuditCheckpointList"},
 		{method: "GET", path: "/v1/retention", summary: "How long this project keeps things, in days", handle: s.getRetention, answer: "Retention"},
-		{method: "POST", path: "/v1/erasures", summary: "Erase all that there is of a session or a user; it goes on by itself, to a signed certificate", handle: s.withErasures(s.beginErasure), body: "ErasureParams", answer: "Erasure", keyed: true, always: true},
+		{method: "POST", path: "/v1/erasures", summary: "Erase all that there is of a session or a user, or what an item says; it goes on by itself, to a signed certificate", handle: s.withErasures(s.beginErasure), body: "ErasureParams", answer: "Erasure", keyed: true, always: true},
 		{method: "GET", path: "/v1/erasures", summary: "List erasures", handle: s.withErasures(s.listErasures), query: paged, answer: "ErasureList"},
 		{method: "GET", path: "/v1/erasures/{id}", summary: "Retrieve an erasure, with its certificate once nothing is left", handle: s.withErasures(s.getErasure), answer: "Erasure"},
 		{method: "POST", path: "/v1/kill_switches", summary: "Stop an agent, a model, a tool, a user or the project at once", handle: s.setKillSwitch, body: "KillSwitchParams", answer: "KillSwitch", keyed: true, always: true},

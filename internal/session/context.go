@@ -208,6 +208,9 @@ func (c *Context) close(en *Entry, seq stead.Seq, call *Call) {
 }
 
 func (c *Context) compacted(p ContextCompacted) {
+	if p.Redacted {
+		return
+	}
 	c.Summary = p.Summary
 	keep := c.Entries[:0]
 	for _, en := range c.Entries {

@@ -422,6 +422,8 @@ type ContextCompacted struct {
 	Provider string       `json:"provider,omitempty"`
 	Region   string       `json:"region,omitempty"`
 	Route    *model.Route `json:"route,omitempty"`
+	// Redacted: something that the summary was made of was redacted, and it with it. What it stood for is given to models again.
+	Redacted bool `json:"redacted,omitempty"`
 }
 
 // RunnerRecovered is written by a holder that finds intents without outcomes: whoever held the

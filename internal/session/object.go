@@ -184,7 +184,7 @@ func callItemID(s stead.SessionID, c *Call) string {
 	case stead.ItemCommandExecution:
 		return stead.DerivedID("cmd", s, c.Seq, c.Index)
 	}
-	return stead.DerivedID("fc", s, c.Seq, c.Index)
+	return stead.DerivedID(functionPrefix, s, c.Seq, c.Index)
 }
 
 func userMessage(s stead.SessionID, turn string, seq stead.Seq, i int, m InputMessage, texts Texts) *MessageItem {

@@ -306,8 +306,14 @@ func (p *Projector) settledCalls(out []body, e stead.Event, before glance) []bod
 	return out
 }
 
+// functionPrefix begins the ids of function calls, outputPrefix those of their outputs.
+const (
+	functionPrefix = "fc"
+	outputPrefix   = "fco"
+)
+
 func outputID(s stead.SessionID, seq stead.Seq, n int) string {
-	return stead.DerivedID("fco", s, seq, n)
+	return stead.DerivedID(outputPrefix, s, seq, n)
 }
 
 func (p *Projector) ended(out []body, e stead.Event, before glance) []body {

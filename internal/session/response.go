@@ -265,7 +265,7 @@ func givenItem(s stead.SessionID, turn string, seq stead.Seq, i int, it stead.It
 		item.Made = made(it, texts)
 		return item
 	case stead.ItemFunctionCall:
-		return &FunctionCallItem{ID: stead.DerivedID("fc", s, seq, i), Type: "function_call", Arguments: it.Arguments,
+		return &FunctionCallItem{ID: stead.DerivedID(functionPrefix, s, seq, i), Type: "function_call", Arguments: it.Arguments,
 			CallID: it.CallID, Name: it.Name, Status: stead.ItemCompleted, TurnID: turn}
 	case stead.ItemMCPCall:
 		if it.Question == nil {

@@ -32,7 +32,8 @@ type writeStmts struct {
 	extents, insertExtent, setMark, deleteExtents    *sql.Stmt
 	receipt, insertReceipt                           *sql.Stmt
 	deleteSession, deleteLog, deleteKeys, deleteMade *sql.Stmt
-	deleteSnapshot, saveSnapshot                     *sql.Stmt
+	deleteSnapshot, saveSnapshot, dropSnapshot       *sql.Stmt
+	logRows, rewriteLog                              *sql.Stmt
 	insertUsage, insertUsages                        *sql.Stmt
 	name, insertName                                 *sql.Stmt
 	auditTree, insertAudit, insertAudits             *sql.Stmt
@@ -82,6 +83,10 @@ func (c *committer) prepare(ctx context.Context) error {
 		&c.st.deleteSnapshot: `DELETE FROM snapshot WHERE session = ?`,
 		&c.st.saveSnapshot: `INSERT INTO snapshot (session, seq, data) VALUES (?, ?, ?)
 			ON CONFLICT (session) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > seq`,
+		&c.st.dropSnapshot: `INSERT INTO snapshot (session, seq, data) VALUES (?, ?, x'')
+			ON CONFLICT (session) DO UPDATE SET seq = max(seq, excluded.seq), data = x''`,
+		&c.st.logRows:      `SELECT id, first, events FROM log WHERE id IN (SELECT value FROM json_each(?)) AND first <= ? AND last >= ? ORDER BY first`,
+		&c.st.rewriteLog:   `UPDATE log SET events = ? WHERE id = ?`,
 		&c.st.insertUsage:  insertUsage,
 		&c.st.insertUsages: insertUsage + strings.Repeat(", "+usageRow, manyRows-1),
 		&c.st.name:         `SELECT id FROM usage_name WHERE project = ? AND what = ? AND name = ?`,

@@ -19,6 +19,9 @@ func (s *Store) LoadSnapshot(ctx context.Context, key stead.SessionKey) (stead.S
 	if err != nil {
 		return 0, nil, translate(err, "load snapshot of "+key.String())
 	}
+	if len(data) == 0 { // Rewrite took it
+		return 0, nil, nil
+	}
 	return seq, data, nil
 }
 

@@ -103,7 +103,7 @@ func (m *Memory) LoadSnapshot(ctx context.Context, key stead.SessionKey) (stead.
 		return 0, nil, err
 	}
 	s := m.sessions[key]
-	if s == nil {
+	if s == nil || len(s.snapshot) == 0 {
 		return 0, nil, nil
 	}
 	return s.snapshotSeq, slices.Clone(s.snapshot), nil

@@ -50,6 +50,7 @@ func Suite(t *testing.T, open func(t *testing.T) journal.Full) {
 		{"Directory", directoryTests()},
 		{"Delete", deleteTests()},
 		{"Snapshot", snapshotTests()},
+		{"Rewrite", rewriteTests()},
 		{"Limit", limitTests()},
 		{"Concurrency", concurrencyTests()},
 		{"Usage", usageTests()},

@@ -175,6 +175,9 @@ func lessons(ask session.LearnAsk) []memory.Lesson {
 	}
 	var out []memory.Lesson
 	for _, f := range ask.Found {
+		if f.Text == "" { // what it came from was redacted
+			continue
+		}
 		l := memory.Lesson{Subject: f.Subject, Content: memory.Content{
 			Kind: memory.Kind(f.Kind), Text: f.Text, Scope: scopeOf(ask), Confidence: f.Confidence, Importance: f.Importance,
 			Supersedes: f.Supersedes, Labels: append([]string{}, ask.Labels...),

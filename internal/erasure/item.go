@@ -1,0 +1,119 @@
+package erasure
+
+import (
+	"context"
+	"time"
+
+	"github.com/stead-dev/stead"
+)
+
+// beginItem plans the redaction of an item. Where its session is in use, nothing is begun.
+func (s *Service) beginItem(ctx context.Context, p stead.Principal, e *Erasure) error {
+	id, ok := stead.SessionOf(e.So.Subject.ID)
+	if !ok {
+		return stead.NotFound("item", e.So.Subject.ID)
+	}
+	plan, err := s.cfg.Sessions.Redacting(ctx, p, id, e.So.Subject.ID)
+	if err != nil {
+		return err
+	}
+	e.Redaction = &plan
+	return s.allowSession(ctx, p, id, e.So.Subject.ID)
+}
+
+// itemIn is what an item is called in a copy of its session: the same place has the same name.
+func itemIn(id stead.SessionID, item string) (string, bool) {
+	of, ok := stead.SessionOf(item)
+	if !ok {
+		return "", false
+	}
+	prefix, seq, index, ok := stead.ParseDerivedID(of, item)
+	return stead.DerivedID(prefix, id, seq, index), ok
+}
+
+// item redacts an item, in its session and then in each copy that has it.
+func (s *Service) item(ctx context.Context, e *Erasure) error {
+	for {
+		if e.Redaction != nil {
+			if err := s.redact(ctx, e); err != nil {
+				return err
+			}
+		}
+		if len(e.Queue) == 0 {
+			if err := s.refill(ctx, e); err != nil || len(e.Queue) == 0 {
+				return err
+			}
+		}
+		if err := s.nextCopy(ctx, e); err != nil {
+			return err
+		}
+	}
+}
+
+// nextCopy plans the redaction in a copy, where that has the item.
+func (s *Service) nextCopy(ctx context.Context, e *Erasure) error {
+	id := e.Queue[0]
+	item, ok := itemIn(id, e.So.Subject.ID)
+	if !ok {
+		return stead.Errorf(stead.KindInternal, "the item %s is no session's", e.So.Subject.ID)
+	}
+	err := s.atRest(ctx, func() error {
+		plan, err := s.cfg.Sessions.Redacting(ctx, e.Principal, id, item)
+		if err == nil {
+			e.Redaction = &plan
+		}
+		return err
+	})
+	if err != nil && stead.KindOf(err) != stead.KindNotFound { // the copy is of what came before it, or it is gone
+		return err
+	}
+	e.Queue = e.Queue[1:]
+	if err != nil {
+		e.Gone = append(e.Gone, id)
+	}
+	return s.save(ctx, e)
+}
+
+// redact does what was planned, until nothing of it is left.
+func (s *Service) redact(ctx context.Context, e *Erasure) error {
+	id := e.Redaction.Session
+	err := s.atRest(ctx, func() error {
+		done, gone, err := s.cfg.Sessions.Redact(ctx, e.Principal, *e.Redaction)
+		e.So.addMemories(gone)
+		if stead.KindOf(err) != stead.KindNotFound {
+			e.Redaction = &done
+		}
+		return err
+	})
+	switch {
+	case stead.KindOf(err) == stead.KindNotFound: // somebody deleted the session, and all of it
+	case err != nil:
+		return err
+	case len(e.Redaction.Unnamed) > 0:
+		if err := s.save(ctx, e); err != nil {
+			return err
+		}
+		return stead.Errorf(stead.KindUnavailable, "%d texts beside the journal are removed when they are an hour old", len(e.Redaction.Unnamed))
+	default:
+		if err := e.So.addItem(*e.Redaction); err != nil {
+			return err
+		}
+	}
+	e.Gone, e.Redaction = append(e.Gone, id), nil
+	return s.save(ctx, e)
+}
+
+// atRest repeats what can't be done while a session is in use.
+func (s *Service) atRest(ctx context.Context, do func() error) error {
+	for end := s.cfg.Now().Add(WaitForTurn); ; {
+		err := do()
+		if stead.KindOf(err) != stead.KindConflict || s.cfg.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return stead.Wrap(stead.KindUnavailable, ctx.Err(), "the erasure was interrupted")
+		case <-time.After(turnPoll):
+		}
+	}
+}

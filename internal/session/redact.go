@@ -1,0 +1,381 @@
+package session
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/guardrail"
+)
+
+// Redaction takes what an item said out of the journal, for good: the events that hold it are written anew, in their places, and a
+// session.item_redacted behind them says which they were, with digests of what they hold now: an export that lacks a text which it
+// once had can be told from one that somebody changed. Of what they held there is no digest. A short text can be found by trying.
+//
+// Cursors and sequence numbers count bytes of text. What takes the place of a text therefore has its length, and a stream that is
+// replayed has every event where it was.
+
+// KindItemRedacted is the kind of ItemRedacted. States that were folded before it may hold what it took out: see Stale.
+const KindItemRedacted = "session.item_redacted"
+
+// ItemRedacted says that an item was redacted.
+type ItemRedacted struct {
+	// Prefix, Seq and Index make the item's id, without the session, as in ItemDeleted.
+	Prefix string          `json:"prefix"`
+	Seq    stead.Seq       `json:"seq"`
+	Index  int             `json:"index"`
+	Events []RedactedEvent `json:"events"`
+	By     stead.Principal `json:"by"`
+}
+
+// RedactedEvent is an event that was written anew.
+type RedactedEvent struct {
+	Seq    stead.Seq `json:"seq"`
+	Bytes  int       `json:"bytes"`  // of its data, as it was
+	SHA256 string    `json:"sha256"` // of its data as it is, in hex
+}
+
+// Redaction is what is redacted of one item of one session.
+type Redaction struct {
+	Session stead.SessionID `json:"session"`
+	Item    string          `json:"item"`
+	Events  []RedactedEvent `json:"events"`
+	Blobs   int             `json:"blobs"` // texts that stood beside the journal
+	// Unnamed are the digests of these until they are removed.
+	Unnamed []string `json:"unnamed,omitempty"`
+}
+
+// Is reports whether the event says that an item was redacted.
+func (p ItemRedacted) Is(session stead.SessionID, item string) bool {
+	return stead.DerivedID(p.Prefix, session, p.Seq, p.Index) == item
+}
+
+// Stale reports whether a state may hold what an event says was taken out: one that was folded, at least in part, from events
+// that were read before it was there. The journal is to be folded again, from its beginning, and no snapshot will do.
+func Stale(e stead.Event, read stead.Seq) bool { return e.Kind == KindItemRedacted && e.Seq > read }
+
+const (
+	redactedWord = "[redacted]"
+	// minRedactedJSON is the length of the shortest arguments that say so.
+	minRedactedJSON = len(`{"redacted":""}`)
+)
+
+// Redactor redacts one item. It is shown the session's events in their order.
+type Redactor struct {
+	prefix string
+	seq    stead.Seq
+	index  int
+	callID string // of a call or its output; "": none, or not known yet
+	// put stores what takes the place of a text that is too long for the journal.
+	put  func(text string) (stead.Text, error)
+	said bool // the first piece of its streamed text was seen: what follows is the rest
+	over bool // its call's id is another call's by now
+	err  error
+}
+
+// NewRedactor redacts an item of a session; false for one that has no place in the journal.
+func NewRedactor(session stead.SessionID, item Item, put func(string) (stead.Text, error)) (*Redactor, bool) {
+	prefix, seq, index, ok := stead.ParseDerivedID(session, item.ItemID())
+	if !ok || index < 0 {
+		return nil, false
+	}
+	r := &Redactor{prefix: prefix, seq: seq, index: index, put: put}
+	switch it := item.(type) {
+	case *FunctionCallItem:
+		r.callID = it.CallID
+	case *FunctionOutputItem:
+		r.callID = it.CallID
+	}
+	return r, true
+}
+
+// Event is the event of the redaction.
+func (r *Redactor) Event(events []RedactedEvent, by stead.Principal) ItemRedacted {
+	return ItemRedacted{Prefix: r.prefix, Seq: r.seq, Index: r.index, Events: events, By: by}
+}
+
+// Next is an event without what the item said. Its data is the same where it holds nothing of that, or no more.
+func (r *Redactor) Next(e stead.Event) (stead.Event, error) {
+	out, err := r.next(e)
+	if err == nil {
+		err = r.err
+	}
+	return out, err
+}
+
+func (r *Redactor) next(e stead.Event) (stead.Event, error) {
+	switch e.Kind {
+	case KindInputMessage:
+		return change(e, func(p *Message) bool { return r.message(e.Seq, p) })
+	case KindInputItems:
+		return change(e, func(p *ItemsInput) bool {
+			return e.Seq == r.seq && r.given(p.Items) && r.findings(p.Guardrails)
+		})
+	case KindModelStreamed:
+		return change(e, r.streamed)
+	case KindModelReplied:
+		return change(e, r.replied)
+	case KindContextCompacted:
+		return change(e, func(p *ContextCompacted) bool {
+			if p.Upto < r.seq || p.Redacted {
+				return false
+			}
+			p.Summary, p.Redacted = stead.Text{}, true
+			return true
+		})
+	case KindMemoryRecalled:
+		return change(e, func(p *MemoryRecalled) bool { return e.Seq == r.seq && r.recalled(p) })
+	case KindMemoryExtracted:
+		return change(e, r.extracted)
+	}
+	return r.called(e)
+}
+
+// change is edit for what may have nothing to change.
+func change[T any](e stead.Event, do func(*T) bool) (stead.Event, error) {
+	changed := false
+	out, err := edit(e, func(p *T) { changed = do(p) })
+	if err != nil || !changed {
+		return e, err
+	}
+	return out, nil
+}
+
+func (r *Redactor) message(seq stead.Seq, p *Message) (changed bool) {
+	switch {
+	case seq != r.seq:
+	case r.index < len(p.Input):
+		p.Input[r.index].Content = r.content(p.Input[r.index].Content)
+		changed = r.findings(p.Guardrails)
+	default:
+		changed = r.given(p.Items) && r.findings(p.Guardrails)
+	}
+	if p.Response == nil || r.callID == "" || r.prefix == outputPrefix {
+		return changed
+	}
+	for i := range p.Response.Approved { // a later response repeats a call that it allows
+		if c := &p.Response.Approved[i]; c.CallID == r.callID {
+			c.Arguments, changed = redactedJSON(c.Arguments), true
+		}
+	}
+	return changed
+}
+
+func (r *Redactor) given(items []stead.Item) bool {
+	if r.index >= len(items) {
+		return false
+	}
+	r.item(&items[r.index])
+	return true
+}
+
+// findings: a judge's reason may repeat what it read.
+func (r *Redactor) findings(all []guardrail.Finding) bool {
+	for i := range all {
+		all[i].Reason = ""
+	}
+	return true
+}
+
+func (r *Redactor) streamed(p *ModelStreamed) (changed bool) {
+	for i := range p.Segments {
+		if s := &p.Segments[i]; p.Call == r.seq && s.Index == r.index && s.Text != "" {
+			s.Text, changed = r.run(s.Text), true
+		}
+	}
+	return changed
+}
+
+// run is what takes the place of a piece of streamed text: the first says so.
+func (r *Redactor) run(text string) string {
+	if r.said {
+		return strings.Repeat(" ", len(text))
+	}
+	r.said = true
+	return redacted(len(text))
+}
+
+func (r *Redactor) replied(p *ModelReplied) bool {
+	if p.Call != r.seq || r.index >= len(p.Items) || r.prefix == outputPrefix {
+		again := func(it ReplyItem) bool { return it.CallID != "" && it.CallID == r.callID }
+		r.over = r.over || p.Call > r.seq && slices.ContainsFunc(p.Items, again)
+		return false
+	}
+	it := &p.Items[r.index]
+	r.item(&it.Item)
+	if it.Tool != nil && it.Tool.Reject != "" {
+		tool := *it.Tool
+		tool.Reject, it.Tool = redactedWord, &tool
+	}
+	return r.findings(p.Guardrails)
+}
+
+// item redacts an item. Of a text that was streamed it holds the rest, or a blob with the whole.
+func (r *Redactor) item(it *stead.Item) {
+	rest := func(t stead.Text) stead.Text {
+		if r.said && !t.IsBlob() {
+			return stead.NewText(r.run(t.Inline))
+		}
+		return r.text(t)
+	}
+	content := r.content(it.Content)
+	if len(content) > 0 && r.said {
+		content[0].Text = rest(it.Content[0].Text)
+	}
+	it.Content, it.Output = content, r.content(it.Output)
+	for i := range it.Summary {
+		it.Summary[i] = rest(it.Summary[i])
+	}
+	it.Encrypted, it.Provider = nil, ""
+	if it.CallID != "" {
+		r.callID = it.CallID
+	}
+	if it.Arguments != nil {
+		it.Arguments = redactedJSON(it.Arguments)
+	}
+	if it.Error != "" {
+		it.Error = redactedWord
+	}
+	if it.Answer != nil {
+		answer := *it.Answer
+		answer.Reason, it.Answer = "", &answer
+	}
+}
+
+// content keeps the parts, each with a text of its length; of pictures and files nothing is kept but that there was a part.
+func (r *Redactor) content(parts []stead.Content) []stead.Content {
+	out := make([]stead.Content, len(parts))
+	for i, p := range parts {
+		switch p.Type {
+		case stead.ContentInputImage, stead.ContentInputFile:
+			out[i] = stead.Content{Type: stead.ContentInputText, Text: stead.NewText(redactedWord)}
+		default:
+			out[i] = stead.Content{Type: p.Type, Text: r.text(p.Text)}
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+func (r *Redactor) text(t stead.Text) stead.Text {
+	if !t.IsBlob() {
+		return stead.NewText(redacted(len(t.Inline)))
+	}
+	out, err := r.put(redacted(t.Bytes))
+	if err != nil && r.err == nil {
+		r.err = err
+	}
+	return out
+}
+
+func (r *Redactor) recalled(p *MemoryRecalled) bool {
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		e.Text, e.Author, e.Explain = redacted(len(e.Text)), "", nil // what explains names words
+	}
+	return len(p.Entries) > 0
+}
+
+// extracted: what a model found in the item is not remembered.
+func (r *Redactor) extracted(p *MemoryExtracted) (changed bool) {
+	for i := range p.Found {
+		if f := &p.Found[i]; slices.ContainsFunc(f.Items, r.is) && f.Text != "" {
+			f.Text, f.Subject, changed = "", "", true
+		}
+	}
+	return changed
+}
+
+// is reports whether an id is the item's, in this session or in the one that this is a copy of.
+func (r *Redactor) is(id string) bool {
+	of, ok := stead.SessionOf(id)
+	if !ok {
+		return false
+	}
+	prefix, seq, index, ok := stead.ParseDerivedID(of, id)
+	return ok && prefix == r.prefix && seq == r.seq && index == r.index
+}
+
+// called redacts what became of a call. A function's output is an item of its own; any other call's is part of the call.
+func (r *Redactor) called(e stead.Event) (stead.Event, error) {
+	asked, told := r.prefix != outputPrefix, r.prefix != functionPrefix
+	ours := func(callID string) bool {
+		if r.prefix == outputPrefix {
+			return e.Seq == r.seq && callID == r.callID // an output is named by the event that brought it
+		}
+		return callID != "" && callID == r.callID && e.Seq > r.seq && !r.over
+	}
+	switch e.Kind {
+	case KindToolRequested:
+		return change(e, func(p *ToolRequested) bool {
+			if !asked || e.Seq != r.seq {
+				return false
+			}
+			r.callID, p.Arguments = p.CallID, redactedJSON(p.Arguments)
+			return r.findings(p.Guardrails)
+		})
+	case KindInputEdit:
+		return change(e, func(p *ApprovalEdit) bool {
+			if !asked || !ours(p.CallID) {
+				return false
+			}
+			p.Arguments = redactedJSON(p.Arguments)
+			return r.findings(p.Guardrails)
+		})
+	}
+	if !told {
+		return e, nil
+	}
+	switch e.Kind {
+	case KindInputToolResult:
+		return change(e, func(p *ToolResult) bool { return ours(p.CallID) && r.told(p.Output, &p.Error, p.Guardrails) })
+	case KindInputOutcome:
+		return change(e, func(p *OutcomeResult) bool { return ours(p.CallID) && r.told(p.Output, nil, p.Guardrails) })
+	case KindToolReturned:
+		return change(e, func(p *ToolReturned) bool { return ours(p.CallID) && r.told(p.Output, &p.Error, p.Guardrails) })
+	case KindToolStreamed:
+		return change(e, func(p *ToolStreamed) bool {
+			if !ours(p.CallID) || p.Text == "" {
+				return false
+			}
+			p.Text = r.run(p.Text)
+			return true
+		})
+	}
+	return e, nil
+}
+
+func (r *Redactor) told(output []stead.Content, failure *string, found []guardrail.Finding) bool {
+	copy(output, r.content(output))
+	if failure != nil && *failure != "" {
+		*failure = redactedWord
+	}
+	return r.findings(found)
+}
+
+// redacted takes the place of a text of so many bytes. It is never white space alone, which providers refuse.
+func redacted(bytes int) string {
+	if bytes < len(redactedWord) {
+		return strings.Repeat("-", bytes)
+	}
+	return redactedWord + strings.Repeat(" ", bytes-len(redactedWord))
+}
+
+// redactedJSON takes the place of arguments.
+func redactedJSON(arguments json.RawMessage) json.RawMessage {
+	if len(arguments) < minRedactedJSON {
+		return json.RawMessage(`{}`)
+	}
+	return json.RawMessage(`{"redacted":"` + strings.Repeat(" ", len(arguments)-minRedactedJSON) + `"}`)
+}
+
+// ShortRedacted is a text without the room that redaction left in it: a model is not to pay for it.
+func ShortRedacted(text string) string {
+	if rest, ok := strings.CutPrefix(text, redactedWord); ok && strings.Trim(rest, " ") == "" {
+		return redactedWord
+	}
+	return text
+}

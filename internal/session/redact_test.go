@@ -1,0 +1,253 @@
+package session_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/session/sessiontest"
+)
+
+// redact redacts an item of a journal, which stays as it is.
+func redact(t *testing.T, g *sessiontest.Gen, events []stead.Event, item session.Item) []stead.Event {
+	t.Helper()
+	r, ok := session.NewRedactor(sessiontest.Key.Session, item, func(text string) (stead.Text, error) {
+		sum := sha256.Sum256([]byte(text))
+		d := hex.EncodeToString(sum[:])
+		g.Blobs[d] = text
+		return stead.Text{Digest: d, Bytes: len(text)}, nil
+	})
+	if !ok {
+		t.Fatalf("item %s has no place", item.ItemID())
+	}
+	out := make([]stead.Event, len(events))
+	for i, e := range events {
+		next, err := r.Next(e)
+		if err != nil {
+			t.Fatalf("item %s, event %d (%s): %v", item.ItemID(), e.Seq, e.Kind, err)
+		}
+		if next.Seq != e.Seq || next.At != e.At || next.Kind != e.Kind {
+			t.Fatalf("event %d became %+v", e.Seq, next)
+		}
+		out[i] = next
+	}
+	return out
+}
+
+// says are the words of sessiontest's texts that an item shows, apart from what names it.
+func says(t *testing.T, item session.Item) (found []string) {
+	t.Helper()
+	text := mustJSON(t, item)
+	for _, w := range []string{"harbour", "über", "日本", "lamp", "🙂", "quotation", "seven"} {
+		if strings.Contains(text, w) {
+			found = append(found, w)
+		}
+	}
+	return found
+}
+
+// TestRedactEveryItem: whatever is redacted, in whatever journal, the item says nothing any more, all others say what they said,
+// every cursor of the stream stays where it was, and the journal can be read.
+func TestRedactEveryItem(t *testing.T) {
+	redactions := 0
+	eachOf(t, fewSeeds, 80, func(t *testing.T, g *sessiontest.Gen) {
+		q := session.ItemQuery{PageQuery: session.PageQuery{Limit: 100}}
+		items := pages(t, g, g.Events, q)
+		before := stream(t, g, g.Events)
+		for _, item := range items {
+			events := redact(t, g, g.Events, item)
+			again := redact(t, g, events, item)
+			if mustJSON(t, again) != mustJSON(t, events) {
+				t.Fatalf("%s: redacted again it is another journal", item.ItemID())
+			}
+			after := pages(t, g, events, q)
+			if len(after) != len(items) {
+				t.Fatalf("%s: %d items, were %d", item.ItemID(), len(after), len(items))
+			}
+			for i := range after {
+				switch {
+				case after[i].ItemID() != items[i].ItemID():
+					t.Fatalf("%s: item %s where %s was", item.ItemID(), after[i].ItemID(), items[i].ItemID())
+				case after[i].ItemID() == item.ItemID():
+					if w := says(t, after[i]); len(w) > 0 {
+						t.Fatalf("redacted, %s says %q:\n%s\nwas\n%s", item.ItemID(), w, mustJSON(t, after[i]), mustJSON(t, item))
+					}
+				case !repeats(items[i], item) && mustJSON(t, after[i]) != mustJSON(t, items[i]):
+					t.Fatalf("%s is redacted, and %s became\n%s\nfrom\n%s", item.ItemID(), items[i].ItemID(), mustJSON(t, after[i]), mustJSON(t, items[i]))
+				}
+			}
+			shown := stream(t, g, events)
+			if len(shown) != len(before) {
+				t.Fatalf("%s: %d events of the stream, were %d", item.ItemID(), len(shown), len(before))
+			}
+			for i := range shown {
+				if shown[i].Cursor != before[i].Cursor {
+					t.Fatalf("%s: cursor %s where %s was", item.ItemID(), shown[i].Cursor, before[i].Cursor)
+				}
+			}
+			s := session.NewState(sessiontest.Key)
+			for _, e := range events {
+				if err := s.Apply(e); err != nil {
+					t.Fatalf("%s: %v", item.ItemID(), err)
+				}
+			}
+			redactions++
+		}
+	})
+	if redactions < 300 {
+		t.Fatalf("only %d items were redacted", redactions)
+	}
+}
+
+// repeats: a question about a call shows the call's arguments, whichever of the two is redacted.
+func repeats(a, b session.Item) bool {
+	call := func(it session.Item) string { _, place, _ := strings.Cut(it.ItemID(), "_"); return place }
+	return call(a) == call(b)
+}
+
+// secretOf is a text that stands once in the journal, of the item that is named.
+const secretOf = "Kilimanjaro-7731 "
+
+// journalOf makes events of payloads.
+func journalOf(t *testing.T, kinds []string, payloads ...any) []stead.Event {
+	t.Helper()
+	events := make([]stead.Event, len(payloads))
+	for i, p := range payloads {
+		e, err := session.NewEvent(int64(i+1)*1000, kinds[i], p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Seq = stead.Seq(i + 1)
+		events[i] = e
+	}
+	return events
+}
+
+// TestNothingOfItIsLeft: every event that may hold what an item said, one by one.
+func TestNothingOfItIsLeft(t *testing.T) {
+	at := func(prefix string, seq stead.Seq, index int) string {
+		return stead.DerivedID(prefix, sessiontest.Key.Session, seq, index)
+	}
+	input := func(s string) []stead.Content { return stead.TextContent(stead.ContentInputText, s) }
+	args := json.RawMessage(`{"to":"` + secretOf + `"}`)
+	call := stead.Item{Type: stead.ItemFunctionCall, CallID: "c1", Name: "send", Arguments: args, Error: secretOf}
+	for name, tc := range map[string]struct {
+		item    session.Item
+		kind    string
+		payload any
+		before  []any // kinds and payloads in front of it
+	}{
+		"a message": {&session.MessageItem{ID: at("msg", 1, 0)}, session.KindInputMessage,
+			session.Message{Input: []session.InputMessage{{Content: input(secretOf)}}}, nil},
+		"an item of a response": {&session.MessageItem{ID: at("msg", 1, 0)}, session.KindInputMessage,
+			session.Message{Items: []stead.Item{{Type: stead.ItemMessage, Role: "user", Content: input(secretOf)}}}, nil},
+		"an item without a turn": {&session.MessageItem{ID: at("msg", 1, 1)}, session.KindInputItems,
+			session.ItemsInput{Items: []stead.Item{{Type: stead.ItemMessage}, {Type: stead.ItemMessage, Role: "user", Content: input(secretOf)}}}, nil},
+		"a picture": {&session.MessageItem{ID: at("msg", 1, 0)}, session.KindInputMessage,
+			session.Message{Input: []session.InputMessage{{Content: []stead.Content{{Type: stead.ContentInputImage, Text: stead.NewText("https://x/" + secretOf)}}}}}, nil},
+		"a file's name": {&session.MessageItem{ID: at("msg", 1, 0)}, session.KindInputMessage,
+			session.Message{Input: []session.InputMessage{{Content: []stead.Content{{Type: stead.ContentInputFile, Name: secretOf}}}}}, nil},
+		"streamed text": {&session.MessageItem{ID: at("msg", 1, 0)}, session.KindModelStreamed,
+			session.ModelStreamed{Call: 1, Segments: []session.Segment{{Index: 0, Type: stead.ItemMessage, Text: secretOf}}}, nil},
+		"the rest of it": {&session.MessageItem{ID: at("msg", 1, 0)}, session.KindModelReplied,
+			session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemMessage, Content: stead.TextContent(stead.ContentOutputText, secretOf)}, Streamed: []int{3}}}}, nil},
+		"a summary of reasoning": {&session.ReasoningItem{ID: at("rs", 1, 0)}, session.KindModelReplied,
+			session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemReasoning, Summary: []stead.Text{stead.NewText("x"), stead.NewText(secretOf)}, Encrypted: text(secretOf)}}}}, nil},
+		"arguments": {&session.FunctionCallItem{ID: at("fc", 1, 0), CallID: "c1"}, session.KindModelReplied,
+			session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: call, Tool: &session.ToolCall{Reject: secretOf}}}}, nil},
+		"arguments that were edited": {&session.FunctionCallItem{ID: at("fc", 1, 0), CallID: "c1"}, session.KindInputEdit,
+			session.ApprovalEdit{CallID: "c1", Arguments: args}, []any{session.KindTurnStarted, session.TurnStarted{}}},
+		"what code asked for": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindToolRequested,
+			session.ToolRequested{CallID: "c1", Arguments: args}, nil},
+		"a function's output": {&session.FunctionOutputItem{ID: at("fco", 1, 0), CallID: "c1"}, session.KindInputToolResult,
+			session.ToolResult{CallID: "c1", Output: input(secretOf), Error: secretOf}, nil},
+		"what a person said that happened": {&session.FunctionOutputItem{ID: at("fco", 1, 0), CallID: "c1"}, session.KindInputOutcome,
+			session.OutcomeResult{CallID: "c1", Output: input(secretOf)}, nil},
+		"a tool's output": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindToolReturned,
+			session.ToolReturned{CallID: "c1", Output: input(secretOf), Error: secretOf},
+			[]any{session.KindModelReplied, session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemMCPCall, CallID: "c1"}}}}}},
+		"a command's output": {&session.CommandItem{ID: at("cmd", 1, 0)}, session.KindToolStreamed,
+			session.ToolStreamed{CallID: "c1", Text: secretOf},
+			[]any{session.KindModelReplied, session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemCommandExecution, CallID: "c1"}}}}}},
+		"a summary of the conversation": {&session.MessageItem{ID: at("msg", 1, 0)}, session.KindContextCompacted,
+			session.ContextCompacted{Upto: 1, Summary: stead.NewText(secretOf)}, nil},
+		"what was recalled": {&session.MemoryRecallItem{ID: at("memr", 1, 0)}, session.KindMemoryRecalled,
+			session.MemoryRecalled{Entries: []session.Recalled{{Text: secretOf, Explain: &session.RecallParts{Terms: map[string]float64{secretOf: 1}}}}}, nil},
+		"what was found in it": {&session.MessageItem{ID: at("msg", 1, 0)}, session.KindMemoryExtracted,
+			session.MemoryExtracted{Found: []session.Learned{{Text: secretOf, Subject: secretOf, Items: []string{at("msg", 1, 0)}}}}, nil},
+		"a reason": {&session.MessageItem{ID: at("mcpa", 1, 0)}, session.KindInputMessage,
+			session.Message{Items: []stead.Item{{Type: stead.ItemApprovalResponse, Answer: &stead.Answer{Reason: secretOf}}}}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kinds, payloads := []string{tc.kind}, []any{tc.payload}
+			if tc.before != nil {
+				kinds, payloads = []string{tc.before[0].(string), tc.kind}, []any{tc.before[1], tc.payload}
+			}
+			events := journalOf(t, kinds, payloads...)
+			g := &sessiontest.Gen{Blobs: map[string]string{}}
+			out := redact(t, g, events, tc.item)
+			if !strings.Contains(mustJSON(t, events), strings.TrimSpace(secretOf)) {
+				t.Fatal("the journal held nothing to be redacted")
+			}
+			if text := mustJSON(t, out); strings.Contains(text, strings.TrimSpace(secretOf)) {
+				t.Fatalf("left: %s", text)
+			}
+			// Of another item nothing goes, but of summaries, which are of both.
+			other := redact(t, g, events, &session.MessageItem{ID: at("msg", 99, 0)})
+			if tc.kind != session.KindContextCompacted && mustJSON(t, other) != mustJSON(t, events) {
+				t.Fatalf("another item's redaction changed %s", mustJSON(t, other))
+			}
+		})
+	}
+}
+
+func text(s string) *stead.Text { t := stead.NewText(s); return &t }
+
+// TestACallsIdThatIsUsedAgain: what a later call of the same id returned is another item's.
+func TestACallsIdThatIsUsedAgain(t *testing.T) {
+	reply := func(call stead.Seq) session.ModelReplied {
+		return session.ModelReplied{Call: call, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemMCPCall, CallID: "c1"}}}}
+	}
+	said := func(s string) session.ToolReturned {
+		return session.ToolReturned{CallID: "c1", Output: stead.TextContent(stead.ContentInputText, s)}
+	}
+	events := journalOf(t, []string{session.KindModelCalled, session.KindModelReplied, session.KindToolReturned, session.KindModelCalled, session.KindModelReplied, session.KindToolReturned},
+		session.ModelCalled{}, reply(1), said("the first one's"), session.ModelCalled{}, reply(4), said("the second one's"))
+	out := redact(t, &sessiontest.Gen{}, events, &session.MCPCallItem{ID: stead.DerivedID("mcp", sessiontest.Key.Session, 1, 0)})
+	changed := []stead.Seq{}
+	for i := range out {
+		if mustJSON(t, out[i]) != mustJSON(t, events[i]) {
+			changed = append(changed, out[i].Seq)
+		}
+	}
+	if !slices.Equal(changed, []stead.Seq{3}) {
+		t.Fatalf("events %v were changed", changed)
+	}
+}
+
+// TestASummaryThatIsRedacted: what it stood for is given to the model again, without what was redacted.
+func TestASummaryThatIsRedacted(t *testing.T) {
+	eachOf(t, 1, 10, func(t *testing.T, g *sessiontest.Gen) {
+		s := session.NewState(sessiontest.Key)
+		summary := session.ContextCompacted{Call: 3, Upto: 2, Summary: stead.NewText("they spoke of " + secretOf)}
+		events := journalOf(t, []string{session.KindSessionCreated, session.KindInputItems, session.KindModelCalled, session.KindContextCompacted},
+			session.Created{}, session.ItemsInput{Items: []stead.Item{
+				{Type: stead.ItemMessage, Role: "user", Content: stead.TextContent(stead.ContentInputText, "I live in "+secretOf)},
+				{Type: stead.ItemMessage, Role: "user", Content: stead.TextContent(stead.ContentInputText, "I like tea")},
+			}}, session.ModelCalled{Purpose: session.PurposeCompact, Upto: 2}, summary)
+		for _, e := range redact(t, g, events, &session.MessageItem{ID: stead.DerivedID("msg", sessiontest.Key.Session, 2, 0)}) {
+			if err := s.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		given := mustJSON(t, s.Context)
+		if strings.Contains(given, "Kilimanjaro") || !strings.Contains(given, "I like tea") || !strings.Contains(given, "[redacted]") {
+			t.Fatalf("the model is given %s", given)
+		}
+	})
+}
