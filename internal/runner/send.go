@@ -18,19 +18,7 @@ import (
 // Send implements session.Service.
 func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID, req session.SendRequest) error {
 	key := keyOf(p, id)
-	effect := policy.SessionWrite
-	for _, in := range req.Inputs {
-		if in.Approval != nil || in.Outcome != nil {
-			effect = policy.ApprovalGive
-		}
-	}
-	var drafts [][]byte
-	var err error
-	if effect == policy.SessionWrite {
-		drafts, err = r.allowWrite(ctx, p, key)
-	} else {
-		err = r.allow(ctx, p, effect, key, "")
-	}
+	drafts, err := r.allowInputs(ctx, p, key, req.Inputs)
 	if err != nil {
 		return err
 	}
@@ -48,6 +36,21 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 		return err
 	}
 	return r.Send(ctx, p, id, rest)
+}
+
+// allowInputs asks about each input as what it is: an answer to a question is given, anything else is written.
+func (r *Runner) allowInputs(ctx context.Context, p stead.Principal, key stead.SessionKey, inputs []session.Input) (drafts [][]byte, err error) {
+	gives := func(in session.Input) bool { return in.Approval != nil || in.Outcome != nil }
+	writes := func(in session.Input) bool { return !gives(in) }
+	if slices.ContainsFunc(inputs, gives) {
+		if err := r.allow(ctx, p, policy.ApprovalGive, key, ""); err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(inputs, writes) {
+			return nil, nil
+		}
+	}
+	return r.allowWrite(ctx, p, key)
 }
 
 // splitAtCancel parts a request in which a message comes behind a cancel: the message is for the next
