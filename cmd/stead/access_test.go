@@ -61,7 +61,7 @@ func accessTable() map[string]access {
 		"POST /v1/conversations": {makes, `{}`}, "GET /v1/conversations/{id}": {reads, ""}, "POST /v1/conversations/{id}": {writes, `{"metadata":{}}`}, "DELETE /v1/conversations/{id}": {ends, ""},
 		"POST /v1/conversations/{id}/items": {writes, `{"items":[{"role":"user","content":"x"}]}`}, "GET /v1/conversations/{id}/items": {reads, ""}, "GET /v1/conversations/{id}/items/{item}": {reads, ""}, "DELETE /v1/conversations/{id}/items/{item}": {writes, ""},
 
-		"GET /v1/approvals": {reads, ""}, "POST /v1/approvals/{id}": {"OA", `{"decision":"approve"}`},
+		"GET /v1/approvals": {reads, ""}, "GET /v1/approvals/{id}": {reads, ""}, "POST /v1/approvals/{id}": {"OA", `{"decision":"approve"}`},
 		"POST /v1/api_keys": {"O", `{"role":"agent"}`}, "GET /v1/api_keys": {"OU", ""}, "GET /v1/api_keys/{id}": {"OU", ""}, "DELETE /v1/api_keys/{id}": {"O", ""}, "POST /v1/api_keys/{id}/rotate": {"O", "{}"},
 		"GET /v1/audit_records": {"OU", ""}, "GET /v1/audit_checkpoints": {"OU", ""},
 		"GET /v1/retention": {"ODPU", ""}, "POST /v1/erasures": {"OD", `{"user":"nobody-known"}`}, "GET /v1/erasures": {"OU", ""}, "GET /v1/erasures/{id}": {"OU", ""},
@@ -146,9 +146,11 @@ func letter(role string) string {
 	return map[string]string{"owner": "O", "operator": "P", "developer": "D", "approver": "A", "auditor": "U", "agent": "G"}[role]
 }
 
-func openHouse(t *testing.T) *house {
+func openHouse(t *testing.T) *house { return openHouseWith(t, "") }
+
+func openHouseWith(t *testing.T, more string) *house {
 	t.Helper()
-	n := openConfigured(t, "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
+	n := openConfigured(t, more+"auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
 	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
 	for _, role := range identity.Roles() {
 		for prefix, project := range map[string]string{"": "one", "x": "two"} {

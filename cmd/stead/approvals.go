@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,8 +21,8 @@ func (a *app) approvalsCmd() *cobra.Command {
 	return group("approvals", "List and answer what waits for a person",
 		a.approvalsList(),
 		a.approvalsShow(),
-		a.approvalsDecide("approve", "Let a tool call go ahead, or a turn over a budget", "approved"),
-		a.approvalsDecide("deny", "Refuse a tool call, or a user's consent; the agent is told. A turn over a budget fails", "denied"),
+		a.approvalsDecide("approve", "Let a tool call or a request of the API go ahead, or a turn over a budget", "approved"),
+		a.approvalsDecide("deny", "Refuse a tool call, a request of the API, or a user's consent; whoever asked is told. A turn over a budget fails", "denied"),
 		a.approvalsEdit(),
 		a.approvalsDelegate(),
 		a.approvalsAnswer())
@@ -43,7 +44,7 @@ func (a *app) approvalsList() *cobra.Command {
 			var rows [][]string
 			raw := []json.RawMessage{}
 			for _, ap := range list {
-				rows = append(rows, []string{ap.ID, ap.SessionID, ago(ap.CreatedAt, now), describe(ap.Action)})
+				rows = append(rows, []string{ap.ID, cmp.Or(ap.SessionID, "-"), ago(ap.CreatedAt, now), describe(ap.Action)})
 				raw = append(raw, ap.Raw)
 			}
 			return a.table(raw, "Nothing waits.", []string{"REQUEST", "SESSION", "SINCE", "WHAT"}, rows)
@@ -59,7 +60,7 @@ func (a *app) approvalsShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionBudget, client.ActionOutcome, client.ActionConsent)
+			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionBudget, client.ActionOutcome, client.ActionConsent, client.ActionRequest)
 			if err != nil {
 				return err
 			}
@@ -77,13 +78,17 @@ func show(w io.Writer, ap client.Approval) {
 	}
 	line("request", ap.ID)
 	line("session", ap.SessionID)
-	line("what", ap.Action.Tool())
+	line("what", cmp.Or(ap.Effect, ap.Action.Tool()))
 	line("arguments", printable(ap.Action.Args()))
 	line("why", printable(ap.Action.Why()))
 	if r := ap.Action.Request; r != nil && r.ExpiresAt > 0 {
 		line("expires", time.Unix(r.ExpiresAt, 0).UTC().Format(time.RFC3339)+", then: "+r.OnExpiry)
 	}
 	line("digest", ap.Action.Digest())
+	if ap.Status != "" && ap.Status != "open" {
+		line("status", ap.Status)
+		return
+	}
 	line("answer", answerCommand(ap.SessionID, ap.Action))
 }
 
@@ -97,7 +102,7 @@ func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			kinds := []string{client.ActionApproval, client.ActionBudget}
+			kinds := []string{client.ActionApproval, client.ActionBudget, client.ActionRequest}
 			if verb == "deny" { // a user's consent nobody gives for them
 				kinds = append(kinds, client.ActionConsent)
 			}
@@ -105,7 +110,7 @@ func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			what, input := ap.Action.Tool(), client.Decision(ap.ID, verb, reason, ap.Action.Digest())
+			what, input := cmp.Or(ap.Effect, ap.Action.Tool()), client.Decision(ap.ID, verb, reason, ap.Action.Digest())
 			if usd != "" {
 				var d config.Dollars
 				if err := d.UnmarshalYAML([]byte(usd)); err != nil {
@@ -119,7 +124,7 @@ func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 			case more != client.More{}:
 				return stead.Invalid("request", "request %s is no budget's: nothing more can be given", ap.ID)
 			}
-			if err := c.Send(cmd.Context(), ap.SessionID, input); err != nil {
+			if err := sendAnswer(cmd.Context(), c, ap, input); err != nil {
 				return err
 			}
 			return a.object(map[string]string{"request_id": ap.ID, "session_id": ap.SessionID, "decision": verb}, func(w io.Writer) {
@@ -167,15 +172,23 @@ func (a *app) answerCall(ctx context.Context, request string, decided map[string
 	if err != nil {
 		return err
 	}
-	ap, err := findApproval(ctx, c, request, client.ActionApproval)
+	ap, err := findApproval(ctx, c, request, client.ActionApproval, client.ActionRequest)
 	if err != nil {
 		return err
 	}
-	if err := c.Send(ctx, ap.SessionID, input(ap)); err != nil {
+	if err := sendAnswer(ctx, c, ap, input(ap)); err != nil {
 		return err
 	}
 	decided["request_id"], decided["session_id"] = ap.ID, ap.SessionID
-	return a.object(decided, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", ap.Action.Tool(), words) })
+	return a.object(decided, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", cmp.Or(ap.Effect, ap.Action.Tool()), words) })
+}
+
+// sendAnswer sends an answer to where the question is kept.
+func sendAnswer(ctx context.Context, c *client.Client, ap client.Approval, input any) error {
+	if ap.Action.Type == client.ActionRequest {
+		return c.Answer(ctx, ap.ID, input)
+	}
+	return c.Send(ctx, ap.SessionID, input)
 }
 
 func (a *app) approvalsDelegate() *cobra.Command {
@@ -288,6 +301,16 @@ func (a *app) answerFunction(cmd *cobra.Command, c *client.Client, session, call
 
 // findApproval looks a request up: its id leads to its session.
 func findApproval(ctx context.Context, c *client.Client, request string, kinds ...string) (client.Approval, error) {
+	if strings.HasPrefix(request, "apr_") {
+		ap, err := c.Approval(ctx, request)
+		if stead.KindOf(err) == stead.KindNotFound {
+			err = notWaiting(request)
+		}
+		if err == nil && !slices.Contains(kinds, client.ActionRequest) {
+			err = stead.Errorf(stead.KindInvalid, "request %s waits for an approval; answer it with: %s", request, answerCommand("", ap.Action))
+		}
+		return ap, err
+	}
 	id, ok := stead.SessionOf(request)
 	if !ok {
 		return client.Approval{}, notWaiting(request)

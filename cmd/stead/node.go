@@ -20,6 +20,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/ballast"
 	"github.com/stead-dev/stead/internal/blob"
@@ -207,7 +208,10 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	audited, err := n.openAudit(ctx, store, keys, killswitch.NewAuthorizer(switches, decider), rules, rails)
+	var audited *auditing
+	desk := n.openDesk(store, func(ctx context.Context, r audit.Record) error { return audited.log.Append(ctx, r) })
+	quiet := killswitch.NewAuthorizer(switches, decider)
+	audited, err = n.openAudit(ctx, store, keys, approval.NewAuthorizer(quiet, desk), rules, rails)
 	if err != nil {
 		return err
 	}
@@ -260,7 +264,7 @@ func (n *node) open(ctx context.Context) error {
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
-		Policies: shownPolicies{authorizer, decider}, KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
+		Policies: shownPolicies{authorizer, decider}, Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"time"
 
+	"github.com/stead-dev/stead/internal/approval"
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/policy/cedar"
 )
@@ -33,6 +37,13 @@ func policySet(cfg *config.Config) (*cedar.Set, error) {
 		sources = append(sources, cedar.Source{Name: "inline", Text: []byte(p.Inline)})
 	}
 	return cedar.Load(sources, cedar.Options{Deny: p.Deny(), Approvers: identity.Approvers()})
+}
+
+// openDesk makes what keeps requests that wait for an approval.
+func (n *node) openDesk(store document.Store, record func(context.Context, audit.Record) error) *approval.Desk {
+	desk := approval.NewDesk(approval.Config{Documents: store, Record: record, Now: time.Now, Log: n.log})
+	n.onStop(desk.Sweep())
+	return desk
 }
 
 // openPolicies makes the decider of this node: roles, then policies, which it returns too.

@@ -182,6 +182,12 @@ func describe(a client.Action) string {
 			text += ": " + why
 		}
 		return text
+	case client.ActionRequest:
+		text := strings.TrimSuffix(strings.TrimPrefix(a.Request.Message, "Approve "), "?") + " needs approval"
+		if why := a.Why(); why != "" {
+			text += ": " + why
+		}
+		return text
 	case client.ActionOutcome:
 		return fmt.Sprintf("%s %s was called, and nobody knows whether it happened", a.Tool(), oneLine(a.Args(), lineWidth))
 	case client.ActionBudget, client.ActionConsent:
@@ -198,7 +204,7 @@ func describe(a client.Action) string {
 // connectCommand.
 func answerCommand(session string, a client.Action) string {
 	switch a.Type {
-	case client.ActionApproval, client.ActionBudget:
+	case client.ActionApproval, client.ActionBudget, client.ActionRequest:
 		return "stead approvals approve " + a.RequestID
 	case client.ActionConsent:
 		return "open " + a.Link()

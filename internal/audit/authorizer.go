@@ -72,7 +72,7 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		decision = Deny
 	}
 	carried := req.Carried && (req.Acting || decision == Allow)
-	if carried || !a.recorded(req, decision) {
+	if carried || !a.recorded(req, d, decision) {
 		return d, failed
 	}
 	r := a.record(ctx, req, d, decision)
@@ -123,7 +123,7 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 // request was Carried.
 func (a *Authorizer) Draft(ctx context.Context, req policy.Request, d policy.Decision) []byte {
 	decision := decisionOf(d)
-	if !a.recorded(req, decision) {
+	if !a.recorded(req, d, decision) {
 		return nil
 	}
 	r := a.record(ctx, req, d, decision)
@@ -139,8 +139,9 @@ func (a *Authorizer) Draft(ctx context.Context, req policy.Request, d policy.Dec
 
 // recorded says which decisions are. Reading is recorded where it is refused, or an agent does it. Every use of a
 // credential is recorded, and every step of a consent to one, whoever acts: it may be asked for long after the session is gone.
-func (a *Authorizer) recorded(req policy.Request, d Decision) bool {
-	if req.Effect == policy.CredentialUse || req.Effect == policy.CredentialConsent {
+// So is what approvals are asked for and used by.
+func (a *Authorizer) recorded(req policy.Request, said policy.Decision, d Decision) bool {
+	if req.Effect == policy.CredentialUse || req.Effect == policy.CredentialConsent || said.Approval != "" {
 		return true
 	}
 	if req.Effect == policy.MemoryEntryRead { // it refuses nobody: what is hidden is not there

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/stead-dev/stead"
 )
 
 // pageSize is what the CLI asks for at once; the API allows no more.
@@ -269,6 +272,31 @@ func (c *Client) Import(ctx context.Context, r io.Reader) (Session, error) {
 // Approvals lists what waits for a person, the oldest first.
 func (c *Client) Approvals(ctx context.Context) ([]Approval, error) {
 	return list(ctx, c, "/v1/approvals", url.Values{"order": {"asc"}}, 0, func(a Approval) string { return a.ID })
+}
+
+// Approval returns one request that waits; one of the API, also when it is over.
+func (c *Client) Approval(ctx context.Context, id string) (Approval, error) {
+	var a Approval
+	return a, c.call(ctx, http.MethodGet, "/v1/approvals/"+url.PathEscape(id), nil, nil, &a)
+}
+
+// Answer answers a request of the API that waits, with an input event as sessions take it.
+func (c *Client) Answer(ctx context.Context, id string, input any) error {
+	event, ok := input.(map[string]any)
+	if !ok {
+		return stead.Errorf(stead.KindInternal, "the answer can't be sent")
+	}
+	answer := map[string]any{}
+	switch said := event["response"].(type) {
+	case map[string]any:
+		maps.Copy(answer, said)
+	case map[string]string:
+		for name, value := range said {
+			answer[name] = value
+		}
+	}
+	delete(answer, "type") // is of what sessions ask
+	return c.call(ctx, http.MethodPost, "/v1/approvals/"+url.PathEscape(id), nil, answer, nil)
 }
 
 // Pools lists the pools of model throughput of the node that answers.

@@ -70,6 +70,7 @@ const (
 	ActionConnect  = "environment_connection"
 	ActionBudget   = "budget_limit"
 	ActionConsent  = "oauth_consent"
+	ActionRequest  = "request_approval" // a request of the API waits, no session
 )
 
 // Tool names what waits: "server/tool" of a tool server's call, the name of a function.
@@ -119,6 +120,8 @@ func (a Action) Args() string {
 // Approval is an entry of the inbox.
 type Approval struct {
 	ID        string          `json:"id"`
+	Status    string          `json:"status"` // open, approved, denied, expired, used
+	Effect    string          `json:"effect"` // of a request of the API
 	SessionID string          `json:"session_id"`
 	CreatedAt int64           `json:"created_at"`
 	Action    Action          `json:"action"`

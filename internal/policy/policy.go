@@ -179,7 +179,25 @@ type Decision struct {
 	Micros  int64  `json:"us,omitempty"`     // how long the policies took
 	Needs   *Needs `json:"needs,omitempty"`  // nobody approved it yet: who must
 	Shadow  *Trial `json:"shadow,omitempty"` // what would be decided if shadow policies counted; nil: they had nothing to say
+
+	// Approval is the request for approval that this decision asked about, or used up; "": there was none. A tool call's stands in its session.
+	Approval string `json:"approval,omitempty"`
+	// Open is that request where it waits for an answer; nil: it does not.
+	Open *Open `json:"-"`
 }
+
+// CodeApproval is the code of the error that says that nothing happened, and that a request for approval was made of it.
+const CodeApproval = "approval_required"
+
+// Open is a request for approval that waits, as the error of Check that says so carries it.
+type Open struct {
+	ID        string
+	Digest    string // of what whoever answers is shown
+	ExpiresAt int64  // Unix milliseconds; 0: nothing ends it
+}
+
+// Error implements error.
+func (o *Open) Error() string { return "request " + o.ID + " waits for approval" }
 
 // Trial is a decision that nothing follows from.
 type Trial struct {
@@ -238,14 +256,22 @@ func (AllowLocal) Decide(_ context.Context, req Request) (Decision, error) {
 }
 
 // Check asks the authorizer and turns a denial into a KindForbidden error; one that can't decide for
-// now is KindUnavailable.
+// now is KindUnavailable, and one who asks for too much at once stays KindLimited.
 func Check(ctx context.Context, a Authorizer, req Request) (Decision, error) {
 	d, err := a.Decide(ctx, req)
 	if stead.KindOf(err) == stead.KindUnavailable {
 		return Decision{By: d.By}, stead.Wrap(stead.KindUnavailable, err, "%s was not allowed: no decision could be made or recorded; try again", req.Effect)
 	}
+	if stead.KindOf(err) == stead.KindLimited {
+		return Decision{By: d.By}, err
+	}
 	if err != nil {
 		return Decision{By: d.By}, stead.Wrap(stead.KindForbidden, err, "%s was not allowed: no decision could be made", req.Effect)
+	}
+	if d.Open != nil {
+		e := stead.Wrap(stead.KindForbidden, d.Open, "%s was not done: %s", req.Effect, d.Reason)
+		e.Code, e.Hint = CodeApproval, "Send the same request again once "+d.Open.ID+" is approved."
+		return d, e
 	}
 	if !d.Allow {
 		return d, stead.Errorf(stead.KindForbidden, "%s is not allowed: %s", req.Effect, d.Reason)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // envelope is the body of every error.
@@ -20,6 +21,8 @@ type wireError struct {
 	Type    string  `json:"type"`
 	Param   *string `json:"param"`
 	Code    *string `json:"code"`
+	// Approval is the request for approval that was made instead.
+	Approval *wireOpen `json:"approval,omitempty"`
 }
 
 // failure is how a kind of error looks on the wire.
@@ -78,6 +81,9 @@ func wireErrorOf(err error) (wireError, failure, *stead.Error) {
 	w := wireError{Message: message, Type: f.typ, Code: &code}
 	if e.Param != "" {
 		w.Param = &e.Param
+	}
+	if open, ok := errors.AsType[*policy.Open](err); ok {
+		w.Approval = &wireOpen{ID: open.ID, Digest: open.Digest, ExpiresAt: open.ExpiresAt / 1000}
 	}
 	return w, f, e
 }

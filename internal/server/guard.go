@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/usage"
 )
@@ -67,8 +68,9 @@ func requestID(w http.ResponseWriter) string {
 type response struct {
 	http.ResponseWriter
 	id   string
-	code int         // 0: nothing written yet
-	body *held.Lease // see MaxHeldBodyBytes; nil: not counted
+	code int           // 0: nothing written yet
+	body *held.Lease   // see MaxHeldBodyBytes; nil: not counted
+	act  *approval.Act // what an approval of this request covers; nil: nobody approves any
 }
 
 func (w *response) status() int {

@@ -86,7 +86,7 @@ func inputEvent(o param.Object) (session.Input, error) {
 	case inputToolResult:
 		return toolResult(o)
 	case inputApproval:
-		return approval(o)
+		return approvalInput(o)
 	case inputOutcome:
 		return outcome(o)
 	case inputComputerUse:
@@ -128,7 +128,7 @@ func output(o param.Object) ([]stead.Content, error) {
 	return contents(o.Path("output"), raw)
 }
 
-func approval(o param.Object) (session.Input, error) {
+func approvalInput(o param.Object) (session.Input, error) {
 	a := &session.ApprovalInput{}
 	var err error
 	if a.RequestID, err = param.Need(o.String("request_id"))(o.Path("request_id")); err != nil {

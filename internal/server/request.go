@@ -107,6 +107,9 @@ func readBody(w http.ResponseWriter, r *http.Request, memory *[]byte) ([]byte, e
 	if err == io.EOF {
 		err = nil
 	}
+	if out, ok := w.(*response); ok && out.act != nil && err == nil {
+		out.act.SetBody(b)
+	}
 	return b[:len(b):len(b)], bodyError(err)
 }
 

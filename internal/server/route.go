@@ -200,6 +200,7 @@ func (s *server) table() []route {
 		{method: "GET", path: session + "/export", summary: "Download a session as JSON lines", handle: s.exportSession, answer: "Lines", media: mediaLines},
 		{method: "POST", path: sessions + "/import", summary: "Make a session from an exported file", handle: s.importSession, body: "Lines", answer: "Session"},
 		{method: "GET", path: "/v1/approvals", summary: "List what waits for a person", handle: s.listApprovals, query: paged, answer: "ApprovalList"},
+		{method: "GET", path: "/v1/approvals/{id}", summary: "Retrieve a request that waits; one of the API also for a day after it is over", handle: s.getApproval, answer: "Approval"},
 		{method: "POST", path: "/v1/approvals/{id}", summary: "Answer a request", handle: s.decide, body: "Decision", status: http.StatusAccepted, keyed: true, always: true},
 		{method: "POST", path: keys, summary: "Make an API key: its secret is shown this once", handle: s.withKeys(s.createKey), body: "APIKeyParams", answer: "APIKey"},
 		{method: "GET", path: keys, summary: "List API keys, without their secrets", handle: s.withKeys(s.listKeys), query: paged, answer: "APIKeyList"},

@@ -104,6 +104,8 @@ type Config struct {
 	SecureCookies bool
 	// Policies shows the policies in force; nil: there are none.
 	Policies Policies
+	// Approvals are the requests of the API that wait for somebody's approval; nil: none does.
+	Approvals Approvals
 	// Audit shows audit logs; nil: there are none.
 	Audit Audit
 	// Erasures delete with certificates; nil: there are none, and sessions are deleted without.
@@ -262,7 +264,7 @@ func (s *server) endpoint(rt route) http.Handler {
 			if err == nil {
 				err = s.pacer.admit(w.Header(), c)
 			}
-			r = s.inCall(w, r, c)
+			r = s.inAct(w, s.inCall(w, r, c), rt)
 		}
 		if err == nil {
 			err = s.takes(rt)

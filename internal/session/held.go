@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -178,23 +177,8 @@ func (v *View) why(c *Call) string {
 
 // MayApprove says why somebody's approval of a call would not count, as an error for that person; nil: it does.
 func (v *View) MayApprove(c *Call, by stead.Principal) error {
-	n := c.Held()
-	if n == nil {
+	if c.Held() == nil {
 		return nil
 	}
-	owner := v.Created.Principal
-	if !n.Counts(by, owner) {
-		e := stead.Errorf(stead.KindForbidden, "your approval does not count for this call: it takes that of %s", n.Who())
-		if n.Separate {
-			e.Hint = "Whom the session belongs to can't approve it either."
-		}
-		return e
-	}
-	if c.Delegated != nil && !c.Delegated.To.is(by) {
-		return stead.Errorf(stead.KindForbidden, "the approval was handed to %s", c.Delegated.To)
-	}
-	if with := append(slices.Clone(c.Approved), by); n.Missing(with, owner) == n.Missing(c.Approved, owner) {
-		return stead.Errorf(stead.KindConflict, "you have approved this call already: it takes %d more, by others", n.Missing(c.Approved, owner))
-	}
-	return nil
+	return v.asked(c).MayApprove(by)
 }

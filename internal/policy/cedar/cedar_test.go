@@ -318,7 +318,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"default":         {`@approval("owner") @approval_expires("1h") @approval_default("maybe") forbid(principal, action == Action::"tool.call", resource);`, "@approval_default is deny or allow"},
 		"default, never":  {`@approval("owner") @approval_default("allow") forbid(principal, action == Action::"tool.call", resource);`, "there is no @approval_expires"},
 		"no approval":     {`@approval_count("2") forbid(principal, action == Action::"tool.call", resource);`, "there is none"},
-		"can't wait":      {`@approval("owner") forbid(principal, action == Action::"session.create", resource);`, "@approval is for tool calls"},
+		"can't wait":      {`@approval("owner") forbid(principal, action in [Action::"session.create", Action::"session.read"], resource);`, "session.read can not"},
 		"the same id":     {"@id(\"x\") forbid(principal, action, resource);\n@id(\"x\") permit(principal, action, resource);", "test.cedar:2: policy x: the id is that of the policy in test.cedar:1"},
 		"a second policy": {"forbid(principal, action, resource);\n forbid(principal, action == Action::\"x\", resource);", "test.cedar:2: policy test#2"},
 	} {

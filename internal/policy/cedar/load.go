@@ -189,8 +189,10 @@ func (l *loader) add(p *cedargo.Policy, id string) {
 			report("%s", line)
 		}
 	}
-	if r.needs != nil && !l.onlyToolCalls(p) {
-		report(`@approval is for tool calls, which can wait: write action == Action::"tool.call"`)
+	if r.needs != nil {
+		if never := l.neverWaits(p); len(never) > 0 {
+			report("@approval is for what can wait, which %s can not; these can: %s", strings.Join(never, ", "), strings.Join(waits(), ", "))
+		}
 	}
 	text := string(p.MarshalCedar())
 	r.looks = uses{arguments: reads(text, "arguments") || reads(text, "numbers"), text: reads(text, "text")}
@@ -218,9 +220,36 @@ func reads(text, attribute string) bool {
 	return false
 }
 
-func (l *loader) onlyToolCalls(p *cedargo.Policy) bool {
-	eq, ok := (*expast.Policy)(p.AST()).Action.(expast.ScopeTypeEq)
-	return ok && string(eq.Entity.ID) == string(policy.ToolCall)
+// waits are the actions that can wait for an approval.
+func waits() []string {
+	var out []string
+	for _, e := range policy.Approvable() {
+		out = append(out, string(e))
+	}
+	return out
+}
+
+// neverWaits are the actions in a policy's head that can't wait for an approval.
+func (l *loader) neverWaits(p *cedargo.Policy) []string {
+	var named []types.EntityUID // nil: all
+	switch head := (*expast.Policy)(p.AST()).Action.(type) {
+	case expast.ScopeTypeEq:
+		named = []types.EntityUID{head.Entity}
+	case expast.ScopeTypeIn:
+		named = []types.EntityUID{head.Entity}
+	case expast.ScopeTypeInSet:
+		named = head.Entities
+	}
+	able, groups := waits(), []string{"act", "read", "write"}
+	var never []string
+	for uid, a := range l.schema.Actions {
+		of := named == nil || slices.Contains(named, uid) || slices.ContainsFunc(named, a.Entity.Parents.Contains)
+		if name := string(uid.ID); of && !slices.Contains(able, name) && !slices.Contains(groups, name) {
+			never = append(never, name)
+		}
+	}
+	slices.Sort(never)
+	return never
 }
 
 // annotations are what a policy may carry. Others are refused: a misspelt one would be silently

@@ -1,0 +1,433 @@
+package approval_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/approval"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/document/documenttest"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/postgres"
+	"github.com/stead-dev/stead/internal/postgres/pgtest"
+	"github.com/stead-dev/stead/internal/sqlite"
+)
+
+var (
+	ada  = stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada", Role: "developer"}
+	eve  = stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "eve", Role: "approver"}
+	zoe  = stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "zoe", Role: "owner"}
+	boss = stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "boss", Role: "owner"}
+)
+
+// world is policies, a clock and documents, for any number of nodes.
+type world struct {
+	t      *testing.T
+	docs   document.Store
+	mu     sync.Mutex
+	needs  map[policy.Effect]*policy.Needs
+	denied map[policy.Effect]bool
+	now    time.Time
+	log    []audit.Record
+	fail   error // of recording
+}
+
+// Decide is what policies say.
+func (w *world) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case req.Effect == policy.ApprovalGive:
+		return policy.Decision{Allow: req.Principal.Role != "developer", By: "role"}, nil
+	case w.denied[req.Effect]:
+		return policy.Decision{By: "policy", Reason: "forbidden by now", Version: "2"}, nil
+	case w.needs[req.Effect] != nil:
+		return policy.Decision{By: "policy", Reason: "policy money asks for approval", Policies: []string{"money"}, Version: "1", Needs: w.needs[req.Effect]}, nil
+	}
+	return policy.Decision{Allow: true, By: "role"}, nil
+}
+
+func newWorld(t *testing.T, docs document.Store) *world {
+	return &world{
+		t: t, docs: docs, now: time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC), denied: map[policy.Effect]bool{},
+		needs: map[policy.Effect]*policy.Needs{policy.VaultWrite: {Roles: []stead.Role{"approver", "owner"}, ExpiresMS: time.Hour.Milliseconds()}},
+	}
+}
+
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+type node struct {
+	w    *world
+	desk *approval.Desk
+	gate *approval.Authorizer
+	s    *approval.Service
+}
+
+func (w *world) node() *node {
+	desk := approval.NewDesk(approval.Config{Documents: w.docs, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Now: func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now },
+		Record: func(_ context.Context, r audit.Record) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.fail == nil {
+				w.log = append(w.log, r)
+			}
+			return w.fail
+		}})
+	return &node{w, desk, approval.NewAuthorizer(w, desk), approval.NewService(desk, w, w)}
+}
+
+// sent is one request, whose effects are decided about one after the other.
+type sent struct {
+	n   *node
+	by  stead.Principal
+	ctx context.Context
+}
+
+var requests atomic.Int64
+
+func (n *node) send(by stead.Principal, body, key string) sent {
+	act := &approval.Act{Method: "POST", Path: "/v1/vaults", Key: key, Request: fmt.Sprintf("r%d", requests.Add(1))}
+	act.SetBody([]byte(body))
+	return sent{n, by, approval.WithAct(n.w.t.Context(), act)}
+}
+
+func (s sent) ask(e policy.Effect) error {
+	_, err := policy.Check(s.ctx, s.n.gate, policy.Request{Principal: s.by, Effect: e, Resource: "vault_" + fmt.Sprint(requests.Add(1))})
+	return err
+}
+
+// waits is the question that an error speaks of.
+func waits(t *testing.T, err error) *policy.Open {
+	t.Helper()
+	open, ok := errors.AsType[*policy.Open](err)
+	if e, is := errors.AsType[*stead.Error](err); !ok || !is || e.Code != policy.CodeApproval || e.Kind != stead.KindForbidden {
+		t.Fatalf("nothing waits: %v", err)
+	}
+	return open
+}
+
+func (n *node) answer(by stead.Principal, id, decision string) error {
+	return n.s.Answer(n.w.t.Context(), by, id, approval.Answer{Decision: decision, Reason: "since"})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func isKind(t *testing.T, err error, want stead.Kind) {
+	t.Helper()
+	if stead.KindOf(err) != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestTheSameRequestPassesOnce(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	one, two := w.node(), w.node()
+	first := waits(t, one.send(ada, "{}", "").ask(policy.VaultWrite))
+	if again := waits(t, two.send(ada, "{}", "").ask(policy.VaultWrite)); *again != *first {
+		t.Errorf("asked twice: %v, %v", again, first)
+	}
+	isKind(t, two.s.Answer(t.Context(), eve, first.ID, approval.Answer{Decision: approval.Approve, Digest: strings.Repeat("0", 64)}), stead.KindConflict)
+	isKind(t, two.answer(ada, first.ID, approval.Approve), stead.KindForbidden)
+	must(t, two.s.Answer(t.Context(), eve, first.ID, approval.Answer{Decision: approval.Approve, Digest: first.Digest}))
+
+	// Nothing else passes by it: another body, principal or effect.
+	w.needs[policy.KeyWrite] = w.needs[policy.VaultWrite]
+	for _, other := range []error{one.send(ada, "{} ", "").ask(policy.VaultWrite), one.send(zoe, "{}", "").ask(policy.VaultWrite), one.send(ada, "{}", "").ask(policy.KeyWrite)} {
+		if waits(t, other).ID == first.ID {
+			t.Error("another request passes by the same question")
+		}
+	}
+	w.denied[policy.VaultWrite] = true // meanwhile
+	if err := one.send(ada, "{}", "").ask(policy.VaultWrite); err == nil || !strings.Contains(err.Error(), "forbidden by now") {
+		t.Errorf("what became forbidden: %v", err)
+	}
+	w.denied[policy.VaultWrite] = false
+	s := one.send(ada, "{}", "")
+	must(t, s.ask(policy.VaultWrite))
+	must(t, s.ask(policy.VaultWrite)) // twice within one request
+	if next := waits(t, two.send(ada, "{}", "").ask(policy.VaultWrite)); next.ID == first.ID {
+		t.Error("a used approval is asked about again under its id")
+	}
+	if len(w.log) != 1 || w.log[0].Action != audit.ActAnswer || !strings.Contains(w.log[0].Detail, first.Digest) || w.log[0].Principal.ID != "eve" || w.log[0].Reason != "" {
+		t.Errorf("recorded: %+v", w.log)
+	}
+}
+
+func TestDeniedExpiredAndByDefault(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	n := w.node()
+	q := waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
+	must(t, n.answer(eve, q.ID, approval.Deny))
+	isKind(t, n.answer(zoe, q.ID, approval.Approve), stead.KindInvalid)
+	if err := n.send(ada, "{}", "").ask(policy.VaultWrite); err == nil || !strings.Contains(err.Error(), "user eve denied request "+q.ID+": since") {
+		t.Errorf("denied: %v", err)
+	}
+	w.pass(approval.DeniedFor)
+	again := waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
+	w.pass(time.Hour) // no node was there
+	isKind(t, w.node().answer(eve, again.ID, approval.Approve), stead.KindInvalid)
+	third := waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
+	if third.ID == again.ID || again.ID == q.ID {
+		t.Error("an id came twice")
+	}
+	// What was approved is there for so long, and no longer.
+	must(t, n.answer(eve, third.ID, approval.Approve))
+	w.pass(approval.UseWithin)
+	waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
+
+	w.needs[policy.VaultWrite] = &policy.Needs{Roles: []stead.Role{"owner"}, ExpiresMS: 1000, Default: policy.DefaultAllow}
+	q = waits(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))
+	w.pass(time.Second)
+	isKind(t, n.answer(zoe, q.ID, approval.Deny), stead.KindInvalid)
+	must(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))
+	q = waits(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))
+	w.pass(time.Second)
+	w.needs[policy.VaultWrite] = &policy.Needs{Roles: []stead.Role{"owner"}, ExpiresMS: 1000} // policies say so no more
+	waits(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))
+
+	w.pass(approval.UseWithin + approval.KeepFor + time.Hour)
+	must(t, n.desk.SweepOnce(t.Context()))
+	if left := w.docs.(*documenttest.Memory).Count("p", "approval"); left != 0 {
+		t.Errorf("%d questions are left for ever", left)
+	}
+}
+
+func TestSeveralMustApprove(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	w.needs[policy.VaultWrite] = &policy.Needs{Roles: []stead.Role{"approver", "owner"}, Count: 2, Separate: true}
+	n := w.node()
+	q := waits(t, n.send(zoe, "{}", "").ask(policy.VaultWrite))
+	isKind(t, n.answer(zoe, q.ID, approval.Approve), stead.KindForbidden) // it is hers
+	must(t, n.answer(eve, q.ID, approval.Approve))
+	isKind(t, n.answer(eve, q.ID, approval.Approve), stead.KindConflict)
+	waits(t, n.send(zoe, "{}", "").ask(policy.VaultWrite))
+	hand := func(by stead.Principal, to policy.Delegate) error {
+		return n.s.Answer(t.Context(), by, q.ID, approval.Answer{Decision: approval.Delegate, To: &to})
+	}
+	isKind(t, hand(eve, policy.Delegate{Role: "developer"}), stead.KindForbidden)
+	isKind(t, hand(eve, policy.Delegate{Kind: stead.PrincipalUser, ID: "zoe"}), stead.KindForbidden)
+	must(t, hand(eve, policy.Delegate{Kind: stead.PrincipalUser, ID: "boss"}))
+	must(t, n.answer(boss, q.ID, approval.Approve))
+	// Policies want a third by now: what was given does not do, and is asked for anew.
+	w.needs[policy.VaultWrite] = &policy.Needs{Roles: []stead.Role{"approver", "owner"}, Count: 3, Separate: true}
+	if next := waits(t, n.send(zoe, "{}", "").ask(policy.VaultWrite)); next.ID == q.ID {
+		t.Error("too few approved, and the question stands")
+	}
+}
+
+func TestAnAnswerIsRecordedOrNotTaken(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	n := w.node()
+	q := waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
+	w.fail = stead.Errorf(stead.KindUnavailable, "the disk is full")
+	isKind(t, n.answer(eve, q.ID, approval.Approve), stead.KindUnavailable)
+	waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
+	w.fail = nil
+	key := approval.Answer{Decision: approval.Approve, Key: "k"}
+	must(t, n.s.Answer(t.Context(), eve, q.ID, key))
+	must(t, n.s.Answer(t.Context(), eve, q.ID, key)) // its answer was lost
+	isKind(t, n.s.Answer(t.Context(), zoe, q.ID, key), stead.KindInvalid)
+	if len(w.log) != 1 {
+		t.Errorf("recorded: %+v", w.log)
+	}
+}
+
+// TestTwoQuestions: a request that needs two approvals asks one after the other, and passes when both are there.
+func TestTwoQuestions(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	w.needs[policy.MemoryWrite], w.needs[policy.FileWrite] = w.needs[policy.VaultWrite], w.needs[policy.VaultWrite]
+	n, seen := w.node(), map[string]bool{}
+	erase := func() error {
+		s := n.send(ada, "{}", "")
+		for _, e := range []policy.Effect{policy.VaultWrite, policy.MemoryWrite, policy.FileWrite} {
+			if err := s.ask(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for range 3 {
+		q := waits(t, erase())
+		if seen[q.ID] {
+			t.Fatalf("asked twice about %s", q.ID)
+		}
+		seen[q.ID] = true
+		must(t, n.answer(eve, q.ID, approval.Approve))
+	}
+	must(t, erase())
+	waits(t, erase())
+	// A second question of one request is none: the first is answered first.
+	s := n.send(ada, "{2}", "")
+	waits(t, s.ask(policy.VaultWrite))
+	if err := s.ask(policy.MemoryWrite); err == nil || !strings.Contains(err.Error(), "another question about this request comes first") {
+		t.Errorf("two at once: %v", err)
+	}
+}
+
+// TestAfterACrash: the node dies between the use and the effect. What holds then is said in the package's comment.
+func TestAfterACrash(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	n := w.node()
+	for _, key := range []string{"", "k"} {
+		q := waits(t, n.send(ada, key, key).ask(policy.VaultWrite))
+		must(t, n.answer(eve, q.ID, approval.Approve))
+		must(t, n.send(ada, key, key).ask(policy.VaultWrite)) // and dies
+		n = w.node()
+		if err := n.send(ada, key, key).ask(policy.VaultWrite); key == "" {
+			waits(t, err)
+			continue
+		} else if err != nil {
+			t.Errorf("a repeat with its key: %v", err)
+		}
+		w.pass(approval.ReplayFor)
+		waits(t, n.send(ada, key, key).ask(policy.VaultWrite))
+	}
+	q := waits(t, n.send(ada, "x", "k").ask(policy.VaultWrite))
+	must(t, n.answer(eve, q.ID, approval.Approve))
+	must(t, n.send(ada, "x", "k").ask(policy.VaultWrite))
+	waits(t, n.send(ada, "x", "another").ask(policy.VaultWrite)) // another key is another act
+}
+
+func TestQuestionsAreFew(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	n := w.node()
+	for i := range approval.MaxOpen {
+		waits(t, n.send(ada, fmt.Sprint(i), "").ask(policy.VaultWrite))
+	}
+	isKind(t, n.send(ada, "more", "").ask(policy.VaultWrite), stead.KindLimited)
+	waits(t, n.send(zoe, "more", "").ask(policy.VaultWrite)) // others ask on
+	w.pass(time.Hour)
+	waits(t, n.send(ada, "more", "").ask(policy.VaultWrite)) // what is over makes room
+	if got := w.docs.(*documenttest.Memory).Count("p", "approval"); got > approval.MaxOpen+1 {
+		t.Errorf("%d are kept", got)
+	}
+}
+
+func TestWhoSees(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	n := w.node()
+	mine, other := waits(t, n.send(ada, "1", "").ask(policy.VaultWrite)), waits(t, n.send(zoe, "2", "").ask(policy.VaultWrite))
+	for _, c := range []struct {
+		who  stead.Principal
+		want int
+	}{{ada, 1}, {eve, 2}, {stead.Principal{Project: "q", Kind: stead.PrincipalUser, ID: "eve", Role: "approver"}, 0}} {
+		page, more, err := n.s.List(t.Context(), c.who, "", false, 10)
+		if err != nil || more || len(page) != c.want {
+			t.Errorf("%s sees %d, %v, %v", c.who.ID, len(page), more, err)
+		}
+	}
+	if _, err := n.s.Get(t.Context(), ada, other.ID); stead.KindOf(err) != stead.KindNotFound {
+		t.Errorf("another's: %v", err)
+	}
+	page, more, err := n.s.List(t.Context(), eve, "", false, 1)
+	if err != nil || !more || page[0].ID != mine.ID {
+		t.Errorf("%v %v %v", page, more, err)
+	}
+	if page, more, err = n.s.List(t.Context(), eve, mine.ID, false, 1); err != nil || more || page[0].ID != other.ID {
+		t.Errorf("%v %v %v", page, more, err)
+	}
+	isKind(t, n.answer(stead.Principal{Project: "q", Kind: stead.PrincipalUser, ID: "eve", Role: "approver"}, mine.ID, approval.Approve), stead.KindNotFound)
+}
+
+// TestStorm: hundreds repeat and answer at once, at two nodes with connections of their own. One passes; one answer counts.
+func TestStorm(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) [2]document.Store{
+		"sqlite": func(t *testing.T) [2]document.Store {
+			s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
+			must(t, err)
+			t.Cleanup(func() { must(t, s.Close()) })
+			return [2]document.Store{s, s}
+		},
+		"postgres": func(t *testing.T) (two [2]document.Store) {
+			url := pgtest.URL(t)
+			for i := range two {
+				s, err := postgres.Open(t.Context(), url, postgres.Options{})
+				must(t, err)
+				t.Cleanup(func() { must(t, s.Close()) })
+				two[i] = s
+			}
+			return two
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const many = 200
+			stores := open(t)
+			w := newWorld(t, stores[0])
+			w.needs[policy.VaultWrite].Count = 2
+			var nodes [2]*node
+			for i := range nodes {
+				w.docs = stores[i]
+				nodes[i] = w.node()
+			}
+			// All of them ask at once.
+			var mu sync.Mutex
+			asked := map[string]int{}
+			storm(many, func(i int) {
+				open := waits(t, nodes[i%2].send(ada, "{}", "").ask(policy.VaultWrite))
+				mu.Lock()
+				defer mu.Unlock()
+				asked[open.ID]++
+			})
+			if len(asked) != 1 {
+				t.Fatalf("questions: %v", asked)
+			}
+			var id string
+			for id = range asked {
+			}
+			var taken atomic.Int64
+			storm(many, func(i int) {
+				by := stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: fmt.Sprintf("u%d", i/4), Role: "approver"}
+				if err := nodes[i%2].answer(by, id, approval.Approve); err == nil {
+					taken.Add(1)
+				} else if k := stead.KindOf(err); k != stead.KindInvalid && k != stead.KindConflict {
+					t.Errorf("an answer: %v", err)
+				}
+			})
+			if n := taken.Load(); n != 2 {
+				t.Errorf("%d answers were taken, of two that it takes", n)
+			}
+			var passed atomic.Int64
+			storm(many, func(i int) {
+				if err := nodes[i%2].send(ada, "{}", "").ask(policy.VaultWrite); err == nil {
+					passed.Add(1)
+				} else if waits(t, err).ID == id {
+					t.Errorf("the question that was answered stands: %v", err)
+				}
+			})
+			if n := passed.Load(); n != 1 {
+				t.Errorf("%d passed by one approval", n)
+			}
+		})
+	}
+}
+
+func storm(n int, do func(i int)) {
+	var all sync.WaitGroup
+	begin := make(chan struct{})
+	for i := range n {
+		all.Go(func() { <-begin; do(i) })
+	}
+	close(begin)
+	all.Wait()
+}

@@ -1,0 +1,191 @@
+package approval
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// By is the name of this decider in decisions.
+const By = "approval"
+
+// Authorizer lets what was approved pass, and asks about what must be. Another one decides first, so that what became forbidden
+// meanwhile stays undone.
+type Authorizer struct {
+	next policy.Authorizer
+	desk *Desk
+}
+
+// NewAuthorizer puts a desk behind an authorizer.
+func NewAuthorizer(next policy.Authorizer, d *Desk) *Authorizer { return &Authorizer{next, d} }
+
+// Decide implements policy.Authorizer. What agents do in their sessions waits there, or not at all.
+func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
+	d, err := a.next.Decide(ctx, req)
+	if err != nil || d.Needs == nil || req.Acting {
+		return d, err
+	}
+	act := actOf(ctx)
+	switch {
+	case act == nil:
+		return refuse(d, "it can't be asked about here"), nil
+	case !act.known():
+		return refuse(d, "what comes as a stream can't be asked about, since what it holds is not known before it is stored"), nil
+	case !act.names(string(req.Session.Session)):
+		return refuse(d, "session "+string(req.Session.Session)+" must be asked about by itself"), nil
+	}
+	return a.desk.pass(ctx, act, req, d)
+}
+
+// refuse makes a plain no of a decision that asks.
+func refuse(d policy.Decision, why string) policy.Decision {
+	d.Needs, d.Reason = nil, d.Reason+"; "+why
+	return d
+}
+
+// pass decides about a request that needs an approval.
+func (d *Desk) pass(ctx context.Context, act *Act, req policy.Request, said policy.Decision) (policy.Decision, error) {
+	act.mu.Lock()
+	defer act.mu.Unlock()
+	q := d.question(act, req, said)
+	if id := act.used[q.slot]; id != "" { // asked about twice within one request
+		return allowed(said, id, ""), nil
+	}
+	if act.asked != "" && act.asked != q.slot {
+		return refuse(said, "another question about this request comes first"), nil
+	}
+	out, passed, err := d.settle(ctx, act, q, said)
+	if err != nil {
+		return policy.Decision{By: By, Reason: "approvals can't be asked for now"}, err
+	}
+	if passed {
+		if act.used == nil {
+			act.used = map[string]string{}
+		}
+		act.used[q.slot] = out.Approval
+		return out, nil
+	}
+	if out.Open != nil {
+		act.asked = q.slot
+	}
+	d.giveBack(ctx, act, q)
+	return out, nil
+}
+
+// maxTries is how often a question is looked at anew that others change meanwhile.
+const maxTries = 64
+
+// settle finds the question about a request, or asks it; true: it was approved, and is used up now.
+func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said policy.Decision) (policy.Decision, bool, error) {
+	for range maxTries {
+		q, err := d.ask(ctx, fresh)
+		if stead.KindOf(err) == stead.KindNotFound { // another has just taken it away
+			continue
+		}
+		if err != nil {
+			return policy.Decision{}, false, err
+		}
+		now := d.cfg.Now().UnixMilli()
+		switch status := q.Status(now); {
+		case status == Used && act.Key != "" && q.Use.Key == hash([]byte(act.Key)) && now < q.Use.At+ReplayFor.Milliseconds():
+			return allowed(said, q.ID, "a repeat of what was approved"), true, nil
+		case status == Denied && now < q.Denial.At+DeniedFor.Milliseconds():
+			return denied(said, q), false, nil
+		case status == Open && same(&q.Needs, said.Needs):
+			return open(said, q), false, nil
+		case status == Approved && d.suffices(q, said.Needs):
+			how := q.how()
+			q.Use = &Use{At: now, Request: act.Request}
+			if act.Key != "" {
+				q.Use.Key = hash([]byte(act.Key))
+			}
+			if err := d.store(ctx, q, "used"); err == nil {
+				return allowed(said, q.ID, how), true, nil
+			} else if stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
+				return policy.Decision{}, false, err
+			}
+		default: // it is over, or policies want something else by now: what was answered counts no more
+			if err := d.remove(ctx, q); err != nil {
+				return policy.Decision{}, false, err
+			}
+			fresh = fresh.again(d.cfg.Now().UnixMilli())
+		}
+	}
+	return policy.Decision{}, false, stead.Errorf(stead.KindUnavailable, "the approval is being changed by others; try again")
+}
+
+// suffices reports whether what was given is what policies want by now.
+func (d *Desk) suffices(q *Question, needs *policy.Needs) bool {
+	if q.Enough == 0 { // nobody answered in time
+		return needs.Default == policy.DefaultAllow && same(&q.Needs, needs)
+	}
+	return needs.Missing(q.givers(), q.By) == 0
+}
+
+func same(a, b *policy.Needs) bool {
+	return slices.Equal(a.Roles, b.Roles) && max(1, a.Count) == max(1, b.Count) && a.ExpiresMS == b.ExpiresMS && a.Separate == b.Separate && a.Default == b.Default
+}
+
+// giveBack takes back what this request used up, when it asks something more: nothing is done until that is answered.
+func (d *Desk) giveBack(ctx context.Context, act *Act, asked *Question) {
+	for slot, id := range act.used {
+		q, err := d.load(ctx, asked.Project, id)
+		if err == nil && q.Use != nil && q.Use.Request == act.Request {
+			q.Use = nil
+			err = d.store(ctx, q, "given back")
+		}
+		if err != nil { // it stays used up, and is asked about again
+			d.cfg.Log.Warn("an approval could not be given back", "request", id, "err", err)
+		}
+		delete(act.used, slot)
+	}
+}
+
+func allowed(d policy.Decision, id, how string) policy.Decision {
+	d.Allow, d.By, d.Approval, d.Needs, d.Open = true, By, id, nil, nil
+	d.Reason = join(d.Reason, join(how, "request "+id))
+	return d
+}
+
+func join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}
+
+// how says in words why a question passes.
+func (q *Question) how() string {
+	if q.Enough == 0 {
+		return "nobody answered in time, and it is done then"
+	}
+	text := "approved by"
+	for i, g := range q.Approved {
+		if i > 0 {
+			text += ","
+		}
+		text += " " + string(g.By.Kind) + " " + g.By.ID
+	}
+	return text
+}
+
+func denied(d policy.Decision, q *Question) policy.Decision {
+	d.By, d.Approval, d.Needs = By, q.ID, nil
+	d.Reason = fmt.Sprintf("%s %s denied request %s", q.Denial.By.Kind, q.Denial.By.ID, q.ID)
+	if q.Denial.Reason != "" {
+		d.Reason += ": " + q.Denial.Reason
+	}
+	return d
+}
+
+// open is the decision about what waits.
+func open(d policy.Decision, q *Question) policy.Decision {
+	d.Approval = q.ID
+	d.Open = &policy.Open{ID: q.ID, Digest: q.Digest(), ExpiresAt: q.Until}
+	d.Reason = fmt.Sprintf("%s; request %s waits until %s for %d approval(s) by %s", d.Reason, q.ID, time.UnixMilli(q.Until).UTC().Format(time.RFC3339), max(1, q.Needs.Count), q.Needs.Who())
+	return d
+}

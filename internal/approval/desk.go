@@ -1,0 +1,214 @@
+package approval
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Config is what a Desk stands on.
+type Config struct {
+	Documents document.Store
+	// Record puts a record into the audit log: before an answer counts.
+	Record func(context.Context, audit.Record) error
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// Desk keeps questions. It is safe for concurrent use.
+type Desk struct {
+	cfg Config
+	// turn lets one answer at a time of this node be taken: others would be recorded, and then find that they came second.
+	turn [turns]sync.Mutex
+}
+
+const turns = 64
+
+// NewDesk makes a desk.
+func NewDesk(c Config) *Desk { return &Desk{cfg: c} }
+
+// question is what would be asked about a request.
+func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Question {
+	now := d.cfg.Now().UnixMilli()
+	q := &Question{
+		ID: document.NewID(Prefix), Project: req.Principal.Project, By: req.Principal, At: now, Effect: req.Effect, Resource: req.Resource, Session: req.Session.Session,
+		Method: act.Method, Path: act.Path, Match: act.Match, Body: hash(act.body), View: view(req.Effect, act.body),
+		Needs: *said.Needs, Why: said.Reason, Policies: said.Policies, Version: said.Version,
+	}
+	if !act.names(q.Resource) {
+		q.Resource = ""
+	}
+	q.slot = digest(owner(q.By), string(req.Principal.Session), string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body)
+	q.stand(now)
+	return q
+}
+
+// stand begins the question's time.
+func (q *Question) stand(now int64) {
+	stands := MaxStands.Milliseconds()
+	if ms := q.Needs.ExpiresMS; ms > 0 {
+		stands = min(ms, stands)
+	}
+	q.At, q.Until = now, now+stands
+}
+
+// again is the same question with an id of its own.
+func (q *Question) again(now int64) *Question {
+	out := *q
+	out.ID = document.NewID(Prefix)
+	out.stand(now)
+	return &out
+}
+
+// ask stores a question, unless there is one about this very request: then it returns that one.
+func (d *Desk) ask(ctx context.Context, fresh *Question) (*Question, error) {
+	doc, err := fresh.document(fresh.At)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := d.cfg.Documents.CreateDocument(ctx, doc, fresh.slot, "")
+	if err != nil {
+		return nil, err
+	}
+	q, err := decode(stored)
+	if err != nil {
+		return nil, err
+	}
+	q.slot = fresh.slot
+	if q.ID != fresh.ID {
+		return q, nil
+	}
+	if err := d.makeRoom(ctx, q); err != nil {
+		return nil, err
+	}
+	return q, d.cfg.note(ctx, q, "asked")
+}
+
+// makeRoom keeps a principal's questions few: what is over goes, and when too many wait, the new one does. Whoever asks at the same time
+// counts too, so that there are never more.
+func (d *Desk) makeRoom(ctx context.Context, q *Question) error {
+	all, err := d.cfg.Documents.ListDocuments(ctx, document.Query{Project: q.Project, Kind: kind, Tag: owner(q.By), Limit: 2 * MaxOpen})
+	if err != nil {
+		return err
+	}
+	now, ahead := d.cfg.Now().UnixMilli(), 0
+	for _, doc := range all {
+		other, err := decode(doc)
+		if err != nil {
+			return err
+		}
+		if s := other.Status(now); s == Open || s == Approved {
+			if other.ID < q.ID {
+				ahead++
+			}
+		} else if len(all) > MaxOpen && !other.replayable(now) {
+			if err := d.remove(ctx, other); err != nil {
+				return err
+			}
+		}
+	}
+	if ahead < MaxOpen {
+		return nil
+	}
+	if err := d.remove(ctx, q); err != nil {
+		return err
+	}
+	return stead.Errorf(stead.KindLimited, "%s %.80s has %d requests that wait for approval, or for being sent again; the limit is %d", q.By.Kind, q.By.ID, ahead, MaxOpen)
+}
+
+func (q *Question) replayable(now int64) bool {
+	return q.Use != nil && q.Use.Key != "" && now < q.Use.At+ReplayFor.Milliseconds()
+}
+
+// load finds a question; KindNotFound.
+func (d *Desk) load(ctx context.Context, project stead.ProjectID, id string) (*Question, error) {
+	doc, err := d.cfg.Documents.GetDocument(ctx, document.Key{Project: project, Kind: kind, ID: id})
+	if stead.KindOf(err) == stead.KindNotFound {
+		return nil, stead.NotFound("request for approval", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decode(doc)
+}
+
+// store stores a question over the version that was read: KindConflict when somebody was quicker.
+func (d *Desk) store(ctx context.Context, q *Question, what string) error {
+	doc, err := q.document(d.cfg.Now().UnixMilli())
+	if err != nil {
+		return err
+	}
+	if _, err := d.cfg.Documents.UpdateDocument(ctx, doc); err != nil {
+		return err
+	}
+	q.version++
+	return d.cfg.note(ctx, q, what)
+}
+
+// remove takes a question away, if it is as it was read.
+func (d *Desk) remove(ctx context.Context, q *Question) error {
+	err := d.cfg.Documents.DeleteDocument(ctx, document.Key{Project: q.Project, Kind: kind, ID: q.ID}, q.version)
+	if k := stead.KindOf(err); k == stead.KindNotFound || k == stead.KindConflict {
+		return nil
+	}
+	return err
+}
+
+// note logs what became of a question.
+func (c *Config) note(_ context.Context, q *Question, what string) error {
+	c.Log.Info("request for approval "+what, "request", q.ID, "effect", q.Effect, "resource", q.Resource, "principal", q.By.ID)
+	return nil
+}
+
+// sweepEvery is how often questions are looked for that nobody needs any more, and sweepAtOnce how many are taken together.
+const (
+	sweepEvery  = time.Minute
+	sweepAtOnce = 200
+)
+
+// Sweep removes questions that are over, until the function that it returns is called. Any number of nodes may.
+func (d *Desk) Sweep() (stop func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			if err := d.SweepOnce(ctx); err != nil && ctx.Err() == nil {
+				d.cfg.Log.Warn("requests for approval could not be swept; it is tried again", "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(sweepEvery):
+			}
+		}
+	})
+	return func(context.Context) error {
+		cancel()
+		all.Wait()
+		return nil
+	}
+}
+
+// SweepOnce removes what is over by now.
+func (d *Desk) SweepOnce(ctx context.Context) error {
+	for {
+		over, err := d.cfg.Documents.ExpiredDocuments(ctx, kind, d.cfg.Now().UnixMilli(), sweepAtOnce)
+		if err != nil {
+			return err
+		}
+		for _, doc := range over {
+			if err := d.remove(ctx, &Question{Project: doc.Project, ID: doc.ID, version: doc.Version}); err != nil {
+				return err
+			}
+		}
+		if len(over) < sweepAtOnce {
+			return nil
+		}
+	}
+}

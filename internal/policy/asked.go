@@ -1,0 +1,91 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/stead-dev/stead"
+)
+
+// Delegate is to whom an approval is handed: a principal, or a role.
+type Delegate struct {
+	Kind stead.PrincipalKind `json:"kind,omitempty"`
+	ID   string              `json:"id,omitempty"`
+	Role stead.Role          `json:"role,omitempty"`
+}
+
+// String names the delegate for people.
+func (d Delegate) String() string {
+	if d.Role != "" {
+		return "the role " + string(d.Role)
+	}
+	return string(d.Kind) + " " + d.ID
+}
+
+// is reports whether somebody is meant. A principal without a role is every role.
+func (d Delegate) is(p stead.Principal) bool {
+	if d.Role != "" {
+		return p.Role == "" || p.Role == d.Role
+	}
+	return p.Kind == d.Kind && p.ID == d.ID
+}
+
+// Delegation is a Delegate, and who named it: that one can take it back.
+type Delegation struct {
+	To Delegate        `json:"to"`
+	By stead.Principal `json:"by"`
+}
+
+// Asked is a question that stands: what it takes, in whose name the effect is, who has approved, and to whom the next was handed. The
+// rules of answering are the same whatever is asked about.
+type Asked struct {
+	Needs     *Needs
+	For       stead.Principal // with Separate, this one does not count
+	ForWhom   string          // says so to people: "whom the session belongs to"
+	Given     []stead.Principal
+	Delegated *Delegation
+}
+
+// MayApprove says why somebody's approval would not count, as an error for that person; nil: it does.
+func (a Asked) MayApprove(by stead.Principal) error {
+	n := a.Needs
+	if !n.Counts(by, a.For) {
+		e := stead.Errorf(stead.KindForbidden, "your approval does not count here: it takes that of %s", n.Who())
+		if n.Separate {
+			e.Hint = "It must not be given by " + a.ForWhom + " either."
+		}
+		return e
+	}
+	if a.Delegated != nil && !a.Delegated.To.is(by) {
+		return stead.Errorf(stead.KindForbidden, "the approval was handed to %s", a.Delegated.To)
+	}
+	if with := append(slices.Clone(a.Given), by); n.Missing(with, a.For) == n.Missing(a.Given, a.For) {
+		return stead.Errorf(stead.KindConflict, "you have approved this already: it takes %d more, by others", n.Missing(a.Given, a.For))
+	}
+	return nil
+}
+
+// MayDelegate says why somebody can't hand the next approval to another, as an error for that person; nil: it can.
+func (a Asked) MayDelegate(by stead.Principal, to Delegate) error {
+	n := a.Needs
+	switch {
+	case !n.Counts(by, a.For):
+		return stead.Errorf(stead.KindForbidden, "your approval does not count here: it takes that of %s", n.Who())
+	case a.Delegated != nil && !a.Delegated.To.is(by) && (a.Delegated.By.Kind != by.Kind || a.Delegated.By.ID != by.ID):
+		return stead.Errorf(stead.KindForbidden, "the approval was handed to %s: they can hand it on, and whoever handed it to them can take it back", a.Delegated.To)
+	case to.Role != "" && !slices.Contains(n.Roles, to.Role):
+		return stead.Errorf(stead.KindForbidden, "the role %.80s can't approve this: it takes that of %s", to.Role, n.Who())
+	case n.Separate && to.Role == "" && to.is(a.For):
+		return stead.Errorf(stead.KindForbidden, "%s can't approve this", a.ForWhom)
+	}
+	return nil
+}
+
+// Approvable are the effects that can wait for an approval: tool calls, since their session waits, and what is asked for by a request
+// that can be sent again. Reading is none of them, so that whoever must answer can look; nor are answers themselves, policies and kill
+// switches: nobody could let go again what they lock, or stop what must not go on.
+func Approvable() []Effect {
+	return []Effect{
+		ToolCall, ModelCall, SessionCreate, SessionWrite, SessionDelete, SessionControl, SessionTokenWrite, AgentWrite, EnvironmentWrite, FileWrite,
+		VectorStoreWrite, SkillWrite, TemplateWrite, UsageWrite, BudgetWrite, MemoryWrite, VaultWrite, KeyWrite,
+	}
+}

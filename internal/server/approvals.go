@@ -1,0 +1,288 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/approval"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// The inbox: what sessions wait for, and the requests of the API that wait for an approval.
+
+// Approvals are the requests of the API that wait, as package approval has them.
+type Approvals interface {
+	List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) (page []*approval.Question, more bool, err error)
+	Get(ctx context.Context, p stead.Principal, id string) (*approval.Question, error)
+	Answer(ctx context.Context, p stead.Principal, id string, a approval.Answer) error
+	Now() int64
+}
+
+// inAct is a request whose effects may be approved.
+func (s *server) inAct(w http.ResponseWriter, r *http.Request, rt route) *http.Request {
+	out, ok := w.(*response)
+	if s.Approvals == nil || !ok {
+		return r
+	}
+	out.act = &approval.Act{Method: r.Method, Path: r.URL.RequestURI(), Match: r.Header.Get("If-Match"), Request: out.id}
+	if rt.body == "" { // nothing of one counts
+		out.act.SetBody(nil)
+	}
+	if rt.keyed {
+		out.act.Key = r.Header.Get("Idempotency-Key")
+	}
+	return r.WithContext(approval.WithAct(r.Context(), out.act))
+}
+
+// wireOpen is a request for approval in an error.
+type wireOpen struct {
+	ID        string `json:"id"`
+	Digest    string `json:"digest"`
+	ExpiresAt int64  `json:"expires_at"` // Unix seconds
+}
+
+// Kinds of wireApproval.
+const (
+	approvalOfSession = "session"
+	approvalOfRequest = "request"
+)
+
+// actionRequest is the type of what a request of the API waits with.
+const actionRequest = "request_approval"
+
+type wireApproval struct {
+	Object    string                 `json:"object"` // "approval"
+	Kind      string                 `json:"kind"`
+	ID        string                 `json:"id"`
+	SessionID *stead.SessionID       `json:"session_id"` // that waits, or that the request is about
+	CreatedAt int64                  `json:"created_at"`
+	Status    approval.Status        `json:"status"`
+	Action    session.RequiredAction `json:"action"`
+
+	// The following are of a request.
+	Effect    policy.Effect `json:"effect,omitempty"`
+	Resource  string        `json:"resource,omitempty"`
+	Principal *wireWho      `json:"principal,omitempty"` // who asks
+	Approved  []wireGiven   `json:"approved,omitempty"`
+	Denied    *wireGiven    `json:"denied,omitempty"`
+	UseUntil  int64         `json:"use_until,omitempty"` // Unix seconds: until then what is approved may be sent again
+}
+
+type wireWho struct {
+	Kind stead.PrincipalKind `json:"kind"`
+	ID   string              `json:"id"`
+}
+
+type wireGiven struct {
+	Principal wireWho `json:"principal"`
+	At        int64   `json:"at"` // Unix seconds
+	Reason    string  `json:"reason,omitempty"`
+}
+
+func givenOf(g approval.Given) wireGiven {
+	return wireGiven{wireWho{g.By.Kind, g.By.ID}, g.At / 1000, g.Reason}
+}
+
+func inSession(a session.Approval) wireApproval {
+	return wireApproval{Object: "approval", Kind: approvalOfSession, ID: a.ID, SessionID: &a.SessionID, CreatedAt: a.CreatedAt, Status: approval.Open, Action: a.Action}
+}
+
+func inRequest(q *approval.Question, now int64) wireApproval {
+	name := string(q.Effect)
+	out := wireApproval{
+		Object: "approval", Kind: approvalOfRequest, ID: q.ID, CreatedAt: q.At / 1000, Status: q.Status(now), Effect: q.Effect, Resource: q.Resource,
+		Principal: &wireWho{q.By.Kind, q.By.ID},
+		Action: session.RequiredAction{Type: actionRequest, RequestID: q.ID, Request: &session.ActionRequest{
+			Type: "api_request", Arguments: q.Shown(), Message: "Approve " + q.Method + " " + q.Path + "?", Name: &name, Why: q.Says(), Digest: q.Digest(),
+			ExpiresAt: q.Until / 1000, OnExpiry: q.Needs.Lapses(),
+		}},
+	}
+	if q.Session != "" {
+		out.SessionID = &q.Session
+	}
+	for _, g := range q.Approved {
+		out.Approved = append(out.Approved, givenOf(g))
+	}
+	if q.Denial != nil {
+		g := givenOf(*q.Denial)
+		out.Denied = &g
+	}
+	if out.Status == approval.Approved {
+		out.UseUntil = q.Ends(now) / 1000
+	}
+	return out
+}
+
+// listApprovals lists requests of the API first, then what sessions wait for.
+func (s *server) listApprovals(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	q, err := page(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	var all []wireApproval
+	left, more := q.Limit, false
+	if s.Approvals != nil && (q.After == "" || approval.Is(q.After)) {
+		var asked []*approval.Question
+		if asked, more, err = s.Approvals.List(r.Context(), p, q.After, q.Desc, left); err != nil {
+			return err
+		}
+		for _, one := range asked {
+			all = append(all, inRequest(one, s.Approvals.Now()))
+		}
+		left, q.After = left-len(asked), ""
+	}
+	if !more {
+		q.Limit = max(left, 1) // with no room left, it is looked whether there is more
+		found, err := s.Sessions.Approvals(r.Context(), p, q)
+		if err != nil {
+			return err
+		}
+		more = found.HasMore || left == 0 && len(found.Data) > 0
+		for _, one := range found.Data[:min(left, len(found.Data))] {
+			all = append(all, inSession(one))
+		}
+	}
+	return s.write(w, listOf(all, more, func(a wireApproval) string { return a.ID }))
+}
+
+func (s *server) getApproval(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	id := r.PathValue("id")
+	if s.Approvals != nil && approval.Is(id) {
+		q, err := s.Approvals.Get(r.Context(), p, id)
+		if err != nil {
+			return err
+		}
+		return s.write(w, inRequest(q, s.Approvals.Now()))
+	}
+	found, err := s.findApproval(r.Context(), p, id)
+	if err != nil {
+		return err
+	}
+	return s.write(w, inSession(found))
+}
+
+// decideRequest answers a request of the API that waits.
+func (s *server) decideRequest(w http.ResponseWriter, r *http.Request, p stead.Principal, id, decision string, req request) error {
+	if s.Approvals == nil {
+		return stead.NotFound("request that waits for an answer", id)
+	}
+	for _, field := range []string{"arguments", "extra", "output"} {
+		if _, there := req.Raw(field); there {
+			e := stead.Invalid(field, "%s is not for a request of the API", field)
+			e.Hint = "What it asks for can't be changed by others: deny it with a reason, and whoever asked sends another request."
+			return e
+		}
+	}
+	switch decision {
+	case decideApprove, decideDeny, decideCancel, decideDelegate:
+	default:
+		return stead.Invalid("decision", "the request asks for an approval: approve, deny, cancel or delegate, not %s", decision)
+	}
+	a := approval.Answer{Decision: decision, Key: req.key}
+	var err error
+	if a.Reason, err = reasonOf(req.Object); err != nil {
+		return err
+	}
+	if a.Digest, err = shownDigest(req.Object); err != nil {
+		return err
+	}
+	if a.To, err = delegateOf(req.Object); err != nil {
+		return err
+	}
+	if err := s.Approvals.Answer(r.Context(), p, id, a); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// decide answers a required action by its id alone: it finds the session and sends the input event
+// that a client of the session would have sent.
+func (s *server) decide(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	if err := req.Only("a decision", "decision", "reason", "digest", "arguments", "to", "extra", "output"); err != nil {
+		return err
+	}
+	decision, err := param.Need(req.Enum("decision",
+		decideApprove, decideDeny, decideCancel, decideDelegate, decideHappened, decideNotHappened, decideGiveUp))("decision")
+	if err != nil {
+		return err
+	}
+	if id := r.PathValue("id"); approval.Is(id) {
+		return s.decideRequest(w, r, p, id, decision, req)
+	}
+	found, err := s.findApproval(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	in, err := decisionInput(req.Object, found, decision)
+	if err != nil {
+		return err
+	}
+	send := session.SendRequest{Inputs: []session.Input{in}, Key: req.key, Digest: req.digest}
+	if err := s.Sessions.Send(r.Context(), p, found.SessionID, send); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func decisionInput(o param.Object, a session.Approval, decision string) (session.Input, error) {
+	unknown := a.Action.Type == session.ActionOutcomeUnknown
+	switch decision {
+	case decideHappened, decideNotHappened, decideGiveUp:
+		if !unknown {
+			return session.Input{}, stead.Invalid("decision", "the request asks for an approval: approve, deny or cancel, not %s", decision)
+		}
+		out, err := outcomeOutput(o, decision)
+		return session.Input{Outcome: &session.OutcomeInput{RequestID: a.ID, Decision: decision, Output: out}}, err
+	default:
+		if unknown {
+			return session.Input{}, stead.Invalid("decision", "the request asks what became of a call: happened, not_happened or give_up, not %s", decision)
+		}
+		extra, err := extraOf(o)
+		if err != nil {
+			return session.Input{}, err
+		}
+		digest, err := shownDigest(o)
+		if err != nil {
+			return session.Input{}, err
+		}
+		to, err := delegateOf(o)
+		if err != nil {
+			return session.Input{}, err
+		}
+		arguments, err := editedArguments(o)
+		if err != nil {
+			return session.Input{}, err
+		}
+		reason, err := reasonOf(o)
+		return session.Input{Approval: &session.ApprovalInput{RequestID: a.ID, Decision: decision, Reason: reason, Digest: digest, To: to, Arguments: arguments, Extra: extra}}, err
+	}
+}
+
+// findApproval pages through the inbox: what waits for people is short.
+func (s *server) findApproval(ctx context.Context, p stead.Principal, id string) (session.Approval, error) {
+	q := session.PageQuery{Limit: stead.MaxPageSize, Desc: true}
+	for {
+		found, err := s.Sessions.Approvals(ctx, p, q)
+		if err != nil {
+			return session.Approval{}, err
+		}
+		for _, a := range found.Data {
+			if a.ID == id {
+				return a, nil
+			}
+		}
+		if !found.HasMore || len(found.Data) == 0 {
+			return session.Approval{}, stead.NotFound("request that waits for an answer", id)
+		}
+		q.After = found.Data[len(found.Data)-1].ID
+	}
+}
