@@ -37,41 +37,60 @@ func (r *Runner) checkEdits(ctx context.Context, key stead.SessionKey, p stead.P
 			continue
 		}
 		own := *in.Approval
-		args, found, err := r.checkEdit(ctx, v, c, p, fmt.Sprintf("events[%d].response.arguments", i), own.Arguments)
+		at := fmt.Sprintf("events[%d].response.arguments", i)
+		args, verdict, err := r.checkEdit(ctx, v, c, p, at, own.Arguments)
 		if err != nil {
 			return nil, err
 		}
+		if own.Ask, err = asksAnew(c, verdict, at); err != nil {
+			return nil, err
+		}
 		own.Arguments, own.Checked = string(args), true
-		inputs[i].Approval, inputs[i].Guarded.Findings = &own, found
+		inputs[i].Approval, inputs[i].Guarded.Findings = &own, verdict.Findings
 	}
 	return inputs, nil
 }
 
-func (r *Runner) checkEdit(ctx context.Context, v *session.View, c *session.Call, p stead.Principal, at, text string) (json.RawMessage, []guardrail.Finding, error) {
+func (r *Runner) checkEdit(ctx context.Context, v *session.View, c *session.Call, p stead.Principal, at, text string) (json.RawMessage, guardrail.Verdict, error) {
+	var none guardrail.Verdict
 	args, wrong := arguments(json.RawMessage(text))
 	if wrong != "" {
-		return nil, nil, stead.Invalid(at, "%s", wrong)
+		return nil, none, stead.Invalid(at, "%s", wrong)
 	}
 	verdict := guardrail.Verdict{}
 	if checks := r.checksOf(v, p); checks != nil {
 		left, found := checks.Arguments(ctx, titleOf(&c.Tool, c.Name), args)
 		if args, verdict = left, found; found.Blocked != nil {
-			return nil, nil, found.Err(at)
-		}
-		if found.Needs != nil && c.Tool.Ask == nil {
-			return nil, nil, stead.Invalid(at, "%s: deny the call, and let the agent ask with these arguments", found.Asks())
+			return nil, none, found.Err(at)
 		}
 	}
 	spec, err := r.specOf(ctx, v, c)
 	if err != nil {
-		return nil, nil, err
+		return nil, none, err
 	}
 	if check := r.cfg.CheckArguments; check != nil && len(spec.Parameters) > 0 {
 		if err := check(spec.Parameters, args); err != nil {
-			return nil, nil, stead.Invalid(at, "the arguments do not fit the tool: %s", err)
+			return nil, none, stead.Invalid(at, "the arguments do not fit the tool: %s", err)
 		}
 	}
-	return args, verdict.Findings, nil
+	return args, verdict, nil
+}
+
+// asksAnew is what guardrails ask for of a call with other arguments: an approval that was enough for the old ones may not be for
+// these. nil: nothing new.
+func asksAnew(c *session.Call, found guardrail.Verdict, at string) (*policy.Decision, error) {
+	before := c.Tool.Ask
+	if found.Needs == nil {
+		return nil, nil
+	}
+	if before == nil {
+		return nil, stead.Invalid(at, "%s: deny the call, and let the agent ask with these arguments", found.Asks())
+	}
+	needs := before.Needs.And(found.Needs)
+	if len(needs.Roles) == 0 {
+		return nil, stead.Invalid(at, "%s, and nobody can give that and what the call needs already: deny it, and let the agent ask with these arguments", found.Asks())
+	}
+	return &policy.Decision{By: byGuardrail, Reason: found.Asks(), Needs: needs}, nil
 }
 
 // specOf is what is known of a call's tool now.

@@ -314,7 +314,7 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 	}
 	if in.Arguments != "" {
 		return session.NewEvent(r.now(), session.KindInputEdit, session.ApprovalEdit{
-			CallID: c.CallID, Arguments: json.RawMessage(in.Arguments), Digest: digest, Reason: in.Reason, By: p, Guardrails: g.Findings,
+			CallID: c.CallID, Arguments: json.RawMessage(in.Arguments), Digest: digest, Reason: in.Reason, Ask: in.Ask, By: p, Guardrails: g.Findings,
 		})
 	}
 	return session.NewEvent(r.now(), session.KindInputApproval, session.ApprovalResult{CallID: c.CallID, Decision: in.Decision, Digest: digest, Reason: in.Reason, By: p})

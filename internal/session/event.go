@@ -202,7 +202,9 @@ type ApprovalEdit struct {
 	Arguments json.RawMessage `json:"arguments"`
 	Digest    string          `json:"digest"` // of what was shown, with the old arguments
 	Reason    string          `json:"reason,omitempty"`
-	By        stead.Principal `json:"by"`
+	// Ask replaces ToolCall.Ask: what guardrails asked for before, and what they ask for now; nil: the arguments ask for nothing new.
+	Ask *policy.Decision `json:"ask,omitempty"`
+	By  stead.Principal  `json:"by"`
 
 	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // as in Message
 }

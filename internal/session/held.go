@@ -86,6 +86,9 @@ func (v *View) approvalEdit(e stead.Event, p ApprovalEdit) {
 	v.LastActive = e.At
 	c.ask(e)
 	c.Edited, c.Approved = p.Arguments, nil
+	if p.Ask != nil {
+		c.Tool.Ask = p.Ask
+	}
 	v.approved(c, p.By)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/guardrail"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // Service is what every door calls: the one way in. Implemented by package runner.
@@ -198,7 +199,9 @@ type ApprovalInput struct {
 	To        *Delegate // delegate: to whom
 	Arguments string    // approve: as a JSON object, those that the call is made with; "": as asked for
 	Checked   bool      // Arguments were held against the tool's schema and the guardrails; no wire says so
-	Extra     *Spend    // approve, of a budget: so much more than was used; nil: one call of the model
+	// Ask is what guardrails ask for because of Arguments, and asked for before; nil: nothing new. No wire says it.
+	Ask   *policy.Decision
+	Extra *Spend // approve, of a budget: so much more than was used; nil: one call of the model
 }
 
 // OutcomeInput answers an outcome-unknown request: happened, not_happened or give_up.
