@@ -60,6 +60,9 @@ func (a *actor) keep(ctx context.Context, f *flight, ask session.LearnAsk, out s
 		defer cancel()
 		return safely(func() error {
 			messages, err := a.learnMessages(within, out.Turns, out.Items && ask.Extraction.ToolOutputs)
+			if err == nil && out.Items {
+				messages, err = a.withGiven(within, messages, out.Turns, ask.Extraction.ToolOutputs)
+			}
 			if err != nil {
 				return err
 			}
@@ -113,6 +116,30 @@ func (a *actor) learnMessages(ctx context.Context, turns []stead.Seq, tools bool
 		out = append(out, found...)
 	}
 	return out, nil
+}
+
+// withGiven adds what came without a turn, in front of each.
+func (a *actor) withGiven(ctx context.Context, messages []session.LearnMessage, turns []stead.Seq, tools bool) ([]session.LearnMessage, error) {
+	v, err := a.r.view(ctx, a.key)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, m := range messages {
+		known[m.Item] = true
+	}
+	for _, seq := range turns {
+		found, err := session.MessagesBefore(v, a.r.reader(ctx, a.key), seq, a.r.texts(ctx, a.key), tools)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range found {
+			if !known[m.Item] {
+				known[m.Item], messages = true, append(messages, m)
+			}
+		}
+	}
+	return messages, nil
 }
 
 // intendExtract journals the intent of the model call that remembers, and plans it. Where it can't be made, since

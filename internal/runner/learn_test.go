@@ -321,3 +321,36 @@ func (d *deleting) Keep(ctx context.Context, ask session.LearnAsk, items bool) (
 	}
 	return out, err
 }
+
+// TestItemsWithoutATurnAreSearchable: those that were there before anything was remembered, those between turns, and those behind the
+// last one; each once.
+func TestItemsWithoutATurnAreSearchable(t *testing.T) {
+	l := newLibrary(t)
+	n := newNode(t, withMemory(remember.New(l.all)))
+	ctx := context.Background()
+	c, err := n.CreateConversation(ctx, me, session.ConversationRequest{Items: []stead.Item{inputOf(stead.RoleUser, "the harbour is closed"), inputOf(stead.RoleUser, "a secret")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.DeleteItem(ctx, me, c.ID, n.ids(c.ID)[1]); err != nil {
+		t.Fatal(err)
+	}
+	add := func(text string) {
+		t.Helper()
+		if _, err := n.AddItems(ctx, me, c.ID, session.ConversationRequest{Items: []stead.Item{inputOf(stead.RoleUser, text)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("the lamp is lit")
+	n.ended(n.respond(asks("", []stead.Item{inputOf(stead.RoleUser, "Say one")}, func(r *session.RespondRequest) {
+		r.Conversation = c.ID
+		l.learning()(&r.Ask.Spec)
+	})))
+	n.remembered(c.ID, 1)
+	add("the ship has come")
+	n.remembered(c.ID, 2)
+	want := []string{"item: Say one", "item: one", "item: the harbour is closed", "item: the lamp is lit", "item: the ship has come"}
+	if got := l.entries(); !slices.Equal(got, want) {
+		t.Errorf("searchable are %q, want %q", got, want)
+	}
+}

@@ -56,7 +56,7 @@ func (ExtractMemories) command() {}
 
 // LearnView is what is owed.
 type LearnView struct {
-	Items    []stead.Seq `json:"items,omitempty"` // turns whose messages are not searchable yet
+	Items    []stead.Seq `json:"items,omitempty"` // turns whose messages are not searchable yet, and items that came without one
 	Turns    []stead.Seq `json:"turns,omitempty"` // turns out of which nothing was extracted yet
 	Keep     stead.Seq   `json:"keep,omitempty"`  // memory.keeping under way; 0: none is
 	Extract  *ModelCall  `json:"extract,omitempty"`
@@ -193,15 +193,24 @@ func (v *View) learns() {
 	if e == nil || v.Turn == nil {
 		return
 	}
-	owe := func(list []stead.Seq) []stead.Seq {
-		list = append(slices.Clone(list), v.Turn.Seq)
-		return list[max(0, len(list)-maxOwed):]
-	}
 	if e.Conversation {
-		v.Learn.Items = owe(v.Learn.Items)
+		v.Learn.Items = owe(v.Learn.Items, v.Turn.Seq)
 	}
 	if len(e.Strategies) > 0 {
-		v.Learn.Turns = owe(v.Learn.Turns)
+		v.Learn.Turns = owe(v.Learn.Turns, v.Turn.Seq)
+	}
+}
+
+func owe(list []stead.Seq, seq stead.Seq) []stead.Seq {
+	list = append(slices.Clone(list), seq)
+	return list[max(0, len(list)-maxOwed):]
+}
+
+// learnsItems notes that items which came without a turn are to be searchable. Those that came before anything was remembered are
+// taken in with the turn behind them: see MessagesBefore.
+func (v *View) learnsItems(seq stead.Seq) {
+	if e := v.Extraction(); e != nil && e.Conversation {
+		v.Learn.Items = owe(v.Learn.Items, seq)
 	}
 }
 
@@ -297,6 +306,9 @@ func MessagesOf(v *View, read EventReader, turn stead.Seq, texts Texts, tools bo
 	if err != nil || len(begun) == 0 {
 		return nil, err
 	}
+	if begun[0].Kind == KindInputItems {
+		return said.added(v, begun[0], texts)
+	}
 	for {
 		page, err := ListItems(v.Key, read, q, texts)
 		if err != nil {
@@ -313,6 +325,52 @@ func MessagesOf(v *View, read EventReader, turn stead.Seq, texts Texts, tools bo
 			return out, nil
 		}
 	}
+}
+
+// added are the messages among items that came without a turn.
+func (s *Said) added(v *View, e stead.Event, texts Texts) ([]LearnMessage, error) {
+	items, err := AddedItems(v.Key, e, texts)
+	if err != nil {
+		return nil, err
+	}
+	var out []LearnMessage
+	for gone := v.Gone(); len(items) > 0; items = items[1:] {
+		if m, ok := s.Of(items[0]); ok && !gone[m.Item] {
+			m.At = e.At
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+// MessagesBefore are those among the items that came without a turn between a turn and the one before it.
+func MessagesBefore(v *View, read EventReader, turn stead.Seq, texts Texts, tools bool) ([]LearnMessage, error) {
+	var found []stead.Event
+	for before, more := turn, true; more && before > 1; {
+		events, err := read(before, int(min(before-1, stead.MaxReadEvents)), true)
+		if err != nil || len(events) == 0 {
+			return nil, err
+		}
+		for _, e := range events {
+			if before = e.Seq; endsTurn(e) {
+				more = false
+				break
+			}
+			if e.Kind == KindInputItems {
+				found = append(found, e)
+			}
+		}
+	}
+	said := Said{Tools: tools}
+	var out []LearnMessage
+	for _, e := range slices.Backward(found) {
+		some, err := said.added(v, e, texts)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, some...)
+	}
+	return out, nil
 }
 
 // Text is what a message says.

@@ -131,6 +131,7 @@ func (v *View) itemsAdded(e stead.Event, p ItemsInput) {
 	v.say(p.Labels)
 	v.answered(p.Items)
 	v.given(p.Items)
+	v.learnsItems(e.Seq)
 }
 
 // answered keeps count of the calls that the application has been given and not answered yet.
