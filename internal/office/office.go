@@ -11,7 +11,9 @@
 //
 // Text in pictures, charts, headers, footers and comments is left out.
 //
-// Limits: MaxUnpacked, MaxPart, MaxParts, MaxDepth, MaxCells. ctx ends the reading of sheets.
+// Limits: MaxText of what is written, MaxUnpacked, MaxPart, MaxParts, MaxDepth and MaxToken of what is read, MaxCells and what
+// sheets.go says of workbooks. Each holds while a document is read, so that a small file takes no more memory than a large one.
+// ctx ends the reading, within a second.
 //
 // Errors: KindNotImplemented for an archive that is none of the three, an old format and a password; KindInvalid for what is broken;
 // KindTooLarge.
@@ -34,13 +36,17 @@ import (
 )
 
 const (
+	// MaxText is how many bytes of Markdown are written: what a vector store takes.
+	MaxText = 20_000_000
 	// MaxUnpacked is how many bytes all parts that are read may have together, unpacked; MaxPart those of one.
 	MaxUnpacked = 256 << 20
 	MaxPart     = 128 << 20
-	// MaxParts is how many files a package may hold.
+	// MaxParts is how many files a package may hold, and how many relationships, slides or styles of headings a document.
 	MaxParts = 20_000
 	// MaxDepth is how deep elements may lie in each other.
 	MaxDepth = 256
+	// MaxToken is how many bytes a text without elements in it may have, or an element's attributes.
+	MaxToken = 4 << 20
 	// MaxCells is how many cells of a workbook are read.
 	MaxCells = 5_000_000
 )
@@ -67,11 +73,17 @@ func Read(ctx context.Context, name string, data []byte) (string, error) {
 	if len(z.File) > MaxParts {
 		return "", stead.Errorf(stead.KindTooLarge, "file %.80q has %d parts, the limit is %d", name, len(z.File), MaxParts)
 	}
-	p := &pack{files: map[string]*zip.File{}, left: MaxUnpacked}
+	p := &pack{ctx: ctx, files: map[string]*zip.File{}, left: MaxUnpacked}
+	names := map[string]bool{}
 	for _, f := range z.File {
-		p.files[strings.TrimPrefix(path.Clean(f.Name), "/")] = f
+		part := strings.TrimPrefix(path.Clean(strings.ReplaceAll(f.Name, `\`, "/")), "/")
+		same := strings.ToLower(part)
+		if names[same] { // two who read it could read two documents
+			return "", broken(name, errors.New("it has two parts "+quoted(part)))
+		}
+		names[same], p.files[part] = true, f
 	}
-	text, err := p.read(ctx, data)
+	text, err := p.read(data)
 	var known *stead.Error
 	switch {
 	case err == nil:
@@ -85,7 +97,7 @@ func Read(ctx context.Context, name string, data []byte) (string, error) {
 	return "", broken(name, err)
 }
 
-func (p *pack) read(ctx context.Context, data []byte) (text string, err error) {
+func (p *pack) read(data []byte) (text string, err error) {
 	defer func() {
 		if r := recover(); r != nil { // a hostile file may hold what nobody thought of, the workbooks' library neither
 			text, err = "", fmt.Errorf("it can't be read (%v)", r)
@@ -107,7 +119,7 @@ func (p *pack) read(ctx context.Context, data []byte) (text string, err error) {
 	case strings.HasPrefix(main, "ppt/"):
 		return p.slides(main)
 	case strings.HasPrefix(main, "xl/"):
-		return sheets(ctx, data)
+		return p.sheets(data)
 	}
 	e := stead.Errorf(stead.KindNotImplemented, "it is a ZIP archive without a DOCX, PPTX or XLSX document")
 	e.Hint = "Upload the files that are in it."
@@ -120,6 +132,7 @@ func broken(name string, err error) error {
 
 // pack is a package: parts by their names.
 type pack struct {
+	ctx   context.Context // of the one Read
 	files map[string]*zip.File
 	left  int64 // bytes that may still be unpacked
 }
@@ -142,6 +155,9 @@ func (p *pack) links(part string) ([]link, error) {
 				target = path.Clean(rest)
 			} else {
 				target = path.Join(dir, target)
+			}
+			if len(out) == MaxParts {
+				return stead.Errorf(stead.KindTooLarge, "a part has more than %d relationships", MaxParts)
 			}
 			out = append(out, link{e.attr("Id"), e.attr("Type"), target})
 		}
@@ -178,8 +194,41 @@ func (e element) id() string {
 	return ""
 }
 
+// bounded reads a part: no more of it than is left, and no more at once than MaxToken.
+type bounded struct {
+	r     io.Reader
+	left  int64
+	token int64 // that may be read until the next one begins
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	most := min(b.left, b.token)
+	if most <= 0 {
+		return 0, io.ErrShortBuffer // whoever reads asks which of the two it was
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), most)])
+	b.left, b.token = b.left-int64(n), b.token-int64(n)
+	return n, err
+}
+
 // walk tells each element of a part. Fallbacks repeat, for older programs, what stands beside them: they are left out.
 func (p *pack) walk(name string, tell func(element) error) error {
+	skip := 0
+	return p.elements(name, func(e element) error {
+		switch {
+		case e.begins && (skip > 0 || e.name == "Fallback"):
+			skip++
+		case skip == 0:
+			return tell(e)
+		case e.name != "" && !e.begins:
+			skip--
+		}
+		return nil
+	})
+}
+
+// elements tells each element of a part.
+func (p *pack) elements(name string, tell func(element) error) error {
 	f := p.files[name]
 	if f == nil {
 		return errors.New("part " + quoted(name) + " is missing")
@@ -189,48 +238,46 @@ func (p *pack) walk(name string, tell func(element) error) error {
 		return err
 	}
 	defer r.Close()
-	bound := min(MaxPart, p.left)
-	unpacked := &io.LimitedReader{R: r, N: bound + 1}
-	d := xml.NewDecoder(unpacked)
-	depth, skip := 0, 0
-	for {
+	most := min(MaxPart, p.left)
+	part := &bounded{r: r, left: most + 1}
+	defer func() { p.left -= most + 1 - part.left }()
+	d := xml.NewDecoder(part)
+	depth := 0
+	for n := 0; ; n++ {
+		if n%1024 == 0 && p.ctx.Err() != nil {
+			return p.ctx.Err()
+		}
+		part.token = MaxToken
 		t, err := d.Token()
-		if unpacked.N <= 0 {
-			return stead.Errorf(stead.KindTooLarge, "unpacked it is larger than %d MiB", bound>>20)
+		if part.left <= 0 {
+			return stead.Errorf(stead.KindTooLarge, "unpacked it is larger than %d MiB", most>>20)
+		}
+		if part.token <= 0 {
+			return stead.Errorf(stead.KindTooLarge, "a text or an element of it is larger than %d MiB", MaxToken>>20)
 		}
 		if errors.Is(err, io.EOF) {
-			p.left -= bound + 1 - unpacked.N
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		e, ok := element{}, true
+		var e element
 		switch t := t.(type) {
 		case xml.StartElement:
 			if depth++; depth > MaxDepth {
-				return errors.New("its elements lie too deep in each other")
+				return stead.Errorf(stead.KindInvalid, "its elements lie more than %d deep in each other", MaxDepth)
 			}
 			e = element{name: t.Name.Local, space: t.Name.Space, begins: true, attrs: t.Attr}
-			if skip > 0 || t.Name.Local == "Fallback" {
-				skip++
-			}
-			ok = skip == 0
 		case xml.EndElement:
 			depth--
-			ok = skip == 0
-			skip = max(0, skip-1)
 			e = element{name: t.Name.Local, space: t.Name.Space}
 		case xml.CharData:
-			ok = skip == 0
 			e.text = string(t)
 		default:
-			ok = false
+			continue
 		}
-		if ok {
-			if err := tell(e); err != nil {
-				return err
-			}
+		if err := tell(e); err != nil {
+			return err
 		}
 	}
 }

@@ -199,7 +199,7 @@ func TestSheetsAreBounded(t *testing.T) {
 
 func TestRefusedDocuments(t *testing.T) {
 	deep := strings.Repeat("<w:r>", office.MaxDepth) + strings.Repeat("</w:r>", office.MaxDepth)
-	bomb := para(strings.Repeat("o", office.MaxPart))
+	bomb := strings.Repeat("<!--"+strings.Repeat("o", 1<<20)+"-->", office.MaxPart>>20)
 	whole := word(t, para("all of it"))
 	for name, tc := range map[string]struct {
 		data []byte
@@ -212,8 +212,11 @@ func TestRefusedDocuments(t *testing.T) {
 		"no XML":               {word(t, "<w:p>"), stead.KindInvalid, "no whole office document"},
 		"without its part":     {pack(t, "word/document.xml"), stead.KindInvalid, `"word/document.xml" is missing`},
 		"without its slide":    {pack(t, "ppt/presentation.xml", "ppt/presentation.xml", "<sldId/>"), stead.KindInvalid, "slide"},
-		"deep":                 {word(t, deep), stead.KindInvalid, "too deep"},
+		"deep":                 {word(t, deep), stead.KindInvalid, "more than 256 deep"},
 		"a bomb":               {word(t, bomb), stead.KindTooLarge, "larger than 128 MiB"},
+		"one long text":        {word(t, para(strings.Repeat("o", office.MaxToken+1<<13))), stead.KindTooLarge, "larger than 4 MiB"},
+		"much text":            {word(t, strings.Repeat(para(strings.Repeat("o", 1<<20)), office.MaxText>>20+2)), stead.KindTooLarge, "more than 20000000 bytes of text"},
+		"a part twice":         {pack(t, "word/document.xml", "word/document.xml", "<a/>", `Word\document.xml`, "<b/>"), stead.KindInvalid, "two parts"},
 		"entities that expand": {pack(t, "word/document.xml", "word/document.xml", `<!DOCTYPE a [<!ENTITY b "boom">]><a>&b;</a>`), stead.KindInvalid, "no whole office document"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package office
 
 import (
 	"bytes"
-	"context"
 	"slices"
 	"strings"
 
@@ -12,7 +11,10 @@ import (
 )
 
 // sheets reads a workbook. Its library shows numbers and dates as the program does.
-func sheets(ctx context.Context, data []byte) (string, error) {
+func (p *pack) sheets(data []byte) (string, error) {
+	if err := p.survey(); err != nil {
+		return "", err
+	}
 	f, err := excelize.OpenReader(bytes.NewReader(data), excelize.Options{UnzipSizeLimit: MaxUnpacked, UnzipXMLSizeLimit: MaxUnpacked})
 	if err != nil {
 		if strings.Contains(err.Error(), "unzip size exceeds") {
@@ -24,7 +26,7 @@ func sheets(ctx context.Context, data []byte) (string, error) {
 	var out markdown
 	cells := 0
 	for _, name := range f.GetSheetList() {
-		rows, err := sheet(ctx, f, name, &cells)
+		rows, err := p.sheet(&out, f, name, &cells)
 		if err != nil {
 			return "", err
 		}
@@ -32,20 +34,21 @@ func sheets(ctx context.Context, data []byte) (string, error) {
 			out.heading(2, name)
 			out.table(rows)
 		}
+		out.held = 0
 	}
-	return out.String(), nil
+	return out.String(), out.err()
 }
 
 // sheet returns the rows that are not empty, without empty cells at their ends.
-func sheet(ctx context.Context, f *excelize.File, name string, cells *int) ([][]string, error) {
+func (p *pack) sheet(out *markdown, f *excelize.File, name string, cells *int) ([][]string, error) {
 	rows, err := f.Rows(name)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var out [][]string
+	var all [][]string
 	for rows.Next() {
-		if err := ctx.Err(); err != nil {
+		if err := p.ctx.Err(); err != nil {
 			return nil, err
 		}
 		row, err := rows.Columns()
@@ -61,7 +64,13 @@ func sheet(ctx context.Context, f *excelize.File, name string, cells *int) ([][]
 		if *cells += len(row); *cells > MaxCells {
 			return nil, stead.Errorf(stead.KindTooLarge, "it has more than %d cells", MaxCells)
 		}
-		out = append(out, slices.Clone(row))
+		for _, c := range row {
+			out.hold(len(c))
+		}
+		if err := out.err(); err != nil {
+			return nil, err
+		}
+		all = append(all, slices.Clone(row))
 	}
-	return out, rows.Error()
+	return all, rows.Error()
 }

@@ -2,8 +2,9 @@ package office
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+
+	"github.com/stead-dev/stead"
 )
 
 // slides reads a presentation, in the order of its show.
@@ -12,15 +13,23 @@ func (p *pack) slides(main string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	targets := map[string]string{}
+	for _, l := range links {
+		targets[l.ID] = l.Target
+	}
 	var order []string
 	err = p.walk(main, func(e element) error {
-		if e.name == "sldId" && e.begins {
-			at := slices.IndexFunc(links, func(l link) bool { return l.ID == e.id() })
-			if at < 0 {
-				return fmt.Errorf("slide %q is missing", e.id())
-			}
-			order = append(order, links[at].Target)
+		if e.name != "sldId" || !e.begins {
+			return nil
 		}
+		target, ok := targets[e.id()]
+		if !ok {
+			return fmt.Errorf("slide %s is missing", quoted(e.id()))
+		}
+		if len(order) == MaxParts {
+			return stead.Errorf(stead.KindTooLarge, "it has more than %d slides", MaxParts)
+		}
+		order = append(order, target)
 		return nil
 	})
 	if err != nil {
@@ -32,16 +41,16 @@ func (p *pack) slides(main string) (string, error) {
 			return "", err
 		}
 	}
-	return out.String(), nil
+	return out.String(), out.err()
 }
 
 func (p *pack) slide(out *markdown, number int, name string) error {
-	s := &slide{}
+	s := &slide{out: out}
 	if err := p.walk(name, s.tell); err != nil {
 		return err
 	}
-	out.heading(2, strings.TrimSuffix(fmt.Sprintf("Slide %d: %s", number, flat(s.title)), ": "))
-	s.write(out)
+	out.heading(2, strings.TrimSuffix(fmt.Sprintf("Slide %d: %s", number, flat(s.title.String())), ": "))
+	s.write()
 	links, err := p.links(name)
 	if err != nil {
 		return err
@@ -50,21 +59,23 @@ func (p *pack) slide(out *markdown, number int, name string) error {
 		if !strings.HasSuffix(l.Type, "/notesSlide") {
 			continue
 		}
-		notes := &slide{}
+		notes := &slide{out: out}
 		if err := p.walk(l.Target, notes.tell); err != nil {
 			return err
 		}
 		if len(notes.parts) > 0 {
 			out.paragraph("Notes:")
-			notes.write(out)
+			notes.write()
 		}
 	}
-	return nil
+	out.held = 0
+	return out.err()
 }
 
 // slide is one that is being read.
 type slide struct {
-	title string
+	out   *markdown
+	title strings.Builder
 	parts []slidePart
 	kind  string // of the shape's placeholder: "title", "body", "sldNum" …
 	text  strings.Builder
@@ -83,6 +94,7 @@ func (s *slide) tell(e element) error {
 	switch e.name {
 	case "":
 		if s.in {
+			s.out.hold(len(e.text))
 			s.text.WriteString(e.text)
 		}
 	case "sp":
@@ -104,7 +116,7 @@ func (s *slide) tell(e element) error {
 	case "tbl", "tr", "tc":
 		s.grid(e)
 	}
-	return nil
+	return s.out.err()
 }
 
 func (s *slide) paragraph() {
@@ -115,8 +127,9 @@ func (s *slide) paragraph() {
 	case s.cell != nil:
 		s.cell.WriteString(text + " ")
 	case s.kind == "title", s.kind == "ctrTitle":
-		s.title += " " + text
+		s.title.WriteString(" " + text)
 	default:
+		s.out.hold(rowBytes)
 		s.parts = append(s.parts, slidePart{text: text})
 	}
 }
@@ -127,8 +140,10 @@ func (s *slide) grid(e element) {
 		s.rows, s.cell = nil, &strings.Builder{}
 	case s.cell == nil:
 	case e.name == "tr" && e.begins:
+		s.out.hold(rowBytes)
 		s.rows = append(s.rows, nil)
 	case e.name == "tc" && !e.begins && len(s.rows) > 0:
+		s.out.hold(cellBytes)
 		last := len(s.rows) - 1
 		s.rows[last] = append(s.rows[last], s.cell.String())
 		s.cell.Reset()
@@ -138,12 +153,12 @@ func (s *slide) grid(e element) {
 	}
 }
 
-func (s *slide) write(out *markdown) {
+func (s *slide) write() {
 	for i, part := range s.parts {
 		if part.rows != nil {
-			out.table(part.rows)
+			s.out.table(part.rows)
 			continue
 		}
-		out.item(0, part.text, i == 0 || s.parts[i-1].rows != nil)
+		s.out.item(0, part.text, i == 0 || s.parts[i-1].rows != nil)
 	}
 }

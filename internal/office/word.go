@@ -4,6 +4,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/stead-dev/stead"
 )
 
 // word reads a text document.
@@ -13,10 +15,10 @@ func (p *pack) word(main string) (string, error) {
 		return "", err
 	}
 	w := &word{styles: styles}
-	if err := p.walk(main, func(e element) error { w.tell(e); return nil }); err != nil {
+	if err := p.walk(main, func(e element) error { w.tell(e); return w.out.err() }); err != nil {
 		return "", err
 	}
-	return w.out.String(), nil
+	return w.out.String(), w.out.err()
 }
 
 // styles returns the levels of headings, from 1, by the ids of their styles. An id is in the author's language; a style's
@@ -41,6 +43,9 @@ func (p *pack) styles(name string) (map[string]int, error) {
 			}
 		case e.name == "outlineLvl" && levels[id] == 0:
 			levels[id] = outline(e)
+		}
+		if len(levels) > MaxParts {
+			return stead.Errorf(stead.KindTooLarge, "it has more than %d styles of headings", MaxParts)
 		}
 		return nil
 	})
@@ -139,6 +144,7 @@ func (w *word) mark(e element) {
 
 func (w *word) write(s string) {
 	if len(w.open) > 0 {
+		w.out.hold(len(s))
 		w.open[len(w.open)-1].text.WriteString(s)
 	}
 }
@@ -166,6 +172,9 @@ func (w *word) end() {
 		w.out.paragraph(text)
 	}
 	w.list = heading == 0 && item > 0
+	if len(w.open) == 0 {
+		w.out.held = 0 // all of it is written
+	}
 }
 
 // grid reads the parts of a table. One within a cell is that cell's text.
@@ -180,8 +189,10 @@ func (w *word) grid(e element) {
 	t := w.tables[len(w.tables)-1]
 	switch {
 	case e.name == "tr" && e.begins:
+		w.out.hold(rowBytes)
 		t.rows = append(t.rows, nil)
 	case e.name == "tc" && !e.begins && len(t.rows) > 0:
+		w.out.hold(cellBytes)
 		last := len(t.rows) - 1
 		t.rows[last] = append(t.rows[last], t.cell.String())
 		t.cell.Reset()
@@ -191,11 +202,16 @@ func (w *word) grid(e element) {
 		w.list = false
 		if len(w.tables) == 0 {
 			w.out.table(rows)
+			if len(w.open) == 0 {
+				w.out.held = 0
+			}
 			return
 		}
 		outer := w.tables[len(w.tables)-1]
 		for _, r := range rows {
-			outer.cell.WriteString(strings.Join(r, ", ") + "; ")
+			text := strings.Join(r, ", ") + "; "
+			w.out.hold(len(text))
+			outer.cell.WriteString(text)
 		}
 	}
 }

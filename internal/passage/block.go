@@ -1,49 +1,43 @@
 package passage
 
-import (
-	"encoding/csv"
-	"errors"
-	"io"
-	"strings"
-)
+import "strings"
+
+// A document may have millions of parts: each is told and let go, instead of being kept in a list beside the others.
 
 // paragraphs are parted by empty lines.
-func paragraphs(text string) []block {
-	var out []block
-	for _, p := range strings.Split(text, "\n\n") {
+func paragraphs(text string, tell func(block)) {
+	for p := range strings.SplitSeq(text, "\n\n") {
 		if strings.TrimSpace(p) != "" {
-			out = append(out, block{text: strings.Trim(p, "\n"), before: "\n\n"})
+			tell(block{text: strings.Trim(p, "\n"), before: "\n\n"})
 		}
 	}
-	return out
 }
 
 // lines are parts by themselves.
-func lines(text string) []block {
-	var out []block
+func lines(text string, tell func(block)) {
 	for l := range strings.Lines(text) {
 		if strings.TrimSpace(l) != "" {
-			out = append(out, block{text: strings.TrimSuffix(l, "\n"), before: "\n"})
+			tell(block{text: strings.TrimSuffix(l, "\n"), before: "\n"})
 		}
 	}
-	return out
 }
 
 // gather puts lines together until begins says that one begins a part.
-func gather(text string, begins func(line string, blank bool) bool) []block {
-	var out []block
+func gather(text string, tell func(block), begins func(line string, blank bool) bool) {
 	var part strings.Builder
 	blank := false // the line before was empty
+	told := false
 	end := func() {
 		if strings.TrimSpace(part.String()) != "" {
-			out = append(out, block{text: strings.TrimRight(part.String(), "\n"), before: "\n"})
+			tell(block{text: strings.TrimRight(part.String(), "\n"), before: "\n"})
+			told = true
 		}
 		part.Reset()
 	}
 	for l := range strings.Lines(text) {
 		if begins(l, blank) {
 			end()
-			if blank && len(out) > 0 {
+			if blank && told {
 				part.WriteString("\n") // the empty line stays in front
 			}
 		}
@@ -51,67 +45,85 @@ func gather(text string, begins func(line string, blank bool) bool) []block {
 		blank = strings.TrimSpace(l) == ""
 	}
 	end()
-	return out
 }
 
 // definitions begin at the left margin, after an empty line.
-func definitions(text string) []block {
-	return gather(text, func(l string, blank bool) bool {
+func definitions(text string, tell func(block)) {
+	gather(text, tell, func(l string, blank bool) bool {
 		return blank && strings.TrimSpace(l) != "" && !strings.HasPrefix(l, " ") && !strings.HasPrefix(l, "\t") && !strings.ContainsAny(l[:1], "})]")
 	})
 }
 
 // members are those of the outermost value of indented JSON.
-func members(text string) []block {
-	return gather(text, func(l string, _ bool) bool {
+func members(text string, tell func(block)) {
+	gather(text, tell, func(l string, _ bool) bool {
 		return strings.HasPrefix(l, "  ") && len(l) > 2 && !strings.ContainsAny(l[2:3], " ]}")
 	})
 }
 
-// records are those of CSV; the first one is the header of all. What is no CSV is lines.
-func records(text string) []block {
-	r := csv.NewReader(strings.NewReader(text))
-	r.FieldsPerRecord, r.LazyQuotes, r.ReuseRecord = -1, true, true
-	var out []block
-	header := ""
-	for {
-		from := r.InputOffset()
-		_, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return lines(text)
-		}
-		switch record := strings.Trim(text[from:r.InputOffset()], "\n"); {
+// records are those of CSV; the first one is the header of all.
+func records(text string, tell func(block)) {
+	header, told := "", false
+	for rest := text; rest != ""; {
+		end := recordEnd(rest)
+		record := strings.Trim(rest[:end], "\n")
+		switch rest = rest[end:]; {
 		case record == "":
 		case header == "":
 			header = record
 		default:
-			out = append(out, block{text: record, before: "\n", lead: header})
+			tell(block{text: record, before: "\n", lead: header})
+			told = true
 		}
 	}
-	if len(out) == 0 {
-		return lines(text)
+	if !told {
+		lines(text, tell)
 	}
-	return out
+}
+
+// recordEnd is the place behind the first record: its line ends it, unless that stands within a quoted field. A quote that
+// ends no field is a letter, as spreadsheets have it. (A reader of the fields would take hundreds of bytes for each.)
+func recordEnd(text string) int {
+	quoted, begins := false, true // within a quoted field; at the beginning of one
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case quoted && c == '"':
+			if next := text[i+1:]; strings.HasPrefix(next, `"`) {
+				i++
+			} else if next == "" || next[0] == ',' || next[0] == '\n' {
+				quoted = false
+			}
+		case quoted:
+		case c == '\n':
+			return i + 1
+		case c == '"' && begins:
+			quoted = true
+		}
+		begins = !quoted && c == ','
+	}
+	return len(text)
 }
 
 // sections are the paragraphs, lists, tables and fenced parts of Markdown, under their headings.
-func sections(text string) []block {
-	s := scanner{}
+func sections(text string, tell func(block)) {
+	s := scanner{text: text, tell: tell}
 	for l := range strings.Lines(text) {
 		s.line(strings.TrimSuffix(l, "\n"))
+		s.at += len(l)
 	}
 	s.end()
-	return s.out
 }
 
 // scanner reads Markdown line by line.
 type scanner struct {
-	out     []block
-	part    []string
+	text    string
+	tell    func(block)
+	at      int      // where the line at hand begins
+	from    int      // the part at hand
+	to      int      // its end; from: there is none
 	path    []string // headings, by their level
+	heading string   // path in one line
 	fence   string   // that a fenced part ends with; "": none is open
 	section bool     // the next part begins a section
 }
@@ -120,7 +132,7 @@ func (s *scanner) line(l string) {
 	trimmed := strings.TrimSpace(l)
 	switch {
 	case s.fence != "":
-		s.part = append(s.part, l)
+		s.take(l)
 		if strings.HasPrefix(trimmed, s.fence) && strings.Trim(trimmed, s.fence[:1]) == "" {
 			s.fence = ""
 			s.end()
@@ -128,7 +140,7 @@ func (s *scanner) line(l string) {
 	case strings.HasPrefix(trimmed, "```"), strings.HasPrefix(trimmed, "~~~"):
 		s.end()
 		s.fence = trimmed[:len(trimmed)-len(strings.TrimLeft(trimmed, trimmed[:1]))]
-		s.part = append(s.part, l)
+		s.take(l)
 	case trimmed == "":
 		s.end()
 	default:
@@ -136,11 +148,19 @@ func (s *scanner) line(l string) {
 			s.end()
 			s.enter(level, title)
 		}
-		s.part = append(s.part, l)
+		s.take(l)
 		if _, _, ok := heading(l); ok {
 			s.end()
 		}
 	}
+}
+
+// take adds the line at hand to the part.
+func (s *scanner) take(l string) {
+	if s.from == s.to {
+		s.from = s.at
+	}
+	s.to = s.at + len(l)
 }
 
 // heading reads "## Title".
@@ -157,39 +177,46 @@ func (s *scanner) enter(level int, title string) {
 	for len(s.path) < level {
 		s.path = append(s.path, "")
 	}
-	s.path = append(s.path[:level-1], title)
+	s.path = append(s.path[:level-1], shortened(title))
 	s.section = true
-}
-
-func (s *scanner) end() {
-	if len(s.part) == 0 {
-		return
-	}
-	b := block{text: strings.Join(s.part, "\n"), before: "\n\n", heading: s.heading(), section: s.section}
-	s.part, s.section = nil, false
-	s.out = append(s.out, table(b)...)
-}
-
-// table cuts a table that has a header into its rows.
-func table(b block) []block {
-	rows := strings.Split(b.text, "\n")
-	if len(rows) < 3 || !strings.HasPrefix(rows[0], "|") || strings.Trim(rows[1], "|-: ") != "" {
-		return []block{b}
-	}
-	lead := rows[0] + "\n" + rows[1]
-	out := make([]block, 0, len(rows)-2)
-	for i, row := range rows[2:] {
-		out = append(out, block{text: row, before: "\n", heading: b.heading, lead: lead, section: b.section && i == 0})
-	}
-	return out
-}
-
-func (s *scanner) heading() string {
 	var out []string
 	for _, h := range s.path {
 		if h != "" {
 			out = append(out, h)
 		}
 	}
-	return strings.Join(out, " > ")
+	s.heading = strings.Join(out, " > ")
+}
+
+// shortened is a title as it stands in the heading of each passage below it: all of it is in its own passage.
+func shortened(title string) string {
+	if len(title) <= MaxTitle {
+		return title
+	}
+	const mark = "…"
+	return strings.Clone(strings.ToValidUTF8(title[:MaxTitle-len(mark)], "")) + mark
+}
+
+func (s *scanner) end() {
+	if s.from == s.to {
+		return
+	}
+	b := block{text: s.text[s.from:s.to], before: "\n\n", heading: s.heading, section: s.section}
+	s.from, s.to, s.section = 0, 0, false
+	table(b, s.tell)
+}
+
+// table cuts a table that has a header into its rows; another part is told as it is.
+func table(b block, tell func(block)) {
+	header, rest, _ := strings.Cut(b.text, "\n")
+	rule, rows, ok := strings.Cut(rest, "\n")
+	if !ok || !strings.HasPrefix(header, "|") || strings.Trim(rule, "|-: ") != "" {
+		tell(b)
+		return
+	}
+	lead := b.text[:len(header)+1+len(rule)]
+	for row := range strings.SplitSeq(rows, "\n") {
+		tell(block{text: row, before: "\n", heading: b.heading, lead: lead, section: b.section})
+		b.section = false
+	}
 }

@@ -18,7 +18,7 @@ type block struct {
 func (d Document) Cut(p Plan) []Passage {
 	c := cutter{size: p.Size * BytesPerToken, overlap: p.Overlap * BytesPerToken}
 	long := "" // a header that would fill its passages: it stands in front of the first
-	for _, b := range d.blocks() {
+	d.blocks(func(b block) {
 		if len(b.lead) > c.size/2 {
 			if b.lead != long {
 				long = b.lead
@@ -27,25 +27,26 @@ func (d Document) Cut(p Plan) []Passage {
 			b.lead = ""
 		}
 		c.add(b)
-	}
+	})
 	c.flush(0)
 	return c.out
 }
 
-func (d Document) blocks() []block {
+// blocks tells a document's parts, in order.
+func (d Document) blocks(tell func(block)) {
 	switch d.Format {
 	case Markdown:
-		return sections(d.Text)
+		sections(d.Text, tell)
 	case Code:
-		return definitions(d.Text)
+		definitions(d.Text, tell)
 	case JSON:
-		return members(d.Text)
+		members(d.Text, tell)
 	case JSONLines:
-		return lines(d.Text)
+		lines(d.Text, tell)
 	case CSV:
-		return records(d.Text)
+		records(d.Text, tell)
 	default:
-		return paragraphs(d.Text)
+		paragraphs(d.Text, tell)
 	}
 }
 

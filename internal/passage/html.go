@@ -9,7 +9,7 @@ import (
 // preformatted parts. It is no parser of broken documents: what it can't tell it leaves out.
 func markdown(doc string) string {
 	w := &page{}
-	for doc != "" {
+	for doc != "" && w.out.Len() <= MaxBytes { // what is too long need not be read to its end
 		at := strings.IndexByte(doc, '<')
 		if at < 0 {
 			at = len(doc)
@@ -35,13 +35,15 @@ func (w *page) text(s string) {
 		w.write(s)
 		return
 	}
-	words := strings.Join(strings.Fields(s), " ")
-	if words == "" {
+	if strings.TrimSpace(s) == "" {
 		w.space = w.space || s != ""
 		return
 	}
 	w.space = w.space || s[0] == ' ' || s[0] == '\n' || s[0] == '\t'
-	w.write(words)
+	for word := range strings.FieldsSeq(s) {
+		w.write(word)
+		w.space = true
+	}
 	last := s[len(s)-1]
 	w.space = last == ' ' || last == '\n' || last == '\t'
 }

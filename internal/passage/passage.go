@@ -15,7 +15,8 @@
 // not across a section's beginning.
 //
 // Units and limits: tokens are estimated as four bytes each, as everywhere in Stead. MaxTokens of a
-// document, MinSize and MaxSize of a passage.
+// document, MinSize and MaxSize of a passage, MaxTitle of what its heading repeats. What is written anew (HTML, JSON,
+// UTF-16) is bounded while it is written, so that a file takes a few times its own bytes and MaxBytes of memory; time is linear.
 //
 // Errors: KindNotImplemented for what is no text, such as PDF (Converted takes what others made of that); KindInvalid for what is broken or
 // empty; KindTooLarge.
@@ -40,6 +41,12 @@ const (
 	BytesPerToken = 4
 	// MaxTokens is the longest document.
 	MaxTokens = 5_000_000
+	// MaxBytes is the same in bytes.
+	MaxBytes = MaxTokens * BytesPerToken
+	// MaxTitle is how many bytes of a title stand in the headings of passages below it.
+	MaxTitle = 256
+	// maxSpread is how many times longer JSON may become when it is laid out in lines: one that nests deeply becomes blanks.
+	maxSpread = 8
 	// MinSize and MaxSize bound Plan.Size; DefaultSize and DefaultOverlap are what is taken if nothing is said.
 	MinSize        = 100
 	MaxSize        = 4096
@@ -106,8 +113,8 @@ func (d Document) checked(name string) (Document, error) {
 	if strings.TrimSpace(d.Text) == "" {
 		return Document{}, stead.Errorf(stead.KindInvalid, "file %.80q has no text", name)
 	}
-	if n := Tokens(d.Text); n > MaxTokens {
-		return Document{}, stead.Errorf(stead.KindTooLarge, "file %.80q has about %d tokens, the limit is %d", name, n, MaxTokens)
+	if len(d.Text) > MaxBytes {
+		return Document{}, stead.Errorf(stead.KindTooLarge, "file %.80q has more than %d tokens of %d bytes", name, MaxTokens, BytesPerToken)
 	}
 	return d, nil
 }
@@ -138,17 +145,27 @@ func unread(name, what string) error {
 	return e
 }
 
-// wide reads UTF-16 in the byte order of its mark.
+// wide reads UTF-16 in the byte order of its mark: no more than makes a document too long.
 func wide(data []byte) string {
 	low := 0
 	if data[0] == 0xfe {
 		low = 1
 	}
-	units := make([]uint16, 0, len(data)/2)
-	for i := 2; i+1 < len(data); i += 2 {
-		units = append(units, uint16(data[i+low])|uint16(data[i+1-low])<<8)
+	var out strings.Builder
+	for i := 2; i+1 < len(data) && out.Len() <= MaxBytes; i += 2 {
+		r := rune(data[i+low]) | rune(data[i+1-low])<<8
+		if utf16.IsSurrogate(r) {
+			next := rune(0)
+			if i+3 < len(data) {
+				next = rune(data[i+2+low]) | rune(data[i+3-low])<<8
+			}
+			if r = utf16.DecodeRune(r, next); r != utf8.RuneError {
+				i += 2
+			}
+		}
+		out.WriteRune(r)
 	}
-	return string(utf16.Decode(units))
+	return out.String()
 }
 
 func formatOf(name string) Format {
@@ -172,11 +189,67 @@ func formatOf(name string) Format {
 // codeNames are the endings of files that hold code.
 const codeNames = `c cc cpp cxx h hpp cs css go java js jsx mjs kt lua php pl proto py r rb rs scala sh sql swift tex toml ts tsx vue yaml yml zig`
 
-// indented lays JSON out in lines. What is none is taken as lines of JSON, or of text.
+// indented lays JSON out in lines, unless that makes it too long. What is none is taken as lines of JSON, or of text.
 func indented(text string) (string, Format) {
-	var b bytes.Buffer
-	if json.Indent(&b, []byte(text), "", "  ") != nil {
-		return text, JSONLines
+	if json.Valid([]byte(text)) {
+		if out, ok := laidOut(text, min(MaxBytes, maxSpread*len(text))); ok {
+			return out, JSON
+		}
 	}
-	return b.String(), JSON
+	return text, JSONLines
+}
+
+// laidOut writes valid JSON in lines that begin with two blanks a level, up to so many bytes.
+func laidOut(text string, most int) (string, bool) {
+	var b strings.Builder
+	depth, opened := 0, false
+	line := func() {
+		b.WriteByte('\n')
+		for range depth {
+			b.WriteString("  ")
+		}
+	}
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == ' ' || c == '\t' || c == '\n' || c == '\r' {
+			continue
+		}
+		if b.Len() > most {
+			return "", false
+		}
+		if closes := c == '}' || c == ']'; closes && !opened {
+			depth--
+			line()
+		} else if !closes && opened {
+			depth++
+			line()
+		}
+		opened = c == '{' || c == '['
+		end := i + 1
+		if c == '"' {
+			end = stringEnd(text, i)
+		}
+		b.WriteString(text[i:end])
+		i = end - 1
+		switch c {
+		case ',':
+			line()
+		case ':':
+			b.WriteByte(' ')
+		}
+	}
+	return b.String(), b.Len() <= most
+}
+
+// stringEnd is the place behind a string of valid JSON that begins at from.
+func stringEnd(text string, from int) int {
+	for i := from + 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(text)
 }

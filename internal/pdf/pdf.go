@@ -42,8 +42,8 @@ const (
 	MaxMemory = 1 << 30
 	// MaxTime is how long a document may take.
 	MaxTime = 2 * time.Minute
-	// MaxText is how many bytes of text are read.
-	MaxText = 64 << 20
+	// MaxText is how many bytes of Markdown are written: what a vector store takes.
+	MaxText = 20_000_000
 
 	wasmPage = 64 << 10
 )
@@ -143,7 +143,7 @@ func pages(p pdfium.Pdfium, data []byte) (text string, err error) {
 			fmt.Fprintf(&out, "## Page %d\n\n%s\n\n", i+1, text)
 		}
 		if out.Len() > MaxText {
-			return "", stead.Errorf(stead.KindTooLarge, "it has more than %d MiB of text", MaxText>>20)
+			return "", stead.Errorf(stead.KindTooLarge, "it has more than %d bytes of text", MaxText)
 		}
 	}
 	if out.Len() == 0 {
