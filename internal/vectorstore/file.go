@@ -92,7 +92,7 @@ func (q FileQuery) of(files []File, cursor File) ([]File, bool) {
 	return files[:min(q.Limit, len(files))], len(files) > q.Limit
 }
 
-// Content returns the text of a file as it was read, and the file.
+// Content returns the text of a file as it was read, and the file. One that was not is not read for that.
 func (s *Service) Content(ctx context.Context, p stead.Principal, store, id string) (string, File, error) {
 	if _, err := s.open(ctx, p, policy.VectorStoreRead, store); err != nil {
 		return "", File{}, err
@@ -101,8 +101,32 @@ func (s *Service) Content(ctx context.Context, p stead.Principal, store, id stri
 	if err != nil {
 		return "", f, err
 	}
-	d, err := s.read(ctx, p.Project, id)
-	return d.Text, f, err
+	switch f.Status {
+	case Completed:
+	case Failed:
+		return "", f, stead.Errorf(stead.KindInvalid, "file %.80q has failed: %s", id, f.Failure.Message)
+	default:
+		return "", f, stead.Errorf(stead.KindConflict, "file %.80q is %s: it has no text yet", id, f.Status)
+	}
+	text, err := s.text(ctx, p.Project, id)
+	return text, f, err
+}
+
+// text reads a file, when nobody else on this node reads one.
+func (s *Service) text(ctx context.Context, project stead.ProjectID, id string) (string, error) {
+	done, err := s.turn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	r := s.timed(ctx, func(ctx context.Context) reading {
+		d, err := s.read(ctx, project, id)
+		return reading{text: d.Text, err: err}
+	})
+	if r.failure != nil {
+		return "", stead.Errorf(stead.KindInvalid, "file %.80q: %s", id, r.failure.Message)
+	}
+	return r.text, r.err
 }
 
 // read reads an uploaded file whole.

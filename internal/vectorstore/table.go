@@ -39,8 +39,9 @@ type File struct {
 	Attributes map[string]any `json:"attributes,omitempty"`
 	Plan       passage.Plan   `json:"plan"`
 	Batch      string         `json:"batch,omitempty"`
-	Attachment string         `json:"attachment"`      // that its passages belong to
-	Stale      []string       `json:"stale,omitempty"` // attachments whose passages are yet to be forgotten
+	Attachment string         `json:"attachment"`         // that its passages belong to
+	Stale      []string       `json:"stale,omitempty"`    // attachments whose passages are yet to be forgotten
+	Attempts   int            `json:"attempts,omitempty"` // to read it that have begun, and not ended
 	version    int64          // of the record
 }
 

@@ -12,7 +12,8 @@
 // id of its own: passages of one that its file does not name are found by nobody, and go.
 //
 // Units and limits: times are Unix milliseconds; sizes of passages are estimated tokens; MaxFiles a store,
-// MaxAttributes a file, MaxResults a search.
+// MaxAttributes a file, MaxResults a search. A node reads one file at a time, for maxReadTime at most; a file that ended the
+// process maxAttempts times has failed (attempt.go).
 //
 // Delivery: what was answered without an error is on stable storage, and a search sees every file that was
 // said to be completed before it began. Processing survives crashes: a job whose worker died is due again,
@@ -100,6 +101,9 @@ type Service struct {
 	tables *memory.Shelves[*table]
 	index  *memory.Shelves[*index]
 	wake   chan struct{} // there may be a job
+	reads  chan struct{} // held while a file is read
+
+	leaseTime, readTime, readGrace time.Duration // the constants, but for tests
 }
 
 // NewService makes a Service. Nothing is processed until Run runs, here or on another node.
@@ -114,7 +118,8 @@ func NewService(c Config) *Service {
 	}
 	c.Records = c.Embedding.Waking(c.Records)
 	return &Service{
-		cfg: c, wake: make(chan struct{}, 1),
+		cfg: c, wake: make(chan struct{}, 1), reads: make(chan struct{}, 1),
+		leaseTime: leaseTime, readTime: maxReadTime, readGrace: readGrace,
 		tables: memory.NewShelves(c.Records, c.Now, maxTabled, newTable, nil),
 		index:  memory.NewShelves(c.Records, c.Now, maxIndexed, newIndex, c.Embedding),
 	}

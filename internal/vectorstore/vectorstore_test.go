@@ -39,6 +39,8 @@ type rig struct {
 	ahead *atomic.Int64 // of the real clock, in nanoseconds
 	me    stead.Principal
 	stop  func() // ends the node's work; waits for it
+	read  func(ctx context.Context, name string, data []byte) (passage.Document, error)
+	hurry func(*vectorstore.Service) // before it works; nil: it takes its time
 }
 
 func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.ahead.Load())) }
@@ -83,8 +85,10 @@ func (r *rig) restart() {
 		Removed: func(ctx context.Context, project stead.ProjectID, id string) error {
 			return s.FileRemoved(ctx, project, id)
 		}})
-	s = vectorstore.NewService(vectorstore.Config{Documents: r.db, Records: r.db, Files: r.files, Policy: policy.AllowLocal{}, Now: r.now})
-	r.Service = s
+	s = vectorstore.NewService(vectorstore.Config{Documents: r.db, Records: r.db, Files: r.files, Policy: policy.AllowLocal{}, Now: r.now, Read: r.read})
+	if r.Service = s; r.hurry != nil {
+		r.hurry(s)
+	}
 	r.begin()
 }
 

@@ -16,8 +16,9 @@ import (
 const (
 	// jobKind are documents that say that there is work on a store, whose id is theirs; they expire when it is due.
 	jobKind document.Kind = "vector store job"
-	// leaseTime is how long a worker has a job before it is due again; it renews it as it goes.
+	// leaseTime is how long a worker has a job before it is due again; while it works it renews that, renewals times in it.
 	leaseTime = 10 * time.Second
+	renewals  = 3
 	// pollInterval is how often a node looks for jobs that another one left.
 	pollInterval = 5 * time.Second
 	// releaseTimeout is how long a stopping node tries to give a job back.
@@ -73,17 +74,19 @@ func (s *Service) Run(ctx context.Context) {
 			s.cfg.Log.Warn("look for work on vector stores", "error", err)
 		}
 		for _, d := range due {
-			if d, err = s.lease(ctx, d); err != nil {
-				continue // somebody else has it, or it is there the next time
-			}
 			select {
 			case free <- struct{}{}:
 			case <-ctx.Done():
 				return
 			}
+			owner := document.NewID("")
+			if d, err = s.lease(ctx, d, owner); err != nil {
+				<-free
+				continue // somebody else has it, or it is there the next time
+			}
 			running.Go(func() {
 				defer func() { <-free }()
-				s.work(ctx, d)
+				s.work(ctx, d, owner)
 			})
 		}
 		if len(due) > 0 && ctx.Err() == nil {
@@ -98,39 +101,26 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// lease takes a job for leaseTime.
-func (s *Service) lease(ctx context.Context, d document.Document) (document.Document, error) {
-	d.Version++
-	d.ExpiresAt = s.now() + leaseTime.Milliseconds()
-	return s.cfg.Documents.UpdateDocument(ctx, d)
-}
-
 // work does everything that there is to do on a store. What fails for now is tried again when the lease is over;
 // when the node stops, the job is due at once.
-func (s *Service) work(ctx context.Context, d document.Document) {
+func (s *Service) work(ctx context.Context, d document.Document, owner string) {
 	defer func() {
 		if ctx.Err() != nil {
-			s.release(context.WithoutCancel(ctx), d.Key)
+			s.release(context.WithoutCancel(ctx), d.Key, owner)
 		}
 	}()
 	for ctx.Err() == nil {
-		more, err := s.round(ctx, d)
+		more, err := s.kept(ctx, &d, owner, s.round)
 		if err == nil && !more { // nothing was left: has nobody brought anything since the job was read?
 			if err = gone(s.cfg.Documents.DeleteDocument(ctx, d.Key, d.Version)); err == nil {
 				return
 			}
 		}
 		if err == nil || stead.KindOf(err) == stead.KindConflict {
-			var next document.Document
-			if next, err = s.cfg.Documents.GetDocument(ctx, d.Key); err == nil {
-				next, err = s.lease(ctx, next)
-			}
-			if err == nil {
-				d = next
-			}
+			d, _, err = s.renew(ctx, d, owner)
 		}
 		if k := stead.KindOf(err); k == stead.KindNotFound {
-			return // another worker has done it
+			return // another worker has done it, or has it
 		} else if err != nil && k != stead.KindConflict {
 			if ctx.Err() == nil {
 				s.cfg.Log.Warn("work on a vector store", "store", d.ID, "error", err)
@@ -140,25 +130,10 @@ func (s *Service) work(ctx context.Context, d document.Document) {
 	}
 }
 
-// release gives a job back. That it can't only makes others wait until the lease is over.
-func (s *Service) release(ctx context.Context, k document.Key) {
-	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
-	defer cancel()
-	d, err := s.cfg.Documents.GetDocument(ctx, k)
-	if err == nil {
-		d.Version++
-		d.ExpiresAt = s.now()
-		_, err = s.cfg.Documents.UpdateDocument(ctx, d)
-	}
-	if k := stead.KindOf(err); err != nil && k != stead.KindNotFound && k != stead.KindConflict {
-		s.cfg.Log.Warn("give back the work on a vector store", "store", d.ID, "error", err)
-	}
-}
-
 // round handles the files that need it now, and reports whether there were any.
-func (s *Service) round(ctx context.Context, d document.Document) (bool, error) {
+func (s *Service) round(ctx context.Context, k document.Key) (bool, error) {
 	var todo []File
-	if err := s.tables.With(ctx, filesOf(d.Project, d.ID), func(t *table) {
+	if err := s.tables.With(ctx, filesOf(k.Project, k.ID), func(t *table) {
 		for _, f := range t.files {
 			if f.Status == InProgress || f.Status == removed || len(f.Stale) > 0 {
 				todo = append(todo, f)
@@ -167,13 +142,9 @@ func (s *Service) round(ctx context.Context, d document.Document) (bool, error) 
 	}); err != nil {
 		return false, err
 	}
-	renewed := s.cfg.Now()
 	for _, f := range todo {
-		if err := s.handle(ctx, d.Project, d.ID, f); err != nil {
+		if err := s.handle(ctx, k.Project, k.ID, f); err != nil {
 			return true, err
-		}
-		if s.cfg.Now().Sub(renewed) > leaseTime/2 {
-			return true, nil // the caller renews the lease
 		}
 	}
 	return len(todo) > 0, nil
@@ -200,18 +171,22 @@ func (s *Service) handle(ctx context.Context, project stead.ProjectID, store str
 	if f.Status != InProgress {
 		return nil
 	}
-	passages, failure, err := s.cut(ctx, project, f)
+	passages, failure, err := s.attempt(ctx, place, f)
 	if err != nil {
 		return err
 	}
 	bytes, err := s.writePassages(ctx, project, store, f, passages)
+	if k := stead.KindOf(err); k == stead.KindTooLarge || k == stead.KindInvalid { // it will be so the next time
+		failure, bytes = &Failure{"invalid_file", err.Error()}, 0
+		err = s.forget(ctx, passagesOf(project, store), f.Attachment)
+	}
 	if err != nil {
 		return err
 	}
 	ours := false
 	_, err = s.change(ctx, place, f.ID, func(now *File) {
 		if ours = now.Attachment == f.Attachment && now.Status == InProgress; ours {
-			now.Status, now.Failure, now.Bytes = Completed, failure, bytes
+			now.Status, now.Failure, now.Bytes, now.Attempts = Completed, failure, bytes, 0
 			if failure != nil {
 				now.Status = Failed
 			}
