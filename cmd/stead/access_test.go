@@ -70,6 +70,10 @@ func accessTable() map[string]access {
 		"GET /v1/budgets": {"OPDU", ""}, "GET /v1/budgets/{id}": {"OPDU", ""}, "POST /v1/budgets": {"OP", `{"scope":"project","limit":{"calls":1000000}}`},
 		"POST /v1/budgets/{id}": {"OP", `{}`}, "DELETE /v1/budgets/{id}": {"OP", ""},
 		"GET /v1/policies": {"ODPU", ""}, "GET /v1/policies/schema": {"ODPU", ""}, "GET /v1/routes": {reads, ""}, "GET /v1/capacity": {reads, ""}, "GET /v1/capacity/commitments": {"OPDU", ""}, "GET /v1/models": {reads, ""}, "GET /v1/models/{id}": {reads, ""}, "GET /metrics": {reads, ""},
+		"GET /v1/policy_sets": {"ODPU", ""}, "GET /v1/policy_sets/{id}": {"ODPU", ""}, "GET /v1/policy_sets/{id}/versions": {"ODPU", ""}, "GET /v1/policy_sets/{id}/versions/{version}": {"ODPU", ""},
+		"POST /v1/policy_sets/validate": {"ODPU", `{"text":"permit(principal, action, resource);"}`},
+		"POST /v1/policy_sets":          {"O", `{"name":"q","mode":"shadow","text":"permit(principal, action, resource);"}`}, "POST /v1/policy_sets/{id}": {"O", `{"description":"d","expected_version":1}`},
+		"POST /v1/policy_sets/{id}/rollback": {"O", `{"version":1,"expected_version":2}`}, "DELETE /v1/policy_sets/{id}": {"O", ""},
 		"GET /v1/model_figures": {"OPDU", ""}, "POST /v1/models/{id}/feedback": {writes, `{"id":"turn_x","score":1}`},
 		"GET /healthz": {nobody, ""}, "GET /readyz": {nobody, ""}, "GET /openapi.json": {nobody, ""},
 		// A browser that an authorization server sends back has no key, nor has the user who opens a link: a sealed ticket, and a state
@@ -248,6 +252,7 @@ func (h *house) things() func(path string) string {
 		{"/v1/memory_stores/", id("POST", "/v1/memory_stores", `{"name":"m"}`)},
 		{"/v1/vaults/", id("POST", "/v1/vaults", `{"name":"v"}`)},
 		{"/v1/approvals/", h.request()},
+		{"/v1/policy_sets/", id("POST", "/v1/policy_sets", `{"name":"p","mode":"shadow","text":"permit(principal, action, resource);"}`)},
 	}
 	for range 200 { // the response has ended, so that nothing about it is in progress
 		var r struct{ Status string }

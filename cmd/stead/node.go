@@ -35,6 +35,7 @@ import (
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
 	"github.com/stead-dev/stead/internal/policy/cedar"
+	"github.com/stead-dev/stead/internal/policy/policyset"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/seal"
@@ -112,6 +113,7 @@ type node struct {
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
 	policies   *cedar.Authorizer
+	uploaded   *policyset.Live // policies that projects uploaded
 	guardrails *guardrail.Guard
 	vaults     atomic.Pointer[vault.Service] // nil until the database is open
 	audit      *audit.Log
@@ -195,7 +197,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	decider, rules, err := n.openPolicies()
+	decider, rules, err := n.openPolicies(store)
 	if err != nil {
 		return err
 	}
@@ -264,7 +266,7 @@ func (n *node) open(ctx context.Context) error {
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
-		Policies: shownPolicies{authorizer, decider}, Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
+		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,

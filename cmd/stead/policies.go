@@ -9,7 +9,9 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
+	"github.com/stead-dev/stead/internal/policy/policyset"
 )
 
 // policySet loads the policies of a configuration; nil where it has none.
@@ -46,13 +48,19 @@ func (n *node) openDesk(store document.Store, record func(context.Context, audit
 	return desk
 }
 
-// openPolicies makes the decider of this node: roles, then policies, which it returns too.
-func (n *node) openPolicies() (*cedar.Authorizer, *cedar.Set, error) {
+// openPolicies makes the decider of this node: roles, then policies, which it returns too, then what projects uploaded.
+func (n *node) openPolicies(store document.Store) (*cedar.Authorizer, *cedar.Set, error) {
 	set, err := policySet(n.cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	n.policies = cedar.New(identity.Authorizer{}, time.Now, n.log)
+	n.uploaded = policyset.NewLive(store, identity.Approvers(), time.Now, n.log)
+	n.policies = cedar.New(identity.Authorizer{}, time.Now, n.log).With(n.uploaded.Project)
 	n.policies.Replace(set)
 	return n.policies, set, nil
+}
+
+// policySets is the service of what projects upload.
+func (n *node) policySets(store document.Store, gate policy.Authorizer) *policyset.Service {
+	return policyset.NewService(policyset.Config{Documents: store, Policy: gate, Live: n.uploaded, Approvers: identity.Approvers(), Now: time.Now})
 }

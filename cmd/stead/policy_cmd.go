@@ -25,7 +25,7 @@ import (
 )
 
 func (a *app) policyCmd() *cobra.Command {
-	return group("policy", "Check and try policies", a.policySchema(), a.policyValidate(), a.policyTest(), a.policyReplay())
+	return group("policy", "Check and try policies", a.policySchema(), a.policyValidate(), a.policyTest(), a.policyReplay(), a.policySetsCmd())
 }
 
 func (a *app) policySchema() *cobra.Command {

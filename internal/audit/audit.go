@@ -88,7 +88,7 @@ type Record struct {
 	Session   stead.SessionID `json:"session,omitempty"`
 	Action    string          `json:"action"`              // an effect of package policy, or one of the acts below
 	Resource  string          `json:"resource,omitempty"`  // id of what it is about, where it has one by then
-	Arguments string          `json:"arguments,omitempty"` // of a tool call: SHA-256 in hex. They stand nowhere else outside of the session
+	Arguments string          `json:"arguments,omitempty"` // of a tool call, or the text of uploaded policies: SHA-256 in hex. They stand nowhere else outside of the session
 	Decision  Decision        `json:"decision"`
 	By        string          `json:"by,omitempty"`       // which decider
 	Reason    string          `json:"reason,omitempty"`   // for people

@@ -163,7 +163,7 @@ func (a *Authorizer) recorded(req policy.Request, said policy.Decision, d Decisi
 // steers many of them or answers for a person.
 func administrative(e policy.Effect) bool {
 	switch e {
-	case policy.SessionDelete, policy.SessionControl, policy.ApprovalGive:
+	case policy.SessionDelete, policy.SessionControl, policy.ApprovalGive, policy.PolicyDelete:
 		return true
 	case policy.SessionWrite:
 		return false

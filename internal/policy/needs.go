@@ -77,6 +77,7 @@ func (n *Needs) Who() string {
 // Rule is a policy in force, for people.
 type Rule struct {
 	ID       string `json:"id"`
+	Set      string `json:"set,omitempty"` // the project's that it is of; "": it is the operator's
 	File     string `json:"file"`
 	Line     int    `json:"line"`
 	Effect   string `json:"effect"`             // permit or forbid

@@ -65,8 +65,10 @@ const (
 	MemoryEntryRead Effect = "memory.entry.read"
 	MemoryWrite     Effect = "memory.write" // add, change, forget
 
-	PolicyRead Effect = "policy.read" // the policies in force, and their schema
-	AuditRead  Effect = "audit.read"  // audit records and their checkpoints
+	PolicyRead   Effect = "policy.read"   // the policies in force, their schema, and the sets that a project uploaded
+	PolicyWrite  Effect = "policy.write"  // make such a set, or its next version
+	PolicyDelete Effect = "policy.delete" // delete one
+	AuditRead    Effect = "audit.read"    // audit records and their checkpoints
 
 	KillSwitchRead  Effect = "kill_switch.read"
 	KillSwitchWrite Effect = "kill_switch.write" // set and lift
@@ -91,7 +93,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
+		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, PolicyWrite, PolicyDelete, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
 	}
 }
 
@@ -102,7 +104,7 @@ type Request struct {
 	Agent     stead.AgentID
 	Effect    Effect
 	Resource  string // the model, "server/tool", the agent …
-	Arguments []byte // a tool call's arguments, JSON; nil elsewhere
+	Arguments []byte // a tool call's arguments, JSON, or the text of a PolicyWrite; nil elsewhere
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool

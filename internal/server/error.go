@@ -23,6 +23,8 @@ type wireError struct {
 	Code    *string `json:"code"`
 	// Approval is the request for approval that was made instead.
 	Approval *wireOpen `json:"approval,omitempty"`
+	// Mistakes are those of a text of policies; nil elsewhere.
+	Mistakes policy.Mistakes `json:"mistakes,omitempty"`
 }
 
 // failure is how a kind of error looks on the wire.
@@ -85,6 +87,7 @@ func wireErrorOf(err error) (wireError, failure, *stead.Error) {
 	if open, ok := errors.AsType[*policy.Open](err); ok {
 		w.Approval = &wireOpen{ID: open.ID, Digest: open.Digest, ExpiresAt: open.ExpiresAt / 1000}
 	}
+	w.Mistakes, _ = errors.AsType[policy.Mistakes](err)
 	return w, f, e
 }
 

@@ -88,6 +88,9 @@ func (s *server) table() []route {
 		credentials = oneVault + "/credentials"
 		credential  = credentials + "/{credential}"
 
+		policySets = "/v1/policy_sets"
+		policySet  = policySets + "/{id}"
+
 		budgets       = "/v1/budgets"
 		conversations = "/v1/conversations"
 		conversation  = conversations + "/{id}"
@@ -209,6 +212,15 @@ func (s *server) table() []route {
 		{method: "POST", path: keys + "/{id}/rotate", summary: "Give an API key a new secret; the old one is valid for grace_seconds", handle: s.withKeys(s.rotateKey), body: "APIKeyRotation", answer: "APIKey", always: true},
 		{method: "GET", path: "/v1/policies", summary: "List the policies in force", handle: s.withPolicies(s.listPolicies), answer: "PolicyList"},
 		{method: "GET", path: "/v1/policies/schema", summary: "What policies can speak of, in Cedar's schema language", handle: s.withPolicies(s.policySchema), answer: "Lines", media: mediaText},
+		{method: "POST", path: policySets, summary: "Upload a set of policies: it counts at every node within a second", handle: s.withPolicySets(s.createPolicySet), body: "PolicySetParams", answer: "PolicySet", keyed: true},
+		{method: "GET", path: policySets, summary: "List the project's policy sets, by their names", handle: s.withPolicySets(s.listPolicySets), query: paged, answer: "PolicySetList"},
+		{method: "POST", path: policySets + "/validate", summary: "Check policies as an upload does, and store nothing", handle: s.withPolicySets(s.validatePolicySet), body: "PolicySetCheckParams", answer: "PolicySetCheck", always: true},
+		{method: "GET", path: policySet, summary: "Retrieve a policy set with its text; its ETag is its version", handle: s.withPolicySets(s.getPolicySet), answer: "PolicySet"},
+		{method: "POST", path: policySet, summary: "Write a policy set's next version, over the one in If-Match or expected_version", handle: s.withPolicySets(s.updatePolicySet), body: "PolicySetUpdate", answer: "PolicySet", keyed: true},
+		{method: "DELETE", path: policySet, summary: "Delete a policy set: its versions stay, and can be restored", handle: s.withPolicySets(s.deletePolicySet), answer: "Deleted"},
+		{method: "POST", path: policySet + "/rollback", summary: "Write an older version again, as the next one", handle: s.withPolicySets(s.rollbackPolicySet), body: "PolicySetRollback", answer: "PolicySet", keyed: true},
+		{method: "GET", path: policySet + "/versions", summary: "List a policy set's versions, newest first", handle: s.withPolicySets(s.listPolicySetVersions), query: paged, answer: "PolicySetList"},
+		{method: "GET", path: policySet + "/versions/{version}", summary: "Retrieve a version of a policy set with its text", handle: s.withPolicySets(s.getPolicySetVersion), answer: "PolicySet"},
 		{method: "GET", path: "/v1/routes", summary: "Explain which routes a call to a model would take, and why", handle: s.explainRoutes, query: []string{"model", "calls", "agent_id", "session_id", "label"}, answer: "RouteList"},
 		{method: "GET", path: "/v1/model_figures", summary: "What each version of a model has done: calls, errors, money, times, quality", handle: s.modelFigures, query: []string{"model", "from", "to"}, answer: "ModelFiguresList"},
 		{method: "POST", path: "/v1/models/{id}/feedback", summary: "Judge an answer of a model, once", handle: s.judgeModel, body: "ModelFeedbackParams", answer: "ModelFeedback"},
@@ -289,7 +301,6 @@ func later() []string {
 		"POST /v1/agents/automations/{id}/resume",
 		"POST,GET /v1/agents/automations/{id}/invocations",
 		"GET /v1/agents/automations/{id}/invocations/{id}",
-		"POST /v1/policies",
 	}
 }
 

@@ -104,6 +104,8 @@ type Config struct {
 	SecureCookies bool
 	// Policies shows the policies in force; nil: there are none.
 	Policies Policies
+	// PolicySets keep those that projects upload; nil: none can.
+	PolicySets PolicySets
 	// Approvals are the requests of the API that wait for somebody's approval; nil: none does.
 	Approvals Approvals
 	// Audit shows audit logs; nil: there are none.

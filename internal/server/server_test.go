@@ -250,7 +250,6 @@ func TestRoutes(t *testing.T) {
 		{"health", "GET /healthz", "", 200, `"version":"test"`},
 		{"ready", "GET /readyz", "", 200, `"status":"ready"`},
 		{"metrics", "GET /metrics", "", 200, `stead_build_info{version="test"} 1`},
-		{"later", "POST /v1/policies", `{}`, 501, `POST /v1/policies is part of the contract, and has not landed`},
 		{"later beside an id", "GET /v1/agents/automations", "", 501, `has not landed`},
 		{"later, deeper", "GET /v1/agents/automations/a/invocations/b", "", 501, `has not landed`},
 		{"later, wrong method", "DELETE /v1/agents/automations", "", 405, `allows GET, POST`},

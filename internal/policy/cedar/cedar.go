@@ -3,12 +3,16 @@
 // Shape:
 //
 //	*.cedar ── Load(schema, annotations) ──▶ Set, immutable ── Authorizer.Replace
+//	what a project uploaded ── Load ──▶ Project, a Set each ── Uploads
 //	policy.Request ──▶ First (roles) ──▶ candidates by index ──▶ Cedar ──▶ policy.Decision
 //
 // Roles come first: what they refuse stays refused, and no policy widens it. Then a matching forbid
 // refuses, one with @approval asks a person, a matching permit allows; where none matches the set's
 // default decides. A policy that can't be evaluated is a no. Policies with @mode("shadow") are asked
 // as well, and what they would change is recorded beside the decision.
+//
+// The operator's set decides first; what it refuses stays refused. Then each set that the request's project uploaded is asked by
+// itself: it can refuse more, or ask for more approvals, and never less. They are not asked about policies themselves.
 //
 // The server itself (a node's principal) is not asked about: it acts on decisions made before.
 //
@@ -46,10 +50,11 @@ const By = "policy"
 
 // Authorizer implements policy.Authorizer: first another's word, then the policies'.
 type Authorizer struct {
-	first policy.Authorizer
-	now   func() time.Time
-	log   *slog.Logger
-	set   atomic.Pointer[Set]
+	first   policy.Authorizer
+	now     func() time.Time
+	log     *slog.Logger
+	set     atomic.Pointer[Set]
+	uploads Uploads
 }
 
 // New makes one without policies: it decides as first does.
@@ -60,15 +65,31 @@ func New(first policy.Authorizer, now func() time.Time, log *slog.Logger) *Autho
 // Replace puts a set in force for every decision from now on; nil: there are no policies.
 func (a *Authorizer) Replace(s *Set) { a.set.Store(s) }
 
+// With has it ask what projects uploaded, too. It is called before the first decision.
+func (a *Authorizer) With(uploads Uploads) *Authorizer {
+	a.uploads = uploads
+	return a
+}
+
 // Rules lists the policies in force, for a principal that may read them.
 func (a *Authorizer) Rules(ctx context.Context, p stead.Principal) ([]policy.Rule, error) {
 	if _, err := policy.Check(ctx, a, policy.Request{Principal: p, Effect: policy.PolicyRead}); err != nil {
 		return nil, err
 	}
+	out := []policy.Rule{}
 	if s := a.set.Load(); s != nil {
-		return s.Rules(), nil
+		out = append(out, s.Rules()...)
 	}
-	return []policy.Rule{}, nil
+	if a.uploads != nil {
+		uploaded, err := a.uploads(ctx, p.Project)
+		if err != nil {
+			return nil, err
+		}
+		if uploaded != nil {
+			out = append(out, uploaded.Rules()...)
+		}
+	}
+	return out, nil
 }
 
 // Schema is what policies can speak of, for a principal that may read policies.
@@ -82,15 +103,21 @@ func (a *Authorizer) Schema(ctx context.Context, p stead.Principal) (string, err
 // Decide implements policy.Authorizer.
 func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
 	base, err := a.first.Decide(ctx, req)
-	s := a.set.Load()
-	if err != nil || !base.Allow || s == nil || req.Principal.Kind == stead.PrincipalNode {
+	if err != nil || !base.Allow || req.Principal.Kind == stead.PrincipalNode {
 		return base, err
+	}
+	sets, version, err := a.asked(ctx, req)
+	if err != nil {
+		return policy.Decision{By: By}, stead.Wrap(stead.KindUnavailable, err, "the project's policies can't be read")
+	}
+	if len(sets) == 0 {
+		return base, nil
 	}
 	if req.At == 0 {
 		req.At = a.now().UnixMilli()
 	}
 	begun := time.Now()
-	d, broken := s.decide(base, req)
+	d, broken := decide(sets, version, base, req)
 	if req.Before == nil || d.Micros == 0 {
 		d.Micros = time.Since(begun).Microseconds()
 	}

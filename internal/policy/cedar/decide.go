@@ -6,6 +6,7 @@ import (
 
 	cedargo "github.com/cedar-policy/cedar-go"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -16,29 +17,68 @@ type matches struct {
 	errors         []string // of failed, for the operator
 }
 
-// decide is the set's decision about what others allowed already, and what went wrong in making it.
-func (s *Set) decide(base policy.Decision, req policy.Request) (policy.Decision, []string) {
-	if b := req.Before; b != nil && b.Allow && b.Version == s.version {
+// decide is the decision of sets about what others allowed already, and what went wrong in making it.
+func decide(sets []*Set, version string, base policy.Decision, req policy.Request) (policy.Decision, []string) {
+	if b := req.Before; b != nil && b.Allow && b.Version == version {
 		return *b, nil // the same policies were asked already, and the world may have been touched since
 	}
-	base.Version = s.version
+	base.Version = version
+	no := policy.Decision{By: By, Version: version}
 	q, err := newQuestion(req)
 	if err != nil {
-		return policy.Decision{By: By, Reason: "policies can't be asked about it", Version: s.version}, []string{err.Error()}
+		no.Reason = "policies can't be asked about it"
+		return no, []string{err.Error()}
 	}
-	asked := s.candidates(q.action, q.about)
-	if asked.empty() {
-		if s.deny {
-			return policy.Decision{By: By, Reason: noPermit, Version: s.version}, nil
+	piles, looks, none := make([]pile, len(sets)), uses{}, true
+	for i, s := range sets {
+		piles[i] = s.candidates(q.action, q.about)
+		looks = looks.and(piles[i].looks)
+		none = none && piles[i].empty()
+	}
+	if !none {
+		if err := q.fill(req, looks, sets[0].actions); err != nil {
+			no.Reason = "its arguments can't be looked into: " + err.Error()
+			return no, []string{err.Error()}
 		}
-		return base, nil
 	}
-	if err := q.fill(req, asked.looks, s.actions); err != nil {
-		return policy.Decision{By: By, Reason: "its arguments can't be looked into: " + err.Error(), Version: s.version}, []string{err.Error()}
+	var all answer
+	for i, s := range sets {
+		a := s.answer(q, piles[i], req.Labels, base)
+		if all = all.and(a, i == 0); all.decision.Outcome() == policy.Denied && all.trial.Outcome() == policy.Denied {
+			break
+		}
 	}
-	ways, err := readings(req.Labels, asked.looks)
+	d := all.decision
+	d.Version = version
+	if all.spoke {
+		d.Shadow = &policy.Trial{Outcome: all.trial.Outcome(), Policies: all.trial.Policies, Reason: all.trial.Reason}
+	}
+	return d, all.errors
+}
+
+// answer is what one set says, or several do.
+type answer struct {
+	decision, trial policy.Decision // without the policies on trial, and with them
+	spoke           bool            // one on trial did
+	errors          []string
+}
+
+// answer asks the set's candidates.
+func (s *Set) answer(q *question, asked pile, labels stead.Labels, base policy.Decision) answer {
+	switch {
+	case s.broken != nil && s.trial:
+		return answer{base, s.settle(*s.broken, base), true, s.broken.errors}
+	case s.broken != nil:
+		d := s.settle(*s.broken, base)
+		return answer{d, d, false, s.broken.errors}
+	case asked.empty():
+		d := s.settle(matches{}, base)
+		return answer{d, d, false, nil}
+	}
+	ways, err := readings(labels, asked.looks)
 	if err != nil {
-		return policy.Decision{By: By, Reason: "its labels can't be looked into: " + err.Error(), Version: s.version}, []string{err.Error()}
+		d := policy.Decision{By: By, Reason: "its labels can't be looked into: " + err.Error()}
+		return answer{d, d, false, []string{err.Error()}}
 	}
 	var inForce, onTrial []matches
 	spoke := false // a policy on trial did
@@ -48,20 +88,52 @@ func (s *Set) decide(base policy.Decision, req policy.Request) (policy.Decision,
 		inForce, onTrial = append(inForce, m), append(onTrial, m.and(x))
 		spoke = spoke || !x.none()
 	}
-	d := s.settle(s.join(inForce), base)
 	all := s.join(onTrial)
-	if spoke {
-		t := s.settle(all, base)
-		d.Shadow = &policy.Trial{Outcome: t.Outcome(), Policies: t.Policies, Reason: t.Reason}
+	out := answer{decision: s.settle(s.join(inForce), base), spoke: spoke, errors: all.errors}
+	if out.trial = out.decision; spoke {
+		out.trial = s.settle(all, base)
 	}
-	return d, all.errors
+	return out
+}
+
+// and is what both say; first: there is nothing yet.
+func (a answer) and(b answer, first bool) answer {
+	if first {
+		return b
+	}
+	return answer{both(a.decision, b.decision), both(a.trial, b.trial), a.spoke || b.spoke, append(a.errors, b.errors...)}
+}
+
+// both is the decision that keeps two: the first no that nobody can lift, else all approvals that either needs.
+func both(a, b policy.Decision) policy.Decision {
+	out := a
+	switch x, y := a.Outcome(), b.Outcome(); {
+	case x == policy.Denied:
+		return a
+	case y == policy.Denied:
+		return b
+	case x == policy.Allowed && y == policy.Approval:
+		return b
+	case x == policy.Approval && y == policy.Allowed:
+		return a
+	case x == policy.Approval:
+		out.Needs = a.Needs.And(b.Needs)
+		out.Reason = a.Reason + "; " + b.Reason
+	case len(a.Policies) == 0:
+		return b
+	}
+	if len(b.Policies) > 0 {
+		out.Policies = slices.Concat(a.Policies, b.Policies)
+		slices.Sort(out.Policies)
+	}
+	return out
 }
 
 const noPermit = "no policy permits it"
 
 // settle turns matches into a decision.
 func (s *Set) settle(m matches, base policy.Decision) policy.Decision {
-	no := policy.Decision{By: By, Version: s.version}
+	no := policy.Decision{By: By}
 	if len(m.failed) > 0 {
 		no.Policies, no.Reason = ids(m.failed), "policy "+m.failed[0].ID+" could not be evaluated"
 		return no
@@ -84,7 +156,7 @@ func (s *Set) settle(m matches, base policy.Decision) policy.Decision {
 		no.Policies, no.Reason, no.Needs = ids(asks), because(asks, "asks for approval"), strictest(asks)
 		return no
 	case len(plain) > 0:
-		return policy.Decision{Allow: true, By: By, Policies: ids(plain), Reason: base.Reason, Version: s.version}
+		return policy.Decision{Allow: true, By: By, Policies: ids(plain), Reason: base.Reason}
 	}
 	return base
 }

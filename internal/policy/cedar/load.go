@@ -36,6 +36,11 @@ type Options struct {
 	Deny bool
 	// Approvers maps a role that @approval may name to those whose approvals count then.
 	Approvers map[string][]stead.Role
+	// Name is that of a set which a project uploaded: its policies are known as NAME/ID, so that no other's have their ids. "": it
+	// is the operator's.
+	Name string
+	// Trial: all of them are in shadow, whatever they say.
+	Trial bool
 }
 
 // Set is policies that were checked. It never changes.
@@ -45,6 +50,9 @@ type Set struct {
 	actions map[types.EntityUID]types.Entity
 	deny    bool
 	version string
+	name    string   // of a project's; "": it is the operator's
+	trial   bool     // it is on trial as a whole
+	broken  *matches // what it says of everything, as it can't be read; nil: it can be
 }
 
 // rule is one policy with what its annotations say.
@@ -96,6 +104,9 @@ func tooLarge() error {
 	return stead.Errorf(stead.KindTooLarge, "the policies are larger than the limit of %d bytes", MaxBytes)
 }
 
+// digits are as many of a digest as make a version.
+const digits = 12
+
 // Load checks policies and makes a set of them. Every mistake is named, a line each.
 func Load(sources []Source, opts Options) (*Set, error) {
 	known, err := published()
@@ -117,15 +128,12 @@ func Load(sources []Source, opts Options) (*Set, error) {
 		return nil, stead.Errorf(stead.KindTooLarge, "there are %d policies, the limit is %d", len(l.rules), MaxPolicies)
 	}
 	if len(l.wrong) > 0 {
-		e := stead.Invalid("policies", "the policies are wrong:\n%s", strings.Join(l.wrong, "\n"))
+		e := stead.Invalid("policies", "the policies are wrong:\n%s", l.wrong.Lines())
+		e.Err = l.wrong
 		e.Hint = "What policies can speak of: stead policy schema."
 		return nil, e
 	}
-	const digits = 12
-	s := &Set{rules: l.rules, actions: map[types.EntityUID]types.Entity{}, deny: opts.Deny, version: hex.EncodeToString(sum.Sum(nil))[:digits]}
-	for uid, a := range known.Actions {
-		s.actions[uid] = a.Entity
-	}
+	s := &Set{name: opts.Name, rules: l.rules, actions: publishedActions(), deny: opts.Deny, trial: opts.Trial, version: hex.EncodeToString(sum.Sum(nil))[:digits]}
 	s.index = shelve(l.rules, s.actions)
 	return s, nil
 }
@@ -148,22 +156,26 @@ type loader struct {
 	validator *validate.Validator
 	ids       map[string]string // policy id → where it is
 	rules     []*rule
-	wrong     []string
+	wrong     policy.Mistakes
 }
 
 func (l *loader) read(src Source) {
 	list, err := cedargo.NewPolicyListFromBytes(src.Name, src.Text)
 	if err != nil {
-		l.wrong = append(l.wrong, fmt.Sprintf("%s: %s", src.Name, strings.TrimPrefix(err.Error(), "parser error: ")))
+		l.wrong = append(l.wrong, parseMistake(src.Name, err))
 		return
 	}
 	stem := strings.TrimSuffix(filepath.Base(src.Name), Extension)
 	for i, p := range list {
-		l.add(p, stem+"#"+strconv.Itoa(i+1))
+		at, end := p.Position(), len(src.Text)
+		if i+1 < len(list) {
+			end = list[i+1].Position().Offset
+		}
+		l.add(p, stem+"#"+strconv.Itoa(i+1), where{string(src.Text[at.Offset:end]), at.Line, at.Column})
 	}
 }
 
-func (l *loader) add(p *cedargo.Policy, id string) {
+func (l *loader) add(p *cedargo.Policy, id string, in where) {
 	at := p.Position()
 	r := &rule{policy: p, Rule: policy.Rule{ID: id, File: at.Filename, Line: at.Line, Effect: "forbid", Mode: policy.Enforce}}
 	if p.Effect() == cedargo.Permit {
@@ -171,28 +183,34 @@ func (l *loader) add(p *cedargo.Policy, id string) {
 	}
 	notes := p.Annotations()
 	if named, ok := notes["id"]; ok {
-		r.ID = string(named)
+		if r.ID = string(named); l.opts.Name != "" {
+			r.ID = l.opts.Name + "/" + r.ID
+		}
 	}
+	r.Set = l.opts.Name
 	report := func(format string, args ...any) {
-		l.wrong = append(l.wrong, fmt.Sprintf("%s:%d: policy %s: %s", at.Filename, at.Line, r.ID, fmt.Sprintf(format, args...)))
+		l.wrong = append(l.wrong, policy.Mistake{Source: at.Filename, Line: at.Line, Column: at.Column, Policy: r.ID, Problem: fmt.Sprintf(format, args...)})
 	}
-	where := fmt.Sprintf("%s:%d", at.Filename, at.Line)
 	if before, taken := l.ids[r.ID]; taken {
 		report("the id is that of the policy in %s", before)
 	}
-	l.ids[r.ID] = where
+	l.ids[r.ID] = fmt.Sprintf("%s:%d", at.Filename, at.Line)
 	if err := r.annotate(notes, l.opts.Approvers); err != nil {
 		report("%s", err)
 	}
 	if err := l.validator.Policy("", (*expast.Policy)(p.AST())); err != nil {
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			report("%s", line)
+		for _, m := range explain(l.schema, in, err) {
+			m.Source, m.Policy = at.Filename, r.ID
+			l.wrong = append(l.wrong, m)
 		}
 	}
 	if r.needs != nil {
 		if never := l.neverWaits(p); len(never) > 0 {
 			report("@approval is for what can wait, which %s can not; these can: %s", strings.Join(never, ", "), strings.Join(waits(), ", "))
 		}
+	}
+	if l.opts.Trial {
+		r.Mode = policy.Shadow
 	}
 	text := string(p.MarshalCedar())
 	r.looks = uses{arguments: reads(text, "arguments") || reads(text, "numbers"), text: reads(text, "text")}

@@ -31,6 +31,17 @@ var published = sync.OnceValues(func() (*resolved.Schema, error) {
 	return r, nil
 })
 
+// publishedActions are the schema's, without what they apply to.
+var publishedActions = sync.OnceValue(func() map[types.EntityUID]types.Entity {
+	out := map[types.EntityUID]types.Entity{}
+	if known, err := published(); err == nil {
+		for uid, a := range known.Actions {
+			out[uid] = a.Entity
+		}
+	}
+	return out
+})
+
 // The entity types that requests are made of.
 const (
 	typeAction      = types.EntityType("Action")

@@ -1,0 +1,75 @@
+package cedar
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Project is what a project uploaded, ready to be asked. It never changes.
+type Project struct {
+	sets    []*Set
+	version string // "": there are no sets
+}
+
+// Uploads finds what a project uploaded; nil: nothing. An error means that nobody knows what is forbidden.
+type Uploads func(ctx context.Context, project stead.ProjectID) (*Project, error)
+
+// NewProject puts sets together. Each is asked by itself, so that no policy of one takes anything from another's.
+func NewProject(sets []*Set) *Project {
+	p := &Project{sets: sets}
+	if len(sets) == 0 {
+		return p
+	}
+	sum := sha256.New()
+	for _, s := range sets {
+		fmt.Fprintf(sum, "%s\x00%v\x00%s\x00", s.name, s.trial, s.version)
+	}
+	p.version = hex.EncodeToString(sum.Sum(nil))[:digits]
+	return p
+}
+
+// Rules lists the policies of all sets.
+func (p *Project) Rules() (out []policy.Rule) {
+	for _, s := range p.sets {
+		out = append(out, s.Rules()...)
+	}
+	return out
+}
+
+// Unreadable stands for a set that can't be read: it refuses everything that it would be asked about or, on trial,
+// would.
+func Unreadable(name string, trial bool, why string) *Set {
+	r := &rule{Rule: policy.Rule{ID: name, Set: name}}
+	return &Set{name: name, trial: trial, version: "unreadable", actions: publishedActions(), broken: &matches{failed: []*rule{r}, errors: []string{"policy set " + name + ": " + why}}}
+}
+
+// ofPolicies are effects about which a project's sets are not asked: who is locked out by one could not mend it.
+func ofPolicies(e policy.Effect) bool { return strings.HasPrefix(string(e), "policy.") }
+
+// asked are the sets that decide about a request, the operator's first, and the digest of all of them; "": there are none.
+func (a *Authorizer) asked(ctx context.Context, req policy.Request) ([]*Set, string, error) {
+	var sets []*Set
+	version := ""
+	if s := a.set.Load(); s != nil {
+		sets, version = []*Set{s}, s.version
+	}
+	if a.uploads == nil || ofPolicies(req.Effect) {
+		return sets, version, nil
+	}
+	p, err := a.uploads(ctx, req.Principal.Project)
+	if err != nil || p == nil || p.version == "" {
+		return sets, version, err
+	}
+	if len(sets) == 0 {
+		sets = p.sets
+	} else {
+		sets = append(sets, p.sets...)
+	}
+	return sets, version + "+" + p.version, nil
+}

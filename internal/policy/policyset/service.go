@@ -1,0 +1,352 @@
+package policyset
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id, text string) error {
+	req := policy.Request{Principal: p, Effect: effect, Resource: id}
+	if text != "" {
+		req.Arguments = []byte(text) // its digest stands in the audit log
+	}
+	_, err := policy.Check(ctx, s.cfg.Policy, req)
+	return err
+}
+
+// Create makes a set of a name that no other has: of one that was deleted, the next version.
+func (s *Service) Create(ctx context.Context, p stead.Principal, n New, w Write) (Set, error) {
+	if err := s.allow(ctx, p, policy.PolicyWrite, Prefix+n.Name, n.Text); err != nil {
+		return Set{}, err
+	}
+	if err := checkName(n.Name); err != nil {
+		return Set{}, err
+	}
+	next := stored{Description: n.Description, Metadata: n.Metadata, Mode: n.Mode, Request: request(w)}
+	if err := s.check(n.Name, &next, n.Text); err != nil {
+		return Set{}, err
+	}
+	h, err := s.head(ctx, headKey(p.Project, Prefix+n.Name))
+	if err != nil {
+		return Set{}, err
+	}
+	if h.there() {
+		if next.Request != "" && h.Request == next.Request {
+			return s.withText(ctx, p, h, h.stored)
+		}
+		e := h.doc.Key.Taken()
+		e.(*stead.Error).Hint = "Write its next version instead."
+		return Set{}, e
+	}
+	return s.putWithin(ctx, p, h, next, n.Text)
+}
+
+// Update writes the next version of a set.
+func (s *Service) Update(ctx context.Context, p stead.Principal, id string, c Change, w Write) (Set, error) {
+	text := ""
+	if c.Text != nil {
+		text = *c.Text
+	}
+	if err := s.allow(ctx, p, policy.PolicyWrite, id, text); err != nil {
+		return Set{}, err
+	}
+	h, done, err := s.over(ctx, p, id, w)
+	if err != nil {
+		return Set{}, err
+	}
+	if !h.there() {
+		return Set{}, h.doc.Key.NotFound()
+	}
+	if done {
+		return s.withText(ctx, p, h, h.stored)
+	}
+	next := stored{Description: h.Description, Metadata: h.Metadata, Mode: h.Mode, Request: request(w)}
+	if c.Description != nil {
+		next.Description = *c.Description
+	}
+	if c.Mode != nil {
+		next.Mode = *c.Mode
+	}
+	if c.Metadata != nil {
+		next.Metadata = *c.Metadata
+	}
+	if c.Text == nil {
+		if text, err = s.text(ctx, p, h, h.stored); err != nil {
+			return Set{}, err
+		}
+	}
+	if err := s.check(h.name, &next, text); err != nil {
+		return Set{}, err
+	}
+	return s.putWithin(ctx, p, h, next, text)
+}
+
+// Rollback writes an older version again, as the next one: also of a set that was deleted.
+func (s *Service) Rollback(ctx context.Context, p stead.Principal, id string, version int64, w Write) (Set, error) {
+	if err := s.allow(ctx, p, policy.PolicyWrite, id, ""); err != nil {
+		return Set{}, err
+	}
+	h, done, err := s.over(ctx, p, id, w)
+	if err != nil {
+		return Set{}, err
+	}
+	if done {
+		return s.withText(ctx, p, h, h.stored)
+	}
+	all, err := s.records(ctx, h.doc.Key)
+	if err != nil {
+		return Set{}, err
+	}
+	r, ok := find(history(h, all), version)
+	switch {
+	case !ok:
+		return Set{}, stead.Invalid("version", "%s has no version %d", id, version)
+	case r.Deleted:
+		return Set{}, stead.Invalid("version", "version %d of %s is that it was deleted", version, id)
+	}
+	old, err := s.text(ctx, p, h, r)
+	if err != nil {
+		return Set{}, err
+	}
+	next := stored{Description: r.Description, Metadata: r.Metadata, Mode: r.Mode, Restored: version, Request: request(w)}
+	if err := s.check(h.name, &next, old); err != nil { // what can be said may have changed since
+		return Set{}, err
+	}
+	return s.putWithin(ctx, p, h, next, old)
+}
+
+// Delete takes a set out of force. What it was can be read by its versions, and restored.
+func (s *Service) Delete(ctx context.Context, p stead.Principal, id string, over int64) error {
+	if err := s.allow(ctx, p, policy.PolicyDelete, id, ""); err != nil {
+		return err
+	}
+	h, _, err := s.over(ctx, p, id, Write{Over: over})
+	if err != nil {
+		return err
+	}
+	if !h.there() {
+		return h.doc.Key.NotFound()
+	}
+	_, err = s.put(ctx, p, h, stored{Description: h.Description, Metadata: h.Metadata, Mode: h.Mode, Deleted: true}, "")
+	return err
+}
+
+// over reads the set that a version is to be written over; done: this very request has written it.
+func (s *Service) over(ctx context.Context, p stead.Principal, id string, w Write) (h head, done bool, err error) {
+	h, err = s.head(ctx, headKey(p.Project, id))
+	switch {
+	case err != nil:
+		return h, false, err
+	case h.doc.Version == 0:
+		return h, false, h.doc.Key.NotFound()
+	case w.Key != "" && h.Request == request(w) && h.there():
+		return h, true, nil
+	case w.Over != AnyVersion && w.Over != h.doc.Version:
+		return h, false, h.doc.Key.Stale(h.doc.Version, w.Over)
+	}
+	return h, false, nil
+}
+
+// putWithin is put for a version that is in force, within the project's limits.
+func (s *Service) putWithin(ctx context.Context, p stead.Principal, h head, next stored, text string) (Set, error) {
+	if err := s.room(ctx, h, next.Policies); err != nil {
+		return Set{}, err
+	}
+	h, err := s.put(ctx, p, h, next, text)
+	if err != nil {
+		return Set{}, err
+	}
+	out := h.set()
+	out.Text = text
+	return out, nil
+}
+
+// check checks what is to be written, and fills in what follows from the text.
+func (s *Service) check(name string, next *stored, text string) error {
+	if err := checkFields(next.Description, next.Mode); err != nil {
+		return err
+	}
+	set, err := Compile(name, next.Mode, text, s.cfg.Approvers)
+	if err != nil {
+		return err
+	}
+	next.Digest, next.Bytes, next.Policies = digestOf(text), len(text), len(set.Rules())
+	return nil
+}
+
+// room refuses what is more than a project may have.
+func (s *Service) room(ctx context.Context, h head, policies int) error {
+	names, sets := 1, 1
+	err := each(ctx, s.cfg.Documents, document.Query{Project: h.doc.Project, Kind: kindHead}, func(d document.Document) bool {
+		if d.ID == h.doc.ID {
+			return true
+		}
+		names++
+		if other := headOf(d); other.there() {
+			sets, policies = sets+1, policies+other.Policies
+		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return err
+	case sets > MaxSets && !h.there():
+		return stead.Errorf(stead.KindConflict, "the project has %d policy sets, which is the limit", sets-1)
+	case names > MaxNames && h.doc.Version == 0:
+		return stead.Errorf(stead.KindConflict, "the project has used %d names for policy sets, which is the limit: use one again", names-1)
+	case policies > MaxPolicies:
+		return stead.Invalid("text", "the project would have %d policies in its sets, the limit is %d", policies, MaxPolicies)
+	}
+	return nil
+}
+
+// Get returns a set with its text.
+func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Set, error) {
+	h, err := s.read(ctx, p, id)
+	if err != nil {
+		return Set{}, err
+	}
+	if !h.there() {
+		return Set{}, h.doc.Key.NotFound()
+	}
+	out, err := s.withText(ctx, p, h, h.stored)
+	if err == nil && out.Problem == "" {
+		if _, wrong := Compile(h.name, h.Mode, out.Text, s.cfg.Approvers); wrong != nil { // by what can be said now
+			out.Problem = wrong.Error()
+		}
+	}
+	return out, err
+}
+
+// read reads a set that somebody may see, also one that was deleted.
+func (s *Service) read(ctx context.Context, p stead.Principal, id string) (head, error) {
+	if err := s.allow(ctx, p, policy.PolicyRead, id, ""); err != nil {
+		return head{}, err
+	}
+	h, err := s.head(ctx, headKey(p.Project, id))
+	if err == nil && h.doc.Version == 0 {
+		err = h.doc.Key.NotFound()
+	}
+	return h, err
+}
+
+// text reads a version's for a change that leaves it as it is.
+func (s *Service) text(ctx context.Context, p stead.Principal, h head, r stored) (string, error) {
+	if r.VID == "" {
+		return "", stead.Invalid("text", "text is required: %s %s", h.doc.ID, h.problem)
+	}
+	out, err := text(ctx, s.cfg.Documents, p.Project, r)
+	if c, ok := errors.AsType[corrupt](err); ok {
+		return "", stead.Invalid("text", "text is required: %s", c)
+	}
+	return out, err
+}
+
+// withText is a version with its text; what can't be read is its Problem.
+func (s *Service) withText(ctx context.Context, p stead.Principal, h head, r stored) (Set, error) {
+	out := h.version(r)
+	if out.Problem != "" || r.Deleted {
+		return out, nil
+	}
+	t, err := text(ctx, s.cfg.Documents, p.Project, r)
+	if c, ok := errors.AsType[corrupt](err); ok {
+		out.Problem = string(c)
+		return out, nil
+	}
+	out.Text = t
+	return out, err
+}
+
+// List returns a page of the sets, by their names, without texts; and whether there are more.
+func (s *Service) List(ctx context.Context, p stead.Principal, q Query) ([]Set, bool, error) {
+	if err := s.allow(ctx, p, policy.PolicyRead, "", ""); err != nil {
+		return nil, false, err
+	}
+	docs, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: p.Project, Kind: kindHead, Tag: tagLive, After: q.After, Desc: q.Desc, Limit: q.Limit + 1})
+	if err != nil {
+		return nil, false, err
+	}
+	out := []Set{}
+	for _, d := range docs[:min(len(docs), q.Limit)] {
+		out = append(out, headOf(d).set())
+	}
+	return out, len(docs) > q.Limit, nil
+}
+
+// Versions returns a page of the versions of a set, also of one that was deleted, without texts. After is a version, as a number.
+func (s *Service) Versions(ctx context.Context, p stead.Principal, id string, after int64, desc bool, limit int) ([]Set, bool, error) {
+	h, was, err := s.versions(ctx, p, id)
+	if err != nil {
+		return nil, false, err
+	}
+	if !desc {
+		slices.Reverse(was)
+	}
+	out := []Set{}
+	for _, r := range was {
+		switch {
+		case after > 0 && (desc && r.Version >= after || !desc && r.Version <= after):
+		case len(out) == limit:
+			return out, true, nil
+		default:
+			out = append(out, h.version(r))
+		}
+	}
+	return out, false, nil
+}
+
+// Version returns one with its text.
+func (s *Service) Version(ctx context.Context, p stead.Principal, id string, version int64) (Set, error) {
+	h, was, err := s.versions(ctx, p, id)
+	if err != nil {
+		return Set{}, err
+	}
+	r, ok := find(was, version)
+	if !ok {
+		return Set{}, stead.Errorf(stead.KindNotFound, "%s has no version %d", id, version)
+	}
+	return s.withText(ctx, p, h, r)
+}
+
+func (s *Service) versions(ctx context.Context, p stead.Principal, id string) (head, []stored, error) {
+	h, err := s.read(ctx, p, id)
+	if err != nil {
+		return h, nil, err
+	}
+	all, err := s.records(ctx, h.doc.Key)
+	was := history(h, all)
+	h.problem = "" // of the head: versions speak for themselves
+	return h, was, err
+}
+
+// Checked is what is said of a text that is not stored.
+type Checked struct {
+	Policies []policy.Rule
+	Mistakes policy.Mistakes
+}
+
+// Validate checks a text as an upload does.
+func (s *Service) Validate(ctx context.Context, p stead.Principal, name, mode, text string) (Checked, error) {
+	if err := s.allow(ctx, p, policy.PolicyRead, "", ""); err != nil {
+		return Checked{}, err
+	}
+	if err := checkName(name); err != nil {
+		return Checked{}, err
+	}
+	if err := checkFields("", mode); err != nil {
+		return Checked{}, err
+	}
+	set, err := Compile(name, mode, text, s.cfg.Approvers)
+	if m, ok := errors.AsType[policy.Mistakes](err); ok {
+		return Checked{Mistakes: m}, nil
+	}
+	if err != nil {
+		return Checked{}, err
+	}
+	return Checked{Policies: set.Rules()}, nil
+}
