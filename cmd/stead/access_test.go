@@ -63,6 +63,7 @@ func accessTable() map[string]access {
 
 		"GET /v1/approvals": {reads, ""}, "GET /v1/approvals/{id}": {reads, ""}, "POST /v1/approvals/{id}": {"OA", `{"decision":"approve"}`},
 		"POST /v1/api_keys": {"O", `{"role":"agent"}`}, "GET /v1/api_keys": {"OU", ""}, "GET /v1/api_keys/{id}": {"OU", ""}, "DELETE /v1/api_keys/{id}": {"O", ""}, "POST /v1/api_keys/{id}/rotate": {"O", "{}"},
+		"GET /v1/workload_keys": {"OU", ""}, "POST /v1/workload_keys/rotate": {"O", ""},
 		"GET /v1/audit_records": {"OU", ""}, "GET /v1/audit_checkpoints": {"OU", ""},
 		"GET /v1/retention": {"ODPU", ""}, "POST /v1/erasures": {"OD", `{"user":"nobody-known"}`}, "GET /v1/erasures": {"OU", ""}, "GET /v1/erasures/{id}": {"OU", ""},
 		"GET /v1/usage": {"OPDU", ""}, "GET /v1/usage_records": {"OPDU", ""}, "GET /v1/usage/statement": {"OPDU", ""}, "POST /v1/usage/verify": {"OPDU", `{}`},
@@ -154,7 +155,8 @@ func openHouse(t *testing.T) *house { return openHouseWith(t, "") }
 
 func openHouseWith(t *testing.T, more string) *house {
 	t.Helper()
-	n := openConfigured(t, more+"auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
+	n := openConfigured(t, more+"auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nidentity: {trust_domain: acme.example, issuer: \"https://stead.acme.example\"}\n"+
+		"providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
 	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
 	for _, role := range identity.Roles() {
 		for prefix, project := range map[string]string{"": "one", "x": "two"} {

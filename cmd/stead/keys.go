@@ -86,7 +86,7 @@ func byHeader(r *http.Request, keys *identity.Service, tokens *token.Authenticat
 }
 
 func (a *app) keysCmd() *cobra.Command {
-	return group("keys", "Make and revoke the API keys of a server with auth mode keys", a.keysCreate(), a.keysList(), a.keysRotate(), a.keysRevoke())
+	return group("keys", "Make and revoke the API keys of a server with auth mode keys, and replace what agents' tokens are signed with", a.keysCreate(), a.keysList(), a.keysRotate(), a.keysRevoke(), a.keysWorkload())
 }
 
 func (a *app) keysCreate() *cobra.Command {

@@ -20,6 +20,7 @@ func openWorkloads(cfg *config.Config, documents document.Store, keys *seal.Keys
 	}
 	issuer := workload.New(workload.Config{
 		TrustDomain: cfg.Identity.TrustDomain, URL: cfg.Identity.Issuer, Algorithm: cfg.Identity.Algorithm, Audiences: cfg.Identity.ExchangeAudiences, Documents: documents, Keys: keys, Policy: gate, Now: time.Now,
+		SignFor: time.Duration(cfg.Identity.KeyDays) * 24 * time.Hour,
 	})
 	servers := map[string]workload.Server{}
 	for _, s := range cfg.Servers {

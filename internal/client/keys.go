@@ -64,3 +64,37 @@ func (c *Client) RotateKey(ctx context.Context, id string, grace int64) (Key, er
 func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, keysPath+"/"+url.PathEscape(id), nil, nil, nil)
 }
+
+// WorkloadKey is a key that tokens of agents are signed with, or were, or will be.
+type WorkloadKey struct {
+	ID        string `json:"id"`
+	Algorithm string `json:"algorithm"`
+	Status    string `json:"status"`
+	From      int64  `json:"signs_from"` // Unix seconds
+	Until     int64  `json:"signs_until"`
+	Published int64  `json:"published_until"`
+	Raw       json.RawMessage
+}
+
+// UnmarshalJSON keeps the whole beside the fields that are known.
+func (k *WorkloadKey) UnmarshalJSON(data []byte) error {
+	type plain WorkloadKey
+	if err := json.Unmarshal(data, (*plain)(k)); err != nil {
+		return err
+	}
+	k.Raw = append(json.RawMessage(nil), data...)
+	return nil
+}
+
+const workloadKeysPath = "/v1/workload_keys"
+
+// WorkloadKeys lists those that are published.
+func (c *Client) WorkloadKeys(ctx context.Context) ([]WorkloadKey, error) {
+	var page struct{ Data []WorkloadKey }
+	return page.Data, c.call(ctx, http.MethodGet, workloadKeysPath, nil, nil, &page)
+}
+
+// RotateWorkloadKey has another one sign before its time.
+func (c *Client) RotateWorkloadKey(ctx context.Context) (k WorkloadKey, err error) {
+	return k, c.call(ctx, http.MethodPost, workloadKeysPath+"/rotate", nil, nil, &k)
+}

@@ -4,7 +4,7 @@
 //
 //	listen, data, database
 //	auth        {mode, root_key, issuers, browser_origins}
-//	identity    {trust_domain, issuer, algorithm, exchange_audiences, environments}
+//	identity    {trust_domain, issuer, algorithm, key_days, exchange_audiences, environments}
 //	tls         {certificate, key, client_ca, client_auth}
 //	client_certificates {allow: [{spiffe_id, subject, kind, id, project, role, bound}], deny: [{serial, spiffe_id, subject}]}
 //	providers   [{name, api, base_url, api_key, headers, entra, dialect, region, access_key, secret_key, session_token}]

@@ -140,6 +140,7 @@ func TestErrors(t *testing.T) {
 		{"public without auth", "listen: 0.0.0.0:80\n", "loopback addresses only, not 0.0.0.0:80"},
 		{"every interface", "listen: :80\n", "loopback addresses only"},
 		{"host name", "listen: example.com:80\n", "loopback addresses only"},
+		{"a key for a day", "public_url: https://a.example\nidentity: {trust_domain: a.example, key_days: 1}\n", "identity.key_days is 1: it must be between 2 and 365"},
 		{"half of TLS", "tls: {certificate: a.pem}\n", "tls has one of certificate and key"},
 		{"clients' certificates in the clear", "auth: {mode: keys}\ntls: {client_ca: c.pem}\n", "needs the server to have a certificate"},
 		{"clients' certificates for everybody", "tls: {certificate: a.pem, key: a.key, client_ca: c.pem}\n", "auth mode none lets everybody in"},

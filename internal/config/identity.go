@@ -12,6 +12,8 @@ type Identity struct {
 	TrustDomain string `yaml:"trust_domain"` // of SPIFFE ids; "": agents have no tokens
 	Issuer      string `yaml:"issuer"`       // where the key set is found; "": public_url
 	Algorithm   string `yaml:"algorithm"`    // ES256, which is the default, or EdDSA
+	// KeyDays is how long one key signs; 0: 30 days.
+	KeyDays int `yaml:"key_days"`
 	// ExchangeAudiences are those for which callers may have signed tokens.
 	ExchangeAudiences []string `yaml:"exchange_audiences"`
 	// Environments is the variable in which code finds a token, by a placeholder; nil: none does.
@@ -44,6 +46,8 @@ const (
 const (
 	// MaxTrustDomain is SPIFFE's limit, in bytes.
 	MaxTrustDomain = 255
+	// MinKeyDays and MaxKeyDays bound Identity.KeyDays: the next key is published a day before.
+	MinKeyDays, MaxKeyDays = 2, 365
 	// MaxWorkloadHosts bounds WorkloadVariable.Hosts.
 	MaxWorkloadHosts = 16
 	// MaxExchangeAudiences bounds Identity.ExchangeAudiences.
@@ -53,7 +57,7 @@ const (
 func (c *Config) checkIdentity() error {
 	i := &c.Identity
 	if !i.On() {
-		if i.Issuer != "" || i.Algorithm != "" || i.Environments != nil || len(i.ExchangeAudiences) > 0 {
+		if i.Issuer != "" || i.Algorithm != "" || i.KeyDays != 0 || i.Environments != nil || len(i.ExchangeAudiences) > 0 {
 			return invalid("identity.trust_domain", "Write trust_domain: acme.example, a name that is yours.", "identity has no trust_domain, which the ids of agents begin with")
 		}
 		return nil
@@ -73,6 +77,8 @@ func (c *Config) checkIdentity() error {
 		return invalid("identity.issuer", "Write the address at which others find this server, or public_url: https://stead.acme.example.", "identity.issuer must be an https:// or http:// address")
 	case slices.Contains(i.ExchangeAudiences, "") || len(i.ExchangeAudiences) > MaxExchangeAudiences:
 		return invalid("identity.exchange_audiences", "Write what the other sides expect as aud.", "identity.exchange_audiences has an empty one, or more than %d", MaxExchangeAudiences)
+	case i.KeyDays != 0 && (i.KeyDays < MinKeyDays || i.KeyDays > MaxKeyDays):
+		return invalid("identity.key_days", "0 is 30 days.", "identity.key_days is %d: it must be between %d and %d", i.KeyDays, MinKeyDays, MaxKeyDays)
 	case i.Algorithm != AlgES256 && i.Algorithm != AlgEdDSA:
 		return invalid("identity.algorithm", "They are ES256 and EdDSA.", "identity.algorithm is %q", i.Algorithm)
 	}

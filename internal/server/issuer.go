@@ -16,6 +16,58 @@ type Issuer interface {
 	About() []byte
 	// Exchange makes a token that says that a session's agent acts for p, which ends with until at the latest.
 	Exchange(ctx context.Context, p stead.Principal, until time.Time, id stead.SessionID, agent stead.AgentID, audience string) (workload.Token, error)
+	// Rotate has another key sign before its time, and List shows those that are published.
+	Rotate(ctx context.Context, p stead.Principal) (workload.Key, error)
+	List(ctx context.Context, p stead.Principal) ([]workload.Key, error)
+}
+
+// wireWorkloadKey is a key that tokens of agents are signed with, or were, or will be.
+type wireWorkloadKey struct {
+	ID        string `json:"id"`     // kid
+	Object    string `json:"object"` // "workload_key"
+	Algorithm string `json:"algorithm"`
+	Status    string `json:"status"`
+	CreatedAt int64  `json:"created_at"`
+	From      int64  `json:"signs_from"`
+	Until     int64  `json:"signs_until"`
+	Published int64  `json:"published_until"`
+}
+
+func wireWorkloadKeyOf(k workload.Key) wireWorkloadKey {
+	return wireWorkloadKey{k.ID, "workload_key", k.Algorithm, k.Status, k.Created.Unix(), k.From.Unix(), k.Until.Unix(), k.Published.Unix()}
+}
+
+func (s *server) rotateWorkloadKey(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	if s.Issuer == nil {
+		return noIssuer()
+	}
+	req, err := read(w, r)
+	if err == nil {
+		err = req.Only("this request") // an empty body, or an object that says nothing
+	}
+	if err != nil {
+		return err
+	}
+	k, err := s.Issuer.Rotate(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireWorkloadKeyOf(k))
+}
+
+func (s *server) listWorkloadKeys(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	if s.Issuer == nil {
+		return noIssuer()
+	}
+	keys, err := s.Issuer.List(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	data := make([]wireWorkloadKey, len(keys))
+	for i, k := range keys {
+		data[i] = wireWorkloadKeyOf(k)
+	}
+	return s.write(w, listOf(data, false, func(k wireWorkloadKey) string { return k.ID }))
 }
 
 func (s *server) publicKeys(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {

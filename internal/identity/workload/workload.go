@@ -18,7 +18,8 @@
 // A subject of the second form begins with the kind of the principal, so that no user's name can be taken for an agent.
 //
 // Keys: one set for all nodes, sealed in the database. One signs for SignFor; the next is published NextAhead before it
-// signs, and an old one KeptFor after it signed last, so that whoever has read the set within CacheFor can check every token.
+// signs, and an old one KeptFor after it signed last, so that whoever has read the set within CacheFor can check every token. Whoever
+// may write keys has another one sign before its time: SignAfter from when they ask (rotate.go).
 //
 // ES256 is what signs unless the configuration says EdDSA: JWT-SVIDs may not be signed with EdDSA, and many verifiers don't
 // know it.
@@ -84,6 +85,8 @@ type Config struct {
 	Keys      *seal.Keys
 	Policy    policy.Authorizer
 	Now       func() time.Time
+	// SignFor is how long a key signs; 0: the constant of that name.
+	SignFor time.Duration
 }
 
 // Issuer makes tokens, and publishes what they can be checked with.
