@@ -37,6 +37,8 @@ func TestToolServersInEnvironments(t *testing.T) {
 			`{"type":"mcp","server_label":"web","transport":{"type":"stdio","command":"npx","args":["-y","server"],"cwd":"/workspace","env_vars":["KEY"]},"allowed_tools":null,"connection_origin":"service","credential_id":null,"request_metadata":{},"required":false,"require_approval":null,"effects":{}}`, true},
 		{`"server_label":"web","connection_origin":"environment","transport":{"type":"http","server_url":"http://127.0.0.1:8000/mcp"}`,
 			`{"type":"mcp","server_label":"web","transport":{"type":"http","server_url":"http://127.0.0.1:8000/mcp","headers":{}},"allowed_tools":null,"connection_origin":"environment","credential_id":null,"request_metadata":{},"required":false,"require_approval":null,"effects":{}}`, true},
+		{`"server_label":"web","transport":{"type":"http","server_url":"https://tools.example/mcp","auth":"oauth"}`,
+			`{"type":"mcp","server_label":"web","transport":{"type":"http","server_url":"https://tools.example/mcp","headers":{},"auth":"oauth"},"allowed_tools":null,"connection_origin":"service","credential_id":null,"request_metadata":{},"required":false,"require_approval":null,"effects":{}}`, false},
 		// The operator's label with a command line is the session's own server, in its environment.
 		{`"server_label":"files","transport":{"type":"stdio","command":"files","cwd":"/workspace"}`,
 			`{"type":"mcp","server_label":"files","transport":{"type":"stdio","command":"files","args":[],"cwd":"/workspace","env_vars":[]},"allowed_tools":null,"connection_origin":"service","credential_id":null,"request_metadata":{},"required":false,"require_approval":null,"effects":{}}`, true},

@@ -84,6 +84,7 @@ type wireHTTP struct {
 	Type      string            `json:"type"`
 	ServerURL string            `json:"server_url"`
 	Headers   map[string]string `json:"headers"`
+	Auth      string            `json:"auth,omitempty"` // ours
 }
 
 type wireStdio struct {
@@ -180,7 +181,7 @@ func wireTransport(label string, t *Transport) any {
 	case t.Type == TransportStdio:
 		return wireStdio{t.Type, t.Command, orList(t.Args), t.Cwd, orList(t.EnvVars)}
 	default:
-		return wireHTTP{t.Type, t.ServerURL, orMap(t.Headers)}
+		return wireHTTP{t.Type, t.ServerURL, orMap(t.Headers), t.Auth}
 	}
 }
 

@@ -79,17 +79,20 @@ func (s *server) endConsent(w http.ResponseWriter, r *http.Request, _ stead.Prin
 	if err != nil {
 		return s.showPage(w, http.StatusBadRequest, pageOf(consent.Shown{}, err))
 	}
+	var proof *http.Cookie
 	shown, err := s.Consents.Finish(s.inCall(w, r, identity.Caller{}).Context(), consent.Answer{
 		Tag: r.PathValue("issuer"), State: q.Get("state"), Code: q.Get("code"), Error: q.Get("error"), Issuer: q.Get("iss"),
 		Cookie: func(name string) string {
-			c, err := r.Cookie(s.cookie(name))
-			if err != nil {
-				return ""
+			if c, err := r.Cookie(s.cookie(name)); err == nil {
+				proof = c
+				return c.Value
 			}
-			http.SetCookie(w, &http.Cookie{Name: c.Name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: s.SecureCookies, SameSite: http.SameSiteLaxMode})
-			return c.Value
+			return ""
 		},
 	})
+	if err == nil && proof != nil { // a wrong answer takes nothing from the right one
+		http.SetCookie(w, &http.Cookie{Name: proof.Name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: s.SecureCookies, SameSite: http.SameSiteLaxMode})
+	}
 	return s.showPage(w, s.pageStatus(w, r, err), pageOf(shown, err))
 }
 

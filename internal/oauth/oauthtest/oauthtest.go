@@ -316,3 +316,8 @@ func peek(r *http.Request) string {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return string(body)
 }
+
+// Expire ends the access tokens, which can be renewed.
+func (a *Authority) Expire() {
+	a.Do(func(a *Authority) { clear(a.tokens) })
+}
