@@ -31,6 +31,7 @@ var update = flag.Bool("update", false, "write what happens into testdata/spec")
 //	returned ID TEXT   toolfail ID TEXT   lost ID sent|unsent [MS]   recover   timer MS
 //	result ID TEXT   refuse ID TEXT   approve ID   deny ID   stop ID   happened ID [TEXT]   nothappened ID   giveup ID
 //	reached BUDGET MS   budget approve [calls N] | deny | cancel | changed [late]   over   a budget is used up, and what is said to it
+//	needs CONSENT [ID]   consent CONSENT given | again | refused | deny | cancel   a tool server wants its user's consent
 //	context   actions   wire     what the model sees; who must act; the stream since the last "wire"
 func TestSpec(t *testing.T) {
 	files, err := filepath.Glob("testdata/spec/*.txt")
@@ -183,6 +184,8 @@ func commandLine(c session.Command) string {
 			return c.Kind + " (" + c.Error.Code + ")"
 		}
 		return c.Kind
+	case session.LapseConsent:
+		return "lapse consent " + c.Consent
 	case session.WaitUntil:
 		return fmt.Sprint("wait until ", c.At)
 	case session.EnvironmentAction:

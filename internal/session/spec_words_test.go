@@ -55,6 +55,8 @@ func (s *spec) next() {
 			s.event(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto})
 		case session.CallTool:
 			s.event(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(specKey.Session), Attempt: c.Call.Attempts + 1})
+		case session.LapseConsent:
+			s.event(session.KindConsentLapsed, session.ConsentLapsed{Consent: c.Consent})
 		case session.EndTurn:
 			s.event(c.Kind, session.TurnEnded{Error: c.Error})
 		case session.EnvironmentAction:
@@ -137,6 +139,17 @@ func (s *spec) input(name, rest string) bool {
 			p.Extra = &session.Spend{Calls: int64(s.number(n))}
 		}
 		s.event(session.KindInputBudget, p)
+	case "needs": // a consent to srv: "needs C", found before a model call, or "needs C ID", of a call
+		n := session.ConsentNeeded{Consent: id, Server: "srv", Link: "https://stead.example/" + id, ExpiresAt: 100000}
+		if text != "" {
+			s.event(session.KindToolLost, session.ToolLost{CallID: text, Unconsented: true})
+		} else {
+			n.Call = s.state.Turn.Model.Seq
+			s.event(session.KindModelFailed, session.ModelFailed{Call: n.Call, Error: session.TurnError{Code: "invalid_request"}, RetryAt: 1})
+		}
+		s.event(session.KindConsentNeeded, n)
+	case "consent":
+		s.event(session.KindInputConsent, session.ConsentResult{Consent: id, Decision: text})
 	case "over":
 		for _, o := range s.state.Turn.Over {
 			if o.Limit == nil {
