@@ -396,7 +396,9 @@ func TestConsentsThatAreNotSimplyGiven(t *testing.T) {
 	})
 	t.Run("where nobody can be asked", func(t *testing.T) {
 		fresh(t)
-		k.authority.Do(func(a *oauthtest.Authority) { a.Metadata = map[string]any{"code_challenge_methods_supported": []string{"plain"}} })
+		k.authority.Do(func(a *oauthtest.Authority) {
+			a.Metadata = map[string]any{"code_challenge_methods_supported": []string{"plain"}}
+		})
 		k.tools.Do(func(s *oauthtest.Tools) { s.OpenList = true })
 		if output, failure := k.lastCall(k.session("")); output != "null" || !strings.Contains(failure, "It could not be asked for: the authorization server does not say that it checks PKCE") {
 			t.Errorf("%s %s", output, failure)

@@ -69,6 +69,10 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"replace": replace,
 			"hub":     hub,
 			"inside":  inside,
+
+			"consenting": consenting,
+			"front":      front,
+			"browse":     browse,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {

@@ -18,7 +18,8 @@ import (
 // runFlags are the arguments of stead run.
 type runFlags struct {
 	agent, model, session string
-	environment           string // as environmentArg reads it; "": none, or the session's own
+	vaults                []string // that a new session has
+	environment           string   // as environmentArg reads it; "": none, or the session's own
 	prompt                string
 	node                  nodeFlags
 }
@@ -42,6 +43,7 @@ func (a *app) runCmd() *cobra.Command {
 	c.Flags().StringVar(&f.agent, "agent", "", "an agent: a YAML file, a name or an id")
 	c.Flags().StringVar(&f.model, "model", "", "a model, instead of the agent's (default \"default\")")
 	c.Flags().StringVar(&f.session, "session", "", "go on with this session")
+	c.Flags().StringArrayVar(&f.vaults, "vault", nil, "a vault whose credentials the session's agent may use; may be repeated")
 	c.Flags().StringVar(&f.environment, "environment", "", "the session's computer: hosted, none, the id of one that waits, or a YAML file with its fields (default none)")
 	f.node.register(c)
 	return c
@@ -57,6 +59,9 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 		e := stead.Invalid("environment", "session %s has its environment already, or none", f.session)
 		e.Hint = "Leave --environment out, or start a session without --session."
 		return e
+	}
+	if len(f.vaults) > 0 && f.session != "" {
+		return stead.Invalid("vault", "session %s has its vaults already, or none", f.session)
 	}
 	env, err := environmentArg(f.environment) // before a node is started for nothing
 	if err != nil {
@@ -199,6 +204,9 @@ func (r *running) start(ctx context.Context, f runFlags) error {
 // create makes the session with its first message.
 func (r *running) create(ctx context.Context, f runFlags) (client.Session, error) {
 	body := map[string]any{"environment": r.environment, "input": []any{client.UserInput(f.prompt)}}
+	if len(f.vaults) > 0 {
+		body["vault_ids"] = f.vaults
+	}
 	inline := map[string]any{}
 	switch {
 	case f.agent == "":
