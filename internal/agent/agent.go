@@ -103,6 +103,9 @@ type Tool struct {
 	Teams        []string      `json:"teams,omitempty"`      // whose memories it has besides its user's, its own and the project's
 	Scopes       string        `json:"scopes,omitempty"`     // whose its tools reach: MemoryScopesSession (also "") or MemoryScopesAll
 
+	// semantic: ours, executed by the runtime; ServerLabel is "semantic".
+	SemanticModels []string `json:"models,omitempty"` // nil: all of the project
+
 	// file_search: the Responses API's, executed by the runtime; ServerLabel is "file_search".
 	VectorStoreIDs []string        `json:"vector_store_ids,omitempty"`
 	MaxNumResults  int             `json:"max_num_results,omitempty"` // 0: the tool's own
@@ -123,6 +126,8 @@ const (
 	// ToolMemory is ours: tools that search memory stores and, where access is read_write, add to them,
 	// change and forget.
 	ToolMemory = "memory"
+	// ToolSemantic is ours: tools that describe semantic models, query them and take their actions.
+	ToolSemantic = "semantic"
 	// ToolFileSearch is a tool that searches vector stores.
 	ToolFileSearch = "file_search"
 	// ToolProgrammatic lets code in the session's environment call the session's other tools.
@@ -131,8 +136,11 @@ const (
 
 // Served reports whether the tools are those of a tool source, which knows them by ServerLabel.
 func (t Tool) Served() bool {
-	return t.Type == ToolMCP || t.Type == ToolMemory || t.Type == ToolFileSearch
+	return t.Type == ToolMCP || t.Type == ToolMemory || t.Type == ToolSemantic || t.Type == ToolFileSearch
 }
+
+// MaxSemanticModels is how many models a semantic tool may name.
+const MaxSemanticModels = 16
 
 // MaxVectorStores is how many vector stores a file_search tool may have.
 const MaxVectorStores = 16

@@ -66,6 +66,8 @@ func (r Rules) tool(o param.Object) (Tool, error) {
 		return environmentTool(o)
 	case ToolMemory:
 		return memoryTool(o)
+	case ToolSemantic:
+		return semanticTool(o)
 	case ToolFileSearch:
 		return r.fileSearch(o)
 	case toolWebSearch:
@@ -188,6 +190,22 @@ func credentialOf(o param.Object, t *Tool) error {
 func environmentTool(o param.Object) (Tool, error) {
 	t := Tool{Type: ToolEnvironment}
 	var err error
+	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
+		return Tool{}, err
+	}
+	return t, governance(o, &t)
+}
+
+// semanticTool reads which semantic models the agent has.
+func semanticTool(o param.Object) (Tool, error) {
+	t := Tool{Type: ToolSemantic, ServerLabel: ToolSemantic}
+	var err error
+	if t.SemanticModels, _, err = o.Strings("models"); err != nil {
+		return Tool{}, err
+	}
+	if n := len(t.SemanticModels); t.SemanticModels != nil && n == 0 || n > MaxSemanticModels {
+		return Tool{}, stead.Invalid(o.Path("models"), "%s must have 1 to %d entries; without it the agent has all of the project", o.Path("models"), MaxSemanticModels)
+	}
 	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
 		return Tool{}, err
 	}

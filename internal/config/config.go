@@ -23,6 +23,7 @@
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}
 //	oauth       {clients: [{issuer, client_id, client_secret, scopes}]}
+//	semantic    {databases: [{name, driver, dsn}], models: [{file, projects}]}
 //	seal_key, public_url
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds, model_call_seconds}
 //
@@ -124,6 +125,8 @@ type Config struct {
 	Guardrails []Guardrail `yaml:"guardrails"`
 	// Memory says what memories and passages are found by.
 	Memory Memory `yaml:"memory"`
+	// Semantic are models of what data means.
+	Semantic Semantic `yaml:"semantic"`
 
 	// Sections are the keys of the file that have a value, be it an empty list.
 	Sections []string `yaml:"-"`

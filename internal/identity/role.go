@@ -58,7 +58,7 @@ func Approvers() map[string][]stead.Role {
 func May(role stead.Role, effect policy.Effect) bool {
 	reads := strings.HasSuffix(string(effect), ".read")
 	keys := effect == policy.KeyRead || effect == policy.KeyWrite || effect == policy.AuditRead // what shows or makes who may come in
-	runs := effect == policy.ModelCall || effect == policy.ToolCall || effect == policy.CredentialUse || effect == policy.CredentialConsent || effect == policy.NetworkConnect || strings.HasPrefix(string(effect), "environment.")
+	runs := effect == policy.ModelCall || effect == policy.ToolCall || effect == policy.CredentialUse || effect == policy.CredentialConsent || effect == policy.NetworkConnect || effect == policy.SemanticQuery || strings.HasPrefix(string(effect), "environment.")
 	switch role {
 	case Owner:
 		return true
@@ -72,7 +72,7 @@ func May(role stead.Role, effect policy.Effect) bool {
 	case Auditor:
 		return reads
 	case Agent:
-		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.SessionTokenRead, policy.SessionTokenWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.SkillRead, policy.TemplateRead, policy.MemoryRead, policy.MemoryEntryRead, policy.MemoryWrite}, effect)
+		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.SessionTokenRead, policy.SessionTokenWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.SkillRead, policy.TemplateRead, policy.SemanticRead, policy.MemoryRead, policy.MemoryEntryRead, policy.MemoryWrite}, effect)
 	}
 	return false
 }

@@ -83,6 +83,9 @@ const (
 	// NetworkConnect is a connection, or a request, out of an environment, which its network allows. The resource is the host, in lower case.
 	NetworkConnect Effect = "network.connect"
 
+	SemanticRead  Effect = "semantic_model.read"  // what its terms mean
+	SemanticQuery Effect = "semantic_model.query" // an answer; Request.Semantic says of what
+
 	KeyRead  Effect = "key.read"  // API keys, without their secrets
 	KeyWrite Effect = "key.write" // make, rotate, revoke
 )
@@ -94,6 +97,7 @@ func Effects() []Effect {
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
 		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, PolicyWrite, PolicyDelete, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
+		SemanticRead, SemanticQuery,
 	}
 }
 
@@ -119,6 +123,7 @@ type Request struct {
 	Consent     Consent     // of CredentialConsent; "" elsewhere
 	Class       string      // a tool call's class of effect: pure, idempotent or unknown
 	Entry       *Entry      // of MemoryEntryRead; nil elsewhere
+	Semantic    *Semantic   // of SemanticQuery; nil elsewhere
 	Spend       *Spend      // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
@@ -153,6 +158,14 @@ type Entry struct {
 	ScopeType string // "user", "agent", "team" or "project"
 	ScopeID   string // "" for the project
 	Labels    []string
+}
+
+// Semantic is what a query of a semantic model speaks of, by the model's names.
+type Semantic struct {
+	Metrics    []string
+	Entities   []string // all that are read
+	Dimensions []string // cut by, listed or filtered: "customer.country"
+	Rows       bool     // rows are listed, and not numbers of them
 }
 
 // Answer is somebody's answer to a request for approval.

@@ -20,11 +20,12 @@ import (
 // toolset is the agent's tools as one model call sees them.
 type toolset struct {
 	specs   []model.ToolSpec
-	byName  map[string]offered // name as the model knows it → what it is
-	servers []served           // what each said, in the agent's order
-	missing []string           // labels of servers that can't be reached
-	wanting []wanting          // servers that want their user's consent
-	without []string           // what the model is told of servers whose users gave none
+	byName  map[string]offered      // name as the model knows it → what it is
+	servers []served                // what each said, in the agent's order
+	missing []string                // labels of servers that can't be reached
+	wanting []wanting               // servers that want their user's consent
+	without []string                // what the model is told of servers whose users gave none
+	bound   map[tool.Target]offered // what is offered through actions alone
 }
 
 // offered is one tool on offer: a function of the application, or a tool of a server.
@@ -59,11 +60,13 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, h holder, to
 			}
 		}
 	}
+	serve := r.listing(ctx, key, h)
+	t.bind(tools, serve)
 	for _, cfg := range tools {
 		if !cfg.Served() {
 			continue
 		}
-		found, err := r.serverTools(ctx, key, h, cfg)
+		found, err := serve(cfg)
 		t.servers = append(t.servers, served{cfg, found, err})
 		if e := unconsented(err); e != nil {
 			t.wanting = append(t.wanting, wanting{cfg, e})
@@ -79,6 +82,9 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, h holder, to
 		}
 		for _, f := range found {
 			spec := f.Spec()
+			if at := (tool.Target{Server: cfg.ServerLabel, Name: spec.Name}); t.takes(at, offered{config: cfg, tool: f, schema: spec.Parameters}) {
+				continue
+			}
 			t.offer(t.free(cfg.ServerLabel, spec.Name), spec.Description, offered{config: cfg, tool: f, schema: spec.Parameters})
 		}
 	}
@@ -115,6 +121,9 @@ func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
 		s.Memory = append(s.Memory, tool.MemoryStore{ID: m.ID, Writable: m.Access == agent.MemoryReadWrite})
 	}
 	s.Teams, s.AllScopes = cfg.Teams, cfg.Scopes == agent.MemoryScopesAll
+	if cfg.Type == agent.ToolSemantic {
+		s.Semantic = &tool.Semantic{Project: key.Project, Models: cfg.SemanticModels}
+	}
 	if cfg.Type == agent.ToolFileSearch {
 		s.Files = fileSearch(cfg)
 	}
@@ -197,6 +206,9 @@ func (t *toolset) resolve(it stead.Item, check func(schema, arguments []byte) er
 		if err := check(o.schema, args); err != nil {
 			wrong = err.Error()
 		}
+	}
+	if b, ok := o.tool.(tool.Binder); ok && wrong == "" {
+		wrong = t.bindCall(call, o, b, args, check)
 	}
 	if wrong != "" {
 		call.Reject = "The call was not made. " + wrong

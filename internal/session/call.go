@@ -81,6 +81,9 @@ func (c *Call) Args() json.RawMessage {
 	if c.Edited != nil {
 		return c.Edited
 	}
+	if c.Tool.Arguments != nil {
+		return c.Tool.Arguments
+	}
 	return c.Arguments
 }
 

@@ -323,9 +323,11 @@ type ToolCall struct {
 	Approval bool        `json:"approval,omitempty"` // mcp: somebody must approve it first
 	// Environment: it runs in the session's environment, which must be open. Without Server it is one
 	// of the environment's own tools.
-	Environment bool   `json:"environment,omitempty"`
-	Async       bool   `json:"async,omitempty"`  // function: the turn goes on meanwhile
-	Reject      string `json:"reject,omitempty"` // malformed, unknown or refused by a guardrail: told to the model, never executed
+	Environment bool `json:"environment,omitempty"`
+	// Arguments are those that the tool gets, where the call is of an action that stands for it; nil: those of the item.
+	Arguments json.RawMessage `json:"arguments,omitempty"`
+	Async     bool            `json:"async,omitempty"`  // function: the turn goes on meanwhile
+	Reject    string          `json:"reject,omitempty"` // malformed, unknown or refused by a guardrail: told to the model, never executed
 	// Ask is the decision of guardrails that the call waits until somebody approves it; nil: they let it pass.
 	Ask *policy.Decision `json:"ask,omitempty"`
 }

@@ -273,7 +273,7 @@ func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
 // questionItem asks the application whether a call may be made.
 func questionItem(s stead.SessionID, turn string, c *Call) Item {
 	return &ApprovalRequestItem{
-		ID: c.QuestionID(s), Type: "mcp_approval_request", Arguments: c.Arguments, Name: cmp.Or(c.Tool.Name, c.Name),
+		ID: c.QuestionID(s), Type: "mcp_approval_request", Arguments: c.Args(), Name: cmp.Or(c.Tool.Name, c.Name),
 		ServerLabel: c.Tool.Server, TurnID: turn,
 	}
 }

@@ -83,6 +83,7 @@ type Server struct {
 	Memory     []MemoryStore  // not a server, but the runtime's own tools over these memory stores
 	Teams      []string       // with Memory: whose memories are there besides the user's, the agent's and the project's
 	AllScopes  bool           // with Memory: everybody's are
+	Semantic   *Semantic      // not a server, but the runtime's own tools over semantic models
 	Files      *FileSearch    // not a server, but the runtime's own tool over vector stores
 	// Origin is where Command runs and from where URL is reached. nil: URL is reached from this host,
 	// and there is nowhere for a Command: what a request says never runs on the host.
@@ -139,6 +140,34 @@ type MemoryStore struct {
 type FileSearch struct {
 	Stores  []string
 	Options json.RawMessage // an object: max_num_results, ranking_options and filters as the API has them
+}
+
+// Semantic is the semantic models of a project that an agent has: those that are named, or all.
+type Semantic struct {
+	Project stead.ProjectID
+	Models  []string // nil: all
+}
+
+// Binder is a Tool whose calls are calls of other servers' tools: the runner makes those, as if the model had asked for them. A
+// tool that is bound so is offered through the Binder alone.
+type Binder interface {
+	Tool
+	// Bound are the tools that a call may come down to.
+	Bound() []Target
+	// Bind says which tool a call with these arguments is one of. An error is told to the model.
+	Bind(arguments json.RawMessage) (Bound, error)
+}
+
+// Target is a tool of a server.
+type Target struct{ Server, Name string }
+
+// Bound is a call that another one stands for.
+type Bound struct {
+	Target
+	Title     string // of what was asked for, as approvals may be asked for it by name
+	Arguments json.RawMessage
+	Effect    Effect // "": as the tool says
+	Approval  bool   // somebody must approve it
 }
 
 // FileSearchName is the name of the tool, and the label that its calls go by.

@@ -133,6 +133,8 @@ func typeOf(e policy.Effect) types.EntityType {
 		return typeFile
 	case "vector_store":
 		return typeVectorStore
+	case "semantic_model":
+		return typeSemantic
 	case "skill":
 		return typeSkill
 	case "template":
@@ -191,13 +193,16 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 		if entry == nil {
 			entry = &policy.Entry{} // any
 		}
-		labels := make([]types.Value, len(entry.Labels))
-		for i, l := range entry.Labels {
-			labels[i] = types.String(l)
-		}
 		c["kind"], c["scope"], c["scope_id"] = types.String(entry.Kind), types.String(entry.ScopeType), types.String(entry.ScopeID)
 		c["own"] = types.Boolean(entry.ScopeType == "user" && entry.ScopeID == req.Principal.ID)
-		c["entry_labels"] = types.NewSet(labels...)
+		c["entry_labels"] = setOf(entry.Labels)
+	case policy.SemanticQuery:
+		asked := req.Semantic
+		if asked == nil {
+			asked = &policy.Semantic{}
+		}
+		c["metrics"], c["entities"], c["dimensions"] = setOf(asked.Metrics), setOf(asked.Entities), setOf(asked.Dimensions)
+		c["rows"] = types.Boolean(asked.Rows)
 	case policy.CredentialUse, policy.CredentialConsent:
 		c["destination"] = types.String(req.Destination)
 	case policy.NetworkConnect:
@@ -214,6 +219,14 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 	}
 	q.request = cedargo.Request{Principal: q.principal, Action: q.action, Resource: q.resource, Context: types.NewRecord(c)}
 	return nil
+}
+
+func setOf(words []string) types.Set {
+	out := make([]types.Value, len(words))
+	for i, w := range words {
+		out[i] = types.String(w)
+	}
+	return types.NewSet(out...)
 }
 
 // call adds what is said of a tool call alone.

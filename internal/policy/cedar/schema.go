@@ -58,6 +58,7 @@ const (
 	typeNumbers     = types.EntityType("Numbers")
 	typeProject     = types.EntityType("Project")
 	typeRole        = types.EntityType("Role")
+	typeSemantic    = types.EntityType("SemanticModel")
 	typeServer      = types.EntityType("Server")
 	typeService     = types.EntityType("Service")
 	typeSession     = types.EntityType("Session")

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/semantic"
+	"github.com/stead-dev/stead/internal/semantic/layer"
+	"github.com/stead-dev/stead/internal/semantic/sqlread"
+	"github.com/stead-dev/stead/internal/tool/schema"
+)
+
+// openSemantic makes the semantic layer of a configuration. close ends its connections.
+func openSemantic(cfg *config.Config, authorizer policy.Authorizer) (l *layer.Layer, closeAll func(context.Context) error, err error) {
+	databases := map[string]semantic.Database{}
+	var readers []sqlread.Reader
+	closeAll = func(context.Context) error {
+		var all []error
+		for _, r := range readers {
+			all = append(all, r.Close())
+		}
+		return errors.Join(all...)
+	}
+	for _, d := range cfg.Semantic.Databases {
+		r, err := sqlread.Open(sqlread.Config{Name: d.Name, Dialect: semantic.Dialect(d.Driver), DSN: d.DSN})
+		if err != nil {
+			return nil, closeAll, fmt.Errorf("semantic.databases: %w", err)
+		}
+		readers = append(readers, r)
+		databases[d.Name] = r
+	}
+	var models []layer.Declared
+	for _, m := range cfg.Semantic.Models {
+		model, err := readSemantic(m.File)
+		if err != nil {
+			return nil, closeAll, err
+		}
+		declared := layer.Declared{Model: model}
+		for _, p := range m.Projects {
+			declared.Projects = append(declared.Projects, stead.ProjectID(p))
+		}
+		models = append(models, declared)
+	}
+	l, err = layer.New(layer.Config{Databases: databases, Models: models, Policy: authorizer, Now: time.Now})
+	return l, closeAll, err
+}
+
+// readSemantic reads a model, with the schemas of its actions.
+func readSemantic(file string) (*semantic.Model, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInvalid, err, "the semantic model can't be read")
+	}
+	m, err := semantic.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for name, a := range m.Actions {
+		if _, err := schema.Compile(a.Schema()); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, stead.Invalid("actions."+name+".arguments", "the arguments of the action %s are no JSON Schema: %s", name, err))
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/stead-dev/stead/internal/postgres/pgtest"
+)
+
+const storeModel = `
+name: store
+version: 4
+owner: data@store.example
+sources: {books: {database: books}}
+entities:
+  order:
+    table: orders
+    key: [id]
+    synonyms: [purchase]
+    attributes:
+      id: {type: text}
+      buyer: {type: text, hidden: true}
+      status: {type: text, values: [open, delivered], synonyms: [state]}
+      cents: {type: integer}
+      changed: {type: timestamp}
+    freshness: {attribute: changed, within: 24h}
+    rows:
+      - {roles: [owner], all: true}
+      - where: [{attribute: buyer, principal: id}]
+metrics:
+  revenue: {description: What was paid., entity: order, aggregate: sum, of: cents, dimensions: [status], time: changed, unit: US cents, synonyms: [sales]}
+  orders: {description: Number of orders., entity: order, aggregate: count, dimensions: [status], synonyms: [sales]}
+actions:
+  pay_back:
+    description: Pay an order back.
+    synonyms: [refund]
+    tool: shop/refund_order
+    arguments: {properties: {order: {type: string}}, required: [order]}
+    with: {cents: 500}
+    approval: true
+    preconditions: [The order was delivered.]
+`
+
+// bookshop is a configuration with a semantic model over a database of one kind, filled with the orders of ada and bob.
+func bookshop(t *testing.T, driver, tools string) string {
+	t.Helper()
+	dsn, open := filepath.Join(t.TempDir(), "books.db"), "sqlite"
+	if driver == "postgres" {
+		dsn, open = pgtest.URL(t), "pgx"
+	}
+	db, err := sql.Open(open, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`CREATE TABLE orders (id TEXT PRIMARY KEY, buyer TEXT, status TEXT, cents INTEGER, changed TIMESTAMP);
+		INSERT INTO orders VALUES ('1', 'ada', 'open', 100, '2026-01-05 10:00:00'), ('2', 'ada', 'delivered', 250, '2026-01-06 10:00:00'), ('3', 'bob', 'open', 70777, '2026-01-07 10:00:00')`); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "store.yaml")
+	if err := os.WriteFile(file, []byte(storeModel), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The dollar of ${…} would be read from the environment.
+	return "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n" +
+		fmt.Sprintf("mcp_servers: [{label: shop, url: %q}]\nsemantic:\n  databases: [{name: books, driver: %s, dsn: %q}]\n  models: [{file: %q, projects: [one]}]\n", tools, driver, dsn, file)
+}
+
+// keyOf makes a key of a user.
+func (h *house) keyOf(role, project, user string) string {
+	h.t.Helper()
+	var made struct{ Secret string }
+	h.get(h.root, "POST", "/v1/api_keys", `{"role":"`+role+`","project":"`+project+`","principal":{"kind":"user","id":"`+user+`"}}`, &made)
+	return made.Secret
+}
+
+// says runs a session to its answer.
+func (h *house) says(key, tools, input, want string) (string, string) {
+	h.t.Helper()
+	var made struct{ ID string }
+	text, _ := json.Marshal(input)
+	h.get(key, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[`+tools+`]},"environment":{"type":"none"},"input":`+string(text)+`}`, &made)
+	return made.ID, comes(h.t, want, func() string {
+		_, body := h.call(key, "GET", "/v1/agents/sessions/"+made.ID, "")
+		_, items := h.call(key, "GET", "/v1/agents/sessions/"+made.ID+"/items?limit=100&order=asc", "")
+		return string(body) + string(items)
+	})
+}
+
+const semanticTools = `{"type":"semantic","models":["store"]},{"type":"mcp","server_label":"shop","require_approval":"never"}`
+
+// An agent describes, asks and acts in terms of the business, in both kinds of database: it sees the rows of the user for whom it
+// works, an answer says what it means, and an act is the tool server's call, with approval.
+func TestAgentsAskInTermsOfTheBusiness(t *testing.T) {
+	till, err := openShop(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer till.Close()
+	for _, driver := range []string{"sqlite", "postgres"} {
+		t.Run(driver, func(t *testing.T) {
+			n := openConfigured(t, bookshop(t, driver, till.url), io.Discard)
+			h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
+			ada, bob, boss, other := h.keyOf("agent", "one", "ada"), h.keyOf("agent", "one", "bob"), h.keyOf("owner", "one", "eve"), h.keyOf("agent", "two", "ada")
+
+			_, got := h.says(ada, semanticTools, "Call describe with {}\nThen call describe with {\"term\":\"refund\"}\nThen call query with {\"metrics\":[\"revenue\",\"orders\"],\"dimensions\":[\"state\"]}", `"status":"idle"`)
+			has(t, "what ada is told", 200, unquoted(got), `"metrics":[{"name":"orders"`, `"preconditions":["The order was delivered."]`, `"needs_approval":true`,
+				`"rows":[["delivered",250,1],["open",100,1]]`, `"definition":"sum of cents over order, in time by changed"`, `"model":{"name":"store","version":4`, `"source":["books: orders"]`, `STALE: the newest data of order is of 2026-01-06T10:00:00Z`, `"server_label":"semantic"`)
+			for _, not := range []string{"70777", "buyer", "2026-01-07"} {
+				if strings.Contains(got, not) {
+					t.Errorf("ada's agent is shown %s:\n%s", not, got)
+				}
+			}
+			_, got = h.says(bob, semanticTools, `Call query with {"metrics":["revenue"],"time":{"from":"2026-01-01","grain":"month"}}`, `"status":"idle"`)
+			has(t, "what bob is told", 200, unquoted(got), `"rows":[["2026-01-01",70777]]`)
+			_, got = h.says(boss, semanticTools, `Call query with {"entity":"order","order":[{"by":"cents","descending":true}]}`, `"status":"idle"`)
+			has(t, "what the owner is told", 200, unquoted(got), `"rows":[[70777,"2026-01-07T10:00:00Z","3","open"]`)
+			if strings.Contains(got, "only the rows count") {
+				t.Errorf("the owner is told of rows that it can't see:\n%s", got)
+			}
+
+			_, got = h.says(ada, semanticTools, "Call query with {\"metrics\":[\"revenu\"]}\nCall query with {\"metrics\":[\"sales\"]}\nCall act with {\"action\":\"pay_bac\"}\nCall act with {\"action\":\"pay_back\",\"arguments\":{\"order\":5}}\nCall refund_order with {\"order\":\"1\",\"cents\":9}", `"status":"idle"`)
+			has(t, "what is wrong", 200, unquoted(got), `Did you mean revenue?`, `"sales" is ambiguous`, `Did you mean pay_back?`, `he arguments do not fit the action pay_back`, `there is no tool "refund_order"`)
+			if strings.Contains(got, "refunded") {
+				t.Errorf("something was paid back:\n%s", got)
+			}
+
+			// An act waits for a person, is the server's call, and happens once.
+			id, got := h.says(ada, semanticTools, `Call act with {"action":"refund","arguments":{"order":"2"}}`, `"requires_action"`)
+			has(t, "what a person is asked", 200, unquoted(got), `"name":"refund_order"`, `"server_label":"shop"`, `"order":"2"`, `"cents":500`)
+			_, request, _ := strings.Cut(got, `"request_id":"`)
+			request, _, _ = strings.Cut(request, `"`)
+			answer := `{"events":[{"type":"agent.session.input.mcp_approval_request_result","request_id":"` + request + `","response":{"decision":"approve"}}]}`
+			if code, body := h.call(boss, "POST", "/v1/agents/sessions/"+id+"/events", answer); code != http.StatusAccepted && code != http.StatusOK {
+				t.Fatalf("approved: %d %s", code, body)
+			}
+			done := comes(t, "refunded 5.00 USD for order 2", func() string {
+				_, items := h.call(ada, "GET", "/v1/agents/sessions/"+id+"/items?limit=100&order=asc", "")
+				return string(items)
+			})
+			if strings.Count(done, `"type":"mcp_call"`) != 1 {
+				t.Errorf("the call is there more than once:\n%s", done)
+			}
+
+			// Another project has no such model, and its agents no tools of it.
+			_, got = h.says(other, `{"type":"semantic","models":["store"]}`, `Call query with {"metrics":["revenue"]}`, `"status":"idle"`)
+			has(t, "another project", 200, unquoted(got), `there is no tool "query"`)
+			_, got = h.says(other, `{"type":"semantic"}`, `Call describe with {}`, `"status":"idle"`)
+			if strings.Contains(got, "revenue") {
+				t.Errorf("another project sees the model:\n%s", got)
+			}
+		})
+	}
+}
+
+// Policies decide about a query by the names that it means, whatever words it uses, and about an act as the call that it is.
+func TestPoliciesDecideAboutQueries(t *testing.T) {
+	till, err := openShop(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer till.Close()
+	rules := `
+@id("no-revenue") @reason("revenue is for the owner")
+forbid(principal, action == Action::"semantic_model.query", resource == SemanticModel::"store") when { context.metrics.contains("revenue") } unless { principal in Role::"owner" };
+@id("no-listing") @reason("no rows")
+forbid(principal in User::"ada", action == Action::"semantic_model.query", resource) when { context.rows && context.entities.contains("order") };
+@id("small") @reason("that is too much")
+forbid(principal, action == Action::"tool.call", resource == Tool::"shop/refund_order") when { context.numbers.hasTag("cents") && context.numbers.getTag("cents").greaterThan(decimal("100.0")) };`
+	config := bookshop(t, "sqlite", till.url) + "policies:\n  inline: |\n" + strings.ReplaceAll(rules, "\n", "\n    ") + "\n"
+	n := openConfigured(t, config, io.Discard)
+	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
+	ada, eve := h.keyOf("agent", "one", "ada"), h.keyOf("owner", "one", "eve")
+	id, got := h.says(ada, semanticTools, "Call query with {\"metrics\":[\"Revenue\"]}\nCall query with {\"metrics\":[\"orders\"]}\nCall query with {\"entity\":\"purchase\"}\nCall act with {\"action\":\"refund\",\"arguments\":{\"order\":\"2\"}}", `"requires_action"`)
+	has(t, "what ada is told", 200, unquoted(got), "revenue is for the owner", `"rows":[[2]]`, "no rows")
+	_, request, _ := strings.Cut(got, `"request_id":"`)
+	request, _, _ = strings.Cut(request, `"`)
+	h.call(eve, "POST", "/v1/agents/sessions/"+id+"/events", `{"events":[{"type":"agent.session.input.mcp_approval_request_result","request_id":"`+request+`","response":{"decision":"approve"}}]}`)
+	comes(t, "that is too much", func() string { // the arguments that are always the same are policies' affair too
+		_, items := h.call(ada, "GET", "/v1/agents/sessions/"+id+"/items?limit=100&order=asc", "")
+		return string(items)
+	})
+	_, got = h.says(eve, semanticTools, `Call query with {"metrics":["Revenue"]}`, `"status":"idle"`)
+	has(t, "what the owner is told", 200, unquoted(got), `"rows":[[71127]]`)
+}
+
+// unquoted takes off the quotes of texts within JSON.
+func unquoted(s string) string {
+	return strings.NewReplacer(`\\\"`, `"`, `\"`, `"`, `\u003c`, "<", `\u003e`, ">").Replace(s)
+}

@@ -1,0 +1,94 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
+)
+
+// An action of a semantic model is a call of another server's tool under another name. It is resolved to that call when the model
+// asks for it: what follows (policies, approval, the intent with its key, the effect class after a crash) is that tool's. What
+// an action stands for is not offered by itself.
+
+// listing asks servers for their tools, each once.
+func (r *Runner) listing(ctx context.Context, key stead.SessionKey, h holder) func(agent.Tool) ([]tool.Tool, error) {
+	type answer struct {
+		tools []tool.Tool
+		err   error
+	}
+	known := map[string]answer{}
+	return func(cfg agent.Tool) ([]tool.Tool, error) {
+		a, ok := known[cfg.ServerLabel]
+		if !ok {
+			a.tools, a.err = r.serverTools(ctx, key, h, cfg)
+			known[cfg.ServerLabel] = a
+		}
+		return a.tools, a.err
+	}
+}
+
+// bind notes which tools are reached through others.
+func (t *toolset) bind(tools []agent.Tool, serve func(agent.Tool) ([]tool.Tool, error)) {
+	for _, cfg := range tools {
+		if cfg.Type != agent.ToolSemantic {
+			continue
+		}
+		found, err := serve(cfg)
+		if err != nil {
+			continue // said where the server is listed
+		}
+		for _, f := range found {
+			b, ok := f.(tool.Binder)
+			if !ok {
+				continue
+			}
+			if t.bound == nil {
+				t.bound = map[tool.Target]offered{}
+			}
+			for _, target := range b.Bound() {
+				t.bound[target] = offered{}
+			}
+		}
+	}
+}
+
+// takes keeps a tool that is reached through another.
+func (t *toolset) takes(at tool.Target, o offered) bool {
+	if _, ok := t.bound[at]; !ok {
+		return false
+	}
+	t.bound[at] = o
+	return true
+}
+
+// bindCall makes a call of an action the call that it stands for, and says what is wrong with it.
+func (t *toolset) bindCall(call *session.ToolCall, o offered, b tool.Binder, args json.RawMessage, check func(schema, arguments []byte) error) string {
+	to, err := b.Bind(args)
+	if err != nil {
+		return clientMessage(err)
+	}
+	target := t.bound[to.Target]
+	if target.tool == nil {
+		return fmt.Sprintf("%s needs the tool %s of the server %s, which is not among the tools of this agent, or can't be reached.", to.Title, to.Name, to.Server)
+	}
+	if check != nil && len(target.schema) > 0 {
+		if err := check(target.schema, to.Arguments); err != nil {
+			return fmt.Sprintf("The arguments of %s do not fit the tool %s: %s", to.Title, to.Name, err)
+		}
+	}
+	spec := target.tool.Spec()
+	if to.Effect != "" {
+		spec.Effect = to.Effect
+	}
+	approval := to.Approval || o.config.RequireApproval.Needs(call.Name) || o.config.RequireApproval.Needs(to.Title) || target.config.RequireApproval.Needs(spec.Name)
+	*call = session.ToolCall{
+		Server: to.Server, Name: spec.Name, Effect: effectOf(target.config, spec), Approval: approval,
+		Environment: target.config.InEnvironment(), Arguments: to.Arguments,
+	}
+	return ""
+}

@@ -1,0 +1,184 @@
+package semantic
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Dialect is the SQL of a kind of database.
+type Dialect string
+
+// The dialects.
+const (
+	SQLite     Dialect = "sqlite"
+	PostgreSQL Dialect = "postgres"
+)
+
+// How a timestamp may be stored, besides as one.
+const (
+	storedUnix  = "unix"    // seconds
+	storedMilli = "unix_ms" // milliseconds
+)
+
+// quote makes an identifier of a name: whatever is in it, it stays one.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// placeholder names the n-th argument.
+func (d Dialect) placeholder(n int) string {
+	if d == PostgreSQL {
+		return "$" + strconv.Itoa(n)
+	}
+	return "?" + strconv.Itoa(n)
+}
+
+// exact makes a number one that is divided without loss of what is behind the point.
+func (d Dialect) exact(x string) string {
+	if d == PostgreSQL {
+		return "CAST(" + x + " AS numeric)"
+	}
+	return "CAST(" + x + " AS REAL)"
+}
+
+// argument is a value as the driver takes it, and how it stands in the statement.
+func (d Dialect) argument(v any, t Type, stored, place string) (any, string) {
+	switch v := v.(type) {
+	case decimal:
+		if d == PostgreSQL {
+			return string(v), "CAST(CAST(" + place + " AS text) AS numeric)"
+		}
+		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+			return n, place
+		}
+		f, _ := strconv.ParseFloat(string(v), 64)
+		return f, place
+	case int64:
+		if d == PostgreSQL {
+			return v, "CAST(" + place + " AS bigint)"
+		}
+	case bool:
+		if d == PostgreSQL {
+			return v, "CAST(" + place + " AS boolean)"
+		}
+		if v {
+			return int64(1), place
+		}
+		return int64(0), place
+	case time.Time:
+		return d.time(v, t, stored, place)
+	}
+	return v, place // a text takes the type of what it is compared with: uuid and enumerations too
+}
+
+func (d Dialect) time(v time.Time, t Type, stored, place string) (any, string) {
+	switch {
+	case t == Date && d == PostgreSQL:
+		return v.Format(time.DateOnly), "CAST(CAST(" + place + " AS text) AS date)"
+	case t == Date:
+		return v.Format(time.DateOnly), place
+	case stored == storedMilli:
+		return v.UnixMilli(), d.bigint(place)
+	case stored == storedUnix || d == SQLite:
+		return v.Unix(), d.bigint(place)
+	}
+	return v.UTC().Format(time.RFC3339), "CAST(CAST(" + place + " AS text) AS timestamptz)"
+}
+
+func (d Dialect) bigint(place string) string {
+	if d == PostgreSQL {
+		return "CAST(" + place + " AS bigint)"
+	}
+	return place
+}
+
+// comparable is a column as values of its type are compared with it.
+func (d Dialect) comparable(column string, t Type, stored string) string {
+	switch {
+	case d == SQLite && t == Date:
+		return "date(" + column + ")"
+	case d == SQLite && t == Timestamp && stored == "":
+		return "unixepoch(" + column + ")"
+	}
+	return column
+}
+
+// shown is a column as an answer has it: texts, and times as ISO 8601 in UTC.
+func (d Dialect) shown(column string, t Type, stored string) string {
+	switch {
+	case t == Text:
+		return "CAST(" + column + " AS text)"
+	case t == Date && d == SQLite:
+		return "date(" + column + ")"
+	case t == Date:
+		return "to_char(" + column + ", 'YYYY-MM-DD')"
+	case t == Timestamp && d == SQLite:
+		return "strftime('%Y-%m-%dT%H:%M:%SZ', " + d.instant(column, stored) + ")"
+	case t == Timestamp:
+		return "to_char(" + d.instant(column, stored) + `, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`
+	}
+	return column
+}
+
+// instant is a stored time as the functions of times take it. A connection's time zone is UTC.
+func (d Dialect) instant(column, stored string) string {
+	switch {
+	case d == SQLite && stored == storedUnix:
+		return column + ", 'unixepoch'"
+	case d == SQLite && stored == storedMilli:
+		return column + " / 1000, 'unixepoch'"
+	case d == SQLite:
+		return column
+	case stored == storedUnix:
+		return "to_timestamp(" + column + ")"
+	case stored == storedMilli:
+		return "to_timestamp(" + column + " / 1000)"
+	}
+	return "CAST(" + column + " AS timestamptz)"
+}
+
+// bucket is the begin of the hour, day, … in which a time is, as text.
+func (d Dialect) bucket(column, stored, grain string) string {
+	at := d.instant(column, stored)
+	if d == PostgreSQL {
+		form := "YYYY-MM-DD"
+		if grain == "hour" {
+			form = `YYYY-MM-DD"T"HH24:MI:SS"Z"`
+		}
+		return fmt.Sprintf(`to_char(date_trunc('%s', %s), '%s')`, grain, at, form)
+	}
+	switch grain {
+	case "hour":
+		return "strftime('%Y-%m-%dT%H:00:00Z', " + at + ")"
+	case "week":
+		return "date(" + at + ", 'weekday 0', '-6 days')" // the Monday of the week that ends with that Sunday
+	case "month":
+		return "strftime('%Y-%m-01', " + at + ")"
+	case "quarter":
+		return "strftime('%Y-', " + at + ") || substr('010101040404070707101010', 2 * CAST(strftime('%m', " + at + ") AS INTEGER) - 1, 2) || '-01'"
+	case "year":
+		return "strftime('%Y-01-01', " + at + ")"
+	}
+	return "date(" + at + ")"
+}
+
+// ordered is a text as answers are sorted by it: by its bytes, in both databases.
+func (d Dialect) ordered(column string, t Type) string {
+	if d == PostgreSQL && (t == Text || t == Date || t == Timestamp) {
+		return column + ` COLLATE "C"`
+	}
+	return column
+}
+
+// contains writes that a text has a part, small and large letters alike.
+func (d Dialect) contains(column, place string) string {
+	if d == PostgreSQL {
+		return "CAST(" + column + " AS text) ILIKE CAST(" + place + ` AS text) ESCAPE '\'`
+	}
+	return column + " LIKE " + place + ` ESCAPE '\'`
+}
+
+// pattern is the pattern of a part.
+func pattern(part string) string {
+	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part) + "%"
+}

@@ -1,0 +1,383 @@
+package semantic
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stead-dev/stead"
+)
+
+// Query is a question in terms of a model. Its JSON is what agents send.
+type Query struct {
+	Model      string   `json:"model,omitempty"`
+	Metrics    []string `json:"metrics,omitempty"`
+	Entity     string   `json:"entity,omitempty"` // without metrics: whose rows are listed
+	Dimensions []string `json:"dimensions,omitempty"`
+	Filters    []Filter `json:"filters,omitempty"`
+	Time       *Range   `json:"time,omitempty"`
+	Order      []Order  `json:"order,omitempty"`
+	Limit      int      `json:"limit,omitempty"` // 0: DefaultRows
+}
+
+// Filter keeps what an attribute says.
+type Filter struct {
+	Dimension string `json:"dimension"`
+	Operator  string `json:"operator,omitempty"` // "": equals, or in
+	Values    []any  `json:"values,omitempty"`
+}
+
+// Range is a range of time, and the grain by which it is cut.
+type Range struct {
+	From  string `json:"from,omitempty"`
+	To    string `json:"to,omitempty"` // exclusive
+	Grain string `json:"grain,omitempty"`
+}
+
+// Order sorts by a column.
+type Order struct {
+	By         string `json:"by"`
+	Descending bool   `json:"descending,omitempty"`
+}
+
+// ReadQuery reads a query strictly.
+func ReadQuery(raw []byte) (Query, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	d.UseNumber()
+	var q Query
+	if err := d.Decode(&q); err != nil {
+		e := stead.Invalid("query", "the query can't be read: %s", strings.TrimPrefix(err.Error(), "json: "))
+		e.Hint = "Its fields are model, metrics, entity, dimensions, filters, time, order and limit."
+		return Query{}, e
+	}
+	return q, nil
+}
+
+// column is one of an answer.
+type column struct {
+	name string
+	kind string // "dimension", "time" or "metric"
+	typ  Type   // of dimensions; "" of metrics
+	unit string
+}
+
+// asked is a query whose terms are found.
+type asked struct {
+	metrics []string // of the model
+	entity  string   // without metrics
+	dims    []string // names of dimensions, as the metrics have them
+	filters []found
+	from    time.Time
+	to      time.Time
+	grain   string
+	order   []ordering
+	limit   int
+	columns []column
+}
+
+type found struct {
+	dimension string
+	op        string
+	values    []any // typed, of the attribute
+}
+
+type ordering struct {
+	column int
+	desc   bool
+}
+
+// ask finds what a query means.
+func (m *Model) ask(q Query) (*asked, error) {
+	a := &asked{limit: q.Limit}
+	switch {
+	case len(q.Metrics) > MaxMetrics:
+		return nil, stead.Invalid("metrics", "a query has at most %d metrics", MaxMetrics)
+	case len(q.Dimensions) > MaxDimensions && len(q.Metrics) > 0:
+		return nil, stead.Invalid("dimensions", "a query has at most %d dimensions", MaxDimensions)
+	case len(q.Dimensions) > MaxAttributes:
+		return nil, stead.Invalid("dimensions", "a query has at most %d dimensions", MaxAttributes)
+	case len(q.Filters) > MaxFilters:
+		return nil, stead.Invalid("filters", "a query has at most %d filters", MaxFilters)
+	case q.Limit < 0 || q.Limit > MaxRows:
+		return nil, stead.Invalid("limit", "limit is 1 to %d", MaxRows)
+	case q.Limit == 0:
+		a.limit = DefaultRows
+	}
+	for _, step := range []func(Query) error{
+		func(q Query) error { return a.terms(m, q) },
+		func(q Query) error { return a.dimensions(m, q) },
+		func(q Query) error { return a.time(m, q) },
+		func(q Query) error { return a.filter(m, q) },
+		func(q Query) error { return a.sort(m, q) },
+	} {
+		if err := step(q); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// terms finds the metrics, or the entity that is listed.
+func (a *asked) terms(m *Model, q Query) error {
+	for _, word := range q.Metrics {
+		name, _, err := m.FindMetric(word)
+		if err != nil {
+			return err
+		}
+		if !contains(a.metrics, name) {
+			a.metrics = append(a.metrics, name)
+		}
+	}
+	if len(a.metrics) > 0 {
+		return a.oneSource(m)
+	}
+	if q.Entity == "" {
+		e := stead.Invalid("metrics", "a query names metrics, or the entity whose rows are wanted")
+		e.Hint = "describe tells which there are."
+		return e
+	}
+	name, e, err := m.FindEntity(q.Entity)
+	if err != nil {
+		return err
+	}
+	if a.entity = name; e.Listed != nil && !*e.Listed {
+		return stead.Invalid("entity", "the rows of %s are not listed: ask for its metrics", name)
+	}
+	return nil
+}
+
+func (a *asked) oneSource(m *Model) error {
+	source := ""
+	for _, n := range a.metrics {
+		parts, err := m.parts(n, nil)
+		if err != nil {
+			return err
+		}
+		for _, p := range parts {
+			s := m.Entities[m.Metrics[p].Entity].Source
+			if source == "" {
+				source = s
+			}
+			if s != source {
+				return stead.Invalid("metrics", "the metrics are in the sources %s and %s: ask for them one after the other", source, s)
+			}
+		}
+	}
+	return nil
+}
+
+// offered are the dimensions that all the metrics have, as terms.
+func (a *asked) offered(m *Model) []term {
+	var out []term
+	for _, d := range m.Metrics[a.metrics[0]].Dimensions {
+		shared := true
+		for _, n := range a.metrics[1:] {
+			shared = shared && contains(m.Metrics[n].Dimensions, d)
+		}
+		if shared {
+			at := m.dimensionOf(a.metrics[0], d)
+			e := m.Entities[at.entity].Attributes[at.attribute]
+			out = append(out, term{"dimension", d, append(dotted(d, e.Synonyms), e.Synonyms...), cmpText(e.Description, at.entity)})
+		}
+	}
+	return out
+}
+
+func cmpText(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return "of " + b
+}
+
+// dotted are what a dimension "customer.country" may be called besides: by its attribute alone, and by synonyms of that.
+func dotted(name string, synonyms []string) []string {
+	way, last, has := cutLast(name)
+	if !has {
+		return nil
+	}
+	out := []string{last}
+	for _, s := range synonyms {
+		out = append(out, way+"."+s)
+	}
+	return out
+}
+
+// dimensionOf is a metric's dimension, resolved; of a formula, its first part's.
+func (m *Model) dimensionOf(metric, name string) dimension {
+	parts, _ := m.parts(metric, nil) // Parse has found circles
+	for _, d := range m.Metrics[parts[0]].dims {
+		if d.name == name {
+			return d
+		}
+	}
+	return dimension{}
+}
+
+// pick finds a dimension that a word stands for.
+func (a *asked) pick(m *Model, word string) (dimension, error) {
+	if a.entity != "" {
+		return m.resolve(a.entity, word)
+	}
+	offered := a.offered(m)
+	t, err := find("dimension", word, offered)
+	if err == nil {
+		return m.dimensionOf(a.metrics[0], t.name), nil
+	}
+	if e, ok := err.(*stead.Error); ok && len(a.metrics) > 0 && !strings.Contains(e.Message, "ambiguous") {
+		e.Message = "there is no dimension " + short(word) + " by which " + strings.Join(a.metrics, " and ") + " can be cut"
+		var all []string
+		for _, o := range offered {
+			all = append(all, o.name)
+		}
+		if len(all) > 0 && len(all) <= maxListed {
+			e.Hint = strings.TrimSpace(strings.TrimSuffix(e.Hint, "There are: "+strings.Join(all, ", ")+".") + " There are: " + strings.Join(all, ", ") + ".")
+		}
+	}
+	return dimension{}, err
+}
+
+func (a *asked) dimensions(m *Model, q Query) error {
+	for _, word := range q.Dimensions {
+		d, err := a.pick(m, word)
+		if err != nil {
+			return err
+		}
+		if contains(a.dims, d.name) {
+			continue
+		}
+		a.dims = append(a.dims, d.name)
+		at := m.Entities[d.entity].Attributes[d.attribute]
+		a.columns = append(a.columns, column{d.name, "dimension", at.Type, at.Unit})
+	}
+	if a.entity == "" {
+		return nil
+	}
+	if len(q.Dimensions) == 0 { // all that can be seen
+		for _, n := range sorted(m.Entities[a.entity].Attributes) {
+			if at := m.Entities[a.entity].Attributes[n]; !at.Hidden {
+				a.dims = append(a.dims, n)
+				a.columns = append(a.columns, column{n, "dimension", at.Type, at.Unit})
+			}
+		}
+	}
+	if len(a.dims) == 0 {
+		return stead.Invalid("entity", "no attribute of %s can be shown", a.entity)
+	}
+	return nil
+}
+
+func (a *asked) time(m *Model, q Query) error {
+	if q.Time != nil && *q.Time != (Range{}) {
+		if a.entity != "" {
+			e := stead.Invalid("time", "time is for metrics")
+			e.Hint = "For rows of an entity use filters, with the operators at_least and less_than."
+			return e
+		}
+		if err := a.within(m, *q.Time); err != nil {
+			return err
+		}
+	}
+	if a.grain != "" {
+		a.columns = append(a.columns, column{TimeColumn, "time", Text, a.grain})
+	}
+	for _, n := range a.metrics {
+		a.columns = append(a.columns, column{n, "metric", "", m.Metrics[n].Unit})
+	}
+	return nil
+}
+
+func (a *asked) within(m *Model, r Range) error {
+	var err error
+	for _, end := range []struct {
+		param, text string
+		to          *time.Time
+	}{{"time.from", r.From, &a.from}, {"time.to", r.To, &a.to}} {
+		if end.text == "" {
+			continue
+		}
+		if *end.to, err = moment(end.text); err != nil {
+			return stead.Invalid(end.param, "%s %.40q is no time: write 2026-01-31, or 2026-01-31T09:00:00Z", end.param, end.text)
+		}
+	}
+	if !a.from.IsZero() && !a.to.IsZero() && !a.from.Before(a.to) {
+		return stead.Invalid("time.to", "time.to must be after time.from: a range ends before it")
+	}
+	for _, n := range a.metrics {
+		parts, err := m.parts(n, nil)
+		if err != nil {
+			return err
+		}
+		for _, p := range parts {
+			x := m.Metrics[p]
+			if x.Time == "" {
+				return stead.Invalid("time", "the metric %s has no time", p)
+			}
+			if r.Grain == "" {
+				continue
+			}
+			t, err := find("grain of "+p, r.Grain, names(x.Grains))
+			if err != nil {
+				return err
+			}
+			a.grain = t.name
+		}
+	}
+	return nil
+}
+
+func (a *asked) filter(m *Model, q Query) error {
+	for _, f := range q.Filters {
+		d, err := a.pick(m, f.Dimension)
+		if err != nil {
+			return err
+		}
+		op := f.Operator
+		if op == "" {
+			if op = opEquals; len(f.Values) > 1 {
+				op = opIn
+			}
+		}
+		values, err := checkOperation(op, m.Entities[d.entity].Attributes[d.attribute], f.Values)
+		if err != nil {
+			if e, ok := err.(*stead.Error); ok {
+				e.Message = "filter of " + d.name + ": " + e.Message
+			}
+			return err
+		}
+		a.filters = append(a.filters, found{d.name, op, values})
+	}
+	return nil
+}
+
+// sort finds what the answer is sorted by: what was asked for, then its dimensions and time, so that it is the same every time.
+func (a *asked) sort(m *Model, q Query) error {
+	var columns []term
+	for _, c := range a.columns {
+		t := term{name: c.name}
+		if c.kind == "metric" {
+			t.synonyms = m.Metrics[c.name].Synonyms
+		}
+		if _, last, dotted := cutLast(c.name); dotted {
+			t.synonyms = append(t.synonyms, last)
+		}
+		columns = append(columns, t)
+	}
+	for _, o := range q.Order {
+		t, err := find("column", o.By, columns)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(a.columns, func(c column) bool { return c.name == t.name })
+		a.order = append(a.order, ordering{i, o.Descending})
+	}
+	for i, c := range a.columns {
+		if c.kind != "metric" && !slices.ContainsFunc(a.order, func(o ordering) bool { return o.column == i }) {
+			a.order = append(a.order, ordering{column: i})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package semantic
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stead-dev/stead"
+)
+
+func shop(t testing.TB) *Model {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "shop.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// edited is the model with one of its texts replaced.
+func edited(t *testing.T, old, with string) error {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "shop.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(text), old) < 1 {
+		t.Fatalf("the model has no %q", old)
+	}
+	_, err = Parse([]byte(strings.Replace(string(text), old, with, 1)))
+	return err
+}
+
+func says(t *testing.T, err error, want ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error, want %q", want)
+		return
+	}
+	e, ok := err.(*stead.Error)
+	if !ok {
+		t.Errorf("%v is no error of ours", err)
+		return
+	}
+	for _, w := range want {
+		if text := e.Message + " " + e.Hint; !strings.Contains(text, w) {
+			t.Errorf("it says %q, not %q", text, w)
+		}
+	}
+}
+
+// What is wrong in a model is found before anybody asks it, with its line.
+func TestModelsAreChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		old, with string
+		want      []string
+	}{
+		"a misspelt key":              {"    table: customers", "    tabel: customers", []string{"line 9", `unknown field "tabel"`}},
+		"a key twice":                 {"  billing: {", "  buyer_of: {", []string{"line 58", "buyer_of", "already"}},
+		"an unknown source":           {"    table: orders", "    table: orders\n    source: warehous", []string{"line 22: entities.purchase.source", `no source "warehous"`, "Did you mean warehouse?"}},
+		"a wrong type":                {"amount: {type: number, column", "amount: {type: numbr, column", []string{"entities.purchase.attributes.amount", "Did you mean number?"}},
+		"a list for a text":           {"description: Somebody who buys.", "description: [a]", []string{"line 10", "text"}},
+		"a relation to nobody":        {"to: customer,", "to: custmer,", []string{"relations.buyer_of.to", "Did you mean customer"}},
+		"an unknown join":             {"on: {customer_id: id}", "on: {custmer_id: id}", []string{"relations.buyer_of.on", "Did you mean customer_id?"}},
+		"a join by no key":            {"on: {customer_id: id}", "on: {status: country}", []string{"relations.buyer_of", "only if it is joined by its key (id)"}},
+		"types that differ":           {"on: {customer_id: id}", "on: {status: id}", []string{"purchase.status is of type text and customer.id of type integer"}},
+		"a strange cardinality":       {"on: {customer_id: id}, cardinality: many_to_one", "on: {customer_id: id}, cardinality: some", []string{"relations.buyer_of.cardinality", "many_to_one"}},
+		"ambiguous ways":              {"billing.city, shipping.city", "address.city", []string{"ambiguous", "billing.city, shipping.city"}},
+		"a fan-out":                   {"dimensions: [status, express, customer.country, billing.city", "dimensions: [line.product, billing.city", []string{"more than once", "has many line"}},
+		"no relation":                 {"dimensions: [product, customer.country, purchase.status]", "dimensions: [wherehouse.name]", []string{`no entity "wherehouse"`}},
+		"an unknown operand":          {"of: amount\n", "of: amout\n", []string{"metrics.revenue.of", "Did you mean amount?"}},
+		"a sum of texts":              {"of: amount\n", "of: status\n", []string{"status is of type text"}},
+		"SQL for an expression":       {"of: amount\n", "of: amount); DROP TABLE orders; --\n", []string{"metrics.revenue.of", "an expression is names and numbers"}},
+		"a hidden dimension":          {"dimensions: [status, express, customer.country]", "dimensions: [customer.rep]", []string{`no attribute of customer "rep"`}},
+		"a metric of itself":          {"formula: revenue / orders", "formula: average_order / orders", []string{"circle", "average_order → average_order"}},
+		"a circle of metrics":         {"formula: revenue / pieces", "formula: b / pieces\n  b:\n    description: x\n    formula: revenue_per_piece * 2", []string{"circle: b → revenue_per_piece → b"}},
+		"an unknown metric":           {"formula: revenue / orders", "formula: revenu / orders", []string{"Did you mean revenue"}},
+		"a condition of nothing":      {"attribute: status, op: not_equals", "attribute: statu, op: not_equals", []string{"metrics.revenue.where[0].attribute", "Did you mean status"}},
+		"an operator":                 {"op: not_equals, value: cancelled", "op: not_equal, value: cancelled", []string{"Did you mean not_equals"}},
+		"a value of an enumeration":   {"op: not_equals, value: cancelled", "op: not_equals, value: canceled", []string{"Did you mean cancelled?"}},
+		"who asks, in a metric":       {"op: not_equals, value: cancelled", "op: not_equals, principal: id", []string{"a metric is the same for everybody"}},
+		"a principal's attribute":     {"principal: id", "principal: ids", []string{"entities.customer.rows[1].where[0].principal", "Did you mean id"}},
+		"a rule through nothing":      {"through: buyer_of", "through: buyer", []string{"Did you mean buyer_of"}},
+		"a rule through what is open": {"through: buyer_of", "through: billing", []string{"everybody sees every address"}},
+		"rules in a circle":           {"{attribute: rep, principal: id}", "{through: buyer_of}", []string{"circle: customer → purchase → customer"}},
+		"a rule of nothing":           {"- where: [{attribute: rep, principal: id}]", "- roles: [agent]", []string{"entities.customer.rows[1]", "all: true, or where"}},
+		"no rule":                     {"    rows:\n      - where: [{through: line_of}]", "    rows: []", []string{"no rule lets no row through"}},
+		"an aggregate":                {"aggregate: count_distinct", "aggregate: distinct", []string{"Did you mean count_distinct"}},
+		"a freshness":                 {"within: 24h", "within: soon", []string{`"soon" is no duration`}},
+		"a tool":                      {"tool: erp/refund", "tool: refund", []string{"actions.refund_order.tool", "SERVER/TOOL"}},
+		"an argument twice":           {"with: {channel: agent}", "with: {order_id: 1}", []string{"actions.refund_order.with.order_id"}},
+		"a name":                      {"  revenue:\n", "  Revenue!:\n", []string{"is no name"}},
+		"the name of times":           {"  products:\n", "  time:\n", []string{"column of times"}},
+		"an anchor":                   {"version: 3", "version: &v 3", []string{"line 2", "anchors"}},
+		"a table":                     {"table: orders", "table: a.b.c", []string{"is no table"}},
+		"two statements":              {"table: orders", "query: SELECT 1; DROP TABLE orders", []string{"one SELECT"}},
+		"no SELECT":                   {"table: orders", "query: DELETE FROM orders", []string{"one SELECT"}},
+		"no version":                  {"version: 3", "version: 0", []string{"line 2: version"}},
+	} {
+		t.Run(name, func(t *testing.T) { says(t, edited(t, c.old, c.with), c.want...) })
+	}
+}
+
+// A term that is wrong, or means several things, is answered with what may have been meant.
+func TestTermsThatAreNotThere(t *testing.T) {
+	m := shop(t)
+	for name, c := range map[string]struct {
+		q    Query
+		want []string
+	}{
+		"a misspelt metric":        {Query{Metrics: []string{"revenu"}}, []string{`no metric "revenu"`, "Did you mean revenue"}},
+		"a synonym, misspelt":      {Query{Metrics: []string{"turnovr"}}, []string{`Did you mean revenue (also called "turnover")?`}},
+		"a synonym of two":         {Query{Metrics: []string{"sales"}}, []string{`"sales" is ambiguous`, "orders (How many orders there are.)", "revenue (What was sold"}},
+		"nothing like it":          {Query{Metrics: []string{"xyzzy"}}, []string{"There are: average_order, list_value"}},
+		"a dimension it has not":   {Query{Metrics: []string{"orders"}, Dimensions: []string{"billing.city"}}, []string{"by which orders can be cut", "There are: status, express, customer.country"}},
+		"a misspelt dimension":     {Query{Metrics: []string{"orders"}, Dimensions: []string{"contry"}}, []string{"Did you mean customer.country"}},
+		"an ambiguous dimension":   {Query{Metrics: []string{"revenue"}, Dimensions: []string{"city"}}, []string{"ambiguous", "billing.city", "shipping.city"}},
+		"a synonym of two of them": {Query{Metrics: []string{"pieces"}, Dimensions: []string{"state"}}, []string{"ambiguous", "product", "purchase.status"}},
+		"not shared":               {Query{Metrics: []string{"revenue", "pieces"}, Dimensions: []string{"product"}}, []string{"by which revenue and pieces can be cut", "customer.country"}},
+		"a hidden one":             {Query{Entity: "customer", Dimensions: []string{"rep"}}, []string{`no attribute of customer "rep"`}},
+		"a filter of a hidden one": {Query{Entity: "customer", Filters: []Filter{{Dimension: "rep", Values: []any{"ada"}}}}, []string{`no attribute of customer "rep"`}},
+		"a fan-out":                {Query{Entity: "purchase", Dimensions: []string{"line.product"}}, []string{"more than once", "Use a metric of line"}},
+		"an ambiguous way":         {Query{Entity: "purchase", Dimensions: []string{"address.city"}}, []string{"ambiguous", "billing.city, shipping.city"}},
+		"a value":                  {Query{Metrics: []string{"orders"}, Filters: []Filter{{Dimension: "status", Values: []any{"shiped"}}}}, []string{"filter of status", "Did you mean shipped?"}},
+		"a value's type":           {Query{Entity: "purchase", Filters: []Filter{{Dimension: "amount", Operator: "at_least", Values: []any{"1 OR 1=1"}}}}, []string{"is not a number"}},
+		"an operator":              {Query{Entity: "purchase", Filters: []Filter{{Dimension: "amount", Operator: ">", Values: []any{"1"}}}}, []string{`no operator ">"`, "at_least"}},
+		"an order":                 {Query{Metrics: []string{"orders"}, Order: []Order{{By: "order"}}}, []string{"Did you mean orders"}},
+		"a grain":                  {Query{Metrics: []string{"orders"}, Time: &Range{Grain: "months"}}, []string{"Did you mean month"}},
+		"a time":                   {Query{Metrics: []string{"orders"}, Time: &Range{From: "yesterday"}}, []string{"time.from"}},
+		"a range that is empty":    {Query{Metrics: []string{"orders"}, Time: &Range{From: "2026-02-01", To: "2026-02-01"}}, []string{"after"}},
+		"time of what has none":    {Query{Metrics: []string{"pieces"}, Time: &Range{Grain: "day"}}, []string{"pieces has no time"}},
+		"nothing":                  {Query{}, []string{"a query names metrics"}},
+		"too much":                 {Query{Metrics: []string{"orders"}, Limit: MaxRows + 1}, []string{"limit is 1 to 1000"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := m.Prepare(c.q, Principal{ID: "ada"}, SQLite)
+			says(t, err, c.want...)
+		})
+	}
+	_, err := ReadQuery([]byte(`{"metrics":["revenue"],"sql":"SELECT 1"}`))
+	says(t, err, `unknown field "sql"`)
+}
+
+func TestTermsMeanWhatTheyShould(t *testing.T) {
+	m := shop(t)
+	for word, want := range map[string]string{"Revenue": "revenue", "TURNOVER": "revenue", "average order": "average_order", "average-order": "average_order"} {
+		if got, _, err := m.FindMetric(word); err != nil || got != want {
+			t.Errorf("%q is %q, %v, not %q", word, got, err, want)
+		}
+	}
+	for _, word := range []string{"customer.country", "country", "land", "Customer.Country"} {
+		p, err := m.Prepare(Query{Metrics: []string{"revenue"}, Dimensions: []string{word}}, Principal{}, SQLite)
+		if err != nil || p.Dimensions[0] != "customer.country" {
+			t.Errorf("%q is %v, %v", word, p, err)
+		}
+	}
+}
+
+func TestExpressions(t *testing.T) {
+	column := func(n string) string { return `t.` + quote(n) }
+	for text, want := range map[string]string{
+		"a":             `t."a"`,
+		"a + b * 2":     `(t."a" + (t."b" * 2))`,
+		"(a - 1.50)/b":  `(CAST((t."a" - 1.50) AS REAL) / NULLIF(t."b", 0))`,
+		"-a * -(b)":     `((- t."a") * (- t."b"))`,
+		" a\n- b - c ":  `((t."a" - t."b") - t."c")`,
+		"a*2.0 / b / c": `(CAST((CAST((t."a" * 2.0) AS REAL) / NULLIF(t."b", 0)) AS REAL) / NULLIF(t."c", 0))`,
+	} {
+		e, err := parseExpression(text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if got := e.sql(SQLite, column); got != want {
+			t.Errorf("%q is %s, not %s", text, got, want)
+		}
+	}
+	for _, text := range []string{"", "a b", "a +", "(a", "a)", "a; b", "a.b", "a --", "1e5", "'a'", "count(a)", "a || b", "1a", strings.Repeat("(", 99) + "a", strings.Repeat("a+", 999)} {
+		if e, err := parseExpression(text); err == nil {
+			t.Errorf("%q is %+v", text, e)
+		}
+	}
+}

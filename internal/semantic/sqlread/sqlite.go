@@ -1,0 +1,96 @@
+package sqlread
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/semantic"
+)
+
+// busyTimeout is how long a reader waits for a lock of a writer: milliseconds.
+const busyTimeout = "5000"
+
+type sqliteReader struct {
+	name string
+	db   *sql.DB
+}
+
+func openSQLite(c Config) (Reader, error) {
+	if c.DSN == "" || strings.HasPrefix(c.DSN, "file:") || strings.ContainsRune(c.DSN, 0) {
+		return nil, stead.Invalid("dsn", "the database %s needs the path of a SQLite file", c.Name)
+	}
+	values := url.Values{"mode": {"ro"}, "_pragma": {"query_only(1)", "trusted_schema(0)", "busy_timeout(" + busyTimeout + ")"}}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: c.DSN}).EscapedPath(), RawQuery: values.Encode()}).String())
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInvalid, err, "the database %s can't be opened", c.Name)
+	}
+	db.SetMaxOpenConns(MaxConns)
+	const idle = time.Minute
+	db.SetConnMaxIdleTime(idle)
+	return &sqliteReader{c.Name, db}, nil
+}
+
+func (r *sqliteReader) Dialect() semantic.Dialect { return semantic.SQLite }
+func (r *sqliteReader) Close() error              { return r.db.Close() }
+
+// Read implements semantic.Database.
+func (r *sqliteReader) Read(ctx context.Context, statements []semantic.Statement, limits semantic.Limits) ([]semantic.Table, error) {
+	ctx, cancel := context.WithTimeout(ctx, semantic.QueryTimeout)
+	defer cancel()
+	tx, err := r.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, r.failed(ctx, err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	var out []semantic.Table
+	for _, s := range statements {
+		t, err := readRows(ctx, tx, s, limits)
+		if err != nil {
+			return nil, r.failed(ctx, err)
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+func readRows(ctx context.Context, tx *sql.Tx, s semantic.Statement, limits semantic.Limits) (semantic.Table, error) {
+	rows, err := tx.QueryContext(ctx, s.SQL, s.Args...)
+	if err != nil {
+		return semantic.Table{}, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return semantic.Table{}, err
+	}
+	kept := collect{limits: limits}
+	for rows.Next() {
+		row, to := make([]any, len(columns)), make([]any, len(columns))
+		for i := range row {
+			to[i] = &row[i]
+		}
+		if err := rows.Scan(to...); err != nil {
+			return semantic.Table{}, err
+		}
+		if !kept.add(row) {
+			break
+		}
+	}
+	return kept.out, rows.Err()
+}
+
+// failed tells what SQLite says of statements: it names tables and columns, never values.
+func (r *sqliteReader) failed(ctx context.Context, err error) error {
+	const generic = 1 // SQLITE_ERROR: no such table, no such column
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == generic {
+		return failed(ctx, r.name, err, strings.TrimPrefix(e.Error(), "SQL logic error: "))
+	}
+	return failed(ctx, r.name, err, "")
+}
