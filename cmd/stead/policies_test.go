@@ -91,7 +91,7 @@ func TestPoliciesOfTheDocuments(t *testing.T) {
 	}
 	var out bytes.Buffer
 	a := &app{out: &out, err: &out}
-	ran, failed, err := a.testPolicies(t.Context(), filepath.Join(examples, "cases.yaml"), "")
+	ran, failed, err := a.testPolicies(t.Context(), filepath.Join(examples, "cases.yaml"), "", nil)
 	if err != nil || failed > 0 || ran == 0 || len(shown) == 0 {
 		t.Errorf("%d of %d cases failed, %d policies shown: %v\n%s", failed, ran, len(shown), err, out.String())
 	}

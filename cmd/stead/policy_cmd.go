@@ -63,11 +63,11 @@ func readPolicies(paths []string, deny bool) (*cedar.Set, error) {
 	return cedar.Load(sources, cedar.Options{Deny: deny, Approvers: identity.Approvers()})
 }
 
-// decider is roles, then a set of policies, as a server has them.
-func decider(set *cedar.Set) policy.Authorizer {
+// decider is roles, then a set of policies, as a server has them, then sets of a project.
+func decider(set *cedar.Set, project *cedar.Project) policy.Authorizer {
 	d := cedar.New(identity.Authorizer{}, time.Now, slog.New(slog.DiscardHandler))
 	d.Replace(set)
-	return d
+	return d.With(func(context.Context, stead.ProjectID) (*cedar.Project, error) { return project, nil })
 }
 
 func (a *app) policyValidate() *cobra.Command {
@@ -87,14 +87,22 @@ func (a *app) policyValidate() *cobra.Command {
 
 func (a *app) policyTest() *cobra.Command {
 	var dir string
+	var sets []string
 	c := &cobra.Command{
 		Use: "test FILE…", Short: "Run cases: requests and what is expected of them", Args: cobra.MinimumNArgs(1),
 		Long: "Test runs the cases in YAML files (docs/policy.md) and ends with 1 when one of them fails.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.cases(args, func(file string) (ran, failed int, err error) { return a.testPolicies(cmd.Context(), file, dir) })
+			project, err := a.projectSets(cmd.Context(), sets)
+			if err != nil {
+				return err
+			}
+			return a.cases(args, func(file string) (ran, failed int, err error) {
+				return a.testPolicies(cmd.Context(), file, dir, project)
+			})
 		},
 	}
 	c.Flags().StringVar(&dir, "policies", "", "file or directory of policies (default: what the file of cases names)")
+	setsFlag(c, &sets)
 	return c
 }
 
@@ -115,7 +123,7 @@ func (a *app) cases(files []string, test func(file string) (ran, failed int, err
 	return nil
 }
 
-func (a *app) testPolicies(ctx context.Context, file, dir string) (ran, failed int, err error) {
+func (a *app) testPolicies(ctx context.Context, file, dir string, project *cedar.Project) (ran, failed int, err error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0, 0, stead.Wrap(stead.KindInvalid, err, "the cases can't be read")
@@ -124,16 +132,20 @@ func (a *app) testPolicies(ctx context.Context, file, dir string) (ran, failed i
 	if err != nil {
 		return 0, 0, err
 	}
-	if dir == "" {
-		if dir = filepath.Join(filepath.Dir(file), cases.Policies); cases.Policies == "" {
-			return 0, 0, stead.Invalid("policies", "the file names no policies: write policies: DIRECTORY, or use --policies")
-		}
+	var dirs []string
+	switch {
+	case dir != "":
+		dirs = []string{dir}
+	case cases.Policies != "":
+		dirs = []string{filepath.Join(filepath.Dir(file), cases.Policies)}
+	case project == nil:
+		return 0, 0, stead.Invalid("policies", "the file names no policies: write policies: DIRECTORY, or use --policies or --set")
 	}
-	set, err := readPolicies([]string{dir}, cases.Default == string(policy.Denied))
+	set, err := readPolicies(dirs, cases.Default == string(policy.Denied))
 	if err != nil {
 		return 0, 0, err
 	}
-	d := decider(set)
+	d := decider(set, project)
 	for _, c := range cases.Cases {
 		if err := c.Run(ctx, d); err != nil {
 			failed++
@@ -148,17 +160,27 @@ const maxReplayed = 1000
 
 func (a *app) policyReplay() *cobra.Command {
 	var dir string
+	var sets []string
 	var deny, onTrial bool
 	c := &cobra.Command{
 		Use: "replay [FILE | SESSION]…", Short: "Show which recorded decisions policies would change",
 		Long: "Replay asks policies about everything that recorded sessions did: exported files, sessions of a running server\n" +
 			"by their ids, or without arguments its newest " + strconv.Itoa(maxReplayed) + ". Nothing is done or changed.",
+		Example: "  stead policy replay --set payments=payments.cedar   # before it is pushed\n  stead policy replay --policies ./policies --set payments@3",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			set, err := readPolicies([]string{dir}, deny)
+			project, err := a.projectSets(cmd.Context(), sets)
 			if err != nil {
 				return err
 			}
-			r := &replaying{app: a, decider: decider(set), onTrial: onTrial, list: []changeRow{}}
+			var dirs []string
+			if dir != "" {
+				dirs = []string{dir}
+			}
+			set, err := readPolicies(dirs, deny)
+			if err != nil {
+				return err
+			}
+			r := &replaying{app: a, decider: decider(set, project), onTrial: onTrial, list: []changeRow{}}
 			if err := r.all(cmd.Context(), args); err != nil {
 				return err
 			}
@@ -168,9 +190,8 @@ func (a *app) policyReplay() *cobra.Command {
 	c.Flags().StringVar(&dir, "policies", "", "file or directory of policies")
 	c.Flags().BoolVar(&deny, "deny", false, "what no policy speaks of is refused")
 	c.Flags().BoolVar(&onTrial, "shadow", false, "policies in shadow count as if they were in force")
-	if err := c.MarkFlagRequired("policies"); err != nil {
-		return c
-	}
+	setsFlag(c, &sets)
+	c.MarkFlagsOneRequired("policies", "set")
 	return c
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/stead-dev/stead/internal/client"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/policy/cedar"
 	"github.com/stead-dev/stead/internal/policy/policyset"
 )
 
@@ -231,4 +232,53 @@ func (a *app) policySetsDelete() *cobra.Command {
 			return a.object(map[string]any{"name": args[0], "deleted": true}, func(w io.Writer) { fmt.Fprintln(w, args[0], "is deleted") })
 		},
 	}
+}
+
+// setsFlag has a command ask sets of a project as well.
+func setsFlag(c *cobra.Command, into *[]string) {
+	c.Flags().StringArrayVar(into, "set", nil, "a set of the project: NAME=FILE before it is pushed, or NAME or NAME@VERSION of the running server; may be repeated")
+}
+
+// projectSets reads sets as a project would have them; nil: none are named.
+func (a *app) projectSets(ctx context.Context, named []string) (*cedar.Project, error) {
+	if len(named) == 0 {
+		return nil, nil
+	}
+	var sets []*cedar.Set
+	for _, spec := range named {
+		s, err := a.projectSet(ctx, spec)
+		if err != nil {
+			return nil, fmt.Errorf("--set %s: %w", spec, err)
+		}
+		sets = append(sets, s)
+	}
+	return cedar.NewProject(sets), nil
+}
+
+func (a *app) projectSet(ctx context.Context, spec string) (*cedar.Set, error) {
+	if name, file, local := strings.Cut(spec, "="); local {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, stead.Wrap(stead.KindInvalid, err, "policies can't be read")
+		}
+		return policyset.Compile(name, policy.Enforce, string(text), identity.Approvers())
+	}
+	name, at, aged := strings.Cut(spec, "@")
+	version := int64(0)
+	if aged {
+		n, err := strconv.ParseInt(at, 10, 64)
+		if err != nil || n < 1 {
+			return nil, stead.Invalid("set", "%q is no version", at)
+		}
+		version = n
+	}
+	c, err := a.dial()
+	if err != nil {
+		return nil, err
+	}
+	v, err := c.PolicySet(ctx, name, version)
+	if err != nil {
+		return nil, err
+	}
+	return policyset.Compile(v.Name, v.Mode, v.Text, identity.Approvers())
 }
