@@ -57,7 +57,7 @@ func (n *node) tendConsents(s *consent.Service) {
 func askConsent(s *consent.Service) func(ctx context.Context, req policy.Request, vault, label, serverURL string, challenge []string) (session.ConsentNeeded, error) {
 	return func(ctx context.Context, req policy.Request, vault, label, serverURL string, challenge []string) (session.ConsentNeeded, error) {
 		p, err := s.Ask(ctx, consent.Question{Request: req, Vault: vault, Label: label, ServerURL: serverURL, Challenge: challenge})
-		return session.ConsentNeeded{Consent: p.ID, Server: label, ServerURL: serverURL, Issuer: p.Issuer, Scope: p.Scope, Link: p.Link, ExpiresAt: p.ExpiresAt}, err
+		return session.ConsentNeeded{Consent: p.ID, Server: label, ServerURL: serverURL, Issuer: p.Issuer, Scope: p.Scope, ExpiresAt: p.ExpiresAt}, err
 	}
 }
 

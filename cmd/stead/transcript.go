@@ -207,6 +207,9 @@ func answerCommand(session string, a client.Action) string {
 	case client.ActionApproval, client.ActionBudget, client.ActionRequest:
 		return "stead approvals approve " + a.RequestID
 	case client.ActionConsent:
+		if a.Link() == "" { // it is somebody else's session
+			return "its user opens the link that their session shows"
+		}
 		return "open " + a.Link()
 	case client.ActionOutcome:
 		return "stead approvals answer " + a.RequestID + " --happened RESULT | --not-happened | --give-up"

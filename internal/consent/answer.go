@@ -30,12 +30,10 @@ func (c stored) shown() Shown {
 
 // Show is what the page of a ticket says.
 func (s *Service) Show(ctx context.Context, ticket string) (Shown, error) {
-	n, data, p, err := s.find(ctx, "ticket", ticket)
+	n, data, err := s.find(ctx, s.ticketOf, ticket)
 	switch {
 	case err != nil:
 		return Shown{}, err
-	case !same(p.Ticket, n.Secret):
-		return Shown{}, unknown()
 	case data.ended():
 		return data.shown(), nil
 	case s.now() >= data.ExpiresAt:
@@ -48,20 +46,17 @@ func (s *Service) Show(ctx context.Context, ticket string) (Shown, error) {
 }
 
 // find reads the consent that a ticket or a state names.
-func (s *Service) find(ctx context.Context, use, token string) (name, stored, private, error) {
-	n, err := s.named(use, token)
+func (s *Service) find(ctx context.Context, read func(string) (name, error), text string) (name, stored, error) {
+	n, err := read(text)
 	if err != nil {
-		return n, stored{}, private{}, err
+		return n, stored{}, err
 	}
 	d, err := s.cfg.Documents.GetDocument(ctx, key(n.Project, n.ID))
-	if stead.KindOf(err) == stead.KindNotFound {
-		return n, stored{}, private{}, unknown()
-	}
 	if err != nil {
-		return n, stored{}, private{}, err
+		return n, stored{}, missing(err)
 	}
-	data, p, err := s.read(d)
-	return n, data, p, err
+	data, _, err := s.read(d)
+	return n, data, err
 }
 
 // waits refuses what nobody waits for any more: the session was deleted, its turn cancelled, the request denied.
@@ -83,7 +78,7 @@ type Way struct {
 
 // Begin sends a user on from the page. Of several ways the last one counts.
 func (s *Service) Begin(ctx context.Context, ticket string) (Way, error) {
-	n, data, _, err := s.find(ctx, "ticket", ticket)
+	n, data, err := s.find(ctx, s.ticketOf, ticket)
 	if err != nil {
 		return Way{}, err
 	}
@@ -92,7 +87,7 @@ func (s *Service) Begin(ctx context.Context, ticket string) (Way, error) {
 	}
 	state, verifier, browser := secret(), secret(), secret()
 	data, _, err = s.change(ctx, key(n.Project, n.ID), func(c *stored, p *private) error {
-		if !same(p.Ticket, n.Secret) || !c.open(s.now()) {
+		if !c.open(s.now()) {
 			return unknown()
 		}
 		c.Status, c.BegunAt = Begun, s.now()
@@ -102,7 +97,7 @@ func (s *Service) Begin(ctx context.Context, ticket string) (Way, error) {
 	if err != nil {
 		return Way{}, missing(err)
 	}
-	token, err := s.token("state", name{n.Project, n.ID, state})
+	token, err := s.state(name{n.Project, n.ID, state})
 	if err != nil {
 		return Way{}, err
 	}
@@ -122,7 +117,7 @@ type Answer struct {
 
 // Finish takes an answer, and tells the session. What is returned is for the page.
 func (s *Service) Finish(ctx context.Context, a Answer) (Shown, error) {
-	n, data, _, err := s.find(ctx, "state", a.State)
+	n, data, err := s.find(ctx, s.stateOf, a.State)
 	if err != nil {
 		return Shown{}, err
 	}
@@ -235,10 +230,10 @@ func (s *Service) end(ctx context.Context, k document.Key, status Status, reason
 	return data.shown(), nil
 }
 
-// finish ends a consent: nothing of what is sealed but the ticket is needed any more.
+// finish ends a consent: nothing of what is sealed is needed any more.
 func (c *stored) finish(p *private, status Status, reason string, now int64) {
 	c.Status, c.Reason, c.EndedAt = status, reason, now
-	*p = private{Ticket: p.Ticket}
+	*p = private{}
 }
 
 // missing is the error for a document that is gone.

@@ -22,10 +22,9 @@ type Question struct {
 	Challenge []string // WWW-Authenticate, as the server refused
 }
 
-// Page is what somebody must open.
+// Page is what somebody must open: see Link.
 type Page struct {
 	ID        string
-	Link      string
 	Issuer    string
 	Scope     string
 	ExpiresAt int64 // Unix milliseconds
@@ -50,16 +49,12 @@ func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
 		return Page{}, err
 	}
 	id := document.NewID(idPrefix)
-	p := private{Ticket: secret(), Secret: client.Secret}
+	p := private{Secret: client.Secret}
 	data := stored{
 		Status: Asked, Session: q.Request.Session, Agent: q.Request.Agent, For: q.Request.Principal, Vault: q.Vault, Label: q.Label, ServerURL: q.ServerURL,
 		Server: server, ClientID: client.ID, Method: client.Method, ExpiresAt: s.now() + Lifetime.Milliseconds(),
 	}
 	raw, err := s.write(key(project, id), &data, p)
-	if err != nil {
-		return Page{}, err
-	}
-	ticket, err := s.token("ticket", name{project, id, p.Ticket})
 	if err != nil {
 		return Page{}, err
 	}
@@ -71,7 +66,7 @@ func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
 	if given, err := s.given(ctx, d.Key, data, began); given || err != nil {
 		return Page{}, err
 	}
-	return Page{ID: id, Link: s.cfg.Base + PagePath + "?ticket=" + ticket, Issuer: server.Issuer, Scope: strings.Join(server.Scopes, " "), ExpiresAt: data.ExpiresAt}, nil
+	return Page{ID: id, Issuer: server.Issuer, Scope: strings.Join(server.Scopes, " "), ExpiresAt: data.ExpiresAt}, nil
 }
 
 // given reports whether a consent for the same was given since a time: whoever gave it has looked for others that wait before

@@ -11,8 +11,9 @@
 //	Finish  the user comes back: with the same browser, to the same place, from the same issuer, once
 //	Sweep   ends what dead nodes began, and tells sessions that a crash kept it from
 //
-// What keeps others out. The page is named by a ticket that cannot be guessed, and each way from it to the authorization server by a
-// state: both are sealed with the node's key, and say which document they are of. A state counts once and in the browser that
+// What keeps others out. The page is named by a ticket, which the node's key makes when it is shown and which stands nowhere; each way
+// from it to the authorization server by a state, which that key seals. Neither can be guessed, and both say which document they are
+// of. A state counts once and in the browser that
 // began with it (a cookie): so a user who is sent to the authorization server by somebody else, past the page that says for whom
 // it is, gives nobody anything. The code goes to the issuer that was asked, whose redirect URI is its own: neither another issuer's
 // answer nor one that says to be another's is taken. Tokens are for the session's own user, and no other user's session in the same
@@ -160,7 +161,6 @@ type stored struct {
 
 // private is what of a consent is sealed.
 type private struct {
-	Ticket   string `json:"ticket"`
 	Secret   string `json:"secret,omitempty"`   // of the client
 	State    string `json:"state,omitempty"`    // of the way that counts
 	Verifier string `json:"verifier,omitempty"` // of PKCE, of the same

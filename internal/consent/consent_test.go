@@ -144,8 +144,8 @@ func (d *desk) ask(p stead.Principal, session stead.SessionID) consent.Page {
 	return page
 }
 
-func ticket(page consent.Page) string {
-	u, err := url.Parse(page.Link)
+func (d *desk) ticket(page consent.Page) string {
+	u, err := url.Parse(d.nodes[1].Link(project, page.ID))
 	if err != nil {
 		return ""
 	}
@@ -155,7 +155,7 @@ func ticket(page consent.Page) string {
 // answer goes the way of a user's browser, up to where it comes back to.
 func (d *desk) answer(page consent.Page) consent.Answer {
 	d.t.Helper()
-	way, err := d.nodes[0].Begin(d.t.Context(), ticket(page))
+	way, err := d.nodes[0].Begin(d.t.Context(), d.ticket(page))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -264,7 +264,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 			"neither code nor error":       func(a *consent.Answer) { a.Code = "" },
 			"a state that was made up":     func(a *consent.Answer) { a.State = strings.Repeat("A", len(a.State)) },
 			"no state":                     func(a *consent.Answer) { a.State = "" },
-			"a ticket as state":            func(a *consent.Answer) { a.State = ticket(page) },
+			"a ticket as state":            func(a *consent.Answer) { a.State = d.ticket(page) },
 			"a state of which a bit fell":  func(a *consent.Answer) { b := []byte(a.State); b[len(b)/2] ^= 1; a.State = string(b) },
 			"somebody else's state":        func(a *consent.Answer) { a.State = others.State },
 		} {
@@ -277,8 +277,12 @@ func TestAnswersThatAreNone(t *testing.T) {
 		if granted, refused := d.count(); granted+refused != 0 || len(d.ends()) != 0 {
 			d.t.Fatalf("the token endpoint was asked, and gave %d", granted)
 		}
-		if _, err := d.nodes[0].Show(d.t.Context(), right.State); err == nil {
-			d.t.Error("a state opens the page")
+		own, other := d.ticket(page), d.ticket(consent.Page{ID: "consent_" + strings.Repeat("0", 32)})
+		half := len(own) / 2
+		for name, ticket := range map[string]string{"a state": right.State, "of another": other, "cut": own[:half], "mended": own[:half] + other[half:], "none": "", "empty": "e30"} {
+			if _, err := d.nodes[0].Show(d.t.Context(), ticket); stead.KindOf(err) != stead.KindNotFound {
+				d.t.Errorf("a ticket that is %s opens the page: %v", name, err)
+			}
 		}
 		if shown, err := d.finish(1, right); err != nil || shown.Status != consent.Given {
 			d.t.Errorf("the right one: %+v %v", shown, err)
@@ -317,14 +321,14 @@ func TestTheTimesOfAConsent(t *testing.T) {
 		if _, err := d.finish(0, again); stead.KindOf(err) != stead.KindNotFound {
 			d.t.Errorf("nobody waits: %v", err)
 		}
-		if _, err := d.nodes[0].Begin(d.t.Context(), ticket(page)); stead.KindOf(err) != stead.KindNotFound {
+		if _, err := d.nodes[0].Begin(d.t.Context(), d.ticket(page)); stead.KindOf(err) != stead.KindNotFound {
 			d.t.Errorf("nobody waits, and the page leads on: %v", err)
 		}
 		over := d.ask(ada, "sess_2")
 		d.later(consent.Lifetime)
 		for _, what := range []func() error{
-			func() error { _, err := d.nodes[0].Show(d.t.Context(), ticket(over)); return err },
-			func() error { _, err := d.nodes[0].Begin(d.t.Context(), ticket(over)); return err },
+			func() error { _, err := d.nodes[0].Show(d.t.Context(), d.ticket(over)); return err },
+			func() error { _, err := d.nodes[0].Begin(d.t.Context(), d.ticket(over)); return err },
 		} {
 			if err := what(); stead.KindOf(err) != stead.KindNotFound {
 				d.t.Errorf("after its time: %v", err)
@@ -374,7 +378,7 @@ func TestOneConsentServesAllOfAUsersSessions(t *testing.T) {
 		if len(told) != 2 || !told[one.ID] || !told[two.ID] || told[other.ID] {
 			d.t.Errorf("told %v", told)
 		}
-		if shown, err := d.nodes[1].Show(d.t.Context(), ticket(two)); err != nil || shown.Status != consent.Given {
+		if shown, err := d.nodes[1].Show(d.t.Context(), d.ticket(two)); err != nil || shown.Status != consent.Given {
 			d.t.Errorf("the page of the other: %+v %v", shown, err)
 		}
 		if _, err := d.finish(0, late); stead.KindOf(err) != stead.KindNotFound {

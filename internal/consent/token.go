@@ -22,31 +22,55 @@ const (
 // maxToken bounds a ticket or state that somebody sends.
 const maxToken = 2048
 
-// name is what a ticket or a state holds: which consent it is of, and what must not be guessed. It is sealed, so that
-// nobody reads the project out of a URL, and what somebody made up is refused before anything is looked for.
+// name is what a ticket or a state holds: which consent it is of, and what must not be guessed.
 type name struct {
 	Project stead.ProjectID `json:"p"`
 	ID      string          `json:"i"`
 	Secret  string          `json:"s"`
 }
 
-func (s *Service) token(use string, n name) (string, error) {
+// Link is the page of a consent, for whom it is shown to.
+func (s *Service) Link(project stead.ProjectID, id string) string {
+	text, err := json.Marshal(name{project, id, s.ticket(project, id)})
+	if err != nil {
+		return "" // texts always encode
+	}
+	return s.cfg.Base + PagePath + "?ticket=" + base64.RawURLEncoding.EncodeToString(text)
+}
+
+// ticket is what proves that a link was shown by who has the node's key.
+func (s *Service) ticket(project stead.ProjectID, id string) string {
+	return base64.RawURLEncoding.EncodeToString(s.cfg.Keys.Derive(seal.Label{Project: project, Kind: "consent ticket", ID: id}))
+}
+
+// ticketOf reads the ticket of a link: what somebody made up is refused before anything is looked for.
+func (s *Service) ticketOf(text string) (name, error) {
+	var n name
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(text) > maxToken || json.Unmarshal(raw, &n) != nil || n.ID == "" || !same(n.Secret, s.ticket(n.Project, n.ID)) {
+		return name{}, unknown()
+	}
+	return n, nil
+}
+
+// state is sealed, so that an authorization server reads nothing out of it.
+func (s *Service) state(n name) (string, error) {
 	plain, err := json.Marshal(n)
 	if err != nil {
 		return "", stead.Wrap(stead.KindInternal, err, "a consent can't be named")
 	}
-	return base64.RawURLEncoding.EncodeToString(s.cfg.Keys.Seal(seal.Label{Kind: "consent " + use}, plain)), nil
+	return base64.RawURLEncoding.EncodeToString(s.cfg.Keys.Seal(seal.Label{Kind: "consent state"}, plain)), nil
 }
 
-func (s *Service) named(use, token string) (name, error) {
+func (s *Service) stateOf(text string) (name, error) {
 	var n name
-	sealed, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(token) > maxToken {
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(text) > maxToken {
 		return n, unknown()
 	}
-	plain, err := s.cfg.Keys.Open(seal.Label{Kind: "consent " + use}, sealed)
+	plain, err := s.cfg.Keys.Open(seal.Label{Kind: "consent state"}, sealed)
 	if err != nil || json.Unmarshal(plain, &n) != nil || n.ID == "" || n.Secret == "" {
-		return n, unknown()
+		return name{}, unknown()
 	}
 	return n, nil
 }

@@ -86,7 +86,8 @@ func givenOf(g approval.Given) wireGiven {
 	return wireGiven{wireWho{g.By.Kind, g.By.ID}, g.At / 1000, g.Reason}
 }
 
-func inSession(a session.Approval) wireApproval {
+func (s *server) inSession(p stead.Principal, a session.Approval) wireApproval {
+	s.withLinks(p, []session.RequiredAction{a.Action})
 	return wireApproval{Object: "approval", Kind: approvalOfSession, ID: a.ID, SessionID: &a.SessionID, CreatedAt: a.CreatedAt, Status: approval.Open, Action: a.Action}
 }
 
@@ -142,7 +143,7 @@ func (s *server) listApprovals(w http.ResponseWriter, r *http.Request, p stead.P
 		}
 		more = found.HasMore || left == 0 && len(found.Data) > 0
 		for _, one := range found.Data[:min(left, len(found.Data))] {
-			all = append(all, inSession(one))
+			all = append(all, s.inSession(p, one))
 		}
 	}
 	return s.write(w, listOf(all, more, func(a wireApproval) string { return a.ID }))
@@ -161,7 +162,7 @@ func (s *server) getApproval(w http.ResponseWriter, r *http.Request, p stead.Pri
 	if err != nil {
 		return err
 	}
-	return s.write(w, inSession(found))
+	return s.write(w, s.inSession(p, found))
 }
 
 // decideRequest answers a request of the API that waits.

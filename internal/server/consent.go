@@ -11,13 +11,27 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/consent"
 	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/session"
 )
 
 // Consents ask users whether agents may act for them at tool servers: see package consent, which implements it.
 type Consents interface {
+	// Link is the page of a consent.
+	Link(project stead.ProjectID, id string) string
 	Show(ctx context.Context, ticket string) (consent.Shown, error)
 	Begin(ctx context.Context, ticket string) (consent.Way, error)
 	Finish(ctx context.Context, a consent.Answer) (consent.Shown, error)
+}
+
+// withLinks puts the link of a consent into what is shown to whom the session serves, by a key of theirs or by a token of the session,
+// and to nobody else: whoever has it could say yes for somebody else's account, and the agent would work there. Actions are the
+// caller's own.
+func (s *server) withLinks(p stead.Principal, actions []session.RequiredAction) {
+	for _, a := range actions {
+		if r := a.Request; s.Consents != nil && a.Type == session.ActionConsent && r.For.Project == p.Project && r.For.Kind == p.Kind && r.For.ID == p.ID {
+			r.URL = s.Consents.Link(p.Project, r.Consent)
+		}
+	}
 }
 
 // The pages of a consent are what a browser sees of this server. Nobody has a key there: a ticket, a state and a cookie are the

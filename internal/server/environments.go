@@ -330,6 +330,12 @@ func (s *server) deleteArtifact(w http.ResponseWriter, r *http.Request, p stead.
 	return s.write(w, deleted{id, true, "agent.session.artifact.deleted"})
 }
 
+// shown is a session as whoever asked for it by name sees it.
+func (s *server) shown(p stead.Principal, found session.Session) session.Session {
+	s.withLinks(p, found.RequiredActions)
+	return s.withRemoteURL(p, found)
+}
+
 // withRemoteURL shows a self-hosted environment's whole address to whoever asked for the session by
 // name. Streams and lists show it without the token, and so does the journal.
 func (s *server) withRemoteURL(p stead.Principal, found session.Session) session.Session {

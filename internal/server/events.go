@@ -120,5 +120,5 @@ func (s *server) forkSession(w http.ResponseWriter, r *http.Request, p stead.Pri
 	if err != nil {
 		return err
 	}
-	return s.write(w, s.withRemoteURL(p, made))
+	return s.write(w, s.shown(p, made))
 }

@@ -22,7 +22,7 @@ func (s *server) lifecycle(w http.ResponseWriter, r *http.Request, p stead.Princ
 	if err != nil {
 		return err
 	}
-	return s.write(w, s.withRemoteURL(p, changed))
+	return s.write(w, s.shown(p, changed))
 }
 
 func (s *server) exportSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -78,7 +78,7 @@ func (s *server) importSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
-	return s.write(w, s.withRemoteURL(p, made))
+	return s.write(w, s.shown(p, made))
 }
 
 // upload remembers how reading failed, so that a client that breaks off is told so, and gives each

@@ -31,7 +31,7 @@ func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if stream {
 		return s.follow(w, r, p, made.ID, &stead.Cursor{}, firstTurn())
 	}
-	return s.write(w, s.withRemoteURL(p, made))
+	return s.write(w, s.shown(p, made))
 }
 
 func (s *server) createRequest(ctx context.Context, p stead.Principal, req request) (c session.CreateRequest, stream bool, err error) {
@@ -180,7 +180,7 @@ func (s *server) getSession(w http.ResponseWriter, r *http.Request, p stead.Prin
 	if err != nil {
 		return err
 	}
-	return s.write(w, s.withRemoteURL(p, found))
+	return s.write(w, s.shown(p, found))
 }
 
 func (s *server) updateSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -196,7 +196,7 @@ func (s *server) updateSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
-	return s.write(w, s.withRemoteURL(p, changed))
+	return s.write(w, s.shown(p, changed))
 }
 
 func (s *server) sessionUpdate(o param.Object) (u session.Updated, err error) {
@@ -299,6 +299,9 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request, p stead.Pr
 	})
 	if err != nil {
 		return err
+	}
+	for _, one := range found.Data {
+		s.withLinks(p, one.RequiredActions)
 	}
 	return s.write(w, listOf(found.Data, found.HasMore, func(x session.Session) string { return string(x.ID) }))
 }

@@ -80,6 +80,11 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principa
 			return nil
 		}
 		err := s.Sessions.Stream(ctx, p, id, after, out.open, func(e session.StreamEvent) error {
+			if waits, ok := e.Body.(interface {
+				Actions() []session.RequiredAction
+			}); ok {
+				s.withLinks(p, waits.Actions())
+			}
 			if err := out.event(e); err != nil {
 				return err
 			}

@@ -20,7 +20,8 @@ import (
 //
 // A server that was answered about is not asked about again in the same turn.
 
-// ConsentNeeded says that a tool server wants its user's consent, and that the turn waits. It stands behind the outcome
+// ConsentNeeded says that a tool server wants its user's consent, and that the turn waits. The page to open is not in the journal: it is
+// shown to the user alone. It stands behind the outcome
 // of what the server refused: a model call whose tools could not be listed, or a tool call.
 type ConsentNeeded struct {
 	Consent   string `json:"consent"` // id of what keeps it
@@ -28,7 +29,6 @@ type ConsentNeeded struct {
 	ServerURL string `json:"server_url"`
 	Issuer    string `json:"issuer"` // the authorization server, where the user says yes or no
 	Scope     string `json:"scope,omitempty"`
-	Link      string `json:"link"`       // the page to open
 	ExpiresAt int64  `json:"expires_at"` // Unix milliseconds: nobody is waited for any longer
 	// Call is the model call before which it was found out; 0: there was none. That call counts as no attempt.
 	Call stead.Seq `json:"call,omitempty"`
@@ -216,7 +216,7 @@ func (t *TurnView) consentExpiry() int64 {
 
 func (v *View) consentAction(w *ConsentWait) RequiredAction {
 	r := &ActionRequest{
-		Type: ActionConsent, ServerLabel: w.Server, URL: w.Link, ExpiresAt: w.ExpiresAt / 1000, OnExpiry: DecisionDeny,
+		Type: ActionConsent, ServerLabel: w.Server, Consent: w.Consent, For: &v.Created.Principal, ExpiresAt: w.ExpiresAt / 1000, OnExpiry: DecisionDeny,
 		Message:   "The tool server " + w.Server + " wants to know that its user lets the agent act for them. Open the page, and say yes or no there.",
 		Arguments: mustJSON(map[string]string{"server_url": w.ServerURL, "issuer": w.Issuer, "scope": w.Scope}),
 	}

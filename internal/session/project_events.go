@@ -31,6 +31,9 @@ type sessionEvent struct {
 	Session Session `json:"session"`
 }
 
+// Actions are what the session waits for; they are this event's own.
+func (e *sessionEvent) Actions() []RequiredAction { return e.Session.RequiredActions }
+
 type turnEvent struct {
 	eventHead
 	SessionID stead.SessionID `json:"session_id"`

@@ -140,7 +140,7 @@ func (s *spec) input(name, rest string) bool {
 		}
 		s.event(session.KindInputBudget, p)
 	case "needs": // a consent to srv: "needs C", found before a model call, or "needs C ID", of a call
-		n := session.ConsentNeeded{Consent: id, Server: "srv", Link: "https://stead.example/" + id, ExpiresAt: 100000}
+		n := session.ConsentNeeded{Consent: id, Server: "srv", ExpiresAt: 100000}
 		if text != "" {
 			s.event(session.KindToolLost, session.ToolLost{CallID: text, Unconsented: true})
 		} else {

@@ -143,7 +143,10 @@ type ActionRequest struct {
 	Digest      string          `json:"digest,omitempty"`          // mcp_approval_request: of what is shown; an answer may name it
 	ExpiresAt   int64           `json:"expires_at,omitempty"`      // mcp_approval_request: Unix seconds
 	OnExpiry    string          `json:"on_expiry,omitempty"`       // what becomes of it then: deny or allow
-	URL         string          `json:"url,omitempty"`             // oauth_consent: the page to open
+	URL         string          `json:"url,omitempty"`             // oauth_consent: the page to open, for whom the session serves
+
+	Consent string           `json:"-"` // oauth_consent: its id, and who may see the page
+	For     *stead.Principal `json:"-"`
 }
 
 // Approval is an entry of the inbox: a required action and whose it is.
