@@ -140,7 +140,7 @@ func layout() []rule {
 		{"internal/model/azure", []string{"internal/model", "internal/model/openai", "internal/model/upstream"}, nil, "adapter: OpenAI's wire at Azure's address, with its credentials"},
 		{"internal/model/bedrock", []string{"internal/model", "internal/model/claude", "internal/model/upstream"}, nil, "adapter: Bedrock's Converse, with its signatures and frames"},
 		{"internal/model/gemini", []string{"internal/model", "internal/model/upstream"}, nil, "adapter: the Gemini API"},
-		{"internal/audit/stream", []string{"internal/audit", "internal/document"}, nil, "sends audit logs on to webhooks and syslog; keeps its place in documents"},
+		{"internal/audit/stream", []string{"internal/audit", "internal/document", "internal/policy"}, nil, "sends audit logs on to webhooks and syslog; keeps its place in documents"},
 		{"internal/model/catalog", []string{"internal/model", "internal/model/router"}, nil, "names of models and where they lead; knows no provider"},
 		{"internal/tool/mcp", []string{"internal/redact", "internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk", "golang.org/x/sys", "github.com/google/jsonschema-go"}, "adapter: Model Context Protocol"},
 		{"internal/tool/recollect", []string{"internal/memory", "internal/tool"}, nil, "an agent's tools over its memory stores: joins the two contracts"},

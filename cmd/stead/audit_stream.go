@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +17,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit/stream"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/tool/mcp"
 )
 
 // openStreams sends the audit logs to where the configuration says.
@@ -25,11 +30,63 @@ func (n *node) openStreams(store database) (*stream.Streamer, error) {
 		}
 		all = append(all, s)
 	}
-	s := stream.New(stream.Config{Streams: all, Logs: store, Positions: store, Node: uuid.NewString(), Now: time.Now, Log: n.log})
+	s := stream.New(stream.Config{Streams: all, Logs: store, Positions: store, Node: n.sends(), Now: time.Now, Log: n.log})
 	if len(all) > 0 {
 		n.onStop(s.Start())
 	}
 	return s, nil
+}
+
+// openApprovalStream tells webhooks of requests for approval.
+func (n *node) openApprovalStream(store database, guard mcp.Guard) (*stream.Streamer, error) {
+	var all []stream.Stream
+	for _, c := range n.cfg.Approvals.Webhooks {
+		sum := sha256.Sum256([]byte(c.URL))
+		s := stream.Stream{Name: "approvals-" + cmp.Or(c.Name, hex.EncodeToString(sum[:8])), Format: stream.Records, FromNow: true}
+		for _, p := range c.Projects {
+			s.Projects = append(s.Projects, stead.ProjectID(p))
+		}
+		secure, err := believed(c.URL, c.CA, "approvals.webhooks.ca")
+		if err != nil {
+			return nil, err
+		}
+		s.Receiver = stream.NewApprovals(c.URL, strings.TrimSuffix(n.cfg.PublicURL, "/"), c.Headers, []byte(c.Secret), mcp.GuardedTLS(guard, secure), time.Now)
+		all = append(all, s)
+	}
+	s := stream.New(stream.Config{Streams: all, Logs: store, Positions: store, Node: n.sends(), Now: time.Now, Log: n.log})
+	if len(all) > 0 {
+		n.onStop(s.Start())
+	}
+	return s, nil
+}
+
+// sends names this node among those that send. Of SQLite there is one: after a crash it goes on at once with what it was sending.
+func (n *node) sends() string {
+	if n.cfg.Database == "" {
+		return "alone"
+	}
+	return uuid.NewString()
+}
+
+// believed is whose certificates are, of the receiver at an address.
+func believed(address, ca, param string) (*tls.Config, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInvalid, err, "the address of a receiver can't be read")
+	}
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
+	if ca == "" {
+		return secure, nil
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInvalid, err, "the certificates of a receiver can't be read")
+	}
+	secure.RootCAs = x509.NewCertPool()
+	if !secure.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, stead.Invalid(param, "%s has no certificate in PEM", ca)
+	}
+	return secure, nil
 }
 
 func auditStream(c config.AuditStream) (stream.Stream, error) {
@@ -44,16 +101,9 @@ func auditStream(c config.AuditStream) (stream.Stream, error) {
 	if err != nil {
 		return s, stead.Wrap(stead.KindInvalid, err, "the address of the audit stream %s can't be read", c.Name)
 	}
-	secure := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
-	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
-		if err != nil {
-			return s, stead.Wrap(stead.KindInvalid, err, "the certificates of the audit stream %s can't be read", c.Name)
-		}
-		secure.RootCAs = x509.NewCertPool()
-		if !secure.RootCAs.AppendCertsFromPEM(pem) {
-			return s, stead.Invalid("audit.streams.ca", "%s has no certificate in PEM", c.CA)
-		}
+	secure, err := believed(c.URL, c.CA, "audit.streams.ca")
+	if err != nil {
+		return s, err
 	}
 	switch u.Scheme {
 	case "syslog+tls":

@@ -68,6 +68,7 @@ func run(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"tools":   tools,
 			"replace": replace,
 			"hub":     hub,
+			"hook":    hookScript,
 			"inside":  inside,
 
 			"consenting": consenting,

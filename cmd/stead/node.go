@@ -22,6 +22,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/audit/stream"
 	"github.com/stead-dev/stead/internal/ballast"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/capacity"
@@ -207,6 +208,14 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	switches := killswitch.New(store, time.Now)
+	guard, err := toolGuard(cfg)
+	if err != nil {
+		return err
+	}
+	told, err := n.openApprovalStream(store, guard)
+	if err != nil {
+		return err
+	}
 	streams, err := n.openStreams(store) // stops behind the log: what comes last is sent too
 	if err != nil {
 		return err
@@ -228,10 +237,6 @@ func (n *node) open(ctx context.Context) error {
 	}
 	var run *runner.Runner
 	callers, err := n.openIdentity(store, authorizer, func() *runner.Runner { return run })
-	if err != nil {
-		return err
-	}
-	guard, err := toolGuard(cfg)
 	if err != nil {
 		return err
 	}
@@ -272,7 +277,7 @@ func (n *node) open(ctx context.Context) error {
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
-		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: streams.Status, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
+		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: func() []stream.Status { return append(streams.Status(), told.Status()...) }, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,

@@ -2,13 +2,12 @@ package approval
 
 import (
 	"context"
-	"fmt"
 	"hash/fnv"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/policy"
 )
@@ -23,11 +22,11 @@ const (
 
 // Answer is somebody's answer.
 type Answer struct {
-	Decision string
-	Reason   string
-	Digest   string           // of what was shown; "": whoever answers does not say
-	To       *policy.Delegate // delegate: to whom
-	Key      string           // of idempotency; "": none
+	Decision string           `json:"decision"`
+	Reason   string           `json:"reason,omitempty"`
+	Digest   string           `json:"-"`             // of what was shown; "": whoever answers does not say
+	To       *policy.Delegate `json:"to,omitempty"`  // delegate: to whom
+	Key      string           `json:"key,omitempty"` // of idempotency, and as it is kept its SHA-256; "": none
 }
 
 // Service is the desk as the API has it: each call says who asks, and is decided about.
@@ -111,6 +110,9 @@ func (s *Service) Answer(ctx context.Context, p stead.Principal, id string, a An
 	if _, err := policy.Check(ctx, s.gate, policy.Request{Principal: p, Effect: policy.ApprovalGive, Resource: id}); err != nil {
 		return err
 	}
+	if a.Key != "" {
+		a.Key = hash([]byte(a.Key))
+	}
 	d := s.desk
 	turn := &d.turn[place(id)]
 	turn.Lock()
@@ -120,21 +122,38 @@ func (s *Service) Answer(ctx context.Context, p stead.Principal, id string, a An
 		if err != nil {
 			return err
 		}
+		if q.Pending != nil { // somebody else's step comes first
+			if err := d.behind(ctx, q); err != nil {
+				return err
+			}
+			continue
+		}
 		if q.taken(p, a) {
 			return nil
 		}
 		if err := d.check(q, p, a); err != nil {
 			return err
 		}
-		if err := d.record(ctx, q, p, a); err != nil {
-			return err
-		}
-		err = d.store(ctx, q, q.take(p, a, d.cfg.Now().UnixMilli()))
+		err = d.step(ctx, q, d.pending(ctx, q, stepAnswer, p, a))
 		if stead.KindOf(err) != stead.KindConflict {
 			return err
 		}
 	}
 	return stead.Errorf(stead.KindUnavailable, "request %s is being answered by others; try again", id)
+}
+
+// behind waits for a pending step, or finishes it when nobody does.
+func (d *Desk) behind(ctx context.Context, q *Question) error {
+	if d.cfg.Now().UnixMilli() >= q.due() {
+		return d.finish(ctx, q)
+	}
+	const look = 10 * time.Millisecond
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(look):
+		return nil
+	}
 }
 
 func place(id string) uint32 {
@@ -170,8 +189,7 @@ func (q *Question) taken(p stead.Principal, a Answer) bool {
 	if a.Key == "" {
 		return false
 	}
-	key := hash([]byte(a.Key))
-	mine := func(g Given) bool { return g.Key == key && g.By.Kind == p.Kind && g.By.ID == p.ID }
+	mine := func(g Given) bool { return g.Key == a.Key && g.By.Kind == p.Kind && g.By.ID == p.ID }
 	switch a.Decision {
 	case Approve:
 		return slices.ContainsFunc(q.Approved, mine)
@@ -179,42 +197,4 @@ func (q *Question) taken(p stead.Principal, a Answer) bool {
 		return q.Denial != nil && mine(*q.Denial)
 	}
 	return false
-}
-
-// take changes the question as an answer says, and returns what that was.
-func (q *Question) take(p stead.Principal, a Answer, now int64) string {
-	given := Given{By: p, At: now, Reason: a.Reason}
-	if a.Key != "" {
-		given.Key = hash([]byte(a.Key))
-	}
-	switch a.Decision {
-	case Delegate:
-		q.Delegated = &policy.Delegation{To: *a.To, By: p}
-		return "handed on"
-	case Approve:
-		q.Approved, q.Delegated = append(q.Approved, given), nil
-		if q.Needs.Missing(q.givers(), q.By) == 0 {
-			q.Enough = now
-		}
-		return "approved"
-	}
-	q.Denial = &given
-	return "denied"
-}
-
-// record puts an answer into the audit log.
-func (d *Desk) record(ctx context.Context, q *Question, p stead.Principal, a Answer) error {
-	call := audit.CallOf(ctx)
-	r := audit.Record{
-		At: d.cfg.Now().UnixMilli(), Project: p.Project, Session: q.Session, Principal: audit.Principal{Kind: p.Kind, ID: p.ID, Role: p.Role, Key: call.Key},
-		Action: audit.ActAnswer, Resource: q.ID, Decision: audit.Allow, By: By, Reason: a.Reason, Policies: q.Policies, Version: q.Version, Request: call.Request, From: call.From,
-		Detail: fmt.Sprintf("%s %s %s, effect %s", a.Decision, q.Effect, q.Resource, q.Digest()),
-	}
-	if a.To != nil {
-		r.Detail = fmt.Sprintf("%s to %s: %s %s, effect %s", a.Decision, a.To, q.Effect, q.Resource, q.Digest())
-	}
-	if a.Decision == Deny || a.Decision == Cancel {
-		r.Decision = audit.Deny
-	}
-	return d.cfg.Record(ctx, r)
 }

@@ -109,6 +109,8 @@ type Question struct {
 	Delegated *policy.Delegation `json:"delegated,omitempty"`
 	Denial    *Given             `json:"denial,omitempty"`
 	Use       *Use               `json:"use,omitempty"`
+	Lapsed    int64              `json:"lapsed,omitempty"`  // when it was recorded that the time is over
+	Pending   *Pending           `json:"pending,omitempty"` // what is being recorded
 
 	version int64  // of the document
 	slot    string // which request it is
@@ -239,13 +241,24 @@ func hash(b []byte) string {
 // owner is the tag of a principal's questions.
 func owner(p stead.Principal) string { return digest(string(p.Kind), p.ID) }
 
+// due is when somebody must look at the question again.
+func (q *Question) due() int64 {
+	switch {
+	case q.Pending != nil:
+		return q.Pending.At + settleFor.Milliseconds()
+	case q.Lapsed == 0 && q.Enough == 0 && q.Denial == nil && q.Use == nil:
+		return q.Until
+	}
+	return q.goes()
+}
+
 func (q *Question) document(now int64) (document.Document, error) {
 	data, err := json.Marshal(q)
 	if err != nil {
 		return document.Document{}, stead.Wrap(stead.KindInternal, err, "a request for approval can't be written")
 	}
 	return document.Document{
-		Key: document.Key{Project: q.Project, Kind: kind, ID: q.ID}, Version: q.version + 1, CreatedAt: q.At, UpdatedAt: now, ExpiresAt: q.goes(), Tag: owner(q.By), Data: data,
+		Key: document.Key{Project: q.Project, Kind: kind, ID: q.ID}, Version: q.version + 1, CreatedAt: q.At, UpdatedAt: now, ExpiresAt: q.due(), Tag: owner(q.By), Data: data,
 	}, nil
 }
 

@@ -41,6 +41,8 @@ type world struct {
 	now    time.Time
 	log    []audit.Record
 	fail   error // of recording
+	die    bool  // after it: nothing is stored from then on
+	dead   bool
 }
 
 // Decide is what policies say.
@@ -58,11 +60,38 @@ func (w *world) Decide(_ context.Context, req policy.Request) (policy.Decision, 
 	return policy.Decision{Allow: true, By: "role"}, nil
 }
 
+// mortal is the documents of a node that may die.
+type mortal struct {
+	document.Store
+	w *world
+}
+
+func (m mortal) UpdateDocument(ctx context.Context, d document.Document) (document.Document, error) {
+	m.w.mu.Lock()
+	dead := m.w.dead
+	m.w.mu.Unlock()
+	if dead {
+		return d, stead.Errorf(stead.KindInternal, "killed")
+	}
+	return m.Store.UpdateDocument(ctx, d)
+}
+
 func newWorld(t *testing.T, docs document.Store) *world {
 	return &world{
 		t: t, docs: docs, now: time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC), denied: map[policy.Effect]bool{},
 		needs: map[policy.Effect]*policy.Needs{policy.VaultWrite: {Roles: []stead.Role{"approver", "owner"}, ExpiresMS: time.Hour.Milliseconds()}},
 	}
+}
+
+func (w *world) recorded(action string) (out []audit.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.log {
+		if r.Action == action {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func (w *world) pass(d time.Duration) {
@@ -79,7 +108,7 @@ type node struct {
 }
 
 func (w *world) node() *node {
-	desk := approval.NewDesk(approval.Config{Documents: w.docs, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	desk := approval.NewDesk(approval.Config{Documents: mortal{w.docs, w}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Now: func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now },
 		Record: func(_ context.Context, r audit.Record) error {
 			w.mu.Lock()
@@ -87,6 +116,7 @@ func (w *world) node() *node {
 			if w.fail == nil {
 				w.log = append(w.log, r)
 			}
+			w.dead = w.die
 			return w.fail
 		}})
 	return &node{w, desk, approval.NewAuthorizer(w, desk), approval.NewService(desk, w, w)}
@@ -169,8 +199,13 @@ func TestTheSameRequestPassesOnce(t *testing.T) {
 	if next := waits(t, two.send(ada, "{}", "").ask(policy.VaultWrite)); next.ID == first.ID {
 		t.Error("a used approval is asked about again under its id")
 	}
-	if len(w.log) != 1 || w.log[0].Action != audit.ActAnswer || !strings.Contains(w.log[0].Detail, first.Digest) || w.log[0].Principal.ID != "eve" || w.log[0].Reason != "" {
-		t.Errorf("recorded: %+v", w.log)
+	answers := w.recorded(audit.ActAnswer)
+	if len(answers) != 1 || !strings.Contains(answers[0].Detail, first.Digest) || answers[0].Principal.ID != "eve" || answers[0].Approval.Answer != approval.Approve {
+		t.Errorf("recorded: %+v", answers)
+	}
+	asks := w.recorded(audit.ActAsk)
+	if a := asks[0].Approval; len(asks) != 5 || a.ID != first.ID || a.Digest != first.Digest || a.Until != first.ExpiresAt || a.For != "user:ada" || a.Of != "POST /v1/vaults" || a.Then != "deny" || a.Count != 1 {
+		t.Errorf("recorded: %d %+v", len(asks), asks[0].Approval)
 	}
 }
 
@@ -207,7 +242,16 @@ func TestDeniedExpiredAndByDefault(t *testing.T) {
 	waits(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))
 
 	w.pass(approval.UseWithin + approval.KeepFor + time.Hour)
-	must(t, n.desk.SweepOnce(t.Context()))
+	for range 2 { // what nobody answered is recorded first
+		must(t, n.desk.SweepOnce(t.Context()))
+	}
+	lapsed := map[string]int{}
+	for _, r := range w.recorded(audit.ActExpire) {
+		lapsed[r.Resource]++
+	}
+	if len(lapsed) != 5 || lapsed[again.ID] != 1 || lapsed[third.ID] != 0 {
+		t.Errorf("recorded that nobody answered: %v", lapsed)
+	}
 	if left := w.docs.(*documenttest.Memory).Count("p", "approval"); left != 0 {
 		t.Errorf("%d questions are left for ever", left)
 	}
@@ -248,8 +292,8 @@ func TestAnAnswerIsRecordedOrNotTaken(t *testing.T) {
 	must(t, n.s.Answer(t.Context(), eve, q.ID, key))
 	must(t, n.s.Answer(t.Context(), eve, q.ID, key)) // its answer was lost
 	isKind(t, n.s.Answer(t.Context(), zoe, q.ID, key), stead.KindInvalid)
-	if len(w.log) != 1 {
-		t.Errorf("recorded: %+v", w.log)
+	if n := len(w.recorded(audit.ActAnswer)); n != 1 {
+		t.Errorf("%d answers are recorded", n)
 	}
 }
 
@@ -307,6 +351,32 @@ func TestAfterACrash(t *testing.T) {
 	must(t, n.answer(eve, q.ID, approval.Approve))
 	must(t, n.send(ada, "x", "k").ask(policy.VaultWrite))
 	waits(t, n.send(ada, "x", "another").ask(policy.VaultWrite)) // another key is another act
+}
+
+// TestAStepThatWasCutOff: whoever records a step dies before it counts. Nobody waits for it for ever, it is recorded, and no answer of others
+// comes between.
+func TestAStepThatWasCutOff(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	dying := w.node()
+	q := waits(t, dying.send(ada, "{}", "").ask(policy.VaultWrite))
+	w.die = true
+	isKind(t, dying.answer(eve, q.ID, approval.Deny), stead.KindInternal)
+	w.die, w.dead = false, false
+	n := w.node()
+	waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite)) // not yet
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := n.s.Answer(short, zoe, q.ID, approval.Answer{Decision: approval.Approve}); err == nil {
+		t.Error("an answer overtook another that is being recorded")
+	}
+	w.pass(10 * time.Second)
+	must(t, n.desk.SweepOnce(t.Context()))
+	if err := n.send(ada, "{}", "").ask(policy.VaultWrite); err == nil || !strings.Contains(err.Error(), "user eve denied") {
+		t.Errorf("%v", err)
+	}
+	if r := w.recorded(audit.ActAnswer); len(r) == 0 || r[0].Decision != audit.Deny {
+		t.Errorf("recorded: %v", r)
+	}
 }
 
 func TestQuestionsAreFew(t *testing.T) {
@@ -404,6 +474,9 @@ func TestStorm(t *testing.T) {
 					t.Errorf("an answer: %v", err)
 				}
 			})
+			if r := len(w.recorded(audit.ActAnswer)); r != 2 {
+				t.Errorf("%d answers are recorded, of two that count", r)
+			}
 			if n := taken.Load(); n != 2 {
 				t.Errorf("%d answers were taken, of two that it takes", n)
 			}

@@ -90,6 +90,12 @@ func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said polic
 			return policy.Decision{}, false, err
 		}
 		now := d.cfg.Now().UnixMilli()
+		if q.lapses(now) {
+			if err := d.lapse(ctx, q); err != nil && stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
+				return policy.Decision{}, false, err
+			}
+			continue
+		}
 		switch status := q.Status(now); {
 		case status == Used && act.Key != "" && q.Use.Key == hash([]byte(act.Key)) && now < q.Use.At+ReplayFor.Milliseconds():
 			return allowed(said, q.ID, "a repeat of what was approved"), true, nil
@@ -103,7 +109,7 @@ func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said polic
 			if act.Key != "" {
 				q.Use.Key = hash([]byte(act.Key))
 			}
-			if err := d.store(ctx, q, "used"); err == nil {
+			if err := d.store(ctx, q); err == nil {
 				return allowed(said, q.ID, how), true, nil
 			} else if stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
 				return policy.Decision{}, false, err
@@ -136,7 +142,7 @@ func (d *Desk) giveBack(ctx context.Context, act *Act, asked *Question) {
 		q, err := d.load(ctx, asked.Project, id)
 		if err == nil && q.Use != nil && q.Use.Request == act.Request {
 			q.Use = nil
-			err = d.store(ctx, q, "given back")
+			err = d.store(ctx, q)
 		}
 		if err != nil { // it stays used up, and is asked about again
 			d.cfg.Log.Warn("an approval could not be given back", "request", id, "err", err)

@@ -68,6 +68,7 @@ func (q *Question) again(now int64) *Question {
 
 // ask stores a question, unless there is one about this very request: then it returns that one.
 func (d *Desk) ask(ctx context.Context, fresh *Question) (*Question, error) {
+	fresh.Pending = d.pending(ctx, fresh, stepAsk, fresh.By, Answer{})
 	doc, err := fresh.document(fresh.At)
 	if err != nil {
 		return nil, err
@@ -87,7 +88,7 @@ func (d *Desk) ask(ctx context.Context, fresh *Question) (*Question, error) {
 	if err := d.makeRoom(ctx, q); err != nil {
 		return nil, err
 	}
-	return q, d.cfg.note(ctx, q, "asked")
+	return q, d.finish(ctx, q)
 }
 
 // makeRoom keeps a principal's questions few: what is over goes, and when too many wait, the new one does. Whoever asks at the same time
@@ -139,7 +140,7 @@ func (d *Desk) load(ctx context.Context, project stead.ProjectID, id string) (*Q
 }
 
 // store stores a question over the version that was read: KindConflict when somebody was quicker.
-func (d *Desk) store(ctx context.Context, q *Question, what string) error {
+func (d *Desk) store(ctx context.Context, q *Question) error {
 	doc, err := q.document(d.cfg.Now().UnixMilli())
 	if err != nil {
 		return err
@@ -148,7 +149,7 @@ func (d *Desk) store(ctx context.Context, q *Question, what string) error {
 		return err
 	}
 	q.version++
-	return d.cfg.note(ctx, q, what)
+	return nil
 }
 
 // remove takes a question away, if it is as it was read.
@@ -160,19 +161,13 @@ func (d *Desk) remove(ctx context.Context, q *Question) error {
 	return err
 }
 
-// note logs what became of a question.
-func (c *Config) note(_ context.Context, q *Question, what string) error {
-	c.Log.Info("request for approval "+what, "request", q.ID, "effect", q.Effect, "resource", q.Resource, "principal", q.By.ID)
-	return nil
-}
-
-// sweepEvery is how often questions are looked for that nobody needs any more, and sweepAtOnce how many are taken together.
+// sweepEvery is how often questions are looked for whose time is over, and sweepAtOnce how many are taken together.
 const (
-	sweepEvery  = time.Minute
+	sweepEvery  = 2 * time.Second
 	sweepAtOnce = 200
 )
 
-// Sweep removes questions that are over, until the function that it returns is called. Any number of nodes may.
+// Sweep looks after questions, until the function that it returns is called. Any number of nodes may.
 func (d *Desk) Sweep() (stop func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -195,7 +190,7 @@ func (d *Desk) Sweep() (stop func(context.Context) error) {
 	}
 }
 
-// SweepOnce removes what is over by now.
+// SweepOnce finishes what others began, records what nobody answered in time, and removes what is over.
 func (d *Desk) SweepOnce(ctx context.Context) error {
 	for {
 		over, err := d.cfg.Documents.ExpiredDocuments(ctx, kind, d.cfg.Now().UnixMilli(), sweepAtOnce)
@@ -203,7 +198,7 @@ func (d *Desk) SweepOnce(ctx context.Context) error {
 			return err
 		}
 		for _, doc := range over {
-			if err := d.remove(ctx, &Question{Project: doc.Project, ID: doc.ID, version: doc.Version}); err != nil {
+			if err := d.tend(ctx, doc); err != nil {
 				return err
 			}
 		}
@@ -211,4 +206,24 @@ func (d *Desk) SweepOnce(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// tend does what is due of one question.
+func (d *Desk) tend(ctx context.Context, doc document.Document) error {
+	q, err := decode(doc)
+	if err != nil {
+		return err
+	}
+	switch now := d.cfg.Now().UnixMilli(); {
+	case q.Pending != nil:
+		err = d.finish(ctx, q)
+	case q.lapses(now):
+		err = d.lapse(ctx, q)
+	case now >= q.goes():
+		err = d.remove(ctx, q)
+	}
+	if k := stead.KindOf(err); k == stead.KindConflict || k == stead.KindNotFound {
+		return nil // another node did
+	}
+	return err
 }

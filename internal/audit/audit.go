@@ -97,6 +97,8 @@ type Record struct {
 	Request   string          `json:"request,omitempty"`  // id of the request, as in X-Request-Id
 	From      string          `json:"from,omitempty"`     // network address of the caller
 	Detail    string          `json:"detail,omitempty"`   // "DELETE /v1/files/file_1"
+	// Approval is the request for approval that ActAsk, ActAnswer and ActExpire are about.
+	Approval *policy.Asking `json:"approval,omitempty"`
 }
 
 // The acts that no effect of package policy names.
@@ -120,6 +122,12 @@ const (
 // of what was shown.
 const ActAnswer = "approval.answer"
 
+// ActAsk is that a request for approval was made, and ActExpire that its time was over before enough had answered. Resource: the request.
+const (
+	ActAsk    = "approval.ask"
+	ActExpire = "approval.expire"
+)
+
 // ActErase is that a certificate of an erasure is issued. Resource: the erasure; Detail: of whom, and the SHA-256 of the certificate.
 const ActErase = "erasure.certify"
 
@@ -140,6 +148,13 @@ func (r Record) clean() Record {
 		policies = append(policies, short(p))
 	}
 	r.Policies = policies
+	if r.Approval != nil {
+		a := *r.Approval
+		for _, s := range []*string{&a.ID, &a.Kind, (*string)(&a.Effect), &a.Of, &a.For, &a.Digest, &a.Then, &a.Answer, &a.To} {
+			*s = short(*s)
+		}
+		r.Approval = &a
+	}
 	return r
 }
 

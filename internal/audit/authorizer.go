@@ -102,8 +102,14 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 	}
 	if a := req.Answer; a != nil {
 		r.Action, r.Reason, r.Detail = ActAnswer, a.Why, a.Decision+" "+a.Tool+", effect "+a.Digest
-		if a.Decision == "deny" || a.Decision == "cancel" {
+		r.Approval = a.Asking
+		switch a.Decision {
+		case "deny", "cancel":
 			r.Decision = Deny
+		case policy.Ask:
+			r.Action = ActAsk
+		case policy.Expire:
+			r.Action = ActExpire
 		}
 	}
 	if req.Destination != "" {
@@ -141,7 +147,7 @@ func (a *Authorizer) Draft(ctx context.Context, req policy.Request, d policy.Dec
 // credential is recorded, and every step of a consent to one, whoever acts: it may be asked for long after the session is gone.
 // So is what approvals are asked for and used by.
 func (a *Authorizer) recorded(req policy.Request, said policy.Decision, d Decision) bool {
-	if req.Effect == policy.CredentialUse || req.Effect == policy.CredentialConsent || said.Approval != "" {
+	if req.Effect == policy.CredentialUse || req.Effect == policy.CredentialConsent || said.Approval != "" || req.Answer != nil {
 		return true
 	}
 	if req.Effect == policy.MemoryEntryRead { // it refuses nobody: what is hidden is not there

@@ -9,7 +9,7 @@ import (
 
 // check refuses what would fail later, or silently not happen.
 func (c *Config) check() error {
-	for _, step := range []func() error{c.checkDoor, c.checkDatabase, c.checkProviders, c.checkModels, c.checkIdentity, c.checkOAuth, c.checkServers, c.checkEnvironments, c.checkResidency, c.checkCapacity, c.checkCommitments, c.checkBudgets, c.checkPolicies, c.checkGuardrails, c.checkMemory, c.checkSemantic, c.checkAudit, c.checkRetention, c.checkPrices, c.checkSettlement} {
+	for _, step := range []func() error{c.checkDoor, c.checkDatabase, c.checkProviders, c.checkModels, c.checkIdentity, c.checkOAuth, c.checkServers, c.checkEnvironments, c.checkResidency, c.checkCapacity, c.checkCommitments, c.checkBudgets, c.checkPolicies, c.checkGuardrails, c.checkMemory, c.checkSemantic, c.checkAudit, c.checkApprovals, c.checkRetention, c.checkPrices, c.checkSettlement} {
 		if err := step(); err != nil {
 			return err
 		}

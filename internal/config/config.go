@@ -19,6 +19,7 @@
 //	            tools: [{name, call}], environments: {hour, gigabyte_month, egress_gigabyte}}]
 //	settlement  {rest, rules: [{name, match, shares: [{party, basis_points, unit, microcents_per_unit}]}]}
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
+//	approvals   {webhooks: [{name, url, secret, projects, headers, ca}]}
 //	policies    {directory, inline, default}
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}
@@ -119,6 +120,8 @@ type Config struct {
 	Policies Policies `yaml:"policies"`
 	// Audit says where audit logs are sent to.
 	Audit Audit `yaml:"audit"`
+	// Approvals says who is told of requests for approval.
+	Approvals Approvals `yaml:"approvals"`
 	// Retention says how long projects keep things.
 	Retention []Retention `yaml:"retention"`
 	// Guardrails check what goes to and comes from agents, in this order.

@@ -35,6 +35,28 @@ type Delegation struct {
 	By stead.Principal `json:"by"`
 }
 
+// Asking is what records of a request for approval say about it, so that whoever is told by them need not look it up.
+type Asking struct {
+	ID     string       `json:"id"`
+	Kind   string       `json:"kind"` // AskingSession or AskingRequest
+	Effect Effect       `json:"effect"`
+	Of     string       `json:"of"`              // "shop/refund", "POST /v1/vaults"
+	For    string       `json:"for"`             // in whose name: "user:ada"
+	Digest string       `json:"digest"`          // of what is shown
+	Until  int64        `json:"until,omitempty"` // Unix milliseconds; 0: for ever
+	Then   string       `json:"then,omitempty"`  // allow or deny
+	Roles  []stead.Role `json:"roles,omitempty"` // that may approve
+	Count  int          `json:"count,omitempty"` // how many must
+	Answer string       `json:"answer,omitempty"`
+	To     string       `json:"to,omitempty"` // to whom it was handed
+}
+
+// Kinds of Asking.
+const (
+	AskingSession = "session" // a session waits
+	AskingRequest = "request" // a request of the API does
+)
+
 // Asked is a question that stands: what it takes, in whose name the effect is, who has approved, and to whom the next was handed. The
 // rules of answering are the same whatever is asked about.
 type Asked struct {

@@ -174,7 +174,14 @@ type Answer struct {
 	Why      string
 	Tool     string // that was asked about: "server/tool"
 	Digest   string // of what was shown
+	Asking   *Asking
 }
+
+// What Answer.Decision says where nobody answered.
+const (
+	Ask    = "ask"    // the question is new
+	Expire = "expire" // its time is over
+)
 
 // Spend is what a session has cost so far, and what it may.
 type Spend struct {

@@ -141,9 +141,10 @@ func (r *Runner) answerDrafts(ctx context.Context, v *session.View, p stead.Prin
 			Carried: true, Answer: v.Answered(c, *in.Approval),
 		}
 		if edited := in.Approval.Arguments; edited != "" {
-			req.Arguments, req.Answer.Decision = []byte(edited), session.DecisionEdit
+			req.Arguments, req.Answer.Decision, req.Answer.Asking.Answer = []byte(edited), session.DecisionEdit, session.DecisionEdit
 		}
 		if to := in.Approval.To; to != nil {
+			req.Answer.Asking.To = to.String()
 			req.Answer.Decision += " to " + to.String() + ":"
 		}
 		drafts = r.draft(ctx, drafts, req, policy.Decision{Allow: true, By: "person"})

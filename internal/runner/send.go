@@ -94,8 +94,13 @@ func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionK
 		if err != nil {
 			return r.replayedOr(ctx, key, req, err)
 		}
-		if in.Update, err = listingAfter(v, in.Events); err != nil {
+		after, err := viewAfter(v, in.Events)
+		if err != nil {
 			return err
+		}
+		in.Update = listingOf(after)
+		if edits(req.Inputs) { // what others approved is void: they are asked anew
+			in.Audit = r.askDrafts(ctx, v.Asks(), after, in.Audit)
 		}
 		if !answers && try >= maxMessageConflicts {
 			// A message needs no particular state. The session moves on faster than its listing can
@@ -146,17 +151,15 @@ const maxMessageConflicts = 4
 
 // listingAfter is what lists show once the events are stored at the view's tail.
 func listingAfter(v *session.View, events []stead.Event) (*journal.Listing, error) {
-	next, err := copyView(v)
+	next, err := viewAfter(v, events)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range events {
-		e.Seq = next.Tail + 1
-		if err := next.Apply(e); err != nil {
-			return nil, err
-		}
-	}
-	return &journal.Listing{Status: next.Status(), Metadata: next.Created.Metadata, LastActive: next.LastActive}, nil
+	return listingOf(next), nil
+}
+
+func listingOf(v *session.View) *journal.Listing {
+	return &journal.Listing{Status: v.Status(), Metadata: v.Created.Metadata, LastActive: v.LastActive}
 }
 
 // replayedOr answers a repeated request like the first time: what it answered is not open any more,

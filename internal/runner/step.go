@@ -8,6 +8,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/usage/meter"
 )
@@ -83,6 +84,7 @@ func (a *actor) step() (released bool, err error) {
 func (a *actor) plan() (*plan, error) {
 	p := &plan{after: a.state.Tail}
 	a.decided = nil
+	asked := a.state.Asks()
 	if err := a.abandonCode(p); err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func (a *actor) plan() (*plan, error) {
 		}
 		settled = len(p.events) == n
 	}
-	p.starts, p.audit = append(p.starts, p.calls...), a.decided
+	p.starts, p.audit = append(p.starts, p.calls...), a.r.askDrafts(a.ctx, asked, &a.state.View, a.decided)
 	p.release = settled && !p.scarce && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background()) && !a.resident()
 	return p, nil
 }
@@ -209,8 +211,12 @@ func (a *actor) intend(p *plan, c session.Command) error {
 	case session.LapseConsent:
 		return a.record(p, session.KindConsentLapsed, session.ConsentLapsed{Consent: c.Consent})
 	case session.LapseTool:
+		a.decided = a.r.putDraft(a.ctx, &a.state.View, c.Call, policy.Expire, a.decided)
 		return a.record(p, session.KindToolLapsed, session.ToolLapsed{CallID: c.Call.CallID})
 	case session.RefuseTool:
+		if c.Reason == session.ToldExpired {
+			a.decided = a.r.putDraft(a.ctx, &a.state.View, c.Call, policy.Expire, a.decided)
+		}
 		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: c.Reason})
 	case session.ExtendEnvironment:
 		return a.extend(p)

@@ -108,7 +108,46 @@ func (v *View) Digest(c *Call) string {
 
 // Answered is what stands in the audit log of an answer to a call's question.
 func (v *View) Answered(c *Call, in ApprovalInput) *policy.Answer {
-	return &policy.Answer{Decision: in.Decision, Why: in.Reason, Tool: c.resource(), Digest: v.Digest(c)}
+	out := &policy.Answer{Decision: in.Decision, Why: in.Reason, Tool: c.resource(), Digest: v.Digest(c), Asking: v.asking(c)}
+	out.Asking.Answer = in.Decision
+	return out
+}
+
+// Put is what stands in the audit log of a call's question itself: that it is asked, or that its time is over.
+func (v *View) Put(c *Call, what string) *policy.Answer {
+	out := &policy.Answer{Decision: what, Tool: c.resource(), Digest: v.Digest(c), Asking: v.asking(c)}
+	if c.Decided != nil {
+		out.Why = c.Decided.Reason
+	}
+	return out
+}
+
+func (v *View) asking(c *Call) *policy.Asking {
+	by := v.Created.Principal
+	out := &policy.Asking{
+		ID: c.RequestID(v.Key.Session), Kind: policy.AskingSession, Effect: policy.ToolCall, Of: c.resource(), For: string(by.Kind) + ":" + by.ID, Digest: v.Digest(c),
+	}
+	if n := c.Held(); n != nil {
+		out.Until, out.Then, out.Roles, out.Count = c.Until, n.Lapses(), n.Roles, max(1, n.Count)
+	}
+	return out
+}
+
+// Asks are the calls that wait for an approval, by their requests.
+func (v *View) Asks() map[string]*Call {
+	if v.Turn == nil {
+		return nil
+	}
+	var out map[string]*Call
+	for _, c := range v.Turn.Calls {
+		if c.State == CallApproval {
+			if out == nil {
+				out = map[string]*Call{}
+			}
+			out[c.RequestID(v.Key.Session)] = c
+		}
+	}
+	return out
 }
 
 // expiry is the first time at which a held call expires, or a consent lapses; 0: none does.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/document"
 )
 
 // feed is one stream on this node. One goroutine has it at a time.
@@ -15,7 +16,8 @@ type feed struct {
 	streamer *Streamer
 	index    int // among the streamer's
 	known    map[stead.ProjectID]position
-	smaller  int // batches have at most so many records; 0: MaxBatchRecords
+	begun    bool // it is known from where on it sends
+	smaller  int  // batches have at most so many records; 0: MaxBatchRecords
 }
 
 func (f *feed) run(ctx context.Context) {
@@ -48,6 +50,9 @@ func (f *feed) last(ctx context.Context) error {
 
 // pass sends what is new of every log that the stream takes.
 func (f *feed) pass(ctx context.Context) error {
+	if err := f.begin(ctx); err != nil {
+		return err
+	}
 	behind, err := int64(0), error(nil)
 	for after := stead.ProjectID(""); ; {
 		logs, lerr := f.streamer.cfg.Logs.AuditLogs(ctx, after, audit.MaxRows)
@@ -56,7 +61,7 @@ func (f *feed) pass(ctx context.Context) error {
 		}
 		for _, l := range logs {
 			after = l.Project
-			if p := f.known[l.Project]; !f.takes(l.Project) || p.Sent >= l.Size && (f.Format == OCSF || p.Signed >= l.Signed) {
+			if p := f.known[l.Project]; !f.takes(l.Project) || p.Sent >= l.Size && (f.Format != JSONL || p.Signed >= l.Signed) {
 				continue
 			}
 			if err == nil { // else the receiver does not take any: what follows is counted alone
@@ -70,6 +75,42 @@ func (f *feed) pass(ctx context.Context) error {
 	}
 	f.streamer.note(f.index, func(s *Status) { s.Behind, s.Failing = behind, err != nil })
 	return err
+}
+
+// begin lets a stream that was never started before pass over what is there.
+func (f *feed) begin(ctx context.Context) error {
+	if f.begun || !f.FromNow {
+		return nil
+	}
+	c := &f.streamer.cfg
+	ctx, cancel := context.WithTimeout(ctx, lastTimeout)
+	defer cancel()
+	mark := document.Document{Key: document.Key{Project: stead.DefaultProject, Kind: kind, ID: f.Name + ".begun"}, Version: 1, CreatedAt: c.Now().UnixMilli(), Data: []byte("{}")}
+	_, err := c.Positions.GetDocument(ctx, mark.Key)
+	if stead.KindOf(err) != stead.KindNotFound {
+		f.begun = err == nil
+		return err
+	}
+	for after := stead.ProjectID(""); ; {
+		logs, err := c.Logs.AuditLogs(ctx, after, audit.MaxRows)
+		if err != nil {
+			return err
+		}
+		for _, l := range logs {
+			after = l.Project
+			if _, err := f.store(ctx, l.Project, position{Sent: l.Size, Signed: l.Signed}); err != nil && stead.KindOf(err) != stead.KindConflict {
+				return err
+			}
+		}
+		if len(logs) < audit.MaxRows {
+			break
+		}
+	}
+	if _, err = c.Positions.CreateDocument(ctx, mark, "", ""); err != nil && stead.KindOf(err) != stead.KindConflict {
+		return err
+	}
+	f.begun = true
+	return nil
 }
 
 // project sends what is new of one log, unless another node does.
@@ -93,7 +134,7 @@ func (f *feed) project(ctx context.Context, l audit.LogSize) error {
 		p.Sent = b.Last
 		p, mine, err = f.move(ctx, l.Project, p)
 	}
-	for err == nil && mine && p.Signed < l.Signed && f.Format != OCSF {
+	for err == nil && mine && p.Signed < l.Signed && f.Format == JSONL {
 		var b Batch
 		if b, err = f.checkpoints(ctx, l.Project, p); err != nil || len(b.Lines) == 0 {
 			return err

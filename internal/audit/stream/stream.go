@@ -2,7 +2,7 @@
 //
 // Shape: a stream is a receiver with a name; how far it has got in each project's log is a document.
 //
-//	audit records ──▶ Streamer ── Batch ──▶ Receiver: Webhook (HTTP POST) or Syslog (TCP, TLS)
+//	audit records ──▶ Streamer ── Batch ──▶ Receiver: Webhook (HTTP POST), Syslog (TCP, TLS) or Approvals (HTTP POST, an event each)
 //	                     └─ position {sent, signed, node, until} a stream and project, in the documents
 //
 // Units and limits: times are Unix milliseconds; MaxBatchRecords and MaxBatchBytes a batch; logs are looked
@@ -54,6 +54,8 @@ type Format string
 const (
 	JSONL Format = "jsonl" // the stored bytes: what is hashed and can be verified
 	OCSF  Format = "ocsf"  // events of the class API Activity
+	// Records alone, without lines or checkpoints: see Approvals.
+	Records Format = "records"
 )
 
 // Batch is what is sent at once: records of one project that follow each other.
@@ -83,6 +85,8 @@ type Stream struct {
 	Format   Format
 	Projects []stead.ProjectID // empty: all
 	Receiver Receiver
+	// FromNow: a stream that was never started before begins with what comes then, not with the first record of each log.
+	FromNow bool
 }
 
 func (s Stream) takes(p stead.ProjectID) bool {
@@ -145,6 +149,9 @@ func (s *Streamer) Start() (stop func(context.Context) error) {
 	feeds := make([]*feed, len(s.cfg.Streams))
 	for i, one := range s.cfg.Streams {
 		feeds[i] = &feed{streamer: s, index: i, Stream: one, known: map[stead.ProjectID]position{}}
+		if err := feeds[i].begin(ctx); err != nil {
+			s.cfg.Log.Warn("an audit stream begins later", "stream", one.Name, "err", err)
+		}
 		all.Go(func() { feeds[i].run(ctx) })
 	}
 	return func(ctx context.Context) error {

@@ -30,51 +30,67 @@ const (
 //	webhook-id: STREAM/PROJECT/FIRST-LAST                    the same when it is sent again
 //	webhook-timestamp: seconds
 //	webhook-signature: v1,BASE64(HMAC-SHA256(secret, ID "." TIMESTAMP "." BODY))     with a secret
-type Webhook struct {
-	URL     string
-	Headers map[string]string
-	Secret  []byte // nil: nothing is signed
-	Client  *http.Client
-	Now     func() time.Time
-}
+type Webhook struct{ place }
 
 var _ Receiver = (*Webhook)(nil)
 
-// NewWebhook makes one that reaches its receiver over transport.
+// NewWebhook makes one that reaches its receiver over transport. secret nil: nothing is signed.
 func NewWebhook(url string, headers map[string]string, secret []byte, transport http.RoundTripper, now func() time.Time) *Webhook {
+	return &Webhook{newPlace(url, headers, secret, transport, now)}
+}
+
+// place is where webhooks are sent, and how they are signed.
+type place struct {
+	url     string
+	headers map[string]string
+	secret  []byte // nil: nothing is signed
+	client  *http.Client
+	now     func() time.Time
+}
+
+func newPlace(url string, headers map[string]string, secret []byte, transport http.RoundTripper, now func() time.Time) place {
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Webhook{url, headers, secret, client, now}
+	return place{url, headers, secret, client, now}
 }
 
 // Send implements Receiver.
 func (w *Webhook) Send(ctx context.Context, b Batch) error {
 	body := append(bytes.Join(b.Lines, []byte("\n")), '\n')
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
-	if err != nil {
-		return stead.Wrap(stead.KindInternal, err, "make a request")
-	}
-	for name, value := range w.Headers {
-		req.Header.Set(name, value)
+	own := map[string]string{
+		"Content-Type": "application/x-ndjson", "Stead-Stream": b.Stream, "Stead-Project": string(b.Project),
+		"Stead-First": strconv.FormatInt(b.First, 10), "Stead-Last": strconv.FormatInt(b.Last, 10),
 	}
 	id := fmt.Sprintf("%s/%s/%d-%d", b.Stream, b.Project, b.First, b.Last)
 	if b.Checkpoints {
 		id = fmt.Sprintf("%s/%s/checkpoints/%d-%d", b.Stream, b.Project, b.First, b.Last)
-		req.Header.Set("Stead-Checkpoints", "true")
+		own["Stead-Checkpoints"] = "true"
 	}
-	at := strconv.FormatInt(w.Now().Unix(), 10)
-	for name, value := range map[string]string{
-		"Content-Type": "application/x-ndjson", "User-Agent": "stead", "Stead-Stream": b.Stream, "Stead-Project": string(b.Project),
-		"Stead-First": strconv.FormatInt(b.First, 10), "Stead-Last": strconv.FormatInt(b.Last, 10), "Webhook-Id": id, "Webhook-Timestamp": at,
-	} {
+	return w.post(ctx, id, own, body)
+}
+
+// post sends one webhook. ErrTooLarge for a 413; any other answer than 200 to 299 is an error.
+func (w *place) post(ctx context.Context, id string, own map[string]string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "make a request")
+	}
+	for name, value := range w.headers {
 		req.Header.Set(name, value)
 	}
-	if len(w.Secret) > 0 {
-		req.Header.Set("Webhook-Signature", "v1,"+Sign(w.Secret, id, at, body))
+	at := strconv.FormatInt(w.now().Unix(), 10)
+	for name, value := range own {
+		req.Header.Set(name, value)
 	}
-	resp, err := w.Client.Do(req)
+	for name, value := range map[string]string{"User-Agent": "stead", "Webhook-Id": id, "Webhook-Timestamp": at} {
+		req.Header.Set(name, value)
+	}
+	if len(w.secret) > 0 {
+		req.Header.Set("Webhook-Signature", "v1,"+Sign(w.secret, id, at, body))
+	}
+	resp, err := w.client.Do(req)
 	if err != nil {
 		return stead.Wrap(stead.KindUnavailable, err, "the receiver was not reached")
 	}
@@ -98,7 +114,7 @@ func Sign(secret []byte, id, timestamp string, body []byte) string {
 }
 
 // Close implements Receiver.
-func (w *Webhook) Close() error {
-	w.Client.CloseIdleConnections()
+func (w *place) Close() error {
+	w.client.CloseIdleConnections()
 	return nil
 }

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 )
@@ -30,11 +31,18 @@ func newNamed(g Guard) *named {
 }
 
 // Guarded is a pool of connections to addresses that users name, for others than tool servers. guard nil: to all.
-func Guarded(guard Guard) http.RoundTripper {
+func Guarded(guard Guard) http.RoundTripper { return GuardedTLS(guard, nil) }
+
+// GuardedTLS is Guarded with the certificates that are believed; nil: the machine's.
+func GuardedTLS(guard Guard, secure *tls.Config) http.RoundTripper {
 	if guard == nil {
-		return newWire(nil)
+		wire := newWire(nil)
+		wire.TLSClientConfig = secure
+		return wire
 	}
-	return newNamed(guard)
+	n := newNamed(guard)
+	n.direct.TLSClientConfig, n.proxied.TLSClientConfig = secure, secure.Clone()
+	return n
 }
 
 // RoundTrip implements http.RoundTripper.
