@@ -109,6 +109,9 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	if cfg.TLS.On() {
 		list = append(list, checkCertificate(cfg.TLS, time.Now()))
 	}
+	if len(cfg.SealKMS) > 0 {
+		list = append(list, checkSealKeys(ctx, cfg))
+	}
 	if cfg.TLS.ClientCA != "" {
 		list = append(list, checkClientCA(cfg, time.Now()))
 	}

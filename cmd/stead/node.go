@@ -39,7 +39,6 @@ import (
 	"github.com/stead-dev/stead/internal/policy/policyset"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
-	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/sqlite"
 	"github.com/stead-dev/stead/internal/tool/filesearch"
@@ -195,7 +194,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(func(context.Context) error { return blobs.Close() })
 	n.blobs = blobs
-	keys, err := seal.Load(cfg.Data, cfg.SealKey)
+	keys, err := loadSeal(ctx, cfg, log)
 	if err != nil {
 		return err
 	}

@@ -117,8 +117,8 @@ func (a *app) vaultsDelete() *cobra.Command {
 func (a *app) vaultsRekey() *cobra.Command {
 	return &cobra.Command{
 		Use: "rekey", Short: "Seal the project's credentials with the key that seals now, where an older one did", Args: cobra.NoArgs,
-		Long: "To replace the seal key without a pause: give every node OLD,NEW (seal_key, STEAD_SEAL_KEY or the file seal.key), restart one after\n" +
-			"the other; then NEW,OLD likewise; then rekey, in every project. It may be interrupted and run again.",
+		Long: "To replace the seal key without a pause (seal-keys makes new ones): give every node OLD,NEW (seal_key, STEAD_SEAL_KEY or the file\n" +
+			"seal.key), restart one after the other; then NEW,OLD likewise; then rekey, in every project. It may be interrupted and run again.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.dial()
 			if err != nil {

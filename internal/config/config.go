@@ -26,6 +26,7 @@
 //	oauth       {clients: [{issuer, client_id, client_secret, scopes}]}
 //	semantic    {databases: [{name, driver, dsn}], models: [{file, projects}]}
 //	seal_key, public_url
+//	seal_kms    [{name, api, region, base_url, key, mount, namespace, access_key, secret_key, session_token, token, ca_file}]
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds, model_call_seconds}
 //
 // Precedence: a flag, then its environment variable (STEAD_LISTEN, STEAD_DATA,
@@ -104,6 +105,8 @@ type Config struct {
 	// SealKey seals what is confidential; "": the key in the data directory. Nodes that share a
 	// database share it.
 	SealKey string `yaml:"seal_key"`
+	// SealKMS are the key management services that have wrapped keys in SealKey.
+	SealKMS []SealKMS `yaml:"seal_kms"`
 	// PublicURL is the address at which others reach this server; "": where it listens.
 	PublicURL string `yaml:"public_url"`
 	// OAuth is how this server is known where users of tool servers give their consent.

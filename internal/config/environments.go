@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net/url"
 	"slices"
@@ -139,21 +138,14 @@ func (c *Config) checkEnvironments() error {
 	if err := e.Egress.check(); err != nil {
 		return err
 	}
-	if c.SealKey != "" {
-		for _, key := range strings.Split(c.SealKey, ",") {
-			if raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(key)); err != nil || len(raw) != sealKeyBytes {
-				return invalid("seal_key", "Make one with: head -c 32 /dev/urandom | base64", "seal_key must be %d bytes in base64, or several of them with commas between", sealKeyBytes)
-			}
-		}
+	if err := c.checkSeal(); err != nil {
+		return err
 	}
 	if c.PublicURL != "" {
 		return checkURL("public_url", c.PublicURL)
 	}
 	return nil
 }
-
-// sealKeyBytes is the length of a key that seals what is confidential, as package seal has it.
-const sealKeyBytes = 32
 
 func (e Egress) check() error {
 	if len(e.Credentials) > MaxCredentials {

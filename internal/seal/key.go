@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -15,12 +16,25 @@ import (
 // KeyFile is the name of the key's file in the data directory. It holds the key in base64, and a newline.
 const KeyFile = "seal.key"
 
-// Load returns the node's keys. configured is base64, of one key or of several with commas between
-// them, the first of which seals. If it is empty, the key is that of the file in dir, which is made
-// if it is not there.
-func Load(dir, configured string) (*Keys, error) {
+// Unwrap returns the key that an entry of the configuration stands for which is no key itself: a KMS has wrapped it. It returns nil
+// for what is no such entry.
+type Unwrap func(ctx context.Context, entry string) ([]byte, error)
+
+// Load returns the node's keys: see Read.
+func Load(ctx context.Context, dir, configured string, unwrap Unwrap) (*Keys, error) {
+	all, err := Read(ctx, dir, configured, unwrap)
+	if err != nil {
+		return nil, err
+	}
+	return New(all[0], all[1:]...)
+}
+
+// Read returns the node's keys as they are. configured has one, or several with commas between them, the first of which seals: each
+// in base64, or wrapped. If it is empty, the keys are those of the file in dir, which is made if it is not there. Whoever gets them keeps
+// them as secret as the file.
+func Read(ctx context.Context, dir, configured string, unwrap Unwrap) ([][]byte, error) {
 	if configured != "" {
-		return Parse(configured)
+		return parse(ctx, configured, unwrap)
 	}
 	file := filepath.Join(dir, KeyFile)
 	text, err := os.ReadFile(file)
@@ -34,28 +48,44 @@ func Load(dir, configured string) (*Keys, error) {
 		e.Hint = "See who may write to the data directory, or set STEAD_SEAL_KEY."
 		return nil, e
 	}
-	k, err := Parse(strings.TrimSpace(string(text)))
-	if err != nil {
+	k, err := parse(ctx, strings.TrimSpace(string(text)), unwrap)
+	if stead.KindOf(err) == stead.KindInvalid {
 		e := stead.Errorf(stead.KindUnavailable, "the file %s in the data directory holds no key", KeyFile)
 		e.Hint = "Put it back from a backup. If there is none, move it away: a new one is made, and the secrets that it kept are lost."
 		return nil, e
 	}
-	return k, nil
+	return k, err
 }
 
-// Parse reads keys in base64, with commas between them.
-func Parse(text string) (*Keys, error) {
+// parse reads keys with commas between them.
+func parse(ctx context.Context, text string, unwrap Unwrap) ([][]byte, error) {
 	var keys [][]byte
-	for _, part := range strings.Split(text, ",") {
-		key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(part))
-		if err != nil || len(key) != KeyBytes {
-			e := stead.Invalid("seal_key", "seal_key must be %d bytes in base64", KeyBytes)
+	for n, part := range strings.Split(text, ",") {
+		key, err := one(ctx, strings.TrimSpace(part), unwrap)
+		if err != nil {
+			return nil, err
+		}
+		if len(key) != KeyBytes {
+			e := stead.Invalid("seal_key", "seal_key must be %d bytes in base64, and its part %d is not", KeyBytes, n+1)
 			e.Hint = "Make one: head -c 32 /dev/urandom | base64"
 			return nil, e
 		}
 		keys = append(keys, key)
 	}
-	return New(keys[0], keys[1:]...)
+	return keys, nil
+}
+
+func one(ctx context.Context, part string, unwrap Unwrap) ([]byte, error) {
+	if unwrap != nil {
+		if key, err := unwrap(ctx, part); key != nil || err != nil {
+			return key, err
+		}
+	}
+	key, err := base64.StdEncoding.DecodeString(part)
+	if err != nil {
+		return nil, nil // it has not the length of a key
+	}
+	return key, nil
 }
 
 // makeKey puts a new key into dir. The file appears whole, and durably, or not at all; one that is

@@ -8,7 +8,8 @@
 // Keys: 32 bytes. One key seals; more may be there to open what older ones sealed, told apart by the
 // key id, which is a hash of the key: so a key can be replaced while both are configured. A node has
 // its key from the configuration, or else from a file in its data directory that the first use makes.
-// Nodes that share a database must be given the same key.
+// Nodes that share a database must be given the same key. In the configuration a key may stand wrapped by a key management service:
+// see package kms. What it seals does not know of that.
 //
 // Units and limits: AES-256-GCM with random nonces is safe for 2^32 texts a key.
 //
@@ -90,6 +91,9 @@ func New(key []byte, older ...[]byte) (*Keys, error) {
 	}
 	return k, nil
 }
+
+// ID is what a key is known by, in hex.
+func ID(key []byte) string { return hex.EncodeToString([]byte(keyID(key))) }
 
 func keyID(key []byte) string {
 	sum := sha256.Sum256(append([]byte("stead seal key id\x00"), key...))

@@ -105,7 +105,7 @@ func TestTheFirstUseMakesTheFile(t *testing.T) {
 	for i := range all {
 		wg.Go(func() {
 			var err error
-			if all[i], err = seal.Load(dir, ""); err != nil {
+			if all[i], err = seal.Load(t.Context(), dir, "", nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -126,18 +126,18 @@ func TestTheFirstUseMakesTheFile(t *testing.T) {
 
 func TestKeysThatAreNone(t *testing.T) {
 	for _, text := range []string{"x", base64.StdEncoding.EncodeToString(make([]byte, 31)), base64.StdEncoding.EncodeToString(key(1)) + ",x"} {
-		if _, err := seal.Load("", text); stead.KindOf(err) != stead.KindInvalid || strings.Contains(err.Error(), text) && text != "x" {
+		if _, err := seal.Load(t.Context(), "", text, nil); stead.KindOf(err) != stead.KindInvalid || strings.Contains(err.Error(), text) && text != "x" {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	if _, err := seal.Load("", base64.StdEncoding.EncodeToString(key(1))+", "+base64.StdEncoding.EncodeToString(key(2))); err != nil {
+	if _, err := seal.Load(t.Context(), "", base64.StdEncoding.EncodeToString(key(1))+", "+base64.StdEncoding.EncodeToString(key(2)), nil); err != nil {
 		t.Errorf("two keys: %v", err)
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, seal.KeyFile), []byte("broken"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := seal.Load(dir, ""); stead.KindOf(err) != stead.KindUnavailable {
+	if _, err := seal.Load(t.Context(), dir, "", nil); stead.KindOf(err) != stead.KindUnavailable {
 		t.Errorf("a broken file: %v", err)
 	}
 }

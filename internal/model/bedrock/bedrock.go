@@ -47,6 +47,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/upstream"
+	"github.com/stead-dev/stead/internal/sigv4"
 )
 
 const service = "bedrock" // that requests are signed for; the host has another name
@@ -103,7 +104,7 @@ func New(cfg Config) (*Provider, error) {
 	up := upstream.Config{Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain, Signer: upstream.NewKeySigner("Authorization", "Bearer ", cfg.Key),
 		Secrets: append(slices.Collect(maps.Values(cfg.Headers)), cfg.APIKey, cfg.SecretKey, cfg.SessionToken)}
 	if cfg.AccessKey != "" {
-		up.Signer = signer{key: cfg.AccessKey, secret: cfg.SecretKey, token: cfg.SessionToken, region: cfg.Region, service: service, now: cfg.Now}
+		up.Signer = signer{sigv4.Signer{Key: cfg.AccessKey, Secret: cfg.SecretKey, Token: cfg.SessionToken, Region: cfg.Region, Service: service, Now: cfg.Now}}
 	}
 	return &Provider{cfg: cfg, base: u, client: upstream.New(up)}, nil
 }
@@ -133,7 +134,7 @@ func (p *Provider) header() http.Header {
 
 // url is where a model is called. Its id may be an ARN, whose colons and slashes are escaped.
 func (p *Provider) url(id string) string {
-	return strings.TrimSuffix(p.base.String(), "/") + "/model/" + escape(id) + "/converse-stream"
+	return strings.TrimSuffix(p.base.String(), "/") + "/model/" + sigv4.Escape(id) + "/converse-stream"
 }
 
 // Generate implements model.Model.

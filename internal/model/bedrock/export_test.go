@@ -7,8 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 	"iter"
-	"net/http"
-	"time"
 
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/upstream"
@@ -36,12 +34,6 @@ func Frames(r io.Reader) ([]upstream.Event, error) {
 		ev.Data = append([]byte(nil), ev.Data...)
 		out = append(out, ev)
 	}
-}
-
-// Sign signs as a service of AWS's examples wants it.
-func Sign(req *http.Request, body []byte, service, token string, now time.Time) {
-	_ = signer{key: "AKIDEXAMPLE", secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token: token, region: "us-east-1", service: service,
-		now: func() time.Time { return now }}.Sign(req, body) // never fails
 }
 
 // Frame writes a frame; pairs are the names and values of its headers, all of them strings.

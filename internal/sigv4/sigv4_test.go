@@ -1,11 +1,11 @@
-package bedrock_test
+package sigv4_test
 
 import (
 	"net/http"
 	"testing"
 	"time"
 
-	"github.com/stead-dev/stead/internal/model/bedrock"
+	"github.com/stead-dev/stead/internal/sigv4"
 )
 
 // AWS's published examples: the Signature Version 4 test suite (get-vanilla, get-vanilla-query-order-key-case,
@@ -34,7 +34,8 @@ func TestSignatures(t *testing.T) {
 		if tc.contentType != "" {
 			req.Header.Set("Content-Type", tc.contentType)
 		}
-		bedrock.Sign(req, []byte(tc.body), tc.service, tc.token, now)
+		sigv4.Signer{Key: "AKIDEXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", Token: tc.token, Region: "us-east-1", Service: tc.service,
+			Now: func() time.Time { return now }}.Sign(req, []byte(tc.body))
 		want := "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/" + tc.service + "/aws4_request, SignedHeaders=" + tc.signed + ", Signature=" + tc.signature
 		if got := req.Header.Get("Authorization"); got != want {
 			t.Errorf("%s: %s\nwant %s", name, got, want)

@@ -1,4 +1,12 @@
-package bedrock
+// Package sigv4 signs requests to AWS by Signature Version 4.
+//
+// Shape: Sign(request, body) sets X-Amz-Date, X-Amz-Security-Token for temporary keys, and Authorization.
+//
+// What is signed is the method, path, query, body, host, content type and AWS's own headers: those that no proxy may change.
+// Errors: none; a wrong key is found out by AWS.
+//
+// Source: docs.aws.amazon.com/IAM, reference_sigv-create-signed-request, and its published test suite.
+package sigv4
 
 import (
 	"crypto/hmac"
@@ -9,8 +17,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/stead-dev/stead/internal/model"
 )
 
 const (
@@ -22,39 +28,31 @@ const (
 	headerSTS  = "X-Amz-Security-Token"
 )
 
-// signer implements upstream.Signer by Signature Version 4, as docs.aws.amazon.com/IAM has it
-// (reference_sigv-create-signed-request). It signs the host, the content type and AWS's own headers:
-// those that no proxy may change.
-type signer struct {
-	key, secret, token string
-	region, service    string
-	now                func() time.Time
+// Signer signs with one key for one service of a region.
+type Signer struct {
+	Key, Secret     string
+	Token           string // of temporary keys; "": none
+	Region, Service string
+	Now             func() time.Time
 }
 
-// Refused implements upstream.Signer: there is nothing else to sign with.
-func (signer) Refused(*http.Request) bool { return false }
-
-// Secrets implements upstream.Signer. The key that the secret belongs to is none: it is sent with each request.
-func (s signer) Secrets() []string { return nil }
-
-// Sign implements upstream.Signer.
-func (s signer) Sign(req *http.Request, body []byte) *model.Error {
-	now := s.now().UTC()
+// Sign signs a request with this body.
+func (s Signer) Sign(req *http.Request, body []byte) {
+	now := s.Now().UTC()
 	req.Header.Set(headerDate, now.Format(amzForm))
-	if s.token != "" {
-		req.Header.Set(headerSTS, s.token)
+	if s.Token != "" {
+		req.Header.Set(headerSTS, s.Token)
 	}
 	names, lines := canonicalHeaders(req)
 	canonical := strings.Join([]string{req.Method, canonicalPath(req), canonicalQuery(req), lines, names, sum(body)}, "\n")
-	scope := strings.Join([]string{now.Format(dateForm), s.region, s.service, scopeEnd}, "/")
+	scope := strings.Join([]string{now.Format(dateForm), s.Region, s.Service, scopeEnd}, "/")
 	toSign := strings.Join([]string{algorithm, now.Format(amzForm), scope, sum([]byte(canonical))}, "\n")
-	key := []byte("AWS4" + s.secret)
+	key := []byte("AWS4" + s.Secret)
 	for _, part := range strings.Split(scope, "/") {
 		key = mac(key, part)
 	}
-	req.Header.Set("Authorization", algorithm+" Credential="+s.key+"/"+scope+", SignedHeaders="+names+
+	req.Header.Set("Authorization", algorithm+" Credential="+s.Key+"/"+scope+", SignedHeaders="+names+
 		", Signature="+hex.EncodeToString(mac(key, toSign)))
-	return nil
 }
 
 // canonicalHeaders are the names of what is signed, and its lines.
@@ -90,7 +88,7 @@ func canonicalPath(req *http.Request) string {
 	}
 	segments := strings.Split(path, "/")
 	for i := range segments {
-		segments[i] = escape(segments[i])
+		segments[i] = Escape(segments[i])
 	}
 	return strings.Join(segments, "/")
 }
@@ -100,16 +98,16 @@ func canonicalQuery(req *http.Request) string {
 	var pairs []string
 	for name, values := range req.URL.Query() {
 		for _, v := range values {
-			pairs = append(pairs, escape(name)+"="+escape(v))
+			pairs = append(pairs, Escape(name)+"="+Escape(v))
 		}
 	}
 	slices.Sort(pairs)
 	return strings.Join(pairs, "&")
 }
 
-// escape leaves letters, digits and "-._~" alone, and nothing else (RFC 3986's unreserved characters):
+// Escape leaves letters, digits and "-._~" alone, and nothing else (RFC 3986's unreserved characters):
 // net/url keeps more.
-func escape(s string) string {
+func Escape(s string) string {
 	const digits = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(s) {

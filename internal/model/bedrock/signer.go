@@ -1,0 +1,23 @@
+package bedrock
+
+import (
+	"net/http"
+
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/sigv4"
+)
+
+// signer implements upstream.Signer by Signature Version 4.
+type signer struct{ sigv4.Signer }
+
+// Sign implements upstream.Signer.
+func (s signer) Sign(req *http.Request, body []byte) *model.Error {
+	s.Signer.Sign(req, body)
+	return nil
+}
+
+// Refused implements upstream.Signer: there is nothing else to sign with.
+func (signer) Refused(*http.Request) bool { return false }
+
+// Secrets implements upstream.Signer. The key that the secret belongs to is none: it is sent with each request.
+func (signer) Secrets() []string { return nil }

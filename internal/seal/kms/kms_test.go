@@ -1,0 +1,178 @@
+package kms_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/identity/certificate/certificatetest"
+	"github.com/stead-dev/stead/internal/seal/kms"
+	"github.com/stead-dev/stead/internal/seal/kms/kmstest"
+)
+
+const (
+	region = "eu-central-1"
+	arn    = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+)
+
+func creds() kmstest.Credentials {
+	return kmstest.Credentials{Key: "AKIDEXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", Token: "a session's token=="}
+}
+
+func newAWS(t *testing.T, s *kmstest.Server, change func(*kms.AWS)) kms.Service {
+	t.Helper()
+	a := kms.AWS{Region: region, BaseURL: s.URL, Key: arn, AccessKey: creds().Key, SecretKey: creds().Secret, SessionToken: creds().Token, CA: s.CA(), Now: time.Now}
+	if change != nil {
+		change(&a)
+	}
+	k, err := kms.NewAWS(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func newVault(t *testing.T, s *kmstest.Server, change func(*kms.Vault)) kms.Service {
+	t.Helper()
+	v := kms.Vault{BaseURL: s.URL + "/", Mount: "keys/transit", Key: "stead", Token: "hvs.token", Namespace: "team", CA: s.CA()}
+	if change != nil {
+		change(&v)
+	}
+	k, err := kms.NewVault(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+const patience = 900 * time.Millisecond
+
+func ring(t *testing.T, services map[string]kms.Service) *kms.Ring {
+	t.Helper()
+	return kms.NewRing(services, patience, slog.New(slog.NewTextHandler(t.Output(), nil)))
+}
+
+func TestAKeyIsWrapped(t *testing.T) {
+	aws, hv := kmstest.AWS(t, region, creds(), arn, "alias/other"), kmstest.Vault(t, "hvs.token", "team", "keys/transit", "stead", "other")
+	r := ring(t, map[string]kms.Service{
+		"aws": newAWS(t, aws, nil), "aws-other": newAWS(t, aws, func(a *kms.AWS) { a.Key = "alias/other" }),
+		"hv": newVault(t, hv, nil), "hv-other": newVault(t, hv, func(v *kms.Vault) { v.Key = "other" }),
+	})
+	key := bytes.Repeat([]byte{7}, 32)
+	for _, name := range []string{"aws", "hv"} {
+		text, err := r.Wrap(t.Context(), name, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of, wrapped, ok := kms.ParseEntry(text)
+		if !ok || of != name || bytes.Contains(wrapped, key) || strings.Contains(text, ",") {
+			t.Errorf("it stands as %q", text)
+		}
+		if got, err := r.Unwrap(t.Context(), name, wrapped); err != nil || !bytes.Equal(got, key) {
+			t.Errorf("%s: %x, %v", name, got, err)
+		}
+		_, err = r.Unwrap(t.Context(), name+"-other", wrapped)
+		is(t, "another key there", err, stead.KindInvalid)
+		wrapped[len(wrapped)-1] ^= 1
+		_, err = r.Unwrap(t.Context(), name, wrapped)
+		is(t, "what was changed", err, stead.KindInvalid)
+	}
+	_, err := r.Unwrap(t.Context(), "gone", []byte("x"))
+	is(t, "a KMS that is not configured", err, stead.KindInvalid)
+	for _, text := range []string{"", "kms:", "kms:aws", "kms:aws:", "kms:aws:!", "aws:AAAA", strings.Repeat("A", 43) + "=", kms.Entry("aws", make([]byte, kms.MaxWrappedBytes+1))} {
+		if _, _, ok := kms.ParseEntry(text); ok {
+			t.Errorf("%.60q is an entry", text)
+		}
+	}
+}
+
+func is(t *testing.T, what string, err error, want stead.Kind) {
+	t.Helper()
+	if stead.KindOf(err) != want {
+		t.Errorf("%s: %v, want %s", what, err, want)
+	}
+}
+
+// Who is not let in is told so, by each way in which a signature or a token is not right, and is not tried again.
+func TestAKMSDenies(t *testing.T) {
+	aws, hv := kmstest.AWS(t, region, creds(), arn), kmstest.Vault(t, "hvs.token", "team", "keys/transit", "stead")
+	for what, c := range map[string]struct {
+		service kms.Service
+		want    stead.Kind
+	}{
+		"another secret":      {newAWS(t, aws, func(a *kms.AWS) { a.SecretKey += "x" }), stead.KindForbidden},
+		"another key":         {newAWS(t, aws, func(a *kms.AWS) { a.AccessKey = "AKIDOTHER" }), stead.KindForbidden},
+		"no session token":    {newAWS(t, aws, func(a *kms.AWS) { a.SessionToken = "" }), stead.KindForbidden},
+		"another region":      {newAWS(t, aws, func(a *kms.AWS) { a.Region = "us-east-1" }), stead.KindForbidden},
+		"a clock that is off": {newAWS(t, aws, func(a *kms.AWS) { a.Now = func() time.Time { return time.Now().Add(-time.Hour) } }), stead.KindForbidden},
+		"no such key":         {newAWS(t, aws, func(a *kms.AWS) { a.Key = "alias/nothing" }), stead.KindInvalid},
+		"another token":       {newVault(t, hv, func(v *kms.Vault) { v.Token = "hvs.other" }), stead.KindForbidden},
+		"another namespace":   {newVault(t, hv, func(v *kms.Vault) { v.Namespace = "" }), stead.KindForbidden},
+		"another mount":       {newVault(t, hv, func(v *kms.Vault) { v.Mount = "" }), stead.KindInvalid},
+		"no such key there":   {newVault(t, hv, func(v *kms.Vault) { v.Key = "nothing" }), stead.KindInvalid},
+	} {
+		before := aws.Calls() + hv.Calls()
+		_, err := ring(t, map[string]kms.Service{"k": c.service}).Wrap(t.Context(), "k", make([]byte, 32))
+		is(t, what, err, c.want)
+		if err != nil && (!strings.Contains(err.Error(), "the KMS k does not wrap") || strings.Contains(err.Error(), creds().Secret) || strings.Contains(err.Error(), "hvs.")) {
+			t.Errorf("%s: it says %v", what, err)
+		}
+		if n := aws.Calls() + hv.Calls() - before; n != 1 {
+			t.Errorf("%s: %d calls", what, n)
+		}
+	}
+	for what, c := range map[string]struct {
+		server  *kmstest.Server
+		service kms.Service
+	}{"aws": {aws, newAWS(t, aws, nil)}, "vault": {hv, newVault(t, hv, nil)}} {
+		for rules, want := range map[kmstest.Rules]stead.Kind{{Denied: true}: stead.KindForbidden, {Disabled: true}: stead.KindInvalid} {
+			c.server.Set(rules)
+			_, err := ring(t, map[string]kms.Service{"k": c.service}).Unwrap(t.Context(), "k", []byte("vault:v1:AAAA"))
+			is(t, what, err, want)
+		}
+	}
+}
+
+// What passes is waited for; what does not is said after a while, or when the node is stopped.
+func TestAKMSIsAway(t *testing.T) {
+	aws, hv := kmstest.AWS(t, region, creds(), arn), kmstest.Vault(t, "hvs.token", "team", "keys/transit", "stead")
+	strange := kmstest.Vault(t, "hvs.token", "team", "keys/transit", "stead")
+	services := map[string]kms.Service{"aws": newAWS(t, aws, nil), "hv": newVault(t, hv, nil), "untrusted": newVault(t, strange, func(v *kms.Vault) { v.CA = ca(t) })}
+	r, patient := ring(t, services), kms.NewRing(services, 0, slog.New(slog.DiscardHandler))
+	for name, s := range map[string]*kmstest.Server{"aws": aws, "hv": hv} {
+		s.Set(kmstest.Rules{Busy: 2})
+		before := s.Calls()
+		if _, err := patient.Wrap(t.Context(), name, make([]byte, 32)); err != nil || s.Calls()-before != 3 {
+			t.Errorf("%s: after %d calls: %v", name, s.Calls()-before, err)
+		}
+		s.Set(kmstest.Rules{Down: true})
+		began := time.Now()
+		_, err := r.Unwrap(t.Context(), name, []byte("x"))
+		is(t, name+" is down", err, stead.KindUnavailable)
+		if took := time.Since(began); took < patience/2 || took > 10*patience {
+			t.Errorf("%s: it was given up after %s", name, took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = r.Unwrap(ctx, name, []byte("x"))
+		is(t, name+" for who is stopped", err, stead.KindUnavailable)
+	}
+	_, err := r.Unwrap(t.Context(), "untrusted", []byte("x"))
+	is(t, "a server that is not believed", err, stead.KindUnavailable)
+	if strange.Calls() != 0 {
+		t.Error("a server that is not believed was sent the token")
+	}
+	if _, err := kms.NewVault(kms.Vault{CA: []byte("nothing")}); stead.KindOf(err) != stead.KindInvalid {
+		t.Errorf("authorities that are none: %v", err)
+	}
+}
+
+// ca is an authority that has signed no server of these.
+func ca(t *testing.T) []byte {
+	t.Helper()
+	return certificatetest.PEM(certificatetest.New(t, "others"))
+}
