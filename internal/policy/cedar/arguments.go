@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go/types"
 )
@@ -18,49 +19,108 @@ import (
 // two ways is an error, and so a no: a name that stands twice in one object, of which the tool might
 // take the other one than the policy.
 func flatten(arguments []byte) (texts, numbers types.RecordMap, err error) {
-	f := flattener{dec: json.NewDecoder(bytes.NewReader(arguments)), texts: types.RecordMap{}, numbers: types.RecordMap{}}
+	f := flattener{rest: arguments, texts: types.RecordMap{}, numbers: types.RecordMap{}}
 	if len(bytes.TrimSpace(arguments)) == 0 {
 		return f.texts, f.numbers, nil
 	}
-	f.dec.UseNumber()
+	if !json.Valid(f.rest) {
+		if dec := json.NewDecoder(bytes.NewReader(f.rest)); dec.Decode(new(json.RawMessage)) == nil {
+			return nil, nil, errors.New("they are more than one JSON value")
+		}
+		return nil, nil, errors.New("they are not JSON")
+	}
+	f.space()
 	if err := f.value("", 0); err != nil {
 		return nil, nil, err
-	}
-	if _, err := f.dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, nil, errors.New("they are more than one JSON value")
 	}
 	return f.texts, f.numbers, nil
 }
 
+// flattener reads JSON that is known to be valid, which leaves little to look at.
 type flattener struct {
-	dec            *json.Decoder
+	rest           []byte // that was not read yet
 	texts, numbers types.RecordMap
+}
+
+// space passes over white space.
+func (f *flattener) space() {
+	for len(f.rest) > 0 && (f.rest[0] == ' ' || f.rest[0] == '\t' || f.rest[0] == '\n' || f.rest[0] == '\r') {
+		f.rest = f.rest[1:]
+	}
+}
+
+// sign passes over one byte, which the caller knows, and the white space around it.
+func (f *flattener) sign() {
+	f.space()
+	f.rest = f.rest[1:]
+	f.space()
+}
+
+// closes passes over the end of an object or array, or over the comma before what follows.
+func (f *flattener) closes(end byte) bool {
+	f.space()
+	last := f.rest[0] == end
+	f.sign()
+	return last
+}
+
+// text reads a string.
+func (f *flattener) text() (string, error) {
+	plain, i := true, 1
+	for ; f.rest[i] != '"'; i++ {
+		if f.rest[i] == '\\' {
+			plain = false
+			i++
+		}
+	}
+	raw := f.rest[:i+1]
+	f.rest = f.rest[i+1:]
+	if plain && utf8.Valid(raw) {
+		return string(raw[1:i]), nil
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", errors.New("they are not JSON")
+	}
+	return s, nil
 }
 
 func (f *flattener) value(path string, depth int) error {
 	if depth > MaxDepth {
 		return fmt.Errorf("they are nested more than %d deep", MaxDepth)
 	}
-	t, err := f.dec.Token()
-	if err != nil {
-		return errors.New("they are not JSON")
-	}
-	switch v := t.(type) {
-	case json.Delim:
-		if v == '{' {
-			return f.object(path, depth)
-		}
+	switch f.rest[0] {
+	case '{':
+		return f.object(path, depth)
+	case '[':
 		return f.array(path, depth)
-	case string:
-		f.texts[types.String(path)] = types.String(v)
-	case bool:
-		f.texts[types.String(path)] = types.String(strconv.FormatBool(v))
-	case json.Number:
-		d, err := decimal(v.String())
+	case '"':
+		s, err := f.text()
 		if err != nil {
 			return err
 		}
-		f.texts[types.String(path)], f.numbers[types.String(path)] = types.String(v.String()), d
+		f.texts[types.String(path)] = types.String(s)
+	case 't', 'f', 'n':
+		end := 0
+		for end < len(f.rest) && f.rest[end] >= 'a' && f.rest[end] <= 'z' {
+			end++
+		}
+		if word := string(f.rest[:end]); word != "null" {
+			f.texts[types.String(path)] = types.String(word)
+		}
+		f.rest = f.rest[end:]
+	default:
+		end := 0
+		for end < len(f.rest) && strings.IndexByte("+-.0123456789eE", f.rest[end]) >= 0 {
+			end++
+		}
+		number := string(f.rest[:end])
+		f.rest = f.rest[end:]
+		d, err := decimal(number)
+		if err != nil {
+			return err
+		}
+		f.texts[types.String(path)], f.numbers[types.String(path)] = types.String(number), d
 	}
 	if len(f.texts) > MaxTags {
 		return fmt.Errorf("they have more than %d values", MaxTags)
@@ -69,38 +129,64 @@ func (f *flattener) value(path string, depth int) error {
 }
 
 func (f *flattener) object(path string, depth int) error {
-	seen := map[string]bool{}
-	for f.dec.More() {
-		t, err := f.dec.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return errors.New("they are not JSON")
+	f.sign()
+	if f.rest[0] == '}' {
+		f.sign()
+		return nil
+	}
+	var few [8]string // names that were seen: most objects have no more
+	seen := few[:0]
+	var many map[string]bool
+	for {
+		name, err := f.text()
+		if err != nil {
+			return err
 		}
-		if seen[name] {
+		if many[name] || many == nil && slices.Contains(seen, name) {
 			return fmt.Errorf("they have %.40q twice", name)
 		}
-		seen[name] = true
+		if many == nil && len(seen) == len(few) {
+			many = map[string]bool{}
+			for _, s := range seen {
+				many[s] = true
+			}
+		}
+		if many != nil {
+			many[name] = true
+		} else {
+			seen = append(seen, name)
+		}
+		f.sign() // the colon
 		if err := f.value(below(path, name), depth+1); err != nil {
 			return err
 		}
+		if f.closes('}') {
+			return nil
+		}
 	}
-	_, err := f.dec.Token()
-	return err
 }
 
 func (f *flattener) array(path string, depth int) error {
-	for i := 0; f.dec.More(); i++ {
+	f.sign()
+	if f.rest[0] == ']' {
+		f.sign()
+		return nil
+	}
+	for i := 0; ; i++ {
 		if err := f.value(below(path, strconv.Itoa(i)), depth+1); err != nil {
 			return err
 		}
+		if f.closes(']') {
+			return nil
+		}
 	}
-	_, err := f.dec.Token()
-	return err
 }
 
 // below is a path one step further: a JSON Pointer (RFC 6901) without its first slash.
 func below(path, name string) string {
-	name = strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
+	if strings.ContainsAny(name, "~/") {
+		name = strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
+	}
 	if path == "" {
 		return name
 	}
@@ -143,6 +229,9 @@ func decimal(s string) (types.Decimal, error) {
 	if len(s) > maxNumberBytes {
 		return types.Decimal{}, fmt.Errorf("they have a number of more than %d characters", maxNumberBytes)
 	}
+	if d, ok := plainDecimal(s); ok {
+		return d, nil
+	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return types.Decimal{}, errors.New("they have a number that is none")
@@ -173,4 +262,32 @@ func decimal(s string) (types.Decimal, error) {
 		q.Add(q, big.NewInt(int64(r.Sign())))
 	}
 	return types.NewDecimal(q.Int64(), -decimalDigits)
+}
+
+// plainDecimal is decimal for a number as most are written: few digits, up to four of them behind the point, and no exponent.
+func plainDecimal(s string) (types.Decimal, bool) {
+	const most = 14 // digits: times decimalScale, that is still below 2^63
+	digits, negative := strings.CutPrefix(s, "-")
+	whole, part, _ := strings.Cut(digits, ".")
+	if len(whole) > most || len(part) > decimalDigits {
+		return types.Decimal{}, false
+	}
+	n := int64(0)
+	for i := range len(whole) + decimalDigits {
+		digit := byte('0')
+		if i < len(whole) {
+			digit = whole[i]
+		} else if j := i - len(whole); j < len(part) {
+			digit = part[j]
+		}
+		if digit < '0' || digit > '9' {
+			return types.Decimal{}, false
+		}
+		n = n*10 + int64(digit-'0')
+	}
+	if negative {
+		n = -n
+	}
+	d, err := types.NewDecimal(n, -decimalDigits)
+	return d, err == nil
 }

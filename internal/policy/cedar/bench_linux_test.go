@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
 )
@@ -19,8 +20,23 @@ import (
 func BenchmarkDecide(b *testing.B) {
 	for _, n := range []int{10, 1000} {
 		for name, policies := range map[string]func(int) string{"apart": apart, "alike": alike} {
-			b.Run(fmt.Sprintf("%d-%s", n, name), func(b *testing.B) { benchmark(b, policies(n)) })
+			b.Run(fmt.Sprintf("%d-%s", n, name), func(b *testing.B) { benchmark(b, policies(n), nil) })
 		}
+	}
+	// Half of them in files, and half in sets of the project.
+	for name, policies := range map[string]func(int) string{"apart": apart, "alike": alike} {
+		b.Run("1000-"+name+"-uploaded", func(b *testing.B) {
+			const uploads, each = 5, 100
+			var sets []*cedar.Set
+			for i := range uploads {
+				s, err := cedar.Load([]cedar.Source{{Name: "set", Text: []byte(policies(each))}}, cedar.Options{Name: fmt.Sprint("set", i), Approvers: approvers()})
+				if err != nil {
+					b.Fatal(err)
+				}
+				sets = append(sets, s)
+			}
+			benchmark(b, policies(uploads*each), cedar.NewProject(sets))
+		})
 	}
 }
 
@@ -53,12 +69,15 @@ func alike(n int) string {
 	return out.String()
 }
 
-func benchmark(b *testing.B, text string) {
+func benchmark(b *testing.B, text string, project *cedar.Project) {
 	s, err := cedar.Load([]cedar.Source{{Name: "bench.cedar", Text: []byte(text)}}, cedar.Options{Approvers: approvers()})
 	if err != nil {
 		b.Fatal(err)
 	}
 	a := authorizer(s, policy.AllowLocal{})
+	if project != nil {
+		a.With(func(context.Context, stead.ProjectID) (*cedar.Project, error) { return project, nil })
+	}
 	args, err := json.Marshal(map[string]any{"amount": 40, "order": "4711", "note": strings.Repeat("x", 200)})
 	if err != nil {
 		b.Fatal(err)

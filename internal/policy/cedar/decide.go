@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	cedargo "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
@@ -80,20 +81,30 @@ func (s *Set) answer(q *question, asked pile, labels stead.Labels, base policy.D
 		d := policy.Decision{By: By, Reason: "its labels can't be looked into: " + err.Error()}
 		return answer{d, d, false, []string{err.Error()}}
 	}
-	var inForce, onTrial []matches
-	spoke := false // a policy on trial did
-	for _, tags := range ways {
-		q.entities[q.labels].Tags = tags
-		m, x := evaluate(q, asked.forbid, asked.permit), evaluate(q, asked.shadowForbid, asked.shadowPermit)
-		inForce, onTrial = append(inForce, m), append(onTrial, m.and(x))
-		spoke = spoke || !x.none()
+	inForce, onTrial, spoke := q.ask(asked, ways[0])
+	if len(ways) > 1 {
+		all, tried := []matches{inForce}, []matches{onTrial}
+		for _, tags := range ways[1:] {
+			m, x, one := q.ask(asked, tags)
+			all, tried, spoke = append(all, m), append(tried, x), spoke || one
+		}
+		inForce, onTrial = s.join(all), s.join(tried)
 	}
-	all := s.join(onTrial)
-	out := answer{decision: s.settle(s.join(inForce), base), spoke: spoke, errors: all.errors}
+	out := answer{decision: s.settle(inForce, base), spoke: spoke, errors: onTrial.errors}
 	if out.trial = out.decision; spoke {
-		out.trial = s.settle(all, base)
+		out.trial = s.settle(onTrial, base)
 	}
 	return out
+}
+
+// ask asks the candidates about one reading of the labels: those in force, and all; spoke: one on trial did.
+func (q *question) ask(asked pile, tags types.Record) (inForce, all matches, spoke bool) {
+	if q.labels >= 0 {
+		q.things[q.labels].entity.Tags = tags
+	}
+	inForce = evaluate(q, asked.forbid, asked.permit)
+	onTrial := evaluate(q, asked.shadowForbid, asked.shadowPermit)
+	return inForce, inForce.and(onTrial), !onTrial.none()
 }
 
 // and is what both say; first: there is nothing yet.

@@ -156,7 +156,7 @@ func contains(list []types.EntityUID, uid types.EntityUID) bool {
 
 // add counts in what one more policy looks into, while the index is made.
 func (u *uses) add(more uses) {
-	u.arguments, u.text, u.anyTag = u.arguments || more.arguments, u.text || more.text, u.anyTag || more.anyTag
+	u.context, u.anyTag = u.context|more.context, u.anyTag || more.anyTag
 	if len(more.tags) > 0 && len(u.tags) == 0 {
 		u.tags = []names{{}}
 	}
@@ -167,10 +167,7 @@ func (u *uses) add(more uses) {
 
 // and is what both look into. It changes neither.
 func (u uses) and(more uses) uses {
-	return uses{
-		arguments: u.arguments || more.arguments, text: u.text || more.text,
-		anyTag: u.anyTag || more.anyTag, tags: joined(u.tags, more.tags),
-	}
+	return uses{context: u.context | more.context, anyTag: u.anyTag || more.anyTag, tags: joined(u.tags, more.tags)}
 }
 
 // tag reports whether a tag of this name may be looked into.

@@ -16,12 +16,16 @@ import (
 // each combination of those that they look into, and all must hold: what is forbidden of one of them is
 // forbidden, and what is permitted must be so for each.
 
-// readings are the combinations, each with the newest values of all other labels: one, unless a label that
-// policies look into has several values.
+// readings are the combinations of the labels that policies look into: one, unless such a label has several values.
 func readings(labels stead.Labels, looks uses) ([]types.Record, error) {
-	newest := make(types.RecordMap, len(labels))
+	if looks.context&atLabels == 0 || len(labels) == 0 {
+		return []types.Record{{}}, nil
+	}
+	newest := types.RecordMap{}
 	for k := range labels {
-		newest[types.String(k)] = types.String(labels.Newest(k))
+		if looks.tag(k) { // the others nobody sees
+			newest[types.String(k)] = types.String(labels.Newest(k))
+		}
 	}
 	ways := []types.RecordMap{newest}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
@@ -68,9 +72,6 @@ func tagsRead(text string) (names []string, any bool) {
 
 // join is what all readings say together.
 func (s *Set) join(ways []matches) matches {
-	if len(ways) == 1 {
-		return ways[0]
-	}
 	var out matches
 	var plain, asks []*rule
 	lacking := false // of one reading no permit speaks

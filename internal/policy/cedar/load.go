@@ -52,6 +52,7 @@ type Set struct {
 	version string
 	name    string   // of a project's; "": it is the operator's
 	trial   bool     // it is on trial as a whole
+	alone   []*Set   // itself
 	broken  *matches // what it says of everything, as it can't be read; nil: it can be
 }
 
@@ -63,11 +64,11 @@ type rule struct {
 	looks  uses
 }
 
-// uses says which costly parts of a request a policy looks into.
+// uses says which parts of a request a policy looks into.
 type uses struct {
-	arguments, text bool
-	tags            []names // of tags, written out: those of labels are among them
-	anyTag          bool    // a name is not written out
+	context attributes
+	tags    []names // of tags, written out: those of labels are among them
+	anyTag  bool    // a name is not written out
 }
 
 type names map[string]struct{}
@@ -134,7 +135,7 @@ func Load(sources []Source, opts Options) (*Set, error) {
 		return nil, e
 	}
 	s := &Set{name: opts.Name, rules: l.rules, actions: publishedActions(), deny: opts.Deny, trial: opts.Trial, version: hex.EncodeToString(sum.Sum(nil))[:digits]}
-	s.index = shelve(l.rules, s.actions)
+	s.index, s.alone = shelve(l.rules, s.actions), []*Set{s}
 	return s, nil
 }
 
@@ -213,8 +214,8 @@ func (l *loader) add(p *cedargo.Policy, id string, in where) {
 		r.Mode = policy.Shadow
 	}
 	text := string(p.MarshalCedar())
-	r.looks = uses{arguments: reads(text, "arguments") || reads(text, "numbers"), text: reads(text, "text")}
-	if reads(text, "labels") {
+	r.looks = uses{context: attributesRead(text)}
+	if r.looks.context&atLabels != 0 {
 		read, any := tagsRead(text)
 		r.looks.anyTag = any
 		if len(read) > 0 {
@@ -225,17 +226,6 @@ func (l *loader) add(p *cedargo.Policy, id string, in where) {
 		}
 	}
 	l.rules = append(l.rules, r)
-}
-
-// reads reports whether a policy may look at an attribute. Cedar names attributes in full, so there are
-// these ways to write it.
-func reads(text, attribute string) bool {
-	for _, way := range []string{".", "has ", `has "`, `["`} {
-		if strings.Contains(text, way+attribute) {
-			return true
-		}
-	}
-	return false
 }
 
 // waits are the actions that can wait for an approval.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -57,7 +58,7 @@ func (a *Authorizer) asked(ctx context.Context, req policy.Request) ([]*Set, str
 	var sets []*Set
 	version := ""
 	if s := a.set.Load(); s != nil {
-		sets, version = []*Set{s}, s.version
+		sets, version = s.alone, s.version
 	}
 	if a.uploads == nil || ofPolicies(req.Effect) {
 		return sets, version, nil
@@ -69,7 +70,7 @@ func (a *Authorizer) asked(ctx context.Context, req policy.Request) ([]*Set, str
 	if len(sets) == 0 {
 		sets = p.sets
 	} else {
-		sets = append(sets, p.sets...)
+		sets = slices.Concat(sets, p.sets)
 	}
 	return sets, version + "+" + p.version, nil
 }

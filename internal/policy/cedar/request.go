@@ -2,6 +2,7 @@ package cedar
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 	"time"
 
@@ -12,25 +13,45 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 )
 
-// question is a request in Cedar's words. It implements types.EntityGetter for what the request is about.
+// question is a request in Cedar's words. It implements types.EntityGetter for what the request is about. One goroutine has it.
 type question struct {
 	action    types.EntityUID
 	principal types.EntityUID
 	resource  types.EntityUID
 	about     []types.EntityUID // principal, resource and all that they are in
 
-	request  cedargo.Request
-	entities []types.Entity
-	labels   int // its place among the entities
-	actions  map[types.EntityUID]types.Entity
+	request cedargo.Request
+	things  []thing
+	labels  int // their place among the things; -1: nobody looks into them
+	actions map[types.EntityUID]types.Entity
+
+	// What is enough for most requests is allocated with the question.
+	roomAbout  [8]types.EntityUID
+	roomThings [6]thing
+}
+
+// thing is an entity that is put together once a policy looks at it.
+type thing struct {
+	entity  types.Entity
+	parents [2]types.EntityUID
+	in      int // how many parents there are
+	whole   bool
 }
 
 // Get implements types.EntityGetter.
 func (q *question) Get(uid types.EntityUID) (types.Entity, bool) {
-	for i := range q.entities {
-		if q.entities[i].UID == uid {
-			return q.entities[i], true
+	for i := range q.things {
+		t := &q.things[i]
+		if t.entity.UID != uid {
+			continue
 		}
+		if !t.whole {
+			t.whole = true
+			if t.in > 0 {
+				t.entity.Parents = types.NewEntityUIDSet(t.parents[:t.in]...)
+			}
+		}
+		return t.entity, true
 	}
 	e, ok := q.actions[uid]
 	return e, ok
@@ -42,7 +63,8 @@ func uid(t types.EntityType, id string) types.EntityUID {
 
 // newQuestion says whom and what a request is about: enough to find the policies that may speak of it.
 func newQuestion(req policy.Request) (*question, error) {
-	q := &question{action: uid(typeAction, string(req.Effect))}
+	q := &question{action: uid(typeAction, string(req.Effect)), labels: -1}
+	q.about, q.things = q.roomAbout[:0], q.roomThings[:0]
 	if err := q.who(req); err != nil {
 		return nil, err
 	}
@@ -67,14 +89,15 @@ func (q *question) who(req policy.Request) error {
 		return fmt.Errorf("a principal of kind %q is not in the schema", p.Kind)
 	}
 	q.principal = uid(t, p.ID)
-	var roles []types.EntityUID
+	var role types.EntityUID // zero: none
 	if p.Role != "" {
-		roles = append(roles, uid(typeRole, string(p.Role)))
+		role = uid(typeRole, string(p.Role))
 	}
-	q.entity(q.principal, roles...)
+	q.entity(q.principal, role, types.EntityUID{})
 	if req.Acting && req.Agent != "" {
+		whom := q.principal
 		q.principal = uid(typeAgent, string(req.Agent))
-		q.entity(q.principal, append(roles, uid(t, p.ID))...)
+		q.entity(q.principal, role, whom)
 	}
 	return nil
 }
@@ -90,12 +113,12 @@ func (q *question) what(req policy.Request) error {
 	case policy.CredentialUse:
 		vault, credential, _ := strings.Cut(id, "/")
 		q.resource = uid(t, credential)
-		q.entity(q.resource, uid(typeVault, vault))
+		q.entity(q.resource, uid(typeVault, vault), types.EntityUID{})
 		return nil
 	case policy.ToolCall:
 		server, _, _ := strings.Cut(id, "/")
 		q.resource = uid(t, id)
-		q.entity(q.resource, uid(typeServer, server))
+		q.entity(q.resource, uid(typeServer, server), types.EntityUID{})
 		return nil
 	}
 	if t == "" {
@@ -105,7 +128,7 @@ func (q *question) what(req policy.Request) error {
 		t, id = typeProject, string(req.Principal.Project)
 	}
 	q.resource = uid(t, id)
-	q.entity(q.resource)
+	q.entity(q.resource, types.EntityUID{}, types.EntityUID{})
 	return nil
 }
 
@@ -153,67 +176,38 @@ func typeOf(e policy.Effect) types.EntityType {
 	return ""
 }
 
-func (q *question) entity(uid types.EntityUID, parents ...types.EntityUID) {
-	q.entities = append(q.entities, types.Entity{UID: uid, Parents: types.NewEntityUIDSet(parents...)})
-	q.about = append(append(q.about, uid), parents...)
+// entity adds a thing, in up to two others; zero ones are none.
+func (q *question) entity(uid, first, second types.EntityUID) {
+	t := thing{entity: types.Entity{UID: uid}}
+	q.about = append(q.about, uid)
+	for _, parent := range [...]types.EntityUID{first, second} {
+		if parent != (types.EntityUID{}) {
+			t.parents[t.in], t.in = parent, t.in+1
+			q.about = append(q.about, parent)
+		}
+	}
+	q.things = append(q.things, t)
 }
 
-// fill adds what policies look into: the context, and entities with tags.
+// fill adds what policies look into: the context, and entities with tags. What none of them reads is left out, since making it is
+// most of what a decision costs.
 func (q *question) fill(req policy.Request, looks uses, actions map[types.EntityUID]types.Entity) error {
 	q.actions = actions
-	at := time.UnixMilli(req.At).UTC()
-	weekday := int64(at.Weekday())
-	if weekday == 0 {
-		weekday = 7 // Sunday
-	}
-	labels := uid(typeLabels, string(req.Session.Session))
-	q.labels = len(q.entities)
-	q.entities = append(q.entities, types.Entity{UID: labels})
-	c := types.RecordMap{
-		"project": types.String(req.Principal.Project),
-		"chain":   types.NewSet(chain(req)...),
-		"session": types.String(req.Session.Session),
-		"labels":  labels,
-		"now":     types.NewDatetimeFromMillis(req.At),
-		"hour":    types.Long(at.Hour()),
-		"weekday": types.Long(weekday),
-	}
-	if s := req.Spend; s != nil {
-		spend := types.RecordMap{"cents": types.Long(cents(s.Cost))}
-		if s.Limit > 0 {
-			spend["limit"] = types.Long(cents(s.Limit))
-		}
-		c["spend"] = types.NewRecord(spend)
-	}
+	c := make(types.RecordMap, bits.OnesCount32(uint32(looks.context)))
+	q.common(req, looks.context, c)
 	switch req.Effect {
 	case policy.SessionCreate:
-		c["model"] = types.String(req.Model)
+		looks.context.add(c, atModel, types.String(req.Model))
 	case policy.MemoryEntryRead:
-		entry := req.Entry
-		if entry == nil {
-			entry = &policy.Entry{} // any
-		}
-		c["kind"], c["scope"], c["scope_id"] = types.String(entry.Kind), types.String(entry.ScopeType), types.String(entry.ScopeID)
-		c["own"] = types.Boolean(entry.ScopeType == "user" && entry.ScopeID == req.Principal.ID)
-		c["entry_labels"] = setOf(entry.Labels)
+		fillEntry(req, looks.context, c)
 	case policy.SemanticQuery:
-		asked := req.Semantic
-		if asked == nil {
-			asked = &policy.Semantic{}
-		}
-		c["metrics"], c["entities"], c["dimensions"] = setOf(asked.Metrics), setOf(asked.Entities), setOf(asked.Dimensions)
-		c["rows"] = types.Boolean(asked.Rows)
+		fillSemantic(req, looks.context, c)
 	case policy.CredentialUse, policy.CredentialConsent:
-		c["destination"] = types.String(req.Destination)
+		looks.context.add(c, atDestination, types.String(req.Destination))
 	case policy.NetworkConnect:
-		to := req.Connection
-		if to == nil {
-			to = &policy.Connection{}
-		}
-		c["host"], c["port"], c["kind"] = types.String(req.Resource), types.Long(to.Port), types.String(to.Kind)
-		c["method"], c["path"] = types.String(to.Method), types.String(to.Path)
+		fillConnection(req, looks.context, c)
 	case policy.ToolCall:
-		if err := q.call(req, looks, c); err != nil {
+		if err := q.call(req, looks.context, c); err != nil {
 			return err
 		}
 	}
@@ -229,21 +223,100 @@ func setOf(words []string) types.Set {
 	return types.NewSet(out...)
 }
 
+// common adds what is said of every request.
+func (q *question) common(req policy.Request, read attributes, c types.RecordMap) {
+	if read&atLabels != 0 {
+		labels := uid(typeLabels, string(req.Session.Session))
+		q.labels = len(q.things)
+		q.things = append(q.things, thing{entity: types.Entity{UID: labels}})
+		c["labels"] = labels
+	}
+	read.add(c, atProject, types.String(req.Principal.Project))
+	read.add(c, atSession, types.String(req.Session.Session))
+	if read&atChain != 0 {
+		c["chain"] = types.NewSet(chain(req)...)
+	}
+	if read&(atNow|atHour|atWeekday) != 0 {
+		at := time.UnixMilli(req.At).UTC()
+		weekday := int64(at.Weekday())
+		if weekday == 0 {
+			weekday = 7 // Sunday
+		}
+		read.add(c, atNow, types.NewDatetimeFromMillis(req.At))
+		read.add(c, atHour, types.Long(at.Hour()))
+		read.add(c, atWeekday, types.Long(weekday))
+	}
+	if s := req.Spend; s != nil && read&atSpend != 0 {
+		spend := types.RecordMap{"cents": types.Long(cents(s.Cost))}
+		if s.Limit > 0 {
+			spend["limit"] = types.Long(cents(s.Limit))
+		}
+		c["spend"] = types.NewRecord(spend)
+	}
+}
+
+// fillEntry adds what is said of entries of a memory store alone.
+func fillEntry(req policy.Request, read attributes, c types.RecordMap) {
+	entry := req.Entry
+	if entry == nil {
+		entry = &policy.Entry{} // any
+	}
+	read.add(c, atKind, types.String(entry.Kind))
+	read.add(c, atScope, types.String(entry.ScopeType))
+	read.add(c, atScopeID, types.String(entry.ScopeID))
+	read.add(c, atOwn, types.Boolean(entry.ScopeType == "user" && entry.ScopeID == req.Principal.ID))
+	read.add(c, atEntryLabels, setOf(entry.Labels))
+}
+
+// fillSemantic adds what is said of a query of a semantic model alone.
+func fillSemantic(req policy.Request, read attributes, c types.RecordMap) {
+	asked := req.Semantic
+	if asked == nil {
+		asked = &policy.Semantic{}
+	}
+	read.add(c, atMetrics, setOf(asked.Metrics))
+	read.add(c, atEntities, setOf(asked.Entities))
+	read.add(c, atDimensions, setOf(asked.Dimensions))
+	read.add(c, atRows, types.Boolean(asked.Rows))
+}
+
+// fillConnection adds what is said of a connection alone.
+func fillConnection(req policy.Request, read attributes, c types.RecordMap) {
+	to := req.Connection
+	if to == nil {
+		to = &policy.Connection{}
+	}
+	read.add(c, atHost, types.String(req.Resource))
+	read.add(c, atPort, types.Long(to.Port))
+	read.add(c, atKind, types.String(to.Kind))
+	read.add(c, atMethod, types.String(to.Method))
+	read.add(c, atPath, types.String(to.Path))
+}
+
 // call adds what is said of a tool call alone.
-func (q *question) call(req policy.Request, looks uses, c types.RecordMap) error {
+func (q *question) call(req policy.Request, read attributes, c types.RecordMap) error {
 	server, tool, _ := strings.Cut(req.Resource, "/")
-	c["server"], c["tool"], c["class"] = types.String(server), types.String(tool), types.String(req.Class)
-	args, numbers := uid(typeArguments, "call"), uid(typeNumbers, "call")
-	c["arguments"], c["numbers"], c["text"] = args, numbers, types.String("")
-	if !looks.arguments && !looks.text {
+	read.add(c, atServer, types.String(server))
+	read.add(c, atTool, types.String(tool))
+	read.add(c, atClass, types.String(req.Class))
+	if read&atLooked == 0 {
 		return nil
 	}
 	texts, amounts, err := flatten(req.Arguments)
 	if err != nil {
 		return err
 	}
-	q.entities = append(q.entities, types.Entity{UID: args, Tags: types.NewRecord(texts)}, types.Entity{UID: numbers, Tags: types.NewRecord(amounts)})
-	if looks.text {
+	if read&atArguments != 0 {
+		args := uid(typeArguments, "call")
+		q.things = append(q.things, thing{entity: types.Entity{UID: args, Tags: types.NewRecord(texts)}})
+		c["arguments"] = args
+	}
+	if read&atNumbers != 0 {
+		numbers := uid(typeNumbers, "call")
+		q.things = append(q.things, thing{entity: types.Entity{UID: numbers, Tags: types.NewRecord(amounts)}})
+		c["numbers"] = numbers
+	}
+	if read&atText != 0 {
 		text, err := canonical(req.Arguments)
 		if err != nil {
 			return err
