@@ -88,36 +88,48 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, c Ch
 
 // Rollback writes an older version again, as the next one: also of a set that was deleted.
 func (s *Service) Rollback(ctx context.Context, p stead.Principal, id string, version int64, w Write) (Set, error) {
-	if err := s.allow(ctx, p, policy.PolicyWrite, id, ""); err != nil {
+	o, lost := s.older(ctx, p, id, version, w)
+	if err := s.allow(ctx, p, policy.PolicyWrite, id, o.text); err != nil { // whoever may not is not told what there is
 		return Set{}, err
 	}
-	h, done, err := s.over(ctx, p, id, w)
+	if lost != nil {
+		return Set{}, lost
+	}
+	if o.done {
+		return s.withText(ctx, p, o.over, o.over.stored)
+	}
+	next := stored{Description: o.was.Description, Metadata: o.was.Metadata, Mode: o.was.Mode, Restored: version, Request: request(w)}
+	if err := s.check(o.over.name, &next, o.text); err != nil { // what can be said may have changed since
+		return Set{}, err
+	}
+	return s.putWithin(ctx, p, o.over, next, o.text)
+}
+
+// older is a version that is to be written again, and what it is written over.
+type older struct {
+	was  stored
+	over head
+	text string
+	done bool // this very request has written it
+}
+
+func (s *Service) older(ctx context.Context, p stead.Principal, id string, version int64, w Write) (o older, err error) {
+	if o.over, o.done, err = s.over(ctx, p, id, w); err != nil || o.done {
+		return o, err
+	}
+	all, err := s.records(ctx, o.over.doc.Key)
 	if err != nil {
-		return Set{}, err
+		return o, err
 	}
-	if done {
-		return s.withText(ctx, p, h, h.stored)
-	}
-	all, err := s.records(ctx, h.doc.Key)
-	if err != nil {
-		return Set{}, err
-	}
-	r, ok := find(history(h, all), version)
-	switch {
+	var ok bool
+	switch o.was, ok = find(history(o.over, all), version); {
 	case !ok:
-		return Set{}, stead.Invalid("version", "%s has no version %d", id, version)
-	case r.Deleted:
-		return Set{}, stead.Invalid("version", "version %d of %s is that it was deleted", version, id)
+		return o, stead.Invalid("version", "%s has no version %d", id, version)
+	case o.was.Deleted:
+		return o, stead.Invalid("version", "version %d of %s is that it was deleted", version, id)
 	}
-	old, err := s.text(ctx, p, h, r)
-	if err != nil {
-		return Set{}, err
-	}
-	next := stored{Description: r.Description, Metadata: r.Metadata, Mode: r.Mode, Restored: version, Request: request(w)}
-	if err := s.check(h.name, &next, old); err != nil { // what can be said may have changed since
-		return Set{}, err
-	}
-	return s.putWithin(ctx, p, h, next, old)
+	o.text, err = s.text(ctx, p, o.over, o.was)
+	return o, err
 }
 
 // Delete takes a set out of force. What it was can be read by its versions, and restored.
