@@ -62,6 +62,42 @@ func TestPoliciesAreReadAgain(t *testing.T) {
 	}
 }
 
+// TestUploadedPoliciesAtTheStatelessDoors: a set counts at the next call of the node that took it, beside files that are read again.
+func TestUploadedPoliciesAtTheStatelessDoors(t *testing.T) {
+	n := openConfigured(t, "policies: {inline: 'permit(principal, action, resource);'}\n"+registryConfig, io.Discard)
+	call := func(model string) (int, string) {
+		res, body := ask(t, n, "POST", "/v1/chat/completions", doors(model)["POST /v1/chat/completions"])
+		return res.StatusCode, body
+	}
+	const one = `"text":"@id(\"no-mine\") forbid(principal, action == Action::\"model.call\", resource == Model::\"mine\");"`
+	for round := range 2 {
+		if code, body := call("mine"); code != http.StatusOK {
+			t.Fatalf("before: %d %s", code, body)
+		}
+		if res, body := ask(t, n, "POST", "/v1/policy_sets", `{"name":"models",`+one+`}`); res.StatusCode != http.StatusOK {
+			t.Fatalf("%d %s", res.StatusCode, body)
+		}
+		if code, body := call("mine"); code != http.StatusForbidden || !strings.Contains(body, "policy models/no-mine forbids it") {
+			t.Errorf("round %d: %d %s", round, code, body)
+		}
+		if code, body := call("old"); code != http.StatusOK {
+			t.Errorf("another model: %d %s", code, body)
+		}
+		if err := n.reload(t.Context(), func() (*config.Config, error) { return n.cfg, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if code, _ := call("mine"); code != http.StatusForbidden {
+			t.Error("files that were read again take away what was uploaded")
+		}
+		if _, body := ask(t, n, "GET", "/v1/policies", ""); !strings.Contains(body, `"id":"models/no-mine","set":"models"`) || !strings.Contains(body, `"id":"inline#1"`) {
+			t.Errorf("in force are %s", body)
+		}
+		if res, body := ask(t, n, "DELETE", "/v1/policy_sets/pset_models", ""); res.StatusCode != http.StatusOK {
+			t.Fatalf("%d %s", res.StatusCode, body)
+		}
+	}
+}
+
 // TestPoliciesOfTheDocuments: what docs/policy.md shows is in examples/policies, and their cases hold.
 func TestPoliciesOfTheDocuments(t *testing.T) {
 	const examples = "../../examples/policies"
