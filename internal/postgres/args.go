@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/stead-dev/stead/internal/audit"
 )
 
 // Statements of a batch take one array a column. An empty list is an empty array, never NULL.
@@ -110,7 +112,7 @@ func (b *batch) auditArgs() []any {
 	var drafts [][]byte
 	for i, o := range b.ops {
 		for _, d := range o.audit {
-			no, drafts = append(no, int64(i+1)), append(drafts, d)
+			no, drafts = append(no, int64(i+1)), append(drafts, audit.Pack(d))
 		}
 	}
 	if no == nil {

@@ -41,7 +41,7 @@ func (s *Store) AppendAudit(ctx context.Context, project stead.ProjectID, record
 func queueRecords(queue *pgx.Batch, project stead.ProjectID, rows []audit.Row, tree audit.Tree) {
 	data := make([][]byte, len(rows))
 	for i, r := range rows {
-		data[i] = r.Data
+		data[i] = audit.Pack(r.Data)
 	}
 	queue.Queue(`INSERT INTO audit_records (project_id, seq, data)
 		SELECT $1, $2 + x.i - 1, x.data FROM unnest($3::bytea[]) WITH ORDINALITY AS x (data, i)`, string(project), rows[0].Seq, data)
@@ -89,9 +89,9 @@ func chain(ctx context.Context, tx pgx.Tx) (int, error) {
 	var project stead.ProjectID
 	var draft []byte
 	_, err = pgx.ForEachRow(found, []any{&id, &project, &draft}, func() error {
-		ids = append(ids, id)
-		drafts[project] = append(drafts[project], slices.Clone(draft))
-		return nil
+		whole, err := audit.Unpack(slices.Clone(draft))
+		ids, drafts[project] = append(ids, id), append(drafts[project], whole)
+		return err
 	})
 	if err != nil || len(ids) == 0 {
 		return 0, err
@@ -199,7 +199,9 @@ func (s *Store) AuditRows(ctx context.Context, q audit.Query) ([]audit.Row, erro
 		text = `SELECT seq, data FROM audit_records WHERE project_id = $1 AND ($2::bigint = 0 OR seq < $2) AND seq > ` + auditPruned + ` ORDER BY seq DESC LIMIT $3`
 	}
 	return auditQuery(ctx, s, func(row pgx.CollectableRow) (r audit.Row, err error) {
-		err = row.Scan(&r.Seq, &r.Data)
+		if err = row.Scan(&r.Seq, &r.Data); err == nil {
+			r.Data, err = audit.Unpack(r.Data)
+		}
 		return r, err
 	}, text, string(q.Project), q.After, q.PageLimit())
 }

@@ -76,7 +76,7 @@ func (g *group) flushAudit() error {
 		}
 		values := make([]any, 0, len(l.rows)*auditColumns)
 		for _, r := range l.rows {
-			values = append(values, string(project), r.Seq, r.Data)
+			values = append(values, string(project), r.Seq, audit.Pack(r.Data))
 		}
 		if err := g.insertMany("store audit records", values, auditColumns, g.c.st.insertAudits, g.c.st.insertAudit); err != nil {
 			return err
@@ -151,8 +151,16 @@ func (s *Store) AuditRows(ctx context.Context, q audit.Query) ([]audit.Row, erro
 	if q.Desc {
 		text = `SELECT seq, data FROM audit_record WHERE project = ?1 AND (?2 = 0 OR seq < ?2) AND seq > ` + auditPruned + ` ORDER BY seq DESC LIMIT ?3`
 	}
-	return auditQuery(ctx, s, "read audit records", func(rows *sql.Rows, r *audit.Row) error { return rows.Scan(&r.Seq, &r.Data) },
+	return auditQuery(ctx, s, "read audit records", scanAudit,
 		text, string(q.Project), q.After, q.PageLimit())
+}
+
+func scanAudit(rows *sql.Rows, r *audit.Row) error {
+	err := rows.Scan(&r.Seq, &r.Data)
+	if err == nil {
+		r.Data, err = audit.Unpack(r.Data)
+	}
+	return err
 }
 
 // AddAuditNote implements audit.Store.
