@@ -127,4 +127,3 @@ func BenchmarkPack(b *testing.B) {
 	b.ReportMetric(float64(len(audit.Pack(rows[0].Data))), "bytes/record")
 	b.ReportMetric(float64(len(rows[0].Data)), "bytes/line")
 }
-
