@@ -76,7 +76,7 @@ func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q
 	}
 	q.sight = s.sight(ctx, p, store)
 	out := Found{Method: MethodLexical}
-	if q.vector, out.Why = s.cfg.Embedding.Query(ctx, p, q.Query); q.vector != nil {
+	if q.vector, out.Why = s.cfg.Embedding.Query(ctx, s.within.Asker(p), q.Query); q.vector != nil {
 		out.Method = MethodHybrid
 	}
 	var err error

@@ -19,6 +19,26 @@ type For struct {
 	Scopes    []Scope // nothing outside of them is there; none: all
 }
 
+// Request is what policies are asked before an effect on a store of a project. by is nil where p acts for itself; else p is the
+// agent, as its entries name their author.
+func (by *For) Request(p stead.Principal, effect policy.Effect, store string) policy.Request {
+	req := policy.Request{Principal: by.Asker(p), Effect: effect, Resource: store}
+	if by != nil {
+		req.Acting, req.Agent, req.Session, req.Labels = true, by.Agent, by.Session, by.Labels
+	}
+	return req
+}
+
+// Asker is who asks: whom the session belongs to, where p is its agent.
+func (by *For) Asker(p stead.Principal) stead.Principal {
+	if by == nil {
+		return p
+	}
+	out := by.Principal
+	out.Project = p.Project
+	return out
+}
+
 // SessionScopes are those whose memories a session of a user and an agent has.
 func SessionScopes(user string, agent stead.AgentID, teams []string) []Scope {
 	out := []Scope{{Type: ScopeProject}, {Type: ScopeUser, ID: user}, {Type: ScopeAgent, ID: string(agent)}}
@@ -49,10 +69,8 @@ type sight struct {
 }
 
 func (s *Service) sight(ctx context.Context, p stead.Principal, store string) *sight {
-	v := &sight{ctx: ctx, s: s, ask: policy.Request{Principal: p, Effect: policy.MemoryEntryRead, Resource: store}, bound: p.Bound, known: map[string]bool{}}
+	v := &sight{ctx: ctx, s: s, ask: s.within.Request(p, policy.MemoryEntryRead, store), bound: p.Bound, known: map[string]bool{}}
 	if by := s.within; by != nil {
-		v.ask.Principal, v.ask.Acting, v.ask.Agent, v.ask.Session, v.ask.Labels = by.Principal, true, by.Agent, by.Session, by.Labels
-		v.ask.Principal.Project = p.Project
 		v.bound, v.only = v.bound || by.Principal.Bound, by.Scopes
 	}
 	if v.ask.Principal.Kind != stead.PrincipalAgent {

@@ -50,7 +50,7 @@ func NewService(c Config) *Service {
 }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
-	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
+	_, err := policy.Check(ctx, s.cfg.Policy, s.within.Request(p, effect, id))
 	return err
 }
 

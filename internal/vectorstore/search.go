@@ -92,7 +92,7 @@ func (s *Service) hits(ctx context.Context, p stead.Principal, store string, q S
 	vectors := make([][]byte, len(q.Queries))
 	for i, text := range q.Queries {
 		var why string
-		if vectors[i], why = s.cfg.Embedding.Query(ctx, p, text); why != "" {
+		if vectors[i], why = s.cfg.Embedding.Query(ctx, s.within.Asker(p), text); why != "" {
 			s.cfg.Log.Debug("a vector store is searched by words alone", "store", store, "reason", why)
 			break // one wait is enough
 		}

@@ -104,6 +104,17 @@ type Service struct {
 	reads  chan struct{} // held while a file is read
 
 	leaseTime, readTime, readGrace time.Duration // the constants, but for tests
+	within *For          // nil: whoever asks acts for itself
+}
+
+// For says in whose name an agent acts.
+type For = memory.For
+
+// In is the service as an agent has it.
+func (s *Service) In(by For) *Service {
+	out := *s
+	out.within = &by
+	return &out
 }
 
 // NewService makes a Service. Nothing is processed until Run runs, here or on another node.
@@ -126,7 +137,7 @@ func NewService(c Config) *Service {
 }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
-	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
+	_, err := policy.Check(ctx, s.cfg.Policy, s.within.Request(p, effect, id))
 	return err
 }
 

@@ -73,7 +73,7 @@ func (r *Remember) known(ctx context.Context, ask session.LearnAsk) ([]extract.K
 		return nil, nil
 	}
 	query = strings.ToValidUTF8(query[:min(len(query), memory.MaxQueryBytes)], "")
-	in := r.memory.In(memory.For{Principal: ask.Principal, Agent: ask.Agent, Session: ask.Key, Scopes: []memory.Scope{scopeOf(ask)}})
+	in := r.in(ask, scopeOf(ask))
 	found, err := in.Search(ctx, acting(ask.Principal, ask.Key), ask.Extraction.Store, memory.Search{Query: query, Limit: maxKnown, Filter: memory.Filter{
 		Scopes: []memory.Scope{scopeOf(ask)}, Kinds: []memory.Kind{memory.KindFact, memory.KindPreference, memory.KindProcedure},
 	}})
@@ -89,6 +89,15 @@ func (r *Remember) known(ctx context.Context, ask session.LearnAsk) ([]extract.K
 		out = append(out, extract.Known{ID: h.ID, Kind: string(h.Kind), Text: h.Text})
 	}
 	return out, nil
+}
+
+// in is the memory that a session learns into, of some scopes or all.
+func (r *Remember) in(ask session.LearnAsk, scopes ...memory.Scope) *memory.Service {
+	by := memory.For{Principal: ask.Principal, Agent: ask.Agent, Session: ask.Key, Scopes: scopes}
+	if len(ask.Labels) > 0 {
+		by.Labels = stead.Labels{session.LabelMemory: ask.Labels}
+	}
+	return r.memory.In(by)
 }
 
 // scopeOf is whom the memories of a session are about.
@@ -107,11 +116,11 @@ func (r *Remember) Keep(ctx context.Context, ask session.LearnAsk, items bool) (
 	by := acting(ask.Principal, ask.Key)
 	var out session.MemoryKept
 	if items {
-		added, err := r.memory.Ingest(ctx, by, ask.Extraction.Store, messages(ask))
+		added, err := r.in(ask).Ingest(ctx, by, ask.Extraction.Store, messages(ask))
 		out.Added = added
 		return out, err
 	}
-	taught, err := r.memory.Learn(ctx, by, ask.Extraction.Store, ask.Key.Session, ask.At, lessons(ask))
+	taught, err := r.in(ask).Learn(ctx, by, ask.Extraction.Store, ask.Key.Session, ask.At, lessons(ask))
 	out.Added, out.Merged, out.Superseded = taught.Added, taught.Merged, taught.Superseded
 	return out, err
 }

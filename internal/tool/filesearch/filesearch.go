@@ -87,7 +87,8 @@ type output struct {
 func (t *search) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	p := c.Principal // with its role: the agent may do what the session's owner may
 	p.Project, p.Kind, p.ID = c.Session.Project, stead.PrincipalAgent, string(c.Session.Session)
-	out, err := t.search(ctx, p, c.Arguments)
+	stores := t.stores.In(vectorstore.For{Principal: c.Principal, Agent: c.Agent, Session: c.Session, Labels: c.Labels})
+	out, err := t.search(ctx, stores, p, c.Arguments)
 	switch stead.KindOf(err) {
 	case "":
 	case stead.KindUnavailable, stead.KindInternal:
@@ -106,14 +107,14 @@ func said(text string, isError bool) tool.Result {
 	return tool.Result{Content: stead.TextContent(stead.ContentInputText, text), IsError: isError}
 }
 
-func (t *search) search(ctx context.Context, p stead.Principal, arguments json.RawMessage) (output, error) {
+func (t *search) search(ctx context.Context, stores *vectorstore.Service, p stead.Principal, arguments json.RawMessage) (output, error) {
 	q, err := t.query(arguments)
 	if err != nil {
 		return output{}, err
 	}
 	var all []vectorstore.Result
 	for _, store := range t.over.Stores {
-		results, err := t.stores.Search(ctx, p, store, q)
+		results, err := stores.Search(ctx, p, store, q)
 		if err != nil {
 			return output{}, err
 		}
