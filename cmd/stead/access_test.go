@@ -39,7 +39,7 @@ func accessTable() map[string]access {
 		"POST /v1/agents/sessions": {makes, `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"hi"}`}, "GET /v1/agents/sessions": {reads, ""},
 		"GET " + session: {reads, ""}, "POST " + session: {writes, `{"metadata":{}}`}, "DELETE " + session: {ends, ""},
 		"POST " + session + "/events": {writes, message}, "GET " + session + "/events": {reads, ""},
-		"POST " + session + "/pause": {writes, ""}, "POST " + session + "/resume": {writes, ""}, "POST " + session + "/fork": {writes, `{}`},
+		"POST " + session + "/pause": {writes, ""}, "POST " + session + "/resume": {writes, ""}, "POST " + session + "/fork": {makes, `{}`},
 		"GET " + session + "/export": {reads, ""}, "POST /v1/agents/sessions/import": {makes, "{}"}, "POST /v1/agents/sessions/control": {"OP", `{"action":"resume","filter":{}}`},
 		"DELETE " + session + "/artifacts/{part}": {writes, ""},
 		"POST " + session + "/tokens":             {writes, `{"scope":["read"]}`}, "GET " + session + "/tokens": {"OPDUG", ""}, "DELETE " + session + "/tokens/{token}": {writes, ""},

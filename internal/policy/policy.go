@@ -26,7 +26,7 @@ type Effect string
 const (
 	SessionCreate Effect = "session.create"
 	SessionRead   Effect = "session.read"
-	SessionWrite  Effect = "session.write" // input, update, pause, resume, fork
+	SessionWrite  Effect = "session.write" // input, update, pause, resume; a fork is a SessionCreate as well
 	SessionDelete Effect = "session.delete"
 	// SessionControl is to pause, resume or cancel many sessions at once; Request.Resource says which. Each is a session.write
 	// as well.

@@ -162,7 +162,7 @@ func (r *Runner) repeated(ctx context.Context, key stead.SessionKey, req session
 
 // respondBeside answers in a copy of the session up to the previous response.
 func (r *Runner) respondBeside(ctx context.Context, p stead.Principal, previous session.Response, req session.RespondRequest) (session.Response, error) {
-	copied, err := r.Fork(ctx, p, previous.Session, session.ForkRequest{Turn: previous.Turn.ID})
+	copied, err := r.fork(ctx, p, previous.Session, session.ForkRequest{Turn: previous.Turn.ID}, req.Ask.Spec.Model)
 	if err != nil {
 		return session.Response{}, err
 	}

@@ -1,10 +1,10 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -27,6 +27,12 @@ const eventOverhead = 128
 
 // Fork implements session.Service.
 func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID, req session.ForkRequest) (session.Session, error) {
+	return r.fork(ctx, p, id, req, "")
+}
+
+// fork copies a session. To copy is to make one: whoever may not make one of its agent makes none this way. model is what the copy will
+// run on; "": what the session does.
+func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID, req session.ForkRequest, model string) (session.Session, error) {
 	source := keyOf(p, id)
 	if err := r.allow(ctx, p, policy.SessionWrite, source, ""); err != nil {
 		return session.Session{}, err
@@ -51,23 +57,44 @@ func (r *Runner) Fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if err != nil {
 		return session.Session{}, err
 	}
+	v, err := folded(target, copied)
+	if err != nil {
+		return session.Session{}, err
+	}
+	as := v.Created.Agent
+	as.Spec.Model = cmp.Or(model, as.Spec.Model)
+	decision, drafts, err := r.allowCreate(ctx, p, target, as, v.Labels())
+	if err != nil {
+		return session.Session{}, err
+	}
+	if copied, err = recreated(copied, func(c *session.Created) { c.Decision = decision.Recorded() }); err != nil {
+		return session.Session{}, err
+	}
 	if err := r.cfg.Blobs.Copy(ctx, source, target, session.Digests(copied)); err != nil {
 		r.discard(ctx, target)
 		return session.Session{}, fmt.Errorf("copy blobs: %w", err)
 	}
-	return r.plant(ctx, target, copied)
+	return r.plant(ctx, target, copied, drafts)
 }
 
-// plant stores the events of a new session that has nothing to do.
-func (r *Runner) plant(ctx context.Context, key stead.SessionKey, events []stead.Event) (session.Session, error) {
+func folded(key stead.SessionKey, events []stead.Event) (*session.View, error) {
 	v := session.NewView(key)
 	for _, e := range events {
 		if err := v.Apply(e); err != nil {
-			return session.Session{}, err
+			return nil, err
 		}
 	}
-	_, err := r.cfg.Store.Send(ctx, key, journal.Input{
-		Create: &journal.Creation{Agent: v.Created.Agent.ID, CreatedAt: v.CreatedAt}, Events: events, If: -1, Quiet: true,
+	return v, nil
+}
+
+// plant stores the events of a new session that has nothing to do.
+func (r *Runner) plant(ctx context.Context, key stead.SessionKey, events []stead.Event, drafts [][]byte) (session.Session, error) {
+	v, err := folded(key, events)
+	if err != nil {
+		return session.Session{}, err
+	}
+	_, err = r.cfg.Store.Send(ctx, key, journal.Input{
+		Create: &journal.Creation{Agent: v.Created.Agent.ID, CreatedAt: v.CreatedAt}, Events: events, If: -1, Quiet: true, Audit: drafts,
 		Update: &journal.Listing{Status: v.Status(), Metadata: v.Created.Metadata, LastActive: v.LastActive, Environment: environmentType(v)},
 	})
 	if stead.KindOf(err) == stead.KindUnavailable {
@@ -176,8 +203,9 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 		origin := session.Origin{Session: header.Session, Seq: stead.Seq(len(events)), How: session.OriginImport}
 		events, err = session.Fork(source, events, "", r.now(), origin, nil)
 	}
+	var drafts [][]byte
 	if err == nil {
-		events, err = ownedBy(events, p)
+		events, drafts, err = r.adopt(ctx, p, key, events)
 	}
 	if err == nil && ctx.Err() != nil {
 		err = stead.Wrap(stead.KindUnavailable, ctx.Err(), "the import was cut off, or took longer than %s", MaxImportTime)
@@ -186,25 +214,7 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 		r.discard(ctx, key)
 		return session.Session{}, err
 	}
-	return r.plant(ctx, key, events)
-}
-
-// ownedBy makes the importer the principal of the session: an export is no proof of identity.
-func ownedBy(events []stead.Event, p stead.Principal) ([]stead.Event, error) {
-	at := session.CreatedAt(events)
-	created, err := session.Decode[session.Created](events[at])
-	if err != nil {
-		return nil, err
-	}
-	created.Principal = p
-	e, err := session.NewEvent(events[at].At, session.KindSessionCreated, created)
-	if err != nil {
-		return nil, err
-	}
-	e.Seq = events[at].Seq
-	events = slices.Clone(events)
-	events[at] = e
-	return events, nil
+	return r.plant(ctx, key, events, drafts)
 }
 
 func environmentType(v *session.View) string {

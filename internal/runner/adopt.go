@@ -1,0 +1,82 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// An export is a file: what it says of who made the session and which agent it is proves nothing.
+
+// adopt makes an imported session the importer's, who must be allowed to make one of the agent and model that it will run. The records
+// of that go with its events.
+func (r *Runner) adopt(ctx context.Context, p stead.Principal, key stead.SessionKey, events []stead.Event) ([]stead.Event, [][]byte, error) {
+	v, err := folded(key, events)
+	if err != nil {
+		return nil, nil, err
+	}
+	pin, err := r.proved(ctx, p, v.Created.Agent)
+	if err != nil {
+		return nil, nil, err
+	}
+	decision, drafts, err := r.allowCreate(ctx, p, key, pin, v.Labels())
+	if err != nil {
+		return nil, nil, err
+	}
+	events, err = recreated(events, func(c *session.Created) {
+		c.Principal, c.Decision = p, decision.Recorded()
+		c.Agent.ID, c.Agent.Version = pin.ID, pin.Version
+	})
+	return events, drafts, err
+}
+
+// proved is an agent under the name that it may have here: its own, if this project has the very same version of it. Any other is an
+// agent of its own, as one that is given inline: policies, memories and figures of an agent are not had by saying its name.
+func (r *Runner) proved(ctx context.Context, p stead.Principal, pin session.AgentPin) (session.AgentPin, error) {
+	if pin.Version > 0 {
+		a, err := r.cfg.Agents.GetAgent(ctx, p.Project, pin.ID, pin.Version)
+		switch stead.KindOf(err) {
+		case "":
+			if same, err := sameSpec(a.Spec, pin.Spec); same || err != nil {
+				return pin, err
+			}
+		case stead.KindNotFound:
+		default:
+			return pin, err
+		}
+	}
+	pin.ID, pin.Version = stead.AgentID(newID("agent_")), 0
+	return pin, nil
+}
+
+func sameSpec(a, b agent.Spec) (bool, error) {
+	one, err := json.Marshal(a)
+	if err != nil {
+		return false, err
+	}
+	other, err := json.Marshal(b)
+	return bytes.Equal(one, other), err
+}
+
+// recreated changes the event that made a session.
+func recreated(events []stead.Event, change func(*session.Created)) ([]stead.Event, error) {
+	at := session.CreatedAt(events)
+	created, err := session.Decode[session.Created](events[at])
+	if err != nil {
+		return nil, err
+	}
+	change(&created)
+	e, err := session.NewEvent(events[at].At, session.KindSessionCreated, created)
+	if err != nil {
+		return nil, err
+	}
+	e.Seq = events[at].Seq
+	events = slices.Clone(events)
+	events[at] = e
+	return events, nil
+}
