@@ -81,6 +81,9 @@ type Principal struct {
 	Role    Role          `json:"role,omitempty"`  // "": the server itself, or its one local user
 	Bound   bool          `json:"bound,omitempty"` // sees only the sessions that it made
 
+	// Maker is who made the session token that this one comes with, as KIND:ID: both may be the same person. "": no token.
+	Maker string `json:"maker,omitempty"`
+
 	// Session and Scope are of who comes with a session token: the one session that there is for it, and what it may do
 	// there, words with spaces between. "": it comes with something else. They are in no journal, since what such a
 	// principal does stands in the journal of that session.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,4 +77,54 @@ func TestPoliciesAboutWhomAnAgentActsFor(t *testing.T) {
 	if n := memories(); n != 2 {
 		t.Errorf("the store has %d memories: one was there, and ada's agent made one", n)
 	}
+}
+
+// TestOnePersonIsNotTwo: who has approved does not approve again as the user whom a token of theirs stands for, nor the other way round.
+func TestOnePersonIsNotTwo(t *testing.T) {
+	h := governed(t, `@id("two") @approval("approver") @approval_count("2") forbid(principal, action == Action::"tool.call", resource);`, "ada")
+	for _, name := range []string{"first", "second"} {
+		var made struct{ Secret string }
+		h.get(h.root, "POST", "/v1/api_keys", `{"role":"owner","project":"one","principal":{"kind":"user","id":"`+name+`"}}`, &made)
+		h.keys[name] = made.Secret
+	}
+	for _, tokenFirst := range []bool{false, true} {
+		var s struct{ ID string }
+		h.get(h.keys["ada"], "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"openai_hosted"},"input":"Call shell with {\"command\": \"true\"}"}`, &s)
+		request := h.asked(h.keys["ada"])
+		token := h.token(h.keys["first"], s.ID, `{"scope":["approve"]}`).Secret
+		byToken := func() (int, []byte) {
+			return h.call(token, "POST", "/v1/agents/sessions/"+s.ID+"/events", `{"events":[{"type":"agent.session.input.mcp_approval_request_result","request_id":"`+request+`","response":{"type":"mcp_tool_call","decision":"approve"}}]}`)
+		}
+		byKey := func(key string) func() (int, []byte) {
+			return func() (int, []byte) {
+				return h.call(key, "POST", "/v1/approvals/"+request, `{"decision":"approve"}`)
+			}
+		}
+		ways := []func() (int, []byte){byKey(h.keys["first"]), byToken}
+		if tokenFirst {
+			slices.Reverse(ways)
+		}
+		for i, want := range []int{http.StatusAccepted, http.StatusConflict} {
+			if status, body := ways[i](); status != want {
+				t.Errorf("token first %v: approval %d is %d %s", tokenFirst, i+1, status, body)
+			}
+		}
+		if status, body := byKey(h.keys["second"])(); status != http.StatusAccepted {
+			t.Errorf("somebody else: %d %s", status, body)
+		}
+		h.idle(h.keys["ada"], s.ID)
+	}
+}
+
+// asked waits for the one question that there is.
+func (h *house) asked(key string) string {
+	h.t.Helper()
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		var list struct{ Data []struct{ ID string } }
+		if h.get(key, "GET", "/v1/approvals", "", &list); len(list.Data) > 0 {
+			return list.Data[0].ID
+		}
+	}
+	h.t.Fatal("nobody is asked")
+	return ""
 }

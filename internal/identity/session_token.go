@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
@@ -59,8 +60,9 @@ type SessionToken struct {
 	Role    stead.Role          `json:"role"`      // of its maker: what that may not, it does not let anybody do
 	// Maker is the key that it was made with, and ends with. Of the root key, Root is a hash of that with the id, so that
 	// it ends as well when the configuration has another.
-	Maker string `json:"maker"`
-	Root  string `json:"root,omitempty"`
+	Maker    string `json:"maker"`
+	MakerWho string `json:"maker_who,omitempty"` // whom that stood for, as stead.Principal.Maker; "": tokens did not say so then
+	Root     string `json:"root,omitempty"`
 	// Certificate is the name in the client certificate that Maker is the id of, if it is one.
 	Certificate string `json:"certificate,omitempty"`
 	CreatedAt   int64  `json:"created_at"` // Unix milliseconds
@@ -152,7 +154,7 @@ func (s *Service) CreateToken(ctx context.Context, c Caller, session stead.Sessi
 	}
 	t := SessionToken{
 		ID: document.NewID(TokenPrefix), Project: c.Project, Session: session, Scope: strings.Join(in.Scope, " "),
-		Kind: user.Kind, User: user.ID, Role: c.Role, Maker: c.Key, CreatedAt: now.UnixMilli(), ExpiresAt: now.Add(in.Lifetime).UnixMilli(),
+		Kind: user.Kind, User: user.ID, Role: c.Role, Maker: c.Key, MakerWho: makerOf(c.Kind, c.ID), CreatedAt: now.UnixMilli(), ExpiresAt: now.Add(in.Lifetime).UnixMilli(),
 	}
 	if !c.Until.IsZero() {
 		t.ExpiresAt = min(t.ExpiresAt, c.Until.UnixMilli())
@@ -172,6 +174,8 @@ func (s *Service) CreateToken(ctx context.Context, c Caller, session stead.Sessi
 	}, "", "")
 	return t, secret, err
 }
+
+func makerOf(kind stead.PrincipalKind, id string) string { return string(kind) + ":" + id }
 
 func tokenAt(id string) document.Key { return document.Key{Project: vault, Kind: tokenKind, ID: id} }
 
@@ -283,7 +287,8 @@ func (s *Service) bearer(ctx context.Context, id, secret string) (Caller, error)
 		}
 	case t.Maker == TokenID: // an identity provider's, whose end is the token's at the latest
 	default:
-		_, err := s.valid(ctx, t.Maker, now)
+		k, err := s.valid(ctx, t.Maker, now)
+		t.MakerWho = cmp.Or(t.MakerWho, makerOf(k.Kind, k.Principal))
 		if stead.KindOf(err) == stead.KindUnauthenticated {
 			return Caller{}, refusedToken("the key that the session token was made with is not valid any more")
 		}
@@ -291,7 +296,7 @@ func (s *Service) bearer(ctx context.Context, id, secret string) (Caller, error)
 			return Caller{}, err
 		}
 	}
-	p := stead.Principal{Project: t.Project, Kind: t.Kind, ID: t.User, Role: t.Role, Bound: true, Session: t.Session, Scope: t.Scope}
+	p := stead.Principal{Project: t.Project, Kind: t.Kind, ID: t.User, Role: t.Role, Bound: true, Session: t.Session, Scope: t.Scope, Maker: t.MakerWho}
 	return Caller{Principal: p, Key: t.ID, Until: until}, nil
 }
 

@@ -64,9 +64,10 @@ func (h *house) token(s *identity.Service, c identity.Caller, in identity.TokenP
 func TestASessionTokenIsItsSessionsUserAndNoMore(t *testing.T) {
 	h := newHouse(t)
 	s := h.node(rootKey)
-	tok, secret := h.token(s, h.caller(s, identity.Developer, 0), identity.TokenParams{Scope: []string{"read", "write"}})
+	maker := h.caller(s, identity.Developer, 0)
+	tok, secret := h.token(s, maker, identity.TokenParams{Scope: []string{"read", "write"}})
 	c, err := s.Authenticate(t.Context(), secret, "two")
-	want := stead.Principal{Project: "one", Kind: stead.PrincipalUser, ID: "ada", Role: identity.Developer, Bound: true, Session: "s1", Scope: "read write"}
+	want := stead.Principal{Project: "one", Kind: stead.PrincipalUser, ID: "ada", Role: identity.Developer, Bound: true, Session: "s1", Scope: "read write", Maker: "service:" + maker.ID}
 	if err != nil || c.Principal != want || c.Key != tok.ID {
 		t.Fatalf("%+v, %v", c, err)
 	}

@@ -36,17 +36,20 @@ func (n *Needs) Counts(who, forWhom stead.Principal) bool {
 
 // Missing is how many approvals are missing yet, when these were given.
 func (n *Needs) Missing(given []stead.Principal, forWhom stead.Principal) int {
-	type id struct {
-		kind stead.PrincipalKind
-		id   string
-	}
-	seen := map[id]bool{}
+	seen := map[string]bool{}
+	count := 0
 	for _, g := range given {
-		if n.Counts(g, forWhom) {
-			seen[id{g.Kind, g.ID}] = true
+		self := string(g.Kind) + ":" + g.ID
+		if !n.Counts(g, forWhom) || seen[self] || g.Maker != "" && seen[g.Maker] {
+			continue
+		}
+		count++
+		seen[self] = true
+		if g.Maker != "" {
+			seen[g.Maker] = true
 		}
 	}
-	return max(0, max(1, n.Count)-len(seen))
+	return max(0, max(1, n.Count)-count)
 }
 
 // And is what satisfies both: the roles that each of them takes, the most approvals, the shortest time, a no before a yes. Either may be nil.

@@ -104,7 +104,7 @@ type Service struct {
 	reads  chan struct{} // held while a file is read
 
 	leaseTime, readTime, readGrace time.Duration // the constants, but for tests
-	within *For          // nil: whoever asks acts for itself
+	within                         *For          // nil: whoever asks acts for itself
 }
 
 // For says in whose name an agent acts.

@@ -1,0 +1,48 @@
+package policy_test
+
+import (
+	"testing"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// TestOnePersonApprovesOnce: an approval by a session token is that of whom it stands for, and of who made it: neither counts again.
+// More approvals never leave more missing.
+func TestOnePersonApprovesOnce(t *testing.T) {
+	n := &policy.Needs{Roles: []stead.Role{"approver"}, Count: 3}
+	who := func(id string) stead.Principal {
+		return stead.Principal{Kind: stead.PrincipalUser, ID: id, Role: "approver"}
+	}
+	by := func(maker, id string) stead.Principal {
+		p := who(id)
+		p.Maker = "user:" + maker
+		return p
+	}
+	for name, c := range map[string]struct {
+		given   []stead.Principal
+		missing int
+	}{
+		"nobody":                          {nil, 3},
+		"three":                           {[]stead.Principal{who("a"), who("b"), who("c")}, 0},
+		"one twice":                       {[]stead.Principal{who("a"), who("a")}, 2},
+		"one, and by a token of theirs":   {[]stead.Principal{who("a"), by("a", "u")}, 2},
+		"by a token, and its maker":       {[]stead.Principal{by("a", "u"), who("a")}, 2},
+		"by two tokens for the same user": {[]stead.Principal{by("a", "u"), by("b", "u")}, 2},
+		"by two tokens of the same maker": {[]stead.Principal{by("a", "u"), by("a", "v")}, 2},
+		"both, and then the token":        {[]stead.Principal{who("a"), who("u"), by("a", "u")}, 1},
+		"a token, and two who have nothing to do with it": {[]stead.Principal{by("a", "u"), who("b"), who("c")}, 0},
+	} {
+		before := 3
+		for i := range c.given {
+			now := n.Missing(c.given[:i+1], stead.Principal{})
+			if now > before {
+				t.Errorf("%s: %d are missing after one more, %d before", name, now, before)
+			}
+			before = now
+		}
+		if before != c.missing {
+			t.Errorf("%s: %d are missing, want %d", name, before, c.missing)
+		}
+	}
+}
