@@ -29,9 +29,9 @@ func TestEveryChangeCanWait(t *testing.T) {
 		"POST /v1/oauth/token", "GET /v1/agents/environments/{id}/executor",
 		"POST /v1/responses/input_tokens", "POST /v1/responses/{id}/cancel", "POST /v1/usage/verify", "POST /v1/memory_stores/{id}/search", "POST /v1/vector_stores/{id}/search", // they read
 	}
-	for call, row := range accessTable() {
+	for call, row := range accessTable() { // policy sets can't wait: nobody could let go again what they lock
 		method, pattern, _ := strings.Cut(call, " ")
-		if method == http.MethodGet || slices.Contains(free, call) || !strings.Contains(row.roles, "O") && !slices.Contains(streamed, call) {
+		if method == http.MethodGet || slices.Contains(free, call) || strings.HasPrefix(pattern, "/v1/policy_sets") || !strings.Contains(row.roles, "O") && !slices.Contains(streamed, call) {
 			continue
 		}
 		status, body := h.call(made.Secret, method, find(pattern), row.body)
