@@ -54,6 +54,7 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 			forgotten, _, err := services.memory.ForgetEverywhere(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
 			return forgotten, err
 		},
+		Credentials: services.vaults.Forget,
 	})
 	kept := retention.New(retention.Config{
 		Rules: retentionRules(n.cfg.Retention), Heads: store.Heads, Logs: store, Documents: store, Files: services.files.DeleteBefore, Memories: services.memory.ForgetBefore,

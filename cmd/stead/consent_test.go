@@ -387,6 +387,29 @@ func TestConsentsThatAreNotSimplyGiven(t *testing.T) {
 			t.Errorf("the vault has %s", list)
 		}
 	})
+	t.Run("the user is erased", func(t *testing.T) {
+		fresh(t)
+		id := k.session("")
+		openBrowser(t).accept(k.waits(id).Request.URL)
+		k.lastCall(id)
+		kept := k.post("/v1/vaults/"+k.vault+"/credentials", `{"name":"everybody's","auth":{"type":"static_bearer","mcp_server_url":"https://other.example","token":"a-token-of-some-length"}}`)
+		erasure := k.post("/v1/erasures", `{"user":"local"}`)
+		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			_, got := ask(t, k.n, "GET", "/v1/erasures/"+erasure, "")
+			if strings.Contains(got, `"status":"completed"`) {
+				if !strings.Contains(got, `"credentials":`) {
+					t.Errorf("it says %s", got)
+				}
+				break
+			}
+			if time.Since(begin) > patience {
+				t.Fatalf("it does not end: %s", got)
+			}
+		}
+		if _, list := ask(t, k.n, "GET", "/v1/vaults/"+k.vault+"/credentials", ""); strings.Contains(list, "mcp_oauth") || !strings.Contains(list, kept) {
+			t.Errorf("the vault has %s", list)
+		}
+	})
 	t.Run("where no token can be kept", func(t *testing.T) {
 		fresh(t)
 		body := `{"agent":{"model":"sim","tools":[{"type":"mcp","server_label":"guarded","transport":{"type":"http","server_url":"` + k.tools.URL + `/mcp","auth":"oauth"}}]},"environment":{"type":"none"},"input":"hi"}`

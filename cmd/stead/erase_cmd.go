@@ -66,7 +66,7 @@ func (a *app) eraseCmd() *cobra.Command {
 			}
 			return a.object(e.Raw, func(w io.Writer) {
 				g := e.Erased
-				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items}
+				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials}
 				fmt.Fprintf(w, "%s: erased are %s\n", e.ID, erasedWords(all))
 				if out == "" {
 					fmt.Fprint(w, e.Certificate)
@@ -88,7 +88,11 @@ func erasedWords(g erasure.Totals) string {
 	if g.Items > 0 {
 		return fmt.Sprintf("the contents of %d items (%d events, %d blobs), %d memories", g.Items, g.Events, g.Blobs, g.Memories)
 	}
-	return fmt.Sprintf("%d sessions (%d events, %d blobs), %d memories, %d files", g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
+	words := fmt.Sprintf("%d sessions (%d events, %d blobs), %d memories, %d files", g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
+	if g.Credentials > 0 {
+		words += fmt.Sprintf(", %d credentials", g.Credentials)
+	}
+	return words
 }
 
 func (a *app) auditVerifyCertificate() *cobra.Command {

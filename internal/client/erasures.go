@@ -18,6 +18,8 @@ type Erasure struct {
 		Memories int64 `json:"memories"`
 		Files    int64 `json:"files"`
 		Items    int64 `json:"items"` // of which the contents were redacted
+
+		Credentials int64 `json:"credentials"`
 	} `json:"erased"`
 	Problem     string `json:"problem"`
 	Certificate string `json:"certificate"`

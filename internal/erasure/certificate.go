@@ -48,6 +48,8 @@ type Totals struct {
 	Files       int64 `json:"files"`
 	FileBytes   int64 `json:"file_bytes"`
 	Items       int64 `json:"items"` // redacted; of their sessions nothing else went
+	// Credentials are tokens that the user consented to.
+	Credentials int64 `json:"credentials,omitempty"`
 }
 
 // over is the digest with one line more: SHA-256 of the digest before it, in hex, a newline and the line.
@@ -137,6 +139,7 @@ func Open(note string, keys []audit.Verifier) (Certificate, error) {
 	for _, f := range c.Files {
 		again.addFile(f, 0)
 	}
+	again.Erased.Credentials = c.Erased.Credentials
 	again.Erased.Memories, again.Erased.Changed, again.Erased.FileBytes = c.Erased.Memories, c.Erased.Changed, c.Erased.FileBytes
 	if again.Digest != c.Digest || again.Erased != c.Erased {
 		return c, stead.Errorf(stead.KindInvalid, "what the certificate lists is not what its digest and counts say")

@@ -3,7 +3,7 @@
 //
 // Shape: Request {session, item or user} → Erasure (a document) → Certificate (signed)
 //
-//	running ─▶ each session: count it, delete it ─▶ memories ─▶ files ─▶ nothing is left ─▶ certificate ─▶ completed
+//	running ─▶ each session: count it, delete it ─▶ memories ─▶ credentials ─▶ files ─▶ nothing is left ─▶ certificate ─▶ completed
 //	        ─▶ an item, in its session and in copies: redact it ─▶ nothing of it is left ─▶ certificate ─▶ completed
 //
 // Every step is written down before the next one begins, and can be made again: whichever node finds an erasure that
@@ -115,6 +115,8 @@ type Config struct {
 	Record func(ctx context.Context, r audit.Record) error
 	// Memories forgets those of a user; nil: there are none.
 	Memories func(ctx context.Context, p stead.Principal, user string) (int, error)
+	// Credentials removes tokens that a user consented to; nil: there are none.
+	Credentials func(ctx context.Context, project stead.ProjectID, user string) (int, error)
 	// Files deletes those that a user uploaded.
 	Files func(ctx context.Context, p stead.Principal, user string) ([]file.File, error)
 	Now   func() time.Time

@@ -275,6 +275,13 @@ func (s *Service) rest(ctx context.Context, e *Erasure) (found bool, err error) 
 			return found, err
 		}
 	}
+	if s.cfg.Credentials != nil {
+		n, err := s.cfg.Credentials(ctx, e.Principal.Project, user)
+		e.So.Erased.Credentials += int64(n)
+		if found = found || n > 0; err != nil {
+			return found, err
+		}
+	}
 	if err := s.stay(ctx, e); err != nil {
 		return found, err
 	}

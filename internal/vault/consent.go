@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
@@ -123,6 +124,28 @@ func (s *Service) replace(ctx context.Context, k document.Key, t Tokens) error {
 	}
 	_, err = s.store(ctx, d, data)
 	return err
+}
+
+// Forget removes what a user's consents brought, of whatever kind of principal the user is, and says how many credentials that were.
+// Whoever calls it has asked whether that may be.
+func (s *Service) Forget(ctx context.Context, project stead.ProjectID, user string) (int, error) {
+	gone := 0
+	err := s.each(ctx, document.Query{Project: project, Kind: kindCredential}, func(d document.Document) (bool, error) {
+		c, _, err := credentialOf(d)
+		if err != nil {
+			return false, err
+		}
+		if _, id, _ := strings.Cut(c.For, ":"); c.For == "" || id != user {
+			return true, nil
+		}
+		if err := absent(s.cfg.Documents.DeleteDocument(ctx, d.Key, 0)); err != nil {
+			return false, err
+		}
+		gone++
+		s.changes.Add(1)
+		return true, nil
+	})
+	return gone, err
 }
 
 // own are the credentials that count for a user: their own before those for everybody.
