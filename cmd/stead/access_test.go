@@ -79,7 +79,7 @@ func accessTable() map[string]access {
 		"GET /healthz": {nobody, ""}, "GET /readyz": {nobody, ""}, "GET /openapi.json": {nobody, ""},
 		// A browser that an authorization server sends back has no key, nor has the user who opens a link: a sealed ticket, and a state
 		// with a cookie, are the proof, each of one consent. Whoever has neither learns nothing and changes nothing.
-		"GET /v1/oauth/consent": {nobody, ""}, "POST /v1/oauth/consent": {nobody, "ticket=x"}, "GET /v1/oauth/callback/{issuer}": {nobody, ""},
+		"GET /v1/oauth/consent": {nobody, ""}, "POST /v1/oauth/consent": {nobody, "ticket=x"}, "GET /v1/oauth/callback/{issuer}": {nobody, ""}, "GET /v1/oauth/clients/{issuer}": {nobody, ""},
 		"POST /v1/oauth/token": {nobody, ""}, "GET /.well-known/jwks.json": {nobody, ""}, "GET /.well-known/openid-configuration": {nobody, ""},
 	}
 	stores, entries := "/v1/memory_stores", "/v1/memory_stores/{id}/memories"

@@ -2,6 +2,7 @@ package consent
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"strings"
@@ -124,8 +125,8 @@ type storedClient struct {
 	Sealed    []byte `json:"sealed"`               // oauth.Registration
 }
 
-// client is what an authorization server knows us by: as the operator registered it, or as it registered us when we asked
-// first.
+// client is what an authorization server knows us by: as the operator registered it, by the document at our own URL, or as it
+// registered us when we asked first.
 func (s *Service) client(ctx context.Context, project stead.ProjectID, server *oauth.Server) (oauth.Registration, error) {
 	for _, c := range s.cfg.Clients {
 		if strings.TrimSuffix(c.Issuer, "/") == strings.TrimSuffix(server.Issuer, "/") {
@@ -134,6 +135,9 @@ func (s *Service) client(ctx context.Context, project stead.ProjectID, server *o
 			}
 			return oauth.Registration{ID: c.ID, Secret: c.Secret, Method: server.Method(c.Secret)}, nil
 		}
+	}
+	if server.Documents && s.described() {
+		return oauth.Registration{ID: s.cfg.Base + ClientPath + Tag(server.Issuer), Method: oauth.MethodNone}, nil
 	}
 	k := document.Key{Project: project, Kind: clientKind, ID: clientID(server.Issuer)}
 	label := seal.Label{Project: project, Kind: string(clientKind), ID: k.ID}
@@ -149,7 +153,7 @@ func (s *Service) client(ctx context.Context, project stead.ProjectID, server *o
 		return oauth.Registration{}, err
 	}
 	redirect := s.Redirect(server.Issuer)
-	r, err := server.RegisterClient(ctx, s.cfg.HTTP, "Stead", redirect)
+	r, err := server.RegisterClient(ctx, s.cfg.HTTP, clientName, redirect)
 	if err != nil {
 		return r, err
 	}
@@ -168,6 +172,20 @@ func (s *Service) client(ctx context.Context, project stead.ProjectID, server *o
 	}
 	return r, err
 }
+
+// described reports whether authorization servers can read what this server's URL says of it.
+func (s *Service) described() bool { return strings.HasPrefix(s.cfg.Base, "https://") }
+
+// Client is the document that describes this server to the issuer of a tag.
+func (s *Service) Client(tag string) ([]byte, error) {
+	if raw, err := hex.DecodeString(tag); err != nil || len(raw) != tagBytes || hex.EncodeToString(raw) != tag || !s.described() {
+		return nil, stead.NotFound("client", tag)
+	}
+	return oauth.Document(s.cfg.Base+ClientPath+tag, clientName, s.cfg.Base+CallbackPath+tag)
+}
+
+// clientName is how users know this server where they are asked.
+const clientName = "Stead"
 
 // forget drops a registration that its authorization server does not know any more. One of the operator's is not ours to drop.
 func (s *Service) forget(ctx context.Context, project stead.ProjectID, issuer string) {

@@ -39,6 +39,7 @@ type desk struct {
 	documents document.Store
 	authority *oauthtest.Authority
 	tools     *oauthtest.Tools
+	cfg       consent.Config
 	nodes     [2]*consent.Service
 	vaults    *vault.Service
 	vault     string
@@ -95,11 +96,12 @@ func openDesk(t *testing.T, documents document.Store) *desk {
 	}
 	hc := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	d.vaults = vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: d, Now: d.now, HTTP: hc})
+	d.cfg = consent.Config{
+		Documents: documents, Keys: keys, Policy: d, Vaults: d.vaults, Now: d.now, HTTP: hc, Base: "https://stead.example",
+		Waits: d.waits, Tell: d.tell,
+	}
 	for i := range d.nodes {
-		d.nodes[i] = consent.NewService(consent.Config{
-			Documents: documents, Keys: keys, Policy: d, Vaults: d.vaults, Now: d.now, HTTP: hc, Base: "https://stead.example",
-			Waits: d.waits, Tell: d.tell,
-		})
+		d.nodes[i] = consent.NewService(d.cfg)
 	}
 	v, err := d.vaults.Create(t.Context(), ada, vault.Fields{Name: "v"}, "", "")
 	if err != nil {

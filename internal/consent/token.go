@@ -17,6 +17,7 @@ import (
 const (
 	PagePath     = "/v1/oauth/consent"   // ?ticket=…
 	CallbackPath = "/v1/oauth/callback/" // + Tag of the issuer
+	ClientPath   = "/v1/oauth/clients/"  // + Tag of the issuer
 )
 
 // maxToken bounds a ticket or state that somebody sends.

@@ -135,6 +135,7 @@ func serverOf(m oauthex.AuthServerMeta, issuer string) (Server, error) {
 	return Server{
 		Issuer: m.Issuer, Authorize: m.AuthorizationEndpoint, Token: m.TokenEndpoint, Register: m.RegistrationEndpoint,
 		Methods: m.TokenEndpointAuthMethodsSupported, Scopes: m.ScopesSupported, SaysIssuer: m.AuthorizationResponseIssParameterSupported,
+		Documents: m.ClientIDMetadataDocumentSupported,
 	}, nil
 }
 

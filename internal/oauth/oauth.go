@@ -5,6 +5,7 @@
 //
 //	401 + WWW-Authenticate ─▶ Discover ─▶ Server{resource, issuer, endpoints, scopes}
 //	                          Register ─▶ Registration{id, secret}     where nobody has registered us by hand
+//	                          Document ─▶ what our own URL says of us, where that is a client
 //	                          Server.Ask ─▶ the URL for the user's browser (code, PKCE S256, state, resource)
 //	                          Server.Answered ─▶ whether an answer is this issuer's
 //
@@ -21,7 +22,7 @@
 // client's guard. None quotes an answer.
 //
 // Source: Model Context Protocol 2025-11-25, authorization; RFC 6749, 7591, 7636, 8414, 8707, 9207, 9728; OpenID Connect
-// Discovery 1.0.
+// Discovery 1.0; draft-ietf-oauth-client-id-metadata-document.
 package oauth
 
 import (
@@ -58,6 +59,8 @@ type Server struct {
 	Register  string   `json:"register,omitempty"`
 	Methods   []string `json:"methods,omitempty"` // in which clients prove who they are, as RFC 7591 names them; nil: not said
 	Scopes    []string `json:"scopes,omitempty"`  // to ask for; nil: what is usual there
+	// Documents: a client may be the URL of a document that describes it, so that nobody is registered.
+	Documents bool `json:"documents,omitempty"`
 	// SaysIssuer: answers carry iss, and one without is none (RFC 9207).
 	SaysIssuer bool `json:"says_issuer,omitempty"`
 }

@@ -49,6 +49,29 @@ func (s Server) asked() string {
 	return MethodBasic
 }
 
+// about describes a client, as RFC 7591 does.
+func about(name, redirect, method string) map[string]any {
+	kind := "web"
+	if u, err := url.Parse(redirect); err == nil && u.Scheme == "http" {
+		kind = "native" // OpenID Connect lets no web client come back to this machine
+	}
+	return map[string]any{
+		"client_name": name, "redirect_uris": []string{redirect}, "grant_types": []string{"authorization_code", "refresh_token"},
+		"response_types": []string{"code"}, "token_endpoint_auth_method": method, "application_type": kind,
+	}
+}
+
+// Document is what the URL says that is a client: one without a secret, which may come back to redirect alone.
+func Document(at, name, redirect string) ([]byte, error) {
+	d := about(name, redirect, MethodNone)
+	d["client_id"] = at
+	body, err := json.Marshal(d)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInternal, err, "a client can't be described")
+	}
+	return body, nil
+}
+
 // RegisterClient makes a client at an authorization server (RFC 7591), which may come back to redirect alone.
 func (s Server) RegisterClient(ctx context.Context, hc *http.Client, name, redirect string) (Registration, error) {
 	if s.Register == "" {
@@ -56,14 +79,7 @@ func (s Server) RegisterClient(ctx context.Context, hc *http.Client, name, redir
 		e.Hint = "Register one there by hand, with the redirect URI " + redirect + ", and name it in the configuration: oauth: {clients: [{issuer: \"" + s.Issuer + "\", client_id: …}]}."
 		return Registration{}, e
 	}
-	kind := "web"
-	if u, err := url.Parse(redirect); err == nil && u.Scheme == "http" {
-		kind = "native" // OpenID Connect lets no web client come back to this machine
-	}
-	body, err := json.Marshal(map[string]any{
-		"client_name": name, "redirect_uris": []string{redirect}, "grant_types": []string{"authorization_code", "refresh_token"},
-		"response_types": []string{"code"}, "token_endpoint_auth_method": s.asked(), "application_type": kind,
-	})
+	body, err := json.Marshal(about(name, redirect, s.asked()))
 	if err != nil {
 		return Registration{}, stead.Wrap(stead.KindInternal, err, "a registration can't be written")
 	}

@@ -18,6 +18,8 @@ import (
 type Consents interface {
 	// Link is the page of a consent.
 	Link(project stead.ProjectID, id string) string
+	// Client is the document that describes this server to an issuer.
+	Client(tag string) ([]byte, error)
 	Show(ctx context.Context, ticket string) (consent.Shown, error)
 	Begin(ctx context.Context, ticket string) (consent.Way, error)
 	Finish(ctx context.Context, a consent.Answer) (consent.Shown, error)
@@ -108,6 +110,19 @@ func (s *server) endConsent(w http.ResponseWriter, r *http.Request, _ stead.Prin
 		http.SetCookie(w, &http.Cookie{Name: proof.Name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: s.SecureCookies, SameSite: http.SameSiteLaxMode})
 	}
 	return s.showPage(w, s.pageStatus(w, r, err), pageOf(shown, err))
+}
+
+// aboutClient describes this server to an authorization server that reads URLs in place of registering clients.
+func (s *server) aboutClient(w http.ResponseWriter, r *http.Request, _ stead.Principal) error {
+	if s.Consents == nil {
+		return noConsents()
+	}
+	body, err := s.Consents.Client(r.PathValue("issuer"))
+	if err != nil {
+		return err
+	}
+	publish(w, body)
+	return nil
 }
 
 // answerOf reads what a browser brings back. A parameter that is there twice is refused, since two readers could take it for two

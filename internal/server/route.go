@@ -284,6 +284,7 @@ func (s *server) table() []route {
 		{method: "GET", path: consent.CallbackPath + "{issuer}", summary: "Where an authorization server sends the user back to: the state is the proof, once, in the browser that began with it", handle: s.endConsent, query: []string{"state", "code", "error", "iss"}, answer: "Page", media: mediaHTML, open: true, lenient: true},
 		{method: "GET", path: "/v1/workload_keys", summary: "List the keys that tokens of agents are signed with", handle: s.listWorkloadKeys, answer: "WorkloadKeyList"},
 		{method: "POST", path: "/v1/workload_keys/rotate", summary: "Have another key sign the tokens of agents, as soon as everybody can know it", handle: s.rotateWorkloadKey, answer: "WorkloadKey"},
+		{method: "GET", path: consent.ClientPath + "{issuer}", summary: "What this server is, for an authorization server that takes its URL as a client", handle: s.aboutClient, answer: "Anything", open: true},
 		{method: "GET", path: workload.KeysPath, summary: "The keys that tokens of agents can be checked with", handle: s.publicKeys, answer: "KeySet", open: true},
 		{method: "GET", path: workload.AboutPath, summary: "What verifiers of those tokens need to know, as OpenID Connect's discovery says it", handle: s.aboutIssuer, answer: "IssuerInfo", open: true},
 		{method: "GET", path: "/healthz", summary: "The process answers", handle: s.health, answer: "Health", open: true},

@@ -34,6 +34,7 @@ type Authority struct {
 	Clients  map[string]string // id → secret
 	Redirect map[string]string // client id → redirect URI
 	Expires  int               // seconds of tokens; 0: not said
+	Reads    *http.Client      // clients are documents, which this reads; nil: they are not
 	AtToken  func()            // called before a token is given, outside of the lock
 	LoseCode bool              // the answer to a code is lost on its way
 
@@ -77,6 +78,9 @@ func (a *Authority) metadata(w http.ResponseWriter, _ *http.Request) {
 		"issuer": a.URL, "authorization_endpoint": a.URL + "/authorize", "token_endpoint": a.URL + "/token", "response_types_supported": []string{"code"},
 		"code_challenge_methods_supported": []string{"S256"}, "authorization_response_iss_parameter_supported": !a.NoIss,
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post", "none"}, "scopes_supported": []string{"tools", "offline_access"},
+	}
+	if a.Reads != nil {
+		m["client_id_metadata_document_supported"] = true
 	}
 	if !a.NoDCR {
 		m["registration_endpoint"] = a.URL + "/register"
@@ -122,6 +126,7 @@ func (a *Authority) authorize(w http.ResponseWriter, r *http.Request) {
 	defer a.mu.Unlock()
 	a.Asked++
 	a.LastAsked = q
+	a.learn(q.Get("client_id"))
 	if _, known := a.Clients[q.Get("client_id")]; !known || a.Redirect[q.Get("client_id")] != q.Get("redirect_uri") { // never redirected there
 		http.Error(w, "unknown client or redirect_uri", http.StatusBadRequest)
 		return
@@ -141,6 +146,26 @@ func (a *Authority) authorize(w http.ResponseWriter, r *http.Request) {
 		back.Set("code", a.newCode(q))
 	}
 	http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
+}
+
+// learn reads who a client says that it is.
+func (a *Authority) learn(client string) {
+	if a.Reads == nil || !strings.HasPrefix(client, "https://") {
+		return
+	}
+	var d struct {
+		ID        string   `json:"client_id"`
+		Redirects []string `json:"redirect_uris"`
+		Method    string   `json:"token_endpoint_auth_method"`
+	}
+	res, err := a.Reads.Get(client)
+	if err != nil {
+		return
+	}
+	defer res.Body.Close()
+	if json.NewDecoder(res.Body).Decode(&d) == nil && d.ID == client && len(d.Redirects) == 1 && d.Method == "none" {
+		a.Clients[client], a.Redirect[client] = "", d.Redirects[0]
+	}
 }
 
 func (a *Authority) newCode(q url.Values) string {
