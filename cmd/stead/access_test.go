@@ -6,7 +6,10 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +78,12 @@ func accessTable() map[string]access {
 		"POST /v1/policy_sets/validate": {"ODPU", `{"text":"permit(principal, action, resource);"}`},
 		"POST /v1/policy_sets":          {"O", `{"name":"q","mode":"shadow","text":"permit(principal, action, resource);"}`}, "POST /v1/policy_sets/{id}": {"O", `{"description":"d","expected_version":1}`},
 		"POST /v1/policy_sets/{id}/rollback": {"O", `{"version":1,"expected_version":2}`}, "DELETE /v1/policy_sets/{id}": {"O", ""},
-		"GET /v1/model_figures": {"OPDU", ""}, "POST /v1/models/{id}/feedback": {writes, `{"id":"turn_x","score":1}`},
+		"GET /v1/semantic_models": {"ODPUG", ""}, "GET /v1/semantic_models/{id}": {"ODPUG", ""}, "GET /v1/semantic_models/{id}/versions": {"ODPUG", ""}, "GET /v1/semantic_models/{id}/versions/{version}": {"ODPUG", ""},
+		"POST /v1/semantic_models/validate": {"ODPUG", `{"text":` + strconv.Quote(accessModel) + `}`}, "POST /v1/semantic_models/describe": {"ODPUG", `{}`},
+		"POST /v1/semantic_models/query": {"ODPG", `{"entity":"thing"}`},
+		"POST /v1/semantic_models":       {"O", `{"text":` + strconv.Quote(strings.NewReplacer("name: things", "name: others", "thing:", "other:").Replace(accessModel)) + `}`}, "POST /v1/semantic_models/{id}": {"O", `{"text":` + strconv.Quote(accessModel) + `,"expected_version":1}`},
+		"DELETE /v1/semantic_models/{id}": {"O", ""},
+		"GET /v1/model_figures":           {"OPDU", ""}, "POST /v1/models/{id}/feedback": {writes, `{"id":"turn_x","score":1}`},
 		"GET /healthz": {nobody, ""}, "GET /readyz": {nobody, ""}, "GET /openapi.json": {nobody, ""},
 		// A browser that an authorization server sends back has no key, nor has the user who opens a link: a sealed ticket, and a state
 		// with a cookie, are the proof, each of one consent. Whoever has neither learns nothing and changes nothing.
@@ -147,6 +155,9 @@ type house struct {
 	keys map[string]string // role's letter → secret; "x" + letter in the other project
 }
 
+// accessModel is a semantic model that can be uploaded.
+const accessModel = "name: things\nsources: {s: {database: books}}\nentities: {thing: {table: things, key: [id], attributes: {id: {type: text}}}}\n"
+
 func letter(role string) string {
 	return map[string]string{"owner": "O", "operator": "P", "developer": "D", "approver": "A", "auditor": "U", "agent": "G"}[role]
 }
@@ -155,6 +166,11 @@ func openHouse(t *testing.T) *house { return openHouseWith(t, "") }
 
 func openHouseWith(t *testing.T, more string) *house {
 	t.Helper()
+	empty := filepath.Join(t.TempDir(), "empty.db") // a database without tables
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	more += "semantic: {databases: [{name: books, driver: sqlite, dsn: " + strconv.Quote(empty) + ", uploads: {projects: [one, two], tables: [things]}}]}\n"
 	n := openConfigured(t, more+"auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nidentity: {trust_domain: acme.example, issuer: \"https://stead.acme.example\"}\n"+
 		"providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
 	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
@@ -254,6 +270,7 @@ func (h *house) things() func(path string) string {
 		{"/v1/memory_stores/", id("POST", "/v1/memory_stores", `{"name":"m"}`)},
 		{"/v1/vaults/", id("POST", "/v1/vaults", `{"name":"v"}`)},
 		{"/v1/approvals/", h.request()},
+		{"/v1/semantic_models/", id("POST", "/v1/semantic_models", `{"text":`+strconv.Quote(accessModel)+`}`)},
 		{"/v1/policy_sets/", id("POST", "/v1/policy_sets", `{"name":"p","mode":"shadow","text":"permit(principal, action, resource);"}`)},
 	}
 	for range 200 { // the response has ended, so that nothing about it is in progress

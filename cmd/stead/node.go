@@ -39,6 +39,7 @@ import (
 	"github.com/stead-dev/stead/internal/policy/policyset"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/semantic/layer"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/sqlite"
 	"github.com/stead-dev/stead/internal/tool/filesearch"
@@ -252,7 +253,9 @@ func (n *node) open(ctx context.Context) error {
 	}
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log, Guard: guard})
 	n.onStop(tools.Close)
-	meaning, closeMeaning, err := openSemantic(cfg, authorizer)
+	var meaning *layer.Layer
+	meanings := semanticUploads(cfg, store, authorizer, func(project stead.ProjectID, name string) bool { return meaning.Taken(project, name) })
+	meaning, closeMeaning, err := openSemantic(cfg, authorizer, meanings)
 	n.onStop(closeMeaning)
 	if err != nil {
 		return err
@@ -276,7 +279,7 @@ func (n *node) open(ctx context.Context) error {
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
-		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: func() []stream.Status { return append(streams.Status(), told.Status()...) }, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
+		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), SemanticModels: meanings, SemanticLayer: meaning, Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: func() []stream.Status { return append(streams.Status(), told.Status()...) }, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,

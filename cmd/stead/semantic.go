@@ -5,19 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/semantic"
 	"github.com/stead-dev/stead/internal/semantic/layer"
 	"github.com/stead-dev/stead/internal/semantic/sqlread"
+	"github.com/stead-dev/stead/internal/semantic/upload"
 	"github.com/stead-dev/stead/internal/tool/schema"
 )
 
-// openSemantic makes the semantic layer of a configuration. close ends its connections.
-func openSemantic(cfg *config.Config, authorizer policy.Authorizer) (l *layer.Layer, closeAll func(context.Context) error, err error) {
+// openSemantic makes the semantic layer of a configuration. closeAll ends its connections. uploaded: nil where there is no server.
+func openSemantic(cfg *config.Config, authorizer policy.Authorizer, uploaded layer.Uploaded) (l *layer.Layer, closeAll func(context.Context) error, err error) {
 	databases := map[string]semantic.Database{}
 	var readers []sqlread.Reader
 	closeAll = func(context.Context) error {
@@ -47,8 +50,21 @@ func openSemantic(cfg *config.Config, authorizer policy.Authorizer) (l *layer.La
 		}
 		models = append(models, declared)
 	}
-	l, err = layer.New(layer.Config{Databases: databases, Models: models, Policy: authorizer, Now: time.Now})
+	l, err = layer.New(layer.Config{Databases: databases, Models: models, Uploaded: uploaded, Policy: authorizer, Now: time.Now})
 	return l, closeAll, err
+}
+
+// semanticUploads keeps the models that projects upload.
+func semanticUploads(cfg *config.Config, documents document.Store, authorizer policy.Authorizer, taken func(stead.ProjectID, string) bool) *upload.Service {
+	return upload.NewService(upload.Config{Documents: documents, Policy: authorizer, Schema: checkSchema, Taken: taken, Now: time.Now,
+		Grants: func(database string, project stead.ProjectID) []string {
+			for _, d := range cfg.Semantic.Databases {
+				if d.Name == database && d.Uploads != nil && slices.Contains(d.Uploads.Projects, string(project)) {
+					return d.Uploads.Tables
+				}
+			}
+			return nil
+		}})
 }
 
 // readSemantic reads a model, with the schemas of its actions.

@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) semanticCmd() *cobra.Command {
-	return group("semantic", "Check semantic models, and ask in their terms", a.semanticCheck(), a.semanticDescribe(), a.semanticQuery())
+	return group("semantic", "Check semantic models, and ask in their terms", a.semanticCheck(), a.semanticDescribe(), a.semanticQuery(), a.semanticModelsCmd())
 }
 
 func (a *app) semanticCheck() *cobra.Command {
@@ -65,7 +65,7 @@ func (q *semanticAsk) open(a *app) (*layer.Layer, layer.By, func(), error) {
 	if err != nil {
 		return nil, layer.By{}, nil, err
 	}
-	l, done, err := openSemantic(cfg, policy.AllowLocal{})
+	l, done, err := openSemantic(cfg, policy.AllowLocal{}, nil)
 	closeAll := func() { _ = done(context.Background()) }
 	if err != nil {
 		closeAll()

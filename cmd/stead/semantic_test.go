@@ -193,6 +193,73 @@ forbid(principal, action == Action::"tool.call", resource == Tool::"shop/refund_
 	has(t, "what the owner is told", 200, unquoted(got), `"rows":[[71127]]`)
 }
 
+// A project uploads a model: its agents have it at once, in each version, and other projects never, whichever database Stead is on.
+func TestUploadedModelsAreAnswered(t *testing.T) {
+	till, err := openShop(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer till.Close()
+	for name, database := range map[string]func() string{"SQLite": func() string { return "" }, "PostgreSQL": func() string { return pgtest.URL(t) }} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(bookshop(t, "sqlite", till.url), `}]
+  models:`, `, uploads: {projects: [one, two], tables: [orders]}}]
+  models:`, 1)
+			file := filepath.Join(t.TempDir(), "stead.yaml")
+			if err := os.WriteFile(file, []byte(text+"database: \""+database()+"\"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			n := openAt(t, file, filepath.Join(t.TempDir(), "data"), io.Discard)
+			h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
+			ada, bob, boss, other := h.keyOf("agent", "one", "ada"), h.keyOf("agent", "one", "bob"), h.keyOf("owner", "one", "eve"), h.keyOf("owner", "two", "eve")
+			own := strings.Replace(strings.Replace(storeModel, "version: 4\n", "", 1), "name: store", "name: own", 1)
+			body := func(text string, more string) string {
+				quoted, _ := json.Marshal(text)
+				return `{"text":` + string(quoted) + more + `}`
+			}
+			post := func(key, path, body string, want int, says ...string) {
+				t.Helper()
+				code, got := h.call(key, "POST", path, body)
+				if code != want {
+					t.Errorf("%s: %d %s, want %d", path, code, got, want)
+				}
+				has(t, path, 200, unquoted(string(got)), says...)
+			}
+			const models = "/v1/semantic_models"
+			post(boss, models, body(storeModel, ""), 400, "it says 4, and this is version 1")
+			post(boss, models, body(strings.Replace(storeModel, "version: 4\n", "", 1), ""), 409, "the configuration has a semantic model store")
+			post(ada, models, body(own, ""), 403)
+			post(boss, models, body(own, ""), 200, `"version":1`, `"metrics":2`)
+			post(boss, models+"/query", `{"model":"own","metrics":["revenue"]}`, 200, `"rows":[[71127]]`, `"model":{"name":"own","version":1`)
+			post(ada, models+"/query", `{"model":"own","metrics":["revenue"]}`, 200, `"rows":[[350]]`)
+			post(ada, models+"/query", `{"metrics":["revenue"]}`, 400, "several semantic models know that", "own, store")
+			post(boss, models+"/query", `{"model":"own","metrics":["revenu"]}`, 400, "Did you mean revenue?")
+			post(boss, models+"/describe", `{"term":"revenue","model":"own"}`, 200, `"definition":"sum of cents over order, in time by changed"`)
+
+			// Its next version holds at once: cancelled orders do not count any more, and bob sees none of it.
+			next := strings.Replace(own, "of: cents,", "of: cents, where: [{attribute: status, value: delivered}],", 1)
+			post(boss, models+"/smod_own", body(next, ""), 400, "expected_version")
+			post(boss, models+"/smod_own", body(next, `,"expected_version":7`), 409)
+			post(boss, models+"/smod_own", body(next, `,"expected_version":1`), 200, `"version":2`)
+			_, got := h.says(ada, `{"type":"semantic","models":["own"]}`, `Call query with {"metrics":["revenue"]}`, `"status":"idle"`)
+			has(t, "ada", 200, unquoted(got), `"rows":[[250]]`, `"version":2`, "where status equals delivered")
+			_, got = h.says(bob, `{"type":"semantic","models":["own"]}`, `Call query with {"metrics":["revenue"]}`, `"status":"idle"`)
+			has(t, "bob", 200, unquoted(got), `"rows":[[null]]`)
+
+			// Project two may read the same table by a model of its own, and has none of project one's.
+			post(other, models+"/query", `{"metrics":["revenue"]}`, 400, "there is no semantic model here")
+			post(other, models+"/smod_own", body(next, `,"expected_version":2`), 404)
+			post(other, models, body(strings.Replace(own, "[{attribute: buyer, principal: id}]", `[{attribute: buyer, value: "x' OR '1'='1"}]`, 1), ""), 200)
+			two := h.keyOf("agent", "two", "ada")
+			_, got = h.says(two, `{"type":"semantic"}`, `Call query with {"metrics":["orders"]}`, `"status":"idle"`)
+			has(t, "project two", 200, unquoted(got), `"rows":[[0]]`, `"version":1`)
+
+			_, log := h.call(boss, "GET", "/v1/audit_records?limit=100", "")
+			has(t, "the audit log", 200, string(log), `"semantic_model.write"`, `"semantic_model.query"`, `"own"`)
+		})
+	}
+}
+
 // unquoted takes off the quotes of texts within JSON.
 func unquoted(s string) string {
 	return strings.NewReplacer(`\\\"`, `"`, `\"`, `"`, `\u003c`, "<", `\u003e`, ">").Replace(s)

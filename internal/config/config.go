@@ -24,7 +24,7 @@
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}
 //	oauth       {clients: [{issuer, client_id, client_secret, scopes}]}
-//	semantic    {databases: [{name, driver, dsn}], models: [{file, projects}]}
+//	semantic    {databases: [{name, driver, dsn, uploads: {projects, tables}}], models: [{file, projects}]}
 //	seal_key, public_url
 //	seal_kms    [{name, api, region, base_url, key, mount, namespace, access_key, secret_key, session_token, token, ca_file}]
 //	limits      {drain_seconds, tool_seconds, model_idle_seconds, model_call_seconds}

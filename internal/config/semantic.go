@@ -13,6 +13,14 @@ type SemanticDatabase struct {
 	Name   string `yaml:"name"`
 	Driver string `yaml:"driver"` // sqlite or postgres
 	DSN    string `yaml:"dsn"`    // a file, or postgres://…
+	// Uploads is what models that projects upload may read of it; nil: nothing.
+	Uploads *SemanticUploads `yaml:"uploads"`
+}
+
+// SemanticUploads grants projects tables, as models name them; "*" is all tables but the database's own.
+type SemanticUploads struct {
+	Projects []string `yaml:"projects"`
+	Tables   []string `yaml:"tables"`
 }
 
 // The drivers of a SemanticDatabase.
@@ -48,6 +56,8 @@ func (c *Config) checkSemantic() error {
 			return invalid(at+".driver", "It is sqlite or postgres.", "%s.driver is %q", at, d.Driver)
 		case d.DSN == "": // which may hold a password: it is never repeated
 			return invalid(at+".dsn", "Write the path of the file, or postgres://USER:${PASSWORD}@HOST/NAME.", "%s.dsn is empty", at)
+		case d.Uploads != nil && (len(d.Uploads.Projects) == 0 || len(d.Uploads.Tables) == 0):
+			return invalid(at+".uploads", `Write projects: [NAME] and tables: [NAME], or tables: ["*"].`, "%s.uploads grants nothing", at)
 		}
 		seen[d.Name] = true
 	}

@@ -84,6 +84,7 @@ const (
 	NetworkConnect Effect = "network.connect"
 
 	SemanticRead  Effect = "semantic_model.read"  // what its terms mean
+	SemanticWrite Effect = "semantic_model.write" // upload, delete
 	SemanticQuery Effect = "semantic_model.query" // an answer; Request.Semantic says of what
 
 	KeyRead  Effect = "key.read"  // API keys, without their secrets
@@ -97,7 +98,7 @@ func Effects() []Effect {
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
 		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, PolicyWrite, PolicyDelete, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
-		SemanticRead, SemanticQuery,
+		SemanticRead, SemanticWrite, SemanticQuery,
 	}
 }
 

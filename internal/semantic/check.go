@@ -423,3 +423,22 @@ func (a *Action) Call(arguments json.RawMessage) (json.RawMessage, error) {
 
 // Unknown is the error for a word that stands for nothing of a list, with those that are like it.
 func Unknown(what, word string, all []string) error { return unknown(what, word, names(all)) }
+
+// Read is a table that a model reads.
+type Read struct {
+	Entity, Database, Table string // Table "": a query of the model's author
+}
+
+// Reads are all the tables that a model reads.
+func (m *Model) Reads() []Read {
+	var out []Read
+	for _, n := range sorted(m.Entities) {
+		e := m.Entities[n]
+		database := m.Sources[e.Source].Database
+		out = append(out, Read{n, database, e.Table})
+		if f := e.Freshness; f != nil && f.Table != "" {
+			out = append(out, Read{n, database, f.Table})
+		}
+	}
+	return out
+}

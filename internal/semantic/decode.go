@@ -22,6 +22,30 @@ const digestDigits = 16
 
 // Parse reads a model and checks all of it. An error names the line and the key.
 func Parse(text []byte) (*Model, error) {
+	m, err := decode(text)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.check()
+}
+
+// ParseVersion is Parse for a model whose version somebody else counts: it may leave its own out, or say the same. 0: that is
+// not known yet.
+func ParseVersion(text []byte, version int64) (*Model, error) {
+	m, err := decode(text)
+	if err != nil {
+		return nil, err
+	}
+	switch _, said := m.lines["version"]; {
+	case !said:
+		m.Version = max(version, 1)
+	case version > 0 && m.Version != version:
+		return nil, m.wrong("version", "it says %d, and this is version %d: write that, or leave it out", m.Version, version)
+	}
+	return m, m.check()
+}
+
+func decode(text []byte) (*Model, error) {
 	if len(text) > MaxModelBytes {
 		return nil, stead.Errorf(stead.KindTooLarge, "the model has %d bytes, the limit is %d", len(text), MaxModelBytes)
 	}
@@ -41,9 +65,6 @@ func Parse(text []byte) (*Model, error) {
 	}
 	sum := sha256.Sum256(text)
 	m.Digest = hex.EncodeToString(sum[:])[:digestDigits]
-	if err := m.check(); err != nil {
-		return nil, err
-	}
 	return m, nil
 }
 

@@ -140,23 +140,28 @@ func policySetChange(o param.Object) (policyset.Change, error) {
 // policySetOver says over which version a request writes: a policy that somebody else has just written must not be lost unseen, so
 // that it must say so, "*" for whichever there is.
 func policySetOver(r *http.Request, req request) (policyset.Write, error) {
-	w := policyset.Write{Key: req.key, Digest: req.digest}
+	over, err := versionOver(r, req)
+	return policyset.Write{Over: over, Key: req.key, Digest: req.digest}, err
+}
+
+// versionOver is the version that a request is written over; 0: whichever there is.
+func versionOver(r *http.Request, req request) (int64, error) {
 	over, err := expectedVersion(r)
 	if err != nil {
-		return w, err
+		return 0, err
 	}
 	n, ok, err := req.Int("expected_version", 1, maxVersion)
-	if err != nil {
-		return w, err
-	}
-	if w.Over = max(over, 0); ok {
-		w.Over = n
-	} else if r.Header.Get("If-Match") == "" {
+	switch {
+	case err != nil:
+		return 0, err
+	case ok:
+		return n, nil
+	case r.Header.Get("If-Match") == "":
 		e := stead.Invalid("expected_version", "expected_version is required, or If-Match: the version that this one is written over")
-		e.Hint = "It is the version, and the ETag, of the set as you have read it. If-Match: * is any."
-		return w, e
+		e.Hint = "It is the version, and the ETag, of what you have read. If-Match: * is any."
+		return 0, e
 	}
-	return w, nil
+	return max(over, 0), nil
 }
 
 func (s *server) updatePolicySet(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

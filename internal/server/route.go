@@ -91,6 +91,9 @@ func (s *server) table() []route {
 		policySets = "/v1/policy_sets"
 		policySet  = policySets + "/{id}"
 
+		meanings = "/v1/semantic_models"
+		meaning  = meanings + "/{id}"
+
 		budgets       = "/v1/budgets"
 		conversations = "/v1/conversations"
 		conversation  = conversations + "/{id}"
@@ -221,6 +224,16 @@ func (s *server) table() []route {
 		{method: "POST", path: policySet + "/rollback", summary: "Write an older version again, as the next one", handle: s.withPolicySets(s.rollbackPolicySet), body: "PolicySetRollback", answer: "PolicySet", keyed: true},
 		{method: "GET", path: policySet + "/versions", summary: "List a policy set's versions, newest first", handle: s.withPolicySets(s.listPolicySetVersions), query: paged, answer: "PolicySetList"},
 		{method: "GET", path: policySet + "/versions/{version}", summary: "Retrieve a version of a policy set with its text", handle: s.withPolicySets(s.getPolicySetVersion), answer: "PolicySet"},
+		{method: "POST", path: meanings, summary: "Upload a semantic model", handle: s.withSemantic(s.createSemanticModel), body: "SemanticModelParams", answer: "SemanticModel", keyed: true},
+		{method: "GET", path: meanings, summary: "List the semantic models that the project uploaded, by their names", handle: s.withSemantic(s.listSemanticModels), query: paged, answer: "SemanticModelList"},
+		{method: "POST", path: meanings + "/validate", summary: "Check a semantic model as an upload does, and store nothing", handle: s.withSemantic(s.validateSemanticModel), body: "SemanticModelParams", answer: "SemanticModelCheck", always: true},
+		{method: "POST", path: meanings + "/query", summary: "Ask for metrics or rows in the terms of semantic models", handle: s.withSemantic(s.querySemantic), body: "SemanticQuery", answer: "SemanticAnswer", always: true},
+		{method: "POST", path: meanings + "/describe", summary: "Tell what a term means, or what there is", handle: s.withSemantic(s.describeSemantic), body: "SemanticTerm", answer: "SemanticDescription", always: true},
+		{method: "GET", path: meaning, summary: "Retrieve a semantic model with its text; its ETag is its version", handle: s.withSemantic(s.getSemanticModel), answer: "SemanticModel"},
+		{method: "POST", path: meaning, summary: "Write a semantic model's next version, over the one in If-Match or expected_version", handle: s.withSemantic(s.updateSemanticModel), body: "SemanticModelUpdate", answer: "SemanticModel", keyed: true},
+		{method: "DELETE", path: meaning, summary: "Delete a semantic model with its versions", handle: s.withSemantic(s.deleteSemanticModel), answer: "Deleted"},
+		{method: "GET", path: meaning + "/versions", summary: "List a semantic model's versions, newest first", handle: s.withSemantic(s.listSemanticModelVersions), query: paged, answer: "SemanticModelList"},
+		{method: "GET", path: meaning + "/versions/{version}", summary: "Retrieve a version of a semantic model with its text", handle: s.withSemantic(s.getSemanticModelVersion), answer: "SemanticModel"},
 		{method: "GET", path: "/v1/routes", summary: "Explain which routes a call to a model would take, and why", handle: s.explainRoutes, query: []string{"model", "calls", "agent_id", "session_id", "label"}, answer: "RouteList"},
 		{method: "GET", path: "/v1/model_figures", summary: "What each version of a model has done: calls, errors, money, times, quality", handle: s.modelFigures, query: []string{"model", "from", "to"}, answer: "ModelFiguresList"},
 		{method: "POST", path: "/v1/models/{id}/feedback", summary: "Judge an answer of a model, once", handle: s.judgeModel, body: "ModelFeedbackParams", answer: "ModelFeedback"},

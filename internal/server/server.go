@@ -106,6 +106,9 @@ type Config struct {
 	Policies Policies
 	// PolicySets keep those that projects upload; nil: none can.
 	PolicySets PolicySets
+	// SemanticModels keep those that projects upload, and SemanticLayer answers in their terms; nil: there are none.
+	SemanticModels SemanticModels
+	SemanticLayer  SemanticLayer
 	// Approvals are the requests of the API that wait for somebody's approval; nil: none does.
 	Approvals Approvals
 	// Audit shows audit logs; nil: there are none.

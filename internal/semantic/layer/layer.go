@@ -8,7 +8,7 @@
 //	Action(project, models, …)          the tool that an action is a call of, and its arguments
 //
 // Whoever asks (By) is whom the session belongs to, also when its agent does: rows are those which that one may see. A
-// project's models are those of the configuration that are for it; another project's are not there.
+// project's models are those of the configuration that are for it, and those that it uploads; another project's are not there.
 //
 // Errors: those of package semantic, KindForbidden of policies. A term that several models have is KindInvalid, and names them.
 package layer
@@ -23,6 +23,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/semantic"
+	"github.com/stead-dev/stead/internal/semantic/upload"
 )
 
 // Declared is a model of the configuration.
@@ -35,8 +36,14 @@ type Declared struct {
 type Config struct {
 	Databases map[string]semantic.Database
 	Models    []Declared
+	Uploaded  Uploaded // nil: projects upload none
 	Policy    policy.Authorizer
 	Now       func() time.Time
+}
+
+// Uploaded are the models that projects upload: see package upload, which implements it.
+type Uploaded interface {
+	Models(ctx context.Context, project stead.ProjectID) ([]upload.Loaded, error)
 }
 
 // Layer answers. Safe for concurrent use.
@@ -83,7 +90,7 @@ func (b By) principal() semantic.Principal {
 }
 
 // Models are a project's models, in order of their names: those that are named, or all.
-func (l *Layer) Models(_ context.Context, project stead.ProjectID, only []string) ([]*semantic.Model, error) {
+func (l *Layer) Models(ctx context.Context, project stead.ProjectID, only []string) ([]*semantic.Model, error) {
 	var out []*semantic.Model
 	for _, d := range l.cfg.Models {
 		if len(d.Projects) > 0 && !slices.Contains(d.Projects, project) || only != nil && !slices.Contains(only, d.Model.Name) {
@@ -91,10 +98,42 @@ func (l *Layer) Models(_ context.Context, project stead.ProjectID, only []string
 		}
 		out = append(out, d.Model)
 	}
+	out, err := l.uploaded(ctx, project, only, out)
+	if err != nil {
+		return nil, err
+	}
 	slices.SortFunc(out, func(a, b *semantic.Model) int { return strings.Compare(a.Name, b.Name) })
 	for _, name := range only {
 		if !slices.ContainsFunc(out, func(m *semantic.Model) bool { return m.Name == name }) {
 			return nil, stead.Invalid("models", "there is no semantic model %.80q", name)
+		}
+	}
+	return out, nil
+}
+
+// Taken reports whether the configuration has a model of that name for a project.
+func (l *Layer) Taken(project stead.ProjectID, name string) bool {
+	return slices.ContainsFunc(l.cfg.Models, func(d Declared) bool {
+		return d.Model.Name == name && (len(d.Projects) == 0 || slices.Contains(d.Projects, project))
+	})
+}
+
+// uploaded adds the models that the project uploads. One that can't be used is left out, unless it is asked for by its name.
+func (l *Layer) uploaded(ctx context.Context, project stead.ProjectID, only []string, out []*semantic.Model) ([]*semantic.Model, error) {
+	if l.cfg.Uploaded == nil {
+		return out, nil
+	}
+	found, err := l.cfg.Uploaded.Models(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range found {
+		switch {
+		case only != nil && !slices.Contains(only, u.Name), l.Taken(project, u.Name): // the operator's counts
+		case u.Err == nil:
+			out = append(out, u.Model)
+		case only != nil:
+			return nil, stead.Wrap(stead.KindInvalid, u.Err, "the semantic model %s can't be used", u.Name)
 		}
 	}
 	return out, nil
