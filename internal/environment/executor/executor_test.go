@@ -3,6 +3,7 @@ package executor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,6 +137,47 @@ func TestASessionTokenEndsItsConnection(t *testing.T) {
 	}
 	if len(e.states) == 0 {
 		t.Error("it never was connected")
+	}
+}
+
+// A certificate that does not count any more ends the connection also of who has a good token, and keeps it away. What runs goes on
+// when the executor comes again with one that counts.
+func TestACertificateEndsItsConnection(t *testing.T) {
+	r := newRig(t, quick())
+	var denied atomic.Bool
+	r.shown = func() (executor.Certificate, error) {
+		if denied.Load() {
+			return executor.Certificate{}, stead.Errorf(stead.KindUnauthenticated, "the certificate is denied")
+		}
+		return executor.Certificate{ID: "cert_1", Name: "box", Until: time.Now().Add(time.Hour)}, nil
+	}
+	e := r.run(r.register("env_1", r.server.URL), nil)
+	env := r.open("env_1")
+	began, result := make(chan struct{}), make(chan string, 1)
+	go func() {
+		var b strings.Builder
+		once := sync.OnceFunc(func() { close(began) })
+		_, err := env.Exec(t.Context(), shell("echo begun; while ! [ -e go ]; do sleep 0.02; done; echo done"), func(c environment.Chunk) { b.Write(c.Data); once() })
+		result <- fmt.Sprint(b.String(), err)
+	}()
+	<-began
+	denied.Store(true)
+	until(t, "the connection to end", func() bool { return !r.hub.Connected("env_1") })
+	e.mu.Lock()
+	before := len(e.states)
+	e.mu.Unlock()
+	until(t, "the executor to be refused", func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.states) > before+1 && !e.states[len(e.states)-1].Connected && strings.Contains(e.states[len(e.states)-1].Err.Error(), executor.CodeCertificate)
+	})
+	denied.Store(false)
+	until(t, "the executor to come again", func() bool { return r.hub.Connected("env_1") })
+	if err := os.WriteFile(filepath.Join(e.dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-result; got != "begun\ndone\n<nil>" {
+		t.Errorf("the command brought %q", got)
 	}
 }
 

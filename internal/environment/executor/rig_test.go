@@ -38,6 +38,7 @@ type rig struct {
 	known   map[string]executor.Registration
 	admits  func(token, environmentID string) (time.Time, error) // nil: no other token opens an environment
 	changes []executor.Change
+	shown   func() (executor.Certificate, error) // nil: no certificates are shown
 }
 
 func newRig(t *testing.T, timing executor.Timing) *rig {
@@ -78,6 +79,12 @@ func (r *rig) start(timing executor.Timing) {
 				return time.Time{}, stead.Errorf(stead.KindUnauthenticated, "no")
 			}
 			return r.admits(token, id)
+		},
+		Shown: func(*http.Request) (executor.Certificate, error) {
+			if r.shown == nil {
+				return executor.Certificate{}, nil
+			}
+			return r.shown()
 		},
 		Changed: func(c executor.Change) {
 			r.mu.Lock()
