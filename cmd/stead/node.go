@@ -227,6 +227,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.onStop(desk.Sweep())
 	authorizer := audited.gate
 	if n.clients != nil {
 		n.clients.turnedAway = audited.strangers.TurnedAway

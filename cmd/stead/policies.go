@@ -41,11 +41,10 @@ func policySet(cfg *config.Config) (*cedar.Set, error) {
 	return cedar.Load(sources, cedar.Options{Deny: p.Deny(), Approvers: identity.Approvers()})
 }
 
-// openDesk makes what keeps requests that wait for an approval.
+// openDesk makes what keeps requests that wait for an approval. It does nothing by itself until Sweep is called, which is when record
+// can be: what was due while no node ran is recorded at once.
 func (n *node) openDesk(store document.Store, record func(context.Context, audit.Record) error) *approval.Desk {
-	desk := approval.NewDesk(approval.Config{Documents: store, Record: record, Now: time.Now, Log: n.log})
-	n.onStop(desk.Sweep())
-	return desk
+	return approval.NewDesk(approval.Config{Documents: store, Record: record, Now: time.Now, Log: n.log})
 }
 
 // openPolicies makes the decider of this node: roles, then policies, which it returns too, then what projects uploaded.
