@@ -80,21 +80,31 @@ policies:
   inline: |
     @id("no-diary") @reason("diaries are private")
     forbid (principal, action == Action::"network.connect", resource == Host::"127.0.0.1") when { context.path like "/diary*" };
+    @id("ask") @reason("somebody should look") @approval("approver")
+    forbid (principal, action == Action::"network.connect", resource == Host::"127.0.0.1") when { context.path like "/ask*" };
 `, io.Discard)
 	h := &house{t: t, base: n.base}
-	fetch := func(path string) (said string) {
-		t.Helper()
-		command := `env -u no_proxy -u NO_PROXY python3 -c "import urllib.request as u; print(u.urlopen('` + outside.URL + path + `').read())" 2>&1 | tail -1`
-		call := asJSON(t, "Call shell with "+string(asJSON(t, map[string]string{"command": command})))
-		var s struct{ ID, Status string }
-		h.get("", "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"environment"}]},"environment":{"type":"openai_hosted","network":{"access":"enabled"}},"input":`+string(call)+`}`, &s)
+	said := func(id string) string {
+		var s struct{ Status string }
 		for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
-			if h.get("", "GET", "/v1/agents/sessions/"+s.ID, "", &s); s.Status == "idle" {
+			if h.get("", "GET", "/v1/agents/sessions/"+id, "", &s); s.Status == "idle" {
 				break
 			}
 		}
-		_, items := h.call("", "GET", "/v1/agents/sessions/"+s.ID+"/items", "")
+		_, items := h.call("", "GET", "/v1/agents/sessions/"+id+"/items", "")
 		return string(items)
+	}
+	fetches := func(path string) (id string, call []byte) {
+		t.Helper()
+		command := `env -u no_proxy -u NO_PROXY python3 -c "import urllib.request as u; print(u.urlopen('` + outside.URL + path + `').read())" 2>&1 | tail -1`
+		call = asJSON(t, "Call shell with "+string(asJSON(t, map[string]string{"command": command})))
+		var s struct{ ID, Status string }
+		h.get("", "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"environment"}]},"environment":{"type":"openai_hosted","network":{"access":"enabled"}},"input":`+string(call)+`}`, &s)
+		return s.ID, call
+	}
+	fetch := func(path string) string {
+		id, _ := fetches(path)
+		return said(id)
 	}
 	if said := fetch("/news"); !strings.Contains(said, "page /news") {
 		t.Errorf("what is allowed is not there: %s", said)
@@ -103,6 +113,33 @@ policies:
 		t.Errorf("what is forbidden: %s; %d requests", said, got.Load())
 	}
 	if _, log := h.call("", "GET", "/v1/audit_records?action=network.connect&decision=deny", ""); !strings.Contains(string(log), "diaries are private") {
+		t.Errorf("on record is %s", log)
+	}
+	// One that needs an approval is refused, asked about, and passes once when the agent tries again.
+	id, call := fetches("/ask")
+	if said := said(id); !strings.Contains(said, "403") || got.Load() != 1 {
+		t.Fatalf("what is to be asked about: %s; %d requests", said, got.Load())
+	}
+	var waits struct {
+		Data []struct{ ID, Effect, Session string }
+	}
+	if h.get("", "GET", "/v1/approvals", "", &waits); len(waits.Data) != 1 || waits.Data[0].Effect != "network.connect" {
+		t.Fatalf("%+v", waits)
+	}
+	decide(t, n, waits.Data[0].ID, `{"decision":"approve"}`)
+	for range 2 {
+		if status, body := h.call("", "POST", "/v1/agents/sessions/"+id+"/events", `{"events":[{"type":"agent.session.input.message","input":`+string(call)+`}]}`); status != http.StatusAccepted {
+			t.Fatalf("%d %s", status, body)
+		}
+		waitFor(t, func() bool {
+			_, body := h.call("", "GET", "/v1/agents/sessions/"+id, "")
+			return strings.Contains(string(body), `"status":"idle"`)
+		})
+	}
+	if said := said(id); got.Load() != 2 || !strings.Contains(said, "page /ask") {
+		t.Errorf("%d requests: %s", got.Load(), said)
+	}
+	if _, log := h.call("", "GET", "/v1/audit_records?action=approval.ask", ""); strings.Count(string(log), `"approval.ask"`) != 2 {
 		t.Errorf("on record is %s", log)
 	}
 }

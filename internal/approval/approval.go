@@ -88,7 +88,8 @@ type Use struct {
 type Question struct {
 	ID       string          `json:"-"`
 	Project  stead.ProjectID `json:"-"`
-	By       stead.Principal `json:"by"` // who asks
+	By       stead.Principal `json:"by"`              // who asks, or in whose name Agent does
+	Agent    stead.AgentID   `json:"agent,omitempty"` // that wants a connection out of its environment
 	At       int64           `json:"at"`
 	Effect   policy.Effect   `json:"effect"`
 	Resource string          `json:"resource,omitempty"` // where the request names it
@@ -241,6 +242,14 @@ func hash(b []byte) string {
 // owner is the tag of a principal's questions.
 func owner(p stead.Principal) string { return digest(string(p.Kind), p.ID) }
 
+// tag is that of this one: what a session's agent asks is its session's, so that it leaves room for what people ask.
+func (q *Question) tag() string {
+	if q.Agent != "" {
+		return digest(string(q.Session))
+	}
+	return owner(q.By)
+}
+
 // due is when somebody must look at the question again.
 func (q *Question) due() int64 {
 	switch {
@@ -258,7 +267,7 @@ func (q *Question) document(now int64) (document.Document, error) {
 		return document.Document{}, stead.Wrap(stead.KindInternal, err, "a request for approval can't be written")
 	}
 	return document.Document{
-		Key: document.Key{Project: q.Project, Kind: kind, ID: q.ID}, Version: q.version + 1, CreatedAt: q.At, UpdatedAt: now, ExpiresAt: q.due(), Tag: owner(q.By), Data: data,
+		Key: document.Key{Project: q.Project, Kind: kind, ID: q.ID}, Version: q.version + 1, CreatedAt: q.At, UpdatedAt: now, ExpiresAt: q.due(), Tag: q.tag(), Data: data,
 	}, nil
 }
 

@@ -504,3 +504,42 @@ func storm(n int, do func(i int)) {
 	close(begin)
 	all.Wait()
 }
+
+// TestConnections: one that policies want an approval of is refused, asked about once, and passes once after that: to the same place, by
+// the same session. What agents ask takes no room from their users.
+func TestConnections(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	w.needs[policy.NetworkConnect], w.needs[policy.ModelCall] = w.needs[policy.VaultWrite], w.needs[policy.VaultWrite]
+	n := w.node()
+	connect := func(session stead.SessionID, path string) error {
+		_, err := policy.Check(t.Context(), n.gate, policy.Request{Principal: ada, Acting: true, Agent: "agent_1", Session: stead.SessionKey{Project: "p", Session: session}, Effect: policy.NetworkConnect,
+			Resource: "api.example", Destination: "api.example:80", Connection: &policy.Connection{Port: 80, Kind: "request", Method: "POST", Path: path}, Carried: true})
+		return err
+	}
+	q := waits(t, connect("sess_1", "/a"))
+	if again := waits(t, connect("sess_1", "/a")); again.ID != q.ID {
+		t.Error("asked twice")
+	}
+	must(t, n.answer(eve, q.ID, approval.Approve))
+	for _, other := range []error{connect("sess_1", "/b"), connect("sess_2", "/a")} {
+		if waits(t, other).ID == q.ID {
+			t.Error("another connection passes by it")
+		}
+	}
+	must(t, connect("sess_1", "/a"))
+	waits(t, connect("sess_1", "/a"))
+	asks := w.recorded(audit.ActAsk)
+	if r := asks[0]; r.Agent != "agent_1" || r.Session != "sess_1" || r.Approval.Of != "POST api.example:80/a" || r.Approval.Effect != policy.NetworkConnect {
+		t.Errorf("%+v %+v", r, r.Approval)
+	}
+	for i := range approval.MaxOpen {
+		_ = connect("sess_1", fmt.Sprint("/", i)) // some have no room
+	}
+	isKind(t, connect("sess_1", "/more"), stead.KindLimited)
+	waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
+	// What an agent does beside can't wait here.
+	_, err := policy.Check(t.Context(), n.gate, policy.Request{Principal: ada, Acting: true, Agent: "agent_1", Effect: policy.ModelCall, Resource: "m"})
+	if isKind(t, err, stead.KindForbidden); errors.As(err, new(*policy.Open)) {
+		t.Error("a session's model call is asked about")
+	}
+}

@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -23,11 +24,18 @@ type Authorizer struct {
 // NewAuthorizer puts a desk behind an authorizer.
 func NewAuthorizer(next policy.Authorizer, d *Desk) *Authorizer { return &Authorizer{next, d} }
 
-// Decide implements policy.Authorizer. What agents do in their sessions waits there, or not at all.
+// Decide implements policy.Authorizer. What agents do in their sessions waits there, or not at all; but connections, which are refused now
+// and pass once they are approved.
 func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
 	d, err := a.next.Decide(ctx, req)
-	if err != nil || d.Needs == nil || req.Acting {
+	if err != nil || d.Needs == nil {
 		return d, err
+	}
+	if to := req.Connection; req.Acting && to != nil { // made again by whoever wants it, as a request is sent again
+		return a.desk.pass(ctx, &Act{Method: cmp.Or(to.Method, to.Kind), Path: req.Destination + to.Path, Request: string(req.Session.Session), whole: true}, req, d)
+	}
+	if req.Acting {
+		return d, nil
 	}
 	act := actOf(ctx)
 	switch {

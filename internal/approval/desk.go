@@ -44,7 +44,10 @@ func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Que
 	if !act.names(q.Resource) {
 		q.Resource = ""
 	}
-	q.slot = digest(owner(q.By), string(req.Principal.Session), string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body)
+	if req.Acting {
+		q.Agent = req.Agent
+	}
+	q.slot = digest(q.tag(), owner(q.By), string(req.Principal.Session), string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body)
 	q.stand(now)
 	return q
 }
@@ -94,7 +97,7 @@ func (d *Desk) ask(ctx context.Context, fresh *Question) (*Question, error) {
 // makeRoom keeps a principal's questions few: what is over goes, and when too many wait, the new one does. Whoever asks at the same time
 // counts too, so that there are never more.
 func (d *Desk) makeRoom(ctx context.Context, q *Question) error {
-	all, err := d.cfg.Documents.ListDocuments(ctx, document.Query{Project: q.Project, Kind: kind, Tag: owner(q.By), Limit: 2 * MaxOpen})
+	all, err := d.cfg.Documents.ListDocuments(ctx, document.Query{Project: q.Project, Kind: kind, Tag: q.tag(), Limit: 2 * MaxOpen})
 	if err != nil {
 		return err
 	}
@@ -120,7 +123,7 @@ func (d *Desk) makeRoom(ctx context.Context, q *Question) error {
 	if err := d.remove(ctx, q); err != nil {
 		return err
 	}
-	return stead.Errorf(stead.KindLimited, "%s %.80s has %d requests that wait for approval, or for being sent again; the limit is %d", q.By.Kind, q.By.ID, ahead, MaxOpen)
+	return stead.Errorf(stead.KindLimited, "%d requests of %s %.80q, or of its session, wait for approval or to be sent again; the limit is %d", ahead, q.By.Kind, q.By.ID, MaxOpen)
 }
 
 func (q *Question) replayable(now int64) bool {

@@ -40,7 +40,7 @@ type Pending struct {
 func (d *Desk) pending(ctx context.Context, q *Question, step string, by stead.Principal, a Answer) *Pending {
 	call, now := audit.CallOf(ctx), d.cfg.Now().UnixMilli()
 	r := audit.Record{
-		At: now, Project: q.Project, Session: q.Session, Principal: audit.Principal{Kind: by.Kind, ID: by.ID, Role: by.Role, Key: call.Key},
+		At: now, Project: q.Project, Session: q.Session, Agent: q.Agent, Principal: audit.Principal{Kind: by.Kind, ID: by.ID, Role: by.Role, Key: call.Key},
 		Resource: q.ID, Decision: audit.Allow, By: By, Policies: q.Policies, Version: q.Version, Request: call.Request, From: call.From,
 		Approval: &policy.Asking{
 			ID: q.ID, Kind: policy.AskingRequest, Effect: q.Effect, Of: q.Method + " " + q.Path, For: string(q.By.Kind) + ":" + q.By.ID, Digest: q.Digest(),

@@ -102,12 +102,12 @@ func (a Asked) MayDelegate(by stead.Principal, to Delegate) error {
 	return nil
 }
 
-// Approvable are the effects that can wait for an approval: tool calls, since their session waits, and what is asked for by a request
-// that can be sent again. Reading is none of them, so that whoever must answer can look; nor are answers themselves, policies and kill
+// Approvable are the effects that can wait for an approval: tool calls, since their session waits; connections, which are made again; and
+// what is asked for by a request that can be sent again. Reading is none of them, so that whoever must answer can look; nor are answers themselves, policies and kill
 // switches: nobody could let go again what they lock, or stop what must not go on.
 func Approvable() []Effect {
 	return []Effect{
-		ToolCall, ModelCall, SessionCreate, SessionWrite, SessionDelete, SessionControl, SessionTokenWrite, AgentWrite, EnvironmentWrite, FileWrite,
+		ToolCall, NetworkConnect, ModelCall, SessionCreate, SessionWrite, SessionDelete, SessionControl, SessionTokenWrite, AgentWrite, EnvironmentWrite, FileWrite,
 		VectorStoreWrite, SkillWrite, TemplateWrite, UsageWrite, BudgetWrite, MemoryWrite, VaultWrite, KeyWrite,
 	}
 }

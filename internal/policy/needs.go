@@ -28,7 +28,8 @@ func (n *Needs) Lapses() string { return cmp.Or(n.Default, "deny") }
 
 // Counts reports whether somebody's approval counts for an effect in another's name.
 func (n *Needs) Counts(who, forWhom stead.Principal) bool {
-	if n.Separate && who.Kind == forWhom.Kind && who.ID == forWhom.ID {
+	self := string(who.Kind) + ":" + who.ID
+	if n.Separate && (who.Kind == forWhom.Kind && who.ID == forWhom.ID || forWhom.Maker == self) {
 		return false
 	}
 	return who.Role == "" || slices.Contains(n.Roles, who.Role)
