@@ -51,7 +51,7 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 	s := erasure.New(erasure.Config{
 		Sessions: run, Documents: store, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
 		Memories: func(ctx context.Context, p stead.Principal, user string) (int, error) {
-			forgotten, _, err := services.memory.ForgetEverywhere(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
+			forgotten, _, err := services.memory.Erase(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
 			return forgotten, err
 		},
 		Credentials: services.vaults.Forget,

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -115,7 +116,7 @@ func (e *Embedding) Query(ctx context.Context, by stead.Principal, text string) 
 	if err != nil {
 		return nil, err.Error()
 	}
-	key := string(digestText(string(by.Project) + "\x00" + string(by.Kind) + "\x00" + by.ID + "\x00" + space + "\x00" + text))
+	key := string(digestText(fmt.Sprintf("%q %q %q %q %s", by.Project, by.Kind, by.ID, space, text)))
 	e.mu.Lock()
 	packed = e.queries[key]
 	e.mu.Unlock()

@@ -132,22 +132,25 @@ func (c *Content) prepare() error {
 
 func (c *Content) checkNames() error {
 	for name, v := range map[string]string{"scope.id": c.Scope.ID, "source.session_id": c.Source.Session, "source.item_id": c.Source.Item, "source.author": c.Source.Author, "supersedes": c.Supersedes} {
-		if len(v) > maxFieldBytes || !utf8.ValidString(v) {
-			return stead.Invalid(name, "%s must be at most %d bytes of UTF-8", name, maxFieldBytes)
+		if len(v) > maxFieldBytes || !plain(v) {
+			return stead.Invalid(name, "%s must be at most %d bytes of UTF-8 without NUL", name, maxFieldBytes)
 		}
 	}
 	if len(c.Labels) > MaxLabels {
 		return stead.Invalid("labels", "%d labels: at most %d", len(c.Labels), MaxLabels)
 	}
 	for i, l := range c.Labels {
-		if l == "" || len(l) > MaxLabelBytes || !utf8.ValidString(l) {
-			return stead.Invalid(fmt.Sprintf("labels[%d]", i), "a label must be 1 to %d bytes of UTF-8", MaxLabelBytes)
+		if l == "" || len(l) > MaxLabelBytes || !plain(l) {
+			return stead.Invalid(fmt.Sprintf("labels[%d]", i), "a label must be 1 to %d bytes of UTF-8 without NUL", MaxLabelBytes)
 		}
 	}
 	slices.Sort(c.Labels)
 	c.Labels = slices.Compact(c.Labels)
 	return nil
 }
+
+// plain reports whether a name is UTF-8 without NUL, which others take for the end of one.
+func plain(name string) bool { return utf8.ValidString(name) && !strings.Contains(name, "\x00") }
 
 // signed marks who wrote it.
 func (c *Content) signed(p stead.Principal) {

@@ -53,10 +53,11 @@ func (s *Service) ForgetSession(ctx context.Context, p stead.Principal, session,
 			return Forgotten{}, err
 		}
 	}
-	return s.forgetSession(ctx, p, session, item)
+	return s.forgetSession(ctx, p, session, item, nil)
 }
 
-func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session, item string) (Forgotten, error) {
+// forgetSession forgets what may says is to be forgotten; nil: all of it.
+func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session, item string, may func(Record) (bool, error)) (Forgotten, error) {
 	var out Forgotten
 	gone := func(src Source) bool { return src.Session == session && (item == "" || src.Item == item) }
 	after := Place{Project: p.Project}
@@ -67,12 +68,19 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session,
 			return out, err
 		}
 		for _, r := range records {
+			after, id = r.Place, r.ID
+			if may != nil {
+				if ok, err := may(r); err != nil {
+					return out, err
+				} else if !ok {
+					continue
+				}
+			}
 			did, err := s.uncite(ctx, r, gone)
 			if err != nil {
 				return out, err
 			}
 			out.Removed, out.Changed = out.Removed+did.Removed, out.Changed+did.Changed
-			after, id = r.Place, r.ID
 		}
 		if len(records) < MaxChanges {
 			break
@@ -116,8 +124,10 @@ func (s *Service) unciting(ctx context.Context, r Record, e Entry, gone func(Sou
 	switch {
 	case len(left) == len(e.cited()):
 		return nil, Forgotten{}, nil
-	case len(left) > 0:
-		e.Sources, e.Source = left, left[0]
+	case len(left) > 0, e.Source.Session == "" && e.Source.Item == "": // somebody wrote it, and sessions only said it again
+		if e.Sources = left; e.Source.Session+e.Source.Item != "" {
+			e.Source = left[0]
+		}
 		var err error
 		c.Data, err = e.Content.encode()
 		return []Change{c}, Forgotten{Changed: 1}, err
@@ -151,18 +161,52 @@ func (s *Service) valid(ctx context.Context, p Place, by Entry) (*Change, error)
 	return &c, err
 }
 
-// derived forgets what was extracted from the item that an entry was, which is forgotten.
+// derived forgets what was extracted from the item that an entry was, which is forgotten: in every store, of what whoever forgets
+// it could forget there as well; of an agent, in the same store. An entry that was written by hand says what it wants of where
+// it comes from: that it was taken in from there shows in its id.
 func (s *Service) derived(ctx context.Context, p stead.Principal, e Entry) error {
-	if e.Kind != KindItem || e.Source.Session == "" || e.Source.Item == "" {
+	if e.Kind != KindItem || e.Source.Session == "" || e.Source.Item == "" || e.ID != itemMemory(e.Source) {
 		return nil
 	}
-	_, err := s.ForgetSession(ctx, p, e.Source.Session, e.Source.Item)
+	looks := map[string]*sight{} // by store; nil: it may not be written
+	_, err := s.forgetSession(ctx, p, e.Source.Session, e.Source.Item, func(r Record) (bool, error) {
+		look, known := looks[r.Store]
+		if !known {
+			err := s.allow(ctx, p, policy.MemoryWrite, r.Store)
+			if k := stead.KindOf(err); err != nil && k != stead.KindForbidden && k != stead.KindNotFound {
+				return false, err
+			}
+			if err == nil && (r.Store == e.Store || p.Kind != stead.PrincipalAgent) {
+				look = s.sight(ctx, p, r.Store)
+			}
+			looks[r.Store] = look
+		}
+		if look == nil {
+			return false, nil
+		}
+		of, err := entryOf(r)
+		if err != nil {
+			return false, err
+		}
+		return look.sees(&of.Content) && s.mayHold(p, &of.Content) == nil, look.err
+	})
 	return err
 }
 
 // ForgetEverywhere is ForgetMatching in every store of the project that the principal may write, and says in how
 // many stores something was forgotten. A store that it may not write ends it with that error.
 func (s *Service) ForgetEverywhere(ctx context.Context, p stead.Principal, f Filter) (forgotten, stores int, err error) {
+	return s.forgetEverywhere(ctx, p, f, s.ForgetMatching)
+}
+
+// Erase is ForgetEverywhere of what the principal does not see as well: nothing of a user may stay.
+func (s *Service) Erase(ctx context.Context, p stead.Principal, f Filter) (forgotten, stores int, err error) {
+	return s.forgetEverywhere(ctx, p, f, func(ctx context.Context, p stead.Principal, store string, f Filter) (int, error) {
+		return s.forgetMatching(ctx, p, store, f, nil)
+	})
+}
+
+func (s *Service) forgetEverywhere(ctx context.Context, p stead.Principal, f Filter, forget func(context.Context, stead.Principal, string, Filter) (int, error)) (forgotten, stores int, err error) {
 	if err := s.allow(ctx, p, policy.MemoryWrite, ""); err != nil {
 		return 0, 0, err
 	}
@@ -174,7 +218,7 @@ func (s *Service) ForgetEverywhere(ctx context.Context, p stead.Principal, f Fil
 			return forgotten, stores, err
 		}
 		for _, st := range list {
-			n, err := s.ForgetMatching(ctx, p, st.ID, f)
+			n, err := forget(ctx, p, st.ID, f)
 			if forgotten += n; n > 0 {
 				stores++
 			}

@@ -67,9 +67,14 @@ func itemMemory(src Source) string {
 	return Prefix + hex.EncodeToString(sum[:16])
 }
 
-// ForgetMatching forgets every entry that a filter selects, valid or not, and says how many: those of a
+// ForgetMatching forgets every entry that a filter selects and the principal sees, valid or not, and says how many: those of a
 // session, a scope, a user. The filter must select something.
 func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store string, f Filter) (int, error) {
+	return s.forgetMatching(ctx, p, store, f, s.sight(ctx, p, store))
+}
+
+// forgetMatching forgets what look sees; nil: everything.
+func (s *Service) forgetMatching(ctx context.Context, p stead.Principal, store string, f Filter, look *sight) (int, error) {
 	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
 		return 0, err
 	}
@@ -91,7 +96,7 @@ func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store s
 		if err != nil || len(records) == 0 {
 			return forgotten, err
 		}
-		n, err := s.forgetOf(ctx, p, q.Place, records, &f)
+		n, err := s.forgetOf(ctx, p, q.Place, records, &f, look)
 		if forgotten += n; err != nil {
 			return forgotten, err
 		}
@@ -157,7 +162,7 @@ func (s *Service) forgetBefore(ctx context.Context, p stead.Principal, store str
 }
 
 // forgetOf forgets those of the records that the filter selects.
-func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter) (int, error) {
+func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter, look *sight) (int, error) {
 	n := 0
 	for _, r := range records {
 		e, err := entryOf(r)
@@ -165,6 +170,12 @@ func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, 
 			return n, err
 		}
 		if !f.allows(&e.Content, 0) || s.mayHold(p, &e.Content) != nil {
+			continue
+		}
+		if look != nil && !look.sees(&e.Content) {
+			if look.err != nil {
+				return n, look.err
+			}
 			continue
 		}
 		gone := Change{Record: r, Expected: AnyVersion}

@@ -41,7 +41,8 @@ type Taught struct{ Added, Merged, Superseded int }
 
 // Learn writes lessons that were found at a place of a session's journal.
 //
-// What a person wrote is never superseded by what an agent found: both stay, and the one says untrusted.
+// What a person wrote is never superseded by what an agent found: both stay, and the one says untrusted. Nor does it change when a
+// session says the same: it is known. Lessons with other labels are entries of their own, so that neither is taken for the other.
 func (s *Service) Learn(ctx context.Context, p stead.Principal, store string, session stead.SessionID, at stead.Seq, lessons []Lesson) (Taught, error) {
 	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
 		return Taught{}, err
@@ -143,7 +144,7 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 		return err
 	}
 	for _, n := range near {
-		if sameWords(n.content.Text, c.Text) {
+		if sameWords(n.content.Text, c.Text) && sameLabels(n.content.Labels, c.Labels) {
 			l.merge(n, c)
 			return nil
 		}
@@ -186,6 +187,9 @@ func (l *lecture) near(ctx context.Context, c Content, subject string, own []str
 // merge adds to an entry that it was said again: where, and that it is surer.
 func (l *lecture) merge(d *draft, c Content) {
 	l.taught.Merged++
+	if d.byPerson() {
+		return
+	}
 	sources := slices.Clone(d.content.cited())
 	for _, src := range c.Sources {
 		if !slices.ContainsFunc(sources, func(o Source) bool { return o.Session == src.Session && o.Item == src.Item }) && len(sources) < MaxSources {
@@ -202,9 +206,24 @@ func (l *lecture) merge(d *draft, c Content) {
 	l.put(d)
 }
 
+// byPerson reports whether it was not learned: no agent wrote it.
+func (d *draft) byPerson() bool {
+	return !d.fresh && !slices.Contains(d.content.Labels, LabelUntrusted)
+}
+
+// sameLabels compares labels, besides the one that says that an agent wrote it.
+func sameLabels(a, b []string) bool {
+	named := func(of []string) []string {
+		out := slices.DeleteFunc(slices.Clone(of), func(l string) bool { return l == LabelUntrusted })
+		slices.Sort(out)
+		return out
+	}
+	return slices.Equal(named(a), named(b))
+}
+
 // supersede ends an entry where another begins, unless a person wrote it.
 func (l *lecture) supersede(d, by *draft) {
-	if !d.fresh && !slices.Contains(d.content.Labels, LabelUntrusted) || by.content.Supersedes != "" {
+	if d.byPerson() || by.content.Supersedes != "" {
 		return
 	}
 	by.content.Supersedes = d.ID

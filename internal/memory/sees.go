@@ -3,7 +3,7 @@ package memory
 import (
 	"context"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
@@ -87,7 +87,7 @@ func (v *sight) sees(c *Content) bool {
 		v.bound && c.Scope.Type == ScopeUser && (c.Scope.ID != v.owner || v.owner == ""):
 		return false
 	}
-	key := strings.Join(append([]string{string(c.Kind), c.Scope.Type, c.Scope.ID}, c.Labels...), "\x00")
+	key := sortOf(c)
 	allowed, ok := v.known[key]
 	if !ok {
 		ask := v.ask
@@ -101,6 +101,19 @@ func (v *sight) sees(c *Content) bool {
 		v.known[key] = allowed
 	}
 	return allowed
+}
+
+// sortOf names what policies decide by: no two sorts have the same name, whatever their labels say.
+func sortOf(c *Content) string {
+	var b []byte
+	add := func(part string) { b = append(append(strconv.AppendInt(b, int64(len(part)), 10), ':'), part...) }
+	add(string(c.Kind))
+	add(c.Scope.Type)
+	add(c.Scope.ID)
+	for _, l := range c.Labels {
+		add(l)
+	}
+	return string(b)
 }
 
 // one is the error of an entry that whoever asks does not see: it is not there.

@@ -136,13 +136,16 @@ func (s *Service) UpdateStore(ctx context.Context, p stead.Principal, id string,
 }
 
 // DeleteStore forgets a store with everything in it. What is written to it meanwhile goes too: a writer
-// looks whether its store is still there when it has written.
+// looks whether its store is still there when it has written. Whoever does not see all of it can't forget all of it.
 func (s *Service) DeleteStore(ctx context.Context, p stead.Principal, id string) error {
 	d, err := s.open(ctx, p, policy.MemoryWrite, id)
 	if err != nil {
 		return err
 	}
 	place := Place{p.Project, id}
+	if err := s.seesAll(ctx, p, place); err != nil {
+		return err
+	}
 	if err := s.cfg.Store.DropMemories(ctx, place); err != nil {
 		return err // the store is still there: try again
 	}
@@ -151,4 +154,33 @@ func (s *Service) DeleteStore(ctx context.Context, p stead.Principal, id string)
 	}
 	s.shelves.Drop(place)
 	return s.cfg.Store.DropMemories(ctx, place)
+}
+
+// seesAll refuses who does not see every entry of a store.
+func (s *Service) seesAll(ctx context.Context, p stead.Principal, place Place) error {
+	look := s.sight(ctx, p, place.Store)
+	q := Query{Place: place, Limit: MaxRecords}
+	for {
+		records, err := s.cfg.Store.ListMemories(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			e, err := entryOf(r)
+			if err != nil {
+				return err
+			}
+			switch {
+			case look.sees(&e.Content):
+			case look.err != nil:
+				return look.err
+			default:
+				return stead.Errorf(stead.KindForbidden, "memory store %.80q holds memories that you may not see: who sees them may delete it", place.Store)
+			}
+			q.After = r.ID
+		}
+		if len(records) < q.Limit {
+			return nil
+		}
+	}
 }

@@ -38,6 +38,10 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"nothing leaks past policies and scopes, by words or vectors": leaksPast,
 		"what came late from a deleted session is forgotten":          forgottenLate,
 		"what was not changed for long is forgotten":                  forgetBefore,
+		"what a person wrote outlives who repeats it":                 writtenByHand,
+		"an item's memory takes along what one may forget":            derivedWithinReach,
+		"who does not see a memory does not delete it":                deletedByWhoSees,
+		"sorts of entries are apart, whatever their labels":           sortsApart,
 		"filters": filters,
 	} {
 		t.Run(name, func(t *testing.T) {
