@@ -13,8 +13,8 @@ import (
 const (
 	// MaxContentBytes is the longest content of an entry.
 	MaxContentBytes = 64 << 10
-	// MaxLabels and MaxLabelBytes bound the labels of an entry.
-	MaxLabels     = 32
+	// MaxLabels and MaxLabelBytes bound the labels of an entry: its own, and those of what its session was shown.
+	MaxLabels     = 256
 	MaxLabelBytes = 128
 	// maxFieldBytes is the longest of the short fields: ids, authors.
 	maxFieldBytes = 512
@@ -82,10 +82,34 @@ type Content struct {
 	ValidUntil   int64             `json:"valid_until,omitempty"` // 0: still
 	Supersedes   string            `json:"supersedes,omitempty"`
 	SupersededBy string            `json:"superseded_by,omitempty"`
+	Before       *Span             `json:"before,omitempty"` // validity that it had before it was superseded; nil: it is not, or since before this was kept
 	Labels       []string          `json:"labels,omitempty"`
 	Metadata     map[string]string `json:"metadata,omitempty"`
 	Redacted     bool              `json:"redacted,omitempty"`
 	WrittenBy    string            `json:"written_by,omitempty"` // "user:local"
+}
+
+// Span is a time of validity, in Unix milliseconds. 0 has no end on that side.
+type Span struct {
+	From  int64 `json:"from,omitempty"`
+	Until int64 `json:"until,omitempty"`
+}
+
+// end ends the validity of an entry where that of another begins.
+func (c *Content) end(by string, at int64) {
+	if c.SupersededBy == "" {
+		c.Before = &Span{c.ValidFrom, c.ValidUntil}
+	}
+	c.SupersededBy, c.ValidUntil = by, at
+	c.ValidFrom = min(c.ValidFrom, at)
+}
+
+// again makes true what was superseded, for as long as it says itself.
+func (c *Content) again() {
+	if c.SupersededBy, c.ValidUntil = "", 0; c.Before != nil {
+		c.ValidFrom, c.ValidUntil = c.Before.From, c.Before.Until
+	}
+	c.Before = nil
 }
 
 // Entry is one version of an entry of a store.
@@ -157,6 +181,17 @@ func (c *Content) signed(p stead.Principal) {
 	c.WrittenBy = string(p.Kind) + ":" + p.ID
 	if p.Kind == stead.PrincipalAgent && !slices.Contains(c.Labels, LabelUntrusted) {
 		c.Labels = append(slices.Clone(c.Labels), LabelUntrusted)
+	}
+}
+
+// sessionLabels is the key under which a session has the labels of the memories that it was shown.
+const sessionLabels = "memory"
+
+// carried labels what an agent writes as what its session was shown: it may say the same in other words.
+func (s *Service) carried(c *Content) {
+	c.Labels = slices.Concat(c.Labels, s.shown)
+	if by := s.within; by != nil {
+		c.Labels = append(c.Labels, by.Labels[sessionLabels]...)
 	}
 }
 

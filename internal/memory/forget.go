@@ -135,30 +135,66 @@ func (s *Service) unciting(ctx context.Context, r Record, e Entry, gone func(Sou
 	c.Data = nil
 	changes := []Change{c}
 	back, err := s.valid(ctx, r.Place, e)
-	if back != nil {
-		changes = append(changes, *back)
-	}
-	return changes, Forgotten{Removed: 1}, err
+	return append(changes, back...), Forgotten{Removed: 1}, err
 }
 
-// valid is the change that makes true again what an entry superseded; nil: there is nothing.
-func (s *Service) valid(ctx context.Context, p Place, by Entry) (*Change, error) {
-	if by.Supersedes == "" {
+// valid are the changes that make true again what an entry superseded. Where that entry was superseded itself, its successor's
+// takes its place: of a row of values the last one is true, whichever of them goes.
+func (s *Service) valid(ctx context.Context, p Place, by Entry) ([]Change, error) {
+	var ids []string
+	for _, id := range []string{by.Supersedes, by.SupersededBy} {
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
 		return nil, nil
 	}
-	found, err := s.cfg.Store.ReadMemories(ctx, p, []string{by.Supersedes})
-	if err != nil || len(found) == 0 {
+	found, err := s.cfg.Store.ReadMemories(ctx, p, ids)
+	if err != nil {
 		return nil, err
 	}
-	old, err := entryOf(found[0])
-	if err != nil || old.SupersededBy != by.ID {
-		return nil, err
+	var old, next *Entry
+	records := map[string]Record{}
+	for _, r := range found {
+		e, err := entryOf(r)
+		if err != nil {
+			return nil, err
+		}
+		records[e.ID] = r
+		switch {
+		case e.ID == by.Supersedes && e.SupersededBy == by.ID:
+			old = &e
+		case e.ID == by.SupersededBy && e.Supersedes == by.ID:
+			next = &e
+		}
 	}
-	old.SupersededBy, old.ValidUntil = "", 0
-	c := Change{Record: found[0], Expected: found[0].Version}
-	c.UpdatedAt = milli(s.cfg.Now())
-	c.Data, err = old.Content.encode()
-	return &c, err
+	var changes []Change
+	change := func(e *Entry) error {
+		c := Change{Record: records[e.ID], Expected: e.Version}
+		c.UpdatedAt = milli(s.cfg.Now())
+		var err error
+		c.Data, err = e.Content.encode()
+		changes = append(changes, c)
+		return err
+	}
+	if old != nil {
+		if old.again(); next != nil {
+			old.end(next.ID, next.ValidFrom)
+		}
+		if err := change(old); err != nil {
+			return nil, err
+		}
+	}
+	if next != nil {
+		if next.Supersedes = ""; old != nil {
+			next.Supersedes = old.ID
+		}
+		if err := change(next); err != nil {
+			return nil, err
+		}
+	}
+	return changes, nil
 }
 
 // derived forgets what was extracted from the item that an entry was, which is forgotten: in every store, of what whoever forgets

@@ -34,6 +34,7 @@ func (s *Service) ingest(ctx context.Context, p stead.Principal, place Place, it
 	now := milli(s.cfg.Now())
 	changes := make([]Change, len(items))
 	for i, c := range items {
+		s.carried(&c)
 		c.signed(p)
 		if err := c.prepare(); err != nil {
 			return 0, err

@@ -52,7 +52,7 @@ func (s *Service) Learn(ctx context.Context, p stead.Principal, store string, se
 	}
 	var err error
 	for try := range maxTries {
-		l := lecture{s: s, place: Place{p.Project, store}, by: p, now: milli(s.cfg.Now()), work: map[string]*draft{}}
+		l := lecture{s: s, look: s.sight(ctx, p, store), place: Place{p.Project, store}, by: p, now: milli(s.cfg.Now()), work: map[string]*draft{}}
 		if try < maxTries-1 { // a store that is written all the time gets it all the same, and perhaps something twice
 			seen, err := s.shelves.Revision(ctx, l.place)
 			if err != nil {
@@ -77,6 +77,7 @@ func (s *Service) Learn(ctx context.Context, p stead.Principal, store string, se
 // lecture is one Learn in the making.
 type lecture struct {
 	s      *Service
+	look   *sight // what whoever learns does not see is not there
 	place  Place
 	by     stead.Principal
 	now    int64
@@ -125,7 +126,7 @@ func (l *lecture) prepare(ctx context.Context, session stead.SessionID, at stead
 // learn finds out what becomes of one lesson.
 func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []string) error {
 	c := lesson.Content
-	c.Labels = slices.Clone(c.Labels)
+	l.s.carried(&c)
 	c.signed(l.by)
 	if len(c.Sources) > 0 {
 		c.Source = c.Sources[0]
@@ -171,7 +172,10 @@ func (l *lecture) near(ctx context.Context, c Content, subject string, own []str
 		}
 	}
 	f := Filter{Scopes: []Scope{c.Scope}, Kinds: []Kind{c.Kind}}
-	hits, err := l.s.find(ctx, l.place, Search{Query: subject + " " + c.Text, Limit: nearHits, Filter: f}, l.now+clocks, l.now)
+	hits, err := l.s.find(ctx, l.place, Search{Query: subject + " " + c.Text, Limit: nearHits, Filter: f, sight: l.look}, l.now+clocks, l.now)
+	if err == nil {
+		err = l.look.err
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +232,7 @@ func (l *lecture) supersede(d, by *draft) {
 	}
 	by.content.Supersedes = d.ID
 	by.content.ValidFrom = max(by.content.ValidFrom, d.content.ValidFrom)
-	d.content.SupersededBy, d.content.ValidUntil = by.ID, by.content.ValidFrom
+	d.content.end(by.ID, by.content.ValidFrom)
 	l.taught.Superseded++
 	l.put(d)
 }
@@ -270,14 +274,12 @@ func (c *Content) cited() []Source {
 	return nil
 }
 
-// sameWords reports whether two texts say the same in the same words, whatever their order, articles and case.
+// sameWords reports whether two texts say the same in the same words and order, whatever their articles, signs and case.
 func sameWords(a, b string) bool { return slices.Equal(wordsOf(a), wordsOf(b)) }
 
 func wordsOf(text string) []string {
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	words = slices.DeleteFunc(words, func(w string) bool { return w == "a" || w == "an" || w == "the" })
-	slices.Sort(words)
-	return words
+	return slices.DeleteFunc(words, func(w string) bool { return w == "a" || w == "an" || w == "the" })
 }
 
 // find searches a store without asking policy. Without a vector words alone are looked for.

@@ -55,6 +55,13 @@ func (s *Service) In(by For) *Service {
 	return &out
 }
 
+// Carrying is the service of somebody who was shown what is labelled so: what they write has these labels too.
+func (s *Service) Carrying(labels []string) *Service {
+	out := *s
+	out.shown = labels
+	return &out
+}
+
 // sight is what of a store somebody sees, entry by entry: policies are asked once for all of the same scope, kind and labels. It
 // is of one request.
 type sight struct {

@@ -40,7 +40,8 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	shelves *Shelves[shelf]
-	within  *For // nil: whoever asks acts for itself
+	within  *For     // nil: whoever asks acts for itself
+	shown   []string // labels of what whoever writes was just shown
 }
 
 // NewService makes a Service.
@@ -122,7 +123,7 @@ func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n 
 	now := s.cfg.Now()
 	c := n.Content
 	c.SupersededBy, c.Redacted = "", false
-	c.Labels = slices.Clone(c.Labels)
+	s.carried(&c)
 	c.signed(p)
 	if err := c.prepare(); err != nil {
 		return Change{}, nil, err
@@ -169,8 +170,7 @@ func (s *Service) ending(ctx context.Context, p stead.Principal, place Place, c 
 	if e.SupersededBy != "" {
 		ended.Expected = old.Version - 1
 	}
-	e.SupersededBy, e.ValidUntil = by, c.ValidFrom
-	e.ValidFrom = min(e.ValidFrom, e.ValidUntil)
+	e.end(by, c.ValidFrom)
 	ended.UpdatedAt = milli(s.cfg.Now())
 	ended.Data, err = e.Content.encode()
 	return &ended, err
@@ -258,6 +258,15 @@ func (s *Service) History(ctx context.Context, p stead.Principal, store, id stri
 // Update makes the next version of an entry: change gets the present content. expected is the version
 // that must be the present one; AnyVersion: whichever it is.
 func (s *Service) Update(ctx context.Context, p stead.Principal, store, id string, expected int64, change func(*Content) error) (Entry, error) {
+	return s.update(ctx, p, store, id, expected, "", change)
+}
+
+// UpdateOnce is Update over whichever version there is, once a key: a second time gives the entry as it is by then.
+func (s *Service) UpdateOnce(ctx context.Context, p stead.Principal, store, id, key string, change func(*Content) error) (Entry, error) {
+	return s.update(ctx, p, store, id, AnyVersion, key, change)
+}
+
+func (s *Service) update(ctx context.Context, p stead.Principal, store, id string, expected int64, key string, change func(*Content) error) (Entry, error) {
 	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) error {
 		next := old.Content
 		next.Labels = slices.Clone(next.Labels)
@@ -268,12 +277,17 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, store, id strin
 		if p.Kind == stead.PrincipalAgent {
 			next.Labels = append(next.Labels, old.Labels...)
 		}
+		s.carried(&next)
 		next.signed(p)
 		if err := next.prepare(); err != nil {
 			return err
 		}
 		if err := s.mayHold(p, &next); err != nil {
 			return err
+		}
+		c.Key, c.Digest = key, ""
+		if key != "" {
+			c.Digest, _ = digestOf([]string{store, id, next.Text}) // texts are always encoded
 		}
 		var err error
 		c.Data, err = next.encode()

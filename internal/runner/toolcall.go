@@ -198,7 +198,7 @@ func named(tools []tool.Tool, name string) tool.Tool {
 
 func (c *toolCall) returned(ctx context.Context, f *flight, begun time.Time, result tool.Result) {
 	verdict := c.screen(ctx, &result)
-	out := session.ToolReturned{CallID: c.id, Guardrails: verdict.Findings, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, NotSent: !c.sent, Mounted: c.back}
+	out := session.ToolReturned{CallID: c.id, Guardrails: verdict.Findings, DurationMS: c.a.r.cfg.Now().Sub(begun).Milliseconds(), Exit: result.Exit, NotSent: !c.sent, Mounted: c.back, Labels: result.Labels}
 	out.Usage, out.Resided = c.used()
 	if result.IsError {
 		out.Error = joined(result.Content)

@@ -50,8 +50,12 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
+	labels, err := s.Responses.Labels(r.Context(), p, stead.SessionID(id))
+	if err != nil {
+		return err
+	}
 	for i := range items {
-		items[i].Scope = scope
+		items[i].Scope, items[i].Labels = scope, append(items[i].Labels, labels[session.LabelMemory]...)
 	}
 	added, err := s.Memory.Ingest(r.Context(), p, r.PathValue("id"), items)
 	if err != nil {

@@ -289,6 +289,7 @@ func (v *View) toolReturned(_ stead.Event, p ToolReturned) {
 		v.heard(c.source())
 	}
 	v.shown(p.Mounted)
+	v.found(p.Labels)
 	c.Exit, c.Took = p.Exit, p.DurationMS
 	v.Turn.finish(c, status, p.Output, p.Error)
 }

@@ -397,6 +397,8 @@ type ToolReturned struct {
 	Resided *environment.Resided `json:"resided,omitempty"`
 	// Mounted is what memory stores that are files of the environment had to do with it; nil: nothing.
 	Mounted *Mounted `json:"mounted,omitempty"`
+	// Labels are those of memories that the tool found: they become the session's, as those of a recall.
+	Labels []string `json:"labels,omitempty"`
 }
 
 // ToolLost says that a call's outcome is missing although the runner lives: the connection broke.

@@ -56,6 +56,13 @@ func (v *View) shown(m *Mounted) {
 	}
 }
 
+// found takes in what a tool says that the memories which it found are labelled with.
+func (v *View) found(labels []string) {
+	if len(labels) > 0 {
+		v.say(stead.Labels{LabelMemory: labels})
+	}
+}
+
 // Empty reports whether nothing is to be told.
 func (m *Mounted) Empty() bool {
 	return m == nil || len(m.Added)+len(m.Changed)+len(m.Conflicts)+len(m.Refused) == 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -200,5 +201,47 @@ func sortsApart(f *serviceFixture) {
 	found, err := n.Search(f.ctx, f.me, f.store, memory.Search{Query: "anna earns"})
 	if err != nil || len(found.Hits) != 1 || found.Hits[0].ID == hidden.ID {
 		f.Errorf("found are %+v, %v", found.Hits, err)
+	}
+}
+
+// forgottenLate: what a write that was under way leaves behind a deletion goes when it is looked again, by whichever node; of
+// a session that is there after all nothing goes.
+func forgottenLate(f *serviceFixture) {
+	now := time.Now()
+	alive := map[stead.SessionID]bool{"sess_2": true}
+	n := memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: all{}, Now: func() time.Time { return now },
+		Gone: func(_ context.Context, _ stead.ProjectID, id stead.SessionID) (bool, error) { return !alive[id], nil }})
+	said := func(session, text string) memory.New {
+		c := note(text)
+		c.Source = memory.Source{Session: session, Item: "msg_" + text}
+		return c
+	}
+	for _, session := range []string{"sess_1", "sess_2"} {
+		if _, err := n.ForgetSession(f.ctx, f.me, session, ""); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.add(said("sess_1", "late"), said("sess_2", "said when it was not deleted after all"))
+	if done, err := n.SweepForgotten(f.ctx); done != 0 || err != nil {
+		f.Fatalf("at once: %d, %v", done, err)
+	}
+	now = now.Add(time.Minute)
+	if done, err := n.SweepForgotten(f.ctx); done != 2 || err != nil {
+		f.Fatalf("a minute later: %d, %v", done, err)
+	}
+	if got := f.find(memory.Search{Query: "late said deleted"}); len(got) != 1 || !strings.HasPrefix(got[0], "said") {
+		f.Errorf("left is %q", got)
+	}
+	f.add(said("sess_1", "later"))
+	now = now.Add(time.Hour)
+	if done, err := n.SweepForgotten(f.ctx); done != 1 || err != nil {
+		f.Fatalf("an hour later: %d, %v", done, err)
+	}
+	if got := f.find(memory.Search{Query: "later"}); len(got) != 0 {
+		f.Errorf("left is %q", got)
+	}
+	now = now.Add(24 * time.Hour)
+	if done, err := n.SweepForgotten(f.ctx); done != 0 || err != nil {
+		f.Errorf("a note stays: %d, %v", done, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 const (
@@ -156,4 +157,151 @@ func since(f *fixture) {
 	}
 	late.Since++
 	f.write(late)
+}
+
+// rowOfValues: of one value after the other the last one that is left is true, whichever is forgotten; and what says itself
+// until when it is true says so again.
+func rowOfValues(f *serviceFixture) {
+	const sessionC stead.SessionID = "sess_0000000000000000000000000000000c"
+	for _, order := range []string{"b", "c", "bc", "cb", "ab", "a"} {
+		f.store = f.another()
+		for i, session := range []stead.SessionID{sessionA, sessionB, sessionC} {
+			l := lesson(session, "editor", "The editor is "+[]string{"vim", "emacs", "nano"}[i]+".", "1")
+			l.Sources[0].At = int64(1000 * (i + 1))
+			f.learn(session, 7, l)
+		}
+		for _, s := range order {
+			if _, err := f.ForgetSession(f.ctx, f.me, "sess_0000000000000000000000000000000"+string(s), ""); err != nil {
+				f.Fatal(err)
+			}
+		}
+		want := map[string]string{
+			"b": "The editor is nano. ← c:1; The editor is vim. ← a:1 (was)", "c": "The editor is emacs. ← b:1; The editor is vim. ← a:1 (was)",
+			"bc": "The editor is vim. ← a:1", "cb": "The editor is vim. ← a:1", "ab": "The editor is nano. ← c:1",
+			"a": "The editor is emacs. ← b:1 (was); The editor is nano. ← c:1",
+		}[order]
+		f.knows("Without "+order, want)
+	}
+	f.store = f.another()
+	own := lesson(sessionA, "visitor", "The visitor is Anna.", "1")
+	own.ValidFrom, own.ValidUntil = 1000, 9000
+	f.learn(sessionA, 7, own)
+	list, _, err := f.List(f.ctx, f.me, f.store, "", 10, false)
+	if err != nil || len(list) != 1 {
+		f.Fatal(list, err)
+	}
+	over := note("The visitor is Ben.")
+	over.Supersedes, over.ValidFrom, over.Source = list[0].ID, 500, memory.Source{Session: string(sessionB), Item: "1"}
+	f.add(over)
+	if _, err := f.ForgetSession(f.ctx, f.me, string(sessionB), ""); err != nil {
+		f.Fatal(err)
+	}
+	if e, err := f.Get(f.ctx, f.me, f.store, list[0].ID); err != nil || e.SupersededBy != "" || e.ValidFrom != 1000 || e.ValidUntil != 9000 || e.Before != nil {
+		f.Errorf("what was true from 1000 until 9000 is again from %d until %d, %+v, %v", e.ValidFrom, e.ValidUntil, e.Before, err)
+	}
+}
+
+// whatIsTheSame: words in another order, or with other labels, are another memory; the rest merges.
+func whatIsTheSame(f *serviceFixture) {
+	f.learn(sessionA, 7, lesson(sessionA, "", "Anna owes Ben 500 euros.", "1"))
+	f.learn(sessionB, 7, lesson(sessionB, "", "Ben owes Anna 500 euros.", "1"), lesson(sessionB, "", "anna owes ben 500 Euros", "2"))
+	f.knows("Of two debts", "Anna owes Ben 500 euros. ← a:1 b:2; Ben owes Anna 500 euros. ← b:1")
+	f.store = f.another()
+	secret := lesson(sessionB, "", "The bank account is DE1.", "1")
+	secret.Labels = []string{"salary"}
+	f.learn(sessionA, 7, lesson(sessionA, "", "The bank account is DE1.", "1"))
+	f.learn(sessionB, 7, secret)
+	again := secret
+	again.Sources = []memory.Source{{Session: string(sessionB), Item: "2"}}
+	f.learn(sessionB, 8, again)
+	list, _, err := f.List(f.ctx, f.me, f.store, "", 10, false)
+	if err != nil || len(list) != 2 {
+		f.Fatalf("%+v, %v", list, err)
+	}
+	for _, e := range list {
+		labelled := slices.Contains(e.Labels, "salary")
+		if want := map[bool]int{false: 1, true: 2}[labelled]; len(e.Sources) != want || labelled == (e.Confidence == 0.5) {
+			f.Errorf("%q with %q cites %v and is sure by %v", e.Text, e.Labels, e.Sources, e.Confidence)
+		}
+	}
+}
+
+// learnedUnseen: what a session's user may not see is neither superseded nor made surer by the session.
+func learnedUnseen(f *serviceFixture) {
+	board := lesson(sessionA, "plan", "The plan is to merge with Acme.", "1")
+	board.Labels = []string{"board"}
+	f.learn(sessionA, 7, board)
+	list, _, err := f.List(f.ctx, f.me, f.store, "", 10, false)
+	if err != nil || len(list) != 1 {
+		f.Fatal(list, err)
+	}
+	n := f.ruled(func(r policy.Request) bool {
+		return r.Effect != policy.MemoryEntryRead || r.Principal.ID != "eve" || !slices.Contains(r.Entry.Labels, "board")
+	})
+	eve := n.In(memory.For{Principal: f.user("eve"), Agent: "agent_x", Session: stead.SessionKey{Project: f.me.Project, Session: sessionB}})
+	agent := f.user(string(sessionB))
+	agent.Kind = stead.PrincipalAgent
+	named := lesson(sessionB, "", "The plan is to wait.", "2")
+	named.Supersedes = list[0].ID
+	if done, err := eve.Learn(f.ctx, agent, f.store, sessionB, 9, []memory.Lesson{lesson(sessionB, "plan", "The plan is to sell.", "1"), named}); err != nil || done.Superseded != 0 {
+		f.Errorf("%+v, %v", done, err)
+	}
+	if e, err := f.Get(f.ctx, f.me, f.store, list[0].ID); err != nil || e.Version != 1 {
+		f.Errorf("what eve may not see is %+v after her session, %v", e, err)
+	}
+}
+
+// labelsCarried: what an agent writes has the labels of what its session was shown, however it writes it.
+func labelsCarried(f *serviceFixture) {
+	agent := f.user(string(sessionA))
+	agent.Kind = stead.PrincipalAgent
+	in := f.In(memory.For{Principal: f.me, Session: stead.SessionKey{Project: f.me.Project, Session: sessionA}, Labels: stead.Labels{"memory": {"salary"}, "untrusted": {"web"}}})
+	old := f.add(note("the income of somebody"))[0]
+	made, err := in.Add(f.ctx, agent, f.store, []memory.New{note("anna's income is 90000")}, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := in.Update(f.ctx, agent, f.store, old.ID, memory.AnyVersion, func(c *memory.Content) error { c.Text = "anna's income"; return nil }); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := in.Ingest(f.ctx, agent, f.store, []memory.Content{{Kind: memory.KindItem, Text: "she earns 90000", Source: memory.Source{Session: string(sessionA), Item: "1"}}}); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := in.Learn(f.ctx, agent, f.store, sessionA, 7, []memory.Lesson{lesson(sessionA, "", "Anna earns much.", "1")}); err != nil {
+		f.Fatal(err)
+	}
+	list, _, err := f.List(f.ctx, f.me, f.store, "", 10, false)
+	if err != nil || len(list) != 4 {
+		f.Fatalf("%d memories, %v", len(list), err)
+	}
+	for _, e := range list {
+		if !slices.Equal(e.Labels, []string{"salary", "untrusted"}) {
+			f.Errorf("%q has the labels %q", e.Text, e.Labels)
+		}
+	}
+	if !slices.Contains(made[0].Labels, "salary") {
+		f.Errorf("the answer has the labels %q", made[0].Labels)
+	}
+}
+
+// updatedOnce: an update that is made again with its key, by whoever took over, does not write over what came after it.
+func updatedOnce(f *serviceFixture) {
+	e := f.add(note("one"))[0]
+	say := func(text string) func(*memory.Content) error {
+		return func(c *memory.Content) error { c.Text = text; return nil }
+	}
+	for range 2 {
+		if got, err := f.UpdateOnce(f.ctx, f.me, f.store, e.ID, "key", say("two")); err != nil || got.Version != 2 {
+			f.Fatalf("%+v, %v", got, err)
+		}
+	}
+	if _, err := f.Update(f.ctx, f.me, f.store, e.ID, memory.AnyVersion, say("three")); err != nil {
+		f.Fatal(err)
+	}
+	if got, err := f.node().UpdateOnce(f.ctx, f.me, f.store, e.ID, "key", say("two")); err != nil || got.Text != "three" || got.Version != 3 {
+		f.Errorf("made again it is %+v, %v", got, err)
+	}
+	if _, err := f.UpdateOnce(f.ctx, f.me, f.store, e.ID, "key", say("four")); stead.KindOf(err) != stead.KindConflict {
+		f.Errorf("its key for another text: %v", err)
+	}
 }

@@ -42,6 +42,11 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"an item's memory takes along what one may forget":            derivedWithinReach,
 		"who does not see a memory does not delete it":                deletedByWhoSees,
 		"sorts of entries are apart, whatever their labels":           sortsApart,
+		"of a row of values the last one is true":                     rowOfValues,
+		"what is the same merges, and nothing else":                   whatIsTheSame,
+		"what is not seen is not superseded":                          learnedUnseen,
+		"labels of what was shown are carried on":                     labelsCarried,
+		"an update that is made again changes nothing":                updatedOnce,
 		"filters": filters,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -455,47 +460,5 @@ func filters(f *serviceFixture) {
 		if got := f.find(memory.Search{Query: "tea", Filter: test.f}); len(got) != 1 || got[0] != test.want {
 			f.Errorf("%+v finds %q, want %q", test.f, got, test.want)
 		}
-	}
-}
-
-// forgottenLate: what a write that was under way leaves behind a deletion goes when it is looked again, by whichever node; of
-// a session that is there after all nothing goes.
-func forgottenLate(f *serviceFixture) {
-	now := time.Now()
-	alive := map[stead.SessionID]bool{"sess_2": true}
-	n := memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: all{}, Now: func() time.Time { return now },
-		Gone: func(_ context.Context, _ stead.ProjectID, id stead.SessionID) (bool, error) { return !alive[id], nil }})
-	said := func(session, text string) memory.New {
-		c := note(text)
-		c.Source = memory.Source{Session: session, Item: "msg_" + text}
-		return c
-	}
-	for _, session := range []string{"sess_1", "sess_2"} {
-		if _, err := n.ForgetSession(f.ctx, f.me, session, ""); err != nil {
-			f.Fatal(err)
-		}
-	}
-	f.add(said("sess_1", "late"), said("sess_2", "said when it was not deleted after all"))
-	if done, err := n.SweepForgotten(f.ctx); done != 0 || err != nil {
-		f.Fatalf("at once: %d, %v", done, err)
-	}
-	now = now.Add(time.Minute)
-	if done, err := n.SweepForgotten(f.ctx); done != 2 || err != nil {
-		f.Fatalf("a minute later: %d, %v", done, err)
-	}
-	if got := f.find(memory.Search{Query: "late said deleted"}); len(got) != 1 || !strings.HasPrefix(got[0], "said") {
-		f.Errorf("left is %q", got)
-	}
-	f.add(said("sess_1", "later"))
-	now = now.Add(time.Hour)
-	if done, err := n.SweepForgotten(f.ctx); done != 1 || err != nil {
-		f.Fatalf("an hour later: %d, %v", done, err)
-	}
-	if got := f.find(memory.Search{Query: "later"}); len(got) != 0 {
-		f.Errorf("left is %q", got)
-	}
-	now = now.Add(24 * time.Hour)
-	if done, err := n.SweepForgotten(f.ctx); done != 0 || err != nil {
-		f.Errorf("a note stays: %d, %v", done, err)
 	}
 }

@@ -35,7 +35,8 @@ func parse(data string) (h head, text string) {
 		case "id":
 			h.id = value
 		case "version":
-			h.version, _ = strconv.ParseInt(value, 10, 64) // 0: none that there is
+			n, _ := strconv.ParseInt(value, 10, 64)
+			h.version = max(0, n) // 0: none that there is; a negative one would be any
 		case "kind":
 			h.kind = value
 		case "labels":

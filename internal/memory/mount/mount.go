@@ -234,7 +234,7 @@ func (s *sync) was(h head, text string) bool {
 
 // change writes an entry's next version, over the one that the file was made of.
 func (s *sync) change(at string, h head, e memory.Entry, text string) error {
-	made, err := s.in.Update(s.ctx, s.by, s.m.Store, h.id, h.version, func(c *memory.Content) error {
+	made, err := s.in.Carrying(s.report.Labels).Update(s.ctx, s.by, s.m.Store, h.id, h.version, func(c *memory.Content) error {
 		c.Text = strings.TrimSpace(text)
 		return nil
 	})
@@ -276,7 +276,7 @@ func (s *sync) fresh(at string, h head, text string) error {
 		return nil
 	}
 	c := memory.Content{Kind: memory.Kind(h.kind), Text: text, Labels: h.labels, Confidence: 1, Importance: middle, Source: memory.Source{Session: s.by.ID}}
-	made, err := s.in.Add(s.ctx, s.by, s.m.Store, []memory.New{{Content: c}}, "mount:"+digest([]byte(s.by.ID+"\x00"+at+"\x00"+text)))
+	made, err := s.in.Carrying(s.report.Labels).Add(s.ctx, s.by, s.m.Store, []memory.New{{Content: c}}, "mount:"+digest([]byte(s.by.ID+"\x00"+at+"\x00"+text)))
 	switch stead.KindOf(err) {
 	case "":
 	case stead.KindUnavailable, stead.KindInternal:

@@ -121,8 +121,8 @@ func TestFilesAndEntries(t *testing.T) {
 	for _, e := range b.list() {
 		switch {
 		case e.ID == deploy.ID && (e.Version != 2 || e.Text != "The deploy window is on Wednesdays." || !slices.Equal(e.Labels, []string{"ops", "untrusted"})),
-			e.Text == "Tea without milk." && (e.Kind != memory.KindPreference || !slices.Equal(e.Labels, []string{"kitchen", "untrusted"}) || e.Source.Session != "sess_1"),
-			e.Text == "They drink tea." && !slices.Equal(e.Labels, []string{"untrusted"}):
+			e.Text == "Tea without milk." && (e.Kind != memory.KindPreference || !slices.Equal(e.Labels, []string{"kitchen", "ops", "untrusted"}) || e.Source.Session != "sess_1"),
+			e.Text == "They drink tea." && !slices.Equal(e.Labels, []string{"ops", "untrusted"}):
 			t.Errorf("%+v", e)
 		}
 	}
@@ -165,6 +165,16 @@ func TestFilesAndEntries(t *testing.T) {
 		t.Errorf("a conflict: %+v, %q", r, b.disk)
 	}
 	nothing("a conflict is told once")
+
+	// A file that says that it is of any version is of none.
+	b.disk[at] = strings.Replace(strings.Replace(b.disk[at], "Sundays", "no day", 1), "version: ", "version: -", 1)
+	if r := b.sync(); len(r.Conflicts) != 1 || len(r.Changed) != 0 || !strings.Contains(b.disk[at], "On Sundays.") {
+		t.Errorf("a version below none: %+v, %q", r, b.disk)
+	}
+	b.disk[at] = strings.Replace(strings.Replace(b.disk[at], "Sundays", "no day", 1), "version: ", "version: -1 #", 1)
+	if r := b.sync(); len(r.Changed) != 0 || !strings.Contains(b.disk[at], "On Sundays.") {
+		t.Errorf("a version that is no number: %+v, %q", r, b.disk)
+	}
 
 	if err := b.all.Forget(t.Context(), stead.LocalPrincipal(), b.store, deploy.ID, memory.AnyVersion); err != nil {
 		t.Fatal(err)

@@ -132,12 +132,12 @@ func (r *Remember) Forget(ctx context.Context, p stead.Principal, key stead.Sess
 	return session.Erased(done), err
 }
 
-// messages are the entries of messages. Secrets in them are masked, and what the session was shown labels them.
+// messages are the entries of messages. Secrets in them are masked.
 func messages(ask session.LearnAsk) []memory.Content {
 	var out []memory.Content
 	for _, m := range ask.Messages {
 		c := Message(ask.Key.Session, m)
-		c.Scope, c.Labels = scopeOf(ask), append(c.Labels, ask.Labels...)
+		c.Scope = scopeOf(ask)
 		out = append(out, c)
 	}
 	return out

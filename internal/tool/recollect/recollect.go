@@ -80,7 +80,7 @@ func (k *kit) of(c tool.Call) *memory.Service {
 type one struct {
 	spec tool.Spec
 	kit  *kit
-	call func(context.Context, *memory.Service, stead.Principal, request) (string, error)
+	call func(context.Context, *memory.Service, stead.Principal, request) (answer, error)
 }
 
 // request is what a model sends: the fields of all of the tools.
@@ -109,14 +109,22 @@ func (t *one) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	r.key, r.session = c.Key, string(c.Session.Session)
 	p := c.Principal // with its role: the agent may do what the session's owner may
 	p.Project, p.Kind, p.ID = c.Session.Project, stead.PrincipalAgent, string(c.Session.Session)
-	text, err := t.call(ctx, t.kit.of(c), p, r)
+	a, err := t.call(ctx, t.kit.of(c), p, r)
 	switch stead.KindOf(err) {
 	case "":
-		return said(text, false), nil
+		out := said(a.text, false)
+		out.Labels = a.labels
+		return out, nil
 	case stead.KindUnavailable, stead.KindInternal:
 		return tool.Result{}, err
 	}
 	return said(err.Error(), true), nil
+}
+
+// answer is what a tool says, and what the memories in it are labelled with.
+type answer struct {
+	text   string
+	labels []string
 }
 
 func said(text string, isError bool) tool.Result {
@@ -204,10 +212,10 @@ type found struct {
 	store string
 }
 
-func (k *kit) search(ctx context.Context, in *memory.Service, p stead.Principal, r request) (string, error) {
+func (k *kit) search(ctx context.Context, in *memory.Service, p stead.Principal, r request) (answer, error) {
 	stores, err := k.searched(r.Store)
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
 	limit := r.Limit
 	if limit < 1 || limit > maxFound {
@@ -217,7 +225,7 @@ func (k *kit) search(ctx context.Context, in *memory.Service, p stead.Principal,
 	for _, id := range stores {
 		out, err := in.Search(ctx, p, id, memory.Search{Query: r.Query, Limit: limit, Tokens: searchTokens})
 		if err != nil {
-			return "", err
+			return answer{}, err
 		}
 		for i, h := range out.Hits {
 			h.Score = 1 / float64(i+1) // scores of different stores do not compare: ranks do
@@ -235,13 +243,16 @@ func (k *kit) search(ctx context.Context, in *memory.Service, p stead.Principal,
 	})
 	all = all[:min(limit, len(all))]
 	if len(all) == 0 {
-		return "Nothing is remembered about that.", nil
+		return answer{text: "Nothing is remembered about that."}, nil
 	}
 	var b strings.Builder
+	var labels []string
 	for _, h := range all {
 		line(&b, h, len(k.over.Memory) > 1)
+		labels = append(labels, h.Labels...)
 	}
-	return b.String(), nil
+	slices.Sort(labels)
+	return answer{b.String(), slices.Compact(labels)}, nil
 }
 
 // line writes one hit: what it is, whether it can be trusted, and what it says.
@@ -254,8 +265,8 @@ func line(b *strings.Builder, h found, several bool) {
 	if several {
 		fmt.Fprintf(b, " · %s", h.store)
 	}
-	if slices.Contains(h.Labels, memory.LabelUntrusted) {
-		fmt.Fprintf(b, " · %s", memory.LabelUntrusted)
+	for _, l := range h.Labels {
+		fmt.Fprintf(b, " · %s", strings.Join(strings.Fields(l), " "))
 	}
 	if h.Source.Author != "" {
 		fmt.Fprintf(b, " · %s", h.Source.Author)
@@ -263,43 +274,43 @@ func line(b *strings.Builder, h found, several bool) {
 	fmt.Fprintf(b, ": %s\n", strings.Join(strings.Fields(h.Text+" "+h.Caption), " "))
 }
 
-func (k *kit) add(ctx context.Context, in *memory.Service, p stead.Principal, r request) (string, error) {
+func (k *kit) add(ctx context.Context, in *memory.Service, p stead.Principal, r request) (answer, error) {
 	store, err := k.written(r.Store)
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
 	made, err := in.Add(ctx, p, store, []memory.New{{Content: memory.Content{
 		Kind: r.Kind, Text: r.Content, Supersedes: r.Old, Confidence: 1, Importance: 0.5, Source: memory.Source{Session: r.session},
 	}}}, r.key)
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
-	return "Remembered as " + made[0].ID + ".", nil
+	return answer{text: "Remembered as " + made[0].ID + "."}, nil
 }
 
-func (k *kit) update(ctx context.Context, in *memory.Service, p stead.Principal, r request) (string, error) {
+func (k *kit) update(ctx context.Context, in *memory.Service, p stead.Principal, r request) (answer, error) {
 	store, err := k.written(r.Store)
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
-	made, err := in.Update(ctx, p, store, r.ID, memory.AnyVersion, func(c *memory.Content) error {
+	made, err := in.UpdateOnce(ctx, p, store, r.ID, r.key, func(c *memory.Content) error {
 		c.Text = r.Content
 		return nil
 	})
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
-	return fmt.Sprintf("%s is at version %d now.", made.ID, made.Version), nil
+	return answer{text: fmt.Sprintf("%s is at version %d now.", made.ID, made.Version)}, nil
 }
 
-func (k *kit) forget(ctx context.Context, in *memory.Service, p stead.Principal, r request) (string, error) {
+func (k *kit) forget(ctx context.Context, in *memory.Service, p stead.Principal, r request) (answer, error) {
 	store, err := k.written(r.Store)
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
 	err = in.Forget(ctx, p, store, r.ID, memory.AnyVersion)
 	if err != nil && stead.KindOf(err) != stead.KindNotFound {
-		return "", err
+		return answer{}, err
 	}
-	return r.ID + " is not remembered any more.", nil
+	return answer{text: r.ID + " is not remembered any more."}, nil
 }

@@ -123,6 +123,41 @@ func TestToolsReachTheSessionsScopes(t *testing.T) {
 	}
 }
 
+// What a session was shown labels it, and what it writes: through the tools as by itself.
+func TestLabelsGoThroughTheTools(t *testing.T) {
+	d := open(t, true)
+	me := stead.LocalPrincipal()
+	if _, err := d.memory.Add(t.Context(), me, d.store, []memory.New{{Content: memory.Content{Text: "Anna earns ninety thousand", Labels: []string{"salary", "two\nlines"}, Confidence: 1, Importance: .5}}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	call := func(name, arguments string, labels stead.Labels) tool.Result {
+		t.Helper()
+		r, err := d.tools[name].Call(t.Context(), tool.Call{Key: name, Arguments: json.RawMessage(arguments), Principal: me, Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}, Labels: labels})
+		if err != nil || r.IsError {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		return r
+	}
+	found := call("memory_search", `{"query":"what does Anna earn"}`, nil)
+	if text := string(found.Content[0].Text.Inline); !slices.Equal(found.Labels, []string{"salary", "two\nlines"}) || !strings.Contains(text, " · salary · two lines: Anna") || strings.Count(text, "\n") != 1 {
+		t.Errorf("found %q with %q", text, found.Labels)
+	}
+	made := call("memory_add", `{"content":"Annas income is 90000"}`, stead.Labels{"memory": {"salary"}, "untrusted": {"memory"}})
+	id := regexp.MustCompile(`mem_[0-9a-f]+`).FindString(string(made.Content[0].Text.Inline))
+	call("memory_update", `{"memory_id":"`+id+`","content":"Annas income is large"}`, stead.Labels{"memory": {"board"}})
+	if e, err := d.memory.Get(t.Context(), me, d.store, id); err != nil || !slices.Equal(e.Labels, []string{"board", "salary", "untrusted"}) {
+		t.Errorf("it has the labels %q, %v", e.Labels, err)
+	}
+	// Made again after a crash, an update leaves alone what somebody wrote meanwhile.
+	if _, err := d.memory.Update(t.Context(), me, d.store, id, memory.AnyVersion, func(c *memory.Content) error { c.Text = "corrected"; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	call("memory_update", `{"memory_id":"`+id+`","content":"Annas income is large"}`, nil)
+	if e, err := d.memory.Get(t.Context(), me, d.store, id); err != nil || e.Text != "corrected" {
+		t.Errorf("it says %q, %v", e.Text, err)
+	}
+}
+
 func TestAReadOnlyStoreCanOnlyBeSearched(t *testing.T) {
 	d := open(t, false)
 	if len(d.tools) != 1 || d.tools["memory_search"] == nil {
