@@ -38,6 +38,14 @@ func TestAnAnswerCoversWhatWasShown(t *testing.T) {
 		if n.count(id, session.KindInputApproval) != 0 || len(n.tools.log()) != 0 {
 			t.Fatal("an answer to something else was taken")
 		}
+		both := make([]session.Input, 2) // two answers at once are none: both would be on record as given
+		for i, d := range []string{session.DecisionDeny, session.DecisionApprove} {
+			both[i].Approval = &session.ApprovalInput{RequestID: asked.RequestID, Decision: d}
+		}
+		err = n.Send(context.Background(), as("eve", "approver"), id, session.SendRequest{Inputs: both})
+		if e, ok := errors.AsType[*stead.Error](err); !ok || e.Kind != stead.KindInvalid || e.Param != "events[1].request_id" || n.count(id, session.KindInputApproval) != 0 {
+			t.Errorf("two answers: %v", err)
+		}
 		if err := answer(asked.Request.Digest); err != nil {
 			t.Fatal(err)
 		}

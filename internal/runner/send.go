@@ -194,8 +194,15 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 	if v.Turn != nil {
 		turn, unread = v.Turn.Seq, v.Turn.Unread
 	}
+	answered := map[string]int{} // by the request: the input that answers it
 	for i, in := range inputs {
 		at := fmt.Sprintf("events[%d]", i)
+		if id := in.Answers(); id != "" {
+			if first, twice := answered[id]; twice {
+				return nil, false, stead.Invalid(at+".request_id", "%s answers request %.80q, as events[%d] does: one answer counts", at, id, first)
+			}
+			answered[id] = i
+		}
 		var e stead.Event
 		switch {
 		case in.Message != nil:

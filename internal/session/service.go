@@ -180,6 +180,17 @@ type Input struct {
 	Guarded  Guarded
 }
 
+// Answers is the request that an input answers; "": none.
+func (in *Input) Answers() string {
+	switch {
+	case in.Approval != nil:
+		return in.Approval.RequestID
+	case in.Outcome != nil:
+		return in.Outcome.RequestID
+	}
+	return ""
+}
+
 // ToolResultInput answers a function call.
 type ToolResultInput struct {
 	TurnID  string
