@@ -15,6 +15,7 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/semantic"
 	"github.com/stead-dev/stead/internal/semantic/layer"
+	"github.com/stead-dev/stead/internal/semantic/sqlread"
 )
 
 func (a *app) semanticCmd() *cobra.Command {
@@ -22,15 +23,21 @@ func (a *app) semanticCmd() *cobra.Command {
 }
 
 func (a *app) semanticCheck() *cobra.Command {
-	return &cobra.Command{
+	var file string
+	c := &cobra.Command{
 		Use: "check FILE…", Short: "Check semantic models", Args: cobra.MinimumNArgs(1),
-		Long: "Check reads semantic models (docs/semantic.md) and ends with 1 when one is wrong, with its line. No database is asked.",
-		RunE: func(_ *cobra.Command, args []string) error {
+		Long: "Check reads semantic models (docs/semantic.md) and ends with 1 when one is wrong, with its line. No database is asked,\nunless --config names them: then each entity's columns must be there, and no two rows may have one key.",
+		RunE: func(cmd *cobra.Command, args []string) error {
 			var out []semantic.Named
 			for _, file := range args {
 				m, err := readSemantic(file)
 				if err != nil {
 					return err
+				}
+				if file != "" {
+					if err := a.probe(cmd.Context(), file, m); err != nil {
+						return err
+					}
 				}
 				out = append(out, m.Named())
 			}
@@ -41,6 +48,33 @@ func (a *app) semanticCheck() *cobra.Command {
 			})
 		},
 	}
+	c.Flags().StringVar(&file, "config", "", "configuration with the databases, to check what is in them")
+	return c
+}
+
+// probe holds a model to what is in its databases.
+func (a *app) probe(ctx context.Context, file string, m *semantic.Model) error {
+	cfg, err := config.Load(config.Flags{File: file}, a.env)
+	if err != nil {
+		return err
+	}
+	for _, d := range cfg.Semantic.Databases {
+		r, err := sqlread.Open(sqlread.Config{Name: d.Name, Dialect: semantic.Dialect(d.Driver), DSN: d.DSN})
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		for _, p := range m.Probes(r.Dialect(), d.Name) {
+			tables, err := r.Read(ctx, p.Statements, semantic.Limits{})
+			if err != nil {
+				return fmt.Errorf("entities.%s: %w", p.Entity, err)
+			}
+			if n := p.Twice(tables); n > 0 {
+				return stead.Invalid("entities."+p.Entity+".key", "entities.%s.key: %d values of %s are in several rows: what is joined by it would count twice", p.Entity, n, strings.Join(p.Key, ", "))
+			}
+		}
+	}
+	return nil
 }
 
 // semanticAsk is the layer of a configuration at a terminal, in somebody's name.

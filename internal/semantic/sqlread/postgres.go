@@ -42,7 +42,7 @@ func openPostgres(c Config) (Reader, error) {
 	conn := config.ConnConfig
 	conn.ConnectTimeout = connectTimeout
 	for key, value := range map[string]string{
-		"application_name": "stead", "default_transaction_read_only": "on", "TimeZone": "UTC", "DateStyle": "ISO",
+		"application_name": "stead", "default_transaction_read_only": "on", "TimeZone": "UTC", "DateStyle": "ISO", "standard_conforming_strings": "on",
 		"statement_timeout":                   strconv.FormatInt(semantic.QueryTimeout.Milliseconds(), 10),
 		"idle_in_transaction_session_timeout": strconv.FormatInt(semantic.QueryTimeout.Milliseconds(), 10),
 	} {

@@ -433,6 +433,41 @@ func TestFreshness(t *testing.T) {
 	})
 }
 
+// A check finds columns that are not there, and keys that are none.
+func TestProbes(t *testing.T) {
+	m := model(t)
+	onBoth(t, func(t *testing.T, w *warehouse) {
+		twice := func() map[string]int64 {
+			out := map[string]int64{}
+			for _, p := range m.Probes(w.Dialect(), "warehouse") {
+				tables, err := w.Read(t.Context(), p.Statements, semantic.Limits{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				out[p.Entity] = p.Twice(tables)
+			}
+			return out
+		}
+		if got := twice(); len(got) != 4 || got["customer"]+got["purchase"]+got["address"]+got["line"] != 0 {
+			t.Errorf("before: %v", got)
+		}
+		if _, err := w.raw.Exec(`DROP TABLE addresses; CREATE TABLE addresses (id INTEGER, city TEXT); INSERT INTO addresses VALUES (1, 'a'), (1, 'b'), (2, 'c'), (2, 'c'), (3, 'd')`); err != nil {
+			t.Fatal(err)
+		}
+		if got := twice(); got["address"] != 2 || got["customer"] != 0 {
+			t.Errorf("after: %v", got)
+		}
+		if _, err := w.raw.Exec(`ALTER TABLE addresses DROP COLUMN city`); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range m.Probes(w.Dialect(), "warehouse") {
+			if _, err := w.Read(t.Context(), p.Statements, semantic.Limits{}); (err != nil) != (p.Entity == "address") {
+				t.Errorf("%s: %v", p.Entity, err)
+			}
+		}
+	})
+}
+
 // A description shows values of rows that whoever asks sees, and no others.
 func TestSamples(t *testing.T) {
 	m := model(t)
