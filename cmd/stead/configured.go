@@ -17,6 +17,7 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/skill"
+	"github.com/stead-dev/stead/internal/source"
 	"github.com/stead-dev/stead/internal/template"
 	"github.com/stead-dev/stead/internal/tool/mcp"
 	"github.com/stead-dev/stead/internal/vault"
@@ -31,6 +32,7 @@ type configured struct {
 	templates *template.Service
 	memory    *memory.Service
 	vaults    *vault.Service
+	sources   *source.Service
 }
 
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
@@ -41,7 +43,12 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		Removed: func(ctx context.Context, project stead.ProjectID, id string) error {
 			return vectors.FileRemoved(ctx, project, id)
 		}})
-	vectors = vectorstore.NewService(vectorstore.Config{Documents: documents, Records: memories, Files: files, Policy: authorizer, Log: n.log, Now: time.Now, Embedding: embedding, Read: readDocument(n.cfg.Data)})
+	var sources *source.Service // which needs the vector stores
+	vectors = vectorstore.NewService(vectorstore.Config{Documents: documents, Records: memories, Files: files, Policy: authorizer, Log: n.log, Now: time.Now, Embedding: embedding, Read: readDocument(n.cfg.Data),
+		Emptied: func(ctx context.Context, project stead.ProjectID, store string) error {
+			return sources.StoreEmptied(ctx, project, store)
+		}})
+	sources = source.NewService(source.Config{Documents: documents, Stores: vectors, Readers: sourceReaders(n.cfg.Sources, n.cfg.Data), Log: n.log, Now: time.Now})
 	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
@@ -54,6 +61,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		asset.Run(ctx, n.log, files.Sweep, vectors.Sweep, assets.Sweep, remembered.Sweep, vaults.Sweep)
 	})
 	sweeping.Go(func() { vectors.Run(ctx) })
+	sweeping.Go(func() { sources.Run(ctx) })
 	sweeping.Go(func() { embedding.Run(ctx) })
 	sweeping.Go(func() { every(ctx, lateMemories, func() { n.sweepLate(ctx, remembered) }) })
 	n.onStop(func(context.Context) error {
@@ -61,7 +69,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		sweeping.Wait()
 		return nil
 	})
-	return configured{files, vectors, skills, templates, remembered, vaults}
+	return configured{files, vectors, skills, templates, remembered, vaults, sources}
 }
 
 // named calls addresses that users name, such as token endpoints, which get secrets: no other place does.

@@ -284,6 +284,7 @@ func (n *node) open(ctx context.Context) error {
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,
+		Sources: services.sources,
 		Ready: func(ctx context.Context) error {
 			_, err := store.Heads(ctx, stead.DefaultProject, journal.Query{Limit: 1})
 			return err

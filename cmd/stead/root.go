@@ -76,6 +76,7 @@ func (a *app) root(started *bool) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.key, "key", "", "file of its private key (default $"+envKeyFile+")")
 	root.PersistentFlags().StringVar(&a.ca, "ca", "", "file of the authorities that the server's certificate may be of, in place of the machine's (default $"+envCAFile+")")
 	root.AddCommand(a.devCmd(), a.serveCmd(), a.runCmd(), a.sessionsCmd(), a.environmentsCmd(), a.approvalsCmd(), a.agentsCmd(), a.memoryCmd(), a.usageCmd(), a.budgetsCmd(), a.executorCmd(), a.doctorCmd(), a.capacityCmd(), a.policyCmd(), a.guardrailsCmd(), a.semanticCmd(), a.auditCmd(), a.killSwitchesCmd(), a.eraseCmd(), a.vaultsCmd(), a.credentialsCmd(), a.sealKeysCmd(), a.keysCmd(), a.tokensCmd(), a.modelsCmd(), a.versionCmd())
+	root.AddCommand(a.sourcesCmd())
 	mark(root, started)
 	return root
 }

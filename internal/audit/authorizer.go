@@ -150,7 +150,7 @@ func (a *Authorizer) recorded(req policy.Request, said policy.Decision, d Decisi
 	if req.Effect == policy.CredentialUse || req.Effect == policy.CredentialConsent || said.Approval != "" || req.Answer != nil {
 		return true
 	}
-	if req.Effect == policy.MemoryEntryRead { // it refuses nobody: what is hidden is not there
+	if req.Effect == policy.MemoryEntryRead || req.Effect == policy.VectorStoreFileRead { // it refuses nobody: what is hidden is not there
 		return false
 	}
 	all := a.level == LevelAll || a.level == LevelEvery

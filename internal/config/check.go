@@ -28,7 +28,7 @@ func (c *Config) check() error {
 			return invalid("limits.requests_per_minute."+key, "0 is no limit.", "limits.requests_per_minute.%s is %d: it must be between 0 and %d", key, n, MaxPace)
 		}
 	}
-	return nil
+	return c.checkSources()
 }
 
 func (c *Config) checkDoor() error {

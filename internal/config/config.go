@@ -21,6 +21,7 @@
 //	budgets     [{name, scope, of, period, limit: {usd, tokens, calls, seconds}, on_limit}]
 //	approvals   {webhooks: [{name, url, secret, projects, headers, ca}]}
 //	policies    {directory, inline, default}
+//	sources     {directories: [{name, path, projects}], repositories: [{name, path, url, token, projects}]}
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}
 //	oauth       {clients: [{issuer, client_id, client_secret, scopes}]}
@@ -127,6 +128,8 @@ type Config struct {
 	Approvals Approvals `yaml:"approvals"`
 	// Retention says how long projects keep things.
 	Retention []Retention `yaml:"retention"`
+	// Sources is what sources of vector stores may read.
+	Sources Sources `yaml:"sources"`
 	// Guardrails check what goes to and comes from agents, in this order.
 	Guardrails []Guardrail `yaml:"guardrails"`
 	// Memory says what memories and passages are found by.

@@ -72,7 +72,7 @@ func May(role stead.Role, effect policy.Effect) bool {
 	case Auditor:
 		return reads
 	case Agent:
-		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.SessionTokenRead, policy.SessionTokenWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.SkillRead, policy.TemplateRead, policy.SemanticRead, policy.MemoryRead, policy.MemoryEntryRead, policy.MemoryWrite}, effect)
+		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.SessionTokenRead, policy.SessionTokenWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.VectorStoreFileRead, policy.SkillRead, policy.TemplateRead, policy.SemanticRead, policy.MemoryRead, policy.MemoryEntryRead, policy.MemoryWrite}, effect)
 	}
 	return false
 }

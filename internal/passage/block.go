@@ -6,18 +6,22 @@ import "strings"
 
 // paragraphs are parted by empty lines.
 func paragraphs(text string, tell func(block)) {
+	line := 1
 	for p := range strings.SplitSeq(text, "\n\n") {
 		if strings.TrimSpace(p) != "" {
-			tell(block{text: strings.Trim(p, "\n"), before: "\n\n"})
+			body := strings.TrimLeft(p, "\n")
+			tell(block{text: strings.TrimRight(body, "\n"), before: "\n\n", line: line + len(p) - len(body)})
 		}
+		line += strings.Count(p, "\n") + 2
 	}
 }
 
 // lines are parts by themselves.
 func lines(text string, tell func(block)) {
+	line := 0
 	for l := range strings.Lines(text) {
-		if strings.TrimSpace(l) != "" {
-			tell(block{text: strings.TrimSuffix(l, "\n"), before: "\n"})
+		if line++; strings.TrimSpace(l) != "" {
+			tell(block{text: strings.TrimSuffix(l, "\n"), before: "\n", line: line})
 		}
 	}
 }
@@ -27,18 +31,22 @@ func gather(text string, tell func(block), begins func(line string, blank bool) 
 	var part strings.Builder
 	blank := false // the line before was empty
 	told := false
+	line, from := 0, 1 // the line at hand, and the one that the part begins with
 	end := func() {
 		if strings.TrimSpace(part.String()) != "" {
-			tell(block{text: strings.TrimRight(part.String(), "\n"), before: "\n"})
+			tell(block{text: strings.TrimRight(part.String(), "\n"), before: "\n", line: from})
 			told = true
 		}
 		part.Reset()
+		from = line
 	}
 	for l := range strings.Lines(text) {
+		line++
 		if begins(l, blank) {
 			end()
 			if blank && told {
 				part.WriteString("\n") // the empty line stays in front
+				from--
 			}
 		}
 		part.WriteString(l)
@@ -64,15 +72,18 @@ func members(text string, tell func(block)) {
 // records are those of CSV; the first one is the header of all.
 func records(text string, tell func(block)) {
 	header, told := "", false
+	line := 1
 	for rest := text; rest != ""; {
 		end := recordEnd(rest)
 		record := strings.Trim(rest[:end], "\n")
+		from := line + end - len(strings.TrimLeft(rest[:end], "\n"))
+		line += strings.Count(rest[:end], "\n")
 		switch rest = rest[end:]; {
 		case record == "":
 		case header == "":
 			header = record
 		default:
-			tell(block{text: record, before: "\n", lead: header})
+			tell(block{text: record, before: "\n", lead: header, line: from})
 			told = true
 		}
 	}
@@ -109,6 +120,7 @@ func recordEnd(text string) int {
 func sections(text string, tell func(block)) {
 	s := scanner{text: text, tell: tell}
 	for l := range strings.Lines(text) {
+		s.number++
 		s.line(strings.TrimSuffix(l, "\n"))
 		s.at += len(l)
 	}
@@ -120,6 +132,8 @@ type scanner struct {
 	text    string
 	tell    func(block)
 	at      int      // where the line at hand begins
+	number  int      // of the line at hand, from 1
+	first   int      // number of the line that the part begins with
 	from    int      // the part at hand
 	to      int      // its end; from: there is none
 	path    []string // headings, by their level
@@ -158,7 +172,7 @@ func (s *scanner) line(l string) {
 // take adds the line at hand to the part.
 func (s *scanner) take(l string) {
 	if s.from == s.to {
-		s.from = s.at
+		s.from, s.first = s.at, s.number
 	}
 	s.to = s.at + len(l)
 }
@@ -201,7 +215,7 @@ func (s *scanner) end() {
 	if s.from == s.to {
 		return
 	}
-	b := block{text: s.text[s.from:s.to], before: "\n\n", heading: s.heading, section: s.section}
+	b := block{text: s.text[s.from:s.to], before: "\n\n", heading: s.heading, section: s.section, line: s.first}
 	s.from, s.to, s.section = 0, 0, false
 	table(b, s.tell)
 }
@@ -215,8 +229,11 @@ func table(b block, tell func(block)) {
 		return
 	}
 	lead := b.text[:len(header)+1+len(rule)]
+	const above = 2 // the header and its rule
+	b.line += above
 	for row := range strings.SplitSeq(rows, "\n") {
-		tell(block{text: row, before: "\n", heading: b.heading, lead: lead, section: b.section})
+		tell(block{text: row, before: "\n", heading: b.heading, lead: lead, section: b.section, line: b.line})
 		b.section = false
+		b.line++
 	}
 }

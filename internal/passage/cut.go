@@ -12,11 +12,12 @@ type block struct {
 	heading string // that it stands under
 	lead    string // what every passage of it begins with: a table's header
 	section bool   // it begins a section
+	line    int    // of the document that it begins at, from 1
 }
 
 // Cut makes passages of a document. Size must be from MinSize to MaxSize, and Overlap at most its half.
 func (d Document) Cut(p Plan) []Passage {
-	c := cutter{size: p.Size * BytesPerToken, overlap: p.Overlap * BytesPerToken}
+	c := cutter{size: p.Size * BytesPerToken, overlap: p.Overlap * BytesPerToken, lined: !d.Converted}
 	long := "" // a header that would fill its passages: it stands in front of the first
 	d.blocks(func(b block) {
 		if len(b.lead) > c.size/2 {
@@ -57,6 +58,21 @@ type cutter struct {
 	now           strings.Builder // the passage at hand, without its lead
 	first         block           // of it: its heading and lead are the passage's
 	fresh         bool            // it has more than what it repeats
+	lined         bool            // passages say which lines they are
+	marks         []mark          // of the passage at hand, in order
+}
+
+// mark says that what stands at a place of the passage at hand is of a line. Until the next mark, lines are counted.
+type mark struct{ at, line int }
+
+// lineAt is the line of a place in a text; 0: it is not known.
+func lineAt(text string, marks []mark, at int) int {
+	for i := len(marks) - 1; i >= 0; i-- {
+		if m := marks[i]; m.at <= at && m.line > 0 {
+			return m.line + strings.Count(text[m.at:at], "\n")
+		}
+	}
+	return 0
 }
 
 // room is what is left of the passage at hand.
@@ -82,6 +98,9 @@ func (c *cutter) add(b block) {
 		if c.now.Len() > 0 {
 			c.now.WriteString(b.before)
 		}
+		if c.lined {
+			c.marks = append(c.marks, mark{c.now.Len(), b.line})
+		}
 		room := c.room()
 		if len(b.text) <= room {
 			c.now.WriteString(b.text)
@@ -92,14 +111,18 @@ func (c *cutter) add(b block) {
 		c.now.WriteString(head)
 		c.fresh = true
 		b.text, b.before = b.text[len(head):], ""
+		if b.line > 0 {
+			b.line += strings.Count(head, "\n")
+		}
 		c.flush(min(c.overlap, (c.size-len(b.lead))/2))
 	}
 }
 
 // flush ends the passage at hand; the next one begins with what it repeats of it, at most so many bytes.
 func (c *cutter) flush(repeat int) {
-	text := c.now.String()
+	text, marks := c.now.String(), c.marks
 	c.now.Reset()
+	c.marks = nil
 	if !c.fresh {
 		return
 	}
@@ -109,11 +132,38 @@ func (c *cutter) flush(repeat int) {
 		whole = c.first.lead + "\n" + text
 	}
 	if whole = strings.Trim(whole, "\n"); strings.TrimSpace(whole) != "" {
-		c.out = append(c.out, Passage{c.first.heading, whole})
+		c.out = append(c.out, Passage{Heading: c.first.heading, Text: whole, Lines: c.lines(text, marks)})
 	}
 	if repeat > 0 {
-		c.now.WriteString(tail(text, repeat))
+		rest := tail(text, repeat)
+		c.now.WriteString(rest)
+		c.marks = shifted(text, marks, len(text)-len(rest))
 	}
+}
+
+// lines are the first and the last line of a passage's text; nil where they are not the document's.
+func (c *cutter) lines(text string, marks []mark) []int {
+	body := strings.TrimSpace(text)
+	from := strings.Index(text, body)
+	if !c.lined || body == "" {
+		return nil
+	}
+	first, last := lineAt(text, marks, from), lineAt(text, marks, from+len(body)-1)
+	if first == 0 || last == 0 {
+		return nil
+	}
+	return []int{first, last}
+}
+
+// shifted are the marks of what is left of a text behind its first n bytes.
+func shifted(text string, marks []mark, n int) []mark {
+	out := []mark{{0, lineAt(text, marks, n)}}
+	for _, m := range marks {
+		if m.at > n {
+			out = append(out, mark{m.at - n, m.line})
+		}
+	}
+	return out
 }
 
 // ends are where a text may be cut, best first; the cut is behind them.

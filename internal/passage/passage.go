@@ -2,7 +2,7 @@
 //
 // Shape:
 //
-//	Read(name, bytes) ─▶ Document {format, text} ─▶ Cut(plan) ─▶ []Passage {heading, text}
+//	Read(name, bytes) ─▶ Document {format, text} ─▶ Cut(plan) ─▶ []Passage {heading, text, lines}
 //
 //	Markdown, HTML   by headings and paragraphs; a passage knows the headings that it stands under
 //	code             by definitions: what begins at the left margin after an empty line
@@ -71,6 +71,8 @@ const (
 type Document struct {
 	Format Format
 	Text   string // UTF-8
+	// Converted: it was written anew from what the file holds, so that its lines are not the file's.
+	Converted bool
 }
 
 // Plan says how large passages become, in tokens.
@@ -83,6 +85,7 @@ type Plan struct {
 type Passage struct {
 	Heading string `json:"heading,omitempty"` // that it stands under: "Refunds > After 30 days"
 	Text    string `json:"text"`
+	Lines   []int  `json:"lines,omitempty"` // the first and the last of the file's lines, from 1; nil: they are not known
 }
 
 // Read finds out what a file is, by its name and its bytes.
@@ -94,19 +97,21 @@ func Read(name string, data []byte) (Document, error) {
 	if strings.TrimSpace(text) == "" {
 		return Document{}, stead.Errorf(stead.KindInvalid, "file %.80q is empty", name)
 	}
-	d := Document{formatOf(name), strings.ReplaceAll(text, "\r\n", "\n")}
+	d := Document{Format: formatOf(name), Text: strings.ReplaceAll(text, "\r\n", "\n")}
 	switch ext := strings.ToLower(path.Ext(name)); {
 	case ext == ".html" || ext == ".htm" || ext == ".xhtml":
-		d = Document{Markdown, markdown(d.Text)}
+		d = Document{Markdown, markdown(d.Text), true}
 	case d.Format == JSON:
+		before := d.Text
 		d.Text, d.Format = indented(d.Text)
+		d.Converted = strings.TrimSpace(before) != strings.TrimSpace(d.Text)
 	}
 	return d.checked(name)
 }
 
 // Converted is the document of a file that somebody else has read, and written as Markdown.
 func Converted(name, markdown string) (Document, error) {
-	return Document{Markdown, markdown}.checked(name)
+	return Document{Markdown, markdown, true}.checked(name)
 }
 
 func (d Document) checked(name string) (Document, error) {

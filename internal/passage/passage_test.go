@@ -148,3 +148,49 @@ func FuzzCut(f *testing.F) {
 		}
 	})
 }
+
+// A passage's lines are those that it is of: what stands in them is in its text, and no line is in no passage.
+func TestPassagesKnowTheirLines(t *testing.T) {
+	var markdown, code, text, rows strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&markdown, "## Part %d\n\nUnique m%d stands here.\nIt goes on as n%d.\n\n\n- item p%d\n- item q%d\n\n", i, i, i, i, i)
+		fmt.Fprintf(&code, "func f%d() {\n\treturn g%d()\n}\n\n", i, i)
+		fmt.Fprintf(&text, "Line a%d.\nLine b%d.\n\n", i, i)
+		fmt.Fprintf(&rows, "r%d,\"s\nt%d\"\n", i, i)
+	}
+	for name, data := range map[string]string{
+		"a.md": "\n\n" + markdown.String(), "a.go": code.String(), "a.txt": text.String(), "a.csv": "id,name\n" + rows.String(),
+		"a.jsonl": strings.ReplaceAll(strings.Repeat("{\"a\":1}\n\n", 90), "\r", ""), "b.txt": strings.Repeat("one line, without an end to it ", 90) + "\nlast\n",
+		"table.md": "# T\n\n| id | name |\n|---|---|\n" + strings.Repeat("| 1 | somebody whose name is long |\n", 60),
+	} {
+		for _, overlap := range []int{0, 50} {
+			all := strings.Split(data, "\n")
+			covered := map[int]bool{}
+			for i, p := range cut(t, name, data, 100, overlap) {
+				if len(p.Lines) != 2 || p.Lines[0] < 1 || p.Lines[0] > p.Lines[1] || p.Lines[1] > len(all) {
+					t.Fatalf("%s/%d: lines %v of passage %d %q", name, overlap, p.Lines, i, p.Text)
+				}
+				own := strings.Join(all[p.Lines[0]-1:p.Lines[1]], "\n")
+				for l := range strings.Lines(p.Text) {
+					if l = strings.TrimSpace(l); !strings.Contains(own, l) && l != "id,name" && !strings.HasPrefix(l, "| id") && !strings.HasPrefix(l, "|---") {
+						t.Fatalf("%s/%d: passage %d of lines %v has %q, the lines are %q", name, overlap, i, p.Lines, l, own)
+					}
+				}
+				for n := p.Lines[0]; n <= p.Lines[1]; n++ {
+					covered[n] = true
+				}
+				if want := strings.TrimSpace(all[p.Lines[0]-1]); !strings.Contains(p.Text, want) && name != "b.txt" {
+					t.Fatalf("%s/%d: passage %d does not begin in line %d, %q: %q", name, overlap, i, p.Lines[0], want, p.Text)
+				}
+			}
+			for n, l := range all {
+				if strings.TrimSpace(l) != "" && !covered[n+1] && !strings.HasPrefix(l, "id,") && !strings.HasPrefix(l, "| id") && !strings.HasPrefix(l, "|---") {
+					t.Errorf("%s/%d: line %d is in no passage: %q", name, overlap, n+1, l)
+				}
+			}
+		}
+	}
+	if p := cut(t, "a.html", "<h1>Shop</h1><p>By train.</p>", 100, 0); len(p) != 1 || p[0].Lines != nil {
+		t.Errorf("what was written anew says that it has lines: %+v", p)
+	}
+}

@@ -51,15 +51,18 @@ const (
 	FileWrite          Effect = "file.write"         // upload, delete
 	VectorStoreRead    Effect = "vector_store.read"  // and search
 	VectorStoreWrite   Effect = "vector_store.write" // and what is in it
-	SkillRead          Effect = "skill.read"
-	SkillWrite         Effect = "skill.write"
-	TemplateRead       Effect = "template.read" // and starting a session from one
-	TemplateWrite      Effect = "template.write"
-	UsageRead          Effect = "usage.read"
-	UsageWrite         Effect = "usage.write" // storing records that are missing
-	BudgetRead         Effect = "budget.read"
-	BudgetWrite        Effect = "budget.write"
-	MemoryRead         Effect = "memory.read" // and search
+	// VectorStoreFileRead is asked behind VectorStoreRead about documents of sources, once a request for those of the same source and
+	// labels: what it refuses is not there for whoever asks.
+	VectorStoreFileRead Effect = "vector_store.file.read"
+	SkillRead           Effect = "skill.read"
+	SkillWrite          Effect = "skill.write"
+	TemplateRead        Effect = "template.read" // and starting a session from one
+	TemplateWrite       Effect = "template.write"
+	UsageRead           Effect = "usage.read"
+	UsageWrite          Effect = "usage.write" // storing records that are missing
+	BudgetRead          Effect = "budget.read"
+	BudgetWrite         Effect = "budget.write"
+	MemoryRead          Effect = "memory.read" // and search
 	// MemoryEntryRead is asked behind MemoryRead about what is found, once a search for entries of the same scope, kind and labels:
 	// what it refuses is not there for whoever asks.
 	MemoryEntryRead Effect = "memory.entry.read"
@@ -96,7 +99,7 @@ func Effects() []Effect {
 	return []Effect{
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
-		FileRead, FileWrite, VectorStoreRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
+		FileRead, FileWrite, VectorStoreRead, VectorStoreFileRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
 		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, PolicyWrite, PolicyDelete, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
 		SemanticRead, SemanticWrite, SemanticQuery,
 	}
@@ -125,6 +128,7 @@ type Request struct {
 	Class       string      // a tool call's class of effect: pure, idempotent or unknown
 	Entry       *Entry      // of MemoryEntryRead; nil elsewhere
 	Semantic    *Semantic   // of SemanticQuery; nil elsewhere
+	Document    *Document   // of VectorStoreFileRead; nil elsewhere
 	Spend       *Spend      // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
@@ -167,6 +171,13 @@ type Semantic struct {
 	Entities   []string // all that are read
 	Dimensions []string // cut by, listed or filtered: "customer.country"
 	Rows       bool     // rows are listed, and not numbers of them
+}
+
+// Document is what is known of documents of a source without reading them.
+type Document struct {
+	Source string // its id
+	Kind   string // "directory", "git", "web"
+	Labels []string
 }
 
 // Answer is somebody's answer to a request for approval.

@@ -76,6 +76,8 @@ func (s *server) table() []route {
 		vectorStore  = vectorStores + "/{id}"
 		vectorFile   = vectorStore + "/files/{file}"
 		fileBatches  = vectorStore + "/file_batches"
+		sources      = vectorStore + "/sources"
+		sourcePath   = sources + "/{source}"
 		fileBatch    = fileBatches + "/{batch}"
 
 		memoryStores = "/v1/memory_stores"
@@ -164,6 +166,11 @@ func (s *server) table() []route {
 		{method: "POST", path: vectorFile, summary: "Replace the attributes of a file", handle: s.updateVectorFile, body: "VectorStoreFileUpdate", answer: "VectorStoreFile"},
 		{method: "DELETE", path: vectorFile, summary: "Take a file out of a vector store, with its passages", handle: s.detachFile, answer: "Deleted"},
 		{method: "GET", path: vectorFile + "/content", summary: "Read the text of a file as it was understood", handle: s.getVectorFileContent, answer: "VectorStoreFileContent"},
+		{method: "POST", path: sources, summary: "Keep a vector store up to date with a source: a directory or a Git repository", handle: s.createSource, body: "SourceParams", answer: "Source", keyed: true},
+		{method: "GET", path: sources, summary: "List the sources of a vector store", handle: s.listSources, answer: "SourceList"},
+		{method: "GET", path: sourcePath, summary: "Retrieve a source, with what its last synchronisation did", handle: s.getSource, answer: "Source"},
+		{method: "DELETE", path: sourcePath, summary: "Delete a source with its documents", handle: s.deleteSource, answer: "Deleted"},
+		{method: "POST", path: sourcePath + "/sync", summary: "Synchronise a source now", handle: s.syncSource, answer: "Source", always: true},
 		{method: "POST", path: fileBatches, summary: "Put many files into a vector store", handle: s.createFileBatch, body: "VectorStoreBatchParams", answer: "VectorStoreBatch", keyed: true},
 		{method: "GET", path: fileBatch, summary: "Retrieve a batch of files", handle: s.getFileBatch, answer: "VectorStoreBatch"},
 		{method: "POST", path: fileBatch + "/cancel", summary: "Stop the work on what of a batch is in progress", handle: s.cancelFileBatch, answer: "VectorStoreBatch", always: true},

@@ -91,6 +91,7 @@ type Config struct {
 	Skills      Skills
 	Memory      Memory
 	Vectors     Vectors
+	Sources     Sources
 	Vaults      Vaults // nil: there are none
 	Usage       Usage
 	Budgets     Budgets

@@ -24,7 +24,7 @@ type Vectors interface {
 	ListFiles(ctx context.Context, p stead.Principal, store string, q vectorstore.FileQuery) ([]vectorstore.File, bool, error)
 	UpdateAttributes(ctx context.Context, p stead.Principal, store, id string, attributes map[string]any) (vectorstore.File, error)
 	Detach(ctx context.Context, p stead.Principal, store, id string) error
-	Content(ctx context.Context, p stead.Principal, store, id string) (string, vectorstore.File, error)
+	Content(ctx context.Context, p stead.Principal, store, id string) ([]string, vectorstore.File, error)
 
 	CreateBatch(ctx context.Context, p stead.Principal, store string, files []vectorstore.Attachment, key, digest string) (vectorstore.Batch, error)
 	GetBatch(ctx context.Context, p stead.Principal, store, id string) (vectorstore.Batch, error)
@@ -154,8 +154,10 @@ func (s *server) attachFile(w http.ResponseWriter, r *http.Request, p stead.Prin
 func (s *server) listVectorFiles(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	params := r.URL.Query()
 	page, err := vectorPage(params, file.Prefix)
-	if err != nil {
-		return err
+	if err != nil { // documents of sources are in the same list
+		if page, err = vectorPage(params, vectorstore.DocumentPrefix); err != nil {
+			return err
+		}
 	}
 	q := vectorstore.FileQuery{Page: page, Batch: r.PathValue("batch"), Status: vectorstore.Status(params.Get("filter"))}
 	switch q.Status {
@@ -211,12 +213,16 @@ func (s *server) detachFile(w http.ResponseWriter, r *http.Request, p stead.Prin
 }
 
 func (s *server) getVectorFileContent(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	text, f, err := s.Vectors.Content(r.Context(), p, r.PathValue("id"), r.PathValue("file"))
+	texts, f, err := s.Vectors.Content(r.Context(), p, r.PathValue("id"), r.PathValue("file"))
 	if err != nil {
 		return err
 	}
+	data := make([]wireVectorText, len(texts))
+	for i, text := range texts {
+		data[i] = wireVectorText{"text", text}
+	}
 	return s.write(w, wireVectorContent{
-		Object: "vector_store.file_content.page", FileID: f.ID, Filename: f.Filename, Attributes: orNone(f.Attributes), Data: []wireVectorText{{"text", text}},
+		Object: "vector_store.file_content.page", FileID: f.ID, Filename: f.Filename, Attributes: orNone(f.Attributes), Data: data,
 	})
 }
 

@@ -64,6 +64,39 @@ type wireVectorFile struct {
 	UsageBytes int64                `json:"usage_bytes"`
 	Attributes map[string]any       `json:"attributes"`
 	Chunking   wireChunking         `json:"chunking_strategy"`
+	Source     *wireOrigin          `json:"source,omitempty"` // of a document
+}
+
+// wireOrigin says where a document comes from, in the version that is found now.
+type wireOrigin struct {
+	ID         string           `json:"id"` // of the source
+	Type       string           `json:"type"`
+	Path       string           `json:"path"`
+	URI        string           `json:"uri"`
+	Version    string           `json:"version"`
+	Labels     []string         `json:"labels"`
+	Superseded []wireSuperseded `json:"superseded,omitempty"` // earlier versions, newest first; of a file, not of a result
+}
+
+type wireSuperseded struct {
+	Version      string `json:"version"`
+	SupersededAt int64  `json:"superseded_at"`
+}
+
+func wireOriginOf(o *vectorstore.Origin, history bool) *wireOrigin {
+	if o == nil {
+		return nil
+	}
+	w := &wireOrigin{ID: o.Source, Type: o.Kind, Path: o.Path, URI: o.URI, Version: o.Version, Labels: o.Labels}
+	if w.Labels == nil {
+		w.Labels = []string{}
+	}
+	if history {
+		for _, s := range o.Superseded {
+			w.Superseded = append(w.Superseded, wireSuperseded{s.Version, s.At / millis})
+		}
+	}
+	return w
 }
 
 type wireChunking struct {
@@ -79,7 +112,7 @@ type wireStaticChunks struct {
 func wireVectorFileOf(store string, f vectorstore.File) wireVectorFile {
 	return wireVectorFile{
 		ID: f.ID, Object: "vector_store.file", CreatedAt: f.CreatedAt / millis, StoreID: store, Status: f.Status, LastError: f.Failure, UsageBytes: f.Bytes,
-		Attributes: orNone(f.Attributes), Chunking: wireChunking{"static", wireStaticChunks{f.Plan.Size, f.Plan.Overlap}},
+		Attributes: orNone(f.Attributes), Chunking: wireChunking{"static", wireStaticChunks{f.Plan.Size, f.Plan.Overlap}}, Source: wireOriginOf(f.Origin, true),
 	}
 }
 
@@ -132,12 +165,29 @@ type wireVectorResult struct {
 	Score      float64          `json:"score"`
 	Attributes map[string]any   `json:"attributes"`
 	Content    []wireVectorText `json:"content"`
+	Source     *wireOrigin      `json:"source,omitempty"`
+	Passage    *wirePassage     `json:"passage,omitempty"`
+}
+
+// wirePassage says where in a file a passage stands.
+type wirePassage struct {
+	Heading string `json:"heading,omitempty"`
+	Lines   []int  `json:"lines,omitempty"` // first and last
+	Page    int    `json:"page,omitempty"`
+}
+
+func wirePassageOf(r vectorstore.Result) *wirePassage {
+	w := wirePassage{r.Heading, r.Lines, r.Page()}
+	if w.Heading == "" && w.Lines == nil && w.Page == 0 {
+		return nil
+	}
+	return &w
 }
 
 func wireVectorResultsOf(q vectorstore.Search, found []vectorstore.Result) wireVectorResults {
 	out := wireVectorResults{Object: "vector_store.search_results.page", Query: q.Queries, Data: make([]wireVectorResult, len(found))}
 	for i, f := range found {
-		out.Data[i] = wireVectorResult{f.File.ID, f.File.Filename, f.Score, orNone(f.File.Attributes), []wireVectorText{{"text", f.Text}}}
+		out.Data[i] = wireVectorResult{f.File.ID, f.File.Filename, f.Score, orNone(f.File.Attributes), []wireVectorText{{"text", f.Text}}, wireOriginOf(f.File.Origin, false), wirePassageOf(f)}
 	}
 	return out
 }

@@ -270,6 +270,9 @@ func (s *Service) UpdateAttributes(ctx context.Context, p stead.Principal, store
 	if err := checkAttributes("attributes", attributes); err != nil {
 		return File{}, err
 	}
+	if err := s.uploaded(ctx, p, store, id); err != nil {
+		return File{}, err
+	}
 	return s.change(ctx, filesOf(p.Project, store), id, func(f *File) { f.Attributes = attributes })
 }
 

@@ -56,7 +56,7 @@ func (s *Service) attempt(ctx context.Context, place memory.Place, f File) ([]pa
 		return nil, &Failure{"server_error", "the file could not be processed: the server ended while it read it, several times"}, nil
 	}
 	r := s.timed(ctx, func(ctx context.Context) (r reading) {
-		r.passages, r.failure, r.err = s.cut(ctx, place.Project, f)
+		r.passages, r.failure, r.err = s.cut(ctx, f.ID, f.Plan, func() (passage.Document, error) { return s.read(ctx, place.Project, f.ID) })
 		return r
 	})
 	if r.err != nil && ctx.Err() == nil && s.now()-f.CreatedAt > maxAway.Milliseconds() {

@@ -19,16 +19,21 @@ func (s *Service) GetFile(ctx context.Context, p stead.Principal, store, id stri
 		return File{}, err
 	}
 	f, err := s.file(ctx, filesOf(p.Project, store), id)
-	if err == nil {
-		s.heal(ctx, p.Project, store, f)
+	if err != nil {
+		return f, err
 	}
-	return f, err
+	v := s.sight(ctx, p, store)
+	if !v.sees(f) {
+		return File{}, cmp.Or(v.err, notIn(id))
+	}
+	s.heal(ctx, p.Project, store, f)
+	return f, nil
 }
 
 // heal sees to it that a file is read which has been waiting for so long that its job may be lost: the process
 // that attached it may have died before it made one.
 func (s *Service) heal(ctx context.Context, project stead.ProjectID, store string, f File) {
-	if f.Status == InProgress && s.now()-f.CreatedAt > leaseTime.Milliseconds() {
+	if f.Status == InProgress && f.Origin == nil && s.now()-f.CreatedAt > leaseTime.Milliseconds() {
 		if err := s.nudge(ctx, project, store); err != nil {
 			s.cfg.Log.Warn("begin the work on a vector store", "store", store, "error", err)
 		}
@@ -54,15 +59,18 @@ func (s *Service) ListFiles(ctx context.Context, p stead.Principal, store string
 	}
 	var files []File
 	var cursor File
+	v := s.sight(ctx, p, store)
 	err := s.tables.With(ctx, filesOf(p.Project, store), func(t *table) {
-		cursor = t.files[cmp.Or(q.After, q.Before)]
+		if at := t.files[cmp.Or(q.After, q.Before)]; at.ID != "" && v.sees(at) {
+			cursor = at
+		}
 		for _, f := range t.files {
-			if f.Status != removed && (q.Status == "" || f.Status == q.Status) && (q.Batch == "" || f.Batch == q.Batch) {
+			if f.Status != removed && (q.Status == "" || f.Status == q.Status) && (q.Batch == "" || f.Batch == q.Batch) && v.sees(f) {
 				files = append(files, f)
 			}
 		}
 	})
-	if err != nil {
+	if err = cmp.Or(err, v.err); err != nil {
 		return nil, false, err
 	}
 	if cursor.ID == "" && q.After+q.Before != "" {
@@ -92,24 +100,26 @@ func (q FileQuery) of(files []File, cursor File) ([]File, bool) {
 	return files[:min(q.Limit, len(files))], len(files) > q.Limit
 }
 
-// Content returns the text of a file as it was read, and the file. One that was not is not read for that.
-func (s *Service) Content(ctx context.Context, p stead.Principal, store, id string) (string, File, error) {
-	if _, err := s.open(ctx, p, policy.VectorStoreRead, store); err != nil {
-		return "", File{}, err
-	}
-	f, err := s.file(ctx, filesOf(p.Project, store), id)
+// Content returns the text of a file as it was read, and the file. One that was not is not read for that. A document's is its
+// passages.
+func (s *Service) Content(ctx context.Context, p stead.Principal, store, id string) ([]string, File, error) {
+	f, err := s.GetFile(ctx, p, store, id)
 	if err != nil {
-		return "", f, err
+		return nil, f, err
 	}
 	switch f.Status {
 	case Completed:
 	case Failed:
-		return "", f, stead.Errorf(stead.KindInvalid, "file %.80q has failed: %s", id, f.Failure.Message)
+		return nil, f, stead.Errorf(stead.KindInvalid, "file %.80q has failed: %s", id, f.Failure.Message)
 	default:
-		return "", f, stead.Errorf(stead.KindConflict, "file %.80q is %s: it has no text yet", id, f.Status)
+		return nil, f, stead.Errorf(stead.KindConflict, "file %.80q is %s: it has no text yet", id, f.Status)
+	}
+	if f.Origin != nil {
+		texts, err := s.texts(ctx, p.Project, store, f)
+		return texts, f, err
 	}
 	text, err := s.text(ctx, p.Project, id)
-	return text, f, err
+	return []string{text}, f, err
 }
 
 // text reads a file, when nobody else on this node reads one.
@@ -151,7 +161,7 @@ func (s *Service) Detach(ctx context.Context, p stead.Principal, store, id strin
 	if _, err := s.open(ctx, p, policy.VectorStoreWrite, store); err != nil {
 		return err
 	}
-	if _, err := s.file(ctx, filesOf(p.Project, store), id); err != nil {
+	if err := s.uploaded(ctx, p, store, id); err != nil {
 		return err
 	}
 	return s.remove(ctx, p.Project, store, id)
@@ -173,7 +183,7 @@ func (s *Service) remove(ctx context.Context, project stead.ProjectID, store, id
 
 // bury forgets what a removed file said, and then the file.
 func (s *Service) bury(ctx context.Context, project stead.ProjectID, store string, f File) error {
-	if err := s.forget(ctx, passagesOf(project, store), append(slices.Clone(f.Stale), f.Attachment)...); err != nil {
+	if err := s.forget(ctx, passagesOf(project, store), f.attachments()...); err != nil {
 		return err
 	}
 	place := filesOf(project, store)

@@ -41,16 +41,58 @@ func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q
 	if err != nil {
 		return nil, err
 	}
-	files, err := s.selected(ctx, p.Project, store, q.Filter)
-	if err != nil || len(files) == 0 {
-		return nil, err
-	}
-	hits, err := s.hits(ctx, p, store, q, files)
+	found, err := s.search(ctx, p, store, q)
 	if err != nil {
 		return nil, err
 	}
 	s.touch(ctx, d)
-	return s.load(ctx, p.Project, store, hits, files)
+	return found, nil
+}
+
+// search looks again where a document that it had chosen was replaced by a newer version while it looked: neither of the
+// two might be found.
+func (s *Service) search(ctx context.Context, p stead.Principal, store string, q Search) (found []Result, err error) {
+	v := s.sight(ctx, p, store)
+	files, err := s.selected(ctx, v, store, q.Filter)
+	for range maxLooks {
+		if err != nil || len(files) == 0 {
+			return nil, err
+		}
+		hits, err := s.hits(ctx, p, store, q, files)
+		if err == nil {
+			found, err = s.load(ctx, p.Project, store, hits, files)
+		}
+		if err != nil || !sourced(files) {
+			return found, err
+		}
+		now, err := s.selected(ctx, v, store, q.Filter)
+		if err != nil {
+			return nil, err
+		}
+		same := true
+		for attachment := range files {
+			_, there := now[attachment]
+			same = same && there
+		}
+		if same {
+			return found, nil
+		}
+		files = now
+	}
+	return found, err
+}
+
+// maxLooks is how often a search begins anew while documents change.
+const maxLooks = 3
+
+// sourced reports whether there are documents of sources.
+func sourced(files map[string]File) bool {
+	for _, f := range files {
+		if f.Origin != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (q *Search) check() error {
@@ -70,16 +112,16 @@ func (q *Search) check() error {
 }
 
 // selected returns the files that are searched, by their attachments.
-func (s *Service) selected(ctx context.Context, project stead.ProjectID, store string, f Filter) (map[string]File, error) {
+func (s *Service) selected(ctx context.Context, v *sight, store string, filter Filter) (map[string]File, error) {
 	files := map[string]File{}
-	err := s.tables.With(ctx, filesOf(project, store), func(t *table) {
+	err := s.tables.With(ctx, filesOf(v.ask.Principal.Project, store), func(t *table) {
 		for _, file := range t.files {
-			if file.Status == Completed && f.allows(file.Attributes) {
+			if file.Status == Completed && filter.allows(file.Attributes) && v.sees(file) {
 				files[file.Attachment] = file
 			}
 		}
 	})
-	return files, err
+	return files, cmp.Or(err, v.err)
 }
 
 type hit struct {

@@ -1,6 +1,7 @@
 package vectorstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -115,7 +116,7 @@ func (s *Service) CreateStore(ctx context.Context, p stead.Principal, f Fields, 
 	if _, err := s.attach(ctx, p.Project, d.ID, wanted); err != nil {
 		return Store{}, err
 	}
-	return s.storeOf(ctx, d)
+	return s.storeOf(ctx, p, d)
 }
 
 func decodeStore(d document.Document) (storedStore, error) {
@@ -126,7 +127,8 @@ func decodeStore(d document.Document) (storedStore, error) {
 	return data, nil
 }
 
-func (s *Service) storeOf(ctx context.Context, d document.Document) (Store, error) {
+// storeOf is a store as somebody sees it: without the files that are not there for them.
+func (s *Service) storeOf(ctx context.Context, p stead.Principal, d document.Document) (Store, error) {
 	data, err := decodeStore(d)
 	if err != nil {
 		return Store{}, err
@@ -136,13 +138,16 @@ func (s *Service) storeOf(ctx context.Context, d document.Document) (Store, erro
 	if out.Expired {
 		return out, nil
 	}
+	v := s.sight(ctx, p, d.ID)
 	err = s.tables.With(ctx, filesOf(d.Project, d.ID), func(t *table) {
 		for _, f := range t.files {
-			out.Files.add(f.Status)
-			out.Bytes += f.Bytes
+			if v.sees(f) {
+				out.Files.add(f.Status)
+				out.Bytes += f.Bytes
+			}
 		}
 	})
-	return out, err
+	return out, cmp.Or(err, v.err)
 }
 
 // GetStore returns a store.
@@ -154,7 +159,7 @@ func (s *Service) GetStore(ctx context.Context, p stead.Principal, id string) (S
 	if err != nil {
 		return Store{}, err
 	}
-	return s.storeOf(ctx, d)
+	return s.storeOf(ctx, p, d)
 }
 
 // open asks policy and returns a store's document, unless the store has expired.
@@ -201,7 +206,7 @@ func (s *Service) ListStores(ctx context.Context, p stead.Principal, q Page) ([]
 	}
 	out := make([]Store, len(docs))
 	for i, d := range docs {
-		if out[i], err = s.storeOf(ctx, d); err != nil {
+		if out[i], err = s.storeOf(ctx, p, d); err != nil {
 			return nil, false, err
 		}
 	}
@@ -222,7 +227,7 @@ func (s *Service) UpdateStore(ctx context.Context, p stead.Principal, id string,
 	if err != nil {
 		return Store{}, err
 	}
-	return s.storeOf(ctx, d)
+	return s.storeOf(ctx, p, d)
 }
 
 // changeStore changes a store's data over whatever version there is.
@@ -294,6 +299,11 @@ func (s *Service) empty(ctx context.Context, k document.Key) error {
 		}
 	}); err != nil {
 		return err
+	}
+	if s.cfg.Emptied != nil {
+		if err := s.cfg.Emptied(ctx, k.Project, k.ID); err != nil {
+			return err
+		}
 	}
 	for _, id := range held {
 		if err := gone(s.cfg.Documents.DeleteDocument(ctx, useKey(k.Project, k.ID, id), 0)); err != nil {

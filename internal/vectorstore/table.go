@@ -42,6 +42,8 @@ type File struct {
 	Attachment string         `json:"attachment"`         // that its passages belong to
 	Stale      []string       `json:"stale,omitempty"`    // attachments whose passages are yet to be forgotten
 	Attempts   int            `json:"attempts,omitempty"` // to read it that have begun, and not ended
+	Origin     *Origin        `json:"origin,omitempty"`
+	Next       string         `json:"next,omitempty"` // attachment that a newer version of a document is being written as
 	version    int64          // of the record
 }
 

@@ -11,6 +11,9 @@
 // leaseTime, reads and cuts the file, writes its passages, and last that it is completed. An attachment is an
 // id of its own: passages of one that its file does not name are found by nobody, and go.
 //
+// Documents of sources (package source) are files of the store as well: PutDocuments writes them, a newer version in place of the
+// older one in one moment. What of them somebody may not read is not there (sees.go).
+//
 // Units and limits: times are Unix milliseconds; sizes of passages are estimated tokens; MaxFiles a store,
 // MaxAttributes a file, MaxResults a search. A node reads one file at a time, for maxReadTime at most; a file that ended the
 // process maxAttempts times has failed (attempt.go).
@@ -93,6 +96,8 @@ type Config struct {
 	Embedding *memory.Embedding
 	// Read makes text of a file. Its errors of KindNotImplemented, KindInvalid and KindTooLarge are for good. nil: what is text is read.
 	Read func(ctx context.Context, name string, data []byte) (passage.Document, error)
+	// Emptied is told of each store that is being emptied, because it is deleted or has expired. nil: nobody is told.
+	Emptied func(ctx context.Context, project stead.ProjectID, store string) error
 }
 
 // Service keeps vector stores. It is safe for concurrent use.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -135,7 +136,7 @@ func (s *Service) round(ctx context.Context, k document.Key) (bool, error) {
 	var todo []File
 	if err := s.tables.With(ctx, filesOf(k.Project, k.ID), func(t *table) {
 		for _, f := range t.files {
-			if f.Status == InProgress || f.Status == removed || len(f.Stale) > 0 {
+			if f.Status == InProgress && f.Origin == nil || f.Status == removed || len(f.Stale) > 0 {
 				todo = append(todo, f)
 			}
 		}
@@ -161,14 +162,12 @@ func (s *Service) handle(ctx context.Context, project stead.ProjectID, store str
 			return err
 		}
 		if _, err := s.change(ctx, place, f.ID, func(now *File) {
-			if now.Attachment == f.Attachment {
-				now.Stale = nil
-			}
+			now.Stale = slices.DeleteFunc(slices.Clone(now.Stale), func(a string) bool { return slices.Contains(f.Stale, a) })
 		}); err != nil {
 			return gone(err)
 		}
 	}
-	if f.Status != InProgress {
+	if f.Status != InProgress || f.Origin != nil { // documents are written by who synchronises their source
 		return nil
 	}
 	passages, failure, err := s.attempt(ctx, place, f)
@@ -209,16 +208,16 @@ func (s *Service) forgetUnlessCurrent(ctx context.Context, project stead.Project
 }
 
 // cut reads and cuts a file. A failure is the file's own; an error is to be tried again.
-func (s *Service) cut(ctx context.Context, project stead.ProjectID, f File) (out []passage.Passage, failure *Failure, err error) {
+func (s *Service) cut(ctx context.Context, id string, plan passage.Plan, read func() (passage.Document, error)) (out []passage.Passage, failure *Failure, err error) {
 	defer func() {
 		if v := recover(); v != nil { // a document that nobody foresaw must not end the process
-			s.cfg.Log.Error("a file of a vector store could not be cut", "file", f.ID, "panic", v)
+			s.cfg.Log.Error("a file of a vector store could not be cut", "file", id, "panic", v)
 			out, failure, err = nil, &Failure{"server_error", "the file could not be processed"}, nil
 		}
 	}()
-	d, err := s.read(ctx, project, f.ID)
+	d, err := read()
 	if err == nil {
-		return d.Cut(f.Plan), nil, nil
+		return d.Cut(plan), nil, nil
 	}
 	switch stead.KindOf(err) {
 	case stead.KindUnavailable:
@@ -231,7 +230,7 @@ func (s *Service) cut(ctx context.Context, project stead.ProjectID, f File) (out
 	if ctx.Err() != nil {
 		return nil, nil, err
 	}
-	s.cfg.Log.Error("read a file of a vector store", "file", f.ID, "error", err)
+	s.cfg.Log.Error("read a file of a vector store", "file", id, "error", err)
 	return nil, &Failure{"server_error", "the file could not be read"}, nil
 }
 

@@ -40,6 +40,8 @@ const (
 	atEntities
 	atDimensions
 	atRows
+	atSource
+	atFileLabels
 	atEnd
 
 	atAll    = atEnd - 1
@@ -49,7 +51,7 @@ const (
 // attributeNames are their names, in the order of the constants.
 func attributeNames() []string {
 	return []string{"project", "chain", "session", "labels", "now", "hour", "weekday", "spend", "server", "tool", "class", "arguments", "numbers", "text",
-		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows"}
+		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows", "source", "file_labels"}
 }
 
 // add puts an attribute into a context where it is read.

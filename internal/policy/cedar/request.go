@@ -202,6 +202,8 @@ func (q *question) fill(req policy.Request, looks uses, actions map[types.Entity
 		fillEntry(req, looks.context, c)
 	case policy.SemanticQuery:
 		fillSemantic(req, looks.context, c)
+	case policy.VectorStoreFileRead:
+		fillDocument(req, looks.context, c)
 	case policy.CredentialUse, policy.CredentialConsent:
 		looks.context.add(c, atDestination, types.String(req.Destination))
 	case policy.NetworkConnect:
@@ -278,6 +280,17 @@ func fillSemantic(req policy.Request, read attributes, c types.RecordMap) {
 	read.add(c, atEntities, setOf(asked.Entities))
 	read.add(c, atDimensions, setOf(asked.Dimensions))
 	read.add(c, atRows, types.Boolean(asked.Rows))
+}
+
+// fillDocument adds what is said of documents alone.
+func fillDocument(req policy.Request, read attributes, c types.RecordMap) {
+	of := req.Document
+	if of == nil {
+		of = &policy.Document{} // any
+	}
+	read.add(c, atSource, types.String(of.Source))
+	read.add(c, atKind, types.String(of.Kind))
+	read.add(c, atFileLabels, setOf(of.Labels))
 }
 
 // fillConnection adds what is said of a connection alone.

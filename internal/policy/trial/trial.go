@@ -72,6 +72,7 @@ type Case struct {
 	Model     string            `yaml:"model"`
 	Spend     *Spend            `yaml:"spend"`
 	Entry     *Entry            `yaml:"entry"`
+	Document  *Document         `yaml:"document"`
 	Connect   *Connection       `yaml:"connection"`
 	At        *time.Time        `yaml:"at"`
 
@@ -99,6 +100,13 @@ type Entry struct {
 	Kind   string   `yaml:"kind"`
 	Scope  string   `yaml:"scope"` // "": project
 	ID     string   `yaml:"scope_id"`
+	Labels []string `yaml:"labels"`
+}
+
+// Document is what documents of a source are that a case is about.
+type Document struct {
+	Source string   `yaml:"source"`
+	Kind   string   `yaml:"kind"` // "": directory
 	Labels []string `yaml:"labels"`
 }
 
@@ -163,6 +171,9 @@ func (c Case) Request() (policy.Request, error) {
 	}
 	if c.Entry != nil {
 		req.Entry = &policy.Entry{Kind: cmp.Or(c.Entry.Kind, "fact"), ScopeType: cmp.Or(c.Entry.Scope, "project"), ScopeID: c.Entry.ID, Labels: c.Entry.Labels}
+	}
+	if of := c.Document; of != nil {
+		req.Document = &policy.Document{Source: of.Source, Kind: cmp.Or(of.Kind, "directory"), Labels: of.Labels}
 	}
 	if to := c.Connect; to != nil {
 		kind := "tunnel"

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-dev/stead/internal/client"
+)
+
+// maxPassageLine is how much of a passage a search shows: characters.
+const maxPassageLine = 100
+
+// syncPoll is how often a command that waits for a synchronisation looks.
+const syncPoll = 200 * time.Millisecond
+
+func (a *app) sourcesCmd() *cobra.Command {
+	return group("sources", "Keep vector stores up to date with directories and Git repositories", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
+}
+
+func (a *app) sourcesCreate() *cobra.Command {
+	var store, name, directory, repository, branch, path, access string
+	var include, exclude []string
+	var every time.Duration
+	c := &cobra.Command{
+		Use: "create", Short: "Make a source, of a new vector store if none is named", Args: cobra.NoArgs,
+		Example: "  stead sources create --directory handbook --include '*.md' --exclude 'drafts/' --every 1h",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			body := map[string]any{"type": "directory", "directory": directory, "name": name, "include": include, "exclude": exclude, "interval_seconds": int64(every / time.Second)}
+			if path != "" {
+				body["path"] = path
+			}
+			if repository != "" {
+				body["type"], body["repository"], body["branch"] = "git", repository, branch
+				delete(body, "directory")
+			}
+			if access != "" {
+				rules, err := os.ReadFile(access)
+				if err != nil {
+					return err
+				}
+				if !json.Valid(rules) {
+					return fmt.Errorf("%s is no JSON", access)
+				}
+				body["access"] = json.RawMessage(rules)
+			}
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			if store == "" {
+				if store, err = c.CreateVectorStore(cmd.Context(), cmp.Or(name, directory, repository)); err != nil {
+					return err
+				}
+			}
+			made, err := c.CreateSource(cmd.Context(), store, body)
+			if err != nil {
+				return err
+			}
+			return a.object(made.Raw, func(w io.Writer) { fmt.Fprintf(w, "%s keeps %s up to date\n", made.ID, made.StoreID) })
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&store, "store", "", "the vector store; without it a new one is made")
+	f.StringVar(&name, "name", "", "what people call it")
+	f.StringVar(&directory, "directory", "", "a name of sources.directories in the server's configuration")
+	f.StringVar(&repository, "repository", "", "or one of its sources.repositories")
+	f.StringVar(&branch, "branch", "", "of the repository; else its own")
+	f.StringVar(&path, "path", "", "the part of it that is read")
+	f.StringArrayVar(&include, "include", nil, "pattern of paths that are read (else all); may be repeated")
+	f.StringArrayVar(&exclude, "exclude", nil, "pattern of paths that are not; may be repeated")
+	f.DurationVar(&every, "every", 0, "time between two synchronisations, 1m at least; without it, only when asked for")
+	f.StringVar(&access, "access", "", "file with the rules of access, a JSON list")
+	c.MarkFlagsOneRequired("directory", "repository")
+	c.MarkFlagsMutuallyExclusive("directory", "repository")
+	return c
+}
+
+func sourceHeader() []string {
+	return []string{"SOURCE", "NAME", "OF", "STATUS", "ADDED", "CHANGED", "REMOVED", "UNCHANGED", "FAILED", "SYNCED"}
+}
+
+func sourceRow(s client.Source) []string {
+	of := s.Type + ":" + strings.TrimSuffix(s.Directory+s.Repo+"/"+s.Path, "/")
+	if s.Branch != "" {
+		of += "@" + s.Branch
+	}
+	row := []string{s.ID, printable(orDash(s.Name)), printable(of), s.Status}
+	if s.Sync == nil {
+		row = append(row, "-", "-", "-", "-", "-")
+	} else {
+		d := s.Sync.Documents
+		for _, n := range []int{d.Added, d.Changed, d.Removed, d.Unchanged, d.Failed} {
+			row = append(row, fmt.Sprint(n))
+		}
+	}
+	if s.Synced == nil {
+		return append(row, "-")
+	}
+	return append(row, ago(*s.Synced, time.Now())+" ago")
+}
+
+func (a *app) sourcesList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list STORE", Short: "List the sources of a vector store", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			all, err := c.Sources(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			rows, raw := [][]string{}, []json.RawMessage{}
+			for _, s := range all {
+				rows, raw = append(rows, sourceRow(s)), append(raw, s.Raw)
+			}
+			return a.table(raw, "No sources. Make one: stead sources create --store "+args[0]+" --directory NAME", sourceHeader(), rows)
+		},
+	}
+}
+
+// showSource shows a source with what could not be taken in.
+func (a *app) showSource(s client.Source) error {
+	return a.object(s.Raw, func(w io.Writer) {
+		writeTable(w, "", sourceHeader(), [][]string{sourceRow(s)})
+		if s.Error != nil {
+			fmt.Fprintf(w, "\n%s: %s\n", s.Error.Code, printable(s.Error.Message))
+		}
+		if s.Sync == nil {
+			return
+		}
+		fmt.Fprintf(w, "\n%d documents were read, %s\n", s.Sync.Read.Documents, byteSize(s.Sync.Read.Bytes))
+		for _, f := range s.Sync.Failures {
+			fmt.Fprintf(w, "  %s  %s: %s\n", printable(f.Path), f.Code, printable(f.Message))
+		}
+	})
+}
+
+func (a *app) sourcesShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show STORE SOURCE", Short: "Show a source, with what its last synchronisation did", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			s, err := c.Source(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return a.showSource(s)
+		},
+	}
+}
+
+func (a *app) sourcesSync() *cobra.Command {
+	var wait bool
+	c := &cobra.Command{
+		Use: "sync STORE SOURCE", Short: "Synchronise a source now", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			before, err := c.Source(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			number := int64(1) // the one that follows those that were begun
+			if before.Sync != nil {
+				number = before.Sync.Number + 1
+			}
+			s, err := c.SyncSource(cmd.Context(), args[0], args[1])
+			for err == nil && wait && (s.Sync == nil || s.Sync.Number < number || s.Status == "syncing") {
+				select {
+				case <-cmd.Context().Done():
+					return cmd.Context().Err()
+				case <-time.After(syncPoll):
+				}
+				s, err = c.Source(cmd.Context(), args[0], args[1])
+			}
+			if err != nil {
+				return err
+			}
+			return a.showSource(s)
+		},
+	}
+	c.Flags().BoolVar(&wait, "wait", false, "until it has ended")
+	return c
+}
+
+func (a *app) sourcesSearch() *cobra.Command {
+	var limit int
+	c := &cobra.Command{
+		Use: "search STORE TEXT", Short: "Find passages of a vector store, with where they stand", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			found, err := c.SearchVectorStore(cmd.Context(), args[0], map[string]any{"query": args[1], "max_num_results": limit})
+			if err != nil {
+				return err
+			}
+			rows, raw := [][]string{}, []json.RawMessage{}
+			for _, p := range found {
+				text := ""
+				for _, part := range p.Content {
+					text += part.Text
+				}
+				rows, raw = append(rows, []string{fmt.Sprintf("%.2f", p.Score), printable(cited(p)), oneLine(printable(text), maxPassageLine)}), append(raw, p.Raw)
+			}
+			return a.table(raw, "Nothing was found.", []string{"SCORE", "WHERE", "TEXT"}, rows)
+		},
+	}
+	c.Flags().IntVar(&limit, "limit", 10, "most passages")
+	return c
+}
+
+// cited says where a passage stands.
+func cited(p client.Passage) string {
+	at := p.Filename
+	if p.Source != nil {
+		at = p.Source.URI
+	}
+	if p.Passage == nil {
+		return at
+	}
+	switch lines := p.Passage.Lines; {
+	case p.Passage.Page > 0:
+		at += fmt.Sprintf("#page=%d", p.Passage.Page)
+	case len(lines) == 2:
+		at += fmt.Sprintf("#L%d-L%d", lines[0], lines[1])
+	}
+	return at
+}
+
+func (a *app) sourcesDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete STORE SOURCE", Short: "Delete a source with its documents", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			if err := c.DeleteSource(cmd.Context(), args[0], args[1]); err != nil {
+				return err
+			}
+			return a.object(map[string]any{"id": args[1], "deleted": true}, func(w io.Writer) { fmt.Fprintln(w, args[1], "and its documents are deleted") })
+		},
+	}
+}

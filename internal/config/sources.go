@@ -1,0 +1,101 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// MaxSourceDirectories is the most directories, and the most repositories, that sources may name.
+const MaxSourceDirectories = 256
+
+// Sources is what sources of vector stores may read of this machine.
+type Sources struct {
+	Directories  []SourceDirectory  `yaml:"directories"`
+	Repositories []SourceRepository `yaml:"repositories"`
+}
+
+// SourceRepository is a Git repository that sources may name: a directory that every node has under the same path, or an https URL.
+type SourceRepository struct {
+	Name     string   `yaml:"name"`
+	Path     string   `yaml:"path"`
+	URL      string   `yaml:"url"`
+	Token    string   `yaml:"token"`    // for URL
+	Projects []string `yaml:"projects"` // none: all
+}
+
+// SourceDirectory is a directory that sources may name. Every node has it under the same path.
+type SourceDirectory struct {
+	Name     string   `yaml:"name"`
+	Path     string   `yaml:"path"`
+	Projects []string `yaml:"projects"` // none: all
+}
+
+var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+func (c *Config) checkSources() error {
+	if n := len(c.Sources.Directories); n > MaxSourceDirectories {
+		return invalid("sources.directories", "Remove some.", "%d directories are more than the limit of %d", n, MaxSourceDirectories)
+	}
+	data, err := filepath.Abs(c.Data)
+	if err != nil {
+		return invalid("data", "Give an absolute path.", "data can't be found: %s", err)
+	}
+	seen := map[string]bool{}
+	for i, d := range c.Sources.Directories {
+		at := fmt.Sprintf("sources.directories[%d]", i)
+		switch {
+		case !sourceName.MatchString(d.Name):
+			return invalid(at+".name", "Lower-case letters, digits, dots, dashes and underscores, 64 at most.", "%s.name %.80q is no name", at, d.Name)
+		case seen[d.Name]:
+			return invalid(at+".name", "Give each directory a name of its own.", "%s.name %q is there twice", at, d.Name)
+		case !filepath.IsAbs(d.Path):
+			return invalid(at+".path", "Begin it at the root.", "%s.path %.80q is no absolute path", at, d.Path)
+		case within(real(d.Path), real(data)) || within(real(data), real(d.Path)):
+			return invalid(at+".path", "Keep documents and the server's data apart.", "%s.path %.80q and data, %.80q, lie inside of each other", at, d.Path, data)
+		}
+		seen[d.Name] = true
+	}
+	return c.checkRepositories()
+}
+
+func (c *Config) checkRepositories() error {
+	if n := len(c.Sources.Repositories); n > MaxSourceDirectories {
+		return invalid("sources.repositories", "Remove some.", "%d repositories are more than the limit of %d", n, MaxSourceDirectories)
+	}
+	seen := map[string]bool{}
+	for i, r := range c.Sources.Repositories {
+		at := fmt.Sprintf("sources.repositories[%d]", i)
+		u, err := url.Parse(r.URL)
+		switch {
+		case !sourceName.MatchString(r.Name):
+			return invalid(at+".name", "Lower-case letters, digits, dots, dashes and underscores, 64 at most.", "%s.name %.80q is no name", at, r.Name)
+		case seen[r.Name]:
+			return invalid(at+".name", "Give each repository a name of its own.", "%s.name %q is there twice", at, r.Name)
+		case (r.Path == "") == (r.URL == ""):
+			return invalid(at, "A path on this machine, or an https URL.", "%s has one of path and url", at)
+		case r.Path != "" && (!filepath.IsAbs(r.Path) || r.Token != ""):
+			return invalid(at+".path", "Begin it at the root; token is for a URL.", "%s.path %.80q is no absolute path, or has a token", at, r.Path)
+		case r.URL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil):
+			return invalid(at+".url", "https://HOST/PATH; a secret is written in token.", "%s.url is no https URL without a user", at)
+		}
+		seen[r.Name] = true
+	}
+	return nil
+}
+
+// real is a path without links, as far as it is there.
+func real(name string) string {
+	if found, err := filepath.EvalSymlinks(name); err == nil {
+		return found
+	}
+	return filepath.Clean(name)
+}
+
+// within reports whether a path is a directory, or lies in it.
+func within(name, dir string) bool {
+	rel, err := filepath.Rel(dir, name)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}

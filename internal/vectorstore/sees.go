@@ -1,0 +1,65 @@
+package vectorstore
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Readers are who may read a document: whoever one of the lists names. The zero Readers let everybody.
+type Readers struct {
+	Principals []string `json:"principals,omitempty"` // "user:ada", "service:ci"
+	Roles      []string `json:"roles,omitempty"`
+}
+
+func (r Readers) allow(p stead.Principal) bool {
+	return len(r.Principals)+len(r.Roles) == 0 ||
+		slices.Contains(r.Principals, string(p.Kind)+":"+p.ID) || p.Role != "" && slices.Contains(r.Roles, string(p.Role))
+}
+
+// sight is what of a store's documents somebody sees: policies are asked once for all of the same source and labels. It is of
+// one request. Uploaded files are there for whoever may read the store.
+type sight struct {
+	ctx   context.Context
+	s     *Service
+	ask   policy.Request
+	known map[string]bool // source and labels → they may be read
+	err   error           // no decision could be made, of something: nothing is to be answered
+}
+
+func (s *Service) sight(ctx context.Context, p stead.Principal, store string) *sight {
+	return &sight{ctx: ctx, s: s, ask: s.within.Request(p, policy.VectorStoreFileRead, store), known: map[string]bool{}}
+}
+
+// sees reports whether a file is there for whoever asks.
+func (v *sight) sees(f File) bool {
+	o := f.Origin
+	if o == nil {
+		return true
+	}
+	for _, r := range o.Readers {
+		if !r.allow(v.ask.Principal) {
+			return false
+		}
+	}
+	if v.err != nil {
+		return false
+	}
+	key := strings.Join(append([]string{o.Source}, o.Labels...), "\x00")
+	allowed, ok := v.known[key]
+	if !ok {
+		ask := v.ask
+		ask.Document = &policy.Document{Source: o.Source, Kind: o.Kind, Labels: o.Labels}
+		d, err := v.s.cfg.Policy.Decide(v.ctx, ask)
+		if err != nil {
+			v.err = stead.Wrap(stead.KindUnavailable, err, "%s was not decided: try again", ask.Effect)
+			return false
+		}
+		allowed = d.Allow
+		v.known[key] = allowed
+	}
+	return allowed
+}
