@@ -44,6 +44,9 @@ func (c *toolCall) mounted(ctx context.Context, found tool.Tool) (tool.Result, *
 		return result, nil, err
 	}
 	before := c.bring(ctx)
+	if err := c.shows(ctx, before); err != nil {
+		return tool.Result{}, nil, &tool.NotSentError{Err: err}
+	}
 	result, err := found.Call(ctx, c.call)
 	if err != nil {
 		return result, nil, err // the environment is gone; what was written is taken back when it is there again
@@ -53,6 +56,24 @@ func (c *toolCall) mounted(ctx context.Context, found tool.Tool) (tool.Result, *
 		result.Content = append(result.Content, stead.TextContent(stead.ContentInputText, told)...)
 	}
 	return result, all, nil
+}
+
+// shows journals what the files label, unless the session is labelled so already: what the command does is decided with that, whether
+// or not it has an outcome.
+func (c *toolCall) shows(ctx context.Context, m *session.Mounted) error {
+	with := stead.Labels{session.LabelUntrusted: {session.SourceMemory}}
+	if len(m.Labels) > 0 {
+		with[session.LabelMemory] = m.Labels
+	}
+	for key, values := range with {
+		for _, value := range values {
+			if !c.call.Labels.Has(key, value) && (key != session.LabelUntrusted || !c.call.Labels.Has(key, session.SourceOther)) {
+				c.call.Labels = c.call.Labels.And(with)
+				return c.a.note(ctx, session.KindMemoryMounted, session.MemoryMounted{CallID: c.id, Labels: m.Labels})
+			}
+		}
+	}
+	return nil
 }
 
 func (c *toolCall) bring(ctx context.Context) *session.Mounted {

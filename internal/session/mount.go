@@ -46,6 +46,18 @@ type Mounted struct {
 	Labels    []string `json:"labels,omitempty"`    // of all that is shown: they become the session's, as those of a recall
 }
 
+// KindMemoryMounted says that files of memory stores are there for a command that is about to run, and for what code in it does: what
+// follows is labelled as they are, and not only what follows the command's outcome.
+const KindMemoryMounted = "memory.mounted"
+
+// MemoryMounted is its payload.
+type MemoryMounted struct {
+	CallID string   `json:"call_id"`
+	Labels []string `json:"labels,omitempty"` // as Mounted.Labels
+}
+
+func (v *View) memoryMounted(_ stead.Event, p MemoryMounted) { v.shown(&Mounted{Labels: p.Labels}) }
+
 // shown takes in what the model may have read in files.
 func (v *View) shown(m *Mounted) {
 	if m != nil && len(m.Labels) > 0 {

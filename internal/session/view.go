@@ -206,6 +206,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.keeping)
 	case KindMemoryKept:
 		return fold(e, v.kept)
+	case KindMemoryMounted:
+		return fold(e, v.memoryMounted)
 	case KindMemoryRecalled:
 		return fold(e, v.memoryRecalled)
 	case KindToolsListed:
