@@ -54,6 +54,8 @@ type Call struct {
 	Approved []stead.Principal `json:"approved,omitempty"`
 	// Delegated is who the next approval was handed to; nil: nobody by name.
 	Delegated *Delegation `json:"delegated,omitempty"`
+	// Moved: since it was approved and begun, its server is another one.
+	Moved bool `json:"moved,omitempty"`
 	// Lapsed: nobody answered in time, and policies said that it is made then. They are asked again.
 	Lapsed bool `json:"lapsed,omitempty"`
 	// Request is the question that the application answered before the call's turn; "": there was none.
@@ -254,7 +256,7 @@ func (v *View) outcome(e stead.Event, p OutcomeResult) {
 		v.heard(c.source())
 		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
 	case DecisionNotHappened:
-		c.State, c.RetryAt = CallReady, 0
+		v.Turn.again(e, c, 0)
 	default:
 		v.Turn.finish(c, stead.ItemIncomplete, nil, toldGaveUp)
 	}
@@ -306,7 +308,7 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 	tries := c.Attempts < stead.MaxToolAttempts
 	switch {
 	case !p.Sent && tries, c.Tool.repeatable() && tries:
-		c.State, c.RetryAt = CallReady, p.RetryAt
+		v.Turn.again(e, c, p.RetryAt)
 	case !p.Sent, c.Tool.Effect == tool.Pure:
 		v.Turn.finish(c, stead.ItemFailed, nil, "The tool could not be reached: "+p.Reason)
 	default:
@@ -348,7 +350,7 @@ func (v *View) recovered(e stead.Event, p RunnerRecovered) {
 		}
 		c.Hold = nil
 		if c.Tool.repeatable() {
-			c.State, c.RetryAt = CallReady, 0
+			t.again(e, c, 0)
 		} else {
 			c.State = CallUnknown
 			t.ask(e, c)

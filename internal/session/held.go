@@ -98,11 +98,11 @@ func (v *View) toolLapsed(_ stead.Event, p ToolLapsed) {
 	}
 }
 
-// Digest is that of what whoever answers is shown: which question it is, and what would be done. SHA-256 in hex.
+// Digest is that of what whoever answers is shown: which question it is, what would be done, and where. SHA-256 in hex.
 func (v *View) Digest(c *Call) string {
-	sum := sha256.Sum256(mustJSON([]string{
+	sum := sha256.Sum256(mustJSON(append([]string{
 		c.RequestID(v.Key.Session), string(policy.ToolCall), c.resource(), string(c.Tool.Effect), string(c.Args()),
-	}))
+	}, v.destination(c)...)))
 	return hex.EncodeToString(sum[:])
 }
 

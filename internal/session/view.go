@@ -249,7 +249,7 @@ func (v *View) created(e stead.Event, p Created) {
 	}
 }
 
-func (v *View) updated(_ stead.Event, p Updated) {
+func (v *View) updated(e stead.Event, p Updated) {
 	c := &v.Created
 	if p.Metadata != nil {
 		c.Metadata = maps.Clone(*p.Metadata)
@@ -267,7 +267,7 @@ func (v *View) updated(_ stead.Event, p Updated) {
 		c.Agent.Spec.ServiceTier = *p.ServiceTier
 	}
 	if p.Tools != nil {
-		c.Agent.Spec.Tools = *p.Tools
+		v.redefine(e, *p.Tools)
 	}
 	if p.SpendLimitCents != nil {
 		c.SpendLimitCents = p.SpendLimitCents
