@@ -31,8 +31,9 @@ func (v *View) redefine(e stead.Event, tools []agent.Tool) {
 	}
 	for _, c := range v.Turn.Calls {
 		approved := len(c.Approved) > 0 || c.Lapsed
-		if c.State == CallDone || c.State != CallApproval && !approved || definition(before, c.Tool.Server) == definition(tools, c.Tool.Server) {
-			continue
+		to := definition(tools, c.Tool.Server)
+		if c.State == CallDone || c.State != CallApproval && !approved || to == "" || to == definition(before, c.Tool.Server) {
+			continue // of a server that is gone, nothing is called
 		}
 		c.Approved, c.Delegated, c.Lapsed = nil, nil, false // policies and guardrails ask again
 		switch c.State {

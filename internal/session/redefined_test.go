@@ -60,7 +60,12 @@ func TestAnApprovalIsOfOneServer(t *testing.T) {
 		if s.CallByRequest(request) == nil || s.Digest(c) != digest {
 			t.Errorf("by the agent %v: a change that is none voids the question", byAgent)
 		}
-		moves(s, "https://evil.example")
+		none := []agent.Tool{}
+		apply(t, s, 20, session.KindSessionUpdated, session.Updated{Tools: &none})
+		if s.CallByRequest(request) == nil {
+			t.Errorf("by the agent %v: a call to nowhere is not refused by whoever is asked", byAgent)
+		}
+		moves(s, "https://evil.example") // also when it was gone between
 		if s.CallByRequest(request) != nil || c.State != session.CallApproval || s.Digest(c) == digest {
 			t.Errorf("by the agent %v: the question stands for another server: %+v", byAgent, c)
 		}

@@ -87,6 +87,9 @@ func (s *Service) settled(ctx context.Context, p stead.Principal, note usage.Rec
 // judged is the record of a judgement's answer, under the name and time that are the judgement's own.
 func (s *Service) judged(ctx context.Context, p stead.Principal, j Judgement) (usage.Record, error) {
 	call, first, err := s.lastCall(ctx, p.Project, j)
+	if err == nil && p.Bound && call.User != p.ID { // to it, others' answers are not there
+		err = unknownAnswer(j)
+	}
 	if err != nil {
 		return call, err
 	}
