@@ -335,7 +335,9 @@ func (h *house) routes() map[string][]string {
 				Ref string `json:"$ref"`
 			}
 		}
-		Components struct{ Parameters map[string]struct{ Name, In string } }
+		Components struct {
+			Parameters map[string]struct{ Name, In string }
+		}
 	}
 	h.get("", "GET", "/openapi.json", "", &doc)
 	out := map[string][]string{}

@@ -36,7 +36,9 @@ func TestLabelsOfMountedFiles(t *testing.T) {
 			}
 			mem := agent.Tool{Type: agent.ToolMemory, ServerLabel: agent.ToolMemory, MemoryStores: []agent.MemoryStore{{ID: "memstore_1", Path: "memory/team"}}}
 			id := n.compute("go", enabled(), mcpServer(), mem)
-			s := n.until(id, func(s session.Session) bool { return s.Status == session.StatusIdle || s.Status == session.StatusRequiresAction })
+			s := n.until(id, func(s session.Session) bool {
+				return s.Status == session.StatusIdle || s.Status == session.StatusRequiresAction
+			})
 			launched := 0
 			g.mu.Lock()
 			for _, r := range g.asked {
