@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ var nounOf = []struct{ path, noun string }{
 	{"/v1/responses/{id}", "response"}, {"/v1/conversations/{id}/items/{item}", "conversation item"}, {"/v1/conversations/{id}", "conversation"}, {"/v1/approvals/{id}", "approval"},
 	{"/v1/files/{id}", "file"}, {"/v1/skills/{id}/versions/{version}", "version"}, {"/v1/skills/{id}", "skill"}, {"/v1/api_keys/{id}", "key"}, {"/v1/budgets/{id}", "budget"},
 	{"/v1/kill_switches/{id}", "kill switch"}, {"/v1/erasures/{id}", "erasure"}, {"/v1/policy_sets/{id}/versions/{version}", "version"}, {"/v1/policy_sets/{id}", "policy set"},
+	{"/v1/semantic_models/{id}/versions/{version}", "version"}, {"/v1/semantic_models/{id}", "semantic model"},
 	{"/v1/memory_stores/{id}/memories/{memory}", "memory"}, {"/v1/memory_stores/{id}", "memory store"}, {"/v1/vaults/{id}/credentials/{credential}", "credential"}, {"/v1/vaults/{id}", "vault"},
 	{"/v1/vector_stores/{id}/files/{file}", "attached file"}, {"/v1/vector_stores/{id}/file_batches/{batch}", "batch"}, {"/v1/vector_stores/{id}", "vector store"},
 }
@@ -153,6 +155,7 @@ func (h *house) town(key, name string) *town {
 	mk("kill switch", "/v1/kill_switches", `{"scope":"agent","of":"agent_nobody","reason":"`+name+`"}`)
 	mk("erasure", "/v1/erasures", `{"user":"nobody-of-`+name+`"}`)
 	mk("policy set", "/v1/policy_sets", `{"name":"`+name+`","mode":"shadow","text":"permit(principal, action, resource);"}`)
+	mk("semantic model", "/v1/semantic_models", `{"text":`+strconv.Quote(strings.Replace(accessModel, "name: things", "name: "+name, 1))+`}`)
 	mk("vault", "/v1/vaults", `{"name":"`+name+`"}`)
 	mk("credential", "/v1/vaults/"+ids["vault"]+"/credentials", `{"name":"c","auth":{"type":"static_bearer","token":"a-token-of-`+name+`","mcp_server_url":"https://mcp.example"}}`)
 	mk("memory store", "/v1/memory_stores", `{"name":"`+name+`"}`)
