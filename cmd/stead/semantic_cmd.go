@@ -23,7 +23,7 @@ func (a *app) semanticCmd() *cobra.Command {
 }
 
 func (a *app) semanticCheck() *cobra.Command {
-	var file string
+	var settings string
 	c := &cobra.Command{
 		Use: "check FILE…", Short: "Check semantic models", Args: cobra.MinimumNArgs(1),
 		Long: "Check reads semantic models (docs/semantic.md) and ends with 1 when one is wrong, with its line. No database is asked,\nunless --config names them: then each entity's columns must be there, and no two rows may have one key.",
@@ -34,8 +34,8 @@ func (a *app) semanticCheck() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if file != "" {
-					if err := a.probe(cmd.Context(), file, m); err != nil {
+				if settings != "" {
+					if err := a.probe(cmd.Context(), settings, m); err != nil {
 						return err
 					}
 				}
@@ -48,7 +48,7 @@ func (a *app) semanticCheck() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&file, "config", "", "configuration with the databases, to check what is in them")
+	c.Flags().StringVar(&settings, "config", "", "configuration with the databases, to check what is in them")
 	return c
 }
 
