@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 	"strings"
@@ -99,10 +100,12 @@ func NewGrouping(names []string) (*Grouping, error) {
 // Add adds a record; KindTooLarge above MaxGroups.
 func (g *Grouping) Add(r *Record) error {
 	values := make([]string, len(g.of))
+	var long []byte
 	for i, of := range g.of {
 		values[i] = of(r)
+		long = append(binary.AppendUvarint(long, uint64(len(values[i]))), values[i]...) // a value may hold anything
 	}
-	key := strings.Join(values, "\x00")
+	key := string(long)
 	row := g.groups[key]
 	if row == nil {
 		if len(g.groups) == MaxGroups {

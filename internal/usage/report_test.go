@@ -35,3 +35,21 @@ func TestARecordThatCannotBeIsOneRowsProblem(t *testing.T) {
 		t.Errorf("totals differ with the order: %+v", totals)
 	}
 }
+
+// A name may hold any byte: two pairs of names that are alike when they are joined are two rows.
+func TestNamesOfAReportAreNotJoined(t *testing.T) {
+	g, err := usage.NewGrouping([]string{"provider", "model"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][2]string{{"a\x00b", "c"}, {"a", "b\x00c"}} {
+		r := call(names[0], 1, 1)
+		r.Model = names[1]
+		if err := g.Add(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows := g.Report().Rows; len(rows) != 2 {
+		t.Errorf("%d rows: %+v", len(rows), rows)
+	}
+}
