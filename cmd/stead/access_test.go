@@ -248,49 +248,18 @@ func (h *house) get(key, method, path, body string, out any) {
 	}
 }
 
-// things makes one of each noun in project one and returns the ids for a path's {id}.
-func (h *house) things() func(path string) string {
-	o := h.keys["O"]
-	id := func(method, path, body string) string {
-		var made struct{ ID string }
-		h.get(o, method, path, body, &made)
-		return made.ID
-	}
-	session := id("POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`)
-	ids := []struct{ under, id string }{
-		{"/v1/agents/sessions/", session},
-		{"/v1/agents/environments/templates/", id("POST", "/v1/agents/environments/templates", `{"name":"t"}`)},
-		{"/v1/agents/environments/", "env_" + strings.TrimPrefix(session, "sess_")},
-		{"/v1/agents/", id("POST", "/v1/agents", `{"model":"sim"}`)},
-		{"/v1/responses/", id("POST", "/v1/responses", `{"model":"sim","input":"hi","background":true}`)},
-		{"/v1/conversations/", id("POST", "/v1/conversations", `{}`)},
-		{"/v1/files/", id("POST", "/v1/files", "form")},
-		{"/v1/skills/", id("POST", "/v1/skills", "form")},
-		{"/v1/api_keys/", id("POST", "/v1/api_keys", `{"role":"agent"}`)},
-		{"/v1/models/", "sim"},
-		{"/v1/vector_stores/", id("POST", "/v1/vector_stores", `{"name":"v"}`)},
-		{"/v1/memory_stores/", id("POST", "/v1/memory_stores", `{"name":"m"}`)},
-		{"/v1/vaults/", id("POST", "/v1/vaults", `{"name":"v"}`)},
-		{"/v1/approvals/", h.request()},
-		{"/v1/semantic_models/", id("POST", "/v1/semantic_models", `{"text":`+strconv.Quote(accessModel)+`}`)},
-		{"/v1/policy_sets/", id("POST", "/v1/policy_sets", `{"name":"p","mode":"shadow","text":"permit(principal, action, resource);"}`)},
-	}
-	for range 200 { // the response has ended, so that nothing about it is in progress
-		var r struct{ Status string }
-		h.get(o, "GET", "/v1/responses/"+ids[4].id, "", &r)
-		if r.Status == "completed" {
-			break
+// things makes one of each noun in project one, and returns how they stand in paths, and their ids.
+func (h *house) things() (find func(pattern string) string, ids map[string]string) {
+	ids = h.town(h.keys["O"], "mirrorone").ids
+	return func(pattern string) string {
+		if strings.HasPrefix(pattern, "/v1/models/{id}") {
+			return strings.Replace(pattern, "{id}", "sim", 1)
 		}
-	}
-	return func(path string) string {
-		for _, x := range ids {
-			if strings.HasPrefix(path, x.under+"{id}") {
-				path = strings.Replace(path, "{id}", x.id, 1)
-			}
+		if strings.Contains(pattern, "{issuer}") {
+			return strings.Replace(pattern, "{issuer}", "nobody", 1)
 		}
-		tail := strings.TrimPrefix(session, "sess_")
-		return strings.NewReplacer("{turn}", "turn_"+tail+"_2", "{part}", "part_1", "{item}", "msg_"+tail+"_2_0", "{version}", "1", "{token}", "stok_0", "{memory}", "mem_00000000000000000000000000000000", "{credential}", "cred_00000000000000000000000000000000").Replace(path)
-	}
+		return filled(h.t, pattern, func(_ int, noun string) string { return ids[noun] })
+	}, ids
 }
 
 // request makes a session that asks for an approval, and returns the question's id.
@@ -307,6 +276,18 @@ func (h *house) request() string {
 	}
 	h.t.Fatal("nobody is asked")
 	return ""
+}
+
+// neverDone are the routes that can't succeed here.
+var neverDone = []string{
+	"GET /v1/agents/environments/{id}/files/content", "GET /v1/routes", "GET /v1/usage/statement", // what they are asked about is in the query
+	"GET /v1/agents/sessions/{id}/artifacts/{part}", "GET /v1/agents/sessions/{id}/artifacts/{part}/content", "DELETE /v1/agents/sessions/{id}/artifacts/{part}", // the session has none
+	"GET /v1/agents/sessions/{id}/subagents/{part}", "GET /v1/agents/sessions/{id}/subagents/{part}/items", "GET /v1/agents/sessions/{id}/subagents/{part}/turns", // nor has any
+	"GET /v1/agents/sessions/{id}/subagents/{part}/turns/{turn}", "GET /v1/agents/sessions/{id}/subagents/{part}/turns/{turn}/items",
+	"POST /v1/semantic_models/query",            // its database has no such table
+	"POST /v1/agents/sessions/import",           // of no file
+	"POST /v1/responses/{id}/cancel",            // it is not one of the background
+	"DELETE /v1/skills/{id}/versions/{version}", // its only one
 }
 
 func TestEveryRouteAndRole(t *testing.T) {
@@ -333,7 +314,8 @@ func TestEveryRouteAndRole(t *testing.T) {
 		}
 		return strings.Compare(a, b)
 	})
-	find := h.things()
+	find, ids := h.things()
+	named := strings.NewReplacer("file_x", ids["file"], "SESSION", ids["session"], "turn_x", ids["turn"])
 	for _, call := range calls {
 		row, ok := table[call]
 		if !ok {
@@ -341,7 +323,8 @@ func TestEveryRouteAndRole(t *testing.T) {
 			continue
 		}
 		method, pattern, _ := strings.Cut(call, " ")
-		path := find(pattern)
+		path, succeeded := find(pattern), ""
+		row.body = named.Replace(row.body)
 		roles := []string{"U", "A", "G", "P", "D", "O"}
 		// Who may not comes first: the others use up what there is.
 		slices.SortStableFunc(roles, func(a, b string) int {
@@ -349,10 +332,16 @@ func TestEveryRouteAndRole(t *testing.T) {
 		})
 		for _, role := range roles {
 			status, body := h.call(h.keys[role], method, path, row.body)
+			if status/100 == 2 {
+				succeeded += role
+			}
 			allowed := row.roles == nobody || strings.Contains(row.roles, role)
 			if refused := status == http.StatusForbidden; refused == allowed || status == http.StatusUnauthorized && row.roles != nobody || status >= 500 && status != http.StatusNotImplemented {
 				t.Errorf("%s by %s: %d %.200s", call, role, status, body)
 			}
+		}
+		if succeeded == "" && !strings.Contains(row.roles, nobody) && !slices.Contains(neverDone, call) {
+			t.Errorf("%s succeeds for nobody, not for an owner: that proves nothing", call)
 		}
 		// Nobody gets in without a key, and to the other project there is nothing here.
 		if status, body := h.call("", method, path, row.body); (status == http.StatusUnauthorized) == (row.roles == nobody) && status != http.StatusUnauthorized {

@@ -22,7 +22,7 @@ func TestEveryChangeCanWait(t *testing.T) {
 	h := openHouseWith(t, "policies:\n  inline: |\n    @approval(\"owner\") forbid(principal == User::\"ada\", action in ["+strings.Join(heads, ", ")+"], resource);\n")
 	var made struct{ Secret string }
 	h.get(h.root, "POST", "/v1/api_keys", `{"role":"owner","project":"one","principal":{"kind":"user","id":"ada"}}`, &made)
-	find := h.things()
+	find, _ := h.things()
 	streamed := []string{"POST /v1/files", "POST /v1/skills", "POST /v1/skills/{id}/versions", "POST /v1/agents/sessions/import"}
 	free := []string{
 		"POST /v1/approvals/{id}", "POST /v1/kill_switches", "DELETE /v1/kill_switches/{id}", // answers and stops

@@ -114,7 +114,7 @@ func (h *house) first(key, path, field string) string {
 // town makes a project's data by its owner's key; name stands in its texts.
 func (h *house) town(key, name string) *town {
 	h.t.Helper()
-	ids := map[string]string{"subagent": "part_1", "version": "1", "principal": "user:" + name + "-user", "label": "of=" + name, "user": name + "-user", "project": map[string]string{"mirrorone": "one", "mirrortwo": "two"}[name]}
+	ids := map[string]string{"subagent": "part_1", "artifact": "part_1", "version": "1", "principal": "user:" + name + "-user", "label": "of=" + name, "user": name + "-user", "project": map[string]string{"mirrorone": "one", "mirrortwo": "two"}[name]}
 	mk := func(noun, path, body string) string {
 		ids[noun] = h.made(key, "POST", path, body)
 		return ids[noun]
@@ -155,7 +155,11 @@ func (h *house) town(key, name string) *town {
 	mk("kill switch", "/v1/kill_switches", `{"scope":"agent","of":"agent_nobody","reason":"`+name+`"}`)
 	mk("erasure", "/v1/erasures", `{"user":"nobody-of-`+name+`"}`)
 	mk("policy set", "/v1/policy_sets", `{"name":"`+name+`","mode":"shadow","text":"permit(principal, action, resource);"}`)
-	mk("semantic model", "/v1/semantic_models", `{"text":`+strconv.Quote(strings.Replace(accessModel, "name: things", "name: "+name, 1))+`}`)
+	things := accessModel // as the bodies of accessTable name it
+	if name != "mirrorone" {
+		things = strings.Replace(things, "name: things", "name: "+name, 1)
+	}
+	mk("semantic model", "/v1/semantic_models", `{"text":`+strconv.Quote(things)+`}`)
 	mk("vault", "/v1/vaults", `{"name":"`+name+`"}`)
 	mk("credential", "/v1/vaults/"+ids["vault"]+"/credentials", `{"name":"c","auth":{"type":"static_bearer","token":"a-token-of-`+name+`","mcp_server_url":"https://mcp.example"}}`)
 	mk("memory store", "/v1/memory_stores", `{"name":"`+name+`"}`)
