@@ -173,7 +173,7 @@ func openHouseWith(t *testing.T, more string) *house {
 		t.Fatal(err)
 	}
 	more += "semantic: {databases: [{name: books, driver: sqlite, dsn: " + strconv.Quote(empty) + ", uploads: {projects: [one, two], tables: [things]}}]}\n"
-	n := openConfigured(t, more+"auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nidentity: {trust_domain: acme.example, issuer: \"https://stead.acme.example\"}\n"+
+	n := openConfigured(t, more+"auth: {mode: keys}\nlimits: {drain_seconds: 1}\nsources: {directories: [{name: d, path: \""+t.TempDir()+"\", projects: [one, two]}]}\nenvironments: {driver: bare}\nidentity: {trust_domain: acme.example, issuer: \"https://stead.acme.example\"}\n"+
 		"providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
 	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
 	for _, role := range identity.Roles() {

@@ -36,7 +36,7 @@ var nounOf = []struct{ path, noun string }{
 	{"/v1/kill_switches/{id}", "kill switch"}, {"/v1/erasures/{id}", "erasure"}, {"/v1/policy_sets/{id}/versions/{version}", "version"}, {"/v1/policy_sets/{id}", "policy set"},
 	{"/v1/semantic_models/{id}/versions/{version}", "version"}, {"/v1/semantic_models/{id}", "semantic model"},
 	{"/v1/memory_stores/{id}/memories/{memory}", "memory"}, {"/v1/memory_stores/{id}", "memory store"}, {"/v1/vaults/{id}/credentials/{credential}", "credential"}, {"/v1/vaults/{id}", "vault"},
-	{"/v1/vector_stores/{id}/files/{file}", "attached file"}, {"/v1/vector_stores/{id}/file_batches/{batch}", "batch"}, {"/v1/vector_stores/{id}", "vector store"},
+	{"/v1/vector_stores/{id}/files/{file}", "attached file"}, {"/v1/vector_stores/{id}/file_batches/{batch}", "batch"}, {"/v1/vector_stores/{id}/sources/{source}", "source"}, {"/v1/vector_stores/{id}", "vector store"},
 }
 
 // ofNoProject are the routes with an id in the path that is of the server.
@@ -165,6 +165,7 @@ func (h *house) town(key, name string) *town {
 	mk("memory store", "/v1/memory_stores", `{"name":"`+name+`"}`)
 	mk("memory", "/v1/memory_stores/"+ids["memory store"]+"/memories", `{"content":"the mirror of `+name+`","source":{"session_id":"`+session+`","item_id":"`+ids["item"]+`"}}`)
 	mk("vector store", "/v1/vector_stores", `{"name":"`+name+`"}`)
+	mk("source", "/v1/vector_stores/"+ids["vector store"]+"/sources", `{"type":"directory","directory":"d"}`)
 	mk("attached file", "/v1/vector_stores/"+ids["vector store"]+"/files", `{"file_id":"`+ids["file"]+`"}`)
 	mk("batch", "/v1/vector_stores/"+ids["vector store"]+"/file_batches", `{"file_ids":["`+ids["file"]+`"]}`)
 	for range 2000 { // nothing moves by itself any more
