@@ -48,7 +48,7 @@ func openGate(t *testing.T, auth string) *gate {
 	cert, key := certificatetest.Write(t, g.ca.Server(t, "stead.example"), dir)
 	g.trustClients(g.clients)
 	certificatetest.Replace(t, g.trust, certificatetest.PEM(g.ca))
-	g.text = "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n" +
+	g.text = "auth: {mode: keys, browser_origins: [\"https://app.example.com\"]}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n" +
 		"tls: {certificate: " + cert + ", key: " + key + ", client_ca: " + g.caFile + ", client_auth: " + auth + "}\n"
 	certificatetest.Replace(t, g.yaml, []byte(g.text+certificateRulesText))
 	g.n = openAt(t, g.yaml, filepath.Join(t.TempDir(), "data"), io.Discard)
@@ -203,13 +203,14 @@ func TestWhoComesWithAClientCertificate(t *testing.T) {
 		t.Errorf("another project's: %d", status)
 	}
 	var tok madeToken
-	g.made(ada, "", "POST", "/v1/agents/sessions/"+s.ID+"/tokens", `{"scope":["read"],"expires_after_seconds":86400}`, &tok)
+	g.made(ada, "", "POST", "/v1/agents/sessions/"+s.ID+"/tokens", `{"scope":["read","write"],"expires_after_seconds":86400}`, &tok)
 	if tok.ExpiresAt > time.Now().Add(31*time.Minute).Unix() {
 		t.Errorf("the session token outlives the certificate that it was made with: %d", tok.ExpiresAt)
 	}
 	if status, body := g.get(plain, tok.Secret, "/v1/agents/sessions/"+s.ID+"/items"); status != 200 {
 		t.Errorf("with her session token: %d %s", status, body)
 	}
+	pagesDoNotActBy(g, ada, tok.Secret, s.ID)
 	g.reload(certificateRulesText + "  deny: [{spiffe_id: \"spiffe://acme.example/ada\"}]\n")
 	if status, body := g.get(plain, tok.Secret, "/v1/agents/sessions/"+s.ID+"/items"); status != 401 || !strings.Contains(body, "does not count any more") {
 		t.Errorf("with her session token, after her certificate was denied: %d %s", status, body)
@@ -219,6 +220,41 @@ func TestWhoComesWithAClientCertificate(t *testing.T) {
 	}
 	if status, body := g.get(ada, g.n.rootKey, "/v1/agents"); status != 401 {
 		t.Errorf("with a key on that connection: %d %s", status, body)
+	}
+}
+
+// pagesDoNotActBy: a browser adds its certificate to what any page sends. A page acts by the token that it sends, and by nothing
+// else, also one that is configured.
+func pagesDoNotActBy(g *gate, browser *http.Client, token, session string) {
+	g.t.Helper()
+	for what, c := range map[string]struct {
+		key, origin string
+		status      int
+	}{
+		"a page that is configured":    {"", "https://app.example.com", 403},
+		"another page":                 {"", "https://other.example.com", 403},
+		"with its token":               {token, "https://app.example.com", 202},
+		"another page that has one":    {token, "https://other.example.com", 403},
+		"with a token that is unknown": {"st-stead-0a-00ff", "https://app.example.com", 401},
+	} {
+		req, err := http.NewRequestWithContext(g.t.Context(), "POST", g.n.base+"/v1/agents/sessions/"+session+"/events",
+			strings.NewReader(`{"events":[{"type":"agent.session.input.message","input":"Say boo"}]}`))
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		req.Header = http.Header{"Origin": {c.origin}, "Sec-Fetch-Site": {"cross-site"}, "Content-Type": {"text/plain"}} // as fetch sends it without asking
+		if c.key != "" {
+			req.Header.Set("Authorization", "Bearer "+c.key)
+		}
+		res, err := browser.Do(req)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != c.status {
+			g.t.Errorf("%s: %d %s, want %d", what, res.StatusCode, body, c.status)
+		}
 	}
 }
 

@@ -21,12 +21,17 @@ func TestStreamsEndWithWhatOpenedThem(t *testing.T) {
 	for name, c := range map[string]struct {
 		until   time.Duration // 0: it does not expire
 		refused stead.Kind    // after revokedAfter; "": never
+		becomes func(*stead.Principal)
 		ends    time.Duration
 		code    string
 	}{
-		"revoked":           {0, stead.KindUnauthenticated, 60 * time.Second, "unauthenticated"},
-		"expired":           {expiresAfter, "", expiresAfter, "token_expired"},
-		"it is unavailable": {expiresAfter, stead.KindUnavailable, expiresAfter, "token_expired"},
+		"revoked":            {0, stead.KindUnauthenticated, nil, 60 * time.Second, "unauthenticated"},
+		"expired":            {expiresAfter, "", nil, expiresAfter, "token_expired"},
+		"it is unavailable":  {expiresAfter, stead.KindUnavailable, nil, expiresAfter, "token_expired"},
+		"of another project": {expiresAfter, "", func(p *stead.Principal) { p.Project = "another" }, 60 * time.Second, "token_expired"},
+		"of another role":    {expiresAfter, "", func(p *stead.Principal) { p.Role = identity.Agent }, 60 * time.Second, "token_expired"},
+		"somebody else":      {expiresAfter, "", func(p *stead.Principal) { p.ID = "eve" }, 60 * time.Second, "token_expired"},
+		"bound":              {expiresAfter, "", func(p *stead.Principal) { p.Bound = true }, 60 * time.Second, "token_expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -37,12 +42,18 @@ func TestStreamsEndWithWhatOpenedThem(t *testing.T) {
 					caller.Until = began.Add(c.until)
 				}
 				s := New(Config{Authenticate: func(*http.Request) (identity.Caller, error) {
-					if revoked.Load() {
+					switch {
+					case !revoked.Load():
+					case c.becomes != nil:
+						other := caller
+						c.becomes(&other.Principal)
+						return other, nil
+					default:
 						return identity.Caller{}, stead.Errorf(c.refused, "not now")
 					}
 					return caller, nil
 				}}).(*server)
-				if c.refused != "" {
+				if c.refused != "" || c.becomes != nil {
 					time.AfterFunc(revokedAfter, func() { revoked.Store(true) })
 				}
 				w := httptest.NewRecorder()

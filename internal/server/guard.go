@@ -22,7 +22,7 @@ func (s *server) guard(r *http.Request) error {
 		e.Hint = "Call it as 127.0.0.1 or localhost."
 		return e
 	}
-	if s.shared(r) {
+	if s.shared(r) && brings(r) {
 		return nil
 	}
 	if err := s.origin.Check(r); err != nil {
@@ -30,6 +30,10 @@ func (s *server) guard(r *http.Request) error {
 	}
 	return nil
 }
+
+// brings reports whether a page sends something of its own to be known by. Without, a browser's client certificate would count,
+// which comes with the requests of any page.
+func brings(r *http.Request) bool { return r.Header.Get("Authorization") != "" }
 
 // loopback reports whether a Host header names this machine in a way that no DNS server decides.
 func loopback(hostport string) bool {

@@ -38,12 +38,17 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 		if ok := preflight.StatusCode == http.StatusNoContent && preflight.Header.Get("Access-Control-Allow-Origin") == c.origin; ok != c.shared {
 			t.Errorf("%s: whether it may be called: %d %v", name, preflight.StatusCode, preflight.Header)
 		}
-		res, body := c.d.call(c.method, c.path, "{}", "Origin: "+c.origin, "Sec-Fetch-Site: cross-site", host)
+		const bearer = "Authorization: Bearer st-stead-1"
+		res, body := c.d.call(c.method, c.path, "{}", "Origin: "+c.origin, "Sec-Fetch-Site: cross-site", host, bearer)
 		if ok := res.Header.Get("Access-Control-Allow-Origin") == c.origin; ok != c.shared {
 			t.Errorf("%s: whether it may be read: %v", name, res.Header)
 		}
 		if refused := res.StatusCode == http.StatusForbidden; refused != (!c.shared && c.method != "GET") {
 			t.Errorf("%s: %d %.200s", name, res.StatusCode, body)
+		}
+		// What a browser adds by itself is not the page's: its client certificate.
+		if res, body := c.d.call(c.method, c.path, "{}", "Origin: "+c.origin, "Sec-Fetch-Site: cross-site", host); (res.StatusCode == http.StatusForbidden) != (c.method != "GET") {
+			t.Errorf("%s, without a token: %d %.200s", name, res.StatusCode, body)
 		}
 		if len(res.Header.Values("Access-Control-Allow-Credentials")) > 0 {
 			t.Errorf("%s: cookies count", name)

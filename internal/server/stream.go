@@ -157,11 +157,15 @@ func overdue() error {
 	return e
 }
 
-// stillKnown refuses who would not be let in any more: a key or token that was revoked. One that can't be looked at just
-// now counts on.
+// stillKnown refuses who would not be let in any more: a key or token that was revoked. Who is somebody else by now, in another
+// project or with another role, is let in by a new request. One that can't be looked at just now counts on.
 func (s *server) stillKnown(r *http.Request) error {
-	if _, err := s.who(r); unknownNow(err) {
+	c, err := s.who(r)
+	switch {
+	case unknownNow(err):
 		return err
+	case err == nil && c.Principal != callerOf(r).Principal:
+		return overdue()
 	}
 	return nil
 }
