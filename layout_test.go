@@ -52,7 +52,7 @@ func layout() []rule {
 		{"internal/guardrail/trial", []string{"internal/guardrail"}, []string{"github.com/goccy/go-yaml"}, "cases for guardrails, as people write them"},
 		{"internal/audit", []string{"internal/policy"}, nil, "who was allowed what, chained and signed: its contract of a store, and the decider that records"},
 		{"internal/approval", []string{"internal/audit", "internal/document", "internal/policy", "internal/sensitive"}, nil, "requests of the API that wait for somebody's approval: a decider and a service over contracts"},
-		{"internal/erasure", []string{"internal/audit", "internal/document", "internal/file", "internal/policy", "internal/session"}, nil, "removes all of a session or a user, to a signed certificate: a service over contracts"},
+		{"internal/erasure", []string{"internal/approval", "internal/audit", "internal/document", "internal/file", "internal/policy", "internal/session"}, nil, "removes all of a session or a user, to a signed certificate: a service over contracts, which goes on under what was approved of it"},
 		{"internal/source", []string{"internal/document", "internal/param", "internal/passage", "internal/policy", "internal/vectorstore"}, nil, "keeps vector stores up to date: a service over contracts; names the fields of its patterns"},
 		{"internal/source/directory", []string{"internal/source"}, nil, "reads one type of source: implements its contract"},
 		{"internal/source/git", []string{"internal/source"}, nil, "reads one type of source, by the machine's git"},

@@ -17,9 +17,9 @@ type Act struct {
 
 	mu    sync.Mutex
 	body  []byte
-	whole bool              // body is all of it
-	used  map[string]string // slot → question that passed within this request
-	asked string            // question that was asked within this request; "": none
+	whole bool                 // body is all of it
+	used  map[string]*Question // slot → question that passed within this request
+	asked string               // question that was asked within this request; "": none
 }
 
 // SetBody says what the whole body is. It must not change until the request is answered.

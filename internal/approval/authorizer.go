@@ -38,6 +38,9 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		return d, nil
 	}
 	act := actOf(ctx)
+	if id := grantsOf(ctx).covers(req, d.Needs); act == nil && id != "" {
+		return allowed(d, id, "what was approved goes on"), nil
+	}
 	switch {
 	case act == nil:
 		return refuse(d, "it can't be asked about here"), nil
@@ -60,8 +63,11 @@ func (d *Desk) pass(ctx context.Context, act *Act, req policy.Request, said poli
 	act.mu.Lock()
 	defer act.mu.Unlock()
 	q := d.question(act, req, said)
-	if id := act.used[q.slot]; id != "" { // asked about twice within one request
-		return allowed(said, id, ""), nil
+	if was := act.used[q.slot]; was != nil && !d.suffices(was, said.Needs) { // of several things one wants more than what was given for another
+		q.slot = digest(q.slot, fmt.Sprintf("%+v", q.Needs))
+	}
+	if was := act.used[q.slot]; was != nil { // asked about twice within one request
+		return allowed(said, was.ID, ""), nil
 	}
 	if act.asked != "" && act.asked != q.slot {
 		return refuse(said, "another question about this request comes first"), nil
@@ -70,11 +76,11 @@ func (d *Desk) pass(ctx context.Context, act *Act, req policy.Request, said poli
 	if err != nil {
 		return policy.Decision{By: By, Reason: "approvals can't be asked for now"}, err
 	}
-	if passed {
+	if passed != nil {
 		if act.used == nil {
-			act.used = map[string]string{}
+			act.used = map[string]*Question{}
 		}
-		act.used[q.slot] = out.Approval
+		act.used[q.slot] = passed
 		return out, nil
 	}
 	if out.Open != nil {
@@ -87,30 +93,30 @@ func (d *Desk) pass(ctx context.Context, act *Act, req policy.Request, said poli
 // maxTries is how often a question is looked at anew that others change meanwhile.
 const maxTries = 64
 
-// settle finds the question about a request, or asks it; true: it was approved, and is used up now.
-func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said policy.Decision) (policy.Decision, bool, error) {
+// settle finds the question about a request, or asks it; what it returns was approved, and is used up now.
+func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said policy.Decision) (policy.Decision, *Question, error) {
 	for range maxTries {
 		q, err := d.ask(ctx, fresh)
 		if stead.KindOf(err) == stead.KindNotFound { // another has just taken it away
 			continue
 		}
 		if err != nil {
-			return policy.Decision{}, false, err
+			return policy.Decision{}, nil, err
 		}
 		now := d.cfg.Now().UnixMilli()
 		if q.lapses(now) {
 			if err := d.lapse(ctx, q); err != nil && stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
-				return policy.Decision{}, false, err
+				return policy.Decision{}, nil, err
 			}
 			continue
 		}
 		switch status := q.Status(now); {
 		case status == Used && act.Key != "" && q.Use.Key == hash([]byte(act.Key)) && now < q.Use.At+ReplayFor.Milliseconds():
-			return allowed(said, q.ID, "a repeat of what was approved"), true, nil
+			return allowed(said, q.ID, "a repeat of what was approved"), q, nil
 		case status == Denied && now < q.Denial.At+DeniedFor.Milliseconds():
-			return denied(said, q), false, nil
+			return denied(said, q), nil, nil
 		case status == Open && same(&q.Needs, said.Needs):
-			return open(said, q), false, nil
+			return open(said, q), nil, nil
 		case status == Approved && d.suffices(q, said.Needs):
 			how := q.how()
 			q.Use = &Use{At: now, Request: act.Request}
@@ -118,26 +124,23 @@ func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said polic
 				q.Use.Key = hash([]byte(act.Key))
 			}
 			if err := d.store(ctx, q); err == nil {
-				return allowed(said, q.ID, how), true, nil
+				return allowed(said, q.ID, how), q, nil
 			} else if stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
-				return policy.Decision{}, false, err
+				return policy.Decision{}, nil, err
 			}
 		default: // it is over, or policies want something else by now: what was answered counts no more
 			if err := d.remove(ctx, q); err != nil {
-				return policy.Decision{}, false, err
+				return policy.Decision{}, nil, err
 			}
 			fresh = fresh.again(d.cfg.Now().UnixMilli())
 		}
 	}
-	return policy.Decision{}, false, stead.Errorf(stead.KindUnavailable, "the approval is being changed by others; try again")
+	return policy.Decision{}, nil, stead.Errorf(stead.KindUnavailable, "the approval is being changed by others; try again")
 }
 
 // suffices reports whether what was given is what policies want by now.
 func (d *Desk) suffices(q *Question, needs *policy.Needs) bool {
-	if q.Enough == 0 { // nobody answered in time
-		return needs.Default == policy.DefaultAllow && same(&q.Needs, needs)
-	}
-	return needs.Missing(q.givers(), q.By) == 0
+	return q.granted().suffices(q.By, needs)
 }
 
 func same(a, b *policy.Needs) bool {
@@ -146,14 +149,14 @@ func same(a, b *policy.Needs) bool {
 
 // giveBack takes back what this request used up, when it asks something more: nothing is done until that is answered.
 func (d *Desk) giveBack(ctx context.Context, act *Act, asked *Question) {
-	for slot, id := range act.used {
-		q, err := d.load(ctx, asked.Project, id)
+	for slot, was := range act.used {
+		q, err := d.load(ctx, asked.Project, was.ID)
 		if err == nil && q.Use != nil && q.Use.Request == act.Request {
 			q.Use = nil
 			err = d.store(ctx, q)
 		}
 		if err != nil { // it stays used up, and is asked about again
-			d.cfg.Log.Warn("an approval could not be given back", "request", id, "err", err)
+			d.cfg.Log.Warn("an approval could not be given back", "request", was.ID, "err", err)
 		}
 		delete(act.used, slot)
 	}

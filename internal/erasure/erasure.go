@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/file"
@@ -87,6 +88,8 @@ type Erasure struct {
 	Before int64 `json:"before,omitempty"`
 	// Gone are the sessions that were erased and that the certificate has no place for; of an item, those where it was redacted.
 	Gone []stead.SessionID `json:"gone,omitempty"`
+	// Approved is what was approved of the request: what is done behind it, or on another node, is done under that.
+	Approved approval.Grants `json:"approved,omitempty"`
 
 	version int64
 	created int64
@@ -334,6 +337,7 @@ func (s *Service) document(e *Erasure) (document.Document, error) {
 }
 
 func (s *Service) create(ctx context.Context, e *Erasure, key, digest string) error {
+	e.Approved = approval.Granted(ctx)
 	d, err := s.document(e)
 	if err == nil && e.Current == nil {
 		d.ExpiresAt = s.cfg.Now().UnixMilli() // nobody works on it yet

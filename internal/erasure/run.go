@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -39,7 +40,7 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 
 // resume runs an erasure behind the request that asked for it.
 func (s *Service) resume(ctx context.Context, e *Erasure) error {
-	err := s.run(ctx, e)
+	err := s.run(approval.Under(ctx, e.Approved), e)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}

@@ -71,24 +71,32 @@ func itemMemory(src Source) string {
 // ForgetMatching forgets every entry that a filter selects and the principal sees, valid or not, and says how many: those of a
 // session, a scope, a user. The filter must select something.
 func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store string, f Filter) (int, error) {
-	return s.forgetMatching(ctx, p, store, f, s.sight(ctx, p, store))
-}
-
-// forgetMatching forgets what look sees; nil: everything.
-func (s *Service) forgetMatching(ctx context.Context, p stead.Principal, store string, f Filter, look *sight) (int, error) {
 	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
 		return 0, err
 	}
+	if err := s.forgettable(p, &f); err != nil {
+		return 0, err
+	}
+	return s.forgetIn(ctx, p, store, f, s.sight(ctx, p, store))
+}
+
+// forgettable says why nothing can be forgotten by a filter; nil: something can.
+func (s *Service) forgettable(p stead.Principal, f *Filter) error {
 	if len(f.Scopes)+len(f.Kinds)+len(f.Labels)+len(f.Metadata) == 0 && f.Session == "" && f.From == 0 && f.Until == 0 {
-		return 0, stead.Invalid("filters", "filters must say what is forgotten: scopes, kinds, labels, metadata, session_id, from or until")
+		return stead.Invalid("filters", "filters must say what is forgotten: scopes, kinds, labels, metadata, session_id, from or until")
 	}
 	if p.Bound {
 		for _, c := range f.Scopes {
 			if err := s.mayHold(p, &Content{Scope: c}); err != nil {
-				return 0, err
+				return err
 			}
 		}
 	}
+	return nil
+}
+
+// forgetIn forgets what look sees; nil: everything. Whether p may was asked.
+func (s *Service) forgetIn(ctx context.Context, p stead.Principal, store string, f Filter, look *sight) (int, error) {
 	f.Superseded = true
 	q := Query{Place: Place{p.Project, store}, Limit: MaxChanges}
 	forgotten := 0

@@ -37,6 +37,13 @@ func (s *server) inAct(w http.ResponseWriter, r *http.Request, rt route) *http.R
 	return r.WithContext(approval.WithAct(r.Context(), out.act))
 }
 
+// unkeyed: this request's Idempotency-Key counts for nothing, so that each repeat does it once more, and takes an approval of its own.
+func (s *server) unkeyed(w http.ResponseWriter) {
+	if out, ok := w.(*response); ok && out.act != nil {
+		out.act.Key = ""
+	}
+}
+
 // wireOpen is a request for approval in an error.
 type wireOpen struct {
 	ID        string `json:"id"`

@@ -21,6 +21,7 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if keep, err := kept(req.Object); err != nil {
 		return err
 	} else if !keep {
+		s.unkeyed(w)
 		return s.statelessResponse(w, r, p, req)
 	}
 	if req, err = req.whole(r); err != nil {
