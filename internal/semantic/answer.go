@@ -28,16 +28,12 @@ type Prepared struct {
 }
 
 // Source is the name of the source that a query reads.
-func (m *Model) sourceOf(a *asked) (string, error) {
+func (m *Model) sourceOf(a *asked) string {
 	entity := a.entity
 	if entity == "" {
-		parts, err := m.parts(a.metrics[0], nil)
-		if err != nil {
-			return "", err
-		}
-		entity = m.Metrics[parts[0]].Entity
+		entity = m.Metrics[m.Metrics[a.metrics[0]].parts[0]].Entity
 	}
-	return m.Entities[entity].Source, nil
+	return m.Entities[entity].Source
 }
 
 // DatabaseOf is the database that a query reads.
@@ -46,11 +42,7 @@ func (m *Model) DatabaseOf(q Query) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s, err := m.sourceOf(a)
-	if err != nil {
-		return "", err
-	}
-	return m.Sources[s].Database, nil
+	return m.Sources[m.sourceOf(a)].Database, nil
 }
 
 // Prepare makes SQL of a query, for whoever asks.
@@ -59,10 +51,7 @@ func (m *Model) Prepare(q Query, who Principal, d Dialect) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	source, err := m.sourceOf(a)
-	if err != nil {
-		return nil, err
-	}
+	source := m.sourceOf(a)
 	b := newBuilder(m, d, who)
 	var sql string
 	if a.entity != "" {
@@ -111,11 +100,7 @@ func (p *Prepared) freshness(d Dialect, who Principal) error {
 		p.Statements = append(p.Statements, Statement{sql, b.args})
 	}
 	for _, n := range p.Metrics {
-		parts, err := p.model.parts(n, nil)
-		if err != nil {
-			return err
-		}
-		for _, part := range parts {
+		for _, part := range p.model.Metrics[n].parts {
 			x := p.model.Metrics[part]
 			if within, ok := p.freshened[x.Entity]; ok && x.Freshness > 0 && x.Freshness < within {
 				p.freshened[x.Entity] = x.Freshness
@@ -194,7 +179,7 @@ func (p *Prepared) Answer(tables []Table, at time.Time) (Answer, error) {
 	}
 	for _, n := range p.Metrics {
 		out.Definitions = append(out.Definitions, m.Define(n))
-		for _, part := range must(m.parts(n, nil)) {
+		for _, part := range m.Metrics[n].parts {
 			if part != n && !slices.ContainsFunc(out.Definitions, func(d Definition) bool { return d.Name == part }) {
 				out.Definitions = append(out.Definitions, m.Define(part))
 			}
@@ -206,9 +191,6 @@ func (p *Prepared) Answer(tables []Table, at time.Time) (Answer, error) {
 	p.notes(&out, tables, at)
 	return out, nil
 }
-
-// must is for what Parse has checked.
-func must[T any](v T, _ error) T { return v }
 
 func (p *Prepared) notes(out *Answer, tables []Table, at time.Time) {
 	for i, n := range p.fresh {

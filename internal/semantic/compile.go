@@ -154,14 +154,10 @@ type branch struct {
 }
 
 // branches are what the metrics of a query are made of.
-func (m *Model) branches(metrics []string) ([]branch, error) {
+func (m *Model) branches(metrics []string) []branch {
 	var out []branch
 	for _, n := range metrics {
-		parts, err := m.parts(n, nil)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range parts {
+		for _, p := range m.Metrics[n].parts {
 			x := m.Metrics[p]
 			i := slices.IndexFunc(out, func(b branch) bool { return b.entity == x.Entity && b.time == x.Time })
 			if i < 0 {
@@ -173,15 +169,12 @@ func (m *Model) branches(metrics []string) ([]branch, error) {
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 // metricsSQL writes a query with metrics: each entity is aggregated, then what belongs together is put side by side.
 func (b *builder) metricsSQL(a *asked) (string, error) {
-	branches, err := b.model.branches(a.metrics)
-	if err != nil {
-		return "", err
-	}
+	branches := b.model.branches(a.metrics)
 	cuts := len(a.dims)
 	if a.grain != "" {
 		cuts++

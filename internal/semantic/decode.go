@@ -45,7 +45,17 @@ func ParseVersion(text []byte, version int64) (*Model, error) {
 	return m, m.check()
 }
 
-func decode(text []byte) (*Model, error) {
+// NameOf is the name that a text gives its model, before anything is checked; "": it gives none.
+func NameOf(text []byte) string {
+	var named struct{ Name string }
+	if file, err := parsed(text); err != nil || yaml.NodeToValue(file.Docs[0].Body, &named) != nil {
+		return ""
+	}
+	return named.Name
+}
+
+// parsed is the one document of a text.
+func parsed(text []byte) (*ast.File, error) {
 	if len(text) > MaxModelBytes {
 		return nil, stead.Errorf(stead.KindTooLarge, "the model has %d bytes, the limit is %d", len(text), MaxModelBytes)
 	}
@@ -55,6 +65,14 @@ func decode(text []byte) (*Model, error) {
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil || file.Docs[0].Body.Type() == ast.NullType {
 		return nil, stead.Invalid("", "a model is one YAML document, and there are %d", len(file.Docs))
+	}
+	return file, nil
+}
+
+func decode(text []byte) (*Model, error) {
+	file, err := parsed(text)
+	if err != nil {
+		return nil, err
 	}
 	m := &Model{lines: map[string]int{}}
 	if err := lines(m.lines, "", file.Docs[0].Body, 0); err != nil {

@@ -118,7 +118,7 @@ func (m *Model) describeMetric(out *Described) {
 	x, def := m.Metrics[out.Name], m.Define(out.Name)
 	out.Owner = def.Owner
 	out.Metric = &MetricDescription{Definition: def.Definition, Unit: x.Unit, Dimensions: append([]string{}, x.Dimensions...), Time: x.Time, Grains: x.Grains}
-	parts := must(m.parts(out.Name, nil))
+	parts := x.parts
 	if x.formula != nil {
 		out.Metric.Parts = x.formula.names()
 		for _, p := range parts { // what all of them have

@@ -137,19 +137,30 @@ func digits(s string) bool {
 
 // names are those in the expression, each once, in order.
 func (e *expression) names() []string {
-	if e == nil {
-		return nil
-	}
-	if e.name != "" {
-		return []string{e.name}
-	}
 	var out []string
-	for _, n := range append(e.left.names(), e.right.names()...) {
-		if !contains(out, n) {
-			out = append(out, n)
+	known := map[string]bool{}
+	e.size(func(n string) int {
+		if !known[n] {
+			known[n], out = true, append(out, n)
 		}
-	}
+		return 0
+	})
 	return out
+}
+
+// size is how many numbers and signs are in the expression, and for each name, each time, what of says.
+func (e *expression) size(of func(name string) int) int {
+	switch {
+	case e == nil:
+		return 0
+	case e.op == 'n':
+		return 1 + e.left.size(of)
+	case e.name != "":
+		return of(e.name)
+	case e.number != "":
+		return 1
+	}
+	return e.left.size(of) + e.right.size(of)
 }
 
 func contains(list []string, s string) bool {

@@ -34,13 +34,13 @@ func (m *Model) checkMetrics() error {
 		}
 	}
 	for _, n := range sorted(m.Metrics) {
-		if _, err := m.parts(n, nil); err != nil {
+		if err := m.expand(n, nil); err != nil {
 			return err
 		}
 	}
 	for _, n := range sorted(m.Metrics) { // of formulas: what all of their parts have
 		if x := m.Metrics[n]; x.formula != nil {
-			if err := m.checkFormulaDimensions("metrics."+n, n, x); err != nil {
+			if err := m.checkFormulaDimensions("metrics."+n, x); err != nil {
 				return err
 			}
 		}
@@ -164,36 +164,41 @@ func (m *Model) checkTime(at string, x *Metric, e *Entity) error {
 	return nil
 }
 
-// parts are the aggregates that a metric is made of. A metric that is made of itself is refused.
-func (m *Model) parts(name string, seen []string) ([]string, error) {
-	if slices.Contains(seen, name) {
-		return nil, m.wrong("metrics."+seen[0]+".formula", "it leads in a circle: %s", strings.Join(append(seen, name), " → "))
-	}
+// expand notes of what aggregates a metric is made of, in order, and how long its formula is with those of its parts written out:
+// each metric once, however many lead to it. A metric that is made of itself is refused.
+func (m *Model) expand(name string, seen []string) error {
 	x := m.Metrics[name]
-	if x.formula == nil {
-		return []string{name}, nil
+	switch {
+	case slices.Contains(seen, name):
+		return m.wrong("metrics."+seen[0]+".formula", "it leads in a circle: %s", strings.Join(append(seen, name), " → "))
+	case x.size > 0:
+		return nil
+	case x.formula == nil:
+		x.parts, x.size = []string{name}, 1
+		return nil
 	}
-	var out []string
+	known := map[string]bool{}
 	for _, n := range x.formula.names() {
-		more, err := m.parts(n, append(slices.Clone(seen), name))
-		if err != nil {
-			return nil, err
+		if err := m.expand(n, append(slices.Clone(seen), name)); err != nil {
+			return err
 		}
-		for _, p := range more {
-			if !contains(out, p) {
-				out = append(out, p)
+		for _, p := range m.Metrics[n].parts {
+			if !known[p] {
+				known[p], x.parts = true, append(x.parts, p)
 			}
 		}
 	}
-	return out, nil
+	size := x.formula.size(func(n string) int { return m.Metrics[n].size })
+	if size > MaxFormula {
+		return m.wrong("metrics."+name+".formula", "with the formulas of its metrics written out it has more than %d names, numbers and signs, which is the limit", MaxFormula)
+	}
+	x.size = size
+	return nil
 }
 
 // checkFormulaDimensions: a formula can be cut by what each of its parts can be cut by.
-func (m *Model) checkFormulaDimensions(at, name string, x *Metric) error {
-	parts, err := m.parts(name, nil)
-	if err != nil {
-		return err
-	}
+func (m *Model) checkFormulaDimensions(at string, x *Metric) error {
+	parts := x.parts
 	source := m.Entities[m.Metrics[parts[0]].Entity].Source
 	var common []string
 	for _, d := range m.Metrics[parts[0]].Dimensions {

@@ -152,11 +152,7 @@ func (a *asked) terms(m *Model, q Query) error {
 func (a *asked) oneSource(m *Model) error {
 	source := ""
 	for _, n := range a.metrics {
-		parts, err := m.parts(n, nil)
-		if err != nil {
-			return err
-		}
-		for _, p := range parts {
+		for _, p := range m.Metrics[n].parts {
 			s := m.Entities[m.Metrics[p].Entity].Source
 			if source == "" {
 				source = s
@@ -208,8 +204,7 @@ func dotted(name string, synonyms []string) []string {
 
 // dimensionOf is a metric's dimension, resolved; of a formula, its first part's.
 func (m *Model) dimensionOf(metric, name string) dimension {
-	parts, _ := m.parts(metric, nil) // Parse has found circles
-	for _, d := range m.Metrics[parts[0]].dims {
+	for _, d := range m.Metrics[m.Metrics[metric].parts[0]].dims {
 		if d.name == name {
 			return d
 		}
@@ -307,11 +302,7 @@ func (a *asked) within(m *Model, r Range) error {
 		return stead.Invalid("time.to", "time.to must be after time.from: a range ends before it")
 	}
 	for _, n := range a.metrics {
-		parts, err := m.parts(n, nil)
-		if err != nil {
-			return err
-		}
-		for _, p := range parts {
+		for _, p := range m.Metrics[n].parts {
 			x := m.Metrics[p]
 			if x.Time == "" {
 				return stead.Invalid("time", "the metric %s has no time", p)

@@ -26,7 +26,7 @@ func (m *Model) checkRules() error {
 		}
 	}
 	for _, n := range sorted(m.Entities) {
-		if err := m.circle(n, nil); err != nil {
+		if err := m.lead(n, nil); err != nil {
 			return err
 		}
 	}
@@ -104,13 +104,21 @@ func (m *Model) checkPrincipal(at string, c *Condition, rule bool) error {
 	return nil
 }
 
-// circle finds rules that follow relations in a circle: whether a row is seen would depend on itself.
-func (m *Model) circle(entity string, seen []string) error {
+// lead notes how far rules lead and how many conditions that makes, each entity once. Rules that follow relations in a circle are
+// refused: whether a row is seen would depend on itself.
+func (m *Model) lead(entity string, seen []string) error {
+	e, at := m.Entities[entity], "entities."+entity+".rows"
 	if slices.Contains(seen, entity) {
 		return m.wrong("entities."+seen[0]+".rows", "its rules lead in a circle: %s", strings.Join(append(seen, entity), " → "))
 	}
-	for _, r := range m.Entities[entity].Rows {
+	if e.conditions > 0 {
+		return nil
+	}
+	conditions, through := 0, 0
+	for _, r := range e.Rows {
+		conditions++ // also that of a rule with all
 		for _, c := range r.Where {
+			conditions++
 			if c.Through == "" {
 				continue
 			}
@@ -119,11 +127,19 @@ func (m *Model) circle(entity string, seen []string) error {
 				return err
 			}
 			_, to, _ := m.ends(s)
-			if err := m.circle(to, append(slices.Clone(seen), entity)); err != nil {
+			if err := m.lead(to, append(slices.Clone(seen), entity)); err != nil {
 				return err
 			}
+			conditions, through = conditions+m.Entities[to].conditions, max(through, 1+m.Entities[to].through)
+		}
+		switch {
+		case through > MaxThrough:
+			return m.wrong(at, "they lead through %d relations, one behind the other: the limit is %d", through, MaxThrough)
+		case conditions > MaxConditions:
+			return m.wrong(at, "with the rules of the entities that they lead to they have more than %d conditions, which is the limit", MaxConditions)
 		}
 	}
+	e.conditions, e.through = conditions, through
 	return nil
 }
 

@@ -58,6 +58,12 @@ const (
 	// maxExpression bounds a metric's expression in bytes, maxDepth its parentheses.
 	maxExpression = 1 << 10
 	maxDepth      = 32
+	// MaxFormula bounds the names, numbers and signs of a formula, with the formulas of its metrics written out, as they are in SQL.
+	MaxFormula = 300
+	// MaxThrough is how many relations rules may lead through, one behind the other, and MaxConditions how many conditions an
+	// entity's rules may have, with those of the entities that they lead to.
+	MaxThrough    = 8
+	MaxConditions = 1000
 	// maxValueBytes is the longest value of a filter.
 	maxValueBytes = 4 << 10
 )
@@ -98,6 +104,8 @@ type Entity struct {
 	Freshness   *Freshness            `yaml:"freshness"`
 	Rows        []Rule                `yaml:"rows"`   // none: everybody sees all rows
 	Listed      *bool                 `yaml:"listed"` // whether its rows can be asked for; left out: they can
+
+	conditions, through int // of Rows, with what they lead to: how many, and through how many relations; 0 conditions: not known yet, or none
 }
 
 // Attribute is a property of an entity: a column.
@@ -188,6 +196,8 @@ type Metric struct {
 
 	of, formula *expression
 	dims        []dimension // Dimensions, resolved
+	parts       []string    // the aggregates that it is made of
+	size        int         // names and numbers of its formula, with those of its parts; 1 of an aggregate
 }
 
 // Action is something that can be done: a call of a tool server's tool.

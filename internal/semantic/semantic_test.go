@@ -1,10 +1,13 @@
 package semantic
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 )
@@ -103,6 +106,59 @@ func TestModelsAreChecked(t *testing.T) {
 		"no version":                  {"version: 3", "version: 0", []string{"line 2: version"}},
 	} {
 		t.Run(name, func(t *testing.T) { says(t, edited(t, c.old, c.with), c.want...) })
+	}
+}
+
+// A text of a few KB is read in no time, however its metrics and rules lead to each other: what they make is bounded.
+func TestModelsThatGrowAreRefused(t *testing.T) {
+	const head = "name: big\nversion: 1\nsources: {s: {database: db}}\n"
+	const order = "entities: {order: {table: orders, key: [id], attributes: {id: {type: text}}}}\nmetrics:\n  m00: {description: x, entity: order, aggregate: count}\n"
+	metrics := func(n int, formula func(i int) string) string {
+		text := head + order
+		for i := 1; i < n; i++ {
+			text += fmt.Sprintf("  m%02d: {description: x, formula: %s}\n", i, formula(i))
+		}
+		return text
+	}
+	rules := func(n, ways int) string { // each entity's rules lead to the next one's, in several ways
+		entities, relations := "entities:\n", "relations:\n"
+		for i := range n {
+			rows := "[{where: [{attribute: id, principal: id}]}]"
+			if i < n-1 {
+				rows = "[" + strings.Join(slices.Repeat([]string{fmt.Sprintf("{where: [{through: r%02d}]}", i)}, ways), ", ") + "]"
+				relations += fmt.Sprintf("  r%02d: {from: e%02d, to: e%02d, on: {id: id}, cardinality: one_to_one}\n", i, i, i+1)
+			}
+			entities += fmt.Sprintf("  e%02d: {table: t, key: [id], attributes: {id: {type: text}}, rows: %s}\n", i, rows)
+		}
+		return head + entities + relations
+	}
+	sum := func(i int) string { return fmt.Sprintf("m%02d + m%02d", i-1, max(i-2, 0)) }
+	for name, c := range map[string]struct{ text, want string }{
+		"formulas of two":        {metrics(60, sum), "more than 300 names, numbers and signs"},
+		"formulas that fit":      {metrics(12, sum), ""},
+		"one after the other":    {metrics(90, func(i int) string { return fmt.Sprintf("m%02d * 2", i-1) }), ""},
+		"signs":                  {metrics(90, func(i int) string { return fmt.Sprintf("\"- - - - m%02d\"", i-1) }), "more than 300"},
+		"rules through two ways": {rules(40, 2), "more than 1000 conditions"},
+		"rules through many":     {rules(40, 1), "they lead through 9 relations, one behind the other: the limit is 8"},
+		"rules that are many":    {rules(8, 6), "more than 1000 conditions"},
+		"rules that fit":         {rules(8, 2), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			done := make(chan error, 1)
+			go func() { _, err := Parse([]byte(c.text)); done <- err }()
+			select {
+			case err := <-done:
+				if c.want == "" {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				says(t, err, c.want)
+			case <-time.After(5 * time.Second):
+				t.Error("it is not read yet")
+			}
+		})
 	}
 }
 

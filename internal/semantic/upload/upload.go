@@ -191,14 +191,10 @@ func (s *Service) Validate(ctx context.Context, p stead.Principal, raw string) (
 
 // Create stores the first version of a model.
 func (s *Service) Create(ctx context.Context, p stead.Principal, raw string, w Write) (Model, error) {
+	if err := s.check(ctx, p, policy.SemanticWrite, semantic.NameOf([]byte(raw))); err != nil {
+		return Model{}, err // before the rest of the text is read: that takes longer
+	}
 	m, err := s.parse(p.Project, raw, 1)
-	name := ""
-	if err == nil {
-		name = m.Name
-	}
-	if refused := s.check(ctx, p, policy.SemanticWrite, name); refused != nil {
-		return Model{}, refused
-	}
 	if err != nil {
 		return Model{}, err
 	}

@@ -246,3 +246,26 @@ func TestGrants(t *testing.T) {
 		}
 	})
 }
+
+// Who may not upload a model has none of its text read but its name.
+func TestWhoMayNotUploadIsRefusedFirst(t *testing.T) {
+	onBoth(t, func(d *desk) {
+		asked, read := "", false
+		d.cfg.Policy = refusing{&asked}
+		d.cfg.Schema = func(json.RawMessage) error { read = true; return nil }
+		const action = "actions: {refund: {description: x, tool: erp/refund}}\n"
+		_, err := d.Create(d.Context(), ada, text1(1)+action, Write{})
+		d.fails(err, stead.KindForbidden)
+		if asked != "books" || read {
+			d.Errorf("asked about %q, and the model was read: %v", asked, read)
+		}
+	})
+}
+
+// refusing refuses, and notes what it was asked about.
+type refusing struct{ asked *string }
+
+func (r refusing) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
+	*r.asked = req.Resource
+	return policy.Decision{By: "test"}, nil
+}
