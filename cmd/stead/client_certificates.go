@@ -132,16 +132,15 @@ func certificateRules(all config.ClientCertificates) (allow []clientcert.Rule, d
 
 // read takes the authorities in the file.
 func (c *clientCertificates) read() error {
-	pool, _, err := readAuthorities(c.file)
+	all, _, err := readAuthorities(c.file)
 	if err == nil {
-		c.Trust(pool)
+		c.Trust(all)
 	}
 	return err
 }
 
 // readAuthorities reads a file of authorities, and until when the first of them lasts. Everything in it must be one.
-func readAuthorities(file string) (*x509.CertPool, time.Time, error) {
-	var first time.Time
+func readAuthorities(file string) (all []*x509.Certificate, first time.Time, _ error) {
 	wrong := func(cause error, format string, args ...any) error {
 		e := stead.Wrap(stead.KindInvalid, cause, "tls.client_ca can't be used: "+format, args...)
 		e.Param, e.Hint = "tls.client_ca", "It is a PEM file of the authorities' certificates, and of nothing else."
@@ -156,7 +155,7 @@ func readAuthorities(file string) (*x509.CertPool, time.Time, error) {
 	if err != nil || len(data) > maxClientCABytes {
 		return nil, first, wrong(err, "it can't be read, or is larger than %d bytes", maxClientCABytes)
 	}
-	pool, n := x509.NewCertPool(), 0
+	n := 0
 	for {
 		var block *pem.Block
 		if block, data = pem.Decode(data); block == nil {
@@ -172,12 +171,12 @@ func readAuthorities(file string) (*x509.CertPool, time.Time, error) {
 		if first.IsZero() || ca.NotAfter.Before(first) {
 			first = ca.NotAfter
 		}
-		pool.AddCert(ca)
+		all = append(all, ca)
 	}
 	if n == 0 || strings.Contains(string(data), "-----BEGIN") { // half of one at the end: it is being written
 		return nil, first, wrong(nil, "it has no authority, or is cut off")
 	}
-	return pool, first, nil
+	return all, first, nil
 }
 
 // look reads the authorities again if their file has changed. Ones that can't be used change nothing: those before count on.
@@ -278,7 +277,9 @@ func (c *clientCertificates) caller(r *http.Request) (identity.Caller, error) {
 	if err != nil {
 		return identity.Caller{}, err
 	}
-	return identity.Caller{Principal: b.Principal, Key: b.Shown.ID, Until: b.Shown.Until, Certificate: b.Shown.Name}, nil
+	return identity.Caller{Principal: b.Principal, Key: b.Shown.ID, Until: b.Shown.Until, Certificate: identity.Certificate{
+		Name: b.Shown.Name, Subject: b.Shown.Subject, Authorities: b.Shown.Authorities,
+	}}, nil
 }
 
 // shown is what the certificate of a request's connection proves, if there is one, or has to be: at each request, since
@@ -293,11 +294,14 @@ func (c *clientCertificates) shown(r *http.Request) (s clientcert.Shown, ok bool
 }
 
 // stands says whether a certificate that somebody came with still counts; nil where none does.
-func (c *clientCertificates) stands() func(id, name string, project stead.ProjectID) bool {
+func (c *clientCertificates) stands() func(id string, was identity.Certificate, as stead.Principal) bool {
 	if c == nil {
 		return nil
 	}
-	return c.Stands
+	return func(id string, was identity.Certificate, as stead.Principal) bool {
+		c.look() // no connection may have been made since the file changed
+		return c.Stands(clientcert.Shown{ID: id, Name: was.Name, Subject: was.Subject, Authorities: was.Authorities}, as)
+	}
 }
 
 // ofExecutor is what the hub of executors is told of a connection's certificate.

@@ -60,11 +60,12 @@ func (g *gate) trustClients(of ...*certificatetest.Authority) {
 	certificatetest.Replace(g.t, g.caFile, certificatetest.PEM(of...))
 }
 
-// hurry makes the server look at its files at the next chance.
+// hurry makes the server read its files at the next chance, also ones that are as large as those before and as old: a file system's
+// clock may stand still for milliseconds.
 func (g *gate) hurry() {
 	g.n.clients.mu.Lock()
 	defer g.n.clients.mu.Unlock()
-	g.n.clients.looked = time.Time{}
+	g.n.clients.looked, g.n.clients.seen = time.Time{}, fileState{}
 }
 
 // reload is what SIGHUP does, with other rules.
@@ -211,6 +212,7 @@ func TestWhoComesWithAClientCertificate(t *testing.T) {
 		t.Errorf("with her session token: %d %s", status, body)
 	}
 	pagesDoNotActBy(g, ada, tok.Secret, s.ID)
+	endsWith(g, plain, tok.Secret, s.ID)
 	g.reload(certificateRulesText + "  deny: [{spiffe_id: \"spiffe://acme.example/ada\"}]\n")
 	if status, body := g.get(plain, tok.Secret, "/v1/agents/sessions/"+s.ID+"/items"); status != 401 || !strings.Contains(body, "does not count any more") {
 		t.Errorf("with her session token, after her certificate was denied: %d %s", status, body)
@@ -256,6 +258,29 @@ func pagesDoNotActBy(g *gate, browser *http.Client, token, session string) {
 			g.t.Errorf("%s: %d %s, want %d", what, res.StatusCode, body, c.status)
 		}
 	}
+}
+
+// endsWith: a session token lets in for as long as the certificate that it was made with would, and as whom it did.
+func endsWith(g *gate, c *http.Client, token, session string) {
+	g.t.Helper()
+	seen := func(what string, want int) {
+		g.t.Helper()
+		if status, body := g.get(c, token, "/v1/agents/sessions/"+session+"/items"); status != want {
+			g.t.Errorf("with a session token %s: %d %s, want %d", what, status, body, want)
+		}
+	}
+	g.trustClients(certificatetest.New(g.t, "others"))
+	g.hurry()
+	seen("whose authority is gone", 401) // on the connection that there is: nobody else has the file looked at
+	g.trustClients(g.clients)
+	g.hurry()
+	seen("whose authority is back", 200)
+	g.reload(strings.Replace(certificateRulesText, "id: ada, project: one, role: agent", "id: ada, project: one, role: auditor", 1))
+	seen("whose role is another", 401)
+	g.reload(strings.Replace(certificateRulesText, "id: ada,", "id: eve,", 1))
+	seen("whose principal is another", 401)
+	g.reload(certificateRulesText)
+	seen("by its rule again", 200)
 }
 
 // A stream ends with the certificate that it was opened with, as with a token.

@@ -146,11 +146,17 @@ func (k Key) opens(secret string, now int64) bool {
 // Caller is who came with a request.
 type Caller struct {
 	stead.Principal
-	Key   string    // id of what it came with: a key, a session token, TokenID, "root"; "": nothing was needed
-	Until time.Time // when that ends; zero: never
-	// Certificate is the name in the TLS client certificate that it came with, of which Key is the id; "": it came with
-	// something else.
-	Certificate string
+	Key         string      // id of what it came with: a key, a session token, TokenID, "root"; "": nothing was needed
+	Until       time.Time   // when that ends; zero: never
+	Certificate Certificate // of which Key is the id; zero: it came with something else
+}
+
+// Certificate is what is kept of a TLS client certificate with what was made by it, to see later whether it still counts: as
+// package certificate has it.
+type Certificate struct {
+	Name        string   `json:"certificate,omitempty"`
+	Subject     string   `json:"certificate_subject,omitempty"`
+	Authorities []string `json:"certificate_authorities,omitempty"`
 }
 
 func (k Key) principal() stead.Principal {

@@ -26,9 +26,8 @@ type Config struct {
 	Policy    policy.Authorizer
 	Root      string // the root key
 	Now       func() time.Time
-	// Certified reports whether a client certificate, by its id and name, still lets somebody into a project: neither is it denied
-	// nor its rule gone. nil: none does.
-	Certified func(id, name string, project stead.ProjectID) bool
+	// Certified reports whether a client certificate, by its id and what was kept of it, still lets the same principal in. nil: none does.
+	Certified func(id string, c Certificate, as stead.Principal) bool
 	// Serves says whom a session serves, to those who may cause an effect there: KindNotFound where there is none to them.
 	Serves func(ctx context.Context, p stead.Principal, id stead.SessionID, effect policy.Effect) (stead.Principal, error)
 }

@@ -63,11 +63,12 @@ type SessionToken struct {
 	Maker    string `json:"maker"`
 	MakerWho string `json:"maker_who,omitempty"` // whom that stood for, as stead.Principal.Maker; "": tokens did not say so then
 	Root     string `json:"root,omitempty"`
-	// Certificate is the name in the client certificate that Maker is the id of, if it is one.
-	Certificate string `json:"certificate,omitempty"`
-	CreatedAt   int64  `json:"created_at"` // Unix milliseconds
-	ExpiresAt   int64  `json:"expires_at"`
-	SHA256      string `json:"sha256"` // of its secret
+	// Certificate is the client certificate that Maker is the id of, if it is one. MakerBound is of whom that stood for.
+	Certificate
+	MakerBound bool   `json:"maker_bound,omitempty"`
+	CreatedAt  int64  `json:"created_at"` // Unix milliseconds
+	ExpiresAt  int64  `json:"expires_at"`
+	SHA256     string `json:"sha256"` // of its secret
 }
 
 // seen is a token as it was read at a time.
@@ -159,7 +160,7 @@ func (s *Service) CreateToken(ctx context.Context, c Caller, session stead.Sessi
 	if !c.Until.IsZero() {
 		t.ExpiresAt = min(t.ExpiresAt, c.Until.UnixMilli())
 	}
-	t.Certificate = c.Certificate
+	t.Certificate, t.MakerBound = c.Certificate, c.Bound
 	if t.Maker == rootID {
 		t.Root = s.rootMark(t.ID)
 	}
@@ -176,6 +177,12 @@ func (s *Service) CreateToken(ctx context.Context, c Caller, session stead.Sessi
 }
 
 func makerOf(kind stead.PrincipalKind, id string) string { return string(kind) + ":" + id }
+
+// maker is whom what the token was made with stood for.
+func (t SessionToken) maker() stead.Principal {
+	kind, id, _ := strings.Cut(t.MakerWho, ":")
+	return stead.Principal{Project: t.Project, Kind: stead.PrincipalKind(kind), ID: id, Role: t.Role, Bound: t.MakerBound}
+}
 
 func tokenAt(id string) document.Key { return document.Key{Project: vault, Kind: tokenKind, ID: id} }
 
@@ -277,8 +284,8 @@ func (s *Service) bearer(ctx context.Context, id, secret string) (Caller, error)
 		return Caller{}, refusedToken("the session token has expired")
 	}
 	switch {
-	case t.Certificate != "":
-		if s.cfg.Certified == nil || !s.cfg.Certified(t.Maker, t.Certificate, t.Project) {
+	case t.Certificate.Name != "":
+		if s.cfg.Certified == nil || !s.cfg.Certified(t.Maker, t.Certificate, t.maker()) {
 			return Caller{}, refusedToken("the certificate that the session token was made with does not count any more")
 		}
 	case t.Maker == rootID:

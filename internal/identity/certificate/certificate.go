@@ -26,9 +26,11 @@
 package certificate
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,12 +90,15 @@ type Denial struct {
 
 // Shown is a certificate that is valid here.
 type Shown struct {
-	ID    string // IDPrefix and its serial number
-	Name  string // SPIFFE id or subject
-	Until time.Time
-
-	spiffe bool
+	ID      string // IDPrefix and its serial number
+	Name    string // SPIFFE id or subject
+	Subject string // by which one with a SPIFFE id may be denied as well; "": it has none
+	Until   time.Time
+	// Authorities are those in which its chains end: each one's certificate, as SHA-256 in hex.
+	Authorities []string
 }
+
+func (s Shown) spiffe() bool { return strings.HasPrefix(s.Name, spiffeScheme) } // no subject begins so
 
 // Bearer is whom a certificate stands for.
 type Bearer struct {
@@ -113,6 +118,7 @@ type Authenticator struct {
 // authorities are those trusted at one time, with what is known by them: other ones know nothing of it.
 type authorities struct {
 	pool *x509.CertPool
+	ids  map[string]bool // as in Shown.Authorities
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]Shown // of all that was shown → what it proves
@@ -129,14 +135,24 @@ type rules struct {
 // New makes an authenticator that trusts nobody, and knows no rule.
 func New(now func() time.Time) *Authenticator {
 	a := &Authenticator{now: now}
-	a.Trust(x509.NewCertPool())
+	a.Trust(nil)
 	a.Replace(nil, nil)
 	return a
 }
 
 // Trust takes other authorities in place of those before.
-func (a *Authenticator) Trust(pool *x509.CertPool) {
-	a.roots.Store(&authorities{pool: pool, known: map[[sha256.Size]byte]Shown{}})
+func (a *Authenticator) Trust(all []*x509.Certificate) {
+	next := &authorities{pool: x509.NewCertPool(), ids: map[string]bool{}, known: map[[sha256.Size]byte]Shown{}}
+	for _, c := range all {
+		next.pool.AddCert(c)
+		next.ids[authorityID(c)] = true
+	}
+	a.roots.Store(next)
+}
+
+func authorityID(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
 }
 
 // Authorities are those that are trusted.
@@ -158,7 +174,7 @@ func (a *Authenticator) Replace(allow []Rule, deny []Denial) {
 			r.serials[Serial(d.Serial)] = true
 		case d.SPIFFE != "":
 			r.deniedSPIFFE[d.SPIFFE] = true
-		default:
+		case d.Subject != "":
 			r.deniedSubject[d.Subject] = true
 		}
 	}
@@ -202,11 +218,7 @@ func (a *Authenticator) Verify(shown []*x509.Certificate) (Shown, error) {
 }
 
 func (r *rules) denies(s Shown) bool {
-	named := r.deniedSubject
-	if s.spiffe {
-		named = r.deniedSPIFFE
-	}
-	return named[s.Name] || r.serials[strings.TrimPrefix(s.ID, IDPrefix)]
+	return r.deniedSPIFFE[s.Name] || r.deniedSubject[s.Subject] || r.serials[strings.TrimPrefix(s.ID, IDPrefix)]
 }
 
 // Authenticate returns whom the certificates stand for. project is the one that the request names, "" for the rule's.
@@ -226,28 +238,32 @@ func (a *Authenticator) Authenticate(shown []*x509.Certificate, project stead.Pr
 		e.Code = CodeNoProject
 		return Bearer{}, e
 	}
-	p := stead.Principal{Project: rule.Project, Kind: rule.Kind, ID: rule.ID, Role: rule.Role, Bound: rule.Bound}
-	if p.ID == "" {
-		p.ID = s.Name
-	}
-	return Bearer{p, s, rule.Executor}, nil
+	return Bearer{rule.principal(s.Name), s, rule.Executor}, nil
+}
+
+func (r Rule) principal(name string) stead.Principal {
+	return stead.Principal{Project: r.Project, Kind: r.Kind, ID: cmp.Or(r.ID, name), Role: r.Role, Bound: r.Bound}
 }
 
 func (r *rules) of(s Shown) (Rule, bool) {
 	named := r.bySubject
-	if s.spiffe {
+	if s.spiffe() {
 		named = r.bySPIFFE
 	}
 	rule, ok := named[s.Name]
 	return rule, ok && s.Name != ""
 }
 
-// Stands reports whether a certificate that came once, by its id and name, is neither denied nor without a rule of the project.
-func (a *Authenticator) Stands(id, name string, project stead.ProjectID) bool {
+// Stands reports whether a certificate that came once would let the same principal in: it is not denied, an authority of it is
+// trusted still, and its rule says what it said. That its time may be over is for whoever asks.
+func (a *Authenticator) Stands(s Shown, as stead.Principal) bool {
 	r := a.rules.Load()
-	s := Shown{ID: id, Name: name, spiffe: strings.HasPrefix(name, spiffeScheme)}
 	rule, ok := r.of(s)
-	return ok && rule.Project == project && !r.denies(s)
+	return ok && !rule.Executor && rule.principal(s.Name) == as && !r.denies(s) && a.roots.Load().any(s.Authorities)
+}
+
+func (a *authorities) any(ids []string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool { return a.ids[id] })
 }
 
 // verify proves a chain, or remembers that it was proved.

@@ -29,7 +29,7 @@ func chain(tb testing.TB, c *tls.Certificate, between ...*certificatetest.Author
 
 func trusting(of ...*certificatetest.Authority) *certificate.Authenticator {
 	a := certificate.New(time.Now)
-	a.Trust(certificatetest.Pool(of...))
+	a.Trust(certificatetest.Certificates(of...))
 	return a
 }
 
@@ -80,27 +80,30 @@ func TestWhoIsKnown(t *testing.T) {
 			uri("spiffe://acme.example/else")(c)
 			c.Subject = ada
 		})), certificate.CodeUnmapped},
-		"an executor":       {chain(t, issue(t, uri("spiffe://acme.example/box"))), "two executor"},
-		"nobody":            {nil, certificate.CodeMissing},
-		"two URIs":          {chain(t, issue(t, uri(batch, "spiffe://acme.example/box"))), certificate.CodeName},
-		"one URI twice":     {chain(t, issue(t, uri(batch, batch))), certificate.CodeName},
-		"another URI":       {chain(t, issue(t, uri("https://acme.example/batch"))), certificate.CodeName},
-		"a deeper path":     {chain(t, issue(t, uri(batch+"/more"))), certificate.CodeUnmapped},
-		"another domain":    {chain(t, issue(t, uri("spiffe://acme.example.evil/batch"))), certificate.CodeUnmapped},
-		"upper case":        {chain(t, issue(t, uri("spiffe://Acme.example/batch"))), certificate.CodeName},
-		"dots":              {chain(t, issue(t, uri("spiffe://acme.example/x/../batch"))), certificate.CodeName},
-		"a query":           {chain(t, issue(t, uri(batch+"?x"))), certificate.CodeName},
-		"a domain alone":    {chain(t, issue(t, uri("spiffe://acme.example"))), certificate.CodeName},
-		"expired":           {chain(t, issue(t, with(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }))), certificate.CodeTime},
-		"not valid yet":     {chain(t, issue(t, with(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }))), certificate.CodeTime},
-		"for servers":       {chain(t, issue(t, with(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }))), certificate.CodeUse},
-		"with no use named": {chain(t, issue(t, with(func(c *x509.Certificate) { c.ExtKeyUsage = nil }))), "one service " + batch},
-		"an authority":      {chain(t, issue(t, with(func(c *x509.Certificate) { c.IsCA = true }))), certificate.CodeUse},
-		"another authority": {chain(t, stranger.Issue(t, uri(batch))), certificate.CodeUnknown},
-		"denied by its id":  {chain(t, issue(t, uri("spiffe://acme.example/denied"))), certificate.CodeDenied},
-		"denied by number":  {chain(t, issue(t, with(func(c *x509.Certificate) { c.SerialNumber = big.NewInt(0xabc) }))), certificate.CodeDenied},
-		"denied by subject": {chain(t, issue(t, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "Eve"} })), certificate.CodeDenied},
-		"too many":          {chain(t, issue(t, uri(batch)), ca, ca, ca, ca, ca, ca, ca, ca), certificate.CodeInvalid},
+		"an executor":                       {chain(t, issue(t, uri("spiffe://acme.example/box"))), "two executor"},
+		"nobody":                            {nil, certificate.CodeMissing},
+		"two URIs":                          {chain(t, issue(t, uri(batch, "spiffe://acme.example/box"))), certificate.CodeName},
+		"one URI twice":                     {chain(t, issue(t, uri(batch, batch))), certificate.CodeName},
+		"another URI":                       {chain(t, issue(t, uri("https://acme.example/batch"))), certificate.CodeName},
+		"a deeper path":                     {chain(t, issue(t, uri(batch+"/more"))), certificate.CodeUnmapped},
+		"another domain":                    {chain(t, issue(t, uri("spiffe://acme.example.evil/batch"))), certificate.CodeUnmapped},
+		"upper case":                        {chain(t, issue(t, uri("spiffe://Acme.example/batch"))), certificate.CodeName},
+		"dots":                              {chain(t, issue(t, uri("spiffe://acme.example/x/../batch"))), certificate.CodeName},
+		"a query":                           {chain(t, issue(t, uri(batch+"?x"))), certificate.CodeName},
+		"a domain alone":                    {chain(t, issue(t, uri("spiffe://acme.example"))), certificate.CodeName},
+		"expired":                           {chain(t, issue(t, with(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }))), certificate.CodeTime},
+		"not valid yet":                     {chain(t, issue(t, with(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }))), certificate.CodeTime},
+		"for servers":                       {chain(t, issue(t, with(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }))), certificate.CodeUse},
+		"with no use named":                 {chain(t, issue(t, with(func(c *x509.Certificate) { c.ExtKeyUsage = nil }))), "one service " + batch},
+		"an authority":                      {chain(t, issue(t, with(func(c *x509.Certificate) { c.IsCA = true }))), certificate.CodeUse},
+		"another authority":                 {chain(t, stranger.Issue(t, uri(batch))), certificate.CodeUnknown},
+		"denied by its id":                  {chain(t, issue(t, uri("spiffe://acme.example/denied"))), certificate.CodeDenied},
+		"denied by its subject, with an id": {chain(t, issue(t, with(func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "Eve"} }))), certificate.CodeDenied},
+		"an id without a subject":           {chain(t, issue(t, with(func(c *x509.Certificate) { c.Subject = pkix.Name{} }))), "one service " + batch},
+		"neither":                           {chain(t, issue(t, func(c *x509.Certificate) { c.Subject = pkix.Name{} })), certificate.CodeName},
+		"denied by number":                  {chain(t, issue(t, with(func(c *x509.Certificate) { c.SerialNumber = big.NewInt(0xabc) }))), certificate.CodeDenied},
+		"denied by subject":                 {chain(t, issue(t, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "Eve"} })), certificate.CodeDenied},
+		"too many":                          {chain(t, issue(t, uri(batch)), ca, ca, ca, ca, ca, ca, ca, ca), certificate.CodeInvalid},
 	} {
 		who, err := a.Authenticate(c.shown, "")
 		got := codeOf(err)
@@ -132,11 +135,11 @@ func TestABeliefEnds(t *testing.T) {
 	ca, next := certificatetest.New(t, "one"), certificatetest.New(t, "two")
 	below := ca.Below(t, "below") // it ends a little after the hour that ca has
 	a := certificate.New(func() time.Time { return now })
-	a.Trust(certificatetest.Pool(ca))
+	a.Trust(certificatetest.Certificates(ca))
 	rule := certificate.Rule{SPIFFE: batch, Project: "one", Kind: stead.PrincipalService, Role: "agent"}
 	a.Replace([]certificate.Rule{rule}, nil)
 	long := chain(t, below.Issue(t, func(c *x509.Certificate) {
-		c.URIs = certificatetest.URIs(t, batch)
+		c.URIs, c.Subject = certificatetest.URIs(t, batch), pkix.Name{CommonName: "batch-7"}
 		c.NotAfter = time.Now().Add(24 * time.Hour)
 	}), below)
 	who, err := a.Authenticate(long, "")
@@ -145,7 +148,7 @@ func TestABeliefEnds(t *testing.T) {
 	}
 	stands := func(want bool, what string) {
 		t.Helper()
-		if a.Stands(who.Shown.ID, who.Shown.Name, "one") != want {
+		if a.Stands(who.Shown, who.Principal) != want {
 			t.Errorf("%s: it stands: %t", what, !want)
 		}
 	}
@@ -160,15 +163,33 @@ func TestABeliefEnds(t *testing.T) {
 		t.Errorf("after its rule went: %v", err)
 	}
 	stands(false, "without a rule")
+	for what, change := range map[string]func(*certificate.Rule){
+		"of another role":    func(r *certificate.Rule) { r.Role = "auditor" },
+		"of another project": func(r *certificate.Rule) { r.Project = "two" },
+		"of another id":      func(r *certificate.Rule) { r.ID = "somebody" },
+		"of another kind":    func(r *certificate.Rule) { r.Kind = stead.PrincipalUser },
+		"bound":              func(r *certificate.Rule) { r.Bound = true },
+		"an executor's":      func(r *certificate.Rule) { r.Executor = true },
+	} {
+		other := rule
+		change(&other)
+		a.Replace([]certificate.Rule{other}, nil)
+		stands(false, "by a rule "+what)
+	}
+	a.Replace([]certificate.Rule{rule}, []certificate.Denial{{Subject: who.Shown.Subject}})
+	stands(false, "denied by its subject")
 	a.Replace([]certificate.Rule{rule}, nil)
-	a.Trust(certificatetest.Pool(next))
+	stands(true, "by its rule again")
+	a.Trust(certificatetest.Certificates(next))
+	stands(false, "without its authority")
 	if _, err := a.Authenticate(long, ""); codeOf(err) != certificate.CodeUnknown {
 		t.Errorf("after its authority went: %v", err)
 	}
-	a.Trust(certificatetest.Pool(ca, next))
+	a.Trust(certificatetest.Certificates(ca, next))
 	if _, err := a.Authenticate(long, ""); err != nil {
 		t.Errorf("after it came back: %v", err)
 	}
+	stands(true, "after its authority came back")
 	now = ca.Certificate.NotAfter.Add(time.Second)
 	if _, err := a.Authenticate(long, ""); codeOf(err) != certificate.CodeTime {
 		t.Errorf("after its authority's time: %v", err)

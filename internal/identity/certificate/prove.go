@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,7 +28,12 @@ func prove(pool *x509.CertPool, shown []*x509.Certificate, now time.Time) (Shown
 		return Shown{}, refused(CodeUse, "the client certificate is an authority's, which signs others and is nobody's own")
 	}
 	s := Shown{ID: IDOf(leaf), Until: until(chains)}
-	if s.Name, s.spiffe, err = nameOf(leaf); err != nil {
+	for _, chain := range chains {
+		if id := authorityID(chain[len(chain)-1]); !slices.Contains(s.Authorities, id) {
+			s.Authorities = append(s.Authorities, id)
+		}
+	}
+	if s.Name, s.Subject, err = nameOf(leaf); err != nil {
 		return Shown{}, err
 	}
 	return s, nil
@@ -68,32 +74,34 @@ func wrong(err error, leaf *x509.Certificate, now time.Time) error {
 	return refused(CodeInvalid, "the client certificate can't be verified")
 }
 
-// nameOf is the one name by which a certificate is known, and whether that is a SPIFFE id.
-func nameOf(leaf *x509.Certificate) (name string, spiffe bool, err error) {
-	switch len(leaf.URIs) {
-	case 0:
-		name, err = SubjectOf(leaf)
-		return name, false, err
-	case 1:
+// nameOf is the one name by which a certificate is known, and its subject.
+func nameOf(leaf *x509.Certificate) (name, subject string, err error) {
+	subject, err = subjectOf(leaf)
+	switch {
+	case err != nil:
+		return "", "", err
+	case len(leaf.URIs) == 0 && subject == "":
+		return "", "", refused(CodeName, "the client certificate has neither a SPIFFE id nor a subject")
+	case len(leaf.URIs) == 0:
+		return subject, subject, nil
+	case len(leaf.URIs) == 1:
 		name = leaf.URIs[0].String()
 		if !IsSPIFFE(name) {
-			return "", false, refused(CodeName, "the client certificate has a URI that is no SPIFFE id")
+			return "", "", refused(CodeName, "the client certificate has a URI that is no SPIFFE id")
 		}
-		return name, true, nil
+		return name, subject, nil
 	}
-	return "", false, refused(CodeName, "the client certificate has %d URIs: who has several names is nobody's", len(leaf.URIs))
+	return "", "", refused(CodeName, "the client certificate has %d URIs: who has several names is nobody's", len(leaf.URIs))
 }
 
-// SubjectOf is a certificate's whole subject, in the order and with the parts that are signed.
-func SubjectOf(c *x509.Certificate) (string, error) {
+// subjectOf is a certificate's whole subject, in the order and with the parts that are signed; "": it has none.
+func subjectOf(c *x509.Certificate) (string, error) {
 	var rdn pkix.RDNSequence
 	rest, err := asn1.Unmarshal(c.RawSubject, &rdn)
 	name := rdn.String()
 	switch {
 	case err != nil || len(rest) > 0:
 		return "", refused(CodeName, "the subject of the client certificate can't be read")
-	case name == "":
-		return "", refused(CodeName, "the client certificate has neither a SPIFFE id nor a subject")
 	case len(name) > MaxNameBytes:
 		return "", refused(CodeName, "the subject of the client certificate is longer than %d bytes", MaxNameBytes)
 	}

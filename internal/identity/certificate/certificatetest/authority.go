@@ -126,6 +126,14 @@ func Pool(of ...*Authority) *x509.CertPool {
 	return p
 }
 
+// Certificates are those of authorities.
+func Certificates(of ...*Authority) (out []*x509.Certificate) {
+	for _, a := range of {
+		out = append(out, a.Certificate)
+	}
+	return out
+}
+
 // PEM is the certificates of authorities.
 func PEM(of ...*Authority) (out []byte) {
 	for _, a := range of {
