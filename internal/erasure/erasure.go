@@ -77,10 +77,12 @@ type Erasure struct {
 	So        Certificate       `json:"so"`                // what is erased so far
 	Current   *session.Holdings `json:"current,omitempty"` // of the session that is being deleted
 	// Redaction is of the item that is being redacted, in one session.
-	Redaction   *session.Redaction `json:"redaction,omitempty"`
-	Queue       []stead.SessionID  `json:"queue,omitempty"`
-	Certificate string             `json:"certificate,omitempty"` // once completed
-	SHA256      string             `json:"sha256,omitempty"`
+	Redaction *session.Redaction `json:"redaction,omitempty"`
+	// Waiting are those that are done but for texts that are too young to be removed.
+	Waiting     []session.Redaction `json:"waiting,omitempty"`
+	Queue       []stead.SessionID   `json:"queue,omitempty"`
+	Certificate string              `json:"certificate,omitempty"` // once completed
+	SHA256      string              `json:"sha256,omitempty"`
 
 	// Asked: it is a deletion, for which no turn is cancelled: what is in use stays, and the erasure goes instead.
 	Asked bool `json:"asked,omitempty"`

@@ -145,6 +145,10 @@ func (w *world) Redacting(_ context.Context, _ stead.Principal, id stead.Session
 		if _, ok := w.says[item]; !ok {
 			return stead.NotFound("item", item)
 		}
+		if w.busy[id] {
+			w.now = w.now.Add(erasure.WaitForTurn + time.Second)
+			return stead.Errorf(stead.KindConflict, "session %s has a turn in progress", id)
+		}
 		plan = session.Redaction{Session: id, Item: item, Events: []session.RedactedEvent{{Seq: 2, Bytes: 20, SHA256: "a"}}, Blobs: 1, Unnamed: []string{"d"}}
 		return w.there(id)
 	})

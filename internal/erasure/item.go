@@ -31,39 +31,87 @@ func itemIn(id stead.SessionID, item string) (string, bool) {
 	return stead.DerivedID(prefix, id, seq, index), ok
 }
 
-// item redacts an item, in its session and then in each copy that has it.
+// item redacts an item, in its session and then in each copy that has it. A copy that is in use, and texts that are too young, hold up
+// nothing else.
 func (s *Service) item(ctx context.Context, e *Erasure) error {
+	busy := 0 // copies at the end of the queue that are in use
+	var held error
 	for {
 		if e.Redaction != nil {
 			if err := s.redact(ctx, e); err != nil {
 				return err
 			}
+			busy = 0
 		}
 		if len(e.Queue) == 0 {
-			if err := s.refill(ctx, e); err != nil || len(e.Queue) == 0 {
+			if err := s.refill(ctx, e); err != nil {
 				return err
 			}
 		}
-		if err := s.nextCopy(ctx, e); err != nil {
+		if len(e.Queue) == 0 {
+			return s.aged(ctx, e)
+		}
+		if busy >= len(e.Queue) {
+			return held
+		}
+		switch err := s.nextCopy(ctx, e, busy == 0); {
+		case stead.KindOf(err) == stead.KindConflict:
+			e.Queue = append(e.Queue[1:], e.Queue[0])
+			busy, held = busy+1, err
+		case err != nil:
 			return err
 		}
 	}
 }
 
-// nextCopy plans the redaction in a copy, where that has the item.
-func (s *Service) nextCopy(ctx context.Context, e *Erasure) error {
+// aged removes texts that were too young when they were redacted. Those that are still make the error.
+func (s *Service) aged(ctx context.Context, e *Erasure) error {
+	young := 0
+	for len(e.Waiting) > 0 && young < len(e.Waiting) {
+		done, gone, err := s.cfg.Sessions.Redact(ctx, e.Principal, e.Waiting[0])
+		if e.So.addMemories(gone); err != nil && stead.KindOf(err) != stead.KindNotFound {
+			return err
+		}
+		e.Waiting = e.Waiting[1:]
+		if err == nil && len(done.Unnamed) > 0 {
+			e.Waiting = append(e.Waiting, done)
+			young++
+		} else if err == nil {
+			err = e.So.addItem(done)
+			if err != nil {
+				return err
+			}
+		}
+		if err := s.save(ctx, e); err != nil {
+			return err
+		}
+	}
+	if young > 0 {
+		return stead.Errorf(stead.KindUnavailable, "texts beside the journal of %d sessions are removed when they are an hour old", young)
+	}
+	return nil
+}
+
+// nextCopy plans the redaction in a copy, where that has the item. patient: it waits for one that is in use.
+func (s *Service) nextCopy(ctx context.Context, e *Erasure, patient bool) error {
 	id := e.Queue[0]
 	item, ok := itemIn(id, e.So.Subject.ID)
 	if !ok {
 		return stead.Errorf(stead.KindInternal, "the item %s is no session's", e.So.Subject.ID)
 	}
-	err := s.atRest(ctx, func() error {
+	look := func() error {
 		plan, err := s.cfg.Sessions.Redacting(ctx, e.Principal, id, item)
 		if err == nil {
 			e.Redaction = &plan
 		}
 		return err
-	})
+	}
+	err := error(nil)
+	if patient {
+		err = s.atRest(ctx, look)
+	} else {
+		err = look()
+	}
 	if err != nil && stead.KindOf(err) != stead.KindNotFound { // the copy is of what came before it, or it is gone
 		return err
 	}
@@ -90,10 +138,7 @@ func (s *Service) redact(ctx context.Context, e *Erasure) error {
 	case err != nil:
 		return err
 	case len(e.Redaction.Unnamed) > 0:
-		if err := s.save(ctx, e); err != nil {
-			return err
-		}
-		return stead.Errorf(stead.KindUnavailable, "%d texts beside the journal are removed when they are an hour old", len(e.Redaction.Unnamed))
+		e.Waiting = append(e.Waiting, *e.Redaction)
 	default:
 		if err := e.So.addItem(*e.Redaction); err != nil {
 			return err

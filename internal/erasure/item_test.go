@@ -106,3 +106,31 @@ func TestWhatCantBeRedactedIsNotBegun(t *testing.T) {
 		t.Errorf("%d erasures are left, %v", len(all), err)
 	}
 }
+
+// TestABusyCopyHoldsUpNoOther: a copy that is in use for days is redacted last, and there is no certificate before.
+func TestABusyCopyHoldsUpNoOther(t *testing.T) {
+	w := copies()
+	s, key := w.service(t)
+	w.busy[sessionNamed("2")] = true
+	w.sessions[sessionNamed("5")] = sessionNamed("1")
+	w.says[itemOf(sessionNamed("5"))] = true
+	if _, err := s.Begin(t.Context(), ada, erasure.Request{Subject: erasure.Subject{Kind: erasure.OfItem, ID: itemOf(sessionNamed("1"))}, Forks: true}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_, _ = s.Sweep(t.Context())
+		w.revive()
+	}
+	if w.says[itemOf(sessionNamed("5"))] || !w.says[itemOf(sessionNamed("2"))] || only(t, s).Status != erasure.Running {
+		t.Fatalf("says %v, it is %s", w.says, only(t, s).Status)
+	}
+	delete(w.busy, sessionNamed("2"))
+	for range 4 {
+		_, _ = s.Sweep(t.Context())
+		w.revive()
+	}
+	c, err := erasure.Open(only(t, s).Certificate, []audit.Verifier{key})
+	if err != nil || c.Erased.Items != 4 || w.says[itemOf(sessionNamed("2"))] {
+		t.Fatalf("%+v, %v: %s", c.Erased, err, only(t, s).Problem)
+	}
+}

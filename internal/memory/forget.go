@@ -76,7 +76,7 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session,
 					continue
 				}
 			}
-			did, err := s.uncite(ctx, r, gone)
+			did, err := s.uncite(ctx, r, session, gone)
 			if err != nil {
 				return out, err
 			}
@@ -93,13 +93,13 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session,
 }
 
 // uncite takes sources away from one entry.
-func (s *Service) uncite(ctx context.Context, r Record, gone func(Source) bool) (Forgotten, error) {
+func (s *Service) uncite(ctx context.Context, r Record, session string, gone func(Source) bool) (Forgotten, error) {
 	for range maxTries {
 		e, err := entryOf(r)
 		if err != nil {
 			return Forgotten{}, err
 		}
-		changes, did, err := s.unciting(ctx, r, e, gone)
+		changes, did, err := s.unciting(ctx, r, e, session, gone)
 		if err != nil || len(changes) == 0 {
 			return Forgotten{}, err
 		}
@@ -116,9 +116,13 @@ func (s *Service) uncite(ctx context.Context, r Record, gone func(Source) bool) 
 	return Forgotten{}, stead.Errorf(stead.KindConflict, "memory %.80q is changed all the time", r.ID)
 }
 
-// unciting are the changes of that.
-func (s *Service) unciting(ctx context.Context, r Record, e Entry, gone func(Source) bool) ([]Change, Forgotten, error) {
+// unciting are the changes of that. What was made of several items of a session goes with any of them: which of them says what is not
+// known. What another session says too, stays.
+func (s *Service) unciting(ctx context.Context, r Record, e Entry, session string, gone func(Source) bool) ([]Change, Forgotten, error) {
 	left := slices.DeleteFunc(slices.Clone(e.cited()), gone)
+	if len(left) < len(e.cited()) && !slices.ContainsFunc(left, func(src Source) bool { return src.Session != session }) {
+		left = nil
+	}
 	c := Change{Record: r, Expected: r.Version, Redact: true}
 	c.UpdatedAt = milli(s.cfg.Now())
 	switch {

@@ -247,7 +247,9 @@ func snapshotView(key stead.SessionKey, seq stead.Seq, data []byte) *session.Vie
 // viewAt folds a session up to and including an event, for a watcher that starts there.
 func (r *Runner) viewAt(ctx context.Context, key stead.SessionKey, seq stead.Seq) (*session.View, error) {
 	v := session.NewView(key)
-	if cached := r.views.get(key); cached != nil && cached.Tail <= seq {
+	if cached, err := r.fresh(ctx, key); err != nil {
+		return nil, err
+	} else if cached != nil && cached.Tail <= seq {
 		own, err := copyView(cached)
 		if err != nil {
 			return nil, err
@@ -279,6 +281,30 @@ func (r *Runner) viewAt(ctx context.Context, key stead.SessionKey, seq stead.Seq
 		}
 	}
 	return v, nil
+}
+
+// fresh is the cached view, unless what it may hold was redacted since; nil: there is none.
+func (r *Runner) fresh(ctx context.Context, key stead.SessionKey) (*session.View, error) {
+	cached := r.views.get(key)
+	if cached == nil {
+		return nil, nil
+	}
+	for after := cached.Tail; ; {
+		events, err := r.cfg.Store.Read(ctx, key, journal.ReadOptions{After: after})
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			if session.Stale(e, cached.Tail) {
+				r.views.drop(key)
+				return nil, nil
+			}
+			after = e.Seq
+		}
+		if len(events) < stead.MaxReadEvents {
+			return cached, nil
+		}
+	}
 }
 
 func copyView(v *session.View) (*session.View, error) {

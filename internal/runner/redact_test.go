@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
 )
@@ -207,4 +210,73 @@ func TestOnlyWhoMayDeleteRedacts(t *testing.T) {
 			isKind(t, err, stead.KindNotFound)
 		}
 	}, withModel(script(reply("ok"))))
+}
+
+// TestAWatcherElsewhereSeesNothingOfIt: a node that knew the session while its turn waited shows who comes back in the middle what
+// stands in the journal now.
+func TestAWatcherElsewhereSeesNothingOfIt(t *testing.T) {
+	m := script(calls("look_up", `{"of":"`+hidden+`"}`), reply("ok"))
+	bubble(t, func(t *testing.T, n *node) {
+		ctx := context.Background()
+		other := n.second("node-b")
+		id := n.begin("go", func(s *agent.Spec) { s.Tools = []agent.Tool{function("look_up")} }).ID
+		var waits session.Session
+		n.until(id, func(s session.Session) bool { waits = s; return s.Status == session.StatusRequiresAction })
+		if _, err := other.Get(ctx, me, id); err != nil {
+			t.Fatal(err)
+		}
+		mid := stead.Cursor{Seq: stead.Seq(len(n.events(id)))}
+		n.send(id, answers(waits.RequiredActions[0], "found"))
+		n.idle(id)
+		n.redact(id, n.ids(id)[1])
+		end := errors.New("end")
+		err := other.Stream(ctx, me, id, &mid, nil, func(e session.StreamEvent) error {
+			if body := mustJSON(t, e.Body); strings.Contains(body, hidden) {
+				t.Errorf("it is shown: %s", body)
+			}
+			if strings.HasSuffix(e.Type, "turn.completed") {
+				return end
+			}
+			return nil
+		})
+		if !errors.Is(err, end) {
+			t.Error(err)
+		}
+	}, withModel(m))
+}
+
+// lateCopies calls back before a copy is stored.
+type lateCopies struct {
+	journal.Full
+	before func()
+}
+
+func (l *lateCopies) Send(ctx context.Context, key stead.SessionKey, in journal.Input) (journal.Receipt, error) {
+	if do := l.before; do != nil && in.Create != nil && len(in.Events) > 3 {
+		l.before = nil
+		do()
+	}
+	return l.Full.Send(ctx, key, in)
+}
+
+// TestACopyThatIsMadeMeanwhile is taken back: whoever redacted did not see it, and it says what was redacted.
+func TestACopyThatIsMadeMeanwhile(t *testing.T) {
+	var late lateCopies
+	bubble(t, func(t *testing.T, n *node) {
+		ctx := context.Background()
+		id := n.begin(hidden, func(*agent.Spec) {}).ID
+		n.idle(id)
+		late.before = func() { n.redact(id, n.ids(id)[0]) }
+		_, err := n.Fork(ctx, me, id, session.ForkRequest{})
+		isKind(t, err, stead.KindConflict)
+		all, err := n.List(ctx, me, session.ListQuery{})
+		if err != nil || len(all.Data) != 1 {
+			t.Errorf("%d sessions, %v", len(all.Data), err)
+		}
+		copied, err := n.Fork(ctx, me, id, session.ForkRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.holds(copied.ID, hidden)
+	}, withModel(script(reply("ok"))), with(func(c *runner.Config) { late.Full = c.Store; c.Store = &late }))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -46,6 +47,7 @@ func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if err != nil {
 		return session.Session{}, err
 	}
+	read := stead.Seq(len(events))
 	if req.Turn != "" {
 		if events, err = session.ThroughTurn(source, events, req.Turn); err != nil {
 			return session.Session{}, err
@@ -74,7 +76,37 @@ func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID
 		r.discard(ctx, target)
 		return session.Session{}, fmt.Errorf("copy blobs: %w", err)
 	}
-	return r.plant(ctx, target, copied, drafts)
+	made, err := r.plant(ctx, target, copied, drafts)
+	if err == nil {
+		err = r.unredacted(ctx, source, target, read)
+	}
+	return made, err
+}
+
+// unredacted takes a copy back whose source was redacted, or deleted, while it was made: whoever did that did not see it.
+func (r *Runner) unredacted(ctx context.Context, source, target stead.SessionKey, read stead.Seq) error {
+	for after := read; ; {
+		events, err := r.cfg.Store.Read(ctx, source, journal.ReadOptions{After: after})
+		if err == nil && !slices.ContainsFunc(events, func(e stead.Event) bool { return session.Stale(e, read) }) {
+			if len(events) < stead.MaxReadEvents {
+				return nil
+			}
+			after = events[len(events)-1].Seq
+			continue
+		}
+		if err != nil && stead.KindOf(err) != stead.KindNotFound {
+			return err // the copy stays: nobody knows
+		}
+		if err == nil {
+			err = stead.Errorf(stead.KindConflict, "something in session %s was redacted while it was copied; copy it again", source.Session)
+		}
+		if gone := r.cfg.Store.Delete(context.WithoutCancel(ctx), target); gone != nil {
+			return gone
+		}
+		r.forget(target)
+		r.discard(ctx, target)
+		return err
+	}
 }
 
 func folded(key stead.SessionKey, events []stead.Event) (*session.View, error) {

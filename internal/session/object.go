@@ -182,7 +182,7 @@ func callItemID(s stead.SessionID, c *Call) string {
 	case stead.ItemMCPCall:
 		return stead.DerivedID(callPrefix, s, c.Seq, c.Index)
 	case stead.ItemCommandExecution:
-		return stead.DerivedID("cmd", s, c.Seq, c.Index)
+		return stead.DerivedID(commandPrefix, s, c.Seq, c.Index)
 	}
 	return stead.DerivedID(functionPrefix, s, c.Seq, c.Index)
 }

@@ -306,10 +306,11 @@ func (p *Projector) settledCalls(out []body, e stead.Event, before glance) []bod
 	return out
 }
 
-// functionPrefix begins the ids of function calls, outputPrefix those of their outputs.
+// functionPrefix begins the ids of function calls, outputPrefix those of their outputs, commandPrefix those of commands.
 const (
 	functionPrefix = "fc"
 	outputPrefix   = "fco"
+	commandPrefix  = "cmd"
 )
 
 func outputID(s stead.SessionID, seq stead.Seq, n int) string {

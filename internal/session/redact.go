@@ -156,7 +156,7 @@ func (r *Redactor) message(seq stead.Seq, p *Message) (changed bool) {
 	}
 	for i := range p.Response.Approved { // a later response repeats a call that it allows
 		if c := &p.Response.Approved[i]; c.CallID == r.callID {
-			c.Arguments, changed = redactedJSON(c.Arguments), true
+			c.Arguments, c.Tool, changed = redactedJSON(c.Arguments), redactedCall(c.Tool), true
 		}
 	}
 	return changed
@@ -204,9 +204,9 @@ func (r *Redactor) replied(p *ModelReplied) bool {
 	}
 	it := &p.Items[r.index]
 	r.item(&it.Item)
-	if it.Tool != nil && it.Tool.Reject != "" {
-		tool := *it.Tool
-		tool.Reject, it.Tool = redactedWord, &tool
+	if it.Tool != nil {
+		tool := redactedCall(*it.Tool)
+		it.Tool = &tool
 	}
 	return r.findings(p.Guardrails)
 }
@@ -228,7 +228,7 @@ func (r *Redactor) item(it *stead.Item) {
 		it.Summary[i] = rest(it.Summary[i])
 	}
 	it.Encrypted, it.Provider = nil, ""
-	if it.CallID != "" {
+	if it.CallID != "" && it.Type != stead.ItemApprovalResponse { // an answer has the id of a call that is another item
 		r.callID = it.CallID
 	}
 	if it.Arguments != nil {
@@ -314,7 +314,7 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 			if !asked || e.Seq != r.seq {
 				return false
 			}
-			r.callID, p.Arguments = p.CallID, redactedJSON(p.Arguments)
+			r.callID, p.Arguments, p.Tool = p.CallID, redactedJSON(p.Arguments), redactedCall(p.Tool)
 			return r.findings(p.Guardrails)
 		})
 	case KindInputEdit:
@@ -322,9 +322,21 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 			if !asked || !ours(p.CallID) {
 				return false
 			}
-			p.Arguments = redactedJSON(p.Arguments)
+			p.Arguments, p.Digest = redactedJSON(p.Arguments), "" // which could be found by trying
 			return r.findings(p.Guardrails)
 		})
+	case KindInputApproval:
+		return change(e, func(p *ApprovalResult) bool {
+			if !asked || !ours(p.CallID) || p.Digest == "" {
+				return false
+			}
+			p.Digest = ""
+			return true
+		})
+	case KindEnvironmentConnected:
+		return change(e, func(p *EnvironmentConnected) bool { return r.commanded(e.Seq) && p.Reset.redact() })
+	case KindEnvironmentCheckpointed:
+		return change(e, func(p *EnvironmentCheckpointed) bool { return r.commanded(e.Seq) && redactAll(p.Background) })
 	}
 	if !told {
 		return e, nil
@@ -346,6 +358,35 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 		})
 	}
 	return e, nil
+}
+
+// commanded reports whether an event may name a command that is redacted. Which of those that it names is not known: none stays.
+func (r *Redactor) commanded(seq stead.Seq) bool { return r.prefix == commandPrefix && seq > r.seq }
+
+func (r *Reset) redact() bool {
+	if r == nil {
+		return false
+	}
+	commands, background := redactAll(r.Commands), redactAll(r.Background)
+	return commands || background
+}
+
+func redactAll(texts []string) bool {
+	for i := range texts {
+		texts[i] = redactedWord
+	}
+	return len(texts) > 0
+}
+
+// redactedCall is how a call is executed, without what it was asked for.
+func redactedCall(t ToolCall) ToolCall {
+	if t.Arguments != nil {
+		t.Arguments = redactedJSON(t.Arguments)
+	}
+	if t.Reject != "" {
+		t.Reject = redactedWord
+	}
+	return t
 }
 
 func (r *Redactor) told(output []stead.Content, failure *string, found []guardrail.Finding) bool {

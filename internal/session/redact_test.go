@@ -164,6 +164,19 @@ func TestNothingOfItIsLeft(t *testing.T) {
 			session.ApprovalEdit{CallID: "c1", Arguments: args}, []any{session.KindTurnStarted, session.TurnStarted{}}},
 		"what code asked for": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindToolRequested,
 			session.ToolRequested{CallID: "c1", Arguments: args}, nil},
+		"arguments of an action": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindModelReplied,
+			session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemMCPCall, CallID: "c1", Arguments: []byte(`{}`)}, Tool: &session.ToolCall{Arguments: args}}}}, nil},
+		"arguments of an action that code asked for": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindToolRequested,
+			session.ToolRequested{CallID: "c1", Arguments: []byte(`{}`), Tool: session.ToolCall{Arguments: args}}, nil},
+		"a call that a response allows": {&session.FunctionCallItem{ID: at("fc", 1, 0), CallID: "c1"}, session.KindInputMessage,
+			session.Message{Response: &session.ResponseAsk{Approved: []session.ApprovedCall{{CallID: "c1", Arguments: args, Tool: session.ToolCall{Arguments: args}}}}},
+			[]any{session.KindTurnStarted, session.TurnStarted{}}},
+		"the digest of what was approved": {&session.FunctionCallItem{ID: at("fc", 1, 0), CallID: "c1"}, session.KindInputApproval,
+			session.ApprovalResult{CallID: "c1", Decision: "approve", Digest: secretOf}, []any{session.KindTurnStarted, session.TurnStarted{}}},
+		"commands that a reset names": {&session.CommandItem{ID: at("cmd", 1, 0)}, session.KindEnvironmentConnected,
+			session.EnvironmentConnected{Reset: &session.Reset{Commands: []string{"ls", secretOf}, Background: []string{secretOf}}}, []any{session.KindTurnStarted, session.TurnStarted{}}},
+		"commands in the background": {&session.CommandItem{ID: at("cmd", 1, 0)}, session.KindEnvironmentCheckpointed,
+			session.EnvironmentCheckpointed{Background: []string{secretOf}}, []any{session.KindTurnStarted, session.TurnStarted{}}},
 		"a function's output": {&session.FunctionOutputItem{ID: at("fco", 1, 0), CallID: "c1"}, session.KindInputToolResult,
 			session.ToolResult{CallID: "c1", Output: input(secretOf), Error: secretOf}, nil},
 		"what a person said that happened": {&session.FunctionOutputItem{ID: at("fco", 1, 0), CallID: "c1"}, session.KindInputOutcome,
@@ -203,6 +216,17 @@ func TestNothingOfItIsLeft(t *testing.T) {
 				t.Fatalf("another item's redaction changed %s", mustJSON(t, other))
 			}
 		})
+	}
+}
+
+// TestAnAnswersCallIsAnotherItem: whoever redacts an answer leaves what it was about.
+func TestAnAnswersCallIsAnotherItem(t *testing.T) {
+	said := session.ToolReturned{CallID: "c1", Output: stead.TextContent(stead.ContentInputText, "what it returned")}
+	answer := session.Message{Items: []stead.Item{{Type: stead.ItemApprovalResponse, CallID: "c1", Answer: &stead.Answer{Approve: true, Reason: "why"}}}}
+	events := journalOf(t, []string{session.KindInputMessage, session.KindToolReturned}, answer, said)
+	out := redact(t, &sessiontest.Gen{}, events, &session.MessageItem{ID: stead.DerivedID("mcpa", sessiontest.Key.Session, 1, 0)})
+	if mustJSON(t, out[1]) != mustJSON(t, events[1]) || mustJSON(t, out[0]) == mustJSON(t, events[0]) {
+		t.Errorf("redacted to %s", mustJSON(t, out))
 	}
 }
 
