@@ -27,7 +27,8 @@ func TestEveryChangeCanWait(t *testing.T) {
 	free := []string{
 		"POST /v1/approvals/{id}", "POST /v1/kill_switches", "DELETE /v1/kill_switches/{id}", // answers and stops
 		"POST /v1/oauth/token", "GET /v1/agents/environments/{id}/executor",
-		"POST /v1/responses/input_tokens", "POST /v1/responses/{id}/cancel", "POST /v1/usage/verify", "POST /v1/memory_stores/{id}/search", "POST /v1/vector_stores/{id}/search", // they read
+		"POST /v1/responses/input_tokens", "POST /v1/responses/{id}/cancel", "POST /v1/usage/verify", "POST /v1/memory_stores/{id}/search", "POST /v1/vector_stores/{id}/search",
+		"POST /v1/semantic_models/query", "POST /v1/semantic_models/describe", "POST /v1/semantic_models/validate", // they read
 	}
 	for call, row := range accessTable() { // policy sets can't wait: nobody could let go again what they lock
 		method, pattern, _ := strings.Cut(call, " ")

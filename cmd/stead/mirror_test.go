@@ -21,9 +21,8 @@ import (
 
 // town is one project's data: an id of each noun.
 type town struct {
-	key   string
-	ids   map[string]string
-	query map[string]string // texts that the project is known by
+	key string
+	ids map[string]string
 }
 
 // nounOf says what an id in a path is of: by the path before it and its name.

@@ -236,7 +236,7 @@ func TestDeniedExpiredAndByDefault(t *testing.T) {
 	w.pass(time.Second)
 	isKind(t, n.answer(zoe, q.ID, approval.Deny), stead.KindInvalid)
 	must(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))
-	q = waits(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))
+	waits(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))
 	w.pass(time.Second)
 	w.needs[policy.VaultWrite] = &policy.Needs{Roles: []stead.Role{"owner"}, ExpiresMS: 1000} // policies say so no more
 	waits(t, n.send(ada, "{1}", "").ask(policy.VaultWrite))

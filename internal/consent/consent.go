@@ -71,8 +71,8 @@ const (
 )
 
 const (
-	kind     document.Kind = "consent"
-	idPrefix               = "consent_"
+	kind     = document.Kind("consent")
+	idPrefix = "consent_"
 )
 
 // Status is how far a consent has come.

@@ -53,12 +53,19 @@ func (s *Service) ForgetSession(ctx context.Context, p stead.Principal, session,
 			return Forgotten{}, err
 		}
 	}
-	return s.forgetSession(ctx, p, session, item, nil)
+	return s.forgetSession(ctx, p, session, item, false, nil)
 }
 
-// forgetSession forgets what may says is to be forgotten; nil: all of it.
-func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session, item string, may func(Record) (bool, error)) (Forgotten, error) {
+// ForgetRedacted forgets what comes from an item that was redacted: also what other items of its session are cited for, since which
+// of them says what is not known.
+func (s *Service) ForgetRedacted(ctx context.Context, p stead.Principal, session, item string) (Forgotten, error) {
+	return s.forgetSession(ctx, p, session, item, true, nil)
+}
+
+// forgetSession forgets what may says is to be forgotten; nil: all of it. whole: as ForgetRedacted.
+func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session, item string, whole bool, may func(Record) (bool, error)) (Forgotten, error) {
 	var out Forgotten
+	kept := func(src Source) bool { return !whole || src.Session != session }
 	gone := func(src Source) bool { return src.Session == session && (item == "" || src.Item == item) }
 	after := Place{Project: p.Project}
 	id := ""
@@ -76,7 +83,7 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session,
 					continue
 				}
 			}
-			did, err := s.uncite(ctx, r, session, gone)
+			did, err := s.uncite(ctx, r, gone, kept)
 			if err != nil {
 				return out, err
 			}
@@ -93,13 +100,13 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session,
 }
 
 // uncite takes sources away from one entry.
-func (s *Service) uncite(ctx context.Context, r Record, session string, gone func(Source) bool) (Forgotten, error) {
+func (s *Service) uncite(ctx context.Context, r Record, gone, kept func(Source) bool) (Forgotten, error) {
 	for range maxTries {
 		e, err := entryOf(r)
 		if err != nil {
 			return Forgotten{}, err
 		}
-		changes, did, err := s.unciting(ctx, r, e, session, gone)
+		changes, did, err := s.unciting(ctx, r, e, gone, kept)
 		if err != nil || len(changes) == 0 {
 			return Forgotten{}, err
 		}
@@ -116,11 +123,10 @@ func (s *Service) uncite(ctx context.Context, r Record, session string, gone fun
 	return Forgotten{}, stead.Errorf(stead.KindConflict, "memory %.80q is changed all the time", r.ID)
 }
 
-// unciting are the changes of that. What was made of several items of a session goes with any of them: which of them says what is not
-// known. What another session says too, stays.
-func (s *Service) unciting(ctx context.Context, r Record, e Entry, session string, gone func(Source) bool) ([]Change, Forgotten, error) {
+// unciting are the changes of that: an entry that loses a source stays for what is kept of the others.
+func (s *Service) unciting(ctx context.Context, r Record, e Entry, gone, kept func(Source) bool) ([]Change, Forgotten, error) {
 	left := slices.DeleteFunc(slices.Clone(e.cited()), gone)
-	if len(left) < len(e.cited()) && !slices.ContainsFunc(left, func(src Source) bool { return src.Session != session }) {
+	if len(left) < len(e.cited()) && !slices.ContainsFunc(left, kept) {
 		left = nil
 	}
 	c := Change{Record: r, Expected: r.Version, Redact: true}
@@ -209,7 +215,7 @@ func (s *Service) derived(ctx context.Context, p stead.Principal, e Entry) error
 		return nil
 	}
 	looks := map[string]*sight{} // by store; nil: it may not be written
-	_, err := s.forgetSession(ctx, p, e.Source.Session, e.Source.Item, func(r Record) (bool, error) {
+	_, err := s.forgetSession(ctx, p, e.Source.Session, e.Source.Item, false, func(r Record) (bool, error) {
 		look, known := looks[r.Store]
 		if !known {
 			err := s.allow(ctx, p, policy.MemoryWrite, r.Store)

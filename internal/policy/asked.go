@@ -108,6 +108,6 @@ func (a Asked) MayDelegate(by stead.Principal, to Delegate) error {
 func Approvable() []Effect {
 	return []Effect{
 		ToolCall, NetworkConnect, ModelCall, SessionCreate, SessionWrite, SessionDelete, SessionControl, SessionTokenWrite, AgentWrite, EnvironmentWrite, FileWrite,
-		VectorStoreWrite, SkillWrite, TemplateWrite, UsageWrite, BudgetWrite, MemoryWrite, VaultWrite, KeyWrite,
+		VectorStoreWrite, SkillWrite, TemplateWrite, UsageWrite, BudgetWrite, MemoryWrite, SemanticWrite, VaultWrite, KeyWrite,
 	}
 }

@@ -26,6 +26,8 @@ type Memory interface {
 	Mount(ctx context.Context, ask session.MountAsk, files session.MountFiles) (session.Mounted, error)
 	// Forget forgets all that comes from a session, or from one item of it. It may be called again.
 	Forget(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error)
+	// Redact forgets what comes from an item that was redacted, whatever else it comes from in that session.
+	Redact(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error)
 }
 
 // recallTimeout is how long a turn waits for what is remembered; then it goes on without.

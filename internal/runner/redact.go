@@ -86,7 +86,7 @@ func (r *Runner) Redact(ctx context.Context, p stead.Principal, plan session.Red
 		return done, gone, err
 	}
 	if r.cfg.Memory != nil {
-		if gone, err = r.cfg.Memory.Forget(ctx, p, key, plan.Item); err != nil {
+		if gone, err = r.cfg.Memory.Redact(ctx, p, key, plan.Item); err != nil {
 			return done, gone, err
 		}
 	}

@@ -209,7 +209,7 @@ func (a *actor) intend(p *plan, c session.Command) error {
 	case session.CallTool:
 		return a.intendTool(p, c)
 	case session.LapseConsent:
-		return a.record(p, session.KindConsentLapsed, session.ConsentLapsed{Consent: c.Consent})
+		return a.record(p, session.KindConsentLapsed, session.ConsentLapsed(c))
 	case session.LapseTool:
 		a.decided = a.r.putDraft(a.ctx, &a.state.View, c.Call, policy.Expire, a.decided)
 		return a.record(p, session.KindToolLapsed, session.ToolLapsed{CallID: c.Call.CallID})

@@ -56,7 +56,7 @@ func (s *spec) next() {
 		case session.CallTool:
 			s.event(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(specKey.Session), Attempt: c.Call.Attempts + 1})
 		case session.LapseConsent:
-			s.event(session.KindConsentLapsed, session.ConsentLapsed{Consent: c.Consent})
+			s.event(session.KindConsentLapsed, session.ConsentLapsed(c))
 		case session.EndTurn:
 			s.event(c.Kind, session.TurnEnded{Error: c.Error})
 		case session.EnvironmentAction:

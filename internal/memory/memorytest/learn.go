@@ -111,8 +111,34 @@ func forgetDerived(f *serviceFixture) {
 		}
 	}
 	f.knows("Without the item", "The cat is black. ← a:2; The editor is vim. ← a:2")
+	if got, err := f.ForgetRedacted(f.ctx, f.me, string(sessionA), "item_none"); err != nil || got != (memory.Forgotten{}) {
+		f.Errorf("an item that nothing comes from: %+v, %v", got, err)
+	}
 	f.s.DropMemories(f.ctx, memory.Place{Project: f.me.Project, Store: f.store})
 	forget(sessionA, "", memory.Forgotten{})
+}
+
+// redactedGoes: what was made of several items goes with the one that is redacted, but for what another session or a person says too.
+func redactedGoes(f *serviceFixture) {
+	agent := f.me
+	agent.Kind = stead.PrincipalAgent
+	both := lesson(sessionA, "", "The PIN of Ada is 4711.", "1", "2")
+	for at, s := range []stead.SessionID{sessionA, sessionB} {
+		said := lesson(s, "", "The sky is blue.", "1")
+		lessons := []memory.Lesson{said}
+		if s == sessionA {
+			lessons = append(lessons, both)
+		}
+		if _, err := f.Learn(f.ctx, agent, f.store, s, stead.Seq(7+at), lessons); err != nil {
+			f.Fatal(err)
+		}
+	}
+	item := both.Sources[0].Item
+	got, err := f.ForgetRedacted(f.ctx, f.me, string(sessionA), item)
+	if err != nil || got != (memory.Forgotten{Removed: 1, Changed: 1}) {
+		f.Errorf("%+v, %v", got, err)
+	}
+	f.knows("Without what was redacted", "The sky is blue. ← b:1")
 }
 
 // learnedAtOnce: the same place of a journal learns once, whoever does it and how often; of two values of one subject

@@ -132,6 +132,13 @@ func (r *Remember) Forget(ctx context.Context, p stead.Principal, key stead.Sess
 	return session.Erased(done), err
 }
 
+// Redact forgets all that comes from an item that was redacted.
+func (r *Remember) Redact(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error) {
+	p.Project = key.Project
+	done, err := r.memory.ForgetRedacted(ctx, p, string(key.Session), item)
+	return session.Erased(done), err
+}
+
 // messages are the entries of messages. Secrets in them are masked.
 func messages(ask session.LearnAsk) []memory.Content {
 	var out []memory.Content
