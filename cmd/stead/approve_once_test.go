@@ -11,6 +11,7 @@ import (
 // TestWhatAnApprovalCovers: what was asked about and no more, and all of that.
 func TestWhatAnApprovalCovers(t *testing.T) {
 	h := governed(t, `@id("m") @approval("owner") forbid(principal == User::"ada", action == Action::"model.call", resource);
+    @id("new") @approval("owner") forbid(principal == User::"ada", action == Action::"session.create", resource);
     @id("del") @approval("owner") @approval_separate("") forbid(principal == User::"boss", action == Action::"session.delete", resource);`, "ada", "bob")
 	for name, role := range map[string]string{"boss": "owner", "chief": "owner", "eve": "approver"} {
 		var made struct{ Secret string }
@@ -18,6 +19,7 @@ func TestWhatAnApprovalCovers(t *testing.T) {
 		h.keys[name] = made.Secret
 	}
 	t.Run("a stateless response, once", h.oneStatelessResponse)
+	t.Run("an agent and a template, as they were", h.approvedAsItWas)
 	t.Run("an erasure, to its end", h.approvedErasure)
 	t.Run("of several stores each", h.approvedForgetting)
 }
@@ -55,6 +57,40 @@ func (h *house) oneStatelessResponse(t *testing.T) {
 			t.Errorf("call %d by one approval: %d, want %d", i+1, status, want)
 		}
 	}
+	h.yes(t, h.keys["boss"], "deny")
+}
+
+// approvedAsItWas: what a request names by id may be changed by whoever asks. What was approved of it is not.
+func (h *house) approvedAsItWas(t *testing.T) {
+	var agent, template struct{ ID string }
+	h.get(h.keys["ada"], "POST", "/v1/agents", `{"name":"clerk","model":"sim","instructions":"be kind"}`, &agent)
+	h.get(h.keys["ada"], "POST", "/v1/agents/environments/templates", `{"name":"t"}`, &template)
+	create := func() int {
+		status, body := h.call(h.keys["ada"], "POST", "/v1/agents/sessions", `{"agent_id":"`+agent.ID+`","environment":{"type":"openai_hosted","environment_template_id":"`+template.ID+`"}}`)
+		if status != http.StatusForbidden && status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+		return status
+	}
+	want := func(what string, status int) {
+		t.Helper()
+		if got := create(); got != status {
+			t.Errorf("%s: %d, want %d", what, got, status)
+		}
+	}
+	want("asks", http.StatusForbidden)
+	if _, shown := h.call(h.keys["boss"], "GET", "/v1/approvals/"+h.asked(h.keys["boss"]), ""); !strings.Contains(string(shown), "version 1 of agent "+agent.ID) {
+		t.Errorf("which version it is does not show: %s", shown)
+	}
+	h.yes(t, h.keys["boss"], "approve")
+	h.get(h.keys["ada"], "POST", "/v1/agents/"+agent.ID, `{"name":"clerk","model":"sim","instructions":"steal"}`, &struct{}{})
+	want("another version of the agent", http.StatusForbidden)
+	h.yes(t, h.keys["boss"], "approve")
+	h.get(h.keys["ada"], "POST", "/v1/agents/environments/templates/"+template.ID, `{"name":"t","env":{"A":"b"}}`, &struct{}{})
+	want("another template", http.StatusForbidden)
+	h.yes(t, h.keys["boss"], "approve")
+	want("as it was approved", http.StatusOK)
+	want("once", http.StatusForbidden)
 	h.yes(t, h.keys["boss"], "deny")
 }
 

@@ -105,9 +105,13 @@ func (s *Service) Now() int64 { return s.desk.cfg.Now().UnixMilli() }
 // CodeDigest is the code of an answer to something else than what the question shows.
 const CodeDigest = "approval_digest_mismatch"
 
-// Answer takes an answer. KindInvalid for a question that is over; KindConflict for another digest, or a second approval.
+// Answer takes an answer, of somebody who sees the question. KindInvalid for a question that is over; KindConflict for another digest, or a second approval.
 func (s *Service) Answer(ctx context.Context, p stead.Principal, id string, a Answer) error {
 	if _, err := policy.Check(ctx, s.gate, policy.Request{Principal: p, Effect: policy.ApprovalGive, Resource: id}); err != nil {
+		return err
+	}
+	tag, err := s.sees(ctx, p)
+	if err != nil {
 		return err
 	}
 	if a.Key != "" {
@@ -119,6 +123,9 @@ func (s *Service) Answer(ctx context.Context, p stead.Principal, id string, a An
 	defer turn.Unlock()
 	for range maxTries {
 		q, err := d.load(ctx, p.Project, id)
+		if err == nil && tag != "" && owner(q.By) != tag {
+			err = stead.NotFound("request for approval", id)
+		}
 		if err != nil {
 			return err
 		}

@@ -94,6 +94,7 @@ type Question struct {
 	Effect   policy.Effect   `json:"effect"`
 	Resource string          `json:"resource,omitempty"` // where the request names it
 	Session  stead.SessionID `json:"session,omitempty"`  // that it is about
+	Pinned   string          `json:"pinned,omitempty"`   // see policy.Request
 	Method   string          `json:"method"`
 	Path     string          `json:"path"`            // with its query
 	Match    string          `json:"match,omitempty"` // the If-Match
@@ -168,7 +169,11 @@ func (q *Question) goes() int64 {
 
 // Digest is that of what whoever answers is shown: which question it is, and what would be done, with the whole body. SHA-256 in hex.
 func (q *Question) Digest() string {
-	return digest(q.ID, string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body)
+	of := []string{q.ID, string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body}
+	if q.Pinned != "" { // what was asked before there was this keeps its digest
+		of = append(of, q.Pinned)
+	}
+	return digest(of...)
 }
 
 // Shown is what whoever answers sees of the request, as JSON.
@@ -181,7 +186,8 @@ func (q *Question) Shown() json.RawMessage {
 		Digest   string          `json:"body_sha256"`
 		By       string          `json:"asked_by"`
 		Resource string          `json:"resource,omitempty"`
-	}{q.Method, q.Path, q.Match, q.View, q.Body, string(q.By.Kind) + ":" + q.By.ID, q.Resource})
+		Pinned   string          `json:"pinned,omitempty"`
+	}{q.Method, q.Path, q.Match, q.View, q.Body, string(q.By.Kind) + ":" + q.By.ID, q.Resource, q.Pinned})
 	if err != nil {
 		panic(err) // it was read from JSON
 	}

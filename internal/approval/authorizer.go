@@ -110,7 +110,14 @@ func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said polic
 			}
 			continue
 		}
-		switch status := q.Status(now); {
+		status := q.Status(now)
+		if p := q.Pending; p != nil && p.Step == stepAnswer && !(status == Open && same(&q.Needs, said.Needs)) {
+			if err := d.behind(ctx, q); err != nil { // it was given in time, and counts once it is recorded
+				return policy.Decision{}, nil, err
+			}
+			continue
+		}
+		switch {
 		case status == Used && act.Key != "" && q.Use.Key == hash([]byte(act.Key)) && now < q.Use.At+ReplayFor.Milliseconds():
 			return allowed(said, q.ID, "a repeat of what was approved"), q, nil
 		case status == Denied && now < q.Denial.At+DeniedFor.Milliseconds():

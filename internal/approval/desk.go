@@ -2,6 +2,8 @@ package approval
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -38,7 +40,7 @@ func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Que
 	now := d.cfg.Now().UnixMilli()
 	q := &Question{
 		ID: document.NewID(Prefix), Project: req.Principal.Project, By: req.Principal, At: now, Effect: req.Effect, Resource: req.Resource, Session: req.Session.Session,
-		Method: act.Method, Path: act.Path, Match: act.Match, Body: hash(act.body), View: view(req.Effect, act.body),
+		Pinned: req.Pinned, Method: act.Method, Path: act.Path, Match: act.Match, Body: hash(act.body), View: view(req.Effect, act.body),
 		Needs: *said.Needs, Why: said.Reason, Policies: said.Policies, Version: said.Version,
 	}
 	if !act.names(q.Resource) {
@@ -47,7 +49,11 @@ func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Que
 	if req.Acting {
 		q.Agent = req.Agent
 	}
-	q.slot = digest(q.tag(), owner(q.By), string(req.Principal.Session), string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body)
+	slot := []string{q.tag(), owner(q.By), string(req.Principal.Session), string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body}
+	if q.Pinned != "" { // what was asked before there was this keeps its slot
+		slot = append(slot, q.Pinned)
+	}
+	q.slot = digest(slot...)
 	q.stand(now)
 	return q
 }
@@ -56,7 +62,7 @@ func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Que
 func (q *Question) stand(now int64) {
 	stands := MaxStands.Milliseconds()
 	if ms := q.Needs.ExpiresMS; ms > 0 {
-		stands = min(ms, stands)
+		stands = ms
 	}
 	q.At, q.Until = now, now+stands
 }
@@ -97,9 +103,17 @@ func (d *Desk) ask(ctx context.Context, fresh *Question) (*Question, error) {
 // makeRoom keeps a principal's questions few: what is over goes, and when too many wait, the new one does. Whoever asks at the same time
 // counts too, so that there are never more.
 func (d *Desk) makeRoom(ctx context.Context, q *Question) error {
-	all, err := d.cfg.Documents.ListDocuments(ctx, document.Query{Project: q.Project, Kind: kind, Tag: q.tag(), Limit: 2 * MaxOpen})
-	if err != nil {
-		return err
+	var all []document.Document
+	for after := ""; ; {
+		page, err := d.cfg.Documents.ListDocuments(ctx, document.Query{Project: q.Project, Kind: kind, Tag: q.tag(), After: after, Limit: stead.MaxPageSize})
+		if err != nil {
+			return err
+		}
+		all = append(all, page...)
+		if len(page) < stead.MaxPageSize {
+			break
+		}
+		after = page[len(page)-1].ID
 	}
 	now, ahead := d.cfg.Now().UnixMilli(), 0
 	for _, doc := range all {
@@ -200,13 +214,14 @@ func (d *Desk) SweepOnce(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var failed []error // one question keeps no other waiting
 		for _, doc := range over {
 			if err := d.tend(ctx, doc); err != nil {
-				return err
+				failed = append(failed, fmt.Errorf("%s: %w", doc.ID, err))
 			}
 		}
-		if len(over) < sweepAtOnce {
-			return nil
+		if len(over) < sweepAtOnce || len(failed) > 0 {
+			return errors.Join(failed...)
 		}
 	}
 }

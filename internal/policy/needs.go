@@ -28,11 +28,19 @@ func (n *Needs) Lapses() string { return cmp.Or(n.Default, "deny") }
 
 // Counts reports whether somebody's approval counts for an effect in another's name.
 func (n *Needs) Counts(who, forWhom stead.Principal) bool {
-	self := string(who.Kind) + ":" + who.ID
-	if n.Separate && (who.Kind == forWhom.Kind && who.ID == forWhom.ID || forWhom.Maker == self) {
+	if n.Separate && slices.ContainsFunc(persons(who), func(one string) bool { return slices.Contains(persons(forWhom), one) }) {
 		return false
 	}
 	return who.Role == "" || slices.Contains(n.Roles, who.Role)
+}
+
+// persons are who is behind a principal: itself, and who made the token that it comes with.
+func persons(p stead.Principal) []string {
+	self := string(p.Kind) + ":" + p.ID
+	if p.Maker == "" || p.Maker == self {
+		return []string{self}
+	}
+	return []string{self, p.Maker}
 }
 
 // Missing is how many approvals are missing yet, when these were given.

@@ -46,3 +46,31 @@ func TestOnePersonApprovesOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestSeparate: nobody who is behind what is asked for approves it, by whichever token.
+func TestSeparate(t *testing.T) {
+	n := &policy.Needs{Roles: []stead.Role{"owner"}, Separate: true}
+	who := func(id, maker string) stead.Principal {
+		p := stead.Principal{Kind: stead.PrincipalUser, ID: id, Role: "owner"}
+		if maker != "" {
+			p.Maker = "user:" + maker
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		by, forWhom stead.Principal
+		counts      bool
+	}{
+		"another":                     {who("b", ""), who("a", ""), true},
+		"itself":                      {who("a", ""), who("a", ""), false},
+		"by a token":                  {who("a", "b"), who("a", ""), false},
+		"by a token of its making":    {who("b", "a"), who("a", ""), false},
+		"who made the token":          {who("b", ""), who("a", "b"), false},
+		"who made both tokens":        {who("b", "c"), who("a", "c"), false},
+		"by a token of another maker": {who("b", "c"), who("a", ""), true},
+	} {
+		if got := n.Counts(c.by, c.forWhom); got != c.counts {
+			t.Errorf("%s counts: %v", name, got)
+		}
+	}
+}

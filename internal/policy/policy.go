@@ -112,6 +112,8 @@ type Request struct {
 	Agent     stead.AgentID
 	Effect    Effect
 	Resource  string // the model, "server/tool", the agent …
+	// Pinned says in which version what the request names by id is used, where that can change: an approval holds for that alone. "" elsewhere.
+	Pinned    string
 	Arguments []byte // a tool call's arguments, JSON, or the text of a PolicyWrite; nil elsewhere
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.

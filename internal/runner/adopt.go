@@ -24,7 +24,7 @@ func (r *Runner) adopt(ctx context.Context, p stead.Principal, key stead.Session
 	if err != nil {
 		return nil, nil, err
 	}
-	decision, drafts, err := r.allowCreate(ctx, p, key, pin, v.Labels())
+	decision, drafts, err := r.allowCreate(ctx, p, key, pin, nil, v.Labels())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -20,7 +20,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if err != nil {
 		return session.Session{}, err
 	}
-	decision, drafts, err := r.allowCreate(ctx, p, key, pin, stead.LabelsOf(req.Metadata))
+	decision, drafts, err := r.allowCreate(ctx, p, key, pin, req.Environment, stead.LabelsOf(req.Metadata))
 	if err != nil {
 		return session.Session{}, err
 	}

@@ -48,7 +48,8 @@ func (r *Runner) setup(ctx context.Context, key stead.SessionKey, plan *session.
 
 // CreateEnvironment implements session.Environments.
 func (r *Runner) CreateEnvironment(ctx context.Context, p stead.Principal, req session.EnvironmentRequest) (session.EnvironmentInfo, error) {
-	if err := r.allow(ctx, p, policy.SessionCreate, stead.SessionKey{}, "environment"); err != nil {
+	ask := policy.Request{Principal: p, Effect: policy.SessionCreate, Resource: "environment", Pinned: pinned(session.AgentPin{}, &req.Plan)}
+	if err := r.allowed(ctx, ask, nil); err != nil {
 		return session.EnvironmentInfo{}, err
 	}
 	if err := r.attachable(ctx, p, req.VaultIDs, nil, &req.Plan); err != nil {

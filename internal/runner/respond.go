@@ -75,7 +75,7 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, labels stead.Labels, conversation bool) (stead.SessionKey, stead.Event, [][]byte, error) {
 	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	pin := session.AgentPin{ID: stead.AgentID(newID("agent_")), Spec: spec}
-	decision, drafts, err := r.allowCreate(ctx, p, key, pin, labels)
+	decision, drafts, err := r.allowCreate(ctx, p, key, pin, nil, labels)
 	if err != nil {
 		return key, stead.Event{}, nil, err
 	}

@@ -2,7 +2,10 @@ package runner
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -42,13 +45,26 @@ func (r *Runner) allowWrite(ctx context.Context, p stead.Principal, key stead.Se
 }
 
 // allowCreate asks whether a session may be made of an agent. The record of that goes with the session's first events.
-func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, key stead.SessionKey, pin session.AgentPin, labels stead.Labels) (policy.Decision, [][]byte, error) {
+func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, key stead.SessionKey, pin session.AgentPin, plan *session.EnvironmentPlan, labels stead.Labels) (policy.Decision, [][]byte, error) {
 	req := policy.Request{
-		Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID), Labels: labels, Model: pin.Spec.Model, Carried: true,
+		Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID), Pinned: pinned(pin, plan), Labels: labels, Model: pin.Spec.Model, Carried: true,
 	}
 	d, err := policy.Check(ctx, r.cfg.Policy, req)
 	req.Session = key // policies know of none yet, its record does
 	return d, r.draft(ctx, nil, req, d), err
+}
+
+// pinned names what a request that makes a session or an environment means by the ids in it: an agent, and a template, may be changed.
+func pinned(pin session.AgentPin, plan *session.EnvironmentPlan) string {
+	var out []string
+	if pin.Version > 0 {
+		out = append(out, fmt.Sprintf("version %d of agent %s", pin.Version, pin.ID))
+	}
+	if plan != nil && plan.Attach == "" {
+		sum := sha256.Sum256(plan.Config)
+		out = append(out, "environment "+hex.EncodeToString(sum[:]))
+	}
+	return strings.Join(out, ", ")
 }
 
 // draft adds the audit record of a decision that was Carried.

@@ -65,7 +65,7 @@ func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	}
 	as := v.Created.Agent
 	as.Spec.Model = cmp.Or(model, as.Spec.Model)
-	decision, drafts, err := r.allowCreate(ctx, p, target, as, v.Labels())
+	decision, drafts, err := r.allowCreate(ctx, p, target, as, nil, v.Labels())
 	if err != nil {
 		return session.Session{}, err
 	}
