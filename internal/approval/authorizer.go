@@ -69,6 +69,9 @@ func (d *Desk) pass(ctx context.Context, act *Act, req policy.Request, said poli
 	if was := act.used[q.slot]; was != nil { // asked about twice within one request
 		return allowed(said, was.ID, ""), nil
 	}
+	if req.Optional {
+		return refuse(said, "nobody is asked about what is done beside something else"), nil
+	}
 	if act.asked != "" && act.asked != q.slot {
 		return refuse(said, "another question about this request comes first"), nil
 	}

@@ -121,3 +121,23 @@ func TestOneUnreadableQuestion(t *testing.T) {
 		t.Errorf("recorded: %+v", got)
 	}
 }
+
+// TestWhatIsDoneBeside: what a request does without where it is not allowed asks nobody, and what was approved of the request stays used up.
+func TestWhatIsDoneBeside(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	w.needs[policy.MemoryWrite] = &policy.Needs{Roles: []stead.Role{"owner"}}
+	n := w.node()
+	must(t, n.answer(eve, waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite)).ID, approval.Approve))
+	s := n.send(ada, "{}", "")
+	must(t, s.ask(policy.VaultWrite))
+	beside := policy.Request{Principal: ada, Effect: policy.MemoryWrite, Resource: "mem_1", Optional: true}
+	d, err := policy.Check(s.ctx, n.gate, beside)
+	isKind(t, err, stead.KindForbidden)
+	if d.Open != nil {
+		t.Errorf("asked: %+v", d.Open)
+	}
+	waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite)) // not given back
+	if open, _, err := n.s.List(t.Context(), boss, "", false, 10); err != nil || len(open) != 1 {
+		t.Errorf("%d questions wait, %v", len(open), err)
+	}
+}

@@ -218,7 +218,9 @@ func (s *Service) derived(ctx context.Context, p stead.Principal, e Entry) error
 	_, err := s.forgetSession(ctx, p, e.Source.Session, e.Source.Item, false, func(r Record) (bool, error) {
 		look, known := looks[r.Store]
 		if !known {
-			err := s.allow(ctx, p, policy.MemoryWrite, r.Store)
+			ask := s.within.Request(p, policy.MemoryWrite, r.Store)
+			ask.Optional = true
+			_, err := policy.Check(ctx, s.cfg.Policy, ask)
 			if k := stead.KindOf(err); err != nil && k != stead.KindForbidden && k != stead.KindNotFound {
 				return false, err
 			}

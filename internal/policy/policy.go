@@ -121,8 +121,10 @@ type Request struct {
 	// Carried: whoever asks puts the record of what was decided into the transaction of what follows from it, so that it needs none
 	// of its own. What is refused to a principal that acts itself has nothing that follows.
 	Carried bool
-	Labels  stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
-	Model   string       // that the session's agent runs on; "" where it is not known
+	// Optional: whoever asks does something else, and does without this where it is not allowed: nobody is asked for an approval of it.
+	Optional bool
+	Labels   stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
+	Model    string       // that the session's agent runs on; "" where it is not known
 	// Destination is where a credential is sent, or a connection leads: HOST:PORT, in lower case. "" elsewhere.
 	Destination string
 	Connection  *Connection // of NetworkConnect; nil elsewhere
