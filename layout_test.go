@@ -154,7 +154,7 @@ func layout() []rule {
 		{"internal/semantic/sqlread", []string{"internal/semantic"}, []string{"github.com/jackc/pgx/v5", "modernc.org/sqlite"}, "adapter: SQLite and PostgreSQL, read-only"},
 		{"internal/semantic/upload", []string{"internal/document", "internal/policy", "internal/semantic"}, nil, "semantic models that projects upload: a service over contracts"},
 		{"internal/semantic/layer", []string{"internal/policy", "internal/semantic", "internal/semantic/upload"}, nil, "which models a project has, and answers in terms of them: a service over contracts"},
-		{"internal/tool/semantics", []string{"internal/semantic", "internal/semantic/layer", "internal/tool"}, nil, "an agent's tools over semantic models: joins the two contracts"},
+		{"internal/tool/semantics", []string{"internal/semantic", "internal/semantic/layer", "internal/semantic/upload", "internal/tool"}, nil, "an agent's tools over semantic models: joins the two contracts"},
 		{"internal/tool/filesearch", []string{"internal/param", "internal/tool", "internal/vectorstore"}, nil, "an agent's tool over its vector stores: joins the two contracts"},
 		{"internal/tool/computer", []string{"internal/environment", "internal/environment/patch", "internal/tool"}, nil, "an agent's tools in its environment: joins the two contracts"},
 		{"internal/tool/schema", nil, []string{"github.com/google/jsonschema-go"}, "adapter: JSON Schema"},

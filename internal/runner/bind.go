@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -13,9 +14,11 @@ import (
 
 // An action of a semantic model is a call of another server's tool under another name. It is resolved to that call when the model
 // asks for it: what follows (policies, approval, the intent with its key, the effect class after a crash) is that tool's. What
-// an action stands for is not offered by itself.
+// an action stands for is not offered by itself: that would be without the action's approval, effect and arguments. Where nobody
+// can say what actions stand for, no server's tools are offered.
 
-// listing asks servers for their tools, each once.
+// listing asks servers for their tools, each once. A semantic one tells all, also those that the agent does not allow: what its
+// actions stand for does not depend on that.
 func (r *Runner) listing(ctx context.Context, key stead.SessionKey, h holder) func(agent.Tool) ([]tool.Tool, error) {
 	type answer struct {
 		tools []tool.Tool
@@ -25,6 +28,9 @@ func (r *Runner) listing(ctx context.Context, key stead.SessionKey, h holder) fu
 	return func(cfg agent.Tool) ([]tool.Tool, error) {
 		a, ok := known[cfg.ServerLabel]
 		if !ok {
+			if cfg.Type == agent.ToolSemantic {
+				cfg.AllowedTools = nil
+			}
 			a.tools, a.err = r.serverTools(ctx, key, h, cfg)
 			known[cfg.ServerLabel] = a
 		}
@@ -32,7 +38,7 @@ func (r *Runner) listing(ctx context.Context, key stead.SessionKey, h holder) fu
 	}
 }
 
-// bind notes which tools are reached through others.
+// bind notes which tools are reached through others, and whether that is known of all.
 func (t *toolset) bind(tools []agent.Tool, serve func(agent.Tool) ([]tool.Tool, error)) {
 	for _, cfg := range tools {
 		if cfg.Type != agent.ToolSemantic {
@@ -40,7 +46,8 @@ func (t *toolset) bind(tools []agent.Tool, serve func(agent.Tool) ([]tool.Tool, 
 		}
 		found, err := serve(cfg)
 		if err != nil {
-			continue // said where the server is listed
+			t.unbound = err
+			continue
 		}
 		for _, f := range found {
 			b, ok := f.(tool.Binder)
@@ -50,11 +57,28 @@ func (t *toolset) bind(tools []agent.Tool, serve func(agent.Tool) ([]tool.Tool, 
 			if t.bound == nil {
 				t.bound = map[tool.Target]offered{}
 			}
-			for _, target := range b.Bound() {
+			targets, err := b.Bound()
+			if err != nil {
+				t.unbound = err
+			}
+			for _, target := range targets {
 				t.bound[target] = offered{}
 			}
 		}
 	}
+}
+
+// withheld says why a server's tools are not offered, though it may have some; nil: they are.
+func (t *toolset) withheld(cfg agent.Tool) error {
+	if t.unbound == nil || cfg.Type == agent.ToolSemantic {
+		return nil
+	}
+	return stead.Wrap(stead.KindOf(t.unbound), t.unbound, "its tools are withheld: a semantic model may have actions that stand for them, and can't be used")
+}
+
+// allowed reports whether the agent may have a tool of a server. Other sources than a semantic one have looked themselves.
+func allowed(cfg agent.Tool, name string) bool {
+	return cfg.Type != agent.ToolSemantic || cfg.AllowedTools == nil || slices.Contains(cfg.AllowedTools, name)
 }
 
 // takes keeps a tool that is reached through another.

@@ -26,6 +26,7 @@ type toolset struct {
 	wanting []wanting               // servers that want their user's consent
 	without []string                // what the model is told of servers whose users gave none
 	bound   map[tool.Target]offered // what is offered through actions alone
+	unbound error                   // why not all of that is known; nil: it is
 }
 
 // offered is one tool on offer: a function of the application, or a tool of a server.
@@ -66,7 +67,11 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, h holder, to
 		if !cfg.Served() {
 			continue
 		}
-		found, err := serve(cfg)
+		err := t.withheld(cfg)
+		var found []tool.Tool
+		if err == nil {
+			found, err = serve(cfg)
+		}
 		t.servers = append(t.servers, served{cfg, found, err})
 		if e := unconsented(err); e != nil {
 			t.wanting = append(t.wanting, wanting{cfg, e})
@@ -83,6 +88,9 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, h holder, to
 		for _, f := range found {
 			spec := f.Spec()
 			if at := (tool.Target{Server: cfg.ServerLabel, Name: spec.Name}); t.takes(at, offered{config: cfg, tool: f, schema: spec.Parameters}) {
+				continue
+			}
+			if !allowed(cfg, spec.Name) {
 				continue
 			}
 			t.offer(t.free(cfg.ServerLabel, spec.Name), spec.Description, offered{config: cfg, tool: f, schema: spec.Parameters})

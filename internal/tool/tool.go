@@ -153,8 +153,8 @@ type Semantic struct {
 // tool that is bound so is offered through the Binder alone.
 type Binder interface {
 	Tool
-	// Bound are the tools that a call may come down to.
-	Bound() []Target
+	// Bound are the tools that a call may come down to. An error says that not all of them are known: any tool may be one then.
+	Bound() ([]Target, error)
 	// Bind says which tool a call with these arguments is one of. An error is told to the model.
 	Bind(arguments json.RawMessage) (Bound, error)
 }

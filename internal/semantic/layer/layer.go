@@ -89,8 +89,9 @@ func (b By) principal() semantic.Principal {
 	return semantic.Principal{ID: p.ID, Kind: string(p.Kind), Role: string(p.Role), Project: string(p.Project), Labels: b.Labels}
 }
 
-// Models are a project's models, in order of their names: those that are named, or all.
-func (l *Layer) Models(ctx context.Context, project stead.ProjectID, only []string) ([]*semantic.Model, error) {
+// Models are a project's models, in order of their names: those that are named, or all. Where all are meant, what it uploads and
+// can't be used is told besides.
+func (l *Layer) Models(ctx context.Context, project stead.ProjectID, only []string) ([]*semantic.Model, []upload.Loaded, error) {
 	var out []*semantic.Model
 	for _, d := range l.cfg.Models {
 		if len(d.Projects) > 0 && !slices.Contains(d.Projects, project) || only != nil && !slices.Contains(only, d.Model.Name) {
@@ -98,17 +99,17 @@ func (l *Layer) Models(ctx context.Context, project stead.ProjectID, only []stri
 		}
 		out = append(out, d.Model)
 	}
-	out, err := l.uploaded(ctx, project, only, out)
+	out, broken, err := l.uploaded(ctx, project, only, out)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	slices.SortFunc(out, func(a, b *semantic.Model) int { return strings.Compare(a.Name, b.Name) })
 	for _, name := range only {
 		if !slices.ContainsFunc(out, func(m *semantic.Model) bool { return m.Name == name }) {
-			return nil, stead.Invalid("models", "there is no semantic model %.80q", name)
+			return nil, nil, stead.Invalid("models", "there is no semantic model %.80q", name)
 		}
 	}
-	return out, nil
+	return out, broken, nil
 }
 
 // Taken reports whether the configuration has a model of that name for a project.
@@ -118,14 +119,15 @@ func (l *Layer) Taken(project stead.ProjectID, name string) bool {
 	})
 }
 
-// uploaded adds the models that the project uploads. One that can't be used is left out, unless it is asked for by its name.
-func (l *Layer) uploaded(ctx context.Context, project stead.ProjectID, only []string, out []*semantic.Model) ([]*semantic.Model, error) {
+// uploaded adds the models that the project uploads. One that can't be used is among the broken ones, unless it is asked for by its name.
+func (l *Layer) uploaded(ctx context.Context, project stead.ProjectID, only []string, out []*semantic.Model) ([]*semantic.Model, []upload.Loaded, error) {
 	if l.cfg.Uploaded == nil {
-		return out, nil
+		return out, nil, nil
 	}
+	var broken []upload.Loaded
 	found, err := l.cfg.Uploaded.Models(ctx, project)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, u := range found {
 		switch {
@@ -133,10 +135,12 @@ func (l *Layer) uploaded(ctx context.Context, project stead.ProjectID, only []st
 		case u.Err == nil:
 			out = append(out, u.Model)
 		case only != nil:
-			return nil, stead.Wrap(stead.KindInvalid, u.Err, "the semantic model %s can't be used", u.Name)
+			return nil, nil, stead.Wrap(stead.KindInvalid, u.Err, "the semantic model %s can't be used", u.Name)
+		default:
+			broken = append(broken, u)
 		}
 	}
-	return out, nil
+	return out, broken, nil
 }
 
 // Described is what Describe tells: overviews, or one term.
@@ -239,7 +243,7 @@ func (l *Layer) describe(ctx context.Context, by By, m *semantic.Model, word str
 
 // readable are the models that policies let whoever asks know.
 func (l *Layer) readable(ctx context.Context, by By, only []string) ([]*semantic.Model, error) {
-	models, err := l.Models(ctx, by.Principal.Project, only)
+	models, _, err := l.Models(ctx, by.Principal.Project, only)
 	if err != nil {
 		return nil, err
 	}

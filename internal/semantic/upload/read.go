@@ -49,7 +49,8 @@ func (s *Service) text(ctx context.Context, project stead.ProjectID, v version) 
 	return t.Text, nil
 }
 
-// load makes a version ready. What the operator grants is looked at each time: it may be less than when it was uploaded.
+// load makes a version ready. What the operator grants is looked at each time: it may be less than when it was uploaded. With that
+// error, the model is there too.
 func (s *Service) load(ctx context.Context, project stead.ProjectID, v version) (*semantic.Model, error) {
 	s.mu.Lock()
 	m := s.ready[v.Text]
@@ -61,16 +62,16 @@ func (s *Service) load(ctx context.Context, project stead.ProjectID, v version) 
 	if err != nil {
 		return nil, err
 	}
-	if m, err = s.parse(project, raw, v.N); err != nil {
+	if m, err = s.whole(raw, v.N); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if len(s.ready) >= maxCached {
 		clear(s.ready)
 	}
 	s.ready[v.Text] = m
-	return m, nil
+	s.mu.Unlock()
+	return m, s.granted(project, m)
 }
 
 // Loaded is a model in force, or why it can't be used.
@@ -78,6 +79,8 @@ type Loaded struct {
 	Name  string
 	Model *semantic.Model
 	Err   error
+	// Ungranted is the model whose grant was taken back: what it means is known, but not to be read. nil with Err: nothing of it is.
+	Ungranted *semantic.Model
 }
 
 // Models are a project's models, in their newest versions. Nobody's policies are asked.
@@ -97,7 +100,7 @@ func (s *Service) Models(ctx context.Context, project stead.ProjectID) ([]Loaded
 			return nil, err
 		}
 		if l.Err = err; err != nil {
-			l.Model = nil
+			l.Model, l.Ungranted = nil, l.Model
 		}
 		out = append(out, l)
 	}

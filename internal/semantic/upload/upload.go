@@ -131,10 +131,16 @@ func (s *Service) check(ctx context.Context, p stead.Principal, effect policy.Ef
 
 // parse reads a model as a project's version n; 0: any.
 func (s *Service) parse(project stead.ProjectID, raw string, n int64) (*semantic.Model, error) {
-	m, err := semantic.ParseVersion([]byte(raw), n)
+	m, err := s.whole(raw, n)
 	if err == nil {
 		err = s.granted(project, m)
 	}
+	return m, ofText(err)
+}
+
+// whole reads a model, whatever the project may read.
+func (s *Service) whole(raw string, n int64) (*semantic.Model, error) {
+	m, err := semantic.ParseVersion([]byte(raw), n)
 	if err == nil {
 		for name, a := range m.Actions {
 			if wrong := s.cfg.Schema(a.Schema()); wrong != nil {
@@ -142,10 +148,15 @@ func (s *Service) parse(project stead.ProjectID, raw string, n int64) (*semantic
 			}
 		}
 	}
+	return m, ofText(err)
+}
+
+// ofText says of an error of a model that the field text is at fault.
+func ofText(err error) error {
 	if e, ok := err.(*stead.Error); ok && e.Kind == stead.KindInvalid {
 		e.Param = "text"
 	}
-	return m, err
+	return err
 }
 
 // granted holds a model to what the operator lets the project read.

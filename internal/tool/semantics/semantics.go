@@ -25,6 +25,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/semantic"
 	"github.com/stead-dev/stead/internal/semantic/layer"
+	"github.com/stead-dev/stead/internal/semantic/upload"
 	"github.com/stead-dev/stead/internal/tool"
 )
 
@@ -48,15 +49,16 @@ func (s *Source) Tools(ctx context.Context, srv tool.Server) ([]tool.Tool, error
 	if srv.Semantic == nil {
 		return s.next.Tools(ctx, srv)
 	}
-	models, err := s.layer.Models(ctx, srv.Semantic.Project, srv.Semantic.Models)
+	models, broken, err := s.layer.Models(ctx, srv.Semantic.Project, srv.Semantic.Models)
 	if err != nil {
 		return nil, err
 	}
 	var out []tool.Tool
-	kit := &kit{s.layer, s.check, srv.Semantic.Models, models}
+	kit := &kit{s.layer, s.check, srv.Semantic.Models, models, broken}
+	targets, unknown := kit.targets()
 	for _, t := range []tool.Tool{&describe{kit}, &query{kit}, &act{kit}} {
 		name := t.Spec().Name
-		if srv.Allowed != nil && !slices.Contains(srv.Allowed, name) || name == "act" && len(kit.targets()) == 0 {
+		if srv.Allowed != nil && !slices.Contains(srv.Allowed, name) || name == "act" && len(targets) == 0 && unknown == nil {
 			continue
 		}
 		out = append(out, t)
@@ -70,6 +72,7 @@ type kit struct {
 	check  func(schema, arguments []byte) error
 	only   []string // names; nil: all of the project
 	models []*semantic.Model
+	broken []upload.Loaded // of the project, and not to be used
 }
 
 // by is whoever a call is for.
@@ -196,19 +199,33 @@ type act struct{ *kit }
 
 // Spec implements tool.Tool.
 func (t *act) Spec() tool.Spec {
+	names := t.terms(actions)
+	if len(t.broken) > 0 {
+		names += " Some semantic models can't be used at present: their actions can't be taken."
+	}
 	return tool.Spec{
 		Name: "act", Effect: tool.Unknown,
-		Description: "Do something: take an action with its arguments. Describe it first: it has preconditions, and may need somebody's approval. Actions:" + t.terms(actions),
+		Description: "Do something: take an action with its arguments. Describe it first: it has preconditions, and may need somebody's approval. Actions:" + names,
 		Parameters:  json.RawMessage(`{"type":"object","properties":{"action":{"type":"string"},"arguments":{"type":"object"},"model":{"type":"string","description":"only where several semantic models know the action"}},"required":["action"],"additionalProperties":false}`),
 	}
 }
 
 // Bound implements tool.Binder.
-func (t *act) Bound() []tool.Target { return t.targets() }
+func (t *act) Bound() ([]tool.Target, error) { return t.targets() }
 
-func (k *kit) targets() []tool.Target {
+// targets are what actions stand for, also those of models that can't be used: such an action can't be taken, nor its tool without it.
+func (k *kit) targets() ([]tool.Target, error) {
 	var out []tool.Target
-	for _, m := range k.models {
+	var unknown error
+	models := slices.Clone(k.models)
+	for _, b := range k.broken {
+		if b.Ungranted == nil {
+			unknown = stead.Wrap(stead.KindInvalid, b.Err, "the semantic model %s can't be read", b.Name)
+			continue
+		}
+		models = append(models, b.Ungranted)
+	}
+	for _, m := range models {
 		for _, a := range m.Actions {
 			server, name := a.Target()
 			if at := (tool.Target{Server: server, Name: name}); !slices.Contains(out, at) {
@@ -216,7 +233,7 @@ func (k *kit) targets() []tool.Target {
 			}
 		}
 	}
-	return out
+	return out, unknown
 }
 
 // Bind implements tool.Binder.
