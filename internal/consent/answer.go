@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/vault"
 )
@@ -140,7 +139,7 @@ func (s *Service) Finish(ctx context.Context, a Answer) (Shown, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redeemFor) // the code is used up: a browser that goes away changes nothing
 	defer cancel()
 	status, reason := s.redeem(ctx, n, req, data, p, a)
-	return s.end(ctx, key(n.Project, n.ID), status, reason)
+	return s.end(ctx, n, data, status, reason)
 }
 
 // takes refuses an answer that is not the one to the question that was asked.
@@ -185,49 +184,11 @@ func (s *Service) redeem(ctx context.Context, n name, req policy.Request, c stor
 		s.record(ctx, req, c, policy.ConsentRefused)
 		return Refused, "The authorization server gave no token for the code that it had given (" + got.Refused + ")."
 	}
-	if err := s.keep(ctx, k, c, got); err != nil {
-		s.cfg.Log.Error("the token of a consent can't be stored", "consent", k.ID, "session", c.Session.Session, "err", err)
+	if err := s.keep(ctx, n, c, got); err != nil {
+		s.cfg.Log.Error("the token of a consent is not stored", "consent", k.ID, "session", c.Session.Session, "err", err)
 		return Again, "The token could not be stored, and its code is used up."
 	}
-	s.record(ctx, req, c, policy.ConsentKept)
 	return Given, ""
-}
-
-// keep stores tokens. A database that is away for a moment loses none.
-func (s *Service) keep(ctx context.Context, k document.Key, c stored, got vault.Tokens) error {
-	label := c.Label[:min(len(c.Label), vault.MaxNameBytes)]
-	to := vault.Consented{ID: vault.CredentialPrefix + k.ID[len(idPrefix):], Name: label, Vault: c.Vault, For: vault.Holder(c.For)}
-	var err error
-	for i := range keepTries {
-		if _, err = s.cfg.Vaults.Keep(ctx, k.Project, to, got); stead.KindOf(err) != stead.KindUnavailable {
-			return err
-		}
-		select {
-		case <-time.After(keepPause << i):
-		case <-ctx.Done():
-			return err
-		}
-	}
-	return err
-}
-
-// end stores how a consent ended, and tells the session, and others that wait for the same.
-func (s *Service) end(ctx context.Context, k document.Key, status Status, reason string) (Shown, error) {
-	data, _, err := s.change(ctx, k, func(c *stored, p *private) error {
-		if c.Status != Redeeming {
-			return unknown()
-		}
-		c.finish(p, status, reason, s.now())
-		return nil
-	})
-	if err != nil {
-		return Shown{}, missing(err)
-	}
-	s.tell(ctx, k, data)
-	if status == Given {
-		s.share(ctx, k, data)
-	}
-	return data.shown(), nil
 }
 
 // finish ends a consent: nothing of what is sealed is needed any more.

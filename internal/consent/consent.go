@@ -21,7 +21,8 @@
 //
 // Delivery: of many answers with one state, on many nodes, one is redeemed: under a mark in the document, which is stored before the
 // code is sent. A node that dies behind that mark may have used the code: the session asks anew. What came is stored before anybody
-// is told. One consent serves all sessions of a user that wait for the same server with the same vault.
+// is told, unless nobody waits for it any more: the turn was cancelled, the session deleted, the user erased. One consent serves all
+// sessions of a user that wait for the same server with the same vault.
 //
 // Units and limits: the constants below; times are Unix milliseconds.
 //
@@ -99,6 +100,7 @@ type Vaults interface {
 	Open(ctx context.Context, project stead.ProjectID, vault string) error
 	Redeem(ctx context.Context, serverURL string, to vault.Refresh, clientSecret string, code vault.Code) (vault.Tokens, error)
 	Keep(ctx context.Context, project stead.ProjectID, c vault.Consented, t vault.Tokens) (string, error)
+	Withdraw(ctx context.Context, project stead.ProjectID, credential string) error
 }
 
 // Outcome is how a consent ended, for its session.

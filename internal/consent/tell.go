@@ -61,18 +61,18 @@ func (s *Service) alike(ctx context.Context, k document.Key, of stored) ([]docum
 }
 
 // Sweep ends what dead nodes began, tells sessions that were not told, and forgets what is long over. It says how many it
-// looked at.
+// looked at. One that can't be ended for now keeps it from none of the others.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	docs, err := s.cfg.Documents.ExpiredDocuments(ctx, kind, s.now(), stead.MaxPageSize)
 	if err != nil {
 		return 0, err
 	}
-	for i, d := range docs {
-		if err := s.tend(ctx, d); err != nil && stead.KindOf(err) != stead.KindNotFound && stead.KindOf(err) != stead.KindConflict {
-			return i, err
+	for _, d := range docs {
+		if failed := s.tend(ctx, d); failed != nil && stead.KindOf(failed) != stead.KindNotFound && stead.KindOf(failed) != stead.KindConflict {
+			err = failed
 		}
 	}
-	return len(docs), nil
+	return len(docs), err
 }
 
 // stopped is why a consent is asked for again whose node died with its code.
@@ -82,7 +82,7 @@ func (s *Service) tend(ctx context.Context, d document.Document) error {
 	data, _, err := s.read(d)
 	switch {
 	case err == nil && data.Status == Redeeming:
-		_, err := s.end(ctx, d.Key, Again, stopped)
+		_, err := s.end(ctx, name{Project: d.Project, ID: d.ID}, data, Again, stopped)
 		return err
 	case err == nil && data.ended() && !data.Told:
 		s.tell(ctx, d.Key, data)

@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -165,11 +167,9 @@ func TestARepositoryIsFollowed(t *testing.T) {
 	})
 }
 
-// A repository elsewhere is fetched over https, with its token, from whom the certificate is of, and from nowhere else.
-func TestARepositoryIsFetched(t *testing.T) {
-	r := newRepository(t)
-	r.write("a.md", "Apples.\n")
-	first := r.commit()
+// elsewhere serves a repository over https to who has the token, through front; the machine's git trusts it.
+func elsewhere(t *testing.T, r repository, front func(next http.Handler) http.Handler) *httptest.Server {
+	t.Helper()
 	core, err := exec.CommandContext(t.Context(), "git", "--exec-path").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -179,33 +179,51 @@ func TestARepositoryIsFetched(t *testing.T) {
 		t.Skip("this git serves no http: ", err)
 	}
 	handler := &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}}
-	var away atomic.Bool
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		_, token, _ := req.BasicAuth()
-		switch {
-		case away.Load():
-			http.Redirect(w, req, "https://"+req.Host+"/elsewhere"+req.URL.Path, http.StatusFound)
-		case token != "a-token":
+	server := httptest.NewTLSServer(front(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if _, token, _ := req.BasicAuth(); token != "a-token" {
 			http.Error(w, "who are you?", http.StatusUnauthorized)
-		default:
-			handler.ServeHTTP(w, req)
+			return
 		}
-	}))
+		handler.ServeHTTP(w, req)
+	})))
 	t.Cleanup(server.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificateOf(server.Certificate())}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("GIT_SSL_CAINFO", ca)
+	return server
+}
+
+// walked walks through a branch: its version, and what was met.
+func walked(ctx context.Context, repo git.Repository, copies, branch, version string) (string, string, error) {
+	var names []string
+	repo.Name = "r"
+	v, err := git.New([]git.Repository{repo}, copies).Walk(ctx, source.Walk{Project: "p", Spec: source.Spec{Type: source.Git, Repository: "r", Branch: branch}, Version: version, Visit: func(d source.Document) error {
+		c, err := d.Read(context.Background())
+		names = append(names, d.Path+"="+strings.TrimSpace(string(c.Data[:min(len(c.Data), 20)])))
+		return err
+	}})
+	return v, strings.Join(names, " "), err
+}
+
+// A repository elsewhere is fetched over https, with its token, from whom the certificate is of, and from nowhere else.
+func TestARepositoryIsFetched(t *testing.T) {
+	r := newRepository(t)
+	r.write("a.md", "Apples.\n")
+	first := r.commit()
+	var away atomic.Bool
+	server := elsewhere(t, r, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if away.Load() {
+				http.Redirect(w, req, "https://"+req.Host+"/elsewhere"+req.URL.Path, http.StatusFound)
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	})
 	walk := func(repo git.Repository, copies, version string) (string, string, error) {
-		var names []string
-		repo.Name = "r"
-		v, err := git.New([]git.Repository{repo}, copies).Walk(t.Context(), source.Walk{Project: "p", Spec: source.Spec{Type: source.Git, Repository: "r", Branch: "main"}, Version: version, Visit: func(d source.Document) error {
-			c, err := d.Read(context.Background())
-			names = append(names, d.Path+"="+strings.TrimSpace(string(c.Data)))
-			return err
-		}})
-		return v, strings.Join(names, " "), err
+		return walked(t.Context(), repo, copies, "main", version)
 	}
 	copies := t.TempDir()
 	repo := git.Repository{URL: server.URL + "/.git", Token: "a-token"}
@@ -232,6 +250,143 @@ func TestARepositoryIsFetched(t *testing.T) {
 	if _, _, err := walk(repo, copies, second); stead.KindOf(err) != stead.KindUnavailable {
 		t.Errorf("a redirect: %v", err)
 	}
+}
+
+// Whatever a git that was killed left in a copy, the repository is read the next time; while it can't be reached, the copy stays.
+func TestAKilledGitLeavesAnything(t *testing.T) {
+	r := newRepository(t)
+	r.write("a.md", "Apples.\n")
+	first := r.commit()
+	var away atomic.Bool
+	server := elsewhere(t, r, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if away.Load() {
+				http.Error(w, "not now", http.StatusServiceUnavailable)
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	})
+	above := newRepository(t) // a data directory in somebody's repository is none of ours
+	repo, copies := git.Repository{URL: server.URL + "/.git", Token: "a-token"}, filepath.Join(above.dir, "copies")
+	mine := filepath.Join(copies, "r.git")
+	want := func(what, branch, names string) {
+		t.Helper()
+		if _, got, err := walked(t.Context(), repo, copies, branch, ""); err != nil || got != names {
+			t.Errorf("%s: %q %v", what, got, err)
+		}
+		left, err := os.ReadDir(copies)
+		if err != nil || len(left) != 1 || left[0].Name() != "r.git" {
+			t.Errorf("%s: left is %v %v", what, left, err)
+		}
+	}
+	write := func(name string) {
+		t.Helper()
+		at := filepath.Join(mine, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(at, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(mine, 0o700); err != nil { // killed before init
+		t.Fatal(err)
+	}
+	want("an empty copy", "main", "a.md=Apples.")
+	if refs := above.git("for-each-ref"); refs != "" {
+		t.Errorf("the repository above has %s", refs)
+	}
+	write("shallow.lock")
+	r.write("b.md", "Bananas.\n")
+	r.commit()
+	want("a locked copy", "main", "a.md=Apples. b.md=Bananas.")
+	write("refs/stead/branch/main.lock")
+	r.git("reset", "--quiet", "--hard", first)
+	want("a locked branch", "main", "a.md=Apples.")
+	if err := os.MkdirAll(filepath.Join(copies, "r.git.new"), 0o700); err != nil { // killed while it was made anew
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(mine, "HEAD")); err != nil {
+		t.Fatal(err)
+	}
+	want("half a copy", "main", "a.md=Apples.")
+	r.git("branch", "--quiet", "--move", "main", "main/next")
+	want("a branch under the name of one that is gone", "main/next", "a.md=Apples.")
+
+	write("whole")
+	away.Store(true)
+	if _, _, err := walked(t.Context(), repo, copies, "main/next", ""); stead.KindOf(err) != stead.KindUnavailable {
+		t.Errorf("away: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(mine, "whole")); err != nil {
+		t.Errorf("the copy went while its repository could not be reached: %v", err)
+	}
+	away.Store(false)
+	want("and then", "main/next", "a.md=Apples.")
+}
+
+// A git that is told to end while it fetches leaves no locks.
+func TestAFetchIsEnded(t *testing.T) {
+	r := newRepository(t)
+	noise := make([]byte, 1<<20)
+	_, _ = rand.Read(noise)
+	r.write("noise.bin", string(noise))
+	r.commit()
+	half := make(chan struct{})
+	server := elsewhere(t, r, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			next.ServeHTTP(&stalling{ResponseWriter: w, until: req.Context(), left: 256 << 10, stalls: sync.OnceFunc(func() { close(half) })}, req)
+		})
+	})
+	copies := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := walked(ctx, git.Repository{URL: server.URL + "/.git", Token: "a-token"}, copies, "main", "")
+		ended <- err
+	}()
+	<-half
+	locks := func() (out []string) {
+		err := filepath.WalkDir(copies, func(path string, _ os.DirEntry, err error) error {
+			if strings.HasSuffix(path, ".lock") {
+				out = append(out, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return out
+	}
+	if len(locks()) == 0 {
+		t.Error("git locks nothing: the test shows nothing")
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it went through")
+	}
+	if left := locks(); len(left) > 0 {
+		t.Errorf("left is %v", left)
+	}
+}
+
+// stalling is an answer that stops somewhere in the middle.
+type stalling struct {
+	http.ResponseWriter
+	until  context.Context
+	left   int
+	stalls func()
+}
+
+func (s *stalling) Write(b []byte) (int, error) {
+	if s.left -= len(b); s.left < 0 {
+		_ = http.NewResponseController(s.ResponseWriter).Flush()
+		s.stalls()
+		<-s.until.Done()
+		return 0, s.until.Err()
+	}
+	return s.ResponseWriter.Write(b)
 }
 
 func certificateOf(c *x509.Certificate) []byte { return c.Raw }

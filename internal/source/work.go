@@ -107,6 +107,7 @@ func (s *Service) take(ctx context.Context, d document.Document) (*held, error) 
 			st.Began = s.now()
 		} else { // its node died: what it did counts
 			st.Abandoned++
+			st.Version = "" // some of a later version may be there: one that is as the last whole walk was is walked again
 		}
 		st.Holder, st.Again = document.NewID(""), false
 	}

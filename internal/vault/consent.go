@@ -108,6 +108,12 @@ func (s *Service) keepNew(ctx context.Context, k document.Key, c Consented, t To
 	return err // a conflict: a try before made it, which is found the next time
 }
 
+// Withdraw removes the credential that Keep has made for a consent (Consented.ID), if it has: what the user had before stays theirs.
+func (s *Service) Withdraw(ctx context.Context, project stead.ProjectID, credential string) error {
+	defer s.changes.Add(1)
+	return absent(s.cfg.Documents.DeleteDocument(ctx, credentialKey(project, credential), 0))
+}
+
 // replace puts new tokens in the place of those that a credential has. Who renews the old ones meanwhile finds them gone.
 func (s *Service) replace(ctx context.Context, k document.Key, t Tokens) error {
 	d, err := s.cfg.Documents.GetDocument(ctx, k)

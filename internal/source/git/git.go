@@ -24,12 +24,12 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -37,7 +37,7 @@ import (
 )
 
 const (
-	// fetchTimeout is how long fetching may take, and callTimeout a question about what is here.
+	// fetchTimeout is how long fetching may take, a second try included, and callTimeout a question about what is here.
 	fetchTimeout = 10 * time.Minute
 	callTimeout  = time.Minute
 	// maxStderrBytes is how much of what git complains about is kept.
@@ -46,7 +46,7 @@ const (
 	maxLineBytes = 64 << 10
 	// maxBranchBytes is the longest name of a branch.
 	maxBranchBytes = 200
-	// waitDelay is how long a git that was told to end may take.
+	// waitDelay is how long a git that was told to end may take before it is killed.
 	waitDelay = 2 * time.Second
 )
 
@@ -138,49 +138,23 @@ func (r *Reader) open(ctx context.Context, repo Repository, branch string) (plac
 	if repo.URL == "" {
 		return place{dir: repo.Path}, ref, nil
 	}
-	r.mu.Lock()
-	busy := r.busy[repo.Name]
-	if busy == nil {
-		busy = &sync.Mutex{}
-		r.busy[repo.Name] = busy
-	}
-	r.mu.Unlock()
-	busy.Lock()
-	defer busy.Unlock()
-	at := place{dir: filepath.Join(r.copies, repo.Name+".git"), token: repo.Token}
-	if _, err := os.Stat(at.dir); err != nil {
-		if err := os.MkdirAll(at.dir, 0o700); err != nil {
-			return at, "", stead.Wrap(stead.KindUnavailable, err, "make a copy of repository %q", repo.Name)
-		}
-		if _, err := at.call(ctx, callTimeout, "init", "--quiet", "--bare", "--template=", "."); err != nil {
-			return at, "", err
-		}
-	}
 	mine := "refs/stead/" + copied(branch)
-	if _, err := at.call(ctx, fetchTimeout, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options", repo.URL, "+"+ref+":"+mine); err != nil {
-		return at, "", stead.Wrap(stead.KindUnavailable, err, "repository %q can't be fetched", repo.Name)
-	}
-	return at, mine, nil
-}
-
-// copied is the last part of a branch's name in our copy.
-func copied(branch string) string {
-	if branch == "" {
-		return "head"
-	}
-	return "branch/" + branch
+	at, err := r.fetched(ctx, repo, "+"+ref+":"+mine)
+	return at, mine, err
 }
 
 // place is a directory with a repository.
 type place struct {
 	dir   string
 	token string
+	copy  bool // it is one of ours: half of one is not looked for in the directories above
 }
 
 // command makes a call of git that reads no configuration of the machine's or a user's, asks nobody, and talks https alone.
 func (p place) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "git", append([]string{"--no-pager", "--literal-pathspecs"}, args...)...)
 	c.Dir = p.dir
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // it takes its locks away, which a SIGKILL leaves
 	c.WaitDelay = waitDelay
 	settings := [][2]string{
 		{"safe.directory", "*"}, {"core.hooksPath", os.DevNull}, {"core.fsmonitor", "false"}, {"gc.auto", "0"}, {"credential.helper", ""},
@@ -191,6 +165,9 @@ func (p place) command(ctx context.Context, args ...string) *exec.Cmd {
 	}
 	c.Env = []string{"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_NO_REPLACE_OBJECTS=1", "LC_ALL=C",
 		"GIT_CONFIG_COUNT=" + strconv.Itoa(len(settings))}
+	if p.copy {
+		c.Env = append(c.Env, "GIT_DIR=.")
+	}
 	for i, s := range settings { // not as arguments: those are seen by everybody on the machine
 		c.Env = append(c.Env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, s[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, s[1]))
 	}
@@ -216,6 +193,8 @@ func (p place) call(ctx context.Context, within time.Duration, args ...string) (
 	return out, nil
 }
 
+var errNoGit = stead.Errorf(stead.KindUnavailable, "git is not installed on this server")
+
 // short keeps the beginning of what is written.
 type short struct{ b bytes.Buffer }
 
@@ -226,7 +205,7 @@ func (s *short) Write(b []byte) (int, error) {
 
 func (s *short) failure(what string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) {
-		return stead.Errorf(stead.KindUnavailable, "git is not installed on this server")
+		return errNoGit
 	}
 	said, _, _ := strings.Cut(strings.TrimSpace(s.b.String()), "\n")
 	return stead.Wrap(stead.KindUnavailable, err, "git %s: %.200s", what, said)
