@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -48,8 +49,15 @@ func Read(ctx context.Context, dir, configured string, unwrap Unwrap) ([][]byte,
 		e.Hint = "See who may write to the data directory, or set STEAD_SEAL_KEY."
 		return nil, e
 	}
-	k, err := parse(ctx, strings.TrimSpace(string(text)), unwrap)
-	if stead.KindOf(err) == stead.KindInvalid {
+	var refused error // what a KMS says of a key that is one: the file is not to be moved away for that
+	k, err := parse(ctx, strings.TrimSpace(string(text)), func(ctx context.Context, part string) (key []byte, err error) {
+		if unwrap != nil {
+			key, err = unwrap(ctx, part)
+		}
+		refused = cmp.Or(refused, err)
+		return key, err
+	})
+	if refused == nil && stead.KindOf(err) == stead.KindInvalid {
 		e := stead.Errorf(stead.KindUnavailable, "the file %s in the data directory holds no key", KeyFile)
 		e.Hint = "Put it back from a backup. If there is none, move it away: a new one is made, and the secrets that it kept are lost."
 		return nil, e

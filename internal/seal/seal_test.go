@@ -2,7 +2,9 @@ package seal_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,5 +141,22 @@ func TestKeysThatAreNone(t *testing.T) {
 	}
 	if _, err := seal.Load(t.Context(), dir, "", nil); stead.KindOf(err) != stead.KindUnavailable {
 		t.Errorf("a broken file: %v", err)
+	}
+}
+
+// TestAFileWhoseKeyTheKMSRefuses: what the KMS says is told, and not that the file holds no key.
+func TestAFileWhoseKeyTheKMSRefuses(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, seal.KeyFile), []byte("kms:there:AAAA\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	disabled := stead.Errorf(stead.KindInvalid, "the key is disabled")
+	_, err := seal.Read(t.Context(), dir, "", func(context.Context, string) ([]byte, error) { return nil, disabled })
+	if !errors.Is(err, disabled) {
+		t.Errorf("%v", err)
+	}
+	_, err = seal.Read(t.Context(), dir, "", nil)
+	if stead.KindOf(err) != stead.KindUnavailable || !strings.Contains(err.Error(), "holds no key") {
+		t.Errorf("without a KMS: %v", err)
 	}
 }
