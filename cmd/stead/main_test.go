@@ -190,6 +190,7 @@ func tools(ts *testscript.TestScript, _ bool, args []string) {
 		Text string `json:"text"`
 	}
 	log := ts.MkAbs("charge.log")
+	over := make(chan struct{}) // the script is: a call whose client was killed may not hear of that
 	s := mcp.NewServer(&mcp.Implementation{Name: "till", Version: "1"}, nil)
 	mcp.AddTool(s, &mcp.Tool{Name: "lookup", Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}},
 		func(_ context.Context, _ *mcp.CallToolRequest, in input) (*mcp.CallToolResult, any, error) {
@@ -200,10 +201,13 @@ func tools(ts *testscript.TestScript, _ bool, args []string) {
 			if err := os.WriteFile(log, []byte(in.Text), 0o600); err != nil {
 				return nil, nil, err
 			}
-			<-ctx.Done()
-			return nil, nil, fmt.Errorf("nobody waits for charge any more: %w", ctx.Err())
+			select {
+			case <-ctx.Done():
+			case <-over:
+			}
+			return nil, nil, errors.New("nobody waits for charge any more")
 		})
 	srv := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil))
-	ts.Defer(func() { srv.CloseClientConnections(); srv.Close() })
+	ts.Defer(func() { close(over); srv.CloseClientConnections(); srv.Close() })
 	ts.Setenv(args[0], srv.URL)
 }
