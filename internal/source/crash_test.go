@@ -215,6 +215,71 @@ func TestASourceIsDeletedMeanwhile(t *testing.T) {
 	})
 }
 
+// freezing is a database before whose next write of records a node is frozen.
+type freezing struct {
+	database
+	armed     atomic.Bool
+	met, thaw chan struct{}
+	looks     atomic.Int64 // for sources that are due: one follows each work
+}
+
+func (d *freezing) ExpiredDocuments(ctx context.Context, k document.Kind, now int64, limit int) ([]document.Document, error) {
+	if k == "vector store source" {
+		d.looks.Add(1)
+	}
+	return d.database.ExpiredDocuments(ctx, k, now, limit)
+}
+
+func (d *freezing) WriteMemories(ctx context.Context, p memory.Place, changes []memory.Change) ([]memory.Record, error) {
+	if d.armed.CompareAndSwap(true, false) {
+		close(d.met)
+		<-d.thaw
+	}
+	return d.database.WriteMemories(ctx, p, changes)
+}
+
+// A node is frozen before a write, its source is deleted meanwhile, and another node has seen to that: what it then writes goes.
+func TestAFrozenNodesSourceIsDeleted(t *testing.T) {
+	both(t, func(t *testing.T, db database) {
+		f := newTree(t)
+		for i := range 3 {
+			f.write(fmt.Sprintf("%d.md", i), fmt.Sprint("Apples ", i))
+		}
+		ahead := &atomic.Int64{}
+		ice := &freezing{database: db, met: make(chan struct{}), thaw: make(chan struct{})}
+		frozen := newNode(t, ice, f.dir, ahead, policy.AllowLocal{})
+		other := newNode(t, db, f.dir, ahead, policy.AllowLocal{})
+		store := other.store()
+		src := other.source(store, source.Spec{})
+		ice.armed.Store(true)
+		frozen.begin()
+		<-ice.met
+		ahead.Add(int64(time.Minute)) // its lease is over
+		if err := other.Delete(t.Context(), other.me, store, src.ID); err != nil {
+			t.Fatal(err)
+		}
+		other.begin()
+		for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if left, err := db.ListDocuments(t.Context(), document.Query{Project: other.me.Project, Kind: "vector store source", Limit: 1}); err != nil || time.Now().After(until) {
+				t.Fatal("the source stays", err)
+			} else if len(left) == 0 {
+				break
+			}
+		}
+		before := ice.looks.Load()
+		close(ice.thaw)
+		for ice.looks.Load() == before { // one follows when it is done; if this one is of its clock, it is stopped earlier
+			time.Sleep(5 * time.Millisecond)
+		}
+		frozen.stop()
+		if got, err := other.vectors.Documents(t.Context(), other.me.Project, store, src.ID); err != nil || len(got) > 0 {
+			t.Errorf("its documents are %v, %v", got, err)
+		}
+		other.want("found", other.finds(other.me, store, "apples"), "")
+		other.passages(db, store, 0)
+	})
+}
+
 // A document that ends every process that reads it: after some of them it has failed, and the others, which were read together with
 // it, have not.
 func TestADocumentEndsWhoeverReadsIt(t *testing.T) {

@@ -119,6 +119,9 @@ func (p *pass) gone(ctx context.Context, h *held, err error) error {
 		return cmp.Or(err, thereErr)
 	}
 	d, readErr := p.s.cfg.Documents.GetDocument(ctx, h.doc.Key)
+	if stead.KindOf(readErr) == stead.KindNotFound { // somebody else buried it, perhaps before this node's last write
+		return cmp.Or(p.s.clear(ctx, h.doc), err, readErr)
+	}
 	if readErr != nil {
 		return cmp.Or(err, readErr)
 	}

@@ -33,20 +33,24 @@ func (s *Service) lease(ctx context.Context, d document.Document, owner string) 
 }
 
 // renew goes on with a lease, and reports whether somebody has brought more work meanwhile. If another worker has the job
-// by now, it is not there: KindNotFound.
+// by now, it is not there: KindNotFound. KindConflict: work is brought faster than it can be told; d is as it was read last.
 func (s *Service) renew(ctx context.Context, d document.Document, owner string) (document.Document, bool, error) {
-	next, err := s.lease(ctx, d, owner)
-	if stead.KindOf(err) != stead.KindConflict {
-		return next, false, err
+	for try := 0; ; try++ {
+		next, err := s.lease(ctx, d, owner)
+		if err == nil {
+			return next, try > 0, nil
+		}
+		if stead.KindOf(err) != stead.KindConflict || try == maxTries {
+			return d, try > 0, err
+		}
+		if next, err = s.cfg.Documents.GetDocument(ctx, d.Key); err != nil {
+			return d, false, err
+		}
+		if ownerOf(next) != owner {
+			return d, false, d.NotFound()
+		}
+		d = next
 	}
-	if next, err = s.cfg.Documents.GetDocument(ctx, d.Key); err != nil {
-		return d, false, err
-	}
-	if ownerOf(next) != owner {
-		return d, false, d.NotFound()
-	}
-	next, err = s.lease(ctx, next, owner)
-	return next, true, err
 }
 
 // kept does a round of work while it keeps the lease, however long that takes. When another worker has taken the job, because
