@@ -88,7 +88,7 @@ type Record struct {
 	Session   stead.SessionID `json:"session,omitempty"`
 	Action    string          `json:"action"`              // an effect of package policy, or one of the acts below
 	Resource  string          `json:"resource,omitempty"`  // id of what it is about, where it has one by then
-	Arguments string          `json:"arguments,omitempty"` // of a tool call, or the text of uploaded policies: SHA-256 in hex. They stand nowhere else outside of the session
+	Arguments string          `json:"arguments,omitempty"` // of a tool call, or the text of a set of policies: SHA-256 in hex. They stand nowhere else outside of the session
 	Decision  Decision        `json:"decision"`
 	By        string          `json:"by,omitempty"`       // which decider
 	Reason    string          `json:"reason,omitempty"`   // for people
@@ -99,6 +99,8 @@ type Record struct {
 	Detail    string          `json:"detail,omitempty"`   // "DELETE /v1/files/file_1"
 	// Approval is the request for approval that ActAsk, ActAnswer and ActExpire are about.
 	Approval *policy.Asking `json:"approval,omitempty"`
+	// Set is the version of an uploaded set of policies that a policy.write or policy.delete is about.
+	Set *policy.SetVersion `json:"policy_set,omitempty"`
 }
 
 // The acts that no effect of package policy names.
@@ -154,6 +156,11 @@ func (r Record) clean() Record {
 			*s = short(*s)
 		}
 		r.Approval = &a
+	}
+	if r.Set != nil {
+		s := *r.Set
+		s.Mode, s.Digest = short(s.Mode), short(s.Digest)
+		r.Set = &s
 	}
 	return r
 }

@@ -122,6 +122,9 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 		sum := sha256.Sum256(req.Arguments)
 		r.Arguments = hex.EncodeToString(sum[:])
 	}
+	if r.Set = req.Set; r.Set != nil {
+		r.Arguments = r.Set.Digest
+	}
 	return r
 }
 

@@ -121,6 +121,9 @@ func (r Record) OCSF() ([]byte, error) {
 			e.Unmapped[name] = value
 		}
 	}
+	if r.Set != nil {
+		e.Unmapped["policy_set"] = r.Set
+	}
 	return json.Marshal(e)
 }
 

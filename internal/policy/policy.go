@@ -114,7 +114,7 @@ type Request struct {
 	Resource  string // the model, "server/tool", the agent …
 	// Pinned says in which version what the request names by id is used, where that can change: an approval holds for that alone. "" elsewhere.
 	Pinned    string
-	Arguments []byte // a tool call's arguments, JSON, or the text of a PolicyWrite; nil elsewhere
+	Arguments []byte // a tool call's arguments, JSON; nil elsewhere
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool
@@ -133,6 +133,7 @@ type Request struct {
 	Entry       *Entry      // of MemoryEntryRead; nil elsewhere
 	Semantic    *Semantic   // of SemanticQuery; nil elsewhere
 	Document    *Document   // of VectorStoreFileRead; nil elsewhere
+	Set         *SetVersion // of PolicyWrite and PolicyDelete; nil elsewhere
 	Spend       *Spend      // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
@@ -182,6 +183,15 @@ type Document struct {
 	Source string // its id
 	Kind   string // "directory", "git", "web"
 	Labels []string
+}
+
+// SetVersion is the version of an uploaded set of policies that is about to be written.
+type SetVersion struct {
+	Version int64  `json:"version,omitempty"` // its number, if nobody else writes one first; 0: it will not be, for want of what it needs
+	Mode    string `json:"mode,omitempty"`    // enforce or shadow
+	Digest  string `json:"digest,omitempty"`  // of the text, SHA-256 in hex; of a deletion: of that which it takes out of force
+	// Restored is the version that a rollback repeats; 0: it repeats none.
+	Restored int64 `json:"restored,omitempty"`
 }
 
 // Answer is somebody's answer to a request for approval.

@@ -10,72 +10,95 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 )
 
-func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id, text string) error {
-	req := policy.Request{Principal: p, Effect: effect, Resource: id}
-	if text != "" {
-		req.Arguments = []byte(text) // its digest stands in the audit log
-	}
-	_, err := policy.Check(ctx, s.cfg.Policy, req)
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
+	return s.allowWrite(ctx, p, effect, id, nil)
+}
+
+// allowWrite is allow for what writes a version, which stands in the audit log before it does.
+func (s *Service) allowWrite(ctx context.Context, p stead.Principal, effect policy.Effect, id string, next *policy.SetVersion) error {
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id, Set: next})
 	return err
+}
+
+// upcoming is the version that is about to be written over h; done: this very request has written h; failed: nothing will be written.
+func (h head) upcoming(next policy.SetVersion, done bool, failed error) *policy.SetVersion {
+	switch {
+	case done:
+		next = policy.SetVersion{Version: h.doc.Version, Mode: h.Mode, Digest: h.Digest, Restored: h.Restored}
+	case failed == nil:
+		next.Version = h.doc.Version + 1
+	}
+	return &next
 }
 
 // Create makes a set of a name that no other has: of one that was deleted, the next version.
 func (s *Service) Create(ctx context.Context, p stead.Principal, n New, w Write) (Set, error) {
-	if err := s.allow(ctx, p, policy.PolicyWrite, Prefix+n.Name, n.Text); err != nil {
+	h, done, lost := s.free(ctx, p, n.Name, w)
+	next := policy.SetVersion{Mode: n.Mode, Digest: digestOf(n.Text)}
+	if err := s.allowWrite(ctx, p, policy.PolicyWrite, Prefix+n.Name, h.upcoming(next, done, lost)); err != nil { // whoever may not is not told what there is
 		return Set{}, err
 	}
-	if err := checkName(n.Name); err != nil {
-		return Set{}, err
-	}
-	next := stored{Description: n.Description, Metadata: n.Metadata, Mode: n.Mode, Request: request(w)}
-	if err := s.check(n.Name, &next, n.Text); err != nil {
-		return Set{}, err
-	}
-	h, err := s.head(ctx, headKey(p.Project, Prefix+n.Name))
-	if err != nil {
-		return Set{}, err
-	}
-	if h.there() {
-		if next.Request != "" && h.Request == next.Request {
-			return s.withText(ctx, p, h, h.stored)
-		}
-		e := h.doc.Key.Taken()
-		e.(*stead.Error).Hint = "Write its next version instead."
-		return Set{}, e
-	}
-	return s.putWithin(ctx, p, h, next, n.Text)
-}
-
-// Update writes the next version of a set.
-func (s *Service) Update(ctx context.Context, p stead.Principal, id string, c Change, w Write) (Set, error) {
-	text := ""
-	if c.Text != nil {
-		text = *c.Text
-	}
-	if err := s.allow(ctx, p, policy.PolicyWrite, id, text); err != nil {
-		return Set{}, err
-	}
-	h, done, err := s.over(ctx, p, id, w)
-	if err != nil {
-		return Set{}, err
-	}
-	if !h.there() {
-		return Set{}, h.doc.Key.NotFound()
+	if lost != nil {
+		return Set{}, lost
 	}
 	if done {
 		return s.withText(ctx, p, h, h.stored)
 	}
-	next := stored{Description: h.Description, Metadata: h.Metadata, Mode: h.Mode, Request: request(w)}
+	v := stored{Description: n.Description, Metadata: n.Metadata, Mode: n.Mode, Request: request(w)}
+	if err := s.check(n.Name, &v, n.Text); err != nil {
+		return Set{}, err
+	}
+	return s.putWithin(ctx, p, h, v, n.Text)
+}
+
+// free reads what a new set of a name is written over; done: this very request has made it.
+func (s *Service) free(ctx context.Context, p stead.Principal, name string, w Write) (h head, done bool, err error) {
+	if err := checkName(name); err != nil {
+		return h, false, err
+	}
+	h, err = s.head(ctx, headKey(p.Project, Prefix+name))
+	if err != nil || !h.there() {
+		return h, false, err
+	}
+	if w.Key != "" && h.Request == request(w) {
+		return h, true, nil
+	}
+	e := h.doc.Key.Taken()
+	e.(*stead.Error).Hint = "Write its next version instead."
+	return h, false, e
+}
+
+// Update writes the next version of a set.
+func (s *Service) Update(ctx context.Context, p stead.Principal, id string, c Change, w Write) (Set, error) {
+	h, done, lost := s.over(ctx, p, id, w)
+	if lost == nil && !h.there() {
+		lost = h.doc.Key.NotFound()
+	}
+	said, text := policy.SetVersion{Mode: h.Mode, Digest: h.Digest}, ""
+	if c.Mode != nil {
+		said.Mode = *c.Mode
+	}
+	if c.Text != nil {
+		text, said.Digest = *c.Text, digestOf(*c.Text)
+	}
+	if err := s.allowWrite(ctx, p, policy.PolicyWrite, id, h.upcoming(said, done, lost)); err != nil {
+		return Set{}, err
+	}
+	if lost != nil {
+		return Set{}, lost
+	}
+	if done {
+		return s.withText(ctx, p, h, h.stored)
+	}
+	next := stored{Description: h.Description, Metadata: h.Metadata, Mode: said.Mode, Request: request(w)}
 	if c.Description != nil {
 		next.Description = *c.Description
-	}
-	if c.Mode != nil {
-		next.Mode = *c.Mode
 	}
 	if c.Metadata != nil {
 		next.Metadata = *c.Metadata
 	}
 	if c.Text == nil {
+		var err error
 		if text, err = s.text(ctx, p, h, h.stored); err != nil {
 			return Set{}, err
 		}
@@ -89,7 +112,8 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, c Ch
 // Rollback writes an older version again, as the next one: also of a set that was deleted.
 func (s *Service) Rollback(ctx context.Context, p stead.Principal, id string, version int64, w Write) (Set, error) {
 	o, lost := s.older(ctx, p, id, version, w)
-	if err := s.allow(ctx, p, policy.PolicyWrite, id, o.text); err != nil { // whoever may not is not told what there is
+	said := policy.SetVersion{Mode: o.was.Mode, Digest: o.was.Digest, Restored: version}
+	if err := s.allowWrite(ctx, p, policy.PolicyWrite, id, o.over.upcoming(said, o.done, lost)); err != nil {
 		return Set{}, err
 	}
 	if lost != nil {
@@ -134,17 +158,18 @@ func (s *Service) older(ctx context.Context, p stead.Principal, id string, versi
 
 // Delete takes a set out of force. What it was can be read by its versions, and restored.
 func (s *Service) Delete(ctx context.Context, p stead.Principal, id string, over int64) error {
-	if err := s.allow(ctx, p, policy.PolicyDelete, id, ""); err != nil {
+	h, _, lost := s.over(ctx, p, id, Write{Over: over})
+	if lost == nil && !h.there() {
+		lost = h.doc.Key.NotFound()
+	}
+	said := policy.SetVersion{Mode: h.Mode, Digest: h.Digest}
+	if err := s.allowWrite(ctx, p, policy.PolicyDelete, id, h.upcoming(said, false, lost)); err != nil {
 		return err
 	}
-	h, _, err := s.over(ctx, p, id, Write{Over: over})
-	if err != nil {
-		return err
+	if lost != nil {
+		return lost
 	}
-	if !h.there() {
-		return h.doc.Key.NotFound()
-	}
-	_, err = s.put(ctx, p, h, stored{Description: h.Description, Metadata: h.Metadata, Mode: h.Mode, Deleted: true}, "")
+	_, err := s.put(ctx, p, h, stored{Description: h.Description, Metadata: h.Metadata, Mode: h.Mode, Deleted: true}, "")
 	return err
 }
 
@@ -237,7 +262,7 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Set, e
 
 // read reads a set that somebody may see, also one that was deleted.
 func (s *Service) read(ctx context.Context, p stead.Principal, id string) (head, error) {
-	if err := s.allow(ctx, p, policy.PolicyRead, id, ""); err != nil {
+	if err := s.allow(ctx, p, policy.PolicyRead, id); err != nil {
 		return head{}, err
 	}
 	h, err := s.head(ctx, headKey(p.Project, id))
@@ -276,7 +301,7 @@ func (s *Service) withText(ctx context.Context, p stead.Principal, h head, r sto
 
 // List returns a page of the sets, by their names, without texts; and whether there are more.
 func (s *Service) List(ctx context.Context, p stead.Principal, q Query) ([]Set, bool, error) {
-	if err := s.allow(ctx, p, policy.PolicyRead, "", ""); err != nil {
+	if err := s.allow(ctx, p, policy.PolicyRead, ""); err != nil {
 		return nil, false, err
 	}
 	docs, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: p.Project, Kind: kindHead, Tag: tagLive, After: q.After, Desc: q.Desc, Limit: q.Limit + 1})
@@ -344,7 +369,7 @@ type Checked struct {
 
 // Validate checks a text as an upload does.
 func (s *Service) Validate(ctx context.Context, p stead.Principal, name, mode, text string) (Checked, error) {
-	if err := s.allow(ctx, p, policy.PolicyRead, "", ""); err != nil {
+	if err := s.allow(ctx, p, policy.PolicyRead, ""); err != nil {
 		return Checked{}, err
 	}
 	if err := checkName(name); err != nil {
