@@ -44,7 +44,7 @@ actions:
     description: Pay an order back.
     synonyms: [refund]
     tool: shop/refund_order
-    arguments: {properties: {order: {type: string}}, required: [order]}
+    arguments: {properties: {order: {type: string, maxLength: 3}}, required: [order]}
     with: {cents: 500}
     approval: true
     preconditions: [The order was delivered.]
@@ -108,7 +108,11 @@ func TestAgentsAskInTermsOfTheBusiness(t *testing.T) {
 	defer till.Close()
 	for _, driver := range []string{"sqlite", "postgres"} {
 		t.Run(driver, func(t *testing.T) {
-			n := openConfigured(t, bookshop(t, driver, till.url), io.Discard)
+			config := bookshop(t, driver, till.url)
+			if driver == "postgres" { // sessions are there too
+				config += "database: " + pgtest.URL(t) + "\n"
+			}
+			n := openConfigured(t, config, io.Discard)
 			h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
 			ada, bob, boss, other := h.keyOf("agent", "one", "ada"), h.keyOf("agent", "one", "bob"), h.keyOf("owner", "one", "eve"), h.keyOf("agent", "two", "ada")
 
@@ -140,10 +144,28 @@ func TestAgentsAskInTermsOfTheBusiness(t *testing.T) {
 			_, request, _ := strings.Cut(got, `"request_id":"`)
 			request, _, _ = strings.Cut(request, `"`)
 			answer := `{"events":[{"type":"agent.session.input.mcp_approval_request_result","request_id":"` + request + `","response":{"decision":"approve"}}]}`
+			// Whoever approves changes what the action leaves open: neither what it sets, nor what its own schema refuses.
+			edit := func(arguments string) string {
+				return strings.Replace(answer, `"approve"`, `"approve","arguments":`+arguments, 1)
+			}
+			for arguments, want := range map[string]string{
+				`{"order":"2","cents":90000}`:            "it is the action pay_back, which sets what its tool gets: cents is always 500",
+				`{"order":"2000","cents":500}`:           "the arguments do not fit",
+				`{"order":"2","cents":500,"to":"else"}`:  "the arguments do not fit",
+				`{"cents":500}`:                          "the arguments do not fit",
+				`{"order":"2","cents":"500","extra":{}}`: "cents is always 500",
+			} {
+				code, body := h.call(boss, "POST", "/v1/agents/sessions/"+id+"/events", edit(arguments))
+				if code != http.StatusBadRequest {
+					t.Errorf("an edit to %s: %d", arguments, code)
+				}
+				has(t, "an edit to "+arguments, 200, string(body), `"param":"events[0].response.arguments"`, want)
+			}
+			answer = edit(`{"order":"1"}`)
 			if code, body := h.call(boss, "POST", "/v1/agents/sessions/"+id+"/events", answer); code != http.StatusAccepted && code != http.StatusOK {
 				t.Fatalf("approved: %d %s", code, body)
 			}
-			done := comes(t, "refunded 5.00 USD for order 2", func() string {
+			done := comes(t, "refunded 5.00 USD for order 1", func() string {
 				_, items := h.call(ada, "GET", "/v1/agents/sessions/"+id+"/items?limit=100&order=asc", "")
 				return string(items)
 			})

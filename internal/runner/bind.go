@@ -68,6 +68,26 @@ func (t *toolset) bind(tools []agent.Tool, serve func(agent.Tool) ([]tool.Tool, 
 	}
 }
 
+// binder is the agent's tool whose calls are calls of other servers' tools, as it is now; nil: it has none.
+func (r *Runner) binder(ctx context.Context, key stead.SessionKey, h holder, tools []agent.Tool) (tool.Binder, error) {
+	for _, cfg := range tools {
+		if cfg.Type != agent.ToolSemantic {
+			continue
+		}
+		cfg.AllowedTools = nil // what was allowed when the call was asked for does not make it another one
+		found, err := r.serverTools(ctx, key, h, cfg)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			if b, ok := f.(tool.Binder); ok {
+				return b, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
 // withheld says why a server's tools are not offered, though it may have some; nil: they are.
 func (t *toolset) withheld(cfg agent.Tool) error {
 	if t.unbound == nil || cfg.Type == agent.ToolSemantic {

@@ -68,12 +68,34 @@ func (r *Runner) checkEdit(ctx context.Context, v *session.View, c *session.Call
 	if err != nil {
 		return nil, none, err
 	}
+	if args, err = r.rebind(ctx, v, c, at, args); err != nil {
+		return nil, none, err
+	}
 	if check := r.cfg.CheckArguments; check != nil && len(spec.Parameters) > 0 {
 		if err := check(spec.Parameters, args); err != nil {
 			return nil, none, stead.Invalid(at, "the arguments do not fit the tool: %s", err)
 		}
 	}
 	return args, verdict, nil
+}
+
+// rebind holds the other arguments of an action's call to what the action says of them: its own schema, and what is always the same.
+func (r *Runner) rebind(ctx context.Context, v *session.View, c *session.Call, at string, args json.RawMessage) (json.RawMessage, error) {
+	if c.Tool.Arguments == nil {
+		return args, nil
+	}
+	b, err := r.binder(ctx, v.Key, holderOf(v), v.Created.Agent.Spec.Tools)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindUnavailable, err, "whether the arguments fit the action can't be said: semantic models could not be read")
+	}
+	if b == nil {
+		return nil, stead.Errorf(stead.KindConflict, "the agent takes no actions of semantic models any more: deny the call and say why")
+	}
+	args, err = b.Rebind(c.Arguments, args)
+	if stead.KindOf(err) == stead.KindInvalid {
+		return nil, stead.Invalid(at, "%s", clientMessage(err))
+	}
+	return args, err
 }
 
 // asksAnew is what guardrails ask for of a call with other arguments: an approval that was enough for the old ones may not be for

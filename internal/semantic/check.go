@@ -1,9 +1,11 @@
 package semantic
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -419,6 +421,45 @@ func (a *Action) Call(arguments json.RawMessage) (json.RawMessage, error) {
 		return nil, stead.Wrap(stead.KindInternal, err, "write the arguments")
 	}
 	return out, nil
+}
+
+// Recall is Call backwards and forwards again: of arguments that the tool would get, as somebody has written them anew, it makes those
+// that the action gets, has them checked, and gives what the tool gets. What is always the same may be left out, and is never another.
+func (a *Action) Recall(called json.RawMessage, check func(schema, arguments []byte) error) (json.RawMessage, error) {
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(called, &fields); err != nil {
+		return nil, stead.Invalid("arguments", "the arguments must be an object")
+	}
+	for _, n := range sorted(a.With) {
+		raw, err := json.Marshal(a.With[n])
+		if err != nil {
+			return nil, stead.Wrap(stead.KindInternal, err, "write the argument %s", n)
+		}
+		if got, there := fields[n]; there && !sameJSON(got, raw) {
+			return nil, stead.Invalid("arguments", "%s is always %s", n, raw)
+		}
+		delete(fields, n)
+	}
+	arguments, err := json.Marshal(fields)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInternal, err, "write the arguments")
+	}
+	if err := check(a.schema, arguments); err != nil {
+		return nil, stead.Invalid("arguments", "the arguments do not fit: %s", err)
+	}
+	return a.Call(arguments)
+}
+
+// sameJSON reports whether two texts are the same value, however their objects are ordered.
+func sameJSON(a, b []byte) bool {
+	read := func(raw []byte) (v any, err error) {
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		return v, d.Decode(&v)
+	}
+	x, err := read(a)
+	y, other := read(b)
+	return err == nil && other == nil && reflect.DeepEqual(x, y)
 }
 
 // Unknown is the error for a word that stands for nothing of a list, with those that are like it.

@@ -157,6 +157,9 @@ type Binder interface {
 	Bound() ([]Target, error)
 	// Bind says which tool a call with these arguments is one of. An error is told to the model.
 	Bind(arguments json.RawMessage) (Bound, error)
+	// Rebind checks other arguments for the call that Bind gave for asked, as somebody wants it made, and gives those that it is made
+	// with. An error is told to whoever that is.
+	Rebind(asked, arguments json.RawMessage) (json.RawMessage, error)
 }
 
 // Target is a tool of a server.

@@ -351,18 +351,25 @@ func (l *Layer) Query(ctx context.Context, by By, only []string, q semantic.Quer
 	return p.Answer(tables, l.cfg.Now())
 }
 
-// Action finds an action, and the arguments that its tool gets.
-func Action(models []*semantic.Model, model, word string, arguments json.RawMessage, check func(schema, arguments []byte) error) (string, *semantic.Action, json.RawMessage, error) {
+// FindAction finds an action by a word for it, in the only model that knows it.
+func FindAction(models []*semantic.Model, model, word string) (*semantic.Model, string, *semantic.Action, error) {
 	var name string
 	var found *semantic.Action
-	if _, err := choose(models, model, func(m *semantic.Model) error {
+	m, err := choose(models, model, func(m *semantic.Model) error {
 		n, a, err := m.FindAction(word)
 		if err == nil {
 			name, found = n, a
 		}
 		return err
-	}); err != nil {
-		return "", nil, nil, err
+	})
+	return m, name, found, err
+}
+
+// Action finds an action, and the arguments that its tool gets.
+func Action(models []*semantic.Model, model, word string, arguments json.RawMessage, check func(schema, arguments []byte) error) (*semantic.Model, string, *semantic.Action, json.RawMessage, error) {
+	m, name, found, err := FindAction(models, model, word)
+	if err != nil {
+		return nil, "", nil, nil, err
 	}
 	if len(arguments) == 0 {
 		arguments = json.RawMessage("{}")
@@ -370,8 +377,8 @@ func Action(models []*semantic.Model, model, word string, arguments json.RawMess
 	if err := check(found.Schema(), arguments); err != nil {
 		e := stead.Invalid("arguments", "the arguments do not fit the action %s: %s", name, err)
 		e.Hint = "describe tells its arguments."
-		return "", nil, nil, e
+		return nil, "", nil, nil, e
 	}
 	args, err := found.Call(arguments)
-	return name, found, args, err
+	return m, name, found, args, err
 }

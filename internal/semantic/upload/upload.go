@@ -5,7 +5,9 @@
 //	semantic_model_text  VID  {text}                       tagged with the model
 //	semantic_model       ID   {name, versions: [{VID, …}]} the head: its own version is the model's, n+1 only over n
 //
-// The head alone says what is in force. A text that a crash left without a head is nobody's, and goes when its model is deleted.
+// The head alone says what is in force. Each life of a model, from its creation to its deletion, has an id that stands in its head and in
+// its texts: who deletes a model takes the texts of that life, and no other's, whose head may be about to be written. A text that a
+// crash left without a head is nobody's; it goes when a model of its name is deleted, once it is older than strayAfter.
 //
 // What an upload may read is what the operator granted its project (Grants): tables by their names, never a query. Policies are
 // asked with the model's name: semantic_model.read and semantic_model.write.
@@ -41,6 +43,8 @@ const (
 	MaxVersions = 100
 	// maxCached bounds how many models are kept ready.
 	maxCached = 256
+	// strayAfter is when a text that no head names is surely nobody's: between a text and its head lie two writes.
+	strayAfter = time.Hour
 )
 
 // Prefix begins the ids of models; the name follows.
@@ -90,6 +94,10 @@ type Config struct {
 type Service struct {
 	cfg Config
 
+	// lives: versions begin anew with each life, so that a change over version 1 may meet that of a later life than it has read. Of
+	// this node's changes none does. Where two nodes delete and a third creates within as little, a text is left, and is a stray.
+	lives sync.RWMutex
+
 	mu    sync.Mutex
 	ready map[string]*semantic.Model // by the id of the text: a text never changes
 }
@@ -102,6 +110,7 @@ func NewService(cfg Config) *Service {
 // head is what a head's document holds.
 type head struct {
 	Name        string    `json:"name"`
+	Life        string    `json:"life,omitempty"` // "": begun before lives had ids
 	Description string    `json:"description,omitempty"`
 	Versions    []version `json:"versions"` // the newest last
 	Key         string    `json:"key,omitempty"`
@@ -122,6 +131,7 @@ type version struct {
 
 type text struct {
 	Text string `json:"text"`
+	Life string `json:"life,omitempty"` // of the head
 }
 
 func (s *Service) check(ctx context.Context, p stead.Principal, effect policy.Effect, name string) error {
@@ -221,7 +231,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, raw string, w W
 	}
 	d := document.Document{Key: s.key(p, Prefix+m.Name), Version: 1, CreatedAt: s.cfg.Now().UnixMilli()}
 	d.UpdatedAt = d.CreatedAt
-	h, err := s.begin(ctx, p, d, head{Name: m.Name, Key: w.Key, Request: w.Digest}, m, raw)
+	h, err := s.begin(ctx, p, d, head{Name: m.Name, Life: document.NewID("smlife_"), Key: w.Key, Request: w.Digest}, m, raw)
 	if err != nil {
 		return Model{}, err
 	}
@@ -258,7 +268,7 @@ func (s *Service) begin(ctx context.Context, p stead.Principal, d document.Docum
 		N: d.Version, Text: document.NewID("smtext_"), Digest: m.Digest, Bytes: len(raw), Metrics: len(m.Metrics), Entities: len(m.Entities), Actions: len(m.Actions),
 		By: p.ID, At: d.UpdatedAt,
 	}
-	data, err := json.Marshal(text{raw})
+	data, err := json.Marshal(text{raw, h.Life})
 	if err != nil {
 		return h, stead.Wrap(stead.KindInternal, err, "write the text")
 	}
@@ -274,7 +284,7 @@ func newest(h head) version { return h.Versions[len(h.Versions)-1] }
 
 // abandon takes a text away whose head was refused. Where nobody knows whether it was, it stays.
 func (s *Service) abandon(ctx context.Context, p stead.Principal, h head, err error) {
-	if stead.KindOf(err) == stead.KindConflict {
+	if kind := stead.KindOf(err); kind == stead.KindConflict || kind == stead.KindNotFound {
 		s.drop(ctx, p, newest(h).Text)
 	}
 }
@@ -306,6 +316,8 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id, raw string,
 	if err := s.check(ctx, p, policy.SemanticWrite, strings.TrimPrefix(id, Prefix)); err != nil {
 		return Model{}, err
 	}
+	s.lives.RLock()
+	defer s.lives.RUnlock()
 	d, h, err := s.get(ctx, p, id)
 	if err != nil {
 		return Model{}, err
@@ -327,7 +339,7 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id, raw string,
 		return Model{}, stead.Invalid("text", "the model's name is %s, not %s: upload it as a model of its own", m.Name, h.Name)
 	}
 	d.Version, d.UpdatedAt = d.Version+1, s.cfg.Now().UnixMilli()
-	next, err := s.begin(ctx, p, d, head{Name: h.Name, Versions: h.Versions, Key: w.Key, Request: w.Digest}, m, raw)
+	next, err := s.begin(ctx, p, d, head{Name: h.Name, Life: h.Life, Versions: h.Versions, Key: w.Key, Request: w.Digest}, m, raw)
 	if err != nil {
 		return Model{}, err
 	}
@@ -354,19 +366,63 @@ func (s *Service) Delete(ctx context.Context, p stead.Principal, id string, over
 	if err := s.check(ctx, p, policy.SemanticWrite, strings.TrimPrefix(id, Prefix)); err != nil {
 		return err
 	}
-	if err := s.cfg.Documents.DeleteDocument(ctx, s.key(p, ID(id)), over); err != nil {
+	h, err := s.end(ctx, p, id, over)
+	if err != nil {
 		return err
 	}
+	after := ""
 	for { // few at a time: texts are large
 		const few = 4
-		left, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: p.Project, Kind: kindText, Tag: ID(id), Limit: few})
+		left, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: p.Project, Kind: kindText, Tag: ID(id), After: after, Limit: few})
 		if err != nil || len(left) == 0 {
 			return err
 		}
 		for _, d := range left {
+			after = d.ID
+			if gone, err := s.over(ctx, p, h, d); err != nil {
+				return err
+			} else if !gone {
+				continue
+			}
 			if err := s.cfg.Documents.DeleteDocument(ctx, d.Key, 0); err != nil && stead.KindOf(err) != stead.KindNotFound {
 				return err
 			}
 		}
 	}
+}
+
+// end deletes a model's head, and gives what it was.
+func (s *Service) end(ctx context.Context, p stead.Principal, id string, over int64) (head, error) {
+	s.lives.Lock()
+	defer s.lives.Unlock()
+	for {
+		d, h, err := s.get(ctx, p, id)
+		if err != nil {
+			return h, err
+		}
+		if over != AnyVersion && over != d.Version {
+			return h, d.Stale(d.Version, over)
+		}
+		err = s.cfg.Documents.DeleteDocument(ctx, d.Key, d.Version)
+		if stead.KindOf(err) == stead.KindConflict && over == AnyVersion {
+			continue // a version came between
+		}
+		return h, err
+	}
+}
+
+// over reports whether a text went with a head, or is a stray.
+func (s *Service) over(ctx context.Context, p stead.Principal, h head, d document.Document) (bool, error) {
+	var t text
+	if err := json.Unmarshal(d.Data, &t); err != nil || t.Life == h.Life {
+		return true, nil
+	}
+	if s.cfg.Now().UnixMilli()-d.CreatedAt < strayAfter.Milliseconds() {
+		return false, nil
+	}
+	_, now, err := s.get(ctx, p, d.Tag)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return true, nil
+	}
+	return err == nil && now.Life != t.Life, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/postgres"
 	"github.com/stead-dev/stead/internal/postgres/pgtest"
+	"github.com/stead-dev/stead/internal/semantic"
 	"github.com/stead-dev/stead/internal/sqlite"
 )
 
@@ -27,6 +28,7 @@ type desk struct {
 	*testing.T
 	*Service
 	store  *breaking
+	later  atomic.Int64 // how much the clock is ahead
 	tables atomic.Pointer[[]string]
 }
 
@@ -34,9 +36,33 @@ type desk struct {
 type breaking struct {
 	document.Store
 	before, after atomic.Bool
+	// Each runs once: before the next head is created or updated, or behind the next one that is deleted.
+	created, updating, deleted atomic.Pointer[func()]
+}
+
+func (b *breaking) CreateDocument(ctx context.Context, d document.Document, key, digest string) (document.Document, error) {
+	if d.Kind == kindHead {
+		if then := b.created.Swap(nil); then != nil {
+			(*then)()
+		}
+	}
+	return b.Store.CreateDocument(ctx, d, key, digest)
+}
+
+func (b *breaking) DeleteDocument(ctx context.Context, k document.Key, version int64) error {
+	err := b.Store.DeleteDocument(ctx, k, version)
+	if k.Kind == kindHead && err == nil {
+		if then := b.deleted.Swap(nil); then != nil {
+			(*then)()
+		}
+	}
+	return err
 }
 
 func (b *breaking) UpdateDocument(ctx context.Context, d document.Document) (document.Document, error) {
+	if then := b.updating.Swap(nil); then != nil {
+		(*then)()
+	}
 	if b.before.Load() {
 		return d, stead.Errorf(stead.KindUnavailable, "away")
 	}
@@ -53,7 +79,7 @@ func onBoth(t *testing.T, test func(d *desk)) {
 	run := func(t *testing.T, store document.Store) {
 		d := &desk{T: t, store: &breaking{Store: store}}
 		d.tables.Store(&[]string{"orders"})
-		d.Service = NewService(Config{Documents: d.store, Policy: policy.AllowLocal{}, Schema: func(json.RawMessage) error { return nil }, Now: time.Now,
+		d.Service = NewService(Config{Documents: d.store, Policy: policy.AllowLocal{}, Schema: func(json.RawMessage) error { return nil }, Now: func() time.Time { return time.Now().Add(time.Duration(d.later.Load())) },
 			Taken: func(_ stead.ProjectID, name string) bool { return name == "configured" },
 			Grants: func(database string, project stead.ProjectID) []string {
 				if database != "db" || project == "two" {
@@ -195,6 +221,105 @@ func TestWritersMeet(t *testing.T) {
 			d.Errorf("the same request again: %+v, %v", v, err)
 		}
 	})
+}
+
+// TestDeletionTakesItsOwnTextsAlone: a model of the same name that is created while one is deleted is whole, wherever the two meet, and
+// nothing of either is left behind.
+func TestDeletionTakesItsOwnTextsAlone(t *testing.T) {
+	onBoth(t, func(d *desk) {
+		ctx := d.Context()
+		create := func(n int) {
+			d.Helper()
+			if made, err := d.Create(ctx, ada, text1(n), Write{}); err != nil || made.Text != text1(n) {
+				d.Errorf("created: %+v, %v", made, err)
+			}
+		}
+		remove := func() {
+			d.Helper()
+			if err := d.Delete(ctx, ada, "books", AnyVersion); err != nil {
+				d.Errorf("deleted: %v", err)
+			}
+		}
+		whole := func(n int) {
+			d.Helper()
+			if v, err := d.Get(ctx, ada, "books"); err != nil || v.Text != text1(n) || v.Problem != "" || d.texts() != 1 {
+				d.Errorf("it is %+v, %v, %d texts", v, err, d.texts())
+			}
+		}
+		create(1)
+		behind := func() { create(2) }
+		d.store.deleted.Store(&behind) // the head is gone, the texts are not
+		remove()
+		whole(2)
+
+		before := func() { remove() }
+		d.store.created.Store(&before) // the text is written, the head is not
+		create(3)
+		whole(3)
+
+		// The next version of a model that is deleted meanwhile leaves nothing.
+		if _, err := d.Update(ctx, ada, "books", text1(4), Write{Over: 1}); err != nil {
+			d.Fatal(err)
+		}
+		elsewhere := NewService(d.cfg) // on another node
+		before = func() {
+			if err := elsewhere.Delete(ctx, ada, "books", AnyVersion); err != nil {
+				d.Errorf("deleted: %v", err)
+			}
+		}
+		d.store.updating.Store(&before)
+		_, err := d.Update(ctx, ada, "books", text1(5), Write{Over: 2})
+		d.fails(err, stead.KindNotFound)
+		if d.texts() != 0 {
+			d.Errorf("%d texts are left", d.texts())
+		}
+		d.storm()
+	})
+}
+
+// storm has many create and delete at once.
+func (d *desk) storm() {
+	d.Helper()
+	ctx := d.Context()
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for j := range 8 {
+				n := 10*i + j
+				if _, err := d.Create(ctx, ada, text1(n), Write{}); err != nil && stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
+					d.Errorf("creating: %v", err)
+				}
+				if v, err := d.Get(ctx, ada, "books"); err == nil && v.Problem != "" {
+					d.Errorf("a model is there without its text: %s", v.Problem)
+				}
+				if err := d.Delete(ctx, ada, "books", AnyVersion); err != nil && stead.KindOf(err) != stead.KindNotFound {
+					d.Errorf("deleting: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if d.texts() != 0 {
+		d.Errorf("the storm left %d texts", d.texts())
+	}
+	// A text whose head never came goes with the next model of the name, and not before it is surely a stray.
+	if _, err := d.begin(ctx, ada, document.Document{Key: document.Key{ID: "smod_books"}, Version: 1, UpdatedAt: d.cfg.Now().UnixMilli()}, head{Life: "crashed"}, new(semantic.Model), "x"); err != nil {
+		d.Fatal(err)
+	}
+	d.again(1, 0)
+	d.again(0, 2*strayAfter)
+}
+
+// again creates a model and deletes it, and says how many texts are left then.
+func (d *desk) again(want int, ahead time.Duration) {
+	d.Helper()
+	d.later.Store(int64(ahead))
+	if _, err := d.Create(d.Context(), ada, text1(99), Write{}); err != nil {
+		d.Error(err)
+	}
+	if err := d.Delete(d.Context(), ada, "books", AnyVersion); err != nil || d.texts() != want {
+		d.Errorf("%v, %d texts are left, want %d", err, d.texts(), want)
+	}
 }
 
 // A project reads what the operator grants it, and sees no other project's models.

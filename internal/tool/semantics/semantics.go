@@ -236,22 +236,50 @@ func (k *kit) targets() ([]tool.Target, error) {
 	return out, unknown
 }
 
+// wanted is the arguments of an act.
+type wanted struct {
+	Action    string          `json:"action"`
+	Arguments json.RawMessage `json:"arguments"`
+	Model     string          `json:"model"`
+}
+
+func readWanted(raw json.RawMessage) (wanted, error) {
+	var asked wanted
+	if err := json.Unmarshal(raw, &asked); err != nil {
+		return asked, stead.Invalid("arguments", "The arguments can't be read: %s.", err)
+	}
+	return asked, nil
+}
+
 // Bind implements tool.Binder.
 func (t *act) Bind(raw json.RawMessage) (tool.Bound, error) {
-	var asked struct {
-		Action    string          `json:"action"`
-		Arguments json.RawMessage `json:"arguments"`
-		Model     string          `json:"model"`
+	asked, err := readWanted(raw)
+	if err != nil {
+		return tool.Bound{}, err
 	}
-	if err := json.Unmarshal(raw, &asked); err != nil {
-		return tool.Bound{}, stead.Invalid("arguments", "The arguments can't be read: %s.", err)
-	}
-	name, a, args, err := layer.Action(t.models, asked.Model, asked.Action, asked.Arguments, t.check)
+	_, name, a, args, err := layer.Action(t.models, asked.Model, asked.Action, asked.Arguments, t.check)
 	if err != nil {
 		return tool.Bound{}, stead.Invalid("arguments", "%s", words(err))
 	}
 	server, target := a.Target()
 	return tool.Bound{Target: tool.Target{Server: server, Name: target}, Title: name, Arguments: args, Effect: tool.Effect(a.Effect), Approval: a.Approval}, nil
+}
+
+// Rebind implements tool.Binder.
+func (t *act) Rebind(raw, arguments json.RawMessage) (json.RawMessage, error) {
+	asked, err := readWanted(raw)
+	if err != nil {
+		return nil, err
+	}
+	_, name, a, err := layer.FindAction(t.models, asked.Model, asked.Action)
+	if err != nil {
+		return nil, stead.Invalid("arguments", "%s", words(err))
+	}
+	args, err := a.Recall(arguments, t.check)
+	if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindInvalid {
+		return nil, stead.Invalid("arguments", "it is the action %s, which sets what its tool gets: %s", name, e.Message)
+	}
+	return args, err
 }
 
 // Call implements tool.Tool. The runner makes the call that Bind tells: nobody comes here.
