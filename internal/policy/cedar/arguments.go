@@ -157,7 +157,7 @@ func (f *flattener) object(path string, depth int) error {
 			seen = append(seen, name)
 		}
 		f.sign() // the colon
-		if err := f.value(below(path, name), depth+1); err != nil {
+		if err := f.value(below(path, name, depth), depth+1); err != nil {
 			return err
 		}
 		if f.closes('}') {
@@ -173,7 +173,7 @@ func (f *flattener) array(path string, depth int) error {
 		return nil
 	}
 	for i := 0; ; i++ {
-		if err := f.value(below(path, strconv.Itoa(i)), depth+1); err != nil {
+		if err := f.value(below(path, strconv.Itoa(i), depth), depth+1); err != nil {
 			return err
 		}
 		if f.closes(']') {
@@ -182,12 +182,13 @@ func (f *flattener) array(path string, depth int) error {
 	}
 }
 
-// below is a path one step further: a JSON Pointer (RFC 6901) without its first slash.
-func below(path, name string) string {
+// below is a path one step further: a JSON Pointer (RFC 6901) without its first slash. What is in an object of the name "" has a path
+// of its own: "/a", and not that of the "a" beside it.
+func below(path, name string, depth int) string {
 	if strings.ContainsAny(name, "~/") {
 		name = strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 	}
-	if path == "" {
+	if depth == 0 {
 		return name
 	}
 	return path + "/" + name

@@ -155,6 +155,10 @@ func TestAmbiguousArguments(t *testing.T) {
 	if d := decide(t, s, call("files/read", `{"path":"/tmp/x"}`)); !d.Allow {
 		t.Errorf("a plain call is refused: %+v", d)
 	}
+	large := load(t, false, `forbid(principal, action == Action::"tool.call", resource) unless { context.numbers.hasTag("amount") && context.numbers.getTag("amount").lessThanOrEqual(decimal("100.0")) };`)
+	if d := decide(t, large, call("shop/refund", `{"amount":5000,"":{"amount":1}}`)); d.Allow {
+		t.Errorf("an amount below another name is taken for the amount: %+v", d)
+	}
 	blind := load(t, false, `forbid(principal, action == Action::"tool.call", resource == Tool::"files/write");`)
 	if d := decide(t, blind, call("files/write2", `{"a":1,"a":2}`)); !d.Allow {
 		t.Errorf("arguments that no policy looks into matter: %+v", d)

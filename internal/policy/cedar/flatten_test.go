@@ -81,7 +81,7 @@ func (f *tokens) object(path string, depth int) error {
 			return fmt.Errorf("they have %.40q twice", name)
 		}
 		seen[name] = true
-		if err := f.value(below(path, name), depth+1); err != nil {
+		if err := f.value(below(path, name, depth), depth+1); err != nil {
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ func (f *tokens) object(path string, depth int) error {
 
 func (f *tokens) array(path string, depth int) error {
 	for i := 0; f.dec.More(); i++ {
-		if err := f.value(below(path, strconv.Itoa(i)), depth+1); err != nil {
+		if err := f.value(below(path, strconv.Itoa(i), depth), depth+1); err != nil {
 			return err
 		}
 	}
@@ -102,7 +102,7 @@ func (f *tokens) array(path string, depth int) error {
 // odd are arguments in which two readers could differ.
 func odd() []string {
 	return []string{
-		``, ` `, `{}`, `[]`, `null`, `5`, `"x"`, `true`, ` { "a" : [ 1 , 2.50 , { } , [ ] , null ] , "b" : { "c" : false } } `, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `{"":1,"/":2,"~":3}`,
+		``, ` `, `{}`, `[]`, `null`, `5`, `"x"`, `true`, ` { "a" : [ 1 , 2.50 , { } , [ ] , null ] , "b" : { "c" : false } } `, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `{"":1,"/":2,"~":3}`, `{"a":1,"":{"a":2,"":{"a":3}},"/a":4}`, `[{"":[1]},""]`,
 		`{"a":"\"\\\/\b\f\n\r\t\u00e4\ud83d\ude00"}`, `{"a":"\ud83d"}`, "{\"a\":\"\xff\"}", "{\"\xff\":1,\"\xfe\":2}", `{"a":1e5,"b":-0,"c":1E-9,"d":123456789012345678901234567890,"e":0.00001}`,
 		`{"a":1} {"b":2}`, `{"a":1}x`, "0\v", "\v0", "\v", " 0\n", `{"a":01}`, `{"a":+1}`, `{"a":.5}`, `{"a":1.}`, `{a:1}`, `{"a":1,}`, `[1,]`, `{"a"}`, `{"a":tru}`, "{\"a\":\"\n\"}", "\ufeff{}", `{"a":NaN}`,
 		`{"1":1,"2":2,"3":3,"4":4,"5":5,"6":6,"7":7,"8":8,"9":9,"1":0}`, `{"1":1,"2":2,"3":3,"4":4,"5":5,"6":6,"7":7,"8":8,"9":9,"9":0}`,
@@ -128,6 +128,20 @@ func same(t *testing.T, arguments []byte) {
 	}
 	if err == nil && (!types.NewRecord(texts).Equal(types.NewRecord(wantTexts)) || !types.NewRecord(numbers).Equal(types.NewRecord(wantNumbers))) {
 		t.Fatalf("%q: %v %v, by tokens %v %v", arguments, texts, numbers, wantTexts, wantNumbers)
+	}
+}
+
+// TestNoTwoValuesHaveOnePath: what is below the name "" is not taken for what stands above it.
+func TestNoTwoValuesHaveOnePath(t *testing.T) {
+	texts, numbers, err := flatten([]byte(`{"amount":5000,"":{"amount":1,"":{"amount":2}},"/amount":3,"l":[4,{"":5}],"x":{"":{"y":6}}}`))
+	want := map[string]string{"amount": "5000", "/amount": "1", "//amount": "2", "~1amount": "3", "l/0": "4", "l/1/": "5", "x//y": "6"}
+	if err != nil || len(texts) != len(want) || len(numbers) != len(want) {
+		t.Fatalf("%v, %v", texts, err)
+	}
+	for path, v := range want {
+		if texts[types.String(path)] != types.String(v) {
+			t.Errorf("%s is %v, not %s", path, texts[types.String(path)], v)
+		}
 	}
 }
 
