@@ -16,7 +16,6 @@ type Source struct {
 	Directory string `json:"directory"`
 	Repo      string `json:"repository"`
 	Branch    string `json:"branch"`
-	Server    string `json:"server"`
 	Path      string `json:"path"`
 	Interval  int64  `json:"interval_seconds"`
 	Status    string `json:"status"`

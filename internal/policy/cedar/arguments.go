@@ -15,31 +15,33 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 )
 
-// flatten names every text, number and boolean of a JSON object by its path. What could be read in
+// flatten names every text, number and boolean of a JSON object by its path, as far as policies look into it. What could be read in
 // two ways is an error, and so a no: a name that stands twice in one object, of which the tool might
 // take the other one than the policy.
-func flatten(arguments []byte) (texts, numbers types.RecordMap, err error) {
-	f := flattener{rest: arguments, texts: types.RecordMap{}, numbers: types.RecordMap{}}
+func flatten(arguments []byte, looks *tagNames, texts, numbers types.RecordMap) error {
 	if len(bytes.TrimSpace(arguments)) == 0 {
-		return f.texts, f.numbers, nil
+		return nil
 	}
-	if !json.Valid(f.rest) {
-		if dec := json.NewDecoder(bytes.NewReader(f.rest)); dec.Decode(new(json.RawMessage)) == nil {
-			return nil, nil, errors.New("they are more than one JSON value")
+	if !json.Valid(arguments) {
+		if dec := json.NewDecoder(bytes.NewReader(arguments)); dec.Decode(new(json.RawMessage)) == nil {
+			return errors.New("they are more than one JSON value")
 		}
-		return nil, nil, errors.New("they are not JSON")
+		return errors.New("they are not JSON")
 	}
+	f := flattener{rest: arguments, looks: looks, texts: texts, numbers: numbers}
+	f.path = f.room[:0]
 	f.space()
-	if err := f.value("", 0); err != nil {
-		return nil, nil, err
-	}
-	return f.texts, f.numbers, nil
+	return f.value(0)
 }
 
 // flattener reads JSON that is known to be valid, which leaves little to look at.
 type flattener struct {
 	rest           []byte // that was not read yet
+	path           []byte // of what is read
+	looks          *tagNames
 	texts, numbers types.RecordMap
+	values         int
+	room           [128]byte // for most paths
 }
 
 // space passes over white space.
@@ -64,8 +66,8 @@ func (f *flattener) closes(end byte) bool {
 	return last
 }
 
-// text reads a string.
-func (f *flattener) text() (string, error) {
+// text reads a string. It is a part of the arguments, where that is how it is written.
+func (f *flattener) text() ([]byte, error) {
 	plain, i := true, 1
 	for ; f.rest[i] != '"'; i++ {
 		if f.rest[i] == '\\' {
@@ -76,122 +78,152 @@ func (f *flattener) text() (string, error) {
 	raw := f.rest[:i+1]
 	f.rest = f.rest[i+1:]
 	if plain && utf8.Valid(raw) {
-		return string(raw[1:i]), nil
+		return raw[1:i], nil
 	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", errors.New("they are not JSON")
+		return nil, errors.New("they are not JSON")
 	}
-	return s, nil
+	return []byte(s), nil
 }
 
-func (f *flattener) value(path string, depth int) error {
+// keep keeps a value by its path, if policies look at it.
+func (f *flattener) keep(value []byte, number *types.Decimal) error {
+	if f.values++; f.values > MaxTags {
+		return fmt.Errorf("they have more than %d values", MaxTags)
+	}
+	if !f.looks.hasBytes(f.path) {
+		return nil
+	}
+	path := types.String(f.path)
+	f.texts[path] = types.String(value)
+	if number != nil {
+		f.numbers[path] = *number
+	}
+	return nil
+}
+
+func (f *flattener) value(depth int) error {
 	if depth > MaxDepth {
 		return fmt.Errorf("they are nested more than %d deep", MaxDepth)
 	}
 	switch f.rest[0] {
 	case '{':
-		return f.object(path, depth)
+		return f.object(depth)
 	case '[':
-		return f.array(path, depth)
+		return f.array(depth)
 	case '"':
 		s, err := f.text()
 		if err != nil {
 			return err
 		}
-		f.texts[types.String(path)] = types.String(s)
+		return f.keep(s, nil)
 	case 't', 'f', 'n':
 		end := 0
 		for end < len(f.rest) && f.rest[end] >= 'a' && f.rest[end] <= 'z' {
 			end++
 		}
-		if word := string(f.rest[:end]); word != "null" {
-			f.texts[types.String(path)] = types.String(word)
-		}
+		word := f.rest[:end]
 		f.rest = f.rest[end:]
-	default:
-		end := 0
-		for end < len(f.rest) && strings.IndexByte("+-.0123456789eE", f.rest[end]) >= 0 {
-			end++
+		if word[0] == 'n' { // null
+			return nil
 		}
-		number := string(f.rest[:end])
-		f.rest = f.rest[end:]
-		d, err := decimal(number)
-		if err != nil {
-			return err
-		}
-		f.texts[types.String(path)], f.numbers[types.String(path)] = types.String(number), d
+		return f.keep(word, nil)
 	}
-	if len(f.texts) > MaxTags {
-		return fmt.Errorf("they have more than %d values", MaxTags)
+	end := 0
+	for end < len(f.rest) && strings.IndexByte("+-.0123456789eE", f.rest[end]) >= 0 {
+		end++
 	}
-	return nil
+	number := f.rest[:end]
+	f.rest = f.rest[end:]
+	d, err := decimal(number)
+	if err != nil {
+		return err
+	}
+	return f.keep(number, &d)
 }
 
-func (f *flattener) object(path string, depth int) error {
+func (f *flattener) object(depth int) error {
 	f.sign()
 	if f.rest[0] == '}' {
 		f.sign()
 		return nil
 	}
-	var few [8]string // names that were seen: most objects have no more
+	var few [8][]byte // names that were seen: most objects have no more
 	seen := few[:0]
 	var many map[string]bool
+	path := len(f.path)
 	for {
 		name, err := f.text()
 		if err != nil {
 			return err
 		}
-		if many[name] || many == nil && slices.Contains(seen, name) {
+		if many[string(name)] || many == nil && slices.ContainsFunc(seen, func(s []byte) bool { return bytes.Equal(s, name) }) {
 			return fmt.Errorf("they have %.40q twice", name)
 		}
 		if many == nil && len(seen) == len(few) {
 			many = map[string]bool{}
 			for _, s := range seen {
-				many[s] = true
+				many[string(s)] = true
 			}
 		}
 		if many != nil {
-			many[name] = true
+			many[string(name)] = true
 		} else {
 			seen = append(seen, name)
 		}
 		f.sign() // the colon
-		if err := f.value(below(path, name, depth), depth+1); err != nil {
+		f.below(name, depth)
+		if err := f.value(depth + 1); err != nil {
 			return err
 		}
+		f.path = f.path[:path]
 		if f.closes('}') {
 			return nil
 		}
 	}
 }
 
-func (f *flattener) array(path string, depth int) error {
+func (f *flattener) array(depth int) error {
 	f.sign()
 	if f.rest[0] == ']' {
 		f.sign()
 		return nil
 	}
+	path := len(f.path)
+	var digits [20]byte
 	for i := 0; ; i++ {
-		if err := f.value(below(path, strconv.Itoa(i), depth), depth+1); err != nil {
+		f.below(strconv.AppendInt(digits[:0], int64(i), 10), depth)
+		if err := f.value(depth + 1); err != nil {
 			return err
 		}
+		f.path = f.path[:path]
 		if f.closes(']') {
 			return nil
 		}
 	}
 }
 
-// below is a path one step further: a JSON Pointer (RFC 6901) without its first slash. What is in an object of the name "" has a path
-// of its own: "/a", and not that of the "a" beside it.
-func below(path, name string, depth int) string {
-	if strings.ContainsAny(name, "~/") {
-		name = strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
+// below goes one step further: a path is a JSON Pointer (RFC 6901) without its first slash. What is in an object of the name "" has a
+// path of its own: "/a", and not that of the "a" beside it.
+func (f *flattener) below(name []byte, depth int) {
+	if depth > 0 {
+		f.path = append(f.path, '/')
 	}
-	if depth == 0 {
-		return name
+	if !bytes.ContainsAny(name, "~/") {
+		f.path = append(f.path, name...)
+		return
 	}
-	return path + "/" + name
+	for _, c := range name {
+		switch c {
+		case '~':
+			f.path = append(f.path, "~0"...)
+		case '/':
+			f.path = append(f.path, "~1"...)
+		default:
+			f.path = append(f.path, c)
+		}
+	}
 }
 
 // canonical is the arguments as one text that does not depend on how they were written: names in
@@ -226,13 +258,14 @@ const (
 
 // decimal is a JSON number with four digits behind the point, rounded away from zero, so that what is
 // over a limit stays over it. What a decimal can't hold becomes the largest one, or the smallest.
-func decimal(s string) (types.Decimal, error) {
-	if len(s) > maxNumberBytes {
+func decimal(written []byte) (types.Decimal, error) {
+	if len(written) > maxNumberBytes {
 		return types.Decimal{}, fmt.Errorf("they have a number of more than %d characters", maxNumberBytes)
 	}
-	if d, ok := plainDecimal(s); ok {
+	if d, ok := plainDecimal(written); ok {
 		return d, nil
 	}
+	s := string(written)
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return types.Decimal{}, errors.New("they have a number that is none")
@@ -266,10 +299,10 @@ func decimal(s string) (types.Decimal, error) {
 }
 
 // plainDecimal is decimal for a number as most are written: few digits, up to four of them behind the point, and no exponent.
-func plainDecimal(s string) (types.Decimal, bool) {
+func plainDecimal(s []byte) (types.Decimal, bool) {
 	const most = 14 // digits: times decimalScale, that is still below 2^63
-	digits, negative := strings.CutPrefix(s, "-")
-	whole, part, _ := strings.Cut(digits, ".")
+	digits, negative := bytes.CutPrefix(s, []byte{'-'})
+	whole, part, _ := bytes.Cut(digits, []byte{'.'})
 	if len(whole) > most || len(part) > decimalDigits {
 		return types.Decimal{}, false
 	}

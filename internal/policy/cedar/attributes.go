@@ -1,13 +1,17 @@
 package cedar
 
 import (
+	"math/bits"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // attributes are those of the context, as a set.
-type attributes uint32
+type attributes uint64
 
 // The attributes of the context of any action: see the schema.
 const (
@@ -54,22 +58,41 @@ func attributeNames() []string {
 		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows", "source", "file_labels"}
 }
 
-// add puts an attribute into a context where it is read.
-func (read attributes) add(c types.RecordMap, which attributes, v types.Value) {
-	if read&which == 0 {
-		return
-	}
-	c[attributeName[which]] = v
-}
-
-// attributeName is the name of one, and named is the one of a name. They never change.
-var attributeName, named = func() (map[attributes]types.String, map[string]attributes) {
-	names, back := map[attributes]types.String{}, map[string]attributes{}
+// attributeName is the name of one, by the place of its bit, and named is the one of a name. They never change.
+var attributeName, named = func() (names []types.String, back map[string]attributes) {
+	back = map[string]attributes{}
 	for i, name := range attributeNames() {
-		names[1<<i], back[name] = types.String(name), 1<<i
+		names, back[name] = append(names, types.String(name)), 1<<i
 	}
 	return names, back
 }()
+
+// name is that of one attribute.
+func (a attributes) name() types.String { return attributeName[bits.TrailingZeros64(uint64(a))] }
+
+// next parts one attribute from the others.
+func (a attributes) next() (one, others attributes) {
+	others = a & (a - 1)
+	return a ^ others, others
+}
+
+// attributesOf are those of the context of an effect, as the schema has them.
+var attributesOf = sync.OnceValue(func() map[policy.Effect]attributes {
+	out := map[policy.Effect]attributes{}
+	known, err := published()
+	if err != nil {
+		return out // and no policy can be loaded
+	}
+	for uid, a := range known.Actions {
+		if a.AppliesTo == nil {
+			continue
+		}
+		for name := range a.AppliesTo.Context {
+			out[policy.Effect(uid.ID)] |= named[string(name)]
+		}
+	}
+	return out
+})
 
 // attributesRead are those of the context that a policy, as Cedar writes it, may look at. Where it does more with the context than to
 // name an attribute of it, they are all.

@@ -19,12 +19,13 @@ import (
 
 func BenchmarkDecide(b *testing.B) {
 	for _, n := range []int{10, 1000} {
-		for name, policies := range map[string]func(int) string{"apart": apart, "alike": alike} {
-			b.Run(fmt.Sprintf("%d-%s", n, name), func(b *testing.B) { benchmark(b, policies(n), nil) })
+		for _, k := range kinds() {
+			b.Run(fmt.Sprintf("%d-%s", n, k.name), func(b *testing.B) { benchmark(b, k.policies(n), nil) })
 		}
 	}
 	// Half of them in files, and half in sets of the project.
-	for name, policies := range map[string]func(int) string{"apart": apart, "alike": alike} {
+	for _, k := range kinds() {
+		name, policies := k.name, k.policies
 		b.Run("1000-"+name+"-uploaded", func(b *testing.B) {
 			const uploads, each = 5, 100
 			var sets []*cedar.Set
@@ -38,6 +39,16 @@ func BenchmarkDecide(b *testing.B) {
 			benchmark(b, policies(uploads*each), cedar.NewProject(sets))
 		})
 	}
+}
+
+// kinds of policies, from those that the index parts best to those of which all must be asked.
+func kinds() []kind {
+	return []kind{{"apart", apart}, {"alike", alike}, {"limits", limits}, {"hours", hours}}
+}
+
+type kind struct {
+	name     string
+	policies func(int) string
 }
 
 // apart: policies as operators have them, each about a tool, a model, a user or a role, every tenth about all tools.
@@ -60,11 +71,29 @@ func apart(n int) string {
 	return out.String()
 }
 
-// alike: the worst that can be: every one is about every tool call.
+// alike: every one is about every tool call, and what it asks for is not there.
 func alike(n int) string {
 	var out strings.Builder
 	for i := range n {
 		fmt.Fprintf(&out, "forbid(principal, action == Action::\"tool.call\", resource) when { context.labels.hasTag(\"k%d\") && context.labels.getTag(\"k%d\") == \"x\" };\n", i, i)
+	}
+	return out.String()
+}
+
+// limits: every one is about every tool call with an amount, of which each has another limit.
+func limits(n int) string {
+	var out strings.Builder
+	for i := range n {
+		fmt.Fprintf(&out, "forbid(principal, action == Action::\"tool.call\", resource) when { context.numbers.hasTag(\"amount\") && context.numbers.getTag(\"amount\").greaterThan(decimal(\"%d.0\")) };\n", 100+i)
+	}
+	return out.String()
+}
+
+// hours: the worst that there is: every one is about every tool call, and must be evaluated in another way each time.
+func hours(n int) string {
+	var out strings.Builder
+	for i := range n {
+		fmt.Fprintf(&out, "forbid(principal, action == Action::\"tool.call\", resource) unless { context.hour >= %d && context.class != \"x%d\" };\n", -i, i)
 	}
 	return out.String()
 }

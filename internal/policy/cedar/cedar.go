@@ -4,7 +4,10 @@
 //
 //	*.cedar ── Load(schema, annotations) ──▶ Set, immutable ── Authorizer.Replace
 //	what a project uploaded ── Load ──▶ Project, a Set each ── Uploads
-//	policy.Request ──▶ First (roles) ──▶ candidates by index ──▶ Cedar ──▶ policy.Decision
+//	policy.Request ──▶ First (roles) ──▶ found by index ──▶ Cedar ──▶ policy.Decision
+//
+// The index (shelve) knows of each policy what it can't match without (keysOf), of conditions that can't fail (total). It finds too
+// many policies and never too few: what is decided is what all of them would say.
 //
 // Roles come first: what they refuse stays refused, and no policy widens it. Then a matching forbid
 // refuses, one with @approval asks a person, a matching permit allows; where none matches the set's

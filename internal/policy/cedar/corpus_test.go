@@ -17,6 +17,7 @@ import (
 
 	cedargo "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/schema"
 
 	"github.com/stead-dev/stead/internal/policy"
 )
@@ -27,8 +28,8 @@ const corpusShare = 8
 
 // corpusCase is a file of Cedar's integration tests.
 type corpusCase struct {
-	Policies, Entities string
-	Requests           []struct {
+	Policies, Entities, Schema string
+	Requests                   []struct {
 		Description                 string
 		Principal, Action, Resource types.EntityUID
 		Context                     types.Record
@@ -87,11 +88,14 @@ func (c *corpusCase) run(t *testing.T, name string, files map[string][]byte) (as
 		}
 		s.rules = append(s.rules, r)
 	}
-	s.index = shelve(s.rules, s.actions)
+	s.index = shelve(s.rules, s.actions, corpusSchemes(t, name, files[c.Schema]))
 	for _, r := range c.Requests {
-		q := &question{actions: entities, request: cedargo.Request{Principal: r.Principal, Action: r.Action, Resource: r.Resource, Context: r.Context}}
-		about := ancestors(entities, ancestors(entities, nil, r.Principal), r.Resource)
-		found := s.candidates(r.Action, about)
+		q := &question{actions: entities, given: &r.Context, request: cedargo.Request{Principal: r.Principal, Action: r.Action, Resource: r.Resource, Context: r.Context}}
+		q.about = ancestors(entities, ancestors(entities, nil, r.Principal), r.Resource)
+		var found found
+		if sh := s.index[r.Action]; sh != nil {
+			found.find(sh, q, len(s.rules))
+		}
 		m := evaluate(q, found.forbid, found.permit)
 		d := s.settle(m, policy.Decision{Allow: true})
 		slices.Sort(r.Reason)
@@ -111,6 +115,20 @@ func (c *corpusCase) run(t *testing.T, name string, files map[string][]byte) (as
 		}
 	}
 	return asked, failing
+}
+
+// corpusSchemes are what the schema of a case says of its requests.
+func corpusSchemes(t *testing.T, name string, text []byte) map[types.EntityUID]*scheme {
+	t.Helper()
+	var s schema.Schema
+	if err := s.UnmarshalCedar(text); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	known, err := s.Resolve()
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return schemesOf(known)
 }
 
 // ancestors adds a thing and all that it is in.

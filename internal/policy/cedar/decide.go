@@ -7,7 +7,6 @@ import (
 	cedargo "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 
-	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -26,25 +25,18 @@ func decide(sets []*Set, version string, base policy.Decision, req policy.Reques
 	base.Version = version
 	no := policy.Decision{By: By, Version: version}
 	q, err := newQuestion(req)
+	defer q.release()
 	if err != nil {
 		no.Reason = "policies can't be asked about it"
 		return no, []string{err.Error()}
 	}
-	piles, looks, none := make([]pile, len(sets)), uses{}, true
-	for i, s := range sets {
-		piles[i] = s.candidates(q.action, q.about)
-		looks = looks.and(piles[i].looks)
-		none = none && piles[i].empty()
-	}
-	if !none {
-		if err := q.fill(req, looks, sets[0].actions); err != nil {
-			no.Reason = "its arguments can't be looked into: " + err.Error()
-			return no, []string{err.Error()}
-		}
+	if err := q.find(sets); err != nil {
+		no.Reason = "its arguments can't be looked into: " + err.Error()
+		return no, []string{err.Error()}
 	}
 	var all answer
 	for i, s := range sets {
-		a := s.answer(q, piles[i], req.Labels, base)
+		a := s.answer(q, &q.found[i], base)
 		if all = all.and(a, i == 0); all.decision.Outcome() == policy.Denied && all.trial.Outcome() == policy.Denied {
 			break
 		}
@@ -57,6 +49,32 @@ func decide(sets []*Set, version string, base policy.Decision, req policy.Reques
 	return d, all.errors
 }
 
+// find finds what is to be asked of each set, and makes what of the request is looked into.
+func (q *question) find(sets []*Set) error {
+	found := q.finds(len(sets))
+	for i, s := range sets {
+		found[i].byHeads(s.index[q.action], q.about)
+		q.heads.and(&found[i].heads)
+	}
+	if q.heads.context&q.has&atLooked != 0 {
+		if err := flatten(q.req.Arguments, &q.heads.arguments, q.texts, q.amounts); err != nil {
+			return err
+		}
+	}
+	none := true
+	for i, s := range sets {
+		if f := &found[i]; f.asked {
+			f.find(s.index[q.action], q, len(s.rules))
+			q.looks.and(&f.looks)
+			none = none && f.empty()
+		}
+	}
+	if none {
+		return nil
+	}
+	return q.fill(&q.looks, sets[0].actions)
+}
+
 // answer is what one set says, or several do.
 type answer struct {
 	decision, trial policy.Decision // without the policies on trial, and with them
@@ -64,28 +82,32 @@ type answer struct {
 	errors          []string
 }
 
-// answer asks the set's candidates.
-func (s *Set) answer(q *question, asked pile, labels stead.Labels, base policy.Decision) answer {
+// answer asks the policies of the set that were found.
+func (s *Set) answer(q *question, asked *found, base policy.Decision) answer {
 	switch {
 	case s.broken != nil && s.trial:
 		return answer{base, s.settle(*s.broken, base), true, s.broken.errors}
 	case s.broken != nil:
 		d := s.settle(*s.broken, base)
 		return answer{d, d, false, s.broken.errors}
-	case asked.empty():
+	case !asked.asked:
 		d := s.settle(matches{}, base)
 		return answer{d, d, false, nil}
 	}
-	ways, err := readings(labels, asked.looks)
+	ways, err := readings(q.req.Labels, &asked.heads, &asked.looks)
 	if err != nil {
 		d := policy.Decision{By: By, Reason: "its labels can't be looked into: " + err.Error()}
 		return answer{d, d, false, []string{err.Error()}}
 	}
-	inForce, onTrial, spoke := q.ask(asked, ways[0])
+	if asked.empty() {
+		d := s.settle(matches{}, base)
+		return answer{d, d, false, nil}
+	}
+	inForce, onTrial, spoke := q.ask(&asked.pile, ways[0])
 	if len(ways) > 1 {
 		all, tried := []matches{inForce}, []matches{onTrial}
 		for _, tags := range ways[1:] {
-			m, x, one := q.ask(asked, tags)
+			m, x, one := q.ask(&asked.pile, tags)
 			all, tried, spoke = append(all, m), append(tried, x), spoke || one
 		}
 		inForce, onTrial = s.join(all), s.join(tried)
@@ -98,7 +120,7 @@ func (s *Set) answer(q *question, asked pile, labels stead.Labels, base policy.D
 }
 
 // ask asks the candidates about one reading of the labels: those in force, and all; spoke: one on trial did.
-func (q *question) ask(asked pile, tags types.Record) (inForce, all matches, spoke bool) {
+func (q *question) ask(asked *pile, tags types.Record) (inForce, all matches, spoke bool) {
 	if q.labels >= 0 {
 		q.things[q.labels].entity.Tags = tags
 	}
@@ -185,7 +207,8 @@ func (m *matches) matching(q *question, rules []*rule) []*rule {
 	if len(rules) == 0 {
 		return nil
 	}
-	_, said := cedargo.Authorize(list(rules), q, q.request)
+	q.list.rules = rules
+	_, said := cedargo.Authorize(&q.list, q, q.request)
 	if len(said.Reasons)+len(said.Errors) == 0 {
 		return nil
 	}
@@ -198,6 +221,7 @@ func (m *matches) matching(q *question, rules []*rule) []*rule {
 	for _, e := range said.Errors {
 		failed[string(e.PolicyID)] = e.Message
 	}
+	slices.SortFunc(rules, func(a, b *rule) int { return a.place - b.place }) // what is said does not depend on the index
 	for _, r := range rules {
 		if spoke[r.ID] {
 			out = append(out, r)

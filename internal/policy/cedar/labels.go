@@ -16,24 +16,33 @@ import (
 // each combination of those that they look into, and all must hold: what is forbidden of one of them is
 // forbidden, and what is permitted must be so for each.
 
-// readings are the combinations of the labels that policies look into: one, unless such a label has several values.
-func readings(labels stead.Labels, looks uses) ([]types.Record, error) {
-	if looks.context&atLabels == 0 || len(labels) == 0 {
-		return []types.Record{{}}, nil
+// readings are the combinations of the labels that policies look into: one, unless such a label has several values. heads are the
+// looks of all policies whose heads speak of the request, which bound how many there may be.
+func readings(labels stead.Labels, heads, looks *uses) ([]types.Record, error) {
+	if heads.context&atLabels == 0 || len(labels) == 0 {
+		return onlyEmpty, nil
 	}
+	several := false
 	newest := types.RecordMap{}
-	for k := range labels {
-		if looks.tag(k) { // the others nobody sees
+	for k, values := range labels {
+		if looks.labels.has(k) { // the others nobody sees
 			newest[types.String(k)] = types.String(labels.Newest(k))
 		}
+		several = several || len(values) > 1 && heads.labels.has(k)
 	}
-	ways := []types.RecordMap{newest}
+	if !several {
+		return []types.Record{types.NewRecord(newest)}, nil
+	}
+	ways, n := []types.RecordMap{newest}, 1
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		if len(labels[k]) < 2 || !looks.tag(k) {
+		if len(labels[k]) < 2 || !heads.labels.has(k) {
 			continue
 		}
-		if len(ways)*len(labels[k]) > MaxReadings {
+		if n *= len(labels[k]); n > MaxReadings {
 			return nil, fmt.Errorf("%s and others have more than %d combinations of values", k, MaxReadings)
+		}
+		if !looks.labels.has(k) {
+			continue
 		}
 		var more []types.RecordMap
 		for _, way := range ways {
@@ -51,6 +60,9 @@ func readings(labels stead.Labels, looks uses) ([]types.Record, error) {
 	}
 	return out, nil
 }
+
+// onlyEmpty is the one reading where there are no labels.
+var onlyEmpty = []types.Record{{}}
 
 // tagsRead are the names of the tags that a policy, as Cedar writes it, asks for; any: there may be others.
 func tagsRead(text string) (names []string, any bool) {

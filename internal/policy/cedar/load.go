@@ -62,16 +62,8 @@ type rule struct {
 	policy *cedargo.Policy
 	needs  *policy.Needs // of @approval
 	looks  uses
+	place  int // among the set's
 }
-
-// uses says which parts of a request a policy looks into.
-type uses struct {
-	context attributes
-	tags    []names // of tags, written out: those of labels are among them
-	anyTag  bool    // a name is not written out
-}
-
-type names map[string]struct{}
 
 // ReadDir reads the policies of a directory, by the order of their files' names. It fails with
 // KindInvalid when there are none: a path that is wrong must not be a server without policies.
@@ -135,7 +127,7 @@ func Load(sources []Source, opts Options) (*Set, error) {
 		return nil, e
 	}
 	s := &Set{name: opts.Name, rules: l.rules, actions: publishedActions(), deny: opts.Deny, trial: opts.Trial, version: hex.EncodeToString(sum.Sum(nil))[:digits]}
-	s.index, s.alone = shelve(l.rules, s.actions), []*Set{s}
+	s.index, s.alone = shelve(l.rules, s.actions, publishedSchemes()), []*Set{s}
 	return s, nil
 }
 
@@ -213,18 +205,7 @@ func (l *loader) add(p *cedargo.Policy, id string, in where) {
 	if l.opts.Trial {
 		r.Mode = policy.Shadow
 	}
-	text := string(p.MarshalCedar())
-	r.looks = uses{context: attributesRead(text)}
-	if r.looks.context&atLabels != 0 {
-		read, any := tagsRead(text)
-		r.looks.anyTag = any
-		if len(read) > 0 {
-			r.looks.tags = []names{{}}
-		}
-		for _, name := range read {
-			r.looks.tags[0][name] = struct{}{}
-		}
-	}
+	r.looks = usesOf(string(p.MarshalCedar()))
 	l.rules = append(l.rules, r)
 }
 

@@ -2,9 +2,8 @@ package cedar
 
 import (
 	"fmt"
-	"math/bits"
 	"strings"
-	"time"
+	"sync"
 
 	cedargo "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -13,12 +12,16 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 )
 
-// question is a request in Cedar's words. It implements types.EntityGetter for what the request is about. One goroutine has it.
+// question is a request in Cedar's words. It implements types.EntityGetter for what the request is about. One goroutine has it, and
+// gives it back when it has the answer.
 type question struct {
 	action    types.EntityUID
 	principal types.EntityUID
 	resource  types.EntityUID
 	about     []types.EntityUID // principal, resource and all that they are in
+	req       policy.Request
+	has       attributes    // what its context may have
+	given     *types.Record // its context, where it was not made here
 
 	request cedargo.Request
 	things  []thing
@@ -28,6 +31,55 @@ type question struct {
 	// What is enough for most requests is allocated with the question.
 	roomAbout  [8]types.EntityUID
 	roomThings [6]thing
+	rooms
+}
+
+// rooms are what a question leaves to the next: empty, and as large as they were.
+type rooms struct {
+	texts, amounts types.RecordMap // of the arguments, as far as policies look into them
+	context        types.RecordMap
+	found          []found // of each set
+	heads, looks   uses    // of all sets
+	list           list    // that Cedar is asked about
+}
+
+// questions that were answered.
+var questions = sync.Pool{New: func() any {
+	return &question{rooms: rooms{texts: types.RecordMap{}, amounts: types.RecordMap{}, context: types.RecordMap{}}}
+}}
+
+// maxRoom is how many entries a map has at most that is kept for the next question.
+const maxRoom = 128
+
+// release gives a question back. Nothing of it may be used any more.
+func (q *question) release() {
+	r := q.rooms
+	for _, m := range []*types.RecordMap{&r.texts, &r.amounts, &r.context} {
+		if len(*m) > maxRoom {
+			*m = types.RecordMap{}
+		}
+		clear(*m)
+	}
+	for i := range r.found {
+		r.found[i].reset()
+	}
+	r.heads.reset()
+	r.looks.reset()
+	r.found, r.list.rules = r.found[:0], nil
+	*q = question{rooms: r}
+	questions.Put(q)
+}
+
+// finds has room for what is found of so many sets.
+func (q *question) finds(sets int) []found {
+	for len(q.found) < sets {
+		if len(q.found) < cap(q.found) {
+			q.found = q.found[:len(q.found)+1] // which was reset
+		} else {
+			q.found = append(q.found, found{})
+		}
+	}
+	return q.found
 }
 
 // thing is an entity that is put together once a policy looks at it.
@@ -63,15 +115,16 @@ func uid(t types.EntityType, id string) types.EntityUID {
 
 // newQuestion says whom and what a request is about: enough to find the policies that may speak of it.
 func newQuestion(req policy.Request) (*question, error) {
-	q := &question{action: uid(typeAction, string(req.Effect)), labels: -1}
+	q := questions.Get().(*question)
+	q.req, q.action, q.labels = req, uid(typeAction, string(req.Effect)), -1
 	q.about, q.things = q.roomAbout[:0], q.roomThings[:0]
+	if q.has = attributesOf()[req.Effect]; req.Spend == nil {
+		q.has &^= atSpend
+	}
 	if err := q.who(req); err != nil {
-		return nil, err
+		return q, err
 	}
-	if err := q.what(req); err != nil {
-		return nil, err
-	}
-	return q, nil
+	return q, q.what(req)
 }
 
 // who sets the principal: the one who asks, or the agent that acts for it.
@@ -187,169 +240,4 @@ func (q *question) entity(uid, first, second types.EntityUID) {
 		}
 	}
 	q.things = append(q.things, t)
-}
-
-// fill adds what policies look into: the context, and entities with tags. What none of them reads is left out, since making it is
-// most of what a decision costs.
-func (q *question) fill(req policy.Request, looks uses, actions map[types.EntityUID]types.Entity) error {
-	q.actions = actions
-	c := make(types.RecordMap, bits.OnesCount32(uint32(looks.context)))
-	q.common(req, looks.context, c)
-	switch req.Effect {
-	case policy.SessionCreate:
-		looks.context.add(c, atModel, types.String(req.Model))
-	case policy.MemoryEntryRead:
-		fillEntry(req, looks.context, c)
-	case policy.SemanticQuery:
-		fillSemantic(req, looks.context, c)
-	case policy.VectorStoreFileRead:
-		fillDocument(req, looks.context, c)
-	case policy.CredentialUse, policy.CredentialConsent:
-		looks.context.add(c, atDestination, types.String(req.Destination))
-	case policy.NetworkConnect:
-		fillConnection(req, looks.context, c)
-	case policy.ToolCall:
-		if err := q.call(req, looks.context, c); err != nil {
-			return err
-		}
-	}
-	q.request = cedargo.Request{Principal: q.principal, Action: q.action, Resource: q.resource, Context: types.NewRecord(c)}
-	return nil
-}
-
-func setOf(words []string) types.Set {
-	out := make([]types.Value, len(words))
-	for i, w := range words {
-		out[i] = types.String(w)
-	}
-	return types.NewSet(out...)
-}
-
-// common adds what is said of every request.
-func (q *question) common(req policy.Request, read attributes, c types.RecordMap) {
-	if read&atLabels != 0 {
-		labels := uid(typeLabels, string(req.Session.Session))
-		q.labels = len(q.things)
-		q.things = append(q.things, thing{entity: types.Entity{UID: labels}})
-		c["labels"] = labels
-	}
-	read.add(c, atProject, types.String(req.Principal.Project))
-	read.add(c, atSession, types.String(req.Session.Session))
-	if read&atChain != 0 {
-		c["chain"] = types.NewSet(chain(req)...)
-	}
-	if read&(atNow|atHour|atWeekday) != 0 {
-		at := time.UnixMilli(req.At).UTC()
-		weekday := int64(at.Weekday())
-		if weekday == 0 {
-			weekday = 7 // Sunday
-		}
-		read.add(c, atNow, types.NewDatetimeFromMillis(req.At))
-		read.add(c, atHour, types.Long(at.Hour()))
-		read.add(c, atWeekday, types.Long(weekday))
-	}
-	if s := req.Spend; s != nil && read&atSpend != 0 {
-		spend := types.RecordMap{"cents": types.Long(cents(s.Cost))}
-		if s.Limit > 0 {
-			spend["limit"] = types.Long(cents(s.Limit))
-		}
-		c["spend"] = types.NewRecord(spend)
-	}
-}
-
-// fillEntry adds what is said of entries of a memory store alone.
-func fillEntry(req policy.Request, read attributes, c types.RecordMap) {
-	entry := req.Entry
-	if entry == nil {
-		entry = &policy.Entry{} // any
-	}
-	read.add(c, atKind, types.String(entry.Kind))
-	read.add(c, atScope, types.String(entry.ScopeType))
-	read.add(c, atScopeID, types.String(entry.ScopeID))
-	read.add(c, atOwn, types.Boolean(entry.ScopeType == "user" && entry.ScopeID == req.Principal.ID))
-	read.add(c, atEntryLabels, setOf(entry.Labels))
-}
-
-// fillSemantic adds what is said of a query of a semantic model alone.
-func fillSemantic(req policy.Request, read attributes, c types.RecordMap) {
-	asked := req.Semantic
-	if asked == nil {
-		asked = &policy.Semantic{}
-	}
-	read.add(c, atMetrics, setOf(asked.Metrics))
-	read.add(c, atEntities, setOf(asked.Entities))
-	read.add(c, atDimensions, setOf(asked.Dimensions))
-	read.add(c, atRows, types.Boolean(asked.Rows))
-}
-
-// fillDocument adds what is said of documents alone.
-func fillDocument(req policy.Request, read attributes, c types.RecordMap) {
-	of := req.Document
-	if of == nil {
-		of = &policy.Document{} // any
-	}
-	read.add(c, atSource, types.String(of.Source))
-	read.add(c, atKind, types.String(of.Kind))
-	read.add(c, atFileLabels, setOf(of.Labels))
-}
-
-// fillConnection adds what is said of a connection alone.
-func fillConnection(req policy.Request, read attributes, c types.RecordMap) {
-	to := req.Connection
-	if to == nil {
-		to = &policy.Connection{}
-	}
-	read.add(c, atHost, types.String(req.Resource))
-	read.add(c, atPort, types.Long(to.Port))
-	read.add(c, atKind, types.String(to.Kind))
-	read.add(c, atMethod, types.String(to.Method))
-	read.add(c, atPath, types.String(to.Path))
-}
-
-// call adds what is said of a tool call alone.
-func (q *question) call(req policy.Request, read attributes, c types.RecordMap) error {
-	server, tool, _ := strings.Cut(req.Resource, "/")
-	read.add(c, atServer, types.String(server))
-	read.add(c, atTool, types.String(tool))
-	read.add(c, atClass, types.String(req.Class))
-	if read&atLooked == 0 {
-		return nil
-	}
-	texts, amounts, err := flatten(req.Arguments)
-	if err != nil {
-		return err
-	}
-	if read&atArguments != 0 {
-		args := uid(typeArguments, "call")
-		q.things = append(q.things, thing{entity: types.Entity{UID: args, Tags: types.NewRecord(texts)}})
-		c["arguments"] = args
-	}
-	if read&atNumbers != 0 {
-		numbers := uid(typeNumbers, "call")
-		q.things = append(q.things, thing{entity: types.Entity{UID: numbers, Tags: types.NewRecord(amounts)}})
-		c["numbers"] = numbers
-	}
-	if read&atText != 0 {
-		text, err := canonical(req.Arguments)
-		if err != nil {
-			return err
-		}
-		c["text"] = types.String(text)
-	}
-	return nil
-}
-
-// chain says in whose name it is, and who acts.
-func chain(req policy.Request) []types.Value {
-	out := []types.Value{types.String(string(req.Principal.Kind) + ":" + req.Principal.ID)}
-	if req.Acting && req.Agent != "" {
-		out = append(out, types.String("agent:"+string(req.Agent)))
-	}
-	return out
-}
-
-// cents rounds micro-cents up.
-func cents(micro int64) int64 {
-	const microPerCent = 1_000_000
-	return (micro + microPerCent - 1) / microPerCent
 }

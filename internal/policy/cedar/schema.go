@@ -2,6 +2,8 @@ package cedar
 
 import (
 	_ "embed"
+	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -41,6 +43,31 @@ var publishedActions = sync.OnceValue(func() map[types.EntityUID]types.Entity {
 	}
 	return out
 })
+
+// publishedSchemes are what is known of the requests of each action: of several actions with the same context the same one.
+var publishedSchemes = sync.OnceValue(func() map[types.EntityUID]*scheme {
+	known, err := published()
+	if err != nil {
+		return nil
+	}
+	return schemesOf(known)
+})
+
+func schemesOf(known *resolved.Schema) map[types.EntityUID]*scheme {
+	out := map[types.EntityUID]*scheme{}
+	var all []*scheme
+	for uid, a := range known.Actions {
+		if a.AppliesTo == nil {
+			continue
+		}
+		i := slices.IndexFunc(all, func(s *scheme) bool { return reflect.DeepEqual(s.context, a.AppliesTo.Context) })
+		if i < 0 {
+			i, all = len(all), append(all, &scheme{a.AppliesTo.Context})
+		}
+		out[uid] = all[i]
+	}
+	return out
+}
 
 // The entity types that requests are made of.
 const (
