@@ -21,8 +21,8 @@ func (a *app) approvalsCmd() *cobra.Command {
 	return group("approvals", "List and answer what waits for a person",
 		a.approvalsList(),
 		a.approvalsShow(),
-		a.approvalsDecide("approve", "Let a tool call or a request of the API go ahead, or a turn over a budget", "approved"),
-		a.approvalsDecide("deny", "Refuse a tool call, a request of the API, or a user's consent; whoever asked is told. A turn over a budget fails", "denied"),
+		a.approvalsDecide("approve", "Let a tool call, or whatever else waits, go ahead, or a turn over a budget", "approved"),
+		a.approvalsDecide("deny", "Refuse a tool call, or whatever else waits, or a user's consent; whoever asked is told. A turn over a budget fails", "denied"),
 		a.approvalsEdit(),
 		a.approvalsDelegate(),
 		a.approvalsAnswer())
@@ -60,7 +60,7 @@ func (a *app) approvalsShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionBudget, client.ActionOutcome, client.ActionConsent, client.ActionRequest)
+			ap, err := findApproval(cmd.Context(), c, args[0], client.ActionApproval, client.ActionEffect, client.ActionBudget, client.ActionOutcome, client.ActionConsent, client.ActionRequest)
 			if err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			kinds := []string{client.ActionApproval, client.ActionBudget, client.ActionRequest}
+			kinds := []string{client.ActionApproval, client.ActionEffect, client.ActionBudget, client.ActionRequest}
 			if verb == "deny" { // a user's consent nobody gives for them
 				kinds = append(kinds, client.ActionConsent)
 			}
@@ -172,7 +172,7 @@ func (a *app) answerCall(ctx context.Context, request string, decided map[string
 	if err != nil {
 		return err
 	}
-	ap, err := findApproval(ctx, c, request, client.ActionApproval, client.ActionRequest)
+	ap, err := findApproval(ctx, c, request, client.ActionApproval, client.ActionEffect, client.ActionRequest)
 	if err != nil {
 		return err
 	}
@@ -195,8 +195,8 @@ func (a *app) approvalsDelegate() *cobra.Command {
 	var reason, to string
 	c := &cobra.Command{
 		Use:   "delegate REQUEST --to user:ID | service:ID | role:ROLE",
-		Short: "Hand the approval of a tool call to somebody who may give it",
-		Long: "Hands the next approval of a tool call that a policy holds to a user, a service or a role. Nobody's rights grow by it: it counts\n" +
+		Short: "Hand an approval to somebody who may give it",
+		Long: "Hands the next approval of what a policy holds to a user, a service or a role. Nobody's rights grow by it: it counts\n" +
 			"only if it would have counted before. They can hand it on; whoever handed it to them can take it back.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

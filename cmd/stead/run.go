@@ -324,7 +324,7 @@ func (r *running) actions(ctx context.Context, s client.Session) error {
 			continue
 		}
 		var input any
-		if act.Type == client.ActionApproval {
+		if act.Type == client.ActionApproval || act.Type == client.ActionEffect {
 			input = client.Decision(act.RequestID, r.askApproval(ctx, act), "", act.Digest())
 			if ctx.Err() != nil {
 				return ctx.Err() // interrupted, not denied

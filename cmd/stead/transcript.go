@@ -182,8 +182,8 @@ func describe(a client.Action) string {
 			text += ": " + why
 		}
 		return text
-	case client.ActionRequest:
-		text := strings.TrimSuffix(strings.TrimPrefix(a.Request.Message, "Approve "), "?") + " needs approval"
+	case client.ActionRequest, client.ActionEffect:
+		text := approvedOf(a.Request.Message) + " needs approval"
 		if why := a.Why(); why != "" {
 			text += ": " + why
 		}
@@ -200,11 +200,17 @@ func describe(a client.Action) string {
 	return a.Type
 }
 
+// approvedOf is what "Approve …?" asks about.
+func approvedOf(message string) string {
+	what, _, _ := strings.Cut(strings.TrimPrefix(message, "Approve "), "? ")
+	return strings.TrimSuffix(what, "?")
+}
+
 // answerCommand is what a person types to answer, "" where only a program can; for ActionConnect see
 // connectCommand.
 func answerCommand(session string, a client.Action) string {
 	switch a.Type {
-	case client.ActionApproval, client.ActionBudget, client.ActionRequest:
+	case client.ActionApproval, client.ActionEffect, client.ActionBudget, client.ActionRequest:
 		return "stead approvals approve " + a.RequestID
 	case client.ActionConsent:
 		if a.Link() == "" { // it is somebody else's session

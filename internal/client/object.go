@@ -70,6 +70,7 @@ const (
 	ActionConnect  = "environment_connection"
 	ActionBudget   = "budget_limit"
 	ActionConsent  = "oauth_consent"
+	ActionEffect   = "effect_approval"  // policies hold something else than a tool call
 	ActionRequest  = "request_approval" // a request of the API waits, no session
 )
 
@@ -79,7 +80,11 @@ func (a Action) Tool() string {
 		return a.Name
 	}
 	name := a.Request.ServerLabel
-	if a.Request.Name != nil {
+	switch {
+	case a.Request.Name == nil:
+	case name == "": // no tool: an effect
+		name = *a.Request.Name
+	default:
 		name += "/" + *a.Request.Name
 	}
 	return name
@@ -121,7 +126,7 @@ func (a Action) Args() string {
 type Approval struct {
 	ID        string          `json:"id"`
 	Status    string          `json:"status"` // open, approved, denied, expired, used
-	Effect    string          `json:"effect"` // of a request of the API
+	Effect    string          `json:"effect"` // of a request of the API, or of ActionEffect
 	SessionID string          `json:"session_id"`
 	CreatedAt int64           `json:"created_at"`
 	Action    Action          `json:"action"`

@@ -13,7 +13,7 @@ import (
 // approvals is told by those records.
 
 // askDrafts adds the records of the questions that are there now and were not before.
-func (r *Runner) askDrafts(ctx context.Context, before map[string]*session.Call, now *session.View, drafts [][]byte) [][]byte {
+func (r *Runner) askDrafts(ctx context.Context, before map[string]session.Question, now *session.View, drafts [][]byte) [][]byte {
 	asks := now.Asks()
 	ids := make([]string, 0, len(asks))
 	for id := range asks {
@@ -28,14 +28,14 @@ func (r *Runner) askDrafts(ctx context.Context, before map[string]*session.Call,
 	return drafts
 }
 
-// putDraft adds the record of what is said about a call's question.
-func (r *Runner) putDraft(ctx context.Context, v *session.View, c *session.Call, what string, drafts [][]byte) [][]byte {
-	answer := v.Put(c, what)
+// putDraft adds the record of what is said about a question.
+func (r *Runner) putDraft(ctx context.Context, v *session.View, q session.Question, what string, drafts [][]byte) [][]byte {
+	answer := q.Put(what)
 	req := v.Request(policy.ApprovalGive, answer.Asking.ID)
-	req.Arguments, req.Carried, req.Answer = c.Args(), true, answer
+	req.Arguments, req.Carried, req.Answer = q.Arguments, true, answer
 	said := policy.Decision{By: "agent", Needs: &policy.Needs{}} // its own tools ask
-	if c.Decided != nil {
-		said.By, said.Policies, said.Version = c.Decided.By, c.Decided.Policies, c.Decided.Version
+	if d := q.Decided; d != nil {
+		said.By, said.Policies, said.Version = d.By, d.Policies, d.Version
 	}
 	if what == policy.Expire {
 		said.Needs, said.Allow = nil, answer.Asking.Then == policy.DefaultAllow

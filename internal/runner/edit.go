@@ -148,19 +148,19 @@ func toldEdited(c *session.Call) string {
 	return "Whoever approved this call changed its arguments: it is about the call with " + string(c.Edited)
 }
 
-// answerDrafts adds the audit records of answers to calls that wait, for the transaction that stores the answers.
+// answerDrafts adds the audit records of answers to questions, for the transaction that stores the answers.
 func (r *Runner) answerDrafts(ctx context.Context, v *session.View, p stead.Principal, inputs []session.Input, drafts [][]byte) [][]byte {
 	for _, in := range inputs {
 		if in.Approval == nil {
 			continue
 		}
-		c := v.CallByRequest(in.Approval.RequestID)
-		if c == nil {
+		q, ok := v.AskedBy(in.Approval.RequestID)
+		if !ok {
 			continue
 		}
 		req := policy.Request{
-			Principal: p, Session: v.Key, Effect: policy.ApprovalGive, Resource: in.Approval.RequestID, Arguments: c.Args(),
-			Carried: true, Answer: v.Answered(c, *in.Approval),
+			Principal: p, Session: v.Key, Effect: policy.ApprovalGive, Resource: in.Approval.RequestID, Arguments: q.Arguments,
+			Carried: true, Answer: q.Answered(*in.Approval),
 		}
 		if edited := in.Approval.Arguments; edited != "" {
 			req.Arguments, req.Answer.Decision, req.Answer.Asking.Answer = []byte(edited), session.DecisionEdit, session.DecisionEdit

@@ -58,7 +58,10 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
-	decision, err := a.gate(policy.ModelCall, name)
+	decision, held, err := a.gateOrHold(p, a.modelEffect(session.PurposeStep, info, 0))
+	if held {
+		return err
+	}
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
 	}
@@ -96,7 +99,10 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
-	decision, err := a.gate(policy.ModelCall, name)
+	decision, held, err := a.gateOrHold(p, a.modelEffect(session.PurposeCompact, info, c.Upto))
+	if held {
+		return err
+	}
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
 	}

@@ -284,26 +284,16 @@ func (r *Runner) approvalEvent(v *session.View, p stead.Principal, at string, in
 	if w := v.ConsentByRequest(in.RequestID); w != nil {
 		return r.consentEvent(w, p, at, in)
 	}
+	if w := v.EffectByRequest(in.RequestID); w != nil {
+		return r.effectEvent(v, w, p, at, in)
+	}
 	c := v.CallByRequest(in.RequestID)
 	if c == nil || c.State != session.CallApproval {
 		return stead.Event{}, stead.Invalid(at+".request_id", "Unknown pending approval request: %.200s", in.RequestID)
 	}
-	switch in.Decision {
-	case session.DecisionApprove, session.DecisionDeny, session.DecisionCancel, session.DecisionDelegate:
-	default:
-		return stead.Event{}, stead.Invalid(at+".response.decision", "decision must be approve, deny, cancel or delegate, not %.40q", in.Decision)
-	}
 	digest := v.Digest(c)
-	if in.Digest != "" && in.Digest != digest {
-		e := stead.Errorf(stead.KindConflict, "request %.200s asks about something else than what you answer: its digest is %s, not %.80s", in.RequestID, digest, in.Digest)
-		e.Code, e.Param, e.Hint = CodeDigest, at+".response.digest", "Look at the request again, and answer what it shows."
-		return stead.Event{}, e
-	}
-	if c.Expired(r.now()) {
-		return stead.Event{}, stead.Errorf(stead.KindConflict, "the time for answering request %.200s is over", in.RequestID)
-	}
-	if (in.Decision == session.DecisionDelegate) != (in.To != nil) {
-		return stead.Event{}, stead.Invalid(at+".response.to", "delegate says to whom, and no other decision does")
+	if err := answerable(at, in, digest, c.Expired(r.now())); err != nil {
+		return stead.Event{}, err
 	}
 	if in.To != nil {
 		if err := v.MayDelegate(c, p, *in.To); err != nil {

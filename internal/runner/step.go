@@ -211,13 +211,16 @@ func (a *actor) intend(p *plan, c session.Command) error {
 	case session.LapseConsent:
 		return a.record(p, session.KindConsentLapsed, session.ConsentLapsed(c))
 	case session.LapseTool:
-		a.decided = a.r.putDraft(a.ctx, &a.state.View, c.Call, policy.Expire, a.decided)
+		a.decided = a.r.putDraft(a.ctx, &a.state.View, a.state.OfCall(c.Call), policy.Expire, a.decided)
 		return a.record(p, session.KindToolLapsed, session.ToolLapsed{CallID: c.Call.CallID})
 	case session.RefuseTool:
 		if c.Reason == session.ToldExpired {
-			a.decided = a.r.putDraft(a.ctx, &a.state.View, c.Call, policy.Expire, a.decided)
+			a.decided = a.r.putDraft(a.ctx, &a.state.View, a.state.OfCall(c.Call), policy.Expire, a.decided)
 		}
 		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: c.Reason})
+	case session.LapseEffect:
+		a.decided = a.r.putDraft(a.ctx, &a.state.View, a.state.OfEffect(c.Wait), policy.Expire, a.decided)
+		return a.record(p, session.KindEffectLapsed, session.EffectLapsed{Asked: c.Wait.Asked})
 	case session.ExtendEnvironment:
 		return a.extend(p)
 	case session.EnvironmentAction:

@@ -69,13 +69,15 @@ type wireApproval struct {
 	Status    approval.Status        `json:"status"`
 	Action    session.RequiredAction `json:"action"`
 
+	// Of a request, and of a session that waits with something else than a tool call.
+	Effect   policy.Effect `json:"effect,omitempty"`
+	Resource string        `json:"resource,omitempty"`
+
 	// The following are of a request.
-	Effect    policy.Effect `json:"effect,omitempty"`
-	Resource  string        `json:"resource,omitempty"`
-	Principal *wireWho      `json:"principal,omitempty"` // who asks
-	Approved  []wireGiven   `json:"approved,omitempty"`
-	Denied    *wireGiven    `json:"denied,omitempty"`
-	UseUntil  int64         `json:"use_until,omitempty"` // Unix seconds: until then what is approved may be sent again
+	Principal *wireWho    `json:"principal,omitempty"` // who asks
+	Approved  []wireGiven `json:"approved,omitempty"`
+	Denied    *wireGiven  `json:"denied,omitempty"`
+	UseUntil  int64       `json:"use_until,omitempty"` // Unix seconds: until then what is approved may be sent again
 }
 
 type wireWho struct {
@@ -95,7 +97,10 @@ func givenOf(g approval.Given) wireGiven {
 
 func (s *server) inSession(p stead.Principal, a session.Approval) wireApproval {
 	s.withLinks(p, []session.RequiredAction{a.Action})
-	return wireApproval{Object: "approval", Kind: approvalOfSession, ID: a.ID, SessionID: &a.SessionID, CreatedAt: a.CreatedAt, Status: approval.Open, Action: a.Action}
+	return wireApproval{
+		Object: "approval", Kind: approvalOfSession, ID: a.ID, SessionID: &a.SessionID, CreatedAt: a.CreatedAt, Status: approval.Open, Action: a.Action,
+		Effect: a.Effect, Resource: a.Resource,
+	}
 }
 
 func inRequest(q *approval.Question, now int64) wireApproval {

@@ -141,7 +141,7 @@ func approvalInput(o param.Object) (session.Input, error) {
 	if err := res.Only("an answer", "type", "decision", "reason", "digest", "arguments", "to", "extra"); err != nil {
 		return session.Input{}, err
 	}
-	if _, _, err := res.Enum("type", "mcp_tool_call", session.ActionBudgetLimit, session.ActionConsent); err != nil {
+	if _, _, err := res.Enum("type", "mcp_tool_call", session.ActionBudgetLimit, session.ActionConsent, session.ActionEffectApproval); err != nil {
 		return session.Input{}, err
 	}
 	if a.Decision, err = param.Need(res.Enum("decision", decideApprove, decideDeny, decideCancel, decideDelegate))(res.Path("decision")); err != nil {

@@ -106,50 +106,6 @@ func (v *View) Digest(c *Call) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Answered is what stands in the audit log of an answer to a call's question.
-func (v *View) Answered(c *Call, in ApprovalInput) *policy.Answer {
-	out := &policy.Answer{Decision: in.Decision, Why: in.Reason, Tool: c.resource(), Digest: v.Digest(c), Asking: v.asking(c)}
-	out.Asking.Answer = in.Decision
-	return out
-}
-
-// Put is what stands in the audit log of a call's question itself: that it is asked, or that its time is over.
-func (v *View) Put(c *Call, what string) *policy.Answer {
-	out := &policy.Answer{Decision: what, Tool: c.resource(), Digest: v.Digest(c), Asking: v.asking(c)}
-	if c.Decided != nil {
-		out.Why = c.Decided.Reason
-	}
-	return out
-}
-
-func (v *View) asking(c *Call) *policy.Asking {
-	by := v.Created.Principal
-	out := &policy.Asking{
-		ID: c.RequestID(v.Key.Session), Kind: policy.AskingSession, Effect: policy.ToolCall, Of: c.resource(), For: string(by.Kind) + ":" + by.ID, Digest: v.Digest(c),
-	}
-	if n := c.Held(); n != nil {
-		out.Until, out.Then, out.Roles, out.Count = c.Until, n.Lapses(), n.Roles, max(1, n.Count)
-	}
-	return out
-}
-
-// Asks are the calls that wait for an approval, by their requests.
-func (v *View) Asks() map[string]*Call {
-	if v.Turn == nil {
-		return nil
-	}
-	var out map[string]*Call
-	for _, c := range v.Turn.Calls {
-		if c.State == CallApproval {
-			if out == nil {
-				out = map[string]*Call{}
-			}
-			out[c.RequestID(v.Key.Session)] = c
-		}
-	}
-	return out
-}
-
 // expiry is the first time at which a held call expires, or a consent lapses; 0: none does.
 func (t *TurnView) expiry() int64 {
 	first := t.consentExpiry()
@@ -188,12 +144,16 @@ func (v *View) approvalAction(c *Call, turn string) RequiredAction {
 
 // why is what policies say of a call that they hold, and whose approvals it takes; "" of any other.
 func (v *View) why(c *Call) string {
-	n := c.Held()
-	if n == nil {
+	if c.Held() == nil {
 		return ""
 	}
-	text := ""
-	if said := c.Decided.Reason; said != "" {
+	return whyHeld(v.asked(c), c.Decided.Reason, c.Until, "made")
+}
+
+// whyHeld says it of what waits; done is the word for that it happens.
+func whyHeld(a policy.Asked, said string, until int64, done string) string {
+	n, text := a.Needs, ""
+	if said != "" {
 		text = strings.ToUpper(said[:1]) + said[1:] + ". "
 	}
 	count := max(1, n.Count)
@@ -201,18 +161,18 @@ func (v *View) why(c *Call) string {
 	if n.Separate {
 		text += ", not by whom the session belongs to"
 	}
-	if given := count - n.Missing(c.Approved, v.Created.Principal); given > 0 {
+	if given := count - n.Missing(a.Given, a.For); given > 0 {
 		text += fmt.Sprintf("; %d given", given)
 	}
-	if c.Delegated != nil {
-		text += "; the next was handed to " + c.Delegated.To.String()
+	if a.Delegated != nil {
+		text += "; the next was handed to " + a.Delegated.To.String()
 	}
-	if c.Until > 0 {
+	if until > 0 {
 		becomes := "refused"
 		if n.Default == policy.DefaultAllow {
-			becomes = "made without one"
+			becomes = done + " without one"
 		}
-		text += "; after " + time.UnixMilli(c.Until).UTC().Format(time.RFC3339) + " it is " + becomes
+		text += "; after " + time.UnixMilli(until).UTC().Format(time.RFC3339) + " it is " + becomes
 	}
 	return text + "."
 }

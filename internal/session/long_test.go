@@ -98,9 +98,8 @@ func TestEventOrder(t *testing.T) {
 				allowed["in_progress"] = "running"
 			case "running", "waiting":
 				allowed["turn.completed"], allowed["turn.cancelled"], allowed["turn.failed"] = "ended", "ended", "ended"
-				if state == "running" {
-					allowed["requires_action"] = "waiting"
-				} else {
+				allowed["requires_action"] = "waiting" // or another question
+				if state == "waiting" {
 					allowed["in_progress"] = "running"
 				}
 				for _, n := range []string{"item.added", "item.done", "content_part.added", "content_part.done", "output_text.delta", "output_text.done", "refusal.delta", "refusal.done",

@@ -78,7 +78,9 @@ const (
 // Next says what to do in this state. It is a pure function of the events so far and the window;
 // calling it again without new events gives the same commands. Commands for work in flight are
 // never repeated. No command and nothing in flight: the session waits for input.
-func (s *State) Next(w Window) []Command {
+func (s *State) Next(w Window) []Command { return s.heldBack(s.next(w)) }
+
+func (s *State) next(w Window) []Command {
 	cmds := append(s.nextSlice(), s.nextTurn(w)...)
 	if slices.ContainsFunc(cmds, func(c Command) bool { _, ok := c.(EnvironmentAction); return ok }) {
 		return cmds // one thing at a time is done with the environment

@@ -81,7 +81,7 @@ func wireAgent(pin AgentPin) SessionAgent {
 func (v *View) RequiredActions() []RequiredAction {
 	out := []RequiredAction{}
 	if v.Turn == nil {
-		return out
+		return append(out, v.effectActions()...)
 	}
 	turn := TurnID(v.Key.Session, v.Turn.Seq)
 	if v.awaitsServers() || slices.ContainsFunc(v.Turn.Calls, v.unconnected) {
@@ -90,6 +90,7 @@ func (v *View) RequiredActions() []RequiredAction {
 	if v.Turn.Budget != nil {
 		out = append(out, v.budgetAction())
 	}
+	out = append(out, v.effectActions()...)
 	for _, w := range v.Turn.Consents {
 		out = append(out, v.consentAction(w))
 	}
@@ -314,7 +315,9 @@ func (v *View) Approvals() []Approval {
 			continue // the application's
 		}
 		entry := Approval{Object: "approval", ID: a.RequestID, SessionID: v.Key.Session, Action: a}
-		if c := v.CallByRequest(a.RequestID); c != nil {
+		if w := v.EffectByRequest(a.RequestID); w != nil {
+			entry.CreatedAt, entry.Effect, entry.Resource = w.Since/1000, w.Effect, w.Of
+		} else if c := v.CallByRequest(a.RequestID); c != nil {
 			entry.CreatedAt = c.Since / 1000
 		} else if w := v.Turn.Budget; w != nil && a.Type == ActionBudgetLimit {
 			entry.CreatedAt = w.Since / 1000

@@ -177,7 +177,7 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 	out = p.environment(out, e, before)
 	out = p.settledCalls(out, e, before)
 	out = p.ended(out, e, before)
-	return p.transition(out, before), nil
+	return p.transition(out, e, before), nil
 }
 
 // glance keeps of a view what the projection of the next event compares with.
@@ -344,10 +344,20 @@ func (p *Projector) ended(out []body, e stead.Event, before glance) []body {
 	return p.session(out, "agent.session.idle")
 }
 
-// transition shows that the session began or ceased to wait for somebody, inside a turn.
-func (p *Projector) transition(out []body, before glance) []body {
+// transition shows that the session began or ceased to wait for somebody, inside a turn or beside turns, or waits for another answer.
+func (p *Projector) transition(out []body, e stead.Event, before glance) []body {
 	after := p.view.Status()
-	if before.turn == nil || p.view.Turn == nil || before.status == after || before.turn.StartedAt == 0 {
+	switch {
+	case before.status == after && (e.Kind != KindEffectHeld || after != StatusRequiresAction):
+		return out
+	case before.turn == nil && p.view.Turn == nil: // beside turns
+		if after == StatusIdle && before.status == StatusRequiresAction {
+			return p.session(out, "agent.session.idle")
+		} else if after == StatusRequiresAction && e.Kind == KindEffectHeld {
+			return p.session(out, "agent.session.requires_action")
+		}
+		return out
+	case before.turn == nil || p.view.Turn == nil || before.turn.StartedAt == 0:
 		return out
 	}
 	if after == StatusRequiresAction {

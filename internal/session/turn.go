@@ -6,6 +6,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 func (v *View) modelCalled(e stead.Event, p ModelCalled) {
@@ -74,6 +75,7 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
 	t.Usage, t.Replied = t.Usage.Add(used), true
 	t.Model, t.Attempts, t.RetryAt, t.Overflow = nil, 0, 0, false
+	v.dropEffects(func(w *EffectWait) bool { return w.Effect == policy.ModelCall && w.Purpose == PurposeStep })
 	t.answered()
 	called := false
 	for i, it := range p.Items {
@@ -190,6 +192,7 @@ func (v *View) compacted(_ stead.Event, p ContextCompacted) {
 		return
 	}
 	v.Compact, v.CompactFailures = nil, 0
+	v.dropEffects(func(w *EffectWait) bool { return w.Effect == policy.ModelCall && w.Purpose == PurposeCompact })
 	used, cost := p.Route.Both(p.Usage, p.Cost)
 	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
 	if v.Turn != nil {

@@ -27,6 +27,8 @@ type View struct {
 	Compact *ModelCall `json:"compact,omitempty"` // a summary being made
 	// Learn is what is to be remembered of turns that ended.
 	Learn LearnView `json:"learn,omitzero"`
+	// Effects are those that wait for an approval, or were approved and are not over.
+	Effects []*EffectWait `json:"effects,omitempty"`
 	// Environment is the session's computer; nil: it has none.
 	Environment *EnvironmentView `json:"environment,omitempty"`
 	// HandedBack are the ids of calls that a response gave to the application, still unanswered.
@@ -139,7 +141,9 @@ func (v *View) fold(e stead.Event) error {
 	case KindSessionResumed:
 		v.Paused = false
 	case KindSessionFailed:
-		return fold(e, func(e stead.Event, p Failed) { v.Failed, v.Turn, v.Compact, v.Learn = &p.Error, nil, nil, LearnView{} })
+		return fold(e, func(e stead.Event, p Failed) {
+			v.Failed, v.Turn, v.Compact, v.Learn, v.Effects = &p.Error, nil, nil, LearnView{}, nil
+		})
 	case KindInputMessage:
 		return fold(e, v.message)
 	case KindInputCancel:
@@ -175,6 +179,7 @@ func (v *View) fold(e stead.Event) error {
 		}
 		v.learns()
 		v.Turn, v.LastActive = nil, e.At
+		v.dropEffects(func(w *EffectWait) bool { return w.Turn != 0 })
 		v.needed(e.At)
 	case KindModelCalled:
 		return fold(e, v.modelCalled)
@@ -224,6 +229,12 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.consentLapsed)
 	case KindInputConsent:
 		return fold(e, v.consentDecided)
+	case KindEffectHeld:
+		return fold(e, v.effectHeld)
+	case KindEffectLapsed:
+		return fold(e, v.effectLapsed)
+	case KindInputEffect:
+		return fold(e, v.effectDecided)
 	case KindTimerFired:
 		return fold(e, func(_ stead.Event, p TimerFired) { v.Now = max(v.Now, p.At) })
 	}
@@ -251,6 +262,9 @@ func (v *View) created(e stead.Event, p Created) {
 
 func (v *View) updated(e stead.Event, p Updated) {
 	c := &v.Created
+	if p.Model != nil || p.Effort != nil || p.ServiceTier != nil || p.Tools != nil {
+		v.staleEffects()
+	}
 	if p.Metadata != nil {
 		c.Metadata = maps.Clone(*p.Metadata)
 		if v.Said {
@@ -310,6 +324,8 @@ func (v *View) Status() string {
 	switch {
 	case v.Failed != nil:
 		return StatusFailed
+	case v.Turn == nil && v.awaited():
+		return StatusRequiresAction
 	case v.Turn == nil:
 		return StatusIdle
 	case v.blocked():
@@ -343,12 +359,12 @@ func (v *View) blocked() bool {
 	if t.Model != nil || t.Recall != 0 || t.Cancelling || t.Failure != nil || t.StartedAt == 0 {
 		return false
 	}
-	waiting := v.awaitsServers() || t.Budget != nil || len(t.Consents) > 0
+	waiting := v.awaitsServers() || t.Budget != nil || len(t.Consents) > 0 || v.awaited()
 	holds := waiting
 	for _, c := range t.Calls {
 		switch c.State {
 		case CallReady:
-			if t.Budget == nil && !v.unconnected(c) && !t.awaitsConsent(c) {
+			if t.Budget == nil && !v.unconnected(c) && !t.awaitsConsent(c) && !v.awaitsEnvironment(c) {
 				return false
 			}
 			waiting = true

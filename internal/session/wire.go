@@ -5,6 +5,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // The wire's objects, as the Agents API writes them (npm openai 7.57.0, resources/beta/agents).
@@ -106,7 +107,7 @@ func wireUsage(u stead.Usage) *TokenUsage {
 	}
 }
 
-// Types of RequiredAction. OutcomeUnknown, BudgetLimit and Consent are ours.
+// Types of RequiredAction. OutcomeUnknown, BudgetLimit, Consent and EffectApproval are ours.
 const (
 	ActionFunctionCall   = "function_call"
 	ActionMCPApproval    = "mcp_approval_request"
@@ -115,6 +116,7 @@ const (
 	ActionEnvironmentConnection = "environment_connection" // a self-hosted executor must connect
 	ActionBudgetLimit           = "budget_limit"           // a budget is used up: somebody raises it, or lets the turn go on
 	ActionConsent               = "oauth_consent"          // a tool server wants its user's consent: somebody opens the page
+	ActionEffectApproval        = "effect_approval"        // policies hold something else than a tool call: somebody must allow it
 )
 
 // RequiredAction is something that the application or a person must do before the turn goes on.
@@ -133,7 +135,7 @@ type RequiredAction struct {
 
 // ActionRequest is what to show to whoever answers.
 type ActionRequest struct {
-	Type        string          `json:"type"` // "mcp_tool_call", "budget_limit"
+	Type        string          `json:"type"` // "mcp_tool_call", "budget_limit", "effect"
 	Arguments   json.RawMessage `json:"arguments"`
 	Message     string          `json:"message"`
 	Name        *string         `json:"name"`
@@ -156,6 +158,9 @@ type Approval struct {
 	SessionID stead.SessionID `json:"session_id"`
 	CreatedAt int64           `json:"created_at"`
 	Action    RequiredAction  `json:"action"`
+	// Effect and Resource are those of an effect that is no tool call; "" elsewhere.
+	Effect   policy.Effect `json:"effect,omitempty"`
+	Resource string        `json:"resource,omitempty"`
 }
 
 // Turn is the wire's turn.

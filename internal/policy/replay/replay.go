@@ -74,6 +74,9 @@ func effect(v *session.View, e stead.Event) (Asked, bool, error) {
 		}, Then: policy.Allowed}, p.Principal.ID != "", err
 	case session.KindModelCalled:
 		p, err := session.Decode[session.ModelCalled](e)
+		if p.Decision.Approval != "" {
+			return Asked{}, false, err // what was asked about before
+		}
 		return Asked{Request: v.Request(policy.ModelCall, p.Model), Then: policy.Allowed}, true, err
 	case session.KindTurnFailed:
 		p, err := session.Decode[session.TurnEnded](e)
@@ -81,6 +84,9 @@ func effect(v *session.View, e stead.Event) (Asked, bool, error) {
 	case session.KindEnvironmentCalled:
 		p, err := session.Decode[session.EnvironmentCalled](e)
 		return Asked{Request: v.Request(policy.EnvironmentEffect(string(p.Action)), session.EnvironmentID(v.Key.Session)), Then: p.Decision.Outcome()}, true, err
+	case session.KindEffectHeld:
+		p, err := session.Decode[session.EffectHeld](e)
+		return Asked{Request: v.Request(p.Effect, p.Of), Then: policy.Approval}, true, err
 	case session.KindToolHeld:
 		p, err := session.Decode[session.ToolHeld](e)
 		return tool(v, p.CallID, policy.Approval, err)

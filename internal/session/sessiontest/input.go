@@ -88,6 +88,20 @@ func (g *Gen) messages() []session.InputMessage {
 // answer answers one of the calls of the turn, whether or not it waits for an answer.
 func (g *Gen) answer(by stead.Principal) {
 	t := g.State.Turn
+	for _, w := range g.State.Effects {
+		if g.asks != nil && g.asks.IntN(100) < 60 {
+			decisions := []string{session.DecisionApprove, session.DecisionApprove, session.DecisionDeny, session.DecisionDelegate}
+			if g.Cancel && g.chance(10) {
+				decisions = []string{session.DecisionCancel}
+			}
+			r := session.EffectResult{Asked: w.Asked, Decision: decisions[g.rng.IntN(len(decisions))], Reason: "so", By: by}
+			if r.Decision == session.DecisionDelegate {
+				r.To = &session.Delegate{Role: "approver"}
+			}
+			g.append(session.KindInputEffect, r)
+			return
+		}
+	}
 	if t == nil || len(t.Calls) == 0 {
 		return
 	}

@@ -34,6 +34,7 @@ type Gen struct {
 	Blobs  map[string]string // digest → text
 
 	rng    *rand.Rand
+	asks   *rand.Rand // which calls of the model policies hold; nil: none
 	now    int64
 	model  *flight              // the step's model call in flight
 	ids    map[string]stead.Seq // call id → the model call that used it last
@@ -58,6 +59,9 @@ func New(seed uint64) *Gen {
 	g := &Gen{
 		State: session.NewState(Key), Blobs: map[string]string{}, ids: map[string]stead.Seq{}, now: start,
 		rng: rand.New(rand.NewPCG(seed, 0x57ead)),
+	}
+	if seed%holdsModels == 2 { // of dice of its own, so that other journals stay what they are
+		g.asks = rand.New(rand.NewPCG(seed, 0x401d))
 	}
 	g.Async, g.Cancel = g.chance(50), g.chance(80)
 	if g.chance(40) {
@@ -185,9 +189,15 @@ func (g *Gen) act() {
 		case session.ExtractMemories:
 			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeRemember, Attempt: c.Attempt, Decision: allowed})
 		case session.CallModel:
+			if g.holds(session.PurposeStep, g.State.Context.Last()) {
+				break
+			}
 			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Attempt: c.Attempt, Decision: allowed})
 			g.model = g.reply()
 		case session.CompactContext:
+			if g.holds(session.PurposeCompact, c.Upto) {
+				break
+			}
 			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto, Decision: allowed})
 		case session.CallTool:
 			if len(c.Call.Approved) == 0 && !c.Call.Lapsed && c.Call.Attempts == 0 && g.chance(10) {
@@ -195,6 +205,8 @@ func (g *Gen) act() {
 				continue
 			}
 			g.append(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(Key.Session), Attempt: c.Call.Attempts + 1, Decision: allowed})
+		case session.LapseEffect:
+			g.append(session.KindEffectLapsed, session.EffectLapsed{Asked: c.Wait.Asked})
 		case session.LapseTool:
 			g.append(session.KindToolLapsed, session.ToolLapsed{CallID: c.Call.CallID})
 		case session.RefuseTool:
@@ -209,10 +221,24 @@ func (g *Gen) act() {
 	}
 }
 
+// holdsModels: in one seed of so many policies hold calls of the model.
+const holdsModels = 3
+
 // remembers: one seed of so many recalls memories before its turns.
 const remembers = 4
 
 var allowed = policy.Decision{Allow: true, By: "test"}
+
+// holds asks about a call of the model now and then, as policies may.
+func (g *Gen) holds(purpose string, upto stead.Seq) bool {
+	what := session.EffectHeld{EffectKey: g.State.ModelKey(purpose), Shown: json.RawMessage(fmt.Sprintf(`{"input":{"upto":%d}}`, upto))}
+	if w := g.State.Waiting(what.EffectKey); w != nil && w.Covers(what.Shown) || g.asks == nil || g.asks.IntN(100) >= 20 {
+		return false
+	}
+	what.Decision = g.holding()
+	g.append(session.KindEffectHeld, what)
+	return true
+}
 
 // holding is a decision that asks for approval, now and then for a time only.
 func (g *Gen) holding() policy.Decision {

@@ -1,0 +1,152 @@
+package runner
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// gateOrHold asks whether an effect may happen that can wait for an approval. held: it waits from now on, and nothing of it is to be
+// done. What was approved of it passes, as long as it is what was shown, and policies want no more by now.
+func (a *actor) gateOrHold(p *plan, what session.EffectHeld) (d policy.Decision, held bool, err error) {
+	req := a.state.Request(what.Effect, what.Of)
+	req.Carried = true
+	d, err = policy.Check(a.ctx, a.r.cfg.Policy, req)
+	w := a.state.Waiting(what.EffectKey)
+	covered := w != nil && w.Covers(what.Shown)
+	switch n := d.Needs; {
+	case n == nil:
+	case covered && w.Lapsed && n.Default == policy.DefaultAllow:
+		d.Allow, d.Needs, err = true, nil, nil
+		d.Reason += "; nobody answered in time, and it is done then"
+	case covered && w.Lapsed: // policies changed their mind meanwhile
+		d.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s was not done: it needed approval, and nobody gave it in time", what.Effect)
+	case covered && n.Missing(w.Approved, a.state.Created.Principal) == 0:
+		d.Allow, d.Needs, err = true, nil, nil
+		d.Approval = w.RequestID(a.key.Session)
+	default:
+		a.decided = a.r.draft(a.ctx, a.decided, req, d)
+		p.waits++
+		what.Decision = d
+		return d, true, a.record(p, session.KindEffectHeld, what)
+	}
+	a.decided = a.r.draft(a.ctx, a.decided, req, d)
+	return d, false, err
+}
+
+// answerable refuses an answer that a question does not take; expired: its time is over.
+func answerable(at string, in session.ApprovalInput, digest string, expired bool) error {
+	switch in.Decision {
+	case session.DecisionApprove, session.DecisionDeny, session.DecisionCancel, session.DecisionDelegate:
+	default:
+		return stead.Invalid(at+".response.decision", "decision must be approve, deny, cancel or delegate, not %.40q", in.Decision)
+	}
+	if in.Digest != "" && in.Digest != digest {
+		e := stead.Errorf(stead.KindConflict, "request %.200s asks about something else than what you answer: its digest is %s, not %.80s", in.RequestID, digest, in.Digest)
+		e.Code, e.Param, e.Hint = CodeDigest, at+".response.digest", "Look at the request again, and answer what it shows."
+		return e
+	}
+	if expired {
+		return stead.Errorf(stead.KindConflict, "the time for answering request %.200s is over", in.RequestID)
+	}
+	if (in.Decision == session.DecisionDelegate) != (in.To != nil) {
+		return stead.Invalid(at+".response.to", "delegate says to whom, and no other decision does")
+	}
+	return nil
+}
+
+// effectEvent answers the question about an effect that is no tool call.
+func (r *Runner) effectEvent(v *session.View, w *session.EffectWait, p stead.Principal, at string, in session.ApprovalInput) (stead.Event, error) {
+	if in.Arguments != "" {
+		return stead.Event{}, stead.Invalid(at+".response.arguments", "arguments are for a tool call: of %s nothing can be changed by who approves it", w.Effect)
+	}
+	digest := v.OfEffect(w).Digest
+	err := answerable(at, in, digest, w.Expired(r.now()))
+	if err == nil && in.To != nil {
+		err = v.EffectAsked(w).MayDelegate(p, *in.To)
+	}
+	if err == nil && in.Decision == session.DecisionApprove {
+		err = v.EffectAsked(w).MayApprove(p)
+	}
+	if err != nil {
+		return stead.Event{}, err
+	}
+	return session.NewEvent(r.now(), session.KindInputEffect, session.EffectResult{Asked: w.Asked, Decision: in.Decision, To: in.To, Digest: digest, Reason: in.Reason, By: p})
+}
+
+// shownModel is what whoever answers is shown of a model call. What the model gets is said by its place in the journal: all of the
+// session up to an event.
+type shownModel struct {
+	Model    string       `json:"model"` // as the agent names it
+	Routes   []shownRoute `json:"routes"`
+	Agent    string       `json:"agent"`
+	Version  int          `json:"version"`
+	Purpose  string       `json:"purpose,omitempty"`
+	Input    shownInput   `json:"input"`
+	Tools    []string     `json:"tools,omitempty"`
+	Settings string       `json:"settings_sha256"` // of the agent as the session has it, and of what a response asks for
+}
+
+// shownRoute is where the call may go.
+type shownRoute struct {
+	Provider string `json:"provider"`
+	Model    string `json:"model"` // as the provider knows it
+	Region   string `json:"region,omitempty"`
+}
+
+type shownInput struct {
+	Items int       `json:"items"`
+	Upto  stead.Seq `json:"upto"` // number of the session's last event of which the model gets something
+}
+
+// modelEffect is a model call as it is asked about. upto 0: of the whole session.
+func (a *actor) modelEffect(purpose string, info model.Info, upto stead.Seq) session.EffectHeld {
+	c := &a.state.Created
+	out := shownModel{Model: c.Agent.Spec.Model, Agent: string(c.Agent.ID), Version: c.Agent.Version, Purpose: purpose}
+	out.Input = shownInput{Items: len(a.state.Context.Items(upto)), Upto: upto}
+	if upto == 0 {
+		out.Input = shownInput{Items: len(a.state.Context.Entries) + len(a.state.Context.Held), Upto: a.state.Context.Last()}
+	}
+	for _, v := range info.Card.Versions {
+		out.Routes = append(out.Routes, shownRoute{v.Provider, v.Model, v.Region})
+	}
+	if len(out.Routes) == 0 {
+		out.Routes = []shownRoute{{info.Provider, info.Upstream, info.Region}}
+	}
+	for _, t := range c.Agent.Spec.Tools {
+		switch {
+		case t.ServerLabel != "":
+			out.Tools = append(out.Tools, t.ServerLabel)
+		case t.Name != "":
+			out.Tools = append(out.Tools, t.Name)
+		default:
+			out.Tools = append(out.Tools, t.Type)
+		}
+	}
+	settings := []any{c.Agent.Spec}
+	if t := a.state.Turn; t != nil && t.Response != nil {
+		settings = append(settings, t.Response.Ask)
+	}
+	out.Settings = sumOf(settings)
+	return session.EffectHeld{EffectKey: a.state.ModelKey(purpose), Shown: encoded(out)}
+}
+
+// sumOf is the SHA-256 of a value as JSON, in hex.
+func sumOf(v any) string {
+	sum := sha256.Sum256(encoded(v))
+	return hex.EncodeToString(sum[:])
+}
+
+// encoded is our own structs as JSON, which can't fail.
+func encoded(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("runner: encode: " + err.Error())
+	}
+	return b
+}

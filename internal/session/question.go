@@ -1,0 +1,97 @@
+package session
+
+import (
+	"encoding/json"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// Question is an open question of a session for an approval, whatever it is about.
+type Question struct {
+	ID        string
+	Effect    policy.Effect
+	Of        string          // what of: "shop/refund", a model
+	Arguments json.RawMessage // what whoever answers is shown
+	Digest    string          // of all that is shown
+	Decided   *policy.Decision
+	Needs     *policy.Needs // nil: no policy asks, but the agent's own tools do
+	Until     int64         // Unix milliseconds; 0: it stands for ever
+
+	by stead.Principal // whom the session belongs to
+}
+
+// OfCall is the question about a tool call.
+func (v *View) OfCall(c *Call) Question {
+	return Question{
+		ID: c.RequestID(v.Key.Session), Effect: policy.ToolCall, Of: c.resource(), Arguments: c.Args(), Digest: v.Digest(c), Decided: c.Decided, Needs: c.Held(), Until: c.Until,
+		by: v.Created.Principal,
+	}
+}
+
+// OfEffect is the question about another effect.
+func (v *View) OfEffect(w *EffectWait) Question {
+	return Question{
+		ID: w.RequestID(v.Key.Session), Effect: w.Effect, Of: w.Of, Arguments: w.Shown, Digest: v.effectDigest(w), Decided: &w.Decision, Needs: w.Decision.Needs, Until: w.Until,
+		by: v.Created.Principal,
+	}
+}
+
+// AskedBy is the open question of a request; false: there is none.
+func (v *View) AskedBy(requestID string) (Question, bool) {
+	if w := v.EffectByRequest(requestID); w != nil {
+		return v.OfEffect(w), true
+	}
+	if c := v.CallByRequest(requestID); c != nil {
+		return v.OfCall(c), true
+	}
+	return Question{}, false
+}
+
+// Asks are the questions that are open, by their requests.
+func (v *View) Asks() map[string]Question {
+	var out map[string]Question
+	add := func(q Question) {
+		if out == nil {
+			out = map[string]Question{}
+		}
+		out[q.ID] = q
+	}
+	if v.Turn != nil {
+		for _, c := range v.Turn.Calls {
+			if c.State == CallApproval {
+				add(v.OfCall(c))
+			}
+		}
+	}
+	for _, w := range v.Effects {
+		if w.open() {
+			add(v.OfEffect(w))
+		}
+	}
+	return out
+}
+
+// Answered is what stands in the audit log of an answer.
+func (q Question) Answered(in ApprovalInput) *policy.Answer {
+	out := &policy.Answer{Decision: in.Decision, Why: in.Reason, Tool: q.Of, Digest: q.Digest, Asking: q.asking()}
+	out.Asking.Answer = in.Decision
+	return out
+}
+
+// Put is what stands there of the question itself: that it is asked, or that its time is over.
+func (q Question) Put(what string) *policy.Answer {
+	out := &policy.Answer{Decision: what, Tool: q.Of, Digest: q.Digest, Asking: q.asking()}
+	if q.Decided != nil {
+		out.Why = q.Decided.Reason
+	}
+	return out
+}
+
+func (q Question) asking() *policy.Asking {
+	out := &policy.Asking{ID: q.ID, Kind: policy.AskingSession, Effect: q.Effect, Of: q.Of, For: string(q.by.Kind) + ":" + q.by.ID, Digest: q.Digest}
+	if n := q.Needs; n != nil {
+		out.Until, out.Then, out.Roles, out.Count = q.Until, n.Lapses(), n.Roles, max(1, n.Count)
+	}
+	return out
+}
