@@ -86,13 +86,46 @@ func (r Rules) transport(label, origin string, o param.Object) (*Transport, erro
 		return nil, err
 	}
 	if kind == TransportStdio {
-		return r.stdio(label, origin, sub)
+		t, err := r.stdio(label, origin, sub)
+		if err == nil && t != nil {
+			err = r.free(label, o)
+		}
+		return t, err
 	}
 	t, err := httpTransport(sub)
+	if err == nil {
+		err = r.free(label, o)
+	}
 	if err == nil && t.Auth != "" && origin == OriginEnvironment {
 		err = stead.Invalid(sub.Path("auth"), "%s: a server that is reached from the environment is told of no user", sub.Path("auth"))
 	}
 	return t, err
+}
+
+// free refuses the name of something else for a server of the agent's own: policies, guardrails, kill switches and labels go by it.
+func (r Rules) free(label string, o param.Object) error {
+	at := o.Path("server_label")
+	if slices.Contains(r.Labels, label) {
+		e := stead.Invalid(at, "%s %q is a tool server of the operator's configuration, and another one can't have its name", at, label)
+		e.Hint = "Leave out the transport for the operator's server, or choose another label."
+		return e
+	}
+	if Reserved(label) {
+		e := stead.Invalid(at, "%s %q is the name of tools, or of a source, of the runtime's own", at, label)
+		e.Hint = "Choose another label."
+		return e
+	}
+	return nil
+}
+
+// Reserved reports whether a label of a tool server would be taken for something of the runtime's own, by policies or in the label
+// untrusted.
+func Reserved(label string) bool {
+	switch label {
+	case ToolEnvironment, ToolFunction, ToolMemory, ToolSemantic, ToolFileSearch, "sql", "file", "image", "other":
+		return true
+	}
+	return false
 }
 
 func httpTransport(o param.Object) (*Transport, error) {

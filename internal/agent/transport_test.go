@@ -39,11 +39,6 @@ func TestToolServersInEnvironments(t *testing.T) {
 			`{"type":"mcp","server_label":"web","transport":{"type":"http","server_url":"http://127.0.0.1:8000/mcp","headers":{}},"allowed_tools":null,"connection_origin":"environment","credential_id":null,"request_metadata":{},"required":false,"require_approval":null,"effects":{}}`, true},
 		{`"server_label":"web","transport":{"type":"http","server_url":"https://tools.example/mcp","auth":"oauth"}`,
 			`{"type":"mcp","server_label":"web","transport":{"type":"http","server_url":"https://tools.example/mcp","headers":{},"auth":"oauth"},"allowed_tools":null,"connection_origin":"service","credential_id":null,"request_metadata":{},"required":false,"require_approval":null,"effects":{}}`, false},
-		// The operator's label with a command line is the session's own server, in its environment.
-		{`"server_label":"files","transport":{"type":"stdio","command":"files","cwd":"/workspace"}`,
-			`{"type":"mcp","server_label":"files","transport":{"type":"stdio","command":"files","args":[],"cwd":"/workspace","env_vars":[]},"allowed_tools":null,"connection_origin":"service","credential_id":null,"request_metadata":{},"required":false,"require_approval":null,"effects":{}}`, true},
-		{`"server_label":"files","transport":{"type":"stdio","command":"files","cwd":""}`,
-			`{"type":"mcp","server_label":"files","transport":{"type":"stdio","command":"files","args":[],"cwd":"","env_vars":[]},"allowed_tools":null,"connection_origin":"service","credential_id":null,"request_metadata":{},"required":false,"require_approval":null,"effects":{}}`, false},
 	} {
 		got, err := mcpTool(t, tt.fields)
 		if err != nil {
@@ -81,6 +76,9 @@ func TestToolServersInEnvironmentsRefused(t *testing.T) {
 	names, _ := json.Marshal(make([]string, MaxCommandEnvVars+1))
 	for _, tt := range []struct{ fields, param, says string }{
 		{`"server_label":"files","connection_origin":"environment"`, "tools[0].connection_origin", "operator"},
+		{`"server_label":"files","transport":{"type":"stdio","command":"files","cwd":"/workspace"}`, "tools[0].server_label", "operator"},
+		{`"server_label":"files","transport":{"type":"http","server_url":"https://tools.example"}`, "tools[0].server_label", "operator"},
+		{`"server_label":"environment","transport":{"type":"http","server_url":"https://tools.example"}`, "tools[0].server_label", "runtime's own"},
 		{`"server_label":"web","connection_origin":"moon"`, "tools[0].connection_origin", "must be one of"},
 		{`"server_label":"web","transport":{"type":"http","server_url":"https://tools.example","auth":"basic"}`, "tools[0].transport.auth", "must be one of"},
 		{`"server_label":"web","connection_origin":"environment","transport":{"type":"http","server_url":"https://tools.example","auth":"oauth"}`, "tools[0].transport.auth", "told of no user"},

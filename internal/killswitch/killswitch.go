@@ -76,7 +76,7 @@ func (s Switch) stops(req policy.Request) bool {
 	case Project:
 		return true
 	case Agent:
-		return string(req.Agent) == s.Of
+		return string(req.Agent) == s.Of || req.Base != "" && string(req.Base) == s.Of
 	case Model:
 		return req.Effect == policy.ModelCall && req.Resource == s.Of
 	case Tool:

@@ -110,6 +110,7 @@ type Request struct {
 	Principal stead.Principal
 	Session   stead.SessionKey // zero where there is none yet
 	Agent     stead.AgentID
+	Base      stead.AgentID // the saved agent that Agent was made from, which it is not: kill switches about that stop both. "": there is none
 	Effect    Effect
 	Resource  string // the model, "server/tool", the agent …
 	// Pinned says in which version what the request names by id is used, where that can change: an approval holds for that alone. "" elsewhere.

@@ -30,7 +30,7 @@ func (r *Runner) adopt(ctx context.Context, p stead.Principal, key stead.Session
 	}
 	events, err = recreated(events, func(c *session.Created) {
 		c.Principal, c.Decision = p, decision.Recorded()
-		c.Agent.ID, c.Agent.Version = pin.ID, pin.Version
+		c.Agent.ID, c.Agent.Version, c.Agent.Base = pin.ID, pin.Version, pin.Base
 	})
 	return events, drafts, err
 }
@@ -50,8 +50,7 @@ func (r *Runner) proved(ctx context.Context, p stead.Principal, pin session.Agen
 			return pin, err
 		}
 	}
-	pin.ID, pin.Version = stead.AgentID(newID("agent_")), 0
-	return pin, nil
+	return session.AgentPin{ID: stead.AgentID(newID("agent_")), Spec: pin.Spec}, nil
 }
 
 func sameSpec(a, b agent.Spec) (bool, error) {

@@ -126,6 +126,7 @@ func (t *toolset) bindCall(call *session.ToolCall, o offered, b tool.Binder, arg
 		}
 	}
 	spec := target.tool.Spec()
+	said := spec
 	if to.Effect != "" {
 		spec.Effect = to.Effect
 	}
@@ -134,5 +135,6 @@ func (t *toolset) bindCall(call *session.ToolCall, o offered, b tool.Binder, arg
 		Server: to.Server, Name: spec.Name, Effect: effectOf(target.config, spec), Approval: approval,
 		Environment: target.config.InEnvironment(), Arguments: to.Arguments,
 	}
+	classify(call, target.config, said)
 	return ""
 }

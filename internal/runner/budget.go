@@ -61,7 +61,7 @@ func (a *actor) reserve(p *plan, name string, info model.Info) (*session.Hold, b
 func (a *actor) hold(p *plan, n usage.Amount, anyway bool) (grant usage.Grant, hold *session.Hold, err error) {
 	a.holds++
 	ask := usage.Ask{
-		Subject: usage.Subject{Project: a.key.Project, Agent: a.state.Created.Agent.ID, Session: a.key.Session, User: a.state.Created.Principal.ID},
+		Subject: usage.Subject{Project: a.key.Project, Agent: a.state.Created.Agent.Limited(), Session: a.key.Session, User: a.state.Created.Principal.ID},
 		// An epoch is one holder's: no other makes a hold of this name.
 		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: n,
 		Ended: map[string]usage.Counter{}, Environment: a.environmentHolds(), Over: a.over(), Anyway: anyway,

@@ -24,7 +24,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if err != nil {
 		return session.Session{}, err
 	}
-	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model, callerOf(p, pin.ID)); err != nil {
+	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model, callerOf(p, pin.Limited())); err != nil {
 		return session.Session{}, modelError(err)
 	}
 	guarded, err := r.screenCreate(ctx, p, pin, &req)
@@ -146,7 +146,11 @@ func (r *Runner) pin(ctx context.Context, p stead.Principal, req session.CreateR
 		pin.ID = stead.AgentID(newID("agent_"))
 	}
 	if req.Override != nil {
+		saved := pin.Spec
 		if err := req.Override(&pin.Spec); err != nil {
+			return pin, err
+		}
+		if err := r.apart(ctx, p, &pin, saved); err != nil {
 			return pin, err
 		}
 	}

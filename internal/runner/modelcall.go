@@ -272,7 +272,7 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 func (a *actor) caller() model.Caller {
 	c := &a.state.Created
 	return model.Caller{
-		Stateful: true, Project: a.key.Project, Agent: c.Agent.ID, Session: a.key.Session, User: c.Principal.ID, Labels: a.state.Labels(),
+		Stateful: true, Project: a.key.Project, Agent: c.Agent.Limited(), Session: a.key.Session, User: c.Principal.ID, Labels: a.state.Labels(),
 	}
 }
 

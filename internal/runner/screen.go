@@ -36,7 +36,7 @@ func (c caller) checks(ctx context.Context) (*guardrail.Checks, error) {
 
 func (r *Runner) checksOf(v *session.View, by stead.Principal) *guardrail.Checks {
 	return r.cfg.Guardrails.Of(guardrail.Subject{
-		Principal: by, Project: v.Key.Project, Session: v.Key.Session, Agent: v.Created.Agent.ID, Model: v.Created.Agent.Spec.Model, Labels: v.Labels(),
+		Principal: by, Project: v.Key.Project, Session: v.Key.Session, Agent: v.Created.Agent.Limited(), Model: v.Created.Agent.Spec.Model, Labels: v.Labels(),
 	})
 }
 
@@ -225,7 +225,7 @@ func (r *Runner) refuse(ctx context.Context, key stead.SessionKey, p stead.Princ
 
 // screenCreate checks the first input of a session that is not there yet.
 func (r *Runner) screenCreate(ctx context.Context, p stead.Principal, pin session.AgentPin, req *session.CreateRequest) (session.Guarded, error) {
-	checks := r.cfg.Guardrails.Of(guardrail.Subject{Principal: p, Project: p.Project, Agent: pin.ID, Model: pin.Spec.Model, Labels: stead.LabelsOf(req.Metadata)})
+	checks := r.cfg.Guardrails.Of(guardrail.Subject{Principal: p, Project: p.Project, Agent: pin.Limited(), Model: pin.Spec.Model, Labels: stead.LabelsOf(req.Metadata)})
 	input, v := screenMessages(ctx, checks, req.Input)
 	req.Input = input
 	return session.Guarded{Asked: true, Findings: v.Findings}, v.Err("input")

@@ -47,7 +47,7 @@ func (r *Runner) allowWrite(ctx context.Context, p stead.Principal, key stead.Se
 // allowCreate asks whether a session may be made of an agent. The record of that goes with the session's first events.
 func (r *Runner) allowCreate(ctx context.Context, p stead.Principal, key stead.SessionKey, pin session.AgentPin, plan *session.EnvironmentPlan, labels stead.Labels) (policy.Decision, [][]byte, error) {
 	req := policy.Request{
-		Principal: p, Agent: pin.ID, Effect: policy.SessionCreate, Resource: string(pin.ID), Pinned: pinned(pin, plan), Labels: labels, Model: pin.Spec.Model, Carried: true,
+		Principal: p, Agent: pin.ID, Base: pin.Base, Effect: policy.SessionCreate, Resource: string(pin.ID), Pinned: pinned(pin, plan), Labels: labels, Model: pin.Spec.Model, Carried: true,
 	}
 	d, err := policy.Check(ctx, r.cfg.Policy, req)
 	req.Session = key // policies know of none yet, its record does
@@ -221,7 +221,7 @@ func pageLimit(q session.PageQuery) int {
 func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.SessionID, u session.Updated) (session.Session, error) {
 	return r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
 		if u.Model != nil {
-			if _, _, err := r.cfg.Models.Resolve(*u.Model, callerOf(p, v.Created.Agent.ID)); err != nil {
+			if _, _, err := r.cfg.Models.Resolve(*u.Model, callerOf(p, v.Created.Agent.Limited())); err != nil {
 				return "", nil, modelError(err)
 			}
 		}
@@ -238,6 +238,17 @@ func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.Session
 		if u.Metadata != nil && v.Said {
 			if err := checkLabels(v.Labels(), nil, *u.Metadata); err != nil {
 				return "", nil, err
+			}
+		}
+		u.Apart = ""
+		if u.Tools != nil {
+			pin := v.Created.Agent
+			pin.Spec.Tools = *u.Tools
+			if err := r.apart(ctx, p, &pin, v.Created.Agent.Spec); err != nil {
+				return "", nil, err
+			}
+			if pin.ID != v.Created.Agent.ID {
+				u.Apart = pin.ID
 			}
 		}
 		return session.KindSessionUpdated, u, nil
@@ -300,7 +311,7 @@ func (r *Runner) amend(ctx context.Context, p stead.Principal, id stead.SessionI
 		}
 		_, err = r.cfg.Store.Send(ctx, key, journal.Input{
 			Events: []stead.Event{e}, If: v.Tail,
-			Update: &journal.Listing{Status: after.Status(), Metadata: after.Created.Metadata, LastActive: after.LastActive},
+			Update: &journal.Listing{Status: after.Status(), Metadata: after.Created.Metadata, LastActive: after.LastActive, Agent: after.Created.Agent.ID},
 		})
 		if stead.KindOf(err) == stead.KindTail {
 			continue

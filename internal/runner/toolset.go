@@ -112,6 +112,9 @@ func environmentConfig(tools []agent.Tool) agent.Tool {
 
 // serverTools asks a server for its tools, with the credential that the session has for it.
 func (r *Runner) serverTools(ctx context.Context, key stead.SessionKey, h holder, cfg agent.Tool) ([]tool.Tool, error) {
+	if cfg.Transport != nil && agent.Reserved(cfg.ServerLabel) { // of a journal from before labels were
+		return nil, stead.Invalid("server_label", "the label %q is the name of tools, or of a source, of the runtime's own", cfg.ServerLabel)
+	}
 	s := r.serverOf(key, cfg)
 	var err error
 	if s.Credential, err = r.bearer(ctx, key, h, cfg); err != nil {
@@ -209,6 +212,7 @@ func (t *toolset) resolve(it stead.Item, check func(schema, arguments []byte) er
 			Server: o.config.ServerLabel, Name: spec.Name, Effect: effectOf(o.config, spec), Approval: o.config.RequireApproval.Needs(spec.Name),
 			Environment: o.config.Type == agent.ToolEnvironment || o.config.InEnvironment(),
 		}
+		classify(call, o.config, spec)
 	}
 	if wrong == "" && check != nil && len(o.schema) > 0 {
 		if err := check(o.schema, args); err != nil {
@@ -233,6 +237,18 @@ func effectOf(cfg agent.Tool, spec tool.Spec) tool.Effect {
 		return tool.Unknown
 	}
 	return e
+}
+
+// classify notes what policies are told of a call: what the runtime, the operator or a server of the operator's says of its tool. Of a
+// server that the agent names nobody knows.
+func classify(call *session.ToolCall, cfg agent.Tool, spec tool.Spec) {
+	class := effectOf(agent.Tool{}, spec)
+	if cfg.Transport != nil {
+		class = tool.Unknown
+	}
+	if class != call.Effect {
+		call.Class = class
+	}
 }
 
 // maxNamed is how many tools an error to the model names.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -93,6 +94,17 @@ type AgentPin struct {
 	ID      stead.AgentID `json:"id"`      // of a saved agent, or made for an inline one
 	Version int           `json:"version"` // 0: given inline
 	Spec    agent.Spec    `json:"spec"`
+	// Base is the saved agent that this one was made from by somebody who may not change that: it is another one, without its
+	// rights and memories, and what limits that limits this. "": there is none.
+	Base stead.AgentID `json:"base,omitempty"`
+}
+
+// Limited is the agent whose budgets, guardrails, routes and kill switches hold.
+func (p AgentPin) Limited() stead.AgentID { return cmp.Or(p.Base, p.ID) }
+
+// Apart makes it an agent of its own.
+func (p AgentPin) Apart(id stead.AgentID) AgentPin {
+	return AgentPin{ID: id, Spec: p.Spec, Base: p.Limited()}
 }
 
 // Origin is where a session's first events were copied from.
@@ -119,6 +131,8 @@ type Updated struct {
 	SpendLimitCents *int64             `json:"spend_limit_cents,omitempty"` // 0 removes the limit
 	CacheTTL        *string            `json:"cache_ttl,omitempty"`         // "" removes it
 	Review          *string            `json:"review,omitempty"`
+	// Apart is the agent's id from then on: who gave it other tools may not change the saved agent. "": it stays.
+	Apart stead.AgentID `json:"apart,omitempty"`
 }
 
 // Nullable is a string that may be set to null: for Effort, the model's default.
@@ -319,7 +333,8 @@ type ReplyItem struct {
 type ToolCall struct {
 	Server   string      `json:"server,omitempty"`   // mcp: the server's label
 	Name     string      `json:"name,omitempty"`     // mcp: the tool as the server knows it
-	Effect   tool.Effect `json:"effect,omitempty"`   // mcp
+	Effect   tool.Effect `json:"effect,omitempty"`   // mcp: what repeating it does
+	Class    tool.Effect `json:"class,omitempty"`    // what policies are told of it; "": Effect. An agent's own word counts for repeats alone
 	Approval bool        `json:"approval,omitempty"` // mcp: somebody must approve it first
 	// Environment: it runs in the session's environment, which must be open. Without Server it is one
 	// of the environment's own tools.
@@ -331,6 +346,9 @@ type ToolCall struct {
 	// Ask is the decision of guardrails that the call waits until somebody approves it; nil: they let it pass.
 	Ask *policy.Decision `json:"ask,omitempty"`
 }
+
+// class is the class of effect that policies are told.
+func (t *ToolCall) class() tool.Effect { return cmp.Or(t.Class, t.Effect) }
 
 // ModelFailed is the outcome of a model call that brought nothing.
 type ModelFailed struct {

@@ -21,7 +21,7 @@ import (
 func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 	c := &v.Created
 	req := policy.Request{
-		Principal: c.Principal, Session: v.Key, Agent: c.Agent.ID, Effect: effect, Resource: resource,
+		Principal: c.Principal, Session: v.Key, Agent: c.Agent.ID, Base: c.Agent.Base, Effect: effect, Resource: resource,
 		Acting: true, Labels: v.Labels(), Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
 	}
 	if c.SpendLimitCents != nil {
@@ -33,7 +33,7 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 // ToolRequest is what policies are asked before a tool call.
 func (v *View) ToolRequest(c *Call) policy.Request {
 	req := v.Request(policy.ToolCall, c.resource())
-	req.Arguments, req.Class, req.Before = c.Args(), string(c.Tool.Effect), c.Decided
+	req.Arguments, req.Class, req.Before = c.Args(), string(c.Tool.class()), c.Decided
 	return req
 }
 

@@ -283,6 +283,9 @@ func (v *View) updated(e stead.Event, p Updated) {
 	if p.Tools != nil {
 		v.redefine(e, *p.Tools)
 	}
+	if p.Apart != "" {
+		c.Agent = c.Agent.Apart(p.Apart)
+	}
 	if p.SpendLimitCents != nil {
 		c.SpendLimitCents = p.SpendLimitCents
 		if *p.SpendLimitCents == 0 {

@@ -42,6 +42,13 @@ type target struct {
 // target resolves what an agent declares. A command line that it declares runs in its origin, and
 // nowhere else.
 func (m *Manager) target(s tool.Server) (target, error) {
+	if _, operators := m.servers[s.Label]; operators && (s.Command != nil || s.URL != "") { // it may be configured since
+		return target{}, &stead.Error{
+			Kind: stead.KindInvalid, Param: "server_label",
+			Message: "the label " + quoted(s.Label) + " is that of a tool server of the operator's configuration, and another one can't have it",
+			Hint:    "leave out its server_url for the operator's server, or choose another label",
+		}
+	}
 	switch {
 	case s.Command != nil:
 		return commandTarget(s)

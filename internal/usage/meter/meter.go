@@ -128,7 +128,7 @@ func (f follower) record(kind usage.Kind, index int) usage.Record {
 	c := &f.v.Created
 	r := usage.Record{
 		ID: usage.EventID(f.v.Key.Session, f.e.Seq, index), At: f.e.At, Project: f.v.Key.Project, Session: f.v.Key.Session,
-		Kind: kind, Agent: c.Agent.ID, User: c.Principal.ID,
+		Kind: kind, Agent: c.Agent.Limited(), User: c.Principal.ID,
 	}
 	if f.v.Turn != nil {
 		r.Turn = session.TurnID(f.v.Key.Session, f.v.Turn.Seq)
