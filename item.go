@@ -134,6 +134,18 @@ type Content struct {
 	Text   Text   `json:"text"`
 	Name   string `json:"name,omitempty"`   // input_file: the file's name; may be empty
 	Detail string `json:"detail,omitempty"` // input_image: how closely to look, one of ImageDetails; "" as "auto"
+
+	Cites []Citation `json:"cites,omitempty"` // output_text: what it speaks from, in the order of Index
+}
+
+// Citation says that a text speaks from a passage of a file.
+type Citation struct {
+	Index    int             `json:"index"` // where in the text it stands, in characters (Unicode code points)
+	Mark     string          `json:"mark"`  // by which the model named the passage
+	FileID   string          `json:"file_id"`
+	Filename string          `json:"filename"`
+	Source   json.RawMessage `json:"source,omitempty"`  // where the file comes from, as the search said it
+	Passage  json.RawMessage `json:"passage,omitempty"` // where in the file it stands, as the search said it
 }
 
 // ImageDetails are how closely a model can be asked to look at an image (the Responses API's words).

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	openai "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/responses"
 )
 
 func TestVectorStores(t *testing.T) {
@@ -26,6 +27,17 @@ func TestVectorStores(t *testing.T) {
 	batch, err := client.VectorStores.FileBatches.NewAndPoll(ctx, store.ID, openai.VectorStoreFileBatchNewParams{FileIDs: []string{attached.ID}}, 50)
 	if err != nil || batch.FileCounts.Completed != 1 {
 		t.Errorf("%v: %s", err, batch.RawJSON())
+	}
+	res, err := client.Responses.New(ctx, responses.ResponseNewParams{
+		Model: "sim", Tools: []responses.ToolUnionParam{{OfFileSearch: &responses.FileSearchToolParam{VectorStoreIDs: []string{store.ID}}}},
+		Input: responses.ResponseNewParamsInputUnion{OfString: openai.String(`Call file_search with {"queries":["boats"]}` + "\nSay It is blue {cite 1}.")},
+	})
+	if err != nil || res.OutputText() != "It is blue." {
+		t.Fatalf("%v: %+v", err, res)
+	}
+	cited := res.Output[1].Content[0].Annotations
+	if len(cited) != 1 || cited[0].Type != "file_citation" || cited[0].Index != 10 || cited[0].FileID != attached.ID || cited[0].Filename != "toys.csv" {
+		t.Errorf("it cites %+v", cited)
 	}
 	if _, err := client.VectorStores.Delete(ctx, store.ID); err != nil {
 		t.Error(err)

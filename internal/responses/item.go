@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/citation"
 )
 
 // The wire's items. Each kind of item is one struct; Encode makes it of the vocabulary's.
@@ -24,7 +25,7 @@ type Part struct {
 	Type        string  `json:"type"`
 	Text        *string `json:"text,omitempty"`
 	Refusal     *string `json:"refusal,omitempty"`
-	Annotations *[]any  `json:"annotations,omitempty"` // output_text: none are made
+	Annotations *[]any  `json:"annotations,omitempty"` // output_text: citation.Annotation, each
 	Logprobs    *[]any  `json:"logprobs,omitempty"`    // output_text: none are known
 	ImageURL    *string `json:"image_url,omitempty"`
 	Detail      string  `json:"detail,omitempty"`
@@ -163,6 +164,7 @@ func Parts(content []stead.Content) []Part {
 	for i, c := range content {
 		out[i] = NewPart(c.Type, c.Text.Inline, c.Name)
 		out[i].Look(c.Detail)
+		out[i].Cite(citation.Annotations(c.Cites))
 	}
 	return out
 }
@@ -190,6 +192,13 @@ func NewPart(kind, text, name string) Part {
 func (p *Part) Look(detail string) {
 	if p.ImageURL != nil && detail != "" {
 		p.Detail = detail
+	}
+}
+
+// Cite says what a text speaks from; none changes nothing.
+func (p *Part) Cite(all []citation.Annotation) {
+	for _, a := range all {
+		*p.Annotations = append(*p.Annotations, a)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/citation"
 )
 
 // Stream writes the events of a response.
@@ -51,6 +52,9 @@ type event struct {
 	Logprobs     *[]any  `json:"logprobs,omitempty"`
 	Name         string  `json:"name,omitempty"`
 	Arguments    *string `json:"arguments,omitempty"`
+
+	AnnotationIndex *int                 `json:"annotation_index,omitempty"`
+	Annotation      *citation.Annotation `json:"annotation,omitempty"`
 }
 
 func (s *Stream) emit(e event) error {
@@ -115,9 +119,16 @@ func (s *Stream) delta(text string, e event) error {
 	return s.send(e.Type, e)
 }
 
-// TextDone ends the text; whole is all of it, and cut says that it was cut off.
-func (s *Stream) TextDone(index int, id, whole string, refusal, cut bool) error {
+// TextDone ends the text; whole is all of it, cited what it speaks from, and cut says that it was cut off.
+//
+// Citations are told when the text is whole, and not between its deltas: so their numbers, too, do not depend on how it was cut.
+func (s *Stream) TextDone(index int, id, whole string, cited []citation.Annotation, refusal, cut bool) error {
 	s.settle(whole, cut)
+	for i := range cited {
+		if err := s.emit(event{Type: "response.output_text.annotation.added", OutputIndex: &index, ItemID: id, ContentIndex: zero(), AnnotationIndex: &i, Annotation: &cited[i]}); err != nil {
+			return err
+		}
+	}
 	end := event{Type: "response.output_text.done", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Text: &whole, Logprobs: &[]any{}}
 	if refusal {
 		end.Type, end.Text, end.Refusal, end.Logprobs = "response.refusal.done", nil, &whole, nil
@@ -125,7 +136,9 @@ func (s *Stream) TextDone(index int, id, whole string, refusal, cut bool) error 
 	if err := s.emit(end); err != nil {
 		return err
 	}
-	return s.emit(event{Type: "response.content_part.done", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Part: NewPart(stead.SaidType(refusal), whole, "")})
+	part := NewPart(stead.SaidType(refusal), whole, "")
+	part.Cite(cited)
+	return s.emit(event{Type: "response.content_part.done", OutputIndex: &index, ItemID: id, ContentIndex: zero(), Part: part})
 }
 
 // settle puts the numbers where they are whatever was shown.

@@ -40,7 +40,7 @@ func tell(t *testing.T, after int64, pieces []string, cut bool) []told {
 		whole += p
 		must(s.Text(0, "m", p, false))
 	}
-	must(s.TextDone(0, "m", "as it ended", false, cut))
+	must(s.TextDone(0, "m", "as it ended", nil, false, cut))
 	must(s.Done(0, nil))
 	return out
 }

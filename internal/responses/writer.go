@@ -161,7 +161,7 @@ func (s *Writer) close(index int, item stead.Item) (id string, err error) {
 		}
 		it = &openItem{id: id}
 	}
-	return id, s.Out.TextDone(index, id, it.text.String(), refusal, false)
+	return id, s.Out.TextDone(index, id, it.text.String(), nil, refusal, false)
 }
 
 // Done tells the end; at is its time in Unix seconds.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/citation"
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
@@ -72,7 +73,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold}); err != nil {
 		return err
 	}
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), spec: a.state.Created.Agent.Spec, holder: holderOf(&a.state.View), settled: settledConsents(&a.state.View), caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), cited: a.state.Context.Passages(), spec: a.state.Created.Agent.Spec, holder: holderOf(&a.state.View), settled: settledConsents(&a.state.View), caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
 	if t := a.state.Turn; t != nil && t.Response != nil {
 		call.ask, call.first = &t.Response.Ask, t.Steps <= 1
 		call.shown, call.known = maps.Clone(a.state.Listed), t.Response.Listed
@@ -115,7 +116,7 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 		return err
 	}
 	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, session.CompactPrompt)})
-	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: attempt, items: items, spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
+	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: attempt, items: items, cited: a.state.Context.Passages(), spec: a.state.Created.Agent.Spec, caller: a.caller(), upto: c.Upto, held: hold != nil}
 	req := a.state.Request(policy.ModelCall, name)
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
@@ -134,6 +135,8 @@ type modelCall struct {
 	input    int64 // tokens of the request, as budgets reserve them
 	attempt  int
 	items    []stead.Item
+	cited    map[string]bool   // as session.Context.Passages
+	passages citation.Passages // of the request
 	spec     agent.Spec
 	holder   holder
 	settled  []session.Settled // as TurnView.Settled
@@ -205,7 +208,7 @@ func (c *modelCall) runCompact(ctx context.Context, f *flight) {
 	reply, err := c.generate(ctx, req, nil)
 	text := ""
 	if err == nil {
-		text = reply.text()
+		text, _ = citation.Take(reply.text(), c.passages)
 		if strings.TrimSpace(text) == "" {
 			err = beside(&model.Error{Code: model.CodeServer, Message: "The model's summary was empty.", Retry: true}, reply.route)
 		}
@@ -231,6 +234,8 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	if err != nil {
 		return model.Request{}, err
 	}
+	c.passages = passagesIn(items, c.cited)
+	remark(items, c.passages)
 	shortenRedacted(items)
 	req := model.Request{
 		Model: c.info.Upstream, Items: items, Tools: tools.specs,
@@ -333,6 +338,12 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 	within, silence := model.WithSilence(model.WithTally(ctx, &c.heard.tally), idle, func() { cancel(errIdle) })
 	defer silence.Stop()
 	ended, began := false, c.a.r.now()
+	marks := cites{passages: c.passages}
+	show := func(s session.Segment) {
+		if live != nil && s.Text != "" {
+			live.add(s)
+		}
+	}
 	for d, err := range c.model.Generate(within, req) {
 		silence.Heard()
 		if err != nil {
@@ -353,14 +364,17 @@ func (c *modelCall) listen(ctx context.Context, req model.Request, live *liveTex
 		}
 		switch d.Kind {
 		case model.TextDelta, model.ReasoningDelta:
-			if live != nil && d.Text != "" {
-				live.add(segment(d))
+			if d.Kind == model.TextDelta && !d.Refusal {
+				d.Text = marks.piece(d.Index, d.Text)
 			}
+			show(segment(d))
 		case model.ItemDone:
+			it := *d.Item
+			show(session.Segment{Index: d.Index, Type: stead.ItemMessage, Text: marks.whole(d.Index, &it)})
 			for len(out.items) <= d.Index {
 				out.items = append(out.items, stead.Item{})
 			}
-			out.items[d.Index] = *d.Item
+			out.items[d.Index] = it
 		case model.Done:
 			ended = true
 			out.finish, out.model = d.Finish, d.Model

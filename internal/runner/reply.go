@@ -133,7 +133,12 @@ func holdTo(it *stead.Item, streamed []string) {
 				text = whole
 			}
 		}
+		cited := []stead.Citation(nil)
+		if len(it.Content) > 0 {
+			cited = it.Content[0].Cites
+		}
 		it.Content = stead.SaidContent(text, stead.Refuses(it.Content))
+		it.Content[0].Cites = cited
 	case it.Type == stead.ItemReasoning:
 		for n, text := range streamed {
 			if n >= len(it.Summary) {

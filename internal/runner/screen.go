@@ -43,6 +43,7 @@ func (r *Runner) checksOf(v *session.View, by stead.Principal) *guardrail.Checks
 // screen checks what the model said. What is withheld is not kept.
 func (c *modelCall) screen(ctx context.Context, r *reply) guardrail.Verdict {
 	items, v := c.checks.Reply(ctx, r.items)
+	moved(r.items, items)
 	if r.items = items; v.Blocked != nil {
 		r.finish = model.FinishFilter
 	}

@@ -210,7 +210,7 @@ func (t *toolset) resolve(it stead.Item, check func(schema, arguments []byte) er
 		spec := o.tool.Spec()
 		*call = session.ToolCall{
 			Server: o.config.ServerLabel, Name: spec.Name, Effect: effectOf(o.config, spec), Approval: o.config.RequireApproval.Needs(spec.Name),
-			Environment: o.config.Type == agent.ToolEnvironment || o.config.InEnvironment(),
+			Environment: o.config.Type == agent.ToolEnvironment || o.config.InEnvironment(), Passages: o.config.Type == agent.ToolFileSearch,
 		}
 		classify(call, o.config, spec)
 	}

@@ -56,10 +56,21 @@ func fileSearch(it *session.MCPCallItem, results bool) *responses.FileSearch {
 		out.Queries = asked.Queries
 	}
 	var found struct {
-		Results json.RawMessage `json:"results"`
+		Results []searchResult `json:"results"`
 	}
-	if text := serverCall(it).Output; results && text != nil && json.Unmarshal([]byte(*text), &found) == nil {
-		out.Results = found.Results
+	if text := serverCall(it).Output; results && text != nil && json.Unmarshal([]byte(*text), &found) == nil && found.Results != nil {
+		out.Results, _ = json.Marshal(found.Results) // JSON that was read can be written
 	}
 	return out
+}
+
+// searchResult is a result as the tool gave it, without the mark by which models cite it.
+type searchResult struct {
+	FileID     json.RawMessage `json:"file_id"`
+	Filename   json.RawMessage `json:"filename"`
+	Score      json.RawMessage `json:"score"`
+	Attributes json.RawMessage `json:"attributes"`
+	Text       json.RawMessage `json:"text"`
+	Source     json.RawMessage `json:"source,omitempty"`
+	Passage    json.RawMessage `json:"passage,omitempty"`
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/citation"
 	"github.com/stead-dev/stead/internal/responses"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -92,8 +93,17 @@ func responseParts(content []session.WireContent) []responses.Part {
 		}
 		out[i] = responses.NewPart(kind, *text, c.Filename)
 		out[i].Look(c.Detail)
+		out[i].Cite(c.Annotations)
 	}
 	return out
+}
+
+// annotated is what a message's one text speaks from.
+func annotated(item session.Item) []citation.Annotation {
+	if m, ok := item.(*session.MessageItem); ok && len(m.Content) > 0 {
+		return m.Content[0].Annotations
+	}
+	return nil
 }
 
 func functionOutput(it *session.FunctionOutputItem) any {

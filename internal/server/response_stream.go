@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/citation"
 	"github.com/stead-dev/stead/internal/responses"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -273,10 +274,10 @@ func (t *responseTeller) done(p session.Piece) error {
 	if w == nil {
 		return nil
 	}
-	cut := false
+	cut, cited := false, []citation.Annotation(nil)
 	switch it := w.(type) {
 	case *responses.Message:
-		cut = it.Status == stead.ItemIncomplete
+		cut, cited = it.Status == stead.ItemIncomplete, annotated(p.Item)
 	case *responses.Reasoning:
 		cut = it.Status == stead.ItemIncomplete
 	}
@@ -285,7 +286,7 @@ func (t *responseTeller) done(p session.Piece) error {
 		if h.Kind == session.PieceSummaryDone {
 			err = t.out.SummaryDone(h.Output, h.ItemID, h.Part, h.Text, cut)
 		} else {
-			err = t.out.TextDone(h.Output, h.ItemID, h.Text, h.Refusal, cut)
+			err = t.out.TextDone(h.Output, h.ItemID, h.Text, cited, h.Refusal, cut)
 		}
 		if err != nil {
 			return err

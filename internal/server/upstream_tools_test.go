@@ -43,3 +43,21 @@ func TestToolsThatNoUpstreamMayBeTold(t *testing.T) {
 		t.Errorf("what is the upstream's own goes there as it is: %d asked", len(m.asked))
 	}
 }
+
+// What a provider's own search of files cites, it cites here: its answers and its streams pass as they are.
+func TestAProvidersCitationsAreKept(t *testing.T) {
+	const cited = `{"type":"file_citation","index":3,"file_id":"file-theirs","filename":"a.pdf"}`
+	const whole = `{"id":"resp_1","object":"response","created_at":1,"completed_at":1,"status":"completed","error":null,"incomplete_details":null,"model":"up","usage":null,"previous_response_id":null,"instructions":null,"tools":[],"tool_choice":"auto","parallel_tool_calls":true,"temperature":1,"top_p":1,"metadata":{},"text":{},"truncation":"disabled",` +
+		`"output":[{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Yes.","annotations":[` + cited + `,{"type":"url_citation","start_index":0,"end_index":3,"title":"t","url":"https://a.example"}]}]}]}`
+	const stream = "event: response.output_text.annotation.added\ndata: {\"type\":\"response.output_text.annotation.added\",\"item_id\":\"msg_1\",\"output_index\":1,\"content_index\":0,\"annotation_index\":0,\"sequence_number\":1,\"annotation\":" + cited + "}\n\n" +
+		"event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":2,\"response\":" + whole + "}\n\n"
+	for asked, answer := range map[string][2]string{"": {"application/json", whole}, `,"stream":true`: {mediaStream, stream}} {
+		m := &scripted{forward: map[string]func(context.Context, model.Forward) (*model.Answer, error){model.DialectResponses: says(answer[0], answer[1])}}
+		d, heard := gateway(t, m)
+		body := `{"model":"m","store":false,"input":"x","tools":[{"type":"file_search","vector_store_ids":["vs_theirs"]}]` + asked + `}`
+		if res, got := d.call("POST", "/v1/responses", body); res.StatusCode != 200 || got != answer[1] {
+			t.Errorf("%d %s", res.StatusCode, got)
+		}
+		<-heard
+	}
+}

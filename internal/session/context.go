@@ -39,6 +39,8 @@ type Entry struct {
 	Late bool `json:"late,omitempty"`
 	// Given: an open call whose output comes with a later input, whatever becomes of its turn.
 	Given bool `json:"given,omitempty"`
+	// Passages: the call returns passages of files, which the model may cite.
+	Passages bool `json:"passages,omitempty"`
 	// Memories are the names of those that the item shows.
 	Memories []string `json:"memories,omitempty"`
 }
@@ -130,7 +132,8 @@ func (c *Context) offered() {
 
 func (c *Context) replied(e stead.Event, p ModelReplied, items []stead.Item) {
 	for i, item := range items {
-		c.Entries = append(c.Entries, &Entry{Seq: e.Seq, Call: p.Call, Index: i, Item: item, Open: item.Type.IsCall()})
+		how := p.Items[i].Tool
+		c.Entries = append(c.Entries, &Entry{Seq: e.Seq, Call: p.Call, Index: i, Item: item, Open: item.Type.IsCall(), Passages: how != nil && how.Passages})
 	}
 	if p.Usage.InputTokens > 0 && p.Bytes > 0 && !p.Guessed {
 		c.BytesPerToken = min(max(float64(p.Bytes)/float64(p.Usage.InputTokens), minBytesPerToken), maxBytesPerToken)
@@ -274,6 +277,20 @@ func (c *Context) itemCount() int {
 // HasCall reports whether a call of the context has the id already.
 func (c *Context) HasCall(id string) bool {
 	return slices.ContainsFunc(c.Entries, func(en *Entry) bool { return en.Item.CallID == id })
+}
+
+// Passages are the ids of calls whose outputs are passages that the model was given.
+func (c *Context) Passages() map[string]bool {
+	var out map[string]bool
+	for _, en := range c.Entries {
+		if en.Passages && !en.Open {
+			if out == nil {
+				out = map[string]bool{}
+			}
+			out[en.Item.CallID] = true
+		}
+	}
+	return out
 }
 
 func callItem(it stead.Item) stead.Item {

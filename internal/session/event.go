@@ -341,8 +341,10 @@ type ToolCall struct {
 	Environment bool `json:"environment,omitempty"`
 	// Arguments are those that the tool gets, where the call is of an action that stands for it; nil: those of the item.
 	Arguments json.RawMessage `json:"arguments,omitempty"`
-	Async     bool            `json:"async,omitempty"`  // function: the turn goes on meanwhile
-	Reject    string          `json:"reject,omitempty"` // malformed, unknown or refused by a guardrail: told to the model, never executed
+	// Passages: what it returns are passages of files, which the model may cite.
+	Passages bool   `json:"passages,omitempty"`
+	Async    bool   `json:"async,omitempty"`  // function: the turn goes on meanwhile
+	Reject   string `json:"reject,omitempty"` // malformed, unknown or refused by a guardrail: told to the model, never executed
 	// Ask is the decision of guardrails that the call waits until somebody approves it; nil: they let it pass.
 	Ask *policy.Decision `json:"ask,omitempty"`
 }

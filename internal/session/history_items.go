@@ -103,7 +103,7 @@ func (c *collector) finish() {
 		case st.Type == stead.ItemReasoning:
 			c.put(reasoningItem(reasoningID(s, t.Model.Seq, i), turn, st.Parts, stead.ItemInProgress))
 		default:
-			c.put(outputMessage(messageID(s, t.Model.Seq, i), turn, strings.Join(st.Parts, ""), st.Refusal, "", stead.ItemInProgress))
+			c.put(outputMessage(messageID(s, t.Model.Seq, i), turn, saidPart(strings.Join(st.Parts, ""), st.Refusal), "", stead.ItemInProgress))
 		}
 	}
 }

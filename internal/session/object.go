@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/citation"
 )
 
 // Texts loads a text that may live in a blob. It never fails: what can't be loaded reads as a
@@ -208,16 +209,16 @@ func wireContent(content []stead.Content, texts Texts) []WireContent {
 		case stead.ContentRefusal:
 			out[i].Refusal = &s
 		default:
-			out[i].Text = &s
+			out[i].Text, out[i].Annotations = &s, citation.Annotations(c.Cites)
 		}
 	}
 	return out
 }
 
-func outputMessage(id, turn, text string, refusal bool, phase string, status stead.ItemStatus) *MessageItem {
+func outputMessage(id, turn string, said WireContent, phase string, status stead.ItemStatus) *MessageItem {
 	m := &MessageItem{
 		ID: id, Type: "message", Role: stead.RoleAssistant, Status: status, TurnID: turn,
-		Content: []WireContent{saidPart(text, refusal)},
+		Content: []WireContent{said},
 	}
 	if phase != "" {
 		m.Phase = &phase

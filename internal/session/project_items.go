@@ -2,6 +2,7 @@ package session
 
 import (
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/citation"
 )
 
 // The part of the projection that shows items and their text.
@@ -130,18 +131,22 @@ func (p *Projector) messageDone(out []body, t *TurnView, before glance, r ModelR
 	if rest := afterStreamed(text, r.Items[i].Streamed, 0); rest != "" {
 		out = append(out, p.deltaOf(t, id, kind, output, rest))
 	}
-	return p.closeText(out, t, id, output, text, kind.Refusal, phase, stead.ItemCompleted)
+	said := saidPart(text, kind.Refusal)
+	if len(it.Content) > 0 {
+		said.Annotations = citation.Annotations(it.Content[0].Cites)
+	}
+	return p.closeText(out, t, id, output, said, phase, stead.ItemCompleted)
 }
 
-func (p *Projector) closeText(out []body, t *TurnView, id string, output int, text string, refusal bool, phase string, status stead.ItemStatus) []body {
+func (p *Projector) closeText(out []body, t *TurnView, id string, output int, said WireContent, phase string, status stead.ItemStatus) []body {
 	at := p.place(t, id, output)
-	if refusal {
-		out = append(out, &refusalDone{eventHead{Type: "agent.session.turn.refusal.done"}, at, 0, text})
+	if said.Refusal != nil {
+		out = append(out, &refusalDone{eventHead{Type: "agent.session.turn.refusal.done"}, at, 0, *said.Refusal})
 	} else {
-		out = append(out, &textDone{eventHead{Type: "agent.session.turn.output_text.done"}, at, 0, text})
+		out = append(out, &textDone{eventHead{Type: "agent.session.turn.output_text.done"}, at, 0, *said.Text})
 	}
-	out = append(out, &partEvent{eventHead{Type: "agent.session.turn.content_part.done"}, at, 0, saidPart(text, refusal)})
-	return append(out, p.done(t, outputMessage(id, p.turnID(t), text, refusal, phase, status), output))
+	out = append(out, &partEvent{eventHead{Type: "agent.session.turn.content_part.done"}, at, 0, said})
+	return append(out, p.done(t, outputMessage(id, p.turnID(t), said, phase, status), output))
 }
 
 func (p *Projector) reasoningDone(out []body, t *TurnView, before glance, r ModelReplied, i, output int, it stead.Item) []body {
@@ -245,7 +250,7 @@ func (p *Projector) cut(out []body, before glance) []body {
 		for _, part := range st.Parts {
 			text += part
 		}
-		out = p.closeText(out, before.turn, id, output, text, st.Refusal, "", stead.ItemIncomplete)
+		out = p.closeText(out, before.turn, id, output, saidPart(text, st.Refusal), "", stead.ItemIncomplete)
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/citation"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -202,6 +203,9 @@ type WireContent struct {
 	Detail   string  `json:"detail,omitempty"`   // input_image of a response that said it
 	FileURL  *string `json:"file_url,omitempty"` // input_file: https: or data:
 	Filename string  `json:"filename,omitempty"` // input_file
+
+	// Annotations are ours, and of output_text alone: the Agents API has none.
+	Annotations []citation.Annotation `json:"annotations,omitempty"`
 }
 
 // ReasoningItem is a reasoning summary.

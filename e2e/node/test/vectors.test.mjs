@@ -77,3 +77,40 @@ test('vector stores: a response searches them', async (t) => {
   assert.equal(next.output_text, 'thanks');
   await assert.rejects(client.responses.create({ model: 'sim', tools: [{ type: 'file_search', vector_store_ids: ['vs_missing'] }], input }), OpenAI.NotFoundError);
 });
+
+test('vector stores: an answer cites the files that it speaks from', async (t) => {
+  const node = await start(t);
+  const { client } = node;
+  const store = await client.vectorStores.create({ name: 'manuals' });
+  const file = await client.vectorStores.files.uploadAndPoll(store.id, await toFile(Buffer.from(shop), 'shop.md'));
+  const tools = [{ type: 'file_search', vector_store_ids: [store.id] }];
+  const said = 'Money comes back – within thirty days.';
+  const input = 'Call file_search with {"queries":["refunds"]}\nStream slowly every 1ms\nSay Money comes back – within thirty days {cite 1}.';
+  const cited = { type: 'file_citation', index: [...said].length - 1, file_id: file.id, filename: 'shop.md' };
+  const seen = [];
+  const stream = client.responses.stream({ model: 'sim', tools, input });
+  let text = '';
+  for await (const event of stream) {
+    if (event.type === 'response.output_text.delta') text += event.delta;
+    if (event.type === 'response.output_text.annotation.added') seen.push(event);
+  }
+  assert.equal(text, said);
+  assert.deepEqual(seen.map((e) => [e.output_index, e.content_index, e.annotation_index]), [[1, 0, 0]]);
+  const { passage, ...annotation } = seen[0].annotation;
+  assert.deepEqual(annotation, cited);
+  assert.ok(passage.lines);
+  const final = await stream.finalResponse();
+  assert.equal(final.output_text, said);
+  assert.deepEqual(final.output[1].content[0].annotations, [seen[0].annotation]);
+  assert.equal(final.output[1].id, seen[0].item_id);
+
+  // Told again from any place, also after a SIGKILL, it is the same.
+  await node.kill();
+  await node.start();
+  const again = [];
+  for await (const event of await node.client.responses.retrieve(final.id, { stream: true, starting_after: seen[0].sequence_number - 1 })) again.push(event);
+  assert.deepEqual(again[0], seen[0]);
+  assert.deepEqual((await node.client.responses.retrieve(final.id)).output[1].content[0].annotations, [seen[0].annotation]);
+  const next = await node.client.responses.create({ model: 'sim', previous_response_id: final.id, input: 'Say thanks' });
+  assert.deepEqual(next.output[0].content[0].annotations, []);
+});

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/citation"
 	"github.com/stead-dev/stead/internal/model"
 )
 
@@ -37,7 +38,7 @@ func (s *simulator) reply(req model.Request) reply {
 	case sc.summary:
 		r.answer = "Summary: " + digest(req.Items[:at])
 	case len(sc.say) > 0:
-		r.answer = strings.Join(sc.say, "\n")
+		r.answer = cite(strings.Join(sc.say, "\n"), since)
 	case sc.refuse != "":
 		r.answer, r.refuses, r.finish = sc.refuse, true, model.FinishRefusal
 	case sc.words > 0:
@@ -134,6 +135,17 @@ func callItems(req model.Request, calls []call) []stead.Item {
 		}
 	}
 	return items
+}
+
+// cite puts the marks of passages that were found since the message where it asks for them: {cite 1}, {cite 2}, ….
+func cite(text string, since []stead.Item) string {
+	if !strings.Contains(text, "{cite ") {
+		return text
+	}
+	for n, mark := range citation.Marks(results(since)) {
+		text = strings.ReplaceAll(text, fmt.Sprintf("{cite %d}", n+1), mark)
+	}
+	return text
 }
 
 // results lists what the calls since the message returned, a line each.

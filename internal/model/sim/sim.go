@@ -7,7 +7,8 @@
 //
 //	Call NAME with {JSON}         calls the tool; several lines make several calls in one reply
 //	Then call NAME with {JSON}    calls it in a reply of its own, once the earlier results are back
-//	Say TEXT                      answers exactly TEXT; several lines make several lines
+//	Say TEXT                      answers exactly TEXT; several lines make several lines; {cite N} in it
+//	                              is the mark of the N-th passage that calls found since the message
 //	Refuse TEXT                   answers TEXT as a refusal
 //	Think TEXT                    a reasoning item with that summary, first in the first reply
 //	Write N words [every D]       answers N fixed words, D apart
