@@ -86,25 +86,26 @@ type Use struct {
 
 // Question is one request that waits, or waited.
 type Question struct {
-	ID       string          `json:"-"`
-	Project  stead.ProjectID `json:"-"`
-	By       stead.Principal `json:"by"`              // who asks, or in whose name Agent does
-	Agent    stead.AgentID   `json:"agent,omitempty"` // that wants a connection out of its environment
-	At       int64           `json:"at"`
-	Effect   policy.Effect   `json:"effect"`
-	Resource string          `json:"resource,omitempty"` // where the request names it
-	Session  stead.SessionID `json:"session,omitempty"`  // that it is about
-	Pinned   string          `json:"pinned,omitempty"`   // see policy.Request
-	Method   string          `json:"method"`
-	Path     string          `json:"path"`            // with its query
-	Match    string          `json:"match,omitempty"` // the If-Match
-	Body     string          `json:"body"`            // SHA-256 of it
-	View     json.RawMessage `json:"view"`            // what may be seen of the body
-	Needs    policy.Needs    `json:"needs"`
-	Why      string          `json:"why,omitempty"`
-	Policies []string        `json:"policies,omitempty"`
-	Version  string          `json:"version,omitempty"` // of the policies
-	Until    int64           `json:"until"`
+	ID       string            `json:"-"`
+	Project  stead.ProjectID   `json:"-"`
+	By       stead.Principal   `json:"by"`               // who asks, or in whose name Agent does
+	Agent    stead.AgentID     `json:"agent,omitempty"`  // that wants a connection out of its environment
+	Behind   []stead.Principal `json:"behind,omitempty"` // see policy.Request
+	At       int64             `json:"at"`
+	Effect   policy.Effect     `json:"effect"`
+	Resource string            `json:"resource,omitempty"` // where the request names it
+	Session  stead.SessionID   `json:"session,omitempty"`  // that it is about
+	Pinned   string            `json:"pinned,omitempty"`   // see policy.Request
+	Method   string            `json:"method"`
+	Path     string            `json:"path"`            // with its query
+	Match    string            `json:"match,omitempty"` // the If-Match
+	Body     string            `json:"body"`            // SHA-256 of it
+	View     json.RawMessage   `json:"view"`            // what may be seen of the body
+	Needs    policy.Needs      `json:"needs"`
+	Why      string            `json:"why,omitempty"`
+	Policies []string          `json:"policies,omitempty"`
+	Version  string            `json:"version,omitempty"` // of the policies
+	Until    int64             `json:"until"`
 
 	Approved  []Given            `json:"approved,omitempty"`
 	Enough    int64              `json:"enough,omitempty"` // when the last approval that it took was given
@@ -205,7 +206,7 @@ func (q *Question) Says() string {
 	if n.Separate {
 		text += ", not by whoever asked"
 	}
-	if given := count - n.Missing(q.givers(), q.By); given > 0 {
+	if given := count - n.Missing(q.givers(), q.behind()...); given > 0 {
 		text += fmt.Sprintf("; %d given", given)
 	}
 	if q.Delegated != nil {
@@ -220,7 +221,12 @@ func (q *Question) Says() string {
 
 // asked is the question as the rules of answering have it.
 func (q *Question) asked() policy.Asked {
-	return policy.Asked{Needs: &q.Needs, For: q.By, ForWhom: "whoever asked", Given: q.givers(), Delegated: q.Delegated}
+	return policy.Asked{Needs: &q.Needs, Behind: q.behind(), Who: "whoever asked", Given: q.givers(), Delegated: q.Delegated}
+}
+
+// behind are those whose approvals don't count where they must be others'.
+func (q *Question) behind() []stead.Principal {
+	return append([]stead.Principal{q.By}, q.Behind...)
 }
 
 func (q *Question) givers() []stead.Principal {

@@ -107,6 +107,7 @@ func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said polic
 			return policy.Decision{}, nil, err
 		}
 		now := d.cfg.Now().UnixMilli()
+		q.Behind = fresh.Behind // who caused it by now
 		if q.lapses(now) {
 			if err := d.lapse(ctx, q); err != nil && stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
 				return policy.Decision{}, nil, err
@@ -150,7 +151,7 @@ func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said polic
 
 // suffices reports whether what was given is what policies want by now.
 func (d *Desk) suffices(q *Question, needs *policy.Needs) bool {
-	return q.granted().suffices(q.By, needs)
+	return q.granted().suffices(needs, q.behind()...)
 }
 
 func same(a, b *policy.Needs) bool {

@@ -39,7 +39,7 @@ func NewDesk(c Config) *Desk { return &Desk{cfg: c} }
 func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Question {
 	now := d.cfg.Now().UnixMilli()
 	q := &Question{
-		ID: document.NewID(Prefix), Project: req.Principal.Project, By: req.Principal, At: now, Effect: req.Effect, Resource: req.Resource, Session: req.Session.Session,
+		ID: document.NewID(Prefix), Project: req.Principal.Project, By: req.Principal, At: now, Effect: req.Effect, Resource: req.Resource, Session: req.Session.Session, Behind: req.Behind,
 		Pinned: req.Pinned, Method: act.Method, Path: act.Path, Match: act.Match, Body: hash(act.body), View: view(req.Effect, act.body),
 		Needs: *said.Needs, Why: said.Reason, Policies: said.Policies, Version: said.Version,
 	}

@@ -66,16 +66,16 @@ func (q *Question) granted() Grant {
 // covers is the approval by which an effect is done; "": there is none.
 func (all Grants) covers(req policy.Request, needs *policy.Needs) string {
 	for _, g := range all {
-		if g.Effect == req.Effect && g.suffices(req.Principal, needs) {
+		if g.Effect == req.Effect && g.suffices(needs, append([]stead.Principal{req.Principal}, req.Behind...)...) {
 			return g.ID
 		}
 	}
 	return ""
 }
 
-func (g Grant) suffices(forWhom stead.Principal, needs *policy.Needs) bool {
+func (g Grant) suffices(needs *policy.Needs, behind ...stead.Principal) bool {
 	if len(g.By) == 0 {
 		return needs.Default == policy.DefaultAllow && same(&g.Needs, needs)
 	}
-	return needs.Missing(g.By, forWhom) == 0
+	return needs.Missing(g.By, behind...) == 0
 }

@@ -129,7 +129,7 @@ func (q *Question) answered(p *Pending) {
 		q.Delegated = &policy.Delegation{To: *p.Answer.To, By: p.By}
 	case Approve:
 		q.Approved, q.Delegated = append(q.Approved, given), nil
-		if q.Needs.Missing(q.givers(), q.By) == 0 {
+		if q.Needs.Missing(q.givers(), q.behind()...) == 0 {
 			q.Enough = p.At
 		}
 	default:

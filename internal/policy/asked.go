@@ -57,12 +57,12 @@ const (
 	AskingRequest = "request" // a request of the API does
 )
 
-// Asked is a question that stands: what it takes, in whose name the effect is, who has approved, and to whom the next was handed. The
+// Asked is a question that stands: what it takes, who stands behind the effect, who has approved, and to whom the next was handed. The
 // rules of answering are the same whatever is asked about.
 type Asked struct {
 	Needs     *Needs
-	For       stead.Principal // with Separate, this one does not count
-	ForWhom   string          // says so to people: "whom the session belongs to"
+	Behind    []stead.Principal // in whose name it is, and who caused it: with Separate, they don't count
+	Who       string            // says so to people: "whom the session belongs to"
 	Given     []stead.Principal
 	Delegated *Delegation
 }
@@ -70,18 +70,18 @@ type Asked struct {
 // MayApprove says why somebody's approval would not count, as an error for that person; nil: it does.
 func (a Asked) MayApprove(by stead.Principal) error {
 	n := a.Needs
-	if !n.Counts(by, a.For) {
+	if !n.Counts(by, a.Behind...) {
 		e := stead.Errorf(stead.KindForbidden, "your approval does not count here: it takes that of %s", n.Who())
 		if n.Separate {
-			e.Hint = "It must not be given by " + a.ForWhom + " either."
+			e.Hint = "It must not be given by " + a.Who + " either."
 		}
 		return e
 	}
 	if a.Delegated != nil && !a.Delegated.To.is(by) {
 		return stead.Errorf(stead.KindForbidden, "the approval was handed to %s", a.Delegated.To)
 	}
-	if with := append(slices.Clone(a.Given), by); n.Missing(with, a.For) == n.Missing(a.Given, a.For) {
-		return stead.Errorf(stead.KindConflict, "you have approved this already: it takes %d more, by others", n.Missing(a.Given, a.For))
+	if with := append(slices.Clone(a.Given), by); n.Missing(with, a.Behind...) == n.Missing(a.Given, a.Behind...) {
+		return stead.Errorf(stead.KindConflict, "you have approved this already: it takes %d more, by others", n.Missing(a.Given, a.Behind...))
 	}
 	return nil
 }
@@ -90,14 +90,14 @@ func (a Asked) MayApprove(by stead.Principal) error {
 func (a Asked) MayDelegate(by stead.Principal, to Delegate) error {
 	n := a.Needs
 	switch {
-	case !n.Counts(by, a.For):
+	case !n.Counts(by, a.Behind...):
 		return stead.Errorf(stead.KindForbidden, "your approval does not count here: it takes that of %s", n.Who())
 	case a.Delegated != nil && !a.Delegated.To.is(by) && (a.Delegated.By.Kind != by.Kind || a.Delegated.By.ID != by.ID):
 		return stead.Errorf(stead.KindForbidden, "the approval was handed to %s: they can hand it on, and whoever handed it to them can take it back", a.Delegated.To)
 	case to.Role != "" && !slices.Contains(n.Roles, to.Role):
 		return stead.Errorf(stead.KindForbidden, "the role %.80s can't approve this: it takes that of %s", to.Role, n.Who())
-	case n.Separate && to.Role == "" && to.is(a.For):
-		return stead.Errorf(stead.KindForbidden, "%s can't approve this", a.ForWhom)
+	case n.Separate && to.Role == "" && slices.ContainsFunc(a.Behind, to.is):
+		return stead.Errorf(stead.KindForbidden, "%s %.80s can't approve this: it must not be %s", to.Kind, to.ID, a.Who)
 	}
 	return nil
 }

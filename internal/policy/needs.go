@@ -14,7 +14,7 @@ type Needs struct {
 	Count int          `json:"count,omitempty"` // how many different ones must; 0: one
 	// ExpiresMS is how long the question stands, in milliseconds; then the effect is denied. 0: for ever.
 	ExpiresMS int64 `json:"expires_ms,omitempty"`
-	// Separate: whom the session belongs to does not count.
+	// Separate: who stands behind the effect does not count.
 	Separate bool `json:"separate,omitempty"`
 	// Default is what holds when the time is over and nobody answered: DefaultAllow, or "" for a no.
 	Default string `json:"default,omitempty"`
@@ -26,12 +26,20 @@ const DefaultAllow = "allow"
 // Lapses says what holds when the time is over: "allow" or "deny".
 func (n *Needs) Lapses() string { return cmp.Or(n.Default, "deny") }
 
-// Counts reports whether somebody's approval counts for an effect in another's name.
-func (n *Needs) Counts(who, forWhom stead.Principal) bool {
-	if n.Separate && slices.ContainsFunc(persons(who), func(one string) bool { return slices.Contains(persons(forWhom), one) }) {
+// Anybody stands behind an effect where more do than are told apart.
+func Anybody() stead.Principal { return stead.Principal{Kind: "anybody", ID: "anybody"} }
+
+// Counts reports whether somebody's approval counts for an effect that others stand behind: in whose name it is, and who caused it.
+func (n *Needs) Counts(who stead.Principal, behind ...stead.Principal) bool {
+	if n.Separate && slices.ContainsFunc(behind, func(b stead.Principal) bool { return b == Anybody() || alike(who, b) }) {
 		return false
 	}
 	return who.Role == "" || slices.Contains(n.Roles, who.Role)
+}
+
+// alike reports whether the same person may be behind both.
+func alike(a, b stead.Principal) bool {
+	return slices.ContainsFunc(persons(a), func(one string) bool { return slices.Contains(persons(b), one) })
 }
 
 // persons are who is behind a principal: itself, and who made the token that it comes with.
@@ -44,12 +52,12 @@ func persons(p stead.Principal) []string {
 }
 
 // Missing is how many approvals are missing yet, when these were given.
-func (n *Needs) Missing(given []stead.Principal, forWhom stead.Principal) int {
+func (n *Needs) Missing(given []stead.Principal, behind ...stead.Principal) int {
 	seen := map[string]bool{}
 	count := 0
 	for _, g := range given {
 		self := string(g.Kind) + ":" + g.ID
-		if !n.Counts(g, forWhom) || seen[self] || g.Maker != "" && seen[g.Maker] {
+		if !n.Counts(g, behind...) || seen[self] || g.Maker != "" && seen[g.Maker] {
 			continue
 		}
 		count++

@@ -74,3 +74,12 @@ func TestSeparate(t *testing.T) {
 		}
 	}
 }
+
+// TestMoreThanAreToldApart: where nobody can tell any more who stands behind an effect, nobody is another.
+func TestMoreThanAreToldApart(t *testing.T) {
+	n := &policy.Needs{Roles: []stead.Role{"owner"}, Separate: true}
+	eve := stead.Principal{Kind: stead.PrincipalUser, ID: "eve", Role: "owner"}
+	if n.Counts(eve, policy.Anybody()) || !n.Counts(eve) {
+		t.Error("eve's approval counts where anybody may stand behind it, or not where nobody does")
+	}
+}

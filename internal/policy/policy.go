@@ -119,6 +119,8 @@ type Request struct {
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool
+	// Behind are those who caused what the agent does, beside Principal: with Needs.Separate, their approvals don't count.
+	Behind []stead.Principal
 	// Carried: whoever asks puts the record of what was decided into the transaction of what follows from it, so that it needs none
 	// of its own. What is refused to a principal that acts itself has nothing that follows.
 	Carried bool

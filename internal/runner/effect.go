@@ -26,7 +26,7 @@ func (a *actor) gateOrHold(p *plan, what session.EffectHeld) (d policy.Decision,
 		d.Reason += "; nobody answered in time, and it is done then"
 	case covered && w.Lapsed: // policies changed their mind meanwhile
 		d.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s was not done: it needed approval, and nobody gave it in time", what.Effect)
-	case covered && n.Missing(w.Approved, a.state.Created.Principal) == 0:
+	case covered && a.state.EffectLacks(w, n) == 0:
 		d.Allow, d.Needs, err = true, nil, nil
 		d.Approval = w.RequestID(a.key.Session)
 	default:

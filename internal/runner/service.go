@@ -219,6 +219,7 @@ func pageLimit(q session.PageQuery) int {
 
 // Update implements session.Service.
 func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.SessionID, u session.Updated) (session.Session, error) {
+	u.By = p
 	return r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
 		if u.Model != nil {
 			if _, _, err := r.cfg.Models.Resolve(*u.Model, callerOf(p, v.Created.Agent.Limited())); err != nil {

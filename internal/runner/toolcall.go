@@ -29,7 +29,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		decision.Reason += "; nobody answered in time, and it is made then"
 	} else if n != nil && call.Lapsed { // policies changed their mind meanwhile
 		decision.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s", session.ToldExpired)
-	} else if n != nil && n.Missing(call.Approved, a.state.Created.Principal) > 0 {
+	} else if n != nil && a.state.Lacks(call, n) > 0 {
 		a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
 		return a.record(p, session.KindToolHeld, session.ToolHeld{CallID: call.CallID, Decision: decision})
 	} else if n != nil {

@@ -53,7 +53,7 @@ func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID
 			return session.Session{}, err
 		}
 	}
-	origin := session.Origin{Session: id, Seq: stead.Seq(len(events)), How: session.OriginFork}
+	origin := session.Origin{Session: id, Seq: stead.Seq(len(events)), How: session.OriginFork, By: p}
 	target := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	copied, err := session.Fork(source, events, req.Item, r.now(), origin, req.Metadata)
 	if err != nil {
@@ -232,7 +232,7 @@ func (r *Runner) Import(ctx context.Context, p stead.Principal, in io.Reader) (s
 	})
 	if err == nil {
 		source := stead.SessionKey{Project: header.Project, Session: header.Session}
-		origin := session.Origin{Session: header.Session, Seq: stead.Seq(len(events)), How: session.OriginImport}
+		origin := session.Origin{Session: header.Session, Seq: stead.Seq(len(events)), How: session.OriginImport, By: p}
 		events, err = session.Fork(source, events, "", r.now(), origin, nil)
 	}
 	var drafts [][]byte

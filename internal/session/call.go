@@ -52,6 +52,9 @@ type Call struct {
 	// Decided is what policies said last, and Approved who approved the call.
 	Decided  *policy.Decision  `json:"decided,omitempty"`
 	Approved []stead.Principal `json:"approved,omitempty"`
+	// EditedBy are those who changed its arguments, and Wrote counts who of View.Wrote stands behind it, since it was asked about.
+	EditedBy []stead.Principal `json:"edited_by,omitempty"`
+	Wrote    int               `json:"wrote,omitempty"`
 	// Delegated is who the next approval was handed to; nil: nobody by name.
 	Delegated *Delegation `json:"delegated,omitempty"`
 	// Moved: since it was approved and begun, its server is another one.
@@ -201,6 +204,7 @@ func (v *View) toolResult(e stead.Event, p ToolResult) {
 	}
 	v.LastActive = e.At
 	v.heard(SourceFunction)
+	v.wrote(p.By)
 	if p.Success {
 		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
 		return
@@ -254,6 +258,7 @@ func (v *View) outcome(e stead.Event, p OutcomeResult) {
 			p.Output = stead.TextContent(stead.ContentInputText, toldHappened)
 		}
 		v.heard(c.source())
+		v.wrote(p.By)
 		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
 	case DecisionNotHappened:
 		v.Turn.again(e, c, 0)

@@ -43,5 +43,5 @@ func (v *View) MayDelegate(c *Call, by stead.Principal, to Delegate) error {
 
 // asked is the question about a call that policies hold.
 func (v *View) asked(c *Call) policy.Asked {
-	return policy.Asked{Needs: c.Held(), For: v.Created.Principal, ForWhom: "whom the session belongs to", Given: c.Approved, Delegated: c.Delegated}
+	return policy.Asked{Needs: c.Held(), Behind: v.behind(c.Wrote, c.EditedBy...), Who: toldBehind, Given: c.Approved, Delegated: c.Delegated}
 }

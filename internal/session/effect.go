@@ -77,6 +77,7 @@ type EffectWait struct {
 	Until     int64             `json:"until,omitempty"` // Unix milliseconds; 0: for ever
 	Turn      stead.Seq         `json:"turn,omitempty"`  // that waits; 0: none
 	Approved  []stead.Principal `json:"approved,omitempty"`
+	Wrote     int               `json:"wrote,omitempty"` // as Call.Wrote
 	Delegated *Delegation       `json:"delegated,omitempty"`
 	Passed    bool              `json:"passed,omitempty"` // it was approved, or Lapsed: policies are asked again
 	Lapsed    bool              `json:"lapsed,omitempty"` // nobody answered in time, and it is done then
@@ -131,7 +132,7 @@ func (v *View) effectHeld(e stead.Event, p EffectHeld) {
 	if p.Decision.Needs == nil {
 		return
 	}
-	w := &EffectWait{EffectHeld: p, Asked: e.Seq, Since: e.At}
+	w := &EffectWait{EffectHeld: p, Asked: e.Seq, Since: e.At, Wrote: len(v.Wrote)}
 	if ms := p.Decision.Needs.ExpiresMS; ms > 0 {
 		w.Until = e.At + ms
 	}
@@ -166,7 +167,7 @@ func (v *View) effectDecided(e stead.Event, p EffectResult) {
 	switch p.Decision {
 	case DecisionApprove:
 		w.Approved, w.Delegated = append(slices.Clip(w.Approved), p.By), nil
-		if w.Decision.Needs.Missing(w.Approved, v.Created.Principal) == 0 {
+		if v.EffectLacks(w, w.Decision.Needs) == 0 {
 			w.Passed, w.Until = true, 0
 		}
 	case DecisionDelegate:
@@ -340,5 +341,5 @@ func (v *View) effectActions() []RequiredAction {
 
 // EffectAsked is the question about an effect as the rules of answering have it.
 func (v *View) EffectAsked(w *EffectWait) policy.Asked {
-	return policy.Asked{Needs: w.Decision.Needs, For: v.Created.Principal, ForWhom: "whom the session belongs to", Given: w.Approved, Delegated: w.Delegated}
+	return policy.Asked{Needs: w.Decision.Needs, Behind: v.behind(w.Wrote), Who: toldBehind, Given: w.Approved, Delegated: w.Delegated}
 }

@@ -137,7 +137,7 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	}
 	switch e.Kind {
 	case KindInputFile:
-		return true, fold(e, v.Environment.uploaded)
+		return true, fold(e, v.uploaded)
 	case KindInputConnection:
 		return true, fold(e, v.connection)
 	case KindInputArtifact:
@@ -172,6 +172,7 @@ func (v *View) environmentCreated(e stead.Event, p EnvironmentCreated) {
 	v.Environment = newEnvironment(&p.Setup)
 	v.Created.Environment, v.Created.VaultIDs, v.Created.Principal = p.Object, p.VaultIDs, p.Principal
 	v.CreatedAt, v.LastActive = e.At, e.At
+	v.wrote(p.Principal)
 }
 
 // connection: a self-hosted environment comes and goes with its executor.

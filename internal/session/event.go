@@ -112,6 +112,7 @@ type Origin struct {
 	Session stead.SessionID `json:"session"`
 	Seq     stead.Seq       `json:"seq"`              // last event copied
 	How     string          `json:"how"`              // OriginFork or OriginImport
+	By      stead.Principal `json:"by,omitzero"`      // who made the copy; zero: it was made before copies said so
 	Events  stead.Seq       `json:"events,omitempty"` // how many events the copy begins with; 0: it was made before copies counted them
 }
 
@@ -132,7 +133,8 @@ type Updated struct {
 	CacheTTL        *string            `json:"cache_ttl,omitempty"`         // "" removes it
 	Review          *string            `json:"review,omitempty"`
 	// Apart is the agent's id from then on: who gave it other tools may not change the saved agent. "": it stays.
-	Apart stead.AgentID `json:"apart,omitempty"`
+	Apart stead.AgentID   `json:"apart,omitempty"`
+	By    stead.Principal `json:"by,omitzero"` // zero: it was changed before changes said so
 }
 
 // Nullable is a string that may be set to null: for Effort, the model's default.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 	c := &v.Created
 	req := policy.Request{
 		Principal: c.Principal, Session: v.Key, Agent: c.Agent.ID, Base: c.Agent.Base, Effect: effect, Resource: resource,
-		Acting: true, Labels: v.Labels(), Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
+		Acting: true, Behind: v.Wrote, Labels: v.Labels(), Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
 	}
 	if c.SpendLimitCents != nil {
 		req.Spend.Limit = *c.SpendLimitCents * MicroCentsPerCent
@@ -63,6 +64,7 @@ func (v *View) toolHeld(e stead.Event, p ToolHeld) {
 		return
 	}
 	c.ask(e)
+	c.Wrote = len(v.Wrote)
 	c.State, c.Decided, c.Until = CallApproval, &p.Decision, 0
 	if ms := p.Decision.Needs.ExpiresMS; ms > 0 {
 		c.Until = e.At + ms
@@ -72,7 +74,7 @@ func (v *View) toolHeld(e stead.Event, p ToolHeld) {
 // approved takes an approval in. What policies hold may need more of them.
 func (v *View) approved(c *Call, by stead.Principal) {
 	c.Approved, c.Delegated = append(c.Approved, by), nil
-	if n := c.Held(); n == nil || n.Missing(c.Approved, v.Created.Principal) == 0 {
+	if n := c.Held(); n == nil || v.Lacks(c, n) == 0 {
 		c.State, c.Until = CallReady, 0
 	}
 }
@@ -85,7 +87,7 @@ func (v *View) approvalEdit(e stead.Event, p ApprovalEdit) {
 	}
 	v.LastActive = e.At
 	c.ask(e)
-	c.Edited, c.Approved = p.Arguments, nil
+	c.Edited, c.Approved, c.EditedBy = p.Arguments, nil, append(slices.Clip(c.EditedBy), p.By)
 	if p.Ask != nil {
 		c.Tool.Ask = p.Ask
 	}
@@ -159,9 +161,9 @@ func whyHeld(a policy.Asked, said string, until int64, done string) string {
 	count := max(1, n.Count)
 	text += fmt.Sprintf("It takes %d approval(s) by %s", count, n.Who())
 	if n.Separate {
-		text += ", not by whom the session belongs to"
+		text += ", not by " + toldBehind
 	}
-	if given := count - n.Missing(a.Given, a.For); given > 0 {
+	if given := count - n.Missing(a.Given, a.Behind...); given > 0 {
 		text += fmt.Sprintf("; %d given", given)
 	}
 	if a.Delegated != nil {

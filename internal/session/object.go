@@ -54,13 +54,13 @@ func (v *View) Session() Session {
 	return s
 }
 
-// shown is the origin as the wire has it: how much of it was copied is the meter's business.
+// shown is the origin as the wire has it: how much of it was copied is the meter's business, and by whom the journal's.
 func (o *Origin) shown() *Origin {
 	if o == nil {
 		return nil
 	}
 	out := *o
-	out.Events = 0
+	out.Events, out.By = 0, stead.Principal{}
 	return &out
 }
 

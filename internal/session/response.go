@@ -129,6 +129,7 @@ func (v *View) respond(e stead.Event, p Message) {
 func (v *View) itemsAdded(e stead.Event, p ItemsInput) {
 	v.LastActive = e.At
 	v.say(p.Labels)
+	v.wrote(p.By)
 	v.answered(p.Items)
 	v.given(p.Items)
 	v.learnsItems(e.Seq)

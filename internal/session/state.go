@@ -41,7 +41,7 @@ func (s *State) Apply(e stead.Event) error {
 
 // snapshotFormat changes whenever the shape or the meaning of State does: older snapshots are then
 // ignored, and the journal is folded again.
-const snapshotFormat = 9
+const snapshotFormat = 10
 
 type snapshot struct {
 	Format int    `json:"format"`

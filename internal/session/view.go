@@ -40,6 +40,8 @@ type View struct {
 	// Labelled is what the texts of the session are labelled with, and Said that there are some; see Labels.
 	Labelled stead.Labels `json:"labelled,omitempty"`
 	Said     bool         `json:"said,omitempty"`
+	// Wrote are those who told the agent something, made the session or gave it tools or files: see behind.
+	Wrote []stead.Principal `json:"wrote,omitempty"`
 	// Deleted are the responses that are not to be shown any more: what made their turns.
 	Deleted []stead.Seq `json:"deleted,omitempty"`
 	// GoneItems are the items that are not to be shown any more.
@@ -255,6 +257,10 @@ func (v *View) created(e stead.Event, p Created) {
 	v.Created = p
 	v.CreatedAt, v.LastActive = e.At, e.At
 	v.Labelled = p.Labels
+	v.wrote(p.Principal)
+	if p.Origin != nil {
+		v.wrote(p.Origin.By)
+	}
 	if p.Setup != nil { // else an environment that was made before it is attached now, or there is none
 		v.Environment = newEnvironment(p.Setup)
 	}
@@ -272,6 +278,7 @@ func (v *View) updated(e stead.Event, p Updated) {
 		}
 	}
 	if p.Model != nil {
+		v.wrote(p.By)
 		c.Agent.Spec.Model = *p.Model
 	}
 	if p.Effort != nil {
@@ -282,6 +289,7 @@ func (v *View) updated(e stead.Event, p Updated) {
 	}
 	if p.Tools != nil {
 		v.redefine(e, *p.Tools)
+		v.wrote(p.By)
 	}
 	if p.Apart != "" {
 		c.Agent = c.Agent.Apart(p.Apart)
@@ -306,6 +314,7 @@ func (v *View) message(e stead.Event, p Message) {
 	}
 	v.LastActive = e.At
 	v.say(p.Labels)
+	v.wrote(p.By)
 	if v.Turn == nil {
 		v.Turn = &TurnView{Seq: e.Seq, CreatedAt: e.At}
 		v.CompactFailures = 0

@@ -1,0 +1,51 @@
+package session
+
+import (
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// What an agent does follows from what it was told, by whomever: all that was said stays in its context, or in a summary of that. So
+// those who told it something, gave it tools or files, or made the session stand behind each later call of it, and where an approval
+// must be given by others (policy.Needs.Separate), theirs does not count. Whoever denies a call with a reason has told it nothing to do,
+// as whoever sends a paper back for correction did not write it.
+
+// maxWrote bounds how many are told apart; beyond, anybody stands for all of them.
+const maxWrote = 1000
+
+// toldBehind says to people who they are.
+const toldBehind = "whom the session belongs to, who told its agent something, gave it tools or files, or changed the call"
+
+// wrote notes who told the agent something.
+func (v *View) wrote(by stead.Principal) {
+	by.Session, by.Scope = "", "" // they are in no journal
+	if by.ID == "" || len(v.Wrote) > maxWrote || slices.Contains(v.Wrote, by) {
+		return
+	}
+	if len(v.Wrote) == maxWrote {
+		by = policy.Anybody()
+	}
+	v.Wrote = append(slices.Clip(v.Wrote), by)
+}
+
+func (v *View) uploaded(e stead.Event, p FileInput) {
+	v.wrote(p.By)
+	v.Environment.uploaded(e, p)
+}
+
+// behind are those who stand behind something: who had told the agent something when it was asked about, and others, who changed it.
+func (v *View) behind(wrote int, others ...stead.Principal) []stead.Principal {
+	return append(append([]stead.Principal{v.Created.Principal}, v.Wrote[:min(wrote, len(v.Wrote))]...), others...)
+}
+
+// Lacks is how many approvals a call lacks yet that policies hold.
+func (v *View) Lacks(c *Call, n *policy.Needs) int {
+	return n.Missing(c.Approved, v.behind(c.Wrote, c.EditedBy...)...)
+}
+
+// EffectLacks is Lacks for another effect.
+func (v *View) EffectLacks(w *EffectWait, n *policy.Needs) int {
+	return n.Missing(w.Approved, v.behind(w.Wrote)...)
+}
