@@ -81,6 +81,9 @@ bench: ## measure beside the raw disk and DBOS
 bench-memory: ## measure what memory finds, on the conversations in LOCOMO; with EMBEDDINGS (sim, or a base URL and EMBEDDINGS_MODEL) by vectors too
 	@$(GO) run ./proof/recall -locomo $(LOCOMO) -embeddings "$(EMBEDDINGS)" -model "$(EMBEDDINGS_MODEL)" -dimensions "$(or $(DIMENSIONS),$(if $(filter sim,$(EMBEDDINGS)),1024,0))"
 
+encoder: ## serve a small embedding model on this machine, without a key, for bench-memory and bench-search (needs Node)
+	cd proof/recall/encoder && npm ci --silent && npm start
+
 bench-search: ## measure how fast memory is written and searched, on both databases: ENTRIES (10000 100000), SCOPES (1 1000); with EMBEDDINGS by vectors too
 	@for n in $(or $(ENTRIES),10000 100000); do for s in $(or $(SCOPES),1 1000); do for d in sqlite postgres; do \
 		$(GO) run ./proof/recall -entries $$n -scopes $$s -database $$d -embeddings "$(EMBEDDINGS)" -model "$(EMBEDDINGS_MODEL)" -dimensions "$(or $(DIMENSIONS),0)"; done; done; done
@@ -116,4 +119,4 @@ node:
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build gvisor test check deps static race nested node seeds sim chaos bench bench-memory bench-search bench-policy bench-guardrails bench-audit fuzz e2e-go e2e-node clean
+.PHONY: help build gvisor test check deps static race nested node seeds sim chaos bench bench-memory encoder bench-search bench-policy bench-guardrails bench-audit fuzz e2e-go e2e-node clean
