@@ -244,7 +244,9 @@ func (n *node) open(ctx context.Context) error {
 	metered := n.openMetering(store, authorizer, func(ctx context.Context, project stead.ProjectID, id string) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
-	services := n.openConfigured(store, store, keys, authorizer, guard, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
+	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log, Guard: guard})
+	n.onStop(tools.Close)
+	services := n.openConfigured(store, store, keys, authorizer, guard, tools, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
 	n.vaults.Store(services.vaults)
 	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
 	consents := n.openConsents(store, keys, authorizer, guard, services, func() *runner.Runner { return run })
@@ -252,8 +254,6 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log, Guard: guard})
-	n.onStop(tools.Close)
 	var meaning *layer.Layer
 	meanings := semanticUploads(cfg, store, authorizer, func(project stead.ProjectID, name string) bool { return meaning.Taken(project, name) })
 	meaning, closeMeaning, err := openSemantic(cfg, authorizer, meanings)

@@ -9,26 +9,38 @@ import (
 	"github.com/stead-dev/stead/internal/source"
 	"github.com/stead-dev/stead/internal/source/directory"
 	"github.com/stead-dev/stead/internal/source/git"
+	"github.com/stead-dev/stead/internal/source/mcp"
+	"github.com/stead-dev/stead/internal/tool"
 )
 
 // repositoriesDir holds, in the data directory, shallow copies of repositories that sources read. It may be deleted.
 const repositoriesDir = "repositories"
 
 // sourceReaders read what the configuration allows sources to read.
-func sourceReaders(c config.Sources, data string) map[string]source.Reader {
+func sourceReaders(c config.Sources, data string, resources tool.Resources) map[string]source.Reader {
 	roots := make([]directory.Root, len(c.Directories))
 	for i, d := range c.Directories {
-		roots[i] = directory.Root{Name: d.Name, Path: d.Path}
-		for _, p := range d.Projects {
-			roots[i].Projects = append(roots[i].Projects, stead.ProjectID(p))
-		}
+		roots[i] = directory.Root{Name: d.Name, Path: d.Path, Projects: projectIDs(d.Projects)}
 	}
 	repositories := make([]git.Repository, len(c.Repositories))
 	for i, r := range c.Repositories {
-		repositories[i] = git.Repository{Name: r.Name, Path: r.Path, URL: r.URL, Token: r.Token}
-		for _, p := range r.Projects {
-			repositories[i].Projects = append(repositories[i].Projects, stead.ProjectID(p))
-		}
+		repositories[i] = git.Repository{Name: r.Name, Path: r.Path, URL: r.URL, Token: r.Token, Projects: projectIDs(r.Projects)}
 	}
-	return map[string]source.Reader{source.Directory: directory.New(roots, time.Now), source.Git: git.New(repositories, filepath.Join(data, repositoriesDir))}
+	servers := make([]mcp.Server, len(c.Servers))
+	for i, s := range c.Servers {
+		servers[i] = mcp.Server{Label: s.Label, Projects: projectIDs(s.Projects)}
+	}
+	return map[string]source.Reader{
+		source.Directory: directory.New(roots, time.Now),
+		source.Git:       git.New(repositories, filepath.Join(data, repositoriesDir)),
+		source.MCP:       mcp.New(servers, resources, time.Now),
+	}
+}
+
+func projectIDs(names []string) []stead.ProjectID {
+	var out []stead.ProjectID
+	for _, p := range names {
+		out = append(out, stead.ProjectID(p))
+	}
+	return out
 }

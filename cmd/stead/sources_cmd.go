@@ -21,11 +21,11 @@ const maxPassageLine = 100
 const syncPoll = 200 * time.Millisecond
 
 func (a *app) sourcesCmd() *cobra.Command {
-	return group("sources", "Keep vector stores up to date with directories and Git repositories", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
+	return group("sources", "Keep vector stores up to date with directories, Git repositories and MCP servers", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
 }
 
 func (a *app) sourcesCreate() *cobra.Command {
-	var store, name, directory, repository, branch, path, access string
+	var store, name, directory, repository, server, branch, path, access string
 	var include, exclude []string
 	var every time.Duration
 	c := &cobra.Command{
@@ -38,6 +38,10 @@ func (a *app) sourcesCreate() *cobra.Command {
 			}
 			if repository != "" {
 				body["type"], body["repository"], body["branch"] = "git", repository, branch
+				delete(body, "directory")
+			}
+			if server != "" {
+				body["type"], body["server"] = "mcp", server
 				delete(body, "directory")
 			}
 			if access != "" {
@@ -55,7 +59,7 @@ func (a *app) sourcesCreate() *cobra.Command {
 				return err
 			}
 			if store == "" {
-				if store, err = c.CreateVectorStore(cmd.Context(), cmp.Or(name, directory, repository)); err != nil {
+				if store, err = c.CreateVectorStore(cmd.Context(), cmp.Or(name, directory, repository, server)); err != nil {
 					return err
 				}
 			}
@@ -71,14 +75,15 @@ func (a *app) sourcesCreate() *cobra.Command {
 	f.StringVar(&name, "name", "", "what people call it")
 	f.StringVar(&directory, "directory", "", "a name of sources.directories in the server's configuration")
 	f.StringVar(&repository, "repository", "", "or one of its sources.repositories")
+	f.StringVar(&server, "mcp", "", "or a label of its sources.servers: the resources of an MCP server")
 	f.StringVar(&branch, "branch", "", "of the repository; else its own")
 	f.StringVar(&path, "path", "", "the part of it that is read")
 	f.StringArrayVar(&include, "include", nil, "pattern of paths that are read (else all); may be repeated")
 	f.StringArrayVar(&exclude, "exclude", nil, "pattern of paths that are not; may be repeated")
 	f.DurationVar(&every, "every", 0, "time between two synchronisations, 1m at least; without it, only when asked for")
 	f.StringVar(&access, "access", "", "file with the rules of access, a JSON list")
-	c.MarkFlagsOneRequired("directory", "repository")
-	c.MarkFlagsMutuallyExclusive("directory", "repository")
+	c.MarkFlagsOneRequired("directory", "repository", "mcp")
+	c.MarkFlagsMutuallyExclusive("directory", "repository", "mcp")
 	return c
 }
 
@@ -87,7 +92,7 @@ func sourceHeader() []string {
 }
 
 func sourceRow(s client.Source) []string {
-	of := s.Type + ":" + strings.TrimSuffix(s.Directory+s.Repo+"/"+s.Path, "/")
+	of := s.Type + ":" + strings.TrimSuffix(s.Directory+s.Repo+s.Server+"/"+s.Path, "/")
 	if s.Branch != "" {
 		of += "@" + s.Branch
 	}

@@ -16,6 +16,7 @@ type Source struct {
 	Directory string `json:"directory"`
 	Repo      string `json:"repository"`
 	Branch    string `json:"branch"`
+	Server    string `json:"server"`
 	Path      string `json:"path"`
 	Interval  int64  `json:"interval_seconds"`
 	Status    string `json:"status"`

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -15,6 +16,13 @@ const MaxSourceDirectories = 256
 type Sources struct {
 	Directories  []SourceDirectory  `yaml:"directories"`
 	Repositories []SourceRepository `yaml:"repositories"`
+	Servers      []SourceServer     `yaml:"servers"`
+}
+
+// SourceServer is a tool server of mcp_servers whose resources sources may name.
+type SourceServer struct {
+	Label    string   `yaml:"label"`
+	Projects []string `yaml:"projects"` // none: all
 }
 
 // SourceRepository is a Git repository that sources may name: a directory that every node has under the same path, or an https URL.
@@ -58,7 +66,28 @@ func (c *Config) checkSources() error {
 		}
 		seen[d.Name] = true
 	}
-	return c.checkRepositories()
+	if err := c.checkRepositories(); err != nil {
+		return err
+	}
+	return c.checkSourceServers()
+}
+
+func (c *Config) checkSourceServers() error {
+	seen := map[string]bool{}
+	for i, s := range c.Sources.Servers {
+		at := fmt.Sprintf("sources.servers[%d]", i)
+		known := slices.IndexFunc(c.Servers, func(o Server) bool { return o.Label == s.Label })
+		switch {
+		case known < 0:
+			return invalid(at+".label", "Name one of mcp_servers.", "%s.label %.80q is no tool server", at, s.Label)
+		case seen[s.Label]:
+			return invalid(at+".label", "Name each server once.", "%s.label %q is there twice", at, s.Label)
+		case c.Servers[known].Auth != "":
+			return invalid(at+".label", "Sources are read for nobody: name a server without auth, or with headers.", "%s.label %q is a server that is told who asks", at, s.Label)
+		}
+		seen[s.Label] = true
+	}
+	return nil
 }
 
 func (c *Config) checkRepositories() error {

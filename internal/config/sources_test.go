@@ -19,13 +19,13 @@ func TestSourcesAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	load := func(text string) error {
-		c := &Config{Listen: DefaultListen, Data: data, Auth: Auth{Mode: AuthNone}}
+		c := &Config{Listen: DefaultListen, Data: data, Auth: Auth{Mode: AuthNone}, Servers: []Server{{Label: "crm"}, {Label: "asks", Auth: "workload"}}}
 		if err := c.parse([]byte("sources: "+strings.ReplaceAll(text, "DIR", dir)), func(string) (string, bool) { return "", false }); err != nil {
 			return err
 		}
 		return c.checkSources()
 	}
-	if err := load(`{directories: [{name: handbook, path: DIR/docs, projects: [a]}], repositories: [{name: code, path: DIR/code.git}, {name: shop, url: "https://git.example.com/shop.git", token: t}]}`); err != nil {
+	if err := load(`{directories: [{name: handbook, path: DIR/docs, projects: [a]}], repositories: [{name: code, path: DIR/code.git}, {name: shop, url: "https://git.example.com/shop.git", token: t}], servers: [{label: crm, projects: [a]}]}`); err != nil {
 		t.Error(err)
 	}
 	for text, param := range map[string]string{
@@ -42,6 +42,9 @@ func TestSourcesAreChecked(t *testing.T) {
 		`{repositories: [{name: a, url: "https://me:secret@example.com/x"}]}`:   "sources.repositories[0].url",
 		`{repositories: [{name: a, path: /x, token: t}]}`:                       "sources.repositories[0].path",
 		`{repositories: [{name: a, path: /x}, {name: a, path: /y}]}`:            "sources.repositories[1].name",
+		`{servers: [{label: nobody}]}`:                                          "sources.servers[0].label",
+		`{servers: [{label: crm}, {label: crm}]}`:                               "sources.servers[1].label",
+		`{servers: [{label: asks}]}`:                                            "sources.servers[0].label",
 	} {
 		err := load(text)
 		if e, ok := err.(*stead.Error); !ok || e.Param != param || strings.Contains(err.Error(), "secret") {

@@ -1,4 +1,4 @@
-// Package source keeps vector stores up to date with what lies elsewhere: directories, repositories, web pages.
+// Package source keeps vector stores up to date with what lies elsewhere: directories, repositories, web pages, resources of MCP servers.
 //
 // Shape: a source belongs to a vector store; what a Reader finds there becomes documents of that store.
 //
@@ -69,6 +69,7 @@ const (
 	Directory = "directory"
 	Git       = "git"
 	Web       = "web"
+	MCP       = "mcp"
 )
 
 // Spec says what a source is.
@@ -78,6 +79,7 @@ type Spec struct {
 	Directory  string         `json:"directory,omitempty"`  // of type directory: a name of the configuration
 	Repository string         `json:"repository,omitempty"` // of type git: a name of the configuration
 	Branch     string         `json:"branch,omitempty"`     // of type git; "": the repository's own
+	Server     string         `json:"server,omitempty"`     // of type mcp: the label of a tool server of the configuration
 	URLs       []string       `json:"urls,omitempty"`       // of type web
 	Sitemap    string         `json:"sitemap,omitempty"`    // of type web: its URL
 	Path       string         `json:"path,omitempty"`       // of types directory and git: the part that is read; "": all of it

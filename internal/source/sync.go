@@ -267,7 +267,7 @@ func meant(known bool) meaning {
 // origin is what a document's path says of it.
 func (p *pass) origin(d Document) vectorstore.Origin {
 	o := vectorstore.Origin{Source: p.source, Kind: p.spec.Type, Path: d.Path, URI: d.URI, Run: p.run}
-	if p.spec.Type == Web {
+	if slices.Contains(strangers(), p.spec.Type) {
 		o.Labels = []string{LabelUntrusted}
 	}
 	parts := strings.Split(d.Path, "/")
@@ -329,6 +329,14 @@ func (p *pass) unchanged(ctx context.Context, d Document, have vectorstore.File,
 
 // LabelUntrusted says that strangers may have written a document.
 const LabelUntrusted = "untrusted"
+
+// strangers are the types of sources whose documents others write than those whose machine it is.
+func strangers() []string {
+	return []string{
+		Web,
+		MCP,
+	}
+}
 
 // put writes a version, with others.
 func (p *pass) put(ctx context.Context, put vectorstore.Put, means meaning) error {
