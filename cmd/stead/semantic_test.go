@@ -47,7 +47,9 @@ actions:
     arguments: {properties: {order: {type: string, maxLength: 3}}, required: [order]}
     with: {cents: 500}
     approval: true
-    preconditions: [The order was delivered.]
+    entity: order
+    key: {id: order}
+    preconditions: [{says: The order was delivered., where: [{attribute: status, value: delivered}]}]
 `
 
 // bookshop is a configuration with a semantic model over a database of one kind, filled with the orders of ada and bob.
@@ -73,6 +75,23 @@ func bookshop(t *testing.T, driver, tools string) string {
 	// The dollar of ${…} would be read from the environment.
 	return "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n" +
 		fmt.Sprintf("mcp_servers: [{label: shop, url: %q}]\nsemantic:\n  databases: [{name: books, driver: %s, dsn: %q}]\n  models: [{file: %q, projects: [one]}]\n", tools, driver, dsn, file)
+}
+
+// shelved is the database of a bookshop.
+func shelved(t *testing.T, config string) *sql.DB {
+	t.Helper()
+	_, rest, _ := strings.Cut(config, "databases: [{name: books, driver: ")
+	driver, rest, _ := strings.Cut(rest, ", dsn: \"")
+	dsn, _, _ := strings.Cut(rest, "\"")
+	if driver == "postgres" {
+		driver = "pgx"
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
 // keyOf makes a key of a user.
@@ -161,16 +180,41 @@ func TestAgentsAskInTermsOfTheBusiness(t *testing.T) {
 				}
 				has(t, "an edit to "+arguments, 200, string(body), `"param":"events[0].response.arguments"`, want)
 			}
-			answer = edit(`{"order":"1"}`)
+			answer = edit(`{"order":"2"}`)
 			if code, body := h.call(boss, "POST", "/v1/agents/sessions/"+id+"/events", answer); code != http.StatusAccepted && code != http.StatusOK {
 				t.Fatalf("approved: %d %s", code, body)
 			}
-			done := comes(t, "refunded 5.00 USD for order 1", func() string {
+			done := comes(t, "refunded 5.00 USD for order 2", func() string {
 				_, items := h.call(ada, "GET", "/v1/agents/sessions/"+id+"/items?limit=100&order=asc", "")
 				return string(items)
 			})
 			if strings.Count(done, `"type":"mcp_call"`) != 1 {
 				t.Errorf("the call is there more than once:\n%s", done)
+			}
+
+			// What does not hold is not asked about; what no longer holds when it is approved is not done, and neither is what it is changed into.
+			_, got = h.says(ada, semanticTools, `Call act with {"action":"refund","arguments":{"order":"1"}}`, `"status":"idle"`)
+			has(t, "what was never delivered", 200, unquoted(got), `"The order was delivered." does not hold (status is "open")`)
+			_, got = h.says(ada, semanticTools, `Call act with {"action":"refund","arguments":{"order":"3"}}`, `"status":"idle"`)
+			has(t, "somebody else's order", 200, unquoted(got), `there is no order with id 3, or none that whoever it is for may see`)
+			for to, want := range map[string]string{``: `does not hold (status is "open")`, `,"arguments":{"order":"1","cents":500}`: `of the order with id 1`} {
+				if _, err := shelved(t, config).Exec("UPDATE orders SET status = 'delivered' WHERE id = '2'"); err != nil {
+					t.Fatal(err)
+				}
+				id, got := h.says(ada, semanticTools, `Call act with {"action":"refund","arguments":{"order":"2"}}`, `"requires_action"`)
+				_, request, _ := strings.Cut(got, `"request_id":"`)
+				request, _, _ = strings.Cut(request, `"`)
+				if _, err := shelved(t, config).Exec("UPDATE orders SET status = 'open' WHERE id = '2'"); err != nil {
+					t.Fatal(err)
+				}
+				h.call(boss, "POST", "/v1/agents/sessions/"+id+"/events", `{"events":[{"type":"agent.session.input.mcp_approval_request_result","request_id":"`+request+`","response":{"decision":"approve"`+to+`}}]}`)
+				refused := comes(t, `"status":"failed"`, func() string {
+					_, items := h.call(ada, "GET", "/v1/agents/sessions/"+id+"/items?limit=100&order=asc", "")
+					return string(items)
+				})
+				if has(t, "what holds no more", 200, unquoted(refused), `The call was not made. The action pay_back is not taken`, want); strings.Contains(refused, "refunded") {
+					t.Errorf("it was paid back:\n%s", refused)
+				}
 			}
 
 			// Another project has no such model, and its agents no tools of it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -86,6 +87,36 @@ func (r *Runner) binder(ctx context.Context, key stead.SessionKey, h holder, too
 		}
 	}
 	return nil, nil
+}
+
+// unready says why the call of an action may not be made.
+func (r *Runner) unready(ctx context.Context, key stead.SessionKey, h holder, tools []agent.Tool, asked json.RawMessage, call tool.Call) error {
+	b, err := r.binder(ctx, key, h, tools)
+	switch {
+	case stead.KindOf(err) == stead.KindInvalid: // a model that the agent names is gone, or can't be used
+		return stead.Wrap(stead.KindConflict, err, "The action can't be taken: %s", clientMessage(err))
+	case err != nil:
+		return stead.Wrap(stead.KindUnavailable, err, "whether the action's preconditions hold can't be said")
+	case b == nil:
+		return stead.Errorf(stead.KindConflict, "The agent takes no actions of semantic models any more.")
+	}
+	return b.Ready(ctx, asked, call)
+}
+
+// readyTimeout is how long looking at preconditions may hold up a reply that is not in the journal yet.
+const readyTimeout = 5 * time.Second
+
+// readyFor rejects the call of an action whose preconditions do not hold already: nobody is asked to approve what would be refused. They
+// are looked at again before the call is made; where nobody can say, that decides.
+func (r *Runner) readyFor(ctx context.Context, key stead.SessionKey, h holder, tools []agent.Tool, asked json.RawMessage, call tool.Call) string {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	err := r.unready(ctx, key, h, tools, asked, call)
+	switch stead.KindOf(err) {
+	case "", stead.KindUnavailable, stead.KindInternal:
+		return ""
+	}
+	return "The call was not made. " + clientMessage(err)
 }
 
 // withheld says why a server's tools are not offered, though it may have some; nil: they are.

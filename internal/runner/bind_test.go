@@ -24,6 +24,8 @@ func (b binder) Bound() ([]tool.Target, error) {
 
 func (b binder) Bind(json.RawMessage) (tool.Bound, error) { return tool.Bound{}, nil }
 
+func (b binder) Ready(context.Context, json.RawMessage, tool.Call) error { return nil }
+
 func (b binder) Rebind(_, arguments json.RawMessage) (json.RawMessage, error) { return arguments, nil }
 
 // TestWhatActionsStandForIsNotOfferedByItself: not where the agent may take no action, and not where nobody can say what actions

@@ -12,6 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
 )
 
 // maxArgumentsBytes is the largest arguments of one call: they stand in the journal themselves.
@@ -68,6 +69,11 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 			var v guardrail.Verdict
 			item.Arguments, item.Tool, v = c.a.r.guarded(ctx, c.checks, tools, it)
 			verdict = verdict.And(v.In("items", i))
+			if how := item.Tool; how.Arguments != nil && how.Reject == "" {
+				how.Reject = c.a.r.readyFor(ctx, c.a.key, c.holder, c.spec.Tools, item.Arguments, tool.Call{
+					Arguments: how.Arguments, Session: c.a.key, Agent: c.caller.Agent, Principal: c.holder.user, Labels: c.caller.Labels,
+				})
+			}
 			switch {
 			case item.Tool.Server != "":
 				item.Type = stead.ItemMCPCall

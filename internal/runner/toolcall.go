@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -65,6 +66,9 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}
+	if call.Tool.Arguments != nil {
+		run.asked, run.tools = call.Arguments, a.state.Created.Agent.Spec.Tools
+	}
 	if computer {
 		run.mounts = a.mountAsk()
 	}
@@ -107,6 +111,8 @@ type toolCall struct {
 	inside       bool      // it, or its server, does: what that used is journaled with the outcome
 	edited       string    // what the model is told of arguments that whoever approved has changed
 	call         tool.Call
+	asked        json.RawMessage   // of an action: its arguments, as the model asked for it
+	tools        []agent.Tool      // with asked: the agent's
 	code         *codeCall         // nil: the model asked for it
 	mounts       *session.MountAsk // memory stores that are files where it runs; nil: none
 	back         *session.Mounted  // what was taken back into them
@@ -136,6 +142,9 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 	}
 	if c.code != nil && c.code.gone() { // since its intent was planned
 		c.returned(ctx, f, begun, tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, session.ToldCodeGone)})
+		return
+	}
+	if !c.ready(ctx, f, begun) {
 		return
 	}
 	limit := c.a.r.cfg.ToolTimeout
@@ -169,6 +178,28 @@ func (c *toolCall) refused(ctx context.Context, f *flight, begun time.Time, err 
 	c.sent = false
 	c.returned(ctx, f, begun, tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, "The call was not made: "+clientMessage(e)+".")})
 	return true
+}
+
+// ready ends a call of an action whose preconditions do not hold, right before it would be made: at each attempt, and whatever was
+// approved since they were looked at first.
+func (c *toolCall) ready(ctx context.Context, f *flight, begun time.Time) bool {
+	if c.asked == nil {
+		return true
+	}
+	err := c.a.r.unready(ctx, c.a.key, c.holder, c.tools, c.asked, c.call)
+	switch stead.KindOf(err) {
+	case "":
+		return true
+	case stead.KindUnavailable, stead.KindInternal:
+		c.lost(ctx, f, err, false)
+		return false
+	}
+	told := "The call was not made. " + clientMessage(err)
+	if c.attempt > 1 {
+		told += " An attempt that was made before may have taken effect."
+	}
+	c.returned(ctx, f, begun, tool.Result{IsError: true, Content: stead.TextContent(stead.ContentInputText, told)})
+	return false
 }
 
 // find looks the tool up; nil when the server is there and the tool is not.

@@ -306,6 +306,9 @@ func (c Condition) words() string {
 	if c.Principal != "" {
 		return text + " the user's " + c.Principal
 	}
+	if c.Argument != "" {
+		return text + " the argument " + c.Argument
+	}
 	var values []string
 	for _, v := range c.Values {
 		switch v := v.(type) {

@@ -342,6 +342,9 @@ func (m *Model) checkActions() error {
 				return m.wrong(at+".with."+w, "it is an argument of the action too: who acts could not change it")
 			}
 		}
+		if err := m.checkPreconditions(at, a); err != nil {
+			return err
+		}
 		var err error
 		if a.schema, err = json.Marshal(a.Arguments); err != nil {
 			return m.wrong(at+".arguments", "they are no JSON Schema: %s", err)

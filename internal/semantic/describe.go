@@ -89,6 +89,7 @@ type AttributeDescribed struct {
 type ActionDescription struct {
 	Arguments     json.RawMessage `json:"arguments"`
 	Preconditions []string        `json:"preconditions,omitempty"`
+	Checked       []string        `json:"checked,omitempty"` // of these, what is looked at before the action is taken
 	Entity        string          `json:"entity,omitempty"`
 	Approval      bool            `json:"needs_approval,omitempty"`
 	Tool          string          `json:"tool"`
@@ -107,7 +108,13 @@ func (m *Model) Describe(word string, who Principal, d func(database string) (Di
 	case "action":
 		a := m.Actions[t.name]
 		out.Owner = cmpOr(a.Owner, m.Owner)
-		out.Action = &ActionDescription{Arguments: a.schema, Preconditions: a.Preconditions, Entity: a.Entity, Approval: a.Approval, Tool: a.Tool}
+		out.Action = &ActionDescription{Arguments: a.schema, Entity: a.Entity, Approval: a.Approval, Tool: a.Tool}
+		for _, p := range a.Preconditions {
+			out.Action.Preconditions = append(out.Action.Preconditions, p.words())
+		}
+		for _, p := range a.checked() {
+			out.Action.Checked = append(out.Action.Checked, p.words())
+		}
 	default:
 		return out, m.describeEntity(out, who, d)
 	}

@@ -49,7 +49,7 @@ func (m *Model) checkRule(at, entity string, r *Rule) error {
 func (m *Model) checkCondition(at, entity string, c *Condition, rule bool) error {
 	e := m.Entities[entity]
 	if c.Through != "" {
-		if !rule || c.Attribute != "" || c.Op != "" || c.Principal != "" || c.Value != nil || c.Values != nil {
+		if !rule || c.Attribute != "" || c.Op != "" || c.Principal != "" || c.Argument != "" || c.Value != nil || c.Values != nil {
 			return m.wrong(at+".through", "it stands alone, in a rule of rows")
 		}
 		s, err := m.follow(entity, c.Through)
@@ -63,6 +63,9 @@ func (m *Model) checkCondition(at, entity string, c *Condition, rule bool) error
 	}
 	if c.Attribute == "" {
 		return m.wrong(at, "a condition names an attribute")
+	}
+	if c.Argument != "" {
+		return m.wrong(at+".argument", "arguments count in preconditions of actions alone")
 	}
 	if err := m.attribute(at+".attribute", e, c.Attribute); err != nil {
 		return err

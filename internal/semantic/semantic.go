@@ -158,6 +158,8 @@ type Condition struct {
 	Values    []any  `yaml:"values"`
 	// Principal is what of whoever asks it is compared with: "id", "role", "kind", "project" or "label.NAME". Of a rule.
 	Principal string `yaml:"principal"`
+	// Argument is an argument of the action that it is compared with. Of a precondition.
+	Argument string `yaml:"argument"`
 	// Through is a relation: whoever asks sees the row at its other end. Of a rule.
 	Through string `yaml:"through"`
 }
@@ -202,16 +204,18 @@ type Metric struct {
 
 // Action is something that can be done: a call of a tool server's tool.
 type Action struct {
-	Description   string         `yaml:"description"`
-	Synonyms      []string       `yaml:"synonyms"`
-	Tool          string         `yaml:"tool"`      // "server/tool"
-	Arguments     map[string]any `yaml:"arguments"` // JSON Schema of an object
-	With          map[string]any `yaml:"with"`      // arguments that are always these
-	Effect        string         `yaml:"effect"`    // pure, idempotent or unknown; "": as the tool says
-	Approval      bool           `yaml:"approval"`  // somebody must approve each call
-	Entity        string         `yaml:"entity"`    // what it is done to
-	Preconditions []string       `yaml:"preconditions"`
-	Owner         string         `yaml:"owner"`
+	Description string         `yaml:"description"`
+	Synonyms    []string       `yaml:"synonyms"`
+	Tool        string         `yaml:"tool"`      // "server/tool"
+	Arguments   map[string]any `yaml:"arguments"` // JSON Schema of an object
+	With        map[string]any `yaml:"with"`      // arguments that are always these
+	Effect      string         `yaml:"effect"`    // pure, idempotent or unknown; "": as the tool says
+	Approval    bool           `yaml:"approval"`  // somebody must approve each call
+	Entity      string         `yaml:"entity"`    // what it is done to
+	// Key says which row that is: attribute of the entity's key → argument. It is needed where preconditions are checked.
+	Key           map[string]string `yaml:"key"`
+	Preconditions []Precondition    `yaml:"preconditions"`
+	Owner         string            `yaml:"owner"`
 
 	schema json.RawMessage
 }

@@ -160,6 +160,9 @@ type Binder interface {
 	// Rebind checks other arguments for the call that Bind gave for asked, as somebody wants it made, and gives those that it is made
 	// with. An error is told to whoever that is.
 	Rebind(asked, arguments json.RawMessage) (json.RawMessage, error)
+	// Ready says why the call that Bind gave for asked may not be made now, as c says it would be: an error that is told to the model.
+	// KindUnavailable: nobody can say, and it is not made yet.
+	Ready(ctx context.Context, asked json.RawMessage, c Call) error
 }
 
 // Target is a tool of a server.

@@ -351,6 +351,38 @@ func (l *Layer) Query(ctx context.Context, by By, only []string, q semantic.Quer
 	return p.Answer(tables, l.cfg.Now())
 }
 
+// Ready says why an action may not be taken with its tool's arguments, for whoever acts: a precondition that does not hold, in words
+// with the values that this one may see (KindConflict); nil: it may be. KindUnavailable: nobody can say.
+func (l *Layer) Ready(ctx context.Context, by By, m *semantic.Model, name string, a *semantic.Action, arguments json.RawMessage) error {
+	g, err := m.Guard(name, a, arguments, by.principal(), func(database string) (semantic.Dialect, error) {
+		db, err := l.database(database)
+		if err != nil {
+			return "", err
+		}
+		return db.Dialect(), nil
+	})
+	if g == nil || err != nil {
+		return err
+	}
+	db, err := l.database(g.Database)
+	if err != nil {
+		return err
+	}
+	// What a refusal tells is data: whoever may not query the entity is told that much less.
+	ask := by.request(policy.SemanticQuery, m.Name)
+	ask.Semantic = &policy.Semantic{Entities: g.Entities, Dimensions: g.Dimensions, Rows: true}
+	_, refused := policy.Check(ctx, l.cfg.Policy, ask)
+	if refused != nil && stead.KindOf(refused) != stead.KindForbidden {
+		return refused
+	}
+	const rows = 2 // more than one is wrong
+	tables, err := db.Read(ctx, []semantic.Statement{g.Statement}, semantic.Limits{Rows: rows, Bytes: semantic.MaxAnswerBytes})
+	if err != nil {
+		return err
+	}
+	return g.Holds(tables[0], refused == nil)
+}
+
 // FindAction finds an action by a word for it, in the only model that knows it.
 func FindAction(models []*semantic.Model, model, word string) (*semantic.Model, string, *semantic.Action, error) {
 	var name string

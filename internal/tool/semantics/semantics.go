@@ -282,6 +282,22 @@ func (t *act) Rebind(raw, arguments json.RawMessage) (json.RawMessage, error) {
 	return args, err
 }
 
+// Ready implements tool.Binder.
+func (t *act) Ready(ctx context.Context, raw json.RawMessage, c tool.Call) error {
+	asked, err := readWanted(raw)
+	if err != nil {
+		return err
+	}
+	m, name, a, err := layer.FindAction(t.models, asked.Model, asked.Action)
+	if err == nil {
+		err = t.layer.Ready(ctx, by(c), m, name, a, c.Arguments)
+	}
+	if kind := stead.KindOf(err); err == nil || kind == stead.KindUnavailable || kind == stead.KindInternal {
+		return err
+	}
+	return stead.Errorf(stead.KindConflict, "%s", words(err))
+}
+
 // Call implements tool.Tool. The runner makes the call that Bind tells: nobody comes here.
 func (t *act) Call(context.Context, tool.Call) (tool.Result, error) {
 	return tool.Result{}, &tool.NotSentError{Err: stead.Errorf(stead.KindInternal, "an action was called by itself")}
