@@ -153,6 +153,8 @@ func layout() []rule {
 		{"internal/tool/mcp", []string{"internal/redact", "internal/tool"}, []string{"github.com/modelcontextprotocol/go-sdk", "golang.org/x/sys", "github.com/google/jsonschema-go"}, "adapter: Model Context Protocol"},
 		{"internal/tool/recollect", []string{"internal/memory", "internal/tool"}, nil, "an agent's tools over its memory stores: joins the two contracts"},
 		{"internal/semantic", nil, []string{"github.com/goccy/go-yaml"}, "what business terms mean, and SQL of it: pure, with its contract of a database that is read"},
+		{"internal/database", nil, nil, "the contract of SQL databases that are read, with the first wall of statements and the text of a table: pure"},
+		{"internal/database/reader", []string{"internal/database"}, []string{"github.com/jackc/pgx/v5", "modernc.org/sqlite"}, "adapter: SQLite and PostgreSQL, statements of others and catalogs"},
 		{"internal/semantic/sqlread", []string{"internal/semantic"}, []string{"github.com/jackc/pgx/v5", "modernc.org/sqlite"}, "adapter: SQLite and PostgreSQL, read-only"},
 		{"internal/semantic/upload", []string{"internal/document", "internal/policy", "internal/semantic"}, nil, "semantic models that projects upload: a service over contracts"},
 		{"internal/semantic/layer", []string{"internal/policy", "internal/semantic", "internal/semantic/upload"}, nil, "which models a project has, and answers in terms of them: a service over contracts"},

@@ -1,0 +1,215 @@
+package reader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/database"
+)
+
+const (
+	// connectTimeout bounds the making of a connection.
+	connectTimeout = 5 * time.Second
+	// cancelGrace is how long the server may take to end a statement that is not wanted any more.
+	cancelGrace = 2 * time.Second
+)
+
+type postgresDatabase struct {
+	name   string
+	config *pgx.ConnConfig
+	hidden database.Hiding
+	room   room
+}
+
+func openPostgres(c database.Config) (database.Database, error) {
+	config, err := pgx.ParseConfig(c.DSN)
+	if err != nil { // which may quote the password
+		return nil, stead.Invalid("dsn", "the address of the database %s can't be read: it looks like postgres://user@host/name", c.Name)
+	}
+	config.ConnectTimeout = connectTimeout
+	// A statement is used once: nothing is prepared under a name, which poolers of transactions would lose.
+	config.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		f := pgproto3.NewFrontend(r, w)
+		f.SetMaxBodyLen(maxAnswerBytes)
+		return f
+	}
+	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelGrace}
+	}
+	return &postgresDatabase{c.Name, config, c.Hidden, make(room, MaxConns)}, nil
+}
+
+func (d *postgresDatabase) Name() string   { return d.name }
+func (d *postgresDatabase) Driver() string { return database.PostgreSQL }
+func (d *postgresDatabase) Close() error   { return nil } // a connection lasts as long as what it is for
+
+// with gives a connection in a read-only transaction as of one moment, which ends with what it is for.
+func (d *postgresDatabase) with(ctx context.Context, within time.Duration, do func(context.Context, *pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := d.room.enter(ctx); err != nil {
+		return d.failed(ctx, within, err)
+	}
+	defer d.room.leave()
+	config := d.config.Copy()
+	limit := strconv.FormatInt(max(within.Milliseconds(), 1), 10)
+	for key, value := range map[string]string{
+		"application_name": "stead", "default_transaction_read_only": "on", "TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres", "standard_conforming_strings": "on", "bytea_output": "hex",
+		"client_encoding": "UTF8", "statement_timeout": limit, "lock_timeout": limit, "idle_in_transaction_session_timeout": limit, "row_security": "on", "max_parallel_workers_per_gather": "0",
+	} {
+		config.RuntimeParams[key] = value
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return d.failed(ctx, within, err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelGrace)
+		defer cancel()
+		_ = conn.Close(ctx) // with all that the statement did to the session
+	}()
+	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+		return d.failed(ctx, within, err)
+	}
+	if err := do(ctx, conn); err != nil {
+		return d.failed(ctx, within, err)
+	}
+	return nil
+}
+
+// mighty tells whether the role may do what no transaction keeps it from. It is the first query of a transaction, which can't be made one that
+// writes behind it.
+const mighty = `SELECT r.rolsuper OR EXISTS (SELECT 1 FROM pg_roles g WHERE pg_has_role(current_user, g.oid, 'MEMBER')
+AND (g.rolsuper OR g.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')))
+FROM pg_roles r WHERE r.rolname = current_user`
+
+// Query implements database.Database.
+func (d *postgresDatabase) Query(ctx context.Context, statement string, limits database.Limits) (database.Result, error) {
+	var out database.Result
+	err := d.with(ctx, limits.Time, func(ctx context.Context, conn *pgx.Conn) error {
+		var may bool
+		if err := conn.QueryRow(ctx, mighty).Scan(&may); err != nil {
+			return err
+		}
+		if may {
+			return d.unfit("may do more than read tables (it is a superuser, or may become one, or may read files of its server or run programs there)")
+		}
+		if err := d.keepsHidden(ctx, conn); err != nil {
+			return err
+		}
+		var err error
+		out, err = rowsOf(ctx, conn, statement, limits)
+		return err
+	})
+	return out, err
+}
+
+func (d *postgresDatabase) unfit(why string) error {
+	e := stead.Errorf(stead.KindForbidden, "statements are not taken: the role of the database %s %s", d.name, why)
+	e.Hint = "The operator gives it a role that may read what agents may, and nothing else."
+	return e
+}
+
+// keepsHidden refuses statements where the role may read what is hidden: only its rights hold for every statement.
+func (d *postgresDatabase) keepsHidden(ctx context.Context, conn *pgx.Conn) error {
+	if len(d.hidden) == 0 {
+		return nil
+	}
+	all, err := tablesOf(ctx, conn)
+	if err != nil {
+		return err
+	}
+	for _, t := range all {
+		for _, c := range t.Columns {
+			if d.hidden.Column(t.Schema, t.Name, c.Name) {
+				return d.unfit("may read what is hidden, " + t.ID() + "." + c.Name + " for one")
+			}
+		}
+	}
+	return nil
+}
+
+// rowsOf runs one statement; the extended protocol takes no more.
+func rowsOf(ctx context.Context, conn *pgx.Conn, statement string, limits database.Limits) (database.Result, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	reader := conn.PgConn().ExecParams(ctx, statement, nil, nil, nil, nil) // values as PostgreSQL writes them
+	g := database.Gather{Limits: limits}
+	full := false
+	for !full && reader.NextRow() {
+		row := make([]any, len(reader.Values()))
+		for i, v := range reader.Values() {
+			row[i] = valueOf(reader.FieldDescriptions()[i].DataTypeOID, v)
+		}
+		full = !g.Add(row)
+	}
+	for _, f := range reader.FieldDescriptions() { // known with the first row, or when there is none
+		g.Result.Columns = append(g.Result.Columns, database.ResultColumn{Name: f.Name, Type: typeName(conn, f.DataTypeOID)})
+	}
+	if full {
+		stop() // the server is told to make no more rows
+		_, _ = reader.Close()
+		return g.Result, nil
+	}
+	_, err := reader.Close()
+	return g.Result, err
+}
+
+func typeName(conn *pgx.Conn, oid uint32) string {
+	if t, ok := conn.TypeMap().TypeForOID(oid); ok {
+		return t.Name
+	}
+	return ""
+}
+
+// valueOf is a value as PostgreSQL writes it; numbers and booleans are such.
+func valueOf(oid uint32, text []byte) any {
+	if text == nil {
+		return nil
+	}
+	s := string(text)
+	switch oid {
+	case pgtype.BoolOID:
+		return s == "t"
+	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.NumericOID, pgtype.Float4OID, pgtype.Float8OID, pgtype.OIDOID:
+		if json.Valid(text) { // NaN and Infinity are none
+			return json.Number(s)
+		}
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// failed tells what PostgreSQL says of a statement, but of what is no statement's fault.
+func (d *postgresDatabase) failed(ctx context.Context, within time.Duration, err error) error {
+	const cancelled, noConnection, noResources, operator = "57014", "08", "53", "57P"
+	if e, ok := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err); ok && e != nil {
+		return stead.Invalid("sql", "a row of the answer has more than %d bytes", maxAnswerBytes)
+	}
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case !ok:
+		return failed(ctx, d.name, within, err, "")
+	case e.Code == cancelled:
+		return late(d.name, within, err)
+	case strings.HasPrefix(e.Code, noConnection), strings.HasPrefix(e.Code, noResources), strings.HasPrefix(e.Code, operator), strings.HasPrefix(e.Code, "28"), strings.HasPrefix(e.Code, "3D"):
+		return failed(ctx, d.name, within, err, "")
+	}
+	said := e.Message
+	if e.Hint != "" {
+		said += " (" + e.Hint + ")"
+	}
+	return failed(ctx, d.name, within, err, said)
+}

@@ -1,0 +1,91 @@
+// Package reader reads SQLite and PostgreSQL databases of the operator: by statements of others, which it keeps from writing, and
+// by what their catalogs say.
+//
+// Shape: Open(Config) → a database.Database.
+//
+// A statement of somebody else's runs on a connection of its own, which ends with it: nothing that it does to its session is there for
+// the next one. PostgreSQL: a transaction that is READ ONLY before the statement comes, one statement by the extended protocol, a
+// statement_timeout, and a role that is no superuser's and may neither run programs nor read files of the server. SQLite: the file opened
+// with mode=ro and query_only, no database attached, and an authorizer that lets reads of tables by, and functions, and nothing
+// else.
+//
+// Units and limits: those of package database; MaxConns statements of a database run at once, here.
+//
+// Errors: those of package database. None holds an address.
+package reader
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/database"
+)
+
+const (
+	// MaxConns is how many statements one database runs at once.
+	MaxConns = 4
+	// catalogTimeout is how long the database may take to tell of its tables, and of the values of one.
+	catalogTimeout = 30 * time.Second
+	// maxMessageBytes is how much of what a database says of a statement is told.
+	maxMessageBytes = 400
+	// maxAnswerBytes is the largest row that is taken, and the largest value that SQLite makes.
+	maxAnswerBytes = 8 << 20
+	// sampleBytes is how much of a value is read to see whether it may be shown.
+	sampleBytes = 4 << 10
+)
+
+// Open makes a Database. Connections are made when they are needed.
+func Open(c database.Config) (database.Database, error) {
+	if err := database.CheckHidden(c.Hidden); err != nil {
+		return nil, stead.Invalid("hidden", "the database %s hides %s", c.Name, err)
+	}
+	switch c.Driver {
+	case database.SQLite:
+		return openSQLite(c)
+	case database.PostgreSQL:
+		return openPostgres(c)
+	}
+	return nil, stead.Invalid("driver", "%q is no driver of databases", c.Driver)
+}
+
+// late is the error of a statement that took too long.
+func late(name string, within time.Duration, err error) error {
+	e := stead.Wrap(stead.KindInvalid, err, "the database %s did not answer within %s", name, within)
+	e.Hint = "Ask for less: fewer rows, a narrower condition, an aggregate."
+	return e
+}
+
+// failed puts an error in our words: said is what the database says of the statement, "" when it says nothing of it.
+func failed(ctx context.Context, name string, within time.Duration, err error, said string) error {
+	if _, ours := errors.AsType[*stead.Error](err); ours {
+		return err
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return late(name, within, err)
+	case ctx.Err() != nil:
+		return stead.Wrap(stead.KindUnavailable, err, "the statement was ended")
+	case said != "":
+		if len(said) > maxMessageBytes {
+			said = said[:maxMessageBytes] + "…"
+		}
+		return stead.Wrap(stead.KindInvalid, err, "the database %s refuses it: %s", name, said)
+	}
+	return stead.Wrap(stead.KindUnavailable, err, "the database %s can't be reached", name)
+}
+
+// room bounds how many do something at once.
+type room chan struct{}
+
+func (r room) enter(ctx context.Context) error {
+	select {
+	case r <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r room) leave() { <-r }

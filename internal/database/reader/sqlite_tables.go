@@ -1,0 +1,203 @@
+package reader
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/database"
+)
+
+// maxCounted is up to where rows are counted where nobody has analysed a table.
+const maxCounted = 100_000
+
+// Tables implements database.Database.
+func (d *sqliteDatabase) Tables(ctx context.Context) ([]database.Table, error) {
+	var out []database.Table
+	err := d.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		out, err = sqliteTables(ctx, tx)
+		return err
+	})
+	return d.hidden.Show(out), err
+}
+
+// reading runs our own statements as of one moment.
+func (d *sqliteDatabase) reading(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, catalogTimeout)
+	defer cancel()
+	err := d.room.enter(ctx)
+	if err == nil {
+		defer d.room.leave()
+		var tx *sql.Tx
+		if tx, err = d.catalog.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}); err == nil {
+			defer func() { _ = tx.Rollback() }() // nothing was written
+			err = do(ctx, tx)
+		}
+	}
+	if err != nil {
+		return d.failed(ctx, catalogTimeout, err)
+	}
+	return nil
+}
+
+func sqliteTables(ctx context.Context, tx *sql.Tx) ([]database.Table, error) {
+	var out []database.Table
+	made := map[string]string{} // how each was made
+	err := list(ctx, tx, `SELECT l.name, l.type, coalesce(s.sql, '') FROM pragma_table_list l LEFT JOIN sqlite_schema s ON s.name = l.name AND s.type IN ('table', 'view')
+WHERE l.schema = 'main' AND l.type IN ('table', 'view', 'virtual') AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY l.name`, nil, func(scan func(...any) error) error {
+		t := database.Table{Schema: mainSchema, Rows: -1}
+		var sql string
+		if err := scan(&t.Name, &t.Kind, &sql); err != nil {
+			return err
+		}
+		if t.Kind == "virtual" {
+			t.Kind = "virtual table"
+		}
+		made[t.Name] = sql
+		out = append(out, t)
+		return nil
+	})
+	if err == nil && len(out) > database.MaxTables {
+		err = stead.Errorf(stead.KindTooLarge, "the database has more than %d tables", database.MaxTables)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if err := fillTable(ctx, tx, &out[i], made[out[i].Name]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func fillTable(ctx context.Context, tx *sql.Tx, t *database.Table, made string) error {
+	of, comments := commentsOf(made)
+	t.Comment = of
+	type part struct {
+		name string
+		at   int
+	}
+	var key []part
+	err := list(ctx, tx, `SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid`, t.Name, func(scan func(...any) error) error {
+		var c database.Column
+		var pk int
+		if err := scan(&c.Name, &c.Type, &c.NotNull, &pk); err != nil {
+			return err
+		}
+		if pk > 0 {
+			key = append(key, part{c.Name, pk})
+		}
+		c.Comment = comments[strings.ToLower(c.Name)]
+		if len(t.Columns) < database.MaxColumns {
+			t.Columns = append(t.Columns, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(key, func(a, b part) int { return cmp.Compare(a.at, b.at) })
+	for _, k := range key {
+		t.Key = append(t.Key, k.name)
+	}
+	if t.Kind != "table" {
+		return nil
+	}
+	if err := fillIndexes(ctx, tx, t); err != nil {
+		return err
+	}
+	if err := fillForeign(ctx, tx, t); err != nil {
+		return err
+	}
+	return tx.QueryRowContext(ctx, fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM %s LIMIT %d)`, ident(t.Name), maxCounted)).Scan(&t.Rows)
+}
+
+func fillIndexes(ctx context.Context, tx *sql.Tx, t *database.Table) error {
+	at := map[string]int{}
+	return list(ctx, tx, `SELECT l.name, l."unique" AND NOT l.partial, coalesce(i.name, '') FROM pragma_index_list(?) l, pragma_index_info(l.name) i WHERE l.origin <> 'pk' ORDER BY l.name, i.seqno`, t.Name, func(scan func(...any) error) error {
+		var name, column string
+		var unique bool
+		if err := scan(&name, &unique, &column); err != nil {
+			return err
+		}
+		i, known := at[name]
+		if !known {
+			i = len(t.Indexes)
+			at[name] = i
+			t.Indexes = append(t.Indexes, database.Index{Unique: unique})
+		}
+		t.Indexes[i].Columns = append(t.Indexes[i].Columns, column)
+		return nil
+	})
+}
+
+func fillForeign(ctx context.Context, tx *sql.Tx, t *database.Table) error {
+	at := map[int]int{}
+	return list(ctx, tx, `SELECT id, "table", "from", coalesce("to", '') FROM pragma_foreign_key_list(?) ORDER BY id, seq`, t.Name, func(scan func(...any) error) error {
+		var id int
+		var table, from, to string
+		if err := scan(&id, &table, &from, &to); err != nil {
+			return err
+		}
+		i, known := at[id]
+		if !known {
+			i = len(t.Foreign)
+			at[id] = i
+			t.Foreign = append(t.Foreign, database.Foreign{Schema: mainSchema, Table: table})
+		}
+		f := &t.Foreign[i]
+		f.Columns = append(f.Columns, from)
+		if to != "" { // else the other's primary key
+			f.Refers = append(f.Refers, to)
+		}
+		return nil
+	})
+}
+
+// list runs a query over the catalog.
+func list(ctx context.Context, tx *sql.Tx, query string, arg any, row func(scan func(...any) error) error) error {
+	var args []any
+	if arg != nil {
+		args = append(args, arg)
+	}
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func ident(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// Sample implements database.Database.
+func (d *sqliteDatabase) Sample(ctx context.Context, t database.Table, columns []string, most int) (map[string][]string, error) {
+	out := map[string][]string{}
+	err := d.reading(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		for _, c := range columns {
+			query := fmt.Sprintf(`SELECT v FROM (SELECT substr(CAST(%s AS TEXT), 1, %d) AS v FROM %s LIMIT %d) WHERE v IS NOT NULL GROUP BY v ORDER BY count(*) DESC, v LIMIT ?`, ident(c), sampleBytes, ident(t.Name), database.SampledRows)
+			if err := list(ctx, tx, query, most+1, func(scan func(...any) error) error {
+				var v string
+				if err := scan(&v); err != nil {
+					return err
+				}
+				out[c] = append(out[c], v)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}
