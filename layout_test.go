@@ -55,6 +55,7 @@ func layout() []rule {
 		{"internal/erasure", []string{"internal/approval", "internal/audit", "internal/document", "internal/file", "internal/policy", "internal/session"}, nil, "removes all of a session or a user, to a signed certificate: a service over contracts, which goes on under what was approved of it"},
 		{"internal/source", []string{"internal/document", "internal/param", "internal/passage", "internal/policy", "internal/vectorstore"}, nil, "keeps vector stores up to date: a service over contracts; names the fields of its patterns"},
 		{"internal/source/directory", []string{"internal/source"}, nil, "reads one type of source: implements its contract"},
+		{"internal/source/sql", []string{"internal/database", "internal/sensitive", "internal/source"}, nil, "reads one type of source: joins its contract and that of databases"},
 		{"internal/source/mcp", []string{"internal/source", "internal/tool"}, nil, "reads one type of source: joins its contract and that of tool servers' resources"},
 		{"internal/source/git", []string{"internal/source"}, nil, "reads one type of source, by the machine's git"},
 		{"internal/retention", []string{"internal/audit", "internal/document", "internal/journal", "internal/policy", "internal/session"}, nil, "deletes what was kept for long enough: a service over contracts"},

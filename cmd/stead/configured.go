@@ -37,7 +37,7 @@ type configured struct {
 }
 
 // openConfigured makes them, and deletes what has expired for as long as the node runs.
-func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard, resources tool.Resources, embedding *memory.Embedding, gone func(context.Context, stead.ProjectID, stead.SessionID) (bool, error)) configured {
+func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard, resources tool.Resources, databases []*openDatabase, embedding *memory.Embedding, gone func(context.Context, stead.ProjectID, stead.SessionID) (bool, error)) configured {
 	assets := asset.New(documents, n.blobs, time.Now)
 	var vectors *vectorstore.Service // which needs the files
 	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now,
@@ -49,7 +49,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		Emptied: func(ctx context.Context, project stead.ProjectID, store string) error {
 			return sources.StoreEmptied(ctx, project, store)
 		}})
-	sources = source.NewService(source.Config{Documents: documents, Stores: vectors, Readers: sourceReaders(n.cfg.Sources, n.cfg.Data, resources), Log: n.log, Now: time.Now})
+	sources = source.NewService(source.Config{Documents: documents, Stores: vectors, Readers: sourceReaders(n.cfg, resources, databases), Log: n.log, Now: time.Now})
 	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,

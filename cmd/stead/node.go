@@ -246,7 +246,12 @@ func (n *node) open(ctx context.Context) error {
 	})
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log, Guard: guard})
 	n.onStop(tools.Close)
-	services := n.openConfigured(store, store, keys, authorizer, guard, tools, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
+	databases, closeDatabases, err := openDatabases(cfg)
+	n.onStop(closeDatabases)
+	if err != nil {
+		return err
+	}
+	services := n.openConfigured(store, store, keys, authorizer, guard, tools, databases, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
 	n.vaults.Store(services.vaults)
 	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
 	consents := n.openConsents(store, keys, authorizer, guard, services, func() *runner.Runner { return run })

@@ -30,10 +30,10 @@ func openSemantic(cfg *config.Config, authorizer policy.Authorizer, uploaded lay
 		}
 		return errors.Join(all...)
 	}
-	for _, d := range cfg.Semantic.Databases {
+	for _, d := range cfg.AllDatabases() {
 		r, err := sqlread.Open(sqlread.Config{Name: d.Name, Dialect: semantic.Dialect(d.Driver), DSN: d.DSN})
 		if err != nil {
-			return nil, closeAll, fmt.Errorf("semantic.databases: %w", err)
+			return nil, closeAll, fmt.Errorf("databases: %w", err)
 		}
 		readers = append(readers, r)
 		databases[d.Name] = r
@@ -58,7 +58,7 @@ func openSemantic(cfg *config.Config, authorizer policy.Authorizer, uploaded lay
 func semanticUploads(cfg *config.Config, documents document.Store, authorizer policy.Authorizer, taken func(stead.ProjectID, string) bool) *upload.Service {
 	return upload.NewService(upload.Config{Documents: documents, Policy: authorizer, Schema: checkSchema, Taken: taken, Now: time.Now,
 		Grants: func(database string, project stead.ProjectID) []string {
-			for _, d := range cfg.Semantic.Databases {
+			for _, d := range cfg.AllDatabases() {
 				if d.Name == database && d.Uploads != nil && slices.Contains(d.Uploads.Projects, string(project)) {
 					return d.Uploads.Tables
 				}

@@ -58,7 +58,7 @@ func (a *app) probe(ctx context.Context, file string, m *semantic.Model) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range cfg.Semantic.Databases {
+	for _, d := range cfg.AllDatabases() {
 		r, err := sqlread.Open(sqlread.Config{Name: d.Name, Dialect: semantic.Dialect(d.Driver), DSN: d.DSN})
 		if err != nil {
 			return err

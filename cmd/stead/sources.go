@@ -10,6 +10,7 @@ import (
 	"github.com/stead-dev/stead/internal/source/directory"
 	"github.com/stead-dev/stead/internal/source/git"
 	"github.com/stead-dev/stead/internal/source/mcp"
+	"github.com/stead-dev/stead/internal/source/sql"
 	"github.com/stead-dev/stead/internal/tool"
 )
 
@@ -17,7 +18,8 @@ import (
 const repositoriesDir = "repositories"
 
 // sourceReaders read what the configuration allows sources to read.
-func sourceReaders(c config.Sources, data string, resources tool.Resources) map[string]source.Reader {
+func sourceReaders(cfg *config.Config, resources tool.Resources, databases []*openDatabase) map[string]source.Reader {
+	c := cfg.Sources
 	roots := make([]directory.Root, len(c.Directories))
 	for i, d := range c.Directories {
 		roots[i] = directory.Root{Name: d.Name, Path: d.Path, Projects: projectIDs(d.Projects)}
@@ -30,10 +32,17 @@ func sourceReaders(c config.Sources, data string, resources tool.Resources) map[
 	for i, s := range c.Servers {
 		servers[i] = mcp.Server{Label: s.Label, Projects: projectIDs(s.Projects)}
 	}
+	var grants []sql.Grant
+	for _, d := range databases {
+		if s := d.config.Sources; s != nil {
+			grants = append(grants, sql.Grant{Database: d.Database, Projects: projectIDs(s.Projects), Samples: s.Many()})
+		}
+	}
 	return map[string]source.Reader{
 		source.Directory: directory.New(roots, time.Now),
-		source.Git:       git.New(repositories, filepath.Join(data, repositoriesDir)),
+		source.Git:       git.New(repositories, filepath.Join(cfg.Data, repositoriesDir)),
 		source.MCP:       mcp.New(servers, resources, time.Now),
+		source.SQL:       sql.New(grants),
 	}
 }
 

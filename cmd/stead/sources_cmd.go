@@ -21,11 +21,11 @@ const maxPassageLine = 100
 const syncPoll = 200 * time.Millisecond
 
 func (a *app) sourcesCmd() *cobra.Command {
-	return group("sources", "Keep vector stores up to date with directories, Git repositories and MCP servers", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
+	return group("sources", "Keep vector stores up to date with directories, Git repositories, MCP servers and databases", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
 }
 
 func (a *app) sourcesCreate() *cobra.Command {
-	var store, name, directory, repository, server, branch, path, access string
+	var store, name, directory, repository, server, database, branch, path, access string
 	var include, exclude []string
 	var every time.Duration
 	c := &cobra.Command{
@@ -44,6 +44,10 @@ func (a *app) sourcesCreate() *cobra.Command {
 				body["type"], body["server"] = "mcp", server
 				delete(body, "directory")
 			}
+			if database != "" {
+				body["type"], body["database"] = "sql", database
+				delete(body, "directory")
+			}
 			if access != "" {
 				rules, err := os.ReadFile(access)
 				if err != nil {
@@ -59,7 +63,7 @@ func (a *app) sourcesCreate() *cobra.Command {
 				return err
 			}
 			if store == "" {
-				if store, err = c.CreateVectorStore(cmd.Context(), cmp.Or(name, directory, repository, server)); err != nil {
+				if store, err = c.CreateVectorStore(cmd.Context(), cmp.Or(name, directory, repository, server, database)); err != nil {
 					return err
 				}
 			}
@@ -76,14 +80,15 @@ func (a *app) sourcesCreate() *cobra.Command {
 	f.StringVar(&directory, "directory", "", "a name of sources.directories in the server's configuration")
 	f.StringVar(&repository, "repository", "", "or one of its sources.repositories")
 	f.StringVar(&server, "mcp", "", "or a label of its sources.servers: the resources of an MCP server")
+	f.StringVar(&database, "database", "", "or a name of its databases: the schema of an SQL database")
 	f.StringVar(&branch, "branch", "", "of the repository; else its own")
 	f.StringVar(&path, "path", "", "the part of it that is read")
 	f.StringArrayVar(&include, "include", nil, "pattern of paths that are read (else all); may be repeated")
 	f.StringArrayVar(&exclude, "exclude", nil, "pattern of paths that are not; may be repeated")
 	f.DurationVar(&every, "every", 0, "time between two synchronisations, 1m at least; without it, only when asked for")
 	f.StringVar(&access, "access", "", "file with the rules of access, a JSON list")
-	c.MarkFlagsOneRequired("directory", "repository", "mcp")
-	c.MarkFlagsMutuallyExclusive("directory", "repository", "mcp")
+	c.MarkFlagsOneRequired("directory", "repository", "mcp", "database")
+	c.MarkFlagsMutuallyExclusive("directory", "repository", "mcp", "database")
 	return c
 }
 
@@ -92,7 +97,7 @@ func sourceHeader() []string {
 }
 
 func sourceRow(s client.Source) []string {
-	of := s.Type + ":" + strings.TrimSuffix(s.Directory+s.Repo+s.Server+"/"+s.Path, "/")
+	of := s.Type + ":" + strings.TrimSuffix(s.Directory+s.Repo+s.Server+s.Database+"/"+s.Path, "/")
 	if s.Branch != "" {
 		of += "@" + s.Branch
 	}

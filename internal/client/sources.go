@@ -17,6 +17,7 @@ type Source struct {
 	Repo      string `json:"repository"`
 	Branch    string `json:"branch"`
 	Server    string `json:"server"`
+	Database  string `json:"database"`
 	Path      string `json:"path"`
 	Interval  int64  `json:"interval_seconds"`
 	Status    string `json:"status"`

@@ -134,6 +134,8 @@ type Config struct {
 	Guardrails []Guardrail `yaml:"guardrails"`
 	// Memory says what memories and passages are found by.
 	Memory Memory `yaml:"memory"`
+	// Databases are SQL databases that are read.
+	Databases []Database `yaml:"databases"`
 	// Semantic are models of what data means.
 	Semantic Semantic `yaml:"semantic"`
 

@@ -184,7 +184,7 @@ type Semantic struct {
 // Document is what is known of documents of a source without reading them.
 type Document struct {
 	Source string // its id
-	Kind   string // "directory", "git", "web", "mcp"
+	Kind   string // "directory", "git", "web", "mcp", "sql"
 	Labels []string
 }
 

@@ -166,7 +166,7 @@ func (s *server) table() []route {
 		{method: "POST", path: vectorFile, summary: "Replace the attributes of a file", handle: s.updateVectorFile, body: "VectorStoreFileUpdate", answer: "VectorStoreFile"},
 		{method: "DELETE", path: vectorFile, summary: "Take a file out of a vector store, with its passages", handle: s.detachFile, answer: "Deleted"},
 		{method: "GET", path: vectorFile + "/content", summary: "Read the text of a file as it was understood", handle: s.getVectorFileContent, answer: "VectorStoreFileContent"},
-		{method: "POST", path: sources, summary: "Keep a vector store up to date with a source: a directory, a Git repository or the resources of an MCP server", handle: s.createSource, body: "SourceParams", answer: "Source", keyed: true},
+		{method: "POST", path: sources, summary: "Keep a vector store up to date with a source: a directory, a Git repository, the resources of an MCP server or the tables of a database", handle: s.createSource, body: "SourceParams", answer: "Source", keyed: true},
 		{method: "GET", path: sources, summary: "List the sources of a vector store", handle: s.listSources, answer: "SourceList"},
 		{method: "GET", path: sourcePath, summary: "Retrieve a source, with what its last synchronisation did", handle: s.getSource, answer: "Source"},
 		{method: "DELETE", path: sourcePath, summary: "Delete a source with its documents", handle: s.deleteSource, answer: "Deleted"},

@@ -13,6 +13,7 @@ type wireVectorSource struct {
 	Repository string         `json:"repository,omitempty"`
 	Branch     string         `json:"branch,omitempty"`
 	Server     string         `json:"server,omitempty"`
+	Database   string         `json:"database,omitempty"`
 	Path       string         `json:"path,omitempty"`
 	Include    []string       `json:"include"`
 	Exclude    []string       `json:"exclude"`
@@ -66,7 +67,7 @@ type wireSourceError struct {
 
 func wireVectorSourceOf(v source.Source) wireVectorSource {
 	w := wireVectorSource{
-		ID: v.ID, Object: "vector_store.source", CreatedAt: v.CreatedAt / millis, StoreID: v.Store, Name: v.Name, Type: v.Type, Directory: v.Directory, Repository: v.Repository, Branch: v.Branch, Server: v.Server, Path: v.Path,
+		ID: v.ID, Object: "vector_store.source", CreatedAt: v.CreatedAt / millis, StoreID: v.Store, Name: v.Name, Type: v.Type, Directory: v.Directory, Repository: v.Repository, Branch: v.Branch, Server: v.Server, Database: v.Database, Path: v.Path,
 		Include: orNoneOf(v.Include), Exclude: orNoneOf(v.Exclude), Interval: v.Interval, Chunking: wireChunking{"static", wireStaticChunks{v.Plan.Size, v.Plan.Overlap}},
 		Attributes: orNone(v.Attributes), Access: make([]wireRule, len(v.Access)), Synced: moment(v.Synced), Status: "waiting", Version: v.Version,
 	}

@@ -1,4 +1,4 @@
-// Package source keeps vector stores up to date with what lies elsewhere: directories, repositories, web pages, resources of MCP servers.
+// Package source keeps vector stores up to date with what lies elsewhere: directories, repositories, web pages, resources of MCP servers, tables of databases.
 //
 // Shape: a source belongs to a vector store; what a Reader finds there becomes documents of that store.
 //
@@ -70,6 +70,7 @@ const (
 	Git       = "git"
 	Web       = "web"
 	MCP       = "mcp"
+	SQL       = "sql"
 )
 
 // Spec says what a source is.
@@ -80,6 +81,7 @@ type Spec struct {
 	Repository string         `json:"repository,omitempty"` // of type git: a name of the configuration
 	Branch     string         `json:"branch,omitempty"`     // of type git; "": the repository's own
 	Server     string         `json:"server,omitempty"`     // of type mcp: the label of a tool server of the configuration
+	Database   string         `json:"database,omitempty"`   // of type sql: a name of the configuration
 	URLs       []string       `json:"urls,omitempty"`       // of type web
 	Sitemap    string         `json:"sitemap,omitempty"`    // of type web: its URL
 	Path       string         `json:"path,omitempty"`       // of types directory and git: the part that is read; "": all of it

@@ -335,6 +335,7 @@ func strangers() []string {
 	return []string{
 		Web,
 		MCP,
+		SQL,
 	}
 }
 
