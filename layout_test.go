@@ -160,6 +160,7 @@ func layout() []rule {
 		{"internal/semantic/upload", []string{"internal/document", "internal/policy", "internal/semantic"}, nil, "semantic models that projects upload: a service over contracts"},
 		{"internal/semantic/layer", []string{"internal/policy", "internal/semantic", "internal/semantic/upload"}, nil, "which models a project has, and answers in terms of them: a service over contracts"},
 		{"internal/tool/semantics", []string{"internal/semantic", "internal/semantic/layer", "internal/semantic/upload", "internal/tool"}, nil, "an agent's tools over semantic models: joins the two contracts"},
+		{"internal/tool/sqlquery", []string{"internal/database", "internal/sensitive", "internal/tool"}, nil, "an agent's tools over SQL databases: joins the two contracts"},
 		{"internal/tool/filesearch", []string{"internal/citation", "internal/param", "internal/tool", "internal/vectorstore"}, nil, "an agent's tool over its vector stores: joins the two contracts"},
 		{"internal/tool/computer", []string{"internal/environment", "internal/environment/patch", "internal/tool"}, nil, "an agent's tools in its environment: joins the two contracts"},
 		{"internal/tool/schema", nil, []string{"github.com/google/jsonschema-go"}, "adapter: JSON Schema"},

@@ -8,6 +8,7 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	sqldb "github.com/stead-dev/stead/internal/database"
 	"github.com/stead-dev/stead/internal/database/reader"
+	"github.com/stead-dev/stead/internal/tool/sqlquery"
 )
 
 // openDatabase is a database of the configuration that agents or sources read.
@@ -36,4 +37,14 @@ func openDatabases(cfg *config.Config) (out []*openDatabase, closeAll func(conte
 		out = append(out, &openDatabase{d, c})
 	}
 	return out, closeAll, nil
+}
+
+// askedDatabases are those that agents may ask.
+func askedDatabases(all []*openDatabase) (out []sqlquery.Grant) {
+	for _, d := range all {
+		if d.config.SQL != nil {
+			out = append(out, sqlquery.Grant{Database: d.Database, Projects: projectIDs(d.config.SQL.Projects)})
+		}
+	}
+	return out
 }

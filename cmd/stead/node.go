@@ -46,6 +46,7 @@ import (
 	"github.com/stead-dev/stead/internal/tool/mcp"
 	"github.com/stead-dev/stead/internal/tool/recollect"
 	"github.com/stead-dev/stead/internal/tool/semantics"
+	"github.com/stead-dev/stead/internal/tool/sqlquery"
 	"github.com/stead-dev/stead/internal/usage"
 	"github.com/stead-dev/stead/internal/vault"
 )
@@ -268,7 +269,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.openGuardrails(rails, metered.stateless)
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, semantics.New(meaning, checkArguments(), tools))), Policy: authorizer, Audit: authorizer.Draft, Watch: switches.Watch,
+		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Watch: switches.Watch,
 		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(consents), Workloads: workloads,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),

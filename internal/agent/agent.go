@@ -106,6 +106,9 @@ type Tool struct {
 	// semantic: ours, executed by the runtime; ServerLabel is "semantic".
 	SemanticModels []string `json:"models,omitempty"` // nil: all of the project
 
+	// sql: ours, executed by the runtime; ServerLabel is "sql".
+	Databases []string `json:"databases,omitempty"` // nil: all of the project
+
 	// file_search: the Responses API's, executed by the runtime; ServerLabel is "file_search".
 	VectorStoreIDs []string        `json:"vector_store_ids,omitempty"`
 	MaxNumResults  int             `json:"max_num_results,omitempty"` // 0: the tool's own
@@ -128,6 +131,8 @@ const (
 	ToolMemory = "memory"
 	// ToolSemantic is ours: tools that describe semantic models, query them and take their actions.
 	ToolSemantic = "semantic"
+	// ToolSQL is ours: tools that ask SQL databases of the operator, and tell of their tables.
+	ToolSQL = "sql"
 	// ToolFileSearch is a tool that searches vector stores.
 	ToolFileSearch = "file_search"
 	// ToolProgrammatic lets code in the session's environment call the session's other tools.
@@ -136,11 +141,18 @@ const (
 
 // Served reports whether the tools are those of a tool source, which knows them by ServerLabel.
 func (t Tool) Served() bool {
-	return t.Type == ToolMCP || t.Type == ToolMemory || t.Type == ToolSemantic || t.Type == ToolFileSearch
+	switch t.Type {
+	case ToolMCP, ToolMemory, ToolSemantic, ToolSQL, ToolFileSearch:
+		return true
+	}
+	return false
 }
 
 // MaxSemanticModels is how many models a semantic tool may name.
 const MaxSemanticModels = 16
+
+// MaxDatabases is how many databases a sql tool may name.
+const MaxDatabases = 16
 
 // MaxVectorStores is how many vector stores a file_search tool may have.
 const MaxVectorStores = 16

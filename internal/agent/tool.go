@@ -68,6 +68,8 @@ func (r Rules) tool(o param.Object) (Tool, error) {
 		return memoryTool(o)
 	case ToolSemantic:
 		return semanticTool(o)
+	case ToolSQL:
+		return sqlTool(o)
 	case ToolFileSearch:
 		return r.fileSearch(o)
 	case toolWebSearch:
@@ -205,6 +207,22 @@ func semanticTool(o param.Object) (Tool, error) {
 	}
 	if n := len(t.SemanticModels); t.SemanticModels != nil && n == 0 || n > MaxSemanticModels {
 		return Tool{}, stead.Invalid(o.Path("models"), "%s must have 1 to %d entries; without it the agent has all of the project", o.Path("models"), MaxSemanticModels)
+	}
+	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
+		return Tool{}, err
+	}
+	return t, governance(o, &t)
+}
+
+// sqlTool reads which databases the agent has.
+func sqlTool(o param.Object) (Tool, error) {
+	t := Tool{Type: ToolSQL, ServerLabel: ToolSQL}
+	var err error
+	if t.Databases, _, err = o.Strings("databases"); err != nil {
+		return Tool{}, err
+	}
+	if n := len(t.Databases); t.Databases != nil && n == 0 || n > MaxDatabases {
+		return Tool{}, stead.Invalid(o.Path("databases"), "%s must have 1 to %d entries; without it the agent has all of the project", o.Path("databases"), MaxDatabases)
 	}
 	if t.AllowedTools, _, err = o.Strings("allowed_tools"); err != nil {
 		return Tool{}, err

@@ -74,7 +74,7 @@ func validateTool(path string, t Tool, seen map[string]bool) error {
 		if !functionName().MatchString(name) {
 			return stead.Invalid(path+".name", "%s.name %.80q must be 1 to 64 letters, digits, _ or -", path, name)
 		}
-	case ToolMemory, ToolSemantic, ToolFileSearch:
+	case ToolMemory, ToolSemantic, ToolSQL, ToolFileSearch:
 		field, name = "server_label", t.ServerLabel // an mcp tool of that label would be taken for it
 	case ToolMCP:
 		field, name = "server_label", t.ServerLabel

@@ -122,6 +122,14 @@ type wireSemantic struct {
 	Effects         map[string]string `json:"effects"`
 }
 
+type wireSQL struct {
+	Type            string            `json:"type"`
+	Databases       []string          `json:"databases"`     // null: all of the project
+	AllowedTools    []string          `json:"allowed_tools"` // null: all
+	RequireApproval *Approval         `json:"require_approval"`
+	Effects         map[string]string `json:"effects"`
+}
+
 type wireFileSearch struct {
 	Type            string            `json:"type"`
 	VectorStoreIDs  []string          `json:"vector_store_ids"`
@@ -171,6 +179,8 @@ func (t WireTool) MarshalJSON() ([]byte, error) {
 		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.Recall, t.Extraction, append([]string{}, t.Teams...), cmp.Or(t.Scopes, MemoryScopesSession), t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolSemantic:
 		return json.Marshal(wireSemantic{t.Type, t.SemanticModels, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
+	case ToolSQL:
+		return json.Marshal(wireSQL{t.Type, t.Databases, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolFileSearch:
 		return json.Marshal(fileSearchOf(t.Tool))
 	case toolWebSearch: // only ever disabled, see decodeTool

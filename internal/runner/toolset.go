@@ -135,6 +135,9 @@ func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
 	if cfg.Type == agent.ToolSemantic {
 		s.Semantic = &tool.Semantic{Project: key.Project, Models: cfg.SemanticModels}
 	}
+	if cfg.Type == agent.ToolSQL {
+		s.SQL = &tool.SQL{Project: key.Project, Databases: cfg.Databases}
+	}
 	if cfg.Type == agent.ToolFileSearch {
 		s.Files = fileSearch(cfg)
 	}
@@ -213,6 +216,9 @@ func (t *toolset) resolve(it stead.Item, check func(schema, arguments []byte) er
 			Environment: o.config.Type == agent.ToolEnvironment || o.config.InEnvironment(), Passages: o.config.Type == agent.ToolFileSearch,
 		}
 		classify(call, o.config, spec)
+	}
+	if s, ok := o.tool.(tool.Sourced); ok {
+		call.Origin = s.Origin(args)
 	}
 	if wrong == "" && check != nil && len(o.schema) > 0 {
 		if err := check(o.schema, args); err != nil {

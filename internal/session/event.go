@@ -338,6 +338,7 @@ type ToolCall struct {
 	Effect   tool.Effect `json:"effect,omitempty"`   // mcp: what repeating it does
 	Class    tool.Effect `json:"class,omitempty"`    // what policies are told of it; "": Effect. An agent's own word counts for repeats alone
 	Approval bool        `json:"approval,omitempty"` // mcp: somebody must approve it first
+	Origin   string      `json:"origin,omitempty"`   // where its result comes from; "": Server
 	// Environment: it runs in the session's environment, which must be open. Without Server it is one
 	// of the environment's own tools.
 	Environment bool `json:"environment,omitempty"`

@@ -10,7 +10,7 @@ import (
 // model. From then on the session is labelled with where it came from, and so is what follows from it: the model has it in its
 // context, or in a summary of that. A policy can so say in one rule what an agent may do that has read such things.
 //
-//	untrusted → the labels of tool servers, and the sources below
+//	untrusted → the labels of tool servers, databases (database:NAME), and the sources below
 
 // LabelUntrusted is the key of the sources of what strangers may have written.
 const LabelUntrusted = "untrusted"
@@ -29,6 +29,9 @@ const maxSources = 8
 
 // source is where a call's result comes from.
 func (c *Call) source() string {
+	if c.Tool.Origin != "" {
+		return c.Tool.Origin
+	}
 	if c.Tool.Server != "" {
 		return c.Tool.Server
 	}

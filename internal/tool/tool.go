@@ -85,6 +85,7 @@ type Server struct {
 	Teams      []string       // with Memory: whose memories are there besides the user's, the agent's and the project's
 	AllScopes  bool           // with Memory: everybody's are
 	Semantic   *Semantic      // not a server, but the runtime's own tools over semantic models
+	SQL        *SQL           // not a server, but the runtime's own tools over SQL databases
 	Files      *FileSearch    // not a server, but the runtime's own tool over vector stores
 	// Origin is where Command runs and from where URL is reached. nil: URL is reached from this host,
 	// and there is nowhere for a Command: what a request says never runs on the host.
@@ -147,6 +148,19 @@ type FileSearch struct {
 type Semantic struct {
 	Project stead.ProjectID
 	Models  []string // nil: all
+}
+
+// SQL is the databases of a project that an agent has: those that are named, or all.
+type SQL struct {
+	Project   stead.ProjectID
+	Databases []string // nil: all
+}
+
+// Sourced is a Tool whose results come from different places, which sessions are labelled with in place of its server.
+type Sourced interface {
+	Tool
+	// Origin is where the result of a call with these arguments comes from; "": from the server.
+	Origin(arguments json.RawMessage) string
 }
 
 // Binder is a Tool whose calls are calls of other servers' tools: the runner makes those, as if the model had asked for them. A
