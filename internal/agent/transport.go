@@ -122,7 +122,7 @@ func (r Rules) free(label string, o param.Object) error {
 // untrusted.
 func Reserved(label string) bool {
 	switch label {
-	case ToolEnvironment, ToolFunction, ToolMemory, ToolSemantic, ToolFileSearch, "sql", "file", "image", "other":
+	case ToolEnvironment, ToolFunction, ToolMemory, ToolSemantic, ToolFileSearch, ToolSQL, "file", "image", "other":
 		return true
 	}
 	return false
