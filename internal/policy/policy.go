@@ -177,7 +177,7 @@ type Entry struct {
 type Semantic struct {
 	Metrics    []string
 	Entities   []string // all that are read
-	Dimensions []string // cut by, listed or filtered: "customer.country"
+	Dimensions []string // cut by, listed or filtered: as they are called, and as "entity.attribute"
 	Rows       bool     // rows are listed, and not numbers of them
 }
 

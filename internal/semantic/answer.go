@@ -66,13 +66,58 @@ func (m *Model) Prepare(q Query, who Principal, d Dialect) (*Prepared, error) {
 		Database: m.Sources[source].Database, Statements: []Statement{{sql, b.args}}, Limits: Limits{Rows: a.limit, Bytes: MaxAnswerBytes},
 		Metrics: a.metrics, Entities: sorted(b.read), model: m, asked: a, hidden: sorted(b.restricted), freshened: map[string]Duration{},
 	}
-	p.Dimensions = slices.Clone(a.dims)
-	for _, f := range a.filters {
-		if !contains(p.Dimensions, f.dimension) {
-			p.Dimensions = append(p.Dimensions, f.dimension)
-		}
+	p.Dimensions, err = m.spoken(a)
+	if err != nil {
+		return nil, err
 	}
 	return p, p.freshness(d, who)
+}
+
+// spoken are the names of what a query cuts by, lists or filters: as it is called, and as entity.attribute, which is the same by whatever
+// way it is reached. Policies that name a column would not hear of it by another of its names.
+func (m *Model) spoken(a *asked) ([]string, error) {
+	var out []string
+	add := func(name string) {
+		if !contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	all := slices.Clone(a.dims)
+	for _, f := range a.filters {
+		all = append(all, f.dimension)
+	}
+	for _, name := range all {
+		add(name)
+	}
+	for _, name := range all {
+		columns, err := m.columnsOf(a, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range columns {
+			add(d.entity + "." + d.attribute)
+		}
+	}
+	return out, nil
+}
+
+// columnsOf is what a query's dimension reads: of each aggregate its own.
+func (m *Model) columnsOf(a *asked, name string) ([]dimension, error) {
+	if a.entity != "" {
+		d, err := m.resolve(a.entity, name)
+		return []dimension{d}, err
+	}
+	var out []dimension
+	for _, n := range a.metrics {
+		for _, p := range m.Metrics[n].parts {
+			for _, d := range m.Metrics[p].dims {
+				if d.name == name {
+					out = append(out, d)
+				}
+			}
+		}
+	}
+	return out, nil
 }
 
 // freshness adds statements that tell how new the data is, in the same transaction.

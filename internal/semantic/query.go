@@ -215,7 +215,11 @@ func (m *Model) dimensionOf(metric, name string) dimension {
 // pick finds a dimension that a word stands for.
 func (a *asked) pick(m *Model, word string) (dimension, error) {
 	if a.entity != "" {
-		return m.resolve(a.entity, word)
+		d, err := m.resolve(a.entity, word)
+		if e := m.Entities[d.entity]; err == nil && e.Listed != nil && !*e.Listed {
+			return d, stead.Invalid("dimension", "%.80q is of %s, whose rows are not listed, also not by way of %s: ask for its metrics", word, d.entity, a.entity)
+		}
+		return d, err
 	}
 	offered := a.offered(m)
 	t, err := find("dimension", word, offered)
