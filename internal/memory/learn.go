@@ -293,8 +293,9 @@ func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64
 				if len(q.Filter.Scopes) > 0 && !slices.Contains(scopes, f.scope) {
 					return false
 				}
-				return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now) && (q.sight == nil || q.sight.sees(f.content))
+				return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now)
 			},
+			See: q.sight.see(),
 		})
 	})
 	if err != nil {

@@ -110,6 +110,22 @@ func (v *sight) sees(c *Content) bool {
 	return allowed
 }
 
+// see is what a search asks; nil: all of the store is seen.
+func (v *sight) see() func(facets) bool {
+	if v == nil {
+		return nil
+	}
+	known := map[int32]bool{} // of sorts, as the shelf numbers them
+	return func(f facets) bool {
+		seen, ok := known[f.sort]
+		if !ok {
+			seen = v.sees(f.content)
+			known[f.sort] = seen
+		}
+		return seen
+	}
+}
+
 // sortOf names what policies decide by: no two sorts have the same name, whatever their labels say.
 func sortOf(c *Content) string {
 	var b []byte

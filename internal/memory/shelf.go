@@ -18,15 +18,17 @@ type facets struct {
 	expires int64
 	said    uint64 // tells its text from others
 	scope   int32  // of shelf.scopes
+	sort    int32  // of shelf.sorts
 }
 
 // shelf is the index of one store.
 type shelf struct {
 	*recall.Index[facets]
-	scopes map[Scope]int32 // a number each, so that a filter compares numbers
+	scopes map[Scope]int32  // a number each, so that a filter compares numbers
+	sorts  map[string]int32 // by sortOf: what somebody sees of one, they see of all
 }
 
-func newShelf() shelf { return shelf{recall.New[facets](), map[Scope]int32{}} }
+func newShelf() shelf { return shelf{recall.New[facets](), map[Scope]int32{}, map[string]int32{}} }
 
 // numbers are those of scopes of which there are entries.
 func (s shelf) numbers(scopes []Scope) []int32 {
@@ -60,12 +62,18 @@ func (s shelf) Apply(r Record) error {
 		scope = int32(len(s.scopes)) //nolint:gosec // there are not more than entries
 		s.scopes[e.Scope] = scope
 	}
+	name := sortOf(&e.Content)
+	sort, ok := s.sorts[name]
+	if !ok {
+		sort = int32(len(s.sorts)) //nolint:gosec // there are not more than entries
+		s.sorts[name] = sort
+	}
 	said := fnv.New64a()
 	_, _ = fmt.Fprintf(said, "%s\x00%s\x00%s", e.Text, e.Caption, e.Source.Author) // never fails
 	vector, before := s.Vector(e.ID)
 	s.Put(recall.Entry[facets]{
 		ID: e.ID, Text: e.Text, Caption: e.Caption, Author: e.Source.Author, Session: session, Place: e.Source.Index,
-		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64(), scope},
+		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64(), scope, sort},
 	})
 	if vector != nil && before.said == said.Sum64() { // a label more is no other text
 		s.SetVector(e.ID, vector)

@@ -142,7 +142,7 @@ func (s *Service) hits(ctx context.Context, p stead.Principal, store string, q S
 	best := map[string]float64{} // passage → score
 	err := s.index.With(ctx, passagesOf(p.Project, store), func(x *index) {
 		for i, text := range q.Queries {
-			for _, h := range x.Search(recall.Query[origin]{Text: text, Vector: vectors[i], Balance: q.Balance, Limit: q.Limit, Allow: func(o origin) bool {
+			for _, h := range x.Search(recall.Query[origin]{Text: text, Vector: vectors[i], Balance: q.Balance, Limit: q.Limit, See: func(o origin) bool {
 				_, ok := files[o.attachment]
 				return ok
 			}}) {

@@ -205,3 +205,35 @@ func leaksPast(f *serviceFixture) {
 		}
 	}
 }
+
+// besideHidden: whoever may not see an item does not find what stands beside it by that one's words.
+func besideHidden(f *serviceFixture) {
+	d := &decider{hides: func(r policy.Request) bool {
+		return r.Principal.ID == "eve" && slices.Contains(r.Entry.Labels, "salary")
+	}}
+	n := memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: d, Now: time.Now})
+	var items []memory.New
+	for i, text := range []string{"Good morning everybody", "Anna is dismissed and earns ninetythousand", "Lunch is at noon"} {
+		it := memory.New{Content: memory.Content{Kind: memory.KindItem, Text: text, Confidence: 1, Importance: .5, Source: memory.Source{Session: string(sessionA), Item: fmt.Sprint(i), Index: int64(i)}}}
+		if i == 1 {
+			it.Labels = []string{"salary"}
+		}
+		items = append(items, it)
+	}
+	f.add(items...)
+	for _, tt := range []struct {
+		who, query string
+		want       int
+	}{{"eve", "dismissed", 0}, {"eve", "ninetythousand", 0}, {"eve", "lunch", 1}, {"boss", "dismissed", 3}} {
+		found, err := n.Search(f.ctx, f.user(tt.who), f.store, memory.Search{Query: tt.query})
+		if err != nil {
+			f.Fatal(err)
+		}
+		if tt.who == "eve" && tt.query == "lunch" {
+			found.Hits = slices.DeleteFunc(found.Hits, func(h memory.Hit) bool { return h.Text != "Lunch is at noon" })
+		}
+		if len(found.Hits) != tt.want {
+			f.Errorf("%s finds %d by %q, want %d", tt.who, len(found.Hits), tt.query, tt.want)
+		}
+	}
+}

@@ -47,6 +47,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"what is the same merges, and nothing else":                   whatIsTheSame,
 		"what is not seen is not superseded":                          learnedUnseen,
 		"labels of what was shown are carried on":                     labelsCarried,
+		"what stands beside what is hidden tells nothing of it":       besideHidden,
 		"an update that is made again changes nothing":                updatedOnce,
 		"filters": filters,
 	} {

@@ -2,6 +2,7 @@ package recall
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type Index[T any] struct {
 	bySess   map[string]int32
 	length   float64 // of all entries together
 	vectors  vectors
+	seed     maphash.Seed // of said: nobody can make two texts that are taken for the same
 }
 
 // entry is one entry as the index knows it: no text.
@@ -34,6 +36,7 @@ type entry[T any] struct {
 	spans      []span  // and which time that is
 	place, at  int64
 	importance float32
+	said       uint64 // the same for what says the same, word for word
 	facets     T
 }
 
@@ -62,7 +65,7 @@ type conversation struct{ entries []int32 }
 
 // New makes an empty index.
 func New[T any]() *Index[T] {
-	return &Index[T]{weights: tuned(), analyzer: newAnalyzer(), vocabulary: newVocabulary(), byID: map[string]int32{}, bySess: map[string]int32{}}
+	return &Index[T]{weights: tuned(), analyzer: newAnalyzer(), vocabulary: newVocabulary(), byID: map[string]int32{}, bySess: map[string]int32{}, seed: maphash.MakeSeed()}
 }
 
 // Len is how many entries there are.
@@ -79,6 +82,7 @@ func (x *Index[T]) Put(e Entry[T]) {
 		d.spans = spans(e.Text, time.UnixMilli(e.At))
 	}
 	d.words, at.length = x.count(e, d.spans)
+	d.said = x.said(e)
 	if w := x.analyzer.words(e.Author); len(w) > 0 {
 		d.author = x.term(w[0].stem)
 		x.authors[d.author]++
@@ -92,6 +96,23 @@ func (x *Index[T]) Put(e Entry[T]) {
 	if e.Session != "" {
 		x.join(n, e.Session)
 	}
+}
+
+// said tells what entries say from what others do: by whom, on which day, and in which words, one after the other.
+func (x *Index[T]) said(e Entry[T]) uint64 {
+	var h maphash.Hash
+	h.SetSeed(x.seed)
+	if e.At != 0 {
+		maphash.WriteComparable(&h, e.At/(24*time.Hour).Milliseconds())
+	}
+	for _, field := range []string{e.Author, e.Text, e.Caption} {
+		for part := range written(field) {
+			_, _ = h.WriteString(strings.ToLower(part)) // never fails
+			_ = h.WriteByte(0)
+		}
+		_ = h.WriteByte(1)
+	}
+	return h.Sum64()
 }
 
 // number gives the number of a new entry.

@@ -41,7 +41,8 @@ type Query[T any] struct {
 	Balance *Balance     // of words and vectors; nil: 1 each
 	Now     int64        // the question's time; 0: unknown, and recency does not count
 	Limit   int          // most hits
-	Allow   func(T) bool // nil: all. What it refuses is as if it were not there, but for the frequency of its words
+	Allow   func(T) bool // which may be hits; nil: all
+	See     func(T) bool // nil: all. What it refuses is as if it were not there, but for the frequency of its words
 	Explain bool
 }
 
@@ -108,6 +109,10 @@ const (
 	maxLike = 3
 	// minFuzzyLetters is the shortest word that others may stand for.
 	minFuzzyLetters = 4
-	// duplicateShare is the share of common words from which a hit repeats a better one.
-	duplicateShare = 0.95
+	// maxTerms is how many different words of a query are looked for, those first that fewest entries have.
+	maxTerms = 128
+	// maxUnknown is for how many words of a query that no entry has others are looked for that are written alike.
+	maxUnknown = 16
+	// maxFuzzyBytes is the longest word that is compared by its pairs of letters.
+	maxFuzzyBytes = 64
 )

@@ -134,6 +134,7 @@ func TestTimes(t *testing.T) {
 		"next Wednesday":                    "2024-06-19 2024-06-20",
 		"last spring":                       "2024-03-01 2024-06-01",
 		"last summer":                       "2023-06-01 2023-09-01",
+		"on 2026-03-14, at noon":            "2026-03-14 2026-03-15",
 		"last July":                         "2023-07-01 2023-08-01",
 		"three days ago":                    "2024-06-09 2024-06-10",
 		"a month ago":                       "2024-05-01 2024-06-01",
@@ -149,6 +150,24 @@ func TestTimes(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A season that is under way is not the last one, and a winter is of two years.
+func TestSeasons(t *testing.T) {
+	for _, tt := range []struct{ text, seen, want string }{
+		{"last spring", "2026-04-20", "2025-03"}, {"last spring", "2026-05-31", "2025-03"}, {"last spring", "2026-06-01", "2026-03"},
+		{"this winter", "2026-01-15", "2025-12"}, {"this winter", "2026-07-15", "2026-12"}, {"last winter", "2026-01-15", "2024-12"}, {"last winter", "2026-03-01", "2025-12"},
+		{"next spring", "2026-02-01", "2026-03"}, {"next spring", "2026-03-01", "2027-03"}, {"this summer", "2026-07-01", "2026-06"},
+	} {
+		now, err := time.Parse("2006-01-02", tt.seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := spans(tt.text, now)
+		if len(got) != 1 || time.UnixMilli(got[0].from).UTC().Format("2006-01") != tt.want {
+			t.Errorf("%q on %s is %+v, want from %s", tt.text, tt.seen, got, tt.want)
 		}
 	}
 }

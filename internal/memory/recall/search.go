@@ -34,10 +34,11 @@ type scores struct {
 
 // Search returns the best entries, best first, no two of which say the same.
 func (x *Index[T]) Search(q Query[T]) []Hit {
-	asked := x.understand(q)
-	s := x.score(asked)
-	x.compare(q, asked, &s)
-	best := top[T]{limit: q.Limit * 2}
+	e := x.eyes(q.See)
+	asked := x.understand(q, e)
+	s := x.score(asked, e)
+	x.compare(q, asked, &s, e)
+	best := top[T]{limit: q.Limit, bySaid: map[uint64]*scored{}}
 	most := x.mostFactor(asked)
 	for n, in := range s.context {
 		if in == 0 && (s.near == nil || s.near[n] == 0) {
@@ -55,12 +56,12 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 			continue
 		}
 		d := &x.entries[n]
-		if q.Allow != nil && !q.Allow(d.facets) {
+		if !e.sees(int32(n)) || q.Allow != nil && !q.Allow(d.facets) {
 			continue
 		}
 		best.offer(int32(n), d, sum*x.factors(int32(n), asked).product())
 	}
-	hits := x.distinct(best.sorted(), q.Limit)
+	hits := best.sorted()
 	out := make([]Hit, len(hits))
 	for i, h := range hits {
 		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, max(h.score/asked.most, s.fit(h.entry)))}
@@ -71,15 +72,19 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	return out
 }
 
-func (x *Index[T]) understand(q Query[T]) question {
+func (x *Index[T]) understand(q Query[T], e *eyes[T]) question {
 	out := question{about: none, now: q.Now, when: asksWhen(q.Text), spans: spans(q.Text, time.UnixMilli(q.Now))}
-	seen := map[int32]bool{}
+	seen, tried := map[int32]bool{}, map[string]bool{}
 	names := 0
 	for _, w := range x.analyzer.words(q.Text) {
 		t, ok := x.byText[w.stem]
-		if !ok {
+		if !ok || !e.has(t) {
+			if tried[w.stem] || len(tried) == maxUnknown {
+				continue
+			}
+			tried[w.stem] = true
 			out.most += x.most(0)
-			for _, l := range x.like(w.stem) {
+			for _, l := range x.like(w.stem, e.has) {
 				out.terms = append(out.terms, wanted{l.term, x.weights.fuzzy * l.weight})
 			}
 			continue
@@ -99,6 +104,12 @@ func (x *Index[T]) understand(q Query[T]) question {
 	}
 	if names > 1 {
 		out.about = none
+	}
+	if len(out.terms) > maxTerms {
+		slices.SortStableFunc(out.terms, func(a, b wanted) int {
+			return cmp.Compare(len(x.terms[a.term].postings), len(x.terms[b.term].postings))
+		})
+		out.terms = out.terms[:maxTerms]
 	}
 	if out.most == 0 { // nothing but stop words: vectors may find something all the same
 		out.most = x.most(0)
@@ -123,7 +134,7 @@ func (w *weights) saturate(n, length float64) float64 {
 
 // score computes, term by term, the entry's own score and what its neighbours add to it. A word that
 // the entry and its neighbours have is saturated once: the three of them are read as one text.
-func (x *Index[T]) score(q question) scores {
+func (x *Index[T]) score(q question, e *eyes[T]) scores {
 	n := len(x.entries)
 	s := scores{own: make([]float32, n), context: make([]float32, n), session: make([]float32, len(x.sessions))}
 	around := make([]float32, n)
@@ -131,21 +142,21 @@ func (x *Index[T]) score(q question) scores {
 	average := max(1, x.length/float64(max(1, x.Len())))
 	for _, t := range q.terms {
 		weight := t.weight * idf(x.Len(), len(x.terms[t.term].postings))
-		touched = x.spread(t.term, around, touched[:0])
+		touched = x.spread(t.term, around, touched[:0], e)
 		for _, p := range x.terms[t.term].postings {
 			s.own[p.entry] += float32(x.weights.own * weight * x.weights.saturate(float64(p.n), float64(x.places[p.entry].length)/average))
 		}
-		for _, e := range touched {
-			s.context[e] += float32(weight * x.weights.saturate(float64(around[e]), float64(x.places[e].length)/average))
-			around[e] = 0
+		for _, at := range touched {
+			s.context[at] += float32(weight * x.weights.saturate(float64(around[at]), float64(x.places[at].length)/average))
+			around[at] = 0
 		}
-		x.addSessions(t, s.session)
+		x.addSessions(t, s.session, e)
 	}
 	return s
 }
 
 // compare adds how near the query's vector is to each entry's, of those that are nearer than most.
-func (x *Index[T]) compare(q Query[T], asked question, s *scores) {
+func (x *Index[T]) compare(q Query[T], asked question, s *scores, e *eyes[T]) {
 	s.asked = x.vectors.ask(q.Vector, x.weights.nearFrom)
 	if s.asked == nil {
 		return
@@ -160,7 +171,7 @@ func (x *Index[T]) compare(q Query[T], asked question, s *scores) {
 		}
 	}
 	s.near = make([]float32, len(s.context))
-	allowed := func(n int32) bool { return q.Allow == nil || q.Allow(x.entries[n].facets) }
+	allowed := func(n int32) bool { return e.sees(n) && (q.Allow == nil || q.Allow(x.entries[n].facets)) }
 	s.asked.above(allowed, func(n int32, above float64) { s.near[n] = float32(weight * above) })
 	s.fits = weight / nearShare
 }
@@ -178,7 +189,7 @@ func (s *scores) fit(n int32) float64 {
 
 // spread counts a word in around, at each entry that has it and, less, at the neighbours of that, and
 // says where. Names stay where they are: they say who, and the neighbours' author is somebody else.
-func (x *Index[T]) spread(t int32, around []float32, touched []int32) []int32 {
+func (x *Index[T]) spread(t int32, around []float32, touched []int32, seen *eyes[T]) []int32 {
 	w := &x.weights
 	add := func(e int32, n float32) {
 		if around[e] == 0 {
@@ -188,6 +199,9 @@ func (x *Index[T]) spread(t int32, around []float32, touched []int32) []int32 {
 	}
 	name := x.authors[t] > 0
 	for _, p := range x.terms[t].postings {
+		if !seen.sees(p.entry) {
+			continue
+		}
 		add(p.entry, p.n)
 		if name {
 			continue
@@ -211,11 +225,11 @@ func (x *Index[T]) spread(t int32, around []float32, touched []int32) []int32 {
 }
 
 // addSessions adds a term's BM25 of whole conversations, without their length.
-func (x *Index[T]) addSessions(t wanted, into []float32) {
+func (x *Index[T]) addSessions(t wanted, into []float32, e *eyes[T]) {
 	counted := make([]float32, len(x.sessions))
 	having := 0
 	for _, p := range x.terms[t.term].postings {
-		if s := x.places[p.entry].session; s != none {
+		if s := x.places[p.entry].session; s != none && e.sees(p.entry) {
 			if counted[s] == 0 {
 				having++
 			}
@@ -301,39 +315,6 @@ func (x *Index[T]) explain(n int32, q question, s scores) *Parts {
 		p.Similarity, p.Near = s.asked.cosine(n), float64(s.near[n])
 	}
 	return p
-}
-
-// distinct leaves out what repeats a better hit: the same words, but for a twentieth of them.
-func (x *Index[T]) distinct(hits []scored, limit int) []scored {
-	var out []scored
-	for _, h := range hits {
-		if len(out) == limit {
-			break
-		}
-		words := x.entries[h.entry].words
-		if !slices.ContainsFunc(out, func(o scored) bool { return sameShare(words, x.entries[o.entry].words) >= duplicateShare }) {
-			out = append(out, h)
-		}
-	}
-	return out
-}
-
-// sameShare is the share of words that two entries have in common (Jaccard's index).
-func sameShare(a, b []count) float64 {
-	both := 0
-	for i, j := 0, 0; i < len(a) && j < len(b); {
-		switch cmp.Compare(a[i].term, b[j].term) {
-		case 0:
-			both++
-			i++
-			j++
-		case -1:
-			i++
-		default:
-			j++
-		}
-	}
-	return float64(both) / float64(max(1, len(a)+len(b)-both))
 }
 
 func asksWhen(text string) bool {

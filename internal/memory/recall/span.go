@@ -100,10 +100,22 @@ func (r *reader) date(i int) (from, to time.Time, n int) {
 		return from, from.AddDate(0, 0, 1), 3
 	}
 	if y := year(r.word(i)); y > 0 {
+		if m, d := twoDigits(r.word(i+1)), twoDigits(r.word(i+2)); m >= 1 && m <= 12 && d >= 1 && d <= 31 { // 2026-03-14
+			from = time.Date(y, time.Month(m), d, 0, 0, 0, 0, time.UTC)
+			return from, from.AddDate(0, 0, 1), 3
+		}
 		from = time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC)
 		return from, from.AddDate(1, 0, 0), 1
 	}
 	return
+}
+
+// twoDigits is the number that two digits are; 0: they are not.
+func twoDigits(w string) int {
+	if n, err := strconv.Atoi(w); err == nil && len(w) == 2 {
+		return n
+	}
+	return 0
 }
 
 // relative reads "last week", "this month", "next friday", "last spring".
@@ -138,20 +150,25 @@ func (r *reader) relative(i int, today time.Time) (from, to time.Time, n int) {
 		return from, from.AddDate(0, 0, 1), 2
 	}
 	if first, long, ok := season(w); ok {
-		from = nearest(today, first, step)
+		from = nearest(today, first, long, step)
 		return from, from.AddDate(0, long, 0), 2
 	}
 	return
 }
 
-// nearest is the first of a month: before today and over, or to come, or of this year.
-func nearest(today time.Time, m time.Month, step int) time.Time {
+// nearest is the first day of a stretch of months: the last that is over, the next to come, or that under way, else this year's.
+func nearest(today time.Time, m time.Month, long, step int) time.Time {
 	from := time.Date(today.Year(), m, 1, 0, 0, 0, 0, time.UTC)
-	if step < 0 && from.AddDate(0, 1, 0).After(today) {
-		return from.AddDate(-1, 0, 0)
-	}
-	if step > 0 && from.Before(today) {
+	over := func(from time.Time) bool { return !from.AddDate(0, long, 0).After(today) }
+	switch {
+	case step < 0:
+		for !over(from) {
+			from = from.AddDate(-1, 0, 0)
+		}
+	case step > 0 && !from.After(today):
 		return from.AddDate(1, 0, 0)
+	case step == 0 && !over(from.AddDate(-1, 0, 0)): // a winter that began last year
+		return from.AddDate(-1, 0, 0)
 	}
 	return from
 }

@@ -9,6 +9,8 @@ import (
 // scored is an entry with its score.
 type scored struct {
 	entry int32
+	said  uint64
+	place int // in the heap
 	score float64
 	id    string
 	at    int64
@@ -20,10 +22,11 @@ func (s scored) before(o scored) int {
 	return cmp.Or(cmp.Compare(o.score, s.score), cmp.Compare(o.at, s.at), cmp.Compare(s.id, o.id))
 }
 
-// top keeps the best of what it is offered. It is a heap with the worst on top.
+// top keeps the best of what it is offered, and of those that say the same the best. It is a heap with the worst on top.
 type top[T any] struct {
-	limit int
-	kept  worstFirst
+	limit  int
+	kept   worstFirst
+	bySaid map[uint64]*scored // those kept
 }
 
 // wants reports whether a score could be among the best.
@@ -32,28 +35,48 @@ func (t *top[T]) wants(score float64) bool {
 }
 
 func (t *top[T]) offer(n int32, d *entry[T], score float64) {
-	s := scored{n, score, d.id, d.at}
+	s := &scored{entry: n, said: d.said, score: score, id: d.id, at: d.at}
+	same := t.bySaid[s.said]
 	switch {
+	case t.limit == 0:
+	case same != nil:
+		if s.before(*same) < 0 {
+			s.place = same.place
+			t.kept[s.place], t.bySaid[s.said] = s, s
+			heap.Fix(&t.kept, s.place)
+		}
 	case len(t.kept) < t.limit:
 		heap.Push(&t.kept, s)
-	case t.limit > 0 && s.before(t.kept[0]) < 0:
-		t.kept[0] = s
+		t.bySaid[s.said] = s
+	case s.before(*t.kept[0]) < 0:
+		delete(t.bySaid, t.kept[0].said)
+		t.kept[0], t.bySaid[s.said] = s, s
 		heap.Fix(&t.kept, 0)
 	}
 }
 
 func (t *top[T]) sorted() []scored {
-	out := slices.Clone(t.kept)
+	out := make([]scored, len(t.kept))
+	for i, s := range t.kept {
+		out[i] = *s
+	}
 	slices.SortFunc(out, scored.before)
 	return out
 }
 
-type worstFirst []scored
+type worstFirst []*scored
 
 func (w worstFirst) Len() int           { return len(w) }
-func (w worstFirst) Less(i, j int) bool { return w[i].before(w[j]) > 0 }
-func (w worstFirst) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-func (w *worstFirst) Push(s any)        { *w = append(*w, s.(scored)) }
+func (w worstFirst) Less(i, j int) bool { return w[i].before(*w[j]) > 0 }
+func (w worstFirst) Swap(i, j int) {
+	w[i], w[j] = w[j], w[i]
+	w[i].place, w[j].place = i, j
+}
+func (w *worstFirst) Push(s any) {
+	last := s.(*scored)
+	last.place = len(*w)
+	*w = append(*w, last)
+}
 func (w *worstFirst) Pop() any {
 	last := len(*w) - 1
 	s := (*w)[last]

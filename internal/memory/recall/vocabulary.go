@@ -89,21 +89,25 @@ func (t *term) find(entry int32) (int, bool) {
 }
 
 // like finds the words that look most like one that no entry has, as misspelt names do, with their
-// likeness: the share of common pairs of letters (Dice's coefficient).
-func (v *vocabulary) like(text string) []wanted {
+// likeness: the share of common pairs of letters (Dice's coefficient). has says which words are there for whoever asks.
+func (v *vocabulary) like(text string, has func(int32) bool) []wanted {
 	if len(text) < minFuzzyLetters || strings.ContainsAny(text, "0123456789") {
 		return nil // another number is another thing
 	}
 	all := pairsOf(text)
-	common := map[int32]int{}
+	common := make([]uint8, len(v.terms)) // a word has at most maxFuzzyBytes + 1 pairs
+	var met []int32
 	for _, p := range all {
 		for _, t := range v.pairs[p] {
+			if common[t] == 0 {
+				met = append(met, t)
+			}
 			common[t]++
 		}
 	}
 	var out []wanted
-	for t, n := range common {
-		if likeness := 2 * float64(n) / float64(len(all)+int(v.terms[t].gramSize)); likeness >= minLikeness {
+	for _, t := range met {
+		if likeness := 2 * float64(common[t]) / float64(len(all)+int(v.terms[t].gramSize)); likeness >= minLikeness && has(t) {
 			out = append(out, wanted{t, likeness})
 		}
 	}
@@ -113,8 +117,11 @@ func (v *vocabulary) like(text string) []wanted {
 	return out[:min(maxLike, len(out))]
 }
 
-// pairsOf returns the different pairs of letters of a word.
+// pairsOf returns the different pairs of letters of a word; none of a very long one.
 func pairsOf(text string) []pair {
+	if len(text) > maxFuzzyBytes {
+		return nil
+	}
 	const edge = 0
 	out := make([]pair, 0, len(text)+1)
 	last := rune(edge)

@@ -1,8 +1,12 @@
 package recall
 
 import (
+	"iter"
 	"strings"
 	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // stopWords carry grammar and no content.
@@ -133,31 +137,111 @@ func newAnalyzer() *analyzer {
 // of a word, and accents are kept.
 func (a *analyzer) words(text string) []word {
 	var out []word
-	first := true // the next word begins a sentence
-	for i := 0; i < len(text); {
-		start := i
-		for i < len(text) && text[i] < 0x80 && !isWordByte(text[i]) {
-			first = first || strings.IndexByte(".!?:\n", text[i]) >= 0
-			i++
+	for part, first := range written(text) {
+		if unspaced(part) {
+			out = grams(out, part)
+			continue
 		}
-		start = i
-		for i < len(text) && (text[i] >= 0x80 || isWordByte(text[i])) {
-			i++
+		lower := strings.ToLower(part)
+		if !a.stop[lower] {
+			out = append(out, word{stem: a.base(lower), text: lower, name: !first && lower != part})
 		}
-		for _, part := range strings.FieldsFunc(text[start:i], func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
-			lower := strings.ToLower(part)
-			if !a.stop[lower] {
-				out = append(out, word{stem: a.base(lower), text: lower, name: !first && lower != part})
+		for _, piece := range humps(part) {
+			if lower := strings.ToLower(piece); !a.stop[lower] {
+				out = append(out, word{stem: a.base(lower), text: lower})
 			}
-			first = false
 		}
 	}
 	return out
 }
 
-func isWordByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+// written yields the words of a text as they stand, and whether a sentence begins with each. A run of a script that is written
+// without spaces is one.
+func written(text string) iter.Seq2[string, bool] {
+	if !norm.NFKC.IsNormalString(text) { // "é" is one letter, however it was written
+		text = norm.NFKC.String(text)
+	}
+	return func(yield func(string, bool) bool) {
+		first := true // the next word begins a sentence
+		start, dense := -1, false
+		end := func(i int) bool {
+			if start < 0 {
+				return true
+			}
+			part := text[start:i]
+			start = -1
+			ok := yield(part, first)
+			first = false
+			return ok
+		}
+		for i, r := range text {
+			if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) {
+				if !end(i) {
+					return
+				}
+				first = first || strings.ContainsRune(".!?:\n", r)
+				continue
+			}
+			if d := isDense(r); start >= 0 && d != dense && !unicode.IsMark(r) {
+				if !end(i) {
+					return
+				}
+				dense = d
+			} else if start < 0 {
+				dense = d
+			}
+			if start < 0 {
+				start = i
+			}
+		}
+		end(len(text))
+	}
 }
+
+// isDense reports whether a letter is of a script that puts no spaces between words, or hangs on to them what others write apart.
+func isDense(r rune) bool {
+	return r >= 0x0E00 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
+}
+
+func unspaced(part string) bool {
+	r, _ := utf8.DecodeRuneInString(part)
+	return isDense(r)
+}
+
+// grams stand for the words of a run that has no spaces: each two letters that follow each other, and each Han character, which may be
+// a word.
+func grams(to []word, run string) []word {
+	runes := []rune(run)
+	add := func(s string) { to = append(to, word{stem: s, text: s}) }
+	for i, r := range runes {
+		if i+1 < len(runes) {
+			add(string(runes[i : i+2]))
+		}
+		if len(runes) == 1 || unicode.Is(unicode.Han, r) {
+			add(string(r))
+		}
+	}
+	return to
+}
+
+// humps are the words that a name in a program is made of: of handleRefundRequest handle, refund and request; none of a word.
+func humps(part string) []string {
+	var out []string
+	start := 0
+	for i := 1; i < len(part); i++ {
+		if isLower(part[i-1]) && isUpper(part[i]) {
+			out = append(out, part[start:i])
+			start = i
+		}
+	}
+	if start == 0 {
+		return nil
+	}
+	return append(out, part[start:])
+}
+
+func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
+func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
 
 // base is the stem of a word, or of the base form that an irregular one belongs to.
 func (a *analyzer) base(lower string) string {
