@@ -129,7 +129,7 @@ func layout() []rule {
 		{"internal/memory/mount", []string{"internal/memory"}, nil, "memory stores as files of a workspace: reads and writes both by their contracts"},
 		{"internal/memory/remember", []string{"internal/agent", "internal/memory", "internal/memory/extract", "internal/memory/mount", "internal/memory/recall", "internal/model", "internal/session"}, nil, "what sessions remember by themselves: joins their contract and memory's"},
 		{"internal/memory/embed", []string{"internal/model", "internal/policy", "internal/usage"}, nil, "a configured model that makes memories' vectors: joins the contracts of models, policies and budgets"},
-		{"internal/memory/recall", nil, nil, "the ranking of memories: a pure index, so that both databases rank alike"},
+		{"internal/memory/recall", nil, []string{"golang.org/x/text"}, "the ranking of memories: a pure index, so that both databases rank alike"},
 		{"internal/session", []string{"internal/citation", "internal/guardrail", "internal/environment", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/param"}, nil, "the pure core speaks in contracts; it does no I/O"},
 		{"internal/runner", []string{"internal/citation", "internal/guardrail", "internal/environment", "internal/param", "internal/held", "internal/session", "internal/agent", "internal/policy", "internal/tool", "internal/model", "internal/journal", "internal/blob", "internal/usage", "internal/usage/meter"}, []string{"github.com/google/uuid"}, "joins the contracts; knows no adapter and no door"},
 		{"internal/journal/journaltest", []string{"internal/journal", "internal/agent"}, nil, "the suite that every store passes; used by tests"},
