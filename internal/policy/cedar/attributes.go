@@ -48,6 +48,8 @@ const (
 	atFileLabels
 	atEnd
 
+	attributeCount = iota - 1
+
 	atAll    = atEnd - 1
 	atLooked = atArguments | atNumbers | atText // a tool call's arguments
 )

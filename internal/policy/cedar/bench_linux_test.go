@@ -43,7 +43,7 @@ func BenchmarkDecide(b *testing.B) {
 
 // kinds of policies, from those that the index parts best to those of which all must be asked.
 func kinds() []kind {
-	return []kind{{"apart", apart}, {"alike", alike}, {"limits", limits}, {"hours", hours}}
+	return []kind{{"apart", apart}, {"alike", alike}, {"limits", limits}, {"words", words}, {"others", others}}
 }
 
 type kind struct {
@@ -89,11 +89,20 @@ func limits(n int) string {
 	return out.String()
 }
 
-// hours: the worst that there is: every one is about every tool call, and must be evaluated in another way each time.
-func hours(n int) string {
+// words: the worst that there is: every one is about every tool call, and looks for another word in its arguments.
+func words(n int) string {
 	var out strings.Builder
 	for i := range n {
-		fmt.Fprintf(&out, "forbid(principal, action == Action::\"tool.call\", resource) unless { context.hour >= %d && context.class != \"x%d\" };\n", -i, i)
+		fmt.Fprintf(&out, "forbid(principal, action == Action::\"tool.call\", resource) when { context.text like \"*word%d*\" };\n", i)
+	}
+	return out.String()
+}
+
+// others: as bad: every one is about every call but of another tool.
+func others(n int) string {
+	var out strings.Builder
+	for i := range n {
+		fmt.Fprintf(&out, "forbid(principal, action == Action::\"tool.call\", resource) when { context.tool != \"x%d\" && context.class != \"unknown\" };\n", i)
 	}
 	return out.String()
 }

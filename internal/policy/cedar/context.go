@@ -1,6 +1,7 @@
 package cedar
 
 import (
+	"math/bits"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ func (q *question) fill(looks *uses, actions map[types.EntityUID]types.Entity) e
 			q.context["text"] = types.String(text)
 			continue
 		}
-		q.context[one.name()] = q.value(one)
+		q.context[one.name()] = q.once(one)
 	}
 	q.request = cedargo.Request{Principal: q.principal, Action: q.action, Resource: q.resource, Context: types.NewRecord(q.context)}
 	return nil
@@ -35,13 +36,13 @@ func (q *question) tag(read attributes) {
 	read &= q.has
 	if read&atLabels != 0 {
 		q.labels = len(q.things)
-		q.things = append(q.things, thing{entity: types.Entity{UID: q.value(atLabels).(types.EntityUID)}})
+		q.things = append(q.things, thing{entity: types.Entity{UID: q.once(atLabels).(types.EntityUID)}})
 	}
 	if read&atArguments != 0 {
-		q.things = append(q.things, thing{entity: types.Entity{UID: q.value(atArguments).(types.EntityUID), Tags: types.NewRecord(q.texts)}})
+		q.things = append(q.things, thing{entity: types.Entity{UID: q.once(atArguments).(types.EntityUID), Tags: types.NewRecord(q.texts)}})
 	}
 	if read&atNumbers != 0 {
-		q.things = append(q.things, thing{entity: types.Entity{UID: q.value(atNumbers).(types.EntityUID), Tags: types.NewRecord(q.amounts)}})
+		q.things = append(q.things, thing{entity: types.Entity{UID: q.once(atNumbers).(types.EntityUID), Tags: types.NewRecord(q.amounts)}})
 	}
 }
 
@@ -54,7 +55,16 @@ func (q *question) attribute(name types.String) (types.Value, bool) {
 	if one&q.has == 0 || one == atText { // which is made for policies that are asked alone
 		return nil, false
 	}
-	return q.value(one), true
+	return q.once(one), true
+}
+
+// once is value, made once.
+func (q *question) once(one attributes) types.Value {
+	v := &q.values[bits.TrailingZeros64(uint64(one))]
+	if *v == nil {
+		*v = q.value(one)
+	}
+	return *v
 }
 
 // value is one of the attributes that the context has, but for atText.

@@ -86,17 +86,18 @@ func (c *corpusCase) run(t *testing.T, name string, files map[string][]byte) (as
 		if p.Effect() == cedargo.Permit {
 			r.Effect = "permit"
 		}
+		r.key = r.ID
 		s.rules = append(s.rules, r)
 	}
 	s.index = shelve(s.rules, s.actions, corpusSchemes(t, name, files[c.Schema]))
 	for _, r := range c.Requests {
-		q := &question{actions: entities, given: &r.Context, request: cedargo.Request{Principal: r.Principal, Action: r.Action, Resource: r.Resource, Context: r.Context}}
+		q := &question{actions: entities, labels: -1, given: &r.Context, request: cedargo.Request{Principal: r.Principal, Action: r.Action, Resource: r.Resource, Context: r.Context}}
 		q.about = ancestors(entities, ancestors(entities, nil, r.Principal), r.Resource)
-		var found found
+		found := make([]found, 1)
 		if sh := s.index[r.Action]; sh != nil {
-			found.find(sh, q, len(s.rules))
+			found[0].find(sh, q, len(s.rules))
 		}
-		m := evaluate(q, found.forbid, found.permit)
+		m := matchesOf(q.ask(found, types.Record{}), found[0].forbid, found[0].permit)
 		d := s.settle(m, policy.Decision{Allow: true})
 		slices.Sort(r.Reason)
 		slices.Sort(r.Errors)

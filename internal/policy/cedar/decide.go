@@ -4,9 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	cedargo "github.com/cedar-policy/cedar-go"
-	"github.com/cedar-policy/cedar-go/types"
-
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -34,9 +31,10 @@ func decide(sets []*Set, version string, base policy.Decision, req policy.Reques
 		no.Reason = "its arguments can't be looked into: " + err.Error()
 		return no, []string{err.Error()}
 	}
+	q.askTogether()
 	var all answer
 	for i, s := range sets {
-		a := s.answer(q, &q.found[i], base)
+		a := s.answer(q, i, base)
 		if all = all.and(a, i == 0); all.decision.Outcome() == policy.Denied && all.trial.Outcome() == policy.Denied {
 			break
 		}
@@ -82,8 +80,9 @@ type answer struct {
 	errors          []string
 }
 
-// answer asks the policies of the set that were found.
-func (s *Set) answer(q *question, asked *found, base policy.Decision) answer {
+// answer is what the policies of the set say that were found: the set is the nth that is asked.
+func (s *Set) answer(q *question, nth int, base policy.Decision) answer {
+	asked := &q.found[nth]
 	switch {
 	case s.broken != nil && s.trial:
 		return answer{base, s.settle(*s.broken, base), true, s.broken.errors}
@@ -93,40 +92,34 @@ func (s *Set) answer(q *question, asked *found, base policy.Decision) answer {
 	case !asked.asked:
 		d := s.settle(matches{}, base)
 		return answer{d, d, false, nil}
+	case q.together:
+		inForce, all, spoke := asked.said(q.said)
+		return s.outcome(base, inForce, all, spoke)
 	}
 	ways, err := readings(q.req.Labels, &asked.heads, &asked.looks)
 	if err != nil {
 		d := policy.Decision{By: By, Reason: "its labels can't be looked into: " + err.Error()}
 		return answer{d, d, false, []string{err.Error()}}
 	}
-	if asked.empty() {
-		d := s.settle(matches{}, base)
-		return answer{d, d, false, nil}
+	var all, tried []matches
+	spoke := false
+	for _, tags := range ways {
+		m, x, one := asked.said(q.ask(q.found[nth:nth+1], tags))
+		all, tried, spoke = append(all, m), append(tried, x), spoke || one
 	}
-	inForce, onTrial, spoke := q.ask(&asked.pile, ways[0])
-	if len(ways) > 1 {
-		all, tried := []matches{inForce}, []matches{onTrial}
-		for _, tags := range ways[1:] {
-			m, x, one := q.ask(&asked.pile, tags)
-			all, tried, spoke = append(all, m), append(tried, x), spoke || one
-		}
-		inForce, onTrial = s.join(all), s.join(tried)
+	if len(ways) == 1 {
+		return s.outcome(base, all[0], tried[0], spoke)
 	}
-	out := answer{decision: s.settle(inForce, base), spoke: spoke, errors: onTrial.errors}
-	if out.trial = out.decision; spoke {
-		out.trial = s.settle(onTrial, base)
-	}
-	return out
+	return s.outcome(base, s.join(all), s.join(tried), spoke)
 }
 
-// ask asks the candidates about one reading of the labels: those in force, and all; spoke: one on trial did.
-func (q *question) ask(asked *pile, tags types.Record) (inForce, all matches, spoke bool) {
-	if q.labels >= 0 {
-		q.things[q.labels].entity.Tags = tags
+// outcome is what follows from what the policies in force said, and all; spoke: one on trial did.
+func (s *Set) outcome(base policy.Decision, inForce, all matches, spoke bool) answer {
+	out := answer{decision: s.settle(inForce, base), spoke: spoke, errors: all.errors}
+	if out.trial = out.decision; spoke {
+		out.trial = s.settle(all, base)
 	}
-	inForce = evaluate(q, asked.forbid, asked.permit)
-	onTrial := evaluate(q, asked.shadowForbid, asked.shadowPermit)
-	return inForce, inForce.and(onTrial), !onTrial.none()
+	return out
 }
 
 // and is what both say; first: there is nothing yet.
@@ -192,46 +185,6 @@ func (s *Set) settle(m matches, base policy.Decision) policy.Decision {
 		return policy.Decision{Allow: true, By: By, Policies: ids(plain), Reason: base.Reason}
 	}
 	return base
-}
-
-// evaluate asks Cedar. Forbids and permits are asked apart: together, Cedar names no permit once a
-// forbid has matched, and a forbid that asks for approval leaves the permits to decide.
-func evaluate(q *question, forbid, permit []*rule) matches {
-	var m matches
-	m.forbid = m.matching(q, forbid)
-	m.permit = m.matching(q, permit)
-	return m
-}
-
-func (m *matches) matching(q *question, rules []*rule) []*rule {
-	if len(rules) == 0 {
-		return nil
-	}
-	q.list.rules = rules
-	_, said := cedargo.Authorize(&q.list, q, q.request)
-	if len(said.Reasons)+len(said.Errors) == 0 {
-		return nil
-	}
-	var out []*rule
-	spoke := make(map[string]bool, len(said.Reasons))
-	for _, r := range said.Reasons {
-		spoke[string(r.PolicyID)] = true
-	}
-	failed := make(map[string]string, len(said.Errors))
-	for _, e := range said.Errors {
-		failed[string(e.PolicyID)] = e.Message
-	}
-	slices.SortFunc(rules, func(a, b *rule) int { return a.place - b.place }) // what is said does not depend on the index
-	for _, r := range rules {
-		if spoke[r.ID] {
-			out = append(out, r)
-		}
-		if why, ok := failed[r.ID]; ok {
-			m.failed = append(m.failed, r)
-			m.errors = append(m.errors, "policy "+r.ID+": "+why)
-		}
-	}
-	return out
 }
 
 // apart parts rules into those that decide and those that leave it to a person.

@@ -1,13 +1,39 @@
 package cedar
 
-import "github.com/cedar-policy/cedar-go/types"
+import (
+	"slices"
 
-// found are the policies of one set that may match a request. A question keeps it, for the next decision to use its room again.
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// found are the policies of one set that may match a request, by what a match of theirs means. A question keeps it, for the next
+// decision to use its room again.
 type found struct {
-	pile
-	heads uses // of all policies whose heads speak of it
-	asked bool // there are such policies
-	seen  []uint64
+	forbid, permit             []*rule // in force
+	shadowForbid, shadowPermit []*rule
+	looks                      uses // of all of them
+	heads                      uses // of all policies whose heads speak of it
+	asked                      bool // there are such policies
+	seen                       []uint64
+}
+
+// of is where a policy belongs.
+func (f *found) of(r *rule) *[]*rule {
+	switch {
+	case r.Mode == policy.Shadow && r.Effect == "permit":
+		return &f.shadowPermit
+	case r.Mode == policy.Shadow:
+		return &f.shadowForbid
+	case r.Effect == "permit":
+		return &f.permit
+	}
+	return &f.forbid
+}
+
+func (f *found) empty() bool {
+	return len(f.forbid)+len(f.permit)+len(f.shadowForbid)+len(f.shadowPermit) == 0
 }
 
 // reset forgets what was found, and keeps the room.
@@ -19,7 +45,7 @@ func (f *found) reset() {
 	f.heads.reset()
 	f.looks.reset()
 	clear(f.seen)
-	f.asked, f.repeats, f.seen = false, false, f.seen[:0]
+	f.asked, f.seen = false, f.seen[:0]
 }
 
 // byHeads finds what may be looked into.
@@ -41,10 +67,10 @@ func (f *found) byHeads(sh *shelf, about []types.EntityUID) {
 
 // find finds the policies that a request has a fact for.
 func (f *found) find(sh *shelf, q *question, rules int) {
-	f.add(&sh.rest, rules)
+	f.add(&sh.rest, q, rules)
 	for i, uid := range q.about {
 		if p := sh.things[uid]; p != nil && !contains(q.about[:i], uid) {
-			f.add(p, rules)
+			f.add(p, q, rules)
 		}
 	}
 	for i := range sh.attributes {
@@ -53,6 +79,9 @@ func (f *found) find(sh *shelf, q *question, rules int) {
 	for i := range sh.tags {
 		f.byTags(&sh.tags[i], q, rules)
 	}
+	for i := range sh.ranges {
+		f.byRange(&sh.ranges[i], q, rules)
+	}
 }
 
 func (f *found) byAttribute(on *onAttribute, q *question, rules int) {
@@ -60,7 +89,7 @@ func (f *found) byAttribute(on *onAttribute, q *question, rules int) {
 	if !ok { // what is optional, and asked for first: Cedar says the same of all of them
 		for _, m := range []map[types.Value]*pile{on.is, on.has} {
 			for _, p := range m {
-				f.add(p, rules)
+				f.add(p, q, rules)
 			}
 		}
 		return
@@ -72,12 +101,12 @@ func (f *found) byAttribute(on *onAttribute, q *question, rules int) {
 		}
 		for member := range v.All() {
 			if hashable(member) {
-				f.add(on.has[member], rules)
+				f.add(on.has[member], q, rules)
 			}
 		}
 	default:
 		if hashable(v) {
-			f.add(on.is[v], rules)
+			f.add(on.is[v], q, rules)
 		}
 	}
 }
@@ -101,69 +130,130 @@ func (f *found) byTags(on *onTags, q *question, rules int) {
 		}
 		e, _ := q.Get(uid)
 		for name, v := range e.Tags.All() {
-			f.byTag(on.by[name], v, rules)
+			f.byTag(on, name, v, q, rules)
 		}
 	case on.of == "labels":
 		for name, values := range q.req.Labels {
-			t := on.by[types.String(name)]
-			if t == nil {
-				continue
-			}
-			f.add(&t.has, rules)
+			f.add(on.has[types.String(name)], q, rules)
 			for _, v := range values { // of which one counts in each reading
-				f.add(t.is[types.String(v)], rules)
+				f.add(on.is[tagged{types.String(name), types.String(v)}], q, rules)
 			}
 			if len(values) == 0 {
-				f.add(t.is[types.String("")], rules)
+				f.add(on.is[tagged{name: types.String(name)}], q, rules)
 			}
 		}
 	case on.of == "numbers":
 		for name, v := range q.amounts {
-			f.byTag(on.by[name], v, rules)
+			f.byTag(on, name, v, q, rules)
 		}
 	default:
 		for name, v := range q.texts {
-			f.byTag(on.by[name], v, rules)
+			f.byTag(on, name, v, q, rules)
 		}
 	}
 }
 
-// byTag finds those of a tag that is there; t is nil where there are none.
-func (f *found) byTag(t *onTag, v types.Value, rules int) {
-	if t == nil {
-		return
-	}
-	f.add(&t.has, rules)
-	if hashable(v) {
-		f.add(t.is[v], rules)
+// byTag finds those of a tag that is there.
+func (f *found) byTag(on *onTags, name types.String, v types.Value, q *question, rules int) {
+	f.add(on.has[name], q, rules)
+	if text, ok := v.(types.String); ok {
+		f.add(on.is[tagged{name, text}], q, rules)
 	}
 }
 
-// add adds a pile's policies, each once; nil: there are none. rules is how many the set has.
-func (f *found) add(p *pile, rules int) {
-	if p == nil || p.empty() {
-		return
-	}
-	f.looks.and(&p.looks)
-	if !p.repeats {
-		f.forbid, f.permit = append(f.forbid, p.forbid...), append(f.permit, p.permit...)
-		f.shadowForbid, f.shadowPermit = append(f.shadowForbid, p.shadowForbid...), append(f.shadowPermit, p.shadowPermit...)
+// fewEntries is how many policies of a pile have what they look into counted one by one, which makes less of the request than what
+// all of the pile do.
+const fewEntries = 4
+
+// add adds those of a pile's policies that may match, each once; nil: there are none. rules is how many the set has.
+func (f *found) add(p *pile, q *question, rules int) {
+	if p == nil || len(p.entries) == 0 {
 		return
 	}
 	const bits = 64
-	if len(f.seen) == 0 {
+	if p.repeats && len(f.seen) == 0 {
 		f.seen = append(f.seen, make([]uint64, (rules+bits-1)/bits)...)
 	}
-	for _, of := range [][]*rule{p.forbid, p.permit, p.shadowForbid, p.shadowPermit} {
-		for _, r := range of {
-			word, bit := &f.seen[r.place/bits], uint64(1)<<(r.place%bits)
-			if *word&bit == 0 {
-				*word |= bit
-				to := f.of(r)
-				*to = append(*to, r)
+	var few [fewEntries]*rule
+	n := 0
+	for i := range p.entries {
+		e := &p.entries[i]
+		if !q.meets(e.also) {
+			continue
+		}
+		if p.repeats {
+			word, bit := &f.seen[e.place/bits], uint64(1)<<(e.place%bits)
+			if *word&bit != 0 {
+				continue
+			}
+			*word |= bit
+		}
+		to := f.of(e.rule)
+		*to = append(*to, e.rule)
+		if n < fewEntries {
+			few[n] = e.rule
+		}
+		n++
+	}
+	if n > fewEntries {
+		f.looks.and(p.looks)
+		return
+	}
+	for _, r := range few[:n] {
+		f.looks.and(&r.looks)
+	}
+}
+
+// meets reports whether a request may have one of each.
+func (q *question) meets(all []anyOf) bool {
+	for _, of := range all {
+		one := false
+		for i := range of {
+			if one = q.may(&of[i]); one {
+				break
 			}
 		}
+		if !one {
+			return false
+		}
 	}
+	return true
+}
+
+// may reports whether a request may have a fact.
+func (q *question) may(k *key) bool {
+	switch k.kind {
+	case isAbout:
+		return contains(q.about, k.thing)
+	case valueIs:
+		v, ok := q.attribute(k.of)
+		return !ok || hashable(v) && v == k.value
+	case hasTag, tagIs:
+		return q.mayTag(k)
+	case inRange:
+		v, known := q.operand(k.operand)
+		return !known || v != nil && k.passed(v)
+	}
+	return true
+}
+
+// mayTag is may for tags.
+func (q *question) mayTag(k *key) bool {
+	if q.given != nil {
+		return true
+	}
+	var v types.Value
+	var ok bool
+	switch k.of {
+	case "labels":
+		values, ok := q.req.Labels[string(k.name)]
+		return ok && (k.kind == hasTag || len(values) == 0 || slices.ContainsFunc(values, func(v string) bool { return types.String(v).Equal(k.value) }))
+	case "numbers":
+		v, ok = q.amounts[k.name]
+	default:
+		v, ok = q.texts[k.name]
+	}
+	return ok && (k.kind == hasTag || v.Equal(k.value))
 }
 
 func contains(list []types.EntityUID, uid types.EntityUID) bool {

@@ -13,11 +13,12 @@ import (
 
 // key is a fact about a request, under which policies that need it stand in the index.
 type key struct {
-	kind  keyKind
-	of    types.String    // the attribute of the context; "" of isAbout
-	thing types.EntityUID // of isAbout
-	tag   types.String    // of hasTag and tagIs
-	value types.Value     // a text, a number or a boolean: of tagIs, valueIs and setHas
+	operand                 // of all but isAbout
+	thing   types.EntityUID // of isAbout
+	value   types.Value     // a text, a number or a boolean: of tagIs, valueIs and setHas; of inRange the limit
+	kind    keyKind
+	above   bool // of inRange: it must be above the limit
+	strict  bool // of inRange: and not at it
 }
 
 // keyKind is what a key says, the rarer before the more common.
@@ -27,6 +28,7 @@ const (
 	tagIs   keyKind = iota // a tag of the entity that an attribute is has a value
 	valueIs                // an attribute has a value
 	setHas                 // an attribute, a set, has a member
+	inRange                // something is above or below a limit
 	hasTag                 // the entity that an attribute is has a tag
 	isAbout                // the principal or the resource is a thing, or is in it
 )
@@ -56,7 +58,14 @@ func keysOf(p *expast.Policy, s *scheme) []anyOf {
 			break
 		}
 	}
-	return w.out
+	return slices.DeleteFunc(slices.Clone(w.out), func(l anyOf) bool { return implied(l, w.out) })
+}
+
+// implied reports whether a tag that must be there must have a value, too.
+func implied(l anyOf, by []anyOf) bool {
+	return len(l) == 1 && l[0].kind == hasTag && slices.ContainsFunc(by, func(b anyOf) bool {
+		return len(b) == 1 && b[0].operand == l[0].operand && b[0].kind != hasTag
+	})
 }
 
 func about(uid types.EntityUID) key { return key{kind: isAbout, thing: uid} }
@@ -107,8 +116,11 @@ func (s *scheme) needs(n expast.IsNode, want bool) []anyOf {
 		return s.needs(expast.NodeTypeEquals{BinaryNode: v.BinaryNode}, !want)
 	case expast.NodeTypeAccess:
 		if of, ok := attributeOf(n); ok {
-			return []anyOf{{{kind: valueIs, of: of, value: types.Boolean(want)}}}
+			return []anyOf{{{kind: valueIs, operand: operand{of: of}, value: types.Boolean(want)}}}
 		}
+	}
+	if l, r, strict, ok := comparison(n); ok {
+		return compared(l, r, strict, want)
 	}
 	if !want {
 		return nil
@@ -119,7 +131,7 @@ func (s *scheme) needs(n expast.IsNode, want bool) []anyOf {
 	case expast.NodeTypeHasTag:
 		of, isOne := attributeOf(v.Left)
 		if tag, ok := text(v.Right); ok && isOne {
-			return []anyOf{{{kind: hasTag, of: of, tag: tag}}}
+			return []anyOf{{{kind: hasTag, operand: operand{of, tag, aTag}}}}
 		}
 	case expast.NodeTypeContains:
 		return append(members(v.Left, []expast.IsNode{v.Right}), within(v.Right, v.Left)...)
@@ -193,12 +205,15 @@ func equals(read, written expast.IsNode) []anyOf {
 		return nil
 	}
 	if of, ok := attributeOf(read); ok {
-		return []anyOf{{{kind: valueIs, of: of, value: value}}}
+		return []anyOf{{{kind: valueIs, operand: operand{of: of}, value: value}}}
 	}
 	if tag, ok := read.(expast.NodeTypeGetTag); ok {
 		of, isOne := attributeOf(tag.Left)
+		if _, isText := value.(types.String); !isText {
+			return nil
+		}
 		if name, ok := text(tag.Right); ok && isOne {
-			return []anyOf{{{kind: tagIs, of: of, tag: name, value: value}}}
+			return []anyOf{{{kind: tagIs, operand: operand{of, name, aTag}, value: value}}}
 		}
 	}
 	return nil
@@ -216,7 +231,7 @@ func members(read expast.IsNode, written []expast.IsNode) []anyOf {
 		if !ok {
 			return nil
 		}
-		out = append(out, key{kind: setHas, of: of, value: value})
+		out = append(out, key{kind: setHas, operand: operand{of: of}, value: value})
 	}
 	return []anyOf{out}
 }

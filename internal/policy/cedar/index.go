@@ -2,9 +2,8 @@ package cedar
 
 import (
 	"encoding/binary"
-	"iter"
+	"slices"
 
-	cedargo "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	expast "github.com/cedar-policy/cedar-go/x/exp/ast"
 )
@@ -23,6 +22,7 @@ type shelf struct {
 	things     map[types.EntityUID]*pile
 	attributes []onAttribute
 	tags       []onTags
+	ranges     []onRange
 	rest       pile // that stand under nothing
 }
 
@@ -32,47 +32,40 @@ type onAttribute struct {
 	is, has map[types.Value]*pile
 }
 
-// onTags are those that stand under a tag of the entity that an attribute is.
+// onTags are those that stand under a tag of the entity that an attribute is, or under a value of one.
 type onTags struct {
-	of types.String
-	by map[types.String]*onTag
+	of  types.String
+	has map[types.String]*pile
+	is  map[tagged]*pile
 }
 
-type onTag struct {
-	has pile
-	is  map[types.Value]*pile
-}
+type tagged struct{ name, value types.String }
 
-// pile is policies by what a match of theirs means.
+// pile is policies that stand in one place.
 type pile struct {
-	forbid, permit             []*rule // in force
-	shadowForbid, shadowPermit []*rule
-	looks                      uses // of all of them
-	repeats                    bool // some of them stand in other piles, too
+	entries []entry
+	looks   *uses // of all of them, if they are more than fewEntries
+	repeats bool  // some of them stand in other piles, too
 }
 
-func (p *pile) add(r *rule, repeats bool) {
-	to := p.of(r)
-	*to = append(*to, r)
-	p.looks.add(r.looks)
+// entry is a policy in the index, with what else it can't match without.
+type entry struct {
+	*rule
+	also []anyOf
+}
+
+func (p *pile) add(e entry, repeats bool) {
+	p.entries = append(p.entries, e)
 	p.repeats = p.repeats || repeats
-}
-
-// of is where a policy belongs.
-func (p *pile) of(r *rule) *[]*rule {
 	switch {
-	case r.Mode == "shadow" && r.Effect == "permit":
-		return &p.shadowPermit
-	case r.Mode == "shadow":
-		return &p.shadowForbid
-	case r.Effect == "permit":
-		return &p.permit
+	case len(p.entries) == fewEntries+1:
+		p.looks = &uses{}
+		for _, e := range p.entries {
+			p.looks.add(e.looks)
+		}
+	case len(p.entries) > fewEntries:
+		p.looks.add(e.looks)
 	}
-	return &p.forbid
-}
-
-func (p *pile) empty() bool {
-	return len(p.forbid)+len(p.permit)+len(p.shadowForbid)+len(p.shadowPermit) == 0
 }
 
 // shelve makes the index. Actions of which nothing is known in schemes are found by heads alone.
@@ -115,29 +108,42 @@ func newShelf(rules []*rule, s *scheme) *shelf {
 		needed[i] = keysOf(head, s)
 		for _, l := range needed[i] {
 			for _, k := range l {
-				common[k]++
+				common[k.alike()]++
 			}
 		}
 	}
 	for i, r := range rules {
-		best, least := anyOf(nil), 0
-		for _, l := range needed[i] {
+		best, least := -1, 0
+		for j, l := range needed[i] {
 			n := 0
 			for _, k := range l {
-				n += common[k]
+				n += common[k.alike()]
 			}
-			if best == nil || n < least || n == least && l.rank() < best.rank() {
-				best, least = l, n
+			if best < 0 || n < least || n == least && l.rank() < needed[i][best].rank() {
+				best, least = j, n
 			}
 		}
-		if best == nil {
-			sh.rest.add(r, false)
+		if best < 0 {
+			sh.rest.add(entry{rule: r}, false)
+			continue
 		}
-		for _, k := range best {
-			sh.pile(k).add(r, len(best) > 1)
+		under := needed[i][best]
+		for _, k := range under {
+			sh.pile(k).add(entry{r, slices.Delete(slices.Clone(needed[i]), best, best+1)}, len(under) > 1)
 		}
 	}
+	for i := range sh.ranges {
+		sh.ranges[i].sort()
+	}
 	return sh
+}
+
+// alike is what is counted together: nobody knows how many of several limits a request passes.
+func (k key) alike() key {
+	if k.kind == inRange {
+		k.value, k.strict = nil, false
+	}
+	return k
 }
 
 // head counts in what a policy looks into, by what its head names: the resource rather than the principal.
@@ -181,11 +187,14 @@ func (sh *shelf) pile(k key) *pile {
 	case setHas:
 		return in(sh.attribute(k.of).has, k.value)
 	}
-	t := sh.tag(k.of, k.tag)
-	if k.kind == hasTag {
-		return &t.has
+	if k.kind == inRange {
+		return in(sh.inRange(k).by, limit{k.value, k.strict})
 	}
-	return in(t.is, k.value)
+	t := sh.tag(k.of)
+	if k.kind == hasTag {
+		return in(t.has, k.name)
+	}
+	return in(t.is, tagged{k.name, k.value.(types.String)})
 }
 
 func in[K comparable](m map[K]*pile, k K) *pile {
@@ -205,22 +214,26 @@ func (sh *shelf) attribute(of types.String) *onAttribute {
 	return &sh.attributes[len(sh.attributes)-1]
 }
 
-func (sh *shelf) tag(of, name types.String) *onTag {
-	at := -1
-	for i := range sh.tags {
-		if sh.tags[i].of == of {
-			at = i
+func (sh *shelf) inRange(k key) *onRange {
+	for i := range sh.ranges {
+		if r := &sh.ranges[i]; r.of == k.operand && r.above == k.above {
+			if _, same := compare(r.first, k.value); same {
+				return r
+			}
 		}
 	}
-	if at < 0 {
-		at = len(sh.tags)
-		sh.tags = append(sh.tags, onTags{of, map[types.String]*onTag{}})
+	sh.ranges = append(sh.ranges, onRange{of: k.operand, above: k.above, first: k.value, by: map[limit]*pile{}})
+	return &sh.ranges[len(sh.ranges)-1]
+}
+
+func (sh *shelf) tag(of types.String) *onTags {
+	for i := range sh.tags {
+		if sh.tags[i].of == of {
+			return &sh.tags[i]
+		}
 	}
-	by := sh.tags[at].by
-	if by[name] == nil {
-		by[name] = &onTag{is: map[types.Value]*pile{}}
-	}
-	return by[name]
+	sh.tags = append(sh.tags, onTags{of, map[types.String]*pile{}, map[tagged]*pile{}})
+	return &sh.tags[len(sh.tags)-1]
 }
 
 func speaksOf(scope expast.IsActionScopeNode, action types.EntityUID, actions map[types.EntityUID]types.Entity) bool {
@@ -250,18 +263,4 @@ func isIn(action, group types.EntityUID, actions map[types.EntityUID]types.Entit
 		}
 	}
 	return false
-}
-
-// list makes policies iterable for Cedar. Their ids there are their places.
-type list struct{ rules []*rule }
-
-// All implements cedar.PolicyIterator.
-func (l *list) All() iter.Seq2[cedargo.PolicyID, *cedargo.Policy] {
-	return func(yield func(cedargo.PolicyID, *cedargo.Policy) bool) {
-		for _, r := range l.rules {
-			if !yield(cedargo.PolicyID(r.ID), r.policy) {
-				return
-			}
-		}
-	}
 }

@@ -19,9 +19,10 @@ func flat(s *Set) *Set {
 	all := uses{context: atAll, labels: tagNames{any: true}, arguments: tagNames{any: true}}
 	sh := &shelf{headless: &all}
 	for _, r := range s.rules {
-		sh.rest.add(r, false)
+		r := *r
+		r.looks = all
+		sh.rest.add(entry{rule: &r}, false)
 	}
-	sh.rest.looks = all
 	out := *s
 	out.index = map[types.EntityUID]*shelf{}
 	for uid := range s.index {
@@ -39,7 +40,7 @@ func (c chance) of(words ...string) string { return words[c.IntN(len(words))] }
 func (c chance) atom() string {
 	k, v, w := c.of("a", "b", "c", "d"), c.of("x", "y", "z", "1", ""), c.of("x", "y", "z")
 	labels, args, numbers := `context.labels`, `context.arguments`, `context.numbers`
-	switch c.IntN(26) {
+	switch c.IntN(30) {
 	case 0, 1, 2:
 		return fmt.Sprintf(`(%[1]s.hasTag("%[2]s") && %[1]s.getTag("%[2]s") == "%[3]s")`, labels, k, v)
 	case 3:
@@ -84,6 +85,14 @@ func (c chance) atom() string {
 		return fmt.Sprintf(`context.class like "%s*"`, v)
 	case 24:
 		return c.of("true", "false", `"x" == "x"`)
+	case 25:
+		return fmt.Sprintf(`%d %s context.hour`, c.IntN(4)-1, c.of("<", "<=", ">", ">="))
+	case 26:
+		return fmt.Sprintf(`context.now %s datetime("1970-01-01T0%d:00:00Z")`, c.of("<", "<=", ">", ">="), c.IntN(3))
+	case 27:
+		return fmt.Sprintf(`(context has spend && context.spend has limit && %d %s context.spend.limit)`, c.IntN(2), c.of("<", "<=", ">", ">="))
+	case 28:
+		return fmt.Sprintf(`(%[1]s.hasTag("%[2]s") && decimal("%[4]d.5").%[3]s(%[1]s.getTag("%[2]s")))`, numbers, k, c.of("lessThan", "lessThanOrEqual", "greaterThan", "greaterThanOrEqual"), c.IntN(4)-1)
 	}
 	return fmt.Sprintf(`context == %s`, c.of(`context`, `{"a": 1}`))
 }
@@ -220,6 +229,22 @@ func TestIndexIsFullEvaluation(t *testing.T) {
 	for _, of := range []string{"allow", "deny", "approval", "failed"} {
 		if seen[of] < 100 {
 			t.Errorf("of 6,000 decisions %d are %s", seen[of], of)
+		}
+	}
+}
+
+// TestLabelsWithoutValues: a label that has none is there, and is "".
+func TestLabelsWithoutValues(t *testing.T) {
+	both := `(context.labels.hasTag("a") && context.labels.getTag("a") == "" && context.labels.hasTag("b") && context.labels.getTag("b") == "")`
+	s, err := Load([]Source{{Name: "t", Text: []byte(`@id("p") forbid(principal, action == Action::"tool.call", resource) when { ` + both + ` };`)}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := chance{rand.New(rand.NewPCG(1, 1))}.request()
+	for _, labels := range []stead.Labels{{"a": {}, "b": {}}, {"a": nil, "b": {""}}, {"a": {""}}, {"a": {}, "b": {"x"}}} {
+		req.Labels = labels
+		if d, _ := decide([]*Set{s}, "v", policy.Decision{Allow: true}, req); d.Allow == (labels.Newest("b") == "" && len(labels) == 2) {
+			t.Errorf("%v: %+v", labels, d)
 		}
 	}
 }

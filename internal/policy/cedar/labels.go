@@ -22,18 +22,7 @@ func readings(labels stead.Labels, heads, looks *uses) ([]types.Record, error) {
 	if heads.context&atLabels == 0 || len(labels) == 0 {
 		return onlyEmpty, nil
 	}
-	several := false
-	newest := types.RecordMap{}
-	for k, values := range labels {
-		if looks.labels.has(k) { // the others nobody sees
-			newest[types.String(k)] = types.String(labels.Newest(k))
-		}
-		several = several || len(values) > 1 && heads.labels.has(k)
-	}
-	if !several {
-		return []types.Record{types.NewRecord(newest)}, nil
-	}
-	ways, n := []types.RecordMap{newest}, 1
+	ways, n := []types.RecordMap{newest(labels, looks)}, 1
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		if len(labels[k]) < 2 || !heads.labels.has(k) {
 			continue
@@ -59,6 +48,17 @@ func readings(labels stead.Labels, heads, looks *uses) ([]types.Record, error) {
 		out[i] = types.NewRecord(way)
 	}
 	return out, nil
+}
+
+// newest are the values that the labels that policies look into were given last. The others nobody sees.
+func newest(labels stead.Labels, looks *uses) types.RecordMap {
+	out := types.RecordMap{}
+	for k := range labels {
+		if looks.labels.has(k) {
+			out[types.String(k)] = types.String(labels.Newest(k))
+		}
+	}
+	return out
 }
 
 // onlyEmpty is the one reading where there are no labels.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	cedargo "github.com/cedar-policy/cedar-go"
@@ -62,7 +63,8 @@ type rule struct {
 	policy *cedargo.Policy
 	needs  *policy.Needs // of @approval
 	looks  uses
-	place  int // among the set's
+	place  int    // among the set's
+	key    string // that no other policy of this process has
 }
 
 // ReadDir reads the policies of a directory, by the order of their files' names. It fails with
@@ -205,9 +207,13 @@ func (l *loader) add(p *cedargo.Policy, id string, in where) {
 	if l.opts.Trial {
 		r.Mode = policy.Shadow
 	}
+	r.key = strconv.FormatInt(keys.Add(1), 36)
 	r.looks = usesOf(string(p.MarshalCedar()))
 	l.rules = append(l.rules, r)
 }
+
+// keys counts policies.
+var keys atomic.Int64
 
 // waits are the actions that can wait for an approval.
 func waits() []string {

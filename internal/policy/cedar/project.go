@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
@@ -16,6 +17,27 @@ import (
 type Project struct {
 	sets    []*Set
 	version string // "": there are no sets
+	behind  atomic.Pointer[joint]
+}
+
+// joint are the operator's set and a project's behind it.
+type joint struct {
+	files   *Set
+	sets    []*Set
+	version string
+}
+
+// after are its sets behind the operator's; nil: there is none.
+func (p *Project) after(files *Set) *joint {
+	if j := p.behind.Load(); j != nil && j.files == files {
+		return j
+	}
+	j := &joint{files: files, sets: p.sets, version: "+" + p.version}
+	if files != nil {
+		j.sets, j.version = slices.Concat(files.alone, p.sets), files.version+j.version
+	}
+	p.behind.Store(j)
+	return j
 }
 
 // Uploads finds what a project uploaded; nil: nothing. An error means that nobody knows what is forbidden.
@@ -55,22 +77,19 @@ func ofPolicies(e policy.Effect) bool { return strings.HasPrefix(string(e), "pol
 
 // asked are the sets that decide about a request, the operator's first, and the digest of all of them; "": there are none.
 func (a *Authorizer) asked(ctx context.Context, req policy.Request) ([]*Set, string, error) {
-	var sets []*Set
-	version := ""
-	if s := a.set.Load(); s != nil {
-		sets, version = s.alone, s.version
+	files := a.set.Load()
+	if a.uploads != nil && !ofPolicies(req.Effect) {
+		p, err := a.uploads(ctx, req.Principal.Project)
+		if err != nil {
+			return nil, "", err
+		}
+		if p != nil && p.version != "" {
+			j := p.after(files)
+			return j.sets, j.version, nil
+		}
 	}
-	if a.uploads == nil || ofPolicies(req.Effect) {
-		return sets, version, nil
+	if files == nil {
+		return nil, "", nil
 	}
-	p, err := a.uploads(ctx, req.Principal.Project)
-	if err != nil || p == nil || p.version == "" {
-		return sets, version, err
-	}
-	if len(sets) == 0 {
-		sets = p.sets
-	} else {
-		sets = slices.Concat(sets, p.sets)
-	}
-	return sets, version + "+" + p.version, nil
+	return files.alone, files.version, nil
 }

@@ -20,13 +20,17 @@ type question struct {
 	resource  types.EntityUID
 	about     []types.EntityUID // principal, resource and all that they are in
 	req       policy.Request
-	has       attributes    // what its context may have
-	given     *types.Record // its context, where it was not made here
+	has       attributes                  // what its context may have
+	values    [attributeCount]types.Value // of the attributes that were asked for
+	given     *types.Record               // its context, where it was not made here
 
 	request cedargo.Request
 	things  []thing
 	labels  int // their place among the things; -1: nobody looks into them
-	actions map[types.EntityUID]types.Entity
+	// together: all sets were asked at once, and this is what was said.
+	together bool
+	said     verdicts
+	actions  map[types.EntityUID]types.Entity
 
 	// What is enough for most requests is allocated with the question.
 	roomAbout  [8]types.EntityUID
@@ -65,7 +69,7 @@ func (q *question) release() {
 	}
 	r.heads.reset()
 	r.looks.reset()
-	r.found, r.list.rules = r.found[:0], nil
+	r.found, r.list = r.found[:0], list{}
 	*q = question{rooms: r}
 	questions.Put(q)
 }

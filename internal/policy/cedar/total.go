@@ -85,6 +85,13 @@ func (s *scheme) plain(n expast.IsNode, given tested) resolved.IsType {
 		}
 		return nil
 	}
+	if l, r, _, ok := comparison(n); ok {
+		_, method := n.(expast.NodeTypeExtensionCall)
+		return boolean(s.ordered(l, r, given, method))
+	}
+	if v, ok := number(n); ok {
+		return typeOfValue(v)
+	}
 	switch v := n.(type) {
 	case expast.NodeValue:
 		return typeOfValue(v.Value)
@@ -97,8 +104,6 @@ func (s *scheme) plain(n expast.IsNode, given tested) resolved.IsType {
 		return s.attribute(v, given)
 	case expast.NodeTypeGetTag:
 		return s.tag(v, given)
-	case expast.NodeTypeExtensionCall:
-		return s.call(v, given)
 	case expast.NodeTypeSet:
 		for _, e := range v.Elements {
 			if !s.is(e, given, isAny) {
@@ -110,14 +115,6 @@ func (s *scheme) plain(n expast.IsNode, given tested) resolved.IsType {
 		return boolean(s.are(v.BinaryNode, given, isAny, isAny))
 	case expast.NodeTypeNotEquals:
 		return boolean(s.are(v.BinaryNode, given, isAny, isAny))
-	case expast.NodeTypeLessThan:
-		return boolean(s.are(v.BinaryNode, given, isLong, isLong))
-	case expast.NodeTypeLessThanOrEqual:
-		return boolean(s.are(v.BinaryNode, given, isLong, isLong))
-	case expast.NodeTypeGreaterThan:
-		return boolean(s.are(v.BinaryNode, given, isLong, isLong))
-	case expast.NodeTypeGreaterThanOrEqual:
-		return boolean(s.are(v.BinaryNode, given, isLong, isLong))
 	case expast.NodeTypeContains:
 		return boolean(s.are(v.BinaryNode, given, isSet, isAny))
 	case expast.NodeTypeContainsAll:
@@ -169,21 +166,15 @@ func (s *scheme) tag(v expast.NodeTypeGetTag, given tested) resolved.IsType {
 	return nil
 }
 
-// call is the type of what a function returns: a decimal that is written out, and what decimals are compared by.
-func (s *scheme) call(v expast.NodeTypeExtensionCall, given tested) resolved.IsType {
-	switch v.Name {
-	case "decimal":
-		if written, ok := text(v.Args[0]); ok {
-			if _, err := types.ParseDecimal(string(written)); err == nil {
-				return resolved.ExtensionType("decimal")
-			}
-		}
-	case "lessThan", "lessThanOrEqual", "greaterThan", "greaterThanOrEqual":
-		if len(v.Args) == 2 && s.is(v.Args[0], given, isDecimal) && s.is(v.Args[1], given, isDecimal) {
-			return resolved.BoolType{}
-		}
+// ordered reports whether two things can be compared: numbers or times, and decimals by methods alone.
+func (s *scheme) ordered(left, right expast.IsNode, given tested, method bool) bool {
+	ok := func(t resolved.IsType) bool { return isLong(t) || isTime(t) }
+	if method {
+		ok = isDecimal
 	}
-	return nil
+	l, _, _ := s.total(left, given)
+	r, _, _ := s.total(right, given)
+	return l != nil && r != nil && ok(l) && ok(r) && isLong(l) == isLong(r)
 }
 
 func (s *scheme) is(n expast.IsNode, given tested, ok func(resolved.IsType) bool) bool {
@@ -195,12 +186,13 @@ func (s *scheme) are(n expast.BinaryNode, given tested, left, right func(resolve
 	return s.is(n.Left, given, left) && s.is(n.Right, given, right)
 }
 
-func isAny(resolved.IsType) bool      { return true }
-func isLong(t resolved.IsType) bool   { return t == resolved.IsType(resolved.LongType{}) }
-func isString(t resolved.IsType) bool { return t == resolved.IsType(resolved.StringType{}) }
+func isAny(resolved.IsType) bool    { return true }
+func isLong(t resolved.IsType) bool { return t == resolved.IsType(resolved.LongType{}) }
 func isDecimal(t resolved.IsType) bool {
 	return t == resolved.IsType(resolved.ExtensionType("decimal"))
 }
+func isTime(t resolved.IsType) bool   { return t == resolved.IsType(resolved.ExtensionType("datetime")) }
+func isString(t resolved.IsType) bool { return t == resolved.IsType(resolved.StringType{}) }
 func isEntity(t resolved.IsType) bool { _, ok := t.(resolved.EntityType); return ok }
 func isSet(t resolved.IsType) bool    { _, ok := t.(resolved.SetType); return ok }
 
@@ -222,6 +214,10 @@ func typeOfValue(v types.Value) resolved.IsType {
 		return resolved.StringType{}
 	case types.EntityUID:
 		return resolved.EntityType("")
+	case types.Decimal:
+		return resolved.ExtensionType("decimal")
+	case types.Datetime:
+		return resolved.ExtensionType("datetime")
 	}
 	return nil
 }
