@@ -87,6 +87,7 @@ type Content struct {
 	Metadata     map[string]string `json:"metadata,omitempty"`
 	Redacted     bool              `json:"redacted,omitempty"`
 	WrittenBy    string            `json:"written_by,omitempty"` // "user:local"
+	Edits        []Edit            `json:"edits,omitempty"`      // sessions that changed what it says, in their order
 }
 
 // Span is a time of validity, in Unix milliseconds. 0 has no end on that side.

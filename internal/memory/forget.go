@@ -14,7 +14,7 @@ import (
 // versions with it. A memory that was superseded by one that goes is true again: all that spoke against it is forgotten.
 
 // MaxOrigins is how many sessions an entry can come from.
-const MaxOrigins = MaxSources
+const MaxOrigins = 1 + MaxSources + MaxEdits
 
 // Forgotten says what became of what was derived.
 type Forgotten struct {
@@ -31,15 +31,22 @@ func Origins(data []byte) []string {
 	var c struct {
 		Source  Source   `json:"source"`
 		Sources []Source `json:"sources"`
+		Edits   []Edit   `json:"edits"`
 	}
 	if json.Unmarshal(data, &c) != nil {
 		return nil
 	}
 	var out []string
-	for _, src := range append(c.Sources, c.Source) {
-		if src.Session != "" && !slices.Contains(out, src.Session) {
-			out = append(out, src.Session)
+	add := func(session string) {
+		if session != "" && !slices.Contains(out, session) {
+			out = append(out, session)
 		}
+	}
+	for _, src := range append(c.Sources, c.Source) {
+		add(src.Session)
+	}
+	for _, e := range c.Edits {
+		add(e.Session)
 	}
 	return out[:min(len(out), MaxOrigins)]
 }
@@ -53,20 +60,41 @@ func (s *Service) ForgetSession(ctx context.Context, p stead.Principal, session,
 			return Forgotten{}, err
 		}
 	}
-	return s.forgetSession(ctx, p, session, item, false, nil)
+	of := origin{session: session}
+	if item != "" {
+		of.items = []string{item}
+	}
+	return s.forgetSession(ctx, p, of, nil)
 }
 
 // ForgetRedacted forgets what comes from an item that was redacted: also what other items of its session are cited for, since which
 // of them says what is not known.
 func (s *Service) ForgetRedacted(ctx context.Context, p stead.Principal, session, item string) (Forgotten, error) {
-	return s.forgetSession(ctx, p, session, item, true, nil)
+	return s.forgetSession(ctx, p, origin{session, []string{item}, true}, nil)
 }
 
-// forgetSession forgets what may says is to be forgotten; nil: all of it. whole: as ForgetRedacted.
-func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session, item string, whole bool, may func(Record) (bool, error)) (Forgotten, error) {
+// origin is where something comes from that is to be forgotten.
+type origin struct {
+	session string
+	items   []string // of the session; none: all of it, and what its agent wrote over memories
+	whole   bool     // as ForgetRedacted
+}
+
+func (o origin) gone(src Source) bool {
+	return src.Session == o.session && (len(o.items) == 0 || slices.Contains(o.items, src.Item))
+}
+
+func (o origin) kept(src Source) bool { return !o.whole || src.Session != o.session }
+
+// of reports whether anything of an entry, or of a version of it, comes from there.
+func (o origin) of(c *Content) bool {
+	return slices.ContainsFunc(c.cited(), o.gone) || len(o.items) == 0 && (c.from(o.session) || c.says(o.session))
+}
+
+// forgetSession forgets what may says is to be forgotten; nil: all of it.
+func (s *Service) forgetSession(ctx context.Context, p stead.Principal, of origin, may func(Record) (bool, error)) (Forgotten, error) {
 	var out Forgotten
-	kept := func(src Source) bool { return !whole || src.Session != session }
-	gone := func(src Source) bool { return src.Session == session && (item == "" || src.Item == item) }
+	session := of.session
 	after := Place{Project: p.Project}
 	id := ""
 	for {
@@ -83,7 +111,7 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session,
 					continue
 				}
 			}
-			did, err := s.uncite(ctx, r, gone, kept)
+			did, err := s.uncite(ctx, r, of)
 			if err != nil {
 				return out, err
 			}
@@ -100,13 +128,13 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, session,
 }
 
 // uncite takes sources away from one entry.
-func (s *Service) uncite(ctx context.Context, r Record, gone, kept func(Source) bool) (Forgotten, error) {
+func (s *Service) uncite(ctx context.Context, r Record, of origin) (Forgotten, error) {
 	for range maxTries {
 		e, err := entryOf(r)
 		if err != nil {
 			return Forgotten{}, err
 		}
-		changes, did, err := s.unciting(ctx, r, e, gone, kept)
+		changes, did, err := s.unciting(ctx, r, e, of)
 		if err != nil || len(changes) == 0 {
 			return Forgotten{}, err
 		}
@@ -123,29 +151,46 @@ func (s *Service) uncite(ctx context.Context, r Record, gone, kept func(Source) 
 	return Forgotten{}, stead.Errorf(stead.KindConflict, "memory %.80q is changed all the time", r.ID)
 }
 
-// unciting are the changes of that: an entry that loses a source stays for what is kept of the others.
-func (s *Service) unciting(ctx context.Context, r Record, e Entry, gone, kept func(Source) bool) ([]Change, Forgotten, error) {
-	left := slices.DeleteFunc(slices.Clone(e.cited()), gone)
-	if len(left) < len(e.cited()) && !slices.ContainsFunc(left, kept) {
+// unciting are the changes of that: an entry that loses a source stays for what is kept of the others, and one that was written over
+// says again what it said before.
+func (s *Service) unciting(ctx context.Context, r Record, e Entry, of origin) ([]Change, Forgotten, error) {
+	if !of.of(&e.Content) {
+		return nil, Forgotten{}, nil
+	}
+	left := slices.DeleteFunc(slices.Clone(e.cited()), of.gone)
+	if len(left) < len(e.cited()) && !slices.ContainsFunc(left, of.kept) {
 		left = nil
 	}
-	c := Change{Record: r, Expected: r.Version, Redact: true}
-	c.UpdatedAt = milli(s.cfg.Now())
-	switch {
-	case len(left) == len(e.cited()):
-		return nil, Forgotten{}, nil
-	case len(left) > 0, e.Source.Session == "" && e.Source.Item == "": // somebody wrote it, and sessions only said it again
-		if e.Sources = left; e.Source.Session+e.Source.Item != "" {
-			e.Source = left[0]
-		}
-		var err error
-		c.Data, err = e.Content.encode()
-		return []Change{c}, Forgotten{Changed: 1}, err
+	history, err := s.versions(ctx, r)
+	if err != nil {
+		return nil, Forgotten{}, err
 	}
-	c.Data = nil
-	changes := []Change{c}
-	back, err := s.valid(ctx, r.Place, e)
-	return append(changes, back...), Forgotten{Removed: 1}, err
+	byHand := e.Source.Session == "" && e.Source.Item == "" // somebody wrote it, and sessions only said it again
+	is, stays := e.Content, true
+	if len(of.items) == 0 {
+		is, stays = before(e, history, of.session)
+	}
+	c := Change{Record: r, Expected: r.Version}
+	if c.UpdatedAt = milli(s.cfg.Now()); !stays || len(left) == 0 && !byHand {
+		c.Data = nil
+		back, err := s.valid(ctx, r.Place, e)
+		return append([]Change{c}, back...), Forgotten{Removed: 1}, err
+	}
+	if len(left) < len(e.cited()) {
+		if is.Sources = left; !byHand {
+			is.Source = left[0]
+		}
+		if writtenIn(is.WrittenBy) == of.session && len(of.items) == 0 && len(left) > 0 { // whose citation goes is not named either
+			is.WrittenBy = string(stead.PrincipalAgent) + ":" + left[0].Session
+		}
+	}
+	for _, v := range history {
+		if slices.ContainsFunc(v.cited(), of.gone) || len(of.items) == 0 && v.says(of.session) {
+			c.Drop = append(c.Drop, v.Version)
+		}
+	}
+	c.Data, err = is.encode()
+	return []Change{c}, Forgotten{Changed: 1}, err
 }
 
 // valid are the changes that make true again what an entry superseded. Where that entry was superseded itself, its successor's
@@ -215,7 +260,7 @@ func (s *Service) derived(ctx context.Context, p stead.Principal, e Entry) error
 		return nil
 	}
 	looks := map[string]*sight{} // by store; nil: it may not be written
-	_, err := s.forgetSession(ctx, p, e.Source.Session, e.Source.Item, false, func(r Record) (bool, error) {
+	_, err := s.forgetSession(ctx, p, origin{session: e.Source.Session, items: []string{e.Source.Item}}, func(r Record) (bool, error) {
 		look, known := looks[r.Store]
 		if !known {
 			ask := s.within.Request(p, policy.MemoryWrite, r.Store)

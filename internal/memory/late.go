@@ -44,7 +44,7 @@ func (s *Service) SweepForgotten(ctx context.Context) (int, error) {
 		gone, err := s.cfg.Gone(ctx, d.Project, stead.SessionID(d.ID))
 		if err == nil && gone {
 			by := embedPrincipal(d.Project) // nobody asked for it but the one who deleted the session
-			_, err = s.forgetSession(ctx, by, d.ID, "", false, nil)
+			_, err = s.forgetSession(ctx, by, origin{session: d.ID}, nil)
 		}
 		if err == nil && gone && d.Version == 1 {
 			d.Version, d.ExpiresAt = 2, milli(s.cfg.Now().Add(forgetLate))

@@ -67,10 +67,11 @@ const (
 // Change is one write of a record: Record.Version and Record.Revision are the store's to say.
 type Change struct {
 	Record
-	Expected int64 // version that the record must be at
-	Since    int64 // refused (KindConflict) when the store has this revision, or a later one, by now; 0: that does not matter
-	Redact   bool  // versions before this one are dropped
-	Once     bool  // nothing happens if there ever was a record of this id, one that was forgotten included; the zero Record says so
+	Expected int64   // version that the record must be at
+	Since    int64   // refused (KindConflict) when the store has this revision, or a later one, by now; 0: that does not matter
+	Redact   bool    // versions before this one are dropped
+	Drop     []int64 // versions before this one that are dropped, and the vector; not with Redact
+	Once     bool    // nothing happens if there ever was a record of this id, one that was forgotten included; the zero Record says so
 	Key      string
 	Digest   string // of the request that the idempotency Key stands for
 }

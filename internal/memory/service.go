@@ -122,7 +122,7 @@ func (s *Service) stillThere(ctx context.Context, p stead.Principal, store strin
 func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n New) (Change, *Change, error) {
 	now := s.cfg.Now()
 	c := n.Content
-	c.SupersededBy, c.Redacted = "", false
+	c.SupersededBy, c.Redacted, c.Edits = "", false, nil
 	s.carried(&c)
 	c.signed(p)
 	if err := c.prepare(); err != nil {
@@ -277,6 +277,9 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 		if p.Kind == stead.PrincipalAgent {
 			next.Labels = append(next.Labels, old.Labels...)
 		}
+		if err := next.edited(old.Content, p); err != nil {
+			return err
+		}
 		s.carried(&next)
 		next.signed(p)
 		if err := next.prepare(); err != nil {
@@ -299,7 +302,7 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (Entry, error) {
 	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) error {
 		kept := old.Content
-		kept.Text, kept.Caption, kept.Metadata, kept.Redacted = "", "", nil, true
+		kept.Text, kept.Caption, kept.Metadata, kept.Edits, kept.Redacted = "", "", nil, nil, true
 		kept.WrittenBy = string(p.Kind) + ":" + p.ID
 		c.Redact = true
 		var err error

@@ -153,6 +153,10 @@ func queueMemory(queue *pgx.Batch, c *memory.Change, old memory.Record, revision
 			FROM memories WHERE project_id = $1 AND store_id = $2 AND id = $3`, project, store, r.ID)
 		queue.Queue(`DELETE FROM memory_versions WHERE project_id = $1 AND store_id = $2 AND id = $3 AND version <= $4`,
 			project, store, r.ID, r.Version-memory.MaxVersions)
+		if len(c.Drop) > 0 {
+			queue.Queue(`DELETE FROM memory_versions WHERE project_id = $1 AND store_id = $2 AND id = $3 AND version = ANY($4::bigint[])`, project, store, r.ID, c.Drop)
+			queue.Queue(`DELETE FROM memory_vectors WHERE project_id = $1 AND store_id = $2 AND id = $3`, project, store, r.ID)
+		}
 	}
 	if r.Data == nil {
 		r.ExpiresAt = 0

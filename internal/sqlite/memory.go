@@ -139,6 +139,9 @@ func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64)
 		if err := g.keepVersion(ctx, r); err != nil {
 			return r, err
 		}
+		if err := g.dropVersions(ctx, r, c.Drop); err != nil {
+			return r, err
+		}
 	}
 	var data any
 	if r.Data == nil {
@@ -187,6 +190,20 @@ func (s *Store) OriginMemories(ctx context.Context, project stead.ProjectID, ses
 		FROM memory_origin o JOIN memory m ON m.project = o.project AND m.store = o.store AND m.id = o.id
 		WHERE o.project = ?1 AND o.session = ?2 AND (o.store, o.id) > (?3, ?4) AND m.data IS NOT NULL ORDER BY o.store, o.id LIMIT ?5`,
 		string(project), session, afterStore, afterID, memory.Bounded(limit))
+}
+
+// dropVersions drops some of an entry's versions, and the vector, which tells what the last of them was about.
+func (g *group) dropVersions(ctx context.Context, r memory.Record, versions []int64) error {
+	for _, v := range versions {
+		if err := g.execText(ctx, "drop version of a memory", `DELETE FROM memory_version WHERE project = ? AND store = ? AND id = ? AND version = ?`,
+			string(r.Project), r.Store, r.ID, v); err != nil {
+			return err
+		}
+	}
+	if len(versions) == 0 {
+		return nil
+	}
+	return g.forgetVectors(ctx, r)
 }
 
 // keepVersion copies the present version to those before it, and drops what is beyond the limit.

@@ -49,6 +49,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"labels of what was shown are carried on":                     labelsCarried,
 		"what stands beside what is hidden tells nothing of it":       besideHidden,
 		"an update that is made again changes nothing":                updatedOnce,
+		"what an agent wrote over a memory goes with its session":     writtenOver,
 		"filters": filters,
 	} {
 		t.Run(name, func(t *testing.T) {
