@@ -225,7 +225,7 @@ func (d *sqliteDatabase) failed(ctx context.Context, within time.Duration, err e
 	const primary = 0xff
 	switch e.Code() & primary {
 	case sqlite3.SQLITE_AUTH:
-		return failed(ctx, d.name, within, err, "this statement does more than read the tables that are there")
+		return failed(ctx, d.name, within, err, "this statement does more than read the tables that are there, or reads what is hidden")
 	case sqlite3.SQLITE_TOOBIG:
 		return failed(ctx, d.name, within, err, fmt.Sprintf("a value in it has more than %d bytes", maxAnswerBytes))
 	case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL:

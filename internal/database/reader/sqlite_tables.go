@@ -67,9 +67,18 @@ WHERE l.schema = 'main' AND l.type IN ('table', 'view', 'virtual') AND l.name NO
 	if err != nil {
 		return nil, err
 	}
+	keys := map[string][]string{}
 	for i := range out {
 		if err := fillTable(ctx, tx, &out[i], made[out[i].Name]); err != nil {
 			return nil, err
+		}
+		keys[strings.ToLower(out[i].Name)] = out[i].Key
+	}
+	for _, t := range out {
+		for i := range t.Foreign {
+			if f := &t.Foreign[i]; f.Refers == nil { // the other's primary key is meant
+				f.Refers = keys[strings.ToLower(f.Table)]
+			}
 		}
 	}
 	return out, nil
@@ -152,7 +161,7 @@ func fillForeign(ctx context.Context, tx *sql.Tx, t *database.Table) error {
 		}
 		f := &t.Foreign[i]
 		f.Columns = append(f.Columns, from)
-		if to != "" { // else the other's primary key
+		if to != "" {
 			f.Refers = append(f.Refers, to)
 		}
 		return nil
