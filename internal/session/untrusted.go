@@ -6,7 +6,7 @@ import (
 	"github.com/stead-dev/stead"
 )
 
-// What a tool, a command, a function or a memory brings may have been written by a stranger, who may want to instruct the
+// What a tool, a command, a function, a memory, a file or an image brings may have been written by a stranger, who may want to instruct the
 // model. From then on the session is labelled with where it came from, and so is what follows from it: the model has it in its
 // context, or in a summary of that. A policy can so say in one rule what an agent may do that has read such things.
 //
@@ -20,6 +20,8 @@ const (
 	SourceEnvironment = "environment" // commands in the session's environment, and what they read and fetched
 	SourceFunction    = "function"    // what applications say that their functions returned
 	SourceMemory      = "memory"      // what was recalled
+	SourceFile        = "file"        // files that somebody sent along: whoever sent a mail on did not write it
+	SourceImage       = "image"       // and images
 	// SourceOther stands for all sources beyond maxSources.
 	SourceOther = "other"
 )
@@ -49,9 +51,24 @@ func (v *View) heard(source string) {
 	}
 }
 
-// given notes what an application says that its functions returned.
+// given notes what an application says that its functions returned, and what is sent along in messages.
 func (v *View) given(items []stead.Item) {
 	if slices.ContainsFunc(items, func(it stead.Item) bool { return len(it.Output) > 0 || it.Error != "" }) {
 		v.heard(SourceFunction)
+	}
+	for _, it := range items {
+		v.attached(it.Content)
+	}
+}
+
+// attached notes files and images of a message.
+func (v *View) attached(content []stead.Content) {
+	for _, c := range content {
+		switch c.Type {
+		case stead.ContentInputFile:
+			v.heard(SourceFile)
+		case stead.ContentInputImage:
+			v.heard(SourceImage)
+		}
 	}
 }

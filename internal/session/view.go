@@ -315,6 +315,9 @@ func (v *View) message(e stead.Event, p Message) {
 	v.LastActive = e.At
 	v.say(p.Labels)
 	v.wrote(p.By)
+	for _, m := range p.Input {
+		v.attached(m.Content)
+	}
 	if v.Turn == nil {
 		v.Turn = &TurnView{Seq: e.Seq, CreatedAt: e.At}
 		v.CompactFailures = 0
