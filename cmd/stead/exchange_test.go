@@ -53,6 +53,33 @@ func openExchange(t *testing.T) (h *house, ada, session string, issuer string) {
 	return h, key.Secret, s.ID, issuer
 }
 
+// TestExchangesArePaced: they count as the requests of who asks, and so do the tokens that they give.
+func TestExchangesArePaced(t *testing.T) {
+	n := openConfigured(t, "auth: {mode: keys}\nlimits: {drain_seconds: 1, requests_per_minute: {key: 4}}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
+	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
+	var key struct{ Secret string }
+	h.get(h.root, "POST", "/v1/api_keys", `{"role":"agent","project":"one","bound":true,"principal":{"kind":"user","id":"ada"},"expires_after_seconds":120}`, &key)
+	var s struct{ ID string }
+	h.get(key.Secret, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
+	form := url.Values{"grant_type": {exchange}, "subject_token": {key.Secret}, "subject_token_type": {typeKey}, "resource": {"urn:stead:session:" + s.ID}}
+	var token string
+	for range 2 {
+		status, said := h.exchanged(form)
+		if token, _ = said["access_token"].(string); status != http.StatusOK || token == "" {
+			t.Fatalf("%d %v", status, said)
+		}
+	}
+	if status, body := h.call(token, "GET", "/v1/agents/sessions/"+s.ID+"/items", ""); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	if status, body := h.call(token, "GET", "/v1/agents/sessions/"+s.ID+"/items", ""); status != http.StatusTooManyRequests {
+		t.Errorf("a token has a pace of its own: %d %s", status, body)
+	}
+	if status, said := h.exchanged(form); status != http.StatusTooManyRequests {
+		t.Errorf("an exchange has no pace: %d %v", status, said)
+	}
+}
+
 func TestTokensAreExchanged(t *testing.T) {
 	h, ada, session, issuer := openExchange(t)
 	form := func(change ...string) url.Values {

@@ -148,6 +148,7 @@ type Caller struct {
 	stead.Principal
 	Key         string      // id of what it came with: a key, a session token, TokenID, "root"; "": nothing was needed
 	Until       time.Time   // when that ends; zero: never
+	Paced       string      // of a session token, the id of what it was made with: its requests count as that one's; "": they count for themselves
 	Certificate Certificate // of which Key is the id; zero: it came with something else
 }
 

@@ -304,7 +304,19 @@ func (s *Service) bearer(ctx context.Context, id, secret string) (Caller, error)
 		}
 	}
 	p := stead.Principal{Project: t.Project, Kind: t.Kind, ID: t.User, Role: t.Role, Bound: true, Session: t.Session, Scope: t.Scope, Maker: t.MakerWho}
-	return Caller{Principal: p, Key: t.ID, Until: until}, nil
+	return Caller{Principal: p, Key: t.ID, Until: until, Paced: t.paced()}, nil
+}
+
+// paced is Caller.Paced: whoever makes many tokens may send no more by them. Those of the root key have each their own pace, since
+// that has none.
+func (t *SessionToken) paced() string {
+	switch t.Maker {
+	case rootID:
+		return ""
+	case TokenID: // that of many
+		return TokenID + ":" + t.MakerWho
+	}
+	return t.Maker
 }
 
 func refusedToken(why string) error {

@@ -57,6 +57,9 @@ func (s *server) exchangeToken(w http.ResponseWriter, r *http.Request, _ stead.P
 		s.turnedAway(w, asks, err, true)
 		return err
 	}
+	if err := s.pacer.admit(w.Header(), c); err != nil {
+		return err
+	}
 	if c.Session != "" {
 		return oauth(codeBadRequest, "subject_token is a session token, which is not exchanged")
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -14,8 +15,8 @@ import (
 // Pace is how many requests this node takes a minute, of whoever sends them; 0: as many as come. As many may come at once. The
 // root key has no pace: who is to stop what goes wrong must not wait behind it.
 type Pace struct {
-	Key       int // that one key or token came with
-	Principal int // of one user or service of a project, whatever they came with
+	Key       int // that one key came with, and the session tokens that were made with it
+	Principal int // of one user or service of a project, whatever they came with, and of the session tokens that they made
 	Project   int
 }
 
@@ -49,6 +50,10 @@ func (p *pacer) admit(h http.Header, c identity.Caller) error {
 	now := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	key, who := c.Key, string(c.Kind)+":"+c.ID
+	if c.Paced != "" {
+		key, who = c.Paced, cmp.Or(c.Maker, who)
+	}
 	least := -1
 	var takes []paced
 	var after []time.Time
@@ -56,8 +61,8 @@ func (p *pacer) admit(h http.Header, c identity.Caller) error {
 		paced
 		limit int
 	}{
-		{paced{"key", string(c.Project), c.Key}, p.pace.Key},
-		{paced{"principal", string(c.Project), string(c.Kind) + ":" + c.ID}, p.pace.Principal},
+		{paced{"key", string(c.Project), key}, p.pace.Key},
+		{paced{"principal", string(c.Project), who}, p.pace.Principal},
 		{paced{"project", string(c.Project), ""}, p.pace.Project},
 	} {
 		if b.limit == 0 || b.what == "key" && b.id == "" {

@@ -75,6 +75,28 @@ func TestARefusalCountsNowhere(t *testing.T) {
 	s.takes(t, caller("one", "bob", "key_3"), 1)
 }
 
+// TestTokensCountAsWhatTheyWereMadeWith: nobody gets more by making many.
+func TestTokensCountAsWhatTheyWereMadeWith(t *testing.T) {
+	of := func(n int) identity.Caller {
+		c := caller("one", fmt.Sprint("user-", n), fmt.Sprint("tok_", n))
+		c.Maker, c.Paced = "user:ada", "key_1"
+		return c
+	}
+	s := paceOf(Pace{Key: 3})
+	s.takes(t, caller("one", "ada", "key_1"), 1)
+	s.takes(t, of(1), 1)
+	s.takes(t, of(2), 1)
+	s.refuses(t, of(3), "key", 20*time.Second)
+	s.refuses(t, caller("one", "ada", "key_1"), "key", 20*time.Second)
+	s = paceOf(Pace{Principal: 2})
+	s.takes(t, of(1), 1)
+	s.takes(t, of(2), 1)
+	s.refuses(t, caller("one", "ada", "key_2"), "principal", 30*time.Second)
+	roots := of(4)
+	roots.Paced = ""
+	s.takes(t, roots, 2)
+}
+
 func TestWhoHasNoPace(t *testing.T) {
 	none := paceOf(Pace{})
 	none.takes(t, caller("one", "ada", "key_1"), 1000)
