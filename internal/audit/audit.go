@@ -25,6 +25,8 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -101,6 +103,8 @@ type Record struct {
 	Approval *policy.Asking `json:"approval,omitempty"`
 	// Set is the version of an uploaded set of policies that a policy.write or policy.delete is about.
 	Set *policy.SetVersion `json:"policy_set,omitempty"`
+	// Written is what an administrative act was about to write or take away, as policy.Request has it.
+	Written map[string]string `json:"written,omitempty"`
 }
 
 // The acts that no effect of package policy names.
@@ -162,7 +166,25 @@ func (r Record) clean() Record {
 		s.Mode, s.Digest = short(s.Mode), short(s.Digest)
 		r.Set = &s
 	}
+	r.Written = shortAll(r.Written)
 	return r
+}
+
+// maxWritten is how many things Record.Written says.
+const maxWritten = 24
+
+func shortAll(all map[string]string) map[string]string {
+	var out map[string]string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if all[name] == "" || len(out) == maxWritten {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[short(name)] = short(all[name])
+	}
+	return out
 }
 
 func short(s string) string {

@@ -125,6 +125,7 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 	if r.Set = req.Set; r.Set != nil {
 		r.Arguments = r.Set.Digest
 	}
+	r.Written = req.Written
 	return r
 }
 

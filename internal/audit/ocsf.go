@@ -124,6 +124,9 @@ func (r Record) OCSF() ([]byte, error) {
 	if r.Set != nil {
 		e.Unmapped["policy_set"] = r.Set
 	}
+	if len(r.Written) > 0 {
+		e.Unmapped["written"] = r.Written
+	}
 	return json.Marshal(e)
 }
 

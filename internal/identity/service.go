@@ -1,9 +1,11 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -65,16 +67,19 @@ type Params struct {
 
 // Create makes a key and returns it with its secret, which is never seen again.
 func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key, string, error) {
-	id := document.NewID(IDPrefix)
-	if err := s.allow(ctx, p, policy.KeyWrite, id); err != nil {
+	k := Key{ID: document.NewID(IDPrefix), Name: in.Name, Project: p.Project, Kind: in.Kind, Principal: in.Principal, Role: in.Role, Bound: in.Bound, CreatedAt: s.cfg.Now().UnixMilli()}
+	k.Kind, k.Principal = cmp.Or(k.Kind, stead.PrincipalService), cmp.Or(k.Principal, k.ID)
+	if in.Lifetime > 0 {
+		k.ExpiresAt = s.cfg.Now().Add(min(in.Lifetime, MaxLifetime)).UnixMilli()
+	}
+	if IsRoot(p) {
+		k.Project = cmp.Or(in.Project, p.Project)
+	}
+	if err := s.allowWrite(ctx, p, k); err != nil {
 		return Key{}, "", err
 	}
-	project := p.Project
-	if in.Project != "" {
-		if in.Project != p.Project && !IsRoot(p) {
-			return Key{}, "", stead.Invalid("project", "a key makes keys of its own project alone, %s", p.Project)
-		}
-		project = in.Project
+	if in.Project != "" && in.Project != k.Project {
+		return Key{}, "", stead.Invalid("project", "a key makes keys of its own project alone, %s", p.Project)
 	}
 	if in.Kind != stead.PrincipalUser && in.Principal == rootID {
 		return Key{}, "", stead.Invalid("principal.id", "the service %q is the operator's own key: a key of a project can't stand for it", rootID)
@@ -85,28 +90,45 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key
 	if in.Lifetime < 0 || in.Lifetime > MaxLifetime {
 		return Key{}, "", stead.Invalid("expires_after_seconds", "expires_after_seconds must be between 0 and %d", int(MaxLifetime.Seconds()))
 	}
-	now := s.cfg.Now()
-	k := Key{ID: id, Name: in.Name, Project: project, Kind: in.Kind, Principal: in.Principal, Role: in.Role, Bound: in.Bound, CreatedAt: now.UnixMilli()}
-	if k.Kind == "" {
-		k.Kind = stead.PrincipalService
-	}
-	if k.Principal == "" {
-		k.Principal = k.ID
-	}
-	if in.Lifetime > 0 {
-		k.ExpiresAt = now.Add(in.Lifetime).UnixMilli()
-	}
 	secret, kept := newSecret(k.ID)
 	k.Secrets = []Secret{kept}
 	data, err := json.Marshal(k)
 	if err != nil {
 		return Key{}, "", stead.Wrap(stead.KindInternal, err, "the key can't be written")
 	}
-	_, err = s.cfg.Documents.CreateDocument(ctx, document.Document{Key: at(k.ID), Version: 1, CreatedAt: k.CreatedAt, UpdatedAt: k.CreatedAt, Tag: string(project), Data: data}, "", "")
+	_, err = s.cfg.Documents.CreateDocument(ctx, document.Document{Key: at(k.ID), Version: 1, CreatedAt: k.CreatedAt, UpdatedAt: k.CreatedAt, Tag: string(k.Project), Data: data}, "", "")
 	return k, secret, err
 }
 
 func at(id string) document.Key { return document.Key{Project: vault, Kind: kind, ID: id} }
+
+// written is what records say of a key.
+func (k Key) written() map[string]string {
+	out := map[string]string{"name": k.Name, "role": string(k.Role), "for": makerOf(k.Kind, k.Principal), "bound": strconv.FormatBool(k.Bound), "project": string(k.Project)}
+	if k.ExpiresAt > 0 {
+		out["expires_at"] = moment(k.ExpiresAt).UTC().Format(time.RFC3339)
+	}
+	return out
+}
+
+// allowWrite asks about a key that is about to be made, rotated or revoked: in the key's project, whose log has the record.
+func (s *Service) allowWrite(ctx context.Context, p stead.Principal, k Key) error {
+	p.Project = k.Project
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: policy.KeyWrite, Resource: k.ID, Written: k.written()})
+	return err
+}
+
+// allowChange is allowWrite for a key that should be there.
+func (s *Service) allowChange(ctx context.Context, p stead.Principal, id string) error {
+	k, _, err := s.own(ctx, p, id)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return s.allow(ctx, p, policy.KeyWrite, id)
+	}
+	if err != nil {
+		return err
+	}
+	return s.allowWrite(ctx, p, k)
+}
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
 	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
@@ -167,7 +189,7 @@ func (s *Service) List(ctx context.Context, p stead.Principal, after string, des
 
 // Revoke deletes a key: nobody comes in with it any more, on other nodes after CacheFor.
 func (s *Service) Revoke(ctx context.Context, p stead.Principal, id string) error {
-	if err := s.allow(ctx, p, policy.KeyWrite, id); err != nil {
+	if err := s.allowChange(ctx, p, id); err != nil {
 		return err
 	}
 	if _, _, err := s.own(ctx, p, id); err != nil {
@@ -179,7 +201,7 @@ func (s *Service) Revoke(ctx context.Context, p stead.Principal, id string) erro
 
 // Rotate gives a key a new secret. The old ones are valid for grace.
 func (s *Service) Rotate(ctx context.Context, p stead.Principal, id string, grace time.Duration) (Key, string, error) {
-	if err := s.allow(ctx, p, policy.KeyWrite, id); err != nil {
+	if err := s.allowChange(ctx, p, id); err != nil {
 		return Key{}, "", err
 	}
 	if grace < 0 || grace > MaxGrace {

@@ -133,7 +133,8 @@ func (s *Service) CreateToken(ctx context.Context, c Caller, session stead.Sessi
 	if err := in.check(); err != nil {
 		return none, "", err
 	}
-	user, err := s.serves(ctx, c.Principal, session, policy.SessionTokenWrite)
+	id := document.NewID(TokenPrefix)
+	user, err := s.serves(ctx, c.Principal, session, policy.SessionTokenWrite, map[string]string{"id": id, "scope": strings.Join(in.Scope, " "), "lifetime": in.Lifetime.String()})
 	if err != nil {
 		return none, "", err
 	}
@@ -154,7 +155,7 @@ func (s *Service) CreateToken(ctx context.Context, c Caller, session stead.Sessi
 		return none, "", e
 	}
 	t := SessionToken{
-		ID: document.NewID(TokenPrefix), Project: c.Project, Session: session, Scope: strings.Join(in.Scope, " "),
+		ID: id, Project: c.Project, Session: session, Scope: strings.Join(in.Scope, " "),
 		Kind: user.Kind, User: user.ID, Role: c.Role, Maker: c.Key, MakerWho: makerOf(c.Kind, c.ID), CreatedAt: now.UnixMilli(), ExpiresAt: now.Add(in.Lifetime).UnixMilli(),
 	}
 	if !c.Until.IsZero() {
@@ -190,13 +191,17 @@ func tokenAt(id string) document.Key { return document.Key{Project: vault, Kind:
 func (s *Service) rootMark(id string) string { return hash(id + "\x00" + s.cfg.Root) }
 
 func (s *Service) allowIn(ctx context.Context, p stead.Principal, effect policy.Effect, session stead.SessionID) error {
-	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Session: stead.SessionKey{Project: p.Project, Session: session}, Effect: effect, Resource: string(session)})
+	return s.allowToken(ctx, p, effect, session, nil)
+}
+
+func (s *Service) allowToken(ctx context.Context, p stead.Principal, effect policy.Effect, session stead.SessionID, written map[string]string) error {
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Session: stead.SessionKey{Project: p.Project, Session: session}, Effect: effect, Resource: string(session), Written: written})
 	return err
 }
 
 // serves says whom a session serves, to who may do something with its tokens.
-func (s *Service) serves(ctx context.Context, p stead.Principal, session stead.SessionID, effect policy.Effect) (stead.Principal, error) {
-	if err := s.allowIn(ctx, p, effect, session); err != nil {
+func (s *Service) serves(ctx context.Context, p stead.Principal, session stead.SessionID, effect policy.Effect, written map[string]string) (stead.Principal, error) {
+	if err := s.allowToken(ctx, p, effect, session, written); err != nil {
 		return stead.Principal{}, err
 	}
 	through := policy.SessionWrite
@@ -208,7 +213,7 @@ func (s *Service) serves(ctx context.Context, p stead.Principal, session stead.S
 
 // Tokens returns the valid tokens of a session, the newest first: after an id, at most limit, and whether there are more.
 func (s *Service) Tokens(ctx context.Context, p stead.Principal, session stead.SessionID, after string, desc bool, limit int) ([]SessionToken, bool, error) {
-	if _, err := s.serves(ctx, p, session, policy.SessionTokenRead); err != nil {
+	if _, err := s.serves(ctx, p, session, policy.SessionTokenRead, nil); err != nil {
 		return nil, false, err
 	}
 	return s.tokensOf(ctx, session, after, desc, limit, s.cfg.Now())
@@ -241,7 +246,7 @@ func decodeToken(d document.Document) (SessionToken, error) {
 
 // RevokeToken ends a token, on other nodes after CacheFor.
 func (s *Service) RevokeToken(ctx context.Context, p stead.Principal, session stead.SessionID, id string) error {
-	if _, err := s.serves(ctx, p, session, policy.SessionTokenWrite); err != nil {
+	if _, err := s.serves(ctx, p, session, policy.SessionTokenWrite, map[string]string{"revoked": id}); err != nil {
 		return err
 	}
 	d, err := s.cfg.Documents.GetDocument(ctx, tokenAt(id))

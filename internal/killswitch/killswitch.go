@@ -131,7 +131,8 @@ func NewService(s *Switches, gate policy.Authorizer) *Service { return &Service{
 
 // Set stops something from now on. The same idempotency key with the same request gives the same switch again.
 func (s *Service) Set(ctx context.Context, p stead.Principal, sw Switch, key, digest string) (Switch, error) {
-	if err := s.allow(ctx, p, policy.KillSwitchWrite, sw.Of); err != nil {
+	sw.ID = document.NewID(Prefix)
+	if err := s.allow(ctx, p, policy.KillSwitchWrite, sw.Of, sw.written()); err != nil {
 		return Switch{}, err
 	}
 	if err := sw.check(); err != nil {
@@ -147,7 +148,7 @@ func (s *Service) Set(ctx context.Context, p stead.Principal, sw Switch, key, di
 		return Switch{}, e
 	}
 	now := s.now().UnixMilli()
-	sw.ID, sw.By, sw.CreatedAt = document.NewID(Prefix), p.ID, now
+	sw.By, sw.CreatedAt = p.ID, now
 	data, err := json.Marshal(sw)
 	if err != nil {
 		return Switch{}, stead.Wrap(stead.KindInternal, err, "encode kill switch")
@@ -179,7 +180,7 @@ func (sw Switch) check() error {
 
 // List returns the switches of the caller's project: a page in the order of their ids, and whether there are more.
 func (s *Service) List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]Switch, bool, error) {
-	if err := s.allow(ctx, p, policy.KillSwitchRead, ""); err != nil {
+	if err := s.allow(ctx, p, policy.KillSwitchRead, "", nil); err != nil {
 		return nil, false, err
 	}
 	docs, err := s.documents.ListDocuments(ctx, document.Query{Project: p.Project, Kind: kind, After: after, Desc: desc, Limit: limit + 1})
@@ -192,7 +193,7 @@ func (s *Service) List(ctx context.Context, p stead.Principal, after string, des
 
 // Get returns one.
 func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Switch, error) {
-	if err := s.allow(ctx, p, policy.KillSwitchRead, id); err != nil {
+	if err := s.allow(ctx, p, policy.KillSwitchRead, id, nil); err != nil {
 		return Switch{}, err
 	}
 	d, err := s.documents.GetDocument(ctx, document.Key{Project: p.Project, Kind: kind, ID: id})
@@ -204,15 +205,26 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Switch
 
 // Lift removes a switch. What it has ended does not begin again by itself.
 func (s *Service) Lift(ctx context.Context, p stead.Principal, id string) error {
-	if err := s.allow(ctx, p, policy.KillSwitchWrite, id); err != nil {
+	var lifted map[string]string
+	if d, err := s.documents.GetDocument(ctx, document.Key{Project: p.Project, Kind: kind, ID: id}); err == nil {
+		if sw, err := decode(d); err == nil {
+			lifted = sw.written()
+		}
+	}
+	if err := s.allow(ctx, p, policy.KillSwitchWrite, id, lifted); err != nil {
 		return err
 	}
 	defer s.forget(p.Project)
 	return s.documents.DeleteDocument(ctx, document.Key{Project: p.Project, Kind: kind, ID: id}, 0)
 }
 
-func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
-	_, err := policy.Check(ctx, s.policy, policy.Request{Principal: p, Effect: effect, Resource: id})
+// written is what records say of a switch.
+func (s Switch) written() map[string]string {
+	return map[string]string{"id": s.ID, "scope": string(s.Scope), "of": s.Of, "reason": s.Reason}
+}
+
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string, written map[string]string) error {
+	_, err := policy.Check(ctx, s.policy, policy.Request{Principal: p, Effect: effect, Resource: id, Written: written})
 	return err
 }
 

@@ -137,7 +137,10 @@ type Request struct {
 	Semantic    *Semantic   // of SemanticQuery; nil elsewhere
 	Document    *Document   // of VectorStoreFileRead; nil elsewhere
 	Set         *SetVersion // of PolicyWrite and PolicyDelete; nil elsewhere
-	Spend       *Spend      // of the session, where it is known
+	// Written is what an administrative act is about to write, or to take away, for its record: names and short texts, no secret. It is
+	// not judged. Where somebody else may write in between, it is what was seen before.
+	Written map[string]string
+	Spend   *Spend // of the session, where it is known
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
 	// Answer is what somebody answers, in the record of an ApprovalGive that was Carried; nil elsewhere.

@@ -2,9 +2,12 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
+	"strconv"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -12,17 +15,34 @@ import (
 // The service of agents.
 
 func (r *Runner) allowAgent(ctx context.Context, p stead.Principal, effect policy.Effect, id stead.AgentID) error {
-	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Agent: id, Effect: effect, Resource: string(id)})
+	return r.allowWritten(ctx, p, effect, id, nil)
+}
+
+func (r *Runner) allowWritten(ctx context.Context, p stead.Principal, effect policy.Effect, id stead.AgentID, written map[string]string) error {
+	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Agent: id, Effect: effect, Resource: string(id), Written: written})
 	return err
+}
+
+// writtenAgent is what records say of a version of an agent. Its digest is that of what GET /v1/agents/{id} shows of it, as the store has it.
+func writtenAgent(a agent.Agent) map[string]string {
+	spec, err := json.Marshal(a.Spec)
+	if err != nil {
+		return nil // it can't be stored either
+	}
+	name := ""
+	if a.Spec.Name != nil {
+		name = *a.Spec.Name
+	}
+	return map[string]string{"id": string(a.ID), "name": name, "version": strconv.Itoa(a.Version), "digest": blob.Digest(spec)}
 }
 
 // CreateAgent implements session.Agents.
 func (r *Runner) CreateAgent(ctx context.Context, p stead.Principal, spec agent.Spec, key, digest string) (agent.Agent, error) {
-	if err := r.allowAgent(ctx, p, policy.AgentWrite, ""); err != nil {
-		return agent.Agent{}, err
-	}
 	now := r.now()
 	a := agent.Agent{ID: stead.AgentID(newID("agent_")), Version: 1, CreatedAt: now, UpdatedAt: now, Spec: spec}
+	if err := r.allowWritten(ctx, p, policy.AgentWrite, "", writtenAgent(a)); err != nil {
+		return agent.Agent{}, err
+	}
 	return r.cfg.Agents.PutAgent(ctx, p.Project, a, key, digest)
 }
 
@@ -36,7 +56,12 @@ func (r *Runner) GetAgent(ctx context.Context, p stead.Principal, id stead.Agent
 
 // UpdateAgent implements session.Agents.
 func (r *Runner) UpdateAgent(ctx context.Context, p stead.Principal, id stead.AgentID, change func(*agent.Spec) error) (agent.Agent, error) {
-	if err := r.allowAgent(ctx, p, policy.AgentWrite, id); err != nil {
+	var next map[string]string
+	if a, err := r.cfg.Agents.GetAgent(ctx, p.Project, id, 0); err == nil && change(&a.Spec) == nil {
+		a.Version++
+		next = writtenAgent(a)
+	}
+	if err := r.allowWritten(ctx, p, policy.AgentWrite, id, next); err != nil {
 		return agent.Agent{}, err
 	}
 	for range maxConflicts {
@@ -77,7 +102,11 @@ func (r *Runner) ListAgents(ctx context.Context, p stead.Principal, q session.Pa
 
 // DeleteAgent implements session.Agents.
 func (r *Runner) DeleteAgent(ctx context.Context, p stead.Principal, id stead.AgentID) error {
-	if err := r.allowAgent(ctx, p, policy.AgentWrite, id); err != nil {
+	var gone map[string]string
+	if a, err := r.cfg.Agents.GetAgent(ctx, p.Project, id, 0); err == nil {
+		gone = writtenAgent(a)
+	}
+	if err := r.allowWritten(ctx, p, policy.AgentWrite, id, gone); err != nil {
 		return err
 	}
 	return r.cfg.Agents.DeleteAgent(ctx, p.Project, id)

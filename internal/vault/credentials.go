@@ -27,7 +27,7 @@ type Change struct {
 // CreateCredential puts a credential into a vault.
 func (s *Service) CreateCredential(ctx context.Context, p stead.Principal, vault string, n New, key, digest string) (Credential, error) {
 	k := credentialKey(p.Project, document.NewID(CredentialPrefix))
-	if err := s.allow(ctx, p, policy.VaultWrite, vault+"/"+k.ID); err != nil {
+	if err := s.allowWritten(ctx, p, policy.VaultWrite, vault+"/"+k.ID, written(n.Name, n.Auth)); err != nil {
 		return Credential{}, err
 	}
 	if err := s.room(ctx, p, vault); err != nil {
@@ -162,7 +162,7 @@ func (s *Service) Credentials(ctx context.Context, p stead.Principal, vault stri
 
 // UpdateCredential changes a credential, or rotates its secret, which counts from the next request on.
 func (s *Service) UpdateCredential(ctx context.Context, p stead.Principal, vault, id string, change Change) (Credential, error) {
-	if err := s.allow(ctx, p, policy.VaultWrite, vault+"/"+id); err != nil {
+	if err := s.allowWritten(ctx, p, policy.VaultWrite, vault+"/"+id, s.changed(ctx, p, vault, id, change)); err != nil {
 		return Credential{}, err
 	}
 	var out Credential
@@ -215,7 +215,7 @@ func (s *Service) put(ctx context.Context, d document.Document, data storedCrede
 
 // DeleteCredential removes a credential: it is not used from the next request on.
 func (s *Service) DeleteCredential(ctx context.Context, p stead.Principal, vault, id string) error {
-	if err := s.allow(ctx, p, policy.VaultWrite, vault+"/"+id); err != nil {
+	if err := s.allowWritten(ctx, p, policy.VaultWrite, vault+"/"+id, s.changed(ctx, p, vault, id, Change{})); err != nil {
 		return err
 	}
 	d, _, err := s.credential(ctx, p, vault, id)

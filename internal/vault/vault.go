@@ -142,7 +142,12 @@ type storedCredential struct {
 }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
-	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
+	return s.allowWritten(ctx, p, effect, id, nil)
+}
+
+// allowWritten is allow with what is written, for its record.
+func (s *Service) allowWritten(ctx context.Context, p stead.Principal, effect policy.Effect, id string, written map[string]string) error {
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id, Written: written})
 	return err
 }
 

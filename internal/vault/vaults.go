@@ -36,7 +36,7 @@ func (q Query) matches(metadata map[string]string) bool {
 // Create makes a vault. key and digest are the request's idempotency.
 func (s *Service) Create(ctx context.Context, p stead.Principal, f Fields, key, digest string) (Vault, error) {
 	id := document.NewID(Prefix)
-	if err := s.allow(ctx, p, policy.VaultWrite, id); err != nil {
+	if err := s.allowWritten(ctx, p, policy.VaultWrite, id, map[string]string{"name": f.Name, "owner": owner(p)}); err != nil {
 		return Vault{}, err
 	}
 	data, err := encode(storedVault{Name: f.Name, Metadata: f.Metadata, Owner: owner(p)})

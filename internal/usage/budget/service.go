@@ -12,8 +12,31 @@ import (
 	"github.com/stead-dev/stead/internal/usage"
 )
 
-func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
-	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
+// written is what records say of a budget.
+func written(b usage.Budget) map[string]string {
+	limit, err := json.Marshal(b.Limit)
+	if err != nil {
+		return nil // it can't be stored either
+	}
+	return map[string]string{"id": b.ID, "name": b.Name, "scope": string(b.Scope), "of": b.Of, "period": string(b.Period), "limit": string(limit), "on_limit": b.OnLimit.Wire()}
+}
+
+// will is what records say of a budget that is about to be changed; nil: it can't be said, and the change fails.
+func (s *Service) will(ctx context.Context, p stead.Principal, id string, change func(*usage.Budget) error) map[string]string {
+	d, err := s.cfg.Documents.GetDocument(ctx, keyOf(p, id))
+	if err != nil {
+		return nil
+	}
+	b, err := decode(d)
+	if err != nil || change != nil && change(&b.Budget) != nil {
+		return nil
+	}
+	b.ID = id
+	return written(b.Budget)
+}
+
+func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string, written map[string]string) error {
+	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id, Written: written})
 	return err
 }
 
@@ -23,7 +46,8 @@ func keyOf(p stead.Principal, id string) document.Key {
 
 // Create makes a budget. The same idempotency key with the same request gives the same one again.
 func (s *Service) Create(ctx context.Context, p stead.Principal, b usage.Budget, key, digest string) (Stored, error) {
-	if err := s.allow(ctx, p, policy.BudgetWrite, ""); err != nil {
+	b.ID = document.NewID(Prefix)
+	if err := s.allow(ctx, p, policy.BudgetWrite, "", written(b)); err != nil {
 		return Stored{}, err
 	}
 	if err := b.Check(); err != nil {
@@ -40,7 +64,6 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, b usage.Budget,
 		return Stored{}, e
 	}
 	now := s.cfg.Now().UnixMilli()
-	b.ID = document.NewID(Prefix)
 	data, err := json.Marshal(b)
 	if err != nil {
 		return Stored{}, stead.Wrap(stead.KindInternal, err, "encode budget")
@@ -89,7 +112,7 @@ func (s *Service) used(ctx context.Context, project stead.ProjectID, b Stored) (
 
 // Get returns a budget, of the API or of the configuration.
 func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Stored, error) {
-	if err := s.allow(ctx, p, policy.BudgetRead, id); err != nil {
+	if err := s.allow(ctx, p, policy.BudgetRead, id, nil); err != nil {
 		return Stored{}, err
 	}
 	if b := s.fixed(id); b != nil {
@@ -118,7 +141,7 @@ func (s *Service) fixed(id string) *usage.Budget {
 // List returns a page of budgets in the order of their ids, those of the configuration last, and
 // whether there are more.
 func (s *Service) List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]Stored, bool, error) {
-	if err := s.allow(ctx, p, policy.BudgetRead, ""); err != nil {
+	if err := s.allow(ctx, p, policy.BudgetRead, "", nil); err != nil {
 		return nil, false, err
 	}
 	s.forget(p.Project)
@@ -155,7 +178,7 @@ const maxTries = 5
 
 // Update changes a budget's name, limit and what happens at it: whose it is stays, since its counters are by that.
 func (s *Service) Update(ctx context.Context, p stead.Principal, id string, change func(*usage.Budget) error) (Stored, error) {
-	if err := s.allow(ctx, p, policy.BudgetWrite, id); err != nil {
+	if err := s.allow(ctx, p, policy.BudgetWrite, id, s.will(ctx, p, id, change)); err != nil {
 		return Stored{}, err
 	}
 	if s.fixed(id) != nil {
@@ -195,7 +218,7 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, chan
 
 // Delete removes a budget: from then on it limits nothing.
 func (s *Service) Delete(ctx context.Context, p stead.Principal, id string) error {
-	if err := s.allow(ctx, p, policy.BudgetWrite, id); err != nil {
+	if err := s.allow(ctx, p, policy.BudgetWrite, id, s.will(ctx, p, id, nil)); err != nil {
 		return err
 	}
 	if s.fixed(id) != nil {
