@@ -330,3 +330,58 @@ func TestUploadedModelsAreAnswered(t *testing.T) {
 func unquoted(s string) string {
 	return strings.NewReplacer(`\\\"`, `"`, `\"`, `"`, `\u003c`, "<", `\u003e`, ">").Replace(s)
 }
+
+// A response that is kept has the tools as well: it describes and asks for its user, and an action waits for the application's
+// approval as any call of a tool server does, is checked again then, and is made once.
+func TestResponsesAskInTermsOfTheBusiness(t *testing.T) {
+	till, err := openShop(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer till.Close()
+	config := bookshop(t, "sqlite", till.url)
+	n := openConfigured(t, config, io.Discard)
+	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
+	ada := h.keyOf("agent", "one", "ada")
+	respond := func(more, input string) string {
+		t.Helper()
+		text, _ := json.Marshal(input)
+		code, body := h.call(ada, "POST", "/v1/responses", `{"model":"sim","tools":[`+semanticTools+`],`+more+`"input":`+string(text)+`}`)
+		if code != http.StatusOK {
+			t.Fatalf("%d %s", code, body)
+		}
+		return string(body)
+	}
+	got := respond("", "Call describe with {\"term\":\"refund\"}\nCall query with {\"metrics\":[\"revenue\"],\"dimensions\":[\"state\"]}\nCall refund_order with {\"order\":\"1\",\"cents\":9}")
+	has(t, "a response", 200, unquoted(got), `"type":"mcp_call","server_label":"semantic","name":"query"`, `"rows":[["delivered",250],["open",100]]`, `"checked":["The order was delivered."]`, `"tools":[{"type":"semantic","models":["store"]}`, `"status":"completed"`)
+	if strings.Contains(got, "refunded") || strings.Contains(got, "70777") {
+		t.Errorf("what was not to be offered or seen:\n%s", got)
+	}
+	got = respond("", `Call act with {"action":"refund","arguments":{"order":"1"}}`)
+	has(t, "an action that may not be taken", 200, unquoted(got), `does not hold (status is "open")`)
+
+	for _, then := range []struct{ status, want string }{{"open", `does not hold (status is "open")`}, {"delivered", "refunded 5.00 USD for order 2"}} {
+		got = respond("", `Call act with {"action":"refund","arguments":{"order":"2"}}`)
+		has(t, "an action", 200, unquoted(got), `"type":"mcp_approval_request","server_label":"shop","name":"refund_order"`, `"order":"2"`, `"cents":500`)
+		_, request, _ := strings.Cut(got, `{"id":"mcpr_`)
+		request, _, _ = strings.Cut(request, `"`)
+		if _, err := shelved(t, config).Exec("UPDATE orders SET status = '" + then.status + "' WHERE id = '2'"); err != nil {
+			t.Fatal(err)
+		}
+		code, body := h.call(ada, "POST", "/v1/responses", `{"model":"sim","tools":[`+semanticTools+`],"previous_response_id":"`+idOf(got)+`","input":[{"type":"mcp_approval_response","approve":true,"approval_request_id":"mcpr_`+request+`"}]}`)
+		has(t, "approved, while it is "+then.status, code, unquoted(string(body)), then.want)
+		if _, err := shelved(t, config).Exec("UPDATE orders SET status = 'delivered' WHERE id = '2'"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for body, want := range map[string]string{
+		`"tools":[{"type":"semantic","models":[]}]`:                       `"param":"tools[0].models"`,
+		`"tools":[{"type":"semantic"},{"type":"semantic"}]`:               `"param":"tools[1].server_label"`,
+		`"store":false,"tools":[{"type":"semantic"}]`:                     `"param":"tools[0].type"`,
+		`"tools":[{"type":"semantic"}],"tool_choice":{"type":"semantic"}`: `"param":"tool_choice.type"`,
+	} {
+		if code, got := h.call(ada, "POST", "/v1/responses", `{"model":"sim","input":"Say hi",`+body+`}`); code != http.StatusBadRequest || !strings.Contains(string(got), want) {
+			t.Errorf("%s: %d %s", body, code, got)
+		}
+	}
+}
