@@ -111,6 +111,7 @@ type node struct {
 	certificate *certificate
 	clients     *clientCertificates
 	models      *catalogs
+	meaning     *layer.Layer  // of which a reload takes models anew
 	routes      *router.State // breakers: they outlive a reload
 	metering    *metering     // of which a reload takes prices, budgets and terms anew
 	// throughput are the pools in use.
@@ -267,6 +268,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.meaning = meaning
 	n.openGuardrails(rails, metered.stateless)
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Watch: switches.Watch,

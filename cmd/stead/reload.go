@@ -40,6 +40,13 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err != nil {
 		return err
 	}
+	meant, err := declaredModels(cfg)
+	if err != nil {
+		return err
+	}
+	if err := n.meaning.Check(meant); err != nil {
+		return err
+	}
 	if err := n.recordConfig(ctx, cfg, rules, rails); err != nil {
 		return err
 	}
@@ -48,6 +55,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	throughput.take(before)
 	n.policies.Replace(rules)
 	n.guardrails.Replace(rails)
+	n.meaning.Replace(meant)
 	if n.clients != nil {
 		n.clients.Replace(allow, deny)
 	}
@@ -76,6 +84,9 @@ func untaken(began, now *config.Config) []string {
 	was, is := *began, *now
 	was.Limits.ModelCallSeconds = is.Limits.ModelCallSeconds // providers are made anew with it
 	var out []string
+	if !reflect.DeepEqual(was.Semantic.Databases, is.Semantic.Databases) {
+		out = append(out, "semantic.databases") // others read them too
+	}
 	a, b := reflect.ValueOf(was), reflect.ValueOf(is)
 	for i := range a.NumField() {
 		name := a.Type().Field(i).Tag.Get("yaml")

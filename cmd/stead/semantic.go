@@ -38,20 +38,29 @@ func openSemantic(cfg *config.Config, authorizer policy.Authorizer, uploaded lay
 		readers = append(readers, r)
 		databases[d.Name] = r
 	}
-	var models []layer.Declared
+	models, err := declaredModels(cfg)
+	if err != nil {
+		return nil, closeAll, err
+	}
+	l, err = layer.New(layer.Config{Databases: databases, Models: models, Uploaded: uploaded, Policy: authorizer, Now: time.Now})
+	return l, closeAll, err
+}
+
+// declaredModels reads the models of a configuration.
+func declaredModels(cfg *config.Config) ([]layer.Declared, error) {
+	var out []layer.Declared
 	for _, m := range cfg.Semantic.Models {
 		model, err := readSemantic(m.File)
 		if err != nil {
-			return nil, closeAll, err
+			return nil, err
 		}
 		declared := layer.Declared{Model: model}
 		for _, p := range m.Projects {
 			declared.Projects = append(declared.Projects, stead.ProjectID(p))
 		}
-		models = append(models, declared)
+		out = append(out, declared)
 	}
-	l, err = layer.New(layer.Config{Databases: databases, Models: models, Uploaded: uploaded, Policy: authorizer, Now: time.Now})
-	return l, closeAll, err
+	return out, nil
 }
 
 // semanticUploads keeps the models that projects upload.

@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -47,23 +48,36 @@ type Uploaded interface {
 }
 
 // Layer answers. Safe for concurrent use.
-type Layer struct{ cfg Config }
+type Layer struct {
+	cfg    Config
+	models atomic.Pointer[[]Declared] // what has begun keeps those that it began with
+}
 
 // New makes a Layer. Each model's databases must be there, and names be used once a project.
 func New(cfg Config) (*Layer, error) {
-	for i, d := range cfg.Models {
-		for _, other := range cfg.Models[:i] {
+	l := &Layer{cfg: cfg}
+	l.Replace(cfg.Models)
+	return l, l.Check(cfg.Models)
+}
+
+// Replace answers by other models of the configuration from now on, which Check takes.
+func (l *Layer) Replace(models []Declared) { l.models.Store(&models) }
+
+// Check says why the configuration can't have these models.
+func (l *Layer) Check(models []Declared) error {
+	for i, d := range models {
+		for _, other := range models[:i] {
 			if other.Model.Name == d.Model.Name && overlap(other.Projects, d.Projects) {
-				return nil, stead.Invalid("semantic.models", "two semantic models have the name %s", d.Model.Name)
+				return stead.Invalid("semantic.models", "two semantic models have the name %s", d.Model.Name)
 			}
 		}
 		for name, s := range d.Model.Sources {
-			if cfg.Databases[s.Database] == nil {
-				return nil, stead.Invalid("semantic.databases", "the semantic model %s has the source %s in the database %q, which the configuration has not", d.Model.Name, name, s.Database)
+			if l.cfg.Databases[s.Database] == nil {
+				return stead.Invalid("semantic.databases", "the semantic model %s has the source %s in the database %q, which the server has not: it takes databases when it starts", d.Model.Name, name, s.Database)
 			}
 		}
 	}
-	return &Layer{cfg}, nil
+	return nil
 }
 
 func overlap(a, b []stead.ProjectID) bool {
@@ -93,7 +107,7 @@ func (b By) principal() semantic.Principal {
 // can't be used is told besides.
 func (l *Layer) Models(ctx context.Context, project stead.ProjectID, only []string) ([]*semantic.Model, []upload.Loaded, error) {
 	var out []*semantic.Model
-	for _, d := range l.cfg.Models {
+	for _, d := range *l.models.Load() {
 		if len(d.Projects) > 0 && !slices.Contains(d.Projects, project) || only != nil && !slices.Contains(only, d.Model.Name) {
 			continue
 		}
@@ -114,7 +128,7 @@ func (l *Layer) Models(ctx context.Context, project stead.ProjectID, only []stri
 
 // Taken reports whether the configuration has a model of that name for a project.
 func (l *Layer) Taken(project stead.ProjectID, name string) bool {
-	return slices.ContainsFunc(l.cfg.Models, func(d Declared) bool {
+	return slices.ContainsFunc(*l.models.Load(), func(d Declared) bool {
 		return d.Model.Name == name && (len(d.Projects) == 0 || slices.Contains(d.Projects, project))
 	})
 }
