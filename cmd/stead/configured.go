@@ -49,7 +49,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 		Emptied: func(ctx context.Context, project stead.ProjectID, store string) error {
 			return sources.StoreEmptied(ctx, project, store)
 		}})
-	sources = source.NewService(source.Config{Documents: documents, Stores: vectors, Readers: sourceReaders(n.cfg, resources, databases), Log: n.log, Now: time.Now})
+	sources = source.NewService(source.Config{Documents: documents, Stores: vectors, Policy: authorizer, Readers: sourceReaders(n.cfg, resources, databases), Log: n.log, Now: time.Now})
 	skills := skill.NewService(skill.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now})
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,

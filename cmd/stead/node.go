@@ -210,6 +210,9 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	switches := killswitch.New(store, time.Now)
+	if err := checkSites(cfg.Sources); err != nil {
+		return err
+	}
 	guard, err := toolGuard(cfg)
 	if err != nil {
 		return err

@@ -43,6 +43,7 @@ func sourceReaders(cfg *config.Config, resources tool.Resources, databases []*op
 		source.Git:       git.New(repositories, filepath.Join(cfg.Data, repositoriesDir)),
 		source.MCP:       mcp.New(servers, resources, time.Now),
 		source.SQL:       sql.New(grants),
+		source.Web:       webReader(cfg),
 	}
 }
 

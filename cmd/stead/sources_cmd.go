@@ -21,12 +21,12 @@ const maxPassageLine = 100
 const syncPoll = 200 * time.Millisecond
 
 func (a *app) sourcesCmd() *cobra.Command {
-	return group("sources", "Keep vector stores up to date with directories, Git repositories, MCP servers and databases", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
+	return group("sources", "Keep vector stores up to date with directories, Git repositories, MCP servers, databases and pages of the web", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
 }
 
 func (a *app) sourcesCreate() *cobra.Command {
-	var store, name, directory, repository, server, database, branch, path, access string
-	var include, exclude []string
+	var store, name, directory, repository, server, database, site, sitemap, branch, path, access string
+	var urls, include, exclude []string
 	var every time.Duration
 	c := &cobra.Command{
 		Use: "create", Short: "Make a source, of a new vector store if none is named", Args: cobra.NoArgs,
@@ -48,6 +48,10 @@ func (a *app) sourcesCreate() *cobra.Command {
 				body["type"], body["database"] = "sql", database
 				delete(body, "directory")
 			}
+			if site != "" || len(urls) > 0 {
+				body["type"], body["site"], body["urls"], body["sitemap"] = "web", site, urls, sitemap
+				delete(body, "directory")
+			}
 			if access != "" {
 				rules, err := os.ReadFile(access)
 				if err != nil {
@@ -63,7 +67,7 @@ func (a *app) sourcesCreate() *cobra.Command {
 				return err
 			}
 			if store == "" {
-				if store, err = c.CreateVectorStore(cmd.Context(), cmp.Or(name, directory, repository, server, database)); err != nil {
+				if store, err = c.CreateVectorStore(cmd.Context(), cmp.Or(name, directory, repository, server, database, site, strings.Join(urls, " "))); err != nil {
 					return err
 				}
 			}
@@ -81,14 +85,17 @@ func (a *app) sourcesCreate() *cobra.Command {
 	f.StringVar(&repository, "repository", "", "or one of its sources.repositories")
 	f.StringVar(&server, "mcp", "", "or a label of its sources.servers: the resources of an MCP server")
 	f.StringVar(&database, "database", "", "or a name of its databases: the schema of an SQL database")
+	f.StringArrayVar(&urls, "url", nil, "or a public page from which pages below it are read; may be repeated")
+	f.StringVar(&site, "web", "", "or a name of its sources.sites")
+	f.StringVar(&sitemap, "sitemap", "", "URL of a sitemap, beside those that a site names itself")
 	f.StringVar(&branch, "branch", "", "of the repository; else its own")
 	f.StringVar(&path, "path", "", "the part of it that is read")
 	f.StringArrayVar(&include, "include", nil, "pattern of paths that are read (else all); may be repeated")
 	f.StringArrayVar(&exclude, "exclude", nil, "pattern of paths that are not; may be repeated")
 	f.DurationVar(&every, "every", 0, "time between two synchronisations, 1m at least; without it, only when asked for")
 	f.StringVar(&access, "access", "", "file with the rules of access, a JSON list")
-	c.MarkFlagsOneRequired("directory", "repository", "mcp", "database")
-	c.MarkFlagsMutuallyExclusive("directory", "repository", "mcp", "database")
+	c.MarkFlagsOneRequired("directory", "repository", "mcp", "database", "web", "url")
+	c.MarkFlagsMutuallyExclusive("directory", "repository", "mcp", "database", "web", "url")
 	return c
 }
 
@@ -97,7 +104,7 @@ func sourceHeader() []string {
 }
 
 func sourceRow(s client.Source) []string {
-	of := s.Type + ":" + strings.TrimSuffix(s.Directory+s.Repo+s.Server+s.Database+"/"+s.Path, "/")
+	of := s.Type + ":" + strings.TrimSuffix(s.Directory+s.Repo+s.Server+s.Database+s.Site+strings.Join(s.URLs, " ")+"/"+s.Path, "/")
 	if s.Branch != "" {
 		of += "@" + s.Branch
 	}

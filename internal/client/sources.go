@@ -9,20 +9,22 @@ import (
 
 // Source is what a person is shown of a source of a vector store.
 type Source struct {
-	ID        string `json:"id"`
-	StoreID   string `json:"vector_store_id"`
-	Name      string `json:"name"`
-	Type      string `json:"type"`
-	Directory string `json:"directory"`
-	Repo      string `json:"repository"`
-	Branch    string `json:"branch"`
-	Server    string `json:"server"`
-	Database  string `json:"database"`
-	Path      string `json:"path"`
-	Interval  int64  `json:"interval_seconds"`
-	Status    string `json:"status"`
-	Synced    *int64 `json:"synced_at"` // Unix seconds
-	NextAt    *int64 `json:"next_sync_at"`
+	ID        string   `json:"id"`
+	StoreID   string   `json:"vector_store_id"`
+	Name      string   `json:"name"`
+	Type      string   `json:"type"`
+	Directory string   `json:"directory"`
+	Repo      string   `json:"repository"`
+	Branch    string   `json:"branch"`
+	Server    string   `json:"server"`
+	Database  string   `json:"database"`
+	Site      string   `json:"site"`
+	URLs      []string `json:"urls"`
+	Path      string   `json:"path"`
+	Interval  int64    `json:"interval_seconds"`
+	Status    string   `json:"status"`
+	Synced    *int64   `json:"synced_at"` // Unix seconds
+	NextAt    *int64   `json:"next_sync_at"`
 	Sync      *struct {
 		Number    int64 `json:"number"`
 		Documents struct {

@@ -17,6 +17,17 @@ type Sources struct {
 	Directories  []SourceDirectory  `yaml:"directories"`
 	Repositories []SourceRepository `yaml:"repositories"`
 	Servers      []SourceServer     `yaml:"servers"`
+	Sites        []SourceSite       `yaml:"sites"`
+}
+
+// SourceSite is a site of pages that sources may name: one that has private addresses, or wants headers. Public pages need none.
+type SourceSite struct {
+	Name         string            `yaml:"name"`
+	URLs         []string          `yaml:"urls"`    // start pages
+	Private      []string          `yaml:"private"` // names and networks that are not public and may be reached
+	Headers      map[string]string `yaml:"headers"` // sent to the hosts of URLs alone
+	IgnoreRobots bool              `yaml:"ignore_robots"`
+	Projects     []string          `yaml:"projects"` // none: all
 }
 
 // SourceServer is a tool server of mcp_servers whose resources sources may name.
@@ -65,6 +76,9 @@ func (c *Config) checkSources() error {
 			return invalid(at+".path", "Keep documents and the server's data apart.", "%s.path %.80q and data, %.80q, lie inside of each other", at, d.Path, data)
 		}
 		seen[d.Name] = true
+	}
+	if err := c.checkSites(); err != nil {
+		return err
 	}
 	if err := c.checkRepositories(); err != nil {
 		return err

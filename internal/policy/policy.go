@@ -83,7 +83,7 @@ const (
 	// resource is the vault, Destination the authorization server.
 	CredentialConsent Effect = "credential.consent"
 
-	// NetworkConnect is a connection, or a request, out of an environment, which its network allows. The resource is the host, in lower case.
+	// NetworkConnect is a connection, or a request, out of an environment, which its network allows; or of the server's own, to a host that a source names. The resource is the host, in lower case.
 	NetworkConnect Effect = "network.connect"
 
 	SemanticRead  Effect = "semantic_model.read"  // what its terms mean
@@ -163,7 +163,7 @@ const (
 // Connection is what is about to leave an environment.
 type Connection struct {
 	Port   uint16
-	Kind   string // "tunnel" (bytes that are not seen), "request" or "dial" (of the server's own, in the environment's name)
+	Kind   string // "tunnel" (bytes that are not seen), "request" or "dial" (of the server's own, for an environment or a source)
 	Method string // of a request; "" elsewhere
 	Path   string // without its query; "" but of a request
 }

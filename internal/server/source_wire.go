@@ -14,6 +14,9 @@ type wireVectorSource struct {
 	Branch     string         `json:"branch,omitempty"`
 	Server     string         `json:"server,omitempty"`
 	Database   string         `json:"database,omitempty"`
+	Site       string         `json:"site,omitempty"`
+	URLs       []string       `json:"urls,omitempty"`
+	Sitemap    string         `json:"sitemap,omitempty"`
 	Path       string         `json:"path,omitempty"`
 	Include    []string       `json:"include"`
 	Exclude    []string       `json:"exclude"`
@@ -67,7 +70,7 @@ type wireSourceError struct {
 
 func wireVectorSourceOf(v source.Source) wireVectorSource {
 	w := wireVectorSource{
-		ID: v.ID, Object: "vector_store.source", CreatedAt: v.CreatedAt / millis, StoreID: v.Store, Name: v.Name, Type: v.Type, Directory: v.Directory, Repository: v.Repository, Branch: v.Branch, Server: v.Server, Database: v.Database, Path: v.Path,
+		ID: v.ID, Object: "vector_store.source", CreatedAt: v.CreatedAt / millis, StoreID: v.Store, Name: v.Name, Type: v.Type, Directory: v.Directory, Repository: v.Repository, Branch: v.Branch, Server: v.Server, Database: v.Database, Site: v.Site, URLs: v.URLs, Sitemap: v.Sitemap, Path: v.Path,
 		Include: orNoneOf(v.Include), Exclude: orNoneOf(v.Exclude), Interval: v.Interval, Chunking: wireChunking{"static", wireStaticChunks{v.Plan.Size, v.Plan.Overlap}},
 		Attributes: orNone(v.Attributes), Access: make([]wireRule, len(v.Access)), Synced: moment(v.Synced), Status: "waiting", Version: v.Version,
 	}

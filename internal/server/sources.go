@@ -73,15 +73,18 @@ func (s *server) syncSource(w http.ResponseWriter, r *http.Request, p stead.Prin
 // sourceSpec reads what a source is to be: package source says what may be.
 func sourceSpec(o param.Object) (source.Spec, error) {
 	var spec source.Spec
-	if err := o.Only("a source", "name", "type", "directory", "repository", "branch", "server", "database", "path", "include", "exclude", "interval_seconds", "chunking_strategy", "attributes", "access"); err != nil {
+	if err := o.Only("a source", "name", "type", "directory", "repository", "branch", "server", "database", "site", "urls", "sitemap", "path", "include", "exclude", "interval_seconds", "chunking_strategy", "attributes", "access"); err != nil {
 		return spec, err
 	}
-	for name, into := range map[string]*string{"name": &spec.Name, "type": &spec.Type, "directory": &spec.Directory, "repository": &spec.Repository, "branch": &spec.Branch, "server": &spec.Server, "database": &spec.Database, "path": &spec.Path} {
+	for name, into := range map[string]*string{"name": &spec.Name, "type": &spec.Type, "directory": &spec.Directory, "repository": &spec.Repository, "branch": &spec.Branch, "server": &spec.Server, "database": &spec.Database, "site": &spec.Site, "sitemap": &spec.Sitemap, "path": &spec.Path} {
 		if err := setString(o, name, into); err != nil {
 			return spec, err
 		}
 	}
 	var err error
+	if spec.URLs, _, err = o.Strings("urls"); err != nil {
+		return spec, err
+	}
 	if spec.Include, _, err = o.Strings("include"); err != nil {
 		return spec, err
 	}

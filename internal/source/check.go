@@ -1,13 +1,19 @@
 package source
 
 import (
+	"cmp"
+	"context"
+	"net"
+	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
@@ -48,6 +54,30 @@ func (s *Service) check(project stead.ProjectID, spec *Spec) error {
 		return err
 	}
 	return reader.Check(project, *spec)
+}
+
+// reach asks whether somebody may have the server connect to the hosts of start pages that they name.
+func (s *Service) reach(ctx context.Context, p stead.Principal, spec Spec) error {
+	asked := map[string]bool{}
+	for _, raw := range spec.URLs {
+		u, err := url.Parse(raw)
+		if err != nil || s.cfg.Policy == nil {
+			continue // it was checked
+		}
+		port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+		n, _ := strconv.ParseUint(port, 10, 16) // 0 is no port that is connected to
+		host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+		to := net.JoinHostPort(host, port)
+		if asked[to] {
+			continue
+		}
+		asked[to] = true
+		req := policy.Request{Principal: p, Effect: policy.NetworkConnect, Resource: host, Destination: to, Connection: &policy.Connection{Port: uint16(n), Kind: "dial"}}
+		if _, err := policy.Check(ctx, s.cfg.Policy, req); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Service) types() []string {

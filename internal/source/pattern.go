@@ -106,6 +106,9 @@ func (s Selection) Has(p string) bool {
 	return s.include.match(parts, false) && !s.exclude.match(parts, true)
 }
 
+// Excludes reports whether a path is one that is left out by name, and not only no one that is chosen.
+func (s Selection) Excludes(p string) bool { return s.exclude.match(strings.Split(p, "/"), true) }
+
 // Skips reports whether nothing below a directory is read, as far as that can be told.
 func (s Selection) Skips(dir string) bool {
 	parts := strings.Split(dir, "/")

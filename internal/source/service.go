@@ -42,6 +42,9 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, store string, s
 	if err := s.check(p.Project, &spec); err != nil {
 		return Source{}, err
 	}
+	if err := s.reach(ctx, p, spec); err != nil {
+		return Source{}, err
+	}
 	all, err := s.list(ctx, p.Project, store)
 	if err != nil {
 		return Source{}, err

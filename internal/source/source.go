@@ -20,12 +20,14 @@ package source
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/passage"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
@@ -82,7 +84,8 @@ type Spec struct {
 	Branch     string         `json:"branch,omitempty"`     // of type git; "": the repository's own
 	Server     string         `json:"server,omitempty"`     // of type mcp: the label of a tool server of the configuration
 	Database   string         `json:"database,omitempty"`   // of type sql: a name of the configuration
-	URLs       []string       `json:"urls,omitempty"`       // of type web
+	Site       string         `json:"site,omitempty"`       // of type web: a name of the configuration
+	URLs       []string       `json:"urls,omitempty"`       // of type web, without Site: start pages
 	Sitemap    string         `json:"sitemap,omitempty"`    // of type web: its URL
 	Path       string         `json:"path,omitempty"`       // of types directory and git: the part that is read; "": all of it
 	Include    []string       `json:"include,omitempty"`    // patterns of paths; none: everything
@@ -154,6 +157,7 @@ type Walk struct {
 	Spec    Spec
 	Version string                                            // that the last walk returned, if all that it met was taken in; "": it is not known
 	Had     func(path string) (o vectorstore.Origin, ok bool) // what a document was when it was taken in
+	Known   func() iter.Seq2[string, vectorstore.Origin]      // all of these, by their paths
 	Visit   func(Document) error                              // its errors end the walk
 }
 
@@ -198,6 +202,7 @@ type Config struct {
 	Documents document.Store
 	Stores    Stores
 	Readers   map[string]Reader // by type
+	Policy    policy.Authorizer // is asked about hosts that users name; nil: nobody is
 	Log       *slog.Logger
 	Now       func() time.Time
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"reflect"
@@ -149,12 +150,8 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 	}
 	version, err := reader.Walk(ctx, Walk{
 		Project: p.project, Spec: p.spec, Version: data.State.Version, Visit: func(d Document) error { return p.visit(ctx, d) },
-		Had: func(path string) (vectorstore.Origin, bool) {
-			if f, ok := p.known[path]; ok && f.Status == vectorstore.Completed && f.Next == "" {
-				return *f.Origin, true
-			}
-			return vectorstore.Origin{}, false
-		},
+		Had:   p.had,
+		Known: p.all,
 	})
 	if p.err == nil { // what was met is taken in, also where the walk did not end well
 		p.err = p.flush(ctx)
@@ -176,6 +173,24 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 	p.count(func(c *Counts) { c.Removed += n })
 	p.err = err
 	return version, nil
+}
+
+// had is what a document was when it was taken in, whole.
+func (p *pass) had(path string) (vectorstore.Origin, bool) {
+	if f, ok := p.known[path]; ok && f.Status == vectorstore.Completed && f.Next == "" {
+		return *f.Origin, true
+	}
+	return vectorstore.Origin{}, false
+}
+
+func (p *pass) all() iter.Seq2[string, vectorstore.Origin] {
+	return func(yield func(string, vectorstore.Origin) bool) {
+		for path := range p.known {
+			if o, ok := p.had(path); ok && !yield(path, o) {
+				return
+			}
+		}
+	}
 }
 
 // asItWas counts what a walk did not have to meet.

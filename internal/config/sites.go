@@ -1,0 +1,40 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxSiteURLs is the most start pages of a site.
+const maxSiteURLs = 16
+
+// siteReserved are headers that the requests have themselves.
+func siteReserved() []string {
+	return []string{"accept-encoding", "connection", "content-length", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range", "te", "transfer-encoding", "upgrade"}
+}
+
+func (c *Config) checkSites() error {
+	if n := len(c.Sources.Sites); n > MaxSourceDirectories {
+		return invalid("sources.sites", "Remove some.", "%d sites are more than the limit of %d", n, MaxSourceDirectories)
+	}
+	seen := map[string]bool{}
+	for i, s := range c.Sources.Sites {
+		at := fmt.Sprintf("sources.sites[%d]", i)
+		switch {
+		case !sourceName.MatchString(s.Name):
+			return invalid(at+".name", "Lower-case letters, digits, dots, dashes and underscores, 64 at most.", "%s.name %.80q is no name", at, s.Name)
+		case seen[s.Name]:
+			return invalid(at+".name", "Give each site a name of its own.", "%s.name %q is there twice", at, s.Name)
+		case len(s.URLs) == 0 || len(s.URLs) > maxSiteURLs:
+			return invalid(at+".urls", "Start pages, such as https://docs.example.com/.", "%s.urls must have 1 to %d entries", at, maxSiteURLs)
+		}
+		for name, value := range s.Headers {
+			if !headerName().MatchString(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) || slices.Contains(siteReserved(), strings.ToLower(name)) {
+				return invalid(at+".headers", "A header such as Authorization, and a value in one line.", "%s.headers has %.80q, which can't be sent", at, name)
+			}
+		}
+		seen[s.Name] = true
+	}
+	return nil
+}
