@@ -113,7 +113,7 @@ func (s *scheme) needs(n expast.IsNode, want bool) []anyOf {
 	case expast.NodeTypeNot:
 		return s.needs(v.Arg, !want)
 	case expast.NodeTypeNotEquals:
-		return s.needs(expast.NodeTypeEquals{BinaryNode: v.BinaryNode}, !want)
+		return s.needs(expast.NodeTypeEquals(v), !want)
 	case expast.NodeTypeAccess:
 		if of, ok := attributeOf(n); ok {
 			return []anyOf{{{kind: valueIs, operand: operand{of: of}, value: types.Boolean(want)}}}
