@@ -65,8 +65,9 @@ func (h *house) approvedAsItWas(t *testing.T) {
 	var agent, template struct{ ID string }
 	h.get(h.keys["ada"], "POST", "/v1/agents", `{"name":"clerk","model":"sim","instructions":"be kind"}`, &agent)
 	h.get(h.keys["ada"], "POST", "/v1/agents/environments/templates", `{"name":"t"}`, &template)
+	own := ""
 	create := func() int {
-		status, body := h.call(h.keys["ada"], "POST", "/v1/agents/sessions", `{"agent_id":"`+agent.ID+`","environment":{"type":"openai_hosted","environment_template_id":"`+template.ID+`"}}`)
+		status, body := h.call(h.keys["ada"], "POST", "/v1/agents/sessions", `{"agent_id":"`+agent.ID+`","environment":{"type":"openai_hosted","environment_template_id":"`+template.ID+`"`+own+`}}`)
 		if status != http.StatusForbidden && status != http.StatusOK {
 			t.Fatalf("%d %s", status, body)
 		}
@@ -91,6 +92,13 @@ func (h *house) approvedAsItWas(t *testing.T) {
 	h.yes(t, h.keys["boss"], "approve")
 	want("as it was approved", http.StatusOK)
 	want("once", http.StatusForbidden)
+	h.yes(t, h.keys["boss"], "deny")
+
+	own = `,"env":{"OWN":"x"}` // what the request says itself is its own, and the rest the template's all the same
+	want("asks with something of its own", http.StatusForbidden)
+	h.yes(t, h.keys["boss"], "approve")
+	h.get(h.keys["ada"], "POST", "/v1/agents/environments/templates/"+template.ID, `{"name":"t","env":{"A":"c"}}`, &struct{}{})
+	want("another template behind something of its own", http.StatusForbidden)
 	h.yes(t, h.keys["boss"], "deny")
 }
 

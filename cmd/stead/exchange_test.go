@@ -144,6 +144,9 @@ func TestTokensAreExchanged(t *testing.T) {
 			t.Errorf("%s: %d %v, want %s", what, status, said, c.want)
 		}
 	}
+	if status, said := h.exchanged(form("subject_token", strings.Repeat("a", 80<<10))); status != http.StatusRequestEntityTooLarge || said["access_token"] != nil {
+		t.Errorf("a form that is too long: %d %v", status, said)
+	}
 	for what, req := range map[string]func() (*http.Response, error){
 		"in the URL": func() (*http.Response, error) {
 			return http.PostForm(h.base+"/v1/oauth/token?subject_token="+ada, form())

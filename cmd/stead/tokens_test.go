@@ -198,6 +198,20 @@ func TestASessionTokenIsAnExecutors(t *testing.T) {
 			t.Errorf("%s: %d, want %d: %s", c.what, status, c.status, body)
 		}
 	}
+	// With the address and its token one is the session's computer: who may only look sees no token.
+	for role, whole := range map[string]bool{"owner": true, "developer": true, "auditor": false, "approver": false} {
+		var key, s struct {
+			Secret      string
+			Environment struct {
+				RemoteURL string `json:"remote_url"`
+			}
+		}
+		h.get(h.root, "POST", "/v1/api_keys", `{"role":"`+role+`"}`, &key)
+		h.get(key.Secret, "GET", "/v1/agents/sessions/sess_"+ids[0], "", &s)
+		if url := s.Environment.RemoteURL; !strings.Contains(url, ids[0]) || strings.HasSuffix(url, "#") == whole {
+			t.Errorf("the %s is shown %q", role, url)
+		}
+	}
 }
 
 // An executor finds its environment in whichever project it is, by the environment's own token and by one of its

@@ -63,6 +63,9 @@ func pinned(pin session.AgentPin, plan *session.EnvironmentPlan) string {
 	if plan != nil && plan.Attach == "" {
 		sum := sha256.Sum256(plan.Config)
 		out = append(out, "environment "+hex.EncodeToString(sum[:]))
+		if plan.BaseVersion > 0 {
+			out = append(out, fmt.Sprintf("version %d of its template", plan.BaseVersion))
+		}
 	}
 	return strings.Join(out, ", ")
 }

@@ -69,7 +69,12 @@ func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID
 	if err != nil {
 		return session.Session{}, err
 	}
-	if copied, err = recreated(copied, func(c *session.Created) { c.Decision = decision.Recorded() }); err != nil {
+	if copied, err = recreated(copied, func(c *session.Created) {
+		c.Decision = decision.Recorded()
+		if !madeBy(v, p) { // it serves whoever made the copy, and has nobody else's credentials
+			c.Principal, c.VaultIDs = p, nil
+		}
+	}); err != nil {
 		return session.Session{}, err
 	}
 	if err := r.cfg.Blobs.Copy(ctx, source, target, session.Digests(copied)); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
 )
@@ -234,4 +235,26 @@ func (s *slow) Read(b []byte) (int, error) {
 	}
 	s.bytes -= n
 	return n, nil
+}
+
+// A copy serves whoever made it: it acts for nobody else, and has nobody else's vaults.
+func TestAForkIsItsMakers(t *testing.T) {
+	rules := &authors{may: me}
+	bubble(t, func(t *testing.T, n *node) {
+		ctx := context.Background()
+		id := n.conversation()
+		other := stead.Principal{Project: me.Project, Kind: stead.PrincipalUser, ID: "dev"}
+		for _, by := range []stead.Principal{me, other} {
+			fork, err := n.Fork(ctx, by, id, session.ForkRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.send(fork.ID, says("Say four"))
+			n.idle(fork.ID)
+			asked := rules.asked(policy.ModelCall)
+			if last := asked[len(asked)-1]; last.Session.Session != fork.ID || last.Principal.ID != by.ID {
+				t.Errorf("the fork of %s asks its model for %s", by.ID, last.Principal.ID)
+			}
+		}
+	}, withPolicy(rules))
 }

@@ -64,7 +64,7 @@ func (s *server) beginConsent(w http.ResponseWriter, r *http.Request, _ stead.Pr
 	if s.Consents == nil {
 		return s.showPage(w, http.StatusNotFound, pageOf(consent.Shown{}, noConsents()))
 	}
-	body, err := readBody(w, r, nil)
+	body, err := readForm(w, r)
 	if err != nil {
 		return err
 	}

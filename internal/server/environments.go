@@ -9,7 +9,9 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/template"
 )
@@ -339,7 +341,7 @@ func (s *server) shown(p stead.Principal, found session.Session) session.Session
 // withRemoteURL shows a self-hosted environment's whole address to whoever asked for the session by
 // name. Streams and lists show it without the token, and so does the journal.
 func (s *server) withRemoteURL(p stead.Principal, found session.Session) session.Session {
-	if s.RemoteURL == nil {
+	if s.RemoteURL == nil || p.Role != "" && !identity.May(p.Role, policy.SessionWrite) { // whoever has it is the session's computer
 		return found
 	}
 	var fields map[string]json.RawMessage

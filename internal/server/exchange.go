@@ -89,7 +89,7 @@ func exchangeForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != mediaURLForm {
 		return nil, oauth(codeBadRequest, "the body must be of the type %s", mediaURLForm)
 	}
-	body, err := readBody(w, r, nil)
+	body, err := readForm(w, r)
 	if err != nil {
 		return nil, err
 	}

@@ -78,8 +78,20 @@ const maxAhead = 1 << 20
 
 // readBody reads a body, into the given memory if there is some that has room for it.
 func readBody(w http.ResponseWriter, r *http.Request, memory *[]byte) ([]byte, error) {
-	if r.ContentLength > stead.MaxRequestBytes {
-		return nil, bodyTooLarge(stead.MaxRequestBytes)
+	return readUpTo(w, r, memory, stead.MaxRequestBytes)
+}
+
+// MaxFormBytes is the longest form that is read of somebody who has not said who they are.
+const MaxFormBytes = 64 << 10
+
+// readForm reads the body of such a request: nobody can take the memory of others' bodies without a key.
+func readForm(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	return readUpTo(w, r, nil, MaxFormBytes)
+}
+
+func readUpTo(w http.ResponseWriter, r *http.Request, memory *[]byte, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, bodyTooLarge(limit)
 	}
 	rc := http.NewResponseController(w)
 	// Writers without a connection (in tests) have no deadlines; there the limit is the test's.
@@ -90,7 +102,7 @@ func readBody(w http.ResponseWriter, r *http.Request, memory *[]byte) ([]byte, e
 	} else {
 		b = make([]byte, 0, min(max(r.ContentLength, bytes.MinRead), maxAhead)+1) // one more, to find the end
 	}
-	var from io.Reader = http.MaxBytesReader(w, r.Body, stead.MaxRequestBytes)
+	var from io.Reader = http.MaxBytesReader(w, r.Body, limit)
 	if out, ok := w.(*response); ok && out.body != nil {
 		from = counted{from, out.body}
 	}

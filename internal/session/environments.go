@@ -52,6 +52,8 @@ type EnvironmentPlan struct {
 	Blobs  [][]byte        // contents that Config names by digest
 	// Seal encrypts what may not be shown, for the session that it is given; nil: there is nothing.
 	Seal func(stead.SessionKey) []byte
+	// BaseVersion is the version of the template that it inherits from, whose secrets Config does not show; 0: there is none.
+	BaseVersion int64
 	// Works says that it has packages or set-up commands.
 	Works bool
 	// Broad says that its network leads to hosts that no list names.

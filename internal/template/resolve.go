@@ -29,13 +29,14 @@ func (s *Service) Resolve(ctx context.Context, p stead.Principal, c Config, path
 		if err != nil {
 			return Config{}, at(path+".environment_template_id", err)
 		}
+		whole := version
 		if c.Packages != nil || c.Files != nil || c.Env != nil || c.Commands != nil || c.Skills != nil || c.Plugins != nil {
 			version = 0
 		}
 		if c, err = Inherit(base, c, path); err != nil {
 			return Config{}, err
 		}
-		c.TemplateVersion = version
+		c.TemplateVersion, c.BaseVersion = version, whole
 	}
 	c = c.Effective()
 	bytes := map[string][]byte{}

@@ -70,6 +70,8 @@ type Config struct {
 	// Bytes are the contents of inline files and archives, by SHA-256 in hex, as package blob names
 	// them. They are there after Decode; once they are blobs they may be dropped.
 	Bytes map[string][]byte
+	// BaseVersion is the version of the template that it inherits from; 0: there is none.
+	BaseVersion int64
 }
 
 // Public is what may be journaled and shown. It holds no contents, no values of variables and no

@@ -51,7 +51,7 @@ func (pl *Planner) Plan(ctx context.Context, p stead.Principal, c template.Confi
 	if err != nil {
 		return session.EnvironmentPlan{}, stead.Wrap(stead.KindInternal, err, "an environment's configuration can't be written")
 	}
-	out := session.EnvironmentPlan{Type: string(c.Type), Config: public, Object: pl.object(c), Broad: broad(c), Works: len(c.SetupScript().Steps) > 0}
+	out := session.EnvironmentPlan{Type: string(c.Type), Config: public, Object: pl.object(c), Broad: broad(c), Works: len(c.SetupScript().Steps) > 0, BaseVersion: c.BaseVersion}
 	for _, digest := range slices.Sorted(maps.Keys(c.Bytes)) {
 		out.Blobs = append(out.Blobs, c.Bytes[digest])
 	}
