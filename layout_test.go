@@ -120,7 +120,7 @@ func layout() []rule {
 		{"internal/capacity", []string{"internal/model"}, nil, "shares throughput among projects; stands in front of any model"},
 		{"internal/chat", []string{"internal/model", "internal/param"}, nil, "the wire of Chat Completions; does no I/O"},
 		{"internal/responses", []string{"internal/citation", "internal/agent", "internal/model", "internal/param"}, nil, "the wire of the Responses API; does no I/O"},
-		{"internal/memory", []string{"internal/document", "internal/memory/recall", "internal/policy"}, nil, "what outlives a session: contract of its store, and the service over it"},
+		{"internal/memory", []string{"internal/document", "internal/memory/extract", "internal/memory/recall", "internal/policy"}, nil, "what outlives a session: contract of its store, and the service over it"},
 		{"internal/passage", nil, nil, "cuts documents into passages: pure, as text goes in and text comes out"},
 		{"internal/office", nil, []string{"github.com/xuri/excelize/v2"}, "office documents become Markdown: bytes go in and text comes out"},
 		{"internal/pdf", nil, []string{"github.com/klippa-app/go-pdfium", "github.com/tetratelabs/wazero"}, "PDF becomes Markdown, in a sandbox"},

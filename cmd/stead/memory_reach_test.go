@@ -79,6 +79,12 @@ func TestWhatOneMayDoToMemories(t *testing.T) {
 		t.Errorf("a label with a NUL: %d %.200s", status, body)
 	}
 
+	strangers := store("strangers")
+	h.get(owner, "POST", "/v1/memory_stores/"+strangers+"/ingest", `{"session_id":"`+s.ID+`"}`, &struct{}{})
+	if got := h.labelsOf(strangers, "Say hi"); !slices.Equal(got, []string{"untrusted"}) {
+		t.Errorf("what ada said in her session and the owner took in has %q", got)
+	}
+
 	secrets, notes, ingested := store("secrets"), store("notes"), store("ingested")
 	h.get(owner, "POST", "/v1/memory_stores/"+secrets+"/memories", `{"content":"Anna earns ninety thousand","labels":["salary"]}`, &struct{}{})
 	h.get(owner, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"memory","memory_stores":[{"id":"`+secrets+`","access":"read_only"},{"id":"`+notes+`","access":"read_write"}]}]},
@@ -88,6 +94,9 @@ func TestWhatOneMayDoToMemories(t *testing.T) {
 		t.Errorf("what an agent wrote after it had found a labelled memory has %q", got)
 	}
 	h.get(owner, "POST", "/v1/memory_stores/"+ingested+"/ingest", `{"session_id":"`+s.ID+`"}`, &struct{}{})
+	if got := h.labelsOf(ingested, "Call memory_search"); !slices.Equal(got, []string{"salary"}) {
+		t.Errorf("the owner's own message has %q", got)
+	}
 	all := h.labelsOf(ingested, "")
 	if len(all) == 0 || slices.ContainsFunc(all, func(l string) bool { return !strings.Contains(l, "salary") }) {
 		t.Errorf("what was taken in from a session has %q", all)

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -101,8 +102,10 @@ func (c *Content) end(by string, at int64) {
 	if c.SupersededBy == "" {
 		c.Before = &Span{c.ValidFrom, c.ValidUntil}
 	}
-	c.SupersededBy, c.ValidUntil = by, at
-	c.ValidFrom = min(c.ValidFrom, at)
+	if c.SupersededBy, c.ValidUntil = by, at; c.Before != nil && c.Before.Until != 0 { // what had ended is not true again
+		c.ValidUntil = min(c.Before.Until, at)
+	}
+	c.ValidFrom = min(c.ValidFrom, c.ValidUntil)
 }
 
 // again makes true what was superseded, for as long as it says itself.
@@ -197,14 +200,28 @@ func (s *Service) carried(c *Content) {
 }
 
 func (c Content) encode() ([]byte, error) {
-	data, err := json.Marshal(c)
-	if err != nil {
+	var b bytes.Buffer
+	to := json.NewEncoder(&b)
+	to.SetEscapeHTML(false) // a page of "<" would be six times as long
+	if err := to.Encode(c); err != nil {
 		return nil, stead.Wrap(stead.KindInternal, err, "encode memory")
 	}
+	data := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	if len(data) > MaxRecordBytes {
 		return nil, stead.Errorf(stead.KindTooLarge, "the memory has %d bytes with its metadata, the limit is %d", len(data), MaxRecordBytes)
 	}
 	return data, nil
+}
+
+// encodeItem is encode of what was said, which can't be said otherwise: what is too long is cut.
+func (c Content) encodeItem() ([]byte, error) {
+	for {
+		data, err := c.encode()
+		if stead.KindOf(err) != stead.KindTooLarge || len(c.Text) < 2 {
+			return data, err
+		}
+		c.Text = strings.ToValidUTF8(c.Text[:len(c.Text)/2], "")
+	}
 }
 
 func entryOf(r Record) (Entry, error) {

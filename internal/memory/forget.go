@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -173,7 +174,7 @@ func (s *Service) unciting(ctx context.Context, r Record, e Entry, of origin) ([
 	c := Change{Record: r, Expected: r.Version}
 	if c.UpdatedAt = milli(s.cfg.Now()); !stays || len(left) == 0 && !byHand {
 		c.Data = nil
-		back, err := s.valid(ctx, r.Place, e)
+		back, err := s.valid(ctx, r.Place, e, c.UpdatedAt)
 		return append([]Change{c}, back...), Forgotten{Removed: 1}, err
 	}
 	if len(left) < len(e.cited()) {
@@ -194,8 +195,8 @@ func (s *Service) unciting(ctx context.Context, r Record, e Entry, of origin) ([
 }
 
 // valid are the changes that make true again what an entry superseded. Where that entry was superseded itself, its successor's
-// takes its place: of a row of values the last one is true, whichever of them goes.
-func (s *Service) valid(ctx context.Context, p Place, by Entry) ([]Change, error) {
+// takes its place: of a row of values the last one is true, whichever of them goes. at is when they change; 0: they are no newer for it.
+func (s *Service) valid(ctx context.Context, p Place, by Entry, at int64) ([]Change, error) {
 	var ids []string
 	for _, id := range []string{by.Supersedes, by.SupersededBy} {
 		if id != "" {
@@ -227,7 +228,7 @@ func (s *Service) valid(ctx context.Context, p Place, by Entry) ([]Change, error
 	var changes []Change
 	change := func(e *Entry) error {
 		c := Change{Record: records[e.ID], Expected: e.Version}
-		c.UpdatedAt = milli(s.cfg.Now())
+		c.UpdatedAt = cmp.Or(at, c.UpdatedAt)
 		var err error
 		c.Data, err = e.Content.encode()
 		changes = append(changes, c)
@@ -252,15 +253,34 @@ func (s *Service) valid(ctx context.Context, p Place, by Entry) ([]Change, error
 	return changes, nil
 }
 
-// derived forgets what was extracted from the item that an entry was, which is forgotten: in every store, of what whoever forgets
-// it could forget there as well; of an agent, in the same store. An entry that was written by hand says what it wants of where
-// it comes from: that it was taken in from there shows in its id.
-func (s *Service) derived(ctx context.Context, p stead.Principal, e Entry) error {
-	if e.Kind != KindItem || e.Source.Session == "" || e.Source.Item == "" || e.ID != itemMemory(e.Source) {
-		return nil
+// derived forgets what was extracted from items whose entries are forgotten: in every store, of what whoever forgets
+// them could forget there as well (all: whatever it is); of an agent, in the same store. An entry that was written by hand says what
+// it wants of where it comes from: that it was taken in from there shows in its id.
+func (s *Service) derived(ctx context.Context, p stead.Principal, of []Entry, all bool) error {
+	type place struct{ session, store string }
+	items := map[place][]string{}
+	for _, e := range of {
+		if e.Kind == KindItem && e.Source.Session != "" && e.Source.Item != "" && e.ID == itemMemory(e.Source) {
+			at := place{e.Source.Session, e.Store}
+			items[at] = append(items[at], e.Source.Item)
+		}
 	}
+	for at, said := range items {
+		may := s.reach(ctx, p, at.store)
+		if all {
+			may = nil
+		}
+		if _, err := s.forgetSession(ctx, p, origin{session: at.session, items: said}, may); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reach says what whoever forgets something of a store could forget besides.
+func (s *Service) reach(ctx context.Context, p stead.Principal, store string) func(Record) (bool, error) {
 	looks := map[string]*sight{} // by store; nil: it may not be written
-	_, err := s.forgetSession(ctx, p, origin{session: e.Source.Session, items: []string{e.Source.Item}}, func(r Record) (bool, error) {
+	return func(r Record) (bool, error) {
 		look, known := looks[r.Store]
 		if !known {
 			ask := s.within.Request(p, policy.MemoryWrite, r.Store)
@@ -269,7 +289,7 @@ func (s *Service) derived(ctx context.Context, p stead.Principal, e Entry) error
 			if k := stead.KindOf(err); err != nil && k != stead.KindForbidden && k != stead.KindNotFound {
 				return false, err
 			}
-			if err == nil && (r.Store == e.Store || p.Kind != stead.PrincipalAgent) {
+			if err == nil && (r.Store == store || p.Kind != stead.PrincipalAgent) {
 				look = s.sight(ctx, p, r.Store)
 			}
 			looks[r.Store] = look
@@ -282,8 +302,7 @@ func (s *Service) derived(ctx context.Context, p stead.Principal, e Entry) error
 			return false, err
 		}
 		return look.sees(&of.Content) && s.mayHold(p, &of.Content) == nil, look.err
-	})
-	return err
+	}
 }
 
 // ForgetEverywhere is ForgetMatching in every store of the project, and says in how many stores something was forgotten. One that the

@@ -42,7 +42,7 @@ func (s *Service) ingest(ctx context.Context, p stead.Principal, place Place, it
 		if err := s.mayHold(p, &c); err != nil {
 			return 0, err
 		}
-		data, err := c.encode()
+		data, err := c.encodeItem()
 		if err != nil {
 			return 0, err
 		}
@@ -154,49 +154,83 @@ func (s *Service) forgetBefore(ctx context.Context, p stead.Principal, store str
 		}
 		for _, r := range records {
 			q.After = r.ID
-			if r.UpdatedAt >= before {
-				continue
-			}
-			gone := Change{Record: r, Expected: r.Version}
-			gone.Data = nil
-			switch _, err := s.cfg.Store.WriteMemories(ctx, q.Place, []Change{gone}); stead.KindOf(err) {
-			case "":
-				n++
-			case stead.KindNotFound, stead.KindConflict: // it is gone, or in use again
-			default:
+			done, err := s.remove(ctx, r, 0, func(r Record, _ Entry) bool { return r.UpdatedAt < before }) // or it is in use again
+			if err != nil {
 				return n, err
+			}
+			if done {
+				n++
 			}
 		}
 	}
 }
 
-// forgetOf forgets those of the records that the filter selects.
+// remove forgets a record, if it is still what is meant by the time, and makes true again what it superseded; at: as in valid.
+func (s *Service) remove(ctx context.Context, r Record, at int64, meant func(Record, Entry) bool) (bool, error) {
+	for range maxTries {
+		e, broken := entryOf(r)
+		if !meant(r, e) {
+			return false, nil
+		}
+		var back []Change
+		if broken == nil { // else it goes all the same
+			var err error
+			if back, err = s.valid(ctx, r.Place, e, at); err != nil {
+				return false, err
+			}
+		}
+		gone := Change{Record: r, Expected: r.Version}
+		gone.Data = nil
+		_, err := s.cfg.Store.WriteMemories(ctx, r.Place, append([]Change{gone}, back...))
+		if k := stead.KindOf(err); err == nil || k != stead.KindConflict && k != stead.KindNotFound {
+			return err == nil, err
+		}
+		now, err := s.cfg.Store.ReadMemories(ctx, r.Place, []string{r.ID}) // somebody changed it, or what it superseded
+		if err != nil || len(now) == 0 {
+			return false, err
+		}
+		r = now[0]
+	}
+	return false, stead.Errorf(stead.KindConflict, "memory %.80q is changed all the time", r.ID)
+}
+
+// forgetOf forgets those of the records that the filter selects, and what was derived from those that were items. Of what a session
+// and others say the session is forgotten, and no more.
 func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter, look *sight) (int, error) {
 	n := 0
+	var items []Entry
+	other := *f
+	other.Session = ""
+	of := origin{session: f.Session}
+	meant := func(_ Record, e Entry) bool {
+		return other.allows(&e.Content, 0) && (f.Session == "" || of.of(&e.Content)) && s.mayHold(p, &e.Content) == nil && (look == nil || look.sees(&e.Content))
+	}
 	for _, r := range records {
 		e, err := entryOf(r)
 		if err != nil {
 			return n, err
 		}
-		if !f.allows(&e.Content, 0) || s.mayHold(p, &e.Content) != nil {
-			continue
-		}
-		if look != nil && !look.sees(&e.Content) {
-			if look.err != nil {
+		if !meant(r, e) {
+			if look != nil && look.err != nil {
 				return n, look.err
 			}
 			continue
 		}
-		gone := Change{Record: r, Expected: AnyVersion}
-		gone.Data = nil
-		_, err = s.cfg.Store.WriteMemories(ctx, place, []Change{gone})
-		switch stead.KindOf(err) {
-		case "":
-			n++
-		case stead.KindNotFound: // somebody else forgot it
-		default:
+		done := false
+		if f.Session != "" {
+			var did Forgotten
+			did, err = s.uncite(ctx, r, of)
+			done = did != Forgotten{}
+		} else {
+			done, err = s.remove(ctx, r, milli(s.cfg.Now()), meant)
+		}
+		if err != nil {
 			return n, err
 		}
+		if done {
+			n++
+			items = append(items, e)
+		}
 	}
-	return n, nil
+	return n, s.derived(ctx, p, items, look == nil)
 }

@@ -225,9 +225,20 @@ func sameLabels(a, b []string) bool {
 	return slices.Equal(named(a), named(b))
 }
 
-// supersede ends an entry where another begins, unless a person wrote it.
+// supersede ends an entry where another begins, unless a person wrote it. One that was said after all that is learned now says, and
+// was learned before, is what is true: then it is the other one that is ended.
 func (l *lecture) supersede(d, by *draft) {
-	if d.byPerson() || by.content.Supersedes != "" {
+	if d.byPerson() || by.content.Supersedes != "" || by.content.SupersededBy != "" {
+		return
+	}
+	if began := by.content.ValidFrom; by.content.Source.At != 0 && by.content.said() < d.content.said() {
+		if by.content.end(d.ID, max(began, d.content.ValidFrom)); d.content.Supersedes == "" {
+			d.content.Supersedes = by.ID
+			l.put(d)
+			return
+		}
+		// What that one superseded itself is known by then: there is no place between the two.
+		by.content.SupersededBy, by.content.Before = "", nil
 		return
 	}
 	by.content.Supersedes = d.ID
@@ -261,6 +272,15 @@ func (l *lecture) write(ctx context.Context) error {
 	}
 	_, err := l.s.cfg.Store.WriteMemories(ctx, l.place, changes)
 	return err
+}
+
+// said is when an entry was said last, in Unix milliseconds; 0: nobody knows.
+func (c *Content) said() int64 {
+	last := max(c.ValidFrom, c.Source.At)
+	for _, s := range c.Sources {
+		last = max(last, s.At)
+	}
+	return last
 }
 
 // cited are all places that an entry comes from.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/memory/extract"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -126,6 +127,9 @@ func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n 
 	s.carried(&c)
 	c.signed(p)
 	if err := c.prepare(); err != nil {
+		return Change{}, nil, err
+	}
+	if err := harmless(p, c.Text); err != nil {
 		return Change{}, nil, err
 	}
 	if err := s.mayHold(p, &c); err != nil {
@@ -267,26 +271,31 @@ func (s *Service) UpdateOnce(ctx context.Context, p stead.Principal, store, id, 
 }
 
 func (s *Service) update(ctx context.Context, p stead.Principal, store, id string, expected int64, key string, change func(*Content) error) (Entry, error) {
-	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) error {
+	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) ([]Change, error) {
 		next := old.Content
 		next.Labels = slices.Clone(next.Labels)
 		if err := change(&next); err != nil {
-			return err
+			return nil, err
+		}
+		if next.Text != old.Text {
+			if err := harmless(p, next.Text); err != nil {
+				return nil, err
+			}
 		}
 		next.Supersedes, next.SupersededBy, next.Redacted = old.Supersedes, old.SupersededBy, false
 		if p.Kind == stead.PrincipalAgent {
 			next.Labels = append(next.Labels, old.Labels...)
 		}
 		if err := next.edited(old.Content, p); err != nil {
-			return err
+			return nil, err
 		}
 		s.carried(&next)
 		next.signed(p)
 		if err := next.prepare(); err != nil {
-			return err
+			return nil, err
 		}
 		if err := s.mayHold(p, &next); err != nil {
-			return err
+			return nil, err
 		}
 		c.Key, c.Digest = key, ""
 		if key != "" {
@@ -294,61 +303,65 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 		}
 		var err error
 		c.Data, err = next.encode()
-		return err
+		return nil, err
 	})
 }
 
 // Redact takes away what an entry says, in all of its versions; that it was there stays.
 func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (Entry, error) {
-	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) error {
+	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) ([]Change, error) {
 		kept := old.Content
 		kept.Text, kept.Caption, kept.Metadata, kept.Edits, kept.Redacted = "", "", nil, nil, true
 		kept.WrittenBy = string(p.Kind) + ":" + p.ID
 		c.Redact = true
 		var err error
 		c.Data, err = kept.encode()
-		return err
+		return nil, err
 	})
 }
 
 // Forget deletes an entry with all of its versions, and of an item what was extracted from it.
 func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error {
 	var was Entry
-	_, err := s.write(ctx, p, store, id, expected, func(e Entry, c *Change) error {
+	_, err := s.write(ctx, p, store, id, expected, func(e Entry, c *Change) ([]Change, error) {
 		was, c.Data = e, nil
-		return nil
+		return s.valid(ctx, c.Place, e, milli(s.cfg.Now()))
 	})
 	if err != nil {
 		return err
 	}
-	return s.derived(ctx, p, was)
+	return s.derived(ctx, p, []Entry{was}, false)
 }
 
 // write makes one change over the present version, and over the next one when somebody else came
 // between and no version was expected.
-func (s *Service) write(ctx context.Context, p stead.Principal, store, id string, expected int64, fill func(Entry, *Change) error) (Entry, error) {
+func (s *Service) write(ctx context.Context, p stead.Principal, store, id string, expected int64, fill func(Entry, *Change) ([]Change, error)) (Entry, error) {
 	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
 		return Entry{}, err
 	}
 	place := Place{p.Project, store}
 	look := s.sight(ctx, p, store)
-	seen := func(e Entry, c *Change) error {
+	seen := func(e Entry, c *Change) ([]Change, error) {
 		if err := look.one(e); err != nil {
-			return err
+			return nil, err
 		}
 		return fill(e, c)
 	}
 	var err error
 	for range maxTries {
 		var made Entry
-		if made, err = s.writeOnce(ctx, place, id, expected, seen); err == nil || expected != AnyVersion || stead.KindOf(err) != stead.KindConflict {
+		if made, err = s.writeOnce(ctx, place, id, expected, seen); err == nil || stead.KindOf(err) != stead.KindConflict {
+			return made, err
+		}
+		if now, gone := s.record(ctx, place, id); expected != AnyVersion && (gone != nil || now.Version != expected) {
 			return made, err
 		}
 	}
 	return Entry{}, err
 }
 
-func (s *Service) writeOnce(ctx context.Context, place Place, id string, expected int64, fill func(Entry, *Change) error) (Entry, error) {
+// writeOnce is one try: fill may add changes of other entries.
+func (s *Service) writeOnce(ctx context.Context, place Place, id string, expected int64, fill func(Entry, *Change) ([]Change, error)) (Entry, error) {
 	old, err := s.record(ctx, place, id)
 	if err != nil {
 		return Entry{}, err
@@ -362,10 +375,11 @@ func (s *Service) writeOnce(ctx context.Context, place Place, id string, expecte
 		c.Expected = expected
 	}
 	c.UpdatedAt = milli(s.cfg.Now())
-	if err := fill(e, &c); err != nil {
+	others, err := fill(e, &c)
+	if err != nil {
 		return Entry{}, err
 	}
-	records, err := s.cfg.Store.WriteMemories(ctx, place, []Change{c})
+	records, err := s.cfg.Store.WriteMemories(ctx, place, append([]Change{c}, others...))
 	if err != nil || c.Data == nil {
 		return Entry{}, err
 	}
@@ -374,16 +388,22 @@ func (s *Service) writeOnce(ctx context.Context, place Place, id string, expecte
 
 // Sweep forgets entries that have expired, and says how many.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
-	due, err := s.cfg.Store.ExpiredMemories(ctx, milli(s.cfg.Now()), sweepLimit)
+	now := milli(s.cfg.Now())
+	due, err := s.cfg.Store.ExpiredMemories(ctx, now, sweepLimit)
 	for i, r := range due {
-		c := Change{Record: r, Expected: r.Version}
-		c.Data = nil
-		_, err := s.cfg.Store.WriteMemories(ctx, r.Place, []Change{c})
-		if k := stead.KindOf(err); err != nil && k != stead.KindNotFound && k != stead.KindConflict {
+		if _, err := s.remove(ctx, r, now, func(r Record, _ Entry) bool { return r.ExpiresAt != 0 && r.ExpiresAt <= now }); err != nil {
 			return i, err
 		}
 	}
 	return len(due), err
+}
+
+// harmless refuses secrets that an agent would write down.
+func harmless(p stead.Principal, text string) error {
+	if p.Kind == stead.PrincipalAgent && extract.Secret(text) {
+		return stead.Invalid("content", "the content holds what looks like a secret: it is not remembered")
+	}
+	return nil
 }
 
 func digestOf(v any) (string, error) {

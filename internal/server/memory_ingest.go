@@ -54,8 +54,16 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
+	of, err := s.Sessions.Get(r.Context(), p, stead.SessionID(id))
+	if err != nil {
+		return err
+	}
+	also := labels[session.LabelMemory]
+	if of.Owner.Kind != p.Kind || of.Owner.ID != p.ID { // what another one said nobody has vouched for
+		also = append([]string{memory.LabelUntrusted}, also...)
+	}
 	for i := range items {
-		items[i].Scope, items[i].Labels = scope, append(items[i].Labels, labels[session.LabelMemory]...)
+		items[i].Scope, items[i].Labels = scope, append(items[i].Labels, also...)
 	}
 	added, err := s.Memory.Ingest(r.Context(), p, r.PathValue("id"), items)
 	if err != nil {

@@ -31,6 +31,7 @@ func (v *View) Session() Session {
 		Paused:          v.Paused,
 		ForkedFrom:      c.Origin.shown(),
 		Conversation:    c.Conversation,
+		Owner:           c.Principal,
 	}
 	if s.Metadata == nil {
 		s.Metadata = map[string]string{}

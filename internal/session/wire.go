@@ -50,6 +50,7 @@ type Session struct {
 	Paused          bool              `json:"paused,omitempty"`      // ours
 	ForkedFrom      *Origin           `json:"forked_from,omitempty"` // ours
 	Conversation    bool              `json:"-"`                     // of the Responses API, which shows it otherwise
+	Owner           stead.Principal   `json:"-"`                     // whom it serves
 }
 
 // SessionAgent is the pinned agent as a session shows it.

@@ -60,7 +60,7 @@ type Result struct {
 	Content []stead.Content // input_text and input_image parts
 	IsError bool            // the tool ran and failed; the model is told
 	Exit    *int            // of a command: its exit code
-	Labels  []string        // of memories that it shows: they become the session's
+	Labels  []string        // of memories and documents that it shows: they become the session's
 }
 
 // Tool is one callable. Safe for concurrent use.

@@ -3,6 +3,7 @@ package memorytest
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -115,4 +116,179 @@ func (f *serviceFixture) entries() []memory.Entry {
 		f.Fatal(err)
 	}
 	return list
+}
+
+// trueAgain: what was superseded by a memory that goes is true again, whichever way that goes.
+func trueAgain(f *serviceFixture) {
+	clock := time.Now()
+	n := f.nodeAt(func() time.Time { return clock })
+	me, wrong := f.me, memory.Filter{Labels: []string{"wrong"}}
+	for way, forget := range map[string]func(id string) error{
+		"deleted": func(id string) error { return n.Forget(f.ctx, me, f.store, id, 1) },
+		"by an agent": func(id string) error {
+			p := f.user(string(sessionA))
+			p.Kind = stead.PrincipalAgent
+			return n.Forget(f.ctx, p, f.store, id, memory.AnyVersion)
+		},
+		"by a filter":   func(string) error { _, err := n.ForgetMatching(f.ctx, me, f.store, wrong); return err },
+		"in all stores": func(string) error { _, _, err := n.ForgetEverywhere(f.ctx, me, wrong); return err },
+		"of its session": func(string) error {
+			_, err := n.ForgetMatching(f.ctx, me, f.store, memory.Filter{Session: "sess_x"})
+			return err
+		},
+		"its time is over": func(string) error {
+			clock = clock.Add(time.Hour)
+			_, err := n.Sweep(f.ctx)
+			return err
+		},
+	} {
+		f.store = f.another()
+		old, err := n.Add(f.ctx, me, f.store, []memory.New{note("the deploy window is on Tuesday")}, "")
+		if err != nil {
+			f.Fatal(err)
+		}
+		over := labelled("the deploy window is on Friday", memory.Scope{}, "wrong")
+		over.Supersedes, over.Life, over.Source.Session = old[0].ID, time.Minute, "sess_x"
+		made, err := n.Add(f.ctx, me, f.store, []memory.New{over}, "")
+		if err != nil {
+			f.Fatal(err)
+		}
+		if err := forget(made[0].ID); err != nil {
+			f.Fatalf("%s: %v", way, err)
+		}
+		e, err := n.Get(f.ctx, me, f.store, old[0].ID)
+		if err != nil || e.SupersededBy != "" || e.ValidUntil != 0 {
+			f.Errorf("%s: %+v, %v", way, e.Content, err)
+		}
+		if found, err := n.Search(f.ctx, me, f.store, memory.Search{Query: "deploy window"}); err != nil || len(found.Hits) != 1 || found.Hits[0].ID != old[0].ID {
+			f.Errorf("%s: found are %+v, %v", way, found.Hits, err)
+		}
+	}
+	// By retention: the one that is older goes, and what is true again is no newer for it.
+	f.store = f.another()
+	old := f.add(note("the office is in Hamburg"))[0]
+	over := note("the office is in Berlin")
+	over.Supersedes = old.ID
+	f.add(over)
+	time.Sleep(5 * time.Millisecond)
+	cut := time.Now().UnixMilli()
+	if got, err := f.ForgetBefore(f.ctx, f.me, cut); err != nil || got < 2 || len(f.entries()) != 0 {
+		f.Errorf("%d are forgotten, %v, and %v left", got, err, f.entries())
+	}
+}
+
+// hadEnded: what was true no longer is not true again up to when something supersedes it.
+func hadEnded(f *serviceFixture) {
+	past := note("the office is in Hamburg")
+	past.ValidFrom, past.ValidUntil = 1000, 5000
+	old := f.add(past)[0]
+	over := note("the office is in Berlin")
+	over.Supersedes, over.ValidFrom = old.ID, 9000
+	f.add(over)
+	if got := f.find(memory.Search{Query: "office", AsOf: 7000}); len(got) != 0 {
+		f.Errorf("between them %q is true", got)
+	}
+	if got := f.find(memory.Search{Query: "office", AsOf: 4000}); len(got) != 1 {
+		f.Errorf("at first %q is true", got)
+	}
+}
+
+// forgetAlong: a filter takes along what was derived from items, and of what several sessions say takes one away.
+func forgetAlong(f *serviceFixture) {
+	item := func(s stead.SessionID, text string) memory.Content {
+		return memory.Content{Kind: memory.KindItem, Text: text, Confidence: 1, Importance: 0.5, Source: memory.Source{Session: string(s), Item: "1"}}
+	}
+	fill := func() {
+		f.Helper()
+		f.store = f.another()
+		if _, err := f.Ingest(f.ctx, f.me, f.store, []memory.Content{item(sessionA, "window tuesday"), item(sessionB, "tuesday it is")}); err != nil {
+			f.Fatal(err)
+		}
+		f.learn(sessionA, 7, lesson(sessionA, "", "The window is on Tuesday.", "1"), lesson(sessionA, "", "The cat is black.", "1"))
+		f.learn(sessionB, 7, lesson(sessionB, "", "The window is on Tuesday.", "1"))
+	}
+	forget := func(when string, filter memory.Filter, forgotten int, left string) {
+		f.Helper()
+		n, err := f.ForgetMatching(f.ctx, f.me, f.store, filter)
+		if err != nil || n != forgotten {
+			f.Errorf("%s: %d, %v", when, n, err)
+		}
+		f.knows(when, left)
+	}
+	fill()
+	forget("without b", memory.Filter{Session: string(sessionB)}, 2, "The cat is black. ← a:1; The window is on Tuesday. ← a:1; window tuesday ←")
+	fill()
+	forget("without a", memory.Filter{Session: string(sessionA)}, 3, "The window is on Tuesday. ← b:1; tuesday it is ←")
+	fill()
+	forget("without the items of a", memory.Filter{Session: string(sessionA), Kinds: []memory.Kind{memory.KindItem}}, 1, "The window is on Tuesday. ← b:1; tuesday it is ←")
+	fill()
+	forget("without items", memory.Filter{Kinds: []memory.Kind{memory.KindItem}}, 2, "")
+}
+
+// longItem: one message that takes more room than an entry may keeps none of the others out, and is found by its beginning.
+func longItem(f *serviceFixture) {
+	items := []memory.Content{}
+	for i, text := range []string{"kryptonite " + strings.Repeat("<", memory.MaxContentBytes-100), "selenite " + strings.Repeat("\x01", memory.MaxContentBytes-100), "malachite"} {
+		items = append(items, memory.Content{Kind: memory.KindItem, Text: text, Confidence: 1, Source: memory.Source{Session: string(sessionA), Item: fmt.Sprint(i)}})
+	}
+	if n, err := f.Ingest(f.ctx, f.me, f.store, items); n != 3 || err != nil {
+		f.Fatalf("%d are taken in, %v", n, err)
+	}
+	for _, word := range []string{"kryptonite", "selenite", "malachite"} {
+		if got := f.find(memory.Search{Query: word}); len(got) == 0 || !strings.HasPrefix(got[0], word) {
+			f.Errorf("%s finds %.40q", word, got)
+		}
+	}
+}
+
+// noSecrets: what an agent writes by itself is looked through as what is taken out of conversations is; what a person writes is not.
+func noSecrets(f *serviceFixture) {
+	const secret = "The API key of billing is sk-proj-Ab3dEf9hIj2kLm4nOp6q"
+	p := f.user(string(sessionA))
+	p.Kind = stead.PrincipalAgent
+	if _, err := f.Add(f.ctx, p, f.store, []memory.New{note(secret)}, ""); stead.KindOf(err) != stead.KindInvalid {
+		f.Errorf("an agent adds a secret: %v", err)
+	}
+	e := f.add(note("The API key of billing is with Ada."))[0]
+	say := func(c *memory.Content) error { c.Text = secret; return nil }
+	if _, err := f.Update(f.ctx, p, f.store, e.ID, memory.AnyVersion, say); stead.KindOf(err) != stead.KindInvalid {
+		f.Errorf("an agent writes a secret over a memory: %v", err)
+	}
+	if _, err := f.Update(f.ctx, f.me, f.store, e.ID, memory.AnyVersion, say); err != nil {
+		f.Errorf("a person: %v", err)
+	}
+}
+
+// learnedLate: of several values the one that was said last is true, in whatever order they are learned, and when it goes the one before.
+func learnedLate(f *serviceFixture) {
+	said := map[string]memory.Lesson{}
+	for i, city := range []string{"Hamburg", "Berlin", "Munich"} {
+		session := []stead.SessionID{sessionA, sessionB, "sess_0000000000000000000000000000000c"}[i]
+		l := lesson(session, "office", "The office is in "+city+".", "1")
+		l.Sources[0].At = int64(1000 * (i + 1))
+		said[city] = l
+	}
+	for _, order := range []string{"Berlin Hamburg", "Munich Hamburg Berlin", "Munich Berlin Hamburg", "Hamburg Munich Berlin"} {
+		f.store = f.another()
+		names := strings.Fields(order)
+		last := ""
+		for _, city := range names {
+			l := said[city]
+			f.learn(stead.SessionID(l.Sources[0].Session), 7, l)
+			if last == "" || l.Sources[0].At > said[last].Sources[0].At {
+				last = city
+			}
+		}
+		if got := f.find(memory.Search{Query: "where is the office"}); len(got) != 1 || !strings.Contains(got[0], last) {
+			f.Errorf("%s: what is true is %q", order, got)
+		}
+		if order == "Berlin Hamburg" {
+			if _, err := f.ForgetSession(f.ctx, f.me, said[last].Sources[0].Session, ""); err != nil {
+				f.Fatal(err)
+			}
+			if got := f.find(memory.Search{Query: "where is the office"}); len(got) != 1 || !strings.Contains(got[0], "Hamburg") {
+				f.Errorf("without %s what is true is %q", last, got)
+			}
+		}
+	}
 }

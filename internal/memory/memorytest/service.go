@@ -49,6 +49,12 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"labels of what was shown are carried on":                     labelsCarried,
 		"what stands beside what is hidden tells nothing of it":       besideHidden,
 		"an update that is made again changes nothing":                updatedOnce,
+		"what was superseded by one that goes is true again":          trueAgain,
+		"what had ended is not true again":                            hadEnded,
+		"a filter takes along what was derived":                       forgetAlong,
+		"a message that is too long keeps no other out":               longItem,
+		"what was said last is true, whenever it is learned":          learnedLate,
+		"an agent writes down no secrets":                             noSecrets,
 		"what an agent wrote over a memory goes with its session":     writtenOver,
 		"filters": filters,
 	} {

@@ -104,6 +104,18 @@ type output struct {
 	LeftOut int     `json:"left_out,omitempty"`
 }
 
+// labels are those of the documents whose passages it shows: they become the session's.
+func (o output) labels() []string {
+	var all []string
+	for _, f := range o.Results {
+		if f.Source != nil {
+			all = append(all, f.Source.Labels...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Call implements tool.Tool.
 func (t *search) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	p := c.Principal // with its role: the agent may do what the session's owner may
@@ -126,7 +138,9 @@ func (t *search) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	if err != nil {
 		return tool.Result{}, stead.Wrap(stead.KindInternal, err, "write what was found")
 	}
-	return said(string(text), false), nil
+	told := said(string(text), false)
+	told.Labels = out.labels()
+	return told, nil
 }
 
 func said(text string, isError bool) tool.Result {

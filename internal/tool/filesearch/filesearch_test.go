@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stead-dev/stead/internal/asset"
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/file"
+	"github.com/stead-dev/stead/internal/passage"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/sqlite"
 	"github.com/stead-dev/stead/internal/tool"
@@ -138,6 +140,28 @@ func TestFileSearch(t *testing.T) {
 	}
 	if _, err := New(s.stores, none{}).Tools(t.Context(), tool.Server{Label: tool.FileSearchName}); stead.KindOf(err) != stead.KindInvalid {
 		t.Errorf("a server of that name that is none of ours: %v", err)
+	}
+}
+
+// The labels of documents become the session's, as those of memories do: of what is shown, and of nothing else.
+func TestLabelsOfDocuments(t *testing.T) {
+	s := open(t)
+	store := s.store("Parcels travel by train.")
+	put := func(path, text string, labels ...string) vectorstore.Put {
+		return vectorstore.Put{Filename: path, Data: []byte(text), Plan: passage.Plan{Size: 800, Overlap: 400}, Attributes: map[string]any{"n": 1.0}, Origin: vectorstore.Origin{Source: "src_1", Kind: "directory", Path: path, Version: "1", Labels: labels}}
+	}
+	if _, err := s.stores.PutDocuments(t.Context(), stead.DefaultProject, store, []vectorstore.Put{put("a.txt", "Anna earns ninety thousand.", "salary", "confidential"), put("b.txt", "The board meets.", "board")}); err != nil {
+		t.Fatal(err)
+	}
+	tools, err := New(s.stores, none{}).Tools(t.Context(), tool.Server{Label: tool.FileSearchName, Files: &tool.FileSearch{Stores: []string{store}, Options: json.RawMessage(`{}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for queries, want := range map[string][]string{`["ninety thousand"]`: {"confidential", "salary"}, `["parcels"]`: nil} {
+		r, err := tools[0].Call(t.Context(), tool.Call{Arguments: json.RawMessage(`{"queries":` + queries + `}`), Principal: stead.LocalPrincipal(), Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}})
+		if err != nil || r.IsError || !slices.Equal(r.Labels, want) {
+			t.Errorf("%s: %q, %v, want %q", queries, r.Labels, err, want)
+		}
 	}
 }
 
