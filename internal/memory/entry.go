@@ -89,6 +89,8 @@ type Content struct {
 	Redacted     bool              `json:"redacted,omitempty"`
 	WrittenBy    string            `json:"written_by,omitempty"` // "user:local"
 	Edits        []Edit            `json:"edits,omitempty"`      // sessions that changed what it says, in their order
+
+	created int64 // Unix milliseconds, of its record
 }
 
 // Span is a time of validity, in Unix milliseconds. 0 has no end on that side.
@@ -229,6 +231,7 @@ func entryOf(r Record) (Entry, error) {
 	if err := json.Unmarshal(r.Data, &e.Content); err != nil {
 		return e, stead.Wrap(stead.KindInternal, err, "read memory %s", r.ID)
 	}
+	e.created = r.CreatedAt
 	return e, nil
 }
 

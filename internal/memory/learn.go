@@ -151,9 +151,15 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 		}
 	}
 	made := &draft{Record: Record{Place: l.place, ID: id, CreatedAt: l.now}, content: c, fresh: true}
+	named, err := l.named(ctx, old, c.Scope)
+	if err != nil {
+		return err
+	}
+	if named != nil {
+		l.supersede(named, made)
+	}
 	for _, n := range near {
-		named := n.ID == old
-		if named || lesson.Subject != "" && n.content.Metadata[MetaSubject] == lesson.Subject {
+		if lesson.Subject != "" && n.content.Metadata[MetaSubject] == lesson.Subject {
 			l.supersede(n, made)
 		}
 	}
@@ -171,21 +177,47 @@ func (l *lecture) near(ctx context.Context, c Content, subject string, own []str
 			out = append(out, d)
 		}
 	}
-	f := Filter{Scopes: []Scope{c.Scope}, Kinds: []Kind{c.Kind}}
-	hits, err := l.s.find(ctx, l.place, Search{Query: subject + " " + c.Text, Limit: nearHits, Filter: f, sight: l.look}, l.now+clocks, l.now)
-	if err == nil {
-		err = l.look.err
+	seen := map[string]bool{}
+	for _, same := range []func(*Content) bool{nil, func(o *Content) bool { return sameLabels(o.Labels, c.Labels) }} { // of two with one text a search shows one
+		f := Filter{Scopes: []Scope{c.Scope}, Kinds: []Kind{c.Kind}, same: same}
+		hits, err := l.s.find(ctx, l.place, Search{Query: subject + " " + c.Text, Limit: nearHits, Filter: f, sight: l.look}, l.now+clocks, l.now)
+		if err == nil {
+			err = l.look.err
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range hits {
+			if seen[h.ID] || l.work[h.ID] != nil || slices.Contains(own, h.ID) || h.SupersededBy != "" {
+				continue
+			}
+			seen[h.ID] = true
+			out = append(out, &draft{Record: Record{Place: l.place, ID: h.ID, Version: h.Version, CreatedAt: h.CreatedAt, ExpiresAt: h.ExpiresAt}, content: h.Content})
+		}
+	}
+	return out, nil
+}
+
+// named is the entry that a lesson says it supersedes, of whatever kind; nil: there is none of its scope that whoever learns sees.
+func (l *lecture) named(ctx context.Context, id string, scope Scope) (*draft, error) {
+	if d := l.work[id]; d != nil && !d.fresh && d.content.Scope == scope && d.content.SupersededBy == "" {
+		return d, nil
+	}
+	if id == "" || l.work[id] != nil {
+		return nil, nil
+	}
+	r, err := l.s.record(ctx, l.place, id)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range hits {
-		if l.work[h.ID] != nil || slices.Contains(own, h.ID) || h.SupersededBy != "" {
-			continue
-		}
-		out = append(out, &draft{Record: Record{Place: l.place, ID: h.ID, Version: h.Version, CreatedAt: h.CreatedAt, ExpiresAt: h.ExpiresAt}, content: h.Content})
+	e, err := entryOf(r)
+	if err != nil || e.Scope != scope || e.SupersededBy != "" || e.Kind == KindItem || e.Kind == KindPassage || !l.look.sees(&e.Content) {
+		return nil, cmp.Or(err, l.look.err)
 	}
-	return out, nil
+	return &draft{Record: r, content: e.Content}, nil
 }
 
 // merge adds to an entry that it was said again: where, and that it is surer.

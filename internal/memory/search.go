@@ -28,9 +28,11 @@ type Filter struct {
 	Metadata   map[string]string
 	Session    string
 	NotSession string // of the session, none
-	From       int64  // said or happened at or after, Unix milliseconds
+	From       int64  // said or happened at or after, Unix milliseconds; what does not say when, from when it is valid, or was written
 	Until      int64  // … before
 	Superseded bool   // also what is not valid at the search's time
+
+	same func(*Content) bool // nil: any
 }
 
 // Search is what is looked for.
@@ -148,8 +150,9 @@ func (f *Filter) allows(c *Content, at int64) bool {
 		len(f.Kinds) > 0 && !slices.Contains(f.Kinds, c.Kind),
 		f.Session != "" && f.Session != c.Source.Session,
 		f.NotSession != "" && f.NotSession == c.Source.Session,
-		f.From != 0 && c.Source.At < f.From,
-		f.Until != 0 && (c.Source.At == 0 || c.Source.At >= f.Until),
+		f.From != 0 && c.when() < f.From,
+		f.Until != 0 && c.when() >= f.Until,
+		f.same != nil && !f.same(c),
 		!f.Superseded && (c.ValidFrom > at || c.ValidUntil != 0 && c.ValidUntil <= at):
 		return false
 	}
@@ -170,6 +173,9 @@ func (f *Filter) allows(c *Content, at int64) bool {
 	}
 	return true
 }
+
+// when is the time of what an entry says, as the ranking has it.
+func (c *Content) when() int64 { return cmp.Or(c.Source.At, c.ValidFrom, c.created) }
 
 // milli is a time in Unix milliseconds.
 func milli(t time.Time) int64 { return t.UnixMilli() }

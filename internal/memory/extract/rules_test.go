@@ -37,6 +37,7 @@ func TestRules(t *testing.T) {
 		"The password is hunter2hunter.":                                      "holds a secret",
 		"The API key for billing: 12345abcde":                                 "holds a secret",
 		"The user's card is 4111 1111 1111 1111.":                             "holds a secret",
+		"The account is DE89 3704 0044 0532 0130 00 now.":                     "holds a secret",
 		"The database is postgres://app:s3cret@db.example/app in production.": "holds a secret",
 		"The token of the bot is ghp_" + strings.Repeat("a1B2", 9) + " now":   "holds a secret",
 		"A part of the token is ghp_aB3aB3aB3aB3aB3aB3aB3aB3":                 "holds a secret",

@@ -42,7 +42,7 @@ func Mask(text string) (string, bool) {
 
 // sensitiveKinds are what has a form of its own: keys of those that give them out, and numbers of cards.
 var sensitiveKinds = sync.OnceValue(func() []sensitive.Kind {
-	return append(sensitive.Secrets(), slices.DeleteFunc(sensitive.Personal(), func(k sensitive.Kind) bool { return k.Name != sensitive.CreditCard })...)
+	return append(sensitive.Secrets(), slices.DeleteFunc(sensitive.Personal(), func(k sensitive.Kind) bool { return k.Name != sensitive.CreditCard && k.Name != sensitive.IBAN })...)
 })
 
 // secrets are what has less of one: what begins like a key, of whatever length, and the words that people put in front

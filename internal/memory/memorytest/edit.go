@@ -292,3 +292,29 @@ func learnedLate(f *serviceFixture) {
 		}
 	}
 }
+
+// named: what a lesson says it supersedes is read by its id, not looked for by its words and kind.
+func named(f *serviceFixture) {
+	old := lesson(sessionA, "drink", "The user prefers coffee in the morning.", "1")
+	old.Kind = memory.KindPreference
+	f.learn(sessionA, 7, old)
+	l := lesson(sessionB, "health", "Nothing with caffeine is allowed any more.", "1")
+	l.Supersedes = f.entries()[0].ID
+	if got := f.learn(sessionB, 7, l); got.Superseded != 1 {
+		f.Errorf("%+v", got)
+	}
+	f.knows("Of two kinds", "Nothing with caffeine is allowed any more. ← b:1; The user prefers coffee in the morning. ← a:1 (was)")
+	item := memory.Content{Kind: memory.KindItem, Text: "as it was said", Confidence: 1, Source: memory.Source{Session: string(sessionA), Item: "9"}}
+	if _, err := f.Ingest(f.ctx, f.me, f.store, []memory.Content{item}); err != nil {
+		f.Fatal(err)
+	}
+	for i, e := range f.entries() {
+		if e.Kind == memory.KindItem { // nobody makes unsaid what was said
+			again := lesson(sessionB, "", "It was never said like that.", "2")
+			again.Supersedes = e.ID
+			if got := f.learn(sessionB, stead.Seq(20+i), again); got.Superseded != 0 {
+				f.Errorf("%+v", got)
+			}
+		}
+	}
+}

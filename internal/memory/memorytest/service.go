@@ -54,6 +54,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a filter takes along what was derived":                       forgetAlong,
 		"a message that is too long keeps no other out":               longItem,
 		"what was said last is true, whenever it is learned":          learnedLate,
+		"what is named is superseded, whatever its kind":              named,
 		"an agent writes down no secrets":                             noSecrets,
 		"what an agent wrote over a memory goes with its session":     writtenOver,
 		"filters": filters,
@@ -453,7 +454,9 @@ func filters(f *serviceFixture) {
 	b.Metadata, b.Source = map[string]string{"m": "1"}, memory.Source{Session: "sess_2", At: 9000}
 	short := note("tea for a moment")
 	short.Life = time.Nanosecond
-	f.add(a, b, short)
+	c := note("tea by hand")
+	c.Labels, c.Metadata, c.Kind = []string{"x"}, map[string]string{"m": "2"}, memory.KindFact
+	f.add(a, b, c, short)
 	for _, test := range []struct {
 		f    memory.Filter
 		want string
@@ -463,8 +466,9 @@ func filters(f *serviceFixture) {
 		{memory.Filter{Without: []string{"x"}}, "tea at home"},
 		{memory.Filter{Metadata: map[string]string{"m": "1"}}, "tea at home"},
 		{memory.Filter{Session: "sess_1"}, "tea at the fair"},
-		{memory.Filter{From: 6000}, "tea at home"},
+		{memory.Filter{From: 6000, Until: 10000}, "tea at home"},
 		{memory.Filter{Until: 6000}, "tea at the fair"},
+		{memory.Filter{From: time.Now().Add(-time.Hour).UnixMilli()}, "tea by hand"}, // which does not say when
 	} {
 		if got := f.find(memory.Search{Query: "tea", Filter: test.f}); len(got) != 1 || got[0] != test.want {
 			f.Errorf("%+v finds %q, want %q", test.f, got, test.want)

@@ -34,6 +34,9 @@ const (
 	// maxFound is the most entries of one search, and searchTokens how long they may be together.
 	maxFound     = 20
 	searchTokens = 4000
+	// bytesPerToken is how memories' tokens are estimated, and minExcerpt the least of a long text that is worth showing.
+	bytesPerToken = 4
+	minExcerpt    = 400
 )
 
 // Source serves the tools of memory stores, and those of servers by another source.
@@ -223,7 +226,7 @@ func (k *kit) search(ctx context.Context, in *memory.Service, p stead.Principal,
 	}
 	var all []found
 	for _, id := range stores {
-		out, err := in.Search(ctx, p, id, memory.Search{Query: r.Query, Limit: limit, Tokens: searchTokens})
+		out, err := in.Search(ctx, p, id, memory.Search{Query: r.Query, Limit: limit})
 		if err != nil {
 			return answer{}, err
 		}
@@ -247,12 +250,44 @@ func (k *kit) search(ctx context.Context, in *memory.Service, p stead.Principal,
 	}
 	var b strings.Builder
 	var labels []string
-	for _, h := range all {
+	left := searchTokens
+	for i, h := range all {
+		text, cut := excerpt(h.Text, r.Query, left*bytesPerToken)
+		if h.Text = text; cut {
+			h.Caption = ""
+		}
+		if left -= h.Tokens(); left < 0 && i > 0 {
+			fmt.Fprintf(&b, "(%d more have no room here: ask more closely.)\n", len(all)-i)
+			break
+		}
 		line(&b, h, len(k.over.Memory) > 1)
 		labels = append(labels, h.Labels...)
 	}
 	slices.Sort(labels)
 	return answer{b.String(), slices.Compact(labels)}, nil
+}
+
+// excerpt is the part of a text around the longest word of a query that it has, of at most some bytes, and whether it was cut. Of
+// what is left of the budget one text takes no more than half of all.
+func excerpt(text, query string, most int) (string, bool) {
+	most = min(most, searchTokens*bytesPerToken/2)
+	if len(text) <= most || most < minExcerpt {
+		return text, false
+	}
+	words := strings.Fields(strings.ToLower(query))
+	slices.SortStableFunc(words, func(a, b string) int { return len(b) - len(a) })
+	low, at := strings.ToLower(text), 0
+	for _, w := range words {
+		if w = strings.Trim(w, ".,;:!?\"'()"); w == "" {
+			continue
+		}
+		if i := strings.Index(low, w); i >= 0 {
+			at = i
+			break
+		}
+	}
+	from := max(0, min(at-most/2, len(text)-most))
+	return "… " + strings.ToValidUTF8(text[from:from+most], "") + " …", true
 }
 
 // line writes one hit: what it is, whether it can be trusted, and what it says.

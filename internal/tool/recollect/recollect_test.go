@@ -158,6 +158,29 @@ func TestLabelsGoThroughTheTools(t *testing.T) {
 	}
 }
 
+// What is longer than the answer may be is shown around the words that were asked for, and what has no room is counted.
+func TestLongMemoriesAreCut(t *testing.T) {
+	d := open(t, true)
+	add := func(text string) {
+		t.Helper()
+		if _, err := d.memory.Add(t.Context(), stead.LocalPrincipal(), d.store, []memory.New{{Content: memory.Content{Text: text, Confidence: 1, Importance: .5}}}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(strings.Repeat("Clauses of no interest. ", 1200) + "It was signed in Reykjavik by Ada. " + strings.Repeat("More of the same kind. ", 1200))
+	got, _ := d.call("memory_search", "k1", `{"query":"where was it signed, in Reykjavik?"}`)
+	if !strings.Contains(got, "signed in Reykjavik by Ada") || len(got) > searchTokens*bytesPerToken || !strings.Contains(got, "…") {
+		t.Errorf("found are %d bytes: %.200q", len(got), got)
+	}
+	for i := range 8 {
+		add(strings.Repeat("Reykjavik ", 700) + string(rune('a'+i)))
+	}
+	got, _ = d.call("memory_search", "k2", `{"query":"Reykjavik","limit":20}`)
+	if len(got) > searchTokens*bytesPerToken+1000 || !strings.Contains(got, "have no room here") {
+		t.Errorf("found are %d bytes: %.200q", len(got), got)
+	}
+}
+
 func TestAReadOnlyStoreCanOnlyBeSearched(t *testing.T) {
 	d := open(t, false)
 	if len(d.tools) != 1 || d.tools["memory_search"] == nil {
