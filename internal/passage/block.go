@@ -72,9 +72,9 @@ func members(text string, tell func(block)) {
 // records are those of CSV; the first one is the header of all.
 func records(text string, tell func(block)) {
 	header, told := "", false
-	line := 1
+	line, comma := 1, separator(text)
 	for rest := text; rest != ""; {
-		end := recordEnd(rest)
+		end := recordEnd(rest, comma)
 		record := strings.Trim(rest[:end], "\n")
 		from := line + end - len(strings.TrimLeft(rest[:end], "\n"))
 		line += strings.Count(rest[:end], "\n")
@@ -92,9 +92,21 @@ func records(text string, tell func(block)) {
 	}
 }
 
+// separator is what stands between the fields: what the first line has most of. Spreadsheets write ";" where a comma is in numbers.
+func separator(text string) byte {
+	first, _, _ := strings.Cut(strings.TrimLeft(text, "\n"), "\n")
+	best := byte(',')
+	for _, c := range []byte{';', '\t'} {
+		if strings.Count(first, string(c)) > strings.Count(first, string(best)) {
+			best = c
+		}
+	}
+	return best
+}
+
 // recordEnd is the place behind the first record: its line ends it, unless that stands within a quoted field. A quote that
 // ends no field is a letter, as spreadsheets have it. (A reader of the fields would take hundreds of bytes for each.)
-func recordEnd(text string) int {
+func recordEnd(text string, comma byte) int {
 	quoted, begins := false, true // within a quoted field; at the beginning of one
 	for i := 0; i < len(text); i++ {
 		c := text[i]
@@ -102,7 +114,7 @@ func recordEnd(text string) int {
 		case quoted && c == '"':
 			if next := text[i+1:]; strings.HasPrefix(next, `"`) {
 				i++
-			} else if next == "" || next[0] == ',' || next[0] == '\n' {
+			} else if next == "" || next[0] == comma || next[0] == '\n' {
 				quoted = false
 			}
 		case quoted:
@@ -111,7 +123,7 @@ func recordEnd(text string) int {
 		case c == '"' && begins:
 			quoted = true
 		}
-		begins = !quoted && c == ','
+		begins = !quoted && c == comma
 	}
 	return len(text)
 }

@@ -6,14 +6,12 @@ import (
 )
 
 // markdown writes the text of an HTML document as Markdown: headings, paragraphs, lists, tables and
-// preformatted parts. It is no parser of broken documents: what it can't tell it leaves out.
+// preformatted parts. What begins a tag, and where it ends, is as browsers have it (WHATWG HTML, 13.2.5), so that
+// no text is taken for one.
 func markdown(doc string) string {
 	w := &page{}
 	for doc != "" && w.out.Len() <= MaxBytes { // what is too long need not be read to its end
-		at := strings.IndexByte(doc, '<')
-		if at < 0 {
-			at = len(doc)
-		}
+		at := markup(doc)
 		w.text(doc[:at])
 		doc = w.tag(doc[at:])
 	}
@@ -28,7 +26,29 @@ type page struct {
 	space   bool   // a space comes before the next text
 	pre     int    // how many <pre> are open
 	started bool
+	grid
 }
+
+// markup is where the next tag or comment begins: a "<" before anything else is text ("< 5 kg").
+func markup(doc string) int {
+	for at := 0; ; at++ {
+		next := strings.IndexByte(doc[at:], '<')
+		if next < 0 {
+			return len(doc)
+		}
+		at += next
+		switch rest := doc[at+1:]; {
+		case rest == "":
+			return len(doc)
+		case letter(rest[0]), rest[0] == '!', rest[0] == '?':
+			return at
+		case rest[0] == '/' && len(rest) > 1 && (letter(rest[1]) || rest[1] == '>'):
+			return at
+		}
+	}
+}
+
+func letter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 func (w *page) text(s string) {
 	if s = html.UnescapeString(s); w.pre > 0 {
@@ -68,12 +88,14 @@ func (w *page) tag(doc string) string {
 		return ""
 	case strings.HasPrefix(doc, "<!--"):
 		return after(doc, "-->")
+	case doc[1] == '!', doc[1] == '?': // a doctype, or a comment that is not written as one
+		return after(doc, ">")
 	}
 	end := tagEnd(doc)
 	inside := strings.TrimSuffix(strings.TrimPrefix(doc[:end], "<"), ">")
 	name, closes := strings.CutPrefix(inside, "/")
 	name = strings.ToLower(name)
-	if at := strings.IndexAny(name, " \t\n/"); at >= 0 {
+	if at := strings.IndexAny(name, " \t\n\f/"); at >= 0 {
 		name = name[:at]
 	}
 	doc = doc[end:]
@@ -82,8 +104,13 @@ func (w *page) tag(doc string) string {
 		if !closes && !strings.HasSuffix(inside, "/") {
 			return after(afterFold(doc, "</"+name), ">")
 		}
+	case "table":
+		w.begin(!closes && rowsAlone(doc))
+		w.paragraph()
 	default:
-		w.element(name, closes)
+		if !w.row(name, closes) {
+			w.element(name, closes)
+		}
 	}
 	return doc
 }
@@ -95,18 +122,12 @@ func (w *page) element(name string, closes bool) {
 		if !closes {
 			w.prefix = strings.Repeat("#", max(1, strings.IndexByte("0123456", name[1]))) + " "
 		}
-	case "p", "div", "section", "article", "header", "footer", "main", "nav", "aside", "ul", "ol", "dl", "table", "blockquote", "form", "figure", "hr", "body":
+	case "p", "div", "section", "article", "header", "footer", "main", "nav", "aside", "ul", "ol", "dl", "caption", "blockquote", "form", "figure", "hr", "tr", "body":
 		w.paragraph()
-	case "br", "dt", "dd", "tr", "li":
+	case "br", "dt", "dd", "td", "th", "li":
 		w.breaks = max(w.breaks, 1)
 		if name == "li" && !closes {
 			w.prefix = "- "
-		}
-	case "td", "th":
-		if closes {
-			w.write(" |")
-		} else {
-			w.space = true
 		}
 	case "pre":
 		w.fence(closes)
@@ -131,19 +152,24 @@ func (w *page) fence(closes bool) {
 	}
 }
 
-// tagEnd is the place behind a tag's ">", which may stand within quotes too.
+// tagEnd is the place behind a tag's ">", which may stand within an attribute's quotes too. A quote elsewhere, or one that never closes, is
+// none.
 func tagEnd(doc string) int {
-	quote := byte(0)
+	value := false // right behind a "="
 	for i := 1; i < len(doc); i++ {
-		switch c := doc[i]; {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '"' || c == '\'':
-			quote = c
-		case c == '>':
+		switch c := doc[i]; c {
+		case '>':
 			return i + 1
+		case '"', '\'':
+			if end := strings.IndexByte(doc[i+1:], c); value && end >= 0 {
+				i += 1 + end
+			}
+			value = false
+		case '=':
+			value = true
+		case ' ', '\t', '\n', '\f', '\r':
+		default:
+			value = false
 		}
 	}
 	return len(doc)

@@ -7,7 +7,7 @@
 //	Markdown, HTML   by headings and paragraphs; a passage knows the headings that it stands under
 //	code             by definitions: what begins at the left margin after an empty line
 //	JSON, JSON lines by members of the outermost value
-//	CSV, TSV         by records; each passage begins with the header
+//	CSV, TSV         by records, whose fields ",", ";" or a tab parts; each passage begins with the header
 //	text             by paragraphs
 //
 // Parts are put together until a passage is full, and cut only where one alone is longer than that: at
@@ -21,7 +21,7 @@
 // Errors: KindNotImplemented for what is no text, such as PDF (Converted takes what others made of that); KindInvalid for what is broken or
 // empty; KindTooLarge.
 //
-// Source: npm openai 7.57.0, resources/vector-stores (the sizes); CommonMark 0.31 (headings, fences).
+// Source: npm openai 7.57.0, resources/vector-stores (the sizes); CommonMark 0.31 (headings, fences); WHATWG HTML, 13.2.5 (tags).
 package passage
 
 import (

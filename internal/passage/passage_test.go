@@ -76,7 +76,7 @@ func TestHTMLIsReadAsMarkdown(t *testing.T) {
 		<SCRIPT>if (a < b) alert("no")</SCRIPT></head><body><!-- no --><h2 title="a>b">Refunds</h2><p>Within <b>30</b> days,
 		not later.</p><ul><li>cash</li><li>card</li></ul><pre>a  b
 c</pre><table><tr><th>x</th><td>1</td></tr></table>`))
-	want := "# Shop & more\n\n## Refunds\n\nWithin 30 days, not later.\n\n- cash\n- card\n\n```\na  b\nc\n```\n\nx | 1 |\n"
+	want := "# Shop & more\n\n## Refunds\n\nWithin 30 days, not later.\n\n- cash\n- card\n\n```\na  b\nc\n```\n\n| x | 1 |\n|---|---|\n"
 	if err != nil || d.Format != passage.Markdown || d.Text != want {
 		t.Errorf("%v: %q, want %q", err, d.Text, want)
 	}

@@ -1,0 +1,77 @@
+package passage
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// What is no tag is text, as browsers have it: nothing behind it is lost.
+func TestTextOfHTMLStays(t *testing.T) {
+	for doc, want := range map[string]string{
+		`<h1>Refunds</h1><p>Parcels < 5 kg: the customer's refund is free.</p><h2>Warranty</h2><p>Two years.</p>`: "# Refunds\n\nParcels < 5 kg: the customer's refund is free.\n\n## Warranty\n\nTwo years.\n",
+		`<p>a<5 and b <= 6, 1 <<2, a </ b, </>c<</p>`:                                                             "a<5 and b <= 6, 1 <<2, a </ b, c<\n",
+		`<p title=it's>one</p><p title="a > b">two</p><p title='x"y'>three</p>`:                                   "one\n\ntwo\n\nthree\n",
+		`<p it's>one</p><p title = "a>b" x>two</p>`:                                                               "one\n\ntwo\n",
+		`<p title="never closed>one</p><p>two</p>`:                                                                "one\n\ntwo\n",
+		`<!DOCTYPE html><?xml it's ?><!-- > it's --><p>one</p><![CDATA[x]]><p>two`:                                "one\n\ntwo\n",
+		`<p>end <`: "end <\n",
+		"<pre>if a < b && c > d { }</pre><p>on</p>": "```\nif a < b && c > d { }\n```\n\non\n",
+	} {
+		if got := markdown(doc); got != want {
+			t.Errorf("%s\nis   %q\nwant %q", doc, got, want)
+		}
+	}
+}
+
+// Each passage of a table has its header, however the table is written.
+func TestTablesOfHTMLAreTables(t *testing.T) {
+	for doc, want := range map[string]string{
+		`<p>a</p><table><caption>Fees</caption><thead><tr><th>Country</th><th>Fee</th></tr></thead><tbody><tr><td><p>Spain</p></td><td>5<br>EUR</td></tr></tbody></table><p>b</p>`: "a\n\nFees\n\n| Country | Fee |\n|---|---|\n| Spain | 5 EUR |\n\nb\n",
+		`<table><tr><td>a<td>b<tr><td><td>d</table>`:                                                  "| a | b |\n|---|---|\n| | d |\n",
+		`<table><tr><td><h2>Menu</h2><p>x</p></td><td><ul><li>one</ul></td></tr></table><p>b`:         "## Menu\n\nx\n\n- one\n\nb\n",
+		`<table><tr><td>left<table><tr><td>a</td></tr><tr><td>b</td></tr></table></td></tr></table>c`: "left\n\n| a |\n|---|\n| b |\n\nc\n",
+	} {
+		if got := markdown(doc); got != want {
+			t.Errorf("%s\nis   %q\nwant %q", doc, got, want)
+		}
+	}
+	var b strings.Builder
+	b.WriteString("<table><tr><th>Country</th><th>Fee</th></tr>")
+	for i := range 400 {
+		fmt.Fprintf(&b, "<tr><td>Land%d</td><td>%d EUR</td></tr>", i, i)
+	}
+	d, err := Read("a.html", []byte(b.String()+"</table>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range d.Cut(Plan{Size: 200}) {
+		if !strings.HasPrefix(p.Text, "| Country | Fee |\n|---|---|\n| Land") {
+			t.Errorf("passage %d begins with %.60q", i, p.Text)
+		}
+	}
+}
+
+// Records end where their fields do, whatever is between those.
+func TestRecordsByTheirSeparator(t *testing.T) {
+	for name, record := range map[string]string{
+		"commas":     "K%d,\"line one\nline, \"\"two\"\"\"\n",
+		"semicolons": "\"K; %d\";\"line one\nline two\"\n",
+		"tabs":       "K%d\t\"line one\nline two\"\n",
+	} {
+		comma := map[string]string{"commas": ",", "semicolons": ";", "tabs": "\t"}[name]
+		text := "\"name\"" + comma + "note\n"
+		for i := range 300 {
+			text += fmt.Sprintf(record, i)
+		}
+		n := 0
+		records(text, func(b block) {
+			if n++; strings.Count(b.text, "\n") != 1 || b.lead != "\"name\""+comma+"note" {
+				t.Errorf("%s: a record is %q under %q", name, b.text, b.lead)
+			}
+		})
+		if n != 300 {
+			t.Errorf("%s: %d records, not 300", name, n)
+		}
+	}
+}
