@@ -62,6 +62,16 @@ func (b *builder) compare(a *Attribute, column, op string, values []any) string 
 	return of + " " + map[string]string{opEquals: "=", opNot: "<>", opGreater: ">", opAtLeast: ">=", opLess: "<", opAtMost: "<="}[op] + " " + b.value(a, values[0])
 }
 
+// keeps is compare where people say what they want to see: what has no value is not equal to any. (SQL leaves it out of <> and NOT IN;
+// rules of rows do too.)
+func (b *builder) keeps(a *Attribute, column, op string, values []any) string {
+	sql := b.compare(a, column, op, values)
+	if op == opNot || op == opNotIn {
+		return "(" + column + " IS NULL OR " + sql + ")"
+	}
+	return sql
+}
+
 // from is where an entity's rows are.
 func (b *builder) from(entity string) string {
 	e := b.model.Entities[entity]
@@ -200,7 +210,7 @@ func (b *builder) metricsSQL(a *asked) (string, error) {
 		with = append(with, "u AS ("+union(branches, keys, place)+")")
 		last = "u"
 	}
-	return "WITH " + strings.Join(with, ",\n") + "\n" + b.outer(a, keys, place, last), nil
+	return "WITH " + strings.Join(with, ",\n") + "\n" + b.outer(a, keys, place, last, len(branches) > 1), nil
 }
 
 // branchSQL aggregates one entity.
@@ -233,7 +243,7 @@ func (b *builder) branchSQL(a *asked, br branch, place map[string]string) (strin
 		if err != nil {
 			return "", err
 		}
-		where = append(where, b.compare(d, b.column(at, d), f.op, f.values))
+		where = append(where, b.keeps(d, b.column(at, d), f.op, f.values))
 	}
 	if at := e.Attributes[br.time]; br.time != "" {
 		if !a.from.IsZero() {
@@ -292,7 +302,7 @@ func (b *builder) aggregate(x *Metric, e *Entity, base string) string {
 		var all []string
 		for _, c := range x.Where {
 			a := e.Attributes[c.Attribute]
-			all = append(all, b.compare(a, b.column(base, a), c.Op, c.Values))
+			all = append(all, b.keeps(a, b.column(base, a), c.Op, c.Values))
 		}
 		of = "CASE WHEN " + strings.Join(all, " AND ") + " THEN " + of + " END"
 	}
@@ -329,22 +339,23 @@ func union(branches []branch, keys []string, place map[string]string) string {
 	return sql
 }
 
-// outer computes formulas, sorts and limits.
-func (b *builder) outer(a *asked, keys []string, place map[string]string, from string) string {
-	var metric func(n string) string
-	metric = func(n string) string {
+// outer computes formulas, sorts and limits. beside: a group may have rows of one entity and none of another. Then, and in a formula, a sum of
+// no rows is 0, as a count is: a month without refunds has the revenue that it has.
+func (b *builder) outer(a *asked, keys []string, place map[string]string, from string, beside bool) string {
+	var metric func(n string, whole bool) string
+	metric = func(n string, whole bool) string {
 		x := b.model.Metrics[n]
 		switch {
 		case x.formula != nil:
-			return x.formula.sql(b.dialect, metric)
-		case x.Aggregate == "count" || x.Aggregate == "count_distinct":
+			return x.formula.sql(b.dialect, func(part string) string { return metric(part, true) })
+		case x.Aggregate == "count" || x.Aggregate == "count_distinct" || x.Aggregate == "sum" && whole:
 			return "COALESCE(" + place[n] + ", 0)" // no group: none were there
 		}
 		return place[n]
 	}
 	out := slices.Clone(keys)
 	for _, n := range a.metrics {
-		out = append(out, metric(n))
+		out = append(out, metric(n, beside))
 	}
 	for i := range out {
 		out[i] += fmt.Sprintf(" AS c%d", i)
@@ -397,7 +408,7 @@ func (b *builder) listSQL(a *asked) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		where = append(where, b.compare(d, b.column(at, d), f.op, f.values))
+		where = append(where, b.keeps(d, b.column(at, d), f.op, f.values))
 	}
 	sql := "SELECT " + strings.Join(out, ", ") + "\n  FROM " + t.sql.String()
 	if len(where) > 0 {

@@ -1,4 +1,4 @@
-WITH b0 AS (SELECT CAST(t4."country" AS text) AS d0, to_char(date_trunc('week', CAST(t2."placed_at" AS timestamptz)), 'YYYY-MM-DD') AS d1, SUM(CASE WHEN t2."status" <> $1 THEN t2."amount" END) AS m0
+WITH b0 AS (SELECT CAST(t4."country" AS text) AS d0, to_char(date_trunc('week', CAST(t2."placed_at" AS timestamptz)), 'YYYY-MM-DD') AS d1, SUM(CASE WHEN (t2."status" IS NULL OR t2."status" <> $1) THEN t2."amount" END) AS m0
   FROM "orders" AS t2
   LEFT JOIN "customers" AS t4 ON t2."customer_id" = t4."id"
   WHERE t2."placed_at" >= CAST(CAST($2 AS text) AS timestamptz) AND t2."placed_at" < CAST(CAST($3 AS text) AS timestamptz)

@@ -1,4 +1,4 @@
-WITH b0 AS (SELECT CAST(t4."country" AS text) AS d0, date(t2."placed_at", 'weekday 0', '-6 days') AS d1, SUM(CASE WHEN t2."status" <> ?1 THEN t2."amount" END) AS m0
+WITH b0 AS (SELECT CAST(t4."country" AS text) AS d0, date(t2."placed_at", 'weekday 0', '-6 days') AS d1, SUM(CASE WHEN (t2."status" IS NULL OR t2."status" <> ?1) THEN t2."amount" END) AS m0
   FROM "orders" AS t2
   LEFT JOIN "customers" AS t4 ON t2."customer_id" = t4."id"
   WHERE unixepoch(t2."placed_at") >= ?2 AND unixepoch(t2."placed_at") < ?3
