@@ -178,6 +178,14 @@ func (d Dialect) contains(column, place string) string {
 	return column + " LIKE " + place + ` ESCAPE '\'`
 }
 
+// same writes that a column is one of some texts, byte by byte, whatever its type and collation are. In SQLite its index is used for the first part.
+func (d Dialect) same(column, places string) string {
+	if d == PostgreSQL {
+		return "CAST(" + column + " AS text) IN (" + places + ")"
+	}
+	return "(" + column + " IN (" + places + ") AND CAST(" + column + " AS text) COLLATE BINARY IN (" + places + "))"
+}
+
 // pattern is the pattern of a part.
 func pattern(part string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part) + "%"

@@ -1,8 +1,11 @@
 package semantic
 
 import (
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/stead-dev/stead"
 )
@@ -166,12 +169,25 @@ func (p Principal) value(key string, a *Attribute) []any {
 		if t == "" {
 			continue
 		}
-		if v, err := typed(a, t, false); err == nil {
+		if v, err := typed(a, t, false); err == nil && onlyWay(v, t) {
 			out = append(out, v)
 		}
 	}
 	return out
 }
+
+// onlyWay says whether a text is the way in which a number is written: "07" and "7.0" are other users than "7".
+func onlyWay(v any, text string) bool {
+	switch v := v.(type) {
+	case int64:
+		return strconv.FormatInt(v, 10) == text
+	case decimal:
+		return plainDecimal().MatchString(text) && text != "-0"
+	}
+	return true
+}
+
+var plainDecimal = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?$`) })
 
 // sees writes which rows of an entity whoever asks sees, where alias is the name of the table; "": all.
 func (b *builder) sees(entity, alias string, depth int) (string, error) {
@@ -222,7 +238,21 @@ func (b *builder) rule(entity, alias string, c Condition, depth int) (string, er
 	case c.Op == opNot:
 		return b.compare(a, column, opNotIn, values), nil
 	}
-	return b.compare(a, column, opIn, values), nil
+	return b.same(a, column, values), nil
+}
+
+// same writes that a column is one of the texts of a principal, letter by letter. A database may take more for equal: a column of numbers
+// would show the rows of 7 to a user who is called "07", and one that takes large letters for small ones those of ada to "ADA".
+func (b *builder) same(a *Attribute, column string, values []any) string {
+	if a.Type != Text {
+		return b.compare(a, column, opIn, values)
+	}
+	places := make([]string, len(values))
+	for i, v := range values {
+		b.args = append(b.args, v)
+		places[i] = b.dialect.placeholder(len(b.args))
+	}
+	return b.dialect.same(column, strings.Join(places, ", "))
 }
 
 // through writes that whoever asks sees the row at the other end of a relation.

@@ -102,3 +102,35 @@ func TestNothingIsNotEqual(t *testing.T) {
 	})
 }
 
+// Who is called almost as somebody else sees nothing of theirs, whatever the database takes for equal.
+func TestNobodyIsAlmostSomebody(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *warehouse) {
+		query := semantic.Query{Entity: "order", Dimensions: []string{"id"}}
+		for _, c := range []struct {
+			typ, attribute string
+			is             string
+			want           string
+			not            []string
+		}{
+			{"text", "owner", "7", "1.0000\n2.0000\n", []string{"07", "7.0", "+7", " 7", "7 ", "7e0", "0x7", "７", "7.", "-7"}},
+			{"integer", "owner", "7", "1.0000\n2.0000\n", []string{"07", "7.0", "+7", " 7", "7 ", "7e0", "0x7"}},
+			{"number", "owner", "7", "1.0000\n2.0000\n", []string{"07", "7.0", "+7", " 7", "7e0", "70e-1", "007.00"}},
+			{"text", "rep", "ada", "1.0000\n", []string{"Ada", "ada ", "aDA"}},
+		} {
+			rows := "rows: [{where: [{attribute: " + c.attribute + ", principal: %s}]}]"
+			m := tillOf(t, w, c.typ, fmt.Sprintf(rows, "id"))
+			if got := text(w.asks(t, m, semantic.Principal{ID: c.is}, query).Rows); got != c.want {
+				t.Errorf("%s %s: %q sees\n%s, not\n%s", c.typ, c.attribute, c.is, got, c.want)
+			}
+			for _, id := range c.not {
+				if got := text(w.asks(t, m, semantic.Principal{ID: id}, query).Rows); got != "" {
+					t.Errorf("%s %s: %q sees\n%s", c.typ, c.attribute, id, got)
+				}
+			}
+			m = tillOf(t, w, c.typ, fmt.Sprintf(rows, "label.who"))
+			if got := text(w.asks(t, m, semantic.Principal{ID: "x", Labels: map[string][]string{"who": {c.not[0], c.is}}}, query).Rows); got != c.want {
+				t.Errorf("%s %s: one of two labels sees\n%s, not\n%s", c.typ, c.attribute, got, c.want)
+			}
+		}
+	})
+}
