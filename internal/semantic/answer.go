@@ -108,14 +108,8 @@ func (m *Model) columnsOf(a *asked, name string) ([]dimension, error) {
 		return []dimension{d}, err
 	}
 	var out []dimension
-	for _, n := range a.metrics {
-		for _, p := range m.Metrics[n].parts {
-			for _, d := range m.Metrics[p].dims {
-				if d.name == name {
-					out = append(out, d)
-				}
-			}
-		}
+	for _, d := range a.ways[name].ways {
+		out = append(out, d) // one column, from each entity
 	}
 	return out, nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/stead-dev/stead"
 )
 
 // builder writes one statement.
@@ -219,10 +221,9 @@ func (b *builder) branchSQL(a *asked, br branch, place map[string]string) (strin
 	if err != nil {
 		return "", err
 	}
-	x := b.model.Metrics[br.metrics[0]]
 	var out []string
 	for i, name := range a.dims {
-		at, d, err := b.place(t, x, name)
+		at, d, err := b.place(t, a.ways[name], br.entity)
 		if err != nil {
 			return "", err
 		}
@@ -239,7 +240,7 @@ func (b *builder) branchSQL(a *asked, br branch, place map[string]string) (strin
 	}
 	var where []string
 	for _, f := range a.filters {
-		at, d, err := b.place(t, x, f.dimension)
+		at, d, err := b.place(t, a.ways[f.dimension], br.entity)
 		if err != nil {
 			return "", err
 		}
@@ -271,15 +272,14 @@ func numbers(n int) string {
 	return strings.Join(out, ", ")
 }
 
-// place joins what leads to a metric's dimension.
-func (b *builder) place(t *tables, x *Metric, name string) (string, *Attribute, error) {
-	for _, d := range x.dims {
-		if d.name == name {
-			alias, err := t.reach(d)
-			return alias, b.model.Entities[d.entity].Attributes[d.attribute], err
-		}
+// place joins what leads from an entity to a dimension of its metrics.
+func (b *builder) place(t *tables, s shared, entity string) (string, *Attribute, error) {
+	d, ok := s.ways[entity]
+	if !ok {
+		return "", nil, stead.Errorf(stead.KindInternal, "no way leads from %s to %s", entity, s.name)
 	}
-	return "", nil, unknown("dimension", name, names(x.Dimensions))
+	alias, err := t.reach(d)
+	return alias, b.model.Entities[d.entity].Attributes[d.attribute], err
 }
 
 // aggregate writes a metric over the rows of its entity; its own conditions are within, so that others do not feel them.

@@ -107,8 +107,10 @@ func (m *Model) checkAggregate(at string, x *Metric) error {
 		if found.name = d; slices.ContainsFunc(x.dims, func(other dimension) bool { return other.name == d }) {
 			return m.wrong(key, "%s is there twice", d)
 		}
+		found.only = m.onlyWay(x.Entity, found)
 		x.dims = append(x.dims, found)
 	}
+	x.shared = x.own()
 	return nil
 }
 
@@ -200,25 +202,33 @@ func (m *Model) expand(name string, seen []string) error {
 func (m *Model) checkFormulaDimensions(at string, x *Metric) error {
 	parts := x.parts
 	source := m.Entities[m.Metrics[parts[0]].Entity].Source
-	var common []string
-	for _, d := range m.Metrics[parts[0]].Dimensions {
-		if !slices.ContainsFunc(parts, func(p string) bool { return !contains(m.Metrics[p].Dimensions, d) }) {
-			common = append(common, d)
-		}
-	}
 	for _, p := range parts {
 		if other := m.Entities[m.Metrics[p].Entity].Source; other != source {
 			return m.wrong(at+".formula", "its metrics are in the sources %s and %s: nothing joins them", source, other)
 		}
 	}
+	common := m.common(parts)
 	if len(x.Dimensions) == 0 {
-		x.Dimensions = common
+		for _, s := range common {
+			x.Dimensions = append(x.Dimensions, s.name)
+		}
+		x.shared = common
 		return nil
 	}
+	all, words := make([]term, len(common)), m.wordsOf(parts)
+	for i, s := range common {
+		all[i] = term{name: s.name}
+	}
 	for i, d := range x.Dimensions {
-		if !contains(common, d) {
-			return m.under(index(at+".dimensions", i), unknown("common dimension of "+strings.Join(parts, " and "), d, names(common)))
+		at := index(at+".dimensions", i)
+		found := slices.IndexFunc(common, func(s shared) bool { return s.has(d) && !m.another(words, d, s, true) })
+		if found < 0 {
+			if err := m.twoColumns(parts, d); err != nil {
+				return m.under(at, err)
+			}
+			return m.under(at, unknown("common dimension of "+strings.Join(parts, " and "), d, all))
 		}
+		x.shared = append(x.shared, shared{d, common[found].ways})
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type dimension struct {
 	steps     []step
 	entity    string
 	attribute string
+	only      bool // of a metric: there is no other way from its entity to that one
 }
 
 // ends are the entities of a step, and whether there is at most one row at its end.
@@ -108,7 +109,7 @@ func (m *Model) follow(at, relation string) (step, error) {
 func (m *Model) attributeAt(name, entity string, steps []step, attribute string) (dimension, error) {
 	e := m.Entities[entity]
 	if a := e.Attributes[attribute]; a != nil && !a.Hidden {
-		return dimension{name, steps, entity, attribute}, nil
+		return dimension{name: name, steps: steps, entity: entity, attribute: attribute}, nil
 	}
 	t, err := find("attribute of "+entity, attribute, attributeTerms("", e, false))
 	if err != nil {
@@ -116,9 +117,9 @@ func (m *Model) attributeAt(name, entity string, steps []step, attribute string)
 	}
 	prefix, _, dotted := cutLast(name)
 	if dotted {
-		return dimension{prefix + "." + t.name, steps, entity, t.name}, nil
+		return dimension{name: prefix + "." + t.name, steps: steps, entity: entity, attribute: t.name}, nil
 	}
-	return dimension{t.name, steps, entity, t.name}, nil
+	return dimension{name: t.name, steps: steps, entity: entity, attribute: t.name}, nil
 }
 
 func (m *Model) fanOut(base, name, from, to string) error {

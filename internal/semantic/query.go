@@ -66,9 +66,12 @@ type column struct {
 
 // asked is a query whose terms are found.
 type asked struct {
-	metrics []string // of the model
-	entity  string   // without metrics
-	dims    []string // names of dimensions, as the metrics have them
+	metrics []string          // of the model
+	entity  string            // without metrics
+	dims    []string          // names of dimensions, as the metrics have them
+	both    []shared          // that all the metrics have
+	offers  []term            // the same, as people may call them
+	ways    map[string]shared // of metrics: what is cut or filtered by, by its name
 	filters []found
 	from    time.Time
 	to      time.Time
@@ -165,19 +168,27 @@ func (a *asked) oneSource(m *Model) error {
 	return nil
 }
 
-// offered are the dimensions that all the metrics have, as terms.
-func (a *asked) offered(m *Model) []term {
-	var out []term
-	for _, d := range m.Metrics[a.metrics[0]].Dimensions {
-		shared := true
-		for _, n := range a.metrics[1:] {
-			shared = shared && contains(m.Metrics[n].Dimensions, d)
+// offered are the dimensions that all the metrics have, as terms: by whatever name one of them has it, unless another one calls something
+// else so.
+func (a *asked) offered(m *Model, common []shared) []term {
+	words := m.wordsOf(a.metrics)
+	out := make([]term, 0, len(common))
+	for _, s := range common {
+		t := term{kind: "dimension", name: s.name}
+		add := func(word string) {
+			if word != s.name && !contains(t.synonyms, word) && !m.another(words, word, s, false) {
+				t.synonyms = append(t.synonyms, word)
+			}
 		}
-		if shared {
-			at := m.dimensionOf(a.metrics[0], d)
-			e := m.Entities[at.entity].Attributes[at.attribute]
-			out = append(out, term{"dimension", d, append(dotted(d, e.Synonyms), e.Synonyms...), cmpText(e.Description, at.entity)})
+		for _, entity := range sorted(s.ways) {
+			d := s.ways[entity]
+			at := m.Entities[d.entity].Attributes[d.attribute]
+			t.about = cmpText(at.Description, d.entity)
+			for _, word := range append(append([]string{d.name, s.column()}, dotted(d.name, at.Synonyms)...), at.Synonyms...) {
+				add(word)
+			}
 		}
+		out = append(out, t)
 	}
 	return out
 }
@@ -202,16 +213,6 @@ func dotted(name string, synonyms []string) []string {
 	return out
 }
 
-// dimensionOf is a metric's dimension, resolved; of a formula, its first part's.
-func (m *Model) dimensionOf(metric, name string) dimension {
-	for _, d := range m.Metrics[m.Metrics[metric].parts[0]].dims {
-		if d.name == name {
-			return d
-		}
-	}
-	return dimension{}
-}
-
 // pick finds a dimension that a word stands for.
 func (a *asked) pick(m *Model, word string) (dimension, error) {
 	if a.entity != "" {
@@ -221,10 +222,25 @@ func (a *asked) pick(m *Model, word string) (dimension, error) {
 		}
 		return d, err
 	}
-	offered := a.offered(m)
+	if a.both == nil {
+		a.both = m.common(a.metrics)
+		a.offers = a.offered(m, a.both)
+	}
+	common, offered := a.both, a.offers
 	t, err := find("dimension", word, offered)
 	if err == nil {
-		return m.dimensionOf(a.metrics[0], t.name), nil
+		s := common[slices.IndexFunc(common, func(s shared) bool { return s.name == t.name })]
+		if a.ways == nil {
+			a.ways = map[string]shared{}
+		}
+		a.ways[s.name] = s
+		for _, d := range s.ways {
+			d.name = s.name
+			return d, nil
+		}
+	}
+	if two := m.twoColumns(a.metrics, word); two != nil {
+		return dimension{}, two
 	}
 	if e, ok := err.(*stead.Error); ok && len(a.metrics) > 0 && !strings.Contains(e.Message, "ambiguous") {
 		e.Message = "there is no dimension " + short(word) + " by which " + strings.Join(a.metrics, " and ") + " can be cut"

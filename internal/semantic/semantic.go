@@ -84,6 +84,8 @@ type Model struct {
 	Digest string `yaml:"-"`
 	terms  *terms
 	lines  map[string]int // key, as "entities.order.table" → line
+
+	between map[string][][]step // "entity entity": the ways that lead from one to the other, while the model is read
 }
 
 // Source is where entities are read.
@@ -197,7 +199,8 @@ type Metric struct {
 	Freshness   Duration    `yaml:"freshness"` // 0: the entity's
 
 	of, formula *expression
-	dims        []dimension // Dimensions, resolved
+	dims        []dimension // of an aggregate: Dimensions, resolved
+	shared      []shared    // Dimensions, from each aggregate that it is made of
 	parts       []string    // the aggregates that it is made of
 	size        int         // names and numbers of its formula, with those of its parts; 1 of an aggregate
 }

@@ -2,8 +2,10 @@ package sqlread
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/semantic"
 )
 
@@ -130,6 +132,38 @@ func TestNobodyIsAlmostSomebody(t *testing.T) {
 			m = tillOf(t, w, c.typ, fmt.Sprintf(rows, "label.who"))
 			if got := text(w.asks(t, m, semantic.Principal{ID: "x", Labels: map[string][]string{"who": {c.not[0], c.is}}}, query).Rows); got != c.want {
 				t.Errorf("%s %s: one of two labels sees\n%s, not\n%s", c.typ, c.attribute, got, c.want)
+			}
+		}
+	})
+}
+
+// Metrics of several entities are cut by what is one column: a refund's own status is no order's.
+func TestWhatIsCalledAlikeIsNotTheSame(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *warehouse) {
+		m := tillOf(t, w, "integer", "")
+		for name, c := range map[string]struct {
+			q       semantic.Query
+			want    string
+			heading string
+		}{
+			"a formula":          {semantic.Query{Metrics: []string{"net"}, Dimensions: []string{"order.status"}}, "open | 9.0000\nshipped | 15.0000\n<nil> | 40.0000\n", "order.status"},
+			"side by side":       {semantic.Query{Metrics: []string{"refunded", "revenue"}, Dimensions: []string{"order.status"}}, "open | 1.0000 | 10.0000\nshipped | 5.0000 | 20.0000\n<nil> | 0.0000 | 40.0000\n", "order.status"},
+			"a filter":           {semantic.Query{Metrics: []string{"net"}, Filters: []semantic.Filter{{Dimension: "order.status", Values: []any{"open"}}}}, "9.0000\n", "net"},
+			"of one, by its own": {semantic.Query{Metrics: []string{"refunded"}, Dimensions: []string{"status"}}, "open | 5.0000\npaid | 1.0000\n", "status"},
+		} {
+			a := w.asks(t, m, boss, c.q)
+			if got := text(a.Rows); got != c.want || a.Columns[0].Name != c.heading {
+				t.Errorf("%s: it is\n%s (%s), not\n%s", name, got, a.Columns[0].Name, c.want)
+			}
+		}
+		for name, q := range map[string]semantic.Query{
+			"a formula":    {Metrics: []string{"net"}, Dimensions: []string{"status"}},
+			"side by side": {Metrics: []string{"revenue", "refunded"}, Dimensions: []string{"Status"}},
+			"a filter":     {Metrics: []string{"refunded", "revenue"}, Filters: []semantic.Filter{{Dimension: "status", Values: []any{"open"}}}},
+		} {
+			_, err := m.Prepare(q, boss, w.Dialect())
+			if e, ok := err.(*stead.Error); !ok || !strings.Contains(e.Message, "ambiguous") || !strings.Contains(e.Message, "order.status") || !strings.Contains(e.Message, "refund.status") || !strings.Contains(e.Hint, "order.status") {
+				t.Errorf("%s: %v", name, err)
 			}
 		}
 	})
