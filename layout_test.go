@@ -53,7 +53,7 @@ func layout() []rule {
 		{"internal/audit", []string{"internal/policy"}, nil, "who was allowed what, chained and signed: its contract of a store, and the decider that records"},
 		{"internal/approval", []string{"internal/audit", "internal/document", "internal/policy", "internal/sensitive"}, nil, "requests of the API that wait for somebody's approval: a decider and a service over contracts"},
 		{"internal/erasure", []string{"internal/approval", "internal/audit", "internal/document", "internal/file", "internal/policy", "internal/session"}, nil, "removes all of a session or a user, to a signed certificate: a service over contracts, which goes on under what was approved of it"},
-		{"internal/source", []string{"internal/document", "internal/param", "internal/passage", "internal/policy", "internal/vectorstore"}, nil, "keeps vector stores up to date: a service over contracts; names the fields of its patterns"},
+		{"internal/source", []string{"internal/document", "internal/param", "internal/passage", "internal/policy", "internal/vectorstore"}, []string{"golang.org/x/text"}, "keeps vector stores up to date: a service over contracts; names the fields of its patterns, and compares paths in one normal form"},
 		{"internal/source/directory", []string{"internal/source"}, nil, "reads one type of source: implements its contract"},
 		{"internal/source/sql", []string{"internal/database", "internal/sensitive", "internal/source"}, nil, "reads one type of source: joins its contract and that of databases"},
 		{"internal/source/mcp", []string{"internal/source", "internal/tool"}, nil, "reads one type of source: joins its contract and that of tool servers' resources"},

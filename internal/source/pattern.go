@@ -3,6 +3,8 @@ package source
 import (
 	"path"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // pattern matches paths, part by part: "**" is any number of directories, other parts are as package path has them.
@@ -17,7 +19,7 @@ func parsePattern(p string) pattern {
 	below := strings.HasSuffix(p, "/")
 	p = strings.TrimSuffix(p, "/")
 	rooted := strings.Contains(p, "/")
-	parts := strings.Split(strings.TrimPrefix(p, "/"), "/")
+	parts := parts(strings.TrimPrefix(p, "/"))
 	if !rooted && p != "**" {
 		parts = append([]string{"**"}, parts...)
 	}
@@ -26,6 +28,9 @@ func parsePattern(p string) pattern {
 	}
 	return parts
 }
+
+// parts are those of a path, as they are compared: an "ü" is one letter, also where a file system has it as two.
+func parts(p string) []string { return strings.Split(norm.NFC.String(p), "/") }
 
 func (p pattern) check() error {
 	for _, part := range p {
@@ -102,7 +107,7 @@ func Select(spec Spec) Selection {
 
 // Has reports whether a document of that path is read.
 func (s Selection) Has(p string) bool {
-	parts := strings.Split(p, "/")
+	parts := parts(p)
 	return s.include.match(parts, false) && !s.exclude.match(parts, true)
 }
 
@@ -111,7 +116,7 @@ func (s Selection) Excludes(p string) bool { return s.exclude.match(strings.Spli
 
 // Skips reports whether nothing below a directory is read, as far as that can be told.
 func (s Selection) Skips(dir string) bool {
-	parts := strings.Split(dir, "/")
+	parts := parts(dir)
 	for _, p := range s.exclude {
 		if p[len(p)-1] == "**" && len(p) > 1 && p[:len(p)-1].matches(parts, true) {
 			return true

@@ -454,6 +454,35 @@ func TestWhoMayNotReadADocumentDoesNotKnowOfIt(t *testing.T) {
 	})
 }
 
+// A rule of access that is for nothing hides nothing: that is told, and how a file system writes an accent makes none of one.
+func TestRulesThatAreForNothingAreTold(t *testing.T) {
+	both(t, func(t *testing.T, db database) {
+		f := newTree(t)
+		f.write("shop/all.md", "Bonus for all.")
+		f.write("shop/hr/pay.md", "Bonus of the boss.")
+		f.write("shop/Lo\u0308hne/list.md", "Bonus of the team.") // as macOS writes it
+		f.write("shop/Pra\u0308mien/list.md", "Bonus of others.")
+		n := newNode(t, db, f.dir, &atomic.Int64{}, only(func(policy.Request) bool { return true })).begin()
+		store, owners := n.store(), vectorstore.Readers{Roles: []string{"owner"}}
+		src := n.source(store, source.Spec{Path: "shop", Exclude: []string{"Pr\u00e4mien/"}, Access: []source.Rule{
+			{Paths: []string{"shop/hr/**", "hr/"}, Readers: owners},
+			{Paths: []string{"L\u00f6hne/"}, Readers: owners},
+			{Paths: []string{"HR/**"}, Labels: []string{"confidential"}},
+		}})
+		told := func(s source.Source) string {
+			var out []string
+			for _, one := range s.Failures {
+				out = append(out, one.Code+" "+one.Path)
+			}
+			return strings.Join(out, ", ")
+		}
+		end := n.ended(src, 1)
+		n.want("documents", did(end), "+3 ~0 -0 =0 !0")
+		n.want("told", told(end), "access_unmatched shop/hr/**, access_unmatched HR/**")
+		n.want("found", n.finds(stead.Principal{Project: stead.DefaultProject, Kind: stead.PrincipalUser, ID: "bob", Role: "developer"}, store, "bonus"), "all.md")
+	})
+}
+
 func TestProjectsAreApart(t *testing.T) {
 	both(t, func(t *testing.T, db database) {
 		f := newTree(t)

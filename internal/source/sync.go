@@ -158,6 +158,7 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 	}
 	if errors.Is(err, ErrUnchanged) && p.err == nil {
 		p.asItWas()
+		p.idle(maps.Keys(p.known))
 		return version, nil
 	}
 	if p.err != nil || err != nil || ctx.Err() != nil {
@@ -172,6 +173,7 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 	n, err := p.s.cfg.Stores.RemoveDocuments(ctx, p.project, p.store, gone)
 	p.count(func(c *Counts) { c.Removed += n })
 	p.err = err
+	p.idle(maps.Keys(p.met))
 	return version, nil
 }
 
@@ -285,7 +287,7 @@ func (p *pass) origin(d Document) vectorstore.Origin {
 	if slices.Contains(strangers(), p.spec.Type) {
 		o.Labels = []string{LabelUntrusted}
 	}
-	parts := strings.Split(d.Path, "/")
+	parts := parts(d.Path)
 	for _, r := range p.rules {
 		if !r.paths.match(parts, true) {
 			continue
