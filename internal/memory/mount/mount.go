@@ -114,12 +114,15 @@ type sync struct {
 	at      map[string]string       // id → path of its file
 	now     map[string]string       // path → digest of what is there
 	report  Report
+	bytes   int      // of the entries' texts
+	labels  []string // that entries got which the report's don't have: of files that were taken back now
+	full    int      // files that make no entries, since the store has no room for them as files
 }
 
 // read reads the store.
 func (s *sync) read() error {
 	const page = 200
-	bytes, after := 0, ""
+	after := ""
 	for {
 		list, more, err := s.in.List(s.ctx, s.by, s.m.Store, after, page, false)
 		if err != nil {
@@ -139,7 +142,7 @@ func (s *sync) read() error {
 			if len(s.report.Labels) > MaxLabels {
 				return stead.Errorf(stead.KindTooLarge, "memory store %s has more than %d labels: it can't be files", s.m.Store, MaxLabels)
 			}
-			if bytes += len(e.Text); len(s.entries) > MaxEntries || bytes > MaxBytes {
+			if s.bytes += len(e.Text); len(s.entries) > MaxEntries || s.bytes > MaxBytes {
 				return stead.Errorf(stead.KindTooLarge, "memory store %s has more than %d entries or %d bytes: it can't be files", s.m.Store, MaxEntries, MaxBytes)
 			}
 		}
@@ -234,6 +237,11 @@ func (s *sync) was(h head, text string) bool {
 
 // change writes an entry's next version, over the one that the file was made of.
 func (s *sync) change(at string, h head, e memory.Entry, text string) error {
+	longer := len(strings.TrimSpace(text)) - len(e.Text)
+	if longer > 0 && !s.room(0, longer, nil) {
+		s.refuse("%s was not written: the memory store would have more than %d bytes.", at, MaxBytes)
+		return s.aside(at, text, "there is no room")
+	}
 	made, err := s.in.Carrying(s.report.Labels).Update(s.ctx, s.by, s.m.Store, h.id, h.version, func(c *memory.Content) error {
 		c.Text = strings.TrimSpace(text)
 		return nil
@@ -242,6 +250,7 @@ func (s *sync) change(at string, h head, e memory.Entry, text string) error {
 	case "":
 		s.report.Changed = append(s.report.Changed, made.ID)
 		s.entries[h.id] = made
+		s.took(longer, made.Labels)
 		return nil
 	case stead.KindConflict:
 		return s.aside(at, text, "somebody else changed it meanwhile")
@@ -275,6 +284,12 @@ func (s *sync) fresh(at string, h head, text string) error {
 		}
 		return nil
 	}
+	if !s.room(1, len(text), h.labels) {
+		if s.full++; s.full == 1 { // one sentence for all of them
+			s.refuse("%s makes no memory, nor does any other new file: with it the memory store would have more than %d entries, %d bytes or %d labels, and could be nobody's files any more.", at, MaxEntries, MaxBytes, MaxLabels)
+		}
+		return nil
+	}
 	c := memory.Content{Kind: memory.Kind(h.kind), Text: text, Labels: h.labels, Confidence: 1, Importance: middle, Source: memory.Source{Session: s.by.ID}}
 	made, err := s.in.Carrying(s.report.Labels).Add(s.ctx, s.by, s.m.Store, []memory.New{{Content: c}}, "mount:"+digest([]byte(s.by.ID+"\x00"+at+"\x00"+text)))
 	switch stead.KindOf(err) {
@@ -287,7 +302,29 @@ func (s *sync) fresh(at string, h head, text string) error {
 	}
 	s.report.Added = append(s.report.Added, made[0].ID)
 	s.entries[made[0].ID], s.at[made[0].ID] = made[0], at
+	s.took(len(text), made[0].Labels)
 	return nil
+}
+
+// room says whether the store could still be files with more: what one agent writes may not take the mount from all others.
+func (s *sync) room(entries, bytes int, labels []string) bool {
+	more := 0
+	for i, l := range labels {
+		if !slices.Contains(s.report.Labels, l) && !slices.Contains(s.labels, l) && !slices.Contains(labels[:i], l) {
+			more++
+		}
+	}
+	return len(s.entries)+entries <= MaxEntries && s.bytes+bytes <= MaxBytes && len(s.report.Labels)+len(s.labels)+more <= MaxLabels
+}
+
+// took notes what was written.
+func (s *sync) took(bytes int, labels []string) {
+	s.bytes += bytes
+	for _, l := range labels {
+		if !slices.Contains(s.report.Labels, l) && !slices.Contains(s.labels, l) {
+			s.labels = append(s.labels, l)
+		}
+	}
 }
 
 // middle is the importance of what says nothing of its own.

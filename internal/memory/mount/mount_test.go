@@ -282,3 +282,43 @@ func TestHostileFiles(t *testing.T) {
 		t.Error("a second time makes more")
 	}
 }
+
+// What one agent writes takes the files from nobody: the store never has more than can be shown.
+func TestFilesNeverFillTheStore(t *testing.T) {
+	for name, c := range map[string]struct {
+		files int
+		text  func(i int) string
+		added int
+	}{
+		"entries": {mount.MaxEntries + 50, func(i int) string { return fmt.Sprintf("Note %d.", i) }, mount.MaxEntries},
+		"bytes":   {140, func(i int) string { return fmt.Sprintf("%03d ", i) + strings.Repeat("x", mount.MaxBytes/128-4) }, 128},
+		"labels": {40, func(i int) string {
+			labels := make([]string, 8)
+			for j := range labels {
+				labels[j] = fmt.Sprintf("l%d", 8*i+j)
+			}
+			return "---\nlabels: " + strings.Join(labels, ", ") + "\n---\nNote.\n"
+		}, mount.MaxLabels/8 - 1}, // and untrusted
+	} {
+		b := open(t)
+		for i := range c.files {
+			b.disk[fmt.Sprintf("memory/n%03d.md", i)] = c.text(i)
+		}
+		r := b.sync()
+		if len(r.Added) != c.added || len(r.Refused) != 1 || !strings.Contains(r.Refused[0], "makes no memory, nor does any other") {
+			t.Errorf("%s: %d were added, not %d, and refused %q", name, len(r.Added), c.added, r.Refused)
+		}
+		if again := b.sync(); len(again.Added) != 0 || len(again.Refused) != 1 { // it can still be files
+			t.Errorf("%s, again: %d were added, and refused %q", name, len(again.Added), again.Refused)
+		}
+		if name == "labels" {
+			continue
+		}
+		at := "memory/n000.md"
+		b.disk[at] = strings.Replace(b.disk[at], "\n---\n", "\n---\n"+strings.Repeat("y", 1000), 1)
+		changed := b.sync()
+		if full := name == "bytes"; full != (len(changed.Conflicts) == 1) || full == (len(changed.Changed) == 1) {
+			t.Errorf("%s, longer: %+v", name, changed)
+		}
+	}
+}
