@@ -236,7 +236,7 @@ func (l *Layer) describe(ctx context.Context, by By, m *semantic.Model, word str
 	ask := by.request(policy.SemanticQuery, m.Name)
 	ask.Semantic = &policy.Semantic{Entities: d.Reads, Rows: true}
 	for _, i := range d.Sampled {
-		ask.Semantic.Dimensions = append(ask.Semantic.Dimensions, d.Attributes[i].Name)
+		ask.Semantic.Dimensions = append(ask.Semantic.Dimensions, d.Attributes[i].Name, d.Name+"."+d.Attributes[i].Name)
 	}
 	if _, err := policy.Check(ctx, l.cfg.Policy, ask); stead.KindOf(err) == stead.KindForbidden {
 		return d, nil
@@ -384,7 +384,10 @@ func (l *Layer) Ready(ctx context.Context, by By, m *semantic.Model, name string
 	}
 	// What a refusal tells is data: whoever may not query the entity is told that much less.
 	ask := by.request(policy.SemanticQuery, m.Name)
-	ask.Semantic = &policy.Semantic{Entities: g.Entities, Dimensions: g.Dimensions, Rows: true}
+	ask.Semantic = &policy.Semantic{Entities: g.Entities, Rows: true}
+	for _, n := range g.Dimensions {
+		ask.Semantic.Dimensions = append(ask.Semantic.Dimensions, n, a.Entity+"."+n)
+	}
 	_, refused := policy.Check(ctx, l.cfg.Policy, ask)
 	if refused != nil && stead.KindOf(refused) != stead.KindForbidden {
 		return refused

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,14 +80,20 @@ INSERT INTO orders VALUES (1, 'ada', NULL, 'delivered', 500, TRUE, '2026-01-05 1
 	(4, 'ada', 'hush', 'returned', NULL, TRUE, NULL), (5, 'ada', NULL, NULL, 500, FALSE, NULL), (6, 'ada', NULL, 'delivered', 1, TRUE, NULL), (6, 'ada', NULL, 'delivered', 1, TRUE, NULL);
 INSERT INTO visits VALUES ('mon', 'ada', 3), ('tue', 'ada', 30), ('mon', 'bob', 30)`
 
-// refusing is policies that refuse some effects.
-type refusing struct{ effects []policy.Effect }
+// refusing is policies that refuse some effects, and queries that speak of a dimension.
+type refusing struct {
+	effects   []policy.Effect
+	dimension string
+}
 
 func (p *refusing) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
 	for _, e := range p.effects {
 		if req.Effect == e {
 			return policy.Decision{Reason: "not for you"}, nil
 		}
+	}
+	if p.dimension != "" && req.Semantic != nil && slices.Contains(req.Semantic.Dimensions, p.dimension) {
+		return policy.Decision{Reason: "not for you"}, nil
 	}
 	return policy.Decision{Allow: true}, nil
 }
@@ -220,7 +227,9 @@ func TestPreconditionsAreChecked(t *testing.T) {
 		// Whom policies keep from querying is refused as well, and told no value.
 		b.policies.effects = []policy.Effect{policy.SemanticQuery}
 		fails(b.T, "policies", b.ready(ada, "refund", `{"order":1,"cents":1}`), stead.KindConflict, `"It is delivered and paid." does not hold`, "not open", "not (")
-		b.policies.effects = nil
+		b.policies.effects, b.policies.dimension = nil, "order.status"
+		fails(b.T, "policies of a column", b.ready(ada, "refund", `{"order":1,"cents":1}`), stead.KindConflict, `"It is delivered and paid." does not hold`, "not open", "not (")
+		b.policies.dimension = ""
 		if _, err := b.raw.Exec("DROP TABLE orders"); err != nil {
 			b.Fatal(err)
 		}
@@ -309,6 +318,13 @@ func TestLayer(t *testing.T) {
 		if got := samples(); !strings.Contains(got, `"delivered"`) || strings.Contains(got, "secret") {
 			b.Errorf("order is %s", got)
 		}
+		b.policies.dimension = "order.status"
+		if got := samples(); strings.Contains(got, `"delivered"`) {
+			b.Errorf("whom policies keep from a column is told %s", got)
+		}
+		_, err = count(ada, semantic.Query{Model: "store", Entity: "order", Dimensions: []string{"status"}})
+		fails(b.T, "a column that policies refuse", err, stead.KindForbidden)
+		b.policies.dimension = ""
 		b.policies.effects = []policy.Effect{policy.SemanticQuery}
 		if got := samples(); strings.Contains(got, `"delivered"`) {
 			b.Errorf("whom policies keep from querying is told %s", got)
