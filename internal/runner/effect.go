@@ -18,9 +18,11 @@ func (a *actor) gateOrHold(p *plan, what session.EffectHeld) (d policy.Decision,
 	req.Carried = true
 	d, err = policy.Check(a.ctx, a.r.cfg.Policy, req)
 	w := a.state.Waiting(what.EffectKey)
-	covered := w != nil && w.Covers(what.Shown)
+	covered := w.Covers(what.Shown)
 	switch n := d.Needs; {
 	case n == nil:
+	case w.Refused(what.Shown) != "":
+		d.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s was not done: %s", what.Effect, w.Refusal)
 	case covered && w.Lapsed && n.Default == policy.DefaultAllow:
 		d.Allow, d.Needs, err = true, nil, nil
 		d.Reason += "; nobody answered in time, and it is done then"
@@ -100,16 +102,18 @@ type shownRoute struct {
 }
 
 type shownInput struct {
-	Items int       `json:"items"`
+	Items int       `json:"items,omitempty"`
 	Upto  stead.Seq `json:"upto"` // number of the session's last event of which the model gets something
 }
 
-// modelEffect is a model call as it is asked about. upto 0: of the whole session.
-func (a *actor) modelEffect(purpose string, info model.Info, upto stead.Seq) session.EffectHeld {
+// modelEffect is a model call as it is asked about. upto is for summaries, and for what is remembered: the last turn.
+func (a *actor) modelEffect(purpose, name string, info model.Info, upto stead.Seq) session.EffectHeld {
 	c := &a.state.Created
-	out := shownModel{Model: c.Agent.Spec.Model, Agent: string(c.Agent.ID), Version: c.Agent.Version, Purpose: purpose}
-	out.Input = shownInput{Items: len(a.state.Context.Items(upto)), Upto: upto}
-	if upto == 0 {
+	out := shownModel{Model: name, Agent: string(c.Agent.ID), Version: c.Agent.Version, Purpose: purpose}
+	out.Input.Upto = upto
+	if purpose == session.PurposeCompact {
+		out.Input.Items = len(a.state.Context.Items(upto))
+	} else if purpose == session.PurposeStep {
 		out.Input = shownInput{Items: len(a.state.Context.Entries) + len(a.state.Context.Held), Upto: a.state.Context.Last()}
 	}
 	for _, v := range info.Card.Versions {
@@ -133,7 +137,93 @@ func (a *actor) modelEffect(purpose string, info model.Info, upto stead.Seq) ses
 		settings = append(settings, t.Response.Ask)
 	}
 	out.Settings = sumOf(settings)
-	return session.EffectHeld{EffectKey: a.state.ModelKey(purpose), Shown: encoded(out)}
+	return session.EffectHeld{EffectKey: session.EffectKey{Effect: policy.ModelCall, Of: name, Purpose: purpose}, Shown: encoded(out)}
+}
+
+// shownEnvironment is what whoever answers is shown of an environment that is to be set up or opened.
+type shownEnvironment struct {
+	Environment string          `json:"environment"`
+	Agent       string          `json:"agent,omitempty"`
+	Type        string          `json:"type"`
+	Network     json.RawMessage `json:"network,omitempty"`
+	Template    json.RawMessage `json:"template,omitempty"`
+	Mounts      []shownMount    `json:"memory_stores,omitempty"` // that are files in it
+	Vaults      []string        `json:"vault_ids,omitempty"`
+	Setup       string          `json:"setup_sha256"` // of its whole configuration, what may not be shown too
+}
+
+type shownMount struct {
+	Store  string `json:"id"`
+	Path   string `json:"path"`
+	Access string `json:"access"`
+}
+
+// environmentEffect is an action with the environment as it is asked about.
+func (a *actor) environmentEffect(action session.Action) session.EffectHeld {
+	c, setup := &a.state.Created, &a.state.Environment.Setup
+	out := shownEnvironment{Environment: session.EnvironmentID(a.key.Session), Agent: string(c.Agent.ID), Type: setup.Type, Vaults: c.VaultIDs, Setup: sumOf(setup)}
+	var config map[string]json.RawMessage
+	if json.Unmarshal(setup.Config, &config) == nil {
+		out.Network, out.Template = config["network"], config["template_id"]
+	}
+	if m := c.Agent.Spec.Memory(); m != nil && action == session.ActionOpen {
+		for _, s := range m.MemoryStores {
+			if s.Path != "" {
+				out.Mounts = append(out.Mounts, shownMount{s.ID, s.Path, s.Access})
+			}
+		}
+	}
+	return session.EffectHeld{
+		EffectKey: session.EffectKey{Effect: policy.EnvironmentEffect(string(action)), Of: out.Environment}, Shown: encoded(out),
+		Postponed: action == session.ActionPrepare && !a.state.EnvironmentNeeded(),
+	}
+}
+
+// shownMemory is what whoever answers is shown of memories that are looked up for a turn, or kept of turns.
+type shownMemory struct {
+	Store string      `json:"memory_store"`
+	Agent string      `json:"agent"`
+	Does  string      `json:"does"`
+	Input *shownInput `json:"input,omitempty"` // what is looked up
+	Turns []string    `json:"turns,omitempty"` // of which something is kept
+	Found []string    `json:"found,omitempty"` // what
+}
+
+// recallEffect is the look at a memory store before a turn.
+func (a *actor) recallEffect(store string) session.EffectHeld {
+	out := shownMemory{Store: store, Agent: string(a.state.Created.Agent.ID), Does: "look up what is remembered about the turn's messages"}
+	out.Input = &shownInput{Items: len(a.state.Context.Unread()), Upto: a.state.Context.Last()}
+	return session.EffectHeld{EffectKey: session.EffectKey{Effect: policy.MemoryRead, Of: store, Purpose: session.PurposeRecall}, Shown: encoded(out)}
+}
+
+// keepEffect is a write of what was said in turns, or of what was taken out of it. What is written is not shown where it could be redacted.
+func (a *actor) keepEffect(c session.KeepMemories, store string) session.EffectHeld {
+	out := shownMemory{Store: store, Agent: string(a.state.Created.Agent.ID), Does: "write what was found worth remembering", Turns: a.turnIDs(c.Turns)}
+	purpose := session.PurposeFound
+	if c.Items {
+		out.Does, purpose = "make the messages of turns searchable", session.PurposeItems
+	} else if a.state.Learn.Extracted != nil {
+		for _, f := range a.state.Learn.Extracted.Found {
+			out.Found = append(out.Found, f.Kind)
+		}
+		out.Does += ", as " + session.KindMemoryExtracted + " of the journal has it"
+	}
+	return session.EffectHeld{EffectKey: session.EffectKey{Effect: policy.MemoryWrite, Of: store, Purpose: purpose}, Shown: encoded(out), Turns: c.Turns}
+}
+
+// rememberEffect is a call of a model that says what of turns is worth remembering.
+func (a *actor) rememberEffect(name string, info model.Info, turns []stead.Seq) session.EffectHeld {
+	what := a.modelEffect(session.PurposeRemember, name, info, turns[len(turns)-1])
+	what.Turns = turns
+	return what
+}
+
+func (a *actor) turnIDs(turns []stead.Seq) []string {
+	out := make([]string, len(turns))
+	for i, t := range turns {
+		out[i] = session.TurnID(a.key.Session, t)
+	}
+	return out
 }
 
 // sumOf is the SHA-256 of a value as JSON, in hex.

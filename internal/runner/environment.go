@@ -25,7 +25,10 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 	if c.Store { // it is opened for nothing else than to be saved
 		effect = policy.EnvironmentSave
 	}
-	decision, denied := a.gate(effect, session.EnvironmentID(a.key.Session))
+	decision, held, denied := a.gateEnvironment(p, c, effect)
+	if held {
+		return denied
+	}
 	called := session.EnvironmentCalled{Action: c.Action, Attempt: c.Attempt, Publish: c.Publish, Store: c.Store, Decision: decision}
 	if denied == nil {
 		if refused, err := a.reserveAction(p, &called); err != nil || refused {
@@ -57,6 +60,16 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 		go a.r.watched(ctx, act.allowed, func(within context.Context) { act.guarded(ctx, within, flight) })
 	})
 	return nil
+}
+
+// gateEnvironment asks whether an action may be done; held: it waits for an approval. What ends an environment, or keeps from loss what is in it,
+// does not wait: it would go on meanwhile, or be lost.
+func (a *actor) gateEnvironment(p *plan, c session.EnvironmentAction, effect policy.Effect) (d policy.Decision, held bool, err error) {
+	if effect == policy.EnvironmentPrepare || effect == policy.EnvironmentOpen {
+		return a.gateOrHold(p, a.environmentEffect(c.Action))
+	}
+	d, err = a.gate(effect, session.EnvironmentID(a.key.Session))
+	return d, false, err
 }
 
 // stateOf is what the journal knows of an environment, for its host.

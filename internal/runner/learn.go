@@ -27,7 +27,10 @@ func (a *actor) learnAsk() session.LearnAsk {
 // intendKeep journals the intent of a write of memories and plans it. Where policies deny it, that is its outcome.
 func (a *actor) intendKeep(p *plan, c session.KeepMemories) error {
 	ask := a.learnAsk()
-	decision, err := a.gate(policy.MemoryWrite, ask.Extraction.Store)
+	decision, held, err := a.gateOrHold(p, a.keepEffect(c, ask.Extraction.Store))
+	if held {
+		return err
+	}
 	started := session.MemoryKeepingStarted{Store: ask.Extraction.Store, Items: c.Items, Turns: c.Turns, Decision: decision}
 	if err := a.record(p, session.KindMemoryKeeping, started); err != nil {
 		return err
@@ -159,14 +162,17 @@ func (a *actor) intendExtract(p *plan, c session.ExtractMemories) error {
 	case a.r.cfg.Memory == nil:
 		return skip("This server keeps no memories.")
 	}
-	if _, err := a.gate(policy.MemoryWrite, ask.Extraction.Store); err != nil {
+	if d, err := a.gate(policy.MemoryWrite, ask.Extraction.Store); err != nil && d.Needs == nil {
 		return skip(clientMessage(err)) // what could not be written is not asked for
 	}
 	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
 		return skip(clientMessage(err))
 	}
-	decision, err := a.gate(policy.ModelCall, name)
+	decision, held, err := a.gateOrHold(p, a.rememberEffect(name, info, c.Turns))
+	if held {
+		return err
+	}
 	if err != nil {
 		return skip(clientMessage(err))
 	}

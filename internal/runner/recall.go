@@ -42,12 +42,22 @@ func (a *actor) intendRecall(p *plan) error {
 		Teams: attached.Teams, Recall: *attached.Recall, Shown: a.state.Context.Shown(), Own: a.state.Context.Summary.Bytes > 0,
 	}
 	var called session.MemoryCalled
+	waits := false
 	for _, s := range attached.MemoryStores {
-		decision, err := a.gate(policy.MemoryRead, s.ID)
+		decision, held, err := a.gateOrHold(p, a.recallEffect(s.ID))
+		if waits = waits || held; held {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		called.Stores = append(called.Stores, session.MemoryGate{Store: s.ID, Decision: decision})
 		if err == nil {
 			ask.Stores = append(ask.Stores, s.ID)
 		}
+	}
+	if waits {
+		return nil
 	}
 	if err := a.record(p, session.KindMemoryCalled, called); err != nil {
 		return err

@@ -52,6 +52,8 @@ type EffectHeld struct {
 	Decision policy.Decision `json:"decision"`
 	// Postponed: nobody is asked before something needs it.
 	Postponed bool `json:"postponed,omitempty"`
+	// Turns are those of which something is to be remembered: what comes later is asked about later.
+	Turns []stead.Seq `json:"turns,omitempty"`
 }
 
 // EffectLapsed says that the time for an answer is over; Decision.Needs.Default of the question says what holds then.
@@ -82,7 +84,13 @@ type EffectWait struct {
 	Passed    bool              `json:"passed,omitempty"` // it was approved, or Lapsed: policies are asked again
 	Lapsed    bool              `json:"lapsed,omitempty"` // nobody answered in time, and it is done then
 	Stale     bool              `json:"stale,omitempty"`  // it would be another one by now: it is asked about anew
-	Refusal   string            `json:"refusal,omitempty"`
+	// Refusal is why a memory store is not asked before this turn; "": it was not refused.
+	Refusal string `json:"refusal,omitempty"`
+}
+
+// beside: it is done beside turns, and outlives them.
+func (k EffectKey) beside() bool {
+	return k.Purpose == PurposeRemember || k.Purpose == PurposeItems || k.Purpose == PurposeFound
 }
 
 // LapseEffect ends a question that nobody answered in time.
@@ -105,7 +113,15 @@ func (w *EffectWait) Expired(now int64) bool { return w.open() && w.Until > 0 &&
 
 // Covers reports whether what was shown is what is to be done now.
 func (w *EffectWait) Covers(shown json.RawMessage) bool {
-	return w.Passed && !w.Stale && string(w.Shown) == string(shown)
+	return w != nil && w.Passed && !w.Stale && string(w.Shown) == string(shown)
+}
+
+// Refused is why what was shown is not to be done; "": nobody has refused it.
+func (w *EffectWait) Refused(shown json.RawMessage) string {
+	if w == nil || string(w.Shown) != string(shown) {
+		return ""
+	}
+	return w.Refusal
 }
 
 // Waiting is the wait of an effect; nil: there is none.
@@ -136,7 +152,7 @@ func (v *View) effectHeld(e stead.Event, p EffectHeld) {
 	if ms := p.Decision.Needs.ExpiresMS; ms > 0 {
 		w.Until = e.At + ms
 	}
-	if v.Turn != nil && !p.Postponed && p.Purpose != PurposeRemember && p.Effect != policy.MemoryWrite {
+	if v.Turn != nil && !p.Postponed && !p.beside() {
 		w.Turn = v.Turn.Seq
 	}
 	if was := v.Waiting(p.EffectKey); was != nil && !was.Lapsed && was.Covers(p.Shown) { // policies want more by now
@@ -146,7 +162,7 @@ func (v *View) effectHeld(e stead.Event, p EffectHeld) {
 	v.Effects = append(slices.Clip(v.Effects), w)
 }
 
-func (v *View) effectLapsed(e stead.Event, p EffectLapsed) {
+func (v *View) effectLapsed(_ stead.Event, p EffectLapsed) {
 	w := v.effectAsked(p.Asked)
 	if w == nil || !w.open() {
 		return
@@ -155,7 +171,7 @@ func (v *View) effectLapsed(e stead.Event, p EffectLapsed) {
 		w.Passed, w.Lapsed, w.Until = true, true, 0
 		return
 	}
-	v.effectRefused(e, w, "it needed approval, and nobody gave it in time.")
+	v.effectRefused(w, "it needed approval, and nobody gave it in time.")
 }
 
 func (v *View) effectDecided(e stead.Event, p EffectResult) {
@@ -185,7 +201,7 @@ func (v *View) effectDecided(e stead.Event, p EffectResult) {
 		if p.Reason != "" {
 			why += " Reason: " + p.Reason
 		}
-		v.effectRefused(e, w, why)
+		v.effectRefused(w, why)
 	}
 }
 
@@ -208,6 +224,16 @@ func (v *View) dropEffects(over func(*EffectWait) bool) {
 	if slices.ContainsFunc(v.Effects, over) {
 		v.Effects = slices.DeleteFunc(slices.Clone(v.Effects), over)
 	}
+}
+
+// dropPurpose forgets those of a purpose: they are over.
+func (v *View) dropPurpose(purpose string) {
+	v.dropEffects(func(w *EffectWait) bool { return w.Purpose == purpose })
+}
+
+// dropEnvironmental forgets that an action with the environment was approved: it is over.
+func (v *View) dropEnvironmental(a Action) {
+	v.dropEffects(func(w *EffectWait) bool { return w.Effect == policy.EnvironmentEffect(string(a)) })
 }
 
 // staleEffects: calls of models would be others by now.
@@ -234,15 +260,23 @@ func environmental(e policy.Effect) bool {
 	return e == policy.EnvironmentPrepare || e == policy.EnvironmentOpen
 }
 
-// effectOf is the effect of a command that can wait; false: of it there is none, or it asks about several (RecallMemory).
-func (v *View) effectOf(c Command) (EffectKey, bool) {
-	switch c.(type) {
+// concerns reports whether a command is to do what somebody is asked about.
+func (w *EffectWait) concerns(c Command) bool {
+	switch c := c.(type) {
 	case CallModel:
-		return v.ModelKey(PurposeStep), true
+		return w.Effect == policy.ModelCall && w.Purpose == PurposeStep
 	case CompactContext:
-		return v.ModelKey(PurposeCompact), true
+		return w.Effect == policy.ModelCall && w.Purpose == PurposeCompact
+	case ExtractMemories:
+		return w.Purpose == PurposeRemember
+	case RecallMemory:
+		return w.Purpose == PurposeRecall
+	case KeepMemories:
+		return w.Purpose == PurposeItems && c.Items || w.Purpose == PurposeFound && !c.Items
+	case EnvironmentAction:
+		return w.Effect == policy.EnvironmentEffect(string(c.Action)) && !c.Store
 	}
-	return EffectKey{}, false
+	return false
 }
 
 // ModelKey is the key of a call of the session's model.
@@ -268,18 +302,42 @@ func (s *State) heldBack(cmds []Command) []Command {
 		return out // then it is asked again what comes next
 	}
 	for _, c := range cmds {
-		key, can := s.effectOf(c)
-		if w := s.Waiting(key); can && w != nil && w.open() && !s.moved(w) {
-			continue
+		waits := false
+		for _, w := range s.Effects {
+			if !w.concerns(c) {
+				continue
+			}
+			waits = waits || w.open() && !s.moved(w) || w.Postponed && !s.EnvironmentNeeded()
+			if w.Passed {
+				c = w.asShown(c)
+			}
 		}
-		out = append(out, c)
+		if !waits {
+			out = append(out, c)
+		}
 	}
 	return out
 }
 
-// moved reports whether a call of the model that is asked about would have another input by now.
+// asShown is a command that does no more than what was shown.
+func (w *EffectWait) asShown(c Command) Command {
+	switch c := c.(type) {
+	case KeepMemories:
+		c.Turns = w.Turns
+		return c
+	case ExtractMemories:
+		c.Turns = w.Turns
+		return c
+	}
+	return c
+}
+
+// EnvironmentNeeded reports whether something can only go on in the session's environment.
+func (s *State) EnvironmentNeeded() bool { return s.commandWaits() }
+
+// moved reports whether what is asked about would be about more by now: a call of the model, or what is looked up for it.
 func (s *State) moved(w *EffectWait) bool {
-	if w.Effect != policy.ModelCall || w.Purpose != PurposeStep {
+	if (w.Effect != policy.ModelCall || w.Purpose != PurposeStep) && w.Purpose != PurposeRecall {
 		return false
 	}
 	var was struct {
@@ -302,11 +360,27 @@ func (c *Context) Last() stead.Seq {
 }
 
 // effectRefused ends an effect that was not approved.
-func (v *View) effectRefused(e stead.Event, w *EffectWait, why string) {
+func (v *View) effectRefused(w *EffectWait, why string) {
+	if w.Purpose == PurposeRecall { // the turn goes on without
+		w.Refusal = why
+		return
+	}
 	v.dropEffect(w.EffectKey)
+	l, env := &v.Learn, v.Environment
 	switch {
+	case w.Purpose == PurposeItems:
+		l.Items = without(l.Items, w.Turns)
+	case w.Purpose == PurposeFound:
+		l.Extracted, l.Turns = nil, without(l.Turns, w.Turns)
+	case w.Purpose == PurposeRemember:
+		l.Turns, l.Attempts, l.RetryAt, l.Why = without(l.Turns, w.Turns), 0, 0, ""
 	case w.Effect == policy.ModelCall && v.Turn != nil:
 		v.Turn.Failure = &TurnError{model.CodeInvalid, "The model " + w.Of + " was not called: " + why}
+	case w.Effect == policy.EnvironmentPrepare && env != nil:
+		env.Status, env.Error = EnvironmentIsFailed, &EnvironmentError{Code: codeSandbox, Type: "invalid_request_error", Message: "The environment was not prepared: " + why}
+		v.refuseCommands("The environment was not prepared: " + why)
+	case w.Effect == policy.EnvironmentOpen && env != nil:
+		v.refuseCommands("The environment was not opened: " + why)
 	}
 }
 

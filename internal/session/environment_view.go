@@ -149,8 +149,10 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	case KindEnvironmentExtended:
 		return true, fold(e, v.extended)
 	case KindEnvironmentPrepared:
+		v.dropEnvironmental(ActionPrepare)
 		return true, fold(e, v.Environment.prepared)
 	case KindEnvironmentConnected:
+		v.dropEnvironmental(ActionOpen)
 		return true, fold(e, v.Environment.connected)
 	case KindEnvironmentCheckpointed:
 		return true, fold(e, v.checkpointed)
@@ -163,6 +165,7 @@ func (v *View) foldEnvironment(e stead.Event) (ok bool, err error) {
 	case KindEnvironmentChanged:
 		return true, fold(e, v.Environment.changed)
 	case KindEnvironmentCopied:
+		v.dropEffects(func(w *EffectWait) bool { return environmental(w.Effect) })
 		return true, fold(e, v.Environment.copied)
 	}
 	return true, fold(e, v.environmentDied)
@@ -338,6 +341,7 @@ func (v *View) environmentFailed(ev stead.Event, p EnvironmentFailed) {
 		e.Attempts, e.RetryAt = attempts, p.RetryAt
 		return
 	}
+	v.dropEnvironmental(action)
 	switch action {
 	case ActionPrepare:
 		e.Status, e.Error = EnvironmentIsFailed, &p.Error

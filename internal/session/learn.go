@@ -244,6 +244,7 @@ func (v *View) extracted(e stead.Event, p MemoryExtracted) {
 	used, cost := p.Route.Both(p.Usage, p.Cost)
 	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
 	l.Extract, l.Attempts, l.RetryAt, l.Why = nil, 0, 0, ""
+	v.dropPurpose(PurposeRemember)
 	l.Extracted, l.At = &p, e.Seq
 	if len(p.Found) == 0 {
 		l.Extracted = nil
@@ -258,11 +259,14 @@ func (v *View) kept(_ stead.Event, p MemoryKept) {
 	switch {
 	case p.Dropped:
 		*l = LearnView{}
+		v.dropEffects(func(w *EffectWait) bool { return w.beside() })
 	case l.Keep == 0 || l.Keep != p.Call:
 	case p.Items:
 		l.Keep, l.Items = 0, without(l.Items, p.Turns)
+		v.dropPurpose(PurposeItems)
 	default:
 		l.Keep, l.Extracted, l.Turns = 0, nil, without(l.Turns, p.Turns)
+		v.dropPurpose(PurposeFound)
 	}
 }
 

@@ -133,6 +133,7 @@ func (v *View) memoryRecalled(e stead.Event, p MemoryRecalled) {
 		return
 	}
 	v.Turn.Recall, v.Turn.Recalled = 0, e.Seq
+	v.dropPurpose(PurposeRecall)
 	v.say(p.Labels())
 	if len(p.Entries) > 0 {
 		v.heard(SourceMemory)

@@ -268,6 +268,9 @@ func (v *View) created(e stead.Event, p Created) {
 
 func (v *View) updated(e stead.Event, p Updated) {
 	c := &v.Created
+	if p.Tools != nil { // what is remembered, and where, may be another thing by now
+		v.dropEffects(func(w *EffectWait) bool { return w.beside() })
+	}
 	if p.Model != nil || p.Effort != nil || p.ServiceTier != nil || p.Tools != nil {
 		v.staleEffects()
 	}
