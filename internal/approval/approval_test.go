@@ -537,9 +537,53 @@ func TestConnections(t *testing.T) {
 	}
 	isKind(t, connect("sess_1", "/more"), stead.KindLimited)
 	waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
-	// What an agent does beside can't wait here.
-	_, err := policy.Check(t.Context(), n.gate, policy.Request{Principal: ada, Acting: true, Agent: "agent_1", Effect: policy.ModelCall, Resource: "m"})
+	// What waits in its session is asked about there.
+	call := policy.Request{Principal: ada, Acting: true, Agent: "agent_1", Effect: policy.ModelCall, Resource: "m", Waits: true}
+	_, err := policy.Check(t.Context(), n.gate, call)
 	if isKind(t, err, stead.KindForbidden); errors.As(err, new(*policy.Open)) {
 		t.Error("a session's model call is asked about")
 	}
+}
+
+// TestEffectsWithinSteps: what a step of a session does on the way is asked about by the step, and passes as it was answered: for what was shown,
+// as long as policies want no more. In no step it is refused, and passes once.
+func TestEffectsWithinSteps(t *testing.T) {
+	w := newWorld(t, documenttest.NewMemory())
+	w.needs[policy.CredentialUse] = w.needs[policy.VaultWrite]
+	n := w.node()
+	use := func(ctx context.Context, s *policy.Step, to string) error {
+		_, err := policy.Check(policy.InStep(ctx, s), n.gate, policy.Request{Principal: ada, Acting: true, Agent: "agent_1", Session: stead.SessionKey{Project: "p", Session: "sess_1"},
+			Effect: policy.CredentialUse, Resource: "vault_1/cred_1", Destination: to})
+		return err
+	}
+	step := policy.NewStep(nil)
+	err := use(t.Context(), step, "a:443")
+	if wants := new(*policy.Wanting); !errors.As(err, wants) || (*wants).Decision.Needs == nil || errors.As(err, new(*policy.Open)) {
+		t.Errorf("%v", err)
+	}
+	_ = use(t.Context(), step, "a:443")
+	_ = use(t.Context(), step, "b:443")
+	asked := step.Asked()
+	if len(asked) != 2 || asked[0].Request.Destination != "a:443" {
+		t.Fatalf("asked is %+v", asked)
+	}
+	given := policy.Grant{Effect: policy.CredentialUse, Resource: "vault_1/cred_1", Shown: policy.Shown(asked[0].Request), By: []stead.Principal{eve}, Request: "req_1"}
+	must(t, use(t.Context(), policy.NewStep([]policy.Grant{given}), "a:443"))
+	if err := use(t.Context(), policy.NewStep([]policy.Grant{given}), "b:443"); err == nil {
+		t.Error("what was given for one place holds for another")
+	}
+	w.needs[policy.CredentialUse].Count = 2
+	if err := use(t.Context(), policy.NewStep([]policy.Grant{given}), "a:443"); err == nil {
+		t.Error("what was enough once is enough for ever")
+	}
+	given.Refusal = "it was not approved."
+	if err := use(t.Context(), policy.NewStep([]policy.Grant{given}), "a:443"); err == nil || errors.As(err, new(*policy.Wanting)) || !strings.Contains(err.Error(), "not approved") {
+		t.Errorf("%v", err)
+	}
+	w.needs[policy.CredentialUse].Count = 1
+	q := waits(t, use(t.Context(), nil, "a:443"))
+	must(t, n.answer(eve, q.ID, approval.Approve))
+	waits(t, use(t.Context(), nil, "b:443"))
+	must(t, use(t.Context(), nil, "a:443"))
+	waits(t, use(t.Context(), nil, "a:443"))
 }

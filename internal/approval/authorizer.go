@@ -24,18 +24,14 @@ type Authorizer struct {
 // NewAuthorizer puts a desk behind an authorizer.
 func NewAuthorizer(next policy.Authorizer, d *Desk) *Authorizer { return &Authorizer{next, d} }
 
-// Decide implements policy.Authorizer. What agents do in their sessions waits there, or not at all; but connections, which are refused now
-// and pass once they are approved.
+// Decide implements policy.Authorizer. What agents do in their sessions waits there where it can.
 func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
 	d, err := a.next.Decide(ctx, req)
 	if err != nil || d.Needs == nil {
 		return d, err
 	}
-	if to := req.Connection; req.Acting && to != nil { // made again by whoever wants it, as a request is sent again
-		return a.desk.pass(ctx, &Act{Method: cmp.Or(to.Method, to.Kind), Path: req.Destination + to.Path, Request: string(req.Session.Session), whole: true}, req, d)
-	}
 	if req.Acting {
-		return d, nil
+		return a.acting(ctx, req, d)
 	}
 	act := actOf(ctx)
 	if id := grantsOf(ctx).covers(req, d.Needs); act == nil && id != "" {
@@ -48,6 +44,24 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		return refuse(d, "what comes as a stream can't be asked about, since what it holds is not known before it is stored"), nil
 	case !act.names(string(req.Session.Session)):
 		return refuse(d, "session "+string(req.Session.Session)+" must be asked about by itself"), nil
+	}
+	return a.desk.pass(ctx, act, req, d)
+}
+
+// acting decides about what an agent does. It waits where its session can: by itself, or as a part of a step that is done again. Else it is refused
+// now and passes once it is approved: whoever wants it does it again, as a request is sent again.
+func (a *Authorizer) acting(ctx context.Context, req policy.Request, d policy.Decision) (policy.Decision, error) {
+	if s := policy.StepOf(ctx, req); s != nil {
+		return s.Settle(req, d), nil
+	}
+	if req.Waits {
+		return d, nil
+	}
+	act := &Act{Method: string(req.Effect), Path: req.Resource, Request: string(req.Session.Session), whole: true}
+	if to := req.Connection; to != nil {
+		act.Method, act.Path = cmp.Or(to.Method, to.Kind), req.Destination+to.Path
+	} else if more := string(policy.Shown(req)); more != "{}" {
+		act.Path += " " + more
 	}
 	return a.desk.pass(ctx, act, req, d)
 }

@@ -102,12 +102,29 @@ func (a Asked) MayDelegate(by stead.Principal, to Delegate) error {
 	return nil
 }
 
-// Approvable are the effects that can wait for an approval: tool calls, since their session waits; connections, which are made again; and
-// what is asked for by a request that can be sent again. Reading is none of them, so that whoever must answer can look; nor are answers themselves, policies and kill
-// switches: nobody could let go again what they lock, or stop what must not go on.
+// Approvable are the effects that can wait for an approval: what an agent does waits in its session, or is refused and passes once when it is
+// done again; what is asked for by a request can be sent again.
 func Approvable() []Effect {
 	return []Effect{
-		ToolCall, NetworkConnect, ModelCall, SessionCreate, SessionWrite, SessionDelete, SessionControl, SessionTokenWrite, AgentWrite, EnvironmentWrite, FileWrite,
-		VectorStoreWrite, SkillWrite, TemplateWrite, UsageWrite, BudgetWrite, MemoryWrite, SemanticWrite, VaultWrite, KeyWrite,
+		ToolCall, NetworkConnect, ModelCall, EnvironmentPrepare, EnvironmentOpen, CredentialUse,
+		SessionCreate, SessionWrite, SessionDelete, SessionControl, SessionTokenWrite, AgentWrite, EnvironmentWrite, FileWrite,
+		VectorStoreRead, VectorStoreFileRead, VectorStoreWrite, SkillWrite, TemplateWrite, UsageWrite, BudgetWrite,
+		MemoryRead, MemoryEntryRead, MemoryWrite, SemanticRead, SemanticWrite, SemanticQuery, VaultWrite, KeyWrite,
+	}
+}
+
+// NeverWaits are the effects that can't, and why. A policy that wants an approval of one is refused when it is loaded.
+func NeverWaits() map[Effect]string {
+	const (
+		looks   = "whoever must answer has to look"
+		unlocks = "nobody could let go again what it locks"
+		ends    = "what ends an environment, or stores what is in it, would cost, or be lost, while it waits"
+	)
+	return map[Effect]string{
+		SessionRead: looks, SessionTokenRead: looks, AgentRead: looks, EnvironmentRead: looks, FileRead: looks, SkillRead: looks, TemplateRead: looks, UsageRead: looks,
+		BudgetRead: looks, PolicyRead: looks, AuditRead: looks, KillSwitchRead: looks, VaultRead: looks, KeyRead: looks,
+		ApprovalGive: "it is an answer itself", CredentialConsent: "it is an answer itself, of the user at the authorization server",
+		PolicyWrite: unlocks, PolicyDelete: unlocks, KillSwitchWrite: "what must not go on would go on until somebody answers",
+		EnvironmentSave: ends, EnvironmentSuspend: ends, EnvironmentExpire: ends,
 	}
 }

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stead-dev/stead"
@@ -81,5 +82,18 @@ func TestMoreThanAreToldApart(t *testing.T) {
 	eve := stead.Principal{Kind: stead.PrincipalUser, ID: "eve", Role: "owner"}
 	if n.Counts(eve, policy.Anybody()) || !n.Counts(eve) {
 		t.Error("eve's approval counts where anybody may stand behind it, or not where nobody does")
+	}
+}
+
+// TestEveryEffectWaitsOrSaysWhyNot: an effect that is new is one of those that can wait for an approval, or says why it can't.
+func TestEveryEffectWaitsOrSaysWhyNot(t *testing.T) {
+	never := policy.NeverWaits()
+	for _, e := range policy.Effects() {
+		if waits := slices.Contains(policy.Approvable(), e); waits == (never[e] != "") {
+			t.Errorf("%s: it can wait %v, and can't since %q", e, waits, never[e])
+		}
+	}
+	if n := len(policy.Approvable()) + len(never); n != len(policy.Effects()) {
+		t.Errorf("%d effects of %d", n, len(policy.Effects()))
 	}
 }

@@ -126,8 +126,12 @@ type Request struct {
 	Carried bool
 	// Optional: whoever asks does something else, and does without this where it is not allowed: nobody is asked for an approval of it.
 	Optional bool
-	Labels   stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
-	Model    string       // that the session's agent runs on; "" where it is not known
+	// Waits: whoever asks can wait for an approval, and asks for it where one is needed.
+	Waits bool
+	// Step is what it is an effect of, where the context does not say it; nil: of nothing, or the context does.
+	Step   *Step
+	Labels stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
+	Model  string       // that the session's agent runs on; "" where it is not known
 	// Destination is where a credential is sent, or a connection leads: HOST:PORT, in lower case. "" elsewhere.
 	Destination string
 	Connection  *Connection // of NetworkConnect; nil elsewhere
@@ -322,15 +326,23 @@ func Check(ctx context.Context, a Authorizer, req Request) (Decision, error) {
 	if err != nil {
 		return Decision{By: d.By}, stead.Wrap(stead.KindForbidden, err, "%s was not allowed: no decision could be made", req.Effect)
 	}
+	return d, d.Err(req)
+}
+
+// Err is the error of what a decision does not allow; nil: it does.
+func (d Decision) Err(req Request) error {
 	if d.Open != nil {
 		e := stead.Wrap(stead.KindForbidden, d.Open, "%s was not done: %s", req.Effect, d.Reason)
 		e.Code, e.Hint = CodeApproval, "Send the same request again once "+d.Open.ID+" is approved."
-		return d, e
+		return e
+	}
+	if d.Needs != nil && req.Acting && !req.Waits {
+		return stead.Wrap(stead.KindForbidden, &Wanting{req, d}, "%s is not allowed: %s", req.Effect, d.Reason)
 	}
 	if !d.Allow {
-		return d, stead.Errorf(stead.KindForbidden, "%s is not allowed: %s", req.Effect, d.Reason)
+		return stead.Errorf(stead.KindForbidden, "%s is not allowed: %s", req.Effect, d.Reason)
 	}
-	return d, nil
+	return nil
 }
 
 // EnvironmentEffect names what is done with an environment: prepare, open, save, suspend or expire.

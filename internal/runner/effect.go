@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
@@ -15,7 +17,7 @@ import (
 // done. What was approved of it passes, as long as it is what was shown, and policies want no more by now.
 func (a *actor) gateOrHold(p *plan, what session.EffectHeld) (d policy.Decision, held bool, err error) {
 	req := a.state.Request(what.Effect, what.Of)
-	req.Carried = true
+	req.Carried, req.Waits = true, true
 	d, err = policy.Check(a.ctx, a.r.cfg.Policy, req)
 	w := a.state.Waiting(what.EffectKey)
 	covered := w.Covers(what.Shown)
@@ -39,6 +41,44 @@ func (a *actor) gateOrHold(p *plan, what session.EffectHeld) (d policy.Decision,
 	}
 	a.decided = a.r.draft(a.ctx, a.decided, req, d)
 	return d, false, err
+}
+
+// within is a step of the session with what was answered about its effects. of are those of it that are steps themselves.
+func (a *actor) within(name string, of ...session.EffectKey) *policy.Step {
+	grants := a.state.Grants(name)
+	for _, key := range of {
+		if w := a.state.Waiting(key); w != nil && w.Passed {
+			grants = append(grants, w.Grant(a.key.Session))
+		}
+	}
+	return policy.NewStep(grants)
+}
+
+// wanted are the effects within a step that want an approval: those that it was told of, and that an error is about.
+func wanted(s *policy.Step, errs ...error) []policy.Wanting {
+	out := s.Asked()
+	for _, err := range errs {
+		if w, ok := errors.AsType[*policy.Wanting](err); ok && !slices.ContainsFunc(out, func(o policy.Wanting) bool {
+			return o.Request.Effect == w.Request.Effect && o.Request.Resource == w.Request.Resource && string(policy.Shown(o.Request)) == string(policy.Shown(w.Request))
+		}) {
+			out = append(out, *w)
+		}
+	}
+	return out
+}
+
+// holds are the questions about effects within a step.
+func holds(within, tool string, all []policy.Wanting) []pending {
+	var out []pending
+	for _, w := range all {
+		out = append(out, pending{session.KindEffectHeld, func(s *session.State) (any, error) {
+			if s.Turn == nil {
+				return nil, nil
+			}
+			return s.HeldWithin(within, tool, w), nil
+		}})
+	}
+	return out
 }
 
 // answerable refuses an answer that a question does not take; expired: its time is over.

@@ -46,11 +46,11 @@ func (a *actor) intendKeep(p *plan, c session.KeepMemories) error {
 	if !c.Items {
 		ask.Found, ask.At = a.state.Learn.Extracted.Found, a.state.Learn.At
 	}
-	req := a.state.Request(policy.MemoryWrite, ask.Extraction.Store)
+	req, step := a.state.Request(policy.MemoryWrite, ask.Extraction.Store), a.within("", a.keepEffect(c, ask.Extraction.Store).EffectKey)
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
 		flight.learns = true
-		go a.r.watched(ctx, req, func(ctx context.Context) { a.keep(ctx, flight, ask, out) })
+		go a.r.watched(ctx, req, func(ctx context.Context) { a.keep(policy.InStep(ctx, step), flight, ask, out) })
 	})
 	return nil
 }

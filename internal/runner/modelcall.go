@@ -46,7 +46,7 @@ func (a *actor) fixedBytes() int {
 // gate asks whether an effect of this session may happen.
 func (a *actor) gate(effect policy.Effect, resource string) (policy.Decision, error) {
 	req := a.state.Request(effect, resource)
-	req.Carried = true
+	req.Carried, req.Waits = true, true
 	d, err := policy.Check(a.ctx, a.r.cfg.Policy, req)
 	a.decided = a.r.draft(a.ctx, a.decided, req, d)
 	return d, err
@@ -81,7 +81,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 			call.shown = map[string]string{}
 		}
 	}
-	call.held, call.checks = hold != nil, a.checks()
+	call.held, call.checks, call.step = hold != nil, a.checks(), a.within(session.WithinTools)
 	req := a.state.Request(policy.ModelCall, name)
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
@@ -152,6 +152,7 @@ type modelCall struct {
 	heard    heard   // so far
 	held     bool    // budgets reserved what it may use
 	checks   *guardrail.Checks
+	step     *policy.Step // of asking servers for their tools
 }
 
 // guarded turns a panic of a provider's adapter into a failed call: what an upstream sends must
@@ -166,7 +167,10 @@ func (c *modelCall) guarded(ctx context.Context, f *flight, call func(context.Co
 // run makes a step's call and delivers its outcome.
 func (c *modelCall) run(ctx context.Context, f *flight) {
 	defer f.live.end()
-	tools, err := c.a.r.toolset(ctx, c.a.key, c.holder, c.spec.Tools, c.computer)
+	tools, err := c.a.r.toolset(policy.InStep(ctx, c.step), c.a.key, c.holder, c.spec.Tools, c.computer)
+	if c.holds(f, tools, err) {
+		return
+	}
 	if err == nil && len(tools.wanting) > 0 {
 		var asks bool
 		if asks, err = c.consents(ctx, f, tools); asks {
@@ -195,6 +199,23 @@ func (c *modelCall) run(ctx context.Context, f *flight) {
 		return
 	}
 	c.finish(ctx, f, req, tools, reply)
+}
+
+// holds ends a call whose tools want approvals first: the model was not asked.
+func (c *modelCall) holds(f *flight, tools *toolset, err error) bool {
+	errs := []error{err}
+	if tools != nil {
+		for _, s := range tools.servers {
+			errs = append(errs, s.err)
+		}
+	}
+	all := wanted(c.step, errs...)
+	if len(all) == 0 {
+		return false
+	}
+	failed := session.ModelFailed{Call: c.seq, Error: session.TurnError{Code: model.CodeInvalid, Message: "What its tools need waits for approval."}, RetryAt: c.a.r.now(), Held: true}
+	c.a.deliver(f, append([]pending{happened(session.KindModelFailed, failed)}, holds(session.WithinTools, "", all)...)...)
+	return true
 }
 
 // runCompact makes a summary and delivers it.

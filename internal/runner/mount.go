@@ -11,6 +11,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/environment"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
 )
@@ -79,7 +80,7 @@ func (c *toolCall) shows(ctx context.Context, m *session.Mounted) error {
 func (c *toolCall) bring(ctx context.Context) *session.Mounted {
 	var out session.Mounted
 	err := safely(func() (err error) {
-		out, err = c.a.r.cfg.Memory.Mount(ctx, *c.mounts, &mountedFiles{c})
+		out, err = c.a.r.cfg.Memory.Mount(policy.InStep(ctx, nil), *c.mounts, &mountedFiles{c})
 		return err
 	})
 	if err != nil {

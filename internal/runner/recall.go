@@ -67,18 +67,23 @@ func (a *actor) intendRecall(p *plan) error {
 		return a.record(p, session.KindMemoryRecalled, session.MemoryRecalled{Call: call, Error: "This server keeps no memories."})
 	}
 	about, checks := a.state.Context.Unread(), a.checks()
+	var keys []session.EffectKey
+	for _, id := range ask.Stores {
+		keys = append(keys, a.recallEffect(id).EffectKey)
+	}
+	step := a.within(session.WithinRecall, keys...)
 	req := a.state.Request(policy.MemoryRead, "")
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
-		go a.r.watched(ctx, req, func(ctx context.Context) { a.recall(ctx, flight, checks, call, ask, about) })
+		go a.r.watched(ctx, req, func(ctx context.Context) { a.recall(ctx, flight, step, checks, call, ask, about) })
 	})
 	return nil
 }
 
 // recall looks up what is remembered and delivers it. That nothing could be found out is an outcome too: a turn
 // does not fail for want of memories.
-func (a *actor) recall(ctx context.Context, f *flight, checks *guardrail.Checks, call stead.Seq, ask session.RecallAsk, about []stead.Item) {
-	within, cancel := context.WithTimeout(ctx, recallTimeout)
+func (a *actor) recall(ctx context.Context, f *flight, step *policy.Step, checks *guardrail.Checks, call stead.Seq, ask session.RecallAsk, about []stead.Item) {
+	within, cancel := context.WithTimeout(policy.InStep(ctx, step), recallTimeout)
 	defer cancel()
 	var out session.MemoryRecalled
 	err := safely(func() (err error) {
@@ -92,6 +97,10 @@ func (a *actor) recall(ctx context.Context, f *flight, checks *guardrail.Checks,
 		out, err = a.r.cfg.Memory.Recall(within, ask)
 		return err
 	})
+	if all := wanted(step, err); len(all) > 0 { // it is looked up again once they are answered
+		a.deliver(f, holds(session.WithinRecall, "", all)...)
+		return
+	}
 	switch {
 	case err == nil:
 	case stopped(ctx) != nil:

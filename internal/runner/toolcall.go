@@ -22,7 +22,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	call := c.Call
 	computer := call.Tool.Environment && call.Tool.Server == ""
 	asked := a.state.ToolRequest(call)
-	asked.Carried = true
+	asked.Carried, asked.Waits = true, true
 	decision, err := policy.Check(a.ctx, a.r.cfg.Policy, asked)
 	decision, err = withAsk(call, decision, err)
 	if n := decision.Needs; n != nil && call.Lapsed && n.Default == policy.DefaultAllow {
@@ -69,6 +69,8 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	if call.Tool.Arguments != nil {
 		run.asked, run.tools = call.Arguments, a.state.Created.Agent.Spec.Tools
 	}
+	run.step = a.within(session.WithinCall(call.CallID))
+	run.pure = call.Tool.Effect == tool.Pure
 	if computer {
 		run.mounts = a.mountAsk()
 	}
@@ -117,6 +119,8 @@ type toolCall struct {
 	mounts       *session.MountAsk // memory stores that are files where it runs; nil: none
 	back         *session.Mounted  // what was taken back into them
 	sent         bool              // the tool was called: from then on it may have happened
+	step         *policy.Step      // with what was answered about effects of its own
+	pure         bool              // it changes nothing
 }
 
 // guarded turns a panic of a tool source or a tool's adapter into a missing outcome.
@@ -128,8 +132,11 @@ func (c *toolCall) guarded(ctx context.Context, f *flight) {
 
 func (c *toolCall) run(ctx context.Context, f *flight) {
 	begun := c.a.r.cfg.Now()
+	if !c.computer { // what a command does has a door of its own
+		ctx = policy.InStep(ctx, c.step)
+	}
 	found, err := c.find(ctx)
-	if c.unconsented(ctx, f, err) || c.refused(ctx, f, begun, err) {
+	if c.holds(f, err, false) || c.unconsented(ctx, f, err) || c.refused(ctx, f, begun, err) {
 		return
 	}
 	if err != nil {
@@ -158,7 +165,7 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 	result, mounted, err := c.mounted(ctx, found)
 	c.back = mounted
 	out.end()
-	if c.unconsented(ctx, f, err) || c.refused(ctx, f, begun, err) {
+	if c.holds(f, err, result.IsError) || c.unconsented(ctx, f, err) || c.refused(ctx, f, begun, err) {
 		return
 	}
 	if err != nil {
@@ -167,6 +174,18 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 		return
 	}
 	c.returned(ctx, f, begun, result)
+}
+
+// holds ends an attempt of which effects want approvals first; failed: it has not done what it was to do. Once they are answered it is made again.
+// A call that has changed something, though it was refused a part of it, is not.
+func (c *toolCall) holds(f *flight, err error, failed bool) bool {
+	all := wanted(c.step, err)
+	if len(all) == 0 || err == nil && !failed && !c.pure {
+		return false
+	}
+	lost := session.ToolLost{CallID: c.id, Reason: "effects of it wait for approval", RetryAt: c.a.r.now(), Held: true}
+	c.a.deliver(f, append([]pending{happened(session.KindToolLost, lost)}, holds(session.WithinCall(c.id), c.title, all)...)...)
+	return true
 }
 
 // refused ends a call whose credential can't be used: the call was not made, and to try again would not help.

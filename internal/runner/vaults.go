@@ -36,6 +36,25 @@ func holderOf(v *session.View) holder {
 	return holder{v.Created.VaultIDs, v.Created.Principal, v.Turn == nil || v.Turn.Response == nil}
 }
 
+// stepAsker is asker for uses within steps of the session, which know what was answered about them. A connection to a server belongs to none
+// and is made under what any of them was given.
+func (r *Runner) stepAsker(key stead.SessionKey) func(context.Context) (policy.Request, error) {
+	return func(ctx context.Context) (policy.Request, error) {
+		v, err := r.view(ctx, key)
+		if err != nil {
+			return policy.Request{}, err
+		}
+		return inSteps(v), nil
+	}
+}
+
+// inSteps is what policies are asked before a credential is used within a step.
+func inSteps(v *session.View) policy.Request {
+	req := v.Request(policy.CredentialUse, "")
+	req.Step = policy.NewStep(v.AllGrants(policy.CredentialUse))
+	return req
+}
+
 // asker says who uses a session's credentials: its agent, with the labels that the session has by then.
 func (r *Runner) asker(key stead.SessionKey) func(context.Context) (policy.Request, error) {
 	return func(ctx context.Context) (policy.Request, error) {
@@ -121,5 +140,5 @@ func (r *Runner) bearer(ctx context.Context, key stead.SessionKey, h holder, t a
 		return nil, e
 	}
 	want := tool.Wanted{ID: id, ServerURL: t.Transport.ServerURL, Inside: t.InEnvironment(), For: h.user, Consents: h.asks && t.Consents()}
-	return r.cfg.Vaults.Bearer(ctx, key, h.vaults, want, r.asker(key))
+	return r.cfg.Vaults.Bearer(ctx, key, h.vaults, want, r.stepAsker(key))
 }

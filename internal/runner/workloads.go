@@ -20,6 +20,19 @@ type Workloads interface {
 	Variables(about func(context.Context) (policy.Request, string, error)) []environment.Credential
 }
 
+// aboutStep is about for uses within steps of the session: see stepAsker.
+func (r *Runner) aboutStep(key stead.SessionKey) func(context.Context) (policy.Request, string, error) {
+	about := r.about(key)
+	return func(ctx context.Context) (policy.Request, string, error) {
+		_, turn, err := about(ctx)
+		if err != nil {
+			return policy.Request{}, "", err
+		}
+		req, err := r.stepAsker(key)(ctx)
+		return req, turn, err
+	}
+}
+
 // about says who acts in a session, and in which turn.
 func (r *Runner) about(key stead.SessionKey) func(context.Context) (policy.Request, string, error) {
 	return func(ctx context.Context) (policy.Request, string, error) {
@@ -41,5 +54,5 @@ func (r *Runner) identified(key stead.SessionKey, t agent.Tool) tool.Credential 
 	if r.cfg.Workloads == nil || t.Type != agent.ToolMCP || t.Transport != nil {
 		return nil
 	}
-	return r.cfg.Workloads.Server(t.ServerLabel, key, r.about(key))
+	return r.cfg.Workloads.Server(t.ServerLabel, key, r.aboutStep(key))
 }

@@ -297,6 +297,7 @@ func (v *View) toolReturned(_ stead.Event, p ToolReturned) {
 	}
 	v.shown(p.Mounted)
 	v.found(p.Labels)
+	v.dropEffects(func(w *EffectWait) bool { return w.Within == withinCall(c) })
 	c.Exit, c.Took = p.Exit, p.DurationMS
 	v.Turn.finish(c, status, p.Output, p.Error)
 }
@@ -307,7 +308,7 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 		return
 	}
 	c.Hold = nil
-	if p.Unconsented {
+	if p.Unconsented || p.Held {
 		c.Attempts-- // it is no try of the call that its user was to be asked first
 	}
 	tries := c.Attempts < stead.MaxToolAttempts

@@ -18,9 +18,10 @@ func (v *View) requested(e stead.Event, p ToolRequested) {
 }
 
 // codeWaits: a command waits for a call that somebody must answer.
-func (t *TurnView) codeWaits() bool {
+func (v *View) codeWaits() bool {
+	t := v.Turn
 	for _, c := range t.Calls {
-		if c.Code && (c.State == CallReady && t.Budget != nil || c.State == CallWaiting || c.State == CallApproval || c.State == CallUnknown) {
+		if c.Code && (c.State == CallReady && (t.Budget != nil || v.awaitsEffect(c)) || c.State == CallWaiting || c.State == CallApproval || c.State == CallUnknown) {
 			return true
 		}
 	}

@@ -44,9 +44,23 @@ const (
 	PurposeFound  = "found"  // what was taken out of them is written
 )
 
+// Values of EffectHeld.Within, beside those of calls.
+const (
+	WithinTools  = "tools"  // asking servers for their tools, before the turn's calls of the model
+	WithinRecall = "recall" // looking up what is remembered, before the turn
+)
+
+// WithinCall is the Within of a tool call.
+func WithinCall(callID string) string { return "call " + callID }
+
+func withinCall(c *Call) string { return WithinCall(c.CallID) }
+
 // EffectHeld says that an effect waits for approval, since policies want it.
 type EffectHeld struct {
 	EffectKey
+	// Within says of which step it is an effect, where it is one of another: WithinTools, WithinRecall or that of a call. "": it is a step itself.
+	// A step is done again once all of them are answered.
+	Within string `json:"within,omitempty"`
 	// Shown is what whoever answers is shown, a JSON object. With the key it is all that an approval is of.
 	Shown    json.RawMessage `json:"shown"`
 	Decision policy.Decision `json:"decision"`
@@ -155,6 +169,9 @@ func (v *View) effectHeld(e stead.Event, p EffectHeld) {
 	if v.Turn != nil && !p.Postponed && !p.beside() {
 		w.Turn = v.Turn.Seq
 	}
+	if v.Turn != nil && p.Within == WithinRecall {
+		v.Turn.Recall = 0 // it is looked up again
+	}
 	if was := v.Waiting(p.EffectKey); was != nil && !was.Lapsed && was.Covers(p.Shown) { // policies want more by now
 		w.Approved = was.Approved
 	}
@@ -228,7 +245,9 @@ func (v *View) dropEffects(over func(*EffectWait) bool) {
 
 // dropPurpose forgets those of a purpose: they are over.
 func (v *View) dropPurpose(purpose string) {
-	v.dropEffects(func(w *EffectWait) bool { return w.Purpose == purpose })
+	v.dropEffects(func(w *EffectWait) bool {
+		return w.Purpose == purpose || purpose == PurposeRecall && w.Within == WithinRecall
+	})
 }
 
 // dropEnvironmental forgets that an action with the environment was approved: it is over.
@@ -251,6 +270,63 @@ func (v *View) awaited() bool {
 	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && (v.Turn == nil || w.Turn == v.Turn.Seq) })
 }
 
+// awaitsEffect reports whether a call waits for answers about effects of its own.
+func (v *View) awaitsEffect(c *Call) bool {
+	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && w.Within == withinCall(c) })
+}
+
+// Grants are what was answered about the effects of a step.
+func (v *View) Grants(within string) []policy.Grant {
+	var out []policy.Grant
+	for _, w := range v.Effects {
+		if w.Within == within && (w.Passed || w.Refusal != "") {
+			out = append(out, w.Grant(v.Key.Session))
+		}
+	}
+	return out
+}
+
+// AllGrants are what was answered about an effect within whichever steps.
+func (v *View) AllGrants(effect policy.Effect) []policy.Grant {
+	var out []policy.Grant
+	for _, w := range v.Effects {
+		if w.Effect == effect && w.Within != "" && (w.Passed || w.Refusal != "") {
+			out = append(out, w.Grant(v.Key.Session))
+		}
+	}
+	return out
+}
+
+// Grant is what was answered.
+func (w *EffectWait) Grant(s stead.SessionID) policy.Grant {
+	g := policy.Grant{Effect: w.Effect, Resource: w.Of, By: w.Approved, Lapsed: w.Lapsed, Refusal: w.Refusal, Request: w.RequestID(s)}
+	if w.Within != "" {
+		var of shownWithin
+		if json.Unmarshal(w.Shown, &of) == nil {
+			g.Shown = of.Of
+		}
+	}
+	return g
+}
+
+// shownWithin is what is shown of an effect within a step.
+type shownWithin struct {
+	Within string          `json:"within"`
+	Tool   string          `json:"tool,omitempty"`
+	Agent  string          `json:"agent"`
+	Of     json.RawMessage `json:"of"` // policy.Shown
+}
+
+// HeldWithin is an effect of a step that waits. tool is the tool of a call, "" for other steps.
+func (v *View) HeldWithin(within, tool string, w policy.Wanting) EffectHeld {
+	of := policy.Shown(w.Request)
+	sum := sha256.Sum256(of)
+	return EffectHeld{
+		EffectKey: EffectKey{Effect: w.Request.Effect, Of: w.Request.Resource, Purpose: within + " " + hex.EncodeToString(sum[:8])}, Within: within,
+		Shown: mustJSON(shownWithin{within, tool, string(v.Created.Agent.ID), of}), Decision: w.Decision,
+	}
+}
+
 // awaitsEnvironment reports whether a call waits for the environment, about which somebody is asked.
 func (v *View) awaitsEnvironment(c *Call) bool {
 	return c.Tool.Environment && slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && environmental(w.Effect) })
@@ -264,15 +340,17 @@ func environmental(e policy.Effect) bool {
 func (w *EffectWait) concerns(c Command) bool {
 	switch c := c.(type) {
 	case CallModel:
-		return w.Effect == policy.ModelCall && w.Purpose == PurposeStep
+		return w.Within == WithinTools || w.Effect == policy.ModelCall && w.Purpose == PurposeStep
 	case CompactContext:
 		return w.Effect == policy.ModelCall && w.Purpose == PurposeCompact
 	case ExtractMemories:
 		return w.Purpose == PurposeRemember
 	case RecallMemory:
-		return w.Purpose == PurposeRecall
+		return w.Purpose == PurposeRecall || w.Within == WithinRecall
 	case KeepMemories:
 		return w.Purpose == PurposeItems && c.Items || w.Purpose == PurposeFound && !c.Items
+	case CallTool:
+		return w.Within == withinCall(c.Call)
 	case EnvironmentAction:
 		return w.Effect == policy.EnvironmentEffect(string(c.Action)) && !c.Store
 	}
@@ -361,7 +439,7 @@ func (c *Context) Last() stead.Seq {
 
 // effectRefused ends an effect that was not approved.
 func (v *View) effectRefused(w *EffectWait, why string) {
-	if w.Purpose == PurposeRecall { // the turn goes on without
+	if w.Purpose == PurposeRecall || w.Within != "" { // the step goes on without
 		w.Refusal = why
 		return
 	}

@@ -363,6 +363,8 @@ type ModelFailed struct {
 	RetryAt int64        `json:"retry_at,omitempty"`
 	Route   *model.Route `json:"route,omitempty"` // as in ModelReplied
 	Spent   *Spent       `json:"spent,omitempty"` // nil: its answer had not begun
+	// Held: what it needs waits for approvals, and each has an effect.held behind this. It counts as no attempt.
+	Held bool `json:"held,omitempty"`
 }
 
 // ToolCalled is the intent of a tool call that the runtime executes.
@@ -434,6 +436,8 @@ type ToolLost struct {
 	RetryAt int64 `json:"retry_at,omitempty"`
 	// Unconsented: the server wants its user's consent, and a consent.needed stands behind this. It counts as no try.
 	Unconsented bool `json:"unconsented,omitempty"`
+	// Held: effects of it wait for approvals, and each has an effect.held behind this. It counts as no try.
+	Held bool `json:"held,omitempty"`
 }
 
 // ContextCompacted replaces the items of events up to Upto by a summary, for the model's eyes only:

@@ -158,7 +158,7 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 			if at := s.Turn.Budget.RetryAt; wake == 0 || at < wake {
 				wake = at
 			}
-		case s.Turn.awaitsConsent(c):
+		case s.Turn.awaitsConsent(c), s.awaitsEffect(c):
 			busy = true
 		case c.Tool.Environment && !s.Environment.open():
 			busy = true // nextEnvironment brings it, or somebody connects it

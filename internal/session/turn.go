@@ -160,6 +160,12 @@ func (v *View) modelFailed(_ stead.Event, p ModelFailed) {
 	v.gaveUp(p.Route)
 	v.spent(p.Spent)
 	t.cut()
+	if p.Held {
+		if t.Attempts == 0 {
+			t.Steps--
+		}
+		return
+	}
 	t.Attempts++
 	switch {
 	case p.Error.Code == model.CodeContextLength && !t.Overflow:

@@ -382,7 +382,7 @@ func (v *View) blocked() bool {
 	for _, c := range t.Calls {
 		switch c.State {
 		case CallReady:
-			if t.Budget == nil && !v.unconnected(c) && !t.awaitsConsent(c) && !v.awaitsEnvironment(c) {
+			if t.Budget == nil && !v.unconnected(c) && !t.awaitsConsent(c) && !v.awaitsEnvironment(c) && !v.awaitsEffect(c) {
 				return false
 			}
 			waiting = true
@@ -392,7 +392,7 @@ func (v *View) blocked() bool {
 			case v.unconnected(c):
 				waiting = true
 				holds = holds || !c.Tool.Async
-			case !c.Tool.Environment || !t.codeWaits():
+			case !c.Tool.Environment || !v.codeWaits():
 				return false
 			}
 		case CallWaiting, CallApproval, CallUnknown:

@@ -58,6 +58,10 @@ func (v *sight) sees(f File) bool {
 			v.err = stead.Wrap(stead.KindUnavailable, err, "%s was not decided: try again", ask.Effect)
 			return false
 		}
+		if d.Open != nil { // it is asked about: whoever asks says it again once that is approved
+			v.err = d.Err(ask)
+			return false
+		}
 		allowed = d.Allow
 		v.known[key] = allowed
 	}
