@@ -37,7 +37,7 @@ func (a *asker) set(change func()) {
 	change()
 }
 
-func (a *asker) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
+func (a *asker) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	d := policy.Decision{Allow: true, By: "test", Version: "v1"}
@@ -51,6 +51,9 @@ func (a *asker) Decide(_ context.Context, req policy.Request) (policy.Decision, 
 	case a.needs != nil:
 		needs := *a.needs
 		d.Allow, d.Needs, d.Policies, d.Reason = false, &needs, []string{"p"}, "policy p asks for approval: it thinks"
+		if s := policy.StepOf(ctx, req); s != nil { // as package approval does
+			d = s.Settle(req, d)
+		}
 	}
 	return d, nil
 }

@@ -180,7 +180,15 @@ func (c *toolCall) run(ctx context.Context, f *flight) {
 // A call that has changed something, though it was refused a part of it, is not.
 func (c *toolCall) holds(f *flight, err error, failed bool) bool {
 	all := wanted(c.step, err)
-	if len(all) == 0 || err == nil && !failed && !c.pure {
+	switch {
+	case len(all) == 0:
+		return false
+	case c.pure:
+	case c.config != nil && c.config.Type == agent.ToolMCP: // it was not sent if its credential was refused, and else who knows
+		if e, ok := errors.AsType[*stead.Error](err); !ok || e.Code != tool.CodeCredential {
+			return false
+		}
+	case err == nil && !failed:
 		return false
 	}
 	lost := session.ToolLost{CallID: c.id, Reason: "effects of it wait for approval", RetryAt: c.a.r.now(), Held: true}
