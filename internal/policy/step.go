@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 
 	"github.com/stead-dev/stead"
@@ -24,9 +25,10 @@ type Grant struct {
 	Resource string
 	Shown    json.RawMessage // as Shown; nil: of the resource, whatever else
 	By       []stead.Principal
-	Lapsed   bool   // nobody answered in time, and that allows it
-	Refusal  string // why it is not to be done; "": it was approved
-	Request  string // id of the question
+	Behind   []stead.Principal // as Asked.Behind, when it was asked about
+	Lapsed   bool              // nobody answered in time, and that allows it
+	Refusal  string            // why it is not to be done; "": it was approved
+	Request  string            // id of the question
 }
 
 // Wanting is an effect of a step that wants an approval which it has not. It is the cause of Check's error then.
@@ -78,7 +80,7 @@ func (s *Step) Settle(req Request, d Decision) Decision {
 			return d
 		case g.Lapsed && d.Needs.Default == DefaultAllow:
 			d.Reason += "; nobody answered in time, and it is done then"
-		case g.Lapsed || d.Needs.Missing(g.By, req.Principal) > 0: // policies want more by now
+		case g.Lapsed || d.Needs.Missing(g.By, append(slices.Clone(g.Behind), req.Principal)...) > 0: // policies want more by now
 			continue
 		}
 		d.Allow, d.Needs, d.Approval = true, nil, g.Request

@@ -48,7 +48,7 @@ func (a *actor) within(name string, of ...session.EffectKey) *policy.Step {
 	grants := a.state.Grants(name)
 	for _, key := range of {
 		if w := a.state.Waiting(key); w != nil && w.Passed {
-			grants = append(grants, w.Grant(a.key.Session))
+			grants = append(grants, a.state.Grant(w))
 		}
 	}
 	return policy.NewStep(grants)

@@ -280,7 +280,7 @@ func (v *View) Grants(within string) []policy.Grant {
 	var out []policy.Grant
 	for _, w := range v.Effects {
 		if w.Within == within && (w.Passed || w.Refusal != "") {
-			out = append(out, w.Grant(v.Key.Session))
+			out = append(out, v.Grant(w))
 		}
 	}
 	return out
@@ -291,15 +291,15 @@ func (v *View) AllGrants(effect policy.Effect) []policy.Grant {
 	var out []policy.Grant
 	for _, w := range v.Effects {
 		if w.Effect == effect && w.Within != "" && (w.Passed || w.Refusal != "") {
-			out = append(out, w.Grant(v.Key.Session))
+			out = append(out, v.Grant(w))
 		}
 	}
 	return out
 }
 
 // Grant is what was answered.
-func (w *EffectWait) Grant(s stead.SessionID) policy.Grant {
-	g := policy.Grant{Effect: w.Effect, Resource: w.Of, By: w.Approved, Lapsed: w.Lapsed, Refusal: w.Refusal, Request: w.RequestID(s)}
+func (v *View) Grant(w *EffectWait) policy.Grant {
+	g := policy.Grant{Effect: w.Effect, Resource: w.Of, By: w.Approved, Behind: v.behind(w.Wrote), Lapsed: w.Lapsed, Refusal: w.Refusal, Request: w.RequestID(v.Key.Session)}
 	if w.Within != "" {
 		var of shownWithin
 		if json.Unmarshal(w.Shown, &of) == nil {
