@@ -17,8 +17,6 @@ import (
 type agentDoes struct {
 	body string // of POST /v1/agents/sessions, but for its model
 	done string // among the session's items
-	// beside: it is done once the turn is over.
-	beside bool
 	// more: it is asked about more than once on the way: by the listing of tools, and by the call.
 	more bool
 }

@@ -55,20 +55,20 @@ func TestMemoriesAreFoundByVectors(t *testing.T) {
 		store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
 		search := "/v1/memory_stores/" + store + "/search"
 		must(t, n, "POST", "/v1/memory_stores/"+store+"/memories/batch", `{"memories":[
-			{"content":"東京の天気"},{"content":"Soup on Mondays"},{"content":"The lift is being repaired"},{"content":"Anna has the keys"}]}`)
-		// To words alone, a text that is written without spaces is one word.
-		got := becomes(t, n, "POST", search, `{"query":"天気の東京","explain":true}`, `"near":`)
-		has(t, "a search", 200, got, `"method":"hybrid"`, `"method_reason":null`, "東京の天気", `"words":0`, `"similarity":0.`)
+			{"content":"projekt7788a"},{"content":"Soup on Mondays"},{"content":"The lift is being repaired"},{"content":"Anna has the keys"}]}`)
+		// To words alone, names with digits in them are the same or not: another number is another thing.
+		got := becomes(t, n, "POST", search, `{"query":"projekt7788b","explain":true}`, `"near":`)
+		has(t, "a search", 200, got, `"method":"hybrid"`, `"method_reason":null`, "projekt7788a", `"words":0`, `"similarity":0.`)
 		if strings.Contains(got, "Soup") {
 			t.Errorf("what is near to nothing is found as well: %s", got)
 		}
 		session := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"memory",
-			"memory_stores":[{"id":"`+store+`"}],"recall":{"mode":"budgeted"}}]},"input":"天気の東京"}`))
+			"memory_stores":[{"id":"`+store+`"}],"recall":{"mode":"budgeted"}}]},"input":"projekt7788b"}`))
 		idle(t, n, session)
-		has(t, "a recall", 200, itemsOf(t, n, session), `"type":"memory_recall"`, "東京の天気", `"method":"hybrid"`, `"near":`)
-		files := stored(t, n, "shop.md", "# Shop\n\n東京の天気\n\n# Canteen\n\nSoup on Mondays.")
-		becomes(t, n, "POST", "/v1/vector_stores/"+files+"/search", `{"query":"天気の東京","ranking_options":{"hybrid_search":{"embedding_weight":1,"text_weight":0}}}`, "東京の天気")
-		has(t, "with words alone", 200, must(t, n, "POST", "/v1/vector_stores/"+files+"/search", `{"query":"天気の東京","ranking_options":{"hybrid_search":{"embedding_weight":0,"text_weight":1}}}`), `"data":[]`)
+		has(t, "a recall", 200, itemsOf(t, n, session), `"type":"memory_recall"`, "projekt7788a", `"method":"hybrid"`, `"near":`)
+		files := stored(t, n, "shop.md", "# Projekt7788c\n\nprojekt7788a\n\n# Canteen\n\nSoup on Mondays.")
+		becomes(t, n, "POST", "/v1/vector_stores/"+files+"/search", `{"query":"projekt7788b","ranking_options":{"hybrid_search":{"embedding_weight":1,"text_weight":0}}}`, "projekt7788a")
+		has(t, "with words alone", 200, must(t, n, "POST", "/v1/vector_stores/"+files+"/search", `{"query":"projekt7788b","ranking_options":{"hybrid_search":{"embedding_weight":0,"text_weight":1}}}`), `"data":[]`)
 		becomes(t, n, "GET", "/v1/usage_records?user=memory", "", `"model":"mine"`)
 	}
 	t.Run("SQLite", func(t *testing.T) { test(t, embedding(t, "", "")) })
