@@ -48,7 +48,7 @@ const (
 	ReplayFor = time.Hour
 	// KeepFor is how long a question is kept once it is over.
 	KeepFor = 24 * time.Hour
-	// MaxViewBytes bounds what is shown of a request's body.
+	// MaxViewBytes bounds what is shown of a request's body where several are listed.
 	MaxViewBytes = 4 << 10
 )
 
@@ -100,7 +100,8 @@ type Question struct {
 	Path     string            `json:"path"`            // with its query
 	Match    string            `json:"match,omitempty"` // the If-Match
 	Body     string            `json:"body"`            // SHA-256 of it
-	View     json.RawMessage   `json:"view"`            // what may be seen of the body
+	View     json.RawMessage   `json:"view"`            // what may be seen of the body, in short
+	Whole    json.RawMessage   `json:"whole,omitempty"` // all that may be; nil: View is
 	Needs    policy.Needs      `json:"needs"`
 	Why      string            `json:"why,omitempty"`
 	Policies []string          `json:"policies,omitempty"`
@@ -117,6 +118,7 @@ type Question struct {
 
 	version int64  // of the document
 	slot    string // which request it is
+	blind   bool   // it can't be shown
 }
 
 // Status is how the question stands at a time.
@@ -177,8 +179,12 @@ func (q *Question) Digest() string {
 	return digest(of...)
 }
 
-// Shown is what whoever answers sees of the request, as JSON.
-func (q *Question) Shown() json.RawMessage {
+// Shown is what whoever answers sees of the request, as JSON: all of it, or in short.
+func (q *Question) Shown(whole bool) json.RawMessage {
+	body := q.View
+	if whole && q.Whole != nil {
+		body = q.Whole
+	}
 	b, err := json.Marshal(struct {
 		Method   string          `json:"method"`
 		Path     string          `json:"path"`
@@ -188,7 +194,7 @@ func (q *Question) Shown() json.RawMessage {
 		By       string          `json:"asked_by"`
 		Resource string          `json:"resource,omitempty"`
 		Pinned   string          `json:"pinned,omitempty"`
-	}{q.Method, q.Path, q.Match, q.View, q.Body, string(q.By.Kind) + ":" + q.By.ID, q.Resource, q.Pinned})
+	}{q.Method, q.Path, q.Match, body, q.Body, string(q.By.Kind) + ":" + q.By.ID, q.Resource, q.Pinned})
 	if err != nil {
 		panic(err) // it was read from JSON
 	}

@@ -2,11 +2,13 @@ package approval_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,6 +135,9 @@ var requests atomic.Int64
 
 func (n *node) send(by stead.Principal, body, key string) sent {
 	act := &approval.Act{Method: "POST", Path: "/v1/vaults", Key: key, Request: fmt.Sprintf("r%d", requests.Add(1))}
+	if !json.Valid([]byte(body)) && body != "" {
+		body = strconv.Quote(body)
+	}
 	act.SetBody([]byte(body))
 	return sent{n, by, approval.WithAct(n.w.t.Context(), act)}
 }

@@ -86,6 +86,9 @@ func (d *Desk) pass(ctx context.Context, act *Act, req policy.Request, said poli
 	if req.Optional {
 		return refuse(said, "nobody is asked about what is done beside something else"), nil
 	}
+	if q.blind {
+		return refuse(said, fmt.Sprintf("it can't be shown to whoever would have to approve it: bodies are JSON, of at most %d bytes", maxShownBytes)), nil
+	}
 	if act.asked != "" && act.asked != q.slot {
 		return refuse(said, "another question about this request comes first"), nil
 	}

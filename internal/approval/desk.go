@@ -40,9 +40,12 @@ func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Que
 	now := d.cfg.Now().UnixMilli()
 	q := &Question{
 		ID: document.NewID(Prefix), Project: req.Principal.Project, By: req.Principal, At: now, Effect: req.Effect, Resource: req.Resource, Session: req.Session.Session, Behind: req.Behind,
-		Pinned: req.Pinned, Method: act.Method, Path: act.Path, Match: act.Match, Body: hash(act.body), View: view(req.Effect, act.body),
+		Pinned: req.Pinned, Method: act.Method, Path: act.Path, Match: act.Match, Body: hash(act.body),
 		Needs: *said.Needs, Why: said.Reason, Policies: said.Policies, Version: said.Version,
 	}
+	var ok bool
+	q.View, q.Whole, ok = view(req.Effect, act.body)
+	q.blind = !ok
 	if !act.names(q.Resource) {
 		q.Resource = ""
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxShownBytes is the longest body that is looked into.
+	// maxShownBytes is the longest body that can be approved: what is not shown, nobody can answer for.
 	maxShownBytes = 256 << 10
 	// maxTextBytes is how much of each text is shown.
 	maxTextBytes = 512
@@ -21,24 +21,32 @@ const (
 	masked = "•••"
 )
 
-// view is what may be seen of a body: no secret, and no more than MaxViewBytes. Of what keeps secrets, only fields that hold none are shown.
-func view(effect policy.Effect, body []byte) json.RawMessage {
+// view is what may be seen of a body: no secret. Of what keeps secrets, only fields that hold none are shown. short is at most MaxViewBytes;
+// whole is all of it, nil where that is no more than short. ok: it can be shown.
+func view(effect policy.Effect, body []byte) (short, whole json.RawMessage, ok bool) {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return json.RawMessage("null")
+		return json.RawMessage("null"), nil, true
 	}
 	var v any
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	if len(body) > maxShownBytes || d.Decode(&v) != nil {
-		return text(fmt.Sprintf("%d bytes, of which nothing is shown", len(body)))
+		return text(fmt.Sprintf("%d bytes, of which nothing is shown", len(body))), nil, false
 	}
 	v = shown(v, keepsSecrets(effect), false)
+	whole, err := json.Marshal(v)
+	if err != nil || len(whole) > 2*maxShownBytes { // what is escaped takes more
+		return text(fmt.Sprintf("%d bytes, of which nothing is shown", len(body))), nil, false
+	}
 	for _, most := range []int{maxTextBytes, maxTextBytes / 8, maxTextBytes / 32} {
 		if b, err := json.Marshal(shorter(v, most)); err == nil && len(b) <= MaxViewBytes {
-			return b
+			if len(b) == len(whole) {
+				whole = nil
+			}
+			return b, whole, true
 		}
 	}
-	return text(fmt.Sprintf("%d bytes, which are too much to be shown", len(body)))
+	return text(fmt.Sprintf("%d bytes, which are too much to be shown in a list", len(body))), whole, true
 }
 
 func text(s string) json.RawMessage {
@@ -55,7 +63,8 @@ func keepsSecrets(e policy.Effect) bool {
 
 // harmless are the fields that are shown of what keeps secrets.
 func harmless() []string {
-	return []string{"name", "display_name", "description", "type", "role", "project", "principal", "kind", "id", "bound", "expires_after_seconds", "expires_at", "scope", "host", "hosts", "mcp_server_url", "auth"}
+	return []string{"name", "display_name", "description", "type", "role", "project", "principal", "kind", "id", "bound", "expires_after_seconds", "expires_at", "scope", "host", "hosts", "mcp_server_url", "auth",
+		"networking", "allowed_hosts", "secret_name", "refresh", "token_endpoint", "token_endpoint_auth", "client_id", "resource", "grace_seconds"}
 }
 
 // shown masks what has, or may have, a secret in it, and changes v. only: nothing but harmless fields is seen; hide: this value is not.
@@ -92,6 +101,9 @@ func shown(v any, only, hide bool) any {
 // secretive reports whether a field is named as secrets are.
 func secretive(name string) bool {
 	name = strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(name))
+	if name == "secretname" { // of the variable that has it
+		return false
+	}
 	for _, part := range []string{"secret", "password", "passwd", "authorization", "apikey", "privatekey", "cookie", "headers", "variables"} {
 		if strings.Contains(name, part) {
 			return true

@@ -17,6 +17,8 @@ func TestWhatIsShown(t *testing.T) {
 	}{
 		"credential":        {policy.VaultWrite, `{"name":"c","auth":{"type":"static_bearer","token":"` + secret + `","mcp_server_url":"https://x.example/a?k=` + secret + `"},"metadata":{"a":"` + secret + `"},"n":[{"x":"` + secret + `"}]}`, `"mcp_server_url":"https://x.example/a?•••"`},
 		"its number":        {policy.VaultWrite, `{"auth":{"pin":123456,"secret_value":"` + secret + `"}}`, `"pin":"•••"`},
+		"destinations":      {policy.VaultWrite, `{"name":"c","auth":{"type":"environment_variable","secret_name":"T","secret_value":"` + secret + `","networking":{"type":"limited","allowed_hosts":["evil.example.com"]}}}`, `"networking":{"allowed_hosts":["evil.example.com"],"type":"limited"},"secret_name":"T","secret_value":"•••"`},
+		"an endpoint":       {policy.VaultWrite, `{"auth":{"type":"mcp_oauth","access_token":"` + secret + `","refresh":{"token_endpoint":"https://evil.example/t?` + secret + `","client_id":"me","refresh_token":"` + secret + `","token_endpoint_auth":{"type":"client_secret_post","client_secret":"` + secret + `"}}}}`, `"refresh":{"client_id":"me","refresh_token":"•••","token_endpoint":"https://evil.example/t?•••","token_endpoint_auth":{"client_secret":"•••","type":"client_secret_post"}}`},
 		"key":               {policy.KeyWrite, `{"role":"owner","secret":"` + secret + `"}`, `"role":"owner"`},
 		"agent":             {policy.AgentWrite, `{"model":"m","tools":[{"type":"mcp","headers":{"Authorization":"` + secret + `"},"authorization":"` + secret + `"}],"max_tokens":5}`, `"max_tokens":5`},
 		"variables":         {policy.TemplateWrite, `{"env":{"A":"` + secret + `"},"variables":[{"name":"B","value":"` + secret + `"}],"api_key":"` + secret + `"}`, `"env"`},
@@ -28,9 +30,26 @@ func TestWhatIsShown(t *testing.T) {
 		"no JSON":           {policy.AgentWrite, "\xff" + secret, `15 bytes, of which nothing is shown`},
 		"nothing":           {policy.AgentWrite, ``, `null`},
 	} {
-		got := string(view(c.effect, []byte(c.body)))
+		short, whole, ok := view(c.effect, []byte(c.body))
+		got := string(short)
+		if strings.Contains(string(whole), "hush") || ok == strings.Contains(c.want, "nothing is shown") {
+			t.Errorf("%s: all of it, %v: %s", name, ok, whole)
+		}
 		if !strings.Contains(got, c.want) || strings.Contains(got, "hush") || len(got) > MaxViewBytes {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+// TestAllOfItIsShown: whoever answers can see to the end what would be done.
+func TestAllOfItIsShown(t *testing.T) {
+	body := `{"instructions":"` + strings.Repeat("a", 20_000) + `THE END","list":[` + strings.Repeat("1,", 5000) + `77]}`
+	short, whole, ok := view(policy.AgentWrite, []byte(body))
+	q := Question{View: short, Whole: whole}
+	if all := string(q.Shown(true)); !ok || !strings.Contains(all, "THE END") || !strings.Contains(all, ",77]") || strings.Contains(string(q.Shown(false)), "THE END") {
+		t.Errorf("shown are %d bytes, %v", len(all), ok)
+	}
+	if _, _, ok := view(policy.AgentWrite, []byte(`"`+strings.Repeat("a", maxShownBytes)+`"`)); ok {
+		t.Error("what is not shown can be asked about")
 	}
 }

@@ -103,13 +103,13 @@ func (s *server) inSession(p stead.Principal, a session.Approval) wireApproval {
 	}
 }
 
-func inRequest(q *approval.Question, now int64) wireApproval {
+func inRequest(q *approval.Question, now int64, whole bool) wireApproval {
 	name := string(q.Effect)
 	out := wireApproval{
 		Object: "approval", Kind: approvalOfRequest, ID: q.ID, CreatedAt: q.At / 1000, Status: q.Status(now), Effect: q.Effect, Resource: q.Resource,
 		Principal: &wireWho{q.By.Kind, q.By.ID},
 		Action: session.RequiredAction{Type: actionRequest, RequestID: q.ID, Request: &session.ActionRequest{
-			Type: "api_request", Arguments: q.Shown(), Message: "Approve " + q.Method + " " + q.Path + "?", Name: &name, Why: q.Says(), Digest: q.Digest(),
+			Type: "api_request", Arguments: q.Shown(whole), Message: "Approve " + q.Method + " " + q.Path + "?", Name: &name, Why: q.Says(), Digest: q.Digest(),
 			ExpiresAt: q.Until / 1000, OnExpiry: q.Needs.Lapses(),
 		}},
 	}
@@ -143,7 +143,7 @@ func (s *server) listApprovals(w http.ResponseWriter, r *http.Request, p stead.P
 			return err
 		}
 		for _, one := range asked {
-			all = append(all, inRequest(one, s.Approvals.Now()))
+			all = append(all, inRequest(one, s.Approvals.Now(), false))
 		}
 		left, q.After = left-len(asked), ""
 	}
@@ -168,7 +168,7 @@ func (s *server) getApproval(w http.ResponseWriter, r *http.Request, p stead.Pri
 		if err != nil {
 			return err
 		}
-		return s.write(w, inRequest(q, s.Approvals.Now()))
+		return s.write(w, inRequest(q, s.Approvals.Now(), true))
 	}
 	found, err := s.findApproval(r.Context(), p, id)
 	if err != nil {
