@@ -286,7 +286,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(run.Shutdown)
 	n.tendConsents(consents)
-	erasures, kept := n.openErasures(run, store, audited, services)
+	erasures, kept := n.openErasures(run, store, audited, services, desk)
 	door := server.Config{
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,

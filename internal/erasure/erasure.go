@@ -122,6 +122,8 @@ type Config struct {
 	Memories func(ctx context.Context, p stead.Principal, user string) (int, error)
 	// Credentials removes tokens that a user consented to; nil: there are none.
 	Credentials func(ctx context.Context, project stead.ProjectID, user string) (int, error)
+	// Questions takes what was shown of requests out of the questions about them: those that of says yes to; nil: there are none.
+	Questions func(ctx context.Context, project stead.ProjectID, of func(id stead.SessionID, user string) bool) error
 	// Files deletes those that a user uploaded.
 	Files func(ctx context.Context, p stead.Principal, user string) ([]file.File, error)
 	Now   func() time.Time

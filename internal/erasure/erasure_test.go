@@ -34,6 +34,7 @@ type world struct {
 	blobs    map[stead.SessionID]bool
 	memories int
 	files    []file.File
+	asked    [][2]string // questions: the session that each is about, and who asks
 	records  []audit.Record
 	busy     map[stead.SessionID]bool
 	says     map[string]bool // items, and whether they say something still
@@ -65,6 +66,7 @@ func newWorld() *world {
 	return &world{
 		Store: documenttest.NewMemory(), now: time.UnixMilli(1_000_000),
 		sessions: map[stead.SessionID]stead.SessionID{"s1": "", "s2": "", "s3": "s1", "s4": "s3"}, blobs: map[stead.SessionID]bool{"s1": true, "s2": true, "s3": true, "s4": true},
+		asked:    [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
 		memories: 3, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
 	}
 }
@@ -192,6 +194,12 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 			err = w.step(func() error { n, w.memories = w.memories, 0; return nil })
 			return n, err
 		},
+		Questions: func(_ context.Context, _ stead.ProjectID, of func(stead.SessionID, string) bool) error {
+			return w.step(func() error {
+				w.asked = slices.DeleteFunc(w.asked, func(q [2]string) bool { return of(stead.SessionID(q[0]), q[1]) })
+				return nil
+			})
+		},
 		Files: func(context.Context, stead.Principal, string) (gone []file.File, err error) {
 			err = w.step(func() error { gone, w.files = w.files, nil; return nil })
 			return gone, err
@@ -251,9 +259,9 @@ func TestAnErasureSurvivesADeathAtEveryStep(t *testing.T) {
 
 func (w *world) left(req erasure.Request) bool {
 	if req.Subject.Kind == erasure.OfSession {
-		return len(w.sessions) > 1 || len(w.blobs) > 1
+		return len(w.sessions) > 1 || len(w.blobs) > 1 || !slices.Equal(w.asked, [][2]string{{"s2", "eve"}, {"", "ada"}, {"", "eve"}})
 	}
-	return len(w.sessions)+len(w.blobs)+w.memories+len(w.files) > 0
+	return len(w.sessions)+len(w.blobs)+w.memories+len(w.files) > 0 || !slices.Equal(w.asked, [][2]string{{"", "eve"}})
 }
 
 func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit.Verifier, req erasure.Request) {

@@ -296,8 +296,28 @@ func (s *Service) rest(ctx context.Context, e *Erasure) (found bool, err error) 
 	return found || len(files) > 0, s.save(ctx, e)
 }
 
+// unask takes what was said out of requests for approval: they show what would have been done.
+func (s *Service) unask(ctx context.Context, e *Erasure) error {
+	if s.cfg.Questions == nil {
+		return nil
+	}
+	gone := map[stead.SessionID]bool{}
+	for _, h := range e.So.Sessions {
+		gone[h.Session] = true
+	}
+	for _, id := range e.Gone {
+		gone[id] = true
+	}
+	return s.cfg.Questions(ctx, e.So.Project, func(id stead.SessionID, user string) bool {
+		return id != "" && gone[id] || e.So.Subject.Kind == OfUser && user == e.So.Subject.ID
+	})
+}
+
 // certify signs, records the digest of what it signed, and completes the erasure.
 func (s *Service) certify(ctx context.Context, e *Erasure) error {
+	if err := s.unask(ctx, e); err != nil {
+		return err
+	}
 	e.So.CompletedAt = s.cfg.Now().UnixMilli()
 	note, err := e.So.note(s.cfg.Signer)
 	if err != nil {

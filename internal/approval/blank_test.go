@@ -1,0 +1,53 @@
+package approval_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/approval"
+	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/document/documenttest"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// answering is a store in which a question is answered between reading and blanking it.
+type answering struct {
+	document.Store
+	first func()
+}
+
+func (a *answering) UpdateDocument(ctx context.Context, d document.Document) (document.Document, error) {
+	if do := a.first; do != nil {
+		a.first = nil
+		do()
+	}
+	return a.Store.UpdateDocument(ctx, d)
+}
+
+// What was erased does not stand in a question any more, whatever becomes of that; other questions stay, and so do answers.
+func TestErasedTextsAreNotShown(t *testing.T) {
+	docs := documenttest.NewMemory()
+	w := newWorld(t, docs)
+	n := w.node()
+	long := strings.Repeat("so ", 4000)
+	mine := waits(t, n.send(ada, `{"name":"`+long+`swordfish"}`, "").ask(policy.VaultWrite))
+	other := waits(t, n.send(zoe, `{"name":"haddock"}`, "").ask(policy.VaultWrite))
+	desk := approval.NewDesk(approval.Config{Documents: &answering{docs, func() { must(t, n.answer(eve, mine.ID, approval.Approve)) }}, Now: func() time.Time { return w.now }})
+	blank := func() {
+		must(t, desk.Blank(t.Context(), ada.Project, func(_ stead.SessionID, user string) bool { return user == "ada" }))
+	}
+	blank()
+	blank()
+	for id, want := range map[string][2]bool{mine.ID: {false, true}, other.ID: {true, false}} {
+		q, err := n.s.Get(t.Context(), eve, id)
+		must(t, err)
+		shown := string(q.Shown(true)) + string(q.Shown(false))
+		if (strings.Contains(shown, "swordfish") || strings.Contains(shown, "haddock")) != want[0] || (len(q.Approved) > 0) != want[1] {
+			t.Errorf("%s, approved %d times, shows %.200s", id, len(q.Approved), shown)
+		}
+	}
+	must(t, n.send(ada, `{"name":"`+long+`swordfish"}`, "").ask(policy.VaultWrite)) // what was approved passes
+}
