@@ -37,6 +37,8 @@ type ToolListItem struct {
 	TurnID      string          `json:"turn_id"`
 }
 
+const toolListPrefix = "mcpl"
+
 // ItemID implements Item.
 func (i *ToolListItem) ItemID() string { return i.ID }
 
@@ -64,7 +66,7 @@ func (p *Projector) listed(out []body, e stead.Event, before glance) ([]body, er
 	for i, s := range said.Servers {
 		output := before.outputs + i
 		item := ToolListItem{
-			ID: stead.DerivedID("mcpl", p.view.Key.Session, e.Seq, i), Type: "mcp_list_tools", ServerLabel: s.Label,
+			ID: stead.DerivedID(toolListPrefix, p.view.Key.Session, e.Seq, i), Type: "mcp_list_tools", ServerLabel: s.Label,
 			Tools: json.RawMessage("[]"), TurnID: p.turnID(before.turn),
 		}
 		begun := item

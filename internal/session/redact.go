@@ -128,6 +128,8 @@ func (r *Redactor) next(e stead.Event) (stead.Event, error) {
 		return change(e, func(p *MemoryRecalled) bool { return e.Seq == r.seq && r.recalled(p) })
 	case KindMemoryExtracted:
 		return change(e, r.extracted)
+	case KindToolsListed:
+		return change(e, func(p *ToolsListed) bool { return e.Seq == r.seq && r.listed(p) })
 	}
 	return r.called(e)
 }
@@ -277,6 +279,20 @@ func (r *Redactor) recalled(p *MemoryRecalled) bool {
 		e.Text, e.Author, e.Explain = redacted(len(e.Text)), "", nil // what explains names words
 	}
 	return len(p.Entries) > 0
+}
+
+// listed: what a tool server said of its tools. Mark stays: a later response lists it again only when it says something else.
+func (r *Redactor) listed(p *ToolsListed) bool {
+	if r.prefix != toolListPrefix || r.index >= len(p.Servers) {
+		return false
+	}
+	s := &p.Servers[r.index]
+	if s.Error != "" {
+		s.Error = redacted(len(s.Error))
+	} else {
+		s.List = stead.NewText("[]")
+	}
+	return true
 }
 
 // extracted: what a model found in the item is not remembered.

@@ -275,3 +275,28 @@ func TestASummaryThatIsRedacted(t *testing.T) {
 		}
 	})
 }
+
+// A list of tools is redacted as other items are: what a server said of its tools may be what nobody should read.
+func TestRedactAListOfTools(t *testing.T) {
+	e, err := session.NewEvent(1, session.KindToolsListed, session.ToolsListed{Call: 3, Servers: []session.ServerTools{
+		{Label: "a", List: stead.NewText(`[{"name":"stays"}]`), Mark: "m"}, {Label: "b", List: stead.NewText(`[{"name":"swordfish"}]`), Mark: "n"}, {Label: "c", Error: "haddock is away"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Seq = 4
+	for index, word := range map[int]string{1: "swordfish", 2: "haddock"} {
+		item := &session.ToolListItem{ID: stead.DerivedID("mcpl", sessiontest.Key.Session, 4, index)}
+		r, ok := session.NewRedactor(sessiontest.Key.Session, item, func(string) (stead.Text, error) { return stead.Text{}, nil })
+		if !ok {
+			t.Fatal("it has no place")
+		}
+		out, err := r.Next(e)
+		if err != nil || strings.Contains(string(out.Data), word) || !strings.Contains(string(out.Data), "stays") || string(out.Data) == string(e.Data) {
+			t.Errorf("it says %s, %v", out.Data, err)
+		}
+		if again, err := r.Next(out); err != nil || string(again.Data) != string(out.Data) {
+			t.Errorf("again it says %s, %v", again.Data, err)
+		}
+	}
+}

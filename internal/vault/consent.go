@@ -135,8 +135,11 @@ func (s *Service) replace(ctx context.Context, k document.Key, t Tokens) error {
 // Forget removes what a user's consents brought, of whatever kind of principal the user is, and says how many credentials that were.
 // Whoever calls it has asked whether that may be.
 func (s *Service) Forget(ctx context.Context, project stead.ProjectID, user string) (int, error) {
-	gone := 0
-	err := s.each(ctx, document.Query{Project: project, Kind: kindCredential}, func(d document.Document) (bool, error) {
+	gone, err := s.forgetVaults(ctx, project, user)
+	if err != nil {
+		return gone, err
+	}
+	err = s.each(ctx, document.Query{Project: project, Kind: kindCredential}, func(d document.Document) (bool, error) {
 		c, _, err := credentialOf(d)
 		if err != nil {
 			return false, err
@@ -150,6 +153,30 @@ func (s *Service) Forget(ctx context.Context, project stead.ProjectID, user stri
 		gone++
 		s.changes.Add(1)
 		return true, nil
+	})
+	return gone, err
+}
+
+// forgetVaults deletes the vaults that are a user's own, and says how many credentials they had.
+func (s *Service) forgetVaults(ctx context.Context, project stead.ProjectID, user string) (int, error) {
+	gone := 0
+	err := s.each(ctx, document.Query{Project: project, Kind: kindVault}, func(d document.Document) (bool, error) {
+		_, data, err := vaultOf(d)
+		if err != nil {
+			return false, err
+		}
+		if _, id, _ := strings.Cut(data.Owner, ":"); data.Owner == "" || id != user {
+			return true, nil
+		}
+		if err := s.each(ctx, document.Query{Project: project, Kind: kindCredential, Tag: d.ID}, func(document.Document) (bool, error) { gone++; return true, nil }); err != nil {
+			return false, err
+		}
+		d.Version, d.ExpiresAt = d.Version+1, s.cfg.Now().UnixMilli() // from here on it is gone: a crash leaves it to the sweep
+		if d, err = s.cfg.Documents.UpdateDocument(ctx, d); err != nil {
+			return true, absent(err)
+		}
+		s.changes.Add(1)
+		return true, s.purge(ctx, d)
 	})
 	return gone, err
 }

@@ -171,6 +171,32 @@ func (c *crashing) DeleteDocument(ctx context.Context, k document.Key, version i
 	return c.Store.DeleteDocument(ctx, k, version)
 }
 
+// The vaults that are a user's own go with the user, with all that they keep; nobody else's do.
+func TestAUsersVaultsAreForgotten(t *testing.T) {
+	documents := &crashing{Store: documenttest.NewMemory()}
+	s := open(t, documents, policy.AllowLocal{})
+	hers, ids := with(t, s, ada, bearer)
+	his, _ := with(t, s, bob, bearer)
+	ours, _ := with(t, s, owner, bearer)
+	documents.down = true
+	if _, err := s.Forget(t.Context(), "p", ada.ID); err == nil {
+		t.Error("an interrupted one ends well")
+	}
+	documents.down = false
+	if n, err := s.Forget(t.Context(), "p", ada.ID); n != 1 || err != nil {
+		t.Errorf("%d credentials went, %v", n, err)
+	}
+	_, err := documents.GetDocument(t.Context(), document.Key{Project: "p", Kind: "credential", ID: ids[0]})
+	isKind(t, "what it kept", err, stead.KindNotFound)
+	_, err = s.Get(t.Context(), owner, hers)
+	isKind(t, "her vault", err, stead.KindNotFound)
+	for _, id := range []string{his, ours} {
+		if _, err := s.Get(t.Context(), owner, id); err != nil {
+			t.Errorf("another's: %v", err)
+		}
+	}
+}
+
 func TestADeletedVaultIsGoneAtOnceAndItsCredentialsAfterACrashToo(t *testing.T) {
 	documents := &crashing{Store: documenttest.NewMemory()}
 	s := open(t, documents, policy.AllowLocal{})
