@@ -337,7 +337,8 @@ func TestAFetchIsEnded(t *testing.T) {
 	half := make(chan struct{})
 	server := elsewhere(t, r, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			next.ServeHTTP(&stalling{ResponseWriter: w, until: req.Context(), left: 256 << 10, stalls: sync.OnceFunc(func() { close(half) })}, req)
+			next.ServeHTTP(&stalling{ResponseWriter: w, until: req.Context(), left: 256 << 10, stalls: sync.OnceFunc(func() { close(half) }),
+				stays: func() { t.Error("git is gone, and the helper that it had reads on") }}, req)
 		})
 	})
 	copies := t.TempDir()
@@ -380,6 +381,7 @@ type stalling struct {
 	until  context.Context
 	left   int
 	stalls func()
+	stays  func() // nobody goes away who reads
 }
 
 func (s *stalling) Write(b []byte) (int, error) {
@@ -388,7 +390,8 @@ func (s *stalling) Write(b []byte) (int, error) {
 		s.stalls()
 		select {
 		case <-s.until.Done():
-		case <-time.After(20 * time.Second): // a test that fails ends
+		case <-time.After(20 * time.Second):
+			s.stays()
 		}
 		return 0, io.ErrUnexpectedEOF
 	}

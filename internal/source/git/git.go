@@ -154,7 +154,14 @@ type place struct {
 func (p place) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "git", append([]string{"--no-pager", "--literal-pathspecs"}, args...)...)
 	c.Dir = p.dir
-	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // it takes its locks away, which a SIGKILL leaves
+	// A group of its own: git does not always end the helper that speaks https, which would wait for the other side for ever.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { // it takes its locks away, which a SIGKILL leaves
+		if err := syscall.Kill(-c.Process.Pid, syscall.SIGTERM); !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		return os.ErrProcessDone
+	}
 	c.WaitDelay = waitDelay
 	settings := [][2]string{
 		{"safe.directory", "*"}, {"core.hooksPath", os.DevNull}, {"core.fsmonitor", "false"}, {"gc.auto", "0"}, {"credential.helper", ""},
