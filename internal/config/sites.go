@@ -21,11 +21,10 @@ func (c *Config) checkSites() error {
 	seen := map[string]bool{}
 	for i, s := range c.Sources.Sites {
 		at := fmt.Sprintf("sources.sites[%d]", i)
+		if err := sourceNamed(at, "site", s.Name, seen); err != nil {
+			return err
+		}
 		switch {
-		case !sourceName.MatchString(s.Name):
-			return invalid(at+".name", "Lower-case letters, digits, dots, dashes and underscores, 64 at most.", "%s.name %.80q is no name", at, s.Name)
-		case seen[s.Name]:
-			return invalid(at+".name", "Give each site a name of its own.", "%s.name %q is there twice", at, s.Name)
 		case len(s.URLs) == 0 || len(s.URLs) > maxSiteURLs:
 			return invalid(at+".urls", "Start pages, such as https://docs.example.com/.", "%s.urls must have 1 to %d entries", at, maxSiteURLs)
 		}
@@ -34,7 +33,6 @@ func (c *Config) checkSites() error {
 				return invalid(at+".headers", "A header such as Authorization, and a value in one line.", "%s.headers has %.80q, which can't be sent", at, name)
 			}
 		}
-		seen[s.Name] = true
 	}
 	return nil
 }

@@ -54,6 +54,18 @@ type SourceDirectory struct {
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
+// sourceNamed refuses what is no name of something that sources may name, or is another's already. Else it is taken from then on.
+func sourceNamed(at, what, name string, seen map[string]bool) error {
+	switch {
+	case !sourceName.MatchString(name):
+		return invalid(at+".name", "Lower-case letters, digits, dots, dashes and underscores, 64 at most.", "%s.name %.80q is no name", at, name)
+	case seen[name]:
+		return invalid(at+".name", "Give each "+what+" a name of its own.", "%s.name %q is there twice", at, name)
+	}
+	seen[name] = true
+	return nil
+}
+
 func (c *Config) checkSources() error {
 	if n := len(c.Sources.Directories); n > MaxSourceDirectories {
 		return invalid("sources.directories", "Remove some.", "%d directories are more than the limit of %d", n, MaxSourceDirectories)
@@ -65,17 +77,15 @@ func (c *Config) checkSources() error {
 	seen := map[string]bool{}
 	for i, d := range c.Sources.Directories {
 		at := fmt.Sprintf("sources.directories[%d]", i)
+		if err := sourceNamed(at, "directory", d.Name, seen); err != nil {
+			return err
+		}
 		switch {
-		case !sourceName.MatchString(d.Name):
-			return invalid(at+".name", "Lower-case letters, digits, dots, dashes and underscores, 64 at most.", "%s.name %.80q is no name", at, d.Name)
-		case seen[d.Name]:
-			return invalid(at+".name", "Give each directory a name of its own.", "%s.name %q is there twice", at, d.Name)
 		case !filepath.IsAbs(d.Path):
 			return invalid(at+".path", "Begin it at the root.", "%s.path %.80q is no absolute path", at, d.Path)
 		case within(real(d.Path), real(data)) || within(real(data), real(d.Path)):
 			return invalid(at+".path", "Keep documents and the server's data apart.", "%s.path %.80q and data, %.80q, lie inside of each other", at, d.Path, data)
 		}
-		seen[d.Name] = true
 	}
 	if err := c.checkSites(); err != nil {
 		return err
@@ -112,11 +122,10 @@ func (c *Config) checkRepositories() error {
 	for i, r := range c.Sources.Repositories {
 		at := fmt.Sprintf("sources.repositories[%d]", i)
 		u, err := url.Parse(r.URL)
+		if err := sourceNamed(at, "repository", r.Name, seen); err != nil {
+			return err
+		}
 		switch {
-		case !sourceName.MatchString(r.Name):
-			return invalid(at+".name", "Lower-case letters, digits, dots, dashes and underscores, 64 at most.", "%s.name %.80q is no name", at, r.Name)
-		case seen[r.Name]:
-			return invalid(at+".name", "Give each repository a name of its own.", "%s.name %q is there twice", at, r.Name)
 		case (r.Path == "") == (r.URL == ""):
 			return invalid(at, "A path on this machine, or an https URL.", "%s has one of path and url", at)
 		case r.Path != "" && (!filepath.IsAbs(r.Path) || r.Token != ""):
@@ -124,7 +133,6 @@ func (c *Config) checkRepositories() error {
 		case r.URL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil):
 			return invalid(at+".url", "https://HOST/PATH; a secret is written in token.", "%s.url is no https URL without a user", at)
 		}
-		seen[r.Name] = true
 	}
 	return nil
 }

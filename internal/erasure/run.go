@@ -114,6 +114,18 @@ func (s *Service) sessions(ctx context.Context, e *Erasure) error {
 	}
 }
 
+// gone are the sessions that were erased, or in which the item was redacted.
+func (e *Erasure) gone() map[stead.SessionID]bool {
+	out := make(map[stead.SessionID]bool, len(e.So.Sessions)+len(e.Gone))
+	for _, h := range e.So.Sessions {
+		out[h.Session] = true
+	}
+	for _, id := range e.Gone {
+		out[id] = true
+	}
+	return out
+}
+
 // refill looks for sessions that are still there: a user's, or copies of the session where they go too.
 func (s *Service) refill(ctx context.Context, e *Erasure) error {
 	q := session.ListQuery{PageQuery: session.PageQuery{Limit: stead.MaxPageSize}}
@@ -122,13 +134,7 @@ func (s *Service) refill(ctx context.Context, e *Erasure) error {
 	} else if !e.So.Forks {
 		return nil
 	}
-	gone := map[stead.SessionID]bool{}
-	for _, h := range e.So.Sessions {
-		gone[h.Session] = true
-	}
-	for _, id := range e.Gone {
-		gone[id] = true
-	}
+	gone := e.gone()
 	for {
 		page, err := s.cfg.Sessions.List(ctx, e.Principal, q)
 		if err != nil {
@@ -301,13 +307,7 @@ func (s *Service) unask(ctx context.Context, e *Erasure) error {
 	if s.cfg.Questions == nil {
 		return nil
 	}
-	gone := map[stead.SessionID]bool{}
-	for _, h := range e.So.Sessions {
-		gone[h.Session] = true
-	}
-	for _, id := range e.Gone {
-		gone[id] = true
-	}
+	gone := e.gone()
 	return s.cfg.Questions(ctx, e.So.Project, func(id stead.SessionID, user string) bool {
 		return id != "" && gone[id] || e.So.Subject.Kind == OfUser && user == e.So.Subject.ID
 	})

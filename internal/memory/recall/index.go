@@ -81,8 +81,7 @@ func (x *Index[T]) Put(e Entry[T]) {
 	if e.At != 0 {
 		d.spans = spans(e.Text, time.UnixMilli(e.At))
 	}
-	d.words, at.length = x.count(e, d.spans)
-	d.said = x.said(e)
+	d.words, at.length, d.said = x.count(e, d.spans)
 	if w := x.analyzer.words(e.Author); len(w) > 0 {
 		d.author = x.term(w[0].stem)
 		x.authors[d.author]++
@@ -98,23 +97,6 @@ func (x *Index[T]) Put(e Entry[T]) {
 	}
 }
 
-// said tells what entries say from what others do: by whom, on which day, and in which words, one after the other.
-func (x *Index[T]) said(e Entry[T]) uint64 {
-	var h maphash.Hash
-	h.SetSeed(x.seed)
-	if e.At != 0 {
-		maphash.WriteComparable(&h, e.At/(24*time.Hour).Milliseconds())
-	}
-	for _, field := range []string{e.Author, e.Text, e.Caption} {
-		for part := range written(field) {
-			_, _ = h.WriteString(strings.ToLower(part)) // never fails
-			_ = h.WriteByte(0)
-		}
-		_ = h.WriteByte(1)
-	}
-	return h.Sum64()
-}
-
 // number gives the number of a new entry.
 func (x *Index[T]) number() int32 {
 	if k := len(x.free); k > 0 {
@@ -127,15 +109,23 @@ func (x *Index[T]) number() int32 {
 	return int32(len(x.entries) - 1)
 }
 
-// count counts the words of all fields. The date has no length: every entry has one.
-func (x *Index[T]) count(e Entry[T], mentioned []span) ([]count, float32) {
+// count counts the words of all fields. The date has no length: every entry has one. said tells what it says from what others do: by whom,
+// on which day, and in which words, one after the other.
+func (x *Index[T]) count(e Entry[T], mentioned []span) (out []count, words float32, said uint64) {
 	counted := map[int32]float32{}
 	length := 0
+	var h maphash.Hash
+	h.SetSeed(x.seed)
+	maphash.WriteComparable(&h, e.At/(24*time.Hour).Milliseconds())
 	for _, field := range []string{e.Text, e.Caption, e.Author} {
-		for _, w := range x.analyzer.words(field) {
+		for _, w := range x.analyzer.read(field, func(lower string) {
+			_, _ = h.WriteString(lower) // never fails
+			_ = h.WriteByte(0)
+		}) {
 			counted[x.term(w.stem)]++
 			length++
 		}
+		_ = h.WriteByte(1)
 	}
 	if e.At != 0 {
 		for _, w := range x.analyzer.words(time.UnixMilli(e.At).UTC().Format("2 January 2006")) {
@@ -147,12 +137,12 @@ func (x *Index[T]) count(e Entry[T], mentioned []span) ([]count, float32) {
 			counted[x.term(w.stem)] += float32(x.weights.mentioned)
 		}
 	}
-	out := make([]count, 0, len(counted))
+	out = make([]count, 0, len(counted))
 	for t, n := range counted {
 		out = append(out, count{t, n})
 	}
 	slices.SortFunc(out, func(a, b count) int { return cmp.Compare(a.term, b.term) })
-	return out, float32(length)
+	return out, float32(length), h.Sum64()
 }
 
 // join puts an entry into its conversation, between its neighbours.

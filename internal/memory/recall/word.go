@@ -135,14 +135,18 @@ func newAnalyzer() *analyzer {
 
 // words returns the words of a text that carry content, in their order. A possessive 's is no part
 // of a word, and accents are kept.
-func (a *analyzer) words(text string) []word {
+func (a *analyzer) words(text string) []word { return a.read(text, func(string) {}) }
+
+// read is words, and hears each word as it stands, those without content too, in lower case.
+func (a *analyzer) read(text string, hear func(lower string)) []word {
 	var out []word
 	for part, first := range written(text) {
+		lower := strings.ToLower(part)
+		hear(lower)
 		if unspaced(part) {
 			out = grams(out, part)
 			continue
 		}
-		lower := strings.ToLower(part)
 		if !a.stop[lower] {
 			out = append(out, word{stem: a.base(lower), text: lower, name: !first && lower != part})
 		}

@@ -115,7 +115,7 @@ func (c *crawl) drain(ctx context.Context) error {
 // rest sees to the pages that were there and to which nothing led. Those that are linked on a page that was not read stay.
 func (c *crawl) rest(ctx context.Context) error {
 	for i := 0; i < len(c.unread); i++ { // there may be more, meanwhile
-		if len(c.left()) == 0 {
+		if c.complete() {
 			return nil
 		}
 		it := c.unread[i]
@@ -141,6 +141,16 @@ func (c *crawl) rest(ctx context.Context) error {
 		}
 	}
 	return c.drain(ctx)
+}
+
+// complete reports whether all pages that were there were asked for.
+func (c *crawl) complete() bool {
+	for path := range c.walk.Known() {
+		if !c.queued[path] {
+			return false
+		}
+	}
+	return true
 }
 
 // left are the pages that were there and that were not asked for.

@@ -127,7 +127,7 @@ func (t *search) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	case stead.KindUnavailable, stead.KindInternal:
 		return tool.Result{}, err
 	default:
-		return said(err.Error(), true), nil
+		return tool.Said(err.Error(), true), nil
 	}
 	if c.Key != "" {
 		for i := range out.Results {
@@ -138,13 +138,9 @@ func (t *search) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	if err != nil {
 		return tool.Result{}, stead.Wrap(stead.KindInternal, err, "write what was found")
 	}
-	told := said(string(text), false)
+	told := tool.Said(string(text), false)
 	told.Labels = out.labels()
 	return told, nil
-}
-
-func said(text string, isError bool) tool.Result {
-	return tool.Result{Content: stead.TextContent(stead.ContentInputText, text), IsError: isError}
 }
 
 func (t *search) search(ctx context.Context, stores *vectorstore.Service, p stead.Principal, arguments json.RawMessage) (output, error) {

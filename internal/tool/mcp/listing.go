@@ -58,11 +58,7 @@ func (l *link) fetch(ctx context.Context) ([]tool.Spec, error) {
 		f := &flight{}
 		page, err := l.session.ListTools(f.attach(ctx), &sdk.ListToolsParams{Cursor: cursor})
 		if err != nil {
-			l.gone.Store(f.forgotten())
-			if denied := f.denied.last(); denied != nil {
-				return nil, denied
-			}
-			return nil, err
+			return nil, l.unlisted(f, err)
 		}
 		l.hear()
 		for _, t := range page.Tools {
@@ -86,6 +82,15 @@ func (l *link) fetch(ctx context.Context) ([]tool.Spec, error) {
 		}
 		cursors[cursor] = true
 	}
+}
+
+// unlisted is why a page of a list did not come.
+func (l *link) unlisted(f *flight, err error) error {
+	l.gone.Store(f.forgotten())
+	if denied := f.denied.last(); denied != nil {
+		return denied
+	}
+	return err
 }
 
 func (t target) tooLarge() error {

@@ -93,11 +93,7 @@ func (l *link) resources(ctx context.Context, within time.Duration, cursor strin
 	f := &flight{}
 	page, err := l.session.ListResources(f.attach(ctx), &sdk.ListResourcesParams{Cursor: cursor})
 	if err != nil {
-		l.gone.Store(f.forgotten())
-		if denied := f.denied.last(); denied != nil {
-			return nil, denied
-		}
-		return nil, err
+		return nil, l.unlisted(f, err)
 	}
 	l.hear()
 	return page, nil

@@ -107,7 +107,7 @@ func (t *one) Spec() tool.Spec { return t.spec }
 func (t *one) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	var r request
 	if err := json.Unmarshal(c.Arguments, &r); err != nil {
-		return said("The arguments can't be read: "+err.Error(), true), nil
+		return tool.Said("The arguments can't be read: "+err.Error(), true), nil
 	}
 	r.key, r.session = c.Key, string(c.Session.Session)
 	p := c.Principal // with its role: the agent may do what the session's owner may
@@ -115,23 +115,19 @@ func (t *one) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	a, err := t.call(ctx, t.kit.of(c), p, r)
 	switch stead.KindOf(err) {
 	case "":
-		out := said(a.text, false)
+		out := tool.Said(a.text, false)
 		out.Labels = a.labels
 		return out, nil
 	case stead.KindUnavailable, stead.KindInternal:
 		return tool.Result{}, err
 	}
-	return said(err.Error(), true), nil
+	return tool.Said(err.Error(), true), nil
 }
 
 // answer is what a tool says, and what the memories in it are labelled with.
 type answer struct {
 	text   string
 	labels []string
-}
-
-func said(text string, isError bool) tool.Result {
-	return tool.Result{Content: stead.TextContent(stead.ContentInputText, text), IsError: isError}
 }
 
 func (k *kit) tools() []*one {

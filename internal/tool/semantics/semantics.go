@@ -108,38 +108,6 @@ func metrics(o semantic.Overview) []semantic.Brief  { return o.Metrics }
 func entities(o semantic.Overview) []semantic.Brief { return o.Entities }
 func actions(o semantic.Overview) []semantic.Brief  { return o.Actions }
 
-// answer is a result, or the error of it in words.
-func answer(v any, err error) (tool.Result, error) {
-	switch stead.KindOf(err) {
-	case "":
-	case stead.KindUnavailable, stead.KindInternal:
-		return tool.Result{}, err
-	default:
-		return said(words(err), true), nil
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
-		return tool.Result{}, stead.Wrap(stead.KindInternal, err, "write the answer")
-	}
-	return said(string(text), false), nil
-}
-
-// words is an error with its hint, in sentences.
-func words(err error) string {
-	text, hint := err.Error(), ""
-	if e, ok := errors.AsType[*stead.Error](err); ok {
-		text, hint = e.Message, e.Hint
-	}
-	if text != "" {
-		text = strings.ToUpper(text[:1]) + text[1:]
-	}
-	return strings.TrimSpace(strings.TrimSuffix(text, ".") + ". " + hint)
-}
-
-func said(text string, isError bool) tool.Result {
-	return tool.Result{Content: stead.TextContent(stead.ContentInputText, text), IsError: isError}
-}
-
 // describe tells what terms mean.
 type describe struct{ *kit }
 
@@ -156,9 +124,9 @@ func (t *describe) Spec() tool.Spec {
 func (t *describe) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	var asked struct{ Term, Model string }
 	if err := json.Unmarshal(c.Arguments, &asked); err != nil {
-		return said("The arguments can't be read: "+err.Error(), true), nil
+		return tool.Said("The arguments can't be read: "+err.Error(), true), nil
 	}
-	return answer(t.layer.Describe(ctx, by(c), t.only, asked.Model, asked.Term))
+	return tool.Answer(t.layer.Describe(ctx, by(c), t.only, asked.Model, asked.Term))
 }
 
 // query answers questions.
@@ -189,9 +157,9 @@ func (t *query) Spec() tool.Spec {
 func (t *query) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	q, err := semantic.ReadQuery(c.Arguments)
 	if err != nil {
-		return answer(nil, err)
+		return tool.Answer(nil, err)
 	}
-	return answer(t.layer.Query(ctx, by(c), t.only, q))
+	return tool.Answer(t.layer.Query(ctx, by(c), t.only, q))
 }
 
 // act takes actions.
@@ -259,7 +227,7 @@ func (t *act) Bind(raw json.RawMessage) (tool.Bound, error) {
 	}
 	_, name, a, args, err := layer.Action(t.models, asked.Model, asked.Action, asked.Arguments, t.check)
 	if err != nil {
-		return tool.Bound{}, stead.Invalid("arguments", "%s", words(err))
+		return tool.Bound{}, stead.Invalid("arguments", "%s", tool.Words(err))
 	}
 	server, target := a.Target()
 	return tool.Bound{Target: tool.Target{Server: server, Name: target}, Title: name, Arguments: args, Effect: tool.Effect(a.Effect), Approval: a.Approval}, nil
@@ -273,7 +241,7 @@ func (t *act) Rebind(raw, arguments json.RawMessage) (json.RawMessage, error) {
 	}
 	_, name, a, err := layer.FindAction(t.models, asked.Model, asked.Action)
 	if err != nil {
-		return nil, stead.Invalid("arguments", "%s", words(err))
+		return nil, stead.Invalid("arguments", "%s", tool.Words(err))
 	}
 	args, err := a.Recall(arguments, t.check)
 	if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindInvalid {
@@ -295,7 +263,7 @@ func (t *act) Ready(ctx context.Context, raw json.RawMessage, c tool.Call) error
 	if kind := stead.KindOf(err); err == nil || kind == stead.KindUnavailable || kind == stead.KindInternal {
 		return err
 	}
-	return stead.Errorf(stead.KindConflict, "%s", words(err))
+	return stead.Errorf(stead.KindConflict, "%s", tool.Words(err))
 }
 
 // Call implements tool.Tool. The runner makes the call that Bind tells: nobody comes here.

@@ -259,7 +259,7 @@ func (t *schema) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 			if len(text) > maxListBytes {
 				text = strings.ToValidUTF8(text[:maxListBytes], "") + "\n…"
 			}
-			return said(text, false), nil
+			return tool.Said(text, false), nil
 		}
 	}
 	return result(nil, stead.Invalid("table", "the database %s has no table %.200q that its role may read", d.Name(), a.Table))
@@ -285,35 +285,16 @@ func list(name string, tables []database.Table) any {
 	return out
 }
 
-// result is an answer, or the error of it in words.
+// result is an answer, or the error of it in words. What a database says may quote what is in it.
 func result(v any, err error) (tool.Result, error) {
-	switch stead.KindOf(err) {
-	case "":
-	case stead.KindUnavailable, stead.KindInternal:
-		return tool.Result{}, err
-	default:
-		return said(words(err), true), nil
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
-		return tool.Result{}, stead.Wrap(stead.KindInternal, err, "write the answer")
-	}
-	return said(string(text), false), nil
-}
-
-// words is an error with its hint, in sentences.
-func words(err error) string {
-	text, hint := err.Error(), ""
 	if e, ok := errors.AsType[*stead.Error](err); ok {
-		text, hint = e.Message, e.Hint
+		masked := *e
+		masked.Message, masked.Hint = mask(e.Message), mask(e.Hint)
+		err = &masked
 	}
-	if text != "" {
-		text = strings.ToUpper(text[:1]) + text[1:]
-	}
-	text = strings.TrimSpace(strings.TrimSuffix(text, ".") + ". " + hint)
-	return sensitive.Replace(text, sensitive.Find(text, sensitive.Secrets()), func(kind string) string { return "[" + kind + "]" })
+	return tool.Answer(v, err)
 }
 
-func said(text string, isError bool) tool.Result {
-	return tool.Result{Content: stead.TextContent(stead.ContentInputText, text), IsError: isError}
+func mask(text string) string {
+	return sensitive.Replace(text, sensitive.Find(text, sensitive.Secrets()), func(kind string) string { return "[" + kind + "]" })
 }
