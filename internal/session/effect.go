@@ -1,8 +1,6 @@
 package session
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"slices"
 
@@ -255,186 +253,15 @@ func (v *View) dropEnvironmental(a Action) {
 	v.dropEffects(func(w *EffectWait) bool { return w.Effect == policy.EnvironmentEffect(string(a)) })
 }
 
-// staleEffects: calls of models would be others by now.
-func (v *View) staleEffects() {
-	for _, w := range v.Effects {
-		if w.Effect == policy.ModelCall {
-			w.Stale = true
-		}
-	}
-}
-
 // awaited reports whether something of the session waits for an answer about an effect: the turn, or, without one, what is done
 // beside turns.
 func (v *View) awaited() bool {
 	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && (v.Turn == nil || w.Turn == v.Turn.Seq) })
 }
 
-// awaitsEffect reports whether a call waits for answers about effects of its own.
-func (v *View) awaitsEffect(c *Call) bool {
-	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && w.Within == withinCall(c) })
-}
-
-// Grants are what was answered about the effects of a step.
-func (v *View) Grants(within string) []policy.Grant {
-	var out []policy.Grant
-	for _, w := range v.Effects {
-		if w.Within == within && (w.Passed || w.Refusal != "") {
-			out = append(out, v.Grant(w))
-		}
-	}
-	return out
-}
-
-// AllGrants are what was answered about an effect within whichever steps.
-func (v *View) AllGrants(effect policy.Effect) []policy.Grant {
-	var out []policy.Grant
-	for _, w := range v.Effects {
-		if w.Effect == effect && w.Within != "" && (w.Passed || w.Refusal != "") {
-			out = append(out, v.Grant(w))
-		}
-	}
-	return out
-}
-
-// Grant is what was answered.
-func (v *View) Grant(w *EffectWait) policy.Grant {
-	g := policy.Grant{Effect: w.Effect, Resource: w.Of, By: w.Approved, Behind: v.behind(w.Wrote), Lapsed: w.Lapsed, Refusal: w.Refusal, Request: w.RequestID(v.Key.Session)}
-	if w.Within != "" {
-		var of shownWithin
-		if json.Unmarshal(w.Shown, &of) == nil {
-			g.Shown = of.Of
-		}
-	}
-	return g
-}
-
-// shownWithin is what is shown of an effect within a step.
-type shownWithin struct {
-	Within string          `json:"within"`
-	Tool   string          `json:"tool,omitempty"`
-	Agent  string          `json:"agent"`
-	Of     json.RawMessage `json:"of"` // policy.Shown
-}
-
-// HeldWithin is an effect of a step that waits. tool is the tool of a call, "" for other steps.
-func (v *View) HeldWithin(within, tool string, w policy.Wanting) EffectHeld {
-	of := policy.Shown(w.Request)
-	sum := sha256.Sum256(of)
-	return EffectHeld{
-		EffectKey: EffectKey{Effect: w.Request.Effect, Of: w.Request.Resource, Purpose: within + " " + hex.EncodeToString(sum[:8])}, Within: within,
-		Shown: mustJSON(shownWithin{within, tool, string(v.Created.Agent.ID), of}), Decision: w.Decision,
-	}
-}
-
-// awaitsEnvironment reports whether a call waits for the environment, about which somebody is asked.
-func (v *View) awaitsEnvironment(c *Call) bool {
-	return c.Tool.Environment && slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && environmental(w.Effect) })
-}
-
-func environmental(e policy.Effect) bool {
-	return e == policy.EnvironmentPrepare || e == policy.EnvironmentOpen
-}
-
-// concerns reports whether a command is to do what somebody is asked about.
-func (w *EffectWait) concerns(c Command) bool {
-	switch c := c.(type) {
-	case CallModel:
-		return w.Within == WithinTools || w.Effect == policy.ModelCall && w.Purpose == PurposeStep
-	case CompactContext:
-		return w.Effect == policy.ModelCall && w.Purpose == PurposeCompact
-	case ExtractMemories:
-		return w.Purpose == PurposeRemember
-	case RecallMemory:
-		return w.Purpose == PurposeRecall || w.Within == WithinRecall
-	case KeepMemories:
-		return w.Purpose == PurposeItems && c.Items || w.Purpose == PurposeFound && !c.Items
-	case CallTool:
-		return w.Within == withinCall(c.Call)
-	case EnvironmentAction:
-		return w.Effect == policy.EnvironmentEffect(string(c.Action)) && !c.Store
-	}
-	return false
-}
-
 // ModelKey is the key of a call of the session's model.
 func (v *View) ModelKey(purpose string) EffectKey {
 	return EffectKey{Effect: policy.ModelCall, Of: v.Created.Agent.Spec.Model, Purpose: purpose}
-}
-
-// heldBack takes out what waits for an answer, and says what becomes of questions whose time is over.
-func (s *State) heldBack(cmds []Command) []Command {
-	if len(s.Effects) == 0 {
-		return cmds
-	}
-	var out []Command
-	for _, w := range s.Effects {
-		switch {
-		case w.Expired(s.Now):
-			out = append(out, LapseEffect{w})
-		case w.open() && w.Until > 0:
-			out = append(out, WaitUntil{w.Until})
-		}
-	}
-	if slices.ContainsFunc(out, func(c Command) bool { _, lapses := c.(LapseEffect); return lapses }) {
-		return out // then it is asked again what comes next
-	}
-	for _, c := range cmds {
-		waits := false
-		for _, w := range s.Effects {
-			if !w.concerns(c) {
-				continue
-			}
-			waits = waits || w.open() && !s.moved(w) || w.Postponed && !s.EnvironmentNeeded()
-			if w.Passed {
-				c = w.asShown(c)
-			}
-		}
-		if !waits {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// asShown is a command that does no more than what was shown.
-func (w *EffectWait) asShown(c Command) Command {
-	switch c := c.(type) {
-	case KeepMemories:
-		c.Turns = w.Turns
-		return c
-	case ExtractMemories:
-		c.Turns = w.Turns
-		return c
-	}
-	return c
-}
-
-// EnvironmentNeeded reports whether something can only go on in the session's environment.
-func (s *State) EnvironmentNeeded() bool { return s.commandWaits() }
-
-// moved reports whether what is asked about would be about more by now: a call of the model, or what is looked up for it.
-func (s *State) moved(w *EffectWait) bool {
-	if (w.Effect != policy.ModelCall || w.Purpose != PurposeStep) && w.Purpose != PurposeRecall {
-		return false
-	}
-	var was struct {
-		Input struct {
-			Upto stead.Seq `json:"upto"`
-		} `json:"input"`
-	}
-	return json.Unmarshal(w.Shown, &was) == nil && was.Input.Upto != s.Context.Last()
-}
-
-// Last is the place of the newest item that the model gets; 0: there is none.
-func (c *Context) Last() stead.Seq {
-	last := stead.Seq(0)
-	for _, list := range [][]*Entry{c.Entries, c.Held} {
-		for _, en := range list {
-			last = max(last, en.Seq)
-		}
-	}
-	return last
 }
 
 // effectRefused ends an effect that was not approved.
@@ -460,38 +287,4 @@ func (v *View) effectRefused(w *EffectWait, why string) {
 	case w.Effect == policy.EnvironmentOpen && env != nil:
 		v.refuseCommands("The environment was not opened: " + why)
 	}
-}
-
-// effectDigest is that of what whoever answers is shown: which question it is, and what would be done. SHA-256 in hex.
-func (v *View) effectDigest(w *EffectWait) string {
-	sum := sha256.Sum256(mustJSON([]string{w.RequestID(v.Key.Session), string(w.Effect), w.Of, w.Purpose, string(w.Shown)}))
-	return hex.EncodeToString(sum[:])
-}
-
-// effectActions ask whoever may approve effects: those that the turn waits for, or, without one, what is done beside turns.
-func (v *View) effectActions() []RequiredAction {
-	var out []RequiredAction
-	for _, w := range v.Effects {
-		if !w.open() {
-			continue
-		}
-		name := string(w.Effect)
-		a := RequiredAction{Type: ActionEffectApproval, RequestID: w.RequestID(v.Key.Session), Request: &ActionRequest{
-			Type: "effect", Arguments: w.Shown, Name: &name, Why: whyHeld(v.EffectAsked(w), w.Decision.Reason, w.Until, "done"), Digest: v.effectDigest(w),
-		}}
-		a.Request.Message = "Approve " + name + " of " + w.Of + "? " + a.Request.Why
-		if w.Turn != 0 {
-			a.TurnID = TurnID(v.Key.Session, w.Turn)
-		}
-		if w.Until > 0 {
-			a.Request.ExpiresAt, a.Request.OnExpiry = w.Until/1000, w.Decision.Needs.Lapses()
-		}
-		out = append(out, a)
-	}
-	return out
-}
-
-// EffectAsked is the question about an effect as the rules of answering have it.
-func (v *View) EffectAsked(w *EffectWait) policy.Asked {
-	return policy.Asked{Needs: w.Decision.Needs, Behind: v.behind(w.Wrote), Who: toldBehind, Given: w.Approved, Delegated: w.Delegated}
 }

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 
 	"github.com/stead-dev/stead"
@@ -94,4 +96,38 @@ func (q Question) asking() *policy.Asking {
 		out.Until, out.Then, out.Roles, out.Count = q.Until, n.Lapses(), n.Roles, max(1, n.Count)
 	}
 	return out
+}
+
+// effectDigest is that of what whoever answers is shown: which question it is, and what would be done. SHA-256 in hex.
+func (v *View) effectDigest(w *EffectWait) string {
+	sum := sha256.Sum256(mustJSON([]string{w.RequestID(v.Key.Session), string(w.Effect), w.Of, w.Purpose, string(w.Shown)}))
+	return hex.EncodeToString(sum[:])
+}
+
+// effectActions ask whoever may approve effects: those that the turn waits for, or, without one, what is done beside turns.
+func (v *View) effectActions() []RequiredAction {
+	var out []RequiredAction
+	for _, w := range v.Effects {
+		if !w.open() {
+			continue
+		}
+		name := string(w.Effect)
+		a := RequiredAction{Type: ActionEffectApproval, RequestID: w.RequestID(v.Key.Session), Request: &ActionRequest{
+			Type: "effect", Arguments: w.Shown, Name: &name, Why: whyHeld(v.EffectAsked(w), w.Decision.Reason, w.Until, "done"), Digest: v.effectDigest(w),
+		}}
+		a.Request.Message = "Approve " + name + " of " + w.Of + "? " + a.Request.Why
+		if w.Turn != 0 {
+			a.TurnID = TurnID(v.Key.Session, w.Turn)
+		}
+		if w.Until > 0 {
+			a.Request.ExpiresAt, a.Request.OnExpiry = w.Until/1000, w.Decision.Needs.Lapses()
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// EffectAsked is the question about an effect as the rules of answering have it.
+func (v *View) EffectAsked(w *EffectWait) policy.Asked {
+	return policy.Asked{Needs: w.Decision.Needs, Behind: v.behind(w.Wrote), Who: toldBehind, Given: w.Approved, Delegated: w.Delegated}
 }
