@@ -157,7 +157,7 @@ func layout() []rule {
 		{"internal/semantic", nil, []string{"github.com/goccy/go-yaml"}, "what business terms mean, and SQL of it: pure, with its contract of a database that is read"},
 		{"internal/database", nil, nil, "the contract of SQL databases that are read, with the first wall of statements and the text of a table: pure"},
 		{"internal/database/reader", []string{"internal/database"}, []string{"github.com/jackc/pgx/v5", "modernc.org/sqlite"}, "adapter: SQLite and PostgreSQL, statements of others and catalogs"},
-		{"internal/semantic/sqlread", []string{"internal/semantic"}, []string{"github.com/jackc/pgx/v5", "modernc.org/sqlite"}, "adapter: SQLite and PostgreSQL, read-only"},
+		{"internal/semantic/sqlread", []string{"internal/database", "internal/semantic"}, []string{"github.com/jackc/pgx/v5", "modernc.org/sqlite"}, "adapter: SQLite and PostgreSQL, read-only"},
 		{"internal/semantic/upload", []string{"internal/document", "internal/policy", "internal/semantic"}, nil, "semantic models that projects upload: a service over contracts"},
 		{"internal/semantic/layer", []string{"internal/policy", "internal/semantic", "internal/semantic/upload"}, nil, "which models a project has, and answers in terms of them: a service over contracts"},
 		{"internal/tool/semantics", []string{"internal/semantic", "internal/semantic/layer", "internal/semantic/upload", "internal/tool"}, nil, "an agent's tools over semantic models: joins the two contracts"},

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,12 +17,8 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/database"
 )
-
-// busyTimeout is how long a reader waits for a lock of a writer: milliseconds.
-const busyTimeout = "5000"
 
 type sqliteDatabase struct {
 	name    string
@@ -43,11 +38,10 @@ func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driv
 func (c connector) Driver() driver.Driver                        { return c.driver }
 
 func openSQLite(c database.Config) (database.Database, error) {
-	if c.DSN == "" || strings.HasPrefix(c.DSN, "file:") || strings.ContainsRune(c.DSN, 0) {
-		return nil, stead.Invalid("dsn", "the database %s needs the path of a SQLite file", c.Name)
+	dsn, err := database.FileDSN(c.Name, c.DSN)
+	if err != nil {
+		return nil, err
 	}
-	values := url.Values{"mode": {"ro"}, "_pragma": {"query_only(1)", "trusted_schema(0)", "busy_timeout(" + busyTimeout + ")"}}
-	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: c.DSN}).EscapedPath(), RawQuery: values.Encode()}).String()
 	d := &sqliteDatabase{name: c.Name, hidden: c.Hidden, room: make(room, MaxConns)}
 	walled := &sqlite.Driver{}
 	walled.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {

@@ -4,18 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"net/url"
 	"strings"
 	"time"
 
 	"modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/database"
 	"github.com/stead-dev/stead/internal/semantic"
 )
-
-// busyTimeout is how long a reader waits for a lock of a writer: milliseconds.
-const busyTimeout = "5000"
 
 type sqliteReader struct {
 	name string
@@ -23,11 +20,11 @@ type sqliteReader struct {
 }
 
 func openSQLite(c Config) (Reader, error) {
-	if c.DSN == "" || strings.HasPrefix(c.DSN, "file:") || strings.ContainsRune(c.DSN, 0) {
-		return nil, stead.Invalid("dsn", "the database %s needs the path of a SQLite file", c.Name)
+	dsn, err := database.FileDSN(c.Name, c.DSN)
+	if err != nil {
+		return nil, err
 	}
-	values := url.Values{"mode": {"ro"}, "_pragma": {"query_only(1)", "trusted_schema(0)", "busy_timeout(" + busyTimeout + ")"}}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: c.DSN}).EscapedPath(), RawQuery: values.Encode()}).String())
+	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, stead.Wrap(stead.KindInvalid, err, "the database %s can't be opened", c.Name)
 	}
