@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -10,33 +11,44 @@ import (
 )
 
 // gateOrHold asks whether an effect may happen that can wait for an approval. held: it waits from now on, and nothing of it is to be
-// done. What was approved of it passes, as long as it is what was shown, and policies want no more by now.
-func (a *actor) gateOrHold(p *plan, what session.EffectHeld) (d policy.Decision, held bool, err error) {
-	req := a.state.Request(what.Effect, what.Of)
+// done. What was approved of it passes, as long as it is what was shown, and policies want no more by now. show is the effect as it is
+// asked about, which nobody needs to know where policies want no approval.
+func (a *actor) gateOrHold(p *plan, key session.EffectKey, show func() session.EffectHeld) (d policy.Decision, held bool, err error) {
+	req := a.state.Request(key.Effect, key.Of)
 	req.Carried, req.Waits = true, true
 	d, err = policy.Check(a.ctx, a.r.cfg.Policy, req)
-	w := a.state.Waiting(what.EffectKey)
-	covered := w.Covers(what.Shown)
-	switch n := d.Needs; {
-	case n == nil:
-	case w.Refused(what.Shown) != "":
-		d.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s was not done: %s", what.Effect, w.Refusal)
-	case covered && w.Lapsed && n.Default == policy.DefaultAllow:
-		d.Allow, d.Needs, err = true, nil, nil
-		d.Reason += "; nobody answered in time, and it is done then"
-	case covered && w.Lapsed: // policies changed their mind meanwhile
-		d.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s was not done: it needed approval, and nobody gave it in time", what.Effect)
-	case covered && a.state.EffectLacks(w, n) == 0:
-		d.Allow, d.Needs, err = true, nil, nil
-		d.Approval = w.RequestID(a.key.Session)
-	default:
-		a.decided = a.r.draft(a.ctx, a.decided, req, d)
-		p.waits++
-		what.Decision = d
-		return d, true, a.record(p, session.KindEffectHeld, what)
+	if d.Needs != nil {
+		what := show()
+		if held, err = a.answered(&d, key, what.Shown); held {
+			a.decided = a.r.draft(a.ctx, a.decided, req, d)
+			p.waits++
+			what.EffectKey, what.Decision = key, d
+			return d, true, a.record(p, session.KindEffectHeld, what)
+		}
 	}
 	a.decided = a.r.draft(a.ctx, a.decided, req, d)
 	return d, false, err
+}
+
+// answered is a decision that wants an approval, as far as what is shown was answered; held: it was not.
+func (a *actor) answered(d *policy.Decision, key session.EffectKey, shown json.RawMessage) (held bool, err error) {
+	w, n := a.state.Waiting(key), d.Needs
+	covered := w.Covers(shown)
+	switch {
+	case w.Refused(shown) != "":
+		d.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s was not done: %s", key.Effect, w.Refusal)
+	case covered && w.Lapsed && n.Default == policy.DefaultAllow:
+		d.Allow, d.Needs = true, nil
+		d.Reason += "; nobody answered in time, and it is done then"
+	case covered && w.Lapsed: // policies changed their mind meanwhile
+		d.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s was not done: it needed approval, and nobody gave it in time", key.Effect)
+	case covered && a.state.EffectLacks(w, n) == 0:
+		d.Allow, d.Needs = true, nil
+		d.Approval = w.RequestID(a.key.Session)
+	default:
+		return true, nil
+	}
+	return false, err
 }
 
 // within is a step of the session with what was answered about its effects. of are those of it that are steps themselves.

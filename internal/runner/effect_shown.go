@@ -69,7 +69,11 @@ func (a *actor) modelEffect(purpose, name string, info model.Info, upto stead.Se
 		settings = append(settings, t.Response.Ask)
 	}
 	out.Settings = sumOf(settings)
-	return session.EffectHeld{EffectKey: session.EffectKey{Effect: policy.ModelCall, Of: name, Purpose: purpose}, Shown: encoded(out)}
+	return session.EffectHeld{Shown: encoded(out)}
+}
+
+func modelKey(purpose, name string) session.EffectKey {
+	return session.EffectKey{Effect: policy.ModelCall, Of: name, Purpose: purpose}
 }
 
 // shownEnvironment is what whoever answers is shown of an environment that is to be set up or opened.
@@ -105,10 +109,7 @@ func (a *actor) environmentEffect(action session.Action) session.EffectHeld {
 			}
 		}
 	}
-	return session.EffectHeld{
-		EffectKey: session.EffectKey{Effect: policy.EnvironmentEffect(string(action)), Of: out.Environment}, Shown: encoded(out),
-		Postponed: action == session.ActionPrepare && !a.state.EnvironmentNeeded(),
-	}
+	return session.EffectHeld{Shown: encoded(out), Postponed: action == session.ActionPrepare && !a.state.EnvironmentNeeded()}
 }
 
 // shownMemory is what whoever answers is shown of memories that are looked up for a turn, or kept of turns.
@@ -125,22 +126,33 @@ type shownMemory struct {
 func (a *actor) recallEffect(store string) session.EffectHeld {
 	out := shownMemory{Store: store, Agent: string(a.state.Created.Agent.ID), Does: "look up what is remembered about the turn's messages"}
 	out.Input = &shownInput{Items: len(a.state.Context.Unread()), Upto: a.state.Context.Last()}
-	return session.EffectHeld{EffectKey: session.EffectKey{Effect: policy.MemoryRead, Of: store, Purpose: session.PurposeRecall}, Shown: encoded(out)}
+	return session.EffectHeld{Shown: encoded(out)}
+}
+
+func recallKey(store string) session.EffectKey {
+	return session.EffectKey{Effect: policy.MemoryRead, Of: store, Purpose: session.PurposeRecall}
 }
 
 // keepEffect is a write of what was said in turns, or of what was taken out of it. What is written is not shown where it could be redacted.
 func (a *actor) keepEffect(c session.KeepMemories, store string) session.EffectHeld {
 	out := shownMemory{Store: store, Agent: string(a.state.Created.Agent.ID), Does: "write what was found worth remembering", Turns: a.turnIDs(c.Turns)}
-	purpose := session.PurposeFound
 	if c.Items {
-		out.Does, purpose = "make the messages of turns searchable", session.PurposeItems
+		out.Does = "make the messages of turns searchable"
 	} else if a.state.Learn.Extracted != nil {
 		for _, f := range a.state.Learn.Extracted.Found {
 			out.Found = append(out.Found, f.Kind)
 		}
 		out.Does += ", as " + session.KindMemoryExtracted + " of the journal has it"
 	}
-	return session.EffectHeld{EffectKey: session.EffectKey{Effect: policy.MemoryWrite, Of: store, Purpose: purpose}, Shown: encoded(out), Turns: c.Turns}
+	return session.EffectHeld{Shown: encoded(out), Turns: c.Turns}
+}
+
+func keepKey(c session.KeepMemories, store string) session.EffectKey {
+	key := session.EffectKey{Effect: policy.MemoryWrite, Of: store, Purpose: session.PurposeFound}
+	if c.Items {
+		key.Purpose = session.PurposeItems
+	}
+	return key
 }
 
 // rememberEffect is a call of a model that says what of turns is worth remembering.

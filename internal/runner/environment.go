@@ -66,7 +66,8 @@ func (a *actor) intendEnvironment(p *plan, c session.EnvironmentAction) error {
 // does not wait: it would go on meanwhile, or be lost.
 func (a *actor) gateEnvironment(p *plan, c session.EnvironmentAction, effect policy.Effect) (d policy.Decision, held bool, err error) {
 	if effect == policy.EnvironmentPrepare || effect == policy.EnvironmentOpen {
-		return a.gateOrHold(p, a.environmentEffect(c.Action))
+		key := session.EffectKey{Effect: effect, Of: session.EnvironmentID(a.key.Session)}
+		return a.gateOrHold(p, key, func() session.EffectHeld { return a.environmentEffect(c.Action) })
 	}
 	d, err = a.gate(effect, session.EnvironmentID(a.key.Session))
 	return d, false, err

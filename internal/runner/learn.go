@@ -27,7 +27,7 @@ func (a *actor) learnAsk() session.LearnAsk {
 // intendKeep journals the intent of a write of memories and plans it. Where policies deny it, that is its outcome.
 func (a *actor) intendKeep(p *plan, c session.KeepMemories) error {
 	ask := a.learnAsk()
-	decision, held, err := a.gateOrHold(p, a.keepEffect(c, ask.Extraction.Store))
+	decision, held, err := a.gateOrHold(p, keepKey(c, ask.Extraction.Store), func() session.EffectHeld { return a.keepEffect(c, ask.Extraction.Store) })
 	if held {
 		return err
 	}
@@ -46,7 +46,7 @@ func (a *actor) intendKeep(p *plan, c session.KeepMemories) error {
 	if !c.Items {
 		ask.Found, ask.At = a.state.Learn.Extracted.Found, a.state.Learn.At
 	}
-	req, step := a.state.Request(policy.MemoryWrite, ask.Extraction.Store), a.within("", a.keepEffect(c, ask.Extraction.Store).EffectKey)
+	req, step := a.state.Request(policy.MemoryWrite, ask.Extraction.Store), a.within("", keepKey(c, ask.Extraction.Store))
 	p.starts = append(p.starts, func() {
 		flight, ctx := a.begin()
 		flight.learns = true
@@ -169,7 +169,7 @@ func (a *actor) intendExtract(p *plan, c session.ExtractMemories) error {
 	if err != nil {
 		return skip(clientMessage(err))
 	}
-	decision, held, err := a.gateOrHold(p, a.rememberEffect(name, info, c.Turns))
+	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeRemember, name), func() session.EffectHeld { return a.rememberEffect(name, info, c.Turns) })
 	if held {
 		return err
 	}

@@ -59,7 +59,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
-	decision, held, err := a.gateOrHold(p, a.modelEffect(session.PurposeStep, name, info, 0))
+	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeStep, name), func() session.EffectHeld { return a.modelEffect(session.PurposeStep, name, info, 0) })
 	if held {
 		return err
 	}
@@ -100,7 +100,7 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	if err != nil {
 		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
-	decision, held, err := a.gateOrHold(p, a.modelEffect(session.PurposeCompact, name, info, c.Upto))
+	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeCompact, name), func() session.EffectHeld { return a.modelEffect(session.PurposeCompact, name, info, c.Upto) })
 	if held {
 		return err
 	}

@@ -44,7 +44,7 @@ func (a *actor) intendRecall(p *plan) error {
 	var called session.MemoryCalled
 	waits := false
 	for _, s := range attached.MemoryStores {
-		decision, held, err := a.gateOrHold(p, a.recallEffect(s.ID))
+		decision, held, err := a.gateOrHold(p, recallKey(s.ID), func() session.EffectHeld { return a.recallEffect(s.ID) })
 		if waits = waits || held; held {
 			if err != nil {
 				return err
@@ -69,7 +69,7 @@ func (a *actor) intendRecall(p *plan) error {
 	about, checks := a.state.Context.Unread(), a.checks()
 	var keys []session.EffectKey
 	for _, id := range ask.Stores {
-		keys = append(keys, a.recallEffect(id).EffectKey)
+		keys = append(keys, recallKey(id))
 	}
 	step := a.within(session.WithinRecall, keys...)
 	req := a.state.Request(policy.MemoryRead, "")

@@ -259,11 +259,6 @@ func (v *View) awaited() bool {
 	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && (v.Turn == nil || w.Turn == v.Turn.Seq) })
 }
 
-// ModelKey is the key of a call of the session's model.
-func (v *View) ModelKey(purpose string) EffectKey {
-	return EffectKey{Effect: policy.ModelCall, Of: v.Created.Agent.Spec.Model, Purpose: purpose}
-}
-
 // effectRefused ends an effect that was not approved.
 func (v *View) effectRefused(w *EffectWait, why string) {
 	if w.Purpose == PurposeRecall || w.Within != "" { // the step goes on without

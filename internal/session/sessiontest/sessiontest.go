@@ -231,7 +231,7 @@ var allowed = policy.Decision{Allow: true, By: "test"}
 
 // holds asks about a call of the model now and then, as policies may.
 func (g *Gen) holds(purpose string, upto stead.Seq) bool {
-	what := session.EffectHeld{EffectKey: g.State.ModelKey(purpose), Shown: json.RawMessage(fmt.Sprintf(`{"input":{"upto":%d}}`, upto))}
+	what := session.EffectHeld{EffectKey: session.EffectKey{Effect: policy.ModelCall, Of: g.State.Created.Agent.Spec.Model, Purpose: purpose}, Shown: json.RawMessage(fmt.Sprintf(`{"input":{"upto":%d}}`, upto))}
 	if w := g.State.Waiting(what.EffectKey); w != nil && w.Covers(what.Shown) || g.asks == nil || g.asks.IntN(100) >= 20 {
 		return false
 	}
