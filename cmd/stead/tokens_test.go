@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -292,5 +293,94 @@ func TestStrangersAreInTheAuditLog(t *testing.T) {
 	}
 	if len(log.Data) != 3 || reasons["GET /v1/agents key_0a"] != 1 || reasons["GET /v1/agents "] != 1 || reasons["GET /v1/agents/environments/env_1/executor "] != 1 {
 		t.Errorf("the audit log has %v", reasons)
+	}
+}
+
+// What a page may read says how the session stands and what was said in it, and nothing of how it is set up: by no route.
+func TestASessionTokenShowsNoSetUp(t *testing.T) {
+	h := openHouse(t)
+	follow := func(key, id, end string) (seen []string, types map[string]int) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", h.base+"/v1/agents/sessions/"+id+"/events?after=0", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		lines := bufio.NewScanner(res.Body)
+		lines.Buffer(nil, 1<<20)
+		for types = map[string]int{}; types[end] == 0 && lines.Scan(); {
+			if d, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+				seen = append(seen, d)
+			}
+			if kind, ok := strings.CutPrefix(lines.Text(), "event: "); ok && types[end] == 0 {
+				types[kind]++
+			}
+		}
+		lines.Scan() // the last one's data
+		return append(seen, lines.Text()), types
+	}
+	var s struct{ ID string }
+	h.get(h.keys["O"], "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","instructions":"SECRET-instructions","tools":[
+		{"type":"function","name":"look","description":"SECRET-description","parameters":{"type":"object","properties":{}}},
+		{"type":"mcp","server_label":"far","transport":{"type":"http","server_url":"https://SECRET-host.example/mcp"}}]},
+		"metadata":{"case":"SECRET-metadata"},"environment":{"type":"none"},"input":"Call look with {}"}`, &s)
+	read := h.token(h.keys["O"], s.ID, `{"scope":["read"]}`).Secret
+	const waits = "agent.session.requires_action"
+	mine, types := follow(h.keys["O"], s.ID, waits)
+	if text := strings.Join(mine, "\n"); strings.Count(text, "SECRET-") < 4 {
+		t.Fatalf("the key's own stream has no set-up: %s", text)
+	}
+	page, same := follow(read, s.ID, waits)
+	if !maps.Equal(types, same) || types["agent.session.created"] != 1 {
+		t.Errorf("the page has events %v, and the key %v", same, types)
+	}
+	var last struct {
+		Session struct {
+			ID, Status string
+			Required   []struct{ Type, Name string } `json:"required_actions"`
+			Agent      *struct{ Tools []any }
+			Metadata   map[string]string
+		}
+	}
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(page[len(page)-1], "data: ")), &last); err != nil {
+		t.Fatal(err)
+	}
+	if got := last.Session; got.ID != s.ID || got.Status != "requires_action" || len(got.Required) != 1 || got.Required[0].Name != "look" || got.Agent == nil || got.Agent.Tools == nil || got.Metadata == nil {
+		t.Errorf("the page is shown %+v", got)
+	}
+	// A response's instructions come with each, and as messages of the developer's.
+	var made struct {
+		ID    string
+		Stead struct {
+			Session string `json:"session_id"`
+		}
+	}
+	h.get(h.keys["O"], "POST", "/v1/responses", `{"model":"sim","instructions":"SECRET-instructions","input":[{"role":"developer","content":"SECRET-developer"},{"role":"user","content":"Say hi"}]}`, &made)
+	id := "sess_" + strings.Split(made.ID, "_")[1]
+	token := h.token(h.keys["O"], id, `{"scope":["read"]}`).Secret
+	told, _ := follow(token, id, "agent.session.idle")
+	all := append(page, told...)
+	for _, at := range []string{s.ID, id} {
+		key := map[string]string{s.ID: read, id: token}[at]
+		for _, path := range []string{"/items", "/turns", "/artifacts"} {
+			status, body := h.call(key, "GET", "/v1/agents/sessions/"+at+path, "")
+			if status != http.StatusOK {
+				t.Errorf("%s: %d", path, status)
+			}
+			all = append(all, string(body))
+		}
+	}
+	for _, text := range all {
+		if strings.Contains(text, "SECRET-") {
+			t.Errorf("the page reads %s", text)
+		}
+	}
+	if text := strings.Join(all, ""); !strings.Contains(text, "Say hi") {
+		t.Error("the page does not see what was said")
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -49,7 +50,13 @@ func (s *server) items(w http.ResponseWriter, r *http.Request, p stead.Principal
 	if err != nil {
 		return err
 	}
-	return s.write(w, listOf(found.Data, found.HasMore, session.Item.ItemID))
+	shown := slices.Clone(found.Data)
+	if p.Session != "" {
+		for i, item := range shown {
+			shown[i] = session.OutlinedItem(item)
+		}
+	}
+	return s.write(w, listOf(shown, found.HasMore, session.Item.ItemID))
 }
 
 func (s *server) listTurns(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

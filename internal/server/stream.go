@@ -85,6 +85,9 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principa
 			}); ok {
 				s.withLinks(p, waits.Actions())
 			}
+			if p.Session != "" {
+				e = e.Outlined()
+			}
 			if err := out.event(e); err != nil {
 				return err
 			}
