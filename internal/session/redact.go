@@ -63,8 +63,9 @@ const (
 
 // Redactor redacts one item. It is shown the session's events in their order.
 type Redactor struct {
+	named  ItemRedacted // by the item's id
 	prefix string
-	seq    stead.Seq
+	seq    stead.Seq // with index, where it stands: a call that was allowed by a later response, where it was asked about
 	index  int
 	callID string // of a call or its output; "": none, or not known yet
 	// put stores what takes the place of a text that is too long for the journal.
@@ -80,8 +81,12 @@ func NewRedactor(session stead.SessionID, item Item, put func(string) (stead.Tex
 	if !ok || index < 0 {
 		return nil, false
 	}
-	r := &Redactor{prefix: prefix, seq: seq, index: index, put: put}
+	r := &Redactor{named: ItemRedacted{Prefix: prefix, Seq: seq, Index: index}, prefix: prefix, seq: seq, index: index, put: put}
 	switch it := item.(type) {
+	case *MCPCallItem: // whose question, if it came along with the request, is of another session
+		if _, seq, index, ok := stead.ParseDerivedID(session, it.RequestID); ok && index >= 0 {
+			r.seq, r.index = seq, index
+		}
 	case *FunctionCallItem:
 		r.callID = it.CallID
 	case *FunctionOutputItem:
@@ -92,7 +97,9 @@ func NewRedactor(session stead.SessionID, item Item, put func(string) (stead.Tex
 
 // Event is the event of the redaction.
 func (r *Redactor) Event(events []RedactedEvent, by stead.Principal) ItemRedacted {
-	return ItemRedacted{Prefix: r.prefix, Seq: r.seq, Index: r.index, Events: events, By: by}
+	out := r.named
+	out.Events, out.By = events, by
+	return out
 }
 
 // Next is an event without what the item said. Its data is the same where it holds nothing of that, or no more.
@@ -169,6 +176,15 @@ func (r *Redactor) given(items []stead.Item) bool {
 		return false
 	}
 	r.item(&items[r.index])
+	if r.prefix != callPrefix {
+		return true
+	}
+	r.callID = items[r.index].CallID // its place is its answer's; the question came along
+	for i := range items {
+		if items[i].Question != nil && items[i].CallID == r.callID {
+			r.item(&items[i])
+		}
+	}
 	return true
 }
 
@@ -312,7 +328,7 @@ func (r *Redactor) is(id string) bool {
 		return false
 	}
 	prefix, seq, index, ok := stead.ParseDerivedID(of, id)
-	return ok && prefix == r.prefix && seq == r.seq && index == r.index
+	return ok && prefix == r.named.Prefix && seq == r.named.Seq && index == r.named.Index
 }
 
 // called redacts what became of a call. A function's output is an item of its own; any other call's is part of the call.

@@ -129,6 +129,14 @@ func findCut(key stead.SessionKey, events []stead.Event, id string) (cut, error)
 			continue
 		}
 		out := cut{seq: e.Seq, input: -1, view: c.proj.view}
+		about, err := callOf(e)
+		if err != nil {
+			return cut{}, err
+		}
+		if about != "" { // a call that was shown as a question first: its own item stands where it was made, behind the whole reply
+			out.drop = c.streaming()
+			return out, nil
+		}
 		if seq < e.Seq { // the id names the model call
 			out.call, out.index = seq, index
 		} else if e.Kind == KindToolsListed {

@@ -153,7 +153,7 @@ func (f *fork) outcome(e stead.Event) error {
 	}
 	c := f.view.CallByID(about)
 	recovered := e.Kind == KindRunnerRecovered && f.view.InFlight()
-	if !recovered && (c == nil || !c.ownOutput() || c.State == CallDone) {
+	if !recovered && (c == nil || !f.open(c)) {
 		return nil
 	}
 	if err := f.add(e); err != nil {
@@ -164,9 +164,13 @@ func (f *fork) outcome(e stead.Event) error {
 }
 
 func (f *fork) openCall() bool {
-	return f.view.Turn != nil && slices.ContainsFunc(f.view.Turn.Calls, func(c *Call) bool {
-		return c.ownOutput() && c.State != CallDone
-	})
+	return f.view.Turn != nil && slices.ContainsFunc(f.view.Turn.Calls, f.open)
+}
+
+// open reports whether an item of the copy waits for the outcome of a call. One that was first shown as a question has its own item
+// where it was made, behind the cut.
+func (f *fork) open(c *Call) bool {
+	return c.ownOutput() && c.State != CallDone && (c.Attempts > 0 || !f.view.Turn.questioned(c))
 }
 
 // callOf returns the call that an event is about; "" for events about something else.
