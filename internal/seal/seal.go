@@ -2,8 +2,12 @@
 //
 // Shape: Seal(label, plain) → sealed; Open(label, sealed) → plain.
 //
-//	sealed:  version (1 byte) │ key id (8 bytes) │ nonce (12) │ ciphertext │ tag (16)
-//	label:   project, kind, id: bound to the text, so that what was sealed for one place opens in no other
+//	sealed:    version (1 byte) │ key id (8 bytes) │ data key, wrapped │ nonce (12) │ ciphertext │ tag (16)
+//	data key:  nonce (12) │ ciphertext (32) │ tag (16): the text's own, and the key's only text
+//	label:     project, kind, id: bound to both, so that what was sealed for one place opens in no other
+//
+// It is an envelope: each text has a data key of its own, which the seal key wraps. Another seal key wraps the data keys anew (Rewrap),
+// for which no text is opened.
 //
 // Keys: 32 bytes. One key seals; more may be there to open what older ones sealed, told apart by the
 // key id, which is a hash of the key: so a key can be replaced while both are configured. A node has
@@ -11,19 +15,22 @@
 // Nodes that share a database must be given the same key. In the configuration a key may stand wrapped by a key management service:
 // see package kms. What it seals does not know of that.
 //
-// Units and limits: AES-256-GCM with random nonces is safe for 2^32 texts a key.
+// Units and limits: AES-256-GCM with random nonces is safe for 2^32 texts a key. Overhead bytes are added to a text.
 //
 // Errors: KindInvalid for a key that is none; KindUnavailable when the key's file can't be read or
 // made, or when the text was sealed with another key, which the hint says; KindInternal for sealed
 // bytes that were damaged, or moved to another place. No error holds a key or a text.
 //
-// Source: NIST SP 800-38D.
+// Versions: texts of version 1, which the seal key sealed itself, open; Rewrap makes envelopes of them.
+//
+// Source: NIST SP 800-38D (GCM), SP 800-57 part 1 (keys that wrap keys).
 package seal
 
 import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -36,9 +43,16 @@ import (
 const KeyBytes = 32
 
 const (
-	version    = 1
+	direct   = 1 // version: sealed by the seal key itself
+	envelope = 2 // version: sealed by a data key
+
 	keyIDBytes = 8
 	headBytes  = 1 + keyIDBytes
+	gcmBytes   = 12 + 16 // nonce and tag
+	dataKey    = KeyBytes + gcmBytes
+
+	// Overhead is by how much a sealed text is longer than the text.
+	Overhead = headBytes + dataKey + gcmBytes
 )
 
 // Label says where a sealed text belongs. It must be the same for Seal and Open.
@@ -57,6 +71,9 @@ func (l Label) bytes() []byte {
 	return b
 }
 
+// wrapping is the label of a text's data key, which is no text's.
+func (l Label) wrapping() []byte { return append([]byte("stead data key\x00"), l.bytes()...) }
+
 // Keys seal and open. They are safe for concurrent use.
 type Keys struct {
 	first string // id of the key that seals
@@ -72,13 +89,9 @@ func New(key []byte, older ...[]byte) (*Keys, error) {
 		if len(raw) != KeyBytes {
 			return nil, stead.Errorf(stead.KindInvalid, "a seal key has %d bytes, it must have %d", len(raw), KeyBytes)
 		}
-		block, err := aes.NewCipher(raw)
+		aead, err := newAEAD(raw)
 		if err != nil {
-			return nil, stead.Wrap(stead.KindInternal, err, "make a cipher")
-		}
-		aead, err := cipher.NewGCMWithRandomNonce(block)
-		if err != nil {
-			return nil, stead.Wrap(stead.KindInternal, err, "make a cipher")
+			return nil, err
 		}
 		id := keyID(raw)
 		k.all[id] = aead
@@ -92,6 +105,18 @@ func New(key []byte, older ...[]byte) (*Keys, error) {
 	return k, nil
 }
 
+// newAEAD is AES-256-GCM, which makes its nonces.
+func newAEAD(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err == nil {
+		var aead cipher.AEAD
+		if aead, err = cipher.NewGCMWithRandomNonce(block); err == nil {
+			return aead, nil
+		}
+	}
+	return nil, stead.Wrap(stead.KindInternal, err, "make a cipher")
+}
+
 // ID is what a key is known by, in hex.
 func ID(key []byte) string { return hex.EncodeToString([]byte(keyID(key))) }
 
@@ -102,18 +127,75 @@ func keyID(key []byte) string {
 
 // Seal makes a text unreadable to everybody without the key.
 func (k *Keys) Seal(l Label, plain []byte) []byte {
-	out := append([]byte{version}, k.first...)
-	return k.all[k.first].Seal(out, nil, plain, l.bytes())
+	data := make([]byte, KeyBytes)
+	rand.Read(data) // never fails
+	text, err := newAEAD(data)
+	if err != nil {
+		panic(err) // of a key of the right length
+	}
+	out := make([]byte, 0, Overhead+len(plain))
+	return text.Seal(k.wrap(out, l, data), nil, plain, l.bytes())
 }
 
-// Current reports whether a text was sealed with the key that seals now.
+// wrap appends what stands in front of a text: which key, and the data key.
+func (k *Keys) wrap(out []byte, l Label, data []byte) []byte {
+	out = append(append(out, envelope), k.first...)
+	return k.all[k.first].Seal(out, nil, data, l.wrapping())
+}
+
+// Current reports whether a text was sealed with the key that seals now, as texts are sealed now.
 func (k *Keys) Current(sealed []byte) bool {
-	return len(sealed) >= headBytes && sealed[0] == version && string(sealed[1:headBytes]) == k.first
+	return len(sealed) >= Overhead && sealed[0] == envelope && string(sealed[1:headBytes]) == k.first
 }
 
 // Open returns what was sealed under the same label.
 func (k *Keys) Open(l Label, sealed []byte) ([]byte, error) {
-	if len(sealed) < headBytes || sealed[0] != version {
+	aead, err := k.of(l, sealed)
+	if err != nil {
+		return nil, err
+	}
+	rest := sealed[headBytes:]
+	if sealed[0] == envelope {
+		data, err := unwrap(aead, l, sealed)
+		if err != nil {
+			return nil, err
+		}
+		if aead, err = newAEAD(data); err != nil {
+			return nil, err
+		}
+		rest = rest[dataKey:]
+	}
+	plain, err := aead.Open(nil, nil, rest, l.bytes())
+	if err != nil {
+		return nil, damaged(l, err)
+	}
+	return slices.Clip(plain), nil
+}
+
+// Rewrap returns a sealed text whose data key is wrapped by the key that seals now. What is sealed stays as it is.
+func (k *Keys) Rewrap(l Label, sealed []byte) ([]byte, error) {
+	aead, err := k.of(l, sealed)
+	if err != nil {
+		return nil, err
+	}
+	if sealed[0] == direct {
+		plain, err := k.Open(l, sealed)
+		if err != nil {
+			return nil, err
+		}
+		return k.Seal(l, plain), nil
+	}
+	data, err := unwrap(aead, l, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return append(k.wrap(nil, l, data), sealed[headBytes+dataKey:]...), nil
+}
+
+// of is the cipher of the seal key that a text names.
+func (k *Keys) of(l Label, sealed []byte) (cipher.AEAD, error) {
+	known := len(sealed) >= headBytes && (sealed[0] == direct || sealed[0] == envelope && len(sealed) >= Overhead)
+	if !known {
 		return nil, stead.Errorf(stead.KindInternal, "the confidential part of %s %.80q has a form that is not known", l.Kind, l.ID)
 	}
 	id := string(sealed[1:headBytes])
@@ -123,9 +205,18 @@ func (k *Keys) Open(l Label, sealed []byte) ([]byte, error) {
 		e.Hint = "Give this node the key that sealed it: seal_key in the configuration, STEAD_SEAL_KEY, or the file " + KeyFile + " of the data directory where it was made."
 		return nil, e
 	}
-	plain, err := aead.Open(nil, nil, sealed[headBytes:], l.bytes())
+	return aead, nil
+}
+
+// unwrap opens the data key of an envelope.
+func unwrap(aead cipher.AEAD, l Label, sealed []byte) ([]byte, error) {
+	data, err := aead.Open(nil, nil, sealed[headBytes:headBytes+dataKey], l.wrapping())
 	if err != nil {
-		return nil, stead.Wrap(stead.KindInternal, err, "the confidential part of %s %.80q is damaged, or belongs elsewhere", l.Kind, l.ID)
+		return nil, damaged(l, err)
 	}
-	return slices.Clip(plain), nil
+	return data, nil
+}
+
+func damaged(l Label, err error) error {
+	return stead.Wrap(stead.KindInternal, err, "the confidential part of %s %.80q is damaged, or belongs elsewhere", l.Kind, l.ID)
 }

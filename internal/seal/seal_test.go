@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -97,6 +98,69 @@ func TestAKeyCanBeReplaced(t *testing.T) {
 	}
 	if _, err := keys(t, 2).Open(label, both.Seal(label, []byte("text"))); err != nil {
 		t.Fatalf("the first key does not seal: %v", err)
+	}
+}
+
+// A key is replaced without a text being opened: what is sealed stays, and its data key is wrapped anew.
+func TestDataKeysAreWrappedAnew(t *testing.T) {
+	const text = "a text of some words"
+	old := keys(t, 1).Seal(label, []byte(text))
+	both := keys(t, 2, 1)
+	moved, err := both.Rewrap(label, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !both.Current(moved) || len(moved) != len(old) || len(old) != len(text)+seal.Overhead {
+		t.Fatalf("%d bytes became %d, current %v", len(old), len(moved), both.Current(moved))
+	}
+	if tail := len(text) + 28; !bytes.Equal(moved[len(moved)-tail:], old[len(old)-tail:]) {
+		t.Error("the text was sealed anew")
+	}
+	if plain, err := keys(t, 2).Open(label, moved); err != nil || string(plain) != text {
+		t.Fatalf("with the new key alone: %q, %v", plain, err)
+	}
+	if _, err := keys(t, 1).Open(label, moved); stead.KindOf(err) != stead.KindUnavailable {
+		t.Errorf("the old key opens it still: %v", err)
+	}
+	elsewhere := label
+	elsewhere.ID = "envtmpl_2"
+	if _, err := both.Rewrap(elsewhere, old); stead.KindOf(err) != stead.KindInternal {
+		t.Errorf("wrapped anew for another place: %v", err)
+	}
+	if _, err := keys(t, 2).Rewrap(label, old); stead.KindOf(err) != stead.KindUnavailable {
+		t.Errorf("without the key that sealed it: %v", err)
+	}
+	for i := range old { // of a data key, and of a text's head
+		bad := bytes.Clone(old)
+		if bad[i] ^= 1; i < len(old)-len(text)-28 {
+			if _, err := both.Rewrap(label, bad); err == nil {
+				t.Errorf("with byte %d changed it was wrapped anew", i)
+			}
+		}
+	}
+}
+
+const sealedDirectly = "0162a99fb895175f574a3780aa3dfb6f33e28a70a015fe8b069fd0d57c1442876fc453653b6f2ad19a"
+
+// What the seal key itself sealed, before there were data keys: "text" under label, by key 1.
+func TestTextsWithoutDataKeysOpen(t *testing.T) {
+	old, err := hex.DecodeString(sealedDirectly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := keys(t, 2, 1)
+	if plain, err := k.Open(label, old); err != nil || string(plain) != "text" {
+		t.Fatalf("%q, %v", plain, err)
+	}
+	if keys(t, 1).Current(old) {
+		t.Error("it counts as sealed as texts are now")
+	}
+	moved, err := k.Rewrap(label, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := keys(t, 2).Open(label, moved); err != nil || string(plain) != "text" {
+		t.Fatalf("as an envelope: %q, %v", plain, err)
 	}
 }
 

@@ -15,8 +15,8 @@ type Rekeyed struct {
 	Unreadable  int // that no key of this node opens: they stay as they are
 }
 
-// Rekey seals the credentials of a project with the key that seals now, where an older one did. Nothing waits for it:
-// both keys open meanwhile. It may be interrupted and run again; what is done already is passed over.
+// Rekey wraps the data keys of a project's credentials with the key that seals now, where an older one did: no secret is opened. Nothing waits
+// for it: both keys open meanwhile. It may be interrupted and run again; what is done already is passed over.
 func (s *Service) Rekey(ctx context.Context, p stead.Principal) (Rekeyed, error) {
 	var out Rekeyed
 	if err := s.allow(ctx, p, policy.VaultWrite, ""); err != nil {
@@ -54,11 +54,7 @@ func (s *Service) reseal(ctx context.Context, k document.Key) (done bool, err er
 		if err != nil || s.cfg.Keys.Current(data.Sealed) {
 			return err
 		}
-		secret, err := s.open(k, data)
-		if err != nil {
-			return err
-		}
-		if err := s.seal(k, &data, secret); err != nil {
+		if data.Sealed, err = s.cfg.Keys.Rewrap(label(k), data.Sealed); err != nil {
 			return err
 		}
 		_, err = s.put(ctx, d, data)
