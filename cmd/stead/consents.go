@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/consent"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/policy"
@@ -18,12 +19,8 @@ import (
 // openConsents makes what asks users for their consent, and ends for as long as the node runs what others left behind. run is there
 // once the node serves.
 func (n *node) openConsents(documents document.Store, keys *seal.Keys, gate policy.Authorizer, guard mcp.Guard, services configured, run func() *runner.Runner) *consent.Service {
-	var clients []consent.Client
-	for _, c := range n.cfg.OAuth.Clients {
-		clients = append(clients, consent.Client{Issuer: c.Issuer, ID: c.ID, Secret: c.Secret, Scopes: c.Scopes})
-	}
 	s := consent.NewService(consent.Config{
-		Documents: documents, Keys: keys, Policy: gate, Vaults: services.vaults, Now: time.Now, HTTP: named(guard), Base: n.publicURL(), Clients: clients, Log: n.log,
+		Documents: documents, Keys: keys, Policy: gate, Vaults: services.vaults, Now: time.Now, HTTP: named(guard), Base: n.publicURL(), Clients: consentClients(n.cfg), Log: n.log,
 		Waits: func(ctx context.Context, key stead.SessionKey, id string) (policy.Request, bool, error) {
 			return run().ConsentWaits(ctx, key, id)
 		},
@@ -32,6 +29,15 @@ func (n *node) openConsents(documents document.Store, keys *seal.Keys, gate poli
 		},
 	})
 	return s
+}
+
+// consentClients are the operator's at authorization servers.
+func consentClients(cfg *config.Config) []consent.Client {
+	var out []consent.Client
+	for _, c := range cfg.OAuth.Clients {
+		out = append(out, consent.Client{Issuer: c.Issuer, ID: c.ID, Secret: c.Secret, Scopes: c.Scopes, Projects: projectIDs(c.Projects)})
+	}
+	return out
 }
 
 // tendConsents sweeps until the node stops, which is before the runner does.

@@ -312,7 +312,11 @@ func checkToolServer(ctx context.Context, cfg *config.Config, s config.Server) f
 	defer manager.Close(context.WithoutCancel(ctx))
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	tools, err := manager.Tools(ctx, tool.Server{Label: s.Label})
+	asks := tool.Server{Label: s.Label}
+	if len(s.Projects) > 0 {
+		asks.Project = stead.ProjectID(s.Projects[0])
+	}
+	tools, err := manager.Tools(ctx, asks)
 	if err != nil {
 		f.Verdict, f.Detail = verdictFail, oneLine(err.Error(), 300)
 		f.Remedy = "Check that " + s.URL + " serves MCP over streamable HTTP."
@@ -322,6 +326,9 @@ func checkToolServer(ctx context.Context, cfg *config.Config, s config.Server) f
 		return f
 	}
 	f.Detail = fmt.Sprintf("%d tools", len(tools))
+	if len(s.Projects) > 0 {
+		f.Detail += ", for the projects " + strings.Join(s.Projects, ", ") + " alone"
+	}
 	return f
 }
 

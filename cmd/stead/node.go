@@ -27,8 +27,10 @@ import (
 	"github.com/stead-dev/stead/internal/blob"
 	"github.com/stead-dev/stead/internal/capacity"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/consent"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/guardrail"
+	"github.com/stead-dev/stead/internal/identity/workload"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/killswitch"
 	"github.com/stead-dev/stead/internal/memory"
@@ -103,10 +105,13 @@ func (f *nodeFlags) reload(ctx context.Context, env func(string) (string, bool))
 
 // node is one running server with all its parts.
 type node struct {
-	cfg   *config.Config // that it began with
-	taken *config.Config // the newest that was taken; only reload changes it
-	log   *slog.Logger
-	base  string // http://HOST:PORT, or https
+	cfg       *config.Config // that it began with
+	taken     *config.Config // the newest that was taken; only reload changes it
+	log       *slog.Logger
+	base      string // http://HOST:PORT, or https
+	tools     *mcp.Manager
+	consents  *consent.Service
+	workloads *workload.Workloads // nil: agents have no identity
 	// certificate is nil without TLS, clients where no certificates are asked for.
 	certificate *certificate
 	clients     *clientCertificates
@@ -250,6 +255,7 @@ func (n *node) open(ctx context.Context) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log, Guard: guard})
+	n.tools = tools
 	n.onStop(tools.Close)
 	databases, closeDatabases, err := openDatabases(cfg)
 	n.onStop(closeDatabases)
@@ -258,8 +264,8 @@ func (n *node) open(ctx context.Context) error {
 	}
 	services := n.openConfigured(store, store, keys, authorizer, guard, tools, databases, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
 	n.vaults.Store(services.vaults)
-	issuer, workloads := openWorkloads(cfg, store, keys, authorizer)
-	consents := n.openConsents(store, keys, authorizer, guard, services, func() *runner.Runner { return run })
+	issuer, workloads := n.openWorkloads(store, keys, authorizer)
+	n.consents = n.openConsents(store, keys, authorizer, guard, services, func() *runner.Runner { return run })
 	pcs, err := n.openComputers(ctx, keys, callers, services, store, func() *runner.Runner { return run })
 	if err != nil {
 		return err
@@ -275,7 +281,7 @@ func (n *node) open(ctx context.Context) error {
 	n.openGuardrails(rails, metered.stateless)
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Watch: switches.Watch,
-		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(consents), Workloads: workloads,
+		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(n.consents), Workloads: workloads,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
@@ -285,15 +291,15 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	n.onStop(run.Shutdown)
-	n.tendConsents(consents)
+	n.tendConsents(n.consents)
 	erasures, kept := n.openErasures(run, store, audited, services, desk)
 	door := server.Config{
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
-		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
+		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: n.consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
 		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), SemanticModels: meanings, SemanticLayer: meaning, Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: func() []stream.Status { return append(streams.Status(), told.Status()...) }, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
-		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, Labels: labels(cfg), Schema: checkSchema, Log: log,
+		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, ToolServers: tools.Labels, Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,
 		Sources: services.sources,
 		Ready: func(ctx context.Context) error {

@@ -57,7 +57,7 @@ func azureProvider(p config.Provider, hc *http.Client, key upstream.KeySource) (
 func toolServers(cfg *config.Config) []mcp.Configured {
 	var out []mcp.Configured
 	for _, s := range cfg.Servers {
-		c := mcp.Configured{Label: s.Label, URL: s.URL, Headers: s.Headers, Command: s.Command, Args: s.Args, Env: s.Env, Identified: s.Auth != ""}
+		c := mcp.Configured{Label: s.Label, URL: s.URL, Headers: s.Headers, Command: s.Command, Args: s.Args, Env: s.Env, Projects: projectIDs(s.Projects), Identified: s.Auth != ""}
 		for name, class := range s.Effects {
 			if c.Effects == nil {
 				c.Effects = map[string]tool.Effect{}
@@ -81,14 +81,6 @@ func toolGuard(cfg *config.Config) (mcp.Guard, error) {
 		return nil, e
 	}
 	return g, nil
-}
-
-func labels(cfg *config.Config) []string {
-	var out []string
-	for _, s := range cfg.Servers {
-		out = append(out, s.Label)
-	}
-	return out
 }
 
 // checkSchema says whether a JSON Schema can be used for a tool.

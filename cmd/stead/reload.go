@@ -56,6 +56,11 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	n.policies.Replace(rules)
 	n.guardrails.Replace(rails)
 	n.meaning.Replace(meant)
+	n.tools.Replace(toolServers(cfg))
+	n.consents.Replace(consentClients(cfg))
+	if n.workloads != nil {
+		n.workloads.Replace(identifiedServers(cfg))
+	}
 	if n.clients != nil {
 		n.clients.Replace(allow, deny)
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // openWorkloads makes the issuer of agents' tokens and what uses them; nil, nil where agents have none.
-func openWorkloads(cfg *config.Config, documents document.Store, keys *seal.Keys, gate policy.Authorizer) (server.Issuer, runner.Workloads) {
+func (n *node) openWorkloads(documents document.Store, keys *seal.Keys, gate policy.Authorizer) (server.Issuer, runner.Workloads) {
+	cfg := n.cfg
 	if !cfg.Identity.On() {
 		return nil, nil
 	}
@@ -22,15 +23,21 @@ func openWorkloads(cfg *config.Config, documents document.Store, keys *seal.Keys
 		TrustDomain: cfg.Identity.TrustDomain, URL: cfg.Identity.Issuer, Algorithm: cfg.Identity.Algorithm, Audiences: cfg.Identity.ExchangeAudiences, Documents: documents, Keys: keys, Policy: gate, Now: time.Now,
 		SignFor: time.Duration(cfg.Identity.KeyDays) * 24 * time.Hour,
 	})
+	var v *workload.Variable
+	if e := cfg.Identity.Environments; e != nil {
+		v = &workload.Variable{Hosts: e.Hosts, Use: workload.Use{Name: e.Variable, Form: workload.Form(e.Auth), Audience: e.Audience}}
+	}
+	n.workloads = workload.NewWorkloads(issuer, identifiedServers(cfg), v)
+	return issuer, n.workloads
+}
+
+// identifiedServers are the operator's tool servers that are told who asks.
+func identifiedServers(cfg *config.Config) map[string]workload.Server {
 	servers := map[string]workload.Server{}
 	for _, s := range cfg.Servers {
 		if s.Auth != "" {
 			servers[s.Label] = workload.Server{URL: s.URL, Use: workload.Use{Name: s.Label, Form: workload.Form(s.Auth), Audience: cmp.Or(s.Audience, s.URL)}}
 		}
 	}
-	var v *workload.Variable
-	if e := cfg.Identity.Environments; e != nil {
-		v = &workload.Variable{Hosts: e.Hosts, Use: workload.Use{Name: e.Variable, Form: workload.Form(e.Auth), Audience: e.Audience}}
-	}
-	return issuer, workload.NewWorkloads(issuer, servers, v)
+	return servers
 }

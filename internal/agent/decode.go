@@ -9,8 +9,10 @@ import (
 
 // Rules is what decoding must know of this server.
 type Rules struct {
-	// Labels are the tool servers that the operator's configuration names.
+	// Labels are the tool servers that the operator's configuration names for the project.
 	Labels []string
+	// Taken are the labels of the operator's other servers: of what they are nothing is told, and nothing else has their names.
+	Taken []string
 	// Environments says that sessions of this server can have one: tool servers may be commands that run
 	// there, or be reached from there.
 	Environments bool

@@ -110,6 +110,11 @@ func (r Rules) free(label string, o param.Object) error {
 		e.Hint = "Leave out the transport for the operator's server, or choose another label."
 		return e
 	}
+	if slices.Contains(r.Taken, label) {
+		e := stead.Invalid(at, "%s %q is not to be had", at, label)
+		e.Hint = "Choose another label."
+		return e
+	}
 	if Reserved(label) {
 		e := stead.Invalid(at, "%s %q is the name of tools, or of a source, of the runtime's own", at, label)
 		e.Hint = "Choose another label."

@@ -120,6 +120,9 @@ func (c *Config) checkServers() error {
 		if err := c.checkServerAuth(at, s); err != nil {
 			return err
 		}
+		if err := checkAllowed(at, "projects", s.Projects); err != nil {
+			return err
+		}
 		if s.URL != "" {
 			if err := checkURL(at+".url", s.URL); err != nil {
 				return err

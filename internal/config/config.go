@@ -12,7 +12,7 @@
 //	commitments [{name, provider, pool, start, period, periods, usd, tokens, shortfall_usd_per_million}]
 //	models      [{name, routes: [{provider, model, region, tier, weight, priority, when, price, hedge, version, …}], context_window, max_output_tokens, price, hedge,
 //	              base, adapter, deployment, owner, purpose, lifecycle, successor, projects, agents}]
-//	mcp_servers [{label, url, headers, command, args, env, effects, auth, audience}]
+//	mcp_servers [{label, url, headers, command, args, env, effects, auth, audience, projects}]
 //	private_tool_servers
 //	environments {driver, isolation, image, idle_seconds, expire_after_seconds, gvisor, docker, kubernetes, egress}
 //	databases   [{name, driver, dsn, sql: {projects}, sources: {projects, samples}, uploads: {projects, tables}, hidden}]
@@ -25,7 +25,7 @@
 //	sources     {directories: [{name, path, projects}], repositories: [{name, path, url, token, projects}]}
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}
-//	oauth       {clients: [{issuer, client_id, client_secret, scopes}]}
+//	oauth       {clients: [{issuer, client_id, client_secret, scopes, projects}]}
 //	semantic    {databases: [{name, driver, dsn, uploads: {projects, tables}}], models: [{file, projects}]}
 //	seal_key, public_url
 //	seal_kms    [{name, api, region, base_url, key, mount, namespace, access_key, secret_key, session_token, token, ca_file}]
@@ -192,8 +192,9 @@ type Server struct {
 	Effects map[string]string `yaml:"effects"` // tool name → "pure", "idempotent" or "unknown"
 	// Auth says which token of the agent's requests carry: AuthWorkload or AuthOnBehalfOf; "": none. Audience is whom they are
 	// for; "": the URL.
-	Auth     string `yaml:"auth"`
-	Audience string `yaml:"audience"`
+	Auth     string   `yaml:"auth"`
+	Audience string   `yaml:"audience"`
+	Projects []string `yaml:"projects"` // that have it; none: all
 }
 
 // Limits are the few that an operator may set; every other one is a constant of package stead.

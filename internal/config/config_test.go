@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -295,4 +296,27 @@ func FuzzParse(f *testing.F) {
 			_ = c.check()
 		}
 	})
+}
+
+// Whose a tool server or a client of an authorization server is, the file says; two clients of one issuer have projects of their own.
+func TestServersAndClientsOfProjects(t *testing.T) {
+	const client = `{issuer: "https://login.example", client_id: x, projects: [%s]}`
+	for text, wrong := range map[string]string{
+		`mcp_servers: [{label: a, url: "https://a.example", projects: [one]}]`:                              "",
+		`mcp_servers: [{label: a, url: "https://a.example", projects: [""]}]`:                               "mcp_servers[0].projects",
+		`oauth: {clients: [` + fmt.Sprintf(client, `""`) + `]}`:                                             "oauth.clients[0].projects",
+		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "two, three") + `]}`: "",
+		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "two, one") + `]}`:   "oauth.clients[1].issuer",
+		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "") + `]}`:           "oauth.clients[1].issuer",
+	} {
+		file := filepath.Join(t.TempDir(), "stead.yaml")
+		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(Flags{File: file}, func(string) (string, bool) { return "", false })
+		e, _ := errors.AsType[*stead.Error](err)
+		if (err == nil) != (wrong == "") || e != nil && e.Param != wrong {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }

@@ -146,13 +146,20 @@ func (m *Model) checkCard(at string) error {
 		key   string
 		names []string
 	}{{"projects", m.Projects}, {"agents", m.Agents}} {
-		key, names := list.key, list.names
-		switch {
-		case len(names) > MaxAllowed:
-			return invalid(at+"."+key, "Leave it out to let all use it.", "%s.%s has %d entries, the limit is %d", at, key, len(names), MaxAllowed)
-		case slices.Contains(names, ""):
-			return invalid(at+"."+key, "Leave it out to let all use it.", "%s.%s has an empty name", at, key)
+		if err := checkAllowed(at, list.key, list.names); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// checkAllowed checks who may use something: none are all.
+func checkAllowed(at, key string, names []string) error {
+	switch {
+	case len(names) > MaxAllowed:
+		return invalid(at+"."+key, "Leave it out to let all use it.", "%s.%s has %d entries, the limit is %d", at, key, len(names), MaxAllowed)
+	case slices.Contains(names, ""):
+		return invalid(at+"."+key, "Leave it out to let all use it.", "%s.%s has an empty name", at, key)
 	}
 	return nil
 }

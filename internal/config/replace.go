@@ -23,7 +23,7 @@ func (c *Config) Replaces(was *Config) error {
 	case len(c.Models) == 0 && len(was.Models) > 0:
 		return invalid("models", "Restart the server to run without.", "the configuration has no models, and had %d", len(was.Models))
 	case len(gone) > 0:
-		return invalid(gone[0], fmt.Sprintf("Write it empty (%s: []; policies, settlement, client_certificates and semantic: {}) to take it away. To change the file, write another one and rename it.", gone[0]),
+		return invalid(gone[0], fmt.Sprintf("Write it empty (%s: []; policies, settlement, client_certificates, oauth and semantic: {}) to take it away. To change the file, write another one and rename it.", gone[0]),
 			"the configuration has no %s, which was there when it was last read: it may be cut off", strings.Join(gone, " and no "))
 	}
 	return c.keepReal(was)
@@ -75,7 +75,7 @@ func (c *Config) simulator(provider string) bool {
 
 // Reloaded are the sections that a server takes while it runs.
 func Reloaded() []string {
-	return []string{"providers", "models", "residency", "capacity", "prices", "budgets", "settlement", "commitments", "policies", "guardrails", "client_certificates", "semantic"}
+	return []string{"providers", "models", "residency", "capacity", "prices", "budgets", "settlement", "commitments", "policies", "guardrails", "client_certificates", "semantic", "mcp_servers", "oauth"}
 }
 
 // Loss is what one section had and has no more.
@@ -141,6 +141,10 @@ func (c *Config) named(section string) []string {
 		return names(c.ClientCertificates.Allow, ClientCertificate.name)
 	case "semantic":
 		return names(c.Semantic.Models, func(m SemanticModel) string { return m.File })
+	case "mcp_servers":
+		return names(c.Servers, func(s Server) string { return s.Label })
+	case "oauth":
+		return names(c.OAuth.Clients, func(o OAuthClient) string { return o.Issuer })
 	case "commitments":
 		return names(c.Commitments, func(m Commitment) string { return m.Name })
 	}

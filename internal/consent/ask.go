@@ -128,8 +128,8 @@ type storedClient struct {
 // client is what an authorization server knows us by: as the operator registered it, by the document at our own URL, or as it
 // registered us when we asked first.
 func (s *Service) client(ctx context.Context, project stead.ProjectID, server *oauth.Server) (oauth.Registration, error) {
-	for _, c := range s.cfg.Clients {
-		if strings.TrimSuffix(c.Issuer, "/") == strings.TrimSuffix(server.Issuer, "/") {
+	for _, c := range *s.clients.Load() {
+		if c.has(project) && strings.TrimSuffix(c.Issuer, "/") == strings.TrimSuffix(server.Issuer, "/") {
 			if c.Scopes != nil {
 				server.Scopes = c.Scopes
 			}

@@ -36,6 +36,8 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -92,7 +94,12 @@ const (
 // Client is one that the operator registered at an authorization server.
 type Client struct {
 	Issuer, ID, Secret string
-	Scopes             []string // to ask for; nil: what the tool server says
+	Scopes             []string          // to ask for; nil: what the tool server says
+	Projects           []stead.ProjectID // that have it: to others it is as if it were not there; none: all
+}
+
+func (c Client) has(project stead.ProjectID) bool {
+	return len(c.Projects) == 0 || slices.Contains(c.Projects, project)
 }
 
 // Vaults redeem codes and keep what they bring: see package vault, which implements it.
@@ -130,15 +137,23 @@ type Config struct {
 }
 
 // Service asks. It is safe for concurrent use.
-type Service struct{ cfg Config }
+type Service struct {
+	cfg     Config
+	clients atomic.Pointer[[]Client]
+}
 
 // NewService makes the service.
 func NewService(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Service{cfg}
+	s := &Service{cfg: cfg}
+	s.Replace(cfg.Clients)
+	return s
 }
+
+// Replace puts others in the place of the operator's clients: for users who are asked from here on.
+func (s *Service) Replace(clients []Client) { s.clients.Store(&clients) }
 
 // stored is the data of a consent's document. Its sealed part is private.
 type stored struct {

@@ -127,7 +127,7 @@ func (r *Runner) serverTools(ctx context.Context, key stead.SessionKey, h holder
 }
 
 func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
-	s := tool.Server{Label: cfg.ServerLabel, Metadata: cfg.RequestMetadata, Allowed: cfg.AllowedTools}
+	s := tool.Server{Project: key.Project, Label: cfg.ServerLabel, Metadata: cfg.RequestMetadata, Allowed: cfg.AllowedTools}
 	for _, m := range cfg.MemoryStores {
 		s.Memory = append(s.Memory, tool.MemoryStore{ID: m.ID, Writable: m.Access == agent.MemoryReadWrite})
 	}

@@ -153,8 +153,8 @@ type Config struct {
 	Origins []string
 	// Pace is how many requests are taken a minute.
 	Pace Pace
-	// Labels are the tool servers of the operator's configuration.
-	Labels []string
+	// ToolServers are the labels of the operator's tool servers that a project has, and of those that it doesn't have; nil: there are none.
+	ToolServers func(stead.ProjectID) (own, others []string)
 	// Schema checks that a JSON Schema can be compiled. nil: agents are not checked for that.
 	Schema func(json.RawMessage) error
 	Log    *slog.Logger // nil: slog.Default
@@ -194,7 +194,7 @@ func New(c Config) http.Handler {
 	}
 	s := &server{
 		Config:     c,
-		rules:      agent.Rules{Labels: c.Labels, Schema: c.Schema, Environments: c.Environments != nil, Search: searchOptions(c.Vectors != nil)},
+		rules:      agent.Rules{Schema: c.Schema, Environments: c.Environments != nil, Search: searchOptions(c.Vectors != nil)},
 		mux:        http.NewServeMux(),
 		origin:     http.NewCrossOriginProtection(),
 		metrics:    newMetrics(time.Now()),
@@ -222,6 +222,15 @@ func New(c Config) http.Handler {
 }
 
 // ServeHTTP implements http.Handler.
+// rulesFor are the rules of what a caller may say of agents.
+func (s *server) rulesFor(p stead.Principal) agent.Rules {
+	r := s.rules
+	if s.ToolServers != nil {
+		r.Labels, r.Taken = s.ToolServers(p.Project)
+	}
+	return r
+}
+
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	out := &response{ResponseWriter: w, id: newRequestID(), body: s.bodies.Lease()}

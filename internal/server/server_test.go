@@ -32,7 +32,7 @@ type door struct {
 func open(t *testing.T, f *fake, change ...func(*Config)) *door {
 	t.Helper()
 	c := Config{
-		Sessions: f, Agents: f, Environments: f, Models: models{}, Version: "test", Labels: []string{"files"},
+		Sessions: f, Agents: f, Environments: f, Models: models{}, Version: "test", ToolServers: func(stead.ProjectID) (own, others []string) { return []string{"files"}, nil },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Schema: func(raw json.RawMessage) error {
 			if strings.Contains(string(raw), "broken") {

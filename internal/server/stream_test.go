@@ -329,7 +329,7 @@ func FuzzRequests(f *testing.F) {
 		path := paths[uint(which)%uint(len(paths))]
 		fk := filled()
 		fk.stream = script(firstTurnEvents()...)
-		h := New(Config{Models: models{}, Sessions: fk, Agents: fk, Log: slog.New(slog.DiscardHandler), Labels: []string{"files"}})
+		h := New(Config{Models: models{}, Sessions: fk, Agents: fk, Log: slog.New(slog.DiscardHandler), ToolServers: func(stead.ProjectID) (own, others []string) { return []string{"files"}, nil }})
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequest("POST", "http://localhost"+path, strings.NewReader(body)))
 		if rec.Code >= 500 {

@@ -3,6 +3,8 @@ package tool
 import (
 	"context"
 	"time"
+
+	"github.com/stead-dev/stead"
 )
 
 // Resource is something that a tool server of the configuration has to be read, besides its tools.
@@ -23,13 +25,15 @@ type ResourcePart struct {
 
 // Resources reads what tool servers of the configuration have to be read.
 //
-// Errors: KindUnavailable when a server can't be reached now; KindInvalid when there is no such server, or it has no resources;
+// Errors: KindUnavailable when a server can't be reached now; KindInvalid when the project has no such server, or it has no resources;
 // KindForbidden when it is told who asks, which nobody does here; KindTooLarge. Of a single resource: KindNotFound when it is
 // gone, KindTooLarge, KindInvalid when its answer is none, KindUnavailable otherwise.
 type Resources interface {
+	// Serves reports whether a project has a server of that label.
+	Serves(project stead.ProjectID, label string) bool
 	// Resources lists all there are. Templates are none.
-	Resources(ctx context.Context, label string) ([]Resource, error)
-	ReadResource(ctx context.Context, label, uri string) ([]ResourcePart, error)
+	Resources(ctx context.Context, project stead.ProjectID, label string) ([]Resource, error)
+	ReadResource(ctx context.Context, project stead.ProjectID, label, uri string) ([]ResourcePart, error)
 }
 
 // Limits of the listing of a server's resources.

@@ -73,6 +73,7 @@ type Tool interface {
 // reached by HTTP, with Command it is a process; with neither it is the server that the operator's
 // configuration names Label.
 type Server struct {
+	Project stead.ProjectID // whose agent it is: of the operator's servers it has its own
 	Label   string
 	URL     string            // streamable HTTP
 	Headers map[string]string // with URL; never secrets

@@ -24,18 +24,23 @@ type Variable struct {
 // Workloads are the uses that a configuration has for the tokens of an issuer.
 type Workloads struct {
 	issuer   *Issuer
-	servers  map[string]Server // label → what it wants
-	variable *Variable         // nil: environments have none
+	servers  atomic.Pointer[map[string]Server] // label → what it wants
+	variable *Variable                         // nil: environments have none
 }
 
 // NewWorkloads makes them.
 func NewWorkloads(i *Issuer, servers map[string]Server, v *Variable) *Workloads {
-	return &Workloads{i, servers, v}
+	w := &Workloads{issuer: i, variable: v}
+	w.Replace(servers)
+	return w
 }
+
+// Replace puts others in the place of the servers.
+func (w *Workloads) Replace(servers map[string]Server) { w.servers.Store(&servers) }
 
 // Server is the credential of a session for a tool server of the configuration; nil: that wants none.
 func (w *Workloads) Server(label string, key stead.SessionKey, about About) tool.Credential {
-	s, ok := w.servers[label]
+	s, ok := (*w.servers.Load())[label]
 	if !ok {
 		return nil
 	}

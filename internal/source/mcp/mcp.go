@@ -60,7 +60,7 @@ func (r *Reader) Check(project stead.ProjectID, spec source.Spec) error {
 		return stead.Invalid("path", "resources have no directories: choose them by include and exclude, which are patterns of their URIs")
 	}
 	for _, s := range r.servers {
-		if s.Label == spec.Server && (len(s.Projects) == 0 || slices.Contains(s.Projects, project)) {
+		if s.Label == spec.Server && (len(s.Projects) == 0 || slices.Contains(s.Projects, project)) && r.all.Serves(project, s.Label) {
 			return nil
 		}
 	}
@@ -74,7 +74,7 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 	if err := r.Check(w.Project, w.Spec); err != nil {
 		return "", err
 	}
-	listed, err := r.all.Resources(ctx, w.Spec.Server)
+	listed, err := r.all.Resources(ctx, w.Project, w.Spec.Server)
 	if err != nil {
 		return "", err
 	}
@@ -84,7 +84,7 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 			continue
 		}
 		if err := w.Visit(source.Document{Path: one.URI, URI: one.URI, Stamp: stampOf(one), Read: func(ctx context.Context) (source.Content, error) {
-			return r.read(ctx, w.Spec.Server, one)
+			return r.read(ctx, w, one)
 		}}); err != nil {
 			return "", err
 		}
@@ -99,11 +99,11 @@ func stampOf(r tool.Resource) string {
 	return fmt.Sprintf("%d-%d-%s", r.Modified.UnixNano(), r.Size, r.MIMEType)
 }
 
-func (r *Reader) read(ctx context.Context, label string, one tool.Resource) (source.Content, error) {
+func (r *Reader) read(ctx context.Context, w source.Walk, one tool.Resource) (source.Content, error) {
 	if one.Size > MaxBytes {
 		return source.Content{}, stead.Errorf(stead.KindTooLarge, "the resource has %d bytes, the limit is %d", one.Size, MaxBytes)
 	}
-	parts, err := r.all.ReadResource(ctx, label, one.URI)
+	parts, err := r.all.ReadResource(ctx, w.Project, w.Spec.Server, one.URI)
 	if err != nil {
 		return source.Content{}, err
 	}

@@ -18,7 +18,7 @@ type listed map[string]struct {
 	parts []tool.ResourcePart
 }
 
-func (l listed) Resources(context.Context, string) (out []tool.Resource, err error) {
+func (l listed) Resources(context.Context, stead.ProjectID, string) (out []tool.Resource, err error) {
 	for uri, r := range l {
 		r.URI = uri
 		out = append(out, r.Resource)
@@ -26,7 +26,9 @@ func (l listed) Resources(context.Context, string) (out []tool.Resource, err err
 	return out, nil
 }
 
-func (l listed) ReadResource(_ context.Context, _, uri string) ([]tool.ResourcePart, error) {
+func (l listed) Serves(stead.ProjectID, string) bool { return true }
+
+func (l listed) ReadResource(_ context.Context, _ stead.ProjectID, _, uri string) ([]tool.ResourcePart, error) {
 	return l[uri].parts, nil
 }
 

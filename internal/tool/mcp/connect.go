@@ -9,8 +9,9 @@ import (
 )
 
 var (
-	errClosed = errors.New("the tool servers are shut down")
-	errIdle   = errors.New("the connection was idle")
+	errClosed   = errors.New("the tool servers are shut down")
+	errIdle     = errors.New("the connection was idle")
+	errReplaced = errors.New("the configuration of the server has changed")
 )
 
 // dial is one attempt to connect, shared by all who wait for it.

@@ -38,6 +38,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -63,14 +64,15 @@ const (
 
 // Configured is a server that the operator's configuration names: by URL, or by command line.
 type Configured struct {
-	Label   string
-	URL     string            // streamable HTTP
-	Headers map[string]string // with URL; may hold secrets
-	Command string            // stdio: looked up in PATH
-	Args    []string
-	Env     map[string]string // with Command: added to PATH, HOME and LANG; may hold secrets
-	Dir     string            // with Command: working directory; empty: ours
-	Effects map[string]tool.Effect
+	Label    string
+	URL      string            // streamable HTTP
+	Headers  map[string]string // with URL; may hold secrets
+	Command  string            // stdio: looked up in PATH
+	Args     []string
+	Env      map[string]string // with Command: added to PATH, HOME and LANG; may hold secrets
+	Dir      string            // with Command: working directory; empty: ours
+	Effects  map[string]tool.Effect
+	Projects []stead.ProjectID // that have it: to others it is as if it were not there; none: all
 	// Identified: with URL, each request carries the credential that tool.Server has. Without one it is not sent.
 	Identified bool
 }
@@ -94,8 +96,8 @@ type Manager struct {
 	config  Config
 	log     *slog.Logger
 	wire    *http.Transport
-	named   *named                // nil without a guard
-	servers map[string]Configured // by label
+	named   *named                                // nil without a guard
+	servers atomic.Pointer[map[string]Configured] // by label
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -123,13 +125,46 @@ func New(c Config) *Manager {
 	}
 	m := &Manager{
 		config: c, log: c.Logger, wire: newWire(nil), named: newNamed(c.Guard),
-		servers: map[string]Configured{}, links: map[string]*link{}, open: map[*link]struct{}{}, dials: map[string]*dial{},
+		links: map[string]*link{}, open: map[*link]struct{}{}, dials: map[string]*dial{},
 	}
 	m.life, m.end = context.WithCancel(context.Background())
-	for _, s := range c.Servers {
-		m.servers[s.Label] = s
-	}
+	m.Replace(c.Servers)
 	return m
+}
+
+// Replace puts other servers in the place of the operator's. Calls that are under way get their answers; what has changed of a server
+// counts for those that begin from here on.
+func (m *Manager) Replace(servers []Configured) {
+	now, kept := make(map[string]Configured, len(servers)), map[string]bool{}
+	for _, s := range servers {
+		now[s.Label], kept[configuredIdentity(s)] = s, true
+	}
+	m.servers.Store(&now)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for l := range m.open {
+		if l.target.operators && !kept[l.target.configured] {
+			m.dropLocked(l, errReplaced)
+		}
+	}
+}
+
+// Labels are the operator's servers that a project has, sorted, and the labels of those that it doesn't have.
+func (m *Manager) Labels(project stead.ProjectID) (own, others []string) {
+	for label, s := range *m.servers.Load() {
+		if s.has(project) {
+			own = append(own, label)
+		} else {
+			others = append(others, label)
+		}
+	}
+	slices.Sort(own)
+	slices.Sort(others)
+	return own, others
+}
+
+func (c Configured) has(project stead.ProjectID) bool {
+	return len(c.Projects) == 0 || slices.Contains(c.Projects, project)
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -223,14 +258,10 @@ func (m *Manager) Close(ctx context.Context) error {
 	}
 }
 
-func (m *Manager) labels() string {
-	labels := make([]string, 0, len(m.servers))
-	for label := range m.servers {
-		labels = append(labels, label)
-	}
+func (m *Manager) labels(project stead.ProjectID) string {
+	labels, _ := m.Labels(project)
 	if len(labels) == 0 {
 		return "none is configured"
 	}
-	slices.Sort(labels)
 	return "configured are: " + strings.Join(labels, ", ")
 }

@@ -26,8 +26,8 @@ const (
 const maxMIMEBytes = 100
 
 // readers returns a held connection for resources to a server of the configuration.
-func (m *Manager) readers(ctx context.Context, label string) (*link, target, error) {
-	to, err := m.target(tool.Server{Label: label})
+func (m *Manager) readers(ctx context.Context, project stead.ProjectID, label string) (*link, target, error) {
+	to, err := m.target(tool.Server{Project: project, Label: label})
 	if err != nil {
 		return nil, to, err
 	}
@@ -45,9 +45,15 @@ func (m *Manager) readers(ctx context.Context, label string) (*link, target, err
 	return l, to, nil
 }
 
+// Serves implements tool.Resources.
+func (m *Manager) Serves(project stead.ProjectID, label string) bool {
+	s, ok := (*m.servers.Load())[label]
+	return ok && s.has(project)
+}
+
 // Resources implements tool.Resources.
-func (m *Manager) Resources(ctx context.Context, label string) ([]tool.Resource, error) {
-	l, to, err := m.readers(ctx, label)
+func (m *Manager) Resources(ctx context.Context, project stead.ProjectID, label string) ([]tool.Resource, error) {
+	l, to, err := m.readers(ctx, project, label)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +106,8 @@ func (l *link) resources(ctx context.Context, within time.Duration, cursor strin
 }
 
 // ReadResource implements tool.Resources.
-func (m *Manager) ReadResource(ctx context.Context, label, uri string) ([]tool.ResourcePart, error) {
-	l, to, err := m.readers(ctx, label)
+func (m *Manager) ReadResource(ctx context.Context, project stead.ProjectID, label, uri string) ([]tool.ResourcePart, error) {
+	l, to, err := m.readers(ctx, project, label)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,8 @@ type target struct {
 	origin   tool.Origin   // nil: this host
 	named    bool          // an agent gave the URL
 	// operators: it is one of the configuration, and not of an agent's declaration.
-	operators bool
+	operators  bool
+	configured string // with operators: configuredIdentity
 	// credential proves who asks, towards url; nil: nothing does.
 	credential tool.Credential
 	effects    map[string]tool.Effect
@@ -42,7 +43,8 @@ type target struct {
 // target resolves what an agent declares. A command line that it declares runs in its origin, and
 // nowhere else.
 func (m *Manager) target(s tool.Server) (target, error) {
-	if _, operators := m.servers[s.Label]; operators && (s.Command != nil || s.URL != "") { // it may be configured since
+	configured, operators := (*m.servers.Load())[s.Label]
+	if operators && (s.Command != nil || s.URL != "") { // it may be configured since
 		return target{}, &stead.Error{
 			Kind: stead.KindInvalid, Param: "server_label",
 			Message: "the label " + quoted(s.Label) + " is that of a tool server of the operator's configuration, and another one can't have it",
@@ -65,12 +67,11 @@ func (m *Manager) target(s tool.Server) (target, error) {
 	case s.Origin != nil:
 		return target{}, stead.Invalid("connection_origin", "the tool server %s has neither a URL nor a command, so it can't be reached from an environment", quoted(s.Label))
 	}
-	configured, ok := m.servers[s.Label]
-	if !ok {
+	if !operators || !configured.has(s.Project) {
 		return target{}, &stead.Error{
 			Kind: stead.KindInvalid, Param: "server_label",
 			Message: "no tool server with the label " + quoted(s.Label) + " is configured",
-			Hint:    "give its server_url, or use a label that this server's configuration names: " + m.labels(),
+			Hint:    "give its server_url, or use a label that this server's configuration names: " + m.labels(s.Project),
 		}
 	}
 	if len(s.Headers) > 0 {
@@ -117,10 +118,18 @@ func insideIdentity(s tool.Server, what string) string {
 func configuredTarget(c Configured) (target, error) {
 	if c.Command == "" {
 		to, err := urlTarget(c.Label, c.URL, c.Headers)
-		to.identity, to.effects, to.operators = "label\x00"+c.Label, c.Effects, true
+		to.identity, to.effects, to.operators, to.configured = configuredIdentity(c), c.Effects, true, configuredIdentity(c)
 		return to, err
 	}
-	return target{identity: "label\x00" + c.Label, label: c.Label, process: &c, effects: c.Effects, operators: true}, nil
+	return target{identity: configuredIdentity(c), label: c.Label, process: &c, effects: c.Effects, operators: true, configured: configuredIdentity(c)}, nil
+}
+
+// configuredIdentity is the same for a server that is configured as it was. Who has it does not count.
+func configuredIdentity(c Configured) string {
+	c.Projects = nil
+	text, _ := json.Marshal(c) // texts always encode
+	digest := sha256.Sum256(text)
+	return "label\x00" + c.Label + "\x00" + hex.EncodeToString(digest[:])
 }
 
 func urlTarget(label, raw string, headers map[string]string) (target, error) {
