@@ -40,9 +40,9 @@ func TestToolServersOfOtherProjectsAreNotThere(t *testing.T) {
 	var saved struct{ ID string }
 	h.get(one, "POST", "/v1/agents", agent("crm", ""), &saved)
 	for what, c := range map[string]struct{ method, path, body string }{
-		"an agent":        {"POST", "/v1/agents", agent("LABEL", "")},
-		"a session":       {"POST", "/v1/agents/sessions", `{"agent":` + agent("LABEL", "") + `,"environment":{"type":"none"},"input":"hi"}`},
-		"a response":      {"POST", "/v1/responses", `{"model":"sim","input":"hi","tools":[{"type":"mcp","server_label":"LABEL"}]}`},
+		"an agent":   {"POST", "/v1/agents", agent("LABEL", "")},
+		"a session":  {"POST", "/v1/agents/sessions", `{"agent":` + agent("LABEL", "") + `,"environment":{"type":"none"},"input":"hi"}`},
+		"a response": {"POST", "/v1/responses", `{"model":"sim","input":"hi","tools":[{"type":"mcp","server_label":"LABEL"}]}`},
 	} {
 		status, hidden := h.call(two, c.method, c.path, strings.ReplaceAll(c.body, "LABEL", "crm"))
 		_, unknown := h.call(two, c.method, c.path, strings.ReplaceAll(c.body, "LABEL", "nil"))
