@@ -102,7 +102,7 @@ func TestTokensAreExchanged(t *testing.T) {
 		t.Fatalf("%d %v", status, said)
 	}
 	raw, _ := said["access_token"].(string)
-	if who, err := believes(issuer, "api").Authenticate(t.Context(), raw, ""); err != nil || who.ID != "user:ada" || who.Until.After(time.Now().Add(3*time.Minute+time.Second)) {
+	if who, err := believes(issuer, "api").Authenticate(t.Context(), raw, ""); err != nil || who.ID != "project/one/user/ada" || who.Until.After(time.Now().Add(3*time.Minute+time.Second)) {
 		t.Errorf("it is %+v, %v", who, err)
 	}
 

@@ -95,7 +95,7 @@ func TestAToolServerKnowsTheAgent(t *testing.T) {
 	}
 	door.mu.Unlock()
 	who, err := door.verifier.Authenticate(t.Context(), raw, "")
-	if err != nil || who.ID != "user:ada" || who.Until.After(time.Now().Add(7*time.Minute)) {
+	if err != nil || who.ID != "project/one/user/ada" || who.Until.After(time.Now().Add(7*time.Minute)) {
 		t.Errorf("it is %+v, %v", who, err)
 	}
 	// What nobody else may do with it: use it elsewhere, here included, or change it.

@@ -13,9 +13,10 @@
 // Of OnBehalfOf, whoever the session serves is the subject, and the agent the one who acts for them (RFC 8693, 4.1: act
 // names the acting party, so that it can't stand beside the agent's own subject):
 //
-//	sub: user:ada      act: {sub: spiffe://TRUST_DOMAIN/project/P/agent/A}
+//	sub: project/P/user/ada      act: {sub: spiffe://TRUST_DOMAIN/project/P/agent/A}
 //
-// A subject of the second form begins with the kind of the principal, so that no user's name can be taken for an agent.
+// Users' ids are those of a project, and whoever owns a project says whose keys are whose: so a subject of the second form names the
+// project. It is no SPIFFE id, so that nobody takes the person for a workload, and no person's name for an agent.
 //
 // Keys: one set for all nodes, sealed in the database. One signs for SignFor; the next is published NextAhead before it
 // signs, and an old one KeptFor after it signed last, so that whoever has read the set within CacheFor can check every token. Whoever
@@ -154,7 +155,7 @@ func (i *Issuer) Sign(ctx context.Context, form Form, b Bearer, audience string,
 	}
 	c.Subject = i.SPIFFE(b.Session.Project, b.Agent)
 	if form == OnBehalfOf {
-		c.Subject, c.Act = person, &actor{c.Subject}
+		c.Subject, c.Act = Subject(b.Session.Project, b.Principal), &actor{c.Subject}
 	}
 	payload, err := json.Marshal(c)
 	if err != nil {
@@ -162,6 +163,12 @@ func (i *Issuer) Sign(ctx context.Context, form Form, b Bearer, audience string,
 	}
 	text, err := i.keys.sign(ctx, payload)
 	return Token{text, now, time.Unix(c.Expires, 0)}, err
+}
+
+// Subject is the sub of a user or service of a project, here "project/P/user/ada". The project and the kind hold no slash, so that two of
+// them never become one, whatever the id holds.
+func Subject(project stead.ProjectID, p stead.Principal) string {
+	return "project/" + segment(string(project)) + "/" + string(p.Kind) + "/" + p.ID
 }
 
 // SPIFFE is an agent's id.

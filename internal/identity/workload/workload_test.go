@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -92,7 +93,7 @@ func TestWhatATokenSays(t *testing.T) {
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA} {
 		i := newCluster(t).node(string(alg))
 		const spiffe = "spiffe://acme.example/project/one/agent/agent_1"
-		for form, want := range map[workload.Form]struct{ sub, act string }{workload.Agent: {spiffe, ""}, workload.OnBehalfOf: {"user:ada", spiffe}} {
+		for form, want := range map[workload.Form]struct{ sub, act string }{workload.Agent: {spiffe, ""}, workload.OnBehalfOf: {"project/one/user/ada", spiffe}} {
 			c, err := checked(sign(t, i, form), published(t, i), alg)
 			if err != nil {
 				t.Fatal(err)
@@ -114,6 +115,23 @@ func TestWhatATokenSays(t *testing.T) {
 			}
 			if life := c["exp"].(float64) - c["iat"].(float64); life != workload.Lifetime.Seconds() || c["nbf"].(float64) > c["iat"].(float64) {
 				t.Errorf("it is valid for %v s", life)
+			}
+		}
+	}
+}
+
+// Users' ids are those of their project: no two people have one subject, however they, and their projects, are called.
+func TestSubjectsOfDifferentPeople(t *testing.T) {
+	seen := map[string]string{}
+	for _, project := range []stead.ProjectID{"one", "two", "one/user", "", "..", "x-6f6e65"} {
+		for _, kind := range []stead.PrincipalKind{stead.PrincipalUser, stead.PrincipalService} {
+			for _, id := range []string{"ada", "user/ada", "", "ada@acme.example", "one/user/ada"} {
+				sub := workload.Subject(project, stead.Principal{Project: project, Kind: kind, ID: id})
+				who := fmt.Sprintf("%s %q of %q", kind, id, project)
+				if other, twice := seen[sub]; twice || strings.HasPrefix(sub, "spiffe:") {
+					t.Errorf("%s is %s, and so is %s", who, sub, other)
+				}
+				seen[sub] = who
 			}
 		}
 	}
@@ -301,7 +319,7 @@ func TestAVariableOfEnvironments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if claims, err := checked(text, published(t, i), jose.ES256); err != nil || claims["sub"] != "user:ada" {
+	if claims, err := checked(text, published(t, i), jose.ES256); err != nil || claims["sub"] != "project/one/user/ada" {
 		t.Errorf("%v, %v", claims, err)
 	}
 	if hidden, _ := v.Mask(t.Context()); hidden != text || v.Changes() == was || v.Variable != "TOKEN" || len(v.Hosts) == 0 {
@@ -320,7 +338,7 @@ func TestAnExchange(t *testing.T) {
 		t.Fatal(err)
 	}
 	claims, err := checked(tok.Text, published(t, i), jose.ES256)
-	if err != nil || claims["sub"] != "user:bob" || claims["stead.dev/session"] != "sess_1" || claims["exp"].(float64)-claims["iat"].(float64) > 60 {
+	if err != nil || claims["sub"] != "project/one/user/bob" || claims["stead.dev/session"] != "sess_1" || claims["exp"].(float64)-claims["iat"].(float64) > 60 {
 		t.Errorf("%v, %v", claims, err)
 	}
 	for _, audience := range []string{"", "crm", "api/", "API"} {
