@@ -152,7 +152,7 @@ func (a *app) memoryList() *cobra.Command {
 }
 
 func (a *app) memorySearch() *cobra.Command {
-	var limit int
+	var limit, around, tokens int
 	var explain bool
 	var labels []string
 	c := &cobra.Command{
@@ -163,6 +163,12 @@ func (a *app) memorySearch() *cobra.Command {
 				return err
 			}
 			body := map[string]any{"query": args[1], "limit": limit, "explain": explain, "filters": map[string]any{"labels": labels}}
+			if around != 0 {
+				body["context"] = around
+			}
+			if tokens != 0 {
+				body["token_budget"] = tokens
+			}
 			found, err := c.SearchMemory(cmd.Context(), args[0], body)
 			if err != nil {
 				return err
@@ -170,13 +176,26 @@ func (a *app) memorySearch() *cobra.Command {
 			raw := []any{}
 			for _, h := range found.Hits {
 				one := map[string]any{"memory": h.Memory.Raw, "score": h.Score}
+				if h.Excerpt {
+					one["excerpt"] = true
+				}
+				if around > 0 {
+					near := []any{}
+					for _, n := range h.Context {
+						near = append(near, map[string]any{"memory": n.Memory.Raw, "context_of": n.ContextOf, "place": n.Place, "excerpt": n.Excerpt})
+					}
+					one["context"] = near
+				}
 				if h.Explain != nil {
 					one["explain"] = h.Explain
 				}
 				raw = append(raw, one)
 			}
-			return a.object(map[string]any{"method": found.Method, "method_reason": found.Why, "data": raw}, func(w io.Writer) {
-				writeHits(w, found.Hits)
+			return a.object(map[string]any{"method": found.Method, "method_reason": found.Why, "data": raw, "left_out": found.LeftOut}, func(w io.Writer) {
+				writeHits(w, found.Hits, explain)
+				if found.LeftOut > 0 {
+					fmt.Fprintf(w, "%d more had no room.\n", found.LeftOut)
+				}
 				if found.Why != nil {
 					fmt.Fprintf(w, "By words alone: %s.\n", printable(*found.Why))
 				}
@@ -184,36 +203,67 @@ func (a *app) memorySearch() *cobra.Command {
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", 10, "most memories, up to 100")
+	c.Flags().IntVar(&around, "context", 0, "memories before and after each in its conversation, up to 10")
+	c.Flags().IntVar(&tokens, "token-budget", 0, "how long all of it may be, in tokens; 0: as long as it is")
 	c.Flags().BoolVar(&explain, "explain", false, "say why each was found")
 	c.Flags().StringSliceVar(&labels, "label", nil, "only with this label; may be given several times")
 	return c
 }
 
-func writeHits(w io.Writer, hits []client.MemoryHit) {
+func writeHits(w io.Writer, hits []client.MemoryHit, explain bool) {
 	if len(hits) == 0 {
 		fmt.Fprintln(w, "Nothing found.")
 	}
 	for _, h := range hits {
-		who := ""
-		if h.Memory.Source.Author != "" {
-			who = printable(h.Memory.Source.Author) + ": "
+		after := slices.IndexFunc(h.Context, func(n client.MemoryNeighbour) bool { return n.Place > 0 })
+		if after < 0 {
+			after = len(h.Context)
 		}
-		fmt.Fprintf(w, "%6.2f  %s  %s%s\n", h.Score, h.Memory.ID, who, oneLine(printable(h.Memory.Content), maxMemoryLine))
-		e := h.Explain
-		if e == nil {
-			continue
-		}
-		var terms []string
-		for _, t := range slices.Sorted(maps.Keys(e.Terms)) {
-			terms = append(terms, fmt.Sprintf("%s %.2f", t, e.Terms[t]))
-		}
-		near := ""
-		if e.Near > 0 {
-			near = fmt.Sprintf(", near %.2f (cosine %.2f)", e.Near, e.Similarity)
-		}
-		fmt.Fprintf(w, "        words %.2f (%s), neighbours %.2f, session %.2f%s × tells %.2f, author %.2f, time %.2f, importance %.2f, recency %.2f\n",
-			e.Words, strings.Join(terms, ", "), e.Neighbours, e.Session, near, e.Tells, e.Author, e.Time, e.Importance, e.Recency)
+		writeNear(w, h.Context[:after], explain)
+		fmt.Fprintf(w, "%6.2f  %s\n", h.Score, memoryLine(h.Memory))
+		writeWhy(w, h.Explain)
+		writeNear(w, h.Context[after:], explain)
 	}
+}
+
+// memoryLine is a memory as a list shows it.
+func memoryLine(m client.Memory) string {
+	who := ""
+	if m.Source.Author != "" {
+		who = printable(m.Source.Author) + ": "
+	}
+	return m.ID + "  " + who + oneLine(printable(m.Content), maxMemoryLine)
+}
+
+// writeNear shows what stands around a hit.
+func writeNear(w io.Writer, near []client.MemoryNeighbour, explain bool) {
+	for _, n := range near {
+		fmt.Fprintf(w, "     ·  %s\n", memoryLine(n.Memory))
+		if explain {
+			where := "before"
+			if n.Place > 0 {
+				where = "behind"
+			}
+			fmt.Fprintf(w, "        context of %s, %d %s it in their conversation\n", n.ContextOf, max(n.Place, -n.Place), where)
+		}
+	}
+}
+
+// writeWhy shows why a memory was found.
+func writeWhy(w io.Writer, e *client.MemoryExplanation) {
+	if e == nil {
+		return
+	}
+	var terms []string
+	for _, t := range slices.Sorted(maps.Keys(e.Terms)) {
+		terms = append(terms, fmt.Sprintf("%s %.2f", t, e.Terms[t]))
+	}
+	near := ""
+	if e.Near > 0 {
+		near = fmt.Sprintf(", near %.2f (cosine %.2f)", e.Near, e.Similarity)
+	}
+	fmt.Fprintf(w, "        words %.2f (%s), neighbours %.2f, session %.2f%s × tells %.2f, author %.2f, time %.2f, importance %.2f, recency %.2f\n",
+		e.Words, strings.Join(terms, ", "), e.Neighbours, e.Session, near, e.Tells, e.Author, e.Time, e.Importance, e.Recency)
 }
 
 func (a *app) memoryIngest() *cobra.Command {

@@ -31,6 +31,7 @@ type Recall struct {
 	Mode        string `json:"mode"`            // "off", "budgeted", "always"
 	TokenBudget int    `json:"token_budget"`    // of all entries together
 	MaxResults  int    `json:"max_num_results"` // entries
+	Context     int    `json:"context"`         // entries before and after each in its conversation, as far as the budget has room
 }
 
 // Modes of Recall.
@@ -47,6 +48,9 @@ const (
 	defaultBudgetedTokens = 1_000
 	defaultAlwaysTokens   = 4_000
 	defaultRecallResults  = 8
+	// MaxRecallContext is the most entries on each side of one that is recalled.
+	MaxRecallContext     = 10
+	defaultRecallContext = 1
 	// MaxTeams is how many teams an agent may remember with, and maxTeamBytes the longest id of one.
 	MaxTeams     = 16
 	maxTeamBytes = 256
@@ -178,7 +182,14 @@ func recall(o param.Object) (*Recall, error) {
 	if !has {
 		results = defaultRecallResults
 	}
-	r.TokenBudget, r.MaxResults = int(tokens), int(results)
+	if err != nil {
+		return nil, err
+	}
+	around, has, err := sub.Int("context", 0, MaxRecallContext)
+	if !has {
+		around = defaultRecallContext
+	}
+	r.TokenBudget, r.MaxResults, r.Context = int(tokens), int(results), int(around)
 	return r, err
 }
 

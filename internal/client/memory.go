@@ -55,14 +55,25 @@ func (m *Memory) UnmarshalJSON(b []byte) error {
 type MemoryHit struct {
 	Memory  Memory             `json:"memory"`
 	Score   float64            `json:"score"`
+	Excerpt bool               `json:"excerpt,omitempty"` // the part around the query's words: all of it had no room
+	Context []MemoryNeighbour  `json:"context,omitempty"` // what stands around it, in the order of the conversation
 	Explain *MemoryExplanation `json:"explain,omitempty"`
+}
+
+// MemoryNeighbour is a memory that stands near a hit in its conversation.
+type MemoryNeighbour struct {
+	Memory    Memory `json:"memory"`
+	ContextOf string `json:"context_of"` // the hit
+	Place     int    `json:"place"`      // -1 right before the hit, 1 right after it
+	Excerpt   bool   `json:"excerpt,omitempty"`
 }
 
 // MemoryFound is what a search found, and how.
 type MemoryFound struct {
-	Method string      `json:"method"`        // "lexical" or "hybrid"
-	Why    *string     `json:"method_reason"` // why it is not hybrid, where it was to be
-	Hits   []MemoryHit `json:"data"`
+	Method  string      `json:"method"`        // "lexical" or "hybrid"
+	Why     *string     `json:"method_reason"` // why it is not hybrid, where it was to be
+	Hits    []MemoryHit `json:"data"`
+	LeftOut int         `json:"left_out"` // that had no room in token_budget
 }
 
 // MemoryExplanation says why: see MemoryHits in the server's OpenAPI document.

@@ -9,7 +9,6 @@ import (
 	"unicode"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/memory/recall"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -332,26 +331,4 @@ func sameWords(a, b string) bool { return slices.Equal(wordsOf(a), wordsOf(b)) }
 func wordsOf(text string) []string {
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	return slices.DeleteFunc(words, func(w string) bool { return w == "a" || w == "an" || w == "the" })
-}
-
-// find searches a store without asking policy. Without a vector words alone are looked for.
-func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64) ([]Hit, error) {
-	var found []recall.Hit
-	err := s.shelves.With(ctx, place, func(x shelf) {
-		scopes := x.numbers(q.Filter.Scopes)
-		found = x.Search(recall.Query[facets]{
-			Text: q.Query, Vector: q.vector, Now: at, Limit: q.Limit, Explain: q.Explain,
-			Allow: func(f facets) bool {
-				if len(q.Filter.Scopes) > 0 && !slices.Contains(scopes, f.scope) {
-					return false
-				}
-				return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now)
-			},
-			See: q.sight.see(),
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.load(ctx, place, found, q)
 }

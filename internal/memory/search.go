@@ -3,7 +3,9 @@ package memory
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -41,18 +43,32 @@ type Search struct {
 	Filter  Filter
 	AsOf    int64 // Unix milliseconds: "last spring" is seen from there, and so is what is valid; 0: now
 	Limit   int   // hits; 0: DefaultHits
-	Tokens  int   // budget of all hits together; 0: none
+	Tokens  int   // budget of all hits together, and of what stands around them; 0: none
+	Around  int   // entries before and after each hit in its conversation; see MaxAround
 	Explain bool
 
-	vector []byte // of Query, packed; nil: none
-	sight  *sight // nil: all of the store is seen
+	vector  []byte // of Query, packed; nil: none
+	sight   *sight // nil: all of the store is seen
+	at, now int64  // AsOf, and the time of the search
+}
+
+// Many is a search in several stores, whose Limit, Tokens and Around are those of the whole answer. Scores of different stores do not
+// compare: hits are ordered by their ranks. Of what two stores say alike the better one is given.
+type Many struct {
+	Search
+	Stores  []string
+	Lenient bool              // stores that are not there, or may not be read, are left out
+	Worth   func(*Hit) bool   // nil: every hit is
+	Known   func(*Entry) bool // what is not to be given around hits; nil: all may be
 }
 
 // Found is what a search found, and how.
 type Found struct {
-	Hits   []Hit  // best first
-	Method string // MethodLexical or MethodHybrid
-	Why    string // vectors were to be compared, and were not, for this reason; "": they were, or there are none
+	Hits    []Hit  // best first
+	Method  string // MethodLexical or MethodHybrid
+	Why     string // vectors were to be compared, and were not, for this reason; "": they were, or there are none
+	LeftOut int    // hits, and entries around them, that had no room in Tokens
+	More    int    // hits behind the last one that Limit allows, as far as they were looked for
 }
 
 // Hit is an entry that was found.
@@ -61,34 +77,119 @@ type Hit struct {
 	Score float64
 	Share float64       // 0 … 1: how well it fits, to compare between searches; see recall.Hit
 	Parts *recall.Parts // with Explain
+	Rank  int           // from 1, in its store
+
+	Excerpt bool        // Text is the part around the query's words: all of it had no room in Tokens
+	Around  []Neighbour // in the order of the conversation
 }
 
 // Search finds entries, best first. It sees every write that was answered before it began.
 func (s *Service) Search(ctx context.Context, p stead.Principal, store string, q Search) (Found, error) {
-	if err := q.prepare(); err != nil {
+	return s.SearchMany(ctx, p, Many{Search: q, Stores: []string{store}})
+}
+
+// SearchMany is Search in several stores.
+func (s *Service) SearchMany(ctx context.Context, p stead.Principal, m Many) (Found, error) {
+	if err := m.prepare(); err != nil {
 		return Found{}, err
 	}
-	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
-		return Found{}, err
+	m.now = s.cfg.Now().UnixMilli()
+	m.at = cmp.Or(m.AsOf, m.now)
+	out := Found{}
+	looks := map[string]Search{} // by store
+	for _, store := range m.Stores {
+		_, err := s.open(ctx, p, policy.MemoryRead, store)
+		if kind := stead.KindOf(err); m.Lenient && (kind == stead.KindNotFound || kind == stead.KindForbidden) {
+			continue
+		}
+		if err == nil && out.Method == "" {
+			out.Method = MethodLexical
+			if m.vector, out.Why = s.cfg.Embedding.Query(ctx, s.within.Asker(p), m.Query); m.vector != nil {
+				out.Method = MethodHybrid
+			}
+		}
+		if err == nil {
+			err = s.searchOne(ctx, p, store, &m, looks, &out)
+		}
+		if err != nil {
+			return Found{}, err
+		}
 	}
-	at := q.AsOf
-	now := s.cfg.Now().UnixMilli()
-	if at == 0 {
-		at = now
-	}
+	return out, s.fill(ctx, p, &out, looks, &m)
+}
+
+// searchOne adds what one store has to what was found, in the order of the ranks.
+func (s *Service) searchOne(ctx context.Context, p stead.Principal, store string, m *Many, looks map[string]Search, out *Found) error {
+	q := m.Search
 	q.sight = s.sight(ctx, p, store)
-	out := Found{Method: MethodLexical}
-	if q.vector, out.Why = s.cfg.Embedding.Query(ctx, s.within.Asker(p), q.Query); q.vector != nil {
-		out.Method = MethodHybrid
+	if looks[store] = q; m.Worth != nil {
+		q.Limit = MaxHits
 	}
-	var err error
-	if out.Hits, err = s.find(ctx, Place{p.Project, store}, q, at, now); err == nil {
+	hits, err := s.find(ctx, Place{p.Project, store}, q, q.at, q.now)
+	if err == nil {
 		err = q.sight.err
 	}
 	if err != nil {
-		return Found{}, err
+		return err
 	}
-	return out, nil
+	rank := 0
+	for _, h := range hits {
+		if m.Worth == nil || m.Worth(&h) {
+			rank++
+			h.Rank = rank
+			out.Hits = append(out.Hits, h)
+		}
+	}
+	slices.SortStableFunc(out.Hits, func(a, b Hit) int { return a.Rank - b.Rank })
+	return nil
+}
+
+// fill gives what was found within the limit and the budget: hits first, from the best down, then what stands around them.
+func (s *Service) fill(ctx context.Context, p stead.Principal, out *Found, looks map[string]Search, m *Many) error {
+	if len(looks) > 1 {
+		out.Hits = sayingOnce(out.Hits)
+	}
+	found := out.Hits
+	left := room{query: m.Query, left: m.Tokens, whole: m.Tokens == 0}
+	out.Hits = nil
+	for _, h := range found {
+		if len(out.Hits) == m.Limit {
+			out.More++
+			continue
+		}
+		excerpt, ok := left.take(&h.Entry, hitShare) // what is too long makes place for smaller ones behind it
+		if h.Excerpt = excerpt; ok {
+			out.Hits = append(out.Hits, h)
+		}
+	}
+	if m.Around > 0 {
+		if left.whole {
+			left.whole, left.left = false, maxAroundTokens
+		}
+		if err := s.around(ctx, p, out.Hits, looks, m.Around, &left, m.Known); err != nil {
+			return err
+		}
+	}
+	out.LeftOut = left.missed
+	return nil
+}
+
+// sayingOnce leaves out of hits in several stores what a better one of another store says too, in the same words and order, whatever their
+// articles, signs and case; of what was said in conversations, by the same person on the same day.
+func sayingOnce(hits []Hit) []Hit {
+	by := map[string]string{} // what is said → the store that says it
+	return slices.DeleteFunc(hits, func(h Hit) bool {
+		const day = 24 * int64(time.Hour/time.Millisecond)
+		key := strings.Join(append(wordsOf(h.Text+" "+h.Caption), h.Source.Author), "\x00")
+		if h.Kind == KindItem {
+			key += fmt.Sprintf("\x00%d", h.when()/day)
+		}
+		store, ok := by[key]
+		if !ok {
+			by[key] = h.Store
+		}
+		return ok && store != h.Store
+	})
 }
 
 func (q *Search) prepare() error {
@@ -102,11 +203,38 @@ func (q *Search) prepare() error {
 	if q.Tokens < 0 {
 		return stead.Invalid("token_budget", "token_budget must not be negative")
 	}
+	if q.Around < 0 || q.Around > MaxAround {
+		return stead.Invalid("context", "context must be from 0 to %d", MaxAround)
+	}
 	return nil
 }
 
-// load reads what was found, as it is now, within the budget. An entry that is larger than what is
-// left of it makes place for smaller ones behind it.
+// find searches a store without asking policy. Without a vector words alone are looked for.
+func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64) ([]Hit, error) {
+	var found []recall.Hit
+	err := s.shelves.With(ctx, place, func(x shelf) {
+		found = x.Search(recall.Query[facets]{
+			Text: q.Query, Vector: q.vector, Now: at, Limit: q.Limit, Explain: q.Explain, Allow: q.lets(x, at, now), See: q.sight.see(),
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.load(ctx, place, found, q)
+}
+
+// lets says which entries of a shelf are looked for.
+func (q *Search) lets(x shelf, at, now int64) func(facets) bool {
+	scopes := x.numbers(q.Filter.Scopes)
+	return func(f facets) bool {
+		if len(q.Filter.Scopes) > 0 && !slices.Contains(scopes, f.scope) {
+			return false
+		}
+		return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now)
+	}
+}
+
+// load reads what was found, as it is now.
 func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Search) ([]Hit, error) {
 	ids := make([]string, len(found))
 	for i, h := range found {
@@ -124,7 +252,6 @@ func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Searc
 		byID[r.ID] = r
 	}
 	var hits []Hit
-	left := q.Tokens
 	for _, h := range found {
 		r, ok := byID[h.ID]
 		if !ok {
@@ -134,11 +261,10 @@ func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Searc
 		if err != nil {
 			return nil, err
 		}
-		if q.sight != nil && !q.sight.sees(&e.Content) || q.Tokens > 0 && e.Tokens() > left {
-			continue // it was changed meanwhile, or is too long
+		if q.sight != nil && !q.sight.sees(&e.Content) {
+			continue // it was changed meanwhile
 		}
-		left -= e.Tokens()
-		hits = append(hits, Hit{e, h.Score, h.Share, h.Parts})
+		hits = append(hits, Hit{Entry: e, Score: h.Score, Share: h.Share, Parts: h.Parts})
 	}
 	return hits, nil
 }

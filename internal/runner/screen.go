@@ -127,6 +127,7 @@ func screenRecalled(ctx context.Context, checks *guardrail.Checks, out *session.
 		}
 	}
 	out.Entries = entries
+	out.Unaround()
 }
 
 // errUnseen says that a request with a key was not made before.

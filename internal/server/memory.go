@@ -210,7 +210,7 @@ func (s *server) searchMemories(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireHitsOf(found))
+	return s.write(w, wireHitsOf(found, q.Around > 0))
 }
 
 // maxVersion is larger than any version.

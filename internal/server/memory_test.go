@@ -76,6 +76,26 @@ func TestMemoriesAreAddedFoundChangedAndForgotten(t *testing.T) {
 	d.says("POST "+store+"/search", `{"query":"deploy window"}`, 200, `"data":[]`)
 }
 
+// A search gives the entries before and after each hit when it is asked to, and says what had no room.
+func TestMemorySearchGivesContext(t *testing.T) {
+	d, store := memoryDoor(t)
+	d.says("POST "+store+"/memories/batch", `{"memories":[{"content":"good morning","kind":"item","source":{"session_id":"s","index":1}},
+		{"content":"the zeppelin landed","kind":"item","source":{"session_id":"s","index":2}},{"content":"oh nice","kind":"item","source":{"session_id":"s","index":3}}]}`, 200)
+	got := d.says("POST "+store+"/search", `{"query":"zeppelin","limit":1,"context":2,"explain":true}`, 200, `"context":[{"memory":{`, `"place":-1`, `"place":1`, `"left_out":0`)
+	var hits wireHits
+	if err := json.Unmarshal([]byte(got), &hits); err != nil || len(hits.Data) != 1 || len(*hits.Data[0].Context) != 2 {
+		t.Fatalf("found %s (%v)", got, err)
+	}
+	if near := *hits.Data[0].Context; near[0].Memory.Content != "good morning" || near[1].Memory.Content != "oh nice" || near[1].ContextOf != hits.Data[0].Memory.ID {
+		t.Errorf("around the hit: %+v", near)
+	}
+	d.says("POST "+store+"/search", `{"query":"zeppelin","limit":1,"context":1,"token_budget":5}`, 200, `"context":[]`, `"left_out":2`)
+	if got := d.says("POST "+store+"/search", `{"query":"zeppelin","limit":1}`, 200); strings.Contains(got, `"context"`) {
+		t.Errorf("nobody asked for context: %s", got)
+	}
+	d.says("POST "+store+"/search", `{"query":"x","context":11}`, 400, `"param":"context"`)
+}
+
 func TestMemoriesThatAreWrong(t *testing.T) {
 	d, store := memoryDoor(t)
 	for body, param := range map[string]string{

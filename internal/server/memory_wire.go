@@ -121,22 +121,40 @@ func wireMemoriesOf(entries []memory.Entry) []wireMemory {
 }
 
 type wireHit struct {
-	Memory  wireMemory    `json:"memory"`
-	Score   float64       `json:"score"`
-	Explain *recall.Parts `json:"explain,omitempty"`
+	Memory  wireMemory       `json:"memory"`
+	Score   float64          `json:"score"`
+	Excerpt bool             `json:"excerpt,omitempty"` // content is the part around the query's words: all of it had no room in token_budget
+	Context *[]wireNeighbour `json:"context,omitempty"` // in the order of the conversation; absent where none was asked for
+	Explain *recall.Parts    `json:"explain,omitempty"`
+}
+
+type wireNeighbour struct {
+	Memory    wireMemory `json:"memory"`
+	ContextOf string     `json:"context_of"` // the hit
+	Place     int        `json:"place"`      // -1 right before the hit, 1 right after it
+	Excerpt   bool       `json:"excerpt,omitempty"`
 }
 
 type wireHits struct {
-	Object string    `json:"object"`        // "memory.search"
-	Method string    `json:"method"`        // "lexical" or "hybrid"
-	Why    *string   `json:"method_reason"` // why it is not hybrid, where it was to be
-	Data   []wireHit `json:"data"`          // best first
+	Object  string    `json:"object"`        // "memory.search"
+	Method  string    `json:"method"`        // "lexical" or "hybrid"
+	Why     *string   `json:"method_reason"` // why it is not hybrid, where it was to be
+	Data    []wireHit `json:"data"`          // best first
+	LeftOut int       `json:"left_out"`      // hits, and memories of their context, that had no room in token_budget
 }
 
-func wireHitsOf(found memory.Found) wireHits {
-	out := wireHits{"memory.search", found.Method, given(found.Why), make([]wireHit, len(found.Hits))}
+func wireHitsOf(found memory.Found, context bool) wireHits {
+	out := wireHits{"memory.search", found.Method, given(found.Why), make([]wireHit, len(found.Hits)), found.LeftOut}
 	for i, h := range found.Hits {
-		out.Data[i] = wireHit{wireMemoryOf(h.Entry), h.Score, h.Parts}
+		out.Data[i] = wireHit{Memory: wireMemoryOf(h.Entry), Score: h.Score, Excerpt: h.Excerpt, Explain: h.Parts}
+		if !context {
+			continue
+		}
+		near := make([]wireNeighbour, len(h.Around))
+		for j, n := range h.Around {
+			near[j] = wireNeighbour{wireMemoryOf(n.Entry), h.ID, n.Place, n.Excerpt}
+		}
+		out.Data[i].Context = &near
 	}
 	return out
 }
@@ -316,7 +334,11 @@ func memorySearch(o param.Object) (memory.Search, error) {
 	if err != nil {
 		return q, err
 	}
-	q.Limit, q.Tokens = int(limit), int(tokens)
+	around, _, err := o.Int("context", 0, memory.MaxAround)
+	if err != nil {
+		return q, err
+	}
+	q.Limit, q.Tokens, q.Around = int(limit), int(tokens), int(around)
 	if err := setTime(o, "as_of", &q.AsOf); err != nil {
 		return q, err
 	}

@@ -113,6 +113,9 @@ func quality(ctx context.Context, dir string, by provider) error {
 		fmt.Printf("\nThe same, and the vectors of %s (speaker, text and caption of each turn, and the question): what\nis nearer to the question than most turns are counts up to a share of what its words can.\n\n", by)
 		hybrid.print("hybrid")
 	}
+	if err := shown(ctx, conversations); err != nil {
+		return err
+	}
 	fmt.Println()
 	fmt.Println("all " + ours.line("all"))
 	return nil
@@ -143,14 +146,14 @@ func measure(ctx context.Context, conversations []conversation, by provider, our
 	return nil
 }
 
-// remember stores a conversation and returns the search in it, which gives turns' ids.
-func (n *node) remember(ctx context.Context, c conversation) (func(string) ([]string, error), error) {
+// keep stores a conversation, and says in which store and which turn each entry is.
+func (n *node) keep(ctx context.Context, c conversation) (id string, turnOf map[string]string, err error) {
 	me := stead.LocalPrincipal()
 	store, err := n.CreateStore(ctx, me, memory.StoreFields{Name: filepath.Base(c.file)}, "")
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	turnOf := map[string]string{}
+	turnOf = map[string]string{}
 	for from := 0; from < len(c.turns); from += memory.MaxChanges {
 		batch := c.turns[from:min(from+memory.MaxChanges, len(c.turns))]
 		in := make([]memory.New, len(batch))
@@ -160,17 +163,27 @@ func (n *node) remember(ctx context.Context, c conversation) (func(string) ([]st
 		}
 		made, err := n.Add(ctx, me, store.ID, in, "")
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		for _, e := range made {
 			turnOf[e.ID] = e.Source.Item
 		}
 	}
+	return store.ID, turnOf, nil
+}
+
+// remember stores a conversation and returns the search in it, which gives turns' ids.
+func (n *node) remember(ctx context.Context, c conversation) (func(string) ([]string, error), error) {
+	me := stead.LocalPrincipal()
+	store, turnOf, err := n.keep(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	if err := n.embedAll(ctx); err != nil {
 		return nil, err
 	}
 	return func(question string) ([]string, error) {
-		found, err := n.Search(ctx, me, store.ID, memory.Search{Query: question, Limit: deepest})
+		found, err := n.Search(ctx, me, store, memory.Search{Query: question, Limit: deepest})
 		if n.vectors != nil && err == nil && found.Method != memory.MethodHybrid {
 			err = fmt.Errorf("no vectors were compared: %s", found.Why)
 		}

@@ -57,7 +57,11 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"what is named is superseded, whatever its kind":              named,
 		"an agent writes down no secrets":                             noSecrets,
 		"what an agent wrote over a memory goes with its session":     writtenOver,
-		"filters": filters,
+		"what was said around a hit comes with it":                    around,
+		"what is hidden does not stand around a hit":                  aroundHidden,
+		"hits come first in a budget, then what is around them":       aroundBudget,
+		"several stores give one answer":                              acrossStores,
+		"filters":                                                     filters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)

@@ -6,8 +6,8 @@
 //	RecallAsk {who, agent, stores, query, budget} ──▶ memory.Search in each store ──▶ Recalled entries, best first
 //
 // A session is shown entries of its user's scope, its agent's, those of the teams that its agent has, and the
-// project's; never those of another user or agent, whatever the store holds. Entries of different stores are
-// ranked by their places, since scores of different stores do not compare.
+// project's; never those of another user or agent, whatever the store holds. With each hit comes what stands around it
+// in its conversation, of the same.
 //
 // Units and limits: agent.MaxRecallTokens and agent.MaxRecallResults; a token is four bytes, as everywhere
 // in memory. Times are Unix milliseconds.
@@ -47,57 +47,57 @@ func acting(p stead.Principal, key stead.SessionKey) stead.Principal {
 
 // Recall finds what bears on a query.
 func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.MemoryRecalled, error) {
-	var out session.MemoryRecalled
-	var all []session.Recalled
-	by := acting(ask.Principal, ask.Key)
 	scopes := memory.SessionScopes(ask.Principal.ID, ask.Agent, ask.Teams)
 	stores := r.memory.In(memory.For{Principal: ask.Principal, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes})
-	q := memory.Search{Query: ask.Query, Limit: memory.MaxHits, Explain: true, Filter: memory.Filter{Scopes: scopes}}
+	known := func(e *memory.Entry) bool { return ask.Shown[recalled(e).Name()] }
+	q := memory.Many{
+		Stores: ask.Stores, Lenient: true, Known: known,
+		Search: memory.Search{
+			Query: ask.Query, Limit: ask.Recall.MaxResults, Tokens: ask.Recall.TokenBudget, Around: ask.Recall.Context, Explain: true,
+			Filter: memory.Filter{Scopes: scopes},
+		},
+		Worth: func(h *memory.Hit) bool {
+			return !known(&h.Entry) && (ask.Recall.Mode != agent.RecallBudgeted || h.Share >= minShare)
+		},
+	}
 	if !ask.Own {
 		q.Filter.NotSession = string(ask.Key.Session) // the model sees all of this session
 	}
-	for _, store := range ask.Stores {
-		found, err := stores.Search(ctx, by, store, q)
-		switch stead.KindOf(err) {
-		case "":
-		case stead.KindNotFound, stead.KindForbidden:
-			continue
-		default:
-			return out, err
-		}
-		out.Method, out.Why = found.Method, found.Why
-		all = append(all, fitting(store, found.Hits, ask)...)
+	found, err := stores.SearchMany(ctx, acting(ask.Principal, ask.Key), q)
+	if err != nil {
+		return session.MemoryRecalled{}, err
 	}
-	slices.SortStableFunc(all, func(a, b session.Recalled) int { return cmp.Compare(b.Score, a.Score) })
-	out.Entries, out.LeftOut = within(all, ask.Recall)
+	out := session.MemoryRecalled{Method: found.Method, Why: found.Why, LeftOut: found.LeftOut + found.More}
+	for _, h := range found.Hits {
+		out.Entries = append(out.Entries, told(h)...)
+	}
 	return out, nil
 }
 
-// fitting are the hits of a store that are worth showing, each with the rank that it has in its store as its score.
-func fitting(store string, hits []memory.Hit, ask session.RecallAsk) []session.Recalled {
-	var out []session.Recalled
-	for _, h := range hits {
-		if ask.Recall.Mode == agent.RecallBudgeted && h.Share < minShare {
-			continue
+// told is a hit between what stands around it, in the order of the conversation.
+func told(h memory.Hit) []session.Recalled {
+	own := recalled(&h.Entry)
+	own.Score, own.Explain, own.Excerpt = 1/float64(h.Rank), parts(h.Parts), h.Excerpt
+	var before, after []session.Recalled
+	for _, n := range h.Around {
+		r := recalled(&n.Entry)
+		r.ContextOf, r.Place, r.Excerpt = own.ID, n.Place, n.Excerpt
+		if n.Place < 0 {
+			before = append(before, r)
+		} else {
+			after = append(after, r)
 		}
-		r := recalled(store, h)
-		if ask.Shown[r.Name()] {
-			continue
-		}
-		r.Score = 1 / float64(len(out)+1)
-		out = append(out, r)
 	}
-	return out
+	return slices.Concat(before, []session.Recalled{own}, after)
 }
 
-func recalled(store string, h memory.Hit) session.Recalled {
+func recalled(e *memory.Entry) session.Recalled {
 	out := session.Recalled{
-		ID: h.ID, Store: store, Version: h.Version, Kind: string(h.Kind), Text: h.Text, ScopeType: h.Scope.Type, ScopeID: h.Scope.ID,
-		Session: h.Source.Session, Item: h.Source.Item, Author: h.Source.Author, At: cmp.Or(h.Source.At, h.CreatedAt), Labels: h.Labels,
-		Explain: parts(h.Parts),
+		ID: e.ID, Store: e.Store, Version: e.Version, Kind: string(e.Kind), Text: e.Text, ScopeType: e.Scope.Type, ScopeID: e.Scope.ID,
+		Session: e.Source.Session, Item: e.Source.Item, Author: e.Source.Author, At: cmp.Or(e.Source.At, e.CreatedAt), Labels: e.Labels,
 	}
-	if h.Caption != "" {
-		out.Text += " [" + h.Caption + "]"
+	if e.Caption != "" {
+		out.Text += " [" + e.Caption + "]"
 	}
 	return out
 }
@@ -108,19 +108,4 @@ func parts(p *recall.Parts) *session.RecallParts {
 	}
 	out := session.RecallParts(*p)
 	return &out
-}
-
-// within fills the budget from the best down. An entry that is larger than what is left makes room for smaller ones.
-func within(all []session.Recalled, r agent.Recall) (kept []session.Recalled, leftOut int) {
-	left := r.TokenBudget
-	for _, e := range all {
-		n := memory.Tokens(e.Text, e.Author)
-		if len(kept) == r.MaxResults || n > left {
-			leftOut++
-			continue
-		}
-		left -= n
-		kept = append(kept, e)
-	}
-	return kept, leftOut
 }

@@ -169,14 +169,14 @@ func TestLongMemoriesAreCut(t *testing.T) {
 	}
 	add(strings.Repeat("Clauses of no interest. ", 1200) + "It was signed in Reykjavik by Ada. " + strings.Repeat("More of the same kind. ", 1200))
 	got, _ := d.call("memory_search", "k1", `{"query":"where was it signed, in Reykjavik?"}`)
-	if !strings.Contains(got, "signed in Reykjavik by Ada") || len(got) > searchTokens*bytesPerToken || !strings.Contains(got, "…") {
+	if !strings.Contains(got, "signed in Reykjavik by Ada") || len(got) > searchTokens*4 || !strings.Contains(got, "…") {
 		t.Errorf("found are %d bytes: %.200q", len(got), got)
 	}
 	for i := range 8 {
 		add(strings.Repeat("Reykjavik ", 700) + string(rune('a'+i)))
 	}
 	got, _ = d.call("memory_search", "k2", `{"query":"Reykjavik","limit":20}`)
-	if len(got) > searchTokens*bytesPerToken+1000 || !strings.Contains(got, "have no room here") {
+	if len(got) > searchTokens*4+1000 || !strings.Contains(got, "have no room here") {
 		t.Errorf("found are %d bytes: %.200q", len(got), got)
 	}
 }
@@ -201,5 +201,35 @@ func TestEffects(t *testing.T) {
 	}
 	if d := open(t, true, "memory_search"); len(d.tools) != 1 {
 		t.Errorf("allowed_tools leaves %v", d.tools)
+	}
+}
+
+// With context an agent is given what was said before and after a hit, of all stores once, with its labels.
+func TestSearchGivesWhatStandsAround(t *testing.T) {
+	d := open(t, true)
+	for i, text := range []string{"good morning", "the salary is 90000", "the zeppelin landed", "oh nice"} {
+		c := memory.Content{Kind: memory.KindItem, Text: text, Confidence: 1, Importance: .5, Source: memory.Source{Session: "sess_old", Index: int64(i + 1), Author: "user", At: 1_700_000_000_000}}
+		if i == 1 {
+			c.Labels = []string{"salary"}
+		}
+		if _, err := d.memory.Add(t.Context(), stead.LocalPrincipal(), d.store, []memory.New{{Content: c}}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := d.tools["memory_search"].Call(t.Context(), tool.Call{
+		Arguments: json.RawMessage(`{"query":"zeppelin","limit":1,"context":1}`), Principal: stead.LocalPrincipal(), Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(regexp.MustCompile(`mem_[0-9a-f]+`).ReplaceAllString(string(r.Content[0].Text.Inline), "ID"), "\n")
+	want := []string{
+		"  context · ID · item · 2023-11-14 · salary · user: the salary is 90000", "ID · item · 2023-11-14 · user: the zeppelin landed", "  context · ID · item · 2023-11-14 · user: oh nice", "",
+	}
+	if !slices.Equal(lines, want) || !slices.Equal(r.Labels, []string{"salary"}) {
+		t.Errorf("found %q with the labels %q", lines, r.Labels)
+	}
+	if got, _ := d.call("memory_search", "k", `{"query":"zeppelin","limit":1}`); strings.Count(got, "\n") != 1 {
+		t.Errorf("without context: %q", got)
 	}
 }

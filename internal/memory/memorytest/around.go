@@ -1,0 +1,206 @@
+package memorytest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// said is what was said in a conversation, one message after the other.
+func said(session stead.SessionID, texts ...string) []memory.New {
+	out := make([]memory.New, len(texts))
+	for i, text := range texts {
+		out[i] = note(text)
+		out[i].Kind = memory.KindItem
+		out[i].Source = memory.Source{Session: string(session), Item: fmt.Sprint(i), Index: int64(i + 1), Author: "user", At: int64(1_700_000_000_000 + i)}
+	}
+	return out
+}
+
+// shown is an answer in short: each hit between what stands around it, by the first word of each.
+func shown(hits []memory.Hit) string {
+	var out []string
+	for _, h := range hits {
+		line := ""
+		for _, n := range h.Around {
+			if n.Place > 0 && line != "" && !strings.Contains(line, "*") {
+				line += "*"
+			}
+			line += fmt.Sprintf(" %s(%d)", firstWord(n.Text), n.Place)
+		}
+		out = append(out, firstWord(h.Text)+":"+strings.ReplaceAll(line, "*", ""))
+	}
+	return strings.Join(out, "; ")
+}
+
+func firstWord(text string) string {
+	for _, w := range strings.Fields(text) {
+		if w != "…" {
+			return w
+		}
+	}
+	return ""
+}
+
+func (f *serviceFixture) shows(n *memory.Service, q memory.Search, want string) memory.Found {
+	f.Helper()
+	found, err := n.Search(f.ctx, f.me, f.store, q)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if got := shown(found.Hits); got != want {
+		f.Errorf("with %d around, %d tokens: %q, want %q", q.Around, q.Tokens, got, want)
+	}
+	return found
+}
+
+// around: what was said before and after a hit comes with it, in its order, each once, of the hit's conversation alone.
+func around(f *serviceFixture) {
+	f.add(said(sessionA, "one good morning", "two how is it", "three the zeppelin landed", "four oh nice", "five and then the gondola burst", "six no way", "seven bye")...)
+	f.add(said(sessionB, "eight hello", "nine you there")...)
+	f.add(note("ten a fact stands alone"))
+	f.shows(f.Service, memory.Search{Query: "zeppelin", Limit: 1}, "three:")
+	f.shows(f.Service, memory.Search{Query: "zeppelin", Limit: 1, Around: 1}, "three: two(-1) four(1)")
+	f.shows(f.Service, memory.Search{Query: "zeppelin", Limit: 1, Around: 3}, "three: one(-2) two(-1) four(1) five(2) six(3)")
+	f.shows(f.Service, memory.Search{Query: "a fact stands alone", Limit: 1, Around: 3}, "ten:")
+	// What is a hit itself, or stands beside a better one, is not given again.
+	f.shows(f.Service, memory.Search{Query: "zeppelin gondola", Limit: 2, Around: 1}, "five: four(-1) six(1); three: two(-1)")
+	f.shows(f.Service, memory.Search{Query: "zeppelin gondola", Limit: 2, Around: 2}, "five: four(-1) six(1) seven(2); three: one(-2) two(-1)")
+	// The filters hold for it.
+	for _, e := range f.shows(f.Service, memory.Search{Query: "oh nice", Limit: 1}, "four:").Hits {
+		if _, err := f.Update(f.ctx, f.me, f.store, e.ID, memory.AnyVersion, func(c *memory.Content) error { c.Labels = []string{"noise"}; return nil }); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.shows(f.node(), memory.Search{Query: "zeppelin", Limit: 1, Around: 1, Filter: memory.Filter{Without: []string{"noise"}}}, "three: two(-1) five(1)")
+	f.shows(f.Service, memory.Search{Query: "zeppelin", Limit: 1, Around: 1}, "three: two(-1) four(1)")
+	for _, n := range []int{-1, memory.MaxAround + 1} {
+		if _, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "x", Around: n}); stead.KindOf(err) != stead.KindInvalid {
+			f.Errorf("%d around: %v", n, err)
+		}
+	}
+}
+
+// aroundHidden: what is hidden, by a policy, by scopes or by a bound key, is as if it had not been said: not there, not counted, and no gap.
+func aroundHidden(f *serviceFixture) {
+	items := said(sessionA, "one good morning", "two the salary is 90000", "three the zeppelin landed", "four bens secret", "five bye")
+	items[1].Labels = []string{"salary"}
+	items[3].Scope = memory.Scope{Type: memory.ScopeUser, ID: "ben"}
+	f.add(items...)
+	d := &decider{hides: func(r policy.Request) bool { return slices.Contains(r.Entry.Labels, "salary") }}
+	q := memory.Search{Query: "zeppelin", Limit: 1, Around: 1}
+	f.shows(f.Service, q, "three: two(-1) four(1)")
+	f.shows(f.governed(d), q, "three: one(-1) four(1)")
+	anna := stead.Principal{Project: f.me.Project, Kind: stead.PrincipalUser, ID: "anna", Bound: true}
+	agent := stead.Principal{Project: f.me.Project, Kind: stead.PrincipalAgent, ID: "sess_1"}
+	scopes := memory.SessionScopes("anna", "agent_1", nil)
+	for name, find := range map[string]func(memory.Search) (memory.Found, error){
+		"a bound key": func(q memory.Search) (memory.Found, error) { return f.governed(d).Search(f.ctx, anna, f.store, q) },
+		"an agent's scopes": func(q memory.Search) (memory.Found, error) {
+			return f.governed(d).In(memory.For{Principal: f.me, Scopes: scopes}).Search(f.ctx, agent, f.store, q)
+		},
+		"a filter of scopes": func(q memory.Search) (memory.Found, error) {
+			q.Filter.Scopes = scopes
+			return f.governed(d).Search(f.ctx, f.me, f.store, q)
+		},
+	} {
+		for _, tokens := range []int{0, 14, 1000} { // 14: the hit, and one of what stands around it
+			q.Tokens = tokens
+			found, err := find(q)
+			if err != nil {
+				f.Fatal(err)
+			}
+			want, missed := "three: one(-1) five(1)", 0
+			if tokens == 14 {
+				want, missed = "three: one(-1)", 1
+			}
+			if got := shown(found.Hits); got != want || found.LeftOut != missed {
+				f.Errorf("%s, %d tokens: %q, %d left out", name, tokens, got, found.LeftOut)
+			}
+		}
+	}
+}
+
+// aroundBudget: hits come first in a budget, then what stands around them, the nearest first; what is too long is shown by its part around the
+// words, and what has no room is counted.
+func aroundBudget(f *serviceFixture) {
+	long := strings.Repeat("clause of no interest. ", 900)
+	f.add(said(sessionA, "one "+strings.Repeat("chatter ", 20), "two "+strings.Repeat("banter ", 20), "three "+long+"it was signed in Reykjavik by Ada. "+long, "four "+long, "five the end")...)
+	f.add(note("Reykjavik is the capital"), note("Reykjavik has a port"))
+	found := f.shows(f.Service, memory.Search{Query: "Reykjavik", Limit: 3}, "Reykjavik:; Reykjavik:; three:")
+	if h := found.Hits[2]; h.Excerpt || len(h.Text) < 2*len(long) || found.LeftOut != 0 {
+		f.Errorf("without a budget: %d bytes, cut: %t, %d left out", len(h.Text), h.Excerpt, found.LeftOut)
+	}
+	found, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "signed in Reykjavik by Ada", Limit: 1, Tokens: 1200, Around: 2})
+	if err != nil {
+		f.Fatal(err)
+	}
+	used, cut := 0, false
+	for _, h := range found.Hits {
+		used += h.Tokens()
+		if strings.Contains(h.Text, "signed in Reykjavik by Ada") {
+			cut = h.Excerpt && strings.HasPrefix(h.Text, "… ") && strings.HasSuffix(h.Text, " …")
+			if len(h.Around) != 4 || !h.Around[2].Excerpt || h.Around[3].Excerpt || firstWord(h.Around[3].Text) != "five" {
+				f.Errorf("around the long one: %s", shown(found.Hits))
+			}
+		}
+		for _, n := range h.Around {
+			used += n.Tokens()
+		}
+	}
+	if len(found.Hits) != 1 || !cut || used > 1200 || found.LeftOut != 0 {
+		f.Errorf("%d hits, cut around the words: %t, %d tokens, %d left out", len(found.Hits), cut, used, found.LeftOut)
+	}
+	// In little room there are hits alone, and what is not shown is counted.
+	found, err = f.Search(f.ctx, f.me, f.store, memory.Search{Query: "Reykjavik", Limit: 3, Tokens: 20, Around: 1})
+	if err != nil || shown(found.Hits) != "Reykjavik:; Reykjavik:" || found.LeftOut != 1 {
+		f.Errorf("in 20 tokens: %s, %d left out, %v", shown(found.Hits), found.LeftOut, err)
+	}
+}
+
+// acrossStores: limit and budget are those of the whole answer, what two stores say alike is given once, and what may not be read is left out
+// where that is asked for.
+func acrossStores(f *serviceFixture) {
+	other, err := f.CreateStore(f.ctx, f.me, memory.StoreFields{Name: "more"}, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	first := f.store
+	f.add(note("The deploy window is on Tuesdays."), note("Nobody may deploy on a holiday."))
+	f.add(said(sessionA, "shall we deploy?", "yes")...)
+	f.store = other.ID
+	f.add(note("the deploy window is on Tuesdays"), note("The deploy window is not on Tuesdays."))
+	f.add(said(sessionB, "shall we deploy?", "no")...)
+	q := memory.Many{Stores: []string{first, other.ID, "memstore_of_nobody"}, Search: memory.Search{Query: "when is the deploy window?", Limit: 10}}
+	if _, err := f.SearchMany(f.ctx, f.me, q); stead.KindOf(err) != stead.KindNotFound {
+		f.Errorf("a store that is not there: %v", err)
+	}
+	q.Lenient = true
+	texts := func() (out []string, found memory.Found) {
+		found, err := f.SearchMany(f.ctx, f.me, q)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, h := range found.Hits {
+			out = append(out, h.Text)
+		}
+		return out, found
+	}
+	got, _ := texts()
+	slices.Sort(got)
+	if want := []string{"Nobody may deploy on a holiday.", "The deploy window is not on Tuesdays.", "The deploy window is on Tuesdays.", "no", "shall we deploy?", "yes"}; !slices.Equal(got, want) {
+		f.Errorf("of two stores: %q", got)
+	}
+	q.Limit = 2
+	if got, found := texts(); len(got) != 2 || found.More == 0 {
+		f.Errorf("within the limit: %q, and %d more", got, found.More)
+	}
+	q.Limit, q.Tokens = 10, 9
+	if got, found := texts(); len(got) != 1 || found.LeftOut != 5 {
+		f.Errorf("within the budget: %q, %d left out", got, found.LeftOut)
+	}
+}

@@ -1,0 +1,98 @@
+package remember_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/memory/remember"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/sqlite"
+)
+
+// What is recalled comes between what was said around it, within one budget for all stores, with its labels; what the model sees already, and
+// what is of the session itself, does not come as context either.
+func TestRecallBringsWhatStandsAround(t *testing.T) {
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	m := memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now})
+	me := stead.LocalPrincipal()
+	var stores []string
+	for i := range 2 {
+		made, err := m.CreateStore(t.Context(), me, memory.StoreFields{Name: fmt.Sprint(i)}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stores = append(stores, made.ID)
+	}
+	const old, own = "sess_0000000000000000000000000000000a", "sess_0000000000000000000000000000000b"
+	add := func(store string, texts ...string) (out []memory.Entry) {
+		t.Helper()
+		for i, text := range texts {
+			c := memory.Content{Kind: memory.KindItem, Text: text, Confidence: 1, Importance: 0.5, Source: memory.Source{Session: old, Item: fmt.Sprint(i), Index: int64(i + 1), Author: "user"}}
+			if strings.HasPrefix(text, "labelled") {
+				c.Labels = []string{"salary"}
+			}
+			made, err := m.Add(t.Context(), me, store, []memory.New{{Content: c}}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, made...)
+		}
+		return out
+	}
+	long := strings.Repeat("clause of no interest. ", 900)
+	made := add(stores[0], "good morning", "labelled word before", "the zeppelin landed", "oh nice", "bye")
+	add(stores[1], long+"the contract about the zeppelin was signed in Reykjavik "+long)
+	ask := session.RecallAsk{
+		Key: stead.SessionKey{Project: me.Project, Session: own}, Principal: me, Agent: "agent_1", Stores: append(stores, "memstore_gone"), Query: "where was the contract about the zeppelin signed?",
+		Recall: agent.Recall{Mode: agent.RecallAlways, TokenBudget: 1000, MaxResults: 2, Context: 1}, Shown: map[string]bool{},
+	}
+	recall := func() (session.MemoryRecalled, string) {
+		t.Helper()
+		out, err := remember.New(m).Recall(t.Context(), ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, e := range out.Entries {
+			lines = append(lines, fmt.Sprintf("%.14s %d", strings.TrimPrefix(e.Text, "… "), e.Place))
+			if (e.ContextOf == made[2].ID) != (e.Place != 0) || (e.Explain == nil) != (e.Place != 0) {
+				t.Errorf("%+v", e)
+			}
+		}
+		return out, strings.Join(lines, "; ")
+	}
+	out, got := recall()
+	if want := "labelled word  -1; the zeppelin l 0; oh nice 1; "; !strings.HasPrefix(got, want) || len(out.Entries) != 4 || out.LeftOut == 0 {
+		t.Fatalf("recalled %q, %d left out", got, out.LeftOut)
+	}
+	if e := out.Entries[3]; !e.Excerpt || e.Store != stores[1] || !strings.Contains(e.Text, "signed in Reykjavik") || len(e.Text) > 2000 {
+		t.Errorf("of what is too long is shown: %t, %d bytes", e.Excerpt, len(e.Text))
+	}
+	if l := out.Labels()[session.LabelMemory]; !slices.Equal(l, []string{"salary"}) {
+		t.Errorf("labels of what stands around: %q", l)
+	}
+	ask.Shown[out.Entries[2].Name()] = true
+	if _, got := recall(); !strings.HasPrefix(got, "labelled word  -1; the zeppelin l 0; … ") && !strings.HasPrefix(got, "labelled word  -1; the zeppelin l 0; ") || strings.Contains(got, "oh nice") {
+		t.Errorf("what is shown already comes again: %q", got)
+	}
+	ask.Recall.Context = 0
+	if out, got := recall(); len(out.Entries) != 2 {
+		t.Errorf("without context: %q", got)
+	}
+	ask.Key.Session, ask.Recall.Context = old, 1
+	if out, got := recall(); len(out.Entries) != 0 {
+		t.Errorf("of the session itself: %q", got)
+	}
+}
