@@ -32,7 +32,7 @@ func (s *server) inAct(w http.ResponseWriter, r *http.Request, rt route) *http.R
 		out.act.SetBody(nil)
 	}
 	if rt.keyed {
-		out.act.Key = r.Header.Get("Idempotency-Key")
+		out.act.Key = r.Header.Get(idempotencyKey)
 	}
 	return r.WithContext(approval.WithAct(r.Context(), out.act))
 }

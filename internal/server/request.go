@@ -29,9 +29,25 @@ type request struct {
 	memory *[]byte // of raw: see lend; nil: it is not lent
 }
 
+const idempotencyKey = "Idempotency-Key"
+
+// ownKey makes a request's Idempotency-Key one of its caller's: of what others have done with the same words they learn nothing, and
+// nobody takes a key from them. Everything behind the door sees no other. One that is too long stays, and is refused.
+func ownKey(r *http.Request, p stead.Principal) {
+	key := r.Header.Get(idempotencyKey)
+	if key == "" || len(key) > stead.MaxIdempotencyKeyBytes {
+		return
+	}
+	sum := sha256.New()
+	for _, part := range []string{string(p.Kind), p.ID, key} {
+		io.WriteString(sum, strconv.Itoa(len(part))+":"+part) //nolint:errcheck // a hash does not fail
+	}
+	r.Header.Set(idempotencyKey, hex.EncodeToString(sum.Sum(nil)))
+}
+
 // read takes the whole body, as one JSON object, and the idempotency key.
 func read(w http.ResponseWriter, r *http.Request) (request, error) {
-	key := r.Header.Get("Idempotency-Key")
+	key := r.Header.Get(idempotencyKey)
 	if len(key) > stead.MaxIdempotencyKeyBytes {
 		return request{}, stead.Invalid("Idempotency-Key", "the Idempotency-Key is longer than %d bytes", stead.MaxIdempotencyKeyBytes)
 	}
@@ -44,7 +60,7 @@ func read(w http.ResponseWriter, r *http.Request) (request, error) {
 
 // skim takes the whole body, which is lent to the call, and reads of it what is asked for: see param.Skim.
 func (s *server) skim(w http.ResponseWriter, r *http.Request) (request, error) {
-	key := r.Header.Get("Idempotency-Key")
+	key := r.Header.Get(idempotencyKey)
 	if len(key) > stead.MaxIdempotencyKeyBytes {
 		return request{}, stead.Invalid("Idempotency-Key", "the Idempotency-Key is longer than %d bytes", stead.MaxIdempotencyKeyBytes)
 	}

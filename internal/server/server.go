@@ -279,6 +279,9 @@ func (s *server) endpoint(rt route) http.Handler {
 			if err == nil {
 				err = s.pacer.admit(w.Header(), c)
 			}
+			if err == nil && s.Authenticate != nil {
+				ownKey(r, c.Principal)
+			}
 			r = s.inAct(w, s.inCall(w, r, c), rt)
 		}
 		if err == nil {

@@ -35,7 +35,7 @@ type form struct {
 
 // openForm begins to read a multipart body of at most limit bytes of files.
 func openForm(w http.ResponseWriter, r *http.Request, limit int64, field string) (*form, error) {
-	key := r.Header.Get("Idempotency-Key")
+	key := r.Header.Get(idempotencyKey)
 	if len(key) > stead.MaxIdempotencyKeyBytes {
 		return nil, stead.Invalid("Idempotency-Key", "the Idempotency-Key is longer than %d bytes", stead.MaxIdempotencyKeyBytes)
 	}
