@@ -48,14 +48,14 @@ func retentionRules(rules []config.Retention) (out []retention.Rule) {
 
 // openErasures makes the service that erases, and goes on with what was begun for as long as the node runs; and deletes what was
 // kept for long enough.
-func (n *node) openErasures(run *runner.Runner, store database, audited *auditing, services configured, desk *approval.Desk) (*erasure.Service, *retention.Service) {
+func (n *node) openErasures(run *runner.Runner, store database, audited *auditing, services configured, desk *approval.Desk, purges *erasure.Purges) (*erasure.Service, *retention.Service) {
 	s := erasure.New(erasure.Config{
 		Sessions: run, Documents: store, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
 		Memories: func(ctx context.Context, p stead.Principal, user string) (int, error) {
 			forgotten, _, err := services.memory.Erase(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
 			return forgotten, err
 		},
-		Credentials: services.vaults.Forget, Questions: desk.Blank,
+		Credentials: services.vaults.Forget, Questions: desk.Blank, Purges: purges,
 	})
 	kept := retention.New(retention.Config{
 		Rules: retentionRules(n.cfg.Retention), Heads: store.Heads, Logs: store, Documents: store, Files: services.files.DeleteBefore, Memories: services.memory.ForgetBefore,

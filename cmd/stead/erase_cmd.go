@@ -95,6 +95,17 @@ func erasedWords(g erasure.Totals) string {
 	return words
 }
 
+// bytesWords says what became of the bytes in the database's files.
+func bytesWords(b *erasure.Bytes) string {
+	switch {
+	case b == nil:
+		return ""
+	case b.Database == erasure.BytesLeft:
+		return "; their bytes are left in the database's files: " + printable(b.Problem)
+	}
+	return "; the database was " + printable(b.Database)
+}
+
 func (a *app) auditVerifyCertificate() *cobra.Command {
 	var keys []string
 	c := &cobra.Command{
@@ -121,8 +132,8 @@ func (a *app) auditVerifyCertificate() *cobra.Command {
 			}
 			return a.object(c, func(w io.Writer) {
 				g := c.Erased
-				fmt.Fprintf(w, "ok: %s %s of project %s was erased at %s: %s\n", c.Subject.Kind, printable(c.Subject.ID), printable(string(c.Project)),
-					time.UnixMilli(c.CompletedAt).UTC().Format(time.RFC3339), erasedWords(g))
+				fmt.Fprintf(w, "ok: %s %s of project %s was erased at %s: %s%s\n", c.Subject.Kind, printable(c.Subject.ID), printable(string(c.Project)),
+					time.UnixMilli(c.CompletedAt).UTC().Format(time.RFC3339), erasedWords(g), bytesWords(c.Bytes))
 			})
 		},
 	}

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +67,9 @@ func TestWhatIsErasedIsCertified(t *testing.T) {
 				t.Fatal(body)
 			}
 			e := erasureOf(res.Header.Get("Stead-Erasure"))
+			if c := e.open(t); c.Bytes == nil || c.Bytes.Database != map[string]string{"sqlite": "truncated", "postgres": "vacuumed"}[name] {
+				t.Errorf("of its bytes the certificate says %+v", c.Bytes)
+			}
 			if c := e.open(t); c.Erased.Sessions != 1 || c.Erased.Events < 4 || string(c.Sessions[0].Session) != first {
 				t.Errorf("the certificate says %+v", c)
 			}
@@ -91,4 +99,80 @@ func TestWhatIsErasedIsCertified(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inData counts the files of a node's data directory that have a text in them, in whatever case.
+func inData(t *testing.T, n *node, text string) (found []string) {
+	t.Helper()
+	err := filepath.WalkDir(n.cfg.Data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil // it went meanwhile
+		}
+		if b, err := os.ReadFile(path); err == nil && bytes.Contains(bytes.ToLower(b), []byte(strings.ToLower(text))) {
+			found = append(found, filepath.Base(path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// TestWhatIsErasedIsInNoFile: behind the certificate of a session, and soon after memories, files and stores are forgotten, a look at all bytes of the data
+// directory of the running server finds nothing of them.
+func TestWhatIsErasedIsInNoFile(t *testing.T) {
+	n := openConfigured(t, registryConfig, io.Discard)
+	const mark = "kryptonmark"
+	keyed := func(path, body string) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", n.base+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", mark+"key"+path)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode >= 300 {
+			t.Fatalf("%s: %d %s %v", path, res.StatusCode, b, err)
+		}
+		return string(b)
+	}
+	id := idOf(keyed("/v1/agents/sessions", `{"agent":{"model":"mine"},"environment":{"type":"none"},"metadata":{"of":"`+mark+`"},"input":"Say `+mark+strings.Repeat(" and more", 40_000)+`"}`))
+	comes(t, `"status":"idle"`, func() string { return must(t, n, "GET", "/v1/agents/sessions/"+id, "") })
+	if len(inData(t, n, mark)) < 2 {
+		t.Fatal("the session is not in the files that are looked at")
+	}
+	res, body := ask(t, n, "DELETE", "/v1/agents/sessions/"+id, "")
+	if res.StatusCode != http.StatusOK {
+		t.Fatal(body)
+	}
+	comes(t, `"status":"`+erasure.Completed+`"`, func() string { return must(t, n, "GET", "/v1/erasures/"+res.Header.Get("Stead-Erasure"), "") })
+	if found := inData(t, n, mark); len(found) > 0 {
+		t.Errorf("a certificate was issued, and the session is in %q", found)
+	}
+
+	store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"m"}`))
+	in := "/v1/memory_stores/" + store + "/memories"
+	memory := idOf(keyed(in, `{"content":"`+mark+` old","metadata":{"of":"`+mark+`"}}`))
+	must(t, n, "POST", in+"/"+memory, `{"content":"`+mark+` new"}`)
+	vectors := stored(t, n, mark+".md", "# Shop\n\n"+mark)
+	file := regexp.MustCompile(`file_[0-9a-f]+`).FindString(must(t, n, "GET", "/v1/files", ""))
+	if len(inData(t, n, mark)) < 2 {
+		t.Fatal("the memories are not in the files that are looked at")
+	}
+	must(t, n, "DELETE", "/v1/files/"+file, "")
+	must(t, n, "DELETE", "/v1/vector_stores/"+vectors, "")
+	must(t, n, "DELETE", in+"/"+memory, "")
+	comes(t, "nothing", func() string {
+		if found := inData(t, n, mark); len(found) > 0 {
+			return strings.Join(found, ", ")
+		}
+		return "nothing"
+	})
 }

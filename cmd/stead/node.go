@@ -147,6 +147,7 @@ type database interface {
 	memory.Store
 	usage.Ledger
 	audit.Store
+	journal.Purger
 }
 
 // impatient makes a node that a person runs stop soon: what is cut off goes on at the next start.
@@ -262,7 +263,8 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	services := n.openConfigured(store, store, keys, authorizer, guard, tools, databases, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
+	purges := n.openPurges(store)
+	services := n.openConfigured(store, forgetting{store, purges}, keys, authorizer, guard, tools, databases, n.openEmbeddings(store, authorizer, switches, metered), gone(store))
 	n.vaults.Store(services.vaults)
 	issuer, workloads := n.openWorkloads(store, keys, authorizer)
 	n.consents = n.openConsents(store, keys, authorizer, guard, services, func() *runner.Runner { return run })
@@ -292,7 +294,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.onStop(run.Shutdown)
 	n.tendConsents(n.consents)
-	erasures, kept := n.openErasures(run, store, audited, services, desk)
+	erasures, kept := n.openErasures(run, store, audited, services, desk, purges)
 	door := server.Config{
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,

@@ -31,6 +31,15 @@ type Certificate struct {
 	Files       []string            `json:"files,omitempty"` // ids of the first MaxListed
 	Items       []session.Redaction `json:"items,omitempty"` // the first MaxListed: what was redacted of an item and of its copies
 	Forks       bool                `json:"forks"`           // copies of the session were looked for, and went with it
+	// Bytes is what became of the bytes of it; nil: nobody looked.
+	Bytes *Bytes `json:"bytes,omitempty"`
+}
+
+// Bytes says how what was deleted went from the files of the database.
+type Bytes struct {
+	At       int64  `json:"at"`                // Unix milliseconds
+	Database string `json:"database"`          // truncated, vacuumed (package journal), or BytesLeft
+	Problem  string `json:"problem,omitempty"` // why they are left; for people
 }
 
 // MaxListed is the most sessions and files that a certificate names one by one. Its counts and its digest are of all.

@@ -3,8 +3,8 @@
 //
 // Shape: Request {session, item or user} → Erasure (a document) → Certificate (signed)
 //
-//	running ─▶ each session: count it, delete it ─▶ memories ─▶ credentials ─▶ files ─▶ nothing is left ─▶ certificate ─▶ completed
-//	        ─▶ an item, in its session and in copies: redact it ─▶ nothing of it is left ─▶ certificate ─▶ completed
+//	running ─▶ each session: count it, delete it ─▶ memories ─▶ credentials ─▶ files ─▶ nothing is left ─▶ purge ─▶ certificate ─▶ completed
+//	        ─▶ an item, in its session and in copies: redact it ─▶ nothing of it is left ─▶ purge ─▶ certificate ─▶ completed
 //
 // Every step is written down before the next one begins, and can be made again: whichever node finds an erasure that
 // nobody works on goes on with it (Sweep). The certificate is made when nothing is left, and not before; it is in the
@@ -46,7 +46,7 @@ const (
 	// lookEvery is how often a node looks for erasures that nobody works on.
 	lookEvery  = 5 * time.Second
 	turnPoll   = 50 * time.Millisecond
-	sweepLimit = 16
+	sweepLimit = 64
 )
 
 // The kinds of subject.
@@ -79,10 +79,12 @@ type Erasure struct {
 	// Redaction is of the item that is being redacted, in one session.
 	Redaction *session.Redaction `json:"redaction,omitempty"`
 	// Waiting are those that are done but for texts that are too young to be removed.
-	Waiting     []session.Redaction `json:"waiting,omitempty"`
-	Queue       []stead.SessionID   `json:"queue,omitempty"`
-	Certificate string              `json:"certificate,omitempty"` // once completed
-	SHA256      string              `json:"sha256,omitempty"`
+	Waiting []session.Redaction `json:"waiting,omitempty"`
+	Queue   []stead.SessionID   `json:"queue,omitempty"`
+	// Emptied is when nothing was left but bytes in the database's files, in Unix milliseconds.
+	Emptied     int64  `json:"emptied,omitempty"`
+	Certificate string `json:"certificate,omitempty"` // once completed
+	SHA256      string `json:"sha256,omitempty"`
 
 	// Asked: it is a deletion, for which no turn is cancelled: what is in use stays, and the erasure goes instead.
 	Asked bool `json:"asked,omitempty"`
@@ -96,6 +98,7 @@ type Erasure struct {
 	version int64
 	created int64
 	saved   time.Time // when another node was told last that it is this one's
+	held    bool      // it is this node's, though it only waits for a purge
 }
 
 // Sessions is what the service needs of sessions.
@@ -124,6 +127,8 @@ type Config struct {
 	Credentials func(ctx context.Context, project stead.ProjectID, user string) (int, error)
 	// Questions takes what was shown of requests out of the questions about them: those that of says yes to; nil: there are none.
 	Questions func(ctx context.Context, project stead.ProjectID, of func(id stead.SessionID, user string) bool) error
+	// Purges takes the bytes of what was deleted out of the database's files before it is certified; nil: nobody does.
+	Purges *Purges
 	// Files deletes those that a user uploaded.
 	Files func(ctx context.Context, p stead.Principal, user string) ([]file.File, error)
 	Now   func() time.Time
@@ -141,8 +146,6 @@ func New(c Config) *Service { return &Service{c, make(chan struct{}, 1)} }
 
 // Run goes on with what was begun, here or on a node that died, until ctx ends.
 func (s *Service) Run(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
 	for {
 		if _, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Debug("erasures", "err", err)
@@ -151,8 +154,27 @@ func (s *Service) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.kick:
-		case <-tick.C:
+		case <-time.After(s.pause()):
 		}
+	}
+}
+
+// pause is how long there is nothing to do, unless something is begun.
+func (s *Service) pause() time.Duration {
+	if s.cfg.Purges == nil {
+		return lookEvery
+	}
+	if wait := s.cfg.Purges.wait(); wait > 0 {
+		return min(wait, lookEvery)
+	}
+	return lookEvery
+}
+
+// wake has Run look at once.
+func (s *Service) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
 	}
 }
 
@@ -220,10 +242,7 @@ func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Er
 	if err := s.create(ctx, &e, req.Key, req.Digest); err != nil {
 		return e, err
 	}
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
+	s.wake()
 	return e, nil
 }
 
@@ -334,7 +353,10 @@ func (s *Service) document(e *Erasure) (document.Document, error) {
 	}
 	now := s.cfg.Now()
 	d := document.Document{Key: s.key(e.Principal.Project, e.ID), Version: e.version + 1, CreatedAt: e.created, UpdatedAt: now.UnixMilli(), Tag: e.Status, Data: data}
-	if e.Status == Running {
+	switch {
+	case e.Status == Running && e.Emptied > 0 && !e.held:
+		d.ExpiresAt = now.Add(s.cfg.Purges.wait()).UnixMilli() // when whichever node may go on
+	case e.Status == Running:
 		d.ExpiresAt = now.Add(holdFor).UnixMilli() // when another node may go on
 	}
 	return d, nil

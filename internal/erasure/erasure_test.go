@@ -42,6 +42,22 @@ type world struct {
 	dieAt    int  // the call that is made and never answered; 0: none
 	before   bool // that call is not made either
 	dead     bool
+	purges   bool // the database is purged
+	bytes    bool // of what was deleted some are in its files
+	purged   int
+	why      error // it can't be
+}
+
+// purge takes the bytes of what was deleted out of the files.
+func (w *world) purge(context.Context) (how string, err error) {
+	err = w.step(func() error {
+		if w.why != nil {
+			return w.why
+		}
+		w.bytes, w.purged, how = false, w.purged+1, "truncated"
+		return nil
+	})
+	return how, err
 }
 
 var errDied = errors.New("the node died")
@@ -127,6 +143,7 @@ func (w *world) Erase(_ context.Context, _ stead.Principal, id stead.SessionID) 
 		}
 		err := w.there(id)
 		delete(w.sessions, id)
+		w.bytes = true
 		return err
 	})
 }
@@ -185,13 +202,13 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return erasure.Config{
+	c := erasure.Config{
 		Sessions: sessions, Documents: w, Policy: policy.AllowLocal{}, Signer: signer, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
 		Record: func(_ context.Context, r audit.Record) error {
 			return w.step(func() error { w.records = append(w.records, r); return nil })
 		},
 		Memories: func(context.Context, stead.Principal, string) (n int, err error) {
-			err = w.step(func() error { n, w.memories = w.memories, 0; return nil })
+			err = w.step(func() error { n, w.memories, w.bytes = w.memories, 0, true; return nil })
 			return n, err
 		},
 		Questions: func(_ context.Context, _ stead.ProjectID, of func(stead.SessionID, string) bool) error {
@@ -205,6 +222,10 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 			return gone, err
 		},
 	}
+	if w.purges {
+		c.Purges = erasure.NewPurges(w, w.purge, c.Now, c.Log)
+	}
+	return c
 }
 
 // revive makes the world answer again, much later.
@@ -234,7 +255,7 @@ func TestAnErasureSurvivesADeathAtEveryStep(t *testing.T) {
 			for at, calls := 1, 1; at <= calls; at++ {
 				for _, before := range []bool{false, true} {
 					w := newWorld()
-					w.busy["s3"] = true
+					w.busy["s3"], w.purges = true, true
 					s, key := w.service(t)
 					if _, err := s.Begin(t.Context(), ada, req); err != nil {
 						t.Fatal(err)
@@ -276,6 +297,9 @@ func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit
 	want := int64(4)
 	if req.Subject.Kind == erasure.OfSession {
 		want = 3 // s2 is no copy
+	}
+	if w.bytes || c.Bytes == nil || c.Bytes.Database != "truncated" {
+		t.Errorf("%s: of the bytes the certificate says %+v, and some are left: %t", when, c.Bytes, w.bytes)
 	}
 	if c.Erased.Sessions != want || c.Erased.Events != 7*want || c.ID != e.ID || c.CompletedAt < c.RequestedAt {
 		t.Errorf("%s: the certificate says %+v", when, c)

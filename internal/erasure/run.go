@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,15 +18,20 @@ import (
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	due, err := s.cfg.Documents.ExpiredDocuments(ctx, kind, s.cfg.Now().UnixMilli(), sweepLimit)
 	done := 0
+	var emptied []*Erasure
 	for _, d := range due {
 		e, failed := decode(d)
+		if failed == nil && e.Emptied > 0 && s.cfg.Purges.wait() > 0 {
+			continue // another node may, or this one later
+		}
+		e.held = true
 		if failed == nil {
 			failed = s.save(ctx, &e) // it is this node's from now on, or another's
 		}
 		if stead.KindOf(failed) == stead.KindConflict {
 			continue
 		}
-		if failed == nil {
+		if failed == nil && e.Emptied == 0 {
 			failed = s.resume(ctx, &e)
 		}
 		if failed != nil {
@@ -34,8 +40,11 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 			continue
 		}
 		done++
+		if e.Emptied > 0 && e.Status == Running {
+			emptied = append(emptied, &e)
+		}
 	}
-	return done, err
+	return done, cmp.Or(s.purge(ctx, emptied), err)
 }
 
 // resume runs an erasure behind the request that asked for it.
@@ -69,7 +78,7 @@ func (s *Service) run(ctx context.Context, e *Erasure) error {
 		if err := s.item(ctx, e); err != nil {
 			return err
 		}
-		return s.certify(ctx, e)
+		return s.empty(ctx, e)
 	}
 	if e.Current != nil {
 		if err := s.erase(ctx, e); err != nil {
@@ -94,7 +103,7 @@ func (s *Service) run(ctx context.Context, e *Erasure) error {
 			break
 		}
 	}
-	return s.certify(ctx, e)
+	return s.empty(ctx, e)
 }
 
 // sessions erases those that there are, until there are none.
@@ -315,10 +324,8 @@ func (s *Service) unask(ctx context.Context, e *Erasure) error {
 
 // certify signs, records the digest of what it signed, and completes the erasure.
 func (s *Service) certify(ctx context.Context, e *Erasure) error {
-	if err := s.unask(ctx, e); err != nil {
-		return err
-	}
-	e.So.CompletedAt = s.cfg.Now().UnixMilli()
+	now := s.cfg.Now().UnixMilli()
+	e.So.CompletedAt = cmp.Or(e.Emptied, now)
 	note, err := e.So.note(s.cfg.Signer)
 	if err != nil {
 		return err
@@ -327,7 +334,7 @@ func (s *Service) certify(ctx context.Context, e *Erasure) error {
 	e.SHA256, e.Certificate = hex.EncodeToString(sum[:]), note
 	of := e.So.Subject
 	err = s.cfg.Record(ctx, audit.Record{
-		At: e.So.CompletedAt, Project: e.So.Project, Principal: e.So.By, Action: audit.ActErase, Resource: e.ID,
+		At: now, Project: e.So.Project, Principal: e.So.By, Action: audit.ActErase, Resource: e.ID,
 		Decision: audit.Allow, By: "erasure", Detail: of.Kind + " " + of.ID + ", certificate " + e.SHA256,
 	})
 	if err == nil {
