@@ -152,9 +152,16 @@ type loader struct {
 	ids       map[string]string // policy id → where it is
 	rules     []*rule
 	wrong     policy.Mistakes
+	work      int // see MaxWork
+	faults    int // see maxFaults
 }
 
 func (l *loader) read(src Source) {
+	tokens, beyond := measure(src)
+	if len(beyond) > 0 {
+		l.wrong = append(l.wrong, beyond[:min(len(beyond), maxMistakes)]...)
+		return
+	}
 	list, err := cedargo.NewPolicyListFromBytes(src.Name, src.Text)
 	if err != nil {
 		l.wrong = append(l.wrong, parseMistake(src.Name, err))
@@ -166,11 +173,15 @@ func (l *loader) read(src Source) {
 		if i+1 < len(list) {
 			end = list[i+1].Position().Offset
 		}
-		l.add(p, stem+"#"+strconv.Itoa(i+1), where{string(src.Text[at.Offset:end]), at.Line, at.Column})
+		if l.faults > maxFaults {
+			l.wrong = append(l.wrong, policy.Mistake{Source: src.Name, Line: at.Line, Column: at.Column, Problem: "what begins here was not checked: there are too many mistakes before it"})
+			return
+		}
+		l.add(p, stem+"#"+strconv.Itoa(i+1), where{string(src.Text[at.Offset:end]), at.Line, at.Column}, tokens[min(i, len(tokens)-1)])
 	}
 }
 
-func (l *loader) add(p *cedargo.Policy, id string, in where) {
+func (l *loader) add(p *cedargo.Policy, id string, in where, tokens int) {
 	at := p.Position()
 	r := &rule{policy: p, Rule: policy.Rule{ID: id, File: at.Filename, Line: at.Line, Effect: "forbid", Mode: policy.Enforce}}
 	if p.Effect() == cedargo.Permit {
@@ -193,7 +204,12 @@ func (l *loader) add(p *cedargo.Policy, id string, in where) {
 	if err := r.annotate(notes, l.opts.Approvers); err != nil {
 		report("%s", err)
 	}
-	if err := l.validator.Policy("", (*expast.Policy)(p.AST())); err != nil {
+	tree := (*expast.Policy)(p.AST())
+	if !l.affords(tree, tokens, report) {
+		return
+	}
+	if err := l.validator.Policy("", tree); err != nil {
+		l.faults += strings.Count(err.Error(), "\n") + 1
 		for _, m := range explain(l.schema, in, err) {
 			m.Source, m.Policy = at.Filename, r.ID
 			l.wrong = append(l.wrong, m)
@@ -226,15 +242,7 @@ func waits() []string {
 
 // neverWaits are the actions in a policy's head that can't wait for an approval.
 func (l *loader) neverWaits(p *cedargo.Policy) []string {
-	var named []types.EntityUID // nil: all
-	switch head := (*expast.Policy)(p.AST()).Action.(type) {
-	case expast.ScopeTypeEq:
-		named = []types.EntityUID{head.Entity}
-	case expast.ScopeTypeIn:
-		named = []types.EntityUID{head.Entity}
-	case expast.ScopeTypeInSet:
-		named = head.Entities
-	}
+	named := headActions((*expast.Policy)(p.AST()))
 	able, groups := waits(), []string{"act", "read", "write"}
 	var never []string
 	for uid, a := range l.schema.Actions {
@@ -245,6 +253,19 @@ func (l *loader) neverWaits(p *cedargo.Policy) []string {
 	}
 	slices.Sort(never)
 	return never
+}
+
+// headActions are those that a policy's head names; nil: it is about all.
+func headActions(p *expast.Policy) []types.EntityUID {
+	switch head := p.Action.(type) {
+	case expast.ScopeTypeEq:
+		return []types.EntityUID{head.Entity}
+	case expast.ScopeTypeIn:
+		return []types.EntityUID{head.Entity}
+	case expast.ScopeTypeInSet:
+		return head.Entities
+	}
+	return nil
 }
 
 // annotations are what a policy may carry. Others are refused: a misspelt one would be silently

@@ -62,7 +62,7 @@ const noAction = "unable to find an applicable action given the policy scope con
 // explain makes mistakes of what the validator says of one policy.
 func explain(known *resolved.Schema, w where, said error) []policy.Mistake {
 	var out []policy.Mistake
-	lines := strings.Split(said.Error(), "\n")
+	lines := distinct(said.Error())
 	named := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "unrecognized ") })
 	for _, line := range lines {
 		if named && line == noAction {
@@ -91,6 +91,20 @@ func explain(known *resolved.Schema, w where, said error) []policy.Mistake {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return slices.CompactFunc(out, func(a, b policy.Mistake) bool { return a.String() == b.String() && a.Column == b.Column })
+}
+
+// distinct are the first lines of a text that are not the same: a mistake is told for every kind of request that it is one in.
+func distinct(text string) (out []string) {
+	seen := map[string]bool{}
+	for line := range strings.SplitSeq(text, "\n") {
+		if seen[line] {
+			continue
+		}
+		if seen[line], out = true, append(out, line); len(out) == maxMistakes {
+			break
+		}
+	}
+	return out
 }
 
 func unquoted(s string) string {

@@ -26,6 +26,7 @@ package policyset
 import (
 	"log/slog"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -44,6 +45,8 @@ const (
 	MaxNames = 200
 	// MaxPolicies is how many policies are in the sets of a project together: some may be asked at every call.
 	MaxPolicies = 2000
+	// CheckWait is how long a text waits while another of its project is checked.
+	CheckWait = 10 * time.Second
 	// MaxVersions is how many versions of a set are kept: the newest.
 	MaxVersions = 100
 	// CacheFor is how long what a project uploaded is believed without looking.
@@ -120,10 +123,13 @@ type Config struct {
 }
 
 // Service keeps sets. It is safe for concurrent use.
-type Service struct{ cfg Config }
+type Service struct {
+	cfg      Config
+	checking sync.Map // project → chan struct{} of one place: see Service.compile
+}
 
 // NewService makes the service.
-func NewService(cfg Config) *Service { return &Service{cfg} }
+func NewService(cfg Config) *Service { return &Service{cfg: cfg} }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
 

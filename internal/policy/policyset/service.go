@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/policy/cedar"
 )
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
@@ -45,7 +47,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, n New, w Write)
 		return s.withText(ctx, p, h, h.stored)
 	}
 	v := stored{Description: n.Description, Metadata: n.Metadata, Mode: n.Mode, Request: request(w)}
-	if err := s.check(n.Name, &v, n.Text); err != nil {
+	if err := s.check(ctx, p, n.Name, &v, n.Text); err != nil {
 		return Set{}, err
 	}
 	return s.putWithin(ctx, p, h, v, n.Text)
@@ -103,7 +105,7 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, c Ch
 			return Set{}, err
 		}
 	}
-	if err := s.check(h.name, &next, text); err != nil {
+	if err := s.check(ctx, p, h.name, &next, text); err != nil {
 		return Set{}, err
 	}
 	return s.putWithin(ctx, p, h, next, text)
@@ -123,7 +125,7 @@ func (s *Service) Rollback(ctx context.Context, p stead.Principal, id string, ve
 		return s.withText(ctx, p, o.over, o.over.stored)
 	}
 	next := stored{Description: o.was.Description, Metadata: o.was.Metadata, Mode: o.was.Mode, Restored: version, Request: request(w)}
-	if err := s.check(o.over.name, &next, o.text); err != nil { // what can be said may have changed since
+	if err := s.check(ctx, p, o.over.name, &next, o.text); err != nil { // what can be said may have changed since
 		return Set{}, err
 	}
 	return s.putWithin(ctx, p, o.over, next, o.text)
@@ -204,16 +206,33 @@ func (s *Service) putWithin(ctx context.Context, p stead.Principal, h head, next
 }
 
 // check checks what is to be written, and fills in what follows from the text.
-func (s *Service) check(name string, next *stored, text string) error {
+func (s *Service) check(ctx context.Context, p stead.Principal, name string, next *stored, text string) error {
 	if err := checkFields(next.Description, next.Mode); err != nil {
 		return err
 	}
-	set, err := Compile(name, next.Mode, text, s.cfg.Approvers)
+	set, err := s.compile(ctx, p, name, next.Mode, text)
 	if err != nil {
 		return err
 	}
 	next.Digest, next.Bytes, next.Policies = digestOf(text), len(text), len(set.Rules())
 	return nil
+}
+
+// compile is Compile, one at a time of a project: checking takes a core.
+func (s *Service) compile(ctx context.Context, p stead.Principal, name, mode, text string) (*cedar.Set, error) {
+	slot, _ := s.checking.LoadOrStore(p.Project, make(chan struct{}, 1))
+	busy := slot.(chan struct{})
+	limit := time.NewTimer(CheckWait)
+	defer limit.Stop()
+	select {
+	case busy <- struct{}{}:
+		defer func() { <-busy }()
+		return Compile(name, mode, text, s.cfg.Approvers)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-limit.C:
+		return nil, &stead.Error{Kind: stead.KindLimited, Message: "other policies of the project are being checked, which are so one at a time", RetryAfter: time.Second}
+	}
 }
 
 // room refuses what is more than a project may have.
@@ -378,7 +397,7 @@ func (s *Service) Validate(ctx context.Context, p stead.Principal, name, mode, t
 	if err := checkFields("", mode); err != nil {
 		return Checked{}, err
 	}
-	set, err := Compile(name, mode, text, s.cfg.Approvers)
+	set, err := s.compile(ctx, p, name, mode, text)
 	if m, ok := errors.AsType[policy.Mistakes](err); ok {
 		return Checked{Mistakes: m}, nil
 	}
