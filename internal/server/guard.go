@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/approval"
-	"github.com/stead-dev/stead/internal/held"
 	"github.com/stead-dev/stead/internal/usage"
 )
 
@@ -67,38 +65,3 @@ func requestID(w http.ResponseWriter) string {
 	}
 	return newRequestID()
 }
-
-// response remembers what was written, for metrics and for errors that come too late.
-type response struct {
-	http.ResponseWriter
-	id   string
-	code int           // 0: nothing written yet
-	body *held.Lease   // see MaxHeldBodyBytes; nil: not counted
-	act  *approval.Act // what an approval of this request covers; nil: nobody approves any
-}
-
-func (w *response) status() int {
-	if w.code == 0 {
-		return http.StatusOK
-	}
-	return w.code
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (w *response) WriteHeader(code int) {
-	if w.code == 0 {
-		w.code = code
-	}
-	w.ResponseWriter.WriteHeader(code)
-}
-
-// Write implements io.Writer.
-func (w *response) Write(b []byte) (int, error) {
-	if w.code == 0 {
-		w.code = http.StatusOK
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }

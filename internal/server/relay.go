@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/stead-dev/stead/internal/model"
 )
@@ -20,8 +19,6 @@ const (
 	// MaxObserved is the longest line of a stream, or whole answer, in which usage is looked for. Of
 	// longer ones the usage is not known.
 	MaxObserved = 1 << 20
-	// deadlineStep is how far a write deadline may lag: setting it costs, and a stream writes often.
-	deadlineStep = time.Second
 )
 
 // forward passes the call on as it is. It reports false for an upstream that must be translated to.
@@ -97,7 +94,6 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 	seen := observer{stream: streamed, door: c.door}
 	var told speech
 	var usage usageStripper
-	var deadline time.Time
 	held := c.s.relayed.Get().(*[relayBuffer]byte)
 	defer c.s.relayed.Put(held)
 	buf := held[:]
@@ -108,11 +104,6 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 				touch()
 			}
 			c.began()
-			if now := time.Now(); now.Sub(deadline) > deadlineStep {
-				deadline = now
-				// Writers without a connection (in tests) have no deadlines.
-				_ = rc.SetWriteDeadline(now.Add(StreamWriteTimeout))
-			}
 			plain := seen.write(buf[:n])
 			c.count(buf[:n], streamed)
 			c.texts = seen.texts
@@ -133,7 +124,6 @@ func (c *call) relay(w http.ResponseWriter, a *model.Answer, touch func()) (said
 			}
 		}
 		if err != nil {
-			_ = rc.SetWriteDeadline(time.Time{}) // fails only where there is no connection
 			c.meter.Usage = seen.end()
 			c.meter.Finish, c.served = seen.finish, seen.tier
 			if rest := usage.end(); len(rest) > 0 {

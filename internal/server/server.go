@@ -11,7 +11,7 @@
 //
 // Delivery: what was answered with 2xx is durable, but for the stateless doors, which keep nothing. A stream carries each event with its cursor as
 // SSE id; a client that comes back with it as Last-Event-ID or ?after= gets every later event once,
-// in order. A client that stops reading is dropped after StreamWriteTimeout; its session carries on.
+// in order. A client that stops reading is dropped after WriteTimeout; its session carries on.
 //
 // Limits: stead.MaxRequestBytes, MaxTextBytes, MaxInputEvents, MaxPageSize and those below.
 //
@@ -57,8 +57,6 @@ const (
 	BodyTimeout = 2 * time.Minute
 	// KeepAliveInterval is how long a stream stays silent before a comment is sent.
 	KeepAliveInterval = 15 * time.Second
-	// StreamWriteTimeout drops a client of a stream that does not read for so long.
-	StreamWriteTimeout = 30 * time.Second
 	// MaxStreams is the most open streams of one node.
 	MaxStreams = 20_000
 	// MaxImportBytes is the largest file that a session is imported from.
@@ -234,6 +232,7 @@ func (s *server) rulesFor(p stead.Principal) agent.Rules {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	out := &response{ResponseWriter: w, id: newRequestID(), body: s.bodies.Lease()}
+	out.begin(r)
 	out.Header().Set("X-Request-Id", out.id)
 	if r.TLS != nil {
 		out.Header().Set("Strict-Transport-Security", "max-age=31536000") // a year, RFC 6797
@@ -243,6 +242,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if v := recover(); v != nil {
 			s.panicked(out, r, v)
 		}
+		out.end()
 		s.metrics.request(r.Method, r.Pattern, out.status(), time.Since(start))
 		if s.Log.Enabled(r.Context(), slog.LevelDebug) { // else nothing of it is worth putting together
 			s.Log.Debug("request", "id", out.id, "method", r.Method, "path", r.URL.Path, "status", out.status(), "took", time.Since(start))

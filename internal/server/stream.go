@@ -348,9 +348,6 @@ func (o *eventWriter) send() error {
 	}
 	o.openLocked()
 	o.idle = false
-	if err := o.rc.SetWriteDeadline(time.Now().Add(StreamWriteTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return errClientGone
-	}
 	if _, err := o.w.Write(o.buf.Bytes()); err != nil {
 		return errClientGone
 	}
@@ -370,10 +367,9 @@ func (o *eventWriter) flush() error {
 	return nil
 }
 
-// close gives the connection back without the stream's deadline.
+// close gives the connection back.
 func (o *eventWriter) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.shut = true
-	_ = o.rc.SetWriteDeadline(time.Time{}) // fails only where there is no connection
 }

@@ -253,7 +253,7 @@ func (r *recorder) text() string {
 	return r.body.String()
 }
 
-// TestClientThatStopsReadingIsDropped: the stream ends after StreamWriteTimeout, and frees its place.
+// TestClientThatStopsReadingIsDropped: the stream ends after WriteTimeout, and frees its place.
 func TestClientThatStopsReadingIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := filled()
@@ -279,7 +279,7 @@ func TestClientThatStopsReadingIsDropped(t *testing.T) {
 			t.Fatalf("%v %v", res, err)
 		}
 		start := time.Now() // and not a byte more is read
-		if err := <-ended; !errors.Is(err, errClientGone) || time.Since(start) < StreamWriteTimeout-time.Second || time.Since(start) > StreamWriteTimeout+time.Second {
+		if err := <-ended; !errors.Is(err, errClientGone) || time.Since(start) < WriteTimeout-time.Second || time.Since(start) > WriteTimeout+time.Second {
 			t.Errorf("dropped after %v with %v", time.Since(start), err)
 		}
 		synctest.Wait()
