@@ -101,6 +101,7 @@ type Tool struct {
 	Recall       *Recall       `json:"recall,omitempty"`     // before each turn; nil: nothing is
 	Extraction   *Extraction   `json:"extraction,omitempty"` // after each turn; nil: nothing is
 	Teams        []string      `json:"teams,omitempty"`      // whose memories it has besides its user's, its own and the project's
+	Scope        string        `json:"scope,omitempty"`      // of what the agent remembers by its tools and files: see MemoryScopeUser; "": its user's, where there is one
 	Scopes       string        `json:"scopes,omitempty"`     // whose its tools reach: MemoryScopesSession (also "") or MemoryScopesAll
 
 	// semantic: ours, executed by the runtime; ServerLabel is "semantic".

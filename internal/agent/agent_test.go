@@ -72,6 +72,14 @@ func TestWireTools(t *testing.T) {
 			`{"type":"mcp","server_label":"files","allowed_tools":[],"required":true,"request_metadata":{"a":1},"effects":{"read":"pure"},"require_approval":{"never":{"tool_names":["read"]}}}`,
 			`{"type":"mcp","server_label":"files","transport":{"type":"stdio","command":"files","args":[],"cwd":"","env_vars":[]},"allowed_tools":[],"connection_origin":"service","credential_id":null,"request_metadata":{"a":1},"required":true,"require_approval":{"never":{"tool_names":["read"]}},"effects":{"read":"pure"}}`,
 		},
+		{
+			`{"type":"memory","memory_stores":[{"id":"memstore_1"}],"recall":{"mode":"budgeted"}}`,
+			`{"type":"memory","memory_stores":[{"id":"memstore_1","access":"read_only"}],"recall":{"mode":"budgeted","token_budget":1000,"max_num_results":8,"context":1},"extraction":null,"teams":[],"scope":"default","scopes":"session","allowed_tools":null,"require_approval":null,"effects":{}}`,
+		},
+		{
+			`{"type":"memory","memory_stores":[{"id":"memstore_1","access":"read_write"}],"recall":{"mode":"always","context":0},"teams":["red"],"scope":"team:red"}`,
+			`{"type":"memory","memory_stores":[{"id":"memstore_1","access":"read_write"}],"recall":{"mode":"always","token_budget":4000,"max_num_results":8,"context":0},"extraction":null,"teams":["red"],"scope":"team:red","scopes":"session","allowed_tools":null,"require_approval":null,"effects":{}}`,
+		},
 		{`{"type":"web_search","mode":"disabled"}`, `{"type":"web_search","allowed_domains":null,"context_size":"medium","location":null,"mode":"disabled"}`},
 		{`{"type":"programmatic_tool_calling","enabled":false}`, `{"type":"programmatic_tool_calling","enabled":false}`},
 	}
@@ -199,6 +207,8 @@ func TestRefusals(t *testing.T) {
 		{tool(`{"type":"mcp","server_label":"files","request_metadata":{"api_token":"x"}}`), "tools[0].request_metadata.api_token", "secret"},
 		{tool(`{"type":"mcp","server_label":"files","require_approval":"perhaps"}`), "tools[0].require_approval", "must be"},
 		{tool(`{"type":"mcp","server_label":"files","require_approval":{"alway":{"tool_names":[]}}}`), "tools[0].require_approval.alway", "unknown"},
+		{tool(`{"type":"memory","memory_stores":[{"id":"memstore_1"}],"recall":{"mode":"always","context":11}}`), "tools[0].recall.context", "10"},
+		{tool(`{"type":"memory","memory_stores":[{"id":"memstore_1"}],"teams":["red"],"scope":"team:blue"}`), "tools[0].scope", "must be default, user"},
 		{tool(`{"type":"mcp","server_label":"files","effects":{"write":"safe"}}`), "tools[0].effects.write", "must be one of"},
 	}
 	for _, tt := range tests {

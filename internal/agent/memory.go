@@ -85,6 +85,9 @@ func memoryTool(o param.Object) (Tool, error) {
 	if t.Teams, err = teams(o); err != nil {
 		return Tool{}, err
 	}
+	if t.Scope, err = memoryScope(o, t.Teams); err != nil {
+		return Tool{}, err
+	}
 	if t.Scopes, _, err = o.Enum("scopes", MemoryScopesSession, MemoryScopesAll); err != nil {
 		return Tool{}, err
 	}
@@ -92,6 +95,30 @@ func memoryTool(o param.Object) (Tool, error) {
 		return Tool{}, err
 	}
 	return t, governance(o, &t)
+}
+
+// Whose memories an agent makes by its tools and files: those of the session's user (or of the project, where a session serves no user), its own,
+// the project's, or those of one of its teams, as MemoryScopeTeam and its id.
+const (
+	MemoryScopeDefault = "default" // on the wire: MemoryScopeUser where there is a user, else MemoryScopeProject; kept as ""
+	MemoryScopeUser    = "user"
+	MemoryScopeAgent   = "agent"
+	MemoryScopeProject = "project"
+	MemoryScopeTeam    = "team:"
+)
+
+// memoryScope reads the scope of what the agent remembers.
+func memoryScope(o param.Object, teams []string) (string, error) {
+	scope, has, err := o.String("scope")
+	if err != nil || !has || scope == MemoryScopeDefault {
+		return "", err
+	}
+	team, ofTeam := strings.CutPrefix(scope, MemoryScopeTeam)
+	if ofTeam && slices.Contains(teams, team) || slices.Contains([]string{MemoryScopeUser, MemoryScopeAgent, MemoryScopeProject}, scope) {
+		return scope, nil
+	}
+	at := o.Path("scope")
+	return "", stead.Invalid(at, "%s must be default, user, agent, project or team: with one of teams, not %.80q", at, scope)
 }
 
 // Whose memories the tools reach, in the stores that they are over.

@@ -108,6 +108,7 @@ type wireMemory struct {
 	Recall          *Recall           `json:"recall"`     // null: off
 	Extraction      *Extraction       `json:"extraction"` // null: off
 	Teams           []string          `json:"teams"`
+	Scope           string            `json:"scope"`
 	Scopes          string            `json:"scopes"`
 	AllowedTools    []string          `json:"allowed_tools"` // nil: null, all
 	RequireApproval *Approval         `json:"require_approval"`
@@ -176,7 +177,7 @@ func (t WireTool) MarshalJSON() ([]byte, error) {
 	case ToolEnvironment:
 		return json.Marshal(wireEnvironment{t.Type, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolMemory:
-		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.Recall, t.Extraction, append([]string{}, t.Teams...), cmp.Or(t.Scopes, MemoryScopesSession), t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
+		return json.Marshal(wireMemory{t.Type, t.MemoryStores, t.Recall, t.Extraction, append([]string{}, t.Teams...), cmp.Or(t.Scope, MemoryScopeDefault), cmp.Or(t.Scopes, MemoryScopesSession), t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolSemantic:
 		return json.Marshal(wireSemantic{t.Type, t.SemanticModels, t.AllowedTools, t.RequireApproval, orMap(t.Effects)})
 	case ToolSQL:

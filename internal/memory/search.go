@@ -300,6 +300,12 @@ func (f *Filter) allows(c *Content, at int64) bool {
 	return true
 }
 
+// Valid reports whether what an entry says holds now.
+func (s *Service) Valid(e Entry) bool {
+	now := milli(s.cfg.Now())
+	return (&Filter{}).allows(&e.Content, now)
+}
+
 // when is the time of what an entry says, as the ranking has it.
 func (c *Content) when() int64 { return cmp.Or(c.Source.At, c.ValidFrom, c.created) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
@@ -46,6 +47,24 @@ func SessionScopes(user string, agent stead.AgentID, teams []string) []Scope {
 		out = append(out, Scope{Type: ScopeTeam, ID: t})
 	}
 	return out
+}
+
+// SessionScope is the scope that is meant, in a session, by "user" (whom it serves), "agent", "project" or "team:ID" of one of its teams.
+// "" is what it remembers in when nothing is said: of the user whom it serves, or of the project where it serves none.
+func SessionScope(name string, serves stead.Principal, agent stead.AgentID, teams []string) (Scope, error) {
+	kind, id, named := strings.Cut(name, ":")
+	own := map[string]string{ScopeUser: serves.ID, ScopeAgent: string(agent), ScopeProject: ""}
+	switch of, known := own[kind]; {
+	case name == "" && serves.Kind == stead.PrincipalUser && serves.ID != "":
+		return Scope{Type: ScopeUser, ID: serves.ID}, nil
+	case name == "" || name == ScopeProject:
+		return Scope{Type: ScopeProject}, nil
+	case kind == ScopeTeam && slices.Contains(teams, id):
+		return Scope{Type: ScopeTeam, ID: id}, nil
+	case known && of != "" && (!named || id == of):
+		return Scope{Type: kind, ID: of}, nil
+	}
+	return Scope{}, stead.Invalid("scope", "scope must be user, agent, project or team: with one of the agent's teams (%s), not %.80q", strings.Join(teams, ", "), name)
 }
 
 // In is the service as an agent has it.

@@ -24,7 +24,7 @@ func (a *actor) mountAsk() *session.MountAsk {
 	}
 	ask := session.MountAsk{
 		Key: a.key, Principal: a.state.Created.Principal, Agent: a.state.Created.Agent.ID, Labels: a.state.Labels(),
-		Teams: t.Teams, AllScopes: t.Scopes == agent.MemoryScopesAll,
+		Teams: t.Teams, AllScopes: t.Scopes == agent.MemoryScopesAll, Scope: t.Scope,
 	}
 	for _, m := range t.MemoryStores {
 		if m.Path != "" {

@@ -131,7 +131,7 @@ func (r *Runner) serverOf(key stead.SessionKey, cfg agent.Tool) tool.Server {
 	for _, m := range cfg.MemoryStores {
 		s.Memory = append(s.Memory, tool.MemoryStore{ID: m.ID, Writable: m.Access == agent.MemoryReadWrite})
 	}
-	s.Teams, s.AllScopes = cfg.Teams, cfg.Scopes == agent.MemoryScopesAll
+	s.Teams, s.AllScopes, s.Scope = cfg.Teams, cfg.Scopes == agent.MemoryScopesAll, cfg.Scope
 	if cfg.Type == agent.ToolSemantic {
 		s.Semantic = &tool.Semantic{Project: key.Project, Models: cfg.SemanticModels}
 	}

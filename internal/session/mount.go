@@ -19,6 +19,7 @@ type MountAsk struct {
 	Labels    stead.Labels // of the session
 	Teams     []string
 	AllScopes bool
+	Scope     string // of new files that name none; see memory.SessionScope
 	Mounts    []Mount
 }
 

@@ -85,6 +85,7 @@ type Server struct {
 	Memory     []MemoryStore  // not a server, but the runtime's own tools over these memory stores
 	Teams      []string       // with Memory: whose memories are there besides the user's, the agent's and the project's
 	AllScopes  bool           // with Memory: everybody's are
+	Scope      string         // with Memory: of what is remembered, where a call names none; see memory.SessionScope
 	Semantic   *Semantic      // not a server, but the runtime's own tools over semantic models
 	SQL        *SQL           // not a server, but the runtime's own tools over SQL databases
 	Files      *FileSearch    // not a server, but the runtime's own tool over vector stores

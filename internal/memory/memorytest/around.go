@@ -204,3 +204,32 @@ func acrossStores(f *serviceFixture) {
 		f.Errorf("within the budget: %q, %d left out", got, found.LeftOut)
 	}
 }
+
+// rememberedForOne: what an agent remembers in a session where nothing else is said is its user's, and no other session's.
+func rememberedForOne(f *serviceFixture) {
+	session := func(user string) (*memory.Service, stead.Principal, memory.Scope) {
+		serves := stead.Principal{Project: f.me.Project, Kind: stead.PrincipalUser, ID: user, Bound: true}
+		scope, err := memory.SessionScope("", serves, "agent_1", nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		agent := stead.Principal{Project: f.me.Project, Kind: stead.PrincipalAgent, ID: "sess_" + user, Bound: true}
+		return f.In(memory.For{Principal: serves, Agent: "agent_1", Scopes: memory.SessionScopes(user, "agent_1", nil)}), agent, scope
+	}
+	adas, ada, scope := session("ada")
+	secret := note("Ada is pregnant with twins and wants nobody to know.")
+	secret.Scope = scope
+	if _, err := adas.Add(f.ctx, ada, f.store, []memory.New{secret}, "k"); err != nil {
+		f.Fatal(err)
+	}
+	bobs, bob, _ := session("bob")
+	if _, err := bobs.Add(f.ctx, bob, f.store, []memory.New{secret}, "k2"); stead.KindOf(err) != stead.KindForbidden {
+		f.Errorf("in bob's session something is remembered of ada: %v", err)
+	}
+	for user, want := range map[string]int{"ada": 1, "bob": 0} {
+		in, by, _ := session(user)
+		if found, err := in.Search(f.ctx, by, f.store, memory.Search{Query: "who is pregnant with twins?"}); err != nil || len(found.Hits) != want {
+			f.Errorf("in %s's session %d are found, %v", user, len(found.Hits), err)
+		}
+	}
+}

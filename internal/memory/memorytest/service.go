@@ -61,7 +61,8 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"what is hidden does not stand around a hit":                  aroundHidden,
 		"hits come first in a budget, then what is around them":       aroundBudget,
 		"several stores give one answer":                              acrossStores,
-		"filters":                                                     filters,
+		"what is remembered of one user is nobody else's":             rememberedForOne,
+		"filters": filters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)

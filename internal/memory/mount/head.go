@@ -13,6 +13,7 @@ type head struct {
 	id        string
 	version   int64
 	kind      string
+	scope     string // "user ada", "team:red", "project" …
 	labels    []string
 	forgotten bool
 }
@@ -39,6 +40,8 @@ func parse(data string) (h head, text string) {
 			h.version = max(0, n) // 0: none that there is; a negative one would be any
 		case "kind":
 			h.kind = value
+		case "scope":
+			h.scope = strings.Join(strings.Fields(value), ":")
 		case "labels":
 			for l := range strings.SplitSeq(value, ",") {
 				if l = strings.TrimSpace(l); l != "" {

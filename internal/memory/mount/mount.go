@@ -12,9 +12,9 @@
 //
 // Sync compares a directory with its store, both ways, before and after whatever may have changed either:
 //
-//	file as it was written   ─▶ brought to the entry's newest version; of one that is forgotten or superseded nothing is left but "gone"
+//	file as it was written   ─▶ brought to the entry's newest version; of one that is forgotten, or not valid now, nothing is left but "gone"
 //	text changed             ─▶ the entry's next version, over the one in the head
-//	a file without an id     ─▶ a new entry; the file gets a head
+//	a file without an id     ─▶ a new entry, of the scope that its head names; the file gets a head
 //	changed on both sides    ─▶ the file's text goes to ID.conflict.md, the store's stays; nothing is lost
 //
 // Messages of conversations and passages are not shown: they are found by searching. A file that is deleted comes back:
@@ -75,6 +75,8 @@ type Mount struct {
 	Store    string
 	Dir      string // relative to the workspace
 	Writable bool
+	// Scope is the one of a new file, by the name that its head has; "": of one that says nothing. nil: the project.
+	Scope func(name string) (memory.Scope, error)
 }
 
 // Report says what was taken back. Names are those of files.
@@ -130,7 +132,7 @@ func (s *sync) read() error {
 		}
 		for _, e := range list {
 			after = e.ID
-			if e.Kind == memory.KindItem || e.Kind == memory.KindPassage || e.SupersededBy != "" || e.Redacted {
+			if e.Kind == memory.KindItem || e.Kind == memory.KindPassage || e.Redacted || !s.in.Valid(e) {
 				continue
 			}
 			s.entries[e.ID] = e
@@ -203,7 +205,7 @@ func (s *sync) file(at string, data []byte) error {
 		return s.fresh(at, h, text)
 	}
 	if first, ok := s.at[h.id]; ok && first != at { // a copy
-		return s.fresh(at, head{kind: h.kind}, text)
+		return s.fresh(at, head{kind: h.kind, scope: h.scope}, text)
 	}
 	s.at[h.id] = at
 	untouched := s.seen[at] == digest(data)
@@ -278,8 +280,8 @@ func (s *sync) fresh(at string, h head, text string) error {
 		return nil
 	}
 	if !s.m.Writable {
-		if s.seen[at] != digest([]byte(text)) {
-			s.seen[at] = digest([]byte(text)) // told once
+		if told := "\x00told " + at; s.seen[told] != digest([]byte(text)) { // no path: nothing was written there
+			s.seen[told] = digest([]byte(text))
 			s.refuse("%s makes no memory: the memory store is read-only here.", at)
 		}
 		return nil
@@ -290,7 +292,12 @@ func (s *sync) fresh(at string, h head, text string) error {
 		}
 		return nil
 	}
-	c := memory.Content{Kind: memory.Kind(h.kind), Text: text, Labels: h.labels, Confidence: 1, Importance: middle, Source: memory.Source{Session: s.by.ID}}
+	scope, err := s.scope(h.scope)
+	if err != nil {
+		s.refuse("%s makes no memory: %s.", at, err)
+		return nil
+	}
+	c := memory.Content{Kind: memory.Kind(h.kind), Text: text, Scope: scope, Labels: h.labels, Confidence: 1, Importance: middle, Source: memory.Source{Session: s.by.ID}}
 	made, err := s.in.Carrying(s.report.Labels).Add(s.ctx, s.by, s.m.Store, []memory.New{{Content: c}}, "mount:"+digest([]byte(s.by.ID+"\x00"+at+"\x00"+text)))
 	switch stead.KindOf(err) {
 	case "":
@@ -304,6 +311,14 @@ func (s *sync) fresh(at string, h head, text string) error {
 	s.entries[made[0].ID], s.at[made[0].ID] = made[0], at
 	s.took(len(text), made[0].Labels)
 	return nil
+}
+
+// scope is the one that a head names.
+func (s *sync) scope(name string) (memory.Scope, error) {
+	if s.m.Scope == nil {
+		return memory.Scope{}, nil
+	}
+	return s.m.Scope(name)
 }
 
 // room says whether the store could still be files with more: what one agent writes may not take the mount from all others.

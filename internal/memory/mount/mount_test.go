@@ -50,6 +50,7 @@ type bench struct {
 	disk  disk
 	seen  mount.Seen
 	write bool
+	scope func(string) (memory.Scope, error)
 }
 
 func open(t *testing.T) *bench {
@@ -71,7 +72,7 @@ func (b *bench) sync() mount.Report {
 	b.Helper()
 	agent := stead.Principal{Project: stead.DefaultProject, Kind: stead.PrincipalAgent, ID: "sess_1"}
 	in := b.all.In(memory.For{Principal: stead.LocalPrincipal(), Agent: "agent_1", Scopes: memory.SessionScopes("local", "agent_1", nil)})
-	r, err := mount.Sync(b.Context(), in, agent, mount.Mount{Store: b.store, Dir: "memory", Writable: b.write}, b.disk, b.seen)
+	r, err := mount.Sync(b.Context(), in, agent, mount.Mount{Store: b.store, Dir: "memory", Writable: b.write, Scope: b.scope}, b.disk, b.seen)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -320,5 +321,77 @@ func TestFilesNeverFillTheStore(t *testing.T) {
 		if full := name == "bytes"; full != (len(changed.Conflicts) == 1) || full == (len(changed.Changed) == 1) {
 			t.Errorf("%s, longer: %+v", name, changed)
 		}
+	}
+}
+
+// A new file is of the scope that its head names, or of the one that the session remembers in, and of no other.
+func TestNewFilesHaveScopes(t *testing.T) {
+	b := open(t)
+	b.scope = func(name string) (memory.Scope, error) {
+		return memory.SessionScope(name, stead.LocalPrincipal(), "agent_1", nil)
+	}
+	b.disk["memory/plain.md"] = "They drink tea."
+	b.disk["memory/project.md"] = "---\nscope: project\n---\nThe office has a kitchen.\n"
+	b.disk["memory/agent.md"] = "---\nscope: agent\n---\nInvoices take long.\n"
+	b.disk["memory/mallory.md"] = "---\nscope: user mallory\n---\nMallory is pregnant.\n"
+	if r := b.sync(); len(r.Added) != 3 || len(r.Refused) != 1 || !strings.Contains(r.Refused[0], "mallory.md makes no memory: scope must be") {
+		t.Fatalf("%+v", r)
+	}
+	for _, e := range b.list() {
+		want := map[string]memory.Scope{"They drink tea.": {Type: "user", ID: "local"}, "The office has a kitchen.": {Type: "project"}, "Invoices take long.": {Type: "agent", ID: "agent_1"}}
+		if e.Scope != want[e.Text] {
+			t.Errorf("%q is of %+v", e.Text, e.Scope)
+		}
+	}
+	if !strings.Contains(b.disk["memory/plain.md"], "scope: user local\n") {
+		t.Errorf("the file says %q", b.disk["memory/plain.md"])
+	}
+}
+
+// Entries whose validity is over or yet to come are no files, as they are not found by searching; one that will be superseded is still.
+func TestFilesAreValidNow(t *testing.T) {
+	b := open(t)
+	day := int64(24 * time.Hour / time.Millisecond)
+	now := time.Now().UnixMilli()
+	put := func(c memory.Content) memory.Entry {
+		t.Helper()
+		made, err := b.all.Add(t.Context(), stead.LocalPrincipal(), b.store, []memory.New{{Content: c}}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made[0]
+	}
+	put(memory.Content{Text: "The office was in Hamburg.", ValidUntil: now - day})
+	put(memory.Content{Text: "The office will be in Rome.", ValidFrom: now + day})
+	old := put(memory.Content{Text: "The window is on Tuesdays."})
+	next := put(memory.Content{Text: "The window is on Fridays.", ValidFrom: now + day, Supersedes: old.ID})
+	b.sync()
+	if len(b.disk) != 1 || !strings.Contains(b.disk["memory/"+old.ID+".md"], "Tuesdays") {
+		t.Errorf("the files are %q", b.disk)
+	}
+	if _, err := b.all.Update(t.Context(), stead.LocalPrincipal(), b.store, next.ID, memory.AnyVersion, func(c *memory.Content) error { c.ValidFrom = now - day; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	b.sync()
+	if !strings.Contains(b.disk["memory/"+next.ID+".md"], "Fridays") {
+		t.Errorf("what is valid by now is no file: %q", b.disk)
+	}
+}
+
+// A file of the agent's own in the directory of a store that is read-only stays as it is: it is told once that it makes no memory.
+func TestOwnFilesInAReadOnlyMount(t *testing.T) {
+	b := open(t)
+	b.write = false
+	b.disk["memory/draft.md"] = "A draft of mine."
+	for i, refused := range []int{1, 0, 0, 1, 0} {
+		if i == 3 {
+			b.disk["memory/draft.md"] = "Another draft of mine."
+		}
+		if r := b.sync(); len(r.Refused) != refused || len(r.Conflicts)+len(r.Added) > 0 {
+			t.Errorf("sync %d: %+v", i, r)
+		}
+	}
+	if len(b.disk) != 1 || b.disk["memory/draft.md"] != "Another draft of mine." {
+		t.Errorf("the files are %q", b.disk)
 	}
 }

@@ -50,8 +50,12 @@ func (r *Remember) Mount(ctx context.Context, ask session.MountAsk, files sessio
 		by.Scopes = memory.SessionScopes(ask.Principal.ID, ask.Agent, ask.Teams)
 	}
 	var out session.Mounted
+	scope := func(name string) (memory.Scope, error) {
+		return memory.SessionScope(cmp.Or(name, ask.Scope), ask.Principal, ask.Agent, ask.Teams)
+	}
 	for _, m := range ask.Mounts {
-		did, err := mount.Sync(ctx, r.memory.In(by), acting(ask.Principal, ask.Key), mount.Mount(m), mountFiles{files}, one.seen)
+		at := mount.Mount{Store: m.Store, Dir: m.Dir, Writable: m.Writable, Scope: scope}
+		did, err := mount.Sync(ctx, r.memory.In(by), acting(ask.Principal, ask.Key), at, mountFiles{files}, one.seen)
 		for _, id := range did.Added {
 			out.Added = append(out.Added, m.Store+"/"+id)
 		}

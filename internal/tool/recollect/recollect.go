@@ -3,7 +3,8 @@
 // Shape: New(memory, next) is a tool.Source. A Server with Memory is answered here, any other by next.
 //
 //	memory_search   pure         query, limit, context → lines "id · kind · date · author: content", best first
-//	memory_add      idempotent   the call's key is the memory's: repeated after a crash it adds nothing
+//	memory_add      idempotent   the call's key is the memory's: repeated after a crash it adds nothing; of the session's user, unless
+//	                             the call, or the agent, names another of the session's scopes
 //	memory_update   idempotent   repeated it says the same again
 //	memory_forget   idempotent   what is gone already is gone
 //
@@ -94,9 +95,12 @@ type request struct {
 	Content string      `json:"content"`
 	Kind    memory.Kind `json:"kind"`
 	Old     string      `json:"supersedes"`
+	Scope   string      `json:"scope"`
 
 	key     string
 	session string
+	serves  stead.Principal
+	agent   stead.AgentID
 }
 
 // Spec implements tool.Tool.
@@ -108,7 +112,7 @@ func (t *one) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	if err := json.Unmarshal(c.Arguments, &r); err != nil {
 		return tool.Said("The arguments can't be read: "+err.Error(), true), nil
 	}
-	r.key, r.session = c.Key, string(c.Session.Session)
+	r.key, r.session, r.serves, r.agent = c.Key, string(c.Session.Session), c.Principal, c.Agent
 	p := c.Principal // with its role: the agent may do what the session's owner may
 	p.Project, p.Kind, p.ID = c.Session.Project, stead.PrincipalAgent, string(c.Session.Session)
 	a, err := t.call(ctx, t.kit.of(c), p, r)
@@ -140,7 +144,7 @@ func (k *kit) tools() []*one {
 	}
 	return append(all, &one{
 		spec: spec("memory_add", tool.Idempotent, "Remember something for later work: one fact, preference, episode or procedure, in a sentence that is understood on its own. Never secrets. Give supersedes when it replaces a memory that is not true any more.",
-			`"content":{"type":"string"},"kind":{"type":"string","enum":["fact","preference","episode","procedure"]},"supersedes":{"type":"string"}`, "content"),
+			`"content":{"type":"string"},"kind":{"type":"string","enum":["fact","preference","episode","procedure"]},"supersedes":{"type":"string"},"scope":`+k.scopes(), "content"),
 		kit: k, call: k.add,
 	}, &one{
 		spec: spec("memory_update", tool.Idempotent, "Correct the wording of a memory. If the world has changed, add a new memory that supersedes it instead.",
@@ -262,13 +266,32 @@ func line(b *strings.Builder, e memory.Entry, several bool) {
 	fmt.Fprintf(b, ": %s\n", strings.Join(strings.Fields(e.Text+" "+e.Caption), " "))
 }
 
+// scopes is the schema of the argument that says whose a memory is.
+func (k *kit) scopes() string {
+	names := []string{memory.ScopeUser, memory.ScopeAgent, memory.ScopeProject}
+	for _, t := range k.over.Teams {
+		names = append(names, memory.ScopeTeam+":"+t)
+	}
+	list, _ := json.Marshal(names) // texts
+	usual := k.over.Scope
+	if usual == "" {
+		usual = "the user, where one is served, else the project"
+	}
+	told, _ := json.Marshal("Whom it is for: only the user of this conversation, this agent with whomever it works, or everybody. Left out: " + usual + ".")
+	return `{"type":"string","enum":` + string(list) + `,"description":` + string(told) + `}`
+}
+
 func (k *kit) add(ctx context.Context, in *memory.Service, p stead.Principal, r request) (answer, error) {
 	store, err := k.written(r.Store)
 	if err != nil {
 		return answer{}, err
 	}
+	scope, err := memory.SessionScope(cmp.Or(r.Scope, k.over.Scope), r.serves, r.agent, k.over.Teams)
+	if err != nil {
+		return answer{}, err
+	}
 	made, err := in.Add(ctx, p, store, []memory.New{{Content: memory.Content{
-		Kind: r.Kind, Text: r.Content, Supersedes: r.Old, Confidence: 1, Importance: 0.5, Source: memory.Source{Session: r.session},
+		Kind: r.Kind, Text: r.Content, Scope: scope, Supersedes: r.Old, Confidence: 1, Importance: 0.5, Source: memory.Source{Session: r.session},
 	}}}, r.key)
 	if err != nil {
 		return answer{}, err

@@ -233,3 +233,56 @@ func TestSearchGivesWhatStandsAround(t *testing.T) {
 		t.Errorf("without context: %q", got)
 	}
 }
+
+// What an agent remembers is of the user whom its session serves, unless it, or its definition, names another of the session's scopes.
+func TestWhoseMemoriesAreAdded(t *testing.T) {
+	d := open(t, true)
+	srv := tool.Server{Label: "memory", Memory: []tool.MemoryStore{{ID: d.store, Writable: true}}, Teams: []string{"red"}}
+	ada := stead.Principal{Project: stead.DefaultProject, Kind: stead.PrincipalUser, ID: "ada"}
+	add := func(usual, named string, serves stead.Principal) (memory.Scope, string) {
+		t.Helper()
+		srv.Scope = usual
+		found, err := New(d.memory, none{}).Tools(t.Context(), srv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(found, func(t tool.Tool) bool { return t.Spec().Name == "memory_add" })
+		r, err := found[i].Call(t.Context(), tool.Call{
+			Arguments: json.RawMessage(`{"content":"They drink tea","scope":"` + named + `"}`), Principal: serves, Agent: "agent_1", Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(r.Content[0].Text.Inline)
+		if r.IsError {
+			return memory.Scope{}, text
+		}
+		e, err := d.memory.Get(t.Context(), stead.LocalPrincipal(), d.store, regexp.MustCompile(`mem_[0-9a-f]+`).FindString(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Scope, ""
+	}
+	service := stead.Principal{Project: stead.DefaultProject, Kind: stead.PrincipalService, ID: "backend"}
+	for _, c := range []struct {
+		usual, named string
+		serves       stead.Principal
+		want         memory.Scope
+	}{
+		{"", "", ada, memory.Scope{Type: "user", ID: "ada"}},
+		{"", "project", ada, memory.Scope{Type: "project"}},
+		{"", "agent", ada, memory.Scope{Type: "agent", ID: "agent_1"}},
+		{"", "team:red", ada, memory.Scope{Type: "team", ID: "red"}},
+		{"project", "", ada, memory.Scope{Type: "project"}},
+		{"project", "user", ada, memory.Scope{Type: "user", ID: "ada"}},
+		{"team:red", "", ada, memory.Scope{Type: "team", ID: "red"}},
+		{"", "", service, memory.Scope{Type: "project"}},
+		{"", "team:blue", ada, memory.Scope{}},
+		{"", "user:bob", ada, memory.Scope{}},
+	} {
+		got, refused := add(c.usual, c.named, c.serves)
+		if got != c.want || (refused != "") != (c.want.Type == "") || refused != "" && !strings.Contains(refused, "scope must be") {
+			t.Errorf("%q by %q: %+v, %q", c.named, c.usual, got, refused)
+		}
+	}
+}
