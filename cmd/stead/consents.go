@@ -35,7 +35,7 @@ func (n *node) openConsents(documents document.Store, keys *seal.Keys, gate poli
 func consentClients(cfg *config.Config) []consent.Client {
 	var out []consent.Client
 	for _, c := range cfg.OAuth.Clients {
-		out = append(out, consent.Client{Issuer: c.Issuer, ID: c.ID, Secret: c.Secret, Scopes: c.Scopes, Projects: projectIDs(c.Projects)})
+		out = append(out, consent.Client{Issuer: c.Issuer, ID: c.ID, Secret: c.Secret, Scopes: c.Scopes, Projects: projectIDs(c.Projects), Servers: c.Servers, Audiences: c.Audiences})
 	}
 	return out
 }

@@ -25,7 +25,7 @@
 //	sources     {directories: [{name, path, projects}], repositories: [{name, path, url, token, projects}]}
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}
-//	oauth       {clients: [{issuer, client_id, client_secret, scopes, projects}]}
+//	oauth       {clients: [{issuer, client_id, client_secret, scopes, servers, audiences, projects}]}
 //	semantic    {databases: [{name, driver, dsn, uploads: {projects, tables}}], models: [{file, projects}]}
 //	seal_key, public_url
 //	seal_kms    [{name, api, region, base_url, key, mount, namespace, access_key, secret_key, session_token, token, ca_file}]

@@ -300,14 +300,19 @@ func FuzzParse(f *testing.F) {
 
 // Whose a tool server or a client of an authorization server is, the file says; two clients of one issuer have projects of their own.
 func TestServersAndClientsOfProjects(t *testing.T) {
-	const client = `{issuer: "https://login.example", client_id: x, projects: [%s]}`
+	const client = `{issuer: "https://login.example", client_id: x, servers: ["https://a.example"], projects: [%s]}`
 	for text, wrong := range map[string]string{
-		`mcp_servers: [{label: a, url: "https://a.example", projects: [one]}]`:                              "",
-		`mcp_servers: [{label: a, url: "https://a.example", projects: [""]}]`:                               "mcp_servers[0].projects",
-		`oauth: {clients: [` + fmt.Sprintf(client, `""`) + `]}`:                                             "oauth.clients[0].projects",
-		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "two, three") + `]}`: "",
-		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "two, one") + `]}`:   "oauth.clients[1].issuer",
-		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "") + `]}`:           "oauth.clients[1].issuer",
+		`mcp_servers: [{label: a, url: "https://a.example", projects: [one]}]`:                                                       "",
+		`mcp_servers: [{label: a, url: "https://a.example", projects: [""]}]`:                                                        "mcp_servers[0].projects",
+		`oauth: {clients: [` + fmt.Sprintf(client, `""`) + `]}`:                                                                      "oauth.clients[0].projects",
+		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "two, three") + `]}`:                          "",
+		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "two, one") + `]}`:                            "oauth.clients[1].issuer",
+		`oauth: {clients: [` + fmt.Sprintf(client, "one") + `, ` + fmt.Sprintf(client, "") + `]}`:                                    "oauth.clients[1].issuer",
+		`oauth: {clients: [{issuer: "https://login.example", client_id: x}]}`:                                                        "oauth.clients[0].servers",
+		`oauth: {clients: [{issuer: "https://login.example", client_id: x, servers: [a.example]}]}`:                                  "oauth.clients[0].servers[0]",
+		`oauth: {clients: [{issuer: "https://login.example", client_id: x, servers: ["https://a.example", "http://b.example"]}]}`:    "oauth.clients[0].servers[1]",
+		`oauth: {clients: [{issuer: "https://login.example", client_id: x, servers: ["https://a.example/mcp"], audiences: [""]}]}`:   "oauth.clients[0].audiences",
+		`oauth: {clients: [{issuer: "https://login.example", client_id: x, servers: ["http://127.0.0.1:1/mcp"], audiences: [api]}]}`: "",
 	} {
 		file := filepath.Join(t.TempDir(), "stead.yaml")
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {

@@ -21,6 +21,10 @@ type OAuthClient struct {
 	Scopes []string `yaml:"scopes"`        // to ask for; nil: what the tool server says
 	// Projects have it; none: all.
 	Projects []string `yaml:"projects"`
+	// Servers are the tool servers that it is for, by their origin, or a URL with what is below it.
+	Servers []string `yaml:"servers"`
+	// Audiences are what its tokens say that they are for (aud), where that is not the tool server's URL.
+	Audiences []string `yaml:"audiences"`
 }
 
 const (
@@ -28,6 +32,8 @@ const (
 	MaxOAuthClients = 256
 	// MaxOAuthScopes bounds OAuthClient.Scopes.
 	MaxOAuthScopes = 64
+	// MaxOAuthServers bounds OAuthClient.Servers, and its Audiences.
+	MaxOAuthServers = 256
 )
 
 func (c *Config) checkOAuth() error {
@@ -51,6 +57,29 @@ func (c *Config) checkOAuth() error {
 		}
 		if err := checkAllowed(at, "projects", o.Projects); err != nil {
 			return err
+		}
+		if err := o.checkServers(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkServers refuses a client that is for any server: whose metadata names the issuer, would get its tokens.
+func (o OAuthClient) checkServers(at string) error {
+	const hint = "Name the tool servers that get its tokens, by their origin: servers: [https://tickets.example]."
+	switch {
+	case len(o.Servers) == 0:
+		return invalid(at+".servers", hint, "%s has no servers: any tool server could name its issuer, and get its users' tokens", at)
+	case len(o.Servers) > MaxOAuthServers || len(o.Audiences) > MaxOAuthServers:
+		return invalid(at+".servers", "Remove some.", "%s has more than %d servers or audiences", at, MaxOAuthServers)
+	case slices.Contains(o.Audiences, ""):
+		return invalid(at+".audiences", "Write what the authorization server puts into aud: [api://tickets].", "%s.audiences has an empty one", at)
+	}
+	for i, s := range o.Servers {
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "" || u.Scheme != "https" && (u.Scheme != "http" || !Loopback(u.Hostname()+":0")) {
+			return invalid(fmt.Sprintf("%s.servers[%d]", at, i), hint, "%s.servers[%d] is no https:// address of a tool server", at, i)
 		}
 	}
 	return nil

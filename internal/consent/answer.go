@@ -184,6 +184,11 @@ func (s *Service) redeem(ctx context.Context, n name, req policy.Request, c stor
 		s.record(ctx, req, c, policy.ConsentRefused)
 		return Refused, "The authorization server gave no token for the code that it had given (" + got.Refused + ")."
 	}
+	if aud, said := got.Audience(); said && !c.Server.Meant(aud, c.Audiences) {
+		s.cfg.Log.Warn("the token of a consent is for another server than the tool server, which does not get it", "consent", k.ID, "session", c.Session.Session, "server", c.ServerURL, "aud", aud)
+		s.record(ctx, req, c, policy.ConsentRefused)
+		return Refused, "The authorization server gave a token that is for somebody else than the tool server (its aud): an operator who knows better names that in oauth.clients.audiences."
+	}
 	if err := s.keep(ctx, n, c, got); err != nil {
 		s.cfg.Log.Error("the token of a consent is not stored", "consent", k.ID, "session", c.Session.Session, "err", err)
 		return Again, "The token could not be stored, and its code is used up."

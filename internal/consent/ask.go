@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead"
@@ -45,7 +46,7 @@ func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
 	if err := s.allow(ctx, q.Request, q.Vault, server.Issuer, policy.ConsentAsked); err != nil {
 		return Page{}, err
 	}
-	client, err := s.client(ctx, project, &server)
+	client, audiences, err := s.client(ctx, project, q.ServerURL, &server)
 	if err != nil {
 		return Page{}, err
 	}
@@ -53,7 +54,7 @@ func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
 	p := private{Secret: client.Secret}
 	data := stored{
 		Status: Asked, Session: q.Request.Session, Agent: q.Request.Agent, For: q.Request.Principal, Vault: q.Vault, Label: q.Label, ServerURL: q.ServerURL,
-		Server: server, ClientID: client.ID, Method: client.Method, ExpiresAt: s.now() + Lifetime.Milliseconds(),
+		Server: server, ClientID: client.ID, Method: client.Method, Audiences: audiences, ExpiresAt: s.now() + Lifetime.Milliseconds(),
 	}
 	raw, err := s.write(key(project, id), &data, p)
 	if err != nil {
@@ -125,17 +126,46 @@ type storedClient struct {
 	Sealed    []byte `json:"sealed"`               // oauth.Registration
 }
 
-// client is what an authorization server knows us by: as the operator registered it, by the document at our own URL, or as it
-// registered us when we asked first.
-func (s *Service) client(ctx context.Context, project stead.ProjectID, server *oauth.Server) (oauth.Registration, error) {
+// operators is the client that the operator registered at an authorization server, for a project's use with a tool server; nil: there is
+// none. One that is for other servers is nobody's proof for this one, and neither is a registration of our own beside it.
+func (s *Service) operators(project stead.ProjectID, serverURL, issuer string) (*Client, error) {
+	known := false
 	for _, c := range *s.clients.Load() {
-		if c.has(project) && strings.TrimSuffix(c.Issuer, "/") == strings.TrimSuffix(server.Issuer, "/") {
-			if c.Scopes != nil {
-				server.Scopes = c.Scopes
-			}
-			return oauth.Registration{ID: c.ID, Secret: c.Secret, Method: server.Method(c.Secret)}, nil
+		if !c.has(project) || strings.TrimSuffix(c.Issuer, "/") != strings.TrimSuffix(issuer, "/") {
+			continue
 		}
+		if slices.ContainsFunc(c.Servers, func(named string) bool { return oauth.Covers(named, serverURL) }) {
+			return &c, nil
+		}
+		known = true
 	}
+	if known {
+		e := stead.Errorf(stead.KindForbidden, "the operator's client at %.200s is not for the tool server %.200s: oauth.clients.servers of the configuration names those that it is for", issuer, destination(serverURL))
+		e.Hint = "The operator adds the server's origin there, if its users' tokens may go to it."
+		return nil, e
+	}
+	return nil, nil
+}
+
+// client is what an authorization server knows us by, for a tool server: as the operator registered it, by the document at our own URL,
+// or as it registered us when we asked first. audiences are what its tokens may be for besides the resource.
+func (s *Service) client(ctx context.Context, project stead.ProjectID, serverURL string, server *oauth.Server) (r oauth.Registration, audiences []string, err error) {
+	c, err := s.operators(project, serverURL, server.Issuer)
+	if err != nil {
+		return r, nil, err
+	}
+	if c != nil {
+		if c.Scopes != nil {
+			server.Scopes = c.Scopes
+		}
+		return oauth.Registration{ID: c.ID, Secret: c.Secret, Method: server.Method(c.Secret)}, c.Audiences, nil
+	}
+	r, err = s.registered(ctx, project, server)
+	return r, nil, err
+}
+
+// registered is a client that nobody registered by hand.
+func (s *Service) registered(ctx context.Context, project stead.ProjectID, server *oauth.Server) (oauth.Registration, error) {
 	if server.Documents && s.described() {
 		return oauth.Registration{ID: s.cfg.Base + ClientPath + Tag(server.Issuer), Method: oauth.MethodNone}, nil
 	}

@@ -1,8 +1,10 @@
 package consent_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/consent"
 	"github.com/stead-dev/stead/internal/oauth/oauthtest"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // An authorization server that takes URLs as clients reads ours, and registers nobody; one that does neither is told of by the
@@ -45,7 +48,7 @@ func TestWhoThisServerIsToAnAuthorizationServer(t *testing.T) {
 			}
 		}
 
-		cfg.Clients = []consent.Client{{Issuer: d.authority.URL, ID: "ours", Secret: "client-secret-of-the-operator", Scopes: []string{"tools.read"}}}
+		cfg.Clients = []consent.Client{{Issuer: d.authority.URL, ID: "ours", Secret: "client-secret-of-the-operator", Scopes: []string{"tools.read"}, Servers: []string{d.tools.URL}}}
 		own = consent.NewService(cfg)
 		d.nodes = [2]*consent.Service{own, own}
 		d.authority.Do(func(a *oauthtest.Authority) {
@@ -59,5 +62,100 @@ func TestWhoThisServerIsToAnAuthorizationServer(t *testing.T) {
 				d.t.Errorf("asked with %v", a.LastAsked)
 			}
 		})
+	})
+}
+
+// An operator's client is for the servers that the operator names: another one that names the same issuer gets no token by the company's
+// good name, nor by a registration beside it. To a project that has no such client it is as if there were none.
+func TestAnOperatorsClientIsForItsServersAlone(t *testing.T) {
+	on(t, func(d *desk) {
+		others := oauthtest.NewTools(d.authority, false)
+		defer others.Close()
+		with := func(projects []stead.ProjectID, servers ...string) *consent.Service {
+			cfg := d.cfg
+			cfg.Clients = []consent.Client{{Issuer: d.authority.URL + "/", ID: "ours", Secret: "client-secret-of-the-operator", Servers: servers, Projects: projects}}
+			return consent.NewService(cfg)
+		}
+		asks := func(s *consent.Service, at string) (string, error) {
+			page, err := s.Ask(d.t.Context(), consent.Question{Request: policy.Request{Principal: ada, Session: stead.SessionKey{Project: project, Session: "sess_1"}, Acting: true}, Vault: d.vault, Label: "l", ServerURL: at})
+			if err != nil {
+				return "", err
+			}
+			d.waiting[page.ID] = true
+			link, _ := url.Parse(s.Link(project, page.ID))
+			way, err := s.Begin(d.t.Context(), link.Query().Get("ticket"))
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			to, _ := url.Parse(way.URL)
+			return to.Query().Get("client_id"), nil
+		}
+		for _, named := range []string{others.URL, others.URL + "/mcp/", others.URL + "/mcp"} {
+			if client, err := asks(with(nil, "https://x.example", named), others.URL+"/mcp"); client != "ours" {
+				d.t.Errorf("%s: the client is %q, %v", named, client, err)
+			}
+		}
+		for _, named := range [][]string{{d.tools.URL}, {others.URL + "/mc"}, {others.URL + "/mcp/deeper"}, {strings.Replace(others.URL, "http:", "https:", 1)}, nil} {
+			if client, err := asks(with(nil, named...), others.URL+"/mcp"); stead.KindOf(err) != stead.KindForbidden || !strings.Contains(err.Error(), "oauth.clients.servers") {
+				d.t.Errorf("%s: the client is %q, %v", named, client, err)
+			}
+		}
+		d.authority.Do(func(a *oauthtest.Authority) {
+			if a.Registered > 0 {
+				d.t.Errorf("registered %d times", a.Registered)
+			}
+		})
+		if client, err := asks(with([]stead.ProjectID{"another"}, others.URL), others.URL+"/mcp"); client == "ours" || err != nil {
+			d.t.Errorf("another project's: %q %v", client, err)
+		}
+		own := with(nil)
+		own.Replace(nil)
+		if client, err := asks(own, others.URL+"/mcp"); client == "ours" || err != nil {
+			d.t.Errorf("taken away: %q %v", client, err)
+		}
+	})
+}
+
+// A token that says for whom it is, and names others than the tool server, is not sent there; the operator knows what else an
+// authorization server calls it.
+func TestATokenIsForTheToolServer(t *testing.T) {
+	on(t, func(d *desk) {
+		own := func(audiences ...string) {
+			cfg := d.cfg
+			cfg.Clients = []consent.Client{{Issuer: d.authority.URL, ID: "ours", Servers: []string{d.tools.URL}, Audiences: audiences}}
+			s := consent.NewService(cfg)
+			d.nodes = [2]*consent.Service{s, s}
+			d.authority.Do(func(a *oauthtest.Authority) { a.Clients["ours"], a.Redirect["ours"] = "", s.Redirect(a.URL) })
+		}
+		at := d.tools.URL + "/mcp"
+		for i, c := range []struct {
+			aud       any
+			audiences []string
+			given     bool
+		}{
+			{at, nil, true},
+			{at + "/", nil, true},
+			{[]string{"https://login.example/userinfo", at}, nil, true},
+			{"api://tickets", []string{"api://tickets"}, true},
+			{"api://tickets", nil, false},
+			{"account", []string{"api://tickets"}, false},
+			{d.tools.URL, nil, false},
+			{"https://bank.example/mcp", nil, false},
+			{[]string{}, nil, false},
+			{"", nil, false},
+			{7, nil, false},
+		} {
+			own(c.audiences...)
+			d.authority.Do(func(a *oauthtest.Authority) { a.Aud = c.aud })
+			who := ada
+			who.ID = fmt.Sprint("user", i)
+			shown, err := d.finish(0, d.answer(d.ask(who, "sess_1")))
+			if err != nil || (shown.Status == consent.Given) != c.given || !c.given && (shown.Status != consent.Refused || !strings.Contains(shown.Reason, "aud")) {
+				d.t.Errorf("aud %v, known %v: %+v %v", c.aud, c.audiences, shown, err)
+			}
+			if has := d.token(who) != ""; has != c.given {
+				d.t.Errorf("aud %v, known %v: a token is kept: %v", c.aud, c.audiences, has)
+			}
+		}
 	})
 }

@@ -96,6 +96,10 @@ type Client struct {
 	Issuer, ID, Secret string
 	Scopes             []string          // to ask for; nil: what the tool server says
 	Projects           []stead.ProjectID // that have it: to others it is as if it were not there; none: all
+	// Servers are the tool servers that it is for: origins, or URLs with all that is below them. A client is its operator's good name
+	// at the authorization server, which users believe, and any tool server may name that.
+	Servers   []string
+	Audiences []string // what tokens may say besides the resource that they are for
 }
 
 func (c Client) has(project stead.ProjectID) bool {
@@ -167,9 +171,10 @@ type stored struct {
 	Server    oauth.Server     `json:"server"`
 	ClientID  string           `json:"client_id"`
 	Method    string           `json:"method"`
-	ExpiresAt int64            `json:"expires_at"`         // nobody may say yes any more
-	BegunAt   int64            `json:"begun_at,omitempty"` // of the way that counts
-	Until     int64            `json:"until,omitempty"`    // redeeming: a node that has not ended by then is dead
+	Audiences []string         `json:"audiences,omitempty"` // as Client's
+	ExpiresAt int64            `json:"expires_at"`          // nobody may say yes any more
+	BegunAt   int64            `json:"begun_at,omitempty"`  // of the way that counts
+	Until     int64            `json:"until,omitempty"`     // redeeming: a node that has not ended by then is dead
 	EndedAt   int64            `json:"ended_at,omitempty"`
 	Reason    string           `json:"reason,omitempty"` // of Refused and Again
 	Told      bool             `json:"told,omitempty"`   // the session was, or there is nobody to tell

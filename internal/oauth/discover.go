@@ -59,7 +59,6 @@ func metadataPlaces(at *url.URL, challenge []string) (places, scope []string) {
 			scope = s
 		}
 	}
-	const wellKnown = "/.well-known/oauth-protected-resource"
 	root := url.URL{Scheme: at.Scheme, Host: at.Host}
 	if path := strings.TrimSuffix(at.EscapedPath(), "/"); path != "" {
 		places = append(places, root.String()+wellKnown+path)
@@ -67,30 +66,33 @@ func metadataPlaces(at *url.URL, challenge []string) (places, scope []string) {
 	return append(places, root.String()+wellKnown), scope
 }
 
-// resourceOf reads a resource's metadata (RFC 9728). The first place that has some decides.
+// resourceOf reads a resource's metadata (RFC 9728). The first place decides that has some about the server: many say at their first
+// place what is true of the next one, that the origin is the resource.
 func resourceOf(ctx context.Context, hc *http.Client, at *url.URL, places []string) (*oauthex.ProtectedResourceMetadata, error) {
+	err := unusable("the tool server refuses who has no token, and does not say where its users give one (RFC 9728)")
 	for i, place := range places {
 		if slices.Contains(places[:i], place) {
 			continue
 		}
 		var m oauthex.ProtectedResourceMetadata
-		found, err := read(ctx, hc, place, &m)
-		if err != nil {
-			return nil, err
+		found, wrong := read(ctx, hc, place, &m)
+		if wrong != nil {
+			return nil, wrong
 		}
 		if !found {
 			continue
 		}
 		resource, ok := checked(m.Resource)
 		switch {
-		case !ok || !above(resource, at):
-			return nil, unusable("the tool server's metadata is about another resource than the server")
+		case !ok || !same(resource, at) && !(above(resource, at) && own(place, resource)):
+			err = unusable("the tool server's metadata is about another resource than the server: its URL, or what stands above it and says so at its own well-known place (RFC 9728, 3.3)")
+			continue
 		case len(m.AuthorizationServers) == 0:
 			return nil, unusable("the tool server's metadata names no authorization server")
 		}
 		return &m, nil
 	}
-	return nil, unusable("the tool server refuses who has no token, and does not say where its users give one (RFC 9728)")
+	return nil, err
 }
 
 // issuerOf reads an authorization server's metadata (RFC 8414, OpenID Connect Discovery).

@@ -9,9 +9,10 @@
 //	                          Server.Ask ─▶ the URL for the user's browser (code, PKCE S256, state, resource)
 //	                          Server.Answered ─▶ whether an answer is this issuer's
 //
-// What servers say is believed only where it is about themselves: a resource's metadata must name the URL that was refused, or
-// what stands above it at the same origin, and an issuer's must name the issuer that was looked for. So a server can have
-// tokens made for itself alone.
+// What servers say is believed only where it is about themselves: a resource's metadata must name the URL that was refused; or what
+// stands above it at the same origin, where it is that resource's own metadata, at the well-known place that is derived of it, which
+// whoever has a path of a shared host does not write (RFC 9728, 3.3). An issuer's must name the issuer that was looked for. So a
+// server can have tokens made for itself alone, or for what its host says that it is a part of.
 //
 // Every URL is one that a stranger gives. The HTTP client must refuse addresses that users may not reach, and must not follow
 // redirects.
@@ -123,13 +124,45 @@ func origin(u *url.URL) string {
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
+// path is a URL's, where a slash at its end does not count.
+func path(u *url.URL) string { return strings.TrimSuffix(u.EscapedPath(), "/") }
+
+// same reports whether two URLs name one resource.
+func same(a, b *url.URL) bool {
+	return origin(a) == origin(b) && path(a) == path(b) && a.RawQuery == b.RawQuery
+}
+
 // above reports whether a resource is the server itself, or stands above it at its origin.
 func above(resource, server *url.URL) bool {
 	if origin(resource) != origin(server) || resource.RawQuery != "" && resource.RawQuery != server.RawQuery {
 		return false
 	}
-	up, at := strings.TrimSuffix(resource.EscapedPath(), "/")+"/", strings.TrimSuffix(server.EscapedPath(), "/")+"/"
-	return strings.HasPrefix(at, up) && !slices.Contains(strings.Split(at, "/"), "..")
+	return strings.HasPrefix(path(server)+"/", path(resource)+"/") && !slices.Contains(strings.Split(server.Path, "/"), "..")
+}
+
+// Covers reports whether a URL is one that the operator names, which may be an origin, or a path with all that is below it.
+func Covers(named, server string) bool {
+	n, ok := checked(named)
+	s, fine := checked(server)
+	return ok && fine && above(n, s)
+}
+
+const wellKnown = "/.well-known/oauth-protected-resource"
+
+// own reports whether a place is the well-known one of a resource.
+func own(place string, resource *url.URL) bool {
+	u, ok := checked(place)
+	return ok && resource.RawQuery == "" && u.RawQuery == "" && origin(u) == origin(resource) && path(u) == wellKnown+path(resource)
+}
+
+// Meant reports whether a token is for the resource that it was asked for, by whom it says that it is for (RFC 9068, aud). An
+// authorization server may have other words for a resource (RFC 8707, 2): those that the operator knows are in also.
+func (s Server) Meant(aud, also []string) bool {
+	resource, ok := checked(s.Resource)
+	return ok && slices.ContainsFunc(aud, func(a string) bool {
+		u, is := checked(a)
+		return slices.Contains(also, a) || is && same(u, resource)
+	})
 }
 
 // scopes are those to ask for, if they can be sent.

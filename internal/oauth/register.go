@@ -76,7 +76,7 @@ func Document(at, name, redirect string) ([]byte, error) {
 func (s Server) RegisterClient(ctx context.Context, hc *http.Client, name, redirect string) (Registration, error) {
 	if s.Register == "" {
 		e := unusable("the authorization server does not register clients by itself")
-		e.Hint = "Register one there by hand, with the redirect URI " + redirect + ", and name it in the configuration: oauth: {clients: [{issuer: \"" + s.Issuer + "\", client_id: …}]}."
+		e.Hint = "Register one there by hand, with the redirect URI " + redirect + ", and name it in the configuration: oauth: {clients: [{issuer: \"" + s.Issuer + "\", client_id: …, servers: […]}]}."
 		return Registration{}, e
 	}
 	body, err := json.Marshal(about(name, redirect, s.asked()))

@@ -25,12 +25,16 @@ type Consents interface {
 	Finish(ctx context.Context, a consent.Answer) (consent.Shown, error)
 }
 
-// withLinks puts the link of a consent into what is shown to whom the session serves, by a key of theirs or by a token of the session,
-// and to nobody else: whoever has it could say yes for somebody else's account, and the agent would work there. Actions are the
-// caller's own.
+// withLinks puts the link of a consent into what is shown to whom the session serves, by a key of theirs or by a token of the session
+// that was made with one, and to nobody else: whoever has it could say yes for somebody else's account, and the agent would work there.
+// Others may make tokens of the session, which are its user's to all else. Actions are the caller's own.
 func (s *server) withLinks(p stead.Principal, actions []session.RequiredAction) {
 	for _, a := range actions {
-		if r := a.Request; s.Consents != nil && a.Type == session.ActionConsent && r.For.Project == p.Project && r.For.Kind == p.Kind && r.For.ID == p.ID {
+		r := a.Request
+		if s.Consents == nil || a.Type != session.ActionConsent || r.For.Project != p.Project || r.For.Kind != p.Kind || r.For.ID != p.ID {
+			continue
+		}
+		if p.Session == "" || p.Maker == string(r.For.Kind)+":"+r.For.ID {
 			r.URL = s.Consents.Link(p.Project, r.Consent)
 		}
 	}

@@ -45,7 +45,10 @@ func TestWhoSeesTheLinkOfAConsent(t *testing.T) {
 		sees bool
 	}{
 		{"the user, by a key", ada, true},
-		{"the user, by a token of the session", stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada", Session: "sess_1", Scope: identity.ScopeRead}, true},
+		{"the user, by a token of the session", stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada", Session: "sess_1", Scope: identity.ScopeRead, Maker: "user:ada"}, true},
+		{"another user, by a token of the session", stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada", Session: "sess_1", Scope: identity.ScopeRead, Maker: "user:eve"}, false},
+		{"a service of the same name, by a token of the session", stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada", Session: "sess_1", Scope: identity.ScopeRead, Maker: "service:ada"}, false},
+		{"nobody knows who, by a token of the session", stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada", Session: "sess_1", Scope: identity.ScopeRead}, false},
 		{"another user", stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "eve"}, false},
 		{"a service of the same name", stead.Principal{Project: "p", Kind: stead.PrincipalService, ID: "ada"}, false},
 		{"the same name in another project", stead.Principal{Project: "q", Kind: stead.PrincipalUser, ID: "ada"}, false},

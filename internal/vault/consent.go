@@ -2,6 +2,8 @@ package vault
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,6 +27,36 @@ type Tokens struct {
 
 	// Refused is the code of RFC 6749 with which the token endpoint refused, or "refused"; "": it did not.
 	Refused string
+}
+
+// Audience is whom an access token says that it is for, and whether it says so: one that is no JWT says nothing that we may read, and
+// neither does one without aud (RFC 9068, 2.2). It is not checked who signed it: it came from the token endpoint itself.
+func (t Tokens) Audience() (aud []string, said bool) {
+	parts := strings.Split(t.secret.Value, ".")
+	const signed = 3
+	if len(parts) != signed {
+		return nil, false
+	}
+	var header struct {
+		Alg string `json:"alg"`
+	}
+	var claims struct {
+		Aud json.RawMessage `json:"aud"`
+	}
+	if !decoded(parts[0], &header) || header.Alg == "" || !decoded(parts[1], &claims) || claims.Aud == nil || string(claims.Aud) == "null" {
+		return nil, false
+	}
+	one := ""
+	if json.Unmarshal(claims.Aud, &one) == nil {
+		return []string{one}, true
+	}
+	_ = json.Unmarshal(claims.Aud, &aud) // what is neither is for nobody
+	return aud, true
+}
+
+func decoded(part string, into any) bool {
+	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(part, "="))
+	return err == nil && json.Unmarshal(text, into) == nil
 }
 
 // RefusedClient is the Refused of a client that the authorization server does not know.

@@ -37,6 +37,7 @@ type Authority struct {
 	Reads    *http.Client      // clients are documents, which this reads; nil: they are not
 	AtToken  func()            // called before a token is given, outside of the lock
 	LoseCode bool              // the answer to a code is lost on its way
+	Aud      any               // access tokens are JWTs that are for this; nil: they are opaque
 
 	Registered, Asked, Granted, Renewed, Refused int
 	LastAsked                                    url.Values
@@ -231,6 +232,10 @@ func (a *Authority) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token, refresh := "access-token-"+rand.Text(), "refresh-token-"+rand.Text()
+	if a.Aud != nil {
+		claims, _ := json.Marshal(map[string]any{"iss": a.URL, "aud": a.Aud, "jti": token})
+		token = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","typ":"at+jwt"}`)) + "." + base64.RawURLEncoding.EncodeToString(claims) + "." + rand.Text()
+	}
 	a.tokens[token], a.refresh[refresh] = resource, resource
 	out := map[string]any{"access_token": token, "token_type": "Bearer", "refresh_token": refresh}
 	if a.Expires > 0 {
