@@ -43,7 +43,7 @@ func stored(t *testing.T, n *node, name, text string) string {
 	}
 	_, made := ask(t, n, "POST", "/v1/vector_stores", `{"name":"manuals","file_ids":["`+idOf(string(body))+`"]}`)
 	store := idOf(made)
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, body := ask(t, n, "GET", "/v1/vector_stores/"+store, ""); strings.Contains(body, `"completed":1`) {
 			return store
 		} else if time.Now().After(until) {

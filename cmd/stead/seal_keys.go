@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/awsauth"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/seal/kms"
@@ -36,7 +37,8 @@ func openRing(cfg *config.Config, patience time.Duration, log *slog.Logger) (*km
 		var err error
 		switch k.API {
 		case config.KMSAWS:
-			services[k.Name], err = kms.NewAWS(kms.AWS{Region: k.Region, BaseURL: k.BaseURL, Key: k.Key, AccessKey: k.AccessKey, SecretKey: k.SecretKey, SessionToken: k.SessionToken, CA: ca, Now: time.Now})
+			services[k.Name], err = kms.NewAWS(context.Background(), kms.AWS{Region: k.Region, BaseURL: k.BaseURL, Key: k.Key, CA: ca,
+				Keys: awsauth.Keys{Access: k.AccessKey, Secret: k.SecretKey, Session: k.SessionToken}})
 		case config.KMSVault:
 			services[k.Name], err = kms.NewVault(kms.Vault{BaseURL: k.BaseURL, Mount: k.Mount, Key: k.Key, Token: k.Token, Namespace: k.Namespace, CA: ca})
 		}

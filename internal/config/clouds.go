@@ -69,8 +69,8 @@ func (p Provider) checkBedrock(at string) error {
 	switch {
 	case p.Region == "":
 		return invalid(at+".region", "Write region: eu-central-1, for example.", "%s has no region", at)
-	case (p.AccessKey == "") != (p.SecretKey == "") || (p.AccessKey == "") == (p.APIKey == ""):
-		return invalid(at+".access_key", "Write access_key and secret_key, or api_key.", "%s needs either access_key with secret_key, or api_key", at)
+	case (p.AccessKey == "") != (p.SecretKey == "") || p.AccessKey != "" && p.APIKey != "" || p.AccessKey == "" && p.SessionToken != "":
+		return invalid(at+".access_key", "Write access_key and secret_key, or api_key, or neither: then it is called as the machine is.", "%s needs access_key with secret_key, or api_key, or none of them", at)
 	case p.BaseURL != "":
 		return checkURL(at+".base_url", p.BaseURL)
 	}

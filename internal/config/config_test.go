@@ -146,7 +146,7 @@ func TestErrors(t *testing.T) {
 		{"a wrapped key that is none", "seal_key: \"kms:x\"\n", "a wrapped key that is none"},
 		{"a KMS in the clear", "seal_kms: [{name: x, api: vault, key: k, token: t, base_url: \"http://vault.example\"}]\n", "seal_kms[0].base_url must be an https:// address"},
 		{"a KMS without a token", "seal_kms: [{name: x, api: vault, key: k, base_url: \"https://vault.example\"}]\n", "seal_kms[0] needs base_url and token"},
-		{"a KMS without credentials", "seal_kms: [{name: x, api: aws, key: k, region: eu-west-1}]\n", "seal_kms[0] needs an access key"},
+		{"a KMS with half a key", "seal_kms: [{name: x, api: aws, key: k, region: eu-west-1, access_key: a}]\n", "seal_kms[0] needs an access key"},
 		{"a KMS without a region", "seal_kms: [{name: x, api: aws, key: k, access_key: a, secret_key: b}]\n", "seal_kms[0] needs a region"},
 		{"two of a name", "seal_kms: [{name: x, api: aws, key: k, region: r, access_key: a, secret_key: b}, {name: x, api: aws, key: k, region: r, access_key: a, secret_key: b}]\n", "the name x is there twice"},
 		{"another KMS", "seal_kms: [{name: x, api: gcp, key: k}]\n", "seal_kms[0].api is \"gcp\""},

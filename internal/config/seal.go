@@ -104,8 +104,8 @@ func (k SealKMS) check(at string) error {
 		return invalid(at+".api", "It is aws or vault.", "%s.api is %q", at, k.API)
 	case k.Key == "":
 		return invalid(at+".key", "Write key: the ARN or alias/NAME of the key (aws), or its name (vault).", "%s names no key", at)
-	case k.API == KMSAWS && (k.AccessKey == "" || k.SecretKey == ""):
-		return invalid(at+".access_key", "Write access_key: \"${AWS_ACCESS_KEY_ID}\", secret_key: \"${AWS_SECRET_ACCESS_KEY}\".", "%s needs an access key, both parts of it", at)
+	case k.API == KMSAWS && ((k.AccessKey == "") != (k.SecretKey == "") || k.AccessKey == "" && k.SessionToken != ""):
+		return invalid(at+".access_key", "Write access_key and secret_key, or neither: then it is called as the machine is.", "%s needs an access key, both parts of it, or none", at)
 	case k.API == KMSAWS && !regexp.MustCompile(`^[a-z0-9-]+$`).MatchString(k.Region):
 		return invalid(at+".region", "Write region: eu-central-1.", "%s needs a region, which is signed", at)
 	case k.API == KMSAWS && (k.Token != "" || k.Mount != "" || k.Namespace != ""):

@@ -18,16 +18,15 @@
 // tool that must be called, whose arguments are the message. Prompt caching: cachePoint behind the tools,
 // the system text and the last two user messages, for Claude from 3.7 on; others refuse it.
 //
-// Who calls: an access key signs each request (Signature Version 4, sigv4.go), or an API key of Bedrock is
+// Who calls: an access key signs each request (Signature Version 4), the configured one or one that the machine has,, or an API key of Bedrock is
 // the bearer token.
 //
 // Units, limits and errors are those of package upstream; a frame is at most upstream.MaxEventBytes. What
 // the wire has no field for (seed, penalties, serial tools, pictures by URL) fails the call; verbosity
 // alone is left out, as it is a hint. A prompt that is too long has no code: it is told by the message.
 //
-// On the wire and not by aws-sdk-go-v2: that would link some 16 modules and 4 MB for one POST, a
-// signature of 80 lines and a frame format of 90; its credential chain (profiles, instance roles) is what
-// is missed, and what AWS_ACCESS_KEY_ID and its like are given instead.
+// The wire is spoken here, as that of every provider is, so that the limits and errors of package upstream hold for it; signatures and
+// credentials are aws-sdk-go-v2's (package awsauth).
 //
 // Source: docs.aws.amazon.com/bedrock: API_runtime_ConverseStream; github.com/aws/aws-sdk-go-v2
 // (service/bedrockruntime: schemas/schemas.go, types/errors.go; aws/protocol/eventstream/decode.go).
@@ -44,15 +43,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/smithy-go/encoding/httpbinding"
+
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/awsauth"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/upstream"
-	"github.com/stead-dev/stead/internal/sigv4"
 )
 
 const service = "bedrock" // that requests are signed for; the host has another name
 
-// Config is one provider. It has an access key, or an API key.
+// Config is one provider. It has an access key, or an API key; with neither it calls as the machine does.
 type Config struct {
 	Name         string             // as configured; reasoning items carry it
 	Region       string             // "eu-central-1": requests are signed for it
@@ -83,8 +84,8 @@ func New(cfg Config) (*Provider, error) {
 		return nil, stead.Invalid("region", "the region of provider %q is %q; it is one such as eu-central-1", cfg.Name, cfg.Region)
 	case (cfg.AccessKey == "") != (cfg.SecretKey == ""):
 		return nil, stead.Invalid("access_key", "provider %q needs both access_key and secret_key, or neither", cfg.Name)
-	case (cfg.AccessKey == "") == (cfg.APIKey == "" && cfg.Key == nil):
-		return nil, stead.Invalid("api_key", "provider %q needs either access_key and secret_key, or api_key", cfg.Name)
+	case cfg.AccessKey != "" && (cfg.APIKey != "" || cfg.Key != nil):
+		return nil, stead.Invalid("api_key", "provider %q has both access_key and api_key: it needs one, or neither", cfg.Name)
 	}
 	for _, key := range []string{cfg.APIKey, cfg.AccessKey, cfg.SecretKey, cfg.SessionToken} {
 		if err := upstream.CheckKey(cfg.Name, key); err != nil {
@@ -103,8 +104,12 @@ func New(cfg Config) (*Provider, error) {
 	}
 	up := upstream.Config{Name: cfg.Name, HTTPClient: cfg.HTTPClient, Now: cfg.Now, Explain: explain, Signer: upstream.NewKeySigner("Authorization", "Bearer ", cfg.Key),
 		Secrets: append(slices.Collect(maps.Values(cfg.Headers)), cfg.APIKey, cfg.SecretKey, cfg.SessionToken)}
-	if cfg.AccessKey != "" {
-		up.Signer = signer{sigv4.Signer{Key: cfg.AccessKey, Secret: cfg.SecretKey, Token: cfg.SessionToken, Region: cfg.Region, Service: service, Now: cfg.Now}}
+	if cfg.APIKey == "" && cfg.Key == nil {
+		as, err := awsauth.Credentials(context.Background(), cfg.Region, awsauth.Keys{Access: cfg.AccessKey, Secret: cfg.SecretKey, Session: cfg.SessionToken})
+		if err != nil {
+			return nil, err
+		}
+		up.Signer = signer{awsauth.Signer{Credentials: as, Region: cfg.Region, Service: service, Now: cfg.Now}}
 	}
 	return &Provider{cfg: cfg, base: u, client: upstream.New(up)}, nil
 }
@@ -134,7 +139,7 @@ func (p *Provider) header() http.Header {
 
 // url is where a model is called. Its id may be an ARN, whose colons and slashes are escaped.
 func (p *Provider) url(id string) string {
-	return strings.TrimSuffix(p.base.String(), "/") + "/model/" + sigv4.Escape(id) + "/converse-stream"
+	return strings.TrimSuffix(p.base.String(), "/") + "/model/" + httpbinding.EscapePath(id, true) + "/converse-stream"
 }
 
 // Generate implements model.Model.

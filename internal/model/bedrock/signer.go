@@ -3,16 +3,18 @@ package bedrock
 import (
 	"net/http"
 
+	"github.com/stead-dev/stead/internal/awsauth"
 	"github.com/stead-dev/stead/internal/model"
-	"github.com/stead-dev/stead/internal/sigv4"
 )
 
 // signer implements upstream.Signer by Signature Version 4.
-type signer struct{ sigv4.Signer }
+type signer struct{ awsauth.Signer }
 
 // Sign implements upstream.Signer.
 func (s signer) Sign(req *http.Request, body []byte) *model.Error {
-	s.Signer.Sign(req, body)
+	if err := s.Signer.Sign(req, body); err != nil {
+		return &model.Error{Code: model.CodeConnection, Message: "there are no credentials for AWS just now", Retry: true, Err: err}
+	}
 	return nil
 }
 

@@ -151,7 +151,6 @@ func TestNewRefuses(t *testing.T) {
 		{"region", bedrock.Config{Name: "a", APIKey: "k"}},
 		{"region", bedrock.Config{Name: "a", APIKey: "k", Region: "evil.example/"}},
 		{"access_key", bedrock.Config{Name: "a", Region: "eu-west-1", AccessKey: "k"}},
-		{"api_key", bedrock.Config{Name: "a", Region: "eu-west-1"}},
 		{"api_key", bedrock.Config{Name: "a", Region: "eu-west-1", APIKey: "k", AccessKey: "a", SecretKey: secretKey}},
 		{"api_key", bedrock.Config{Name: "a", Region: "eu-west-1", APIKey: secretKey + "\n"}},
 		{"base_url", bedrock.Config{Name: "a", Region: "eu-west-1", APIKey: "k", BaseURL: "https://u:" + secretKey + "@example.com"}},

@@ -15,7 +15,7 @@
 // Errors: KindUnavailable when a KMS can't be reached or does not work; KindForbidden when it denies; KindInvalid when it does not know
 // the key, or did not wrap what it is given. They hold what the KMS says, shortened, and no key.
 //
-// Source: docs.aws.amazon.com/kms (API_Decrypt, API_Encrypt, CommonErrors); developer.hashicorp.com/vault/api-docs/secret/transit.
+// Source: docs.aws.amazon.com/kms (API_Decrypt, API_Encrypt, CommonErrors), which aws-sdk-go-v2 speaks; developer.hashicorp.com/vault/api-docs/secret/transit.
 package kms
 
 import (
@@ -206,4 +206,15 @@ func said(text string) string {
 		text = strings.ToValidUTF8(text[:maxSaid], "") + "…"
 	}
 	return text
+}
+
+// byStatus is for answers that are not in the service's own words.
+func byStatus(status int, text string) error {
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return stead.Errorf(stead.KindForbidden, "it denies with status %d (%s)", status, text)
+	case status >= http.StatusInternalServerError || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout:
+		return stead.Errorf(stead.KindUnavailable, "it answers with status %d (%s)", status, text)
+	}
+	return stead.Errorf(stead.KindInvalid, "it answers with status %d (%s)", status, text)
 }

@@ -3,12 +3,17 @@ package kms_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/awsauth"
 	"github.com/stead-dev/stead/internal/identity/certificate/certificatetest"
 	"github.com/stead-dev/stead/internal/seal/kms"
 	"github.com/stead-dev/stead/internal/seal/kms/kmstest"
@@ -25,11 +30,12 @@ func creds() kmstest.Credentials {
 
 func newAWS(t *testing.T, s *kmstest.Server, change func(*kms.AWS)) kms.Service {
 	t.Helper()
-	a := kms.AWS{Region: region, BaseURL: s.URL, Key: arn, AccessKey: creds().Key, SecretKey: creds().Secret, SessionToken: creds().Token, CA: s.CA(), Now: time.Now}
+	a := kms.AWS{Region: region, BaseURL: s.URL, Key: arn, CA: s.CA(),
+		Keys: awsauth.Keys{Access: creds().Key, Secret: creds().Secret, Session: creds().Token}}
 	if change != nil {
 		change(&a)
 	}
-	k, err := kms.NewAWS(a)
+	k, err := kms.NewAWS(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,16 +110,15 @@ func TestAKMSDenies(t *testing.T) {
 		service kms.Service
 		want    stead.Kind
 	}{
-		"another secret":      {newAWS(t, aws, func(a *kms.AWS) { a.SecretKey += "x" }), stead.KindForbidden},
-		"another key":         {newAWS(t, aws, func(a *kms.AWS) { a.AccessKey = "AKIDOTHER" }), stead.KindForbidden},
-		"no session token":    {newAWS(t, aws, func(a *kms.AWS) { a.SessionToken = "" }), stead.KindForbidden},
-		"another region":      {newAWS(t, aws, func(a *kms.AWS) { a.Region = "us-east-1" }), stead.KindForbidden},
-		"a clock that is off": {newAWS(t, aws, func(a *kms.AWS) { a.Now = func() time.Time { return time.Now().Add(-time.Hour) } }), stead.KindForbidden},
-		"no such key":         {newAWS(t, aws, func(a *kms.AWS) { a.Key = "alias/nothing" }), stead.KindInvalid},
-		"another token":       {newVault(t, hv, func(v *kms.Vault) { v.Token = "hvs.other" }), stead.KindForbidden},
-		"another namespace":   {newVault(t, hv, func(v *kms.Vault) { v.Namespace = "" }), stead.KindForbidden},
-		"another mount":       {newVault(t, hv, func(v *kms.Vault) { v.Mount = "" }), stead.KindInvalid},
-		"no such key there":   {newVault(t, hv, func(v *kms.Vault) { v.Key = "nothing" }), stead.KindInvalid},
+		"another secret":    {newAWS(t, aws, func(a *kms.AWS) { a.Keys.Secret += "x" }), stead.KindForbidden},
+		"another key":       {newAWS(t, aws, func(a *kms.AWS) { a.Keys.Access = "AKIDOTHER" }), stead.KindForbidden},
+		"no session token":  {newAWS(t, aws, func(a *kms.AWS) { a.Keys.Session = "" }), stead.KindForbidden},
+		"another region":    {newAWS(t, aws, func(a *kms.AWS) { a.Region = "us-east-1" }), stead.KindForbidden},
+		"no such key":       {newAWS(t, aws, func(a *kms.AWS) { a.Key = "alias/nothing" }), stead.KindInvalid},
+		"another token":     {newVault(t, hv, func(v *kms.Vault) { v.Token = "hvs.other" }), stead.KindForbidden},
+		"another namespace": {newVault(t, hv, func(v *kms.Vault) { v.Namespace = "" }), stead.KindForbidden},
+		"another mount":     {newVault(t, hv, func(v *kms.Vault) { v.Mount = "" }), stead.KindInvalid},
+		"no such key there": {newVault(t, hv, func(v *kms.Vault) { v.Key = "nothing" }), stead.KindInvalid},
 	} {
 		before := aws.Calls() + hv.Calls()
 		_, err := ring(t, map[string]kms.Service{"k": c.service}).Wrap(t.Context(), "k", make([]byte, 32))
@@ -125,6 +130,9 @@ func TestAKMSDenies(t *testing.T) {
 			t.Errorf("%s: %d calls", what, n)
 		}
 	}
+	aws.Set(kmstest.Rules{Ahead: time.Hour})
+	_, err := ring(t, map[string]kms.Service{"k": newAWS(t, aws, nil)}).Wrap(t.Context(), "k", make([]byte, 32))
+	is(t, "a clock that is off", err, stead.KindForbidden)
 	for what, c := range map[string]struct {
 		server  *kmstest.Server
 		service kms.Service
@@ -175,4 +183,44 @@ func TestAKMSIsAway(t *testing.T) {
 func ca(t *testing.T) []byte {
 	t.Helper()
 	return certificatetest.PEM(certificatetest.New(t, "others"))
+}
+
+// Without keys a node is whom its surroundings say: here a container's endpoint, as pods and tasks have it, which gives credentials for a while.
+func TestTheMachinesCredentials(t *testing.T) {
+	const token = "of the pod"
+	served := make(chan struct{}, 100)
+	pod := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != token {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		served <- struct{}{}
+		_ = json.NewEncoder(w).Encode(map[string]string{"AccessKeyId": creds().Key, "SecretAccessKey": creds().Secret, "Token": creds().Token,
+			"Expiration": time.Now().Add(time.Second).UTC().Format(time.RFC3339)})
+	}))
+	t.Cleanup(pod.Close)
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "",
+		"AWS_CONFIG_FILE": filepath.Join(t.TempDir(), "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(t.TempDir(), "none"),
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONTAINER_CREDENTIALS_FULL_URI": pod.URL, "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+	} {
+		t.Setenv(name, value)
+	}
+	aws := kmstest.AWS(t, region, creds(), arn)
+	r := ring(t, map[string]kms.Service{"aws": newAWS(t, aws, func(a *kms.AWS) { a.Keys = awsauth.Keys{} })})
+	for range 2 { // what has expired is asked for again
+		if _, err := r.Wrap(t.Context(), "aws", make([]byte, 32)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond)
+	}
+	if len(served) != 2 {
+		t.Errorf("credentials were asked for %d times", len(served))
+	}
+	pod.Close()
+	_, err := r.Wrap(t.Context(), "aws", make([]byte, 32))
+	is(t, "no credentials", err, stead.KindUnavailable)
+	if err == nil || !strings.Contains(err.Error(), "credentials") {
+		t.Errorf("it says %v", err)
+	}
 }

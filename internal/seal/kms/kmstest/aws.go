@@ -32,10 +32,11 @@ type Server struct {
 
 // Rules say how a server behaves.
 type Rules struct {
-	Denied   bool // nobody may use the key
-	Busy     int  // so many calls are answered with an error that passes
-	Disabled bool // the key can't be used
-	Down     bool // connections are cut
+	Denied   bool          // nobody may use the key
+	Ahead    time.Duration // its clock is, of ours
+	Busy     int           // so many calls are answered with an error that passes
+	Disabled bool          // the key can't be used
+	Down     bool          // connections are cut
 }
 
 // Set changes the rules.
@@ -99,7 +100,7 @@ func AWS(tb testing.TB, region string, c Credentials, keys ...string) *Server {
 			w.WriteHeader(status)
 			_ = json.NewEncoder(w).Encode(map[string]string{"__type": kind, "message": message}) // a client that is gone
 		}
-		if problem := c.check(r, body, region, time.Now()); problem != "" {
+		if problem := c.check(r, body, region, time.Now().Add(s.rules.Ahead)); problem != "" {
 			fail(http.StatusBadRequest, "com.amazon.coral.service#"+problem, "The request signature we calculated does not match the signature you provided.")
 			return
 		}

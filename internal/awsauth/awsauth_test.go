@@ -1,11 +1,11 @@
-package sigv4_test
+package awsauth_test
 
 import (
 	"net/http"
 	"testing"
 	"time"
 
-	"github.com/stead-dev/stead/internal/sigv4"
+	"github.com/stead-dev/stead/internal/awsauth"
 )
 
 // AWS's published examples: the Signature Version 4 test suite (get-vanilla, get-vanilla-query-order-key-case,
@@ -34,8 +34,14 @@ func TestSignatures(t *testing.T) {
 		if tc.contentType != "" {
 			req.Header.Set("Content-Type", tc.contentType)
 		}
-		sigv4.Signer{Key: "AKIDEXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", Token: tc.token, Region: "us-east-1", Service: tc.service,
-			Now: func() time.Time { return now }}.Sign(req, []byte(tc.body))
+		as, err := awsauth.Credentials(t.Context(), "us-east-1", awsauth.Keys{Access: "AKIDEXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", Session: tc.token})
+		if err == nil {
+			s := awsauth.Signer{Credentials: as, Region: "us-east-1", Service: tc.service, Now: func() time.Time { return now }}
+			err = s.Sign(req, []byte(tc.body))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		want := "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/" + tc.service + "/aws4_request, SignedHeaders=" + tc.signed + ", Signature=" + tc.signature
 		if got := req.Header.Get("Authorization"); got != want {
 			t.Errorf("%s: %s\nwant %s", name, got, want)
