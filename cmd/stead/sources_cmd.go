@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stead-dev/stead/internal/client"
+	"github.com/stead-dev/stead/internal/source"
 )
 
 // maxPassageLine is how much of a passage a search shows: characters.
@@ -28,6 +29,7 @@ func (a *app) sourcesCreate() *cobra.Command {
 	var store, name, directory, repository, server, database, site, sitemap, branch, path, access string
 	var urls, include, exclude []string
 	var every time.Duration
+	var deny bool
 	c := &cobra.Command{
 		Use: "create", Short: "Make a source, of a new vector store if none is named", Args: cobra.NoArgs,
 		Example: "  stead sources create --directory handbook --include '*.md' --exclude 'drafts/' --every 1h",
@@ -51,6 +53,9 @@ func (a *app) sourcesCreate() *cobra.Command {
 			if site != "" || len(urls) > 0 {
 				body["type"], body["site"], body["urls"], body["sitemap"] = "web", site, urls, sitemap
 				delete(body, "directory")
+			}
+			if deny {
+				body["access_default"] = source.AccessDeny
 			}
 			if access != "" {
 				rules, err := os.ReadFile(access)
@@ -94,6 +99,7 @@ func (a *app) sourcesCreate() *cobra.Command {
 	f.StringArrayVar(&exclude, "exclude", nil, "pattern of paths that are not; may be repeated")
 	f.DurationVar(&every, "every", 0, "time between two synchronisations, 1m at least; without it, only when asked for")
 	f.StringVar(&access, "access", "", "file with the rules of access, a JSON list")
+	f.BoolVar(&deny, "deny", false, "nobody may read what no rule of access says it of")
 	c.MarkFlagsOneRequired("directory", "repository", "mcp", "database", "web", "url")
 	c.MarkFlagsMutuallyExclusive("directory", "repository", "mcp", "database", "web", "url")
 	return c

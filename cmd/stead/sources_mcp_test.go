@@ -190,6 +190,19 @@ sources: {servers: [{label: library, projects: [one]}, {label: bare}]}
 		t.Errorf("gone: %+v", s)
 	}
 
+	// Where the default is deny, what no rule opens is there for nobody: a draft, which the first source left out.
+	closed := struct{ ID string }{}
+	h.get(one, "POST", "/v1/vector_stores", `{}`, &closed)
+	store = "/v1/vector_stores/" + closed.ID
+	_, opened := h.call(one, "POST", store+"/sources", `{"type":"mcp","server":"library","access_default":"deny","access":[{"paths":["shop://manual/refunds"],"everyone":true}]}`)
+	if !strings.Contains(string(opened), `"access_default":"deny"`) || !strings.Contains(string(opened), `"everyone":true`) {
+		t.Errorf("the source is shown as %s", opened)
+	}
+	s = syncOnce(t, h, one, store+"/sources/"+idOf(string(opened)), 1)
+	if body = found(); s.Sync.Documents.Added < 2 || !strings.Contains(body, "sixty") || strings.Contains(body, "draft") || !strings.Contains(fmt.Sprint(s.Sync.Failures), "access_closed") {
+		t.Errorf("closed by default: %+v %s", s, body)
+	}
+
 	// A server that has no resources is a source that can't be read.
 	_, list := h.call(two, "GET", "/v1/vector_stores", "")
 	var stores struct{ Data []struct{ ID string } }

@@ -1,6 +1,10 @@
 package server
 
-import "github.com/stead-dev/stead/internal/source"
+import (
+	"cmp"
+
+	"github.com/stead-dev/stead/internal/source"
+)
 
 type wireVectorSource struct {
 	ID         string         `json:"id"`
@@ -24,6 +28,7 @@ type wireVectorSource struct {
 	Chunking   wireChunking   `json:"chunking_strategy"`
 	Attributes map[string]any `json:"attributes"`
 	Access     []wireRule     `json:"access"`
+	Default    string         `json:"access_default"` // "allow", "deny"
 
 	Status  string           `json:"status"` // "waiting", "syncing", "completed", "failed"
 	NextAt  *int64           `json:"next_sync_at"`
@@ -38,6 +43,7 @@ type wireRule struct {
 	Labels     []string `json:"labels"`
 	Principals []string `json:"principals"`
 	Roles      []string `json:"roles"`
+	Everyone   bool     `json:"everyone"`
 }
 
 type wireSync struct {
@@ -72,10 +78,10 @@ func wireVectorSourceOf(v source.Source) wireVectorSource {
 	w := wireVectorSource{
 		ID: v.ID, Object: "vector_store.source", CreatedAt: v.CreatedAt / millis, StoreID: v.Store, Name: v.Name, Type: v.Type, Directory: v.Directory, Repository: v.Repository, Branch: v.Branch, Server: v.Server, Database: v.Database, Site: v.Site, URLs: v.URLs, Sitemap: v.Sitemap, Path: v.Path,
 		Include: orNoneOf(v.Include), Exclude: orNoneOf(v.Exclude), Interval: v.Interval, Chunking: wireChunking{"static", wireStaticChunks{v.Plan.Size, v.Plan.Overlap}},
-		Attributes: orNone(v.Attributes), Access: make([]wireRule, len(v.Access)), Synced: moment(v.Synced), Status: "waiting", Version: v.Version,
+		Attributes: orNone(v.Attributes), Access: make([]wireRule, len(v.Access)), Default: cmp.Or(v.AccessDefault, source.AccessAllow), Synced: moment(v.Synced), Status: "waiting", Version: v.Version,
 	}
 	for i, r := range v.Access {
-		w.Access[i] = wireRule{orNoneOf(r.Paths), orNoneOf(r.Labels), orNoneOf(r.Principals), orNoneOf(r.Roles)}
+		w.Access[i] = wireRule{orNoneOf(r.Paths), orNoneOf(r.Labels), orNoneOf(r.Principals), orNoneOf(r.Roles), r.Everyone}
 	}
 	if v.State.Error != nil {
 		w.Error = &wireSourceError{Code: v.State.Error.Code, Message: v.State.Error.Message}

@@ -73,10 +73,10 @@ func (s *server) syncSource(w http.ResponseWriter, r *http.Request, p stead.Prin
 // sourceSpec reads what a source is to be: package source says what may be.
 func sourceSpec(o param.Object) (source.Spec, error) {
 	var spec source.Spec
-	if err := o.Only("a source", "name", "type", "directory", "repository", "branch", "server", "database", "site", "urls", "sitemap", "path", "include", "exclude", "interval_seconds", "chunking_strategy", "attributes", "access"); err != nil {
+	if err := o.Only("a source", "name", "type", "directory", "repository", "branch", "server", "database", "site", "urls", "sitemap", "path", "include", "exclude", "interval_seconds", "chunking_strategy", "attributes", "access", "access_default"); err != nil {
 		return spec, err
 	}
-	for name, into := range map[string]*string{"name": &spec.Name, "type": &spec.Type, "directory": &spec.Directory, "repository": &spec.Repository, "branch": &spec.Branch, "server": &spec.Server, "database": &spec.Database, "site": &spec.Site, "sitemap": &spec.Sitemap, "path": &spec.Path} {
+	for name, into := range map[string]*string{"name": &spec.Name, "type": &spec.Type, "directory": &spec.Directory, "repository": &spec.Repository, "branch": &spec.Branch, "server": &spec.Server, "database": &spec.Database, "site": &spec.Site, "sitemap": &spec.Sitemap, "path": &spec.Path, "access_default": &spec.AccessDefault} {
 		if err := setString(o, name, into); err != nil {
 			return spec, err
 		}
@@ -120,7 +120,7 @@ func accessRule(o param.Object, i int, raw []byte) (source.Rule, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := one.Only("a rule", "paths", "labels", "principals", "roles"); err != nil {
+	if err := one.Only("a rule", "paths", "labels", "principals", "roles", "everyone"); err != nil {
 		return r, err
 	}
 	for name, into := range map[string]*[]string{"paths": &r.Paths, "labels": &r.Labels, "principals": &r.Principals, "roles": &r.Roles} {
@@ -128,5 +128,6 @@ func accessRule(o param.Object, i int, raw []byte) (source.Rule, error) {
 			return r, err
 		}
 	}
-	return r, nil
+	r.Everyone, _, err = one.Bool("everyone")
+	return r, err
 }

@@ -53,6 +53,9 @@ func (s *Service) check(project stead.ProjectID, spec *Spec) error {
 	if err := checkRules(spec.Access); err != nil {
 		return err
 	}
+	if spec.AccessDefault != "" && spec.AccessDefault != AccessAllow && spec.AccessDefault != AccessDeny {
+		return stead.Invalid("access_default", "access_default must be %q or %q", AccessAllow, AccessDeny)
+	}
 	return reader.Check(project, *spec)
 }
 
@@ -117,8 +120,11 @@ func checkRules(rules []Rule) error {
 		if err := checkPatterns(at+".paths", r.Paths); err != nil {
 			return err
 		}
-		if len(r.Labels)+len(r.Principals)+len(r.Roles) == 0 {
-			return stead.Invalid(at, "%s says nothing: give labels, principals or roles", at)
+		if len(r.Labels) == 0 && !r.says() {
+			return stead.Invalid(at, "%s says nothing: give labels, principals, roles or everyone", at)
+		}
+		if r.Everyone && len(r.Principals)+len(r.Roles) > 0 {
+			return stead.Invalid(at+".everyone", "%s is for everyone, and names some: say either", at)
 		}
 		if len(r.Labels) > MaxLabels {
 			return stead.Invalid(at+".labels", "%s.labels has more than %d entries", at, MaxLabels)

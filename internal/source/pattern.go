@@ -131,6 +131,16 @@ type rules []struct {
 	paths patterns
 }
 
+// say reports whether any of them says who may read a document.
+func (rs rules) say(parts []string) bool {
+	for _, r := range rs {
+		if r.says() && r.paths.match(parts, true) {
+			return true
+		}
+	}
+	return false
+}
+
 func parseRules(list []Rule) rules {
 	out := make(rules, len(list))
 	for i, r := range list {

@@ -94,14 +94,26 @@ type Spec struct {
 	Plan       passage.Plan   `json:"plan"`
 	Attributes map[string]any `json:"attributes,omitempty"`
 	Access     []Rule         `json:"access,omitempty"`
+	// AccessDefault is who may read what no rule of access says it of: AccessAllow, "" the same, or AccessDeny.
+	AccessDefault string `json:"access_default,omitempty"`
 }
+
+// The defaults of access: everybody, nobody.
+const (
+	AccessAllow = "allow"
+	AccessDeny  = "deny"
+)
 
 // Rule says who may read documents, by their paths. Of several that match, each must let somebody, and all labels count.
 type Rule struct {
 	Paths  []string `json:"paths"`
 	Labels []string `json:"labels,omitempty"`
 	vectorstore.Readers
+	Everyone bool `json:"everyone,omitempty"` // it lets everybody, where the default lets nobody
 }
+
+// says reports whether a rule says who may read, and not only what a document is labelled with.
+func (r Rule) says() bool { return r.Everyone || len(r.Principals)+len(r.Roles) > 0 }
 
 // Source is a source with what became of it.
 type Source struct {

@@ -557,6 +557,8 @@ func TestSpecsAreChecked(t *testing.T) {
 		"access[0]":            `{"type":"directory","directory":"docs","access":[{"paths":["*"]}]}`,
 		"access[0].principals": `{"type":"directory","directory":"docs","access":[{"paths":["*"],"principals":["ada"]}]}`,
 		"access[0].labels":     `{"type":"directory","directory":"docs","access":[{"paths":["*"],"labels":[""]}]}`,
+		"access[0].everyone":   `{"type":"directory","directory":"docs","access":[{"paths":["*"],"everyone":true,"roles":["owner"]}]}`,
+		"access_default":       `{"type":"directory","directory":"docs","access_default":"closed"}`,
 	} {
 		var s source.Spec
 		if err := json.Unmarshal([]byte(spec), &s); err != nil {

@@ -297,6 +297,9 @@ func (p *pass) origin(d Document) vectorstore.Origin {
 			o.Readers = append(o.Readers, r.Readers)
 		}
 	}
+	if p.spec.AccessDefault == AccessDeny && !p.rules.say(parts) {
+		o.Readers = append(o.Readers, vectorstore.Nobody())
+	}
 	slices.Sort(o.Labels)
 	o.Labels = slices.Compact(o.Labels)
 	return o

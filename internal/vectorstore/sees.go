@@ -15,6 +15,9 @@ type Readers struct {
 	Roles      []string `json:"roles,omitempty"`
 }
 
+// Nobody are Readers that let nobody: no principal is called so.
+func Nobody() Readers { return Readers{Principals: []string{"nobody"}} }
+
 func (r Readers) allow(p stead.Principal) bool {
 	return len(r.Principals)+len(r.Roles) == 0 ||
 		slices.Contains(r.Principals, string(p.Kind)+":"+p.ID) || p.Role != "" && slices.Contains(r.Roles, string(p.Role))
