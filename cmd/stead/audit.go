@@ -104,7 +104,7 @@ func (n *node) recordConfig(ctx context.Context, cfg *config.Config, rules *ceda
 	if err := n.audit.Act(ctx, time.Now(), audit.ActPolicies, version, detail); err != nil {
 		return err
 	}
-	if len(cfg.Guardrails) > 0 || len(n.taken.Guardrails) > 0 { // there are some, or there were
+	if len(rails.Names()) > 0 || len(n.taken.Guardrails) > 0 { // there are some, or there were
 		if err := n.audit.Act(ctx, time.Now(), audit.ActGuardrails, rails.Version(), fmt.Sprintf("%d guardrails", len(rails.Names()))); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -18,7 +19,8 @@ import (
 )
 
 // guardrailSet compiles the guardrails of a configuration.
-func guardrailSet(from []config.Guardrail) (*guardrail.Set, error) {
+func guardrailSet(cfg *config.Config) (*guardrail.Set, error) {
+	from := cfg.Guardrails
 	rules := make([]guardrail.Rule, len(from))
 	for i, g := range from {
 		r, err := guardrailRule(g)
@@ -26,6 +28,17 @@ func guardrailSet(from []config.Guardrail) (*guardrail.Set, error) {
 			return nil, err
 		}
 		rules[i] = r
+	}
+	builtin := cfg.BuiltinGuardrails
+	if builtin == nil {
+		builtin = guardrail.Builtins()
+	}
+	for _, name := range builtin {
+		r, ok := guardrail.Builtin(name)
+		if !ok {
+			return nil, stead.Invalid("builtin_guardrails", "builtin_guardrails: there is none called %q; there is %s", name, strings.Join(guardrail.Builtins(), ", "))
+		}
+		rules = append(rules, r)
 	}
 	return guardrail.Compile(rules, guardrailSchema)
 }

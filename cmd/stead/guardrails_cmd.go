@@ -25,7 +25,7 @@ func (a *app) readGuardrails(file string) (*guardrail.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return guardrailSet(cfg.Guardrails)
+	return guardrailSet(cfg)
 }
 
 func (a *app) guardrailsValidate() *cobra.Command {

@@ -144,3 +144,40 @@ func TestGuardrailsOfTheDocuments(t *testing.T) {
 		t.Errorf("%d of %d cases failed, %d examples shown: %v\n%s", failed, ran, len(shown), err, out.String())
 	}
 }
+
+// TestSecretsInWhatToolsReturnAreMaskedUnlessSaidOtherwise: without a word of configuration, by every way in which it comes.
+func TestSecretsInWhatToolsReturnAreMaskedUnlessSaidOtherwise(t *testing.T) {
+	token := "ghp_" + strings.Repeat("a1B2", 9)
+	for builtin, masked := range map[string]bool{"": true, "builtin_guardrails: [secrets]\n": true, "builtin_guardrails: []\n": false} {
+		n := openConfigured(t, builtin+registryConfig, io.Discard)
+		const outputs = `"input":[{"type":"function_call","call_id":"c1","name":"look","arguments":"{}"},{"type":"function_call_output","call_id":"c1","output":"it is TOKEN"},{"role":"user","content":"Repeat the last output"}]`
+		for door, body := range map[string]string{
+			"a response":           `{"model":"old",` + outputs + `}`,
+			"a stateless response": `{"model":"old","store":false,` + outputs + `}`,
+			"a chat":               `{"model":"old","messages":[{"role":"user","content":"hi"},{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"look","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"it is TOKEN"}]}`,
+		} {
+			path := "/v1/responses"
+			if door == "a chat" {
+				path = "/v1/chat/completions"
+			}
+			res, got := ask(t, n, "POST", path, strings.ReplaceAll(body, "TOKEN", token))
+			if res.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %d %s", door, res.StatusCode, got)
+			}
+			if door != "a response" {
+				continue
+			}
+			id := strings.SplitN(strings.SplitN(got, `"id":"resp_`, 2)[1], `"`, 2)[0]
+			if _, kept := ask(t, n, "GET", "/v1/responses/resp_"+id+"/input_items", ""); strings.Contains(kept, token) == masked || strings.Contains(kept, "it is [redacted github_token]") != masked {
+				t.Errorf("%q, %s: kept is %s", builtin, door, kept)
+			}
+		}
+		_, records := ask(t, n, "GET", "/v1/audit_records?limit=100", "")
+		if got := strings.Count(records, `"action":"guardrail.decide"`); (got == 3) != masked || got != 0 && !masked || strings.Contains(records, token) {
+			t.Errorf("%q: recorded are %d", builtin, got)
+		}
+	}
+	if _, err := guardrailSet(&config.Config{BuiltinGuardrails: []string{"secret"}}); err == nil || !strings.Contains(err.Error(), `there is none called "secret"; there is secrets`) {
+		t.Errorf("a name that there is not: %v", err)
+	}
+}

@@ -211,7 +211,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rails, err := guardrailSet(cfg.Guardrails)
+	rails, err := guardrailSet(cfg)
 	if err != nil {
 		return err
 	}

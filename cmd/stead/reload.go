@@ -32,7 +32,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err != nil {
 		return err
 	}
-	rails, err := guardrailSet(cfg.Guardrails)
+	rails, err := guardrailSet(cfg)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@
 //	approvals   {webhooks: [{name, url, secret, projects, headers, ca}]}
 //	policies    {directory, inline, default}
 //	sources     {directories: [{name, path, projects}], repositories: [{name, path, url, token, projects}]}
+//	builtin_guardrails  [secrets]; left out: all of them
 //	guardrails  [{name, on, check: {pii, secrets, patterns, length, json_schema, judge}, action, scope, approval, reason}]
 //	memory      {embeddings: {model, dimensions}}
 //	oauth       {clients: [{issuer, client_id, client_secret, scopes, servers, audiences, projects}]}
@@ -133,6 +134,8 @@ type Config struct {
 	Sources Sources `yaml:"sources"`
 	// Guardrails check what goes to and comes from agents, in this order.
 	Guardrails []Guardrail `yaml:"guardrails"`
+	// BuiltinGuardrails are those that come with Stead; left out: all of them, and [] is none.
+	BuiltinGuardrails []string `yaml:"builtin_guardrails"`
 	// Memory says what memories and passages are found by.
 	Memory Memory `yaml:"memory"`
 	// Databases are SQL databases that are read.

@@ -100,6 +100,17 @@ func (g *Guard) Of(s Subject) *Checks {
 	return &Checks{guard: g, set: set, of: s}
 }
 
+// Asks reports whether a rule may hold at one of the points, for anybody.
+func (g *Guard) Asks(points ...Point) bool {
+	if g == nil {
+		return false
+	}
+	set := g.set.Load()
+	return set != nil && slices.ContainsFunc(set.rules, func(r *rule) bool {
+		return slices.ContainsFunc(points, func(p Point) bool { return slices.Contains(r.On, p) })
+	})
+}
+
 // Any reports whether a rule may hold at one of the points, for any tool.
 func (c *Checks) Any(points ...Point) bool {
 	if c == nil {

@@ -89,6 +89,8 @@ type Rule struct {
 	Needs *policy.Needs
 	// Reason is what people and models are told in place of what the check says; "": nothing.
 	Reason string
+	// Builtin: it came with Stead, and no operator wrote it.
+	Builtin bool
 }
 
 // Check is what a rule looks for: exactly one of these.

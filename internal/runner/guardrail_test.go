@@ -354,3 +354,37 @@ func TestMemoriesThatGuardrailsLookAt(t *testing.T) {
 	}, withModel(m), withMemory(&memories{answers: []session.MemoryRecalled{both}}), withGuardrails(&notes{}, nil,
 		rail("manners", guardrail.ToolResult, guardrail.Block, curse), rail("no-mails", guardrail.ToolResult, guardrail.Redact, mails)))
 }
+
+// TestSecretsAreMaskedInWhatACommandPrints: line by line while it runs, and in what the model is told.
+func TestSecretsAreMaskedInWhatACommandPrints(t *testing.T) {
+	builtin, _ := guardrail.Builtin(guardrail.BuiltinSecrets)
+	token := "ghp_" + strings.Repeat("a1B2", 9)
+	h := newComputers(nil)
+	h.run = func(ctx context.Context, c tool.Call, _ *computer) (tool.Result, error) {
+		for _, piece := range []string{"begin\n", "token=" + token[:11], token[11:] + "\nkey: -----BEGIN PRIVATE KEY-----\nMII", "Eow\n-----END PRIVATE KEY-----\n", "rest"} {
+			c.Output(piece)
+			if !lasts(ctx, time.Second) {
+				return tool.Result{}, ctx.Err()
+			}
+		}
+		return outputs("begin token=" + token + " rest")
+	}
+	m := script(calls("run", echoHi), reply("done"))
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.compute("go")
+		n.idle(id)
+		var pieces []string
+		for _, p := range payloads[session.ToolStreamed](t, n, id, session.KindToolStreamed) {
+			pieces = append(pieces, p.Text)
+		}
+		if got := strings.Join(pieces, "|"); got != "begin\n|token=[redacted github_token]\n|key: [redacted private_key]\n|rest" {
+			t.Errorf("shown was %q", got)
+		}
+		if strings.Contains(n.journal(id), token) || strings.Contains(n.journal(id), "MII") {
+			t.Error("the journal has it")
+		}
+		if said := strings.Join(seen(m.last()), "\n"); !strings.Contains(said, "begin token=[redacted github_token] rest") {
+			t.Errorf("the model was told %q", said)
+		}
+	}, withModel(m), withComputers(h), withGuardrails(&notes{}, nil, builtin))
+}

@@ -31,13 +31,16 @@ type outputStream struct {
 	total int
 	timer *time.Timer
 	over  bool
+	masks bool // secrets are masked, so that lines alone are shown, when they have ended
 }
 
 // stream makes the call's output known while it runs. Only calls in an environment print. What a guardrail must see first
 // is not shown before the call has ended.
 func (c *toolCall) stream(ctx context.Context, f *flight) *outputStream {
 	s := &outputStream{c: c, ctx: ctx, f: f}
-	s.over = c.checks.On(guardrail.ToolResult, c.title)
+	if s.masks = c.checks.On(guardrail.ToolResult, c.title); s.masks {
+		s.over = !c.checks.Lines(c.title)
+	}
 	if c.computer {
 		c.call.Output = s.add
 	}
@@ -54,7 +57,7 @@ func (s *outputStream) add(text string) {
 	s.total += len(text)
 	s.text = append(s.text, text[:min(len(text), room)]...)
 	if len(text) > room { // cut between characters
-		s.text = append(s.text[:wholeRunes(s.text)], "\n[more output comes with the command's end]\n"...)
+		s.text = append(s.text[:s.whole()], "\n[more output comes with the command's end]\n"...)
 	}
 	if s.timer == nil {
 		s.timer = time.AfterFunc(outputInterval, s.flush)
@@ -67,8 +70,16 @@ func (s *outputStream) flush() {
 	defer s.mu.Unlock()
 	s.timer = nil
 	if !s.over {
-		s.send(wholeRunes(s.text))
+		s.send(s.whole())
 	}
+}
+
+// whole is how much of what is there can be shown though it goes on.
+func (s *outputStream) whole() int {
+	if s.masks {
+		return guardrail.WholeLines(s.text)
+	}
+	return wholeRunes(s.text)
 }
 
 // end hands on the rest: what comes after it is not shown.
@@ -87,6 +98,9 @@ func (s *outputStream) send(n int) {
 		return
 	}
 	text := strings.ToValidUTF8(string(s.text[:n]), "\uFFFD")
+	if s.masks {
+		text = guardrail.MaskSecrets(text)
+	}
 	s.text = s.text[n:]
 	select {
 	case s.c.a.outcomes <- outcome{of: s.f, more: true, events: []pending{happened(session.KindToolStreamed, session.ToolStreamed{CallID: s.c.id, Text: text})}}:

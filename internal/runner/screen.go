@@ -135,7 +135,7 @@ var errUnseen = errors.New("not seen before")
 
 // screenSend checks inputs to a session. repeated: the request was accepted before, and nothing is asked again.
 func (r *Runner) screenSend(ctx context.Context, p stead.Principal, key stead.SessionKey, req session.SendRequest) (_ session.SendRequest, repeated bool, _ error) {
-	if r.cfg.Guardrails.Of(guardrail.Subject{Project: key.Project}) == nil {
+	if !r.cfg.Guardrails.Asks(pointsOf(req.Inputs)...) {
 		return req, false, nil
 	}
 	if req.Key != "" {
@@ -155,6 +155,21 @@ func (r *Runner) screenSend(ctx context.Context, p stead.Principal, key stead.Se
 		}
 	}
 	return req, false, nil
+}
+
+// pointsOf is where inputs are checked.
+func pointsOf(inputs []session.Input) (out []guardrail.Point) {
+	for _, in := range inputs {
+		switch {
+		case in.Message != nil:
+			out = append(out, guardrail.Input)
+		case in.Result != nil:
+			out = append(out, guardrail.ToolResult)
+		default:
+			out = append(out, guardrail.Points()...) // an answer may bring arguments, or what a call came to
+		}
+	}
+	return out
 }
 
 // screenInput checks one input. A message that is blocked is refused; a result that is blocked is taken as one that failed,
