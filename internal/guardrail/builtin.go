@@ -37,7 +37,11 @@ func (c *Checks) Own() *Checks {
 // BringsSecrets reports whether a request, of whatever dialect, holds what has the form of a secret beside what tools returned.
 func BringsSecrets(body []byte) bool {
 	returned := slices.ContainsFunc([]string{`"tool"`, `_call_output"`, `"tool_result"`, `"mcp_call"`}, func(sign string) bool { return bytes.Contains(body, []byte(sign)) })
-	return returned && len(sensitive.Find(string(body), sensitive.Secrets())) > 0
+	if !returned {
+		return false
+	}
+	text := string(body)
+	return sensitive.MayHoldSecrets(text) && len(sensitive.Find(text, sensitive.Secrets())) > 0
 }
 
 // Lines reports whether all that rules do to what a tool returns can be done line by line, as it comes: they mask secrets.
@@ -61,5 +65,8 @@ func WholeLines(text []byte) int {
 
 // MaskSecrets replaces what has the form of a secret.
 func MaskSecrets(text string) string {
+	if !sensitive.MayHoldSecrets(text) {
+		return text
+	}
 	return sensitive.Replace(text, sensitive.Find(text, sensitive.Secrets()), mark)
 }

@@ -16,6 +16,9 @@ func mark(kind string) string { return "[redacted " + kind + "]" }
 
 // find looks for everything that a rule finds by its place.
 func (c *rule) find(text string) []sensitive.Found {
+	if c.Check.Secrets && !sensitive.MayHoldSecrets(text) {
+		return nil
+	}
 	all := sensitive.Find(text, c.kinds) // nothing, where the check is of patterns: a rule has one
 	for _, p := range c.patterns {
 		for _, s := range p.FindAllStringIndex(text, -1) {
