@@ -125,14 +125,14 @@ func (p *Prepared) freshness(d Dialect, who Principal) error {
 		f := e.Freshness
 		var sql string
 		if f.Table != "" {
-			sql = "SELECT " + d.shown("MAX(f."+quote(f.Column)+")", Timestamp, f.Stored) + " FROM " + quoteTable(f.Table) + " AS f"
+			sql = d.fresh("f."+quote(f.Column), Timestamp, f.Stored, quoteTable(f.Table))
 		} else {
 			rows, err := b.rows(n)
 			if err != nil {
 				return err
 			}
 			a := e.Attributes[f.Attribute]
-			sql = "SELECT " + d.shown("MAX("+b.column("f", a)+")", a.Type, a.Stored) + " FROM " + rows + " AS f"
+			sql = d.fresh(b.column("f", a), a.Type, a.Stored, rows)
 		}
 		p.fresh = append(p.fresh, n)
 		p.freshened[n] = f.Within
@@ -147,6 +147,11 @@ func (p *Prepared) freshness(d Dialect, who Principal) error {
 		}
 	}
 	return nil
+}
+
+// fresh asks for the newest of some rows, of those that are not dated in the future.
+func (d Dialect) fresh(column string, t Type, stored, rows string) string {
+	return "SELECT " + d.newest(column, t, stored) + " FROM " + rows + " AS f WHERE " + d.past(column, t, stored)
 }
 
 // Answer is what a query gives. Its JSON is what agents get.

@@ -41,6 +41,9 @@ func (b *builder) column(alias string, a *Attribute) string {
 
 // compare writes a condition; the operator and the number of values are checked.
 func (b *builder) compare(a *Attribute, column, op string, values []any) string {
+	if a.Type == Timestamp {
+		a, column, op, values = b.dialect.seconds(a, column, op, values)
+	}
 	of := b.dialect.comparable(column, a.Type, a.Stored)
 	switch op {
 	case opIsNull:
@@ -49,7 +52,7 @@ func (b *builder) compare(a *Attribute, column, op string, values []any) string 
 		return column + " IS NOT NULL"
 	case opContains:
 		part, _ := values[0].(string)
-		b.args = append(b.args, pattern(part))
+		b.args = append(b.args, b.dialect.part(part))
 		return b.dialect.contains(column, b.dialect.placeholder(len(b.args)))
 	case opIn, opNotIn:
 		all := make([]string, len(values))
@@ -349,7 +352,7 @@ func (b *builder) outer(a *asked, keys []string, place map[string]string, from s
 		case x.formula != nil:
 			return x.formula.sql(b.dialect, func(part string) string { return metric(part, true) })
 		case x.Aggregate == "count" || x.Aggregate == "count_distinct" || x.Aggregate == "sum" && whole:
-			return "COALESCE(" + place[n] + ", 0)" // no group: none were there
+			return "COALESCE(" + place[n] + ", " + b.dialect.zero() + ")" // no group: none were there
 		}
 		return place[n]
 	}

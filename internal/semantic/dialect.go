@@ -97,10 +97,74 @@ func (d Dialect) comparable(column string, t Type, stored string) string {
 	switch {
 	case d == SQLite && t == Date:
 		return "date(" + column + ")"
+	case t == Date:
+		return "CAST(" + column + " AS date)"
 	case d == SQLite && t == Timestamp && stored == "":
 		return "unixepoch(" + column + ")"
 	}
 	return column
+}
+
+// seconds makes a comparison of times one of their seconds, which are what an answer shows. Those with a range keep the column as it is, for its index.
+func (d Dialect) seconds(a *Attribute, column, op string, values []any) (*Attribute, string, string, []any) {
+	switch op {
+	case opGreater, opAtMost:
+		if at, ok := values[0].(time.Time); ok {
+			op, values = map[string]string{opGreater: opAtLeast, opAtMost: opLess}[op], []any{at.Add(time.Second)}
+		}
+		return a, column, op, values
+	case opEquals, opNot, opIn, opNotIn:
+		whole := *a
+		if a.Stored != "" {
+			whole.Stored = storedUnix
+		}
+		return &whole, d.second(column, a.Stored), op, values
+	}
+	return a, column, op, values
+}
+
+// second is the second of a stored time: seconds where it is stored as a number.
+func (d Dialect) second(column, stored string) string {
+	if stored == storedMilli {
+		column += " / 1000"
+	}
+	switch {
+	case stored == "" && d == PostgreSQL:
+		return "date_trunc('second', " + column + ")"
+	case stored == "":
+		return column
+	case d == PostgreSQL:
+		return "floor(" + column + ")"
+	}
+	return "CAST(" + column + " AS INTEGER)"
+}
+
+// past writes that a time is not to come.
+func (d Dialect) past(column string, t Type, stored string) string {
+	now := map[string]string{"": "unixepoch()", storedUnix: "unixepoch()", storedMilli: "unixepoch() * 1000"}[stored]
+	if d == PostgreSQL {
+		now = map[string]string{"": "now()", storedUnix: "extract(epoch FROM now())", storedMilli: "extract(epoch FROM now()) * 1000"}[stored]
+	}
+	if t == Date {
+		now = map[Dialect]string{SQLite: "date('now')", PostgreSQL: "CURRENT_DATE"}[d]
+	}
+	return d.comparable(column, t, stored) + " <= " + now
+}
+
+// newest is the last of a column's times, as an answer has it. SQLite would sort texts of times by their letters.
+func (d Dialect) newest(column string, t Type, stored string) string {
+	if d == SQLite && t == Timestamp && stored == "" {
+		return d.shown("MAX(unixepoch("+column+"))", t, storedUnix)
+	}
+	return d.shown("MAX("+column+")", t, stored)
+}
+
+// zero is 0 in the type of what it stands beside, which may be money.
+func (d Dialect) zero() string {
+	if d == PostgreSQL {
+		return "'0'"
+	}
+	return "0"
 }
 
 // shown is a column as an answer has it: texts, and times as ISO 8601 in UTC.
@@ -170,12 +234,16 @@ func (d Dialect) ordered(column string, t Type) string {
 	return column
 }
 
+// FunctionContains is the function that a SQLite database is read with beside its own: whether a text, the first, has a part, the second. Its
+// LIKE takes small and large letters as equal for ASCII alone.
+const FunctionContains = "stead_contains"
+
 // contains writes that a text has a part, small and large letters alike.
 func (d Dialect) contains(column, place string) string {
 	if d == PostgreSQL {
 		return "CAST(" + column + " AS text) ILIKE CAST(" + place + ` AS text) ESCAPE '\'`
 	}
-	return column + " LIKE " + place + ` ESCAPE '\'`
+	return FunctionContains + "(CAST(" + column + " AS TEXT), " + place + ")"
 }
 
 // same writes that a column is one of some texts, byte by byte, whatever its type and collation are. In SQLite its index is used for the first part.
@@ -186,7 +254,10 @@ func (d Dialect) same(column, places string) string {
 	return "(" + column + " IN (" + places + ") AND CAST(" + column + " AS text) COLLATE BINARY IN (" + places + "))"
 }
 
-// pattern is the pattern of a part.
-func pattern(part string) string {
+// part is what contains is given.
+func (d Dialect) part(part string) string {
+	if d == SQLite {
+		return part
+	}
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part) + "%"
 }

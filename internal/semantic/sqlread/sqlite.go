@@ -3,8 +3,10 @@ package sqlread
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"modernc.org/sqlite" // the driver "sqlite"
@@ -24,6 +26,9 @@ func openSQLite(c Config) (Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := functions(); err != nil {
+		return nil, stead.Wrap(stead.KindInternal, err, "a function of SQLite can't be added")
+	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, stead.Wrap(stead.KindInvalid, err, "the database %s can't be opened", c.Name)
@@ -33,6 +38,21 @@ func openSQLite(c Config) (Reader, error) {
 	db.SetConnMaxIdleTime(idle)
 	return &sqliteReader{c.Name, db}, nil
 }
+
+// functions adds those that package semantic writes, for all connections that are made from then on.
+var functions = sync.OnceValue(func() error {
+	return sqlite.RegisterDeterministicScalarFunction(semantic.FunctionContains, 2, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+		text, ok := args[0].(string)
+		part, said := args[1].(string)
+		if !ok || !said {
+			return nil, nil // NULL has no part
+		}
+		return strings.Contains(folded(text), folded(part)), nil
+	})
+})
+
+// folded makes small and large letters alike: some small ones, such as a final sigma, are of one large one.
+func folded(text string) string { return strings.ToLower(strings.ToUpper(text)) }
 
 func (r *sqliteReader) Dialect() semantic.Dialect { return semantic.SQLite }
 func (r *sqliteReader) Close() error              { return r.db.Close() }

@@ -50,7 +50,7 @@ func TestTimes(t *testing.T) {
 		}
 		if _, err := w.raw.Exec(`CREATE TABLE events (id ` + id + `, seconds BIGINT, millis BIGINT, day DATE, moment ` + at + `, weight NUMERIC(20,6));
 			CREATE TABLE loads (done BIGINT);
-			INSERT INTO loads VALUES (1803772800);
+			INSERT INTO loads VALUES (1603772800);
 			INSERT INTO events VALUES ('00000000-0000-0000-0000-000000000001', 1767225599, 1767225599500, '2025-12-31', '2025-12-31T23:59:59Z', 12345678901.5),
 				('00000000-0000-0000-0000-000000000002', 1767225600, 1767225600000, '2026-01-01', '2026-01-01T00:00:00Z', 0.25),
 				('00000000-0000-0000-0000-000000000003', 1771804800, 1771804800000, '2026-02-23', '2026-02-23T01:00:00+01:00', NULL)`); err != nil {
@@ -74,7 +74,7 @@ func TestTimes(t *testing.T) {
 		if got := text(a.Rows); got != "2026-02-23T00:00:00Z | 24691357803.0000 | 6172839450.8750 | 00000000-0000-0000-0000-000000000001\n" {
 			t.Errorf("aggregates are %s", got)
 		}
-		if f := a.Freshness; len(f) != 1 || f[0].DataAsOf != time.Unix(1803772800, 0).UTC().Format(time.RFC3339) || f[0].Within != "2d" {
+		if f := a.Freshness; len(f) != 1 || f[0].DataAsOf != time.Unix(1603772800, 0).UTC().Format(time.RFC3339) || f[0].Within != "2d" {
 			t.Errorf("freshness is %+v", f)
 		}
 		who.Labels["hidden"] = []string{"00000000-0000-0000-0000-000000000002"}

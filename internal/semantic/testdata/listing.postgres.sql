@@ -7,6 +7,6 @@ ORDER BY (c0 IS NULL), c0 ASC, (c1 IS NULL), c1 COLLATE "C" ASC
 LIMIT 101
 -- []interface {}{"12.50", "%50\\%\\_%"}
 
-SELECT to_char(CAST(MAX(f."placed_at") AS timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') FROM "orders" AS f
+SELECT to_char(CAST(MAX(f."placed_at") AS timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') FROM "orders" AS f WHERE f."placed_at" <= now()
 -- []interface {}(nil)
 

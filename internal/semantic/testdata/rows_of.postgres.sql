@@ -8,6 +8,6 @@ ORDER BY (c0 IS NULL), c0 COLLATE "C" ASC
 LIMIT 101
 -- []interface {}{"ada", "ada", "open", "shipped"}
 
-SELECT to_char(CAST(MAX(f."placed_at") AS timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') FROM (SELECT r1.* FROM "orders" AS r1 WHERE ((EXISTS (SELECT 1 FROM "customers" AS x2 WHERE r1."customer_id" = x2."id" AND ((CAST(x2."rep" AS text) IN ($1))))))) AS f
+SELECT to_char(CAST(MAX(f."placed_at") AS timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') FROM (SELECT r1.* FROM "orders" AS r1 WHERE ((EXISTS (SELECT 1 FROM "customers" AS x2 WHERE r1."customer_id" = x2."id" AND ((CAST(x2."rep" AS text) IN ($1))))))) AS f WHERE f."placed_at" <= now()
 -- []interface {}{"ada"}
 

@@ -8,6 +8,6 @@ ORDER BY (c0 IS NULL), c0 ASC
 LIMIT 101
 -- []interface {}{"ada", "ada", "open", "shipped"}
 
-SELECT strftime('%Y-%m-%dT%H:%M:%SZ', MAX(f."placed_at")) FROM (SELECT r1.* FROM "orders" AS r1 WHERE ((EXISTS (SELECT 1 FROM "customers" AS x2 WHERE r1."customer_id" = x2."id" AND (((x2."rep" IN (?1) AND CAST(x2."rep" AS text) COLLATE BINARY IN (?1)))))))) AS f
+SELECT strftime('%Y-%m-%dT%H:%M:%SZ', MAX(unixepoch(f."placed_at")), 'unixepoch') FROM (SELECT r1.* FROM "orders" AS r1 WHERE ((EXISTS (SELECT 1 FROM "customers" AS x2 WHERE r1."customer_id" = x2."id" AND (((x2."rep" IN (?1) AND CAST(x2."rep" AS text) COLLATE BINARY IN (?1)))))))) AS f WHERE unixepoch(f."placed_at") <= unixepoch()
 -- []interface {}{"ada"}
 

@@ -8,6 +8,6 @@ ORDER BY (c0 IS NULL), c0 COLLATE "C" ASC, (c1 IS NULL), c1 COLLATE "C" ASC
 LIMIT 101
 -- []interface {}{"cancelled", "2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z"}
 
-SELECT to_char(CAST(MAX(f."placed_at") AS timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') FROM "orders" AS f
+SELECT to_char(CAST(MAX(f."placed_at") AS timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') FROM "orders" AS f WHERE f."placed_at" <= now()
 -- []interface {}(nil)
 

@@ -8,6 +8,6 @@ ORDER BY (c0 IS NULL), c0 ASC, (c1 IS NULL), c1 ASC
 LIMIT 101
 -- []interface {}{"cancelled", 1767225600, 1775001600}
 
-SELECT strftime('%Y-%m-%dT%H:%M:%SZ', MAX(f."placed_at")) FROM "orders" AS f
+SELECT strftime('%Y-%m-%dT%H:%M:%SZ', MAX(unixepoch(f."placed_at")), 'unixepoch') FROM "orders" AS f WHERE unixepoch(f."placed_at") <= unixepoch()
 -- []interface {}(nil)
 
