@@ -111,7 +111,7 @@ type Vaults interface {
 	Open(ctx context.Context, project stead.ProjectID, vault string) error
 	Redeem(ctx context.Context, serverURL string, to vault.Refresh, clientSecret string, code vault.Code) (vault.Tokens, error)
 	Keep(ctx context.Context, project stead.ProjectID, c vault.Consented, t vault.Tokens) (string, error)
-	Withdraw(ctx context.Context, project stead.ProjectID, credential string) error
+	Withdraw(ctx context.Context, project stead.ProjectID, vault, credential string) error
 }
 
 // Outcome is how a consent ended, for its session.

@@ -47,7 +47,7 @@ func (s *Service) end(ctx context.Context, n name, c stored, status Status, reas
 	nobody := stead.KindOf(err) == stead.KindNotFound
 	switch {
 	case nobody:
-		if err := s.cfg.Vaults.Withdraw(ctx, k.Project, credential(k)); err != nil {
+		if err := s.cfg.Vaults.Withdraw(ctx, k.Project, c.Vault, credential(k)); err != nil {
 			return Shown{}, err
 		}
 		status, reason = Refused, "Nobody waits for it any more."

@@ -46,7 +46,7 @@ func (r *Runner) consentable(at string, vaults []string, t agent.Tool) error {
 		return e
 	case len(vaults) == 0:
 		e := stead.Invalid("vault_ids", "the tool server %q is used with its user's consent, and the session has no vault to keep the token in", t.ServerLabel)
-		e.Hint = "Name a vault in vault_ids: stead vaults create NAME makes one."
+		e.Hint = "Name a vault in vault_ids: stead vaults create NAME makes one. Sessions of keys that are bound to a user need none."
 		return e
 	}
 	return nil
@@ -54,7 +54,8 @@ func (r *Runner) consentable(at string, vaults []string, t agent.Tool) error {
 
 // askConsent makes the page for a server.
 func (r *Runner) askConsent(ctx context.Context, key stead.SessionKey, h holder, w wanting) (session.ConsentNeeded, error) {
-	if r.cfg.Consent == nil || len(h.vaults) == 0 {
+	vaults := r.keeping(h, w.config)
+	if r.cfg.Consent == nil || len(vaults) == 0 {
 		return session.ConsentNeeded{}, w.err
 	}
 	v, err := r.view(ctx, key)
@@ -65,7 +66,7 @@ func (r *Runner) askConsent(ctx context.Context, key stead.SessionKey, h holder,
 	if c, ok := errors.AsType[*tool.Challenge](w.err); ok {
 		said = c.Fields
 	}
-	return r.cfg.Consent(ctx, v.Request(policy.CredentialConsent, ""), h.vaults[0], w.config.ServerLabel, w.config.Transport.ServerURL, said)
+	return r.cfg.Consent(ctx, v.Request(policy.CredentialConsent, ""), vaults[0], w.config.ServerLabel, w.config.Transport.ServerURL, said)
 }
 
 // consents asks for the consents that stand between the model and its tools. asks: the call has its outcome, and the turn waits.

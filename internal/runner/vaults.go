@@ -18,6 +18,8 @@ import (
 type Vaults interface {
 	// Attach refuses vaults that are not there for a principal.
 	Attach(ctx context.Context, p stead.Principal, vaults []string) error
+	// Own is a user's own vault, for the consents that they give in sessions that name none. It is made when one is given.
+	Own(p stead.Principal) string
 	// Bearer finds the credential for a tool server; nil for none.
 	Bearer(ctx context.Context, key stead.SessionKey, vaults []string, want tool.Wanted, ask func(context.Context) (policy.Request, error)) (tool.Credential, error)
 	// Variables are the credentials for the environment.
@@ -34,6 +36,15 @@ type holder struct {
 // holderOf is a session as a holder. A response asks nobody: its API knows no such question.
 func holderOf(v *session.View) holder {
 	return holder{v.Created.VaultIDs, v.Created.Principal, v.Turn == nil || v.Turn.Response == nil}
+}
+
+// keeping are the vaults of a holder for a tool: where a tool is used with its user's consent, and the session names no vault, the user's
+// own. It serves sessions alone that a key made which is the user's and nobody else's.
+func (r *Runner) keeping(h holder, t agent.Tool) []string {
+	if len(h.vaults) == 0 && h.user.Bound && t.Consents() && r.cfg.Vaults != nil {
+		return []string{r.cfg.Vaults.Own(h.user)}
+	}
+	return h.vaults
 }
 
 // stepAsker is asker for uses within steps of the session, which know what was answered about them. A connection to a server belongs to none
@@ -101,7 +112,7 @@ func (r *Runner) credentialed(ctx context.Context, p stead.Principal, vaults []s
 		if t.Type != agent.ToolMCP {
 			continue
 		}
-		if err := r.consentable(param.Index("agent.tools", i), vaults, t); err != nil {
+		if err := r.consentable(param.Index("agent.tools", i), r.keeping(holder{vaults, p, true}, t), t); err != nil {
 			return err
 		}
 		at := param.Index("agent.tools", i) + ".credential_id"
@@ -131,7 +142,8 @@ func (r *Runner) bearer(ctx context.Context, key stead.SessionKey, h holder, t a
 	if t.CredentialID != nil {
 		id = *t.CredentialID
 	}
-	if len(h.vaults) == 0 || r.cfg.Vaults == nil {
+	vaults := r.keeping(h, t)
+	if len(vaults) == 0 || r.cfg.Vaults == nil {
 		if id == "" {
 			return nil, nil
 		}
@@ -140,5 +152,5 @@ func (r *Runner) bearer(ctx context.Context, key stead.SessionKey, h holder, t a
 		return nil, e
 	}
 	want := tool.Wanted{ID: id, ServerURL: t.Transport.ServerURL, Inside: t.InEnvironment(), For: h.user, Consents: h.asks && t.Consents()}
-	return r.cfg.Vaults.Bearer(ctx, key, h.vaults, want, r.stepAsker(key))
+	return r.cfg.Vaults.Bearer(ctx, key, vaults, want, r.stepAsker(key))
 }

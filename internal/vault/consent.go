@@ -2,7 +2,9 @@ package vault
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -82,9 +84,24 @@ func (s *Service) Redeem(ctx context.Context, serverURL string, to Refresh, clie
 	return t, nil
 }
 
-// Open refuses a vault that was deleted: a session that named it has nowhere to put a token.
+// Own is the id of a user's own vault for consents.
+func (s *Service) Own(p stead.Principal) string { return ownOf(Holder(p)) }
+
+// ownPrefix begins the ids of such vaults: no vault that somebody makes has one.
+const ownPrefix = Prefix + "own_"
+
+func ownOf(holder string) string {
+	sum := sha256.Sum256([]byte(holder))
+	return ownPrefix + hex.EncodeToString(sum[:16])
+}
+
+// Open refuses a vault that was deleted: a session that named it has nowhere to put a token. A user's own is made when it is needed.
 func (s *Service) Open(ctx context.Context, project stead.ProjectID, vault string) error {
-	gone, err := s.gone(ctx, project, vault)
+	d, err := s.cfg.Documents.GetDocument(ctx, vaultKey(project, vault))
+	if stead.KindOf(err) == stead.KindNotFound && strings.HasPrefix(vault, ownPrefix) {
+		return nil
+	}
+	gone := err == nil && d.ExpiresAt > 0
 	if err == nil && gone {
 		err = vaultKey(project, vault).NotFound()
 	}
@@ -104,6 +121,9 @@ type Consented struct {
 func (s *Service) Keep(ctx context.Context, project stead.ProjectID, c Consented, t Tokens) (id string, err error) {
 	err = retried(func() error {
 		if err := s.Open(ctx, project, c.Vault); err != nil {
+			return err
+		}
+		if err := s.makeOwn(ctx, project, c); err != nil {
 			return err
 		}
 		old, err := s.attached(ctx, project, []string{c.Vault}, func(o Credential) bool {
@@ -140,10 +160,36 @@ func (s *Service) keepNew(ctx context.Context, k document.Key, c Consented, t To
 	return err // a conflict: a try before made it, which is found the next time
 }
 
-// Withdraw removes the credential that Keep has made for a consent (Consented.ID), if it has: what the user had before stays theirs.
-func (s *Service) Withdraw(ctx context.Context, project stead.ProjectID, credential string) error {
+// makeOwn makes a user's own vault, if that is where the tokens go and it is not there.
+func (s *Service) makeOwn(ctx context.Context, project stead.ProjectID, c Consented) error {
+	if c.Vault != ownOf(c.For) {
+		return nil
+	}
+	k := vaultKey(project, c.Vault)
+	if _, err := s.cfg.Documents.GetDocument(ctx, k); stead.KindOf(err) != stead.KindNotFound {
+		return err
+	}
+	raw, err := encode(storedVault{Name: "consents", Owner: c.For})
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Now().UnixMilli()
+	_, err = s.cfg.Documents.CreateDocument(ctx, document.Document{Key: k, CreatedAt: now, UpdatedAt: now, Data: raw}, "", "")
+	return err // a conflict: somebody makes it at the same time
+}
+
+// Withdraw removes the credential that Keep has made for a consent (Consented.ID), if it has: what the user had before stays theirs. Of
+// a user's own vault that holds nothing more it leaves nothing, as an erasure of the user before has it.
+func (s *Service) Withdraw(ctx context.Context, project stead.ProjectID, vault, credential string) error {
 	defer s.changes.Add(1)
-	return absent(s.cfg.Documents.DeleteDocument(ctx, credentialKey(project, credential), 0))
+	if err := absent(s.cfg.Documents.DeleteDocument(ctx, credentialKey(project, credential), 0)); err != nil || !strings.HasPrefix(vault, ownPrefix) {
+		return err
+	}
+	left, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: project, Kind: kindCredential, Tag: vault, Limit: 1})
+	if err != nil || len(left) > 0 {
+		return err
+	}
+	return absent(s.cfg.Documents.DeleteDocument(ctx, vaultKey(project, vault), 0))
 }
 
 // replace puts new tokens in the place of those that a credential has. Who renews the old ones meanwhile finds them gone.
