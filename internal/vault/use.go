@@ -40,6 +40,9 @@ func (s *Service) Attach(ctx context.Context, p stead.Principal, ids []string) e
 			return stead.Invalid(at, "%s names %.80q a second time", at, id)
 		}
 		_, _, err := s.vault(ctx, p, id)
+		if strings.HasPrefix(id, ownPrefix) && id != s.Own(p) { // what is a user's own is no session's of anybody else
+			err = vaultKey(p.Project, id).NotFound()
+		}
 		if stead.KindOf(err) == stead.KindNotFound {
 			return stead.Invalid(at, "%s: there is no vault %.80q", at, id)
 		}
