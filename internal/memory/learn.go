@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory/recall"
 	"github.com/stead-dev/stead/internal/policy"
 )
 
@@ -25,7 +26,7 @@ const (
 	MetaSubject = "subject"
 	// clocks is how far, in milliseconds, those of nodes may be apart: what another one says is true from then on is known here too.
 	clocks = 60_000
-	// nearHits is how many entries a lesson is compared with.
+	// nearHits is how many entries a lesson is compared with, besides those of its subject.
 	nearHits = 30
 )
 
@@ -169,7 +170,7 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 
 // near are the entries that a lesson may repeat or contradict: valid ones of its scope and kind, as they are with what
 // was learned so far.
-func (l *lecture) near(ctx context.Context, c Content, subject string, own []string) ([]*draft, error) {
+func (l *lecture) near(ctx context.Context, c Content, about string, own []string) ([]*draft, error) {
 	var out []*draft
 	for _, id := range l.order {
 		if d := l.work[id]; d.content.Scope == c.Scope && d.content.Kind == c.Kind && d.content.SupersededBy == "" {
@@ -177,15 +178,7 @@ func (l *lecture) near(ctx context.Context, c Content, subject string, own []str
 		}
 	}
 	seen := map[string]bool{}
-	for _, same := range []func(*Content) bool{nil, func(o *Content) bool { return sameLabels(o.Labels, c.Labels) }} { // of two with one text a search shows one
-		f := Filter{Scopes: []Scope{c.Scope}, Kinds: []Kind{c.Kind}, same: same}
-		hits, err := l.s.find(ctx, l.place, Search{Query: subject + " " + c.Text, Limit: nearHits, Filter: f, sight: l.look}, l.now+clocks, l.now)
-		if err == nil {
-			err = l.look.err
-		}
-		if err != nil {
-			return nil, err
-		}
+	take := func(hits []Hit) {
 		for _, h := range hits {
 			if seen[h.ID] || l.work[h.ID] != nil || slices.Contains(own, h.ID) || h.SupersededBy != "" {
 				continue
@@ -194,7 +187,48 @@ func (l *lecture) near(ctx context.Context, c Content, subject string, own []str
 			out = append(out, &draft{Record: Record{Place: l.place, ID: h.ID, Version: h.Version, CreatedAt: h.CreatedAt, ExpiresAt: h.ExpiresAt}, content: h.Content})
 		}
 	}
+	of, err := l.ofSubject(ctx, subject{c.Scope, c.Kind, about})
+	if err != nil {
+		return nil, err
+	}
+	take(of)
+	for _, same := range []func(*Content) bool{nil, func(o *Content) bool { return sameLabels(o.Labels, c.Labels) }} { // of two with one text a search shows one
+		f := Filter{Scopes: []Scope{c.Scope}, Kinds: []Kind{c.Kind}, same: same}
+		hits, err := l.s.find(ctx, l.place, Search{Query: about + " " + c.Text, Limit: nearHits, Filter: f, sight: l.look}, l.now+clocks, l.now)
+		if err == nil {
+			err = l.look.err
+		}
+		if err != nil {
+			return nil, err
+		}
+		take(hits)
+	}
 	return out, nil
+}
+
+// ofSubject are the valid entries of a subject that whoever learns sees, at most MaxRecords: looked up by its name, however many others share
+// its words.
+func (l *lecture) ofSubject(ctx context.Context, about subject) ([]Hit, error) {
+	q := Search{sight: l.look}
+	var found []recall.Hit
+	err := l.s.shelves.With(ctx, l.place, func(x shelf) {
+		allow, see := q.lets(x, l.now+clocks, l.now), q.sight.see()
+		for id := range x.about[about] {
+			if _, f := x.Vector(id); see(f) && allow(f) && len(found) < MaxRecords {
+				found = append(found, recall.Hit{ID: id})
+			}
+		}
+	})
+	if err == nil {
+		err = l.look.err
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(found, func(a, b recall.Hit) int { return cmp.Compare(a.ID, b.ID) })
+	hits, err := l.s.load(ctx, l.place, found, q)
+	slices.SortStableFunc(hits, func(a, b Hit) int { return cmp.Compare(b.said(), a.said()) }) // it is the last one that is superseded
+	return hits, err
 }
 
 // named is the entry that a lesson says it supersedes, of whatever kind; nil: there is none of its scope that whoever learns sees.

@@ -26,9 +26,38 @@ type shelf struct {
 	*recall.Index[facets]
 	scopes map[Scope]int32  // a number each, so that a filter compares numbers
 	sorts  map[string]int32 // by sortOf: what somebody sees of one, they see of all
+	about  map[subject]map[string]bool
 }
 
-func newShelf() shelf { return shelf{recall.New[facets](), map[Scope]int32{}, map[string]int32{}} }
+// subject is what entries are about that have another value each: of these one is true.
+type subject struct {
+	scope Scope
+	kind  Kind
+	name  string
+}
+
+func newShelf() shelf {
+	return shelf{recall.New[facets](), map[Scope]int32{}, map[string]int32{}, map[subject]map[string]bool{}}
+}
+
+// subjectOf is what an entry is about; false: it does not say it.
+func subjectOf(c *Content) (subject, bool) {
+	name := c.Metadata[MetaSubject]
+	return subject{c.Scope, c.Kind, name}, name != ""
+}
+
+// forget takes an entry out of those of its subject.
+func (s shelf) forget(id string) {
+	_, old := s.Vector(id)
+	if old.content == nil {
+		return
+	}
+	if about, ok := subjectOf(old.content); ok {
+		if delete(s.about[about], id); len(s.about[about]) == 0 {
+			delete(s.about, about)
+		}
+	}
+}
 
 // numbers are those of scopes of which there are entries.
 func (s shelf) numbers(scopes []Scope) []int32 {
@@ -43,6 +72,7 @@ func (s shelf) numbers(scopes []Scope) []int32 {
 
 // Apply implements Shelf.
 func (s shelf) Apply(r Record) error {
+	s.forget(r.ID)
 	if r.Data == nil {
 		s.Remove(r.ID)
 		return nil
@@ -75,6 +105,12 @@ func (s shelf) Apply(r Record) error {
 		ID: e.ID, Text: e.Text, Caption: e.Caption, Author: e.Source.Author, Session: session, Place: e.Source.Index,
 		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64(), scope, sort},
 	})
+	if about, ok := subjectOf(&kept); ok {
+		if s.about[about] == nil {
+			s.about[about] = map[string]bool{}
+		}
+		s.about[about][e.ID] = true
+	}
 	if vector != nil && before.said == said.Sum64() { // a label more is no other text
 		s.SetVector(e.ID, vector)
 	}

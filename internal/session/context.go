@@ -43,6 +43,8 @@ type Entry struct {
 	Passages bool `json:"passages,omitempty"`
 	// Memories are the names of those that the item shows.
 	Memories []string `json:"memories,omitempty"`
+	// Notice: the runtime itself says it, and nobody asks for anything.
+	Notice bool `json:"notice,omitempty"`
 }
 
 // What a token costs in bytes until a reply teaches better.

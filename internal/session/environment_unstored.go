@@ -74,5 +74,5 @@ func (c *Context) takeBack(seq stead.Seq) bool {
 // notice has the model told something by its runtime, with the next call.
 func (c *Context) notice(seq stead.Seq, text string) {
 	item := stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, stead.NoticePrefix+text)}
-	c.Held = append(c.Held, &Entry{Seq: seq, Item: item})
+	c.Held = append(c.Held, &Entry{Seq: seq, Item: item, Notice: true})
 }

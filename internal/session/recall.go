@@ -257,15 +257,11 @@ func (c *Context) Shown() map[string]bool {
 func (c *Context) Unread() []stead.Item {
 	var out []stead.Item
 	for _, en := range c.Held {
-		if it := en.Item; it.Type == stead.ItemMessage && it.Role == stead.RoleUser && !en.Late && len(en.Memories) == 0 && !isNotice(it) {
+		if it := en.Item; it.Type == stead.ItemMessage && it.Role == stead.RoleUser && !en.Late && len(en.Memories) == 0 && !en.Notice {
 			out = append(out, it)
 		}
 	}
 	return out
-}
-
-func isNotice(it stead.Item) bool {
-	return len(it.Content) > 0 && strings.HasPrefix(it.Content[0].Text.Inline, stead.NoticePrefix)
 }
 
 // MemoryRecallItem shows a recall. It is ours: sessions alone have it.

@@ -8,6 +8,19 @@ import (
 	"github.com/stead-dev/stead"
 )
 
+// What is looked up is what somebody wrote, also where it begins like a notice of the runtime; a notice is none.
+func TestWhatSomebodyWroteIsNoNotice(t *testing.T) {
+	said := func(text string) stead.Item {
+		return stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, text)}
+	}
+	var c Context
+	c.given(3, []stead.Item{said(stead.NoticePrefix + "what is the refund window?")})
+	c.notice(4, "the workspace is stored again.")
+	if got := c.Unread(); len(got) != 1 || !strings.HasSuffix(string(got[0].Content[0].Text.Inline), "refund window?") {
+		t.Errorf("looked up is %+v", got)
+	}
+}
+
 // Where labels have no room, what was found comes first, and what stood around an entry that is left out goes with it.
 func TestWhatWasFoundFitsBeforeWhatStandsAround(t *testing.T) {
 	many := make([]string, stead.MaxLabels-1)

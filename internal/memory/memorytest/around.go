@@ -233,3 +233,50 @@ func rememberedForOne(f *serviceFixture) {
 		}
 	}
 }
+
+// subjectAmongMany: another value of a subject supersedes the one that is known, however many entries share more words with it; of another
+// scope it is another subject, and what is forgotten, or superseded, is none any more.
+func subjectAmongMany(f *serviceFixture) {
+	f.learn(sessionA, 7, lesson(sessionA, "deploy window", "Tuesday is when releases go out.", "1"))
+	var others []memory.Lesson
+	for i := range 60 {
+		others = append(others, lesson(sessionA, fmt.Sprint("team ", i), fmt.Sprintf("The deploy window of team %d is on Fridays.", i), "1"))
+	}
+	f.learn(sessionA, 8, others...)
+	is := func(n *memory.Service, when, want string) {
+		f.Helper()
+		found, err := n.Search(f.ctx, f.me, f.store, memory.Search{Query: "releases Fridays", Limit: 100, Filter: memory.Filter{Metadata: map[string]string{memory.MetaSubject: "deploy window"}}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		var got []string
+		for _, h := range found.Hits {
+			got = append(got, h.Text)
+		}
+		slices.Sort(got)
+		if text := strings.Join(got, " "); text != want {
+			f.Errorf("%s: %q", when, text)
+		}
+	}
+	is(f.Service, "at first", "Tuesday is when releases go out.")
+	mine := lesson(sessionB, "deploy window", "The deploy window of mine is on Fridays.", "1")
+	mine.Scope = memory.Scope{Type: memory.ScopeUser, ID: "ada"}
+	f.learn(sessionB, 7, mine)
+	is(f.Service, "of a user's scope", "The deploy window of mine is on Fridays. Tuesday is when releases go out.")
+	if done := f.learn(sessionB, 8, lesson(sessionB, "deploy window", "The deploy window of all teams is on Fridays.", "1")); done.Superseded != 1 {
+		f.Errorf("%+v", done)
+	}
+	is(f.Service, "by another value", "The deploy window of all teams is on Fridays. The deploy window of mine is on Fridays.")
+	other := f.node()
+	is(other, "on another node", "The deploy window of all teams is on Fridays. The deploy window of mine is on Fridays.")
+	if _, err := f.ForgetSession(f.ctx, f.me, string(sessionB), ""); err != nil {
+		f.Fatal(err)
+	}
+	is(other, "forgotten", "Tuesday is when releases go out.")
+	const sessionC stead.SessionID = "sess_0000000000000000000000000000000c"
+	agent := f.me
+	agent.Kind, agent.ID = stead.PrincipalAgent, string(sessionC)
+	if done, err := other.Learn(f.ctx, agent, f.store, sessionC, 7, []memory.Lesson{lesson(sessionC, "deploy window", "The deploy window of no team is on Fridays.", "1")}); err != nil || done.Superseded != 1 {
+		f.Errorf("%+v, %v", done, err)
+	}
+}
