@@ -23,6 +23,8 @@ func (a Ask) check(f Found) string {
 		return "not a kind that was asked for"
 	case len(f.Items) == 0 || !a.cites(f.Items):
 		return "cites no message of the conversation"
+	case a.masked(f.Items):
+		return whyMasked
 	case f.Supersedes != "" && !a.AnyKnown && !slices.ContainsFunc(a.Known, func(k Known) bool { return k.ID == f.Supersedes }):
 		return "supersedes what is not known"
 	}
@@ -32,7 +34,17 @@ func (a Ask) check(f Found) string {
 	return Check(f.Text)
 }
 
-const whySecret = "holds a secret"
+const (
+	whySecret = "holds a secret"
+	whyMasked = "comes from a message that holds a secret"
+)
+
+// masked reports whether something was taken out of what a candidate cites: what is left there may be the rest of the secret.
+func (a Ask) masked(items []string) bool {
+	return slices.ContainsFunc(a.Messages, func(m Message) bool {
+		return slices.Contains(items, m.Item) && (Secret(m.Text) || strings.Contains(m.Text, masked))
+	})
+}
 
 func (a Ask) cites(items []string) bool {
 	return !slices.ContainsFunc(items, func(id string) bool {

@@ -15,6 +15,14 @@ func TestRules(t *testing.T) {
 		"The user wants answers without emojis.":                      "",
 		"The customer was told that the refund takes thirty days.":    "",
 		"The team keeps its passwords in Vault.":                      "",
+		"The error code of the printer is 4711.":                      "",
+		"The post code of the office is 20095.":                       "",
+		"Der Zoll ist für Pakete über 150 Euro fällig.":               "",
+		"La clave es escuchar a los clientes.":                        "",
+		"I forgot my password and want to reset it today.":            "",
+		"The password was changed by Ada on Monday.":                  "",
+		"The front door is red and has two locks.":                    "",
+		"The user forgot the password of the router.":                 "holds a secret",
 		"The user does not like meetings before ten.":                 "",
 		"The model X100 of the printer needs toner of type B.":        "",
 		"ok": "says too little", "Sure, will do": "small talk", "4711 4712 4713 4714": "says too little",
@@ -37,6 +45,21 @@ func TestRules(t *testing.T) {
 		"The password is hunter2hunter.":                                      "holds a secret",
 		"The API key for billing: 12345abcde":                                 "holds a secret",
 		"The user's card is 4111 1111 1111 1111.":                             "holds a secret",
+		"The passphrase is correct horse battery staple.":                     "holds a secret",
+		"mein Passwort lautet hunter2hunter":                                  "holds a secret",
+		"Mon mot de passe est soleil42.":                                      "holds a secret",
+		"La contraseña del correo es girasol7.":                               "holds a secret",
+		"A senha do banco é girassol7.":                                       "holds a secret",
+		"La password della posta è girasole7.":                                "holds a secret",
+		"Moje hasło to slonecznik7 od dzisiaj.":                               "holds a secret",
+		"Mijn wachtwoord voor de bank is zonnebloem7.":                        "holds a secret",
+		"Parola mea de la bancă este soare7.":                                 "holds a secret",
+		"Мой пароль от почты — подсолнух7.":                                   "holds a secret",
+		"Мій пароль: соняшник7 для пошти":                                     "holds a secret",
+		"Bankanın şifresi: aycicegi7 unutma":                                  "holds a secret",
+		"The door code is 4711# for everybody.":                               "holds a secret",
+		"The code for the front door is 12 34 now.":                           "holds a secret",
+		"Der Türcode ist 4711 bis Montag.":                                    "holds a secret",
 		"The account is DE89 3704 0044 0532 0130 00 now.":                     "holds a secret",
 		"The database is postgres://app:s3cret@db.example/app in production.": "holds a secret",
 		"The token of the bot is ghp_" + strings.Repeat("a1B2", 9) + " now":   "holds a secret",
@@ -47,6 +70,22 @@ func TestRules(t *testing.T) {
 	} {
 		if got := Check(text); got != why {
 			t.Errorf("%.80q: %q, want %q", text, got, why)
+		}
+	}
+}
+
+// Of a secret of several words nothing is left, and what stands in the next sentence is.
+func TestMaskTakesTheSecretAndNoMore(t *testing.T) {
+	for text, want := range map[string]string{
+		"My passphrase is correct horse, battery staple. My editor is vim.":     "My [secret]. My editor is vim.",
+		"Das Passwort für die Bank lautet \"kleine rote Katze\"!\nBis morgen.":  "Das [secret]!\nBis morgen.",
+		"password: hunter.2.hunter and more; the rest is fine":                  "[secret]; the rest is fine",
+		"(мой пароль: подсолнух) и чай":                                         "(мой [secret]",
+		"the door code is 4711#, the cat is black":                              "the [secret], the cat is black",
+		"Passwords are never shared. The passphrase is one two three, I think.": "Passwords are never shared. The [secret].",
+	} {
+		if got, _ := Mask(text); got != want {
+			t.Errorf("%q:\n%q, want\n%q", text, got, want)
 		}
 	}
 }
@@ -64,14 +103,14 @@ func TestWhatIsNoSecret(t *testing.T) {
 }
 
 func ask() Ask {
-	return Ask{Kinds: []string{"fact"}, Messages: []Message{{Item: "msg_1", Role: "user", Text: "My editor\nis vim, my password is hunter2hunter"}, {Item: "msg_2", Role: "assistant", Text: "Noted."}},
+	return Ask{Kinds: []string{"fact"}, Messages: []Message{{Item: "msg_1", Role: "user", Text: "My editor\nis vim"}, {Item: "msg_3", Role: "user", Text: "My door is red, its password is hunter2hunter"}, {Item: "msg_2", Role: "assistant", Text: "Noted."}},
 		Known: []Known{{ID: "mem_1", Kind: "fact", Text: "The user's editor is nano."}}, Instructions: "Project names."}
 }
 
 // The question quotes each message as one line under its id, without secrets, beside what is known.
 func TestQuestion(t *testing.T) {
 	told, text := ask().Question()
-	for _, want := range []string{"[msg_1] user (1970-01-01): My editor is vim, my [secret]\n", "[msg_2] assistant", "[mem_1] fact: The user's editor is nano.", "Kinds asked for: fact\n", "Project names."} {
+	for _, want := range []string{"[msg_1] user (1970-01-01): My editor is vim\n", "[msg_3] user (1970-01-01): My door is red, its [secret]\n", "[msg_2] assistant", "[mem_1] fact: The user's editor is nano.", "Kinds asked for: fact\n", "Project names."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -88,17 +127,18 @@ func TestQuestion(t *testing.T) {
 func TestRead(t *testing.T) {
 	found, refused, err := ask().Read("```json\n" + `{"memories":[
 		{"kind":"fact","content":"The user's  editor is vim.","subject":"User's Editor","sources":["msg_1","msg_1"],"supersedes":"mem_1","confidence":7,"importance":0.4},
+		{"kind":"fact","content":"The user's door is red.","sources":["msg_1","msg_3"]},
 		{"kind":"fact","content":"The user's dog is Rex.","sources":["msg_9"]},
 		{"kind":"fact","content":"The user's cat is Tom.","sources":[]},
 		{"kind":"fact","content":"The user's car is red.","sources":["msg_1"],"supersedes":"mem_9"},
 		{"kind":"order","content":"The user's bike is blue.","sources":["msg_1"]}]}` + "\n```")
-	if err != nil || len(found) != 1 || len(refused) != 4 {
+	if err != nil || len(found) != 1 || len(refused) != 5 || refused[0].Why != whyMasked {
 		t.Fatalf("found %+v, refused %+v, %v", found, refused, err)
 	}
 	if f := found[0]; f.Text != "The user's editor is vim." || f.Subject != "user's editor" || len(f.Items) != 1 || f.Confidence != 0.5 || f.Importance != 0.4 || f.Supersedes != "mem_1" {
 		t.Errorf("found %+v", f)
 	}
-	if refused[3].Kind != "" {
+	if refused[4].Kind != "" {
 		t.Errorf("a kind that nobody asked for is repeated: %+v", refused[3])
 	}
 	if _, _, err := ask().Read("I found nothing."); err == nil {

@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -27,8 +28,11 @@ func Mask(text string) (string, bool) {
 	all := sensitive.Find(text, sensitiveKinds())
 	found := len(all) > 0
 	text = sensitive.Replace(text, all, func(string) string { return masked })
+	lower := strings.ToLower(text)
 	for _, p := range secrets() {
-		text = p.ReplaceAllStringFunc(text, func(s string) string { found = true; return masked })
+		if p.possible(lower) {
+			text = without(p.Regexp, text, &found)
+		}
 	}
 	out := longWord().ReplaceAllStringFunc(text, func(w string) string {
 		if !random(w) {
@@ -40,26 +44,115 @@ func Mask(text string) (string, bool) {
 	return out, found
 }
 
+// without takes what a pattern finds out of a text, and says that it did.
+func without(p *regexp.Regexp, text string, found *bool) string {
+	var out strings.Builder
+	from, value := 0, p.SubexpIndex("value")
+	for _, m := range p.FindAllStringSubmatchIndex(text, -1) {
+		if value > 0 && slices.Contains(noPassword(), strings.ToLower(strings.Trim(text[m[2*value]:m[2*value+1]], ".,;!?"))) {
+			continue
+		}
+		const before = 3 // the end of the first group, which stays
+		out.WriteString(text[from:m[before]] + masked)
+		from, *found = m[1], true
+	}
+	return out.String() + text[from:]
+}
+
+// noPassword are words behind "the password is" that say something about it.
+func noPassword() []string {
+	return []string{"not", "never", "required", "needed", "changed", "expired", "wrong", "incorrect", "invalid", "reset", "stored", "kept", "saved", "missing", "forgotten", "lost", "too", "at", "in", "on"}
+}
+
 // sensitiveKinds are what has a form of its own: keys of those that give them out, and numbers of cards.
 var sensitiveKinds = sync.OnceValue(func() []sensitive.Kind {
 	return append(sensitive.Secrets(), slices.DeleteFunc(sensitive.Personal(), func(k sensitive.Kind) bool { return k.Name != sensitive.CreditCard && k.Name != sensitive.IBAN })...)
 })
 
 // secrets are what has less of one: what begins like a key, of whatever length, and the words that people put in front
-// of theirs. To remember one word less does no harm, so that these are taken more widely than guardrails do.
-var secrets = sync.OnceValue(func() []*regexp.Regexp {
-	var out []*regexp.Regexp
-	for _, p := range []string{
-		`\b(sk|pk|rk)[-_](live|test|proj|ant|or|svcacct)?[-_]?[A-Za-z0-9_-]{16,}`,
-		`\b(gh[a-z]_|github_pat_|glpat-|hf_|npm_|AIza|xox[a-z]-|AKIA|ASIA|eyJ)[A-Za-z0-9._-]{12,}`,
-		`(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{16,}`,
-		`(?i)\b(password|passwd|passphrase|passcode|pin|secret|api[ _-]?key|access[ _-]?token|auth[ _-]?token|client[ _-]?secret|private[ _-]?key|credentials?)\b(\s+(for|of|to|on|at)\s+[^\s:=]+(\s+[^\s:=]+){0,3}?)?\s*(is|was|=|:|->|are)\s*["'` + "`" + `]?[^\s"'` + "`" + `]{2,}[^\s"'` + "`" + `.,;!?]`,
-		`(?i)\bpassword of \S+`,
-	} {
-		out = append(out, regexp.MustCompile(p))
+// of theirs. To remember one word less does no harm, so that these are taken more widely than guardrails do. Of each what its first group has stays.
+var secrets = sync.OnceValue(func() []secret {
+	out := []secret{
+		secretOf(`()\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or|svcacct)?[-_]?[A-Za-z0-9_-]{16,}`),
+		secretOf(`()\b(?:gh[a-z]_|github_pat_|glpat-|hf_|npm_|AIza|xox[a-z]-|AKIA|ASIA|eyJ)[A-Za-z0-9._-]{12,}`),
+		secretOf(`(?i)()\b(?:bearer|basic)\s+[a-z0-9._~+/=-]{16,}`, "bearer", "basic"),
+		secretOf(`(?i)()\b(?:pin|secret|api[ _-]?key|access[ _-]?token|auth[ _-]?token|client[ _-]?secret|private[ _-]?key|credentials?)\b(?:\s+(?:for|of|to|on|at)\s+[^\s:=]+(?:\s+[^\s:=]+){0,3}?)?\s*(?:is|was|=|:|->|are)\s*["'`+"`"+`]?[^\s"'`+"`"+`]{2,}[^\s"'`+"`"+`.,;!?]`, "pin", "secret", "key", "token", "credential"),
+		secretOf(`(?i)()\bpassword of \S+`, "password of"),
+		secretOf(`(?i)()\b(?:door|gate|entry|access|alarm|safe|lock|locker|security|garage|building|house|key ?box|keypad|elevator|wi-?fi)(?:'s)?\s+(?:code|combination|number|pin)\b`+whose+codeIs+withDigit, "code", "combination", "number", "pin"),
+		secretOf(`(?i)()\b(?:code|combination|pin)\s+(?:for|of|to|at)\s+(?:\pL+\s+){0,3}(?:door|gate|entry|alarm|safe|lock|locker|garage|building|house|key ?box|keypad)\b`+whose+codeIs+withDigit, "code", "combination", "pin"),
+		secretOf(`(?i)(^|[^\pL\pN])(?:türcode|zugangscode|alarmcode|code d'entrée|código de (?:la puerta|acceso|acesso)|codice (?:della porta|di accesso)|kod do drzwi|deurcode|toegangscode|codul de acces|код (?:двери|домофона|доступа)|kapı kodu)`+whose+codeIs+withDigit, "code", "código", "codice", "kod", "codul", "код"),
+	}
+	all := passwords()
+	for _, words := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, secretOf(`(?i)(^|[^\pL\pN])(?:`+words+`)`+whose+saysIt(all[words])+value+sentence, hintsOf(words)...))
 	}
 	return out
 })
+
+// secret is a pattern, and what of small letters a text must have so that it is worth trying: patterns are slow. No hints: it always is.
+type secret struct {
+	*regexp.Regexp
+	hints []string
+}
+
+func secretOf(pattern string, hints ...string) secret {
+	return secret{regexp.MustCompile(pattern), hints}
+}
+
+func (s *secret) possible(lower string) bool {
+	return len(s.hints) == 0 || slices.ContainsFunc(s.hints, func(h string) bool { return strings.Contains(lower, h) })
+}
+
+// hintsOf are how the words of a pattern of alternatives begin.
+func hintsOf(words string) []string {
+	out := strings.Split(words, "|")
+	for i, w := range out {
+		if end := strings.IndexAny(w, " ?([ "); end > 0 {
+			w = w[:end-1]
+		}
+		out[i] = w
+	}
+	return out
+}
+
+// passwords is the word for one in the languages that most people of Europe speak, and how they say what it is.
+func passwords() map[string]string {
+	return map[string]string{
+		`passwords?|passwd|passphrase|pass ?code`: `is|was|are|è|era`, // Italian has no other word
+		`passwort|kennwort`:                       `ist|lautet|war|heißt`,
+		`mots? de passe`:                          `est|était`,
+		`contraseña|clave de acceso`:              `es|era`,
+		`senha|palavra-passe`:                     `é|era`,
+		`parola d'ordine`:                         `è|era`,
+		`hasło`:                                   `to|jest|brzmi`,
+		`wachtwoord`:                              `is|was|luidt`,
+		`parol[aăe]`:                              `este|e|era`,
+		`пароль|паролем`:                          `это|является|был|це|є|був`,
+		`şifre(?:m|miz|si)?|parolam`:              `şudur|şöyle`,
+		`lösenord(?:et)?`:                         `är|var`,
+		`heslo`:                                   `je|bylo`,
+		`jelszó|jelszavam`:                        `ez`,
+		`κωδικός πρόσβασης|συνθηματικό`: `είναι`,
+	}
+}
+
+// saysIt is what stands between the word for a secret and the secret: a sign, or a verb between blanks.
+func saysIt(verbs string) string {
+	return `(?:\s*(?:=|:|->|→|—|–)\s*|\s+-\s+|\s+(?:` + verbs + `)\s+(?:now\s+|jetzt\s+)?)`
+}
+
+// How a sentence goes on behind the word for a secret.
+const (
+	// whose: "for the bank", "von Anna".
+	whose = `(?:\s+[^\s:=.,;!?]+){0,4}?`
+	// codeIs is saysIt of numbers, whose form says what they are.
+	codeIs = `(?:\s*(?:=|:|->|→|—|–)\s*|\s+-\s+|\s+(?:is|ist|lautet|est|es|è|é|jest|to|luidt|este|это)\s+(?:now\s+|jetzt\s+)?)`
+	// value is the first word of a secret, in its own group.
+	value = `["'` + "`" + `„“«]?(?P<value>[^\s"'` + "`" + `]+)`
+	// sentence is the rest of it: a secret may be words. A dot within it ends none.
+	sentence  = `(?:[^.;!?\n]|[.!?][^\s])*`
+	withDigit = `[^\s\pN]{0,8}\pN[\pN\pL#*-]{1,15}(?:[ -]\pN[\pN#*-]{0,7}){0,3}`
+)
 
 var longWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z0-9_+/=-]{24,}`) })
 
