@@ -79,6 +79,7 @@ func TestMaskTakesTheSecretAndNoMore(t *testing.T) {
 	for text, want := range map[string]string{
 		"My passphrase is correct horse, battery staple. My editor is vim.":     "My [secret]. My editor is vim.",
 		"Das Passwort für die Bank lautet \"kleine rote Katze\"!\nBis morgen.":  "Das [secret]!\nBis morgen.",
+		"My password is hunter2hunter. My car is red.":                          "My [secret]. My car is red.",
 		"password: hunter.2.hunter and more; the rest is fine":                  "[secret]; the rest is fine",
 		"(мой пароль: подсолнух) и чай":                                         "(мой [secret]",
 		"the door code is 4711#, the cat is black":                              "the [secret], the cat is black",

@@ -148,7 +148,7 @@ const (
 	// codeIs is saysIt of numbers, whose form says what they are.
 	codeIs = `(?:\s*(?:=|:|->|→|—|–)\s*|\s+-\s+|\s+(?:is|ist|lautet|est|es|è|é|jest|to|luidt|este|это)\s+(?:now\s+|jetzt\s+)?)`
 	// value is the first word of a secret, in its own group.
-	value = `["'` + "`" + `„“«]?(?P<value>[^\s"'` + "`" + `]+)`
+	value = `["'` + "`" + `„“«]?(?P<value>[^\s"'` + "`" + `]*[^\s"'` + "`" + `.,;!?])`
 	// sentence is the rest of it: a secret may be words. A dot within it ends none.
 	sentence  = `(?:[^.;!?\n]|[.!?][^\s])*`
 	withDigit = `[^\s\pN]{0,8}\pN[\pN\pL#*-]{1,15}(?:[ -]\pN[\pN#*-]{0,7}){0,3}`
