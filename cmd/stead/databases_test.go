@@ -2,6 +2,7 @@ package main
 
 import (
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -95,6 +96,30 @@ policies:
 			}
 			if code, body := h.call(ada, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"sql","databases":[]}]},"environment":{"type":"none"},"input":"x"}`); code != 400 || !strings.Contains(string(body), "tools[0].databases") {
 				t.Errorf("no databases: %d %s", code, body)
+			}
+
+			// A response that is kept has the tool as well: within policies, approved by the response behind it, and for the project that is granted the database.
+			respond := func(key, more, input string) (int, string) {
+				t.Helper()
+				text, _ := json.Marshal(input)
+				code, body := h.call(key, "POST", "/v1/responses", `{"model":"sim",`+more+`,"input":`+string(text)+`}`)
+				return code, string(body)
+			}
+			ask := `Call query with {"database":"ledger","sql":"SELECT count(*) AS n FROM entries"}`
+			code, body0 := respond(ada, `"tools":[{"type":"sql","databases":["ledger"]}]`, ask+"\nThen call schema with {\"database\":\"ledger\"}")
+			has(t, "a response", code, unquoted(body0), `"type":"mcp_call","server_label":"sql","name":"query"`, `"rows":[[2]]`, "it has read the ledger", `"tools":[{"type":"sql","databases":["ledger"]`, `"status":"completed"`)
+			code, body0 = respond(two, `"tools":[{"type":"sql"}]`, ask)
+			has(t, "a response of another project", code, unquoted(body0), `there is no tool "query"`)
+			code, body0 = respond(ada, `"tools":[{"type":"sql","require_approval":"always"}]`, ask)
+			has(t, "a response that waits", code, unquoted(body0), `"type":"mcp_approval_request","server_label":"sql","name":"query"`)
+			_, request, _ := strings.Cut(body0, `{"id":"mcpr_`)
+			request, _, _ = strings.Cut(request, `"`)
+			_, approved := h.call(ada, "POST", "/v1/responses", `{"model":"sim","tools":[{"type":"sql","require_approval":"always"}],"previous_response_id":"`+idOf(body0)+`","input":[{"type":"mcp_approval_response","approve":true,"approval_request_id":"mcpr_`+request+`"}]}`)
+			has(t, "a response that was approved", 200, unquoted(string(approved)), `"rows":[[2]]`)
+			for more, want := range map[string]string{`"tools":[{"type":"sql","databases":[]}]`: "tools[0].databases", `"store":false,"tools":[{"type":"sql"}]`: "tools[0].type", `"tools":[{"type":"sql"},{"type":"sql"}]`: "tools[1].server_label"} {
+				if code, got := respond(ada, more, "Say hi"); code != 400 || !strings.Contains(got, want) {
+					t.Errorf("%s: %d %s", more, code, got)
+				}
 			}
 
 			// The same database as a source: its tables are found, and gone when they are dropped.

@@ -53,6 +53,8 @@ type node struct {
 	data string
 	cmd  *exec.Cmd
 	base string
+	// config is a configuration for the next start; "": none.
+	config string
 }
 
 func start(t *testing.T) *node {
@@ -68,6 +70,9 @@ func (n *node) start() {
 	ready := filepath.Join(n.data, "ready")
 	os.Remove(ready)
 	n.cmd = exec.Command(binary, "dev", "--no-demo", "--listen", "127.0.0.1:0", "--data", filepath.Join(n.data, "stead"), "--ready-file", ready)
+	if n.config != "" {
+		n.cmd.Args = append(n.cmd.Args, "--config", n.config)
+	}
 	n.cmd.Env = []string{"HOME=" + n.data, "PATH=" + os.Getenv("PATH")} // no provider's key: the model is sim
 	n.cmd.Stderr = os.Stderr
 	if err := n.cmd.Start(); err != nil {

@@ -13,7 +13,7 @@ import (
 // emptySchema stands for parameters that are left out.
 const emptySchema = `{"type":"object","properties":{}}`
 
-// readTools takes functions, tool servers, file_search, and semantic, which is ours. Everything else would be run by OpenAI.
+// readTools takes functions, tool servers, file_search, and semantic and sql, which are ours. Everything else would be run by OpenAI.
 func (r *Request) readTools(o param.Object, rules agent.Rules) error {
 	list, _, err := o.List("tools")
 	if err != nil {
@@ -59,11 +59,11 @@ func tool(o param.Object, rules agent.Rules) (Tool, error) {
 	case agent.ToolMCP:
 		t, err := server(o, rules)
 		return Tool{Tool: t}, err
-	case agent.ToolFileSearch, agent.ToolSemantic:
+	case agent.ToolFileSearch, agent.ToolSemantic, agent.ToolSQL:
 		t, err := rules.Tool(o)
 		return Tool{Tool: t}, err
 	}
-	return Tool{}, stead.Invalid(o.Path("type"), `%s: a tool of type %.40q is run by an upstream that speaks the Responses API itself; this model's does not. Functions, MCP servers, file_search and semantic are run here`, o.Path("type"), kind)
+	return Tool{}, stead.Invalid(o.Path("type"), `%s: a tool of type %.40q is run by an upstream that speaks the Responses API itself; this model's does not. Functions, MCP servers, file_search, semantic and sql are run here`, o.Path("type"), kind)
 }
 
 func (r *Request) readToolChoice(o param.Object) error {
@@ -132,7 +132,7 @@ func (r *Request) allowedTools(o param.Object) error {
 				names = append(names, s)
 			}
 		}
-		if kind, _, _ := sub.String("type"); kind == agent.ToolFileSearch || kind == agent.ToolSemantic {
+		if kind, _, _ := sub.String("type"); kind == agent.ToolFileSearch || kind == agent.ToolSemantic || kind == agent.ToolSQL {
 			names = append(names, kind) // which is its label
 		}
 	}

@@ -35,8 +35,9 @@ func (s *server) handedOn(ctx context.Context, p stead.Principal, req request) e
 			err = s.foreignStores(ctx, p, at, o)
 		case agent.ToolMCP:
 			err = foreignServer(at, o)
-		case agent.ToolSemantic:
-			e := stead.Invalid(at+".type", "%s.type: semantic models are this server's, and the model's provider, which would run the tools of a response with store: false, can't know them", at)
+		case agent.ToolSemantic, agent.ToolSQL:
+			what := map[string]string{agent.ToolSemantic: "semantic models", agent.ToolSQL: "databases"}[textOf(o["type"])]
+			e := stead.Invalid(at+".type", "%s.type: %s are this server's, and the model's provider, which would run the tools of a response with store: false, can't know them", at, what)
 			e.Hint, err = keepHint, e
 		}
 		if err != nil {

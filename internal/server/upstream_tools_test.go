@@ -20,7 +20,8 @@ func TestToolsThatNoUpstreamMayBeTold(t *testing.T) {
 	}
 	for tool, param := range map[string]string{
 		`{"type":"file_search","vector_store_ids":["` + ours + `"]}`: "tools[1].vector_store_ids[0]",
-		`{"type":"semantic"}`: "tools[1].type",
+		`{"type":"semantic"}`:                                                                             "tools[1].type",
+		`{"type":"sql","databases":["warehouse"]}`:                                                        "tools[1].type",
 		`{"type":"file_search","vector_store_ids":["vs_theirs","` + ours + `"]}`:                          "tools[1].vector_store_ids[1]",
 		`{"type":"mcp","server_label":"shop"}`:                                                            "tools[1].server_label",
 		`{"type":"mcp","server_label":"shop","server_url":null}`:                                          "tools[1].server_label",
