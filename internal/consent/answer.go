@@ -86,7 +86,7 @@ func (s *Service) Begin(ctx context.Context, ticket string) (Way, error) {
 	}
 	state, verifier, browser := secret(), secret(), secret()
 	data, _, err = s.change(ctx, key(n.Project, n.ID), func(c *stored, p *private) error {
-		if !c.open(s.now()) {
+		if !c.open(s.now()) || !s.lent(*c) {
 			return unknown()
 		}
 		c.Status, c.BegunAt = Begun, s.now()
@@ -169,6 +169,10 @@ func (s *Service) redeem(ctx context.Context, n name, req policy.Request, c stor
 	}
 	if err := s.allow(ctx, req, c.Vault, c.Server.Issuer, policy.ConsentGiven); err != nil {
 		return Refused, "A policy of this server does not allow it."
+	}
+	if !s.lent(c) {
+		s.record(ctx, req, c, policy.ConsentRefused)
+		return Refused, "The operator has taken back the client by which the user was asked."
 	}
 	to := vault.Refresh{ClientID: c.ClientID, Endpoint: c.Server.Token, ClientAuth: vault.ClientAuth(c.Method), Resource: c.Server.Resource}
 	got, err := s.cfg.Vaults.Redeem(ctx, c.ServerURL, to, p.Secret, vault.Code{Text: a.Code, Verifier: p.Verifier, Redirect: s.Redirect(c.Server.Issuer)})

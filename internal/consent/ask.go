@@ -46,15 +46,19 @@ func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
 	if err := s.allow(ctx, q.Request, q.Vault, server.Issuer, policy.ConsentAsked); err != nil {
 		return Page{}, err
 	}
-	client, audiences, err := s.client(ctx, project, q.ServerURL, &server)
+	client, own, err := s.client(ctx, project, q.ServerURL, &server)
 	if err != nil {
 		return Page{}, err
+	}
+	var audiences []string
+	if own != nil {
+		audiences = own.Audiences
 	}
 	id := document.NewID(idPrefix)
 	p := private{Secret: client.Secret}
 	data := stored{
 		Status: Asked, Session: q.Request.Session, Agent: q.Request.Agent, For: q.Request.Principal, Vault: q.Vault, Label: q.Label, ServerURL: q.ServerURL,
-		Server: server, ClientID: client.ID, Method: client.Method, Audiences: audiences, ExpiresAt: s.now() + Lifetime.Milliseconds(),
+		Server: server, ClientID: client.ID, Method: client.Method, Audiences: audiences, Operators: own != nil, ExpiresAt: s.now() + Lifetime.Milliseconds(),
 	}
 	raw, err := s.write(key(project, id), &data, p)
 	if err != nil {
@@ -147,9 +151,19 @@ func (s *Service) operators(project stead.ProjectID, serverURL, issuer string) (
 	return nil, nil
 }
 
+// lent reports whether the client that a user was asked by is still the operator's for that server: a configuration that was read again may
+// have taken it back.
+func (s *Service) lent(c stored) bool {
+	if !c.Operators {
+		return true
+	}
+	now, err := s.operators(c.Session.Project, c.ServerURL, c.Server.Issuer)
+	return err == nil && now != nil && now.ID == c.ClientID
+}
+
 // client is what an authorization server knows us by, for a tool server: as the operator registered it, by the document at our own URL,
-// or as it registered us when we asked first. audiences are what its tokens may be for besides the resource.
-func (s *Service) client(ctx context.Context, project stead.ProjectID, serverURL string, server *oauth.Server) (r oauth.Registration, audiences []string, err error) {
+// or as it registered us when we asked first. own is the operator's.
+func (s *Service) client(ctx context.Context, project stead.ProjectID, serverURL string, server *oauth.Server) (r oauth.Registration, own *Client, err error) {
 	c, err := s.operators(project, serverURL, server.Issuer)
 	if err != nil {
 		return r, nil, err
@@ -158,7 +172,7 @@ func (s *Service) client(ctx context.Context, project stead.ProjectID, serverURL
 		if c.Scopes != nil {
 			server.Scopes = c.Scopes
 		}
-		return oauth.Registration{ID: c.ID, Secret: c.Secret, Method: server.Method(c.Secret)}, c.Audiences, nil
+		return oauth.Registration{ID: c.ID, Secret: c.Secret, Method: server.Method(c.Secret)}, c, nil
 	}
 	r, err = s.registered(ctx, project, server)
 	return r, nil, err

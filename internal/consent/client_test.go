@@ -116,6 +116,40 @@ func TestAnOperatorsClientIsForItsServersAlone(t *testing.T) {
 	})
 }
 
+// A client that a reload takes back, or gives to another server or project, serves nobody who is asked already.
+func TestAClientIsTakenBack(t *testing.T) {
+	on(t, func(d *desk) {
+		cfg := d.cfg
+		mine := consent.Client{Issuer: d.authority.URL, ID: "ours", Servers: []string{d.tools.URL}}
+		cfg.Clients = []consent.Client{mine}
+		s := consent.NewService(cfg)
+		d.nodes = [2]*consent.Service{s, s}
+		d.authority.Do(func(a *oauthtest.Authority) { a.Clients["ours"], a.Redirect["ours"] = "", s.Redirect(a.URL) })
+		elsewhere, others, another := mine, mine, mine
+		elsewhere.Servers, others.Projects, another.ID = []string{"https://x.example"}, []stead.ProjectID{"another"}, "theirs"
+		for i, now := range [][]consent.Client{nil, {elsewhere}, {others}, {another}} {
+			page := d.ask(ada, "sess_1")
+			a := d.answer(page)
+			s.Replace(now)
+			if _, err := s.Begin(d.t.Context(), d.ticket(page)); stead.KindOf(err) != stead.KindNotFound {
+				d.t.Errorf("%d: a user goes on to the authorization server: %v", i, err)
+			}
+			if shown, err := d.finish(0, a); err != nil || shown.Status != consent.Refused || d.token(ada) != "" {
+				d.t.Errorf("%d: %+v %v", i, shown, err)
+			}
+			s.Replace(cfg.Clients)
+		}
+		d.authority.Do(func(a *oauthtest.Authority) {
+			if a.Granted > 0 {
+				d.t.Errorf("%d codes were redeemed", a.Granted)
+			}
+		})
+		if shown, err := d.finish(0, d.answer(d.ask(ada, "sess_2"))); err != nil || shown.Status != consent.Given {
+			d.t.Errorf("in force: %+v %v", shown, err)
+		}
+	})
+}
+
 // A token that says for whom it is, and names others than the tool server, is not sent there; the operator knows what else an
 // authorization server calls it.
 func TestATokenIsForTheToolServer(t *testing.T) {

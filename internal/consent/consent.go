@@ -172,6 +172,7 @@ type stored struct {
 	ClientID  string           `json:"client_id"`
 	Method    string           `json:"method"`
 	Audiences []string         `json:"audiences,omitempty"` // as Client's
+	Operators bool             `json:"operators,omitempty"` // the client is the operator's
 	ExpiresAt int64            `json:"expires_at"`          // nobody may say yes any more
 	BegunAt   int64            `json:"begun_at,omitempty"`  // of the way that counts
 	Until     int64            `json:"until,omitempty"`     // redeeming: a node that has not ended by then is dead
