@@ -91,6 +91,48 @@ type Principal struct {
 	Scope   string    `json:"-"`
 }
 
+// MadeBy is who made the session token that somebody came with, with the role of that; false: it is that one, or there was no token.
+func (p Principal) MadeBy() (Principal, bool) {
+	kind, id, ok := strings.Cut(p.Maker, ":")
+	if !ok || kind == string(p.Kind) && id == p.ID {
+		return Principal{}, false
+	}
+	return Principal{Project: p.Project, Kind: PrincipalKind(kind), ID: id, Role: p.Role}, true
+}
+
+// Alone reports whether everybody who stands behind something is p, with whatever key or token of their own.
+func (p Principal) Alone(behind []Principal) bool {
+	for _, b := range behind {
+		if _, handed := b.MadeBy(); handed || b.Project != p.Project || b.Kind != p.Kind || b.ID != p.ID {
+			return false
+		}
+	}
+	return true
+}
+
+// Beside are those of behind who are not p, each once and without what they came with.
+func (p Principal) Beside(behind []Principal) []Principal {
+	var out []Principal
+	add := func(b Principal) {
+		if b.Project != p.Project || b.Kind != p.Kind || b.ID != p.ID {
+			b = Principal{Project: b.Project, Kind: b.Kind, ID: b.ID}
+			for _, o := range out {
+				if o == b {
+					return
+				}
+			}
+			out = append(out, b)
+		}
+	}
+	for _, b := range behind {
+		add(b)
+		if maker, handed := b.MadeBy(); handed {
+			add(maker)
+		}
+	}
+	return out
+}
+
 // Role says what a principal may do in its project; package identity has them.
 type Role string
 

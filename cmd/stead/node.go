@@ -37,6 +37,7 @@ import (
 	"github.com/stead-dev/stead/internal/memory/remember"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/model/router"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
 	"github.com/stead-dev/stead/internal/policy/policyset"
 	"github.com/stead-dev/stead/internal/postgres"
@@ -233,7 +234,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	var audited *auditing
 	desk := n.openDesk(store, func(ctx context.Context, r audit.Record) error { return audited.log.Append(ctx, r) })
-	quiet := killswitch.NewAuthorizer(switches, decider)
+	quiet := policy.NewJointly(killswitch.NewAuthorizer(switches, decider))
 	audited, err = n.openAudit(ctx, store, keys, approval.NewAuthorizer(quiet, desk), rules, rails)
 	if err != nil {
 		return err

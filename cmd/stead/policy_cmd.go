@@ -67,7 +67,7 @@ func readPolicies(paths []string, deny bool) (*cedar.Set, error) {
 func decider(set *cedar.Set, project *cedar.Project) policy.Authorizer {
 	d := cedar.New(identity.Authorizer{}, time.Now, slog.New(slog.DiscardHandler))
 	d.Replace(set)
-	return d.With(func(context.Context, stead.ProjectID) (*cedar.Project, error) { return project, nil })
+	return policy.NewJointly(d.With(func(context.Context, stead.ProjectID) (*cedar.Project, error) { return project, nil }))
 }
 
 func (a *app) policyValidate() *cobra.Command {

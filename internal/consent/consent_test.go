@@ -118,7 +118,7 @@ func (d *desk) later(by time.Duration) { d.moved.Add(int64(by)) }
 func (d *desk) waits(_ context.Context, key stead.SessionKey, id string) (policy.Request, bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return policy.Request{Principal: ada, Session: key, Acting: true}, d.waiting[id], nil
+	return policy.Request{Principal: ada, Session: key, Acting: true, Behind: []stead.Principal{ada}}, d.waiting[id], nil
 }
 
 func (d *desk) tell(_ context.Context, o consent.Outcome) (bool, error) {
@@ -136,7 +136,7 @@ func (d *desk) tell(_ context.Context, o consent.Outcome) (bool, error) {
 func (d *desk) ask(p stead.Principal, session stead.SessionID) consent.Page {
 	d.t.Helper()
 	key := stead.SessionKey{Project: project, Session: session}
-	page, err := d.nodes[0].Ask(d.t.Context(), consent.Question{Request: policy.Request{Principal: p, Session: key, Acting: true}, Vault: d.vault, Label: "guarded", ServerURL: d.tools.URL + "/mcp"})
+	page, err := d.nodes[0].Ask(d.t.Context(), consent.Question{Request: policy.Request{Principal: p, Session: key, Acting: true, Behind: []stead.Principal{p}}, Vault: d.vault, Label: "guarded", ServerURL: d.tools.URL + "/mcp"})
 	if err != nil || page.ID == "" {
 		d.t.Fatalf("%+v %v", page, err)
 	}
@@ -200,7 +200,7 @@ func (d *desk) token(p stead.Principal) string {
 	d.t.Helper()
 	key := stead.SessionKey{Project: project, Session: "sess_any"}
 	c, err := d.vaults.Bearer(d.t.Context(), key, []string{d.vault}, tool.Wanted{ServerURL: d.tools.URL + "/mcp", For: p, Consents: true}, func(context.Context) (policy.Request, error) {
-		return policy.Request{Principal: p, Session: key, Acting: true}, nil
+		return policy.Request{Principal: p, Session: key, Acting: true, Behind: []stead.Principal{p}}, nil
 	})
 	if err != nil {
 		d.t.Fatal(err)

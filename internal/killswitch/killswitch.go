@@ -18,6 +18,7 @@ package killswitch
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -84,7 +85,7 @@ func (s Switch) stops(req policy.Request) bool {
 	case Credential:
 		return req.Effect == policy.CredentialUse && strings.HasSuffix(req.Resource, "/"+s.Of)
 	case User:
-		return req.Principal.ID == s.Of
+		return req.Principal.ID == s.Of || req.Acting && slices.ContainsFunc(req.Behind, func(p stead.Principal) bool { return p.ID == s.Of })
 	}
 	return true // of a later version: stopping too much is the safe mistake
 }

@@ -13,7 +13,9 @@ import (
 // For says in whose name an agent acts: policies are asked about the agent in that one's name, with what its session is
 // labelled.
 type For struct {
-	Principal stead.Principal // whom the session belongs to
+	Principal stead.Principal   // whom the session belongs to
+	Behind    []stead.Principal // as policy.Request.Behind
+	Shared    bool              // others stand behind it: what is remembered of Principal is not there
 	Agent     stead.AgentID
 	Session   stead.SessionKey
 	Labels    stead.Labels
@@ -25,7 +27,7 @@ type For struct {
 func (by *For) Request(p stead.Principal, effect policy.Effect, store string) policy.Request {
 	req := policy.Request{Principal: by.Asker(p), Effect: effect, Resource: store}
 	if by != nil {
-		req.Acting, req.Agent, req.Session, req.Labels = true, by.Agent, by.Session, by.Labels
+		req.Acting, req.Behind, req.Agent, req.Session, req.Labels = true, by.Behind, by.Agent, by.Session, by.Labels
 	}
 	return req
 }
@@ -40,9 +42,21 @@ func (by *For) Asker(p stead.Principal) stead.Principal {
 	return out
 }
 
-// SessionScopes are those whose memories a session of a user and an agent has.
+// UserOf is whose memories a session has that serves somebody; "": nobody's, since others stand behind what its agent does.
+func UserOf(p stead.Principal, alone bool) string {
+	if !alone {
+		return ""
+	}
+	return p.ID
+}
+
+// SessionScopes are those whose memories a session of a user and an agent has. user: "" where others stand behind what the agent does.
 func SessionScopes(user string, agent stead.AgentID, teams []string) []Scope {
-	out := []Scope{{Type: ScopeProject}, {Type: ScopeUser, ID: user}, {Type: ScopeAgent, ID: string(agent)}}
+	out := []Scope{{Type: ScopeProject}}
+	if user != "" {
+		out = append(out, Scope{Type: ScopeUser, ID: user})
+	}
+	out = append(out, Scope{Type: ScopeAgent, ID: string(agent)})
 	for _, t := range teams {
 		out = append(out, Scope{Type: ScopeTeam, ID: t})
 	}
@@ -99,7 +113,7 @@ func (s *Service) sight(ctx context.Context, p stead.Principal, store string) *s
 	if by := s.within; by != nil {
 		v.bound, v.only = v.bound || by.Principal.Bound, by.Scopes
 	}
-	if v.ask.Principal.Kind != stead.PrincipalAgent {
+	if v.ask.Principal.Kind != stead.PrincipalAgent && (s.within == nil || !s.within.Shared) {
 		v.owner = v.ask.Principal.ID
 	}
 	return v
@@ -187,6 +201,9 @@ func (v *sight) seen(all []Entry) ([]Entry, error) {
 // mayHold refuses what would be written where whoever writes it could not read it: into another user's scope by
 // somebody who is bound to itself, or out of an agent's scopes.
 func (s *Service) mayHold(p stead.Principal, c *Content) error {
+	if by := s.within; by != nil && by.Shared && c.Scope == (Scope{Type: ScopeUser, ID: by.Principal.ID}) {
+		return stead.Errorf(stead.KindForbidden, "memories of %s are not for this session any more, since others told its agent something too: choose another scope", by.Principal.ID)
+	}
 	if by := s.within; by != nil && len(by.Scopes) > 0 && !slices.Contains(by.Scopes, c.Scope) {
 		return stead.Errorf(stead.KindForbidden, "memories of that scope are not this agent's")
 	}

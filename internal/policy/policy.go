@@ -119,8 +119,12 @@ type Request struct {
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool
-	// Behind are those who caused what the agent does, beside Principal: with Needs.Separate, their approvals don't count.
+	// Behind are those who caused what the agent does, as they were then: Principal and all who told it something. It is done if all of
+	// them may do it (Jointly), and with Needs.Separate their approvals don't count. What an agent does in a session says them always.
 	Behind []stead.Principal
+	// Changed are those who changed what the agent is about to do, as whoever approves it may: policies are asked about it as it is then, and not for
+	// them. It is not Principal's alone any more.
+	Changed []stead.Principal
 	// Carried: whoever asks puts the record of what was decided into the transaction of what follows from it, so that it needs none
 	// of its own. What is refused to a principal that acts itself has nothing that follows.
 	Carried bool
@@ -237,6 +241,10 @@ type Decision struct {
 	Micros  int64  `json:"us,omitempty"`     // how long the policies took
 	Needs   *Needs `json:"needs,omitempty"`  // nobody approved it yet: who must
 	Shadow  *Trial `json:"shadow,omitempty"` // what would be decided if shadow policies counted; nil: they had nothing to say
+
+	// For is who of those behind it decided it, as KIND:ID, where that is not whom the session serves: it is denied, or takes an
+	// approval, for them. "": it is that one, or nobody.
+	For string `json:"for,omitempty"`
 
 	// Approval is the request for approval that this decision asked about, or used up; "": there was none. A tool call's stands in its session.
 	Approval string `json:"approval,omitempty"`

@@ -62,11 +62,15 @@ func (r *Runner) askConsent(ctx context.Context, key stead.SessionKey, h holder,
 	if err != nil {
 		return session.ConsentNeeded{}, err
 	}
+	asked := v.Request(policy.CredentialConsent, "")
+	if e := asked.NotAlone("the consent of a user"); e != nil {
+		return session.ConsentNeeded{}, e
+	}
 	var said []string
 	if c, ok := errors.AsType[*tool.Challenge](w.err); ok {
 		said = c.Fields
 	}
-	return r.cfg.Consent(ctx, v.Request(policy.CredentialConsent, ""), vaults[0], w.config.ServerLabel, w.config.Transport.ServerURL, said)
+	return r.cfg.Consent(ctx, asked, vaults[0], w.config.ServerLabel, w.config.Transport.ServerURL, said)
 }
 
 // consents asks for the consents that stand between the model and its tools. asks: the call has its outcome, and the turn waits.

@@ -20,8 +20,16 @@ const maxLearnOutput = 4096
 func (a *actor) learnAsk() session.LearnAsk {
 	c := &a.state.Created
 	return session.LearnAsk{
-		Key: a.key, Principal: c.Principal, Agent: c.Agent.ID, Extraction: *a.state.Extraction(), Labels: a.state.Labels()[session.LabelMemory],
+		Key: a.key, Principal: c.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Agent: c.Agent.ID, Extraction: *a.state.Extraction(), Labels: a.state.Labels()[session.LabelMemory],
 	}
+}
+
+// notTheirs says why nothing is remembered of whom the session serves; "": it is, or it is not of them.
+func notTheirs(ask session.LearnAsk) string {
+	if ask.Extraction.Scope != "user" {
+		return ""
+	}
+	return ask.NotAlone()
 }
 
 // intendKeep journals the intent of a write of memories and plans it. Where policies deny it, that is its outcome.
@@ -36,8 +44,11 @@ func (a *actor) intendKeep(p *plan, c session.KeepMemories) error {
 		return err
 	}
 	out := session.MemoryKept{Call: a.state.Tail, Items: c.Items, Turns: c.Turns}
-	if a.r.cfg.Memory == nil {
+	switch {
+	case a.r.cfg.Memory == nil:
 		err = stead.Errorf(stead.KindNotImplemented, "This server keeps no memories.")
+	case err == nil && notTheirs(ask) != "":
+		err = stead.Errorf(stead.KindForbidden, "%s", notTheirs(ask))
 	}
 	if err != nil {
 		out.Error = clientMessage(err)
@@ -161,6 +172,8 @@ func (a *actor) intendExtract(p *plan, c session.ExtractMemories) error {
 		return skip(c.Skip)
 	case a.r.cfg.Memory == nil:
 		return skip("This server keeps no memories.")
+	case notTheirs(ask) != "":
+		return skip(notTheirs(ask))
 	}
 	if d, err := a.gate(policy.MemoryWrite, ask.Extraction.Store); err != nil && d.Needs == nil {
 		return skip(clientMessage(err)) // what could not be written is not asked for

@@ -23,7 +23,7 @@ func (a *actor) mountAsk() *session.MountAsk {
 		return nil
 	}
 	ask := session.MountAsk{
-		Key: a.key, Principal: a.state.Created.Principal, Agent: a.state.Created.Agent.ID, Labels: a.state.Labels(),
+		Key: a.key, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Agent: a.state.Created.Agent.ID, Labels: a.state.Labels(),
 		Teams: t.Teams, AllScopes: t.Scopes == agent.MemoryScopesAll, Scope: t.Scope,
 	}
 	for _, m := range t.MemoryStores {

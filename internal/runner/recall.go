@@ -38,7 +38,7 @@ const recallTimeout = 10 * time.Second
 func (a *actor) intendRecall(p *plan) error {
 	attached := a.state.Created.Agent.Spec.Memory()
 	ask := session.RecallAsk{
-		Key: a.key, Principal: a.state.Created.Principal, Agent: a.state.Created.Agent.ID, Labels: a.state.Labels(),
+		Key: a.key, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Agent: a.state.Created.Agent.ID, Labels: a.state.Labels(),
 		Teams: attached.Teams, Recall: *attached.Recall, Shown: a.state.Context.Shown(), Own: a.state.Context.Summary.Bytes > 0,
 	}
 	var called session.MemoryCalled
@@ -114,7 +114,7 @@ func (a *actor) recall(ctx context.Context, f *flight, step *policy.Step, checks
 		a.log.Warn("nothing was recalled", "err", err)
 		out.Entries = nil
 	}
-	out.Call = call
+	out.Call, out.Without = call, ask.NotAlone()
 	screenRecalled(ctx, checks, &out)
 	a.deliver(f, pending{session.KindMemoryRecalled, func(s *session.State) (any, error) {
 		if s.Turn == nil || s.Turn.Recall != call {

@@ -71,7 +71,7 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 			verdict = verdict.And(v.In("items", i))
 			if how := item.Tool; how.Arguments != nil && how.Reject == "" {
 				how.Reject = c.a.r.readyFor(ctx, c.a.key, c.holder, c.spec.Tools, item.Arguments, tool.Call{
-					Arguments: how.Arguments, Session: c.a.key, Agent: c.caller.Agent, Principal: c.holder.user, Labels: c.caller.Labels,
+					Arguments: how.Arguments, Session: c.a.key, Agent: c.caller.Agent, Principal: c.holder.user, Behind: c.holder.behind, Alone: c.holder.alone, Labels: c.caller.Labels,
 				})
 			}
 			switch {

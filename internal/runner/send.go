@@ -41,7 +41,7 @@ func (r *Runner) Send(ctx context.Context, p stead.Principal, id stead.SessionID
 // allowInputs asks about each input as what it is: an answer to a question is given, anything else is written.
 func (r *Runner) allowInputs(ctx context.Context, p stead.Principal, key stead.SessionKey, inputs []session.Input) (drafts [][]byte, err error) {
 	gives := func(in session.Input) bool { return in.Approval != nil || in.Outcome != nil }
-	writes := func(in session.Input) bool { return !gives(in) }
+	writes := func(in session.Input) bool { return !gives(in) || in.Outcome != nil && len(in.Outcome.Output) > 0 } // an output is something that the agent is told
 	if slices.ContainsFunc(inputs, gives) {
 		if err := r.allow(ctx, p, policy.ApprovalGive, key, ""); err != nil {
 			return nil, err

@@ -62,7 +62,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		config: a.serverConfig(call.Tool.Server), holder: holderOf(&a.state.View), at: a.state.Tail, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
 		call: tool.Call{
 			Key: key, Arguments: call.Args(), Session: a.key,
-			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Labels: a.state.Labels(),
+			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Labels: a.state.Labels(),
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}

@@ -82,7 +82,7 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, h holder, to
 				return nil, &missingServerError{cfg.ServerLabel, err}
 			}
 			r.log.Warn("tool server left out", "server", cfg.ServerLabel, "err", err)
-			t.missing = append(t.missing, cfg.ServerLabel)
+			t.lacks(cfg.ServerLabel, err)
 			continue
 		}
 		for _, f := range found {
@@ -97,6 +97,16 @@ func (r *Runner) toolset(ctx context.Context, key stead.SessionKey, h holder, to
 		}
 	}
 	return t, nil
+}
+
+// lacks notes a server without whose tools the model has to do: it is told why, where to try again helps nobody.
+func (t *toolset) lacks(label string, err error) {
+	e, ok := errors.AsType[*stead.Error](err)
+	if ok && e.Code == tool.CodeCredential && e.Kind == stead.KindForbidden {
+		t.without = append(t.without, fmt.Sprintf("The tools of the server %s can't be used: %s.", label, clientMessage(e)))
+		return
+	}
+	t.missing = append(t.missing, label)
 }
 
 // environmentConfig is what the agent says of the tools of its environment; by default all are there,
@@ -269,10 +279,11 @@ func (t *toolset) unknown(name string) string {
 		}
 		names = append(names, s.Name)
 	}
-	if len(names) == 0 {
-		return fmt.Sprintf("The call was not made: there is no tool %.64q, and no tools at all.", name)
+	told := fmt.Sprintf("The call was not made: there is no tool %.64q, and no tools at all.", name)
+	if len(names) > 0 {
+		told = fmt.Sprintf("The call was not made: there is no tool %.64q. The tools are: %s.", name, strings.Join(names, ", "))
 	}
-	return fmt.Sprintf("The call was not made: there is no tool %.64q. The tools are: %s.", name, strings.Join(names, ", "))
+	return strings.Join(append([]string{told}, t.without...), " ")
 }
 
 func toolsetError(err error) error {

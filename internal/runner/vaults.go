@@ -30,12 +30,14 @@ type Vaults interface {
 type holder struct {
 	vaults []string
 	user   stead.Principal
-	asks   bool // the user may be asked for their consent
+	asks   bool              // the user may be asked for their consent
+	behind []stead.Principal // as policy.Request.Behind
+	alone  bool              // as session.View.Alone
 }
 
 // holderOf is a session as a holder. A response asks nobody: its API knows no such question.
 func holderOf(v *session.View) holder {
-	return holder{v.Created.VaultIDs, v.Created.Principal, v.Turn == nil || v.Turn.Response == nil}
+	return holder{v.Created.VaultIDs, v.Created.Principal, v.Turn == nil || v.Turn.Response == nil, v.Behind(), v.Alone()}
 }
 
 // keeping are the vaults of a holder for a tool: where a tool is used with its user's consent, and the session names no vault, the user's
@@ -112,7 +114,7 @@ func (r *Runner) credentialed(ctx context.Context, p stead.Principal, vaults []s
 		if t.Type != agent.ToolMCP {
 			continue
 		}
-		if err := r.consentable(param.Index("agent.tools", i), r.keeping(holder{vaults, p, true}, t), t); err != nil {
+		if err := r.consentable(param.Index("agent.tools", i), r.keeping(holder{vaults: vaults, user: p, asks: true, behind: []stead.Principal{p}, alone: true}, t), t); err != nil {
 			return err
 		}
 		at := param.Index("agent.tools", i) + ".credential_id"
@@ -121,7 +123,7 @@ func (r *Runner) credentialed(ctx context.Context, p stead.Principal, vaults []s
 			e.Hint = "Name the vault that has it in vault_ids."
 			return e
 		}
-		if _, err := r.bearer(ctx, stead.SessionKey{Project: p.Project}, holder{vaults, p, true}, t); err != nil {
+		if _, err := r.bearer(ctx, stead.SessionKey{Project: p.Project}, holder{vaults: vaults, user: p, asks: true, behind: []stead.Principal{p}, alone: true}, t); err != nil {
 			if e, ok := errors.AsType[*stead.Error](err); ok && e.Code == tool.CodeCredential {
 				named := *e
 				named.Code, named.Param, named.Message = "", at, "the tool server "+t.ServerLabel+": "+e.Message

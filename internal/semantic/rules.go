@@ -166,7 +166,7 @@ func (p Principal) value(key string, a *Attribute) []any {
 	}
 	var out []any
 	for _, t := range texts {
-		if t == "" {
+		if t == "" || key == "role" && t == SeveralRoles {
 			continue
 		}
 		if v, err := typed(a, t, false); err == nil && onlyWay(v, t) {

@@ -223,6 +223,9 @@ type Action struct {
 	schema json.RawMessage
 }
 
+// SeveralRoles is the Role of several who ask together, and have not the same one: no rule is for it by name.
+const SeveralRoles = "several roles"
+
 // Principal is whoever asks, as row rules know it.
 type Principal struct {
 	ID, Kind, Role, Project string

@@ -256,9 +256,10 @@ func (v *View) outcome(e stead.Event, p OutcomeResult) {
 	case DecisionHappened:
 		if len(p.Output) == 0 {
 			p.Output = stead.TextContent(stead.ContentInputText, toldHappened)
+		} else {
+			v.wrote(p.By)
 		}
 		v.heard(c.source())
-		v.wrote(p.By)
 		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
 	case DecisionNotHappened:
 		v.Turn.again(e, c, 0)

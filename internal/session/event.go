@@ -107,21 +107,6 @@ func (p AgentPin) Apart(id stead.AgentID) AgentPin {
 	return AgentPin{ID: id, Spec: p.Spec, Base: p.Limited()}
 }
 
-// Origin is where a session's first events were copied from.
-type Origin struct {
-	Session stead.SessionID `json:"session"`
-	Seq     stead.Seq       `json:"seq"`              // last event copied
-	How     string          `json:"how"`              // OriginFork or OriginImport
-	By      stead.Principal `json:"by,omitzero"`      // who made the copy; zero: it was made before copies said so
-	Events  stead.Seq       `json:"events,omitempty"` // how many events the copy begins with; 0: it was made before copies counted them
-}
-
-// How a session was copied.
-const (
-	OriginFork   = "fork"
-	OriginImport = "import"
-)
-
 // Updated changes a session; nil fields stay.
 type Updated struct {
 	Metadata        *map[string]string `json:"metadata,omitempty"`

@@ -23,7 +23,7 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 	c := &v.Created
 	req := policy.Request{
 		Principal: c.Principal, Session: v.Key, Agent: c.Agent.ID, Base: c.Agent.Base, Effect: effect, Resource: resource,
-		Acting: true, Behind: v.Wrote, Labels: v.Labels(), Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
+		Acting: true, Behind: v.Behind(), Changed: v.changed(), Labels: v.Labels(), Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
 	}
 	if c.SpendLimitCents != nil {
 		req.Spend.Limit = *c.SpendLimitCents * MicroCentsPerCent

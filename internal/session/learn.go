@@ -129,7 +129,9 @@ type MemoryKept struct {
 // LearnAsk is what memory is asked to do.
 type LearnAsk struct {
 	Key        stead.SessionKey
-	Principal  stead.Principal // whom the session belongs to
+	Principal  stead.Principal   // whom the session belongs to
+	Behind     []stead.Principal // as policy.Request.Behind
+	Alone      bool              // as View.Alone: something may be remembered of Principal
 	Agent      stead.AgentID
 	Extraction agent.Extraction
 	Labels     []string // of memories that the session was shown: what is made of them has them too

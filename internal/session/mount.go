@@ -14,7 +14,9 @@ import (
 // MountAsk is what is brought together.
 type MountAsk struct {
 	Key       stead.SessionKey
-	Principal stead.Principal // whom the session belongs to
+	Principal stead.Principal   // whom the session belongs to
+	Behind    []stead.Principal // as policy.Request.Behind
+	Alone     bool              // as View.Alone: what is remembered of Principal is there
 	Agent     stead.AgentID
 	Labels    stead.Labels // of the session
 	Teams     []string

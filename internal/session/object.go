@@ -55,16 +55,6 @@ func (v *View) Session() Session {
 	return s
 }
 
-// shown is the origin as the wire has it: how much of it was copied is the meter's business, and by whom the journal's.
-func (o *Origin) shown() *Origin {
-	if o == nil {
-		return nil
-	}
-	out := *o
-	out.Events, out.By = 0, stead.Principal{}
-	return &out
-}
-
 func wireAgent(pin AgentPin) SessionAgent {
 	spec := pin.Spec
 	tools := make([]agent.WireTool, len(spec.Tools))

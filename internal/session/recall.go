@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,6 +55,7 @@ type MemoryRecalled struct {
 	Error   string     `json:"error,omitempty"`    // why nothing could be looked up; the turn goes on
 	Method  string     `json:"method,omitempty"`   // memory.MethodLexical or memory.MethodHybrid
 	Why     string     `json:"why,omitempty"`      // vectors were to be compared, and were not, for this reason
+	Without string     `json:"without,omitempty"`  // whose memories were not looked for, and why; "": all that the session has were
 
 	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // what they did to the entries: those that they blocked are not there
 }
@@ -97,7 +99,9 @@ type RecallParts struct {
 // RecallAsk is what memory is asked.
 type RecallAsk struct {
 	Key       stead.SessionKey
-	Principal stead.Principal // whom the session belongs to
+	Principal stead.Principal   // whom the session belongs to
+	Behind    []stead.Principal // as policy.Request.Behind
+	Alone     bool              // as View.Alone: what is remembered of Principal is there
 	Agent     stead.AgentID
 	Labels    stead.Labels // of the session
 	Stores    []string     // that policies allow
@@ -107,6 +111,19 @@ type RecallAsk struct {
 	Shown     map[string]bool // by Recalled.Name: what the model sees already
 	// Own: what was taken out of this very session counts too, since the model does not see all of it any more.
 	Own bool
+}
+
+// NotAlone says why what is Principal's alone is not there; "": it is.
+func (ask RecallAsk) NotAlone() string { return notAlone(ask.Alone, ask.Principal, ask.Behind) }
+
+// NotAlone says why nothing may be remembered of Principal; "": it may.
+func (ask LearnAsk) NotAlone() string { return notAlone(ask.Alone, ask.Principal, ask.Behind) }
+
+func notAlone(alone bool, p stead.Principal, behind []stead.Principal) string {
+	if alone {
+		return ""
+	}
+	return fmt.Sprintf("Memories of %s %s are not for this session any more: %s told its agent something too.", p.Kind, p.ID, cmp.Or(policy.Names(p.Beside(behind)), "somebody"))
 }
 
 // Name tells an entry's version from all others.
@@ -273,6 +290,7 @@ type MemoryRecallItem struct {
 	Error    *string          `json:"error"`
 	Method   string           `json:"method,omitempty"`        // "lexical" or "hybrid"
 	Why      string           `json:"method_reason,omitempty"` // why it is not hybrid, where it was to be
+	Without  string           `json:"without,omitempty"`       // whose memories were not looked for, and why
 	Status   stead.ItemStatus `json:"status"`
 	TurnID   string           `json:"turn_id"`
 }
@@ -288,7 +306,7 @@ func (p *Projector) recalledItem(out []body, e stead.Event, before glance) ([]bo
 	}
 	item := &MemoryRecallItem{
 		ID: stead.DerivedID("memr", p.view.Key.Session, e.Seq, 0), Type: "memory_recall", Memories: append([]Recalled{}, said.Entries...),
-		LeftOut: said.LeftOut, Method: said.Method, Why: said.Why, Status: stead.ItemCompleted, TurnID: p.turnID(before.turn),
+		LeftOut: said.LeftOut, Method: said.Method, Why: said.Why, Without: said.Without, Status: stead.ItemCompleted, TurnID: p.turnID(before.turn),
 	}
 	if said.Error != "" {
 		item.Error = &said.Error

@@ -289,6 +289,7 @@ func recreate(events []stead.Event, origin *Origin, metadata map[string]string, 
 		switch {
 		case i == created:
 			events[i], err = edit(e, func(p *Created) {
+				origin.Of = p.made()
 				p.Origin = origin
 				if origin.How == OriginImport {
 					p.VaultIDs = nil // of another server: who imports a file has not chosen these

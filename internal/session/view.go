@@ -260,6 +260,9 @@ func (v *View) created(e stead.Event, p Created) {
 	v.wrote(p.Principal)
 	if p.Origin != nil {
 		v.wrote(p.Origin.By)
+		for _, by := range p.Origin.Of {
+			v.wrote(by)
+		}
 	}
 	if p.Setup != nil { // else an environment that was made before it is attached now, or there is none
 		v.Environment = newEnvironment(p.Setup)

@@ -40,6 +40,33 @@ func (v *View) behind(wrote int, others ...stead.Principal) []stead.Principal {
 	return append(append([]stead.Principal{v.Created.Principal}, v.Wrote[:min(wrote, len(v.Wrote))]...), others...)
 }
 
+// Behind are those who stand behind what the agent does now: it does what all of them may.
+func (v *View) Behind() []stead.Principal {
+	if slices.Contains(v.Wrote, v.Created.Principal) {
+		return slices.Clip(v.Wrote)
+	}
+	return v.behind(len(v.Wrote))
+}
+
+// changed are those who changed the arguments of a call that is open.
+func (v *View) changed() (out []stead.Principal) {
+	if v.Turn == nil {
+		return nil
+	}
+	for _, c := range v.Turn.Calls {
+		if c.State != CallDone {
+			out = append(out, c.EditedBy...)
+		}
+	}
+	return out
+}
+
+// Alone reports whether nobody but whom the session serves stands behind what its agent does now, so that what is that one's own may be
+// used.
+func (v *View) Alone() bool {
+	return v.Created.Principal.Alone(v.Behind()) && v.Created.Principal.Alone(v.changed())
+}
+
 // Lacks is how many approvals a call lacks yet that policies hold.
 func (v *View) Lacks(c *Call, n *policy.Needs) int {
 	return n.Missing(c.Approved, v.behind(c.Wrote, c.EditedBy...)...)

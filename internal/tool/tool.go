@@ -47,8 +47,10 @@ type Call struct {
 	Session   stead.SessionKey
 	Turn      string
 	Agent     stead.AgentID
-	Principal stead.Principal // whoever the session serves
-	Labels    stead.Labels    // of the session
+	Principal stead.Principal   // whoever the session serves
+	Behind    []stead.Principal // as policy.Request.Behind: Principal, and all who told the agent something
+	Alone     bool              // as policy.Request.Alone: what is Principal's own may be used
+	Labels    stead.Labels      // of the session
 	// Progress, if set, is told what the tool says while it works. It must not block.
 	Progress func(message string)
 	// Output, if set, is handed what a command prints while it runs, in order. It must not block long.

@@ -56,23 +56,25 @@ func (s *Service) Attach(ctx context.Context, p stead.Principal, ids []string) e
 // found is a credential of an attached vault.
 type found struct {
 	Credential
-	key document.Key
+	key      document.Key
+	personal bool // it is one user's own, by its vault or by their consent
 }
 
 // attached are the credentials of vaults that are wanted. A vault that was deleted has none.
 func (s *Service) attached(ctx context.Context, project stead.ProjectID, vaults []string, want func(Credential) bool) ([]found, error) {
 	var out []found
 	for _, id := range vaults {
-		if gone, err := s.gone(ctx, project, id); gone || err != nil {
+		personal, gone, err := s.standing(ctx, project, id)
+		if gone || err != nil {
 			if err != nil {
 				return nil, err
 			}
 			continue
 		}
-		err := s.each(ctx, document.Query{Project: project, Kind: kindCredential, Tag: id}, func(d document.Document) (bool, error) {
+		err = s.each(ctx, document.Query{Project: project, Kind: kindCredential, Tag: id}, func(d document.Document) (bool, error) {
 			c, _, err := credentialOf(d)
 			if err == nil && want(c) {
-				out = append(out, found{c, d.Key})
+				out = append(out, found{c, d.Key, personal || c.For != ""})
 			}
 			return true, err
 		})
@@ -85,11 +87,21 @@ func (s *Service) attached(ctx context.Context, project stead.ProjectID, vaults 
 
 // gone reports whether a vault was deleted.
 func (s *Service) gone(ctx context.Context, project stead.ProjectID, id string) (bool, error) {
+	_, gone, err := s.standing(ctx, project, id)
+	return gone, err
+}
+
+// standing reports whether a vault is one user's own, and whether it was deleted.
+func (s *Service) standing(ctx context.Context, project stead.ProjectID, id string) (personal, gone bool, err error) {
 	d, err := s.cfg.Documents.GetDocument(ctx, vaultKey(project, id))
 	if stead.KindOf(err) == stead.KindNotFound {
-		return true, nil
+		return false, true, nil
 	}
-	return err == nil && d.ExpiresAt > 0, err
+	if err != nil || d.ExpiresAt > 0 {
+		return false, err == nil, err
+	}
+	_, data, err := vaultOf(d)
+	return data.Owner != "", false, err
 }
 
 // Bearer finds the credential for a server: the one with the id, or else the only one that is for the URL, or that the user
@@ -206,6 +218,10 @@ func (s *Service) decide(ctx context.Context, c found, to string, ask Ask) error
 	if err != nil {
 		return err
 	}
+	if e := req.NotAlone("the credential " + c.ID); e != nil && c.personal {
+		e.Code = tool.CodeCredential
+		return e
+	}
 	req.Effect, req.Resource, req.Destination = policy.CredentialUse, c.Vault+"/"+c.ID, to
 	_, err = policy.Check(ctx, s.cfg.Policy, req)
 	if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindForbidden {
@@ -278,7 +294,7 @@ func (s *Service) Variables(ctx context.Context, project stead.ProjectID, vaults
 // Key opens a credential for the server's own request to a URL, which must be one that the credential is for: the
 // same scheme, host and port as its MCP server's, or one of its hosts.
 func (s *Service) Key(ctx context.Context, project stead.ProjectID, vault, id string, to *url.URL, ask Ask) (string, error) {
-	c := found{Credential{ID: id, Vault: vault}, credentialKey(project, id)}
+	c := found{Credential: Credential{ID: id, Vault: vault}, key: credentialKey(project, id)}
 	d, data, err := s.current(ctx, c)
 	switch {
 	case err != nil:

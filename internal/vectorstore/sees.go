@@ -26,15 +26,18 @@ func (r Readers) allow(p stead.Principal) bool {
 // sight is what of a store's documents somebody sees: policies are asked once for all of the same source and labels. It is of
 // one request. Uploaded files are there for whoever may read the store.
 type sight struct {
-	ctx   context.Context
-	s     *Service
-	ask   policy.Request
-	known map[string]bool // source and labels → they may be read
-	err   error           // no decision could be made, of something: nothing is to be answered
+	ctx context.Context
+	s   *Service
+	ask policy.Request
+	// others stand behind what an agent asks: it sees what all of them do.
+	others []stead.Principal
+	known  map[string]bool // source and labels → they may be read
+	err    error           // no decision could be made, of something: nothing is to be answered
 }
 
 func (s *Service) sight(ctx context.Context, p stead.Principal, store string) *sight {
-	return &sight{ctx: ctx, s: s, ask: s.within.Request(p, policy.VectorStoreFileRead, store), known: map[string]bool{}}
+	ask := s.within.Request(p, policy.VectorStoreFileRead, store)
+	return &sight{ctx: ctx, s: s, ask: ask, others: ask.Others(), known: map[string]bool{}}
 }
 
 // sees reports whether a file is there for whoever asks.
@@ -44,7 +47,7 @@ func (v *sight) sees(f File) bool {
 		return true
 	}
 	for _, r := range o.Readers {
-		if !r.allow(v.ask.Principal) {
+		if !r.allow(v.ask.Principal) || slices.ContainsFunc(v.others, func(p stead.Principal) bool { return !r.allow(p) }) {
 			return false
 		}
 	}

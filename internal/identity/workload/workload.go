@@ -42,6 +42,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -111,6 +112,8 @@ type Bearer struct {
 	Session   stead.SessionKey
 	Agent     stead.AgentID
 	Turn      string // "": none is in progress
+	// Behind names others who told the agent something, as KIND:ID, with a separator between: Principal is nobody then. "": nobody did.
+	Behind string
 }
 
 // Token is one that was signed.
@@ -133,7 +136,8 @@ type claims struct {
 	Session   stead.SessionID `json:"stead.dev/session,omitempty"`
 	Turn      string          `json:"stead.dev/turn,omitempty"`
 	Agent     stead.AgentID   `json:"stead.dev/agent,omitempty"`
-	Chain     []string        `json:"stead.dev/chain"` // in whose name, and who acts: as policies see it
+	Chain     []string        `json:"stead.dev/chain"`            // in whose name, and who acts: as policies see it
+	Behind    []string        `json:"stead.dev/behind,omitempty"` // in nobody's name alone: all who told the agent something
 }
 
 type actor struct {
@@ -152,6 +156,9 @@ func (i *Issuer) Sign(ctx context.Context, form Form, b Bearer, audience string,
 		Issuer: i.cfg.URL, Audience: []string{audience}, ID: uuid.NewString(),
 		IssuedAt: now.Unix(), NotBefore: now.Add(-early).Unix(), Expires: until.Unix(),
 		Project: b.Session.Project, Session: b.Session.Session, Turn: b.Turn, Agent: b.Agent, Chain: []string{person, "agent:" + string(b.Agent)},
+	}
+	if b.Behind != "" { // it proves which agent it is, and no more
+		c.Chain, c.Behind = c.Chain[1:], strings.Split(b.Behind, separator)
 	}
 	c.Subject = i.SPIFFE(b.Session.Project, b.Agent)
 	if form == OnBehalfOf {
@@ -238,6 +245,10 @@ func (i *Issuer) use(ctx context.Context, u Use, about About, to, refused string
 	if err != nil {
 		return "", err
 	}
+	if e := req.NotAlone("a token by which " + u.Name + " knows whom the agent acts for"); e != nil && u.Form == OnBehalfOf {
+		e.Code = tool.CodeCredential
+		return "", e
+	}
 	req.Effect, req.Resource, req.Destination = policy.CredentialUse, Vault+"/"+u.Name, to
 	if _, err = policy.Check(ctx, i.cfg.Policy, req); err != nil {
 		if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindForbidden {
@@ -247,7 +258,30 @@ func (i *Issuer) use(ctx context.Context, u Use, about About, to, refused string
 	}
 	p := req.Principal
 	who := stead.Principal{Project: p.Project, Kind: p.Kind, ID: p.ID} // what else it has is no part of a token
-	return i.again(ctx, u.Form, Bearer{who, req.Session, req.Agent, turn}, u.Audience, refused)
+	b := Bearer{Principal: who, Session: req.Session, Agent: req.Agent, Turn: turn}
+	if !req.Alone() {
+		b.Principal, b.Behind = stead.Principal{}, together(req)
+	}
+	return i.again(ctx, u.Form, b, u.Audience, refused)
+}
+
+// maxBehind is how many of those who stand behind something a token names; anybody stands for more.
+const maxBehind = 20
+
+// separator is in no name.
+const separator = "\x00"
+
+// together names those who stand behind something.
+func together(req policy.Request) string {
+	all := append([]stead.Principal{req.Principal}, req.Principal.Beside(append(slices.Clip(req.Behind), req.Changed...))...)
+	var out []string
+	for _, p := range all[:min(len(all), maxBehind)] {
+		out = append(out, string(p.Kind)+":"+p.ID)
+	}
+	if len(all) > maxBehind {
+		out = append(out, "anybody")
+	}
+	return strings.Join(out, separator)
 }
 
 // destination is HOST:PORT of a URL.

@@ -45,9 +45,9 @@ func (r *Remember) Mount(ctx context.Context, ask session.MountAsk, files sessio
 	one := r.mounted.of(ask.Key)
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	by := memory.For{Principal: ask.Principal, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels}
+	by := memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels}
 	if !ask.AllScopes {
-		by.Scopes = memory.SessionScopes(ask.Principal.ID, ask.Agent, ask.Teams)
+		by.Scopes = memory.SessionScopes(memory.UserOf(ask.Principal, ask.Alone), ask.Agent, ask.Teams)
 	}
 	var out session.Mounted
 	scope := func(name string) (memory.Scope, error) {

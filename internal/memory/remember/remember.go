@@ -47,8 +47,8 @@ func acting(p stead.Principal, key stead.SessionKey) stead.Principal {
 
 // Recall finds what bears on a query.
 func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.MemoryRecalled, error) {
-	scopes := memory.SessionScopes(ask.Principal.ID, ask.Agent, ask.Teams)
-	stores := r.memory.In(memory.For{Principal: ask.Principal, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes})
+	scopes := memory.SessionScopes(memory.UserOf(ask.Principal, ask.Alone), ask.Agent, ask.Teams)
+	stores := r.memory.In(memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes})
 	known := func(e *memory.Entry) bool { return ask.Shown[recalled(e).Name()] }
 	q := memory.Many{
 		Stores: ask.Stores, Lenient: true, Known: known,

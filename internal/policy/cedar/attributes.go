@@ -46,6 +46,7 @@ const (
 	atRows
 	atSource
 	atFileLabels
+	atBehind
 	atEnd
 
 	attributeCount = iota - 1
@@ -57,7 +58,7 @@ const (
 // attributeNames are their names, in the order of the constants.
 func attributeNames() []string {
 	return []string{"project", "chain", "session", "labels", "now", "hour", "weekday", "spend", "server", "tool", "class", "arguments", "numbers", "text",
-		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows", "source", "file_labels"}
+		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows", "source", "file_labels", "behind"}
 }
 
 // attributeName is the name of one, by the place of its bit, and named is the one of a name. They never change.

@@ -74,6 +74,8 @@ func (q *question) value(one attributes) types.Value {
 		return types.String(req.Principal.Project)
 	case atChain:
 		return types.NewSet(chain(req)...)
+	case atBehind:
+		return types.NewSet(behind(req)...)
 	case atSession:
 		return types.String(req.Session.Session)
 	case atLabels:
@@ -216,6 +218,22 @@ func chain(req *policy.Request) []types.Value {
 	out := []types.Value{types.String(string(req.Principal.Kind) + ":" + req.Principal.ID)}
 	if req.Acting && req.Agent != "" {
 		out = append(out, types.String("agent:"+string(req.Agent)))
+	}
+	return out
+}
+
+// behind names all who stand behind it.
+func behind(req *policy.Request) []types.Value {
+	own := types.String(string(req.Principal.Kind) + ":" + req.Principal.ID)
+	out := []types.Value{own}
+	if !req.Acting {
+		return out
+	}
+	for _, p := range req.Behind {
+		out = append(out, types.String(string(p.Kind)+":"+p.ID))
+		if maker, ok := p.MadeBy(); ok {
+			out = append(out, types.String(string(maker.Kind)+":"+maker.ID))
+		}
 	}
 	return out
 }

@@ -9,6 +9,7 @@
 //	    principal: user:ada    # kind:id
 //	    role: developer
 //	    agent: agent_support   # acts in the principal's name; "" for a call of its own
+//	    behind: [{principal: service:bot, role: developer}]   # others who told the agent something
 //	    effect: tool.call
 //	    resource: shop/refund
 //	    arguments: {amount: 40}
@@ -63,6 +64,7 @@ type Case struct {
 	Principal string            `yaml:"principal"`
 	Role      string            `yaml:"role"`
 	Agent     string            `yaml:"agent"`
+	Behind    []Behind          `yaml:"behind"`
 	Session   string            `yaml:"session"`
 	Effect    string            `yaml:"effect"`
 	Resource  string            `yaml:"resource"`
@@ -79,6 +81,12 @@ type Case struct {
 	Expect policy.Outcome `yaml:"expect"`
 	By     []string       `yaml:"by"`
 	Shadow policy.Outcome `yaml:"shadow"`
+}
+
+// Behind is somebody else who told the agent of a case something.
+type Behind struct {
+	Principal string `yaml:"principal"` // kind:id
+	Role      string `yaml:"role"`
 }
 
 // Spend is what a case's session has cost, in US cents.
@@ -138,10 +146,21 @@ func Parse(data []byte) (File, error) {
 
 // Request is what the case asks.
 func (c Case) Request() (policy.Request, error) {
-	kind, id, ok := strings.Cut(c.Principal, ":")
-	known := []stead.PrincipalKind{stead.PrincipalUser, stead.PrincipalService, stead.PrincipalAgent}
-	if !ok || id == "" || !slices.Contains(known, stead.PrincipalKind(kind)) {
-		return policy.Request{}, stead.Invalid("principal", "principal is user:ID, service:ID or agent:ID, not %q", c.Principal)
+	project := cmp.Or(stead.ProjectID(c.Project), stead.DefaultProject)
+	who, err := principal("principal", project, c.Principal, c.Role)
+	if err != nil {
+		return policy.Request{}, err
+	}
+	behind := []stead.Principal{who}
+	for i, b := range c.Behind {
+		other, err := principal(fmt.Sprintf("behind[%d].principal", i), project, b.Principal, b.Role)
+		if err != nil {
+			return policy.Request{}, err
+		}
+		behind = append(behind, other)
+	}
+	if len(c.Behind) > 0 && c.Agent == "" {
+		return policy.Request{}, stead.Invalid("behind", "behind is for what an agent does: say which in agent")
 	}
 	if !slices.Contains(policy.Effects(), policy.Effect(c.Effect)) {
 		return policy.Request{}, stead.Invalid("effect", "there is no effect %q", c.Effect)
@@ -151,13 +170,9 @@ func (c Case) Request() (policy.Request, error) {
 			return policy.Request{}, stead.Invalid(name, "%s is allow, deny or approval, not %q", name, o)
 		}
 	}
-	project := stead.ProjectID(c.Project)
-	if project == "" {
-		project = stead.DefaultProject
-	}
 	req := policy.Request{
-		Principal: stead.Principal{Project: project, Kind: stead.PrincipalKind(kind), ID: id, Role: stead.Role(c.Role)},
-		Agent:     stead.AgentID(c.Agent), Acting: c.Agent != "", Effect: policy.Effect(c.Effect), Resource: c.Resource,
+		Principal: who, Behind: behind,
+		Agent: stead.AgentID(c.Agent), Acting: c.Agent != "", Effect: policy.Effect(c.Effect), Resource: c.Resource,
 		Labels: stead.LabelsOf(c.Labels), Class: c.Class, Model: c.Model, At: 1, // a case without a time is at the beginning of time
 	}
 	if c.Session != "" {
@@ -190,6 +205,15 @@ func (c Case) Request() (policy.Request, error) {
 		req.Arguments = raw
 	}
 	return req, nil
+}
+
+func principal(at string, project stead.ProjectID, who, role string) (stead.Principal, error) {
+	kind, id, ok := strings.Cut(who, ":")
+	known := []stead.PrincipalKind{stead.PrincipalUser, stead.PrincipalService, stead.PrincipalAgent}
+	if !ok || id == "" || !slices.Contains(known, stead.PrincipalKind(kind)) {
+		return stead.Principal{}, stead.Invalid(at, "%s is user:ID, service:ID or agent:ID, not %q", at, who)
+	}
+	return stead.Principal{Project: project, Kind: stead.PrincipalKind(kind), ID: id, Role: stead.Role(role)}, nil
 }
 
 // Run asks about the case. The error says how the answer differs from what is expected.

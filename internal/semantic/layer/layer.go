@@ -86,21 +86,35 @@ func overlap(a, b []stead.ProjectID) bool {
 
 // By is whoever asks.
 type By struct {
-	Principal stead.Principal // whom the session belongs to
-	Acting    bool            // its agent asks, in that one's name
+	Principal stead.Principal   // whom the session belongs to
+	Behind    []stead.Principal // as policy.Request.Behind
+	Acting    bool              // its agent asks, in that one's name
 	Agent     stead.AgentID
 	Session   stead.SessionKey
 	Labels    stead.Labels
 }
 
 func (b By) request(effect policy.Effect, model string) policy.Request {
-	return policy.Request{Principal: b.Principal, Acting: b.Acting, Agent: b.Agent, Session: b.Session, Labels: b.Labels, Effect: effect, Resource: model}
+	return policy.Request{Principal: b.Principal, Behind: b.Behind, Acting: b.Acting, Agent: b.Agent, Session: b.Session, Labels: b.Labels, Effect: effect, Resource: model}
 }
 
-// principal is whoever asks as row rules know it.
+// principal is whoever asks as row rules know it. Of several who stand behind it, it is what they have in common: no row is there that not all
+// of them see.
 func (b By) principal() semantic.Principal {
 	p := b.Principal
-	return semantic.Principal{ID: p.ID, Kind: string(p.Kind), Role: string(p.Role), Project: string(p.Project), Labels: b.Labels}
+	out := semantic.Principal{ID: p.ID, Kind: string(p.Kind), Role: string(p.Role), Project: string(p.Project), Labels: b.Labels}
+	for _, o := range (policy.Request{Principal: p, Behind: b.Behind}).Others() {
+		if o.ID != p.ID || o.Kind != p.Kind {
+			out.ID = ""
+		}
+		if o.Kind != p.Kind {
+			out.Kind = ""
+		}
+		if o.Role != p.Role {
+			out.Role = semantic.SeveralRoles
+		}
+	}
+	return out
 }
 
 // Models are a project's models, in order of their names: those that are named, or all. Where all are meant, what it uploads and

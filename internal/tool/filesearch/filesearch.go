@@ -120,7 +120,7 @@ func (o output) labels() []string {
 func (t *search) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	p := c.Principal // with its role: the agent may do what the session's owner may
 	p.Project, p.Kind, p.ID = c.Session.Project, stead.PrincipalAgent, string(c.Session.Session)
-	stores := t.stores.In(vectorstore.For{Principal: c.Principal, Agent: c.Agent, Session: c.Session, Labels: c.Labels})
+	stores := t.stores.In(vectorstore.For{Principal: c.Principal, Behind: c.Behind, Shared: !c.Alone, Agent: c.Agent, Session: c.Session, Labels: c.Labels})
 	out, err := t.search(ctx, stores, p, c.Arguments)
 	switch stead.KindOf(err) {
 	case "":

@@ -26,6 +26,7 @@ const (
 	MetaProject        = "stead.dev/project"
 	MetaAgent          = "stead.dev/agent"
 	MetaPrincipal      = "stead.dev/principal" // {kind, id} of whoever the session serves
+	MetaBehind         = "stead.dev/behind"    // [{kind, id}] of others who told the agent something; not there: nobody did
 )
 
 // drainGrace is how long the rest of a reply's stream may be read after the reply itself, so that
@@ -126,18 +127,38 @@ func (r *remote) meta(c tool.Call) sdk.Meta {
 	if c.Turn != "" {
 		meta[MetaTurn] = c.Turn
 	}
-	for _, name := range []string{MetaProject, MetaAgent, MetaPrincipal} {
+	for _, name := range []string{MetaProject, MetaAgent, MetaPrincipal, MetaBehind} {
 		delete(meta, name) // nobody but us says them
 	}
 	if !r.target.operators {
 		return meta
 	}
 	meta[MetaProject] = string(c.Session.Project)
-	meta[MetaPrincipal] = map[string]string{"kind": string(c.Principal.Kind), "id": c.Principal.ID}
+	meta[MetaPrincipal] = told(c.Principal)
+	if others := c.Principal.Beside(c.Behind); len(others) > 0 {
+		meta[MetaBehind] = behind(others)
+	}
 	if c.Agent != "" {
 		meta[MetaAgent] = string(c.Agent)
 	}
 	return meta
+}
+
+func told(p stead.Principal) map[string]string {
+	return map[string]string{"kind": string(p.Kind), "id": p.ID}
+}
+
+// maxBehind is how many others are told; anybody stands for more.
+const maxBehind = 100
+
+func behind(others []stead.Principal) (out []map[string]string) {
+	for _, p := range others[:min(len(others), maxBehind)] {
+		out = append(out, told(p))
+	}
+	if len(others) > maxBehind {
+		out = append(out, map[string]string{"kind": "anybody", "id": "anybody"})
+	}
+	return out
 }
 
 // answer returns the JSON-RPC error that the server answered with, nil for errors of the SDK.

@@ -71,9 +71,9 @@ type kit struct {
 // of is the memory that a call reaches: of the session's scopes, unless the agent's definition says otherwise, and what policies
 // let the agent see there in the name of whoever the session serves.
 func (k *kit) of(c tool.Call) *memory.Service {
-	by := memory.For{Principal: c.Principal, Agent: c.Agent, Session: c.Session, Labels: c.Labels}
+	by := memory.For{Principal: c.Principal, Behind: c.Behind, Shared: !c.Alone, Agent: c.Agent, Session: c.Session, Labels: c.Labels}
 	if !k.over.AllScopes {
-		by.Scopes = memory.SessionScopes(c.Principal.ID, c.Agent, k.over.Teams)
+		by.Scopes = memory.SessionScopes(memory.UserOf(c.Principal, c.Alone), c.Agent, k.over.Teams)
 	}
 	return k.memory.In(by)
 }

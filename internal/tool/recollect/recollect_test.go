@@ -56,7 +56,7 @@ func (none) Tools(context.Context, tool.Server) ([]tool.Tool, error) {
 
 func (d *desk) call(name, key, arguments string) (string, bool) {
 	d.Helper()
-	r, err := d.tools[name].Call(d.Context(), tool.Call{Key: key, Arguments: json.RawMessage(arguments), Principal: stead.LocalPrincipal(),
+	r, err := d.tools[name].Call(d.Context(), tool.Call{Key: key, Arguments: json.RawMessage(arguments), Principal: stead.LocalPrincipal(), Alone: true,
 		Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}})
 	if err != nil {
 		d.Fatal(err)
@@ -132,7 +132,7 @@ func TestLabelsGoThroughTheTools(t *testing.T) {
 	}
 	call := func(name, arguments string, labels stead.Labels) tool.Result {
 		t.Helper()
-		r, err := d.tools[name].Call(t.Context(), tool.Call{Key: name, Arguments: json.RawMessage(arguments), Principal: me, Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}, Labels: labels})
+		r, err := d.tools[name].Call(t.Context(), tool.Call{Key: name, Arguments: json.RawMessage(arguments), Principal: me, Alone: true, Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}, Labels: labels})
 		if err != nil || r.IsError {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -217,7 +217,7 @@ func TestSearchGivesWhatStandsAround(t *testing.T) {
 		}
 	}
 	r, err := d.tools["memory_search"].Call(t.Context(), tool.Call{
-		Arguments: json.RawMessage(`{"query":"zeppelin","limit":1,"context":1}`), Principal: stead.LocalPrincipal(), Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"},
+		Arguments: json.RawMessage(`{"query":"zeppelin","limit":1,"context":1}`), Alone: true, Principal: stead.LocalPrincipal(), Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +248,7 @@ func TestWhoseMemoriesAreAdded(t *testing.T) {
 		}
 		i := slices.IndexFunc(found, func(t tool.Tool) bool { return t.Spec().Name == "memory_add" })
 		r, err := found[i].Call(t.Context(), tool.Call{
-			Arguments: json.RawMessage(`{"content":"They drink tea","scope":"` + named + `"}`), Principal: serves, Agent: "agent_1", Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"},
+			Arguments: json.RawMessage(`{"content":"They drink tea","scope":"` + named + `"}`), Alone: true, Principal: serves, Agent: "agent_1", Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"},
 		})
 		if err != nil {
 			t.Fatal(err)

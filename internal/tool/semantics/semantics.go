@@ -79,7 +79,7 @@ type kit struct {
 func by(c tool.Call) layer.By {
 	p := c.Principal
 	p.Project = c.Session.Project
-	return layer.By{Principal: p, Acting: true, Agent: c.Agent, Session: c.Session, Labels: c.Labels}
+	return layer.By{Principal: p, Behind: c.Behind, Acting: true, Agent: c.Agent, Session: c.Session, Labels: c.Labels}
 }
 
 // terms names what there is, for the description of a tool.
