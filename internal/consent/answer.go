@@ -167,7 +167,7 @@ func (s *Service) redeem(ctx context.Context, n name, req policy.Request, c stor
 		}
 		return Refused, "The authorization server refused."
 	}
-	if err := s.allow(ctx, req, c.Vault, c.Server.Issuer, policy.ConsentGiven); err != nil {
+	if err := s.allow(ctx, req, c, policy.ConsentGiven); err != nil {
 		return Refused, "A policy of this server does not allow it."
 	}
 	if !s.lent(c) {

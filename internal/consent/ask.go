@@ -43,7 +43,7 @@ func (s *Service) Ask(ctx context.Context, q Question) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	if err := s.allow(ctx, q.Request, q.Vault, server.Issuer, policy.ConsentAsked); err != nil {
+	if err := s.allow(ctx, q.Request, stored{Vault: q.Vault, ServerURL: q.ServerURL, Server: server}, policy.ConsentAsked); err != nil {
 		return Page{}, err
 	}
 	client, own, err := s.client(ctx, project, q.ServerURL, &server)
@@ -91,15 +91,23 @@ func (s *Service) given(ctx context.Context, k document.Key, c stored, since int
 }
 
 // allow asks whether a user may let an agent act for them at a server: a use of a credential that is to be.
-func (s *Service) allow(ctx context.Context, req policy.Request, vault, issuer string, step policy.Consent) error {
-	req.Effect, req.Resource, req.Destination, req.Consent = policy.CredentialConsent, vault, destination(issuer), step
+// The record tells to whom the tokens go, and by which client.
+func (s *Service) allow(ctx context.Context, req policy.Request, c stored, step policy.Consent) error {
+	req.Effect, req.Resource, req.Destination, req.Consent = policy.CredentialConsent, c.Vault, destination(c.Server.Issuer), step
+	req.Written = map[string]string{"server": destination(c.ServerURL), "resource": c.Server.Resource}
+	if c.ClientID != "" {
+		req.Written["client"] = c.ClientID
+	}
+	if c.Operators {
+		req.Written["client_of"] = "operator"
+	}
 	_, err := policy.Check(ctx, s.cfg.Policy, req)
 	return err
 }
 
 // record tells the audit log of a step that nobody can refuse any more.
 func (s *Service) record(ctx context.Context, req policy.Request, c stored, step policy.Consent) {
-	if err := s.allow(ctx, req, c.Vault, c.Server.Issuer, step); err != nil {
+	if err := s.allow(ctx, req, c, step); err != nil {
 		s.cfg.Log.Warn("a step of a consent is not in the audit log as it happened", "session", c.Session.Session, "step", step, "err", err)
 	}
 }

@@ -2,6 +2,7 @@ package consent_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -62,6 +63,14 @@ func TestWhoThisServerIsToAnAuthorizationServer(t *testing.T) {
 				d.t.Errorf("asked with %v", a.LastAsked)
 			}
 		})
+		// What was decided says to whom the tokens go, and by which client.
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		last := d.asked[len(d.asked)-1]
+		want := map[string]string{"server": strings.TrimPrefix(d.tools.URL, "http://"), "resource": d.tools.URL + "/mcp", "client": "ours", "client_of": "operator"}
+		if last.Consent != policy.ConsentKept || !maps.Equal(last.Written, want) {
+			d.t.Errorf("%s: %v", last.Consent, last.Written)
+		}
 	})
 }
 
