@@ -59,6 +59,14 @@ func (s *Service) check(project stead.ProjectID, spec *Spec) error {
 	return reader.Check(project, *spec)
 }
 
+// maker is who made a source; of those that were made before that was kept, the node that reads them.
+func (d stored) maker(project stead.ProjectID) stead.Principal {
+	if d.Maker.ID == "" {
+		return stead.Principal{Project: project, Kind: stead.PrincipalNode, ID: "source"}
+	}
+	return d.Maker
+}
+
 // reach asks whether somebody may have the server connect to the hosts of start pages that they name.
 func (s *Service) reach(ctx context.Context, p stead.Principal, spec Spec) error {
 	asked := map[string]bool{}

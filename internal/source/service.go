@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/document"
 )
 
@@ -12,6 +13,9 @@ import (
 type stored struct {
 	Spec
 	State State `json:"state"`
+	// Maker is who made it, and Approved what was approved of that request: the hosts that it names are asked about again at each synchronisation.
+	Maker    stead.Principal `json:"maker"`
+	Approved approval.Grants `json:"approved,omitempty"`
 }
 
 // maxTries is how often a change is made again over a newer version.
@@ -54,7 +58,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, store string, s
 	}
 	now := s.now()
 	d := document.Document{Key: keyOf(p.Project, document.NewID(Prefix)), CreatedAt: now, UpdatedAt: now, ExpiresAt: now, Tag: store}
-	if d.Data, err = json.Marshal(stored{Spec: spec}); err != nil {
+	if d.Data, err = json.Marshal(stored{Spec: spec, Maker: p, Approved: approval.Granted(ctx)}); err != nil {
 		return Source{}, stead.Wrap(stead.KindInternal, err, "encode a source")
 	}
 	if d, err = s.cfg.Documents.CreateDocument(ctx, d, key, digest); err != nil {

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/vectorstore"
 )
@@ -147,6 +148,9 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 	reader := p.s.cfg.Readers[p.spec.Type]
 	if reader == nil {
 		return "", stead.Errorf(stead.KindInvalid, "sources of type %q are not read by this server", p.spec.Type)
+	}
+	if err := p.s.reach(approval.Under(ctx, data.Approved), data.maker(p.project), p.spec); err != nil {
+		return "", err // what there is stays, as it does when the source is away
 	}
 	version, err := reader.Walk(ctx, Walk{
 		Project: p.project, Spec: p.spec, Version: data.State.Version, Visit: func(d Document) error { return p.visit(ctx, d) },
