@@ -82,6 +82,9 @@ const (
 	DeltaFlushInterval = 250 * time.Millisecond
 	DeltaFlushBytes    = 8 << 10
 
+	// MaxSourceURLs is the most start pages of a source, and of a configured site.
+	MaxSourceURLs = 16
+
 	// SnapshotEvery is how many events apart state snapshots are taken.
 	SnapshotEvery = 500
 )

@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-)
 
-// maxSiteURLs is the most start pages of a site.
-const maxSiteURLs = 16
+	"github.com/stead-dev/stead"
+)
 
 // siteReserved are headers that the requests have themselves.
 func siteReserved() []string {
@@ -25,8 +24,8 @@ func (c *Config) checkSites() error {
 			return err
 		}
 		switch {
-		case len(s.URLs) == 0 || len(s.URLs) > maxSiteURLs:
-			return invalid(at+".urls", "Start pages, such as https://docs.example.com/.", "%s.urls must have 1 to %d entries", at, maxSiteURLs)
+		case len(s.URLs) == 0 || len(s.URLs) > stead.MaxSourceURLs:
+			return invalid(at+".urls", "Start pages, such as https://docs.example.com/.", "%s.urls must have 1 to %d entries", at, stead.MaxSourceURLs)
 		}
 		for name, value := range s.Headers {
 			if !headerName().MatchString(name) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) || slices.Contains(siteReserved(), strings.ToLower(name)) {

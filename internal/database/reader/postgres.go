@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"strconv"
+	"maps"
 	"strings"
 	"time"
 
@@ -19,12 +19,8 @@ import (
 	"github.com/stead-dev/stead/internal/database"
 )
 
-const (
-	// connectTimeout bounds the making of a connection.
-	connectTimeout = 5 * time.Second
-	// cancelGrace is how long the server may take to end a statement that is not wanted any more.
-	cancelGrace = 2 * time.Second
-)
+// cancelGrace is how long the server may take to end a statement that is not wanted any more.
+const cancelGrace = 2 * time.Second
 
 type postgresDatabase struct {
 	name   string
@@ -35,10 +31,10 @@ type postgresDatabase struct {
 
 func openPostgres(c database.Config) (database.Database, error) {
 	config, err := pgx.ParseConfig(c.DSN)
-	if err != nil { // which may quote the password
-		return nil, stead.Invalid("dsn", "the address of the database %s can't be read: it looks like postgres://user@host/name", c.Name)
+	if err != nil {
+		return nil, database.BadAddress(c.Name)
 	}
-	config.ConnectTimeout = connectTimeout
+	config.ConnectTimeout = database.ConnectTimeout
 	// A statement is used once: nothing is prepared under a name, which poolers of transactions would lose.
 	config.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
@@ -65,13 +61,7 @@ func (d *postgresDatabase) with(ctx context.Context, within time.Duration, do fu
 	}
 	defer d.room.leave()
 	config := d.config.Copy()
-	limit := strconv.FormatInt(max(within.Milliseconds(), 1), 10)
-	for key, value := range map[string]string{
-		"application_name": "stead", "default_transaction_read_only": "on", "TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres", "standard_conforming_strings": "on", "bytea_output": "hex",
-		"client_encoding": "UTF8", "statement_timeout": limit, "lock_timeout": limit, "idle_in_transaction_session_timeout": limit, "row_security": "on", "max_parallel_workers_per_gather": "0",
-	} {
-		config.RuntimeParams[key] = value
-	}
+	maps.Copy(config.RuntimeParams, database.ServerParams(within))
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return d.failed(ctx, within, err)
@@ -201,15 +191,15 @@ func (d *postgresDatabase) failed(ctx context.Context, within time.Duration, err
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case !ok:
-		return failed(ctx, d.name, within, err, "")
+		return failures(d.name).Of(ctx, within, err, "")
 	case e.Code == cancelled:
-		return late(d.name, within, err)
+		return failures(d.name).Late(within, err)
 	case strings.HasPrefix(e.Code, noConnection), strings.HasPrefix(e.Code, noResources), strings.HasPrefix(e.Code, operator), strings.HasPrefix(e.Code, "28"), strings.HasPrefix(e.Code, "3D"):
-		return failed(ctx, d.name, within, err, "")
+		return failures(d.name).Of(ctx, within, err, "")
 	}
 	said := e.Message
 	if e.Hint != "" {
 		said += " (" + e.Hint + ")"
 	}
-	return failed(ctx, d.name, within, err, said)
+	return failures(d.name).Of(ctx, within, err, said)
 }

@@ -16,7 +16,6 @@ package reader
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -28,8 +27,6 @@ const (
 	MaxConns = 4
 	// catalogTimeout is how long the database may take to tell of its tables, and of the values of one.
 	catalogTimeout = 30 * time.Second
-	// maxMessageBytes is how much of what a database says of a statement is told.
-	maxMessageBytes = 400
 	// maxAnswerBytes is the largest row that is taken, and the largest value that SQLite makes.
 	maxAnswerBytes = 8 << 20
 	// sampleBytes is how much of a value is read to see whether it may be shown.
@@ -50,30 +47,9 @@ func Open(c database.Config) (database.Database, error) {
 	return nil, stead.Invalid("driver", "%q is no driver of databases", c.Driver)
 }
 
-// late is the error of a statement that took too long.
-func late(name string, within time.Duration, err error) error {
-	e := stead.Wrap(stead.KindInvalid, err, "the database %s did not answer within %s", name, within)
-	e.Hint = "Ask for less: fewer rows, a narrower condition, an aggregate."
-	return e
-}
-
-// failed puts an error in our words: said is what the database says of the statement, "" when it says nothing of it.
-func failed(ctx context.Context, name string, within time.Duration, err error, said string) error {
-	if _, ours := errors.AsType[*stead.Error](err); ours {
-		return err
-	}
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return late(name, within, err)
-	case ctx.Err() != nil:
-		return stead.Wrap(stead.KindUnavailable, err, "the statement was ended")
-	case said != "":
-		if len(said) > maxMessageBytes {
-			said = said[:maxMessageBytes] + "…"
-		}
-		return stead.Wrap(stead.KindInvalid, err, "the database %s refuses it: %s", name, said)
-	}
-	return stead.Wrap(stead.KindUnavailable, err, "the database %s can't be reached", name)
+// failures words the errors of a database.
+func failures(name string) database.Failures {
+	return database.Failures{Name: name, Hint: "Ask for less: fewer rows, a narrower condition, an aggregate."}
 }
 
 // room bounds how many do something at once.

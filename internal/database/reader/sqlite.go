@@ -214,16 +214,16 @@ func plain(v any) any {
 func (d *sqliteDatabase) failed(ctx context.Context, within time.Duration, err error) error {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
-		return failed(ctx, d.name, within, err, "")
+		return failures(d.name).Of(ctx, within, err, "")
 	}
 	const primary = 0xff
 	switch e.Code() & primary {
 	case sqlite3.SQLITE_AUTH:
-		return failed(ctx, d.name, within, err, "this statement does more than read the tables that are there, or reads what is hidden")
+		return failures(d.name).Of(ctx, within, err, "this statement does more than read the tables that are there, or reads what is hidden")
 	case sqlite3.SQLITE_TOOBIG:
-		return failed(ctx, d.name, within, err, fmt.Sprintf("a value in it has more than %d bytes", maxAnswerBytes))
+		return failures(d.name).Of(ctx, within, err, fmt.Sprintf("a value in it has more than %d bytes", maxAnswerBytes))
 	case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL:
-		return failed(ctx, d.name, within, err, strings.TrimPrefix(e.Error(), "SQL logic error: "))
+		return failures(d.name).Of(ctx, within, err, strings.TrimPrefix(e.Error(), "SQL logic error: "))
 	}
-	return failed(ctx, d.name, within, err, "")
+	return failures(d.name).Of(ctx, within, err, "")
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -14,12 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/database"
 	"github.com/stead-dev/stead/internal/semantic"
 )
-
-// connectTimeout bounds the making of a connection.
-const connectTimeout = 5 * time.Second
 
 type postgresReader struct {
 	name   string
@@ -32,22 +29,16 @@ type postgresReader struct {
 
 func openPostgres(c Config) (Reader, error) {
 	config, err := pgxpool.ParseConfig(c.DSN)
-	if err != nil { // which may quote the password
-		return nil, stead.Invalid("dsn", "the address of the database %s can't be read: it looks like postgres://user@host/name", c.Name)
+	if err != nil {
+		return nil, database.BadAddress(c.Name)
 	}
 	config.MaxConns = MaxConns
 	config.MinConns = 0
 	const idle = time.Minute
 	config.MaxConnIdleTime = idle
 	conn := config.ConnConfig
-	conn.ConnectTimeout = connectTimeout
-	for key, value := range map[string]string{
-		"application_name": "stead", "default_transaction_read_only": "on", "TimeZone": "UTC", "DateStyle": "ISO", "standard_conforming_strings": "on",
-		"statement_timeout":                   strconv.FormatInt(semantic.QueryTimeout.Milliseconds(), 10),
-		"idle_in_transaction_session_timeout": strconv.FormatInt(semantic.QueryTimeout.Milliseconds(), 10),
-	} {
-		conn.RuntimeParams[key] = value
-	}
+	conn.ConnectTimeout = database.ConnectTimeout
+	maps.Copy(conn.RuntimeParams, database.ServerParams(semantic.QueryTimeout))
 	// A statement is used once: the server tells its types, and nothing is prepared under a name, which poolers of transactions would lose.
 	conn.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
 	return &postgresReader{name: c.Name, config: config}, nil
@@ -142,11 +133,10 @@ func decimal(n pgtype.Numeric) any {
 
 // Codes of errors, by their class or whole.
 const (
-	codeCancelled   = "57014" // by statement_timeout
-	classSyntax     = "42"    // and names that are not there, and rights that are missing
-	classData       = "22"    // values that can't be converted
-	classReadOnly   = "25"
-	maxMessageBytes = 200
+	codeCancelled = "57014" // by statement_timeout
+	classSyntax   = "42"    // and names that are not there, and rights that are missing
+	classData     = "22"    // values that can't be converted
+	classReadOnly = "25"
 )
 
 // failed tells what PostgreSQL says of statements. What it says of data may quote it, and is not told.
@@ -157,11 +147,9 @@ func (r *postgresReader) failed(ctx context.Context, err error) error {
 	}
 	switch {
 	case e.Code == codeCancelled:
-		late, cancel := context.WithDeadline(ctx, time.Unix(0, 0))
-		defer cancel()
-		return failed(late, r.name, err, "")
+		return failures(r.name).Late(semantic.QueryTimeout, err)
 	case strings.HasPrefix(e.Code, classSyntax), strings.HasPrefix(e.Code, classReadOnly):
-		return failed(ctx, r.name, err, e.Message[:min(len(e.Message), maxMessageBytes)])
+		return failed(ctx, r.name, err, e.Message)
 	case strings.HasPrefix(e.Code, classData):
 		return failed(ctx, r.name, err, "a value in it can't be converted")
 	}

@@ -16,12 +16,12 @@ package sqlread
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/database"
 	"github.com/stead-dev/stead/internal/semantic"
 )
 
@@ -104,17 +104,12 @@ func size(v any) int {
 	return number
 }
 
+// failures words the errors of a database.
+func failures(name string) database.Failures {
+	return database.Failures{Name: name, Hint: "Ask for less: a shorter range of time, more filters or fewer dimensions."}
+}
+
 // failed puts a driver's error in our words. It may quote what is in the database: message is what may be told.
 func failed(ctx context.Context, name string, err error, message string) error {
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		e := stead.Wrap(stead.KindInvalid, err, "the database %s did not answer within %s", name, semantic.QueryTimeout)
-		e.Hint = "Ask for less: a shorter range of time, more filters or fewer dimensions."
-		return e
-	case ctx.Err() != nil:
-		return stead.Wrap(stead.KindUnavailable, err, "the query was ended")
-	case message != "":
-		return stead.Wrap(stead.KindInvalid, err, "the database %s refuses the query: %s", name, message)
-	}
-	return stead.Wrap(stead.KindUnavailable, err, "the database %s can't be reached", name)
+	return failures(name).Of(ctx, semantic.QueryTimeout, err, message)
 }

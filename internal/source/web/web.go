@@ -36,8 +36,6 @@ import (
 )
 
 const (
-	// MaxURLs is the most start pages of a source, and of a site.
-	MaxURLs = 16
 	// MaxURLBytes is the longest URL.
 	MaxURLBytes = 2048
 	// maxDepth is how many links a page may be away from a start page, or from a sitemap.
@@ -177,8 +175,8 @@ func (r *Reader) Check(project stead.ProjectID, spec source.Spec) error {
 	if spec.Path != "" {
 		return stead.Invalid("path", "path is for directories and repositories: a source of type web reads what lies below its urls")
 	}
-	if len(spec.URLs) > MaxURLs {
-		return stead.Invalid("urls", "urls has %d entries, the limit is %d", len(spec.URLs), MaxURLs)
+	if len(spec.URLs) > stead.MaxSourceURLs {
+		return stead.Invalid("urls", "urls has %d entries, the limit is %d", len(spec.URLs), stead.MaxSourceURLs)
 	}
 	for i, raw := range spec.URLs {
 		if err := CheckURL(param.Index("urls", i), raw); err != nil {
