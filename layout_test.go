@@ -173,7 +173,7 @@ func layout() []rule {
 		{"internal/config", nil, []string{"github.com/goccy/go-yaml"}, "what the operator says; knows nobody that it configures"},
 		{"internal/simulation", nil, nil, "whole nodes from one seed; tests only"},
 		{"cmd/stead-guest", []string{"internal/environment/guest"}, nil, "the guest alone, for engines whose containers can't run the stead binary"},
-		{"cmd/stead", []string{"internal/…"}, []string{"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/google/uuid", "github.com/jackc/pgx/v5", "github.com/modelcontextprotocol/go-sdk"}, "wiring and command line: the one place that knows everybody"},
+		{"cmd/stead", []string{"internal/…"}, []string{"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/google/uuid", "github.com/jackc/pgx/v5", "github.com/modelcontextprotocol/go-sdk", "golang.org/x/sys"}, "wiring and command line: the one place that knows everybody"},
 		{"proof/…", []string{"proof/…", "internal/…", "cmd/stead"}, []string{"*"}, "proves the product from outside; nothing imports it"},
 	}
 }

@@ -39,7 +39,7 @@ func (a *app) memoryStoresList() *cobra.Command {
 			var rows [][]string
 			for _, s := range found {
 				raw = append(raw, s.Raw)
-				rows = append(rows, []string{s.ID, oneLine(printable(s.Name), maxMemoryLine), ago(s.CreatedAt, time.Now())})
+				rows = append(rows, []string{s.ID, oneLine(printable(s.Name), lineRoom(a.width(), len(s.ID)+len("  ")*2+len("100d"))), ago(s.CreatedAt, time.Now())})
 			}
 			return a.table(raw, "No memory stores. Make one: stead memory stores create NAME", []string{"STORE", "NAME", "AGE"}, rows)
 		},
@@ -139,12 +139,10 @@ func (a *app) memoryList() *cobra.Command {
 				return err
 			}
 			raw := []json.RawMessage{}
-			var rows [][]string
 			for _, m := range found {
 				raw = append(raw, m.Raw)
-				rows = append(rows, []string{m.ID, m.Kind, ago(m.CreatedAt, time.Now()), oneLine(printable(m.Content), maxMemoryLine)})
 			}
-			return a.table(raw, "Nothing is remembered.", []string{"MEMORY", "KIND", "AGE", "CONTENT"}, rows)
+			return a.object(map[string]any{"data": raw}, func(w io.Writer) { writeMemories(w, found, a.width(), time.Now()) })
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", 100, "most memories")
@@ -192,7 +190,7 @@ func (a *app) memorySearch() *cobra.Command {
 				raw = append(raw, one)
 			}
 			return a.object(map[string]any{"method": found.Method, "method_reason": found.Why, "data": raw, "left_out": found.LeftOut}, func(w io.Writer) {
-				writeHits(w, found.Hits, explain)
+				writeHits(w, found.Hits, a.width(), explain)
 				if found.LeftOut > 0 {
 					fmt.Fprintf(w, "%d more had no room.\n", found.LeftOut)
 				}
@@ -210,7 +208,38 @@ func (a *app) memorySearch() *cobra.Command {
 	return c
 }
 
-func writeHits(w io.Writer, hits []client.MemoryHit, explain bool) {
+// Of a line of a terminal: what stands in front of a memory's content in a list and in what a search found, and the least of it that is
+// worth having in that line. Where there is less, it has a line of its own.
+const (
+	memoryColumns = 36 + 2 + 10 + 2 + 4 + 2
+	hitColumns    = 6 + 2 + 36 + 2
+	minMemoryLine = 24
+)
+
+// lineRoom is how many characters have room in a line beside others, at least minMemoryLine. width 0: of no terminal.
+func lineRoom(width, beside int) int {
+	if width == 0 {
+		return maxMemoryLine
+	}
+	return min(maxMemoryLine, max(minMemoryLine, width-beside))
+}
+
+// writeMemories lists memories: a line each, or two in a terminal that is too narrow.
+func writeMemories(w io.Writer, list []client.Memory, width int, now time.Time) {
+	if width == 0 || width >= memoryColumns+minMemoryLine || len(list) == 0 {
+		var rows [][]string
+		for _, m := range list {
+			rows = append(rows, []string{m.ID, m.Kind, ago(m.CreatedAt, now), oneLine(printable(m.Content), lineRoom(width, memoryColumns))})
+		}
+		writeTable(w, "Nothing is remembered.", []string{"MEMORY", "KIND", "AGE", "CONTENT"}, rows)
+		return
+	}
+	for _, m := range list {
+		fmt.Fprintf(w, "%s\n  %s\n", m.ID, oneLine(m.Kind+" · "+ago(m.CreatedAt, now)+" · "+printable(m.Content), max(minMemoryLine, width-len("  "))))
+	}
+}
+
+func writeHits(w io.Writer, hits []client.MemoryHit, width int, explain bool) {
 	if len(hits) == 0 {
 		fmt.Fprintln(w, "Nothing found.")
 	}
@@ -219,26 +248,30 @@ func writeHits(w io.Writer, hits []client.MemoryHit, explain bool) {
 		if after < 0 {
 			after = len(h.Context)
 		}
-		writeNear(w, h.Context[:after], explain)
-		fmt.Fprintf(w, "%6.2f  %s\n", h.Score, memoryLine(h.Memory))
+		writeNear(w, h.Context[:after], width, explain)
+		writeHit(w, fmt.Sprintf("%6.2f", h.Score), h.Memory, width)
 		writeWhy(w, h.Explain)
-		writeNear(w, h.Context[after:], explain)
+		writeNear(w, h.Context[after:], width, explain)
 	}
 }
 
-// memoryLine is a memory as a list shows it.
-func memoryLine(m client.Memory) string {
-	who := ""
+// writeHit shows a memory that was found, or stands near one: a line, or two in a terminal that is too narrow.
+func writeHit(w io.Writer, mark string, m client.Memory, width int) {
+	text := printable(m.Content)
 	if m.Source.Author != "" {
-		who = printable(m.Source.Author) + ": "
+		text = printable(m.Source.Author) + ": " + text
 	}
-	return m.ID + "  " + who + oneLine(printable(m.Content), maxMemoryLine)
+	if width == 0 || width >= hitColumns+minMemoryLine {
+		fmt.Fprintf(w, "%6s  %s  %s\n", mark, m.ID, oneLine(text, lineRoom(width, hitColumns)))
+		return
+	}
+	fmt.Fprintf(w, "%s  %s\n  %s\n", strings.TrimSpace(mark), m.ID, oneLine(text, max(minMemoryLine, width-len("  "))))
 }
 
 // writeNear shows what stands around a hit.
-func writeNear(w io.Writer, near []client.MemoryNeighbour, explain bool) {
+func writeNear(w io.Writer, near []client.MemoryNeighbour, width int, explain bool) {
 	for _, n := range near {
-		fmt.Fprintf(w, "     ·  %s\n", memoryLine(n.Memory))
+		writeHit(w, "·", n.Memory, width)
 		if explain {
 			where := "before"
 			if n.Place > 0 {
