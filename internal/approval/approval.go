@@ -114,6 +114,7 @@ type Question struct {
 	Denial    *Given             `json:"denial,omitempty"`
 	Use       *Use               `json:"use,omitempty"`
 	Lapsed    int64              `json:"lapsed,omitempty"`  // when it was recorded that the time is over
+	Erased    int64              `json:"erased,omitempty"`  // when what it shows was, so that nobody can approve it any more
 	Pending   *Pending           `json:"pending,omitempty"` // what is being recorded
 
 	version int64  // of the document
@@ -128,6 +129,8 @@ func (q *Question) Status(now int64) Status {
 		return Used
 	case q.Denial != nil:
 		return Denied
+	case q.Erased > 0:
+		return Expired
 	case q.Enough > 0:
 		if now < q.Enough+UseWithin.Milliseconds() {
 			return Approved

@@ -9,7 +9,8 @@ import (
 )
 
 // Blank takes what is shown of requests out of the questions that of says yes to: by the session that they are about, and by the id of
-// who asks. Which request it was is still known by its digest. It is the same to do it again.
+// who asks. Which request it was is still known by its digest. One that is open is over: nobody can see any more what would be
+// approved, and the same request is asked about anew. What was approved before, was seen. It is the same to do it again.
 func (d *Desk) Blank(ctx context.Context, project stead.ProjectID, of func(id stead.SessionID, user string) bool) error {
 	query := document.Query{Project: project, Kind: kind, Limit: stead.MaxPageSize}
 	for {
@@ -39,7 +40,14 @@ func (d *Desk) blank(ctx context.Context, doc document.Document, of func(stead.S
 			return nil
 		}
 		q.View, q.Whole = json.RawMessage(erased), nil
-		err = d.store(ctx, q)
+		if q.Status(d.cfg.Now().UnixMilli()) == Open {
+			q.Erased = d.cfg.Now().UnixMilli()
+		}
+		if q.Erased > 0 && q.Pending == nil && q.Lapsed == 0 {
+			err = d.step(ctx, q, d.pending(context.WithoutCancel(ctx), q, stepErase, stead.Principal{Project: q.Project, Kind: stead.PrincipalNode, ID: "server"}, Answer{}))
+		} else {
+			err = d.store(ctx, q)
+		}
 		switch stead.KindOf(err) {
 		case stead.KindConflict: // somebody answers it
 			if doc, err = d.cfg.Documents.GetDocument(ctx, doc.Key); err == nil {

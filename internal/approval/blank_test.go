@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/approval"
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/policy"
@@ -50,4 +51,36 @@ func TestErasedTextsAreNotShown(t *testing.T) {
 		}
 	}
 	must(t, n.send(ada, `{"name":"`+long+`swordfish"}`, "").ask(policy.VaultWrite)) // what was approved passes
+}
+
+// What nobody can see any more nobody can approve: an open question whose text is erased is over, also where nobody's answer would allow it. The same
+// request is asked about anew.
+func TestWhatWasErasedIsNotApproved(t *testing.T) {
+	for name, becomes := range map[string]string{"refused when its time is over": "", "allowed when its time is over": policy.DefaultAllow} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, documenttest.NewMemory())
+			w.needs[policy.VaultWrite].Default = becomes
+			n := w.node()
+			sent := func() error { return n.send(ada, `{"name":"swordfish"}`, "").ask(policy.VaultWrite) }
+			first := waits(t, sent())
+			for range 2 {
+				must(t, n.desk.Blank(t.Context(), ada.Project, func(_ stead.SessionID, user string) bool { return user == "ada" }))
+			}
+			if err := n.answer(eve, first.ID, approval.Approve); err == nil {
+				t.Error("it was approved by somebody who could not see it")
+			}
+			if again := waits(t, sent()); again.ID == first.ID {
+				t.Error("the same question stands")
+			}
+			ends := 0
+			for _, r := range w.log {
+				if r.Action == audit.ActExpire && r.Resource == first.ID && r.Decision == audit.Deny {
+					ends++
+				}
+			}
+			if ends != 1 {
+				t.Errorf("its end was recorded %d times", ends)
+			}
+		})
+	}
 }

@@ -24,6 +24,7 @@ const settleFor = 10 * time.Second
 const (
 	stepAsk    = policy.Ask
 	stepExpire = policy.Expire
+	stepErase  = "erase"
 	stepAnswer = "answer"
 )
 
@@ -56,6 +57,8 @@ func (d *Desk) pending(ctx context.Context, q *Question, step string, by stead.P
 		if q.Needs.Default != policy.DefaultAllow {
 			r.Decision = audit.Deny
 		}
+	case stepErase:
+		r.Action, r.Decision, r.Reason, r.Detail = audit.ActExpire, audit.Deny, "what it shows was erased", what
 	default:
 		r.Action, r.Reason, r.Detail = audit.ActAnswer, a.Reason, a.Decision+" "+what
 		if a.To != nil {
@@ -115,7 +118,7 @@ func (q *Question) take(p *Pending) {
 	q.Pending = nil
 	switch p.Step {
 	case stepAsk:
-	case stepExpire:
+	case stepExpire, stepErase:
 		q.Lapsed = p.At
 	default:
 		q.answered(p)

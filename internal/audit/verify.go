@@ -281,6 +281,9 @@ func (v *verifier) end() (Verified, error) {
 	if v.bare || v.found.Last.Size < v.tree.Size {
 		return v.found, v.problem(v.found.Last.Size+1, "no checkpoint covers it and what follows")
 	}
+	if v.found.Checkpoints == 0 { // nobody has signed that there is nothing
+		return v.found, v.problem(v.tree.Size+1, "it is missing, or was never there: the export has no checkpoint")
+	}
 	return v.found, nil
 }
 

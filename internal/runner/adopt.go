@@ -32,7 +32,23 @@ func (r *Runner) adopt(ctx context.Context, p stead.Principal, key stead.Session
 		c.Principal, c.Decision = p, decision.Recorded()
 		c.Agent.ID, c.Agent.Version, c.Agent.Base = pin.ID, pin.Version, pin.Base
 	})
+	if err == nil {
+		err = adopted(p, pin, key, events)
+	}
 	return events, drafts, err
+}
+
+// adopted refuses a journal that makes the session somebody else's after all, or another agent's, or gives it what is not the importer's to give.
+func adopted(p stead.Principal, pin session.AgentPin, key stead.SessionKey, events []stead.Event) error {
+	v, err := folded(key, events)
+	if err != nil {
+		return err
+	}
+	c := &v.Created
+	if c.Principal != p || c.Agent.ID != pin.ID || c.Agent.Version != pin.Version || c.Agent.Base != pin.Base || len(c.VaultIDs)+len(v.Effects)+len(v.Asked) > 0 {
+		return stead.Errorf(stead.KindInvalid, "the session's events make it another one than whoever imports it may have")
+	}
+	return nil
 }
 
 // proved is an agent under the name that it may have here: its own, if this project has the very same version of it. Any other is an

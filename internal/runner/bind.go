@@ -89,6 +89,20 @@ func (r *Runner) binder(ctx context.Context, key stead.SessionKey, h holder, too
 	return nil, nil
 }
 
+// behindAction reports whether a tool is one that actions stand for, or takes them, so that it is called by what a model asked for alone.
+func (r *Runner) behindAction(ctx context.Context, key stead.SessionKey, h holder, tools []agent.Tool, at tool.Target) (bool, error) {
+	i := slices.IndexFunc(tools, func(cfg agent.Tool) bool { return cfg.Type == agent.ToolSemantic })
+	if i < 0 {
+		return false, nil
+	}
+	b, err := r.binder(ctx, key, h, tools)
+	if b == nil || err != nil {
+		return false, err
+	}
+	targets, err := b.Bound()
+	return slices.Contains(targets, at) || at == tool.Target{Server: tools[i].ServerLabel, Name: b.Spec().Name}, err
+}
+
 // unready says why the call of an action may not be made.
 func (r *Runner) unready(ctx context.Context, key stead.SessionKey, h holder, tools []agent.Tool, asked json.RawMessage, call tool.Call) error {
 	b, err := r.binder(ctx, key, h, tools)

@@ -58,7 +58,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	}
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
-		checks: a.checks(), title: titleOf(&call.Tool, call.Name),
+		checks: a.checks(), tools: a.state.Created.Agent.Spec.Tools, title: titleOf(&call.Tool, call.Name),
 		config: a.serverConfig(call.Tool.Server), holder: holderOf(&a.state.View), at: a.state.Tail, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
 		call: tool.Call{
 			Key: key, Arguments: call.Args(), Session: a.key,
@@ -67,10 +67,11 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		},
 	}
 	if call.Tool.Arguments != nil {
-		run.asked, run.tools = call.Arguments, a.state.Created.Agent.Spec.Tools
+		run.asked = call.Arguments
 	}
 	run.step = a.within(session.WithinCall(call.CallID))
 	run.pure = call.Tool.Effect == tool.Pure
+	run.brought = call.Request != "" && call.Tool.Arguments == nil
 	if computer {
 		run.mounts = a.mountAsk()
 	}
@@ -114,13 +115,14 @@ type toolCall struct {
 	edited       string    // what the model is told of arguments that whoever approved has changed
 	call         tool.Call
 	asked        json.RawMessage   // of an action: its arguments, as the model asked for it
-	tools        []agent.Tool      // with asked: the agent's
+	tools        []agent.Tool      // the agent's
 	code         *codeCall         // nil: the model asked for it
 	mounts       *session.MountAsk // memory stores that are files where it runs; nil: none
 	back         *session.Mounted  // what was taken back into them
 	sent         bool              // the tool was called: from then on it may have happened
 	step         *policy.Step      // with what was answered about effects of its own
 	pure         bool              // it changes nothing
+	brought      bool              // an answer brought it into the turn, perhaps with a question that no model asked
 }
 
 // guarded turns a panic of a tool source or a tool's adapter into a missing outcome.
@@ -241,7 +243,15 @@ func (c *toolCall) find(ctx context.Context) (tool.Tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return named(tools, c.name), nil
+	found := named(tools, c.name)
+	if !c.brought || found == nil {
+		return found, nil
+	}
+	behind, err := c.a.r.behindAction(ctx, c.a.key, c.holder, c.tools, tool.Target{Server: c.server, Name: c.name})
+	if err != nil || behind {
+		return nil, err
+	}
+	return found, nil
 }
 
 // named finds a tool; nil when it is not there.

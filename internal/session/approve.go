@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/tool"
 )
 
 // Calls that an agent's require_approval holds wait in a session's turn, for whoever answers (call.go). In a
@@ -66,7 +67,7 @@ func AllowGiven(items []stead.Item) ([]stead.Item, []ApprovedCall, error) {
 	open := map[string]ApprovedCall{}
 	for _, it := range items {
 		if q := it.Question; q != nil {
-			open[q.ID] = ApprovedCall{CallID: it.CallID, Name: it.Name, Arguments: it.Arguments, Tool: ToolCall{Server: q.Server, Name: it.Name, Approval: true}}
+			open[q.ID] = ApprovedCall{CallID: it.CallID, Name: it.Name, Arguments: it.Arguments, Tool: ToolCall{Server: q.Server, Name: it.Name, Effect: tool.Unknown, Approval: true}}
 		}
 	}
 	return allow(slices.Clone(items), open)

@@ -22,6 +22,7 @@ const (
 	KindSessionCreated  = "session.created"
 	KindSessionUpdated  = "session.updated"
 	KindSessionPaused   = "session.paused"
+	KindSessionCopied   = "session.copied"
 	KindSessionResumed  = "session.resumed"
 	KindSessionFailed   = "session.failed" // terminal
 	KindInputMessage    = "input.message"
@@ -338,7 +339,7 @@ type ToolCall struct {
 }
 
 // class is the class of effect that policies are told.
-func (t *ToolCall) class() tool.Effect { return cmp.Or(t.Class, t.Effect) }
+func (t *ToolCall) class() tool.Effect { return cmp.Or(t.Class, t.Effect, tool.Unknown) }
 
 // ModelFailed is the outcome of a model call that brought nothing.
 type ModelFailed struct {

@@ -24,6 +24,11 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 	if CreatedAt(events) < 0 {
 		return nil, stead.Errorf(stead.KindInvalid, "a session begins with %s", KindSessionCreated)
 	}
+	if origin.How == OriginImport {
+		if err := madeOnce(events); err != nil {
+			return nil, err
+		}
+	}
 	cut, err := findCut(key, events, item)
 	if err != nil {
 		return nil, err
@@ -264,6 +269,11 @@ func (f *fork) rest() error {
 			return err
 		}
 	}
+	if len(f.view.Effects) > 0 || f.foreign && len(f.view.Asked) > 0 {
+		if err := write(KindSessionCopied, SessionCopied{Foreign: f.foreign}); err != nil {
+			return err
+		}
+	}
 	if f.view.Environment != nil {
 		if err := write(KindEnvironmentCopied, EnvironmentCopied{Foreign: f.foreign}); err != nil {
 			return err
@@ -301,8 +311,15 @@ func recreate(events []stead.Event, origin *Origin, metadata map[string]string, 
 					}
 				}
 			})
-		case e.Kind == KindSessionUpdated && metadata != nil:
-			events[i], err = edit(e, func(p *Updated) { p.Metadata = nil })
+		case e.Kind == KindSessionUpdated && (metadata != nil || origin.How == OriginImport):
+			events[i], err = edit(e, func(p *Updated) {
+				if metadata != nil {
+					p.Metadata = nil
+				}
+				if origin.How == OriginImport {
+					p.Apart = "" // which agent it is here is for who imports it to show
+				}
+			})
 		}
 		if err != nil {
 			return err

@@ -138,6 +138,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.created)
 	case KindSessionUpdated:
 		return fold(e, v.updated)
+	case KindSessionCopied:
+		return fold(e, v.copied)
 	case KindSessionPaused:
 		v.Paused = true
 	case KindSessionResumed:
