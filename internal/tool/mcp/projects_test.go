@@ -8,6 +8,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/tool/mcp"
+	"github.com/stead-dev/stead/internal/tool/tooltest"
 )
 
 // A server of some projects is not there for the others: what they are told is what they are told of any label that nobody has
@@ -65,4 +66,33 @@ func TestServersAreReplaced(t *testing.T) {
 	has("one", true)
 	m.Replace(nil)
 	has("one", false)
+}
+
+// A call that is under way when its server is taken away gets its answer.
+func TestACallOutlastsItsServersConfiguration(t *testing.T) {
+	server, err := tooltest.Start(tooltest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Stop() })
+	m := open(t, mcp.Config{Servers: []mcp.Configured{{Label: "crm", URL: server.URL()}}})
+	slow := find(t, m, tool.Server{Project: "one", Label: "crm"}, tooltest.Slow)
+	type outcome struct {
+		tool.Result
+		err error
+	}
+	got := make(chan outcome, 1)
+	go func() {
+		r, err := slow.Call(t.Context(), tool.Call{Key: "k"})
+		got <- outcome{r, err}
+	}()
+	<-server.Started()
+	m.Replace(nil)
+	if _, err := m.Tools(t.Context(), tool.Server{Project: "one", Label: "crm"}); stead.KindOf(err) != stead.KindInvalid {
+		t.Errorf("it is there for new ones: %v", err)
+	}
+	server.Release()
+	if o := <-got; o.err != nil || allText(o.Result) != "done at last" {
+		t.Errorf("%+v", o)
+	}
 }
