@@ -115,9 +115,29 @@ func (g *Gather) Add(row []any) bool {
 		}
 	}
 	if g.bytes > g.Limits.Bytes {
-		g.Result.Truncated = true
-		return false
+		if len(g.Result.Rows) > 0 {
+			g.Result.Truncated = true
+			return false
+		}
+		g.fit(row)
 	}
 	g.Result.Rows = append(g.Result.Rows, row)
 	return true
+}
+
+// fit cuts the values of the first row, of which each has the same room: no other statement would give more of it.
+func (g *Gather) fit(row []any) {
+	each := max(g.Limits.Bytes/len(row), 1)
+	for i, v := range row {
+		var s string
+		switch v := v.(type) {
+		case string:
+			s = v
+		case json.Number:
+			s = v.String()
+		}
+		if len(s) > each {
+			row[i], g.Result.Cut = clip(s, each)+"…", true
+		}
+	}
 }

@@ -167,6 +167,9 @@ func (l *lexer) tokens() ([]token, error) {
 			out = append(out, token{'w', strings.ToLower(l.text[from:l.at]), from})
 		default:
 			kind := byte('x')
+			if !l.postgres && strings.IndexByte("?:@$#", c) >= 0 {
+				return nil, refuse("parameters (?, :name, @name, $name) are not taken: write the value itself")
+			}
 			if c == ';' || c == '(' || c == ')' {
 				kind = c
 			}

@@ -1,6 +1,8 @@
 package database
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +44,7 @@ func TestStatementsThatAreRefused(t *testing.T) {
 			"explain analyze insert into a values (1)", "explain execute a", "select 1\x00; drop table a", "select \xff", "prepare a as select 1", "1", "'select'",
 			"analyze", "reindex", "lock table a", "declare a cursor for select 1", "fetch a", "listen a", "notify a", "discard all", "reset all", "merge into a using b on true when matched then delete",
 		},
+		SQLite: {"select * from a where b = ?", "select ?1", "select :name", "select @name", "select $name", "select a from b where c = $d(1)"},
 		PostgreSQL: {
 			"explain (analyze) delete from a", "select /* /* */ 1", "select $$ open", "select pg_sleep(1)", "select PG_Sleep (1)", `select "pg_sleep"(1)`, "select pg_catalog.pg_sleep /**/ (1)",
 			`select U&"pg\005fsleep"(1)`, `select u&'a'`, "select * from pg_read_file('/etc/passwd')", "select pg_advisory_lock(1)", "select pg_try_advisory_xact_lock_shared(1)", "select set_config('a', 'b', false)", "select nextval('s')", "select setval('s', 1)",
@@ -91,5 +94,20 @@ func TestWhatIsHidden(t *testing.T) {
 	})
 	if len(shown) != 2 || len(shown[0].Columns) != 1 || len(shown[0].Indexes) != 1 || len(shown[0].Foreign) != 0 || len(shown[0].Referring) != 1 || shown[0].Referring[0].ID() != "public.orders" {
 		t.Errorf("shown: %+v", shown)
+	}
+}
+
+// A first row that has no room is cut, each of its values as much as the others; a later one is for another statement.
+func TestAFirstRowIsCutToFit(t *testing.T) {
+	row := func() []any {
+		return []any{strings.Repeat("é", 100), json.Number(strings.Repeat("1", 150)), "short", nil}
+	}
+	g := Gather{Limits: Limits{Rows: 10, Bytes: 200, ValueBytes: 190}}
+	if !g.Add(row()) || g.Add(row()) || !g.Result.Cut || !g.Result.Truncated || len(g.Result.Rows) != 1 {
+		t.Fatalf("%+v", g.Result)
+	}
+	want := []any{strings.Repeat("é", 25) + "…", strings.Repeat("1", 50) + "…", "short", nil}
+	if got := g.Result.Rows[0]; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -20,6 +20,7 @@ type Table struct {
 	Foreign      []Foreign
 	Referring    []Foreign // of other tables; Table is the one that refers
 	Rows         int64     // about; -1: it is not known
+	Broken       string    // why it can't be read, of a view of what is gone, for one: nothing more is known of it
 }
 
 // Column is a column of a Table.
@@ -100,8 +101,11 @@ func (h Hiding) Show(tables []Table) []Table {
 		}
 		hidden := func(c string) bool { return h.Column(t.Schema, t.Name, c) }
 		t.Columns = slices.DeleteFunc(slices.Clone(t.Columns), func(c Column) bool { return hidden(c.Name) })
-		if len(t.Columns) == 0 {
+		if len(t.Columns) == 0 && t.Broken == "" {
 			continue
+		}
+		if t.Broken != "" && len(h) > 0 {
+			t.Broken = "it can't be described" // the reason may name what is hidden
 		}
 		if slices.ContainsFunc(t.Key, hidden) {
 			t.Key = nil
@@ -136,6 +140,10 @@ func (t Table) Markdown(database string, samples map[string][]string, most int) 
 	b.WriteString("\n")
 	if t.Comment != "" {
 		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(t.Comment))
+	}
+	if t.Broken != "" {
+		fmt.Fprintf(&b, "\nIt can't be read: %s.\n", line(t.Broken))
+		return b.String()
 	}
 	b.WriteString("\n## Columns\n\n")
 	for _, c := range t.Columns {

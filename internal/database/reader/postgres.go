@@ -19,8 +19,6 @@ import (
 	"github.com/stead-dev/stead/internal/database"
 )
 
-// cancelGrace is how long the server may take to end a statement that is not wanted any more.
-const cancelGrace = 2 * time.Second
 
 type postgresDatabase struct {
 	name   string

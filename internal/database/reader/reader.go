@@ -16,6 +16,7 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -23,8 +24,12 @@ import (
 )
 
 const (
-	// MaxConns is how many statements one database runs at once.
-	MaxConns = 4
+	// MaxConns is how many statements one database runs at once. Each keeps its place until the database has ended it, however long nobody waits for
+	// it any more. What we ask ourselves has places of its own, maxTelling.
+	MaxConns   = 4
+	maxTelling = 2
+	// cancelGrace is how long a database may take to end a statement that is not wanted any more, before nobody waits for that.
+	cancelGrace = 2 * time.Second
 	// catalogTimeout is how long the database may take to tell of its tables, and of the values of one.
 	catalogTimeout = 30 * time.Second
 	// maxAnswerBytes is the largest row that is taken, and the largest value that SQLite makes.
@@ -50,6 +55,16 @@ func Open(c database.Config) (database.Database, error) {
 // failures words the errors of a database.
 func failures(name string) database.Failures {
 	return database.Failures{Name: name, Hint: "Ask for less: fewer rows, a narrower condition, an aggregate."}
+}
+
+// full is the error of a statement that got no place.
+func full(ctx context.Context, name string, err error) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return stead.Wrap(stead.KindUnavailable, err, "the statement was ended")
+	}
+	e := stead.Wrap(stead.KindInvalid, err, "the database %s has no place for a statement: the %d that it runs at once have not ended", name, MaxConns)
+	e.Hint = "They may be such as nobody waits for any more. Ask again later."
+	return e
 }
 
 // room bounds how many do something at once.

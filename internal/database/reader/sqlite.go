@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"encoding/hex"
@@ -17,14 +18,16 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/database"
 )
 
 type sqliteDatabase struct {
 	name    string
+	dsn     string
 	hidden  database.Hiding
-	room    room
-	asked   *sql.DB // for statements of others
+	asking  room    // statements of others
+	telling room    // our own
 	catalog *sql.DB // for our own
 }
 
@@ -42,108 +45,122 @@ func openSQLite(c database.Config) (database.Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &sqliteDatabase{name: c.Name, hidden: c.Hidden, room: make(room, MaxConns)}
-	walled := &sqlite.Driver{}
-	walled.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
-		r, ok := conn.(sqlite.AuthorizerRegisterer)
-		if !ok {
-			return errors.New("the driver has no authorizer")
-		}
-		return r.RegisterAuthorizer(d.authorize)
-	})
-	d.asked, d.catalog = sql.OpenDB(connector{walled, dsn}), sql.OpenDB(connector{&sqlite.Driver{}, dsn})
-	d.asked.SetMaxIdleConns(0) // a statement's connection ends with it
+	d := &sqliteDatabase{name: c.Name, dsn: dsn, hidden: c.Hidden, asking: make(room, MaxConns), telling: make(room, maxTelling), catalog: sql.OpenDB(connector{&sqlite.Driver{}, dsn})}
 	d.catalog.SetMaxIdleConns(0)
 	return d, nil
 }
 
 func (d *sqliteDatabase) Name() string   { return d.name }
 func (d *sqliteDatabase) Driver() string { return database.SQLite }
-func (d *sqliteDatabase) Close() error   { return errors.Join(d.asked.Close(), d.catalog.Close()) }
-
-// Functions that read or write files, load code, or take pointers; and tables that show raw pages of the file, and statements of the connection.
-var (
-	forbiddenFunctions = []string{"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "lsdir", "fsdir"}
-	forbiddenTables    = []string{"sqlite_dbpage", "dbstat", "sqlite_stmt", "bytecode", "tables_used", "fsdir"}
-	toldPragmas        = []string{"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
-)
-
-// authorize lets by what reads tables of the file.
-func (d *sqliteDatabase) authorize(action sqlite.AuthorizerActionCode, arg1, arg2, schema, _ string) sqlite.AuthorizerReturnCode {
-	let := false
-	switch action {
-	case sqlite.AuthSelect, sqlite.AuthRecursive:
-		let = true
-	case sqlite.AuthFunction:
-		let = !slices.Contains(forbiddenFunctions, strings.ToLower(arg2))
-	case sqlite.AuthPragma: // as a table: PRAGMA as a statement does not get here
-		let = slices.Contains(toldPragmas, strings.ToLower(arg1)) && len(d.hidden) == 0
-	case sqlite.AuthRead:
-		let = d.mayRead(strings.ToLower(arg1), arg2, schema)
-	}
-	if let {
-		return sqlite.AuthorizerOK
-	}
-	return sqlite.AuthorizerDeny
-}
-
-func (d *sqliteDatabase) mayRead(table, column, schema string) bool {
-	catalog := strings.HasPrefix(table, "sqlite_") // which quotes how tables were made
-	switch {
-	case slices.Contains(forbiddenTables, table), schema != "" && schema != mainSchema:
-		return false
-	case catalog && len(d.hidden) > 0:
-		return false
-	case column == "":
-		return !d.hidden.Table(mainSchema, table)
-	}
-	return !d.hidden.Column(mainSchema, table, column)
-}
+func (d *sqliteDatabase) Close() error   { return d.catalog.Close() }
 
 // mainSchema is what SQLite calls the file itself.
 const mainSchema = "main"
 
-// Query implements database.Database.
+// Query implements database.Database. SQLite looks at an interruption between the steps of a statement, and not within a function: who waits is
+// answered in time, and the statement keeps its place until it has ended.
 func (d *sqliteDatabase) Query(ctx context.Context, statement string, limits database.Limits) (database.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, limits.Time)
 	defer cancel()
-	out, err := d.query(ctx, statement, limits)
-	if err != nil {
-		return database.Result{}, d.failed(ctx, limits.Time, err)
+	if err := d.asking.enter(ctx); err != nil {
+		return database.Result{}, full(ctx, d.name, err)
 	}
-	return out, nil
+	type answer struct {
+		database.Result
+		error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		defer d.asking.leave()
+		out, err := d.query(ctx, statement, limits)
+		answered <- answer{out, err}
+	}()
+	overdue := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(cancelGrace, func() { close(overdue) }) })
+	defer stop()
+	select {
+	case a := <-answered:
+		if a.error != nil {
+			return database.Result{}, d.failed(ctx, limits.Time, a.error)
+		}
+		return a.Result, nil
+	case <-overdue:
+		return database.Result{}, failures(d.name).Of(ctx, limits.Time, ctx.Err(), "")
+	}
 }
 
-func (d *sqliteDatabase) query(ctx context.Context, statement string, limits database.Limits) (database.Result, error) {
-	if err := d.room.enter(ctx); err != nil {
-		return database.Result{}, err
+// query runs a statement on a connection of its own.
+func (d *sqliteDatabase) query(ctx context.Context, statement string, limits database.Limits) (out database.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil { // nobody else would, here
+			err = stead.Errorf(stead.KindInternal, "reading the database %s: %v", d.name, p)
+		}
+	}()
+	w := &wall{hidden: d.hidden, own: true}
+	db := sql.OpenDB(connector{w.driver(), d.dsn})
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return out, err
 	}
-	defer d.room.leave()
-	conn, err := d.asked.Conn(ctx)
+	defer conn.Close()
+	if err := prepare(ctx, conn, w); err != nil {
+		return out, err
+	}
+	if err := w.joins(statement); err != nil {
+		return out, err
+	}
+	w.own = false
+	out, err = rowsOfSQLite(ctx, conn, statement, limits)
+	if _, said := errors.AsType[*sqlite.Error](err); err != nil && !said && ctx.Err() == nil {
+		err = stead.Wrap(stead.KindInvalid, err, "the database %s can't run it: %.200s", d.name, err)
+	}
+	return out, err
+}
+
+// statementLimits bound what one step of a statement may take, since nothing interrupts a step: the largest value, the longest pattern, which LIKE and GLOB try
+// at each place of a text, and how many arguments a function has, for each of which some of JSON read all of a value.
+var statementLimits = map[int]int{
+	sqlite3.SQLITE_LIMIT_ATTACHED: 0, sqlite3.SQLITE_LIMIT_LENGTH: maxAnswerBytes,
+	sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: maxPatternBytes, sqlite3.SQLITE_LIMIT_FUNCTION_ARG: maxArguments,
+}
+
+const (
+	maxPatternBytes = 200
+	maxArguments    = 100
+)
+
+// prepare readies a connection for a statement of somebody else's, as of one moment.
+func prepare(ctx context.Context, conn *sql.Conn, w *wall) error {
+	for _, statement := range []string{"PRAGMA trusted_schema = 1", "BEGIN"} { // views may call the functions that are ours; the wall stands before all others
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	if err := w.learn(ctx, conn); err != nil {
+		return err
+	}
+	for limit, to := range statementLimits {
+		if _, err := sqlite.Limit(conn, limit, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func rowsOfSQLite(ctx context.Context, conn *sql.Conn, statement string, limits database.Limits) (database.Result, error) {
+	columns, timed, err := columnsOf(conn, statement)
 	if err != nil {
 		return database.Result{}, err
 	}
-	defer conn.Close()
-	for limit, to := range map[int]int{sqlite3.SQLITE_LIMIT_ATTACHED: 0, sqlite3.SQLITE_LIMIT_LENGTH: maxAnswerBytes} {
-		if _, err := sqlite.Limit(conn, limit, to); err != nil {
-			return database.Result{}, err
-		}
+	if timed { // the driver would make times of texts in columns of such types: + leaves the value, and takes the type
+		statement = untyped(statement, len(columns))
 	}
 	rows, err := conn.QueryContext(ctx, statement)
 	if err != nil {
 		return database.Result{}, err
 	}
-	defer func() { rows.Close() }()
-	columns, timed, err := columnsOf(rows)
-	if err != nil {
-		return database.Result{}, err
-	}
-	if timed { // the driver would make times of texts in columns of such types: + leaves the value, and takes the type
-		rows.Close()
-		if rows, err = conn.QueryContext(ctx, untyped(statement, len(columns))); err != nil {
-			return database.Result{}, err
-		}
-	}
+	defer rows.Close()
 	g := database.Gather{Limits: limits, Result: database.Result{Columns: columns}}
 	for rows.Next() {
 		row, to := make([]any, len(columns)), make([]any, len(columns))
@@ -163,27 +180,36 @@ func (d *sqliteDatabase) query(ctx context.Context, statement string, limits dat
 	return g.Result, rows.Err()
 }
 
-func columnsOf(rows *sql.Rows) (out []database.ResultColumn, timed bool, err error) {
-	types, err := rows.ColumnTypes()
-	if err != nil {
-		return nil, false, err
+// columnsOf is what a statement's columns are. It is not run.
+func columnsOf(conn *sql.Conn, statement string) (out []database.ResultColumn, timed bool, err error) {
+	var told []sqlite.ColumnInfo
+	err = conn.Raw(func(raw any) (err error) {
+		c, ok := raw.(interface {
+			ColumnInfo(query string) ([]sqlite.ColumnInfo, error)
+		})
+		if !ok {
+			return errors.New("the driver does not tell columns")
+		}
+		told, err = c.ColumnInfo(statement)
+		return err
+	})
+	for _, c := range told {
+		kind := strings.ToUpper(c.DeclType)
+		timed = timed || slices.Contains([]string{"DATE", "DATETIME", "TIME", "TIMESTAMP"}, kind)
+		out = append(out, database.ResultColumn{Name: c.Name, Type: kind})
 	}
-	for _, t := range types {
-		name := t.DatabaseTypeName()
-		timed = timed || slices.Contains([]string{"DATE", "DATETIME", "TIME", "TIMESTAMP"}, strings.ToUpper(name))
-		out = append(out, database.ResultColumn{Name: t.Name(), Type: name})
-	}
-	return out, timed, nil
+	return out, timed, err
 }
 
-// untyped is a statement whose columns have no declared types.
+// untyped is a statement whose columns have no declared types. What it is called there is no name of a table.
 func untyped(statement string, columns int) string {
+	called := "stead_" + rand.Text()
 	names, values := make([]string, columns), make([]string, columns)
 	for i := range names {
 		names[i] = fmt.Sprintf("c%d", i)
 		values[i] = "+" + names[i]
 	}
-	return "WITH stead(" + strings.Join(names, ",") + ") AS (" + statement + "\n) SELECT " + strings.Join(values, ",") + " FROM stead"
+	return "WITH " + called + "(" + strings.Join(names, ",") + ") AS (" + statement + "\n) SELECT " + strings.Join(values, ",") + " FROM " + called
 }
 
 // plain is a value as it is written: a number with all its digits, bytes as SQL writes them.
@@ -210,14 +236,16 @@ func plain(v any) any {
 	return fmt.Sprint(v)
 }
 
+// primaryCode is what an error of SQLite is of, without its details.
+const primaryCode = 0xff
+
 // failed tells what SQLite says of a statement, but of what is no statement's fault.
 func (d *sqliteDatabase) failed(ctx context.Context, within time.Duration, err error) error {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
 		return failures(d.name).Of(ctx, within, err, "")
 	}
-	const primary = 0xff
-	switch e.Code() & primary {
+	switch e.Code() & primaryCode {
 	case sqlite3.SQLITE_AUTH:
 		return failures(d.name).Of(ctx, within, err, "this statement does more than read the tables that are there, or reads what is hidden")
 	case sqlite3.SQLITE_TOOBIG:

@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/database"
@@ -29,9 +33,9 @@ func (d *sqliteDatabase) Tables(ctx context.Context) ([]database.Table, error) {
 func (d *sqliteDatabase) reading(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, catalogTimeout)
 	defer cancel()
-	err := d.room.enter(ctx)
+	err := d.telling.enter(ctx)
 	if err == nil {
-		defer d.room.leave()
+		defer d.telling.leave()
 		var tx *sql.Tx
 		if tx, err = d.catalog.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}); err == nil {
 			defer func() { _ = tx.Rollback() }() // nothing was written
@@ -69,7 +73,13 @@ WHERE l.schema = 'main' AND l.type IN ('table', 'view', 'virtual') AND l.name NO
 	}
 	keys := map[string][]string{}
 	for i := range out {
-		if err := fillTable(ctx, tx, &out[i], made[out[i].Name]); err != nil {
+		t := out[i]
+		err := fillTable(ctx, tx, &out[i], made[t.Name])
+		if said, ok := logicError(err); ok { // of a view of what is gone, or of a module that is not built in: the others are there
+			t.Broken = said
+			out[i], err = t, nil
+		}
+		if err != nil {
 			return nil, err
 		}
 		keys[strings.ToLower(out[i].Name)] = out[i].Key
@@ -82,6 +92,17 @@ WHERE l.schema = 'main' AND l.type IN ('table', 'view', 'virtual') AND l.name NO
 		}
 	}
 	return out, nil
+}
+
+// logicError is what SQLite says of a statement that it can't carry out as it stands.
+func logicError(err error) (string, bool) {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok || e.Code()&primaryCode != sqlite3.SQLITE_ERROR {
+		return "", false
+	}
+	said := strings.TrimSuffix(strings.TrimPrefix(e.Error(), "SQL logic error: "), " (1)")
+	const most = 400
+	return said[:min(len(said), most)], true
 }
 
 func fillTable(ctx context.Context, tx *sql.Tx, t *database.Table, made string) error {
@@ -168,8 +189,13 @@ func fillForeign(ctx context.Context, tx *sql.Tx, t *database.Table) error {
 	})
 }
 
+// querier is a transaction, or a connection that is in one.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // list runs a query over the catalog.
-func list(ctx context.Context, tx *sql.Tx, query string, arg any, row func(scan func(...any) error) error) error {
+func list(ctx context.Context, tx querier, query string, arg any, row func(scan func(...any) error) error) error {
 	var args []any
 	if arg != nil {
 		args = append(args, arg)

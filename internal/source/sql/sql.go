@@ -12,7 +12,8 @@
 //
 // Units and limits: those of packages source and database.
 //
-// Errors: KindUnavailable when the database can't be read: nothing is known then. A table that is gone while it is read is
+// Errors: KindUnavailable when the database can't be read: nothing is known then; of a table alone, when it can't be described (a view of what
+// is gone, a virtual table of a module that there is not): it says what it said. A table that is gone while it is read is
 // looked at the next time.
 package sql
 
@@ -75,7 +76,11 @@ func (r *Reader) Walk(ctx context.Context, w source.Walk) (string, error) {
 		if !selection.Has(name) {
 			continue
 		}
-		if err := w.Visit(source.Document{Path: name, URI: "database://" + g.Name() + "/" + name, Read: func(ctx context.Context) (source.Content, error) {
+		var broken error
+		if t.Broken != "" {
+			broken = stead.Errorf(stead.KindUnavailable, "%s can't be described: %s", t.ID(), t.Broken)
+		}
+		if err := w.Visit(source.Document{Err: broken, Path: name, URI: "database://" + g.Name() + "/" + name, Read: func(ctx context.Context) (source.Content, error) {
 			text, err := g.text(ctx, t)
 			return source.Content{Data: []byte(text), Name: name + ".md"}, err
 		}}); err != nil {

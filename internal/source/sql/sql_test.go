@@ -33,6 +33,10 @@ func met(t *testing.T, r source.Reader, spec source.Spec) (map[string]string, er
 	t.Helper()
 	out := map[string]string{}
 	_, err := r.Walk(t.Context(), source.Walk{Project: "one", Spec: spec, Visit: func(d source.Document) error {
+		if d.Err != nil {
+			out[d.Path] = d.Err.Error()
+			return nil
+		}
 		c, err := d.Read(context.Background())
 		if err != nil {
 			return err

@@ -198,7 +198,7 @@ func (t *query) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 		out.Notes = append(out.Notes, fmt.Sprintf("There are more rows than these %d: aggregate, narrow the condition, or use LIMIT and OFFSET.", len(got.Rows)))
 	}
 	if got.Cut {
-		out.Notes = append(out.Notes, fmt.Sprintf("Values longer than %d bytes are cut, and end with an ellipsis.", MaxValueBytes))
+		out.Notes = append(out.Notes, fmt.Sprintf("Values that end with an ellipsis are cut: a value has %d bytes at most, and those of a row %d.", MaxValueBytes, MaxBytes))
 	}
 	if masked(got.Rows) {
 		out.Notes = append(out.Notes, "What looks like a secret is left out.")
@@ -238,6 +238,7 @@ type listed struct {
 	Table   string `json:"table"`
 	Kind    string `json:"kind"`
 	Comment string `json:"comment,omitempty"`
+	Broken  string `json:"cannot_be_read,omitempty"`
 }
 
 // Call implements tool.Tool.
@@ -274,7 +275,7 @@ func list(name string, tables []database.Table) any {
 	}{Database: name, Tables: []listed{}}
 	size := 0
 	for i, t := range tables {
-		one := listed{t.ID(), t.Kind, database.Clip(t.Comment)}
+		one := listed{t.ID(), t.Kind, database.Clip(t.Comment), database.Clip(t.Broken)}
 		const around = 50
 		if size += len(one.Table) + len(one.Comment) + around; size > maxListBytes {
 			out.LeftOut = len(tables) - i
