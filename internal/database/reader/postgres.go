@@ -19,12 +19,14 @@ import (
 	"github.com/stead-dev/stead/internal/database"
 )
 
-
 type postgresDatabase struct {
 	name   string
 	config *pgx.ConnConfig
 	hidden database.Hiding
-	room   room
+
+	asking, telling room // for statements of others, and for our own
+	alive           context.Context
+	end             context.CancelFunc
 }
 
 func openPostgres(c database.Config) (database.Database, error) {
@@ -43,33 +45,49 @@ func openPostgres(c database.Config) (database.Database, error) {
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelGrace}
 	}
-	return &postgresDatabase{c.Name, config, c.Hidden, make(room, MaxConns)}, nil
+	alive, end := context.WithCancel(context.Background())
+	return &postgresDatabase{name: c.Name, config: config, hidden: c.Hidden, asking: make(room, MaxConns), telling: make(room, maxTelling), alive: alive, end: end}, nil
 }
 
 func (d *postgresDatabase) Name() string   { return d.name }
 func (d *postgresDatabase) Driver() string { return database.PostgreSQL }
-func (d *postgresDatabase) Close() error   { return nil } // a connection lasts as long as what it is for
+
+// Close implements database.Database. A connection lasts as long as what it is for.
+func (d *postgresDatabase) Close() error {
+	d.end()
+	return nil
+}
 
 // with gives a connection in a read-only transaction as of one moment, which ends with what it is for.
-func (d *postgresDatabase) with(ctx context.Context, within time.Duration, do func(context.Context, *pgx.Conn) error) error {
+func (d *postgresDatabase) with(ctx context.Context, place room, within time.Duration, do func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if err := d.room.enter(ctx); err != nil {
-		return d.failed(ctx, within, err)
+	if err := place.enter(ctx); err != nil {
+		return full(ctx, d.name, cap(place), err)
 	}
-	defer d.room.leave()
-	config := d.config.Copy()
-	maps.Copy(config.RuntimeParams, database.ServerParams(within))
-	conn, err := pgx.ConnectConfig(ctx, config)
+	var on backend
+	lost := false
+	defer func() {
+		if lost {
+			go d.watch(on, place)
+			return
+		}
+		place.leave()
+	}()
+	conn, err := pgx.ConnectConfig(ctx, d.settings(within))
 	if err != nil {
 		return d.failed(ctx, within, err)
 	}
 	defer func() {
+		lost = conn.IsClosed() && on.pid != 0 // it has not ended what it was told to end
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelGrace)
 		defer cancel()
 		_ = conn.Close(ctx) // with all that the statement did to the session
 	}()
 	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+		return d.failed(ctx, within, err)
+	}
+	if err := conn.QueryRow(ctx, backendSQL).Scan(&on.pid, &on.start); err != nil {
 		return d.failed(ctx, within, err)
 	}
 	if err := do(ctx, conn); err != nil {
@@ -78,8 +96,15 @@ func (d *postgresDatabase) with(ctx context.Context, within time.Duration, do fu
 	return nil
 }
 
-// mighty tells whether the role may do what no transaction keeps it from. It is the first query of a transaction, which can't be made one that
-// writes behind it.
+// settings are those of a connection that is used for no longer than within.
+func (d *postgresDatabase) settings(within time.Duration) *pgx.ConnConfig {
+	config := d.config.Copy()
+	maps.Copy(config.RuntimeParams, database.ServerParams(within))
+	return config
+}
+
+// mighty tells whether the role may do what no transaction keeps it from. It stands behind the first query of a transaction, which can't be made
+// one that writes any more.
 const mighty = `SELECT r.rolsuper OR EXISTS (SELECT 1 FROM pg_roles g WHERE pg_has_role(current_user, g.oid, 'MEMBER')
 AND (g.rolsuper OR g.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')))
 FROM pg_roles r WHERE r.rolname = current_user`
@@ -87,7 +112,7 @@ FROM pg_roles r WHERE r.rolname = current_user`
 // Query implements database.Database.
 func (d *postgresDatabase) Query(ctx context.Context, statement string, limits database.Limits) (database.Result, error) {
 	var out database.Result
-	err := d.with(ctx, limits.Time, func(ctx context.Context, conn *pgx.Conn) error {
+	err := d.with(ctx, d.asking, limits.Time, func(ctx context.Context, conn *pgx.Conn) error {
 		var may bool
 		if err := conn.QueryRow(ctx, mighty).Scan(&may); err != nil {
 			return err
@@ -109,25 +134,6 @@ func (d *postgresDatabase) unfit(why string) error {
 	e := stead.Errorf(stead.KindForbidden, "statements are not taken: the role of the database %s %s", d.name, why)
 	e.Hint = "The operator gives it a role that may read what agents may, and nothing else."
 	return e
-}
-
-// keepsHidden refuses statements where the role may read what is hidden: only its rights hold for every statement.
-func (d *postgresDatabase) keepsHidden(ctx context.Context, conn *pgx.Conn) error {
-	if len(d.hidden) == 0 {
-		return nil
-	}
-	all, err := tablesOf(ctx, conn)
-	if err != nil {
-		return err
-	}
-	for _, t := range all {
-		for _, c := range t.Columns {
-			if d.hidden.Column(t.Schema, t.Name, c.Name) {
-				return d.unfit("may read what is hidden, " + t.ID() + "." + c.Name + " for one")
-			}
-		}
-	}
-	return nil
 }
 
 // rowsOf runs one statement; the extended protocol takes no more.

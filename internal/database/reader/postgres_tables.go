@@ -13,7 +13,7 @@ import (
 // Tables implements database.Database.
 func (d *postgresDatabase) Tables(ctx context.Context) ([]database.Table, error) {
 	var out []database.Table
-	err := d.with(ctx, catalogTimeout, func(ctx context.Context, conn *pgx.Conn) (err error) {
+	err := d.with(ctx, d.telling, catalogTimeout, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		out, err = tablesOf(ctx, conn)
 		return err
 	})
@@ -157,7 +157,11 @@ func readable(tables []database.Table) []database.Table {
 
 // each runs a query over the catalog.
 func each(ctx context.Context, conn *pgx.Conn, sql string, arg any, row func(pgx.Rows) error) error {
-	rows, err := conn.Query(ctx, sql, arg)
+	var args []any
+	if arg != nil {
+		args = append(args, arg)
+	}
+	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -173,7 +177,7 @@ func each(ctx context.Context, conn *pgx.Conn, sql string, arg any, row func(pgx
 // Sample implements database.Database.
 func (d *postgresDatabase) Sample(ctx context.Context, t database.Table, columns []string, most int) (map[string][]string, error) {
 	out := map[string][]string{}
-	err := d.with(ctx, catalogTimeout, func(ctx context.Context, conn *pgx.Conn) error {
+	err := d.with(ctx, d.telling, catalogTimeout, func(ctx context.Context, conn *pgx.Conn) error {
 		for _, c := range columns {
 			name := pgx.Identifier{c}.Sanitize()
 			sql := fmt.Sprintf(`SELECT v FROM (SELECT left(%s::text, %d) AS v FROM %s LIMIT %d) s WHERE v IS NOT NULL GROUP BY v ORDER BY count(*) DESC, v COLLATE "C" LIMIT $1`,

@@ -58,11 +58,11 @@ func failures(name string) database.Failures {
 }
 
 // full is the error of a statement that got no place.
-func full(ctx context.Context, name string, err error) error {
+func full(ctx context.Context, name string, places int, err error) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return stead.Wrap(stead.KindUnavailable, err, "the statement was ended")
 	}
-	e := stead.Wrap(stead.KindInvalid, err, "the database %s has no place for a statement: the %d that it runs at once have not ended", name, MaxConns)
+	e := stead.Wrap(stead.KindInvalid, err, "the database %s has no place for a statement: the %d that it runs at once have not ended", name, places)
 	e.Hint = "They may be such as nobody waits for any more. Ask again later."
 	return e
 }
