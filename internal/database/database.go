@@ -81,8 +81,20 @@ type Database interface {
 	Tables(ctx context.Context) ([]Table, error)
 	// Sample returns the most frequent values of columns among the first SampledRows rows, most frequent first, and at most one
 	// more than most of each, a few KiB of one. They are as they stand: who shows them looks at them first, and has them cut by Clip.
-	Sample(ctx context.Context, t Table, columns []string, most int) (map[string][]string, error)
+	Sample(ctx context.Context, t Table, columns []string, most int) (Sample, error)
 	Close() error
+}
+
+// Sample is what some rows of a table have in columns.
+type Sample struct {
+	Whole  bool // these are all of its rows
+	Values map[string][]SampledValue
+}
+
+// SampledValue is a value, and how many rows have it.
+type SampledValue struct {
+	Text string
+	Rows int
 }
 
 // Gather keeps rows of a Result within limits.

@@ -130,8 +130,14 @@ func (h Hiding) Show(tables []Table) []Table {
 	return out
 }
 
+// Shown are values of a column that are told.
+type Shown struct {
+	Values []string
+	All    bool // there are no others
+}
+
 // Markdown tells of a table in a text. Its sections are short ones, so that a passage of a large table says which it is of.
-func (t Table) Markdown(database string, samples map[string][]string, most int) string {
+func (t Table) Markdown(database string, samples map[string]Shown) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n%s%s of the database %s.", line(t.ID()), strings.ToUpper(t.Kind[:1]), t.Kind[1:], database)
 	if t.Rows >= 0 {
@@ -147,13 +153,13 @@ func (t Table) Markdown(database string, samples map[string][]string, most int) 
 	}
 	b.WriteString("\n## Columns\n\n")
 	for _, c := range t.Columns {
-		b.WriteString("- " + t.column(c, samples[c.Name], most) + "\n")
+		b.WriteString("- " + t.column(c, samples[c.Name]) + "\n")
 	}
 	t.keys(&b)
 	return b.String()
 }
 
-func (t Table) column(c Column, samples []string, most int) string {
+func (t Table) column(c Column, samples Shown) string {
 	s := "`" + line(c.Name) + "`"
 	if c.Type != "" {
 		s += " " + line(c.Type)
@@ -170,10 +176,11 @@ func (t Table) column(c Column, samples []string, most int) string {
 	switch {
 	case len(c.Values) > 0:
 		s += ". One of: " + quoted(c.Values)
-	case len(samples) > most:
-		s += ". For example: " + quoted(samples[:most]) + ", …"
-	case len(samples) > 0:
-		s += ". Values: " + quoted(samples)
+	case len(samples.Values) == 0:
+	case samples.All:
+		s += ". Values: " + quoted(samples.Values)
+	default:
+		s += ". For example: " + quoted(samples.Values) + ", …"
 	}
 	return s
 }

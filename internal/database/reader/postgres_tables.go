@@ -175,19 +175,23 @@ func each(ctx context.Context, conn *pgx.Conn, sql string, arg any, row func(pgx
 }
 
 // Sample implements database.Database.
-func (d *postgresDatabase) Sample(ctx context.Context, t database.Table, columns []string, most int) (map[string][]string, error) {
-	out := map[string][]string{}
+func (d *postgresDatabase) Sample(ctx context.Context, t database.Table, columns []string, most int) (database.Sample, error) {
+	out := database.Sample{Values: map[string][]database.SampledValue{}}
 	err := d.with(ctx, d.telling, catalogTimeout, func(ctx context.Context, conn *pgx.Conn) error {
+		table := pgx.Identifier{t.Schema, t.Name}.Sanitize()
+		if err := conn.QueryRow(ctx, fmt.Sprintf(wholeSQL, table)).Scan(&out.Whole); err != nil {
+			return err
+		}
 		for _, c := range columns {
 			name := pgx.Identifier{c}.Sanitize()
-			sql := fmt.Sprintf(`SELECT v FROM (SELECT left(%s::text, %d) AS v FROM %s LIMIT %d) s WHERE v IS NOT NULL GROUP BY v ORDER BY count(*) DESC, v COLLATE "C" LIMIT $1`,
-				name, sampleBytes, pgx.Identifier{t.Schema, t.Name}.Sanitize(), database.SampledRows)
+			sql := fmt.Sprintf(`SELECT v, count(*) FROM (SELECT left(%s::text, %d) AS v FROM %s LIMIT %d) s WHERE v IS NOT NULL GROUP BY v ORDER BY count(*) DESC, v COLLATE "C" LIMIT $1`,
+				name, sampleBytes, table, database.SampledRows)
 			err := each(ctx, conn, sql, most+1, func(rows pgx.Rows) error {
-				var v string
-				if err := rows.Scan(&v); err != nil {
+				var v database.SampledValue
+				if err := rows.Scan(&v.Text, &v.Rows); err != nil {
 					return err
 				}
-				out[c] = append(out[c], v)
+				out.Values[c] = append(out.Values[c], v)
 				return nil
 			})
 			if err != nil {

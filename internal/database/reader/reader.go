@@ -17,6 +17,7 @@ package reader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -37,6 +38,9 @@ const (
 	// sampleBytes is how much of a value is read to see whether it may be shown.
 	sampleBytes = 4 << 10
 )
+
+// wholeSQL tells whether a table has no more rows than are sampled.
+var wholeSQL = fmt.Sprintf(`SELECT count(*) <= %d FROM (SELECT 1 FROM %%s LIMIT %d) s`, database.SampledRows, database.SampledRows+1)
 
 // Open makes a Database. Connections are made when they are needed.
 func Open(c database.Config) (database.Database, error) {

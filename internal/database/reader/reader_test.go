@@ -354,7 +354,7 @@ func TestTables(t *testing.T) {
 		if len(orders.Indexes) != 2 || orders.Columns[3].Type != amount || orders.Columns[4].Type != stamp || !orders.Identifies("id") || orders.Identifies("status") {
 			t.Errorf("orders: %+v", orders)
 		}
-		md := orders.Markdown("shop", map[string][]string{"status": {"open", "ship`ped\nnow"}}, 5)
+		md := orders.Markdown("shop", map[string]database.Shown{"status": {Values: []string{"open", "ship`ped\nnow"}, All: true}})
 		for _, want := range []string{"# " + schema + ".orders", "Table of the database shop.", "unique (customer_id, placed_at)", "index (status, an expression)", "(customer_id) → " + schema + ".customers (id)", "- `customer_id` "} {
 			if !strings.Contains(md, want) {
 				t.Errorf("no %q in\n%s", want, md)
@@ -364,7 +364,7 @@ func TestTables(t *testing.T) {
 			t.Error(md)
 		}
 		samples, err := s.Sample(t.Context(), customers, []string{"country", "e mail"}, 1)
-		if err != nil || !slices.Equal(samples["country"], []string{"AT", "DE"}) || len(samples["e mail"]) != 2 {
+		if err != nil || !samples.Whole || !slices.Equal(samples.Values["country"], []database.SampledValue{{Text: "AT", Rows: 2}, {Text: "DE", Rows: 1}}) || len(samples.Values["e mail"]) != 2 {
 			t.Errorf("samples: %v %v", samples, err)
 		}
 		if _, err := s.raw.Exec("DROP VIEW open_orders"); err != nil {

@@ -216,17 +216,20 @@ func list(ctx context.Context, tx querier, query string, arg any, row func(scan 
 func ident(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // Sample implements database.Database.
-func (d *sqliteDatabase) Sample(ctx context.Context, t database.Table, columns []string, most int) (map[string][]string, error) {
-	out := map[string][]string{}
+func (d *sqliteDatabase) Sample(ctx context.Context, t database.Table, columns []string, most int) (database.Sample, error) {
+	out := database.Sample{Values: map[string][]database.SampledValue{}}
 	err := d.reading(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, fmt.Sprintf(wholeSQL, ident(t.Name))).Scan(&out.Whole); err != nil {
+			return err
+		}
 		for _, c := range columns {
-			query := fmt.Sprintf(`SELECT v FROM (SELECT substr(CAST(%s AS TEXT), 1, %d) AS v FROM %s LIMIT %d) WHERE v IS NOT NULL GROUP BY v ORDER BY count(*) DESC, v LIMIT ?`, ident(c), sampleBytes, ident(t.Name), database.SampledRows)
+			query := fmt.Sprintf(`SELECT v, count(*) FROM (SELECT substr(CAST(%s AS TEXT), 1, %d) AS v FROM %s LIMIT %d) WHERE v IS NOT NULL GROUP BY v ORDER BY count(*) DESC, v LIMIT ?`, ident(c), sampleBytes, ident(t.Name), database.SampledRows)
 			if err := list(ctx, tx, query, most+1, func(scan func(...any) error) error {
-				var v string
-				if err := scan(&v); err != nil {
+				var v database.SampledValue
+				if err := scan(&v.Text, &v.Rows); err != nil {
 					return err
 				}
-				out[c] = append(out[c], v)
+				out.Values[c] = append(out.Values[c], v)
 				return nil
 			}); err != nil {
 				return err

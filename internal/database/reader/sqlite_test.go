@@ -203,7 +203,7 @@ func TestABrokenTableStandsAlone(t *testing.T) {
 	if err != nil || len(tables) != 3 || tables[0].Broken != "" || len(tables[0].Columns) != 1 || tables[1].Broken != "no such module: vec0" || tables[2].Broken != "no such table: main.b" {
 		t.Errorf("%+v %v", tables, err)
 	}
-	if text := tables[2].Markdown("file", nil, 0); !strings.Contains(text, "It can't be read: no such table: main.b.") {
+	if text := tables[2].Markdown("file", nil); !strings.Contains(text, "It can't be read: no such table: main.b.") {
 		t.Error(text)
 	}
 	if got, err := s.ask(t.Context(), "SELECT count(*) FROM a", limits); err != nil || len(got.Rows) != 1 {

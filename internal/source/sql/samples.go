@@ -11,12 +11,18 @@ import (
 
 // sounding are words of names of columns of which no value is shown: they hold secrets, or what somebody is known by.
 var sounding = strings.Fields(`
-access account address addr adresse answer apikey auth authorization avatar bank bearer bic biometric birth birthdate birthday blood body card cc cell certificate cipher citizen city
-comment contact content cookie coordinates credential credentials credit csrf cvc cvv description device diagnosis disability dob document driver email ethnicity expiry face fax fingerprint
-firstname first forename geo gender gps handle hash health hmac home iban icd identity imei income ip ipv4 ipv6 jwt key kontonummer lastname last lat latitude legal license licence lng location
-login lon longitude mac mail maiden medical message middle mobile mother msisdn name nationality nickname nonce note notes oauth otp owner params passcode passphrase passport passwd password
-patient payload pem person personal phone photo pin plate postal postcode private prompt race recovery religion remark remarks salary salt seal secret security seed sessionid session
-sex sexuality signature sin social ssh ssn street subject surname swift tax tel telephone telefon text title token totp url user username usr vat vin wage wallet zip pwd pass psk
+aadhaar access account addr address adresse allergies allergy ansprechpartner answer apikey applicant approver assignee attendee auth author authorization avatar bank bearer beneficiary bic
+biometric birth birthdate birthday blood body borrower bsn buyer by caller candidate card caregiver cc cell certificate cipher citizen city client cliente cnp colleague comment consultant
+contact content contractor cookie coordinates cpf creator credential credentials credit csrf curp customer cvc cvv debtor delegate dependent description device diagnose diagnosis disability
+dni dob doctor document donor driver editor email empleado employee employer ethnicity expiry face facebook father fax fingerprint first firstname forename founder geburtsdatum gender geo
+gps guardian guest handle hash health heir hmac home husband iban icd identity imei income instagram insured investor ip ipv4 ipv6 jwt key kontonummer kunde kundin landlord last lastname lat
+latitude lawyer legal lender licence license linkedin lng location login lon longitude mac maiden mail manager mandant medical medication medicine member message middle mitarbeiter mobile
+mother msisdn nachname name nationality nhs nickname nie nif nino nonce note notes npi nurse oauth occupant ort otp owner params participant pass passcode passenger passphrase passport
+passwd password patient payee payer payload pem people person personal pesel phone photo physician pin plate plz postal postcode prenom prescription private prompt psk pupil pwd race
+recipient recovery referrer relative religion remark remarks reporter representative requester resident reviewer rut salary salesperson salt seal secret security seed seller sender session
+sessionid sex sexuality sibling signature sin social speaker spouse ssh ssn staff strasse street student subject subscriber supervisor surname swift symptom tax teacher tel telefon telegram
+telephone tenant text therapist therapy tin title token totp trainee traveller treatment twitter url user username usr vat victim vin visitor volunteer vorname voter wage wallet whatsapp who
+wife winner witness worker zip
 `)
 
 // sampled are the columns whose values may be looked at.
@@ -67,18 +73,23 @@ func sounds(name string) bool {
 	})
 }
 
-// shown are the values of columns in which nothing looks like a secret or like personal data.
-func shown(t database.Table, values map[string][]string, most int) map[string][]string {
+// shown are the values of columns in which nothing looks like a secret or like personal data. One that a single row has may be somebody's, and is not shown.
+func shown(t database.Table, sample database.Sample, most int) map[string]database.Shown {
 	kinds := slices.Concat(sensitive.Secrets(), sensitive.Personal())
-	out := map[string][]string{}
+	out := map[string]database.Shown{}
 	for _, c := range t.Columns {
-		all := values[c.Name]
-		if slices.ContainsFunc(all, func(v string) bool { return len(sensitive.Find(v, kinds)) > 0 }) {
+		all := sample.Values[c.Name]
+		if slices.ContainsFunc(all, func(v database.SampledValue) bool { return len(sensitive.Find(v.Text, kinds)) > 0 }) {
 			continue
 		}
-		for _, v := range all[:min(len(all), most+1)] {
-			out[c.Name] = append(out[c.Name], database.Clip(v))
+		var one database.Shown
+		for _, v := range all[:min(len(all), most)] {
+			if v.Rows > 1 {
+				one.Values = append(one.Values, database.Clip(v.Text))
+			}
 		}
+		one.All = sample.Whole && len(one.Values) == len(all)
+		out[c.Name] = one
 	}
 	return out
 }

@@ -8,7 +8,7 @@
 // that counts, and values are the most frequent of the first rows, so that it stays the same while rows come and go.
 //
 // Values are never shown of columns that identify rows, whose names sound of people or secrets, or in which one value looks like either; nor
-// of views, which may be costly. What has no form and no such name is not recognised.
+// such as one row alone has; nor of views, which may be costly. What has no form and no such name is not recognised.
 //
 // Units and limits: those of packages source and database.
 //
@@ -108,16 +108,16 @@ func escaped(name string) string {
 
 // text tells of a table.
 func (g Grant) text(ctx context.Context, t database.Table) (string, error) {
-	var samples map[string][]string
+	var samples map[string]database.Shown
 	if columns := sampled(t); g.Samples > 0 && len(columns) > 0 {
-		values, err := g.Sample(ctx, t, columns, g.Samples)
+		sample, err := g.Sample(ctx, t, columns, g.Samples)
 		if err != nil {
 			if stead.KindOf(err) == stead.KindInvalid { // it can't be read as it was listed: dropped, changed, or too slow
 				err = stead.Wrap(stead.KindUnavailable, err, "values of %s can't be read now", t.ID())
 			}
 			return "", err
 		}
-		samples = shown(t, values, g.Samples)
+		samples = shown(t, sample, g.Samples)
 	}
-	return t.Markdown(g.Name(), samples, g.Samples), nil
+	return t.Markdown(g.Name(), samples), nil
 }

@@ -173,3 +173,61 @@ func TestRightsAreFollowed(t *testing.T) {
 		t.Errorf("a role that may not log in: %v", err)
 	}
 }
+
+// A sample tells of nobody, and not of what it has not looked at.
+func TestSamplesTellOfNobody(t *testing.T) {
+	for _, driver := range []string{database.SQLite, database.PostgreSQL} {
+		config := database.Config{Name: "shop", Driver: driver, DSN: filepath.Join(t.TempDir(), "shop.db")}
+		name, at := "sqlite", "file:"+config.DSN
+		if driver == database.PostgreSQL {
+			name, at = "pgx", pgtest.URL(t)
+			config.DSN = at
+		}
+		raw, err := stdsql.Open(name, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		people := []string{"customer", "medication", "created_by", "assignee", "Kunde", `"guestHost"`, "allergies", "spouse", "whatsapp"}
+		for _, q := range []string{
+			`CREATE TABLE visits (id INTEGER PRIMARY KEY, state TEXT, ` + strings.Join(people, " TEXT, ") + ` TEXT, ward TEXT)`, `CREATE TABLE small (id INTEGER PRIMARY KEY, state TEXT, met TEXT)`,
+			`INSERT INTO small VALUES (1, 'open', 'x'), (2, 'open', 'x'), (3, 'shipped', 'Ada'), (4, 'shipped', 'x')`, `CREATE VIEW gone AS SELECT id FROM small`,
+			`INSERT INTO visits SELECT id, 'open', ` + strings.Repeat(`'Ada Lovelace', `, len(people)) + `'ward ' || id FROM (WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 1003) SELECT id FROM n) n`,
+			`INSERT INTO visits (id, state) VALUES (2000, 'cancelled'), (2001, 'cancelled')`,
+		} {
+			if _, err := raw.Exec(q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if driver == database.SQLite {
+			if _, err := raw.Exec(`CREATE TABLE b (x); CREATE VIEW broken AS SELECT x FROM b; DROP TABLE b`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		raw.Close()
+		r := sql.New([]sql.Grant{{Database: open(t, config), Projects: []stead.ProjectID{"one"}, Samples: 5}})
+		texts, err := met(t, r, source.Spec{Type: source.SQL, Database: "shop"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var visits, small, broken string
+		for path, text := range texts {
+			switch _, table, _ := strings.Cut(path, "."); table {
+			case "visits":
+				visits = text
+			case "small":
+				small = text
+			case "broken":
+				broken = text
+			}
+		}
+		if strings.Contains(visits, "Ada") || strings.Contains(visits, "`ward 1") || !strings.Contains(visits, "For example: `open`, …") {
+			t.Errorf("%s: %s", driver, visits)
+		}
+		if strings.Contains(small, "Ada") || !strings.Contains(small, "Values: `open`, `shipped`") || !strings.Contains(small, "For example: `x`, …") {
+			t.Errorf("%s: %s", driver, small)
+		}
+		if driver == database.SQLite && !strings.Contains(broken, "can't be described: no such table: main.b") {
+			t.Errorf("a broken view: %q", broken)
+		}
+	}
+}

@@ -256,13 +256,14 @@ func (c *crawl) allowed(ctx context.Context, u *url.URL) error {
 	return nil
 }
 
-// robotsOf is what a host says of itself. RFC 9309, section 2.3.1: what is not there allows everything, what is away nothing.
+// robotsOf is what a host says of itself. RFC 9309, section 2.3.1: what is not there allows everything, what is away nothing. Redirects may lead to another host
+// for it alone, which is asked without the site's headers.
 func (c *crawl) robotsOf(ctx context.Context, u *url.URL) (robots, error) {
 	key := u.Scheme + "://" + u.Host
 	if r, ok := c.robots[key]; ok {
 		return r, nil
 	}
-	ans, err := c.get(ctx, &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/robots.txt"}, ask{within: c.scopes.host, limit: maxRobotsBytes, cut: true})
+	ans, err := c.get(ctx, &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/robots.txt"}, ask{within: anywhere, limit: maxRobotsBytes, cut: true})
 	var r robots
 	switch _, end := errors.AsType[ends](err); {
 	case err == nil:
@@ -276,6 +277,9 @@ func (c *crawl) robotsOf(ctx context.Context, u *url.URL) (robots, error) {
 	c.robots[key] = r
 	return r, nil
 }
+
+// anywhere lets redirects lead where the guard lets them.
+func anywhere(*url.URL) bool { return true }
 
 // unpacked is what is in a .gz file, up to a limit.
 func unpacked(data []byte, limit int) ([]byte, error) {

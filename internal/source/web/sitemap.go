@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/html/charset"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/source"
 )
 
 // sitemaps queues the pages that sitemaps name: the source's own, those of robots.txt, else /sitemap.xml, and those that these name.
@@ -59,10 +60,10 @@ func (c *crawl) sitemaps(ctx context.Context) error {
 		}
 		var pages, more []string
 		if err == nil {
-			pages, more, err = readSitemap(ans.body, m.wanted)
+			pages, more, err = readSitemap(ans.body)
 		}
-		if stead.KindOf(err) == stead.KindUnavailable {
-			c.blind = true // nobody knows which pages it names
+		if err := c.unreadable(m.url, m.wanted, err); err != nil {
+			return err
 		}
 		for _, s := range more {
 			add(s, m.url, true)
@@ -76,10 +77,41 @@ func (c *crawl) sitemaps(ctx context.Context) error {
 	return nil
 }
 
-// readSitemap returns the pages and the sitemaps that a sitemap names: XML, or a URL a line. Where nobody has said that there is one,
-// a page for what is not there may be in its place.
-func readSitemap(data []byte, wanted bool) (pages, more []string, err error) {
+// What a sitemap may be instead.
+var (
+	errNoSitemap = stead.Errorf(stead.KindInvalid, "it is no sitemap")
+	errBroken    = stead.Errorf(stead.KindUnavailable, "it is broken, or breaks off")
+)
+
+// unreadable sees to a sitemap that can't be read: nobody knows which pages it names, so that none goes because nothing leads to it. Where somebody has said
+// that there is one, or where there plainly is, that is an error of the source. In the usual place many sites answer so for what is not there.
+func (c *crawl) unreadable(u *url.URL, wanted bool, err error) error {
+	if err == nil || stead.KindOf(err) == stead.KindNotFound {
+		return nil
+	}
+	c.blind = true
+	_, away := errors.AsType[elsewhere](err)
+	switch {
+	case errors.Is(err, errForbid), away: // for good, perhaps
+		if !wanted {
+			return nil
+		}
+		return c.walk.Visit(source.Document{Path: c.scopes.path(u), URI: u.String(), Err: stead.Errorf(stead.KindUnavailable, "the sitemap can't be read: %s", err)})
+	case !wanted && !errors.Is(err, errBroken) && stead.KindOf(err) != stead.KindTooLarge:
+		return nil
+	}
+	if c.lost == nil {
+		c.lost = stead.Errorf(stead.KindUnavailable, "the sitemap %s can't be read: %s", u, err)
+	}
+	return nil
+}
+
+// readSitemap returns the pages and the sitemaps that a sitemap names: XML, or a URL a line. With errBroken, there may be some.
+func readSitemap(data []byte) (pages, more []string, err error) {
 	if data, err = unpacked(data, maxSitemapBytes); err != nil {
+		if stead.KindOf(err) != stead.KindTooLarge {
+			err = errBroken
+		}
 		return nil, nil, err
 	}
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
@@ -89,28 +121,34 @@ func readSitemap(data []byte, wanted bool) (pages, more []string, err error) {
 				pages = append(pages, line)
 			}
 		}
+		if len(pages) == 0 {
+			return nil, nil, errNoSitemap
+		}
 		return pages, nil, nil
 	}
 	d := xml.NewDecoder(bytes.NewReader(data))
 	d.CharsetReader = charset.NewReaderLabel
+	d.Strict = false // a & that stands for itself breaks nothing
 	const maxNested = 8
 	var open []string
+	met := false // its first element
 	for len(pages) < maxRequests {
 		t, err := d.Token()
-		if err == io.EOF {
-			break
+		if err == io.EOF && met {
+			return pages, more, nil
+		}
+		if err != nil && met {
+			return pages, more, errBroken
 		}
 		if err != nil {
-			if !wanted {
-				return nil, nil, nil
-			}
-			return pages, more, stead.Errorf(stead.KindUnavailable, "a sitemap is broken")
+			return nil, nil, errNoSitemap
 		}
 		switch t := t.(type) {
 		case xml.StartElement:
 			if open = append(open, t.Name.Local); len(open) > maxNested || open[0] != "urlset" && open[0] != "sitemapindex" {
-				return pages, more, nil // something else
+				return nil, nil, errNoSitemap
 			}
+			met = true
 		case xml.EndElement:
 			open = open[:len(open)-1]
 		case xml.CharData:

@@ -27,6 +27,7 @@ type crawl struct {
 	moved    map[string]bool // pages that say that another one is the one to read
 	unread   []*same         // pages that are as they were: nobody knows all their links
 	blind    bool            // some page or sitemap was away, so that nobody knows what it leads to
+	lost     error           // of a sitemap that was away: the walk ends as one that does not know all
 	requests int
 	bytes    int64
 	inARow   int // pages that were away
@@ -100,7 +101,7 @@ func (c *crawl) run(ctx context.Context) error {
 	if err := c.drain(ctx); err != nil {
 		return err
 	}
-	return c.rest(ctx)
+	return cmp.Or(c.rest(ctx), c.lost)
 }
 
 func (c *crawl) drain(ctx context.Context) error {

@@ -256,7 +256,7 @@ func (t *schema) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	}
 	for _, one := range tables {
 		if one.ID() == a.Table || one.Name == a.Table {
-			text := one.Markdown(d.Name(), nil, 0)
+			text := one.Markdown(d.Name(), nil)
 			if len(text) > maxListBytes {
 				text = strings.ToValidUTF8(text[:maxListBytes], "") + "\n…"
 			}
