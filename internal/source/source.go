@@ -171,6 +171,7 @@ type Walk struct {
 	Had     func(path string) (o vectorstore.Origin, ok bool) // what a document was when it was taken in
 	Known   func() iter.Seq2[string, vectorstore.Origin]      // all of these, by their paths
 	Visit   func(Document) error                              // its errors end the walk
+	Reach   func(ctx context.Context, url string) error       // whether policies let a host be asked that the source does not name; nil: they do
 }
 
 // Document is what a walk meets.

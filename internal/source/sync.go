@@ -156,6 +156,9 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 		Project: p.project, Spec: p.spec, Version: data.State.Version, Visit: func(d Document) error { return p.visit(ctx, d) },
 		Had:   p.had,
 		Known: p.all,
+		Reach: func(ctx context.Context, url string) error {
+			return p.s.reach(approval.Under(ctx, data.Approved), data.maker(p.project), Spec{URLs: []string{url}})
+		},
 	})
 	if p.err == nil { // what was met is taken in, also where the walk did not end well
 		p.err = p.flush(ctx)

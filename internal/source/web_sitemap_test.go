@@ -1,8 +1,11 @@
 package source_test
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,6 +14,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/source"
 	"github.com/stead-dev/stead/internal/source/web"
+	"github.com/stead-dev/stead/internal/vectorstore"
 )
 
 func says(text string) http.HandlerFunc {
@@ -111,6 +115,20 @@ func TestRobotsElsewhere(t *testing.T) {
 	s.answers("/robots.txt", http.StatusFound, "Location", "http://inside.example:"+at.Port()+"/rules")
 	if _, texts, err = crawled(t, reading(n, web.Site{Name: "docs", URLs: []string{"http://site.example:" + at.Port() + "/"}, Private: []string{"127.0.0.1/32"}}), source.Spec{Site: "docs"}); stead.KindOf(err) != stead.KindForbidden || len(texts) > 0 {
 		t.Errorf("%v %v", texts, err)
+	}
+	// Policies are asked about the other host, and forbid it.
+	s.answers("/robots.txt", http.StatusFound, "Location", other.URL+"/rules")
+	asked := ""
+	_, err = reading(nil, site).Walk(t.Context(), source.Walk{Project: stead.DefaultProject, Spec: source.Spec{Type: source.Web, Site: "docs"},
+		Had:   func(string) (vectorstore.Origin, bool) { return vectorstore.Origin{}, false },
+		Known: func() iter.Seq2[string, vectorstore.Origin] { return maps.All(map[string]vectorstore.Origin{}) },
+		Visit: func(source.Document) error { return nil },
+		Reach: func(_ context.Context, url string) error {
+			asked = url
+			return stead.Errorf(stead.KindForbidden, "no")
+		}})
+	if err == nil || asked != other.URL+"/rules" || len(other.headers()) != 1 {
+		t.Errorf("%q %v", asked, err)
 	}
 	// It leads round and round.
 	s.answers("/robots.txt", http.StatusFound, "Location", "/robots.txt")

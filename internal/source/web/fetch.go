@@ -263,7 +263,7 @@ func (c *crawl) robotsOf(ctx context.Context, u *url.URL) (robots, error) {
 	if r, ok := c.robots[key]; ok {
 		return r, nil
 	}
-	ans, err := c.get(ctx, &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/robots.txt"}, ask{within: anywhere, limit: maxRobotsBytes, cut: true})
+	ans, err := c.get(ctx, &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/robots.txt"}, ask{within: anywhere, arrive: func(u *url.URL) error { return c.reach(ctx, u) }, limit: maxRobotsBytes, cut: true})
 	var r robots
 	switch _, end := errors.AsType[ends](err); {
 	case err == nil:
@@ -278,8 +278,16 @@ func (c *crawl) robotsOf(ctx context.Context, u *url.URL) (robots, error) {
 	return r, nil
 }
 
-// anywhere lets redirects lead where the guard lets them.
+// anywhere lets redirects lead where policies and the guard let them.
 func anywhere(*url.URL) bool { return true }
+
+// reach asks policies about a host that is none of the source's.
+func (c *crawl) reach(ctx context.Context, u *url.URL) error {
+	if c.scopes.host(u) || c.walk.Reach == nil {
+		return nil
+	}
+	return c.walk.Reach(ctx, u.String())
+}
 
 // unpacked is what is in a .gz file, up to a limit.
 func unpacked(data []byte, limit int) ([]byte, error) {
