@@ -356,6 +356,8 @@ func (s *Service) document(e *Erasure) (document.Document, error) {
 	switch {
 	case e.Status == Running && e.Emptied > 0 && !e.held:
 		d.ExpiresAt = now.Add(s.cfg.Purges.wait()).UnixMilli() // when whichever node may go on
+	case e.Status == Running && e.Emptied > 0:
+		d.ExpiresAt = now.Add(purgeHold).UnixMilli()
 	case e.Status == Running:
 		d.ExpiresAt = now.Add(holdFor).UnixMilli() // when another node may go on
 	}

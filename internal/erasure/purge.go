@@ -25,6 +25,8 @@ const (
 	// purgeShare is how many times as long as the last purge took the next one waits, at least purgePause: writes go on beside it.
 	purgeShare = 4
 	purgePause = 200 * time.Millisecond
+	// purgeHold is how long an erasure that waits for a purge is its node's, which says so again and again meanwhile.
+	purgeHold = 30 * time.Second
 	// purgeAgain is when one that failed is tried again.
 	purgeAgain = 30 * time.Second
 	// purgeWithin is how long a certificate waits for a purge that fails. Then it says that the bytes are left.
@@ -185,7 +187,7 @@ func (s *Service) keeping(ctx context.Context, held []*Erasure, do func()) {
 		defer close(done)
 		do()
 	}()
-	tick := time.NewTicker(holdFor / 4)
+	tick := time.NewTicker(purgeHold / 3)
 	defer tick.Stop()
 	for {
 		select {
