@@ -137,7 +137,8 @@ func accessTable() map[string]access {
 		"POST " + vectors + "/{id}/files": `{"file_id":"file_x"}`, "POST " + vectors + "/{id}/files/{file}": `{"attributes":{}}`, "DELETE " + vectors + "/{id}/files/{file}": "",
 		"POST " + vectors + "/{id}/file_batches": `{"file_ids":["file_x"]}`, "POST " + vectors + "/{id}/file_batches/{batch}/cancel": "",
 		"POST " + vectors + "/{id}/sources": `{"type":"directory","directory":"d"}`, "POST " + vectors + "/{id}/sources/{source}/sync": "", "DELETE " + vectors + "/{id}/sources/{source}": "",
-		"GET " + vectors + "/{id}/sources": "", "GET " + vectors + "/{id}/sources/{source}": "", // what they show is of all documents, whoever may read them
+		"POST " + vectors + "/{id}/sources/{source}": `{"access_default":"deny"}`,
+		"GET " + vectors + "/{id}/sources":           "", "GET " + vectors + "/{id}/sources/{source}": "", // what they show is of all documents, whoever may read them
 	} {
 		t[call] = access{config, body}
 	}

@@ -22,7 +22,7 @@ const maxPassageLine = 100
 const syncPoll = 200 * time.Millisecond
 
 func (a *app) sourcesCmd() *cobra.Command {
-	return group("sources", "Keep vector stores up to date with directories, Git repositories, MCP servers, databases and pages of the web", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
+	return group("sources", "Keep vector stores up to date with directories, Git repositories, MCP servers, databases and pages of the web", a.sourcesCreate(), a.sourcesList(), a.sourcesShow(), a.sourcesAccess(), a.sourcesSync(), a.sourcesSearch(), a.sourcesDelete())
 }
 
 func (a *app) sourcesCreate() *cobra.Command {
@@ -58,14 +58,11 @@ func (a *app) sourcesCreate() *cobra.Command {
 				body["access_default"] = source.AccessDeny
 			}
 			if access != "" {
-				rules, err := os.ReadFile(access)
+				rules, err := rulesIn(access)
 				if err != nil {
 					return err
 				}
-				if !json.Valid(rules) {
-					return fmt.Errorf("%s is no JSON", access)
-				}
-				body["access"] = json.RawMessage(rules)
+				body["access"] = rules
 			}
 			c, err := a.dial()
 			if err != nil {
@@ -102,6 +99,48 @@ func (a *app) sourcesCreate() *cobra.Command {
 	f.BoolVar(&deny, "deny", false, "nobody may read what no rule of access says it of")
 	c.MarkFlagsOneRequired("directory", "repository", "mcp", "database", "web", "url")
 	c.MarkFlagsMutuallyExclusive("directory", "repository", "mcp", "database", "web", "url")
+	return c
+}
+
+// rulesIn reads a file with rules of access.
+func rulesIn(file string) (json.RawMessage, error) {
+	rules, err := os.ReadFile(file)
+	if err == nil && !json.Valid(rules) {
+		err = fmt.Errorf("%s is no JSON", file)
+	}
+	return rules, err
+}
+
+func (a *app) sourcesAccess() *cobra.Command {
+	var otherwise string
+	c := &cobra.Command{
+		Use: "access STORE SOURCE [FILE]", Short: "Give a source other rules of access, a JSON list in FILE", Args: cobra.RangeArgs(2, 3),
+		Long:    "They hold once the synchronisation that this begins has ended. Nothing is read again that did not change.",
+		Example: "  stead sources access vs_… src_… rules.json --default deny",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body := map[string]any{}
+			if len(args) > 2 {
+				rules, err := rulesIn(args[2])
+				if err != nil {
+					return err
+				}
+				body["access"] = rules
+			}
+			if otherwise != "" {
+				body["access_default"] = otherwise
+			}
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			s, err := c.UpdateSource(cmd.Context(), args[0], args[1], body)
+			if err != nil {
+				return err
+			}
+			return a.showSource(s)
+		},
+	}
+	c.Flags().StringVar(&otherwise, "default", "", "who may read what no rule says it of: allow or deny")
 	return c
 }
 

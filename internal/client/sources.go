@@ -122,6 +122,11 @@ func (c *Client) Source(ctx context.Context, store, id string) (s Source, err er
 	return s, c.call(ctx, http.MethodGet, sourcePath(store, id), nil, nil, &s)
 }
 
+// UpdateSource gives one other rules of access; body is the wire's request.
+func (c *Client) UpdateSource(ctx context.Context, store, id string, body any) (s Source, err error) {
+	return s, c.call(ctx, http.MethodPost, sourcePath(store, id), nil, body, &s)
+}
+
 // SyncSource has one synchronised now.
 func (c *Client) SyncSource(ctx context.Context, store, id string) (s Source, err error) {
 	return s, c.call(ctx, http.MethodPost, sourcePath(store, id)+"/sync", nil, nil, &s)

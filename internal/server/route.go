@@ -169,6 +169,7 @@ func (s *server) table() []route {
 		{method: "POST", path: sources, summary: "Keep a vector store up to date with a source: a directory, a Git repository, the resources of an MCP server or the tables of a database", handle: s.createSource, body: "SourceParams", answer: "Source", keyed: true},
 		{method: "GET", path: sources, summary: "List the sources of a vector store", handle: s.listSources, answer: "SourceList"},
 		{method: "GET", path: sourcePath, summary: "Retrieve a source, with what its last synchronisation did", handle: s.getSource, answer: "Source"},
+		{method: "POST", path: sourcePath, summary: "Give a source other rules of access, and synchronise it", handle: s.updateSource, body: "SourceUpdate", answer: "Source"},
 		{method: "DELETE", path: sourcePath, summary: "Delete a source with its documents", handle: s.deleteSource, answer: "Deleted"},
 		{method: "POST", path: sourcePath + "/sync", summary: "Synchronise a source now", handle: s.syncSource, answer: "Source", always: true},
 		{method: "POST", path: fileBatches, summary: "Put many files into a vector store", handle: s.createFileBatch, body: "VectorStoreBatchParams", answer: "VectorStoreBatch", keyed: true},

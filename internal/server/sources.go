@@ -15,6 +15,7 @@ type Sources interface {
 	List(ctx context.Context, p stead.Principal, store string) ([]source.Source, error)
 	Get(ctx context.Context, p stead.Principal, store, id string) (source.Source, error)
 	Delete(ctx context.Context, p stead.Principal, store, id string) error
+	Update(ctx context.Context, p stead.Principal, store, id string, access *[]source.Rule, otherwise *string) (source.Source, error)
 	Sync(ctx context.Context, p stead.Principal, store, id string) (source.Source, error)
 }
 
@@ -48,6 +49,35 @@ func (s *server) listSources(w http.ResponseWriter, r *http.Request, p stead.Pri
 
 func (s *server) getSource(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	found, err := s.Sources.Get(r.Context(), p, r.PathValue("id"), r.PathValue("source"))
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireVectorSourceOf(found))
+}
+
+func (s *server) updateSource(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	if err := req.Only("a change of a source", "access", "access_default"); err != nil {
+		return err
+	}
+	var access *[]source.Rule
+	if _, has := req.Raw("access"); has {
+		rules, err := accessRules(req.Object)
+		if err != nil {
+			return err
+		}
+		access = &rules
+	}
+	var otherwise *string
+	if said, has, err := req.String("access_default"); err != nil {
+		return err
+	} else if has {
+		otherwise = &said
+	}
+	found, err := s.Sources.Update(r.Context(), p, r.PathValue("id"), r.PathValue("source"), access, otherwise)
 	if err != nil {
 		return err
 	}
@@ -100,18 +130,23 @@ func sourceSpec(o param.Object) (source.Spec, error) {
 	if spec.Plan, err = planOf(o); err != nil {
 		return spec, err
 	}
+	spec.Access, err = accessRules(o)
+	return spec, err
+}
+
+func accessRules(o param.Object) (out []source.Rule, err error) {
 	list, _, err := o.List("access")
 	if err != nil {
-		return spec, err
+		return nil, err
 	}
 	for i, raw := range list {
 		rule, err := accessRule(o, i, raw)
 		if err != nil {
-			return spec, err
+			return nil, err
 		}
-		spec.Access = append(spec.Access, rule)
+		out = append(out, rule)
 	}
-	return spec, nil
+	return out, nil
 }
 
 func accessRule(o param.Object, i int, raw []byte) (source.Rule, error) {

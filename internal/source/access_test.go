@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -109,18 +110,14 @@ func TestWhatNoRuleNamesIsClosed(t *testing.T) {
 					slices.Sort(paths)
 					return strings.Join(paths, " ")
 				}
-				make := func() source.Source {
-					made, err := n.Create(t.Context(), n.me, store, k.spec, "", "")
-					check(t, err)
-					return made
-				}
 				told := func(s source.Source) (out string) {
 					for _, f := range s.Failures {
 						out += f.Code + " " + f.Path + ";"
 					}
 					return out
 				}
-				src := make()
+				src, err := n.Create(t.Context(), n.me, store, k.spec, "", "")
+				check(t, err)
 				first := n.ended(src, 1)
 				n.want("a developer", n.finds(ada, store, "bonus"), k.paths[0])
 				n.want("an owner", n.finds(owner, store, "bonus"), both(k.paths[0], k.paths[1]))
@@ -136,12 +133,51 @@ func TestWhatNoRuleNamesIsClosed(t *testing.T) {
 				if got := told(now); !strings.Contains(got, "access_closed ") || !strings.Contains(got, "access_unmatched "+k.hr) {
 					t.Errorf("told is %q", got)
 				}
-				check(t, n.Delete(t.Context(), n.me, store, src.ID))
-				k.spec.Access[1].Paths = append(k.spec.Access[1].Paths, k.paths[2]) // somebody names it
-				n.ended(make(), 1)
+				update := func(rules []source.Rule, otherwise string) source.Source {
+					changed, err := n.Update(t.Context(), n.me, store, src.ID, &rules, &otherwise)
+					check(t, err)
+					return n.ended(changed, changed.Run+1)
+				}
+				named := slices.Clone(k.spec.Access)
+				named[1].Paths = append(slices.Clone(named[1].Paths), k.paths[2]) // somebody names it
+				if now = update(named, source.AccessDeny); now.Counts.Added+now.Counts.Removed > 0 || now.Counts.Changed != 1 {
+					t.Errorf("other rules did %s", did(now))
+				}
 				n.want("an owner, named", n.finds(owner, store, "bonus"), both(k.paths[0], k.paths[2]))
 				n.want("a developer, named", n.finds(ada, store, "bonus"), k.paths[0])
+				update(named[1:2], source.AccessAllow) // what is the boss's alone, and all else open
+				n.want("a developer, opened", n.finds(ada, store, "bonus"), k.paths[0])
+				update(nil, source.AccessDeny)
+				n.want("an owner, closed", n.finds(owner, store, "bonus"), "")
 			})
 		}
+	})
+}
+
+// TestRulesThatChangeDuringASynchronisation hold behind it, for all documents, of a repository too, of which nothing is walked through while its commit is the same.
+func TestRulesThatChangeDuringASynchronisation(t *testing.T) {
+	both(t, func(t *testing.T, db database) {
+		r := newRepository(t)
+		r.write("all.md", "Bonus for all.")
+		r.commit()
+		n := gitNode(t, db, git.Repository{Name: "docs", Path: r.dir})
+		store, begun, gate := n.store(), make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		hold := func(string) { once.Do(func() { close(begun); <-gate }) }
+		n.convert.Store(&hold)
+		src := n.gitSource(store, source.Spec{Repository: "docs"})
+		<-begun
+		deny := source.AccessDeny
+		if _, err := n.Update(t.Context(), n.me, store, src.ID, nil, &deny); err != nil {
+			t.Fatal(err)
+		}
+		close(gate)
+		n.want("first", did(n.ended(src, 2)), "+0 ~1 -0 =0 !0")
+		n.want("found", n.finds(n.me, store, "bonus"), "")
+		allow := source.AccessAllow
+		changed, err := n.Update(t.Context(), n.me, store, src.ID, nil, &allow)
+		check(t, err)
+		n.ended(changed, 3)
+		n.want("found, opened", n.finds(n.me, store, "bonus"), "all.md")
 	})
 }

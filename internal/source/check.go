@@ -50,13 +50,17 @@ func (s *Service) check(project stead.ProjectID, spec *Spec) error {
 	if err := vectorstore.CheckPlan(&spec.Plan); err != nil {
 		return err
 	}
-	if err := checkRules(spec.Access); err != nil {
+	if err := checkAccess(*spec); err != nil {
 		return err
 	}
+	return reader.Check(project, *spec)
+}
+
+func checkAccess(spec Spec) error {
 	if spec.AccessDefault != "" && spec.AccessDefault != AccessAllow && spec.AccessDefault != AccessDeny {
 		return stead.Invalid("access_default", "access_default must be %q or %q", AccessAllow, AccessDeny)
 	}
-	return reader.Check(project, *spec)
+	return checkRules(spec.Access)
 }
 
 // maker is who made a source; of those that were made before that was kept, the node that reads them.

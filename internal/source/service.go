@@ -167,6 +167,36 @@ func (s *Service) update(ctx context.Context, d document.Document, data stored) 
 	return s.cfg.Documents.UpdateDocument(ctx, d)
 }
 
+// Update gives a source other rules of access: nil leaves what there is. They hold once the synchronisation has gone by that it begins, in which
+// nothing is read again that did not change.
+func (s *Service) Update(ctx context.Context, p stead.Principal, store, id string, access *[]Rule, otherwise *string) (Source, error) {
+	if err := s.cfg.Stores.Writable(ctx, p, store); err != nil {
+		return Source{}, err
+	}
+	d, err := s.change(ctx, p.Project, store, id, func(d *document.Document, data *stored) error {
+		if access != nil {
+			data.Access = *access
+		}
+		if otherwise != nil {
+			data.AccessDefault = *otherwise
+		}
+		if err := checkAccess(data.Spec); err != nil {
+			return err
+		}
+		if data.State.Holder != "" {
+			data.State.Again = true
+			return nil
+		}
+		data.State.Version, d.ExpiresAt = "", s.now() // all of it is walked through, also where it has no other version
+		return nil
+	})
+	if err != nil {
+		return Source{}, err
+	}
+	s.nudge()
+	return sourceOf(d)
+}
+
 // Sync has a source synchronised now; if it is being, once more behind that.
 func (s *Service) Sync(ctx context.Context, p stead.Principal, store, id string) (Source, error) {
 	if err := s.cfg.Stores.Writable(ctx, p, store); err != nil {

@@ -101,7 +101,7 @@ func (s *Service) synchronise(ctx context.Context, h *held) error {
 		st.Holder, st.Ended, st.Error, st.Version = "", s.now(), nil, ""
 		if readErr == nil {
 			st.Synced, st.InARow = st.Ended, 0
-			if st.Counts.Failed == 0 {
+			if st.Counts.Failed == 0 && !st.Again { // else the rules may be others by now, and are for all of it
 				st.Version = version
 			}
 		} else {

@@ -167,7 +167,7 @@ func (h *held) write(ctx context.Context, change func(*document.Document, *State
 		if theirs.State.Holder != h.data.State.Holder || theirs.State.Deleting {
 			return err
 		}
-		h.doc, h.data.State.Again = now, theirs.State.Again
+		h.doc, h.data.State.Again, h.data.Spec = now, theirs.State.Again, theirs.Spec
 	}
 }
 
