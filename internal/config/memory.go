@@ -1,8 +1,12 @@
 package config
 
+import "fmt"
+
 // Memory says what memories and passages are found by, besides their words.
 type Memory struct {
 	Embeddings *Embeddings `yaml:"embeddings"` // left out: words alone
+	// SessionLabels are keys of sessions' metadata, by which policies decide: what is remembered in a session is labelled with its values of them.
+	SessionLabels []string `yaml:"session_labels"`
 }
 
 // Embeddings is the model that makes their vectors.
@@ -11,10 +15,24 @@ type Embeddings struct {
 	Dimensions int    `yaml:"dimensions"` // 0: the model's own
 }
 
+// MaxSessionLabels is how many keys of sessions' labels memories may have, and maxLabelKeyBytes the longest of them: that of metadata.
+const (
+	MaxSessionLabels = 16
+	maxLabelKeyBytes = 64
+)
+
 // MaxDimensions is the longest vector of a memory.
 const MaxDimensions = 4096
 
 func (c *Config) checkMemory() error {
+	if n := len(c.Memory.SessionLabels); n > MaxSessionLabels {
+		return invalid("memory.session_labels", "Name those that policies speak of.", "memory.session_labels has %d keys, at most %d", n, MaxSessionLabels)
+	}
+	for i, key := range c.Memory.SessionLabels {
+		if key == "" || len(key) > maxLabelKeyBytes {
+			return invalid(fmt.Sprintf("memory.session_labels[%d]", i), "Give a key of sessions' metadata.", "memory.session_labels[%d] must have 1 to %d bytes", i, maxLabelKeyBytes)
+		}
+	}
 	e := c.Memory.Embeddings
 	switch {
 	case e == nil:

@@ -197,8 +197,22 @@ const sessionLabels = "memory"
 func (s *Service) carried(c *Content) {
 	c.Labels = slices.Concat(c.Labels, s.shown)
 	if by := s.within; by != nil {
-		c.Labels = append(c.Labels, by.Labels[sessionLabels]...)
+		c.Labels = append(c.Labels, s.LabelsOf(by.Labels)...)
 	}
+}
+
+// LabelsOf are the labels of what is remembered in a session that is labelled so: of what it was shown, and the configured ones of its own. One that
+// is too long for a label is cut.
+func (s *Service) LabelsOf(session stead.Labels) []string {
+	out := slices.Clone(session[sessionLabels])
+	for _, key := range s.cfg.SessionLabels {
+		for _, value := range session[key] {
+			l := strings.ReplaceAll(key+":"+value, "\x00", "")
+			out = append(out, strings.ToValidUTF8(l[:min(len(l), MaxLabelBytes)], ""))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (c Content) encode() ([]byte, error) {

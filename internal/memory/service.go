@@ -33,6 +33,8 @@ type Config struct {
 	Record func(ctx context.Context, p stead.Principal, session string, what Forgotten) error
 	// Gone reports whether a session is not there any more; nil: nobody looks for what comes late from one.
 	Gone func(ctx context.Context, project stead.ProjectID, session stead.SessionID) (bool, error)
+	// SessionLabels are keys of sessions' labels: what is remembered in a session has its values of them as labels, "key:value".
+	SessionLabels []string
 	// Embedding makes vectors of what entries say; nil: words alone are looked for.
 	Embedding *Embedding
 }

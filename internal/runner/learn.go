@@ -20,7 +20,7 @@ const maxLearnOutput = 4096
 func (a *actor) learnAsk() session.LearnAsk {
 	c := &a.state.Created
 	return session.LearnAsk{
-		Key: a.key, Principal: c.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Agent: c.Agent.ID, Extraction: *a.state.Extraction(), Labels: a.state.Labels()[session.LabelMemory],
+		Key: a.key, Principal: c.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Agent: c.Agent.ID, Extraction: *a.state.Extraction(), Session: a.state.Labels(), Labels: a.state.Labels()[session.LabelMemory],
 	}
 }
 

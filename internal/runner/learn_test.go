@@ -36,7 +36,7 @@ func newLibrary(t *testing.T) *library {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	l := &library{t: t, all: memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now})}
+	l := &library{t: t, all: memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now, SessionLabels: []string{"confidentiality"}})}
 	made, err := l.all.CreateStore(t.Context(), me, memory.StoreFields{Name: "notes"}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -362,5 +362,28 @@ func TestItemsWithoutATurnAreSearchable(t *testing.T) {
 	want := []string{"item: Say one", "item: one", "item: the harbour is closed", "item: the lamp is lit", "item: the ship has come"}
 	if got := l.entries(); !slices.Equal(got, want) {
 		t.Errorf("searchable are %q, want %q", got, want)
+	}
+}
+
+// What is remembered of a session that is labelled is labelled so, where the operator names the key.
+func TestWhatIsRememberedHasTheSessionsLabels(t *testing.T) {
+	l := newLibrary(t)
+	n := newNode(t, withMemory(remember.New(l.all)))
+	s, err := n.Create(context.Background(), me, session.CreateRequest{
+		Override: func(s *agent.Spec) error { s.Model = "sim"; l.learning("fact")(s); return nil },
+		Input:    message("My desk is 4."), Metadata: map[string]string{"confidentiality": "secret", "title": "desks"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.remembered(s.ID, 2)
+	list, _, err := l.all.List(context.Background(), me, l.store, "", 100, false)
+	if err != nil || len(list) < 2 {
+		t.Fatalf("%d memories, %v", len(list), err)
+	}
+	for _, e := range list {
+		if !slices.Equal(e.Labels, []string{"confidentiality:secret", "untrusted"}) {
+			t.Errorf("%q has the labels %q", e.Text, e.Labels)
+		}
 	}
 }

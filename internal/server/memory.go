@@ -28,6 +28,7 @@ type Memory interface {
 	Ingest(ctx context.Context, p stead.Principal, store string, items []memory.Content) (int, error)
 	ForgetEverywhere(ctx context.Context, p stead.Principal, f memory.Filter) (forgotten, stores int, err error)
 	ForgetMatching(ctx context.Context, p stead.Principal, store string, f memory.Filter) (int, error)
+	LabelsOf(session stead.Labels) []string
 	Search(ctx context.Context, p stead.Principal, store string, q memory.Search) (memory.Found, error)
 }
 

@@ -58,7 +58,7 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
-	also := labels[session.LabelMemory]
+	also := s.Memory.LabelsOf(labels)
 	if of.Owner.Kind != p.Kind || of.Owner.ID != p.ID { // what another one said nobody has vouched for
 		also = append([]string{memory.LabelUntrusted}, also...)
 	}

@@ -134,7 +134,8 @@ type LearnAsk struct {
 	Alone      bool              // as View.Alone: something may be remembered of Principal
 	Agent      stead.AgentID
 	Extraction agent.Extraction
-	Labels     []string // of memories that the session was shown: what is made of them has them too
+	Session    stead.Labels // labels of the session
+	Labels     []string     // of memories that the session was shown: what is made of them has them too
 	Messages   []LearnMessage
 	Found      []Learned
 	At         stead.Seq // of the memory.extracted that found them

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -278,5 +279,34 @@ func subjectAmongMany(f *serviceFixture) {
 	agent.Kind, agent.ID = stead.PrincipalAgent, string(sessionC)
 	if done, err := other.Learn(f.ctx, agent, f.store, sessionC, 7, []memory.Lesson{lesson(sessionC, "deploy window", "The deploy window of no team is on Fridays.", "1")}); err != nil || done.Superseded != 1 {
 		f.Errorf("%+v, %v", done, err)
+	}
+}
+
+// sessionLabels: what is remembered in a session, by tools, items and lessons alike, has those of its labels that are configured, and no others.
+func sessionLabels(f *serviceFixture) {
+	n := memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: all{}, Now: time.Now, SessionLabels: []string{"confidentiality", "long"}})
+	agent := f.user(string(sessionA))
+	agent.Kind = stead.PrincipalAgent
+	in := n.In(memory.For{Principal: f.me, Session: stead.SessionKey{Project: f.me.Project, Session: sessionA}, Labels: stead.Labels{
+		"confidentiality": {"secret", "board"}, "title": {"a trip"}, "memory": {"salary"}, "long": {strings.Repeat("ä", memory.MaxLabelBytes)},
+	}})
+	if _, err := in.Add(f.ctx, agent, f.store, []memory.New{note("the income of somebody")}, ""); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := in.Ingest(f.ctx, agent, f.store, []memory.Content{{Kind: memory.KindItem, Text: "she earns 90000", Source: memory.Source{Session: string(sessionA), Item: "1"}}}); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := in.Learn(f.ctx, agent, f.store, sessionA, 7, []memory.Lesson{lesson(sessionA, "", "Anna earns much.", "1")}); err != nil {
+		f.Fatal(err)
+	}
+	list, _, err := f.List(f.ctx, f.me, f.store, "", 10, false)
+	if err != nil || len(list) != 3 {
+		f.Fatalf("%d memories, %v", len(list), err)
+	}
+	long := "long:" + strings.Repeat("ä", (memory.MaxLabelBytes-len("long:"))/2)
+	for _, e := range list {
+		if !slices.Equal(e.Labels, []string{"confidentiality:board", "confidentiality:secret", long, "salary", "untrusted"}) {
+			f.Errorf("%q has the labels %q", e.Text, e.Labels)
+		}
 	}
 }

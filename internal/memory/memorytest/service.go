@@ -61,6 +61,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"what is hidden does not stand around a hit":                  aroundHidden,
 		"hits come first in a budget, then what is around them":       aroundBudget,
 		"a value is superseded, however many say something like it":   subjectAmongMany,
+		"a session's own labels are carried, where they are named":    sessionLabels,
 		"several stores give one answer":                              acrossStores,
 		"what is remembered of one user is nobody else's":             rememberedForOne,
 		"filters": filters,

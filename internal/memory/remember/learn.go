@@ -94,8 +94,9 @@ func (r *Remember) known(ctx context.Context, ask session.LearnAsk) ([]extract.K
 // in is the memory that a session learns into, of some scopes or all.
 func (r *Remember) in(ask session.LearnAsk, scopes ...memory.Scope) *memory.Service {
 	by := memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Scopes: scopes}
+	by.Labels = ask.Session
 	if len(ask.Labels) > 0 {
-		by.Labels = stead.Labels{session.LabelMemory: ask.Labels}
+		by.Labels = by.Labels.And(stead.Labels{session.LabelMemory: ask.Labels})
 	}
 	return r.memory.In(by)
 }
