@@ -286,3 +286,24 @@ func TestWhoseMemoriesAreAdded(t *testing.T) {
 		}
 	}
 }
+
+// Where others told the agent something too, nothing is remembered of the user alone: the agent is told, and may say who else it is for.
+func TestNothingIsRememberedOfOneWhereOthersSpokeToo(t *testing.T) {
+	d := open(t, true)
+	add := func(arguments string) (string, bool) {
+		t.Helper()
+		r, err := d.tools["memory_add"].Call(t.Context(), tool.Call{
+			Key: arguments, Arguments: json.RawMessage(arguments), Principal: stead.LocalPrincipal(), Agent: "agent_1", Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(r.Content[0].Text.Inline), r.IsError
+	}
+	if got, wrong := add(`{"content":"They drink tea"}`); !wrong || !strings.Contains(got, "choose another scope") {
+		t.Errorf("of the user: %q", got)
+	}
+	if got, wrong := add(`{"content":"They drink tea","scope":"project"}`); wrong {
+		t.Errorf("of the project: %q", got)
+	}
+}
