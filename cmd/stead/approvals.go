@@ -80,6 +80,9 @@ func show(w io.Writer, ap client.Approval) {
 	line("session", ap.SessionID)
 	line("what", cmp.Or(ap.Effect, ap.Action.Tool()))
 	line("arguments", printable(ap.Action.Args()))
+	if r := ap.Action.Request; r != nil && r.Call != nil {
+		showCall(line, r.Call)
+	}
 	line("why", printable(ap.Action.Why()))
 	if r := ap.Action.Request; r != nil && r.ExpiresAt > 0 {
 		line("expires", time.Unix(r.ExpiresAt, 0).UTC().Format(time.RFC3339)+", then: "+r.OnExpiry)
@@ -90,6 +93,28 @@ func show(w io.Writer, ap client.Approval) {
 		return
 	}
 	line("answer", answerCommand(ap.SessionID, ap.Action))
+}
+
+// showCall writes where a call goes, for whom, and by which agent.
+func showCall(line func(name, value string), c *client.CallShown) {
+	to := c.Destination
+	if s := c.Server; s != nil {
+		to = cmp.Or(s.URL, strings.Join(s.Command, " "))
+	}
+	by := map[string]string{"operator": "of the configuration", "agent": "named by the agent itself", "environment": "in its environment", "runtime": "of the runtime"}[c.Origin]
+	line("server", printable(strings.TrimSpace(to+" ("+cmp.Or(by, c.Origin)+")")))
+	line("class", c.Class)
+	line("for", printable(c.For))
+	line("behind", printable(strings.Join(c.Behind, ", ")))
+	agent := c.Agent.ID
+	if c.Agent.Version > 0 {
+		agent += fmt.Sprintf(", version %d", c.Agent.Version)
+	}
+	if c.Agent.Base != "" {
+		agent += ", made from " + c.Agent.Base + " and not that"
+	}
+	line("agent", printable(agent))
+	line("has read", printable(strings.Join(c.Untrusted, ", ")))
 }
 
 func (a *app) approvalsDecide(verb, short, done string) *cobra.Command {

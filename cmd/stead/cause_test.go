@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -82,10 +83,11 @@ func rightsOfAll(t *testing.T, more string) {
 	plain, known, agents := &refunding{}, &refunding{}, &refunding{}
 	rules := t.TempDir()
 	if err := os.WriteFile(filepath.Join(rules, "p.cedar"), []byte(`@id("owners") forbid(principal, action == Action::"tool.call", resource == Tool::"crm/refund") unless { principal in Role::"owner" };
+@id("strange") forbid(principal, action == Action::"tool.call", resource) when { context.origin == "agent" && context has destination && context.destination == "127.0.0.1:1" };
 @id("mallory") forbid(principal, action == Action::"tool.call", resource) when { context.behind.contains("user:mallory") };`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := openConfigured(t, "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\npolicies: {directory: "+rules+"}\n"+more+
+	n := openConfigured(t, "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nenvironments: {driver: bare}\npolicies: {directory: "+rules+"}\naudit: {decisions: denied}\n"+more+
 		"identity: {trust_domain: acme.example, issuer: \"https://stead.example\"}\n"+
 		"mcp_servers:\n  - {label: crm, url: \""+plain.open(t)+"\"}\n  - {label: mine, url: \""+known.open(t)+"\", auth: on_behalf_of, audience: mine}\n  - {label: agents, url: \""+agents.open(t)+"\", auth: workload, audience: agents}\n"+
 		"providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
@@ -207,6 +209,53 @@ func rightsOfAll(t *testing.T, more string) {
 		}
 		if learned[mine] == 0 || learned[id] > 2 {
 			t.Errorf("of ada's session are remembered %d, of the other %d, where a developer spoke: %+v", learned[mine], learned[id], all)
+		}
+	})
+	t.Run("what is approved", func(t *testing.T) {
+		var made struct{ ID string }
+		h.get(ada, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"mcp","server_label":"mine","require_approval":"always"}]},"environment":{"type":"none"},"input":"Hello"}`, &made)
+		h.rests(ada, made.ID)
+		h.call(dev, "POST", "/v1/agents/sessions/"+made.ID+"/events", `{"events":[{"type":"agent.session.input.message","input":"Call refund with {}"}]}`)
+		type question struct {
+			Actions []struct {
+				Request struct {
+					Digest string
+					Call   struct {
+						Class, Origin, Destination, For string
+						Behind                          []string
+						Agent                           struct{ ID string }
+					}
+				}
+			} `json:"required_actions"`
+		}
+		var asked question
+		for until := time.Now().Add(20 * time.Second); len(asked.Actions) == 0 && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+			h.get(owner, "GET", "/v1/agents/sessions/"+made.ID, "", &asked)
+		}
+		if len(asked.Actions) != 1 {
+			t.Fatalf("nothing is asked: %+v", asked)
+		}
+		c := asked.Actions[0].Request.Call
+		if c.Class != "unknown" || c.Origin != "operator" || !strings.HasPrefix(c.Destination, "127.0.0.1:") || c.For != "user:ada" || fmt.Sprint(c.Behind) != "[service:dev]" || !strings.HasPrefix(c.Agent.ID, "agent_") {
+			t.Errorf("whoever approves is shown %+v", c)
+		}
+	})
+	t.Run("other tools", func(t *testing.T) {
+		ops, id := key("operator", "user", "ops", false), start(ada, mcp("crm"), "Hello")
+		update := "/v1/agents/sessions/" + id
+		for _, body := range []string{`{"agent":{"tools":[]}}`, `{"agent":{"model":"sim"}}`} {
+			if status, said := h.call(ops, "POST", update, body); status != http.StatusForbidden || !strings.Contains(string(said), "session.create") {
+				t.Errorf("an operator starts nothing new: %d %s", status, said)
+			}
+		}
+		h.get(ops, "POST", update, `{"metadata":{"a":"b"}}`, &struct{}{})
+		h.get(dev, "POST", update, `{"agent":{"tools":[`+mcp("mine")+`]}}`, &struct{}{})
+		if said := say(ada, id, refund); !strings.Contains(said, "service dev told the agent something") {
+			t.Errorf("who gave it tools is behind what they do: %s", said)
+		}
+		_, log := h.call(owner, "GET", "/v1/audit_records?action=session.write&limit=100", "")
+		if text := string(log); !strings.Contains(text, `"changed":"tools"`) || !strings.Contains(text, `"changed":"metadata"`) {
+			t.Errorf("the audit log has %s", text)
 		}
 	})
 	t.Run("who is behind", func(t *testing.T) {

@@ -161,7 +161,7 @@ func (a *Authorizer) recorded(req policy.Request, said policy.Decision, d Decisi
 	switch {
 	case req.Acting:
 		return all || a.level == LevelDenied && d != Allow
-	case d != Allow || administrative(req.Effect):
+	case d != Allow || administrative(req.Effect) || req.Written != nil:
 		return true
 	case req.Effect == policy.ModelCall: // by no session, so that no append can carry it
 		return a.level == LevelEvery

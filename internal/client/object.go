@@ -55,6 +55,7 @@ type Action struct {
 		Key         string          `json:"idempotency_key"`
 		Why         string          `json:"why"`
 		Digest      string          `json:"digest"`
+		Call        *CallShown      `json:"call"`
 		ExpiresAt   int64           `json:"expires_at"`
 		OnExpiry    string          `json:"on_expiry"`
 		URL         string          `json:"url"`
@@ -343,4 +344,23 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 func (p *Pool) UnmarshalJSON(b []byte) error {
 	type bare Pool
 	return keep(b, (*bare)(p), &p.Raw)
+}
+
+// CallShown is what is said of a call that waits for approval: where it goes, for whom, and by which agent.
+type CallShown struct {
+	Class       string `json:"class"`
+	Origin      string `json:"origin"`
+	Destination string `json:"destination"`
+	Server      *struct {
+		URL     string   `json:"url"`
+		Command []string `json:"command"`
+	} `json:"server"`
+	For    string   `json:"for"`
+	Behind []string `json:"behind"`
+	Agent  struct {
+		ID      string `json:"id"`
+		Version int    `json:"version"`
+		Base    string `json:"base"`
+	} `json:"agent"`
+	Untrusted []string `json:"untrusted"`
 }

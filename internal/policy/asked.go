@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -49,6 +50,8 @@ type Asking struct {
 	Count  int          `json:"count,omitempty"` // how many must
 	Answer string       `json:"answer,omitempty"`
 	To     string       `json:"to,omitempty"` // to whom it was handed
+	// Call is what is shown of a session's tool call beside its arguments: where it goes, for whom, by which agent.
+	Call json.RawMessage `json:"call,omitempty"`
 }
 
 // Kinds of Asking.

@@ -136,11 +136,12 @@ type Request struct {
 	Step   *Step
 	Labels stead.Labels // of the session and its responses, or of a stateless call, where they are known; nil elsewhere
 	Model  string       // that the session's agent runs on; "" where it is not known
-	// Destination is where a credential is sent, or a connection leads: HOST:PORT, in lower case. "" elsewhere.
+	// Destination is where a credential is sent, a connection leads, or a tool call goes: HOST:PORT, in lower case. "" elsewhere.
 	Destination string
 	Connection  *Connection // of NetworkConnect; nil elsewhere
 	Consent     Consent     // of CredentialConsent; "" elsewhere
 	Class       string      // a tool call's class of effect: pure, idempotent or unknown
+	Origin      string      // of a tool call: who declared the tool ("operator", "agent"), or that it is the "runtime"'s or the "environment"'s
 	Entry       *Entry      // of MemoryEntryRead; nil elsewhere
 	Semantic    *Semantic   // of SemanticQuery; nil elsewhere
 	Document    *Document   // of VectorStoreFileRead; nil elsewhere

@@ -223,7 +223,11 @@ func pageLimit(q session.PageQuery) int {
 // Update implements session.Service.
 func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.SessionID, u session.Updated) (session.Session, error) {
 	u.By = p
-	return r.amend(ctx, p, id, func(v *session.View) (string, any, error) {
+	written, err := u.Written()
+	if err != nil {
+		return session.Session{}, err
+	}
+	return r.amendAs(ctx, policy.Request{Principal: p, Session: keyOf(p, id), Effect: policy.SessionWrite, Written: written}, func(v *session.View) (string, any, error) {
 		if u.Model != nil {
 			if _, _, err := r.cfg.Models.Resolve(*u.Model, callerOf(p, v.Created.Agent.Limited())); err != nil {
 				return "", nil, modelError(err)
@@ -244,19 +248,32 @@ func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.Session
 				return "", nil, err
 			}
 		}
-		u.Apart = ""
-		if u.Tools != nil {
-			pin := v.Created.Agent
-			pin.Spec.Tools = *u.Tools
-			if err := r.apart(ctx, p, &pin, v.Created.Agent.Spec); err != nil {
-				return "", nil, err
-			}
-			if pin.ID != v.Created.Agent.ID {
-				u.Apart = pin.ID
-			}
-		}
-		return session.KindSessionUpdated, u, nil
+		u.Apart, err = r.remade(ctx, v, u)
+		return session.KindSessionUpdated, u, err
 	})
+}
+
+// remade asks whether whoever gives a session's agent other tools, or another model, may make one of that, as which it goes on. It is the
+// agent's id from then on; "": it stays.
+func (r *Runner) remade(ctx context.Context, v *session.View, u session.Updated) (stead.AgentID, error) {
+	if u.Tools == nil && u.Model == nil {
+		return "", nil
+	}
+	pin := v.Created.Agent
+	if u.Model != nil {
+		pin.Spec.Model = *u.Model
+	}
+	if u.Tools != nil {
+		pin.Spec.Tools = *u.Tools
+		if err := r.apart(ctx, u.By, &pin, v.Created.Agent.Spec); err != nil {
+			return "", err
+		}
+	}
+	req := policy.Request{Principal: u.By, Agent: pin.ID, Base: pin.Base, Effect: policy.SessionCreate, Resource: string(pin.ID), Pinned: pinned(pin, nil), Labels: v.Labels(), Model: pin.Spec.Model}
+	if _, err := policy.Check(ctx, r.cfg.Policy, req); err != nil || pin.ID == v.Created.Agent.ID {
+		return "", err
+	}
+	return pin.ID, nil
 }
 
 // Pause implements session.Service.
@@ -285,8 +302,13 @@ const maxConflicts = 64
 
 // amend appends one event that depends on the present state; an empty kind appends nothing.
 func (r *Runner) amend(ctx context.Context, p stead.Principal, id stead.SessionID, change func(*session.View) (string, any, error)) (session.Session, error) {
-	key := keyOf(p, id)
-	if err := r.allow(ctx, p, policy.SessionWrite, key, ""); err != nil {
+	return r.amendAs(ctx, policy.Request{Principal: p, Session: keyOf(p, id), Effect: policy.SessionWrite}, change)
+}
+
+// amendAs is amend for what asks more than that.
+func (r *Runner) amendAs(ctx context.Context, req policy.Request, change func(*session.View) (string, any, error)) (session.Session, error) {
+	key := req.Session
+	if err := r.allowed(ctx, req, nil); err != nil {
 		return session.Session{}, err
 	}
 	for range maxConflicts {

@@ -261,6 +261,8 @@ func classify(call *session.ToolCall, cfg agent.Tool, spec tool.Spec) {
 	class := effectOf(agent.Tool{}, spec)
 	if cfg.Transport != nil {
 		class = tool.Unknown
+	} else {
+		call.Destination = spec.Destination
 	}
 	if class != call.Effect {
 		call.Class = class

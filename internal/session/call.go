@@ -54,7 +54,9 @@ type Call struct {
 	Approved []stead.Principal `json:"approved,omitempty"`
 	// EditedBy are those who changed its arguments, and Wrote counts who of View.Wrote stands behind it, since it was asked about.
 	EditedBy []stead.Principal `json:"edited_by,omitempty"`
-	Wrote    int               `json:"wrote,omitempty"`
+	// Untrusted are the sources of what the agent had read by then.
+	Untrusted []string `json:"untrusted,omitempty"`
+	Wrote     int      `json:"wrote,omitempty"`
 	// Delegated is who the next approval was handed to; nil: nobody by name.
 	Delegated *Delegation `json:"delegated,omitempty"`
 	// Moved: since it was approved and begun, its server is another one.

@@ -13,6 +13,7 @@ func (v *View) requested(e stead.Event, p ToolRequested) {
 		Item: stead.Item{Type: p.Type, CallID: p.CallID, Name: p.Name, Arguments: p.Arguments}, Tool: &p.Tool,
 	})
 	c.Code = true
+	v.asks(c)
 	t.Calls = append(t.Calls, c)
 	t.Outputs++
 }

@@ -108,26 +108,6 @@ func (p AgentPin) Apart(id stead.AgentID) AgentPin {
 	return AgentPin{ID: id, Spec: p.Spec, Base: p.Limited()}
 }
 
-// Updated changes a session; nil fields stay.
-type Updated struct {
-	Metadata        *map[string]string `json:"metadata,omitempty"`
-	Model           *string            `json:"model,omitempty"`
-	Effort          *Nullable          `json:"effort,omitempty"`
-	ServiceTier     *string            `json:"service_tier,omitempty"`
-	Tools           *[]agent.Tool      `json:"tools,omitempty"`
-	SpendLimitCents *int64             `json:"spend_limit_cents,omitempty"` // 0 removes the limit
-	CacheTTL        *string            `json:"cache_ttl,omitempty"`         // "" removes it
-	Review          *string            `json:"review,omitempty"`
-	// Apart is the agent's id from then on: who gave it other tools may not change the saved agent. "": it stays.
-	Apart stead.AgentID   `json:"apart,omitempty"`
-	By    stead.Principal `json:"by,omitzero"` // zero: it was changed before changes said so
-}
-
-// Nullable is a string that may be set to null: for Effort, the model's default.
-type Nullable struct {
-	Value *string `json:"value"`
-}
-
 // Paused stops a session after what is in flight; Resumed undoes it.
 type Paused struct {
 	By stead.Principal `json:"by"`
@@ -325,6 +305,8 @@ type ToolCall struct {
 	Class    tool.Effect `json:"class,omitempty"`    // what policies are told of it; "": Effect. An agent's own word counts for repeats alone
 	Approval bool        `json:"approval,omitempty"` // mcp: somebody must approve it first
 	Origin   string      `json:"origin,omitempty"`   // where its result comes from; "": Server
+	// Destination is HOST:PORT of an operator's server; "": it has none, or the agent names it.
+	Destination string `json:"destination,omitempty"`
 	// Environment: it runs in the session's environment, which must be open. Without Server it is one
 	// of the environment's own tools.
 	Environment bool `json:"environment,omitempty"`

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,6 +33,7 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 func (v *View) ToolRequest(c *Call) policy.Request {
 	req := v.Request(policy.ToolCall, c.resource())
 	req.Arguments, req.Class, req.Before = c.Args(), string(c.Tool.class()), c.Decided
+	req.Origin, req.Destination = v.declared(c), v.destination(c)
 	return req
 }
 
@@ -64,7 +63,7 @@ func (v *View) toolHeld(e stead.Event, p ToolHeld) {
 		return
 	}
 	c.ask(e)
-	c.Wrote = len(v.Wrote)
+	v.asks(c)
 	c.State, c.Decided, c.Until = CallApproval, &p.Decision, 0
 	if ms := p.Decision.Needs.ExpiresMS; ms > 0 {
 		c.Until = e.At + ms
@@ -100,14 +99,6 @@ func (v *View) toolLapsed(_ stead.Event, p ToolLapsed) {
 	}
 }
 
-// Digest is that of what whoever answers is shown: which question it is, what would be done, and where. SHA-256 in hex.
-func (v *View) Digest(c *Call) string {
-	sum := sha256.Sum256(mustJSON(append([]string{
-		c.RequestID(v.Key.Session), string(policy.ToolCall), c.resource(), string(c.Tool.Effect), string(c.Args()),
-	}, v.destination(c)...)))
-	return hex.EncodeToString(sum[:])
-}
-
 // expiry is the first time at which a held call expires, or a consent lapses; 0: none does.
 func (t *TurnView) expiry() int64 {
 	first := t.consentExpiry()
@@ -137,7 +128,7 @@ func (v *View) approvalAction(c *Call, turn string) RequiredAction {
 		out.Request.Why = why
 		out.Request.Message += " " + why
 	}
-	out.Request.Digest = v.Digest(c)
+	out.Request.Digest, out.Request.Call = v.Digest(c), v.callShown(c)
 	if n := c.Held(); n != nil && c.Until > 0 {
 		out.Request.ExpiresAt, out.Request.OnExpiry = c.Until/1000, n.Lapses()
 	}

@@ -20,14 +20,15 @@ type Question struct {
 	Needs     *policy.Needs // nil: no policy asks, but the agent's own tools do
 	Until     int64         // Unix milliseconds; 0: it stands for ever
 
-	by stead.Principal // whom the session belongs to
+	by   stead.Principal // whom the session belongs to
+	call json.RawMessage // CallShown
 }
 
 // OfCall is the question about a tool call.
 func (v *View) OfCall(c *Call) Question {
 	return Question{
 		ID: c.RequestID(v.Key.Session), Effect: policy.ToolCall, Of: c.resource(), Arguments: c.Args(), Digest: v.Digest(c), Decided: c.Decided, Needs: c.Held(), Until: c.Until,
-		by: v.Created.Principal,
+		by: v.Created.Principal, call: mustJSON(v.callShown(c)),
 	}
 }
 
@@ -91,7 +92,7 @@ func (q Question) Put(what string) *policy.Answer {
 }
 
 func (q Question) asking() *policy.Asking {
-	out := &policy.Asking{ID: q.ID, Kind: policy.AskingSession, Effect: q.Effect, Of: q.Of, For: string(q.by.Kind) + ":" + q.by.ID, Digest: q.Digest}
+	out := &policy.Asking{ID: q.ID, Kind: policy.AskingSession, Effect: q.Effect, Of: q.Of, For: called(q.by), Digest: q.Digest, Call: q.call}
 	if n := q.Needs; n != nil {
 		out.Until, out.Then, out.Roles, out.Count = q.Until, n.Lapses(), n.Roles, max(1, n.Count)
 	}

@@ -39,6 +39,7 @@ func (v *View) redefine(e stead.Event, tools []agent.Tool) {
 		switch c.State {
 		case CallApproval:
 			v.Turn.ask(e, c)
+			v.asks(c)
 		case CallReady:
 			c.Moved = true
 			v.Turn.again(e, c, c.RetryAt)
@@ -56,14 +57,4 @@ func (t *TurnView) again(e stead.Event, c *Call, at int64) {
 		t.ask(e, c)
 	}
 	c.Moved = false
-}
-
-// destination is what of a call's server a digest binds: where it is and what is sent along; nil where it has no definition of its own.
-func (v *View) destination(c *Call) []string {
-	for _, t := range v.Created.Agent.Spec.Tools {
-		if t.Transport != nil && t.Served() && t.ServerLabel == c.Tool.Server {
-			return []string{string(mustJSON(t.Transport))}
-		}
-	}
-	return nil
 }

@@ -80,7 +80,9 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	called := false
 	for i, it := range p.Items {
 		if it.Type.IsCall() {
-			t.Calls = append(t.Calls, newCall(e, p.Call, i, t.Outputs+i, it))
+			c := newCall(e, p.Call, i, t.Outputs+i, it)
+			v.asks(c)
+			t.Calls = append(t.Calls, c)
 			if it.executes() {
 				t.ToolCalls++
 			}

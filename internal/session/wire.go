@@ -144,6 +144,7 @@ type ActionRequest struct {
 	ServerLabel string          `json:"server_label"`
 	Key         string          `json:"idempotency_key,omitempty"` // outcome_unknown: the key that was sent
 	Why         string          `json:"why,omitempty"`             // mcp_approval_request: what policies say of it
+	Call        *CallShown      `json:"call,omitempty"`            // mcp_approval_request: where it goes, for whom, by which agent
 	Digest      string          `json:"digest,omitempty"`          // mcp_approval_request: of what is shown; an answer may name it
 	ExpiresAt   int64           `json:"expires_at,omitempty"`      // mcp_approval_request: Unix seconds
 	OnExpiry    string          `json:"on_expiry,omitempty"`       // what becomes of it then: deny or allow

@@ -38,6 +38,7 @@ type Spec struct {
 	Description string
 	Parameters  json.RawMessage // JSON Schema of an object
 	Effect      Effect
+	Destination string // HOST:PORT that calls go to, in lower case; "": they go to no address
 }
 
 // Call is one invocation.

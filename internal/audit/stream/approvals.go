@@ -49,6 +49,7 @@ type EventData struct {
 	What      string          `json:"what"`     // "shop/refund", "POST /v1/vaults"
 	AskedBy   string          `json:"asked_by"` // "user:ada"
 	Digest    string          `json:"digest"`
+	Call      json.RawMessage `json:"call,omitempty"` // of a tool call: where it goes, for whom, by which agent
 	Roles     []stead.Role    `json:"roles,omitempty"`
 	Count     int             `json:"count,omitempty"`
 	ExpiresAt int64           `json:"expires_at,omitempty"` // Unix seconds
@@ -82,7 +83,7 @@ func (a *Approvals) Send(ctx context.Context, b Batch) error {
 func (a *Approvals) event(r audit.Record) Event {
 	q := r.Approval
 	e := Event{Type: "approval." + said(r), Time: time.UnixMilli(r.At).UTC().Format(time.RFC3339Nano), Data: EventData{
-		ID: q.ID, Kind: q.Kind, Project: r.Project, Session: r.Session, Agent: r.Agent, Effect: q.Effect, What: q.Of, AskedBy: q.For, Digest: q.Digest,
+		ID: q.ID, Kind: q.Kind, Project: r.Project, Session: r.Session, Agent: r.Agent, Effect: q.Effect, What: q.Of, AskedBy: q.For, Digest: q.Digest, Call: q.Call,
 		Roles: q.Roles, Count: q.Count, ExpiresAt: q.Until / 1000, OnExpiry: q.Then, Policies: r.Policies, Reason: r.Reason, To: q.To,
 	}}
 	if r.Action == audit.ActAnswer {

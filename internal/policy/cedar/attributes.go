@@ -47,6 +47,7 @@ const (
 	atSource
 	atFileLabels
 	atBehind
+	atOrigin
 	atEnd
 
 	attributeCount = iota - 1
@@ -58,7 +59,7 @@ const (
 // attributeNames are their names, in the order of the constants.
 func attributeNames() []string {
 	return []string{"project", "chain", "session", "labels", "now", "hour", "weekday", "spend", "server", "tool", "class", "arguments", "numbers", "text",
-		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows", "source", "file_labels", "behind"}
+		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows", "source", "file_labels", "behind", "origin"}
 }
 
 // attributeName is the name of one, by the place of its bit, and named is the one of a name. They never change.

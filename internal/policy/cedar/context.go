@@ -103,6 +103,8 @@ func (q *question) value(one attributes) types.Value {
 		return uid(typeArguments, "call")
 	case atNumbers:
 		return uid(typeNumbers, "call")
+	case atOrigin:
+		return types.String(req.Origin)
 	case atModel:
 		return types.String(req.Model)
 	case atDestination:

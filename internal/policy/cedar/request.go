@@ -125,6 +125,9 @@ func newQuestion(req policy.Request) (*question, error) {
 	if q.has = attributesOf()[req.Effect]; req.Spend == nil {
 		q.has &^= atSpend
 	}
+	if req.Effect == policy.ToolCall && req.Destination == "" {
+		q.has &^= atDestination
+	}
 	if err := q.who(req); err != nil {
 		return q, err
 	}

@@ -15,6 +15,8 @@
 //	    arguments: {amount: 40}
 //	    labels: {env: prod}
 //	    class: unknown         # pure, idempotent or unknown
+//	    origin: agent          # of a tool call: operator, agent, runtime or environment; "": operator
+//	    destination: api.example.com:443   # of a tool call, or a credential
 //	    model: frontier        # of session.create
 //	    spend: {cents: 120, limit: 500}
 //	    at: 2026-11-26T12:00:00Z
@@ -71,6 +73,8 @@ type Case struct {
 	Arguments any               `yaml:"arguments"`
 	Labels    map[string]string `yaml:"labels"`
 	Class     string            `yaml:"class"`
+	Origin    string            `yaml:"origin"`
+	To        string            `yaml:"destination"`
 	Model     string            `yaml:"model"`
 	Spend     *Spend            `yaml:"spend"`
 	Entry     *Entry            `yaml:"entry"`
@@ -174,6 +178,10 @@ func (c Case) Request() (policy.Request, error) {
 		Principal: who, Behind: behind,
 		Agent: stead.AgentID(c.Agent), Acting: c.Agent != "", Effect: policy.Effect(c.Effect), Resource: c.Resource,
 		Labels: stead.LabelsOf(c.Labels), Class: c.Class, Model: c.Model, At: 1, // a case without a time is at the beginning of time
+	}
+	req.Destination = strings.ToLower(c.To)
+	if req.Effect == policy.ToolCall {
+		req.Origin = cmp.Or(c.Origin, "operator")
 	}
 	if c.Session != "" {
 		req.Session = stead.SessionKey{Project: project, Session: stead.SessionID(c.Session)}
