@@ -123,6 +123,9 @@ policies:
 			}
 
 			// The same database as a source: its tables are found, and gone when they are dropped.
+			if _, err := db.Exec("INSERT INTO entries VALUES (3, 'sale', '', 5), (4, 'refund', '', 6)"); err != nil { // what one row alone has is not shown
+				t.Fatal(err)
+			}
 			var made struct{ ID string }
 			h.get(owner, "POST", "/v1/vector_stores", `{}`, &made)
 			store := "/v1/vector_stores/" + made.ID
