@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // What is stopped ends within a second, also where it is under way, and nothing of it begins anew until the switch is
@@ -84,7 +89,7 @@ func TestAKillSwitchStopsAnAgent(t *testing.T) {
 }
 
 func TestAKillSwitchCutsAModelsCalls(t *testing.T) {
-	n := openConfigured(t, "providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}, {name: other, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
+	n := openConfigured(t, "providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}, {name: other, routes: [{provider: sim, model: sim-other}]}, {name: alias, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
 	type answer struct {
 		code int
 		body string
@@ -105,7 +110,7 @@ func TestAKillSwitchCutsAModelsCalls(t *testing.T) {
 	}
 	time.Sleep(200 * time.Millisecond) // it is under way, or is refused before: both end it
 	sw := set()
-	for what, got := range map[string]answer{"under way": <-under, "a new one": call("sim", "hi")} {
+	for what, got := range map[string]answer{"under way": <-under, "a new one": call("sim", "hi"), "by an alias": call("alias", "hi"), "by default": call("default", "hi"), "by its provider": call("sim/sim", "hi")} {
 		if got.code != 403 || !strings.Contains(got.body, "the provider was breached") {
 			t.Errorf("%s: %+v", what, got)
 		}
@@ -170,5 +175,60 @@ func TestAKillSwitchEndsAnEnvironment(t *testing.T) {
 	turns(2)
 	if _, body := h.call("", "GET", "/v1/agents/sessions/"+session+"/items", ""); !strings.Contains(string(body), "kept") {
 		t.Errorf("its files are not there any more: %s", body)
+	}
+}
+
+// A tool server is stopped by its host, whatever label an agent gives it; sessions are steered by what they have.
+func TestAKillSwitchStopsAServerByItsHost(t *testing.T) {
+	s := mcp.NewServer(&mcp.Implementation{Name: "shop", Version: "1"}, nil)
+	mcp.AddTool(s, &mcp.Tool{Name: "refund"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+		return said("refunded"), nil, nil
+	})
+	srv := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil))
+	defer func() { srv.CloseClientConnections(); srv.Close() }()
+	n := openConfigured(t, "mcp_servers: [{label: crm, url: '"+srv.URL+"'}]\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
+	refund := func(label string) (id string, done bool) {
+		t.Helper()
+		own := `,"transport":{"type":"http","server_url":"` + srv.URL + `"}`
+		if label == "crm" {
+			own = ""
+		}
+		_, got := ask(t, n, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim","tools":[{"type":"mcp","server_label":"`+label+`"`+own+`}]},"metadata":{"team":"`+label+`"},"environment":{"type":"none"},"input":"Call refund with {}"}`)
+		var made struct{ ID string }
+		if err := json.Unmarshal([]byte(got), &made); err != nil || made.ID == "" {
+			t.Fatal(got)
+		}
+		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			if _, got = ask(t, n, "GET", "/v1/agents/sessions/"+made.ID+"/turns", ""); strings.Contains(got, `"completed"`) || strings.Contains(got, `"failed"`) {
+				_, items := ask(t, n, "GET", "/v1/agents/sessions/"+made.ID+"/items", "")
+				return made.ID, strings.Contains(items, "refunded")
+			}
+			if time.Since(begin) > 10*time.Second {
+				t.Fatal("the turn does not end: " + got)
+			}
+		}
+	}
+	for _, of := range []string{"crm", "host:" + strings.TrimPrefix(srv.URL, "http://"), "host:127.0.0.1"} {
+		_, got := ask(t, n, "POST", "/v1/kill_switches", `{"scope":"tool","of":"`+of+`","reason":"it pays strangers"}`)
+		var sw struct{ ID string }
+		if err := json.Unmarshal([]byte(got), &sw); err != nil || sw.ID == "" {
+			t.Fatal(got)
+		}
+		for _, label := range []string{"crm", "shop", "shop2"} {
+			if _, done := refund(label); done {
+				t.Errorf("%s is stopped, and %s refunds", of, label)
+			}
+		}
+		ask(t, n, "DELETE", "/v1/kill_switches/"+sw.ID, "")
+	}
+	if _, done := refund("shop"); !done {
+		t.Error("what was lifted is stopped")
+	}
+	for filter, want := range map[string]int{`{"tool":"shop"}`: 4, `{"tool":"shop","labels":{"team":"shop"}}`: 4, `{"tool":"shop","labels":{"team":"crm"}}`: 0, `{"model":"sim"}`: 10, `{"model":"else"}`: 0, `{"tool":"crm","model":"sim"}`: 3} {
+		_, got := ask(t, n, "POST", "/v1/agents/sessions/control", `{"action":"pause","dry_run":true,"filter":`+filter+`}`)
+		var done struct{ Matched int }
+		if err := json.Unmarshal([]byte(got), &done); err != nil || done.Matched != want {
+			t.Errorf("%s: %s", filter, got)
+		}
 	}
 }

@@ -20,7 +20,7 @@ func (a *app) killSwitchesSet() *cobra.Command {
 	var reason string
 	c := &cobra.Command{
 		Use: "set SCOPE [OF]", Short: "Stop it: calls under way end, and no new ones begin, on all nodes within a second", Args: cobra.RangeArgs(1, 2),
-		Long: "SCOPE is " + strings.Join(killswitch.Scopes(), ", ") + "; OF is an agent's id, a model as it is asked for, SERVER or SERVER/TOOL, or a principal's id.\n" +
+		Long: "SCOPE is " + strings.Join(killswitch.Scopes(), ", ") + "; OF is an agent's id, a model by any of its names, SERVER, SERVER/TOOL or host:HOST of tool servers, a credential's id, or a principal's id.\n" +
 			"What is stopped can still be looked at, cancelled and deleted.",
 		Example: "  stead kill-switches set agent agent_0123 --reason \"it deletes tickets\"\n  stead kill-switches set project --reason \"under attack\"",
 		RunE: func(cmd *cobra.Command, args []string) error {

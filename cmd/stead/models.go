@@ -22,6 +22,9 @@ func (c *catalogs) Resolve(name string, by model.Caller) (model.Info, model.Mode
 	return c.now.Load().Resolve(name, by)
 }
 
+// Answers says what a kill switch about a model stops.
+func (c *catalogs) Answers(asked, of string) bool { return c.now.Load().Answers(asked, of) }
+
 // List implements model.Catalog.
 func (c *catalogs) List(project stead.ProjectID) []model.Info { return c.now.Load().List(project) }
 

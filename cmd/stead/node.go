@@ -117,9 +117,10 @@ type node struct {
 	certificate *certificate
 	clients     *clientCertificates
 	models      *catalogs
-	meaning     *layer.Layer  // of which a reload takes models anew
-	routes      *router.State // breakers: they outlive a reload
-	metering    *metering     // of which a reload takes prices, budgets and terms anew
+	meaning     *layer.Layer                      // of which a reload takes models anew
+	routes      *router.State                     // breakers: they outlive a reload
+	metering    *metering                         // of which a reload takes prices, budgets and terms anew
+	places      atomic.Pointer[map[string]string] // of the operator's tool servers: see reach
 	// throughput are the pools in use.
 	throughput atomic.Pointer[pools]
 	policies   *cedar.Authorizer
@@ -216,7 +217,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switches := killswitch.New(store, time.Now)
+	switches := killswitch.New(store, time.Now).By(n.reach())
 	if err := checkSites(cfg.Sources); err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	n.guardrails.Replace(rails)
 	n.meaning.Replace(meant)
 	n.tools.Replace(toolServers(cfg))
+	n.places.Store(serverPlaces(cfg))
 	n.consents.Replace(consentClients(cfg))
 	if n.workloads != nil {
 		n.workloads.Replace(identifiedServers(cfg))

@@ -13,7 +13,7 @@ import (
 
 func (a *app) sessionsControl() *cobra.Command {
 	var p client.ControlParams
-	var metadata []string
+	var metadata, labels []string
 	var all bool
 	c := &cobra.Command{
 		Use: "control pause|resume|cancel", Short: "Pause, resume or cancel all sessions that fit a filter", Args: cobra.ExactArgs(1), ValidArgs: session.ControlActions(),
@@ -27,8 +27,11 @@ func (a *app) sessionsControl() *cobra.Command {
 			if p.Filter.Metadata, err = pairs(metadata); err != nil {
 				return err
 			}
+			if p.Filter.Labels, err = pairs(labels); err != nil {
+				return err
+			}
 			f := p.Filter
-			if none := f.AgentID == "" && f.Status == "" && f.User == "" && len(f.Metadata) == 0; none != all {
+			if none := f.AgentID == "" && f.Status == "" && f.User == "" && f.Model == "" && f.Tool == "" && len(f.Metadata)+len(f.Labels) == 0; none != all {
 				e := stead.Invalid("all", "without a filter every session of the project is meant: say --all; with one, don't")
 				e.Hint = "--dry-run shows how many there are."
 				return e
@@ -49,6 +52,9 @@ func (a *app) sessionsControl() *cobra.Command {
 	c.Flags().StringVar(&p.Filter.AgentID, "agent", "", "id of an agent")
 	c.Flags().StringVar(&p.Filter.Status, "status", "", "idle, in_progress, requires_action or failed")
 	c.Flags().StringVar(&p.Filter.User, "user", "", "id of the principal who made them")
+	c.Flags().StringVar(&p.Filter.Model, "model", "", "model, as their agents ask for it")
+	c.Flags().StringVar(&p.Filter.Tool, "tool", "", "label of a tool server of their agents, or name of a function or built-in tool")
+	c.Flags().StringArrayVar(&labels, "label", nil, "KEY=VALUE of a label that the session has (repeatable)")
 	c.Flags().StringArrayVar(&metadata, "metadata", nil, "KEY=VALUE that the session has (repeatable)")
 	c.Flags().BoolVar(&all, "all", false, "every session of the project")
 	c.Flags().BoolVar(&p.DryRun, "dry-run", false, "only say how many")

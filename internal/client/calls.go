@@ -213,6 +213,9 @@ type ControlFilter struct {
 	Status   string            `json:"status,omitempty"`
 	User     string            `json:"user,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"`
+	Model    string            `json:"model,omitempty"`
+	Tool     string            `json:"tool,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
 }
 
 // Controlled is what became of them.

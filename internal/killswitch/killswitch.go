@@ -49,8 +49,8 @@ type Scope string
 const (
 	Project Scope = "project" // everything of the project
 	Agent   Scope = "agent"   // of: its id
-	Model   Scope = "model"   // of: the name that is asked for
-	Tool    Scope = "tool"    // of: SERVER, or SERVER/TOOL
+	Model   Scope = "model"   // of: a name that is asked for, or that leads there: see Reach
+	Tool    Scope = "tool"    // of: SERVER, SERVER/TOOL, or host:HOST and host:HOST:PORT
 	User    Scope = "user"    // of: the id of a principal
 	// Credential is of a vault. of: its id.
 	Credential Scope = "credential"
@@ -72,16 +72,16 @@ type Switch struct {
 }
 
 // stops reports whether the switch is about what is asked.
-func (s Switch) stops(req policy.Request) bool {
+func (s Switch) stops(req policy.Request, r Reach) bool {
 	switch s.Scope {
 	case Project:
 		return true
 	case Agent:
 		return string(req.Agent) == s.Of || req.Base != "" && string(req.Base) == s.Of
 	case Model:
-		return req.Effect == policy.ModelCall && req.Resource == s.Of
+		return req.Effect == policy.ModelCall && (req.Resource == s.Of || r.Model != nil && r.Model(req.Resource, s.Of))
 	case Tool:
-		return req.Effect == policy.ToolCall && (req.Resource == s.Of || strings.HasPrefix(req.Resource, s.Of+"/"))
+		return s.stopsTool(req, r)
 	case Credential:
 		return req.Effect == policy.CredentialUse && strings.HasSuffix(req.Resource, "/"+s.Of)
 	case User:
@@ -103,6 +103,7 @@ func acts(e policy.Effect) bool {
 type Switches struct {
 	documents document.Store
 	now       func() time.Time
+	reach     Reach
 
 	mu       sync.Mutex
 	known    map[stead.ProjectID]known
@@ -169,6 +170,8 @@ func (sw Switch) check() error {
 		return stead.Invalid("of", "of is for the other scopes: a switch of scope project stops the caller's own project")
 	case sw.Scope != Project && sw.Of == "":
 		return stead.Invalid("of", "of is required: it says which %s", sw.Scope)
+	case sw.Scope == Tool && sw.Of == hostPrefix:
+		return stead.Invalid("of", "of is host: with the host of tool servers behind it")
 	case len(sw.Of) > MaxOfBytes:
 		return stead.Invalid("of", "of is longer than %d bytes", MaxOfBytes)
 	case strings.TrimSpace(sw.Reason) == "":

@@ -47,7 +47,7 @@ func (s *Switches) stopped(ctx context.Context, req policy.Request) (*Switch, er
 		return nil, err
 	}
 	for _, sw := range all {
-		if sw.stops(req) {
+		if sw.stops(req, s.reach) {
 			return &sw, nil
 		}
 	}

@@ -64,7 +64,7 @@ func controlOf(req request) (ask session.ControlRequest, err error) {
 	if err != nil {
 		return ask, err
 	}
-	if err := filter.Only("a filter of sessions", "agent_id", "status", "user", "metadata"); err != nil {
+	if err := filter.Only("a filter of sessions", "agent_id", "status", "user", "metadata", "model", "tool", "labels"); err != nil {
 		return ask, err
 	}
 	ask.Action = session.ControlAction(action)
@@ -80,6 +80,15 @@ func controlOf(req request) (ask session.ControlRequest, err error) {
 		return ask, err
 	}
 	if ask.Metadata, _, err = filter.StringMap("metadata"); err != nil {
+		return ask, err
+	}
+	if ask.Model, _, err = filter.String("model"); err != nil {
+		return ask, err
+	}
+	if ask.Tool, _, err = filter.String("tool"); err != nil {
+		return ask, err
+	}
+	if ask.Labels, _, err = filter.StringMap("labels"); err != nil {
 		return ask, err
 	}
 	after, _, err := req.String("after")

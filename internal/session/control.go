@@ -1,6 +1,12 @@
 package session
 
-import "github.com/stead-dev/stead"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+)
 
 // ControlAction is what is done to many sessions at once.
 type ControlAction string
@@ -32,8 +38,29 @@ type ControlRequest struct {
 	Status   string
 	User     string // id of the principal who made the session
 	Metadata map[string]string
-	After    stead.SessionID // go on after this one: Last of the request before
-	Dry      bool            // only say what would be done
+	Model    string            // as the session's agent asks for it
+	Tool     string            // the label of a server that its agent has, a function's name, or a built-in tool's
+	Labels   map[string]string // each of these it has, maybe beside others
+	After    stead.SessionID   // go on after this one: Last of the request before
+	Dry      bool              // only say what would be done
+}
+
+// Fits reports whether a session has the model, the tool and the labels that are asked for.
+func (r ControlRequest) Fits(v *View) bool {
+	spec := &v.Created.Agent.Spec
+	if r.Model != "" && r.Model != spec.Model || r.Tool != "" && !slices.ContainsFunc(spec.Tools, func(t agent.Tool) bool { return r.Tool == cmp.Or(t.ServerLabel, t.Name, t.Type) }) {
+		return false
+	}
+	if len(r.Labels) == 0 {
+		return true
+	}
+	labels := v.Labels()
+	for key, value := range r.Labels {
+		if !labels.Has(key, value) {
+			return false
+		}
+	}
+	return true
 }
 
 // Needs reports whether the action changes a session.
