@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/policy/cedar"
@@ -130,5 +132,54 @@ func TestPoliciesOfTheDocuments(t *testing.T) {
 	ran, failed, err := a.testPolicies(t.Context(), filepath.Join(examples, "cases.yaml"), "", nil)
 	if err != nil || failed > 0 || ran == 0 || len(shown) == 0 {
 		t.Errorf("%d of %d cases failed, %d policies shown: %v\n%s", failed, ran, len(shown), err, out.String())
+	}
+}
+
+// TestALegalHoldKeepsASession: from whoever may delete sessions, whole or in part, for as long as it stands.
+func TestALegalHoldKeepsASession(t *testing.T) {
+	n := openConfigured(t, "policies:\n  inline: |\n    @id(\"hold\") forbid(principal, action == Action::\"session.delete\", resource) when { context.labels.hasTag(\"hold\") };\n"+registryConfig, io.Discard)
+	made := func(metadata string) (id, item string) {
+		t.Helper()
+		var s struct{ ID string }
+		_, got := ask(t, n, "POST", "/v1/agents/sessions", `{"agent":{"model":"mine"},"metadata":`+metadata+`,"environment":{"type":"none"},"input":"Say hi"}`)
+		if err := json.Unmarshal([]byte(got), &s); err != nil || s.ID == "" {
+			t.Fatal(got)
+		}
+		var items struct{ Data []struct{ ID string } }
+		for begin := time.Now(); len(items.Data) < 2 && time.Since(begin) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
+			_, got = ask(t, n, "GET", "/v1/agents/sessions/"+s.ID+"/items", "")
+			if err := json.Unmarshal([]byte(got), &items); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
+			if _, got = ask(t, n, "GET", "/v1/agents/sessions/"+s.ID, ""); strings.Contains(got, `"status":"idle"`) {
+				break
+			}
+		}
+		return s.ID, items.Data[0].ID
+	}
+	id, item := made(`{"hold":"case-7"}`)
+	for what, c := range map[string][3]string{
+		"deleting it": {"DELETE", "/v1/agents/sessions/" + id, ""}, "erasing it": {"POST", "/v1/erasures", `{"session_id":"` + id + `"}`}, "redacting of it": {"POST", "/v1/erasures", `{"session_id":"` + id + `","item_id":"` + item + `"}`},
+	} {
+		if res, got := ask(t, n, c[0], c[1], c[2]); res.StatusCode != http.StatusForbidden || !strings.Contains(got, "hold") {
+			t.Errorf("%s: %d %s", what, res.StatusCode, got)
+		}
+	}
+	if res, got := ask(t, n, "POST", "/v1/agents/sessions/"+id, `{"metadata":{}}`); res.StatusCode != http.StatusOK {
+		t.Fatal(got)
+	}
+	if res, got := ask(t, n, "DELETE", "/v1/agents/sessions/"+id, ""); res.StatusCode != http.StatusForbidden {
+		t.Errorf("whoever may write its metadata lifts a hold: %d %s", res.StatusCode, got)
+	}
+	free, _ := made(`{}`)
+	ask(t, n, "POST", "/v1/agents/sessions/"+free, `{"metadata":{"hold":"case-8"}}`)
+	if res, got := ask(t, n, "DELETE", "/v1/agents/sessions/"+free, ""); res.StatusCode != http.StatusForbidden {
+		t.Errorf("a hold that came later: %d %s", res.StatusCode, got)
+	}
+	free, _ = made(`{}`)
+	if res, got := ask(t, n, "DELETE", "/v1/agents/sessions/"+free, ""); res.StatusCode != http.StatusOK {
+		t.Errorf("without a hold: %d %s", res.StatusCode, got)
 	}
 }

@@ -204,6 +204,12 @@ func (s *Service) record(ctx context.Context, p stead.Principal, what, detail st
 // sessions erases those that rest since before a time. Ids are in the order of creation: it ends with the first that was made later.
 func (s *Service) sessions(ctx context.Context, p stead.Principal, before int64) error {
 	var errs []error
+	kept := 0
+	defer func() {
+		if kept > 0 {
+			s.cfg.Log.Info("policies keep sessions beyond their time", "project", p.Project, "sessions", kept)
+		}
+	}()
 	for q := (journal.Query{Limit: page}); ; {
 		heads, err := s.cfg.Heads(ctx, p.Project, q)
 		if err != nil {
@@ -216,6 +222,8 @@ func (s *Service) sessions(ctx context.Context, p stead.Principal, before int64)
 				continue
 			}
 			switch err := s.cfg.Erase(ctx, p, h.Key.Session, before); stead.KindOf(err) {
+			case stead.KindForbidden: // a hold, which is in the audit log; it is asked again next time
+				kept++
 			case stead.KindNotFound, stead.KindConflict: // somebody else was faster, or it is in use again
 			default:
 				if ctx.Err() != nil {

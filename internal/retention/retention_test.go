@@ -134,3 +134,37 @@ func said(t *testing.T, logs audit.Store, p stead.ProjectID) string {
 	}
 	return strings.Join(out, " ")
 }
+
+// TestAHoldKeepsASession: what policies forbid is no failure, the rest goes on, and it is asked again.
+func TestAHoldKeepsASession(t *testing.T) {
+	now := time.UnixMilli(0).Add(1000 * day)
+	old := now.Add(-90 * day).UnixMilli()
+	var asked []stead.SessionID
+	held := true
+	s := retention.New(retention.Config{
+		Rules: []retention.Rule{{Project: "p", Sessions: 30 * day}},
+		Heads: func(_ context.Context, p stead.ProjectID, q journal.Query) (out []journal.Head, _ error) {
+			for _, id := range []stead.SessionID{"s1", "s2"} {
+				out = append(out, journal.Head{Key: stead.SessionKey{Project: p, Session: id}, CreatedAt: old, Listing: journal.Listing{Status: session.StatusIdle, LastActive: old}})
+			}
+			return out, nil
+		},
+		Logs: &audittest.Memory{}, Documents: documenttest.NewMemory(), Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+		Erase: func(_ context.Context, _ stead.Principal, id stead.SessionID, _ int64) error {
+			asked = append(asked, id)
+			if held && id == "s1" {
+				return stead.Errorf(stead.KindForbidden, "policy hold forbids it")
+			}
+			return nil
+		},
+	})
+	for range 2 {
+		if err := s.Pass(t.Context()); err != nil {
+			t.Error(err)
+		}
+		now, held = now.Add(2*retention.Every), false
+	}
+	if want := []stead.SessionID{"s1", "s2", "s1", "s2"}; !slices.Equal(asked, want) {
+		t.Errorf("asked were %q", asked)
+	}
+}

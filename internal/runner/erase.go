@@ -10,7 +10,6 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
-	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -24,7 +23,7 @@ func (r *Runner) Delete(ctx context.Context, p stead.Principal, id stead.Session
 // between, and to delete it again goes on. They go once more behind it, since a write may have been under way.
 func (r *Runner) Erase(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Erased, error) {
 	key := keyOf(p, id)
-	if err := r.allow(ctx, p, policy.SessionDelete, key, ""); err != nil {
+	if err := r.allowDelete(ctx, p, key, "", false); err != nil {
 		return session.Erased{}, err
 	}
 	v, err := r.view(ctx, key)
@@ -54,7 +53,7 @@ func (r *Runner) Erase(ctx context.Context, p stead.Principal, id stead.SessionI
 // Holdings counts what a session has, for whoever may delete it.
 func (r *Runner) Holdings(ctx context.Context, p stead.Principal, id stead.SessionID) (session.Holdings, error) {
 	key, out := keyOf(p, id), session.Holdings{Session: id}
-	if err := r.allowed(ctx, policy.Request{Principal: p, Session: key, Effect: policy.SessionDelete, Carried: true}, nil); err != nil {
+	if err := r.allowDelete(ctx, p, key, "", true); err != nil {
 		return out, err // a refusal is recorded; the deletion itself is, when it is asked for
 	}
 	sum, blobs := sha256.New(), map[string]bool{}

@@ -10,14 +10,13 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
-	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 )
 
 // Redacting says what would be redacted of an item, or was already, for whoever may delete the session. Nothing is changed.
 func (r *Runner) Redacting(ctx context.Context, p stead.Principal, id stead.SessionID, item string) (session.Redaction, error) {
 	key := keyOf(p, id)
-	if err := r.allowed(ctx, policy.Request{Principal: p, Session: key, Effect: policy.SessionDelete, Resource: item, Carried: true}, nil); err != nil {
+	if err := r.allowDelete(ctx, p, key, item, true); err != nil {
 		return session.Redaction{}, err
 	}
 	if v, err := r.view(ctx, key); err != nil {
@@ -55,7 +54,7 @@ func atRest(v *session.View) error {
 // are left to a later call.
 func (r *Runner) Redact(ctx context.Context, p stead.Principal, plan session.Redaction) (done session.Redaction, gone session.Erased, err error) {
 	key := keyOf(p, plan.Session)
-	if err := r.allowed(ctx, policy.Request{Principal: p, Session: key, Effect: policy.SessionDelete, Resource: plan.Item, Carried: true}, nil); err != nil {
+	if err := r.allowDelete(ctx, p, key, plan.Item, true); err != nil {
 		return plan, gone, err
 	}
 	put := func(text string) (stead.Text, error) {

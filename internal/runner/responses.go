@@ -104,7 +104,7 @@ func (r *Runner) DeleteItem(ctx context.Context, p stead.Principal, id stead.Ses
 // DeleteResponse implements session.Responses.
 func (r *Runner) DeleteResponse(ctx context.Context, p stead.Principal, id string) error {
 	if s, _, ok := session.ParseResponseID(id); ok {
-		if err := r.allow(ctx, p, policy.SessionDelete, keyOf(p, s), ""); err != nil {
+		if err := r.allowDelete(ctx, p, keyOf(p, s), "", false); err != nil {
 			if stead.KindOf(err) == stead.KindNotFound {
 				err = stead.NotFound("response", id)
 			}

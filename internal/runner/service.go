@@ -38,6 +38,18 @@ func (r *Runner) allowed(ctx context.Context, req policy.Request, drafts *[][]by
 	return err
 }
 
+// allowDelete asks whether a session, or an item of it, may go: with its labels, by which policies hold what must be kept.
+func (r *Runner) allowDelete(ctx context.Context, p stead.Principal, key stead.SessionKey, item string, carried bool) error {
+	req := policy.Request{Principal: p, Session: key, Effect: policy.SessionDelete, Resource: item, Carried: carried}
+	switch v, err := r.view(ctx, key); {
+	case err == nil:
+		req.Labels = v.Labels()
+	case stead.KindOf(err) != stead.KindNotFound: // whoever may not is not told that it is not there
+		return err
+	}
+	return r.allowed(ctx, req, nil)
+}
+
 // allowWrite asks whether a session may be written to. The record of that goes with the input.
 func (r *Runner) allowWrite(ctx context.Context, p stead.Principal, key stead.SessionKey) (drafts [][]byte, err error) {
 	err = r.allowed(ctx, policy.Request{Principal: p, Session: key, Effect: policy.SessionWrite, Carried: true}, &drafts)

@@ -454,3 +454,29 @@ func TestPlacesInTheIndexCountTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestRetentionAsks: what the server deletes by itself can be forbidden, by what the session's labels say; defaults are for others.
+func TestRetentionAsks(t *testing.T) {
+	retention := stead.Principal{Project: "default", Kind: stead.PrincipalNode, ID: "retention"}
+	held := stead.Labels{"hold": {"case-7"}}
+	for name, tc := range map[string]struct {
+		deny     bool
+		policies string
+		labels   stead.Labels
+		want     bool
+	}{
+		"a hold":            {false, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
+		"without the label": {false, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, nil, true},
+		"by its name":       {false, `forbid(principal == Node::"retention", action == Action::"session.delete", resource);`, nil, false},
+		"another's":         {false, `forbid(principal is User, action == Action::"session.delete", resource);`, held, true},
+		"an approval":       {false, `@approval("owner") forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
+		"a default":         {true, `permit(principal is User, action, resource);`, held, true},
+		"beside a default":  {true, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
+	} {
+		a := authorizer(load(t, tc.deny, tc.policies), policy.AllowLocal{})
+		d, err := a.Decide(t.Context(), policy.Request{Principal: retention, Effect: policy.SessionDelete, Session: stead.SessionKey{Project: "default", Session: "sess_1"}, Labels: tc.labels})
+		if err != nil || d.Allow != tc.want {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+}

@@ -145,6 +145,8 @@ func (q *question) who(req policy.Request) error {
 		t = typeService
 	case stead.PrincipalAgent:
 		t = typeAgent
+	case stead.PrincipalNode:
+		t = typeNode
 	default:
 		return fmt.Errorf("a principal of kind %q is not in the schema", p.Kind)
 	}

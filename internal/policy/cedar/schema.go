@@ -82,6 +82,7 @@ const (
 	typeLabels      = types.EntityType("Labels")
 	typeMemoryStore = types.EntityType("MemoryStore")
 	typeModel       = types.EntityType("Model")
+	typeNode        = types.EntityType("Node")
 	typeNumbers     = types.EntityType("Numbers")
 	typeProject     = types.EntityType("Project")
 	typeRole        = types.EntityType("Role")
