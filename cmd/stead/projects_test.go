@@ -85,3 +85,21 @@ settlement: {rest: operator, rules: [{name: r, match: {provider: sim}, shares: [
 		t.Errorf("of one project: %v %+v", err, sums)
 	}
 }
+
+// TestFiguresAreTheOperators: what /metrics says is of all tenants.
+func TestFiguresAreTheOperators(t *testing.T) {
+	h := openHouse(t)
+	for what, c := range map[string]struct {
+		params string
+		status int
+	}{"an auditor": {`{"role":"auditor"}`, 200}, "a developer": {`{"role":"developer"}`, 403}, "another project's owner": {`{"role":"owner","project":"ours"}`, 403}, "another project's auditor": {`{"role":"auditor","project":"ours"}`, 403}} {
+		var key struct{ Secret string }
+		h.get(h.root, "POST", "/v1/api_keys", c.params, &key)
+		if status, body := h.call(key.Secret, "GET", "/metrics", ""); status != c.status {
+			t.Errorf("%s: %d %.200s", what, status, body)
+		}
+	}
+	if status, _ := h.call(h.root, "GET", "/metrics", ""); status != 200 {
+		t.Errorf("root: %d", status)
+	}
+}

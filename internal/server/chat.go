@@ -24,7 +24,7 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 	}
 	defer c.close()
 	if streamed, _, err := req.Bool("stream"); err == nil && streamed {
-		done, err := s.countStream()
+		done, err := s.countStream(c.by)
 		if err != nil {
 			return err
 		}

@@ -369,11 +369,11 @@ func gatewayError(err error) error {
 }
 
 // stream counts an open stream; the error says that there are too many.
-func (s *server) countStream() (done func(), err error) {
-	if !s.metrics.openStream() {
-		return nil, &stead.Error{Kind: stead.KindLimited, Message: "this node has as many open streams as it can", RetryAfter: time.Second}
+func (s *server) countStream(by stead.Principal) (done func(), err error) {
+	if s.Authenticate == nil {
+		return s.metrics.openStream(nil)
 	}
-	return s.metrics.closeStream, nil
+	return s.metrics.openStream(&by)
 }
 
 // teller writes a translated stream. An error that comes before the first event is an error of the

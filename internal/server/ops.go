@@ -17,6 +17,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit/stream"
+	"github.com/stead-dev/stead/internal/identity"
 )
 
 // health says that the process answers.
@@ -65,6 +66,7 @@ type metrics struct {
 	events  atomic.Int64
 	dropped atomic.Int64
 
+	shares   sync.Map // shareOf a principal, or a project → *atomic.Int64: its open streams
 	mu       sync.Mutex
 	requests map[requestKey]*requestCount
 }
@@ -99,17 +101,57 @@ func (m *metrics) request(method, pattern string, status int, took time.Duration
 	c.took += took
 }
 
-func (m *metrics) openStream() bool {
-	if m.streams.Add(1) > MaxStreams {
-		m.streams.Add(-1)
-		return false
-	}
-	return true
+// shareOf names whose streams are counted together: a project's, or those of one principal of it.
+type shareOf struct {
+	project stead.ProjectID
+	kind    stead.PrincipalKind
+	id      string
 }
 
-func (m *metrics) closeStream() { m.streams.Add(-1) }
+// openStream takes a place among the node's streams, for whoever opens one, and says how it is given back. Nobody has all of them. A nil
+// principal is of a server that knows nobody.
+func (m *metrics) openStream(p *stead.Principal) (done func(), err error) {
+	var taken []*atomic.Int64
+	done = func() {
+		for _, n := range taken {
+			n.Add(-1)
+		}
+	}
+	take := func(n *atomic.Int64, limit int64, whose string) error {
+		taken = append(taken, n)
+		if n.Add(1) <= limit {
+			return nil
+		}
+		done()
+		return &stead.Error{Kind: stead.KindLimited, Message: whose + " as many open streams as it can have", RetryAfter: time.Second}
+	}
+	if err = take(&m.streams, MaxStreams, "this node has"); err != nil || p == nil {
+		return done, err
+	}
+	of := func(s shareOf) *atomic.Int64 {
+		n, _ := m.shares.LoadOrStore(s, new(atomic.Int64))
+		return n.(*atomic.Int64)
+	}
+	if err = take(of(shareOf{project: p.Project}), MaxProjectStreams, "the project has, on this node,"); err != nil {
+		return done, err
+	}
+	return done, take(of(shareOf{p.Project, p.Kind, p.ID}), MaxPrincipalStreams, "this key's user or service has, on this node,")
+}
 
-func (s *server) exposeMetrics(w http.ResponseWriter, _ *http.Request, _ stead.Principal) error {
+// scrapes refuses a server's figures, which are of all its tenants, to those who are not its operator's: root, and owners, operators and auditors of the default project.
+func (s *server) scrapes(p stead.Principal) error {
+	if s.Authenticate == nil || p.Project == stead.DefaultProject && slices.Contains([]stead.Role{identity.Owner, identity.Operator, identity.Auditor}, p.Role) {
+		return nil
+	}
+	e := stead.Errorf(stead.KindForbidden, "the node's figures are not for this key")
+	e.Hint = "They are for owners, operators and auditors of the project " + string(stead.DefaultProject) + ", and the root key."
+	return e
+}
+
+func (s *server) exposeMetrics(w http.ResponseWriter, _ *http.Request, p stead.Principal) error {
+	if err := s.scrapes(p); err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	m := s.metrics
 	gauge := func(kind, name, help string, value int64) {

@@ -59,6 +59,9 @@ const (
 	KeepAliveInterval = 15 * time.Second
 	// MaxStreams is the most open streams of one node.
 	MaxStreams = 20_000
+	// MaxProjectStreams is how many of them one project has at a time, and MaxPrincipalStreams one user or service: none can take all.
+	MaxProjectStreams   = 16_000
+	MaxPrincipalStreams = 12_000
 	// MaxImportBytes is the largest file that a session is imported from.
 	MaxImportBytes = 4 << 30
 	// MaxImageURLBytes is the longest https URL of an image; data URLs have stead.MaxTextBytes.

@@ -44,7 +44,7 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	}
 	defer c.close()
 	if streamed, _, err := req.Bool("stream"); err == nil && streamed {
-		done, err := s.countStream()
+		done, err := s.countStream(c.by)
 		if err != nil {
 			return err
 		}

@@ -104,10 +104,11 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principa
 // streamed has a stream told: one of at most MaxStreams, kept alive while it is silent, and ended with the
 // client or the server.
 func (s *server) streamed(w http.ResponseWriter, r *http.Request, tell func(context.Context, *eventWriter) error) error {
-	if !s.metrics.openStream() {
-		return &stead.Error{Kind: stead.KindLimited, Message: "this node has as many open streams as it can", RetryAfter: time.Second}
+	done, err := s.countStream(callerOf(r).Principal)
+	if err != nil {
+		return err
 	}
-	defer s.metrics.closeStream()
+	defer done()
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	out := newEventWriter(w)

@@ -343,3 +343,40 @@ func FuzzRequests(f *testing.F) {
 		}
 	})
 }
+
+// Nobody takes all streams of a node: a principal and a project have their shares, which come back.
+func TestStreamsAreShared(t *testing.T) {
+	m := newMetrics(time.Now())
+	by := func(project, id string) *stead.Principal {
+		return &stead.Principal{Project: stead.ProjectID(project), Kind: stead.PrincipalService, ID: id}
+	}
+	var open []func()
+	fill := func(p *stead.Principal) (n int) {
+		for {
+			done, err := m.openStream(p)
+			if err != nil {
+				if stead.KindOf(err) != stead.KindLimited {
+					t.Error(err)
+				}
+				return n
+			}
+			n, open = n+1, append(open, done)
+		}
+	}
+	for _, c := range []struct {
+		p    *stead.Principal
+		want int
+	}{
+		{by("one", "a"), MaxPrincipalStreams}, {by("one", "b"), MaxProjectStreams - MaxPrincipalStreams}, {by("one", "c"), 0}, {by("two", "a"), MaxStreams - MaxProjectStreams}, {nil, 0},
+	} {
+		if got := fill(c.p); got != c.want {
+			t.Errorf("%+v opens %d, want %d", c.p, got, c.want)
+		}
+	}
+	for _, done := range open {
+		done()
+	}
+	if open = nil; m.streams.Load() != 0 || fill(by("one", "c")) != MaxPrincipalStreams || fill(nil) != MaxStreams-MaxPrincipalStreams {
+		t.Error("places do not come back")
+	}
+}
