@@ -280,7 +280,7 @@ func (h *house) request() string {
 }
 
 // neverDone are the routes that can't succeed here.
-var neverDone = []string{"GET /metrics", 
+var neverDone = []string{"GET /metrics",
 	"GET /v1/agents/environments/{id}/files/content", "GET /v1/routes", "GET /v1/usage/statement", // what they are asked about is in the query
 	"GET /v1/agents/sessions/{id}/artifacts/{part}", "GET /v1/agents/sessions/{id}/artifacts/{part}/content", "DELETE /v1/agents/sessions/{id}/artifacts/{part}", // the session has none
 	"GET /v1/agents/sessions/{id}/subagents/{part}", "GET /v1/agents/sessions/{id}/subagents/{part}/items", "GET /v1/agents/sessions/{id}/subagents/{part}/turns", // nor has any
