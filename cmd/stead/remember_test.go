@@ -71,7 +71,7 @@ func TestSessionsRecall(t *testing.T) {
 			{"content":"The canteen has soup on Mondays"}]}`)
 		made := must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"memory","teams":["blue"],
 			"memory_stores":[{"id":"`+store+`"}],"recall":{"mode":"budgeted"}}]},"input":"Which language do invoices for the Hamburg customer have?"}`)
-		has(t, "the session", 200, made, `"recall":{"mode":"budgeted","token_budget":1000,"max_num_results":8}`, `"teams":["blue"]`)
+		has(t, "the session", 200, made, `"recall":{"mode":"budgeted","token_budget":1000,"max_num_results":8,"context":1}`, `"teams":["blue"]`)
 		session := idOf(made)
 		idle(t, n, session)
 		items := itemsOf(t, n, session)

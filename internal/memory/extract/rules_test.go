@@ -128,7 +128,7 @@ func TestQuestion(t *testing.T) {
 func TestRead(t *testing.T) {
 	found, refused, err := ask().Read("```json\n" + `{"memories":[
 		{"kind":"fact","content":"The user's  editor is vim.","subject":"User's Editor","sources":["msg_1","msg_1"],"supersedes":"mem_1","confidence":7,"importance":0.4},
-		{"kind":"fact","content":"The user's door is red.","sources":["msg_1","msg_3"]},
+		{"kind":"fact","content":"The user's door opens with [secret].","sources":["msg_1","msg_3"]},
 		{"kind":"fact","content":"The user's dog is Rex.","sources":["msg_9"]},
 		{"kind":"fact","content":"The user's cat is Tom.","sources":[]},
 		{"kind":"fact","content":"The user's car is red.","sources":["msg_1"],"supersedes":"mem_9"},

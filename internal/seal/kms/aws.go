@@ -75,7 +75,7 @@ func awsError(err error) error {
 	api, ok := errors.AsType[smithy.APIError](err)
 	switch {
 	case !ok && status == 0:
-		return stead.Errorf(stead.KindUnavailable, "it can't be asked: %s", text)
+		return stead.Errorf(stead.KindUnavailable, "it can't be reached: %s", text)
 	case !ok:
 		return byStatus(status, text)
 	}
