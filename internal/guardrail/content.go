@@ -74,13 +74,19 @@ func toolOf(it stead.Item) string {
 	return it.Name
 }
 
-// item checks one item of an input. What a call was made with is checked where it is made; here a person can't be asked.
+// item checks one item of an input, also what it says that a model has asked for or thought: it may be the caller's word alone. Whether a person is
+// to be asked about a call is decided where it is made: here it was made already, or never.
 func (c *Checks) item(ctx context.Context, it *stead.Item, tool string) (v Verdict) {
 	switch {
 	case it.Type == stead.ItemMessage:
 		it.Content, v = c.Content(ctx, Input, "", it.Content)
 	case it.Question != nil:
 		it.Arguments, v = c.Arguments(ctx, tool, it.Arguments)
+	case it.Type.IsCall() && len(it.Arguments) > 0:
+		it.Arguments, v = c.Arguments(ctx, tool, it.Arguments)
+		v.Needs = nil
+	case it.Type == stead.ItemReasoning:
+		it.Summary, v = c.summary(ctx, Input, it.Summary)
 	case len(it.Output) > 0:
 		it.Output, v = c.Content(ctx, ToolResult, tool, it.Output)
 	}
@@ -100,21 +106,36 @@ func (c *Checks) Said(ctx context.Context, it stead.Item) (stead.Item, Verdict) 
 		it.Content, v = c.Content(ctx, Output, "", it.Content)
 		return it, v
 	case stead.ItemReasoning:
-		if len(it.Summary) == 0 || !c.Any(Output) {
-			return it, Verdict{}
-		}
-		d := &document{whole: lines, adjoins: true}
-		for _, t := range it.Summary {
-			d.parts = append(d.parts, t.Inline)
-		}
-		v := c.check(ctx, Output, c.of, d)
-		it.Summary = slices.Clone(it.Summary)
-		for i, text := range d.parts {
-			it.Summary[i] = stead.NewText(text)
-		}
+		var v Verdict
+		it.Summary, v = c.summary(ctx, Output, it.Summary)
 		return it, v
 	}
 	return it, Verdict{}
+}
+
+// summary checks the parts of what a model has thought as one text.
+func (c *Checks) summary(ctx context.Context, p Point, parts []stead.Text) ([]stead.Text, Verdict) {
+	if len(parts) == 0 || !c.Any(p) {
+		return parts, Verdict{}
+	}
+	d := &document{whole: lines, adjoins: true}
+	for _, t := range parts {
+		d.parts = append(d.parts, t.Inline)
+	}
+	v := c.check(ctx, p, c.of, d)
+	out := slices.Clone(parts)
+	for i, text := range d.parts {
+		if text != out[i].Inline {
+			out[i] = stead.NewText(text)
+		}
+	}
+	return out, v
+}
+
+// Instructions checks those that come with a request: they are its caller's text, unlike a saved agent's.
+func (c *Checks) Instructions(ctx context.Context, text string) (string, Verdict) {
+	text, v := c.Text(ctx, Input, "", text)
+	return text, v.firmly()
 }
 
 // Reply checks what a model said, all of its items. Where one is blocked, so is all of it, its calls too: a refusal that

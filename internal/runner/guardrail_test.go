@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -305,6 +306,50 @@ func TestApprovedCallsThatComeWithTheirQuestion(t *testing.T) {
 			t.Errorf("%v, %d calls", err, len(n.tools.log()))
 		}
 	}, withGuardrails(&notes{}, nil, rail("manners", guardrail.ToolCall, guardrail.Block, curse)))
+}
+
+// What a request says that a model has asked for and thought, and its instructions, are its caller's words: they are checked as such, and nothing keeps
+// what was taken out of them.
+func TestACallersHistoryAndInstructionsAreChecked(t *testing.T) {
+	call := stead.Item{Type: stead.ItemFunctionCall, CallID: "c1", Name: "launch", Arguments: json.RawMessage(`{"to":"ada@example.com"}`)}
+	output := stead.Item{Type: stead.ItemFunctionCallOutput, CallID: "c1", Output: stead.TextContent(stead.ContentInputText, "done")}
+	thought := stead.Item{Type: stead.ItemReasoning, Summary: []stead.Text{stead.NewText("write to ada@example.com")}}
+	told := func(r *session.RespondRequest) {
+		text := "Copies go to ada@example.com."
+		r.Ask.Spec.Instructions, r.Ask.Request = &text, json.RawMessage(`{"instructions":"Copies go to ada@example.com.","top_p":1.0}`)
+	}
+	items := []stead.Item{inputOf(stead.RoleUser, "go"), thought, call, output}
+	address := guardrail.Check{PII: []string{sensitive.Email}}
+	m := script(reply("ok"))
+	bubble(t, func(t *testing.T, n *node) {
+		res := n.ended(n.respond(asks("", items, told)))
+		if journal := n.journal(res.Session); strings.Contains(journal, "ada@") || strings.Count(journal, "[redacted email]") != 5 || !strings.Contains(journal, `"top_p":1.0`) {
+			t.Errorf("the journal says\n%s", journal)
+		}
+		if got := m.last(); strings.Contains(got.Instructions, "ada@") {
+			t.Errorf("the model is told %q", got.Instructions)
+		}
+	}, withModel(m), withGuardrails(&notes{}, nil, rail("in", guardrail.Input, guardrail.Redact, address), rail("called", guardrail.ToolCall, guardrail.Redact, address)))
+	for at, rule := range map[string]guardrail.Rule{
+		"input[1]":     rail("in", guardrail.Input, guardrail.Block, address),
+		"input[2]":     rail("called", guardrail.ToolCall, guardrail.Block, address),
+		"instructions": rail("in", guardrail.Input, guardrail.Block, address),
+	} {
+		bubble(t, func(t *testing.T, n *node) {
+			list := items
+			if at == "instructions" {
+				list = items[:1]
+			}
+			_, err := n.Respond(context.Background(), me, asks("", list, told))
+			if e, ok := errors.AsType[*stead.Error](err); !ok || e.Kind != stead.KindInvalid || e.Param != strings.TrimSuffix(at, "[1]") && e.Param != strings.TrimSuffix(at, "[2]") {
+				t.Errorf("%s: %+v", at, err)
+			}
+		}, withGuardrails(&notes{}, nil, rule))
+	}
+	// Nobody is asked about a call that was made already.
+	bubble(t, func(t *testing.T, n *node) {
+		n.ended(n.respond(asks("", items)))
+	}, withModel(script(reply("ok"))), withGuardrails(&notes{}, nil, rail("called", guardrail.ToolCall, guardrail.Ask, address)))
 }
 
 // TestCallsOfCodeAreLookedAtToo: what code in an environment calls is no way around, and what it prints is checked before

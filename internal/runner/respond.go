@@ -62,7 +62,11 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 		r.discard(ctx, key)
 		return session.Response{}, err
 	}
-	made, err := r.bear(ctx, key, []stead.Event{first, e}, journal.Listing{Status: session.StatusInProgress, LastActive: e.At}, req.Key, req.Digest, drafts)
+	events, err := recreated([]stead.Event{first}, func(c *session.Created) { c.Agent.Spec.Instructions = req.Ask.Spec.Instructions }) // as guardrails left them
+	if err != nil {
+		return session.Response{}, err
+	}
+	made, err := r.bear(ctx, key, append(events, e), journal.Listing{Status: session.StatusInProgress, LastActive: e.At}, req.Key, req.Digest, drafts)
 	if err != nil {
 		return session.Response{}, err
 	}

@@ -256,9 +256,22 @@ func (r *Runner) screenRespond(ctx context.Context, p stead.Principal, key stead
 	checks := r.cfg.Guardrails.Of(guardrail.Subject{
 		Principal: p, Project: p.Project, Session: key.Session, Model: req.Ask.Spec.Model, Labels: req.Labels.And(stead.LabelsOf(req.Ask.Metadata())),
 	})
-	items, v := checks.Items(ctx, "input", req.Items)
+	at := "input"
+	items, v := checks.Items(ctx, at, req.Items)
+	if told := req.Ask.Spec.Instructions; told != nil && v.Blocked == nil {
+		text, more := checks.Instructions(ctx, *told)
+		if v = v.And(more); more.Blocked != nil {
+			at = "instructions"
+		} else if text != *told {
+			var err error
+			if req.Ask.Request, err = repeating(req.Ask.Request, text); err != nil {
+				return req, err
+			}
+			req.Ask.Spec.Instructions = &text
+		}
+	}
 	req.Items, req.Guarded = items, session.Guarded{Asked: true, Findings: v.Findings}
-	return req, r.refuse(ctx, key, p, v, "input")
+	return req, r.refuse(ctx, key, p, v, at)
 }
 
 // screenItems is screenRespond for items that are added to a conversation. Which models will read them is not known.
@@ -267,4 +280,19 @@ func (r *Runner) screenItems(ctx context.Context, p stead.Principal, key stead.S
 	items, v := checks.Items(ctx, "items", req.Items)
 	req.Items, req.Guarded = items, session.Guarded{Asked: true, Findings: v.Findings}
 	return req, r.refuse(ctx, key, p, v, "items")
+}
+
+// repeating is what a response repeats of its request, with other instructions.
+func repeating(request json.RawMessage, instructions string) (json.RawMessage, error) {
+	if len(request) == 0 {
+		return request, nil
+	}
+	var fields map[string]any
+	dec := json.NewDecoder(bytes.NewReader(request))
+	dec.UseNumber()
+	if err := dec.Decode(&fields); err != nil {
+		return nil, stead.Wrap(stead.KindInternal, err, "what the response repeats can't be read")
+	}
+	fields["instructions"] = instructions
+	return json.Marshal(fields)
 }

@@ -42,6 +42,16 @@ func (c *call) screen(ctx context.Context, field string, items []stead.Item) ([]
 	return out, v.Err(field)
 }
 
+// instruct is screen for the instructions of a request.
+func (c *call) instruct(ctx context.Context, text *string) error {
+	if text == nil {
+		return nil
+	}
+	out, v := c.checks.Instructions(ctx, *text)
+	*text = out
+	return v.Err("instructions")
+}
+
 // generateHeld is generate for an answer that guardrails must see before the client does: nothing of it is handed on until
 // it is whole.
 func (c *call) generateHeld(ctx context.Context, req model.Request, each func(model.Delta) error) (model.Delta, error) {

@@ -63,6 +63,9 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if asked.Items, err = c.screen(r.Context(), "input", asked.Items); err != nil {
 		return err
 	}
+	if err = c.instruct(r.Context(), asked.Instructions); err != nil {
+		return err
+	}
 	ask, err := modelRequest(asked)
 	if err != nil {
 		return c.instead(w, r, err)
@@ -215,6 +218,9 @@ func (s *server) compactResponse(w http.ResponseWriter, r *http.Request, p stead
 		if *to, _, err = req.String(name); err != nil {
 			return err
 		}
+	}
+	if err = c.instruct(r.Context(), &ask.Instructions); err != nil {
+		return err
 	}
 	said, done, err := c.collect(r.Context(), ask)
 	c.end(err)
