@@ -102,6 +102,26 @@ func TestWhatStandsBeforeEmbeddings(t *testing.T) {
 	has(t, "a budget that is used up", 200, must(t, n, "POST", search, `{"query":"who has the keys?"}`), `"method":"lexical"`, "small", "Anna has the keys")
 }
 
+// Policies decide about what is written by its scope: an agent remembers for its user, and nothing for all.
+func TestPoliciesHoldWhatAgentsRemember(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
+		must(t, n, "POST", "/v1/policy_sets", `{"name":"scopes","mode":"enforce","text":"@id(\"keep\") forbid(principal is Agent, action == Action::\"memory.entry.write\", resource) when { context.scope == \"project\" };"}`)
+		say := func(scope string) string {
+			session := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"memory",
+				"memory_stores":[{"id":"`+store+`","access":"read_write"}]}]},"input":"Call memory_add with {\"content\": \"The door is blue.\", \"kind\": \"fact\", \"scope\": \"`+scope+`\"}"}`))
+			idle(t, n, session)
+			return itemsOf(t, n, session)
+		}
+		has(t, "for all", 200, say("project"), "a policy does not let this be written (fact of scope project)", "policy scopes/keep")
+		has(t, "for its user", 200, say("user"), "memory_")
+		has(t, "people write for all", 200, must(t, n, "POST", "/v1/memory_stores/"+store+"/memories", `{"content":"The roof is red."}`), "roof")
+		if kept := must(t, n, "GET", "/v1/memory_stores/"+store+"/memories", ""); strings.Count(kept, "door is blue") != 1 {
+			t.Errorf("kept is %s", kept)
+		}
+	})
+}
+
 // Policies hide entries by their scope, kind and labels, from the API and from agents that act for somebody.
 func TestPoliciesHideMemories(t *testing.T) {
 	n := openConfigured(t, registryConfig+`policies:

@@ -157,6 +157,9 @@ func (a *Authorizer) recorded(req policy.Request, said policy.Decision, d Decisi
 	if req.Effect == policy.MemoryEntryRead || req.Effect == policy.VectorStoreFileRead { // it refuses nobody: what is hidden is not there
 		return false
 	}
+	if req.Effect == policy.MemoryEntryWrite && d == Allow { // the write was recorded
+		return false
+	}
 	all := a.level == LevelAll || a.level == LevelEvery
 	switch {
 	case req.Acting:

@@ -63,16 +63,16 @@ func May(role stead.Role, effect policy.Effect) bool {
 	case Owner:
 		return true
 	case Operator:
-		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionTokenWrite, policy.SessionDelete, policy.SessionControl, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite, policy.KillSwitchWrite, policy.VaultWrite}, effect))
+		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionWrite, policy.SessionTokenWrite, policy.SessionDelete, policy.SessionControl, policy.UsageWrite, policy.BudgetWrite, policy.MemoryWrite, policy.MemoryEntryWrite, policy.KillSwitchWrite, policy.VaultWrite}, effect))
 	case Developer:
 		return !keys && (reads || runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionWrite, policy.SessionTokenWrite, policy.SessionDelete,
-			policy.AgentWrite, policy.FileWrite, policy.VectorStoreWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite, policy.VaultWrite}, effect))
+			policy.AgentWrite, policy.FileWrite, policy.VectorStoreWrite, policy.SkillWrite, policy.TemplateWrite, policy.MemoryWrite, policy.MemoryEntryWrite, policy.VaultWrite}, effect))
 	case Approver:
 		return slices.Contains([]policy.Effect{policy.SessionRead, policy.AgentRead, policy.ApprovalGive}, effect)
 	case Auditor:
 		return reads
 	case Agent:
-		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.SessionTokenRead, policy.SessionTokenWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.VectorStoreFileRead, policy.SkillRead, policy.TemplateRead, policy.SemanticRead, policy.MemoryRead, policy.MemoryEntryRead, policy.MemoryWrite}, effect)
+		return runs || slices.Contains([]policy.Effect{policy.SessionCreate, policy.SessionRead, policy.SessionWrite, policy.SessionTokenRead, policy.SessionTokenWrite, policy.AgentRead, policy.FileRead, policy.VectorStoreRead, policy.VectorStoreFileRead, policy.SkillRead, policy.TemplateRead, policy.SemanticRead, policy.MemoryRead, policy.MemoryEntryRead, policy.MemoryWrite, policy.MemoryEntryWrite}, effect)
 	}
 	return false
 }

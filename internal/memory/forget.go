@@ -301,7 +301,7 @@ func (s *Service) reach(ctx context.Context, p stead.Principal, store string) fu
 		if err != nil {
 			return false, err
 		}
-		return look.sees(&of.Content) && s.mayHold(p, &of.Content) == nil, look.err
+		return look.sees(&of.Content) && look.writes(&of.Content) && s.mayHold(p, &of.Content) == nil, look.err
 	}
 }
 

@@ -18,10 +18,10 @@ func (s *Service) Ingest(ctx context.Context, p stead.Principal, store string, i
 	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
 		return 0, err
 	}
-	place := Place{p.Project, store}
+	place, look := Place{p.Project, store}, s.sight(ctx, p, store)
 	added := 0
 	for from := 0; from < len(items); from += MaxChanges {
-		n, err := s.ingest(ctx, p, place, items[from:min(from+MaxChanges, len(items))])
+		n, err := s.ingest(ctx, p, look, place, items[from:min(from+MaxChanges, len(items))])
 		if err != nil {
 			return added, err
 		}
@@ -30,7 +30,7 @@ func (s *Service) Ingest(ctx context.Context, p stead.Principal, store string, i
 	return added, s.stillThere(ctx, p, store)
 }
 
-func (s *Service) ingest(ctx context.Context, p stead.Principal, place Place, items []Content) (int, error) {
+func (s *Service) ingest(ctx context.Context, p stead.Principal, look *sight, place Place, items []Content) (int, error) {
 	now := milli(s.cfg.Now())
 	changes := make([]Change, len(items))
 	for i, c := range items {
@@ -40,6 +40,9 @@ func (s *Service) ingest(ctx context.Context, p stead.Principal, place Place, it
 			return 0, err
 		}
 		if err := s.mayHold(p, &c); err != nil {
+			return 0, err
+		}
+		if err := look.mayWrite(&c); err != nil {
 			return 0, err
 		}
 		data, err := c.encodeItem()
@@ -203,7 +206,7 @@ func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, 
 	other.Session = ""
 	of := origin{session: f.Session}
 	meant := func(_ Record, e Entry) bool {
-		return other.allows(&e.Content, 0) && (f.Session == "" || of.of(&e.Content)) && s.mayHold(p, &e.Content) == nil && (look == nil || look.sees(&e.Content))
+		return other.allows(&e.Content, 0) && (f.Session == "" || of.of(&e.Content)) && s.mayHold(p, &e.Content) == nil && (look == nil || look.sees(&e.Content) && look.writes(&e.Content))
 	}
 	for _, r := range records {
 		e, err := entryOf(r)

@@ -140,6 +140,9 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 	if err := c.prepare(); err != nil {
 		return err
 	}
+	if !l.look.writes(&c) { // the others are kept
+		return l.look.err
+	}
 	near, err := l.near(ctx, c, lesson.Subject, own)
 	if err != nil {
 		return err
@@ -180,7 +183,7 @@ func (l *lecture) near(ctx context.Context, c Content, about string, own []strin
 	seen := map[string]bool{}
 	take := func(hits []Hit) {
 		for _, h := range hits {
-			if seen[h.ID] || l.work[h.ID] != nil || slices.Contains(own, h.ID) || h.SupersededBy != "" {
+			if seen[h.ID] || l.work[h.ID] != nil || slices.Contains(own, h.ID) || h.SupersededBy != "" || !l.look.writes(&h.Content) {
 				continue
 			}
 			seen[h.ID] = true
@@ -247,7 +250,7 @@ func (l *lecture) named(ctx context.Context, id string, scope Scope) (*draft, er
 		return nil, err
 	}
 	e, err := entryOf(r)
-	if err != nil || e.Scope != scope || e.SupersededBy != "" || e.Kind == KindItem || e.Kind == KindPassage || !l.look.sees(&e.Content) {
+	if err != nil || e.Scope != scope || e.SupersededBy != "" || e.Kind == KindItem || e.Kind == KindPassage || !l.look.sees(&e.Content) || !l.look.writes(&e.Content) {
 		return nil, cmp.Or(err, l.look.err)
 	}
 	return &draft{Record: r, content: e.Content}, nil

@@ -105,7 +105,9 @@ type sight struct {
 	owner string // "": nobody
 	only  []Scope
 	known map[string]bool
-	err   error // no decision could be made, of something: nothing is to be answered
+	why   map[string]string // what was not allowed → the reason
+	pen   *sight            // of what may be written; nil: nobody has asked yet
+	err   error             // no decision could be made, of something: nothing is to be answered
 }
 
 func (s *Service) sight(ctx context.Context, p stead.Principal, store string) *sight {
@@ -141,10 +143,35 @@ func (v *sight) sees(c *Content) bool {
 			v.err = d.Err(ask)
 			return false
 		}
-		allowed = d.Allow
+		if allowed = d.Allow; !allowed {
+			if v.why == nil {
+				v.why = map[string]string{}
+			}
+			v.why[key] = d.Reason
+		}
 		v.known[key] = allowed
 	}
 	return allowed
+}
+
+// writes reports whether whoever asks may make, change and forget such entries.
+func (v *sight) writes(c *Content) bool { return v.mayWrite(c) == nil }
+
+// mayWrite is the error of an entry that whoever asks may not make, change or forget.
+func (v *sight) mayWrite(c *Content) error {
+	if v.pen == nil {
+		pen := *v
+		pen.ask.Effect, pen.bound, pen.only, pen.known, pen.why = policy.MemoryEntryWrite, false, nil, map[string]bool{}, nil
+		v.pen = &pen
+	}
+	if v.pen.sees(c) {
+		return nil
+	}
+	if v.pen.err != nil {
+		v.err = v.pen.err
+		return v.err
+	}
+	return stead.Errorf(stead.KindForbidden, "a policy does not let this be written (%s of scope %s): %s", c.Kind, c.Scope.Type, v.pen.why[sortOf(c)])
 }
 
 // see is what a search asks; nil: all of the store is seen.

@@ -85,8 +85,9 @@ func (s *Service) Add(ctx context.Context, p stead.Principal, store string, in [
 		return nil, err
 	}
 	var changes, endings []Change
+	look := s.sight(ctx, p, store)
 	for i := range in {
-		made, ended, err := s.adding(ctx, p, place, in[i])
+		made, ended, err := s.adding(look, p, place, in[i])
 		if err != nil {
 			return nil, atEntry(err, i, len(in))
 		}
@@ -122,7 +123,7 @@ func (s *Service) stillThere(ctx context.Context, p stead.Principal, store strin
 }
 
 // adding returns the change that makes an entry, and the one that ends what it supersedes.
-func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n New) (Change, *Change, error) {
+func (s *Service) adding(look *sight, p stead.Principal, place Place, n New) (Change, *Change, error) {
 	now := s.cfg.Now()
 	c := n.Content
 	c.SupersededBy, c.Redacted, c.Edits = "", false, nil
@@ -135,6 +136,9 @@ func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n 
 		return Change{}, nil, err
 	}
 	if err := s.mayHold(p, &c); err != nil {
+		return Change{}, nil, err
+	}
+	if err := look.mayWrite(&c); err != nil {
 		return Change{}, nil, err
 	}
 	if n.Life < 0 {
@@ -154,20 +158,23 @@ func (s *Service) adding(ctx context.Context, p stead.Principal, place Place, n 
 	if c.Supersedes == "" {
 		return made, nil, nil
 	}
-	ended, err := s.ending(ctx, p, place, c, made.ID)
+	ended, err := s.ending(look, place, c, made.ID)
 	return made, ended, err
 }
 
 // ending returns the change that ends the validity of what c supersedes. If somebody else did, it
 // expects the version before that, which is refused unless the request was made before.
-func (s *Service) ending(ctx context.Context, p stead.Principal, place Place, c Content, by string) (*Change, error) {
-	old, err := s.record(ctx, place, c.Supersedes)
+func (s *Service) ending(look *sight, place Place, c Content, by string) (*Change, error) {
+	old, err := s.record(look.ctx, place, c.Supersedes)
 	if err != nil {
 		return nil, err
 	}
 	e, err := entryOf(old)
 	if err == nil {
-		err = s.sight(ctx, p, place.Store).one(e)
+		err = look.one(e)
+	}
+	if err == nil {
+		err = look.mayWrite(&e.Content)
 	}
 	if err != nil {
 		return nil, err
@@ -273,6 +280,7 @@ func (s *Service) UpdateOnce(ctx context.Context, p stead.Principal, store, id, 
 }
 
 func (s *Service) update(ctx context.Context, p stead.Principal, store, id string, expected int64, key string, change func(*Content) error) (Entry, error) {
+	pen := s.sight(ctx, p, store)
 	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) ([]Change, error) {
 		next := old.Content
 		next.Labels = slices.Clone(next.Labels)
@@ -297,6 +305,9 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 			return nil, err
 		}
 		if err := s.mayHold(p, &next); err != nil {
+			return nil, err
+		}
+		if err := pen.mayWrite(&next); err != nil {
 			return nil, err
 		}
 		c.Key, c.Digest = key, ""
@@ -345,6 +356,9 @@ func (s *Service) write(ctx context.Context, p stead.Principal, store, id string
 	look := s.sight(ctx, p, store)
 	seen := func(e Entry, c *Change) ([]Change, error) {
 		if err := look.one(e); err != nil {
+			return nil, err
+		}
+		if err := look.mayWrite(&e.Content); err != nil {
 			return nil, err
 		}
 		return fill(e, c)

@@ -128,6 +128,7 @@ func NeverWaits() map[Effect]string {
 		BudgetRead: looks, PolicyRead: looks, AuditRead: looks, KillSwitchRead: looks, VaultRead: looks, KeyRead: looks,
 		ApprovalGive: "it is an answer itself", CredentialConsent: "it is an answer itself, of the user at the authorization server",
 		PolicyWrite: unlocks, PolicyDelete: unlocks, KillSwitchWrite: "what must not go on would go on until somebody answers",
-		EnvironmentSave: ends, EnvironmentSuspend: ends, EnvironmentExpire: ends,
+		MemoryEntryWrite: "memory.write waits in its place",
+		EnvironmentSave:  ends, EnvironmentSuspend: ends, EnvironmentExpire: ends,
 	}
 }

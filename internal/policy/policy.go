@@ -67,6 +67,9 @@ const (
 	// what it refuses is not there for whoever asks.
 	MemoryEntryRead Effect = "memory.entry.read"
 	MemoryWrite     Effect = "memory.write" // add, change, forget
+	// MemoryEntryWrite is asked behind MemoryWrite about what is made, changed or forgotten, once a request for entries of the same scope, kind
+	// and labels.
+	MemoryEntryWrite Effect = "memory.entry.write"
 
 	PolicyRead   Effect = "policy.read"   // the policies in force, their schema, and the sets that a project uploaded
 	PolicyWrite  Effect = "policy.write"  // make such a set, or its next version
@@ -100,7 +103,7 @@ func Effects() []Effect {
 		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreFileRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
-		MemoryRead, MemoryEntryRead, MemoryWrite, PolicyRead, PolicyWrite, PolicyDelete, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
+		MemoryRead, MemoryEntryRead, MemoryWrite, MemoryEntryWrite, PolicyRead, PolicyWrite, PolicyDelete, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
 		SemanticRead, SemanticWrite, SemanticQuery,
 	}
 }
@@ -142,7 +145,7 @@ type Request struct {
 	Consent     Consent     // of CredentialConsent; "" elsewhere
 	Class       string      // a tool call's class of effect: pure, idempotent or unknown
 	Origin      string      // of a tool call: who declared the tool ("operator", "agent"), or that it is the "runtime"'s or the "environment"'s
-	Entry       *Entry      // of MemoryEntryRead; nil elsewhere
+	Entry       *Entry      // of MemoryEntryRead and MemoryEntryWrite; nil elsewhere
 	Semantic    *Semantic   // of SemanticQuery; nil elsewhere
 	Document    *Document   // of VectorStoreFileRead; nil elsewhere
 	Set         *SetVersion // of PolicyWrite and PolicyDelete; nil elsewhere

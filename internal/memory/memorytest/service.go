@@ -35,6 +35,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a node whose clock is behind knows what others learned":      learnedBehind,
 		"a token budget holds":                                        budget,
 		"what a policy hides is not there":                            hiddenByPolicy,
+		"what a policy does not let be written stays as it is":        writtenByPolicy,
 		"a bound key sees no other user's":                            boundToOneself,
 		"nothing leaks past policies and scopes, by words or vectors": leaksPast,
 		"what came late from a deleted session is forgotten":          forgottenLate,

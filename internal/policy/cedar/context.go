@@ -111,7 +111,7 @@ func (q *question) value(one attributes) types.Value {
 		return types.String(req.Destination)
 	}
 	switch q.req.Effect {
-	case policy.MemoryEntryRead:
+	case policy.MemoryEntryRead, policy.MemoryEntryWrite:
 		return ofEntry(&q.req, one)
 	case policy.SemanticQuery:
 		return ofQuery(&q.req, one)

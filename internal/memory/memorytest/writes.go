@@ -1,0 +1,71 @@
+package memorytest
+
+import (
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// writtenByPolicy: what is written is decided by its scope, kind and labels, in whatever way it is written; what may not be written stays as
+// it is.
+func writtenByPolicy(f *serviceFixture) {
+	mine := memory.Scope{Type: memory.ScopeUser, ID: "ada"}
+	asked := 0
+	n := f.ruled(func(r policy.Request) bool {
+		if r.Effect != policy.MemoryEntryWrite {
+			return true
+		}
+		asked++
+		return r.Entry.ScopeType != memory.ScopeProject && r.Entry.Kind != string(memory.KindProcedure) && !slices.Contains(r.Entry.Labels, "board")
+	})
+	shared, board := f.add(note("what all know"))[0], f.add(labelled("what the board knows", mine, "board"))[0]
+	refused := func(what string, err error) {
+		f.Helper()
+		if stead.KindOf(err) != stead.KindForbidden {
+			f.Errorf("%s: %v", what, err)
+		}
+	}
+	many := make([]memory.New, 20)
+	for i := range many {
+		many[i] = labelled("something of one's own", mine)
+	}
+	made, err := n.Add(f.ctx, f.me, f.store, many, "")
+	if err != nil || asked != 1 {
+		f.Errorf("%v; policies were asked %d times about one sort of entries", err, asked)
+	}
+	_, err = n.Add(f.ctx, f.me, f.store, []memory.New{labelled("one's own", mine), note("for all")}, "")
+	refused("one of two for all", err)
+	over := labelled("not what the board knows", mine)
+	over.Supersedes = board.ID
+	_, err = n.Add(f.ctx, f.me, f.store, []memory.New{over}, "")
+	refused("what supersedes another's", err)
+	say := func(text string) func(*memory.Content) error {
+		return func(c *memory.Content) error { c.Text = text; return nil }
+	}
+	_, err = n.Update(f.ctx, f.me, f.store, shared.ID, memory.AnyVersion, say("what nobody knows"))
+	refused("changed", err)
+	_, err = n.Update(f.ctx, f.me, f.store, made[0].ID, memory.AnyVersion, func(c *memory.Content) error { c.Labels = []string{"board"}; return nil })
+	refused("changed to what may not be written", err)
+	_, err = n.Redact(f.ctx, f.me, f.store, shared.ID, memory.AnyVersion)
+	refused("redacted", err)
+	refused("forgotten", n.Forget(f.ctx, f.me, f.store, shared.ID, memory.AnyVersion))
+	_, err = n.Ingest(f.ctx, f.me, f.store, []memory.Content{{Kind: memory.KindItem, Text: "said to all", Source: memory.Source{Session: string(sessionA), Item: "1"}}})
+	refused("taken in", err)
+	procedure := lesson(sessionA, "", "Refunds are made by the desk.", "1")
+	procedure.Kind, procedure.Scope = memory.KindProcedure, mine
+	fact, said := lesson(sessionA, "", "The desk is on the third floor.", "2"), lesson(sessionA, "", "What the board knows is old.", "3")
+	fact.Scope, said.Scope, said.Supersedes = mine, mine, board.ID
+	if done, err := n.Learn(f.ctx, f.me, f.store, sessionA, 7, []memory.Lesson{procedure, fact, said}); err != nil || done.Added != 2 || done.Superseded != 0 {
+		f.Errorf("learned %+v, %v: what may be written is kept", done, err)
+	}
+	if gone, err := n.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{Kinds: []memory.Kind{memory.KindFact}}); err != nil || gone != len(many)+2 {
+		f.Errorf("%d were forgotten, %v", gone, err)
+	}
+	for _, was := range []memory.Entry{shared, board} {
+		if e, err := f.Get(f.ctx, f.me, f.store, was.ID); err != nil || e.Version != was.Version || e.Text != was.Text || e.SupersededBy != "" {
+			f.Errorf("what may not be written is %+v, %v", e, err)
+		}
+	}
+}
