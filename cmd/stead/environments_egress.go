@@ -64,7 +64,7 @@ func asConfigured(err error) error {
 func askAbout(ctx context.Context, run *runner.Runner, k stead.SessionKey, r egress.Record) error {
 	to := policy.Connection{Port: r.Port, Kind: r.Kind}
 	if r.Kind == egress.KindRequest {
-		to.Method, to.Path = r.Method, r.Path
+		to.Method, to.Path, to.Query = r.Method, r.Path, r.Query
 	}
 	return run.AllowConnection(ctx, k, r.Host, r.To(), to)
 }

@@ -116,7 +116,7 @@ policies:
 		t.Errorf("on record is %s", log)
 	}
 	// One that needs an approval is refused, asked about, and passes once when the agent tries again.
-	id, call := fetches("/ask")
+	id, call := fetches("/ask?of=lamps")
 	if said := said(id); !strings.Contains(said, "403") || got.Load() != 1 {
 		t.Fatalf("what is to be asked about: %s; %d requests", said, got.Load())
 	}
@@ -125,6 +125,9 @@ policies:
 	}
 	if h.get("", "GET", "/v1/approvals", "", &waits); len(waits.Data) != 1 || waits.Data[0].Effect != "network.connect" {
 		t.Fatalf("%+v", waits)
+	}
+	if _, shown := h.call("", "GET", "/v1/approvals/"+waits.Data[0].ID, ""); !strings.Contains(string(shown), "?of=lamps") {
+		t.Errorf("shown is %s", shown)
 	}
 	decide(t, n, waits.Data[0].ID, `{"decision":"approve"}`)
 	for range 2 {

@@ -533,6 +533,17 @@ func TestConnections(t *testing.T) {
 	}
 	must(t, connect("sess_1", "/a"))
 	waits(t, connect("sess_1", "/a"))
+	query := func(query string) error {
+		_, err := policy.Check(t.Context(), n.gate, policy.Request{Principal: ada, Acting: true, Agent: "agent_1", Session: stead.SessionKey{Project: "p", Session: "sess_1"}, Effect: policy.NetworkConnect,
+			Resource: "api.example", Destination: "api.example:80", Connection: &policy.Connection{Port: 80, Kind: "request", Method: "GET", Path: "/q"}, Pinned: query, Carried: true})
+		return err
+	}
+	lamps := waits(t, query("?of=lamps"))
+	must(t, n.answer(eve, lamps.ID, approval.Approve))
+	if waits(t, query("?of=everything")).ID == lamps.ID {
+		t.Error("another query passes by it")
+	}
+	must(t, query("?of=lamps"))
 	asks := w.recorded(audit.ActAsk)
 	if r := asks[0]; r.Agent != "agent_1" || r.Session != "sess_1" || r.Approval.Of != "POST api.example:80/a" || r.Approval.Effect != policy.NetworkConnect {
 		t.Errorf("%+v %+v", r, r.Approval)

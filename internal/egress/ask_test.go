@@ -16,8 +16,12 @@ func TestAnotherDecides(t *testing.T) {
 	hello := func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write([]byte("hello")) }
 	w.plain(hello, "api.example")
 	w.secure(hello, "tls.example")
+	queries := make(chan string, 9)
 	b := w.box(Policy{Access: AccessEnabled}, func(c *Config) {
 		c.Ask = func(_ context.Context, r Record) error {
+			if r.Path == "/open" {
+				queries <- r.Query
+			}
 			switch {
 			case r.Path == "/admin", r.Kind != KindRequest:
 				return stead.Errorf(stead.KindForbidden, "policy no-admin forbids it")
@@ -30,6 +34,13 @@ func TestAnotherDecides(t *testing.T) {
 	c := b.client()
 	if code, body := get(t, c, "http://api.example/open?token=1"); code != 200 || body != "hello" {
 		t.Errorf("%d %s", code, body)
+	}
+	get(t, c, "http://api.example/open")
+	for _, end := range []string{"x", "y"} {
+		get(t, c, "http://api.example/open?"+strings.Repeat("q", MaxQueryBytes)+end)
+	}
+	if first, none, long, other := <-queries, <-queries, <-queries, <-queries; first != "?token=1" || none != "" || !strings.Contains(long, "SHA-256 ") || len(long) > 200 || long == other {
+		t.Errorf("asked with %q, %q, %q, %q", first, none, long, other)
 	}
 	before := len(w.dialled())
 	for _, want := range []struct {

@@ -148,6 +148,8 @@ const (
 	MaxAddresses = 4
 	// MaxPathBytes is how much of a path a record holds.
 	MaxPathBytes = 1 << 10
+	// MaxQueryBytes is how much of a query whoever is asked about a request is shown.
+	MaxQueryBytes = 4 << 10
 	// MaxRefusedKinds is how many kinds of refusal (rule, host, port) have records of their own within Timeouts.Fold.
 	MaxRefusedKinds = 32
 	// MaxShownRules is how many allowed patterns a refusal lists.

@@ -43,6 +43,7 @@ type Record struct {
 	Repeated int           `json:"repeated,omitempty"` // > 0: of refusals like an earlier one that have no record of their own; else 0
 	Method   string        `json:"method,omitempty"`
 	Path     string        `json:"path,omitempty"`        // without query, cut to MaxPathBytes
+	Query    string        `json:"-"`                     // for whom is asked, and in no record: what Path leaves out, see queryOf
 	Opened   bool          `json:"opened,omitempty"`      // TLS was opened for a credential
 	Creds    []string      `json:"credentials,omitempty"` // names of those that were put in
 	Status   int           `json:"status,omitempty"`      // of the answer
@@ -66,7 +67,9 @@ func (p *Proxy) asked(r *Record) *refusal {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.times.Record)
 	defer cancel()
-	switch err := p.cfg.Ask(ctx, *r); {
+	about := *r
+	about.Query = p.withoutPlaceholders(about.Query)
+	switch err := p.cfg.Ask(ctx, about); {
 	case err == nil:
 		return nil
 	case stead.KindOf(err) == stead.KindForbidden:
@@ -84,7 +87,9 @@ func (p *Proxy) record(r *Record) error {
 	r.Host, r.Path, r.Reason = p.withoutPlaceholders(r.Host), p.withoutPlaceholders(r.Path), p.withoutPlaceholders(r.Reason)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.times.Record)
 	defer cancel()
-	err := p.cfg.Recorder(ctx, *r)
+	stored := *r
+	stored.Query = ""
+	err := p.cfg.Recorder(ctx, stored)
 	if err != nil {
 		p.cfg.Log.Error("egress record not stored", "host", r.Host, "phase", string(r.Phase), "err", err)
 	}

@@ -2,7 +2,9 @@ package egress
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -86,7 +88,7 @@ func (e *exchange) decide() (no *refusal) {
 	}
 	e.search = e.p.searched(e.site)
 	path, _, _ := strings.Cut(e.path, "?")
-	e.rec.Path = cutTo(path, MaxPathBytes)
+	e.rec.Path, e.rec.Query = cutTo(path, MaxPathBytes), queryOf(path, e.path)
 	if e.frame, no = e.h.framing(); no != nil {
 		return no
 	}
@@ -221,4 +223,14 @@ func (e *exchange) failed(err error) *refusal {
 		return outside(http.StatusGatewayTimeout, err, "%.80q did not answer in time", e.site.authority())
 	}
 	return outside(http.StatusBadGateway, err, "%.80q broke off", e.site.authority())
+}
+
+// queryOf is what the path of a record leaves out of a request's target: the query, with its "?". Where that or the path is longer than is shown,
+// it is the digest of both, so that no other target is taken for this one.
+func queryOf(path, target string) string {
+	query := target[len(path):]
+	if len(path) > MaxPathBytes || len(query) > MaxQueryBytes {
+		return fmt.Sprintf("a path and query of %d bytes, SHA-256 %x", len(target), sha256.Sum256([]byte(target)))
+	}
+	return query
 }

@@ -178,6 +178,7 @@ type Connection struct {
 	Kind   string // "tunnel" (bytes that are not seen), "request" or "dial" (of the server's own, for an environment or a source)
 	Method string // of a request; "" elsewhere
 	Path   string // without its query; "" but of a request
+	Query  string // what Path leaves out, for approvals alone
 }
 
 // Entry is what is known of entries of a memory store without reading them.

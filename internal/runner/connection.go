@@ -15,7 +15,7 @@ func (r *Runner) AllowConnection(ctx context.Context, key stead.SessionKey, host
 		return err
 	}
 	req := v.Request(policy.NetworkConnect, host)
-	req.Destination, req.Connection, req.Carried = destination, &to, true
+	req.Destination, req.Connection, req.Carried, req.Pinned = destination, &to, true, to.Query
 	_, err = policy.Check(ctx, r.cfg.Policy, req)
 	return err
 }
