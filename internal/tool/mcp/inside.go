@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -61,10 +62,18 @@ func (g *guest) send(ctx context.Context, message []byte) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
+	}
+	select {
+	case err := <-done: // it had the message, and may have answered it, before this goroutine heard of it
+		return err
+	case <-time.After(calledOffGrace):
 		go g.end()
 		return ctx.Err()
 	}
 }
+
+// calledOffGrace is how long a write that is called off may still turn out to have been read.
+const calledOffGrace = 200 * time.Millisecond
 
 func (g *guest) end() {
 	g.once.Do(func() {
