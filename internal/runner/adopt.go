@@ -59,7 +59,7 @@ func (r *Runner) proved(ctx context.Context, p stead.Principal, pin session.Agen
 		switch stead.KindOf(err) {
 		case "":
 			if same, err := sameSpec(a.Spec, pin.Spec); same || err != nil {
-				return pin, err
+				return session.AgentPin{ID: pin.ID, Version: pin.Version, Spec: pin.Spec}, err // whatever it says that it was made from
 			}
 		case stead.KindNotFound:
 		default:

@@ -54,6 +54,9 @@ func TestAnImportIsWhoImportsIt(t *testing.T) {
 		"an environment that brings a principal": {func(t *testing.T) stead.Event {
 			return forge(t, session.KindEnvironmentCreated, session.EnvironmentCreated{Object: json.RawMessage(`{}`), Principal: boss, VaultIDs: []string{"vault_1"}})
 		}, true},
+		"a saved agent that was made from another": {func(t *testing.T) stead.Event {
+			return forge(t, session.KindSessionUpdated, session.Updated{Metadata: &map[string]string{"base": "agent_victim"}})
+		}, false},
 		"an agent of its own by another's name": {func(t *testing.T) stead.Event {
 			return forge(t, session.KindSessionUpdated, session.Updated{Apart: "agent_victim", Tools: &[]agent.Tool{}})
 		}, false},
@@ -61,7 +64,14 @@ func TestAnImportIsWhoImportsIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, n *node) {
 				_, id := n.payroll()
-				file := n.forged(id, func(events []stead.Event) []stead.Event { return append(slices.Clone(events), tc.add(t)) })
+				file := n.forged(id, func(events []stead.Event) []stead.Event {
+					out, err := session.Decode[session.Created](events[0])
+					if err != nil {
+						t.Fatal(err)
+					}
+					out.Agent.Base = "agent_victim"
+					return append(append([]stead.Event{forge(t, session.KindSessionCreated, out)}, events[1:]...), tc.add(t))
+				})
 				s, err := n.Import(context.Background(), as("mallory", "agent"), file)
 				if tc.refused {
 					isKind(t, err, stead.KindInvalid)
@@ -76,7 +86,7 @@ func TestAnImportIsWhoImportsIt(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if c := state.Created; c.Principal.ID != "mallory" || c.Agent.ID == "agent_victim" || c.Agent.Version != 0 {
+				if c := state.Created; c.Principal.ID != "mallory" || c.Agent.ID == "agent_victim" || c.Agent.Base == "agent_victim" || c.Agent.Limited() == "agent_victim" || (c.Agent.Version != 0) != (name == "a saved agent that was made from another") {
 					t.Errorf("it serves %+v, as agent %s version %d", c.Principal, c.Agent.ID, c.Agent.Version)
 				}
 			})
@@ -178,6 +188,20 @@ func TestAnImportHasNoOpenQuestions(t *testing.T) {
 		_, at, _, _ := stead.ParseDerivedID(first.Session, string(first.ID()))
 		before := len(tools.log())
 		_, err = n.Respond(context.Background(), me, asks(session.ResponseID(s.ID, at), []stead.Item{answerTo(stead.DerivedID("mcpr", s.ID, seq, index), true, "")}, guarded))
+		isKind(t, err, stead.KindInvalid)
+		// A copy of the import that ends within what the file said has none either.
+		item := stead.DerivedID("mcpr", s.ID, seq, index)
+		f, err := n.Fork(context.Background(), me, s.ID, session.ForkRequest{Item: item})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = n.Respond(context.Background(), me, asks(session.ResponseID(f.ID, at), []stead.Item{answerTo(stead.DerivedID("mcpr", f.ID, seq, index), true, "")}, guarded))
+		isKind(t, err, stead.KindInvalid)
+		again, err := n.Fork(context.Background(), me, f.ID, session.ForkRequest{Item: stead.DerivedID("mcpr", f.ID, seq, index)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = n.Respond(context.Background(), me, asks(session.ResponseID(again.ID, at), []stead.Item{answerTo(stead.DerivedID("mcpr", again.ID, seq, index), true, "")}, guarded))
 		isKind(t, err, stead.KindInvalid)
 		if made := tools.log(); len(made) != before {
 			t.Errorf("%d calls were made", len(made)-before)

@@ -16,6 +16,20 @@ type Origin struct {
 	// Of are those whom what was copied was made for, and who made copies on the way, as far as events of the copy do not say it: they stand
 	// behind it too.
 	Of []stead.Principal `json:"of,omitempty"`
+	// Foreign is how many of the session's first events came with a file: what is copied of them alone is as little to be believed. 0: none.
+	Foreign stead.Seq `json:"foreign,omitempty"`
+}
+
+// foreign is how many of a session's events came with a file.
+func foreign(events []stead.Event) (stead.Seq, error) {
+	c, err := Decode[Created](events[CreatedAt(events)])
+	if err != nil || c.Origin == nil {
+		return 0, err
+	}
+	if c.Origin.How == OriginImport { // also one from before imports counted it
+		return max(c.Origin.Foreign, c.Origin.Events, c.Origin.Seq), nil
+	}
+	return c.Origin.Foreign, nil
 }
 
 // How a session was copied.
@@ -43,6 +57,6 @@ func (o *Origin) shown() *Origin {
 		return nil
 	}
 	out := *o
-	out.Events, out.By, out.Of = 0, stead.Principal{}, nil
+	out.Events, out.By, out.Of, out.Foreign = 0, stead.Principal{}, nil, 0
 	return &out
 }

@@ -33,7 +33,11 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 	if err != nil {
 		return nil, err
 	}
-	f := &fork{key: key, at: at, view: NewView(key), foreign: origin.How == OriginImport, expired: slices.ContainsFunc(events, expires)}
+	came, err := foreign(events)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindInvalid, err, "the session's events can't be read")
+	}
+	f := &fork{key: key, at: at, view: NewView(key), foreign: origin.How == OriginImport || cut.seq < came, expired: slices.ContainsFunc(events, expires)}
 	for _, e := range events[:cut.seq] {
 		if e.Kind == KindSessionFailed {
 			break
@@ -58,6 +62,9 @@ func Fork(key stead.SessionKey, events []stead.Event, item string, at int64, ori
 		return nil, err
 	}
 	origin.Seq, origin.Events = f.last, stead.Seq(len(f.events))
+	if origin.Foreign = min(came, origin.Events); origin.How == OriginImport {
+		origin.Foreign = origin.Events
+	}
 	if err := recreate(f.events, &origin, metadata, f.view); err != nil {
 		return nil, err
 	}
