@@ -176,11 +176,13 @@ func TestAnImportHasNoOpenQuestions(t *testing.T) {
 	tools := newFakeTools()
 	bubble(t, func(t *testing.T, n *node) {
 		first, questions := n.asked()
-		var file bytes.Buffer
-		if err := n.Export(context.Background(), me, first.Session, &file); err != nil {
-			t.Fatal(err)
-		}
-		s, err := n.Import(context.Background(), me, &file)
+		var tail stead.Seq
+		file := n.forged(first.Session, func(events []stead.Event) []stead.Event { // with an item behind the response, at which a copy may end
+			said := forge(t, session.KindInputItems, session.ItemsInput{Items: []stead.Item{inputOf(stead.RoleUser, "by the way")}})
+			tail = stead.Seq(len(events) + 1)
+			return append(slices.Clone(events), said)
+		})
+		s, err := n.Import(context.Background(), me, file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,14 +192,13 @@ func TestAnImportHasNoOpenQuestions(t *testing.T) {
 		_, err = n.Respond(context.Background(), me, asks(session.ResponseID(s.ID, at), []stead.Item{answerTo(stead.DerivedID("mcpr", s.ID, seq, index), true, "")}, guarded))
 		isKind(t, err, stead.KindInvalid)
 		// A copy of the import that ends within what the file said has none either.
-		item := stead.DerivedID("mcpr", s.ID, seq, index)
-		f, err := n.Fork(context.Background(), me, s.ID, session.ForkRequest{Item: item})
+		f, err := n.Fork(context.Background(), me, s.ID, session.ForkRequest{Item: stead.DerivedID("msg", s.ID, tail, 0)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = n.Respond(context.Background(), me, asks(session.ResponseID(f.ID, at), []stead.Item{answerTo(stead.DerivedID("mcpr", f.ID, seq, index), true, "")}, guarded))
 		isKind(t, err, stead.KindInvalid)
-		again, err := n.Fork(context.Background(), me, f.ID, session.ForkRequest{Item: stead.DerivedID("mcpr", f.ID, seq, index)})
+		again, err := n.Fork(context.Background(), me, f.ID, session.ForkRequest{Item: stead.DerivedID("msg", f.ID, tail, 0)})
 		if err != nil {
 			t.Fatal(err)
 		}

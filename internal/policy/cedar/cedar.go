@@ -123,9 +123,6 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 	}
 	begun := time.Now()
 	d, broken := decide(sets, version, base, req)
-	if node && !d.Allow && d.Reason == noPermit {
-		d = base
-	}
 	if req.Before == nil || d.Micros == 0 {
 		d.Micros = time.Since(begun).Microseconds()
 	}

@@ -465,18 +465,29 @@ func TestRetentionAsks(t *testing.T) {
 		labels   stead.Labels
 		want     bool
 	}{
-		"a hold":            {false, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
-		"without the label": {false, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, nil, true},
-		"by its name":       {false, `forbid(principal == Node::"retention", action == Action::"session.delete", resource);`, nil, false},
-		"another's":         {false, `forbid(principal is User, action == Action::"session.delete", resource);`, held, true},
-		"an approval":       {false, `@approval("owner") forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
-		"a default":         {true, `permit(principal is User, action, resource);`, held, true},
-		"beside a default":  {true, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
+		"a hold":                       {false, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
+		"without the label":            {false, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, nil, true},
+		"by its name":                  {false, `forbid(principal == Node::"retention", action == Action::"session.delete", resource);`, nil, false},
+		"another's":                    {false, `forbid(principal is User, action == Action::"session.delete", resource);`, held, true},
+		"an approval":                  {false, `@approval("owner") forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
+		"a default":                    {true, `permit(principal is User, action, resource);`, held, true},
+		"an approval beside a default": {true, `@approval("owner") forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
+		"beside a default":             {true, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`, held, false},
 	} {
 		a := authorizer(load(t, tc.deny, tc.policies), policy.AllowLocal{})
 		d, err := a.Decide(t.Context(), policy.Request{Principal: retention, Effect: policy.SessionDelete, Session: stead.SessionKey{Project: "default", Session: "sess_1"}, Labels: tc.labels})
 		if err != nil || d.Allow != tc.want {
 			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+	// A project's hold stands beside the operator's default.
+	a := authorizer(load(t, true, `permit(principal is User, action, resource);`), policy.AllowLocal{}).With(func(context.Context, stead.ProjectID) (*cedar.Project, error) {
+		return cedar.NewProject([]*cedar.Set{upload(t, "hold", false, `forbid(principal, action == Action::"session.delete", resource) when { context.labels.hasTag("hold") };`)}), nil
+	})
+	for _, labels := range []stead.Labels{held, nil} {
+		d, err := a.Decide(t.Context(), policy.Request{Principal: retention, Effect: policy.SessionDelete, Session: stead.SessionKey{Project: "default", Session: "sess_1"}, Labels: labels})
+		if err != nil || d.Allow != (labels == nil) {
+			t.Errorf("a project's hold, labels %v: %+v, %v", labels, d, err)
 		}
 	}
 }
