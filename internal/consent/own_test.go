@@ -6,6 +6,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/consent"
+	"github.com/stead-dev/stead/internal/vault"
 )
 
 // A user's own vault is there once a consent is in it, whoever makes it first; it is another user's in nothing; and when nobody waits any
@@ -58,6 +59,22 @@ func TestAUsersOwnVault(t *testing.T) {
 		for _, p := range []stead.Principal{bea, {Project: project, Kind: stead.PrincipalService, ID: "ada", Bound: true}, {Project: project, Kind: stead.PrincipalService, ID: "admin"}} {
 			if err := d.vaults.Attach(d.t.Context(), p, []string{d.vault}); stead.KindOf(err) != stead.KindInvalid {
 				d.t.Errorf("%s %s has it: %v", p.Kind, p.ID, err)
+			}
+		}
+
+		// Nobody puts another account's token there, the user neither: their agent would work in that.
+		admin := stead.Principal{Project: project, Kind: stead.PrincipalService, ID: "admin"}
+		for _, p := range []stead.Principal{admin, ada} {
+			if _, err := d.vaults.CreateCredential(d.t.Context(), p, d.vault, vault.New{Name: "mine"}, "", ""); stead.KindOf(err) != stead.KindForbidden {
+				d.t.Errorf("%s %s writes into it: %v", p.Kind, p.ID, err)
+			}
+			all, _, err := d.vaults.Credentials(d.t.Context(), p, d.vault, vault.Query{Limit: 1})
+			if err != nil || len(all) != 1 {
+				d.t.Fatal(all, err)
+			}
+			rotate := vault.Change{Rotate: func(*vault.Auth, *vault.Secret) error { return nil }}
+			if _, err := d.vaults.UpdateCredential(d.t.Context(), p, d.vault, all[0].ID, rotate); stead.KindOf(err) != stead.KindForbidden {
+				d.t.Errorf("%s %s rotates it: %v", p.Kind, p.ID, err)
 			}
 		}
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,7 +87,7 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principa
 				s.withLinks(p, waits.Actions())
 			}
 			if p.Session != "" {
-				e = e.Outlined()
+				e = e.Outlined(slices.Contains(strings.Fields(p.Scope), decideApprove))
 			}
 			if err := out.event(e); err != nil {
 				return err

@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -10,11 +11,12 @@ import (
 // A web page that holds a token of a session is shown how the session stands and what was said in it. How it is set up is not the page's: its
 // instructions, model, tools, metadata, environment and vaults.
 
-// Outlined is the event as the bearer of a session token sees it. Objects keep their shape, so that clients read them as they do others.
-func (e StreamEvent) Outlined() StreamEvent {
+// Outlined is the event as the bearer of a session token sees it. answers: who may answer what the session asks, and so must see all that an
+// approval is of: where a call goes, and for whom. Objects keep their shape, so that clients read them as they do others.
+func (e StreamEvent) Outlined(answers bool) StreamEvent {
 	switch b := e.Body.(type) {
 	case *sessionEvent:
-		e.Body = &sessionEvent{b.eventHead, b.Session.outlined()}
+		e.Body = &sessionEvent{b.eventHead, b.Session.outlined(answers)}
 	case *itemEvent:
 		shown := *b
 		shown.Item = OutlinedItem(b.Item)
@@ -23,9 +25,17 @@ func (e StreamEvent) Outlined() StreamEvent {
 	return e
 }
 
-func (s Session) outlined() Session {
+func (s Session) outlined(answers bool) Session {
+	actions := slices.Clone(s.RequiredActions)
+	for i := range actions {
+		if r := actions[i].Request; !answers && r != nil && r.Call != nil {
+			shown := *r
+			shown.Call = nil
+			actions[i].Request = &shown
+		}
+	}
 	return Session{
-		ID: s.ID, Object: s.Object, Status: s.Status, RequiredActions: s.RequiredActions,
+		ID: s.ID, Object: s.Object, Status: s.Status, RequiredActions: actions,
 		CreatedAt: s.CreatedAt, LastActiveAt: s.LastActiveAt, Error: s.Error, Paused: s.Paused,
 		Agent: SessionAgent{ID: s.Agent.ID, Tools: []agent.WireTool{}}, Metadata: map[string]string{}, VaultIDs: []string{},
 	}

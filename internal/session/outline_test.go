@@ -11,7 +11,7 @@ import (
 func TestAnOutlineShowsNoToolsOfServers(t *testing.T) {
 	list := &ToolListItem{ID: "mcpl_1", Type: "mcp_list_tools", ServerLabel: "crm", Tools: json.RawMessage(`[{"name":"look","description":"SECRET"}]`)}
 	e := StreamEvent{Type: "agent.session.turn.item.done", Body: &itemEvent{Item: list, TurnID: "turn_1"}}
-	raw, err := json.Marshal(e.Outlined().Body)
+	raw, err := json.Marshal(e.Outlined(false).Body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,5 +24,22 @@ func TestAnOutlineShowsNoToolsOfServers(t *testing.T) {
 	said := &MessageItem{Role: stead.RoleUser, Content: []WireContent{saidPart("hi", false)}}
 	if OutlinedItem(said) != said {
 		t.Error("a message of the user's is another one")
+	}
+}
+
+func TestAnOutlineShowsWhereACallGoesToWhoAnswers(t *testing.T) {
+	asks := RequiredAction{Type: ActionMCPApproval, Request: &ActionRequest{Message: "Approve?", Call: &CallShown{Destination: "secret.example:443"}}}
+	e := StreamEvent{Body: &sessionEvent{Session: Session{RequiredActions: []RequiredAction{asks}}}}
+	for _, answers := range []bool{false, true} {
+		raw, err := json.Marshal(e.Outlined(answers).Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(raw); strings.Contains(got, "secret.example") != answers || !strings.Contains(got, "Approve?") {
+			t.Errorf("who answers: %t; shown: %s", answers, got)
+		}
+	}
+	if asks.Request.Call == nil {
+		t.Error("what others are shown was changed")
 	}
 }

@@ -276,7 +276,7 @@ func (f *fork) rest() error {
 			return err
 		}
 	}
-	if len(f.view.Effects) > 0 || f.foreign && len(f.view.Asked) > 0 {
+	if len(f.view.Effects)+len(f.view.Asked) > 0 {
 		if err := write(KindSessionCopied, SessionCopied{Foreign: f.foreign}); err != nil {
 			return err
 		}

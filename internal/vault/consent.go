@@ -90,6 +90,14 @@ func (s *Service) Own(p stead.Principal) string { return ownOf(Holder(p)) }
 // ownPrefix begins the ids of such vaults: no vault that somebody makes has one.
 const ownPrefix = Prefix + "own_"
 
+// consented refuses what would put a token into a user's own vault that they have not consented to: another account's, in which their agent would work.
+func consented(vault string) error {
+	if strings.HasPrefix(vault, ownPrefix) {
+		return stead.Errorf(stead.KindForbidden, "vault %s holds what its user consented to: nobody writes credentials into it", vault)
+	}
+	return nil
+}
+
 func ownOf(holder string) string {
 	sum := sha256.Sum256([]byte(holder))
 	return ownPrefix + hex.EncodeToString(sum[:16])

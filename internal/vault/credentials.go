@@ -33,6 +33,9 @@ func (s *Service) CreateCredential(ctx context.Context, p stead.Principal, vault
 	if err := s.room(ctx, p, vault); err != nil {
 		return Credential{}, err
 	}
+	if err := consented(vault); err != nil {
+		return Credential{}, err
+	}
 	data := storedCredential{Name: n.Name, Metadata: n.Metadata, Auth: n.Auth}
 	if err := s.seal(k, &data, n.Secret); err != nil {
 		return Credential{}, err
@@ -175,6 +178,9 @@ func (s *Service) UpdateCredential(ctx context.Context, p stead.Principal, vault
 			data.Metadata = *change.Metadata
 		}
 		if change.Rotate != nil {
+			if err := consented(vault); err != nil {
+				return err
+			}
 			secret, err := s.open(d.Key, data)
 			if err != nil {
 				return err
