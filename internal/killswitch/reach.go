@@ -43,6 +43,9 @@ func (s Switch) stopsTool(req policy.Request, r Reach) bool {
 		return at(where, host)
 	}
 	stopped, one, _ := strings.Cut(s.Of, "/")
+	if r.server(server) != "" { // another of the operator's own at the same place is another one
+		return false
+	}
 	return where != "" && where == r.server(stopped) && (one == "" || one == tool)
 }
 

@@ -18,7 +18,7 @@
 // tool that must be called, whose arguments are the message. Prompt caching: cachePoint behind the tools,
 // the system text and the last two user messages, for Claude from 3.7 on; others refuse it.
 //
-// Who calls: an access key signs each request (Signature Version 4), the configured one or one that the machine has,, or an API key of Bedrock is
+// Who calls: an access key signs each request (Signature Version 4), the configured one or one that the machine has, or an API key of Bedrock is
 // the bearer token.
 //
 // Units, limits and errors are those of package upstream; a frame is at most upstream.MaxEventBytes. What
