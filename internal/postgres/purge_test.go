@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -67,8 +68,35 @@ func TestPurge(t *testing.T) {
 	if _, err := s.Purge(ctx); stead.KindOf(err) != stead.KindUnavailable || !strings.Contains(err.Error(), "older") {
 		t.Errorf("beside an old snapshot: %v", err)
 	}
+	// One that ends while a purge is under way has kept nothing: whether there is one is looked at before the tables are cleaned.
+	lock, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close(ctx)
+	for _, text := range []string{`BEGIN`, `LOCK TABLE schema_version IN SHARE MODE`} {
+		if _, err := lock.Exec(ctx, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	purged := make(chan error, 1)
+	go func() {
+		_, err := s.Purge(ctx)
+		purged <- err
+	}()
+	for waiting := 0; waiting == 0; time.Sleep(5 * time.Millisecond) {
+		if err := lock.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := old.Rollback(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := lock.Exec(ctx, `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-purged; err == nil && versions("log") != 0 {
+		t.Error("it says that it is done, and what was deleted stands in the table")
 	}
 	for range 2 {
 		if how, err := s.Purge(ctx); how != journal.Vacuumed || err != nil {

@@ -41,7 +41,7 @@ func TestWhatIsAcceptedIsCheckedSoon(t *testing.T) {
 	} {
 		began := time.Now()
 		_, err := Load([]Source{{"x", []byte(text)}}, Options{Name: "x"})
-		if took := time.Since(began); took > 8*time.Second { // other tests run at the same time
+		if took := time.Since(began); took > time.Minute { // how long it takes a benchmark says; without limits some never end
 			t.Errorf("%s took %s", what, took)
 		}
 		if wrong := strings.Contains(what, "wrong") || what == "records"; (err != nil) != wrong {
