@@ -54,11 +54,7 @@ func (s *Service) config(ctx context.Context, p stead.Principal, id string) (c C
 	if err := s.allow(ctx, p, policy.TemplateRead, id); err != nil {
 		return Config{}, 0, err
 	}
-	d, err := s.cfg.Documents.GetDocument(ctx, keyOf(p, id))
-	if err != nil {
-		return Config{}, 0, err
-	}
-	_, c, err = s.open(ctx, d)
+	d, _, c, err := s.read(ctx, keyOf(p, id))
 	return c, int64(d.Version), err
 }
 

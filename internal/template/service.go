@@ -202,11 +202,7 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, patc
 	if err := s.allow(ctx, p, policy.TemplateWrite, id); err != nil {
 		return Template{}, err
 	}
-	d, err := s.cfg.Documents.GetDocument(ctx, keyOf(p, id))
-	if err != nil {
-		return Template{}, err
-	}
-	data, c, err := s.open(ctx, d)
+	d, data, c, err := s.read(ctx, keyOf(p, id))
 	if err != nil {
 		return Template{}, err
 	}
@@ -227,7 +223,23 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, patc
 	return templateOf(d)
 }
 
-// open reads everything that a template is made of.
+// read is a template's document, and everything that it is made of. Bytes go with the version that names them: what was replaced between the two
+// is read anew.
+func (s *Service) read(ctx context.Context, k document.Key) (document.Document, stored, Config, error) {
+	for before := int64(-1); ; {
+		d, err := s.cfg.Documents.GetDocument(ctx, k)
+		if err != nil {
+			return d, stored{}, Config{}, err
+		}
+		data, c, err := s.open(ctx, d)
+		if stead.KindOf(err) != stead.KindNotFound || d.Version == before {
+			return d, data, c, err
+		}
+		before = d.Version
+	}
+}
+
+// open reads everything that a version of a template is made of.
 func (s *Service) open(ctx context.Context, d document.Document) (stored, Config, error) {
 	data, err := decodeStored(d)
 	if err != nil {
