@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/killswitch"
 )
@@ -20,7 +20,7 @@ func serverPlaces(cfg *config.Config) *map[string]string {
 	out := map[string]string{}
 	for _, s := range cfg.Servers {
 		if s.URL != "" {
-			out[s.Label] = agent.HostPort(s.URL)
+			out[s.Label] = stead.HostPort(s.URL)
 		}
 	}
 	return &out

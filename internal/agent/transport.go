@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"cmp"
-	"net"
 	"net/url"
 	"path"
 	"regexp"
@@ -133,15 +131,6 @@ func Reserved(label string) bool {
 		return true
 	}
 	return false
-}
-
-// HostPort is where a URL leads: HOST:PORT in lower case, without the dot that may end a name; "" of what is none.
-func HostPort(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return ""
-	}
-	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme]))
 }
 
 func httpTransport(o param.Object) (*Transport, error) {

@@ -3,9 +3,7 @@ package session
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"net"
 	"net/url"
-	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -118,15 +116,7 @@ func (v *View) destination(c *Call) string {
 	if t == nil {
 		return c.Tool.Destination
 	}
-	u, err := url.Parse(t.ServerURL)
-	if err != nil || u.Hostname() == "" {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[strings.ToLower(u.Scheme)]
-	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return stead.HostPort(t.ServerURL)
 }
 
 // Digest is that of what whoever answers is shown: which question it is, what would be done, where, for whom and by whom. SHA-256 in hex.

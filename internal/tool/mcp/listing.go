@@ -100,7 +100,7 @@ func (t target) tooLarge() error {
 // spec translates a tool. Its name stays the server's, even where the model APIs would refuse it
 // (they want 1 to 64 of a–z, A–Z, 0–9, _ and -): the runner maps names.
 func (t target) spec(from *sdk.Tool) tool.Spec {
-	spec := tool.Spec{Name: from.Name, Description: from.Description, Effect: t.effect(from), Destination: t.destination()}
+	spec := tool.Spec{Name: from.Name, Description: from.Description, Effect: t.effect(from), Destination: stead.HostPort(t.url)}
 	if spec.Description == "" {
 		spec.Description = from.Title
 	}

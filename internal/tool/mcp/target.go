@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -215,17 +214,4 @@ func bare(err error) error {
 func quoted(s string) string {
 	const most = 80
 	return `"` + clip(s, most) + `"`
-}
-
-// destination is HOST:PORT of a server that is reached by HTTP.
-func (t target) destination() string {
-	u, err := url.Parse(t.url)
-	if err != nil || u.Hostname() == "" {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[strings.ToLower(u.Scheme)]
-	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
