@@ -265,7 +265,6 @@ func (e Entry) Tokens() int { return Tokens(strings.TrimSpace(e.Text), e.Caption
 
 // Tokens estimates how many tokens texts take together.
 func Tokens(texts ...string) int {
-	const bytesPerToken = 4
 	n := 0
 	for _, t := range texts {
 		n += len(t)

@@ -280,8 +280,7 @@ func (s *Service) UpdateOnce(ctx context.Context, p stead.Principal, store, id, 
 }
 
 func (s *Service) update(ctx context.Context, p stead.Principal, store, id string, expected int64, key string, change func(*Content) error) (Entry, error) {
-	pen := s.sight(ctx, p, store)
-	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) ([]Change, error) {
+	return s.write(ctx, p, store, id, expected, func(look *sight, old Entry, c *Change) ([]Change, error) {
 		next := old.Content
 		next.Labels = slices.Clone(next.Labels)
 		if err := change(&next); err != nil {
@@ -307,7 +306,7 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 		if err := s.mayHold(p, &next); err != nil {
 			return nil, err
 		}
-		if err := pen.mayWrite(&next); err != nil {
+		if err := look.mayWrite(&next); err != nil {
 			return nil, err
 		}
 		c.Key, c.Digest = key, ""
@@ -322,7 +321,7 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 
 // Redact takes away what an entry says, in all of its versions; that it was there stays.
 func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (Entry, error) {
-	return s.write(ctx, p, store, id, expected, func(old Entry, c *Change) ([]Change, error) {
+	return s.write(ctx, p, store, id, expected, func(_ *sight, old Entry, c *Change) ([]Change, error) {
 		kept := old.Content
 		kept.Text, kept.Caption, kept.Metadata, kept.Edits, kept.Redacted = "", "", nil, nil, true
 		kept.WrittenBy = string(p.Kind) + ":" + p.ID
@@ -336,7 +335,7 @@ func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id strin
 // Forget deletes an entry with all of its versions, and of an item what was extracted from it.
 func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error {
 	var was Entry
-	_, err := s.write(ctx, p, store, id, expected, func(e Entry, c *Change) ([]Change, error) {
+	_, err := s.write(ctx, p, store, id, expected, func(_ *sight, e Entry, c *Change) ([]Change, error) {
 		was, c.Data = e, nil
 		return s.valid(ctx, c.Place, e, milli(s.cfg.Now()))
 	})
@@ -348,7 +347,7 @@ func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id strin
 
 // write makes one change over the present version, and over the next one when somebody else came
 // between and no version was expected.
-func (s *Service) write(ctx context.Context, p stead.Principal, store, id string, expected int64, fill func(Entry, *Change) ([]Change, error)) (Entry, error) {
+func (s *Service) write(ctx context.Context, p stead.Principal, store, id string, expected int64, fill func(*sight, Entry, *Change) ([]Change, error)) (Entry, error) {
 	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
 		return Entry{}, err
 	}
@@ -361,7 +360,7 @@ func (s *Service) write(ctx context.Context, p stead.Principal, store, id string
 		if err := look.mayWrite(&e.Content); err != nil {
 			return nil, err
 		}
-		return fill(e, c)
+		return fill(look, e, c)
 	}
 	var err error
 	for range maxTries {

@@ -63,7 +63,7 @@ func (d *sqliteDatabase) Query(ctx context.Context, statement string, limits dat
 	ctx, cancel := context.WithTimeout(ctx, limits.Time)
 	defer cancel()
 	if err := d.asking.enter(ctx); err != nil {
-		return database.Result{}, full(ctx, d.name, MaxConns, err)
+		return database.Result{}, full(ctx, d.name, cap(d.asking), err)
 	}
 	type answer struct {
 		database.Result

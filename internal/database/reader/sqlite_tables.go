@@ -33,14 +33,14 @@ func (d *sqliteDatabase) Tables(ctx context.Context) ([]database.Table, error) {
 func (d *sqliteDatabase) reading(ctx context.Context, do func(context.Context, *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, catalogTimeout)
 	defer cancel()
-	err := d.telling.enter(ctx)
+	if err := d.telling.enter(ctx); err != nil {
+		return full(ctx, d.name, cap(d.telling), err)
+	}
+	defer d.telling.leave()
+	tx, err := d.catalog.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err == nil {
-		defer d.telling.leave()
-		var tx *sql.Tx
-		if tx, err = d.catalog.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}); err == nil {
-			defer func() { _ = tx.Rollback() }() // nothing was written
-			err = do(ctx, tx)
-		}
+		defer func() { _ = tx.Rollback() }() // nothing was written
+		err = do(ctx, tx)
 	}
 	if err != nil {
 		return d.failed(ctx, catalogTimeout, err)

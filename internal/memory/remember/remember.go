@@ -3,7 +3,7 @@
 //
 // Shape:
 //
-//	RecallAsk {who, agent, stores, query, budget} ──▶ memory.Search in each store ──▶ Recalled entries, best first
+//	RecallAsk {who, agent, stores, query, budget} ──▶ memory.SearchMany, over all stores ──▶ Recalled entries, best first
 //
 // A session is shown entries of its user's scope, its agent's, those of the teams that its agent has, and the
 // project's; never those of another user or agent, whatever the store holds. With each hit comes what stands around it
@@ -49,7 +49,7 @@ func acting(p stead.Principal, key stead.SessionKey) stead.Principal {
 func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.MemoryRecalled, error) {
 	scopes := memory.SessionScopes(memory.UserOf(ask.Principal, ask.Alone), ask.Agent, ask.Teams)
 	stores := r.memory.In(memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes})
-	known := func(e *memory.Entry) bool { return ask.Shown[recalled(e).Name()] }
+	known := func(e *memory.Entry) bool { return ask.Shown[session.Recalled{Store: e.Store, ID: e.ID, Version: e.Version}.Name()] }
 	q := memory.Many{
 		Stores: ask.Stores, Lenient: true, Known: known,
 		Search: memory.Search{
@@ -57,7 +57,7 @@ func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 			Filter: memory.Filter{Scopes: scopes},
 		},
 		Worth: func(h *memory.Hit) bool {
-			return !known(&h.Entry) && (ask.Recall.Mode != agent.RecallBudgeted || h.Share >= minShare)
+			return (ask.Recall.Mode != agent.RecallBudgeted || h.Share >= minShare) && !known(&h.Entry)
 		},
 	}
 	if !ask.Own {

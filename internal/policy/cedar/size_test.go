@@ -63,13 +63,9 @@ func TestWhatIsTooDeepIsNotParsed(t *testing.T) {
 		{strings.Repeat("if true then true else ", 33) + "true", "more than 32 ifs"},
 		{"[" + strings.Repeat("1,", 6_000) + "1].contains(1)", "more than 10000 words and signs"},
 	} {
-		began := time.Now()
 		_, err := Load([]Source{{"x", []byte(head + c.condition + tail)}}, Options{})
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "x:3: policy 2, which begins in line 2") {
 			t.Errorf("%.40s…: %.300v", c.condition, err)
-		}
-		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("%.40s… took %s", c.condition, took)
 		}
 	}
 	fine := []string{
