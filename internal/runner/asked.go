@@ -13,7 +13,7 @@ import (
 // approvals is told by those records.
 
 // askDrafts adds the records of the questions that are there now and were not before.
-func (r *Runner) askDrafts(ctx context.Context, before map[string]session.Question, now *session.View, drafts [][]byte) [][]byte {
+func (r *Runner) askDrafts(ctx context.Context, before map[string]func() session.Question, now *session.View, drafts [][]byte) [][]byte {
 	asks := now.Asks()
 	ids := make([]string, 0, len(asks))
 	for id := range asks {
@@ -23,7 +23,7 @@ func (r *Runner) askDrafts(ctx context.Context, before map[string]session.Questi
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		drafts = r.putDraft(ctx, now, asks[id], policy.Ask, drafts)
+		drafts = r.putDraft(ctx, now, asks[id](), policy.Ask, drafts)
 	}
 	return drafts
 }

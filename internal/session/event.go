@@ -22,7 +22,7 @@ const (
 	KindSessionCreated  = "session.created"
 	KindSessionUpdated  = "session.updated"
 	KindSessionPaused   = "session.paused"
-	KindSessionCopied   = "session.copied"
+	KindSessionCopied   = "session.copied" // stands in a copy behind what was copied: what was asked and approved is the source's alone
 	KindSessionResumed  = "session.resumed"
 	KindSessionFailed   = "session.failed" // terminal
 	KindInputMessage    = "input.message"

@@ -128,7 +128,8 @@ func (v *View) approvalAction(c *Call, turn string) RequiredAction {
 		out.Request.Why = why
 		out.Request.Message += " " + why
 	}
-	out.Request.Digest, out.Request.Call = v.Digest(c), v.callShown(c)
+	shown := v.callShown(c)
+	out.Request.Digest, out.Request.Call = v.digest(c, mustJSON(shown)), shown
 	if n := c.Held(); n != nil && c.Until > 0 {
 		out.Request.ExpiresAt, out.Request.OnExpiry = c.Until/1000, n.Lapses()
 	}

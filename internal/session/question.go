@@ -26,9 +26,10 @@ type Question struct {
 
 // OfCall is the question about a tool call.
 func (v *View) OfCall(c *Call) Question {
+	shown := mustJSON(v.callShown(c))
 	return Question{
-		ID: c.RequestID(v.Key.Session), Effect: policy.ToolCall, Of: c.resource(), Arguments: c.Args(), Digest: v.Digest(c), Decided: c.Decided, Needs: c.Held(), Until: c.Until,
-		by: v.Created.Principal, call: mustJSON(v.callShown(c)),
+		ID: c.RequestID(v.Key.Session), Effect: policy.ToolCall, Of: c.resource(), Arguments: c.Args(), Digest: v.digest(c, shown), Decided: c.Decided, Needs: c.Held(), Until: c.Until,
+		by: v.Created.Principal, call: shown,
 	}
 }
 
@@ -51,25 +52,25 @@ func (v *View) AskedBy(requestID string) (Question, bool) {
 	return Question{}, false
 }
 
-// Asks are the questions that are open, by their requests.
-func (v *View) Asks() map[string]Question {
-	var out map[string]Question
-	add := func(q Question) {
+// Asks are the questions that are open, by their requests. Each is made when it is wanted: what it shows is digested.
+func (v *View) Asks() map[string]func() Question {
+	var out map[string]func() Question
+	add := func(id string, make func() Question) {
 		if out == nil {
-			out = map[string]Question{}
+			out = map[string]func() Question{}
 		}
-		out[q.ID] = q
+		out[id] = make
 	}
 	if v.Turn != nil {
 		for _, c := range v.Turn.Calls {
 			if c.State == CallApproval {
-				add(v.OfCall(c))
+				add(c.RequestID(v.Key.Session), func() Question { return v.OfCall(c) })
 			}
 		}
 	}
 	for _, w := range v.Effects {
 		if w.open() {
-			add(v.OfEffect(w))
+			add(w.RequestID(v.Key.Session), func() Question { return v.OfEffect(w) })
 		}
 	}
 	return out

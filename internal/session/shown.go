@@ -120,9 +120,10 @@ func (v *View) destination(c *Call) string {
 }
 
 // Digest is that of what whoever answers is shown: which question it is, what would be done, where, for whom and by whom. SHA-256 in hex.
-func (v *View) Digest(c *Call) string {
-	sum := sha256.Sum256(mustJSON([]string{
-		c.RequestID(v.Key.Session), string(policy.ToolCall), c.resource(), string(c.Args()), string(mustJSON(v.callShown(c))),
-	}))
+func (v *View) Digest(c *Call) string { return v.digest(c, mustJSON(v.callShown(c))) }
+
+// digest is Digest with what callShown gives.
+func (v *View) digest(c *Call, shown []byte) string {
+	sum := sha256.Sum256(mustJSON([]string{c.RequestID(v.Key.Session), string(policy.ToolCall), c.resource(), string(c.Args()), string(shown)}))
 	return hex.EncodeToString(sum[:])
 }

@@ -277,7 +277,7 @@ func (f *fork) rest() error {
 		}
 	}
 	if len(f.view.Effects)+len(f.view.Asked) > 0 {
-		if err := write(KindSessionCopied, SessionCopied{Foreign: f.foreign}); err != nil {
+		if err := write(KindSessionCopied, struct{}{}); err != nil {
 			return err
 		}
 	}

@@ -5,17 +5,6 @@ import "github.com/stead-dev/stead"
 // A journal that comes as a file is what somebody says that happened. It tells what was said, and has no say in what may happen: neither whom the
 // session serves and which agent it is, nor what was approved, and what a tool that is asked about does.
 
-// SessionCopied is written into a copy of a session, behind what was copied: what was asked and approved about effects, and what its last
-// response asked, is the source's alone.
-type SessionCopied struct {
-	Foreign bool `json:"foreign,omitempty"` // of another server
-}
-
-// copied forgets what was asked and approved.
-func (v *View) copied(stead.Event, SessionCopied) {
-	v.Effects, v.Asked = nil, nil
-}
-
 // madeOnce refuses a journal in which a session is made a second time: whoever it serves then is not who imports it.
 func madeOnce(events []stead.Event) error {
 	made := CreatedAt(events)

@@ -139,7 +139,7 @@ func (v *View) fold(e stead.Event) error {
 	case KindSessionUpdated:
 		return fold(e, v.updated)
 	case KindSessionCopied:
-		return fold(e, v.copied)
+		v.Effects, v.Asked = nil, nil
 	case KindSessionPaused:
 		v.Paused = true
 	case KindSessionResumed:
