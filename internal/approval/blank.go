@@ -44,7 +44,7 @@ func (d *Desk) blank(ctx context.Context, doc document.Document, of func(stead.S
 			q.Erased = d.cfg.Now().UnixMilli()
 		}
 		if q.Erased > 0 && q.Pending == nil && q.Lapsed == 0 {
-			err = d.step(ctx, q, d.pending(context.WithoutCancel(ctx), q, stepErase, stead.Principal{Project: q.Project, Kind: stead.PrincipalNode, ID: "server"}, Answer{}))
+			err = d.lapse(ctx, q, stepErase)
 		} else {
 			err = d.store(ctx, q)
 		}

@@ -140,9 +140,9 @@ func (q *Question) answered(p *Pending) {
 	}
 }
 
-// lapse records that a question's time is over.
-func (d *Desk) lapse(ctx context.Context, q *Question) error {
-	return d.step(ctx, q, d.pending(context.WithoutCancel(ctx), q, stepExpire, stead.Principal{Project: q.Project, Kind: stead.PrincipalNode, ID: "server"}, Answer{}))
+// lapse records that a question is over: its time is (stepExpire), or what it shows is gone (stepErase).
+func (d *Desk) lapse(ctx context.Context, q *Question, step string) error {
+	return d.step(ctx, q, d.pending(context.WithoutCancel(ctx), q, step, stead.Principal{Project: q.Project, Kind: stead.PrincipalNode, ID: "server"}, Answer{}))
 }
 
 // lapses reports whether that is still to be recorded.

@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -153,15 +154,15 @@ func (s *Service) purge(ctx context.Context, emptied []*Erasure) error {
 		return nil
 	}
 	var how string
-	var failed error
+	var failed, last error
 	s.keeping(ctx, emptied, func() { how, failed = s.cfg.Purges.sweep(ctx, len(emptied) > 0) })
 	for _, e := range emptied {
 		if err := s.purged(ctx, e, how, failed); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("an erasure did not get to its end; it is tried again", "erasure", e.ID, "err", err)
-			failed = err
+			last = err // of this one alone: what the others are told is how the purge ended
 		}
 	}
-	return failed
+	return cmp.Or(last, failed)
 }
 
 func (s *Service) purged(ctx context.Context, e *Erasure, how string, failed error) error {

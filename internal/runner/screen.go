@@ -287,12 +287,13 @@ func repeating(request json.RawMessage, instructions string) (json.RawMessage, e
 	if len(request) == 0 {
 		return request, nil
 	}
-	var fields map[string]any
-	dec := json.NewDecoder(bytes.NewReader(request))
-	dec.UseNumber()
-	if err := dec.Decode(&fields); err != nil {
+	var fields map[string]json.RawMessage
+	err := json.Unmarshal(request, &fields)
+	if err == nil {
+		fields["instructions"], err = json.Marshal(instructions)
+	}
+	if err != nil {
 		return nil, stead.Wrap(stead.KindInternal, err, "what the response repeats can't be read")
 	}
-	fields["instructions"] = instructions
 	return json.Marshal(fields)
 }

@@ -110,11 +110,12 @@ func (r *Runner) attachable(ctx context.Context, p stead.Principal, vaults []str
 
 // credentialed refuses tools that want a credential that the vaults don't have, or not for their servers.
 func (r *Runner) credentialed(ctx context.Context, p stead.Principal, vaults []string, tools []agent.Tool) error {
+	h := holder{vaults: vaults, user: p, asks: true, behind: []stead.Principal{p}, alone: true}
 	for i, t := range tools {
 		if t.Type != agent.ToolMCP {
 			continue
 		}
-		if err := r.consentable(param.Index("agent.tools", i), r.keeping(holder{vaults: vaults, user: p, asks: true, behind: []stead.Principal{p}, alone: true}, t), t); err != nil {
+		if err := r.consentable(param.Index("agent.tools", i), r.keeping(h, t), t); err != nil {
 			return err
 		}
 		at := param.Index("agent.tools", i) + ".credential_id"
@@ -123,7 +124,7 @@ func (r *Runner) credentialed(ctx context.Context, p stead.Principal, vaults []s
 			e.Hint = "Name the vault that has it in vault_ids."
 			return e
 		}
-		if _, err := r.bearer(ctx, stead.SessionKey{Project: p.Project}, holder{vaults: vaults, user: p, asks: true, behind: []stead.Principal{p}, alone: true}, t); err != nil {
+		if _, err := r.bearer(ctx, stead.SessionKey{Project: p.Project}, h, t); err != nil {
 			if e, ok := errors.AsType[*stead.Error](err); ok && e.Code == tool.CodeCredential {
 				named := *e
 				named.Code, named.Param, named.Message = "", at, "the tool server "+t.ServerLabel+": "+e.Message

@@ -64,7 +64,6 @@ const (
 // Redactor redacts one item. It is shown the session's events in their order.
 type Redactor struct {
 	named  ItemRedacted // by the item's id
-	prefix string
 	seq    stead.Seq // with index, where it stands: a call that was allowed by a later response, where it was asked about
 	index  int
 	callID string // of a call or its output; "": none, or not known yet
@@ -81,7 +80,7 @@ func NewRedactor(session stead.SessionID, item Item, put func(string) (stead.Tex
 	if !ok || index < 0 {
 		return nil, false
 	}
-	r := &Redactor{named: ItemRedacted{Prefix: prefix, Seq: seq, Index: index}, prefix: prefix, seq: seq, index: index, put: put}
+	r := &Redactor{named: ItemRedacted{Prefix: prefix, Seq: seq, Index: index}, seq: seq, index: index, put: put}
 	switch it := item.(type) {
 	case *MCPCallItem: // whose question, if it came along with the request, is of another session
 		if _, seq, index, ok := stead.ParseDerivedID(session, it.RequestID); ok && index >= 0 {
@@ -160,7 +159,7 @@ func (r *Redactor) message(seq stead.Seq, p *Message) (changed bool) {
 	default:
 		changed = r.given(p.Items) && r.findings(p.Guardrails)
 	}
-	if p.Response == nil || r.callID == "" || r.prefix == outputPrefix {
+	if p.Response == nil || r.callID == "" || r.named.Prefix == outputPrefix {
 		return changed
 	}
 	for i := range p.Response.Approved { // a later response repeats a call that it allows
@@ -176,7 +175,7 @@ func (r *Redactor) given(items []stead.Item) bool {
 		return false
 	}
 	r.item(&items[r.index])
-	if r.prefix != callPrefix {
+	if r.named.Prefix != callPrefix {
 		return true
 	}
 	r.callID = items[r.index].CallID // its place is its answer's; the question came along
@@ -215,7 +214,7 @@ func (r *Redactor) run(text string) string {
 }
 
 func (r *Redactor) replied(p *ModelReplied) bool {
-	if p.Call != r.seq || r.index >= len(p.Items) || r.prefix == outputPrefix {
+	if p.Call != r.seq || r.index >= len(p.Items) || r.named.Prefix == outputPrefix {
 		again := func(it ReplyItem) bool { return it.CallID != "" && it.CallID == r.callID }
 		r.over = r.over || p.Call > r.seq && slices.ContainsFunc(p.Items, again)
 		return false
@@ -299,7 +298,7 @@ func (r *Redactor) recalled(p *MemoryRecalled) bool {
 
 // listed: what a tool server said of its tools. Mark stays: a later response lists it again only when it says something else.
 func (r *Redactor) listed(p *ToolsListed) bool {
-	if r.prefix != toolListPrefix || r.index >= len(p.Servers) {
+	if r.named.Prefix != toolListPrefix || r.index >= len(p.Servers) {
 		return false
 	}
 	s := &p.Servers[r.index]
@@ -333,9 +332,9 @@ func (r *Redactor) is(id string) bool {
 
 // called redacts what became of a call. A function's output is an item of its own; any other call's is part of the call.
 func (r *Redactor) called(e stead.Event) (stead.Event, error) {
-	asked, told := r.prefix != outputPrefix, r.prefix != functionPrefix
+	asked, told := r.named.Prefix != outputPrefix, r.named.Prefix != functionPrefix
 	ours := func(callID string) bool {
-		if r.prefix == outputPrefix {
+		if r.named.Prefix == outputPrefix {
 			return e.Seq == r.seq && callID == r.callID // an output is named by the event that brought it
 		}
 		return callID != "" && callID == r.callID && e.Seq > r.seq && !r.over
@@ -393,7 +392,7 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 }
 
 // commanded reports whether an event may name a command that is redacted. Which of those that it names is not known: none stays.
-func (r *Redactor) commanded(seq stead.Seq) bool { return r.prefix == commandPrefix && seq > r.seq }
+func (r *Redactor) commanded(seq stead.Seq) bool { return r.named.Prefix == commandPrefix && seq > r.seq }
 
 func (r *Reset) redact() bool {
 	if r == nil {

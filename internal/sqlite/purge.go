@@ -77,7 +77,7 @@ func (s *Store) scrub(ctx context.Context) error {
 		return translate(err, "count pages")
 	}
 	if pages >= scrubbable {
-		return stead.Errorf(stead.KindUnavailable, "the database is too large to clear its free room (%d pages)", pages)
+		return stead.Errorf(stead.KindUnavailable, "the database has %d pages: the free room of at most %d is cleared", pages, scrubbable-1)
 	}
 	const first = 2 // the first page has the schema alone
 	for from := int64(first); from <= pages; from += scrubChunk {
