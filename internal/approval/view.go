@@ -90,7 +90,7 @@ func shown(v any, only, hide bool) any {
 		if head, _, ok := strings.Cut(v, "?"); only && ok { // addresses may have a secret there
 			v = head + "?" + masked
 		}
-		return sensitive.Replace(v, sensitive.Find(v, sensitive.Secrets()), func(string) string { return masked })
+		return sensitive.Replace(v, sensitive.FindSecrets(v), func(string) string { return masked })
 	}
 	if hide { // a number
 		return masked

@@ -22,16 +22,15 @@ func Builtin(name string) (Rule, bool) {
 	return Rule{Name: "stead-secrets", On: []Point{ToolResult}, Check: Check{Secrets: true}, Action: Redact, Builtin: true}, true
 }
 
+// Builtin reports whether rules that come with Stead are among the checks.
+func (c *Checks) Builtin() bool { return c != nil && len(c.set.own) < len(c.set.rules) }
+
 // Own are the checks without the rules that come with Stead; nil where there are no others.
 func (c *Checks) Own() *Checks {
-	if c == nil {
+	if c == nil || len(c.set.own) == 0 {
 		return nil
 	}
-	own := slices.DeleteFunc(slices.Clone(c.set.rules), func(r *rule) bool { return r.Builtin })
-	if len(own) == 0 {
-		return nil
-	}
-	return &Checks{guard: c.guard, set: &Set{rules: own, version: c.set.version}, of: c.of}
+	return &Checks{guard: c.guard, set: &Set{rules: c.set.own, own: c.set.own, version: c.set.version}, of: c.of}
 }
 
 // BringsSecrets reports whether a request, of whatever dialect, holds what has the form of a secret beside what tools returned.
@@ -40,8 +39,7 @@ func BringsSecrets(body []byte) bool {
 	if !returned {
 		return false
 	}
-	text := string(body)
-	return sensitive.MayHoldSecrets(text) && len(sensitive.Find(text, sensitive.Secrets())) > 0
+	return len(sensitive.FindSecrets(string(body))) > 0
 }
 
 // Lines reports whether all that rules do to what a tool returns can be done line by line, as it comes: they mask secrets.
@@ -65,8 +63,5 @@ func WholeLines(text []byte) int {
 
 // MaskSecrets replaces what has the form of a secret.
 func MaskSecrets(text string) string {
-	if !sensitive.MayHoldSecrets(text) {
-		return text
-	}
-	return sensitive.Replace(text, sensitive.Find(text, sensitive.Secrets()), mark)
+	return sensitive.Replace(text, sensitive.FindSecrets(text), mark)
 }

@@ -16,8 +16,8 @@ func mark(kind string) string { return "[redacted " + kind + "]" }
 
 // find looks for everything that a rule finds by its place.
 func (c *rule) find(text string) []sensitive.Found {
-	if c.Check.Secrets && !sensitive.MayHoldSecrets(text) {
-		return nil
+	if c.Check.Secrets {
+		return sensitive.FindSecrets(text)
 	}
 	all := sensitive.Find(text, c.kinds) // nothing, where the check is of patterns: a rule has one
 	for _, p := range c.patterns {

@@ -17,6 +17,7 @@ import (
 // Set is rules that may be asked.
 type Set struct {
 	rules   []*rule
+	own     []*rule // those that don't come with Stead
 	version string
 }
 
@@ -25,7 +26,7 @@ type rule struct {
 	Rule
 	patterns []*regexp.Regexp
 	schema   func(value []byte) error // nil unless Check.Schema
-	kinds    []sensitive.Kind         // of Check.PII and Check.Secrets
+	kinds    []sensitive.Kind         // of Check.PII
 }
 
 // SchemaCompiler makes of a JSON Schema what says whether a value fits, in words.
@@ -48,6 +49,9 @@ func Compile(rules []Rule, schema SchemaCompiler) (*Set, error) {
 		}
 		seen[r.Name] = true
 		s.rules = append(s.rules, c)
+		if !c.Builtin {
+			s.own = append(s.own, c)
+		}
 	}
 	written, err := json.Marshal(rules)
 	if err != nil {
@@ -130,8 +134,6 @@ func (c *rule) compileCheck(schema SchemaCompiler) *flaw {
 	switch {
 	case len(k.PII) > 0:
 		return c.compilePII()
-	case k.Secrets:
-		c.kinds = sensitive.Secrets()
 	case len(k.Patterns) > 0:
 		return c.compilePatterns()
 	case k.Length != nil:

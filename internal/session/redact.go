@@ -64,7 +64,7 @@ const (
 // Redactor redacts one item. It is shown the session's events in their order.
 type Redactor struct {
 	named  ItemRedacted // by the item's id
-	seq    stead.Seq // with index, where it stands: a call that was allowed by a later response, where it was asked about
+	seq    stead.Seq    // with index, where it stands: a call that was allowed by a later response, where it was asked about
 	index  int
 	callID string // of a call or its output; "": none, or not known yet
 	// put stores what takes the place of a text that is too long for the journal.
@@ -392,7 +392,9 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 }
 
 // commanded reports whether an event may name a command that is redacted. Which of those that it names is not known: none stays.
-func (r *Redactor) commanded(seq stead.Seq) bool { return r.named.Prefix == commandPrefix && seq > r.seq }
+func (r *Redactor) commanded(seq stead.Seq) bool {
+	return r.named.Prefix == commandPrefix && seq > r.seq
+}
 
 func (r *Reset) redact() bool {
 	if r == nil {

@@ -49,7 +49,9 @@ func acting(p stead.Principal, key stead.SessionKey) stead.Principal {
 func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.MemoryRecalled, error) {
 	scopes := memory.SessionScopes(memory.UserOf(ask.Principal, ask.Alone), ask.Agent, ask.Teams)
 	stores := r.memory.In(memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes})
-	known := func(e *memory.Entry) bool { return ask.Shown[session.Recalled{Store: e.Store, ID: e.ID, Version: e.Version}.Name()] }
+	known := func(e *memory.Entry) bool {
+		return ask.Shown[session.Recalled{Store: e.Store, ID: e.ID, Version: e.Version}.Name()]
+	}
 	q := memory.Many{
 		Stores: ask.Stores, Lenient: true, Known: known,
 		Search: memory.Search{

@@ -208,12 +208,12 @@ func (t *query) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 
 // masked takes secrets out of rows, by their forms, and reports whether there were any.
 func masked(rows [][]any) bool {
-	kinds, any := sensitive.Secrets(), false
+	any := false
 	for _, row := range rows {
 		for i, v := range row {
 			if s, ok := v.(string); ok {
-				if found := sensitive.Find(s, kinds); len(found) > 0 {
-					row[i], any = sensitive.Replace(s, found, func(kind string) string { return "[" + kind + "]" }), true
+				if clean := mask(s); clean != s {
+					row[i], any = clean, true
 				}
 			}
 		}
@@ -297,5 +297,5 @@ func result(v any, err error) (tool.Result, error) {
 }
 
 func mask(text string) string {
-	return sensitive.Replace(text, sensitive.Find(text, sensitive.Secrets()), func(kind string) string { return "[" + kind + "]" })
+	return sensitive.Replace(text, sensitive.FindSecrets(text), func(kind string) string { return "[" + kind + "]" })
 }
