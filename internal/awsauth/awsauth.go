@@ -51,6 +51,9 @@ type Signer struct {
 	Now             func() time.Time
 }
 
+// signer keeps the keys that it has derived of credentials for a day and a service.
+var signer = v4.NewSigner()
+
 // Sign signs a request with this body.
 func (s Signer) Sign(req *http.Request, body []byte) error {
 	as, err := s.Credentials.Retrieve(req.Context())
@@ -66,7 +69,7 @@ func (s Signer) Sign(req *http.Request, body []byte) error {
 		}
 	}
 	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(req.Context(), as, signed, hex.EncodeToString(sum[:]), s.Service, s.Region, s.Now()); err != nil {
+	if err := signer.SignHTTP(req.Context(), as, signed, hex.EncodeToString(sum[:]), s.Service, s.Region, s.Now()); err != nil {
 		return stead.Wrap(stead.KindInternal, err, "a request to AWS can't be signed")
 	}
 	for name, values := range signed.Header {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func (c *Config) checkOAuth() error {
 		switch {
 		case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "" || u.Scheme != "https" && u.Scheme != "http":
 			return invalid(at+".issuer", "Write the authorization server's issuer: https://login.example.", "%s.issuer must be an https:// address", at)
-		case u.Scheme == "http" && !Loopback(u.Hostname()+":0"):
+		case u.Scheme == "http" && !Loopback(net.JoinHostPort(u.Hostname(), "0")):
 			return invalid(at+".issuer", "http is for this machine's own addresses.", "%s.issuer must be an https:// address", at)
 		case slices.ContainsFunc(c.OAuth.Clients[:i], o.twice):
 			return invalid(at+".issuer", "Remove one of them, or give each its own projects.", "%s: two clients are for the issuer %q", at, o.Issuer)
@@ -71,14 +72,16 @@ func (o OAuthClient) checkServers(at string) error {
 	switch {
 	case len(o.Servers) == 0:
 		return invalid(at+".servers", hint, "%s has no servers: any tool server could name its issuer, and get its users' tokens", at)
-	case len(o.Servers) > MaxOAuthServers || len(o.Audiences) > MaxOAuthServers:
-		return invalid(at+".servers", "Remove some.", "%s has more than %d servers or audiences", at, MaxOAuthServers)
+	case len(o.Servers) > MaxOAuthServers:
+		return invalid(at+".servers", "Remove some.", "%s has %d servers: at most %d", at, len(o.Servers), MaxOAuthServers)
+	case len(o.Audiences) > MaxOAuthServers:
+		return invalid(at+".audiences", "Remove some.", "%s has %d audiences: at most %d", at, len(o.Audiences), MaxOAuthServers)
 	case slices.Contains(o.Audiences, ""):
 		return invalid(at+".audiences", "Write what the authorization server puts into aud: [api://tickets].", "%s.audiences has an empty one", at)
 	}
 	for i, s := range o.Servers {
 		u, err := url.Parse(s)
-		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "" || u.Scheme != "https" && (u.Scheme != "http" || !Loopback(u.Hostname()+":0")) {
+		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "" || u.Scheme != "https" && (u.Scheme != "http" || !Loopback(net.JoinHostPort(u.Hostname(), "0"))) {
 			return invalid(fmt.Sprintf("%s.servers[%d]", at, i), hint, "%s.servers[%d] is no https:// address of a tool server", at, i)
 		}
 	}

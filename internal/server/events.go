@@ -50,8 +50,9 @@ func (s *server) items(w http.ResponseWriter, r *http.Request, p stead.Principal
 	if err != nil {
 		return err
 	}
-	shown := slices.Clone(found.Data)
+	shown := found.Data
 	if p.Session != "" {
+		shown = slices.Clone(shown)
 		for i, item := range shown {
 			shown[i] = session.OutlinedItem(item)
 		}

@@ -66,8 +66,8 @@ type metrics struct {
 	events  atomic.Int64
 	dropped atomic.Int64
 
-	shares   sync.Map // shareOf a principal, or a project → *atomic.Int64: its open streams
 	mu       sync.Mutex
+	shares   map[shareOf]int64 // open streams
 	requests map[requestKey]*requestCount
 }
 
@@ -82,7 +82,7 @@ type requestCount struct {
 }
 
 func newMetrics(now time.Time) *metrics {
-	return &metrics{started: now, requests: map[requestKey]*requestCount{}}
+	return &metrics{started: now, shares: map[shareOf]int64{}, requests: map[requestKey]*requestCount{}}
 }
 
 func (m *metrics) request(method, pattern string, status int, took time.Duration) {
@@ -111,31 +111,40 @@ type shareOf struct {
 // openStream takes a place among the node's streams, for whoever opens one, and says how it is given back. Nobody has all of them. A nil
 // principal is of a server that knows nobody.
 func (m *metrics) openStream(p *stead.Principal) (done func(), err error) {
-	var taken []*atomic.Int64
-	done = func() {
-		for _, n := range taken {
-			n.Add(-1)
-		}
-	}
-	take := func(n *atomic.Int64, limit int64, whose string) error {
-		taken = append(taken, n)
-		if n.Add(1) <= limit {
-			return nil
-		}
-		done()
+	full := func(whose string) error {
 		return &stead.Error{Kind: stead.KindLimited, Message: whose + " as many open streams as it can have", RetryAfter: time.Second}
 	}
-	if err = take(&m.streams, MaxStreams, "this node has"); err != nil || p == nil {
-		return done, err
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.streams.Load() >= MaxStreams {
+		return nil, full("this node has")
 	}
-	of := func(s shareOf) *atomic.Int64 {
-		n, _ := m.shares.LoadOrStore(s, new(atomic.Int64))
-		return n.(*atomic.Int64)
+	var of []shareOf
+	if p != nil {
+		of = []shareOf{{project: p.Project}, {p.Project, p.Kind, p.ID}}
+		switch {
+		case m.shares[of[0]] >= MaxProjectStreams:
+			return nil, full("the project has, on this node,")
+		case m.shares[of[1]] >= MaxPrincipalStreams:
+			return nil, full("this key's user or service has, on this node,")
+		}
 	}
-	if err = take(of(shareOf{project: p.Project}), MaxProjectStreams, "the project has, on this node,"); err != nil {
-		return done, err
+	m.count(1, of)
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.count(-1, of)
+	}, nil
+}
+
+// count adds to the open streams of the node, and of some; whose are closed is forgotten.
+func (m *metrics) count(n int64, of []shareOf) {
+	m.streams.Add(n)
+	for _, s := range of {
+		if m.shares[s] += n; m.shares[s] == 0 {
+			delete(m.shares, s)
+		}
 	}
-	return done, take(of(shareOf{p.Project, p.Kind, p.ID}), MaxPrincipalStreams, "this key's user or service has, on this node,")
 }
 
 // scrapes refuses a server's figures, which are of all its tenants, to those who are not its operator's: root, and owners, operators and auditors of the default project.

@@ -222,7 +222,6 @@ func New(c Config) http.Handler {
 	return s
 }
 
-// ServeHTTP implements http.Handler.
 // rulesFor are the rules of what a caller may say of agents.
 func (s *server) rulesFor(p stead.Principal) agent.Rules {
 	r := s.rules
@@ -232,6 +231,7 @@ func (s *server) rulesFor(p stead.Principal) agent.Rules {
 	return r
 }
 
+// ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	out := &response{ResponseWriter: w, id: newRequestID(), body: s.bodies.Lease()}

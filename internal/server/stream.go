@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,6 +74,7 @@ func firstTurn() func(session.StreamEvent) bool {
 // or the server stops. An error before the first byte is an error of the request; later ones are
 // told as an event.
 func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principal, id stead.SessionID, after *stead.Cursor, last func(session.StreamEvent) bool) error {
+	answers := identity.HasScope(p.Scope, identity.ScopeApprove)
 	return s.streamed(w, r, func(ctx context.Context, out *eventWriter) error {
 		if r.Method == http.MethodHead {
 			out.open()
@@ -87,7 +87,7 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principa
 				s.withLinks(p, waits.Actions())
 			}
 			if p.Session != "" {
-				e = e.Outlined(slices.Contains(strings.Fields(p.Scope), decideApprove))
+				e = e.Outlined(answers)
 			}
 			if err := out.event(e); err != nil {
 				return err

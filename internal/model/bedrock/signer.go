@@ -13,7 +13,7 @@ type signer struct{ awsauth.Signer }
 // Sign implements upstream.Signer.
 func (s signer) Sign(req *http.Request, body []byte) *model.Error {
 	if err := s.Signer.Sign(req, body); err != nil {
-		return &model.Error{Code: model.CodeConnection, Message: "there are no credentials for AWS just now", Retry: true, Err: err}
+		return &model.Error{Code: model.CodeConnection, Message: "a request to AWS can't be signed just now", Retry: true, Err: err}
 	}
 	return nil
 }

@@ -116,12 +116,16 @@ func insideIdentity(s tool.Server, what string) string {
 }
 
 func configuredTarget(c Configured) (target, error) {
+	to := target{label: c.Label, process: &c}
 	if c.Command == "" {
-		to, err := urlTarget(c.Label, c.URL, c.Headers)
-		to.identity, to.effects, to.operators, to.configured = configuredIdentity(c), c.Effects, true, configuredIdentity(c)
-		return to, err
+		var err error
+		if to, err = urlTarget(c.Label, c.URL, c.Headers); err != nil {
+			return to, err
+		}
 	}
-	return target{identity: configuredIdentity(c), label: c.Label, process: &c, effects: c.Effects, operators: true, configured: configuredIdentity(c)}, nil
+	is := configuredIdentity(c)
+	to.identity, to.effects, to.operators, to.configured = is, c.Effects, true, is
+	return to, nil
 }
 
 // configuredIdentity is the same for a server that is configured as it was. Who has it does not count.
