@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/policy/cedar"
@@ -145,17 +144,10 @@ func TestALegalHoldKeepsASession(t *testing.T) {
 		if err := json.Unmarshal([]byte(got), &s); err != nil || s.ID == "" {
 			t.Fatal(got)
 		}
+		idle(t, n, s.ID)
 		var items struct{ Data []struct{ ID string } }
-		for begin := time.Now(); len(items.Data) < 2 && time.Since(begin) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
-			_, got = ask(t, n, "GET", "/v1/agents/sessions/"+s.ID+"/items", "")
-			if err := json.Unmarshal([]byte(got), &items); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
-			if _, got = ask(t, n, "GET", "/v1/agents/sessions/"+s.ID, ""); strings.Contains(got, `"status":"idle"`) {
-				break
-			}
+		if err := json.Unmarshal([]byte(itemsOf(t, n, s.ID)), &items); err != nil || len(items.Data) < 2 {
+			t.Fatal(items, err)
 		}
 		return s.ID, items.Data[0].ID
 	}

@@ -82,7 +82,7 @@ func (s *Service) beside(ctx context.Context, p stead.Principal, hits []Hit, loo
 	var out []beside
 	for store, q := range looks {
 		err := s.shelves.With(ctx, Place{p.Project, store}, func(x shelf) {
-			allow := q.lets(x, q.at, q.now)
+			allow := q.lets(x)
 			see := q.sight.see()
 			for i := range hits {
 				if hits[i].Store != store {

@@ -197,7 +197,7 @@ func (l *lecture) near(ctx context.Context, c Content, about string, own []strin
 	take(of)
 	for _, same := range []func(*Content) bool{nil, func(o *Content) bool { return sameLabels(o.Labels, c.Labels) }} { // of two with one text a search shows one
 		f := Filter{Scopes: []Scope{c.Scope}, Kinds: []Kind{c.Kind}, same: same}
-		hits, err := l.s.find(ctx, l.place, Search{Query: about + " " + c.Text, Limit: nearHits, Filter: f, sight: l.look}, l.now+clocks, l.now)
+		hits, err := l.s.find(ctx, l.place, Search{Query: about + " " + c.Text, Limit: nearHits, Filter: f, sight: l.look, at: l.now + clocks, now: l.now})
 		if err == nil {
 			err = l.look.err
 		}
@@ -212,10 +212,10 @@ func (l *lecture) near(ctx context.Context, c Content, about string, own []strin
 // ofSubject are the valid entries of a subject that whoever learns sees, at most MaxRecords: looked up by its name, however many others share
 // its words.
 func (l *lecture) ofSubject(ctx context.Context, about subject) ([]Hit, error) {
-	q := Search{sight: l.look}
+	q := Search{sight: l.look, at: l.now + clocks, now: l.now}
 	var found []recall.Hit
 	err := l.s.shelves.With(ctx, l.place, func(x shelf) {
-		allow, see := q.lets(x, l.now+clocks, l.now), q.sight.see()
+		allow, see := q.lets(x), q.sight.see()
 		for id := range x.about[about] {
 			if _, f := x.Vector(id); see(f) && allow(f) && len(found) < MaxRecords {
 				found = append(found, recall.Hit{ID: id})

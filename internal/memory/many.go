@@ -59,7 +59,7 @@ func (s *Service) searchOne(ctx context.Context, p stead.Principal, store string
 	if looks[store] = q; m.Worth != nil {
 		q.Limit = MaxHits
 	}
-	hits, err := s.find(ctx, Place{p.Project, store}, q, q.at, q.now)
+	hits, err := s.find(ctx, Place{p.Project, store}, q)
 	if err == nil {
 		err = q.sight.err
 	}

@@ -93,11 +93,11 @@ func (q *Search) prepare() error {
 }
 
 // find searches a store without asking policy. Without a vector words alone are looked for.
-func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64) ([]Hit, error) {
+func (s *Service) find(ctx context.Context, place Place, q Search) ([]Hit, error) {
 	var found []recall.Hit
 	err := s.shelves.With(ctx, place, func(x shelf) {
 		found = x.Search(recall.Query[facets]{
-			Text: q.Query, Vector: q.vector, Now: at, Limit: q.Limit, Explain: q.Explain, Allow: q.lets(x, at, now), See: q.sight.see(),
+			Text: q.Query, Vector: q.vector, Now: q.at, Limit: q.Limit, Explain: q.Explain, Allow: q.lets(x), See: q.sight.see(),
 		})
 	})
 	if err != nil {
@@ -107,13 +107,13 @@ func (s *Service) find(ctx context.Context, place Place, q Search, at, now int64
 }
 
 // lets says which entries of a shelf are looked for.
-func (q *Search) lets(x shelf, at, now int64) func(facets) bool {
+func (q *Search) lets(x shelf) func(facets) bool {
 	scopes := x.numbers(q.Filter.Scopes)
 	return func(f facets) bool {
 		if len(q.Filter.Scopes) > 0 && !slices.Contains(scopes, f.scope) {
 			return false
 		}
-		return q.Filter.allows(f.content, at) && (f.expires == 0 || f.expires > now)
+		return q.Filter.allows(f.content, q.at) && (f.expires == 0 || f.expires > q.now)
 	}
 }
 
