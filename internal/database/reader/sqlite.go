@@ -111,8 +111,10 @@ func (d *sqliteDatabase) query(ctx context.Context, statement string, limits dat
 		return out, err
 	}
 	w.own = false
-	out, err = rowsOfSQLite(ctx, conn, statement, limits)
-	if _, said := errors.AsType[*sqlite.Error](err); err != nil && !said && ctx.Err() == nil {
+	out, err = rowsOfSQLite(ctx, conn, w, statement, limits)
+	_, said := errors.AsType[*sqlite.Error](err)
+	_, refused := errors.AsType[*stead.Error](err)
+	if err != nil && !said && !refused && ctx.Err() == nil {
 		err = stead.Wrap(stead.KindInvalid, err, "the database %s can't run it: %.200s", d.name, err)
 	}
 	return out, err
@@ -148,13 +150,16 @@ func prepare(ctx context.Context, conn *sql.Conn, w *wall) error {
 	return nil
 }
 
-func rowsOfSQLite(ctx context.Context, conn *sql.Conn, statement string, limits database.Limits) (database.Result, error) {
+func rowsOfSQLite(ctx context.Context, conn *sql.Conn, w *wall, statement string, limits database.Limits) (database.Result, error) {
 	columns, timed, err := columnsOf(conn, statement)
 	if err != nil {
 		return database.Result{}, err
 	}
 	if timed { // the driver would make times of texts in columns of such types: + leaves the value, and takes the type
 		statement = untyped(statement, len(columns))
+	}
+	if err := w.goesBy(ctx, conn, statement); err != nil {
+		return database.Result{}, err
 	}
 	rows, err := conn.QueryContext(ctx, statement)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,68 @@ func TestNoWayLeadsToWhatIsHidden(t *testing.T) {
 		got, err := s.ask(t.Context(), q, limits)
 		if text, _ := json.Marshal(got.Rows); err != nil || string(text) != want {
 			t.Errorf("%s: %s %v", q, text, err)
+		}
+	}
+}
+
+// A virtual table reads a view by itself, whatever the view shows, and keeps what it has read.
+func TestNoVirtualTableShowsWhatAViewMayNot(t *testing.T) {
+	s := openFile(t, []string{"staff.salary"},
+		`CREATE TABLE staff (id INTEGER PRIMARY KEY, name TEXT, salary TEXT)`, `INSERT INTO staff VALUES (1, 'Ada', 'kilimanjaro'), (2, 'Bob', 'everest')`,
+		`CREATE VIEW v AS SELECT id, name, salary AS pay FROM staff`, `CREATE VIEW "of v" AS SELECT id, pay AS p FROM v`, `CREATE VIEW open AS SELECT id, name FROM staff`,
+		`CREATE VIRTUAL TABLE f USING fts5(name, pay, content='v', content_rowid='id')`, `INSERT INTO f(f) VALUES ('rebuild')`, `CREATE VIRTUAL TABLE terms USING fts5vocab('f', 'instance')`,
+		`CREATE VIEW found AS SELECT rowid AS id, name FROM f`, `CREATE VIRTUAL TABLE g USING fts5(p, content="of v", content_rowid='id')`, `INSERT INTO g(g) VALUES ('rebuild')`,
+		`CREATE VIRTUAL TABLE h USING fts5(name, content=[found], content_rowid=id)`, `INSERT INTO h(rowid, name) VALUES (1, 'Ada')`, `CREATE VIRTUAL TABLE names USING fts5(name, content='open', content_rowid='id')`, `INSERT INTO names(names) VALUES ('rebuild')`)
+	for _, q := range []string{
+		`SELECT pay FROM v`, `SELECT rowid FROM f WHERE f MATCH 'pay:kilimanjaro'`, `SELECT count(*) FROM f`, `SELECT id, block FROM f_data`, `SELECT pay FROM f`, `SELECT term, doc FROM terms`,
+		`SELECT rowid FROM g WHERE g MATCH 'everest'`, `SELECT block FROM g_data`, `SELECT rowid FROM h WHERE h MATCH 'ada'`, `SELECT block FROM h_data`,
+	} {
+		if got, err := s.ask(t.Context(), q, limits); stead.KindOf(err) != stead.KindInvalid {
+			t.Errorf("%s: %v %v", q, got.Rows, err)
+		}
+	}
+	if got, err := s.ask(t.Context(), `SELECT rowid, name FROM names WHERE names MATCH 'ada'`, limits); err != nil || fmt.Sprint(got.Rows) != "[[1 Ada]]" {
+		t.Errorf("of a view that shows nothing hidden: %v %v", got.Rows, err)
+	}
+}
+
+// SQLite reads a table by the smallest index that has all that is asked for, in the index's order.
+func TestNothingComesInTheOrderOfWhatIsHidden(t *testing.T) {
+	s := openFile(t, []string{"staff.salary", "badges.code"}, `CREATE TABLE staff (id INTEGER PRIMARY KEY, name TEXT, salary INTEGER, dept INTEGER, d DATE, twice INTEGER AS (salary * 2))`,
+		`INSERT INTO staff (id, name, salary, dept, d) VALUES (1, 'Ada', 52000, 1, '2020-01-01'), (2, 'Bob', 41000, 1, '2020-01-02'), (3, 'Cyd', 99000, 1, '2020-01-03'), (4, 'Dan', 10, 1, '2020-01-04')`,
+		`CREATE INDEX by_salary ON staff(salary)`, `CREATE INDEX by_dept ON staff(dept, salary)`, `CREATE INDEX by_half ON staff(salary / 2, d)`, `CREATE INDEX by_name ON staff(name)`, `CREATE INDEX by_twice ON staff(twice)`,
+		`CREATE TABLE badges (of INTEGER, room TEXT, code TEXT, UNIQUE (room, code))`, `INSERT INTO badges VALUES (1, 'lab', 'z'), (2, 'lab', 'a')`,
+		`CREATE VIEW people AS SELECT id, name FROM staff INDEXED BY by_salary`, `CREATE VIEW ids AS SELECT id FROM staff`)
+	for _, q := range []string{
+		`SELECT id FROM staff`, `SELECT name FROM staff INDEXED BY by_salary`, `SELECT group_concat(id) FROM staff`, `SELECT id FROM staff WHERE dept = 1`, `SELECT name FROM staff WHERE dept = 1 LIMIT 1`, `SELECT name FROM staff ORDER BY dept`,
+		`SELECT name FROM people`, `SELECT id FROM ids`, `SELECT 1 WHERE EXISTS (SELECT 1 FROM staff WHERE dept = 1)`, `WITH a AS (SELECT id FROM staff) SELECT count(*), (SELECT id FROM a LIMIT 1) FROM staff`, `SELECT d FROM staff INDEXED BY by_half`,
+		`SELECT of FROM badges WHERE room = 'lab'`, `SELECT name, (SELECT of FROM badges WHERE room = 'lab' AND of > 0) FROM staff`, `/* EXPLAIN */ SELECT id FROM staff`, `SELECT name FROM staff INDEXED BY by_twice`,
+	} {
+		if got, err := s.ask(t.Context(), q, limits); stead.KindOf(err) != stead.KindInvalid {
+			t.Errorf("%s: %v %v", q, got.Rows, err)
+		}
+	}
+	_, err := s.ask(t.Context(), `SELECT id FROM staff`, limits)
+	if e, ok := errors.AsType[*stead.Error](err); !ok || strings.Contains(err.Error(), "salary") || !strings.Contains(e.Hint, `FROM "staff" NOT INDEXED`) {
+		t.Errorf("it says nothing of what to write instead: %+v", err)
+	}
+	for q, want := range map[string]string{
+		`SELECT id FROM staff NOT INDEXED`:                                   `[[1],[2],[3],[4]]`,
+		`SELECT name FROM staff WHERE +dept = 1`:                             `[["Ada"],["Bob"],["Cyd"],["Dan"]]`,
+		`SELECT count(*) FROM staff`:                                         `[[4]]`,
+		`SELECT name FROM staff ORDER BY name DESC LIMIT 1`:                  `[["Dan"]]`,
+		`SELECT d FROM staff WHERE id = 2`:                                   `[["2020-01-02"]]`,
+		`SELECT of FROM badges NOT INDEXED WHERE room = 'lab' ORDER BY room`: `[[1],[2]]`,
+	} {
+		got, err := s.ask(t.Context(), q, limits)
+		if text, _ := json.Marshal(got.Rows); err != nil || string(text) != want {
+			t.Errorf("%s: %s %v", q, text, err)
+		}
+	}
+	for _, q := range []string{`EXPLAIN SELECT id FROM staff`, `EXPLAIN QUERY PLAN SELECT id FROM staff`, `-- a
+explain SELECT id FROM staff`} {
+		if got, err := s.ask(t.Context(), q, limits); err != nil || len(got.Rows) == 0 {
+			t.Errorf("%s: %v", q, err)
 		}
 	}
 }

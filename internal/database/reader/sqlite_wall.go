@@ -17,10 +17,11 @@ import (
 // wall stands between a statement and a file. SQLite's authorizer asks it for each function, and for each column that is read but two sorts: those
 // that USING and NATURAL compare, and those that a virtual table reads by itself. It knows the tables of the file, so that neither leads to what is hidden.
 type wall struct {
-	hidden database.Hiding
-	own    bool                // our own statements run: they may do all
-	closed map[string]bool     // tables and views of which nothing is read, in small letters
-	parts  map[string][]string // and the columns that are not, of others
+	hidden  database.Hiding
+	own     bool                // our own statements run: they may do all
+	closed  map[string]bool     // tables and views of which nothing is read, in small letters
+	parts   map[string][]string // and the columns that are not, of others
+	ordered map[int64]string    // the tables of the indexes that hold such columns, by where those begin
 }
 
 // Functions that read or write files, load code, or take pointers, and some that take the product of two values' lengths; and tables that show raw
@@ -92,7 +93,7 @@ type inFile struct {
 
 // learn looks at the file's tables, where something is hidden.
 func (w *wall) learn(ctx context.Context, conn *sql.Conn) error {
-	w.closed, w.parts = map[string]bool{}, map[string][]string{}
+	w.closed, w.parts, w.ordered = map[string]bool{}, map[string][]string{}, map[int64]string{}
 	if len(w.hidden) == 0 {
 		return nil
 	}
@@ -115,7 +116,7 @@ func (w *wall) learn(ctx context.Context, conn *sql.Conn) error {
 		}
 		all[i].name = strings.ToLower(all[i].name)
 	}
-	w.spread(all)
+	w.spread(conn, all)
 	return nil
 }
 
@@ -144,19 +145,20 @@ func (w *wall) cover(ctx context.Context, conn *sql.Conn, t inFile) error {
 		w.closed[name] = true
 	} else if len(hidden) > 0 { // of which one may be made that is not asked for
 		w.parts[name] = slices.Concat(hidden, generated)
+		return w.order(ctx, conn, t.name)
 	}
 	return nil
 }
 
-// spread closes what shows something hidden in another way: virtual tables made of such tables, the tables in which virtual ones keep what they
-// hold, and views that compare by USING or NATURAL.
-func (w *wall) spread(all []inFile) {
+// spread closes what shows something hidden in another way: virtual tables made of such tables, or of views that read something hidden, the
+// tables in which virtual ones keep what they hold, and views that compare by USING or NATURAL.
+func (w *wall) spread(conn *sql.Conn, all []inFile) {
 	for before := -1; before < len(w.closed); {
 		before = len(w.closed)
 		for _, t := range all {
 			switch {
 			case w.closed[t.name]:
-			case t.view && w.joins(t.text) != nil, t.virtual && w.speaks(words(t.text)),
+			case t.view && w.joins(t.text) != nil, t.virtual && (w.speaks(words(t.text)) || w.shows(conn, all, words(t.text))),
 				slices.ContainsFunc(all, func(v inFile) bool { return v.virtual && w.closed[v.name] && strings.HasPrefix(t.name, v.name+"_") }):
 				w.closed[t.name] = true
 			}
@@ -177,6 +179,19 @@ func (w *wall) speaks(text string) bool {
 		}
 	}
 	return false
+}
+
+// shows reports whether a text names a view that may not be read whole: the wall itself is asked.
+func (w *wall) shows(conn *sql.Conn, all []inFile, text string) bool {
+	w.own = false
+	defer func() { w.own = true }()
+	return slices.ContainsFunc(all, func(v inFile) bool {
+		if !v.view || !mentions(text, v.name) {
+			return false
+		}
+		_, _, err := columnsOf(conn, "SELECT * FROM "+ident(v.name))
+		return err != nil
+	})
 }
 
 // joins refuses a text that may compare something hidden by USING or NATURAL, which SQLite does not ask about. It goes by the text alone: a name
