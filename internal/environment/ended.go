@@ -13,7 +13,7 @@ func (l Limits) Reached(r Reason) string {
 	case ReasonDisk:
 		return fmt.Sprintf("the limit of %d MiB for the workspace was passed in the background", l.DiskBytes>>20)
 	case ReasonFiles:
-		return fmt.Sprintf("the limit of %d files in the workspace was passed in the background", l.MostFiles())
+		return fmt.Sprintf("the limit of %d files in the workspace was passed in the background", l.Files)
 	case ReasonNodeDisk, ReasonNodeFiles:
 		return "the workspace grew in the background while the disk of its node was nearly full"
 	case ReasonExpired:

@@ -28,9 +28,13 @@ func (o Occupied) Plus(p Occupied) Occupied {
 	return Occupied{o.Bytes + p.Bytes, o.Files + p.Files, Short{o.Short.Bytes || p.Short.Bytes, o.Short.Files || p.Short.Files}}
 }
 
+// countSlack is how many files are counted beyond twice the limit, in files: a limit of few is passed manifold between two
+// measurements, and who is to make room then has to be told from who makes more. That takes half a second at most.
+const countSlack = 1 << 14
+
 // MostFiles is how many files a measurement counts: a workspace with more is far above its limit, and
 // counting on would take longer than making them.
-func (l Limits) MostFiles() int { return 2 * l.Files }
+func (l Limits) MostFiles() int { return 2*l.Files + countSlack }
 
 // Above says which limit a workspace is above; "": none.
 func (l Limits) Above(now Occupied) Reason {

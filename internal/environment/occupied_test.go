@@ -10,6 +10,7 @@ import (
 func TestOutgrown(t *testing.T) {
 	l := environment.Limits{DiskBytes: 100, Files: 10}
 	type o = environment.Occupied
+	most := l.MostFiles()
 	no, bytes, files := environment.Short{}, environment.Short{Bytes: true}, environment.Short{Files: true}
 	for _, c := range []struct {
 		now, before o
@@ -18,9 +19,10 @@ func TestOutgrown(t *testing.T) {
 		{o{100, 10, no}, o{}, ""},
 		{o{101, 10, no}, o{100, 10, no}, environment.ReasonDisk},
 		{o{100, 11, no}, o{100, 10, no}, environment.ReasonFiles},
-		{o{101, 11, no}, o{102, 12, no}, ""},                    // it shrinks: somebody makes room
-		{o{101, 11, no}, o{101, 12, no}, ""},                    // likewise
-		{o{50, 21, no}, o{50, 21, no}, environment.ReasonFiles}, // nobody knows how many there are
+		{o{101, 11, no}, o{102, 12, no}, ""}, // it shrinks: somebody makes room
+		{o{101, 11, no}, o{101, 12, no}, ""}, // likewise
+		{o{50, most, no}, o{50, most, no}, ""},
+		{o{50, most + 1, no}, o{50, most + 1, no}, environment.ReasonFiles}, // nobody knows how many there are
 		{o{50, 5, bytes}, o{49, 5, no}, environment.ReasonNodeDisk},
 		{o{50, 5, bytes}, o{50, 5, bytes}, ""}, // others fill the disk
 		{o{50, 5, files}, o{50, 4, no}, environment.ReasonNodeFiles},

@@ -12,7 +12,7 @@ import (
 // processes killed; between two measurements it is looked whether the disk's inodes run out: see workspace.Dir.Lookout.
 type diskWatch struct {
 	box    *Environment
-	before *environment.Occupied // what was measured last; nil: what was made since then is not the next command's doing
+	before *environment.Occupied // what was measured last; nil: not yet, or what was made since then is not the next command's doing
 	due    time.Time             // when it is measured next
 }
 
@@ -37,16 +37,14 @@ func (w *diskWatch) look(ctx context.Context) time.Duration {
 	e.mu.Lock()
 	e.seen.DiskBytes = now.Bytes
 	e.mu.Unlock()
-	why := e.limits.Above(now)
-	if why == "" && w.before != nil {
-		why = e.limits.Outgrown(now, *w.before) // the node's disk is short
+	if w.before != nil {
+		if why := e.limits.Outgrown(now, *w.before); why != "" {
+			e.client.Interrupt(ctx, why)
+			w.before = nil
+			return rest
+		}
 	}
 	w.before = &now
-	if why != "" {
-		e.client.Interrupt(ctx, why)
-		w.before = nil
-		return rest
-	}
 	_, wait := e.Lookout(now)
 	return min(rest, wait)
 }

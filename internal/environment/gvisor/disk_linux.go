@@ -13,15 +13,15 @@ const (
 	lookPause = 10 * time.Millisecond
 )
 
-// watchDisk measures the workspace. When it is too large, the commands that run are killed; when it
-// has grown since by what commands left in the background, the environment ends. Commands that are
-// started then may make room. So does one that grows while the node's disk is short of what the server needs.
+// watchDisk measures the workspace. When it grows above a limit, or while the node's disk is short of what the server needs,
+// the commands that run are killed; when what commands left in the background goes on with it, the environment ends. What is
+// above a limit and does not grow is left alone: else nobody could remove anything any more, however long that takes.
 func (b *box) watchDisk() {
-	timer := time.NewTimer(diskPause)
+	timer := time.NewTimer(0) // measured before a command has changed it
 	defer timer.Stop()
 	limits := b.spec.Limits
-	var killedAt *environment.Occupied // when commands were killed; nil: it fits
-	var before *environment.Occupied   // what was measured last
+	background := false              // it grew last with no command to kill for it
+	var before *environment.Occupied // what was measured last; nil: what was made since then is not the next command's doing
 	var due time.Time
 	for {
 		select {
@@ -37,7 +37,7 @@ func (b *box) watchDisk() {
 			grew, wait := b.Lookout(*before)
 			timer.Reset(min(left, wait))
 			if grew && b.cutCommands(environment.ReasonNodeFiles) > 0 {
-				before, due = nil, time.Time{} // what was made until then is not the next command's doing
+				before, due = nil, time.Time{}
 			}
 			continue
 		}
@@ -52,21 +52,21 @@ func (b *box) watchDisk() {
 		b.mu.Lock()
 		b.usage.DiskBytes = size.Bytes
 		b.mu.Unlock()
-		why := limits.Above(size)
-		if why == "" && before != nil {
-			why = limits.Outgrown(size, *before) // the node's disk is short
+		why := environment.Reason("")
+		if before != nil {
+			why = limits.Outgrown(size, *before)
 		}
 		before = &size
 		switch {
 		case why == "":
-			killedAt = nil
+			background = background && limits.Above(size) != ""
 		case b.cutCommands(why) > 0:
-			killedAt, before = &size, nil // what was written until then is not the next command's doing
-		case killedAt != nil && limits.Outgrown(size, *killedAt) != "":
+			before = nil
+		case background:
 			_ = b.kill(why)
 			return
 		default:
-			killedAt = &size
+			background = true
 		}
 	}
 }
