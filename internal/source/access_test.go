@@ -154,7 +154,7 @@ func TestWhatNoRuleNamesIsClosed(t *testing.T) {
 	})
 }
 
-// TestRulesThatChangeDuringASynchronisation hold behind it, for all documents, of a repository too, of which nothing is walked through while its commit is the same.
+// TestRulesThatChangeDuringASynchronisation hold for all documents, of a repository too, of which nothing is walked through while its commit is the same.
 func TestRulesThatChangeDuringASynchronisation(t *testing.T) {
 	both(t, func(t *testing.T, db database) {
 		r := newRepository(t)
@@ -172,7 +172,7 @@ func TestRulesThatChangeDuringASynchronisation(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(gate)
-		n.want("first", did(n.ended(src, 2)), "+0 ~1 -0 =0 !0")
+		n.want("first", did(n.ended(src, 2)), "+0 ~0 -0 =1 !0") // it was added under them
 		n.want("found", n.finds(n.me, store, "bonus"), "")
 		allow := source.AccessAllow
 		changed, err := n.Update(t.Context(), n.me, store, src.ID, nil, &allow)

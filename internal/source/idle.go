@@ -25,7 +25,7 @@ func (p *pass) idle(paths iter.Seq[string]) {
 		pattern
 	}
 	var left []open
-	for i, r := range p.rules {
+	for i, r := range p.access.rules {
 		for j, one := range r.paths {
 			left = append(left, open{i, r.Paths[j], one})
 		}
@@ -34,7 +34,7 @@ func (p *pass) idle(paths iter.Seq[string]) {
 	for path := range paths {
 		some = true
 		at, still := parts(path), left[:0]
-		if deny := p.spec.AccessDefault == AccessDeny; deny && !p.rules.say(at) {
+		if deny := p.access.deny; deny && !p.access.rules.say(at) {
 			if closed++; one == "" || path < one {
 				one = path
 			}

@@ -167,8 +167,8 @@ func (s *Service) update(ctx context.Context, d document.Document, data stored) 
 	return s.cfg.Documents.UpdateDocument(ctx, d)
 }
 
-// Update gives a source other rules of access: nil leaves what there is. They hold once the synchronisation has gone by that it begins, in which
-// nothing is read again that did not change.
+// Update gives a source other rules of access: nil leaves what there is. They hold for all documents that are known when it returns; with an error,
+// or where the node dies, once the synchronisation has begun that is due from then on, in which nothing is read again that did not change.
 func (s *Service) Update(ctx context.Context, p stead.Principal, store, id string, access *[]Rule, otherwise *string) (Source, error) {
 	if err := s.cfg.Stores.Writable(ctx, p, store); err != nil {
 		return Source{}, err
@@ -190,10 +190,13 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, store, id strin
 		data.State.Version, d.ExpiresAt = "", s.now() // all of it is walked through, also where it has no other version
 		return nil
 	})
+	if err == nil {
+		s.nudge()
+		err = s.settle(ctx, d)
+	}
 	if err != nil {
 		return Source{}, err
 	}
-	s.nudge()
 	return sourceOf(d)
 }
 

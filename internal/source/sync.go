@@ -43,7 +43,7 @@ type pass struct {
 	source  string
 	spec    Spec
 	run     int64
-	rules   rules
+	access  access
 	known   map[string]vectorstore.File // as it was when it began
 	room    int                         // documents that the store has room for, those that are known included
 	met     map[string]bool
@@ -51,10 +51,10 @@ type pass struct {
 	met1    int      // documents that were met
 
 	puts  []vectorstore.Put
-	means []meaning                   // of each put
-	bytes int                         // of them
-	err   error                       // why it could not go on: not the source's fault
-	still func(context.Context) error // KindConflict or KindNotFound: this node does not have the source any more
+	means []meaning                           // of each put
+	bytes int                                 // of them
+	err   error                               // why it could not go on: not the source's fault
+	still func(context.Context) (Spec, error) // KindConflict or KindNotFound: this node does not have the source any more
 
 	mu       sync.Mutex
 	counts   Counts
@@ -80,16 +80,18 @@ func (s *Service) synchronise(ctx context.Context, h *held) error {
 	if !there {
 		return s.cfg.Documents.DeleteDocument(ctx, d.Key, d.Version)
 	}
-	p := &pass{s: s, project: d.Project, store: d.Tag, source: d.ID, spec: data.Spec, run: data.State.Run, rules: parseRules(data.Access), met: map[string]bool{}, still: h.still}
+	p := &pass{s: s, project: d.Project, store: d.Tag, source: d.ID, spec: data.Spec, run: data.State.Run, access: accessOf(data.Spec), met: map[string]bool{}, still: h.still}
 	p.counts = Counts{Removed: data.State.Counts.Removed, Read: data.State.Counts.Read, ReadBytes: data.State.Counts.ReadBytes} // of a node that died at it
-	if err := p.load(ctx); err != nil {
-		return err
-	}
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	var keeping sync.WaitGroup
 	keeping.Go(func() { h.keep(working, p.progress, stop) })
-	version, readErr := p.walk(working, data)
+	var version string
+	var readErr error
+	if p.err = p.load(working); p.err == nil {
+		version, readErr = p.walk(working, data)
+		p.unmet(readErr != nil)
+	}
 	lost := working.Err() != nil
 	stop()
 	keeping.Wait()
@@ -129,13 +131,16 @@ func (p *pass) gone(ctx context.Context, h *held, err error) error {
 	}
 	if data, readErr := decode(d); readErr == nil && data.State.Deleting && data.State.Holder == h.data.State.Holder {
 		return p.s.bury(ctx, d)
+	} else if readErr == nil && !sameAccess(data.Spec, p.spec) { // the last that it wrote may go by other rules
+		return cmp.Or(err, p.s.settle(ctx, d))
 	}
 	return err
 }
 
+// load reads what is known, and has the rules hold for it before anything else: what can't be read just now has no other way to them.
 func (p *pass) load(ctx context.Context) error {
 	var err error
-	if p.known, err = p.s.cfg.Stores.Documents(ctx, p.project, p.store, p.source); err != nil {
+	if p.known, err = p.s.govern(ctx, p.project, p.store, p.source, p.spec, p.run); err != nil {
 		return err
 	}
 	all, err := p.s.cfg.Stores.Files(ctx, p.project, p.store)
@@ -173,7 +178,7 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 	}
 	var gone []vectorstore.File
 	for path, f := range p.known {
-		if !p.met[path] && !slices.ContainsFunc(p.kept, func(dir string) bool { return strings.HasPrefix(path, dir) }) {
+		if !p.met[path] && !p.keeps(path) {
 			gone = append(gone, f)
 		}
 	}
@@ -182,6 +187,20 @@ func (p *pass) walk(ctx context.Context, data stored) (string, error) {
 	p.err = err
 	p.idle(maps.Keys(p.met))
 	return version, nil
+}
+
+// keeps reports whether a document lies where nobody knows what there is.
+func (p *pass) keeps(path string) bool {
+	return slices.ContainsFunc(p.kept, func(dir string) bool { return strings.HasPrefix(path, dir) })
+}
+
+// unmet counts documents that were not met and have other readers since this synchronisation: of those that stay, or of all.
+func (p *pass) unmet(all bool) {
+	for path, f := range p.known {
+		if !p.met[path] && f.Status == vectorstore.Completed && f.Origin.Run == p.run && !f.Origin.New && (all || p.keeps(path)) {
+			p.count(func(c *Counts) { c.Changed++ })
+		}
+	}
 }
 
 // had is what a document was when it was taken in, whole.
@@ -291,24 +310,7 @@ func meant(known bool) meaning {
 // origin is what a document's path says of it.
 func (p *pass) origin(d Document) vectorstore.Origin {
 	o := vectorstore.Origin{Source: p.source, Kind: p.spec.Type, Path: d.Path, URI: d.URI, Run: p.run}
-	if slices.Contains(strangers(), p.spec.Type) {
-		o.Labels = []string{LabelUntrusted}
-	}
-	parts := parts(d.Path)
-	for _, r := range p.rules {
-		if !r.paths.match(parts, true) {
-			continue
-		}
-		o.Labels = append(o.Labels, r.Labels...)
-		if len(r.Principals)+len(r.Roles) > 0 {
-			o.Readers = append(o.Readers, r.Readers)
-		}
-	}
-	if p.spec.AccessDefault == AccessDeny && !p.rules.say(parts) {
-		o.Readers = append(o.Readers, vectorstore.Nobody())
-	}
-	slices.Sort(o.Labels)
-	o.Labels = slices.Compact(o.Labels)
+	o.Labels, o.Readers = p.access.of(d.Path)
 	return o
 }
 
@@ -379,7 +381,7 @@ func (p *pass) flush(ctx context.Context) error {
 	if len(p.puts) == 0 || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := p.still(ctx); err != nil {
+	if err := p.has(ctx); err != nil {
 		return err
 	}
 	files, err := p.s.cfg.Stores.PutDocuments(ctx, p.project, p.store, p.puts)
@@ -398,7 +400,16 @@ func (p *pass) flush(ctx context.Context) error {
 		}
 	}
 	p.puts, p.means, p.bytes = nil, nil, 0
-	return p.still(ctx)
+	return p.has(ctx)
+}
+
+// has makes sure that this node has the source, and takes up its rules as they are now.
+func (p *pass) has(ctx context.Context) error {
+	spec, err := p.still(ctx)
+	if err != nil {
+		return err
+	}
+	return p.heed(ctx, spec)
 }
 
 // unread notes what was met and can't be read.

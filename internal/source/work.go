@@ -171,20 +171,20 @@ func (h *held) write(ctx context.Context, change func(*document.Document, *State
 	}
 }
 
-// still fails when somebody else has the source, or it is being deleted.
-func (h *held) still(ctx context.Context) error {
+// still reads the source; it fails when somebody else has it, or it is being deleted.
+func (h *held) still(ctx context.Context) (Spec, error) {
 	h.mu.Lock()
 	key, holder := h.doc.Key, h.data.State.Holder
 	h.mu.Unlock()
 	d, err := h.s.cfg.Documents.GetDocument(ctx, key)
 	if err != nil {
-		return err
+		return Spec{}, err
 	}
 	data, err := decode(d)
 	if err == nil && (data.State.Holder != holder || data.State.Deleting) {
 		err = stead.Errorf(stead.KindConflict, "source %s was taken away", d.ID)
 	}
-	return err
+	return data.Spec, err
 }
 
 // release gives a source back. That it can't only makes others wait until the lease is over.
