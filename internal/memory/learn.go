@@ -37,12 +37,22 @@ type Lesson struct {
 }
 
 // Taught is what became of lessons.
-type Taught struct{ Added, Merged, Superseded int }
+type Taught struct {
+	Added, Merged, Superseded int
+	Refused                   []Untaught
+}
+
+// Untaught is a lesson that may not be written. What it says is not among it.
+type Untaught struct {
+	Kind Kind
+	Why  string
+}
 
 // Learn writes lessons that were found at a place of a session's journal.
 //
 // What a person wrote is never superseded by what an agent found: both stay, and the one says untrusted. Nor does it change when a
-// session says the same: it is known. Lessons with other labels are entries of their own, so that neither is taken for the other.
+// session says the same: it is known. Lessons with other labels are entries of their own, which neither merge nor supersede: who may not see
+// the one is not to lose the other by it.
 func (s *Service) Learn(ctx context.Context, p stead.Principal, store string, session stead.SessionID, at stead.Seq, lessons []Lesson) (Taught, error) {
 	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
 		return Taught{}, err
@@ -140,15 +150,19 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 	if err := c.prepare(); err != nil {
 		return err
 	}
-	if !l.look.writes(&c) { // the others are kept
+	if err := l.look.mayWrite(&c); err != nil { // the others are kept
+		if l.look.err == nil {
+			l.taught.Refused = append(l.taught.Refused, Untaught{c.Kind, err.Error()})
+		}
 		return l.look.err
 	}
 	near, err := l.near(ctx, c, lesson.Subject, own)
 	if err != nil {
 		return err
 	}
+	near = slices.DeleteFunc(near, func(n *draft) bool { return !sameLabels(n.content.Labels, c.Labels) })
 	for _, n := range near {
-		if sameWords(n.content.Text, c.Text) && sameLabels(n.content.Labels, c.Labels) {
+		if sameWords(n.content.Text, c.Text) {
 			l.merge(n, c)
 			return nil
 		}
@@ -158,7 +172,7 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 	if err != nil {
 		return err
 	}
-	if named != nil {
+	if named != nil && sameLabels(named.content.Labels, c.Labels) {
 		l.supersede(named, made)
 	}
 	for _, n := range near {
@@ -206,7 +220,7 @@ func (l *lecture) near(ctx context.Context, c Content, about string, own []strin
 		}
 		take(hits)
 	}
-	return out, nil
+	return out, l.look.err
 }
 
 // ofSubject are the valid entries of a subject that whoever learns sees, at most MaxRecords: looked up by its name, however many others share

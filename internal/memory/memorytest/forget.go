@@ -3,6 +3,7 @@ package memorytest
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func (f *serviceFixture) is(when string, want stead.Kind, store, id string) {
 // nowhere. Entries that got sessions as their sources before that was so stay too.
 func writtenByHand(f *serviceFixture) {
 	made := f.add(note("The deploy window is Tuesday."), note("The bank is closed on Friday."))
-	if got := f.learn(sessionA, 7, lesson(sessionA, "", "The deploy window is Tuesday.", "1")); got != (memory.Taught{Merged: 1}) {
+	if got := f.learn(sessionA, 7, lesson(sessionA, "", "The deploy window is Tuesday.", "1")); !reflect.DeepEqual(got, memory.Taught{Merged: 1}) {
 		f.Errorf("a session that repeats it has %+v", got)
 	}
 	if e, err := f.Get(f.ctx, f.me, f.store, made[0].ID); err != nil || e.Version != 1 {

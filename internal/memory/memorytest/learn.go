@@ -1,7 +1,10 @@
 package memorytest
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -168,7 +171,7 @@ func learnedBehind(f *serviceFixture) {
 	f.learn(sessionA, 7, lesson(sessionA, "editor", "The editor is vim.", "1"), lesson(sessionA, "", "The sky is blue.", "1"))
 	behind := f.nodeAt(func() time.Time { return time.Now().Add(-30 * time.Second) })
 	taught, err := behind.Learn(f.ctx, f.me, f.store, sessionB, 7, []memory.Lesson{lesson(sessionB, "editor", "The editor is emacs.", "1"), lesson(sessionB, "", "The sky is blue.", "1")})
-	if want := (memory.Taught{Added: 1, Merged: 1, Superseded: 1}); err != nil || taught != want {
+	if want := (memory.Taught{Added: 1, Merged: 1, Superseded: 1}); err != nil || !reflect.DeepEqual(taught, want) {
 		f.Errorf("%+v, %v; want %+v", taught, err, want)
 	}
 }
@@ -250,6 +253,63 @@ func whatIsTheSame(f *serviceFixture) {
 			f.Errorf("%q with %q cites %v and is sure by %v", e.Text, e.Labels, e.Sources, e.Confidence)
 		}
 	}
+}
+
+// labelsApart: what has other labels is true beside it, whichever was learned first and however it is meant; of those with the same labels the
+// last one is.
+func labelsApart(f *serviceFixture) {
+	said := func(at stead.Seq, text string, labels ...string) memory.Lesson {
+		l := lesson(sessionA, "office of the CEO", text, fmt.Sprint(at))
+		l.Sources[0].At, l.Labels = int64(at)*1000, labels
+		f.learn(sessionA, at, l)
+		return l
+	}
+	said(7, "It is in Graz.")
+	said(8, "It is in Oslo.", "secret")
+	said(9, "It is in Bern.", "secret")
+	list, _, err := f.List(f.ctx, f.me, f.store, "", 10, false)
+	if err != nil || len(list) != 3 {
+		f.Fatal(list, err)
+	}
+	for _, e := range list {
+		if e.Text == "It is in Graz." {
+			named := lesson(sessionA, "", "The CEO sits in Rome.", "1")
+			named.Supersedes, named.Labels = e.ID, []string{"secret"}
+			f.learn(sessionA, 10, named)
+		}
+	}
+	f.knows("Of one office", "It is in Bern. ← a:9; It is in Graz. ← a:7; It is in Oslo. ← a:8 (was); The CEO sits in Rome. ← a:1")
+	said(11, "It is in Wien.")
+	f.knows("Later", "It is in Bern. ← a:9; It is in Graz. ← a:7 (was); It is in Oslo. ← a:8 (was); It is in Wien. ← a:11; The CEO sits in Rome. ← a:1")
+}
+
+// undecided: where policies can't be asked about one of those that a lesson is compared with, also about the last, nothing is learned beside it.
+func undecided(f *serviceFixture) {
+	one, two := note("The sky over Graz is blue."), note("The sky over Graz is blue.")
+	one.Labels, one.Kind, one.Importance = []string{"board"}, memory.KindFact, 1
+	two.Kind, two.Importance = memory.KindFact, 0 // which is looked at when those with other labels were
+	f.add(one, two)
+	asked := 0
+	away := memory.NewService(memory.Config{Documents: f.s, Store: f.s, Now: time.Now, Policy: undecidedRule(func(r policy.Request) error {
+		if r.Effect != policy.MemoryEntryWrite || len(r.Entry.Labels) > 0 {
+			return nil
+		}
+		asked++
+		return errors.New("away")
+	})})
+	agent := f.user(string(sessionB))
+	agent.Kind = stead.PrincipalAgent
+	if done, err := away.Learn(f.ctx, agent, f.store, sessionB, 7, []memory.Lesson{lesson(sessionB, "", "The sky over Graz is wide.", "1")}); stead.KindOf(err) != stead.KindUnavailable || asked != 1 {
+		f.Errorf("%+v, %v, asked %d times", done, err, asked)
+	}
+	f.knows("Of what nobody could decide about", "The sky over Graz is blue. ←; The sky over Graz is blue. ←")
+}
+
+// undecidedRule allows what it can decide about.
+type undecidedRule func(policy.Request) error
+
+func (r undecidedRule) Decide(_ context.Context, q policy.Request) (policy.Decision, error) {
+	return policy.Decision{Allow: true, By: "test"}, r(q)
 }
 
 // learnedUnseen: what a session's user may not see is neither superseded nor made surer by the session.

@@ -47,6 +47,8 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"of a row of values the last one is true":                     rowOfValues,
 		"what is the same merges, and nothing else":                   whatIsTheSame,
 		"what is not seen is not superseded":                          learnedUnseen,
+		"what has other labels is not superseded":                     labelsApart,
+		"what can't be decided about is not learned beside":           undecided,
 		"labels of what was shown are carried on":                     labelsCarried,
 		"what stands beside what is hidden tells nothing of it":       besideHidden,
 		"an update that is made again changes nothing":                updatedOnce,

@@ -2,6 +2,7 @@ package memorytest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -57,7 +58,7 @@ func writtenByPolicy(f *serviceFixture) {
 	procedure.Kind, procedure.Scope = memory.KindProcedure, mine
 	fact, said := lesson(sessionA, "", "The desk is on the third floor.", "2"), lesson(sessionA, "", "What the board knows is old.", "3")
 	fact.Scope, said.Scope, said.Supersedes = mine, mine, board.ID
-	if done, err := n.Learn(f.ctx, f.me, f.store, sessionA, 7, []memory.Lesson{procedure, fact, said}); err != nil || done.Added != 2 || done.Superseded != 0 {
+	if done, err := n.Learn(f.ctx, f.me, f.store, sessionA, 7, []memory.Lesson{procedure, fact, said}); err != nil || done.Added != 2 || done.Superseded != 0 || len(done.Refused) != 1 || done.Refused[0].Kind != memory.KindProcedure || !strings.Contains(done.Refused[0].Why, "policy") {
 		f.Errorf("learned %+v, %v: what may be written is kept", done, err)
 	}
 	if gone, err := n.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{Kinds: []memory.Kind{memory.KindFact}}); err != nil || gone != len(many)+2 {

@@ -123,6 +123,9 @@ func (r *Remember) Keep(ctx context.Context, ask session.LearnAsk, items bool) (
 	}
 	taught, err := r.in(ask).Learn(ctx, by, ask.Extraction.Store, ask.Key.Session, ask.At, lessons(ask))
 	out.Added, out.Merged, out.Superseded = taught.Added, taught.Merged, taught.Superseded
+	for _, not := range taught.Refused {
+		out.Refused = append(out.Refused, session.Refused{Kind: string(not.Kind), Why: not.Why})
+	}
 	return out, err
 }
 

@@ -1,6 +1,7 @@
 package remember_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -95,4 +96,32 @@ func TestRecallBringsWhatStandsAround(t *testing.T) {
 	if out, got := recall(); len(out.Entries) != 0 {
 		t.Errorf("of the session itself: %q", got)
 	}
+}
+
+// What policies do not let be written is said in the journal, with what it is and why, and not with what it says.
+func TestWhatIsNotKeptIsSaid(t *testing.T) {
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	m := memory.NewService(memory.Config{Documents: s, Store: s, Now: time.Now, Policy: noPreferences{}})
+	me := stead.LocalPrincipal()
+	made, err := m.CreateStore(t.Context(), me, memory.StoreFields{Name: "s"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := session.LearnAsk{Key: stead.SessionKey{Project: me.Project, Session: "sess_0000000000000000000000000000000a"}, Principal: me, Alone: true, Agent: "agent_1", At: 7,
+		Extraction: agent.Extraction{Store: made.ID, Scope: "project"}, Messages: []session.LearnMessage{{Item: "a", Role: "user", Text: "I prefer tea, and the dog is called Gondola"}},
+		Found: []session.Learned{{Kind: "preference", Text: "The user prefers tea.", Items: []string{"a"}, Confidence: 1}, {Kind: "fact", Text: "The dog is called Gondola.", Items: []string{"a"}, Confidence: 1}}}
+	out, err := remember.New(m).Keep(t.Context(), ask, false)
+	if err != nil || out.Added != 1 || len(out.Refused) != 1 || out.Refused[0].Kind != "preference" || !strings.Contains(out.Refused[0].Why, "no preferences") || strings.Contains(fmt.Sprint(out), "tea") {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+type noPreferences struct{}
+
+func (noPreferences) Decide(_ context.Context, q policy.Request) (policy.Decision, error) {
+	return policy.Decision{Allow: q.Effect != policy.MemoryEntryWrite || q.Entry.Kind != "preference", Reason: "no preferences here", By: "test"}, nil
 }
