@@ -287,7 +287,7 @@ func (n *node) open(ctx context.Context) error {
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Watch: switches.Watch,
 		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(n.consents), Workloads: workloads,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
-		Environments: pcs.host, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
+		Environments: pcs.host, Foreign: pcs.planner.Foreign, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
 		Prices: metered.prices, Budgets: metered.purse, Full: n.room.Full, Low: n.room.Low,
 	})

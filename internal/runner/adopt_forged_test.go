@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/runner"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
 )
@@ -208,4 +210,35 @@ func TestAnImportHasNoOpenQuestions(t *testing.T) {
 			t.Errorf("%d calls were made", len(made)-before)
 		}
 	}, withModel(script(calls("launch", `{"n":1}`, "read", `{}`, "count", `{"n":2}`), reply("done"))), withTools(tools))
+}
+
+// The environment of an import is asked for by its importer, and is what that comes to: policies hear of it, and none is made where it is refused.
+func TestAnImportAsksForItsEnvironment(t *testing.T) {
+	g, h := &gate{}, newComputers(nil)
+	var no error
+	resolved := func(_ context.Context, p stead.Principal, f session.ForeignEnvironment) (session.EnvironmentPlan, error) {
+		plan := *hosted()
+		plan.Config = json.RawMessage(`{"type":"openai_hosted","for":"` + p.ID + `"}`)
+		if _, err := f.Content("of-nothing"); stead.KindOf(err) != stead.KindInvalid {
+			t.Errorf("what the file does not bring: %v", err)
+		}
+		return plan, no
+	}
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.compute("go")
+		n.idle(id)
+		s, err := n.Import(context.Background(), as("bob", "agent"), n.forged(id, slices.Clone))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pinned := g.created(t).Pinned; !strings.Contains(pinned, "environment ") {
+			t.Errorf("policies hear of %q", pinned)
+		}
+		if info, err := n.Environment(context.Background(), me, session.EnvironmentID(s.ID)); err != nil || string(info.Config) != `{"type":"openai_hosted","for":"bob"}` {
+			t.Errorf("it is made of %s, %v", info.Config, err)
+		}
+		no = stead.Errorf(stead.KindForbidden, "not this file")
+		_, err = n.Import(context.Background(), as("bob", "agent"), n.forged(id, slices.Clone))
+		isKind(t, err, stead.KindForbidden)
+	}, withModel(script(reply("ok"))), withPolicy(g), withComputers(h), with(func(c *runner.Config) { c.Foreign = resolved }))
 }

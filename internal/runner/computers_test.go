@@ -313,7 +313,14 @@ func (h *computers) Connected(stead.SessionKey) bool { return false }
 
 // withComputers serves environments of one's own.
 func withComputers(h *computers) func(*node) {
-	return with(func(c *runner.Config) { c.Environments = h })
+	return with(func(c *runner.Config) { c.Environments, c.Foreign = h, asItIs })
+}
+
+// asItIs takes an imported environment for what its file says.
+func asItIs(_ context.Context, _ stead.Principal, f session.ForeignEnvironment) (session.EnvironmentPlan, error) {
+	plan := *hosted()
+	plan.Type, plan.Config = f.Type, f.Config
+	return plan, nil
 }
 
 // hosted is the plan of a hosted environment.

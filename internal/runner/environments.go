@@ -20,9 +20,7 @@ var _ session.Environments = (*Runner)(nil)
 // setup stores what an environment is made of below its session's blobs, before any event names it.
 func (r *Runner) setup(ctx context.Context, key stead.SessionKey, plan *session.EnvironmentPlan) (*environment.Setup, error) {
 	if r.cfg.Environments == nil {
-		e := stead.Errorf(stead.KindNotImplemented, "this server has no environments")
-		e.Hint = `Send {"type": "none"}, or enable environments in the server's configuration.`
-		return nil, e
+		return nil, noEnvironments()
 	}
 	s := &environment.Setup{Type: plan.Type, Config: plan.Config, Works: plan.Works}
 	put := func(data []byte) (stead.Text, error) {
@@ -44,6 +42,12 @@ func (r *Runner) setup(ctx context.Context, key stead.SessionKey, plan *session.
 		s.Sealed, s.Owner = &ref, key.Session
 	}
 	return s, nil
+}
+
+func noEnvironments() error {
+	e := stead.Errorf(stead.KindNotImplemented, "this server has no environments")
+	e.Hint = `Send {"type": "none"}, or enable environments in the server's configuration.`
+	return e
 }
 
 // CreateEnvironment implements session.Environments.

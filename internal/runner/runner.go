@@ -85,6 +85,8 @@ type Config struct {
 	Consent func(ctx context.Context, req policy.Request, vault, label, serverURL string, challenge []string) (session.ConsentNeeded, error)
 	// Workloads has tokens by which agents are known to others; nil: there are none.
 	Workloads Workloads
+	// Foreign resolves the environment of a session that is imported, for whoever imports it; nil: there are none here.
+	Foreign func(ctx context.Context, p stead.Principal, f session.ForeignEnvironment) (session.EnvironmentPlan, error)
 	// Environments hosts the computers of sessions; nil: there are none here.
 	Environments environment.Host
 	Node         stead.NodeID

@@ -62,6 +62,16 @@ type EnvironmentPlan struct {
 	Object func(id string) json.RawMessage
 }
 
+// ForeignEnvironment is what a file says of an environment.
+type ForeignEnvironment struct {
+	Type   string
+	Config json.RawMessage
+	// Made says that its workspace is: what it is made of need not be found any more.
+	Made bool
+	// Content is what the file brings, by digest.
+	Content func(digest string) ([]byte, error)
+}
+
 // EnvironmentInfo is an environment as it is now.
 type EnvironmentInfo struct {
 	ID         string

@@ -310,6 +310,7 @@ func recreate(events []stead.Event, origin *Origin, metadata map[string]string, 
 				p.Origin = origin
 				if origin.How == OriginImport {
 					p.VaultIDs = nil // of another server: who imports a file has not chosen these
+					unseal(p.Setup)
 				}
 				if metadata != nil {
 					p.Metadata = maps.Clone(metadata)
@@ -317,6 +318,11 @@ func recreate(events []stead.Event, origin *Origin, metadata map[string]string, 
 						p.Labels = v.Labelled
 					}
 				}
+			})
+		case e.Kind == KindEnvironmentCreated && origin.How == OriginImport:
+			events[i], err = edit(e, func(p *EnvironmentCreated) {
+				p.VaultIDs = nil
+				unseal(&p.Setup)
 			})
 		case e.Kind == KindSessionUpdated && (metadata != nil || origin.How == OriginImport):
 			events[i], err = edit(e, func(p *Updated) {

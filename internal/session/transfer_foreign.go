@@ -1,6 +1,9 @@
 package session
 
-import "github.com/stead-dev/stead"
+import (
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/environment"
+)
 
 // A journal that comes as a file is what somebody says that happened. It tells what was said, and has no say in what may happen: neither whom the
 // session serves and which agent it is, nor what was approved, and what a tool that is asked about does.
@@ -14,4 +17,12 @@ func madeOnce(events []stead.Event) error {
 		}
 	}
 	return nil
+}
+
+// unseal takes out of what an environment is made of what another session has sealed: in the event itself, so that no copy has it, wherever
+// it ends. Who has a file has the ciphertext, and nothing that opens it.
+func unseal(s *environment.Setup) {
+	if s != nil {
+		s.Sealed, s.Owner = nil, ""
+	}
 }

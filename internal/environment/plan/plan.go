@@ -47,11 +47,10 @@ func (pl *Planner) Plan(ctx context.Context, p stead.Principal, c template.Confi
 	if err != nil {
 		return session.EnvironmentPlan{}, err
 	}
-	public, err := json.Marshal(c.Public)
+	out, err := pl.planned(c)
 	if err != nil {
-		return session.EnvironmentPlan{}, stead.Wrap(stead.KindInternal, err, "an environment's configuration can't be written")
+		return session.EnvironmentPlan{}, err
 	}
-	out := session.EnvironmentPlan{Type: string(c.Type), Config: public, Object: pl.object(c), Broad: broad(c), Works: len(c.SetupScript().Steps) > 0, BaseVersion: c.BaseVersion}
 	for _, digest := range slices.Sorted(maps.Keys(c.Bytes)) {
 		out.Blobs = append(out.Blobs, c.Bytes[digest])
 	}
@@ -61,6 +60,52 @@ func (pl *Planner) Plan(ctx context.Context, p stead.Principal, c template.Confi
 		}
 	}
 	return out, nil
+}
+
+// Foreign resolves what an environment is made of that came with a file, for whoever imports it: what it names here is had as by a new one.
+// Whether this node's driver can do it is asked when it is opened: what was said in the session can be read without.
+func (pl *Planner) Foreign(ctx context.Context, p stead.Principal, f session.ForeignEnvironment) (session.EnvironmentPlan, error) {
+	c, err := template.Foreign(f.Config, f.Content)
+	if err == nil && string(c.Type) != f.Type {
+		err = stead.Invalid("environment.type", "the environment is of the type %.40q, and its configuration of %q", f.Type, c.Type)
+	}
+	if err == nil && f.Made {
+		c.Files, err = pl.found(ctx, p, c.Files)
+	}
+	if err == nil {
+		c, err = pl.cfg.Resolve(ctx, p, c, "environment")
+	}
+	if err != nil {
+		return session.EnvironmentPlan{}, err
+	}
+	return pl.planned(c)
+}
+
+// found leaves out the files by id that are not here. Which may not be read is an error.
+func (pl *Planner) found(ctx context.Context, p stead.Principal, files []template.File) ([]template.File, error) {
+	var out []template.File
+	for _, f := range files {
+		if f.FileID != "" {
+			_, err := pl.cfg.Resolve(ctx, p, template.Config{Public: template.Public{Type: template.TypeHosted, Files: []template.File{f}}}, "environment")
+			if stead.KindOf(err) == stead.KindInvalid {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// planned is what a resolved configuration comes to, without its contents.
+func (pl *Planner) planned(c template.Config) (session.EnvironmentPlan, error) {
+	public, err := json.Marshal(c.Public)
+	if err != nil {
+		return session.EnvironmentPlan{}, stead.Wrap(stead.KindInternal, err, "an environment's configuration can't be written")
+	}
+	return session.EnvironmentPlan{Type: string(c.Type), Config: public, Object: pl.object(c), Broad: broad(c), Works: len(c.SetupScript().Steps) > 0, BaseVersion: c.BaseVersion}, nil
 }
 
 // broad reports whether the network leads to hosts that no list of allowed ones names.

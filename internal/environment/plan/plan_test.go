@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/host"
+	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/template"
 )
 
@@ -86,6 +88,51 @@ func TestABroadNetwork(t *testing.T) {
 		p, err := New(Config{Resolve: resolve, Able: func(template.Config) error { return nil }}).Plan(t.Context(), stead.Principal{}, c)
 		if err != nil || p.Broad != tt.broad {
 			t.Errorf("%+v: broad is %t, %v", tt.network, p.Broad, err)
+		}
+	}
+}
+
+// What an imported environment names by id is had as by a new one: not by one who may not read it, and only where a workspace is there already may it be gone.
+func TestAnEnvironmentFromElsewhere(t *testing.T) {
+	resolve := func(_ context.Context, p stead.Principal, c template.Config, _ string) (template.Config, error) {
+		for i := range c.Files {
+			switch f := &c.Files[i]; {
+			case f.FileID == "file_closed" && p.ID == "mallory":
+				return c, stead.Errorf(stead.KindForbidden, "no")
+			case f.FileID == "file_gone":
+				return c, stead.Invalid("environment.files[0].file_id", "no such file")
+			case f.FileID != "":
+				f.Size = 7
+			}
+		}
+		return c.Effective(), nil
+	}
+	pl := New(Config{Resolve: resolve, Able: func(template.Config) error { return nil }})
+	const closed, gone = `{"path":"/workspace/a","file_id":"file_closed"}`, `{"path":"/workspace/b","file_id":"file_gone"}`
+	for _, tt := range []struct {
+		name, kind, files, by string
+		made                  bool
+		refused               stead.Kind
+		left                  int
+	}{
+		{"new, by one who may", "openai_hosted", closed, "ada", false, "", 1},
+		{"new, by one who may not", "openai_hosted", closed, "mallory", false, stead.KindForbidden, 0},
+		{"made, by one who may not", "openai_hosted", closed, "mallory", true, stead.KindForbidden, 0},
+		{"new, and gone", "openai_hosted", closed + "," + gone, "ada", false, stead.KindInvalid, 0},
+		{"made, and gone", "openai_hosted", closed + "," + gone, "ada", true, "", 1},
+		{"of another type than it says", "self_hosted", closed, "ada", false, stead.KindInvalid, 0},
+	} {
+		plan, err := pl.Foreign(t.Context(), stead.Principal{ID: tt.by}, session.ForeignEnvironment{
+			Type: tt.kind, Made: tt.made, Config: []byte(`{"type":"openai_hosted","environment_template_id":"envtmpl_1","template_version":3,"variables":["TOKEN"],"setup":[{"cwd":"/workspace"}],"files":[` + tt.files + `]}`),
+			Content: func(string) ([]byte, error) { return nil, errors.New("nothing was brought") },
+		})
+		if stead.KindOf(err) != tt.refused && (err != nil || tt.refused != "") {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		var c template.Public
+		if err == nil && (json.Unmarshal(plan.Config, &c) != nil || len(c.Files) != tt.left || c.Files[0].Size != 7 || c.TemplateID != "" || c.TemplateVersion != 0 || len(c.Variables)+len(c.Setup) > 0 || plan.Works || plan.Seal != nil) {
+			t.Errorf("%s: %s", tt.name, plan.Config)
 		}
 	}
 }
