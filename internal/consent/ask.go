@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -93,8 +92,8 @@ func (s *Service) given(ctx context.Context, k document.Key, c stored, since int
 // allow asks whether a user may let an agent act for them at a server: a use of a credential that is to be.
 // The record tells to whom the tokens go, and by which client.
 func (s *Service) allow(ctx context.Context, req policy.Request, c stored, step policy.Consent) error {
-	req.Effect, req.Resource, req.Destination, req.Consent = policy.CredentialConsent, c.Vault, destination(c.Server.Issuer), step
-	req.Written = map[string]string{"server": destination(c.ServerURL), "resource": c.Server.Resource}
+	req.Effect, req.Resource, req.Destination, req.Consent = policy.CredentialConsent, c.Vault, stead.HostPort(c.Server.Issuer), step
+	req.Written = map[string]string{"server": stead.HostPort(c.ServerURL), "resource": c.Server.Resource}
 	if c.ClientID != "" {
 		req.Written["client"] = c.ClientID
 	}
@@ -110,19 +109,6 @@ func (s *Service) record(ctx context.Context, req policy.Request, c stored, step
 	if err := s.allow(ctx, req, c, step); err != nil {
 		s.cfg.Log.Warn("a step of a consent is not in the audit log as it happened", "session", c.Session.Session, "step", step, "err", err)
 	}
-}
-
-// destination is HOST:PORT of a URL.
-func destination(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
-	return strings.ToLower(u.Hostname()) + ":" + port
 }
 
 // clientKind are the clients that authorization servers registered, one an issuer and project: no project's hostile server
@@ -152,7 +138,7 @@ func (s *Service) operators(project stead.ProjectID, serverURL, issuer string) (
 		known = true
 	}
 	if known {
-		e := stead.Errorf(stead.KindForbidden, "the operator's client at %.200s is not for the tool server %.200s: oauth.clients.servers of the configuration names those that it is for", issuer, destination(serverURL))
+		e := stead.Errorf(stead.KindForbidden, "the operator's client at %.200s is not for the tool server %.200s: oauth.clients.servers of the configuration names those that it is for", issuer, stead.HostPort(serverURL))
 		e.Hint = "The operator adds the server's origin there, if its users' tokens may go to it."
 		return nil, e
 	}

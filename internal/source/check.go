@@ -1,10 +1,8 @@
 package source
 
 import (
-	"cmp"
 	"context"
 	"net"
-	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -75,17 +73,12 @@ func (d stored) maker(project stead.ProjectID) stead.Principal {
 func (s *Service) reach(ctx context.Context, p stead.Principal, spec Spec) error {
 	asked := map[string]bool{}
 	for _, raw := range spec.URLs {
-		u, err := url.Parse(raw)
-		if err != nil || s.cfg.Policy == nil {
+		to := stead.HostPort(raw)
+		host, port, err := net.SplitHostPort(to)
+		if err != nil || asked[to] || s.cfg.Policy == nil {
 			continue // it was checked
 		}
-		port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 		n, _ := strconv.ParseUint(port, 10, 16) // 0 is no port that is connected to
-		host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-		to := net.JoinHostPort(host, port)
-		if asked[to] {
-			continue
-		}
 		asked[to] = true
 		req := policy.Request{Principal: p, Effect: policy.NetworkConnect, Resource: host, Destination: to, Connection: &policy.Connection{Port: uint16(n), Kind: "dial"}}
 		if _, err := policy.Check(ctx, s.cfg.Policy, req); err != nil {

@@ -58,14 +58,14 @@ func (s *Service) post(ctx context.Context, r Refresh, secret Secret, form url.V
 	}
 	res, err := s.cfg.HTTP.Do(req)
 	if err != nil {
-		return grant{}, stead.Wrap(stead.KindUnavailable, withoutURL(err), "the token endpoint %s can't be reached", destination(r.Endpoint))
+		return grant{}, stead.Wrap(stead.KindUnavailable, withoutURL(err), "the token endpoint %s can't be reached", stead.HostPort(r.Endpoint))
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxGrantBytes))
 	if err != nil {
-		return grant{}, stead.Wrap(stead.KindUnavailable, err, "the token endpoint %s broke off", destination(r.Endpoint))
+		return grant{}, stead.Wrap(stead.KindUnavailable, err, "the token endpoint %s broke off", stead.HostPort(r.Endpoint))
 	}
-	return s.read(res.StatusCode, body, destination(r.Endpoint))
+	return s.read(res.StatusCode, body, stead.HostPort(r.Endpoint))
 }
 
 // withoutURL takes the URL, whose query may be a secret, out of an error of net/http.

@@ -122,7 +122,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // happened to be first.
 func (s *Service) hold(ctx context.Context, c found, ask Ask, d document.Document, data storedCredential, secret Secret, refused string) (string, error) {
 	ctx = context.WithoutCancel(ctx)
-	got, err := grant{}, s.decide(ctx, c, destination(data.Auth.Refresh.Endpoint), ask)
+	got, err := grant{}, s.decide(ctx, c, stead.HostPort(data.Auth.Refresh.Endpoint), ask)
 	if err == nil {
 		got, err = s.exchange(ctx, *data.Auth.Refresh, secret)
 	}

@@ -135,7 +135,7 @@ func (s *Service) Bearer(ctx context.Context, key stead.SessionKey, vaults []str
 	case want.Inside && !strings.HasPrefix(strings.ToLower(serverURL), "https:"):
 		return nil, unusable(stead.KindInvalid, "the credential %s is not sent unencrypted from an environment, whose commands could read it", c.ID)
 	}
-	return &token{s, key, c, destination(serverURL), ask, want.Consents}, nil
+	return &token{s, key, c, stead.HostPort(serverURL), ask, want.Consents}, nil
 }
 
 // Holder names a principal as the For of credentials does.
@@ -157,19 +157,6 @@ func (unconsented) Token(context.Context, string) (string, error) { return "", n
 
 // Consents implements tool.Credential.
 func (unconsented) Consents() bool { return true }
-
-// destination is HOST:PORT of a URL.
-func destination(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
-	return strings.ToLower(u.Hostname()) + ":" + port
-}
 
 // token implements tool.Credential.
 type token struct {
@@ -302,9 +289,9 @@ func (s *Service) Key(ctx context.Context, project stead.ProjectID, vault, id st
 	case d.Tag != vault:
 		return "", unusable(stead.KindForbidden, "the vault %.80q has no credential %.80q", vault, id)
 	case !data.Auth.leads(to):
-		return "", unusable(stead.KindForbidden, "the credential %s is not for %s", id, destination(to.String()))
+		return "", unusable(stead.KindForbidden, "the credential %s is not for %s", id, stead.HostPort(to.String()))
 	}
-	if err := s.decide(ctx, c, destination(to.String()), ask); err != nil {
+	if err := s.decide(ctx, c, stead.HostPort(to.String()), ask); err != nil {
 		return "", err
 	}
 	return s.token(ctx, c, ask, d, data, "")
@@ -319,5 +306,5 @@ func (a Auth) leads(to *url.URL) bool {
 		return a.Unrestricted || slices.Contains(a.Hosts, strings.ToLower(to.Hostname()))
 	}
 	own, err := url.Parse(a.ServerURL)
-	return err == nil && own.Scheme == to.Scheme && destination(a.ServerURL) == destination(to.String())
+	return err == nil && own.Scheme == to.Scheme && stead.HostPort(a.ServerURL) == stead.HostPort(to.String())
 }

@@ -44,7 +44,7 @@ func (w *Workloads) Server(label string, key stead.SessionKey, about About) tool
 	if !ok {
 		return nil
 	}
-	return &credential{w.issuer, s.Use, key, destination(s.URL), about}
+	return &credential{w.issuer, s.Use, key, stead.HostPort(s.URL), about}
 }
 
 // credential implements tool.Credential.

@@ -41,7 +41,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -282,17 +281,4 @@ func together(req policy.Request) string {
 		out = append(out, "anybody")
 	}
 	return strings.Join(out, separator)
-}
-
-// destination is HOST:PORT of a URL.
-func destination(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
-	return strings.ToLower(u.Hostname()) + ":" + port
 }
