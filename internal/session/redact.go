@@ -72,6 +72,9 @@ type Redactor struct {
 	said bool // the first piece of its streamed text was seen: what follows is the rest
 	over bool // its call's id is another call's by now
 	err  error
+	// asks is why guardrails wanted its call to be approved, which may quote the arguments: decisions about the call repeat it.
+	asks []string
+	held []stead.Seq // questions about effects of its call
 }
 
 // NewRedactor redacts an item of a session; false for one that has no place in the journal.
@@ -164,7 +167,7 @@ func (r *Redactor) message(seq stead.Seq, p *Message) (changed bool) {
 	}
 	for i := range p.Response.Approved { // a later response repeats a call that it allows
 		if c := &p.Response.Approved[i]; c.CallID == r.callID {
-			c.Arguments, c.Tool, changed = redactedJSON(c.Arguments), redactedCall(c.Tool), true
+			c.Arguments, c.Tool, changed = redactedJSON(c.Arguments), r.toolCall(c.Tool), true
 		}
 	}
 	return changed
@@ -222,7 +225,7 @@ func (r *Redactor) replied(p *ModelReplied) bool {
 	it := &p.Items[r.index]
 	r.item(&it.Item)
 	if it.Tool != nil {
-		tool := redactedCall(*it.Tool)
+		tool := r.toolCall(*it.Tool)
 		it.Tool = &tool
 	}
 	return r.findings(p.Guardrails)
@@ -293,7 +296,7 @@ func (r *Redactor) recalled(p *MemoryRecalled) bool {
 		e := &p.Entries[i]
 		e.Text, e.Author, e.Explain = redacted(len(e.Text)), "", nil // what explains names words
 	}
-	return len(p.Entries) > 0
+	return r.findings(p.Guardrails) // of entries that they blocked, too
 }
 
 // listed: what a tool server said of its tools. Mark stays: a later response lists it again only when it says something else.
@@ -328,106 +331,6 @@ func (r *Redactor) is(id string) bool {
 	}
 	prefix, seq, index, ok := stead.ParseDerivedID(of, id)
 	return ok && prefix == r.named.Prefix && seq == r.named.Seq && index == r.named.Index
-}
-
-// called redacts what became of a call. A function's output is an item of its own; any other call's is part of the call.
-func (r *Redactor) called(e stead.Event) (stead.Event, error) {
-	asked, told := r.named.Prefix != outputPrefix, r.named.Prefix != functionPrefix
-	ours := func(callID string) bool {
-		if r.named.Prefix == outputPrefix {
-			return e.Seq == r.seq && callID == r.callID // an output is named by the event that brought it
-		}
-		return callID != "" && callID == r.callID && e.Seq > r.seq && !r.over
-	}
-	switch e.Kind {
-	case KindToolRequested:
-		return change(e, func(p *ToolRequested) bool {
-			if !asked || e.Seq != r.seq {
-				return false
-			}
-			r.callID, p.Arguments, p.Tool = p.CallID, redactedJSON(p.Arguments), redactedCall(p.Tool)
-			return r.findings(p.Guardrails)
-		})
-	case KindInputEdit:
-		return change(e, func(p *ApprovalEdit) bool {
-			if !asked || !ours(p.CallID) {
-				return false
-			}
-			p.Arguments, p.Digest = redactedJSON(p.Arguments), "" // which could be found by trying
-			return r.findings(p.Guardrails)
-		})
-	case KindInputApproval:
-		return change(e, func(p *ApprovalResult) bool {
-			if !asked || !ours(p.CallID) || p.Digest == "" {
-				return false
-			}
-			p.Digest = ""
-			return true
-		})
-	case KindEnvironmentConnected:
-		return change(e, func(p *EnvironmentConnected) bool { return r.commanded(e.Seq) && p.Reset.redact() })
-	case KindEnvironmentCheckpointed:
-		return change(e, func(p *EnvironmentCheckpointed) bool { return r.commanded(e.Seq) && redactAll(p.Background) })
-	}
-	if !told {
-		return e, nil
-	}
-	switch e.Kind {
-	case KindInputToolResult:
-		return change(e, func(p *ToolResult) bool { return ours(p.CallID) && r.told(p.Output, &p.Error, p.Guardrails) })
-	case KindInputOutcome:
-		return change(e, func(p *OutcomeResult) bool { return ours(p.CallID) && r.told(p.Output, nil, p.Guardrails) })
-	case KindToolReturned:
-		return change(e, func(p *ToolReturned) bool { return ours(p.CallID) && r.told(p.Output, &p.Error, p.Guardrails) })
-	case KindToolStreamed:
-		return change(e, func(p *ToolStreamed) bool {
-			if !ours(p.CallID) || p.Text == "" {
-				return false
-			}
-			p.Text = r.run(p.Text)
-			return true
-		})
-	}
-	return e, nil
-}
-
-// commanded reports whether an event may name a command that is redacted. Which of those that it names is not known: none stays.
-func (r *Redactor) commanded(seq stead.Seq) bool {
-	return r.named.Prefix == commandPrefix && seq > r.seq
-}
-
-func (r *Reset) redact() bool {
-	if r == nil {
-		return false
-	}
-	commands, background := redactAll(r.Commands), redactAll(r.Background)
-	return commands || background
-}
-
-func redactAll(texts []string) bool {
-	for i := range texts {
-		texts[i] = redactedWord
-	}
-	return len(texts) > 0
-}
-
-// redactedCall is how a call is executed, without what it was asked for.
-func redactedCall(t ToolCall) ToolCall {
-	if t.Arguments != nil {
-		t.Arguments = redactedJSON(t.Arguments)
-	}
-	if t.Reject != "" {
-		t.Reject = redactedWord
-	}
-	return t
-}
-
-func (r *Redactor) told(output []stead.Content, failure *string, found []guardrail.Finding) bool {
-	copy(output, r.content(output))
-	if failure != nil && *failure != "" {
-		*failure = redactedWord
-	}
-	return r.findings(found)
 }
 
 // redacted takes the place of a text of so many bytes. It is never white space alone, which providers refuse.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/guardrail"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/session/sessiontest"
 )
@@ -148,6 +150,7 @@ func TestNothingOfItIsLeft(t *testing.T) {
 	}
 	input := func(s string) []stead.Content { return stead.TextContent(stead.ContentInputText, s) }
 	args := json.RawMessage(`{"to":"` + secretOf + `"}`)
+	called := []any{session.KindModelReplied, session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemMCPCall, CallID: "c1"}}}}}
 	call := stead.Item{Type: stead.ItemFunctionCall, CallID: "c1", Name: "send", Arguments: args, Error: secretOf}
 	for name, tc := range map[string]struct {
 		item    session.Item
@@ -186,6 +189,31 @@ func TestNothingOfItIsLeft(t *testing.T) {
 			[]any{session.KindTurnStarted, session.TurnStarted{}}},
 		"the digest of what was approved": {&session.FunctionCallItem{ID: at("fc", 1, 0), CallID: "c1"}, session.KindInputApproval,
 			session.ApprovalResult{CallID: "c1", Decision: "approve", Digest: secretOf}, []any{session.KindTurnStarted, session.TurnStarted{}}},
+		"why a function was called": {&session.FunctionCallItem{ID: at("fc", 1, 0), CallID: "c1"}, session.KindInputApproval,
+			session.ApprovalResult{CallID: "c1", Decision: "approve", Reason: secretOf}, []any{session.KindTurnStarted, session.TurnStarted{}}},
+		"why a function was not called": {&session.FunctionOutputItem{ID: at("fco", 1, 0), CallID: "c1"}, session.KindInputApproval,
+			session.ApprovalResult{CallID: "c1", Decision: "deny", Reason: secretOf}, nil},
+		"why a tool was not called": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindInputApproval,
+			session.ApprovalResult{CallID: "c1", Decision: "deny", Reason: secretOf}, called},
+		"why it was called with other arguments": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindInputEdit,
+			session.ApprovalEdit{CallID: "c1", Reason: secretOf, Ask: &policy.Decision{Reason: secretOf}}, called},
+		"why somebody else is to decide": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindInputDelegate,
+			session.ApprovalDelegated{CallID: "c1", Reason: secretOf}, called},
+		"why its outcome is missing": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindToolLost,
+			session.ToolLost{CallID: "c1", Reason: secretOf}, called},
+		"why an effect of it was not to be": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindInputEffect,
+			session.EffectResult{Asked: 2, Decision: "deny", Reason: secretOf}, slices.Concat(called, []any{session.KindEffectHeld, session.EffectHeld{Within: session.WithinCall("c1")}})},
+		"why guardrails ask about it": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindToolHeld,
+			session.ToolHeld{CallID: "c1", Decision: policy.Decision{Reason: "the policy says so; it holds " + secretOf}},
+			[]any{session.KindModelReplied, session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemMCPCall, CallID: "c1"},
+				Tool: &session.ToolCall{Ask: &policy.Decision{Reason: "it holds " + secretOf}}}}}}},
+		"what guardrails asked about that was made": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindToolCalled,
+			session.ToolCalled{CallID: "c1", Decision: policy.Decision{Reason: "it holds " + secretOf}},
+			[]any{session.KindToolRequested, session.ToolRequested{CallID: "c1", Tool: session.ToolCall{Ask: &policy.Decision{Reason: "it holds " + secretOf}}}}},
+		"what memory files said of it": {&session.CommandItem{ID: at("cmd", 1, 0)}, session.KindToolReturned,
+			session.ToolReturned{CallID: "c1", Mounted: &session.Mounted{Refused: []string{secretOf}, Conflicts: []string{secretOf}}}, called},
+		"why something was not recalled": {&session.MemoryRecallItem{ID: at("memr", 1, 0)}, session.KindMemoryRecalled,
+			session.MemoryRecalled{Guardrails: []guardrail.Finding{{Reason: secretOf}}}, nil},
 		"commands that a reset names": {&session.CommandItem{ID: at("cmd", 1, 0)}, session.KindEnvironmentConnected,
 			session.EnvironmentConnected{Reset: &session.Reset{Commands: []string{"ls", secretOf}, Background: []string{secretOf}}}, []any{session.KindTurnStarted, session.TurnStarted{}}},
 		"commands in the background": {&session.CommandItem{ID: at("cmd", 1, 0)}, session.KindEnvironmentCheckpointed,
@@ -195,8 +223,7 @@ func TestNothingOfItIsLeft(t *testing.T) {
 		"what a person said that happened": {&session.FunctionOutputItem{ID: at("fco", 1, 0), CallID: "c1"}, session.KindInputOutcome,
 			session.OutcomeResult{CallID: "c1", Output: input(secretOf)}, nil},
 		"a tool's output": {&session.MCPCallItem{ID: at("mcp", 1, 0)}, session.KindToolReturned,
-			session.ToolReturned{CallID: "c1", Output: input(secretOf), Error: secretOf},
-			[]any{session.KindModelReplied, session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemMCPCall, CallID: "c1"}}}}}},
+			session.ToolReturned{CallID: "c1", Output: input(secretOf), Error: secretOf}, called},
 		"a command's output": {&session.CommandItem{ID: at("cmd", 1, 0)}, session.KindToolStreamed,
 			session.ToolStreamed{CallID: "c1", Text: secretOf},
 			[]any{session.KindModelReplied, session.ModelReplied{Call: 1, Items: []session.ReplyItem{{Item: stead.Item{Type: stead.ItemCommandExecution, CallID: "c1"}}}}}},
@@ -211,8 +238,8 @@ func TestNothingOfItIsLeft(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			kinds, payloads := []string{tc.kind}, []any{tc.payload}
-			if tc.before != nil {
-				kinds, payloads = []string{tc.before[0].(string), tc.kind}, []any{tc.before[1], tc.payload}
+			for i := len(tc.before) - 2; i >= 0; i -= 2 {
+				kinds, payloads = slices.Insert(kinds, 0, tc.before[i].(string)), slices.Insert(payloads, 0, tc.before[i+1])
 			}
 			events := journalOf(t, kinds, payloads...)
 			g := &sessiontest.Gen{Blobs: map[string]string{}}
