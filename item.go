@@ -191,6 +191,22 @@ type Item struct {
 	Summary   []Text `json:"summary,omitempty"`   // reasoning: parts that may be shown
 	Encrypted *Text  `json:"encrypted,omitempty"` // reasoning: opaque, goes back only to the same Provider
 	Provider  string `json:"provider,omitempty"`  // reasoning: who made Encrypted
+
+	Told *Told `json:"-"` // message of an input: the call that it tells of, for whoever checks that; not kept
+}
+
+// Told is a call that was made elsewhere, and what it returned. Models are told of it in a message.
+type Told struct {
+	Tool      string          // "server/tool", or the tool's name
+	Arguments json.RawMessage // as they were sent
+	Output    string
+	Words     [2]string // in front of the arguments, and of the output
+}
+
+// Message is what models are told.
+func (t *Told) Message() Item {
+	text := t.Words[0] + string(t.Arguments) + t.Words[1] + t.Output
+	return Item{Type: ItemMessage, Role: RoleAssistant, Content: TextContent(ContentOutputText, text), Told: t}
 }
 
 // Question is a call that an application was asked about elsewhere, and brings along with its answer.

@@ -150,10 +150,13 @@ func TestSecretsInWhatToolsReturnAreMaskedUnlessSaidOtherwise(t *testing.T) {
 	token := "ghp_" + strings.Repeat("a1B2", 9)
 	for builtin, masked := range map[string]bool{"": true, "builtin_guardrails: [secrets]\n": true, "builtin_guardrails: []\n": false} {
 		n := openConfigured(t, builtin+registryConfig, io.Discard)
+		const back = `"input":[{"type":"mcp_call","id":"m1","server_label":"s","name":"look","arguments":"{}","output":"it is TOKEN"},{"type":"file_search_call","id":"fs1","queries":["q"],"results":[{"text":"first\nTOKEN"}]},{"role":"user","content":"Say ok"}]`
 		const outputs = `"input":[{"type":"function_call","call_id":"c1","name":"look","arguments":"{}"},{"type":"function_call_output","call_id":"c1","output":"it is TOKEN"},{"role":"user","content":"Repeat the last output"}]`
 		for door, body := range map[string]string{
 			"a response":           `{"model":"old",` + outputs + `}`,
 			"a stateless response": `{"model":"old","store":false,` + outputs + `}`,
+			"calls sent back":      `{"model":"old",` + back + `}`,
+			"to no store":          `{"model":"old","store":false,` + back + `}`,
 			"a chat":               `{"model":"old","messages":[{"role":"user","content":"hi"},{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"look","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"it is TOKEN"}]}`,
 		} {
 			path := "/v1/responses"
@@ -164,7 +167,7 @@ func TestSecretsInWhatToolsReturnAreMaskedUnlessSaidOtherwise(t *testing.T) {
 			if res.StatusCode != http.StatusOK {
 				t.Fatalf("%s: %d %s", door, res.StatusCode, got)
 			}
-			if door != "a response" {
+			if door != "a response" && door != "calls sent back" {
 				continue
 			}
 			id := strings.SplitN(strings.SplitN(got, `"id":"resp_`, 2)[1], `"`, 2)[0]
@@ -173,7 +176,7 @@ func TestSecretsInWhatToolsReturnAreMaskedUnlessSaidOtherwise(t *testing.T) {
 			}
 		}
 		_, records := ask(t, n, "GET", "/v1/audit_records?limit=100", "")
-		if got := strings.Count(records, `"action":"guardrail.decide"`); (got == 3) != masked || got != 0 && !masked || strings.Contains(records, token) {
+		if got := strings.Count(records, `"action":"guardrail.decide"`); (got == 7) != masked || got != 0 && !masked || strings.Contains(records, token) {
 			t.Errorf("%q: recorded are %d", builtin, got)
 		}
 	}

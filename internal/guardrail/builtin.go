@@ -33,15 +33,6 @@ func (c *Checks) Own() *Checks {
 	return &Checks{guard: c.guard, set: &Set{rules: c.set.own, own: c.set.own, version: c.set.version}, of: c.of}
 }
 
-// BringsSecrets reports whether a request, of whatever dialect, holds what has the form of a secret beside what tools returned.
-func BringsSecrets(body []byte) bool {
-	returned := slices.ContainsFunc([]string{`"tool"`, `_call_output"`, `"tool_result"`, `"mcp_call"`}, func(sign string) bool { return bytes.Contains(body, []byte(sign)) })
-	if !returned {
-		return false
-	}
-	return len(sensitive.FindSecrets(string(body))) > 0
-}
-
 // Lines reports whether all that rules do to what a tool returns can be done line by line, as it comes: they mask secrets.
 func (c *Checks) Lines(tool string) bool {
 	return c != nil && !slices.ContainsFunc(c.set.rules, func(r *rule) bool {

@@ -88,24 +88,4 @@ func TestTheOperatorsRulesStandInFront(t *testing.T) {
 	if own.Own() == nil {
 		t.Error("the operator's rule is gone")
 	}
-	for body, want := range map[string]bool{
-		`{"messages":[{"role":"tool","content":"` + token + `"}]}`:             true,
-		`{"input":[{"type":"function_call_output","output":"` + token + `"}]}`: true,
-		`{"messages":[{"role":"user","content":"` + token + `"}]}`:             false,
-		`{"messages":[{"role":"tool","content":"fine"}]}`:                      false,
-	} {
-		if got := guardrail.BringsSecrets([]byte(body)); got != want {
-			t.Errorf("%s: %v", body, got)
-		}
-	}
-}
-
-func BenchmarkBringsSecrets(b *testing.B) {
-	body := []byte(`{"role":"tool"}` + strings.Repeat("It was a bright cold day in April, and the clocks: striking thirteen - 13. ", 1400))
-	b.SetBytes(int64(len(body)))
-	for b.Loop() {
-		if guardrail.BringsSecrets(body) {
-			b.Fatal("a secret")
-		}
-	}
 }

@@ -78,6 +78,8 @@ func toolOf(it stead.Item) string {
 // to be asked about a call is decided where it is made: here it was made already, or never.
 func (c *Checks) item(ctx context.Context, it *stead.Item, tool string) (v Verdict) {
 	switch {
+	case it.Told != nil:
+		return c.told(ctx, it)
 	case it.Type == stead.ItemMessage:
 		it.Content, v = c.Content(ctx, Input, "", it.Content)
 	case it.Question != nil:
@@ -94,6 +96,21 @@ func (c *Checks) item(ctx context.Context, it *stead.Item, tool string) (v Verdi
 		var more Verdict
 		it.Error, more = c.Text(ctx, ToolResult, tool, it.Error)
 		v = v.And(more)
+	}
+	return v
+}
+
+// told checks a message that tells of a call which was made elsewhere: as a call, and as what a tool returned.
+func (c *Checks) told(ctx context.Context, it *stead.Item) (v Verdict) {
+	t := *it.Told
+	t.Arguments, v = c.Arguments(ctx, t.Tool, t.Arguments)
+	if v.Needs = nil; v.Blocked == nil {
+		var more Verdict
+		t.Output, more = c.Text(ctx, ToolResult, t.Tool, t.Output)
+		v = v.And(more)
+	}
+	if len(v.Findings) > 0 {
+		*it = t.Message()
 	}
 	return v
 }

@@ -214,6 +214,43 @@ func TestArgumentsAreCheckedAsTextsAndAsAWhole(t *testing.T) {
 	}
 }
 
+// TestACallThatAMessageTellsOf is checked as a call, and as what a tool returned, and not as what a caller says.
+func TestACallThatAMessageTellsOf(t *testing.T) {
+	told := stead.Told{Tool: "shop/refund", Arguments: json.RawMessage(`{"to": "ada@example.com"}`), Output: "sent to bob@example.com", Words: [2]string{"Called refund with ", "; it returned: "}}
+	items := []stead.Item{told.Message()}
+	check := func(r guardrail.Rule) (string, guardrail.Verdict) {
+		g, _ := guard(t, nil, r)
+		out, v := g.Of(guardrail.Subject{}).Items(t.Context(), "input", items)
+		return out[0].Content[0].Text.Inline, v
+	}
+	at := func(p guardrail.Point, a guardrail.Action, tools ...string) guardrail.Rule {
+		r := redact(sensitive.Email)
+		r.On, r.Action, r.Scope.Tools = []guardrail.Point{p}, a, tools
+		return r
+	}
+	whole := items[0].Content[0].Text.Inline
+	for _, tc := range []struct {
+		rule    guardrail.Rule
+		want    string
+		blocked bool
+	}{
+		{at(guardrail.Input, guardrail.Block), whole, false},
+		{at(guardrail.ToolCall, guardrail.Redact, "shop/*"), `Called refund with {"to":"[redacted email]"}; it returned: sent to bob@example.com`, false},
+		{at(guardrail.ToolResult, guardrail.Redact, "shop/*"), `Called refund with {"to": "ada@example.com"}; it returned: sent to [redacted email]`, false},
+		{at(guardrail.ToolResult, guardrail.Redact, "shop"), whole, false},
+		{at(guardrail.ToolCall, guardrail.Block), whole, true},
+		{at(guardrail.ToolResult, guardrail.Block), whole, true},
+		{at(guardrail.ToolCall, guardrail.Ask), whole, false}, // it was made, or never
+	} {
+		if got, v := check(tc.rule); got != tc.want || (v.Blocked != nil) != tc.blocked {
+			t.Errorf("%s %s: %s, %+v", tc.rule.On, tc.rule.Action, got, v)
+		}
+	}
+	if items[0].Content[0].Text.Inline != whole {
+		t.Error("the item that was given changed")
+	}
+}
+
 func TestScopesSayWhereARuleHolds(t *testing.T) {
 	rule := redact(sensitive.Email)
 	rule.On, rule.Scope = []guardrail.Point{guardrail.Input}, guardrail.Scope{Projects: []string{"shop"}, Agents: []string{"agent_1"}, Models: []string{"big*"}}

@@ -43,7 +43,7 @@ func Members(b []byte, each func(key string, from, to int)) bool {
 		if end < 0 {
 			return false
 		}
-		key, ok := unquote(b[at:end])
+		key, ok := Unquote(b[at:end])
 		at = skipSpace(b, end)
 		if !ok || byteAt(b, at) != ':' {
 			return false
@@ -145,15 +145,6 @@ func skipValue(b []byte, at int) int {
 // plain reports whether a byte may stand in a number or a word.
 func plain(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c == 'E' || c == '+' || c == '-' || c == '.'
-}
-
-func unquote(quoted []byte) (string, bool) {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1]), true
-	}
-	var s string
-	err := json.Unmarshal(quoted, &s)
-	return s, err == nil
 }
 
 // Mentions reports whether a word is in b, of which after begins with its rarest character. bytes.Contains would compare at

@@ -1,7 +1,7 @@
 package responses
 
 import (
-	"strings"
+	"encoding/json"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
@@ -20,22 +20,40 @@ func serverCall(o param.Object) (stead.Item, error) {
 	if err != nil {
 		return stead.Item{}, err
 	}
-	output, _, err := o.String("output")
-	text := "Called " + name + " with " + args + "; it returned: " + output
-	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, text)}, err
+	label, _, err := o.String("server_label")
+	if err != nil {
+		return stead.Item{}, err
+	}
+	told := stead.Told{Tool: name, Arguments: json.RawMessage(args), Words: [2]string{"Called " + name + " with ", "; it returned: "}}
+	if label != "" {
+		told.Tool = label + "/" + name
+	}
+	told.Output, _, err = o.String("output")
+	return told.Message(), err
 }
+
+// fileSearchTool is how guardrails name the search.
+const fileSearchTool = "file_search/file_search"
 
 // fileSearch is a finished search, sent back: what it found if that was asked for, else that it was made.
 func fileSearch(o param.Object) (stead.Item, error) {
 	queries, err := param.Need(o.Strings("queries"))(o.Path("queries"))
-	text := "Searched the files for " + strings.Join(queries, "; ")
-	if found, has := o.Raw("results"); has {
-		text += "; found: " + string(found)
+	if err != nil {
+		return stead.Item{}, err
 	}
-	if err == nil && len(text) > stead.MaxTextBytes {
+	args, err := json.Marshal(map[string][]string{"queries": queries})
+	if err != nil {
+		return stead.Item{}, stead.Wrap(stead.KindInternal, err, "write %s", o.Path("queries"))
+	}
+	told := stead.Told{Tool: fileSearchTool, Arguments: args, Words: [2]string{"Searched the files with ", ""}}
+	if found, has := o.Raw("results"); has {
+		told.Words[1], told.Output = "; found: ", string(found)
+	}
+	it := told.Message()
+	if it.Content[0].Text.Bytes > stead.MaxTextBytes {
 		err = tooLong(o.Path("results"), stead.MaxTextBytes)
 	}
-	return stead.Item{Type: stead.ItemMessage, Role: stead.RoleAssistant, Content: stead.TextContent(stead.ContentOutputText, text)}, err
+	return it, err
 }
 
 // question is a call that the client was asked about.

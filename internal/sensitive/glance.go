@@ -38,6 +38,9 @@ func secretAt(text string, i int) bool {
 	case 'J':
 		return strings.HasSuffix(before, "eyJ")
 	}
-	from := i - len(":/")
-	return from >= 0 && text[from:i+1] == "://" && len(urlPasswords(text[from:min(len(text), i+1+maxUserInfo)])) > 0
+	from := strings.LastIndexByte(before, ':') // of "://", and before is longer than that with escapes
+	if from < 0 || schemeEnd(before[from:]) != len(before)-from {
+		return false
+	}
+	return len(urlPasswords(text[i+1-len(before)+from:min(len(text), i+1+maxUserInfo)])) > 0
 }

@@ -12,6 +12,7 @@ func TestAGlanceMissesNoSecret(t *testing.T) {
 		"-----BEGIN EC PRIVATE KEY-----\nabc", "AKIAABCDEFGHIJKLMNOP", "ASIAABCDEFGHIJKLMNOP", "ghp_" + strings.Repeat("a", 36), "gho_" + strings.Repeat("a", 36), "ghu_" + strings.Repeat("a", 36), "ghs_" + strings.Repeat("a", 36),
 		"ghr_" + strings.Repeat("a", 36), "github_pat_" + strings.Repeat("a", 30), "glpat-" + strings.Repeat("a", 20), "xoxb-" + strings.Repeat("1", 12), "xoxp-" + strings.Repeat("1", 12), "AIza" + strings.Repeat("a", 35),
 		"sk_live_" + strings.Repeat("a", 20), "rk_live_" + strings.Repeat("a", 20), "npm_" + strings.Repeat("a", 36), "sk-" + strings.Repeat("a", 24), "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", "https://ada:hunter22@example.com/x",
+		`https:\/\/ada:hunter22@example.com\/x`, `https:\\\/\\\/ada:hunter22@example.com`,
 	} {
 		for _, text := range []string{secret, "it is " + secret + " I think", "a-_AJ/" + strings.Repeat("x:/ ", 99) + "\n" + secret} {
 			all := Find(text, Secrets())
@@ -41,6 +42,7 @@ func TestAGlanceMissesNoSecret(t *testing.T) {
 
 func FuzzAGlance(f *testing.F) {
 	f.Add("xoxb-1234567890", "ghp_")
+	f.Add(`a:\\\/\/b:cdef`, "@x")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		if text := a + b; !MayHoldSecrets(text) && len(Find(text, Secrets())) > 0 {
 			t.Errorf("%q", text)

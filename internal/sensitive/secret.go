@@ -53,27 +53,45 @@ func Secrets() []Kind {
 const (
 	maxUserInfo = 512
 	minPassword = 3
+	maxEscapes  = 3 // backslashes in front of a slash of "://": JSON in JSON
 )
 
-// urlPasswords finds "://name:password@".
+// urlPasswords finds "://name:password@", also where slashes are escaped (":\/\/"), as PHP writes JSON.
 func urlPasswords(text string) (out []Span) {
-	const begin = "://"
-	for at := 0; ; at += len(begin) {
-		n := strings.Index(text[at:], begin)
+	for at := 0; ; {
+		n := strings.IndexByte(text[at:], ':')
 		if n < 0 {
 			return out
 		}
 		at += n
-		rest := text[at+len(begin):]
-		rest = rest[:min(len(rest), maxUserInfo)]
-		end := strings.IndexAny(rest, "@/ \t\r\n\"'")
-		if end < 0 || rest[end] != '@' {
+		begin := schemeEnd(text[at:])
+		if begin == 0 {
+			at++
 			continue
 		}
-		if colon := strings.IndexByte(rest[:end], ':'); colon >= 0 && end-colon > minPassword {
-			out = append(out, Span{at, at + len(begin) + end + 1})
+		rest := text[at+begin:]
+		rest = rest[:min(len(rest), maxUserInfo)]
+		end := strings.IndexAny(rest, "@/ \t\r\n\"'")
+		if colon := strings.IndexByte(rest[:max(end, 0)], ':'); colon >= 0 && rest[end] == '@' && end-colon > minPassword {
+			out = append(out, Span{at, at + begin + end + 1})
 		}
+		at += begin
 	}
+}
+
+// schemeEnd is how long the "://" is that a text begins with; 0: it begins otherwise.
+func schemeEnd(text string) int {
+	at := len(":")
+	for range "//" {
+		for n := 0; n < maxEscapes && at < len(text) && text[at] == '\\'; n++ {
+			at++
+		}
+		if at == len(text) || text[at] != '/' {
+			return 0
+		}
+		at++
+	}
+	return at
 }
 
 func (f form) find(text string) (out []Span) {
@@ -85,7 +103,7 @@ func (f form) find(text string) (out []Span) {
 			}
 			at += n
 			s := f.whole.FindStringIndex(text[at:])
-			if s == nil || at > 0 && wordly(text[at-1]) {
+			if s == nil || wordly(begin[0]) && !border(text, at) {
 				at += len(begin)
 				continue
 			}
@@ -94,4 +112,16 @@ func (f form) find(text string) (out []Span) {
 		}
 	}
 	return out
+}
+
+// border reports whether no word of ASCII reaches into the place. What tools return is often JSON in a text: an escape before the place (\n, \t, \u0022) is none.
+func border(text string, at int) bool {
+	if at == 0 || !wordly(text[at-1]) {
+		return true
+	}
+	if at >= 2 && text[at-2] == '\\' && strings.IndexByte("nrtbf", text[at-1]) >= 0 {
+		return true
+	}
+	const unicode = len(`\u0000`)
+	return at >= unicode && text[at-unicode:at-unicode+2] == `\u`
 }

@@ -1,6 +1,7 @@
 package sensitive_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stead-dev/stead/internal/sensitive"
@@ -38,5 +39,26 @@ func TestSecretsAndNumbersAreFoundTogether(t *testing.T) {
 	want := "<email> pays with <credit_card>, key <aws_key>"
 	if got := sensitive.Replace(text, sensitive.Find(text, kinds), func(kind string) string { return "<" + kind + ">" }); got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// What tools return is often JSON in a text, where the letter of an escape stands right before a secret.
+func TestAnEscapeBeginsNoWord(t *testing.T) {
+	token := "ghp_" + strings.Repeat("a1B2", 9)
+	for text, want := range map[string]string{
+		"token\n" + token:                      "token\n<github_token>",
+		`{"a":"token\n` + token + `"}`:         `{"a":"token\n<github_token>"}`,
+		`{"a":"one\r\n` + token + `\t` + token: `{"a":"one\r\n<github_token>\t<github_token>`,
+		`it is \u0022` + token + `\u0022`:      `it is \u0022<github_token>\u0022`,
+		`{\"a\":\"one\\n` + token + `\"}`:      `{\"a\":\"one\\n<github_token>\"}`,
+		`-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n`: `-----END CERTIFICATE-----\n<private_key>\n`,
+		`x-----BEGIN PRIVATE KEY-----` + "\nMIIE\n-----END PRIVATE KEY-----":                        `x<private_key>`,
+		`"https:\/\/bob:hunter22@db.example\/x"`:                                                    `"https<url_password>db.example\/x"`,
+		// No escapes, and so no border.
+		"seen" + token: "seen" + token, "a_" + token: "a_" + token, `https:\/ /bob:hunter22@db`: `https:\/ /bob:hunter22@db`,
+	} {
+		if got := sensitive.Replace(text, sensitive.FindSecrets(text), func(kind string) string { return "<" + kind + ">" }); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
 	}
 }

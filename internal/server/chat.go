@@ -23,6 +23,9 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 		return err
 	}
 	defer c.close()
+	if req, err = c.masked(r.Context(), req); err != nil {
+		return err
+	}
 	if streamed, _, err := req.Bool("stream"); err == nil && streamed {
 		done, err := s.countStream(c.by)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
 )
 
@@ -49,5 +50,23 @@ func TestInputTokens(t *testing.T) {
 	d.says(path, `{"model":"m","input":"12345678"}`, 200, guess)
 	if len(heard) > 0 {
 		t.Errorf("counting is no call, and is metered: %+v", <-heard)
+	}
+}
+
+// What is counted elsewhere is what guardrails leave of it; what they refuse is estimated here.
+func TestWhatIsCountedPassesGuardrails(t *testing.T) {
+	m := &counting{}
+	mails := guardrail.Rule{Name: "mails", On: []guardrail.Point{guardrail.Input}, Check: guardrail.Check{PII: []string{"email"}}, Action: guardrail.Redact}
+	cards := guardrail.Rule{Name: "cards", On: []guardrail.Point{guardrail.Input}, Check: guardrail.Check{PII: []string{"credit_card"}}, Action: guardrail.Block}
+	d, _ := gateway(t, &m.scripted, func(c *Config) { c.Models, c.Guardrails = m, guarded(t, mails, cards) })
+	const path = "POST /v1/responses/input_tokens"
+	d.says(path, `{"model":"m","input":"to ada@example.com","instructions":"or bob@example.com"}`, 200, `"input_tokens":4711`)
+	if r := m.asked[0]; r.Items[0].Content[0].Text.Inline != "to [redacted email]" || r.Instructions != "or [redacted email]" {
+		t.Errorf("asked %+v", r)
+	}
+	d.says(path, `{"model":"m","input":"4111 1111 1111 1111"}`, 200, `"input_tokens":5}`)
+	d.says(path, `{"model":"m","input":"hi","instructions":"4111 1111 1111 1111"}`, 200, `"input_tokens":`)
+	if len(m.asked) != 1 {
+		t.Errorf("asked %d times", len(m.asked))
 	}
 }

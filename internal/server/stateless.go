@@ -43,6 +43,9 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 		return err
 	}
 	defer c.close()
+	if req, err = c.masked(r.Context(), req); err != nil {
+		return err
+	}
 	if streamed, _, err := req.Bool("stream"); err == nil && streamed {
 		done, err := s.countStream(c.by)
 		if err != nil {
