@@ -78,7 +78,7 @@ func TestAnApprovedDeletionGoesOn(t *testing.T) {
 		if err := inbox.Answer(t.Context(), boss, open[0].ID, approval.Answer{Decision: approval.Approve}); err != nil {
 			t.Fatal(err)
 		}
-		w.dieAt, w.before = w.calls+2, true // it was counted, and is not deleted yet
+		w.dieAt, w.before = w.calls+3, true // it was counted, and is not deleted yet
 		if _, err := s.Session(request(), ada, "s1"); err == nil {
 			t.Fatal("it did not die")
 		}

@@ -24,6 +24,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -98,7 +99,7 @@ type Erasure struct {
 	version int64
 	created int64
 	saved   time.Time // when another node was told last that it is this one's
-	held    bool      // it is this node's, though it only waits for a purge
+	marked  bool      // it waits for a purge, and a mark says so
 }
 
 // Sessions is what the service needs of sessions.
@@ -139,27 +140,53 @@ type Config struct {
 type Service struct {
 	cfg  Config
 	kick chan struct{} // something was begun here
+	owed chan struct{} // a purge is
 }
 
 // New makes a Service.
-func New(c Config) *Service { return &Service{c, make(chan struct{}, 1)} }
+func New(c Config) *Service { return &Service{c, make(chan struct{}, 1), make(chan struct{}, 1)} }
 
-// Run goes on with what was begun, here or on a node that died, until ctx ends.
+// Run goes on with what was begun, here or on a node that died, until ctx ends; and purges beside that, which may take long.
 func (s *Service) Run(ctx context.Context) {
-	for {
-		if _, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+	var purging sync.WaitGroup
+	purging.Go(func() {
+		for ctx.Err() == nil {
+			if err := s.Purge(ctx); err != nil && ctx.Err() == nil {
+				s.cfg.Log.Debug("purges", "err", err)
+			}
+			sleep(ctx, s.owed, s.pause())
+		}
+	})
+	for ctx.Err() == nil {
+		n, err := s.Sweep(ctx)
+		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Debug("erasures", "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.kick:
-		case <-time.After(s.pause()):
+		if n < sweepLimit { // else there may be more
+			sleep(ctx, s.kick, lookEvery)
 		}
+	}
+	purging.Wait()
+}
+
+// sleep waits until it is woken.
+func sleep(ctx context.Context, woken <-chan struct{}, most time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-woken:
+	case <-time.After(most):
 	}
 }
 
-// pause is how long there is nothing to do, unless something is begun.
+// wake has somebody look at once.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// pause is how long there is no purge to make, unless something is emptied here.
 func (s *Service) pause() time.Duration {
 	if s.cfg.Purges == nil {
 		return lookEvery
@@ -168,14 +195,6 @@ func (s *Service) pause() time.Duration {
 		return min(wait, lookEvery)
 	}
 	return lookEvery
-}
-
-// wake has Run look at once.
-func (s *Service) wake() {
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
 }
 
 // Session erases one session and says which memories went with it. What it can't begin with, such as a turn in progress,
@@ -242,7 +261,7 @@ func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Er
 	if err := s.create(ctx, &e, req.Key, req.Digest); err != nil {
 		return e, err
 	}
-	s.wake()
+	wake(s.kick)
 	return e, nil
 }
 
@@ -354,10 +373,8 @@ func (s *Service) document(e *Erasure) (document.Document, error) {
 	now := s.cfg.Now()
 	d := document.Document{Key: s.key(e.Principal.Project, e.ID), Version: e.version + 1, CreatedAt: e.created, UpdatedAt: now.UnixMilli(), Tag: e.Status, Data: data}
 	switch {
-	case e.Status == Running && e.Emptied > 0 && !e.held:
-		d.ExpiresAt = now.Add(s.cfg.Purges.wait()).UnixMilli() // when whichever node may go on
-	case e.Status == Running && e.Emptied > 0:
-		d.ExpiresAt = now.Add(purgeHold).UnixMilli()
+	case e.Status == Running && e.marked:
+		d.ExpiresAt = now.Add(purgeWithin).UnixMilli() // when somebody looks whether the mark is still there
 	case e.Status == Running:
 		d.ExpiresAt = now.Add(holdFor).UnixMilli() // when another node may go on
 	}

@@ -1,7 +1,6 @@
 package erasure
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,22 +13,25 @@ import (
 
 // What was deleted leaves its bytes in the database's files until these are purged. Whatever deletes says so beforehand, in a
 // mark of its time: a document that is due a little later, so that a node that dies leaves it to another, and that many deletions
-// are one purge; and once more when it is done. An erasure is a mark of its own, and certified behind the purge.
+// are one purge; and once more when it is done. An erasure of which nothing but bytes is left has a mark of its own, and is certified behind
+// the purge. A purge settles all marks that were there when it began, and one node at a time makes it: its turn is a document, too.
 
 const (
 	markKind   = document.Kind("purge")
 	markPrefix = "purge_"
+	// emptiedKind is of erasures that wait for a purge; the id is the erasure's.
+	emptiedKind = document.Kind("purge erasure")
 	// markEvery is the time that one mark is for, and markWait how much later it is due: by then what it announced is done.
 	markEvery = 2 * time.Second
 	markWait  = 3 * time.Second
-	markLimit = 100
+	// marksAtOnce is the most of either kind that one purge settles: what they take in memory, not what a purge can do.
+	marksAtOnce = 50_000
 	// purgeShare is how many times as long as the last purge took the next one waits, at least purgePause: writes go on beside it.
 	purgeShare = 4
 	purgePause = 200 * time.Millisecond
-	// purgeHold is how long an erasure that waits for a purge is its node's, which says so again and again meanwhile.
-	purgeHold = 30 * time.Second
-	// purgeAgain is when one that failed is tried again.
-	purgeAgain = 30 * time.Second
+	// purgeAgain is when one that failed is tried again, each time twice as late, up to purgeAtLast.
+	purgeAgain  = 30 * time.Second
+	purgeAtLast = time.Hour
 	// purgeWithin is how long a certificate waits for a purge that fails. Then it says that the bytes are left.
 	purgeWithin = time.Hour
 	// BytesLeft is what a certificate says of a database that could not be purged.
@@ -43,9 +45,10 @@ type Purges struct {
 	now       func() time.Time
 	log       *slog.Logger
 
-	mu   sync.Mutex
-	slot int64     // of the last mark
-	next time.Time // when a purge may be made
+	mu     sync.Mutex
+	slot   int64     // of the last mark
+	next   time.Time // when a purge may be made
+	failed error     // of this node's last one
 }
 
 // NewPurges makes Purges. purge takes what was deleted out of the database's files, and says how.
@@ -91,6 +94,31 @@ func (p *Purges) owe(ctx context.Context) error {
 	return nil
 }
 
+// emptied notes, durably, that nothing of an erasure is left but bytes.
+func (p *Purges) emptied(ctx context.Context, e *Erasure) error {
+	now := p.now().UnixMilli()
+	d := document.Document{
+		Key:     document.Key{Project: e.Principal.Project, Kind: emptiedKind, ID: e.ID},
+		Version: 1, CreatedAt: now, UpdatedAt: now, ExpiresAt: e.Emptied, Data: []byte(`{}`),
+	}
+	_, err := p.documents.CreateDocument(ctx, d, "", "")
+	if stead.KindOf(err) == stead.KindConflict { // it was noted already
+		return nil
+	}
+	return err
+}
+
+// owed is what a purge would settle, and what not.
+type owed struct{ marks, erasures []document.Document }
+
+func (p *Purges) owed(ctx context.Context) (out owed, err error) {
+	now := p.now().UnixMilli()
+	if out.erasures, err = p.documents.ExpiredDocuments(ctx, emptiedKind, now, marksAtOnce); err == nil {
+		out.marks, err = p.documents.ExpiredDocuments(ctx, markKind, now, marksAtOnce)
+	}
+	return out, err
+}
+
 // wait is how long no purge may be made.
 func (p *Purges) wait() time.Duration {
 	p.mu.Lock()
@@ -98,108 +126,39 @@ func (p *Purges) wait() time.Duration {
 	return max(p.next.Sub(p.now()), 0)
 }
 
-// run makes a purge, and says how.
-func (p *Purges) run(ctx context.Context) (how string, err error) {
-	began := p.now()
-	how, err = p.purge(ctx)
+// problem is why this node's last purge failed; nil: it did not.
+func (p *Purges) problem() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	end := p.now()
-	p.next = end.Add(max(purgeShare*end.Sub(began), purgePause))
-	if err != nil {
-		p.next = end.Add(purgeAgain)
-	}
-	return how, err
+	return p.failed
 }
 
-// sweep makes the purge that is owed by marks, or to erasures.
-func (p *Purges) sweep(ctx context.Context, owed bool) (how string, err error) {
-	if p.wait() > 0 {
-		return "", nil
+// outcome notes how this node's turn ended, or that another has it, and when there may be another purge.
+func (p *Purges) outcome(next time.Time, failed error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next, p.failed = next, failed
+}
+
+// run makes a purge in this node's turn, and says how, and how long nobody should make another.
+func (p *Purges) run(ctx context.Context, t *turn) (how string, pause time.Duration, err error) {
+	began := p.now()
+	how, err = p.purge(ctx)
+	if ctx.Err() != nil {
+		return "", 0, ctx.Err() // another node may, at once
 	}
-	marks, err := p.documents.ExpiredDocuments(ctx, markKind, p.now().UnixMilli(), markLimit)
-	if err != nil || len(marks) == 0 && !owed {
-		return "", err
+	pause = max(purgeShare*p.now().Sub(began), purgePause)
+	if failed := t.ended(err); failed > 0 {
+		pause = max(pause, min(purgeAgain<<min(failed-1, 16), purgeAtLast))
 	}
-	if how, err = p.run(ctx); err != nil {
-		return "", err
-	}
+	return how, pause, err
+}
+
+// drop removes marks that are settled.
+func (p *Purges) drop(ctx context.Context, marks []document.Document) {
 	for _, m := range marks {
-		if err := p.documents.DeleteDocument(ctx, m.Key, 0); err != nil && stead.KindOf(err) != stead.KindNotFound {
+		if err := p.documents.DeleteDocument(ctx, m.Key, 0); err != nil && stead.KindOf(err) != stead.KindNotFound && ctx.Err() == nil {
 			p.log.Warn("a purge was made and is noted as owed; it is made again", "err", err)
-		}
-	}
-	return how, nil
-}
-
-// empty notes that nothing of an erasure is left but bytes.
-func (s *Service) empty(ctx context.Context, e *Erasure) error {
-	if err := s.unask(ctx, e); err != nil {
-		return err
-	}
-	if s.cfg.Purges == nil {
-		return s.certify(ctx, e)
-	}
-	e.Emptied, e.Problem = s.cfg.Now().UnixMilli(), ""
-	if err := s.save(ctx, e); err != nil {
-		return err
-	}
-	s.wake()
-	return nil
-}
-
-// purge purges for those of which nothing else is left, and certifies them; or it leaves them for later, and says why.
-func (s *Service) purge(ctx context.Context, emptied []*Erasure) error {
-	if s.cfg.Purges == nil {
-		return nil
-	}
-	var how string
-	var failed, last error
-	s.keeping(ctx, emptied, func() { how, failed = s.cfg.Purges.sweep(ctx, len(emptied) > 0) })
-	for _, e := range emptied {
-		if err := s.purged(ctx, e, how, failed); err != nil && ctx.Err() == nil {
-			s.cfg.Log.Warn("an erasure did not get to its end; it is tried again", "erasure", e.ID, "err", err)
-			last = err // of this one alone: what the others are told is how the purge ended
-		}
-	}
-	return cmp.Or(last, failed)
-}
-
-func (s *Service) purged(ctx context.Context, e *Erasure, how string, failed error) error {
-	switch waited := s.cfg.Now().Sub(time.UnixMilli(e.Emptied)); {
-	case how != "":
-		e.So.Bytes = &Bytes{Database: how, At: s.cfg.Now().UnixMilli()}
-	case failed != nil && waited >= purgeWithin:
-		e.So.Bytes = &Bytes{Database: BytesLeft, At: s.cfg.Now().UnixMilli(), Problem: message(failed)}
-	default: // later
-		e.held = false
-		if failed != nil {
-			e.Problem = message(failed)
-		}
-		return s.save(ctx, e)
-	}
-	return s.certify(ctx, e)
-}
-
-// keeping keeps erasures this node's while something takes long.
-func (s *Service) keeping(ctx context.Context, held []*Erasure, do func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		do()
-	}()
-	tick := time.NewTicker(purgeHold / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-		}
-		for _, e := range held {
-			if err := s.save(ctx, e); err != nil {
-				s.cfg.Log.Warn("an erasure that waits for a purge may be another node's by now", "erasure", e.ID, "err", err)
-			}
 		}
 	}
 }

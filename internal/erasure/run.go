@@ -18,18 +18,13 @@ import (
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	due, err := s.cfg.Documents.ExpiredDocuments(ctx, kind, s.cfg.Now().UnixMilli(), sweepLimit)
 	done := 0
-	var emptied []*Erasure
 	for _, d := range due {
 		e, failed := decode(d)
-		if failed == nil && e.Emptied > 0 && s.cfg.Purges.wait() > 0 {
-			continue // another node may, or this one later
-		}
-		e.held = true
 		if failed == nil {
-			failed = s.save(ctx, &e) // it is this node's from now on, or another's
+			failed = s.take(ctx, &e)
 		}
 		if stead.KindOf(failed) == stead.KindConflict {
-			continue
+			continue // it is another node's
 		}
 		if failed == nil && e.Emptied == 0 {
 			failed = s.resume(ctx, &e)
@@ -40,11 +35,21 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 			continue
 		}
 		done++
-		if e.Emptied > 0 && e.Status == Running {
-			emptied = append(emptied, &e)
-		}
 	}
-	return done, cmp.Or(s.purge(ctx, emptied), err)
+	return done, err
+}
+
+// take makes an erasure this node's from now on. Of one that waits for a purge it makes sure that this is noted: whoever emptied it may have
+// died then, or it waits for very long.
+func (s *Service) take(ctx context.Context, e *Erasure) error {
+	if e.Emptied > 0 && s.cfg.Purges != nil {
+		if err := s.cfg.Purges.emptied(ctx, e); err != nil {
+			return err
+		}
+		e.marked = true
+		wake(s.owed)
+	}
+	return s.save(ctx, e)
 }
 
 // resume runs an erasure behind the request that asked for it.
