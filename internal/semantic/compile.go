@@ -350,7 +350,7 @@ func (b *builder) outer(a *asked, keys []string, place map[string]string, from s
 		x := b.model.Metrics[n]
 		switch {
 		case x.formula != nil:
-			return x.formula.sql(b.dialect, func(part string) string { return metric(part, true) })
+			return x.formula.sql(b.dialect, func(part string) string { return b.dialect.number(metric(part, true)) })
 		case x.Aggregate == "count" || x.Aggregate == "count_distinct" || x.Aggregate == "sum" && whole:
 			return "COALESCE(" + place[n] + ", " + b.dialect.zero() + ")" // no group: none were there
 		}

@@ -36,9 +36,21 @@ func (d Dialect) placeholder(n int) string {
 // exact makes a number one that is divided without loss of what is behind the point.
 func (d Dialect) exact(x string) string {
 	if d == PostgreSQL {
-		return "CAST(" + x + " AS numeric)"
+		const before, behind = "CAST(", " AS numeric)"
+		if strings.HasPrefix(x, before) && strings.HasSuffix(x, behind) { // it is one: two that are put together are in brackets
+			return x
+		}
+		return before + x + behind
 	}
 	return "CAST(" + x + " AS REAL)"
+}
+
+// number makes a number of what may be money, which neither adds to a number nor equals one.
+func (d Dialect) number(x string) string {
+	if d == PostgreSQL {
+		return d.exact(x)
+	}
+	return x
 }
 
 // argument is a value as the driver takes it, and how it stands in the statement.

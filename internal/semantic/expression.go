@@ -182,7 +182,7 @@ func (e *expression) sql(d Dialect, column func(name string) string) string {
 	case e.op == 'n':
 		return "(- " + e.left.sql(d, column) + ")"
 	case e.op == '/':
-		return "(" + d.exact(e.left.sql(d, column)) + " / NULLIF(" + e.right.sql(d, column) + ", 0))"
+		return "(" + d.exact(e.left.sql(d, column)) + " / NULLIF(" + d.number(e.right.sql(d, column)) + ", 0))"
 	}
 	return "(" + e.left.sql(d, column) + " " + string(e.op) + " " + e.right.sql(d, column) + ")"
 }

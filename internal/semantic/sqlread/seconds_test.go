@@ -36,6 +36,9 @@ metrics:
   earned: {description: x, entity: tick, aggregate: sum, of: price, dimensions: [name]}
   paid: {description: x, entity: fee, aggregate: sum, of: price, dimensions: [tick.name]}
   net: {description: x, formula: earned - paid}
+  per_paid: {description: x, formula: earned / paid}
+  per_tick: {description: x, formula: (paid + 1) / ticks}
+  marked_up: {description: x, formula: net * 2 - (- paid) + 1}
 `
 
 // fillTicks has rows with fractions of seconds, one of a far future, and one without anything.
@@ -128,7 +131,7 @@ func TestTheFutureIsNotFresh(t *testing.T) {
 	}
 }
 
-// Sums of money are sums: beside those of another entity, and in formulas.
+// Sums of money are sums: beside those of another entity, and in formulas, in which they are numbers like others.
 func TestSumsOfMoney(t *testing.T) {
 	m, err := semantic.Parse([]byte(fmt.Sprintf(ticks, "at")))
 	if err != nil {
@@ -136,9 +139,13 @@ func TestSumsOfMoney(t *testing.T) {
 	}
 	onBoth(t, func(t *testing.T, w *warehouse) {
 		fillTicks(t, w)
-		rows := w.asks(t, m, semantic.Principal{Role: "owner"}, semantic.Query{Metrics: []string{"earned", "paid", "net"}}).Rows
-		if got := strings.NewReplacer("$", "", ".0000", "", ".00", "").Replace(text(rows)); got != "35 | 3 | 32\n" {
+		rows := w.asks(t, m, semantic.Principal{Role: "owner"}, semantic.Query{Metrics: []string{"earned", "paid", "net", "marked_up"}}).Rows
+		if got := strings.NewReplacer("$", "", ".0000", "", ".00", "").Replace(text(rows)); got != "35 | 3 | 32 | 68\n" {
 			t.Errorf("sums are %q", got)
+		}
+		rows = w.asks(t, m, semantic.Principal{Role: "owner"}, semantic.Query{Metrics: []string{"per_paid", "per_tick"}}).Rows
+		if got := text(rows); got != "11.6667 | 1.0000\n" {
+			t.Errorf("divided they are %q", got)
 		}
 	})
 }

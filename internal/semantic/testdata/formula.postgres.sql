@@ -8,7 +8,7 @@ b1 AS (SELECT CAST(t14."country" AS text) AS d0, SUM(t9."pieces") AS m2
   LEFT JOIN (SELECT r13.* FROM "customers" AS r13 WHERE ((CAST(r13."rep" AS text) IN ($6)))) AS t14 ON t12."customer_id" = t14."id"
   GROUP BY 1),
 u AS (SELECT d0, MAX(m0) AS m0, MAX(m1) AS m1, MAX(m2) AS m2 FROM (SELECT d0, m0, m1, (SELECT m2 FROM b1 WHERE 1=0) AS m2 FROM b0 UNION ALL SELECT d0, (SELECT m0 FROM b0 WHERE 1=0) AS m0, (SELECT m1 FROM b0 WHERE 1=0) AS m1, m2 FROM b1) AS p GROUP BY 1)
-SELECT * FROM (SELECT d0 AS c0, (CAST(COALESCE(m0, '0') AS numeric) / NULLIF(COALESCE(m1, '0'), 0)) AS c1, (CAST(COALESCE(m0, '0') AS numeric) / NULLIF(COALESCE(m2, '0'), 0)) AS c2 FROM u) AS o
+SELECT * FROM (SELECT d0 AS c0, (CAST(COALESCE(m0, '0') AS numeric) / NULLIF(CAST(COALESCE(m1, '0') AS numeric), 0)) AS c1, (CAST(COALESCE(m0, '0') AS numeric) / NULLIF(CAST(COALESCE(m2, '0') AS numeric), 0)) AS c2 FROM u) AS o
 ORDER BY (c1 IS NULL), c1 DESC, (c0 IS NULL), c0 COLLATE "C" ASC
 LIMIT 6
 -- []interface {}{"ada", "ada", "cancelled", "ada", "ada", "ada"}
