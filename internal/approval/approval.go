@@ -22,6 +22,7 @@
 package approval
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -95,7 +96,8 @@ type Question struct {
 	Effect   policy.Effect     `json:"effect"`
 	Resource string            `json:"resource,omitempty"` // where the request names it
 	Session  stead.SessionID   `json:"session,omitempty"`  // that it is about
-	Pinned   string            `json:"pinned,omitempty"`   // see policy.Request
+	Pinned   string            `json:"pinned,omitempty"`   // see policy.Request; of a query without secrets
+	Exact    string            `json:"exact,omitempty"`    // SHA-256 of what is pinned, where that may not all be shown
 	Method   string            `json:"method"`
 	Path     string            `json:"path"`            // with its query
 	Match    string            `json:"match,omitempty"` // the If-Match
@@ -176,8 +178,8 @@ func (q *Question) goes() int64 {
 // Digest is that of what whoever answers is shown: which question it is, and what would be done, with the whole body. SHA-256 in hex.
 func (q *Question) Digest() string {
 	of := []string{q.ID, string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body}
-	if q.Pinned != "" { // what was asked before there was this keeps its digest
-		of = append(of, q.Pinned)
+	if exact := cmp.Or(q.Exact, q.Pinned); exact != "" { // what was asked before there was this keeps its digest
+		of = append(of, exact)
 	}
 	return digest(of...)
 }
@@ -197,7 +199,8 @@ func (q *Question) Shown(whole bool) json.RawMessage {
 		By       string          `json:"asked_by"`
 		Resource string          `json:"resource,omitempty"`
 		Pinned   string          `json:"pinned,omitempty"`
-	}{q.Method, q.Path, q.Match, body, q.Body, string(q.By.Kind) + ":" + q.By.ID, q.Resource, q.Pinned})
+		Exact    string          `json:"pinned_sha256,omitempty"`
+	}{q.Method, q.Path, q.Match, body, q.Body, string(q.By.Kind) + ":" + q.By.ID, q.Resource, q.Pinned, q.Exact})
 	if err != nil {
 		panic(err) // it was read from JSON
 	}

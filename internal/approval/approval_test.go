@@ -544,6 +544,24 @@ func TestConnections(t *testing.T) {
 		t.Error("another query passes by it")
 	}
 	must(t, query("?of=lamps"))
+	signed := waits(t, query("?of=lamps&api_key=hush-1"))
+	stored, err := w.docs.GetDocument(t.Context(), document.Key{Project: ada.Project, Kind: "approval", ID: signed.ID})
+	must(t, err)
+	asked, err := n.s.Get(t.Context(), eve, signed.ID)
+	must(t, err)
+	shown := string(asked.Shown(true)) + string(stored.Data)
+	if want := `"pinned":"?of=lamps\u0026api_key=•••","pinned_sha256":"`; !strings.Contains(shown, want) || strings.Contains(shown, "hush") {
+		t.Errorf("shown is %s", shown)
+	}
+	must(t, n.answer(eve, signed.ID, approval.Approve))
+	if waits(t, query("?of=lamps&api_key=hush-2")).ID == signed.ID {
+		t.Error("another key passes by it, which looks the same")
+	}
+	must(t, query("?of=lamps&api_key=hush-1"))
+	must(t, n.desk.Blank(t.Context(), ada.Project, func(session stead.SessionID, _ string) bool { return session == "sess_1" }))
+	if gone, err := n.s.Get(t.Context(), eve, signed.ID); err != nil || strings.Contains(string(gone.Shown(true)), "lamps") || gone.Digest() != asked.Digest() {
+		t.Errorf("what was erased shows %s, %v", gone.Shown(true), err)
+	}
 	asks := w.recorded(audit.ActAsk)
 	if r := asks[0]; r.Agent != "agent_1" || r.Session != "sess_1" || r.Approval.Of != "POST api.example:80/a" || r.Approval.Effect != policy.NetworkConnect {
 		t.Errorf("%+v %+v", r, r.Approval)
@@ -555,7 +573,7 @@ func TestConnections(t *testing.T) {
 	waits(t, n.send(ada, "{}", "").ask(policy.VaultWrite))
 	// What waits in its session is asked about there.
 	call := policy.Request{Principal: ada, Acting: true, Agent: "agent_1", Effect: policy.ModelCall, Resource: "m", Waits: true}
-	_, err := policy.Check(t.Context(), n.gate, call)
+	_, err = policy.Check(t.Context(), n.gate, call)
 	if isKind(t, err, stead.KindForbidden); errors.As(err, new(*policy.Open)) {
 		t.Error("a session's model call is asked about")
 	}

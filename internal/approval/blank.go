@@ -40,6 +40,9 @@ func (d *Desk) blank(ctx context.Context, doc document.Document, of func(stead.S
 			return nil
 		}
 		q.View, q.Whole = json.RawMessage(erased), nil
+		if q.Exact != "" {
+			q.Pinned = "" // the digest is of Exact
+		}
 		if q.Status(d.cfg.Now().UnixMilli()) == Open {
 			q.Erased = d.cfg.Now().UnixMilli()
 		}

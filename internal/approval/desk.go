@@ -40,12 +40,13 @@ func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Que
 	now := d.cfg.Now().UnixMilli()
 	q := &Question{
 		ID: document.NewID(Prefix), Project: req.Principal.Project, By: req.Principal, At: now, Effect: req.Effect, Resource: req.Resource, Session: req.Session.Session, Behind: req.Behind,
-		Pinned: req.Pinned, Method: act.Method, Path: act.Path, Match: act.Match, Body: hash(act.body),
+		Method: act.Method, Path: act.Path, Match: act.Match, Body: hash(act.body),
 		Needs: *said.Needs, Why: said.Reason, Policies: said.Policies, Version: said.Version,
 	}
 	var ok bool
 	q.View, q.Whole, ok = view(req.Effect, act.body)
 	q.blind = !ok
+	q.Pinned, q.Exact = pinned(req)
 	if !act.names(q.Resource) {
 		q.Resource = ""
 	}
@@ -53,8 +54,8 @@ func (d *Desk) question(act *Act, req policy.Request, said policy.Decision) *Que
 		q.Agent = req.Agent
 	}
 	slot := []string{q.tag(), owner(q.By), string(req.Principal.Session), string(q.Effect), q.Resource, string(q.Session), q.Method, q.Path, q.Match, q.Body}
-	if q.Pinned != "" { // what was asked before there was this keeps its slot
-		slot = append(slot, q.Pinned)
+	if req.Pinned != "" { // what was asked before there was this keeps its slot
+		slot = append(slot, req.Pinned)
 	}
 	q.slot = digest(slot...)
 	q.stand(now)

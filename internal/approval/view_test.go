@@ -53,3 +53,26 @@ func TestAllOfItIsShown(t *testing.T) {
 		t.Error("what is not shown can be asked about")
 	}
 }
+
+// TestAQueryIsShownWithoutSecrets: by their names and forms, also in an address within.
+func TestAQueryIsShownWithoutSecrets(t *testing.T) {
+	token := "ghp_" + strings.Repeat("a1B2", 9)
+	for query, want := range map[string]string{
+		"":                             "",
+		"?":                            "?",
+		"?of=lamps&page=2&&x;y=1":      "?of=lamps&page=2&&x;y=1",
+		"?q=a%20key%3F&keyword=b&to=%": "?q=a%20key%3F&keyword=b&to=%",
+		"?api_key=hush&a=1;Access-Token=hush&key=":                                         "?api_key=•••&a=1;Access-Token=•••&key=",
+		"?X-Amz-Credential=hush&X-Amz-Date=20260101&X-Amz-Signature=hush&sig=hush&sv=2024": "?X-Amz-Credential=•••&X-Amz-Date=20260101&X-Amz-Signature=•••&sig=•••&sv=2024",
+		"?%61pi%5Fkey=hush&auth[token]=hush":                                               "?%61pi%5Fkey=•••&auth[token]=•••",
+		"?q=" + token + "&" + token + "&" + token + "=1":                                   "?q=•••&•••&•••",
+		"?to=https://x/?a=1%26key=hush":                                                    "?to=•••",
+		"?to=https%3A%2F%2Fx%2F%3Fu%3Dhttps%253A%252F%252Fy%252F%253Fkey%253Dhush":         "?to=•••",
+		"?db=postgres%3A%2F%2Fbob%3Ahush%40db%2Fx":                                         "?db=•••",
+		"a path and query of 9000 bytes, SHA-256 00":                                       "a path and query of 9000 bytes, SHA-256 00",
+	} {
+		if got := shownQuery(query); got != want {
+			t.Errorf("%s is shown as %s, want %s", query, got, want)
+		}
+	}
+}
