@@ -3,9 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -16,7 +13,6 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/egress"
 	"github.com/stead-dev/stead/internal/erasure"
-	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
@@ -78,11 +74,12 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 }
 
 // openAudit puts the audit log between everybody and the decider, and records what is in force.
-func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys, first policy.Authorizer, rules *cedar.Set, rails *guardrail.Set) (*auditing, error) {
+func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys, first policy.Authorizer, next inForce) (*auditing, error) {
 	signer, err := audit.NewSigner(keys.Derive(auditLabel()))
 	if err != nil {
 		return nil, err
 	}
+	n.configKey = keys.Derive(configLabel())
 	a := &auditing{log: audit.NewLog(store), signer: signer}
 	a.gate = audit.NewAuthorizer(first, a.log, audit.Level(cmp.Or(n.cfg.Audit.Decisions, config.AuditAll)), time.Now, n.log)
 	a.service = audit.NewService(audit.Config{Store: store, Policy: a.gate, Signer: signer, Now: time.Now, Log: n.log})
@@ -91,30 +88,8 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 	a.strangers = audit.NewStrangers(a.log, time.Now, n.log)
 	n.onStop(a.strangers.Close)
 	n.audit = a.log
-	record := func(ctx context.Context) error { return n.recordConfig(ctx, n.cfg, rules, rails) }
+	record := func(ctx context.Context) error { return n.recordStart(ctx, next) }
 	return a, n.orWhenThereIsRoom(ctx, record)
-}
-
-// recordConfig records the policies, the guardrails and the registry that are about to be in force.
-func (n *node) recordConfig(ctx context.Context, cfg *config.Config, rules *cedar.Set, rails *guardrail.Set) error {
-	version, detail := "", "no policies"
-	if rules != nil {
-		version, detail = rules.Version(), fmt.Sprintf("%d policies", len(rules.Rules()))
-	}
-	if err := n.audit.Act(ctx, time.Now(), audit.ActPolicies, version, detail); err != nil {
-		return err
-	}
-	if len(rails.Names()) > 0 || len(n.taken.Guardrails) > 0 { // there are some, or there were
-		if err := n.audit.Act(ctx, time.Now(), audit.ActGuardrails, rails.Version(), fmt.Sprintf("%d guardrails", len(rails.Names()))); err != nil {
-			return err
-		}
-	}
-	registry, err := json.Marshal(cfg.Models)
-	if err != nil {
-		return stead.Wrap(stead.KindInternal, err, "the registry of models can't be written")
-	}
-	sum := sha256.Sum256(registry)
-	return n.audit.Act(ctx, time.Now(), audit.ActModels, hex.EncodeToString(sum[:]), fmt.Sprintf("%d models, %d providers", len(cfg.Models), len(cfg.Providers)))
 }
 
 // auditConnection records what an environment was allowed to connect to, or not, before anything is sent.

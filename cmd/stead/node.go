@@ -106,8 +106,11 @@ func (f *nodeFlags) reload(ctx context.Context, env func(string) (string, bool))
 
 // node is one running server with all its parts.
 type node struct {
-	cfg       *config.Config // that it began with
-	taken     *config.Config // the newest that was taken; only reload changes it
+	cfg       *config.Config         // that it began with
+	taken     *config.Config         // the newest that was taken; only reload changes it
+	sections  []config.SectionDigest // in force, as they were recorded last; nil: not yet
+	recording sync.Mutex             // of sections
+	configKey []byte                 // of their digests
 	log       *slog.Logger
 	base      string // http://HOST:PORT, or https
 	tools     *mcp.Manager
@@ -236,7 +239,11 @@ func (n *node) open(ctx context.Context) error {
 	var audited *auditing
 	desk := n.openDesk(store, func(ctx context.Context, r audit.Record) error { return audited.log.Append(ctx, r) })
 	quiet := policy.NewJointly(killswitch.NewAuthorizer(switches, decider))
-	audited, err = n.openAudit(ctx, store, keys, approval.NewAuthorizer(quiet, desk), rules, rails)
+	meant, err := declaredModels(cfg)
+	if err != nil {
+		return err
+	}
+	audited, err = n.openAudit(ctx, store, keys, approval.NewAuthorizer(quiet, desk), inForce{rules, rails, meant})
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err := n.meaning.Check(meant); err != nil {
 		return err
 	}
-	if err := n.recordConfig(ctx, cfg, rules, rails); err != nil {
+	if err := n.recordConfig(ctx, cfg, inForce{rules, rails, meant}); err != nil {
 		return err
 	}
 	n.throughput.Store(throughput)

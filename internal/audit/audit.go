@@ -115,6 +115,9 @@ const (
 	// ActGuardrail is what a guardrail did to a text. Resource: its name; Detail: where, and what kinds of things it found.
 	ActGuardrail = "guardrail.decide"
 	ActModels    = "models.load" // Version: the digest of the registry in force from then on
+	// ActConfiguration is what a node was configured with from then on. Version: the digest of all of it; Detail: the sections that are
+	// others than before (at its start: all that are there), with the digest of each.
+	ActConfiguration = "configuration.load"
 	// ActConnect is a connection, or a request, out of an environment. Resource: HOST:PORT; Detail: what was asked for.
 	ActConnect = "network.connect"
 	// ActExecutor is that somebody becomes the executor of a self-hosted environment by a client certificate, each time that they

@@ -120,7 +120,7 @@ func TestOCSFIsAsTheSchemaHasIt(t *testing.T) {
 	for _, e := range policy.Effects() {
 		actions = append(actions, string(e))
 	}
-	actions = append(actions, "authenticate", audit.ActConnect, audit.ActErase, audit.ActExecutor, audit.ActForget, audit.ActGuardrail, audit.ActModels, audit.ActPolicies, audit.ActRetention)
+	actions = append(actions, "authenticate", audit.ActConfiguration, audit.ActConnect, audit.ActErase, audit.ActExecutor, audit.ActForget, audit.ActGuardrail, audit.ActModels, audit.ActPolicies, audit.ActRetention)
 	for _, action := range actions {
 		for _, full := range []bool{true, false} {
 			for _, d := range []audit.Decision{audit.Allow, audit.Deny, audit.RequireApproval} {
