@@ -21,14 +21,14 @@ type Question struct {
 	Until     int64         // Unix milliseconds; 0: it stands for ever
 
 	by   stead.Principal // whom the session belongs to
-	call json.RawMessage // CallShown
+	call *CallShown // nil: it is about no tool call
 }
 
 // OfCall is the question about a tool call.
 func (v *View) OfCall(c *Call) Question {
-	shown := mustJSON(v.callShown(c))
+	shown := v.callShown(c)
 	return Question{
-		ID: c.RequestID(v.Key.Session), Effect: policy.ToolCall, Of: c.resource(), Arguments: c.Args(), Digest: v.digest(c, shown), Decided: c.Decided, Needs: c.Held(), Until: c.Until,
+		ID: c.RequestID(v.Key.Session), Effect: policy.ToolCall, Of: c.resource(), Arguments: c.Args(), Digest: v.digest(c, mustJSON(shown)), Decided: c.Decided, Needs: c.Held(), Until: c.Until,
 		by: v.Created.Principal, call: shown,
 	}
 }
@@ -93,7 +93,7 @@ func (q Question) Put(what string) *policy.Answer {
 }
 
 func (q Question) asking() *policy.Asking {
-	out := &policy.Asking{ID: q.ID, Kind: policy.AskingSession, Effect: q.Effect, Of: q.Of, For: called(q.by), Digest: q.Digest, Call: q.call}
+	out := &policy.Asking{ID: q.ID, Kind: policy.AskingSession, Effect: q.Effect, Of: q.Of, For: called(q.by), Digest: q.Digest, Call: q.call.recorded()}
 	if n := q.Needs; n != nil {
 		out.Until, out.Then, out.Roles, out.Count = q.Until, n.Lapses(), n.Roles, max(1, n.Count)
 	}

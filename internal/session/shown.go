@@ -3,7 +3,10 @@ package session
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/url"
+	"path"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -32,11 +35,52 @@ type CallShown struct {
 	Untrusted   []string     `json:"untrusted,omitempty"` // sources of what the agent had read when it asked for the call
 }
 
-// ServerShown is a tool server that an agent declares, without what may be secret.
+// ServerShown is a tool server that an agent declares, as whoever may approve its call sees it: without its headers and variables.
 type ServerShown struct {
 	URL     string   `json:"url,omitempty"` // without its query
 	Command []string `json:"command,omitempty"`
 	SHA256  string   `json:"sha256"` // of all that is declared, headers and query included
+}
+
+// callRecorded is what stands of a call in the audit log, and goes to webhooks: both keep no contents, and for good. What was shown is in the digest.
+type callRecorded struct {
+	CallShown
+	Server *serverRecorded `json:"server,omitempty"`
+}
+
+// serverRecorded is a tool server that an agent declares by what holds no secret: paths of URLs and arguments of programs do.
+type serverRecorded struct {
+	URL     string `json:"url,omitempty"`     // scheme and host
+	Program string `json:"program,omitempty"` // its name alone
+	SHA256  string `json:"sha256"`
+}
+
+const (
+	// maxRecordedBehind is how many of those who stand behind a call its records name; whom they leave out is anybody.
+	maxRecordedBehind = 20
+	// maxProgramRunes is how much of a program's name they have.
+	maxProgramRunes = 128
+)
+
+// recorded is what of it is recorded; nil: nothing.
+func (c *CallShown) recorded() json.RawMessage {
+	if c == nil {
+		return nil
+	}
+	out := callRecorded{CallShown: *c}
+	if n := len(c.Behind); n > maxRecordedBehind {
+		out.Behind = append(slices.Clone(c.Behind[:maxRecordedBehind]), called(policy.Anybody()))
+	}
+	if s := c.Server; s != nil {
+		out.Server = &serverRecorded{SHA256: s.SHA256}
+		if u, err := url.Parse(s.URL); err == nil && u.Host != "" {
+			out.Server.URL = u.Scheme + "://" + u.Host
+		}
+		if len(s.Command) > 0 {
+			out.Server.Program = Shorten(path.Base(s.Command[0]), maxProgramRunes)
+		}
+	}
+	return mustJSON(out)
 }
 
 // AgentShown is whose call it is.

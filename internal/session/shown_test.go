@@ -2,6 +2,8 @@ package session
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stead-dev/stead"
@@ -68,5 +70,43 @@ func TestAnAnswerCoversAllThatIsShown(t *testing.T) {
 	})
 	if v.Digest(c) != was {
 		t.Error("the question changes while it stands")
+	}
+}
+
+// What is recorded of a question, and goes to webhooks, has no secret that an agent wrote into its server's address or command, and stays small.
+func TestWhatIsRecordedOfACallHasNoSecrets(t *testing.T) {
+	ada := stead.Principal{Project: "one", Kind: stead.PrincipalUser, ID: "ada", Role: "agent"}
+	for label, tt := range map[string]struct {
+		declared agent.Transport
+		want     string
+	}{
+		"hosted": {agent.Transport{Type: agent.TransportHTTP, ServerURL: "https://u:s3cret@Tools.example:8443/hooks/s3cret/mcp?key=s3cret#s3cret"}, `"url":"https://Tools.example:8443"`},
+		"inside": {agent.Transport{Type: agent.TransportStdio, Command: "/opt/s3cret/bin/npx", Args: []string{"-y", "mcp", "--api-key", "s3cret"}}, `"program":"npx"`},
+		"odd":    {agent.Transport{Type: agent.TransportHTTP, ServerURL: "s3cret"}, `"sha256":"`},
+	} {
+		v := NewView(stead.SessionKey{Project: "one", Session: "sess_1"})
+		v.Created = Created{Principal: ada, Agent: AgentPin{ID: "agent_1", Spec: agent.Spec{Tools: []agent.Tool{{Type: agent.ToolMCP, ServerLabel: label, Transport: &tt.declared}}}}}
+		for i := range 300 {
+			v.Wrote = append(v.Wrote, stead.Principal{Project: "one", Kind: stead.PrincipalUser, ID: "user-" + strconv.Itoa(i)})
+		}
+		c := &Call{Seq: 4, CallID: "call_1", Arguments: json.RawMessage(`{"token":"s3cret"}`), State: CallApproval, Wrote: len(v.Wrote), Tool: ToolCall{Server: label, Name: "refund", Effect: "unknown"}}
+		q := v.OfCall(c)
+		for what, answer := range map[string]*policy.Answer{"asked": q.Put("ask"), "answered": q.Answered(ApprovalInput{Decision: DecisionApprove})} {
+			b, err := json.Marshal(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(b)
+			sha := `"sha256":"` + v.callShown(c).Server.SHA256 + `"`
+			if strings.Contains(text, "s3cret") || !strings.Contains(text, tt.want) || !strings.Contains(text, sha) || !strings.Contains(text, `"digest":"`+v.Digest(c)) {
+				t.Errorf("%s, %s: %s", label, what, text)
+			}
+			if n := strings.Count(text, "user:user-"); n != 20 || !strings.Contains(text, `"anybody:anybody"`) || len(text) > 2048 {
+				t.Errorf("%s, %s: %d are behind it, in %d bytes", label, what, n, len(text))
+			}
+		}
+		if shown := v.callShown(c); len(shown.Behind) != 300 {
+			t.Errorf("whoever approves is shown %d who are behind it", len(shown.Behind))
+		}
 	}
 }
