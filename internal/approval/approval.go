@@ -301,5 +301,8 @@ func decode(d document.Document) (*Question, error) {
 		return nil, stead.Wrap(stead.KindInternal, err, "request for approval %s can't be read", d.ID)
 	}
 	q.ID, q.Project, q.version = d.ID, d.Project, d.Version
+	if q.blanked() && q.Erased == 0 && q.Enough == 0 && q.Denial == nil && q.Use == nil { // by a version that did not say that it is over then
+		q.Erased = max(1, d.UpdatedAt)
+	}
 	return q, nil
 }

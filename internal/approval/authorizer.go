@@ -126,7 +126,7 @@ func (d *Desk) settle(ctx context.Context, act *Act, fresh *Question, said polic
 		now := d.cfg.Now().UnixMilli()
 		q.Behind = fresh.Behind // who caused it by now
 		if q.lapses(now) {
-			if err := d.lapse(ctx, q, stepExpire); err != nil && stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
+			if err := d.lapse(ctx, q, q.ends()); err != nil && stead.KindOf(err) != stead.KindConflict && stead.KindOf(err) != stead.KindNotFound {
 				return policy.Decision{}, nil, err
 			}
 			continue

@@ -36,7 +36,7 @@ func (d *Desk) blank(ctx context.Context, doc document.Document, of func(stead.S
 		if err != nil {
 			return err
 		}
-		if !of(q.Session, q.By.ID) || string(q.View) == erased && q.Whole == nil {
+		if !of(q.Session, q.By.ID) || q.blanked() && !(q.Erased > 0 && q.lapses(d.cfg.Now().UnixMilli())) {
 			return nil
 		}
 		q.View, q.Whole = json.RawMessage(erased), nil
@@ -68,3 +68,6 @@ func (d *Desk) blank(ctx context.Context, doc document.Document, of func(stead.S
 
 // erased is what is shown of a request whose text was erased.
 const erased = `"erased"`
+
+// blanked reports whether what it shows was erased.
+func (q *Question) blanked() bool { return string(q.View) == erased && q.Whole == nil }

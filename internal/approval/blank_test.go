@@ -2,6 +2,7 @@ package approval_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,57 @@ func TestErasedTextsAreNotShown(t *testing.T) {
 		}
 	}
 	must(t, n.send(ada, `{"name":"`+long+`swordfish"}`, "").ask(policy.VaultWrite)) // what was approved passes
+}
+
+// A question that a version before blanked, and left open, is over too, and recorded so once; what was approved by then passes.
+func TestWhatWasErasedBeforeIsNotApproved(t *testing.T) {
+	for name, looks := range map[string]func(t *testing.T, n *node) error{
+		"sent again": func(t *testing.T, n *node) error {
+			waits(t, n.send(ada, `{"name":"swordfish"}`, "").ask(policy.VaultWrite))
+			return nil
+		},
+		"erased again": func(t *testing.T, n *node) error {
+			return n.desk.Blank(t.Context(), ada.Project, func(stead.SessionID, string) bool { return true })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			docs := documenttest.NewMemory()
+			w := newWorld(t, docs)
+			n := w.node()
+			open := waits(t, n.send(ada, `{"name":"swordfish"}`, "").ask(policy.VaultWrite))
+			given := waits(t, n.send(zoe, `{"name":"haddock"}`, "").ask(policy.VaultWrite))
+			must(t, n.answer(eve, given.ID, approval.Approve))
+			for _, id := range []string{open.ID, given.ID} {
+				d, err := docs.GetDocument(t.Context(), document.Key{Project: ada.Project, Kind: "approval", ID: id})
+				must(t, err)
+				var fields map[string]json.RawMessage
+				must(t, json.Unmarshal(d.Data, &fields))
+				delete(fields, "whole")
+				fields["view"] = json.RawMessage(`"erased"`)
+				d.Data, err = json.Marshal(fields)
+				must(t, err)
+				d.Version++
+				_, err = docs.UpdateDocument(t.Context(), d)
+				must(t, err)
+			}
+			if err := n.answer(eve, open.ID, approval.Approve); err == nil {
+				t.Error("it was approved by somebody who could not see it")
+			}
+			for range 2 {
+				must(t, looks(t, n))
+			}
+			ends := 0
+			for _, r := range w.log {
+				if r.Action == audit.ActExpire {
+					ends++
+				}
+			}
+			if ends != 1 {
+				t.Errorf("its end was recorded %d times", ends)
+			}
+			must(t, n.send(zoe, `{"name":"haddock"}`, "").ask(policy.VaultWrite))
+		})
+	}
 }
 
 // What nobody can see any more nobody can approve: an open question whose text is erased is over, also where nobody's answer would allow it. The same

@@ -240,7 +240,7 @@ func (d *Desk) tend(ctx context.Context, doc document.Document) error {
 	case q.Pending != nil:
 		err = d.finish(ctx, q)
 	case q.lapses(now):
-		err = d.lapse(ctx, q, stepExpire)
+		err = d.lapse(ctx, q, q.ends())
 	case now >= q.goes():
 		err = d.remove(ctx, q)
 	}

@@ -147,5 +147,13 @@ func (d *Desk) lapse(ctx context.Context, q *Question, step string) error {
 
 // lapses reports whether that is still to be recorded.
 func (q *Question) lapses(now int64) bool {
-	return q.Pending == nil && q.Lapsed == 0 && q.Enough == 0 && q.Denial == nil && q.Use == nil && now >= q.Until
+	return q.Pending == nil && q.Lapsed == 0 && q.Enough == 0 && q.Denial == nil && q.Use == nil && (now >= q.Until || q.Erased > 0)
+}
+
+// ends is the step by which a question is over that lapses.
+func (q *Question) ends() string {
+	if q.Erased > 0 {
+		return stepErase
+	}
+	return stepExpire
 }

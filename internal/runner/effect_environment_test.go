@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/stead-dev/stead/internal/memory/remember"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/template"
 )
 
 // TestEnvironmentWaits: it is prepared, or opened, once that is approved, for what was shown; nobody is asked before something needs it, and
@@ -58,6 +60,26 @@ func TestEnvironmentWaits(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What whoever approves is shown of an environment says of which template it is, and its network.
+func TestWhatIsShownOfAnEnvironment(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		plan := hosted()
+		config, err := json.Marshal(template.Public{Type: template.TypeHosted, TemplateID: "envtmpl_books", Network: &template.Network{Access: template.AccessRestricted, Allowed: []string{"books.example"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan.Config = config
+		s, err := n.Create(context.Background(), me, session.CreateRequest{Override: specOf(), Input: message("go"), Environment: plan})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := string(n.held(s.ID, policy.EnvironmentPrepare).Request.Arguments)
+		if !strings.Contains(shown, `"template":"envtmpl_books"`) || !strings.Contains(shown, "books.example") {
+			t.Errorf("shown is %s", shown)
+		}
+	}, withModel(script(calls("run", echoHi))), withComputers(newComputers(nil)), withPolicy(asks4(policy.EnvironmentPrepare, policy.Needs{})))
 }
 
 // onlyTurnOf is the newest of so many turns.

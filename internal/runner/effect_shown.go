@@ -100,7 +100,7 @@ func (a *actor) environmentEffect(action session.Action) session.EffectHeld {
 	out := shownEnvironment{Environment: session.EnvironmentID(a.key.Session), Agent: string(c.Agent.ID), Type: setup.Type, Vaults: c.VaultIDs, Setup: sumOf(setup)}
 	var config map[string]json.RawMessage
 	if json.Unmarshal(setup.Config, &config) == nil {
-		out.Network, out.Template = config["network"], config["template_id"]
+		out.Network, out.Template = config["network"], config["environment_template_id"]
 	}
 	if m := c.Agent.Spec.Memory(); m != nil && action == session.ActionOpen {
 		for _, s := range m.MemoryStores {

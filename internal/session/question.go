@@ -21,7 +21,7 @@ type Question struct {
 	Until     int64         // Unix milliseconds; 0: it stands for ever
 
 	by   stead.Principal // whom the session belongs to
-	call *CallShown // nil: it is about no tool call
+	call *CallShown      // nil: it is about no tool call
 }
 
 // OfCall is the question about a tool call.

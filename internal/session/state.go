@@ -3,7 +3,6 @@ package session
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/stead-dev/stead"
 )
@@ -41,19 +40,16 @@ func (s *State) Apply(e stead.Event) error {
 
 // snapshotFormat changes whenever the shape or the meaning of State does: older snapshots are then
 // ignored, and the journal is folded again.
-const snapshotFormat = 10
+const snapshotFormat = 11
 
 type snapshot struct {
 	Format int    `json:"format"`
 	State  *State `json:"state"`
-	// Numbered: of questions of one event each has a number of its own (Call.Number). Snapshots from before may have several that are
-	// named the same: where somebody is asked what happened, they are ignored.
-	Numbered bool `json:"numbered,omitempty"`
 }
 
 // Snapshot encodes the state.
 func (s *State) Snapshot() ([]byte, error) {
-	return json.Marshal(snapshot{Format: snapshotFormat, State: s, Numbered: true})
+	return json.Marshal(snapshot{Format: snapshotFormat, State: s})
 }
 
 // LoadState decodes a snapshot. Any error means that it must be ignored.
@@ -64,9 +60,6 @@ func LoadState(key stead.SessionKey, data []byte) (*State, error) {
 	}
 	if snap.Format != snapshotFormat || snap.State == nil || snap.State.Key != key {
 		return nil, fmt.Errorf("the snapshot is of format %d or of another session than %s", snap.Format, key.Session)
-	}
-	if t := snap.State.Turn; t != nil && !snap.Numbered && slices.ContainsFunc(t.Calls, func(c *Call) bool { return c.State == CallUnknown }) {
-		return nil, fmt.Errorf("the snapshot of session %s is from before questions of one event had numbers", key.Session)
 	}
 	return snap.State, nil
 }
