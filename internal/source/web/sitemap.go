@@ -58,17 +58,18 @@ func (c *crawl) sitemaps(ctx context.Context) error {
 		if _, end := errors.AsType[ends](err); end || ctx.Err() != nil {
 			return err
 		}
-		var pages, more []string
+		var said sitemap
 		if err == nil {
-			pages, more, err = readSitemap(ans.body)
+			said, err = readSitemap(ans.body)
 		}
 		if err := c.unreadable(m.url, m.wanted, err); err != nil {
 			return err
 		}
-		for _, s := range more {
+		c.blind = c.blind || said.latest
+		for _, s := range said.more {
 			add(s, m.url, true)
 		}
-		for _, p := range pages {
+		for _, p := range said.pages {
 			if u, ok := normal(p, m.url); ok {
 				c.add(u, 0)
 			}
@@ -92,7 +93,7 @@ func (c *crawl) unreadable(u *url.URL, wanted bool, err error) error {
 	c.blind = true
 	_, away := errors.AsType[elsewhere](err)
 	switch {
-	case errors.Is(err, errForbid), away: // for good, perhaps
+	case errors.Is(err, errForbid), away, errors.Is(err, errNoSitemap): // for good, perhaps
 		if !wanted {
 			return nil
 		}
@@ -106,62 +107,106 @@ func (c *crawl) unreadable(u *url.URL, wanted bool, err error) error {
 	return nil
 }
 
-// readSitemap returns the pages and the sitemaps that a sitemap names: XML, or a URL a line. With errBroken, there may be some.
-func readSitemap(data []byte) (pages, more []string, err error) {
+// sitemap is what a sitemap names. With errBroken, there may be some of it.
+type sitemap struct {
+	pages, more []string
+	latest      bool // it is a feed, which names what is new: what it names no more is no less there
+}
+
+// readSitemap reads a sitemap: XML, a feed, or a URL a line.
+func readSitemap(data []byte) (out sitemap, err error) {
 	if data, err = unpacked(data, maxSitemapBytes); err != nil {
 		if stead.KindOf(err) != stead.KindTooLarge {
 			err = errBroken
 		}
-		return nil, nil, err
+		return out, err
 	}
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
 	if !bytes.HasPrefix(data, []byte("<")) {
 		for line := range strings.Lines(string(data)) {
-			if line = strings.TrimSpace(line); strings.HasPrefix(line, "http") && len(pages) < maxRequests {
-				pages = append(pages, line)
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "http") && len(out.pages) < maxRequests {
+				out.pages = append(out.pages, line)
 			}
 		}
-		if len(pages) == 0 {
-			return nil, nil, errNoSitemap
+		if len(out.pages) == 0 {
+			return out, errNoSitemap
 		}
-		return pages, nil, nil
+		return out, nil
 	}
 	d := xml.NewDecoder(bytes.NewReader(data))
 	d.CharsetReader = charset.NewReaderLabel
 	d.Strict = false // a & that stands for itself breaks nothing
-	const maxNested = 8
+	return out, out.readXML(d)
+}
+
+// forms are the elements that sitemaps and feeds begin with, each with how deep its elements may be: those of feeds hold pages.
+var forms = map[string]int{"urlset": 8, "sitemapindex": 8, "rss": 128, "RDF": 128, "feed": 128}
+
+func (s *sitemap) readXML(d *xml.Decoder) error {
 	var open []string
-	met := false // its first element
-	for len(pages) < maxRequests {
+	for most := 0; len(s.pages) < maxRequests; {
 		t, err := d.Token()
-		if err == io.EOF && met {
-			return pages, more, nil
-		}
-		if err != nil && met {
-			return pages, more, errBroken
-		}
-		if err != nil {
-			return nil, nil, errNoSitemap
+		switch {
+		case err == io.EOF && most > 0:
+			return nil
+		case err != nil && most > 0:
+			return errBroken
+		case err != nil:
+			return errNoSitemap
 		}
 		switch t := t.(type) {
 		case xml.StartElement:
-			if open = append(open, t.Name.Local); len(open) > maxNested || open[0] != "urlset" && open[0] != "sitemapindex" {
-				return nil, nil, errNoSitemap
+			if open = append(open, t.Name.Local); len(open) == 1 {
+				most = max(most, forms[open[0]])
+				s.latest = most > 0 && open[0] != "urlset" && open[0] != "sitemapindex"
 			}
-			met = true
+			if len(open) > most {
+				return errNoSitemap
+			}
+			if n := len(open); n > 1 && open[n-1] == "link" && open[n-2] == "entry" {
+				s.page(linkOf(t))
+			}
 		case xml.EndElement:
 			open = open[:len(open)-1]
 		case xml.CharData:
-			if n := len(open); n == 3 && open[2] == "loc" {
-				switch loc := strings.TrimSpace(string(t)); {
-				case loc == "":
-				case open[1] == "url":
-					pages = append(pages, loc)
-				case open[1] == "sitemap" && len(more) < maxSitemaps:
-					more = append(more, loc)
-				}
-			}
+			s.text(open, strings.TrimSpace(string(t)))
 		}
 	}
-	return pages, more, nil
+	return nil
+}
+
+// text takes in a text by the elements that it stands in.
+func (s *sitemap) text(open []string, text string) {
+	if len(open) < 2 || text == "" {
+		return
+	}
+	switch last := open[len(open)-2:]; {
+	case len(open) == 3 && last[0] == "url" && last[1] == "loc", last[0] == "item" && last[1] == "link":
+		s.page(text)
+	case len(open) == 3 && last[0] == "sitemap" && last[1] == "loc" && len(s.more) < maxSitemaps:
+		s.more = append(s.more, text)
+	}
+}
+
+func (s *sitemap) page(url string) {
+	if url != "" {
+		s.pages = append(s.pages, url)
+	}
+}
+
+// linkOf is where a link of an entry of Atom leads, if it is to the page itself.
+func linkOf(t xml.StartElement) string {
+	to, rel := "", "alternate"
+	for _, a := range t.Attr {
+		switch a.Name.Local {
+		case "href":
+			to = strings.TrimSpace(a.Value)
+		case "rel":
+			rel = a.Value
+		}
+	}
+	if rel != "alternate" {
+		return ""
+	}
+	return to
 }
