@@ -27,6 +27,9 @@ const (
 	purgeLock = "30000"
 	// purgePasses is how often each table is cleaned: what is left out, since somebody looks at its page, is not the next time.
 	purgePasses = 2
+	// purgeSettle is how long transactions may take that are older than a purge: those of a busy database end, one by one.
+	purgeSettle = 3 * time.Second
+	settlePoll  = 20 * time.Millisecond
 )
 
 var _ journal.Purger = (*Store)(nil)
@@ -44,7 +47,9 @@ func (s *Store) Purge(ctx context.Context) (journal.Purged, error) {
 	if _, err := conn.Exec(ctx, `SELECT set_config('lock_timeout', $1, false), set_config('vacuum_cost_delay', '2', false)`, purgeLock); err != nil {
 		return "", translate(err)
 	}
-	if err := reachable(ctx, conn); err != nil { // first: a snapshot that ends while the tables are cleaned has kept something in some of them
+	// First: a snapshot that ends while the tables are cleaned has kept something in some of them. Once there is none that is older than the
+	// purge, there can't be one any more, but for a standby's with hot_standby_feedback that connects just then.
+	if err := reachable(ctx, conn); err != nil {
 		return "", err
 	}
 	for range purgePasses {
@@ -66,17 +71,26 @@ func reachable(ctx context.Context, conn *pgx.Conn) error {
 	if !counts {
 		return stead.Errorf(stead.KindUnavailable, "whether PostgreSQL has cleaned its tables can't be seen while track_counts is off")
 	}
-	for _, text := range []string{`UPDATE schema_version SET version = version`, `SELECT pg_stat_force_next_flush()`, `VACUUM schema_version`} {
+	for _, text := range []string{`UPDATE schema_version SET version = version`, `SELECT pg_stat_force_next_flush()`} {
 		if _, err := conn.Exec(ctx, text); err != nil {
 			return translate(err)
 		}
 	}
-	var dead int64
-	if err := conn.QueryRow(ctx, `SELECT pg_stat_get_dead_tuples('schema_version'::regclass)`).Scan(&dead); err != nil {
-		return translate(err)
+	for end := time.Now().Add(purgeSettle); ; {
+		if _, err := conn.Exec(ctx, `VACUUM schema_version`); err != nil {
+			return translate(err)
+		}
+		var dead int64
+		if err := conn.QueryRow(ctx, `SELECT pg_stat_get_dead_tuples('schema_version'::regclass)`).Scan(&dead); err != nil || dead == 0 {
+			return translate(err)
+		}
+		if time.Now().After(end) {
+			return stead.Errorf(stead.KindUnavailable, "PostgreSQL keeps what was deleted: for a transaction, a replication slot or a prepared transaction that is older, or since %s may not VACUUM", conn.Config().User)
+		}
+		select {
+		case <-ctx.Done():
+			return translate(ctx.Err())
+		case <-time.After(settlePoll):
+		}
 	}
-	if dead > 0 {
-		return stead.Errorf(stead.KindUnavailable, "PostgreSQL keeps what was deleted: for a transaction, a replication slot or a prepared transaction that is older, or since %s may not VACUUM", conn.Config().User)
-	}
-	return nil
 }

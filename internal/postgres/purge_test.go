@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,6 +120,38 @@ func TestPurge(t *testing.T) {
 	if _, err := other.Purge(ctx); stead.KindOf(err) != stead.KindUnavailable || !strings.Contains(err.Error(), "VACUUM") {
 		t.Errorf("by a role that may not: %v", err)
 	}
+}
+
+// TestABusyDatabaseIsPurged: there is a transaction at any time, and none that takes long.
+func TestABusyDatabaseIsPurged(t *testing.T) {
+	ctx := t.Context()
+	s := openTest(t, pgtest.URL(t))
+	stop := make(chan struct{})
+	var writing sync.WaitGroup
+	for w := range 8 {
+		place := memory.Place{Project: "p", Store: fmt.Sprint("s", w)}
+		writing.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				c := memory.Change{Record: memory.Record{Place: place, ID: fmt.Sprint("mem_", i), CreatedAt: 1, UpdatedAt: 1, Data: []byte(`"XENON"`)}}
+				if _, err := s.WriteMemories(ctx, place, []memory.Change{c}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 8 {
+		if how, err := s.Purge(ctx); how != journal.Vacuumed || err != nil {
+			t.Error(how, err)
+		}
+	}
+	close(stop)
+	writing.Wait()
 }
 
 // TestEveryTableIsPurgedOrSaysNothing: a table that is new has people's words in it, or is named here.
