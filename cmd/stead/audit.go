@@ -51,7 +51,7 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 			forgotten, _, err := services.memory.Erase(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
 			return forgotten, err
 		},
-		Credentials: services.vaults.Forget, Questions: desk.Blank, Purges: purges,
+		Credentials: services.vaults.Forget, Sources: services.sources.ForgetMaker, Questions: desk.Blank, Purges: purges,
 	})
 	kept := retention.New(retention.Config{
 		Rules: retentionRules(n.cfg.Retention), Heads: store.Heads, Logs: store, Documents: store, Files: services.files.DeleteBefore, Memories: services.memory.ForgetBefore,

@@ -126,6 +126,8 @@ type Config struct {
 	Memories func(ctx context.Context, p stead.Principal, user string) (int, error)
 	// Credentials removes tokens that a user consented to; nil: there are none.
 	Credentials func(ctx context.Context, project stead.ProjectID, user string) (int, error)
+	// Sources takes a user's name off those that they made, and says off how many; nil: there are none.
+	Sources func(ctx context.Context, project stead.ProjectID, user string) (int, error)
 	// Questions takes what was shown of requests out of the questions about them: those that of says yes to; nil: there are none.
 	Questions func(ctx context.Context, project stead.ProjectID, of func(id stead.SessionID, user string) bool) error
 	// Purges takes the bytes of what was deleted out of the database's files before it is certified; nil: nobody does.

@@ -33,6 +33,7 @@ type world struct {
 	sessions map[stead.SessionID]stead.SessionID // and what each is a copy of
 	blobs    map[stead.SessionID]bool
 	memories int
+	makers   int // sources that name the user as their maker
 	files    []file.File
 	asked    [][2]string // questions: the session that each is about, and who asks
 	records  []audit.Record
@@ -83,7 +84,7 @@ func newWorld() *world {
 		Store: documenttest.NewMemory(), now: time.UnixMilli(1_000_000),
 		sessions: map[stead.SessionID]stead.SessionID{"s1": "", "s2": "", "s3": "s1", "s4": "s3"}, blobs: map[stead.SessionID]bool{"s1": true, "s2": true, "s3": true, "s4": true},
 		asked:    [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
-		memories: 3, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
+		memories: 3, makers: 2, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
 	}
 }
 
@@ -226,6 +227,10 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 				return nil
 			})
 		},
+		Sources: func(context.Context, stead.ProjectID, string) (n int, err error) {
+			err = w.step(func() error { n, w.makers = w.makers, 0; return nil })
+			return n, err
+		},
 		Files: func(context.Context, stead.Principal, string) (gone []file.File, err error) {
 			err = w.step(func() error { gone, w.files = w.files, nil; return nil })
 			return gone, err
@@ -291,7 +296,7 @@ func (w *world) left(req erasure.Request) bool {
 	if req.Subject.Kind == erasure.OfSession {
 		return len(w.sessions) > 1 || len(w.blobs) > 1 || !slices.Equal(w.asked, [][2]string{{"s2", "eve"}, {"", "ada"}, {"", "eve"}})
 	}
-	return len(w.sessions)+len(w.blobs)+w.memories+len(w.files) > 0 || !slices.Equal(w.asked, [][2]string{{"", "eve"}})
+	return len(w.sessions)+len(w.blobs)+w.memories+w.makers+len(w.files) > 0 || !slices.Equal(w.asked, [][2]string{{"", "eve"}})
 }
 
 func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit.Verifier, req erasure.Request) {

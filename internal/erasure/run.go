@@ -303,6 +303,12 @@ func (s *Service) rest(ctx context.Context, e *Erasure) (found bool, err error) 
 			return found, err
 		}
 	}
+	if s.cfg.Sources != nil {
+		n, err := s.cfg.Sources(ctx, e.Principal.Project, user)
+		if found = found || n > 0; err != nil {
+			return found, err
+		}
+	}
 	if err := s.stay(ctx, e); err != nil {
 		return found, err
 	}

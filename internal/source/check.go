@@ -61,14 +61,6 @@ func checkAccess(spec Spec) error {
 	return checkRules(spec.Access)
 }
 
-// maker is who made a source; of those that were made before that was kept, the node that reads them.
-func (d stored) maker(project stead.ProjectID) stead.Principal {
-	if d.Maker.ID == "" {
-		return stead.Principal{Project: project, Kind: stead.PrincipalNode, ID: "source"}
-	}
-	return d.Maker
-}
-
 // reach asks whether somebody may have the server connect to the hosts of start pages that they name.
 func (s *Service) reach(ctx context.Context, p stead.Principal, spec Spec) error {
 	asked := map[string]bool{}

@@ -3,6 +3,10 @@ package source
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
+	"reflect"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/approval"
@@ -31,6 +35,27 @@ func decode(d document.Document) (stored, error) {
 		return data, stead.Wrap(stead.KindInternal, err, "read source %s", d.ID)
 	}
 	return data, nil
+}
+
+// encode keeps what of the version before this node knows nothing of: a newer one has written it.
+func encode(data stored, before []byte) ([]byte, error) {
+	out, err := json.Marshal(data)
+	if err != nil {
+		return nil, err
+	}
+	var now, was map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(out, &now), json.Unmarshal(before, &was)); err != nil {
+		return nil, err
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[stored]()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		delete(was, name)
+	}
+	if len(was) == 0 {
+		return out, nil
+	}
+	maps.Copy(now, was)
+	return json.Marshal(now)
 }
 
 func sourceOf(d document.Document) (Source, error) {
@@ -159,7 +184,7 @@ func (s *Service) change(ctx context.Context, project stead.ProjectID, store, id
 // update writes the next version of a source's document.
 func (s *Service) update(ctx context.Context, d document.Document, data stored) (document.Document, error) {
 	var err error
-	if d.Data, err = json.Marshal(data); err != nil {
+	if d.Data, err = encode(data, d.Data); err != nil {
 		return d, stead.Wrap(stead.KindInternal, err, "encode a source")
 	}
 	d.Version++
@@ -183,6 +208,7 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, store, id strin
 		if err := checkAccess(data.Spec); err != nil {
 			return err
 		}
+		s.adopt(ctx, p, data)
 		if data.State.Holder != "" {
 			data.State.Again = true
 			return nil
@@ -206,6 +232,7 @@ func (s *Service) Sync(ctx context.Context, p stead.Principal, store, id string)
 		return Source{}, err
 	}
 	d, err := s.change(ctx, p.Project, store, id, func(d *document.Document, data *stored) error {
+		s.adopt(ctx, p, data)
 		if data.State.Holder != "" {
 			data.State.Again = true
 			return nil

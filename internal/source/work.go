@@ -168,6 +168,7 @@ func (h *held) write(ctx context.Context, change func(*document.Document, *State
 			return err
 		}
 		h.doc, h.data.State.Again, h.data.Spec = now, theirs.State.Again, theirs.Spec
+		h.data.Maker, h.data.Approved = theirs.Maker, theirs.Approved
 	}
 }
 
