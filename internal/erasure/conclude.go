@@ -88,15 +88,11 @@ func (s *Service) conclude(ctx context.Context, due []document.Document, how str
 
 // purged does so for the erasure of a mark.
 func (s *Service) purged(ctx context.Context, mark document.Document, how string, failed error) error {
-	d, err := s.cfg.Documents.GetDocument(ctx, s.key(mark.Project, mark.ID))
-	if err != nil && stead.KindOf(err) != stead.KindNotFound {
+	e, err := s.held(ctx, mark)
+	if err != nil {
 		return err
 	}
-	if err == nil && d.Tag != Completed {
-		e, err := decode(d)
-		if err != nil {
-			return err
-		}
+	if e != nil && e.Status == Running {
 		if now := s.cfg.Now(); how != "" {
 			e.So.Bytes = &Bytes{Database: how, At: now.UnixMilli()}
 		} else if now.Sub(time.UnixMilli(e.Emptied)) >= purgeWithin {
@@ -105,9 +101,9 @@ func (s *Service) purged(ctx context.Context, mark document.Document, how string
 			return nil
 		} else {
 			e.Problem, e.marked = message(failed), true
-			return s.save(ctx, &e)
+			return s.save(ctx, e)
 		}
-		if err := s.certify(ctx, &e); err != nil {
+		if err := s.certify(ctx, e); err != nil {
 			return err
 		}
 	}
@@ -115,4 +111,25 @@ func (s *Service) purged(ctx context.Context, mark document.Document, how string
 		return err
 	}
 	return nil
+}
+
+// held reads the erasure of a mark, and sees to it that no Sweep takes it for a while; nil: there is none any more.
+func (s *Service) held(ctx context.Context, mark document.Document) (*Erasure, error) {
+	for {
+		d, err := s.cfg.Documents.GetDocument(ctx, s.key(mark.Project, mark.ID))
+		if stead.KindOf(err) == stead.KindNotFound {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		e, err := decode(d)
+		if err != nil || e.Status != Running || d.ExpiresAt > s.cfg.Now().Add(turnHold).UnixMilli() {
+			return &e, err
+		}
+		e.marked = true
+		if err := s.save(ctx, &e); stead.KindOf(err) != stead.KindConflict { // else one has just taken it: for an hour
+			return &e, err
+		}
+	}
 }

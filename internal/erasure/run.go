@@ -42,14 +42,13 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 // take makes an erasure this node's from now on. Of one that waits for a purge it makes sure that this is noted: whoever emptied it may have
 // died then, or it waits for very long.
 func (s *Service) take(ctx context.Context, e *Erasure) error {
-	if e.Emptied > 0 && s.cfg.Purges != nil {
-		if err := s.cfg.Purges.emptied(ctx, e); err != nil {
-			return err
-		}
-		e.marked = true
-		wake(s.owed)
+	waits := e.Emptied > 0 && s.cfg.Purges != nil
+	e.marked = waits
+	if err := s.save(ctx, e); err != nil || !waits {
+		return err
 	}
-	return s.save(ctx, e)
+	defer wake(s.owed)
+	return s.cfg.Purges.emptied(ctx, e)
 }
 
 // resume runs an erasure behind the request that asked for it.

@@ -127,7 +127,7 @@ func TestAPurgeIsForWhatWasEmptiedBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute) // longer than a turn is held
+		time.Sleep(50 * time.Second) // longer than a turn is held
 		if there, _ := w.stands("s2"); there || status(first.ID) != erasure.Running {
 			t.Errorf("while a purge runs, the session is there: %t, and what it is for is %s", there, status(first.ID))
 		}
