@@ -18,6 +18,8 @@ type document struct {
 	whole func(parts []string) string
 	// adjoins: the parts are read one behind the other, so that something may stand across them.
 	adjoins bool
+	// beside: it is nothing that is said, so that only rules that find places are asked.
+	beside bool
 }
 
 // lines reads texts one below the other.
@@ -27,7 +29,7 @@ func lines(parts []string) string { return strings.Join(parts, "\n") }
 func (c *Checks) check(ctx context.Context, p Point, of Subject, d *document) Verdict {
 	var v Verdict
 	for _, r := range c.set.rules {
-		if !slices.Contains(r.On, p) || !r.Scope.holds(p, of) {
+		if !slices.Contains(r.On, p) || !r.Scope.holds(p, of) || d.beside && !r.Check.places() {
 			continue
 		}
 		f := r.ask(ctx, c, of, d)
@@ -72,6 +74,9 @@ func (r *rule) ask(ctx context.Context, c *Checks, of Subject, d *document) *Fin
 	}
 	return r.places(d)
 }
+
+// places reports whether the check finds places in texts.
+func (k Check) places() bool { return len(k.PII) > 0 || k.Secrets || len(k.Patterns) > 0 }
 
 // because is a finding with a reason; nil for "".
 func because(reason string) *Finding {

@@ -259,6 +259,11 @@ func sorted(m map[string]any) []string {
 // written is a JSON value with other leaves. A number that was redacted is a text.
 func written(v any, parts []string) json.RawMessage {
 	tree, _ := planted(v, parts)
+	return encoded(tree)
+}
+
+// encoded is a value that came from JSON as JSON.
+func encoded(tree any) json.RawMessage {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

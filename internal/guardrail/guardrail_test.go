@@ -251,6 +251,28 @@ func TestACallThatAMessageTellsOf(t *testing.T) {
 	}
 }
 
+// TestToolsThatARequestBrings: what is said of them is looked through, what arguments go by stays, and only places count.
+func TestToolsThatARequestBrings(t *testing.T) {
+	const schema = `{"type":"object","title":"to ada@example.com","properties":{"zoe@example.com":{"type":"string","pattern":"^x@example.com$","enum":["bob@example.com",1e30]}},"required":["zoe@example.com"]}`
+	g, recorded := guard(t, nil, redact(sensitive.Email), guardrail.Rule{Name: "short", On: []guardrail.Point{guardrail.Input}, Action: guardrail.Block, Check: guardrail.Check{Length: &guardrail.Length{Max: 3}}},
+		guardrail.Rule{Name: "judged", On: []guardrail.Point{guardrail.Input}, Action: guardrail.Block, Check: guardrail.Check{Judge: &guardrail.JudgeBy{Model: "m", Criteria: "all"}}})
+	c := g.Of(guardrail.Subject{})
+	said, left, v := c.Tool(t.Context(), "Writes to ada@example.com", json.RawMessage(schema))
+	want := `{"properties":{"zoe@example.com":{"enum":["[redacted email]",1e30],"pattern":"^x@example.com$","type":"string"}},"required":["zoe@example.com"],"title":"to [redacted email]","type":"object"}`
+	if said != "Writes to [redacted email]" || string(left) != want || v.Blocked != nil || len(*recorded) != 1 {
+		t.Errorf("%s, %s, %+v", said, left, v)
+	}
+	for _, whole := range []string{`{"type": "object", "description": "fine"}`, ``, `no JSON`} {
+		if said, left, v := c.Tool(t.Context(), "", json.RawMessage(whole)); said != "" || string(left) != whole || v.Blocked != nil {
+			t.Errorf("%s became %s, %+v", whole, left, v)
+		}
+	}
+	g, _ = guard(t, nil, guardrail.Rule{Name: "no", On: []guardrail.Point{guardrail.Input}, Action: guardrail.Block, Check: guardrail.Check{PII: []string{sensitive.Email}}})
+	if _, _, v := g.Of(guardrail.Subject{}).Tool(t.Context(), "fine", json.RawMessage(schema)); v.Blocked == nil {
+		t.Error("a schema passes that says what is blocked")
+	}
+}
+
 func TestScopesSayWhereARuleHolds(t *testing.T) {
 	rule := redact(sensitive.Email)
 	rule.On, rule.Scope = []guardrail.Point{guardrail.Input}, guardrail.Scope{Projects: []string{"shop"}, Agents: []string{"agent_1"}, Models: []string{"big*"}}

@@ -16,7 +16,7 @@ import (
 // Create implements session.Service.
 func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.CreateRequest) (session.Session, error) {
 	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
-	pin, err := r.pin(ctx, p, req)
+	pin, saved, err := r.pin(ctx, p, req)
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -27,7 +27,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	if _, _, err := r.cfg.Models.Resolve(pin.Spec.Model, callerOf(p, pin.Limited())); err != nil {
 		return session.Session{}, modelError(err)
 	}
-	guarded, err := r.screenCreate(ctx, p, pin, &req)
+	guarded, err := r.screenCreate(ctx, p, &pin, saved, &req)
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -134,37 +134,37 @@ func (r *Runner) discard(ctx context.Context, key stead.SessionKey) {
 }
 
 // pin resolves the agent that the session will run for good.
-func (r *Runner) pin(ctx context.Context, p stead.Principal, req session.CreateRequest) (session.AgentPin, error) {
-	pin := session.AgentPin{ID: req.AgentID, Spec: agent.Defaults()}
+func (r *Runner) pin(ctx context.Context, p stead.Principal, req session.CreateRequest) (pin session.AgentPin, saved agent.Spec, err error) {
+	pin = session.AgentPin{ID: req.AgentID, Spec: agent.Defaults()}
 	if req.AgentID != "" {
 		a, err := r.cfg.Agents.GetAgent(ctx, p.Project, req.AgentID, 0)
 		if err != nil {
-			return pin, err
+			return pin, saved, err
 		}
 		pin.Version, pin.Spec = a.Version, a.Spec
 	} else {
 		pin.ID = stead.AgentID(newID("agent_"))
 	}
+	saved = pin.Spec
 	if req.Override != nil {
-		saved := pin.Spec
 		if err := req.Override(&pin.Spec); err != nil {
-			return pin, err
+			return pin, saved, err
 		}
 		if err := r.apart(ctx, p, &pin, saved); err != nil {
-			return pin, err
+			return pin, saved, err
 		}
 	}
 	if pin.Spec.Model == "" {
-		return pin, stead.Invalid("agent.model", "agent.model is required without an agent_id")
+		return pin, saved, stead.Invalid("agent.model", "agent.model is required without an agent_id")
 	}
 	if req.Environment != nil {
-		return pin, nil
+		return pin, saved, nil
 	}
 	path := "agent.tools"
 	if req.Override == nil {
 		path = "" // the request names them by agent_id
 	}
-	return pin, agent.CheckEnvironment(path, pin.Spec.Tools)
+	return pin, saved, agent.CheckEnvironment(path, pin.Spec.Tools)
 }
 
 func modelError(err error) error {

@@ -62,7 +62,9 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 		r.discard(ctx, key)
 		return session.Response{}, err
 	}
-	events, err := recreated([]stead.Event{first}, func(c *session.Created) { c.Agent.Spec.Instructions = req.Ask.Spec.Instructions }) // as guardrails left them
+	events, err := recreated([]stead.Event{first}, func(c *session.Created) {
+		c.Agent.Spec.Instructions, c.Agent.Spec.Tools = req.Ask.Spec.Instructions, req.Ask.Spec.Tools
+	}) // as guardrails left them
 	if err != nil {
 		return session.Response{}, err
 	}

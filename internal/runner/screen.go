@@ -240,60 +240,10 @@ func (r *Runner) refuse(ctx context.Context, key stead.SessionKey, p stead.Princ
 	return err
 }
 
-// screenCreate checks the first input of a session that is not there yet.
-func (r *Runner) screenCreate(ctx context.Context, p stead.Principal, pin session.AgentPin, req *session.CreateRequest) (session.Guarded, error) {
-	checks := r.cfg.Guardrails.Of(guardrail.Subject{Principal: p, Project: p.Project, Agent: pin.Limited(), Model: pin.Spec.Model, Labels: stead.LabelsOf(req.Metadata)})
-	input, v := screenMessages(ctx, checks, req.Input)
-	req.Input = input
-	return session.Guarded{Asked: true, Findings: v.Findings}, v.Err("input")
-}
-
-// screenRespond checks the input of a response, once. key is of the session that it goes on in; zero where there is none.
-func (r *Runner) screenRespond(ctx context.Context, p stead.Principal, key stead.SessionKey, req session.RespondRequest) (session.RespondRequest, error) {
-	if req.Guarded.Asked {
-		return req, nil
-	}
-	checks := r.cfg.Guardrails.Of(guardrail.Subject{
-		Principal: p, Project: p.Project, Session: key.Session, Model: req.Ask.Spec.Model, Labels: req.Labels.And(stead.LabelsOf(req.Ask.Metadata())),
-	})
-	at := "input"
-	items, v := checks.Items(ctx, at, req.Items)
-	if told := req.Ask.Spec.Instructions; told != nil && v.Blocked == nil {
-		text, more := checks.Instructions(ctx, *told)
-		if v = v.And(more); more.Blocked != nil {
-			at = "instructions"
-		} else if text != *told {
-			var err error
-			if req.Ask.Request, err = repeating(req.Ask.Request, text); err != nil {
-				return req, err
-			}
-			req.Ask.Spec.Instructions = &text
-		}
-	}
-	req.Items, req.Guarded = items, session.Guarded{Asked: true, Findings: v.Findings}
-	return req, r.refuse(ctx, key, p, v, at)
-}
-
 // screenItems is screenRespond for items that are added to a conversation. Which models will read them is not known.
 func (r *Runner) screenItems(ctx context.Context, p stead.Principal, key stead.SessionKey, req session.ConversationRequest) (session.ConversationRequest, error) {
 	checks := r.cfg.Guardrails.Of(guardrail.Subject{Principal: p, Project: p.Project, Session: key.Session, Labels: req.Labels})
 	items, v := checks.Items(ctx, "items", req.Items)
 	req.Items, req.Guarded = items, session.Guarded{Asked: true, Findings: v.Findings}
 	return req, r.refuse(ctx, key, p, v, "items")
-}
-
-// repeating is what a response repeats of its request, with other instructions.
-func repeating(request json.RawMessage, instructions string) (json.RawMessage, error) {
-	if len(request) == 0 {
-		return request, nil
-	}
-	var fields map[string]json.RawMessage
-	err := json.Unmarshal(request, &fields)
-	if err == nil {
-		fields["instructions"], err = json.Marshal(instructions)
-	}
-	if err != nil {
-		return nil, stead.Wrap(stead.KindInternal, err, "what the response repeats can't be read")
-	}
-	return json.Marshal(fields)
 }

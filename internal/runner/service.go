@@ -260,8 +260,15 @@ func (r *Runner) Update(ctx context.Context, p stead.Principal, id stead.Session
 				return "", nil, err
 			}
 		}
-		u.Apart, err = r.remade(ctx, v, u)
-		return session.KindSessionUpdated, u, err
+		changed := u
+		if u.Tools != nil {
+			tools, at, said := screenTools(ctx, r.checksOf(v, p), *u.Tools, v.Created.Agent.Spec.Tools)
+			if changed.Tools = &tools; said.Blocked != nil {
+				return "", nil, said.Err("agent." + at)
+			}
+		}
+		changed.Apart, err = r.remade(ctx, v, changed)
+		return session.KindSessionUpdated, changed, err
 	})
 }
 

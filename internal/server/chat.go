@@ -51,6 +51,11 @@ func (s *server) createChatCompletion(w http.ResponseWriter, r *http.Request, p 
 	if asked.Items, err = c.screen(r.Context(), "messages", asked.Items); err != nil {
 		return err
 	}
+	for i := range asked.Tools {
+		if err = c.describe(r.Context(), i, &asked.Tools[i].Description, &asked.Tools[i].Parameters); err != nil {
+			return err
+		}
+	}
 	head := chat.Head{ID: "chatcmpl-" + newRequestID()[len("req_"):], Created: time.Now().Unix(), Model: c.name}
 	if asked.Stream {
 		return c.streamChat(w, r, asked, head)

@@ -71,10 +71,7 @@ func (c *call) counted(ctx context.Context, req request) (int64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	if asked.Items, err = c.screen(ctx, "input", asked.Items); err != nil { // what guardrails refuse is sent to nobody
-		return 0, false
-	}
-	if err = c.instruct(ctx, asked.Instructions); err != nil {
+	if err = c.screenResponse(ctx, asked); err != nil { // what guardrails refuse is sent to nobody
 		return 0, false
 	}
 	ask, err := modelRequest(asked)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/responses"
 )
 
 // A stateless call that guardrails are about is never passed on as it is, since they read items and not dialects: it is
@@ -50,6 +53,29 @@ func (c *call) instruct(ctx context.Context, text *string) error {
 	out, v := c.checks.Instructions(ctx, *text)
 	*text = out
 	return v.Err("instructions")
+}
+
+// screenResponse checks all that a client sent for a response.
+func (c *call) screenResponse(ctx context.Context, asked *responses.Request) (err error) {
+	if asked.Items, err = c.screen(ctx, "input", asked.Items); err != nil {
+		return err
+	}
+	if err = c.instruct(ctx, asked.Instructions); err != nil {
+		return err
+	}
+	for i := range asked.Tools {
+		if err = c.describe(ctx, i, &asked.Tools[i].Description, &asked.Tools[i].Parameters); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describe is screen for what a request says of a tool that it brings.
+func (c *call) describe(ctx context.Context, i int, description *string, parameters *json.RawMessage) error {
+	text, schema, v := c.checks.Tool(ctx, *description, *parameters)
+	*description, *parameters = text, schema
+	return v.In("tools", i).Err(param.Index("tools", i))
 }
 
 // generateHeld is generate for an answer that guardrails must see before the client does: nothing of it is handed on until

@@ -126,6 +126,28 @@ func TestTheOperatorsRulesSeeWhatToolsReturnedAsItCame(t *testing.T) {
 	}
 }
 
+// TestToolsThatACallBringsAreChecked: what is said of them, by both dialects.
+func TestToolsThatACallBringsAreChecked(t *testing.T) {
+	var heard model.Request
+	rule := guardrail.Rule{Name: "mails", On: []guardrail.Point{guardrail.Input}, Check: guardrail.Check{PII: []string{"email"}}, Action: guardrail.Redact}
+	const tool = `"name":"f","description":"Asks ada@example.com","parameters":{"type":"object","properties":{"a":{"description":"as bob@example.com"}}}}`
+	for door, body := range map[string]string{
+		"/v1/chat/completions": `{"model":"m","messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function","function":{` + tool + `}]}`,
+		"/v1/responses":        `{"model":"m","store":false,"input":"hi","tools":[{"type":"function",` + tool + `]}`,
+	} {
+		rule.Action = guardrail.Redact
+		d, _ := gateway(t, &scripted{Model: listener{sim.New(sim.Options{}), &heard}}, func(c *Config) { c.Guardrails = guarded(t, rule) })
+		res, got := d.call("POST", door, body)
+		sent, err := json.Marshal(heard.Tools)
+		if err != nil || res.StatusCode != http.StatusOK || strings.Contains(string(sent), "@example") || strings.Count(string(sent), "[redacted email]") != 2 {
+			t.Errorf("%s: sent was %s; %d %s", door, sent, res.StatusCode, got)
+		}
+		rule.Action = guardrail.Block
+		d, _ = gateway(t, &scripted{}, func(c *Config) { c.Guardrails = guarded(t, rule) })
+		d.says("POST "+door, body, 400, `"param":"tools[0]"`)
+	}
+}
+
 // BenchmarkMasked is what a call costs of which nothing changes: a long conversation, of which most is what tools returned.
 func BenchmarkMasked(b *testing.B) {
 	checks := guarded(b).Of(guardrail.Subject{})

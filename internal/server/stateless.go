@@ -63,10 +63,7 @@ func (s *server) statelessResponse(w http.ResponseWriter, r *http.Request, p ste
 	if err != nil {
 		return c.instead(w, r, err)
 	}
-	if asked.Items, err = c.screen(r.Context(), "input", asked.Items); err != nil {
-		return err
-	}
-	if err = c.instruct(r.Context(), asked.Instructions); err != nil {
+	if err = c.screenResponse(r.Context(), asked); err != nil {
 		return err
 	}
 	ask, err := modelRequest(asked)
