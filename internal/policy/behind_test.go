@@ -149,3 +149,24 @@ func BenchmarkJointly(b *testing.B) {
 		})
 	}
 }
+
+// Who changed one call is nothing to another, where the context says which one something is done in; elsewhere it counts.
+func TestWhatIsChangedIsOneCall(t *testing.T) {
+	ada, bob := stead.Principal{Kind: stead.PrincipalUser, ID: "ada"}, stead.Principal{Kind: stead.PrincipalUser, ID: "bob"}
+	req := policy.Request{Principal: ada, Acting: true, Behind: []stead.Principal{ada}, Changed: []stead.Principal{bob}}
+	for name, c := range map[string]struct {
+		ctx   context.Context
+		alone bool
+	}{
+		"in no step":            {t.Context(), false},
+		"asking for tools":      {policy.InStep(t.Context(), policy.NewStep(nil)), false},
+		"beside steps":          {policy.InStep(t.Context(), nil), false},
+		"a call as it was":      {policy.InStep(t.Context(), policy.NewCall(nil, nil)), true},
+		"a call that he edited": {policy.InStep(t.Context(), policy.NewCall(nil, []stead.Principal{bob})), false},
+		"one that she edited":   {policy.InStep(t.Context(), policy.NewCall(nil, []stead.Principal{ada})), true},
+	} {
+		if got := policy.Within(c.ctx, req).Alone(); got != c.alone {
+			t.Errorf("%s: alone %v", name, got)
+		}
+	}
+}

@@ -14,6 +14,9 @@ import (
 // asked about before it is done again. It is safe for concurrent use.
 type Step struct {
 	grants []Grant
+	// call: it is one call of several, and changed are those who changed it.
+	call    bool
+	changed []stead.Principal
 
 	mu    sync.Mutex
 	asked []Wanting
@@ -44,6 +47,19 @@ func (w *Wanting) Error() string {
 
 // NewStep is a step with what was answered about its effects.
 func NewStep(grants []Grant) *Step { return &Step{grants: grants} }
+
+// NewCall is the step of one tool call, which those changed: who changed another one is nothing to it.
+func NewCall(grants []Grant, changed []stead.Principal) *Step {
+	return &Step{grants: grants, call: true, changed: changed}
+}
+
+// Within is a request with what the context says of the call that it is a part of. Where that says none, it stays as it is.
+func Within(ctx context.Context, req Request) Request {
+	if s, _ := ctx.Value(stepKey{}).(*Step); s != nil && s.call {
+		req.Changed = s.changed
+	}
+	return req
+}
 
 type stepKey struct{}
 

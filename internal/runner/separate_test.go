@@ -2,7 +2,10 @@ package runner_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -128,4 +131,65 @@ func TestWhoChangedACallDoesNotApproveIt(t *testing.T) {
 			t.Errorf("made were %+v", made)
 		}
 	}, withModel(script(calls("launch", `{"n":1}`), reply("done"))), withPolicy(h), with(func(c *runner.Config) { c.CheckArguments = func(_, _ []byte) error { return nil } }))
+}
+
+// TestWhoIsBehindACallAlone: a call whose arguments somebody changed is not its user's alone, and the others of the turn are; whoever denies a call and
+// tells the agent why is behind what it does then, so that it does nothing with what is its user's own.
+func TestWhoIsBehindACallAlone(t *testing.T) {
+	answer := func(n *node, id stead.SessionID, call string, decision, arguments, reason string, by ...string) {
+		t.Helper()
+		for _, who := range by {
+			s := n.until(id, status(session.StatusRequiresAction))
+			i := slices.IndexFunc(s.RequiredActions, func(r session.RequiredAction) bool { return strings.Contains(string(r.Request.Arguments), call) })
+			if i < 0 {
+				t.Fatalf("%s is not asked about: %+v", call, s.RequiredActions)
+			}
+			in := session.ApprovalInput{RequestID: s.RequiredActions[i].RequestID, Decision: decision, Arguments: arguments, Reason: reason}
+			if err := n.Send(context.Background(), as(who, "approver"), id, session.SendRequest{Inputs: []session.Input{{Approval: &in}}}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+	}
+	alone := func(n *node) map[string]bool {
+		out := map[string]bool{}
+		for _, c := range n.tools.log() {
+			out[string(c.Arguments)] = c.Alone
+		}
+		return out
+	}
+	t.Run("edited", func(t *testing.T) {
+		h := &editor{holder{policy.Needs{Roles: []stead.Role{"approver"}, Count: 2}}}
+		bubble(t, func(t *testing.T, n *node) {
+			id := n.create("go", mcpServer()).ID
+			answer(n, id, `"n":1`, session.DecisionApprove, `{"n":9}`, "", "bob")
+			answer(n, id, `"n":2`, session.DecisionApprove, "", "", "bob", "eve") // while the other one is open
+			answer(n, id, `"n":9`, session.DecisionApprove, "", "", "eve")
+			n.idle(id)
+			if got := alone(n); len(got) != 2 || got[`{"n":9}`] || !got[`{"n":2}`] {
+				t.Errorf("its user is alone behind %v", got)
+			}
+		}, withModel(script(calls("launch", `{"n":1}`, "launch", `{"n":2}`), reply("done"))), withPolicy(h))
+	})
+	for reason, want := range map[string]bool{"": true, "take the other account": false} {
+		t.Run("denied: "+reason, func(t *testing.T) {
+			h := &editor{holder{policy.Needs{Roles: []stead.Role{"approver"}}}}
+			bubble(t, func(t *testing.T, n *node) {
+				id := n.create("go", mcpServer()).ID
+				answer(n, id, `"n":1`, session.DecisionDeny, "", reason, "eve")
+				answer(n, id, `"n":2`, session.DecisionApprove, "", "", "bob")
+				n.idle(id)
+				if got := alone(n); len(got) != 1 || got[`{"n":2}`] != want {
+					t.Errorf("its user is alone behind %v", got)
+				}
+				n.crash("node-2")
+				n.send(id, says("again")) // for good, whoever folds it
+				answer(n, id, `"n":3`, session.DecisionApprove, "", "", "bob")
+				n.idle(id)
+				if got := alone(n); got[`{"n":3}`] != want {
+					t.Errorf("later its user is alone behind %v", got)
+				}
+			}, withModel(script(calls("launch", `{"n":1}`), calls("launch", `{"n":2}`), reply("done"), calls("launch", `{"n":3}`), reply("done"))), withPolicy(h))
+		})
+	}
 }

@@ -59,17 +59,17 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
 		checks: a.checks(), tools: a.state.Created.Agent.Spec.Tools, title: titleOf(&call.Tool, call.Name),
-		config: a.serverConfig(call.Tool.Server), holder: holderOf(&a.state.View), at: a.state.Tail, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
+		config: a.serverConfig(call.Tool.Server), holder: holderIn(&a.state.View, call), at: a.state.Tail, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
 		call: tool.Call{
 			Key: key, Arguments: call.Args(), Session: a.key,
-			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Labels: a.state.Labels(),
+			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.AloneIn(call), Labels: a.state.Labels(),
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}
 	if call.Tool.Arguments != nil {
 		run.asked = call.Arguments
 	}
-	run.step = a.within(session.WithinCall(call.CallID))
+	run.step = policy.NewCall(a.state.Grants(session.WithinCall(call.CallID)), a.state.Changed(call))
 	run.pure = call.Tool.Effect == tool.Pure
 	run.brought = call.Request != "" && call.Tool.Arguments == nil
 	if computer {

@@ -40,6 +40,13 @@ func holderOf(v *session.View) holder {
 	return holder{v.Created.VaultIDs, v.Created.Principal, v.Turn == nil || v.Turn.Response == nil, v.Behind(), v.Alone()}
 }
 
+// holderIn is a session as a holder within one call.
+func holderIn(v *session.View, c *session.Call) holder {
+	h := holderOf(v)
+	h.alone = v.AloneIn(c)
+	return h
+}
+
 // keeping are the vaults of a holder for a tool: where a tool is used with its user's consent, and the session names no vault, the user's
 // own. It serves sessions alone that a key made which is the user's and nobody else's.
 func (r *Runner) keeping(h holder, t agent.Tool) []string {
@@ -57,7 +64,7 @@ func (r *Runner) stepAsker(key stead.SessionKey) func(context.Context) (policy.R
 		if err != nil {
 			return policy.Request{}, err
 		}
-		return inSteps(v), nil
+		return policy.Within(ctx, inSteps(v)), nil
 	}
 }
 

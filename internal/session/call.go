@@ -233,6 +233,7 @@ func (v *View) approval(e stead.Event, p ApprovalResult) {
 		if p.Reason != "" {
 			reason += " Reason: " + p.Reason
 		}
+		v.reasoned(p.By, p.Reason)
 		v.Turn.finish(c, stead.ItemFailed, nil, reason)
 	}
 }

@@ -109,6 +109,9 @@ func (v *View) consentDecided(e stead.Event, p ConsentResult) {
 	case DecisionCancel:
 		v.Turn.Cancelling = true
 	default:
+		if p.Decision == DecisionDeny {
+			v.reasoned(p.By, p.Reason)
+		}
 		v.withoutConsent(w, cmp.Or(p.Reason, "The user did not allow it."), e.Seq)
 	}
 }

@@ -216,6 +216,7 @@ func (v *View) effectDecided(e stead.Event, p EffectResult) {
 		if p.Reason != "" {
 			why += " Reason: " + p.Reason
 		}
+		v.reasoned(p.By, p.Reason)
 		v.effectRefused(w, why)
 	}
 }

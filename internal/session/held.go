@@ -33,7 +33,7 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 func (v *View) ToolRequest(c *Call) policy.Request {
 	req := v.Request(policy.ToolCall, c.resource())
 	req.Arguments, req.Class, req.Before = c.Args(), string(c.Tool.class()), c.Decided
-	req.Origin, req.Destination = v.declared(c), v.destination(c)
+	req.Origin, req.Destination, req.Changed = v.declared(c), v.destination(c), v.Changed(c)
 	return req
 }
 

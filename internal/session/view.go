@@ -42,6 +42,8 @@ type View struct {
 	Said     bool         `json:"said,omitempty"`
 	// Wrote are those who told the agent something, made the session or gave it tools or files: see behind.
 	Wrote []stead.Principal `json:"wrote,omitempty"`
+	// Reasoned are those who denied something and told the agent why.
+	Reasoned []stead.Principal `json:"reasoned,omitempty"`
 	// Deleted are the responses that are not to be shown any more: what made their turns.
 	Deleted []stead.Seq `json:"deleted,omitempty"`
 	// GoneItems are the items that are not to be shown any more.

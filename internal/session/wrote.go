@@ -10,7 +10,8 @@ import (
 // What an agent does follows from what it was told, by whomever: all that was said stays in its context, or in a summary of that. So
 // those who told it something, gave it tools or files, or made the session stand behind each later call of it, and where an approval
 // must be given by others (policy.Needs.Separate), theirs does not count. Whoever denies a call with a reason has told it nothing to do,
-// as whoever sends a paper back for correction did not write it.
+// as whoever sends a paper back for correction did not write it; but what it does then is not its user's wish alone any more, so that what is
+// that one's own is not used (Reasoned).
 
 // maxWrote bounds how many are told apart; beyond, anybody stands for all of them.
 const maxWrote = 1000
@@ -19,15 +20,24 @@ const maxWrote = 1000
 const toldBehind = "whom the session belongs to, who told its agent something, gave it tools or files, or changed the call"
 
 // wrote notes who told the agent something.
-func (v *View) wrote(by stead.Principal) {
-	by.Session, by.Scope = "", "" // they are in no journal
-	if by.ID == "" || len(v.Wrote) > maxWrote || slices.Contains(v.Wrote, by) {
-		return
+func (v *View) wrote(by stead.Principal) { v.Wrote = noted(v.Wrote, by) }
+
+// reasoned notes who denied something, and told the agent why.
+func (v *View) reasoned(by stead.Principal, why string) {
+	if why != "" {
+		v.Reasoned = noted(v.Reasoned, by)
 	}
-	if len(v.Wrote) == maxWrote {
+}
+
+func noted(all []stead.Principal, by stead.Principal) []stead.Principal {
+	by.Session, by.Scope = "", "" // they are in no journal
+	if by.ID == "" || len(all) > maxWrote || slices.Contains(all, by) {
+		return all
+	}
+	if len(all) == maxWrote {
 		by = policy.Anybody()
 	}
-	v.Wrote = append(slices.Clip(v.Wrote), by)
+	return append(slices.Clip(all), by)
 }
 
 func (v *View) uploaded(e stead.Event, p FileInput) {
@@ -48,10 +58,11 @@ func (v *View) Behind() []stead.Principal {
 	return v.behind(len(v.Wrote))
 }
 
-// changed are those who changed the arguments of a call that is open.
-func (v *View) changed() (out []stead.Principal) {
+// changed are those who changed the arguments of a call that is open, or told the agent why something was denied.
+func (v *View) changed() []stead.Principal {
+	out := slices.Clone(v.Reasoned)
 	if v.Turn == nil {
-		return nil
+		return out
 	}
 	for _, c := range v.Turn.Calls {
 		if c.State != CallDone {
@@ -61,10 +72,20 @@ func (v *View) changed() (out []stead.Principal) {
 	return out
 }
 
+// Changed are those who changed what a call does: its own arguments, and no other's, or by what the agent was told of what was denied.
+func (v *View) Changed(c *Call) []stead.Principal {
+	return append(slices.Clip(v.Reasoned), c.EditedBy...)
+}
+
 // Alone reports whether nobody but whom the session serves stands behind what its agent does now, so that what is that one's own may be
 // used.
-func (v *View) Alone() bool {
-	return v.Created.Principal.Alone(v.Behind()) && v.Created.Principal.Alone(v.changed())
+func (v *View) Alone() bool { return v.alone(v.changed()) }
+
+// AloneIn is Alone of one call.
+func (v *View) AloneIn(c *Call) bool { return v.alone(v.Changed(c)) }
+
+func (v *View) alone(changed []stead.Principal) bool {
+	return v.Created.Principal.Alone(v.Behind()) && v.Created.Principal.Alone(changed)
 }
 
 // Lacks is how many approvals a call lacks yet that policies hold.
