@@ -20,6 +20,7 @@ type Neighbour struct {
 	Entry
 	Place   int  // -1 right before the hit, 1 right after it, of what whoever asks sees
 	Excerpt bool // as Hit.Excerpt
+	Part    Part
 }
 
 // name tells an entry from those of all stores.
@@ -33,9 +34,9 @@ type beside struct {
 }
 
 // around gives hits what stands beside them, of at most n on each side: what the search of their store saw and its filters let through.
-// The nearest come first, of the best hit before others; each is given once, and none that is a hit itself. skip is what is known
-// already; nil: nothing is.
-func (s *Service) around(ctx context.Context, p stead.Principal, hits []Hit, looks map[string]Search, n int, left *room, skip func(*Entry) bool) error {
+// The nearest come first, of the best hit before others; each is given once, and none that is a hit itself. shown is what was
+// shown of an entry before.
+func (s *Service) around(ctx context.Context, p stead.Principal, hits []Hit, looks map[string]Search, n int, left *room, shown func(*Entry) []Part) error {
 	near, err := s.beside(ctx, p, hits, looks, n)
 	if err != nil {
 		return err
@@ -56,11 +57,11 @@ func (s *Service) around(ctx context.Context, p stead.Principal, hits []Hit, loo
 		}
 		for _, b := range near[:end] {
 			e, ok := read[b.store+"/"+b.id]
-			if !ok || skip != nil && skip(&e) {
+			if !ok {
 				continue
 			}
-			if excerpt, ok := left.take(&e, aroundShare); ok {
-				hits[b.hit].Around = append(hits[b.hit].Around, Neighbour{e, b.place, excerpt})
+			if part, ok := left.take(&e, aroundShare, shown(&e)); ok {
+				hits[b.hit].Around = append(hits[b.hit].Around, Neighbour{e, b.place, part != Whole, part})
 			}
 		}
 		near = near[end:]

@@ -17,9 +17,9 @@ import (
 type Many struct {
 	Search
 	Stores  []string
-	Lenient bool              // stores that are not there, or may not be read, are left out
-	Worth   func(*Hit) bool   // nil: every hit is
-	Known   func(*Entry) bool // what is not to be given around hits; nil: all may be
+	Lenient bool                // stores that are not there, or may not be read, are left out
+	Worth   func(*Hit) bool     // nil: every hit is
+	Shown   func(*Entry) []Part // what whoever asks was shown of an entry; nil: nothing of any
 }
 
 // SearchMany is Search in several stores.
@@ -50,6 +50,13 @@ func (s *Service) SearchMany(ctx context.Context, p stead.Principal, m Many) (Fo
 		}
 	}
 	return out, s.fill(ctx, p, &out, looks, &m)
+}
+
+func (m *Many) shown(e *Entry) []Part {
+	if m.Shown == nil {
+		return nil
+	}
+	return m.Shown(e)
 }
 
 // searchOne adds what one store has to what was found, in the order of the ranks.
@@ -91,8 +98,8 @@ func (s *Service) fill(ctx context.Context, p stead.Principal, out *Found, looks
 			out.More++
 			continue
 		}
-		excerpt, ok := left.take(&h.Entry, hitShare) // what is too long makes place for smaller ones behind it
-		if h.Excerpt = excerpt; ok {
+		part, ok := left.take(&h.Entry, hitShare, m.shown(&h.Entry)) // what is too long makes place for smaller ones behind it
+		if h.Part, h.Excerpt = part, part != Whole; ok {
 			out.Hits = append(out.Hits, h)
 		}
 	}
@@ -100,7 +107,7 @@ func (s *Service) fill(ctx context.Context, p stead.Principal, out *Found, looks
 		if left.whole {
 			left.whole, left.left = false, maxAroundTokens
 		}
-		if err := s.around(ctx, p, out.Hits, looks, m.Around, &left, m.Known); err != nil {
+		if err := s.around(ctx, p, out.Hits, looks, m.Around, &left, m.shown); err != nil {
 			return err
 		}
 	}

@@ -67,6 +67,7 @@ type Hit struct {
 	Rank  int           // from 1, in its store
 
 	Excerpt bool        // Text is the part around the query's words: all of it had no room in Tokens
+	Part    Part        // which one
 	Around  []Neighbour // in the order of the conversation
 }
 

@@ -76,7 +76,9 @@ type Recalled struct {
 	Labels    []string     `json:"labels,omitempty"`
 	Score     float64      `json:"score"`
 	Explain   *RecallParts `json:"explain,omitempty"`
-	Excerpt   bool         `json:"excerpt,omitempty"`    // the part around the query's words: all of it had no room
+	Excerpt   bool         `json:"excerpt,omitempty"` // the part around the query's words: all of it had no room
+	From      int          `json:"excerpt_from,omitempty"`
+	To        int          `json:"excerpt_to,omitempty"` // which part, in bytes of the text with its caption; 0: all of it, or nobody knows
 	ContextOf string       `json:"context_of,omitempty"` // it was not found itself: it stands near the one of this id in its conversation
 	Place     int          `json:"place,omitempty"`      // -1 right before that one, 1 right after it
 }
@@ -126,8 +128,40 @@ func notAlone(alone bool, p stead.Principal, behind []stead.Principal) string {
 	return fmt.Sprintf("Memories of %s %s are not for this session any more: %s told its agent something too.", p.Kind, p.ID, cmp.Or(policy.Names(p.Beside(behind)), "somebody"))
 }
 
-// Name tells an entry's version from all others.
-func (r Recalled) Name() string { return fmt.Sprintf("%s/%s@%d", r.Store, r.ID, r.Version) }
+// Name tells an entry's version, or the part of one, from all others.
+func (r Recalled) Name() string {
+	name := r.entry()
+	if r.To > 0 {
+		name += fmt.Sprintf(partOf, r.From, r.To)
+	}
+	return name
+}
+
+func (r Recalled) entry() string { return fmt.Sprintf("%s/%s@%d", r.Store, r.ID, r.Version) }
+
+// partOf names a part, behind its entry's version.
+const partOf = "[%d:%d]"
+
+// Span is a part of an entry, in bytes. To is 0 of all of it.
+type Span struct{ From, To int }
+
+// Spans are what the model sees already, by entries' versions.
+func (ask RecallAsk) Spans() map[string][]Span {
+	out := map[string][]Span{}
+	for name := range ask.Shown {
+		entry, span := name, Span{}
+		if i := strings.LastIndexByte(name, partOf[0]); i >= 0 {
+			if _, err := fmt.Sscanf(name[i:], partOf, &span.From, &span.To); err == nil {
+				entry = name[:i]
+			}
+		}
+		out[entry] = append(out[entry], span)
+	}
+	return out
+}
+
+// Of are those of one entry.
+func (r Recalled) Of(spans map[string][]Span) []Span { return spans[r.entry()] }
 
 // recalls reports whether the turn must look something up, and whether it is under way.
 func (s *State) recalls() (wanted, busy bool) {

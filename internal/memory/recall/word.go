@@ -3,6 +3,7 @@ package recall
 import (
 	"iter"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -158,6 +159,17 @@ func (a *analyzer) read(text string, hear func(lower string)) []word {
 	}
 	return out
 }
+
+// Words are the words of a text that carry content, as they stand in it, in lower case.
+func Words(text string) []string {
+	var out []string
+	for _, w := range telling().words(text) {
+		out = append(out, w.text)
+	}
+	return out
+}
+
+var telling = sync.OnceValue(newAnalyzer)
 
 // written yields the words of a text as they stand, and whether a sentence begins with each. A run of a script that is written
 // without spaces is one.

@@ -49,17 +49,24 @@ func acting(p stead.Principal, key stead.SessionKey) stead.Principal {
 func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.MemoryRecalled, error) {
 	scopes := memory.SessionScopes(memory.UserOf(ask.Principal, ask.Alone), ask.Agent, ask.Teams)
 	stores := r.memory.In(memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes})
-	known := func(e *memory.Entry) bool {
-		return ask.Shown[session.Recalled{Store: e.Store, ID: e.ID, Version: e.Version}.Name()]
+	spans := ask.Spans()
+	shown := func(e *memory.Entry) (out []memory.Part) {
+		for _, s := range (session.Recalled{Store: e.Store, ID: e.ID, Version: e.Version}).Of(spans) {
+			if s.To == 0 {
+				return []memory.Part{memory.Whole}
+			}
+			out = append(out, memory.Part(s))
+		}
+		return out
 	}
 	q := memory.Many{
-		Stores: ask.Stores, Lenient: true, Known: known,
+		Stores: ask.Stores, Lenient: true, Shown: shown,
 		Search: memory.Search{
 			Query: ask.Query, Limit: ask.Recall.MaxResults, Tokens: ask.Recall.TokenBudget, Around: ask.Recall.Context, Explain: true,
 			Filter: memory.Filter{Scopes: scopes},
 		},
 		Worth: func(h *memory.Hit) bool {
-			return (ask.Recall.Mode != agent.RecallBudgeted || h.Share >= minShare) && !known(&h.Entry)
+			return (ask.Recall.Mode != agent.RecallBudgeted || h.Share >= minShare) && !slices.Contains(shown(&h.Entry), memory.Whole)
 		},
 	}
 	if !ask.Own {
@@ -78,12 +85,12 @@ func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 
 // told is a hit between what stands around it, in the order of the conversation.
 func told(h memory.Hit) []session.Recalled {
-	own := recalled(&h.Entry)
-	own.Score, own.Explain, own.Excerpt = 1/float64(h.Rank), parts(h.Parts), h.Excerpt
+	own := recalled(&h.Entry, h.Part)
+	own.Score, own.Explain = 1/float64(h.Rank), parts(h.Parts)
 	var before, after []session.Recalled
 	for _, n := range h.Around {
-		r := recalled(&n.Entry)
-		r.ContextOf, r.Place, r.Excerpt = own.ID, n.Place, n.Excerpt
+		r := recalled(&n.Entry, n.Part)
+		r.ContextOf, r.Place = own.ID, n.Place
 		if n.Place < 0 {
 			before = append(before, r)
 		} else {
@@ -93,13 +100,16 @@ func told(h memory.Hit) []session.Recalled {
 	return slices.Concat(before, []session.Recalled{own}, after)
 }
 
-func recalled(e *memory.Entry) session.Recalled {
+func recalled(e *memory.Entry, part memory.Part) session.Recalled {
 	out := session.Recalled{
 		ID: e.ID, Store: e.Store, Version: e.Version, Kind: string(e.Kind), Text: e.Text, ScopeType: e.Scope.Type, ScopeID: e.Scope.ID,
 		Session: e.Source.Session, Item: e.Source.Item, Author: e.Source.Author, At: cmp.Or(e.Source.At, e.CreatedAt), Labels: e.Labels,
 	}
 	if e.Caption != "" {
 		out.Text += " [" + e.Caption + "]"
+	}
+	if part != memory.Whole {
+		out.Excerpt, out.From, out.To = true, part.From, part.To
 	}
 	return out
 }

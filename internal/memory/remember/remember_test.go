@@ -98,6 +98,61 @@ func TestRecallBringsWhatStandsAround(t *testing.T) {
 	}
 }
 
+// Of an entry that has no room the part comes that a question is about, and another one when another question is; none comes twice, and a new
+// version is another entry.
+func TestOfALongEntryOnePartComesAfterTheOther(t *testing.T) {
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	m := memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now})
+	me := stead.LocalPrincipal()
+	st, err := m.CreateStore(t.Context(), me, memory.StoreFields{Name: "s"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("clause of no interest. ", 250)
+	said := func(index int64, text string) memory.New {
+		return memory.New{Content: memory.Content{Kind: memory.KindItem, Text: text, Confidence: 1, Importance: 0.5, Source: memory.Source{Session: "sess_0000000000000000000000000000000a", Item: fmt.Sprint(index), Index: index, Author: "user"}}}
+	}
+	made, err := m.Add(t.Context(), me, st.ID, []memory.New{
+		said(1, "the annex, about hangars: "+long+" Hangars are in Linz."),
+		said(2, "the contract about the zeppelin was signed in Reykjavik. "+long+" The contract is judged in Vienna. "+long+" The contract's penalty for cancellation is ninety crowns."),
+	}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := session.RecallAsk{Key: stead.SessionKey{Project: me.Project, Session: "sess_0000000000000000000000000000000b"}, Principal: me, Alone: true, Agent: "agent_1", Stores: []string{st.ID},
+		Recall: agent.Recall{Mode: agent.RecallAlways, TokenBudget: 1000, MaxResults: 1, Context: 1}, Shown: map[string]bool{}}
+	asks := func(query string, want ...string) {
+		t.Helper()
+		ask.Query = query
+		out, err := remember.New(m).Recall(t.Context(), ask)
+		if err != nil || len(out.Entries) != len(want) || len(want) == 0 && out.LeftOut != 0 {
+			t.Fatalf("%s: %d entries, %d left out, %v", query, len(out.Entries), out.LeftOut, err)
+		}
+		for i, e := range out.Entries {
+			if !strings.Contains(e.Text, want[i]) || !e.Excerpt || e.To-e.From < 400 || ask.Shown[e.Name()] {
+				t.Errorf("%s: excerpt %t of %d to %d, %d bytes, without %q", query, e.Excerpt, e.From, e.To, len(e.Text), want[i])
+			}
+			ask.Shown[e.Name()] = true
+		}
+	}
+	asks("where was the zeppelin signed?", "annex", "Reykjavik")
+	asks("and who signed the zeppelin's contract?")
+	asks("what is the contract's penalty for cancellation?", "ninety")
+	asks("the penalty for cancellation of the contract about the zeppelin?")
+	asks("in which town is the contract about the zeppelin judged, and where are the hangars?", "Vienna")
+	if _, err := m.Update(t.Context(), me, st.ID, made[1].ID, memory.AnyVersion, func(c *memory.Content) error { c.Importance = 0.6; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	asks("where was the zeppelin signed?", "Reykjavik")
+	whole := session.Recalled{Store: st.ID, ID: made[1].ID, Version: 2}
+	ask.Shown = map[string]bool{whole.Name(): true, session.Recalled{Store: st.ID, ID: made[0].ID, Version: 1}.Name(): true} // as journals from before have it, of parts too
+	asks("what is the contract's penalty for cancellation?")
+}
+
 // What policies do not let be written is said in the journal, with what it is and why, and not with what it says.
 func TestWhatIsNotKeptIsSaid(t *testing.T) {
 	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
