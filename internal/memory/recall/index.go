@@ -36,7 +36,8 @@ type entry[T any] struct {
 	spans      []span  // and which time that is
 	place, at  int64
 	importance float32
-	said       uint64 // the same for what says the same, word for word
+	ofAuthor   float32 // how much more it counts when the query is about its author
+	said       uint64  // the same for what says the same, word for word
 	facets     T
 }
 
@@ -46,6 +47,7 @@ type place struct {
 	prev, next int32 // neighbours in the conversation
 	length     float32
 	asks       float32 // share of the text that is questions
+	tells      float32 // factor: 1 for what tells something all through
 }
 
 func nowhere() place { return place{session: none, prev: none, next: none} }
@@ -77,7 +79,8 @@ func (x *Index[T]) Put(e Entry[T]) {
 	n := x.number()
 	d := entry[T]{id: e.ID, author: none, place: e.Place, at: e.At, importance: float32(e.Importance), facets: e.Facets}
 	at := nowhere()
-	at.asks, d.timed = x.analyzer.shape(e.Text)
+	kind := x.analyzer.shape(e.Text)
+	at.tells, at.asks, d.timed, d.ofAuthor = x.weights.tells(kind), kind.asks, kind.timed, x.weights.ofAuthor(kind)
 	if e.At != 0 {
 		d.spans = spans(e.Text, time.UnixMilli(e.At))
 	}

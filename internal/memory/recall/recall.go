@@ -66,8 +66,8 @@ type Parts struct {
 	Near       float64            `json:"near,omitempty"`       // from how near its vector is, of what is nearer than most
 	Similarity float64            `json:"similarity,omitempty"` // the cosine that this comes from; 0 where there are no vectors
 	Tells      float64            `json:"tells"`                // factor: below 1 for what is a question itself
-	Author     float64            `json:"author"`               // factor: above 1 when the query names who said it
-	Time       float64            `json:"time"`                 // factor: says when, and when was asked; or is from the time that the query names
+	Author     float64            `json:"author"`               // factor: above 1 when the query names who said it, most where they speak of themselves
+	Time       float64            `json:"time"`                 // factor: says when, more if that was asked; or is from the time that the query names
 	Importance float64            `json:"importance"`           // factor
 	Recency    float64            `json:"recency"`              // factor
 }
@@ -82,9 +82,12 @@ type weights struct {
 	after1, after2   float64
 	asked            float64 // how much more the words of a question before count: what follows answers it
 	asks             float64 // how much less an entry counts that is nothing but questions
+	addresses        float64 // how much less one counts that tells somebody else about themselves
 	session          float64
-	byAuthor         float64
-	when             float64 // an entry that says when, if that is asked
+	byAuthor         float64 // an entry of whom the query is about; none of what tells somebody else about themselves
+	ofSelf           float64 // the same, where the author speaks of themselves
+	timed            float64 // an entry that says when
+	when             float64 // the same once more, if that is asked
 	during           float64 // an entry from the time that the query names
 	mentioned        float64 // words of the date that "last Friday" means
 	fuzzy            float64 // a word that looks like an unknown one of the query, times their likeness
@@ -95,8 +98,8 @@ type weights struct {
 
 func tuned() weights {
 	return weights{
-		k1: 0.6, b: 0.35, name: 0.1, own: 0.3, before1: 0.7, before2: 0.3, after1: 0.3, after2: 0.1, asked: 2, asks: 0.6,
-		session: 0.5, byAuthor: 0.3, when: 0.2, during: 0.2, mentioned: 0.5, fuzzy: 0.3, near: 0.4, nearFrom: 2, importance: 0.5, recency: 0.05,
+		k1: 0.6, b: 0.35, name: 0.1, own: 0.3, before1: 0.7, before2: 0.3, after1: 0.3, after2: 0.1, asked: 2, asks: 0.6, addresses: 0.03,
+		session: 0.5, byAuthor: 0.3, ofSelf: 0.37, timed: 0.06, when: 0.2, during: 0.2, mentioned: 0.5, fuzzy: 0.3, near: 0.4, nearFrom: 2, importance: 0.5, recency: 0.05,
 	}
 }
 

@@ -51,7 +51,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 		if s.near != nil {
 			sum += float64(s.near[n])
 		}
-		score := sum * float64(1-float32(x.weights.asks)*x.places[n].asks)
+		score := sum * float64(x.places[n].tells)
 		if !best.wants(score * most) {
 			continue
 		}
@@ -258,20 +258,24 @@ func (x *Index[T]) mostFactor(q question) float64 {
 	w := &x.weights
 	most := (1 + w.importance/2) * (1 + w.recency)
 	if q.about != none {
-		most *= 1 + w.byAuthor
+		most *= 1 + float64(max(w.ofAuthor(shape{}), w.ofAuthor(shape{self: true})))
 	}
+	time := 1 + w.timed
 	if q.when || q.spans != nil {
-		most *= 1 + w.when + w.during
+		time += w.when + w.during
 	}
-	return most
+	return most * time
 }
 
 func (x *Index[T]) factors(n int32, q question) factors {
 	w := &x.weights
 	d := &x.entries[n]
-	f := factors{tells: float64(1 - float32(w.asks)*x.places[n].asks), author: 1, time: 1, importance: 1 + w.importance*(float64(d.importance)-0.5), recency: 1}
+	f := factors{tells: float64(x.places[n].tells), author: 1, time: 1, importance: 1 + w.importance*(float64(d.importance)-0.5), recency: 1}
 	if q.about != none && q.about == d.author {
-		f.author += w.byAuthor
+		f.author += float64(d.ofAuthor)
+	}
+	if d.timed {
+		f.time += w.timed
 	}
 	if q.when && d.timed {
 		f.time += w.when
