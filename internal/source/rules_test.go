@@ -82,7 +82,7 @@ func TestRulesHoldWhileWhatTheyAreForIsAway(t *testing.T) {
 func TestANodeDiesWhileRulesChange(t *testing.T) {
 	both(t, func(t *testing.T, db database) {
 		f := newTree(t)
-		for i := range 3 * memory.MaxChanges / 2 { // more than one write
+		for i := range memory.MaxChanges + 1 { // more than one write
 			f.write(fmt.Sprintf("hr/%03d.md", i), "Bonus.")
 		}
 		ahead := &atomic.Int64{}
