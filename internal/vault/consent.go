@@ -142,13 +142,19 @@ func (s *Service) Keep(ctx context.Context, project stead.ProjectID, c Consented
 		}
 		if len(old) > 0 {
 			id = old[0].ID
-			return s.replace(ctx, old[0].key, t)
+			if err := s.replace(ctx, old[0].key, t); err != nil {
+				return err
+			}
+			return s.stays(ctx, project, c)
 		}
 		if err := s.roomFor(ctx, project, c.Vault); err != nil {
 			return err
 		}
 		id = c.ID
-		return s.keepNew(ctx, credentialKey(project, c.ID), c, t)
+		if err := s.keepNew(ctx, credentialKey(project, c.ID), c, t); err != nil {
+			return err
+		}
+		return s.stays(ctx, project, c)
 	})
 	return id, err
 }
@@ -186,6 +192,29 @@ func (s *Service) makeOwn(ctx context.Context, project stead.ProjectID, c Consen
 	return err // a conflict: somebody makes it at the same time
 }
 
+// stays says, once a credential is in a user's own vault, that there is more in it: whoever withdraws another one meanwhile, and found nothing left,
+// leaves it, or has removed it, and then it is made again.
+func (s *Service) stays(ctx context.Context, project stead.ProjectID, c Consented) error {
+	if c.Vault != ownOf(c.For) {
+		return nil
+	}
+	k := vaultKey(project, c.Vault)
+	d, err := s.cfg.Documents.GetDocument(ctx, k)
+	switch {
+	case stead.KindOf(err) == stead.KindNotFound:
+		return s.makeOwn(ctx, project, c)
+	case err != nil:
+		return err
+	case d.ExpiresAt > 0: // the user was erased meanwhile
+		return k.NotFound()
+	}
+	d.Version, d.UpdatedAt = d.Version+1, s.cfg.Now().UnixMilli()
+	if _, err = s.cfg.Documents.UpdateDocument(ctx, d); stead.KindOf(err) == stead.KindNotFound {
+		return s.makeOwn(ctx, project, c)
+	}
+	return err
+}
+
 // Withdraw removes the credential that Keep has made for a consent (Consented.ID), if it has: what the user had before stays theirs. Of
 // a user's own vault that holds nothing more it leaves nothing, as an erasure of the user before has it.
 func (s *Service) Withdraw(ctx context.Context, project stead.ProjectID, vault, credential string) error {
@@ -193,11 +222,18 @@ func (s *Service) Withdraw(ctx context.Context, project stead.ProjectID, vault, 
 	if err := absent(s.cfg.Documents.DeleteDocument(ctx, credentialKey(project, credential), 0)); err != nil || !strings.HasPrefix(vault, ownPrefix) {
 		return err
 	}
+	own, err := s.cfg.Documents.GetDocument(ctx, vaultKey(project, vault))
+	if err != nil {
+		return absent(err)
+	}
 	left, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: project, Kind: kindCredential, Tag: vault, Limit: 1})
 	if err != nil || len(left) > 0 {
 		return err
 	}
-	return absent(s.cfg.Documents.DeleteDocument(ctx, vaultKey(project, vault), 0))
+	if err = s.cfg.Documents.DeleteDocument(ctx, own.Key, own.Version); stead.KindOf(err) == stead.KindConflict { // another consent came in between: see stays
+		return nil
+	}
+	return absent(err)
 }
 
 // replace puts new tokens in the place of those that a credential has. Who renews the old ones meanwhile finds them gone.
