@@ -32,6 +32,7 @@ type entry[T any] struct {
 	id         string
 	words      []count // ascending by term
 	author     int32   // term of the author's name
+	tells      float32 // factor: 1 for what tells something all through
 	timed      bool    // says when something was
 	spans      []span  // and which time that is
 	place, at  int64
@@ -47,7 +48,6 @@ type place struct {
 	prev, next int32 // neighbours in the conversation
 	length     float32
 	asks       float32 // share of the text that is questions
-	tells      float32 // factor: 1 for what tells something all through
 }
 
 func nowhere() place { return place{session: none, prev: none, next: none} }
@@ -80,7 +80,7 @@ func (x *Index[T]) Put(e Entry[T]) {
 	d := entry[T]{id: e.ID, author: none, place: e.Place, at: e.At, importance: float32(e.Importance), facets: e.Facets}
 	at := nowhere()
 	kind := x.analyzer.shape(e.Text)
-	at.tells, at.asks, d.timed, d.ofAuthor = x.weights.tells(kind), kind.asks, kind.timed, x.weights.ofAuthor(kind)
+	d.tells, at.asks, d.timed, d.ofAuthor = x.weights.tells(kind), kind.asks, kind.timed, x.weights.ofAuthor(kind)
 	if e.At != 0 {
 		d.spans = spans(e.Text, time.UnixMilli(e.At))
 	}

@@ -51,7 +51,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 		if s.near != nil {
 			sum += float64(s.near[n])
 		}
-		score := sum * float64(x.places[n].tells)
+		score := sum * float64(1-float32(x.weights.asks)*x.places[n].asks) // or less: see tells
 		if !best.wants(score * most) {
 			continue
 		}
@@ -270,7 +270,7 @@ func (x *Index[T]) mostFactor(q question) float64 {
 func (x *Index[T]) factors(n int32, q question) factors {
 	w := &x.weights
 	d := &x.entries[n]
-	f := factors{tells: float64(x.places[n].tells), author: 1, time: 1, importance: 1 + w.importance*(float64(d.importance)-0.5), recency: 1}
+	f := factors{tells: float64(d.tells), author: 1, time: 1, importance: 1 + w.importance*(float64(d.importance)-0.5), recency: 1}
 	if q.about != none && q.about == d.author {
 		f.author += float64(d.ofAuthor)
 	}
