@@ -16,10 +16,10 @@ const compiledDir = "compiled"
 func readDocument(data string) func(ctx context.Context, name string, data []byte) (passage.Document, error) {
 	pdfs := pdf.NewReader(filepath.Join(data, compiledDir))
 	return func(ctx context.Context, name string, data []byte) (passage.Document, error) {
-		read := office.Read
+		read, made := office.Read, passage.Converted
 		switch {
 		case pdf.Is(data):
-			read = pdfs.Read
+			read, made = pdfs.Read, passage.Pages
 		case !office.Is(data):
 			return passage.Read(name, data)
 		}
@@ -27,6 +27,6 @@ func readDocument(data string) func(ctx context.Context, name string, data []byt
 		if err != nil {
 			return passage.Document{}, err
 		}
-		return passage.Converted(name, text)
+		return made(name, text)
 	}
 }

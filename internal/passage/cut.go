@@ -1,6 +1,7 @@
 package passage
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,7 +18,7 @@ type block struct {
 
 // Cut makes passages of a document. Size must be from MinSize to MaxSize, and Overlap at most its half.
 func (d Document) Cut(p Plan) []Passage {
-	c := cutter{size: p.Size * BytesPerToken, overlap: p.Overlap * BytesPerToken, lined: !d.Converted}
+	c := cutter{size: p.Size * BytesPerToken, overlap: p.Overlap * BytesPerToken, lined: !d.Converted, paged: d.Paged}
 	long := "" // a header that would fill its passages: it stands in front of the first
 	d.blocks(func(b block) {
 		if len(b.lead) > c.size/2 {
@@ -59,6 +60,7 @@ type cutter struct {
 	first         block           // of it: its heading and lead are the passage's
 	fresh         bool            // it has more than what it repeats
 	lined         bool            // passages say which lines they are
+	paged         bool            // sections are pages
 	marks         []mark          // of the passage at hand, in order
 }
 
@@ -85,7 +87,7 @@ func (c *cutter) room() int {
 }
 
 func (c *cutter) add(b block) {
-	if c.fresh && (b.lead != c.first.lead || b.section && c.now.Len() >= c.size/2) {
+	if c.fresh && (b.lead != c.first.lead || b.section && (c.paged || c.now.Len() >= c.size/2)) {
 		c.flush(0)
 	}
 	if need := len(b.before) + len(b.text); c.fresh && need > c.room() {
@@ -132,13 +134,22 @@ func (c *cutter) flush(repeat int) {
 		whole = c.first.lead + "\n" + text
 	}
 	if whole = strings.Trim(whole, "\n"); strings.TrimSpace(whole) != "" {
-		c.out = append(c.out, Passage{Heading: c.first.heading, Text: whole, Lines: c.lines(text, marks)})
+		c.out = append(c.out, Passage{Heading: c.first.heading, Text: whole, Lines: c.lines(text, marks), Page: c.page()})
 	}
 	if repeat > 0 {
 		rest := tail(text, repeat)
 		c.now.WriteString(rest)
 		c.marks = shifted(text, marks, len(text)-len(rest))
 	}
+}
+
+// page is the one that the passage at hand is on.
+func (c *cutter) page() int {
+	n := 0
+	if c.paged {
+		_, _ = fmt.Sscanf(c.first.heading, "Page %d", &n) // 0 where it says none
+	}
+	return n
 }
 
 // lines are the first and the last line of a passage's text; nil where they are not the document's.

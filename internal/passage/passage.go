@@ -12,7 +12,7 @@
 //
 // Parts are put together until a passage is full, and cut only where one alone is longer than that: at
 // a line's end, else a sentence's, else a word's. A passage repeats the end of the one before, but
-// not across a section's beginning.
+// not across a section's beginning. Where a section is a page, each begins a passage, so that what is cited stands on the page that is named.
 //
 // Units and limits: tokens are estimated as four bytes each, as everywhere in Stead. MaxTokens of a
 // document, MinSize and MaxSize of a passage, MaxTitle of what its heading repeats. What is written anew (HTML, JSON,
@@ -73,6 +73,8 @@ type Document struct {
 	Text   string // UTF-8
 	// Converted: it was written anew from what the file holds, so that its lines are not the file's.
 	Converted bool
+	// Paged: its sections are pages, "Page 7". No passage runs over two of them.
+	Paged bool
 }
 
 // Plan says how large passages become, in tokens.
@@ -86,6 +88,7 @@ type Passage struct {
 	Heading string `json:"heading,omitempty"` // that it stands under: "Refunds > After 30 days"
 	Text    string `json:"text"`
 	Lines   []int  `json:"lines,omitempty"` // the first and the last of the file's lines, from 1; nil: they are not known
+	Page    int    `json:"page,omitempty"`  // that all of it is on, from 1; 0: the document has none
 }
 
 // Read finds out what a file is, by its name and its bytes.
@@ -100,7 +103,7 @@ func Read(name string, data []byte) (Document, error) {
 	d := Document{Format: formatOf(name), Text: strings.ReplaceAll(text, "\r\n", "\n")}
 	switch ext := strings.ToLower(path.Ext(name)); {
 	case ext == ".html" || ext == ".htm" || ext == ".xhtml":
-		d = Document{Markdown, markdown(d.Text), true}
+		d = Document{Format: Markdown, Text: markdown(d.Text), Converted: true}
 	case d.Format == JSON:
 		before := d.Text
 		d.Text, d.Format = indented(d.Text)
@@ -111,7 +114,12 @@ func Read(name string, data []byte) (Document, error) {
 
 // Converted is the document of a file that somebody else has read, and written as Markdown.
 func Converted(name, markdown string) (Document, error) {
-	return Document{Markdown, markdown, true}.checked(name)
+	return Document{Format: Markdown, Text: markdown, Converted: true}.checked(name)
+}
+
+// Pages is Converted for a file of pages, each of which is a section: "## Page 7".
+func Pages(name, markdown string) (Document, error) {
+	return Document{Format: Markdown, Text: markdown, Converted: true, Paged: true}.checked(name)
 }
 
 func (d Document) checked(name string) (Document, error) {

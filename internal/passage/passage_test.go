@@ -33,6 +33,32 @@ func TestMarkdownKeepsItsSections(t *testing.T) {
 	}
 }
 
+// TestPagesAreCutApart: whoever is sent to a page finds there what was cited.
+func TestPagesAreCutApart(t *testing.T) {
+	var text strings.Builder
+	for page := 1; page <= 12; page++ {
+		fmt.Fprintf(&text, "## Page %d\n\nSubject number%d.\n\n%s\n\n", page, page, strings.Repeat("More of it. ", page*6))
+	}
+	d, err := passage.Pages("slides.pdf", text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int]bool{}
+	for _, p := range d.Cut(passage.Plan{Size: passage.MinSize, Overlap: 50}) {
+		heading := fmt.Sprintf("Page %d", p.Page)
+		if seen[p.Page] = true; p.Heading != heading || strings.Contains(p.Text, "## ") && !strings.HasPrefix(p.Text, "## "+heading+"\n") ||
+			strings.Contains(p.Text, "Subject") && !strings.Contains(p.Text, fmt.Sprintf("number%d.", p.Page)) || strings.Count(p.Text, "Subject") > 1 {
+			t.Errorf("page %d, %q: %q", p.Page, p.Heading, p.Text)
+		}
+	}
+	if len(seen) != 12 {
+		t.Errorf("pages %v", seen)
+	}
+	if d, _ := passage.Converted("a.docx", text.String()); d.Cut(passage.Plan{Size: passage.MinSize})[0].Page != 0 {
+		t.Error("a document without pages names one")
+	}
+}
+
 func TestRowsKnowTheirHeader(t *testing.T) {
 	rows := ""
 	for i := range 60 {

@@ -485,10 +485,11 @@ func CheckAttributes(a map[string]any) error { return checkAttributes("attribute
 // CheckPlan sets what a plan leaves out.
 func CheckPlan(p *passage.Plan) error { return checkPlan(p) }
 
-// Page is the page of a passage of a PDF, from 1; 0: it has none.
+// Page is the page of a passage of a PDF, from 1; 0: it has none. Passages that were cut before they knew it may run over several: those
+// name none, since the heading is that of the first.
 func (r Result) Page() int {
-	n := 0
-	if strings.HasSuffix(strings.ToLower(r.File.Filename), ".pdf") {
+	n := r.Passage.Page
+	if n == 0 && strings.HasSuffix(strings.ToLower(r.File.Filename), ".pdf") && !strings.Contains(r.Text, "\n## Page ") {
 		_, _ = fmt.Sscanf(r.Heading, "Page %d", &n) // 0 where it says none
 	}
 	return n

@@ -438,3 +438,21 @@ func TestProjectsAreApart(t *testing.T) {
 		}
 	})
 }
+
+// TestThePageOfAPassageIsRight: one of before pages were cut apart, which runs over several, names none.
+func TestThePageOfAPassageIsRight(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		p    passage.Passage
+		want int
+	}{
+		{"a.pdf", passage.Passage{Heading: "Page 3", Text: "## Page 3\n\nFees.", Page: 3}, 3},
+		{"a.pdf", passage.Passage{Heading: "Page 3", Text: "## Page 3\n\nFees."}, 3},
+		{"a.pdf", passage.Passage{Heading: "Page 3", Text: "## Page 3\n\nFees.\n\n## Page 4\n\nLanterns."}, 0},
+		{"a.md", passage.Passage{Heading: "Page 3", Text: "## Page 3\n\nFees."}, 0},
+	} {
+		if got := (vectorstore.Result{File: vectorstore.File{Filename: tc.name}, Passage: tc.p}).Page(); got != tc.want {
+			t.Errorf("%s, %+v: page %d, want %d", tc.name, tc.p, got, tc.want)
+		}
+	}
+}
