@@ -75,8 +75,9 @@ sim: ## simulate whole nodes under faults; SEEDS of them (5000), or SEED=n alone
 chaos: ## kill the real binary KILLS times (200) and look for lost, doubled and stuck work
 	$(GO) test -count 1 -timeout 60m ./proof/chaos -args -kills $(KILLS) $(if $(SEED),-seed $(SEED))
 
-bench: ## measure beside the raw disk and DBOS
+bench: ## measure beside the raw disk and DBOS; then decisions of policies, and audit records
 	$(GO) run ./proof/bench
+	@$(MAKE) --no-print-directory bench-policy bench-audit
 
 bench-memory: ## measure what memory finds, on the conversations in LOCOMO; with EMBEDDINGS (sim, or a base URL and EMBEDDINGS_MODEL) by vectors too
 	@$(GO) run ./proof/recall -locomo $(LOCOMO) -embeddings "$(EMBEDDINGS)" -model "$(EMBEDDINGS_MODEL)" -dimensions "$(or $(DIMENSIONS),$(if $(filter sim,$(EMBEDDINGS)),1024,0))"

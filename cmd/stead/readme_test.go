@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -161,6 +162,19 @@ func TestExamples(t *testing.T) {
 	}
 	if _, err := models(c, newPools(c, nil), nil, nil); err != nil {
 		t.Error(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "examples", "stead.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections, err := c.Digests(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append(sections, config.SectionDigest{Section: "seal_key"}) { // it says that it shows every key
+		if !bytes.Contains(text, []byte("\n"+s.Section+":")) {
+			t.Errorf("examples/stead.yaml does not show %s", s.Section)
+		}
 	}
 	files, err := agentFiles(filepath.Join(root, "examples", "agents"))
 	if err != nil {
