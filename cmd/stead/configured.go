@@ -40,9 +40,13 @@ type configured struct {
 func (n *node) openConfigured(documents document.Store, memories memory.Store, keys *seal.Keys, authorizer policy.Authorizer, guard mcp.Guard, resources tool.Resources, databases []*openDatabase, embedding *memory.Embedding, gone func(context.Context, stead.ProjectID, stead.SessionID) (bool, error)) configured {
 	assets := asset.New(documents, n.blobs, time.Now)
 	var vectors *vectorstore.Service // which needs the files
+	var remembered *memory.Service   // which follows what is forgotten
 	files := file.NewService(file.Config{Documents: documents, Assets: assets, Policy: authorizer, Now: time.Now,
 		Removed: func(ctx context.Context, project stead.ProjectID, id string) error {
-			return vectors.FileRemoved(ctx, project, id)
+			if err := vectors.FileRemoved(ctx, project, id); err != nil {
+				return err
+			}
+			return remembered.Follow(ctx, project)
 		}})
 	var sources *source.Service // which needs the vector stores
 	vectors = vectorstore.NewService(vectorstore.Config{Documents: documents, Records: memories, Files: files, Policy: authorizer, Log: n.log, Now: time.Now, Embedding: embedding, Read: readDocument(n.cfg.Data),
@@ -54,7 +58,7 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
-	remembered := memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding, Gone: gone, SessionLabels: n.cfg.Memory.SessionLabels})
+	remembered = memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding, Gone: gone, SessionLabels: n.cfg.Memory.SessionLabels})
 	vaults := vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: authorizer, Now: time.Now, HTTP: named(guard), Log: n.log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var sweeping sync.WaitGroup

@@ -18,10 +18,12 @@ const MaxEdits = 192
 type Edit struct {
 	Session string `json:"session_id"`
 	Past    bool   `json:"past,omitempty"` // in earlier versions alone: a person has written since what it says
+	Seen    int64  `json:"seen,omitempty"` // as Source.Seen
+	At      int64  `json:"at,omitempty"`   // when, Unix milliseconds
 }
 
 // edited notes whose words an entry has, of which old is the version before.
-func (c *Content) edited(old Content, p stead.Principal) error {
+func (c *Content) edited(old Content, p stead.Principal, seen, at int64) error {
 	c.Edits = slices.Clone(old.Edits)
 	if by := old.unkept(); by != "" {
 		c.Edits = append(c.Edits, Edit{Session: by})
@@ -35,7 +37,7 @@ func (c *Content) edited(old Content, p stead.Principal) error {
 		}
 		return nil
 	}
-	c.Edits = append(slices.DeleteFunc(c.Edits, func(e Edit) bool { return e.Session == p.ID }), Edit{Session: p.ID})
+	c.Edits = append(slices.DeleteFunc(c.Edits, func(e Edit) bool { return e.Session == p.ID }), Edit{Session: p.ID, Seen: seen, At: at})
 	if len(c.Edits) > MaxEdits {
 		return stead.Errorf(stead.KindTooLarge, "%d sessions have changed this memory: add one that supersedes it", MaxEdits)
 	}
@@ -65,21 +67,22 @@ func (c *Content) from(session string) bool {
 		slices.ContainsFunc(c.Edits, func(e Edit) bool { return e.Session == session })
 }
 
-// says reports whether what it says now is what a session wrote over it, or follows from that.
-func (c *Content) says(session string) bool {
-	return c.unkept() == session ||
-		slices.ContainsFunc(c.Edits, func(e Edit) bool { return e.Session == session && !e.Past })
+// says reports whether what it says now was written over it by somebody who is meant, or follows from that.
+func (c *Content) says(meant func(Edit) bool) bool {
+	by := c.unkept()
+	return by != "" && meant(Edit{Session: by}) ||
+		slices.ContainsFunc(c.Edits, func(e Edit) bool { return meant(e) && !e.Past })
 }
 
-// before is what an entry said before a session wrote over it, with the entry's present labels, times and sources; false: nothing
-// that is kept.
-func before(e Entry, history []Entry, session string) (Content, bool) {
+// before is what an entry said before it was written over by whoever is meant, with the entry's present labels, times and sources; false:
+// nothing that is kept.
+func before(e Entry, history []Entry, meant func(Edit) bool) (Content, bool) {
 	c := e.Content
-	c.Edits = slices.DeleteFunc(slices.Clone(e.Edits), func(x Edit) bool { return x.Session == session })
-	if !e.says(session) {
+	c.Edits = slices.DeleteFunc(slices.Clone(e.Edits), meant)
+	if !e.says(meant) {
 		return c, true // a person wrote since what it says
 	}
-	at := slices.IndexFunc(history, func(v Entry) bool { return v.Version < e.Version && !v.says(session) && v.Text != "" })
+	at := slices.IndexFunc(history, func(v Entry) bool { return v.Version < e.Version && !v.says(meant) && v.Text != "" })
 	if at < 0 {
 		return c, false
 	}
@@ -87,6 +90,11 @@ func before(e Entry, history []Entry, session string) (Content, bool) {
 	c.Text, c.Caption, c.WrittenBy = v.Text, v.Caption, v.WrittenBy
 	for i, x := range c.Edits { // what came after that version is not what it says
 		c.Edits[i].Past = !slices.ContainsFunc(v.Edits, func(o Edit) bool { return o.Session == x.Session && !o.Past })
+	}
+	for _, x := range v.Edits { // an earlier one of the same session
+		if !slices.ContainsFunc(c.Edits, func(o Edit) bool { return o.Session == x.Session }) {
+			c.Edits = append(c.Edits, x)
+		}
 	}
 	if !slices.Contains(v.Labels, LabelUntrusted) { // the others may be a person's
 		c.Labels = slices.DeleteFunc(slices.Clone(c.Labels), func(l string) bool { return l == LabelUntrusted })

@@ -67,6 +67,8 @@ type Source struct {
 	Index   int64  `json:"index,omitempty"` // place in the session's conversation
 	Author  string `json:"author,omitempty"`
 	At      int64  `json:"at,omitempty"` // when it was said or happened, Unix milliseconds
+	// Seen is the last event of the session that whoever made it may have seen; 0: it is what somebody said, or nobody knows.
+	Seen int64 `json:"seen,omitempty"`
 }
 
 // Content is what an entry says: what a request brings, and what a record's Data holds.

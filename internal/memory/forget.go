@@ -23,6 +23,10 @@ type Forgotten struct {
 	Changed int // entries that lost a source, and have others
 }
 
+func (f Forgotten) and(o Forgotten) Forgotten {
+	return Forgotten{f.Removed + o.Removed, f.Changed + o.Changed}
+}
+
 // Origins are the sessions that a record comes from, by its Data: stores keep them beside it, so that what was
 // derived from a session is found by its id.
 func Origins(data []byte) []string {
@@ -65,13 +69,26 @@ func (s *Service) ForgetSession(ctx context.Context, p stead.Principal, session,
 	if item != "" {
 		of.items = []string{item}
 	}
-	return s.forgetSession(ctx, p, of, nil)
+	return s.forgetFrom(ctx, p, of)
+}
+
+// forgetFrom forgets what comes from somewhere, and what was made of that.
+func (s *Service) forgetFrom(ctx context.Context, p stead.Principal, of origin) (Forgotten, error) {
+	out, err := s.forgetSession(ctx, p, of, nil)
+	if err == nil && of.all() {
+		err = s.cfg.Store.DropShowings(ctx, p.Project, of.session)
+	}
+	if err != nil {
+		return out, err
+	}
+	more, err := s.follow(ctx, p, p.Project)
+	return out.and(more), err
 }
 
 // ForgetRedacted forgets what comes from an item that was redacted: also what other items of its session are cited for, since which
 // of them says what is not known.
 func (s *Service) ForgetRedacted(ctx context.Context, p stead.Principal, session, item string) (Forgotten, error) {
-	return s.forgetSession(ctx, p, origin{session, []string{item}, true}, nil)
+	return s.forgetFrom(ctx, p, origin{session: session, items: []string{item}, whole: true})
 }
 
 // origin is where something comes from that is to be forgotten.
@@ -79,17 +96,37 @@ type origin struct {
 	session string
 	items   []string // of the session; none: all of it, and what its agent wrote over memories
 	whole   bool     // as ForgetRedacted
+	made    *Showing // of the session: what it made of this
 }
 
-func (o origin) gone(src Source) bool {
+// all reports whether nothing of the session stays.
+func (o origin) all() bool { return len(o.items) == 0 && o.made == nil }
+
+func (o origin) gone(e *Entry, src Source) bool {
+	if o.made != nil {
+		return o.made.made(e, src)
+	}
 	return src.Session == o.session && (len(o.items) == 0 || slices.Contains(o.items, src.Item))
+}
+
+// left are the sources of an entry that stay.
+func (o origin) left(e *Entry) []Source {
+	return slices.DeleteFunc(slices.Clone(e.cited()), func(src Source) bool { return o.gone(e, src) })
+}
+
+// wrote reports whether an edit comes from there.
+func (o origin) wrote(x Edit) bool {
+	if o.made != nil {
+		return o.made.wrote(x)
+	}
+	return o.all() && x.Session == o.session
 }
 
 func (o origin) kept(src Source) bool { return !o.whole || src.Session != o.session }
 
 // of reports whether anything of an entry, or of a version of it, comes from there.
-func (o origin) of(c *Content) bool {
-	return slices.ContainsFunc(c.cited(), o.gone) || len(o.items) == 0 && (c.from(o.session) || c.says(o.session))
+func (o origin) of(e *Entry) bool {
+	return len(o.left(e)) < len(e.cited()) || slices.ContainsFunc(e.Edits, o.wrote) || e.says(o.wrote)
 }
 
 // forgetSession forgets what may says is to be forgotten; nil: all of it.
@@ -155,10 +192,10 @@ func (s *Service) uncite(ctx context.Context, r Record, of origin) (Forgotten, e
 // unciting are the changes of that: an entry that loses a source stays for what is kept of the others, and one that was written over
 // says again what it said before.
 func (s *Service) unciting(ctx context.Context, r Record, e Entry, of origin) ([]Change, Forgotten, error) {
-	if !of.of(&e.Content) {
+	if !of.of(&e) {
 		return nil, Forgotten{}, nil
 	}
-	left := slices.DeleteFunc(slices.Clone(e.cited()), of.gone)
+	left := of.left(&e)
 	if len(left) < len(e.cited()) && !slices.ContainsFunc(left, of.kept) {
 		left = nil
 	}
@@ -167,11 +204,8 @@ func (s *Service) unciting(ctx context.Context, r Record, e Entry, of origin) ([
 		return nil, Forgotten{}, err
 	}
 	byHand := e.Source.Session == "" && e.Source.Item == "" // somebody wrote it, and sessions only said it again
-	is, stays := e.Content, true
-	if len(of.items) == 0 {
-		is, stays = before(e, history, of.session)
-	}
-	c := Change{Record: r, Expected: r.Version}
+	is, stays := before(e, history, of.wrote)
+	c := Change{Record: r, Expected: r.Version, Unsaid: is.Text != e.Text || is.Caption != e.Caption}
 	if c.UpdatedAt = milli(s.cfg.Now()); !stays || len(left) == 0 && !byHand {
 		c.Data = nil
 		back, err := s.valid(ctx, r.Place, e, c.UpdatedAt)
@@ -181,12 +215,12 @@ func (s *Service) unciting(ctx context.Context, r Record, e Entry, of origin) ([
 		if is.Sources = left; !byHand {
 			is.Source = left[0]
 		}
-		if writtenIn(is.WrittenBy) == of.session && len(of.items) == 0 && len(left) > 0 { // whose citation goes is not named either
+		if writtenIn(is.WrittenBy) == of.session && of.all() && len(left) > 0 { // whose citation goes is not named either
 			is.WrittenBy = string(stead.PrincipalAgent) + ":" + left[0].Session
 		}
 	}
 	for _, v := range history {
-		if slices.ContainsFunc(v.cited(), of.gone) || len(of.items) == 0 && v.says(of.session) {
+		if len(of.left(&v)) < len(v.cited()) || v.says(of.wrote) {
 			c.Drop = append(c.Drop, v.Version)
 		}
 	}

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,8 +33,19 @@ func (s *Service) Ingest(ctx context.Context, p stead.Principal, store string, i
 
 func (s *Service) ingest(ctx context.Context, p stead.Principal, look *sight, place Place, items []Content) (int, error) {
 	now := milli(s.cfg.Now())
-	changes := make([]Change, len(items))
-	for i, c := range items {
+	var sessions []string
+	for _, c := range items {
+		sessions = append(sessions, c.Source.Session)
+	}
+	old, err := s.staleOf(ctx, p.Project, sessions...)
+	if err != nil {
+		return 0, err
+	}
+	var changes []Change
+	for _, c := range items {
+		if old.of(&Entry{ID: itemMemory(c.Source), Content: c}) {
+			continue // it may repeat what is forgotten
+		}
 		s.carried(&c)
 		c.signed(p)
 		if err := c.prepare(); err != nil {
@@ -49,7 +61,10 @@ func (s *Service) ingest(ctx context.Context, p stead.Principal, look *sight, pl
 		if err != nil {
 			return 0, err
 		}
-		changes[i] = Change{Record: Record{Place: place, ID: itemMemory(c.Source), CreatedAt: now, UpdatedAt: now, Data: data}, Once: true}
+		changes = append(changes, Change{Record: Record{Place: place, ID: itemMemory(c.Source), CreatedAt: now, UpdatedAt: now, Data: data}, Once: true})
+	}
+	if len(changes) == 0 {
+		return 0, nil
 	}
 	records, err := s.cfg.Store.WriteMemories(ctx, place, changes)
 	added := 0
@@ -58,7 +73,10 @@ func (s *Service) ingest(ctx context.Context, p stead.Principal, look *sight, pl
 			added++
 		}
 	}
-	return added, err
+	if err != nil {
+		return added, err
+	}
+	return added, s.staleMeanwhile(ctx, p, old)
 }
 
 // itemMemory names the memory of an item: as items are named by where they stand, in their order.
@@ -105,7 +123,11 @@ func (s *Service) forgetIn(ctx context.Context, p stead.Principal, store string,
 	forgotten := 0
 	for {
 		records, err := s.cfg.Store.ListMemories(ctx, q)
-		if err != nil || len(records) == 0 {
+		if err == nil && len(records) == 0 {
+			more, err := s.follow(ctx, p, p.Project)
+			return forgotten + more.Removed, err
+		}
+		if err != nil {
 			return forgotten, err
 		}
 		n, err := s.forgetOf(ctx, p, q.Place, records, &f, look)
@@ -157,7 +179,7 @@ func (s *Service) forgetBefore(ctx context.Context, p stead.Principal, store str
 		}
 		for _, r := range records {
 			q.After = r.ID
-			done, err := s.remove(ctx, r, 0, func(r Record, _ Entry) bool { return r.UpdatedAt < before }) // or it is in use again
+			done, err := s.remove(ctx, r, 0, true, func(r Record, _ Entry) bool { return r.UpdatedAt < before }) // or it is in use again
 			if err != nil {
 				return n, err
 			}
@@ -168,8 +190,9 @@ func (s *Service) forgetBefore(ctx context.Context, p stead.Principal, store str
 	}
 }
 
-// remove forgets a record, if it is still what is meant by the time, and makes true again what it superseded; at: as in valid.
-func (s *Service) remove(ctx context.Context, r Record, at int64, meant func(Record, Entry) bool) (bool, error) {
+// remove forgets a record, if it is still what is meant by the time, and makes true again what it superseded; at: as in valid. spent: as
+// in Change.
+func (s *Service) remove(ctx context.Context, r Record, at int64, spent bool, meant func(Record, Entry) bool) (bool, error) {
 	for range maxTries {
 		e, broken := entryOf(r)
 		if !meant(r, e) {
@@ -182,8 +205,8 @@ func (s *Service) remove(ctx context.Context, r Record, at int64, meant func(Rec
 				return false, err
 			}
 		}
-		gone := Change{Record: r, Expected: r.Version}
-		gone.Data = nil
+		gone := Change{Record: r, Expected: r.Version, Spent: spent}
+		gone.Data, gone.UpdatedAt = nil, cmp.Or(at, r.UpdatedAt)
 		_, err := s.cfg.Store.WriteMemories(ctx, r.Place, append([]Change{gone}, back...))
 		if k := stead.KindOf(err); err == nil || k != stead.KindConflict && k != stead.KindNotFound {
 			return err == nil, err
@@ -206,7 +229,7 @@ func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, 
 	other.Session = ""
 	of := origin{session: f.Session}
 	meant := func(_ Record, e Entry) bool {
-		return other.allows(&e.Content, 0) && (f.Session == "" || of.of(&e.Content)) && s.mayHold(p, &e.Content) == nil && (look == nil || look.sees(&e.Content) && look.writes(&e.Content))
+		return other.allows(&e.Content, 0) && (f.Session == "" || of.of(&e)) && s.mayHold(p, &e.Content) == nil && (look == nil || look.sees(&e.Content) && look.writes(&e.Content))
 	}
 	for _, r := range records {
 		e, err := entryOf(r)
@@ -225,7 +248,7 @@ func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, 
 			did, err = s.uncite(ctx, r, of)
 			done = did != Forgotten{}
 		} else {
-			done, err = s.remove(ctx, r, milli(s.cfg.Now()), meant)
+			done, err = s.remove(ctx, r, milli(s.cfg.Now()), false, meant)
 		}
 		if err != nil {
 			return n, err

@@ -37,14 +37,15 @@ func (s *Service) forgetAgain(ctx context.Context, project stead.ProjectID, sess
 // SweepForgotten forgets what came late from sessions that were deleted, and says of how many it looked.
 func (s *Service) SweepForgotten(ctx context.Context) (int, error) {
 	if s.cfg.Gone == nil {
-		return 0, nil
+		_, err := s.follow(ctx, embedPrincipal(""), "")
+		return 0, err
 	}
 	due, err := s.cfg.Documents.ExpiredDocuments(ctx, forgetKind, milli(s.cfg.Now()), sweepLimit)
 	for i, d := range due {
 		gone, err := s.cfg.Gone(ctx, d.Project, stead.SessionID(d.ID))
 		if err == nil && gone {
 			by := embedPrincipal(d.Project) // nobody asked for it but the one who deleted the session
-			_, err = s.forgetSession(ctx, by, origin{session: d.ID}, nil)
+			_, err = s.forgetFrom(ctx, by, origin{session: d.ID})
 		}
 		if err == nil && gone && d.Version == 1 {
 			d.Version, d.ExpiresAt = 2, milli(s.cfg.Now().Add(forgetLate))
@@ -56,5 +57,9 @@ func (s *Service) SweepForgotten(ctx context.Context) (int, error) {
 			return i, err
 		}
 	}
+	if err != nil {
+		return len(due), err
+	}
+	_, err = s.follow(ctx, embedPrincipal(""), "")
 	return len(due), err
 }

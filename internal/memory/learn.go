@@ -70,6 +70,9 @@ func (s *Service) Learn(ctx context.Context, p stead.Principal, store string, se
 			}
 			l.since = seen + 1
 		}
+		if l.old, err = s.staleOf(ctx, p.Project, string(session)); err != nil {
+			return Taught{}, err
+		}
 		if err = l.prepare(ctx, session, at, lessons); err != nil {
 			return Taught{}, err
 		}
@@ -78,6 +81,9 @@ func (s *Service) Learn(ctx context.Context, p stead.Principal, store string, se
 		}
 		if err == nil {
 			err = s.stillThere(ctx, p, store)
+		}
+		if err == nil {
+			err = s.staleMeanwhile(ctx, p, l.old)
 		}
 		return l.taught, err
 	}
@@ -95,6 +101,7 @@ type lecture struct {
 	work   map[string]*draft // by id: what is new or changes
 	order  []string
 	taught Taught
+	old    stale // what is not written, since it may repeat what is forgotten
 }
 
 // draft is an entry that is about to be written.
@@ -155,6 +162,10 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 			l.taught.Refused = append(l.taught.Refused, Untaught{c.Kind, err.Error()})
 		}
 		return l.look.err
+	}
+	if l.old.of(&Entry{ID: id, Content: c}) {
+		l.taught.Refused = append(l.taught.Refused, Untaught{c.Kind, "its session was shown what is forgotten by now"})
+		return nil
 	}
 	near, err := l.near(ctx, c, lesson.Subject, own)
 	if err != nil {

@@ -71,6 +71,8 @@ type Change struct {
 	Since    int64   // refused (KindConflict) when the store has this revision, or a later one, by now; 0: that does not matter
 	Redact   bool    // versions before this one are dropped
 	Drop     []int64 // versions before this one that are dropped, and the vector; not with Redact
+	Spent    bool    // with Data nil: its time is over, and what was made of it stays
+	Unsaid   bool    // what it said before is forgotten, if not the whole: as Redact, for Showings
 	Once     bool    // nothing happens if there ever was a record of this id, one that was forgotten included; the zero Record says so
 	Key      string
 	Digest   string // of the request that the idempotency Key stands for
@@ -88,9 +90,12 @@ type Query struct {
 // Store keeps records. It is safe for concurrent use.
 type Store interface {
 	Vectors
+	Showings
 	// WriteMemories makes all of the changes or none, and returns the records as they are then. A change
 	// whose Key made a record before changes nothing and gives that record. Data nil forgets: the
-	// record's versions and keys are gone when this returns. Changes are of one store, of different ids.
+	// record's versions and keys are gone when this returns, and so is what it said in the eyes of Showings, unless it was
+	// Spent: those of it are marked as forgotten at the change's UpdatedAt, and due. Redact marks them too. Changes are of one
+	// store, of different ids.
 	WriteMemories(ctx context.Context, p Place, changes []Change) ([]Record, error)
 	// ReadMemories returns those of the records that are there and not forgotten, in any order.
 	ReadMemories(ctx context.Context, p Place, ids []string) ([]Record, error)
@@ -104,7 +109,7 @@ type Store interface {
 	// OriginMemories returns records of all stores of a project that come from a session (see Origins), in the order of
 	// their stores and ids, after one; forgotten ones come from nowhere.
 	OriginMemories(ctx context.Context, project stead.ProjectID, session, afterStore, afterID string, limit int) ([]Record, error)
-	// DropMemories removes everything of a store, its revisions included.
+	// DropMemories removes everything of a store, its revisions included; what sessions were shown of it is marked as forgotten.
 	DropMemories(ctx context.Context, p Place) error
 	// ExpiredMemories returns records of all projects that expired by now, at most limit.
 	ExpiredMemories(ctx context.Context, now int64, limit int) ([]Record, error)
@@ -132,6 +137,9 @@ func CheckChanges(p Place, changes []Change) error {
 	}
 	return nil
 }
+
+// Forgets reports whether what the record said is forgotten, for whoever was shown it.
+func (c *Change) Forgets() bool { return c.Data == nil && !c.Spent || c.Redact || c.Unsaid }
 
 // Fits checks what a change expects of the stored version, 0 when there is none, and forgets nothing
 // that is not there.

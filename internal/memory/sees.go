@@ -19,7 +19,16 @@ type For struct {
 	Agent     stead.AgentID
 	Session   stead.SessionKey
 	Labels    stead.Labels
-	Scopes    []Scope // nothing outside of them is there; none: all
+	Scopes    []Scope   // nothing outside of them is there; none: all
+	At        stead.Seq // the session's last event
+}
+
+// seen is the last event that an agent may have seen which writes in the name of somebody; 0: nobody knows.
+func (by *For) seen() int64 {
+	if by == nil {
+		return 0
+	}
+	return int64(by.At)
 }
 
 // Request is what policies are asked before an effect on a store of a project. by is nil where p acts for itself; else p is the

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"slices"
 	"time"
 
@@ -126,7 +127,10 @@ func (s *Service) stillThere(ctx context.Context, p stead.Principal, store strin
 func (s *Service) adding(look *sight, p stead.Principal, place Place, n New) (Change, *Change, error) {
 	now := s.cfg.Now()
 	c := n.Content
-	c.SupersededBy, c.Redacted, c.Edits = "", false, nil
+	c.SupersededBy, c.Redacted, c.Edits, c.Source.Seen = "", false, nil, 0
+	if s.within != nil && c.Source.Session == p.ID {
+		c.Source.Seen = s.within.seen()
+	}
 	s.carried(&c)
 	c.signed(p)
 	if err := c.prepare(); err != nil {
@@ -295,7 +299,7 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 		if p.Kind == stead.PrincipalAgent {
 			next.Labels = append(next.Labels, old.Labels...)
 		}
-		if err := next.edited(old.Content, p); err != nil {
+		if err := next.edited(old.Content, p, s.within.seen(), milli(s.cfg.Now())); err != nil {
 			return nil, err
 		}
 		s.carried(&next)
@@ -321,7 +325,7 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 
 // Redact takes away what an entry says, in all of its versions; that it was there stays.
 func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (Entry, error) {
-	return s.write(ctx, p, store, id, expected, func(_ *sight, old Entry, c *Change) ([]Change, error) {
+	out, err := s.write(ctx, p, store, id, expected, func(_ *sight, old Entry, c *Change) ([]Change, error) {
 		kept := old.Content
 		kept.Text, kept.Caption, kept.Metadata, kept.Edits, kept.Redacted = "", "", nil, nil, true
 		kept.WrittenBy = string(p.Kind) + ":" + p.ID
@@ -330,6 +334,10 @@ func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id strin
 		c.Data, err = kept.encode()
 		return nil, err
 	})
+	if err == nil {
+		_, err = s.follow(ctx, p, p.Project)
+	}
+	return out, err
 }
 
 // Forget deletes an entry with all of its versions, and of an item what was extracted from it.
@@ -339,10 +347,54 @@ func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id strin
 		was, c.Data = e, nil
 		return s.valid(ctx, c.Place, e, milli(s.cfg.Now()))
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.derived(ctx, p, []Entry{was}, false)
 	}
-	return s.derived(ctx, p, []Entry{was}, false)
+	if err == nil {
+		_, err = s.follow(ctx, p, p.Project)
+	}
+	return err
+}
+
+// ForgetSaid is Forget of a memory together with what was said that it comes from, as far as the store has it and whoever forgets may forget
+// that, which would say it again; it says how many those were. They go first: when it is made again, after a crash, nothing of it is left out.
+func (s *Service) ForgetSaid(ctx context.Context, p stead.Principal, store, id string) (int, error) {
+	e, err := s.Get(ctx, p, store, id)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.sight(ctx, p, store).mayWrite(&e.Content); err != nil {
+		return 0, err
+	}
+	said := 0
+	for _, src := range e.cited() {
+		of := itemMemory(src)
+		if src.Item == "" || of == id {
+			continue
+		}
+		at, own := &Entry{ID: of}, Source{Session: src.Session, Item: src.Item, Author: stead.RoleAssistant}
+		seq, _ := own.madeAt(at)
+		if seq == math.MaxInt64 {
+			seq = 0
+		}
+		key := stead.SessionKey{Project: p.Project, Session: stead.SessionID(src.Session)}
+		heard := &For{Session: key, At: stead.Seq(seq)} // its session's model has heard it from there on
+		if err := heard.Show(ctx, s.cfg.Store, milli(s.cfg.Now()), []Ref{{store, of}}); err != nil {
+			return said, err
+		}
+		switch err := s.Forget(ctx, p, store, of, AnyVersion); stead.KindOf(err) {
+		case "":
+			said++
+		case stead.KindNotFound, stead.KindForbidden:
+		default:
+			return said, err
+		}
+	}
+	err = s.Forget(ctx, p, store, id, AnyVersion)
+	if said > 0 && stead.KindOf(err) == stead.KindNotFound {
+		err = nil // it went with what it comes from
+	}
+	return said, err
 }
 
 // write makes one change over the present version, and over the next one when somebody else came
@@ -406,7 +458,7 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	now := milli(s.cfg.Now())
 	due, err := s.cfg.Store.ExpiredMemories(ctx, now, sweepLimit)
 	for i, r := range due {
-		if _, err := s.remove(ctx, r, now, func(r Record, _ Entry) bool { return r.ExpiresAt != 0 && r.ExpiresAt <= now }); err != nil {
+		if _, err := s.remove(ctx, r, now, true, func(r Record, _ Entry) bool { return r.ExpiresAt != 0 && r.ExpiresAt <= now }); err != nil {
 			return i, err
 		}
 	}

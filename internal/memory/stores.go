@@ -153,7 +153,11 @@ func (s *Service) DeleteStore(ctx context.Context, p stead.Principal, id string)
 		return err
 	}
 	s.shelves.Drop(place)
-	return s.cfg.Store.DropMemories(ctx, place)
+	if err := s.cfg.Store.DropMemories(ctx, place); err != nil {
+		return err
+	}
+	_, err = s.follow(ctx, p, p.Project)
+	return err
 }
 
 // seesAll refuses who does not see every entry of a store.

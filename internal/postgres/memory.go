@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -171,6 +172,9 @@ func queueMemory(queue *pgx.Batch, c *memory.Change, old memory.Record, revision
 		queue.Queue(`INSERT INTO memory_origins (project_id, session_id, store_id, id) SELECT $1::text, s, $2::text, $3::text FROM unnest($4::text[]) AS s`,
 			project, store, r.ID, slices.DeleteFunc(has, func(s string) bool { return !storable(s) }))
 	}
+	if c.Forgets() {
+		queueUnshow(queue, r)
+	}
 	if c.Key != "" && r.Data != nil {
 		queue.Queue(`INSERT INTO memory_keys (project_id, store_id, key, digest, id) VALUES ($1, $2, $3, $4, $5)`,
 			project, store, []byte(c.Key), []byte(c.Digest), r.ID)
@@ -248,6 +252,8 @@ func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	}
 	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		queue := &pgx.Batch{}
+		queue.Queue(`SELECT 1 FROM memory_heads WHERE project_id = $1 AND store_id = $2 FOR UPDATE`, string(p.Project), p.Store)
+		queue.Queue(`UPDATE memory_shown SET forgotten = $3, due = 1 WHERE project_id = $1 AND store_id = $2 AND forgotten = 0`, string(p.Project), p.Store, time.Now().UnixMilli())
 		for _, table := range []string{"memory_heads", "memories", "memory_versions", "memory_keys", "memory_origins", "memory_vectors", "memory_vector_heads"} { // the lock of the writers first
 			queue.Queue(`DELETE FROM `+table+` WHERE project_id = $1 AND store_id = $2`, string(p.Project), p.Store)
 		}

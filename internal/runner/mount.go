@@ -24,7 +24,7 @@ func (a *actor) mountAsk() *session.MountAsk {
 	}
 	ask := session.MountAsk{
 		Key: a.key, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.Alone(), Agent: a.state.Created.Agent.ID, Labels: a.state.Labels(),
-		Teams: t.Teams, AllScopes: t.Scopes == agent.MemoryScopesAll, Scope: t.Scope,
+		Teams: t.Teams, AllScopes: t.Scopes == agent.MemoryScopesAll, Scope: t.Scope, At: a.state.Tail,
 	}
 	for _, m := range t.MemoryStores {
 		if m.Path != "" {

@@ -26,6 +26,8 @@ type Memory interface {
 	Mount(ctx context.Context, ask session.MountAsk, files session.MountFiles) (session.Mounted, error)
 	// Forget forgets all that comes from a session, or from one item of it. It may be called again.
 	Forget(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error)
+	// Copied notes that a session is made as a copy of another one, and knows what that one was shown.
+	Copied(ctx context.Context, from, to stead.SessionKey) error
 	// Redact forgets what comes from an item that was redacted, whatever else it comes from in that session.
 	Redact(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error)
 }
@@ -63,6 +65,7 @@ func (a *actor) intendRecall(p *plan) error {
 		return err
 	}
 	call := a.state.Tail
+	ask.At = call
 	if a.r.cfg.Memory == nil {
 		return a.record(p, session.KindMemoryRecalled, session.MemoryRecalled{Call: call, Error: "This server keeps no memories."})
 	}

@@ -56,6 +56,8 @@ func (m *memories) Keep(context.Context, session.LearnAsk, bool) (session.Memory
 	return session.MemoryKept{}, nil
 }
 
+func (m *memories) Copied(context.Context, stead.SessionKey, stead.SessionKey) error { return nil }
+
 func (m *memories) Redact(context.Context, stead.Principal, stead.SessionKey, string) (session.Erased, error) {
 	return session.Erased{}, nil
 }

@@ -62,7 +62,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		config: a.serverConfig(call.Tool.Server), holder: holderIn(&a.state.View, call), at: a.state.Tail, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
 		call: tool.Call{
 			Key: key, Arguments: call.Args(), Session: a.key,
-			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.AloneIn(call), Labels: a.state.Labels(),
+			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.AloneIn(call), Labels: a.state.Labels(), At: a.state.Tail,
 			Progress: func(message string) { a.log.Debug("tool progress", "call", call.CallID, "message", message) },
 		},
 	}

@@ -81,6 +81,12 @@ func (r *Runner) fork(ctx context.Context, p stead.Principal, id stead.SessionID
 		r.discard(ctx, target)
 		return session.Session{}, fmt.Errorf("copy blobs: %w", err)
 	}
+	if r.cfg.Memory != nil {
+		if err := r.cfg.Memory.Copied(ctx, source, target); err != nil {
+			r.discard(ctx, target)
+			return session.Session{}, err
+		}
+	}
 	made, err := r.plant(ctx, target, copied, drafts)
 	if err == nil {
 		err = r.unredacted(ctx, source, target, read)

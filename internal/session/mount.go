@@ -23,6 +23,7 @@ type MountAsk struct {
 	AllScopes bool
 	Scope     string // of new files that name none; see memory.SessionScope
 	Mounts    []Mount
+	At        stead.Seq // the session's last event
 }
 
 // Mount is a memory store in a directory of the workspace.

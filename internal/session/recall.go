@@ -113,6 +113,7 @@ type RecallAsk struct {
 	Shown     map[string]bool // by Recalled.Name: what the model sees already
 	// Own: what was taken out of this very session counts too, since the model does not see all of it any more.
 	Own bool
+	At  stead.Seq // the session's last event
 }
 
 // NotAlone says why what is Principal's alone is not there; "": it is.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -156,6 +157,11 @@ func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64)
 		project, store, r.ID, r.Version, r.Revision, r.CreatedAt, r.UpdatedAt, r.ExpiresAt, data); err != nil {
 		return r, err
 	}
+	if c.Forgets() {
+		if err := g.unshow(ctx, r); err != nil {
+			return r, err
+		}
+	}
 	if err := g.originate(ctx, r, old.Data); err != nil || c.Key == "" || r.Data == nil {
 		return r, err
 	}
@@ -263,6 +269,10 @@ func (s *Store) MemoryChanges(ctx context.Context, p memory.Place, after int64, 
 // DropMemories implements memory.Store.
 func (s *Store) DropMemories(ctx context.Context, p memory.Place) error {
 	return s.do(ctx, &op{write: func(g *group) error {
+		if err := g.execText(context.Background(), "mark what was shown as forgotten", `UPDATE memory_shown SET forgotten = ?, due = 1 WHERE project = ? AND store = ? AND forgotten = 0`,
+			time.Now().UnixMilli(), string(p.Project), p.Store); err != nil {
+			return err
+		}
 		for _, table := range []string{"memory", "memory_version", "memory_key", "memory_origin", "memory_vector", "memory_vector_head", "memory_head"} {
 			if err := g.execText(context.Background(), "drop memories", `DELETE FROM `+table+` WHERE project = ? AND store = ?`, string(p.Project), p.Store); err != nil {
 				return err

@@ -52,6 +52,7 @@ type Call struct {
 	Behind    []stead.Principal // as policy.Request.Behind: Principal, and all who told the agent something
 	Alone     bool              // as policy.Request.Alone: what is Principal's own may be used
 	Labels    stead.Labels      // of the session
+	At        stead.Seq         // the session's last event: what it is shown by the call it has not seen before
 	// Progress, if set, is told what the tool says while it works. It must not block.
 	Progress func(message string)
 	// Output, if set, is handed what a command prints while it runs, in order. It must not block long.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/memory/recall"
 	"github.com/stead-dev/stead/internal/passage"
 	"github.com/stead-dev/stead/internal/policy"
@@ -25,6 +26,15 @@ type Result struct {
 	File  File
 	Score float64 // 0 … 1: see recall.Hit.Share
 	passage.Passage
+}
+
+// Show notes that the session in the name of which the service acts is about to be shown results: see memory.Showings.
+func (s *Service) Show(ctx context.Context, project stead.ProjectID, store string, results []Result) error {
+	refs := make([]memory.Ref, len(results))
+	for i, r := range results {
+		refs[i] = memory.Ref{Store: filesOf(project, store).Store, ID: r.File.ID}
+	}
+	return s.within.Show(ctx, s.cfg.Records, s.now(), refs)
 }
 
 // Search finds passages, best first.

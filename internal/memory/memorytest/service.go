@@ -67,6 +67,10 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a session's own labels are carried, where they are named":    sessionLabels,
 		"several stores give one answer":                              acrossStores,
 		"what is remembered of one user is nobody else's":             rememberedForOne,
+		"with a memory goes what was made by who was shown it":        shownGoes,
+		"so it does with sessions, scopes and redactions":             shownBySessions,
+		"what was made of it goes, whoever dies":                      shownCrash,
+		"what was made of it goes, whatever comes first":              shownRaced,
 		"filters": filters,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -101,6 +101,13 @@ func Sync(ctx context.Context, in *memory.Service, by stead.Principal, m Mount, 
 	if err := s.collect(); err != nil {
 		return s.report, err
 	}
+	refs := make([]memory.Ref, 0, len(s.entries))
+	for id := range s.entries {
+		refs = append(refs, memory.Ref{Store: m.Store, ID: id})
+	}
+	if err := in.Show(ctx, refs); err != nil {
+		return s.report, err
+	}
 	return s.report, s.show()
 }
 

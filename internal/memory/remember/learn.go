@@ -136,6 +136,11 @@ func (r *Remember) Forget(ctx context.Context, p stead.Principal, key stead.Sess
 	return session.Erased(done), err
 }
 
+// Copied notes that a session is made as a copy of another one.
+func (r *Remember) Copied(ctx context.Context, from, to stead.SessionKey) error {
+	return r.memory.Copied(ctx, to.Project, from.Session, to.Session)
+}
+
 // Redact forgets all that comes from an item that was redacted.
 func (r *Remember) Redact(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error) {
 	p.Project = key.Project
@@ -202,9 +207,18 @@ func lessons(ask session.LearnAsk) []memory.Lesson {
 			Kind: memory.Kind(f.Kind), Text: f.Text, Scope: scopeOf(ask), Confidence: f.Confidence, Importance: f.Importance,
 			Supersedes: f.Supersedes, Labels: append([]string{}, ask.Labels...),
 		}}
+		var said []string
 		for _, id := range f.Items {
 			if m, ok := byID[id]; ok { // else it was deleted meanwhile
 				l.Sources = append(l.Sources, sourceOf(ask.Key.Session, m))
+				if m.Role == stead.RoleUser {
+					said = append(said, m.Text)
+				}
+			}
+		}
+		if len(said) < len(l.Sources) || l.Kind == memory.KindEpisode || !memory.Quotes(f.Text, said) { // the model's words, who has seen all of the session
+			for i := range l.Sources {
+				l.Sources[i].Seen = int64(ask.At)
 			}
 		}
 		if len(l.Sources) > 0 {

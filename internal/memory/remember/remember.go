@@ -48,7 +48,7 @@ func acting(p stead.Principal, key stead.SessionKey) stead.Principal {
 // Recall finds what bears on a query.
 func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.MemoryRecalled, error) {
 	scopes := memory.SessionScopes(memory.UserOf(ask.Principal, ask.Alone), ask.Agent, ask.Teams)
-	stores := r.memory.In(memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes})
+	stores := r.memory.In(memory.For{Principal: ask.Principal, Behind: ask.Behind, Shared: !ask.Alone, Agent: ask.Agent, Session: ask.Key, Labels: ask.Labels, Scopes: scopes, At: ask.At})
 	spans := ask.Spans()
 	shown := func(e *memory.Entry) (out []memory.Part) {
 		for _, s := range (session.Recalled{Store: e.Store, ID: e.ID, Version: e.Version}).Of(spans) {
@@ -74,6 +74,9 @@ func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 	}
 	found, err := stores.SearchMany(ctx, acting(ask.Principal, ask.Key), q)
 	if err != nil {
+		return session.MemoryRecalled{}, err
+	}
+	if err := stores.Show(ctx, found.Refs()); err != nil {
 		return session.MemoryRecalled{}, err
 	}
 	out := session.MemoryRecalled{Method: found.Method, Why: found.Why, LeftOut: found.LeftOut + found.More}

@@ -120,7 +120,7 @@ func (o output) labels() []string {
 func (t *search) Call(ctx context.Context, c tool.Call) (tool.Result, error) {
 	p := c.Principal // with its role: the agent may do what the session's owner may
 	p.Project, p.Kind, p.ID = c.Session.Project, stead.PrincipalAgent, string(c.Session.Session)
-	stores := t.stores.In(vectorstore.For{Principal: c.Principal, Behind: c.Behind, Shared: !c.Alone, Agent: c.Agent, Session: c.Session, Labels: c.Labels})
+	stores := t.stores.In(vectorstore.For{Principal: c.Principal, Behind: c.Behind, Shared: !c.Alone, Agent: c.Agent, Session: c.Session, Labels: c.Labels, At: c.At})
 	out, err := t.search(ctx, stores, p, c.Arguments)
 	switch stead.KindOf(err) {
 	case "":
@@ -151,6 +151,9 @@ func (t *search) search(ctx context.Context, stores *vectorstore.Service, p stea
 	var all []vectorstore.Result
 	for _, store := range t.over.Stores {
 		results, err := stores.Search(ctx, p, store, q)
+		if err == nil {
+			err = stores.Show(ctx, p.Project, store, results)
+		}
 		if err != nil {
 			return output{}, err
 		}

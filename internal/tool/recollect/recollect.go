@@ -71,7 +71,7 @@ type kit struct {
 // of is the memory that a call reaches: of the session's scopes, unless the agent's definition says otherwise, and what policies
 // let the agent see there in the name of whoever the session serves.
 func (k *kit) of(c tool.Call) *memory.Service {
-	by := memory.For{Principal: c.Principal, Behind: c.Behind, Shared: !c.Alone, Agent: c.Agent, Session: c.Session, Labels: c.Labels}
+	by := memory.For{Principal: c.Principal, Behind: c.Behind, Shared: !c.Alone, Agent: c.Agent, Session: c.Session, Labels: c.Labels, At: c.At}
 	if !k.over.AllScopes {
 		by.Scopes = memory.SessionScopes(memory.UserOf(c.Principal, c.Alone), c.Agent, k.over.Teams)
 	}
@@ -151,7 +151,7 @@ func (k *kit) tools() []*one {
 			`"memory_id":{"type":"string"},"content":{"type":"string"}`, "memory_id", "content"),
 		kit: k, call: k.update,
 	}, &one{
-		spec: spec("memory_forget", tool.Idempotent, "Delete a memory for good.", `"memory_id":{"type":"string"}`, "memory_id"),
+		spec: spec("memory_forget", tool.Idempotent, "Delete a memory for good, with the messages in memory that it was taken from, and what was made of it.", `"memory_id":{"type":"string"}`, "memory_id"),
 		kit:  k, call: k.forget,
 	})
 }
@@ -219,6 +219,9 @@ func (k *kit) search(ctx context.Context, in *memory.Service, p stead.Principal,
 	}
 	found, err := in.SearchMany(ctx, p, q)
 	if err != nil {
+		return answer{}, err
+	}
+	if err := in.Show(ctx, found.Refs()); err != nil {
 		return answer{}, err
 	}
 	if len(found.Hits)+found.LeftOut == 0 {
@@ -319,9 +322,13 @@ func (k *kit) forget(ctx context.Context, in *memory.Service, p stead.Principal,
 	if err != nil {
 		return answer{}, err
 	}
-	err = in.Forget(ctx, p, store, r.ID, memory.AnyVersion)
+	said, err := in.ForgetSaid(ctx, p, store, r.ID)
 	if err != nil && stead.KindOf(err) != stead.KindNotFound {
 		return answer{}, err
 	}
-	return answer{text: r.ID + " is not remembered any more."}, nil
+	text := r.ID + " is not remembered any more, nor what was made of it."
+	if said > 0 {
+		text += fmt.Sprintf(" Nor is what was said that it came from (%d memories): it would be remembered again.", said)
+	}
+	return answer{text: text}, nil
 }

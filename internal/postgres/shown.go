@@ -1,0 +1,109 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+)
+
+// ShowMemories implements memory.Store. It waits for those who write the stores, so that what is forgotten is forgotten before it or behind it.
+func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, session string, at, now int64, refs []memory.Ref) error {
+	if !storable(string(project)) || !storable(session) {
+		return nil // nobody has shown it anything
+	}
+	var stores, ids []string
+	for _, r := range refs {
+		if storable(r.Store) && storable(r.ID) {
+			stores, ids = append(stores, r.Store), append(ids, r.ID)
+		}
+	}
+	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		queue := &pgx.Batch{}
+		queue.Queue(`SELECT 1 FROM memory_heads WHERE project_id = $1 AND store_id = ANY($2::text[]) ORDER BY store_id FOR SHARE`, string(project), stores)
+		queue.Queue(`INSERT INTO memory_shown (project_id, store_id, id, session_id, at, forgotten, due)
+			SELECT DISTINCT $1::text, r.store, r.id, $2::text, $3::bigint, CASE WHEN m.id IS NULL THEN $4::bigint ELSE 0 END, CASE WHEN m.id IS NULL THEN 1 ELSE 0 END
+			FROM unnest($5::text[], $6::text[]) AS r(store, id)
+			LEFT JOIN memories m ON m.project_id = $1 AND m.store_id = r.store AND m.id = r.id AND m.data IS NOT NULL
+			ORDER BY r.store, r.id ON CONFLICT DO NOTHING`, string(project), session, at, now, stores, ids)
+		return tx.SendBatch(ctx, queue).Close()
+	})
+}
+
+// queueUnshow marks what was shown of a record as forgotten.
+func queueUnshow(queue *pgx.Batch, r memory.Record) {
+	queue.Queue(`UPDATE memory_shown SET forgotten = greatest($4::bigint, 1), due = 1 WHERE project_id = $1 AND store_id = $2 AND id = $3`,
+		string(r.Project), r.Store, r.ID, r.UpdatedAt)
+}
+
+// DueShowings implements memory.Store.
+func (s *Store) DueShowings(ctx context.Context, project stead.ProjectID, now int64, limit int) ([]memory.Showing, error) {
+	if !storable(string(project)) {
+		return nil, nil
+	}
+	var out []memory.Showing
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `SELECT project_id, store_id, id, session_id, at, forgotten, due FROM memory_shown
+			WHERE due > 0 AND due <= $1 AND ($2::text = '' OR project_id = $2) ORDER BY due LIMIT $3`, now, string(project), memory.Bounded(limit))
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (memory.Showing, error) {
+			var o memory.Showing
+			err := row.Scan(&o.Project, &o.Store, &o.ID, &o.Session, &o.At, &o.Forgotten, &o.Due)
+			return o, err
+		})
+		return err
+	})
+	return out, err
+}
+
+// FollowedShowing implements memory.Store.
+func (s *Store) FollowedShowing(ctx context.Context, o memory.Showing, due int64) error {
+	return s.shown(ctx, `UPDATE memory_shown SET due = $7 WHERE project_id = $1 AND session_id = $2 AND store_id = $3 AND id = $4 AND due = $5 AND forgotten = $6`,
+		o.Project, o.Session, o.Store, o.ID, o.Due, o.Forgotten, due)
+}
+
+// StaleSince implements memory.Store.
+func (s *Store) StaleSince(ctx context.Context, project stead.ProjectID, session string) (int64, bool, error) {
+	var at *int64
+	if !storable(string(project)) || !storable(session) {
+		return 0, false, nil
+	}
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT min(at) FROM memory_shown WHERE project_id = $1 AND session_id = $2 AND forgotten > 0`, string(project), session).Scan(&at)
+	})
+	if err != nil || at == nil {
+		return 0, false, err
+	}
+	return *at, true, nil
+}
+
+// DropShowings implements memory.Store.
+func (s *Store) DropShowings(ctx context.Context, project stead.ProjectID, session string) error {
+	return s.shown(ctx, `DELETE FROM memory_shown WHERE project_id = $1 AND session_id = $2`, project, session)
+}
+
+// CopyShowings implements memory.Store.
+func (s *Store) CopyShowings(ctx context.Context, project stead.ProjectID, from, to string) error {
+	if !storable(to) {
+		return nil
+	}
+	return s.shown(ctx, `INSERT INTO memory_shown (project_id, store_id, id, session_id, at, forgotten, due)
+		SELECT project_id, store_id, id, $3::text, at, forgotten, CASE WHEN forgotten > 0 THEN 1 ELSE 0 END FROM memory_shown
+		WHERE project_id = $1 AND session_id = $2 ON CONFLICT DO NOTHING`, project, from, to)
+}
+
+// shown runs a statement about what a session was shown.
+func (s *Store) shown(ctx context.Context, text string, project stead.ProjectID, session string, args ...any) error {
+	if !storable(string(project)) || !storable(session) {
+		return nil
+	}
+	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, text, append([]any{string(project), session}, args...)...)
+		return err
+	})
+}

@@ -1,0 +1,83 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+)
+
+// ShowMemories implements memory.Store. It is one of the writes, so that what is forgotten is forgotten before it or behind it.
+func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, session string, at, now int64, refs []memory.Ref) error {
+	return s.do(ctx, &op{write: func(g *group) error {
+		for _, r := range refs {
+			if err := g.execText(context.Background(), "note what a session is shown", `INSERT INTO memory_shown (project, store, id, session, at, forgotten, due)
+				SELECT ?1, ?2, ?3, ?4, ?5, iif(there, 0, ?6), NOT there
+				FROM (SELECT EXISTS (SELECT 1 FROM memory WHERE project = ?1 AND store = ?2 AND id = ?3 AND data IS NOT NULL) AS there) WHERE true
+				ON CONFLICT DO NOTHING`, string(project), r.Store, r.ID, session, at, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+}
+
+// unshow marks what was shown of a record as forgotten.
+func (g *group) unshow(ctx context.Context, r memory.Record) error {
+	return g.execText(ctx, "mark what was shown as forgotten", `UPDATE memory_shown SET forgotten = max(?4, 1), due = 1 WHERE project = ?1 AND store = ?2 AND id = ?3`,
+		string(r.Project), r.Store, r.ID, r.UpdatedAt)
+}
+
+// DueShowings implements memory.Store.
+func (s *Store) DueShowings(ctx context.Context, project stead.ProjectID, now int64, limit int) ([]memory.Showing, error) {
+	rows, err := s.readers.QueryContext(ctx, `SELECT project, store, id, session, at, forgotten, due FROM memory_shown
+		WHERE due > 0 AND due <= ?1 AND (?2 = '' OR project = ?2) ORDER BY due LIMIT ?3`, now, string(project), memory.Bounded(limit))
+	if err != nil {
+		return nil, translate(err, "list what was shown and is forgotten")
+	}
+	defer rows.Close()
+	var out []memory.Showing
+	for rows.Next() {
+		var o memory.Showing
+		if err := rows.Scan(&o.Project, &o.Store, &o.ID, &o.Session, &o.At, &o.Forgotten, &o.Due); err != nil {
+			return nil, translate(err, "read what was shown and is forgotten")
+		}
+		out = append(out, o)
+	}
+	return out, translate(rows.Err(), "list what was shown and is forgotten")
+}
+
+// FollowedShowing implements memory.Store.
+func (s *Store) FollowedShowing(ctx context.Context, o memory.Showing, due int64) error {
+	return s.do(ctx, &op{write: func(g *group) error {
+		return g.execText(context.Background(), "note that what was shown is followed", `UPDATE memory_shown SET due = ?
+			WHERE project = ? AND store = ? AND id = ? AND session = ? AND due = ? AND forgotten = ?`, due, string(o.Project), o.Store, o.ID, o.Session, o.Due, o.Forgotten)
+	}})
+}
+
+// StaleSince implements memory.Store.
+func (s *Store) StaleSince(ctx context.Context, project stead.ProjectID, session string) (int64, bool, error) {
+	var at sql.NullInt64
+	err := s.readers.QueryRowContext(ctx, `SELECT min(at) FROM memory_shown WHERE project = ? AND session = ? AND forgotten > 0`, string(project), session).Scan(&at)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, false, translate(err, "read what a session was shown")
+	}
+	return at.Int64, at.Valid, nil
+}
+
+// DropShowings implements memory.Store.
+func (s *Store) DropShowings(ctx context.Context, project stead.ProjectID, session string) error {
+	return s.do(ctx, &op{write: func(g *group) error {
+		return g.execText(context.Background(), "forget what a session was shown", `DELETE FROM memory_shown WHERE project = ? AND session = ?`, string(project), session)
+	}})
+}
+
+// CopyShowings implements memory.Store.
+func (s *Store) CopyShowings(ctx context.Context, project stead.ProjectID, from, to string) error {
+	return s.do(ctx, &op{write: func(g *group) error {
+		return g.execText(context.Background(), "copy what a session was shown", `INSERT INTO memory_shown (project, store, id, session, at, forgotten, due)
+			SELECT project, store, id, ?3, at, forgotten, forgotten > 0 FROM memory_shown WHERE project = ?1 AND session = ?2 ON CONFLICT DO NOTHING`, string(project), from, to)
+	}})
+}
