@@ -114,6 +114,24 @@ func TestWhatIsNotSaidInADocument(t *testing.T) {
 	reads(t, word(t, tracked+box+field), "14 days -\nor more\n\na box\n\naround it\n\npage 3\n")
 }
 
+func TestNotesStandWhereTheyAreReferredTo(t *testing.T) {
+	ref := func(kind, id string) string { return `<w:r><w:` + kind + `Reference w:id="` + id + `"/></w:r>` }
+	note := func(kind, id, more, text string) string {
+		return `<w:` + kind + ` w:id="` + id + `"` + more + `>` + para(text) + `</w:` + kind + `>`
+	}
+	part := func(kind, notes string) string {
+		return `<w:` + kind + ` xmlns:w="` + wordSpace + `">` + notes + `</w:` + kind + `>`
+	}
+	trains := `<w:p><w:r><w:t>Dogs</w:t></w:r>` + ref("footnote", "2") + `<w:r><w:t> may travel, cats</w:t></w:r>` + ref("endnote", "2") + `<w:r><w:t> too.</w:t></w:r><w:del>` +
+		ref("footnote", "3") + `</w:del></w:p>`
+	again := `<w:tbl><w:tr>` + cell(`<w:p><w:r><w:t>Hens</w:t></w:r>`+ref("footnote", "4")+ref("footnote", "2")+`</w:p>`) + cell(para("no")) + `</w:tr></w:tbl>`
+	reads(t, word(t, trains+again,
+		"word/_rels/document.xml.rels", links("footnotes", "footnotes.xml", "endnotes", "endnotes.xml"),
+		"word/footnotes.xml", part("footnotes", note("footnote", "0", ` w:type="separator"`, "---")+note("footnote", "2", "", "Free of charge.")+note("footnote", "3", "", "Deleted.")+note("footnote", "4", "", "Eggs.")),
+		"word/endnotes.xml", part("endnotes", note("endnote", "2", "", "In a box."))),
+		"Dogs[1] may travel, cats[2] too.\n[1] Free of charge.\n[2] In a box.\n\n| Hens[3][1] [3] Eggs. | no |\n|---|---|\n")
+}
+
 func TestSlides(t *testing.T) {
 	shape := func(kind, text string) string {
 		return `<p:sp><p:nvSpPr><p:nvPr><p:ph type="` + kind + `"/></p:nvPr></p:nvSpPr><p:txBody><a:p><a:r><a:t>` + text + `</a:t></a:r></a:p></p:txBody></p:sp>`
@@ -182,6 +200,16 @@ func TestSheetsShowWhatTheProgramShows(t *testing.T) {
 		must(t, err)
 	})
 	reads(t, data, "## Fees\n\n|  | Land | Fee | Since |\n|---|---|---|---|\n|  | DE \\| north | 2.5 | 03-01-26 |\n")
+}
+
+func TestATitleAboveATableIsItsHeading(t *testing.T) {
+	data := workbook(t, func(f *excelize.File) {
+		must(t, f.SetSheetRow("Sheet1", "A1", &[]any{"Price list of Nordwind AG", "", "2026"}), f.SetSheetRow("Sheet1", "A2", &[]any{"Draft"}),
+			f.SetSheetRow("Sheet1", "A4", &[]any{"Article", "Purchase price", "Sales price", "Discount"}),
+			f.SetSheetRow("Sheet1", "A5", &[]any{"Widget 1", 1, 2}), f.SetSheetRow("Sheet1", "A6", &[]any{"Widget 2", 3, 4, 5}), f.SetSheetRow("Sheet1", "A7", &[]any{"Widget 3", 3, 4, 5}))
+	})
+	reads(t, data, "## Sheet1\n\n### Price list of Nordwind AG 2026 · Draft\n\n| Article | Purchase price | Sales price | Discount |\n|---|---|---|---|\n"+
+		"| Widget 1 | 1 | 2 |\n| Widget 2 | 3 | 4 | 5 |\n| Widget 3 | 3 | 4 | 5 |\n")
 }
 
 func TestSheetsAreBounded(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/xuri/excelize/v2"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/passage"
 )
 
 // sheets reads a workbook. Its library shows numbers and dates as the program does.
@@ -32,11 +33,31 @@ func (p *pack) sheets(data []byte) (string, error) {
 		}
 		if len(rows) > 0 {
 			out.heading(2, name)
-			out.table(rows)
+			at := headerOf(rows)
+			out.heading(3, titleOf(rows[:at]))
+			out.table(rows[at:])
 		}
 		out.held = 0
 	}
 	return out.String(), out.err()
+}
+
+// headerOf is the row that names the columns: people write titles above their tables.
+func headerOf(rows [][]string) int {
+	var filled []int
+	for _, r := range rows[:min(len(rows), passage.HeaderSample)] {
+		filled = append(filled, passage.Filled(r))
+	}
+	return passage.Header(filled)
+}
+
+// titleOf is what stands above a table, in one line: as a heading it goes with each part of the table.
+func titleOf(rows [][]string) string {
+	var lines []string
+	for _, r := range rows {
+		lines = append(lines, flat(strings.Join(r, " ")))
+	}
+	return strings.Join(lines, " · ")
 }
 
 // sheet returns the rows that are not empty, without empty cells at their ends.

@@ -14,7 +14,11 @@ func (p *pack) word(main string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	w := &word{styles: styles}
+	notes, err := p.notesOf(main)
+	if err != nil {
+		return "", err
+	}
+	w := &word{styles: styles, notes: notes, numbers: map[string]int{}}
 	if err := p.walk(main, func(e element) error { w.tell(e); return w.out.err() }); err != nil {
 		return "", err
 	}
@@ -62,8 +66,10 @@ func outline(e element) int {
 
 // word is a document that is being read.
 type word struct {
-	styles map[string]int
-	out    markdown
+	styles  map[string]int
+	notes   notes
+	numbers map[string]int // of the notes that were referred to
+	out     markdown
 	// A text box holds paragraphs within one.
 	open   []*paragraph
 	tables []*table // that lie in each other
@@ -74,6 +80,7 @@ type word struct {
 
 type paragraph struct {
 	text    strings.Builder
+	notes   []string // that it refers to
 	heading int
 	item    int // level of a list, from 1
 }
@@ -124,6 +131,8 @@ func (w *word) mark(e element) {
 		w.write("\n")
 	case "noBreakHyphen":
 		w.write("-")
+	case "footnoteReference", "endnoteReference":
+		w.refer(e)
 	}
 	if len(w.open) == 0 {
 		return
@@ -155,21 +164,22 @@ func (w *word) end() {
 	}
 	p := w.open[len(w.open)-1]
 	text := p.text.String()
-	heading, item := p.heading, p.item
+	heading, item, notes := p.heading, p.item, strings.Join(p.notes, "\n")
 	w.open = w.open[:len(w.open)-1]
 	if strings.TrimSpace(text) == "" {
 		return
 	}
 	switch {
 	case len(w.tables) > 0:
-		w.tables[len(w.tables)-1].cell.WriteString(text + " ")
+		w.tables[len(w.tables)-1].cell.WriteString(text + " " + notes + " ")
 		return
 	case heading > 0:
 		w.out.heading(heading, text)
+		w.out.paragraph(notes)
 	case item > 0:
-		w.out.item(item-1, text, !w.list)
+		w.out.item(item-1, text+" "+notes, !w.list)
 	default:
-		w.out.paragraph(text)
+		w.out.paragraph(strings.TrimSpace(text) + "\n" + notes)
 	}
 	w.list = heading == 0 && item > 0
 	if len(w.open) == 0 {

@@ -69,39 +69,28 @@ func members(text string, tell func(block)) {
 	})
 }
 
-// records are those of CSV; the first one is the header of all.
+// records are those of CSV; the header, with the titles above it, leads all of them.
 func records(text string, tell func(block)) {
-	header, told := "", false
-	line, comma := 1, separator(text)
-	for rest := text; rest != ""; {
+	comma := separator(text)
+	head, at := headOf(text, comma)
+	told := false
+	line := 1 + strings.Count(text[:at], "\n")
+	for rest := text[at:]; rest != ""; {
 		end := recordEnd(rest, comma)
 		record := strings.Trim(rest[:end], "\n")
 		from := line + end - len(strings.TrimLeft(rest[:end], "\n"))
 		line += strings.Count(rest[:end], "\n")
-		switch rest = rest[end:]; {
-		case record == "":
-		case header == "":
-			header = record
-		default:
-			tell(block{text: record, before: "\n", lead: header, line: from})
+		if rest = rest[end:]; record != "" {
+			if !told && head.title != "" {
+				tell(block{text: head.title, before: "\n"})
+			}
+			tell(block{text: record, before: "\n", lead: head.lead, line: from})
 			told = true
 		}
 	}
 	if !told {
 		lines(text, tell)
 	}
-}
-
-// separator is what stands between the fields: what the first line has most of. Spreadsheets write ";" where a comma is in numbers.
-func separator(text string) byte {
-	first, _, _ := strings.Cut(strings.TrimLeft(text, "\n"), "\n")
-	best := byte(',')
-	for _, c := range []byte{';', '\t'} {
-		if strings.Count(first, string(c)) > strings.Count(first, string(best)) {
-			best = c
-		}
-	}
-	return best
 }
 
 // recordEnd is the place behind the first record: its line ends it, unless that stands within a quoted field. A quote that

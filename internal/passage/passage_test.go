@@ -220,3 +220,36 @@ func TestPassagesKnowTheirLines(t *testing.T) {
 		t.Errorf("what was written anew says that it has lines: %+v", p)
 	}
 }
+
+// TestTablesBelowATitleKnowTheirHeader: people write titles, dates and empty lines above tables.
+func TestTablesBelowATitleKnowTheirHeader(t *testing.T) {
+	rows := func(row string) string {
+		out := ""
+		for i := range 60 {
+			out += strings.ReplaceAll(row, "N", fmt.Sprint(i)) + "\n"
+		}
+		return out
+	}
+	for name, tc := range map[string]struct{ data, lead string }{
+		"a title":                   {"Report of branch Oslo\n\nName,Gross,Net\n" + rows("Person N,100,70"), "Report of branch Oslo\nName,Gross,Net\n"},
+		"as a spreadsheet saves it": {"Prices, 2026;;\n;;\nAs of;2026-01-01;\nName;Gross;Net\n" + rows("Person N;1,5;2,5"), "Prices, 2026\nAs of;2026-01-01\nName;Gross;Net\n"},
+		"an empty corner":           {"Sales\n,Q1,Q2\n" + rows("Shop N,1,2"), "Sales\n,Q1,Q2\n"},
+		"no title":                  {"Name,Gross,Net\n" + rows("Person N,,70"), "Name,Gross,Net\n"},
+		"a row that is wider":       {"Name,Gross\n" + rows("Person N,70") + "Person,1,late\n", "Name,Gross\n"},
+		"one column":                {"Names\n" + rows("Person N"), "Names\n"},
+	} {
+		got := cut(t, "a.csv", tc.data, 100, 20)
+		if len(got) < 2 {
+			t.Fatalf("%s: %d passages", name, len(got))
+		}
+		for _, p := range got {
+			if !strings.HasPrefix(p.Text, tc.lead) {
+				t.Errorf("%s: a passage begins with %.60q, want %q", name, p.Text, tc.lead)
+			}
+		}
+	}
+	long := strings.Repeat("A long remark about what follows. ", 20)
+	if got := cut(t, "a.csv", long+"\nName,Gross\n"+rows("Person N,70"), 400, 0); !strings.HasPrefix(got[0].Text, "A long remark") || !strings.HasPrefix(got[1].Text, "Name,Gross\nPerson 0") {
+		t.Errorf("a long title: %.80q, %.80q", got[0].Text, got[1].Text)
+	}
+}
