@@ -49,7 +49,17 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 		Sessions: run, Documents: store, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
 		Memories: func(ctx context.Context, p stead.Principal, user string) (int, error) {
 			forgotten, _, err := services.memory.Erase(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
-			return forgotten, err
+			if err != nil {
+				return forgotten, err
+			}
+			own, _, err := services.memory.Erase(ctx, p, memory.Filter{WrittenBy: user}) // in scopes that others share
+			return forgotten + own, err
+		},
+		Erasable: func(ctx context.Context, p stead.Principal, name string) error {
+			return services.memory.MayErase(ctx, p, memory.ErasingOf(name))
+		},
+		Entries: func(ctx context.Context, p stead.Principal, name string, each func(id string)) (int, error) {
+			return services.memory.EraseNow(ctx, p, memory.ErasingOf(name), func(r memory.Ref) { each(r.Store + "/" + r.ID) })
 		},
 		Credentials: services.vaults.Forget, Sources: services.sources.ForgetMaker, Questions: desk.Blank, Purges: purges,
 	})

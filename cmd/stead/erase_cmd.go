@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,32 +17,34 @@ import (
 const erasurePoll = 200 * time.Millisecond
 
 func (a *app) eraseCmd() *cobra.Command {
-	var session, item, user, id, out string
+	var of client.Erasing
+	var scope, id, out string
 	var forks bool
 	c := &cobra.Command{
-		Use: "erase --session SESSION [--item ITEM] | --user USER | --erasure ERASURE", Short: "Erase all that there is of a session or of a user, or what an item says, to a signed certificate", Args: cobra.NoArgs,
+		Use: "erase --session SESSION [--item ITEM] | --user USER | --store STORE --memory MEMORY | --scope TYPE:ID [--store STORE] | --erasure ERASURE", Short: "Erase all that there is of a session or of a user, what an item says, a memory or a scope, to a signed certificate", Args: cobra.NoArgs,
 		Long: "With --item one item of the session is redacted: a message, a call, an output; the session stays. Its turn must have ended.\n" +
 			"USER is the id of a principal: its sessions go, what was remembered about it, and the files that it uploaded. Turns in\n" +
-			"progress are cancelled. It goes on when this command is interrupted: --erasure waits for one that was begun before.\n" +
+			"progress are cancelled. With --memory or --scope (such as team:blue, user:ada, project) memories go, and what was made of them. It goes on when this command is interrupted: --erasure waits for one that was begun before.\n" +
 			"Check the certificate with stead audit verify-certificate.",
 		Example: "  stead erase --user ada --out ada.cert",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			given := 0
-			for _, s := range []string{session, user, id} {
+			for _, s := range []string{of.Session, of.User, of.Memory, scope, id} {
 				if s != "" {
 					given++
 				}
 			}
-			if given != 1 || item != "" && session == "" {
-				return stead.Errorf(stead.KindInvalid, "say either --session (and which --item of it), --user or --erasure")
+			if given != 1 || of.Item != "" && of.Session == "" || of.Store != "" && of.Memory == "" && scope == "" || of.Memory != "" && of.Store == "" {
+				return stead.Errorf(stead.KindInvalid, "say either --session (and which --item of it), --user, --memory (and which --store it is of), --scope or --erasure")
 			}
+			of.ScopeType, of.ScopeID, _ = strings.Cut(scope, ":")
 			c, err := a.dial()
 			if err != nil {
 				return err
 			}
 			var e client.Erasure
 			if id == "" {
-				if e, err = c.Erase(cmd.Context(), session, item, user, forks); err != nil {
+				if e, err = c.Erase(cmd.Context(), of, forks); err != nil {
 					return err
 				}
 				id = e.ID
@@ -66,7 +69,7 @@ func (a *app) eraseCmd() *cobra.Command {
 			}
 			return a.object(e.Raw, func(w io.Writer) {
 				g := e.Erased
-				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials}
+				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials, Entries: g.Entries}
 				fmt.Fprintf(w, "%s: erased are %s\n", e.ID, erasedWords(all))
 				if out == "" {
 					fmt.Fprint(w, e.Certificate)
@@ -74,9 +77,12 @@ func (a *app) eraseCmd() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&session, "session", "", "the session to erase, or that has the item")
-	c.Flags().StringVar(&item, "item", "", "the item of the session to redact")
-	c.Flags().StringVar(&user, "user", "", "the user to erase")
+	c.Flags().StringVar(&of.Store, "store", "", "the memory store that has the memory, or in which alone the scope goes")
+	c.Flags().StringVar(&of.Memory, "memory", "", "the memory to erase")
+	c.Flags().StringVar(&scope, "scope", "", "the scope whose memories to erase: user:ID, agent:ID, team:ID or project")
+	c.Flags().StringVar(&of.Session, "session", "", "the session to erase, or that has the item")
+	c.Flags().StringVar(&of.Item, "item", "", "the item of the session to redact")
+	c.Flags().StringVar(&of.User, "user", "", "the user to erase")
 	c.Flags().StringVar(&id, "erasure", "", "an erasure that was begun before")
 	c.Flags().BoolVar(&forks, "forks", false, "copies of the session go too")
 	c.Flags().StringVar(&out, "out", "", "where to write the certificate")
@@ -87,6 +93,9 @@ func (a *app) eraseCmd() *cobra.Command {
 func erasedWords(g erasure.Totals) string {
 	if g.Items > 0 {
 		return fmt.Sprintf("the contents of %d items (%d events, %d blobs), %d memories", g.Items, g.Events, g.Blobs, g.Memories)
+	}
+	if g.Entries > 0 && g.Sessions == 0 {
+		return fmt.Sprintf("%d memories, and %d that were made of them", g.Entries, g.Memories-g.Entries)
 	}
 	words := fmt.Sprintf("%d sessions (%d events, %d blobs), %d memories, %d files", g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
 	if g.Credentials > 0 {

@@ -101,6 +101,69 @@ func TestWhatIsErasedIsCertified(t *testing.T) {
 	}
 }
 
+// TestMemoriesAreErasedWithProof: an entry, and a scope, with what was made of them and a certificate that names them; of a user also what it wrote itself
+// where others read it. What others wrote stays, and whoever does not see all of a scope erases none of it.
+func TestMemoriesAreErasedWithProof(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		store := idOf(must(t, n, "POST", "/v1/memory_stores", `{"name":"notes"}`))
+		memories := "/v1/memory_stores/" + store + "/memories"
+		add := func(body string) string { return idOf(must(t, n, "POST", memories, body)) }
+		erased := func(body string) erasure.Certificate {
+			t.Helper()
+			id, e := idOf(must(t, n, "POST", "/v1/erasures", body)), wireErased{}
+			got := comes(t, `"status":"completed"`, func() string { return must(t, n, "GET", "/v1/erasures/"+id, "") })
+			if err := json.Unmarshal([]byte(got), &e); err != nil {
+				t.Fatal(err)
+			}
+			c := e.open(t)
+			if c.Bytes == nil || c.Digest == "" && len(c.Entries) > 0 {
+				t.Errorf("the certificate says nothing of bytes, or has no digest: %+v", c)
+			}
+			return c
+		}
+		secret := add(`{"content":"Adas salary is ninety zorkmids."}`)
+		session := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"none"},"agent":{"model":"mine","tools":[{"type":"memory","memory_stores":[{"id":"`+store+`"}],"recall":{"mode":"always"}}]},"input":"What is the salary of Ada?"}`))
+		idle(t, n, session)
+		must(t, n, "POST", "/v1/memory_stores/"+store+"/ingest", `{"session_id":"`+session+`"}`)
+		c := erased(`{"memory_store_id":"` + store + `","memory_id":"` + secret + `"}`)
+		if c.Subject.Kind != erasure.OfMemory || len(c.Entries) != 1 || c.Entries[0] != store+"/"+secret || c.Erased.Entries != 1 || c.Erased.Memories < 2 {
+			t.Errorf("of an entry: %+v", c)
+		}
+		has(t, "what the user asked", 200, must(t, n, "GET", memories, ""), "What is the salary of Ada?")
+		if res, got := ask(t, n, "POST", "/v1/erasures", `{"memory_store_id":"`+store+`","memory_id":"`+secret+`"}`); res.StatusCode != http.StatusNotFound {
+			t.Errorf("an entry that is gone: %d %s", res.StatusCode, got)
+		}
+
+		blue, red := add(`{"content":"Blue meets on Monday.","scope":{"type":"team","id":"blue"}}`), add(`{"content":"Red meets on Friday.","scope":{"type":"team","id":"red"}}`)
+		if c := erased(`{"scope":{"type":"team","id":"blue"}}`); c.Subject.ID != "team:blue" || len(c.Entries) != 1 || c.Entries[0] != store+"/"+blue {
+			t.Errorf("of a scope: %+v", c)
+		}
+		has(t, "another scope", 200, must(t, n, "GET", memories+"/"+red, ""), "Red meets")
+		if c := erased(`{"memory_store_id":"` + store + `","scope":{"type":"team","id":"red"}}`); c.Subject.ID != store+"/team:red" || c.Erased.Memories != 1 {
+			t.Errorf("of a scope in a store: %+v", c)
+		}
+		for _, bad := range []string{`{"scope":{"type":"clan","id":"x"}}`, `{"scope":{"type":"team"}}`, `{"memory_id":"mem_1"}`, `{"user":"ada","scope":{"type":"project"}}`, `{"memory_store_id":"` + store + `"}`, `{"session_id":"` + session + `","memory_store_id":"` + store + `"}`} {
+			if res, got := ask(t, n, "POST", "/v1/erasures", bad); res.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s: %d %s", bad, res.StatusCode, got)
+			}
+		}
+
+		add(`{"content":"The office is in Hamburg.","source":{"author":"board"}}`)
+		by := add(`{"content":"I, Ada, live at Wallaby street.","source":{"author":"ada"}}`)
+		if got := must(t, n, "POST", "/v1/memory_stores/"+store+"/search", `{"query":"Wallaby office Hamburg","filters":{"written_by":"ada"}}`); !strings.Contains(got, by) || strings.Contains(got, "Hamburg") {
+			t.Errorf("what ada wrote: %s", got)
+		}
+		if c := erased(`{"user":"ada"}`); c.Erased.Memories != 1 {
+			t.Errorf("of a user: %+v", c)
+		}
+		left := must(t, n, "GET", memories, "")
+		if has(t, "what others wrote", 200, left, "Hamburg"); strings.Contains(left, "Wallaby") {
+			t.Errorf("what the user wrote is left: %s", left)
+		}
+		has(t, "a filter", 200, must(t, n, "POST", "/v1/memory_stores/forget", `{"filters":{"written_by":"board"}}`), `"forgotten":1`)
+	})
+}
+
 // inData counts the files of a node's data directory that have a text in them, in whatever case.
 func inData(t *testing.T, n *node, text string) (found []string) {
 	t.Helper()

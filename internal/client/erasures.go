@@ -20,6 +20,7 @@ type Erasure struct {
 		Items    int64 `json:"items"` // of which the contents were redacted
 
 		Credentials int64 `json:"credentials"`
+		Entries     int64 `json:"entries"` // memories that the certificate names
 	} `json:"erased"`
 	Problem     string `json:"problem"`
 	Certificate string `json:"certificate"`
@@ -39,9 +40,25 @@ func (e *Erasure) UnmarshalJSON(data []byte) error {
 
 const erasuresPath = "/v1/erasures"
 
-// Erase begins an erasure, of a session, of what an item of it says, or of a user.
-func (c *Client) Erase(ctx context.Context, session, item, user string, forks bool) (e Erasure, err error) {
-	body := map[string]any{}
+// Erasing is what is erased: a session, what an item of it says, a user, a memory of a store, or a scope of memories, in a store or all.
+type Erasing struct{ Session, Item, User, Store, Memory, ScopeType, ScopeID string }
+
+// Erase begins an erasure.
+func (c *Client) Erase(ctx context.Context, of Erasing, forks bool) (e Erasure, err error) {
+	body, session, item, user := map[string]any{}, of.Session, of.Item, of.User
+	if of.Store != "" {
+		body["memory_store_id"] = of.Store
+	}
+	if of.Memory != "" {
+		body["memory_id"] = of.Memory
+	}
+	if of.ScopeType != "" {
+		scope := map[string]any{"type": of.ScopeType}
+		if of.ScopeID != "" {
+			scope["id"] = of.ScopeID
+		}
+		body["scope"] = scope
+	}
 	if item != "" {
 		body["item_id"] = item
 	}

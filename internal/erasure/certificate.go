@@ -26,11 +26,12 @@ type Certificate struct {
 	RequestedAt int64               `json:"requested_at"` // Unix milliseconds
 	CompletedAt int64               `json:"completed_at"` // Unix milliseconds: nothing of it was left
 	Erased      Totals              `json:"erased"`
-	Digest      string              `json:"digest"`          // over all of Sessions and Files: see Totals.add. Hex
-	Sessions    []session.Holdings  `json:"sessions"`        // the first MaxListed
-	Files       []string            `json:"files,omitempty"` // ids of the first MaxListed
-	Items       []session.Redaction `json:"items,omitempty"` // the first MaxListed: what was redacted of an item and of its copies
-	Forks       bool                `json:"forks"`           // copies of the session were looked for, and went with it
+	Digest      string              `json:"digest"`            // over all of Sessions and Files: see Totals.add. Hex
+	Sessions    []session.Holdings  `json:"sessions"`          // the first MaxListed
+	Files       []string            `json:"files,omitempty"`   // ids of the first MaxListed
+	Items       []session.Redaction `json:"items,omitempty"`   // the first MaxListed: what was redacted of an item and of its copies
+	Entries     []string            `json:"entries,omitempty"` // the first MaxListed memories that were meant, as STORE/ENTRY
+	Forks       bool                `json:"forks"`             // copies of the session were looked for, and went with it
 	// Bytes is what became of the bytes of it; nil: nobody looked.
 	Bytes *Bytes `json:"bytes,omitempty"`
 }
@@ -59,6 +60,8 @@ type Totals struct {
 	Items       int64 `json:"items"` // redacted; of their sessions nothing else went
 	// Credentials are tokens that the user consented to.
 	Credentials int64 `json:"credentials,omitempty"`
+	// Entries are the memories that were meant, of Memories: an entry, or those of a scope.
+	Entries int64 `json:"entries,omitempty"`
 }
 
 // over is the digest with one line more: SHA-256 of the digest before it, in hex, a newline and the line.
@@ -93,6 +96,14 @@ func (c *Certificate) addFile(id string, bytes int64) {
 		c.Files = append(c.Files, id)
 	}
 	c.Erased.Files, c.Erased.FileBytes = c.Erased.Files+1, c.Erased.FileBytes+bytes
+}
+
+func (c *Certificate) addEntry(id string) {
+	c.Digest = over(c.Digest, id)
+	if len(c.Entries) < MaxListed {
+		c.Entries = append(c.Entries, id)
+	}
+	c.Erased.Entries++
 }
 
 func (c *Certificate) addItem(r session.Redaction) error {
@@ -131,7 +142,7 @@ func Open(note string, keys []audit.Verifier) (Certificate, error) {
 	if err := json.Unmarshal([]byte(line), &c); err != nil || origin != originPrefix+url.PathEscape(string(c.Project)) {
 		return c, stead.Errorf(stead.KindInvalid, "this is no certificate of an erasure")
 	}
-	if c.Erased.Sessions > MaxListed || c.Erased.Files > MaxListed || c.Erased.Items > MaxListed {
+	if c.Erased.Sessions > MaxListed || c.Erased.Files > MaxListed || c.Erased.Items > MaxListed || c.Erased.Entries > MaxListed {
 		return c, nil
 	}
 	again := Certificate{}
@@ -147,6 +158,9 @@ func Open(note string, keys []audit.Verifier) (Certificate, error) {
 	}
 	for _, f := range c.Files {
 		again.addFile(f, 0)
+	}
+	for _, id := range c.Entries {
+		again.addEntry(id)
 	}
 	again.Erased.Credentials = c.Erased.Credentials
 	again.Erased.Memories, again.Erased.Changed, again.Erased.FileBytes = c.Erased.Memories, c.Erased.Changed, c.Erased.FileBytes

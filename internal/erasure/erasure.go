@@ -55,6 +55,8 @@ const (
 	OfSession = "session"
 	OfUser    = "user"
 	OfItem    = "item"
+	OfMemory  = "memory" // one entry
+	OfScope   = "scope"  // of memories
 )
 
 // Subject is whose data goes.
@@ -124,6 +126,10 @@ type Config struct {
 	Record func(ctx context.Context, r audit.Record) error
 	// Memories forgets those of a user; nil: there are none.
 	Memories func(ctx context.Context, p stead.Principal, user string) (int, error)
+	// Erasable says why an entry or a scope, as memory.Erasing has its name, may not be erased; Entries forgets it, tells each of what was meant
+	// ("STORE/ENTRY"), and says how many memories went. nil: there are none.
+	Erasable func(ctx context.Context, p stead.Principal, name string) error
+	Entries  func(ctx context.Context, p stead.Principal, name string, each func(id string)) (int, error)
 	// Credentials removes tokens that a user consented to; nil: there are none.
 	Credentials func(ctx context.Context, project stead.ProjectID, user string) (int, error)
 	// Sources takes a user's name off those that they made, and says off how many; nil: there are none.
@@ -244,9 +250,9 @@ type Request struct {
 // Begin writes down what is to be erased: it goes on by itself, on whichever node. Turns that are in progress are cancelled.
 func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Erasure, error) {
 	e := s.conceive(ctx, p, req.Subject)
-	e.So.Forks = req.Forks && req.Subject.Kind != OfUser
+	e.So.Forks = req.Forks && (req.Subject.Kind == OfSession || req.Subject.Kind == OfItem)
 	if req.Subject.ID == "" {
-		return e, stead.Invalid("subject", "say which session, which of its items, or which user")
+		return e, stead.Invalid("subject", "say which session, which of its items, which user, which memory or which scope")
 	}
 	var err error
 	switch req.Subject.Kind {
@@ -254,6 +260,8 @@ func (s *Service) Begin(ctx context.Context, p stead.Principal, req Request) (Er
 		err = s.beginItem(ctx, p, &e)
 	case OfUser:
 		err = s.allowUser(ctx, p, req.Subject.ID)
+	case OfMemory, OfScope:
+		err = s.allowMemory(ctx, p, req.Subject.ID)
 	default:
 		err = s.beginSession(ctx, p, &e)
 	}
@@ -294,6 +302,17 @@ func (s *Service) allowUser(ctx context.Context, p stead.Principal, user string)
 		}
 	}
 	return nil
+}
+
+// allowMemory is asked of memory, which makes the record of who asked.
+func (s *Service) allowMemory(ctx context.Context, p stead.Principal, name string) error {
+	if s.cfg.Erasable == nil {
+		return stead.Errorf(stead.KindNotImplemented, "this server keeps no memories")
+	}
+	if p.Session != "" {
+		return stead.Errorf(stead.KindForbidden, "a token of a session erases no memories")
+	}
+	return s.cfg.Erasable(ctx, p, name)
 }
 
 func (s *Service) conceive(ctx context.Context, p stead.Principal, of Subject) Erasure {

@@ -78,6 +78,16 @@ func message(err error) string {
 
 // run takes an erasure to its end. Each step is saved before the next.
 func (s *Service) run(ctx context.Context, e *Erasure) error {
+	if kind := e.So.Subject.Kind; kind == OfMemory || kind == OfScope {
+		n, err := s.cfg.Entries(ctx, e.Principal, e.So.Subject.ID, e.So.addEntry)
+		if e.So.Erased.Memories += int64(n); err == nil {
+			err = s.save(ctx, e)
+		}
+		if err != nil {
+			return err
+		}
+		return s.empty(ctx, e)
+	}
 	if e.So.Subject.Kind == OfItem {
 		if err := s.item(ctx, e); err != nil {
 			return err

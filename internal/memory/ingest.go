@@ -103,8 +103,8 @@ func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store s
 
 // forgettable says why nothing can be forgotten by a filter; nil: something can.
 func (s *Service) forgettable(p stead.Principal, f *Filter) error {
-	if len(f.Scopes)+len(f.Kinds)+len(f.Labels)+len(f.Metadata) == 0 && f.Session == "" && f.From == 0 && f.Until == 0 {
-		return stead.Invalid("filters", "filters must say what is forgotten: scopes, kinds, labels, metadata, session_id, from or until")
+	if len(f.Scopes)+len(f.Kinds)+len(f.Labels)+len(f.Metadata) == 0 && f.Session == "" && f.WrittenBy == "" && f.From == 0 && f.Until == 0 {
+		return stead.Invalid("filters", "filters must say what is forgotten: scopes, kinds, labels, metadata, session_id, written_by, from or until")
 	}
 	if p.Bound {
 		for _, c := range f.Scopes {
@@ -256,6 +256,9 @@ func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, 
 		if done {
 			n++
 			items = append(items, e)
+			if s.forgets != nil {
+				s.forgets(Ref{e.Store, e.ID})
+			}
 		}
 	}
 	return n, s.derived(ctx, p, items, look == nil)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -27,6 +28,7 @@ type Filter struct {
 	Metadata   map[string]string
 	Session    string
 	NotSession string // of the session, none
+	WrittenBy  string // what a principal of this id wrote last, or is named the author of; not what sessions say
 	From       int64  // said or happened at or after, Unix milliseconds; what does not say when, from when it is valid, or was written
 	Until      int64  // … before
 	Superseded bool   // also what is not valid at the search's time
@@ -154,12 +156,21 @@ func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Searc
 }
 
 // allows says whether an entry is one of those that are looked for.
+func (c *Content) writtenBy(id string) bool {
+	kind, by, _ := strings.Cut(c.WrittenBy, ":")
+	if c.Source.Session != "" && (c.Kind == KindItem || len(c.Sources) > 0) { // who took it in did not say it
+		return false
+	}
+	return by == id && stead.PrincipalKind(kind) != stead.PrincipalAgent || c.Source.Author == id && c.Source.Session == ""
+}
+
 func (f *Filter) allows(c *Content, at int64) bool {
 	switch {
 	case len(f.Scopes) > 0 && !slices.Contains(f.Scopes, c.Scope),
 		len(f.Kinds) > 0 && !slices.Contains(f.Kinds, c.Kind),
 		f.Session != "" && f.Session != c.Source.Session,
 		f.NotSession != "" && f.NotSession == c.Source.Session,
+		f.WrittenBy != "" && !c.writtenBy(f.WrittenBy),
 		f.From != 0 && c.when() < f.From,
 		f.Until != 0 && c.when() >= f.Until,
 		f.same != nil && !f.same(c),

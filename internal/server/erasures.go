@@ -7,6 +7,8 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/erasure"
+	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/param"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -29,6 +31,9 @@ type wireErasure struct {
 	SessionID   *string        `json:"session_id"`
 	ItemID      *string        `json:"item_id"`
 	User        *string        `json:"user"`
+	StoreID     *string        `json:"memory_store_id"`
+	MemoryID    *string        `json:"memory_id"`
+	Scope       *string        `json:"scope"` // TYPE:ID
 	Forks       bool           `json:"forks"`
 	RequestedBy string         `json:"requested_by"` // id of the principal
 	CreatedAt   int64          `json:"created_at"`
@@ -48,6 +53,12 @@ func (s *server) wireErasureOf(e erasure.Erasure) wireErasure {
 	switch e.So.Subject.Kind {
 	case erasure.OfUser:
 		w.User = &e.So.Subject.ID
+	case erasure.OfMemory, erasure.OfScope:
+		x := memory.ErasingOf(e.So.Subject.ID)
+		w.StoreID, w.MemoryID = known(x.Store), known(x.ID)
+		if x.Store = ""; x.ID == "" {
+			w.Scope = known(x.String())
+		}
 	case erasure.OfItem:
 		id, _ := stead.SessionOf(e.So.Subject.ID)
 		w.ItemID, w.SessionID = &e.So.Subject.ID, known(string(id))
@@ -79,30 +90,9 @@ func (s *server) beginErasure(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if err != nil {
 		return err
 	}
-	id, ofSession, err := req.String("session_id")
-	if err != nil {
+	ask := erasure.Request{Key: req.key, Digest: req.digest}
+	if ask.Subject, err = erasedSubject(req.Object); err != nil {
 		return err
-	}
-	user, ofUser, err := req.String("user")
-	if err != nil {
-		return err
-	}
-	if ofSession == ofUser {
-		return stead.Invalid("session_id", "say either which session_id (and which item_id of it), or which user")
-	}
-	item, ofItem, err := req.String("item_id")
-	if err != nil {
-		return err
-	}
-	ask := erasure.Request{Subject: erasure.Subject{Kind: erasure.OfSession, ID: id}, Key: req.key, Digest: req.digest}
-	if ofUser {
-		ask.Subject = erasure.Subject{Kind: erasure.OfUser, ID: user}
-	}
-	if ofItem {
-		if of, ok := stead.SessionOf(item); !ofSession || !ok || of != stead.SessionID(id) {
-			return stead.Invalid("item_id", "this is no item of the session that session_id names")
-		}
-		ask.Subject = erasure.Subject{Kind: erasure.OfItem, ID: item}
 	}
 	if ask.Forks, _, err = req.Bool("forks"); err != nil {
 		return err
@@ -112,6 +102,47 @@ func (s *server) beginErasure(w http.ResponseWriter, r *http.Request, p stead.Pr
 		return err
 	}
 	return s.write(w, s.wireErasureOf(e))
+}
+
+// erasedSubject is what a request wants erased.
+func erasedSubject(o param.Object) (out erasure.Subject, err error) {
+	var x struct{ session, item, user, store, entry string }
+	for name, to := range map[string]*string{"session_id": &x.session, "item_id": &x.item, "user": &x.user, "memory_store_id": &x.store, "memory_id": &x.entry} {
+		if err := setString(o, name, to); err != nil {
+			return out, err
+		}
+	}
+	var scope memory.Scope
+	if err := memoryScope(o, &scope); err != nil {
+		return out, err
+	}
+	given := 0
+	for _, one := range []struct {
+		has  bool
+		kind string
+		id   string
+	}{
+		{x.session != "", erasure.OfSession, x.session},
+		{x.user != "", erasure.OfUser, x.user},
+		{x.entry != "", erasure.OfMemory, memory.Erasing{Store: x.store, ID: x.entry}.String()},
+		{scope.Type != "", erasure.OfScope, memory.Erasing{Store: x.store, Scope: scope}.String()},
+	} {
+		if one.has {
+			given++
+			out = erasure.Subject{Kind: one.kind, ID: one.id}
+		}
+	}
+	switch of, ok := stead.SessionOf(x.item); {
+	case given != 1, x.store != "" && out.Kind != erasure.OfMemory && out.Kind != erasure.OfScope:
+		return out, stead.Invalid("session_id", "say either which session_id (and which item_id of it), which user, which memory_id of which memory_store_id, or which scope")
+	case x.entry != "" && x.store == "":
+		return out, stead.Invalid("memory_store_id", "memory_store_id says which store the memory is of")
+	case x.item == "":
+		return out, nil
+	case !ok || of != stead.SessionID(x.session):
+		return out, stead.Invalid("item_id", "this is no item of the session that session_id names")
+	}
+	return erasure.Subject{Kind: erasure.OfItem, ID: x.item}, nil
 }
 
 func (s *server) getErasure(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

@@ -386,6 +386,9 @@ func memoryFilter(o param.Object) (memory.Filter, error) {
 	if err := setString(o, "session_id", &f.Session); err != nil {
 		return f, err
 	}
+	if err := setString(o, "written_by", &f.WrittenBy); err != nil {
+		return f, err
+	}
 	if err := setTime(o, "from", &f.From); err != nil {
 		return f, err
 	}
