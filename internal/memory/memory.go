@@ -73,6 +73,7 @@ type Change struct {
 	Drop     []int64 // versions before this one that are dropped, and the vector; not with Redact
 	Spent    bool    // with Data nil: its time is over, and what was made of it stays
 	Unsaid   bool    // what it said before is forgotten, if not the whole: as Redact, for Showings
+	By       string  // the session whose agent forgets it: what that wrote down itself it knows, and its Showing says 1 for the time
 	Once     bool    // nothing happens if there ever was a record of this id, one that was forgotten included; the zero Record says so
 	Key      string
 	Digest   string // of the request that the idempotency Key stands for

@@ -345,7 +345,9 @@ func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id strin
 func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error {
 	var was Entry
 	_, err := s.write(ctx, p, store, id, expected, func(_ *sight, e Entry, c *Change) ([]Change, error) {
-		was, c.Data = e, nil
+		if was, c.Data = e, nil; p.Kind == stead.PrincipalAgent {
+			c.By = p.ID
+		}
 		return s.valid(ctx, c.Place, e, milli(s.cfg.Now()))
 	})
 	if err == nil {

@@ -173,7 +173,7 @@ func queueMemory(queue *pgx.Batch, c *memory.Change, old memory.Record, revision
 			project, store, r.ID, slices.DeleteFunc(has, func(s string) bool { return !storable(s) }))
 	}
 	if c.Forgets() {
-		queueUnshow(queue, r)
+		queueUnshow(queue, r, c.By)
 	}
 	if c.Key != "" && r.Data != nil {
 		queue.Queue(`INSERT INTO memory_keys (project_id, store_id, key, digest, id) VALUES ($1, $2, $3, $4, $5)`,

@@ -34,9 +34,9 @@ func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, sessi
 }
 
 // queueUnshow marks what was shown of a record as forgotten.
-func queueUnshow(queue *pgx.Batch, r memory.Record) {
-	queue.Queue(`UPDATE memory_shown SET forgotten = greatest($4::bigint, 1), due = 1 WHERE project_id = $1 AND store_id = $2 AND id = $3`,
-		string(r.Project), r.Store, r.ID, r.UpdatedAt)
+func queueUnshow(queue *pgx.Batch, r memory.Record, by string) {
+	queue.Queue(`UPDATE memory_shown SET forgotten = CASE WHEN session_id = $5 THEN 1 ELSE greatest($4::bigint, 1) END, due = 1 WHERE project_id = $1 AND store_id = $2 AND id = $3`,
+		string(r.Project), r.Store, r.ID, r.UpdatedAt, by)
 }
 
 // DueShowings implements memory.Store.

@@ -158,7 +158,7 @@ func (g *group) writeMemory(c *memory.Change, old memory.Record, revision int64)
 		return r, err
 	}
 	if c.Forgets() {
-		if err := g.unshow(ctx, r); err != nil {
+		if err := g.unshow(ctx, r, c.By); err != nil {
 			return r, err
 		}
 	}

@@ -25,9 +25,9 @@ func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, sessi
 }
 
 // unshow marks what was shown of a record as forgotten.
-func (g *group) unshow(ctx context.Context, r memory.Record) error {
-	return g.execText(ctx, "mark what was shown as forgotten", `UPDATE memory_shown SET forgotten = max(?4, 1), due = 1 WHERE project = ?1 AND store = ?2 AND id = ?3`,
-		string(r.Project), r.Store, r.ID, r.UpdatedAt)
+func (g *group) unshow(ctx context.Context, r memory.Record, by string) error {
+	return g.execText(ctx, "mark what was shown as forgotten", `UPDATE memory_shown SET forgotten = iif(session = ?5, 1, max(?4, 1)), due = 1 WHERE project = ?1 AND store = ?2 AND id = ?3`,
+		string(r.Project), r.Store, r.ID, r.UpdatedAt, by)
 }
 
 // DueShowings implements memory.Store.

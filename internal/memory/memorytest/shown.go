@@ -133,6 +133,27 @@ func shownGoes(f *serviceFixture) {
 	f.left("Later", "Hello.; Hi.; I like tea.; Say it again.; The dog is brown.; The office opens at nine.; The user has a cat.; The user wants to be told of pay rises.; What does Ada earn?")
 }
 
+// shownToWhoForgets: an agent that forgets a memory keeps what it wrote down in its place; what it said goes.
+func shownToWhoForgets(f *serviceFixture) {
+	old := f.add(note("The locker is 70."))[0].ID
+	f.show(sessionA, 2, old)
+	n, agent := f.in(sessionA, 4)
+	by := note("The locker is 71 now.")
+	by.Source.Session = string(sessionA)
+	if _, err := n.Add(f.ctx, agent, f.store, []memory.New{by}, ""); err != nil {
+		f.Fatal(err)
+	}
+	f.ingest(spoken(sessionA, 5, stead.RoleAssistant, "It was 70 and is 71."))
+	n, agent = f.in(sessionA, 6)
+	if err := n.Forget(f.ctx, agent, f.store, old, memory.AnyVersion); err != nil {
+		f.Fatal(err)
+	}
+	f.left("Behind it", "The locker is 71 now.")
+	if got := f.ingest(spoken(sessionA, 7, stead.RoleAssistant, "Not 70 any more.")); got != 0 {
+		f.Error("what it says later is taken in")
+	}
+}
+
 // shownBySessions: what sessions, scopes, stores and redactions take away takes along what was made of it; what ends by its time does not.
 func shownBySessions(f *serviceFixture) {
 	f.ingest(spoken(sessionA, 3, stead.RoleUser, "Okapi is cancelled."))
