@@ -70,7 +70,7 @@ func accessTable() map[string]access {
 		"GET /v1/audit_records": {"OU", ""}, "GET /v1/audit_checkpoints": {"OU", ""},
 		"GET /v1/retention": {"ODPU", ""}, "POST /v1/erasures": {"OD", `{"user":"nobody-known"}`}, "GET /v1/erasures": {"OU", ""}, "GET /v1/erasures/{id}": {"OU", ""},
 		"GET /v1/usage": {"OPDU", ""}, "GET /v1/usage_records": {"OPDU", ""}, "GET /v1/usage/statement": {"OPDU", ""}, "POST /v1/usage/verify": {"OPDU", `{}`},
-		"GET /v1/kill_switches": {"OPDU", ""}, "GET /v1/kill_switches/{id}": {"OPDU", ""}, "POST /v1/kill_switches": {"OP", `{"scope":"agent","of":"agent_x","reason":"r"}`}, "DELETE /v1/kill_switches/{id}": {"OP", ""},
+		"GET /v1/kill_switches": {"OPDU", ""}, "GET /v1/kill_switches/{id}": {"OPDU", ""}, "POST /v1/kill_switches": {"OP", `{"scope":"agent","of":"agent_x","unknown":true,"reason":"r"}`}, "DELETE /v1/kill_switches/{id}": {"OP", ""},
 		"GET /v1/budgets": {"OPDU", ""}, "GET /v1/budgets/{id}": {"OPDU", ""}, "POST /v1/budgets": {"OP", `{"scope":"project","limit":{"calls":1000000}}`},
 		"POST /v1/budgets/{id}": {"OP", `{}`}, "DELETE /v1/budgets/{id}": {"OP", ""},
 		"GET /v1/policies": {"ODPU", ""}, "GET /v1/policies/schema": {"ODPU", ""}, "GET /v1/routes": {reads, ""}, "GET /v1/capacity": {reads, ""}, "GET /v1/capacity/commitments": {"OPDU", ""}, "GET /v1/models": {reads, ""}, "GET /v1/models/{id}": {reads, ""}, "GET /metrics": {"", ""},

@@ -232,3 +232,73 @@ func TestAKillSwitchStopsAServerByItsHost(t *testing.T) {
 		}
 	}
 }
+
+// What is stopped is there: names are those that other commands take, and a slip of the pen is told at once.
+func TestAKillSwitchNamesWhatIsThere(t *testing.T) {
+	s := mcp.NewServer(&mcp.Implementation{Name: "shop"}, nil)
+	for _, name := range []string{"refund", "look"} {
+		mcp.AddTool(s, &mcp.Tool{Name: name}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+			return said("%sed", name), nil, nil
+		})
+	}
+	srv := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil))
+	defer func() { srv.CloseClientConnections(); srv.Close() }()
+	n := openConfigured(t, "mcp_servers: [{label: shop, url: '"+srv.URL+"'}, {label: away, url: 'http://127.0.0.1:1/'}]\nproviders: [{name: sim, api: sim}]\nmodels: [{name: house, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
+	agent := func(name, tools string) string {
+		return idOf(must(t, n, "POST", "/v1/agents", `{"model":"house","name":"`+name+`","tools":[`+tools+`]}`))
+	}
+	clerk := agent("clerk", `{"type":"mcp","server_label":"shop"}`)
+	agent("twin", "")
+	agent("twin", `{"type":"mcp","server_label":"own","transport":{"type":"http","server_url":"https://tools.example.com/mcp"}}`)
+	vault := idOf(must(t, n, "POST", "/v1/vaults", `{}`))
+	credential := idOf(must(t, n, "POST", "/v1/vaults/"+vault+"/credentials", `{"name":"mail","auth":{"type":"static_bearer","mcp_server_url":"https://mail.example.com/mcp","token":"t0p-s3cret-mail"}}`))
+	set := func(scope, of, more string) (int, string) {
+		res, body := ask(t, n, "POST", "/v1/kill_switches", `{"scope":"`+scope+`","of":"`+of+`","reason":"it pays strangers"`+more+`}`)
+		return res.StatusCode, body
+	}
+	for _, c := range [][3]string{
+		{"agent", clerk, clerk}, {"agent", "clerk", clerk}, {"model", "house", "house"}, {"model", "sim/sim", "sim/sim"}, {"model", "default", "default"}, {"tool", "shop", "shop"}, {"tool", "shop/refund", "shop/refund"},
+		{"tool", "refund", "shop/refund"}, {"tool", "own", "own"}, {"tool", "own/anything", "own/anything"}, {"tool", "shell", "environment/shell"}, {"tool", "away/anything", "away/anything"},
+		{"tool", "host:tools.example.com", "host:tools.example.com"}, {"credential", credential, credential}, {"credential", "mail", credential}, {"credential", vault + "/" + credential, credential}, {"user", "whoever", "whoever"},
+	} {
+		code, body := set(c[0], c[1], "")
+		if has(t, c[0]+" "+c[1], 200, body, `"of":"`+c[2]+`"`, `"unknown":false`); code == 200 {
+			must(t, n, "DELETE", "/v1/kill_switches/"+idOf(body), "")
+		}
+	}
+	for _, c := range [][3]string{
+		{"agent", "clrk", `\"clerk\"`}, {"agent", "agent_0123", "unknown: true"}, {"model", "huose", `\"house\"`}, {"tool", "shpo", `\"shop\"`}, {"tool", "shop/refnd", `\"shop/refund\"`}, {"tool", "wire_money", "unknown: true"},
+		{"tool", "environment/shel", `\"environment/shell\"`}, {"credential", "mial", `\"mail\"`},
+	} {
+		code, body := set(c[0], c[1], "")
+		if code != 400 || !strings.Contains(body, `"param":"of"`) || !strings.Contains(body, c[2]) {
+			t.Errorf("%s %s: %d %s", c[0], c[1], code, body)
+		}
+		if code, body = set(c[0], c[1], `,"unknown":true`); code != 200 || !strings.Contains(body, `"of":"`+c[1]+`"`) || !strings.Contains(body, `"unknown":true`) {
+			t.Errorf("%s %s on purpose: %d %s", c[0], c[1], code, body)
+		}
+	}
+	if code, body := set("agent", "twin", ""); code != 409 || strings.Count(body, "agent_") != 2 {
+		t.Errorf("a name of two: %d %s", code, body)
+	}
+	if code, body := set("tool", "host:elsewhere.example", ""); code != 200 || !strings.Contains(body, `"unknown":true`) {
+		t.Errorf("a host that nothing is known of: %d %s", code, body)
+	}
+	_, body := set("tool", "refund", "")
+	session := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"agent_id":"`+clerk+`","environment":{"type":"none"},"input":"Call refund with {}"}`))
+	idle(t, n, session)
+	if got := itemsOf(t, n, session); strings.Contains(got, "refunded") || !strings.Contains(got, "it pays strangers") {
+		t.Errorf("%s and the tool was called: %s", body, got)
+	}
+	for _, c := range []struct {
+		args []string
+		said string
+	}{{[]string{"agent", "clerk"}, "clerk is the agent " + clerk}, {[]string{"agent", "clrk"}, "Did you mean"}, {[]string{"agent", "clrk", "--unknown"}, "Nothing that is known here is called clrk"}} {
+		var out strings.Builder
+		a := app{out: &out, err: &out, env: func(string) (string, bool) { return "", false }}
+		a.main(t.Context(), append([]string{"kill-switches", "set", "--server", n.base, "--reason", "it deletes tickets"}, c.args...))
+		if !strings.Contains(out.String(), c.said) {
+			t.Errorf("%v: %s", c.args, out.String())
+		}
+	}
+}

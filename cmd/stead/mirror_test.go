@@ -151,7 +151,7 @@ func (h *house) town(key, name string) *town {
 	mk("skill", "/v1/skills", "form")
 	mk("key", "/v1/api_keys", `{"role":"agent","name":"`+name+`"}`)
 	mk("budget", "/v1/budgets", `{"scope":"project","limit":{"calls":1000000}}`)
-	mk("kill switch", "/v1/kill_switches", `{"scope":"agent","of":"agent_nobody","reason":"`+name+`"}`)
+	mk("kill switch", "/v1/kill_switches", `{"scope":"agent","of":"agent_nobody","unknown":true,"reason":"`+name+`"}`)
 	mk("erasure", "/v1/erasures", `{"user":"nobody-of-`+name+`"}`)
 	mk("policy set", "/v1/policy_sets", `{"name":"`+name+`","mode":"shadow","text":"permit(principal, action, resource);"}`)
 	things := accessModel // as the bodies of accessTable name it

@@ -15,6 +15,7 @@ type KillSwitch struct {
 	Reason    string  `json:"reason"`
 	SetBy     string  `json:"set_by"`
 	CreatedAt int64   `json:"created_at"` // Unix seconds
+	Unknown   bool    `json:"unknown"`    // nothing was called so when it was set
 	Raw       json.RawMessage
 }
 
@@ -35,9 +36,12 @@ func (c *Client) KillSwitches(ctx context.Context) ([]KillSwitch, error) {
 	return list(ctx, c, killSwitchesPath, url.Values{"order": {"asc"}}, 0, func(k KillSwitch) string { return k.ID })
 }
 
-// SetKillSwitch stops something. of is "" for the project.
-func (c *Client) SetKillSwitch(ctx context.Context, scope, of, reason string) (k KillSwitch, err error) {
-	body := map[string]string{"scope": scope, "reason": reason}
+// SetKillSwitch stops something. of is "" for the project; unknown: also what nothing is called.
+func (c *Client) SetKillSwitch(ctx context.Context, scope, of, reason string, unknown bool) (k KillSwitch, err error) {
+	body := map[string]any{"scope": scope, "reason": reason}
+	if unknown {
+		body["unknown"] = true
+	}
 	if of != "" {
 		body["of"] = of
 	}

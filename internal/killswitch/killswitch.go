@@ -16,6 +16,7 @@
 package killswitch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -69,6 +70,8 @@ type Switch struct {
 	Reason    string `json:"reason"`
 	By        string `json:"by"`         // the principal who set it
 	CreatedAt int64  `json:"created_at"` // Unix milliseconds
+	// Unknown: whoever sets it says that nothing needs to have the name; set: nothing had it. It stops what will.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // stops reports whether the switch is about what is asked.
@@ -126,18 +129,23 @@ func New(documents document.Store, now func() time.Time) *Switches {
 type Service struct {
 	*Switches
 	policy policy.Authorizer
+	find   Find
 }
 
-// NewService makes the service. gate decides who may, and what is decided here stands in it.
-func NewService(s *Switches, gate policy.Authorizer) *Service { return &Service{s, gate} }
+// NewService makes the service. gate decides who may, and what is decided here stands in it. find may be nil: names are then taken as they are.
+func NewService(s *Switches, gate policy.Authorizer, find Find) *Service {
+	return &Service{s, gate, find}
+}
 
-// Set stops something from now on. The same idempotency key with the same request gives the same switch again.
+// Set stops something from now on. The same idempotency key with the same request gives the same switch again. What nothing is
+// called is refused, unless the switch says that it is unknown.
 func (s *Service) Set(ctx context.Context, p stead.Principal, sw Switch, key, digest string) (Switch, error) {
 	sw.ID = document.NewID(Prefix)
+	sw, missing := s.named(ctx, p.Project, sw)
 	if err := s.allow(ctx, p, policy.KillSwitchWrite, sw.Of, sw.written()); err != nil {
 		return Switch{}, err
 	}
-	if err := sw.check(); err != nil {
+	if err := cmp.Or(sw.check(), missing); err != nil {
 		return Switch{}, err
 	}
 	all, err := s.read(ctx, p.Project)

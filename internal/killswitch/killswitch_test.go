@@ -19,7 +19,7 @@ var operator = stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "op"
 // node is one of several on a database.
 func node(documents document.Store) (*killswitch.Switches, *killswitch.Service, *killswitch.Authorizer) {
 	s := killswitch.New(documents, time.Now)
-	return s, killswitch.NewService(s, policy.AllowLocal{}), killswitch.NewAuthorizer(s, policy.AllowLocal{})
+	return s, killswitch.NewService(s, policy.AllowLocal{}, nil), killswitch.NewAuthorizer(s, policy.AllowLocal{})
 }
 
 func TestASwitchStopsWhatItNames(t *testing.T) {

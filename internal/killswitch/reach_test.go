@@ -39,7 +39,7 @@ func TestASwitchReachesOtherNames(t *testing.T) {
 			Server: func(label string) string { return map[string]string{"crm": "crm.example:443"}[label] },
 		})
 		c.set.Reason = "r"
-		if _, err := killswitch.NewService(s, policy.AllowLocal{}).Set(t.Context(), operator, c.set, "", ""); err != nil {
+		if _, err := killswitch.NewService(s, policy.AllowLocal{}, nil).Set(t.Context(), operator, c.set, "", ""); err != nil {
 			t.Fatal(err)
 		}
 		gate := killswitch.NewAuthorizer(s, policy.AllowLocal{})

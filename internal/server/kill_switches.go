@@ -25,10 +25,11 @@ type wireKillSwitch struct {
 	Reason    string  `json:"reason"`
 	SetBy     string  `json:"set_by"` // id of the principal
 	CreatedAt int64   `json:"created_at"`
+	Unknown   bool    `json:"unknown"` // nothing was called so when it was set
 }
 
 func wireKillSwitchOf(s killswitch.Switch) wireKillSwitch {
-	return wireKillSwitch{s.ID, "kill_switch", string(s.Scope), known(s.Of), s.Reason, s.By, s.CreatedAt / 1000}
+	return wireKillSwitch{s.ID, "kill_switch", string(s.Scope), known(s.Of), s.Reason, s.By, s.CreatedAt / 1000, s.Unknown}
 }
 
 func (s *server) setKillSwitch(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
@@ -45,6 +46,9 @@ func (s *server) setKillSwitch(w http.ResponseWriter, r *http.Request, p stead.P
 		if *into, _, err = req.String(name); err != nil {
 			return err
 		}
+	}
+	if sw.Unknown, _, err = req.Bool("unknown"); err != nil {
+		return err
 	}
 	set, err := s.KillSwitches.Set(r.Context(), p, sw, req.key, req.digest)
 	if err != nil {

@@ -139,6 +139,41 @@ func (s *Service) Credential(ctx context.Context, p stead.Principal, vault, id s
 	return c, err
 }
 
+// Stoppable finds the credential of a project that is called ref, by its id, VAULT/ID or a name that only one has, and says which names there are where none
+// is. It is for the node itself.
+func (s *Service) Stoppable(ctx context.Context, project stead.ProjectID, ref string) (id string, names []string, err error) {
+	var found []string
+	err = s.each(ctx, document.Query{Project: project, Kind: kindCredential}, func(d document.Document) (bool, error) {
+		c, _, err := credentialOf(d)
+		switch {
+		case err != nil && d.ID != ref: // another one can't be read
+			return true, nil
+		case ref == d.ID, ref == d.Tag+"/"+d.ID:
+			found = []string{d.ID}
+			return false, nil
+		case c.Name == ref:
+			found = append(found, d.ID)
+		case c.Name != "":
+			names = append(names, c.Name)
+		}
+		names = append(names, d.ID)
+		return true, nil
+	})
+	if err == nil && len(found) > 1 {
+		err = ambiguous("credentials", ref, found)
+	}
+	if err != nil || len(found) != 1 {
+		return "", names, err
+	}
+	return found[0], names, nil
+}
+
+func ambiguous(what, ref string, ids []string) error {
+	e := stead.Errorf(stead.KindConflict, "%d %s are called %.80q", len(ids), what, ref)
+	e.Hint = "Name one by its id: " + ids[0] + ", " + ids[1] + "."
+	return e
+}
+
 // Credentials returns a page of a vault's, in the order of their ids, and whether there are more.
 func (s *Service) Credentials(ctx context.Context, p stead.Principal, vault string, q Query) ([]Credential, bool, error) {
 	if err := s.allow(ctx, p, policy.VaultRead, vault); err != nil {

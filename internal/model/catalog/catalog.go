@@ -166,7 +166,7 @@ func (c *Catalog) addEntry(field string, e Entry) error {
 		return stead.Invalid(field+".model", "the model %q does not say what its provider calls it", e.Name)
 	case c.providers[e.Provider] == nil:
 		err := stead.Invalid(field+".provider", "the model %q names a provider %q that is not configured", e.Name, e.Provider)
-		err.Hint = didYouMean(near(e.Provider, c.providerNames()))
+		err.Hint = didYouMean(Near(e.Provider, c.providerNames()))
 		return err
 	case e.ContextWindow < 0:
 		return stead.Invalid(field+".context_window", "a context window is not negative: %d", e.ContextWindow)
@@ -364,7 +364,7 @@ func (c *Catalog) unknown(name string, project stead.ProjectID) error {
 	}
 	provider, upstream, slash := strings.Cut(name, "/")
 	if slash && upstream != "" && c.providers[provider] == nil {
-		names := near(provider, c.providerNames())
+		names := Near(provider, c.providerNames())
 		for i := range names {
 			names[i] += "/" + upstream
 		}
@@ -376,7 +376,7 @@ func (c *Catalog) unknown(name string, project stead.ProjectID) error {
 				names = append(names, n)
 			}
 		}
-		err.Hint = didYouMean(near(name, names))
+		err.Hint = didYouMean(Near(name, names))
 	}
 	if err.Hint == "" {
 		all := c.providerNames()

@@ -10,9 +10,9 @@ import (
 // maxNearBytes is the longest name that is compared letter by letter.
 const maxNearBytes = 128
 
-// near returns the names most like the wanted one, best first: few letters apart, or one within
+// Near returns the names most like the wanted one, best first: few letters apart, or one within
 // the other.
-func near(want string, names []string) []string {
+func Near(want string, names []string) []string {
 	type match struct {
 		name string
 		far  int
