@@ -64,7 +64,7 @@ type Found struct {
 type Hit struct {
 	Entry
 	Score float64
-	Share float64       // 0 … 1: how well it fits, to compare between searches; see recall.Hit
+	Fit   float64       // 0 … 1: how well it fits, to compare between searches; see recall.Hit
 	Parts *recall.Parts // with Explain
 	Rank  int           // from 1, in its store
 
@@ -150,7 +150,7 @@ func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Searc
 		if q.sight != nil && !q.sight.sees(&e.Content) {
 			continue // it was changed meanwhile
 		}
-		hits = append(hits, Hit{Entry: e, Score: h.Score, Share: h.Share, Parts: h.Parts})
+		hits = append(hits, Hit{Entry: e, Score: h.Score, Fit: h.Fit, Parts: h.Parts})
 	}
 	return hits, nil
 }

@@ -6,7 +6,10 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/memory"
+	"github.com/stead-dev/stead/internal/memory/remember"
+	"github.com/stead-dev/stead/internal/session"
 )
 
 // What an agent is shown of a conversation by recall as it is made: so many hits within so many tokens.
@@ -29,32 +32,47 @@ func shown(ctx context.Context, conversations []conversation) error {
 			return fmt.Errorf("%s: %w", c.file, err)
 		}
 	}
-	for _, around := range []int{0, 1, 2} {
-		share, tokens, questions := 0.0, 0, 0
-		for i, c := range conversations {
-			for _, q := range c.questions {
-				found, err := n.Search(ctx, stead.LocalPrincipal(), stores[i], memory.Search{Query: q.text, Limit: shownHits, Tokens: shownTokens, Around: around})
-				if err != nil {
-					return err
-				}
-				var turns []string
-				for _, h := range found.Hits {
-					turns, tokens = append(turns, h.Source.Item), tokens+h.Tokens()
-					for _, e := range h.Around {
-						turns, tokens = append(turns, e.Source.Item), tokens+e.Tokens()
+	for _, mode := range []string{agent.RecallAlways, agent.RecallBudgeted} {
+		for _, around := range []int{0, 1, 2} {
+			share, tokens, hits, questions := 0.0, 0, 0, 0
+			for i, c := range conversations {
+				for _, q := range c.questions {
+					found, err := n.recall(ctx, stores[i], q.text, agent.Recall{Mode: mode, TokenBudget: shownTokens, MaxResults: shownHits, Context: around})
+					if err != nil {
+						return err
 					}
-				}
-				hits := 0
-				for _, e := range q.evidence {
-					if slices.Contains(turns, e) {
-						hits++
+					var turns []string
+					for _, e := range found.Entries {
+						turns, tokens = append(turns, e.Item), tokens+memory.Tokens(e.Text, e.Author)
+						if e.ContextOf == "" {
+							hits++
+						}
 					}
+					share += q.share(turns)
+					questions++
 				}
-				share += float64(hits) / float64(len(q.evidence))
-				questions++
 			}
+			fmt.Printf("%-8s  context %d  all  n=%d  shown=%.3f  tokens=%d  hits=%.1f\n", mode, around, questions, share/float64(questions), tokens/questions, float64(hits)/float64(questions))
 		}
-		fmt.Printf("context %d  all  n=%d  shown=%.3f  tokens=%d\n", around, questions, share/float64(questions), tokens/questions)
 	}
 	return nil
+}
+
+// recall is what a session is shown of one store when it is asked something.
+func (n *node) recall(ctx context.Context, store, text string, how agent.Recall) (session.MemoryRecalled, error) {
+	me := stead.LocalPrincipal()
+	return remember.New(n.Service).Recall(ctx, session.RecallAsk{
+		Key: stead.SessionKey{Project: me.Project}, Principal: me, Alone: true, Stores: []string{store}, Query: text, Recall: how,
+	})
+}
+
+// share is how much of the evidence is among turns.
+func (q *question) share(turns []string) float64 {
+	found := 0
+	for _, e := range q.evidence {
+		if slices.Contains(turns, e) {
+			found++
+		}
+	}
+	return float64(found) / float64(len(q.evidence))
 }

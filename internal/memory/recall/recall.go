@@ -54,6 +54,7 @@ type Hit struct {
 	ID    string
 	Score float64
 	Share float64 // 0 … 1, of what an entry would score that has all words of the query over and over: compares between searches
+	Fit   float64 // 0 … 1, how well it fits what the query is about, however many words are beside that: compares between searches
 	Parts *Parts  // with Explain
 }
 

@@ -12,6 +12,7 @@ import (
 type wanted struct {
 	term   int32
 	weight float64
+	tells  float64 // what it counts when it is judged how well an entry fits
 }
 
 // question is a query as the index understands it.
@@ -22,6 +23,7 @@ type question struct {
 	spans []span // that it names
 	now   int64
 	most  float64 // what its words can score at most, before all factors
+	known float64 // what those of its words tell that an entry is compared with; see fit
 }
 
 // scores are the parts of every entry's score, by its number.
@@ -64,7 +66,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	hits := best.sorted()
 	out := make([]Hit, len(hits))
 	for i, h := range hits {
-		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, max(h.score/asked.most, s.fit(h.entry)))}
+		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, max(h.score/asked.most, s.fit(h.entry))), Fit: max(x.fit(h.entry, &asked, h.score/asked.most, e), s.fit(h.entry))}
 		if q.Explain {
 			out[i].Parts = x.explain(h.entry, asked, s)
 		}
@@ -76,6 +78,7 @@ func (x *Index[T]) understand(q Query[T], e *eyes[T]) question {
 	out := question{about: none, now: q.Now, when: asksWhen(q.Text), spans: spans(q.Text, time.UnixMilli(q.Now))}
 	seen, tried := map[int32]bool{}, map[string]bool{}
 	names := 0
+	var tell []float64
 	for _, w := range x.analyzer.words(q.Text) {
 		t, ok := x.byText[w.stem]
 		if !ok || !e.has(t) {
@@ -84,9 +87,13 @@ func (x *Index[T]) understand(q Query[T], e *eyes[T]) question {
 			}
 			tried[w.stem] = true
 			out.most += x.most(0)
+			nearest := 0.0
 			for _, l := range x.like(w.stem, e.has) {
-				out.terms = append(out.terms, wanted{l.term, x.weights.fuzzy * l.weight})
+				tells := x.tellsLike(w.stem, l)
+				out.terms = append(out.terms, wanted{l.term, x.weights.fuzzy * l.weight, tells})
+				nearest = max(nearest, tells)
 			}
+			tell = append(tell, nearest)
 			continue
 		}
 		if seen[t] {
@@ -100,8 +107,11 @@ func (x *Index[T]) understand(q Query[T], e *eyes[T]) question {
 			names++
 		}
 		out.most += weight * x.most(len(x.terms[t].postings))
-		out.terms = append(out.terms, wanted{t, weight})
+		tells := x.analyzer.tellsOf(w.stem, x.Len(), len(x.terms[t].postings))
+		tell = append(tell, tells)
+		out.terms = append(out.terms, wanted{t, weight, tells})
 	}
+	out.known = known(tell)
 	if names > 1 {
 		out.about = none
 	}

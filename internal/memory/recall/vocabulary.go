@@ -108,7 +108,7 @@ func (v *vocabulary) like(text string, has func(int32) bool) []wanted {
 	var out []wanted
 	for _, t := range met {
 		if likeness := 2 * float64(common[t]) / float64(len(all)+int(v.terms[t].gramSize)); likeness >= minLikeness && has(t) {
-			out = append(out, wanted{t, likeness})
+			out = append(out, wanted{term: t, weight: likeness})
 		}
 	}
 	slices.SortFunc(out, func(a, b wanted) int {

@@ -30,6 +30,7 @@ type analyzer struct {
 	stop      map[string]bool
 	irregular map[string]string
 	times     []string // parts of texts that say when
+	familiar  map[string]float64
 }
 
 // irregular lists the forms of irregular verbs and nouns, each line beginning with the base form.
@@ -131,6 +132,7 @@ func newAnalyzer() *analyzer {
 			a.irregular[f] = forms[0]
 		}
 	}
+	a.familiar = a.familiarWords()
 	return a
 }
 

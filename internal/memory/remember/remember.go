@@ -27,8 +27,8 @@ import (
 	"github.com/stead-dev/stead/internal/session"
 )
 
-// minShare is how well an entry must fit a message to be worth tokens of a budget, as recall.Hit.Share.
-const minShare = 0.12
+// minFit is how well an entry must fit a message to be worth tokens of a budget, as recall.Hit.Fit.
+const minFit = 0.2
 
 // Remember implements what sessions remember. It is safe for concurrent use.
 type Remember struct {
@@ -66,7 +66,7 @@ func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 			Filter: memory.Filter{Scopes: scopes},
 		},
 		Worth: func(h *memory.Hit) bool {
-			return (ask.Recall.Mode != agent.RecallBudgeted || h.Share >= minShare) && !slices.Contains(shown(&h.Entry), memory.Whole)
+			return (ask.Recall.Mode != agent.RecallBudgeted || h.Fit >= minFit) && !slices.Contains(shown(&h.Entry), memory.Whole)
 		},
 	}
 	if !ask.Own {
