@@ -38,6 +38,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"what a policy does not let be written stays as it is":        writtenByPolicy,
 		"a bound key sees no other user's":                            boundToOneself,
 		"nothing leaks past policies and scopes, by words or vectors": leaksPast,
+		"nothing leaks to a project that looks the same":              leaksToProjects,
 		"what came late from a deleted session is forgotten":          forgottenLate,
 		"what was not changed for long is forgotten":                  forgetBefore,
 		"what a person wrote outlives who repeats it":                 writtenByHand,
