@@ -17,10 +17,10 @@ func TestMemoryStoresAsFiles(t *testing.T) {
 	must(t, n, "POST", memories, `{"content":"The secret of mallory.","scope":{"type":"user","id":"mallory"}}`)
 	session := idOf(must(t, n, "POST", "/v1/agents/sessions", `{"environment":{"type":"openai_hosted"},"agent":{"model":"mine","tools":[{"type":"memory",
 		"memory_stores":[{"id":"`+store+`","access":"read_write","path":"memory/team"}]}]},
-		"input":"Call shell with {\"command\": \"cat memory/team/*.md; sed -i s/Tuesdays/Fridays/ memory/team/`+deploy+`.md; echo They drink tea. > memory/team/tea.md\"}"}`))
+		"input":"Call shell with {\"command\": \"cat memory/team/*.md; sed -i s/Tuesdays/Fridays/ memory/team/`+deploy+`.md; echo They drink tea. > memory/team/tea.md; mkdir memory/team/sub; echo x > memory/team/sub/n.md\"}"}`))
 	idle(t, n, session)
 	items := itemsOf(t, n, session)
-	has(t, "the command", 200, items, "The deploy window is on Tuesdays.", "memory stores: new memories: "+store+"/mem_", "changed memories: "+store+"/"+deploy)
+	has(t, "the command", 200, items, "The deploy window is on Tuesdays.", "memory stores: new memories: "+store+"/mem_", "changed memories: "+store+"/"+deploy, "memory/team/sub/n.md: no memory is made of that")
 	if strings.Contains(items, "mallory") {
 		t.Errorf("another user's memory is in the workspace: %s", items)
 	}

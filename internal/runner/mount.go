@@ -113,9 +113,13 @@ type mountedFiles struct{ c *toolCall }
 
 func absolute(p string) string { return path.Join(environment.WorkspaceDir, p) }
 
+// maxBelow is how many files below a mount's directory are told of.
+const maxBelow = 100
+
 // List implements session.MountFiles.
 func (f *mountedFiles) List(ctx context.Context, dir string) (map[string]int64, error) {
 	out := map[string]int64{}
+	below := 0
 	q := environment.ListQuery{Dir: absolute(dir), Limit: environment.MaxListed}
 	for {
 		page, err := f.c.a.r.cfg.Environments.Files(ctx, f.c.a.key, environment.State{}, q)
@@ -127,8 +131,12 @@ func (f *mountedFiles) List(ctx context.Context, dir string) (map[string]int64, 
 		}
 		for _, file := range page.Files {
 			q.After = file.Path
-			if path.Dir(file.Path) == q.Dir {
-				out[path.Base(file.Path)] = file.Size
+			name, within := strings.CutPrefix(file.Path, q.Dir+"/")
+			if deep := strings.Contains(name, "/"); within && (!deep || below < maxBelow) {
+				out[name] = file.Size
+				if deep {
+					below++
+				}
 			}
 		}
 		if !page.More {

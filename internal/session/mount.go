@@ -35,7 +35,8 @@ type Mount struct {
 
 // MountFiles is the workspace. Paths are relative to it.
 type MountFiles interface {
-	// List gives the files right in a directory with their sizes in bytes, by name; none when it is not there.
+	// List gives the files in a directory, and some of those in directories below it, with their sizes in bytes, by their paths in it; none when
+	// it is not there.
 	List(ctx context.Context, dir string) (map[string]int64, error)
 	Read(ctx context.Context, path string) ([]byte, error)
 	Write(ctx context.Context, path string, data []byte) error

@@ -17,6 +17,8 @@
 //	a file without an id     ─▶ a new entry, of the scope that its head names; the file gets a head
 //	changed on both sides    ─▶ the file's text goes to ID.conflict.md, the store's stays; nothing is lost
 //
+// Any other file there, or in a directory below, makes no memory: whoever wrote it is told, once.
+//
 // Messages of conversations and passages are not shown: they are found by searching. A file that is deleted comes back:
 // forgetting is a tool's, not a file's.
 //
@@ -54,17 +56,18 @@ const (
 
 	ending   = ".md"
 	conflict = ".conflict.md"
+	maxTold  = 5 // names of files that make no memory
 )
 
-// File is a file right in a directory.
+// File is a file in a directory.
 type File struct {
-	Name string
+	Name string // relative to the directory: "a.md", "sub/b.md"
 	Size int64
 }
 
 // Files is a workspace. Paths are relative to its root.
 type Files interface {
-	// List lists the files right in a directory; none when it is not there.
+	// List lists the files in a directory, and some of those in directories below it; none when it is not there.
 	List(ctx context.Context, dir string) ([]File, error)
 	Read(ctx context.Context, path string) ([]byte, error)
 	Write(ctx context.Context, path string, data []byte) error
@@ -125,6 +128,7 @@ type sync struct {
 	report  Report
 	bytes   int      // of the entries' texts
 	labels  []string // that entries got which the report's don't have: of files that were taken back now
+	strays  []string // files that are no memories, which was not said yet
 	full    int      // files that make no entries, since the store has no room for them as files
 }
 
@@ -175,10 +179,14 @@ func (s *sync) collect() error {
 	}
 	slices.SortStableFunc(list, func(a, b File) int { return own(a) - own(b) })
 	for _, f := range list {
-		if !strings.HasSuffix(f.Name, ending) || strings.HasSuffix(f.Name, conflict) {
+		at := path.Join(s.m.Dir, f.Name)
+		if strings.Contains(f.Name, "/") || !strings.HasSuffix(f.Name, ending) {
+			s.stray(at, f.Name)
 			continue
 		}
-		at := path.Join(s.m.Dir, f.Name)
+		if strings.HasSuffix(f.Name, conflict) {
+			continue
+		}
 		if f.Size > MaxFileBytes {
 			s.refuse("%s has %d bytes, a memory has at most %d.", at, f.Size, memory.MaxContentBytes)
 			continue
@@ -194,7 +202,31 @@ func (s *sync) collect() error {
 			return err
 		}
 	}
+	s.tell()
 	return nil
+}
+
+// stray notes a file that nobody takes back, unless that was said. Names that begin with a dot are of programs, not of who writes.
+func (s *sync) stray(at, name string) {
+	told := "\x00told " + at // no path: nothing was written there
+	if !s.m.Writable || s.seen[told] != "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
+		return
+	}
+	s.seen[told] = "stray"
+	s.strays = append(s.strays, at)
+}
+
+// tell says which files make no memory, in one sentence.
+func (s *sync) tell() {
+	n := len(s.strays)
+	if n == 0 {
+		return
+	}
+	names := strings.Join(s.strays[:min(n, maxTold)], ", ")
+	if n > maxTold {
+		names = fmt.Sprintf("%s and %d other files", names, n-maxTold)
+	}
+	s.refuse("%s: no memory is made of that; files right in %s whose names end in %s are memories.", names, s.m.Dir, ending)
 }
 
 // file takes one file back.

@@ -3,7 +3,6 @@ package mount_test
 import (
 	"context"
 	"fmt"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,8 +22,8 @@ type disk map[string]string
 func (d disk) List(_ context.Context, dir string) ([]mount.File, error) {
 	var out []mount.File
 	for at, data := range d {
-		if path.Dir(at) == dir {
-			out = append(out, mount.File{Name: path.Base(at), Size: int64(len(data))})
+		if name, ok := strings.CutPrefix(at, dir+"/"); ok {
+			out = append(out, mount.File{Name: name, Size: int64(len(data))})
 		}
 	}
 	slices.SortFunc(out, func(a, b mount.File) int { return strings.Compare(a.Name, b.Name) })
@@ -114,7 +113,7 @@ func TestFilesAndEntries(t *testing.T) {
 	b.disk[at] = strings.Replace(b.disk[at], "Tuesdays", "Wednesdays", 1)
 	b.disk["memory/tea.md"] = "They drink tea.\n"
 	b.disk["memory/headed.md"] = "---\nkind: preference\nlabels: kitchen\n---\nTea without milk.\n"
-	b.disk["memory/readme.txt"] = "no memory"
+	b.disk["memory/.readme.txt"] = "no memory"
 	r := b.sync()
 	if len(r.Added) != 2 || !slices.Equal(r.Changed, []string{deploy.ID}) || len(r.Refused)+len(r.Conflicts) > 0 {
 		t.Fatalf("written back: %+v", r)
@@ -379,6 +378,30 @@ func TestFilesAreValidNow(t *testing.T) {
 }
 
 // A file of the agent's own in the directory of a store that is read-only stays as it is: it is told once that it makes no memory.
+// TestFilesThatAreNoMemories: who writes one is told, once, in one sentence.
+func TestFilesThatAreNoMemories(t *testing.T) {
+	b := open(t)
+	b.disk["memory/crane.txt"], b.disk["memory/sub/n.md"], b.disk["memory/.git/HEAD"], b.disk["memory/saw.md"] = "About the crane.", "The sub note.", "x", "The saw is in hall 9."
+	r := b.sync()
+	if len(r.Added) != 1 || len(r.Refused) != 1 || !strings.HasPrefix(r.Refused[0], "memory/crane.txt, memory/sub/n.md: no memory is made of that; files right in memory whose names end in .md") {
+		t.Errorf("%+v", r)
+	}
+	for i := range 9 {
+		b.disk[fmt.Sprintf("memory/%d.txt", i)] = "x"
+	}
+	if r := b.sync(); len(r.Refused) != 1 || !strings.Contains(r.Refused[0], "memory/4.txt and 4 other files: no memory") {
+		t.Errorf("more of them: %+v", r)
+	}
+	if r := b.sync(); len(r.Refused) != 0 || len(b.list()) != 1 {
+		t.Errorf("it is told again: %+v", r)
+	}
+	b.write = false
+	b.disk["memory/other.txt"] = "x"
+	if r := b.sync(); len(r.Refused) != 0 {
+		t.Errorf("read-only: %+v", r)
+	}
+}
+
 func TestOwnFilesInAReadOnlyMount(t *testing.T) {
 	b := open(t)
 	b.write = false
