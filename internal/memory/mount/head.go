@@ -16,6 +16,7 @@ type head struct {
 	scope     string // "user ada", "team:red", "project" …
 	labels    []string
 	forgotten bool
+	elsewhere bool // the entry is no file any more
 }
 
 const fence = "---"
@@ -48,6 +49,8 @@ func parse(data string) (h head, text string) {
 					h.labels = append(h.labels, l)
 				}
 			}
+		case "elsewhere":
+			h.elsewhere = value == "true"
 		case "gone":
 			h.forgotten = value == "true"
 		}

@@ -12,6 +12,7 @@
 //
 // Sync compares a directory with its store, both ways, before and after whatever may have changed either:
 //
+//	one that is not shown    ─▶ of its file "elsewhere" is left: more important or newer ones took its place
 //	file as it was written   ─▶ brought to the entry's newest version; of one that is forgotten, or not valid now, nothing is left but "gone"
 //	text changed             ─▶ the entry's next version, over the one in the head
 //	a file without an id     ─▶ a new entry, of the scope that its head names; the file gets a head
@@ -46,10 +47,10 @@ import (
 )
 
 const (
-	// MaxEntries and MaxBytes are the most of one store that is shown; of a larger one nothing is.
+	// MaxEntries and MaxBytes are the most of one store that is shown: the most important, and of those the newest.
 	MaxEntries = 300
 	MaxBytes   = 4 << 20
-	// MaxLabels is how many different labels they may have together: those of what is shown become the session's.
+	// MaxLabels is how many different labels they have together: those of what is shown become the session's.
 	MaxLabels = 256
 	// MaxFileBytes is the largest file that is read.
 	MaxFileBytes = memory.MaxContentBytes + 4<<10
@@ -129,13 +130,14 @@ type sync struct {
 	bytes   int      // of the entries' texts
 	labels  []string // that entries got which the report's don't have: of files that were taken back now
 	strays  []string // files that are no memories, which was not said yet
+	left    int      // entries that are no files, since there are too many
 	full    int      // files that make no entries, since the store has no room for them as files
 }
 
 // read reads the store.
 func (s *sync) read() error {
 	const page = 200
-	after := ""
+	after, all := "", choice{}
 	for {
 		list, more, err := s.in.List(s.ctx, s.by, s.m.Store, after, page, false)
 		if err != nil {
@@ -146,20 +148,10 @@ func (s *sync) read() error {
 			if e.Kind == memory.KindItem || e.Kind == memory.KindPassage || e.Redacted || !s.in.Valid(e) {
 				continue
 			}
-			s.entries[e.ID] = e
-			for _, l := range e.Labels {
-				if !slices.Contains(s.report.Labels, l) {
-					s.report.Labels = append(s.report.Labels, l)
-				}
-			}
-			if len(s.report.Labels) > MaxLabels {
-				return stead.Errorf(stead.KindTooLarge, "memory store %s has more than %d labels: it can't be files", s.m.Store, MaxLabels)
-			}
-			if s.bytes += len(e.Text); len(s.entries) > MaxEntries || s.bytes > MaxBytes {
-				return stead.Errorf(stead.KindTooLarge, "memory store %s has more than %d entries or %d bytes: it can't be files", s.m.Store, MaxEntries, MaxBytes)
-			}
+			all.add(e)
 		}
 		if !more {
+			s.choose(all)
 			return nil
 		}
 	}
@@ -249,7 +241,18 @@ func (s *sync) file(at string, data []byte) error {
 	s.at[h.id] = at
 	untouched := s.seen[at] == digest(data)
 	e, there := s.entries[h.id]
+	if !there {
+		other, is, err := s.elsewhere(h.id)
+		if err != nil {
+			return err
+		}
+		if is {
+			return s.out(at, h, other, text, untouched)
+		}
+	}
 	switch {
+	case there && (h.forgotten || h.elsewhere) && strings.TrimSpace(text) == "":
+		return nil // it was no file, and is one again
 	case !there && (untouched || h.forgotten && strings.TrimSpace(text) == ""):
 		return s.forgotten(at, h, text)
 	case !there:
@@ -267,9 +270,11 @@ func (s *sync) file(at string, data []byte) error {
 
 // was reports whether a file says what its entry said at the file's version.
 func (s *sync) was(h head, text string) bool {
-	if h.version == s.entries[h.id].Version {
-		return false
-	}
+	return h.version != s.entries[h.id].Version && s.once(h, text)
+}
+
+// once reports whether an entry said a text at the version that a file's head has.
+func (s *sync) once(h head, text string) bool {
 	all, err := s.in.History(s.ctx, s.by, s.m.Store, h.id)
 	return err == nil && slices.ContainsFunc(all, func(e memory.Entry) bool {
 		return e.Version == h.version && strings.TrimSpace(e.Text) == strings.TrimSpace(text)
@@ -327,7 +332,7 @@ func (s *sync) fresh(at string, h head, text string) error {
 	}
 	if !s.room(1, len(text), h.labels) {
 		if s.full++; s.full == 1 { // one sentence for all of them
-			s.refuse("%s makes no memory, nor does any other new file: with it the memory store would have more than %d entries, %d bytes or %d labels, and could be nobody's files any more.", at, MaxEntries, MaxBytes, MaxLabels)
+			s.refuse("%s makes no memory, nor does any other new file: the memory store has, or with it would have, more than %d entries, %d bytes or %d labels, which is more than can be files.", at, MaxEntries, MaxBytes, MaxLabels)
 		}
 		return nil
 	}
@@ -367,6 +372,9 @@ func (s *sync) room(entries, bytes int, labels []string) bool {
 		if !slices.Contains(s.report.Labels, l) && !slices.Contains(s.labels, l) && !slices.Contains(labels[:i], l) {
 			more++
 		}
+	}
+	if s.left > 0 && (entries > 0 || bytes > 0) {
+		return false
 	}
 	return len(s.entries)+entries <= MaxEntries && s.bytes+bytes <= MaxBytes && len(s.report.Labels)+len(s.labels)+more <= MaxLabels
 }

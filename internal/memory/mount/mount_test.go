@@ -3,6 +3,7 @@ package mount_test
 import (
 	"context"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -399,6 +400,71 @@ func TestFilesThatAreNoMemories(t *testing.T) {
 	b.disk["memory/other.txt"] = "x"
 	if r := b.sync(); len(r.Refused) != 0 {
 		t.Errorf("read-only: %+v", r)
+	}
+}
+
+// TestALargeStoreIsFilesInPart: the most important and newest entries are; the others are told of, and are not taken for forgotten.
+func TestALargeStoreIsFilesInPart(t *testing.T) {
+	b := open(t)
+	var all []memory.New
+	for i := range mount.MaxEntries + 10 {
+		c := memory.Content{Text: fmt.Sprintf("Note %d.", i), Importance: 0.5}
+		if i == 0 {
+			c.Importance = 0.9
+		}
+		all = append(all, memory.New{Content: c})
+	}
+	var made []memory.Entry
+	for some := range slices.Chunk(all, 100) {
+		got, err := b.all.Add(t.Context(), stead.LocalPrincipal(), b.store, some, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, got...)
+		time.Sleep(2 * time.Millisecond) // newer by a millisecond
+	}
+	r := b.sync()
+	if len(b.disk) != mount.MaxEntries || len(r.Refused) != 1 || !strings.Contains(r.Refused[0], "memory shows 300 memories of store "+b.store) || !strings.Contains(r.Refused[0], "10 others are no files") {
+		t.Fatalf("%d files, %+v", len(b.disk), r)
+	}
+	file := func(e memory.Entry) string { return b.disk["memory/"+e.ID+".md"] }
+	if file(made[0]) == "" || file(made[len(made)-1]) == "" {
+		t.Error("the most important or the newest is no file")
+	}
+	was := map[string]string{}
+	for at, data := range b.disk {
+		was[at] = data
+	}
+	time.Sleep(2 * time.Millisecond)
+	if _, err := b.all.Add(t.Context(), stead.LocalPrincipal(), b.store, []memory.New{{Content: memory.Content{Text: "A newer one.", Importance: 0.5}}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	b.disk["memory/mine.md"] = "A note of mine."
+	if r := b.sync(); len(r.Refused) != 1 || !strings.Contains(r.Refused[0], "memory/mine.md makes no memory") || len(r.Changed)+len(r.Added)+len(r.Conflicts) > 0 {
+		t.Errorf("a newer one: %+v", r)
+	}
+	gone := ""
+	for at, data := range b.disk {
+		if strings.Contains(data, "elsewhere: true") {
+			gone = at
+		}
+	}
+	if gone == "" || strings.Contains(b.disk[gone], "Note") {
+		t.Fatalf("nothing made place for the newer one: %q", gone)
+	}
+	b.seen = mount.Seen{} // another node
+	b.sync()
+	b.disk[gone] = strings.Replace(was[gone], "Note", "My note", 1) // an old copy, changed
+	if r := b.sync(); len(r.Conflicts) != 1 || len(r.Changed) > 0 {
+		t.Errorf("a change of one that is no file: %+v", r)
+	}
+	e := strings.TrimSuffix(path.Base(gone), ".md")
+	if _, err := b.all.Update(t.Context(), stead.LocalPrincipal(), b.store, e, 1, func(c *memory.Content) error { c.Importance = 1; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	b.seen = mount.Seen{}
+	if r := b.sync(); len(r.Changed)+len(r.Conflicts) > 0 || !strings.Contains(b.disk[gone], "Note") {
+		t.Errorf("it is important now: %+v, %q", r, b.disk[gone])
 	}
 }
 
