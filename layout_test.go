@@ -121,7 +121,7 @@ func layout() []rule {
 		{"internal/chat", []string{"internal/model", "internal/param"}, nil, "the wire of Chat Completions; does no I/O"},
 		{"internal/responses", []string{"internal/citation", "internal/agent", "internal/model", "internal/param"}, nil, "the wire of the Responses API; does no I/O"},
 		{"internal/memory", []string{"internal/document", "internal/memory/extract", "internal/memory/recall", "internal/policy"}, nil, "what outlives a session: contract of its store, and the service over it"},
-		{"internal/passage", nil, nil, "cuts documents into passages: pure, as text goes in and text comes out"},
+		{"internal/passage", nil, []string{"golang.org/x/net", "golang.org/x/text"}, "cuts documents into passages: pure, as text goes in and text comes out, of the charsets that browsers know"},
 		{"internal/office", []string{"internal/passage"}, []string{"github.com/xuri/excelize/v2"}, "office documents become Markdown: bytes go in and text comes out; which row is a table's header is the same in CSV"},
 		{"internal/pdf", nil, []string{"github.com/klippa-app/go-pdfium", "github.com/tetratelabs/wazero"}, "PDF becomes Markdown, in a sandbox"},
 		{"internal/vectorstore", []string{"internal/document", "internal/file", "internal/memory", "internal/memory/recall", "internal/param", "internal/passage", "internal/policy"}, nil, "uploaded files that are found by what they say: a service over contracts, with memory's store and index; reads its own filters"},

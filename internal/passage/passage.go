@@ -10,6 +10,8 @@
 //	CSV, TSV         by records, whose fields ",", ";" or a tab parts; each passage begins with the header
 //	text             by paragraphs
 //
+// What is no UTF-8 is read in the charset that it names (HTML, XML), or as Windows-1252 where it shows nothing else: see charset.go.
+//
 // Parts are put together until a passage is full, and cut only where one alone is longer than that: at
 // a line's end, else a sentence's, else a word's. A passage repeats the end of the one before, but
 // not across a section's beginning. Where a section is a page, each begins a passage, so that what is cited stands on the page that is named.
@@ -75,6 +77,8 @@ type Document struct {
 	Converted bool
 	// Paged: its sections are pages, "Page 7". No passage runs over two of them.
 	Paged bool
+	// Charset is what the file's bytes were read in, by its name of the WHATWG: "windows-1252". "": UTF-8, or UTF-16 with its mark.
+	Charset string
 }
 
 // Plan says how large passages become, in tokens.
@@ -93,17 +97,17 @@ type Passage struct {
 
 // Read finds out what a file is, by its name and its bytes.
 func Read(name string, data []byte) (Document, error) {
-	text, err := decode(name, data)
+	text, set, err := decode(name, data)
 	if err != nil {
 		return Document{}, err
 	}
 	if strings.TrimSpace(text) == "" {
 		return Document{}, stead.Errorf(stead.KindInvalid, "file %.80q is empty", name)
 	}
-	d := Document{Format: formatOf(name), Text: strings.ReplaceAll(text, "\r\n", "\n")}
+	d := Document{Format: formatOf(name), Text: strings.ReplaceAll(text, "\r\n", "\n"), Charset: set}
 	switch ext := strings.ToLower(path.Ext(name)); {
 	case ext == ".html" || ext == ".htm" || ext == ".xhtml":
-		d = Document{Format: Markdown, Text: markdown(d.Text), Converted: true}
+		d = Document{Format: Markdown, Text: markdown(d.Text), Converted: true, Charset: set}
 	case d.Format == JSON:
 		before := d.Text
 		d.Text, d.Format = indented(d.Text)
@@ -135,21 +139,24 @@ func (d Document) checked(name string) (Document, error) {
 // Tokens estimates how many tokens a text has.
 func Tokens(text string) int { return (len(text) + BytesPerToken - 1) / BytesPerToken }
 
-// decode returns the text of a file: UTF-8, or UTF-16 with its mark at the beginning.
-func decode(name string, data []byte) (string, error) {
+// decode returns the text of a file, and the charset that it was in if that is another than UTF-8, or UTF-16 with its mark at the beginning.
+func decode(name string, data []byte) (text, set string, err error) {
 	switch {
 	case bytes.HasPrefix(data, []byte("%PDF-")):
-		return "", unread(name, "a PDF")
+		return "", "", unread(name, "a PDF")
 	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
-		return "", unread(name, "a ZIP archive, as office documents are")
+		return "", "", unread(name, "a ZIP archive, as office documents are")
 	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
-		return wide(data), nil
+		return wide(data), "", nil
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	if !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0 {
-		return "", unread(name, "no text in UTF-8")
+	switch {
+	case bytes.IndexByte(data, 0) >= 0:
+		return "", "", unread(name, "no text in UTF-8")
+	case utf8.Valid(data):
+		return string(data), "", nil
 	}
-	return string(data), nil
+	return legacy(name, data)
 }
 
 func unread(name, what string) error {

@@ -64,7 +64,8 @@ type wireVectorFile struct {
 	UsageBytes int64                `json:"usage_bytes"`
 	Attributes map[string]any       `json:"attributes"`
 	Chunking   wireChunking         `json:"chunking_strategy"`
-	Source     *wireOrigin          `json:"source,omitempty"` // of a document
+	Charset    string               `json:"charset,omitempty"` // that it was read in: ours
+	Source     *wireOrigin          `json:"source,omitempty"`  // of a document
 }
 
 // wireOrigin says where a document comes from, in the version that is found now.
@@ -112,7 +113,7 @@ type wireStaticChunks struct {
 func wireVectorFileOf(store string, f vectorstore.File) wireVectorFile {
 	return wireVectorFile{
 		ID: f.ID, Object: "vector_store.file", CreatedAt: f.CreatedAt / millis, StoreID: store, Status: f.Status, LastError: f.Failure, UsageBytes: f.Bytes,
-		Attributes: orNone(f.Attributes), Chunking: wireChunking{"static", wireStaticChunks{f.Plan.Size, f.Plan.Overlap}}, Source: wireOriginOf(f.Origin, true),
+		Attributes: orNone(f.Attributes), Chunking: wireChunking{"static", wireStaticChunks{f.Plan.Size, f.Plan.Overlap}}, Source: wireOriginOf(f.Origin, true), Charset: f.Charset,
 	}
 }
 

@@ -29,16 +29,17 @@ const (
 type reading struct {
 	text     string
 	passages []passage.Passage
+	charset  string   // passage.Document.Charset
 	failure  *Failure // for good
 	err      error    // for now
 }
 
 // attempt reads and cuts a file that is in progress, unless too many attempts at it have had no end. A file that is something
 // else by now gives nothing.
-func (s *Service) attempt(ctx context.Context, place memory.Place, f File) ([]passage.Passage, *Failure, error) {
+func (s *Service) attempt(ctx context.Context, place memory.Place, f File) (reading, error) {
 	done, err := s.turn(ctx)
 	if err != nil {
-		return nil, nil, err
+		return reading{}, err
 	}
 	defer done()
 	ours, spent := false, false
@@ -50,14 +51,13 @@ func (s *Service) attempt(ctx context.Context, place memory.Place, f File) ([]pa
 	})
 	switch {
 	case err != nil || !ours:
-		return nil, nil, gone(err)
+		return reading{}, gone(err)
 	case spent:
 		s.cfg.Log.Error("a file of a vector store ended whoever read it", "store", place.Store, "file", f.ID, "attempts", maxAttempts)
-		return nil, &Failure{"server_error", "the file could not be processed: the server ended while it read it, several times"}, nil
+		return reading{failure: &Failure{"server_error", "the file could not be processed: the server ended while it read it, several times"}}, nil
 	}
-	r := s.timed(ctx, func(ctx context.Context) (r reading) {
-		r.passages, r.failure, r.err = s.cut(ctx, f.ID, f.Plan, func() (passage.Document, error) { return s.read(ctx, place.Project, f.ID) })
-		return r
+	r := s.timed(ctx, func(ctx context.Context) reading {
+		return s.cut(ctx, f.ID, f.Plan, func() (passage.Document, error) { return s.read(ctx, place.Project, f.ID) })
 	})
 	if r.err != nil && ctx.Err() == nil && s.now()-f.CreatedAt > maxAway.Milliseconds() {
 		r = reading{failure: &Failure{"server_error", "the file could not be read for " + maxAway.String() + ": " + r.err.Error()}}
@@ -65,7 +65,7 @@ func (s *Service) attempt(ctx context.Context, place memory.Place, f File) ([]pa
 	if r.err != nil || len(r.passages) > writeSize { // else it is completed next, which says so as well
 		s.ended(context.WithoutCancel(ctx), place, f)
 	}
-	return r.passages, r.failure, r.err
+	return r, r.err
 }
 
 // ended takes an attempt back that did not end the process. That it can't makes the file fail sooner if others do.

@@ -126,8 +126,9 @@ type putting struct {
 	Put
 	id       string
 	passages []passage.Passage
-	late     bool // somebody else has written a version meanwhile
-	file     File // as its record was written last
+	charset  string // passage.Document.Charset
+	late     bool   // somebody else has written a version meanwhile
+	file     File   // as its record was written last
 }
 
 func (s *Service) putSome(ctx context.Context, project stead.ProjectID, store string, puts []Put) ([]File, error) {
@@ -160,11 +161,10 @@ func (s *Service) readVersion(ctx context.Context, w *putting) error {
 		return err
 	}
 	defer done()
-	out := s.timed(ctx, func(ctx context.Context) (r reading) {
-		r.passages, r.failure, r.err = s.cut(ctx, w.id, w.Plan, func() (passage.Document, error) { return s.cfg.Read(ctx, w.Filename, w.Data) })
-		return r
+	out := s.timed(ctx, func(ctx context.Context) reading {
+		return s.cut(ctx, w.id, w.Plan, func() (passage.Document, error) { return s.cfg.Read(ctx, w.Filename, w.Data) })
 	})
-	w.passages, w.Failure, w.Data = out.passages, out.failure, nil
+	w.passages, w.charset, w.Failure, w.Data = out.passages, out.charset, out.failure, nil
 	return out.err
 }
 
@@ -291,7 +291,7 @@ func (w *putting) over(old File, now int64) File {
 	if w.Keep {
 		return next
 	}
-	next.Filename, next.Plan, next.Failure, next.Bytes, next.Next, next.Attempts = w.Filename, w.Plan, w.Failure, 0, "", 0
+	next.Filename, next.Plan, next.Failure, next.Bytes, next.Next, next.Attempts, next.Charset = w.Filename, w.Plan, w.Failure, 0, "", 0, w.charset
 	if next.Stale = slices.Clone(next.Stale); old.Attachment != "" {
 		next.Stale = append(next.Stale, old.Attachment)
 	}

@@ -38,6 +38,7 @@ type File struct {
 	Bytes      int64          `json:"bytes,omitempty"` // of its passages
 	Attributes map[string]any `json:"attributes,omitempty"`
 	Plan       passage.Plan   `json:"plan"`
+	Charset    string         `json:"charset,omitempty"` // that it was read in; "": UTF-8, or what says its own
 	Batch      string         `json:"batch,omitempty"`
 	Attachment string         `json:"attachment"`         // that its passages belong to
 	Stale      []string       `json:"stale,omitempty"`    // attachments whose passages are yet to be forgotten

@@ -173,14 +173,19 @@ func TestFilesAreFoundUntilTheyAreGone(t *testing.T) {
 		refunds := r.upload("refunds.md", "# Shop\n\n## Refunds\n\nMoney comes back within thirty days.\n")
 		trains := r.upload("trains.txt", "The train to Lyon leaves at noon.")
 		pdf := r.upload("a.pdf", "%PDF-1.7 train")
-		store := r.store(refunds, trains, pdf)
-		if s := r.settled(store); s.Files != (vectorstore.Counts{Completed: 2, Failed: 1}) || s.Bytes == 0 {
+		old := r.upload("old.csv", "Ware;Preis\nK\xe4se;2,50\n")
+		store := r.store(refunds, trains, pdf, old)
+		if s := r.settled(store); s.Files != (vectorstore.Counts{Completed: 3, Failed: 1}) || s.Bytes == 0 {
 			r.Fatalf("store %+v", s)
 		}
 		failed, err := r.GetFile(r.Context(), r.me, store, pdf)
 		if err != nil || failed.Failure == nil || failed.Failure.Code != "unsupported_file" {
 			r.Errorf("the PDF: %+v, %v", failed, err)
 		}
+		if read, err := r.GetFile(r.Context(), r.me, store, old); err != nil || read.Charset != "windows-1252" || r.finds(store, "Käse", any1()) != "old.csv" {
+			r.Errorf("a file in another charset: %+v, %v", read, err)
+		}
+		r.must(r.Detach(r.Context(), r.me, store, old))
 		if got := r.finds(store, "when does the train leave?", any1()); got != "trains.txt" {
 			r.Errorf("found %q", got)
 		}

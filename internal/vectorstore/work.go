@@ -170,11 +170,12 @@ func (s *Service) handle(ctx context.Context, project stead.ProjectID, store str
 	if f.Status != InProgress || f.Origin != nil { // documents are written by who synchronises their source
 		return nil
 	}
-	passages, failure, err := s.attempt(ctx, place, f)
+	read, err := s.attempt(ctx, place, f)
 	if err != nil {
 		return err
 	}
-	bytes, err := s.writePassages(ctx, project, store, f, passages)
+	failure := read.failure
+	bytes, err := s.writePassages(ctx, project, store, f, read.passages)
 	if k := stead.KindOf(err); k == stead.KindTooLarge || k == stead.KindInvalid { // it will be so the next time
 		failure, bytes = &Failure{"invalid_file", err.Error()}, 0
 		err = s.forget(ctx, passagesOf(project, store), f.Attachment)
@@ -185,7 +186,7 @@ func (s *Service) handle(ctx context.Context, project stead.ProjectID, store str
 	ours := false
 	_, err = s.change(ctx, place, f.ID, func(now *File) {
 		if ours = now.Attachment == f.Attachment && now.Status == InProgress; ours {
-			now.Status, now.Failure, now.Bytes, now.Attempts = Completed, failure, bytes, 0
+			now.Status, now.Failure, now.Bytes, now.Attempts, now.Charset = Completed, failure, bytes, 0, read.charset
 			if failure != nil {
 				now.Status = Failed
 			}
@@ -208,30 +209,30 @@ func (s *Service) forgetUnlessCurrent(ctx context.Context, project stead.Project
 }
 
 // cut reads and cuts a file. A failure is the file's own; an error is to be tried again.
-func (s *Service) cut(ctx context.Context, id string, plan passage.Plan, read func() (passage.Document, error)) (out []passage.Passage, failure *Failure, err error) {
+func (s *Service) cut(ctx context.Context, id string, plan passage.Plan, read func() (passage.Document, error)) (r reading) {
 	defer func() {
 		if v := recover(); v != nil { // a document that nobody foresaw must not end the process
 			s.cfg.Log.Error("a file of a vector store could not be cut", "file", id, "panic", v)
-			out, failure, err = nil, &Failure{"server_error", "the file could not be processed"}, nil
+			r = reading{failure: &Failure{"server_error", "the file could not be processed"}}
 		}
 	}()
 	d, err := read()
 	if err == nil {
-		return d.Cut(plan), nil, nil
+		return reading{passages: d.Cut(plan), charset: d.Charset}
 	}
 	switch stead.KindOf(err) {
 	case stead.KindUnavailable:
-		return nil, nil, err
+		return reading{err: err}
 	case stead.KindNotImplemented:
-		return nil, &Failure{"unsupported_file", err.Error()}, nil
+		return reading{failure: &Failure{"unsupported_file", err.Error()}}
 	case stead.KindInvalid, stead.KindTooLarge, stead.KindNotFound:
-		return nil, &Failure{"invalid_file", err.Error()}, nil
+		return reading{failure: &Failure{"invalid_file", err.Error()}}
 	}
 	if ctx.Err() != nil {
-		return nil, nil, err
+		return reading{err: err}
 	}
 	s.cfg.Log.Error("read a file of a vector store", "file", id, "error", err)
-	return nil, &Failure{"server_error", "the file could not be read"}, nil
+	return reading{failure: &Failure{"server_error", "the file could not be read"}}
 }
 
 // writePassages stores the passages of an attachment, each once however often it is called, and says how
