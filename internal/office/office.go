@@ -8,8 +8,8 @@
 //	DOCX   headings by their styles, paragraphs, lists, tables, and behind each the footnotes and endnotes that it refers to;
 //	       what was deleted with changes tracked is left out
 //	PPTX   a section a slide, in the order of the show, with its tables and notes
-//	XLSX   a section a sheet with one table, below the title that stands above its header; values are as the program shows them;
-//	       formulas by their last result
+//	XLSX   a section a sheet with one table, below the title that stands above its header; values are as the program shows them, but
+//	       dates, which are 2026-03-01; formulas by their last result
 //
 // Text in pictures, charts, headers, footers and comments is left out.
 //

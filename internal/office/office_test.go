@@ -199,7 +199,7 @@ func TestSheetsShowWhatTheProgramShows(t *testing.T) {
 		_, err = f.NewSheet("Empty")
 		must(t, err)
 	})
-	reads(t, data, "## Fees\n\n|  | Land | Fee | Since |\n|---|---|---|---|\n|  | DE \\| north | 2.5 | 03-01-26 |\n")
+	reads(t, data, "## Fees\n\n|  | Land | Fee | Since |\n|---|---|---|---|\n|  | DE \\| north | 2.5 | 2026-03-01 |\n")
 }
 
 func TestATitleAboveATableIsItsHeading(t *testing.T) {
@@ -210,6 +210,39 @@ func TestATitleAboveATableIsItsHeading(t *testing.T) {
 	})
 	reads(t, data, "## Sheet1\n\n### Price list of Nordwind AG 2026 · Draft\n\n| Article | Purchase price | Sales price | Discount |\n|---|---|---|---|\n"+
 		"| Widget 1 | 1 | 2 |\n| Widget 2 | 3 | 4 | 5 |\n| Widget 3 | 3 | 4 | 5 |\n")
+}
+
+// TestDatesOfSheets: by the format of the number, in either of the two systems.
+func TestDatesOfSheets(t *testing.T) {
+	for _, since1904 := range []bool{false, true} {
+		data := workbook(t, func(f *excelize.File) {
+			must(t, f.SetWorkbookProps(&excelize.WorkbookPropsOptions{Date1904: &since1904}))
+			at := time.Date(2025, 12, 10, 15, 4, 5, 0, time.UTC)
+			row := 1
+			show := func(value any, s excelize.Style) {
+				cell := fmt.Sprintf("A%d", row)
+				style, err := f.NewStyle(&s)
+				must(t, err, f.SetCellValue("Sheet1", cell, value), f.SetCellStyle("Sheet1", cell, cell, style))
+				row++
+			}
+			for _, id := range []int{14, 15, 16, 17, 22, 21} {
+				show(at, excelize.Style{NumFmt: id})
+			}
+			for _, code := range []string{`dd/mm/yyyy;@`, `[$-407]d. mmmm yyyy`, `dddd`, `yy\-mm\-dd hh:mm:ss AM/PM`, `mmm yyyy`} {
+				show(at, excelize.Style{CustomNumFmt: &code})
+			}
+			for _, code := range []string{`0.0 "days"`, `[Red]0.0_d`} {
+				show(2.5, excelize.Style{CustomNumFmt: &code})
+			}
+			show("in May", excelize.Style{NumFmt: 14})
+		})
+		text, err := office.Read(t.Context(), "a.xlsx", data)
+		got := strings.NewReplacer("| ", "", " |", "", "|---|\n", "").Replace(strings.TrimPrefix(text, "## Sheet1\n\n"))
+		want := "2025-12-10\n2025-12-10\n2025-12-10\n2025-12\n2025-12-10 15:04\n15:04:05\n2025-12-10\n2025-12-10\nWednesday\n2025-12-10 15:04:05\n2025-12\n2.5 days\n2.5\nin May\n"
+		if err != nil || strings.ReplaceAll(got, "2.5 \n", "2.5\n") != want {
+			t.Errorf("since 1904 %v: %q, %v; want %q", since1904, got, err, want)
+		}
+	}
 }
 
 func TestSheetsAreBounded(t *testing.T) {

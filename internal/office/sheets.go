@@ -11,7 +11,7 @@ import (
 	"github.com/stead-dev/stead/internal/passage"
 )
 
-// sheets reads a workbook. Its library shows numbers and dates as the program does.
+// sheets reads a workbook. Its library shows numbers as the program does.
 func (p *pack) sheets(data []byte) (string, error) {
 	if err := p.survey(); err != nil {
 		return "", err
@@ -24,6 +24,9 @@ func (p *pack) sheets(data []byte) (string, error) {
 		return "", err
 	}
 	defer f.Close()
+	if err := isoDates(f); err != nil {
+		return "", err
+	}
 	var out markdown
 	cells := 0
 	for _, name := range f.GetSheetList() {
