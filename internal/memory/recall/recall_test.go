@@ -154,6 +154,60 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// What a question names a time with is one, and is no word that is looked for.
+func TestTimesThatAreAskedFor(t *testing.T) {
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]string{
+		"the pump last week?":             "2026-11-16 2026-11-23 the pump ?",
+		"the pump in summer?":             "2026-06-01 2026-09-01 the pump ?",
+		"the pump in April?":              "2026-04-01 2026-05-01 the pump ?",
+		"the pump in the winter":          "2025-12-01 2026-03-01 the pump",
+		"the pump around Christmas?":      "2025-12-18 2026-01-01 the pump ?",
+		"the pump at Easter":              "2026-03-29 2026-04-13 the pump",
+		"the pump since October":          "2026-10-01 2026-11-28 the pump",
+		"the pump before May 2025":        "1970-01-01 2025-05-01 the pump before May 2025",
+		"the pump in Q2 2026":             "2026-04-01 2026-07-01 the pump in Q2 2026",
+		"the pump earlier this year":      "2026-01-01 2026-11-28 the pump",
+		"before may I ask, at the office": "before may I ask, at the office",
+		"Über 7 pumps in May 2023":        "2023-05-01 2023-06-01 Über 7 pumps in May 2023",
+	} {
+		got := ""
+		named, rest := spansAsked(text, now)
+		for _, s := range named {
+			got += time.UnixMilli(s.from).UTC().Format("2006-01-02") + " " + time.UnixMilli(s.to).UTC().Format("2006-01-02") + " "
+		}
+		if got += strings.Join(strings.Fields(rest), " "); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Of what was said at several times the one is found first that was said when the question says, not what has the question's words for it.
+func TestATimeIsFoundAndNotItsWords(t *testing.T) {
+	x := New[string]()
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	say := func(id, text string, at time.Time) {
+		x.Put(Entry[string]{ID: id, Text: text, At: at.UnixMilli(), Importance: 0.5})
+	}
+	for i := range 60 {
+		say(fmt.Sprint(i), fmt.Sprint([]string{"We met the supplier of steel", "The roof leaked", "The crane was inspected"}[i%3], i), now.AddDate(0, 0, -5*i))
+	}
+	const broke = "The pump in hall 3 broke down and was repaired."
+	say("april", broke, time.Date(2026, 4, 12, 0, 0, 0, 0, time.UTC))
+	say("july", broke, time.Date(2026, 7, 9, 0, 0, 0, 0, time.UTC))
+	say("week", broke, time.Date(2026, 11, 18, 0, 0, 0, 0, time.UTC))
+	say("christmas", broke, time.Date(2025, 12, 20, 0, 0, 0, 0, time.UTC))
+	say("noisy", "Last month the pump in hall 3 was noisy.", time.Date(2026, 6, 3, 0, 0, 0, 0, time.UTC))
+	for query, want := range map[string]string{
+		"What happened to the pump last week?": "week", "Did the pump break down last winter?": "christmas", "What happened with the pump around Christmas?": "christmas",
+		"What happened to the pump last year?": "christmas", "Did the pump break down in April?": "april", "Did the pump break down last spring?": "april", "Did the pump break down since October?": "week",
+	} {
+		if got := ids(x.Search(Query[string]{Text: query, Limit: 3, Now: now.UnixMilli()})); len(got) == 0 || got[0] != want {
+			t.Errorf("%q finds %q, want %s first", query, got, want)
+		}
+	}
+}
+
 // A season that is under way is not the last one, and a winter is of two years.
 func TestSeasons(t *testing.T) {
 	for _, tt := range []struct{ text, seen, want string }{

@@ -75,11 +75,18 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 }
 
 func (x *Index[T]) understand(q Query[T], e *eyes[T]) question {
-	out := question{about: none, now: q.Now, when: asksWhen(q.Text), spans: spans(q.Text, time.UnixMilli(q.Now))}
+	out := question{about: none, now: q.Now, when: asksWhen(q.Text)}
+	text := q.Text
+	if q.Now != 0 {
+		var rest string
+		if out.spans, rest = spansAsked(q.Text, time.UnixMilli(q.Now)); rest != text && x.knows(out.spans, e) {
+			text = rest
+		}
+	}
 	seen, tried := map[int32]bool{}, map[string]bool{}
 	names := 0
 	var tell []float64
-	for _, w := range x.analyzer.words(q.Text) {
+	for _, w := range x.analyzer.words(text) {
 		t, ok := x.byText[w.stem]
 		if !ok || !e.has(t) {
 			if tried[w.stem] || len(tried) == maxUnknown {
@@ -303,6 +310,16 @@ func (x *Index[T]) factors(n int32, q question) factors {
 func (d *entry[T]) during(asked []span) bool {
 	for _, s := range asked {
 		if d.at >= s.from && d.at < s.to || slices.ContainsFunc(d.spans, s.overlaps) {
+			return true
+		}
+	}
+	return false
+}
+
+// knows reports whether an entry that is seen is of a time that is asked for.
+func (x *Index[T]) knows(asked []span, e *eyes[T]) bool {
+	for n := range x.entries {
+		if x.entries[n].during(asked) && e.sees(int32(n)) {
 			return true
 		}
 	}

@@ -31,8 +31,52 @@ const maxSpans = 4
 // Friday", "last spring", "two weeks ago", "the week before 9 June 2023". Relative ones count from ref.
 // A month without a year is not one: its name is a word as any other.
 func spans(text string, ref time.Time) []span {
-	r := reader{words: strings.FieldsFunc(strings.ToLower(text), func(c rune) bool { return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9') }), ref: ref.UTC()}
-	var out []span
+	r := newReader(text, ref)
+	out, _ := r.all()
+	return out
+}
+
+// spansAsked are those that a question names, and the question without the words that say so from when it is asked ("last week", "since October"): what has
+// these words was said at another time. A date is left: entries have theirs as words.
+func spansAsked(text string, ref time.Time) ([]span, string) {
+	r := newReader(text, ref)
+	r.asks = true
+	out, relative := r.all()
+	rest := []byte(text)
+	for _, i := range relative {
+		for at := r.starts[i]; at < r.starts[i]+len(r.words[i]); at++ {
+			rest[at] = ' '
+		}
+	}
+	return out, string(rest)
+}
+
+// reader looks at a text word by word.
+type reader struct {
+	words  []string
+	starts []int // of each, in bytes of the text
+	ref    time.Time
+	asks   bool // it is a question
+}
+
+func newReader(text string, ref time.Time) *reader {
+	r := &reader{ref: ref.UTC()}
+	start := -1
+	for i := 0; i <= len(text); i++ {
+		in := i < len(text) && (text[i] >= 'a' && text[i] <= 'z' || text[i] >= 'A' && text[i] <= 'Z' || text[i] >= '0' && text[i] <= '9')
+		switch {
+		case in && start < 0:
+			start = i
+		case !in && start >= 0:
+			r.words, r.starts = append(r.words, strings.ToLower(text[start:i])), append(r.starts, start)
+			start = -1
+		}
+	}
+	return r
+}
+
+// all reads all of a text, and says which words are of times that count from ref.
+func (r *reader) all() (out []span, relative []int) {
 	for i := 0; i < len(r.words) && len(out) < maxSpans; {
 		from, to, n := r.at(i)
 		if n == 0 {
@@ -40,15 +84,15 @@ func spans(text string, ref time.Time) []span {
 			continue
 		}
 		out = append(out, span{from.UnixMilli(), to.UnixMilli()})
+		dated := slices.ContainsFunc(r.words[i:i+n], func(w string) bool { return year(w) > 0 })
+		for k := range n {
+			if !dated {
+				relative = append(relative, i+k)
+			}
+		}
 		i += n
 	}
-	return out
-}
-
-// reader looks at a text word by word.
-type reader struct {
-	words []string
-	ref   time.Time
+	return out, relative
 }
 
 func (r *reader) word(i int) string {
@@ -72,6 +116,11 @@ func (r *reader) at(i int) (from, to time.Time, n int) {
 		return today.AddDate(0, 0, 1), today.AddDate(0, 0, 2), 1
 	case "last", "past", "this", "next":
 		return r.relative(i, today)
+	}
+	if r.asks {
+		if from, to, n = r.asked(i, today); n > 0 {
+			return
+		}
 	}
 	if from, to, n = r.date(i); n > 0 {
 		return
