@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -134,10 +135,10 @@ func (s *Service) adding(look *sight, p stead.Principal, place Place, n New) (Ch
 	}
 	s.carried(&c)
 	c.signed(p)
-	if err := c.prepare(); err != nil {
+	if err := c.harmless(p); err != nil {
 		return Change{}, nil, err
 	}
-	if err := harmless(p, c.Text); err != nil {
+	if err := c.prepare(); err != nil {
 		return Change{}, nil, err
 	}
 	if err := s.mayHold(p, &c); err != nil {
@@ -291,8 +292,8 @@ func (s *Service) update(ctx context.Context, p stead.Principal, store, id strin
 		if err := change(&next); err != nil {
 			return nil, err
 		}
-		if next.Text != old.Text {
-			if err := harmless(p, next.Text); err != nil {
+		if next.Text != old.Text || next.Caption != old.Caption || !maps.Equal(next.Metadata, old.Metadata) {
+			if err := next.harmless(p); err != nil {
 				return nil, err
 			}
 		}
@@ -468,10 +469,20 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	return len(due), err
 }
 
-// harmless refuses secrets that an agent would write down.
-func harmless(p stead.Principal, text string) error {
-	if p.Kind == stead.PrincipalAgent && extract.Secret(text) {
-		return stead.Invalid("content", "the content holds what looks like a secret: it is not remembered")
+// harmless refuses secrets that an agent would write down. In what others write they are masked, as in what is taken out of conversations: the
+// answer shows what is kept.
+func (c *Content) harmless(p stead.Principal) error {
+	if p.Kind == stead.PrincipalAgent {
+		if extract.Secret(c.Text) || extract.Secret(c.Caption) {
+			return stead.Invalid("content", "the content holds what looks like a secret: it is not remembered")
+		}
+		return nil
+	}
+	c.Text, _ = extract.Mask(c.Text)
+	c.Caption, _ = extract.Mask(c.Caption)
+	c.Metadata = maps.Clone(c.Metadata)
+	for k, v := range c.Metadata {
+		c.Metadata[k], _ = extract.Mask(v)
 	}
 	return nil
 }

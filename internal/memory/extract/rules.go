@@ -63,7 +63,7 @@ func Check(text string) string {
 		return whySecret
 	case strings.HasSuffix(text, "?"):
 		return "a question"
-	case p.order.MatchString(text):
+	case ordersAgent(text):
 		return "an instruction to an agent"
 	case p.smallTalk.MatchString(text):
 		return "small talk"
@@ -79,7 +79,7 @@ func Check(text string) string {
 
 // rules are the patterns of Check.
 type rules struct {
-	order, smallTalk, ofItself, unsure, passing *regexp.Regexp
+	smallTalk, ofItself, unsure, passing *regexp.Regexp
 }
 
 var patterns = sync.OnceValue(func() rules {
@@ -87,13 +87,6 @@ var patterns = sync.OnceValue(func() rules {
 		return regexp.MustCompile(`(?i)(` + strings.Join(alternatives, "|") + `)`)
 	}
 	return rules{
-		order: of(
-			`\b(ignore|disregard|forget|override)\b.{0,40}\b(instruction|prompt|rule|polic|guardrail|previous|above)`,
-			`\bsystem prompt\b`, `\byou (must|should|shall|are to|will) (now |always |never )`, `\bfrom now on,? (you|the (assistant|agent|model))\b`,
-			`\b(the )?(assistant|agent|model|ai) (must|shall|is (allowed|required|authori[sz]ed) to|may now)\b`,
-			`\b(do not|don't|never) (tell|inform|ask|mention).{0,30}\b(user|human|operator|anyone)\b`,
-			`\b(without|no need for|skip|bypass)\b.{0,20}\bapproval`, `\bdeveloper mode\b`, `\bjailbreak`,
-		),
 		smallTalk: of(
 			`^(the )?(user|assistant|agent)( has)? (said|says|says? |greeted|greets|thanked|thanks|wished|asked how)\b.{0,20}(hello|hi|hey|thanks|thank you|goodbye|bye|good (morning|evening|night)|well|are you)?\.?$`,
 			`^(the )?(user|assistant) (greeted|greets|thanked|thanks|said (hello|hi|thanks|goodbye))\b`,

@@ -31,9 +31,10 @@ func Mask(text string) (string, bool) {
 	lower := strings.ToLower(text)
 	for _, p := range secrets() {
 		if p.possible(lower) {
-			text = without(p.Regexp, text, &found)
+			text = p.without(text, &found)
 		}
 	}
+	text = maskSaid(text, &found)
 	out := longWord().ReplaceAllStringFunc(text, func(w string) string {
 		if !random(w) {
 			return w
@@ -44,24 +45,31 @@ func Mask(text string) (string, bool) {
 	return out, found
 }
 
-// without takes what a pattern finds out of a text, and says that it did.
-func without(p *regexp.Regexp, text string, found *bool) string {
+// without takes what a pattern finds out of a text, and says that it did. What is none is looked at again from behind its value on.
+func (s *secret) without(text string, found *bool) string {
 	var out strings.Builder
-	from, value := 0, p.SubexpIndex("value")
-	for _, m := range p.FindAllStringSubmatchIndex(text, -1) {
-		if value > 0 && slices.Contains(noPassword(), strings.ToLower(strings.Trim(text[m[2*value]:m[2*value+1]], ".,;!?"))) {
-			continue
+	kept, at, value := 0, 0, s.SubexpIndex("value")
+	for at <= len(text) {
+		m := s.FindStringSubmatchIndex(text[at:])
+		if m == nil {
+			break
+		}
+		end := at + m[1]
+		if value > 0 {
+			v := text[at+m[2*value] : at+m[2*value+1]]
+			if v == "" || strings.Contains(v, masked) || !s.judge(v, text[at+m[2*value+1]:]) {
+				at += max(m[2*value+1], 1)
+				continue
+			}
 		}
 		const before = 3 // the end of the first group, which stays
-		out.WriteString(text[from:m[before]] + masked)
-		from, *found = m[1], true
+		out.WriteString(text[kept:at+m[before]] + masked)
+		kept, at, *found = end, end, true
+		if m[1] == 0 {
+			break
+		}
 	}
-	return out.String() + text[from:]
-}
-
-// noPassword are words behind "the password is" that say something about it.
-func noPassword() []string {
-	return []string{"not", "never", "required", "needed", "changed", "expired", "wrong", "incorrect", "invalid", "reset", "stored", "kept", "saved", "missing", "forgotten", "lost", "too", "at", "in", "on"}
+	return out.String() + text[kept:]
 }
 
 // sensitiveKinds are what has a form of its own: keys of those that give them out, and numbers of cards.
@@ -76,15 +84,14 @@ var secrets = sync.OnceValue(func() []secret {
 		secretOf(`()\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or|svcacct)?[-_]?[A-Za-z0-9_-]{16,}`),
 		secretOf(`()\b(?:gh[a-z]_|github_pat_|glpat-|hf_|npm_|AIza|xox[a-z]-|AKIA|ASIA|eyJ)[A-Za-z0-9._-]{12,}`),
 		secretOf(`(?i)()\b(?:bearer|basic)\s+[a-z0-9._~+/=-]{16,}`, "bearer", "basic"),
-		secretOf(`(?i)()\b(?:pin|secret|api[ _-]?key|access[ _-]?token|auth[ _-]?token|client[ _-]?secret|private[ _-]?key|credentials?)\b(?:\s+(?:for|of|to|on|at)\s+[^\s:=]+(?:\s+[^\s:=]+){0,3}?)?\s*(?:is|was|=|:|->|are)\s*["'`+"`"+`]?[^\s"'`+"`"+`]{2,}[^\s"'`+"`"+`.,;!?]`, "pin", "secret", "key", "token", "credential"),
-		secretOf(`(?i)()\bpassword of \S+`, "password of"),
-		secretOf(`(?i)()\b(?:door|gate|entry|access|alarm|safe|lock|locker|security|garage|building|house|key ?box|keypad|elevator|wi-?fi)(?:'s)?\s+(?:code|combination|number|pin)\b`+whose+codeIs+withDigit, "code", "combination", "number", "pin"),
-		secretOf(`(?i)()\b(?:code|combination|pin)\s+(?:for|of|to|at)\s+(?:\pL+\s+){0,3}(?:door|gate|entry|alarm|safe|lock|locker|garage|building|house|key ?box|keypad)\b`+whose+codeIs+withDigit, "code", "combination", "pin"),
+		secretOf(`(?i)()\b(?:pin|secret|api[ _-]?key|access[ _-]?token|auth[ _-]?token|client[ _-]?secret|private[ _-]?key|credentials?)\b(?:\s+(?:for|of|to|on|at)\s+[^\s:=]+(?:\s+[^\s:=]+){0,3}?)?\s*(?:is|was|=|:|->|are)\s*["'`+"`"+`]?(?P<value>[^\s"'`+"`"+`]{2,}[^\s"'`+"`"+`.,;!?])`, "pin", "secret", "key", "token", "credential"),
+		secretOf(`(?i)()\b(?:door|gate|entry|access|alarm|safe|lock|locker|security|garage|building|house|key ?box|keypad|elevator|wi-?fi|vault|launch|unlock|disarm|bike|cabinet|suitcase|apartment|office|front|back|phone|card|sim)(?:'s)?\s+(?:code|combination|pin)\b`+whose+codeIs+withDigit, "code", "combination", "pin"),
+		secretOf(`(?i)()\b(?:code|combination|pin)\s+(?:for|of|to|at)\s+(?:\pL+\s+){0,3}(?:door|gate|entry|alarm|safe|lock|locker|garage|building|house|key ?box|keypad|vault|launch|bike|cabinet|suitcase)\b`+whose+codeIs+withDigit, "code", "combination", "pin"),
 		secretOf(`(?i)(^|[^\pL\pN])(?:türcode|zugangscode|alarmcode|code d'entrée|código de (?:la puerta|acceso|acesso)|codice (?:della porta|di accesso)|kod do drzwi|deurcode|toegangscode|codul de acces|код (?:двери|домофона|доступа)|kapı kodu)`+whose+codeIs+withDigit, "code", "código", "codice", "kod", "codul", "код"),
 	}
 	all := passwords()
 	for _, words := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, secretOf(`(?i)(^|[^\pL\pN])(?:`+words+`)`+whose+saysIt(all[words])+value+sentence, hintsOf(words)...))
+		out = append(out, secretOf(`(?i)(^|[^\pL\pN])(?:`+words+`)`+whose+aside+saysIt(all[words])+value+sentence, hintsOf(words)...))
 	}
 	return out
 })
@@ -93,10 +100,12 @@ var secrets = sync.OnceValue(func() []secret {
 type secret struct {
 	*regexp.Regexp
 	hints []string
+	judge judge // of patterns with a group "value"
+	odd   bool  // the value has one of oddOnes
 }
 
 func secretOf(pattern string, hints ...string) secret {
-	return secret{regexp.MustCompile(pattern), hints}
+	return secret{Regexp: regexp.MustCompile(pattern), hints: hints, judge: concrete}
 }
 
 func (s *secret) possible(lower string) bool {
@@ -118,20 +127,20 @@ func hintsOf(words string) []string {
 // passwords is the word for one in the languages that most people of Europe speak, and how they say what it is.
 func passwords() map[string]string {
 	return map[string]string{
-		`passwords?|passwd|passphrase|pass ?code`: `is|was|are|è|era`, // Italian has no other word
-		`passwort|kennwort`:                       `ist|lautet|war|heißt`,
-		`mots? de passe`:                          `est|était`,
-		`contraseña|clave de acceso`:              `es|era`,
-		`senha|palavra-passe`:                     `é|era`,
-		`parola d'ordine`:                         `è|era`,
-		`hasło`:                                   `to|jest|brzmi`,
-		`wachtwoord`:                              `is|was|luidt`,
-		`parol[aăe]`:                              `este|e|era`,
-		`пароль|паролем`:                          `это|является|был|це|є|був`,
-		`şifre(?:m|miz|si)?|parolam`:              `şudur|şöyle`,
-		`lösenord(?:et)?`:                         `är|var`,
-		`heslo`:                                   `je|bylo`,
-		`jelszó|jelszavam`:                        `ez`,
+		`passwords?|passwd|passphrase|pass ?code|pwd|pswd|pw`: `is|was|are|è|era`, // Italian has no other word
+		`passwort|kennwort`:          `ist|lautet|war|heißt`,
+		`mots? de passe`:             `est|était`,
+		`contraseña|clave de acceso`: `es|era`,
+		`senha|palavra-passe`:        `é|era`,
+		`parola d'ordine`:            `è|era`,
+		`hasło`:                      `to|jest|brzmi`,
+		`wachtwoord`:                 `is|was|luidt`,
+		`parol[aăe]`:                 `este|e|era`,
+		`пароль|паролем`:             `это|является|был|це|є|був`,
+		`şifre(?:m|miz|si)?|parolam`: `şudur|şöyle`,
+		`lösenord(?:et)?`:            `är|var`,
+		`heslo`:                      `je|bylo`,
+		`jelszó|jelszavam`:           `ez`,
 		`κωδικός πρόσβασης|συνθηματικό`: `είναι`,
 	}
 }
@@ -145,6 +154,8 @@ func saysIt(verbs string) string {
 const (
 	// whose: "for the bank", "von Anna".
 	whose = `(?:\s+[^\s:=.,;!?]+){0,4}?`
+	// aside is what is said between commas: ", by the way,".
+	aside = `(?:\s*,[^,.;!?\n]{1,40},)?`
 	// codeIs is saysIt of numbers, whose form says what they are.
 	codeIs = `(?:\s*(?:=|:|->|→|—|–)\s*|\s+-\s+|\s+(?:is|ist|lautet|est|es|è|é|jest|to|luidt|este|это)\s+(?:now\s+|jetzt\s+)?)`
 	// value is the first word of a secret, in its own group.

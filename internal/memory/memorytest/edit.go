@@ -241,7 +241,7 @@ func longItem(f *serviceFixture) {
 	}
 }
 
-// noSecrets: what an agent writes by itself is looked through as what is taken out of conversations is; what a person writes is not.
+// noSecrets: what an agent writes by itself is refused where it holds a secret; in what a person writes secrets are masked.
 func noSecrets(f *serviceFixture) {
 	const secret = "The API key of billing is sk-proj-Ab3dEf9hIj2kLm4nOp6q"
 	p := f.user(string(sessionA))
@@ -254,8 +254,13 @@ func noSecrets(f *serviceFixture) {
 	if _, err := f.Update(f.ctx, p, f.store, e.ID, memory.AnyVersion, say); stead.KindOf(err) != stead.KindInvalid {
 		f.Errorf("an agent writes a secret over a memory: %v", err)
 	}
-	if _, err := f.Update(f.ctx, f.me, f.store, e.ID, memory.AnyVersion, say); err != nil {
-		f.Errorf("a person: %v", err)
+	if e, err := f.Update(f.ctx, f.me, f.store, e.ID, memory.AnyVersion, say); err != nil || e.Text != "The API key of billing is [secret]" {
+		f.Errorf("a person writes %q, %v", e.Text, err)
+	}
+	n := note("The database login is root / toor123 since May.")
+	n.Metadata = map[string]string{"how": "pwd: hunter2", "what": "database"}
+	if e = f.add(n)[0]; e.Text != "The database [secret] since May." || e.Metadata["how"] != "[secret]" || e.Metadata["what"] != "database" {
+		f.Errorf("a person adds %q with %v", e.Text, e.Metadata)
 	}
 }
 
