@@ -58,7 +58,8 @@ func (n *node) openConfigured(documents document.Store, memories memory.Store, k
 	templates := template.NewService(template.ServiceConfig{
 		Documents: documents, Assets: assets, Policy: authorizer, Keys: keys, Files: files, Skills: skills, Now: time.Now,
 	})
-	remembered = memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding, Gone: gone, SessionLabels: n.cfg.Memory.SessionLabels})
+	labels, apart := n.cfg.Memory.Labels()
+	remembered = memory.NewService(memory.Config{Documents: documents, Store: memories, Policy: authorizer, Now: time.Now, Record: n.recordForgotten, Embedding: embedding, Gone: gone, SessionLabels: labels, Apart: apart})
 	vaults := vault.NewService(vault.Config{Documents: documents, Keys: keys, Policy: authorizer, Now: time.Now, HTTP: named(guard), Log: n.log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var sweeping sync.WaitGroup

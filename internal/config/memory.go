@@ -6,7 +6,17 @@ import "fmt"
 type Memory struct {
 	Embeddings *Embeddings `yaml:"embeddings"` // left out: words alone
 	// SessionLabels are keys of sessions' metadata, by which policies decide: what is remembered in a session is labelled with its values of them.
+	// Left out: those of Labels.
 	SessionLabels []string `yaml:"session_labels"`
+}
+
+// Labels are the keys of sessions' metadata that what is remembered in them is labelled with. apart: nobody has named any, nor a policy that decides
+// by them, so that sessions without a label do not find what has it.
+func (m Memory) Labels() (keys []string, apart bool) {
+	if m.SessionLabels != nil {
+		return m.SessionLabels, false
+	}
+	return []string{"confidentiality", "classification", "sensitivity"}, true
 }
 
 // Embeddings is the model that makes their vectors.

@@ -1,11 +1,24 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
 
 // Keys of sessions' labels are few and short, as those of metadata are.
+// What nobody configured keeps what is confidential apart; what somebody did is theirs to decide by policies.
+func TestMemoryLabelsByDefault(t *testing.T) {
+	if keys, apart := (Memory{}).Labels(); !apart || !slices.Contains(keys, "confidentiality") {
+		t.Errorf("by default: %q, %v", keys, apart)
+	}
+	for _, named := range [][]string{{}, {"env"}} {
+		if keys, apart := (Memory{SessionLabels: named}).Labels(); apart || !slices.Equal(keys, named) {
+			t.Errorf("of %q: %q, %v", named, keys, apart)
+		}
+	}
+}
+
 func TestMemorySessionLabels(t *testing.T) {
 	for _, c := range []struct {
 		keys []string

@@ -113,6 +113,8 @@ type sight struct {
 	bound bool   // sees user scopes of owner alone
 	owner string // "": nobody
 	only  []Scope
+	apart bool     // what has a session's label is for sessions that have it
+	has   []string // labels of the session, where apart
 	known map[string]bool
 	why   map[string]string // what was not allowed → the reason
 	pen   *sight            // of what may be written; nil: nobody has asked yet
@@ -123,6 +125,9 @@ func (s *Service) sight(ctx context.Context, p stead.Principal, store string) *s
 	v := &sight{ctx: ctx, s: s, ask: s.within.Request(p, policy.MemoryEntryRead, store), bound: p.Bound, known: map[string]bool{}}
 	if by := s.within; by != nil {
 		v.bound, v.only = v.bound || by.Principal.Bound, by.Scopes
+		if v.apart = s.cfg.Apart; v.apart {
+			v.has = s.LabelsOf(by.Labels)
+		}
 	}
 	if v.ask.Principal.Kind != stead.PrincipalAgent && (s.within == nil || !s.within.Shared) {
 		v.owner = v.ask.Principal.ID
@@ -130,10 +135,20 @@ func (s *Service) sight(ctx context.Context, p stead.Principal, store string) *s
 	return v
 }
 
+// missing reports whether a session lacks one of an entry's labels that are those of sessions. Values that say that something is for everybody lack nowhere.
+func (v *sight) missing(labels []string) bool {
+	open := []string{"public", "open", "none", "unclassified"}
+	return slices.ContainsFunc(labels, func(l string) bool {
+		key, value, _ := strings.Cut(l, ":")
+		return slices.Contains(v.s.cfg.SessionLabels, key) && !slices.Contains(open, strings.ToLower(value)) && !slices.Contains(v.has, l)
+	})
+}
+
 // sees reports whether an entry is there for whoever asks.
 func (v *sight) sees(c *Content) bool {
 	switch {
 	case v.err != nil,
+		v.apart && v.missing(c.Labels),
 		len(v.only) > 0 && !slices.Contains(v.only, c.Scope),
 		v.bound && c.Scope.Type == ScopeUser && (c.Scope.ID != v.owner || v.owner == ""):
 		return false
@@ -170,7 +185,7 @@ func (v *sight) writes(c *Content) bool { return v.mayWrite(c) == nil }
 func (v *sight) mayWrite(c *Content) error {
 	if v.pen == nil {
 		pen := *v
-		pen.ask.Effect, pen.bound, pen.only, pen.known, pen.why = policy.MemoryEntryWrite, false, nil, map[string]bool{}, nil
+		pen.ask.Effect, pen.bound, pen.only, pen.known, pen.why, pen.apart = policy.MemoryEntryWrite, false, nil, map[string]bool{}, nil, false
 		v.pen = &pen
 	}
 	if v.pen.sees(c) {

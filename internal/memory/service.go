@@ -37,6 +37,8 @@ type Config struct {
 	Gone func(ctx context.Context, project stead.ProjectID, session stead.SessionID) (bool, error)
 	// SessionLabels are keys of sessions' labels: what is remembered in a session has its values of them as labels, "key:value".
 	SessionLabels []string
+	// Apart keeps what has such a label from agents of sessions that do not have it.
+	Apart bool
 	// Embedding makes vectors of what entries say; nil: words alone are looked for.
 	Embedding *Embedding
 }

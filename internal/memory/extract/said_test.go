@@ -88,7 +88,7 @@ func TestProseAboutSecretsStays(t *testing.T) {
 		"The user forgot the password of the router.", "Use Bitwarden as password manager.", "Use 1Password as the password manager", "Never use your birthday as password.", "Use Vault for password storage", "use OAuth2 as the login", "use it as password",
 		"Log in with password authentication only.", "Passwords are hashed with argon2id.", "Store the password hash with bcrypt12.", "password length 12 characters", "The password must have 12 characters.",
 		"The token is bound to a session.", "The token for the demo is valid until 2026.", "next_page_token is empty", "Tokens: 1200 in, 300 out", "A token is a part of a word.",
-		"--- PASS: TestLogin (0.02s)", "pass: all of them", "pass=12 fail=0", "boarding pass: gate B", "PWD=/home/ada", "bypass: yes", "password=$DB_PASS", "password: <your password>", `"password": "${DB_PASSWORD}"`,
+		"--- PASS: TestLogin (0.02s)", "pass: all of them", "pass=12 fail=0", "boarding pass: gate B", "PWD=/srv/ada", "bypass: yes", "password=$DB_PASS", "password: <your password>", `"password": "${DB_PASSWORD}"`,
 		"docker run -u 1000:1000 image", "git push -u origin main", "tool --password is deprecated", "The login page is at example.com/login/v2.", "login via SSO/SAML", "Log in with Chrome and a passkey.",
 		"The house number is 12.", "My locker number is seventy.", "The error code is 493021.", "The verification code did not arrive.", "The backup code is in the safe.", "The recovery phrase is stored in the safe.",
 		"The order is 078-05-1120-4.", "He is a login/logout expert.", "The credentials are stored in Vault.", "The PIN is required at the terminal.",

@@ -282,6 +282,41 @@ func subjectAmongMany(f *serviceFixture) {
 	}
 }
 
+// labelledApart: what a session with a label says is found by sessions that have it too, and by people as policies say; one that does not have it
+// neither reads nor supersedes it.
+func labelledApart(f *serviceFixture) {
+	n := memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: all{}, Now: time.Now, SessionLabels: []string{"confidentiality"}, Apart: true})
+	of := func(id stead.SessionID, values ...string) (*memory.Service, stead.Principal) {
+		agent := f.user(string(id))
+		agent.Kind = stead.PrincipalAgent
+		return n.In(memory.For{Principal: f.me, Session: stead.SessionKey{Project: f.me.Project, Session: id}, Labels: stead.Labels{"confidentiality": values}}), agent
+	}
+	wrote := map[string]memory.Entry{}
+	for i, value := range []string{"secret", "public"} {
+		in, agent := of([]stead.SessionID{sessionA, sessionB}[i], value)
+		made, err := in.Add(f.ctx, agent, f.store, []memory.New{note("The merger with Bandicoot is " + value + ".")}, "")
+		if err != nil {
+			f.Fatal(err)
+		}
+		wrote[value] = made[0]
+	}
+	for values, want := range map[string]int{"": 1, "internal": 1, "secret": 2, "public": 1} {
+		in, agent := of("sess_0000000000000000000000000000000c", strings.Fields(values)...)
+		found, err := in.Search(f.ctx, agent, f.store, memory.Search{Query: "merger bandicoot", Limit: 5})
+		list, _, listed := in.List(f.ctx, agent, f.store, "", 5, false)
+		if err != nil || listed != nil || len(found.Hits) != want || len(list) != want {
+			f.Errorf("a session of %q finds %d and lists %d, want %d (%v, %v)", values, len(found.Hits), len(list), want, err, listed)
+		}
+		err = in.Forget(f.ctx, agent, f.store, wrote["secret"].ID, 99)
+		if there := stead.KindOf(err) != stead.KindNotFound; there != (want == 2) {
+			f.Errorf("a session of %q: %v", values, err)
+		}
+	}
+	if found, err := n.Search(f.ctx, f.me, f.store, memory.Search{Query: "merger bandicoot", Limit: 5}); err != nil || len(found.Hits) != 2 {
+		f.Errorf("a person finds %d, %v", len(found.Hits), err)
+	}
+}
+
 // sessionLabels: what is remembered in a session, by tools, items and lessons alike, has those of its labels that are configured, and no others.
 func sessionLabels(f *serviceFixture) {
 	n := memory.NewService(memory.Config{Documents: f.s, Store: f.s, Policy: all{}, Now: time.Now, SessionLabels: []string{"confidentiality", "long"}})

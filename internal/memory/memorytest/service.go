@@ -66,6 +66,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"hits come first in a budget, then what is around them":       aroundBudget,
 		"a value is superseded, however many say something like it":   subjectAmongMany,
 		"a session's own labels are carried, where they are named":    sessionLabels,
+		"what has a session's label is for sessions that have it":     labelledApart,
 		"several stores give one answer":                              acrossStores,
 		"what is remembered of one user is nobody else's":             rememberedForOne,
 		"with a memory goes what was made by who was shown it":        shownGoes,
