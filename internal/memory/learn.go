@@ -187,7 +187,7 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 		l.supersede(named, made)
 	}
 	for _, n := range near {
-		if lesson.Subject != "" && n.content.Metadata[MetaSubject] == lesson.Subject {
+		if lesson.Subject != "" && spelled(n.content.Metadata[MetaSubject]) == spelled(lesson.Subject) {
 			l.supersede(n, made)
 		}
 	}
@@ -215,7 +215,7 @@ func (l *lecture) near(ctx context.Context, c Content, about string, own []strin
 			out = append(out, &draft{Record: Record{Place: l.place, ID: h.ID, Version: h.Version, CreatedAt: h.CreatedAt, ExpiresAt: h.ExpiresAt}, content: h.Content})
 		}
 	}
-	of, err := l.ofSubject(ctx, subject{c.Scope, c.Kind, about})
+	of, err := l.ofSubject(ctx, subject{c.Scope, c.Kind, spelled(about)})
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,12 @@ type shelf struct {
 	scopes map[Scope]int32  // a number each, so that a filter compares numbers
 	sorts  map[string]int32 // by sortOf: what somebody sees of one, they see of all
 	about  map[subject]map[string]bool
+	ended  map[spot]map[string]string // items that what is superseded was learned from → its id → what superseded it
+	cites  map[string][]spot          // those items, of what is superseded
 }
+
+// spot is where an item stands.
+type spot struct{ session, item string }
 
 // subject is what entries are about that have another value each: of these one is true.
 type subject struct {
@@ -37,17 +42,23 @@ type subject struct {
 }
 
 func newShelf() shelf {
-	return shelf{recall.New[facets](), map[Scope]int32{}, map[string]int32{}, map[subject]map[string]bool{}}
+	return shelf{recall.New[facets](), map[Scope]int32{}, map[string]int32{}, map[subject]map[string]bool{}, map[spot]map[string]string{}, map[string][]spot{}}
 }
 
 // subjectOf is what an entry is about; false: it does not say it.
 func subjectOf(c *Content) (subject, bool) {
 	name := c.Metadata[MetaSubject]
-	return subject{c.Scope, c.Kind, name}, name != ""
+	return subject{c.Scope, c.Kind, spelled(name)}, name != ""
 }
 
 // forget takes an entry out of those of its subject.
 func (s shelf) forget(id string) {
+	for _, at := range s.cites[id] {
+		if delete(s.ended[at], id); len(s.ended[at]) == 0 {
+			delete(s.ended, at)
+		}
+	}
+	delete(s.cites, id)
 	_, old := s.Vector(id)
 	if old.content == nil {
 		return
@@ -105,6 +116,16 @@ func (s shelf) Apply(r Record) error {
 		ID: e.ID, Text: e.Text, Caption: e.Caption, Author: e.Source.Author, Session: session, Place: e.Source.Index,
 		At: cmp.Or(e.Source.At, e.ValidFrom, e.CreatedAt), Importance: e.Importance, Facets: facets{&kept, r.ExpiresAt, said.Sum64(), scope, sort},
 	})
+	if e.SupersededBy != "" && session == "" {
+		for _, src := range e.cited() {
+			at := spot{src.Session, src.Item}
+			if s.ended[at] == nil {
+				s.ended[at] = map[string]string{}
+			}
+			s.ended[at][e.ID] = e.SupersededBy
+			s.cites[e.ID] = append(s.cites[e.ID], at)
+		}
+	}
 	if about, ok := subjectOf(&kept); ok {
 		if s.about[about] == nil {
 			s.about[about] = map[string]bool{}

@@ -67,6 +67,8 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a value is superseded, however many say something like it":   subjectAmongMany,
 		"a session's own labels are carried, where they are named":    sessionLabels,
 		"what has a session's label is for sessions that have it":     labelledApart,
+		"what is true now stands before what was said once":           currentFirst,
+		"a subject is the same in two spellings":                      spellings,
 		"several stores give one answer":                              acrossStores,
 		"what is remembered of one user is nobody else's":             rememberedForOne,
 		"with a memory goes what was made by who was shown it":        shownGoes,

@@ -43,9 +43,9 @@ var statements = sync.OnceValue(func() []stated {
 		of("fact", `i (?:live|moved)(?: now)? (?:in|to) (.+)`, "The user lives in $1.", "user's home"),
 		of("fact", `i work (?:at|for) (.+)`, "The user works for $1.", "user's employer"),
 		of("fact", `(?:our|the) (.+?) (?:is|are)(?: now)? (.+)`, "The $1 is $2.", "$1"),
-		of("preference", `i (?:prefer|like|love|want) (.+)`, "The user prefers $1.", ""),
-		of("preference", `i (?:dislike|hate|don't like|do not like) (.+)`, "The user dislikes $1.", ""),
-		of("preference", `(always|never) (.+)`, "The user wants: $1 $2.", ""),
+		of("preference", `i (?:prefer|like|love|want) (.+)`, "The user prefers $1.", "user's opinion of $1"),
+		of("preference", `i (?:dislike|hate|don't like|do not like) (.+)`, "The user dislikes $1.", "user's opinion of $1"),
+		of("preference", `(always|never) (.+)`, "The user wants: $1 $2.", "whether to $2"),
 		of("procedure", `to (.+?), (?:you |we )?((?:first|run|call|open|use|press|go)\b.+)`, "To $1: $2.", "how to $1"),
 	}
 })
@@ -89,7 +89,7 @@ func learned(id, text string, wanted []string, known string) []memory {
 	var out []memory
 	for _, sentence := range sentenceEnd().Split(text, -1) {
 		sentence = strings.TrimSpace(sentence)
-		for _, s := range statements() {
+		for i, s := range statements() {
 			at := s.pattern.FindStringSubmatchIndex(sentence)
 			if at == nil {
 				continue
@@ -99,6 +99,9 @@ func learned(id, text string, wanted []string, known string) []memory {
 			}
 			content := string(s.pattern.ExpandString(nil, s.content, sentence, at))
 			subject := strings.ToLower(string(s.pattern.ExpandString(nil, s.subject, sentence, at)))
+			if i == 0 { // to be remembered: it may have another value all the same
+				subject = subjectOf(sentence[at[2]:at[3]])
+			}
 			m := memory{Kind: s.kind, Content: strings.ToUpper(content[:1]) + content[1:], Subject: subject, Sources: []string{id}, Confidence: 0.9, Importance: 0.6}
 			m.Supersedes = contradicted(m, known)
 			out = append(out, m)
@@ -106,6 +109,16 @@ func learned(id, text string, wanted []string, known string) []memory {
 		}
 	}
 	return out
+}
+
+// subjectOf is what a sentence is about, if it is one of the others.
+func subjectOf(sentence string) string {
+	for _, s := range statements()[1:] {
+		if at := s.pattern.FindStringSubmatchIndex(sentence); at != nil {
+			return strings.ToLower(string(s.pattern.ExpandString(nil, s.subject, sentence, at)))
+		}
+	}
+	return ""
 }
 
 // contradicted is the known memory that says the same of another value: up to " is " they are alike.
