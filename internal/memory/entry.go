@@ -69,6 +69,7 @@ type Source struct {
 	At      int64  `json:"at,omitempty"` // when it was said or happened, Unix milliseconds
 	// Seen is the last event of the session that whoever made it may have seen; 0: it is what somebody said, or nobody knows.
 	Seen int64 `json:"seen,omitempty"`
+	Part int   `json:"part,omitempty"` // of an item that is longer than an entry, from 0
 }
 
 // Content is what an entry says: what a request brings, and what a record's Data holds.

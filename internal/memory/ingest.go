@@ -81,6 +81,10 @@ func (s *Service) ingest(ctx context.Context, p stead.Principal, look *sight, pl
 
 // itemMemory names the memory of an item: as items are named by where they stand, in their order.
 func itemMemory(src Source) string {
+	if part := src.Part; part > 0 {
+		src.Part = 0
+		return fmt.Sprintf("%s%02x", itemMemory(src), part)
+	}
 	session := stead.SessionID(src.Session)
 	if _, seq, index, ok := stead.ParseDerivedID(session, src.Item); ok {
 		return fmt.Sprintf("%s%s%08x%04x", Prefix, strings.TrimPrefix(src.Session, stead.SessionPrefix), int64(seq), max(0, index))

@@ -130,7 +130,7 @@ func (s *server) messages(ctx context.Context, p stead.Principal, id stead.Sessi
 			q.After = it.ItemID()
 			if m, ok := said.Of(it); ok {
 				m.At = times[turnOf(it)]
-				out = append(out, remember.Message(id, m))
+				out = append(out, remember.Message(id, m)...)
 			}
 		}
 		if !items.HasMore {

@@ -2,7 +2,9 @@ package remember
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -20,6 +22,8 @@ const (
 	middle = 0.5
 	// MetaTool is the key of an entry's metadata that says which tool said it: "server/tool".
 	MetaTool = "tool"
+	// MetaPart and MetaLeftOut say which part of a long message it is, and how much behind it is not searchable.
+	MetaPart, MetaLeftOut = "part", "left_out"
 	// placeBits is how many items of one event have places of their own in a conversation.
 	placeBits = 12
 )
@@ -152,9 +156,10 @@ func (r *Remember) Redact(ctx context.Context, p stead.Principal, key stead.Sess
 func messages(ask session.LearnAsk) []memory.Content {
 	var out []memory.Content
 	for _, m := range ask.Messages {
-		c := Message(ask.Key.Session, m)
-		c.Scope = scopeOf(ask)
-		out = append(out, c)
+		for _, c := range Message(ask.Key.Session, m) {
+			c.Scope = scopeOf(ask)
+			out = append(out, c)
+		}
 	}
 	return out
 }
@@ -162,25 +167,57 @@ func messages(ask session.LearnAsk) []memory.Content {
 // maxToolBytes is how much of what a tool said becomes searchable: its beginning.
 const maxToolBytes = 16 << 10
 
-// Message is the entry of a message, or of what a tool said, as it was said, with secrets masked. What is longer than an entry may be is
-// cut. What a user said is as trusted as who writes it; a model's words, and a tool's, may repeat a stranger's.
-func Message(id stead.SessionID, m session.LearnMessage) memory.Content {
-	most := memory.MaxContentBytes
+// maxParts is how many entries one message becomes, and maxSearchable how much of it is searchable so.
+const (
+	maxParts      = 32
+	maxSearchable = maxParts * memory.MaxContentBytes
+)
+
+// Message is a message, or what a tool said, as it was said, with secrets masked: an entry, or several where it is longer than one may be. What is
+// left out behind them the last one says. What a user said is as trusted as who writes it; a model's words, and a tool's, may repeat a stranger's.
+func Message(id stead.SessionID, m session.LearnMessage) []memory.Content {
+	most := maxSearchable
 	if m.Role == session.RoleTool {
 		most = maxToolBytes
 	}
-	text, _ := extract.Mask(m.Text)
-	c := memory.Content{
-		Kind: memory.KindItem, Text: strings.ToValidUTF8(text[:min(len(text), most)], ""), Confidence: 1, Importance: middle,
-		Source: sourceOf(id, m),
+	text := strings.ToValidUTF8(m.Text, "")
+	left := max(0, len(text)-most)
+	text, _ = extract.Mask(text[:len(text)-left])
+	parts := partsOf(strings.ToValidUTF8(text, ""), memory.MaxContentBytes)
+	out := make([]memory.Content, len(parts))
+	for i, part := range parts {
+		c := memory.Content{Kind: memory.KindItem, Text: part, Confidence: 1, Importance: middle, Source: sourceOf(id, m), Metadata: map[string]string{}}
+		c.Source.Part = i
+		if len(parts) > 1 {
+			c.Metadata[MetaPart] = fmt.Sprintf("%d/%d", i+1, len(parts))
+		}
+		if i == len(parts)-1 && left > 0 {
+			c.Metadata[MetaLeftOut] = fmt.Sprintf("%d bytes", left)
+		}
+		if m.Tool != "" {
+			c.Metadata[MetaTool] = m.Tool
+		}
+		if m.Role != stead.RoleUser {
+			c.Labels = []string{memory.LabelUntrusted}
+		}
+		out[i] = c
 	}
-	if m.Tool != "" {
-		c.Metadata = map[string]string{MetaTool: m.Tool}
+	return out
+}
+
+// partsOf cuts a text into parts of at most a number of bytes, between words where it can.
+func partsOf(text string, most int) []string {
+	const longestWord = 256
+	var out []string
+	for len(text) > most {
+		at := strings.LastIndexAny(text[most-longestWord:most], " \n\t") + 1
+		if at += most - longestWord; at == most-longestWord {
+			for at = most; !utf8.RuneStart(text[at]); at-- {
+			}
+		}
+		out, text = append(out, text[:at]), text[at:]
 	}
-	if m.Role != stead.RoleUser {
-		c.Labels = []string{memory.LabelUntrusted}
-	}
-	return c
+	return append(out, text)
 }
 
 // sourceOf says where a message stands. Its place rises along the session as its items do.
