@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stead-dev/stead/internal/identity"
 )
 
 // Two projects with mirrored data. Whatever names something of one (an id in the path, a part of something, a cursor, a filter, an id in
@@ -310,6 +312,7 @@ func (m *mirrors) lists(key, pattern string, query []string) {
 	theirs := filled(m.t, pattern, func(_ int, noun string) string { return m.one.ids[noun] })
 	_, body := m.call(key, "GET", own, "")
 	m.tells("GET "+own, "", body)
+	mine := string(body)
 	var list struct{ Data []struct{ ID string } }
 	_, body = m.call(m.one.key, "GET", theirs, "")
 	_ = json.Unmarshal(body, &list) // what is no list has no cursors
@@ -319,9 +322,12 @@ func (m *mirrors) lists(key, pattern string, query []string) {
 			m.t.Errorf("GET %s: it is not known what the query parameter %s names: give queryIDs or plainQuery an entry", pattern, name)
 		}
 		for _, noun := range nouns {
+			if m.one.ids[noun] == "" { // it is nobody's own
+				continue
+			}
 			m.try(key, "GET", func(id string) (string, string) { return own + "?" + name + "=" + url.QueryEscape(id), "" }, noun, m.one.ids[noun])
 		}
-		if names && nouns == nil && len(list.Data) > 0 && hexes.MatchString(list.Data[0].ID) {
+		if names && nouns == nil && len(list.Data) > 0 && hexes.MatchString(list.Data[0].ID) && !strings.Contains(mine, list.Data[0].ID) {
 			m.cursor(key, own, name, list.Data[0].ID)
 		}
 	}
@@ -480,12 +486,18 @@ func (m *mirrors) unchanged(before map[string]string) {
 	}
 }
 
+// bound makes a key of a user's that is bound to them.
+func (h *house) bound(owner, role, user string) string {
+	h.t.Helper()
+	var made struct{ Secret string }
+	h.get(owner, "POST", "/v1/api_keys", `{"role":"`+role+`","bound":true,"principal":{"kind":"user","id":"`+user+`"}}`, &made)
+	return made.Secret
+}
+
 // mine makes what a user has in a project with a key of theirs that is bound: the rest is everybody's, as owner has it.
 func (h *house) mine(owner *town, user string) *town {
 	h.t.Helper()
-	var made struct{ Secret string }
-	h.get(owner.key, "POST", "/v1/api_keys", `{"role":"agent","bound":true,"principal":{"kind":"user","id":"`+user+`"}}`, &made)
-	key, ids := made.Secret, maps.Clone(owner.ids)
+	key, ids := h.bound(owner.key, string(identity.Agent), user), maps.Clone(owner.ids)
 	for _, noun := range []string{"approval", "other approval", "digest", "waiting session", "free environment", "token"} {
 		delete(ids, noun)
 	}
@@ -499,10 +511,11 @@ func (h *house) mine(owner *town, user string) *town {
 	ids["conversation item"] = h.first(key, "/v1/conversations/"+ids["conversation"]+"/items", "id")
 	ids["response"] = h.made(key, "POST", "/v1/responses", `{"model":"sim","input":"Say `+user+`"}`)
 	ids["memory"] = h.made(key, "POST", "/v1/memory_stores/"+ids["memory store"]+"/memories", `{"content":"the mirror of `+user+`","scope":{"type":"user","id":"`+user+`"},"source":{"session_id":"`+session+`","item_id":"`+ids["item"]+`"}}`)
+	ids["budget"] = h.made(owner.key, "POST", "/v1/budgets", `{"name":"the purse of `+user+`","scope":"user","of":"`+user+`","limit":{"calls":1000}}`)
 	return &town{key: key, ids: ids}
 }
 
-// TestMirroredUsers is the same within a project, by a key that is bound to another user.
+// TestMirroredUsers is the same within a project, by keys of every role that are bound to another user.
 func TestMirroredUsers(t *testing.T) {
 	h := openHouse(t)
 	all := h.town(h.keys["O"], "mirrortwo") // whose texts everybody may see
@@ -523,12 +536,18 @@ func TestMirroredUsers(t *testing.T) {
 	ada := &town{key: m.one.key, ids: maps.Clone(shared)}
 	maps.Copy(ada.ids, m.one.ids)
 	before := m.resting(ada, watched)
-	for _, call := range slices.Sorted(maps.Keys(routes)) {
-		method, pattern, _ := strings.Cut(call, " ")
-		if row := table[call]; row.roles != nobody && !slices.Contains(ofNoProject, pattern) {
-			m.paths(m.two.key, method, pattern, row.body)
-			if method == "GET" && pattern != "/metrics" && !strings.HasSuffix(pattern, "/events") {
-				m.lists(m.two.key, pattern, nil)
+	for _, role := range identity.Roles() {
+		key := m.two.key
+		if role != string(identity.Agent) {
+			key = h.bound(all.key, role, "bob")
+		}
+		for _, call := range slices.Sorted(maps.Keys(routes)) {
+			method, pattern, _ := strings.Cut(call, " ")
+			if row := table[call]; row.roles != nobody && !slices.Contains(ofNoProject, pattern) {
+				m.paths(key, method, pattern, row.body)
+				if method == "GET" && pattern != "/metrics" && !strings.HasSuffix(pattern, "/events") {
+					m.lists(key, pattern, routes[call])
+				}
 			}
 		}
 	}

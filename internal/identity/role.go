@@ -45,7 +45,15 @@ func (Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decisi
 	if !May(role, req.Effect) {
 		return policy.Decision{By: "role", Reason: "the role " + string(role) + " may not"}, nil
 	}
+	if req.Principal.Bound && everybodys(req.Effect) {
+		return policy.Decision{By: "role", Reason: "a key that is bound to its own sessions may not, whatever its role: it would be told of others'"}, nil
+	}
 	return policy.Decision{Allow: true, By: "role", Reason: string(role)}, nil
+}
+
+// everybodys reports whether an effect shows what all have done, or makes who may see it.
+func everybodys(effect policy.Effect) bool {
+	return effect == policy.AuditRead || effect == policy.KeyRead || effect == policy.KeyWrite
 }
 
 // Approvers says whose approvals count where a policy asks for one by a role: the role's own and the

@@ -16,13 +16,14 @@ type Filter struct {
 	User     string
 	Provider string
 	Model    string
-	Notes    bool // notes too, which else are selected by Kind alone
+	Whose    string // of one user alone, whomever User asks for; "": everybody's
+	Notes    bool   // notes too, which else are selected by Kind alone
 }
 
 // Selects reports whether a record passes.
 func (f Filter) Selects(r *Record) bool {
 	return (f.Notes || f.Kind != "" || !r.Kind.note()) && r.At >= f.From && (f.To == 0 || r.At < f.To) && is(f.Session, r.Session) && is(f.Kind, r.Kind) &&
-		is(f.Agent, r.Agent) && is(f.User, r.User) && is(f.Provider, r.Provider) && is(f.Model, r.Model)
+		is(f.Agent, r.Agent) && is(f.User, r.User) && is(f.Whose, r.User) && is(f.Provider, r.Provider) && is(f.Model, r.Model)
 }
 
 func is[T ~string](want, have T) bool { return want == "" || want == have }

@@ -71,6 +71,23 @@ func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Ef
 	return err
 }
 
+// seen is a filter as a principal sees records: one that is bound sees its own user's.
+func seen(p stead.Principal, f usage.Filter) usage.Filter {
+	if p.Bound {
+		f.Whose = p.ID
+	}
+	return f
+}
+
+// allowWhole is allow for what is about everybody's records at once.
+func (s *Service) allowWhole(ctx context.Context, p stead.Principal, effect policy.Effect) error {
+	err := s.allow(ctx, p, effect)
+	if err == nil && p.Bound {
+		err = stead.Errorf(stead.KindForbidden, "a key that is bound to its own sessions sees its own user's usage alone")
+	}
+	return err
+}
+
 // ListQuery asks for a page of records.
 type ListQuery struct {
 	usage.Filter
@@ -87,7 +104,8 @@ func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) (pag
 	if err := q.Check(); err != nil {
 		return nil, false, err
 	}
-	from, err := s.position(ctx, p.Project, q.After)
+	q.Filter = seen(p, q.Filter)
+	from, err := s.position(ctx, p.Project, q.After, q.Whose)
 	if err != nil {
 		return nil, false, err
 	}
@@ -103,7 +121,7 @@ func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) (pag
 
 // position finds the place of a record in the order of time. The id of a stateless call's holds its
 // time; one that follows from an event is looked for among those of its session.
-func (s *Service) position(ctx context.Context, project stead.ProjectID, id string) (journal.UsageQuery, error) {
+func (s *Service) position(ctx context.Context, project stead.ProjectID, id, whose string) (journal.UsageQuery, error) {
 	var q journal.UsageQuery
 	if id == "" {
 		return q, nil
@@ -115,7 +133,7 @@ func (s *Service) position(ctx context.Context, project stead.ProjectID, id stri
 	}
 	if session, ok := stead.SessionOf(id); ok {
 		found := false
-		err := s.each(ctx, project, usage.Filter{Session: session, Notes: true}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
+		err := s.each(ctx, project, usage.Filter{Session: session, Whose: whose, Notes: true}, journal.UsageQuery{}, func(r *usage.Record) (bool, error) {
 			found = r.ID == id
 			q.AfterAt = r.At
 			q.After, _ = usage.NameOf(r.Session, r.ID)
@@ -191,6 +209,6 @@ func (s *Service) Report(ctx context.Context, p stead.Principal, every bool, f u
 	if err != nil {
 		return usage.Report{}, err
 	}
-	err = s.all(ctx, p, every, f, func(r *usage.Record) (bool, error) { return true, g.Add(r) })
+	err = s.all(ctx, p, every, seen(p, f), func(r *usage.Record) (bool, error) { return true, g.Add(r) })
 	return g.Report(), err
 }

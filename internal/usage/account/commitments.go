@@ -13,7 +13,7 @@ import (
 // in the period that the time is in, over the records of all projects from before it. The sums are those
 // of all projects; of a single one the principal hears its own project's part alone.
 func (s *Service) Commitments(ctx context.Context, p stead.Principal, at int64) ([]usage.Standing, error) {
-	if err := s.allow(ctx, p, policy.UsageRead); err != nil {
+	if err := s.allowWhole(ctx, p, policy.UsageRead); err != nil {
 		return nil, err
 	}
 	if at == 0 {

@@ -33,6 +33,7 @@ func (s *Service) Figures(ctx context.Context, p stead.Principal, f usage.Filter
 	if err := f.Check(); err != nil {
 		return nil, err
 	}
+	f = seen(p, f)
 	f.Notes = true
 	var c usage.Canary
 	err := s.each(ctx, p.Project, f, journal.UsageQuery{}, func(r *usage.Record) (bool, error) { return true, c.Add(r) })

@@ -13,7 +13,7 @@ import (
 // are but the records of events that happened in it and are stored later. how says what becomes of records that
 // can't be. One of every project is settled as one: its cents are rounded once, and not in each project.
 func (s *Service) Statement(ctx context.Context, p stead.Principal, every bool, from, to int64, how usage.Capped) (usage.Statement, error) {
-	if err := s.allow(ctx, p, policy.UsageRead); err != nil {
+	if err := s.allowWhole(ctx, p, policy.UsageRead); err != nil {
 		return usage.Statement{}, err
 	}
 	f, rules := usage.Filter{From: from, To: to}, s.terms.Load().Rules

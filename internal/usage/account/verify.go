@@ -66,7 +66,7 @@ func (s *Service) Verify(ctx context.Context, p stead.Principal, every, repair b
 	if repair {
 		effect = policy.UsageWrite
 	}
-	if err := s.allow(ctx, p, effect); err != nil {
+	if err := s.allowWhole(ctx, p, effect); err != nil {
 		return nil, err
 	}
 	projects, err := s.projects(ctx, p, every)

@@ -115,18 +115,32 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Stored
 	if err := s.allow(ctx, p, policy.BudgetRead, id, nil); err != nil {
 		return Stored{}, err
 	}
-	if b := s.fixed(id); b != nil {
+	if b := s.fixed(id); b != nil && !hidden(p, b) {
 		return s.used(ctx, p.Project, Stored{Budget: *b})
 	}
-	d, err := s.cfg.Documents.GetDocument(ctx, keyOf(p, id))
+	_, out, err := s.document(ctx, p, id)
 	if err != nil {
 		return Stored{}, err
 	}
-	out, err := decode(d)
-	if err != nil {
-		return out, err
-	}
 	return s.used(ctx, p.Project, out)
+}
+
+// hidden reports whether a budget is another user's, or one session's, to a principal that is bound to its own sessions: to it, it is not there.
+func hidden(p stead.Principal, b *usage.Budget) bool {
+	return p.Bound && b.Of != "" && (b.Scope == usage.ScopeUser && b.Of != p.ID || b.Scope == usage.ScopeSession)
+}
+
+// document reads a budget's document, if the principal may know of it.
+func (s *Service) document(ctx context.Context, p stead.Principal, id string) (document.Document, Stored, error) {
+	d, err := s.cfg.Documents.GetDocument(ctx, keyOf(p, id))
+	if err != nil {
+		return d, Stored{}, err
+	}
+	out, err := decode(d)
+	if err == nil && hidden(p, &out.Budget) {
+		err = d.NotFound()
+	}
+	return d, out, err
 }
 
 // fixed is a budget of the configuration; nil: there is none of the id.
@@ -157,7 +171,7 @@ func (s *Service) List(ctx context.Context, p stead.Principal, after string, des
 		return strings.Compare(a.ID, b.ID)
 	})
 	all = slices.DeleteFunc(all, func(b usage.Budget) bool {
-		return after != "" && (b.ID == after || (b.ID < after) != desc)
+		return hidden(p, &b) || after != "" && (b.ID == after || (b.ID < after) != desc)
 	})
 	out := []Stored{}
 	for _, b := range all[:min(len(all), limit)] {
@@ -181,18 +195,14 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, chan
 	if err := s.allow(ctx, p, policy.BudgetWrite, id, s.will(ctx, p, id, change)); err != nil {
 		return Stored{}, err
 	}
-	if s.fixed(id) != nil {
+	if b := s.fixed(id); b != nil && !hidden(p, b) {
 		return Stored{}, configured(id)
 	}
 	var err error
 	for range maxTries {
-		var d document.Document
-		if d, err = s.cfg.Documents.GetDocument(ctx, keyOf(p, id)); err != nil {
-			return Stored{}, err
-		}
-		var b Stored
-		if b, err = decode(d); err != nil {
-			return b, err
+		d, b, refused := s.document(ctx, p, id)
+		if refused != nil {
+			return Stored{}, refused
 		}
 		if err = change(&b.Budget); err == nil {
 			err = b.Check()
@@ -221,8 +231,11 @@ func (s *Service) Delete(ctx context.Context, p stead.Principal, id string) erro
 	if err := s.allow(ctx, p, policy.BudgetWrite, id, s.will(ctx, p, id, nil)); err != nil {
 		return err
 	}
-	if s.fixed(id) != nil {
+	if b := s.fixed(id); b != nil && !hidden(p, b) {
 		return configured(id)
+	}
+	if _, _, err := s.document(ctx, p, id); p.Bound && err != nil {
+		return err
 	}
 	defer s.tell(p.Project, id)
 	defer s.forget(p.Project)
