@@ -511,6 +511,7 @@ func (h *house) mine(owner *town, user string) *town {
 	ids["conversation item"] = h.first(key, "/v1/conversations/"+ids["conversation"]+"/items", "id")
 	ids["response"] = h.made(key, "POST", "/v1/responses", `{"model":"sim","input":"Say `+user+`"}`)
 	ids["memory"] = h.made(key, "POST", "/v1/memory_stores/"+ids["memory store"]+"/memories", `{"content":"the mirror of `+user+`","scope":{"type":"user","id":"`+user+`"},"source":{"session_id":"`+session+`","item_id":"`+ids["item"]+`"}}`)
+	ids["file"] = h.made(h.bound(owner.key, string(identity.Developer), user), "POST", "/v1/files", "form")
 	ids["budget"] = h.made(owner.key, "POST", "/v1/budgets", `{"name":"the purse of `+user+`","scope":"user","of":"`+user+`","limit":{"calls":1000}}`)
 	return &town{key: key, ids: ids}
 }

@@ -16,12 +16,16 @@ func (s *Service) Content(ctx context.Context, p stead.Principal, id string) (io
 	if err := s.allow(ctx, p, policy.FileRead, id); err != nil {
 		return nil, File{}, err
 	}
-	return s.Open(ctx, p.Project, id)
+	return s.open(ctx, p, id)
 }
 
 // Open is Content for the node itself: somebody who might read the file has asked for what needs it.
 func (s *Service) Open(ctx context.Context, project stead.ProjectID, id string) (io.ReadCloser, File, error) {
-	d, err := s.document(ctx, stead.Principal{Project: project}, id)
+	return s.open(ctx, stead.Principal{Project: project}, id)
+}
+
+func (s *Service) open(ctx context.Context, p stead.Principal, id string) (io.ReadCloser, File, error) {
+	d, err := s.document(ctx, p, id)
 	if err != nil {
 		return nil, File{}, err
 	}

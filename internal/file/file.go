@@ -74,7 +74,19 @@ type stored struct {
 	Bytes    int64    `json:"bytes"`
 	Parts    []string `json:"parts"`        // digests, in order
 	By       string   `json:"by,omitempty"` // id of the principal that uploaded it; "": it was before that was kept
+	// Owner is who uploaded it with a key that is bound to its own sessions, as KIND:ID: to other such keys it is not there. "": it is everybody's of the project.
+	Owner string `json:"owner,omitempty"`
 }
+
+// owner is whose a principal's uploads are; "": everybody's.
+func owner(p stead.Principal) string {
+	if !p.Bound {
+		return ""
+	}
+	return string(p.Kind) + ":" + p.ID
+}
+
+func (f stored) sees(p stead.Principal) bool { return !p.Bound || f.Owner == "" || f.Owner == owner(p) }
 
 // New is what is said about an upload besides its bytes.
 type New struct {
@@ -130,7 +142,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, body io.Reader,
 	if err := s.cfg.Assets.Reserve(ctx, claim); err != nil {
 		return File{}, err
 	}
-	d, digest, err := s.receive(ctx, key, p.ID, body, describe)
+	d, digest, err := s.receive(ctx, key, p, body, describe)
 	if err != nil {
 		s.cfg.Assets.Settle(ctx, claim, nil) // nothing can be stored any more
 		return File{}, err
@@ -144,8 +156,8 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, body io.Reader,
 }
 
 // receive stores the bytes and makes the document that is to own them, and the digest of all of it.
-func (s *Service) receive(ctx context.Context, key document.Key, by string, body io.Reader, describe func() (New, error)) (document.Document, string, error) {
-	data := stored{Parts: []string{}}
+func (s *Service) receive(ctx context.Context, key document.Key, by stead.Principal, body io.Reader, describe func() (New, error)) (document.Document, string, error) {
+	data := stored{Parts: []string{}, Owner: owner(by)}
 	if err := s.storeParts(ctx, key, body, &data); err != nil {
 		return document.Document{}, "", err
 	}
@@ -167,7 +179,7 @@ func (s *Service) receive(ctx context.Context, key document.Key, by string, body
 		d.ExpiresAt = now.Add(n.Life).UnixMilli()
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", raw, n.Purpose, n.Life))
-	data.By = by // who asks is no part of the request
+	data.By = by.ID // who asks is no part of the request, unless the file is theirs alone
 	if d.Data, err = json.Marshal(data); err != nil {
 		return document.Document{}, "", stead.Wrap(stead.KindInternal, err, "encode file")
 	}
@@ -237,6 +249,12 @@ func (s *Service) document(ctx context.Context, p stead.Principal, id string) (d
 	if err == nil && d.ExpiresAt != 0 && d.ExpiresAt <= s.cfg.Now().UnixMilli() {
 		err = d.NotFound()
 	}
+	if err == nil && p.Bound {
+		var data stored
+		if data, err = decode(d); err == nil && !data.sees(p) {
+			err = d.NotFound()
+		}
+	}
 	return d, err
 }
 
@@ -263,20 +281,38 @@ func (s *Service) List(ctx context.Context, p stead.Principal, q Query) ([]File,
 	if err := s.allow(ctx, p, policy.FileRead, ""); err != nil {
 		return nil, false, err
 	}
-	docs, err := s.cfg.Documents.ListDocuments(ctx, document.Query{
-		Project: p.Project, Kind: kind, After: q.After, Desc: q.Desc, Limit: q.Limit + 1, Tag: q.Purpose, Now: s.cfg.Now().UnixMilli(),
-	})
-	if err != nil {
-		return nil, false, err
+	files := []File{}
+	from := document.Query{Project: p.Project, Kind: kind, After: q.After, Desc: q.Desc, Limit: q.Limit + 1, Tag: q.Purpose, Now: s.cfg.Now().UnixMilli()}
+	if p.Bound { // others' are passed over
+		from.Limit = stead.MaxPageSize
 	}
-	more := len(docs) > q.Limit
-	files := make([]File, min(len(docs), q.Limit))
-	for i := range files {
-		if files[i], err = fileOf(docs[i]); err != nil {
+	for {
+		docs, err := s.cfg.Documents.ListDocuments(ctx, from)
+		if err != nil {
 			return nil, false, err
 		}
+		for _, d := range docs {
+			from.After = d.ID
+			data, err := decode(d)
+			if err != nil {
+				return nil, false, err
+			}
+			if !data.sees(p) {
+				continue
+			}
+			if len(files) == q.Limit {
+				return files, true, nil
+			}
+			f, err := fileOf(d)
+			if err != nil {
+				return nil, false, err
+			}
+			files = append(files, f)
+		}
+		if len(docs) < from.Limit {
+			return files, false, nil
+		}
 	}
-	return files, more, nil
 }
 
 // Delete removes a file and its bytes. Environments that it was copied into keep their copy.
