@@ -85,7 +85,7 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 
 // openAudit puts the audit log between everybody and the decider, and records what is in force.
 func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys, first policy.Authorizer, next inForce) (*auditing, error) {
-	signer, err := audit.NewSigner(keys.Derive(auditLabel()))
+	signer, err := audit.NewSigner(keys.Derive(auditLabel()), keys.Others(auditLabel())...)
 	if err != nil {
 		return nil, err
 	}

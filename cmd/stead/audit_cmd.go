@@ -163,9 +163,16 @@ func (a *app) auditVerify() *cobra.Command {
 			}
 			var earlier []audit.Checkpoint
 			if against != "" {
-				if earlier, err = readFile(against, func(r io.Reader) ([]audit.Checkpoint, error) { return audit.Checkpoints(r, verifiers) }); err != nil {
+				known, err := vouchedFor(verifiers, against, args[0])
+				if err != nil {
+					return err
+				}
+				if earlier, err = readFile(against, func(r io.Reader) ([]audit.Checkpoint, error) { return audit.Checkpoints(r, known) }); err != nil {
 					return wrong(against, err)
 				}
+			}
+			if verifiers, err = vouchedFor(verifiers, args[0]); err != nil {
+				return err
 			}
 			v, err := readFile(args[0], func(r io.Reader) (audit.Verified, error) { return audit.Verify(r, verifiers, earlier) })
 			if err != nil {
@@ -199,6 +206,16 @@ func parseVerifiers(keys []string) (out []audit.Verifier, err error) {
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// vouchedFor adds what exports say of changes of keys, each of which the key before has signed.
+func vouchedFor(keys []audit.Verifier, files ...string) (_ []audit.Verifier, err error) {
+	for _, name := range files {
+		if keys, err = readFile(name, func(r io.Reader) ([]audit.Verifier, error) { return audit.Vouched(r, keys) }); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
 func readFile[T any](name string, read func(io.Reader) (T, error)) (T, error) {

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,17 +46,28 @@ func (c Checkpoint) text() string {
 }
 
 // Signer signs checkpoints. The zero Signer can't.
-type Signer struct{ key ed25519.PrivateKey }
+type Signer struct {
+	key    ed25519.PrivateKey
+	others []ed25519.PrivateKey // that signed before, or will: see pairing
+}
 
 // SeedBytes is the length of a signer's secret.
 const SeedBytes = ed25519.SeedSize
 
-// NewSigner makes a signer of SeedBytes secret bytes.
-func NewSigner(seed []byte) (Signer, error) {
-	if len(seed) != SeedBytes {
-		return Signer{}, stead.Errorf(stead.KindInvalid, "the key of the audit log must have %d bytes, not %d", SeedBytes, len(seed))
+// NewSigner makes a signer of SeedBytes secret bytes. others are those of keys that signed before, or will: whatever it signs says that they are one's.
+func NewSigner(seed []byte, others ...[]byte) (Signer, error) {
+	var s Signer
+	for i, seed := range append([][]byte{seed}, others...) {
+		if len(seed) != SeedBytes {
+			return Signer{}, stead.Errorf(stead.KindInvalid, "the key of the audit log must have %d bytes, not %d", SeedBytes, len(seed))
+		}
+		if key := ed25519.NewKeyFromSeed(seed); i == 0 {
+			s.key = key
+		} else {
+			s.others = append(s.others, key)
+		}
 	}
-	return Signer{ed25519.NewKeyFromSeed(seed)}, nil
+	return s, nil
 }
 
 // Sign is the text form of a checkpoint.
@@ -66,7 +78,11 @@ func (s Signer) Sign(c Checkpoint) string { return s.SignNote(c.text()) }
 func (s Signer) SignNote(text string) string {
 	v := s.Verifier()
 	sig := append(v.hash(), ed25519.Sign(s.key, []byte(text))...)
-	return text + "\n" + sigPrefix + base64.StdEncoding.EncodeToString(sig) + "\n"
+	note := text + "\n" + sigPrefix + base64.StdEncoding.EncodeToString(sig) + "\n"
+	for _, other := range s.others {
+		note += pairing(s.key, other)
+	}
+	return note
 }
 
 // Verifier is the public half.
@@ -117,7 +133,7 @@ func Open(note string, keys []Verifier) (Checkpoint, error) {
 		return c, stead.Errorf(stead.KindInvalid, "this is no checkpoint of an audit log")
 	}
 	if _, err := OpenNote(note, keys); err != nil {
-		return c, stead.Errorf(stead.KindInvalid, "the checkpoint of %d records carries no signature by the given key", c.Size)
+		return c, stead.Errorf(stead.KindInvalid, "the checkpoint of %d records: %s", c.Size, err)
 	}
 	return c, nil
 }
@@ -126,6 +142,8 @@ func Open(note string, keys []Verifier) (Checkpoint, error) {
 func OpenNote(note string, keys []Verifier) (string, error) {
 	text, rest, _ := strings.Cut(note, "\n\n")
 	text += "\n"
+	keys, _ = paired(note, keys)
+	var by []string // keys that are not known
 	for line := range strings.Lines(rest) {
 		encoded, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), sigPrefix)
 		sig, err := base64.StdEncoding.Strict().DecodeString(encoded)
@@ -137,6 +155,12 @@ func OpenNote(note string, keys []Verifier) (string, error) {
 				return text, nil
 			}
 		}
+		if known := func(v Verifier) bool { return bytes.Equal(sig[:keyHashBytes], v.hash()) }; !slices.ContainsFunc(keys, known) {
+			by = append(by, fmt.Sprintf("%x", sig[:keyHashBytes]))
+		}
+	}
+	if len(by) > 0 {
+		return "", stead.Errorf(stead.KindInvalid, "it carries no signature by the given key: it names the key %s", strings.Join(by, ", "))
 	}
 	return "", stead.Errorf(stead.KindInvalid, "it carries no signature by the given key")
 }

@@ -79,6 +79,7 @@ type Keys struct {
 	first string // id of the key that seals
 	// secret is made of the first key: what is derived tells nothing of that.
 	secret []byte
+	others [][]byte               // the same of the other keys, in their order
 	all    map[string]cipher.AEAD // key id → cipher
 }
 
@@ -95,11 +96,12 @@ func New(key []byte, older ...[]byte) (*Keys, error) {
 		}
 		id := keyID(raw)
 		k.all[id] = aead
-		if i == 0 {
-			k.first = id
-			mac := hmac.New(sha256.New, raw)
-			mac.Write([]byte("stead derivation secret"))
-			k.secret = mac.Sum(nil)
+		mac := hmac.New(sha256.New, raw)
+		mac.Write([]byte("stead derivation secret"))
+		if secret := mac.Sum(nil); i == 0 {
+			k.first, k.secret = id, secret
+		} else if id != k.first {
+			k.others = append(k.others, secret)
 		}
 	}
 	return k, nil

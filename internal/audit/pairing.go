@@ -1,0 +1,108 @@
+package audit
+
+import (
+	"bufio"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/stead-dev/stead"
+)
+
+// Keys change, and what was signed by one must be believed by who kept the other. While a node has both, each note that it signs says so in a line that both
+// have signed, behind the signature; readers of signed notes pass over it, since it is by another name:
+//
+//	— stead-keys <base64 of the two public keys, and a signature of each over both>
+//
+// The two vouch for each other: whoever knows one believes the other. A line that one of them has not signed says nothing, so that nobody
+// can put a key of their own beside one that is known.
+
+const (
+	pairPrefix = "— " + keyName + "-keys "
+	pairBytes  = 2*ed25519.PublicKeySize + 2*ed25519.SignatureSize
+	// maxKeys bounds the keys that a reader learns.
+	maxKeys = 1000
+)
+
+func pairText(a, b Verifier) []byte { return fmt.Appendf(nil, "stead keys of one log\n%s\n%s\n", a, b) }
+
+func pairing(a, b ed25519.PrivateKey) string {
+	va, vb := Signer{key: a}.Verifier(), Signer{key: b}.Verifier()
+	text := pairText(va, vb)
+	out := slices.Concat(va.key, vb.key, ed25519.Sign(a, text), ed25519.Sign(b, text))
+	return pairPrefix + base64.StdEncoding.EncodeToString(out) + "\n"
+}
+
+// paired adds the keys that a note's lines pair with those that are known, and reports whether there were any.
+func paired(note string, keys []Verifier) ([]Verifier, bool) {
+	_, rest, _ := strings.Cut(note, "\n\n")
+	learned := false
+	for line := range strings.Lines(rest) {
+		encoded, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), pairPrefix)
+		b, err := base64.StdEncoding.Strict().DecodeString(encoded)
+		if !ok || err != nil || len(b) != pairBytes || len(keys) >= maxKeys {
+			continue
+		}
+		one, other := Verifier{b[:ed25519.PublicKeySize]}, Verifier{b[ed25519.PublicKeySize : 2*ed25519.PublicKeySize]}
+		has := func(v Verifier) bool {
+			return slices.ContainsFunc(keys, func(k Verifier) bool { return k.key.Equal(v.key) })
+		}
+		text, sigs := pairText(one, other), b[2*ed25519.PublicKeySize:]
+		if has(one) == has(other) || !ed25519.Verify(one.key, text, sigs[:ed25519.SignatureSize]) || !ed25519.Verify(other.key, text, sigs[ed25519.SignatureSize:]) {
+			continue
+		}
+		if has(one) {
+			one = other
+		}
+		keys, learned = append(slices.Clone(keys), one), true
+	}
+	return keys, learned
+}
+
+// Vouched are the given keys, or the one that an export names, with those that they vouch for in it, directly or by others in between.
+func Vouched(r io.Reader, keys []Verifier) ([]Verifier, error) {
+	var pairs []string
+	in := bufio.NewScanner(r)
+	in.Buffer(nil, MaxRecordBytes)
+	for line := 1; in.Scan(); line++ {
+		var h header
+		if line == 1 && len(keys) == 0 && json.Unmarshal(in.Bytes(), &h) == nil {
+			if key, err := ParseVerifier(h.Key); err == nil {
+				keys = []Verifier{key}
+			}
+		}
+		var n noteLine
+		if strings.HasPrefix(in.Text(), `{"checkpoint":`) && json.Unmarshal(in.Bytes(), &n) == nil && strings.Contains(n.Checkpoint, pairPrefix) {
+			if lines := onlyPairs(n.Checkpoint); !slices.Contains(pairs, lines) {
+				pairs = append(pairs, lines)
+			}
+		}
+	}
+	if err := in.Err(); err != nil {
+		return keys, stead.Wrap(stead.KindUnavailable, err, "the export can't be read")
+	}
+	for learned := true; learned && len(keys) < maxKeys; {
+		learned = false
+		for _, p := range pairs {
+			var more bool
+			keys, more = paired(p, keys)
+			learned = learned || more
+		}
+	}
+	return keys, nil
+}
+
+// onlyPairs is a note without what it is about: most notes of a log pair the same keys.
+func onlyPairs(note string) string {
+	out := "\n\n"
+	for line := range strings.Lines(note) {
+		if strings.HasPrefix(line, pairPrefix) {
+			out += line
+		}
+	}
+	return out
+}
