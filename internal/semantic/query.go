@@ -3,6 +3,8 @@ package semantic
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -49,11 +51,56 @@ func ReadQuery(raw []byte) (Query, error) {
 	d.UseNumber()
 	var q Query
 	if err := d.Decode(&q); err != nil {
+		if inner := strange(raw); inner != nil {
+			return Query{}, inner
+		}
 		e := stead.Invalid("query", "the query can't be read: %s", strings.TrimPrefix(err.Error(), "json: "))
 		e.Hint = "Its fields are model, metrics, entity, dimensions, filters, time, order and limit."
 		return Query{}, e
 	}
 	return q, nil
+}
+
+// strange says which member of a filter, of time or of order a query has that there is not.
+func strange(raw []byte) error {
+	var q struct {
+		Filters, Order []map[string]json.RawMessage
+		Time           map[string]json.RawMessage
+	}
+	if json.Unmarshal(raw, &q) != nil {
+		return nil // it is no query at all, or has values of other types
+	}
+	for i, f := range q.Filters {
+		if err := only(fmt.Sprintf("filters[%d]", i), f, "dimension", "operator", "values"); err != nil {
+			return err
+		}
+	}
+	for i, o := range q.Order {
+		if err := only(fmt.Sprintf("order[%d]", i), o, "by", "descending"); err != nil {
+			return err
+		}
+	}
+	return only("time", q.Time, "from", "to", "grain")
+}
+
+// only refuses members of a part of a query that it does not have.
+func only(part string, of map[string]json.RawMessage, members ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if slices.ContainsFunc(members, func(m string) bool { return strings.EqualFold(m, name) }) {
+			continue
+		}
+		e := stead.Invalid("query", "the query can't be read: unknown field %.80q in %s", name, part)
+		e.Hint = "Its fields are " + strings.Join(members, ", ") + "."
+		all := make([]term, len(members))
+		for i, m := range members {
+			all[i] = term{name: m}
+		}
+		if near := nearest(name, all); len(near) > 0 {
+			e.Hint = "Did you mean " + strings.Join(near, ", or ") + "? " + e.Hint
+		}
+		return e
+	}
+	return nil
 }
 
 // column is one of an answer.

@@ -199,7 +199,15 @@ func TestTermsThatAreNotThere(t *testing.T) {
 		})
 	}
 	_, err := ReadQuery([]byte(`{"metrics":["revenue"],"sql":"SELECT 1"}`))
-	says(t, err, `unknown field "sql"`)
+	says(t, err, `unknown field "sql"`, "model, metrics")
+	for query, want := range map[string][]string{
+		`{"metrics":["revenue"],"filters":[{"dimension":"country","values":["NO"]},{"dimension":"country","value":"NO"}]}`: {`unknown field "value" in filters[1]`, "Did you mean values?", "dimension, operator, values"},
+		`{"metrics":["revenue"],"time":{"form":"2026-01-01"}}`:                                                             {`unknown field "form" in time`, "from, to, grain"},
+		`{"metrics":["revenue"],"order":[{"by":"revenue","desc":true}]}`:                                                   {`unknown field "desc" in order[0]`, "by, descending"},
+	} {
+		_, err := ReadQuery([]byte(query))
+		says(t, err, want...)
+	}
 }
 
 func TestTermsMeanWhatTheyShould(t *testing.T) {
