@@ -89,6 +89,7 @@ type MemoryExplanation struct {
 	Time       float64            `json:"time"`
 	Importance float64            `json:"importance"`
 	Recency    float64            `json:"recency"`
+	Alike      string             `json:"alike,omitempty"`
 }
 
 const memoryStores = "/v1/memory_stores"

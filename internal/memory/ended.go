@@ -35,7 +35,7 @@ func (s shelf) current(hits []recall.Hit, q *Search, limit int) []recall.Hit {
 				if n, ok := at[now]; !ok {
 					at[now] = len(hits)
 					found := hits[i]
-					found.ID, found.Parts = now, nil
+					found.ID, found.Alike, found.Parts = now, "", nil
 					if q.Explain {
 						found.Parts = &recall.Parts{Terms: map[string]float64{}}
 					}
@@ -47,10 +47,13 @@ func (s shelf) current(hits []recall.Hit, q *Search, limit int) []recall.Hit {
 			hits[i].Score *= past
 			hits[i].Share *= past
 		}
-		slices.SortStableFunc(hits, func(a, b recall.Hit) int { return cmp.Compare(b.Score, a.Score) })
+		slices.SortStableFunc(hits, func(a, b recall.Hit) int { return cmp.Or(behind(a)-behind(b), cmp.Compare(b.Score, a.Score)) })
 	}
 	return hits[:min(len(hits), limit)]
 }
+
+// behind is 1 for what came behind what is different, and stays there.
+func behind(h recall.Hit) int { return min(1, len(h.Alike)) }
 
 // spare is how many hits more are looked for, since some will count less.
 func (s shelf) spare(limit int) int { return min(limit, len(s.ended)) }

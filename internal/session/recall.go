@@ -96,6 +96,7 @@ type RecallParts struct {
 	Time       float64            `json:"time"`
 	Importance float64            `json:"importance"`
 	Recency    float64            `json:"recency"`
+	Alike      string             `json:"alike,omitempty"`
 }
 
 // RecallAsk is what memory is asked.

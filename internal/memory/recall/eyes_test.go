@@ -71,6 +71,24 @@ func TestCopiesCrowdNobodyOut(t *testing.T) {
 	}
 }
 
+// What differs in a number alone takes two places, and then what is different comes; explanations say what was put behind.
+func TestWhatIsNearlyTheSameComesBehind(t *testing.T) {
+	x := New[string]()
+	for i := range 12 {
+		x.Put(Entry[string]{ID: fmt.Sprint("budget", i), Text: fmt.Sprintf("The Jupiter project budget is %d thousand euros this quarter, says controlling.", 100+i)})
+	}
+	x.Put(Entry[string]{ID: "lead", Text: "Project Jupiter is led by Marta Olsen and delivers a payroll system for hospitals."})
+	x.Put(Entry[string]{ID: "room", Text: "The Jupiter steering committee meets in room Pluto."})
+	hits := x.Search(Query[string]{Text: "what about the Jupiter project budget?", Limit: 5, Spread: true, Explain: true})
+	got := ids(hits)
+	if len(got) != 5 || !slices.Equal(got[2:4], []string{"lead", "room"}) || hits[1].Parts.Alike != "" || hits[4].Parts.Alike != got[0] {
+		t.Errorf("found %q", got)
+	}
+	if got := ids(x.Search(Query[string]{Text: "Jupiter project budget 107", Limit: 3, Spread: true})); got[0] != "budget7" {
+		t.Errorf("by its number: %q", got)
+	}
+}
+
 // Words are found however they are written.
 func TestWordsOfOtherScripts(t *testing.T) {
 	x := New[string]()

@@ -40,7 +40,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	asked := x.understand(q, e)
 	s := x.score(asked, e)
 	x.compare(q, asked, &s, e)
-	best := top[T]{limit: q.Limit, bySaid: map[uint64]*scored{}}
+	best := top[T]{limit: q.looked(), bySaid: map[uint64]*scored{}}
 	most := x.mostFactor(asked)
 	for n, in := range s.context {
 		if in == 0 && (s.near == nil || s.near[n] == 0) {
@@ -64,14 +64,28 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 		best.offer(int32(n), d, sum*x.factors(int32(n), asked).product())
 	}
 	hits := best.sorted()
+	var as map[int32]string
+	if q.Spread {
+		hits, as = x.spreadOut(hits)
+		hits = hits[:min(len(hits), q.Limit)]
+	}
 	out := make([]Hit, len(hits))
 	for i, h := range hits {
-		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, max(h.score/asked.most, s.fit(h.entry))), Fit: max(x.fit(h.entry, &asked, h.score/asked.most, e), s.fit(h.entry))}
+		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, max(h.score/asked.most, s.fit(h.entry))), Fit: max(x.fit(h.entry, &asked, h.score/asked.most, e), s.fit(h.entry)), Alike: as[h.entry]}
 		if q.Explain {
 			out[i].Parts = x.explain(h.entry, asked, s)
+			out[i].Parts.Alike = as[h.entry]
 		}
 	}
 	return out
+}
+
+// looked is how many hits are looked through.
+func (q *Query[T]) looked() int {
+	if !q.Spread {
+		return q.Limit
+	}
+	return max(q.Limit, min(lookedThrough*q.Limit, maxLooked))
 }
 
 func (x *Index[T]) understand(q Query[T], e *eyes[T]) question {
