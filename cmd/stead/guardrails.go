@@ -13,6 +13,7 @@ import (
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/guardrail/judge"
 	"github.com/stead-dev/stead/internal/identity"
+	"github.com/stead-dev/stead/internal/killswitch"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/server"
 	"github.com/stead-dev/stead/internal/tool/schema"
@@ -90,10 +91,30 @@ func guardrailRule(g config.Guardrail) (guardrail.Rule, error) {
 }
 
 // openGuardrails makes the guard of this node.
-func (n *node) openGuardrails(set *guardrail.Set, meter statelessMeter) {
+func (n *node) openGuardrails(set *guardrail.Set, meter statelessMeter, authorizer policy.Authorizer, switches *killswitch.Switches) {
 	asks := judge.New(n.models, func(c judge.Call) { meter.Metered(judgedCall(c)) }, time.Now)
-	n.guardrails = guardrail.New(asks, n.auditGuardrail)
+	n.guardrails = guardrail.New(governedJudge{asks, authorizer, switches}, n.auditGuardrail)
 	n.guardrails.Replace(set)
+}
+
+// governedJudge calls a judge's model where policies and kill switches let whoever the text is checked for call it; else there is no ruling, and the text is blocked.
+type governedJudge struct {
+	next       guardrail.Judge
+	authorizer policy.Authorizer
+	switches   *killswitch.Switches
+}
+
+// Judge implements guardrail.Judge. Nobody is asked for an approval of it: the text would wait.
+func (j governedJudge) Judge(ctx context.Context, q guardrail.Question) (guardrail.Ruling, error) {
+	by := q.Of.Principal
+	by.Project = q.Of.Project
+	ask := policy.Request{Principal: by, Agent: q.Of.Agent, Effect: policy.ModelCall, Resource: q.By.Model, Labels: q.Of.Labels, Model: q.Of.Model, Optional: true}
+	if _, err := policy.Check(ctx, j.authorizer, ask); err != nil {
+		return guardrail.Ruling{}, err
+	}
+	watched, done := j.switches.Watch(ctx, ask)
+	defer done()
+	return j.next.Judge(watched, q)
 }
 
 // guardrailDialect is how a judge's calls are told from those of doors.

@@ -85,6 +85,23 @@ func TestAJudgeIsAModel(t *testing.T) {
 	}
 }
 
+// TestAStoppedJudgeIsNotAsked: without its ruling nothing passes, its model gets no text, and the records say why.
+func TestAStoppedJudgeIsNotAsked(t *testing.T) {
+	n := openConfigured(t, strings.ReplaceAll(judged, "model: old,", "model: judging,")+registryConfig+"  - {name: judging, routes: [{provider: p, model: sim-judge}]}\n", io.Discard)
+	must(t, n, "POST", "/v1/kill_switches", `{"scope":"model","of":"judging","reason":"it leaks"}`)
+	res, got := ask(t, n, "POST", "/v1/chat/completions", `{"model":"mine","messages":[{"role":"user","content":"hello"}]}`)
+	if res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got, "guardrail never: it could not be judged") || strings.Contains(got, "leaks") {
+		t.Errorf("%d %s", res.StatusCode, got)
+	}
+	if _, got := ask(t, n, "GET", "/v1/audit_records?limit=100", ""); !strings.Contains(got, `"action":"guardrail.decide"`) || strings.Count(got, "the model was stopped: it leaks") < 1 {
+		t.Errorf("recorded are %s", got)
+	}
+	time.Sleep(100 * time.Millisecond) // a call's record would come behind its answer
+	if _, got = ask(t, n, "GET", "/v1/usage_records", ""); strings.Contains(got, `"model":"judging"`) {
+		t.Errorf("the judge was asked: %s", got)
+	}
+}
+
 // TestGuardrailsAreReadAgain: a reload puts new ones in force for what comes, and refuses bad ones whole.
 func TestGuardrailsAreReadAgain(t *testing.T) {
 	n := openConfigured(t, judged+registryConfig, io.Discard)

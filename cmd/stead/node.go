@@ -289,7 +289,7 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	n.meaning = meaning
-	n.openGuardrails(rails, metered.stateless)
+	n.openGuardrails(rails, metered.stateless, authorizer, switches)
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Watch: switches.Watch,
 		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(n.consents), Workloads: workloads,
