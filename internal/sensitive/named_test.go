@@ -70,8 +70,8 @@ func TestAValueThatItsNameSaysIsASecret(t *testing.T) {
 	}
 }
 
-// What stands where a secret would, in programs, schemas, templates and documentation, stays as it is. The lines are as they stand in the
-// repositories of Django, Kubernetes, Laravel, Next.js, Rails, Spring, Terraform, requests, boto3, transformers and this one.
+// What stands where a secret would, in programs, schemas, templates and documentation, stays as it is. The lines are written
+// as programs, charts and documentation of the common frameworks have them.
 func TestWhatOnlyIsNamedLikeASecretStays(t *testing.T) {
 	for text := range strings.SplitSeq(harmless, "\n") {
 		if got := marked(text); got != text {

@@ -19,7 +19,7 @@ const (
 	wordsShare = 3
 	// plainly is how much a word tells that any message has, whatever it is about.
 	plainly = 0.05
-	// shortShare is how much more the share of a score counts than others: no entry has the most that it could have.
+	// shortShare is how much more the share of a score, by words or by vectors, counts than others: no entry has the most that it could have.
 	shortShare = 1.8
 	// enough is how much the words of a short message must tell, of what a word does that one entry alone has.
 	enough = 0.25

@@ -71,7 +71,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	}
 	out := make([]Hit, len(hits))
 	for i, h := range hits {
-		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, max(h.score/asked.most, s.fit(h.entry))), Fit: max(x.fit(h.entry, &asked, h.score/asked.most, e), s.fit(h.entry)), Alike: as[h.entry]}
+		out[i] = Hit{ID: x.entries[h.entry].id, Score: h.score, Share: min(1, max(h.score/asked.most, s.fit(h.entry))), Fit: max(x.fit(h.entry, &asked, h.score/asked.most, e), min(1, shortShare*s.fit(h.entry))), Alike: as[h.entry]}
 		if q.Explain {
 			out[i].Parts = x.explain(h.entry, asked, s)
 			out[i].Parts.Alike = as[h.entry]
