@@ -23,9 +23,28 @@ const (
 	ItemApprovalResponse   ItemType = "mcp_approval_response"
 )
 
+// What an agent does with its subagents. These calls hold no output on the wire; the model gets one.
+const (
+	ItemCreateSubagent    ItemType = "create_subagent_call"
+	ItemSendSubagent      ItemType = "send_subagent_input_call"
+	ItemResumeSubagent    ItemType = "resume_subagent_call"
+	ItemWaitForSubagents  ItemType = "wait_for_subagents_call"
+	ItemInterruptSubagent ItemType = "interrupt_subagent_call"
+	ItemCloseSubagent     ItemType = "close_subagent_call"
+)
+
+// IsSubagentCall reports whether an item is one of them.
+func (t ItemType) IsSubagentCall() bool {
+	switch t {
+	case ItemCreateSubagent, ItemSendSubagent, ItemResumeSubagent, ItemWaitForSubagents, ItemInterruptSubagent, ItemCloseSubagent:
+		return true
+	}
+	return false
+}
+
 // IsCall reports whether an item asks for something to be done.
 func (t ItemType) IsCall() bool {
-	return t == ItemFunctionCall || t == ItemMCPCall || t == ItemCommandExecution
+	return t == ItemFunctionCall || t == ItemMCPCall || t == ItemCommandExecution || t.IsSubagentCall()
 }
 
 // ItemStatus is how far an item has come.

@@ -61,6 +61,15 @@ const (
 	// MaxSteeringMessages is how many inputs of messages may wait for a running turn's next model call.
 	MaxSteeringMessages = 256
 
+	// MaxSubagents is how many subagents one session may make, closed ones counted.
+	MaxSubagents = 64
+	// MaxSubagentDepth is how many subagents stand below one another: the root agent's are at depth 1.
+	MaxSubagentDepth = 3
+	// DefaultConcurrentSubagents is how many work at once, unless the agent says otherwise (Agents API).
+	DefaultConcurrentSubagents = 6
+	// MaxConcurrentSubagents is the most that an agent may say.
+	MaxConcurrentSubagents = 32
+
 	// ModelIdleTimeout cuts off a model stream that says nothing.
 	ModelIdleTimeout = 120 * time.Second
 	// ModelCallTimeout ends a model call on one route, however much it says; the next route may be tried where nothing

@@ -56,10 +56,36 @@ type Event struct {
 	At   int64           `json:"at"`             // Unix milliseconds, from the clock of the writer
 	Kind string          `json:"kind"`           // past tense: "tool.returned"
 	Data json.RawMessage `json:"data,omitempty"` // one JSON object, its shape given by Kind
+	// Thread is the event that made the subagent whose thread this is of; 0: it is of the root agent's, or the session's.
+	Thread Seq `json:"thread,omitempty"`
 
 	// Payload is Data decoded, where whoever made the event still has it. It is never stored and
 	// must not be changed.
 	Payload any `json:"-"`
+}
+
+// threadMark stands between an event's kind and its thread in what stores write.
+const threadMark = "@"
+
+// StoredKind is the kind as stores write it, with the thread behind. So events of the root have the form that they always had, and a
+// server from before there were threads passes over those of subagents, as over every kind that it does not know.
+func (e *Event) StoredKind() string {
+	if e.Thread == 0 {
+		return e.Kind
+	}
+	return e.Kind + threadMark + strconv.FormatInt(int64(e.Thread), 10)
+}
+
+// SetStoredKind is the inverse of StoredKind.
+func (e *Event) SetStoredKind(stored string) {
+	e.Kind, e.Thread = stored, 0
+	kind, thread, ok := strings.Cut(stored, threadMark)
+	if !ok {
+		return
+	}
+	if n, err := strconv.ParseInt(thread, 10, 64); err == nil && n > 0 {
+		e.Kind, e.Thread = kind, Seq(n)
+	}
 }
 
 // PrincipalKind says what sort of identity acts.

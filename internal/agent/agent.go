@@ -64,6 +64,17 @@ type MultiAgent struct {
 	MaxConcurrentSubagents *int `json:"max_concurrent_subagents"`
 }
 
+// Concurrent is how many subagents may work at once.
+func (m MultiAgent) Concurrent() int {
+	switch {
+	case !m.Enabled:
+		return 0
+	case m.MaxConcurrentSubagents == nil:
+		return stead.DefaultConcurrentSubagents
+	}
+	return *m.MaxConcurrentSubagents
+}
+
 // Compaction says whether the context is compacted in the background or while the turn waits.
 type Compaction struct {
 	Async bool `json:"async"`

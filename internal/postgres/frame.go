@@ -9,7 +9,7 @@ import (
 
 // The events column of one log row is its events one after the other, each
 //
-//	8 bytes At | Kind | a zero byte | 4 bytes length of Data | Data
+//	8 bytes At | StoredKind | a zero byte | 4 bytes length of Data | Data
 //
 // Numbers are big-endian, so that SQL can write the form with int8send and int4send. A kind holds no
 // zero byte: it is text. The Seqs follow from the row's first.
@@ -45,7 +45,7 @@ const frameBytes = 8 + 1 + 4 // of an event, beside its kind and data
 func rowSize(events []stead.Event) int {
 	size := 0
 	for i := range events {
-		size += frameBytes + len(events[i].Kind) + len(events[i].Data)
+		size += frameBytes + len(events[i].StoredKind()) + len(events[i].Data)
 	}
 	return size
 }
@@ -54,7 +54,7 @@ func appendFrames(b []byte, events []stead.Event) []byte {
 	for i := range events {
 		e := &events[i]
 		b = binary.BigEndian.AppendUint64(b, uint64(e.At))
-		b = append(b, e.Kind...)
+		b = append(b, e.StoredKind()...)
 		b = append(b, 0)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(e.Data)))
 		b = append(b, e.Data...)
@@ -72,7 +72,8 @@ func decodeRow(out []stead.Event, first stead.Seq, row []byte) ([]stead.Event, e
 		if kind < 0 || len(row) < frameBytes+kind {
 			return nil, damaged(first)
 		}
-		e := stead.Event{Seq: seq, At: int64(binary.BigEndian.Uint64(row)), Kind: string(row[8 : 8+kind])}
+		e := stead.Event{Seq: seq, At: int64(binary.BigEndian.Uint64(row))}
+		e.SetStoredKind(string(row[8 : 8+kind]))
 		size := binary.BigEndian.Uint32(row[8+kind+1:])
 		row = row[frameBytes+kind:]
 		if uint64(size) > uint64(len(row)) {

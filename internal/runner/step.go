@@ -309,7 +309,7 @@ func (a *actor) wasStored(p *plan) (bool, error) {
 		return false, err
 	}
 	for i, e := range p.events {
-		if got[i].Kind != e.Kind || got[i].At != e.At || !sameJSON(got[i].Data, e.Data) {
+		if got[i].Kind != e.Kind || got[i].Thread != e.Thread || got[i].At != e.At || !sameJSON(got[i].Data, e.Data) {
 			return false, nil
 		}
 	}

@@ -331,17 +331,24 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 // not held against the tool.
 func (v *View) recovered(e stead.Event, p RunnerRecovered) {
 	for i := range p.Spent {
-		switch call := v.CallBySeq(p.Spent[i].Call); call {
-		case nil:
-		case v.Learn.Extract:
+		if call := v.CallBySeq(p.Spent[i].Call); call != nil && call == v.Learn.Extract {
 			v.spentBeside(nil, &p.Spent[i])
-		default:
-			v.spent(&p.Spent[i])
+		} else {
+			v.onEach(func() {
+				if v.callBySeq(p.Spent[i].Call) != nil {
+					v.spent(&p.Spent[i])
+				}
+			})
 		}
 	}
-	v.Compact = nil
 	v.Learn.Extract, v.Learn.Keep = nil, 0 // both are done again
 	v.environmentRecovered(e)
+	v.onEach(func() { v.cutOff(e) })
+}
+
+// cutOff treats everything of a thread that was in flight.
+func (v *View) cutOff(e stead.Event) {
+	v.Compact = nil
 	t := v.Turn
 	if t == nil {
 		return

@@ -100,6 +100,10 @@ func (c *Context) apply(e stead.Event, before *TurnView, v *View, items []stead.
 		if err := c.recalled(e, v); err != nil {
 			return err
 		}
+	case KindSubagentInput, KindSubagentAnswered:
+		if err := c.said(e); err != nil {
+			return err
+		}
 	case KindItemDeleted:
 		if err := c.deleted(e); err != nil {
 			return err

@@ -80,6 +80,13 @@ func FindItem(key stead.SessionKey, read EventReader, id string, gone map[string
 	if !ok || index < 0 || seq < 1 || gone[id] {
 		return nil, stead.NotFound("item", id)
 	}
+	at, err := read(seq-1, 1, false)
+	if err != nil {
+		return nil, err
+	}
+	if len(at) > 0 {
+		read = OfThread(read, at[0].Thread)
+	}
 	view, err := safePoint(key, read, seq, 0)
 	if err != nil {
 		return nil, err

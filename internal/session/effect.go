@@ -86,10 +86,11 @@ type EffectResult struct {
 // EffectWait is an effect that waits, or that was approved and is not over.
 type EffectWait struct {
 	EffectHeld
-	Asked     stead.Seq         `json:"asked"`           // of the effect.held: names the question
-	Since     int64             `json:"since"`           // Unix milliseconds
-	Until     int64             `json:"until,omitempty"` // Unix milliseconds; 0: for ever
-	Turn      stead.Seq         `json:"turn,omitempty"`  // that waits; 0: none
+	Asked     stead.Seq         `json:"asked"`            // of the effect.held: names the question
+	Thread    stead.Seq         `json:"thread,omitempty"` // in which it is asked
+	Since     int64             `json:"since"`            // Unix milliseconds
+	Until     int64             `json:"until,omitempty"`  // Unix milliseconds; 0: for ever
+	Turn      stead.Seq         `json:"turn,omitempty"`   // that waits; 0: none
 	Approved  []stead.Principal `json:"approved,omitempty"`
 	Wrote     int               `json:"wrote,omitempty"` // as Call.Wrote
 	Delegated *Delegation       `json:"delegated,omitempty"`
@@ -139,7 +140,7 @@ func (w *EffectWait) Refused(shown json.RawMessage) string {
 // Waiting is the wait of an effect; nil: there is none.
 func (v *View) Waiting(key EffectKey) *EffectWait {
 	for _, w := range v.Effects {
-		if w.EffectKey == key {
+		if w.EffectKey == key && w.Thread == v.focus {
 			return w
 		}
 	}
@@ -160,7 +161,7 @@ func (v *View) effectHeld(e stead.Event, p EffectHeld) {
 	if p.Decision.Needs == nil {
 		return
 	}
-	w := &EffectWait{EffectHeld: p, Asked: e.Seq, Since: e.At, Wrote: len(v.Wrote)}
+	w := &EffectWait{EffectHeld: p, Asked: e.Seq, Thread: v.focus, Since: e.At, Wrote: len(v.Wrote)}
 	if ms := p.Decision.Needs.ExpiresMS; ms > 0 {
 		w.Until = e.At + ms
 	}
@@ -232,7 +233,7 @@ func (v *View) effectAsked(seq stead.Seq) *EffectWait {
 
 // dropEffect forgets the wait of an effect: it is over, or asked about anew.
 func (v *View) dropEffect(key EffectKey) {
-	v.Effects = slices.DeleteFunc(slices.Clone(v.Effects), func(w *EffectWait) bool { return w.EffectKey == key })
+	v.Effects = slices.DeleteFunc(slices.Clone(v.Effects), func(w *EffectWait) bool { return w.EffectKey == key && w.Thread == v.focus })
 }
 
 // dropEffects forgets those about which a function says so.
@@ -257,7 +258,9 @@ func (v *View) dropEnvironmental(a Action) {
 // awaited reports whether something of the session waits for an answer about an effect: the turn, or, without one, what is done
 // beside turns.
 func (v *View) awaited() bool {
-	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && (v.Turn == nil || w.Turn == v.Turn.Seq) })
+	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool {
+		return w.open() && w.Thread == v.focus && (v.Turn == nil || w.Turn == v.Turn.Seq)
+	})
 }
 
 // effectRefused ends an effect that was not approved.

@@ -57,6 +57,7 @@ func (s *State) heldBack(cmds []Command) []Command {
 	var out []Command
 	for _, w := range s.Effects {
 		switch {
+		case w.Thread != s.focus:
 		case w.Expired(s.Now):
 			out = append(out, LapseEffect{w})
 		case w.open() && w.Until > 0:
@@ -69,7 +70,7 @@ func (s *State) heldBack(cmds []Command) []Command {
 	for _, c := range cmds {
 		waits := false
 		for _, w := range s.Effects {
-			if !w.concerns(c) {
+			if w.Thread != s.focus || !w.concerns(c) {
 				continue
 			}
 			waits = waits || w.open() && !s.moved(w) || w.Postponed && !s.EnvironmentNeeded()

@@ -85,14 +85,16 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 }
 
 // commandWaits: a call can only go on in the environment.
-func (s *State) commandWaits() bool {
-	if s.Turn == nil || s.Turn.StartedAt == 0 || s.Paused || s.Turn.Cancelling {
+func (s *State) commandWaits() bool { return s.find((*View).commandsWait) != nil }
+
+func (v *View) commandsWait() bool {
+	if v.Turn == nil || v.Turn.StartedAt == 0 || v.Paused || v.Turn.Cancelling {
 		return false
 	}
-	if s.serversInside() && s.Turn.Model == nil && s.Turn.Fresh && s.Turn.Failure == nil {
+	if v.serversInside() && v.Turn.Model == nil && v.Turn.Fresh && v.Turn.Failure == nil {
 		return true
 	}
-	for _, c := range s.Turn.Calls {
+	for _, c := range v.Turn.Calls {
 		if c.Tool.Environment && c.State == CallReady {
 			return true
 		}
@@ -106,11 +108,13 @@ func (v *View) serversInside() bool {
 	return v.Environment != nil && slices.ContainsFunc(v.Created.Agent.Spec.Tools, agent.Tool.InEnvironment)
 }
 
-func (s *State) commandRuns() bool {
-	if s.Turn == nil {
+func (s *State) commandRuns() bool { return s.find((*View).commandsRun) != nil }
+
+func (v *View) commandsRun() bool {
+	if v.Turn == nil {
 		return false
 	}
-	for _, c := range s.Turn.Calls {
+	for _, c := range v.Turn.Calls {
 		if c.Tool.Environment && c.State == CallRunning {
 			return true
 		}

@@ -22,7 +22,7 @@ type CheckpointInput struct{}
 func (s *State) saveFirst(end EndTurn) []Command {
 	e := s.Environment
 	publish := end.Kind == KindTurnCompleted
-	if !e.Hosted() || e.Unsaved || !e.Unstocked() && !(publish && e.Unpublished) {
+	if s.focus != 0 || !e.Hosted() || e.Unsaved || !e.Unstocked() && !(publish && e.Unpublished) {
 		return []Command{end}
 	}
 	next := EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: publish}

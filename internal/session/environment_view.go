@@ -363,17 +363,19 @@ const codeSandbox = "sandbox_error"
 
 // refuseCommands ends the calls that wait for the environment.
 func (v *View) refuseCommands(why string) {
-	if v.Turn == nil {
-		return
-	}
-	if v.serversInside() && v.Turn.Model == nil {
-		v.Turn.Failure = &TurnError{codeSandbox, why} // without its tools the model can't be asked
-	}
-	for _, c := range v.Turn.Calls {
-		if c.Tool.Environment && c.State == CallReady {
-			v.Turn.finish(c, stead.ItemFailed, nil, why)
+	v.onEach(func() {
+		if v.Turn == nil {
+			return
 		}
-	}
+		if v.serversInside() && v.Turn.Model == nil {
+			v.Turn.Failure = &TurnError{codeSandbox, why} // without its tools the model can't be asked
+		}
+		for _, c := range v.Turn.Calls {
+			if c.Tool.Environment && c.State == CallReady {
+				v.Turn.finish(c, stead.ItemFailed, nil, why)
+			}
+		}
+	})
 }
 
 // environmentDied: commands that run say so themselves.

@@ -316,6 +316,8 @@ type ToolCall struct {
 	Passages bool   `json:"passages,omitempty"`
 	Async    bool   `json:"async,omitempty"`  // function: the turn goes on meanwhile
 	Reject   string `json:"reject,omitempty"` // malformed, unknown or refused by a guardrail: told to the model, never executed
+	// Subagent: the call is about subagents, and done in the journal; nil: it is not.
+	Subagent *SubagentCall `json:"subagent,omitempty"`
 	// Ask is the decision of guardrails that the call waits until somebody approves it; nil: they let it pass.
 	Ask *policy.Decision `json:"ask,omitempty"`
 }

@@ -103,7 +103,8 @@ func (v *View) toolLapsed(_ stead.Event, p ToolLapsed) {
 func (t *TurnView) expiry() int64 {
 	first := t.consentExpiry()
 	for _, c := range t.Calls {
-		if c.Held() != nil && c.Until > 0 && (first == 0 || c.Until < first) {
+		waits := c.State == CallReady && c.Tool.Subagent.waits()
+		if (c.Held() != nil || waits) && c.Until > 0 && (first == 0 || c.Until < first) {
 			first = c.Until
 		}
 	}

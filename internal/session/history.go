@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/stead-dev/stead"
 )
@@ -31,6 +32,37 @@ import (
 // there are no more.
 type EventReader func(after stead.Seq, limit int, desc bool) ([]stead.Event, error)
 
+// OfThread reads one thread's events as if they were the root's, with those of the other threads blank, so that what is listed of it is made
+// like what is listed of a session.
+func OfThread(read EventReader, thread stead.Seq) EventReader {
+	return func(after stead.Seq, limit int, desc bool) ([]stead.Event, error) {
+		events, err := read(after, limit, desc)
+		copied := false
+		for i, e := range events {
+			if e.Thread == 0 && (thread == 0 || sessionWide(e.Kind)) {
+				continue
+			}
+			if !copied {
+				events, copied = slices.Clone(events), true
+			}
+			events[i].Thread = 0
+			if e.Thread != thread || thread == 0 {
+				events[i] = stead.Event{Seq: e.Seq, At: e.At}
+			}
+		}
+		return events, err
+	}
+}
+
+// sessionWide reports whether what a kind of event without a thread says is so for every thread.
+func sessionWide(kind string) bool {
+	switch kind {
+	case KindSessionCreated, KindSessionUpdated, KindSessionFailed, KindRunnerRecovered, KindItemDeleted:
+		return true
+	}
+	return strings.HasPrefix(kind, "environment.") && kind != KindEnvironmentCopied
+}
+
 // readChunk is how many events are asked for at once.
 const readChunk = 256
 
@@ -38,6 +70,7 @@ const readChunk = 256
 // shows, with the same ids and contents, and the messages of a turn that waits to begin. It fails
 // with KindInvalid for an After that is not an item of the list, KindNotFound for an unknown turn.
 func ListItems(key stead.SessionKey, read EventReader, q ItemQuery, texts Texts) (Page[Item], error) {
+	read = OfThread(read, q.Thread)
 	l := &lister{key: key, read: read, texts: texts, limit: pageLimit(q.PageQuery), gone: q.Gone}
 	if q.Turn != "" {
 		begin, err := findTurn(key, read, q.Turn, 0)
@@ -298,7 +331,11 @@ func backwards(read EventReader, below stead.Seq, yield func(stead.Event) (bool,
 	return nil
 }
 
+// endsTurn reports whether an event ends a turn of the root's.
 func endsTurn(e stead.Event) bool {
+	if e.Thread != 0 {
+		return false
+	}
 	switch e.Kind {
 	case KindTurnCompleted, KindTurnFailed, KindTurnCancelled, KindSessionFailed:
 		return true
@@ -353,14 +390,14 @@ func (s *scan) down(e stead.Event, seq stead.Seq) (bool, error) {
 		s.turn, s.response, s.steps = 0, nil, nil
 	}
 	switch e.Kind {
-	case KindInputMessage:
+	case KindInputMessage, KindSubagentInput:
 		p, err := Decode[Message](e)
 		if err != nil {
 			return false, err
 		}
 		s.items++
 		s.turn, s.response = e.Seq, p.Response
-	case KindInputItems, KindToolsListed, KindMemoryRecalled:
+	case KindInputItems, KindToolsListed, KindMemoryRecalled, KindSubagentAnswered:
 		s.items++
 	case KindModelReplied:
 		s.items++

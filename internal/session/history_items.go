@@ -85,6 +85,9 @@ func (c *collector) finish() {
 	}
 	s, turn := v.Key.Session, TurnID(v.Key.Session, t.Seq)
 	for _, q := range t.Inputs {
+		if q.Agent != nil {
+			c.put(q.Agent.item(s, turn, q.Seq, c.proj.texts))
+		}
 		for i, m := range q.Input {
 			c.put(userMessage(s, turn, q.Seq, i, m, c.proj.texts))
 		}
@@ -137,6 +140,8 @@ func statusOf(item Item) stead.ItemStatus {
 		return it.Status
 	case *MemoryRecallItem:
 		return it.Status
+	case *SubagentCallItem:
+		return it.Status
 	}
 	return ""
 }
@@ -162,6 +167,10 @@ func turnOf(item Item) string {
 	case *MemoryRecallItem:
 		return it.TurnID
 	case *ToolListItem:
+		return it.TurnID
+	case *SubagentCallItem:
+		return it.TurnID
+	case *AgentMessageItem:
 		return it.TurnID
 	}
 	return ""

@@ -6,9 +6,10 @@ import (
 	"github.com/stead-dev/stead"
 )
 
-// ListTurns lists the turns of a session. v is the view at the tail: it gives what all turns have
+// ListTurns lists the turns of a session, or of the subagent that v is looked at from. v is the view at the tail: it gives what all turns have
 // in common, and the turn that runs. It fails with KindInvalid for an After that is no turn.
 func ListTurns(v *View, read EventReader, q PageQuery) (Page[Turn], error) {
+	read = OfThread(read, v.focus)
 	l := &turnLister{view: v, read: read, limit: pageLimit(q)}
 	begin := stead.Seq(0)
 	if q.After != "" {
@@ -39,6 +40,7 @@ func ListTurns(v *View, read EventReader, q PageQuery) (Page[Turn], error) {
 
 // FindTurn returns one turn; KindNotFound. v is the view at the tail.
 func FindTurn(v *View, read EventReader, id string) (Turn, error) {
+	read = OfThread(read, v.focus)
 	begin, err := findTurn(v.Key, read, id, v.Tail)
 	if err != nil {
 		return Turn{}, err
@@ -65,13 +67,13 @@ func findTurn(key stead.SessionKey, read EventReader, id string, tail stead.Seq)
 	if err != nil {
 		return 0, err
 	}
-	if len(events) == 0 || events[0].Seq != seq || events[0].Kind != KindInputMessage {
+	if len(events) == 0 || events[0].Seq != seq || !makesTurn(events[0].Kind) {
 		return 0, stead.NotFound("turn", id)
 	}
 	// It made a turn only if none was running.
 	made := true
 	err = backwards(read, seq, func(e stead.Event) (bool, error) {
-		if e.Kind == KindInputMessage {
+		if makesTurn(e.Kind) {
 			made = false
 		}
 		return made && !endsTurn(e), nil
@@ -84,6 +86,9 @@ func findTurn(key stead.SessionKey, read EventReader, id string, tail stead.Seq)
 	}
 	return seq, nil
 }
+
+// makesTurn reports whether events of a kind make a turn where none is.
+func makesTurn(kind string) bool { return kind == KindInputMessage || kind == KindSubagentInput }
 
 // turnLister makes one page of turns.
 type turnLister struct {
@@ -141,7 +146,7 @@ func (l *turnLister) fold(after, below stead.Seq, limit int) ([]Turn, error) {
 		if t == nil || part.Turn != nil {
 			return true, nil
 		}
-		turns = append(turns, endedTurn(part, t, e))
+		turns = append(turns, l.named(endedTurn(part, t, e)))
 		return limit == 0 || len(turns) < limit, nil
 	})
 	if err != nil {
@@ -154,6 +159,15 @@ func (l *turnLister) fold(after, below stead.Seq, limit int) ([]Turn, error) {
 	return turns, nil
 }
 
+// named says whose turn it is.
+func (l *turnLister) named(t Turn) Turn {
+	if l.view.focus != 0 {
+		id := l.view.AgentOf(l.view.focus)
+		t.AgentID, t.SubagentID = stead.AgentID(id), &id
+	}
+	return t
+}
+
 // countTurn folds what a turn's object shows of an event; calls and streamed text are no part of it.
 func (v *View) countTurn(e stead.Event) error {
 	switch e.Kind {
@@ -164,7 +178,7 @@ func (v *View) countTurn(e stead.Event) error {
 		}
 		v.Compact = &ModelCall{Seq: p.Call} // it may have begun in a turn before
 		return v.fold(e)
-	case KindInputMessage, KindTurnStarted, KindTurnCompleted, KindTurnFailed, KindTurnCancelled, KindSessionFailed,
+	case KindInputMessage, KindSubagentInput, KindTurnStarted, KindTurnCompleted, KindTurnFailed, KindTurnCancelled, KindSessionFailed,
 		KindModelCalled, KindModelReplied, KindModelFailed, KindRunnerRecovered:
 		return v.fold(e)
 	}
@@ -173,16 +187,9 @@ func (v *View) countTurn(e stead.Event) error {
 
 // endedTurn is the wire's turn of one that event e ended.
 func endedTurn(v *View, t *TurnView, e stead.Event) Turn {
-	status := TurnComplete
-	switch e.Kind {
-	case KindTurnFailed, KindSessionFailed:
-		status = TurnFail
-	case KindTurnCancelled:
-		status = TurnCancel
-	}
 	var failure *TurnError
 	if end, err := Decode[TurnEnded](e); err == nil {
 		failure = end.Error
 	}
-	return v.turnObject(t, status, e.At, failure)
+	return v.turnObject(t, endStatus(e.Kind), e.At, failure)
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"strings"
 
 	"github.com/stead-dev/stead"
 )
@@ -184,6 +185,10 @@ func (i *importer) event(e stead.Event, size int) error {
 		return i.invalid(nil, "a session begins with "+KindSessionCreated+", or with the "+KindEnvironmentCreated+" of what it attached")
 	case e.Kind == KindSessionCreated && CreatedAt(i.events) >= 0:
 		return i.invalid(nil, "a session is created once")
+	case strings.Contains(e.Kind, "@"): // which stands between kind and thread where events are stored
+		return i.invalid(nil, "no kind of event has a @")
+	case e.Thread != 0 && (i.state.Subagent(e.Thread) == nil || sessionWide(e.Kind)):
+		return i.invalid(nil, "the event is of a thread that is not there, or of none")
 	}
 	if err := i.bounded(e); err != nil {
 		return err

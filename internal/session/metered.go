@@ -102,17 +102,13 @@ func (v *View) Copied(seq stead.Seq) bool {
 	return seq <= o.Seq // a copy made before copies counted their events
 }
 
-// Holds are those of the calls in flight, and of the environment.
-func (v *View) Holds() []*Hold {
-	var out []*Hold
+// holds appends those of a thread's calls in flight.
+func (v *View) holds(out []*Hold) []*Hold {
 	if v.Turn != nil && v.Turn.Model != nil && v.Turn.Model.Hold != nil {
 		out = append(out, v.Turn.Model.Hold)
 	}
 	if v.Compact != nil && v.Compact.Hold != nil {
 		out = append(out, v.Compact.Hold)
-	}
-	if v.Learn.Extract != nil && v.Learn.Extract.Hold != nil {
-		out = append(out, v.Learn.Extract.Hold)
 	}
 	if v.Turn != nil {
 		for _, c := range v.Turn.Calls {
@@ -121,6 +117,19 @@ func (v *View) Holds() []*Hold {
 			}
 		}
 	}
+	return out
+}
+
+// Holds are those of the calls in flight, and of the environment.
+func (v *View) Holds() []*Hold {
+	var out []*Hold
+	if v.Learn.Extract != nil && v.Learn.Extract.Hold != nil {
+		out = append(out, v.Learn.Extract.Hold)
+	}
+	v.each(func(u *View) bool {
+		out = u.holds(out)
+		return true
+	})
 	if v.Environment != nil && v.Environment.Slice.Hold != nil {
 		out = append(out, v.Environment.Slice.Hold)
 	}

@@ -78,7 +78,12 @@ const (
 // Next says what to do in this state. It is a pure function of the events so far and the window;
 // calling it again without new events gives the same commands. Commands for work in flight are
 // never repeated. No command and nothing in flight: the session waits for input.
-func (s *State) Next(w Window) []Command { return s.heldBack(s.next(w)) }
+func (s *State) Next(w Window) []Command {
+	if len(s.Subagents) > 0 {
+		return s.nextThreads(w)
+	}
+	return s.heldBack(s.next(w))
+}
 
 func (s *State) next(w Window) []Command {
 	cmds := append(s.nextSlice(), s.nextTurn(w)...)
@@ -93,12 +98,15 @@ func (s *State) nextTurn(w Window) []Command {
 	switch {
 	case s.Failed != nil || t == nil:
 		return nil
-	case t.Cancelling:
+	case t.Cancelling, s.orphaned():
 		return []Command{EndTurn{Kind: KindTurnCancelled}}
 	case s.Paused:
 		return nil
 	case t.StartedAt == 0:
 		return []Command{StartTurn{}}
+	}
+	if tells := s.tells(); len(tells) > 0 {
+		return tells
 	}
 	if lapses := s.lapses(); len(lapses) > 0 {
 		return lapses
@@ -153,6 +161,10 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 		case c.Expired(s.Now):
 			cmds = append(cmds, RefuseTool{c, ToldExpired})
 		case c.State != CallReady:
+		case c.Tool.Subagent != nil:
+			if about := s.nextAbout(c); about != nil {
+				cmds = append(cmds, about)
+			}
 		case s.budgetWaits():
 			busy = true
 			if at := s.Turn.Budget.RetryAt; wake == 0 || at < wake {
@@ -187,6 +199,9 @@ func (s *State) settled() []Command {
 		if c.State != CallDone {
 			return nil // an async call: the turn ends when its result has been seen
 		}
+	}
+	if s.subagentsWork() {
+		return nil // so it does with what they answer
 	}
 	return s.saveFirst(EndTurn{Kind: KindTurnCompleted})
 }

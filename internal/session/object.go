@@ -72,6 +72,15 @@ func wireAgent(pin AgentPin) SessionAgent {
 // RequiredActions lists what somebody must do, in the order of the calls. Never nil.
 func (v *View) RequiredActions() []RequiredAction {
 	out := []RequiredAction{}
+	v.each(func(u *View) bool {
+		out = u.requiredActions(out)
+		return true
+	})
+	return out
+}
+
+// requiredActions appends those of a thread.
+func (v *View) requiredActions(out []RequiredAction) []RequiredAction {
 	if v.Turn == nil {
 		return append(out, v.effectActions()...)
 	}
@@ -120,7 +129,7 @@ func (v *View) personAction(c *Call, turn, kind, message string) RequiredAction 
 // turnObject makes the wire's turn of a turn view, in a status.
 func (v *View) turnObject(t *TurnView, status string, endedAt int64, failure *TurnError) Turn {
 	out := Turn{
-		ID: TurnID(v.Key.Session, t.Seq), Object: "agent.session.turn", AgentID: v.Created.Agent.ID,
+		ID: TurnID(v.Key.Session, t.Seq), Object: "agent.session.turn", AgentID: stead.AgentID(v.AgentOf(v.focus)),
 		CreatedAt: t.CreatedAt / 1000, SessionID: v.Key.Session, Status: status, Error: failure,
 	}
 	if t.StartedAt > 0 {
@@ -131,6 +140,10 @@ func (v *View) turnObject(t *TurnView, status string, endedAt int64, failure *Tu
 	}
 	if t.Replied {
 		out.Usage = wireUsage(t.Usage)
+	}
+	if v.focus != 0 {
+		id := v.AgentOf(v.focus)
+		out.SubagentID = &id
 	}
 	if v.Created.CacheTTL != "" {
 		out.CacheOptions = &CacheOptions{v.Created.CacheTTL}
@@ -176,6 +189,9 @@ func callItemID(s stead.SessionID, c *Call) string {
 		return stead.DerivedID(callPrefix, s, c.Seq, c.Index)
 	case stead.ItemCommandExecution:
 		return stead.DerivedID(commandPrefix, s, c.Seq, c.Index)
+	}
+	if c.Type.IsSubagentCall() {
+		return stead.DerivedID(subagentCallPrefix, s, c.Seq, c.Index)
 	}
 	return stead.DerivedID(functionPrefix, s, c.Seq, c.Index)
 }
@@ -248,6 +264,9 @@ func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
 	if c.Type == stead.ItemCommandExecution {
 		return commandItem(s, turn, c, texts)
 	}
+	if c.Type.IsSubagentCall() {
+		return subagentCallItem(s, turn, c)
+	}
 	item := &MCPCallItem{
 		ID: callItemID(s, c), Type: "mcp_call", Arguments: c.Args(), Name: cmp.Or(c.Tool.Name, c.Name),
 		ServerLabel: c.Tool.Server, Status: c.Status, TurnID: turn,
@@ -307,6 +326,10 @@ func (v *View) Approvals() []Approval {
 			continue // the application's
 		}
 		entry := Approval{Object: "approval", ID: a.RequestID, SessionID: v.Key.Session, Action: a}
+		v := v.OfRequest(a.RequestID)
+		if v == nil {
+			continue // nobody asks any more
+		}
 		if w := v.EffectByRequest(a.RequestID); w != nil {
 			entry.CreatedAt, entry.Effect, entry.Resource = w.Since/1000, w.Effect, w.Of
 		} else if c := v.CallByRequest(a.RequestID); c != nil {

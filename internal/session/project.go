@@ -13,6 +13,7 @@ import (
 // Cursor {Seq, Part, Ahead}: all of event Seq was delivered, then Part wire events of the next one,
 // then Ahead bytes of text that was shown live before it was journaled. Text is journaled in the
 // order in which it was shown, so skipping Ahead bytes of the next deltas gives each byte once.
+// Text of subagents is shown as it is journaled, and counts for nothing of that.
 type Projector struct {
 	view  *View
 	texts Texts
@@ -45,7 +46,7 @@ func (p *Projector) Step(e stead.Event) ([]StreamEvent, error) {
 			p.part--
 			continue
 		}
-		if d, ok := body.(streamed); ok && !p.fresh(d) {
+		if d, ok := body.(streamed); ok && e.Thread == 0 && !p.fresh(d) {
 			continue
 		}
 		at := stead.Cursor{Seq: e.Seq - 1, Part: i + 1, Ahead: p.ahead}
@@ -121,7 +122,69 @@ func (p *Projector) event(at stead.Cursor, id string, b body) StreamEvent {
 // project applies the event and says what the wire shows of it.
 func (p *Projector) project(e stead.Event) ([]body, error) {
 	v := p.view
-	before := v.glance()
+	root := v.glance()
+	others := p.glances(e)
+	var out []body
+	err := v.On(e.Thread, func() (err error) {
+		before := root
+		if e.Thread != 0 {
+			before = v.glance()
+		}
+		out, err = p.onThread(e, before)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if v.Tail < e.Seq { // of a thread that is not there
+		if err := v.Apply(e); err != nil {
+			return nil, err
+		}
+	}
+	for _, o := range others {
+		_ = v.On(o.thread, func() error {
+			out = p.aftermath(out, e, o.glance)
+			return nil
+		})
+	}
+	return p.transition(out, e, root), nil
+}
+
+// ofThread is a glance at a thread.
+type ofThread struct {
+	thread stead.Seq
+	glance glance
+}
+
+// glances are those of the subagents with turns, where an event of the session's may touch them.
+func (p *Projector) glances(e stead.Event) (out []ofThread) {
+	if e.Thread != 0 {
+		return nil
+	}
+	p.view.each(func(u *View) bool {
+		if u.focus != 0 && u.Turn != nil {
+			out = append(out, ofThread{u.focus, u.glance()})
+		}
+		return true
+	})
+	return out
+}
+
+// aftermath shows what an event of the session's did to a subagent's turn.
+func (p *Projector) aftermath(out []body, e stead.Event, before glance) []body {
+	if before.model != nil && (p.view.Turn == nil || p.view.Turn.Model != before.model) {
+		out = p.cut(out, before)
+	}
+	out = p.settledCalls(out, e, before)
+	if p.view.Turn == nil {
+		out = p.ended(out, e, before)
+	}
+	return out
+}
+
+// onThread applies the event on the thread that the view is looked at from.
+func (p *Projector) onThread(e stead.Event, before glance) ([]body, error) {
+	v := p.view
 	var reply *ModelReplied
 	var items []stead.Item
 	if e.Kind == KindModelReplied {
@@ -141,6 +204,12 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 		out = p.session(out, "agent.session.created")
 	case KindInputMessage:
 		out, err = p.message(out, e, before)
+	case KindSubagentCreated, KindSubagentClosed, KindSubagentResumed:
+		out, err = p.subagent(out, e)
+	case KindSubagentInput:
+		out, err = p.subagentInput(out, e, before)
+	case KindSubagentAnswered:
+		out, err = p.answered(out, e)
 	case KindTurnStarted:
 		out = p.started(out, before)
 	case KindModelStreamed:
@@ -176,8 +245,7 @@ func (p *Projector) project(e stead.Event) ([]body, error) {
 	}
 	out = p.environment(out, e, before)
 	out = p.settledCalls(out, e, before)
-	out = p.ended(out, e, before)
-	return p.transition(out, e, before), nil
+	return p.ended(out, e, before), nil
 }
 
 // glance keeps of a view what the projection of the next event compares with.
@@ -243,12 +311,15 @@ func (p *Projector) message(out []body, e stead.Event, before glance) ([]body, e
 		out = append(out, &turnEvent{eventHead{Type: "agent.session.turn.created"}, p.view.Key.Session, turn, turn.ID})
 	}
 	if t.StartedAt > 0 {
-		out = p.userMessages(out, t, queued{e.Seq, m.Input, m.Items})
+		out = p.userMessages(out, t, queued{Seq: e.Seq, Input: m.Input, Items: m.Items})
 	}
 	return out, nil
 }
 
 func (p *Projector) userMessages(out []body, t *TurnView, q queued) []body {
+	if q.Agent != nil {
+		out = append(out, p.added(t, q.Agent.item(p.view.Key.Session, p.turnID(t), q.Seq, p.texts), nil))
+	}
 	for i, m := range q.Input {
 		out = append(out, p.added(t, userMessage(p.view.Key.Session, p.turnID(t), q.Seq, i, m, p.texts), nil))
 	}
@@ -266,7 +337,9 @@ func (p *Projector) started(out []body, before glance) []body {
 		return out
 	}
 	out = append(out, &turnEvent{eventHead{Type: "agent.session.turn.in_progress"}, p.view.Key.Session, turn, turn.ID})
-	out = p.session(out, "agent.session.in_progress")
+	if p.view.focus == 0 {
+		out = p.session(out, "agent.session.in_progress")
+	}
 	for _, q := range before.turn.Inputs {
 		out = p.userMessages(out, p.view.Turn, q)
 	}
@@ -337,6 +410,9 @@ func (p *Projector) ended(out []body, e stead.Event, before glance) []body {
 		}
 		turn := p.view.turnObject(before.turn, status, e.At, failure)
 		out = append(out, &turnEndedEvent{eventHead{Type: kind}, p.view.Key.Session, turn, turn.ID, turn.Usage})
+	}
+	if p.view.focus != 0 {
+		return out // the session's turn goes on
 	}
 	if p.view.Failed != nil {
 		return p.session(out, "agent.session.failed")

@@ -46,8 +46,10 @@ func (v *View) AskedBy(requestID string) (Question, bool) {
 	if w := v.EffectByRequest(requestID); w != nil {
 		return v.OfEffect(w), true
 	}
-	if c := v.CallByRequest(requestID); c != nil {
-		return v.OfCall(c), true
+	if u := v.OfRequest(requestID); u != nil {
+		if c := u.CallByRequest(requestID); c != nil {
+			return u.OfCall(c), true
+		}
 	}
 	return Question{}, false
 }
@@ -61,13 +63,18 @@ func (v *View) Asks() map[string]func() Question {
 		}
 		out[id] = make
 	}
-	if v.Turn != nil {
-		for _, c := range v.Turn.Calls {
+	v.each(func(u *View) bool {
+		if u.Turn == nil {
+			return true
+		}
+		thread := u.focus
+		for _, c := range u.Turn.Calls {
 			if c.State == CallApproval {
-				add(c.RequestID(v.Key.Session), func() Question { return v.OfCall(c) })
+				add(c.RequestID(v.Key.Session), func() Question { return v.At(thread).OfCall(c) })
 			}
 		}
-	}
+		return true
+	})
 	for _, w := range v.Effects {
 		if w.open() {
 			add(w.RequestID(v.Key.Session), func() Question { return v.OfEffect(w) })
@@ -110,7 +117,7 @@ func (v *View) effectDigest(w *EffectWait) string {
 func (v *View) effectActions() []RequiredAction {
 	var out []RequiredAction
 	for _, w := range v.Effects {
-		if !w.open() {
+		if !w.open() || w.Thread != v.focus {
 			continue
 		}
 		name := string(w.Effect)

@@ -168,7 +168,7 @@ func (r Recalled) Of(spans map[string][]Span) []Span { return spans[r.entry()] }
 // recalls reports whether the turn must look something up, and whether it is under way.
 func (s *State) recalls() (wanted, busy bool) {
 	t := s.Turn
-	if t.Steps > 0 || t.Recalled != 0 {
+	if t.Steps > 0 || t.Recalled != 0 || s.focus != 0 {
 		return false, false
 	}
 	m := s.Created.Agent.Spec.Memory()

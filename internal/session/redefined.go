@@ -26,6 +26,11 @@ func definition(tools []agent.Tool, label string) string {
 func (v *View) redefine(e stead.Event, tools []agent.Tool) {
 	before := v.Created.Agent.Spec.Tools
 	v.Created.Agent.Spec.Tools = tools
+	v.onEach(func() { v.askAnew(e, before, tools) })
+}
+
+// askAnew does that for the calls of a thread.
+func (v *View) askAnew(e stead.Event, before, tools []agent.Tool) {
 	if v.Turn == nil {
 		return
 	}

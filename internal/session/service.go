@@ -248,8 +248,9 @@ type ListQuery struct {
 // ItemQuery selects items of a session, or of one turn.
 type ItemQuery struct {
 	PageQuery
-	Turn string
-	Gone map[string]bool // ids of items that were deleted: the service knows them
+	Thread stead.Seq // of a subagent; 0: the root's
+	Turn   string
+	Gone   map[string]bool // ids of items that were deleted: the service knows them
 }
 
 // Page is one page of a list.

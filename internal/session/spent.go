@@ -34,14 +34,24 @@ func (v *View) spent(s *Spent) {
 }
 
 // CallBySeq is the model call in flight that an event names; nil: there is none.
-func (v *View) CallBySeq(seq stead.Seq) *ModelCall {
+func (v *View) CallBySeq(seq stead.Seq) (call *ModelCall) {
+	if v.Learn.Extract != nil && v.Learn.Extract.Seq == seq {
+		return v.Learn.Extract
+	}
+	v.each(func(u *View) bool {
+		call = u.callBySeq(seq)
+		return call == nil
+	})
+	return call
+}
+
+// callBySeq is CallBySeq for a thread.
+func (v *View) callBySeq(seq stead.Seq) *ModelCall {
 	switch {
 	case v.Turn != nil && v.Turn.Model != nil && v.Turn.Model.Seq == seq:
 		return v.Turn.Model
 	case v.Compact != nil && v.Compact.Seq == seq:
 		return v.Compact
-	case v.Learn.Extract != nil && v.Learn.Extract.Seq == seq:
-		return v.Learn.Extract
 	}
 	return nil
 }

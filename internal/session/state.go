@@ -12,6 +12,8 @@ import (
 type State struct {
 	View
 	Context Context `json:"context"`
+	// Contexts are those of the subagents, by the event that made each.
+	Contexts map[stead.Seq]*Context `json:"contexts,omitempty"`
 }
 
 // NewState is the state of a session without events.
@@ -19,6 +21,17 @@ func NewState(key stead.SessionKey) *State { return &State{View: View{Key: key}}
 
 // Apply folds the next event; see View.Apply for its errors.
 func (s *State) Apply(e stead.Event) error {
+	if s.focus == e.Thread {
+		return s.apply(e)
+	}
+	if s.Subagent(e.Thread) == nil && e.Thread != 0 {
+		return s.View.Apply(e)
+	}
+	return s.On(e.Thread, func() error { return s.apply(e) })
+}
+
+// apply folds the next event on its thread.
+func (s *State) apply(e stead.Event) error {
 	var items []stead.Item
 	if e.Kind == KindModelReplied {
 		p, err := Decode[ModelReplied](e)
@@ -35,7 +48,36 @@ func (s *State) Apply(e stead.Event) error {
 	if err := s.View.Apply(e); err != nil {
 		return err
 	}
-	return s.Context.apply(e, before, &s.View, items)
+	if err := s.Context.apply(e, before, &s.View, items); err != nil {
+		return err
+	}
+	if e.Thread != 0 || len(s.Subagents) == 0 {
+		return s.open(e)
+	}
+	return s.elsewhere(e)
+}
+
+// open begins the context of a subagent that was just made.
+func (s *State) open(e stead.Event) error {
+	if e.Kind == KindSubagentCreated && s.Subagent(e.Seq) != nil {
+		if s.Contexts == nil {
+			s.Contexts = map[stead.Seq]*Context{}
+		}
+		s.Contexts[e.Seq] = &Context{}
+	}
+	return nil
+}
+
+// elsewhere has the contexts of subagents follow what happened to the session.
+func (s *State) elsewhere(e stead.Event) error {
+	for _, sub := range s.Subagents {
+		before := sub.Turn
+		err := s.On(sub.ID, func() error { return s.Context.shared(e, before, &s.View) })
+		if err != nil {
+			return err
+		}
+	}
+	return s.open(e)
 }
 
 // snapshotFormat changes whenever the shape or the meaning of State does: older snapshots are then

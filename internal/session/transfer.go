@@ -223,7 +223,7 @@ func edit[T any](e stead.Event, change func(*T)) (stead.Event, error) {
 	}
 	change(&p)
 	out, err := NewEvent(e.At, e.Kind, p)
-	out.Seq = e.Seq
+	out.Seq, out.Thread = e.Seq, e.Thread
 	return out, err
 }
 
@@ -258,18 +258,16 @@ func (f *fork) rest() error {
 		if err != nil {
 			return err
 		}
+		e.Thread = f.view.Focus()
 		return f.add(e)
 	}
-	if c := f.view.Compact; c != nil {
-		failed := ModelFailed{Call: c.Seq, Error: TurnError{"server_error", "The session was copied while the summary was being made."}}
-		if err := write(KindModelFailed, failed); err != nil {
+	for _, s := range slices.Backward(f.view.Subagents) { // those below before those above
+		if err := f.view.On(s.ID, func() error { return restThread(f.view, write) }); err != nil {
 			return err
 		}
 	}
-	if f.view.Turn != nil {
-		if err := write(KindTurnCancelled, TurnEnded{}); err != nil {
-			return err
-		}
+	if err := restThread(f.view, write); err != nil {
+		return err
 	}
 	if f.view.Learn.Owes() { // the source remembers what was said in it
 		if err := write(KindMemoryKept, MemoryKept{Dropped: true}); err != nil {
@@ -293,6 +291,20 @@ func (f *fork) rest() error {
 	}
 	if f.view.Paused {
 		return write(KindSessionResumed, struct{}{})
+	}
+	return nil
+}
+
+// restThread ends what a thread does.
+func restThread(v *View, write func(kind string, payload any) error) error {
+	if c := v.Compact; c != nil {
+		failed := ModelFailed{Call: c.Seq, Error: TurnError{"server_error", "The session was copied while the summary was being made."}}
+		if err := write(KindModelFailed, failed); err != nil {
+			return err
+		}
+	}
+	if v.Turn != nil {
+		return write(KindTurnCancelled, TurnEnded{})
 	}
 	return nil
 }

@@ -75,7 +75,9 @@ func (v *View) modelReplied(e stead.Event, p ModelReplied) {
 	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
 	t.Usage, t.Replied = t.Usage.Add(used), true
 	t.Model, t.Attempts, t.RetryAt, t.Overflow = nil, 0, 0, false
-	v.dropEffects(func(w *EffectWait) bool { return w.Effect == policy.ModelCall && w.Purpose == PurposeStep })
+	v.dropEffects(func(w *EffectWait) bool {
+		return w.Effect == policy.ModelCall && w.Purpose == PurposeStep && w.Thread == v.focus
+	})
 	t.answered()
 	called := false
 	for i, it := range p.Items {
@@ -112,6 +114,11 @@ func newCall(e stead.Event, call stead.Seq, index, output int, it ReplyItem) *Ca
 		c.State, c.Status, c.Error = CallDone, stead.ItemFailed, c.Tool.Reject
 	case it.Type == stead.ItemFunctionCall:
 		c.State = CallWaiting
+	case c.Tool.Subagent.waits():
+		c.State = CallReady
+		if s := c.SubagentArgs().Seconds; s > 0 {
+			c.Until = e.At + min(s, maxWaitSeconds)*1000
+		}
 	case c.Tool.Approval:
 		c.State = CallApproval
 	default:
@@ -200,7 +207,9 @@ func (v *View) compacted(_ stead.Event, p ContextCompacted) {
 		return
 	}
 	v.Compact, v.CompactFailures = nil, 0
-	v.dropEffects(func(w *EffectWait) bool { return w.Effect == policy.ModelCall && w.Purpose == PurposeCompact })
+	v.dropEffects(func(w *EffectWait) bool {
+		return w.Effect == policy.ModelCall && w.Purpose == PurposeCompact && w.Thread == v.focus
+	})
 	used, cost := p.Route.Both(p.Usage, p.Cost)
 	v.Usage, v.Cost = v.Usage.Add(used), v.Cost+cost
 	if v.Turn != nil {

@@ -22,9 +22,10 @@ type View struct {
 	Usage   stead.Usage `json:"usage"`
 	Cost    int64       `json:"cost,omitempty"` // micro-cents
 
-	Turn    *TurnView  `json:"turn,omitempty"`    // the turn that has not ended
-	Last    stead.Seq  `json:"last,omitempty"`    // of the input that made the turn that ended last
-	Compact *ModelCall `json:"compact,omitempty"` // a summary being made
+	Thread           // of the root agent; see On
+	focus  stead.Seq // the thread that Thread is of
+	// Subagents are the others, in the order in which they were made.
+	Subagents []*Subagent `json:"subagents,omitempty"`
 	// Learn is what is to be remembered of turns that ended.
 	Learn LearnView `json:"learn,omitzero"`
 	// Effects are those that wait for an approval, or were approved and are not over.
@@ -48,11 +49,9 @@ type View struct {
 	Deleted []stead.Seq `json:"deleted,omitempty"`
 	// GoneItems are the items that are not to be shown any more.
 	GoneItems []ItemDeleted `json:"gone_items,omitempty"`
-	// CompactFailures counts failed summaries in a row, so that a broken one does not run for ever.
-	CompactFailures int `json:"compact_failures,omitempty"`
 }
 
-// TurnView is the running turn of the root thread.
+// TurnView is the running turn of a thread.
 type TurnView struct {
 	Seq       stead.Seq   `json:"seq"` // of the input.message that made it: its id derives from it
 	CreatedAt int64       `json:"created_at"`
@@ -93,6 +92,7 @@ type queued struct {
 	Seq   stead.Seq      `json:"seq"`
 	Input []InputMessage `json:"input,omitempty"`
 	Items []stead.Item   `json:"items,omitempty"`
+	Agent *SubagentInput `json:"agent,omitempty"` // of a subagent: what its parent said
 }
 
 // ModelCall is a model call in flight.
@@ -123,7 +123,7 @@ func (v *View) Apply(e stead.Event) error {
 		return stead.Errorf(stead.KindInternal, "journal of session %s has a gap: event %d follows event %d", v.Key.Session, e.Seq, v.Tail)
 	}
 	was := v.Environment.place()
-	if err := v.fold(e); err != nil {
+	if err := v.On(e.Thread, func() error { return v.fold(e) }); err != nil {
 		return fmt.Errorf("apply event %d of session %s: %w", e.Seq, v.Key.Session, err)
 	}
 	if v.Environment != nil {
@@ -148,7 +148,8 @@ func (v *View) fold(e stead.Event) error {
 		v.Paused = false
 	case KindSessionFailed:
 		return fold(e, func(e stead.Event, p Failed) {
-			v.Failed, v.Turn, v.Compact, v.Learn, v.Effects = &p.Error, nil, nil, LearnView{}, nil
+			v.Failed, v.Learn, v.Effects = &p.Error, LearnView{}, nil
+			v.onEach(func() { v.Turn, v.Compact = nil, nil })
 		})
 	case KindInputMessage:
 		return fold(e, v.message)
@@ -179,14 +180,7 @@ func (v *View) fold(e stead.Event) error {
 	case KindItemDeleted:
 		return fold(e, v.itemDeleted)
 	case KindTurnCompleted, KindTurnFailed, KindTurnCancelled:
-		v.handBack(e.Kind)
-		if v.Environment != nil {
-			v.Environment.turnEnded(e.Kind, v.Turn)
-		}
-		v.learns()
-		v.Turn, v.LastActive = nil, e.At
-		v.dropEffects(func(w *EffectWait) bool { return w.Turn != 0 })
-		v.needed(e.At)
+		return v.turnEnded(e)
 	case KindModelCalled:
 		return fold(e, v.modelCalled)
 	case KindModelStreamed:
@@ -225,6 +219,18 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.toolsListed)
 	case KindRunnerRecovered:
 		return fold(e, v.recovered)
+	case KindSubagentCreated:
+		return fold(e, v.subagentCreated)
+	case KindSubagentInput:
+		return fold(e, v.subagentInput)
+	case KindSubagentAnswered:
+		return fold(e, v.subagentAnswered)
+	case KindSubagentInterrupted:
+		return fold(e, v.subagentInterrupted)
+	case KindSubagentClosed:
+		return fold(e, v.subagentClosed)
+	case KindSubagentResumed:
+		return fold(e, v.subagentResumed)
 	case KindBudgetReached:
 		return fold(e, v.budgetReached)
 	case KindInputBudget:
@@ -340,28 +346,73 @@ func (v *View) message(e stead.Event, p Message) {
 	v.Turn.Fresh = true
 	v.Turn.Unread++
 	if v.Turn.StartedAt == 0 {
-		v.Turn.Inputs = append(v.Turn.Inputs, queued{e.Seq, p.Input, p.Items})
+		v.Turn.Inputs = append(v.Turn.Inputs, queued{Seq: e.Seq, Input: p.Input, Items: p.Items})
 	}
+}
+
+// turnEnded ends the turn of a thread. What is done once a turn is done after the root's, of which those of subagents are a part.
+func (v *View) turnEnded(e stead.Event) error {
+	turn := v.Turn
+	v.handBack(e.Kind)
+	if v.focus == 0 {
+		if v.Environment != nil {
+			v.Environment.turnEnded(e.Kind, turn)
+		}
+		v.learns()
+	} else if err := v.subagentEnded(e); err != nil {
+		return err
+	}
+	v.Turn, v.LastActive = nil, e.At
+	v.dropEffects(func(w *EffectWait) bool { return w.Turn != 0 && w.Thread == v.focus })
+	for _, s := range v.Subagents {
+		if s.Parent == v.focus {
+			s.Ended = nil // there is nobody to be told any more
+		}
+	}
+	v.needed(e.At)
+	return nil
 }
 
 // Status is the session's status on the wire.
 func (v *View) Status() string {
+	root := v.At(0)
 	switch {
 	case v.Failed != nil:
 		return StatusFailed
-	case v.Turn == nil && v.awaited():
+	case root.Turn == nil && root.awaited():
 		return StatusRequiresAction
-	case v.Turn == nil:
+	case root.Turn == nil:
 		return StatusIdle
-	case v.blocked():
+	case root.stuck():
 		return StatusRequiresAction
 	}
 	return StatusInProgress
 }
 
+// stuck: nothing runs or can run in any thread, and somebody must act.
+func (v *View) stuck() bool {
+	acts, runs := false, false
+	v.each(func(u *View) bool {
+		switch {
+		case u.Turn == nil:
+		case u.blocked():
+			acts = true
+		case !u.awaitsSubagents():
+			runs = true
+		}
+		return !runs
+	})
+	return acts && !runs
+}
+
 // InFlight reports whether an intent has no outcome yet: after a replay, that is work cut off.
 func (v *View) InFlight() bool {
-	if v.Compact != nil || v.Learn.Busy() || v.Environment.held() {
+	return v.Learn.Busy() || v.Environment.held() || v.find((*View).flies) != nil
+}
+
+// flies is InFlight for a thread.
+func (v *View) flies() bool {
+	if v.Compact != nil {
 		return true
 	}
 	if v.Turn == nil {
@@ -389,6 +440,9 @@ func (v *View) blocked() bool {
 	for _, c := range t.Calls {
 		switch c.State {
 		case CallReady:
+			if c.Tool.Subagent.waits() {
+				continue
+			}
 			if t.Budget == nil && !v.unconnected(c) && !t.awaitsConsent(c) && !v.awaitsEnvironment(c) && !v.awaitsEffect(c) {
 				return false
 			}

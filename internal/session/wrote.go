@@ -61,14 +61,17 @@ func (v *View) Behind() []stead.Principal {
 // changed are those who changed the arguments of a call that is open, or told the agent why something was denied.
 func (v *View) changed() []stead.Principal {
 	out := slices.Clone(v.Reasoned)
-	if v.Turn == nil {
-		return out
-	}
-	for _, c := range v.Turn.Calls {
-		if c.State != CallDone {
-			out = append(out, c.EditedBy...)
+	v.each(func(u *View) bool {
+		if u.Turn == nil {
+			return true
 		}
-	}
+		for _, c := range u.Turn.Calls {
+			if c.State != CallDone {
+				out = append(out, c.EditedBy...)
+			}
+		}
+		return true
+	})
 	return out
 }
 

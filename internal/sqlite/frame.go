@@ -9,7 +9,7 @@ import (
 
 // The events column of one log row is its events one after the other, each
 //
-//	varint At | uvarint length, Kind | uvarint length, Data
+//	varint At | uvarint length, StoredKind | uvarint length, Data
 //
 // Their Seqs follow from the row's first. Varints are those of encoding/binary.
 
@@ -22,15 +22,16 @@ const (
 
 func appendEvent(b []byte, e stead.Event) []byte {
 	b = binary.AppendVarint(b, e.At)
-	b = binary.AppendUvarint(b, uint64(len(e.Kind)))
-	b = append(b, e.Kind...)
+	kind := e.StoredKind()
+	b = binary.AppendUvarint(b, uint64(len(kind)))
+	b = append(b, kind...)
 	b = binary.AppendUvarint(b, uint64(len(e.Data)))
 	return append(b, e.Data...)
 }
 
 // encodeRow encodes as many of the events as fit one row and says how many these are.
 func encodeRow(events []stead.Event) (row []byte, n int) {
-	const overhead = 24 // bytes: three varints, generously
+	const overhead = 32 // bytes: three varints and a thread, generously
 	size := 0
 	for n < len(events) && n < maxRowEvents && (n == 0 || size < maxRowBytes) {
 		size += overhead + len(events[n].Kind) + len(events[n].Data)
@@ -59,7 +60,8 @@ func decodeRow(out []stead.Event, first stead.Seq, row []byte) ([]stead.Event, e
 			return nil, damaged(first)
 		}
 		row = rest
-		e := stead.Event{Seq: seq, At: at, Kind: string(kind)}
+		e := stead.Event{Seq: seq, At: at}
+		e.SetStoredKind(string(kind))
 		if len(data) > 0 {
 			e.Data = slices.Clone(data)
 		}

@@ -57,7 +57,7 @@ func (f *fixture) rewritten(key stead.SessionKey, before []stead.Event, to map[s
 		if text, ok := to[want.Seq]; ok {
 			want.Data = []byte(text)
 		}
-		if e.Seq != want.Seq || e.At != want.At || e.Kind != want.Kind || !bytes.Equal(e.Data, want.Data) {
+		if e.Seq != want.Seq || e.At != want.At || e.Kind != want.Kind || e.Thread != want.Thread || !bytes.Equal(e.Data, want.Data) {
 			f.t.Fatalf("event %+v (%s), want %+v (%s)", e, e.Data, want, want.Data)
 		}
 	}

@@ -49,6 +49,7 @@ func sendFidelity(t *testing.T, f *fixture) {
 	in := []stead.Event{
 		{At: 0, Kind: "a", Seq: 77},
 		{At: -5, Kind: "b.c", Data: []byte(`{}`)},
+		{At: 7, Kind: "of.a.thread", Thread: 2, Data: []byte(`{}`)},
 		{At: 1 << 50, Kind: "d", Data: []byte(`{"s":"ü\u0000 \"quoted\" 😀","n":12345678901234567890,"a":[null,true]}`)},
 	}
 	_, err := f.s.Send(f.ctx, key, journal.Input{Create: creation(), Events: in, If: -1})

@@ -257,7 +257,7 @@ func (f *fixture) same(got, want []stead.Event) {
 		f.t.Fatalf("%d events, want %d", len(got), len(want))
 	}
 	for i := range got {
-		if got[i].At != want[i].At || got[i].Kind != want[i].Kind || !bytes.Equal(got[i].Data, want[i].Data) {
+		if got[i].At != want[i].At || got[i].Kind != want[i].Kind || got[i].Thread != want[i].Thread || !bytes.Equal(got[i].Data, want[i].Data) {
 			f.t.Fatalf("event %d = %+v %s, want %+v %s", i, got[i], got[i].Data, want[i], want[i].Data)
 		}
 	}

@@ -65,7 +65,16 @@ func first(made, next stead.Event) stead.Labels {
 }
 
 // effect is what an event says was asked, in the state before it.
-func effect(v *session.View, e stead.Event) (Asked, bool, error) {
+func effect(v *session.View, e stead.Event) (asked Asked, ok bool, err error) {
+	err = v.On(e.Thread, func() error {
+		asked, ok, err = onThread(v, e)
+		return err
+	})
+	return asked, ok, err
+}
+
+// onThread is effect with the view looked at from the event's thread.
+func onThread(v *session.View, e stead.Event) (Asked, bool, error) {
 	switch e.Kind {
 	case session.KindSessionCreated:
 		p, err := session.Decode[session.Created](e)

@@ -12,13 +12,13 @@ func (g *Gen) input() {
 	by := stead.LocalPrincipal()
 	switch p := g.rng.IntN(100); {
 	case p < 25:
-		if g.State.Turn == nil && g.chance(30) {
+		if g.State.Turn == nil && !g.Agents && g.chance(30) {
 			g.response(by)
 		} else if g.State.Turn == nil || g.chance(40) {
 			g.append(session.KindInputMessage, session.Message{Input: g.messages(), By: by})
 		}
 	case p < 85:
-		g.answer(by)
+		g.somewhere(func() { g.answer(by) })
 	case p < 88 && g.Cancel:
 		if g.State.Turn != nil || g.chance(10) {
 			var turn stead.Seq
@@ -89,7 +89,7 @@ func (g *Gen) messages() []session.InputMessage {
 func (g *Gen) answer(by stead.Principal) {
 	t := g.State.Turn
 	for _, w := range g.State.Effects {
-		if g.asks != nil && g.asks.IntN(100) < 60 {
+		if w.Thread == g.State.Focus() && g.asks != nil && g.asks.IntN(100) < 60 {
 			decisions := []string{session.DecisionApprove, session.DecisionApprove, session.DecisionDeny, session.DecisionDelegate}
 			if g.Cancel && g.chance(10) {
 				decisions = []string{session.DecisionCancel}

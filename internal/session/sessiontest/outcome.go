@@ -68,6 +68,9 @@ func (g *Gen) reasoning() (session.ReplyItem, []string) {
 func (g *Gen) call() session.ReplyItem {
 	it := stead.Item{Type: stead.ItemFunctionCall, CallID: g.callID(), Name: "look", Arguments: json.RawMessage(`{"n":1}`)}
 	t := &session.ToolCall{}
+	if g.Agents && g.chance(60) {
+		return g.aboutAgents(it)
+	}
 	switch p := g.rng.IntN(100); {
 	case p < 12:
 		t.Reject, it.Arguments = "The arguments are not a JSON object.", json.RawMessage(`"{n"`)
@@ -316,14 +319,20 @@ func spent(call stead.Seq) *session.Spent {
 // lost is what calls in flight had used that a crash cut off.
 func (g *Gen) lost() []session.Spent {
 	var out []session.Spent
-	for _, call := range []*session.ModelCall{g.State.Compact, g.modelCall()} {
-		if call == nil {
-			continue
+	look := func() {
+		for _, call := range []*session.ModelCall{g.State.Compact, g.modelCall()} {
+			if call == nil {
+				continue
+			}
+			if s := spent(call.Seq); s != nil {
+				s.Route = gaveUp(call.Seq)
+				out = append(out, *s)
+			}
 		}
-		if s := spent(call.Seq); s != nil {
-			s.Route = gaveUp(call.Seq)
-			out = append(out, *s)
-		}
+	}
+	look()
+	for _, sub := range g.State.Subagents {
+		g.on(sub.ID, look)
 	}
 	return out
 }

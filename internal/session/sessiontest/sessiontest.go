@@ -41,6 +41,9 @@ type Gen struct {
 	Async  bool                 // whether models ask for async calls
 	Cancel bool                 // whether anything is cancelled
 	Keep   bool                 // crash only when everything that was shown is journaled
+	Agents bool                 // whether the agent makes subagents, and they do
+
+	others map[stead.Seq]*flight // the steps' model calls of the other threads
 }
 
 // flight is a model call in flight: what it will say, and how much of that is journaled.
@@ -55,9 +58,12 @@ type flight struct {
 }
 
 // New begins a journal with its session.created.
-func New(seed uint64) *Gen {
+func New(seed uint64) *Gen { return begin(seed, false) }
+
+func begin(seed uint64, agents bool) *Gen {
 	g := &Gen{
-		State: session.NewState(Key), Blobs: map[string]string{}, ids: map[string]stead.Seq{}, now: start,
+		Agents: agents,
+		State:  session.NewState(Key), Blobs: map[string]string{}, ids: map[string]stead.Seq{}, now: start,
 		rng: rand.New(rand.NewPCG(seed, 0x57ead)),
 	}
 	if seed%holdsModels == 2 { // of dice of its own, so that other journals stay what they are
@@ -67,7 +73,7 @@ func New(seed uint64) *Gen {
 	if g.chance(40) {
 		g.Window = session.Window{ContextTokens: 400 + g.rng.IntN(2000), OutputTokens: 50}
 	}
-	spec := agent.Spec{Model: "sim", Compaction: agent.Compaction{Async: g.chance(50)}}
+	spec := agent.Spec{Model: "sim", Compaction: agent.Compaction{Async: g.chance(50)}, MultiAgent: agent.MultiAgent{Enabled: agents}}
 	if g.chance(20) {
 		spec.MaxSteps = 1 + g.rng.IntN(5)
 	}
@@ -91,6 +97,15 @@ func New(seed uint64) *Gen {
 // Journal makes a journal of at least n events (fewer if the session fails).
 func Journal(seed uint64, n int) *Gen {
 	g := New(seed)
+	for len(g.Events) < n && g.State.Failed == nil {
+		g.Step()
+	}
+	return g
+}
+
+// Subagents is Journal of an agent with subagents.
+func Subagents(seed uint64, n int) *Gen {
+	g := begin(seed, true)
 	for len(g.Events) < n && g.State.Failed == nil {
 		g.Step()
 	}
@@ -147,16 +162,54 @@ func (g *Gen) append(kind string, payload any) {
 	g.now += int64(g.rng.IntN(400))
 	e, err := session.NewEvent(g.now, kind, payload)
 	if err == nil {
-		e.Seq = g.State.Tail + 1
+		e.Seq, e.Thread = g.State.Tail+1, g.State.Focus()
 		err = g.State.Apply(e)
 	}
 	if err != nil {
 		panic(fmt.Sprintf("sessiontest: %s: %v", kind, err))
 	}
 	g.Events = append(g.Events, e)
+	g.forget()
+}
+
+// forget drops a flight of a model call that is over.
+func (g *Gen) forget() {
 	if g.model != nil && (g.State.Turn == nil || g.State.Turn.Model == nil || g.State.Turn.Model.Seq != g.model.seq) {
 		g.model = nil
 	}
+}
+
+// on does something on a thread.
+func (g *Gen) on(thread stead.Seq, do func()) {
+	if thread == g.State.Focus() {
+		do()
+		return
+	}
+	was, old := g.State.Focus(), g.model
+	_ = g.State.On(thread, func() error {
+		g.model = g.others[thread]
+		g.forget()
+		do()
+		if g.others == nil {
+			g.others = map[stead.Seq]*flight{}
+		}
+		if was != 0 {
+			panic("sessiontest: threads are entered from the root's")
+		}
+		g.others[thread] = g.model
+		return nil
+	})
+	g.model = old
+	g.forget()
+}
+
+// somewhere does something on a thread, mostly on one that works.
+func (g *Gen) somewhere(do func()) {
+	thread := stead.Seq(0)
+	if n := len(g.State.Subagents); n > 0 && g.chance(70) {
+		thread = g.State.Subagents[g.rng.IntN(n)].ID
+	}
+	g.on(thread, do)
 }
 
 // Step appends what happens next.
@@ -167,7 +220,7 @@ func (g *Gen) Step() {
 		case p < 45:
 			g.act()
 		case p < 80:
-			g.happen()
+			g.somewhere(g.happen)
 		case p < 97:
 			g.input()
 		default:
@@ -179,7 +232,23 @@ func (g *Gen) Step() {
 // act does what the core asks for, as a runner does: all of it, in one append.
 func (g *Gen) act() {
 	for _, c := range g.State.Next(g.Window) {
+		if in, ok := c.(session.InThread); ok {
+			g.on(in.Thread, func() {
+				if g.State.Turn != nil {
+					g.do(in.Command)
+				}
+			})
+			continue
+		}
+		g.do(c)
+	}
+}
+
+func (g *Gen) do(c session.Command) {
+	{
 		switch c := c.(type) {
+		case session.ActOnSubagent, session.AnswerTool, session.TellParent:
+			g.about(c)
 		case session.StartTurn:
 			g.append(session.KindTurnStarted, session.TurnStarted{})
 		case session.RecallMemory:
@@ -202,7 +271,7 @@ func (g *Gen) act() {
 		case session.CallTool:
 			if len(c.Call.Approved) == 0 && !c.Call.Lapsed && c.Call.Attempts == 0 && g.chance(10) {
 				g.append(session.KindToolHeld, session.ToolHeld{CallID: c.Call.CallID, Decision: g.holding()})
-				continue
+				break
 			}
 			g.append(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(Key.Session), Attempt: c.Call.Attempts + 1, Decision: allowed})
 		case session.LapseEffect:

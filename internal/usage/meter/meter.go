@@ -50,10 +50,19 @@ const (
 )
 
 // Follow returns the records of an event that is about to be applied to the view.
-func Follow(v *session.View, e stead.Event) ([]usage.Record, error) {
+func Follow(v *session.View, e stead.Event) (records []usage.Record, err error) {
 	if v.Copied(e.Seq) {
 		return nil, nil
 	}
+	err = v.On(e.Thread, func() error {
+		records, err = onThread(v, e)
+		return err
+	})
+	return records, err
+}
+
+// onThread is Follow with the view looked at from the event's thread.
+func onThread(v *session.View, e stead.Event) ([]usage.Record, error) {
 	f := follower{v: v, e: e}
 	switch e.Kind {
 	case session.KindModelReplied:

@@ -17,6 +17,9 @@ func TestFoldInPieces(t *testing.T) {
 	kinds := map[usage.Kind]int{}
 	for seed := range uint64(80) {
 		events := sessiontest.Journal(seed, 150).Events
+		if seed%4 == 0 {
+			events = sessiontest.Subagents(seed, 150).Events
+		}
 		whole, err := meter.Fold(sessiontest.Key, events)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

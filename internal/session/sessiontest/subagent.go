@@ -1,0 +1,83 @@
+package sessiontest
+
+import (
+	"encoding/json"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// aboutAgents makes a call about subagents: mostly of such that there are.
+func (g *Gen) aboutAgents(it stead.Item) session.ReplyItem {
+	actions := []session.SubagentAction{session.CreateSubagent, session.CreateSubagent, session.WaitForSubagents, session.WaitForSubagents, session.SendSubagent,
+		session.InterruptSubagent, session.CloseSubagent, session.ResumeSubagent}
+	action := actions[g.rng.IntN(len(actions))]
+	args := session.SubagentArgs{Message: g.prose(), AgentID: "subagent_nobody"}
+	var own []string
+	for _, s := range g.State.Subagents {
+		if s.Parent == g.State.Focus() {
+			own = append(own, g.State.AgentOf(s.ID))
+		}
+	}
+	if n := len(own); n > 0 && g.chance(95) {
+		args.AgentID = own[g.rng.IntN(n)]
+		args.AgentIDs = own[:1+g.rng.IntN(n)]
+	}
+	if g.chance(30) {
+		args.Seconds = int64(1 + g.rng.IntN(3))
+	}
+	args.Any = g.chance(30)
+	it.Type, it.Name = action.Item(), string(action)
+	it.Arguments, _ = json.Marshal(args)
+	return session.ReplyItem{Item: it, Tool: &session.ToolCall{Subagent: &session.SubagentCall{Action: action, Sender: g.State.AgentOf(g.State.Focus())}}}
+}
+
+// about does what a call about subagents asks for, as a runner does.
+func (g *Gen) about(c session.Command) {
+	switch c := c.(type) {
+	case session.AnswerTool:
+		g.append(session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Output: stead.TextContent(stead.ContentInputText, c.Output)})
+	case session.TellParent:
+		told, err := g.State.Answered(c.Subagent)
+		if err != nil {
+			panic(err)
+		}
+		g.append(session.KindSubagentAnswered, told)
+	case session.ActOnSubagent:
+		if why := g.State.RefuseSubagent(c.Call); why != "" { // others of the same reply were acted upon
+			g.append(session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: why})
+			return
+		}
+		for _, act := range g.State.SubagentEvents(c.Call, allowed) {
+			if act.Thread == g.State.Focus() {
+				g.append(act.Kind, act.Payload)
+				continue
+			}
+			thread, focus := act.Thread, g.State.Focus()
+			if thread == session.NewThread {
+				thread = g.State.Tail
+			}
+			g.elsewhere(thread, focus, act)
+		}
+	}
+}
+
+// elsewhere appends an event on another thread than that which is looked from.
+func (g *Gen) elsewhere(thread, focus stead.Seq, act session.SubagentEvent) {
+	old := g.model
+	g.others = mapped(g.others, focus, old)
+	_ = g.State.On(thread, func() error {
+		g.model = g.others[thread]
+		g.append(act.Kind, act.Payload)
+		return nil
+	})
+	g.model = old
+}
+
+func mapped(m map[stead.Seq]*flight, thread stead.Seq, f *flight) map[stead.Seq]*flight {
+	if m == nil {
+		m = map[stead.Seq]*flight{}
+	}
+	m[thread] = f
+	return m
+}

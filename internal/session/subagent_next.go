@@ -1,0 +1,353 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
+)
+
+// What comes next in a session with subagents: the root's thread is asked, then each of theirs, and calls about subagents are acted upon.
+
+// InThread is a command of a subagent's thread.
+type InThread struct {
+	Thread  stead.Seq
+	Command Command
+}
+
+// ActOnSubagent does what a call about subagents asks for, after asking policies where it makes one.
+type ActOnSubagent struct{ Call *Call }
+
+// AnswerTool ends a call that the journal itself answers.
+type AnswerTool struct {
+	Call   *Call
+	Output string
+}
+
+// TellParent tells an agent how the turn of its subagent has ended.
+type TellParent struct{ Subagent *Subagent }
+
+func (InThread) command()      {}
+func (ActOnSubagent) command() {}
+func (AnswerTool) command()    {}
+func (TellParent) command()    {}
+
+// SubagentAction is what a call does about subagents.
+type SubagentAction string
+
+// The actions, which are the names of the tools as well.
+const (
+	CreateSubagent    SubagentAction = "create_subagent"
+	SendSubagent      SubagentAction = "send_subagent_input"
+	ResumeSubagent    SubagentAction = "resume_subagent"
+	WaitForSubagents  SubagentAction = "wait_for_subagents"
+	InterruptSubagent SubagentAction = "interrupt_subagent"
+	CloseSubagent     SubagentAction = "close_subagent"
+)
+
+// Item is the type of a call's item.
+func (a SubagentAction) Item() stead.ItemType { return stead.ItemType(a + "_call") }
+
+// SubagentCall says that a call is about subagents.
+type SubagentCall struct {
+	Action SubagentAction `json:"action"`
+	Sender string         `json:"sender"` // the agent that calls, as the wire names it
+}
+
+// waits reports whether the call waits for subagents.
+func (c *SubagentCall) waits() bool { return c != nil && c.Action == WaitForSubagents }
+
+// SubagentArgs are the arguments of such a call.
+type SubagentArgs struct {
+	AgentID  string   `json:"agent_id"`
+	AgentIDs []string `json:"agent_ids"`
+	Message  string   `json:"message"`
+	Any      bool     `json:"any"`             // wait: for the first, and not for all
+	Seconds  int64    `json:"timeout_seconds"` // wait; 0: for ever
+}
+
+// SubagentArgs reads the arguments; what can't be read is empty, and refused as such.
+func (c *Call) SubagentArgs() SubagentArgs {
+	var a SubagentArgs
+	_ = json.Unmarshal(c.Args(), &a)
+	return a
+}
+
+// nextThreads is Next in a session with subagents.
+func (s *State) nextThreads(w Window) []Command {
+	out := s.childrenFirst(s.heldBack(s.next(w)))
+	for _, sub := range s.Subagents {
+		if endsThread(out, sub.ID) {
+			continue // what it would do else is not begun
+		}
+		_ = s.On(sub.ID, func() error {
+			for _, c := range s.childrenFirst(s.heldBack(s.nextTurn(w))) {
+				switch c.(type) {
+				case InThread, WaitUntil:
+					out = append(out, c)
+				default:
+					out = append(out, InThread{sub.ID, c})
+				}
+			}
+			return nil
+		})
+	}
+	return out
+}
+
+// endsThread reports whether a command ends the turn of a thread.
+func endsThread(cmds []Command, thread stead.Seq) bool {
+	return slices.ContainsFunc(cmds, func(c Command) bool {
+		in, ok := c.(InThread)
+		return ok && in.Thread == thread && ends(in.Command)
+	})
+}
+
+func ends(c Command) bool {
+	_, ok := c.(EndTurn)
+	return ok
+}
+
+// childrenFirst cancels the turns of an agent's subagents before its own ends, the deepest first.
+func (s *State) childrenFirst(cmds []Command) []Command {
+	if !slices.ContainsFunc(cmds, ends) {
+		return cmds
+	}
+	var out []Command
+	for _, sub := range slices.Backward(s.Subagents) { // who is below another was made after it
+		if s.thread(sub.ID).Turn != nil && (sub.Parent == s.focus || s.focus == 0 || s.below(sub, s.focus)) {
+			out = append(out, InThread{sub.ID, EndTurn{Kind: KindTurnCancelled}})
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	return cmds
+}
+
+// orphaned: the turn of its parent has ended otherwise than Next says it ends.
+func (v *View) orphaned() bool {
+	s := v.Subagent(v.focus)
+	return s != nil && v.thread(s.Parent).Turn == nil
+}
+
+// tells are the ends of turns of which the thread's agent was not told.
+func (s *State) tells() (out []Command) {
+	for _, sub := range s.Subagents {
+		if sub.Parent == s.focus && sub.Ended != nil {
+			out = append(out, TellParent{sub})
+		}
+	}
+	return out
+}
+
+// nextAbout says what is to be done about a call that is about subagents; nil: it waits.
+func (s *State) nextAbout(c *Call) Command {
+	if why := s.RefuseSubagent(c); why != "" {
+		return RefuseTool{c, why}
+	}
+	if !c.Tool.Subagent.waits() {
+		return ActOnSubagent{c}
+	}
+	over := c.Until > 0 && s.Now >= c.Until
+	done, all := 0, c.SubagentArgs()
+	for _, id := range all.AgentIDs {
+		if !s.works(s.own(id)) {
+			done++
+		}
+	}
+	if done == len(all.AgentIDs) || all.Any && done > 0 || over {
+		return AnswerTool{c, s.standing(all.AgentIDs, over)}
+	}
+	return nil
+}
+
+// own is a subagent of the thread's agent; nil: it is none.
+func (v *View) own(id string) *Subagent {
+	seq, ok := ParseSubagentID(v.Key.Session, id)
+	if !ok {
+		return nil
+	}
+	if s := v.Subagent(seq); s != nil && s.Parent == v.focus {
+		return s
+	}
+	return nil
+}
+
+// standing is what a wait tells the model. What subagents said comes as messages.
+func (v *View) standing(ids []string, timedOut bool) string {
+	type agent struct {
+		ID     string `json:"agent_id"`
+		Name   string `json:"name"`
+		Status string `json:"status"`
+	}
+	out := struct {
+		Agents   []agent `json:"agents"`
+		TimedOut bool    `json:"timed_out,omitempty"`
+	}{TimedOut: timedOut}
+	for _, id := range ids {
+		s := v.own(id)
+		status := s.Outcome
+		switch {
+		case v.works(s):
+			status = "working"
+		case s.ClosedAt > 0:
+			status = "closed"
+		}
+		out.Agents = append(out.Agents, agent{id, s.Name, status})
+	}
+	return string(mustJSON(out))
+}
+
+// maxWaitSeconds is the longest that a call waits for subagents, where it says how long.
+const maxWaitSeconds = 7 * 24 * 3600
+
+// maxWaitedFor bounds the subagents of one wait.
+const maxWaitedFor = stead.MaxSubagents
+
+// RefuseSubagent is why a call about subagents is not made, for the model; "": it is.
+func (v *View) RefuseSubagent(c *Call) string {
+	args, action := c.SubagentArgs(), c.Tool.Subagent.Action
+	if len(args.Message) > stead.MaxInlineBytes {
+		return fmt.Sprintf("message has %d bytes, and the limit is %d. Put what is longer into a file.", len(args.Message), stead.MaxInlineBytes)
+	}
+	switch action {
+	case CreateSubagent:
+		return v.refuseCreate(args)
+	case WaitForSubagents:
+		if len(args.AgentIDs) == 0 || len(args.AgentIDs) > maxWaitedFor {
+			return fmt.Sprintf("agent_ids must hold 1 to %d ids of subagents.", maxWaitedFor)
+		}
+		for _, id := range args.AgentIDs {
+			if v.own(id) == nil {
+				return v.unknownSubagent(id)
+			}
+		}
+		return ""
+	}
+	s := v.own(args.AgentID)
+	switch {
+	case s == nil:
+		return v.unknownSubagent(args.AgentID)
+	case action == ResumeSubagent && s.ClosedAt == 0:
+		return "The subagent " + s.Name + " is not closed."
+	case action == ResumeSubagent || action == CloseSubagent && s.ClosedAt == 0:
+		return ""
+	case s.ClosedAt > 0:
+		return "The subagent " + s.Name + " is closed; resume_subagent opens it again."
+	case action == SendSubagent && args.Message == "":
+		return "message must not be empty."
+	case action == SendSubagent && v.thread(s.ID).Turn == nil:
+		return v.crowded()
+	case action == SendSubagent && v.thread(s.ID).Turn.Unread >= stead.MaxSteeringMessages:
+		return fmt.Sprintf("The subagent %s has %d messages that it has not read yet, which is the limit.", s.Name, stead.MaxSteeringMessages)
+	case action == InterruptSubagent && v.thread(s.ID).Turn == nil:
+		return "The subagent " + s.Name + " has no turn to interrupt."
+	}
+	return ""
+}
+
+func (v *View) refuseCreate(args SubagentArgs) string {
+	switch {
+	case args.Message == "":
+		return "message must not be empty."
+	case v.Depth(v.focus) >= stead.MaxSubagentDepth:
+		return fmt.Sprintf("Subagents stand %d deep at most, and you are at that depth.", stead.MaxSubagentDepth)
+	case len(v.Subagents) >= stead.MaxSubagents:
+		return fmt.Sprintf("This session has made %d subagents, which is the limit. Send input to one that is idle.", stead.MaxSubagents)
+	}
+	return v.crowded()
+}
+
+// crowded says why no further subagent may begin a turn.
+func (v *View) crowded() string {
+	most := v.Created.Agent.Spec.MultiAgent.Concurrent()
+	if n := v.Working(); n >= most {
+		return fmt.Sprintf("%d subagents work at present, and max_concurrent_subagents is %d. Wait for one, or interrupt one.", n, most)
+	}
+	return ""
+}
+
+func (v *View) unknownSubagent(id string) string {
+	told := fmt.Sprintf("You have no subagent %.80q.", id)
+	for i, s := range v.Subagents {
+		if s.Parent == v.focus && i < maxNamedSubagents {
+			told += " " + s.Name + " is " + SubagentID(v.Key.Session, s.ID) + "."
+		}
+	}
+	return told
+}
+
+// maxNamedSubagents is how many an error to the model names.
+const maxNamedSubagents = 16
+
+// subagentNames are given in turn.
+var subagentNames = []string{
+	"Avocet", "Bittern", "Curlew", "Dunlin", "Egret", "Finch", "Grebe", "Heron", "Ibis", "Jay", "Kestrel", "Lapwing", "Merlin", "Nuthatch", "Osprey", "Plover",
+}
+
+// NextSubagentName is the name of the subagent that is made next.
+func (v *View) NextSubagentName() string {
+	n := len(v.Subagents)
+	name := subagentNames[n%len(subagentNames)]
+	if again := n / len(subagentNames); again > 0 {
+		name += fmt.Sprintf(" %d", again+1)
+	}
+	return name
+}
+
+// SubagentEvent is an event to be, and the thread that it stands on.
+type SubagentEvent struct {
+	Thread  stead.Seq
+	Kind    string
+	Payload any
+}
+
+// NewThread stands for the thread that the event before makes.
+const NewThread stead.Seq = -1
+
+// SubagentEvents are what a call about subagents does, in one append. It must not be refused.
+func (s *State) SubagentEvents(c *Call, decision policy.Decision) []SubagentEvent {
+	args, here := c.SubagentArgs(), s.focus
+	said := SubagentInput{CallID: c.CallID, Content: stead.TextContent(stead.ContentInputText, args.Message), Sender: s.AgentOf(here), Recipient: args.AgentID}
+	answer := func(what map[string]string) SubagentEvent {
+		return SubagentEvent{here, KindToolReturned, ToolReturned{CallID: c.CallID, Output: stead.TextContent(stead.ContentInputText, string(mustJSON(what)))}}
+	}
+	if c.Tool.Subagent.Action == CreateSubagent {
+		id, name := SubagentID(s.Key.Session, s.Tail+1), s.NextSubagentName()
+		said.Recipient = id
+		return []SubagentEvent{
+			{here, KindSubagentCreated, SubagentCreated{CallID: c.CallID, Name: name, Task: said.Content, Decision: decision}},
+			{NewThread, KindSubagentInput, said},
+			answer(map[string]string{"agent_id": id, "name": name}),
+		}
+	}
+	sub := s.own(args.AgentID)
+	changed := SubagentChanged{CallID: c.CallID, Subagent: sub.ID}
+	done := answer(map[string]string{"agent_id": args.AgentID, "name": sub.Name})
+	switch c.Tool.Subagent.Action {
+	case SendSubagent:
+		return []SubagentEvent{{sub.ID, KindSubagentInput, said}, done}
+	case InterruptSubagent:
+		return []SubagentEvent{{here, KindSubagentInterrupted, changed}, done}
+	case CloseSubagent:
+		return []SubagentEvent{{here, KindSubagentClosed, changed}, done}
+	}
+	return []SubagentEvent{{here, KindSubagentResumed, changed}, done}
+}
+
+// Answered is what an agent is told of the end of its subagent's turn.
+func (s *State) Answered(sub *Subagent) (SubagentAnswered, error) {
+	end := sub.Ended
+	out := SubagentAnswered{
+		Subagent: sub.ID, Turn: end.Turn, Status: end.Status, Error: end.Error, Sender: s.AgentOf(sub.ID), Name: sub.Name, Recipient: s.AgentOf(sub.Parent),
+	}
+	return out, s.On(sub.ID, func() error {
+		if end.Status == TurnComplete {
+			out.Content = s.Context.Answer(end.Turn)
+		}
+		return nil
+	})
+}
