@@ -237,10 +237,19 @@ func (d *decoder) multiAgent() error {
 	if err != nil {
 		return err
 	}
-	if enabled {
-		return notLanded(o.Path("enabled"), "subagents", "send false or leave it out")
+	most, given, err := o.Int("max_concurrent_subagents", 1, stead.MaxConcurrentSubagents)
+	if err != nil {
+		return err
 	}
-	d.set(func(s *Spec) { s.MultiAgent = MultiAgent{} })
+	m := MultiAgent{Enabled: enabled}
+	if enabled {
+		if !given {
+			most = stead.DefaultConcurrentSubagents
+		}
+		n := int(most)
+		m.MaxConcurrentSubagents = &n
+	}
+	d.set(func(s *Spec) { s.MultiAgent = m })
 	return nil
 }
 

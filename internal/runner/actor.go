@@ -59,6 +59,7 @@ type flight struct {
 	background bool       // it outlives the turn: a summary being made
 	learns     bool       // it remembers what was said: it outlives the turn as well
 	action     bool       // of the environment: it outlives the turn as well
+	thread     stead.Seq  // of which it is; 0: the root's, or the session's
 }
 
 // outcome is what an effect brings back. It is ignored when its flight was given up meanwhile.
@@ -70,12 +71,21 @@ type outcome struct {
 
 // pending is an event to be: its payload is made when its place in the journal is known.
 type pending struct {
-	kind string
-	make func(s *session.State) (any, error) // nil payload: nothing to write any more
+	kind   string
+	make   func(s *session.State) (any, error) // nil payload: nothing to write any more
+	thread stead.Seq
+}
+
+// of are events that a flight brings, on its thread.
+func (f *flight) of(events []pending) []pending {
+	for i := range events {
+		events[i].thread = f.thread
+	}
+	return events
 }
 
 func happened(kind string, payload any) pending {
-	return pending{kind, func(*session.State) (any, error) { return payload, nil }}
+	return pending{kind: kind, make: func(*session.State) (any, error) { return payload, nil }}
 }
 
 func newActor(r *Runner, l journal.Lease) *actor {
@@ -235,15 +245,15 @@ func (a *actor) take(o outcome) {
 		return
 	}
 	if o.more {
-		a.pending = append(a.pending, o.events...)
+		a.pending = append(a.pending, o.of.of(o.events)...)
 		return
 	}
 	delete(a.flights, o.of)
 	o.of.cancel()
 	if len(o.events) > 0 && o.events[0].kind == session.KindModelFailed {
-		a.pending = append(a.pending, flushed(o.of.live, true)) // what was shown is kept
+		a.pending = append(a.pending, o.of.flushed(true)) // what was shown is kept
 	}
-	a.pending = append(a.pending, o.events...)
+	a.pending = append(a.pending, o.of.of(o.events)...)
 }
 
 // cutOff ends what is in flight when the node must stop now: the session is left as after a crash,
@@ -254,10 +264,10 @@ func (a *actor) cutOff() {
 		return
 	}
 	for f := range a.flights {
-		a.pending = append(a.pending, flushed(f.live, true))
+		a.pending = append(a.pending, f.flushed(true))
 	}
 	spent := a.cutCalls()
-	a.giveUp()
+	a.giveUp(everyThread)
 	for f := range a.flights {
 		f.cancel()
 	}
@@ -266,15 +276,26 @@ func (a *actor) cutOff() {
 	a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch, Spent: spent}))
 }
 
-// giveUp ends the turn's work in flight; its outcomes are not wanted any more.
-func (a *actor) giveUp() {
+// giveUp ends the work in flight of turns that have ended; its outcomes are not wanted any more.
+func (a *actor) giveUp(ended func(thread stead.Seq) bool) {
 	for f := range a.flights {
-		if f.action || f.learns || f.background && a.state.Compact != nil {
+		if a.outlives(f) || !ended(f.thread) {
 			continue
 		}
 		f.cancel()
 		delete(a.flights, f)
 	}
+}
+
+func everyThread(stead.Seq) bool { return true }
+
+// outlives reports whether a flight outlives its turn: a summary being made, something done with the environment, or remembered.
+func (a *actor) outlives(f *flight) bool {
+	if f.action || f.learns {
+		return true
+	}
+	v := a.state.At(f.thread)
+	return f.background && v != nil && v.Compact != nil
 }
 
 func (a *actor) draining() bool { return a.r.draining() }

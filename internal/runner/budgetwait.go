@@ -88,15 +88,23 @@ func (r *Runner) budgetChanged(ctx context.Context, key stead.SessionKey, id str
 	if stead.KindOf(err) == stead.KindNotFound {
 		return nil
 	}
-	if err != nil || v.Turn == nil || v.Turn.Budget == nil || v.Turn.Budget.Budget != id {
-		return err
-	}
-	e, err := session.NewEvent(r.now(), session.KindInputBudget, session.BudgetResult{Budget: id, Asked: v.Turn.Budget.Asked, Decision: session.DecisionChanged})
 	if err != nil {
 		return err
 	}
+	var events []stead.Event
+	for thread, asked := range v.AwaitBudget(id) {
+		e, err := session.NewEvent(r.now(), session.KindInputBudget, session.BudgetResult{Budget: id, Asked: asked, Decision: session.DecisionChanged})
+		if err != nil {
+			return err
+		}
+		e.Thread = thread
+		events = append(events, e)
+	}
+	if len(events) == 0 {
+		return nil
+	}
 	// Wherever the tail is: of a question that is over, it says nothing.
-	_, err = r.cfg.Store.Send(ctx, key, journal.Input{Events: []stead.Event{e}, If: -1})
+	_, err = r.cfg.Store.Send(ctx, key, journal.Input{Events: events, If: -1})
 	if stead.KindOf(err) == stead.KindNotFound {
 		return nil
 	}

@@ -17,7 +17,7 @@ func (a *actor) bury(cause error) {
 }
 
 func (a *actor) endBroken() error {
-	a.giveUp()
+	a.giveUp(everyThread)
 	for {
 		if err := a.reload(); err != nil {
 			return err
@@ -25,7 +25,7 @@ func (a *actor) endBroken() error {
 		p := &plan{after: a.state.Tail, release: true}
 		if a.state.Turn != nil {
 			failure := session.TurnEnded{Error: &session.TurnError{Code: codeInternal, Message: "An internal error ended the turn. The operator's log has the details."}}
-			if err := a.record(p, session.KindTurnFailed, failure); err != nil {
+			if err := a.failTurn(p, failure); err != nil {
 				return err
 			}
 		}

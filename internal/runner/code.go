@@ -105,7 +105,7 @@ const codeCallPrefix = "code_"
 // asking names the call by its place, once that is known. Without a running turn nothing is written, and
 // nothing for code that has gone.
 func asking(call *codeCall, asked session.ToolRequested) pending {
-	return pending{session.KindToolRequested, func(s *session.State) (any, error) {
+	return pending{kind: session.KindToolRequested, make: func(s *session.State) (any, error) {
 		call.id = ""
 		if s.Turn == nil || s.Turn.Cancelling || call.gone() {
 			return nil, nil

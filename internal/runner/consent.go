@@ -123,7 +123,10 @@ func (c *toolCall) unconsented(ctx context.Context, f *flight, err error) bool {
 		return false
 	}
 	v, err := c.a.r.view(ctx, c.a.key)
-	if err != nil || v.Turn == nil {
+	if err == nil {
+		v = v.At(f.thread)
+	}
+	if err != nil || v == nil || v.Turn == nil {
 		return false // it is over, or lost like any other
 	}
 	c.sent = false
@@ -165,8 +168,11 @@ func (r *Runner) ConsentWaits(ctx context.Context, key stead.SessionKey, consent
 	if stead.KindOf(err) == stead.KindNotFound {
 		return policy.Request{}, false, nil
 	}
-	if err != nil || v.Turn.Consent(consent) == nil {
+	if err != nil {
 		return policy.Request{}, false, err
+	}
+	if v = v.AwaitingConsent(consent); v == nil {
+		return policy.Request{}, false, nil
 	}
 	return v.Request(policy.CredentialConsent, ""), true, nil
 }
@@ -179,6 +185,11 @@ func (r *Runner) ConsentEnded(ctx context.Context, key stead.SessionKey, res ses
 	e, err := session.NewEvent(r.now(), session.KindInputConsent, res)
 	if err != nil {
 		return false, err
+	}
+	if v, err := r.view(ctx, key); err == nil {
+		if v = v.AwaitingConsent(res.Consent); v != nil {
+			e.Thread = v.Focus()
+		}
 	}
 	_, err = r.cfg.Store.Send(ctx, key, journal.Input{Events: []stead.Event{e}, If: -1}) // of a wait that is over it says nothing
 	if stead.KindOf(err) == stead.KindNotFound {

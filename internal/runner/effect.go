@@ -79,7 +79,7 @@ func wanted(s *policy.Step, errs ...error) []policy.Wanting {
 func holds(within, tool string, all []policy.Wanting) []pending {
 	var out []pending
 	for _, w := range all {
-		out = append(out, pending{session.KindEffectHeld, func(s *session.State) (any, error) {
+		out = append(out, pending{kind: session.KindEffectHeld, make: func(s *session.State) (any, error) {
 			if s.Turn == nil {
 				return nil, nil
 			}

@@ -286,7 +286,7 @@ func (a *actor) watchEnvironment(opened environment.Opened, residence stead.Seq,
 // environmentDied is written only while the journal says that the environment is here: one that was
 // suspended ended because it was told to.
 func (a *actor) environmentDied(d session.EnvironmentDisconnected) pending {
-	return pending{session.KindEnvironmentDisconnected, func(s *session.State) (any, error) {
+	return pending{kind: session.KindEnvironmentDisconnected, make: func(s *session.State) (any, error) {
 		e := s.Environment
 		if !e.Resident(a.r.cfg.Node) || e.Action == session.ActionSuspend {
 			return nil, nil

@@ -33,7 +33,7 @@ func shortened(commands []string) []string {
 // or because the workspace is waiting to be stored already.
 func (a *actor) environmentChanged() pending {
 	idle := len(a.flights) == 0 // no turn, or one that waits for somebody
-	return pending{session.KindEnvironmentChanged, func(s *session.State) (any, error) {
+	return pending{kind: session.KindEnvironmentChanged, make: func(s *session.State) (any, error) {
 		e := s.Environment
 		if !e.Resident(a.r.cfg.Node) || !idle || e.Unsaved || e.Asked > 0 || e.Wanted > 0 {
 			return nil, nil

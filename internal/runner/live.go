@@ -191,7 +191,7 @@ func after(segments []session.Segment, n, most int) []session.Segment {
 func (a *actor) flushDue() {
 	for f := range a.flights {
 		if f.live != nil && f.live.takeDue() {
-			a.pending = append(a.pending, flushed(f.live, false))
+			a.pending = append(a.pending, f.flushed(false))
 		}
 	}
 }
@@ -200,8 +200,9 @@ func (a *actor) flushDue() {
 // counted when the event gets its place, so that it is right after a replay too. With shownOnly
 // there is none unless watchers know of the stream already: a call that was cut off before that
 // leaves nothing behind.
-func flushed(t *liveText, shownOnly bool) pending {
-	return pending{session.KindModelStreamed, func(s *session.State) (any, error) {
+func (f *flight) flushed(shownOnly bool) pending {
+	t := f.live
+	return pending{thread: f.thread, kind: session.KindModelStreamed, make: func(s *session.State) (any, error) {
 		if t == nil || s.Turn == nil || s.Turn.Model == nil || s.Turn.Model.Seq != t.call {
 			return nil, nil
 		}

@@ -57,14 +57,14 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	name := a.state.Created.Agent.Spec.Model
 	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
-		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
+		return a.failTurn(p, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
 	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeStep, name), func() session.EffectHeld { return a.modelEffect(session.PurposeStep, name, info, 0) })
 	if held {
 		return err
 	}
 	if err != nil {
-		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
+		return a.failTurn(p, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
 	}
 	hold, refused, err := a.reserve(p, name, info)
 	if err != nil || refused {
@@ -81,13 +81,18 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 			call.shown = map[string]string{}
 		}
 	}
+	call.skills += subagentText(&a.state.View)
+	call.agent, call.depth = a.state.AgentOf(a.state.Focus()), a.state.Depth(a.state.Focus())
 	call.held, call.checks, call.step = hold != nil, a.checks(), a.within(session.WithinTools)
 	req := a.state.Request(policy.ModelCall, name)
 	p.starts = append(p.starts, func() {
 		live := newLiveText(call.seq, a.nudge)
 		flight, ctx := a.begin()
-		flight.live, flight.call, a.live = live, call, live
-		a.r.live.set(a.key, live)
+		flight.live, flight.call = live, call
+		if flight.thread == 0 { // text of subagents is shown as it is journaled
+			a.live = live
+			a.r.live.set(a.key, live)
+		}
 		go a.r.watched(ctx, req, func(ctx context.Context) { call.guarded(ctx, flight, call.run) })
 	})
 	return nil
@@ -98,14 +103,14 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	name := a.state.Created.Agent.Spec.Model
 	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
-		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
+		return a.failTurn(p, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
 	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeCompact, name), func() session.EffectHeld { return a.modelEffect(session.PurposeCompact, name, info, c.Upto) })
 	if held {
 		return err
 	}
 	if err != nil {
-		return a.record(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
+		return a.failTurn(p, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
 	}
 	attempt := a.state.CompactFailures + 1
 	hold, refused, err := a.reserve(p, name, info)
@@ -153,6 +158,8 @@ type modelCall struct {
 	held     bool    // budgets reserved what it may use
 	checks   *guardrail.Checks
 	step     *policy.Step // of asking servers for their tools
+	agent    string       // whose thread it is of, as the wire names it
+	depth    int          // of that, among subagents
 }
 
 // guarded turns a panic of a provider's adapter into a failed call: what an upstream sends must
@@ -180,6 +187,9 @@ func (c *modelCall) run(ctx context.Context, f *flight) {
 	if err != nil {
 		c.fail(f, toolsetError(err))
 		return
+	}
+	if c.spec.MultiAgent.Enabled {
+		tools.offerSubagents(c.agent, c.depth)
 	}
 	if !c.list(ctx, tools.servers) {
 		return

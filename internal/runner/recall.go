@@ -119,7 +119,7 @@ func (a *actor) recall(ctx context.Context, f *flight, step *policy.Step, checks
 	}
 	out.Call, out.Without = call, ask.NotAlone()
 	screenRecalled(ctx, checks, &out)
-	a.deliver(f, pending{session.KindMemoryRecalled, func(s *session.State) (any, error) {
+	a.deliver(f, pending{kind: session.KindMemoryRecalled, make: func(s *session.State) (any, error) {
 		if s.Turn == nil || s.Turn.Recall != call {
 			return nil, nil
 		}

@@ -75,6 +75,8 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 				})
 			}
 			switch {
+			case item.Tool.Subagent != nil:
+				item.Type = item.Tool.Subagent.Action.Item()
 			case item.Tool.Server != "":
 				item.Type = stead.ItemMCPCall
 			case item.Tool.Environment:
@@ -88,10 +90,10 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		out.Items = append(out.Items, item)
 	}
 	out.Guardrails = verdict.Findings
-	c.a.deliver(f, pending{session.KindModelReplied, func(s *session.State) (any, error) {
+	c.a.deliver(f, pending{kind: session.KindModelReplied, make: func(s *session.State) (any, error) {
 		p := out
 		p.Items = slices.Clone(out.Items)
-		nameCalls(p, &s.Context)
+		nameCalls(p, s)
 		if s.Turn != nil {
 			s.Turn.LimitCalls(p.Items)
 		}
@@ -206,14 +208,15 @@ const minRandomCallID = 20
 
 // nameCalls gives every call of the reply an id that no other call of the session has: the
 // upstream's, unless it is missing, taken, too long, named like a call of code, or may have been used before the summary.
-func nameCalls(p session.ModelReplied, c *session.Context) {
+func nameCalls(p session.ModelReplied, s *session.State) {
+	c := &s.Context
 	for i := range p.Items {
 		it := &p.Items[i]
 		if it.Tool == nil {
 			continue
 		}
 		taken := func(other session.ReplyItem) bool { return other.CallID == it.CallID }
-		if it.CallID == "" || len(it.CallID) > stead.MaxIdempotencyKeyBytes || slices.ContainsFunc(p.Items[:i], taken) || c.HasCall(it.CallID) || strings.HasPrefix(it.CallID, codeCallPrefix) ||
+		if it.CallID == "" || len(it.CallID) > stead.MaxIdempotencyKeyBytes || slices.ContainsFunc(p.Items[:i], taken) || s.HasCall(it.CallID) || strings.HasPrefix(it.CallID, codeCallPrefix) ||
 			(c.Summary.Bytes > 0 && len(it.CallID) < minRandomCallID) {
 			it.CallID = fmt.Sprintf("call_%d_%d", p.Call, i)
 		}

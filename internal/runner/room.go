@@ -45,7 +45,9 @@ func (a *actor) nothingNew(p *plan, cmds []session.Command) []session.Command {
 
 func begins(c session.Command) bool {
 	switch c := c.(type) {
-	case session.CallModel, session.CompactContext, session.CallTool, session.KeepMemories, session.ExtractMemories:
+	case session.InThread:
+		return begins(c.Command)
+	case session.ActOnSubagent, session.CallModel, session.CompactContext, session.CallTool, session.KeepMemories, session.ExtractMemories:
 		return true
 	case session.EnvironmentAction:
 		return c.Action == session.ActionPrepare || c.Action == session.ActionOpen

@@ -221,13 +221,19 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 			e, err = session.NewEvent(r.now(), session.KindInputCancel, session.CancelInput{By: p, Turn: turn})
 		case in.Result != nil:
 			answers = true
+			v := askedFrom(v, v.OfCallID(in.Result.CallID))
 			e, err = r.resultEvent(ctx, v, p, at, *in.Result, in.Guarded)
+			e.Thread = v.Focus()
 		case in.Approval != nil:
 			answers = true
+			v := askedFrom(v, v.OfRequest(in.Approval.RequestID))
 			e, err = r.approvalEvent(v, p, at, *in.Approval, in.Guarded)
+			e.Thread = v.Focus()
 		case in.Outcome != nil:
 			answers = true
+			v := askedFrom(v, v.OfRequest(in.Outcome.RequestID))
 			e, err = r.outcomeEvent(ctx, v, p, at, *in.Outcome, in.Guarded)
+			e.Thread = v.Focus()
 		default:
 			err = stead.Invalid(at, "%s is empty", at)
 		}
@@ -237,6 +243,14 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 		events = append(events, e)
 	}
 	return events, answers, nil
+}
+
+// askedFrom is a session's view from where something is asked; v where nothing is.
+func askedFrom(v, from *session.View) *session.View {
+	if from != nil {
+		return from
+	}
+	return v
 }
 
 func (r *Runner) messageEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, input []session.InputMessage, g session.Guarded) (stead.Event, error) {

@@ -114,7 +114,19 @@ func (a *actor) cutCall(call *session.ModelCall) *session.Spent {
 
 // lostCalls is what a call had used that was in flight when its node died, by what it had streamed: all that
 // anybody still knows of it. Where it went is known where there is but one way.
-func (a *actor) lostCalls() []session.Spent {
+func (a *actor) lostCalls() (out []session.Spent) {
+	out = a.lostCall()
+	for _, s := range a.state.Subagents {
+		_ = a.state.On(s.ID, func() error {
+			out = append(out, a.lostCall()...)
+			return nil
+		})
+	}
+	return out
+}
+
+// lostCall is that of a thread.
+func (a *actor) lostCall() []session.Spent {
 	if a.state.Turn == nil || a.state.Turn.Model == nil || a.state.Turn.Model.Bytes == 0 {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/journal"
@@ -23,8 +24,9 @@ type plan struct {
 	ended   []endedHold        // of calls whose outcome is among events
 	waits   int                // how many calls were refused, so that the turn waits for a budget
 	starts  []func()
-	calls   []func() // of tools: they are not made if the turn ends in the same append
-	ends    bool     // the turn ends: its work in flight is given up once that is durable
+	calls   []func()    // of tools: they are not made if the turn ends in the same append
+	within  []starting  // those of subagents' threads: nor are they
+	ends    []stead.Seq // threads whose turns end: their work in flight is given up once that is durable
 	wake    int64
 	release bool
 	scarce  bool // something was left out until the disk has room again
@@ -69,9 +71,7 @@ func (a *actor) step() (released bool, err error) {
 		a.pending, a.called, a.listed = nil, true, a.state.Status()
 		a.acknowledge()
 		a.settleCode()
-		if p.ends {
-			a.giveUp()
-		}
+		a.giveUp(p.endsTurn)
 		for _, start := range p.starts {
 			start()
 		}
@@ -89,7 +89,7 @@ func (a *actor) plan() (*plan, error) {
 		return nil, err
 	}
 	for _, pe := range a.pending {
-		if err := a.write(p, pe.kind, pe.make); err != nil {
+		if err := a.state.On(pe.thread, func() error { return a.write(p, pe.kind, pe.make) }); err != nil {
 			return nil, err
 		}
 	}
@@ -105,8 +105,8 @@ func (a *actor) plan() (*plan, error) {
 		}
 		turn := a.state.Turn
 		for _, c := range cmds {
-			if turn != nil && a.state.Turn == nil {
-				break // a command before it was refused, and ended the turn
+			if _, other := c.(session.InThread); turn != nil && a.state.Turn == nil && !other {
+				continue // a command before it was refused, and ended the turn
 			}
 			waits := p.waits
 			if err := a.intend(p, c); err != nil {
@@ -119,8 +119,63 @@ func (a *actor) plan() (*plan, error) {
 		settled = len(p.events) == n
 	}
 	p.starts, p.audit = append(p.starts, p.calls...), a.r.askDrafts(a.ctx, asked, &a.state.View, a.decided)
-	p.release = settled && !p.scarce && len(p.starts) == 0 && (len(a.flights) == 0 || p.ends && !a.background()) && !a.resident()
+	for _, s := range p.within {
+		p.starts = append(p.starts, s.start)
+	}
+	p.release = settled && !p.scarce && len(p.starts) == 0 && !a.flies(p) && !a.resident()
 	return p, nil
+}
+
+// flies reports whether work is in flight that does not end with the plan's turns.
+func (a *actor) flies(p *plan) bool {
+	if len(a.flights) > 0 && len(p.ends) > 0 && a.background() {
+		return true
+	}
+	for f := range a.flights {
+		if a.outlives(f) || !p.endsTurn(f.thread) {
+			return true
+		}
+	}
+	return false
+}
+
+// starting is the start of an effect of a subagent's thread.
+type starting struct {
+	thread stead.Seq
+	start  func()
+}
+
+// endsTurn reports whether the plan ends the turn of a thread.
+func (p *plan) endsTurn(thread stead.Seq) bool { return slices.Contains(p.ends, thread) }
+
+// end notes that it ends a thread's turn: what of that was to start does not.
+func (p *plan) end(thread stead.Seq) {
+	p.ends = append(p.ends, thread)
+	if thread == 0 {
+		p.calls = nil
+	}
+	p.within = slices.DeleteFunc(p.within, func(s starting) bool { return s.thread == thread })
+}
+
+// intendWithin is intend on a subagent's thread. A turn that a command before it has ended goes on with nothing.
+func (a *actor) intendWithin(p *plan, c session.InThread) error {
+	starts, calls := len(p.starts), len(p.calls)
+	err := a.state.On(c.Thread, func() error {
+		if a.state.Turn == nil {
+			return nil
+		}
+		return a.intend(p, c.Command)
+	})
+	for _, start := range append(slices.Clone(p.starts[starts:]), p.calls[min(calls, len(p.calls)):]...) {
+		p.within = append(p.within, starting{c.Thread, func() {
+			_ = a.state.On(c.Thread, func() error {
+				start()
+				return nil
+			})
+		}})
+	}
+	p.starts, p.calls = p.starts[:starts], p.calls[:min(calls, len(p.calls))]
+	return err
 }
 
 // onlyEndings: a draining node begins nothing new; what there is to do is another node's, at once
@@ -131,6 +186,12 @@ func (a *actor) onlyEndings(p *plan, cmds []session.Command) []session.Command {
 		switch c := c.(type) {
 		case session.EndTurn:
 			out = append(out, c)
+		case session.InThread:
+			if end, ok := c.Command.(session.EndTurn); ok {
+				out = append(out, session.InThread{Thread: c.Thread, Command: end})
+			} else {
+				p.wake = a.r.now()
+			}
 		case session.WaitUntil:
 			p.wake = max(c.At, 1)
 		default:
@@ -144,7 +205,7 @@ func (a *actor) onlyEndings(p *plan, cmds []session.Command) []session.Command {
 // something done with the environment.
 func (a *actor) background() bool {
 	e := a.state.Environment
-	return a.state.Compact != nil || a.state.Learn.Busy() || e != nil && e.Action != ""
+	return a.state.Compacts() || a.state.Learn.Busy() || e != nil && e.Action != ""
 }
 
 func (a *actor) record(p *plan, kind string, payload any) error {
@@ -161,7 +222,7 @@ func (a *actor) write(p *plan, kind string, build func(*session.State) (any, err
 	if err != nil {
 		return err
 	}
-	e.Seq, e.Payload = a.state.Tail+1, payload
+	e.Seq, e.Thread, e.Payload = a.state.Tail+1, a.state.Focus(), payload
 	records, err := meter.Follow(&a.state.View, e)
 	if err != nil {
 		return err
@@ -181,6 +242,14 @@ func (a *actor) write(p *plan, kind string, build func(*session.State) (any, err
 // intend turns a command into its intent event and the effect to start after the commit.
 func (a *actor) intend(p *plan, c session.Command) error {
 	switch c := c.(type) {
+	case session.InThread:
+		return a.intendWithin(p, c)
+	case session.ActOnSubagent:
+		return a.intendSubagent(p, c.Call)
+	case session.AnswerTool:
+		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Output: stead.TextContent(stead.ContentInputText, c.Output)})
+	case session.TellParent:
+		return a.tellParent(p, c.Subagent)
 	case session.StartTurn:
 		return a.record(p, session.KindTurnStarted, session.TurnStarted{})
 	case session.EndTurn:
@@ -230,14 +299,21 @@ func (a *actor) intend(p *plan, c session.Command) error {
 }
 
 // intendEnd ends the turn. What was shown of its work in flight is kept. A cancel stops the summary
-// that is being made as well; otherwise it outlives the turn that began it.
+// that is being made as well; otherwise it outlives the turn that began it, unless that is a subagent's.
 func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
-	cancelled := c.Kind == session.KindTurnCancelled
+	if err := a.endSubagents(p); err != nil {
+		return err
+	}
+	thread := a.state.Focus()
+	stops := c.Kind == session.KindTurnCancelled || thread != 0 // its summary as well
 	for f := range a.flights {
-		if err := a.write(p, session.KindModelStreamed, flushed(f.live, true).make); err != nil {
+		if f.thread != thread {
+			continue
+		}
+		if err := a.write(p, session.KindModelStreamed, f.flushed(true).make); err != nil {
 			return err
 		}
-		if !f.action && !f.learns && (cancelled || !f.background) {
+		if !f.action && !f.learns && (stops || !f.background) {
 			f.cancel() // upstream calls stop at once
 		}
 	}
@@ -248,13 +324,21 @@ func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
 			}
 		}
 	}
-	if cancelled && a.state.Compact != nil {
+	if stops && a.state.Compact != nil {
 		if err := a.record(p, session.KindModelFailed, cutOff(a.state.Compact.Seq, a.cutCall(a.state.Compact))); err != nil {
 			return err
 		}
 	}
-	p.ends, p.calls = true, nil
+	p.end(thread)
 	return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
+}
+
+// failTurn ends a turn whose model can't be called.
+func (a *actor) failTurn(p *plan, end session.TurnEnded) error {
+	if err := a.endSubagents(p); err != nil {
+		return err
+	}
+	return a.record(p, session.KindTurnFailed, end)
 }
 
 // cutOff is the end of a model call that its turn's end cuts off.
@@ -349,7 +433,7 @@ func (a *actor) saveSnapshot() {
 // begin registers a flight and returns its context.
 func (a *actor) begin() (*flight, context.Context) {
 	ctx, cancel := context.WithCancel(a.ctx)
-	f := &flight{cancel: cancel}
+	f := &flight{cancel: cancel, thread: a.state.Focus()}
 	a.flights[f] = struct{}{}
 	return f, ctx
 }

@@ -21,31 +21,9 @@ import (
 func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	call := c.Call
 	computer := call.Tool.Environment && call.Tool.Server == ""
-	asked := a.state.ToolRequest(call)
-	asked.Carried, asked.Waits = true, true
-	decision, err := policy.Check(a.ctx, a.r.cfg.Policy, asked)
-	decision, err = withAsk(call, decision, err)
-	if n := decision.Needs; n != nil && call.Lapsed && n.Default == policy.DefaultAllow {
-		decision.Allow, decision.Needs, err = true, nil, nil
-		decision.Reason += "; nobody answered in time, and it is made then"
-	} else if n != nil && call.Lapsed { // policies changed their mind meanwhile
-		decision.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s", session.ToldExpired)
-	} else if n != nil && a.state.Lacks(call, n) > 0 {
-		a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
-		return a.record(p, session.KindToolHeld, session.ToolHeld{CallID: call.CallID, Decision: decision})
-	} else if n != nil {
-		decision.Allow, decision.Needs, err = true, nil, nil
-	}
-	a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
-	if err != nil {
-		told := clientMessage(err)
-		if edited := toldEdited(call); edited != "" {
-			told += " " + edited + "."
-		}
-		if call.Attempts > 0 {
-			told += " An attempt that was made before may have taken effect."
-		}
-		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: call.CallID, Error: told, Decision: decision.Recorded()})
+	decision, done, err := a.permitCall(p, call)
+	if done || err != nil {
+		return err
 	}
 	key := call.Key(a.key.Session)
 	attempt := call.Attempts + 1
@@ -84,6 +62,37 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		go a.r.watched(ctx, req, func(ctx context.Context) { run.guarded(ctx, flight) })
 	})
 	return nil
+}
+
+// permitCall asks policies about a call. done: it waits for an approval, or was refused, and that is on record.
+func (a *actor) permitCall(p *plan, call *session.Call) (decision policy.Decision, done bool, err error) {
+	asked := a.state.ToolRequest(call)
+	asked.Carried, asked.Waits = true, true
+	decision, err = policy.Check(a.ctx, a.r.cfg.Policy, asked)
+	decision, err = withAsk(call, decision, err)
+	if n := decision.Needs; n != nil && call.Lapsed && n.Default == policy.DefaultAllow {
+		decision.Allow, decision.Needs, err = true, nil, nil
+		decision.Reason += "; nobody answered in time, and it is made then"
+	} else if n != nil && call.Lapsed { // policies changed their mind meanwhile
+		decision.Needs, err = nil, stead.Errorf(stead.KindForbidden, "%s", session.ToldExpired)
+	} else if n != nil && a.state.Lacks(call, n) > 0 {
+		a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
+		return decision, true, a.record(p, session.KindToolHeld, session.ToolHeld{CallID: call.CallID, Decision: decision})
+	} else if n != nil {
+		decision.Allow, decision.Needs, err = true, nil, nil
+	}
+	a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
+	if err != nil {
+		told := clientMessage(err)
+		if edited := toldEdited(call); edited != "" {
+			told += " " + edited + "."
+		}
+		if call.Attempts > 0 {
+			told += " An attempt that was made before may have taken effect."
+		}
+		return decision, true, a.record(p, session.KindToolReturned, session.ToolReturned{CallID: call.CallID, Error: told, Decision: decision.Recorded()})
+	}
+	return decision, false, nil
 }
 
 func (a *actor) serverConfig(label string) *agent.Tool {

@@ -31,9 +31,10 @@ type toolset struct {
 
 // offered is one tool on offer: a function of the application, or a tool of a server.
 type offered struct {
-	config agent.Tool
-	tool   tool.Tool // nil for functions
-	schema json.RawMessage
+	config   agent.Tool
+	tool     tool.Tool             // nil for functions
+	subagent *session.SubagentCall // what is done about subagents; nil: it is another tool
+	schema   json.RawMessage
 }
 
 // missingServerError says that a server that the agent requires can't be used.
@@ -218,7 +219,7 @@ func (t *toolset) resolve(it stead.Item, check func(schema, arguments []byte) er
 	if !known {
 		return args, &session.ToolCall{Reject: t.unknown(it.Name)}
 	}
-	call := &session.ToolCall{Async: o.config.Async}
+	call := &session.ToolCall{Async: o.config.Async, Subagent: o.subagent}
 	if o.tool != nil {
 		spec := o.tool.Spec()
 		*call = session.ToolCall{

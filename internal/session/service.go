@@ -41,6 +41,13 @@ type Service interface {
 	Turns(ctx context.Context, p stead.Principal, id stead.SessionID, q PageQuery) (Page[Turn], error)
 	Turn(ctx context.Context, p stead.Principal, id stead.SessionID, turn string) (Turn, error)
 
+	// Subagents lists those of the session, nested and closed ones as well. Each has items and turns of its own.
+	Subagents(ctx context.Context, p stead.Principal, id stead.SessionID, q PageQuery) (Page[SubagentObject], error)
+	Subagent(ctx context.Context, p stead.Principal, id stead.SessionID, subagent string) (SubagentObject, error)
+	SubagentItems(ctx context.Context, p stead.Principal, id stead.SessionID, subagent string, q ItemQuery) (Page[Item], error)
+	SubagentTurns(ctx context.Context, p stead.Principal, id stead.SessionID, subagent string, q PageQuery) (Page[Turn], error)
+	SubagentTurn(ctx context.Context, p stead.Principal, id stead.SessionID, subagent, turn string) (Turn, error)
+
 	// Pause lets what is in flight finish and starts nothing more until Resume. Both are idempotent.
 	Pause(ctx context.Context, p stead.Principal, id stead.SessionID) (Session, error)
 	Resume(ctx context.Context, p stead.Principal, id stead.SessionID) (Session, error)

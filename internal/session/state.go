@@ -51,21 +51,21 @@ func (s *State) apply(e stead.Event) error {
 	if err := s.Context.apply(e, before, &s.View, items); err != nil {
 		return err
 	}
-	if e.Thread != 0 || len(s.Subagents) == 0 {
-		return s.open(e)
+	s.open(e)
+	if e.Thread != 0 {
+		return nil
 	}
 	return s.elsewhere(e)
 }
 
 // open begins the context of a subagent that was just made.
-func (s *State) open(e stead.Event) error {
+func (s *State) open(e stead.Event) {
 	if e.Kind == KindSubagentCreated && s.Subagent(e.Seq) != nil {
 		if s.Contexts == nil {
 			s.Contexts = map[stead.Seq]*Context{}
 		}
 		s.Contexts[e.Seq] = &Context{}
 	}
-	return nil
 }
 
 // elsewhere has the contexts of subagents follow what happened to the session.
@@ -77,7 +77,7 @@ func (s *State) elsewhere(e stead.Event) error {
 			return err
 		}
 	}
-	return s.open(e)
+	return nil
 }
 
 // snapshotFormat changes whenever the shape or the meaning of State does: older snapshots are then

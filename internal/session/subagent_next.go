@@ -117,7 +117,7 @@ func (s *State) childrenFirst(cmds []Command) []Command {
 	}
 	var out []Command
 	for _, sub := range slices.Backward(s.Subagents) { // who is below another was made after it
-		if s.thread(sub.ID).Turn != nil && (sub.Parent == s.focus || s.focus == 0 || s.below(sub, s.focus)) {
+		if s.WorksBelow(sub) {
 			out = append(out, InThread{sub.ID, EndTurn{Kind: KindTurnCancelled}})
 		}
 	}

@@ -237,6 +237,35 @@ func listThread(t *testing.T, g *sessiontest.Gen, view *session.View, thread ste
 	}
 }
 
+// TestAThreadIsAFoldOfItsOwnEvents: what the model of a thread sees is what it would see if there were no others.
+func TestAThreadIsAFoldOfItsOwnEvents(t *testing.T) {
+	eachWithAgents(t, 3*fewSeeds, 200, func(t *testing.T, g *sessiontest.Gen) {
+		threads := []stead.Seq{0}
+		for _, sub := range g.State.Subagents {
+			threads = append(threads, sub.ID)
+		}
+		for _, thread := range threads {
+			events, err := session.OfThread(g.Read, thread)(0, stead.MaxReadEvents, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			alone := session.NewState(sessiontest.Key)
+			for _, e := range events {
+				if err := alone.Apply(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, got := &alone.Context, &g.State.Context
+			if thread != 0 {
+				got = g.State.Contexts[thread]
+			}
+			if mustJSON(t, got) != mustJSON(t, want) {
+				t.Fatalf("the context of thread %d is\n%s\nand would be\n%s", thread, mustJSON(t, got), mustJSON(t, want))
+			}
+		}
+	})
+}
+
 // TestForksOfThreadsAreIdle: a copy of any part of a session with subagents has no thread at work.
 func TestForksOfThreadsAreIdle(t *testing.T) {
 	eachWithAgents(t, fewSeeds, 100, func(t *testing.T, g *sessiontest.Gen) {

@@ -137,6 +137,28 @@ func (v *View) OfCallID(id string) *View {
 	return v.find(func(u *View) bool { return u.CallByID(id) != nil })
 }
 
+// AwaitingConsent is the view from the thread whose turn waits for a consent; nil: none does.
+func (v *View) AwaitingConsent(id string) *View {
+	return v.find(func(u *View) bool { return u.Turn.Consent(id) != nil })
+}
+
+// AwaitBudget are the threads whose turns wait for a budget, and the events that ask.
+func (v *View) AwaitBudget(id string) map[stead.Seq]stead.Seq {
+	out := map[stead.Seq]stead.Seq{}
+	v.each(func(u *View) bool {
+		if t := u.Turn; t != nil && t.Budget != nil && t.Budget.Budget == id {
+			out[u.focus] = t.Budget.Asked
+		}
+		return true
+	})
+	return out
+}
+
+// Compacts reports whether a summary is being made in any thread.
+func (v *View) Compacts() bool {
+	return v.find(func(u *View) bool { return u.Compact != nil }) != nil
+}
+
 // OfRequest is the view from the thread in which a question is asked; nil: nobody asks it.
 func (v *View) OfRequest(id string) *View {
 	return v.find(func(u *View) bool {
@@ -170,10 +192,20 @@ func (s *State) turnTo(thread stead.Seq) bool {
 	return ok
 }
 
-// contexts does something with the context of each thread.
-func (s *State) contexts(do func(*Context)) {
-	do(&s.Context)
-	for _, c := range s.Contexts {
-		do(c)
+// HasCall reports whether a call of any thread's context has the id already.
+func (s *State) HasCall(id string) bool {
+	if s.Context.HasCall(id) {
+		return true
 	}
+	for _, c := range s.Contexts {
+		if c.HasCall(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// WorksBelow reports whether a subagent stands below the thread, and has a turn.
+func (v *View) WorksBelow(s *Subagent) bool {
+	return s.ID != v.focus && v.thread(s.ID).Turn != nil && (v.focus == 0 || s.Parent == v.focus || v.below(s, v.focus))
 }

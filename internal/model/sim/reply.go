@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"strconv"
@@ -38,7 +39,7 @@ func (s *simulator) reply(req model.Request) reply {
 	case sc.summary:
 		r.answer = "Summary: " + digest(req.Items[:at])
 	case len(sc.say) > 0:
-		r.answer = cite(strings.Join(sc.say, "\n"), since)
+		r.answer = withAgents(cite(strings.Join(sc.say, "\n"), since), req.Items)
 	case sc.refuse != "":
 		r.answer, r.refuses, r.finish = sc.refuse, true, model.FinishRefusal
 	case sc.words > 0:
@@ -131,7 +132,7 @@ func callItems(req model.Request, calls []call) []stead.Item {
 		items[i] = stead.Item{
 			Type: stead.ItemFunctionCall, Status: stead.ItemCompleted,
 			CallID: "call_" + print + "_" + strconv.Itoa(i),
-			Name:   c.name, Arguments: c.args,
+			Name:   c.name, Arguments: json.RawMessage(withAgents(string(c.args), req.Items)),
 		}
 	}
 	return items

@@ -9,6 +9,8 @@
 //	Then call NAME with {JSON}    calls it in a reply of its own, once the earlier results are back
 //	Say TEXT                      answers exactly TEXT; several lines make several lines; {cite N} in it
 //	                              is the mark of the N-th passage that calls found since the message
+//	                              {agent N} in it, or in a call's JSON, is the id of the N-th subagent that was made
+//	                              in the conversation, {answer N} what the N-th message of a subagent said
 //	Refuse TEXT                   answers TEXT as a refusal
 //	Think TEXT                    a reasoning item with that summary, first in the first reply
 //	Write N words [every D]       answers N fixed words, D apart
