@@ -50,6 +50,11 @@ func (s *server) items(w http.ResponseWriter, r *http.Request, p stead.Principal
 	if err != nil {
 		return err
 	}
+	return s.writeItems(w, p, found)
+}
+
+// writeItems writes a page of items as whoever asks may see them.
+func (s *server) writeItems(w http.ResponseWriter, p stead.Principal, found session.Page[session.Item]) error {
 	shown := found.Data
 	if p.Session != "" {
 		shown = slices.Clone(shown)
@@ -78,27 +83,6 @@ func (s *server) getTurn(w http.ResponseWriter, r *http.Request, p stead.Princip
 		return err
 	}
 	return s.write(w, found)
-}
-
-// listNothing is the list of what a session can't have yet: subagents and artifacts.
-func (s *server) listNothing(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	if _, err := page(r.URL.Query()); err != nil {
-		return err
-	}
-	if _, err := s.Sessions.Get(r.Context(), p, sessionID(r)); err != nil {
-		return err
-	}
-	return s.write(w, listOf([]struct{}{}, false, func(struct{}) string { return "" }))
-}
-
-// nothing answers for one of what a session can't have yet.
-func (s *server) nothing(what string) handler {
-	return func(_ http.ResponseWriter, r *http.Request, p stead.Principal) error {
-		if _, err := s.Sessions.Get(r.Context(), p, sessionID(r)); err != nil {
-			return err
-		}
-		return stead.NotFound(what, r.PathValue("part"))
-	}
 }
 
 func (s *server) pauseSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {

@@ -18,15 +18,16 @@ import (
 // fake stands behind the door where a test is about the door: it answers as the contract says,
 // from memory, and keeps what it was asked. The real service is tested through e2e.
 type fake struct {
-	mu       sync.Mutex
-	err      error // what every call returns, if set
-	agents   []agent.Agent
-	sessions []session.Session
-	items    []session.Item
-	turns    []session.Turn
-	inbox    []session.Approval
-	exported []string // what Export writes, before exportErr
-	failure  error    // of Export
+	mu        sync.Mutex
+	err       error // what every call returns, if set
+	agents    []agent.Agent
+	sessions  []session.Session
+	items     []session.Item
+	turns     []session.Turn
+	subagents []session.SubagentObject
+	inbox     []session.Approval
+	exported  []string // what Export writes, before exportErr
+	failure   error    // of Export
 
 	created  session.CreateRequest
 	override agent.Spec // what Override made
@@ -173,6 +174,43 @@ func (f *fake) Turn(_ context.Context, _ stead.Principal, _ stead.SessionID, tur
 		}
 	}
 	return session.Turn{}, stead.NotFound("turn", turn)
+}
+
+func (f *fake) Subagents(_ context.Context, _ stead.Principal, id stead.SessionID, q session.PageQuery) (session.Page[session.SubagentObject], error) {
+	if _, err := f.find(id); err != nil {
+		return session.Page[session.SubagentObject]{}, err
+	}
+	return paged(f.subagents, q, func(a session.SubagentObject) string { return a.ID }), nil
+}
+
+func (f *fake) Subagent(_ context.Context, _ stead.Principal, _ stead.SessionID, subagent string) (session.SubagentObject, error) {
+	for _, a := range f.subagents {
+		if a.ID == subagent {
+			return a, nil
+		}
+	}
+	return session.SubagentObject{}, stead.NotFound("subagent", subagent)
+}
+
+func (f *fake) SubagentItems(ctx context.Context, p stead.Principal, id stead.SessionID, subagent string, q session.ItemQuery) (session.Page[session.Item], error) {
+	if _, err := f.Subagent(ctx, p, id, subagent); err != nil {
+		return session.Page[session.Item]{}, err
+	}
+	return f.Items(ctx, p, id, q)
+}
+
+func (f *fake) SubagentTurns(ctx context.Context, p stead.Principal, id stead.SessionID, subagent string, q session.PageQuery) (session.Page[session.Turn], error) {
+	if _, err := f.Subagent(ctx, p, id, subagent); err != nil {
+		return session.Page[session.Turn]{}, err
+	}
+	return f.Turns(ctx, p, id, q)
+}
+
+func (f *fake) SubagentTurn(ctx context.Context, p stead.Principal, id stead.SessionID, subagent, turn string) (session.Turn, error) {
+	if _, err := f.Subagent(ctx, p, id, subagent); err != nil {
+		return session.Turn{}, err
+	}
+	return f.Turn(ctx, p, id, turn)
 }
 
 func (f *fake) Pause(_ context.Context, _ stead.Principal, id stead.SessionID) (session.Session, error) {
