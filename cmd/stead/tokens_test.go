@@ -32,6 +32,8 @@ func openedByTokens() []string {
 	const s = "/v1/agents/sessions/{id}"
 	return []string{
 		"GET " + s + "/events", "POST " + s + "/events", "GET " + s + "/items", "GET " + s + "/turns", "GET " + s + "/turns/{turn}", "GET " + s + "/turns/{turn}/items",
+		"GET " + s + "/subagents", "GET " + s + "/subagents/{part}", "GET " + s + "/subagents/{part}/items", "GET " + s + "/subagents/{part}/turns",
+		"GET " + s + "/subagents/{part}/turns/{turn}", "GET " + s + "/subagents/{part}/turns/{turn}/items",
 		"GET " + s + "/artifacts", "GET " + s + "/artifacts/{part}", "GET " + s + "/artifacts/{part}/content",
 	}
 }
