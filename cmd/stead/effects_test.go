@@ -75,6 +75,7 @@ func (v *vaulted) agentsDo(t *testing.T, g *guarded) map[policy.Effect]agentDoes
 	out := map[policy.Effect]agentDoes{
 		policy.ModelCall:          {body: `"tools":[]}` + none + `,"input":"Say hello"`, done: "hello"},
 		policy.ToolCall:           {body: `"tools":[{"type":"environment"}]}` + hosted + `,"input":"Call shell with {\"command\": \"echo hel''lo\"}"`, done: "hello"},
+		policy.SubagentCreate:     {body: `"tools":[],"multi_agent":{"enabled":true}}` + none + `,"input":"Call create_subagent with {\"message\": \"Say the lamp is green\"}"`, done: "agent_message"},
 		policy.EnvironmentPrepare: {body: `"tools":[{"type":"environment"}]}` + hosted + `,"input":"Call shell with {\"command\": \"echo hel''lo\"}"`, done: "hello"},
 		policy.EnvironmentOpen:    {body: `"tools":[{"type":"environment"}]}` + hosted + `,"input":"Call shell with {\"command\": \"echo hel''lo\"}"`, done: "hello"},
 		policy.CredentialUse:      {body: `"tools":[` + guardedTool + `]}` + none + `,"input":"Call whoami with {}","vault_ids":["` + vault + `"]`, done: "you are", more: true},
@@ -121,7 +122,7 @@ func (v *vaulted) waitsAndPasses(e policy.Effect, does agentDoes) {
 		}
 		_, items := ask(v.t, v.n, "GET", "/v1/agents/sessions/"+id+"/items?limit=100", "")
 		for _, a := range s.RequiredActions {
-			if e != policy.ToolCall && (a.Type != "effect_approval" || a.Request.Name != string(e)) || a.Request.Digest == "" || !strings.Contains(a.Request.Why, string(e)) {
+			if e != policy.ToolCall && e != policy.SubagentCreate && (a.Type != "effect_approval" || a.Request.Name != string(e)) || a.Request.Digest == "" || !strings.Contains(a.Request.Why, string(e)) {
 				v.t.Fatalf("it asks %+v", a)
 			}
 			asked++

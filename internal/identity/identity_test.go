@@ -222,7 +222,7 @@ func TestWhatRolesMay(t *testing.T) {
 	}{
 		{policy.SessionCreate, "ODG"}, {policy.SessionRead, "OPDAUG"}, {policy.SessionWrite, "OPDG"}, {policy.SessionDelete, "OPD"}, {policy.SessionTokenWrite, "OPDG"}, {policy.SessionTokenRead, "OPDUG"},
 		{policy.AgentWrite, "OD"}, {policy.ApprovalGive, "OA"}, {policy.ToolCall, "OPDG"}, {policy.ModelCall, "OPDG"},
-		{policy.KeyWrite, "O"}, {policy.KeyRead, "OU"}, {policy.TemplateWrite, "OD"}, {policy.MemoryWrite, "OPDG"}, {policy.VaultRead, "OPDU"}, {policy.VaultWrite, "OPD"}, {policy.CredentialUse, "OPDG"}, {policy.NetworkConnect, "OPDG"}, {policy.VectorStoreWrite, "OD"}, {policy.VectorStoreRead, "OPDUG"}, {"effect.of.tomorrow", "O"},
+		{policy.KeyWrite, "O"}, {policy.KeyRead, "OU"}, {policy.TemplateWrite, "OD"}, {policy.MemoryWrite, "OPDG"}, {policy.VaultRead, "OPDU"}, {policy.VaultWrite, "OPD"}, {policy.CredentialUse, "OPDG"}, {policy.NetworkConnect, "OPDG"}, {policy.SubagentCreate, "OPDG"}, {policy.VectorStoreWrite, "OD"}, {policy.VectorStoreRead, "OPDUG"}, {"effect.of.tomorrow", "O"},
 	} {
 		for role, letter := range map[stead.Role]string{identity.Owner: "O", identity.Operator: "P", identity.Developer: "D", identity.Approver: "A", identity.Auditor: "U", identity.Agent: "G", "nobody": "x"} {
 			if got, want := identity.May(role, tc.effect), strings.Contains(tc.may, letter); got != want {

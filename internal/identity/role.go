@@ -66,7 +66,7 @@ func Approvers() map[string][]stead.Role {
 func May(role stead.Role, effect policy.Effect) bool {
 	reads := strings.HasSuffix(string(effect), ".read")
 	keys := effect == policy.KeyRead || effect == policy.KeyWrite || effect == policy.AuditRead // what shows or makes who may come in
-	runs := effect == policy.ModelCall || effect == policy.ToolCall || effect == policy.CredentialUse || effect == policy.CredentialConsent || effect == policy.NetworkConnect || effect == policy.SemanticQuery || strings.HasPrefix(string(effect), "environment.")
+	runs := effect == policy.ModelCall || effect == policy.ToolCall || effect == policy.SubagentCreate || effect == policy.CredentialUse || effect == policy.CredentialConsent || effect == policy.NetworkConnect || effect == policy.SemanticQuery || strings.HasPrefix(string(effect), "environment.")
 	switch role {
 	case Owner:
 		return true

@@ -96,7 +96,7 @@ func (s Switch) stops(req policy.Request, r Reach) bool {
 // acts reports whether an effect is one that switches stop.
 func acts(e policy.Effect) bool {
 	switch e {
-	case policy.SessionCreate, policy.ModelCall, policy.ToolCall, policy.EnvironmentOpen, policy.EnvironmentPrepare, policy.CredentialUse, policy.CredentialConsent, policy.NetworkConnect:
+	case policy.SessionCreate, policy.ModelCall, policy.ToolCall, policy.SubagentCreate, policy.EnvironmentOpen, policy.EnvironmentPrepare, policy.CredentialUse, policy.CredentialConsent, policy.NetworkConnect:
 		return true
 	}
 	return false

@@ -39,6 +39,9 @@ const (
 	ModelCall         Effect = "model.call"
 	ToolCall          Effect = "tool.call"
 	ApprovalGive      Effect = "approval.give" // answering a required action
+	// SubagentCreate is that an agent gives a task to a subagent, which it makes for that or has made; the resource is the session's agent, Arguments
+	// have the task.
+	SubagentCreate Effect = "subagent.create"
 
 	EnvironmentPrepare Effect = "environment.prepare" // packages, files and set-up commands
 	EnvironmentOpen    Effect = "environment.open"
@@ -100,7 +103,7 @@ const (
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{
-		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive,
+		SessionCreate, SessionRead, SessionWrite, SessionDelete, SessionControl, SessionTokenRead, SessionTokenWrite, AgentRead, AgentWrite, ModelCall, ToolCall, ApprovalGive, SubagentCreate,
 		EnvironmentPrepare, EnvironmentOpen, EnvironmentSave, EnvironmentSuspend, EnvironmentExpire, EnvironmentRead, EnvironmentWrite,
 		FileRead, FileWrite, VectorStoreRead, VectorStoreFileRead, VectorStoreWrite, SkillRead, SkillWrite, TemplateRead, TemplateWrite, UsageRead, UsageWrite, BudgetRead, BudgetWrite,
 		MemoryRead, MemoryEntryRead, MemoryWrite, MemoryEntryWrite, PolicyRead, PolicyWrite, PolicyDelete, AuditRead, KillSwitchRead, KillSwitchWrite, VaultRead, VaultWrite, CredentialUse, CredentialConsent, NetworkConnect, KeyRead, KeyWrite,
@@ -125,6 +128,8 @@ type Request struct {
 	// Behind are those who caused what the agent does, as they were then: Principal and all who told it something. It is done if all of
 	// them may do it (Jointly), and with Needs.Separate their approvals don't count. What an agent does in a session says them always.
 	Behind []stead.Principal
+	// Subagents are those in whose name the agent acts, from the one that the root agent made to the one that does it; nil: the root agent does it itself.
+	Subagents []string
 	// Changed are those who changed what the agent is about to do, as whoever approves it may: policies are asked about it as it is then, and not for
 	// them. It is not Principal's alone any more.
 	Changed []stead.Principal

@@ -23,6 +23,9 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 		Principal: c.Principal, Session: v.Key, Agent: c.Agent.ID, Base: c.Agent.Base, Effect: effect, Resource: resource,
 		Acting: true, Behind: v.Behind(), Changed: v.changed(), Labels: v.Labels(), Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
 	}
+	for up := v.Subagent(v.focus); up != nil; up = v.Subagent(up.Parent) {
+		req.Subagents = append([]string{v.AgentOf(up.ID)}, req.Subagents...)
+	}
 	if c.SpendLimitCents != nil {
 		req.Spend.Limit = *c.SpendLimitCents * MicroCentsPerCent
 	}
@@ -31,10 +34,32 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 
 // ToolRequest is what policies are asked before a tool call.
 func (v *View) ToolRequest(c *Call) policy.Request {
-	req := v.Request(policy.ToolCall, c.resource())
+	req := v.Request(c.effect(), v.resource(c))
 	req.Arguments, req.Class, req.Before = c.Args(), string(c.Tool.class()), c.Decided
 	req.Origin, req.Destination, req.Changed = v.declared(c), v.destination(c), v.Changed(c)
 	return req
+}
+
+// effect is what policies are asked about a call.
+func (c *Call) effect() policy.Effect {
+	if c.Tool.Subagent != nil {
+		return policy.SubagentCreate
+	}
+	return policy.ToolCall
+}
+
+// resource is what policies are told that it is about.
+func (v *View) resource(c *Call) string {
+	if c.Tool.Subagent != nil {
+		return string(v.Created.Agent.ID)
+	}
+	return c.resource()
+}
+
+// Gated reports whether policies are asked about a call: of those about subagents, where it gives a task to one.
+func (c *Call) Gated() bool {
+	s := c.Tool.Subagent
+	return s == nil || s.Action == CreateSubagent || s.Action == SendSubagent
 }
 
 // resource names a call's tool as policies know it.

@@ -28,7 +28,7 @@ type Question struct {
 func (v *View) OfCall(c *Call) Question {
 	shown := v.callShown(c)
 	return Question{
-		ID: c.RequestID(v.Key.Session), Effect: policy.ToolCall, Of: c.resource(), Arguments: c.Args(), Digest: v.digest(c, mustJSON(shown)), Decided: c.Decided, Needs: c.Held(), Until: c.Until,
+		ID: c.RequestID(v.Key.Session), Effect: c.effect(), Of: v.resource(c), Arguments: c.Args(), Digest: v.digest(c, mustJSON(shown)), Decided: c.Decided, Needs: c.Held(), Until: c.Until,
 		by: v.Created.Principal, call: shown,
 	}
 }

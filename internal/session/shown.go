@@ -168,6 +168,6 @@ func (v *View) Digest(c *Call) string { return v.digest(c, mustJSON(v.callShown(
 
 // digest is Digest with what callShown gives.
 func (v *View) digest(c *Call, shown []byte) string {
-	sum := sha256.Sum256(mustJSON([]string{c.RequestID(v.Key.Session), string(policy.ToolCall), c.resource(), string(c.Args()), string(shown)}))
+	sum := sha256.Sum256(mustJSON([]string{c.RequestID(v.Key.Session), string(c.effect()), v.resource(c), string(c.Args()), string(shown)}))
 	return hex.EncodeToString(sum[:])
 }

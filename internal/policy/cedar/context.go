@@ -76,6 +76,8 @@ func (q *question) value(one attributes) types.Value {
 		return types.NewSet(chain(req)...)
 	case atBehind:
 		return types.NewSet(behind(req)...)
+	case atDepth:
+		return types.Long(len(req.Subagents))
 	case atSession:
 		return types.String(req.Session.Session)
 	case atLabels:
@@ -220,6 +222,9 @@ func chain(req *policy.Request) []types.Value {
 	out := []types.Value{types.String(string(req.Principal.Kind) + ":" + req.Principal.ID)}
 	if req.Acting && req.Agent != "" {
 		out = append(out, types.String("agent:"+string(req.Agent)))
+	}
+	for _, id := range req.Subagents {
+		out = append(out, types.String("subagent:"+id))
 	}
 	return out
 }

@@ -201,7 +201,7 @@ func typeOf(e policy.Effect) types.EntityType {
 		return typeModel
 	case policy.ToolCall:
 		return typeTool
-	case policy.SessionCreate:
+	case policy.SessionCreate, policy.SubagentCreate:
 		return typeAgent
 	}
 	noun, _, _ := strings.Cut(string(e), ".")

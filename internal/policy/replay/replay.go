@@ -105,6 +105,12 @@ func onThread(v *session.View, e stead.Event) (Asked, bool, error) {
 			return Asked{}, false, err // an attempt more of what was decided, or approved, before
 		}
 		return tool(v, p.CallID, policy.Allowed, err)
+	case session.KindSubagentCreated:
+		p, err := session.Decode[session.SubagentCreated](e)
+		if c := v.CallByID(p.CallID); c != nil && c.Decided != nil {
+			return Asked{}, false, err // decided, or approved, before
+		}
+		return tool(v, p.CallID, policy.Allowed, err)
 	case session.KindToolReturned:
 		p, err := session.Decode[session.ToolReturned](e)
 		if p.Decision == nil {

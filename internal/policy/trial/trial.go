@@ -67,6 +67,7 @@ type Case struct {
 	Role      string            `yaml:"role"`
 	Agent     string            `yaml:"agent"`
 	Behind    []Behind          `yaml:"behind"`
+	Subagents []string          `yaml:"subagents"` // from the one that the agent made to the one that does it
 	Session   string            `yaml:"session"`
 	Effect    string            `yaml:"effect"`
 	Resource  string            `yaml:"resource"`
@@ -163,6 +164,9 @@ func (c Case) Request() (policy.Request, error) {
 		}
 		behind = append(behind, other)
 	}
+	if len(c.Subagents) > 0 && c.Agent == "" {
+		return policy.Request{}, stead.Invalid("subagents", "subagents are an agent's: say whose in agent")
+	}
 	if len(c.Behind) > 0 && c.Agent == "" {
 		return policy.Request{}, stead.Invalid("behind", "behind is for what an agent does: say which in agent")
 	}
@@ -175,7 +179,7 @@ func (c Case) Request() (policy.Request, error) {
 		}
 	}
 	req := policy.Request{
-		Principal: who, Behind: behind,
+		Principal: who, Behind: behind, Subagents: c.Subagents,
 		Agent: stead.AgentID(c.Agent), Acting: c.Agent != "", Effect: policy.Effect(c.Effect), Resource: c.Resource,
 		Labels: stead.LabelsOf(c.Labels), Class: c.Class, Model: c.Model, At: 1, // a case without a time is at the beginning of time
 	}
