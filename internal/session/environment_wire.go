@@ -89,6 +89,9 @@ func (c *Call) title() string {
 	if c.Type == stead.ItemCommandExecution {
 		return "the command " + Shorten(c.Command(), maxCommandRunes)
 	}
+	if s := c.Tool.Subagent; s != nil {
+		return "the call of " + string(s.Action)
+	}
 	return "the call of " + c.Tool.Name + " on " + c.Tool.Server
 }
 

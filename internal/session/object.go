@@ -117,7 +117,10 @@ func (v *View) requiredActions(out []RequiredAction) []RequiredAction {
 
 func (v *View) personAction(c *Call, turn, kind, message string) RequiredAction {
 	name, server := c.Tool.Name, c.Tool.Server
-	if server == "" {
+	switch {
+	case c.Tool.Subagent != nil:
+		name, server = string(c.Tool.Subagent.Action), serverSubagents
+	case server == "":
 		server = agent.ToolEnvironment
 	}
 	return RequiredAction{

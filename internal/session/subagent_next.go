@@ -47,6 +47,9 @@ const (
 	CloseSubagent     SubagentAction = "close_subagent"
 )
 
+// serverSubagents is what people are told in the place of a tool server.
+const serverSubagents = "subagents"
+
 // Item is the type of a call's item.
 func (a SubagentAction) Item() stead.ItemType { return stead.ItemType(a + "_call") }
 

@@ -1,0 +1,160 @@
+package runner_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/session"
+)
+
+// asking keeps what policies are asked, and answers one effect otherwise.
+type asking struct {
+	effect policy.Effect
+	answer policy.Decision
+
+	mu  sync.Mutex
+	all []policy.Request
+}
+
+func (a *asking) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = append(a.all, req)
+	if req.Effect == a.effect {
+		return a.answer, nil
+	}
+	return policy.Decision{Allow: true, By: "test"}, nil
+}
+
+// of are the requests about an effect.
+func (a *asking) of(e policy.Effect) (out []policy.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.all {
+		if r.Effect == e {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// TestPoliciesSeeTheChain: they are asked about each task that is given, by whom, and about what subagents do with all who are between.
+func TestPoliciesSeeTheChain(t *testing.T) {
+	p := &asking{}
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Call create_subagent with {\"message\":\"Say deep\"}\nSay up"}`, coordinates)
+		n.idle(s.ID)
+		v := n.view(s.ID)
+		first, second := v.AgentOf(v.Subagents[0].ID), v.AgentOf(v.Subagents[1].ID)
+		made := p.of(policy.SubagentCreate)
+		if len(made) != 2 || made[0].Resource != string(s.Agent.ID) || !strings.Contains(string(made[0].Arguments), "Say deep") ||
+			len(made[0].Subagents) != 0 || !slices.Equal(made[1].Subagents, []string{first}) {
+			t.Fatalf("policies were asked %+v", made)
+		}
+		deep := 0
+		for _, r := range p.of(policy.ModelCall) {
+			if slices.Equal(r.Subagents, []string{first, second}) {
+				deep++
+			}
+			if r.Principal != made[0].Principal || !slices.Equal(r.Behind, made[0].Behind) || !r.Acting {
+				t.Errorf("a subagent acts as %+v, behind it %v", r.Principal, r.Behind)
+			}
+		}
+		if deep != 1 {
+			t.Errorf("%d model calls of the deepest subagent", deep)
+		}
+	}, withPolicy(p))
+}
+
+func TestASubagentThatIsDenied(t *testing.T) {
+	p := &asking{effect: policy.SubagentCreate, answer: policy.Decision{By: "test", Reason: "not today"}}
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Say no"}`, coordinates)
+		n.idle(s.ID)
+		if got := n.said(s.ID); !strings.Contains(got, "not today") || len(n.view(s.ID).Subagents) != 0 {
+			t.Errorf("the agent was told %q, and has %d subagents", got, len(n.view(s.ID).Subagents))
+		}
+	}, withPolicy(p))
+}
+
+func TestASubagentThatTakesAnApproval(t *testing.T) {
+	p := &asking{effect: policy.SubagentCreate, answer: policy.Decision{By: "test", Needs: &policy.Needs{Roles: []stead.Role{"owner"}}}}
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Say yes"}
+Say {answer 1}`, coordinates)
+		asks := n.until(s.ID, status(session.StatusRequiresAction))
+		if a := asks.RequiredActions[0]; a.Type != session.ActionMCPApproval || *a.Request.Name != "create_subagent" || !strings.Contains(string(a.Request.Arguments), "Say yes") {
+			t.Fatalf("it asks %+v", a)
+		}
+		if n := len(n.view(s.ID).Subagents); n != 0 {
+			t.Fatalf("%d subagents were made before", n)
+		}
+		if err := n.Send(context.Background(), as("olga", "owner"), s.ID, session.SendRequest{Inputs: []session.Input{decides(asks.RequiredActions[0].RequestID, session.DecisionApprove)}}); err != nil {
+			t.Fatal(err)
+		}
+		n.idle(s.ID)
+		if got := n.said(s.ID); got != "yes" {
+			t.Errorf("the agent said %q\n%s", got, n.journal(s.ID))
+		}
+	}, withPolicy(p))
+}
+
+// TestACallOfASubagentTakesAnApproval: it is asked about in the session, with the subagent's turn, and denied or made.
+func TestACallOfASubagentTakesAnApproval(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Call launch with {}"}
+Say {answer 1}`, func(s *agent.Spec) {
+			coordinates(s)
+			server := mcpServer()
+			server.RequireApproval = &agent.Approval{Mode: agent.ApprovalAlways}
+			s.Tools = []agent.Tool{server}
+		})
+		asks := n.until(s.ID, status(session.StatusRequiresAction))
+		a, v := asks.RequiredActions[0], n.view(s.ID)
+		if want := session.TurnID(s.ID, v.At(v.Subagents[0].ID).Turn.Seq); len(asks.RequiredActions) != 1 || a.TurnID != want {
+			t.Fatalf("it asks %+v, want one of turn %s", asks.RequiredActions, want)
+		}
+		if inbox := v.Approvals(); len(inbox) != 1 || inbox[0].ID != a.RequestID || inbox[0].CreatedAt == 0 {
+			t.Errorf("the inbox has %+v", inbox)
+		}
+		if len(n.tools.log()) != 0 {
+			t.Error("it was made before")
+		}
+		n.send(s.ID, decides(a.RequestID, session.DecisionApprove))
+		n.idle(s.ID)
+		if got := n.tools.log(); len(got) != 1 || !strings.Contains(n.said(s.ID), "launch") {
+			t.Errorf("%d calls, and the agent said %q", len(got), n.said(s.ID))
+		}
+	})
+}
+
+// TestAPauseStopsAllThreads.
+func TestAPauseStopsAllThreads(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Wait 10s\nCall create_subagent with {\"message\":\"Say x\"}\nSay y"}
+Then call wait_for_subagents with {"agent_ids":["{agent 1}"]}
+Say {answer 1}`, coordinates)
+		time.Sleep(5 * time.Second)
+		if _, err := n.Pause(context.Background(), me, s.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if v := n.view(s.ID); len(v.Subagents) != 1 || v.Status() != session.StatusInProgress {
+			t.Fatalf("%d subagents, %s", len(v.Subagents), v.Status())
+		}
+		if _, err := n.Resume(context.Background(), me, s.ID); err != nil {
+			t.Fatal(err)
+		}
+		n.idle(s.ID)
+		if got := n.said(s.ID); got != "y" {
+			t.Errorf("the agent said %q", got)
+		}
+	})
+}
