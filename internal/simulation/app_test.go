@@ -65,6 +65,7 @@ func (a *app) create() bool {
 			Override: func(s *agent.Spec) error {
 				s.Model, s.Tools = "script", tools()
 				s.Compaction.Async = a.n%2 == 0
+				s.MultiAgent.Enabled = a.n%3 == 1
 				return nil
 			},
 			Environment: plan, Input: say(first), Key: key, Digest: key,

@@ -338,12 +338,12 @@ func (c *computers) checkJournal(key stead.SessionKey, events []stead.Event, ope
 	var written []string // by finished commands, that the workspace must hold
 	for _, e := range events {
 		env := s.Environment
-		if env != nil && e.Kind == session.KindTurnCompleted && len(written) > 0 && !env.Unsaved {
+		if env != nil && e.Kind == session.KindTurnCompleted && e.Thread == 0 && len(written) > 0 && !env.Unsaved {
 			w.failf("session %s: the turn is completed at %d while the environment is %s, and %q is in no checkpoint", key.Session, e.Seq, env.Status, written)
 		}
 		switch p := decoded(w, e).(type) {
 		case session.ToolCalled:
-			call := s.CallByID(p.CallID)
+			call := s.At(e.Thread).CallByID(p.CallID)
 			if env == nil || call == nil || !call.Tool.Environment {
 				break
 			}
@@ -352,7 +352,7 @@ func (c *computers) checkJournal(key stead.SessionKey, events []stead.Event, ope
 			}
 			open[p.Key] = append(open[p.Key], env.Residence)
 		case session.ToolReturned:
-			if call := s.CallByID(p.CallID); env != nil && call != nil && call.Tool.Environment && call.Tool.Effect != tool.Pure && p.Exit != nil {
+			if call := s.At(e.Thread).CallByID(p.CallID); env != nil && call != nil && call.Tool.Environment && call.Tool.Effect != tool.Pure && p.Exit != nil {
 				written = append(written, opOf(call.Arguments))
 			}
 		case session.EnvironmentConnected:

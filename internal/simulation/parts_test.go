@@ -86,15 +86,51 @@ func (s script) call(ctx context.Context, req model.Request, yield func(model.De
 	if slices.ContainsFunc(req.Tools, func(t model.ToolSpec) bool { return t.Name == "sh" }) {
 		names = append(names, "peek", "write", "sh", "sh", "sh")
 	}
+	own := subagentsIn(req.Items)
+	if slices.ContainsFunc(req.Tools, func(t model.ToolSpec) bool { return t.Name == "create_subagent" }) {
+		names = append(names, "create_subagent", "create_subagent", "create_subagent", "wait_for_subagents", "wait_for_subagents", "interrupt_subagent", "close_subagent", "resume_subagent")
+	}
 	for i := range 1 + s.w.n(3) {
 		name := names[s.w.n(len(names))]
 		args := fmt.Sprintf(`{"op":"%s-%d"}`, name, s.w.tools.serial())
+		if strings.Contains(name, "subagent") {
+			args = s.about(name, own)
+		}
 		item := stead.Item{Type: stead.ItemFunctionCall, CallID: fmt.Sprintf("c%d", s.w.n(3)), Name: name, Arguments: json.RawMessage(args)}
 		if !yield(model.Delta{Kind: model.ItemDone, Index: i, Item: &item}, nil) {
 			return
 		}
 	}
 	s.done(yield, model.FinishToolCalls)
+}
+
+// about are the arguments of a call about subagents.
+func (s script) about(name string, own []string) string {
+	one := "nobody"
+	if len(own) > 0 {
+		one = own[s.w.n(len(own))]
+	}
+	switch name {
+	case "create_subagent":
+		return fmt.Sprintf(`{"message":"task %d"}`, s.w.n(1000))
+	case "wait_for_subagents":
+		return fmt.Sprintf(`{"agent_ids":[%q],"timeout_seconds":%d}`, one, 1+s.w.n(60))
+	}
+	return fmt.Sprintf(`{"agent_id":%q}`, one)
+}
+
+// subagentsIn are the ids of the subagents that were made in a conversation.
+func subagentsIn(items []stead.Item) (ids []string) {
+	for _, it := range items {
+		var made struct {
+			ID   string `json:"agent_id"`
+			Name string `json:"name"`
+		}
+		if it.Type == stead.ItemFunctionCallOutput && json.Unmarshal([]byte(text(it.Output)), &made) == nil && made.Name != "" && !slices.Contains(ids, made.ID) {
+			ids = append(ids, made.ID)
+		}
+	}
+	return ids
 }
 
 func text(content []stead.Content) string {

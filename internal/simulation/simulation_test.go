@@ -174,6 +174,8 @@ func (w *world) checkAudit(a *app, events []stead.Event) {
 			want[record(policy.ModelCall)]++
 		case session.KindToolCalled:
 			want[record(policy.ToolCall)]++
+		case session.KindSubagentCreated:
+			want[record(policy.SubagentCreate)]++
 		case session.KindSessionCreated:
 			want[record(policy.SessionCreate)]++
 		case session.KindInputMessage:
@@ -243,7 +245,7 @@ func (w *world) checkSnapshots(a *app, events []stead.Event) {
 	if !reflect.DeepEqual(x, y) {
 		w.failf("session %s: state from replay\n%s\nfrom the snapshot at %d\n%s", a.id, x, at, y)
 	}
-	if replayed.Turn != nil {
+	if replayed.Turn != nil || replayed.Working() > 0 {
 		w.failf("session %s rests with a turn", a.id)
 	}
 }
