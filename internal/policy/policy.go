@@ -334,6 +334,9 @@ func (AllowLocal) Decide(_ context.Context, req Request) (Decision, error) {
 // Check asks the authorizer and turns a denial into a KindForbidden error; one that can't decide for
 // now is KindUnavailable, and one who asks for too much at once stays KindLimited.
 func Check(ctx context.Context, a Authorizer, req Request) (Decision, error) {
+	if req.Acting && req.Subagents == nil {
+		req.Subagents = SubagentsOf(ctx)
+	}
 	d, err := a.Decide(ctx, req)
 	if stead.KindOf(err) == stead.KindUnavailable {
 		return Decision{By: d.By}, stead.Wrap(stead.KindUnavailable, err, "%s was not allowed: no decision could be made or recorded; try again", req.Effect)

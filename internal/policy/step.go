@@ -63,6 +63,22 @@ func Within(ctx context.Context, req Request) Request {
 
 type stepKey struct{}
 
+type subagentsKey struct{}
+
+// BySubagents is ctx of what a subagent does; all that stand between are named, from the one that the root agent made.
+func BySubagents(ctx context.Context, ids []string) context.Context {
+	if len(ids) == 0 {
+		return ctx
+	}
+	return context.WithValue(ctx, subagentsKey{}, ids)
+}
+
+// SubagentsOf are those of the context; nil: the root agent does it itself.
+func SubagentsOf(ctx context.Context) []string {
+	ids, _ := ctx.Value(subagentsKey{}).([]string)
+	return ids
+}
+
 // InStep is ctx within a step; nil: in none.
 func InStep(ctx context.Context, s *Step) context.Context {
 	return context.WithValue(ctx, stepKey{}, s)

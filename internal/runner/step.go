@@ -432,7 +432,7 @@ func (a *actor) saveSnapshot() {
 
 // begin registers a flight and returns its context.
 func (a *actor) begin() (*flight, context.Context) {
-	ctx, cancel := context.WithCancel(a.ctx)
+	ctx, cancel := context.WithCancel(policy.BySubagents(a.ctx, a.state.Chain()))
 	f := &flight{cancel: cancel, thread: a.state.Focus()}
 	a.flights[f] = struct{}{}
 	return f, ctx

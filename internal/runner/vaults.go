@@ -64,7 +64,7 @@ func (r *Runner) stepAsker(key stead.SessionKey) func(context.Context) (policy.R
 		if err != nil {
 			return policy.Request{}, err
 		}
-		return policy.Within(ctx, inSteps(v)), nil
+		return policy.Within(ctx, inSteps(from(ctx, v))), nil
 	}
 }
 
@@ -82,7 +82,7 @@ func (r *Runner) asker(key stead.SessionKey) func(context.Context) (policy.Reque
 		if err != nil {
 			return policy.Request{}, err
 		}
-		return v.Request(policy.CredentialUse, ""), nil
+		return from(ctx, v).Request(policy.CredentialUse, ""), nil
 	}
 }
 

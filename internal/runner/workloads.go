@@ -40,12 +40,24 @@ func (r *Runner) about(key stead.SessionKey) func(context.Context) (policy.Reque
 		if err != nil {
 			return policy.Request{}, "", err
 		}
-		turn := ""
+		v, turn := from(ctx, v), ""
 		if v.Turn != nil {
 			turn = session.TurnID(key.Session, v.Turn.Seq)
 		}
 		return v.Request(policy.CredentialUse, ""), turn, nil
 	}
+}
+
+// from is the session's view from the thread of whoever does what the context is of.
+func from(ctx context.Context, v *session.View) *session.View {
+	ids := policy.SubagentsOf(ctx)
+	if len(ids) == 0 {
+		return v
+	}
+	if thread, ok := session.ParseSubagentID(v.Key.Session, ids[len(ids)-1]); ok {
+		return askedFrom(v, v.At(thread))
+	}
+	return v
 }
 
 // identified is the credential for a tool server of the configuration; nil: it wants none, or the agent declared the server

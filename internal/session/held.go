@@ -23,9 +23,7 @@ func (v *View) Request(effect policy.Effect, resource string) policy.Request {
 		Principal: c.Principal, Session: v.Key, Agent: c.Agent.ID, Base: c.Agent.Base, Effect: effect, Resource: resource,
 		Acting: true, Behind: v.Behind(), Changed: v.changed(), Labels: v.Labels(), Model: c.Agent.Spec.Model, Spend: &policy.Spend{Cost: v.Cost},
 	}
-	for up := v.Subagent(v.focus); up != nil; up = v.Subagent(up.Parent) {
-		req.Subagents = append([]string{v.AgentOf(up.ID)}, req.Subagents...)
-	}
+	req.Subagents = v.Chain()
 	if c.SpendLimitCents != nil {
 		req.Spend.Limit = *c.SpendLimitCents * MicroCentsPerCent
 	}

@@ -127,16 +127,10 @@ func (v *View) Depth(thread stead.Seq) int {
 	return n
 }
 
-// Chain names the agents from the root's to that of the thread that is looked at.
-func (v *View) Chain() []string {
-	var out []string
-	for at := v.focus; ; {
-		out = append(out, v.AgentOf(at))
-		s := v.Subagent(at)
-		if s == nil {
-			break
-		}
-		at = s.Parent
+// Chain names the subagents from the one that the root agent made to that of the thread that is looked at; nil: it is the root's.
+func (v *View) Chain() (out []string) {
+	for s := v.Subagent(v.focus); s != nil; s = v.Subagent(s.Parent) {
+		out = append(out, v.AgentOf(s.ID))
 	}
 	slices.Reverse(out)
 	return out

@@ -113,6 +113,8 @@ type Bearer struct {
 	Turn      string // "": none is in progress
 	// Behind names others who told the agent something, as KIND:ID, with a separator between: Principal is nobody then. "": nobody did.
 	Behind string
+	// Subagents are those in whose name the agent acts, as policy.Request.Subagents, with a separator between; "": it does so itself.
+	Subagents string
 }
 
 // Token is one that was signed.
@@ -139,8 +141,10 @@ type claims struct {
 	Behind    []string        `json:"stead.dev/behind,omitempty"` // in nobody's name alone: all who told the agent something
 }
 
+// actor is who acts; Act is in whose name that one does, up to the agent.
 type actor struct {
 	Subject string `json:"sub"`
+	Act     *actor `json:"act,omitempty"`
 }
 
 // Sign makes a token for an audience. end is when it ends at the latest; zero: after its Lifetime.
@@ -160,8 +164,15 @@ func (i *Issuer) Sign(ctx context.Context, form Form, b Bearer, audience string,
 		c.Chain, c.Behind = c.Chain[1:], strings.Split(b.Behind, separator)
 	}
 	c.Subject = i.SPIFFE(b.Session.Project, b.Agent)
+	act := &actor{Subject: c.Subject}
+	if b.Subagents != "" {
+		for id := range strings.SplitSeq(b.Subagents, separator) {
+			act = &actor{act.Subject + "/subagent/" + segment(id), act}
+			c.Chain = append(c.Chain, "subagent:"+id)
+		}
+	}
 	if form == OnBehalfOf {
-		c.Subject, c.Act = Subject(b.Session.Project, b.Principal), &actor{c.Subject}
+		c.Subject, c.Act = Subject(b.Session.Project, b.Principal), act
 	}
 	payload, err := json.Marshal(c)
 	if err != nil {
@@ -257,7 +268,7 @@ func (i *Issuer) use(ctx context.Context, u Use, about About, to, refused string
 	}
 	p := req.Principal
 	who := stead.Principal{Project: p.Project, Kind: p.Kind, ID: p.ID} // what else it has is no part of a token
-	b := Bearer{Principal: who, Session: req.Session, Agent: req.Agent, Turn: turn}
+	b := Bearer{Principal: who, Session: req.Session, Agent: req.Agent, Turn: turn, Subagents: strings.Join(req.Subagents, separator)}
 	if !req.Alone() {
 		b.Principal, b.Behind = stead.Principal{}, together(req)
 	}

@@ -301,6 +301,34 @@ func TestAToolServersCredential(t *testing.T) {
 	})
 }
 
+// TestATokenOfASubagent names who acts, and in whose name each of them does, up to the agent and the user.
+func TestATokenOfASubagent(t *testing.T) {
+	c := newCluster(t)
+	i := c.node("ES256")
+	about := func(ctx context.Context) (policy.Request, string, error) {
+		return policy.Request{Principal: ada.Principal, Session: ada.Session, Agent: ada.Agent, Subagents: policy.SubagentsOf(ctx)}, "", nil
+	}
+	v := workload.NewWorkloads(i, nil, &workload.Variable{Hosts: []string{"api.acme.example"}, Use: workload.Use{Name: "TOKEN", Form: workload.OnBehalfOf, Audience: "api"}}).Variables(about)[0]
+	const agent = "spiffe://acme.example/project/one/agent/agent_1"
+	for want, ids := range map[string][]string{
+		`{"sub":"` + agent + `"}`: nil,
+		`{"act":{"act":{"sub":"` + agent + `"},"sub":"` + agent + `/subagent/s_1"},"sub":"` + agent + `/subagent/s_1/subagent/s_2"}`: {"s_1", "s_2"},
+	} {
+		text, err := v.Value(policy.BySubagents(t.Context(), ids), "api.acme.example:443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims, err := checked(text, published(t, i), jose.ES256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := json.Marshal(claims["act"])
+		if chain := claims["stead.dev/chain"].([]any); string(got) != want || claims["sub"] != "project/one/user/ada" || len(chain) != 2+len(ids) {
+			t.Errorf("of %v the token says %s, %v", ids, got, claims)
+		}
+	}
+}
+
 func TestAVariableOfEnvironments(t *testing.T) {
 	c := newCluster(t)
 	i := c.node("ES256")
