@@ -24,6 +24,10 @@ func (r *Runner) Redacting(ctx context.Context, p stead.Principal, id stead.Sess
 	} else if err := atRest(v); err != nil {
 		return session.Redaction{}, err
 	}
+	item, err := r.source(ctx, key, item)
+	if err != nil {
+		return session.Redaction{}, err
+	}
 	pass, err := r.redacting(ctx, key, item, func(text string) (stead.Text, error) {
 		return stead.Text{Digest: digestOf([]byte(text)), Bytes: len(text)}, nil
 	})
@@ -40,7 +44,7 @@ func atRest(v *session.View) error {
 	case v.Turn != nil:
 		e = stead.Errorf(stead.KindConflict, "session %s has a turn in progress", v.Key.Session)
 		e.Hint = "cancel the turn, or wait for its end"
-	case v.Compact != nil, v.Learn.Extract != nil, v.Learn.Extracted != nil, v.Learn.Keep != 0:
+	case v.Compacts(), v.Learn.Extract != nil, v.Learn.Extracted != nil, v.Learn.Keep != 0:
 		e = stead.Errorf(stead.KindConflict, "session %s is being summarised, or remembered", v.Key.Session)
 		e.Hint = "try again in a moment"
 	default:
@@ -108,6 +112,19 @@ func (r *Runner) rewrite(ctx context.Context, p stead.Principal, key stead.Sessi
 	r.forget(key)
 	r.arrived(key)
 	return nil
+}
+
+// source is the item that says first what an item says: a message between agents repeats what one of them said, or gave as a task, and
+// is redacted with that.
+func (r *Runner) source(ctx context.Context, key stead.SessionKey, item string) (string, error) {
+	found, err := session.FindItem(key, r.reader(ctx, key), item, nil, r.texts(ctx, key))
+	if err != nil {
+		return "", err
+	}
+	if m, ok := found.(*session.AgentMessageItem); ok && m.Source != "" {
+		return m.Source, nil
+	}
+	return item, nil
 }
 
 // redactionPass is what one look through a session's journal finds.

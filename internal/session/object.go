@@ -174,9 +174,12 @@ func (v *View) CurrentTurn() (Turn, bool) {
 	return v.turnObject(v.Turn, status, 0, nil), true
 }
 
+// messagePrefix begins the ids of messages.
+const messagePrefix = "msg"
+
 // ids of items, by what made them.
 func messageID(s stead.SessionID, seq stead.Seq, i int) string {
-	return stead.DerivedID("msg", s, seq, i)
+	return stead.DerivedID(messagePrefix, s, seq, i)
 }
 func reasoningID(s stead.SessionID, seq stead.Seq, i int) string {
 	return stead.DerivedID("rs", s, seq, i)

@@ -93,6 +93,10 @@ func NewRedactor(session stead.SessionID, item Item, put func(string) (stead.Tex
 		r.callID = it.CallID
 	case *FunctionOutputItem:
 		r.callID = it.CallID
+	case *AgentMessageItem:
+		if it.Source != "" { // what it repeats is redacted, and it with that
+			return nil, false
+		}
 	}
 	return r, true
 }
@@ -139,8 +143,40 @@ func (r *Redactor) next(e stead.Event) (stead.Event, error) {
 		return change(e, r.extracted)
 	case KindToolsListed:
 		return change(e, func(p *ToolsListed) bool { return e.Seq == r.seq && r.listed(p) })
+	case KindSubagentCreated:
+		return change(e, func(p *SubagentCreated) bool {
+			if !r.gives(p.CallID) {
+				return false
+			}
+			p.Task = r.content(p.Task)
+			return true
+		})
+	case KindSubagentInput:
+		return change(e, func(p *SubagentInput) bool {
+			if !r.gives(p.CallID) {
+				return false
+			}
+			p.Content = r.content(p.Content)
+			return true
+		})
+	case KindSubagentAnswered:
+		return change(e, r.answered)
 	}
 	return r.called(e)
+}
+
+// gives reports whether a call is redacted by which an agent gave its subagent a task.
+func (r *Redactor) gives(callID string) bool {
+	return r.named.Prefix == subagentCallPrefix && callID != "" && callID == r.callID && !r.over
+}
+
+// answered: an answer repeats what a subagent said; how its turn failed is told here alone.
+func (r *Redactor) answered(p *SubagentAnswered) bool {
+	if p.Call != r.seq || p.Index != r.index || r.named.Prefix != messagePrefix || len(p.Content) == 0 {
+		return false
+	}
+	p.Content = r.content(p.Content)
+	return true
 }
 
 // change is edit for what may have nothing to change.

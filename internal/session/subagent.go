@@ -40,6 +40,8 @@ type SubagentCreated struct {
 // SubagentInput is what a parent says to its subagent, on whose thread it stands. Without a running turn it makes one.
 type SubagentInput struct {
 	CallID    string          `json:"call_id"`
+	Call      stead.Seq       `json:"call"`            // with Index, the place of that call: of the model.called
+	Index     int             `json:"index,omitempty"` // in its reply
 	Content   []stead.Content `json:"content"`
 	Sender    string          `json:"sender"` // as the wire names agents
 	Recipient string          `json:"recipient"`
@@ -51,6 +53,8 @@ type SubagentAnswered struct {
 	Turn      stead.Seq       `json:"turn"`
 	Status    string          `json:"status"`            // TurnComplete, TurnFail or TurnCancel
 	Content   []stead.Content `json:"content,omitempty"` // what it said last
+	Call      stead.Seq       `json:"call,omitempty"`    // with Index, the place of that message; 0: there is none
+	Index     int             `json:"index,omitempty"`
 	Error     *TurnError      `json:"error,omitempty"`
 	Sender    string          `json:"sender"`
 	Name      string          `json:"name"`
@@ -311,13 +315,13 @@ func (c *Context) shared(e stead.Event, before *TurnView, v *View) error {
 }
 
 // Answer is what an agent said last since an event; nil: nothing.
-func (c *Context) Answer(since stead.Seq) []stead.Content {
+func (c *Context) Answer(since stead.Seq) *Entry {
 	for _, en := range slices.Backward(c.Entries) {
 		if en.Seq <= since {
 			break
 		}
 		if en.Item.Type == stead.ItemMessage && en.Item.Role != stead.RoleUser && en.Call != 0 {
-			return en.Item.Content
+			return en
 		}
 	}
 	return nil

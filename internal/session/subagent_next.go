@@ -314,7 +314,7 @@ const NewThread stead.Seq = -1
 // SubagentEvents are what a call about subagents does, in one append. It must not be refused.
 func (s *State) SubagentEvents(c *Call, decision policy.Decision) []SubagentEvent {
 	args, here := c.SubagentArgs(), s.focus
-	said := SubagentInput{CallID: c.CallID, Content: stead.TextContent(stead.ContentInputText, args.Message), Sender: s.AgentOf(here), Recipient: args.AgentID}
+	said := SubagentInput{CallID: c.CallID, Call: c.Seq, Index: c.Index, Content: stead.TextContent(stead.ContentInputText, args.Message), Sender: s.AgentOf(here), Recipient: args.AgentID}
 	answer := func(what map[string]string) SubagentEvent {
 		return SubagentEvent{here, KindToolReturned, ToolReturned{CallID: c.CallID, Output: stead.TextContent(stead.ContentInputText, string(mustJSON(what)))}}
 	}
@@ -348,8 +348,8 @@ func (s *State) Answered(sub *Subagent) (SubagentAnswered, error) {
 		Subagent: sub.ID, Turn: end.Turn, Status: end.Status, Error: end.Error, Sender: s.AgentOf(sub.ID), Name: sub.Name, Recipient: s.AgentOf(sub.Parent),
 	}
 	return out, s.On(sub.ID, func() error {
-		if end.Status == TurnComplete {
-			out.Content = s.Context.Answer(end.Turn)
+		if said := s.Context.Answer(end.Turn); said != nil && end.Status == TurnComplete {
+			out.Content, out.Call, out.Index = said.Item.Content, said.Call, said.Index
 		}
 		return nil
 	})

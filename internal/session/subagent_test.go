@@ -266,6 +266,48 @@ func TestAThreadIsAFoldOfItsOwnEvents(t *testing.T) {
 	})
 }
 
+// TestWhatAgentsSaidIsRedactedOnBothSides: a message between agents is redacted with what it repeats, and then says nothing either.
+func TestWhatAgentsSaidIsRedactedOnBothSides(t *testing.T) {
+	messages := 0
+	eachWithAgents(t, fewSeeds, 150, func(t *testing.T, g *sessiontest.Gen) {
+		threads := []stead.Seq{0}
+		for _, sub := range g.State.Subagents {
+			threads = append(threads, sub.ID)
+		}
+		for _, thread := range threads {
+			list := func(events []stead.Event) []session.Item {
+				page, err := session.ListItems(sessiontest.Key, sessiontest.Reader(events), session.ItemQuery{Thread: thread, PageQuery: session.PageQuery{Limit: stead.MaxPageSize}}, g.Texts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return page.Data
+			}
+			for i, item := range list(g.Events) {
+				m, ok := item.(*session.AgentMessageItem)
+				if !ok || m.Source == "" || len(says(t, item)) == 0 {
+					continue
+				}
+				source, err := session.FindItem(sessiontest.Key, g.Read, m.Source, nil, g.Texts)
+				if err != nil {
+					t.Fatalf("what %s repeats, %s: %v", m.ID, m.Source, err)
+				}
+				events := redact(t, g, g.Events, source)
+				after := list(events)
+				if w := says(t, after[i]); after[i].ItemID() != m.ID || len(w) > 0 {
+					t.Fatalf("%s is redacted, and %s says %q", m.Source, mustJSON(t, after[i]), w)
+				}
+				if found, err := session.FindItem(sessiontest.Key, sessiontest.Reader(events), m.Source, nil, g.Texts); err != nil || len(says(t, found)) > 0 {
+					t.Fatalf("redacted, %s says %q (%v)", m.Source, says(t, found), err)
+				}
+				messages++
+			}
+		}
+	})
+	if messages < 20 {
+		t.Errorf("only %d messages were redacted", messages)
+	}
+}
+
 // TestForksOfThreadsAreIdle: a copy of any part of a session with subagents has no thread at work.
 func TestForksOfThreadsAreIdle(t *testing.T) {
 	eachWithAgents(t, fewSeeds, 100, func(t *testing.T, g *sessiontest.Gen) {

@@ -99,6 +99,8 @@ type AgentMessageItem struct {
 	Recipient string        `json:"recipient_agent_id"`
 	Sender    string        `json:"sender_agent_id"`
 	TurnID    string        `json:"turn_id"`
+	// Source is the item that the message repeats, on its sender's thread; "": it repeats none.
+	Source string `json:"-"`
 }
 
 // ItemID implements Item.
@@ -108,6 +110,7 @@ func (i *AgentMessageItem) ItemID() string { return i.ID }
 func (p *SubagentInput) item(s stead.SessionID, turn string, seq stead.Seq, texts Texts) *AgentMessageItem {
 	return &AgentMessageItem{
 		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: agentContent(p.Content, texts), Recipient: p.Recipient, Sender: p.Sender, TurnID: turn,
+		Source: stead.DerivedID(subagentCallPrefix, s, p.Call, p.Index),
 	}
 }
 
@@ -115,6 +118,9 @@ func (p *SubagentInput) item(s stead.SessionID, turn string, seq stead.Seq, text
 func (p *SubagentAnswered) item(s stead.SessionID, turn string, seq stead.Seq, texts Texts) *AgentMessageItem {
 	out := &AgentMessageItem{
 		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: agentContent(p.Content, texts), Recipient: p.Recipient, Sender: p.Sender, TurnID: turn,
+	}
+	if p.Call > 0 {
+		out.Source = messageID(s, p.Call, p.Index)
 	}
 	if len(p.Content) == 0 {
 		told := "The turn is " + p.Status + "."
