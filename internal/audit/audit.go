@@ -86,7 +86,8 @@ type Record struct {
 	Project stead.ProjectID `json:"project"`
 
 	Principal Principal       `json:"principal"`
-	Agent     stead.AgentID   `json:"agent,omitempty"` // that acted in the principal's name
+	Agent     stead.AgentID   `json:"agent,omitempty"`    // that acted in the principal's name
+	Subagent  string          `json:"subagent,omitempty"` // of the agent's, that acted; "": the agent did itself
 	Session   stead.SessionID `json:"session,omitempty"`
 	Action    string          `json:"action"`              // an effect of package policy, or one of the acts below
 	Resource  string          `json:"resource,omitempty"`  // id of what it is about, where it has one by then
@@ -149,7 +150,7 @@ const ActRetention = "retention.apply"
 // clean cuts texts to what a record may hold.
 func (r Record) clean() Record {
 	for _, s := range []*string{(*string)(&r.Project), (*string)(&r.Principal.Kind), &r.Principal.ID, (*string)(&r.Principal.Role), &r.Principal.Key,
-		(*string)(&r.Agent), (*string)(&r.Session), &r.Action, &r.Arguments, &r.Resource, &r.By, &r.Reason, &r.Version, &r.Request, &r.From, &r.Detail} {
+		(*string)(&r.Agent), &r.Subagent, (*string)(&r.Session), &r.Action, &r.Arguments, &r.Resource, &r.By, &r.Reason, &r.Version, &r.Request, &r.From, &r.Detail} {
 		*s = short(*s)
 	}
 	var policies []string

@@ -99,6 +99,9 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 	}
 	if req.Acting {
 		r.Agent = req.Agent
+		if n := len(req.Subagents); n > 0 {
+			r.Subagent = req.Subagents[n-1]
+		}
 	}
 	if a := req.Answer; a != nil {
 		r.Action, r.Reason, r.Detail = ActAnswer, a.Why, a.Decision+" "+a.Tool+", effect "+a.Digest

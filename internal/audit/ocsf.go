@@ -116,7 +116,7 @@ func (r Record) OCSF() ([]byte, error) {
 		e.Resources = append(e.Resources, ocsfResource{string(r.Session), "session"})
 	}
 	e.Unmapped = map[string]any{"prev": r.Prev}
-	for name, value := range map[string]string{"role": string(r.Principal.Role), "call": r.Detail, "decided_by": r.By, "arguments_sha256": r.Arguments} {
+	for name, value := range map[string]string{"role": string(r.Principal.Role), "call": r.Detail, "decided_by": r.By, "subagent": r.Subagent, "arguments_sha256": r.Arguments} {
 		if value != "" {
 			e.Unmapped[name] = value
 		}

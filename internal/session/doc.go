@@ -10,8 +10,8 @@
 // The package reads no clock, draws no random number and does no I/O: times, ids, decisions and
 // outcomes arrive in events. A fresh start and a recovery are the same path: read, Apply, Next.
 //
-// Threads: the root agent is one thread of its session's journal; subagents will be further threads
-// of the same journal (events then carry a thread id), under the same lease.
+// Threads: the root agent is one thread of its session's journal; subagents are further threads
+// of the same journal (their events carry the thread), under the same lease. See thread.go.
 //
 // Errors: Apply fails only for a journal that can't be (KindInternal): an event that can't be read,
 // or a gap. Events that come too late (a second answer to one call) change nothing.
