@@ -32,6 +32,7 @@ func (r *Runner) checkEdits(ctx context.Context, key stead.SessionKey, p stead.P
 		if !edits(in) {
 			continue
 		}
+		v := askedFrom(v, v.OfRequest(in.Approval.RequestID))
 		c := v.CallByRequest(in.Approval.RequestID)
 		if c == nil || c.State != session.CallApproval {
 			continue
@@ -117,6 +118,9 @@ func asksAnew(c *session.Call, found guardrail.Verdict, at string) (*policy.Deci
 
 // specOf is what is known of a call's tool now.
 func (r *Runner) specOf(ctx context.Context, v *session.View, c *session.Call) (tool.Spec, error) {
+	if s := c.Tool.Subagent; s != nil {
+		return tool.Spec{Name: string(s.Action), Parameters: subagentParameters(s.Action)}, nil
+	}
 	var tools []tool.Tool
 	if c.Tool.Server == "" && c.Tool.Environment {
 		tools = r.cfg.Environments.Tools()

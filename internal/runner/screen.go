@@ -183,7 +183,7 @@ func (r *Runner) screenInput(ctx context.Context, v *session.View, p stead.Princ
 	case in.Result != nil:
 		own := *in.Result
 		name := ""
-		if c := v.CallByID(own.CallID); c != nil {
+		if c := askedFrom(v, v.OfCallID(own.CallID)).CallByID(own.CallID); c != nil {
 			name = c.Name
 		}
 		content, verdict := checks.Content(ctx, guardrail.ToolResult, name, own.Output)
@@ -200,7 +200,7 @@ func (r *Runner) screenInput(ctx context.Context, v *session.View, p stead.Princ
 	case in.Outcome != nil:
 		own := *in.Outcome
 		title := ""
-		if c := v.CallByRequest(own.RequestID); c != nil {
+		if c := askedFrom(v, v.OfRequest(own.RequestID)).CallByRequest(own.RequestID); c != nil {
 			title = titleOf(&c.Tool, c.Name)
 		}
 		content, verdict := checks.Content(ctx, guardrail.ToolResult, title, own.Output)

@@ -21,6 +21,10 @@ func (a *actor) intendSubagent(p *plan, call *session.Call) error {
 		if thread == session.NewThread {
 			thread = a.state.Tail
 		}
+		if r, ok := act.Payload.(session.ToolReturned); ok && toldEdited(call) != "" {
+			r.Output = append(r.Output, stead.TextContent(stead.ContentInputText, "\n("+toldEdited(call)+".)")...)
+			act.Payload = r
+		}
 		if err := a.state.On(thread, func() error { return a.record(p, act.Kind, act.Payload) }); err != nil {
 			return err
 		}
@@ -70,6 +74,16 @@ var subagentTools = []struct {
 		`{"type":"object","properties":{"agent_id":{"type":"string"}},"required":["agent_id"],"additionalProperties":false}`},
 	{session.ResumeSubagent, "Open a closed subagent of yours again.",
 		`{"type":"object","properties":{"agent_id":{"type":"string"}},"required":["agent_id"],"additionalProperties":false}`},
+}
+
+// subagentParameters is the schema of an action's arguments.
+func subagentParameters(action session.SubagentAction) []byte {
+	for _, s := range subagentTools {
+		if s.action == action {
+			return []byte(s.parameters)
+		}
+	}
+	return nil
 }
 
 // offerSubagents offers them. depth is that of the agent: the deepest make none.

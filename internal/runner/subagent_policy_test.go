@@ -135,6 +135,29 @@ Say {answer 1}`, func(s *agent.Spec) {
 	})
 }
 
+// TestATaskIsEdited: whoever approves a task may change it, and the agent is told.
+func TestATaskIsEdited(t *testing.T) {
+	p := &asking{effect: policy.SubagentCreate, answer: policy.Decision{By: "test", Needs: &policy.Needs{Roles: []stead.Role{"owner"}}}}
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Say all"}`, coordinates)
+		asks := n.until(s.ID, status(session.StatusRequiresAction))
+		in := decides(asks.RequiredActions[0].RequestID, session.DecisionApprove)
+		answer := func(text string) error {
+			in.Approval.Arguments = text
+			return n.Send(context.Background(), as("olga", "owner"), s.ID, session.SendRequest{Inputs: []session.Input{in}})
+		}
+		isKind(t, answer(`["Say a part"]`), stead.KindInvalid)
+		if err := answer(`{"message":"Say a part"}`); err != nil {
+			t.Fatal(err)
+		}
+		n.idle(s.ID)
+		v := n.view(s.ID)
+		if got := v.Subagents[0].Task[0].Text.Inline; got != "Say a part" || !strings.Contains(n.said(s.ID), "changed its arguments") {
+			t.Errorf("the task is %q, and the agent was told %q", got, n.said(s.ID))
+		}
+	}, withPolicy(p))
+}
+
 // TestAPauseStopsAllThreads.
 func TestAPauseStopsAllThreads(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {

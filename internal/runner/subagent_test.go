@@ -200,3 +200,22 @@ Say {answer 1} and {answer 2}`, coordinates)
 		}
 	})
 }
+
+// TestAMessageEndsAWait: what somebody says to the agent while it waits is read before its subagents have answered.
+func TestAMessageEndsAWait(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Wait 90s\nSay slow"}
+Then call wait_for_subagents with {"agent_ids":["{agent 1}"]}
+Say {answer 1}`, coordinates)
+		time.Sleep(10 * time.Second)
+		n.send(s.ID, says("Say I hear you"))
+		time.Sleep(10 * time.Second)
+		if got := n.said(s.ID); got != "I hear you" {
+			t.Fatalf("the agent said %q\n%s", got, n.journal(s.ID))
+		}
+		if v := n.view(s.ID); v.Status() != session.StatusInProgress || v.Working() != 1 {
+			t.Errorf("%s, %d subagents work", v.Status(), v.Working())
+		}
+		n.idle(s.ID)
+	})
+}

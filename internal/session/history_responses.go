@@ -59,7 +59,7 @@ func AddedItems(key stead.SessionKey, e stead.Event, texts Texts) ([]Item, error
 func ResponseInput(key stead.SessionKey, read EventReader, seq stead.Seq, gone map[string]bool, texts Texts) ([]Item, error) {
 	c := newCollector(NewView(key), texts)
 	c.gone = gone
-	err := forwards(read, 0, func(e stead.Event) (bool, error) {
+	err := forwards(OfThread(read, 0), 0, func(e stead.Event) (bool, error) {
 		if e.Seq > seq && endsTurn(e) {
 			return false, nil // it was cancelled before it began
 		}
@@ -78,7 +78,7 @@ func ResponseOutput(key stead.SessionKey, read EventReader, seq stead.Seq, gone 
 	c := newCollector(&View{Key: key, Tail: seq - 1}, texts)
 	c.gone = gone
 	inputs := -1 // how many items there are before the output
-	err := forwards(read, seq-1, func(e stead.Event) (bool, error) {
+	err := forwards(OfThread(read, 0), seq-1, func(e stead.Event) (bool, error) {
 		if err := c.step(e); err != nil {
 			return false, err
 		}

@@ -154,7 +154,7 @@ func (s *State) nextAbout(c *Call) Command {
 	if !c.Tool.Subagent.waits() {
 		return ActOnSubagent{c}
 	}
-	over := c.Until > 0 && s.Now >= c.Until
+	over := c.Until > 0 && s.Now >= c.Until || s.Turn.Unread > 0 // somebody has said something: the agent reads it first
 	done, all := 0, c.SubagentArgs()
 	for _, id := range all.AgentIDs {
 		if !s.works(s.own(id)) {
@@ -180,7 +180,7 @@ func (v *View) own(id string) *Subagent {
 }
 
 // standing is what a wait tells the model. What subagents said comes as messages.
-func (v *View) standing(ids []string, timedOut bool) string {
+func (v *View) standing(ids []string, over bool) string {
 	type agent struct {
 		ID     string `json:"agent_id"`
 		Name   string `json:"name"`
@@ -188,8 +188,11 @@ func (v *View) standing(ids []string, timedOut bool) string {
 	}
 	out := struct {
 		Agents   []agent `json:"agents"`
-		TimedOut bool    `json:"timed_out,omitempty"`
-	}{TimedOut: timedOut}
+		Note     string  `json:"note,omitempty"`
+	}{}
+	if over {
+		out.Note = "The wait ended before all of them had answered: its time is over, or there is a new message for you."
+	}
 	for _, id := range ids {
 		s := v.own(id)
 		status := s.Outcome
