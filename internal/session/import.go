@@ -199,6 +199,9 @@ func (i *importer) event(e stead.Event, size int) error {
 	if err := i.state.Apply(e); err != nil {
 		return i.invalid(err, "the event can't be read")
 	}
+	if len(i.state.Subagents) > stead.MaxSubagents {
+		return i.invalid(nil, "it makes more subagents than a session may have")
+	}
 	i.events = append(i.events, e)
 	return nil
 }

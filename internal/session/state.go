@@ -52,7 +52,7 @@ func (s *State) apply(e stead.Event) error {
 		return err
 	}
 	s.open(e)
-	if e.Thread != 0 {
+	if e.Thread != 0 || !sessionWide(e.Kind) {
 		return nil
 	}
 	return s.elsewhere(e)

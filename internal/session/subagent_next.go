@@ -80,13 +80,14 @@ func (c *Call) SubagentArgs() SubagentArgs {
 
 // nextThreads is Next in a session with subagents.
 func (s *State) nextThreads(w Window) []Command {
-	out := s.childrenFirst(s.heldBack(s.next(w)))
+	room := stead.MaxParallelTools - s.running()
+	out := fit(s.childrenFirst(s.heldBack(s.next(w))), &room)
 	for _, sub := range s.Subagents {
 		if endsThread(out, sub.ID) {
 			continue // what it would do else is not begun
 		}
 		_ = s.On(sub.ID, func() error {
-			for _, c := range s.childrenFirst(s.heldBack(s.nextTurn(w))) {
+			for _, c := range fit(s.childrenFirst(s.heldBack(s.nextTurn(w))), &room) {
 				switch c.(type) {
 				case InThread, WaitUntil:
 					out = append(out, c)
@@ -98,6 +99,32 @@ func (s *State) nextThreads(w Window) []Command {
 		})
 	}
 	return out
+}
+
+// running counts the tool calls of all threads that run.
+func (v *View) running() (n int) {
+	v.each(func(u *View) bool {
+		if u.Turn != nil {
+			for _, c := range u.Turn.Calls {
+				if c.State == CallRunning {
+					n++
+				}
+			}
+		}
+		return true
+	})
+	return n
+}
+
+// fit leaves out calls for which the session has no room: their turn comes.
+func fit(cmds []Command, room *int) []Command {
+	return slices.DeleteFunc(cmds, func(c Command) bool {
+		if _, ok := c.(CallTool); !ok {
+			return false
+		}
+		*room--
+		return *room < 0
+	})
 }
 
 // endsThread reports whether a command ends the turn of a thread.

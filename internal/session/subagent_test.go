@@ -1,9 +1,11 @@
 package session_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -306,6 +308,46 @@ func TestWhatAgentsSaidIsRedactedOnBothSides(t *testing.T) {
 	if messages < 20 {
 		t.Errorf("only %d messages were redacted", messages)
 	}
+}
+
+// TestLiveTextBesideSubagents: who is shown text of the root before it is journaled sees each byte once, whatever subagents say meanwhile.
+func TestLiveTextBesideSubagents(t *testing.T) {
+	for seed := range uint64(3 * fewSeeds) {
+		g := sessiontest.NewWithSubagents(seed)
+		g.Keep = true
+		got := live(t, g, 150)
+		want := said(t, replay(t, g, stead.Cursor{}))
+		diff(t, fmt.Sprint("live, seed ", seed), said(t, got), want)
+		tried := 0
+		for i, ev := range got {
+			if i > 0 && !before(got[i-1].Cursor, ev.Cursor) {
+				t.Fatalf("seed %d: cursor %s follows %s", seed, ev.Cursor, got[i-1].Cursor)
+			}
+			if tried++; tried%17 == 0 {
+				rest := append(slices.Clone(got[:i+1]), replay(t, g, ev.Cursor)...)
+				diff(t, fmt.Sprint("seed ", seed, ", live, then after ", ev.Cursor), said(t, rest), want)
+			}
+		}
+	}
+}
+
+// TestThreadsAreExported: an export has all threads, and what is read of it folds to the same.
+func TestThreadsAreExported(t *testing.T) {
+	eachWithAgents(t, fewSeeds, 100, func(t *testing.T, g *sessiontest.Gen) {
+		_, events, err := session.ReadExport(bytes.NewReader(export(t, g)), nil, func(string, []byte) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := session.NewState(sessiontest.Key)
+		for _, e := range events {
+			if err := s.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if mustJSON(t, s) != mustJSON(t, g.State) {
+			t.Fatalf("of the export it is\n%s\nand was\n%s", mustJSON(t, s), mustJSON(t, g.State))
+		}
+	})
 }
 
 // TestForksOfThreadsAreIdle: a copy of any part of a session with subagents has no thread at work.

@@ -103,6 +103,9 @@ func Journal(seed uint64, n int) *Gen {
 	return g
 }
 
+// NewWithSubagents is New of an agent with subagents, and Subagents is Journal of one.
+func NewWithSubagents(seed uint64) *Gen { return begin(seed, true) }
+
 // Subagents is Journal of an agent with subagents.
 func Subagents(seed uint64, n int) *Gen {
 	g := begin(seed, true)
