@@ -274,6 +274,9 @@ func (r *running) event(ctx context.Context, e client.Event) error {
 	} else {
 		r.t.Event(e)
 	}
+	if e.Turn != nil && e.Turn.SubagentID != nil {
+		e.Type = "" // the session's turn goes on
+	}
 	switch e.Type {
 	case client.EventTurnCompleted, client.EventTurnCancelled:
 		r.ended = true

@@ -25,6 +25,7 @@ type transcript struct {
 	place    string            // status of the environment
 	streamed map[string]bool   // items whose text was written as deltas
 	calls    map[string]string // calls that were announced, with their commands
+	names    map[string]string // of subagents, by their ids and those of their turns
 }
 
 // newTranscript writes to the output of the command line.
@@ -35,6 +36,9 @@ func (a *app) newTranscript() transcript {
 
 // Event writes what there is to say of one event. It reports whether it wrote anything.
 func (t *transcript) Event(e client.Event) bool {
+	if shown, theirs := t.subagent(e); theirs {
+		return shown
+	}
 	switch e.Type {
 	case client.EventTextDelta, client.EventRefusalDelta:
 		t.text(e.ItemID, e.Delta)

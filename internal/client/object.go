@@ -167,6 +167,15 @@ type Turn struct {
 		Message string `json:"message"`
 	} `json:"error"`
 	Usage *Usage `json:"usage"`
+	// SubagentID is whose turn it is; nil: the session's own agent's.
+	SubagentID *string `json:"subagent_id"`
+}
+
+// Subagent is one that an agent of the session made.
+type Subagent struct {
+	ID           string    `json:"id"`
+	Name         string    `json:"name"`
+	Instructions []Content `json:"instructions"`
 }
 
 // Item is an entry of a conversation.
@@ -261,7 +270,10 @@ type Event struct {
 	Turn    *Turn    `json:"turn"`
 	Item    *Item    `json:"item"`
 	ItemID  string   `json:"item_id"`
+	TurnID  string   `json:"turn_id"`
 	Delta   string   `json:"delta"`
+	// Subagent is set by EventSubagent… events.
+	Subagent *Subagent `json:"subagent"`
 	// Environment is set by EventEnvironment… events, the rest by EventReset.
 	Environment *Environment    `json:"environment"`
 	FilesKept   bool            `json:"files_kept"`
@@ -273,23 +285,26 @@ type Event struct {
 
 // Types of Event that the command line looks at.
 const (
-	EventCreated        = "agent.session.created"
-	EventIdle           = "agent.session.idle"
-	EventInProgress     = "agent.session.in_progress"
-	EventRequiresAction = "agent.session.requires_action"
-	EventFailed         = "agent.session.failed"
-	EventTurnCreated    = "agent.session.turn.created"
-	EventTurnCompleted  = "agent.session.turn.completed"
-	EventTurnFailed     = "agent.session.turn.failed"
-	EventTurnCancelled  = "agent.session.turn.cancelled"
-	EventItemAdded      = "agent.session.turn.item.added"
-	EventItemDone       = "agent.session.turn.item.done"
-	EventTextDelta      = "agent.session.turn.output_text.delta"
-	EventRefusalDelta   = "agent.session.turn.refusal.delta"
-	EventReasoningDelta = "agent.session.turn.reasoning_summary_text.delta"
-	EventCommandDelta   = "agent.output.command_execution_output.delta"
-	EventReset          = "agent.session.environment.reset"
-	EventRefused        = "agent.session.environment.files_refused"
+	EventCreated         = "agent.session.created"
+	EventIdle            = "agent.session.idle"
+	EventInProgress      = "agent.session.in_progress"
+	EventRequiresAction  = "agent.session.requires_action"
+	EventFailed          = "agent.session.failed"
+	EventTurnCreated     = "agent.session.turn.created"
+	EventTurnCompleted   = "agent.session.turn.completed"
+	EventTurnFailed      = "agent.session.turn.failed"
+	EventTurnCancelled   = "agent.session.turn.cancelled"
+	EventItemAdded       = "agent.session.turn.item.added"
+	EventItemDone        = "agent.session.turn.item.done"
+	EventTextDelta       = "agent.session.turn.output_text.delta"
+	EventRefusalDelta    = "agent.session.turn.refusal.delta"
+	EventReasoningDelta  = "agent.session.turn.reasoning_summary_text.delta"
+	EventCommandDelta    = "agent.output.command_execution_output.delta"
+	EventReset           = "agent.session.environment.reset"
+	EventRefused         = "agent.session.environment.files_refused"
+	EventSubagentCreated = "agent.session.subagent.created"
+	EventSubagentClosed  = "agent.session.subagent.closed"
+	EventSubagentActive  = "agent.session.subagent.active"
 	// EventEnvironment begins the type of an event that brings an environment's new status.
 	EventEnvironment = "agent.session.environment."
 )

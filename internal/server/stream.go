@@ -60,7 +60,7 @@ func firstTurn() func(session.StreamEvent) bool {
 	return func(e session.StreamEvent) bool {
 		switch e.Type {
 		case "agent.session.turn.completed", "agent.session.turn.failed", "agent.session.turn.cancelled":
-			ended = true
+			ended = ended || !session.OfSubagent(e)
 		case "agent.session.idle":
 			return ended
 		case "agent.session.failed":

@@ -236,3 +236,14 @@ func (p *Projector) answered(out []body, e stead.Event) ([]body, error) {
 	}
 	return append(out, p.added(t, said.item(p.view.Key.Session, p.turnID(t), e.Seq, p.texts), nil)), nil
 }
+
+// OfSubagent reports whether an event is about a turn of a subagent's.
+func OfSubagent(e StreamEvent) bool {
+	switch b := e.Body.(type) {
+	case *turnEvent:
+		return b.Turn.SubagentID != nil
+	case *turnEndedEvent:
+		return b.Turn.SubagentID != nil
+	}
+	return false
+}
