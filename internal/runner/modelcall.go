@@ -270,7 +270,7 @@ func (c *modelCall) request(ctx context.Context, tools *toolset) (model.Request,
 	if c.spec.Reasoning.Summary != nil {
 		req.ReasonSummary = *c.spec.Reasoning.Summary
 	}
-	if c.spec.Text.Format.Type == "json_schema" {
+	if c.spec.Text.Format.Type == "json_schema" && c.depth == 0 { // a subagent answers its parent, and nobody else
 		req.Format = &model.Format{Name: "output", Schema: c.spec.Text.Format.Schema, Strict: true}
 	}
 	if c.ask != nil {

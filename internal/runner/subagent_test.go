@@ -2,13 +2,17 @@ package runner_test
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/model/sim"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -217,5 +221,90 @@ Say {answer 1}`, coordinates)
 			t.Errorf("%s, %d subagents work", v.Status(), v.Working())
 		}
 		n.idle(s.ID)
+	})
+}
+
+// heard is sim, which keeps what it was asked.
+type heard struct {
+	model.Model
+	mu  sync.Mutex
+	all []model.Request
+}
+
+func (h *heard) Generate(ctx context.Context, req model.Request) iter.Seq2[model.Delta, error] {
+	h.mu.Lock()
+	h.all = append(h.all, req)
+	h.mu.Unlock()
+	return h.Model.Generate(ctx, req)
+}
+
+// TestWhatASubagentIsGiven: it is told what it is, has its parent's tools, and those for subagents down to the last depth; of the format of the answer
+// it knows nothing.
+func TestWhatASubagentIsGiven(t *testing.T) {
+	h := &heard{Model: sim.New(sim.Options{})}
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Call create_subagent with {\"message\":\"Call create_subagent with {\\\"message\\\":\\\"Say deep\\\"}\\nSay c\"}\nSay b"}
+Say {}`, func(s *agent.Spec) {
+			coordinates(s)
+			s.Tools = []agent.Tool{{Type: agent.ToolFunction, Name: "close_subagent", Parameters: []byte(`{"type":"object"}`)}}
+			s.Text.Format = agent.Format{Type: "json_schema", Schema: []byte(`{"type":"object"}`)}
+		})
+		n.idle(s.ID)
+		depths := map[int]int{}
+		for _, req := range h.all {
+			tools := map[string]bool{}
+			for _, t := range req.Tools {
+				tools[t.Name] = true
+			}
+			task := req.Items[0].Content[0].Text.Inline
+			depth := 3 - strings.Count(task, "create_subagent")
+			depths[depth]++
+			if (req.Format != nil) != (depth == 0) || strings.Contains(req.Instructions, "You are the subagent") != (depth > 0) {
+				t.Errorf("at depth %d: format %v, instructions %q", depth, req.Format, req.Instructions)
+			}
+			if !tools["close_subagent"] || tools["create_subagent"] != (depth < stead.MaxSubagentDepth) || tools["subagents__close_subagent"] != (depth < stead.MaxSubagentDepth) {
+				t.Errorf("at depth %d: tools %v", depth, tools)
+			}
+		}
+		if len(depths) != 4 {
+			t.Errorf("calls of the model by depth: %v\n%s", depths, n.journal(s.ID))
+		}
+	}, withModel(h))
+}
+
+// TestACopyHasTheSubagents: they are idle there, and answer to the ids that the agent knows from before.
+func TestACopyHasTheSubagents(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Say one"}
+Say {answer 1}`, coordinates)
+		n.idle(s.ID)
+		made := n.view(s.ID).AgentOf(n.view(s.ID).Subagents[0].ID)
+		own, err := n.Fork(context.Background(), me, s.ID, session.ForkRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := n.Subagents(context.Background(), me, own.ID, session.PageQuery{})
+		if err != nil || len(list.Data) != 1 || list.Data[0].ID == made || list.Data[0].Name != "Avocet" {
+			t.Fatalf("the copy has %+v, %v", list.Data, err)
+		}
+		n.send(own.ID, says(`Call send_subagent_input with {"agent_id":"`+made+`","message":"Say two"}
+Say {answer 2}`))
+		n.idle(own.ID)
+		if got := n.said(own.ID); got != "two" {
+			t.Errorf("the agent said %q\n%s", got, n.journal(own.ID))
+		}
+		turns, err := n.SubagentTurns(context.Background(), me, own.ID, list.Data[0].ID, session.PageQuery{})
+		if err != nil || len(turns.Data) != 2 || len(n.view(s.ID).Subagents) != 1 {
+			t.Errorf("its turns: %+v, %v", turns.Data, err)
+		}
+		items, err := n.Items(context.Background(), me, own.ID, session.ItemQuery{PageQuery: session.PageQuery{Limit: 100}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range items.Data {
+			if m, ok := item.(*session.AgentMessageItem); ok && m.Sender != list.Data[0].ID {
+				t.Errorf("%s is of %s, want %s", m.ID, m.Sender, list.Data[0].ID)
+			}
+		}
 	})
 }

@@ -104,6 +104,16 @@ func ParseSubagentID(s stead.SessionID, id string) (stead.Seq, bool) {
 	return seq, ok && prefix == subagentPrefix && index < 0
 }
 
+// hereID is the id of an agent in this session, which may be a copy of the one that the id is of: there subagents stand at the same places.
+func hereID(s stead.SessionID, id string) string {
+	if of, ok := stead.SessionOf(id); ok && of != s {
+		if seq, ok := ParseSubagentID(of, id); ok {
+			return SubagentID(s, seq)
+		}
+	}
+	return id
+}
+
 // Subagent is one of the session's; nil: it is not there.
 func (v *View) Subagent(id stead.Seq) *Subagent {
 	for _, s := range v.Subagents {

@@ -196,7 +196,7 @@ func (s *State) nextAbout(c *Call) Command {
 
 // own is a subagent of the thread's agent; nil: it is none.
 func (v *View) own(id string) *Subagent {
-	seq, ok := ParseSubagentID(v.Key.Session, id)
+	seq, ok := ParseSubagentID(v.Key.Session, hereID(v.Key.Session, id))
 	if !ok {
 		return nil
 	}
@@ -344,7 +344,7 @@ const NewThread stead.Seq = -1
 // SubagentEvents are what a call about subagents does, in one append. It must not be refused.
 func (s *State) SubagentEvents(c *Call, decision policy.Decision) []SubagentEvent {
 	args, here := c.SubagentArgs(), s.focus
-	said := SubagentInput{CallID: c.CallID, Call: c.Seq, Index: c.Index, Content: stead.TextContent(stead.ContentInputText, args.Message), Sender: s.AgentOf(here), Recipient: args.AgentID}
+	said := SubagentInput{CallID: c.CallID, Call: c.Seq, Index: c.Index, Content: stead.TextContent(stead.ContentInputText, args.Message), Sender: s.AgentOf(here)}
 	answer := func(what map[string]string) SubagentEvent {
 		return SubagentEvent{here, KindToolReturned, ToolReturned{CallID: c.CallID, Output: stead.TextContent(stead.ContentInputText, string(mustJSON(what)))}}
 	}
@@ -359,7 +359,8 @@ func (s *State) SubagentEvents(c *Call, decision policy.Decision) []SubagentEven
 	}
 	sub := s.own(args.AgentID)
 	changed := SubagentChanged{CallID: c.CallID, Subagent: sub.ID}
-	done := answer(map[string]string{"agent_id": args.AgentID, "name": sub.Name})
+	said.Recipient = s.AgentOf(sub.ID)
+	done := answer(map[string]string{"agent_id": said.Recipient, "name": sub.Name})
 	switch c.Tool.Subagent.Action {
 	case SendSubagent:
 		return []SubagentEvent{{sub.ID, KindSubagentInput, said}, done}

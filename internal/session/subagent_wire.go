@@ -109,7 +109,7 @@ func (i *AgentMessageItem) ItemID() string { return i.ID }
 // item is what a parent said, on its subagent's thread.
 func (p *SubagentInput) item(s stead.SessionID, turn string, seq stead.Seq, texts Texts) *AgentMessageItem {
 	return &AgentMessageItem{
-		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: agentContent(p.Content, texts), Recipient: p.Recipient, Sender: p.Sender, TurnID: turn,
+		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: agentContent(p.Content, texts), Recipient: hereID(s, p.Recipient), Sender: hereID(s, p.Sender), TurnID: turn,
 		Source: stead.DerivedID(subagentCallPrefix, s, p.Call, p.Index),
 	}
 }
@@ -117,7 +117,7 @@ func (p *SubagentInput) item(s stead.SessionID, turn string, seq stead.Seq, text
 // item is what a subagent answered, on its parent's thread.
 func (p *SubagentAnswered) item(s stead.SessionID, turn string, seq stead.Seq, texts Texts) *AgentMessageItem {
 	out := &AgentMessageItem{
-		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: agentContent(p.Content, texts), Recipient: p.Recipient, Sender: p.Sender, TurnID: turn,
+		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: agentContent(p.Content, texts), Recipient: hereID(s, p.Recipient), Sender: hereID(s, p.Sender), TurnID: turn,
 	}
 	if p.Call > 0 {
 		out.Source = messageID(s, p.Call, p.Index)
@@ -169,12 +169,15 @@ func (i *SubagentCallItem) MarshalJSON() ([]byte, error) {
 
 func subagentCallItem(s stead.SessionID, turn string, c *Call) *SubagentCallItem {
 	args := c.SubagentArgs()
-	out := &SubagentCallItem{ID: callItemID(s, c), Type: c.Type, Status: c.Status, TurnID: turn, Content: args.Message, Recipients: []string{args.AgentID}}
+	out := &SubagentCallItem{ID: callItemID(s, c), Type: c.Type, Status: c.Status, TurnID: turn, Content: args.Message, Recipients: []string{hereID(s, args.AgentID)}}
 	if c.Type == stead.ItemWaitForSubagents {
-		out.Recipients = append([]string{}, args.AgentIDs...)
+		out.Recipients = []string{}
+		for _, id := range args.AgentIDs {
+			out.Recipients = append(out.Recipients, hereID(s, id))
+		}
 	}
 	if c.Tool.Subagent != nil {
-		out.Sender = c.Tool.Subagent.Sender
+		out.Sender = hereID(s, c.Tool.Subagent.Sender)
 	}
 	return out
 }
