@@ -128,11 +128,11 @@ func (a *actor) plan() (*plan, error) {
 
 // flies reports whether work is in flight that does not end with the plan's turns.
 func (a *actor) flies(p *plan) bool {
-	if len(a.flights) > 0 && len(p.ends) > 0 && a.background() {
+	if len(a.flights) > 0 && a.background() {
 		return true
 	}
 	for f := range a.flights {
-		if a.outlives(f) || !p.endsTurn(f.thread) {
+		if !p.endsTurn(f.thread) {
 			return true
 		}
 	}

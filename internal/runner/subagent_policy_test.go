@@ -181,3 +181,27 @@ Say {answer 1}`, coordinates)
 		}
 	})
 }
+
+// TestWhatASubagentReadLabelsItsParent: what a stranger may have written reaches the parent with the answer, and the next subagent with its task.
+func TestWhatASubagentReadLabelsItsParent(t *testing.T) {
+	p := &asking{}
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Call launch with {}"}
+Then call wait_for_subagents with {"agent_ids":["{agent 1}"]}
+Then call create_subagent with {"message":"Say clean"}`, func(s *agent.Spec) {
+			coordinates(s)
+			s.Tools = []agent.Tool{mcpServer()}
+		})
+		n.idle(s.ID)
+		made := p.of(policy.SubagentCreate)
+		if len(made) != 2 || len(made[0].Labels[session.LabelUntrusted]) != 0 || !slices.Equal(made[1].Labels[session.LabelUntrusted], []string{"box"}) {
+			t.Fatalf("policies were asked about tasks with %+v", made)
+		}
+		last := p.of(policy.ModelCall)
+		for _, r := range last[len(last)-2:] {
+			if !slices.Equal(r.Labels[session.LabelUntrusted], []string{"box"}) {
+				t.Errorf("a later call of the model, by %v, has the labels %v", r.Subagents, r.Labels)
+			}
+		}
+	}, withPolicy(p))
+}
