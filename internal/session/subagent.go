@@ -297,7 +297,10 @@ func (c *Context) said(e stead.Event) error {
 		if p.Error != nil {
 			head += ": " + p.Error.Message
 		}
-		content := append(stead.TextContent(stead.ContentInputText, stead.NoticePrefix+head+"."), p.Content...)
+		content := stead.TextContent(stead.ContentInputText, stead.NoticePrefix+head+".")
+		for _, part := range p.Content { // said by one model, and given to another
+			content = append(content, stead.Content{Type: stead.ContentInputText, Text: part.Text})
+		}
 		c.Held = append(c.Held, &Entry{Seq: e.Seq, Item: stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: content}})
 	}
 	return nil
