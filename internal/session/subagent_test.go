@@ -350,6 +350,52 @@ func TestThreadsAreExported(t *testing.T) {
 	})
 }
 
+// TestACopyHasTheSubagentsThatItsCallsMade: whatever item it ends with, and no call says that it made one which is not there.
+func TestACopyHasTheSubagentsThatItsCallsMade(t *testing.T) {
+	forks := 0
+	eachWithAgents(t, fewSeeds, 150, func(t *testing.T, g *sessiontest.Gen) {
+		list := func(events []stead.Event) []session.Item {
+			page, err := session.ListItems(sessiontest.Key, sessiontest.Reader(events), session.ItemQuery{PageQuery: session.PageQuery{Limit: stead.MaxPageSize}}, g.Texts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return page.Data
+		}
+		for _, item := range list(g.Events) {
+			if _, ok := item.(*session.SubagentCallItem); !ok {
+				continue
+			}
+			events, err := session.Fork(sessiontest.Key, g.Events, item.ItemID(), 1_900_000_000_000, session.Origin{Session: "sess_of"}, nil)
+			if err != nil {
+				t.Fatalf("up to %s: %v", item.ItemID(), err)
+			}
+			s, made, said := session.NewState(sessiontest.Key), 0, 0
+			for _, e := range events {
+				if err := s.Apply(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, own := range list(events) {
+				if c, ok := own.(*session.SubagentCallItem); ok && c.Type == stead.ItemCreateSubagent && c.Status == stead.ItemCompleted {
+					said++
+				}
+			}
+			for _, sub := range s.Subagents {
+				if sub.Parent == 0 {
+					made++
+				}
+			}
+			if made != said || s.Working() > 0 {
+				t.Fatalf("up to %s the copy has %d subagents, of which %d work, and says that it made %d", item.ItemID(), made, s.Working(), said)
+			}
+			forks++
+		}
+	})
+	if forks < 20 {
+		t.Errorf("only %d copies", forks)
+	}
+}
+
 // TestForksOfThreadsAreIdle: a copy of any part of a session with subagents has no thread at work.
 func TestForksOfThreadsAreIdle(t *testing.T) {
 	eachWithAgents(t, fewSeeds, 100, func(t *testing.T, g *sessiontest.Gen) {

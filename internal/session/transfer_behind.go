@@ -44,7 +44,10 @@ func (f *fork) stored(v *View, later []stead.Event) (n int, err error) {
 	if e := f.view.Environment; !e.Hosted() || f.expired {
 		return 0, nil
 	}
-	if v.Turn != nil && slices.ContainsFunc(v.Turn.Calls, func(c *Call) bool { return c.Attempts > 0 && c.writes() && !f.has(c) }) {
+	beside := func(u *View) bool {
+		return u.Turn != nil && slices.ContainsFunc(u.Turn.Calls, func(c *Call) bool { return c.Attempts > 0 && c.writes() && !f.has(u.focus, c) })
+	}
+	if v.find(beside) != nil {
 		return 0, nil // it was called beside those of the copy
 	}
 	touched, given := f.view.Environment.Touched > 0, false
@@ -57,7 +60,7 @@ func (f *fork) stored(v *View, later []stead.Event) (n int, err error) {
 			given = true
 		case KindToolCalled:
 			c, err := calledBy(v, e)
-			if err != nil || c.writes() && !f.has(c) {
+			if err != nil || c.writes() && !f.has(e.Thread, c) {
 				return n, err
 			}
 			touched = touched || c.writes()
@@ -83,10 +86,11 @@ func (f *fork) stored(v *View, later []stead.Event) (n int, err error) {
 // calledBy is the call that an intent is of, which was folded last; nil: nobody's.
 func calledBy(v *View, e stead.Event) (*Call, error) {
 	id, err := callOf(e)
-	if err != nil {
+	u := v.At(e.Thread)
+	if err != nil || u == nil {
 		return nil, err
 	}
-	return v.CallByID(id), nil
+	return u.CallByID(id), nil
 }
 
 // writes reports whether a call is a command that may touch the workspace.
@@ -94,10 +98,11 @@ func (c *Call) writes() bool {
 	return c != nil && c.Tool.Environment && c.Tool.Effect != tool.Pure
 }
 
-// has reports whether a call of the source is one of the copy's, and its outcome comes along.
-func (f *fork) has(c *Call) bool {
-	return f.view.Turn != nil && slices.ContainsFunc(f.view.Turn.Calls, func(own *Call) bool {
-		return own.Seq == c.Seq && own.Index == c.Index && (own.ownOutput() || own.Attempts > 0)
+// has reports whether a call of a thread of the source is one of the copy's, and its outcome comes along: of a subagent's open ones, none does.
+func (f *fork) has(thread stead.Seq, c *Call) bool {
+	v := f.view.At(thread)
+	return v != nil && v.Turn != nil && slices.ContainsFunc(v.Turn.Calls, func(own *Call) bool {
+		return own.Seq == c.Seq && own.Index == c.Index && (own.State == CallDone || thread == 0 && (own.ownOutput() || own.Attempts > 0))
 	})
 }
 
@@ -167,10 +172,10 @@ func (f *fork) openCall() bool {
 	return f.view.Turn != nil && slices.ContainsFunc(f.view.Turn.Calls, f.open)
 }
 
-// open reports whether an item of the copy waits for the outcome of a call. One that was first shown as a question has its own item
+// open reports whether an item of the copy waits for the outcome of a call. One about subagents has it at once, or is not made in the copy. One that was first shown as a question has its own item
 // where it was made, behind the cut.
 func (f *fork) open(c *Call) bool {
-	return c.ownOutput() && c.State != CallDone && (c.Attempts > 0 || !f.view.Turn.questioned(c))
+	return c.ownOutput() && c.State != CallDone && c.Tool.Subagent == nil && (c.Attempts > 0 || !f.view.Turn.questioned(c))
 }
 
 // callOf returns the call that an event is about; "" for events about something else.
