@@ -214,8 +214,8 @@ func (v *View) standing(ids []string, over bool) string {
 		Status string `json:"status"`
 	}
 	out := struct {
-		Agents   []agent `json:"agents"`
-		Note     string  `json:"note,omitempty"`
+		Agents []agent `json:"agents"`
+		Note   string  `json:"note,omitempty"`
 	}{}
 	if over {
 		out.Note = "The wait ended before all of them had answered: its time is over, or there is a new message for you."
