@@ -12,6 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/usage"
 )
 
 // asking keeps what policies are asked, and answers one effect otherwise.
@@ -204,4 +205,35 @@ Then call create_subagent with {"message":"Say clean"}`, func(s *agent.Spec) {
 			}
 		}
 	}, withPolicy(p))
+}
+
+// TestASubagentWaitsForABudget: with its own turn, across a crash, and the budget is the session's.
+func TestASubagentWaitsForABudget(t *testing.T) {
+	var p *purse
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Say cheap"}
+Then call wait_for_subagents with {"agent_ids":["{agent 1}"]}
+Say {answer 1}`, coordinates)
+		s = n.until(s.ID, status(session.StatusRequiresAction))
+		time.Sleep(10 * time.Second)
+		n.crash("node-2")
+		time.Sleep(26 * time.Hour)
+		s = n.until(s.ID, status(session.StatusRequiresAction))
+		request, v := asked(n, s), n.view(s.ID)
+		if want := session.TurnID(s.ID, v.At(v.Subagents[0].ID).Turn.Seq); s.RequiredActions[0].TurnID != want {
+			t.Fatalf("it asks with turn %s, want %s", s.RequiredActions[0].TurnID, want)
+		}
+		n.send(s.ID, approves(request, nil))
+		s = n.until(s.ID, func(s session.Session) bool { // the parent's next call
+			return s.Status == session.StatusRequiresAction && s.RequiredActions[0].RequestID != request
+		})
+		n.send(s.ID, approves(asked(n, s), nil))
+		n.idle(s.ID)
+		if got := n.said(s.ID); got != "cheap" {
+			t.Errorf("the agent said %q\n%s", got, n.journal(s.ID))
+		}
+		if c := p.counter(t); c.Spent.Calls != 4 || c.Held != (usage.Amount{}) {
+			t.Errorf("the counter is %+v", c)
+		}
+	}, withBudgets(&p, waiting(usage.ScopeProject, usage.PeriodTotal)))
 }
