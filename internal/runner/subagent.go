@@ -12,6 +12,9 @@ func (a *actor) intendSubagent(p *plan, call *session.Call) error {
 	if why := a.state.RefuseSubagent(call); why != "" { // another call of the same reply was acted upon
 		return a.record(p, session.KindToolReturned, session.ToolReturned{CallID: call.CallID, Error: "The call was not made. " + why})
 	}
+	if a.state.BehindCancel(call) { // by another call of the same reply
+		return nil
+	}
 	decision, held, err := a.permitCall(p, call)
 	if held || err != nil {
 		return err

@@ -308,3 +308,24 @@ Say {answer 2}`))
 		}
 	})
 }
+
+// TestAMessageBehindAnInterruptIsForTheNextTurn, also where one reply has both.
+func TestAMessageBehindAnInterruptIsForTheNextTurn(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(`Call create_subagent with {"message":"Wait 90s\nSay late"}
+Then call wait_for_subagents with {"agent_ids":["{agent 1}"]}`, coordinates)
+		time.Sleep(5 * time.Second)
+		n.send(s.ID, says(`Call interrupt_subagent with {"agent_id":"{agent 1}"}
+Call send_subagent_input with {"agent_id":"{agent 1}","message":"Say at once"}
+Then call wait_for_subagents with {"agent_ids":["{agent 1}"]}
+Say {answer 2}`))
+		n.idle(s.ID)
+		if got := n.said(s.ID); got != "at once" {
+			t.Fatalf("the agent said %q\n%s", got, n.journal(s.ID))
+		}
+		turns, err := n.SubagentTurns(context.Background(), me, s.ID, n.view(s.ID).AgentOf(n.view(s.ID).Subagents[0].ID), session.PageQuery{})
+		if err != nil || len(turns.Data) != 2 || turns.Data[0].Status != session.TurnCancel || turns.Data[1].Status != session.TurnComplete {
+			t.Errorf("its turns: %+v, %v", turns.Data, err)
+		}
+	})
+}

@@ -102,6 +102,16 @@ func (v *View) RefuseSubagent(c *Call) string {
 	return ""
 }
 
+// BehindCancel reports whether a call says something to a subagent whose turn was cancelled, or failed, and has not ended: it is for the next one.
+func (v *View) BehindCancel(c *Call) bool {
+	s := v.own(c.SubagentArgs().AgentID)
+	if s == nil || c.Tool.Subagent.Action != SendSubagent {
+		return false
+	}
+	t := v.thread(s.ID).Turn
+	return t != nil && (t.Cancelling || t.Failure != nil)
+}
+
 func (v *View) refuseCreate(args SubagentArgs) string {
 	switch {
 	case args.Message == "":

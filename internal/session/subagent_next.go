@@ -131,7 +131,10 @@ func (s *State) nextAbout(c *Call) Command {
 	if why := s.RefuseSubagent(c); why != "" {
 		return RefuseTool{c, why}
 	}
-	if !c.Tool.Subagent.waits() {
+	switch {
+	case s.BehindCancel(c):
+		return nil
+	case !c.Tool.Subagent.waits():
 		return ActOnSubagent{c}
 	}
 	over := c.Until > 0 && s.Now >= c.Until || s.Turn.Unread > 0 // somebody has said something: the agent reads it first

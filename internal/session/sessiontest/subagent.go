@@ -48,6 +48,9 @@ func (g *Gen) about(c session.Command) {
 			g.append(session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: why})
 			return
 		}
+		if g.State.BehindCancel(c.Call) {
+			return
+		}
 		for _, act := range g.State.SubagentEvents(c.Call, allowed) {
 			if act.Thread == g.State.Focus() {
 				g.append(act.Kind, act.Payload)
