@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"slices"
 	"strings"
@@ -328,4 +329,35 @@ Say {answer 2}`))
 			t.Errorf("its turns: %+v, %v", turns.Data, err)
 		}
 	})
+}
+
+// TestAMessageInTheMomentOfAnEnd: what is said to a subagent in the moment in which its turn would end is read.
+func TestAMessageInTheMomentOfAnEnd(t *testing.T) {
+	for range 20 {
+		bubble(t, func(t *testing.T, n *node) {
+			s := n.begin(`Wait 5s
+Call create_subagent with {"message":"Wait 5s\nSay first"}
+Then call send_subagent_input with {"agent_id":"{agent 1}","message":"Say second"}
+Then call wait_for_subagents with {"agent_ids":["{agent 1}"]}
+Say done`, coordinates)
+			n.idle(s.ID)
+			v := n.view(s.ID)
+			items, err := n.SubagentItems(context.Background(), me, s.ID, v.AgentOf(v.Subagents[0].ID), session.ItemQuery{PageQuery: session.PageQuery{Desc: true}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m, ok := items.Data[0].(*session.MessageItem); !ok || m.Text() != "second" {
+				t.Fatalf("the subagent said last %s\n%s", encode(t, items.Data[0]), n.journal(s.ID))
+			}
+		})
+	}
+}
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -31,16 +31,20 @@ func (ActOnSubagent) command() {}
 func (AnswerTool) command()    {}
 func (TellParent) command()    {}
 
-// nextThreads is Next in a session with subagents.
+// nextThreads is Next in a session with subagents. Of a thread that another one is about to change nothing is said: it would be about the thread as it
+// was before that, and end its turn over a message that comes in this moment.
 func (s *State) nextThreads(w Window) []Command {
 	room := stead.MaxParallelTools - s.running()
 	out := fit(s.childrenFirst(s.heldBack(s.next(w))), &room)
+	reached := s.reached(out)
 	for _, sub := range s.Subagents {
-		if endsThread(out, sub.ID) {
+		if endsThread(out, sub.ID) || slices.Contains(reached, sub.ID) {
 			continue // what it would do else is not begun
 		}
 		_ = s.On(sub.ID, func() error {
-			for _, c := range fit(s.childrenFirst(s.heldBack(s.nextTurn(w))), &room) {
+			cmds := fit(s.childrenFirst(s.heldBack(s.nextTurn(w))), &room)
+			reached = append(reached, s.reached(cmds)...)
+			for _, c := range cmds {
 				switch c.(type) {
 				case InThread, WaitUntil:
 					out = append(out, c)
@@ -50,6 +54,23 @@ func (s *State) nextThreads(w Window) []Command {
 			}
 			return nil
 		})
+	}
+	return out
+}
+
+// reached are the threads that commands of the thread act on, and those below them.
+func (s *State) reached(cmds []Command) (out []stead.Seq) {
+	for _, c := range cmds {
+		act, ok := c.(ActOnSubagent)
+		if !ok {
+			continue
+		}
+		target := s.own(act.Call.SubagentArgs().AgentID)
+		for _, sub := range s.Subagents {
+			if target != nil && (sub.ID == target.ID || s.below(sub, target.ID)) {
+				out = append(out, sub.ID)
+			}
+		}
 	}
 	return out
 }
