@@ -109,7 +109,7 @@ func (a Asked) MayDelegate(by stead.Principal, to Delegate) error {
 // done again; what is asked for by a request can be sent again.
 func Approvable() []Effect {
 	return []Effect{
-		ToolCall, SubagentCreate, NetworkConnect, ModelCall, EnvironmentPrepare, EnvironmentOpen, CredentialUse,
+		ToolCall, NetworkConnect, ModelCall, EnvironmentPrepare, EnvironmentOpen, CredentialUse, SubagentCreate,
 		SessionCreate, SessionWrite, SessionDelete, SessionControl, SessionTokenWrite, AgentWrite, EnvironmentWrite, FileWrite,
 		VectorStoreRead, VectorStoreFileRead, VectorStoreWrite, SkillWrite, TemplateWrite, UsageWrite, BudgetWrite,
 		MemoryRead, MemoryEntryRead, MemoryWrite, SemanticRead, SemanticWrite, SemanticQuery, VaultWrite, KeyWrite,
