@@ -25,16 +25,16 @@ func Secret(text string) bool {
 
 // Mask takes what looks like secrets out of a text, and reports whether there was any.
 func Mask(text string) (string, bool) {
-	all := sensitive.Find(text, sensitiveKinds())
-	found := len(all) > 0
-	text = sensitive.Replace(text, all, func(string) string { return masked })
-	lower := strings.ToLower(text)
-	for _, p := range secrets() {
+	found, lower := false, strings.ToLower(text)
+	for _, p := range secrets() { // first: what people say of a password is longer than the value behind its name
 		if p.possible(lower) {
 			text = p.without(text, &found)
 		}
 	}
 	text = maskSaid(text, &found)
+	all := sensitive.Find(text, sensitiveKinds())
+	found = found || len(all) > 0
+	text = sensitive.Replace(text, all, func(string) string { return masked })
 	out := longWord().ReplaceAllStringFunc(text, func(w string) string {
 		if !random(w) {
 			return w
