@@ -60,7 +60,7 @@ race:
 	CGO_ENABLED=0 $(GO) test -timeout 10m $(addprefix ./internal/,$(PURE))
 
 drivers: gvisor ## the suites of every environment driver, hostile ones included
-	$(GO) test -p 4 -timeout 20m $(addprefix ./internal/environment/,$(addsuffix /...,$(DRIVERS)))
+	$(GO) test -p 3 -timeout 20m $(addprefix ./internal/environment/,$(addsuffix /...,$(DRIVERS)))
 
 nested:
 	@set -e; for m in $(NESTED); do echo "cd $$m && go vet ./... && go test ./..."; (cd $$m && $(GO) vet ./... && $(GO) test -timeout 10m ./...); done
