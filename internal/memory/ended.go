@@ -18,8 +18,8 @@ const (
 	maxChain = 64
 )
 
-// current puts what is true now before what is not any more, of the best hits, which are more than limit, and gives the first limit of them.
-func (s shelf) current(hits []recall.Hit, q *Search, limit int) []recall.Hit {
+// current puts what is true now before what is not any more, of the best hits, which may be spare more than are wanted, and gives the first of them.
+func (s shelf) current(hits []recall.Hit, q *Search) []recall.Hit {
 	if len(s.ended) > 0 {
 		allow, see := q.lets(s), q.sight.see()
 		at := map[string]int{} // of hits, by id
@@ -40,16 +40,19 @@ func (s shelf) current(hits []recall.Hit, q *Search, limit int) []recall.Hit {
 						found.Parts = &recall.Parts{Terms: map[string]float64{}}
 					}
 					hits = append(hits, found)
-				} else if hits[n].Score < hits[i].Score {
-					hits[n].Score, hits[n].Share = hits[i].Score, max(hits[n].Share, hits[i].Share)
+				} else {
+					hits[n].Score, hits[n].Fit = max(hits[n].Score, hits[i].Score), max(hits[n].Fit, hits[i].Fit)
+					if hits[n].Alike = ""; hits[n].Parts != nil {
+						hits[n].Parts.Alike = ""
+					}
 				}
 			}
 			hits[i].Score *= past
-			hits[i].Share *= past
+			hits[i].Fit *= past
 		}
 		slices.SortStableFunc(hits, func(a, b recall.Hit) int { return cmp.Or(behind(a)-behind(b), cmp.Compare(b.Score, a.Score)) })
 	}
-	return hits[:min(len(hits), limit)]
+	return hits[:min(len(hits), q.Limit)]
 }
 
 // behind is 1 for what came behind what is different, and stays there.

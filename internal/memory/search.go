@@ -102,7 +102,7 @@ func (s *Service) find(ctx context.Context, place Place, q Search) ([]Hit, error
 		found = x.Search(recall.Query[facets]{
 			Text: q.Query, Vector: q.vector, Now: q.at, Limit: q.Limit + x.spare(q.Limit), Spread: true, Explain: q.Explain, Allow: q.lets(x), See: q.sight.see(),
 		})
-		found = x.current(found, &q, q.Limit)
+		found = x.current(found, &q)
 	})
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (s *Service) load(ctx context.Context, p Place, found []recall.Hit, q Searc
 	return hits, nil
 }
 
-// allows says whether an entry is one of those that are looked for.
+// writtenBy reports whether somebody wrote it last, or is named its author: see Filter.WrittenBy.
 func (c *Content) writtenBy(id string) bool {
 	kind, by, _ := strings.Cut(c.WrittenBy, ":")
 	if c.Source.Session != "" && (c.Kind == KindItem || len(c.Sources) > 0) { // who took it in did not say it
@@ -165,6 +165,7 @@ func (c *Content) writtenBy(id string) bool {
 	return by == id && stead.PrincipalKind(kind) != stead.PrincipalAgent || c.Source.Author == id && c.Source.Session == ""
 }
 
+// allows says whether an entry is one of those that are looked for.
 func (f *Filter) allows(c *Content, at int64) bool {
 	switch {
 	case len(f.Scopes) > 0 && !slices.Contains(f.Scopes, c.Scope),

@@ -109,6 +109,7 @@ func writtenOver(f *serviceFixture) {
 	}
 }
 
+// entries are those of the store.
 func (f *serviceFixture) entries() []memory.Entry {
 	f.Helper()
 	list, _, err := f.List(f.ctx, f.me, f.store, "", 100, false)

@@ -1,6 +1,7 @@
 package memorytest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,14 +16,16 @@ func currentFirst(f *serviceFixture) {
 	old := lesson(sessionA, "user's office", "The user's office is in Berlin.", "0")
 	old.Sources[0].At = 1_700_000_000_000
 	f.learn(sessionA, 7, old)
+	fit := map[string]float64{} // as it was found last
 	first := func(limit int, asOf int64) []string {
 		found, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "office Berlin", Limit: limit, AsOf: asOf})
 		if err != nil {
 			f.Fatal(err)
 		}
 		var out []string
+		clear(fit)
 		for _, h := range found.Hits {
-			out = append(out, h.Text)
+			out, fit[h.Text] = append(out, h.Text), h.Fit
 		}
 		return out
 	}
@@ -43,14 +46,13 @@ func currentFirst(f *serviceFixture) {
 			f.Errorf("the first %d: %q", limit, got)
 		}
 	}
+	if was := fit["My office is in Berlin, my office, the office."]; was == 0 || fit["The user's office is in Hamburg."] < 2*was {
+		f.Errorf("what is true now fits less than twice what was: %v", fit)
+	}
 	if got := first(5, 1_700_000_050_000); before(got, "Hamburg", "Berlin") || slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "Hamburg") }) {
 		f.Errorf("before it was said: %q", got)
 	}
-	list, _, err := f.List(f.ctx, f.me, f.store, "", 50, false)
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, e := range list {
+	for _, e := range f.entries() {
 		if strings.Contains(e.Text, "Hamburg") {
 			if err := f.Forget(f.ctx, f.me, f.store, e.ID, memory.AnyVersion); err != nil {
 				f.Fatal(err)
@@ -59,6 +61,30 @@ func currentFirst(f *serviceFixture) {
 	}
 	if got := first(5, 0); !slices.Equal(got, alone) {
 		f.Errorf("forgotten again: %q, it was %q", got, alone)
+	}
+}
+
+// currentAmongAlike: what is true now stands before what is not any more, also where it says nearly the same as others that are found.
+func currentAmongAlike(f *serviceFixture) {
+	f.add(said(sessionA, "My office is on a floor in Berlin, my office.")...)
+	for i := range 3 {
+		other := note(fmt.Sprintf("The user's office is on floor %d in Hamburg.", i))
+		other.Importance = 1
+		f.add(other)
+	}
+	old, now := lesson(sessionA, "user's office", "The user's office is on floor 7 in Berlin.", "0"), lesson(sessionB, "user's office", "The user's office is on floor 8 in Hamburg.", "0")
+	old.Sources[0].At, now.Sources[0].At = 1_700_000_000_000, 1_700_000_100_000
+	f.learn(sessionA, 7, old)
+	f.learn(sessionB, 7, now)
+	found, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "office floor", Limit: 6, Explain: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	place := func(part string) int {
+		return slices.IndexFunc(found.Hits, func(h memory.Hit) bool { return strings.Contains(h.Text, part) })
+	}
+	if is, was := place("floor 8"), place("Berlin"); is < 0 || was < is || found.Hits[is].Parts.Alike != "" || found.Hits[len(found.Hits)-1].Parts.Alike == "" {
+		f.Errorf("what is true now is hit %d, what was is %d: %+v", is, was, found.Hits)
 	}
 }
 

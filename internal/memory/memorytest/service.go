@@ -68,6 +68,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"a session's own labels are carried, where they are named":    sessionLabels,
 		"what has a session's label is for sessions that have it":     labelledApart,
 		"what is true now stands before what was said once":           currentFirst,
+		"what is true now stands so among what is nearly the same":    currentAmongAlike,
 		"a subject is the same in two spellings":                      spellings,
 		"several stores give one answer":                              acrossStores,
 		"what is remembered of one user is nobody else's":             rememberedForOne,
