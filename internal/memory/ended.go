@@ -91,15 +91,11 @@ func (s shelf) last(now string, at int64) string {
 	return ""
 }
 
-// spelled is a subject's name as it is compared: one spelling of words that have two.
+// american writes the words that have two spellings in one.
+var american = strings.NewReplacer("colour", "color", "favour", "favor", "behaviour", "behavior", "neighbour", "neighbor", "flavour", "flavor", "labour", "labor", "honour", "honor", "harbour", "harbor",
+	"centre", "center", "theatre", "theater", "licence", "license", "programme", "program", "grey", "gray", "cheque", "check", "organis", "organiz", "travell", "travel", "cancell", "cancel", "catalogue", "catalog")
+
+// spelled is a subject's name as it is compared.
 func spelled(name string) string {
-	words := strings.Fields(strings.ToLower(name))
-	for i, w := range words {
-		for _, pair := range [][2]string{{"colour", "color"}, {"favour", "favor"}, {"behaviour", "behavior"}, {"neighbour", "neighbor"}, {"flavour", "flavor"}, {"labour", "labor"}, {"honour", "honor"}, {"harbour", "harbor"},
-			{"centre", "center"}, {"theatre", "theater"}, {"licence", "license"}, {"programme", "program"}, {"grey", "gray"}, {"cheque", "check"}, {"organis", "organiz"}, {"travell", "travel"}, {"cancell", "cancel"}, {"catalogue", "catalog"}} {
-			w = strings.Replace(w, pair[0], pair[1], 1)
-		}
-		words[i] = w
-	}
-	return strings.Join(words, " ")
+	return american.Replace(strings.Join(strings.Fields(strings.ToLower(name)), " "))
 }

@@ -153,7 +153,7 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, of origi
 			if err != nil {
 				return out, err
 			}
-			out.Removed, out.Changed = out.Removed+did.Removed, out.Changed+did.Changed
+			out = out.and(did)
 		}
 		if len(records) < MaxChanges {
 			break

@@ -108,8 +108,9 @@ func (l *lecture) learn(ctx context.Context, id string, lesson Lesson, own []str
 	if named != nil && sameLabels(named.content.Labels, c.Labels) {
 		l.supersede(named, made)
 	}
+	about := spelled(lesson.Subject)
 	for _, n := range near {
-		if lesson.Subject != "" && spelled(n.content.Metadata[MetaSubject]) == spelled(lesson.Subject) {
+		if of, ok := subjectOf(&n.content); ok && of.name == about {
 			l.supersede(n, made)
 		}
 	}

@@ -99,7 +99,7 @@ func (s *Service) follow(ctx context.Context, p stead.Principal, project stead.P
 			by := p
 			by.Project = one.Project
 			did, err := s.forgetSession(ctx, by, origin{session: one.Session, made: &one}, nil)
-			out.Removed, out.Changed = out.Removed+did.Removed, out.Changed+did.Changed
+			out = out.and(did)
 			if err == nil {
 				err = s.cfg.Store.FollowedShowing(ctx, one, one.again(now))
 			}

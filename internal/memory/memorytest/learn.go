@@ -43,12 +43,8 @@ func (f *serviceFixture) learn(session stead.SessionID, at stead.Seq, lessons ..
 // known are the facts of the store, with what they cite and whether they are true still.
 func (f *serviceFixture) known() string {
 	f.Helper()
-	found, _, err := f.List(f.ctx, f.me, f.store, "", 100, false)
-	if err != nil {
-		f.Fatal(err)
-	}
 	var out []string
-	for _, e := range found {
+	for _, e := range f.entries() {
 		line := e.Text + " ←"
 		for _, s := range e.Sources {
 			line += " " + s.Session[len(s.Session)-1:] + ":" + s.Item

@@ -57,12 +57,8 @@ func (f *serviceFixture) ingest(items ...memory.Content) int {
 // texts are those of the store.
 func (f *serviceFixture) texts() string {
 	f.Helper()
-	list, _, err := f.List(f.ctx, f.me, f.store, "", 100, false)
-	if err != nil {
-		f.Fatal(err)
-	}
 	var out []string
-	for _, e := range list {
+	for _, e := range f.entries() {
 		out = append(out, e.Text)
 	}
 	slices.Sort(out)
@@ -79,10 +75,10 @@ func (f *serviceFixture) left(when, want string) {
 // id is that of the entry with a text.
 func (f *serviceFixture) id(text string) string {
 	f.Helper()
-	list, _, err := f.List(f.ctx, f.me, f.store, "", 100, false)
+	list := f.entries()
 	i := slices.IndexFunc(list, func(e memory.Entry) bool { return e.Text == text })
-	if err != nil || i < 0 {
-		f.Fatalf("there is no %q: %v", text, err)
+	if i < 0 {
+		f.Fatalf("there is no %q", text)
 	}
 	return list[i].ID
 }

@@ -378,7 +378,6 @@ func TestFilesAreValidNow(t *testing.T) {
 	}
 }
 
-// A file of the agent's own in the directory of a store that is read-only stays as it is: it is told once that it makes no memory.
 // TestFilesThatAreNoMemories: who writes one is told, once, in one sentence.
 func TestFilesThatAreNoMemories(t *testing.T) {
 	b := open(t)
@@ -468,6 +467,7 @@ func TestALargeStoreIsFilesInPart(t *testing.T) {
 	}
 }
 
+// A file of the agent's own in the directory of a store that is read-only stays as it is: it is told once that it makes no memory.
 func TestOwnFilesInAReadOnlyMount(t *testing.T) {
 	b := open(t)
 	b.write = false
