@@ -10,7 +10,8 @@ import (
 	"github.com/stead-dev/stead/internal/memory"
 )
 
-// ShowMemories implements memory.Store. It waits for those who write the stores, so that what is forgotten is forgotten before it or behind it.
+// ShowMemories implements memory.Store. It waits for those who write the stores, so that what is forgotten is forgotten before it or behind it, unless all
+// of it is noted already: files of a store are shown again with each call.
 func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, session string, at, now int64, refs []memory.Ref) error {
 	if !storable(string(project)) || !storable(session) {
 		return nil // nobody has shown it anything
@@ -20,6 +21,14 @@ func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, sessi
 		if storable(r.Store) && storable(r.ID) {
 			stores, ids = append(stores, r.Store), append(ids, r.ID)
 		}
+	}
+	var fresh bool
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM unnest($3::text[], $4::text[]) AS r(store, id) WHERE NOT EXISTS (SELECT 1 FROM memory_shown m
+			WHERE m.project_id = $1 AND m.store_id = r.store AND m.id = r.id AND m.session_id = $2))`, string(project), session, stores, ids).Scan(&fresh)
+	})
+	if err != nil || !fresh {
+		return err
 	}
 	return s.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		queue := &pgx.Batch{}

@@ -3,24 +3,34 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
 )
 
-// ShowMemories implements memory.Store. It is one of the writes, so that what is forgotten is forgotten before it or behind it.
+// ShowMemories implements memory.Store. It is one of the writes, so that what is forgotten is forgotten before it or behind it, unless all of it is noted
+// already: files of a store are shown again with each call.
 func (s *Store) ShowMemories(ctx context.Context, project stead.ProjectID, session string, at, now int64, refs []memory.Ref) error {
-	return s.do(ctx, &op{write: func(g *group) error {
-		for _, r := range refs {
-			if err := g.execText(context.Background(), "note what a session is shown", `INSERT INTO memory_shown (project, store, id, session, at, forgotten, due)
-				SELECT ?1, ?2, ?3, ?4, ?5, iif(there, 0, ?6), NOT there
-				FROM (SELECT EXISTS (SELECT 1 FROM memory WHERE project = ?1 AND store = ?2 AND id = ?3 AND data IS NOT NULL) AS there) WHERE true
-				ON CONFLICT DO NOTHING`, string(project), r.Store, r.ID, session, at, now); err != nil {
-				return err
-			}
-		}
+	list, err := json.Marshal(refs)
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "encode what a session is shown")
+	}
+	var fresh bool
+	if err := s.readers.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM json_each(?3) r WHERE NOT EXISTS (SELECT 1 FROM memory_shown m
+		WHERE m.project = ?1 AND m.store = r.value->>'Store' AND m.id = r.value->>'ID' AND m.session = ?2))`, string(project), session, string(list)).Scan(&fresh); err != nil {
+		return translate(err, "read what a session was shown")
+	}
+	if !fresh {
 		return nil
+	}
+	return s.do(ctx, &op{write: func(g *group) error {
+		return g.execText(context.Background(), "note what a session is shown", `INSERT INTO memory_shown (project, store, id, session, at, forgotten, due)
+			SELECT ?1, store, id, ?2, ?3, iif(there, 0, ?4), NOT there
+			FROM (SELECT r.value->>'Store' AS store, r.value->>'ID' AS id,
+				EXISTS (SELECT 1 FROM memory m WHERE m.project = ?1 AND m.store = r.value->>'Store' AND m.id = r.value->>'ID' AND m.data IS NOT NULL) AS there FROM json_each(?5) r) WHERE true
+			ON CONFLICT DO NOTHING`, string(project), session, at, now, string(list))
 	}})
 }
 

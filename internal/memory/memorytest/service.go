@@ -73,6 +73,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"several stores give one answer":                              acrossStores,
 		"what is remembered of one user is nobody else's":             rememberedForOne,
 		"with a memory goes what was made by who was shown it":        shownGoes,
+		"what was shown again was shown the first time":               shownAgain,
 		"who forgets keeps what it wrote down in its place":           shownToWhoForgets,
 		"so it does with sessions, scopes and redactions":             shownBySessions,
 		"what was made of it goes, whoever dies":                      shownCrash,

@@ -129,6 +129,24 @@ func shownGoes(f *serviceFixture) {
 	f.left("Later", "Hello.; Hi.; I like tea.; Say it again.; The dog is brown.; The office opens at nine.; The user has a cat.; The user wants to be told of pay rises.; What does Ada earn?")
 }
 
+// shownAgain: what is shown once more counts from the first time, and what is shown beside it from then.
+func shownAgain(f *serviceFixture) {
+	first, second := f.add(note("Ada earns ninety."))[0].ID, f.add(note("Bob earns seventy."))[0].ID
+	f.show(sessionA, 5, first, first)
+	f.ingest(spoken(sessionA, 6, stead.RoleAssistant, "Ninety."))
+	f.show(sessionA, 9, first)
+	f.show(sessionA, 9, first, second)
+	f.ingest(spoken(sessionA, 12, stead.RoleAssistant, "Seventy."))
+	if err := f.Forget(f.ctx, f.me, f.store, second, memory.AnyVersion); err != nil {
+		f.Fatal(err)
+	}
+	f.left("Behind the second", "Ada earns ninety.; Ninety.")
+	if err := f.Forget(f.ctx, f.me, f.store, first, memory.AnyVersion); err != nil {
+		f.Fatal(err)
+	}
+	f.left("Behind both", "")
+}
+
 // shownToWhoForgets: an agent that forgets a memory keeps what it wrote down in its place; what it said goes.
 func shownToWhoForgets(f *serviceFixture) {
 	old := f.add(note("The locker is 70."))[0].ID
@@ -184,6 +202,17 @@ func shownBySessions(f *serviceFixture) {
 		f.Error(err)
 	}
 	f.left("Without a scope, a text and a time", "; It is open.")
+
+	const sessionF stead.SessionID = "sess_0000000000000000000000000000000f"
+	store, kept := f.store, f.another()
+	f.store = kept
+	f.show(sessionF, 1, f.add(note("Quaggas are back."))[0].ID)
+	f.store = store
+	f.ingest(spoken(sessionF, 2, stead.RoleAssistant, "There are quaggas."))
+	if err := f.DeleteStore(f.ctx, f.me, kept); err != nil {
+		f.Error(err)
+	}
+	f.left("Without a store", "; It is open.")
 }
 
 // shownCrash: a node that dies right behind a forgetting leaves the rest to another one; so does a write that was under way.
