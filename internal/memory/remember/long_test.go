@@ -1,10 +1,8 @@
 package remember_test
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -12,18 +10,11 @@ import (
 	"github.com/stead-dev/stead/internal/memory/remember"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
-	"github.com/stead-dev/stead/internal/sqlite"
 )
 
 // A message that is longer than an entry is found by its last word too: it is several entries, each made once, and they go together.
 func TestLongMessagesAreSearchableToTheirEnd(t *testing.T) {
-	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	m := memory.NewService(memory.Config{Documents: s, Store: s, Now: time.Now, Policy: policy.AllowLocal{}})
-	me := stead.LocalPrincipal()
+	m, me := open(t, policy.AllowLocal{})
 	made, err := m.CreateStore(t.Context(), me, memory.StoreFields{Name: "s"}, "")
 	if err != nil {
 		t.Fatal(err)

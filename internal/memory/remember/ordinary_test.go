@@ -3,11 +3,9 @@ package remember_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -15,7 +13,6 @@ import (
 	"github.com/stead-dev/stead/internal/memory/remember"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
-	"github.com/stead-dev/stead/internal/sqlite"
 )
 
 // talk is an agent with a store each, that recalls with a budget.
@@ -26,12 +23,8 @@ type talk struct {
 
 func newTalk(t *testing.T) talk {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return talk{memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now}), stead.LocalPrincipal()}
+	m, me := open(t, policy.AllowLocal{})
+	return talk{m, me}
 }
 
 // store makes one of facts, which somebody wrote now.

@@ -18,16 +18,21 @@ import (
 	"github.com/stead-dev/stead/internal/sqlite"
 )
 
-// What is recalled comes between what was said around it, within one budget for all stores, with its labels; what the model sees already, and
-// what is of the session itself, does not come as context either.
-func TestRecallBringsWhatStandsAround(t *testing.T) {
+// open is memory under a policy, and its owner.
+func open(t *testing.T, rules policy.Authorizer) (*memory.Service, stead.Principal) {
+	t.Helper()
 	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	m := memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now})
-	me := stead.LocalPrincipal()
+	return memory.NewService(memory.Config{Documents: s, Store: s, Policy: rules, Now: time.Now}), stead.LocalPrincipal()
+}
+
+// What is recalled comes between what was said around it, within one budget for all stores, with its labels; what the model sees already, and
+// what is of the session itself, does not come as context either.
+func TestRecallBringsWhatStandsAround(t *testing.T) {
+	m, me := open(t, policy.AllowLocal{})
 	var stores []string
 	for i := range 2 {
 		made, err := m.CreateStore(t.Context(), me, memory.StoreFields{Name: fmt.Sprint(i)}, "")
@@ -101,13 +106,7 @@ func TestRecallBringsWhatStandsAround(t *testing.T) {
 // Of an entry that has no room the part comes that a question is about, and another one when another question is; none comes twice, and a new
 // version is another entry.
 func TestOfALongEntryOnePartComesAfterTheOther(t *testing.T) {
-	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	m := memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now})
-	me := stead.LocalPrincipal()
+	m, me := open(t, policy.AllowLocal{})
 	st, err := m.CreateStore(t.Context(), me, memory.StoreFields{Name: "s"}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -155,13 +154,7 @@ func TestOfALongEntryOnePartComesAfterTheOther(t *testing.T) {
 
 // What policies do not let be written is said in the journal, with what it is and why, and not with what it says.
 func TestWhatIsNotKeptIsSaid(t *testing.T) {
-	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "stead.db"), sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	m := memory.NewService(memory.Config{Documents: s, Store: s, Now: time.Now, Policy: noPreferences{}})
-	me := stead.LocalPrincipal()
+	m, me := open(t, noPreferences{})
 	made, err := m.CreateStore(t.Context(), me, memory.StoreFields{Name: "s"}, "")
 	if err != nil {
 		t.Fatal(err)
