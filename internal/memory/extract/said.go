@@ -61,11 +61,11 @@ const beforeHint, afterHint = 160, 320
 
 // maskSaid takes what the patterns of said find out of a text. They are slow, and their hints are not rare: they are tried around these alone.
 func maskSaid(text string, found *bool) string {
-	lower := strings.ToLower(text)
+	lower, at := strings.ToLower(text), hintsAt{}
 	for _, p := range said() {
 		var out strings.Builder
 		kept := 0
-		for _, w := range p.around(lower) {
+		for _, w := range p.around(lower, at) {
 			if len(lower) != len(text) { // places differ
 				w = sensitive.Span{From: 0, To: len(text)}
 			}
@@ -84,22 +84,36 @@ func maskSaid(text string, found *bool) string {
 		}
 		if kept > 0 {
 			text = out.String() + text[kept:]
-			lower = strings.ToLower(text)
+			lower, at = strings.ToLower(text), hintsAt{}
 		}
 	}
 	return text
 }
 
+// hintsAt are where the hints of patterns end in a text, as far as they were looked for: patterns share most of them.
+type hintsAt map[string][]int
+
+func (h hintsAt) of(lower, hint string) []int {
+	all, looked := h[hint]
+	if looked {
+		return all
+	}
+	for at := 0; ; {
+		n := strings.Index(lower[at:], hint)
+		if n < 0 {
+			h[hint] = all
+			return all
+		}
+		at += n + len(hint)
+		all = append(all, at)
+	}
+}
+
 // around are the places of a text, of small letters, that are near a hint, in their order. They begin and end between words.
-func (s *secret) around(lower string) []sensitive.Span {
+func (s *secret) around(lower string, hints hintsAt) []sensitive.Span {
 	var all []sensitive.Span
 	for _, h := range s.hints {
-		for at := 0; ; {
-			n := strings.Index(lower[at:], h)
-			if n < 0 {
-				break
-			}
-			at += n + len(h)
+		for _, at := range hints.of(lower, h) {
 			from, to := max(0, at-len(h)-beforeHint), min(len(lower), at+afterHint)
 			for from > 0 && !blank(lower[from-1]) && from > at-2*beforeHint {
 				from--

@@ -32,17 +32,13 @@ func Mask(text string) (string, bool) {
 		}
 	}
 	text = maskSaid(text, &found)
-	all := sensitive.Find(text, sensitiveKinds())
-	found = found || len(all) > 0
-	text = sensitive.Replace(text, all, func(string) string { return masked })
-	out := longWord().ReplaceAllStringFunc(text, func(w string) string {
-		if !random(w) {
-			return w
-		}
-		found = true
-		return masked
-	})
-	return out, found
+	take := func(all []sensitive.Found) {
+		found = found || len(all) > 0
+		text = sensitive.Replace(text, all, func(string) string { return masked })
+	}
+	take(sensitive.Apart(append(sensitive.FindSecrets(text), sensitive.Find(text, numbers())...)))
+	take(randomWords(text))
+	return text, found
 }
 
 // without takes what a pattern finds out of a text, and says that it did. What is none is looked at again from behind its value on.
@@ -72,17 +68,17 @@ func (s *secret) without(text string, found *bool) string {
 	return out.String() + text[kept:]
 }
 
-// sensitiveKinds are what has a form of its own: keys of those that give them out, and numbers of cards.
-var sensitiveKinds = sync.OnceValue(func() []sensitive.Kind {
-	return append(sensitive.Secrets(), slices.DeleteFunc(sensitive.Personal(), func(k sensitive.Kind) bool { return k.Name != sensitive.CreditCard && k.Name != sensitive.IBAN })...)
+// numbers are those of cards and accounts, which have a form of their own as secrets do.
+var numbers = sync.OnceValue(func() []sensitive.Kind {
+	return slices.DeleteFunc(sensitive.Personal(), func(k sensitive.Kind) bool { return k.Name != sensitive.CreditCard && k.Name != sensitive.IBAN })
 })
 
 // secrets are what has less of one: what begins like a key, of whatever length, and the words that people put in front
 // of theirs. To remember one word less does no harm, so that these are taken more widely than guardrails do. Of each what its first group has stays.
 var secrets = sync.OnceValue(func() []secret {
 	out := []secret{
-		secretOf(`()\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or|svcacct)?[-_]?[A-Za-z0-9_-]{16,}`),
-		secretOf(`()\b(?:gh[a-z]_|github_pat_|glpat-|hf_|npm_|AIza|xox[a-z]-|AKIA|ASIA|eyJ)[A-Za-z0-9._-]{12,}`),
+		secretOf(`()\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or|svcacct)?[-_]?[A-Za-z0-9_-]{16,}`, "sk-", "sk_", "pk-", "pk_", "rk-", "rk_"),
+		secretOf(`()\b(?:gh[a-z]_|github_pat_|glpat-|hf_|npm_|AIza|xox[a-z]-|AKIA|ASIA|eyJ)[A-Za-z0-9._-]{12,}`, keyHints()...),
 		secretOf(`(?i)()\b(?:bearer|basic)\s+[a-z0-9._~+/=-]{16,}`, "bearer", "basic"),
 		secretOf(`(?i)()\b(?:pin|secret|api[ _-]?key|access[ _-]?token|auth[ _-]?token|client[ _-]?secret|private[ _-]?key|credentials?)\b(?:\s+(?:for|of|to|on|at)\s+[^\s:=]+(?:\s+[^\s:=]+){0,3}?)?\s*(?:is|was|=|:|->|are)\s*["'`+"`"+`]?(?P<value>[^\s"'`+"`"+`]{2,}[^\s"'`+"`"+`.,;!?])`, "pin", "secret", "key", "token", "credential"),
 		secretOf(`(?i)()\b(?:door|gate|entry|access|alarm|safe|lock|locker|security|garage|building|house|key ?box|keypad|elevator|wi-?fi|vault|launch|unlock|disarm|bike|cabinet|suitcase|apartment|office|front|back|phone|card|sim)(?:'s)?\s+(?:code|combination|pin)\b`+whose+codeIs+withDigit, "code", "combination", "pin"),
@@ -110,6 +106,15 @@ func secretOf(pattern string, hints ...string) secret {
 
 func (s *secret) possible(lower string) bool {
 	return len(s.hints) == 0 || slices.ContainsFunc(s.hints, func(h string) bool { return strings.Contains(lower, h) })
+}
+
+// keyHints are how keys begin, in small letters.
+func keyHints() []string {
+	out := []string{"github_pat_", "glpat-", "hf_", "npm_", "aiza", "xox", "akia", "asia", "eyj"}
+	for c := 'a'; c <= 'z'; c++ {
+		out = append(out, "gh"+string(c)+"_")
+	}
+	return out
 }
 
 // hintsOf are how the words of a pattern of alternatives begin.
@@ -165,7 +170,26 @@ const (
 	withDigit = `[^\s\pN]{0,8}\pN[\pN\pL#*-]{1,15}(?:[ -]\pN[\pN#*-]{0,7}){0,3}`
 )
 
-var longWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z0-9_+/=-]{24,}`) })
+// randomWords finds the long words that chance wrote.
+func randomWords(text string) (out []sensitive.Found) {
+	const long = 24
+	from := 0
+	for at := 0; at <= len(text); at++ {
+		if at < len(text) && ofKey(text[at]) {
+			continue
+		}
+		if at-from >= long && random(text[from:at]) {
+			out = append(out, sensitive.Found{Span: sensitive.Span{From: from, To: at}})
+		}
+		from = at + 1
+	}
+	return out
+}
+
+// ofKey reports whether a byte may be of a key.
+func ofKey(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '+' || c == '/' || c == '=' || c == '-'
+}
 
 // random reports whether a long word is none of a language: it has digits and both cases, and its letters are
 // spread as chance spreads them. Ids of the runtime are none: they have one case.

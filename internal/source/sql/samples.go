@@ -75,11 +75,14 @@ func sounds(name string) bool {
 
 // shown are the values of columns in which nothing looks like a secret or like personal data. One that a single row has may be somebody's, and is not shown.
 func shown(t database.Table, sample database.Sample, most int) map[string]database.Shown {
-	kinds := slices.Concat(sensitive.Secrets(), sensitive.Personal())
+	personal := sensitive.Personal()
+	marked := func(v database.SampledValue) bool {
+		return len(sensitive.FindSecrets(v.Text)) > 0 || len(sensitive.Find(v.Text, personal)) > 0
+	}
 	out := map[string]database.Shown{}
 	for _, c := range t.Columns {
 		all := sample.Values[c.Name]
-		if slices.ContainsFunc(all, func(v database.SampledValue) bool { return len(sensitive.Find(v.Text, kinds)) > 0 }) {
+		if slices.ContainsFunc(all, marked) {
 			continue
 		}
 		var one database.Shown
