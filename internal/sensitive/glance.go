@@ -1,6 +1,7 @@
 package sensitive
 
 import (
+	"slices"
 	"strings"
 	"sync"
 )
@@ -16,7 +17,20 @@ func FindSecrets(text string) []Found {
 	for _, s := range append(p.names, loginPasswords(text)...) { // last: a form of its own says more
 		p.all = append(p.all, Found{s, NamedSecret})
 	}
-	return Apart(p.all)
+	return Apart(rests(p.all))
+}
+
+// rests leaves of what another one reaches into the rest, since nobody has looked there for more: of a key behind a password that nothing parts from it.
+func rests(all []Found) []Found {
+	slices.SortStableFunc(all, inOrder)
+	end := 0
+	for i := range all {
+		if f := &all[i]; f.From < end && f.To > end {
+			f.From = end
+		}
+		end = max(end, all[i].To)
+	}
+	return all
 }
 
 // pass is one pass over a text. What was found is not looked into for more of its like, so that no text takes more than in proportion to it.
@@ -92,7 +106,7 @@ func (p *pass) look(i int, class uint8) {
 		return
 	}
 	if class == colon {
-		if s, _ := urlPassword(p.text, i); s.To > 0 {
+		if s, ok := urlPassword(p.text, i); ok {
 			p.add(s, "url_password")
 		} else if s, ok := telegramToken(p.text, i); ok {
 			p.add(s, "telegram_token")

@@ -37,19 +37,6 @@ type place struct {
 	setting bool // behind NAME= on a line of its own, as in environments: no program
 }
 
-func namedSecrets(text string) (out []Span) {
-	for at := 0; at < len(text); at++ {
-		if c := rare[text[at]]; c != colon && c != sign {
-			continue
-		}
-		if s, ok := namedSecret(text, at); ok {
-			out = append(out, s)
-			at = s.To - 1
-		}
-	}
-	return append(out, loginPasswords(text)...)
-}
-
 // namedSecret is the value behind the sign (: = >) at a place, if it is a secret.
 func namedSecret(text string, at int) (Span, bool) {
 	name := nameBefore(text, at)

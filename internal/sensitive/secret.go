@@ -55,30 +55,7 @@ var forms = sync.OnceValue(func() []form {
 	}
 })
 
-// Secrets are the kinds of secrets that have a form.
-func Secrets() []Kind {
-	var out []Kind
-	for _, f := range forms() {
-		out = append(out, Kind{f.name, f.find})
-	}
-	return append(out, Kind{"telegram_token", telegramTokens}, Kind{"url_password", urlPasswords}, Kind{NamedSecret, namedSecrets})
-}
-
-// telegramTokens finds "123456789:AA…": the id of a bot, and 35 characters.
-func telegramTokens(text string) (out []Span) {
-	for at := 0; ; at++ {
-		n := strings.Index(text[at:], ":AA")
-		if n < 0 {
-			return out
-		}
-		at += n
-		if s, ok := telegramToken(text, at); ok {
-			out = append(out, s)
-		}
-	}
-}
-
-// telegramToken is the token whose colon stands at a place.
+// telegramToken is the token whose colon stands at a place: "123456789:AA…", the id of a bot, and 35 characters.
 func telegramToken(text string, at int) (Span, bool) {
 	const minID, maxID, long = 8, 10, 35
 	if !strings.HasPrefix(text[at:], ":AA") {
@@ -102,35 +79,17 @@ const (
 	maxEscapes  = 3 // backslashes in front of a slash of "://": JSON in JSON
 )
 
-// urlPasswords finds "://name:password@", also where slashes are escaped (":\/\/"), as PHP writes JSON.
-func urlPasswords(text string) (out []Span) {
-	for at := 0; ; {
-		n := strings.IndexByte(text[at:], ':')
-		if n < 0 {
-			return out
-		}
-		at += n
-		s, long := urlPassword(text, at)
-		if s.To > 0 {
-			out = append(out, s)
-		}
-		at += max(long, 1)
-	}
-}
-
-// urlPassword is the "://name:password@" whose first colon stands at a place, if there is one, and how long its "://" is.
-func urlPassword(text string, at int) (Span, int) {
+// urlPassword is the "://name:password@" whose first colon stands at a place, also where slashes are escaped (":\/\/"), as PHP writes JSON.
+func urlPassword(text string, at int) (Span, bool) {
 	begin := schemeEnd(text[at:])
 	if begin == 0 {
-		return Span{}, 0
+		return Span{}, false
 	}
 	rest := text[at+begin:]
 	rest = rest[:min(len(rest), maxUserInfo)]
 	end := strings.IndexAny(rest, "@/ \t\r\n\"'")
-	if colon := strings.IndexByte(rest[:max(end, 0)], ':'); colon >= 0 && rest[end] == '@' && end-colon > minPassword {
-		return Span{at, at + begin + end + 1}, begin
-	}
-	return Span{}, begin
+	colon := strings.IndexByte(rest[:max(end, 0)], ':')
+	return Span{at, at + begin + end + 1}, colon >= 0 && rest[end] == '@' && end-colon > minPassword
 }
 
 // schemeEnd is how long the "://" is that a text begins with; 0: it begins otherwise.
@@ -146,26 +105,6 @@ func schemeEnd(text string) int {
 		at++
 	}
 	return at
-}
-
-func (f *form) find(text string) (out []Span) {
-	for _, begin := range f.begins {
-		for at := 0; ; {
-			n := strings.Index(text[at:], begin)
-			if n < 0 {
-				break
-			}
-			at += n
-			s, ok := f.at(text, at)
-			if !ok {
-				at += len(begin)
-				continue
-			}
-			out = append(out, s)
-			at = s.To
-		}
-	}
-	return out
 }
 
 // at is the secret of the form that begins at a place.

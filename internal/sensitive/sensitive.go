@@ -9,6 +9,7 @@
 package sensitive
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -45,12 +46,7 @@ func Apart(all []Found) []Found {
 	if len(all) < 2 {
 		return all
 	}
-	slices.SortStableFunc(all, func(a, b Found) int {
-		if a.From != b.From {
-			return a.From - b.From
-		}
-		return b.To - a.To
-	})
+	slices.SortStableFunc(all, inOrder)
 	end := 0
 	return slices.DeleteFunc(all, func(f Found) bool {
 		if f.From < end {
@@ -60,6 +56,9 @@ func Apart(all []Found) []Found {
 		return false
 	})
 }
+
+// inOrder has the earlier first, and of those the longer.
+func inOrder(a, b Found) int { return cmp.Or(a.From-b.From, b.To-a.To) }
 
 // Replace is a text with marks in the places of what was found, as Find and Apart order them.
 func Replace(text string, all []Found, mark func(kind string) string) string {

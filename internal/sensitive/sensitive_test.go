@@ -42,6 +42,15 @@ func TestSecretsAndNumbersAreFoundTogether(t *testing.T) {
 	}
 }
 
+// Nothing parts a key from the password in front of it: of the key the rest is one too.
+func TestTheRestOfASecretIsOne(t *testing.T) {
+	const text = "login bob password hunter22-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nand more"
+	want := "login bob password <secret><private_key>\nand more"
+	if got := sensitive.Replace(text, sensitive.FindSecrets(text), func(kind string) string { return "<" + kind + ">" }); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // What tools return is often JSON in a text, where the letter of an escape stands right before a secret.
 func TestAnEscapeBeginsNoWord(t *testing.T) {
 	token := "ghp_" + strings.Repeat("a1B2", 9)

@@ -135,7 +135,7 @@ func refers(value string, quoted bool) bool {
 		strings.Contains(value, "<%") || strings.Contains(value, "%(") || value[0] == '[' || value[0] == '<' || value[0] == '{' || strings.Contains(value, "secrets/") {
 		return true
 	}
-	if value[0] == '{' && value[len(value)-1] == '}' || value[0] == '%' && len(value) <= 3 || value[0] == '$' && len(value) > 1 && name(value[1:]) {
+	if value[0] == '%' && len(value) <= 3 || value[0] == '$' && len(value) > 1 && name(value[1:]) {
 		return true
 	}
 	if value[0] == '/' || strings.HasPrefix(value, "./") || strings.HasPrefix(value, "~/") || strings.HasPrefix(value, "../") {
