@@ -47,8 +47,8 @@ func (c Checkpoint) text() string {
 
 // Signer signs checkpoints. The zero Signer can't.
 type Signer struct {
-	key    ed25519.PrivateKey
-	others []ed25519.PrivateKey // that signed before, or will: see pairing
+	key      ed25519.PrivateKey
+	pairings string // with the keys that signed before, or will
 }
 
 // SeedBytes is the length of a signer's secret.
@@ -64,7 +64,7 @@ func NewSigner(seed []byte, others ...[]byte) (Signer, error) {
 		if key := ed25519.NewKeyFromSeed(seed); i == 0 {
 			s.key = key
 		} else {
-			s.others = append(s.others, key)
+			s.pairings += pairing(s.key, key)
 		}
 	}
 	return s, nil
@@ -78,11 +78,7 @@ func (s Signer) Sign(c Checkpoint) string { return s.SignNote(c.text()) }
 func (s Signer) SignNote(text string) string {
 	v := s.Verifier()
 	sig := append(v.hash(), ed25519.Sign(s.key, []byte(text))...)
-	note := text + "\n" + sigPrefix + base64.StdEncoding.EncodeToString(sig) + "\n"
-	for _, other := range s.others {
-		note += pairing(s.key, other)
-	}
-	return note
+	return text + "\n" + sigPrefix + base64.StdEncoding.EncodeToString(sig) + "\n" + s.pairings
 }
 
 // Verifier is the public half.

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -66,39 +66,29 @@ func paired(note string, keys []Verifier) ([]Verifier, bool) {
 // Vouched are the given keys, or the one that an export names, with those that they vouch for in it, directly or by others in between.
 func Vouched(r io.Reader, keys []Verifier) ([]Verifier, error) {
 	var pairs []string
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, MaxRecordBytes)
-	for line := 1; in.Scan(); line++ {
-		var h header
-		if line == 1 && len(keys) == 0 && json.Unmarshal(in.Bytes(), &h) == nil {
-			if key, err := ParseVerifier(h.Key); err == nil {
-				keys = []Verifier{key}
-			}
-		}
-		var n noteLine
-		if strings.HasPrefix(in.Text(), `{"checkpoint":`) && json.Unmarshal(in.Bytes(), &n) == nil && strings.Contains(n.Checkpoint, pairPrefix) {
-			if lines := onlyPairs(n.Checkpoint); !slices.Contains(pairs, lines) {
-				pairs = append(pairs, lines)
-			}
+	in := newNotes(r, keys)
+	for in.next() {
+		if lines := onlyPairs(in.note); lines != "" && !slices.Contains(pairs, lines) {
+			pairs = append(pairs, lines)
 		}
 	}
-	if err := in.Err(); err != nil {
+	keys = in.keys
+	if err := in.lines.Err(); err != nil && !errors.Is(err, bufio.ErrTooLong) { // Verify says where
 		return keys, stead.Wrap(stead.KindUnavailable, err, "the export can't be read")
 	}
 	for learned := true; learned && len(keys) < maxKeys; {
 		learned = false
 		for _, p := range pairs {
 			var more bool
-			keys, more = paired(p, keys)
+			keys, more = paired("\n\n"+p, keys)
 			learned = learned || more
 		}
 	}
 	return keys, nil
 }
 
-// onlyPairs is a note without what it is about: most notes of a log pair the same keys.
-func onlyPairs(note string) string {
-	out := "\n\n"
+// onlyPairs are the lines of a note that pair keys: most notes of a log pair the same.
+func onlyPairs(note string) (out string) {
 	for line := range strings.Lines(note) {
 		if strings.HasPrefix(line, pairPrefix) {
 			out += line

@@ -88,3 +88,11 @@ func TestALogOutlivesItsKeys(t *testing.T) {
 		}
 	}
 }
+
+// Where a line is too long, it is for Verify to say so, and on which line.
+func TestALineTooLongIsForVerifyToSay(t *testing.T) {
+	log := strings.NewReader("{}\n" + strings.Repeat("x", audit.MaxRecordBytes+1))
+	if keys, err := audit.Vouched(log, nil); err != nil || len(keys) > 0 {
+		t.Errorf("%v, %v", keys, err)
+	}
+}

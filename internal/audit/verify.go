@@ -291,27 +291,50 @@ func (v *verifier) end() (Verified, error) {
 // of the next one.
 func Checkpoints(r io.Reader, keys []Verifier) ([]Checkpoint, error) {
 	var out []Checkpoint
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, MaxRecordBytes)
-	for line := 1; in.Scan(); line++ {
-		var h header
-		if line == 1 && len(keys) == 0 && json.Unmarshal(in.Bytes(), &h) == nil {
-			if key, err := ParseVerifier(h.Key); err == nil {
-				keys = []Verifier{key}
-			}
-		}
-		var n noteLine
-		if json.Unmarshal(in.Bytes(), &n) != nil || n.Checkpoint == "" {
-			continue
-		}
-		c, err := Open(n.Checkpoint, keys)
+	in := newNotes(r, keys)
+	for in.next() {
+		c, err := Open(in.note, in.keys)
 		if err != nil {
-			return nil, &Problem{line, 0, err.Error()}
+			return nil, &Problem{in.line, 0, err.Error()}
 		}
 		out = append(out, c)
 	}
-	if err := in.Err(); err != nil {
+	if err := in.lines.Err(); err != nil {
 		return nil, stead.Wrap(stead.KindUnavailable, err, "the earlier export can't be read")
 	}
 	return out, nil
+}
+
+// notes reads the signed notes of an export, and passes over its records.
+type notes struct {
+	lines *bufio.Scanner
+	line  int        // of note
+	note  string     // the one that next has found
+	keys  []Verifier // that were given, or the one that the export names
+}
+
+func newNotes(r io.Reader, keys []Verifier) *notes {
+	n := &notes{lines: bufio.NewScanner(r), keys: keys}
+	n.lines.Buffer(nil, MaxRecordBytes)
+	return n
+}
+
+// next finds the next note; false: there are no more.
+func (n *notes) next() bool {
+	for n.lines.Scan() {
+		n.line++
+		text := n.lines.Bytes()
+		var h header
+		if n.line == 1 && len(n.keys) == 0 && json.Unmarshal(text, &h) == nil {
+			if key, err := ParseVerifier(h.Key); err == nil {
+				n.keys = []Verifier{key}
+			}
+		}
+		var l noteLine
+		if bytes.Contains(text, []byte("checkpoint")) && json.Unmarshal(text, &l) == nil && l.Checkpoint != "" {
+			n.note = l.Checkpoint
+			return true
+		}
+	}
+	return false
 }
