@@ -234,8 +234,10 @@ func (s *Service) Delete(ctx context.Context, p stead.Principal, id string) erro
 	if b := s.fixed(id); b != nil && !hidden(p, b) {
 		return configured(id)
 	}
-	if _, _, err := s.document(ctx, p, id); p.Bound && err != nil {
-		return err
+	if p.Bound {
+		if _, _, err := s.document(ctx, p, id); err != nil {
+			return err
+		}
 	}
 	defer s.tell(p.Project, id)
 	defer s.forget(p.Project)
