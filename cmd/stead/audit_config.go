@@ -32,19 +32,23 @@ type inForce struct {
 // recordStart records what a node begins with. It may be late, on a full disk: behind a reload it is no more in force.
 func (n *node) recordStart(ctx context.Context, first inForce) error {
 	n.recording.Lock()
-	begun := n.sections != nil
-	n.recording.Unlock()
-	if begun {
+	defer n.recording.Unlock()
+	if n.sections != nil {
 		return nil
 	}
-	return n.recordConfig(ctx, n.cfg, first)
+	return n.record(ctx, n.cfg, first)
 }
 
-// recordConfig records what is about to be in force: the policies, the guardrails, the registry of models, and which sections of the
-// configuration differ from those that were.
+// recordConfig records what a reload is about to put in force.
 func (n *node) recordConfig(ctx context.Context, cfg *config.Config, next inForce) error {
 	n.recording.Lock()
 	defer n.recording.Unlock()
+	return n.record(ctx, cfg, next)
+}
+
+// record records what is about to be in force: the policies, the guardrails, the registry of models, and which sections of the
+// configuration differ from those that were. Its caller holds recording.
+func (n *node) record(ctx context.Context, cfg *config.Config, next inForce) error {
 	rules, rails := next.rules, next.rails
 	version, detail := "", "no policies"
 	if rules != nil {

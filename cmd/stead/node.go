@@ -283,7 +283,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	var meaning *layer.Layer
 	meanings := semanticUploads(cfg, store, authorizer, func(project stead.ProjectID, name string) bool { return meaning.Taken(project, name) })
-	meaning, closeMeaning, err := openSemantic(cfg, authorizer, meanings)
+	meaning, closeMeaning, err := openSemantic(cfg, meant, authorizer, meanings)
 	n.onStop(closeMeaning)
 	if err != nil {
 		return err

@@ -19,8 +19,8 @@ import (
 	"github.com/stead-dev/stead/internal/tool/schema"
 )
 
-// openSemantic makes the semantic layer of a configuration. closeAll ends its connections. uploaded: nil where there is no server.
-func openSemantic(cfg *config.Config, authorizer policy.Authorizer, uploaded layer.Uploaded) (l *layer.Layer, closeAll func(context.Context) error, err error) {
+// openSemantic makes the semantic layer of a configuration and its declaredModels. closeAll ends its connections. uploaded: nil where there is no server.
+func openSemantic(cfg *config.Config, models []layer.Declared, authorizer policy.Authorizer, uploaded layer.Uploaded) (l *layer.Layer, closeAll func(context.Context) error, err error) {
 	databases := map[string]semantic.Database{}
 	var readers []sqlread.Reader
 	closeAll = func(context.Context) error {
@@ -37,10 +37,6 @@ func openSemantic(cfg *config.Config, authorizer policy.Authorizer, uploaded lay
 		}
 		readers = append(readers, r)
 		databases[d.Name] = r
-	}
-	models, err := declaredModels(cfg)
-	if err != nil {
-		return nil, closeAll, err
 	}
 	l, err = layer.New(layer.Config{Databases: databases, Models: models, Uploaded: uploaded, Policy: authorizer, Now: time.Now})
 	return l, closeAll, err

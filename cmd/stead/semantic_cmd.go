@@ -99,7 +99,11 @@ func (q *semanticAsk) open(a *app) (*layer.Layer, layer.By, func(), error) {
 	if err != nil {
 		return nil, layer.By{}, nil, err
 	}
-	l, done, err := openSemantic(cfg, policy.AllowLocal{}, nil)
+	models, err := declaredModels(cfg)
+	if err != nil {
+		return nil, layer.By{}, nil, err
+	}
+	l, done, err := openSemantic(cfg, models, policy.AllowLocal{}, nil)
 	closeAll := func() { _ = done(context.Background()) }
 	if err != nil {
 		closeAll()
