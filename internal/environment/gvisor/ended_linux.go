@@ -1,7 +1,9 @@
 package gvisor
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/stead-dev/stead/internal/environment"
 )
@@ -17,6 +19,19 @@ func (b *box) giveUp(what string) {
 	}
 	b.mu.Unlock()
 	_ = b.end()
+}
+
+// unkilled ends the environment since something in it could not be killed. That it took too long is said where ctx, which bounds it, has ended; a
+// sandbox that ended before that knows itself of what, such as a first process that did not answer.
+func (b *box) unkilled(ctx context.Context, err error, what string, within time.Duration) {
+	switch {
+	case ctx.Err() != nil:
+		b.giveUp(fmt.Sprintf("%s could not be killed within %v", what, within))
+	case isRefusal(err):
+		b.giveUp(what + " could not be killed")
+	default:
+		_ = b.end()
+	}
 }
 
 // WhyEnded implements environment.Explained: what the driver decided, what the kernel counted, what the supervisor said, and

@@ -79,6 +79,17 @@ func TestWhyEnded(t *testing.T) {
 			t.Errorf("%q", why)
 		}
 	})
+	t.Run("while something was killed", func(t *testing.T) {
+		b := start(t, p, spec(t))
+		if err := b.process.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		b.killRest()
+		b.killCommand(1)
+		if why := b.WhyEnded(); !b.ended() || why != "" {
+			t.Errorf("ended: %t, since %q: nothing had the time that is said", b.ended(), why)
+		}
+	})
 	t.Run("it was told to", func(t *testing.T) {
 		b := start(t, p, spec(t))
 		if err := errors.Join(b.Close(t.Context())); err != nil || b.WhyEnded() != "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -139,8 +138,9 @@ func isRefusal(err error) bool {
 func (b *box) killCommand(id uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), killTime)
 	defer cancel()
+	var refused error
 	for wait := time.Millisecond; ; wait *= 2 {
-		if _, err := b.process.call(ctx, wire.Request{Kill: &wire.Kill{Exec: id}}); err != nil {
+		if _, refused = b.process.call(ctx, wire.Request{Kill: &wire.Kill{Exec: id}}); refused != nil {
 			break
 		}
 		soon, stop := context.WithTimeout(ctx, wait)
@@ -156,7 +156,7 @@ func (b *box) killCommand(id uint64) {
 			break
 		}
 	}
-	b.giveUp(fmt.Sprintf("a command could not be killed within %v", killTime))
+	b.unkilled(ctx, refused, "a command", killTime)
 }
 
 func (b *box) ended() bool {

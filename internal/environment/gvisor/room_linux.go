@@ -2,7 +2,6 @@ package gvisor
 
 import (
 	"context"
-	"fmt"
 	"syscall"
 	"time"
 
@@ -45,7 +44,7 @@ func (b *box) killRest() string {
 	r, err := b.process.call(ctx, wire.Request{Sweep: &wire.Sweep{}})
 	switch {
 	case err != nil && !isRefusal(err):
-		b.giveUp(fmt.Sprintf("what earlier commands left behind could not be killed within %v", sweepTime))
+		b.unkilled(ctx, err, "what earlier commands left behind", sweepTime)
 		return ""
 	case err != nil || r.Swept == nil || r.Swept.Killed <= 0:
 		return ""
