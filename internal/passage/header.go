@@ -11,25 +11,30 @@ const (
 // Header is which row of a table names its columns, by what Filled says of the first rows: people write titles, dates and remarks above. It
 // is the first row about as full as most are; 0 where none is.
 func Header(filled []int) int {
-	times := map[int]int{}
-	usual := 0 // how full most rows are
-	for _, n := range filled[:min(len(filled), HeaderSample)] {
-		if n < 2 {
-			continue
-		}
-		if times[n]++; times[n] > times[usual] || times[n] == times[usual] && n > usual {
-			usual = n
-		}
-	}
-	if times[usual] < 2 {
+	most, times := usual(filled[:min(len(filled), HeaderSample)])
+	if times < 2 {
 		return 0 // no two rows are alike: nothing says that the first is none of them
 	}
 	for i, n := range filled[:min(len(filled), maxTitleRows+1)] {
-		if 4*n >= 3*usual { // a column or so may have no name
+		if 4*n >= 3*most { // a column or so may have no name
 			return i
 		}
 	}
 	return 0
+}
+
+// usual is how wide most rows are that are no single cell, the wider where as many are, and how many that is; 0 where there are none.
+func usual(widths []int) (width, rows int) {
+	times := map[int]int{}
+	for _, n := range widths {
+		if n < 2 {
+			continue
+		}
+		if times[n]++; times[n] > rows || times[n] == rows && n > width {
+			width, rows = n, times[n]
+		}
+	}
+	return width, rows
 }
 
 // Filled is how many cells of a row say something. An empty corner, above the names of the rows, is as good as a name.
@@ -51,31 +56,32 @@ func Filled(cells []string) int {
 func separator(text string) byte {
 	best, most, widest := byte(','), 0.0, 0
 	for _, c := range []byte{',', ';', '\t'} {
-		times := map[int]int{}
-		records, usual := 0, 0
-		for rest := text; rest != "" && records < HeaderSample; {
-			end := recordEnd(rest, c)
-			record := strings.Trim(rest[:end], "\n")
-			if rest = rest[end:]; record == "" {
-				continue
-			}
-			records++
-			n := len(fields(record, c))
-			if n < 2 {
-				continue
-			}
-			if times[n]++; times[n] > times[usual] || times[n] == times[usual] && n > usual {
-				usual = n
-			}
+		records, _ := firstRecords(text, c)
+		var widths []int
+		for _, r := range records {
+			widths = append(widths, len(fields(r, c)))
 		}
-		if usual == 0 {
+		width, times := usual(widths)
+		if times == 0 {
 			continue
 		}
-		if share := float64(times[usual]) / float64(records); share > most || share == most && usual > widest {
-			best, most, widest = c, share, usual
+		if share := float64(times) / float64(len(records)); share > most || share == most && width > widest {
+			best, most, widest = c, share, width
 		}
 	}
 	return best
+}
+
+// firstRecords are the first of CSV that are not empty, and the places behind them.
+func firstRecords(text string, comma byte) (records []string, ends []int) {
+	for at := 0; at < len(text) && len(records) < HeaderSample; {
+		end := at + recordEnd(text[at:], comma)
+		if r := strings.Trim(text[at:end], "\n"); r != "" {
+			records, ends = append(records, r), append(ends, end)
+		}
+		at = end
+	}
+	return records, ends
 }
 
 // fields are those of a record, as they are written: no more than maxFields are told apart.
@@ -108,19 +114,13 @@ type headed struct{ lead, title string }
 
 // headOf finds the header of CSV, and the titles above it. It returns the place behind it.
 func headOf(text string, comma byte) (headed, int) {
-	var filled []int
-	var records []string
-	var ends []int
-	for at := 0; at < len(text) && len(records) < HeaderSample; {
-		end := at + recordEnd(text[at:], comma)
-		record := strings.Trim(text[at:end], "\n")
-		if at = end; record != "" {
-			records, ends = append(records, record), append(ends, end)
-			filled = append(filled, Filled(fields(record, comma)))
-		}
-	}
+	records, ends := firstRecords(text, comma)
 	if len(records) == 0 {
 		return headed{}, len(text)
+	}
+	var filled []int
+	for _, r := range records {
+		filled = append(filled, Filled(fields(r, comma)))
 	}
 	i := Header(filled)
 	var titles []string
