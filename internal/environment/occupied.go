@@ -48,9 +48,12 @@ func (l Limits) Above(now Occupied) Reason {
 }
 
 // Outgrown is Above for a workspace that has grown since it was measured before: else nobody could remove
-// anything any more, or use a workspace that came with more. One with more than MostFiles is taken to grow.
-func (l Limits) Outgrown(now, before Occupied) Reason {
+// anything any more, or use a workspace that came with more. One with more than MostFiles is taken to grow. before nil: nobody
+// knows how it was, or what was made since then is not the doing of who runs now.
+func (l Limits) Outgrown(now Occupied, before *Occupied) Reason {
 	switch {
+	case before == nil:
+		return ""
 	case now.Bytes > l.DiskBytes && now.Bytes > before.Bytes:
 		return ReasonDisk
 	case now.Short.Bytes && now.Bytes > before.Bytes:

@@ -28,8 +28,11 @@ func TestOutgrown(t *testing.T) {
 		{o{50, 5, files}, o{50, 4, no}, environment.ReasonNodeFiles},
 		{o{51, 5, files}, o{50, 5, files}, ""}, // others make files
 	} {
-		if got := l.Outgrown(c.now, c.before); got != c.want {
+		if got := l.Outgrown(c.now, &c.before); got != c.want {
 			t.Errorf("%+v after %+v: %q, want %q", c.now, c.before, got, c.want)
+		}
+		if got := l.Outgrown(c.now, nil); got != "" {
+			t.Errorf("%+v after nobody knows what: %q", c.now, got)
 		}
 	}
 }

@@ -37,12 +37,10 @@ func (w *diskWatch) look(ctx context.Context) time.Duration {
 	e.mu.Lock()
 	e.seen.DiskBytes = now.Bytes
 	e.mu.Unlock()
-	if w.before != nil {
-		if why := e.limits.Outgrown(now, *w.before); why != "" {
-			e.client.Interrupt(ctx, why)
-			w.before = nil
-			return rest
-		}
+	if why := e.limits.Outgrown(now, w.before); why != "" {
+		e.client.Interrupt(ctx, why)
+		w.before = nil
+		return rest
 	}
 	w.before = &now
 	_, wait := e.Lookout(now)

@@ -52,10 +52,7 @@ func (b *box) watchDisk() {
 		b.mu.Lock()
 		b.usage.DiskBytes = size.Bytes
 		b.mu.Unlock()
-		why := environment.Reason("")
-		if before != nil {
-			why = limits.Outgrown(size, *before)
-		}
+		why := limits.Outgrown(size, before)
 		before = &size
 		switch {
 		case why == "":

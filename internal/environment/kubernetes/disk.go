@@ -37,12 +37,10 @@ func (e *Environment) watchDisk(ctx context.Context) {
 		if err != nil {
 			continue // it is measured again
 		}
-		if before != nil {
-			if why := e.limits.Outgrown(now, *before); why != "" {
-				e.client.Interrupt(ctx, why)
-				before = nil
-				continue
-			}
+		if why := e.limits.Outgrown(now, before); why != "" {
+			e.client.Interrupt(ctx, why)
+			before = nil
+			continue
 		}
 		before = &now
 	}

@@ -59,12 +59,10 @@ func (b *box) watchDisk() {
 			continue // it changed under the measurement: there is a next time
 		}
 		b.disk.Store(own.Bytes)
-		if before != nil {
-			if why := b.spec.Limits.Outgrown(all, *before); why != "" {
-				b.killAll(why)
-				before = nil
-				continue
-			}
+		if why := b.spec.Limits.Outgrown(all, before); why != "" {
+			b.killAll(why)
+			before = nil
+			continue
 		}
 		before, ownBefore = &all, own
 	}

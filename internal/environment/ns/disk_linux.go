@@ -66,13 +66,11 @@ func (b *box) watchDisk() {
 		if err != nil {
 			continue // it changed under the measurement: there is a next time
 		}
-		if before != nil {
-			if why := b.spec.Limits.Outgrown(used, *before); why != "" {
-				b.killForDisk(why)
-				// What was written until the kill is not the next command's doing.
-				if now, err := b.Measure(b.spec.Limits.MostFiles()); err == nil {
-					used = now
-				}
+		if why := b.spec.Limits.Outgrown(used, before); why != "" {
+			b.killForDisk(why)
+			// What was written until the kill is not the next command's doing.
+			if now, err := b.Measure(b.spec.Limits.MostFiles()); err == nil {
+				used = now
 			}
 		}
 		b.disk.Store(used.Bytes)
