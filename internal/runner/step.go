@@ -24,8 +24,7 @@ type plan struct {
 	ended   []endedHold        // of calls whose outcome is among events
 	waits   int                // how many calls were refused, so that the turn waits for a budget
 	starts  []func()
-	calls   []func()    // of tools: they are not made if the turn ends in the same append
-	within  []starting  // those of subagents' threads: nor are they
+	calls   []starting  // of tools, and all of subagents' threads: they are not made if the turn ends in the same append
 	ends    []stead.Seq // threads whose turns end: their work in flight is given up once that is durable
 	wake    int64
 	release bool
@@ -118,9 +117,14 @@ func (a *actor) plan() (*plan, error) {
 		}
 		settled = len(p.events) == n
 	}
-	p.starts, p.audit = append(p.starts, p.calls...), a.r.askDrafts(a.ctx, asked, &a.state.View, a.decided)
-	for _, s := range p.within {
-		p.starts = append(p.starts, s.start)
+	p.audit = a.r.askDrafts(a.ctx, asked, &a.state.View, a.decided)
+	for _, s := range p.calls {
+		p.starts = append(p.starts, func() {
+			_ = a.state.On(s.thread, func() error {
+				s.start()
+				return nil
+			})
+		})
 	}
 	p.release = settled && !p.scarce && len(p.starts) == 0 && !a.flies(p) && !a.resident()
 	return p, nil
@@ -139,7 +143,7 @@ func (a *actor) flies(p *plan) bool {
 	return false
 }
 
-// starting is the start of an effect of a subagent's thread.
+// starting is the start of an effect of a thread's turn.
 type starting struct {
 	thread stead.Seq
 	start  func()
@@ -151,30 +155,22 @@ func (p *plan) endsTurn(thread stead.Seq) bool { return slices.Contains(p.ends, 
 // end notes that it ends a thread's turn: what of that was to start does not.
 func (p *plan) end(thread stead.Seq) {
 	p.ends = append(p.ends, thread)
-	if thread == 0 {
-		p.calls = nil
-	}
-	p.within = slices.DeleteFunc(p.within, func(s starting) bool { return s.thread == thread })
+	p.calls = slices.DeleteFunc(p.calls, func(s starting) bool { return s.thread == thread })
 }
 
 // intendWithin is intend on a subagent's thread. A turn that a command before it has ended goes on with nothing.
 func (a *actor) intendWithin(p *plan, c session.InThread) error {
-	starts, calls := len(p.starts), len(p.calls)
+	starts := len(p.starts)
 	err := a.state.On(c.Thread, func() error {
 		if a.state.Turn == nil {
 			return nil
 		}
 		return a.intend(p, c.Command)
 	})
-	for _, start := range append(slices.Clone(p.starts[starts:]), p.calls[min(calls, len(p.calls)):]...) {
-		p.within = append(p.within, starting{c.Thread, func() {
-			_ = a.state.On(c.Thread, func() error {
-				start()
-				return nil
-			})
-		}})
+	for _, start := range p.starts[starts:] {
+		p.calls = append(p.calls, starting{c.Thread, start})
 	}
-	p.starts, p.calls = p.starts[:starts], p.calls[:min(calls, len(p.calls))]
+	p.starts = p.starts[:starts]
 	return err
 }
 

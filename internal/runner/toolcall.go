@@ -57,10 +57,10 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 		run.code = a.askedAs(call.CallID)
 	}
 	req := a.state.ToolRequest(call)
-	p.calls = append(p.calls, func() {
+	p.calls = append(p.calls, starting{a.state.Focus(), func() {
 		flight, ctx := a.begin()
 		go a.r.watched(ctx, req, func(ctx context.Context) { run.guarded(ctx, flight) })
-	})
+	}})
 	return nil
 }
 
