@@ -164,33 +164,36 @@ func (c *toolCall) told(f *flight, why string) {
 // ConsentWaits reports whether a session's turn waits for a consent, and what is to be decided of it. A session that was deleted
 // waits for none.
 func (r *Runner) ConsentWaits(ctx context.Context, key stead.SessionKey, consent string) (policy.Request, bool, error) {
-	v, err := r.view(ctx, key)
-	if stead.KindOf(err) == stead.KindNotFound {
-		return policy.Request{}, false, nil
-	}
-	if err != nil {
+	v, err := r.awaiting(ctx, key, consent)
+	if v == nil || err != nil {
 		return policy.Request{}, false, err
-	}
-	if v = v.AwaitingConsent(consent); v == nil {
-		return policy.Request{}, false, nil
 	}
 	return v.Request(policy.CredentialConsent, ""), true, nil
 }
 
+// awaiting is a session's view from the thread whose turn waits for a consent; nil: none does.
+func (r *Runner) awaiting(ctx context.Context, key stead.SessionKey, consent string) (*session.View, error) {
+	v, err := r.view(ctx, key)
+	if stead.KindOf(err) == stead.KindNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.AwaitingConsent(consent), nil
+}
+
 // ConsentEnded tells a session how a consent ended. It may be told twice; false: its turn does not wait for that, perhaps not yet.
 func (r *Runner) ConsentEnded(ctx context.Context, key stead.SessionKey, res session.ConsentResult) (waited bool, err error) {
-	if _, waited, err = r.ConsentWaits(ctx, key, res.Consent); !waited || err != nil {
+	v, err := r.awaiting(ctx, key, res.Consent)
+	if v == nil || err != nil {
 		return false, err
 	}
 	e, err := session.NewEvent(r.now(), session.KindInputConsent, res)
 	if err != nil {
 		return false, err
 	}
-	if v, err := r.view(ctx, key); err == nil {
-		if v = v.AwaitingConsent(res.Consent); v != nil {
-			e.Thread = v.Focus()
-		}
-	}
+	e.Thread = v.Focus()
 	_, err = r.cfg.Store.Send(ctx, key, journal.Input{Events: []stead.Event{e}, If: -1}) // of a wait that is over it says nothing
 	if stead.KindOf(err) == stead.KindNotFound {
 		return false, nil
