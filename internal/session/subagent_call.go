@@ -134,10 +134,11 @@ func (v *View) crowded() string {
 }
 
 func (v *View) unknownSubagent(id string) string {
-	told := fmt.Sprintf("You have no subagent %.80q.", id)
-	for i, s := range v.Subagents {
-		if s.Parent == v.focus && i < maxNamedSubagents {
-			told += " " + s.Name + " is " + SubagentID(v.Key.Session, s.ID) + "."
+	told, named := fmt.Sprintf("You have no subagent %.80q.", id), 0
+	for _, s := range v.Subagents {
+		if s.Parent == v.focus && named < maxNamedSubagents {
+			told += " " + s.Name + " is " + v.AgentOf(s.ID) + "."
+			named++
 		}
 	}
 	return told
