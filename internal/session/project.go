@@ -161,11 +161,10 @@ func (p *Projector) glances(e stead.Event) (out []ofThread) {
 	if e.Thread != 0 {
 		return nil
 	}
-	p.view.each(func(u *View) bool {
-		if u.focus != 0 && u.Turn != nil {
-			out = append(out, ofThread{u.focus, u.glance()})
+	p.view.onEach(func() {
+		if v := p.view; v.focus != 0 && v.Turn != nil {
+			out = append(out, ofThread{v.focus, v.glance()})
 		}
-		return true
 	})
 	return out
 }

@@ -256,17 +256,17 @@ func (v *View) cancelSubagent(s *Subagent) {
 // subagentClosed closes a subagent and those below it.
 func (v *View) subagentClosed(e stead.Event, p SubagentChanged) {
 	for _, s := range v.Subagents {
-		if s.ClosedAt == 0 && (s.ID == p.Subagent || v.below(s, p.Subagent)) {
+		if s.ClosedAt == 0 && v.within(s, p.Subagent) {
 			s.ClosedAt, s.Closed = e.At, e.Seq
 			v.cancelSubagent(s)
 		}
 	}
 }
 
-// below reports whether a subagent stands below a thread.
-func (v *View) below(s *Subagent, thread stead.Seq) bool {
-	for up := v.Subagent(s.Parent); up != nil; up = v.Subagent(up.Parent) {
-		if up.ID == thread {
+// within reports whether a subagent is that of a thread, or stands below it.
+func (v *View) within(s *Subagent, thread stead.Seq) bool {
+	for ; s != nil; s = v.Subagent(s.Parent) {
+		if s.ID == thread {
 			return true
 		}
 	}

@@ -67,7 +67,7 @@ func (s *State) reached(cmds []Command) (out []stead.Seq) {
 		}
 		target := s.own(act.Call.SubagentArgs().AgentID)
 		for _, sub := range s.Subagents {
-			if target != nil && (sub.ID == target.ID || s.below(sub, target.ID)) {
+			if target != nil && s.within(sub, target.ID) {
 				out = append(out, sub.ID)
 			}
 		}

@@ -132,7 +132,7 @@ func (v *View) thread(id stead.Seq) *Thread {
 	return nil
 }
 
-// OfCall is the view from the thread whose turn has a call; nil: none has.
+// OfCallID is the view from the thread whose turn has a call; nil: none has.
 func (v *View) OfCallID(id string) *View {
 	return v.find(func(u *View) bool { return u.CallByID(id) != nil })
 }
@@ -207,5 +207,5 @@ func (s *State) HasCall(id string) bool {
 
 // WorksBelow reports whether a subagent stands below the thread, and has a turn.
 func (v *View) WorksBelow(s *Subagent) bool {
-	return s.ID != v.focus && v.thread(s.ID).Turn != nil && (v.focus == 0 || s.Parent == v.focus || v.below(s, v.focus))
+	return s.ID != v.focus && v.thread(s.ID).Turn != nil && (v.focus == 0 || v.within(s, v.focus))
 }
