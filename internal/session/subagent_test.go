@@ -27,6 +27,38 @@ func eachWithAgents(t *testing.T, seeds uint64, n int, test func(t *testing.T, g
 	}
 }
 
+// folded is the state of a journal.
+func folded(t *testing.T, events []stead.Event) *session.State {
+	t.Helper()
+	s := session.NewState(sessiontest.Key)
+	for _, e := range events {
+		if err := s.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// threadsOf are the threads of a session, the root's first.
+func threadsOf(v *session.View) []stead.Seq {
+	threads := []stead.Seq{0}
+	for _, s := range v.Subagents {
+		threads = append(threads, s.ID)
+	}
+	return threads
+}
+
+// itemsOf are the first items of a thread.
+func itemsOf(t *testing.T, g *sessiontest.Gen, events []stead.Event, thread stead.Seq) []session.Item {
+	t.Helper()
+	q := session.ItemQuery{Thread: thread, PageQuery: session.PageQuery{Limit: stead.MaxPageSize}}
+	page, err := session.ListItems(sessiontest.Key, sessiontest.Reader(events), q, g.Texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page.Data
+}
+
 // TestThreadsSurviveSnapshots: a state with subagents that was saved and loaded decides the same, and goes on to the same end.
 func TestThreadsSurviveSnapshots(t *testing.T) {
 	eachWithAgents(t, fewSeeds, 150, func(t *testing.T, g *sessiontest.Gen) {
@@ -158,17 +190,8 @@ func TestListsOfThreads(t *testing.T) {
 				last[it.ID], turnOf[it.ID] = string(w.Item), turnIn(t, ev)
 			}
 		}
-		view := session.NewView(sessiontest.Key)
-		for _, e := range g.Events {
-			if err := view.Apply(e); err != nil {
-				t.Fatal(err)
-			}
-		}
-		threads := []stead.Seq{0}
-		for _, s := range view.Subagents {
-			threads = append(threads, s.ID)
-		}
-		for _, thread := range threads {
+		view := &folded(t, g.Events).View
+		for _, thread := range threadsOf(view) {
 			agent := ""
 			if thread != 0 {
 				agent = view.AgentOf(thread)
@@ -242,21 +265,12 @@ func listThread(t *testing.T, g *sessiontest.Gen, view *session.View, thread ste
 // TestAThreadIsAFoldOfItsOwnEvents: what the model of a thread sees is what it would see if there were no others.
 func TestAThreadIsAFoldOfItsOwnEvents(t *testing.T) {
 	eachWithAgents(t, 3*fewSeeds, 200, func(t *testing.T, g *sessiontest.Gen) {
-		threads := []stead.Seq{0}
-		for _, sub := range g.State.Subagents {
-			threads = append(threads, sub.ID)
-		}
-		for _, thread := range threads {
+		for _, thread := range threadsOf(&g.State.View) {
 			events, err := session.OfThread(g.Read, thread)(0, stead.MaxReadEvents, false)
 			if err != nil {
 				t.Fatal(err)
 			}
-			alone := session.NewState(sessiontest.Key)
-			for _, e := range events {
-				if err := alone.Apply(e); err != nil {
-					t.Fatal(err)
-				}
-			}
+			alone := folded(t, events)
 			want, got := &alone.Context, &g.State.Context
 			if thread != 0 {
 				got = g.State.Contexts[thread]
@@ -272,19 +286,8 @@ func TestAThreadIsAFoldOfItsOwnEvents(t *testing.T) {
 func TestWhatAgentsSaidIsRedactedOnBothSides(t *testing.T) {
 	messages := 0
 	eachWithAgents(t, fewSeeds, 150, func(t *testing.T, g *sessiontest.Gen) {
-		threads := []stead.Seq{0}
-		for _, sub := range g.State.Subagents {
-			threads = append(threads, sub.ID)
-		}
-		for _, thread := range threads {
-			list := func(events []stead.Event) []session.Item {
-				page, err := session.ListItems(sessiontest.Key, sessiontest.Reader(events), session.ItemQuery{Thread: thread, PageQuery: session.PageQuery{Limit: stead.MaxPageSize}}, g.Texts)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return page.Data
-			}
-			for i, item := range list(g.Events) {
+		for _, thread := range threadsOf(&g.State.View) {
+			for i, item := range itemsOf(t, g, g.Events, thread) {
 				m, ok := item.(*session.AgentMessageItem)
 				if !ok || m.Source == "" || len(says(t, item)) == 0 {
 					continue
@@ -294,7 +297,7 @@ func TestWhatAgentsSaidIsRedactedOnBothSides(t *testing.T) {
 					t.Fatalf("what %s repeats, %s: %v", m.ID, m.Source, err)
 				}
 				events := redact(t, g, g.Events, source)
-				after := list(events)
+				after := itemsOf(t, g, events, thread)
 				if w := says(t, after[i]); after[i].ItemID() != m.ID || len(w) > 0 {
 					t.Fatalf("%s is redacted, and %s says %q", m.Source, mustJSON(t, after[i]), w)
 				}
@@ -338,12 +341,7 @@ func TestThreadsAreExported(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := session.NewState(sessiontest.Key)
-		for _, e := range events {
-			if err := s.Apply(e); err != nil {
-				t.Fatal(err)
-			}
-		}
+		s := folded(t, events)
 		if mustJSON(t, s) != mustJSON(t, g.State) {
 			t.Fatalf("of the export it is\n%s\nand was\n%s", mustJSON(t, s), mustJSON(t, g.State))
 		}
@@ -354,14 +352,7 @@ func TestThreadsAreExported(t *testing.T) {
 func TestACopyHasTheSubagentsThatItsCallsMade(t *testing.T) {
 	forks := 0
 	eachWithAgents(t, fewSeeds, 150, func(t *testing.T, g *sessiontest.Gen) {
-		list := func(events []stead.Event) []session.Item {
-			page, err := session.ListItems(sessiontest.Key, sessiontest.Reader(events), session.ItemQuery{PageQuery: session.PageQuery{Limit: stead.MaxPageSize}}, g.Texts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return page.Data
-		}
-		for _, item := range list(g.Events) {
+		for _, item := range itemsOf(t, g, g.Events, 0) {
 			if _, ok := item.(*session.SubagentCallItem); !ok {
 				continue
 			}
@@ -369,13 +360,8 @@ func TestACopyHasTheSubagentsThatItsCallsMade(t *testing.T) {
 			if err != nil {
 				t.Fatalf("up to %s: %v", item.ItemID(), err)
 			}
-			s, made, said := session.NewState(sessiontest.Key), 0, 0
-			for _, e := range events {
-				if err := s.Apply(e); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for _, own := range list(events) {
+			s, made, said := folded(t, events), 0, 0
+			for _, own := range itemsOf(t, g, events, 0) {
 				if c, ok := own.(*session.SubagentCallItem); ok && c.Type == stead.ItemCreateSubagent && c.Status == stead.ItemCompleted {
 					said++
 				}
@@ -404,12 +390,7 @@ func TestForksOfThreadsAreIdle(t *testing.T) {
 			if err != nil {
 				t.Fatalf("of %d events: %v", n, err)
 			}
-			s := session.NewState(sessiontest.Key)
-			for _, e := range events {
-				if err := s.Apply(e); err != nil {
-					t.Fatal(err)
-				}
-			}
+			s := folded(t, events)
 			if s.Status() != session.StatusIdle || s.InFlight() || s.Working() > 0 || len(s.Next(g.Window)) > 0 {
 				t.Fatalf("the copy of %d events is %s, %d work, next %s", n, s.Status(), s.Working(), mustJSON(t, s.Next(g.Window)))
 			}

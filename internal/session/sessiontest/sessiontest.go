@@ -43,7 +43,7 @@ type Gen struct {
 	Keep   bool                 // crash only when everything that was shown is journaled
 	Agents bool                 // whether the agent makes subagents, and they do
 
-	others map[stead.Seq]*flight // the steps' model calls of the other threads
+	others map[stead.Seq]*flight // the steps' model calls of the threads that are not looked from
 }
 
 // flight is a model call in flight: what it will say, and how much of that is journaled.
@@ -63,7 +63,7 @@ func New(seed uint64) *Gen { return begin(seed, false) }
 func begin(seed uint64, agents bool) *Gen {
 	g := &Gen{
 		Agents: agents,
-		State:  session.NewState(Key), Blobs: map[string]string{}, ids: map[string]stead.Seq{}, now: start,
+		State:  session.NewState(Key), Blobs: map[string]string{}, ids: map[string]stead.Seq{}, others: map[stead.Seq]*flight{}, now: start,
 		rng: rand.New(rand.NewPCG(seed, 0x57ead)),
 	}
 	if seed%holdsModels == 2 { // of dice of its own, so that other journals stay what they are
@@ -95,20 +95,15 @@ func begin(seed uint64, agents bool) *Gen {
 }
 
 // Journal makes a journal of at least n events (fewer if the session fails).
-func Journal(seed uint64, n int) *Gen {
-	g := New(seed)
-	for len(g.Events) < n && g.State.Failed == nil {
-		g.Step()
-	}
-	return g
-}
+func Journal(seed uint64, n int) *Gen { return New(seed).upTo(n) }
 
-// NewWithSubagents is New of an agent with subagents, and Subagents is Journal of one.
+// NewWithSubagents is New of an agent with subagents.
 func NewWithSubagents(seed uint64) *Gen { return begin(seed, true) }
 
 // Subagents is Journal of an agent with subagents.
-func Subagents(seed uint64, n int) *Gen {
-	g := begin(seed, true)
+func Subagents(seed uint64, n int) *Gen { return NewWithSubagents(seed).upTo(n) }
+
+func (g *Gen) upTo(n int) *Gen {
 	for len(g.Events) < n && g.State.Failed == nil {
 		g.Step()
 	}
@@ -182,27 +177,22 @@ func (g *Gen) forget() {
 	}
 }
 
-// on does something on a thread.
+// on does something on a thread, with the flight that is that one's.
 func (g *Gen) on(thread stead.Seq, do func()) {
-	if thread == g.State.Focus() {
+	was := g.State.Focus()
+	if thread == was {
 		do()
 		return
 	}
-	was, old := g.State.Focus(), g.model
+	g.others[was] = g.model
 	_ = g.State.On(thread, func() error {
 		g.model = g.others[thread]
 		g.forget()
 		do()
-		if g.others == nil {
-			g.others = map[stead.Seq]*flight{}
-		}
-		if was != 0 {
-			panic("sessiontest: threads are entered from the root's")
-		}
 		g.others[thread] = g.model
 		return nil
 	})
-	g.model = old
+	g.model = g.others[was]
 	g.forget()
 }
 
@@ -248,48 +238,46 @@ func (g *Gen) act() {
 }
 
 func (g *Gen) do(c session.Command) {
-	{
-		switch c := c.(type) {
-		case session.ActOnSubagent, session.AnswerTool, session.TellParent:
-			g.about(c)
-		case session.StartTurn:
-			g.append(session.KindTurnStarted, session.TurnStarted{})
-		case session.RecallMemory:
-			g.append(session.KindMemoryCalled, session.MemoryCalled{Stores: []session.MemoryGate{{Store: "memstore_1", Decision: allowed}}})
-		case session.KeepMemories:
-			g.append(session.KindMemoryKeeping, session.MemoryKeepingStarted{Store: "memstore_1", Items: c.Items, Turns: c.Turns, Decision: allowed})
-		case session.ExtractMemories:
-			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeRemember, Attempt: c.Attempt, Decision: allowed})
-		case session.CallModel:
-			if g.holds(session.PurposeStep, g.State.Context.Last()) {
-				break
-			}
-			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Attempt: c.Attempt, Decision: allowed})
-			g.model = g.reply()
-		case session.CompactContext:
-			if g.holds(session.PurposeCompact, c.Upto) {
-				break
-			}
-			g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto, Decision: allowed})
-		case session.CallTool:
-			if len(c.Call.Approved) == 0 && !c.Call.Lapsed && c.Call.Attempts == 0 && g.chance(10) {
-				g.append(session.KindToolHeld, session.ToolHeld{CallID: c.Call.CallID, Decision: g.holding()})
-				break
-			}
-			g.append(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(Key.Session), Attempt: c.Call.Attempts + 1, Decision: allowed})
-		case session.LapseEffect:
-			g.append(session.KindEffectLapsed, session.EffectLapsed{Asked: c.Wait.Asked})
-		case session.LapseTool:
-			g.append(session.KindToolLapsed, session.ToolLapsed{CallID: c.Call.CallID})
-		case session.RefuseTool:
-			g.append(session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: c.Reason})
-		case session.EndTurn:
-			g.flushShown()
-			g.append(c.Kind, session.TurnEnded{Error: c.Error})
-		case session.WaitUntil:
-			g.now = max(g.now, c.At)
-			g.append(session.KindTimerFired, session.TimerFired(c))
+	switch c := c.(type) {
+	case session.ActOnSubagent, session.AnswerTool, session.TellParent:
+		g.about(c)
+	case session.StartTurn:
+		g.append(session.KindTurnStarted, session.TurnStarted{})
+	case session.RecallMemory:
+		g.append(session.KindMemoryCalled, session.MemoryCalled{Stores: []session.MemoryGate{{Store: "memstore_1", Decision: allowed}}})
+	case session.KeepMemories:
+		g.append(session.KindMemoryKeeping, session.MemoryKeepingStarted{Store: "memstore_1", Items: c.Items, Turns: c.Turns, Decision: allowed})
+	case session.ExtractMemories:
+		g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeRemember, Attempt: c.Attempt, Decision: allowed})
+	case session.CallModel:
+		if g.holds(session.PurposeStep, g.State.Context.Last()) {
+			break
 		}
+		g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Attempt: c.Attempt, Decision: allowed})
+		g.model = g.reply()
+	case session.CompactContext:
+		if g.holds(session.PurposeCompact, c.Upto) {
+			break
+		}
+		g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto, Decision: allowed})
+	case session.CallTool:
+		if len(c.Call.Approved) == 0 && !c.Call.Lapsed && c.Call.Attempts == 0 && g.chance(10) {
+			g.append(session.KindToolHeld, session.ToolHeld{CallID: c.Call.CallID, Decision: g.holding()})
+			break
+		}
+		g.append(session.KindToolCalled, session.ToolCalled{CallID: c.Call.CallID, Key: c.Call.Key(Key.Session), Attempt: c.Call.Attempts + 1, Decision: allowed})
+	case session.LapseEffect:
+		g.append(session.KindEffectLapsed, session.EffectLapsed{Asked: c.Wait.Asked})
+	case session.LapseTool:
+		g.append(session.KindToolLapsed, session.ToolLapsed{CallID: c.Call.CallID})
+	case session.RefuseTool:
+		g.append(session.KindToolReturned, session.ToolReturned{CallID: c.Call.CallID, Error: c.Reason})
+	case session.EndTurn:
+		g.flushShown()
+		g.append(c.Kind, session.TurnEnded{Error: c.Error})
+	case session.WaitUntil:
+		g.now = max(g.now, c.At)
+		g.append(session.KindTimerFired, session.TimerFired(c))
 	}
 }
 

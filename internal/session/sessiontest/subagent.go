@@ -52,35 +52,11 @@ func (g *Gen) about(c session.Command) {
 			return
 		}
 		for _, act := range g.State.SubagentEvents(c.Call, allowed) {
-			if act.Thread == g.State.Focus() {
-				g.append(act.Kind, act.Payload)
-				continue
-			}
-			thread, focus := act.Thread, g.State.Focus()
+			thread := act.Thread
 			if thread == session.NewThread {
 				thread = g.State.Tail
 			}
-			g.elsewhere(thread, focus, act)
+			g.on(thread, func() { g.append(act.Kind, act.Payload) })
 		}
 	}
-}
-
-// elsewhere appends an event on another thread than that which is looked from.
-func (g *Gen) elsewhere(thread, focus stead.Seq, act session.SubagentEvent) {
-	old := g.model
-	g.others = mapped(g.others, focus, old)
-	_ = g.State.On(thread, func() error {
-		g.model = g.others[thread]
-		g.append(act.Kind, act.Payload)
-		return nil
-	})
-	g.model = old
-}
-
-func mapped(m map[stead.Seq]*flight, thread stead.Seq, f *flight) map[stead.Seq]*flight {
-	if m == nil {
-		m = map[stead.Seq]*flight{}
-	}
-	m[thread] = f
-	return m
 }
