@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"slices"
 	"sync"
 	"testing"
 
@@ -40,18 +39,26 @@ func (g *gate) refuse(no func(policy.Request) bool) {
 	g.asked, g.no = nil, no
 }
 
+// of is what was asked about an effect.
+func (g *gate) of(effect policy.Effect) (out []policy.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.asked {
+		if r.Effect == effect {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // created is what was asked last about making a session.
 func (g *gate) created(t *testing.T) policy.Request {
 	t.Helper()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, r := range slices.Backward(g.asked) {
-		if r.Effect == policy.SessionCreate {
-			return r
-		}
+	asked := g.of(policy.SessionCreate)
+	if len(asked) == 0 {
+		t.Fatal("nobody was asked about making a session")
 	}
-	t.Fatal("nobody was asked about making a session")
-	return policy.Request{}
+	return asked[len(asked)-1]
 }
 
 // payroll is a saved agent, and a session of it that rests.

@@ -3,7 +3,6 @@ package runner_test
 import (
 	"context"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/stead-dev/stead"
@@ -13,36 +12,16 @@ import (
 	"github.com/stead-dev/stead/internal/tool"
 )
 
-// authors lets nobody change agents but its principal, and remembers what it was asked.
-type authors struct {
-	may stead.Principal
-	mu  sync.Mutex
-	got []policy.Request
-}
-
-func (a *authors) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.got = append(a.got, req)
-	return policy.Decision{Allow: req.Effect != policy.AgentWrite || req.Principal.ID == a.may.ID, By: "test"}, nil
-}
-
-func (a *authors) asked(effect policy.Effect) (out []policy.Request) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, req := range a.got {
-		if req.Effect == effect {
-			out = append(out, req)
-		}
-	}
-	return out
+// author lets nobody change agents but a principal.
+func author(may stead.Principal) *gate {
+	return &gate{no: func(r policy.Request) bool { return r.Effect == policy.AgentWrite && r.Principal.ID != may.ID }}
 }
 
 // An agent is known by its id to policies, tokens and memories. Who may not change it gets another one with other instructions or
 // tools, which the limits of the first one still bind.
 func TestWhoMayNotChangeAnAgentRunsAnother(t *testing.T) {
 	ctx := context.Background()
-	rules := &authors{may: me}
+	rules := author(me)
 	other := stead.Principal{Project: me.Project, Kind: stead.PrincipalUser, ID: "ada"}
 	n := newNode(t)
 	n.Kill()
@@ -76,7 +55,7 @@ func TestWhoMayNotChangeAnAgentRunsAnother(t *testing.T) {
 		if err != nil {
 			t.Fatal(tt.name, err)
 		}
-		asked := rules.asked(policy.SessionCreate)
+		asked := rules.of(policy.SessionCreate)
 		last := asked[len(asked)-1]
 		if apart := made.Agent.ID != saved.ID; apart != tt.apart || last.Agent != made.Agent.ID || apart && (last.Base != saved.ID || made.Agent.Version != 0) {
 			t.Errorf("%s: agent %s, version %d; policies were asked about %s, made from %q", tt.name, made.Agent.ID, made.Agent.Version, last.Agent, last.Base)
@@ -87,7 +66,7 @@ func TestWhoMayNotChangeAnAgentRunsAnother(t *testing.T) {
 // So it is with the tools of a session that runs, from then on and after a restart.
 func TestWhoMayNotChangeAnAgentGivesItNoTools(t *testing.T) {
 	ctx := context.Background()
-	rules := &authors{may: me}
+	rules := author(me)
 	other := stead.Principal{Project: me.Project, Kind: stead.PrincipalUser, ID: "ada"}
 	n := newNode(t)
 	n.Kill()
@@ -120,12 +99,12 @@ func TestWhoMayNotChangeAnAgentGivesItNoTools(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.idle(made.ID)
-	for _, req := range rules.asked(policy.ModelCall) {
+	for _, req := range rules.of(policy.ModelCall) {
 		if req.Agent != after.Agent.ID || req.Base != saved.ID {
 			t.Errorf("a model call of %s, made from %q", req.Agent, req.Base)
 		}
 	}
-	if len(rules.asked(policy.ModelCall)) == 0 {
+	if len(rules.of(policy.ModelCall)) == 0 {
 		t.Error("no model was called")
 	}
 }
@@ -143,10 +122,10 @@ func TestAnAgentsWordIsNoClass(t *testing.T) {
 		{"an own server's, by the agent", agent.Tool{Type: agent.ToolMCP, ServerLabel: "box", Transport: &agent.Transport{Type: agent.TransportHTTP, ServerURL: "https://a.example"}, Effects: map[string]string{"count": "pure"}}, tool.Unknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			rules := &authors{may: me}
+			rules := author(me)
 			bubble(t, func(t *testing.T, n *node) {
 				n.idle(n.create("go", tt.tool).ID)
-				asked := rules.asked(policy.ToolCall)
+				asked := rules.of(policy.ToolCall)
 				if len(asked) == 0 || asked[0].Class != string(tt.want) {
 					t.Errorf("policies were asked %+v", asked)
 				}

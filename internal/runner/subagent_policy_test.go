@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,40 +14,9 @@ import (
 	"github.com/stead-dev/stead/internal/usage"
 )
 
-// asking keeps what policies are asked, and answers one effect otherwise.
-type asking struct {
-	effect policy.Effect
-	answer policy.Decision
-
-	mu  sync.Mutex
-	all []policy.Request
-}
-
-func (a *asking) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.all = append(a.all, req)
-	if req.Effect == a.effect {
-		return a.answer, nil
-	}
-	return policy.Decision{Allow: true, By: "test"}, nil
-}
-
-// of are the requests about an effect.
-func (a *asking) of(e policy.Effect) (out []policy.Request) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, r := range a.all {
-		if r.Effect == e {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
 // TestPoliciesSeeTheChain: they are asked about each task that is given, by whom, and about what subagents do with all who are between.
 func TestPoliciesSeeTheChain(t *testing.T) {
-	p := &asking{}
+	p := &gate{}
 	bubble(t, func(t *testing.T, n *node) {
 		s := n.begin(`Call create_subagent with {"message":"Call create_subagent with {\"message\":\"Say deep\"}\nSay up"}`, coordinates)
 		n.idle(s.ID)
@@ -75,7 +43,7 @@ func TestPoliciesSeeTheChain(t *testing.T) {
 }
 
 func TestASubagentThatIsDenied(t *testing.T) {
-	p := &asking{effect: policy.SubagentCreate, answer: policy.Decision{By: "test", Reason: "not today"}}
+	p := decider{effect: policy.SubagentCreate}
 	bubble(t, func(t *testing.T, n *node) {
 		s := n.begin(`Call create_subagent with {"message":"Say no"}`, coordinates)
 		n.idle(s.ID)
@@ -86,7 +54,7 @@ func TestASubagentThatIsDenied(t *testing.T) {
 }
 
 func TestASubagentThatTakesAnApproval(t *testing.T) {
-	p := &asking{effect: policy.SubagentCreate, answer: policy.Decision{By: "test", Needs: &policy.Needs{Roles: []stead.Role{"owner"}}}}
+	p := asks4(policy.SubagentCreate, policy.Needs{Roles: []stead.Role{"owner"}})
 	bubble(t, func(t *testing.T, n *node) {
 		s := n.begin(`Call create_subagent with {"message":"Say yes"}
 Say {answer 1}`, coordinates)
@@ -138,7 +106,7 @@ Say {answer 1}`, func(s *agent.Spec) {
 
 // TestATaskIsEdited: whoever approves a task may change it, and the agent is told.
 func TestATaskIsEdited(t *testing.T) {
-	p := &asking{effect: policy.SubagentCreate, answer: policy.Decision{By: "test", Needs: &policy.Needs{Roles: []stead.Role{"owner"}}}}
+	p := asks4(policy.SubagentCreate, policy.Needs{Roles: []stead.Role{"owner"}})
 	bubble(t, func(t *testing.T, n *node) {
 		s := n.begin(`Call create_subagent with {"message":"Say all"}`, coordinates)
 		asks := n.until(s.ID, status(session.StatusRequiresAction))
@@ -185,7 +153,7 @@ Say {answer 1}`, coordinates)
 
 // TestWhatASubagentReadLabelsItsParent: what a stranger may have written reaches the parent with the answer, and the next subagent with its task.
 func TestWhatASubagentReadLabelsItsParent(t *testing.T) {
-	p := &asking{}
+	p := &gate{}
 	bubble(t, func(t *testing.T, n *node) {
 		s := n.begin(`Call create_subagent with {"message":"Call launch with {}"}
 Then call wait_for_subagents with {"agent_ids":["{agent 1}"]}

@@ -2,7 +2,6 @@ package runner_test
 
 import (
 	"context"
-	"encoding/json"
 	"iter"
 	"slices"
 	"strings"
@@ -347,17 +346,8 @@ Say done`, coordinates)
 				t.Fatal(err)
 			}
 			if m, ok := items.Data[0].(*session.MessageItem); !ok || m.Text() != "second" {
-				t.Fatalf("the subagent said last %s\n%s", encode(t, items.Data[0]), n.journal(s.ID))
+				t.Fatalf("the subagent said last %s\n%s", mustJSON(t, items.Data[0]), n.journal(s.ID))
 			}
 		})
 	}
-}
-
-func encode(t *testing.T, v any) string {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

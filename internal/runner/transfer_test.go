@@ -239,7 +239,7 @@ func (s *slow) Read(b []byte) (int, error) {
 
 // A copy serves whoever made it: it acts for nobody else, and has nobody else's vaults.
 func TestAForkIsItsMakers(t *testing.T) {
-	rules := &authors{may: me}
+	rules := author(me)
 	bubble(t, func(t *testing.T, n *node) {
 		ctx := context.Background()
 		id := n.conversation()
@@ -251,7 +251,7 @@ func TestAForkIsItsMakers(t *testing.T) {
 			}
 			n.send(fork.ID, says("Say four"))
 			n.idle(fork.ID)
-			asked := rules.asked(policy.ModelCall)
+			asked := rules.of(policy.ModelCall)
 			if last := asked[len(asked)-1]; last.Session.Session != fork.ID || last.Principal.ID != by.ID {
 				t.Errorf("the fork of %s asks its model for %s", by.ID, last.Principal.ID)
 			}
