@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/stead-dev/stead/internal/client"
@@ -12,34 +13,32 @@ func (t *transcript) subagent(e client.Event) (shown, theirs bool) {
 		return t.subagentChanged(e.Type, s), true
 	}
 	if e.Turn != nil && e.Turn.SubagentID != nil {
-		if t.names == nil {
-			t.names = map[string]string{}
-		}
-		name := t.names[*e.Turn.SubagentID]
-		if name == "" { // it was made before
-			name = *e.Turn.SubagentID
-		}
-		t.names[e.Turn.ID] = name
+		id := *e.Turn.SubagentID
+		t.name(e.Turn.ID, cmp.Or(t.names[id], id)) // by its id: it was made before
 	}
 	name := t.names[e.TurnID]
 	if name == "" {
 		return false, false
 	}
-	switch said := t.ofSubagent(e); {
-	case said == "":
+	said := t.ofSubagent(e)
+	if said == "" {
 		return false, true
-	default:
-		t.endLine()
-		t.line("[" + name + "] " + said)
-		return true, true
 	}
+	t.endLine()
+	t.line("[" + name + "] " + said)
+	return true, true
 }
 
-func (t *transcript) subagentChanged(kind string, s *client.Subagent) bool {
+// name notes what a subagent or a turn of one is called.
+func (t *transcript) name(id, name string) {
 	if t.names == nil {
 		t.names = map[string]string{}
 	}
-	t.names[s.ID] = s.Name
+	t.names[id] = name
+}
+
+func (t *transcript) subagentChanged(kind string, s *client.Subagent) bool {
+	t.name(s.ID, s.Name)
 	t.endLine()
 	switch kind {
 	case client.EventSubagentCreated:
