@@ -25,7 +25,7 @@ func (a *actor) endBroken() error {
 		p := &plan{after: a.state.Tail, release: true}
 		if a.state.Turn != nil {
 			failure := session.TurnEnded{Error: &session.TurnError{Code: codeInternal, Message: "An internal error ended the turn. The operator's log has the details."}}
-			if err := a.failTurn(p, failure); err != nil {
+			if err := a.endTurn(p, session.KindTurnFailed, failure); err != nil {
 				return err
 			}
 		}

@@ -35,14 +35,14 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	name := a.state.Created.Agent.Spec.Model
 	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
-		return a.failTurn(p, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
+		return a.endTurn(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
 	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeStep, name), func() session.EffectHeld { return a.modelEffect(session.PurposeStep, name, info, 0) })
 	if held {
 		return err
 	}
 	if err != nil {
-		return a.failTurn(p, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
+		return a.endTurn(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
 	}
 	hold, refused, err := a.reserve(p, name, info)
 	if err != nil || refused {
@@ -81,14 +81,14 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	name := a.state.Created.Agent.Spec.Model
 	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
-		return a.failTurn(p, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
+		return a.endTurn(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeNotFound, Message: clientMessage(err)}})
 	}
 	decision, held, err := a.gateOrHold(p, modelKey(session.PurposeCompact, name), func() session.EffectHeld { return a.modelEffect(session.PurposeCompact, name, info, c.Upto) })
 	if held {
 		return err
 	}
 	if err != nil {
-		return a.failTurn(p, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
+		return a.endTurn(p, session.KindTurnFailed, session.TurnEnded{Error: &session.TurnError{Code: model.CodeInvalid, Message: clientMessage(err)}, Decision: decision.Recorded()})
 	}
 	attempt := a.state.CompactFailures + 1
 	hold, refused, err := a.reserve(p, name, info)

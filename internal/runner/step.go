@@ -294,14 +294,18 @@ func (a *actor) intend(p *plan, c session.Command) error {
 	return stead.Errorf(stead.KindInternal, "unknown command %T", c)
 }
 
-// intendEnd ends the turn. What was shown of its work in flight is kept. A cancel stops the summary
-// that is being made as well; otherwise it outlives the turn that began it, unless that is a subagent's.
 func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
+	return a.endTurn(p, c.Kind, session.TurnEnded{Error: c.Error})
+}
+
+// endTurn ends the turn. What was shown of its work in flight is kept. A cancel stops the summary
+// that is being made as well; otherwise it outlives the turn that began it, unless that is a subagent's.
+func (a *actor) endTurn(p *plan, kind string, end session.TurnEnded) error {
 	if err := a.endSubagents(p); err != nil {
 		return err
 	}
 	thread := a.state.Focus()
-	stops := c.Kind == session.KindTurnCancelled || thread != 0 // its summary as well
+	stops := kind == session.KindTurnCancelled || thread != 0 // its summary as well
 	for f := range a.flights {
 		if f.thread != thread {
 			continue
@@ -326,15 +330,7 @@ func (a *actor) intendEnd(p *plan, c session.EndTurn) error {
 		}
 	}
 	p.end(thread)
-	return a.record(p, c.Kind, session.TurnEnded{Error: c.Error})
-}
-
-// failTurn ends a turn whose model can't be called.
-func (a *actor) failTurn(p *plan, end session.TurnEnded) error {
-	if err := a.endSubagents(p); err != nil {
-		return err
-	}
-	return a.record(p, session.KindTurnFailed, end)
+	return a.record(p, kind, end)
 }
 
 // cutOff is the end of a model call that its turn's end cuts off.

@@ -4,13 +4,16 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
+	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/usage"
 )
 
@@ -204,4 +207,40 @@ Say {answer 1}`, coordinates)
 			t.Errorf("the counter is %+v", c)
 		}
 	}, withBudgets(&p, waiting(usage.ScopeProject, usage.PeriodTotal)))
+}
+
+// TestASubagentWhoseModelIsDenied: its turn fails, with all that was under way for it: no summary outlives it.
+func TestASubagentWhoseModelIsDenied(t *testing.T) {
+	var summarizes atomic.Bool
+	p := &gate{no: func(r policy.Request) bool {
+		return r.Effect == policy.ModelCall && len(r.Subagents) > 0 && summarizes.Load()
+	}}
+	m := script(func(ctx context.Context, req model.Request, yield func(model.Delta, error) bool) {
+		switch {
+		case strings.Contains(req.Instructions, "You are the subagent"):
+			calls("big", `{}`)(ctx, req, yield)
+		case len(req.Items) == 1:
+			calls("create_subagent", `{"message":"go"}`)(ctx, req, yield)
+		default:
+			reply("ok")(ctx, req, yield)
+		}
+	})
+	m.compact = func(ctx context.Context, req model.Request, yield func(model.Delta, error) bool) {
+		summarizes.Store(true)
+		hangs(ctx, req, yield)
+	}
+	big := does{"big", tool.Pure, func(ctx context.Context, _ tool.Call) (tool.Result, error) {
+		lasts(ctx, time.Second)
+		return outputs(strings.Repeat("y", 500))
+	}}
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.begin("go", func(s *agent.Spec) {
+			coordinates(s)
+			s.Compaction.Async, s.Tools = true, []agent.Tool{mcpServer()}
+		}).ID
+		n.idle(id)
+		if v := n.view(id); !summarizes.Load() || v.Subagents[0].Outcome != session.TurnFail || v.Compacts() {
+			t.Errorf("a summary began: %t; its turn is %s, and a summary is being made: %t\n%s", summarizes.Load(), v.Subagents[0].Outcome, v.Compacts(), n.journal(id))
+		}
+	}, withModel(m, small), withTools(having(big)), withPolicy(p))
 }
