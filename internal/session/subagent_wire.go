@@ -106,28 +106,33 @@ type AgentMessageItem struct {
 // ItemID implements Item.
 func (i *AgentMessageItem) ItemID() string { return i.ID }
 
+// agentMessage is what one agent said to another.
+func agentMessage(s stead.SessionID, turn string, seq stead.Seq, sender, recipient string, content []WireContent) *AgentMessageItem {
+	return &AgentMessageItem{
+		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: content, Recipient: hereID(s, recipient), Sender: hereID(s, sender), TurnID: turn,
+	}
+}
+
 // item is what a parent said, on its subagent's thread.
 func (p *SubagentInput) item(s stead.SessionID, turn string, seq stead.Seq, texts Texts) *AgentMessageItem {
-	return &AgentMessageItem{
-		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: agentContent(p.Content, texts), Recipient: hereID(s, p.Recipient), Sender: hereID(s, p.Sender), TurnID: turn,
-		Source: stead.DerivedID(subagentCallPrefix, s, p.Call, p.Index),
-	}
+	out := agentMessage(s, turn, seq, p.Sender, p.Recipient, agentContent(p.Content, texts))
+	out.Source = stead.DerivedID(subagentCallPrefix, s, p.Call, p.Index)
+	return out
 }
 
 // item is what a subagent answered, on its parent's thread.
 func (p *SubagentAnswered) item(s stead.SessionID, turn string, seq stead.Seq, texts Texts) *AgentMessageItem {
-	out := &AgentMessageItem{
-		ID: stead.DerivedID(agentMessagePrefix, s, seq, 0), Type: "agent_message", Content: agentContent(p.Content, texts), Recipient: hereID(s, p.Recipient), Sender: hereID(s, p.Sender), TurnID: turn,
-	}
-	if p.Call > 0 {
-		out.Source = messageID(s, p.Call, p.Index)
-	}
-	if len(p.Content) == 0 {
+	content := agentContent(p.Content, texts)
+	if len(content) == 0 {
 		told := "The turn is " + p.Status + "."
 		if p.Error != nil {
 			told = p.Error.Message
 		}
-		out.Content = []WireContent{{Type: stead.ContentOutputText, Text: &told}}
+		content = []WireContent{{Type: stead.ContentOutputText, Text: &told}}
+	}
+	out := agentMessage(s, turn, seq, p.Sender, p.Recipient, content)
+	if p.Call > 0 {
+		out.Source = messageID(s, p.Call, p.Index)
 	}
 	return out
 }
