@@ -148,19 +148,36 @@ func (t *search) search(ctx context.Context, stores *vectorstore.Service, p stea
 	if err != nil {
 		return output{}, err
 	}
-	var all []vectorstore.Result
+	type result struct {
+		vectorstore.Result
+		store string
+	}
+	var all []result
 	for _, store := range t.over.Stores {
 		results, err := stores.Search(ctx, p, store, q)
-		if err == nil {
-			err = stores.Show(ctx, p.Project, store, results)
-		}
 		if err != nil {
 			return output{}, err
 		}
-		all = append(all, results...)
+		for _, r := range results {
+			all = append(all, result{r, store})
+		}
 	}
-	slices.SortStableFunc(all, func(a, b vectorstore.Result) int { return cmp.Compare(b.Score, a.Score) })
-	return fitting(all[:min(q.Limit, len(all))]), nil
+	slices.SortStableFunc(all, func(a, b result) int { return cmp.Compare(b.Score, a.Score) })
+	best := make([]vectorstore.Result, min(q.Limit, len(all)))
+	for i := range best {
+		best[i] = all[i].Result
+	}
+	out := fitting(best)
+	shown := map[string][]vectorstore.Result{} // by store
+	for _, r := range all[:len(out.Results)] {
+		shown[r.store] = append(shown[r.store], r.Result)
+	}
+	for store, results := range shown {
+		if err := stores.Show(ctx, p.Project, store, results); err != nil {
+			return output{}, err
+		}
+	}
+	return out, nil
 }
 
 // query is what the model asks, by the agent's options.

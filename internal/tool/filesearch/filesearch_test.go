@@ -26,6 +26,7 @@ type shelf struct {
 	*testing.T
 	files  *file.Service
 	stores *vectorstore.Service
+	db     *sqlite.Store
 }
 
 func open(t *testing.T) *shelf {
@@ -40,7 +41,7 @@ func open(t *testing.T) *shelf {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { blobs.Close() })
-	s := &shelf{T: t, files: file.NewService(file.Config{Documents: db, Assets: asset.New(db, blobs, time.Now), Policy: policy.AllowLocal{}, Now: time.Now})}
+	s := &shelf{T: t, db: db, files: file.NewService(file.Config{Documents: db, Assets: asset.New(db, blobs, time.Now), Policy: policy.AllowLocal{}, Now: time.Now})}
 	s.stores = vectorstore.NewService(vectorstore.Config{Documents: db, Records: db, Files: s.files, Policy: policy.AllowLocal{}, Now: time.Now})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -161,6 +162,26 @@ func TestLabelsOfDocuments(t *testing.T) {
 		r, err := tools[0].Call(t.Context(), tool.Call{Arguments: json.RawMessage(`{"queries":` + queries + `}`), Principal: stead.LocalPrincipal(), Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}})
 		if err != nil || r.IsError || !slices.Equal(r.Labels, want) {
 			t.Errorf("%s: %q, %v, want %q", queries, r.Labels, err, want)
+		}
+	}
+}
+
+// What other stores have that had no room was not shown: the session goes on as it was when that is forgotten.
+func TestWhatHadNoRoomIsNotShown(t *testing.T) {
+	s := open(t)
+	best, other := s.store("The okapi sleeps at night."), s.store("An okapi is an animal, of which there are others, and each of them sleeps.")
+	if got := s.search(stead.DefaultProject, `{"max_num_results":1}`, `["okapi night"]`, other, best); got != "0" {
+		t.Fatalf("found %q", got)
+	}
+	for _, tt := range []struct {
+		store string
+		stale bool
+	}{{other, false}, {best, true}} {
+		if err := s.stores.DeleteStore(t.Context(), stead.LocalPrincipal(), tt.store); err != nil {
+			t.Fatal(err)
+		}
+		if _, is, err := s.db.StaleSince(t.Context(), stead.DefaultProject, "sess_1"); err != nil || is != tt.stale {
+			t.Errorf("what the session was shown is forgotten: %t, %v, want %t", is, err, tt.stale)
 		}
 	}
 }
