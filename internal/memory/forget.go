@@ -94,9 +94,9 @@ func (s *Service) ForgetRedacted(ctx context.Context, p stead.Principal, session
 // origin is where something comes from that is to be forgotten.
 type origin struct {
 	session string
-	items   []string // of the session; none: all of it, and what its agent wrote over memories
-	whole   bool     // as ForgetRedacted
-	made    *Showing // of the session: what it made of this
+	items   []string  // of the session; none: all of it, and what its agent wrote over memories
+	whole   bool      // as ForgetRedacted
+	made    []Showing // to the session: what it made of these
 }
 
 // all reports whether nothing of the session stays.
@@ -104,7 +104,7 @@ func (o origin) all() bool { return len(o.items) == 0 && o.made == nil }
 
 func (o origin) gone(e *Entry, src Source) bool {
 	if o.made != nil {
-		return o.made.made(e, src)
+		return slices.ContainsFunc(o.made, func(x Showing) bool { return x.made(e, src) })
 	}
 	return src.Session == o.session && (len(o.items) == 0 || slices.Contains(o.items, src.Item))
 }
@@ -117,7 +117,7 @@ func (o origin) left(e *Entry) []Source {
 // wrote reports whether an edit comes from there.
 func (o origin) wrote(x Edit) bool {
 	if o.made != nil {
-		return o.made.wrote(x)
+		return slices.ContainsFunc(o.made, func(was Showing) bool { return was.wrote(x) })
 	}
 	return o.all() && x.Session == o.session
 }

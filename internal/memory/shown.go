@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"math"
@@ -95,17 +96,27 @@ func (s *Service) follow(ctx context.Context, p stead.Principal, project stead.P
 		if err != nil || len(due) == 0 {
 			return out, err
 		}
-		for _, one := range due {
-			by := p
-			by.Project = one.Project
-			did, err := s.forgetSession(ctx, by, origin{session: one.Session, made: &one}, nil)
+		slices.SortStableFunc(due, func(a, b Showing) int {
+			return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Session, b.Session))
+		})
+		for len(due) > 0 { // what a session made is looked through once for all that it was shown
+			by, session := p, due[0].Session
+			by.Project = due[0].Project
+			n := slices.IndexFunc(due, func(o Showing) bool { return o.Project != by.Project || o.Session != session })
+			if n < 0 {
+				n = len(due)
+			}
+			did, err := s.forgetSession(ctx, by, origin{session: session, made: due[:n]}, nil)
 			out = out.and(did)
-			if err == nil {
-				err = s.cfg.Store.FollowedShowing(ctx, one, one.again(now))
+			for _, one := range due[:n] {
+				if err == nil {
+					err = s.cfg.Store.FollowedShowing(ctx, one, one.again(now))
+				}
 			}
 			if err != nil {
 				return out, err
 			}
+			due = due[n:]
 		}
 	}
 }
@@ -192,8 +203,8 @@ func (s *Service) staleMeanwhile(ctx context.Context, p stead.Principal, before 
 	}
 	for session, at := range now {
 		if at < before[session] {
-			made := &Showing{Project: p.Project, Session: session, At: at, Forgotten: milli(s.cfg.Now())}
-			if _, err := s.forgetSession(ctx, p, origin{session: session, made: made}, nil); err != nil {
+			made := Showing{Project: p.Project, Session: session, At: at, Forgotten: milli(s.cfg.Now())}
+			if _, err := s.forgetSession(ctx, p, origin{session: session, made: []Showing{made}}, nil); err != nil {
 				return err
 			}
 		}
