@@ -1,9 +1,6 @@
 package recall
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 const (
 	// aliases is how many hits that say nearly the same keep their places; those beyond come behind what is different.
@@ -49,29 +46,33 @@ func (x *Index[T]) said(n int32) []int32 {
 	d := &x.entries[n]
 	out := make([]int32, 0, len(d.words))
 	for _, c := range d.words {
-		if c.term != d.author && !strings.ContainsAny(x.terms[c.term].text, "0123456789") {
+		if c.term != d.author && !x.terms[c.term].number {
 			out = append(out, c.term)
 		}
 	}
 	return out
 }
 
-// alike reports whether two entries have nearly the same words.
+// alike reports whether two entries have nearly the same words. Most have not, which few of the words tell, first of all the newest of the store's, which
+// are rarely those of every text.
 func alike(a, b []int32) bool {
 	if len(a) == 0 || float64(min(len(a), len(b))) < nearlySame*float64(max(len(a), len(b))) {
 		return false
 	}
-	both := 0
-	for i, j := 0, 0; i < len(a) && j < len(b); {
+	apart := int(float64(len(a)+len(b))*(1-nearlySame)/(1+nearlySame)) + 1 // more words than this that one of them lacks are too many
+	both, lone := 0, 0
+	for i, j := len(a)-1, len(b)-1; i >= 0 && j >= 0 && lone <= apart; {
 		switch {
 		case a[i] == b[j]:
 			both++
-			i++
-			j++
-		case a[i] < b[j]:
-			i++
+			i--
+			j--
+		case a[i] > b[j]:
+			lone++
+			i--
 		default:
-			j++
+			lone++
+			j--
 		}
 	}
 	return float64(both) >= nearlySame*float64(len(a)+len(b)-both)

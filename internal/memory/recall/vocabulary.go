@@ -19,6 +19,7 @@ type term struct {
 	text     string
 	postings []posting // ascending by entry
 	gramSize int32     // how many pairs of letters it has
+	number   bool      // there are digits in it
 }
 
 // pair is two letters that follow each other; the beginning and the end of a word count as one.
@@ -35,13 +36,14 @@ func (v *vocabulary) term(text string) int32 {
 	}
 	text = strings.Clone(text) // a word must not keep a whole text in memory
 	all := pairsOf(text)
+	made := term{text: text, gramSize: int32(len(all)), number: strings.ContainsAny(text, "0123456789")}
 	t := int32(len(v.terms))
 	if k := len(v.unused); k > 0 {
 		t = v.unused[k-1]
 		v.unused = v.unused[:k-1]
-		v.terms[t] = term{text: text, gramSize: int32(len(all))}
+		v.terms[t] = made
 	} else {
-		v.terms = append(v.terms, term{text: text, gramSize: int32(len(all))})
+		v.terms = append(v.terms, made)
 	}
 	v.byText[text] = t
 	for _, p := range all {
