@@ -45,12 +45,14 @@ func (d disk) Write(_ context.Context, at string, data []byte) error {
 
 type bench struct {
 	*testing.T
+	db    *sqlite.Store
 	all   *memory.Service
 	store string
 	disk  disk
 	seen  mount.Seen
 	write bool
 	scope func(string) (memory.Scope, error)
+	of    stead.SessionKey // whose files they are; none: nothing is noted of it
 }
 
 func open(t *testing.T) *bench {
@@ -59,7 +61,7 @@ func open(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	b := &bench{T: t, all: memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now}), disk: disk{}, seen: mount.Seen{}, write: true}
+	b := &bench{T: t, db: s, all: memory.NewService(memory.Config{Documents: s, Store: s, Policy: policy.AllowLocal{}, Now: time.Now}), disk: disk{}, seen: mount.Seen{}, write: true}
 	made, err := b.all.CreateStore(t.Context(), stead.LocalPrincipal(), memory.StoreFields{Name: "notes"}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +73,7 @@ func open(t *testing.T) *bench {
 func (b *bench) sync() mount.Report {
 	b.Helper()
 	agent := stead.Principal{Project: stead.DefaultProject, Kind: stead.PrincipalAgent, ID: "sess_1"}
-	in := b.all.In(memory.For{Principal: stead.LocalPrincipal(), Agent: "agent_1", Scopes: memory.SessionScopes("local", "agent_1", nil)})
+	in := b.all.In(memory.For{Principal: stead.LocalPrincipal(), Agent: "agent_1", Session: b.of, Scopes: memory.SessionScopes("local", "agent_1", nil)})
 	r, err := mount.Sync(b.Context(), in, agent, mount.Mount{Store: b.store, Dir: "memory", Writable: b.write, Scope: b.scope}, b.disk, b.seen)
 	if err != nil {
 		b.Fatal(err)
@@ -399,6 +401,26 @@ func TestFilesThatAreNoMemories(t *testing.T) {
 	b.disk["memory/other.txt"] = "x"
 	if r := b.sync(); len(r.Refused) != 0 {
 		t.Errorf("read-only: %+v", r)
+	}
+}
+
+// TestWhatIsShownAsFilesIsNoted: with what is forgotten goes what was made of it by a session that had it as files; what is none there was not shown.
+func TestWhatIsShownAsFilesIsNoted(t *testing.T) {
+	b := open(t)
+	b.of = stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}
+	theirs := b.add("Bob earns seventy.", memory.Scope{Type: memory.ScopeUser, ID: "bob"}, memory.KindFact)
+	file := b.add("Ada earns ninety.", memory.Scope{Type: memory.ScopeProject}, memory.KindFact)
+	b.sync()
+	for _, tt := range []struct {
+		forgotten memory.Entry
+		stale     bool
+	}{{theirs, false}, {file, true}} {
+		if err := b.all.Forget(t.Context(), stead.LocalPrincipal(), b.store, tt.forgotten.ID, memory.AnyVersion); err != nil {
+			t.Fatal(err)
+		}
+		if _, is, err := b.db.StaleSince(t.Context(), stead.DefaultProject, "sess_1"); err != nil || is != tt.stale {
+			t.Errorf("%s: it was shown: %t, %v, want %t", tt.forgotten.Text, is, err, tt.stale)
+		}
 	}
 }
 
