@@ -67,7 +67,7 @@ type conversation struct{ entries []int32 }
 
 // New makes an empty index.
 func New[T any]() *Index[T] {
-	return &Index[T]{weights: tuned(), analyzer: newAnalyzer(), vocabulary: newVocabulary(), byID: map[string]int32{}, bySess: map[string]int32{}, seed: maphash.MakeSeed()}
+	return &Index[T]{weights: tuned(), analyzer: english(), vocabulary: newVocabulary(), byID: map[string]int32{}, bySess: map[string]int32{}, seed: maphash.MakeSeed()}
 }
 
 // Len is how many entries there are.

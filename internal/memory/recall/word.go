@@ -165,13 +165,14 @@ func (a *analyzer) read(text string, hear func(lower string)) []word {
 // Words are the words of a text that carry content, as they stand in it, in lower case.
 func Words(text string) []string {
 	var out []string
-	for _, w := range telling().words(text) {
+	for _, w := range english().words(text) {
 		out = append(out, w.text)
 	}
 	return out
 }
 
-var telling = sync.OnceValue(newAnalyzer)
+// english is the one analyzer, of all indexes.
+var english = sync.OnceValue(newAnalyzer)
 
 // written yields the words of a text as they stand, and whether a sentence begins with each. A run of a script that is written
 // without spaces is one.
