@@ -1,9 +1,7 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"slices"
 
 	"github.com/stead-dev/stead"
@@ -131,9 +129,15 @@ func (m *masker) check(list string, i int, texts []span) {
 		return
 	}
 	for n, s := range texts {
-		if text := left[n].Text.Inline; text != content[n].Text.Inline {
-			m.edits = append(m.edits, edit{s, quoted(text)})
+		if left[n].Text.Inline == content[n].Text.Inline {
+			continue
 		}
+		text, err := left[n].Text.MarshalJSON() // no more escapes than it needs
+		if err != nil {
+			m.err = stead.Wrap(stead.KindInternal, err, "write what a tool returned")
+			return
+		}
+		m.edits = append(m.edits, edit{s, text})
 	}
 }
 
@@ -145,15 +149,4 @@ func (m *masker) spliced() []byte {
 		at = e.to
 	}
 	return append(out, m.body[at:]...)
-}
-
-// quoted is a text of JSON that has no more escapes than it needs.
-func quoted(text string) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(text); err != nil {
-		return []byte(`""`) // a text always can be: and what was found does not get out
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
