@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,8 +59,11 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 		Erasable: func(ctx context.Context, p stead.Principal, name string) error {
 			return services.memory.MayErase(ctx, p, memory.ErasingOf(name))
 		},
-		Entries: func(ctx context.Context, p stead.Principal, name string, each func(id string)) (int, error) {
-			return services.memory.EraseNow(ctx, p, memory.ErasingOf(name), func(r memory.Ref) { each(r.Store + "/" + r.ID) })
+		Entries: func(ctx context.Context, p stead.Principal, name string, begun []string, b erasure.Book) error {
+			return services.memory.EraseNow(ctx, p, memory.ErasingOf(name), memoryRefs(begun), memory.Book{
+				Means: func(refs []memory.Ref) error { return b.Means(memoryNames(refs)) },
+				Went:  func(gone []memory.Ref, n int) error { return b.Went(memoryNames(gone), n) },
+			})
 		},
 		Credentials: services.vaults.Forget, Sources: services.sources.ForgetMaker, Questions: desk.Blank, Purges: purges,
 	})
@@ -81,6 +85,24 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 		return nil
 	})
 	return s, kept
+}
+
+// memoryNames names memories as certificates do: STORE/ENTRY.
+func memoryNames(refs []memory.Ref) []string {
+	out := make([]string, len(refs))
+	for i, r := range refs {
+		out[i] = r.Store + "/" + r.ID
+	}
+	return out
+}
+
+// memoryRefs is the inverse of memoryNames.
+func memoryRefs(names []string) []memory.Ref {
+	out := make([]memory.Ref, len(names))
+	for i, name := range names {
+		out[i].Store, out[i].ID, _ = strings.Cut(name, "/")
+	}
+	return out
 }
 
 // openAudit puts the audit log between everybody and the decider, and records what is in force.

@@ -12,8 +12,8 @@
 //
 // Units and limits: times are Unix milliseconds; MaxListed, holdFor, WaitForTurn.
 //
-// Delivery: at least once. What was deleted in the step that a crash cut off is counted, but for memories and files of
-// that step, which may be counted too low.
+// Delivery: at least once. What was deleted in the step that a crash cut off is counted, but for files of that step, and for memories of a
+// user or that were made of others, which may be counted too low. Memories that are erased by themselves, or as those of a scope, are all listed.
 //
 // Errors: KindNotFound, KindForbidden as those who are asked say; KindConflict for a session with a turn in progress,
 // where it was asked for by itself.
@@ -93,6 +93,8 @@ type Erasure struct {
 	Asked bool `json:"asked,omitempty"`
 	// Before: nor is a session deleted that somebody used since, in Unix milliseconds; 0: whenever.
 	Before int64 `json:"before,omitempty"`
+	// Meant are memories ("STORE/ENTRY") that are being forgotten: which of them went stands in So when that is known.
+	Meant []string `json:"meant,omitempty"`
 	// Gone are the sessions that were erased and that the certificate has no place for; of an item, those where it was redacted.
 	Gone []stead.SessionID `json:"gone,omitempty"`
 	// Approved is what was approved of the request: what is done behind it, or on another node, is done under that.
@@ -126,10 +128,10 @@ type Config struct {
 	Record func(ctx context.Context, r audit.Record) error
 	// Memories forgets those of a user; nil: there are none.
 	Memories func(ctx context.Context, p stead.Principal, user string) (int, error)
-	// Erasable says why an entry or a scope, as memory.Erasing has its name, may not be erased; Entries forgets it, tells each of what was meant
-	// ("STORE/ENTRY"), and says how many memories went. nil: there are none.
+	// Erasable says why an entry or a scope, as memory.Erasing has its name, may not be erased; Entries forgets it, behind what an earlier try
+	// had begun with and did not tell the end of. nil: there are none.
 	Erasable func(ctx context.Context, p stead.Principal, name string) error
-	Entries  func(ctx context.Context, p stead.Principal, name string, each func(id string)) (int, error)
+	Entries  func(ctx context.Context, p stead.Principal, name string, begun []string, b Book) error
 	// Credentials removes tokens that a user consented to; nil: there are none.
 	Credentials func(ctx context.Context, project stead.ProjectID, user string) (int, error)
 	// Sources takes a user's name off those that they made, and says off how many; nil: there are none.
@@ -142,6 +144,12 @@ type Config struct {
 	Files func(ctx context.Context, p stead.Principal, user string) ([]file.File, error)
 	Now   func() time.Time
 	Log   *slog.Logger
+}
+
+// Book is told of memories ("STORE/ENTRY") that are about to go, and then which of them went, and how many did with what was made of them.
+type Book struct {
+	Means func(ids []string) error
+	Went  func(ids []string, n int) error
 }
 
 // Service erases. It is safe for concurrent use, by several nodes too.

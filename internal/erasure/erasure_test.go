@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -33,7 +34,8 @@ type world struct {
 	sessions map[stead.SessionID]stead.SessionID // and what each is a copy of
 	blobs    map[stead.SessionID]bool
 	memories int
-	makers   int // sources that name the user as their maker
+	entries  []string // memories of a scope
+	makers   int      // sources that name the user as their maker
 	files    []file.File
 	asked    [][2]string // questions: the session that each is about, and who asks
 	records  []audit.Record
@@ -84,7 +86,7 @@ func newWorld() *world {
 		Store: documenttest.NewMemory(), now: time.UnixMilli(1_000_000),
 		sessions: map[stead.SessionID]stead.SessionID{"s1": "", "s2": "", "s3": "s1", "s4": "s3"}, blobs: map[stead.SessionID]bool{"s1": true, "s2": true, "s3": true, "s4": true},
 		asked:    [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
-		memories: 3, makers: 2, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
+		memories: 3, entries: []string{"m/a", "m/b", "m/c"}, makers: 2, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
 	}
 }
 
@@ -200,6 +202,33 @@ func (w *world) Redact(_ context.Context, _ stead.Principal, plan session.Redact
 	return done, gone, err
 }
 
+// forget forgets two memories a step, of each of which one more was made.
+func (w *world) forget(begun []string, b erasure.Book) error {
+	for {
+		if len(begun) == 0 {
+			if begun = slices.Clone(w.entries[:min(2, len(w.entries))]); len(begun) == 0 {
+				return nil
+			}
+			if err := b.Means(begun); err != nil {
+				return err
+			}
+		}
+		for _, id := range begun {
+			err := w.step(func() error {
+				w.entries, w.bytes = slices.DeleteFunc(w.entries, func(one string) bool { return one == id }), true
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if err := b.Went(begun, 2*len(begun)); err != nil {
+			return err
+		}
+		begun = nil
+	}
+}
+
 func (w *world) service(t *testing.T) (*erasure.Service, audit.Verifier) {
 	t.Helper()
 	c := w.config(t, w)
@@ -220,6 +249,10 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 		Memories: func(context.Context, stead.Principal, string) (n int, err error) {
 			err = w.step(func() error { n, w.memories, w.bytes = w.memories, 0, true; return nil })
 			return n, err
+		},
+		Erasable: func(context.Context, stead.Principal, string) error { return nil },
+		Entries: func(_ context.Context, _ stead.Principal, _ string, begun []string, b erasure.Book) error {
+			return w.forget(begun, b)
 		},
 		Questions: func(_ context.Context, _ stead.ProjectID, of func(stead.SessionID, string) bool) error {
 			return w.step(func() error {
@@ -262,44 +295,63 @@ func only(t *testing.T, s *erasure.Service) erasure.Erasure {
 // the erasure to its end; and there is no certificate before nothing is left.
 func TestAnErasureSurvivesADeathAtEveryStep(t *testing.T) {
 	requests := map[string]erasure.Request{
-		"a user": {Subject: erasure.Subject{Kind: erasure.OfUser, ID: "ada"}}, "a session with its forks": {Subject: erasure.Subject{Kind: erasure.OfSession, ID: "s1"}, Forks: true},
+		"a user":                   {Subject: erasure.Subject{Kind: erasure.OfUser, ID: "ada"}},
+		"a memory":                 {Subject: erasure.Subject{Kind: erasure.OfMemory, ID: "m/a"}},
+		"a scope":                  {Subject: erasure.Subject{Kind: erasure.OfScope, ID: "team:blue"}},
+		"a session with its forks": {Subject: erasure.Subject{Kind: erasure.OfSession, ID: "s1"}, Forks: true},
 	}
 	for name, req := range requests {
 		t.Run(name, func(t *testing.T) {
-			for at, calls := 1, 1; at <= calls; at++ {
-				for _, before := range []bool{false, true} {
-					w := newWorld()
-					w.busy["s3"], w.purges = true, true
-					s, key := w.service(t)
-					if _, err := s.Begin(t.Context(), ada, req); err != nil {
-						t.Fatal(err)
+			synctest.Test(t, func(t *testing.T) { // turns that end take no time
+				for at, calls := 0, 0; at <= calls; at++ { // 0: nobody dies, to know how many calls there are
+					for _, before := range []bool{false, true} {
+						calls = max(calls, dieOnce(t, req, at, before))
 					}
-					w.calls, w.dieAt, w.before = 0, at, before
-					first := round(t, s)
-					calls = max(calls, w.calls)
-					if e := only(t, s); first != nil && e.Status == erasure.Completed && w.left(req) {
-						t.Fatalf("death at %d: a certificate while something is left", at)
-					}
-					w.revive()
-					other, _ := w.service(t)
-					if err := round(t, other); err != nil {
-						t.Fatalf("death at %d: %v", at, err)
-					}
-					w.complete(t, fmt.Sprintf("death at %d, before %t", at, before), only(t, other), key, req)
 				}
-			}
+			})
 		})
 	}
 }
 
+// dieOnce makes an erasure in a world that dies at a call of it (0: at none), and says how many calls there were until then.
+func dieOnce(t *testing.T, req erasure.Request, at int, before bool) (calls int) {
+	t.Helper()
+	w := newWorld()
+	w.busy["s3"], w.purges = true, true
+	if req.Subject.Kind == erasure.OfMemory {
+		w.entries = w.entries[:1]
+	}
+	entries := slices.Clone(w.entries)
+	s, key := w.service(t)
+	if _, err := s.Begin(t.Context(), ada, req); err != nil {
+		t.Fatal(err)
+	}
+	w.calls, w.dieAt, w.before = 0, at, before
+	first := round(t, s)
+	calls = w.calls
+	if e := only(t, s); first != nil && e.Status == erasure.Completed && w.left(req) {
+		t.Fatalf("death at %d: a certificate while something is left", at)
+	}
+	w.revive()
+	other, _ := w.service(t)
+	if err := round(t, other); err != nil {
+		t.Fatalf("death at %d: %v", at, err)
+	}
+	w.complete(t, fmt.Sprintf("death at %d, before %t", at, before), only(t, other), key, req, entries)
+	return calls
+}
+
 func (w *world) left(req erasure.Request) bool {
-	if req.Subject.Kind == erasure.OfSession {
+	switch req.Subject.Kind {
+	case erasure.OfMemory, erasure.OfScope:
+		return len(w.entries) > 0
+	case erasure.OfSession:
 		return len(w.sessions) > 1 || len(w.blobs) > 1 || !slices.Equal(w.asked, [][2]string{{"s2", "eve"}, {"", "ada"}, {"", "eve"}})
 	}
 	return len(w.sessions)+len(w.blobs)+w.memories+w.makers+len(w.files) > 0 || !slices.Equal(w.asked, [][2]string{{"", "eve"}})
 }
 
-func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit.Verifier, req erasure.Request) {
+func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit.Verifier, req erasure.Request, entries []string) {
 	t.Helper()
 	if e.Status != erasure.Completed || w.left(req) {
 		t.Fatalf("%s: it is %s, and %d sessions, %d blobs are left", when, e.Status, len(w.sessions), len(w.blobs))
@@ -309,7 +361,12 @@ func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit
 		t.Fatalf("%s: %v", when, err)
 	}
 	want := int64(4)
-	if req.Subject.Kind == erasure.OfSession {
+	switch req.Subject.Kind {
+	case erasure.OfMemory, erasure.OfScope:
+		if want = 0; !slices.Equal(c.Entries, entries) || c.Erased.Entries != int64(len(entries)) || c.Erased.Memories < c.Erased.Entries {
+			t.Errorf("%s: of %q the certificate lists %q, and counts %+v", when, entries, c.Entries, c.Erased)
+		}
+	case erasure.OfSession:
 		want = 3 // s2 is no copy
 	}
 	if w.bytes || c.Bytes == nil || c.Bytes.Database != "truncated" {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -79,11 +80,7 @@ func message(err error) string {
 // run takes an erasure to its end. Each step is saved before the next.
 func (s *Service) run(ctx context.Context, e *Erasure) error {
 	if kind := e.So.Subject.Kind; kind == OfMemory || kind == OfScope {
-		n, err := s.cfg.Entries(ctx, e.Principal, e.So.Subject.ID, e.So.addEntry)
-		if e.So.Erased.Memories += int64(n); err == nil {
-			err = s.save(ctx, e)
-		}
-		if err != nil {
+		if err := s.cfg.Entries(ctx, e.Principal, e.So.Subject.ID, slices.Clone(e.Meant), s.book(ctx, e)); err != nil {
 			return err
 		}
 		return s.empty(ctx, e)
@@ -118,6 +115,24 @@ func (s *Service) run(ctx context.Context, e *Erasure) error {
 		}
 	}
 	return s.empty(ctx, e)
+}
+
+// book writes down which memories are about to go, before they do, and then that they went.
+func (s *Service) book(ctx context.Context, e *Erasure) Book {
+	return Book{
+		Means: func(ids []string) error {
+			e.Meant = ids
+			return s.save(ctx, e)
+		},
+		Went: func(ids []string, n int) error {
+			for _, id := range ids {
+				e.So.addEntry(id)
+			}
+			e.So.Erased.Memories += int64(n)
+			e.Meant = nil
+			return s.save(ctx, e)
+		},
+	}
 }
 
 // sessions erases those that there are, until there are none.

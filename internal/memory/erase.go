@@ -127,39 +127,136 @@ func (s *Service) writesScope(ctx context.Context, p stead.Principal, store stri
 	}
 }
 
-// EraseNow forgets what was asked for, and what was made of it, whoever sees it by now: that was asked before. each is told of every entry
-// that was meant; the number is that of all that went. It may be called again.
-func (s *Service) EraseNow(ctx context.Context, p stead.Principal, x Erasing, each func(Ref)) (int, error) {
-	if err := x.check(); err != nil {
-		return 0, err
-	}
-	in := *s
-	in.forgets = each
-	if x.ID == "" {
-		stores, err := in.erased(ctx, p, x)
-		n := 0
-		for _, store := range stores {
-			if err != nil {
-				break
-			}
-			var some int
-			some, err = in.forgetIn(ctx, p, store, Filter{Scopes: []Scope{x.Scope}}, nil)
-			n += some
-		}
-		return n, err
-	}
-	place := Place{p.Project, x.Store}
-	if err := s.allow(ctx, p, policy.MemoryWrite, x.Store); err != nil {
-		return 0, err
-	}
-	found, err := s.cfg.Store.ReadMemories(ctx, place, []string{x.ID})
-	if err != nil {
-		return 0, err
-	}
-	n, err := in.forgetOf(ctx, p, place, found, &Filter{Superseded: true}, nil)
-	if err != nil {
-		return n, err
-	}
-	more, err := s.follow(ctx, p, p.Project)
-	return n + more.Removed, err
+// Book is where an erasure is written down, so that its list is whole whoever dies: before it goes, and when it is gone.
+type Book struct {
+	Means func([]Ref) error             // these are about to go. Whoever goes on after a death gives them to EraseNow, if Went has not been told
+	Went  func(gone []Ref, n int) error // those of them that went, and how many memories are gone with them: they, and what was made of them
 }
+
+// EraseNow forgets what was asked for, and what was made of it, whoever sees it by now: that was asked before. begun is what a try meant that
+// did not get to tell that it went. It may be called again.
+func (s *Service) EraseNow(ctx context.Context, p stead.Principal, x Erasing, begun []Ref, b Book) error {
+	if err := x.check(); err != nil {
+		return err
+	}
+	stores, err := []string{x.Store}, s.allow(ctx, p, policy.MemoryWrite, x.Store)
+	if x.ID == "" {
+		stores, err = s.erased(ctx, p, x)
+	}
+	if err != nil {
+		return err
+	}
+	for len(begun) > 0 {
+		n := slices.IndexFunc(begun, func(r Ref) bool { return r.Store != begun[0].Store })
+		if n < 0 {
+			n = len(begun)
+		}
+		if err := s.eraseRefs(ctx, p, x, begun[:n], b); err != nil {
+			return err
+		}
+		begun = begun[n:]
+	}
+	for _, store := range stores {
+		if err := s.eraseIn(ctx, p, x, store, b); err != nil {
+			return err
+		}
+	}
+	more, err := s.follow(ctx, p, p.Project) // behind all of them: what is meant itself goes as such
+	if err == nil && more.Removed > 0 {
+		err = b.Went(nil, more.Removed)
+	}
+	return err
+}
+
+// means reports whether an entry is one of those that are to be erased.
+func (x Erasing) means(e *Entry) bool {
+	return e.ID == x.ID || x.ID == "" && e.Scope == x.Scope
+}
+
+// eraseIn erases what a store has of it, step by step.
+func (s *Service) eraseIn(ctx context.Context, p stead.Principal, x Erasing, store string, b Book) error {
+	place := Place{p.Project, store}
+	q := Query{Place: place, Limit: MaxChanges}
+	for {
+		var records []Record
+		var err error
+		if x.ID != "" {
+			records, err = s.cfg.Store.ReadMemories(ctx, place, []string{x.ID})
+		} else {
+			records, err = s.cfg.Store.ListMemories(ctx, q)
+		}
+		if err != nil {
+			return err
+		}
+		var refs []Ref
+		for _, r := range records {
+			e, err := entryOf(r)
+			if err != nil {
+				return err
+			}
+			if q.After = r.ID; x.means(&e) && s.mayHold(p, &e.Content) == nil {
+				refs = append(refs, Ref{store, r.ID})
+			}
+		}
+		if len(refs) > 0 {
+			if err := b.Means(refs); err != nil {
+				return err
+			}
+			if err := s.eraseRefs(ctx, p, x, refs, b); err != nil {
+				return err
+			}
+		}
+		if x.ID != "" || len(records) < q.Limit {
+			return nil
+		}
+	}
+}
+
+// eraseRefs erases entries of one store that are noted, and says which are gone: not those that somebody moved to another scope meanwhile. What
+// was learned from an item goes before it, so that a death in between leaves the way to the rest.
+func (s *Service) eraseRefs(ctx context.Context, p stead.Principal, x Erasing, refs []Ref, b Book) error {
+	place := Place{p.Project, refs[0].Store}
+	ids := make([]string, len(refs))
+	for i, r := range refs {
+		ids[i] = r.ID
+	}
+	records, err := s.cfg.Store.ReadMemories(ctx, place, ids)
+	if err != nil {
+		return err
+	}
+	meant := func(_ Record, e Entry) bool { return x.means(&e) }
+	var items []Entry
+	for _, r := range records {
+		e, err := entryOf(r)
+		if err != nil {
+			return err
+		}
+		if meant(r, e) {
+			items = append(items, e)
+		}
+	}
+	rest := func(r Record) (bool, error) { // what is erased itself goes as such
+		e, err := entryOf(r)
+		return err == nil && !x.in(&e), err
+	}
+	made, err := s.derivedFrom(ctx, p, items, func(string) func(Record) (bool, error) { return rest })
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if _, err := s.remove(ctx, r, milli(s.cfg.Now()), false, meant); err != nil {
+			return err
+		}
+	}
+	left, err := s.cfg.Store.ReadMemories(ctx, place, ids)
+	if err != nil {
+		return err
+	}
+	gone := slices.DeleteFunc(slices.Clone(refs), func(r Ref) bool {
+		return slices.ContainsFunc(left, func(l Record) bool { return l.ID == r.ID })
+	})
+	return b.Went(gone, len(gone)+made)
+}
+
+// in reports whether an entry, of whichever store, comes to be erased itself.
+func (x Erasing) in(e *Entry) bool { return (x.Store == "" || x.Store == e.Store) && x.means(e) }

@@ -173,6 +173,9 @@ func (s *Service) uncite(ctx context.Context, r Record, of origin) (Forgotten, e
 			return Forgotten{}, err
 		}
 		changes, did, err := s.unciting(ctx, r, e, of)
+		if stead.KindOf(err) == stead.KindNotFound {
+			return Forgotten{}, nil // somebody else forgot it meanwhile
+		}
 		if err != nil || len(changes) == 0 {
 			return Forgotten{}, err
 		}
@@ -288,9 +291,19 @@ func (s *Service) valid(ctx context.Context, p Place, by Entry, at int64) ([]Cha
 }
 
 // derived forgets what was extracted from items whose entries are forgotten: in every store, of what whoever forgets
-// them could forget there as well (all: whatever it is); of an agent, in the same store. An entry that was written by hand says what
-// it wants of where it comes from: that it was taken in from there shows in its id.
+// them could forget there as well (all: whatever it is); of an agent, in the same store.
 func (s *Service) derived(ctx context.Context, p stead.Principal, of []Entry, all bool) error {
+	reach := func(store string) func(Record) (bool, error) { return s.reach(ctx, p, store) }
+	if all {
+		reach = func(string) func(Record) (bool, error) { return nil }
+	}
+	_, err := s.derivedFrom(ctx, p, of, reach)
+	return err
+}
+
+// derivedFrom does so for what may, made for the store of an item, allows (nil: everything), and says how many entries are gone. An entry
+// that was written by hand says what it wants of where it comes from: that it was taken in from there shows in its id.
+func (s *Service) derivedFrom(ctx context.Context, p stead.Principal, of []Entry, may func(store string) func(Record) (bool, error)) (int, error) {
 	type place struct{ session, store string }
 	items := map[place][]string{}
 	for _, e := range of {
@@ -299,16 +312,14 @@ func (s *Service) derived(ctx context.Context, p stead.Principal, of []Entry, al
 			items[at] = append(items[at], e.Source.Item)
 		}
 	}
+	n := 0
 	for at, said := range items {
-		may := s.reach(ctx, p, at.store)
-		if all {
-			may = nil
-		}
-		if _, err := s.forgetSession(ctx, p, origin{session: at.session, items: said}, may); err != nil {
-			return err
+		did, err := s.forgetSession(ctx, p, origin{session: at.session, items: said}, may(at.store))
+		if n += did.Removed; err != nil {
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // reach says what whoever forgets something of a store could forget besides.

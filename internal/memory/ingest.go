@@ -260,9 +260,6 @@ func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, 
 		if done {
 			n++
 			items = append(items, e)
-			if s.forgets != nil {
-				s.forgets(Ref{e.Store, e.ID})
-			}
 		}
 	}
 	return n, s.derived(ctx, p, items, look == nil)

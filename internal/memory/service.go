@@ -45,9 +45,8 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	shelves *Shelves[shelf]
-	within  *For      // nil: whoever asks acts for itself
-	shown   []string  // labels of what whoever writes was just shown
-	forgets func(Ref) // is told of each entry that a filter forgets; nil: nobody is
+	within  *For     // nil: whoever asks acts for itself
+	shown   []string // labels of what whoever writes was just shown
 }
 
 // NewService makes a Service.

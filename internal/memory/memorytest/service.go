@@ -77,6 +77,8 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"who forgets keeps what it wrote down in its place":           shownToWhoForgets,
 		"so it does with sessions, scopes and redactions":             shownBySessions,
 		"what was made of it goes, whoever dies":                      shownCrash,
+		"of what is erased all is on the list, whoever dies":          erasedWhole,
+		"two may forget the same at once":                             forgottenTwice,
 		"what was made of it goes, whatever comes first":              shownRaced,
 		"filters": filters,
 	} {

@@ -1,0 +1,135 @@
+package memorytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/memory"
+)
+
+var errDied = errors.New("the node died")
+
+// mortal is a store whose node dies behind one of the calls that erasing makes: that one is made and not answered, no other is made.
+type mortal struct {
+	memory.Store
+	calls, dieAt int
+}
+
+func (m *mortal) step(do func() error) error {
+	if m.dieAt > 0 && m.calls >= m.dieAt {
+		return errDied
+	}
+	err := do()
+	if m.calls++; m.calls == m.dieAt {
+		return errDied
+	}
+	return err
+}
+
+func (m *mortal) WriteMemories(ctx context.Context, p memory.Place, c []memory.Change) (out []memory.Record, err error) {
+	err = m.step(func() (err error) { out, err = m.Store.WriteMemories(ctx, p, c); return err })
+	return out, err
+}
+
+func (m *mortal) FollowedShowing(ctx context.Context, s memory.Showing, due int64) error {
+	return m.step(func() error { return m.Store.FollowedShowing(ctx, s, due) })
+}
+
+// ledger is a Book that is kept when the node dies.
+type ledger struct {
+	begun, gone []memory.Ref
+	n           int
+}
+
+func (l *ledger) book(m *mortal) memory.Book {
+	return memory.Book{
+		Means: func(refs []memory.Ref) error { return m.step(func() error { l.begun = refs; return nil }) },
+		Went: func(gone []memory.Ref, n int) error {
+			return m.step(func() error { l.begun, l.gone, l.n = nil, append(l.gone, gone...), l.n+n; return nil })
+		},
+	}
+}
+
+// erasedWhole: wherever the node dies that erases a scope, or an entry, whoever goes on has a list of all that was meant, each once, and what
+// was made of it is gone as well.
+func erasedWhole(f *serviceFixture) {
+	for at, calls := 0, 0; at <= calls; at++ { // 0: nobody dies, to know how many calls there are
+		for i, left := range []string{"Nine is blue.; Nine.; Red stays.; The budget of blue is nine.", "Red stays."} {
+			x := f.blue(2*at + i)[i]
+			l, m := &ledger{}, &mortal{Store: f.s, dieAt: at}
+			n := memory.NewService(memory.Config{Documents: f.s, Store: m, Policy: all{}, Now: time.Now})
+			want := f.meant(x)
+			err := n.EraseNow(f.ctx, f.me, x, nil, l.book(m))
+			if calls = max(calls, m.calls); at == 0 && (err != nil || l.n != []int{3, 6}[i]) {
+				f.Fatalf("%s: %d memories are gone with %q, %v", x, l.n, want, err)
+			}
+			m.dieAt = 0
+			for range 2 { // a second time, as by a node that was slow
+				if err := n.EraseNow(f.ctx, f.me, x, l.begun, l.book(m)); err != nil {
+					f.Fatal(err)
+				}
+			}
+			var got []string
+			for _, r := range l.gone {
+				got = append(got, r.ID)
+			}
+			if slices.Sort(got); !slices.Equal(got, want) || l.n < len(want) {
+				f.Errorf("death at %d: erasing %s has %q on its list, not %q, and counts %d", at, x, got, want, l.n)
+			}
+			f.left(fmt.Sprintf("Behind a death at %d, erasing %s,", at, x), left)
+		}
+	}
+}
+
+// blue fills a store, of which an entry and then a scope is to be erased.
+func (f *serviceFixture) blue(run int) []memory.Erasing {
+	f.Helper()
+	f.store = f.another()
+	blue := memory.Scope{Type: memory.ScopeTeam, ID: "blue"}
+	said, heard := stead.SessionID(fmt.Sprintf("sess_%031xa", run)), stead.SessionID(fmt.Sprintf("sess_%031xb", run))
+	of := func(s memory.Scope, c memory.Content) memory.Content { c.Scope = s; return c }
+	f.ingest(of(blue, spoken(said, 3, stead.RoleUser, "Blue meets on Monday.")))
+	mine, other := made(said, 4, "The user is of blue.", 3), made(said, 4, "Somebody meets on Monday.", 3)
+	mine.Scope = blue
+	f.learn(said, 4, mine, other)
+	f.add(memory.New{Content: of(blue, note("The budget of blue is nine.").Content)}, note("Red stays."))
+	f.show(heard, 1, f.id("The budget of blue is nine."))
+	f.ingest(spoken(heard, 2, stead.RoleAssistant, "Nine."), of(blue, spoken(heard, 3, stead.RoleAssistant, "Nine is blue.")))
+	return []memory.Erasing{{Store: f.store, ID: f.id("Blue meets on Monday.")}, {Store: f.store, Scope: blue}}
+}
+
+// meant are the ids of what is to be erased.
+func (f *serviceFixture) meant(x memory.Erasing) (ids []string) {
+	for _, e := range f.entries() {
+		if e.ID == x.ID || x.ID == "" && e.Scope == x.Scope {
+			ids = append(ids, e.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// hasty is a store in which a memory goes before its versions are read.
+type hasty struct{ memory.Store }
+
+func (h hasty) MemoryVersions(ctx context.Context, p memory.Place, id string) ([]memory.Record, error) {
+	gone := memory.Change{Record: memory.Record{Place: p, ID: id, UpdatedAt: time.Now().UnixMilli()}, Expected: memory.AnyVersion}
+	if _, err := h.WriteMemories(ctx, p, []memory.Change{gone}); err != nil {
+		return nil, err
+	}
+	return h.Store.MemoryVersions(ctx, p, id)
+}
+
+// forgottenTwice: what two forget at once is forgotten, and no error of either.
+func forgottenTwice(f *serviceFixture) {
+	f.ingest(spoken(sessionA, 3, stead.RoleUser, "Okapi is cancelled."))
+	n := memory.NewService(memory.Config{Documents: f.s, Store: hasty{f.s}, Policy: all{}, Now: time.Now})
+	if got, err := n.ForgetSession(f.ctx, f.me, string(sessionA), ""); err != nil || got != (memory.Forgotten{}) {
+		f.Errorf("what another one has forgotten by then: %+v, %v", got, err)
+	}
+	f.left("Behind both", "")
+}
