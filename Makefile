@@ -53,10 +53,14 @@ WAZEVO = github.com/tetratelabs/wazero/internal/engine/wazevo
 UNWATCHED = modernc.org/sqlite/lib modernc.org/libc $(addprefix $(WAZEVO)/,ssa frontend backend backend/regalloc backend/isa/amd64)
 RACE = -race $(UNWATCHED:%=-gcflags='%=-race=false')
 
+# What takes minutes starts first, beside what is compiled meanwhile: nothing else runs at the end.
+LONG = ./proof/chaos ./cmd/stead ./internal/simulation
+
 # A program with the detector waits a second at its end for reports of others, and thousands end here.
 race: export GORACE = atexit_sleep_ms=50
+race seeds: export GOGC = 200
 race:
-	$(GO) test $(RACE) -p 3 -timeout 20m $$($(GO) list ./... | grep -Ev '/environment/($(subst $() ,|,$(DRIVERS)))(/|$$)|/internal/($(subst $() ,|,$(PURE)))$$')
+	$(GO) test $(RACE) -p 3 -timeout 20m $(LONG) $$($(GO) list ./... | grep -Ev '/environment/($(subst $() ,|,$(DRIVERS)))(/|$$)|/internal/($(subst $() ,|,$(PURE)))$$')
 	CGO_ENABLED=0 $(GO) test -timeout 10m $(addprefix ./internal/,$(PURE))
 
 drivers: gvisor ## the suites of every environment driver, hostile ones included

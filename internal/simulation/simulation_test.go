@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,11 +36,15 @@ func TestSeeds(t *testing.T) {
 		simulate(t, seed)
 		return
 	}
-	for seed := range uint64(*seeds) {
-		simulate(t, seed)
-		if t.Failed() {
-			return
-		}
+	// A world has one clock and moves little at a time: as many as there are processors run at once.
+	var next atomic.Uint64
+	for range runtime.GOMAXPROCS(0) {
+		t.Run("worlds", func(t *testing.T) {
+			t.Parallel()
+			for seed := next.Add(1) - 1; seed < uint64(*seeds) && !t.Failed(); seed = next.Add(1) - 1 {
+				simulate(t, seed)
+			}
+		})
 	}
 }
 
