@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"strings"
-	"sync"
 	"time"
 
 	"modernc.org/sqlite" // the driver "sqlite"
@@ -26,8 +25,8 @@ func openSQLite(c Config) (Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := functions(); err != nil {
-		return nil, stead.Wrap(stead.KindInternal, err, "a function of SQLite can't be added")
+	if functions != nil {
+		return nil, stead.Wrap(stead.KindInternal, functions, "a function of SQLite can't be added")
 	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -39,17 +38,18 @@ func openSQLite(c Config) (Reader, error) {
 	return &sqliteReader{c.Name, db}, nil
 }
 
-// functions adds those that package semantic writes, for all connections that are made from then on.
-var functions = sync.OnceValue(func() error {
-	return sqlite.RegisterDeterministicScalarFunction(semantic.FunctionContains, 2, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-		text, ok := args[0].(string)
-		part, said := args[1].(string)
-		if !ok || !said {
-			return nil, nil // NULL has no part
-		}
-		return strings.Contains(folded(text), folded(part)), nil
-	})
-})
+// functions is what came of adding those that package semantic writes. The driver keeps them for all connections of
+// the process, in a map without a lock: it is written before anything connects.
+var functions = sqlite.RegisterDeterministicScalarFunction(semantic.FunctionContains, 2, contains)
+
+func contains(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+	text, ok := args[0].(string)
+	part, said := args[1].(string)
+	if !ok || !said {
+		return nil, nil // NULL has no part
+	}
+	return strings.Contains(folded(text), folded(part)), nil
+}
 
 // folded makes small and large letters alike: some small ones, such as a final sigma, are of one large one.
 func folded(text string) string { return strings.ToLower(strings.ToUpper(text)) }
