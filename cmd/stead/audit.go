@@ -105,13 +105,18 @@ func memoryRefs(names []string) []memory.Ref {
 	return out
 }
 
+// newSigner makes what signs checkpoints and certificates, of the key that seals; it vouches for the other ones.
+func newSigner(keys *seal.Keys) (audit.Signer, error) {
+	return audit.NewSigner(keys.Derive(auditLabel()), keys.Others(auditLabel())...)
+}
+
 // openAudit puts the audit log between everybody and the decider, and records what is in force.
 func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys, first policy.Authorizer, next inForce) (*auditing, error) {
-	signer, err := audit.NewSigner(keys.Derive(auditLabel()), keys.Others(auditLabel())...)
+	signer, err := newSigner(keys)
 	if err != nil {
 		return nil, err
 	}
-	n.configKey = keys.Derive(configLabel())
+	n.seals.signer, n.seals.configKey = signer, keys.Derive(configLabel())
 	a := &auditing{log: audit.NewLog(store), signer: signer}
 	a.gate = audit.NewAuthorizer(first, a.log, audit.Level(cmp.Or(n.cfg.Audit.Decisions, config.AuditAll)), time.Now, n.log)
 	a.service = audit.NewService(audit.Config{Store: store, Policy: a.gate, Signer: signer, Now: time.Now, Log: n.log})

@@ -27,6 +27,8 @@ type inForce struct {
 	rules *cedar.Set // nil: no policies
 	rails *guardrail.Set
 	meant []layer.Declared
+	// key is that of the digests of the configuration, where it is another one from now on; nil: it is not.
+	key []byte
 }
 
 // recordStart records what a node begins with. It may be late, on a full disk: behind a reload it is no more in force.
@@ -70,27 +72,43 @@ func (n *node) record(ctx context.Context, cfg *config.Config, next inForce) err
 	if err := n.audit.Act(ctx, time.Now(), audit.ActModels, hex.EncodeToString(sum[:]), fmt.Sprintf("%d models, %d providers", len(cfg.Models), len(cfg.Providers))); err != nil {
 		return err
 	}
-	return n.recordSections(ctx, cfg, next.meant)
+	return n.recordSections(ctx, cfg, next.meant, next.key)
 }
 
 // recordSections records which sections of the configuration are in force, by their digests.
-func (n *node) recordSections(ctx context.Context, cfg *config.Config, meant []layer.Declared) error {
+func (n *node) recordSections(ctx context.Context, cfg *config.Config, meant []layer.Declared, key []byte) error {
 	var models []string
 	for _, m := range meant {
 		models = append(models, m.Model.Digest)
 	}
-	sections, err := cfg.Digests(n.configKey, map[string][]string{"semantic": models})
+	before, digestKey := n.sections, n.seals.configKey
+	if key != nil {
+		digestKey = key
+	}
+	sections, err := cfg.Digests(digestKey, map[string][]string{"semantic": models})
 	if err != nil {
 		return stead.Wrap(stead.KindInternal, err, "the configuration can't be recorded")
 	}
-	if n.sections != nil {
-		sections = config.InForce(n.sections, sections)
+	if before != nil && key != nil { // nothing can be compared with what the key before says: all of it is said anew
+		before, err = n.cfg.Digests(key, nil)
+		if err != nil {
+			return stead.Wrap(stead.KindInternal, err, "the configuration can't be recorded")
+		}
+	}
+	if before != nil {
+		sections = config.InForce(before, sections)
+	}
+	if key != nil {
+		before = nil
 	}
 	all := sha256.Sum256([]byte(config.Differences(nil, sections)))
-	detail := cmp.Or(config.Differences(n.sections, sections), "nothing has changed")
+	detail := cmp.Or(config.Differences(before, sections), "nothing has changed")
 	if err := n.audit.Act(ctx, time.Now(), audit.ActConfiguration, hex.EncodeToString(all[:]), detail); err != nil {
 		return err
 	}
 	n.sections = sections
+	if key != nil {
+		n.seals.configKey = key
+	}
 	return nil
 }

@@ -144,7 +144,10 @@ func credentialRows(all []client.Credential) ([][]string, []json.RawMessage) {
 			}
 		}
 		state := "ok"
-		if c.RefreshError != nil {
+		switch {
+		case c.SealError != nil:
+			state = *c.SealError
+		case c.RefreshError != nil:
 			state = "authorize anew: " + *c.RefreshError
 		}
 		rows = append(rows, []string{c.ID, printable(c.Name), c.Auth.Type, printable(where), time.Unix(c.UpdatedAt, 0).UTC().Format(time.DateTime), printable(state)})

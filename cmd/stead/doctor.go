@@ -112,6 +112,9 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	if len(cfg.SealKMS) > 0 {
 		list = append(list, checkSealKeys(ctx, cfg))
 	}
+	if f, ok := checkSealed(ctx, cfg); ok {
+		list = append(list, f)
+	}
 	if cfg.TLS.ClientCA != "" {
 		list = append(list, checkClientCA(cfg, time.Now()))
 	}

@@ -237,7 +237,11 @@ func (r remote) Forget(id string) { r.hub.Drop(id) }
 // token is what an environment's executor shows. It is derived from the node's key, so that nothing
 // of it is stored anywhere.
 func (c *computers) token(project stead.ProjectID, id string) string {
-	return executor.TokenIn(project, c.keys.Derive(seal.Label{Project: project, Kind: "executor", ID: id}))
+	return executor.TokenIn(project, c.keys.Derive(executorLabel(project, id)))
+}
+
+func executorLabel(project stead.ProjectID, id string) seal.Label {
+	return seal.Label{Project: project, Kind: "executor", ID: id}
 }
 
 // bareURL is where an executor connects, without its token: the journal has that.
@@ -263,7 +267,11 @@ func (c *computers) lookup(ctx context.Context, project stead.ProjectID, id stri
 	if err := json.Unmarshal(info.Config, &public); err != nil {
 		return executor.Registration{}, stead.Wrap(stead.KindInternal, err, "the configuration of environment %s can't be read", id)
 	}
-	return executor.Registration{Project: project, Digest: executor.Digest(c.token(project, id)), Workspace: public.Workspace}, nil
+	var before []string
+	for _, secret := range c.keys.Others(executorLabel(project, id)) {
+		before = append(before, executor.Digest(executor.TokenIn(project, secret)))
+	}
+	return executor.Registration{Project: project, Digest: executor.Digest(c.token(project, id)), Before: before, Workspace: public.Workspace}, nil
 }
 
 // projectOfExecutor is the project of what an executor shows, an environment's own token or one of a session: where it

@@ -157,12 +157,31 @@ func (a *app) keysList() *cobra.Command {
 				if k.LastUsedAt != nil {
 					used = ago(*k.LastUsedAt, now)
 				}
-				rows = append(rows, []string{k.ID, k.Role, k.Principal.Kind + " " + k.Principal.ID, used, oneLine(k.Name, 40)})
+				rows = append(rows, []string{k.ID, k.Role, k.Principal.Kind + " " + k.Principal.ID, boundText(k), expiryText(k, now), used, oneLine(k.Name, 40)})
 				raw = append(raw, k.Raw)
 			}
-			return a.table(raw, "There are no keys.", []string{"KEY", "ROLE", "FOR", "USED", "NAME"}, rows)
+			return a.table(raw, "There are no keys.", []string{"KEY", "ROLE", "FOR", "SEES", "UNTIL", "USED", "NAME"}, rows)
 		},
 	}
+}
+
+// boundText says whose sessions a key sees.
+func boundText(k client.Key) string {
+	if k.Bound {
+		return "its own"
+	}
+	return "all"
+}
+
+// expiryText says until when a key is good, and that it is no more.
+func expiryText(k client.Key, now time.Time) string {
+	switch {
+	case k.ExpiresAt == nil:
+		return "for good"
+	case now.Unix() >= *k.ExpiresAt:
+		return "expired " + utc(*k.ExpiresAt)
+	}
+	return utc(*k.ExpiresAt)
 }
 
 func (a *app) keysRotate() *cobra.Command {

@@ -110,7 +110,6 @@ type node struct {
 	taken     *config.Config         // the newest that was taken; only reload changes it
 	sections  []config.SectionDigest // in force, as they were recorded last; nil: not yet
 	recording sync.Mutex             // of sections
-	configKey []byte                 // of their digests
 	log       *slog.Logger
 	base      string // http://HOST:PORT, or https
 	tools     *mcp.Manager
@@ -131,6 +130,7 @@ type node struct {
 	guardrails *guardrail.Guard
 	vaults     atomic.Pointer[vault.Service] // nil until the database is open
 	audit      *audit.Log
+	seals      sealed
 	blobs      blob.Store
 	room       *ballast.Ballast
 	// computer is the driver of hosted environments, "" where there are none.
@@ -212,6 +212,10 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.seals.keys = keys
+	if n.seals.text, err = keysText(cfg); err != nil {
+		return err
+	}
 	decider, rules, err := n.openPolicies(store)
 	if err != nil {
 		return err
@@ -243,7 +247,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	audited, err = n.openAudit(ctx, store, keys, approval.NewAuthorizer(quiet, desk), inForce{rules, rails, meant})
+	audited, err = n.openAudit(ctx, store, keys, approval.NewAuthorizer(quiet, desk), inForce{rules, rails, meant, nil})
 	if err != nil {
 		return err
 	}
@@ -298,6 +302,7 @@ func (n *node) open(ctx context.Context) error {
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
 		Prices: metered.prices, Budgets: metered.purse, Full: n.room.Full, Low: n.room.Low,
 	})
+	n.openReseals(store, authorizer)
 	if err := run.Start(ctx); err != nil {
 		return err
 	}
@@ -309,7 +314,7 @@ func (n *node) open(ctx context.Context) error {
 		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: n.consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
 		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), SemanticModels: meanings, SemanticLayer: meaning, Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer, n.findStopped(store)), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: func() []stream.Status { return append(streams.Status(), told.Status()...) }, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
-		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys,
+		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys, Reseals: n, Unreadable: n.seals.unreadable.Load,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, ToolServers: tools.Labels, Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,
 		Sources: services.sources,

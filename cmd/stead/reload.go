@@ -47,9 +47,14 @@ func (n *node) reload(ctx context.Context, load func() (*config.Config, error)) 
 	if err := n.meaning.Check(meant); err != nil {
 		return err
 	}
-	if err := n.recordConfig(ctx, cfg, inForce{rules, rails, meant}); err != nil {
+	keys, err := n.nextKeys(ctx, cfg)
+	if err != nil {
 		return err
 	}
+	if err := n.recordConfig(ctx, cfg, inForce{rules, rails, meant, keys.configKey}); err != nil {
+		return err
+	}
+	n.takeKeys(keys)
 	n.throughput.Store(throughput)
 	n.models.now.Store(next)
 	throughput.take(before)

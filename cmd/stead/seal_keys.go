@@ -95,7 +95,7 @@ func (a *app) sealKeysCmd() *cobra.Command {
 func (a *app) sealKeysNew() *cobra.Command {
 	return a.sealEntry("new", "Make a key, wrapped by a KMS, and print how it stands in seal_key",
 		"New makes 32 random bytes, has the KMS wrap them, and prints kms:NAME:…, which is no secret. Nobody sees the key itself.\n"+
-			"Put it behind the keys that there are, on every node; then before them; then `stead vaults rekey`, in every project.",
+			"Put it behind the keys that there are, on every node; then before them; then `stead vaults rekey --all-projects`.",
 		func(context.Context, *config.Config, *kms.Ring) ([]byte, error) {
 			key := make([]byte, seal.KeyBytes)
 			rand.Read(key) //nolint:errcheck // never fails

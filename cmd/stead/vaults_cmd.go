@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -115,27 +116,69 @@ func (a *app) vaultsDelete() *cobra.Command {
 }
 
 func (a *app) vaultsRekey() *cobra.Command {
-	return &cobra.Command{
-		Use: "rekey", Short: "Seal the project's credentials with the key that seals now, where an older one did", Args: cobra.NoArgs,
-		Long: "To replace the seal key without a pause (seal-keys makes new ones): give every node OLD,NEW (seal_key, STEAD_SEAL_KEY or the file\n" +
-			"seal.key), restart one after the other; then NEW,OLD likewise; then rekey, in every project. It may be interrupted and run again.",
+	var every, dry bool
+	c := &cobra.Command{
+		Use: "rekey", Short: "Seal what the project has sealed with the key that seals now, where an older one did", Args: cobra.NoArgs,
+		Long: "Credentials of vaults, templates of environments, consents, and with --all-projects the keys of workload tokens, are sealed anew.\n" +
+			"To replace the seal key without a pause (seal-keys makes new ones): give every node OLD,NEW (seal_key, or the file seal.key) and\n" +
+			"reload each (SIGHUP); then NEW,OLD likewise; then rekey --all-projects. It may be interrupted and run again.",
+		Example: "  stead vaults rekey --all-projects --dry-run    # counts",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.dial()
 			if err != nil {
 				return err
 			}
-			done, err := c.RekeyVaults(cmd.Context())
+			done, err := c.RekeyVaults(cmd.Context(), every, dry)
 			if err != nil {
 				return err
 			}
-			if err := a.object(done.Raw, func(w io.Writer) {
-				fmt.Fprintf(w, "%d of %d credentials were sealed anew\n", done.Resealed, done.Credentials)
-			}); err != nil || done.Unreadable == 0 {
+			if err := a.object(done.Raw, func(w io.Writer) { writeRekeyed(w, done, dry) }); err != nil {
 				return err
 			}
-			e := stead.Errorf(stead.KindUnavailable, "%d credentials were sealed with a key that this node does not have", done.Unreadable)
-			e.Hint = "Give it that key beside the present one, or delete and make them again."
-			return e
+			return rekeyedWhole(done)
 		},
 	}
+	everyFlag(c, &every)
+	c.Flags().BoolVar(&dry, "dry-run", false, "count, and change nothing")
+	return c
+}
+
+func writeRekeyed(w io.Writer, r client.Rekeyed, dry bool) {
+	were := "were"
+	if dry {
+		were = "would be"
+	}
+	line := func(c client.Resealed) string {
+		return fmt.Sprintf("%d of %d %s sealed anew (%d credentials, %d templates, %d others)", c.Resealed, c.Credentials+c.Templates+c.Others, were, c.Credentials, c.Templates, c.Others)
+	}
+	for _, p := range r.Projects {
+		switch {
+		case p.Refused != nil:
+			fmt.Fprintf(w, "%s: left as it is: %s\n", printable(p.Project), printable(*p.Refused))
+		case p.Unreadable > 0:
+			fmt.Fprintf(w, "%s: %s; %d unreadable\n", printable(p.Project), line(p.Resealed), p.Unreadable)
+		default:
+			fmt.Fprintf(w, "%s: %s\n", printable(p.Project), line(p.Resealed))
+		}
+	}
+	fmt.Fprintln(w, line(r.Resealed))
+}
+
+// rekeyedWhole is the error of what was not done.
+func rekeyedWhole(r client.Rekeyed) error {
+	if r.Unreadable > 0 {
+		e := stead.Errorf(stead.KindUnavailable, "%d are sealed by a key that this node does not have (%s), or damaged", r.Unreadable, strings.Join(r.UnknownKeys, ", "))
+		e.Hint = "Give it that key behind the present ones, or delete and make them again."
+		return e
+	}
+	refused := 0
+	for _, p := range r.Projects {
+		if p.Refused != nil {
+			refused++
+		}
+	}
+	if refused > 0 {
+		return stead.Errorf(stead.KindForbidden, "%d projects were left as they are", refused)
+	}
+	return nil
 }

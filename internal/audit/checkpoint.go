@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/stead-dev/stead"
 )
@@ -45,8 +46,14 @@ func (c Checkpoint) text() string {
 	return fmt.Sprintf("%s%s\n%d\n%s\n%s%d\n", originPrefix, escapeProject(c.Project), c.Size, c.Root, timePrefix, c.At)
 }
 
-// Signer signs checkpoints. The zero Signer can't.
-type Signer struct {
+// Signer signs checkpoints. The zero Signer can't. Copies of one are one: what Replace puts into its place, all have.
+type Signer struct{ now *atomic.Pointer[signing] }
+
+// Replace has another key sign from now on.
+func (s Signer) Replace(by Signer) { s.now.Store(by.now.Load()) }
+
+// signing is what a signer has at a time.
+type signing struct {
 	key      ed25519.PrivateKey
 	pairings string // with the keys that signed before, or will
 }
@@ -56,7 +63,7 @@ const SeedBytes = ed25519.SeedSize
 
 // NewSigner makes a signer of SeedBytes secret bytes. others are those of keys that signed before, or will: whatever it signs says that they are one's.
 func NewSigner(seed []byte, others ...[]byte) (Signer, error) {
-	var s Signer
+	s := &signing{}
 	for i, seed := range append([][]byte{seed}, others...) {
 		if len(seed) != SeedBytes {
 			return Signer{}, stead.Errorf(stead.KindInvalid, "the key of the audit log must have %d bytes, not %d", SeedBytes, len(seed))
@@ -67,7 +74,9 @@ func NewSigner(seed []byte, others ...[]byte) (Signer, error) {
 			s.pairings += pairing(s.key, key)
 		}
 	}
-	return s, nil
+	out := Signer{&atomic.Pointer[signing]{}}
+	out.now.Store(s)
+	return out, nil
 }
 
 // Sign is the text form of a checkpoint.
@@ -76,14 +85,16 @@ func (s Signer) Sign(c Checkpoint) string { return s.SignNote(c.text()) }
 // SignNote is a text as a signed note. The text ends with a newline and has no empty line; its first line says what it is,
 // so that none can be taken for another kind.
 func (s Signer) SignNote(text string) string {
-	v := s.Verifier()
-	sig := append(v.hash(), ed25519.Sign(s.key, []byte(text))...)
-	return text + "\n" + sigPrefix + base64.StdEncoding.EncodeToString(sig) + "\n" + s.pairings
+	now := s.now.Load()
+	sig := append(verifierOf(now.key).hash(), ed25519.Sign(now.key, []byte(text))...)
+	return text + "\n" + sigPrefix + base64.StdEncoding.EncodeToString(sig) + "\n" + now.pairings
 }
 
 // Verifier is the public half.
-func (s Signer) Verifier() Verifier {
-	public, _ := s.key.Public().(ed25519.PublicKey) // that is its type
+func (s Signer) Verifier() Verifier { return verifierOf(s.now.Load().key) }
+
+func verifierOf(key ed25519.PrivateKey) Verifier {
+	public, _ := key.Public().(ed25519.PublicKey) // that is its type
 	return Verifier{public}
 }
 

@@ -31,7 +31,7 @@ const (
 func pairText(a, b Verifier) []byte { return fmt.Appendf(nil, "stead keys of one log\n%s\n%s\n", a, b) }
 
 func pairing(a, b ed25519.PrivateKey) string {
-	va, vb := Signer{key: a}.Verifier(), Signer{key: b}.Verifier()
+	va, vb := verifierOf(a), verifierOf(b)
 	text := pairText(va, vb)
 	out := slices.Concat(va.key, vb.key, ed25519.Sign(a, text), ed25519.Sign(b, text))
 	return pairPrefix + base64.StdEncoding.EncodeToString(out) + "\n"

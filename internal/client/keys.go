@@ -14,6 +14,8 @@ type Key struct {
 	Project    string          `json:"project"`
 	Principal  Principal       `json:"principal"`
 	Role       string          `json:"role"`
+	Bound      bool            `json:"bound"`
+	ExpiresAt  *int64          `json:"expires_at"`   // Unix seconds; nil: never
 	LastUsedAt *int64          `json:"last_used_at"` // Unix seconds
 	Secret     string          `json:"secret"`       // once, when it was made
 	Raw        json.RawMessage `json:"-"`

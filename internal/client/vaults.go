@@ -29,6 +29,7 @@ type Credential struct {
 	UpdatedAt    int64           `json:"updated_at"` // Unix seconds
 	Auth         CredentialAuth  `json:"auth"`
 	RefreshError *string         `json:"refresh_error"`
+	SealError    *string         `json:"seal_error"`
 	Raw          json.RawMessage `json:"-"`
 }
 
@@ -79,12 +80,29 @@ func (c *Client) DeleteVault(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, vaultsPath+"/"+url.PathEscape(id), nil, nil, nil)
 }
 
-// Rekeyed says what sealing anew has done.
+// Resealed counts what is sealed, and what became of it.
+type Resealed struct {
+	Credentials int `json:"credentials"`
+	Templates   int `json:"templates"`
+	Others      int `json:"others"`
+	Resealed    int `json:"resealed"`
+	Unreadable  int `json:"unreadable"`
+}
+
+// Rekeyed says what sealing anew has done, or would.
 type Rekeyed struct {
-	Credentials int             `json:"credentials"`
-	Resealed    int             `json:"resealed"`
-	Unreadable  int             `json:"unreadable"`
-	Raw         json.RawMessage `json:"-"`
+	Resealed
+	UnknownKeys []string         `json:"unknown_keys"`
+	Projects    []RekeyedProject `json:"projects"`
+	Raw         json.RawMessage  `json:"-"`
+}
+
+// RekeyedProject is a project's part of it.
+type RekeyedProject struct {
+	Project string `json:"project"`
+	Resealed
+	UnknownKeys []string `json:"unknown_keys"`
+	Refused     *string  `json:"refused"`
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -93,9 +111,13 @@ func (r *Rekeyed) UnmarshalJSON(b []byte) error {
 	return keep(b, (*bare)(r), &r.Raw)
 }
 
-// RekeyVaults seals the project's credentials with the key that seals now.
-func (c *Client) RekeyVaults(ctx context.Context) (r Rekeyed, err error) {
-	return r, c.call(ctx, http.MethodPost, vaultsPath+"/rekey", nil, nil, &r)
+// RekeyVaults seals what the project has sealed, or every project, with the key that seals now; dry only counts.
+func (c *Client) RekeyVaults(ctx context.Context, every, dry bool) (r Rekeyed, err error) {
+	body := map[string]any{"dry_run": dry}
+	if every {
+		body["project"] = "*"
+	}
+	return r, c.call(ctx, http.MethodPost, vaultsPath+"/rekey", nil, body, &r)
 }
 
 // CreateCredential puts a credential into a vault; auth is the wire's.

@@ -75,7 +75,7 @@ func (c *Config) simulator(provider string) bool {
 
 // Reloaded are the sections that a server takes while it runs.
 func Reloaded() []string {
-	return []string{"providers", "models", "residency", "capacity", "prices", "budgets", "settlement", "commitments", "policies", "guardrails", "builtin_guardrails", "client_certificates", "semantic", "mcp_servers", "oauth"}
+	return []string{"providers", "models", "residency", "capacity", "prices", "budgets", "settlement", "commitments", "policies", "guardrails", "builtin_guardrails", "client_certificates", "semantic", "mcp_servers", "oauth", "seal_key", "seal_kms"}
 }
 
 // Loss is what one section had and has no more.

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/seal"
@@ -41,14 +42,28 @@ func (s *Service) Link(project stead.ProjectID, id string) string {
 
 // ticket is what proves that a link was shown by who has the node's key.
 func (s *Service) ticket(project stead.ProjectID, id string) string {
-	return base64.RawURLEncoding.EncodeToString(s.cfg.Keys.Derive(seal.Label{Project: project, Kind: "consent ticket", ID: id}))
+	return base64.RawURLEncoding.EncodeToString(s.cfg.Keys.Derive(ticketLabel(project, id)))
+}
+
+func ticketLabel(project stead.ProjectID, id string) seal.Label {
+	return seal.Label{Project: project, Kind: "consent ticket", ID: id}
+}
+
+// shown reports whether a ticket is one that the node's key made, or made before it was replaced.
+func (s *Service) shown(n name) bool {
+	if same(n.Secret, s.ticket(n.Project, n.ID)) {
+		return true
+	}
+	return slices.ContainsFunc(s.cfg.Keys.Others(ticketLabel(n.Project, n.ID)), func(secret []byte) bool {
+		return same(n.Secret, base64.RawURLEncoding.EncodeToString(secret))
+	})
 }
 
 // ticketOf reads the ticket of a link: what somebody made up is refused before anything is looked for.
 func (s *Service) ticketOf(text string) (name, error) {
 	var n name
 	raw, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(text) > maxToken || json.Unmarshal(raw, &n) != nil || n.ID == "" || !same(n.Secret, s.ticket(n.Project, n.ID)) {
+	if err != nil || len(text) > maxToken || json.Unmarshal(raw, &n) != nil || n.ID == "" || !s.shown(n) {
 		return name{}, unknown()
 	}
 	return n, nil

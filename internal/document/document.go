@@ -77,6 +77,8 @@ type Store interface {
 	ListDocuments(ctx context.Context, q Query) ([]Document, error)
 	// ExpiredDocuments returns documents of all projects that expired by now, at most limit.
 	ExpiredDocuments(ctx context.Context, kind Kind, now int64, limit int) ([]Document, error)
+	// DocumentProjects returns the projects that have documents of a kind, in their order: for what the operator does with all of them.
+	DocumentProjects(ctx context.Context, kind Kind) ([]stead.ProjectID, error)
 }
 
 // NewID makes an id that sorts behind those made before it: the prefix and a UUIDv7 in hex.

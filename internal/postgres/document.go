@@ -195,6 +195,29 @@ func (s *Store) ExpiredDocuments(ctx context.Context, kind document.Kind, now in
 	return s.documents(ctx, documentSQL+` WHERE kind = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3`, string(kind), now, limit)
 }
 
+// projectsOf walks the index from project to project: it reads a row of each, however many documents they have.
+const projectsOf = `WITH RECURSIVE one (project_id) AS (
+		SELECT min(project_id) FROM documents
+		UNION ALL SELECT (SELECT min(d.project_id) FROM documents d WHERE d.project_id > one.project_id) FROM one WHERE one.project_id IS NOT NULL)
+	SELECT project_id FROM one WHERE project_id IS NOT NULL AND EXISTS (SELECT 1 FROM documents d WHERE d.project_id = one.project_id AND d.kind = $1) ORDER BY project_id`
+
+// DocumentProjects implements document.Store.
+func (s *Store) DocumentProjects(ctx context.Context, kind document.Kind) ([]stead.ProjectID, error) {
+	if !storable(string(kind)) {
+		return nil, nil
+	}
+	var all []stead.ProjectID
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, projectsOf, string(kind))
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, pgx.RowTo[stead.ProjectID])
+		return err
+	})
+	return all, err
+}
+
 func (s *Store) documents(ctx context.Context, text string, args ...any) ([]document.Document, error) {
 	var all []document.Document
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
@@ -206,4 +229,33 @@ func (s *Store) documents(ctx context.Context, text string, args ...any) ([]docu
 		return err
 	})
 	return all, err
+}
+
+// Documents are a database's, to be read alone.
+type Documents struct{ store Store }
+
+// ReadDocuments opens a database's documents beside servers that run, or without one. It changes nothing: a database of another version
+// may not have them.
+func ReadDocuments(ctx context.Context, url string) (*Documents, func(), error) {
+	config, err := poolConfig(url, Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	pool, err := openPool(ctx, config, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := &Documents{}
+	d.store.pool = pool
+	return d, pool.Close, nil
+}
+
+// ListDocuments is that of document.Store.
+func (d *Documents) ListDocuments(ctx context.Context, q document.Query) ([]document.Document, error) {
+	return d.store.ListDocuments(ctx, q)
+}
+
+// DocumentProjects is that of document.Store.
+func (d *Documents) DocumentProjects(ctx context.Context, kind document.Kind) ([]stead.ProjectID, error) {
+	return d.store.DocumentProjects(ctx, kind)
 }

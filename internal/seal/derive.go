@@ -7,11 +7,11 @@ import (
 
 // Derive makes a secret for a place out of the key that seals now: nothing needs to be stored for it,
 // and nobody without the key can make it. Rotating the key changes it.
-func (k *Keys) Derive(l Label) []byte { return derive(k.secret, l) }
+func (k *Keys) Derive(l Label) []byte { return derive(k.now.Load().secret, l) }
 
 // Others are what Derive makes, or made, while one of the other keys seals: how a place vouches for what it will be, and was.
 func (k *Keys) Others(l Label) (all [][]byte) {
-	for _, secret := range k.others {
+	for _, secret := range k.now.Load().others {
 		all = append(all, derive(secret, l))
 	}
 	return all

@@ -35,6 +35,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"sync/atomic"
 
 	"github.com/stead-dev/stead"
 )
@@ -74,8 +75,14 @@ func (l Label) bytes() []byte {
 // wrapping is the label of a text's data key, which is no text's.
 func (l Label) wrapping() []byte { return append([]byte("stead data key\x00"), l.bytes()...) }
 
-// Keys seal and open. They are safe for concurrent use.
-type Keys struct {
+// Keys seal and open. They are safe for concurrent use, also while others take their place.
+type Keys struct{ now atomic.Pointer[ring] }
+
+// Replace puts others in the place of the keys, for all that have these.
+func (k *Keys) Replace(by *Keys) { k.now.Store(by.now.Load()) }
+
+// ring is some keys at a time.
+type ring struct {
 	first string // id of the key that seals
 	// secret is made of the first key: what is derived tells nothing of that.
 	secret []byte
@@ -85,7 +92,7 @@ type Keys struct {
 
 // New makes Keys of one key that seals and older ones that only open.
 func New(key []byte, older ...[]byte) (*Keys, error) {
-	k := &Keys{all: map[string]cipher.AEAD{}}
+	k := &ring{all: map[string]cipher.AEAD{}}
 	for i, raw := range append([][]byte{key}, older...) {
 		if len(raw) != KeyBytes {
 			return nil, stead.Errorf(stead.KindInvalid, "a seal key has %d bytes, it must have %d", len(raw), KeyBytes)
@@ -104,7 +111,9 @@ func New(key []byte, older ...[]byte) (*Keys, error) {
 			k.others = append(k.others, secret)
 		}
 	}
-	return k, nil
+	out := &Keys{}
+	out.now.Store(k)
+	return out, nil
 }
 
 // newAEAD is AES-256-GCM, which makes its nonces.
@@ -136,22 +145,43 @@ func (k *Keys) Seal(l Label, plain []byte) []byte {
 		panic(err) // of a key of the right length
 	}
 	out := make([]byte, 0, Overhead+len(plain))
-	return text.Seal(k.wrap(out, l, data), nil, plain, l.bytes())
+	return text.Seal(k.now.Load().wrap(out, l, data), nil, plain, l.bytes())
 }
 
 // wrap appends what stands in front of a text: which key, and the data key.
-func (k *Keys) wrap(out []byte, l Label, data []byte) []byte {
+func (k *ring) wrap(out []byte, l Label, data []byte) []byte {
 	out = append(append(out, envelope), k.first...)
 	return k.all[k.first].Seal(out, nil, data, l.wrapping())
 }
 
 // Current reports whether a text was sealed with the key that seals now, as texts are sealed now.
 func (k *Keys) Current(sealed []byte) bool {
-	return len(sealed) >= Overhead && sealed[0] == envelope && string(sealed[1:headBytes]) == k.first
+	return len(sealed) >= Overhead && sealed[0] == envelope && string(sealed[1:headBytes]) == k.now.Load().first
+}
+
+// Key is the id of the key that sealed a text, as ID has it, and whether it is one of these. "": the text has a form that is not known.
+func (k *Keys) Key(sealed []byte) (id string, known bool) {
+	if !formed(sealed) {
+		return "", false
+	}
+	_, known = k.now.Load().all[string(sealed[1:headBytes])]
+	return hex.EncodeToString(sealed[1:headBytes]), known
+}
+
+// First is the id of the key that seals.
+func (k *Keys) First() string { return hex.EncodeToString([]byte(k.now.Load().first)) }
+
+// formed reports whether a text begins as sealed ones do.
+func formed(sealed []byte) bool {
+	return len(sealed) >= headBytes && (sealed[0] == direct || sealed[0] == envelope && len(sealed) >= Overhead)
 }
 
 // Open returns what was sealed under the same label.
 func (k *Keys) Open(l Label, sealed []byte) ([]byte, error) {
+	return k.now.Load().open(l, sealed)
+}
+
+func (k *ring) open(l Label, sealed []byte) ([]byte, error) {
 	aead, err := k.of(l, sealed)
 	if err != nil {
 		return nil, err
@@ -176,12 +206,13 @@ func (k *Keys) Open(l Label, sealed []byte) ([]byte, error) {
 
 // Rewrap returns a sealed text whose data key is wrapped by the key that seals now. What is sealed stays as it is.
 func (k *Keys) Rewrap(l Label, sealed []byte) ([]byte, error) {
-	aead, err := k.of(l, sealed)
+	now := k.now.Load()
+	aead, err := now.of(l, sealed)
 	if err != nil {
 		return nil, err
 	}
 	if sealed[0] == direct {
-		plain, err := k.Open(l, sealed)
+		plain, err := now.open(l, sealed)
 		if err != nil {
 			return nil, err
 		}
@@ -191,13 +222,12 @@ func (k *Keys) Rewrap(l Label, sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(k.wrap(nil, l, data), sealed[headBytes+dataKey:]...), nil
+	return append(now.wrap(nil, l, data), sealed[headBytes+dataKey:]...), nil
 }
 
 // of is the cipher of the seal key that a text names.
-func (k *Keys) of(l Label, sealed []byte) (cipher.AEAD, error) {
-	known := len(sealed) >= headBytes && (sealed[0] == direct || sealed[0] == envelope && len(sealed) >= Overhead)
-	if !known {
+func (k *ring) of(l Label, sealed []byte) (cipher.AEAD, error) {
+	if !formed(sealed) {
 		return nil, stead.Errorf(stead.KindInternal, "the confidential part of %s %.80q has a form that is not known", l.Kind, l.ID)
 	}
 	id := string(sealed[1:headBytes])

@@ -31,8 +31,17 @@ func (s *server) answers(status string) map[string]string {
 	if err := s.full(); err != nil {
 		e, _, _ := wireErrorOf(err)
 		m["warning"] = e.Message
+	} else if s.unreadable() > 0 {
+		m["warning"] = "something is sealed by a key that this node does not have, and can't be used: its log says what"
 	}
 	return m
+}
+
+func (s *server) unreadable() int64 {
+	if s.Unreadable == nil {
+		return 0
+	}
+	return s.Unreadable()
 }
 
 // ready says whether requests should be sent here: not while the server stops, nor when what it
@@ -177,6 +186,7 @@ func (s *server) exposeMetrics(w http.ResponseWriter, _ *http.Request, p stead.P
 		full = 1
 	}
 	gauge("gauge", "stead_storage_full", "1 while the disk is full and nothing new is taken.", full)
+	gauge("gauge", "stead_sealed_unreadable", "Credentials, templates and others that are sealed by a key that this node does not have.", s.unreadable())
 	s.exposeStreams(w)
 	s.exposeGuardrails(w)
 	if rss := residentBytes(); rss > 0 {

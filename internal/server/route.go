@@ -271,7 +271,7 @@ func (s *server) table() []route {
 
 		{method: "POST", path: vaults, summary: "Create a vault", handle: s.withVaults(s.createVault), body: "VaultParams", answer: "Vault", keyed: true},
 		{method: "GET", path: vaults, summary: "List vaults", handle: s.withVaults(s.listVaults), query: append(paged, "metadata", "vault_status"), answer: "VaultList"},
-		{method: "POST", path: vaults + "/rekey", summary: "Seal the project's credentials with the key that seals now, where an older one did", handle: s.withVaults(s.rekeyVaults), answer: "VaultsRekeyed", always: true},
+		{method: "POST", path: vaults + "/rekey", summary: "Seal what the project, or every project, has sealed with the key that seals now, where an older one did", handle: s.withVaults(s.rekeyVaults), body: "VaultsRekey", answer: "VaultsRekeyed", always: true},
 		{method: "GET", path: oneVault, summary: "Retrieve a vault", handle: s.withVaults(s.getVault), answer: "Vault"},
 		{method: "POST", path: oneVault, summary: "Update a vault: null clears its name", handle: s.withVaults(s.updateVault), body: "VaultParams", answer: "Vault"},
 		{method: "DELETE", path: oneVault, summary: "Delete a vault with all of its credentials: none is used from then on", handle: s.withVaults(s.deleteVault), answer: "Deleted"},

@@ -137,6 +137,10 @@ type Config struct {
 	Prices *usage.Book
 	// Seals closes and opens compactions; nil: none are made.
 	Seals Seals
+	// Reseals seals anew what an older key sealed; nil: nothing is sealed.
+	Reseals Reseals
+	// Unreadable is how much of all projects is sealed by a key that this node does not have; nil: it is not known.
+	Unreadable func() int64
 	// ModelIdleTimeout cuts off a stateless call whose upstream says nothing; 0: stead.ModelIdleTimeout.
 	ModelIdleTimeout time.Duration
 	// Explain says which routes a call to a model would take, and why; nil: each has but one.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/seal/reseal"
 	"github.com/stead-dev/stead/internal/vault"
 )
 
@@ -22,13 +23,42 @@ func wireVaultOf(v vault.Vault) wireVault {
 }
 
 type wireRekeyed struct {
-	Object      string `json:"object"` // "vault.rekeyed"
-	Credentials int    `json:"credentials"`
-	Resealed    int    `json:"resealed"`
-	Unreadable  int    `json:"unreadable"`
+	Object string `json:"object"` // "vault.rekeyed"
+	DryRun bool   `json:"dry_run"`
+	wireResealed
+	UnknownKeys []string             `json:"unknown_keys"` // that would open what is unreadable
+	Projects    []wireRekeyedProject `json:"projects,omitempty"`
 }
 
-// wireCredential has no field for a secret. RefreshError is ours: why a person must authorize anew.
+type wireResealed struct {
+	Credentials int `json:"credentials"`
+	Templates   int `json:"templates"`
+	Others      int `json:"others"`
+	Resealed    int `json:"resealed"`
+	Unreadable  int `json:"unreadable"`
+}
+
+type wireRekeyedProject struct {
+	Project string `json:"project"`
+	wireResealed
+	UnknownKeys []string `json:"unknown_keys"`
+	Refused     *string  `json:"refused"`
+}
+
+func wireRekeyedOf(r reseal.Report, every, dry bool) wireRekeyed {
+	counts := func(c reseal.Counts) wireResealed {
+		return wireResealed{c.Credentials, c.Templates, c.Others, c.Resealed, c.Unreadable}
+	}
+	out := wireRekeyed{Object: "vault.rekeyed", DryRun: dry, wireResealed: counts(r.Counts), UnknownKeys: append([]string{}, r.Keys()...)}
+	for _, p := range r.Projects {
+		if every {
+			out.Projects = append(out.Projects, wireRekeyedProject{string(p.ID), counts(p.Counts), append([]string{}, p.Keys...), given(p.Refused)})
+		}
+	}
+	return out
+}
+
+// wireCredential has no field for a secret. RefreshError and SealError are ours: why a person must authorize anew, and why nobody can use it here.
 type wireCredential struct {
 	ID           string            `json:"id"`
 	Object       string            `json:"object"` // "vault.credential"
@@ -39,10 +69,18 @@ type wireCredential struct {
 	Metadata     map[string]string `json:"metadata"`
 	Auth         any               `json:"auth"`
 	RefreshError *string           `json:"refresh_error"`
+	SealError    *string           `json:"seal_error"`
 }
 
 func wireCredentialOf(c vault.Credential) wireCredential {
-	return wireCredential{c.ID, "vault.credential", c.Vault, c.CreatedAt / millis, c.UpdatedAt / millis, c.Name, orEmpty(c.Metadata), wireAuthOf(c.Auth), given(c.Refused)}
+	return wireCredential{c.ID, "vault.credential", c.Vault, c.CreatedAt / millis, c.UpdatedAt / millis, c.Name, orEmpty(c.Metadata), wireAuthOf(c.Auth), given(c.Refused), given(sealError(c))}
+}
+
+func sealError(c vault.Credential) string {
+	if c.SealedBy == "" {
+		return ""
+	}
+	return "sealed by an unknown key (" + c.SealedBy + ")"
 }
 
 type wireBearer struct {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/param"
+	"github.com/stead-dev/stead/internal/seal/reseal"
 	"github.com/stead-dev/stead/internal/vault"
 )
 
@@ -22,15 +23,41 @@ type Vaults interface {
 	Credentials(ctx context.Context, p stead.Principal, vault string, q vault.Query) ([]vault.Credential, bool, error)
 	UpdateCredential(ctx context.Context, p stead.Principal, vault, id string, change vault.Change) (vault.Credential, error)
 	DeleteCredential(ctx context.Context, p stead.Principal, vault, id string) error
-	Rekey(ctx context.Context, p stead.Principal) (vault.Rekeyed, error)
+}
+
+// Reseals seals anew what an older key sealed: see package reseal, which implements it.
+type Reseals interface {
+	Rekey(ctx context.Context, p stead.Principal, r reseal.Request) (reseal.Report, error)
 }
 
 func (s *server) rekeyVaults(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
-	done, err := s.Vaults.Rekey(r.Context(), p)
+	if s.Reseals == nil {
+		return stead.Errorf(stead.KindNotImplemented, "this server seals nothing")
+	}
+	req, err := read(w, r)
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireRekeyed{"vault.rekeyed", done.Credentials, done.Resealed, done.Unreadable})
+	if err := req.Only("a rekey", "project", "dry_run"); err != nil {
+		return err
+	}
+	dry, _, err := req.Bool("dry_run")
+	if err != nil {
+		return err
+	}
+	project, _, err := req.String("project")
+	if err != nil {
+		return err
+	}
+	every, err := everyProject(p, project)
+	if err != nil {
+		return err
+	}
+	done, err := s.Reseals.Rekey(r.Context(), p, reseal.Request{All: every, DryRun: dry})
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireRekeyedOf(done, every, dry))
 }
 
 // withVaults serves a route of vaults, where there are any.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net/url"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
 )
 
@@ -162,6 +164,31 @@ func (s *Store) ExpiredDocuments(ctx context.Context, kind document.Kind, now in
 		WHERE kind = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?`, string(kind), now, limit)
 }
 
+// projectsOf walks the index from project to project: it reads a row of each, however many documents they have.
+const projectsOf = `WITH RECURSIVE one (project) AS (
+		SELECT min(project) FROM document
+		UNION ALL SELECT (SELECT min(project) FROM document WHERE project > one.project) FROM one WHERE one.project IS NOT NULL)
+	SELECT project FROM one WHERE project IS NOT NULL AND EXISTS (SELECT 1 FROM document d WHERE d.project = one.project AND d.kind = ?) ORDER BY project`
+
+// DocumentProjects implements document.Store.
+func (s *Store) DocumentProjects(ctx context.Context, kind document.Kind) ([]stead.ProjectID, error) {
+	what := "list projects with documents of the kind " + string(kind)
+	rows, err := s.readers.QueryContext(ctx, projectsOf, string(kind))
+	if err != nil {
+		return nil, translate(err, what)
+	}
+	defer rows.Close()
+	var out []stead.ProjectID
+	for rows.Next() {
+		var p stead.ProjectID
+		if err := rows.Scan(&p); err != nil {
+			return nil, translate(err, what)
+		}
+		out = append(out, p)
+	}
+	return out, translate(rows.Err(), what)
+}
+
 func (s *Store) documents(ctx context.Context, what, text string, args ...any) ([]document.Document, error) {
 	rows, err := s.readers.QueryContext(ctx, text, args...)
 	if err != nil {
@@ -177,4 +204,29 @@ func (s *Store) documents(ctx context.Context, what, text string, args ...any) (
 		out = append(out, d)
 	}
 	return out, translate(rows.Err(), what)
+}
+
+// Documents are a database's, to be read alone.
+type Documents struct{ store Store }
+
+// ReadDocuments opens a database's documents beside a server that runs, or without one. It changes nothing: a database of another version
+// may not have them.
+func ReadDocuments(path string) (*Documents, func(), error) {
+	readers, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=ro&_pragma=query_only(ON)")
+	if err != nil {
+		return nil, nil, stead.Wrap(stead.KindInternal, err, "open database %s", path)
+	}
+	d := &Documents{}
+	d.store.readers = readers
+	return d, func() { _ = readers.Close() }, nil // nothing was written
+}
+
+// ListDocuments is that of document.Store.
+func (d *Documents) ListDocuments(ctx context.Context, q document.Query) ([]document.Document, error) {
+	return d.store.ListDocuments(ctx, q)
+}
+
+// DocumentProjects is that of document.Store.
+func (d *Documents) DocumentProjects(ctx context.Context, kind document.Kind) ([]stead.ProjectID, error) {
+	return d.store.DocumentProjects(ctx, kind)
 }

@@ -54,14 +54,18 @@ func (s *Service) config(ctx context.Context, p stead.Principal, id string) (c C
 	if err := s.allow(ctx, p, policy.TemplateRead, id); err != nil {
 		return Config{}, 0, err
 	}
-	d, _, c, err := s.read(ctx, keyOf(p, id))
-	return c, int64(d.Version), err
+	d, data, c, err := s.read(ctx, keyOf(p, id))
+	return c, versionOf(d, data), err
 }
 
 // Version is a template's version, which each update changes, for the node itself. KindNotFound: it is deleted.
 func (s *Service) Version(ctx context.Context, project stead.ProjectID, id string) (int64, error) {
 	d, err := s.cfg.Documents.GetDocument(ctx, document.Key{Project: project, Kind: kind, ID: id})
-	return int64(d.Version), err
+	if err != nil {
+		return 0, err
+	}
+	data, err := decodeStored(d)
+	return versionOf(d, data), err
 }
 
 func (s *Service) resolveFiles(ctx context.Context, p stead.Principal, c Config, path string) (err error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/seal/reseal"
 )
 
 const kind document.Kind = "environment template"
@@ -68,7 +69,17 @@ type stored struct {
 	// Owner is the name of the claim on the bytes. Each version that has any has a name of its own,
 	// so that what a version does not need any more goes with the one before.
 	Owner string `json:"owner,omitempty"`
+	// Resealed is how often it was sealed anew, which is no change of the template.
+	Resealed int64 `json:"resealed,omitempty"`
 }
+
+// Sealed says where templates are, of which a part is sealed.
+func Sealed() reseal.Place {
+	return reseal.Place{Kind: kind, What: reseal.Templates, Label: labelOf, Revised: "resealed"}
+}
+
+// versionOf is a template's, which each change of it changes.
+func versionOf(d document.Document, data stored) int64 { return d.Version - data.Resealed }
 
 func (s *Service) allow(ctx context.Context, p stead.Principal, effect policy.Effect, id string) error {
 	_, err := policy.Check(ctx, s.cfg.Policy, policy.Request{Principal: p, Effect: effect, Resource: id})
@@ -89,7 +100,7 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, patch Patch, ke
 		return Template{}, err
 	}
 	k := keyOf(p, document.NewID(Prefix))
-	d, claim, err := s.prepare(ctx, document.Document{Key: k, CreatedAt: s.cfg.Now().UnixMilli()}, "", Config{}, patch)
+	d, claim, err := s.prepare(ctx, document.Document{Key: k, CreatedAt: s.cfg.Now().UnixMilli()}, stored{}, Config{}, patch)
 	if err != nil {
 		return Template{}, err
 	}
@@ -103,10 +114,11 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, patch Patch, ke
 
 // prepare makes the next version of a template's document: it applies the patch, seals the secrets,
 // and stores the bytes under a new claim, which is the zero Claim if there are none.
-func (s *Service) prepare(ctx context.Context, d document.Document, name string, c Config, patch Patch) (document.Document, asset.Claim, error) {
+func (s *Service) prepare(ctx context.Context, d document.Document, was stored, c Config, patch Patch) (document.Document, asset.Claim, error) {
+	name := was.Name
 	patch.Apply(&name, &c)
 	c = c.Effective()
-	data := stored{Name: name, Public: c.Public, Sealed: c.Secret.Seal(s.cfg.Keys, labelOf(d.Key))}
+	data := stored{Name: name, Public: c.Public, Sealed: c.Secret.Seal(s.cfg.Keys, labelOf(d.Key)), Resealed: was.Resealed}
 	claim, err := s.storeBytes(ctx, d.Key, c)
 	if err != nil {
 		return d, claim, err
@@ -211,7 +223,7 @@ func (s *Service) Update(ctx context.Context, p stead.Principal, id string, patc
 		return Template{}, err
 	}
 	d.Version++
-	d, claim, err := s.prepare(ctx, d, data.Name, c, patch)
+	d, claim, err := s.prepare(ctx, d, data, c, patch)
 	if err == nil {
 		d, err = s.cfg.Documents.UpdateDocument(ctx, d)
 		s.settle(ctx, claim, err)

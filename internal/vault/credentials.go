@@ -55,7 +55,7 @@ func (s *Service) CreateCredential(ctx context.Context, p stead.Principal, vault
 		}
 		return Credential{}, err
 	}
-	c, _, err := credentialOf(d)
+	c, _, err := s.visible(d)
 	return c, err
 }
 
@@ -106,7 +106,7 @@ func credentialOf(d document.Document) (Credential, storedCredential, error) {
 	if err := json.Unmarshal(d.Data, &data); err != nil { // its cause could quote what is sealed
 		return Credential{}, data, stead.Errorf(stead.KindInternal, "credential %s can't be read", d.ID)
 	}
-	return Credential{d.ID, d.Tag, data.Name, data.Metadata, data.Auth, d.CreatedAt, d.UpdatedAt, data.Refused, data.For}, data, nil
+	return Credential{d.ID, d.Tag, data.Name, data.Metadata, data.Auth, d.CreatedAt, d.UpdatedAt, data.Refused, data.For, ""}, data, nil
 }
 
 // credential reads one of a vault that is there for a principal.
@@ -135,7 +135,7 @@ func (s *Service) Credential(ctx context.Context, p stead.Principal, vault, id s
 	if err != nil {
 		return Credential{}, err
 	}
-	c, _, err := credentialOf(d)
+	c, _, err := s.visible(d)
 	return c, err
 }
 
@@ -185,7 +185,7 @@ func (s *Service) Credentials(ctx context.Context, p stead.Principal, vault stri
 	out := make([]Credential, 0, q.Limit)
 	more := false
 	err := s.each(ctx, document.Query{Project: p.Project, Kind: kindCredential, Tag: vault, After: q.After, Desc: q.Desc}, func(d document.Document) (bool, error) {
-		c, _, err := credentialOf(d)
+		c, _, err := s.visible(d)
 		if err != nil || !q.matches(c.Metadata) {
 			return true, err
 		}
@@ -231,7 +231,7 @@ func (s *Service) UpdateCredential(ctx context.Context, p stead.Principal, vault
 		if d, err = s.store(ctx, d, data); err != nil {
 			return err
 		}
-		out, _, err = credentialOf(d)
+		out, _, err = s.visible(d)
 		return err
 	})
 	return out, err

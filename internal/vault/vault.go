@@ -92,6 +92,8 @@ type Credential struct {
 	Refused string
 	// For is who consented to it, and whose sessions alone use it ("user:ada"); "": whoever has the vault.
 	For string
+	// SealedBy is the key that sealed its secret, if this node does not have that: it can't be used here. "": it has.
+	SealedBy string
 }
 
 // Config is what the service needs. Documents, Keys, Policy and Now must be set.

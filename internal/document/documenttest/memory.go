@@ -119,6 +119,20 @@ func (m *Memory) ExpiredDocuments(_ context.Context, kind document.Kind, now int
 	return m.list(limit, false, func(d document.Document) bool { return d.Kind == kind && d.ExpiresAt != 0 && d.ExpiresAt <= now }), nil
 }
 
+// DocumentProjects implements document.Store.
+func (m *Memory) DocumentProjects(_ context.Context, kind document.Kind) ([]stead.ProjectID, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []stead.ProjectID
+	for k := range m.docs {
+		if k.Kind == kind && !slices.Contains(out, k.Project) {
+			out = append(out, k.Project)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
 func (m *Memory) list(limit int, desc bool, wanted func(document.Document) bool) []document.Document {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,6 +6,7 @@ package documenttest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -309,6 +310,17 @@ func expired(f *fixture) {
 	}
 	if all, err := f.s.ExpiredDocuments(f.ctx, otherKind, 9000, 2); err != nil || len(all) != 0 {
 		f.Fatalf("another kind: %d, %v", len(all), err)
+	}
+	for _, c := range []struct {
+		kind document.Kind
+		want []stead.ProjectID
+	}{{kind, []stead.ProjectID{project, other}}, {otherKind, nil}} {
+		slices.Sort(c.want)
+		got, err := f.s.DocumentProjects(f.ctx, c.kind)
+		got = slices.DeleteFunc(got, func(p stead.ProjectID) bool { return p != project && p != other }) // others may use the database
+		if err != nil || !slices.Equal(got, c.want) {
+			f.Fatalf("projects with documents of the kind %q: %v, want %v; %v", c.kind, got, c.want, err)
+		}
 	}
 }
 

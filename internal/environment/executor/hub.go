@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 type Registration struct {
 	Project stead.ProjectID // of the environment
 	Digest  string          // of the token: see Digest
+	Before  []string        // digests of tokens that count, too: those of before the server's key was replaced
 	Over    bool            // the environment has expired or was deleted: its executor can stop
 	// Workspace is the environment's workspace_directory, an absolute path; "": none is named.
 	Workspace string
@@ -242,7 +244,8 @@ func (h *Hub) byToken(r *http.Request, environmentID, token string) (found Regis
 	if found, err = h.config.Lookup(r.Context(), environmentID, token); err != nil && stead.KindOf(err) != stead.KindNotFound {
 		return Registration{}, until, err
 	}
-	if err == nil && !match(token, found.Digest) {
+	ours := func(digest string) bool { return match(token, digest) }
+	if err == nil && !ours(found.Digest) && !slices.ContainsFunc(found.Before, ours) {
 		err = wrongToken()
 		if h.config.Admits != nil {
 			until, err = h.config.Admits(r.Context(), token, environmentID)
