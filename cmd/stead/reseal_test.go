@@ -151,4 +151,3 @@ func (k *rekeyed) stop(t *testing.T) {
 	t.Helper()
 	k.n.stop()
 }
-

@@ -112,6 +112,19 @@ func TestWrongToken(t *testing.T) {
 	if r.hub.Connected("env_1") {
 		t.Error("connected")
 	}
+	before, digest := executor.NewToken() // one of before the server's key was replaced
+	r.mu.Lock()
+	known := r.known["env_1"]
+	known.Before = []string{executor.Digest("another"), digest}
+	r.known["env_1"] = known
+	r.mu.Unlock()
+	e := r.run(executor.RemoteURL(r.server.URL, "env_1", before), nil)
+	for deadline := time.Now().Add(patience); !r.hub.Connected("env_1"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the token of before does not connect")
+		}
+	}
+	e.stop()
 }
 
 // A session token opens the environment as well, and the connection ends with it: the executor is told, and stops.
