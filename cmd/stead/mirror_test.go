@@ -85,11 +85,12 @@ type bodyID struct{ call, body, noun string }
 var queryIDs = map[string][]string{
 	"after": nil, "before": nil, "starting_after": nil, "agent_id": {"agent"}, "session_id": {"session"}, "user": {"user"}, "project": {"project"}, "principal": {"principal"}, "resource": {"session", "memory store", "vault"},
 	"turn_id": {"turn"}, "environment_id": {"environment"}, "label": {"label"}, "metadata": {"label"},
+	"without_label": {"label"}, "written_by": {"principal"},
 }
 
 // plainQuery are those that name nothing of a project.
 var plainQuery = []string{"action", "decision", "at", "capped", "month", "from", "to", "kind", "status", "provider", "model", "group_by", "ticket", "state", "code", "error", "iss", "format", "stream",
-	"calls", "filter", "limit", "order", "purpose", "version", "include_obfuscation", "type", "page", "path"}
+	"calls", "filter", "limit", "order", "purpose", "version", "include_obfuscation", "type", "page", "path", "scope", "until", "as_of"}
 
 // made is the id of what a call makes.
 func (h *house) made(key, method, path, body string) string {

@@ -102,7 +102,12 @@ func (c *Client) Alive(ctx context.Context) bool {
 
 // call sends one request and decodes its answer into out, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, body, out any) error {
-	resp, err := c.do(ctx, method, path, query, body, "application/json", nil)
+	return c.callWith(ctx, method, path, query, body, nil, out)
+}
+
+// callWith is call with headers besides those that every request has.
+func (c *Client) callWith(ctx context.Context, method, path string, query url.Values, body any, header http.Header, out any) error {
+	resp, err := c.do(ctx, method, path, query, body, "application/json", header)
 	if err != nil {
 		return err
 	}

@@ -224,17 +224,78 @@ func (s *Service) remove(ctx context.Context, r Record, at int64, spent bool, me
 	return false, stead.Errorf(stead.KindConflict, "memory %.80q is changed all the time", r.ID)
 }
 
+// forgotten says which entries are forgotten by a filter.
+func (s *Service) forgotten(p stead.Principal, f *Filter, look *sight) func(*Entry) bool {
+	other := *f
+	other.Session, other.Superseded = "", true
+	of := origin{session: f.Session}
+	return func(e *Entry) bool {
+		return other.allows(&e.Content, 0) && (f.Session == "" || of.of(e)) && s.mayHold(p, &e.Content) == nil && (look == nil || look.sees(&e.Content) && look.writes(&e.Content))
+	}
+}
+
+// WouldForget says how many entries ForgetMatching, or without a store ForgetEverywhere, would select now, and in how many stores: what was made
+// of them would go besides. It forgets nothing.
+func (s *Service) WouldForget(ctx context.Context, p stead.Principal, store string, f Filter) (entries, stores int, err error) {
+	in := []string{store}
+	if store != "" {
+		_, err = s.open(ctx, p, policy.MemoryWrite, store)
+	} else {
+		in, err = s.openAll(ctx, p)
+	}
+	if err == nil {
+		err = s.forgettable(p, &f)
+	}
+	for _, store := range in {
+		if err != nil {
+			break
+		}
+		look, n := s.sight(ctx, p, store), 0
+		selected := s.forgotten(p, &f, look)
+		err = s.each(ctx, Query{Place: Place{p.Project, store}}, func(e *Entry) (bool, error) {
+			if selected(e) {
+				n++
+			}
+			return true, look.err
+		})
+		if entries += n; n > 0 {
+			stores++
+		}
+	}
+	return entries, stores, err
+}
+
+// each reads the entries that a query selects, without its limit, for as long as do says so.
+func (s *Service) each(ctx context.Context, q Query, do func(*Entry) (bool, error)) error {
+	for q.Limit = MaxChanges; ; {
+		records, err := s.cfg.Store.ListMemories(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			e, err := entryOf(r)
+			if err != nil {
+				return err
+			}
+			if more, err := do(&e); err != nil || !more {
+				return err
+			}
+			q.After = r.ID
+		}
+		if len(records) < q.Limit {
+			return nil
+		}
+	}
+}
+
 // forgetOf forgets those of the records that the filter selects, and what was derived from those that were items. Of what a session
 // and others say the session is forgotten, and no more.
 func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter, look *sight) (int, error) {
 	n := 0
 	var items []Entry
-	other := *f
-	other.Session = ""
 	of := origin{session: f.Session}
-	meant := func(_ Record, e Entry) bool {
-		return other.allows(&e.Content, 0) && (f.Session == "" || of.of(&e)) && s.mayHold(p, &e.Content) == nil && (look == nil || look.sees(&e.Content) && look.writes(&e.Content))
-	}
+	selected := s.forgotten(p, f, look)
+	meant := func(_ Record, e Entry) bool { return selected(&e) }
 	for _, r := range records {
 		e, err := entryOf(r)
 		if err != nil {

@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,29 @@ type Filter struct {
 	Superseded bool   // also what is not valid at the search's time
 
 	same func(*Content) bool // nil: any
+}
+
+// Check refuses what selects nothing by a mistake. path names a field for whoever asked.
+func (f *Filter) Check(path func(field string) string) error {
+	for i, k := range f.Kinds {
+		if !slices.Contains(Kinds(), k) {
+			name := fmt.Sprintf("%s[%d]", path("kinds"), i)
+			return stead.Invalid(name, "%s must be one of %q, not %.40q", name, Kinds(), k)
+		}
+	}
+	for i, s := range f.Scopes {
+		name := fmt.Sprintf("%s[%d]", path("scopes"), i)
+		if !slices.Contains(ScopeTypes(), s.Type) {
+			return stead.Invalid(name+".type", "%s.type must be one of %q, not %.40q", name, ScopeTypes(), s.Type)
+		}
+		if (s.ID == "") != (s.Type == ScopeProject) {
+			return stead.Invalid(name+".id", "%s.id: every scope has one but that of the project", name)
+		}
+	}
+	if f.From != 0 && f.Until != 0 && f.Until <= f.From {
+		return stead.Invalid(path("until"), "%s must be after %s", path("until"), path("from"))
+	}
+	return nil
 }
 
 // Search is what is looked for.

@@ -254,6 +254,23 @@ func (s *Service) List(ctx context.Context, p stead.Principal, store, after stri
 	}
 }
 
+// ListMatching is List of what a filter selects; at: when it is to be valid, without f.Superseded.
+func (s *Service) ListMatching(ctx context.Context, p stead.Principal, store string, f Filter, at int64, after string, limit int, desc bool) ([]Entry, bool, error) {
+	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
+		return nil, false, err
+	}
+	look := s.sight(ctx, p, store)
+	var out []Entry
+	q := Query{Place: Place{p.Project, store}, After: after, Desc: desc, Now: milli(s.cfg.Now())}
+	err := s.each(ctx, q, func(e *Entry) (bool, error) {
+		if f.allows(&e.Content, at) && look.sees(&e.Content) {
+			out = append(out, *e)
+		}
+		return len(out) <= limit, look.err
+	})
+	return out[:min(len(out), limit)], len(out) > limit, err
+}
+
 // History returns the versions of an entry, newest first.
 func (s *Service) History(ctx context.Context, p stead.Principal, store, id string) ([]Entry, error) {
 	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {

@@ -20,7 +20,7 @@ type Memory interface {
 
 	Add(ctx context.Context, p stead.Principal, store string, in []memory.New, key string) ([]memory.Entry, error)
 	Get(ctx context.Context, p stead.Principal, store, id string) (memory.Entry, error)
-	List(ctx context.Context, p stead.Principal, store, after string, limit int, desc bool) ([]memory.Entry, bool, error)
+	ListMatching(ctx context.Context, p stead.Principal, store string, f memory.Filter, at int64, after string, limit int, desc bool) ([]memory.Entry, bool, error)
 	History(ctx context.Context, p stead.Principal, store, id string) ([]memory.Entry, error)
 	Update(ctx context.Context, p stead.Principal, store, id string, expected int64, change func(*memory.Content) error) (memory.Entry, error)
 	Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (memory.Entry, error)
@@ -28,6 +28,7 @@ type Memory interface {
 	Ingest(ctx context.Context, p stead.Principal, store string, items []memory.Content) (int, error)
 	ForgetEverywhere(ctx context.Context, p stead.Principal, f memory.Filter) (forgotten, stores int, err error)
 	ForgetMatching(ctx context.Context, p stead.Principal, store string, f memory.Filter) (int, error)
+	WouldForget(ctx context.Context, p stead.Principal, store string, f memory.Filter) (entries, stores int, err error)
 	LabelsOf(session stead.Labels) []string
 	Search(ctx context.Context, p stead.Principal, store string, q memory.Search) (memory.Found, error)
 }
@@ -129,7 +130,11 @@ func (s *server) listMemories(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if err != nil {
 		return err
 	}
-	found, more, err := s.Memory.List(r.Context(), p, r.PathValue("id"), q.After, q.Limit, q.Desc)
+	f, asOf, err := memoryQuery(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	found, more, err := s.Memory.ListMatching(r.Context(), p, r.PathValue("id"), f, asOf, q.After, q.Limit, q.Desc)
 	if err != nil {
 		return err
 	}

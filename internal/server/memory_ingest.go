@@ -22,6 +22,7 @@ type wireForgotten struct {
 	Object    string `json:"object"` // "memory.forgotten"
 	Forgotten int    `json:"forgotten"`
 	Stores    int    `json:"memory_stores"` // in which something was
+	DryRun    bool   `json:"dry_run"`       // nothing was: so many would be, without what was made of them
 }
 
 // ingestSession makes each message of a session a memory of kind item, once: whoever may read the
@@ -86,19 +87,25 @@ func (s *server) forgetMemories(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
-	id := r.PathValue("id")
-	if id == "" {
-		n, stores, err := s.Memory.ForgetEverywhere(r.Context(), p, f)
-		if err != nil {
-			return err
-		}
-		return s.write(w, wireForgotten{"memory.forgotten", n, stores})
-	}
-	n, err := s.Memory.ForgetMatching(r.Context(), p, id, f)
+	dry, _, err := req.Bool("dry_run")
 	if err != nil {
 		return err
 	}
-	return s.write(w, wireForgotten{"memory.forgotten", n, min(n, 1)})
+	id := r.PathValue("id")
+	var n, stores int
+	switch {
+	case dry:
+		n, stores, err = s.Memory.WouldForget(r.Context(), p, id, f)
+	case id == "":
+		n, stores, err = s.Memory.ForgetEverywhere(r.Context(), p, f)
+	default:
+		n, err = s.Memory.ForgetMatching(r.Context(), p, id, f)
+		stores = min(n, 1)
+	}
+	if err != nil {
+		return err
+	}
+	return s.write(w, wireForgotten{"memory.forgotten", n, stores, dry})
 }
 
 // messages reads the messages of a session as entries, and with tools what tools said, oldest first, each with the time of its turn.

@@ -96,6 +96,48 @@ func TestMemorySearchGivesContext(t *testing.T) {
 	d.says("POST "+store+"/search", `{"query":"x","context":11}`, 400, `"param":"context"`)
 }
 
+// TestMemoriesAreListedByFiltersAndForgottenOnTrial: a list is narrowed by what stands beside the contents, page by page, and a dry run counts.
+func TestMemoriesAreListedByFiltersAndForgottenOnTrial(t *testing.T) {
+	d, store := memoryDoor(t)
+	d.says("POST "+store+"/memories/batch", `{"memories":[{"content":"one","scope":{"type":"team","id":"a:b"},"labels":["x","y"],"metadata":{"k":"v"},"source":{"at":1700000000}},
+		{"content":"two","kind":"episode","labels":["x"],"valid_until":1700000000},{"content":"three","scope":{"type":"team","id":"a:b"}}]}`, 200)
+	list := func(query, want string) {
+		t.Helper()
+		var got struct {
+			Data    []struct{ Content string }
+			HasMore bool `json:"has_more"`
+		}
+		if err := json.Unmarshal([]byte(d.says("GET "+store+"/memories?order=asc&"+query, "", 200)), &got); err != nil {
+			t.Fatal(err)
+		}
+		var texts []string
+		for _, m := range got.Data {
+			texts = append(texts, m.Content)
+		}
+		if said := strings.Join(texts, " ") + map[bool]string{true: " …"}[got.HasMore]; said != want {
+			t.Errorf("%s lists %q, not %q", query, said, want)
+		}
+	}
+	for query, want := range map[string]string{
+		"": "one two three", "scope=team:a:b": "one three", "scope=team:a:b&limit=1": "one …", "label=x&label=y": "one", "without_label=y": "two three", "kind=episode&kind=passage": "two",
+		"metadata[k]=v": "one", "until=2023-11-15": "one", "from=1700000001": "two three", "as_of=2023-11-01": "one two three", "as_of=2026-01": "one three", "written_by=local&scope=project": "two",
+	} {
+		list(query, want)
+	}
+	for query, param := range map[string]string{"kind=fakt": "kind[0]", "scope=clan:x": "scope[0].type", "scope=team": "scope[0].id", "from=then": "from", "from=2026-01&until=2025-01": "until", "colour=red": "colour"} {
+		d.says("GET "+store+"/memories?"+query, "", 400, `"param":"`+param+`"`)
+	}
+	for _, path := range []string{store + "/forget", "/v1/memory_stores/forget"} {
+		d.says("POST "+path, `{"filters":{"scopes":[{"type":"team","id":"a:b"}]},"dry_run":true}`, 200, `"forgotten":2,"memory_stores":1,"dry_run":true`)
+	}
+	list("", "one two three")
+	for filters, param := range map[string]string{`{"kinds":["fakt"]}`: "filters.kinds[0]", `{"scopes":[{"type":"clan"}]}`: "filters.scopes[0].type", `{"scopes":[{"type":"team"}]}`: "filters.scopes[0].id"} {
+		d.says("POST "+store+"/forget", `{"filters":`+filters+`}`, 400, `"param":"`+param+`"`)
+	}
+	d.says("POST "+store+"/forget", `{"filters":{"scopes":[{"type":"team","id":"a:b"}]}}`, 200, `"forgotten":2,"memory_stores":1,"dry_run":false`)
+	list("", "two")
+}
+
 func TestMemoriesThatAreWrong(t *testing.T) {
 	d, store := memoryDoor(t)
 	for body, param := range map[string]string{

@@ -2,7 +2,9 @@ package server
 
 import (
 	"encoding/json"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -395,6 +397,33 @@ func memoryFilter(o param.Object) (memory.Filter, error) {
 	if err := setTime(o, "until", &f.Until); err != nil {
 		return f, err
 	}
-	f.Superseded, _, err = o.Bool("superseded")
-	return f, err
+	if f.Superseded, _, err = o.Bool("superseded"); err != nil {
+		return f, err
+	}
+	return f, f.Check(o.Path)
+}
+
+// memoryQuery reads what a list is narrowed to, and as of when what it holds is valid; without that, all is listed.
+func memoryQuery(q url.Values) (f memory.Filter, asOf int64, err error) {
+	for _, name := range q["scope"] {
+		kind, id, _ := strings.Cut(name, ":")
+		f.Scopes = append(f.Scopes, memory.Scope{Type: kind, ID: id})
+	}
+	for _, k := range q["kind"] {
+		f.Kinds = append(f.Kinds, memory.Kind(k))
+	}
+	f.Labels, f.Without, f.Session, f.WrittenBy = q["label"], q["without_label"], q.Get("session_id"), q.Get("written_by")
+	if f.Metadata, err = metadataFilter(q); err != nil {
+		return f, 0, err
+	}
+	for _, t := range []struct {
+		name string
+		to   *int64
+	}{{"from", &f.From}, {"until", &f.Until}, {"as_of", &asOf}} {
+		if *t.to, err = queryTime(q, t.name); err != nil {
+			return f, 0, err
+		}
+	}
+	f.Superseded = asOf == 0
+	return f, asOf, f.Check(func(field string) string { return strings.TrimSuffix(field, "s") })
 }

@@ -55,5 +55,8 @@ func wireName(parameter string) string {
 	case "vault_status":
 		return "status"
 	}
+	if of, memories := strings.CutPrefix(parameter, "memory_"); memories {
+		return of
+	}
 	return parameter
 }

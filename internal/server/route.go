@@ -287,7 +287,7 @@ func (s *server) table() []route {
 		{method: "POST", path: memoryStore, summary: "Update a memory store", handle: s.updateMemoryStore, body: "MemoryStoreParams", answer: "MemoryStore"},
 		{method: "DELETE", path: memoryStore, summary: "Forget a memory store with everything in it", handle: s.deleteMemoryStore, answer: "Deleted"},
 		{method: "POST", path: memories, summary: "Add a memory, which may supersede another", handle: s.createMemory, body: "MemoryParams", answer: "Memory", keyed: true},
-		{method: "GET", path: memories, summary: "List memories", handle: s.listMemories, query: paged, answer: "MemoryList"},
+		{method: "GET", path: memories, summary: "List memories", handle: s.listMemories, query: append(paged, "memory_kind", "memory_scope", "memory_label", "without_label", "metadata", "session_id", "written_by", "memory_from", "memory_until", "memory_as_of"), answer: "MemoryList"},
 		{method: "POST", path: memories + "/batch", summary: "Add memories: all of them or none", handle: s.createMemories, body: "MemoryBatch", answer: "MemoryList", keyed: true},
 		{method: "GET", path: oneMemory, summary: "Retrieve a memory; its ETag is its version", handle: s.getMemory, answer: "Memory"},
 		{method: "POST", path: oneMemory, summary: "Make a memory's next version, over the one in If-Match or expected_version", handle: s.updateMemory, body: "MemoryUpdate", answer: "Memory"},

@@ -402,28 +402,6 @@ func ingested(f *serviceFixture) {
 	}
 }
 
-func forgetMany(f *serviceFixture) {
-	var in []memory.New
-	for i := range 450 {
-		n := note(fmt.Sprintf("remark %d", i))
-		n.Scope = memory.Scope{Type: "user", ID: fmt.Sprint("user", i%3)}
-		in = append(in, n)
-	}
-	f.add(in...)
-	n, err := f.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{Scopes: []memory.Scope{{Type: "user", ID: "user1"}}})
-	if err != nil || n != 150 {
-		f.Fatalf("forgot %d, %v", n, err)
-	}
-	found, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "remark", Limit: 100})
-	hits := found.Hits
-	if err != nil || len(hits) == 0 || slices.ContainsFunc(hits, func(h memory.Hit) bool { return h.Scope.ID == "user1" }) {
-		f.Fatalf("%d found, %v", len(hits), err)
-	}
-	if _, err := f.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{}); stead.KindOf(err) != stead.KindInvalid {
-		f.Fatalf("everything by an empty filter: %v", err)
-	}
-}
-
 // forgetBefore: in every store, by the last change and not the first.
 func forgetBefore(f *serviceFixture) {
 	other, err := f.CreateStore(f.ctx, f.me, memory.StoreFields{Name: "others"}, "")

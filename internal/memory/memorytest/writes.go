@@ -1,6 +1,7 @@
 package memorytest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -68,5 +69,44 @@ func writtenByPolicy(f *serviceFixture) {
 		if e, err := f.Get(f.ctx, f.me, f.store, was.ID); err != nil || e.Version != was.Version || e.Text != was.Text || e.SupersededBy != "" {
 			f.Errorf("what may not be written is %+v, %v", e, err)
 		}
+	}
+}
+
+// forgetMany: what a filter selects is counted, listed and forgotten, and nothing else.
+func forgetMany(f *serviceFixture) {
+	var in []memory.New
+	for i := range 450 {
+		n := note(fmt.Sprintf("remark %d", i))
+		n.Scope = memory.Scope{Type: "user", ID: fmt.Sprint("user", i%3)}
+		in = append(in, n)
+	}
+	f.add(in...)
+	of := memory.Filter{Scopes: []memory.Scope{{Type: "user", ID: "user1"}}}
+	if n, stores, err := f.WouldForget(f.ctx, f.me, "", of); err != nil || n != 150 || stores != 1 {
+		f.Fatalf("it would forget %d in %d stores, %v", n, stores, err)
+	}
+	hidden := f.ruled(func(q policy.Request) bool { return q.Effect != policy.MemoryEntryWrite })
+	if n, _, err := hidden.WouldForget(f.ctx, f.me, f.store, of); err != nil || n != 0 {
+		f.Fatalf("of what may not be written it would forget %d, %v", n, err)
+	}
+	after := ""
+	for page := range 4 { // of 40 each, and the last one of 30
+		found, more, err := f.ListMatching(f.ctx, f.me, f.store, of, 0, after, 40, false)
+		if err != nil || len(found) != min(40, 150-page*40) || more != (page < 3) || found[0].Scope.ID != "user1" {
+			f.Fatalf("page %d has %d, more %t, %v", page, len(found), more, err)
+		}
+		after = found[len(found)-1].ID
+	}
+	n, err := f.ForgetMatching(f.ctx, f.me, f.store, of)
+	if err != nil || n != 150 {
+		f.Fatalf("forgot %d, %v", n, err)
+	}
+	found, err := f.Search(f.ctx, f.me, f.store, memory.Search{Query: "remark", Limit: 100})
+	hits := found.Hits
+	if err != nil || len(hits) == 0 || slices.ContainsFunc(hits, func(h memory.Hit) bool { return h.Scope.ID == "user1" }) {
+		f.Fatalf("%d found, %v", len(hits), err)
+	}
+	if _, err := f.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{}); stead.KindOf(err) != stead.KindInvalid {
+		f.Fatalf("everything by an empty filter: %v", err)
 	}
 }
