@@ -11,6 +11,7 @@ import (
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/killswitch"
 	"github.com/stead-dev/stead/internal/model/catalog"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/tool/computer"
 )
@@ -138,6 +139,9 @@ func (s stoppable) tool(ctx context.Context, of string) (killswitch.Named, error
 	for label, tools := range servers {
 		names, _ := tools(ctx)
 		known = append(append(known, label), in(label, names)...)
+		if label == policy.FunctionServer {
+			known = append(known, names...)
+		}
 		if !one && slices.Contains(names, of) {
 			has = append(has, label+"/"+of)
 		}
@@ -167,10 +171,14 @@ type listed func(context.Context) (names []string, all bool)
 func (s stoppable) servers(ctx context.Context) (map[string]listed, error) {
 	out := map[string]listed{}
 	unknown := func(context.Context) ([]string, bool) { return nil, false }
+	var functions []string // of saved agents, each once
 	err := s.agents(ctx, func(a agent.Agent) {
 		for _, t := range a.Spec.Tools {
-			if t.Type == agent.ToolMCP {
+			switch {
+			case t.Type == agent.ToolMCP:
 				out[t.ServerLabel] = unknown
+			case t.Type == agent.ToolFunction && !slices.Contains(functions, t.Name):
+				functions = append(functions, t.Name)
 			}
 		}
 	})
@@ -185,6 +193,7 @@ func (s stoppable) servers(ctx context.Context) (map[string]listed, error) {
 		out[label] = unknown
 	}
 	out[agent.ToolEnvironment] = func(context.Context) ([]string, bool) { return namesOf(computer.Tools(nil, nil)), true }
+	out[policy.FunctionServer] = func(context.Context) ([]string, bool) { return functions, true }
 	return out, err
 }
 

@@ -43,7 +43,7 @@ func (s *Service) named(ctx context.Context, project stead.ProjectID, sw Switch)
 		return sw, err
 	}
 	e := stead.Invalid("of", "no %s of this project is called %.80q: the switch would stop nothing", sw.Scope, sw.Of)
-	e.Hint = "Set it all the same with unknown: true (--unknown): it stops what will be called so, or what can't be seen from here, such as a tool server of an agent that is not saved."
+	e.Hint = "Set it all the same with unknown: true (--unknown): it stops what will be called so, or what can't be seen from here, such as a tool server or a function of an agent that is not saved."
 	if len(found.Near) > 0 {
 		quoted := make([]string, len(found.Near))
 		for i, n := range found.Near {

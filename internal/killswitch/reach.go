@@ -34,7 +34,7 @@ func (s Switch) stopsTool(req policy.Request, r Reach) bool {
 		return byHost && at(req.Destination, host)
 	case req.Effect != policy.ToolCall:
 		return false
-	case req.Resource == s.Of || strings.HasPrefix(req.Resource, s.Of+"/"):
+	case req.Resource == s.Of || strings.HasPrefix(req.Resource, s.Of+"/") || req.Resource == policy.FunctionServer+"/"+s.Of:
 		return true
 	}
 	server, tool, _ := strings.Cut(req.Resource, "/")

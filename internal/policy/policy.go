@@ -100,6 +100,10 @@ const (
 	KeyWrite Effect = "key.write" // make, rotate, revoke
 )
 
+// FunctionServer is the server that functions of the application are named under: "function/NAME" is what a ToolCall is about then. No tool
+// server has that label.
+const FunctionServer = "function"
+
 // Effects lists them all.
 func Effects() []Effect {
 	return []Effect{

@@ -84,7 +84,7 @@ func (c caller) Call(ctx context.Context, name string, raw json.RawMessage) (too
 		asked.Type = stead.ItemMCPCall
 	}
 	call := &codeCall{waits: ctx, result: make(chan codeResult, 1)}
-	if err := c.a.submit(ctx, note{pending: asking(call, asked), call: call}); err != nil {
+	if err := c.a.submit(ctx, note{pending: c.a.asking(call, asked), call: call}); err != nil {
 		c.a.nudge() // the actor may have taken it
 		return tool.Result{}, err
 	}
@@ -104,7 +104,7 @@ const codeCallPrefix = "code_"
 
 // asking names the call by its place, once that is known. Without a running turn nothing is written, and
 // nothing for code that has gone.
-func asking(call *codeCall, asked session.ToolRequested) pending {
+func (a *actor) asking(call *codeCall, asked session.ToolRequested) pending {
 	return pending{kind: session.KindToolRequested, make: func(s *session.State) (any, error) {
 		call.id = ""
 		if s.Turn == nil || s.Turn.Cancelling || call.gone() {
@@ -116,6 +116,9 @@ func asking(call *codeCall, asked session.ToolRequested) pending {
 		}
 		p := asked
 		p.CallID = call.id
+		if how := a.permitFunction(p.Asks(), 0); how != nil {
+			p.Tool = *how
+		}
 		return p, nil
 	}}
 }

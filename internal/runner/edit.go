@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
@@ -121,6 +122,14 @@ func (r *Runner) specOf(ctx context.Context, v *session.View, c *session.Call) (
 	if s := c.Tool.Subagent; s != nil {
 		return tool.Spec{Name: string(s.Action), Parameters: subagentParameters(s.Action)}, nil
 	}
+	if c.Function() {
+		for _, t := range v.Created.Agent.Spec.Tools {
+			if t.Type == agent.ToolFunction && t.Name == c.Name {
+				return tool.Spec{Name: t.Name, Parameters: t.Parameters}, nil
+			}
+		}
+		return tool.Spec{}, stead.Errorf(stead.KindConflict, "the session has no function %s any more", c.Name)
+	}
 	var tools []tool.Tool
 	if c.Tool.Server == "" && c.Tool.Environment {
 		tools = r.cfg.Environments.Tools()
@@ -142,14 +151,6 @@ func (r *Runner) specOf(ctx context.Context, v *session.View, c *session.Call) (
 		return tool.Spec{}, stead.Errorf(stead.KindConflict, "the server %s has no tool %s any more", c.Tool.Server, c.Tool.Name)
 	}
 	return found.Spec(), nil
-}
-
-// toldEdited is what the model is told of a call whose arguments somebody changed; "" of any other.
-func toldEdited(c *session.Call) string {
-	if c.Edited == nil {
-		return ""
-	}
-	return "Whoever approved this call changed its arguments: it is about the call with " + string(c.Edited)
 }
 
 // answerDrafts adds the audit records of answers to questions, for the transaction that stores the answers.

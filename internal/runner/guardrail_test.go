@@ -219,15 +219,23 @@ func TestCallsThatGuardrailsLookAt(t *testing.T) {
 		rail("careful", guardrail.ToolCall, guardrail.Ask, guardrail.Check{Patterns: []string{"delete"}})))
 }
 
-// TestFunctionsOfTheApplicationCanNotWait: a call that a person would have to approve is refused.
-func TestFunctionsOfTheApplicationCanNotWait(t *testing.T) {
-	m := script(calls("pay", `{"n":"delete"}`), reply("a pity"))
+// TestFunctionsWaitForWhatGuardrailsAsk: the application is asked once a person has approved the call, also where no policy is in force.
+func TestFunctionsWaitForWhatGuardrailsAsk(t *testing.T) {
+	m := script(calls("pay", `{"n":"delete"}`), reply("done"))
 	bubble(t, func(t *testing.T, n *node) {
 		id := n.create("go", function("pay")).ID
-		n.idle(id)
-		if said := seen(m.last())[2]; !strings.Contains(said, "guardrail careful asks for approval") {
-			t.Errorf("the model was told %q", said)
+		asked := n.until(id, status(session.StatusRequiresAction)).RequiredActions[0]
+		if asked.Type != session.ActionMCPApproval || !strings.Contains(asked.Request.Why, "uardrail careful asks for approval") {
+			t.Fatalf("required %+v", asked)
 		}
+		if err := n.approve(id, as("eve", "approver"), session.DecisionApprove); err != nil {
+			t.Fatal(err)
+		}
+		s := n.until(id, func(s session.Session) bool {
+			return len(s.RequiredActions) == 1 && s.RequiredActions[0].Type == session.ActionFunctionCall
+		})
+		n.send(id, answers(s.RequiredActions[0], "paid"))
+		n.idle(id)
 	}, withModel(m), withGuardrails(&notes{}, nil, rail("careful", guardrail.ToolCall, guardrail.Ask, guardrail.Check{Patterns: []string{"delete"}})))
 }
 

@@ -317,7 +317,14 @@ func TestASessionSaysWhatItHasRead(t *testing.T) {
 		n.idle(id)
 		has()
 		n.send(id, says("and now"))
-		s := n.until(id, status(session.StatusRequiresAction))
+		n.until(id, status(session.StatusRequiresAction))
+		if err := n.approve(id, as("eve", "approver"), session.DecisionApprove); err != nil {
+			t.Fatal(err)
+		}
+		s := n.until(id, func(s session.Session) bool {
+			return len(s.RequiredActions) == 1 && s.RequiredActions[0].Type == session.ActionFunctionCall
+		})
+		has()
 		n.send(id, answers(s.RequiredActions[0], "it was found"))
 		n.idle(id)
 		has(session.SourceFunction)

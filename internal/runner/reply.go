@@ -96,6 +96,9 @@ func (c *modelCall) finish(ctx context.Context, f *flight, req model.Request, to
 		nameCalls(p, s)
 		if s.Turn != nil {
 			s.Turn.LimitCalls(p.Items)
+			if m := s.Turn.Model; m != nil && m.Seq == p.Call { // else nothing follows from it
+				c.a.permitFunctions(p.Items, p.Spent())
+			}
 		}
 		withoutStreamed(p, s)
 		return p, nil

@@ -63,9 +63,6 @@ func (r *Runner) guarded(ctx context.Context, checks *guardrail.Checks, set *too
 	case how.Reject != "":
 	case v.Blocked != nil:
 		how.Reject = v.Told("The call was not made: it was refused")
-	case v.Needs != nil && how.Server == "" && !how.Environment:
-		// The application makes it, and would not wait.
-		how.Reject = "The call was not made: " + v.Asks() + ", and nobody can be asked about a function of the application."
 	case v.Needs != nil:
 		how.Ask = &policy.Decision{By: byGuardrail, Reason: v.Asks(), Needs: v.Needs}
 	}
@@ -87,8 +84,7 @@ func titleOf(how *session.ToolCall, name string) string {
 }
 
 // withAsk adds to the decision of policies that of guardrails, which a call brings along. Who approves it satisfies both.
-func withAsk(call *session.Call, d policy.Decision, err error) (policy.Decision, error) {
-	ask := call.Tool.Ask
+func withAsk(ask *policy.Decision, d policy.Decision, err error) (policy.Decision, error) {
 	if ask == nil || err != nil && d.Needs == nil {
 		return d, err
 	}

@@ -24,8 +24,8 @@ func (a *actor) intendSubagent(p *plan, call *session.Call) error {
 		if thread == session.NewThread {
 			thread = a.state.Tail
 		}
-		if r, ok := act.Payload.(session.ToolReturned); ok && toldEdited(call) != "" {
-			r.Output = append(r.Output, stead.TextContent(stead.ContentInputText, "\n("+toldEdited(call)+".)")...)
+		if r, ok := act.Payload.(session.ToolReturned); ok && call.ToldEdited() != "" {
+			r.Output = append(r.Output, stead.TextContent(stead.ContentInputText, "\n("+call.ToldEdited()+".)")...)
 			act.Payload = r
 		}
 		if err := a.state.On(thread, func() error { return a.record(p, act.Kind, act.Payload) }); err != nil {

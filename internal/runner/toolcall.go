@@ -25,6 +25,9 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	if done || err != nil {
 		return err
 	}
+	if call.Function() { // the application makes it
+		return a.record(p, session.KindToolRequired, session.ToolRequired{CallID: call.CallID, Decision: decision})
+	}
 	key := call.Key(a.key.Session)
 	attempt := call.Attempts + 1
 	called := session.ToolCalled{CallID: call.CallID, Key: key, Attempt: attempt, Decision: decision}
@@ -37,7 +40,7 @@ func (a *actor) intendTool(p *plan, c session.CallTool) error {
 	run := &toolCall{
 		a: a, id: call.CallID, attempt: attempt, server: call.Tool.Server, name: call.Tool.Name,
 		checks: a.checks(), tools: a.state.Created.Agent.Spec.Tools, title: titleOf(&call.Tool, call.Name),
-		config: a.serverConfig(call.Tool.Server), holder: holderIn(&a.state.View, call), at: a.state.Tail, computer: computer, inside: call.Tool.Environment, edited: toldEdited(call),
+		config: a.serverConfig(call.Tool.Server), holder: holderIn(&a.state.View, call), at: a.state.Tail, computer: computer, inside: call.Tool.Environment, edited: call.ToldEdited(),
 		call: tool.Call{
 			Key: key, Arguments: call.Args(), Session: a.key,
 			Turn: session.TurnID(a.key.Session, a.state.Turn.Seq), Agent: a.state.Created.Agent.ID, Principal: a.state.Created.Principal, Behind: a.state.Behind(), Alone: a.state.AloneIn(call), Labels: a.state.Labels(), At: a.state.Tail,
@@ -72,7 +75,7 @@ func (a *actor) permitCall(p *plan, call *session.Call) (decision policy.Decisio
 	asked := a.state.ToolRequest(call)
 	asked.Carried, asked.Waits = true, true
 	decision, err = policy.Check(a.ctx, a.r.cfg.Policy, asked)
-	decision, err = withAsk(call, decision, err)
+	decision, err = withAsk(call.Tool.Ask, decision, err)
 	if n := decision.Needs; n != nil && call.Lapsed && n.Default == policy.DefaultAllow {
 		decision.Allow, decision.Needs, err = true, nil, nil
 		decision.Reason += "; nobody answered in time, and it is made then"
@@ -87,7 +90,7 @@ func (a *actor) permitCall(p *plan, call *session.Call) (decision policy.Decisio
 	a.decided = a.r.draft(a.ctx, a.decided, asked, decision)
 	if err != nil {
 		told := clientMessage(err)
-		if edited := toldEdited(call); edited != "" {
+		if edited := call.ToldEdited(); edited != "" && !call.Function() { // of which the core tells it
 			told += " " + edited + "."
 		}
 		if call.Attempts > 0 {

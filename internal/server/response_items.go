@@ -162,15 +162,25 @@ func responseItems(items []session.Item, completed bool, more included) []any {
 				continue
 			}
 		case *session.FunctionOutputItem: // of a call that the runtime refused: the model alone is told
-			if completed {
+			if completed || it.Status == stead.ItemFailed {
 				continue
 			}
+		}
+		if refusedFunction(item) {
+			continue
 		}
 		if w := responseItem(item, more); w != nil {
 			out = append(out, w)
 		}
 	}
 	return out
+}
+
+// refusedFunction reports whether an item of a response's output is a function that policies, or the runtime, refused. Applications execute
+// whatever function calls a response has, whatever their status is: it is not shown.
+func refusedFunction(item session.Item) bool {
+	call, ok := item.(*session.FunctionCallItem)
+	return ok && call.Status == stead.ItemFailed
 }
 
 // itemPage cuts a page out of all items.

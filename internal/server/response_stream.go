@@ -117,7 +117,7 @@ func (s *server) writeResponse(w http.ResponseWriter, r *http.Request, p stead.P
 // followResponse answers with a response's events behind a sequence number, to its end.
 func (s *server) followResponse(w http.ResponseWriter, r *http.Request, p stead.Principal, res session.Response, after int64) error {
 	return s.streamed(w, r, func(ctx context.Context, out *eventWriter) error {
-		t := &responseTeller{s: s, ctx: ctx, p: p, res: res, open: map[string]bool{}}
+		t := &responseTeller{s: s, ctx: ctx, p: p, res: res, open: map[string]bool{}, places: map[string]int{}}
 		t.out = responses.NewStream(after, func(kind string, event any) error {
 			s.metrics.events.Add(1)
 			return out.named(kind, event)
@@ -138,7 +138,10 @@ type responseTeller struct {
 
 	begun bool
 	open  map[string]bool // call items that were added
-	held  []session.Piece // ends of texts, until it is known whether they were cut off
+	// hidden are the indexes of items that are not shown, and places those under which others are.
+	hidden []int
+	places map[string]int
+	held   []session.Piece // ends of texts, until it is known whether they were cut off
 }
 
 func (t *responseTeller) tell(e session.StreamEvent) error {
@@ -156,7 +159,28 @@ func (t *responseTeller) tell(e session.StreamEvent) error {
 	if piece.TurnID != t.res.Turn.ID || piece.Output < 0 {
 		return nil
 	}
+	if piece.Kind == session.PieceItemDone && refusedFunction(piece.Item) {
+		t.hidden = append(t.hidden, piece.Output)
+		return nil
+	}
+	piece.Output = t.place(piece)
 	return t.piece(piece)
+}
+
+// place is the index of an item among those that are shown, which it keeps: SDKs put the output together by it.
+func (t *responseTeller) place(p session.Piece) int {
+	id := p.ItemID
+	if at, ok := t.places[id]; ok {
+		return at
+	}
+	at := p.Output
+	for _, hidden := range t.hidden {
+		if hidden < p.Output {
+			at--
+		}
+	}
+	t.places[id] = at
+	return at
 }
 
 // started is the same whenever it is told: the response as it was before it had any output.

@@ -185,13 +185,17 @@ func (c *Call) cancelled() string {
 // ownOutput: the call's item holds its output, so that a copy of the item needs the outcome.
 func (c *Call) ownOutput() bool { return c.Type != stead.ItemFunctionCall }
 
-// told is a call's output as the model gets it: a command's with how it ended.
-func (c *Call) told() []stead.Content {
-	if c.Exit == nil {
-		return c.Output
+// told is a call's outcome as the model gets it: a command's with how it ended, and a function's with the arguments that it was made with,
+// where those are not the model's.
+func (c *Call) told() (output []stead.Content, failure string) {
+	switch {
+	case c.Exit != nil:
+		head := fmt.Sprintf("Exit code %d after %.1f s. Output:\n", *c.Exit, float64(c.Took)/1000)
+		return append(stead.TextContent(stead.ContentInputText, head), c.Output...), c.Error
+	case c.Function():
+		return withEdit(c.ToldEdited(), c.Output, c.Error)
 	}
-	head := fmt.Sprintf("Exit code %d after %.1f s. Output:\n", *c.Exit, float64(c.Took)/1000)
-	return append(stead.TextContent(stead.ContentInputText, head), c.Output...)
+	return c.Output, c.Error
 }
 
 func (t *TurnView) finish(c *Call, status stead.ItemStatus, output []stead.Content, failure string) {

@@ -38,7 +38,8 @@ func (v *View) CodeDone(callID string) (output []stead.Content, failure string, 
 	case c.State != CallDone:
 		return nil, "", false
 	}
-	return c.Output, c.Error, true
+	output, failure = c.told()
+	return output, failure, true
 }
 
 // CodeAsks are the calls that code asked for and that were not made yet.

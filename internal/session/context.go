@@ -39,6 +39,8 @@ type Entry struct {
 	Late bool `json:"late,omitempty"`
 	// Given: an open call whose output comes with a later input, whatever becomes of its turn.
 	Given bool `json:"given,omitempty"`
+	// Told is what the model is told with the output of such a call.
+	Told string `json:"told,omitempty"`
 	// Passages: the call returns passages of files, which the model may cite.
 	Passages bool `json:"passages,omitempty"`
 	// Memories are the names of those that the item shows.
@@ -160,7 +162,7 @@ func (c *Context) settleIn(entries []*Entry, e stead.Event, v *View, ended *Turn
 			continue
 		}
 		if e.Kind == KindTurnCompleted && ended.handed(en) {
-			en.Given = true
+			en.Given, en.Told = true, ended.toldEdited(en)
 			continue
 		}
 		if v.Turn == nil {
@@ -209,10 +211,11 @@ func (en *Entry) told(ended *TurnView) string {
 func (c *Context) close(en *Entry, seq stead.Seq, call *Call) {
 	en.Open = false
 	if !en.Pending {
-		en.Item.Output, en.Item.Error = call.told(), call.Error
+		en.Item.Output, en.Item.Error = call.told()
 		return
 	}
-	late := stead.Item{Type: stead.ItemFunctionCallOutput, CallID: call.CallID, Name: call.Name, Output: call.told(), Error: call.Error}
+	late := stead.Item{Type: stead.ItemFunctionCallOutput, CallID: call.CallID, Name: call.Name}
+	late.Output, late.Error = call.told()
 	c.Held = append(c.Held, &Entry{Seq: seq, Item: late, Late: true})
 }
 

@@ -92,6 +92,9 @@ func (c *Call) title() string {
 	if s := c.Tool.Subagent; s != nil {
 		return "the call of " + string(s.Action)
 	}
+	if c.Function() {
+		return "the call of the application's function " + c.Name
+	}
 	return "the call of " + c.Tool.Name + " on " + c.Tool.Server
 }
 

@@ -50,6 +50,7 @@ const (
 	KindToolReturned     = "tool.returned"
 	KindToolLapsed       = "tool.lapsed" // nobody answered, and it is made
 	KindToolLost         = "tool.lost"
+	KindToolRequired     = "tool.required"  // of the application: a function that was held is asked for
 	KindToolRequested    = "tool.requested" // by code in the environment
 	KindToolsListed      = "tools.listed"   // of a response's tool servers
 	KindContextCompacted = "context.compacted"
@@ -320,6 +321,9 @@ type ToolCall struct {
 	Subagent *SubagentCall `json:"subagent,omitempty"`
 	// Ask is the decision of guardrails that the call waits until somebody approves it; nil: they let it pass.
 	Ask *policy.Decision `json:"ask,omitempty"`
+	// Decision is what policies said of a function before the application was asked for it: with Needs, it is not yet, and with Reject it
+	// never is. nil: there were none.
+	Decision *policy.Decision `json:"decision,omitempty"`
 }
 
 // class is the class of effect that policies are told.
@@ -358,6 +362,13 @@ type ToolHeld struct {
 // ToolLapsed says that nobody answered in time whether a held call may be made, and that it is, since Needs.Default says so.
 type ToolLapsed struct {
 	CallID string `json:"call_id"`
+}
+
+// ToolRequired says that a function which policies held may be called after all: from here on the application is asked for it. One that
+// was not held is asked for by the reply itself (ToolCall.Decision).
+type ToolRequired struct {
+	CallID   string          `json:"call_id"`
+	Decision policy.Decision `json:"decision"`
 }
 
 // ToolRequested is a call that code in the environment asks for, while a turn runs. It is executed,

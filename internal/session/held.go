@@ -63,7 +63,10 @@ func (c *Call) Gated() bool {
 // resource names a call's tool as policies know it.
 func (c *Call) resource() string {
 	server := c.Tool.Server
-	if c.Tool.Environment && server == "" {
+	switch {
+	case c.Function():
+		return policy.FunctionServer + "/" + c.Name
+	case c.Tool.Environment && server == "":
 		server = agent.ToolEnvironment
 	}
 	return server + "/" + c.Tool.Name
@@ -87,8 +90,13 @@ func (v *View) toolHeld(e stead.Event, p ToolHeld) {
 	}
 	c.ask(e)
 	v.asks(c)
-	c.State, c.Decided, c.Until = CallApproval, &p.Decision, 0
-	if ms := p.Decision.Needs.ExpiresMS; ms > 0 {
+	c.hold(e, &p.Decision)
+}
+
+// hold has a call wait for the approvals that a decision needs.
+func (c *Call) hold(e stead.Event, d *policy.Decision) {
+	c.State, c.Decided, c.Until = CallApproval, d, 0
+	if ms := d.Needs.ExpiresMS; ms > 0 {
 		c.Until = e.At + ms
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/citation"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // Texts loads a text that may live in a blob. It never fails: what can't be loaded reads as a
@@ -101,7 +102,7 @@ func (v *View) requiredActions(out []RequiredAction) []RequiredAction {
 			if v.Turn.handsBack(c) {
 				continue
 			}
-			out = append(out, RequiredAction{Type: ActionFunctionCall, TurnID: turn, CallID: c.CallID, Name: c.Name, Arguments: c.Arguments})
+			out = append(out, RequiredAction{Type: ActionFunctionCall, TurnID: turn, CallID: c.CallID, Name: c.Name, Arguments: c.Args()})
 		case CallApproval:
 			if !v.Turn.asks(c) {
 				out = append(out, v.approvalAction(c, turn))
@@ -120,6 +121,8 @@ func (v *View) personAction(c *Call, turn, kind, message string) RequiredAction 
 	switch {
 	case c.Tool.Subagent != nil:
 		name, server = string(c.Tool.Subagent.Action), serverSubagents
+	case c.Function():
+		name, server = c.Name, policy.FunctionServer
 	case server == "":
 		server = agent.ToolEnvironment
 	}
@@ -263,7 +266,7 @@ func made(it stead.Item, texts Texts) func() stead.Item {
 func callItemOf(s stead.SessionID, turn string, c *Call, texts Texts) Item {
 	if c.Type == stead.ItemFunctionCall {
 		return &FunctionCallItem{
-			ID: callItemID(s, c), Type: "function_call", Arguments: c.Arguments, CallID: c.CallID,
+			ID: callItemID(s, c), Type: "function_call", Arguments: c.Args(), CallID: c.CallID,
 			Name: c.Name, Status: c.Status, TurnID: turn,
 		}
 	}

@@ -215,6 +215,8 @@ func (p *Projector) onThread(e stead.Event, before glance) ([]body, error) {
 		out, err = p.streamed(out, e, before)
 	case KindToolCalled:
 		out, err = p.revived(out, e)
+	case KindToolRequired:
+		out, err = p.required(out, e)
 	case KindToolRequested:
 		if t := v.Turn; t != nil {
 			out = p.called(out, t, e.Seq, 0, before.outputs)
@@ -365,6 +367,9 @@ func (p *Projector) settledCalls(out []body, e stead.Event, before glance) []bod
 			c.State, c.Status = CallDone, stead.ItemCompleted
 			out = append(out, p.done(before.turn, callItemOf(s, turn, c, p.texts), c.Output0))
 			continue
+		}
+		if c.Function() && (c.State == CallApproval || c.State == CallReady) {
+			continue // the turn ended before the application was asked for it
 		}
 		if c.State != CallDone { // the turn ended over it
 			c.State, c.Status, c.Error = CallDone, stead.ItemIncomplete, c.cancelled()

@@ -210,6 +210,9 @@ func (p *Projector) called(out []body, t *TurnView, call stead.Seq, index, outpu
 			return append(out, p.added(t, question, &output), p.done(t, question, output))
 		}
 		item := callItemOf(s, p.turnID(t), c, p.texts)
+		if c.Function() && c.State == CallApproval {
+			continue // it is, once the application is asked for it
+		}
 		if c.State != CallDone {
 			return append(out, p.added(t, item, &output))
 		}
@@ -219,6 +222,19 @@ func (p *Projector) called(out []body, t *TurnView, call stead.Seq, index, outpu
 		}
 	}
 	return out
+}
+
+// required shows a function that was held, when the application is asked for it.
+func (p *Projector) required(out []body, e stead.Event) ([]body, error) {
+	asked, err := Decode[ToolRequired](e)
+	if err != nil {
+		return out, err
+	}
+	c, t := p.view.CallByID(asked.CallID), p.view.Turn
+	if c == nil || c.State != CallWaiting {
+		return out, nil
+	}
+	return append(out, p.added(t, callItemOf(p.view.Key.Session, p.turnID(t), c, p.texts), &c.Output0)), nil
 }
 
 // revived shows a call that was a question first, when it is made.

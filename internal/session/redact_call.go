@@ -58,6 +58,8 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 		return change(e, func(p *EffectResult) bool { return slices.Contains(r.held, p.Asked) && reason(&p.Reason) })
 	case KindToolHeld:
 		return change(e, func(p *ToolHeld) bool { return asked && ours(p.CallID) && r.decided(&p.Decision) })
+	case KindToolRequired:
+		return change(e, func(p *ToolRequired) bool { return asked && ours(p.CallID) && r.decided(&p.Decision) })
 	case KindToolCalled:
 		return change(e, func(p *ToolCalled) bool { return asked && ours(p.CallID) && r.decided(&p.Decision) })
 	case KindEnvironmentConnected:
@@ -142,6 +144,11 @@ func (r *Redactor) toolCall(t ToolCall) ToolCall {
 		t.Reject = redactedWord
 	}
 	t.Ask = r.ask(t.Ask)
+	if t.Decision != nil {
+		decision := *t.Decision
+		r.decided(&decision)
+		t.Decision = &decision
+	}
 	return t
 }
 

@@ -231,7 +231,8 @@ func (c *Context) given(seq stead.Seq, items []stead.Item) {
 		}
 		if it.Type == stead.ItemFunctionCallOutput {
 			if en := c.handedBack(it.CallID); en != nil {
-				en.Open, en.Given, en.Item.Output, en.Item.Error = false, false, it.Output, it.Error
+				en.Open, en.Given = false, false
+				en.Item.Output, en.Item.Error = withEdit(en.Told, it.Output, it.Error)
 				continue
 			}
 		}

@@ -14,13 +14,15 @@ import (
 	"github.com/stead-dev/stead/internal/tool"
 )
 
-// Who declared the tool of a call, as policies and people are told: whoever runs the server, the agent, or nobody, since it is the runtime's
-// own, or one of the environment.
+// Who declared the tool of a call, as policies and people are told: whoever runs the server, the agent, the application that executes it, or
+// nobody, since it is the runtime's own, or one of the environment.
 const (
 	DeclaredByOperator = "operator"
 	DeclaredByAgent    = "agent"
 	DeclaredRuntime    = "runtime"
 	DeclaredInside     = "environment"
+	// DeclaredByApplication is of functions, which the application executes.
+	DeclaredByApplication = "application"
 )
 
 // CallShown is what whoever may approve a call is shown of it beside its tool and its arguments. The digest covers all of it.
@@ -139,7 +141,10 @@ func (v *View) transport(c *Call) *agent.Transport {
 
 // declared says who declared a call's tool.
 func (v *View) declared(c *Call) string {
-	if c.Tool.Server == "" {
+	switch {
+	case c.Function():
+		return DeclaredByApplication
+	case c.Tool.Server == "":
 		return DeclaredInside
 	}
 	for _, t := range v.Created.Agent.Spec.Tools {

@@ -181,7 +181,7 @@ func (f *fork) open(c *Call) bool {
 // callOf returns the call that an event is about; "" for events about something else.
 func callOf(e stead.Event) (string, error) {
 	switch e.Kind {
-	case KindToolCalled, KindToolReturned, KindToolLost, KindToolHeld, KindToolLapsed,
+	case KindToolCalled, KindToolReturned, KindToolLost, KindToolHeld, KindToolLapsed, KindToolRequired,
 		KindInputApproval, KindInputEdit, KindInputDelegate, KindInputOutcome:
 		p, err := Decode[struct {
 			CallID string `json:"call_id"`

@@ -113,7 +113,10 @@ func newCall(e stead.Event, call stead.Seq, index, output int, it ReplyItem) *Ca
 	case c.Tool.Reject != "":
 		c.State, c.Status, c.Error = CallDone, stead.ItemFailed, c.Tool.Reject
 	case it.Type == stead.ItemFunctionCall:
-		c.State = CallWaiting
+		c.State, c.Decided = CallWaiting, c.Tool.Decision
+		if d := c.Decided; d != nil && d.Needs != nil {
+			c.hold(e, d)
+		}
 	case c.Tool.Subagent.waits():
 		c.State = CallReady
 		if s := c.SubagentArgs().Seconds; s > 0 {

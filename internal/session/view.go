@@ -199,6 +199,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.toolLapsed)
 	case KindToolReturned:
 		return fold(e, v.toolReturned)
+	case KindToolRequired:
+		return fold(e, v.toolRequired)
 	case KindToolLost:
 		return fold(e, v.toolLost)
 	case KindToolRequested:

@@ -161,6 +161,9 @@ func (a *app) answer(action session.RequiredAction) {
 	var in session.Input
 	switch action.Type {
 	case session.ActionFunctionCall:
+		if refused(action.Arguments) {
+			a.w.failf("session %s asks for the function with %s, which policies refuse", a.id, action.Arguments)
+		}
 		in.Result = &session.ToolResultInput{CallID: action.CallID, TurnID: action.TurnID, Success: true,
 			Output: stead.TextContent(stead.ContentInputText, "did "+opOf(action.Arguments))}
 	case session.ActionMCPApproval:

@@ -171,11 +171,17 @@ func (w *world) checkUsage() {
 // checkAudit: what was done was decided, and each decision is recorded once.
 func (w *world) checkAudit(a *app, events []stead.Event) {
 	want, got := map[string]int{}, map[string]int{}
-	record := func(effect policy.Effect) string {
-		return string(decided(context.Background(), policy.Request{Session: stead.SessionKey{Session: a.id}, Effect: effect}, policy.Decision{Allow: true}))
+	make := func(effect policy.Effect, allow bool) string {
+		return string(decided(context.Background(), policy.Request{Session: stead.SessionKey{Session: a.id}, Effect: effect}, policy.Decision{Allow: allow}))
 	}
+	record := func(effect policy.Effect) string { return make(effect, true) }
 	for _, e := range events {
+		for _, allowed := range w.functions(e) {
+			want[make(policy.ToolCall, allowed)]++
+		}
 		switch e.Kind {
+		case session.KindToolRequired:
+			want[record(policy.ToolCall)]++
 		case session.KindModelCalled:
 			want[record(policy.ModelCall)]++
 		case session.KindToolCalled:

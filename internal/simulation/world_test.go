@@ -132,7 +132,7 @@ func (w *world) boot(slot int) {
 	host := w.boxes.machine(slot)
 	r := runner.New(runner.Config{
 		Store: &leased{Memory: w.store, w: w}, Agents: w.store, Blobs: w.blobs, Models: catalog{w}, Tools: w.tools,
-		Policy: policy.AllowLocal{}, Audit: decided, Node: name, Now: now, Environments: host, EnvironmentIdle: environmentIdle,
+		Policy: careful{}, Audit: decided, Node: name, Now: now, Environments: host, EnvironmentIdle: environmentIdle,
 		Log:    slog.New(slog.NewTextHandler(out, nil)).With("node", name),
 		Random: func() float64 { return float64(w.n(1000)) / 1000 },
 	})

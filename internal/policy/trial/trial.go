@@ -15,7 +15,7 @@
 //	    arguments: {amount: 40}
 //	    labels: {env: prod}
 //	    class: unknown         # pure, idempotent or unknown
-//	    origin: agent          # of a tool call: operator, agent, runtime or environment; "": operator
+//	    origin: agent          # of a tool call: operator, agent, application, runtime or environment; "": operator, and application of function/NAME
 //	    destination: api.example.com:443   # of a tool call, or a credential
 //	    model: frontier        # of session.create
 //	    spend: {cents: 120, limit: 500}
@@ -185,7 +185,11 @@ func (c Case) Request() (policy.Request, error) {
 	}
 	req.Destination = strings.ToLower(c.To)
 	if req.Effect == policy.ToolCall {
-		req.Origin = cmp.Or(c.Origin, "operator")
+		by := "operator"
+		if strings.HasPrefix(req.Resource, policy.FunctionServer+"/") {
+			by, req.Class = "application", cmp.Or(c.Class, "unknown")
+		}
+		req.Origin = cmp.Or(c.Origin, by)
 	}
 	if c.Session != "" {
 		req.Session = stead.SessionKey{Project: project, Session: stead.SessionID(c.Session)}

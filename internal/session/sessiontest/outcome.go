@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/model"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/tool"
 )
@@ -76,6 +77,12 @@ func (g *Gen) call() session.ReplyItem {
 		t.Reject, it.Arguments = "The arguments are not a JSON object.", json.RawMessage(`"{n"`)
 	case p < 50:
 		t.Async = g.Async && g.chance(40)
+		if g.chance(10) {
+			held := g.holding()
+			t.Decision = &held
+		} else if g.chance(5) {
+			t.Reject, t.Decision = "tool.call is not allowed.", &policy.Decision{By: "test"}
+		}
 	default:
 		effects := []tool.Effect{tool.Pure, tool.Idempotent, tool.Unknown}
 		it.Type = stead.ItemMCPCall

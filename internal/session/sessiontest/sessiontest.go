@@ -261,6 +261,10 @@ func (g *Gen) do(c session.Command) {
 		}
 		g.append(session.KindModelCalled, session.ModelCalled{Model: "sim", Purpose: session.PurposeCompact, Attempt: 1, Upto: c.Upto, Decision: allowed})
 	case session.CallTool:
+		if c.Call.Function() {
+			g.append(session.KindToolRequired, session.ToolRequired{CallID: c.Call.CallID, Decision: allowed})
+			break
+		}
 		if len(c.Call.Approved) == 0 && !c.Call.Lapsed && c.Call.Attempts == 0 && g.chance(10) {
 			g.append(session.KindToolHeld, session.ToolHeld{CallID: c.Call.CallID, Decision: g.holding()})
 			break
