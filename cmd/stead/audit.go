@@ -119,6 +119,7 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 	n.seals.signer, n.seals.configKey = signer, keys.Derive(configLabel())
 	a := &auditing{log: audit.NewLog(store), signer: signer}
 	a.gate = audit.NewAuthorizer(first, a.log, audit.Level(cmp.Or(n.cfg.Audit.Decisions, config.AuditAll)), time.Now, n.log)
+	a.gate.Recording(audit.Reads(n.cfg.Audit.Reads))
 	a.service = audit.NewService(audit.Config{Store: store, Policy: a.gate, Signer: signer, Now: time.Now, Log: n.log})
 	n.onStop(a.service.Start()) // when the rest has stopped: the last checkpoint covers all of it
 	n.onStop(a.log.Close)

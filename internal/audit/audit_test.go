@@ -374,6 +374,44 @@ func (byRole) Decide(_ context.Context, req policy.Request) (policy.Decision, er
 	return policy.Decision{Allow: req.Principal.Role == identity.Owner, By: "test"}, nil
 }
 
+// Reads of people are recorded as far as the operator wants it, whatever the level; those of agents and of the node are not theirs.
+func TestReadsAreRecordedWhenAskedFor(t *testing.T) {
+	owner := principal(identity.Owner)
+	acts := []policy.Request{
+		{Principal: owner, Effect: policy.SessionRead, Session: stead.SessionKey{Project: "p", Session: "sess_1"}}, {Principal: owner, Effect: policy.FileRead},
+		{Principal: owner, Effect: policy.MemoryRead}, {Principal: owner, Effect: policy.EnvironmentRead}, {Principal: owner, Effect: policy.VectorStoreRead}, {Principal: owner, Effect: policy.AuditRead},
+		{Principal: owner, Effect: policy.AgentRead}, {Principal: owner, Effect: policy.KeyRead}, {Principal: owner, Effect: policy.UsageRead},
+		{Principal: owner, Effect: policy.MemoryEntryRead}, {Principal: owner, Effect: policy.MemoryRead, Acting: true},
+		{Principal: stead.Principal{Project: "p", Kind: stead.PrincipalNode, ID: "node", Role: identity.Owner}, Effect: policy.EnvironmentRead},
+	}
+	const content = "session.read file.read memory.read environment.read vector_store.read audit.read"
+	for reads, want := range map[audit.Reads]string{"": "", audit.ReadsNone: "", audit.ReadsContent: content, audit.ReadsAll: content + " agent.read key.read usage.read"} {
+		h := newHouse()
+		h.gate = audit.NewAuthorizer(byRole{}, h.log, audit.LevelNone, func() time.Time { return time.UnixMilli(7) }, slog.New(slog.DiscardHandler))
+		h.gate.Recording(reads)
+		var got []string
+		for _, req := range acts {
+			if _, err := policy.Check(t.Context(), h.gate, req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, r := range h.records(t) {
+			got = append(got, r.Action)
+		}
+		if said := strings.Join(got, " "); said != want {
+			t.Errorf("reads %q: %q, want %q", reads, said, want)
+		}
+		if want != "" && h.records(t)[0].Session != "sess_1" {
+			t.Errorf("%+v", h.records(t)[0])
+		}
+		h.store.Fail(stead.Errorf(stead.KindUnavailable, "the disk is full"))
+		_, err := policy.Check(t.Context(), h.gate, acts[0])
+		if recorded := want != ""; recorded != (stead.KindOf(err) == stead.KindUnavailable) {
+			t.Errorf("reads %q, without room for the record: %v", reads, err)
+		}
+	}
+}
+
 func TestWhatCantBeRecordedIsRefused(t *testing.T) {
 	h := newHouse()
 	h.store.Fail(stead.Errorf(stead.KindUnavailable, "the disk is full"))

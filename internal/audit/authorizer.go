@@ -42,6 +42,7 @@ type Authorizer struct {
 	now   func() time.Time
 	out   *slog.Logger
 	level Level
+	reads Reads
 }
 
 // Level says which decisions are recorded beside administrative acts, refusals of the API's calls and uses of credentials.
@@ -59,10 +60,26 @@ const (
 	LevelNone Level = "none"
 )
 
+// Reads says which reads of people and applications, that were allowed, are recorded: each waits for a commit.
+type Reads string
+
+// The reads.
+const (
+	// ReadsNone: none; the zero Reads as well.
+	ReadsNone Reads = "none"
+	// ReadsContent: of what people and agents wrote, and of the audit log.
+	ReadsContent Reads = "content"
+	// ReadsAll: of configuration and usage, too.
+	ReadsAll Reads = "all"
+)
+
 // NewAuthorizer makes an authorizer that records the decisions of another.
 func NewAuthorizer(first policy.Authorizer, log *Log, level Level, now func() time.Time, out *slog.Logger) *Authorizer {
-	return &Authorizer{first, log, now, out, level}
+	return &Authorizer{first, log, now, out, level, ReadsNone}
 }
+
+// Recording has the authorizer record reads, too. It is called before anybody asks.
+func (a *Authorizer) Recording(reads Reads) { a.reads = reads }
 
 // Decide implements policy.Authorizer.
 func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
@@ -172,7 +189,19 @@ func (a *Authorizer) recorded(req policy.Request, said policy.Decision, d Decisi
 	case req.Effect == policy.ModelCall: // by no session, so that no append can carry it
 		return a.level == LevelEvery
 	}
-	return all && !strings.HasSuffix(string(req.Effect), ".read")
+	if strings.HasSuffix(string(req.Effect), ".read") {
+		return req.Principal.Kind != stead.PrincipalNode && a.reads.cover(req.Effect)
+	}
+	return all
+}
+
+// cover reports whether reads of a kind are recorded.
+func (r Reads) cover(e policy.Effect) bool {
+	switch e {
+	case policy.SessionRead, policy.EnvironmentRead, policy.FileRead, policy.MemoryRead, policy.VectorStoreRead, policy.AuditRead:
+		return r == ReadsContent || r == ReadsAll
+	}
+	return r == ReadsAll
 }
 
 // administrative says which effects are: what changes a project beside its sessions, ends a session,

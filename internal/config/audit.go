@@ -19,8 +19,10 @@ const MaxAuditStreams = 16
 type Audit struct {
 	// Decisions says which of those that agents cause, and of those that let something be done with sessions, are recorded: every,
 	// all, denied or none; "": all.
-	Decisions string        `yaml:"decisions"`
-	Streams   []AuditStream `yaml:"streams"`
+	Decisions string `yaml:"decisions"`
+	// Reads says which reads of people and applications are recorded: none, content or all; "": none.
+	Reads   string        `yaml:"reads"`
+	Streams []AuditStream `yaml:"streams"`
 }
 
 // AuditStream sends audit logs on as they grow. Its name keeps its place: under another one everything is sent anew.
@@ -51,6 +53,9 @@ const (
 	AuditAll    = "all"
 	AuditDenied = "denied"
 	AuditNone   = "none"
+
+	// AuditContent is a value of audit.reads, beside none and all.
+	AuditContent = "content"
 )
 
 func (c *Config) checkAudit() error {
@@ -58,6 +63,11 @@ func (c *Config) checkAudit() error {
 	case "", AuditEvery, AuditAll, AuditDenied, AuditNone:
 	default:
 		return invalid("audit.decisions", "It is every, all, denied or none.", "audit.decisions is %.80q", c.Audit.Decisions)
+	}
+	switch c.Audit.Reads {
+	case "", AuditNone, AuditContent, AuditAll:
+	default:
+		return invalid("audit.reads", "It is none, content or all.", "audit.reads is %.80q", c.Audit.Reads)
 	}
 	if n := len(c.Audit.Streams); n > MaxAuditStreams {
 		return invalid("audit.streams", "Remove some.", "%d audit streams are more than the limit of %d", n, MaxAuditStreams)

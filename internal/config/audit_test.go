@@ -36,3 +36,17 @@ func TestAuditStreamsThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+func TestWhichReadsAreRecorded(t *testing.T) {
+	for value, ok := range map[string]bool{"none": true, "content": true, "all": true, "true": false, "every": false} {
+		file := filepath.Join(t.TempDir(), "stead.yaml")
+		if err := os.WriteFile(file, []byte("audit: {reads: \""+value+"\"}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(Flags{File: file}, func(string) (string, bool) { return "", false })
+		e, _ := errors.AsType[*stead.Error](err)
+		if ok && (err != nil || c.Audit.Reads != value) || !ok && (e == nil || e.Param != "audit.reads") {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
