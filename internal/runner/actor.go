@@ -160,7 +160,7 @@ func (a *actor) move() error {
 	}
 	a.leaveExecutor()
 	if a.state.InFlight() {
-		a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch, Spent: a.lostCalls()}))
+		a.pending = append(a.pending, a.recovered(a.lostCalls())...)
 	}
 	for {
 		released, err := a.step()
@@ -273,7 +273,7 @@ func (a *actor) cutOff() {
 	}
 	clear(a.flights)
 	a.dropEnvironment()
-	a.pending = append(a.pending, happened(session.KindRunnerRecovered, session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch, Spent: spent}))
+	a.pending = append(a.pending, a.recovered(spent)...)
 }
 
 // giveUp ends the work in flight of turns that have ended; its outcomes are not wanted any more.

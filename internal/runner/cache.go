@@ -35,7 +35,7 @@ func newStateCache() *stateCache {
 
 func (c *stateCache) put(key stead.SessionKey, s *session.State, snapshot stead.Seq) {
 	const fixedBytes = 4 << 10
-	size := fixedBytes + s.Context.Bytes() + agentBytes(&s.View)
+	size := fixedBytes + s.Bytes() + agentBytes(&s.View)
 	if size > maxCachedStateBytes/4 {
 		return
 	}

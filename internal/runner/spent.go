@@ -85,22 +85,44 @@ func (c *modelCall) used(told *stead.Usage) (stead.Usage, bool) {
 	return model.Used(told, c.guess(), true)
 }
 
-// cutCalls are what the model calls in flight have used, for an event that cuts them off.
-func (a *actor) cutCalls() []session.Spent {
-	var out []session.Spent
+// cutCall is what a model call has used that is cut off, and the thread that it is of.
+type cutCall struct {
+	thread stead.Seq
+	spent  session.Spent
+}
+
+// recovered are the events that cut off everything in flight: calls of subagents say on their own threads what they had used, and so do those
+// of the root's for which one event has no room.
+func (a *actor) recovered(cut []cutCall) (out []pending) {
+	last := session.RunnerRecovered{Node: a.r.cfg.Node, Epoch: a.lease.Epoch}
+	for _, c := range cut {
+		if c.thread == 0 && len(last.Spent) < session.MaxSpentAtOnce {
+			last.Spent = append(last.Spent, c.spent)
+			continue
+		}
+		one := happened(session.KindModelCut, session.ModelCut{Spent: c.spent})
+		one.thread = c.thread
+		out = append(out, one)
+	}
+	return append(out, happened(session.KindRunnerRecovered, last))
+}
+
+// cutCalls are what the model calls in flight have used, for the events that cut them off.
+func (a *actor) cutCalls() []cutCall {
+	var out []cutCall
 	for f := range a.flights {
 		if f.call == nil || a.state.CallBySeq(f.call.seq) == nil {
 			continue
 		}
 		if s := f.call.spent(nil); s != nil {
-			out = append(out, *s)
+			out = append(out, cutCall{f.thread, *s})
 		}
 	}
 	return out
 }
 
-// cutCall is what one of them has used; nil: nothing, or it is not in flight here.
-func (a *actor) cutCall(call *session.ModelCall) *session.Spent {
+// cutOne is what one of them has used; nil: nothing, or it is not in flight here.
+func (a *actor) cutOne(call *session.ModelCall) *session.Spent {
 	if call == nil {
 		return nil
 	}
@@ -114,7 +136,7 @@ func (a *actor) cutCall(call *session.ModelCall) *session.Spent {
 
 // lostCalls is what a call had used that was in flight when its node died, by what it had streamed: all that
 // anybody still knows of it. Where it went is known where there is but one way.
-func (a *actor) lostCalls() (out []session.Spent) {
+func (a *actor) lostCalls() (out []cutCall) {
 	out = a.lostCall()
 	for _, s := range a.state.Subagents {
 		_ = a.state.On(s.ID, func() error {
@@ -126,7 +148,7 @@ func (a *actor) lostCalls() (out []session.Spent) {
 }
 
 // lostCall is that of a thread.
-func (a *actor) lostCall() []session.Spent {
+func (a *actor) lostCall() []cutCall {
 	if a.state.Turn == nil || a.state.Turn.Model == nil || a.state.Turn.Model.Bytes == 0 {
 		return nil
 	}
@@ -143,5 +165,5 @@ func (a *actor) lostCall() []session.Spent {
 		price := cmp.Or(a.r.cfg.Prices.Price(sale), info.Price)
 		out.Cost, out.Prices = price.Cost(out.Usage), version(price)
 	}
-	return []session.Spent{out}
+	return []cutCall{{a.state.Focus(), out}}
 }

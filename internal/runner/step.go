@@ -318,14 +318,14 @@ func (a *actor) endTurn(p *plan, kind string, end session.TurnEnded) error {
 		}
 	}
 	if t := a.state.Turn; t != nil {
-		if spent := a.cutCall(t.Model); spent != nil {
+		if spent := a.cutOne(t.Model); spent != nil {
 			if err := a.record(p, session.KindModelFailed, cutOff(spent.Call, spent)); err != nil {
 				return err
 			}
 		}
 	}
 	if stops && a.state.Compact != nil {
-		if err := a.record(p, session.KindModelFailed, cutOff(a.state.Compact.Seq, a.cutCall(a.state.Compact))); err != nil {
+		if err := a.record(p, session.KindModelFailed, cutOff(a.state.Compact.Seq, a.cutOne(a.state.Compact))); err != nil {
 			return err
 		}
 	}

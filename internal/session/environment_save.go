@@ -18,11 +18,11 @@ type CheckpointInput struct{}
 // saveFirst puts a checkpoint before the end of a turn that touched the workspace: what a completed
 // turn made is durable, and published. When it can't be stored, after as many tries as there are, the
 // turn ends all the same and everybody is told: if the workspace is still there, storing it is tried
-// again. See Unstored.
+// again. See Unstored. Where subagents work it says the end, which has theirs come first: what their commands did until then is stored behind it.
 func (s *State) saveFirst(end EndTurn) []Command {
 	e := s.Environment
 	publish := end.Kind == KindTurnCompleted
-	if s.focus != 0 || !e.Hosted() || e.Unsaved || !e.Unstocked() && !(publish && e.Unpublished) {
+	if s.focus != 0 || s.subagentsWork() || !e.Hosted() || e.Unsaved || !e.Unstocked() && !(publish && e.Unpublished) {
 		return []Command{end}
 	}
 	next := EnvironmentAction{Action: ActionSave, Attempt: e.Attempts + 1, Publish: publish}

@@ -45,6 +45,7 @@ const (
 	KindModelStreamed    = "model.streamed"
 	KindModelReplied     = "model.replied"
 	KindModelFailed      = "model.failed"
+	KindModelCut         = "model.cut" // what a call had used that the runner.recovered behind it cuts off
 	KindToolCalled       = "tool.called"
 	KindToolHeld         = "tool.held" // by policies, until somebody approves
 	KindToolReturned     = "tool.returned"
@@ -445,7 +446,16 @@ type ContextCompacted struct {
 type RunnerRecovered struct {
 	Node  stead.NodeID `json:"node"`
 	Epoch stead.Epoch  `json:"epoch"`
-	Spent []Spent      `json:"spent,omitempty"` // by the model calls that it cuts off, as far as is known
+	Spent []Spent      `json:"spent,omitempty"` // by the model calls that it cuts off, as far as is known: MaxSpentAtOnce at most
+}
+
+// MaxSpentAtOnce is how many model calls a runner.recovered says the use of: an event has few usage records. Each of the others has a
+// model.cut before it, on its thread.
+const MaxSpentAtOnce = 2
+
+// ModelCut says what a model call had used that is about to be cut off.
+type ModelCut struct {
+	Spent Spent `json:"spent"`
 }
 
 // TimerFired brings the time into the core: waits up to At are over.

@@ -179,7 +179,7 @@ func (v *View) countTurn(e stead.Event) error {
 		v.Compact = &ModelCall{Seq: p.Call} // it may have begun in a turn before
 		return v.fold(e)
 	case KindInputMessage, KindSubagentInput, KindTurnStarted, KindTurnCompleted, KindTurnFailed, KindTurnCancelled, KindSessionFailed,
-		KindModelCalled, KindModelReplied, KindModelFailed, KindRunnerRecovered:
+		KindModelCalled, KindModelReplied, KindModelFailed, KindModelCut, KindRunnerRecovered:
 		return v.fold(e)
 	}
 	return nil

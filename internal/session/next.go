@@ -80,9 +80,24 @@ const (
 // never repeated. No command and nothing in flight: the session waits for input.
 func (s *State) Next(w Window) []Command {
 	if len(s.Subagents) > 0 {
-		return s.nextThreads(w)
+		return alone(s.nextThreads(w))
 	}
-	return s.heldBack(s.next(w))
+	return alone(s.heldBack(s.next(w)))
+}
+
+// alone leaves out commands of the environment where something is done with it: one that begins in the same append would be stored in part, and
+// taken for stored. Its turn comes.
+func alone(cmds []Command) []Command {
+	if !slices.ContainsFunc(cmds, func(c Command) bool { _, ok := c.(EnvironmentAction); return ok }) {
+		return cmds
+	}
+	return slices.DeleteFunc(cmds, func(c Command) bool {
+		if in, ok := c.(InThread); ok {
+			c = in.Command
+		}
+		call, ok := c.(CallTool)
+		return ok && call.Call.Tool.Environment
+	})
 }
 
 func (s *State) next(w Window) []Command {

@@ -33,6 +33,19 @@ func (v *View) spent(s *Spent) {
 	}
 }
 
+// modelCut counts what a call has used that is cut off by the event behind this one. What budgets hold for it ends here, with its record.
+func (v *View) modelCut(_ stead.Event, p ModelCut) {
+	if call := v.Learn.Extract; call != nil && call.Seq == p.Spent.Call {
+		v.spentBeside(nil, &p.Spent)
+		call.Hold = nil
+		return
+	}
+	if call := v.callBySeq(p.Spent.Call); call != nil {
+		v.spent(&p.Spent)
+		call.Hold = nil
+	}
+}
+
 // CallBySeq is the model call in flight that an event names; nil: there is none.
 func (v *View) CallBySeq(seq stead.Seq) (call *ModelCall) {
 	if v.Learn.Extract != nil && v.Learn.Extract.Seq == seq {

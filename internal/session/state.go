@@ -58,6 +58,15 @@ func (s *State) apply(e stead.Event) error {
 	return s.elsewhere(e)
 }
 
+// Bytes estimates the size of what all agents of the session have said and heard.
+func (s *State) Bytes() int {
+	n := s.Context.Bytes()
+	for _, c := range s.Contexts {
+		n += c.Bytes()
+	}
+	return n
+}
+
 // open begins the context of a subagent that was just made.
 func (s *State) open(e stead.Event) {
 	if e.Kind == KindSubagentCreated && s.Subagent(e.Seq) != nil {

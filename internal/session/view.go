@@ -189,6 +189,8 @@ func (v *View) fold(e stead.Event) error {
 		return fold(e, v.modelReplied)
 	case KindModelFailed:
 		return fold(e, v.modelFailed)
+	case KindModelCut:
+		return fold(e, v.modelCut)
 	case KindContextCompacted:
 		return fold(e, v.compacted)
 	case KindToolCalled:

@@ -326,20 +326,14 @@ func spent(call stead.Seq) *session.Spent {
 // lost is what calls in flight had used that a crash cut off.
 func (g *Gen) lost() []session.Spent {
 	var out []session.Spent
-	look := func() {
-		for _, call := range []*session.ModelCall{g.State.Compact, g.modelCall()} {
-			if call == nil {
-				continue
-			}
-			if s := spent(call.Seq); s != nil {
-				s.Route = gaveUp(call.Seq)
-				out = append(out, *s)
-			}
+	for _, call := range []*session.ModelCall{g.State.Compact, g.modelCall()} {
+		if call == nil {
+			continue
 		}
-	}
-	look()
-	for _, sub := range g.State.Subagents {
-		g.on(sub.ID, look)
+		if s := spent(call.Seq); s != nil {
+			s.Route = gaveUp(call.Seq)
+			out = append(out, *s)
+		}
 	}
 	return out
 }

@@ -322,6 +322,13 @@ func (g *Gen) crash() {
 		return
 	}
 	if g.State.InFlight() {
+		for _, sub := range g.State.Subagents {
+			g.on(sub.ID, func() {
+				for _, s := range g.lost() {
+					g.append(session.KindModelCut, session.ModelCut{Spent: s})
+				}
+			})
+		}
 		g.append(session.KindRunnerRecovered, session.RunnerRecovered{Node: "node", Epoch: 2, Spent: g.lost()})
 	}
 }

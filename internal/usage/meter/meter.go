@@ -8,7 +8,7 @@
 //	model.failed, and routes that failed before  → notes of failures, which count and cost nothing;
 //	                                               what the call had used, if its answer had begun; and
 //	                                               the attempt that was given up beside, if one was
-//	runner.recovered                             → what the calls had used that it cuts off
+//	model.cut, runner.recovered                  → what the calls had used that are cut off
 //	tool.returned, tool.lost (if it was sent)    → a tool call
 //	environment.prepared, failed                 → a set-up's time, and its egress
 //	environment.checkpointed, suspended,
@@ -45,8 +45,7 @@ const (
 	indexHedged  = 3  // of a model call that was on two routes at once
 	indexSpent   = 4  // of a model call that was cut off, and 2 further on what was beside it; 1 further on a second one
 	indexTried   = 8  // and on: routes that were tried before
-	indexLost    = 12 // and on: attempts that broke off before
-	indexThird   = 16 // and on: a third model call that was cut off, and what was beside it
+	indexLost    = 12 // and on: attempts that broke off before; journal.MaxUsageIndex is the last
 )
 
 // Follow returns the records of an event that is about to be applied to the view.
@@ -73,6 +72,8 @@ func onThread(v *session.View, e stead.Event) ([]usage.Record, error) {
 		return follow(f, f.extracted)
 	case session.KindModelFailed:
 		return follow(f, f.modelFailed)
+	case session.KindModelCut:
+		return follow(f, f.modelCut)
 	case session.KindToolReturned:
 		return follow(f, f.toolReturned)
 	case session.KindToolLost:
@@ -237,19 +238,24 @@ func (f follower) spent(at spentAt, call *session.ModelCall, s *session.Spent, r
 // maxLost is how many attempts of a call break off before one that counts: a call is tried three times.
 const maxLost = 2
 
-// maxSpent is how many model calls can be in flight at once: a step's, a summary's, and one that remembers.
-const maxSpent = 3
-
 // spentAt are the indexes of the records of one of the calls that an event cuts off: its own, and those of the
 // attempts beside it.
 type spentAt struct{ spent, beside, lost int }
 
-func spentIndexes() [maxSpent]spentAt {
-	return [maxSpent]spentAt{
+func spentIndexes() [session.MaxSpentAtOnce]spentAt {
+	return [session.MaxSpentAtOnce]spentAt{
 		{indexSpent, indexSpent + 2, indexLost},
 		{indexSpent + 1, indexSpent + 3, indexLost + maxLost},
-		{indexThird, indexThird + 1, indexThird + 2},
 	}
+}
+
+// modelCut is what a call had used that the event behind this one cuts off.
+func (f follower) modelCut(p session.ModelCut) []usage.Record {
+	call := f.v.CallBySeq(p.Spent.Call)
+	if call == nil {
+		return nil
+	}
+	return f.spent(spentIndexes()[0], call, &p.Spent, nil)
 }
 
 // modelFailed notes which routes failed, and what the call had used. A call that went nowhere is none.
@@ -376,7 +382,7 @@ func (f follower) extended() []usage.Record {
 
 func (f follower) recovered(p session.RunnerRecovered) []usage.Record {
 	var all []usage.Record
-	for i := range p.Spent[:min(len(p.Spent), maxSpent)] {
+	for i := range p.Spent[:min(len(p.Spent), session.MaxSpentAtOnce)] {
 		if call := f.v.CallBySeq(p.Spent[i].Call); call != nil {
 			all = append(all, f.spent(spentIndexes()[i], call, &p.Spent[i], nil)...)
 		}

@@ -83,6 +83,13 @@ func checkSums(t *testing.T, seed uint64, events []stead.Event, records []usage.
 		}
 		ids[r.ID] = true
 		sum.Add(&r)
+		row, err := r.Row()
+		if err == nil {
+			err = row.Check()
+		}
+		if err != nil {
+			t.Fatalf("seed %d: no store takes the record %s: %v", seed, r.ID, err)
+		}
 	}
 	if sum.Cost != v.Cost || sum.InputTokens != v.Usage.InputTokens || sum.OutputTokens != v.Usage.OutputTokens {
 		t.Fatalf("seed %d: the records cost %d and have %d+%d tokens; the session says %d and %d+%d", seed,
