@@ -84,7 +84,8 @@ func (x *Index[T]) Put(e Entry[T]) {
 	if e.At != 0 {
 		d.spans = spans(e.Text, time.UnixMilli(e.At))
 	}
-	d.words, at.length, d.said = x.count(e, d.spans)
+	all := names(e.Text)
+	d.words, at.length, d.said = x.count(e, d.spans, initialsIn(all))
 	if w := x.analyzer.words(e.Author); len(w) > 0 {
 		d.author = x.term(w[0].stem)
 		x.authors[d.author]++
@@ -95,6 +96,7 @@ func (x *Index[T]) Put(e Entry[T]) {
 	x.length += float64(at.length)
 	x.entries[n], x.places[n] = d, at
 	x.byID[e.ID] = n
+	x.learn(n, e.Text, all)
 	if e.Session != "" {
 		x.join(n, e.Session)
 	}
@@ -112,9 +114,9 @@ func (x *Index[T]) number() int32 {
 	return int32(len(x.entries) - 1)
 }
 
-// count counts the words of all fields. The date has no length: every entry has one. said tells what it says from what others do: by whom,
+// count counts the words of all fields, and the initials of names. The date has no length: every entry has one. Nor have initials: a name has it. said tells what it says from what others do: by whom,
 // on which day, and in which words, one after the other.
-func (x *Index[T]) count(e Entry[T], mentioned []span) (out []count, words float32, said uint64) {
+func (x *Index[T]) count(e Entry[T], mentioned []span, initials []string) (out []count, words float32, said uint64) {
 	counted := map[int32]float32{}
 	length := 0
 	var h maphash.Hash
@@ -134,6 +136,9 @@ func (x *Index[T]) count(e Entry[T], mentioned []span) (out []count, words float
 		for _, w := range x.analyzer.words(time.UnixMilli(e.At).UTC().Format("2 January 2006")) {
 			counted[x.term(w.stem)]++
 		}
+	}
+	for _, s := range initials {
+		counted[x.term(x.analyzer.base(s))]++
 	}
 	for _, s := range mentioned {
 		for _, w := range x.analyzer.words(s.format()) {
@@ -177,6 +182,7 @@ func (x *Index[T]) Remove(id string) bool {
 	if !ok {
 		return false
 	}
+	x.unlearn(n)
 	d := &x.entries[n]
 	for _, c := range d.words {
 		x.terms[c.term].remove(n)

@@ -95,6 +95,7 @@ type weights struct {
 	during           float64 // an entry from the time that the query names
 	mentioned        float64 // words of the date that "last Friday" means
 	fuzzy            float64 // a word that looks like an unknown one of the query, times their likeness
+	alias            float64 // a word of another name of what the query names
 	near, nearFrom   float64 // what a vector that is the query's own counts, of what its words can; from how many deviations above the mean
 	importance       float64
 	recency          float64 // of an entry of now; it halves in recencyHalf
@@ -103,7 +104,7 @@ type weights struct {
 func tuned() weights {
 	return weights{
 		k1: 0.6, b: 0.35, name: 0.1, own: 0.3, before1: 0.7, before2: 0.3, after1: 0.3, after2: 0.1, asked: 2, asks: 0.6, addresses: 0.03,
-		session: 0.5, byAuthor: 0.3, ofSelf: 0.37, timed: 0.06, when: 0.2, during: 0.2, mentioned: 0.5, fuzzy: 0.3, near: 0.4, nearFrom: 2, importance: 0.5, recency: 0.05,
+		session: 0.5, byAuthor: 0.3, ofSelf: 0.37, timed: 0.06, when: 0.2, during: 0.2, mentioned: 0.5, fuzzy: 0.3, alias: 0.7, near: 0.4, nearFrom: 2, importance: 0.5, recency: 0.05,
 	}
 }
 

@@ -115,7 +115,7 @@ func TestAnIndexIsWhatItsEntriesAre(t *testing.T) {
 	for id := range live {
 		x.Remove(id)
 	}
-	if len(x.byText) != 0 || len(x.pairs) != 0 || len(x.authors) != 0 || x.Len() != 0 {
+	if len(x.byText) != 0 || len(x.pairs) != 0 || len(x.authors) != 0 || len(x.aliases) != 0 || x.Len() != 0 {
 		t.Errorf("an empty index holds %d words, %d pairs, %d authors", len(x.byText), len(x.pairs), len(x.authors))
 	}
 }
@@ -238,6 +238,7 @@ func TestTimesAreFound(t *testing.T) {
 }
 
 func FuzzIndex(f *testing.F) {
+	f.Add("Robert Smith (a.k.a. Bob) of World Health Organization", "Bob is short for Robert Robert")
 	f.Add("Who? Me! \xff ünïcode 5 days ago", "may 31 2023 … \x00")
 	f.Fuzz(func(t *testing.T, text, query string) {
 		x := New[int]()
@@ -246,7 +247,7 @@ func FuzzIndex(f *testing.F) {
 		x.Search(Query[int]{Text: query, Limit: 5, Explain: true})
 		x.Remove("1")
 		x.Remove("2")
-		if len(x.byText) != 0 || len(x.pairs) != 0 {
+		if len(x.byText) != 0 || len(x.pairs) != 0 || len(x.aliases) != 0 {
 			t.Fatalf("%d words are left", len(x.byText))
 		}
 	})

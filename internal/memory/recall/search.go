@@ -132,6 +132,16 @@ func (x *Index[T]) understand(q Query[T], e *eyes[T]) question {
 		tell = append(tell, tells)
 		out.terms = append(out.terms, wanted{t, weight, tells})
 	}
+	for _, w := range x.otherNames(text, seen, e) {
+		if x.authors[w.term] > 0 {
+			w.weight = x.weights.name
+			if w.term != out.about {
+				out.about = w.term
+				names++
+			}
+		}
+		out.terms = append(out.terms, w)
+	}
 	out.known = known(tell)
 	if names > 1 {
 		out.about = none

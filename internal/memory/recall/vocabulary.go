@@ -10,9 +10,10 @@ import (
 type vocabulary struct {
 	byText  map[string]int32
 	terms   []term
-	unused  []int32          // terms that no entry has any more
-	pairs   map[pair][]int32 // terms by the pairs of letters in them
-	authors map[int32]int    // terms that are names of authors, with how many entries each wrote
+	unused  []int32           // terms that no entry has any more
+	pairs   map[pair][]int32  // terms by the pairs of letters in them
+	authors map[int32]int     // terms that are names of authors, with how many entries each wrote
+	aliases map[int32][]alias // by the first term of the name that is known already
 }
 
 type term struct {
@@ -26,7 +27,7 @@ type term struct {
 type pair [2]rune
 
 func newVocabulary() vocabulary {
-	return vocabulary{byText: map[string]int32{}, pairs: map[pair][]int32{}, authors: map[int32]int{}}
+	return vocabulary{byText: map[string]int32{}, pairs: map[pair][]int32{}, authors: map[int32]int{}, aliases: map[int32][]alias{}}
 }
 
 // term gives the number of a word, which is new if need be.
