@@ -117,7 +117,7 @@ func accessTable() map[string]access {
 	t["POST "+stores+"/{id}/ingest"] = access{writes, `{"session_id":"SESSION"}`}
 	t["POST "+stores+"/{id}/search"] = access{configRead, `{"query":"x"}`}
 	for _, path := range []string{"/items", "/turns", "/turns/{turn}", "/turns/{turn}/items", "/subagents", "/subagents/{part}", "/subagents/{part}/items", "/subagents/{part}/turns",
-		"/subagents/{part}/turns/{turn}", "/subagents/{part}/turns/{turn}/items", "/artifacts", "/artifacts/{part}", "/artifacts/{part}/content"} {
+		"/subagents/{part}/turns/{turn}", "/subagents/{part}/turns/{turn}/items", "/traces", "/artifacts", "/artifacts/{part}", "/artifacts/{part}/content"} {
 		t["GET "+session+path] = access{reads, ""}
 	}
 	for _, noun := range []string{"/v1/files", "/v1/skills"} {
@@ -410,7 +410,7 @@ func TestABoundKeySeesItsOwnSessions(t *testing.T) {
 	}
 	var s struct{ ID string }
 	h.get(keys[0], "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
-	for _, call := range []string{"GET /v1/agents/sessions/", "GET /v1/agents/sessions/%/items", "POST /v1/agents/sessions/%/pause", "GET /v1/agents/sessions/%/export", "GET /v1/agents/sessions/%/events"} {
+	for _, call := range []string{"GET /v1/agents/sessions/", "GET /v1/agents/sessions/%/items", "GET /v1/agents/sessions/%/traces", "POST /v1/agents/sessions/%/pause", "GET /v1/agents/sessions/%/export", "GET /v1/agents/sessions/%/events"} {
 		method, path, _ := strings.Cut(call, " ")
 		path = strings.TrimSuffix(strings.Replace(path+"%", "%", s.ID, 1), "%")
 		if status, body := h.call(keys[1], method, path, ""); status != http.StatusNotFound {

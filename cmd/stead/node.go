@@ -311,7 +311,7 @@ func (n *node) open(ctx context.Context) error {
 	erasures, kept := n.openErasures(run, store, audited, services, desk, purges)
 	door := server.Config{
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
-		Sessions: run, Agents: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
+		Sessions: run, Agents: run, Traces: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: n.consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
 		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), SemanticModels: meanings, SemanticLayer: meaning, Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer, n.findStopped(store)), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: func() []stream.Status { return append(streams.Status(), told.Status()...) }, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys, Reseals: n, Unreadable: n.seals.unreadable.Load,

@@ -18,7 +18,7 @@ import (
 
 func (a *app) sessionsCmd() *cobra.Command {
 	return group("sessions", "List, show and steer sessions",
-		a.sessionsList(), a.sessionsShow(), a.sessionsFollow(),
+		a.sessionsList(), a.sessionsShow(), a.sessionsFollow(), a.sessionsTrace(),
 		a.sessionsAct("cancel", "Stop the running turn", "cancelled", func(ctx context.Context, c *client.Client, id string) (client.Session, error) {
 			if err := c.Send(ctx, id, client.Cancel()); err != nil {
 				return client.Session{}, err

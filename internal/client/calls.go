@@ -68,6 +68,18 @@ func (c *Client) Items(ctx context.Context, id string) ([]*Item, error) {
 	return list(ctx, c, sessionPath(url.PathEscape(id), "/items"), url.Values{"order": {"asc"}}, 0, func(i *Item) string { return i.ID })
 }
 
+// Trace is the trace of a root turn.
+type Trace struct {
+	ID        string          `json:"id"` // of the turn
+	CreatedAt int64           `json:"created_at"`
+	OTLP      json.RawMessage `json:"otlp"`
+}
+
+// Traces lists the traces of a session's root turns, the newest first; limit 0: all.
+func (c *Client) Traces(ctx context.Context, id string, limit int) ([]Trace, error) {
+	return list(ctx, c, sessionPath(url.PathEscape(id), "/traces"), nil, limit, func(t Trace) string { return t.ID })
+}
+
 // NewestItem returns the id of a session's newest item, "" for none.
 func (c *Client) NewestItem(ctx context.Context, id string) (string, error) {
 	var page struct {

@@ -59,7 +59,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	events := []stead.Event{first}
 	status := session.StatusIdle
 	if len(req.Input) > 0 {
-		e, err := r.messageEvent(ctx, key, p, req.Input, guarded)
+		e, err := r.messageEvent(ctx, key, p, session.Message{Input: req.Input, Guardrails: guarded.Findings, Traceparent: req.Traceparent})
 		if err != nil {
 			r.discard(ctx, key)
 			return session.Session{}, err

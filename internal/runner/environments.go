@@ -124,7 +124,7 @@ func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.Agen
 		}
 		events, status := []stead.Event{first}, session.StatusIdle
 		if len(req.Input) > 0 {
-			e, err := r.messageEvent(ctx, key, p, req.Input, guarded)
+			e, err := r.messageEvent(ctx, key, p, session.Message{Input: req.Input, Guardrails: guarded.Findings, Traceparent: req.Traceparent})
 			if err != nil {
 				return session.Session{}, err
 			}

@@ -128,6 +128,10 @@ func TestEveryOperationPassesTheGate(t *testing.T) {
 			_, err := n.Turns(ctx, me, id, session.PageQuery{})
 			return err
 		}},
+		{policy.SessionRead, "traces", func(n *node, id stead.SessionID) error {
+			_, err := n.Traces(ctx, me, id, session.PageQuery{})
+			return err
+		}},
 		{policy.SessionRead, "stream", func(n *node, id stead.SessionID) error {
 			return n.Stream(ctx, me, id, &stead.Cursor{}, nil, func(session.StreamEvent) error { return errors.New("shown") })
 		}},

@@ -299,5 +299,5 @@ func (r *Runner) responseEvent(ctx context.Context, key stead.SessionKey, p stea
 	if err != nil {
 		return stead.Event{}, err
 	}
-	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Items: items, Labels: req.Labels, Response: &req.Ask, By: p, Guardrails: req.Guarded.Findings})
+	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Items: items, Labels: req.Labels, Response: &req.Ask, By: p, Guardrails: req.Guarded.Findings, Traceparent: req.Traceparent})
 }

@@ -90,7 +90,7 @@ func (r *Runner) send(ctx context.Context, p stead.Principal, key stead.SessionK
 		}
 		in := journal.Input{If: v.Tail, Key: req.Key, Digest: req.Digest, Audit: r.answerDrafts(ctx, v, p, req.Inputs, slices.Clip(drafts))}
 		var answers bool
-		in.Events, answers, err = r.inputEvents(ctx, v, p, req.Inputs)
+		in.Events, answers, err = r.inputEvents(ctx, v, p, req.Inputs, req.Traceparent)
 		if err != nil {
 			return r.replayedOr(ctx, key, req, err)
 		}
@@ -186,7 +186,7 @@ func (r *Runner) replayedOr(ctx context.Context, key stead.SessionKey, req sessi
 
 // inputEvents checks the inputs against the session and makes their events. answers is true when
 // one of them depends on the present state.
-func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Principal, inputs []session.Input) (events []stead.Event, answers bool, err error) {
+func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Principal, inputs []session.Input, parent string) (events []stead.Event, answers bool, err error) {
 	if v.Failed != nil {
 		return nil, false, stead.Errorf(stead.KindConflict, "session %s has failed and takes no more input", v.Key.Session)
 	}
@@ -211,7 +211,7 @@ func (r *Runner) inputEvents(ctx context.Context, v *session.View, p stead.Princ
 				e.Code = "active_turn_not_steerable"
 				return nil, false, e
 			}
-			e, err = r.messageEvent(ctx, v.Key, p, in.Message, in.Guarded)
+			e, err = r.messageEvent(ctx, v.Key, p, session.Message{Input: in.Message, Guardrails: in.Guarded.Findings, Traceparent: parent})
 			if turn == 0 {
 				turn = v.Tail + 1 + stead.Seq(i) // each input is one event: it makes the turn
 			}
@@ -253,15 +253,16 @@ func askedFrom(v, from *session.View) *session.View {
 	return v
 }
 
-func (r *Runner) messageEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, input []session.InputMessage, g session.Guarded) (stead.Event, error) {
-	own := make([]session.InputMessage, len(input))
-	for i, m := range input {
+func (r *Runner) messageEvent(ctx context.Context, key stead.SessionKey, p stead.Principal, said session.Message) (stead.Event, error) {
+	own := make([]session.InputMessage, len(said.Input))
+	for i, m := range said.Input {
 		own[i].Content = append([]stead.Content(nil), m.Content...)
 		if err := r.spillInput(ctx, key, own[i].Content); err != nil {
 			return stead.Event{}, err
 		}
 	}
-	return session.NewEvent(r.now(), session.KindInputMessage, session.Message{Input: own, By: p, Guardrails: g.Findings})
+	said.Input, said.By = own, p
+	return session.NewEvent(r.now(), session.KindInputMessage, said)
 }
 
 func (r *Runner) resultEvent(ctx context.Context, v *session.View, p stead.Principal, at string, in session.ToolResultInput, g session.Guarded) (stead.Event, error) {

@@ -21,7 +21,7 @@ func (s *server) sendEvents(w http.ResponseWriter, r *http.Request, p stead.Prin
 	if err != nil {
 		return err
 	}
-	send := session.SendRequest{Inputs: inputs, Key: req.key, Digest: req.digest}
+	send := session.SendRequest{Inputs: inputs, Traceparent: traceparent(r), Key: req.key, Digest: req.digest}
 	if err := s.Sessions.Send(r.Context(), p, sessionID(r), send); err != nil {
 		return err
 	}

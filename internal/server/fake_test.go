@@ -13,6 +13,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/trace"
 )
 
 // fake stands behind the door where a test is about the door: it answers as the contract says,
@@ -181,6 +182,14 @@ func (f *fake) Subagents(_ context.Context, _ stead.Principal, id stead.SessionI
 		return session.Page[session.SubagentObject]{}, err
 	}
 	return paged(f.subagents, q, func(a session.SubagentObject) string { return a.ID }), nil
+}
+
+func (f *fake) Traces(_ context.Context, _ stead.Principal, id stead.SessionID, q session.PageQuery) (session.Page[trace.Trace], error) {
+	if _, err := f.find(id); err != nil {
+		return session.Page[trace.Trace]{}, err
+	}
+	one := trace.Trace{ID: "turn_1", CreatedAt: 1, Object: "agent.session.trace", OTLP: []byte(`{"resourceSpans":[]}`), Session: id}
+	return paged([]trace.Trace{one}, q, func(t trace.Trace) string { return t.ID }), nil
 }
 
 func (f *fake) Subagent(_ context.Context, _ stead.Principal, _ stead.SessionID, subagent string) (session.SubagentObject, error) {

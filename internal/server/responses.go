@@ -44,6 +44,7 @@ func (s *server) createResponse(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
+	respond.Traceparent = traceparent(r)
 	made, err := s.Responses.Respond(r.Context(), p, respond)
 	if err != nil {
 		return err

@@ -128,6 +128,7 @@ func (s *server) table() []route {
 		{method: "GET", path: subagent + "/turns", summary: "List a subagent's turns", handle: s.listSubagentTurns, scope: identity.ScopeRead, query: paged, answer: "TurnList"},
 		{method: "GET", path: subagent + "/turns/{turn}", summary: "Retrieve a subagent's turn", handle: s.getSubagentTurn, scope: identity.ScopeRead, answer: "Turn"},
 		{method: "GET", path: subagent + "/turns/{turn}/items", summary: "List the items of a subagent's turn", handle: s.listSubagentTurnItems, scope: identity.ScopeRead, query: paged, answer: "ItemList"},
+		{method: "GET", path: session + "/traces", summary: "List the traces of a session's root turns, as OTLP JSON: no texts are in them", handle: s.listTraces, query: paged, answer: "TraceList"},
 		{method: "GET", path: session + "/artifacts", summary: "List the files that completed turns published", handle: s.listArtifacts, scope: identity.ScopeRead, query: append(paged, "environment_id"), answer: "ArtifactList"},
 		{method: "GET", path: artifact, summary: "Retrieve an artifact", handle: s.getArtifact, scope: identity.ScopeRead, answer: "Artifact"},
 		{method: "GET", path: artifact + "/content", summary: "Download an artifact", handle: s.getArtifactContent, scope: identity.ScopeRead, answer: "Bytes", media: mediaBytes},
@@ -318,7 +319,6 @@ func (s *server) table() []route {
 // later lists the routes of the contract that have not landed: "METHODS path".
 func later() []string {
 	return []string{
-		"GET /v1/agents/sessions/{id}/traces",
 		"POST,GET /v1/agents/automations",
 		"GET,POST,DELETE /v1/agents/automations/{id}",
 		"POST /v1/agents/automations/{id}/pause",

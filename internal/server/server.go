@@ -48,6 +48,7 @@ import (
 	"github.com/stead-dev/stead/internal/model/router"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/trace"
 	"github.com/stead-dev/stead/internal/usage"
 )
 
@@ -74,6 +75,7 @@ const (
 type Config struct {
 	Sessions session.Service
 	Agents   session.Agents
+	Traces   trace.Service
 	// Responses keeps responses and conversations of the Responses API.
 	Responses session.Responses
 	// Executors is where self-hosted environments connect to; nil: there are none.

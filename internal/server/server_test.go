@@ -32,7 +32,7 @@ type door struct {
 func open(t *testing.T, f *fake, change ...func(*Config)) *door {
 	t.Helper()
 	c := Config{
-		Sessions: f, Agents: f, Environments: f, Models: models{}, Version: "test", ToolServers: func(stead.ProjectID) (own, others []string) { return []string{"files"}, nil },
+		Sessions: f, Agents: f, Traces: f, Environments: f, Models: models{}, Version: "test", ToolServers: func(stead.ProjectID) (own, others []string) { return []string{"files"}, nil },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Schema: func(raw json.RawMessage) error {
 			if strings.Contains(string(raw), "broken") {
@@ -229,7 +229,8 @@ func TestRoutes(t *testing.T) {
 		{"list files on", "GET /v1/agents/environments/env_1/files?page=L3dvcmtzcGFjZS9h", "", 200, `"next":null`},
 		{"list files with a token of one's own", "GET /v1/agents/environments/env_1/files?page=***", "", 400, `"param":"page"`},
 		{"read a file", "GET /v1/agents/environments/env_1/files/content?path=/workspace/a", "", 200, `content of /workspace/a`},
-		{"traces", "GET /v1/agents/sessions/sess_1/traces", "", 501, `"code":"not_implemented"`},
+		{"traces", "GET /v1/agents/sessions/sess_1/traces?limit=1&order=asc", "", 200, `"data":[{"id":"turn_1","created_at":1,"object":"agent.session.trace","otlp":{"resourceSpans":[]},"session_id":"sess_1"}],"has_more":false,"first_id":"turn_1","last_id":"turn_1"`},
+		{"automations", "GET /v1/agents/automations", "", 501, `"code":"not_implemented"`},
 
 		{"pause", "POST /v1/agents/sessions/sess_1/pause", "", 200, `"paused":true`},
 		{"resume", "POST /v1/agents/sessions/sess_1/resume", "", 200, `sess_1`},

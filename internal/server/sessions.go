@@ -23,6 +23,7 @@ func (s *server) createSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
+	create.Traceparent = traceparent(r)
 	made, err := s.Sessions.Create(r.Context(), p, create)
 	if err != nil {
 		return err

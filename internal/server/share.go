@@ -47,7 +47,7 @@ func (s *server) shares(w http.ResponseWriter, r *http.Request) (answered bool) 
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", asked)
-	h.Set("Access-Control-Allow-Headers", strings.Join([]string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"}, ", "))
+	h.Set("Access-Control-Allow-Headers", strings.Join([]string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Traceparent"}, ", "))
 	h.Set("Access-Control-Max-Age", shareFor)
 	w.WriteHeader(http.StatusNoContent)
 	return true

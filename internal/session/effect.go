@@ -116,13 +116,13 @@ func (w *EffectWait) RequestID(s stead.SessionID) string {
 	return stead.DerivedID("req", s, w.Asked, 0)
 }
 
-// open reports whether somebody is asked, and has not answered.
-func (w *EffectWait) open() bool {
+// Open reports whether somebody is asked, and has not answered.
+func (w *EffectWait) Open() bool {
 	return !w.Passed && !w.Stale && !w.Postponed && w.Refusal == ""
 }
 
 // Expired reports whether its time is over, in Unix milliseconds.
-func (w *EffectWait) Expired(now int64) bool { return w.open() && w.Until > 0 && now >= w.Until }
+func (w *EffectWait) Expired(now int64) bool { return w.Open() && w.Until > 0 && now >= w.Until }
 
 // Covers reports whether what was shown is what is to be done now.
 func (w *EffectWait) Covers(shown json.RawMessage) bool {
@@ -150,7 +150,7 @@ func (v *View) Waiting(key EffectKey) *EffectWait {
 // EffectByRequest finds the open question that a required action names; nil when there is none.
 func (v *View) EffectByRequest(requestID string) *EffectWait {
 	for _, w := range v.Effects {
-		if w.open() && w.RequestID(v.Key.Session) == requestID {
+		if w.Open() && w.RequestID(v.Key.Session) == requestID {
 			return w
 		}
 	}
@@ -180,7 +180,7 @@ func (v *View) effectHeld(e stead.Event, p EffectHeld) {
 
 func (v *View) effectLapsed(_ stead.Event, p EffectLapsed) {
 	w := v.effectAsked(p.Asked)
-	if w == nil || !w.open() {
+	if w == nil || !w.Open() {
 		return
 	}
 	if w.Decision.Needs.Default == policy.DefaultAllow {
@@ -192,7 +192,7 @@ func (v *View) effectLapsed(_ stead.Event, p EffectLapsed) {
 
 func (v *View) effectDecided(e stead.Event, p EffectResult) {
 	w := v.effectAsked(p.Asked)
-	if w == nil || !w.open() || w.Expired(e.At) {
+	if w == nil || !w.Open() || w.Expired(e.At) {
 		return // a second answer, or one to a question that is over
 	}
 	v.LastActive = e.At
@@ -259,7 +259,7 @@ func (v *View) dropEnvironmental(a Action) {
 // beside turns.
 func (v *View) awaited() bool {
 	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool {
-		return w.open() && w.Thread == v.focus && (v.Turn == nil || w.Turn == v.Turn.Seq)
+		return w.Open() && w.Thread == v.focus && (v.Turn == nil || w.Turn == v.Turn.Seq)
 	})
 }
 

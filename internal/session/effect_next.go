@@ -21,7 +21,7 @@ func (v *View) staleEffects() {
 
 // awaitsEnvironment reports whether a call waits for the environment, about which somebody is asked.
 func (v *View) awaitsEnvironment(c *Call) bool {
-	return c.Tool.Environment && slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && environmental(w.Effect) })
+	return c.Tool.Environment && slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.Open() && environmental(w.Effect) })
 }
 
 func environmental(e policy.Effect) bool {
@@ -60,7 +60,7 @@ func (s *State) heldBack(cmds []Command) []Command {
 		case w.Thread != s.focus:
 		case w.Expired(s.Now):
 			out = append(out, LapseEffect{w})
-		case w.open() && w.Until > 0:
+		case w.Open() && w.Until > 0:
 			out = append(out, WaitUntil{w.Until})
 		}
 	}
@@ -73,7 +73,7 @@ func (s *State) heldBack(cmds []Command) []Command {
 			if w.Thread != s.focus || !w.concerns(c) {
 				continue
 			}
-			waits = waits || w.open() && !s.moved(w) || w.Postponed && !s.EnvironmentNeeded()
+			waits = waits || w.Open() && !s.moved(w) || w.Postponed && !s.EnvironmentNeeded()
 			if w.Passed {
 				c = w.asShown(c)
 			}

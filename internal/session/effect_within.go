@@ -13,7 +13,7 @@ import (
 
 // awaitsEffect reports whether a call waits for answers about effects of its own.
 func (v *View) awaitsEffect(c *Call) bool {
-	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.open() && w.Within == withinCall(c) })
+	return slices.ContainsFunc(v.Effects, func(w *EffectWait) bool { return w.Open() && w.Within == withinCall(c) })
 }
 
 // Grants are what was answered about the effects of a step.

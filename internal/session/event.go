@@ -131,6 +131,8 @@ type Message struct {
 	By       stead.Principal `json:"by"`
 	// Guardrails are what guardrails did to it before it was stored: it stands here as they left it.
 	Guardrails []guardrail.Finding `json:"guardrails,omitempty"`
+	// Traceparent says of which span elsewhere a turn that it makes is a part (W3C Trace Context); "": of none.
+	Traceparent string `json:"traceparent,omitempty"`
 }
 
 // ItemsInput adds to the conversation without asking for anything.

@@ -76,7 +76,7 @@ func (v *View) Asks() map[string]func() Question {
 		return true
 	})
 	for _, w := range v.Effects {
-		if w.open() {
+		if w.Open() {
 			add(w.RequestID(v.Key.Session), func() Question { return v.OfEffect(w) })
 		}
 	}
@@ -117,7 +117,7 @@ func (v *View) effectDigest(w *EffectWait) string {
 func (v *View) effectActions() []RequiredAction {
 	var out []RequiredAction
 	for _, w := range v.Effects {
-		if !w.open() || w.Thread != v.focus {
+		if !w.Open() || w.Thread != v.focus {
 			continue
 		}
 		name := string(w.Effect)

@@ -104,6 +104,7 @@ type RespondRequest struct {
 	Items        []stead.Item
 	Labels       stead.Labels // that items had where they were taken from
 	Ask          ResponseAsk
+	Traceparent  string // of which span elsewhere it is a part; see Message
 	Key, Digest  string
 	Guarded      Guarded
 }
@@ -160,6 +161,7 @@ type CreateRequest struct {
 	SpendLimitCents *int64
 	CacheTTL        string
 	Review          string
+	Traceparent     string // of which span elsewhere the turn of Input is a part; see Message
 	Key, Digest     string // idempotency, see journal.Input
 }
 
@@ -174,6 +176,7 @@ func (r CreateRequest) Created(pin AgentPin, p stead.Principal) Created {
 // SendRequest is the body of one POST of input events.
 type SendRequest struct {
 	Inputs      []Input
+	Traceparent string // of which span elsewhere the turn that it makes is a part; see Message
 	Key, Digest string
 }
 

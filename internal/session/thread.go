@@ -164,7 +164,7 @@ func (v *View) OfRequest(id string) *View {
 	return v.find(func(u *View) bool {
 		t := u.Turn
 		return u.CallByRequest(id) != nil || u.ConsentByRequest(id) != nil || t != nil && t.Budget != nil && t.Budget.RequestID(u.Key.Session) == id ||
-			slices.ContainsFunc(u.Effects, func(w *EffectWait) bool { return w.Thread == u.focus && w.open() && w.RequestID(u.Key.Session) == id })
+			slices.ContainsFunc(u.Effects, func(w *EffectWait) bool { return w.Thread == u.focus && w.Open() && w.RequestID(u.Key.Session) == id })
 	})
 }
 
