@@ -148,7 +148,7 @@ func (a *app) memoryIngest() *cobra.Command {
 func (a *app) memoryForget() *cobra.Command {
 	var filter memoryFilter
 	var version int64
-	var dry, all bool
+	var dry, all, cited bool
 	c := &cobra.Command{
 		Use: "forget STORE MEMORY | STORE --scope TYPE:ID … | --all-stores --user USER …", Short: "Delete a memory with all of its versions, or all that filters select", Args: cobra.MaximumNArgs(2),
 		Long: "Delete a memory with all of its versions, or all that filters select in a store, or in every store of the project; with it goes\n" +
@@ -164,8 +164,8 @@ func (a *app) memoryForget() *cobra.Command {
 			switch {
 			case one && (len(filters) > 0 || dry || all):
 				return stead.Invalid("memory", "a memory is forgotten by itself: leave out its id, or filters, --dry-run and --all-stores")
-			case !one && version != 0:
-				return stead.Invalid("version", "--version is of one memory: say which")
+			case !one && (version != 0 || cited):
+				return stead.Invalid("memory", "--version and --cited are of one memory: say which")
 			case !one && len(filters) == 0:
 				return stead.Invalid("filters", "say what is forgotten: a memory, or filters such as --scope, --user, --session, --kind or --label")
 			case (len(args) == 0) != all:
@@ -176,7 +176,7 @@ func (a *app) memoryForget() *cobra.Command {
 				return err
 			}
 			if one {
-				if err := c.ForgetMemory(cmd.Context(), args[0], args[1], version); err != nil {
+				if err := c.ForgetMemory(cmd.Context(), args[0], args[1], version, cited); err != nil {
 					return err
 				}
 				return a.object(map[string]any{"id": args[1], "deleted": true}, func(w io.Writer) { fmt.Fprintf(w, "%s is forgotten\n", args[1]) })
@@ -190,6 +190,7 @@ func (a *app) memoryForget() *cobra.Command {
 	}
 	filter.register(c)
 	versionFlag(c, &version)
+	c.Flags().BoolVar(&cited, "cited", false, "with a memory the messages that it cites, which would say it again")
 	c.Flags().BoolVar(&dry, "dry-run", false, "say how many the filters select, and forget nothing")
 	c.Flags().BoolVar(&all, "all-stores", false, "in every store of the project")
 	return c

@@ -178,22 +178,26 @@ func (c *Client) UpdateMemory(ctx context.Context, store, id string, body any) (
 
 // RedactMemory takes away what all versions of one say, if version is the present one; 0: whichever that is.
 func (c *Client) RedactMemory(ctx context.Context, store, id string, version int64) (m Memory, err error) {
-	err = c.over(ctx, http.MethodPost, onePath(store, id, "/redact"), version, &m)
+	err = c.over(ctx, http.MethodPost, onePath(store, id, "/redact"), nil, version, &m)
 	return m, err
 }
 
-// ForgetMemory deletes one with all of its versions; version as in RedactMemory.
-func (c *Client) ForgetMemory(ctx context.Context, store, id string, version int64) error {
-	return c.over(ctx, http.MethodDelete, onePath(store, id, ""), version, nil)
+// ForgetMemory deletes one with all of its versions; version as in RedactMemory. cited: and the messages that it cites.
+func (c *Client) ForgetMemory(ctx context.Context, store, id string, version int64, cited bool) error {
+	query := url.Values{}
+	if cited {
+		query.Set("cited", "true")
+	}
+	return c.over(ctx, http.MethodDelete, onePath(store, id, ""), query, version, nil)
 }
 
 // over is a call that is made of one version; 0: of whichever.
-func (c *Client) over(ctx context.Context, method, path string, version int64, out any) error {
+func (c *Client) over(ctx context.Context, method, path string, query url.Values, version int64, out any) error {
 	header := http.Header{}
 	if version != 0 {
 		header.Set("If-Match", strconv.Quote(strconv.FormatInt(version, 10)))
 	}
-	return c.callWith(ctx, method, path, nil, nil, header, out)
+	return c.callWith(ctx, method, path, query, nil, header, out)
 }
 
 // MemoryForgotten says what was forgotten, or would be.

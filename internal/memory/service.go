@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
@@ -309,6 +311,12 @@ func (c *Content) harmless(p stead.Principal) error {
 		if extract.Secret(c.Text) || extract.Secret(c.Caption) {
 			return stead.Invalid("content", "the content holds what looks like a secret: it is not remembered")
 		}
+		if err := c.harmlessMetadata(); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(c.Labels, extract.Secret) {
+			return stead.Invalid("labels", "the labels hold what looks like a secret: it is not remembered")
+		}
 		return nil
 	}
 	c.Text, _ = extract.Mask(c.Text)
@@ -316,6 +324,24 @@ func (c *Content) harmless(p stead.Principal) error {
 	c.Metadata = maps.Clone(c.Metadata)
 	for k, v := range c.Metadata {
 		c.Metadata[k], _ = extract.Mask(v)
+	}
+	return nil
+}
+
+// harmlessMetadata is harmless for the metadata that an agent gives; doors hold other people's to the limits.
+func (c *Content) harmlessMetadata() error {
+	if len(c.Metadata) > stead.MaxMetadataPairs {
+		return stead.Invalid("metadata", "metadata has %d pairs, the limit is %d", len(c.Metadata), stead.MaxMetadataPairs)
+	}
+	for k, v := range c.Metadata {
+		switch {
+		case k == "" || utf8.RuneCountInString(k) > stead.MaxMetadataKeyRunes:
+			return stead.Invalid("metadata", "metadata: the key %.80q must have 1 to %d characters", k, stead.MaxMetadataKeyRunes)
+		case utf8.RuneCountInString(v) > stead.MaxMetadataValueRunes:
+			return stead.Invalid("metadata."+k, "metadata.%s is longer than %d characters", k, stead.MaxMetadataValueRunes)
+		case extract.Secret(k + ": " + v):
+			return stead.Invalid("metadata", "the metadata holds what looks like a secret: it is not remembered")
+		}
 	}
 	return nil
 }

@@ -98,9 +98,12 @@ func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id strin
 
 // ForgetSaid is Forget of a memory together with what was said that it comes from, as far as the store has it and whoever forgets may forget
 // that, which would say it again; it says how many those were. They go first: when it is made again, after a crash, nothing of it is left out.
-func (s *Service) ForgetSaid(ctx context.Context, p stead.Principal, store, id string) (int, error) {
+func (s *Service) ForgetSaid(ctx context.Context, p stead.Principal, store, id string, expected int64) (int, error) {
 	e, err := s.Get(ctx, p, store, id)
 	if err != nil {
+		return 0, err
+	}
+	if err := (&Change{Record: Record{ID: id}, Expected: expected}).Fits(e.Version); err != nil {
 		return 0, err
 	}
 	if err := s.sight(ctx, p, store).mayWrite(&e.Content); err != nil {

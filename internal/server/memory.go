@@ -25,6 +25,7 @@ type Memory interface {
 	Update(ctx context.Context, p stead.Principal, store, id string, expected int64, change func(*memory.Content) error) (memory.Entry, error)
 	Redact(ctx context.Context, p stead.Principal, store, id string, expected int64) (memory.Entry, error)
 	Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error
+	ForgetSaid(ctx context.Context, p stead.Principal, store, id string, expected int64) (int, error)
 	Ingest(ctx context.Context, p stead.Principal, store string, items []memory.Content) (int, error)
 	ForgetEverywhere(ctx context.Context, p stead.Principal, f memory.Filter) (forgotten, stores int, err error)
 	ForgetMatching(ctx context.Context, p stead.Principal, store string, f memory.Filter) (int, error)
@@ -188,8 +189,17 @@ func (s *server) deleteMemory(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if err != nil {
 		return err
 	}
-	id := r.PathValue("memory")
-	if err := s.Memory.Forget(r.Context(), p, r.PathValue("id"), id, expected); err != nil {
+	cited, err := queryBool(r.URL.Query(), "cited")
+	if err != nil {
+		return err
+	}
+	store, id := r.PathValue("id"), r.PathValue("memory")
+	if cited {
+		_, err = s.Memory.ForgetSaid(r.Context(), p, store, id, expected)
+	} else {
+		err = s.Memory.Forget(r.Context(), p, store, id, expected)
+	}
+	if err != nil {
 		return err
 	}
 	return s.write(w, deleted{id, true, "memory.deleted"})

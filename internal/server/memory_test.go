@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +137,10 @@ func TestMemoriesAreListedByFiltersAndForgottenOnTrial(t *testing.T) {
 	}
 	d.says("POST "+store+"/forget", `{"filters":{"scopes":[{"type":"team","id":"a:b"}]}}`, 200, `"forgotten":2,"memory_stores":1,"dry_run":false`)
 	list("", "two")
+	id := regexp.MustCompile(`mem_[0-9a-f]+`).FindString(d.says("GET "+store+"/memories", "", 200))
+	d.says("DELETE "+store+"/memories/"+id+"?cited=maybe", "", 400, `"param":"cited"`)
+	d.says("DELETE "+store+"/memories/"+id+"?cited=true", "", 200, `"object":"memory.deleted"`)
+	list("", "")
 }
 
 func TestMemoriesThatAreWrong(t *testing.T) {

@@ -204,6 +204,16 @@ func queryInt(q url.Values, name string, lo, hi int) (int, bool, error) {
 	return n, true, nil
 }
 
+// queryBool reads true or false of the query; "": false.
+func queryBool(q url.Values, name string) (bool, error) {
+	switch s := q.Get(name); s {
+	case "true", "false", "":
+		return s == "true", nil
+	default:
+		return false, stead.Invalid(name, "%s must be true or false, not %.40q", name, s)
+	}
+}
+
 // metadataFilter reads metadata[key]=value.
 func metadataFilter(q url.Values) (map[string]string, error) {
 	var m map[string]string

@@ -292,7 +292,7 @@ func (s *server) table() []route {
 		{method: "POST", path: memories + "/batch", summary: "Add memories: all of them or none", handle: s.createMemories, body: "MemoryBatch", answer: "MemoryList", keyed: true},
 		{method: "GET", path: oneMemory, summary: "Retrieve a memory; its ETag is its version", handle: s.getMemory, answer: "Memory"},
 		{method: "POST", path: oneMemory, summary: "Make a memory's next version, over the one in If-Match or expected_version", handle: s.updateMemory, body: "MemoryUpdate", answer: "Memory"},
-		{method: "DELETE", path: oneMemory, summary: "Forget a memory with all of its versions", handle: s.deleteMemory, answer: "Deleted"},
+		{method: "DELETE", path: oneMemory, summary: "Forget a memory with all of its versions", handle: s.deleteMemory, query: []string{"cited"}, answer: "Deleted"},
 		{method: "POST", path: oneMemory + "/redact", summary: "Take away what a memory says, in all of its versions", handle: s.redactMemory, answer: "Memory", always: true},
 		{method: "GET", path: oneMemory + "/versions", summary: "List a memory's versions, newest first", handle: s.listMemoryVersions, answer: "MemoryList"},
 		{method: "POST", path: memoryStore + "/ingest", summary: "Make each message of a session a memory, once", handle: s.ingestSession, body: "MemoryIngest", answer: "MemoryIngested"},

@@ -133,3 +133,28 @@ func forgottenTwice(f *serviceFixture) {
 	}
 	f.left("Behind both", "")
 }
+
+// forgottenWithSaid: with a memory go the messages that it cites, where that is wanted, of the version that was seen.
+func forgottenWithSaid(f *serviceFixture) {
+	for _, said := range []bool{false, true} {
+		f.store = f.another()
+		f.ingest(spoken(sessionA, 3, stead.RoleUser, "My locker is seventy."), spoken(sessionA, 4, stead.RoleUser, "I like tea."))
+		f.learn(sessionA, 5, made(sessionA, 5, "The locker is seventy.", 3))
+		fact := f.id("The locker is seventy.")
+		if n, err := f.ForgetSaid(f.ctx, f.me, f.store, fact, 7); n != 0 || stead.KindOf(err) != stead.KindConflict {
+			f.Errorf("of another version: %d, %v", n, err)
+		}
+		left := "I like tea."
+		if said {
+			if n, err := f.ForgetSaid(f.ctx, f.me, f.store, fact, 1); n != 1 || err != nil {
+				f.Errorf("with what was said: %d, %v", n, err)
+			}
+		} else {
+			left += "; My locker is seventy."
+			if err := f.Forget(f.ctx, f.me, f.store, fact, 1); err != nil {
+				f.Error(err)
+			}
+		}
+		f.left(fmt.Sprintf("With what was said: %t,", said), left)
+	}
+}

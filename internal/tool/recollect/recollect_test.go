@@ -158,6 +158,108 @@ func TestLabelsGoThroughTheTools(t *testing.T) {
 	}
 }
 
+// TestWhatStandsBesideAMemoryIsWrittenAndSearched: an agent says since when, until when and how long, gives labels and metadata, and finds by them.
+// What can't be is refused by its name and limit.
+func TestWhatStandsBesideAMemoryIsWrittenAndSearched(t *testing.T) {
+	d := open(t, true)
+	add := func(key, arguments string) memory.Entry {
+		t.Helper()
+		said, wrong := d.call("memory_add", key, arguments)
+		e, err := d.memory.Get(t.Context(), stead.LocalPrincipal(), d.store, regexp.MustCompile(`mem_[0-9a-f]+`).FindString(said))
+		if err != nil || wrong {
+			t.Fatalf("%s: %v", said, err)
+		}
+		return e
+	}
+	day := func(s string) int64 {
+		at, err := time.Parse(time.DateOnly, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at.UnixMilli()
+	}
+	berlin := add("k1", `{"content":"The office is in Berlin","valid_from":"2020-01-01","valid_until":"2026-06-01T00:00:00Z","labels":["places"],"metadata":{"source":"wiki"},"ttl_days":90,"scope":"project"}`)
+	if berlin.ValidFrom != day("2020-01-01") || berlin.ValidUntil != day("2026-06-01") || !slices.Equal(berlin.Labels, []string{"places", "untrusted"}) ||
+		berlin.Metadata["source"] != "wiki" || berlin.ExpiresAt != berlin.CreatedAt+90*24*time.Hour.Milliseconds() {
+		t.Errorf("it is %+v", berlin)
+	}
+	if again := add("k1", `{"content":"The office is in Berlin","valid_from":"2020-01-01","valid_until":"2026-06-01T00:00:00Z","labels":["places"],"metadata":{"source":"wiki"},"ttl_days":90,"scope":"project"}`); again.ID != berlin.ID {
+		t.Error("repeated it is another one")
+	}
+	add("k2", `{"content":"The office is in Hamburg","valid_from":"2026-06-01","kind":"episode"}`)
+	for filters, want := range map[string]string{
+		``: "Hamburg", `,"as_of":"2022-05-01"`: "Berlin", `,"as_of":"2022-05-01","label":"places","metadata":{"source":"wiki"},"kind":"fact","scope":"project"`: "Berlin",
+		`,"kind":"fact"`: "", `,"scope":"project"`: "", `,"label":"places"`: "", `,"metadata":{"source":"press"}`: "", `,"scope":"user"`: "Hamburg", `,"since":"2026-06-01"`: "Hamburg", `,"until":"2026-06-01"`: "",
+		`,"as_of":"2022-05-01T10:00:00+02:00","until":"2021-01-01"`: "Berlin",
+	} {
+		got, wrong := d.call("memory_search", "k", `{"query":"where is the office?"`+filters+`}`)
+		if wrong || strings.Contains(got, "Berlin") != (want == "Berlin") || strings.Contains(got, "Hamburg") != (want == "Hamburg") {
+			t.Errorf("with %s it finds %q, not %q", filters, got, want)
+		}
+		if want == "Berlin" && !strings.Contains(got, " · until 2026-06-01") {
+			t.Errorf("it does not say until when: %q", got)
+		}
+	}
+	pairs := map[string]string{}
+	for i := range 17 {
+		pairs["k"+string(rune('a'+i))] = "v"
+	}
+	many, _ := json.Marshal(pairs)
+	for _, bad := range [][3]string{
+		{"memory_search", `{"query":"x","since":"last week"}`, "since must be a day such as"},
+		{"memory_search", `{"query":"x","as_of":"1950-01-01"}`, "as_of must be a day such as"},
+		{"memory_search", `{"query":"x","since":"2026-06-01","until":"2026-05-01"}`, "until must be after since"},
+		{"memory_search", `{"query":"x","scope":"user:bob"}`, "scope must be user, agent, project or team"},
+		{"memory_search", `{"query":"x","scope":"team:red"}`, "scope must be"},
+		{"memory_add", `{"content":"x y z","valid_until":"soon"}`, "valid_until must be a day such as"},
+		{"memory_add", `{"content":"x y z","valid_from":"2026-06-01","valid_until":"2026-05-01"}`, "valid_until must not be before valid_from"},
+		{"memory_add", `{"content":"x y z","ttl_days":5000}`, "ttl_days must be from 1 to 3650"},
+		{"memory_add", `{"content":"x y z","labels":[""]}`, "a label must be 1 to 128 bytes"},
+		{"memory_add", `{"content":"x y z","metadata":` + string(many) + `}`, "metadata has 17 pairs, the limit is 16"},
+		{"memory_add", `{"content":"x y z","metadata":{"password":"hunter2hunter2"}}`, "looks like a secret"},
+	} {
+		if got, wrong := d.call(bad[0], "kx", bad[1]); !wrong || !strings.Contains(got, bad[2]) {
+			t.Errorf("%s %s: %q", bad[0], bad[1], got)
+		}
+	}
+}
+
+// TestAnAgentOfAllScopesSearchesOne: whoever it is of; and where others spoke to an agent of its session's scopes, those of the user are refused.
+func TestAnAgentOfAllScopesSearchesOne(t *testing.T) {
+	d := open(t, true)
+	n := memory.New{Content: memory.Content{Text: "Bob drinks tea", Scope: memory.Scope{Type: memory.ScopeUser, ID: "bob"}, Confidence: 1, Importance: .5}}
+	if _, err := d.memory.Add(t.Context(), stead.LocalPrincipal(), d.store, []memory.New{n}, ""); err != nil {
+		t.Fatal(err)
+	}
+	search := func(all, alone bool, scope string) string {
+		t.Helper()
+		found, err := New(d.memory, none{}).Tools(t.Context(), tool.Server{Label: "memory", Memory: []tool.MemoryStore{{ID: d.store}}, AllScopes: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := found[0].Spec(); !json.Valid(s.Parameters) {
+			t.Errorf("parameters %s", s.Parameters)
+		}
+		r, err := found[0].Call(t.Context(), tool.Call{Arguments: json.RawMessage(`{"query":"tea","scope":"` + scope + `"}`), Alone: alone, Principal: stead.LocalPrincipal(),
+			Agent: "agent_1", Session: stead.SessionKey{Project: stead.DefaultProject, Session: "sess_1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(r.Content[0].Text.Inline)
+	}
+	for _, c := range []struct {
+		all, alone  bool
+		scope, want string
+	}{
+		{true, true, "user:bob", "Bob drinks tea"}, {true, true, "project", "Nothing is remembered"}, {true, true, "clan:x", "scope[0].type must be one of"}, {false, true, "user", "Nothing is remembered"},
+		{false, false, "user", "scope can't be user here"}, {false, false, "project", "Nothing is remembered"},
+	} {
+		if got := search(c.all, c.alone, c.scope); !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
 // What is longer than the answer may be is shown around the words that were asked for, and what has no room is counted.
 func TestLongMemoriesAreCut(t *testing.T) {
 	d := open(t, true)
