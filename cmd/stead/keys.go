@@ -25,7 +25,7 @@ import (
 const projectHeader = "OpenAI-Project"
 
 // openIdentity makes the service of API keys, or none in auth mode none.
-func (n *node) openIdentity(documents document.Store, authorizer policy.Authorizer, sessions func() *runner.Runner) (*identity.Service, error) {
+func (n *node) openIdentity(documents document.Store, authorizer policy.Authorizer, withdrawn *identity.Withdrawn, sessions func() *runner.Runner) (*identity.Service, error) {
 	if n.cfg.Auth.Mode == config.AuthNone {
 		return nil, nil
 	}
@@ -38,7 +38,7 @@ func (n *node) openIdentity(documents document.Store, authorizer policy.Authoriz
 		n.log.Info("the root key, which makes the first API keys, is in a file", "path", path)
 	}
 	return identity.NewService(identity.Config{
-		Documents: documents, Policy: authorizer, Root: root, Now: time.Now, Certified: n.clients.stands(),
+		Documents: documents, Policy: authorizer, Root: root, Now: time.Now, Withdrawn: withdrawn, Certified: n.clients.stands(),
 		Serves: func(ctx context.Context, p stead.Principal, id stead.SessionID, effect policy.Effect) (stead.Principal, error) {
 			return sessions().Serves(ctx, p, id, effect)
 		},

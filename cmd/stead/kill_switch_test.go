@@ -88,6 +88,58 @@ func TestAKillSwitchStopsAnAgent(t *testing.T) {
 	}
 }
 
+// Whoever is stopped calls nothing of the API any more, by a key or by a token of a session, within a second, but looks at switches and lifts them; others
+// go on, and the log says who tried what.
+func TestAKillSwitchStopsAUsersCalls(t *testing.T) {
+	h := openHouse(t)
+	user := func(id, role string) string {
+		var made struct{ Secret string }
+		h.get(h.root, "POST", "/v1/api_keys", `{"role":"`+role+`","project":"one","principal":{"kind":"user","id":"`+id+`"}}`, &made)
+		return made.Secret
+	}
+	eve, bob := user("eve", "developer"), user("bob", "developer")
+	var s, token struct{ ID, Secret string }
+	h.get(eve, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
+	h.get(eve, "POST", "/v1/agents/sessions/"+s.ID+"/tokens", `{"scope":["read"]}`, &token)
+	boss := user("boss", "owner")
+	var sw, own struct{ ID string }
+	h.get(boss, "POST", "/v1/kill_switches", `{"scope":"user","of":"eve","reason":"her laptop is lost"}`, &sw)
+	for _, c := range []struct{ key, method, path, body string }{
+		{eve, "GET", "/v1/agents/sessions", ""}, {eve, "GET", "/v1/agents/sessions/" + s.ID + "/items", ""}, {eve, "POST", "/v1/agents", `{"model":"sim"}`}, {eve, "GET", "/v1/agents/sessions/" + s.ID + "/events", ""},
+		{eve, "DELETE", "/v1/agents/sessions/" + s.ID, ""}, {token.Secret, "GET", "/v1/agents/sessions/" + s.ID + "/items", ""}, {eve, "POST", "/v1/chat/completions", `{"model":"sim","messages":[{"role":"user","content":"hi"}]}`},
+	} {
+		status, got := h.call(c.key, c.method, c.path, c.body)
+		if status != 403 || !strings.Contains(string(got), `"code":"kill_switch"`) || !strings.Contains(string(got), "her laptop is lost") {
+			t.Errorf("%s %s: %d %.300s", c.method, c.path, status, got)
+		}
+	}
+	if status, got := h.call(bob, "GET", "/v1/agents/sessions", ""); status != 200 {
+		t.Errorf("another user: %d %s", status, got)
+	}
+	var log struct {
+		Data []struct {
+			Record struct{ Detail, Decision string }
+		}
+	}
+	h.get(boss, "GET", "/v1/audit_records?action=api.call&principal=eve&order=asc", "", &log)
+	if len(log.Data) != 7 || log.Data[0].Record.Detail != "GET /v1/agents/sessions" || log.Data[0].Record.Decision != "deny" {
+		t.Errorf("in the audit log: %+v", log.Data)
+	}
+	h.get(boss, "POST", "/v1/kill_switches", `{"scope":"user","of":"boss","reason":"by mistake"}`, &own)
+	if status, _ := h.call(boss, "GET", "/v1/agents", ""); status != 403 {
+		t.Errorf("who stopped themselves: %d", status)
+	}
+	h.get(boss, "GET", "/v1/kill_switches", "", &struct{}{})
+	for _, id := range []string{own.ID, sw.ID} {
+		h.get(boss, "DELETE", "/v1/kill_switches/"+id, "", &struct{}{})
+	}
+	for _, key := range []string{boss, eve} {
+		if status, got := h.call(key, "GET", "/v1/agents/sessions", ""); status != 200 {
+			t.Errorf("lifted: %d %s", status, got)
+		}
+	}
+}
+
 func TestAKillSwitchCutsAModelsCalls(t *testing.T) {
 	n := openConfigured(t, "providers: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}, {name: other, routes: [{provider: sim, model: sim-other}]}, {name: alias, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
 	type answer struct {

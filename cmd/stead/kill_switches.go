@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
+	"time"
+
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/killswitch"
 )
 
@@ -24,4 +29,26 @@ func serverPlaces(cfg *config.Config) *map[string]string {
 		}
 	}
 	return &out
+}
+
+// stoppedCaller refuses the calls of the API of who was stopped, and records each. Who is not stopped was seen.
+func (n *node) stoppedCaller(switches *killswitch.Switches, withdrawn *identity.Withdrawn) func(context.Context, stead.Principal) error {
+	return func(ctx context.Context, p stead.Principal) error {
+		sw, err := switches.Call(ctx, p)
+		if err == nil && sw == nil && n.cfg.Auth.Mode != config.AuthNone {
+			err = withdrawn.Seen(ctx, p)
+		}
+		if err != nil || sw == nil {
+			return err
+		}
+		refused, call := sw.Err(), audit.CallOf(ctx)
+		err = n.audit.Append(ctx, audit.Record{
+			At: time.Now().UnixMilli(), Project: p.Project, Principal: audit.Principal{Kind: p.Kind, ID: p.ID, Role: p.Role, Key: call.Key}, Session: p.Session,
+			Action: audit.ActCall, Decision: audit.Deny, By: "kill_switch", Reason: refused.Error(), Policies: []string{sw.ID}, Request: call.Request, From: call.From, Detail: call.Act,
+		})
+		if err != nil {
+			n.log.Error("an audit record could not be stored; the call is refused all the same", "action", audit.ActCall, "principal", p.ID, "err", err)
+		}
+		return refused
+	}
 }

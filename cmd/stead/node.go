@@ -30,6 +30,7 @@ import (
 	"github.com/stead-dev/stead/internal/consent"
 	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/guardrail"
+	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/identity/workload"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/killswitch"
@@ -242,7 +243,8 @@ func (n *node) open(ctx context.Context) error {
 	}
 	var audited *auditing
 	desk := n.openDesk(store, func(ctx context.Context, r audit.Record) error { return audited.log.Append(ctx, r) })
-	quiet := policy.NewJointly(killswitch.NewAuthorizer(switches, decider))
+	withdrawn := identity.NewWithdrawn(store, time.Now)
+	quiet := policy.NewJointly(killswitch.NewAuthorizer(switches, identity.NewInForce(withdrawn, killswitch.Acts, decider)))
 	meant, err := declaredModels(cfg)
 	if err != nil {
 		return err
@@ -261,7 +263,7 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	var run *runner.Runner
-	callers, err := n.openIdentity(store, authorizer, func() *runner.Runner { return run })
+	callers, err := n.openIdentity(store, authorizer, withdrawn, func() *runner.Runner { return run })
 	if err != nil {
 		return err
 	}
@@ -313,7 +315,7 @@ func (n *node) open(ctx context.Context) error {
 		Pace:     server.Pace(cfg.Limits.RequestsPerMinute),
 		Sessions: run, Agents: run, Traces: run, Responses: run, Environments: run, Planner: pcs.planner, Executors: pcs.hub, RemoteURL: pcs.remoteURL,
 		Templates: services.templates, Files: services.files, Skills: services.skills, Memory: services.memory, Vectors: services.vectors, Vaults: services.vaults, Consents: n.consents, SecureCookies: strings.HasPrefix(n.publicURL(), "https:"), Issuer: issuer, FileContent: services.fileContent,
-		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), SemanticModels: meanings, SemanticLayer: meaning, Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer, n.findStopped(store)), Watch: switches.WatchBy, Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: func() []stream.Status { return append(streams.Status(), told.Status()...) }, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
+		Policies: shownPolicies{authorizer, decider}, PolicySets: n.policySets(store, authorizer), SemanticModels: meanings, SemanticLayer: meaning, Approvals: approval.NewService(desk, authorizer, quiet), KillSwitches: killswitch.NewService(switches, authorizer, n.findStopped(store)), Watch: switches.WatchBy, Stopped: n.stoppedCaller(switches, withdrawn), Audit: audited.service, Erasures: erasures, Retention: kept, AuditStreams: func() []stream.Status { return append(streams.Status(), told.Status()...) }, TurnedAway: audited.strangers.TurnedAway, Usage: metered.account, Budgets: metered.budgets,
 		Models: n.models, Gate: run, Meter: metered.stateless, Guardrails: n.guardrails, Purse: metered.purse, Prices: metered.prices, Seals: keys, Reseals: n, Unreadable: n.seals.unreadable.Load,
 		ModelIdleTimeout: cfg.ModelIdleTimeout(), Capacity: func() []capacity.Status { return n.throughput.Load().status() }, Explain: n.models.Explain, ToolServers: tools.Labels, Schema: checkSchema, Log: log,
 		Version: version, Stopping: n.stopping, Full: n.room.Full,

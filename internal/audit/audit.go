@@ -124,6 +124,8 @@ const (
 	// ActExecutor is that somebody becomes the executor of a self-hosted environment by a client certificate, each time that they
 	// connect. Resource: the environment; Principal: the certificate.
 	ActExecutor = "executor.connect"
+	// ActCall is a call of the API by somebody whom a kill switch stops.
+	ActCall = "api.call"
 	// ActForget is that what was derived from a session was forgotten. Resource: the session; Detail: how many memories.
 	ActForget = "memory.forget"
 )

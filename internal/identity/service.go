@@ -32,6 +32,8 @@ type Config struct {
 	Certified func(id string, c Certificate, as stead.Principal) bool
 	// Serves says whom a session serves, to those who may cause an effect there: KindNotFound where there is none to them.
 	Serves func(ctx context.Context, p stead.Principal, id stead.SessionID, effect policy.Effect) (stead.Principal, error)
+	// Withdrawn are told whose last key was revoked; nil: nobody is.
+	Withdrawn *Withdrawn
 }
 
 // Service keeps keys and knows who carries them. It is safe for concurrent use.
@@ -97,6 +99,9 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, in Params) (Key
 		return Key{}, "", stead.Wrap(stead.KindInternal, err, "the key can't be written")
 	}
 	_, err = s.cfg.Documents.CreateDocument(ctx, document.Document{Key: at(k.ID), Version: 1, CreatedAt: k.CreatedAt, UpdatedAt: k.CreatedAt, Tag: string(k.Project), Data: data}, "", "")
+	if err == nil && s.cfg.Withdrawn != nil { // who uses it would do so, too
+		err = s.cfg.Withdrawn.restore(ctx, withdrawnKey(k.Project, k.Kind, k.Principal, k.Role))
+	}
 	return k, secret, err
 }
 
@@ -187,16 +192,48 @@ func (s *Service) List(ctx context.Context, p stead.Principal, after string, des
 	return keys, more, nil
 }
 
-// Revoke deletes a key: nobody comes in with it any more, on other nodes after CacheFor.
+// Revoke deletes a key: nobody comes in with it any more, on other nodes after CacheFor. If its principal has no other one that is valid, what
+// agents do in that one's name ends, too.
 func (s *Service) Revoke(ctx context.Context, p stead.Principal, id string) error {
 	if err := s.allowChange(ctx, p, id); err != nil {
 		return err
 	}
-	if _, _, err := s.own(ctx, p, id); err != nil {
+	k, _, err := s.own(ctx, p, id)
+	if err != nil {
+		return err
+	}
+	if err := s.withdrawLast(ctx, k); err != nil { // before it is gone: one that is cut off here is done again
 		return err
 	}
 	s.forget(id)
-	return s.cfg.Documents.DeleteDocument(ctx, at(id), 0)
+	if err := s.cfg.Documents.DeleteDocument(ctx, at(id), 0); err != nil {
+		return err
+	}
+	return s.withdrawLast(ctx, k) // another one was revoked at the same time
+}
+
+// withdrawLast withdraws a key's principal, if they have no other one that is valid.
+func (s *Service) withdrawLast(ctx context.Context, k Key) error {
+	if s.cfg.Withdrawn == nil {
+		return nil
+	}
+	now := s.cfg.Now().UnixMilli()
+	for after := ""; ; {
+		docs, err := s.cfg.Documents.ListDocuments(ctx, document.Query{Project: vault, Kind: kind, Tag: string(k.Project), After: after, Limit: stead.MaxPageSize})
+		if err != nil {
+			return err
+		}
+		for _, d := range docs {
+			var other Key
+			if json.Unmarshal(d.Data, &other) == nil && other.ID != k.ID && other.Kind == k.Kind && other.Principal == k.Principal && other.Role == k.Role && (other.ExpiresAt == 0 || now < other.ExpiresAt) {
+				return nil
+			}
+			after = d.ID
+		}
+		if len(docs) < stead.MaxPageSize {
+			return s.cfg.Withdrawn.withdraw(ctx, k)
+		}
+	}
 }
 
 // Rotate gives a key a new secret. The old ones are valid for grace.

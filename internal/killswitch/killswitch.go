@@ -6,7 +6,8 @@
 //	                  └─▶ Watch               while one is under way: its context ends
 //
 // A switch stops what acts: new sessions, calls of models and of tools, the opening of environments. It stops neither
-// reading nor what ends or keeps things: sessions can be looked at, cancelled and deleted, and files are stored.
+// reading nor what ends or keeps things: sessions can be looked at, cancelled and deleted, and files are stored. One on a user stops
+// them as a caller of the API altogether (Call), but for switches themselves.
 //
 // Units and limits: MaxSwitches a project; text in bytes; a switch that was set on another node counts here within
 // CacheFor, while they are read within twice that, and for what is under way within three times that.
@@ -93,8 +94,8 @@ func (s Switch) stops(req policy.Request, r Reach) bool {
 	return true // of a later version: stopping too much is the safe mistake
 }
 
-// acts reports whether an effect is one that switches stop.
-func acts(e policy.Effect) bool {
+// Acts reports whether an effect is one that switches stop: what an agent, or a call, begins.
+func Acts(e policy.Effect) bool {
 	switch e {
 	case policy.SessionCreate, policy.ModelCall, policy.ToolCall, policy.SubagentCreate, policy.EnvironmentOpen, policy.EnvironmentPrepare, policy.CredentialUse, policy.CredentialConsent, policy.NetworkConnect:
 		return true

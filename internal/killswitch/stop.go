@@ -39,7 +39,7 @@ func (s Switch) told() string {
 
 // stopped returns the switch that stops a request; nil: none does.
 func (s *Switches) stopped(ctx context.Context, req policy.Request) (*Switch, error) {
-	if !acts(req.Effect) {
+	if !Acts(req.Effect) {
 		return nil, nil
 	}
 	all, err := s.of(ctx, req.Principal.Project)
@@ -52,6 +52,30 @@ func (s *Switches) stopped(ctx context.Context, req policy.Request) (*Switch, er
 		}
 	}
 	return nil, nil
+}
+
+// Code is that of the error of who was stopped, as a caller of the API.
+const Code = "kill_switch"
+
+// Call returns the switch that stops a principal as a caller of the API; nil: none does. What others may do is for effects to ask.
+func (s *Switches) Call(ctx context.Context, p stead.Principal) (*Switch, error) {
+	all, err := s.of(ctx, p.Project)
+	if err != nil {
+		return nil, stead.Wrap(stead.KindUnavailable, err, "the kill switches can't be read")
+	}
+	for _, sw := range all {
+		if sw.Scope == User && sw.Of == p.ID {
+			return &sw, nil
+		}
+	}
+	return nil, nil
+}
+
+// Err is what a caller is told that a switch stops.
+func (s Switch) Err() error {
+	e := stead.Errorf(stead.KindForbidden, "this is not allowed: %s", s.told())
+	e.Code, e.Hint = Code, "An owner or operator can lift it: stead kill-switches lift "+s.ID+"."
+	return e
 }
 
 // underway is an effect that has begun.

@@ -37,6 +37,9 @@ type route struct {
 	always       bool     // served on a full disk: it reads, takes away or ends, though its method does not say so
 }
 
+// killSwitches is the path of the switches.
+const killSwitches = "/v1/kill_switches"
+
 const (
 	mediaStream = "text/event-stream"
 	mediaLines  = "application/jsonl"
@@ -258,10 +261,10 @@ func (s *server) table() []route {
 		{method: "POST", path: "/v1/erasures", summary: "Erase all that there is of a session or a user, or what an item says; it goes on by itself, to a signed certificate", handle: s.withErasures(s.beginErasure), body: "ErasureParams", answer: "Erasure", keyed: true, always: true},
 		{method: "GET", path: "/v1/erasures", summary: "List erasures", handle: s.withErasures(s.listErasures), query: paged, answer: "ErasureList"},
 		{method: "GET", path: "/v1/erasures/{id}", summary: "Retrieve an erasure, with its certificate once nothing is left", handle: s.withErasures(s.getErasure), answer: "Erasure"},
-		{method: "POST", path: "/v1/kill_switches", summary: "Stop an agent, a model, a tool, a user or the project at once", handle: s.setKillSwitch, body: "KillSwitchParams", answer: "KillSwitch", keyed: true, always: true},
-		{method: "GET", path: "/v1/kill_switches", summary: "List the kill switches that are set", handle: s.listKillSwitches, query: paged, answer: "KillSwitchList"},
-		{method: "GET", path: "/v1/kill_switches/{id}", summary: "Retrieve a kill switch", handle: s.getKillSwitch, answer: "KillSwitch"},
-		{method: "DELETE", path: "/v1/kill_switches/{id}", summary: "Lift a kill switch", handle: s.liftKillSwitch, answer: "Deleted"},
+		{method: "POST", path: killSwitches, summary: "Stop an agent, a model, a tool, a user or the project at once", handle: s.setKillSwitch, body: "KillSwitchParams", answer: "KillSwitch", keyed: true, always: true},
+		{method: "GET", path: killSwitches, summary: "List the kill switches that are set", handle: s.listKillSwitches, query: paged, answer: "KillSwitchList"},
+		{method: "GET", path: killSwitches + "/{id}", summary: "Retrieve a kill switch", handle: s.getKillSwitch, answer: "KillSwitch"},
+		{method: "DELETE", path: killSwitches + "/{id}", summary: "Lift a kill switch", handle: s.liftKillSwitch, answer: "Deleted"},
 		{method: "POST", path: budgets, summary: "Create a budget: what calls and environments may use", handle: s.createBudget, body: "BudgetParams", answer: "Budget", keyed: true},
 		{method: "GET", path: budgets, summary: "List budgets, those of the configuration as well", handle: s.listBudgets, query: paged, answer: "BudgetList"},
 		{method: "GET", path: budgets + "/{id}", summary: "Retrieve a budget, with what it has used", handle: s.getBudget, answer: "Budget"},

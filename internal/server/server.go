@@ -126,6 +126,8 @@ type Config struct {
 	// Watch ends a model call that was allowed, by end and with a *stead.Error, when it is stopped while it is under way, until
 	// done is called: see package killswitch. nil: nothing is.
 	Watch func(end context.CancelCauseFunc, req policy.Request) (done func())
+	// Stopped refuses the calls of who was stopped, with KindForbidden, and records that; nil: nobody is.
+	Stopped func(ctx context.Context, p stead.Principal) error
 	// KillSwitches stop what must not go on.
 	KillSwitches KillSwitches
 	// Gate decides about the calls of the stateless doors; nil: none is allowed. Meter is told of them;
@@ -292,6 +294,9 @@ func (s *server) endpoint(rt route) http.Handler {
 				ownKey(r, c.Principal)
 			}
 			r = s.inAct(w, s.inCall(w, r, c), rt)
+			if err == nil {
+				err = s.stopped(rt, r, c.Principal)
+			}
 		}
 		if err == nil {
 			err = s.takes(rt)
@@ -311,6 +316,19 @@ func (s *server) endpoint(rt route) http.Handler {
 			s.fail(w, r, err)
 		}
 	})
+}
+
+// stopped refuses who was stopped, but to look at kill switches and to lift them: nobody locks everybody out. Where that can't be found out
+// just now, reading goes on.
+func (s *server) stopped(rt route, r *http.Request, p stead.Principal) error {
+	if s.Stopped == nil || strings.HasPrefix(rt.path, killSwitches) {
+		return nil
+	}
+	err := s.Stopped(r.Context(), p)
+	if stead.KindOf(err) == stead.KindUnavailable && rt.method == http.MethodGet {
+		return nil
+	}
+	return err
 }
 
 // takes refuses what is new on a full disk.

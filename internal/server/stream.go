@@ -171,6 +171,10 @@ func (s *server) stillKnown(r *http.Request) error {
 		return err
 	case err == nil && c.Principal != callerOf(r).Principal:
 		return overdue()
+	case err == nil && s.Stopped != nil:
+		if err := s.Stopped(r.Context(), c.Principal); unknownNow(err) {
+			return err
+		}
 	}
 	return nil
 }
