@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -282,6 +283,52 @@ func TestAKillSwitchStopsAServerByItsHost(t *testing.T) {
 		if err := json.Unmarshal([]byte(got), &done); err != nil || done.Matched != want {
 			t.Errorf("%s: %s", filter, got)
 		}
+		if got := fitting(t, n, filter); got != want {
+			t.Errorf("listed by %s are %d, want %d", filter, got, want)
+		}
+	}
+	if res, got := ask(t, n, "GET", "/v1/agents/sessions?labels=shop", ""); res.StatusCode != 400 || !strings.Contains(got, "labels[KEY]=VALUE") {
+		t.Errorf("%d %s", res.StatusCode, got)
+	}
+	var out strings.Builder
+	a := &app{in: strings.NewReader(""), out: &out, err: &out, env: func(string) (string, bool) { return "", false }}
+	if code := a.main(t.Context(), []string{"sessions", "list", "--tool", "shop", "--model", "sim", "--label", "team=shop", "--server", n.base, "-o", "json"}); code != 0 || strings.Count(out.String(), `"object": "agent.session",`) != 4 {
+		t.Errorf("the command line lists %d: %.300s", code, out.String())
+	}
+}
+
+// fitting counts, in pages of three, the sessions that fit a filter of control.
+func fitting(t *testing.T, n *node, filter string) (count int) {
+	t.Helper()
+	var f struct {
+		Tool, Model string
+		Labels      map[string]string
+	}
+	if err := json.Unmarshal([]byte(filter), &f); err != nil {
+		t.Fatal(err)
+	}
+	q := url.Values{"limit": {"3"}}
+	for name, value := range map[string]string{"tool": f.Tool, "model": f.Model} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	for k, v := range f.Labels {
+		q.Set("labels["+k+"]", v)
+	}
+	for {
+		var page struct {
+			Data    []struct{ ID string }
+			HasMore bool   `json:"has_more"`
+			LastID  string `json:"last_id"`
+		}
+		if err := json.Unmarshal([]byte(must(t, n, "GET", "/v1/agents/sessions?"+q.Encode(), "")), &page); err != nil {
+			t.Fatal(err)
+		}
+		if count += len(page.Data); !page.HasMore {
+			return count
+		}
+		q.Set("after", page.LastID)
 	}
 }
 

@@ -36,9 +36,9 @@ func (a *app) sessionsCmd() *cobra.Command {
 }
 
 func (a *app) sessionsList() *cobra.Command {
-	var status, agent, user string
+	var status, agent, user, model, tool string
 	var limit int
-	var metadata []string
+	var metadata, labels []string
 	c := &cobra.Command{
 		Use: "list", Short: "List sessions, the newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,21 +47,19 @@ func (a *app) sessionsList() *cobra.Command {
 				return err
 			}
 			query := url.Values{}
-			if status != "" {
-				query.Set("status", status)
+			for name, value := range map[string]string{"status": status, "agent_id": agent, "user": user, "model": model, "tool": tool} {
+				if value != "" {
+					query.Set(name, value)
+				}
 			}
-			if agent != "" {
-				query.Set("agent_id", agent)
-			}
-			if user != "" {
-				query.Set("user", user)
-			}
-			wanted, err := pairs(metadata)
-			if err != nil {
-				return err
-			}
-			for k, v := range wanted {
-				query.Set("metadata["+k+"]", v)
+			for name, given := range map[string][]string{"metadata": metadata, "labels": labels} {
+				wanted, err := pairs(given)
+				if err != nil {
+					return err
+				}
+				for k, v := range wanted {
+					query.Set(name+"["+k+"]", v)
+				}
 			}
 			list, err := c.Sessions(cmd.Context(), query, limit)
 			if err != nil {
@@ -80,6 +78,9 @@ func (a *app) sessionsList() *cobra.Command {
 	c.Flags().StringVar(&status, "status", "", "idle, in_progress, requires_action or failed")
 	c.Flags().StringVar(&agent, "agent", "", "id of an agent")
 	c.Flags().StringVar(&user, "user", "", "id of the principal that they serve")
+	c.Flags().StringVar(&model, "model", "", "model, as their agents ask for it")
+	c.Flags().StringVar(&tool, "tool", "", "label of a tool server of their agents, or name of a function or built-in tool")
+	c.Flags().StringArrayVar(&labels, "label", nil, "KEY=VALUE of a label that the session has (repeatable)")
 	c.Flags().StringArrayVar(&metadata, "metadata", nil, "KEY=VALUE that the session has (repeatable)")
 	c.Flags().IntVar(&limit, "limit", 50, "most sessions to list, 0 for all")
 	return c

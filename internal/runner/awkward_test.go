@@ -268,11 +268,11 @@ func TestStatusFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.waitFor(t, 2)
-	page, err := n.List(context.Background(), me, session.ListQuery{Status: session.StatusInProgress})
+	page, err := n.List(context.Background(), me, session.ListQuery{Filter: session.Filter{Status: session.StatusInProgress}})
 	if err != nil || len(page.Data) != 1 {
 		t.Errorf("in_progress lists %d sessions, %v", len(page.Data), err)
 	}
-	page, err = n.List(context.Background(), me, session.ListQuery{Status: session.StatusIdle})
+	page, err = n.List(context.Background(), me, session.ListQuery{Filter: session.Filter{Status: session.StatusIdle}})
 	if err != nil || len(page.Data) != 0 {
 		t.Errorf("idle lists %d sessions: status %q, %v", len(page.Data), page.Data[0].Status, err)
 	}

@@ -81,7 +81,7 @@ func (r *Runner) controlOne(ctx context.Context, p stead.Principal, req session.
 	if err != nil {
 		return false, false, err
 	}
-	if req.User != "" && v.Created.Principal.ID != req.User || p.Bound && !madeBy(v, p) || !req.Fits(v) {
+	if p.Bound && !madeBy(v, p) || !req.Fits(v) {
 		return false, false, nil
 	}
 	if !req.Needs(v) {

@@ -40,9 +40,9 @@ func TestControlOfManySessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		is("one of them", control(me, session.ControlRequest{Action: session.ControlPause}), many, 1, 0)
-		is("of somebody else", control(me, session.ControlRequest{Action: session.ControlResume, User: "nobody"}), 0, 0, 0)
-		is("of whoever made them", control(me, session.ControlRequest{Action: session.ControlResume, User: me.ID, Status: session.StatusRequiresAction}), many, many, 0)
-		is("in another state", control(me, session.ControlRequest{Action: session.ControlCancel, Status: session.StatusIdle}), 0, 0, 0)
+		is("of somebody else", control(me, session.ControlRequest{Action: session.ControlResume, Filter: session.Filter{User: "nobody"}}), 0, 0, 0)
+		is("of whoever made them", control(me, session.ControlRequest{Action: session.ControlResume, Filter: session.Filter{User: me.ID, Status: session.StatusRequiresAction}}), many, many, 0)
+		is("in another state", control(me, session.ControlRequest{Action: session.ControlCancel, Filter: session.Filter{Status: session.StatusIdle}}), 0, 0, 0)
 		rest := control(me, session.ControlRequest{Action: session.ControlCancel, After: waiting[many-3]})
 		is("those behind one", rest, 2, 2, 0)
 		is("cancel", control(me, session.ControlRequest{Action: session.ControlCancel}), many, many-2, 0)

@@ -28,7 +28,7 @@ func TestListByStatusSeesAcknowledgedInput(t *testing.T) {
 		for want, count := range map[string]int{
 			session.StatusInProgress: 2, session.StatusIdle: 0, session.StatusRequiresAction: 0, session.StatusFailed: 0,
 		} {
-			page, err := n.List(ctx, me, session.ListQuery{Status: want})
+			page, err := n.List(ctx, me, session.ListQuery{Filter: session.Filter{Status: want}})
 			if err != nil || len(page.Data) != count {
 				t.Errorf("%d sessions are %s, want %d, %v", len(page.Data), want, count, err)
 			}
@@ -37,7 +37,7 @@ func TestListByStatusSeesAcknowledgedInput(t *testing.T) {
 		n.start("node-2")
 		n.idle(rests.ID)
 		n.idle(waits.ID)
-		if page, err := n.List(ctx, me, session.ListQuery{Status: session.StatusIdle}); err != nil || len(page.Data) != 2 {
+		if page, err := n.List(ctx, me, session.ListQuery{Filter: session.Filter{Status: session.StatusIdle}}); err != nil || len(page.Data) != 2 {
 			t.Errorf("%d sessions are idle, %v", len(page.Data), err)
 		}
 	})
@@ -76,7 +76,7 @@ func TestListsArePaged(t *testing.T) {
 				}
 			}
 		}
-		odd, err := n.List(ctx, me, session.ListQuery{Metadata: map[string]string{"odd": "true"}})
+		odd, err := n.List(ctx, me, session.ListQuery{Filter: session.Filter{Metadata: map[string]string{"odd": "true"}}})
 		if err != nil || len(odd.Data) != 5 {
 			t.Errorf("%d sessions by metadata, %v", len(odd.Data), err)
 		}

@@ -165,7 +165,7 @@ func (r *Runner) List(ctx context.Context, p stead.Principal, q session.ListQuer
 		return page, err
 	}
 	limit := pageLimit(q.PageQuery)
-	if p.Bound || q.User != "" {
+	if p.Bound || q.Folds() {
 		return r.listOf(ctx, p, q, limit)
 	}
 	heads, err := r.cfg.Store.Heads(ctx, p.Project, journal.Query{
@@ -191,7 +191,7 @@ func (r *Runner) List(ctx context.Context, p stead.Principal, q session.ListQuer
 	return page, nil
 }
 
-// listOf lists the sessions that serve somebody, out of all: a bound principal itself, or the user that is asked for.
+// listOf lists the sessions that a bound principal made, and those that fit what only their journals say, out of all.
 func (r *Runner) listOf(ctx context.Context, p stead.Principal, q session.ListQuery, limit int) (session.Page[session.Session], error) {
 	page := session.Page[session.Session]{Data: []session.Session{}}
 	after := stead.SessionID(q.After)
@@ -211,7 +211,7 @@ func (r *Runner) listOf(ctx context.Context, p stead.Principal, q session.ListQu
 			if err != nil {
 				return page, err
 			}
-			if p.Bound && !madeBy(v, p) || q.User != "" && v.Created.Principal.ID != q.User {
+			if p.Bound && !madeBy(v, p) || !q.Fits(v) {
 				continue
 			}
 			if page.HasMore = len(page.Data) == limit; page.HasMore {

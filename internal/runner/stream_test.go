@@ -229,7 +229,7 @@ func TestReadsSeeWhatWasAcknowledged(t *testing.T) {
 			}
 			everywhere("update", func(s session.Session) bool { return s.Metadata["n"] == metadata["n"] })
 			for _, at := range nodes {
-				page, err := at.List(ctx, me, session.ListQuery{Metadata: metadata})
+				page, err := at.List(ctx, me, session.ListQuery{Filter: session.Filter{Metadata: metadata}})
 				if err != nil || len(page.Data) != 1 || page.Data[0].ID != s.ID {
 					t.Fatalf("by metadata: %d sessions, %v", len(page.Data), err)
 				}

@@ -54,6 +54,8 @@ func wireName(parameter string) string {
 		return "after"
 	case "vault_status":
 		return "status"
+	case "session_model", "session_tool", "session_labels":
+		return strings.TrimPrefix(parameter, "session_")
 	}
 	if of, memories := strings.CutPrefix(parameter, "memory_"); memories {
 		return of

@@ -215,13 +215,16 @@ func queryBool(q url.Values, name string) (bool, error) {
 }
 
 // metadataFilter reads metadata[key]=value.
-func metadataFilter(q url.Values) (map[string]string, error) {
+func metadataFilter(q url.Values) (map[string]string, error) { return pairsFilter(q, "metadata") }
+
+// pairsFilter reads NAME[KEY]=VALUE, within the limits of metadata.
+func pairsFilter(q url.Values, of string) (map[string]string, error) {
 	var m map[string]string
-	if q.Has("metadata") {
-		return nil, stead.Invalid("metadata", "metadata names no key: write metadata[KEY]=VALUE")
+	if q.Has(of) {
+		return nil, stead.Invalid(of, "%s names no key: write %s[KEY]=VALUE", of, of)
 	}
 	for name, values := range q {
-		key, ok := strings.CutPrefix(name, "metadata[")
+		key, ok := strings.CutPrefix(name, of+"[")
 		if !ok || !strings.HasSuffix(key, "]") {
 			continue
 		}
@@ -230,7 +233,7 @@ func metadataFilter(q url.Values) (map[string]string, error) {
 		}
 		m[strings.TrimSuffix(key, "]")] = values[len(values)-1]
 	}
-	return m, agent.ValidateMetadata("metadata", m)
+	return m, agent.ValidateMetadata(of, m)
 }
 
 // list is the wire's page.

@@ -112,7 +112,7 @@ func (s *server) table() []route {
 		{method: "DELETE", path: one, summary: "Delete an agent; its sessions carry on", handle: s.deleteAgent, answer: "Deleted"},
 
 		{method: "POST", path: sessions, summary: "Create a session, with its first input", handle: s.createSession, body: "SessionParams", answer: "Session", orStream: true, keyed: true},
-		{method: "GET", path: sessions, summary: "List sessions", handle: s.listSessions, query: append(paged, "agent_id", "status", "user", "metadata"), answer: "SessionList"},
+		{method: "GET", path: sessions, summary: "List sessions", handle: s.listSessions, query: append(paged, "agent_id", "status", "user", "metadata", "session_model", "session_tool", "session_labels"), answer: "SessionList"},
 		{method: "GET", path: session, summary: "Retrieve a session", handle: s.getSession, answer: "Session"},
 		{method: "POST", path: session, summary: "Update a session", handle: s.updateSession, body: "SessionUpdate", answer: "Session"},
 		{method: "DELETE", path: session, summary: "Delete a session and all that was derived from it", handle: s.deleteSession, answer: "Deleted"},

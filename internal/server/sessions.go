@@ -289,6 +289,10 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if err != nil {
 		return err
 	}
+	labels, err := pairsFilter(values, "labels")
+	if err != nil {
+		return err
+	}
 	status := values.Get("status")
 	switch status {
 	case "", session.StatusIdle, session.StatusInProgress, session.StatusRequiresAction, session.StatusFailed:
@@ -296,7 +300,9 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request, p stead.Pr
 		return stead.Invalid("status", "status %.40q is none: idle, in_progress, requires_action and failed are", status)
 	}
 	found, err := s.Sessions.List(r.Context(), p, session.ListQuery{
-		PageQuery: q, Agent: stead.AgentID(values.Get("agent_id")), Status: status, Metadata: meta, User: values.Get("user"),
+		PageQuery: q, Filter: session.Filter{
+			Agent: stead.AgentID(values.Get("agent_id")), Status: status, Metadata: meta, User: values.Get("user"), Model: values.Get("model"), Tool: values.Get("tool"), Labels: labels,
+		},
 	})
 	if err != nil {
 		return err

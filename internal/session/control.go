@@ -31,23 +31,36 @@ const (
 	MaxControlFailures = 100
 )
 
-// ControlRequest selects sessions of a project, and says what becomes of them. Empty fields select all.
-type ControlRequest struct {
-	Action   ControlAction
+// Filter selects sessions of a project. Empty fields select all.
+type Filter struct {
 	Agent    stead.AgentID
 	Status   string
-	User     string // id of the principal who made the session
+	User     string // id of the principal whom the session serves
 	Metadata map[string]string
 	Model    string            // as the session's agent asks for it
 	Tool     string            // the label of a server that its agent has, a function's name, or a built-in tool's
 	Labels   map[string]string // each of these it has, maybe beside others
-	After    stead.SessionID   // go on after this one: Last of the request before
-	Dry      bool              // only say what would be done
 }
 
-// Fits reports whether a session has the model, the tool and the labels that are asked for.
-func (r ControlRequest) Fits(v *View) bool {
+// Folds reports whether only what is folded of a journal says which sessions fit: the store knows the other fields.
+func (r Filter) Folds() bool {
+	return r.User != "" || r.Model != "" || r.Tool != "" || len(r.Labels) > 0
+}
+
+// ControlRequest says what becomes of the sessions that fit.
+type ControlRequest struct {
+	Action ControlAction
+	Filter
+	After stead.SessionID // go on after this one: Last of the request before
+	Dry   bool            // only say what would be done
+}
+
+// Fits reports whether a session serves the user, and has the model, the tool and the labels that are asked for.
+func (r Filter) Fits(v *View) bool {
 	spec := &v.Created.Agent.Spec
+	if r.User != "" && v.Created.Principal.ID != r.User {
+		return false
+	}
 	if r.Model != "" && r.Model != spec.Model || r.Tool != "" && !slices.ContainsFunc(spec.Tools, func(t agent.Tool) bool { return r.Tool == cmp.Or(t.ServerLabel, t.Name, t.Type) }) {
 		return false
 	}

@@ -249,10 +249,7 @@ type PageQuery struct {
 // ListQuery selects sessions.
 type ListQuery struct {
 	PageQuery
-	Agent    stead.AgentID
-	Status   string
-	Metadata map[string]string
-	User     string // id of the principal that they serve; "": all
+	Filter
 }
 
 // ItemQuery selects items of a session, or of one turn.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -302,7 +303,7 @@ func (r *rule) annotate(notes types.Annotations, approvers map[string][]stead.Ro
 	}
 	roles := approvers[string(role)]
 	if len(roles) == 0 {
-		return fmt.Errorf("@approval names a role that may answer approvals, not %q", role)
+		return fmt.Errorf("@approval names a role that may answer approvals, not %q: those are %s", role, strings.Join(slices.Sorted(maps.Keys(approvers)), " and "))
 	}
 	r.Approval, r.needs = string(role), &policy.Needs{Roles: roles, Separate: separate}
 	if counted {
