@@ -15,6 +15,7 @@ type callSpan struct {
 	call    *session.Call
 	wait    *open // somebody must act
 	asked   stead.Seq
+	state   session.CallState // in which it waits
 	attempt *open
 }
 
@@ -65,7 +66,7 @@ func (f *folder) beginCall(th *thread, c *session.Call) *callSpan {
 	t := &c.Tool
 	kind, runs := "extension", "server"
 	switch {
-	case c.Type == stead.ItemFunctionCall:
+	case c.Function():
 		kind, runs = "function", "application"
 	case t.Subagent != nil:
 		runs = "runtime"
@@ -82,6 +83,7 @@ func (f *folder) beginCall(th *thread, c *session.Call) *callSpan {
 		s.set(truth("stead.tool.code", true))
 	}
 	f.decision(s.open, "tool.call", t.Ask)
+	f.decision(s.open, "tool.call", t.Decision)
 	if p, err := session.Decode[session.ToolRequested](f.e); err == nil && f.e.Kind == session.KindToolRequested {
 		f.found(s.open, p.Guardrails)
 	}
@@ -97,7 +99,7 @@ func (f *folder) follow(th *thread, s *callSpan) error {
 			return err
 		}
 	}
-	if s.wait != nil && (!waits(c.State) || c.Asked != s.asked) {
+	if s.wait != nil && (c.State != s.state || c.Asked != s.asked) {
 		f.end(s.wait, "")
 		s.wait = nil
 	}
@@ -135,17 +137,22 @@ func waits(state session.CallState) bool {
 
 func (f *folder) beginWait(s *callSpan) error {
 	c := s.call
-	s.asked = c.Asked
+	s.asked, s.state = c.Asked, c.State
 	action := map[session.CallState]string{
 		session.CallWaiting: session.ActionFunctionCall, session.CallApproval: session.ActionMCPApproval, session.CallUnknown: session.ActionOutcomeUnknown,
 	}[c.State]
 	s.wait = f.start("wait", f.e.Seq, callID(f.v.Key.Session, c.Seq, c.Index), s.open, "wait "+action, kindInternal, text("stead.wait.for", action))
-	if f.e.Kind != session.KindToolHeld {
-		return nil
+	switch f.e.Kind {
+	case session.KindToolHeld:
+		p, err := session.Decode[session.ToolHeld](f.e)
+		f.decision(s.wait, "tool.call", &p.Decision)
+		return err
+	case session.KindToolRequired:
+		p, err := session.Decode[session.ToolRequired](f.e)
+		f.decision(s.wait, "tool.call", &p.Decision)
+		return err
 	}
-	p, err := session.Decode[session.ToolHeld](f.e)
-	f.decision(s.wait, "tool.call", &p.Decision)
-	return err
+	return nil
 }
 
 func (f *folder) beginAttempt(s *callSpan) error {
@@ -235,10 +242,10 @@ func (f *folder) settled(s *callSpan) (string, error) {
 	switch {
 	case c.Status == stead.ItemCompleted:
 		return "", nil
+	case denied, c.Tool.Reject != "" && c.Tool.Decision != nil && !c.Tool.Decision.Allow:
+		return codeDenied, nil
 	case c.Tool.Reject != "":
 		return codeRejected, nil
-	case denied:
-		return codeDenied, nil
 	case f.e.Kind == session.KindRunnerRecovered:
 		return codeInterrupted, nil
 	case f.e.Kind == session.KindInputOutcome:

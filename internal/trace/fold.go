@@ -190,5 +190,5 @@ func (f *folder) note(o *open, name string, attributes ...KeyValue) {
 	}
 }
 
-// maxEvents bounds the events of a span.
+// maxEvents bounds the events of a span, and its links.
 const maxEvents = 128

@@ -73,6 +73,8 @@ func journal(t *testing.T) []stead.Event {
 	r.add(60_000, session.KindInputEffect, session.EffectResult{Asked: asked, Decision: session.DecisionApprove, Reason: secret, By: stead.LocalPrincipal()})
 	call := r.add(2, session.KindModelCalled, session.ModelCalled{Model: "gpt", Attempt: 1, Decision: decided(85, "models", "regions")})
 	r.add(900, session.KindModelFailed, session.ModelFailed{Call: call, Error: session.TurnError{Code: model.CodeRateLimit, Message: secret}, RetryAt: r.at + 2900, Route: &model.Route{Provider: "azure", Model: "gpt-eu", Region: "eu"}})
+	functions, forbidden := decided(33, "functions"), policy.Decision{By: "policy", Version: "v1", Micros: 34, Policies: []string{"no-deletion"}, Reason: secret}
+	asks := policy.Decision{By: "policy", Version: "v1", Micros: 35, Policies: []string{"ask-first"}, Needs: &policy.Needs{}, Reason: secret}
 	call = r.add(2000, session.KindModelCalled, session.ModelCalled{Model: "gpt", Attempt: 2, Decision: decided(64, "models", "regions")})
 	r.add(300, session.KindModelStreamed, session.ModelStreamed{Call: call, Segments: []session.Segment{{Type: stead.ItemMessage, Text: "I look. " + secret}}})
 	r.add(700, session.KindModelReplied, session.ModelReplied{
@@ -80,10 +82,12 @@ func journal(t *testing.T) []stead.Event {
 		Route: &model.Route{Provider: "openai", Model: "gpt", Tier: "default", Tried: []string{"azure/gpt-eu: rate_limit"}},
 		Items: []session.ReplyItem{
 			callOf("call_a", "refund", stead.ItemMCPCall, session.ToolCall{Server: "shop", Name: "refund", Effect: tool.Idempotent}),
-			callOf("call_b", "ask_customer", stead.ItemFunctionCall, session.ToolCall{}),
+			callOf("call_b", "ask_customer", stead.ItemFunctionCall, session.ToolCall{Decision: &functions}),
 			callOf("call_c", "shell", stead.ItemMCPCall, session.ToolCall{Environment: true, Effect: tool.Unknown}),
 			callOf("call_d", "create_subagent", stead.ItemCreateSubagent, session.ToolCall{Subagent: &session.SubagentCall{Action: session.CreateSubagent, Sender: "agent_1"}}),
 			callOf("call_e", "nothing", stead.ItemMCPCall, session.ToolCall{Reject: secret}),
+			callOf("call_f", "delete_customer", stead.ItemFunctionCall, session.ToolCall{Reject: secret, Decision: &forbidden}),
+			callOf("call_g", "call_customer", stead.ItemFunctionCall, session.ToolCall{Decision: &asks}),
 		},
 	})
 	needs := policy.Decision{By: "policy", Version: "v1", Micros: 112, Policies: []string{"refunds"}, Needs: &policy.Needs{}, Reason: secret}
@@ -111,7 +115,11 @@ func journal(t *testing.T) []stead.Event {
 	r.add(1, session.KindToolCalled, session.ToolCalled{CallID: "call_c", Attempt: 1, Decision: decided(40, "tools")})
 	exit := 2
 	r.add(800, session.KindToolReturned, session.ToolReturned{CallID: "call_c", Output: said("no such file"), DurationMS: 790, Exit: &exit})
-	r.add(30_000, session.KindInputToolResult, session.ToolResult{CallID: "call_b", Success: true, Output: said("yes"), By: stead.LocalPrincipal()})
+	r.add(10, session.KindInputMessage, session.Message{Input: []session.InputMessage{{Content: said("hurry")}}, Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"})
+	r.add(990, session.KindInputApproval, session.ApprovalResult{CallID: "call_g", Decision: session.DecisionApprove, By: stead.LocalPrincipal()})
+	r.add(0, session.KindToolRequired, session.ToolRequired{CallID: "call_g", Decision: decided(36, "ask-first")})
+	r.add(4000, session.KindInputToolResult, session.ToolResult{CallID: "call_g", Error: secret, By: stead.LocalPrincipal()})
+	r.add(25_000, session.KindInputToolResult, session.ToolResult{CallID: "call_b", Success: true, Output: said("yes"), By: stead.LocalPrincipal()})
 	r.add(60_000, session.KindInputApproval, session.ApprovalResult{CallID: "call_a", Decision: session.DecisionApprove, Reason: secret, By: stead.LocalPrincipal()})
 	r.add(1, session.KindToolCalled, session.ToolCalled{CallID: "call_a", Attempt: 1, Decision: decided(90, "refunds")})
 	r.add(5000, session.KindToolLost, session.ToolLost{CallID: "call_a", Reason: secret, Sent: true, RetryAt: r.at + 6000})

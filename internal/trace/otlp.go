@@ -50,7 +50,15 @@ type Span struct {
 	End        Time       `json:"endTimeUnixNano"`
 	Attributes []KeyValue `json:"attributes"`
 	Events     []Event    `json:"events,omitempty"`
+	Links      []Link     `json:"links,omitempty"`
 	Status     *Status    `json:"status,omitempty"` // nil: unset
+}
+
+// Link names a span of another trace.
+type Link struct {
+	TraceID string `json:"traceId"`
+	SpanID  string `json:"spanId"`
+	Flags   uint32 `json:"flags,omitempty"`
 }
 
 // Event is something that happened in a span.

@@ -32,6 +32,7 @@ var protoFields = map[string]map[string]string{
 	"Span": {"traceId": "id16", "spanId": "id8", "traceState": "string", "parentSpanId": "id8", "flags": "uint32", "name": "string", "kind": "enum5",
 		"startTimeUnixNano": "uint64", "endTimeUnixNano": "uint64", "attributes": "[]KeyValue", "droppedAttributesCount": "uint32", "events": "[]Event",
 		"droppedEventsCount": "uint32", "links": "[]Link", "droppedLinksCount": "uint32", "status": "Status"},
+	"Link":       {"traceId": "id16", "spanId": "id8", "traceState": "string", "attributes": "[]KeyValue", "droppedAttributesCount": "uint32", "flags": "uint32"},
 	"Event":      {"timeUnixNano": "uint64", "name": "string", "attributes": "[]KeyValue", "droppedAttributesCount": "uint32"},
 	"Status":     {"message": "string", "code": "enum2"},
 	"KeyValue":   {"key": "string", "value": "AnyValue"},

@@ -159,7 +159,9 @@ func (f *folder) marks(th *thread) error {
 		f.note(th.span, "stead.turn.started")
 	case session.KindRunnerRecovered:
 		f.note(th.span, "stead.runner.recovered")
-	case session.KindInputMessage, session.KindSubagentInput:
+	case session.KindInputMessage:
+		return f.steered(th)
+	case session.KindSubagentInput:
 		if f.e.Seq != th.turn.Seq {
 			f.note(th.span, "stead.input")
 		}
@@ -173,6 +175,22 @@ func (f *folder) marks(th *thread) error {
 			return err
 		}
 		f.decision(th.callOf(p.CallID), "subagent.create", &p.Decision)
+	}
+	return nil
+}
+
+// steered notes a message to a turn that runs. Of what it is a part the turn is not, so that is a link.
+func (f *folder) steered(th *thread) error {
+	if f.e.Seq == th.turn.Seq {
+		return nil
+	}
+	p, err := session.Decode[session.Message](f.e)
+	if err != nil {
+		return err
+	}
+	f.note(th.span, "stead.input")
+	if of, ok := ParseParent(p.Traceparent); ok && len(th.span.Links) < maxEvents {
+		th.span.Links = append(th.span.Links, Link{of.TraceID, of.SpanID, flagHasRemote | flagRemote | uint32(of.Flags)})
 	}
 	return nil
 }
