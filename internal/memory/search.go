@@ -124,7 +124,7 @@ func (s *Service) find(ctx context.Context, place Place, q Search) ([]Hit, error
 	var found []recall.Hit
 	err := s.shelves.With(ctx, place, func(x shelf) {
 		found = x.Search(recall.Query[facets]{
-			Text: q.Query, Vector: q.vector, Now: q.at, Limit: q.Limit + x.spare(q.Limit), Spread: true, Explain: q.Explain, Allow: q.lets(x), See: q.sight.see(),
+			Text: q.Query, Vector: q.vector, Now: q.at, Limit: q.Limit + x.spare(q.Limit), Spread: true, From: facets.from, Explain: q.Explain, Allow: q.lets(x), See: q.sight.see(),
 		})
 		found = x.current(found, &q)
 	})

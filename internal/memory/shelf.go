@@ -34,6 +34,24 @@ type shelf struct {
 // spot is where an item stands.
 type spot struct{ session, item string }
 
+// number tells it from others.
+func (s spot) number() uint64 {
+	sum := fnv.New64a()
+	_, _ = fmt.Fprintf(sum, "%s\x00%s", s.session, s.item) // never fails
+	return sum.Sum64()
+}
+
+// from is the item that an entry is, or those that it was learned from: they say one thing, where they have the same words.
+func (f facets) from() []uint64 {
+	var out []uint64
+	for _, src := range f.content.cited() {
+		if src.Item != "" && f.content.Kind != KindPassage {
+			out = append(out, spot{src.Session, src.Item}.number())
+		}
+	}
+	return out
+}
+
 // subject is what entries are about that have another value each: of these one is true.
 type subject struct {
 	scope Scope
@@ -93,7 +111,10 @@ func (s shelf) Apply(r Record) error {
 		return err
 	}
 	kept := e.Content
-	kept.Text, kept.Caption, kept.Sources = "", "", nil
+	kept.Text, kept.Caption = "", ""
+	if len(kept.Sources) < 2 { // Source says it
+		kept.Sources = nil
+	}
 	session := ""
 	if e.Kind == KindItem || e.Kind == KindPassage { // a fact has no neighbours: it is understood on its own
 		session = e.Source.Session

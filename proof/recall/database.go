@@ -26,7 +26,13 @@ func (n *node) database(ctx context.Context, onPostgres bool) (store, error) {
 		if err != nil {
 			return nil, err
 		}
-		n.stop, n.size = s.Close, func(context.Context) (int64, error) { return size(n.dir) }
+		n.stop = s.Close
+		n.size = func(ctx context.Context) (int64, error) {
+			if _, err := s.Purge(ctx); err != nil { // what is in the log is in the database too
+				return 0, err
+			}
+			return size(n.dir)
+		}
 		return s, nil
 	}
 	server, err := rig.NewPostgres(n.dir)

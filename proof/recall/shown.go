@@ -34,25 +34,59 @@ func shown(ctx context.Context, conversations []conversation) error {
 	}
 	for _, mode := range []string{agent.RecallAlways, agent.RecallBudgeted} {
 		for _, around := range []int{0, 1, 2} {
-			share, tokens, hits, questions := 0.0, 0, 0, 0
-			for i, c := range conversations {
-				for _, q := range c.questions {
-					found, err := n.recall(ctx, stores[i], q.text, agent.Recall{Mode: mode, TokenBudget: shownTokens, MaxResults: shownHits, Context: around})
-					if err != nil {
-						return err
-					}
-					var turns []string
-					for _, e := range found.Entries {
-						turns, tokens = append(turns, e.Item), tokens+memory.Tokens(e.Text, e.Author)
-						if e.ContextOf == "" {
-							hits++
-						}
-					}
-					share += q.share(turns)
-					questions++
+			if err := n.show(ctx, conversations, stores, mode, around); err != nil {
+				return err
+			}
+		}
+	}
+	for i, c := range conversations {
+		if err := n.learn(ctx, stores[i], c); err != nil {
+			return err
+		}
+	}
+	fmt.Print("\nThe same, where a fact was learned from each turn that says it in nearly the same words: it counts as its turn.\n\n")
+	for _, mode := range []string{agent.RecallAlways, agent.RecallBudgeted} {
+		if err := n.show(ctx, conversations, stores, mode, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show measures one way to recall.
+func (n *node) show(ctx context.Context, conversations []conversation, stores []string, mode string, around int) error {
+	share, tokens, hits, questions := 0.0, 0, 0, 0
+	for i, c := range conversations {
+		for _, q := range c.questions {
+			found, err := n.recall(ctx, stores[i], q.text, agent.Recall{Mode: mode, TokenBudget: shownTokens, MaxResults: shownHits, Context: around})
+			if err != nil {
+				return err
+			}
+			var turns []string
+			for _, e := range found.Entries {
+				turns, tokens = append(turns, e.Item), tokens+memory.Tokens(e.Text, e.Author)
+				if e.ContextOf == "" {
+					hits++
 				}
 			}
-			fmt.Printf("%-8s  context %d  all  n=%d  shown=%.3f  tokens=%d  hits=%.1f\n", mode, around, questions, share/float64(questions), tokens/questions, float64(hits)/float64(questions))
+			share += q.share(turns)
+			questions++
+		}
+	}
+	fmt.Printf("%-8s  context %d  all  n=%d  shown=%.3f  tokens=%d  hits=%.1f\n", mode, around, questions, share/float64(questions), tokens/questions, float64(hits)/float64(questions))
+	return nil
+}
+
+// learn adds a fact for each turn.
+func (n *node) learn(ctx context.Context, store string, c conversation) error {
+	for part := range slices.Chunk(c.turns, memory.MaxChanges) {
+		in := make([]memory.New, len(part))
+		for i, t := range part {
+			in[i].Content = memory.Content{Kind: memory.KindFact, Text: t.speaker + " said: " + t.text + " " + t.caption, Confidence: 1, Importance: 0.5,
+				Source: memory.Source{Session: t.session, Item: t.id, Index: t.index, At: t.at.UnixMilli()}}
+		}
+		if _, err := n.Add(ctx, stead.LocalPrincipal(), store, in, ""); err != nil {
+			return err
 		}
 	}
 	return nil

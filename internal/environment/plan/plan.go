@@ -11,6 +11,7 @@ package plan
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 
@@ -83,11 +84,12 @@ func (pl *Planner) Foreign(ctx context.Context, p stead.Principal, f session.For
 
 // found leaves out the files by id that are not here. Which may not be read is an error.
 func (pl *Planner) found(ctx context.Context, p stead.Principal, files []template.File) ([]template.File, error) {
+	const in = "environment"
 	var out []template.File
 	for _, f := range files {
 		if f.FileID != "" {
-			_, err := pl.cfg.Resolve(ctx, p, template.Config{Public: template.Public{Type: template.TypeHosted, Files: []template.File{f}}}, "environment")
-			if stead.KindOf(err) == stead.KindInvalid {
+			_, err := pl.cfg.Resolve(ctx, p, template.Config{Public: template.Public{Type: template.TypeHosted, Files: []template.File{f}}}, in)
+			if e, ok := errors.AsType[*stead.Error](err); ok && e.Kind == stead.KindInvalid && e.Param == in+".files[0].file_id" {
 				continue
 			}
 			if err != nil {

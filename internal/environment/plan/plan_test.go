@@ -101,6 +101,8 @@ func TestAnEnvironmentFromElsewhere(t *testing.T) {
 				return c, stead.Errorf(stead.KindForbidden, "no")
 			case f.FileID == "file_gone":
 				return c, stead.Invalid("environment.files[0].file_id", "no such file")
+			case f.FileID == "file_wrong":
+				return c, stead.Invalid("size", "it is wrong in another way")
 			case f.FileID != "":
 				f.Size = 7
 			}
@@ -120,6 +122,7 @@ func TestAnEnvironmentFromElsewhere(t *testing.T) {
 		{"made, by one who may not", "openai_hosted", closed, "mallory", true, stead.KindForbidden, 0},
 		{"new, and gone", "openai_hosted", closed + "," + gone, "ada", false, stead.KindInvalid, 0},
 		{"made, and gone", "openai_hosted", closed + "," + gone, "ada", true, "", 1},
+		{"made, and wrong in another way", "openai_hosted", closed + `,{"path":"/workspace/b","file_id":"file_wrong"}`, "ada", true, stead.KindInvalid, 0},
 		{"of another type than it says", "self_hosted", closed, "ada", false, stead.KindInvalid, 0},
 	} {
 		plan, err := pl.Foreign(t.Context(), stead.Principal{ID: tt.by}, session.ForeignEnvironment{

@@ -80,6 +80,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"of what is erased all is on the list, whoever dies":          erasedWhole,
 		"two may forget the same at once":                             forgottenTwice,
 		"a memory goes with the messages that it cites, or without":   forgottenWithSaid,
+		"a message and what was learned from it take one place":       kinTakeOnePlace,
 		"what was made of it goes, whatever comes first":              shownRaced,
 		"filters": filters,
 	} {

@@ -44,6 +44,9 @@ type Query[T any] struct {
 	Allow   func(T) bool // which may be hits; nil: all
 	See     func(T) bool // nil: all. What it refuses is as if it were not there, but for the frequency of its words
 	Spread  bool         // of entries that say nearly the same, those beyond the second come behind what is different
+	// From, with Spread, is what an entry was made of, or is, by numbers: of entries with a number in common the best that has most of
+	// another's words stands for it, which comes behind what is different. nil: nothing was made of anything.
+	From    func(T) []uint64
 	Explain bool
 }
 
@@ -56,7 +59,7 @@ type Hit struct {
 	Score float64
 	Share float64 // 0 … 1, of what an entry would score that has all words of the query over and over: compares between searches
 	Fit   float64 // 0 … 1, how well it fits what the query is about, however many words are beside that: compares between searches
-	Alike string  // with Spread: it says nearly the same as this entry and another, and came behind what is different
+	Alike string  // with Spread: it says nearly the same as this entry and another, or one was made of the other, and came behind what is different
 	Parts *Parts  // with Explain
 }
 
@@ -73,7 +76,7 @@ type Parts struct {
 	Time       float64            `json:"time"`                 // factor: says when, more if that was asked; or is from the time that the query names
 	Importance float64            `json:"importance"`           // factor
 	Recency    float64            `json:"recency"`              // factor
-	Alike      string             `json:"alike,omitempty"`      // it says nearly the same as this entry and another, and so came behind what is different
+	Alike      string             `json:"alike,omitempty"`      // it says nearly the same as this entry and another, or one was made of the other, and so came behind what is different
 }
 
 // weights are how much each part counts. Each stands on a plateau: half or twice of it changes the

@@ -66,7 +66,7 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 	hits := best.sorted()
 	var as map[int32]string
 	if q.Spread {
-		hits, as = x.spreadOut(hits)
+		hits, as = x.spreadOut(hits, q.From)
 		hits = hits[:min(len(hits), q.Limit)]
 	}
 	out := make([]Hit, len(hits))
