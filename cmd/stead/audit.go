@@ -66,6 +66,9 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 			})
 		},
 		Credentials: services.vaults.Forget, Sources: services.sources.ForgetMaker, Questions: desk.Blank, Purges: purges,
+		Texts: func(ctx context.Context, project stead.ProjectID, of audit.TextQuery) (int, error) {
+			return audit.Forget(ctx, store, project, of, nil)
+		},
 	})
 	kept := retention.New(retention.Config{
 		Rules: retentionRules(n.cfg.Retention), Heads: store.Heads, Logs: store, Documents: store, Files: services.files.DeleteBefore, Memories: services.memory.ForgetBefore,
@@ -128,6 +131,13 @@ func (n *node) openAudit(ctx context.Context, store audit.Store, keys *seal.Keys
 	n.audit = a.log
 	record := func(ctx context.Context) error { return n.recordStart(ctx, next) }
 	return a, n.orWhenThereIsRoom(ctx, record)
+}
+
+// unsaid removes from beside the audit log what repeats what was said in a session.
+func unsaid(store audit.Store) func(ctx context.Context, key stead.SessionKey, said []string) (int, error) {
+	return func(ctx context.Context, key stead.SessionKey, said []string) (int, error) {
+		return audit.Forget(ctx, store, key.Project, audit.TextQuery{Session: key.Session}, audit.Repeats(said))
+	}
 }
 
 // auditConnection records what an environment was allowed to connect to, or not, before anything is sent.

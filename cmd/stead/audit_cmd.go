@@ -45,11 +45,17 @@ func (a *app) auditList() *cobra.Command {
 			raw := []json.RawMessage{}
 			var rows [][]string
 			for _, f := range found {
-				r, err := audit.Decode(f.Record)
+				r, err := wholeRecord(auditRow(0, f))
 				if err != nil {
 					return err
 				}
-				raw = append(raw, f.Record)
+				shown := f.Record
+				if len(f.Texts) > 0 {
+					if shown, err = r.Encode(); err != nil {
+						return err
+					}
+				}
+				raw = append(raw, shown)
 				rows = append(rows, []string{f.ID, time.UnixMilli(r.At).UTC().Format(time.DateTime), printable(string(r.Principal.Kind) + " " + r.Principal.ID), orDash(string(r.Principal.Role)),
 					printable(r.Action), string(r.Decision), orDash(oneLine(r.Detail, 60))})
 			}
@@ -114,7 +120,7 @@ func (a *app) auditExport() *cobra.Command {
 func exportOCSF(ctx context.Context, c *client.Client, last int64, out io.Writer) error {
 	w := bufio.NewWriter(out)
 	err := eachRecord(ctx, c, last, func(row audit.Row) error {
-		r, err := audit.Decode(row.Data)
+		r, err := wholeRecord(row)
 		if err != nil {
 			return err
 		}
@@ -139,12 +145,27 @@ func eachRecord(ctx context.Context, c *client.Client, last int64, yield func(au
 			if err != nil || seq > last {
 				return err
 			}
-			if err := yield(audit.Row{Seq: seq, Data: r.Record}); err != nil {
+			if err := yield(auditRow(seq, r)); err != nil {
 				return err
 			}
 			after = r.ID
 		}
 	}
+}
+
+// auditRow is a record as it is stored, with what people wrote into it.
+func auditRow(seq int64, r client.AuditRecord) audit.Row {
+	row := audit.Row{Seq: seq, Data: r.Record}
+	for _, t := range r.Texts {
+		row.Texts = append(row.Texts, audit.Text{Digest: t.Digest, Salt: t.Salt, Text: t.Text})
+	}
+	return row
+}
+
+// wholeRecord is a record with what people wrote into it.
+func wholeRecord(row audit.Row) (audit.Record, error) {
+	r, err := audit.Decode(row.Data)
+	return r.With(row.Texts), err
 }
 
 func (a *app) auditVerify() *cobra.Command {
@@ -178,7 +199,7 @@ func (a *app) auditVerify() *cobra.Command {
 			if err != nil {
 				return wrong(args[0], err)
 			}
-			return a.object(map[string]any{"ok": true, "project": v.Project, "records": v.Records, "begins": v.Begins, "uncompared": v.Uncompared, "checkpoints": v.Checkpoints, "key": v.Key, "key_given": len(keys) > 0},
+			return a.object(map[string]any{"ok": true, "project": v.Project, "records": v.Records, "begins": v.Begins, "uncompared": v.Uncompared, "checkpoints": v.Checkpoints, "texts": v.Texts, "erased": v.Erased, "key": v.Key, "key_given": len(keys) > 0},
 				func(w io.Writer) { writeVerified(w, v, len(keys) > 0) })
 		},
 	}
@@ -191,6 +212,9 @@ func writeVerified(w io.Writer, v audit.Verified, given bool) {
 	fmt.Fprintf(w, "ok: %d records of project %s, %d checkpoints, the last of %s\n", v.Records-v.Begins, printable(string(v.Project)), v.Checkpoints, time.UnixMilli(v.Last.At).UTC().Format(time.RFC3339))
 	if v.Begins > 0 {
 		fmt.Fprintf(w, "the log begins behind record %d: those before were removed, %d earlier checkpoints of fewer could not be compared\n", v.Begins, v.Uncompared)
+	}
+	if v.Erased > 0 {
+		fmt.Fprintf(w, "%d reasons that people gave are not in it: they were erased\n", v.Erased)
 	}
 	if !given {
 		fmt.Fprintf(w, "signed by the key that the file itself names: %s\nCompare it with the one that you keep, or give that with --key.\n", printable(v.Key))

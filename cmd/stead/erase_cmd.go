@@ -69,7 +69,7 @@ func (a *app) eraseCmd() *cobra.Command {
 			}
 			return a.object(e.Raw, func(w io.Writer) {
 				g := e.Erased
-				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials, Entries: g.Entries}
+				all := erasure.Totals{Sessions: g.Sessions, Events: g.Events, Blobs: g.Blobs, Memories: g.Memories, Files: g.Files, Items: g.Items, Credentials: g.Credentials, Texts: g.Texts, Entries: g.Entries}
 				fmt.Fprintf(w, "%s: erased are %s\n", e.ID, erasedWords(all))
 				if out == "" {
 					fmt.Fprint(w, e.Certificate)
@@ -98,6 +98,9 @@ func erasedWords(g erasure.Totals) string {
 		return fmt.Sprintf("%d memories, and %d that were made of them", g.Entries, g.Memories-g.Entries)
 	}
 	words := fmt.Sprintf("%d sessions (%d events, %d blobs), %d memories, %d files", g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
+	if g.Texts > 0 {
+		words += fmt.Sprintf(", %d reasons in the audit log", g.Texts)
+	}
 	if g.Credentials > 0 {
 		words += fmt.Sprintf(", %d credentials", g.Credentials)
 	}

@@ -222,7 +222,7 @@ func denied(d policy.Decision, q *Question) policy.Decision {
 	d.By, d.Approval, d.Needs = By, q.ID, nil
 	d.Reason = fmt.Sprintf("%s %s denied request %s", q.Denial.By.Kind, q.Denial.By.ID, q.ID)
 	if q.Denial.Reason != "" {
-		d.Reason += ": " + q.Denial.Reason
+		d.Reason, d.Quotes = d.Reason+": "+q.Denial.Reason, cmp.Or(q.Denial.By.ID, policy.QuotesSomebody)
 	}
 	return d
 }

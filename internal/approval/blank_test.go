@@ -136,3 +136,49 @@ func TestWhatWasErasedIsNotApproved(t *testing.T) {
 		})
 	}
 }
+
+// Why somebody answered goes with whom it is about, and with who wrote it; also where who answered died before it stood: then it is in the audit log
+// before it goes, and does not come there behind the erasure.
+func TestWhyPeopleAnsweredGoesToo(t *testing.T) {
+	docs := documenttest.NewMemory()
+	w := newWorld(t, docs)
+	n := w.node()
+	mine := waits(t, n.send(ada, `{"name":"swordfish"}`, "").ask(policy.VaultWrite))
+	other := waits(t, n.send(zoe, `{"name":"haddock"}`, "").ask(policy.VaultWrite))
+	cut := waits(t, n.send(ada, `{"name":"herring"}`, "").ask(policy.VaultWrite))
+	for _, id := range []string{mine.ID, other.ID} {
+		must(t, n.answer(eve, id, approval.Deny))
+	}
+	w.die = true
+	if err := n.answer(eve, cut.ID, approval.Deny); err == nil {
+		t.Fatal("a node that died answered")
+	}
+	w.die, w.dead = false, false
+	says := func(id string) bool {
+		t.Helper()
+		d, err := docs.GetDocument(t.Context(), document.Key{Project: ada.Project, Kind: "approval", ID: id})
+		must(t, err)
+		return strings.Contains(string(d.Data), `"since"`)
+	}
+	if !says(mine.ID) || !says(other.ID) || !says(cut.ID) {
+		t.Fatal("nothing says why")
+	}
+	w.pass(time.Minute) // until the node is given up
+	blank := func(who string) {
+		t.Helper()
+		must(t, n.desk.Blank(t.Context(), ada.Project, func(_ stead.SessionID, user string) bool { return user == who }))
+	}
+	blank("ada")
+	if says(mine.ID) || says(cut.ID) || !says(other.ID) {
+		t.Errorf("of whom it is about: %t, cut off %t, another %t", says(mine.ID), says(cut.ID), says(other.ID))
+	}
+	if q, err := n.s.Get(t.Context(), eve, cut.ID); err != nil || q.Denial == nil || len(w.recorded(audit.ActAnswer)) != 4 {
+		t.Errorf("the answer that was cut off: %+v, %v, %d records", q, err, len(w.recorded(audit.ActAnswer)))
+	}
+	if blank("eve"); says(other.ID) {
+		t.Error("what somebody wrote stays when they are erased")
+	}
+	if q, err := n.s.Get(t.Context(), zoe, other.ID); err != nil || q.Denial == nil || strings.Contains(string(q.Shown(true)), "erased") {
+		t.Errorf("what was asked by another: %+v, %v", q, err)
+	}
+}

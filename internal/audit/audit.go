@@ -93,13 +93,17 @@ type Record struct {
 	Resource  string          `json:"resource,omitempty"`  // id of what it is about, where it has one by then
 	Arguments string          `json:"arguments,omitempty"` // of a tool call, or the text of a set of policies: SHA-256 in hex. They stand nowhere else outside of the session
 	Decision  Decision        `json:"decision"`
-	By        string          `json:"by,omitempty"`       // which decider
-	Reason    string          `json:"reason,omitempty"`   // for people
-	Policies  []string        `json:"policies,omitempty"` // ids of those that decided
-	Version   string          `json:"version,omitempty"`  // digest of all policies that were asked
-	Request   string          `json:"request,omitempty"`  // id of the request, as in X-Request-Id
-	From      string          `json:"from,omitempty"`     // network address of the caller
-	Detail    string          `json:"detail,omitempty"`   // "DELETE /v1/files/file_1"
+	By        string          `json:"by,omitempty"`     // which decider
+	Reason    string          `json:"reason,omitempty"` // for people
+	// ReasonDigest stands in place of a reason that somebody wrote, which stands beside the log: see Text.
+	ReasonDigest string `json:"reason_digest,omitempty"`
+	// Quotes is the id of somebody whose words the reason repeats: it stands beside the log then, as that of ActAnswer and ActGuardrail.
+	Quotes   string   `json:"-"`
+	Policies []string `json:"policies,omitempty"` // ids of those that decided
+	Version  string   `json:"version,omitempty"`  // digest of all policies that were asked
+	Request  string   `json:"request,omitempty"`  // id of the request, as in X-Request-Id
+	From     string   `json:"from,omitempty"`     // network address of the caller
+	Detail   string   `json:"detail,omitempty"`   // "DELETE /v1/files/file_1"
 	// Approval is the request for approval that ActAsk, ActAnswer and ActExpire are about.
 	Approval *policy.Asking `json:"approval,omitempty"`
 	// Set is the version of an uploaded set of policies that a policy.write or policy.delete is about.

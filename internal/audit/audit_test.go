@@ -303,12 +303,50 @@ func TestAnswersAreRecorded(t *testing.T) {
 			Answer: &policy.Answer{Decision: decision, Why: "it is Friday", Tool: "shop/refund", Digest: "d1"},
 		}
 		draft := h.gate.Draft(t.Context(), req, policy.Decision{Allow: true, By: "person"})
-		for _, has := range []string{`"action":"approval.answer"`, `"decision":"` + string(want) + `"`, `"reason":"it is Friday"`, `"resource":"req_1"`, decision + " shop/refund, effect d1", `"id":"ada"`, `"arguments":"`} {
+		for _, has := range []string{`"action":"approval.answer"`, `"decision":"` + string(want) + `"`, `"reason_digest":"`, `"text":"it is Friday"`, `"resource":"req_1"`, decision + " shop/refund, effect d1", `"id":"ada"`, `"arguments":"`} {
 			if !strings.Contains(string(draft), has) {
 				t.Errorf("the record of %s lacks %s: %s", decision, has, draft)
 			}
 		}
+		if line, texts := audit.Carried(draft); strings.Contains(string(line), "Friday") || len(texts) != 1 || !slices.Equal(texts[0].People, []string{"ada"}) {
+			t.Errorf("what is hashed of %s is %s, beside it stands %+v", decision, line, texts)
+		}
 	}
+}
+
+// TestWordsOfPeopleStandBesideTheLog: what quotes somebody does, as do reasons that are given with what is written; what a policy or a role says does not.
+func TestWordsOfPeopleStandBesideTheLog(t *testing.T) {
+	store := &audittest.Memory{}
+	quoting := policy.Decision{By: "kill_switch", Reason: "it was stopped: mad", Quotes: "op"}
+	gate := audit.NewAuthorizer(says(quoting), audit.NewLog(store), audit.LevelAll, time.Now, slog.New(slog.DiscardHandler))
+	for _, req := range []policy.Request{
+		{Principal: principal(identity.Owner), Effect: policy.FileWrite},
+		{Principal: principal(identity.Owner), Effect: policy.KillSwitchWrite, Written: map[string]string{"scope": "user", "of": "eve", "reason": "bad", "id": "k"}},
+	} {
+		if _, err := gate.Decide(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plain := audit.NewAuthorizer(identity.Authorizer{}, audit.NewLog(store), audit.LevelAll, time.Now, slog.New(slog.DiscardHandler))
+	if _, err := plain.Decide(t.Context(), policy.Request{Principal: principal(identity.Auditor), Effect: policy.FileWrite}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := store.AuditRows(t.Context(), audit.Query{Project: "p"})
+	if err != nil || len(rows) != 3 || strings.Contains(string(rows[0].Data)+string(rows[1].Data), "mad") || strings.Contains(string(rows[1].Data), "bad") || !strings.Contains(string(rows[2].Data), `"reason":"`) {
+		t.Fatalf("%+v: %v", rows, err)
+	}
+	for who, want := range map[string]int{"ada": 3, "op": 3, "eve": 2, "e": 0} { // of whom the records are, whom they quote, whom they are about
+		if found, err := store.AuditTexts(t.Context(), "p", audit.TextQuery{Person: who}); err != nil || len(found) != want {
+			t.Errorf("about %s: %+v, %v", who, found, err)
+		}
+	}
+}
+
+// says is a decider of one answer.
+type says policy.Decision
+
+func (s says) Decide(context.Context, policy.Request) (policy.Decision, error) {
+	return policy.Decision(s), nil
 }
 
 // TestLevels: what is recorded of sessions, by itself or as the draft of an append, and never as both.

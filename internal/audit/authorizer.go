@@ -94,7 +94,7 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 	}
 	r := a.record(ctx, req, d, decision)
 	if failed != nil {
-		r.Reason = noDecision
+		r.Reason, r.Quotes = noDecision, ""
 	}
 	if err := a.log.Append(ctx, r); err != nil {
 		a.out.Error("an audit record could not be stored: the call is refused", "action", r.Action, "principal", r.Principal.ID, "request", r.Request, "err", err)
@@ -112,7 +112,7 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 		At: a.now().UnixMilli(), Project: req.Principal.Project, Session: req.Session.Session,
 		Principal: Principal{req.Principal.Kind, req.Principal.ID, req.Principal.Role, call.Key},
 		Action:    string(req.Effect), Resource: req.Resource, Decision: decision,
-		By: d.By, Reason: d.Reason, Policies: d.Policies, Version: d.Version, Request: call.Request, From: call.From, Detail: call.Act,
+		By: d.By, Reason: d.Reason, Quotes: d.Quotes, Policies: d.Policies, Version: d.Version, Request: call.Request, From: call.From, Detail: call.Act,
 	}
 	if req.Acting {
 		r.Agent = req.Agent

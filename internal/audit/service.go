@@ -58,8 +58,8 @@ type ListQuery struct {
 	Limit int
 }
 
-// List returns a page of the records of the caller's project, and whether there are more. Filters
-// look at record after record, between the times that they give.
+// List returns a page of the records of the caller's project, with what people wrote into them as far as it is there, and whether
+// there are more. Filters look at record after record, between the times that they give.
 func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) ([]Row, bool, error) {
 	if err := s.allow(ctx, p); err != nil {
 		return nil, false, err
@@ -67,6 +67,14 @@ func (s *Service) List(ctx context.Context, p stead.Principal, q ListQuery) ([]R
 	if err := s.cfg.Store.ChainAudit(ctx); err != nil {
 		return nil, false, err
 	}
+	out, more, err := s.list(ctx, p, q)
+	if err == nil {
+		err = Fill(ctx, s.cfg.Store, p.Project, out)
+	}
+	return out, more, err
+}
+
+func (s *Service) list(ctx context.Context, p stead.Principal, q ListQuery) ([]Row, bool, error) {
 	var out []Row
 	page := Query{Project: p.Project, After: q.After, Desc: q.Desc, Limit: MaxRows}
 	if q.Filter == (Filter{}) {

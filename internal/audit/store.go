@@ -12,6 +12,8 @@ import (
 type Row struct {
 	Seq  int64
 	Data []byte // the canonical form
+	// Texts are those of the record, as far as they are there: see Fill.
+	Texts []Text
 }
 
 // Query selects rows of one project by their places.
@@ -65,11 +67,16 @@ type Store interface {
 	AddAuditNote(ctx context.Context, project stead.ProjectID, n Note) error
 	// AuditNotes returns a project's checkpoints of more than after records, the smallest first, at most limit.
 	AuditNotes(ctx context.Context, project stead.ProjectID, after int64, limit int) ([]Note, error)
+	// AuditTexts returns the texts of a project's records that a query takes, in the order of their digests, at most MaxTexts. They came with the
+	// records, and go with those that PruneAudit removes.
+	AuditTexts(ctx context.Context, project stead.ProjectID, q TextQuery) ([]Text, error)
+	// ForgetAuditTexts removes texts, with their salts, and says how many were there. The records stay.
+	ForgetAuditTexts(ctx context.Context, project stead.ProjectID, digests []string) (int, error)
 	// UnsignedAudit names projects whose log has grown since its last checkpoint, at most limit.
 	UnsignedAudit(ctx context.Context, limit int) ([]stead.ProjectID, error)
 }
 
-// Extend gives records the places behind a log's tree, and returns their rows and the tree with them.
+// Extend gives records the places behind a log's tree, and returns their rows, with their texts, and the tree with them.
 func Extend(t Tree, project stead.ProjectID, records []Record) ([]Row, Tree, error) {
 	rows := make([]Row, 0, len(records))
 	for _, r := range records {
@@ -84,14 +91,17 @@ func Extend(t Tree, project stead.ProjectID, records []Record) ([]Row, Tree, err
 	return rows, t, nil
 }
 
-// A draft is a record that has no place yet: its canonical form but for what stands before the time.
+// A draft is a record that has no place yet: its canonical form but for what stands before the time, and its texts behind it.
 
 // DraftOf is a record of a project as a draft.
 func DraftOf(project stead.ProjectID, r Record) ([]byte, error) {
-	r = r.clean()
+	r, texts := r.clean().setAside()
 	r.Project, r.Seq, r.Prev = project, 0, Hash{}
 	data, err := r.Encode()
-	return data[min(len(data), len(appendPlace(nil, 0, Hash{}))):], err
+	if err != nil {
+		return nil, err
+	}
+	return carry(data[len(appendPlace(nil, 0, Hash{})):], texts)
 }
 
 // ExtendDrafts gives drafts the places behind a log's tree.
@@ -99,8 +109,9 @@ func ExtendDrafts(t Tree, drafts [][]byte) ([]Row, Tree) {
 	rows := make([]Row, len(drafts))
 	for i, d := range drafts {
 		const placeBytes = 96 // roughly
-		data := append(appendPlace(make([]byte, 0, len(d)+placeBytes), t.Size+1, t.Last), d...)
-		rows[i] = Row{Seq: t.Size + 1, Data: data}
+		line, texts := Carried(d)
+		data := append(appendPlace(make([]byte, 0, len(line)+placeBytes), t.Size+1, t.Last), line...)
+		rows[i] = Row{Seq: t.Size + 1, Data: data, Texts: texts}
 		t = t.Add(LeafHash(data))
 	}
 	return rows, t

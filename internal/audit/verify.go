@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/stead-dev/stead"
 )
@@ -15,6 +16,7 @@ import (
 //
 //	{"stead_audit":1,"project":"default","key":"stead+…"}     the first line; of a log that was pruned with "begins" and "tree"
 //	{"seq":1,"prev":"…", …}                                   a record, in the bytes that are hashed
+//	{"text":{"digest":"…","salt":"…","text":"…"}}             what somebody wrote into the record before it; not there once it was erased
 //	{"checkpoint":"stead/default\n2\n…"}                      behind the records that it covers
 
 // exportVersion is that of the form of exports.
@@ -31,6 +33,21 @@ type header struct {
 
 type noteLine struct {
 	Checkpoint string `json:"checkpoint"`
+}
+
+type textLine struct {
+	Text exportedText `json:"text"`
+}
+
+type exportedText struct {
+	Digest string `json:"digest"`
+	Salt   []byte `json:"salt"`
+	Text   string `json:"text"`
+}
+
+// TextLine is a text as exports have it, behind its record, without its end.
+func TextLine(t Text) ([]byte, error) {
+	return json.Marshal(textLine{exportedText{t.Digest, t.Salt, t.Text}})
 }
 
 // CheckpointLine is a checkpoint as exports have it, without its end.
@@ -66,13 +83,18 @@ func (e *Exporter) notesUpTo(size int64) error {
 	return nil
 }
 
-// Record writes a record, and the checkpoints that end with it. Records come in order.
+// Record writes a record, its texts, and the checkpoints that end with it. Records come in order.
 func (e *Exporter) Record(row Row) error {
 	if _, err := e.w.Write(row.Data); err != nil {
 		return err
 	}
 	if err := e.w.WriteByte('\n'); err != nil {
 		return err
+	}
+	for _, t := range row.Texts {
+		if err := e.line(textLine{exportedText{t.Digest, t.Salt, t.Text}}); err != nil {
+			return err
+		}
 	}
 	return e.notesUpTo(row.Seq)
 }
@@ -116,6 +138,8 @@ type Verified struct {
 	Records     int64 // the place of the last
 	Uncompared  int   // earlier checkpoints of fewer records than were removed: nothing is known of them
 	Checkpoints int
+	Texts       int        // that people wrote into records, and are what the records were made of
+	Erased      int        // those that the records name and the export does not have: they were erased
 	Last        Checkpoint // covers all records
 	Key         string     // named by the export itself: proves nothing unless the reader knows it
 }
@@ -156,7 +180,8 @@ type verifier struct {
 	// doubt is that a checkpoint does not hold. The record that follows may say more exactly where: it
 	// names the one that was there before it.
 	doubt error
-	bare  bool // the log begins behind records that no checkpoint has covered yet
+	owed  []string // digests of texts of the record before, which were not seen
+	bare  bool     // the log begins behind records that no checkpoint has covered yet
 }
 
 func (v *verifier) problem(record int64, format string, args ...any) error {
@@ -173,8 +198,28 @@ func (v *verifier) read(line []byte) error {
 			return v.problem(0, "this is no checkpoint")
 		}
 		return v.checkpoint(n.Checkpoint)
+	case bytes.HasPrefix(line, []byte(`{"text":`)):
+		return v.text(line)
 	}
 	return v.record(line)
+}
+
+// text holds what somebody wrote against the record that it stands behind. One that is not there was erased.
+func (v *verifier) text(line []byte) error {
+	var l textLine
+	if err := json.Unmarshal(line, &l); err != nil {
+		return v.problem(v.tree.Size, "this is no text of it")
+	}
+	at := slices.Index(v.owed, l.Text.Digest)
+	if at < 0 {
+		return v.problem(v.tree.Size, "here stands a text that it does not have")
+	}
+	if t := (Text{Digest: l.Text.Digest, Salt: l.Text.Salt, Text: l.Text.Text}); !t.holds() {
+		return v.problem(v.tree.Size, "the text behind it is not the one that was written")
+	}
+	v.owed = slices.Delete(v.owed, at, at+1)
+	v.found.Texts, v.found.Erased = v.found.Texts+1, v.found.Erased-1
+	return nil
 }
 
 func (v *verifier) header(line []byte) error {
@@ -228,7 +273,8 @@ func (v *verifier) record(line []byte) error {
 		return v.doubt
 	}
 	v.tree = v.tree.Add(LeafHash(line))
-	v.found.Records = v.tree.Size
+	v.found.Records, v.owed = v.tree.Size, r.digests()
+	v.found.Erased += len(v.owed) // until they are seen
 	v.compare()
 	return nil
 }

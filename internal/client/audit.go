@@ -7,10 +7,18 @@ import (
 	"strconv"
 )
 
-// AuditRecord is a record of an audit log: Record is what is hashed, in those bytes.
+// AuditRecord is a record of an audit log: Record is what is hashed, in those bytes, and Texts what people wrote into it, as far as it is there.
 type AuditRecord struct {
 	ID     string          `json:"id"`
 	Record json.RawMessage `json:"record"`
+	Texts  []AuditText     `json:"texts"`
+}
+
+// AuditText is what somebody wrote into a record, which has its digest.
+type AuditText struct {
+	Digest string `json:"digest"`
+	Salt   []byte `json:"salt"`
+	Text   string `json:"text"`
 }
 
 // AuditCheckpoint is a signed checkpoint.

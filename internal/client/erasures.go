@@ -20,6 +20,7 @@ type Erasure struct {
 		Items    int64 `json:"items"` // of which the contents were redacted
 
 		Credentials int64 `json:"credentials"`
+		Texts       int64 `json:"audit_texts"`
 		Entries     int64 `json:"entries"` // memories that the certificate names
 	} `json:"erased"`
 	Problem     string `json:"problem"`

@@ -60,6 +60,8 @@ type Totals struct {
 	Items       int64 `json:"items"` // redacted; of their sessions nothing else went
 	// Credentials are tokens that the user consented to.
 	Credentials int64 `json:"credentials,omitempty"`
+	// Texts are what people wrote into audit records, such as why they denied: the records stay.
+	Texts int64 `json:"audit_texts,omitempty"`
 	// Entries are the memories that were meant, of Memories: an entry, or those of a scope.
 	Entries int64 `json:"entries,omitempty"`
 }
@@ -82,11 +84,12 @@ func (c *Certificate) addSession(h session.Holdings, gone session.Erased) error 
 	t := &c.Erased
 	t.Sessions, t.Events, t.Bytes = t.Sessions+1, t.Events+h.Events, t.Bytes+h.Bytes
 	t.Blobs, t.Checkpoints = t.Blobs+int64(h.Blobs), t.Checkpoints+int64(h.Checkpoints)
-	c.addMemories(gone)
+	c.addGone(gone)
 	return nil
 }
 
-func (c *Certificate) addMemories(gone session.Erased) {
+func (c *Certificate) addGone(gone session.Erased) {
+	c.Erased.Texts += int64(gone.Texts)
 	c.Erased.Memories, c.Erased.Changed = c.Erased.Memories+int64(gone.Removed), c.Erased.Changed+int64(gone.Changed)
 }
 
@@ -162,7 +165,7 @@ func Open(note string, keys []audit.Verifier) (Certificate, error) {
 	for _, id := range c.Entries {
 		again.addEntry(id)
 	}
-	again.Erased.Credentials = c.Erased.Credentials
+	again.Erased.Credentials, again.Erased.Texts = c.Erased.Credentials, c.Erased.Texts
 	again.Erased.Memories, again.Erased.Changed, again.Erased.FileBytes = c.Erased.Memories, c.Erased.Changed, c.Erased.FileBytes
 	if again.Digest != c.Digest || again.Erased != c.Erased {
 		return c, stead.Errorf(stead.KindInvalid, "what the certificate lists is not what its digest and counts say")

@@ -3,7 +3,7 @@
 //
 // Shape: Request {session, item or user} → Erasure (a document) → Certificate (signed)
 //
-//	running ─▶ each session: count it, delete it ─▶ memories ─▶ credentials ─▶ files ─▶ nothing is left ─▶ purge ─▶ certificate ─▶ completed
+//	running ─▶ each session: count it, delete it, and why people answered in it ─▶ memories ─▶ credentials ─▶ reasons ─▶ files ─▶ nothing is left ─▶ purge ─▶ certificate ─▶ completed
 //	        ─▶ an item, in its session and in copies: redact it ─▶ nothing of it is left ─▶ purge ─▶ certificate ─▶ completed
 //
 // Every step is written down before the next one begins, and can be made again: whichever node finds an erasure that
@@ -136,6 +136,8 @@ type Config struct {
 	Credentials func(ctx context.Context, project stead.ProjectID, user string) (int, error)
 	// Sources takes a user's name off those that they made, and says off how many; nil: there are none.
 	Sources func(ctx context.Context, project stead.ProjectID, user string) (int, error)
+	// Texts removes what people wrote into the project's audit records, and says how much; nil: there is none.
+	Texts func(ctx context.Context, project stead.ProjectID, of audit.TextQuery) (int, error)
 	// Questions takes what was shown of requests out of the questions about them: those that of says yes to; nil: there are none.
 	Questions func(ctx context.Context, project stead.ProjectID, of func(id stead.SessionID, user string) bool) error
 	// Purges takes the bytes of what was deleted out of the database's files before it is certified; nil: nobody does.

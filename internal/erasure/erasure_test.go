@@ -37,6 +37,7 @@ type world struct {
 	entries  []string // memories of a scope
 	makers   int      // sources that name the user as their maker
 	files    []file.File
+	texts    [][2]string // what was written into audit records: the session and the person that each is about
 	asked    [][2]string // questions: the session that each is about, and who asks
 	records  []audit.Record
 	busy     map[stead.SessionID]bool
@@ -85,6 +86,7 @@ func newWorld() *world {
 	return &world{
 		Store: documenttest.NewMemory(), now: time.UnixMilli(1_000_000),
 		sessions: map[stead.SessionID]stead.SessionID{"s1": "", "s2": "", "s3": "s1", "s4": "s3"}, blobs: map[stead.SessionID]bool{"s1": true, "s2": true, "s3": true, "s4": true},
+		texts:    [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "ada"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
 		asked:    [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
 		memories: 3, entries: []string{"m/a", "m/b", "m/c"}, makers: 2, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
 	}
@@ -260,6 +262,18 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 				return nil
 			})
 		},
+		Texts: func(_ context.Context, _ stead.ProjectID, of audit.TextQuery) (n int, err error) {
+			err = w.step(func() error {
+				had := len(w.texts)
+				w.texts = slices.DeleteFunc(w.texts, func(x [2]string) bool {
+					return of.Session != "" && x[0] == string(of.Session) || of.Person != "" && x[1] == of.Person
+				})
+				n = had - len(w.texts)
+				w.bytes = w.bytes || n > 0
+				return nil
+			})
+			return n, err
+		},
 		Sources: func(context.Context, stead.ProjectID, string) (n int, err error) {
 			err = w.step(func() error { n, w.makers = w.makers, 0; return nil })
 			return n, err
@@ -346,9 +360,9 @@ func (w *world) left(req erasure.Request) bool {
 	case erasure.OfMemory, erasure.OfScope:
 		return len(w.entries) > 0
 	case erasure.OfSession:
-		return len(w.sessions) > 1 || len(w.blobs) > 1 || !slices.Equal(w.asked, [][2]string{{"s2", "eve"}, {"", "ada"}, {"", "eve"}})
+		return len(w.sessions) > 1 || len(w.blobs) > 1 || !slices.Equal(w.texts, [][2]string{{"s2", "eve"}, {"", "ada"}, {"", "eve"}}) || !slices.Equal(w.asked, [][2]string{{"s2", "eve"}, {"", "ada"}, {"", "eve"}})
 	}
-	return len(w.sessions)+len(w.blobs)+w.memories+w.makers+len(w.files) > 0 || !slices.Equal(w.asked, [][2]string{{"", "eve"}})
+	return len(w.sessions)+len(w.blobs)+w.memories+w.makers+len(w.files) > 0 || !slices.Equal(w.asked, [][2]string{{"", "eve"}}) || !slices.Equal(w.texts, [][2]string{{"", "eve"}})
 }
 
 func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit.Verifier, req erasure.Request, entries []string) {
@@ -368,6 +382,9 @@ func (w *world) complete(t *testing.T, when string, e erasure.Erasure, key audit
 		}
 	case erasure.OfSession:
 		want = 3 // s2 is no copy
+	}
+	if most := int64(map[string]int{erasure.OfSession: 3, erasure.OfUser: 5}[req.Subject.Kind]); c.Erased.Texts > most || w.dieAt == 0 && strings.HasPrefix(when, "death at 0,") && c.Erased.Texts != most {
+		t.Errorf("%s: %d reasons are counted, want %d", when, c.Erased.Texts, most)
 	}
 	if w.bytes || c.Bytes == nil || c.Bytes.Database != "truncated" {
 		t.Errorf("%s: of the bytes the certificate says %+v, and some are left: %t", when, c.Bytes, w.bytes)

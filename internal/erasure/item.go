@@ -69,7 +69,7 @@ func (s *Service) aged(ctx context.Context, e *Erasure) error {
 	young := 0
 	for len(e.Waiting) > 0 && young < len(e.Waiting) {
 		done, gone, err := s.cfg.Sessions.Redact(ctx, e.Principal, e.Waiting[0])
-		if e.So.addMemories(gone); err != nil && stead.KindOf(err) != stead.KindNotFound {
+		if e.So.addGone(gone); err != nil && stead.KindOf(err) != stead.KindNotFound {
 			return err
 		}
 		e.Waiting = e.Waiting[1:]
@@ -127,7 +127,7 @@ func (s *Service) redact(ctx context.Context, e *Erasure) error {
 	id := e.Redaction.Session
 	err := s.atRest(ctx, func() error {
 		done, gone, err := s.cfg.Sessions.Redact(ctx, e.Principal, *e.Redaction)
-		e.So.addMemories(gone)
+		e.So.addGone(gone)
 		if stead.KindOf(err) != stead.KindNotFound {
 			e.Redaction = &done
 		}

@@ -281,6 +281,9 @@ func (s *Service) erase(ctx context.Context, e *Erasure) error {
 		return err
 	}
 	gone.Removed, gone.Changed = gone.Removed+late.Removed, gone.Changed+late.Changed
+	if gone.Texts, err = s.texts(ctx, e, audit.TextQuery{Session: id}); err != nil {
+		return err
+	}
 	listed := len(e.So.Sessions)
 	if err := e.So.addSession(*e.Current, gone); err != nil {
 		return err
@@ -327,6 +330,11 @@ func (s *Service) rest(ctx context.Context, e *Erasure) (found bool, err error) 
 			return found, err
 		}
 	}
+	n, err := s.texts(ctx, e, audit.TextQuery{Person: user})
+	e.So.Erased.Texts += int64(n)
+	if found = found || n > 0; err != nil {
+		return found, err
+	}
 	if s.cfg.Sources != nil {
 		n, err := s.cfg.Sources(ctx, e.Principal.Project, user)
 		if found = found || n > 0; err != nil {
@@ -346,15 +354,41 @@ func (s *Service) rest(ctx context.Context, e *Erasure) (found bool, err error) 
 	return found || len(files) > 0, s.save(ctx, e)
 }
 
-// unask takes what was said out of requests for approval: they show what would have been done.
+// texts removes what people wrote into audit records.
+func (s *Service) texts(ctx context.Context, e *Erasure, of audit.TextQuery) (int, error) {
+	if s.cfg.Texts == nil {
+		return 0, nil
+	}
+	return s.cfg.Texts(ctx, e.So.Project, of)
+}
+
+// unask takes what was said out of requests for approval: they show what would have been done. What was answered to them meanwhile goes
+// from the audit log.
 func (s *Service) unask(ctx context.Context, e *Erasure) error {
 	if s.cfg.Questions == nil {
 		return nil
 	}
 	gone := e.gone()
-	return s.cfg.Questions(ctx, e.So.Project, func(id stead.SessionID, user string) bool {
+	err := s.cfg.Questions(ctx, e.So.Project, func(id stead.SessionID, user string) bool {
 		return id != "" && gone[id] || e.So.Subject.Kind == OfUser && user == e.So.Subject.ID
 	})
+	if err != nil || e.So.Subject.Kind != OfUser && e.So.Subject.Kind != OfSession {
+		return err
+	}
+	late := []audit.TextQuery{}
+	for id := range gone {
+		late = append(late, audit.TextQuery{Session: id})
+	}
+	if e.So.Subject.Kind == OfUser {
+		late = append(late, audit.TextQuery{Person: e.So.Subject.ID})
+	}
+	for _, of := range late {
+		n, err := s.texts(ctx, e, of)
+		if e.So.Erased.Texts += int64(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // certify signs, records the digest of what it signed, and completes the erasure.

@@ -1,6 +1,7 @@
 package killswitch
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -24,7 +25,7 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		return policy.Decision{By: "kill_switch"}, stead.Wrap(stead.KindUnavailable, err, "the kill switches can't be read")
 	}
 	if stopped != nil {
-		return policy.Decision{By: "kill_switch", Reason: stopped.told(), Policies: []string{stopped.ID}}, nil
+		return policy.Decision{By: "kill_switch", Reason: stopped.told(), Quotes: cmp.Or(stopped.By, policy.QuotesSomebody), Policies: []string{stopped.ID}}, nil
 	}
 	return a.next.Decide(ctx, req)
 }

@@ -129,11 +129,11 @@ func (d Decision) both(o Decision, who stead.Principal) Decision {
 	}
 	needs := d.Needs.And(o.Needs)
 	if len(needs.Roles) == 0 {
-		o.Needs, o.Reason = nil, "nobody can approve it for all who told the agent something: it takes "+d.Needs.Who()+", and "+o.Needs.Who()+" for "+name(who)
+		o.Needs, o.Quotes, o.Reason = nil, "", "nobody can approve it for all who told the agent something: it takes "+d.Needs.Who()+", and "+o.Needs.Who()+" for "+name(who)
 		return o
 	}
 	d.Needs, d.For, d.Policies = needs, name(who), union(d.Policies, o.Policies)
-	d.Reason += "; " + o.Reason
+	d.Reason, d.Quotes = d.Reason+"; "+o.Reason, cmp.Or(d.Quotes, o.Quotes)
 	return d
 }
 

@@ -248,6 +248,8 @@ type Decision struct {
 	Allow  bool   `json:"allow"`
 	By     string `json:"by"`               // which decider: "local", "role", "policy"
 	Reason string `json:"reason,omitempty"` // for people
+	// Quotes is the id of somebody whose own words Reason repeats, or QuotesSomebody; "": it repeats none.
+	Quotes string `json:"quotes,omitempty"`
 
 	Policies []string `json:"policies,omitempty"` // ids of those that decided
 	// Version is the digest of all policies that were asked; "": there were none.
@@ -265,6 +267,9 @@ type Decision struct {
 	// Open is that request where it waits for an answer; nil: it does not.
 	Open *Open `json:"-"`
 }
+
+// QuotesSomebody stands for whose words a reason repeats where that is not known, or is a model.
+const QuotesSomebody = "?"
 
 // CodeApproval is the code of the error that says that nothing happened, and that a request for approval was made of it.
 const CodeApproval = "approval_required"

@@ -108,7 +108,7 @@ func (s *Step) Settle(req Request, d Decision) Decision {
 		}
 		switch {
 		case g.Refusal != "":
-			d.Needs, d.Reason = nil, g.Refusal
+			d.Needs, d.Reason, d.Quotes = nil, g.Refusal, QuotesSomebody
 			return d
 		case g.Lapsed && d.Needs.Default == DefaultAllow:
 			d.Reason += "; nobody answered in time, and it is done then"

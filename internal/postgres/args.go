@@ -112,7 +112,13 @@ func (b *batch) auditArgs() []any {
 	var drafts [][]byte
 	for i, o := range b.ops {
 		for _, d := range o.audit {
-			no, drafts = append(no, int64(i+1)), append(drafts, audit.Pack(d))
+			line, texts := audit.Carried(d)
+			no, drafts = append(no, int64(i+1)), append(drafts, audit.Pack(line))
+			for _, t := range texts {
+				if b.texts.add(t) {
+					b.textsOf = append(b.textsOf, int64(i+1))
+				}
+			}
 		}
 	}
 	if no == nil {

@@ -40,9 +40,11 @@ func (s *Store) AppendAudit(ctx context.Context, project stead.ProjectID, record
 
 func queueRecords(queue *pgx.Batch, project stead.ProjectID, rows []audit.Row, tree audit.Tree) {
 	data := make([][]byte, len(rows))
+	var texts []audit.Text
 	for i, r := range rows {
-		data[i] = audit.Pack(r.Data)
+		data[i], texts = audit.Pack(r.Data), append(texts, r.Texts...)
 	}
+	queueTexts(queue, project, texts)
 	queue.Queue(`INSERT INTO audit_records (project_id, seq, data)
 		SELECT $1, $2 + x.i - 1, x.data FROM unnest($3::bytea[]) WITH ORDINALITY AS x (data, i)`, string(project), rows[0].Seq, data)
 	queue.Queue(`UPDATE audit_logs SET size = $2, tree = $3 WHERE project_id = $1`, string(project), tree.Size, tree.Bytes())
@@ -175,11 +177,9 @@ func (s *Store) PruneAudit(ctx context.Context, project stead.ProjectID, base au
 		return tx.SendBatch(ctx, queue).Close()
 	})
 	for err == nil {
-		var gone int64
-		err = s.again(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			tag, err := tx.Exec(ctx, `DELETE FROM audit_records WHERE project_id = $1 AND seq <= least($2, $3 - 1 +
-				(SELECT min(seq) FROM audit_records WHERE project_id = $1))`, string(project), base.Size, int64(prunedAtOnce))
-			gone = tag.RowsAffected()
+		var gone int
+		err = s.again(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+			gone, err = prune(ctx, tx, project, base.Size)
 			return err
 		})
 		if gone == 0 {
@@ -187,6 +187,34 @@ func (s *Store) PruneAudit(ctx context.Context, project stead.ProjectID, base au
 		}
 	}
 	return err
+}
+
+// prune removes some of the records up to a place, with their texts, and says how many.
+func prune(ctx context.Context, tx pgx.Tx, project stead.ProjectID, upto int64) (int, error) {
+	found, err := tx.Query(ctx, `SELECT seq, data FROM audit_records WHERE project_id = $1 AND seq <= $2 ORDER BY seq LIMIT $3`, string(project), upto, prunedAtOnce)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := pgx.CollectRows(found, scanRow)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	var digests []string
+	for _, r := range rows {
+		digests = append(digests, audit.Digests(r.Data)...)
+	}
+	if _, err := forgetTexts(ctx, tx, project, digests); err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM audit_records WHERE project_id = $1 AND seq <= $2`, string(project), rows[len(rows)-1].Seq)
+	return len(rows), err
+}
+
+func scanRow(row pgx.CollectableRow) (r audit.Row, err error) {
+	if err = row.Scan(&r.Seq, &r.Data); err == nil {
+		r.Data, err = audit.Unpack(r.Data)
+	}
+	return r, err
 }
 
 // AuditRows implements audit.Store.
@@ -198,12 +226,7 @@ func (s *Store) AuditRows(ctx context.Context, q audit.Query) ([]audit.Row, erro
 	if q.Desc {
 		text = `SELECT seq, data FROM audit_records WHERE project_id = $1 AND ($2::bigint = 0 OR seq < $2) AND seq > ` + auditPruned + ` ORDER BY seq DESC LIMIT $3`
 	}
-	return auditQuery(ctx, s, func(row pgx.CollectableRow) (r audit.Row, err error) {
-		if err = row.Scan(&r.Seq, &r.Data); err == nil {
-			r.Data, err = audit.Unpack(r.Data)
-		}
-		return r, err
-	}, text, string(q.Project), q.After, q.PageLimit())
+	return auditQuery(ctx, s, scanRow, text, string(q.Project), q.After, q.PageLimit())
 }
 
 // AddAuditNote implements audit.Store.

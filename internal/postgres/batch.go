@@ -89,6 +89,21 @@ const (
 	storeUsageAuditSQL = fenceSQL + storedSQL + usageHead + `$23::bigint[], $24::bigint[], $25::bigint[], $26::integer[], $27::integer[], $28::bytea[], $29::bytea[]` + usageTail +
 		auditHead + `$30::bigint[], $31::bytea[]` + auditTail + passedSQL
 
+	// A batch with texts of audit records, which few have, stores them too; usage records are as many as there are then.
+	fenceTextSQL = fenceSQL + usageHead + `$19::bigint[], $20::bigint[], $21::bigint[], $22::integer[], $23::integer[], $24::bytea[], $25::bytea[]` + usageTail +
+		auditHead + `$26::bigint[], $27::bytea[]` + auditTail +
+		textHead + `$28::bigint[], $29::bytea[], $30::bytea[], $31::bytea[], $32::bytea[], $33::bytea[]` + textTail + passedSQL
+	storeTextSQL = fenceSQL + storedSQL + usageHead + `$23::bigint[], $24::bigint[], $25::bigint[], $26::integer[], $27::integer[], $28::bytea[], $29::bytea[]` + usageTail +
+		auditHead + `$30::bigint[], $31::bytea[]` + auditTail +
+		textHead + `$32::bigint[], $33::bytea[], $34::bytea[], $35::bytea[], $36::bytea[], $37::bytea[]` + textTail + passedSQL
+
+	textHead = `, told AS (
+	` + insertTexts + `
+	SELECT f.project_id, x.digest, x.session, x.people, x.salt, x.text FROM unnest(`
+	textTail = `) AS x (no, digest, session, people, salt, text) JOIN fenced f ON f.no = x.no
+	ON CONFLICT DO NOTHING
+)`
+
 	passedSQL = `
 SELECT no, tail, free FROM fenced`
 
@@ -123,13 +138,22 @@ type batch struct {
 	stored []stored // what the transaction stored, in the order the database said so
 	usage  []any    // the arguments that usage records are; nil: there are none
 	audit  []any    // the arguments that drafts of audit records are; nil: there are none
+
+	texts   textColumns // of these records
+	textsOf []int64     // the operation that each is of
 }
 
-// with adds what the batch brings beside its events to a statement, of which four forms are given: with neither, with usage
-// records, with drafts of audit records, and with both.
-func (b *batch) with(args []any, plain, usage, audit, both string) (string, []any) {
+// with adds what the batch brings beside its events to a statement, of which five forms are given: with neither, with usage
+// records, with drafts of audit records, with both, and with texts of audit records beside these.
+func (b *batch) with(args []any, plain, usage, audit, both, texts string) (string, []any) {
 	text := plain
 	switch {
+	case b.textsOf != nil:
+		used := b.usage
+		if used == nil {
+			used = noUsage()
+		}
+		return texts, slices.Concat(args, used, b.audit, []any{b.textsOf}, b.texts.args())
 	case b.usage != nil && b.audit != nil:
 		text = both
 	case b.usage != nil:
@@ -166,7 +190,7 @@ func (b *batch) commit(ctx context.Context, conn *pgx.Conn) error {
 	if b.rows >= copyRows || b.bytes > copyBytes {
 		return b.commitCopy(ctx, conn)
 	}
-	text, args := b.with(append(b.fenceArgs(), b.rowArgs()...), storeSQL, storeUsageSQL, storeAuditSQL, storeUsageAuditSQL)
+	text, args := b.with(append(b.fenceArgs(), b.rowArgs()...), storeSQL, storeUsageSQL, storeAuditSQL, storeUsageAuditSQL, storeTextSQL)
 	create := b.createArgs()
 	if create == nil {
 		rows, err := conn.Query(ctx, text, args...)
@@ -189,7 +213,7 @@ func (b *batch) commitCopy(ctx context.Context, conn *pgx.Conn) error {
 	if create := b.createArgs(); create != nil {
 		queue.Queue(createSQL, create...)
 	}
-	text, args := b.with(b.fenceArgs(), fenceOnlySQL, fenceUsageSQL, fenceAuditSQL, fenceUsageAuditSQL)
+	text, args := b.with(b.fenceArgs(), fenceOnlySQL, fenceUsageSQL, fenceAuditSQL, fenceUsageAuditSQL, fenceTextSQL)
 	queue.Queue(text, args...).Query(b.collect)
 	err := conn.SendBatch(ctx, queue).Close()
 	if err == nil {

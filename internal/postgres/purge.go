@@ -17,7 +17,7 @@ import (
 // contents are the tables in which people's words are.
 var contents = []string{
 	"log", "snapshots", "sessions", "session_keys", "creation_keys", "agents", "agent_versions", "agent_keys", "documents", "document_keys",
-	"memories", "memory_versions", "memory_keys", "memory_vectors", "memory_origins", "memory_shown",
+	"memories", "memory_versions", "memory_keys", "memory_vectors", "memory_origins", "memory_shown", "audit_texts",
 }
 
 const (

@@ -74,6 +74,11 @@ func (c *usageColumns) args(ctx context.Context, conn *pgx.Conn, names *usageNam
 	return []any{c.at, c.place, project, shared, c.owner, c.data}, nil
 }
 
+// noUsage are the arguments, with those that say of which operation, that no records are.
+func noUsage() []any {
+	return []any{[]int64{}, []int64{}, []int64{}, []int32{}, []int32{}, [][]byte{}, [][]byte{}}
+}
+
 // addLock is taken by whoever adds records that no append brings, which makes them look in turn. The
 // number is this package's own.
 const addLock = 0x7573616765

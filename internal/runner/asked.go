@@ -35,7 +35,7 @@ func (r *Runner) putDraft(ctx context.Context, v *session.View, q session.Questi
 	req.Arguments, req.Carried, req.Answer = q.Arguments, true, answer
 	said := policy.Decision{By: "agent", Needs: &policy.Needs{}} // its own tools ask
 	if d := q.Decided; d != nil {
-		said.By, said.Policies, said.Version = d.By, d.Policies, d.Version
+		said.By, said.Policies, said.Version, said.Quotes = d.By, d.Policies, d.Version, d.Quotes
 	}
 	if what == policy.Expire {
 		said.Needs, said.Allow = nil, answer.Asking.Then == policy.DefaultAllow

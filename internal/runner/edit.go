@@ -114,7 +114,7 @@ func asksAnew(c *session.Call, found guardrail.Verdict, at string) (*policy.Deci
 	if len(needs.Roles) == 0 {
 		return nil, stead.Invalid(at, "%s, and nobody can give that and what the call needs already: deny it, and let the agent ask with these arguments", found.Asks())
 	}
-	return &policy.Decision{By: byGuardrail, Reason: found.Asks(), Needs: needs}, nil
+	return &policy.Decision{By: byGuardrail, Reason: found.Asks(), Quotes: policy.QuotesSomebody, Needs: needs}, nil
 }
 
 // specOf is what is known of a call's tool now.

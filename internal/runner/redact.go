@@ -78,6 +78,10 @@ func (r *Runner) Redact(ctx context.Context, p stead.Principal, plan session.Red
 		if err != nil {
 			return done, gone, err
 		}
+		n, err := r.unsaid(ctx, key, pass) // while it is known what was said
+		if gone.Texts += n; err != nil {
+			return done, gone, err
+		}
 		if done = pass.sum(done); len(pass.changes) == 0 && pass.before {
 			break
 		}
@@ -89,12 +93,23 @@ func (r *Runner) Redact(ctx context.Context, p stead.Principal, plan session.Red
 		return done, gone, err
 	}
 	if r.cfg.Memory != nil {
-		if gone, err = r.cfg.Memory.Redact(ctx, p, key, plan.Item); err != nil {
+		texts := gone.Texts
+		gone, err = r.cfg.Memory.Redact(ctx, p, key, plan.Item)
+		if gone.Texts = texts; err != nil {
 			return done, gone, err
 		}
 	}
 	done.Unnamed, err = r.unnamed(ctx, key, done.Unnamed)
 	return done, gone, err
+}
+
+// unsaid takes what people wrote about the item from beside the audit log.
+func (r *Runner) unsaid(ctx context.Context, key stead.SessionKey, pass *redactionPass) (int, error) {
+	said := pass.redactor.Said()
+	if r.cfg.Unsaid == nil || len(said) == 0 {
+		return 0, nil
+	}
+	return r.cfg.Unsaid(ctx, key, said)
 }
 
 // rewrite makes the changes, and says so behind them.

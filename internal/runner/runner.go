@@ -74,6 +74,8 @@ type Config struct {
 	// Watch returns a context that ends, with a *stead.Error as its cause, when an effect that was allowed is stopped
 	// while it is under way; done is called at its end. nil: nothing is.
 	Watch func(ctx context.Context, req policy.Request) (watched context.Context, done func())
+	// Unsaid removes from beside the audit log what repeats something that was said in a session, and says how much; nil: nothing does.
+	Unsaid func(ctx context.Context, key stead.SessionKey, said []string) (int, error)
 	// Memory is what sessions remember by themselves; nil: nothing.
 	Memory Memory
 	// Guardrails check what goes to and comes from agents; nil: there are none.

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,7 +65,7 @@ func (r *Runner) guarded(ctx context.Context, checks *guardrail.Checks, set *too
 	case v.Blocked != nil:
 		how.Reject = v.Told("The call was not made: it was refused")
 	case v.Needs != nil:
-		how.Ask = &policy.Decision{By: byGuardrail, Reason: v.Asks(), Needs: v.Needs}
+		how.Ask = &policy.Decision{By: byGuardrail, Reason: v.Asks(), Quotes: policy.QuotesSomebody, Needs: v.Needs}
 	}
 	return args, how, v
 }
@@ -93,6 +94,7 @@ func withAsk(ask *policy.Decision, d policy.Decision, err error) (policy.Decisio
 	} else {
 		d.Reason += "; " + ask.Reason
 	}
+	d.Quotes = cmp.Or(d.Quotes, policy.QuotesSomebody) // a judge's reason may repeat what it read
 	d.Allow, d.Needs = false, d.Needs.And(ask.Needs)
 	return d, nil
 }

@@ -70,6 +70,14 @@ type wireAuditRecord struct {
 	Object string          `json:"object"` // "audit.record"
 	Hash   string          `json:"hash"`   // leaf hash of record as it stands, in hex
 	Record json.RawMessage `json:"record"`
+	Texts  []wireAuditText `json:"texts,omitempty"`
+}
+
+// wireAuditText is what somebody wrote into a record, which has its digest.
+type wireAuditText struct {
+	Digest string `json:"digest"` // SHA-256 of salt and text, in hex
+	Salt   []byte `json:"salt"`
+	Text   string `json:"text"`
 }
 
 // checkpointPrefix begins the id of a checkpoint; its size follows.
@@ -126,7 +134,10 @@ func (s *server) listAudit(w http.ResponseWriter, r *http.Request, p stead.Princ
 	data := make([]wireAuditRecord, len(rows))
 	for i, row := range rows {
 		hash := audit.LeafHash(row.Data)
-		data[i] = wireAuditRecord{audit.ID(row.Seq), "audit.record", hex.EncodeToString(hash[:]), row.Data}
+		data[i] = wireAuditRecord{audit.ID(row.Seq), "audit.record", hex.EncodeToString(hash[:]), row.Data, nil}
+		for _, t := range row.Texts {
+			data[i].Texts = append(data[i].Texts, wireAuditText{t.Digest, t.Salt, t.Text})
+		}
 	}
 	return s.write(w, listOf(data, more, func(r wireAuditRecord) string { return r.ID }))
 }

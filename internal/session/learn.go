@@ -172,6 +172,7 @@ type Holdings struct {
 type Erased struct {
 	Removed int `json:"removed"` // memories that came from nowhere else
 	Changed int `json:"changed"` // memories that have other sources, and cite it no more
+	Texts   int `json:"-"`       // that people wrote into audit records about it
 }
 
 // Busy reports whether something is under way.

@@ -75,6 +75,7 @@ type Redactor struct {
 	// asks is why guardrails wanted its call to be approved, which may quote the arguments: decisions about the call repeat it.
 	asks []string
 	held []stead.Seq // questions about effects of its call
+	gone []string    // what people wrote about it, and why guardrails did something to it, as it was
 }
 
 // NewRedactor redacts an item of a session; false for one that has no place in the journal.
@@ -100,6 +101,9 @@ func NewRedactor(session stead.SessionID, item Item, put func(string) (stead.Tex
 	}
 	return r, true
 }
+
+// Said is what people wrote about the item, and guardrails found in it, in the events that were shown: it stands beside audit records too.
+func (r *Redactor) Said() []string { return append(slices.Clone(r.gone), r.asks...) }
 
 // Event is the event of the redaction.
 func (r *Redactor) Event(events []RedactedEvent, by stead.Principal) ItemRedacted {
@@ -229,7 +233,9 @@ func (r *Redactor) given(items []stead.Item) bool {
 // findings: a judge's reason may repeat what it read.
 func (r *Redactor) findings(all []guardrail.Finding) bool {
 	for i := range all {
-		all[i].Reason = ""
+		if all[i].Reason != "" {
+			r.gone, all[i].Reason = append(r.gone, all[i].Reason), ""
+		}
 	}
 	return true
 }
@@ -295,6 +301,9 @@ func (r *Redactor) item(it *stead.Item) {
 	}
 	if it.Answer != nil {
 		answer := *it.Answer
+		if answer.Reason != "" {
+			r.gone = append(r.gone, answer.Reason)
+		}
 		answer.Reason, it.Answer = "", &answer
 	}
 }

@@ -34,7 +34,7 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 			}
 			p.Arguments, p.Digest = redactedJSON(p.Arguments), "" // which could be found by trying
 			p.Ask = r.ask(p.Ask)
-			reason(&p.Reason)
+			r.reason(&p.Reason)
 			return r.findings(p.Guardrails)
 		})
 	case KindInputApproval:
@@ -43,7 +43,7 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 				return false
 			}
 			if told || p.Decision == DecisionApprove { // why a function was not called is its output
-				changed = reason(&p.Reason)
+				changed = r.reason(&p.Reason)
 			}
 			if asked && p.Digest != "" {
 				p.Digest, changed = "", true
@@ -51,11 +51,11 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 			return changed
 		})
 	case KindInputDelegate:
-		return change(e, func(p *ApprovalDelegated) bool { return asked && ours(p.CallID) && reason(&p.Reason) })
+		return change(e, func(p *ApprovalDelegated) bool { return asked && ours(p.CallID) && r.reason(&p.Reason) })
 	case KindEffectHeld:
 		return e, r.within(e, ours)
 	case KindInputEffect:
-		return change(e, func(p *EffectResult) bool { return slices.Contains(r.held, p.Asked) && reason(&p.Reason) })
+		return change(e, func(p *EffectResult) bool { return slices.Contains(r.held, p.Asked) && r.reason(&p.Reason) })
 	case KindToolHeld:
 		return change(e, func(p *ToolHeld) bool { return asked && ours(p.CallID) && r.decided(&p.Decision) })
 	case KindToolRequired:
@@ -85,7 +85,7 @@ func (r *Redactor) called(e stead.Event) (stead.Event, error) {
 			return r.told(p.Output, &p.Error, p.Guardrails)
 		})
 	case KindToolLost:
-		return change(e, func(p *ToolLost) bool { return ours(p.CallID) && reason(&p.Reason) })
+		return change(e, func(p *ToolLost) bool { return ours(p.CallID) && r.reason(&p.Reason) })
 	case KindToolStreamed:
 		return change(e, func(p *ToolStreamed) bool {
 			if !ours(p.CallID) || p.Text == "" {
@@ -157,7 +157,9 @@ func (r *Redactor) ask(d *policy.Decision) *policy.Decision {
 	if d == nil || d.Reason == "" {
 		return d
 	}
-	r.asks = append(r.asks, d.Reason)
+	if d.Reason != redactedWord {
+		r.asks = append(r.asks, d.Reason)
+	}
 	out := *d
 	out.Reason = redactedWord
 	return &out
@@ -176,9 +178,12 @@ func (r *Redactor) decided(d *policy.Decision) (changed bool) {
 }
 
 // reason takes out what somebody wrote; false: nobody wrote anything.
-func reason(said *string) bool {
+func (r *Redactor) reason(said *string) bool {
 	if *said == "" {
 		return false
+	}
+	if *said != redactedWord {
+		r.gone = append(r.gone, *said)
 	}
 	*said = redactedWord
 	return true

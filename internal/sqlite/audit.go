@@ -76,6 +76,9 @@ func (g *group) flushAudit() error {
 		}
 		values := make([]any, 0, len(l.rows)*auditColumns)
 		for _, r := range l.rows {
+			if err := g.storeTexts(project, r.Texts); err != nil {
+				return err
+			}
 			values = append(values, string(project), r.Seq, audit.Pack(r.Data))
 		}
 		if err := g.insertMany("store audit records", values, auditColumns, g.c.st.insertAudits, g.c.st.insertAudit); err != nil {
@@ -129,9 +132,17 @@ func (s *Store) PruneAudit(ctx context.Context, project stead.ProjectID, base au
 	}})
 	for err == nil {
 		var left bool
+		var page []audit.Row // of those that go
+		page, err = auditQuery(ctx, s, "prune audit log", scanAudit, `SELECT seq, data FROM audit_record WHERE project = ? AND seq <= ? ORDER BY seq LIMIT ?`,
+			string(project), base.Size, int64(prunedAtOnce))
+		if err != nil || len(page) == 0 {
+			return err
+		}
 		if err = s.do(ctx, &op{write: func(g *group) error {
-			return g.execText(context.Background(), "prune audit log", `DELETE FROM audit_record WHERE project = ?1 AND seq <= min(?2, ?3 - 1 +
-				ifnull((SELECT min(seq) FROM audit_record WHERE project = ?1), 0))`, string(project), base.Size, int64(prunedAtOnce))
+			if _, err := g.forgetTexts(project, digestsOf(page)); err != nil {
+				return err
+			}
+			return g.execText(context.Background(), "prune audit log", `DELETE FROM audit_record WHERE project = ? AND seq <= ?`, string(project), page[len(page)-1].Seq)
 		}}); err != nil {
 			return err
 		}
@@ -143,6 +154,14 @@ func (s *Store) PruneAudit(ctx context.Context, project stead.ProjectID, base au
 		}
 	}
 	return err
+}
+
+// digestsOf are those of the records' texts.
+func digestsOf(rows []audit.Row) (out []string) {
+	for _, r := range rows {
+		out = append(out, audit.Digests(r.Data)...)
+	}
+	return out
 }
 
 // AuditRows implements audit.Store.

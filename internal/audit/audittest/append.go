@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,9 +37,16 @@ func AppendSuite(t *testing.T, open func(t *testing.T) (here, there Both)) {
 	})
 }
 
+// said begins the resources of records with a reason that somebody wrote.
+const said = "said"
+
 // draft is a record about a resource.
 func draft(resource string) []byte {
-	d, err := audit.DraftOf(project, audit.Record{At: 1, Principal: audit.Principal{Kind: "user", ID: "ada"}, Action: "tool.call", Resource: resource, Decision: audit.Allow})
+	r := audit.Record{At: 1, Session: "sess_1", Principal: audit.Principal{Kind: "user", ID: "ada"}, Action: "tool.call", Resource: resource, Decision: audit.Allow}
+	if strings.HasPrefix(resource, said) {
+		r.Action, r.Reason = audit.ActAnswer, "for "+resource
+	}
+	d, err := audit.DraftOf(project, r)
 	if err != nil {
 		panic(err) // texts always encode
 	}
@@ -67,7 +75,7 @@ func (f *appended) want(kind stead.Kind, err error) {
 func (f *appended) conditions(there Both) {
 	ctx, key := f.t.Context(), stead.SessionKey{Project: project, Session: "sess_1"}
 	made := journal.Input{
-		Create: &journal.Creation{}, Events: []stead.Event{{Kind: "session.created", Data: []byte("1")}}, If: -1, Key: "k", Digest: "d", Audit: drafts("create"),
+		Create: &journal.Creation{}, Events: []stead.Event{{Kind: "session.created", Data: []byte("1")}}, If: -1, Key: "k", Digest: "d", Audit: drafts("create", "said0"),
 	}
 	for range 2 { // the second is a repetition
 		_, err := f.s.Send(ctx, key, made)
@@ -82,32 +90,47 @@ func (f *appended) conditions(there Both) {
 	batch := func(after stead.Seq, resources ...string) journal.Batch {
 		return journal.Batch{After: after, Events: []stead.Event{{Seq: after + 1, Kind: "x", Data: []byte("1")}}, Audit: drafts(resources...)}
 	}
-	f.want("", f.s.Append(ctx, lease, batch(1, "a", "b")))
-	f.want(stead.KindTail, f.s.Append(ctx, lease, batch(1, "a", "b"))) // repeated
-	f.want(stead.KindTail, f.s.Append(ctx, lease, batch(7, "early")))
+	f.want("", f.s.Append(ctx, lease, batch(1, "a", "said1", "b")))
+	f.want(stead.KindTail, f.s.Append(ctx, lease, batch(1, "a", "saidAgain", "b"))) // repeated
+	f.want(stead.KindTail, f.s.Append(ctx, lease, batch(7, "saidEarly")))
 	fenced := lease
 	fenced.Epoch++
-	f.want(stead.KindFenced, f.s.Append(ctx, fenced, batch(2, "fenced")))
-	_, err = f.s.Send(ctx, key, journal.Input{Events: []stead.Event{{Kind: "y", Data: []byte("1")}}, If: 99, Audit: drafts("late")})
+	f.want(stead.KindFenced, f.s.Append(ctx, fenced, batch(2, "saidFenced")))
+	_, err = f.s.Send(ctx, key, journal.Input{Events: []stead.Event{{Kind: "y", Data: []byte("1")}}, If: 99, Audit: drafts("saidLate")})
 	f.want(stead.KindTail, err)
-	large := batch(2, "c", "d")
+	large := batch(2, "c", "said2", "d")
 	for i := range 300 { // as much as a store may write in another way than a little
 		large.Events = append(large.Events, stead.Event{Seq: stead.Seq(4 + i), Kind: "x", Data: []byte(`"` + strings.Repeat("x", 4000) + `"`)})
 	}
 	large.Usage = []journal.UsageRow{{UsageName: journal.UsageName{Session: key.Session, Seq: 3}, At: 1, Data: []byte("u")}}
 	f.want("", f.s.Append(ctx, lease, large))
-	small := batch(303, "e")
+	small := batch(303, "e", "said3")
 	small.Usage = []journal.UsageRow{{UsageName: journal.UsageName{Session: key.Session, Seq: 304}, At: 1, Data: []byte("u")}}
 	f.want("", f.s.Append(ctx, lease, small))
 	f.want(stead.KindTooLarge, f.s.Append(ctx, lease, journal.Batch{After: 304, Audit: [][]byte{make([]byte, journal.MaxAuditBytes+1)}}))
 	f.want("", f.s.Delete(ctx, key))
+	f.texts(there, "for said0", "for said1", "for said2", "for said3") // also while they have no place yet
 	f.want("", there.ChainAudit(ctx))
 	f.want("", f.s.ChainAudit(ctx)) // nothing is left
-	if said, want := resources(f.t, there), "create a b c d e"; said != want {
+	if said, want := resources(f.t, there), "create said0 a said1 b c said2 d e said3"; said != want {
 		f.t.Errorf("the log is of %q, want %q", said, want)
 	}
-	if _, err := audit.Verify(bytes.NewReader(Export(f.t, f.s, project)), nil, nil); err != nil {
-		f.t.Error(err)
+	if v, err := audit.Verify(bytes.NewReader(Export(f.t, f.s, project)), nil, nil); err != nil || v.Texts != 4 || v.Erased != 0 {
+		f.t.Errorf("%+v: %v", v, err)
+	}
+}
+
+// texts are those of the session's records.
+func (f *appended) texts(s Both, want ...string) {
+	f.t.Helper()
+	found, err := s.AuditTexts(f.t.Context(), project, audit.TextQuery{Session: "sess_1"})
+	f.want("", err)
+	var got []string
+	for _, t := range found {
+		got = append(got, t.Text)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		f.t.Errorf("the texts are %q, want %q", got, want)
 	}
 }
 

@@ -22,6 +22,7 @@ type log struct {
 	base  audit.Tree
 	rows  []audit.Row
 	notes []audit.Note
+	texts map[string]audit.Text // by their digests
 }
 
 // Fail makes AppendAudit fail from now on; nil: not any more.
@@ -36,7 +37,7 @@ func (m *Memory) of(project stead.ProjectID) *log {
 		m.logs = map[stead.ProjectID]*log{}
 	}
 	if m.logs[project] == nil {
-		m.logs[project] = &log{}
+		m.logs[project] = &log{texts: map[string]audit.Text{}}
 	}
 	return m.logs[project]
 }
@@ -50,10 +51,44 @@ func (m *Memory) AppendAudit(_ context.Context, project stead.ProjectID, records
 	}
 	l := m.of(project)
 	rows, tree, err := audit.Extend(l.tree, project, records)
-	if err == nil {
-		l.rows, l.tree = append(l.rows, rows...), tree
+	if err != nil {
+		return err
 	}
-	return err
+	for i := range rows {
+		for _, t := range rows[i].Texts {
+			l.texts[t.Digest] = t
+		}
+		rows[i].Texts = nil
+	}
+	l.rows, l.tree = append(l.rows, rows...), tree
+	return nil
+}
+
+// AuditTexts implements audit.Store.
+func (m *Memory) AuditTexts(_ context.Context, project stead.ProjectID, q audit.TextQuery) (out []audit.Text, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	texts := m.of(project).texts
+	for _, d := range slices.Sorted(maps.Keys(texts)) {
+		if q.Takes(texts[d]) && len(out) < audit.MaxTexts {
+			out = append(out, texts[d])
+		}
+	}
+	return out, nil
+}
+
+// ForgetAuditTexts implements audit.Store.
+func (m *Memory) ForgetAuditTexts(_ context.Context, project stead.ProjectID, digests []string) (n int, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	texts := m.of(project).texts
+	for _, d := range digests {
+		if _, there := texts[d]; there {
+			delete(texts, d)
+			n++
+		}
+	}
+	return n, nil
 }
 
 // ChainAudit implements audit.Store: no appends bring drafts.
@@ -113,6 +148,13 @@ func (m *Memory) PruneAudit(_ context.Context, project stead.ProjectID, base aud
 		return nil
 	}
 	l.base = base
+	for _, r := range l.rows {
+		for _, d := range audit.Digests(r.Data) {
+			if r.Seq <= base.Size {
+				delete(l.texts, d)
+			}
+		}
+	}
 	l.rows = slices.DeleteFunc(l.rows, func(r audit.Row) bool { return r.Seq <= base.Size })
 	l.notes = slices.DeleteFunc(l.notes, func(n audit.Note) bool { return n.Size < base.Size })
 	return nil

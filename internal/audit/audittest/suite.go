@@ -26,6 +26,7 @@ func Suite(t *testing.T, open func(t *testing.T) (here, there audit.Store)) {
 		"checkpoints are kept once a size":                  noted,
 		"projects have logs of their own":                   apart,
 		"what is left of a pruned log is verified":          pruned,
+		"what people wrote goes, and the log stays":         forgotten,
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := open(t)
@@ -82,6 +83,9 @@ func Export(t testing.TB, s audit.Store, p stead.ProjectID) []byte {
 	for q := (audit.Query{Project: p}); ; {
 		rows, err := s.AuditRows(t.Context(), q)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := audit.Fill(t.Context(), s, p, rows); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range rows {

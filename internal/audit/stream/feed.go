@@ -121,8 +121,8 @@ func (f *feed) project(ctx context.Context, l audit.LogSize) error {
 		if b, err = f.batch(ctx, l.Project, p.Sent); err != nil {
 			return err
 		}
-		if err = f.send(ctx, b); errors.Is(err, ErrTooLarge) && len(b.Lines) > 1 {
-			f.smaller = len(b.Lines) / 2
+		if err = f.send(ctx, b); errors.Is(err, ErrTooLarge) && b.rows > 1 {
+			f.smaller = b.rows / 2
 			err = nil
 			continue
 		}
@@ -130,7 +130,7 @@ func (f *feed) project(ctx context.Context, l audit.LogSize) error {
 			return err
 		}
 		f.smaller = 0
-		f.streamer.note(f.index, func(s *Status) { s.Sent += int64(len(b.Lines)) })
+		f.streamer.note(f.index, func(s *Status) { s.Sent += int64(b.rows) })
 		p.Sent = b.Last
 		p, mine, err = f.move(ctx, l.Project, p)
 	}
@@ -191,6 +191,9 @@ func (f *feed) batch(ctx context.Context, project stead.ProjectID, after int64) 
 	if len(rows) == 0 {
 		return b, stead.Errorf(stead.KindInternal, "record %d of the audit log of %.80q is not there", after+1, project)
 	}
+	if err := audit.Fill(ctx, f.streamer.cfg.Logs, project, rows); err != nil {
+		return b, err
+	}
 	b.First = rows[0].Seq // those before may have been removed
 	size := 0
 	for _, row := range rows {
@@ -198,16 +201,41 @@ func (f *feed) batch(ctx context.Context, project stead.ProjectID, after int64) 
 		if err != nil {
 			return b, err
 		}
-		line := row.Data
-		if f.Format == OCSF {
-			if line, err = r.OCSF(); err != nil {
-				return b, err
-			}
+		r = r.With(row.Texts)
+		lines, err := f.lines(r, row)
+		if err != nil {
+			return b, err
 		}
-		if size += len(line) + 1; size > MaxBatchBytes && len(b.Lines) > 0 {
+		for _, line := range lines {
+			size += len(line) + 1
+		}
+		if size > MaxBatchBytes && b.rows > 0 {
 			break
 		}
-		b.Last, b.Records, b.Lines = row.Seq, append(b.Records, r), append(b.Lines, line)
+		b.Last, b.rows, b.Lines = row.Seq, b.rows+1, append(b.Lines, lines...)
+		for range lines {
+			b.Records = append(b.Records, r)
+		}
 	}
 	return b, nil
+}
+
+// lines are those of a record: the stored one with what people wrote into it behind, or one that has that in it.
+func (f *feed) lines(r audit.Record, row audit.Row) ([][]byte, error) {
+	if f.Format == OCSF {
+		line, err := r.OCSF()
+		return [][]byte{line}, err
+	}
+	lines := [][]byte{row.Data}
+	for _, t := range row.Texts {
+		if f.Format != JSONL {
+			break
+		}
+		line, err := audit.TextLine(t)
+		if err != nil {
+			return nil, stead.Wrap(stead.KindInternal, err, "what was written into an audit record can't be written")
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
 }

@@ -64,9 +64,11 @@ type Batch struct {
 	Project     stead.ProjectID
 	First, Last int64 // places
 	Records     []audit.Record
-	Lines       [][]byte // of Records, in the stream's format, without their ends
+	Lines       [][]byte // of Records, in the stream's format, without their ends; a record that people wrote into may have several
 	// Checkpoints: they are checkpoints, each as an export has it, and First and Last their sizes. Records stand for them.
 	Checkpoints bool
+
+	rows int // how many different records they are
 }
 
 // Receiver takes batches, one after the other.

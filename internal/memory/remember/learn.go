@@ -137,7 +137,7 @@ func (r *Remember) Keep(ctx context.Context, ask session.LearnAsk, items bool) (
 func (r *Remember) Forget(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error) {
 	p.Project = key.Project
 	done, err := r.memory.ForgetSession(ctx, p, string(key.Session), item)
-	return session.Erased(done), err
+	return session.Erased{Removed: done.Removed, Changed: done.Changed}, err
 }
 
 // Copied notes that a session is made as a copy of another one.
@@ -149,7 +149,7 @@ func (r *Remember) Copied(ctx context.Context, from, to stead.SessionKey) error 
 func (r *Remember) Redact(ctx context.Context, p stead.Principal, key stead.SessionKey, item string) (session.Erased, error) {
 	p.Project = key.Project
 	done, err := r.memory.ForgetRedacted(ctx, p, string(key.Session), item)
-	return session.Erased(done), err
+	return session.Erased{Removed: done.Removed, Changed: done.Changed}, err
 }
 
 // messages are the entries of messages. Secrets in them are masked.
