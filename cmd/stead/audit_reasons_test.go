@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,6 +29,7 @@ policies:
 func TestReasonsGoWithWhomTheyAreAbout(t *testing.T) {
 	for name, text := range map[string]string{"sqlite": reasonsConfig, "postgres": reasonsConfig + "\ndatabase: " + pgtest.URL(t) + "\n"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			n := openConfigured(t, text, io.Discard)
 			l := &reasons{t: t, n: n}
 			const denied, other, stopped, handed, refused = "Mr. John Miller, SSN 123-45-6789, is a fraud", "the Okapi case", "Quagga left the house", "Thylacine is on leave", "Dodo does not pay"
@@ -102,6 +106,13 @@ func (l *reasons) has(want map[string]int, texts, erased int) {
 	export := l.cli("export")
 	if v, err := audit.Verify(strings.NewReader(export), nil, nil); err != nil || v.Texts != texts || v.Erased != erased {
 		l.t.Errorf("the export is verified as %+v, want %d texts and %d erased: %v", v, texts, erased, err)
+	}
+	file := filepath.Join(l.t.TempDir(), "export.jsonl")
+	if err := os.WriteFile(file, []byte(export), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	if said, want := l.cli("verify", file), fmt.Sprintf("%d reasons that people gave are not in it", erased); strings.Contains(said, want) != (erased > 0) {
+		l.t.Errorf("verify says %s", said)
 	}
 	events, shown := l.cli("export", "--format", "ocsf"), l.cli("list", "-o", "json", "--limit", "0")
 	for text, times := range want {
