@@ -60,7 +60,7 @@ func layout() []rule {
 		{"internal/source/git", []string{"internal/source"}, nil, "reads one type of source, by the machine's git"},
 		{"internal/source/web", []string{"internal/param", "internal/source"}, []string{"golang.org/x/net"}, "reads one type of source, through a guard that it is given; names the fields of its URLs"},
 		{"internal/retention", []string{"internal/audit", "internal/document", "internal/journal", "internal/policy", "internal/session"}, nil, "deletes what was kept for long enough: a service over contracts"},
-		{"internal/audit/audittest", []string{"internal/audit", "internal/journal"}, nil, "the suites that every store of audit records passes, of which one is about what appends bring, and a store in memory; used by tests"},
+		{"internal/audit/audittest", []string{"internal/audit", "internal/journal", "internal/policy"}, nil, "the suites that every store of audit records passes, of which one is about what appends bring, and a store in memory; used by tests"},
 		{"internal/tool", nil, nil, "contract of a callable"},
 		{"internal/model", nil, nil, "contract of a model"},
 		{"internal/environment", []string{"internal/tool"}, nil, "contract of a computer for an agent"},

@@ -44,6 +44,7 @@ type TextQuery struct {
 	Digests []string
 	Session stead.SessionID
 	Person  string
+	After   string // digest to go on after; "": from the first on
 }
 
 // MaxTexts is the most texts of one page of a store.
@@ -51,6 +52,9 @@ const MaxTexts = 1000
 
 // Takes reports whether a text is of what is asked for. Stores that have no better way use it.
 func (q TextQuery) Takes(t Text) bool {
+	if t.Digest <= q.After {
+		return false
+	}
 	return slices.Contains(q.Digests, t.Digest) || q.Session != "" && t.Session == q.Session || q.Person != "" && slices.Contains(t.People, q.Person)
 }
 
@@ -231,13 +235,11 @@ func Forget(ctx context.Context, s Store, project stead.ProjectID, q TextQuery, 
 				digests = append(digests, t.Digest)
 			}
 		}
-		if len(digests) == 0 {
-			return n, nil
-		}
 		gone, err := s.ForgetAuditTexts(ctx, project, digests)
 		if n += gone; err != nil || len(found) < MaxTexts {
 			return n, err
 		}
+		q.After = found[len(found)-1].Digest
 	}
 }
 

@@ -61,7 +61,7 @@ func bytesOf(digests []string) (out [][]byte) {
 
 // ForgetAuditTexts implements audit.Store.
 func (s *Store) ForgetAuditTexts(ctx context.Context, project stead.ProjectID, digests []string) (n int, err error) {
-	if !storable(string(project)) {
+	if !storable(string(project)) || len(digests) == 0 {
 		return 0, nil
 	}
 	err = s.again(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
@@ -73,6 +73,10 @@ func (s *Store) ForgetAuditTexts(ctx context.Context, project stead.ProjectID, d
 
 // AuditTexts implements audit.Store.
 func (s *Store) AuditTexts(ctx context.Context, project stead.ProjectID, q audit.TextQuery) ([]audit.Text, error) {
+	after, err := hex.DecodeString(q.After)
+	if err != nil {
+		return nil, stead.Invalid("after", "%.80q is no digest", q.After)
+	}
 	var which string
 	var arg any
 	switch {
@@ -92,5 +96,5 @@ func (s *Store) AuditTexts(ctx context.Context, project stead.ProjectID, q audit
 		err = row.Scan(&t.Digest, &session, &t.Salt, &text)
 		t.Session, t.Text = stead.SessionID(session), string(text)
 		return t, err
-	}, `SELECT encode(digest, 'hex'), session, salt, text FROM audit_texts WHERE project_id = $1 AND `+which+` ORDER BY digest LIMIT $3`, string(project), arg, audit.MaxTexts)
+	}, `SELECT encode(digest, 'hex'), session, salt, text FROM audit_texts WHERE project_id = $1 AND `+which+` AND digest > $4 ORDER BY digest LIMIT $3`, string(project), arg, audit.MaxTexts, after)
 }

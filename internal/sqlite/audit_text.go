@@ -53,6 +53,9 @@ func (g *group) forgetTexts(project stead.ProjectID, digests []string) (n int, e
 
 // ForgetAuditTexts implements audit.Store.
 func (s *Store) ForgetAuditTexts(ctx context.Context, project stead.ProjectID, digests []string) (n int, err error) {
+	if len(digests) == 0 {
+		return 0, nil
+	}
 	err = s.do(ctx, &op{write: func(g *group) (err error) {
 		n, err = g.forgetTexts(project, digests)
 		return err
@@ -63,6 +66,10 @@ func (s *Store) ForgetAuditTexts(ctx context.Context, project stead.ProjectID, d
 // AuditTexts implements audit.Store.
 func (s *Store) AuditTexts(ctx context.Context, project stead.ProjectID, q audit.TextQuery) ([]audit.Text, error) {
 	const columns = `SELECT hex(digest), session, salt, text FROM audit_text WHERE project = ?1 AND `
+	after, err := hex.DecodeString(q.After)
+	if err != nil {
+		return nil, stead.Invalid("after", "%.80q is no digest", q.After)
+	}
 	which, arg := `1 = 0 AND ?2 IS NOT NULL`, any("")
 	switch {
 	case len(q.Digests) > 0:
@@ -76,7 +83,7 @@ func (s *Store) AuditTexts(ctx context.Context, project stead.ProjectID, q audit
 	case q.Person != "":
 		which, arg = `instr(people, ?2) > 0`, audit.PersonIn(q.Person)
 	}
-	return auditQuery(ctx, s, "read audit texts", scanText, columns+which+` ORDER BY digest LIMIT ?3`, string(project), arg, audit.MaxTexts)
+	return auditQuery(ctx, s, "read audit texts", scanText, columns+which+` AND digest > ?4 ORDER BY digest LIMIT ?3`, string(project), arg, audit.MaxTexts, after)
 }
 
 func scanText(rows *sql.Rows, t *audit.Text) error {

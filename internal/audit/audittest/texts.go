@@ -88,6 +88,7 @@ func forgotten(t *testing.T, here, there audit.Store) {
 	forget(audit.TextQuery{Session: "sess_2"}, audit.Repeats([]string{"something else"}), 0)
 	forget(audit.TextQuery{Session: "sess_2"}, audit.Repeats([]string{"no"}), 1)
 	forget(audit.TextQuery{Session: "sess_1"}, nil, 2)
+	paging(t, here, there)
 	forget(audit.TextQuery{Session: ""}, nil, 0)
 	forget(audit.TextQuery{Person: "adam"}, nil, 0)
 	forget(audit.TextQuery{Person: "eve"}, nil, 1)
@@ -101,6 +102,27 @@ func forgotten(t *testing.T, here, there audit.Store) {
 		t.Errorf("of another project are left %+v: %v", left, err)
 	}
 	prunedTexts(t, here, there)
+}
+
+// paging forgets what stands behind more texts than a page has, and those alone.
+func paging(t *testing.T, here, there audit.Store) {
+	t.Helper()
+	const more = 5
+	var records []audit.Record
+	for range audit.MaxTexts + more {
+		records = append(records, answer("sess_9", "ada", "so"))
+	}
+	for range more {
+		records = append(records, answer("sess_9", "ada", "one of a few"))
+	}
+	if err := here.AppendAudit(t.Context(), "long", records); err != nil {
+		t.Fatal(err)
+	}
+	for which, want := range map[string]int{"one of a few": more, "so": audit.MaxTexts + more} {
+		if n, err := audit.Forget(t.Context(), there, "long", audit.TextQuery{Session: "sess_9"}, audit.Repeats([]string{which})); err != nil || n != want {
+			t.Errorf("of %q are forgotten %d, want %d: %v", which, n, want, err)
+		}
+	}
 }
 
 // flipped changes the lines of an export that have texts in every byte: it is never believed.
