@@ -43,7 +43,7 @@ func layout() []rule {
 		{"internal/blob", []string{"internal/volume"}, []string{"golang.org/x/sys"}, "contract of bytes by digest, with the directory store that syncs it"},
 		{"internal/policy", nil, nil, "contract of decisions"},
 		{"internal/policy/trial", []string{"internal/policy"}, []string{"github.com/goccy/go-yaml"}, "cases for policies, as people write them; knows no language of policies"},
-		{"internal/policy/replay", []string{"internal/policy", "internal/session"}, nil, "what policies would have decided: joins journals and the contract of decisions"},
+		{"internal/policy/replay", []string{"internal/policy", "internal/session", "internal/agent", "internal/egress", "internal/environment"}, nil, "what policies would have decided: joins journals, with what they say of tools and connections, and the contract of decisions"},
 		{"internal/policy/cedar", []string{"internal/policy"}, []string{"github.com/cedar-policy/cedar-go"}, "adapter: policies in the Cedar language"},
 		{"internal/policy/policyset", []string{"internal/document", "internal/policy", "internal/policy/cedar"}, nil, "policies that projects upload: a service over contracts, which has their language read by its adapter"},
 		{"internal/sensitive", nil, nil, "personal data and secrets in texts, found by their forms: pure"},

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -119,5 +121,28 @@ models: [{name: sim, routes: [{provider: sim, model: sim}]}]
 	export.WriteString(get("GET", "/v1/agents/sessions/sess_"+strings.Split(refused.ID, "_")[1]+"/export", ""))
 	if !strings.Contains(export.String(), `"shadow":{"outcome":"deny","policies":["no-wires","on-trial"]`) {
 		t.Errorf("what policies on trial would have done is not in the journal:\n%s", export.String())
+	}
+}
+
+// TestCasesAboutFunctions: of a function a case need not say who declared it, and what repeating it does.
+func TestCasesAboutFunctions(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"p.cedar": `@id("own") forbid(principal, action == Action::"tool.call", resource in Server::"function") when { context.origin == "application" && context.class == "unknown" && context.tool == "wire" };`,
+		"cases.yaml": `policies: .
+cases:
+  - {name: a function, principal: "user:ada", agent: agent_1, effect: tool.call, resource: function/wire, arguments: {n: 1}, expect: deny, by: [own]}
+  - {name: another, principal: "user:ada", agent: agent_1, effect: tool.call, resource: function/look, expect: allow}
+  - {name: a server's tool, principal: "user:ada", agent: agent_1, effect: tool.call, resource: shop/wire, expect: allow}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	a := &app{out: &out, err: &out}
+	if ran, failed, err := a.testPolicies(t.Context(), filepath.Join(dir, "cases.yaml"), "", nil); err != nil || ran != 3 || failed != 0 {
+		t.Errorf("%d of %d failed, %v: %s", failed, ran, err, out.String())
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -164,8 +165,9 @@ func (a *app) policyReplay() *cobra.Command {
 	var deny, onTrial bool
 	c := &cobra.Command{
 		Use: "replay [FILE | SESSION]…", Short: "Show which recorded decisions policies would change",
-		Long: "Replay asks policies about everything that recorded sessions did: exported files, sessions of a running server\n" +
-			"by their ids, or without arguments its newest " + strconv.Itoa(maxReplayed) + ". Nothing is done or changed.",
+		Long: "Replay asks policies about what recorded sessions did: exported files, sessions of a running server\n" +
+			"by their ids, or without arguments its newest " + strconv.Itoa(maxReplayed) + ". Nothing is done or changed.\n" +
+			"Of what stands in no journal it says that it was not asked about.",
 		Example: "  stead policy replay --set payments=payments.cedar   # before it is pushed\n  stead policy replay --policies ./policies --set payments@3",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			project, err := a.projectSets(cmd.Context(), sets)
@@ -180,7 +182,7 @@ func (a *app) policyReplay() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := &replaying{app: a, decider: decider(set, project), onTrial: onTrial, list: []changeRow{}}
+			r := &replaying{app: a, decider: decider(set, project), onTrial: onTrial, list: []changeRow{}, gaps: map[replay.Gap]int{}}
 			if err := r.all(cmd.Context(), args); err != nil {
 				return err
 			}
@@ -202,6 +204,14 @@ type replaying struct {
 	onTrial         bool
 	sessions, asked int
 	list            []changeRow
+	gaps            map[replay.Gap]int // of how many sessions
+}
+
+// gapRow is a sort of effects that could not be asked about.
+type gapRow struct {
+	Effect   policy.Effect `json:"effect"`
+	Why      string        `json:"why"`
+	Sessions int           `json:"sessions"`
 }
 
 // changeRow is a decision that would be another.
@@ -261,15 +271,18 @@ func (r *replaying) read(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	asked, err := replay.Effects(stead.SessionKey{Project: head.Project, Session: head.Session}, events)
+	said, err := replay.Effects(stead.SessionKey{Project: head.Project, Session: head.Session}, events)
 	if err != nil {
 		return err
 	}
-	changed, err := replay.Changes(ctx, r.decider, asked, r.onTrial)
+	changed, err := replay.Changes(ctx, r.decider, said.Asked, r.onTrial)
 	if err != nil {
 		return err
 	}
-	r.sessions, r.asked = r.sessions+1, r.asked+len(asked)
+	r.sessions, r.asked = r.sessions+1, r.asked+len(said.Asked)
+	for _, g := range said.Gaps {
+		r.gaps[g]++
+	}
 	for _, c := range changed {
 		r.list = append(r.list, changeRow{head.Session, c.Seq, c.Request.Effect, c.Request.Resource, c.Then, c.Now, c.Policies, c.Reason})
 	}
@@ -281,7 +294,26 @@ func (r *replaying) print() error {
 	for _, c := range r.list {
 		rows = append(rows, []string{string(c.Session), strconv.FormatInt(int64(c.Seq), 10), string(c.Effect), c.Resource, string(c.Was), string(c.Now), c.Reason})
 	}
-	err := r.table(r.list, "Nothing would change.", []string{"SESSION", "EVENT", "EFFECT", "OF", "WAS", "WOULD BE", "WHY"}, rows)
+	notAsked, none := r.notAsked(), "Nothing would change."
+	if len(notAsked) > 0 {
+		none = "Nothing of what was asked about would change."
+	}
+	err := r.object(map[string]any{"data": r.list, "not_asked": notAsked}, func(w io.Writer) {
+		writeTable(w, none, []string{"SESSION", "EVENT", "EFFECT", "OF", "WAS", "WOULD BE", "WHY"}, rows)
+	})
 	fmt.Fprintf(r.err, "%d decisions of %d sessions: %d would change\n", r.asked, r.sessions, len(r.list))
+	for _, g := range notAsked {
+		fmt.Fprintf(r.err, "not asked: %s, of %d sessions: %s\n", g.Effect, g.Sessions, g.Why)
+	}
 	return err
+}
+
+// notAsked lists what could not be asked about.
+func (r *replaying) notAsked() []gapRow {
+	out := []gapRow{}
+	for g, n := range r.gaps {
+		out = append(out, gapRow{g.Effect, g.Why, n})
+	}
+	slices.SortFunc(out, func(a, b gapRow) int { return strings.Compare(string(a.Effect)+a.Why, string(b.Effect)+b.Why) })
+	return out
 }

@@ -43,7 +43,7 @@ func (r *Runner) Create(ctx context.Context, p stead.Principal, req session.Crea
 	}
 	now := r.now()
 	created := req.Created(pin, p)
-	created.Decision = decision.Recorded()
+	created.Decision, created.With = decision.Recorded(), len(req.Input) > 0
 	computer := ""
 	if plan := req.Environment; plan != nil {
 		if created.Setup, err = r.setup(ctx, key, plan); err != nil {

@@ -112,7 +112,7 @@ func (r *Runner) attach(ctx context.Context, p stead.Principal, pin session.Agen
 	}
 	key := v.Key
 	created := req.Created(pin, p)
-	created.Environment, created.VaultIDs = v.Created.Environment, united(v.Created.VaultIDs, req.VaultIDs)
+	created.Environment, created.VaultIDs, created.With = v.Created.Environment, united(v.Created.VaultIDs, req.VaultIDs), len(req.Input) > 0
 	if err := r.attachable(ctx, p, created.VaultIDs, pin.Spec.Tools, req.Environment); err != nil {
 		return session.Session{}, err
 	}

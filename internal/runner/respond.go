@@ -47,7 +47,7 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 	if err := checkLabels(nil, req.Labels, req.Ask.Metadata()); err != nil {
 		return session.Response{}, err
 	}
-	key, first, drafts, err := r.conceive(ctx, p, req.Ask.Spec, nil, req.Labels.And(stead.LabelsOf(req.Ask.Metadata())), false)
+	key, first, drafts, err := r.conceive(ctx, p, req.Ask.Spec, nil, req.Labels.And(stead.LabelsOf(req.Ask.Metadata())), false, true)
 	if err != nil {
 		return session.Response{}, err
 	}
@@ -78,7 +78,7 @@ func (r *Runner) respondNew(ctx context.Context, p stead.Principal, req session.
 
 // conceive makes the first event of a session that runs an agent of its own. labels are what policies are
 // told: those of a response are its own, and not the session's metadata.
-func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, labels stead.Labels, conversation bool) (stead.SessionKey, stead.Event, [][]byte, error) {
+func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spec, metadata map[string]string, labels stead.Labels, conversation, with bool) (stead.SessionKey, stead.Event, [][]byte, error) {
 	key := keyOf(p, stead.SessionID(newID(stead.SessionPrefix)))
 	pin := session.AgentPin{ID: stead.AgentID(newID("agent_")), Spec: spec}
 	decision, drafts, err := r.allowCreate(ctx, p, key, pin, nil, labels)
@@ -86,7 +86,7 @@ func (r *Runner) conceive(ctx context.Context, p stead.Principal, spec agent.Spe
 		return key, stead.Event{}, nil, err
 	}
 	created := session.CreateRequest{Metadata: metadata}.Created(pin, p)
-	created.Conversation, created.Decision = conversation, decision.Recorded()
+	created.Conversation, created.Decision, created.With = conversation, decision.Recorded(), with
 	e, err := session.NewEvent(r.now(), session.KindSessionCreated, created)
 	return key, e, drafts, err
 }

@@ -166,7 +166,7 @@ func (r *Runner) CreateConversation(ctx context.Context, p stead.Principal, req 
 	if err := checkLabels(nil, req.Labels, req.Metadata); err != nil {
 		return session.Session{}, err
 	}
-	key, first, drafts, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, req.Labels.And(stead.LabelsOf(req.Metadata)), true)
+	key, first, drafts, err := r.conceive(ctx, p, agent.Defaults(), req.Metadata, req.Labels.And(stead.LabelsOf(req.Metadata)), true, len(req.Items) > 0)
 	if err != nil {
 		return session.Session{}, err
 	}

@@ -41,7 +41,10 @@ func (v *View) MayDelegate(c *Call, by stead.Principal, to Delegate) error {
 	return v.asked(c).MayDelegate(by, to)
 }
 
+// StandBehind are those who stand behind a call: where policies want approvals of others, theirs don't count.
+func (v *View) StandBehind(c *Call) []stead.Principal { return v.behind(c.Wrote, c.EditedBy...) }
+
 // asked is the question about a call that policies hold.
 func (v *View) asked(c *Call) policy.Asked {
-	return policy.Asked{Needs: c.Held(), Behind: v.behind(c.Wrote, c.EditedBy...), Who: toldBehind, Given: c.Approved, Delegated: c.Delegated}
+	return policy.Asked{Needs: c.Held(), Behind: v.StandBehind(c), Who: toldBehind, Given: c.Approved, Delegated: c.Delegated}
 }

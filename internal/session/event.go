@@ -84,6 +84,8 @@ type Created struct {
 	Review   string             `json:"review,omitempty"`
 	// Conversation: the session is one of the Responses API.
 	Conversation bool `json:"conversation,omitempty"`
+	// With: the session was made with the message, or the items, that stand behind this event. What was made before there was this mark does not say it.
+	With bool `json:"with,omitempty"`
 	// Origin says where a fork or an import came from.
 	Origin *Origin `json:"origin,omitempty"`
 	// Labels are those of the texts that a copy begins with, where it was given metadata of its own.

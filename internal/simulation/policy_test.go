@@ -9,6 +9,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
+	"github.com/stead-dev/stead/internal/policy/replay"
 	"github.com/stead-dev/stead/internal/session"
 )
 
@@ -17,6 +18,7 @@ type careful struct{ policy.AllowLocal }
 
 func (c careful) Decide(ctx context.Context, req policy.Request) (policy.Decision, error) {
 	d, err := c.AllowLocal.Decide(ctx, req)
+	d.Version = "v1" // so that it stands in journals
 	if !strings.HasPrefix(req.Resource, policy.FunctionServer+"/") {
 		return d, err
 	}
@@ -71,4 +73,37 @@ func (w *world) functions(e stead.Event) (allowed []bool) {
 		note(p.Asks())
 	}
 	return allowed
+}
+
+// checkReplay: the policies that were in force would change nothing of what was done, and are asked about each decision that is recorded.
+func (w *world) checkReplay(a *app, events []stead.Event) {
+	key := stead.SessionKey{Project: me.Project, Session: a.id}
+	said, err := replay.Effects(key, events)
+	if err != nil {
+		w.failf("replay of %s: %v", a.id, err)
+		return
+	}
+	changed, err := replay.Changes(context.Background(), careful{}, said.Asked, false)
+	if err != nil {
+		w.failf("replay of %s: %v", a.id, err)
+	}
+	for _, c := range changed {
+		w.failf("replay of %s: event %d, %s of %s, was %s and would be %s", a.id, c.Seq, c.Request.Effect, c.Request.Resource, c.Then, c.Now)
+	}
+	asked, recorded := map[string]int{}, map[string]int{}
+	for _, x := range said.Asked {
+		asked[string(decided(context.Background(), policy.Request{Session: key, Effect: x.Request.Effect}, policy.Decision{Allow: x.Then == policy.Allowed}))]++
+	}
+	for _, d := range w.store.AuditDrafts(me.Project) {
+		recorded[string(d)]++
+	}
+	for _, effect := range []policy.Effect{policy.SessionCreate, policy.ModelCall, policy.ToolCall, policy.SubagentCreate, policy.EnvironmentPrepare, policy.EnvironmentOpen, policy.EnvironmentSave, policy.EnvironmentSuspend} {
+		for _, allow := range []bool{true, false} {
+			record := string(decided(context.Background(), policy.Request{Session: key, Effect: effect}, policy.Decision{Allow: allow}))
+			// A call that is made again is decided again, and asked about once.
+			if asked[record] > recorded[record] || !(effect == policy.ToolCall && allow) && asked[record] != recorded[record] {
+				w.failf("replay asks %d times %q, and %d are recorded", asked[record], record, recorded[record])
+			}
+		}
+	}
 }

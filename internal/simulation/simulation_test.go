@@ -148,6 +148,7 @@ func (w *world) check(apps []*app) {
 		}
 		w.checkInputs(a, events)
 		w.checkAudit(a, events)
+		w.checkReplay(a, events)
 		w.checkSnapshots(a, events)
 		a.checkStream(events)
 	}

@@ -1,10 +1,12 @@
 // Package replay asks policies about what recorded sessions did, and shows what they would have changed.
 //
-// Shape: events of a session, from the first → Asked {seq, at, request, outcome then} for each effect that
-// policies were, or would have been, asked about → Change where the outcome is another now.
+// Shape: events of a session, from the first → Recorded {Asked, Gaps}: an Asked {seq, at, request, outcome then} for each effect that
+// policies were, or would have been, asked about, and a Gap for each sort of effect of which the journal does not say enough. Asked →
+// Change where the outcome is another now.
 //
 // The requests are those that the runner asks (session.View.Request): what a policy sees of a recorded
-// call is what it would have seen then, at that time. What a session did after a change is not guessed.
+// call is what it would have seen then, at that time. What was approved then passes where the same approvals are enough. What a session did
+// after a change is not guessed. Reads by people stand in no journal.
 //
 // Errors: those of a journal that can't be folded.
 package replay
@@ -22,6 +24,33 @@ type Asked struct {
 	Seq     stead.Seq
 	Request policy.Request
 	Then    policy.Outcome // what was decided, or done where nobody was asked
+	given   approvals
+}
+
+// approvals are those that an effect had when it was asked about.
+type approvals struct {
+	by, behind []stead.Principal // who gave them, and whose would not count
+	lapsed     bool              // nobody answered in time
+}
+
+// enough reports whether they are what a decision needs.
+func (a approvals) enough(n *policy.Needs) bool {
+	if a.lapsed {
+		return n.Default == policy.DefaultAllow
+	}
+	return n.Missing(a.by, a.behind...) == 0
+}
+
+// Gap is a sort of effects that a session may have had, and that can't be asked about.
+type Gap struct {
+	Effect policy.Effect
+	Why    string
+}
+
+// Recorded is what a session's events say.
+type Recorded struct {
+	Asked []Asked
+	Gaps  []Gap // each effect once
 }
 
 // Change is an effect that other policies decide otherwise.
@@ -33,100 +62,53 @@ type Change struct {
 }
 
 // Effects lists what a session's events say was asked. They begin with the session's first.
-func Effects(key stead.SessionKey, events []stead.Event) ([]Asked, error) {
-	v := session.NewView(key)
-	var out []Asked
+func Effects(key stead.SessionKey, events []stead.Event) (Recorded, error) {
+	r := &reader{view: session.NewView(key), events: events}
 	for i, e := range events {
-		if a, ok, err := effect(v, e); err != nil {
-			return nil, err
-		} else if ok {
-			if e.Kind == session.KindSessionCreated && i+1 < len(events) {
-				a.Request.Labels = a.Request.Labels.And(first(e, events[i+1]))
-			}
-			a.Seq, a.Request.At, a.Request.Before = e.Seq, e.At, nil
-			out = append(out, a)
+		r.at = i
+		if err := r.view.On(e.Thread, func() error { return r.read(e) }); err != nil {
+			return Recorded{}, err
 		}
-		if err := v.Apply(e); err != nil {
-			return nil, err
+		if err := r.view.Apply(e); err != nil {
+			return Recorded{}, err
 		}
 	}
-	return out, nil
+	return r.out, nil
 }
 
-// first are the labels of the response that a session was made for; nil: it was made for something else.
-func first(made, next stead.Event) stead.Labels {
-	if c, err := session.Decode[session.Created](made); err != nil || c.Conversation || next.Kind != session.KindInputMessage {
-		return nil
-	}
-	if p, err := session.Decode[session.Message](next); err == nil && p.Response != nil {
-		return p.Labels.And(stead.LabelsOf(p.Response.Metadata()))
-	}
-	return nil // also of what can't be read: the fold says so
+// reader goes through a session's events.
+type reader struct {
+	view   *session.View // before the event, looked at from its thread
+	events []stead.Event
+	at     int // of the event
+	out    Recorded
 }
 
-// effect is what an event says was asked, in the state before it.
-func effect(v *session.View, e stead.Event) (asked Asked, ok bool, err error) {
-	err = v.On(e.Thread, func() error {
-		asked, ok, err = onThread(v, e)
-		return err
-	})
-	return asked, ok, err
+// ask adds an effect of the event.
+func (r *reader) ask(req policy.Request, then policy.Outcome, given approvals) {
+	e := r.events[r.at]
+	req.At, req.Before = e.At, nil
+	r.out.Asked = append(r.out.Asked, Asked{Seq: e.Seq, Request: req, Then: then, given: given})
 }
 
-// onThread is effect with the view looked at from the event's thread.
-func onThread(v *session.View, e stead.Event) (Asked, bool, error) {
-	switch e.Kind {
-	case session.KindSessionCreated:
-		p, err := session.Decode[session.Created](e)
-		return Asked{Request: policy.Request{
-			Principal: p.Principal, Agent: p.Agent.ID, Effect: policy.SessionCreate, Resource: string(p.Agent.ID), Labels: stead.LabelsOf(p.Metadata), Model: p.Agent.Spec.Model,
-		}, Then: policy.Allowed}, p.Principal.ID != "", err
-	case session.KindModelCalled:
-		p, err := session.Decode[session.ModelCalled](e)
-		if p.Decision.Approval != "" {
-			return Asked{}, false, err // what was asked about before
+// gap notes what can't be asked about.
+func (r *reader) gap(effect policy.Effect, why string) {
+	for _, g := range r.out.Gaps {
+		if g.Effect == effect {
+			return
 		}
-		return Asked{Request: v.Request(policy.ModelCall, p.Model), Then: policy.Allowed}, true, err
-	case session.KindTurnFailed:
-		p, err := session.Decode[session.TurnEnded](e)
-		return Asked{Request: v.Request(policy.ModelCall, v.Created.Agent.Spec.Model), Then: policy.Denied}, p.Decision != nil, err
-	case session.KindEnvironmentCalled:
-		p, err := session.Decode[session.EnvironmentCalled](e)
-		return Asked{Request: v.Request(policy.EnvironmentEffect(string(p.Action)), session.EnvironmentID(v.Key.Session)), Then: p.Decision.Outcome()}, true, err
-	case session.KindEffectHeld:
-		p, err := session.Decode[session.EffectHeld](e)
-		return Asked{Request: v.Request(p.Effect, p.Of), Then: policy.Approval}, true, err
-	case session.KindToolHeld:
-		p, err := session.Decode[session.ToolHeld](e)
-		return tool(v, p.CallID, policy.Approval, err)
-	case session.KindToolCalled:
-		p, err := session.Decode[session.ToolCalled](e)
-		if c := v.CallByID(p.CallID); c != nil && (c.Attempts > 0 || c.Decided != nil) {
-			return Asked{}, false, err // an attempt more of what was decided, or approved, before
-		}
-		return tool(v, p.CallID, policy.Allowed, err)
-	case session.KindSubagentCreated:
-		p, err := session.Decode[session.SubagentCreated](e)
-		if c := v.CallByID(p.CallID); c != nil && c.Decided != nil {
-			return Asked{}, false, err // decided, or approved, before
-		}
-		return tool(v, p.CallID, policy.Allowed, err)
-	case session.KindToolReturned:
-		p, err := session.Decode[session.ToolReturned](e)
-		if p.Decision == nil {
-			return Asked{}, false, err
-		}
-		return tool(v, p.CallID, policy.Denied, err)
 	}
-	return Asked{}, false, nil
+	r.out.Gaps = append(r.out.Gaps, Gap{effect, why})
 }
 
-func tool(v *session.View, callID string, then policy.Outcome, err error) (Asked, bool, error) {
-	c := v.CallByID(callID)
-	if err != nil || c == nil {
-		return Asked{}, false, err
+// read asks about what an event says: what agents do, or what somebody did at a door.
+func (r *reader) read(e stead.Event) error {
+	for _, read := range []func(stead.Event) (known bool, err error){r.made, r.calls, r.tools, r.memories, r.outside, r.doors} {
+		if known, err := read(e); known || err != nil {
+			return err
+		}
 	}
-	return Asked{Request: v.ToolRequest(c), Then: then}, true, nil
+	return nil
 }
 
 // Changes asks about effects anew and keeps those about which the answer is another one. With onTrial,
@@ -139,6 +121,9 @@ func Changes(ctx context.Context, a policy.Authorizer, asked []Asked, onTrial bo
 			return nil, err
 		}
 		c := Change{Asked: x, Now: d.Outcome(), Policies: d.Policies, Reason: d.Reason}
+		if d.Needs != nil && x.given.enough(d.Needs) {
+			c.Now = policy.Allowed
+		}
 		if t := d.Shadow; onTrial && t != nil {
 			c.Now, c.Policies, c.Reason = t.Outcome, t.Policies, t.Reason
 		}
