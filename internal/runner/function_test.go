@@ -424,3 +424,18 @@ func TestAsyncFunctionThatIsHeld(t *testing.T) {
 		paired(t, m.asked())
 	}, withModel(m), withPolicy(h))
 }
+
+// TestHeldAsyncFunctionThatNobodyAnswers: its time is over too, though the model needs nothing of it to go on.
+func TestHeldAsyncFunctionThatNobodyAnswers(t *testing.T) {
+	h := &holder{policy.Needs{Roles: []stead.Role{"approver"}, ExpiresMS: time.Hour.Milliseconds()}}
+	m := script(calls("pay", `{}`), reply("meanwhile"), reply("a pity"))
+	pay := agent.Tool{Type: agent.ToolFunction, Name: "pay", Async: true, Parameters: json.RawMessage(`{"type":"object"}`)}
+	bubble(t, func(t *testing.T, n *node) {
+		id := n.create("go", pay).ID
+		n.until(id, status(session.StatusRequiresAction))
+		n.idle(id)
+		if said := strings.Join(seen(m.last()), "\n"); !strings.Contains(said, "nobody gave it in time") {
+			t.Errorf("the model saw\n%s", said)
+		}
+	}, withModel(m), withPolicy(h))
+}

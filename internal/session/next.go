@@ -212,7 +212,7 @@ func (s *State) nextTools() (cmds []Command, busy, holds bool) {
 func (s *State) settled() []Command {
 	for _, c := range s.Turn.Calls {
 		if c.State != CallDone {
-			return nil // an async call: the turn ends when its result has been seen
+			return s.untilExpiry() // an async call: the turn ends when its result has been seen
 		}
 	}
 	if s.subagentsWork() {
