@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
 	"github.com/stead-dev/stead/internal/usage"
 )
 
@@ -111,4 +113,52 @@ func TestATurnThatFailsStopsItsSubagentsBeforeItStores(t *testing.T) {
 			t.Errorf("stored %d times, the turn is %s, the subagent's %s\n%s", saved, n.turns(id)[0].Status, v.Subagents[0].Outcome, n.journal(id))
 		}
 	}, withModel(m), withComputers(h))
+}
+
+// TestEachThreadAsksAQuestionOfItsOwn: one crash leaves calls of three subagents of which nobody knows what became. Each is asked about under an id of its
+// own, whatever node is told; an answer that comes twice is none to another question.
+func TestEachThreadAsksAQuestionOfItsOwn(t *testing.T) {
+	var made atomic.Int32
+	slow := does{"slow", tool.Unknown, func(ctx context.Context, _ tool.Call) (tool.Result, error) {
+		made.Add(1)
+		if !lasts(ctx, time.Hour) {
+			return tool.Result{}, ctx.Err()
+		}
+		return outputs("made")
+	}}
+	bubble(t, func(t *testing.T, n *node) {
+		s := n.begin(tasks(3, `Call slow with {}`), func(s *agent.Spec) {
+			coordinates(s)
+			s.Tools = []agent.Tool{mcpServer()}
+		})
+		time.Sleep(time.Second)
+		n.crash("n2")
+		asks := func() map[string]session.RequiredAction {
+			out := map[string]session.RequiredAction{}
+			for _, a := range n.until(s.ID, status(session.StatusRequiresAction)).RequiredActions {
+				out[a.RequestID] = a
+			}
+			return out
+		}
+		all := asks()
+		if len(all) != 3 {
+			t.Fatalf("three calls are asked about as %v\n%s", all, n.journal(s.ID))
+		}
+		for id, a := range all {
+			in := session.Input{Outcome: &session.OutcomeInput{RequestID: id, Decision: session.DecisionHappened}}
+			n.send(s.ID, in)
+			_ = n.second("b-"+stead.NodeID(a.TurnID[len(a.TurnID)-2:])).Send(context.Background(), me, s.ID, session.SendRequest{Inputs: []session.Input{in}}) // again
+			delete(all, id)
+			if len(all) == 0 {
+				break
+			}
+			if left := asks(); len(left) != len(all) {
+				t.Fatalf("after %d answers %d are asked about", 3-len(all), len(left))
+			}
+		}
+		n.idle(s.ID)
+		if got := n.said(s.ID); got != "all done" || made.Load() != 3 {
+			t.Errorf("the agent said %q after %d calls", got, made.Load())
+		}
+	}, withTools(having(slow)))
 }

@@ -113,18 +113,20 @@ func (c *Call) question() int { return cmp.Or(c.Number, c.Index) }
 // ask begins a call's question, which an event asks alone.
 func (c *Call) ask(e stead.Event) { c.Since, c.Asked, c.Number = e.At, e.Seq, 0 }
 
-// ask begins a question of an event that may ask about several calls. Calls of several replies, and those of code, can have the
+// ask begins a question of an event that may ask about several calls, of any threads. Calls of several replies, and those of code, can have the
 // same Index: the first of them has the question of that number, and each other one a number that is no call's.
-func (t *TurnView) ask(e stead.Event, c *Call) {
+func (v *View) ask(e stead.Event, c *Call) {
 	c.ask(e)
 	taken, last := false, 0
-	for _, other := range t.Calls {
-		last = max(last, other.Index)
-		if other != c && other.Asked == e.Seq {
-			last = max(last, other.Number)
-			taken = taken || other.question() == c.Index
+	v.eachTurn(func(t *TurnView) {
+		for _, other := range t.Calls {
+			last = max(last, other.Index)
+			if other != c && other.Asked == e.Seq {
+				last = max(last, other.Number)
+				taken = taken || other.question() == c.Index
+			}
 		}
-	}
+	})
 	if taken {
 		c.Number = last + 1
 	}
@@ -269,7 +271,7 @@ func (v *View) outcome(e stead.Event, p OutcomeResult) {
 		v.heard(c.source())
 		v.Turn.finish(c, stead.ItemCompleted, p.Output, "")
 	case DecisionNotHappened:
-		v.Turn.again(e, c, 0)
+		v.again(e, c, 0)
 	default:
 		v.Turn.finish(c, stead.ItemIncomplete, nil, toldGaveUp)
 	}
@@ -322,7 +324,7 @@ func (v *View) toolLost(e stead.Event, p ToolLost) {
 	tries := c.Attempts < stead.MaxToolAttempts
 	switch {
 	case !p.Sent && tries, c.Tool.repeatable() && tries:
-		v.Turn.again(e, c, p.RetryAt)
+		v.again(e, c, p.RetryAt)
 	case !p.Sent, c.Tool.Effect == tool.Pure:
 		v.Turn.finish(c, stead.ItemFailed, nil, "The tool could not be reached: "+p.Reason)
 	default:
@@ -371,10 +373,10 @@ func (v *View) cutOff(e stead.Event) {
 		}
 		c.Hold = nil
 		if c.Tool.repeatable() {
-			t.again(e, c, 0)
+			v.again(e, c, 0)
 		} else {
 			c.State = CallUnknown
-			t.ask(e, c)
+			v.ask(e, c)
 		}
 	}
 }

@@ -43,11 +43,11 @@ func (v *View) askAnew(e stead.Event, before, tools []agent.Tool) {
 		c.Approved, c.Delegated, c.Lapsed = nil, nil, false // policies and guardrails ask again
 		switch c.State {
 		case CallApproval:
-			v.Turn.ask(e, c)
+			v.ask(e, c)
 			v.asks(c)
 		case CallReady:
 			c.Moved = true
-			v.Turn.again(e, c, c.RetryAt)
+			v.again(e, c, c.RetryAt)
 		default:
 			c.Moved = true // it may have to be made once more
 		}
@@ -55,11 +55,11 @@ func (v *View) askAnew(e stead.Event, before, tools []agent.Tool) {
 }
 
 // again lets a call be made once more, not before a time. Where its server is another one than that it was approved for, it is asked about.
-func (t *TurnView) again(e stead.Event, c *Call, at int64) {
+func (v *View) again(e stead.Event, c *Call, at int64) {
 	c.State, c.RetryAt = CallReady, at
 	if c.Moved && c.Tool.Approval {
 		c.State, c.RetryAt = CallApproval, 0
-		t.ask(e, c)
+		v.ask(e, c)
 	}
 	c.Moved = false
 }

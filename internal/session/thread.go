@@ -132,6 +132,18 @@ func (v *View) thread(id stead.Seq) *Thread {
 	return nil
 }
 
+// eachTurn shows the turns that run, of all threads.
+func (v *View) eachTurn(look func(*TurnView)) {
+	if t := v.thread(0).Turn; t != nil {
+		look(t)
+	}
+	for _, s := range v.Subagents {
+		if t := v.thread(s.ID).Turn; t != nil {
+			look(t)
+		}
+	}
+}
+
 // OfCallID is the view from the thread whose turn has a call; nil: none has.
 func (v *View) OfCallID(id string) *View {
 	return v.find(func(u *View) bool { return u.CallByID(id) != nil })

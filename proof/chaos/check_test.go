@@ -21,6 +21,7 @@ const checkTimeout = 60 * time.Second
 //   - no accepted input is lost or doubled: the user's messages are in the items, once, in order;
 //   - every call asked for is an item, completed, with its result; every turn has its answer;
 //   - no idempotent effect was applied under two keys or twice; no unknown effect twice;
+//   - every subagent asked for is there once, did its tasks in a turn each, and its answers reached whoever gave them, once;
 //   - the stream was without gaps over all its connections;
 //   - a second reading, after one more kill, gives the same items and the same stream.
 func (w *world) check(all []*driver) {
@@ -28,6 +29,7 @@ func (w *world) check(all []*driver) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), checkTimeout)
 	defer cancel()
 	before := map[string][]rig.Item{}
+	below := map[string]together{}
 	for _, d := range all {
 		w.report(ctx, d, "driver", d.fault)
 		if d.session == "" || d.fault != nil {
@@ -38,9 +40,15 @@ func (w *world) check(all []*driver) {
 			t.Fatal(err)
 		}
 		before[d.session] = items
+		own, err := d.together(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		below[d.session] = own
+		w.report(ctx, d, "subagents", own.check(d, items))
 		w.report(ctx, d, "items", d.checkItems(items))
 		w.report(ctx, d, "turns", d.checkTurns(ctx))
-		w.report(ctx, d, "stream", d.checkStream(ctx, items))
+		w.report(ctx, d, "stream", d.checkStream(ctx, items, own))
 	}
 	w.checkLedger(all)
 	w.checkUsage(ctx)
@@ -61,26 +69,34 @@ func (w *world) check(all []*driver) {
 		if !reflect.DeepEqual(items, before[d.session]) {
 			w.report(ctx, d, "second reading", errors.New("the items are not those of the first"))
 		}
-		w.report(ctx, d, "second stream", d.checkReplay(ctx))
+		own, err := d.together(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(own, below[d.session]) {
+			w.report(ctx, d, "second reading of subagents", errors.New("they are not those of the first"))
+		}
+		w.report(ctx, d, "second stream", d.checkReplay(ctx, own))
 	}
 	w.sum(all)
 }
 
 func (w *world) sum(all []*driver) {
-	var turns, calls, unknown, breaks int
+	var turns, calls, unknown, breaks, subagents int
 	for _, d := range all {
 		turns += len(d.turns)
 		unknown += len(d.unknown)
+		subagents += d.made
 		for _, t := range d.turns {
-			calls += len(t.calls)
+			calls += len(t.all())
 		}
 		if d.watcher != nil {
 			breaks += d.watcher.Breaks()
 		}
 	}
-	w.t.Logf("%d turns accepted, %d calls, %d unknown outcomes asked and answered, streams taken up again %d times", turns, calls, unknown, breaks)
-	if calls == 0 || breaks == 0 {
-		w.t.Errorf("nothing was proved: %d calls, %d broken streams", calls, breaks)
+	w.t.Logf("%d turns accepted, %d subagents, %d calls, %d unknown outcomes asked and answered, streams taken up again %d times", turns, subagents, calls, unknown, breaks)
+	if calls == 0 || breaks == 0 || subagents == 0 {
+		w.t.Errorf("nothing was proved: %d subagents, %d calls, %d broken streams", subagents, calls, breaks)
 	}
 }
 
@@ -152,25 +168,30 @@ func (d *driver) checkTurns(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-func (d *driver) checkStream(ctx context.Context, items []rig.Item) error {
+func (d *driver) checkStream(ctx context.Context, items []rig.Item, own together) error {
 	turns, err := d.w.client.Turns(ctx, d.session)
 	if err != nil {
 		return err
 	}
-	if err := d.watcher.AwaitTurns(len(turns), checkTimeout); err != nil {
+	ended := len(turns)
+	for _, of := range own.turns {
+		ended += len(of)
+	}
+	if err := d.watcher.AwaitTurns(ended, checkTimeout); err != nil {
 		return err
 	}
 	d.watcher.Close()
-	return rig.CheckStream(d.watcher.Events(), items)
+	return rig.CheckStream(d.watcher.Events(), own.all(items))
 }
 
 // checkReplay reads the stream once more, from its beginning and from a few cursors in between: the
 // same events, but for text, whose pieces may be cut in other places as long as they add up.
-func (d *driver) checkReplay(ctx context.Context) error {
+func (d *driver) checkReplay(ctx context.Context, own together) error {
 	items, err := d.w.client.Items(ctx, d.session)
 	if err != nil {
 		return err
 	}
+	items = own.all(items)
 	first := d.watcher.Events()
 	again, err := d.replay(ctx, "0.0.0", first)
 	if err != nil {
@@ -263,7 +284,7 @@ func (w *world) checkLedger(all []*driver) {
 	}
 	for _, d := range all {
 		for _, t := range d.turns {
-			for _, c := range t.calls {
+			for _, c := range t.all() {
 				n := len(applied[c.id])
 				switch {
 				case n == 0:

@@ -21,6 +21,7 @@ type turn struct {
 	text  string // as sent
 	calls []call // that it asks for, in order of reply
 	says  string // the answer it must get
+	tasks []*task
 }
 
 // driver is the application of one session.
@@ -30,6 +31,9 @@ type driver struct {
 	rnd    *rand.Rand
 	client *rig.Client // asks another node first than the next driver's
 	burst  bool        // sends notes without waiting; see notes
+	gives  bool        // gives its work to subagents; see planTogether
+
+	own, made int // subagents that its agent has made, and those below them too
 
 	session string
 	watcher *rig.Watcher
@@ -43,7 +47,7 @@ func newDriver(w *world, n int) *driver {
 	for i := range w.nodes {
 		bases = append(bases, w.nodes[(n+i)%len(w.nodes)].URL())
 	}
-	return &driver{w: w, client: rig.NewClient(bases...), n: n, rnd: rand.New(rand.NewPCG(*seed, uint64(n)+1)), unknown: map[string]bool{}, burst: n%burstEvery == burstEvery-1}
+	return &driver{w: w, client: rig.NewClient(bases...), n: n, rnd: rand.New(rand.NewPCG(*seed, uint64(n)+1)), unknown: map[string]bool{}, burst: n%burstEvery == burstEvery-1, gives: n%togetherEvery == togetherEvery-2}
 }
 
 func (d *driver) run(ctx context.Context, stop <-chan struct{}) error {
@@ -54,7 +58,7 @@ func (d *driver) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 	err := d.client.Insist(ctx, http.MethodPost, "/v1/agents/sessions", fmt.Sprintf("chaos-%d", d.n), map[string]any{
 		"environment": map[string]string{"type": "none"}, "input": first.text,
-		"agent": map[string]any{"model": "sim", "tools": []any{
+		"agent": map[string]any{"model": "sim", "multi_agent": map[string]bool{"enabled": d.gives}, "tools": []any{
 			map[string]any{"type": "mcp", "server_label": "world", "required": true},
 		}},
 	}, &s)
@@ -113,6 +117,9 @@ func (d *driver) note() turn {
 
 // plan draws a message: up to three calls at once, up to two more one after another, and an answer.
 func (d *driver) plan() turn {
+	if d.gives {
+		return d.planTogether()
+	}
 	name := fmt.Sprintf("s%d-t%d", d.n, len(d.turns))
 	var t turn
 	var lines []string

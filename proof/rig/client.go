@@ -257,6 +257,28 @@ func (c *Client) Turns(ctx context.Context, id string) ([]Turn, error) {
 	return list[Turn](ctx, c, SessionPath(id, "/turns"), func(t Turn) string { return t.ID })
 }
 
+// Subagents are the ids of a session's subagents, in the order in which they were made.
+func (c *Client) Subagents(ctx context.Context, id string) (ids []string, err error) {
+	type named struct {
+		ID string `json:"id"`
+	}
+	all, err := list[named](ctx, c, SessionPath(id, "/subagents"), func(s named) string { return s.ID })
+	for _, s := range all {
+		ids = append(ids, s.ID)
+	}
+	return ids, err
+}
+
+// SubagentItems reads all items of a subagent, oldest first.
+func (c *Client) SubagentItems(ctx context.Context, id, subagent string) ([]Item, error) {
+	return list[Item](ctx, c, SessionPath(id, "/subagents/"+url.PathEscape(subagent)+"/items"), func(i Item) string { return i.ID })
+}
+
+// SubagentTurns reads all turns of a subagent, oldest first.
+func (c *Client) SubagentTurns(ctx context.Context, id, subagent string) ([]Turn, error) {
+	return list[Turn](ctx, c, SessionPath(id, "/subagents/"+url.PathEscape(subagent)+"/turns"), func(t Turn) string { return t.ID })
+}
+
 func list[T any](ctx context.Context, c *Client, path string, id func(T) string) ([]T, error) {
 	var all []T
 	query := "?order=asc&limit=100"

@@ -181,7 +181,7 @@ func CheckStream(events []WireEvent, items []Item) error {
 		}
 	}
 	for _, it := range items {
-		if it.Role == "user" {
+		if it.Role == "user" || it.Type == "agent_message" && c.added[it.ID] { // which come whole
 			continue
 		}
 		if !c.added[it.ID] || !c.done[it.ID] {
