@@ -88,7 +88,7 @@ func (s script) call(ctx context.Context, req model.Request, yield func(model.De
 	}
 	own := subagentsIn(req.Items)
 	if slices.ContainsFunc(req.Tools, func(t model.ToolSpec) bool { return t.Name == "create_subagent" }) {
-		names = append(names, "create_subagent", "create_subagent", "create_subagent", "wait_for_subagents", "wait_for_subagents", "interrupt_subagent", "close_subagent", "resume_subagent")
+		names = append(names, "create_subagent", "create_subagent", "create_subagent", "send_subagent_input", "send_subagent_input", "wait_for_subagents", "wait_for_subagents", "interrupt_subagent", "close_subagent", "resume_subagent")
 	}
 	for i := range 1 + s.w.n(3) {
 		name := names[s.w.n(len(names))]
@@ -113,6 +113,8 @@ func (s script) about(name string, own []string) string {
 	switch name {
 	case "create_subagent":
 		return fmt.Sprintf(`{"message":"task %d"}`, s.w.n(1000))
+	case "send_subagent_input":
+		return fmt.Sprintf(`{"agent_id":%q,"message":"more %d"}`, one, s.w.n(1000))
 	case "wait_for_subagents":
 		return fmt.Sprintf(`{"agent_ids":[%q],"timeout_seconds":%d}`, one, 1+s.w.n(60))
 	}

@@ -150,6 +150,7 @@ func (w *world) check(apps []*app) {
 		w.checkAudit(a, events)
 		w.checkReplay(a, events)
 		w.checkSnapshots(a, events)
+		w.checkSubagents(a, events)
 		a.checkStream(events)
 	}
 }
@@ -187,7 +188,7 @@ func (w *world) checkAudit(a *app, events []stead.Event) {
 			want[record(policy.ModelCall)]++
 		case session.KindToolCalled:
 			want[record(policy.ToolCall)]++
-		case session.KindSubagentCreated:
+		case session.KindSubagentInput: // with a subagent.created, or to one that there is
 			want[record(policy.SubagentCreate)]++
 		case session.KindSessionCreated:
 			want[record(policy.SessionCreate)]++

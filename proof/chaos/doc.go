@@ -6,6 +6,8 @@
 // that draws its moments from a seed; a tool server in a process of its own that survives the kills
 // and keeps a ledger of its effects.
 //
+// Every fourth driver gives its work to subagents: see together_test.go.
+//
 // Beside them, on Linux, sessions whose commands append lines to the files of real sandboxes: see
 // TestEnvironments.
 //

@@ -17,8 +17,8 @@ import (
 // once, and answers once whoever made it.
 const (
 	togetherEvery = 4
-	// mostSubagents keeps a session below stead.MaxSubagents: from then on those that there are get more to do.
-	mostSubagents = 56
+	// mostSubagents is when a session makes no more (stead.MaxSubagents is the end): those that there are get more to do.
+	mostSubagents = 16
 	// nestedPercent of the tasks of a session's first turn have subagents of their own: sim would take {agent 1} of a later one for the root's.
 	nestedPercent = 50
 )
