@@ -94,7 +94,7 @@ func (x *Index[T]) words(n int32) []int32 {
 	d := &x.entries[n]
 	out := make([]int32, 0, len(d.words))
 	for _, c := range d.words {
-		if c.term != d.author {
+		if c.term != x.places[n].author {
 			out = append(out, c.term)
 		}
 	}
@@ -106,7 +106,7 @@ func (x *Index[T]) said(n int32) []int32 {
 	d := &x.entries[n]
 	out := make([]int32, 0, len(d.words))
 	for _, c := range d.words {
-		if c.term != d.author && !x.terms[c.term].number {
+		if c.term != x.places[n].author && !x.terms[c.term].number {
 			out = append(out, c.term)
 		}
 	}

@@ -31,9 +31,7 @@ type Index[T any] struct {
 type entry[T any] struct {
 	id         string
 	words      []count // ascending by term
-	author     int32   // term of the author's name
 	tells      float32 // factor: 1 for what tells something all through
-	timed      bool    // says when something was
 	spans      []span  // and which time that is
 	place, at  int64
 	importance float32
@@ -48,9 +46,12 @@ type place struct {
 	prev, next int32 // neighbours in the conversation
 	length     float32
 	asks       float32 // share of the text that is questions
+	worth      float32 // the factors that it has whatever is asked: tells, importance
+	author     int32   // term of the author's name
+	timed      bool    // says when something was
 }
 
-func nowhere() place { return place{session: none, prev: none, next: none} }
+func nowhere() place { return place{session: none, prev: none, next: none, author: none} }
 
 type count struct {
 	term int32
@@ -77,18 +78,19 @@ func (x *Index[T]) Len() int { return len(x.byID) }
 func (x *Index[T]) Put(e Entry[T]) {
 	x.Remove(e.ID)
 	n := x.number()
-	d := entry[T]{id: e.ID, author: none, place: e.Place, at: e.At, importance: float32(e.Importance), facets: e.Facets}
+	d := entry[T]{id: e.ID, place: e.Place, at: e.At, importance: float32(e.Importance), facets: e.Facets}
 	at := nowhere()
 	kind := x.analyzer.shape(e.Text)
-	d.tells, at.asks, d.timed, d.ofAuthor = x.weights.tells(kind), kind.asks, kind.timed, x.weights.ofAuthor(kind)
+	d.tells, at.asks, at.timed, d.ofAuthor = x.weights.tells(kind), kind.asks, kind.timed, x.weights.ofAuthor(kind)
+	at.worth = d.tells * float32(x.weights.important(d.importance))
 	if e.At != 0 {
 		d.spans = spans(e.Text, time.UnixMilli(e.At))
 	}
 	all := names(e.Text)
 	d.words, at.length, d.said = x.count(e, d.spans, initialsIn(all))
 	if w := x.analyzer.words(e.Author); len(w) > 0 {
-		d.author = x.term(w[0].stem)
-		x.authors[d.author]++
+		at.author = x.term(w[0].stem)
+		x.authors[at.author]++
 	}
 	for _, c := range d.words {
 		x.terms[c.term].add(posting{n, c.n})
@@ -187,9 +189,9 @@ func (x *Index[T]) Remove(id string) bool {
 	for _, c := range d.words {
 		x.terms[c.term].remove(n)
 	}
-	if d.author != none {
-		if x.authors[d.author]--; x.authors[d.author] == 0 {
-			delete(x.authors, d.author)
+	if author := x.places[n].author; author != none {
+		if x.authors[author]--; x.authors[author] == 0 {
+			delete(x.authors, author)
 		}
 	}
 	for _, c := range d.words {
@@ -198,7 +200,7 @@ func (x *Index[T]) Remove(id string) bool {
 	x.leave(n)
 	x.vectors.drop(n)
 	x.length -= float64(x.places[n].length)
-	*d, x.places[n] = entry[T]{author: none}, nowhere()
+	*d, x.places[n] = entry[T]{}, nowhere()
 	delete(x.byID, id)
 	x.free = append(x.free, n)
 	return true

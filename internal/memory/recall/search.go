@@ -26,43 +26,13 @@ type question struct {
 	known float64 // what those of its words tell that an entry is compared with; see fit
 }
 
-// scores are the parts of every entry's score, by its number.
-type scores struct {
-	own, context, session []float32
-	near                  []float32 // nil: there are no vectors to compare
-	asked                 *asking
-	fits                  float64 // the near of an entry that fits whole
-}
-
 // Search returns the best entries, best first, no two of which say the same.
 func (x *Index[T]) Search(q Query[T]) []Hit {
 	e := x.eyes(q.See)
 	asked := x.understand(q, e)
 	s := x.score(asked, e)
 	x.compare(q, asked, &s, e)
-	best := top[T]{limit: q.looked(), bySaid: map[uint64]*scored{}}
-	most := x.mostFactor(asked)
-	for n, in := range s.context {
-		if in == 0 && (s.near == nil || s.near[n] == 0) {
-			continue
-		}
-		sum := float64(s.own[n] + in)
-		if c := x.places[n].session; c != none {
-			sum += float64(s.session[c])
-		}
-		if s.near != nil {
-			sum += float64(s.near[n])
-		}
-		score := sum * float64(1-float32(x.weights.asks)*x.places[n].asks) // or less: see tells
-		if !best.wants(score * most) {
-			continue
-		}
-		d := &x.entries[n]
-		if !e.sees(int32(n)) || q.Allow != nil && !q.Allow(d.facets) {
-			continue
-		}
-		best.offer(int32(n), d, sum*x.factors(int32(n), asked).product())
-	}
+	best := x.best(q, asked, &s, e)
 	hits := best.sorted()
 	var as map[int32]string
 	if q.Spread {
@@ -78,6 +48,28 @@ func (x *Index[T]) Search(q Query[T]) []Hit {
 		}
 	}
 	return out
+}
+
+// best are the best entries. What an entry can have at most is compared with the worst of those before anything of it is looked at but its place.
+func (x *Index[T]) best(q Query[T], asked question, s *scores, e *eyes[T]) *top[T] {
+	best := &top[T]{limit: q.looked(), bySaid: map[uint64]*scored{}}
+	most := x.mostFactor(asked)
+	for n := range s.context {
+		if s.context[n] == 0 && (s.near == nil || s.near[n] == 0) {
+			continue
+		}
+		p := &x.places[n]
+		sum := s.sum(n, p.session)
+		if !best.wants(sum * most.of(p)) {
+			continue
+		}
+		d := &x.entries[n]
+		if !e.sees(int32(n)) || q.Allow != nil && !q.Allow(d.facets) {
+			continue
+		}
+		best.offer(int32(n), d, sum*x.factors(int32(n), asked).product())
+	}
+	return best
 }
 
 // looked is how many hits are looked through.
@@ -158,44 +150,6 @@ func (x *Index[T]) understand(q Query[T], e *eyes[T]) question {
 	return out
 }
 
-// most is what a word that df entries have can add to a score: BM25 grows to k1 + 1.
-func (x *Index[T]) most(df int) float64 {
-	return idf(x.Len(), df) * (1 + x.weights.own) * (x.weights.k1 + 1)
-}
-
-// idf is how much a word that df of n have tells them apart.
-func idf(n, df int) float64 {
-	return math.Log(1 + (float64(n)-float64(df)+0.5)/(float64(df)+0.5))
-}
-
-// saturate is BM25's: the tenth mention of a word tells less than the first.
-func (w *weights) saturate(n, length float64) float64 {
-	return n * (w.k1 + 1) / (n + w.k1*(1-w.b+w.b*length))
-}
-
-// score computes, term by term, the entry's own score and what its neighbours add to it. A word that
-// the entry and its neighbours have is saturated once: the three of them are read as one text.
-func (x *Index[T]) score(q question, e *eyes[T]) scores {
-	n := len(x.entries)
-	s := scores{own: make([]float32, n), context: make([]float32, n), session: make([]float32, len(x.sessions))}
-	around := make([]float32, n)
-	var touched []int32
-	average := max(1, x.length/float64(max(1, x.Len())))
-	for _, t := range q.terms {
-		weight := t.weight * idf(x.Len(), len(x.terms[t.term].postings))
-		touched = x.spread(t.term, around, touched[:0], e)
-		for _, p := range x.terms[t.term].postings {
-			s.own[p.entry] += float32(x.weights.own * weight * x.weights.saturate(float64(p.n), float64(x.places[p.entry].length)/average))
-		}
-		for _, at := range touched {
-			s.context[at] += float32(weight * x.weights.saturate(float64(around[at]), float64(x.places[at].length)/average))
-			around[at] = 0
-		}
-		x.addSessions(t, s.session, e)
-	}
-	return s
-}
-
 // compare adds how near the query's vector is to each entry's, of those that are nearer than most.
 func (x *Index[T]) compare(q Query[T], asked question, s *scores, e *eyes[T]) {
 	s.asked = x.vectors.ask(q.Vector, x.weights.nearFrom)
@@ -228,98 +182,59 @@ func (s *scores) fit(n int32) float64 {
 	return float64(s.near[n]) / s.fits
 }
 
-// spread counts a word in around, at each entry that has it and, less, at the neighbours of that, and
-// says where. Names stay where they are: they say who, and the neighbours' author is somebody else.
-func (x *Index[T]) spread(t int32, around []float32, touched []int32, seen *eyes[T]) []int32 {
-	w := &x.weights
-	add := func(e int32, n float32) {
-		if around[e] == 0 {
-			touched = append(touched, e)
-		}
-		around[e] += n
-	}
-	name := x.authors[t] > 0
-	for _, p := range x.terms[t].postings {
-		if !seen.sees(p.entry) {
-			continue
-		}
-		add(p.entry, p.n)
-		if name {
-			continue
-		}
-		d := &x.places[p.entry]
-		asked := 1 + float32(w.asked)*d.asks
-		if d.next != none {
-			add(d.next, p.n*float32(w.before1)*asked)
-			if n := x.places[d.next].next; n != none {
-				add(n, p.n*float32(w.before2)*asked)
-			}
-		}
-		if d.prev != none {
-			add(d.prev, p.n*float32(w.after1))
-			if n := x.places[d.prev].prev; n != none {
-				add(n, p.n*float32(w.after2))
-			}
-		}
-	}
-	return touched
-}
-
-// addSessions adds a term's BM25 of whole conversations, without their length.
-func (x *Index[T]) addSessions(t wanted, into []float32, e *eyes[T]) {
-	counted := make([]float32, len(x.sessions))
-	having := 0
-	for _, p := range x.terms[t.term].postings {
-		if s := x.places[p.entry].session; s != none && e.sees(p.entry) {
-			if counted[s] == 0 {
-				having++
-			}
-			counted[s] += p.n
-		}
-	}
-	weight := x.weights.session * t.weight * idf(len(x.sessions), having)
-	for s, n := range counted {
-		if n > 0 {
-			into[s] += float32(weight * sessionSaturate(float64(n)))
-		}
-	}
-}
-
-// sessionSaturate is BM25 with its usual k1 of 1.2 and no length: long conversations have more of everything.
-func sessionSaturate(n float64) float64 { return n * 2.2 / (n + 1.2) }
-
 // factors are what a score is multiplied by.
 type factors struct{ tells, author, time, importance, recency float64 }
 
 func (f factors) product() float64 { return f.tells * f.author * f.time * f.importance * f.recency }
 
-// mostFactor is the largest product of all factors but tells: what can't reach the best with it needs
+// mostFactors is the most that a score is multiplied by, by what stands in an entry's place: what can't reach the best with it needs
 // no closer look.
-func (x *Index[T]) mostFactor(q question) float64 {
+type mostFactors struct {
+	about       int32
+	author      float64 // of entries by whom the query is about
+	timed, time float64 // of entries that say when, and of all
+	recency     float64
+}
+
+// rounded is more than what a factor loses that is kept as a float32.
+const rounded = 1e-6
+
+func (x *Index[T]) mostFactor(q question) mostFactors {
 	w := &x.weights
-	most := (1 + w.importance/2) * (1 + w.recency)
-	if q.about != none {
-		most *= 1 + float64(max(w.ofAuthor(shape{}), w.ofAuthor(shape{self: true})))
+	m := mostFactors{about: q.about, author: 1 + float64(max(w.ofAuthor(shape{}), w.ofAuthor(shape{self: true}))), time: 1, recency: (1 + w.recency) * (1 + rounded)}
+	if q.spans != nil {
+		m.time += w.during
 	}
-	time := 1 + w.timed
-	if q.when || q.spans != nil {
-		time += w.when + w.during
+	m.timed = m.time + w.timed
+	if q.when {
+		m.timed += w.when
 	}
-	return most * time
+	return m
+}
+
+func (m *mostFactors) of(p *place) float64 {
+	most := float64(p.worth) * m.recency
+	if m.about != none && m.about == p.author {
+		most *= m.author
+	}
+	if p.timed {
+		return most * m.timed
+	}
+	return most * m.time
 }
 
 func (x *Index[T]) factors(n int32, q question) factors {
 	w := &x.weights
 	d := &x.entries[n]
-	f := factors{tells: float64(d.tells), author: 1, time: 1, importance: 1 + w.importance*(float64(d.importance)-0.5), recency: 1}
-	if q.about != none && q.about == d.author {
+	f := factors{tells: float64(d.tells), author: 1, time: 1, importance: w.important(d.importance), recency: 1}
+	if q.about != none && q.about == x.places[n].author {
 		f.author += float64(d.ofAuthor)
 	}
-	if d.timed {
+	if x.places[n].timed {
 		f.time += w.timed
-	}
-	if q.when && d.timed {
-		f.time += w.when
+		if q.when {
+			f.time += w.when
+		}
 	}
 	if d.during(q.spans) {
 		f.time += w.during
@@ -328,6 +243,10 @@ func (x *Index[T]) factors(n int32, q question) factors {
 		f.recency += w.recency * math.Exp2(-math.Max(0, float64(age))/recencyHalf)
 	}
 	return f
+}
+
+func (w *weights) important(importance float32) float64 {
+	return 1 + w.importance*(float64(importance)-0.5)
 }
 
 // during reports whether an entry was said in one of the spans, or speaks of it.

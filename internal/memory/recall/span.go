@@ -297,14 +297,18 @@ func weekdays() []string {
 	return []string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
 }
 
-func month(w string) time.Month {
+// months are their names, whole and by three letters, in lower case.
+var months = func() map[string]time.Month {
+	out := map[string]time.Month{}
 	for m := time.January; m <= time.December; m++ {
-		if name := strings.ToLower(m.String()); w == name || w == name[:3] {
-			return m
-		}
+		name := strings.ToLower(m.String())
+		out[name], out[name[:3]] = m, m
 	}
-	return 0
-}
+	return out
+}()
+
+// month is 0 for what names none.
+func month(w string) time.Month { return months[w] }
 
 func day(w string) int {
 	n, err := strconv.Atoi(strings.TrimRight(w, "stndrh"))
