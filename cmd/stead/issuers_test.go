@@ -88,6 +88,12 @@ auth:
 	if len(log.Data) != 1 || log.Data[0].Record.Principal.ID != "ada" || log.Data[0].Record.Principal.Key != "token" {
 		t.Errorf("the audit log says of what ada was refused: %+v", log.Data)
 	}
+	h.get(it, "POST", "/v1/kill_switches", `{"scope":"user","of":"ada","reason":"her laptop is lost"}`, &struct{}{})
+	for token, want := range map[string]int{ada: 403, person("ada", "staff", time.Hour): 403, bob: 200} {
+		if code, body := h.call(token, "GET", "/v1/agents/sessions", ""); code != want || want == 403 && !strings.Contains(string(body), `"code":"kill_switch"`) {
+			t.Errorf("when ada is stopped: %d %s, want %d", code, body, want)
+		}
+	}
 	if f := checkIssuer(t.Context(), n.cfg.Auth.Issuers[0]); f.Verdict != verdictOK {
 		t.Errorf("doctor: %+v", f)
 	}

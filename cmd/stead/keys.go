@@ -204,6 +204,8 @@ func (a *app) keysRotate() *cobra.Command {
 func (a *app) keysRevoke() *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke KEY", Short: "Revoke a key, on all nodes within a second", Args: cobra.ExactArgs(1),
+		Long: "Nobody comes in with it any more. Whose last valid one it was, in its role, is behind nothing more that agents begin, until\n" +
+			"they have a key again. To stop somebody whatever they come with: stead kill-switches set user ID.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.dial()
 			if err != nil {
