@@ -91,16 +91,17 @@ func (a *app) eraseCmd() *cobra.Command {
 
 // erasedWords says what went.
 func erasedWords(g erasure.Totals) string {
+	reasons := ""
+	if g.Texts > 0 {
+		reasons = fmt.Sprintf(", %d reasons in the audit log", g.Texts)
+	}
 	if g.Items > 0 {
-		return fmt.Sprintf("the contents of %d items (%d events, %d blobs), %d memories", g.Items, g.Events, g.Blobs, g.Memories)
+		return fmt.Sprintf("the contents of %d items (%d events, %d blobs), %d memories", g.Items, g.Events, g.Blobs, g.Memories) + reasons
 	}
 	if g.Entries > 0 && g.Sessions == 0 {
 		return fmt.Sprintf("%d memories, and %d that were made of them", g.Entries, g.Memories-g.Entries)
 	}
-	words := fmt.Sprintf("%d sessions (%d events, %d blobs), %d memories, %d files", g.Sessions, g.Events, g.Blobs, g.Memories, g.Files)
-	if g.Texts > 0 {
-		words += fmt.Sprintf(", %d reasons in the audit log", g.Texts)
-	}
+	words := fmt.Sprintf("%d sessions (%d events, %d blobs), %d memories, %d files", g.Sessions, g.Events, g.Blobs, g.Memories, g.Files) + reasons
 	if g.Credentials > 0 {
 		words += fmt.Sprintf(", %d credentials", g.Credentials)
 	}
