@@ -63,6 +63,8 @@ const (
 
 	// MaxSubagents is how many subagents one session may make, closed ones counted.
 	MaxSubagents = 64
+	// MaxSubagentMessageBytes is the longest message to a subagent.
+	MaxSubagentMessageBytes = MaxInlineBytes
 	// MaxSubagentDepth is how many subagents stand below one another: the root agent's are at depth 1.
 	MaxSubagentDepth = 3
 	// DefaultConcurrentSubagents is how many work at once, unless the agent says otherwise (Agents API).
@@ -94,6 +96,10 @@ const (
 	// MaxSourceURLs is the most start pages of a source, and of a configured site.
 	MaxSourceURLs = 16
 
-	// SnapshotEvery is how many events apart state snapshots are taken.
-	SnapshotEvery = 500
+	// SnapshotEvery is how many events apart state snapshots are taken, and one more for each SnapshotBytesPerEvent of the last: what they cost
+	// is in proportion to the journal, however much a session's agents have said.
+	SnapshotEvery         = 500
+	SnapshotBytesPerEvent = 4 << 10
+	// MaxSnapshotBytes is the largest that is stored. A session of more, of many subagents with long conversations, is read from its journal.
+	MaxSnapshotBytes = 64 << 20
 )

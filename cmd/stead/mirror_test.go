@@ -90,7 +90,7 @@ var queryIDs = map[string][]string{
 
 // plainQuery are those that name nothing of a project.
 var plainQuery = []string{"action", "decision", "at", "capped", "month", "from", "to", "kind", "status", "provider", "model", "group_by", "ticket", "state", "code", "error", "iss", "format", "stream",
-	"calls", "filter", "limit", "order", "purpose", "version", "include_obfuscation", "type", "page", "path", "scope", "until", "as_of"}
+	"calls", "filter", "limit", "order", "purpose", "version", "include_obfuscation", "type", "page", "path", "scope", "until", "as_of", "tool", "labels"}
 
 // made is the id of what a call makes.
 func (h *house) made(key, method, path, body string) string {

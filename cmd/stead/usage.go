@@ -53,7 +53,7 @@ func (a *app) usageReport() *cobra.Command {
 	c := &cobra.Command{
 		Use: "report", Short: "Add up what was used, by any dimensions", Args: cobra.NoArgs,
 		Long: "Add up what was used. --by takes dimensions by commas:\n" +
-			"project, agent, session, turn, user, kind, model, upstream, provider, region, tier, name, prices, day, month.",
+			"project, agent, session, turn, subagent, user, kind, model, upstream, provider, region, tier, name, prices, day, month.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.dial()
 			if err != nil {

@@ -22,7 +22,7 @@ type actor struct {
 
 	state    *session.State
 	read     stead.Seq // the journal's tail before the first event of state was read: see session.Stale
-	snapshot stead.Seq // of the last snapshot known
+	snapshot saved     // the last one known
 	listed   string    // the status that lists show; "": not known
 	live     *liveText // of the last model call
 	decided  [][]byte  // audit records of what the plan in the making decided
@@ -370,11 +370,11 @@ func (a *actor) load() error {
 
 // reload reads the state again, from the snapshot on: what was applied ran ahead of the journal.
 func (a *actor) reload() error {
-	state, err := a.r.loadState(a.ctx, a.key, a.patient)
+	state, size, err := a.r.loadState(a.ctx, a.key, a.patient)
 	if err != nil {
 		return err
 	}
-	a.state, a.snapshot, a.read = state, state.Tail, state.Tail
+	a.state, a.snapshot, a.read = state, saved{state.Tail, size}, state.Tail
 	return a.catchUp()
 }
 
@@ -388,7 +388,7 @@ func (a *actor) refold() error {
 	if err != nil {
 		return err
 	}
-	a.state, a.snapshot = session.NewState(a.key), 0
+	a.state, a.snapshot = session.NewState(a.key), saved{}
 	return a.catchUp()
 }
 
@@ -437,10 +437,10 @@ func (a *actor) patient(do func() error) error {
 	}
 }
 
-// loadState folds a session from its snapshot or from the start, up to some tail.
-func (r *Runner) loadState(ctx context.Context, key stead.SessionKey, patient func(func() error) error) (*session.State, error) {
-	state := session.NewState(key)
-	err := patient(func() error {
+// loadState folds a session from its snapshot, of which it returns the size, or from the start, up to some tail.
+func (r *Runner) loadState(ctx context.Context, key stead.SessionKey, patient func(func() error) error) (state *session.State, size int, err error) {
+	state = session.NewState(key)
+	err = patient(func() error {
 		seq, data, err := r.cfg.Store.LoadSnapshot(ctx, key)
 		if err != nil || seq == 0 {
 			return err
@@ -450,8 +450,8 @@ func (r *Runner) loadState(ctx context.Context, key stead.SessionKey, patient fu
 			r.log.Info("snapshot ignored", "session", key.Session, "err", err)
 			return nil
 		}
-		state = loaded
+		state, size = loaded, len(data)
 		return nil
 	})
-	return state, err
+	return state, size, err
 }

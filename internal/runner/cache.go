@@ -25,15 +25,26 @@ type stateCache struct {
 type cachedState struct {
 	key   stead.SessionKey
 	state *session.State
-	saved stead.Seq // of its last snapshot
+	saved saved
 	bytes int
+}
+
+// saved is the last snapshot of a state: of which event, and its size in bytes.
+type saved struct {
+	seq   stead.Seq
+	bytes int
+}
+
+// due reports whether the next one is.
+func (s saved) due(tail stead.Seq) bool {
+	return tail-s.seq >= stead.SnapshotEvery+stead.Seq(s.bytes/stead.SnapshotBytesPerEvent)
 }
 
 func newStateCache() *stateCache {
 	return &stateCache{order: list.New(), byKey: map[stead.SessionKey]*list.Element{}}
 }
 
-func (c *stateCache) put(key stead.SessionKey, s *session.State, snapshot stead.Seq) {
+func (c *stateCache) put(key stead.SessionKey, s *session.State, snapshot saved) {
 	const fixedBytes = 4 << 10
 	size := fixedBytes + s.Bytes() + agentBytes(&s.View)
 	if size > maxCachedStateBytes/4 {
@@ -49,18 +60,18 @@ func (c *stateCache) put(key stead.SessionKey, s *session.State, snapshot stead.
 	}
 }
 
-// take removes and returns the state, and the Seq of its last snapshot, if it is not ahead of the tail.
-func (c *stateCache) take(key stead.SessionKey, tail stead.Seq) (*session.State, stead.Seq) {
+// take removes and returns the state, and its last snapshot, if it is not ahead of the tail.
+func (c *stateCache) take(key stead.SessionKey, tail stead.Seq) (*session.State, saved) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	el, ok := c.byKey[key]
 	if !ok {
-		return nil, 0
+		return nil, saved{}
 	}
 	found := el.Value.(*cachedState)
 	c.remove(key)
 	if found.state.Tail > tail {
-		return nil, 0
+		return nil, saved{}
 	}
 	return found.state, found.saved
 }
@@ -120,6 +131,19 @@ func agentBytes(v *session.View) int {
 // 64 MiB.
 const maxCachedAgentBytes = 64 << 10
 
+// maxCachedTaskBytes is the same of what its subagents were told: 256 MiB.
+const maxCachedTaskBytes = 256 << 10
+
+// taskBytes is the size of what the subagents of a view were told when they were made.
+func taskBytes(v *session.View) (n int) {
+	for _, s := range v.Subagents {
+		for _, c := range s.Task {
+			n += len(c.Text.Inline)
+		}
+	}
+	return n
+}
+
 // viewCache keeps views for the doors. Views are shared: they are replaced, never changed.
 type viewCache struct {
 	mu    sync.Mutex
@@ -143,7 +167,7 @@ func (c *viewCache) get(key stead.SessionKey) *session.View {
 }
 
 func (c *viewCache) put(v *session.View) {
-	if agentBytes(v) > maxCachedAgentBytes {
+	if agentBytes(v) > maxCachedAgentBytes || taskBytes(v) > maxCachedTaskBytes {
 		c.drop(v.Key)
 		return
 	}
@@ -307,11 +331,25 @@ func (r *Runner) fresh(ctx context.Context, key stead.SessionKey) (*session.View
 	}
 }
 
+// copyView copies a view. What subagents were told never changes, and is not copied: it may be megabytes.
 func copyView(v *session.View) (*session.View, error) {
-	data, err := json.Marshal(v)
+	bare := *v
+	bare.Subagents = make([]*session.Subagent, len(v.Subagents))
+	for i, s := range v.Subagents {
+		own := *s
+		own.Task = nil
+		bare.Subagents[i] = &own
+	}
+	data, err := json.Marshal(&bare)
 	if err != nil {
 		return nil, err
 	}
 	out := &session.View{}
-	return out, json.Unmarshal(data, out)
+	if err := json.Unmarshal(data, out); err != nil {
+		return nil, err
+	}
+	for i, s := range v.Subagents {
+		out.Subagents[i].Task = s.Task
+	}
+	return out, nil
 }

@@ -115,7 +115,7 @@ func (r *Runner) seed(key stead.SessionKey, events []stead.Event) (session.Sessi
 			return session.Session{}, err
 		}
 	}
-	r.states.put(key, state, 0)
+	r.states.put(key, state, saved{})
 	r.views.put(view)
 	return view.Session(), nil
 }

@@ -408,7 +408,7 @@ func sameJSON(x, y []byte) bool {
 
 // saveSnapshot keeps long sessions quick to open. Losing one costs time only.
 func (a *actor) saveSnapshot() {
-	if a.state.Tail-a.snapshot < stead.SnapshotEvery {
+	if !a.snapshot.due(a.state.Tail) {
 		return
 	}
 	data, err := a.state.Snapshot()
@@ -416,7 +416,11 @@ func (a *actor) saveSnapshot() {
 		a.log.Error("snapshot", "err", err)
 		return
 	}
-	a.snapshot = a.state.Tail
+	a.snapshot = saved{a.state.Tail, len(data)}
+	if len(data) > stead.MaxSnapshotBytes {
+		a.log.Info("the state is too large for a snapshot: the session is read from its journal", "bytes", len(data), "limit", stead.MaxSnapshotBytes)
+		return
+	}
 	if err := a.r.cfg.Store.SaveSnapshot(a.ctx, a.key, a.state.Tail, data); err != nil && a.ctx.Err() == nil {
 		a.log.Info("snapshot not saved", "err", err)
 	}

@@ -55,6 +55,12 @@ func TestANodeTakesManyAnswersAlong(t *testing.T) {
 				turns := map[string]int{}
 				for _, r := range guessed {
 					turns[r.Turn]++
+					if sub, ok := session.ParseSubagentID(s.ID, r.Subagent); r.Subagent != "" && (!ok || r.Turn != session.TurnID(s.ID, v.At(sub).Last)) {
+						t.Errorf("a record of turn %s is of subagent %q", r.Turn, r.Subagent)
+					}
+				}
+				if n := len(guessed); n < many {
+					t.Errorf("%d calls that were cut off are on record", n)
 				}
 				for _, sub := range v.Subagents {
 					if id := session.TurnID(s.ID, v.At(sub.ID).Last); turns[id] != 1 {

@@ -73,6 +73,7 @@ type wireUsageRecord struct {
 	AgentID   *string `json:"agent_id"`
 	SessionID *string `json:"session_id"`
 	TurnID    *string `json:"turn_id"`
+	Subagent  *string `json:"subagent_id"`
 	User      *string `json:"user"`
 	Provider  *string `json:"provider"`
 	Model     *string `json:"model"`
@@ -90,7 +91,7 @@ type wireUsageRecord struct {
 func wireUsageRecordOf(r *usage.Record) wireUsageRecord {
 	return wireUsageRecord{
 		ID: r.ID, Object: "usage.record", CreatedAt: r.At / millis, Kind: string(r.Kind),
-		AgentID: known(string(r.Agent)), SessionID: known(string(r.Session)), TurnID: known(r.Turn), User: known(r.User),
+		AgentID: known(string(r.Agent)), SessionID: known(string(r.Session)), TurnID: known(r.Turn), Subagent: known(r.Subagent), User: known(r.User),
 		Provider: known(r.Provider), Model: known(r.Model), Upstream: known(r.Upstream), Region: known(r.Region), Tier: known(r.Tier), Name: known(r.Name), Outcome: known(r.Outcome),
 		wireQuantities: wireQuantitiesOf(r.Quantities, r.Cost), StoredBytes: r.StoredBytes, MemoryBytes: r.MemoryBytes, Prices: known(r.Prices),
 	}

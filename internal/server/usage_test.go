@@ -100,6 +100,7 @@ func TestUsage(t *testing.T) {
 	d.says("GET /v1/usage_records?from=2026-13", "", 400, `"param":"from"`)
 	d.says("GET /v1/usage_records?from=2026-11-02&to=2026-11-01", "", 400, `"param":"to"`)
 	d.says("GET /v1/usage?group_by=kind,day", "", 200, `"group_by":["kind","day"]`, `"kind":"model_call"`)
+	d.says("GET /v1/usage?group_by=subagent", "", 200, `"group_by":["subagent"]`)
 	d.says("GET /v1/usage?group_by=kind,kind", "", 400, `"param":"group_by"`)
 	d.says("GET /v1/usage?format=xml", "", 400, `"param":"format"`)
 	d.says("POST /v1/usage/verify", `{"repair":1}`, 400, `"param":"repair"`)

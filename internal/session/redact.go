@@ -76,6 +76,10 @@ type Redactor struct {
 	asks []string
 	held []stead.Seq // questions about effects of its call
 	gone []string    // what people wrote about it, and why guardrails did something to it, as it was
+	// thread is the subagent's in whose turn the item stands, or of whose turn it tells; 0: of none. That turn ends behind from: why it
+	// failed may quote the item, and its parent is told.
+	thread, from stead.Seq
+	ended        bool // it has
 }
 
 // NewRedactor redacts an item of a session; false for one that has no place in the journal.
@@ -98,6 +102,7 @@ func NewRedactor(session stead.SessionID, item Item, put func(string) (stead.Tex
 		if it.Source != "" { // what it repeats is redacted, and it with that
 			return nil, false
 		}
+		r.thread, r.from = it.subagent, it.of
 	}
 	return r, true
 }
@@ -122,6 +127,9 @@ func (r *Redactor) Next(e stead.Event) (stead.Event, error) {
 }
 
 func (r *Redactor) next(e stead.Event) (stead.Event, error) {
+	if e.Seq == r.seq && r.from == 0 {
+		r.thread, r.from = e.Thread, e.Seq
+	}
 	switch e.Kind {
 	case KindInputMessage:
 		return change(e, func(p *Message) bool { return r.message(e.Seq, p) })
@@ -164,9 +172,36 @@ func (r *Redactor) next(e stead.Event) (stead.Event, error) {
 			return true
 		})
 	case KindSubagentAnswered:
-		return change(e, r.answered)
+		return change(e, func(p *SubagentAnswered) bool { return r.answered(e.Seq, p) })
+	case KindModelFailed:
+		return change(e, func(p *ModelFailed) bool { return r.inTurn(e) && r.failure(&p.Error) })
+	case KindTurnFailed:
+		return change(e, func(p *TurnEnded) bool { return r.ends(e) && r.failure(p.Error) })
+	case KindTurnCompleted, KindTurnCancelled:
+		r.ends(e)
 	}
 	return r.called(e)
+}
+
+// inTurn reports whether an event is of the turn of a subagent in which the item stands, and comes behind it.
+func (r *Redactor) inTurn(e stead.Event) bool {
+	return r.thread != 0 && e.Thread == r.thread && r.from != 0 && e.Seq > r.from && !r.ended
+}
+
+// ends reports whether an event ends that turn.
+func (r *Redactor) ends(e stead.Event) bool {
+	ends := r.inTurn(e)
+	r.ended = r.ended || ends
+	return ends
+}
+
+// failure takes out why something failed.
+func (r *Redactor) failure(e *TurnError) bool {
+	if e == nil || e.Message == "" {
+		return false
+	}
+	e.Message = redacted(len(e.Message))
+	return true
 }
 
 // gives reports whether a call is redacted by which an agent gave its subagent a task.
@@ -174,13 +209,16 @@ func (r *Redactor) gives(callID string) bool {
 	return r.named.Prefix == subagentCallPrefix && callID != "" && callID == r.callID && !r.over
 }
 
-// answered: an answer repeats what a subagent said; how its turn failed is told here alone.
-func (r *Redactor) answered(p *SubagentAnswered) bool {
-	if p.Call != r.seq || p.Index != r.index || r.named.Prefix != messagePrefix || len(p.Content) == 0 {
-		return false
+// answered: an answer repeats what a subagent said, and how its turn failed, which may quote what stands in it.
+func (r *Redactor) answered(seq stead.Seq, p *SubagentAnswered) (changed bool) {
+	if p.Subagent == r.thread && r.thread != 0 && seq > r.from && p.Turn <= r.from {
+		changed = r.failure(p.Error)
 	}
-	p.Content = r.content(p.Content)
-	return true
+	said := p.Call == r.seq && p.Index == r.index && r.named.Prefix == messagePrefix
+	if told := seq == r.seq && r.named.Prefix == agentMessagePrefix; (said || told) && len(p.Content) > 0 {
+		p.Content, changed = r.content(p.Content), true
+	}
+	return changed
 }
 
 // change is edit for what may have nothing to change.

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/policy"
@@ -63,8 +64,8 @@ const maxWaitedFor = stead.MaxSubagents
 // RefuseSubagent is why a call about subagents is not made, for the model; "": it is.
 func (v *View) RefuseSubagent(c *Call) string {
 	args, action := c.SubagentArgs(), c.Tool.Subagent.Action
-	if len(args.Message) > stead.MaxInlineBytes {
-		return fmt.Sprintf("message has %d bytes, and the limit is %d. Put what is longer into a file.", len(args.Message), stead.MaxInlineBytes)
+	if len(args.Message) > stead.MaxSubagentMessageBytes {
+		return fmt.Sprintf("message has %d bytes, and the limit is %d. Put what is longer into a file.", len(args.Message), stead.MaxSubagentMessageBytes)
 	}
 	switch action {
 	case CreateSubagent:
@@ -90,7 +91,7 @@ func (v *View) RefuseSubagent(c *Call) string {
 		return ""
 	case s.ClosedAt > 0:
 		return "The subagent " + s.Name + " is closed; resume_subagent opens it again."
-	case action == SendSubagent && args.Message == "":
+	case action == SendSubagent && strings.TrimSpace(args.Message) == "":
 		return "message must not be empty."
 	case action == SendSubagent && v.thread(s.ID).Turn == nil:
 		return v.crowded()
@@ -114,7 +115,7 @@ func (v *View) BehindCancel(c *Call) bool {
 
 func (v *View) refuseCreate(args SubagentArgs) string {
 	switch {
-	case args.Message == "":
+	case strings.TrimSpace(args.Message) == "":
 		return "message must not be empty."
 	case v.Depth(v.focus) >= stead.MaxSubagentDepth:
 		return fmt.Sprintf("Subagents stand %d deep at most, and you are at that depth.", stead.MaxSubagentDepth)

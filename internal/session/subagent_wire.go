@@ -101,6 +101,8 @@ type AgentMessageItem struct {
 	TurnID    string        `json:"turn_id"`
 	// Source is the item that the message repeats, on its sender's thread; "": it repeats none.
 	Source string `json:"-"`
+	// subagent and of are the subagent and its turn of whose end the message tells; 0: it is what a parent said.
+	subagent, of stead.Seq
 }
 
 // ItemID implements Item.
@@ -131,6 +133,7 @@ func (p *SubagentAnswered) item(s stead.SessionID, turn string, seq stead.Seq, t
 		content = []WireContent{{Type: stead.ContentOutputText, Text: &told}}
 	}
 	out := agentMessage(s, turn, seq, p.Sender, p.Recipient, content)
+	out.subagent, out.of = p.Subagent, p.Turn
 	if p.Call > 0 {
 		out.Source = messageID(s, p.Call, p.Index)
 	}

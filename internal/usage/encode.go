@@ -20,7 +20,7 @@ import (
 //	        the quantities, the cost, the seq of the turn; then the agent's UUID in 16 bytes; then
 //	        turn, agent and hold as length and bytes, where they are no such numbers; then the
 //	        model as asked for and the outcome as those; the time of the first word and the score; then the
-//	        quantities behind the first eleven
+//	        quantities behind the first eleven, and the seq of the subagent
 //
 // The agent is no part of what is shared, since an inline one is one session's.
 //
@@ -43,7 +43,7 @@ const (
 	bitOutcome
 	bitFirst
 	bitScore
-	bitMore // the quantities behind the first
+	bitMore // the quantities behind the first, and behind them the subagent
 )
 
 // agentPrefix begins an agent's id before its UUID.
@@ -107,8 +107,12 @@ func (r *Record) data() []byte {
 	w.text(bitOutcome, r.Outcome)
 	w.number(bitFirst, r.First)
 	w.number(bitScore, r.Score)
-	for i, n := range fields[firstFields:] {
+	more := fields[firstFields:]
+	for i, n := range more {
 		w.number(bitMore+i, *n)
+	}
+	if prefix, seq, index, ok := stead.ParseDerivedID(r.Session, r.Subagent); ok && prefix == subagentPrefix && index < 0 {
+		w.number(bitMore+len(more), int64(seq))
 	}
 	b := make([]byte, 0, 4+len(w.values))
 	b = binary.AppendUvarint(append(b, formBinary), w.bits)
@@ -243,7 +247,7 @@ func (r *Record) readData(b []byte) bool {
 	bits, size := binary.Uvarint(b)
 	fields := r.fields()
 	more := fields[firstFields:]
-	if size <= 0 || bits >= 1<<(bitMore+len(more)) {
+	if size <= 0 || bits >= 1<<(bitMore+len(more)+1) {
 		return false
 	}
 	d := &dataReader{rest: b[size:], bits: bits, ok: true}
@@ -275,6 +279,9 @@ func (r *Record) readData(b []byte) bool {
 	r.Asked, r.Outcome, r.First, r.Score = d.text(bitAsked), d.text(bitOutcome), d.number(bitFirst), d.number(bitScore)
 	for i, n := range more {
 		*n = d.number(bitMore + i)
+	}
+	if seq := d.number(bitMore + len(more)); seq != 0 {
+		r.Subagent = stead.DerivedID(subagentPrefix, r.Session, stead.Seq(seq), -1)
 	}
 	return d.ok && len(d.rest) == 0
 }

@@ -13,7 +13,7 @@ func full() usage.Record {
 	const session = "sess_0123456789abcdef0123456789abcdef"
 	r := usage.Record{
 		ID: usage.EventID(session, 300, 2), At: 1_800_000_000_000, Project: "p", Session: session, Kind: usage.ModelCall, Agent: "agent_1",
-		Turn: stead.DerivedID("turn", session, 297, -1), User: "ümit", Provider: "sim", Model: "sim/echo", Upstream: "echo-1", Region: "eu", Tier: "flex",
+		Turn: stead.DerivedID("turn", session, 297, -1), Subagent: stead.DerivedID("subagent", session, 290, -1), User: "ümit", Provider: "sim", Model: "sim/echo", Upstream: "echo-1", Region: "eu", Tier: "flex",
 		Name: "a/b", Cost: -3, Prices: "2026-11", Hold: "hold_" + session + "_4_17",
 		Asked: "echo", Outcome: "length", First: 250, Score: 1000,
 	}
@@ -81,6 +81,7 @@ func TestRecordsOfBefore(t *testing.T) {
 	row.Shared = ""
 	row.Data = []byte(`{"k":"model_call","a":"agent_1","t":"297","u":"ümit","p":"sim","m":"sim/echo","n":"echo-1","r":"eu","s":"flex","f":"a/b",` +
 		`"c":1,"i":1099511627776,"ic":2,"iw":3,"o":4,"or":5,"d":6,"bs":7,"br":8,"bk":9,"bt":9223372036854775807,"x":-3,"v":"2026-11","h":"hold_sess_0123456789abcdef0123456789abcdef_4_17"}`)
+	r.Subagent = ""
 	r.Asked, r.Outcome, r.First, r.Score, r.CPUMillis, r.Commands, r.MemoryBytes = "", "", 0, 0, 0, 0, 0 // there was no such thing
 	if back, err := usage.FromRow("p", row); err != nil || back != r {
 		t.Errorf("reads as\n%+v, want\n%+v: %v", back, r, err)

@@ -49,6 +49,7 @@ func dimensions() map[Dimension]func(*Record) string {
 		"agent":    func(r *Record) string { return string(r.Agent) },
 		"session":  func(r *Record) string { return string(r.Session) },
 		"turn":     func(r *Record) string { return r.Turn },
+		"subagent": func(r *Record) string { return r.Subagent },
 		"user":     func(r *Record) string { return r.User },
 		"kind":     func(r *Record) string { return string(r.Kind) },
 		"model":    func(r *Record) string { return r.Model },

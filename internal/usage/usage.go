@@ -76,6 +76,8 @@ type Record struct {
 	Agent stead.AgentID `json:"a,omitempty"`
 	Turn  string        `json:"t,omitempty"` // id; "": outside of any
 	User  string        `json:"u,omitempty"` // the principal's id
+	// Subagent is the session's whose turn it is; "": the root agent's, or of no turn.
+	Subagent string `json:"-"`
 
 	Provider string `json:"p,omitempty"`
 	Model    string `json:"m,omitempty"` // as it was asked for
@@ -215,7 +217,10 @@ func short(s string) string {
 	return s
 }
 
-// turnPrefix begins the ids of turns.
-const turnPrefix = "turn"
+// turnPrefix begins the ids of turns, subagentPrefix those of subagents.
+const (
+	turnPrefix     = "turn"
+	subagentPrefix = "subagent"
+)
 
 func turnID(s stead.SessionID, seq stead.Seq) string { return stead.DerivedID(turnPrefix, s, seq, -1) }

@@ -143,6 +143,9 @@ func (f follower) record(kind usage.Kind, index int) usage.Record {
 	if f.v.Turn != nil {
 		r.Turn = session.TurnID(f.v.Key.Session, f.v.Turn.Seq)
 	}
+	if thread := f.v.Focus(); thread != 0 {
+		r.Subagent = session.SubagentID(f.v.Key.Session, thread)
+	}
 	return r
 }
 
