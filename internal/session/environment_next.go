@@ -57,10 +57,8 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 		}
 	case EnvironmentReady, EnvironmentIsSuspended, EnvironmentAway:
 		switch {
-		case s.commandWaits() && s.budgetWaits():
-			return ActionOpen, s.Turn.Budget.RetryAt
 		case s.commandWaits():
-			return ActionOpen, 0
+			return ActionOpen, s.opensAt()
 		case !gone && e.Wanted > 0:
 			return ActionOpen, 0
 		case s.Turn == nil && w.EnvironmentExpire > 0:
@@ -77,11 +75,28 @@ func (s *State) wantedAction(w Window) (action Action, at int64) {
 			return ActionSuspend, 0
 		case len(e.Uploads) > 0 && !e.Unsaved, e.Asked+e.Wanted > 0 && !e.Unsaved, s.Turn == nil && e.Touched > 0 && !e.Unsaved, s.publishes() && !e.Unsaved:
 			return ActionSave, 0
-		case (s.Turn == nil || s.budgetWaits()) && w.EnvironmentIdle > 0:
+		case (s.Turn == nil || s.budgetStops()) && w.EnvironmentIdle > 0:
 			return ActionSuspend, e.Used + w.EnvironmentIdle.Milliseconds()
 		}
 	}
 	return "", 0
+}
+
+// opensAt is when the environment may be opened for the commands that wait: of a turn that waits for a budget nothing begins, those of other threads go on.
+func (s *State) opensAt() int64 {
+	if s.budgetWaits() && s.Turn.Budget.Environment {
+		return s.Turn.Budget.RetryAt
+	}
+	if s.find(func(u *View) bool { return u.commandsWait() && !u.budgetWaits() }) != nil {
+		return 0
+	}
+	return s.find((*View).commandsWait).Turn.Budget.RetryAt
+}
+
+// budgetStops: a budget holds up the session: turns wait for it, and all others for these.
+func (s *State) budgetStops() bool {
+	goesOn := func(u *View) bool { return u.Turn != nil && !u.budgetWaits() && !u.awaitsSubagents() }
+	return s.find((*View).budgetWaits) != nil && s.find(goesOn) == nil
 }
 
 // commandWaits: a call can only go on in the environment.

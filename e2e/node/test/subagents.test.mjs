@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';
-import { all, none, settled, start, weather } from '../node.mjs';
+import { all, hosted, needsComputer, none, settled, shell, start, weather } from '../node.mjs';
 
 const agent = { model: 'sim', tools: [weather], multi_agent: { enabled: true } };
 const ask = JSON.stringify({ message: 'Call get_weather with {"city":"Paris"}\nSay It has {answer}' });
@@ -87,4 +87,31 @@ test('subagents: a required action of a subagent shows on the session, and outli
   await settled(node.client, session.id, 'idle');
   const { data } = await node.client.beta.agents.sessions.items.list(session.id);
   assert.equal(data[0].content[0].text, 'It has {answer}!');
+});
+
+test('subagents: one workspace for all of them, and an interrupt ends what runs in it', async (t) => {
+  if (needsComputer(t)) return;
+  const { client } = await start(t);
+  const { sessions } = client.beta.agents;
+  const task = (command) => `Call create_subagent with ${JSON.stringify({ message: shell(command) })}`;
+  const { id } = await sessions.create({
+    environment: hosted,
+    agent: { model: 'sim', multi_agent: { enabled: true } },
+    input: [
+      task('echo one > one; sleep 60; echo late > one'),
+      task('until [ -e one ]; do sleep 0.02; done; echo two > two'),
+      'Then call wait_for_subagents with {"agent_ids":["{agent 2}"]}',
+      'Then call interrupt_subagent with {"agent_id":"{agent 1}"}',
+      `Then ${shell('cat one two').replace('Call', 'call')}`,
+    ].join('\n'),
+  });
+  await settled(client, id, 'idle');
+  const command = (await all(sessions.items.list(id))).find((i) => i.type === 'command_execution');
+  assert.equal(command.output, 'one\ntwo\n');
+  const turns = [];
+  for (const sub of await all(sessions.subagents.list(id, { order: 'asc' }))) turns.push(...(await all(sessions.subagents.turns.list(sub.id, { session_id: id }))));
+  assert.deepEqual(turns.map((x) => x.status), ['cancelled', 'completed']);
+  const report = await client.get(`/usage?group_by=subagent,kind`);
+  const calls = report.data.filter((x) => x.key.kind === 'tool_call');
+  assert.deepEqual(calls.map((x) => x.key.subagent).toSorted(), ['', turns[1].subagent_id].toSorted(), JSON.stringify(calls));
 });
