@@ -65,7 +65,7 @@ func TestRecordsSayWhatIsWritten(t *testing.T) {
 			{"name": "the owner", "role": "owner", "for": "user:ow", "bound": "false", "project": "two"}, {"role": "agent", "for": "user:ada", "bound": "true", "project": "two"},
 			{"role": "agent", "for": "user:ada", "bound": "true", "project": "two"}, {"name": "the owner", "role": "owner", "for": "user:ow", "bound": "false", "project": "two"}, nil,
 		},
-		"kill_switch.write":   {{"id": kill, "scope": "user", "of": "bob", "reason": "he left"}, {"id": kill, "scope": "user", "of": "bob", "reason": "he left"}},
+		"kill_switch.write":   {{"id": kill, "scope": "user", "of": "bob"}, {"id": kill, "scope": "user", "of": "bob"}},
 		"agent.write":         {{"id": agent, "name": "clerk", "version": "1"}, {"id": agent, "name": "clerk", "version": "2"}},
 		"budget.write":        {{"id": budget, "scope": "user", "of": "ada", "limit": `{"calls":100}`}, {"id": budget, "scope": "user", "of": "ada", "limit": `{"calls":1000}`}},
 		"vault.write":         {{"name": "v"}, {"type": "environment_variable", "secret_name": "TOKEN", "allowed_hosts": "evil.example.com"}, {"type": "environment_variable", "allowed_hosts": "evil.example.com"}},
@@ -82,6 +82,9 @@ func TestRecordsSayWhatIsWritten(t *testing.T) {
 					t.Errorf("%s %d says %v, want %s: %q", action, i, got[i], name, w[name])
 				}
 			}
+		}
+		if action == "kill_switch.write" && (len(got[0]["reason_digest"]) != 64 || got[0]["reason"] != "") {
+			t.Errorf("why it was set stands beside the record, which says %v", got[0]) // so that it can go with whom it is about
 		}
 		if action == "agent.write" && (len(got[0]["digest"]) != 64 || got[0]["digest"] == got[1]["digest"]) {
 			t.Errorf("two versions have the digests %q and %q", got[0]["digest"], got[1]["digest"])
