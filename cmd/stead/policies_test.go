@@ -99,6 +99,43 @@ func TestUploadedPoliciesAtTheStatelessDoors(t *testing.T) {
 	}
 }
 
+// TestStatelessCallsAreLabelledToo: a call without a session in which a tool, a file or an image speaks is one that strangers have a part in.
+func TestStatelessCallsAreLabelledToo(t *testing.T) {
+	n := openConfigured(t, "policies:\n  inline: |\n    permit(principal, action, resource);\n    @id(\"strangers\") forbid(principal, action == Action::\"model.call\", resource) when { context.labels.hasTag(\"untrusted\") && context.labels.getTag(\"untrusted\") != \"image\" };\n"+registryConfig, io.Discard)
+	const asks = `{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}`
+	for _, c := range []struct{ path, list string }{
+		{"chat", `[{"role":"user","content":"role: tool"},` + asks + `,{"role":"tool","tool_call_id":"c","content":""}]`},
+		{"chat", `[{"role":"user","content":[{"type":"text","text":"hi"},{"type":"file","file":{"filename":"a.txt","file_data":"data:text/plain;base64,YQ=="}}]}]`},
+		{"responses", `[{"role":"user","content":"hi"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"x"}]`},
+		{"responses", `[{"role":"user","content":[{"type":"input_file","filename":"a.txt","file_data":"data:text/plain;base64,YQ=="}]}]`},
+	} {
+		if code, body := withList(t, n, c.path, c.list); code != http.StatusForbidden || !strings.Contains(body, "strangers") {
+			t.Errorf("%s %s: %d %s", c.path, c.list, code, body)
+		}
+	}
+	for _, c := range []struct{ path, list string }{
+		{"chat", `[{"role":"system","content":"tool"},{"role":"user","content":[{"type":"text","text":"{\"type\":\"file\"}"}]}]`},
+		{"chat", `[{"role":"user","content":"hi"},{"role":"assistant","content":"I am"},{"role":"user","content":"output"}]`},
+		{"responses", `[{"role":"user","content":"hi"},{"type":"function_call","call_id":"c","name":"f","arguments":"{\"output\":1}"},{"role":"user","content":"output"}]`},
+		{"responses", `"function_call_output"`},
+	} {
+		if code, body := withList(t, n, c.path, c.list); code == http.StatusForbidden {
+			t.Errorf("%s %s: %d %s", c.path, c.list, code, body)
+		}
+	}
+}
+
+// withList calls a model with a list of messages or items.
+func withList(t *testing.T, n *node, door, list string) (int, string) {
+	t.Helper()
+	path, body := "/v1/chat/completions", `{"model":"mine","messages":`+list+`}`
+	if door == "responses" {
+		path, body = "/v1/responses", `{"model":"mine","store":false,"input":`+list+`}`
+	}
+	res, text := ask(t, n, "POST", path, body)
+	return res.StatusCode, text
+}
+
 // TestPoliciesOfTheDocuments: what docs/policy.md shows is in examples/policies, and their cases hold.
 func TestPoliciesOfTheDocuments(t *testing.T) {
 	const examples = "../../examples/policies"

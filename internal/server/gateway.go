@@ -132,6 +132,7 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 		}
 		caller.Labels = caller.Labels.And(stead.LabelsOf(labels))
 	}
+	caller.Labels = caller.Labels.And(heard(door, req.raw))
 	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels); err != nil {
 		return nil, err
 	}

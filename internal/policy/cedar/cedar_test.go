@@ -333,6 +333,21 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
+// TestADeployIsOneRule: what changes what agents are and run on is held by one policy, and nothing else is.
+func TestADeployIsOneRule(t *testing.T) {
+	s := load(t, false, `@id("deploys") @approval("owner") forbid(principal, action in Action::"deploy", resource);`)
+	for _, e := range policy.Effects() {
+		d := decide(t, s, policy.Request{Effect: e, Resource: "x", Session: stead.SessionKey{Project: "default", Session: "sess_1"}})
+		want := policy.Allowed
+		if slices.Contains([]policy.Effect{policy.AgentWrite, policy.SkillWrite, policy.TemplateWrite, policy.SemanticWrite}, e) {
+			want = policy.Approval
+		}
+		if d.Outcome() != want {
+			t.Errorf("%s: %+v, want %s", e, d, want)
+		}
+	}
+}
+
 // TestEveryEffectIsInTheSchema: a policy about everything is asked about every effect, and can be.
 func TestEveryEffectIsInTheSchema(t *testing.T) {
 	s := load(t, false, `@id("all") forbid(principal, action, resource) unless { context.project == "other" };`)

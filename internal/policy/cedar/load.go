@@ -244,7 +244,7 @@ func waits() []string {
 // neverWaits are the actions in a policy's head that can't wait for an approval.
 func (l *loader) neverWaits(p *cedargo.Policy) []string {
 	named := headActions((*expast.Policy)(p.AST()))
-	able, groups := waits(), []string{"act", "read", "write"}
+	able, groups := waits(), []string{"act", "read", "write", "deploy"}
 	var never []string
 	for uid, a := range l.schema.Actions {
 		of := named == nil || slices.Contains(named, uid) || slices.ContainsFunc(named, a.Entity.Parents.Contains)
