@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -254,5 +255,33 @@ func TestASummaryThatOutlivesItsTurn(t *testing.T) {
 	}
 	if got, want := strings.Join(names, ", "), "chat gpt cancelled, invoke_agent Avocet , invoke_agent Avocet , invoke_agent "; got != want {
 		t.Errorf("the spans are %s, want %s", got, want)
+	}
+}
+
+// TestWhatIsCutOffIsInItsTrace: a subagent's call of the model has used something when a node stops, and that stands in an event of its own.
+func TestWhatIsCutOffIsInItsTrace(t *testing.T) {
+	r := &recorder{t: t, at: 1_790_000_000_000}
+	r.add(0, session.KindSessionCreated, session.Created{Agent: session.AgentPin{ID: "agent_1"}, Environment: json.RawMessage(`{"type":"none"}`)})
+	begin := r.add(0, session.KindInputMessage, session.Message{Input: []session.InputMessage{{Content: said("go")}}})
+	r.add(0, session.KindTurnStarted, session.TurnStarted{})
+	sub := r.add(0, session.KindSubagentCreated, session.SubagentCreated{Name: "Avocet"})
+	r.thread = sub
+	r.add(0, session.KindSubagentInput, session.SubagentInput{Content: said("look")})
+	r.add(0, session.KindTurnStarted, session.TurnStarted{})
+	call := r.add(1, session.KindModelCalled, session.ModelCalled{Model: "gpt", Attempt: 1})
+	r.add(1, session.KindModelCut, session.ModelCut{Spent: session.Spent{Call: call, Usage: stead.Usage{InputTokens: 70, OutputTokens: 3}, Cost: 500, Provider: "openai"}})
+	r.thread = 0
+	r.add(0, session.KindRunnerRecovered, session.RunnerRecovered{Node: "node_2", Epoch: 2})
+	r.add(1, session.KindTurnCancelled, session.TurnEnded{})
+	spans, err := trace.Spans(viewOf(t, r.events), sessiontest.Reader(r.events), begin)
+	if err != nil || len(spans) != 3 {
+		t.Fatalf("%d spans, %v", len(spans), err)
+	}
+	chat, root := spans[0], spans[2]
+	if chat.Attribute("error.type").Text() != "interrupted" || chat.Attribute("gen_ai.usage.input_tokens").Text() != "70" || chat.Attribute("stead.usage.estimated").Text() != "true" {
+		t.Errorf("the call's span is %+v", chat)
+	}
+	if got, want := root.Attribute("stead.cost_microcents").Text(), fmt.Sprint(viewOf(t, r.events).Cost); got != want || want != "500" {
+		t.Errorf("the turn costs %s, and the session %s", got, want)
 	}
 }

@@ -8,6 +8,9 @@ import (
 
 // models follows the thread's calls of models: the turn's, and one that makes a summary.
 func (f *folder) models(th *thread) error {
+	if f.e.Kind == session.KindModelCut {
+		return f.cut(th)
+	}
 	for _, at := range []struct {
 		span **modelSpan
 		call *session.ModelCall
@@ -34,6 +37,17 @@ func (f *folder) models(th *thread) error {
 		*at.span = s
 	}
 	return nil
+}
+
+// cut notes what a call has used that the event behind this one ends.
+func (f *folder) cut(th *thread) error {
+	p, err := session.Decode[session.ModelCut](f.e)
+	for _, s := range []*modelSpan{th.model, th.compact} {
+		if s != nil && s.seq == p.Spent.Call {
+			f.spent(s.open, &p.Spent, nil)
+		}
+	}
+	return err
 }
 
 // served is what the outcome of a call says of where it went and what it used.
