@@ -109,3 +109,20 @@ func BenchmarkRow(b *testing.B) {
 		}
 	}
 }
+
+// Records of subagents from before they said so are those that the journal makes; of one that says another's it is told.
+func TestCompareWithRecordsOfBefore(t *testing.T) {
+	now := full()
+	before, other, root := now, now, now
+	before.Subagent, root.Subagent = "", ""
+	other.Subagent = stead.DerivedID("subagent", now.Session, 291, -1)
+	for _, c := range []struct {
+		name           string
+		journal, store usage.Record
+		differences    int
+	}{{"the same", now, now, 0}, {"from before", now, before, 0}, {"another's", now, other, 1}, {"the root's", root, now, 1}} {
+		if got := usage.Compare([]usage.Record{c.journal}, []usage.Record{c.store}); len(got) != c.differences {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
