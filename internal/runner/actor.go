@@ -26,7 +26,7 @@ type actor struct {
 	listed   string    // the status that lists show; "": not known
 	live     *liveText // of the last model call
 	decided  [][]byte  // audit records of what the plan in the making decided
-	called   bool      // input is why the session was leased, and not that its time has come
+	due      int64     // Unix milliseconds: the time for which the session was leased, which has come; 0: none
 
 	outcomes chan outcome         // finished effects
 	signal   chan struct{}        // text is due to be journaled
@@ -362,8 +362,8 @@ func (a *actor) load() error {
 	if err := read(); err != nil {
 		return err
 	}
-	if a.state.Tail == waited {
-		a.called = false
+	if a.state.Tail == waited.tail {
+		a.due = waited.wake
 	}
 	return nil
 }
@@ -410,7 +410,7 @@ func (a *actor) catchUp() error {
 			if err := a.state.Apply(e); err != nil {
 				return err
 			}
-			a.called, a.listed = session.FromDoor(e.Kind), "" // a door may have changed the listing
+			a.listed = "" // a door may have changed the listing
 		}
 		if len(events) < stead.MaxReadEvents {
 			return nil

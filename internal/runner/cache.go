@@ -88,30 +88,36 @@ func (c *stateCache) remove(key stead.SessionKey) {
 // with nothing new, its time has come by the store's clock, whatever this node's clock says.
 type waitCache struct {
 	mu    sync.Mutex
-	tails map[stead.SessionKey]stead.Seq
+	waits map[stead.SessionKey]waited
+}
+
+// waited is at which tail a session was released, and for which time (Unix milliseconds).
+type waited struct {
+	tail stead.Seq
+	wake int64
 }
 
 // maxWaits bounds the cache; forgetting one costs a lease that comes to nothing.
 const maxWaits = 8192
 
-func newWaitCache() *waitCache { return &waitCache{tails: map[stead.SessionKey]stead.Seq{}} }
+func newWaitCache() *waitCache { return &waitCache{waits: map[stead.SessionKey]waited{}} }
 
-func (c *waitCache) put(key stead.SessionKey, tail stead.Seq) {
+func (c *waitCache) put(key stead.SessionKey, w waited) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.tails) >= maxWaits {
-		clear(c.tails)
+	if len(c.waits) >= maxWaits {
+		clear(c.waits)
 	}
-	c.tails[key] = tail
+	c.waits[key] = w
 }
 
-// take forgets the session and returns the tail, 0 when there is none.
-func (c *waitCache) take(key stead.SessionKey) stead.Seq {
+// take forgets the session and returns what it waited for, zero when there is none.
+func (c *waitCache) take(key stead.SessionKey) waited {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	tail := c.tails[key]
-	delete(c.tails, key)
-	return tail
+	w := c.waits[key]
+	delete(c.waits, key)
+	return w
 }
 
 // agentBytes is about the size of the agent that a view holds.

@@ -34,9 +34,8 @@ func (a *actor) nothingNew(p *plan, cmds []session.Command) []session.Command {
 		if !begins(c) {
 			return false
 		}
-		at := a.r.now() + roomEvery.Milliseconds()
-		if !p.scarce && (p.wake == 0 || at < p.wake) {
-			p.wake = at
+		if !p.scarce {
+			p.wakeAt(a.r.now() + roomEvery.Milliseconds())
 		}
 		p.scarce = true
 		return true

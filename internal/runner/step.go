@@ -67,7 +67,7 @@ func (a *actor) step() (released bool, err error) {
 			return false, err
 		}
 		a.settle(p)
-		a.pending, a.called, a.listed = nil, true, a.state.Status()
+		a.pending, a.listed = nil, a.state.Status()
 		a.acknowledge()
 		a.settleCode()
 		a.giveUp(p.endsTurn)
@@ -149,6 +149,13 @@ type starting struct {
 	start  func()
 }
 
+// wakeAt has the core asked again at a time, unless it is before.
+func (p *plan) wakeAt(at int64) {
+	if p.wake == 0 || at < p.wake {
+		p.wake = at
+	}
+}
+
 // endsTurn reports whether the plan ends the turn of a thread.
 func (p *plan) endsTurn(thread stead.Seq) bool { return slices.Contains(p.ends, thread) }
 
@@ -186,12 +193,12 @@ func (a *actor) onlyEndings(p *plan, cmds []session.Command) []session.Command {
 			if end, ok := c.Command.(session.EndTurn); ok {
 				out = append(out, session.InThread{Thread: c.Thread, Command: end})
 			} else {
-				p.wake = a.r.now()
+				p.wakeAt(a.r.now())
 			}
 		case session.WaitUntil:
-			p.wake = max(c.At, 1)
+			p.wakeAt(max(c.At, 1))
 		default:
-			p.wake = a.r.now()
+			p.wakeAt(a.r.now())
 		}
 	}
 	return append(out, a.lastActions()...)
@@ -251,15 +258,13 @@ func (a *actor) intend(p *plan, c session.Command) error {
 	case session.EndTurn:
 		return a.intendEnd(p, c)
 	case session.WaitUntil:
-		// The core reads no clock. A session that was leased only because its time has come by the
-		// store's clock is believed, though this node's clock may be behind: else it would be
-		// released and leased again until the clocks agree.
-		if now := a.r.now(); c.At <= now || (!a.called && len(p.events) == 0) {
-			return a.record(p, session.KindTimerFired, session.TimerFired{At: max(now, c.At)})
+		// The core reads no clock. A time that has come by the store's clock is believed, though this
+		// node's clock may be behind: else the session would be released and leased again until the
+		// clocks agree. Of a later time that says nothing.
+		if now := max(a.r.now(), a.due); c.At <= now {
+			return a.record(p, session.KindTimerFired, session.TimerFired{At: now})
 		}
-		if p.wake == 0 || c.At < p.wake {
-			p.wake = c.At
-		}
+		p.wakeAt(c.At)
 		return nil
 	case session.RecallMemory:
 		return a.intendRecall(p)
@@ -344,7 +349,7 @@ func (a *actor) commit(p *plan) error {
 		b.Update = a.listing(status)
 	}
 	if p.release && p.wake > 0 {
-		a.r.waits.put(a.key, a.state.Tail) // before the release: it may be leased again at once
+		a.r.waits.put(a.key, waited{a.state.Tail, p.wake}) // before the release: it may be leased again at once
 	}
 	return a.patient(func() error { return a.r.cfg.Store.Append(a.ctx, a.lease, b) })
 }

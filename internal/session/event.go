@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -63,11 +62,6 @@ const (
 	KindConsentNeeded    = "consent.needed" // by a tool server, of its user
 	KindConsentLapsed    = "consent.lapsed"
 )
-
-// FromDoor reports whether doors write events of a kind.
-func FromDoor(kind string) bool {
-	return strings.HasPrefix(kind, "input.") || strings.HasPrefix(kind, "session.") || kind == KindEnvironmentCreated
-}
 
 // Created is the first event of every session.
 type Created struct {
