@@ -146,7 +146,7 @@ func (s *State) nextTurn(w Window) []Command {
 		return s.untilExpiry()
 	}
 	if s.serversInside() && !s.Environment.open() {
-		return nil // nextEnvironment brings it, or somebody connects it
+		return s.untilExpiry() // nextEnvironment brings it, or somebody connects it
 	}
 	if wanted, busy := s.recalls(); wanted {
 		return []Command{RecallMemory{}}
@@ -230,9 +230,9 @@ func (s *State) nextModel(w Window) []Command {
 	retry := t.Attempts > 0
 	switch {
 	case t.RetryAt > s.Now:
-		return []Command{WaitUntil{t.RetryAt}}
+		return append(s.untilExpiry(), WaitUntil{t.RetryAt})
 	case t.Budget != nil && t.Budget.RetryAt > s.Now:
-		return []Command{WaitUntil{t.Budget.RetryAt}}
+		return append(s.untilExpiry(), WaitUntil{t.Budget.RetryAt})
 	case !retry && t.Steps >= maxSteps:
 		return endFailed("session_budget_exceeded", "The turn reached its maximum of model calls (max_steps).")
 	case s.overspent():
@@ -264,7 +264,7 @@ func (s *State) withinBudget(w Window, call CallModel) []Command {
 	block := s.Turn.Overflow || !s.Created.Agent.Spec.Compaction.Async || float64(tokens) >= blockAt*float64(budget)
 	if s.Compact != nil {
 		if block {
-			return nil // its outcome comes first
+			return s.untilExpiry() // its outcome comes first
 		}
 		return []Command{call}
 	}
