@@ -21,7 +21,7 @@ func (a *app) killSwitchesSet() *cobra.Command {
 	var unknown bool
 	c := &cobra.Command{
 		Use: "set SCOPE [OF]", Short: "Stop it: calls under way end, and no new ones begin, on all nodes within a second", Args: cobra.RangeArgs(1, 2),
-		Long: "SCOPE is " + strings.Join(killswitch.Scopes(), ", ") + "; OF is an agent's id or name, a model by any of its names, SERVER, SERVER/TOOL, host:HOST of tool servers or a TOOL that one of them has, a credential's id or name, or a principal's id.\n" +
+		Long: "SCOPE is " + strings.Join(killswitch.Scopes(), ", ") + "; OF is an agent's id or name, a model by any of its names, SERVER, SERVER/TOOL, host:HOST of tool servers or a TOOL that one of them has, a function of the application, a credential's id or name, or a principal's id.\n" +
 			"What nothing is called is refused, unless you say --unknown. " +
 			"What is stopped can still be looked at, cancelled and deleted.",
 		Example: "  stead kill-switches set agent agent_0123 --reason \"it deletes tickets\"\n  stead kill-switches set tool shop/refund --reason \"it pays strangers\"\n  stead kill-switches set project --reason \"under attack\"",

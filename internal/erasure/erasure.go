@@ -12,7 +12,7 @@
 //
 // Units and limits: times are Unix milliseconds; MaxListed, holdFor, WaitForTurn.
 //
-// Delivery: at least once. What was deleted in the step that a crash cut off is counted, but for files of that step, and for memories of a
+// Delivery: at least once. What was deleted in the step that a crash cut off is counted, but for files and reasons of that step, and for memories of a
 // user or that were made of others, which may be counted too low. Memories that are erased by themselves, or as those of a scope, are all listed.
 //
 // Errors: KindNotFound, KindForbidden as those who are asked say; KindConflict for a session with a turn in progress,
