@@ -265,9 +265,9 @@ func (s *Service) WouldForget(ctx context.Context, p stead.Principal, store stri
 	return entries, stores, err
 }
 
-// each reads the entries that a query selects, without its limit, for as long as do says so.
+// each reads the entries that a query selects, for as long as do says so: at first as many at once as its limit says (0: as can be), then ever more.
 func (s *Service) each(ctx context.Context, q Query, do func(*Entry) (bool, error)) error {
-	for q.Limit = MaxChanges; ; {
+	for q.Limit = cmp.Or(q.Limit, MaxChanges); ; q.Limit = min(2*q.Limit, MaxChanges) {
 		records, err := s.cfg.Store.ListMemories(ctx, q)
 		if err != nil {
 			return err

@@ -229,31 +229,7 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, store, id string) 
 
 // List returns a page of entries in the order of their creation, and whether there are more.
 func (s *Service) List(ctx context.Context, p stead.Principal, store, after string, limit int, desc bool) ([]Entry, bool, error) {
-	if _, err := s.open(ctx, p, policy.MemoryRead, store); err != nil {
-		return nil, false, err
-	}
-	look := s.sight(ctx, p, store)
-	var out []Entry
-	for {
-		records, err := s.cfg.Store.ListMemories(ctx, Query{Place: Place{p.Project, store}, After: after, Desc: desc, Limit: limit + 1, Now: milli(s.cfg.Now())})
-		if err != nil {
-			return nil, false, err
-		}
-		page, err := entriesOf(records)
-		if err == nil {
-			page, err = look.seen(page)
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		if out = append(out, page...); len(out) > limit {
-			return out[:limit], true, nil
-		}
-		if len(records) <= limit {
-			return out, false, nil
-		}
-		after = records[len(records)-1].ID
-	}
+	return s.ListMatching(ctx, p, store, Filter{Superseded: true}, 0, after, limit, desc)
 }
 
 // ListMatching is List of what a filter selects; at: when it is to be valid, without f.Superseded.
@@ -263,7 +239,7 @@ func (s *Service) ListMatching(ctx context.Context, p stead.Principal, store str
 	}
 	look := s.sight(ctx, p, store)
 	var out []Entry
-	q := Query{Place: Place{p.Project, store}, After: after, Desc: desc, Now: milli(s.cfg.Now())}
+	q := Query{Place: Place{p.Project, store}, After: after, Desc: desc, Limit: min(limit+1, MaxChanges), Now: milli(s.cfg.Now())}
 	err := s.each(ctx, q, func(e *Entry) (bool, error) {
 		if f.allows(&e.Content, at) && look.sees(&e.Content) {
 			out = append(out, *e)

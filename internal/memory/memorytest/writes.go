@@ -1,9 +1,11 @@
 package memorytest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/memory"
@@ -72,6 +74,17 @@ func writtenByPolicy(f *serviceFixture) {
 	}
 }
 
+// reading notes how many memories are listed at once.
+type reading struct {
+	memory.Store
+	most int
+}
+
+func (r *reading) ListMemories(ctx context.Context, q memory.Query) ([]memory.Record, error) {
+	r.most = max(r.most, q.Limit)
+	return r.Store.ListMemories(ctx, q)
+}
+
 // forgetMany: what a filter selects is counted, listed and forgotten, and nothing else.
 func forgetMany(f *serviceFixture) {
 	var in []memory.New
@@ -96,6 +109,11 @@ func forgetMany(f *serviceFixture) {
 			f.Fatalf("page %d has %d, more %t, %v", page, len(found), more, err)
 		}
 		after = found[len(found)-1].ID
+	}
+	read := &reading{Store: f.s}
+	door := memory.NewService(memory.Config{Documents: f.s, Store: read, Policy: all{}, Now: time.Now})
+	if found, more, err := door.ListMatching(f.ctx, f.me, f.store, memory.Filter{Superseded: true}, 0, "", 20, false); err != nil || len(found) != 20 || !more || read.most != 21 {
+		f.Fatalf("a page of %d, more %t, reads %d at once, %v", len(found), more, read.most, err)
 	}
 	n, err := f.ForgetMatching(f.ctx, f.me, f.store, of)
 	if err != nil || n != 150 {
