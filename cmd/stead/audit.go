@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -143,6 +144,7 @@ func unsaid(store audit.Store) func(ctx context.Context, key stead.SessionKey, s
 // auditConnection records what an environment was allowed to connect to, or not, before anything is sent.
 func (n *node) auditConnection(ctx context.Context, k stead.SessionKey, r egress.Record) error {
 	decision, reason := audit.Allow, ""
+	said, _ := errors.AsType[quoting](r.Cause)
 	if !r.Allowed {
 		decision, reason = audit.Deny, r.Rule+": "+r.Reason
 	}
@@ -156,7 +158,7 @@ func (n *node) auditConnection(ctx context.Context, k stead.SessionKey, r egress
 	}
 	return n.audit.Append(ctx, audit.Record{
 		At: r.Time.UnixMilli(), Project: k.Project, Principal: audit.Principal{Kind: stead.PrincipalAgent, ID: string(k.Session)}, Session: k.Session,
-		Action: audit.ActConnect, Resource: to, Decision: decision, By: "network", Reason: reason, Detail: detail,
+		Action: audit.ActConnect, Resource: to, Decision: decision, By: "network", Reason: reason, Quotes: said.of, Detail: detail,
 	})
 }
 

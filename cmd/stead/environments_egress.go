@@ -66,5 +66,17 @@ func askAbout(ctx context.Context, run *runner.Runner, k stead.SessionKey, r egr
 	if r.Kind == egress.KindRequest {
 		to.Method, to.Path, to.Query = r.Method, r.Path, r.Query
 	}
-	return run.AllowConnection(ctx, k, r.Host, r.To(), to)
+	d, err := run.AllowConnection(ctx, k, r.Host, r.To(), to)
+	if err != nil && d.Quotes != "" {
+		err = quoting{err, d.Quotes}
+	}
+	return err
 }
+
+// quoting is a refusal that repeats somebody's words, and whose they are.
+type quoting struct {
+	error
+	of string
+}
+
+func (q quoting) Unwrap() error { return q.error }

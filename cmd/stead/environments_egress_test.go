@@ -112,7 +112,7 @@ policies:
 	if said := fetch("/diary/today"); !strings.Contains(said, "403") || got.Load() != 1 {
 		t.Errorf("what is forbidden: %s; %d requests", said, got.Load())
 	}
-	if _, log := h.call("", "GET", "/v1/audit_records?action=network.connect&decision=deny", ""); !strings.Contains(string(log), "diaries are private") {
+	if _, log := h.call("", "GET", "/v1/audit_records?action=network.connect&decision=deny", ""); !strings.Contains(string(log), "diaries are private") || strings.Contains(string(log), "reason_digest") {
 		t.Errorf("on record is %s", log)
 	}
 	// One that needs an approval is refused, asked about, and passes once when the agent tries again.
@@ -144,6 +144,21 @@ policies:
 	}
 	if _, log := h.call("", "GET", "/v1/audit_records?action=approval.ask", ""); strings.Count(string(log), `"approval.ask"`) != 2 {
 		t.Errorf("on record is %s", log)
+	}
+	// What somebody wrote stands beside the record of what is refused for it.
+	must(t, n, "POST", "/v1/kill_switches", `{"scope":"tool","of":"host:127.0.0.1","reason":"it is Mr. Miller's"}`)
+	if said := fetch("/news"); !strings.Contains(said, "403") || got.Load() != 2 {
+		t.Errorf("what is stopped: %s; %d requests", said, got.Load())
+	}
+	var log struct {
+		Data []struct {
+			Record json.RawMessage
+			Texts  []struct{ Text string }
+		}
+	}
+	h.get("", "GET", "/v1/audit_records?action=network.connect&decision=deny&limit=1", "", &log)
+	if len(log.Data) != 1 || strings.Contains(string(log.Data[0].Record), "Miller") || len(log.Data[0].Texts) != 1 || !strings.Contains(log.Data[0].Texts[0].Text, "Miller") {
+		t.Errorf("on record is %+v", log)
 	}
 }
 

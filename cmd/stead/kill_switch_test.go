@@ -119,12 +119,18 @@ func TestAKillSwitchStopsAUsersCalls(t *testing.T) {
 	}
 	var log struct {
 		Data []struct {
-			Record struct{ Detail, Decision string }
+			Record struct{ Detail, Decision, Reason string }
+			Texts  []struct{ Text string }
 		}
 	}
 	h.get(boss, "GET", "/v1/audit_records?action=api.call&principal=eve&order=asc", "", &log)
 	if len(log.Data) != 7 || log.Data[0].Record.Detail != "GET /v1/agents/sessions" || log.Data[0].Record.Decision != "deny" {
 		t.Errorf("in the audit log: %+v", log.Data)
+	}
+	for _, d := range log.Data {
+		if d.Record.Reason != "" || len(d.Texts) != 1 || !strings.Contains(d.Texts[0].Text, "her laptop is lost") {
+			t.Errorf("why she was stopped stands in the record, and not beside it: %+v", d)
+		}
 	}
 	h.get(boss, "POST", "/v1/kill_switches", `{"scope":"user","of":"boss","reason":"by mistake"}`, &own)
 	if status, _ := h.call(boss, "GET", "/v1/agents", ""); status != 403 {

@@ -65,7 +65,7 @@ func TestAnotherDecides(t *testing.T) {
 		t.Errorf("%d were dialled", n-before)
 	}
 	r := b.await("a refusal", func(r Record) bool { return r.Path == "/admin" })
-	if r.Allowed || r.Rule != RulePolicy || !strings.Contains(r.Reason, "no-admin") {
+	if r.Allowed || r.Rule != RulePolicy || !strings.Contains(r.Reason, "no-admin") || stead.KindOf(r.Cause) != stead.KindForbidden {
 		t.Errorf("%+v", r)
 	}
 }

@@ -70,7 +70,7 @@ func (f *folds) over() []Record {
 			continue
 		}
 		out = append(out, Record{
-			Phase: PhaseDecided, Kind: one.of.Kind, Host: k.host, Port: k.port, Rule: one.of.Rule, Reason: one.of.Reason, Repeated: one.count,
+			Phase: PhaseDecided, Kind: one.of.Kind, Host: k.host, Port: k.port, Rule: one.of.Rule, Reason: one.of.Reason, Repeated: one.count, Cause: one.of.Cause,
 		})
 	}
 	f.kinds, f.window = nil, nil

@@ -50,6 +50,7 @@ type Record struct {
 	Up       int64         `json:"up_bytes,omitempty"`
 	Down     int64         `json:"down_bytes,omitempty"`
 	Duration time.Duration `json:"duration_ns,omitempty"`
+	Cause    error         `json:"-"` // that Config.Ask refused it with; nil: something else did
 }
 
 // Recorder stores a record durably. While PhaseDecided, an error means no: nothing is sent. It may be
@@ -73,7 +74,9 @@ func (p *Proxy) asked(r *Record) *refusal {
 	case err == nil:
 		return nil
 	case stead.KindOf(err) == stead.KindForbidden:
-		return refuse(RulePolicy, "%s", err.Error())
+		why := refuse(RulePolicy, "%s", err.Error())
+		why.cause = err
+		return why
 	default:
 		p.cfg.Log.Error("a connection out of an environment could not be decided", "host", r.Host, "err", err)
 		return &refusal{status: 503, rule: RulePolicy, reason: "it could not be decided whether this is allowed, so nothing was sent"}
@@ -142,7 +145,7 @@ func (p *Proxy) ended(r *Record, began time.Time, why *refusal) {
 // denied records a refusal, or counts it: see folds.
 func (p *Proxy) denied(r *Record, why *refusal) {
 	p.refused.Add(1)
-	r.Phase, r.Allowed, r.Rule, r.Reason = PhaseDecided, false, why.rule, why.words()
+	r.Phase, r.Allowed, r.Rule, r.Reason, r.Cause = PhaseDecided, false, why.rule, why.words(), why.cause
 	if p.folds.pass(r, why.flood, p.times.Fold, p.unfold) {
 		_ = p.record(r) // logged there: a no stays a no
 	}

@@ -21,6 +21,7 @@ type refusal struct {
 	allowed []string      // patterns that would be allowed
 	limited bool          // by a limit
 	flood   bool          // counted by its rule alone: any host may be in it, or none
+	cause   error         // of Config.Ask
 }
 
 // refuse makes a refusal by policy.

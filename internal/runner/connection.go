@@ -9,13 +9,12 @@ import (
 
 // AllowConnection asks policies about a connection that a session's environment is about to make, which its network allows. The
 // connection's own record says what was decided.
-func (r *Runner) AllowConnection(ctx context.Context, key stead.SessionKey, host, destination string, to policy.Connection) error {
+func (r *Runner) AllowConnection(ctx context.Context, key stead.SessionKey, host, destination string, to policy.Connection) (policy.Decision, error) {
 	v, err := r.view(ctx, key)
 	if err != nil {
-		return err
+		return policy.Decision{}, err
 	}
 	req := v.Request(policy.NetworkConnect, host)
 	req.Destination, req.Connection, req.Carried, req.Pinned = destination, &to, true, to.Query
-	_, err = policy.Check(ctx, r.cfg.Policy, req)
-	return err
+	return policy.Check(ctx, r.cfg.Policy, req)
 }
