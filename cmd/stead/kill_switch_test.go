@@ -132,6 +132,10 @@ func TestAKillSwitchStopsAUsersCalls(t *testing.T) {
 			t.Errorf("why she was stopped stands in the record, and not beside it: %+v", d)
 		}
 	}
+	status, said := h.exchanged(url.Values{"grant_type": {exchange}, "subject_token": {eve}, "subject_token_type": {typeKey}, "resource": {"urn:stead:session:" + s.ID}})
+	if why, _ := said["error_description"].(string); status != 400 || !strings.Contains(why, "her laptop is lost") {
+		t.Errorf("a token in exchange for her key: %d %v", status, said)
+	}
 	h.get(boss, "POST", "/v1/kill_switches", `{"scope":"user","of":"boss","reason":"by mistake"}`, &own)
 	if status, _ := h.call(boss, "GET", "/v1/agents", ""); status != 403 {
 		t.Errorf("who stopped themselves: %d", status)

@@ -67,6 +67,11 @@ func (s *server) exchangeToken(w http.ResponseWriter, r *http.Request, _ stead.P
 		return err
 	}
 	r = s.inCall(w, r, c)
+	if s.Stopped != nil {
+		if err := s.Stopped(r.Context(), c.Principal); err != nil {
+			return err
+		}
+	}
 	id, ok := strings.CutPrefix(form.Get("resource"), sessionURN)
 	if !ok || id == "" {
 		return oauth(codeTarget, "resource must name a session: %sID", sessionURN)

@@ -24,14 +24,16 @@ func TestStreamsEndWithWhatOpenedThem(t *testing.T) {
 		becomes func(*stead.Principal)
 		ends    time.Duration
 		code    string
+		stopped bool // by a kill switch, after revokedAfter
 	}{
-		"revoked":            {0, stead.KindUnauthenticated, nil, 60 * time.Second, "unauthenticated"},
-		"expired":            {expiresAfter, "", nil, expiresAfter, "token_expired"},
-		"it is unavailable":  {expiresAfter, stead.KindUnavailable, nil, expiresAfter, "token_expired"},
-		"of another project": {expiresAfter, "", func(p *stead.Principal) { p.Project = "another" }, 60 * time.Second, "token_expired"},
-		"of another role":    {expiresAfter, "", func(p *stead.Principal) { p.Role = identity.Agent }, 60 * time.Second, "token_expired"},
-		"somebody else":      {expiresAfter, "", func(p *stead.Principal) { p.ID = "eve" }, 60 * time.Second, "token_expired"},
-		"bound":              {expiresAfter, "", func(p *stead.Principal) { p.Bound = true }, 60 * time.Second, "token_expired"},
+		"revoked":            {0, stead.KindUnauthenticated, nil, 60 * time.Second, "unauthenticated", false},
+		"expired":            {expiresAfter, "", nil, expiresAfter, "token_expired", false},
+		"it is unavailable":  {expiresAfter, stead.KindUnavailable, nil, expiresAfter, "token_expired", false},
+		"of another project": {expiresAfter, "", func(p *stead.Principal) { p.Project = "another" }, 60 * time.Second, "token_expired", false},
+		"of another role":    {expiresAfter, "", func(p *stead.Principal) { p.Role = identity.Agent }, 60 * time.Second, "token_expired", false},
+		"somebody else":      {expiresAfter, "", func(p *stead.Principal) { p.ID = "eve" }, 60 * time.Second, "token_expired", false},
+		"bound":              {expiresAfter, "", func(p *stead.Principal) { p.Bound = true }, 60 * time.Second, "token_expired", false},
+		"stopped":            {0, "", nil, 60 * time.Second, "kill_switch", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -43,7 +45,7 @@ func TestStreamsEndWithWhatOpenedThem(t *testing.T) {
 				}
 				s := New(Config{Authenticate: func(*http.Request) (identity.Caller, error) {
 					switch {
-					case !revoked.Load():
+					case !revoked.Load(), c.stopped:
 					case c.becomes != nil:
 						other := caller
 						c.becomes(&other.Principal)
@@ -52,8 +54,13 @@ func TestStreamsEndWithWhatOpenedThem(t *testing.T) {
 						return identity.Caller{}, stead.Errorf(c.refused, "not now")
 					}
 					return caller, nil
+				}, Stopped: func(context.Context, stead.Principal) error {
+					if c.stopped && revoked.Load() {
+						return &stead.Error{Kind: stead.KindForbidden, Code: c.code, Message: "stopped"}
+					}
+					return nil
 				}}).(*server)
-				if c.refused != "" || c.becomes != nil {
+				if c.refused != "" || c.becomes != nil || c.stopped {
 					time.AfterFunc(revokedAfter, func() { revoked.Store(true) })
 				}
 				w := httptest.NewRecorder()
