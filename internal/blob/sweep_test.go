@@ -144,7 +144,6 @@ func TestDirCopy(t *testing.T) {
 // put or copied, and looked for before the grace was over, must be there.
 func TestDirSweepRaces(t *testing.T) {
 	const grace = 30 * time.Millisecond
-	const prompt = grace - 15*time.Millisecond // the clock that stamps files is up to 10 ms behind
 	root := t.TempDir()
 	putter, sweepers := openDir(t, root), []*Dir{openDir(t, root), openDir(t, root)}
 	ctx, stop := context.WithCancel(t.Context())
@@ -169,7 +168,7 @@ func TestDirSweepRaces(t *testing.T) {
 		putting.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(g), 1))
 			for (looked.Load() < 300 || removed.Load() < 50) && time.Now().Before(deadline) {
-				began, k := time.Now(), key(0)
+				began, k := stamp(t), key(0)
 				data := fmt.Sprint("blob ", r.IntN(6))
 				digest, err := putter.Put(t.Context(), k, []byte(data))
 				if err == nil && r.IntN(2) == 0 {
@@ -180,7 +179,7 @@ func TestDirSweepRaces(t *testing.T) {
 				if err == nil {
 					got, err = putter.Get(t.Context(), k, digest)
 				}
-				if time.Since(began) > prompt {
+				if time.Now().After(began.Add(grace)) {
 					continue // it may have been swept by now
 				}
 				looked.Add(1)

@@ -275,9 +275,13 @@ func TestADeletedSessionLeavesNoMemories(t *testing.T) {
 			l := newLibrary(t)
 			mem := &deleting{Memory: remember.New(l.all), at: place, written: make(chan struct{})}
 			n := newNode(t, withMemory(mem))
-			done := make(chan error, 1)
-			mem.then = func(key stead.SessionKey) { done <- n.Delete(context.Background(), me, key.Session) }
+			done, begun := make(chan error, 1), make(chan struct{})
+			mem.then = func(key stead.SessionKey) {
+				<-begun // begin looks at the session that it made
+				done <- n.Delete(context.Background(), me, key.Session)
+			}
 			s := n.begin("My name is Anna.", l.learning("fact"))
+			close(begun)
 			if place == "nowhere" {
 				n.remembered(s.ID, 2)
 				gone, err := n.Erase(t.Context(), me, s.ID)

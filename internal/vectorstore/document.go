@@ -161,8 +161,9 @@ func (s *Service) readVersion(ctx context.Context, w *putting) error {
 		return err
 	}
 	defer done()
+	id, plan, name, data := w.id, w.Plan, w.Filename, w.Data // what reads may go on when nobody waits for it any more
 	out := s.timed(ctx, func(ctx context.Context) reading {
-		return s.cut(ctx, w.id, w.Plan, func() (passage.Document, error) { return s.cfg.Read(ctx, w.Filename, w.Data) })
+		return s.cut(ctx, id, plan, func() (passage.Document, error) { return s.cfg.Read(ctx, name, data) })
 	})
 	w.passages, w.charset, w.Failure, w.Data = out.passages, out.charset, out.failure, nil
 	return out.err
