@@ -87,13 +87,14 @@ func TestWhatIsStoppedStopsInAllThreads(t *testing.T) {
 		if v := n.view(s.ID); v.Working() != 3 {
 			t.Fatalf("%d subagents work", v.Working())
 		}
+		asked := len(p.of(policy.ModelCall)) // now: whoever is stopped asks at once
 		mu.Lock()
 		stopped = true
 		for _, end := range ends {
 			end(why)
 		}
 		mu.Unlock()
-		begun, asked := time.Now(), len(p.of(policy.ModelCall))
+		begun := time.Now()
 		n.until(s.ID, func(session.Session) bool { return n.view(s.ID).Working() == 0 })
 		if took := time.Since(begun); took > time.Second {
 			t.Errorf("they stopped after %s", took)
