@@ -102,29 +102,15 @@ func (s *Service) erased(ctx context.Context, p stead.Principal, x Erasing) ([]s
 // writesScope refuses who does not see and write all that a store has of a scope.
 func (s *Service) writesScope(ctx context.Context, p stead.Principal, store string, scope Scope) error {
 	look := s.sight(ctx, p, store)
-	q := Query{Place: Place{p.Project, store}, Limit: MaxRecords}
-	for {
-		records, err := s.cfg.Store.ListMemories(ctx, q)
-		if err != nil {
-			return err
+	return s.each(ctx, Query{Place: Place{p.Project, store}}, func(e *Entry) (bool, error) {
+		switch {
+		case e.Scope != scope, look.sees(&e.Content) && look.writes(&e.Content):
+			return true, nil
+		case look.err != nil:
+			return false, look.err
 		}
-		for _, r := range records {
-			e, err := entryOf(r)
-			if q.After = r.ID; err != nil || e.Scope != scope {
-				continue
-			}
-			switch {
-			case look.sees(&e.Content) && look.writes(&e.Content):
-			case look.err != nil:
-				return look.err
-			default:
-				return stead.Errorf(stead.KindForbidden, "memory store %.80q holds memories of that scope that you may not see or forget: who may erases it", store)
-			}
-		}
-		if len(records) < q.Limit {
-			return nil
-		}
-	}
+		return false, stead.Errorf(stead.KindForbidden, "memory store %.80q holds memories of that scope that you may not see or forget: who may erases it", store)
+	})
 }
 
 // Book is where an erasure is written down, so that its list is whole whoever dies: before it goes, and when it is gone.

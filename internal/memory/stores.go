@@ -163,28 +163,13 @@ func (s *Service) DeleteStore(ctx context.Context, p stead.Principal, id string)
 // seesAll refuses who does not see every entry of a store.
 func (s *Service) seesAll(ctx context.Context, p stead.Principal, place Place) error {
 	look := s.sight(ctx, p, place.Store)
-	q := Query{Place: place, Limit: MaxRecords}
-	for {
-		records, err := s.cfg.Store.ListMemories(ctx, q)
-		if err != nil {
-			return err
+	return s.each(ctx, Query{Place: place}, func(e *Entry) (bool, error) {
+		switch {
+		case look.sees(&e.Content):
+			return true, nil
+		case look.err != nil:
+			return false, look.err
 		}
-		for _, r := range records {
-			e, err := entryOf(r)
-			if err != nil {
-				return err
-			}
-			switch {
-			case look.sees(&e.Content):
-			case look.err != nil:
-				return look.err
-			default:
-				return stead.Errorf(stead.KindForbidden, "memory store %.80q holds memories that you may not see: who sees them may delete it", place.Store)
-			}
-			q.After = r.ID
-		}
-		if len(records) < q.Limit {
-			return nil
-		}
-	}
+		return false, stead.Errorf(stead.KindForbidden, "memory store %.80q holds memories that you may not see: who sees them may delete it", place.Store)
+	})
 }
