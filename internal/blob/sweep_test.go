@@ -139,21 +139,62 @@ func TestDirCopy(t *testing.T) {
 	}
 }
 
-// TestDirSweepRaces puts and copies few blobs over and over while two sweeps in two stores over one
-// directory, as in two processes, keep nothing, with a grace that is hardly longer than a Put. What was
-// put or copied, and looked for before the grace was over, must be there.
+// running is what the Puts of a test that have not ended yet stamp files with at the earliest. A grace is
+// longer than any Put lasts; how long one lasts is the disk's to say, so that oldest takes their place.
+type running struct {
+	mu     sync.Mutex
+	began  map[int]time.Time
+	oldest map[int]time.Time // of those that ran when this one began: they may rename an older file over its own
+}
+
+func (r *running) begin(t *testing.T, who int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := stamp(t)
+	r.began[who] = now
+	r.oldest[who] = now
+	for _, other := range r.began {
+		if other.Before(r.oldest[who]) {
+			r.oldest[who] = other
+		}
+	}
+}
+
+func (r *running) end(who int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.began, who)
+	delete(r.oldest, who)
+}
+
+// olderThan is the latest time of which files are no running Put's.
+func (r *running) olderThan(t *testing.T) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	least := stamp(t)
+	for _, began := range r.oldest {
+		if began.Before(least) {
+			least = began
+		}
+	}
+	return least
+}
+
+// TestDirSweepRaces puts and copies a dozen blobs over and over while two sweeps in two stores over one
+// directory, as in two processes, keep nothing but what those stamp who have not ended yet. What is put or
+// copied, and looked for before that is over, must be there.
 func TestDirSweepRaces(t *testing.T) {
-	const grace = 30 * time.Millisecond
 	root := t.TempDir()
 	putter, sweepers := openDir(t, root), []*Dir{openDir(t, root), openDir(t, root)}
 	ctx, stop := context.WithCancel(t.Context())
 	var removed, looked atomic.Int64
 	var sweeping, putting sync.WaitGroup
+	puts := running{began: map[int]time.Time{}, oldest: map[int]time.Time{}}
 	for _, s := range sweepers {
 		sweeping.Go(func() {
 			for ctx.Err() == nil {
 				for k := range 2 {
-					swept, err := s.Sweep(t.Context(), key(k), func(string) bool { return false }, time.Now().Add(-grace))
+					swept, err := s.Sweep(t.Context(), key(k), func(string) bool { return false }, puts.olderThan(t))
 					if err != nil {
 						t.Errorf("Sweep: %v", err)
 						return
@@ -164,12 +205,12 @@ func TestDirSweepRaces(t *testing.T) {
 		})
 	}
 	deadline := time.Now().Add(time.Minute)
-	for g := range 4 {
+	for g := range 2 {
 		putting.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(g), 1))
 			for (looked.Load() < 300 || removed.Load() < 50) && time.Now().Before(deadline) {
-				began, k := stamp(t), key(0)
-				data := fmt.Sprint("blob ", r.IntN(6))
+				k, data := key(0), fmt.Sprint("blob ", r.IntN(12))
+				puts.begin(t, g)
 				digest, err := putter.Put(t.Context(), k, []byte(data))
 				if err == nil && r.IntN(2) == 0 {
 					k = key(1)
@@ -179,9 +220,7 @@ func TestDirSweepRaces(t *testing.T) {
 				if err == nil {
 					got, err = putter.Get(t.Context(), k, digest)
 				}
-				if time.Now().After(began.Add(grace)) {
-					continue // it may have been swept by now
-				}
+				puts.end(g)
 				looked.Add(1)
 				if err != nil || string(got) != data {
 					t.Errorf("%q, %v: a blob is gone that has just been put", got, err)
