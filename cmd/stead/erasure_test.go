@@ -130,6 +130,11 @@ func TestMemoriesAreErasedWithProof(t *testing.T) {
 			t.Errorf("of an entry: %+v", c)
 		}
 		has(t, "what the user asked", 200, must(t, n, "GET", memories, ""), "What is the salary of Ada?")
+		for body, param := range map[string]string{`{"session_id":"` + session + `","item":"msg_1"}`: "item", `{"scope":{"type":"user","id":"ada"},"store_id":"` + store + `"}`: "store_id"} { // they would erase more than was meant
+			if res, got := ask(t, n, "POST", "/v1/erasures", body); res.StatusCode != http.StatusBadRequest || !strings.Contains(got, `"param":"`+param+`"`) {
+				t.Errorf("%s: %d %s", body, res.StatusCode, got)
+			}
+		}
 		if res, got := ask(t, n, "POST", "/v1/erasures", `{"memory_store_id":"`+store+`","memory_id":"`+secret+`"}`); res.StatusCode != http.StatusNotFound {
 			t.Errorf("an entry that is gone: %d %s", res.StatusCode, got)
 		}

@@ -106,6 +106,9 @@ func (s *server) beginErasure(w http.ResponseWriter, r *http.Request, p stead.Pr
 
 // erasedSubject is what a request wants erased.
 func erasedSubject(o param.Object) (out erasure.Subject, err error) {
+	if err := o.Only("an erasure", "session_id", "item_id", "user", "memory_store_id", "memory_id", "scope", "forks"); err != nil {
+		return out, err // what is passed over would erase more than was meant
+	}
 	var x struct{ session, item, user, store, entry string }
 	for name, to := range map[string]*string{"session_id": &x.session, "item_id": &x.item, "user": &x.user, "memory_store_id": &x.store, "memory_id": &x.entry} {
 		if err := setString(o, name, to); err != nil {

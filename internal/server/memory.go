@@ -115,6 +115,9 @@ func (s *server) createMemories(w http.ResponseWriter, r *http.Request, p stead.
 	if err != nil {
 		return err
 	}
+	if err := req.Only("a batch of memories", "memories"); err != nil {
+		return err
+	}
 	in, err := newMemories(req.Object)
 	if err != nil {
 		return err
@@ -156,6 +159,9 @@ func (s *server) updateMemory(w http.ResponseWriter, r *http.Request, p stead.Pr
 	if err != nil {
 		return err
 	}
+	if err := req.Only("an update of a memory", append([]string{"expected_version"}, contentFields...)...); err != nil {
+		return err
+	}
 	expected, err := expectedVersion(r)
 	if err != nil {
 		return err
@@ -173,6 +179,13 @@ func (s *server) updateMemory(w http.ResponseWriter, r *http.Request, p stead.Pr
 }
 
 func (s *server) redactMemory(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
+	req, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	if err := req.Only("a redaction, whose version stands in If-Match"); err != nil {
+		return err
+	}
 	expected, err := expectedVersion(r)
 	if err != nil {
 		return err

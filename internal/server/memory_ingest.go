@@ -32,6 +32,9 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
+	if err := req.Only("an ingestion", "session_id", "scope", "tool_outputs"); err != nil {
+		return err
+	}
 	id, err := param.Need(req.String("session_id"))("session_id")
 	if err != nil {
 		return err
@@ -77,6 +80,9 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 func (s *server) forgetMemories(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	req, err := read(w, r)
 	if err != nil {
+		return err
+	}
+	if err := req.Only("a forgetting", "filters", "dry_run"); err != nil {
 		return err
 	}
 	filters, err := param.Need(req.Object.Object("filters"))("filters")

@@ -165,3 +165,27 @@ func TestMemoriesThatAreWrong(t *testing.T) {
 	d.says("POST "+store+"/search", `{"query":"x","limit":1000}`, 400, `"param":"limit"`)
 	d.says("GET "+store+"/memories/mem_none", "", 404)
 }
+
+// TestWhatAMemoryRequestDoesNotKnowIsRefused: a filter that is passed over would forget too much, a life that is would keep for ever.
+func TestWhatAMemoryRequestDoesNotKnowIsRefused(t *testing.T) {
+	d, store := memoryDoor(t)
+	one := store + "/memories/" + regexp.MustCompile(`mem_[0-9a-f]+`).FindString(d.says("POST "+store+"/memories", `{"content":"The garden has roses"}`, 200))
+	for _, c := range []struct{ call, body, param string }{
+		{store + "/forget", `{"filters":{"kinds":["fact"],"scope":{"type":"user","id":"ada"}}}`, "filters.scope"},
+		{store + "/forget", `{"filters":{"kinds":["fact"],"label":"old"}}`, "filters.label"},
+		{"/v1/memory_stores/forget", `{"filters":{"kinds":["fact"]},"dryrun":true}`, "dryrun"},
+		{store + "/search", `{"query":"garden","filters":{"scope":{"type":"user","id":"ada"}}}`, "filters.scope"},
+		{store + "/search", `{"query":"garden","max_num_results":1}`, "max_num_results"},
+		{store + "/memories", `{"content":"x","ttl":60}`, "ttl"},
+		{store + "/memories", `{"content":"x","scope":{"type":"user","user":"ada"}}`, "scope.user"},
+		{store + "/memories", `{"content":"x","source":{"session":"s"}}`, "source.session"},
+		{store + "/memories/batch", `{"memories":[{"content":"x","validUntil":3}]}`, "memories[0].validUntil"},
+		{one, `{"ttl_seconds":60}`, "ttl_seconds"},
+		{one + "/redact", `{"expected_version":7}`, "expected_version"},
+		{store + "/ingest", `{"session_id":"s","scopes":[]}`, "scopes"},
+		{store, `{"label":"x"}`, "label"},
+	} {
+		d.says("POST "+c.call, c.body, 400, `"param":"`+c.param+`"`)
+	}
+	d.says("GET "+one, "", 200, `"version":1`, "roses")
+}

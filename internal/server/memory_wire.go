@@ -163,6 +163,9 @@ func wireHitsOf(found memory.Found, context bool) wireHits {
 
 // storeFields sets what a request says about a store.
 func storeFields(o param.Object, f *memory.StoreFields) error {
+	if err := o.Only("a memory store", "name", "description", "metadata"); err != nil {
+		return err
+	}
 	if err := setString(o, "name", &f.Name); err != nil {
 		return err
 	}
@@ -215,8 +218,14 @@ func setTime(o param.Object, name string, to *int64) error {
 	return err
 }
 
+// contentFields are those that memoryContent reads.
+var contentFields = []string{"content", "caption", "kind", "confidence", "importance", "valid_from", "valid_until", "labels", "metadata", "scope", "source"}
+
 func newMemory(o param.Object) (memory.New, error) {
 	n := memory.New{Content: memory.Content{Confidence: 1, Importance: 0.5}}
+	if err := o.Only("a memory", append([]string{"supersedes", "ttl_seconds"}, contentFields...)...); err != nil {
+		return n, err
+	}
 	if err := memoryContent(o, &n.Content); err != nil {
 		return n, err
 	}
@@ -295,6 +304,9 @@ func memoryScope(o param.Object, to *memory.Scope) error {
 	if !ok || err != nil {
 		return err
 	}
+	if err := sub.Only("a scope", "type", "id"); err != nil {
+		return err
+	}
 	*to = memory.Scope{}
 	if err := setString(sub, "type", &to.Type); err != nil {
 		return err
@@ -305,6 +317,9 @@ func memoryScope(o param.Object, to *memory.Scope) error {
 func memorySource(o param.Object, to *memory.Source) error {
 	sub, ok, err := o.Object("source")
 	if !ok || err != nil {
+		return err
+	}
+	if err := sub.Only("a source", "session_id", "item_id", "author", "index", "at"); err != nil {
 		return err
 	}
 	*to = memory.Source{}
@@ -324,7 +339,10 @@ func memorySource(o param.Object, to *memory.Source) error {
 
 func memorySearch(o param.Object) (memory.Search, error) {
 	var q memory.Search
-	var err error
+	err := o.Only("a search", "query", "limit", "token_budget", "context", "as_of", "explain", "filters")
+	if err != nil {
+		return q, err
+	}
 	if q.Query, err = param.Need(o.String("query"))("query"); err != nil {
 		return q, err
 	}
@@ -357,6 +375,9 @@ func memorySearch(o param.Object) (memory.Search, error) {
 
 func memoryFilter(o param.Object) (memory.Filter, error) {
 	var f memory.Filter
+	if err := o.Only("filters", "scopes", "kinds", "labels", "without_labels", "metadata", "session_id", "written_by", "from", "until", "superseded"); err != nil {
+		return f, err // what narrows nothing would forget too much
+	}
 	scopes, _, err := o.List("scopes")
 	if err != nil {
 		return f, err

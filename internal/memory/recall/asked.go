@@ -6,11 +6,14 @@ import (
 )
 
 // asked reads expressions that a question means a time with, and that a text which tells something means none in particular with: "in summer",
-// "around Christmas", "since October", "before May 2025", "Q2 2026", "earlier this year". A season, month or feast without a year is the last that began.
+// "around Christmas", "since October", "before May 2025", "Q2 2026", "earlier this year", "on Monday", "on 14 March". What is of no year is the last that began.
 func (r *reader) asked(i int, today time.Time) (from, to time.Time, n int) {
 	w := r.word(i)
 	if w == "earlier" && r.word(i+1) == "this" && r.word(i+2) == "year" {
 		return time.Date(today.Year(), 1, 1, 0, 0, 0, 0, time.UTC), today.AddDate(0, 0, 1), 3
+	}
+	if w == "on" {
+		return r.onDay(i, today)
 	}
 	if !slices.Contains([]string{"in", "during", "over", "at", "around", "since", "before", "until", "after"}, w) {
 		return r.stated(i, today)
@@ -40,6 +43,22 @@ func (r *reader) asked(i int, today time.Time) (from, to time.Time, n int) {
 		return time.UnixMilli(1), from, n // 0 is no time
 	}
 	return from, to, n
+}
+
+// onDay reads "on Monday", "on 14 March" and "on March 14th", the last one that there was. What has a year is a date.
+func (r *reader) onDay(i int, today time.Time) (from, to time.Time, n int) {
+	a, b := r.word(i+1), r.word(i+2)
+	d, m := day(a), month(b)
+	if m == 0 {
+		d, m = day(b), month(a)
+	}
+	switch wd := slices.Index(weekdays(), a); {
+	case wd >= 0:
+		from, n = today.AddDate(0, 0, -(int(today.Weekday())-wd+7)%7), 2
+	case d > 0 && m > 0 && year(r.word(i+3)) == 0:
+		from, n = begun(today, func(year int) time.Time { return time.Date(year, m, d, 0, 0, 0, 0, time.UTC) }), 3
+	}
+	return from, from.AddDate(0, 0, 1), n
 }
 
 // stated reads a feast or a quarter, with its year or without.

@@ -136,6 +136,13 @@ func TestTimes(t *testing.T) {
 		"last summer":                       "2023-06-01 2023-09-01",
 		"on 2026-03-14, at noon":            "2026-03-14 2026-03-15",
 		"last July":                         "2023-07-01 2023-08-01",
+		"in spring 2023":                    "2023-03-01 2023-06-01",
+		"in the summer of 2022 it rained":   "2022-06-01 2022-09-01",
+		"Winter 2021, with snow":            "2021-12-01 2022-03-01",
+		"the fall of the wall in 1989":      "1989-01-01 1990-01-01",
+		"in the last three months":          "2024-03-12 2024-06-13",
+		"over the past 2 weeks":             "2024-05-29 2024-06-13",
+		"the last few days":                 "2024-06-09 2024-06-13",
 		"three days ago":                    "2024-06-09 2024-06-10",
 		"a month ago":                       "2024-05-01 2024-06-01",
 		"two years ago":                     "2022-01-01 2023-01-01",
@@ -164,6 +171,15 @@ func TestTimesThatAreAskedFor(t *testing.T) {
 		"the pump in the winter":          "2025-12-01 2026-03-01 the pump",
 		"the pump around Christmas?":      "2025-12-18 2026-01-01 the pump ?",
 		"the pump at Easter":              "2026-03-29 2026-04-13 the pump",
+		"the pump in spring 2025?":        "2025-03-01 2025-06-01 the pump in spring 2025?",
+		"the pump in the summer of 2024":  "2024-06-01 2024-09-01 the pump in the summer of 2024",
+		"the pump since winter 2024":      "2024-12-01 2026-11-28 the pump since winter 2024",
+		"the pump in the last two weeks":  "2026-11-13 2026-11-28 the pump in the",
+		"the pump on Monday":              "2026-11-23 2026-11-24 the pump",
+		"the pump on Friday":              "2026-11-27 2026-11-28 the pump",
+		"the pump on 14 March?":           "2026-03-14 2026-03-15 the pump ?",
+		"the pump on December 3rd":        "2025-12-03 2025-12-04 the pump",
+		"the pump on May 7, 2023":         "2023-05-07 2023-05-08 the pump on May 7, 2023",
 		"the pump since October":          "2026-10-01 2026-11-28 the pump",
 		"the pump before May 2025":        "1970-01-01 2025-05-01 the pump before May 2025",
 		"the pump in Q2 2026":             "2026-04-01 2026-07-01 the pump in Q2 2026",
@@ -197,10 +213,12 @@ func TestATimeIsFoundAndNotItsWords(t *testing.T) {
 	say("july", broke, time.Date(2026, 7, 9, 0, 0, 0, 0, time.UTC))
 	say("week", broke, time.Date(2026, 11, 18, 0, 0, 0, 0, time.UTC))
 	say("christmas", broke, time.Date(2025, 12, 20, 0, 0, 0, 0, time.UTC))
+	say("lastyear", broke, time.Date(2025, 4, 12, 0, 0, 0, 0, time.UTC))
 	say("noisy", "Last month the pump in hall 3 was noisy.", time.Date(2026, 6, 3, 0, 0, 0, 0, time.UTC))
 	for query, want := range map[string]string{
 		"What happened to the pump last week?": "week", "Did the pump break down last winter?": "christmas", "What happened with the pump around Christmas?": "christmas",
 		"What happened to the pump last year?": "christmas", "Did the pump break down in April?": "april", "Did the pump break down last spring?": "april", "Did the pump break down since October?": "week",
+		"What happened to the pump in spring 2025?": "lastyear", "Did the pump break in the last two weeks?": "week", "Did the pump break on 9 July?": "july",
 	} {
 		if got := ids(x.Search(Query[string]{Text: query, Limit: 3, Now: now.UnixMilli()})); len(got) == 0 || got[0] != want {
 			t.Errorf("%q finds %q, want %s first", query, got, want)

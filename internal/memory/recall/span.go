@@ -131,8 +131,19 @@ func (r *reader) at(i int) (from, to time.Time, n int) {
 	return r.around(i)
 }
 
-// date reads "7 may 2023", "may 7 2023", "may 2023" and "2023".
+// date reads "7 may 2023", "may 7 2023", "may 2023", "spring 2023", "summer of 2023" and "2023".
 func (r *reader) date(i int) (from, to time.Time, n int) {
+	if first, long, ok := season(r.word(i)); ok && long > 1 {
+		at := i + 1
+		if r.word(at) == "of" {
+			at++
+		}
+		if y := year(r.word(at)); y > 0 { // a winter is of the year in which it begins
+			from = time.Date(y, first, 1, 0, 0, 0, 0, time.UTC)
+			return from, from.AddDate(0, long, 0), at + 1 - i
+		}
+		return
+	}
 	if m := month(r.word(i)); m > 0 {
 		if d, y := day(r.word(i+1)), year(r.word(i+2)); d > 0 && y > 0 {
 			from = time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
@@ -167,7 +178,7 @@ func twoDigits(w string) int {
 	return 0
 }
 
-// relative reads "last week", "this month", "next friday", "last spring".
+// relative reads "last week", "this month", "next friday", "last spring", "the last three months".
 func (r *reader) relative(i int, today time.Time) (from, to time.Time, n int) {
 	step := map[string]int{"last": -1, "past": -1, "next": 1}[r.word(i)]
 	w := r.word(i + 1)
@@ -197,6 +208,9 @@ func (r *reader) relative(i int, today time.Time) (from, to time.Time, n int) {
 		}
 		from = today.AddDate(0, 0, ahead)
 		return from, from.AddDate(0, 0, 1), 2
+	}
+	if count, unit := number(w), unitOf(r.word(i+2)); step < 0 && count > 0 && unit != "" {
+		return before(today, unit, count), today.AddDate(0, 0, 1), 3
 	}
 	if first, long, ok := season(w); ok {
 		from = nearest(today, first, long, step)
@@ -240,9 +254,8 @@ func season(w string) (time.Month, int, bool) {
 
 // ago reads "two weeks ago", "a month ago", "three days before 9 june 2023".
 func (r *reader) ago(i int, today time.Time) (from, to time.Time, n int) {
-	count := number(r.word(i))
-	unit := strings.TrimSuffix(r.word(i+1), "s")
-	if count == 0 || !slices.Contains([]string{"day", "week", "month", "year"}, unit) {
+	count, unit := number(r.word(i)), unitOf(r.word(i+1))
+	if count == 0 || unit == "" {
 		return
 	}
 	n = 3
@@ -263,7 +276,7 @@ func (r *reader) ago(i int, today time.Time) (from, to time.Time, n int) {
 
 // around reads "the week before 9 june 2023".
 func (r *reader) around(i int) (from, to time.Time, n int) {
-	if u := r.word(i); r.word(i+1) != "before" || u != "week" && u != "month" && u != "day" && u != "year" {
+	if u := r.word(i); r.word(i+1) != "before" || unitOf(u) != u || u == "" {
 		return
 	}
 	at, _, more := r.date(i + 2)
@@ -272,6 +285,27 @@ func (r *reader) around(i int) (from, to time.Time, n int) {
 	}
 	from, _ = stretch(at, r.word(i), 1)
 	return from, at, 2 + more
+}
+
+// unitOf is the unit that a word names, of one or several; "": none.
+func unitOf(w string) string {
+	if u := strings.TrimSuffix(w, "s"); slices.Contains([]string{"day", "week", "month", "year"}, u) {
+		return u
+	}
+	return ""
+}
+
+// before is a day so many units before another one.
+func before(day time.Time, unit string, count int) time.Time {
+	switch unit {
+	case "week":
+		return day.AddDate(0, 0, -7*count)
+	case "month":
+		return day.AddDate(0, -count, 0)
+	case "year":
+		return day.AddDate(-count, 0, 0)
+	}
+	return day.AddDate(0, 0, -count)
 }
 
 // stretch is a day, or as long as its unit is inexact: "two weeks ago" is some day of that week.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 // formatMemories is the name of the output format with which the runtime asks what is worth remembering of a
@@ -102,13 +104,19 @@ func learned(id, text string, wanted []string, known string) []memory {
 			if i == 0 { // to be remembered: it may have another value all the same
 				subject = subjectOf(sentence[at[2]:at[3]])
 			}
-			m := memory{Kind: s.kind, Content: strings.ToUpper(content[:1]) + content[1:], Subject: subject, Sources: []string{id}, Confidence: 0.9, Importance: 0.6}
+			m := memory{Kind: s.kind, Content: sentenceOf(content), Subject: subject, Sources: []string{id}, Confidence: 0.9, Importance: 0.6}
 			m.Supersedes = contradicted(m, known)
 			out = append(out, m)
 			break
 		}
 	}
 	return out
+}
+
+// sentenceOf begins a text with a capital, in whatever script it is.
+func sentenceOf(text string) string {
+	r, n := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(r)) + text[n:]
 }
 
 // subjectOf is what a sentence is about, if it is one of the others.

@@ -26,3 +26,15 @@ func TestContradictionsShareASubject(t *testing.T) {
 		}
 	}
 }
+
+// What begins with a letter of several bytes is remembered as it was said.
+func TestWhatIsLearnedKeepsItsLetters(t *testing.T) {
+	for said, want := range map[string]string{
+		"Remember that שלום is said at noon.": "שלום is said at noon.", "Remember that éclairs are sold out.": "Éclairs are sold out.", "Remember that the büro is closed.": "The büro is closed.",
+	} {
+		var out struct{ Memories []memory }
+		if err := json.Unmarshal([]byte(memories("Kinds asked for: fact\n\nConversation:\n[msg_1] user (2026-01-01): "+said+"\n")), &out); err != nil || len(out.Memories) != 1 || out.Memories[0].Content != want {
+			t.Errorf("%q teaches %+v, %v", said, out, err)
+		}
+	}
+}
