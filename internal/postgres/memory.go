@@ -17,6 +17,14 @@ const memoryColumns = `project_id, store_id, id, version, revision, created_at, 
 
 const memorySQL = `SELECT ` + memoryColumns + ` FROM memories WHERE project_id = $1 AND store_id = $2`
 
+// memoriesByID reads those of the ids in $3, one lookup each. With "id = ANY" the planner may as well read all of
+// the store and look for the ids there, where statistics are missing or are those of smaller stores.
+const memoriesByID = `SELECT m.* FROM (SELECT DISTINCT unnest($3::text[])) AS asked (id)
+	CROSS JOIN LATERAL (` + memorySQL + ` AND id = asked.id LIMIT 1) AS m`
+
+const memoriesByKey = `SELECT k.* FROM (SELECT DISTINCT unnest($3::bytea[])) AS asked (key) CROSS JOIN LATERAL (
+	SELECT key, digest, id FROM memory_keys WHERE project_id = $1 AND store_id = $2 AND key = asked.key LIMIT 1) AS k`
+
 func storablePlace(p memory.Place) bool { return storable(string(p.Project)) && storable(p.Store) }
 
 // WriteMemories implements memory.Store.
@@ -107,7 +115,7 @@ func presentMemories(ctx context.Context, tx pgx.Tx, p memory.Place, changes []m
 	}
 	keys := map[string]memoryKey{}
 	if len(used) > 0 {
-		rows, err := tx.Query(ctx, `SELECT key, digest, id FROM memory_keys WHERE project_id = $1 AND store_id = $2 AND key = ANY($3::bytea[])`, string(p.Project), p.Store, used)
+		rows, err := tx.Query(ctx, memoriesByKey, string(p.Project), p.Store, used)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -121,7 +129,7 @@ func presentMemories(ctx context.Context, tx pgx.Tx, p memory.Place, changes []m
 			return nil, nil, err
 		}
 	}
-	rows, err := tx.Query(ctx, memorySQL+` AND id = ANY($3::text[])`, string(p.Project), p.Store, ids)
+	rows, err := tx.Query(ctx, memoriesByID, string(p.Project), p.Store, ids)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -196,7 +204,7 @@ func (s *Store) ReadMemories(ctx context.Context, p memory.Place, ids []string) 
 			asked = append(asked, id)
 		}
 	}
-	return s.memories(ctx, p, memorySQL+` AND id = ANY($3::text[]) AND data IS NOT NULL`, asked)
+	return s.memories(ctx, p, memoriesByID+` WHERE m.data IS NOT NULL`, asked)
 }
 
 // MemoryVersions implements memory.Store.
@@ -231,7 +239,7 @@ func (s *Store) ListMemories(ctx context.Context, q memory.Query) ([]memory.Reco
 
 // MemoryChanges implements memory.Store.
 func (s *Store) MemoryChanges(ctx context.Context, p memory.Place, after int64, limit int) ([]memory.Record, error) {
-	return s.memories(ctx, p, memorySQL+` AND revision > $3 ORDER BY revision LIMIT $4`, after, memory.Bounded(limit))
+	return s.memories(ctx, p, memorySQL+` AND revision > 0 AND revision > $3 ORDER BY revision LIMIT $4`, after, memory.Bounded(limit))
 }
 
 // OriginMemories implements memory.Store.

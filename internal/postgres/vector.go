@@ -72,17 +72,19 @@ func (s *Store) StoreVectors(ctx context.Context, o memory.Owing, vectors []memo
 	})
 }
 
+const vectorsByID = `SELECT v.* FROM (SELECT DISTINCT unnest($4::text[])) AS asked (id) CROSS JOIN LATERAL (
+	SELECT id, revision, digest, data FROM memory_vectors WHERE project_id = $1 AND store_id = $2 AND space = $3 AND id = asked.id LIMIT 1) AS v`
+
 // ReadVectors implements memory.Vectors.
 func (s *Store) ReadVectors(ctx context.Context, p memory.Place, space string, ids []string) ([]memory.Vector, error) {
-	return s.vectors(ctx, p, `SELECT id, revision, digest, data FROM memory_vectors
-		WHERE project_id = $1 AND store_id = $2 AND space = $3 AND id = ANY($4::text[])`, space, ids)
+	return s.vectors(ctx, p, vectorsByID, space, ids)
 }
 
 // VectorChanges implements memory.Vectors.
 func (s *Store) VectorChanges(ctx context.Context, p memory.Place, space string, after, upTo int64, limit int) ([]memory.Vector, error) {
 	return s.vectors(ctx, p, `SELECT v.id, v.revision, v.digest, v.data FROM memory_vectors v
 		JOIN memories m ON m.project_id = v.project_id AND m.store_id = v.store_id AND m.id = v.id AND m.revision = v.revision
-		WHERE v.project_id = $1 AND v.store_id = $2 AND v.space = $3 AND v.revision > $4 AND v.revision <= $5 ORDER BY v.revision LIMIT $6`,
+		WHERE v.project_id = $1 AND v.store_id = $2 AND v.space = $3 AND v.revision > 0 AND v.revision > $4 AND v.revision <= $5 ORDER BY v.revision LIMIT $6`,
 		space, after, upTo, memory.Bounded(limit))
 }
 
