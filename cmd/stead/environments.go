@@ -31,6 +31,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment/landlock"
 	"github.com/stead-dev/stead/internal/environment/ns"
 	"github.com/stead-dev/stead/internal/environment/plan"
+	"github.com/stead-dev/stead/internal/environment/wrap"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/journal"
 	"github.com/stead-dev/stead/internal/runner"
@@ -155,7 +156,7 @@ type computers struct {
 }
 
 // openComputers puts them together. service is asked later, when executors come and environments connect.
-func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *identity.Service, named configured, sessions journal.Directory, service func() *runner.Runner) (*computers, error) {
+func (n *node) openComputers(ctx context.Context, keys *seal.Keys, heads *wrap.Heads, callers *identity.Service, named configured, sessions journal.Directory, service func() *runner.Runner) (*computers, error) {
 	chosen, err := chooseDriver(ctx, n.cfg, n.log)
 	if err != nil {
 		return nil, err
@@ -199,7 +200,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *iden
 	}
 	c.host, err = host.New(host.Config{
 		Image: root, Base: base,
-		Dir: n.cfg.Data, Room: n.room.Admit, Blobs: n.blobs, Keys: keys, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
+		Dir: n.cfg.Data, Room: n.room.Admit, Blobs: n.blobs, Keys: keys, Whole: heads.Whole, Driver: driver, Problem: chosen.problem, Report: chosen.report, Remote: remote{c.hub.Provider(), c.hub},
 		File: named.nodeContent, Template: named.templates.Version, Egress: way, Log: n.log,
 		Session: func(ctx context.Context, key stead.SessionKey) error {
 			_, err := sessions.Head(ctx, key)
@@ -218,7 +219,7 @@ func (n *node) openComputers(ctx context.Context, keys *seal.Keys, callers *iden
 			return nil, stead.Wrap(stead.KindUnavailable, err, "the data directory can't be opened for the commands of environments")
 		}
 	}
-	c.planner = plan.New(plan.Config{Keys: keys, Resolve: named.templates.Resolve, Able: c.host.Able, RemoteURL: c.bareURL})
+	c.planner = plan.New(plan.Config{Keys: keys, Part: heads.Part, Resolve: named.templates.Resolve, Able: c.host.Able, RemoteURL: c.bareURL})
 	return c, nil
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/consent"
 	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/environment/wrap"
 	"github.com/stead-dev/stead/internal/guardrail"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/identity/workload"
@@ -283,7 +284,8 @@ func (n *node) open(ctx context.Context) error {
 	n.vaults.Store(services.vaults)
 	issuer, workloads := n.openWorkloads(store, keys, authorizer)
 	n.consents = n.openConsents(store, keys, authorizer, guard, services, func() *runner.Runner { return run })
-	pcs, err := n.openComputers(ctx, keys, callers, services, store, func() *runner.Runner { return run })
+	heads := wrap.New(store, time.Now)
+	pcs, err := n.openComputers(ctx, keys, heads, callers, services, store, func() *runner.Runner { return run })
 	if err != nil {
 		return err
 	}
@@ -297,14 +299,14 @@ func (n *node) open(ctx context.Context) error {
 	n.meaning = meaning
 	n.openGuardrails(rails, metered.stateless, authorizer, switches)
 	run = runner.New(runner.Config{
-		Store: store, Agents: store, Blobs: blobs, Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Unsaid: unsaid(store), Watch: switches.Watch,
+		Store: store, Agents: store, Blobs: heads.Blobs(blobs), Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Unsaid: unsaid(store), Watch: switches.Watch,
 		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(n.consents), Workloads: workloads,
 		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
 		Environments: pcs.host, Foreign: pcs.planner.Foreign, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
 		Prices: metered.prices, Budgets: metered.purse, Full: n.room.Full, Low: n.room.Low,
 	})
-	n.openReseals(store, authorizer)
+	n.openReseals(store, heads, authorizer)
 	if err := run.Start(ctx); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
 	"github.com/stead-dev/stead/internal/consent"
-	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/environment/wrap"
 	"github.com/stead-dev/stead/internal/identity/workload"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/postgres"
@@ -29,9 +29,9 @@ import (
 	"github.com/stead-dev/stead/internal/vault"
 )
 
-// sealedPlaces are where what is sealed stands, but for what a session's environment has of its own, and what clients keep.
+// sealedPlaces are where what is sealed stands, but for what clients keep.
 func sealedPlaces() []reseal.Place {
-	return append(consent.Sealed(), vault.Sealed(), template.Sealed(), workload.Sealed())
+	return append(consent.Sealed(), vault.Sealed(), template.Sealed(), workload.Sealed(), wrap.Sealed())
 }
 
 // lookAgain is how often it is looked whether what no key opens is there still.
@@ -44,6 +44,7 @@ type sealed struct {
 	signer     audit.Signer
 	configKey  []byte // of the digests of the configuration's sections
 	reseals    *reseal.Service
+	adopt      func(context.Context) error // has what stands in sessions' blobs alone counted, and sealed anew
 	unreadable atomic.Int64
 }
 
@@ -60,6 +61,11 @@ type nextKeys struct {
 
 // Rekey implements server.Reseals.
 func (n *node) Rekey(ctx context.Context, p stead.Principal, r reseal.Request) (reseal.Report, error) {
+	if r.All { // whom the door lets ask that
+		if err := n.seals.adopt(ctx); err != nil {
+			return reseal.Report{}, err
+		}
+	}
 	done, err := n.seals.reseals.Rekey(ctx, p, r)
 	if err == nil && r.All {
 		n.lookAtSeals(ctx)
@@ -68,12 +74,16 @@ func (n *node) Rekey(ctx context.Context, p stead.Principal, r reseal.Request) (
 }
 
 // openReseals makes the service that seals anew, and looks whether this node opens what is there: at once, and again while it does not.
-func (n *node) openReseals(documents document.Store, gate policy.Authorizer) {
-	n.seals.reseals = reseal.New(reseal.Config{Documents: documents, Keys: n.seals.keys, Policy: gate, Places: sealedPlaces()})
+func (n *node) openReseals(store database, heads *wrap.Heads, gate policy.Authorizer) {
+	n.seals.reseals = reseal.New(reseal.Config{Documents: store, Keys: n.seals.keys, Policy: gate, Places: sealedPlaces()})
+	n.seals.adopt = func(ctx context.Context) error { return heads.Adopt(ctx, n.blobs, sealedOf(store)) }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		if err := adoptOnce(ctx, store, n.seals.adopt); err != nil && ctx.Err() == nil {
+			n.log.Warn("what seals the environments of sessions from before is not all known; the next start looks again", "err", err)
+		}
 		n.lookAtSeals(ctx)
 		every(ctx, lookAgain, func() {
 			if n.seals.unreadable.Load() > 0 {
@@ -165,6 +175,9 @@ func (n *node) nextKeys(ctx context.Context, cfg *config.Config) (nextKeys, erro
 
 // enough refuses keys that do not open what the present ones do.
 func (n *node) enough(ctx context.Context, next *seal.Keys) error {
+	if err := n.seals.adopt(ctx); err != nil {
+		return err
+	}
 	before, err := n.seals.reseals.Look(ctx, n.seals.keys)
 	if err != nil {
 		return err
@@ -231,7 +244,7 @@ func checkSealed(ctx context.Context, cfg *config.Config) (finding, bool) {
 	if err != nil {
 		return fail(err)
 	}
-	all := found.Credentials + found.Templates + found.Others
+	all := found.All()
 	f.Detail = fmt.Sprintf("the keys open all %d sealed things", all)
 	switch {
 	case found.Unreadable > 0:

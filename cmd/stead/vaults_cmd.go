@@ -149,7 +149,8 @@ func writeRekeyed(w io.Writer, r client.Rekeyed, dry bool) {
 		were = "would be"
 	}
 	line := func(c client.Resealed) string {
-		return fmt.Sprintf("%d of %d %s sealed anew (%d credentials, %d templates, %d others)", c.Resealed, c.Credentials+c.Templates+c.Others, were, c.Credentials, c.Templates, c.Others)
+		return fmt.Sprintf("%d of %d %s sealed anew (%d credentials, %d templates, %d environments, %d others)", c.Resealed,
+			c.Credentials+c.Templates+c.Environments+c.Others, were, c.Credentials, c.Templates, c.Environments, c.Others)
 	}
 	for _, p := range r.Projects {
 		switch {

@@ -82,11 +82,12 @@ func (c *Client) DeleteVault(ctx context.Context, id string) error {
 
 // Resealed counts what is sealed, and what became of it.
 type Resealed struct {
-	Credentials int `json:"credentials"`
-	Templates   int `json:"templates"`
-	Others      int `json:"others"`
-	Resealed    int `json:"resealed"`
-	Unreadable  int `json:"unreadable"`
+	Credentials  int `json:"credentials"`
+	Templates    int `json:"templates"`
+	Environments int `json:"environments"`
+	Others       int `json:"others"`
+	Resealed     int `json:"resealed"`
+	Unreadable   int `json:"unreadable"`
 }
 
 // Rekeyed says what sealing anew has done, or would.

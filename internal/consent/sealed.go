@@ -8,6 +8,8 @@ import (
 
 // Sealed says where consents, and the clients that authorization servers registered, are: a part of each is sealed.
 func Sealed() []reseal.Place {
-	label := func(k document.Key) seal.Label { return seal.Label{Project: k.Project, Kind: string(k.Kind), ID: k.ID} }
+	label := func(d document.Document) seal.Label {
+		return seal.Label{Project: d.Project, Kind: string(d.Kind), ID: d.ID}
+	}
 	return []reseal.Place{{Kind: kind, Label: label}, {Kind: clientKind, Label: label}}
 }

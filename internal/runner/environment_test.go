@@ -600,10 +600,16 @@ func TestCopiesOfASessionWithAnEnvironment(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {
 		ctx := context.Background()
 		plan := hosted()
-		plan.Seal = func(key stead.SessionKey) []byte { return []byte("sealed for " + key.Session) }
+		kept := stead.SessionID("")
+		plan.Seal = func(key stead.SessionKey) ([]byte, func(context.Context) error) {
+			return []byte("sealed for " + key.Session), func(context.Context) error { kept = key.Session; return nil }
+		}
 		s, err := n.Create(ctx, me, session.CreateRequest{Override: specOf(), Input: message("go"), Environment: plan})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if kept != s.ID {
+			t.Errorf("what opens it was kept for %q", kept)
 		}
 		n.idle(s.ID)
 		fork, err := n.Fork(ctx, me, s.ID, session.ForkRequest{})

@@ -35,7 +35,11 @@ func (r *Runner) setup(ctx context.Context, key stead.SessionKey, plan *session.
 		s.Blobs = append(s.Blobs, ref)
 	}
 	if plan.Seal != nil {
-		ref, err := put(plan.Seal(key))
+		sealed, keep := plan.Seal(key)
+		ref, err := put(sealed)
+		if err == nil {
+			err = keep(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,9 @@
 // made, or when the text was sealed with another key, which the hint says; KindInternal for sealed
 // bytes that were damaged, or moved to another place. No error holds a key or a text.
 //
+// A text may be kept in two parts (Part): its head, which says by which key it is sealed and holds the wrapped data key, and the rest, which
+// never changes. Rewrap takes heads too.
+//
 // Versions: texts of version 1, which the seal key sealed itself, open; Rewrap makes envelopes of them.
 //
 // Source: NIST SP 800-38D (GCM), SP 800-57 part 1 (keys that wrap keys).
@@ -46,6 +49,7 @@ const KeyBytes = 32
 const (
 	direct   = 1 // version: sealed by the seal key itself
 	envelope = 2 // version: sealed by a data key
+	parted   = 3 // version: an envelope whose head is kept elsewhere, see Part
 
 	keyIDBytes = 8
 	headBytes  = 1 + keyIDBytes
@@ -156,7 +160,7 @@ func (k *ring) wrap(out []byte, l Label, data []byte) []byte {
 
 // Current reports whether a text was sealed with the key that seals now, as texts are sealed now.
 func (k *Keys) Current(sealed []byte) bool {
-	return len(sealed) >= Overhead && sealed[0] == envelope && string(sealed[1:headBytes]) == k.now.Load().first
+	return formed(sealed) && sealed[0] == envelope && string(sealed[1:headBytes]) == k.now.Load().first
 }
 
 // Key is the id of the key that sealed a text, as ID has it, and whether it is one of these. "": the text has a form that is not known.
@@ -171,9 +175,9 @@ func (k *Keys) Key(sealed []byte) (id string, known bool) {
 // First is the id of the key that seals.
 func (k *Keys) First() string { return hex.EncodeToString([]byte(k.now.Load().first)) }
 
-// formed reports whether a text begins as sealed ones do.
+// formed reports whether a text begins as sealed ones do, and heads.
 func formed(sealed []byte) bool {
-	return len(sealed) >= headBytes && (sealed[0] == direct || sealed[0] == envelope && len(sealed) >= Overhead)
+	return len(sealed) >= headBytes && (sealed[0] == direct || sealed[0] == envelope && len(sealed) >= headBytes+dataKey)
 }
 
 // Open returns what was sealed under the same label.

@@ -31,11 +31,12 @@ type wireRekeyed struct {
 }
 
 type wireResealed struct {
-	Credentials int `json:"credentials"`
-	Templates   int `json:"templates"`
-	Others      int `json:"others"`
-	Resealed    int `json:"resealed"`
-	Unreadable  int `json:"unreadable"`
+	Credentials  int `json:"credentials"`
+	Templates    int `json:"templates"`
+	Environments int `json:"environments"`
+	Others       int `json:"others"`
+	Resealed     int `json:"resealed"`
+	Unreadable   int `json:"unreadable"`
 }
 
 type wireRekeyedProject struct {
@@ -47,7 +48,7 @@ type wireRekeyedProject struct {
 
 func wireRekeyedOf(r reseal.Report, every, dry bool) wireRekeyed {
 	counts := func(c reseal.Counts) wireResealed {
-		return wireResealed{c.Credentials, c.Templates, c.Others, c.Resealed, c.Unreadable}
+		return wireResealed{c.Credentials, c.Templates, c.Environments, c.Others, c.Resealed, c.Unreadable}
 	}
 	out := wireRekeyed{Object: "vault.rekeyed", DryRun: dry, wireResealed: counts(r.Counts), UnknownKeys: append([]string{}, r.Keys()...)}
 	for _, p := range r.Projects {

@@ -50,8 +50,9 @@ type EnvironmentPlan struct {
 	Type   string
 	Config json.RawMessage // what may be shown
 	Blobs  [][]byte        // contents that Config names by digest
-	// Seal encrypts what may not be shown, for the session that it is given; nil: there is nothing.
-	Seal func(stead.SessionKey) []byte
+	// Seal encrypts what may not be shown, for the session that it is given, to be stored as a blob; once it is, keep stores what opens it. nil:
+	// there is nothing.
+	Seal func(stead.SessionKey) (sealed []byte, keep func(context.Context) error)
 	// BaseVersion is the version of the template that it inherits from, whose secrets Config does not show; 0: there is none.
 	BaseVersion int64
 	// Works says that it has packages or set-up commands.
@@ -154,4 +155,17 @@ func (v *View) environmentObject() json.RawMessage {
 	}
 	fields["id"] = mustJSON(own)
 	return mustJSON(fields)
+}
+
+// SetupOf is what the environment of a session is made of, as the first event of its journal has it; nil: it has none.
+func SetupOf(first stead.Event) (*environment.Setup, error) {
+	switch first.Kind {
+	case KindEnvironmentCreated:
+		made, err := Decode[EnvironmentCreated](first)
+		return &made.Setup, err
+	case KindSessionCreated:
+		made, err := Decode[Created](first)
+		return made.Setup, err
+	}
+	return nil, nil
 }

@@ -75,7 +75,7 @@ type stored struct {
 
 // Sealed says where templates are, of which a part is sealed.
 func Sealed() reseal.Place {
-	return reseal.Place{Kind: kind, What: reseal.Templates, Label: labelOf, Revised: "resealed"}
+	return reseal.Place{Kind: kind, What: reseal.Templates, Label: func(d document.Document) seal.Label { return labelOf(d.Key) }, Revised: "resealed"}
 }
 
 // versionOf is a template's, which each change of it changes.

@@ -2,12 +2,13 @@ package vault
 
 import (
 	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/seal/reseal"
 )
 
 // Sealed says where credentials are, of which a part is sealed.
 func Sealed() reseal.Place {
-	return reseal.Place{Kind: kindCredential, What: reseal.Credentials, Label: label}
+	return reseal.Place{Kind: kindCredential, What: reseal.Credentials, Label: func(d document.Document) seal.Label { return label(d.Key) }}
 }
 
 // visible is what may be seen of a credential, and by which key it was sealed that this node does not have.

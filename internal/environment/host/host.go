@@ -70,11 +70,13 @@ const (
 	SetupTime = time.Hour
 )
 
-// Config is what a host needs. Dir, Blobs and Keys must be set.
+// Config is what a host needs. Dir, Blobs, Keys and Whole must be set.
 type Config struct {
 	Dir   string // of the node's data
 	Blobs blob.Store
 	Keys  *seal.Keys
+	// Whole puts what a session has sealed together, of its blob and what is kept beside it: wrap.Heads.Whole.
+	Whole func(ctx context.Context, key stead.SessionKey, stored []byte) ([]byte, error)
 	// Room says whether the node's disk has room for so many bytes of workspaces, in so many new files; nil: nobody asks.
 	Room func(bytes, files int64) error
 	// Driver runs hosted environments; nil: this node has none, and Problem says why.

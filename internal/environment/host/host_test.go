@@ -12,12 +12,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/blob"
+	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/bare"
 	"github.com/stead-dev/stead/internal/environment/ns"
+	"github.com/stead-dev/stead/internal/environment/wrap"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/template"
 )
@@ -87,7 +90,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, driver: &painted{}, key: stead.SessionKey{Project: "default", Session: "sess_0123"}}
-	cfg := Config{Dir: t.TempDir(), Blobs: dir, Keys: keys, Driver: b.driver}
+	cfg := Config{Dir: t.TempDir(), Blobs: dir, Keys: keys, Driver: b.driver, Whole: wrap.New(documenttest.NewMemory(), time.Now).Whole}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -135,7 +138,7 @@ func (b *bench) setup(cfg template.Config) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	sealed := cfg.Secret.Seal(b.cfg.Keys, SealLabel(b.key.Project, b.key.Session))
+	sealed := cfg.Secret.Seal(b.cfg.Keys, wrap.Label(b.key.Project, b.key.Session))
 	digest, err := b.cfg.Blobs.Put(ctx, b.key, sealed)
 	if err != nil {
 		b.t.Fatal(err)

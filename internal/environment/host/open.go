@@ -12,7 +12,7 @@ import (
 	"github.com/stead-dev/stead/internal/environment"
 	"github.com/stead-dev/stead/internal/environment/workspace"
 	"github.com/stead-dev/stead/internal/environment/workspace/manifest"
-	"github.com/stead-dev/stead/internal/seal"
+	"github.com/stead-dev/stead/internal/environment/wrap"
 	"github.com/stead-dev/stead/internal/template"
 )
 
@@ -28,17 +28,14 @@ func (h *Host) config(ctx context.Context, key stead.SessionKey, setup environme
 		if err != nil {
 			return template.Config{}, err
 		}
-		if secret, err = template.OpenSecret(h.cfg.Keys, SealLabel(key.Project, setup.Owner), data); err != nil {
+		if data, err = h.cfg.Whole(ctx, key, data); err != nil {
+			return template.Config{}, err
+		}
+		if secret, err = template.OpenSecret(h.cfg.Keys, wrap.Label(key.Project, setup.Owner), data); err != nil {
 			return template.Config{}, err
 		}
 	}
 	return template.Join(public, secret), nil
-}
-
-// SealLabel says what the confidential part of an environment is sealed for: the session that asked
-// for it, also where a copy of that session has it.
-func SealLabel(project stead.ProjectID, owner stead.SessionID) seal.Label {
-	return seal.Label{Project: project, Kind: "environment", ID: string(owner)}
 }
 
 // driver is the node's driver, or why there is none.

@@ -16,7 +16,7 @@ import (
 	"slices"
 
 	"github.com/stead-dev/stead"
-	"github.com/stead-dev/stead/internal/environment/host"
+	"github.com/stead-dev/stead/internal/environment/wrap"
 	"github.com/stead-dev/stead/internal/seal"
 	"github.com/stead-dev/stead/internal/session"
 	"github.com/stead-dev/stead/internal/template"
@@ -25,6 +25,8 @@ import (
 // Config says where things are found.
 type Config struct {
 	Keys *seal.Keys
+	// Part takes what was sealed for a session apart, into what becomes a blob and what keeps the rest: wrap.Heads.Part.
+	Part func(key stead.SessionKey, sealed []byte) (rest []byte, keep func(context.Context) error)
 	// Resolve inherits from the template and looks up files and skills: template.Service.Resolve.
 	Resolve func(ctx context.Context, p stead.Principal, c template.Config, path string) (template.Config, error)
 	// Able refuses what this node's driver can't do: host.Host.Able.
@@ -56,8 +58,8 @@ func (pl *Planner) Plan(ctx context.Context, p stead.Principal, c template.Confi
 		out.Blobs = append(out.Blobs, c.Bytes[digest])
 	}
 	if len(c.Env) > 0 || len(c.Commands) > 0 {
-		out.Seal = func(key stead.SessionKey) []byte {
-			return c.Secret.Seal(pl.cfg.Keys, host.SealLabel(key.Project, key.Session))
+		out.Seal = func(key stead.SessionKey) ([]byte, func(context.Context) error) {
+			return pl.cfg.Part(key, c.Secret.Seal(pl.cfg.Keys, wrap.Label(key.Project, key.Session)))
 		}
 	}
 	return out, nil

@@ -8,5 +8,5 @@ import (
 
 // Sealed says where the keys of workload tokens are, whose private halves are sealed.
 func Sealed() reseal.Place {
-	return reseal.Place{Kind: keyKind, Own: true, Label: func(k document.Key) seal.Label { return labelOf(k.ID) }}
+	return reseal.Place{Kind: keyKind, Own: true, Label: func(d document.Document) seal.Label { return labelOf(d.ID) }}
 }

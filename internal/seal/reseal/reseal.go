@@ -34,13 +34,14 @@ const (
 	Others What = iota
 	Credentials
 	Templates
+	Environments // of sessions
 )
 
 // Place is a kind of documents with a sealed part.
 type Place struct {
 	Kind  document.Kind
 	What  What
-	Label func(document.Key) seal.Label
+	Label func(document.Document) seal.Label
 	// Own says that they are the node's, and no project's of people: who may seal all projects anew seals them.
 	Own bool
 	// Revised is the field that counts how often a document was sealed anew, where its version says to others that it was changed; "": none does.
@@ -49,19 +50,23 @@ type Place struct {
 
 // Counts says what there is, and what became of it.
 type Counts struct {
-	Credentials, Templates, Others int // that have a sealed part
-	Resealed                       int // that an older key had sealed; in a Look or a dry run: has
-	Unreadable                     int // that no key of this node opens: they stay as they are
+	Credentials, Templates, Environments, Others int // that have a sealed part
+
+	Resealed   int // that an older key had sealed; in a Look or a dry run: has
+	Unreadable int // that no key of this node opens: they stay as they are
 }
 
 func (c *Counts) add(by Counts) {
-	c.Credentials, c.Templates, c.Others = c.Credentials+by.Credentials, c.Templates+by.Templates, c.Others+by.Others
+	c.Credentials, c.Templates, c.Environments, c.Others = c.Credentials+by.Credentials, c.Templates+by.Templates, c.Environments+by.Environments, c.Others+by.Others
 	c.Resealed, c.Unreadable = c.Resealed+by.Resealed, c.Unreadable+by.Unreadable
 }
 
 func (c *Counts) of(w What) *int {
-	return [...]*int{Others: &c.Others, Credentials: &c.Credentials, Templates: &c.Templates}[w]
+	return [...]*int{Others: &c.Others, Credentials: &c.Credentials, Templates: &c.Templates, Environments: &c.Environments}[w]
 }
+
+// All is how many things have a sealed part.
+func (c *Counts) All() int { return c.Credentials + c.Templates + c.Environments + c.Others }
 
 // Project is a project's part of a Report.
 type Project struct {
@@ -274,7 +279,7 @@ func (s *Service) reseal(ctx context.Context, place Place, d document.Document, 
 		}
 		done := s.cfg.Keys.Current(sealed)
 		if !done {
-			anew, wrong := s.cfg.Keys.Rewrap(place.Label(d.Key), sealed)
+			anew, wrong := s.cfg.Keys.Rewrap(place.Label(d), sealed)
 			if wrong != nil {
 				*of.of(place.What)++
 				of.Unreadable++

@@ -33,12 +33,14 @@ func label(k document.Key) seal.Label {
 	return seal.Label{Project: k.Project, Kind: string(k.Kind), ID: k.ID}
 }
 
+func labelOf(d document.Document) seal.Label { return label(d.Key) }
+
 // places are a kind of each sort.
 func places() []reseal.Place {
 	return []reseal.Place{
-		{Kind: "credential", What: reseal.Credentials, Label: label},
-		{Kind: "template", What: reseal.Templates, Label: label, Revised: "revised"},
-		{Kind: "key", Own: true, Label: label},
+		{Kind: "credential", What: reseal.Credentials, Label: labelOf},
+		{Kind: "template", What: reseal.Templates, Label: labelOf, Revised: "revised"},
+		{Kind: "key", Own: true, Label: labelOf},
 	}
 }
 
