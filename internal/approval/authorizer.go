@@ -33,6 +33,9 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 	if req.Acting {
 		return a.acting(ctx, req, d)
 	}
+	if req.Effect == policy.ToolCall { // a function that a model asks for, of whose answer nothing is kept
+		return refuse(d, "nobody can be asked about a call that nothing is kept of"), nil
+	}
 	act := actOf(ctx)
 	if id := grantsOf(ctx).covers(req, d.Needs); act == nil && id != "" {
 		return allowed(d, id, "what was approved goes on"), nil
@@ -46,6 +49,11 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		return refuse(d, "session "+string(req.Session.Session)+" must be asked about by itself"), nil
 	}
 	return a.desk.pass(ctx, act, req, d)
+}
+
+// Foresee implements policy.Foreseer: what is allowed needs no approval.
+func (a *Authorizer) Foresee(ctx context.Context, req policy.Request) bool {
+	return policy.Foresee(ctx, a.next, req)
 }
 
 // acting decides about what an agent does. It waits where its session can: by itself, or as a part of a step that is done again. Else it is refused

@@ -103,6 +103,11 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 	return d, failed
 }
 
+// Foresee implements policy.Foreseer: what is recorded once it is allowed must be asked about.
+func (a *Authorizer) Foresee(ctx context.Context, req policy.Request) bool {
+	return a.level != LevelEvery && policy.Foresee(ctx, a.first, req)
+}
+
 // noDecision is the reason of a denial that has none of its own.
 const noDecision = "no decision could be made"
 

@@ -51,6 +51,12 @@ func (Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Decisi
 	return policy.Decision{Allow: true, By: "role", Reason: string(role)}, nil
 }
 
+// Foresee implements policy.Foreseer: what roles say depends on no arguments.
+func (a Authorizer) Foresee(ctx context.Context, req policy.Request) bool {
+	d, err := a.Decide(ctx, req)
+	return err == nil && d.Allow
+}
+
 // everybodys reports whether an effect shows what all have done, or makes who may see it.
 func everybodys(effect policy.Effect) bool {
 	return effect == policy.AuditRead || effect == policy.KeyRead || effect == policy.KeyWrite

@@ -189,6 +189,11 @@ func (f *InForce) Decide(ctx context.Context, req policy.Request) (policy.Decisi
 	return f.next.Decide(ctx, req)
 }
 
+// Foresee implements policy.Foreseer, of what no agent does.
+func (f *InForce) Foresee(ctx context.Context, req policy.Request) bool {
+	return !req.Acting && policy.Foresee(ctx, f.next, req)
+}
+
 // sides are who somebody is, and who made the token of a session that they came with.
 func sides(p stead.Principal) []stead.Principal {
 	if m, ok := p.MadeBy(); ok {

@@ -3,6 +3,7 @@ package killswitch
 import (
 	"cmp"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/stead-dev/stead/internal/policy"
@@ -30,6 +31,10 @@ const hostPrefix = "host:"
 func (s Switch) stopsTool(req policy.Request, r Reach) bool {
 	host, byHost := strings.CutPrefix(s.Of, hostPrefix)
 	switch {
+	case req.Effect == policy.ModelCall: // what the model may ask for of whoever calls it
+		return slices.ContainsFunc(req.Offers, func(tool string) bool {
+			return s.stopsTool(policy.Request{Effect: policy.ToolCall, Resource: tool}, r)
+		})
 	case req.Effect == policy.NetworkConnect:
 		return byHost && at(req.Destination, host)
 	case req.Effect != policy.ToolCall:

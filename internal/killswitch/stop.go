@@ -3,6 +3,7 @@ package killswitch
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -25,9 +26,35 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		return policy.Decision{By: "kill_switch"}, stead.Wrap(stead.KindUnavailable, err, "the kill switches can't be read")
 	}
 	if stopped != nil {
-		return policy.Decision{By: "kill_switch", Reason: stopped.told(), Quotes: cmp.Or(stopped.By, policy.QuotesSomebody), Policies: []string{stopped.ID}}, nil
+		return policy.Decision{By: "kill_switch", Reason: stopped.toldOf(req), Quotes: cmp.Or(stopped.By, policy.QuotesSomebody), Policies: []string{stopped.ID}}, nil
 	}
 	return a.next.Decide(ctx, req)
+}
+
+// Foresee implements policy.Foreseer.
+func (a *Authorizer) Foresee(ctx context.Context, req policy.Request) bool {
+	all, err := a.switches.of(ctx, req.Principal.Project)
+	if err != nil {
+		return false
+	}
+	for _, sw := range all {
+		if sw.stops(req, a.switches.reach) || req.Effect == policy.ToolCall && req.Resource == "" && sw.Scope == Tool {
+			return false
+		}
+	}
+	return policy.Foresee(ctx, a.next, req)
+}
+
+// toldOf is told, of a call that is stopped for what it offers with the name of that.
+func (s Switch) toldOf(req policy.Request) string {
+	if s.Scope == Tool && req.Effect == policy.ModelCall {
+		for _, tool := range req.Offers {
+			if s.stopsTool(policy.Request{Effect: policy.ToolCall, Resource: tool}, Reach{}) {
+				return fmt.Sprintf("it offers the tool %.80s, which was stopped: %s (kill switch %s)", tool, s.Reason, s.ID)
+			}
+		}
+	}
+	return s.told()
 }
 
 // told is what somebody who is stopped reads.
@@ -141,7 +168,7 @@ func (s *Switches) look(ctx context.Context) {
 	for _, u := range all {
 		stopped, err := s.stopped(ctx, u.req)
 		if err == nil && stopped != nil {
-			u.end(stead.Errorf(stead.KindForbidden, "%s was ended: %s", u.req.Effect, stopped.told()))
+			u.end(stead.Errorf(stead.KindForbidden, "%s was ended: %s", u.req.Effect, stopped.toldOf(u.req)))
 		}
 	}
 }

@@ -126,6 +126,8 @@ type Request struct {
 	// Pinned says in which version what the request names by id is used, where that can change: an approval holds for that alone. "" elsewhere.
 	Pinned    string
 	Arguments []byte // a tool call's arguments, JSON; nil elsewhere
+	// Offers are the functions that a model call without a session may ask for, as "function/NAME": whoever asks is handed the calls. What stops one of them stops it.
+	Offers []string
 
 	// Acting: it is not the principal who acts, but the session's Agent in its name.
 	Acting bool

@@ -15,6 +15,7 @@ import (
 	"github.com/stead-dev/stead/internal/model"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/session"
+	"github.com/stead-dev/stead/internal/tool"
 )
 
 // The service of sessions: what every door calls. Each method asks the gate first.
@@ -125,9 +126,26 @@ func (r *Runner) Serves(ctx context.Context, p stead.Principal, id stead.Session
 }
 
 // ModelCall is the gate of the calls that belong to no session.
-func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels) error {
-	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Effect: policy.ModelCall, Resource: model, Labels: labels})
+func (r *Runner) ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []string) error {
+	_, err := policy.Check(ctx, r.cfg.Policy, policy.Request{Principal: p, Effect: policy.ModelCall, Resource: model, Labels: labels, Offers: offers})
 	return err
+}
+
+// Function is the gate of the functions that such a call's model asks for.
+func (r *Runner) Function(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string, arguments []byte) error {
+	req := functionOf(p, model, labels, function)
+	req.Arguments = arguments
+	_, err := policy.Check(ctx, r.cfg.Policy, req)
+	return err
+}
+
+// Unasked reports whether Function need not be asked about calls of a function, whatever their arguments.
+func (r *Runner) Unasked(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string) bool {
+	return policy.Foresee(ctx, r.cfg.Policy, functionOf(p, model, labels, function))
+}
+
+func functionOf(p stead.Principal, model string, labels stead.Labels, function string) policy.Request {
+	return policy.Request{Principal: p, Effect: policy.ToolCall, Resource: function, Labels: labels, Model: model, Class: string(tool.Unknown), Origin: session.DeclaredByApplication}
 }
 
 // callerOf is for whom a session's model is looked for before there is a session.

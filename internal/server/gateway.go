@@ -29,8 +29,13 @@ import (
 
 // Gate decides whether a stateless call of a model may happen, and is asked before each of them.
 type Gate interface {
-	// ModelCall returns nil if it may; KindForbidden otherwise. labels are those of what is asked.
-	ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels) error
+	// ModelCall returns nil if it may; KindForbidden otherwise. labels are those of what is asked, offers the functions that the model may
+	// ask for, as "function/NAME".
+	ModelCall(ctx context.Context, p stead.Principal, model string, labels stead.Labels, offers []string) error
+	// Function decides whether the client may be handed a call of a function; KindForbidden otherwise.
+	Function(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string, arguments []byte) error
+	// Unasked reports whether it is sure to, whatever the arguments: then Function is not asked. "": any function.
+	Unasked(ctx context.Context, p stead.Principal, model string, labels stead.Labels, function string) bool
 }
 
 // Meter is told of each stateless call that passed the gate, once, when it has ended.
@@ -91,6 +96,8 @@ type call struct {
 	bytes     int64      // of an answer that was passed on
 	said      model.Said // of a translated one
 	texts     int64      // bytes of a streamed one that was passed on
+	offers    []string   // functions that the request offers: see offered
+	decides   bool       // calls of those are decided before the client has them
 }
 
 // errIdle ends a call whose upstream has said nothing for too long.
@@ -133,14 +140,16 @@ func (s *server) resolved(w http.ResponseWriter, r *http.Request, p stead.Princi
 		caller.Labels = caller.Labels.And(stead.LabelsOf(labels))
 	}
 	caller.Labels = caller.Labels.And(heard(door, req.raw))
-	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels); err != nil {
+	offers := offered(door, req)
+	if err := s.Gate.ModelCall(r.Context(), p, name, caller.Labels, offers); err != nil {
 		return nil, err
 	}
 	asked, err := serviceTier(req)
 	if err != nil {
 		return nil, err
 	}
-	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, lent: lent{memory: req.memory}, asked: asked, head: w.Header().Set}
+	c := &call{s: s, by: p, name: name, door: door, info: info, model: m, body: req.raw, lent: lent{memory: req.memory}, asked: asked, head: w.Header().Set, offers: offers}
+	c.decides = slices.ContainsFunc(offers, func(f string) bool { return !s.Gate.Unasked(r.Context(), p, name, caller.Labels, f) })
 	c.meter = Metered{Caller: caller, Dialect: door, Model: name, Info: info, Began: time.Now()}
 	c.most = c.limit(req)
 	c.checks = s.Guardrails.Of(guardrail.Subject{Principal: p, Project: p.Project, Model: name, Labels: caller.Labels})
@@ -266,7 +275,7 @@ func (c *call) watched(parent context.Context) (ctx context.Context, touch, stop
 	ctx, cancel := context.WithCancelCause(model.WithTally(parent, &c.tally))
 	done := func() {}
 	if c.s.Watch != nil {
-		done = c.s.Watch(cancel, policy.Request{Principal: c.by, Effect: policy.ModelCall, Resource: c.name, Labels: c.meter.Caller.Labels})
+		done = c.s.Watch(cancel, policy.Request{Principal: c.by, Effect: policy.ModelCall, Resource: c.name, Labels: c.meter.Caller.Labels, Offers: c.offers})
 	}
 	ctx, silence := model.WithSilence(ctx, c.idle(), func() { cancel(errIdle) })
 	return ctx, silence.Heard, func() { silence.Stop(); cancel(nil); done() }
@@ -288,12 +297,22 @@ func (c *call) blame(ctx context.Context, err error) error {
 	return err
 }
 
-// generate runs a translated call and hands each delta but the last to each, once guardrails have seen what they must see.
+// generate runs a translated call and hands each delta but the last to each, once guardrails and
+// policies have seen what they must see.
 func (c *call) generate(parent context.Context, req model.Request, each func(model.Delta) error) (model.Delta, error) {
+	run := c.listen
 	if c.checks.Any(guardrail.Output, guardrail.ToolCall) {
-		return c.generateHeld(parent, req, each)
+		run = c.generateHeld
 	}
-	return c.listen(parent, req, each)
+	if !c.decides {
+		return run(parent, req, each)
+	}
+	held := heldCalls{each: each}
+	done, err := run(parent, req, held.delta)
+	if err == nil {
+		err = c.settle(parent, &held, &done)
+	}
+	return done, err
 }
 
 // listen is generate without guardrails.

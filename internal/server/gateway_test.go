@@ -60,7 +60,17 @@ func (m *scripted) List(stead.ProjectID) []model.Info { return nil }
 // gate allows, or refuses with err; told keeps what it is told.
 type gate struct{ err error }
 
-func (g gate) ModelCall(context.Context, stead.Principal, string, stead.Labels) error { return g.err }
+func (g gate) ModelCall(context.Context, stead.Principal, string, stead.Labels, []string) error {
+	return g.err
+}
+
+func (g gate) Function(context.Context, stead.Principal, string, stead.Labels, string, []byte) error {
+	return g.err
+}
+
+func (g gate) Unasked(context.Context, stead.Principal, string, stead.Labels, string) bool {
+	return g.err == nil
+}
 
 type told chan Metered
 

@@ -23,9 +23,10 @@ import (
 // maxHeldAnswer is the longest answer that is held until guardrails have seen it: bytes of text and arguments.
 const maxHeldAnswer = 8 << 20
 
-// guarded reports whether guardrails look at something of the call. They read no vectors, and not what those are made of.
+// guarded reports whether guardrails look at something of the call, or policies are asked about what its model asks for. They read no vectors, and
+// not what those are made of.
 func (c *call) guarded() bool {
-	return c.door != model.DialectEmbeddings && c.checks.Any(guardrail.Points()...)
+	return c.decides || c.door != model.DialectEmbeddings && c.checks.Any(guardrail.Points()...)
 }
 
 // becauseGuarded says of a request that can't be translated why it is to be.
@@ -36,6 +37,9 @@ func (c *call) becauseGuarded(why error) error {
 	}
 	own := *e
 	own.Hint = "Guardrails check calls of this model, so that they are not passed on as they are."
+	if c.decides {
+		own.Hint = "Policies are asked about the functions that the model asks for, so that the call is not passed on as it is."
+	}
 	return &own
 }
 
@@ -88,7 +92,7 @@ func (c *call) generateHeld(ctx context.Context, req model.Request, each func(mo
 			size += len(d.Item.Arguments)
 		}
 		if size > maxHeldAnswer {
-			return &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("the answer is longer than the %d bytes that guardrails can check", maxHeldAnswer)}
+			return heldTooLong("guardrails can check")
 		}
 		return nil
 	})
@@ -113,6 +117,11 @@ func (c *call) generateHeld(ctx context.Context, req model.Request, each func(mo
 		}
 	}
 	return done, nil
+}
+
+// heldTooLong is the error of an answer that can't be held.
+func heldTooLong(why string) error {
+	return &model.Error{Code: model.CodeServer, Message: fmt.Sprintf("the answer is longer than the %d bytes that %s", maxHeldAnswer, why)}
 }
 
 // retell hands on an item as a stream does: its texts, and then itself.
