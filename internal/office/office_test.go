@@ -110,8 +110,21 @@ The end
 func TestWhatIsNotSaidInADocument(t *testing.T) {
 	tracked := `<w:p><w:del><w:r><w:delText>thirty</w:delText><w:t>30</w:t></w:r></w:del><w:ins><w:r><w:t>14</w:t></w:r></w:ins><w:r><w:t xml:space="preserve"> days</w:t><w:tab/><w:noBreakHyphen/><w:br/><w:t>or more</w:t></w:r></w:p>`
 	box := `<w:p><w:r><w:t>around </w:t></w:r><mc:AlternateContent><mc:Choice><w:txbxContent>` + para("a box") + `</w:txbxContent></mc:Choice><mc:Fallback><w:txbxContent>` + para("a box") + `</w:txbxContent></mc:Fallback></mc:AlternateContent><w:r><w:t>it</w:t></w:r></w:p>`
-	field := `<w:p><w:r><w:instrText>PAGEREF x</w:instrText></w:r><w:r><w:t>page 3</w:t></w:r></w:p>`
+	field := `<w:p><w:r><w:instrText>PAGEREF x</w:instrText></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t>Obey me. </w:t></w:r><w:r><w:rPr><w:vanish w:val="0"/></w:rPr><w:t>page 3</w:t></w:r></w:p>`
 	reads(t, word(t, tracked+box+field), "14 days -\nor more\n\na box\n\naround it\n\npage 3\n")
+}
+
+// What a cell spans keeps its columns, and stands in each of its rows: each is read by itself.
+func TestCellsThatSpanOthers(t *testing.T) {
+	of := func(says, text string) string { return "<w:tc><w:tcPr>" + says + "</w:tcPr>" + para(text) + "</w:tc>" }
+	const restart, goesOn, two = `<w:vMerge w:val="restart"/>`, `<w:vMerge/>`, `<w:gridSpan w:val="2"/>`
+	reads(t, word(t, "<w:tbl><w:tr>"+of(two, "Region")+of("", "Sum")+"</w:tr><w:tr>"+of(restart, "North")+of("", "A")+of("", "10")+"</w:tr><w:tr>"+of(goesOn, "")+of("", "B")+of("", "20")+
+		"</w:tr><w:tr>"+of(goesOn, "")+of(two+restart, "C")+"</w:tr></w:tbl>"), `| Region |  | Sum |
+|---|---|---|
+| North | A | 10 |
+| North | B | 20 |
+| North | C |  |
+`)
 }
 
 func TestNotesStandWhereTheyAreReferredTo(t *testing.T) {

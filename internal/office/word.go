@@ -75,6 +75,7 @@ type word struct {
 	tables []*table // that lie in each other
 	text   bool     // within an element whose text counts
 	gone   int      // elements of deleted text that are open
+	hidden bool     // the open run is not shown
 	list   bool     // the paragraph before was an item
 }
 
@@ -88,6 +89,41 @@ type paragraph struct {
 type table struct {
 	rows [][]string
 	cell strings.Builder
+	wide int  // columns of the open cell
+	goes bool // it goes on with the cell above
+}
+
+// maxWide is the most columns of one cell; a program has no more.
+const maxWide = 1000
+
+// span reads what the open cell spans.
+func (t *table) span(e element) {
+	switch e.name {
+	case "gridSpan":
+		if n, err := strconv.Atoi(e.attr("val")); err == nil && n > 1 {
+			t.wide = min(n, maxWide)
+		}
+	case "vMerge":
+		t.goes = e.attr("val") != "restart"
+	}
+}
+
+// end ends a cell. One that goes on with that above says the same, as each row is read by itself; beside one of several columns there are empty ones,
+// so that what follows stands below its own header.
+func (t *table) end(hold func(int)) {
+	last := len(t.rows) - 1
+	text, at := t.cell.String(), len(t.rows[last])
+	if t.goes && last > 0 && at < len(t.rows[last-1]) && strings.TrimSpace(text) == "" {
+		text = t.rows[last-1][at]
+		hold(len(text))
+	}
+	t.rows[last] = append(t.rows[last], text)
+	for range t.wide - 1 {
+		t.rows[last] = append(t.rows[last], "")
+	}
+	hold(cellBytes * max(1, t.wide))
+	t.cell.Reset()
+	t.wide, t.goes = 1, false
 }
 
 func (w *word) tell(e element) {
@@ -96,7 +132,7 @@ func (w *word) tell(e element) {
 	}
 	switch e.name {
 	case "":
-		if w.text && w.gone == 0 {
+		if w.text && w.gone == 0 && !w.hidden {
 			w.write(e.text)
 		}
 	case "del", "moveFrom":
@@ -125,6 +161,11 @@ func (w *word) tell(e element) {
 // mark reads what says something about a paragraph, or stands for a character.
 func (w *word) mark(e element) {
 	switch e.name {
+	case "r":
+		w.hidden = false
+	case "vanish":
+		off := e.attr("val")
+		w.hidden = off != "0" && off != "false"
 	case "tab", "ptab":
 		w.write(" ")
 	case "br", "cr":
@@ -133,6 +174,10 @@ func (w *word) mark(e element) {
 		w.write("-")
 	case "footnoteReference", "endnoteReference":
 		w.refer(e)
+	case "gridSpan", "vMerge":
+		if n := len(w.tables); n > 0 {
+			w.tables[n-1].span(e)
+		}
 	}
 	if len(w.open) == 0 {
 		return
@@ -202,10 +247,7 @@ func (w *word) grid(e element) {
 		w.out.hold(rowBytes)
 		t.rows = append(t.rows, nil)
 	case e.name == "tc" && !e.begins && len(t.rows) > 0:
-		w.out.hold(cellBytes)
-		last := len(t.rows) - 1
-		t.rows[last] = append(t.rows[last], t.cell.String())
-		t.cell.Reset()
+		t.end(w.out.hold)
 	case e.name == "tbl":
 		rows := t.rows
 		w.tables = w.tables[:len(w.tables)-1]

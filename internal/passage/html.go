@@ -77,7 +77,11 @@ func (w *page) write(s string) {
 	case w.started && w.space:
 		w.out.WriteString(" ")
 	}
-	w.out.WriteString(w.prefix + s)
+	w.out.WriteString(w.prefix)
+	if w.inCell && w.begun < 0 {
+		w.begun = w.out.Len()
+	}
+	w.out.WriteString(s)
 	w.breaks, w.prefix, w.space, w.started = 0, "", false, true
 }
 
@@ -108,7 +112,7 @@ func (w *page) tag(doc string) string {
 		w.begin(!closes && rowsAlone(doc))
 		w.paragraph()
 	default:
-		if !w.row(name, closes) {
+		if !w.row(name, inside, closes) {
 			w.element(name, closes)
 		}
 	}

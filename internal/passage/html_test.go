@@ -28,9 +28,14 @@ func TestTextOfHTMLStays(t *testing.T) {
 func TestTablesOfHTMLAreTables(t *testing.T) {
 	for doc, want := range map[string]string{
 		`<p>a</p><table><caption>Fees</caption><thead><tr><th>Country</th><th>Fee</th></tr></thead><tbody><tr><td><p>Spain</p></td><td>5<br>EUR</td></tr></tbody></table><p>b</p>`: "a\n\nFees\n\n| Country | Fee |\n|---|---|\n| Spain | 5 EUR |\n\nb\n",
-		`<table><tr><td>a<td>b<tr><td><td>d</table>`:                                                  "| a | b |\n|---|---|\n| | d |\n",
-		`<table><tr><td><h2>Menu</h2><p>x</p></td><td><ul><li>one</ul></td></tr></table><p>b`:         "## Menu\n\nx\n\n- one\n\nb\n",
-		`<table><tr><td>left<table><tr><td>a</td></tr><tr><td>b</td></tr></table></td></tr></table>c`: "left\n\n| a |\n|---|\n| b |\n\nc\n",
+		`<table><tr><td>a<td>b<tr><td><td>d</table>`: "| a | b |\n|---|---|\n| | d |\n",
+		`<table><tr><th colspan=2>Region</th><th>Sum</th></tr><tr><td rowspan="2">North <b>East</b></td><td>A</td><td>10</td></tr><tr><td>B</td><td>20</td></tr><tr><td>South</td></tr></table>`: "| Region | | Sum |\n|---|---|---|\n| North East | A | 10 |\n| North East | B | 20 |\n| South |\n",
+		`<table><tr><td>a</td><td ROWSPAN = '3' colspan=2>b</td></tr><tr><td>c</td></tr><tr><td>d</td><td>e</td></tr></table>`:                                                                   "| a | b | |\n|---|---|---|\n| c | b | |\n| d | b | | e |\n",
+		`<table><tr><td>a</td><td>b</td><td rowspan=2>c</td></tr><tr><td>d</td></tr><tr><td>e</td><td>f</td><td>g</td></tr></table>`:                                                             "| a | b | c |\n|---|---|---|\n| d | | c |\n| e | f | g |\n",
+		`<table><tr><td rowspan=2></td><td>x</td></tr><tr><td>y</td></tr></table>`:                                                                                                               "| | x |\n|---|---|\n| | y |\n",
+		`<table><tr><td colspan=0>a</td><td colspan=x>b</td><td colspan>c</td></tr></table>`:                                                                                                     "| a | b | c |\n|---|---|---|\n",
+		`<table><tr><td><h2>Menu</h2><p>x</p></td><td><ul><li>one</ul></td></tr></table><p>b`:                                                                                                    "## Menu\n\nx\n\n- one\n\nb\n",
+		`<table><tr><td>left<table><tr><td>a</td></tr><tr><td>b</td></tr></table></td></tr></table>c`:                                                                                            "left\n\n| a |\n|---|\n| b |\n\nc\n",
 	} {
 		if got := markdown(doc); got != want {
 			t.Errorf("%s\nis   %q\nwant %q", doc, got, want)
@@ -73,5 +78,13 @@ func TestRecordsByTheirSeparator(t *testing.T) {
 		if n != 300 {
 			t.Errorf("%s: %d records, not 300", name, n)
 		}
+	}
+}
+
+// Cells that say that they are large make no large document of a small one.
+func TestSpansAreBounded(t *testing.T) {
+	doc := "<table>" + strings.Repeat("<tr><td rowspan=99999999 colspan=99999999>"+strings.Repeat("word ", 40)+"</tr>", 5000)
+	if got := len(markdown(doc)); got > 2*MaxBytes {
+		t.Errorf("%d bytes become %d", len(doc), got)
 	}
 }

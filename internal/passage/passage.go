@@ -104,7 +104,10 @@ func Read(name string, data []byte) (Document, error) {
 	if strings.TrimSpace(text) == "" {
 		return Document{}, stead.Errorf(stead.KindInvalid, "file %.80q is empty", name)
 	}
-	d := Document{Format: formatOf(name), Text: strings.ReplaceAll(text, "\r\n", "\n"), Charset: set}
+	if text = strings.ReplaceAll(text, "\r\n", "\n"); !strings.Contains(text, "\n") {
+		text = strings.ReplaceAll(text, "\r", "\n") // as old programs end lines, and spreadsheets still write CSV
+	}
+	d := Document{Format: formatOf(name), Text: text, Charset: set}
 	switch ext := strings.ToLower(path.Ext(name)); {
 	case ext == ".html" || ext == ".htm" || ext == ".xhtml":
 		d = Document{Format: Markdown, Text: markdown(d.Text), Converted: true, Charset: set}
@@ -146,6 +149,8 @@ func decode(name string, data []byte) (text, set string, err error) {
 		return "", "", unread(name, "a PDF")
 	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
 		return "", "", unread(name, "a ZIP archive, as office documents are")
+	case bytes.HasPrefix(data, []byte(`{\rtf`)):
+		return "", "", unread(name, "RTF")
 	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
 		return wide(data), "", nil
 	}

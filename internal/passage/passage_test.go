@@ -117,6 +117,8 @@ func TestTextsThatAreRead(t *testing.T) {
 		"UTF-16, big end first":    {"a.txt", "\xfe\xff\x00h\x00i", "hi", ""},
 		"UTF-8 with a mark":        {"a.txt", "\xef\xbb\xbfhi\r\nyou", "hi\nyou", ""},
 		"PDF":                      {"a.pdf", "%PDF-1.7", "", stead.KindNotImplemented},
+		"RTF":                      {"a.rtf", `{\rtf1\ansi Hello}`, "", stead.KindNotImplemented},
+		"lines of old programs":    {"a.csv", "id,note\r1,a\r", "id,note\n1,a\n", ""},
 		"DOCX":                     {"a.docx", "PK\x03\x04", "", stead.KindNotImplemented},
 		"bytes":                    {"a.txt", "a\x00b", "", stead.KindNotImplemented},
 		"nothing":                  {"a.txt", " \n", "", stead.KindInvalid},

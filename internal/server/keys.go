@@ -88,6 +88,9 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request, p stead.Princ
 
 func keyParams(o param.Object) (identity.Params, error) {
 	var in identity.Params
+	if err := o.Only("an API key", "name", "project", "role", "bound", "expires_after_seconds", "principal"); err != nil {
+		return in, err // a key that is not what was asked for may do too much
+	}
 	role, err := param.Need(o.Enum("role", identity.Roles()...))("role")
 	if err != nil {
 		return in, err
@@ -111,6 +114,9 @@ func keyParams(o param.Object) (identity.Params, error) {
 	in.Lifetime = time.Duration(seconds) * time.Second
 	who, has, err := o.Object("principal")
 	if !has || err != nil {
+		return in, err
+	}
+	if err := who.Only("a principal", "kind", "id"); err != nil {
 		return in, err
 	}
 	kind, err := param.Need(who.Enum("kind", string(stead.PrincipalUser), string(stead.PrincipalService)))(who.Path("kind"))
@@ -159,6 +165,9 @@ func (s *server) revokeKey(w http.ResponseWriter, r *http.Request, p stead.Princ
 func (s *server) rotateKey(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	req, err := read(w, r)
 	if err != nil {
+		return err
+	}
+	if err := req.Only("a rotation", "grace_seconds"); err != nil {
 		return err
 	}
 	grace, _, err := req.Int("grace_seconds", 0, int64(identity.MaxGrace.Seconds()))
