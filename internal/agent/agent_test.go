@@ -77,8 +77,8 @@ func TestWireTools(t *testing.T) {
 			`{"type":"memory","memory_stores":[{"id":"memstore_1","access":"read_only"}],"recall":{"mode":"budgeted","token_budget":1000,"max_num_results":8,"context":1},"extraction":null,"teams":[],"scope":"default","scopes":"session","allowed_tools":null,"require_approval":null,"effects":{}}`,
 		},
 		{
-			`{"type":"memory","memory_stores":[{"id":"memstore_1","access":"read_write"}],"recall":{"mode":"always","context":0},"teams":["red"],"scope":"team:red"}`,
-			`{"type":"memory","memory_stores":[{"id":"memstore_1","access":"read_write"}],"recall":{"mode":"always","token_budget":4000,"max_num_results":8,"context":0},"extraction":null,"teams":["red"],"scope":"team:red","scopes":"session","allowed_tools":null,"require_approval":null,"effects":{}}`,
+			`{"type":"memory","memory_stores":[{"id":"memstore_1","access":"read_write"}],"recall":{"mode":"always","context":0},"teams":["red"],"scope":"team:red","extraction":{"scope":"team:red"}}`,
+			`{"type":"memory","memory_stores":[{"id":"memstore_1","access":"read_write"}],"recall":{"mode":"always","token_budget":4000,"max_num_results":8,"context":0},"extraction":{"memory_store_id":"memstore_1","strategies":["fact","preference"],"scope":"team:red","conversation":true,"tool_outputs":true},"teams":["red"],"scope":"team:red","scopes":"session","allowed_tools":null,"require_approval":null,"effects":{}}`,
 		},
 		{`{"type":"web_search","mode":"disabled"}`, `{"type":"web_search","allowed_domains":null,"context_size":"medium","location":null,"mode":"disabled"}`},
 		{`{"type":"programmatic_tool_calling","enabled":false}`, `{"type":"programmatic_tool_calling","enabled":false}`},

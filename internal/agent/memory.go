@@ -79,10 +79,10 @@ func memoryTool(o param.Object) (Tool, error) {
 	if t.Recall, err = recall(o); err != nil {
 		return Tool{}, err
 	}
-	if t.Extraction, err = extraction(o, t.MemoryStores); err != nil {
+	if t.Teams, err = teams(o); err != nil {
 		return Tool{}, err
 	}
-	if t.Teams, err = teams(o); err != nil {
+	if t.Extraction, err = extraction(o, t.MemoryStores, t.Teams); err != nil {
 		return Tool{}, err
 	}
 	if t.Scope, err = memoryScope(o, t.Teams); err != nil {
@@ -243,7 +243,7 @@ type Extraction struct {
 	Strategies   []string `json:"strategies"`             // see Strategies; empty: no model is asked
 	Instructions string   `json:"instructions,omitempty"` // what is worth remembering besides, in words for the model
 	Model        string   `json:"model,omitempty"`        // "": the agent's
-	Scope        string   `json:"scope"`                  // "user", "agent", "project": whom it is about
+	Scope        string   `json:"scope"`                  // MemoryScopeUser, MemoryScopeAgent, MemoryScopeProject or a team, as a tool's: whom it is about
 	Conversation bool     `json:"conversation"`           // each message becomes searchable as well
 	ToolOutputs  bool     `json:"tool_outputs"`           // and with Conversation what tools said
 }
@@ -251,13 +251,13 @@ type Extraction struct {
 // maxExtractionBytes is the longest Instructions of an Extraction.
 const maxExtractionBytes = 8 << 10
 
-// extraction reads what is remembered after a turn; stores are those of the tool.
-func extraction(o param.Object, stores []MemoryStore) (*Extraction, error) {
+// extraction reads what is remembered after a turn; stores and teams are those of the tool.
+func extraction(o param.Object, stores []MemoryStore, teams []string) (*Extraction, error) {
 	sub, ok, err := o.Object("extraction")
 	if !ok || err != nil {
 		return nil, err
 	}
-	e := &Extraction{Scope: "user", Conversation: true, ToolOutputs: true, Strategies: []string{}}
+	e := &Extraction{Scope: MemoryScopeUser, Conversation: true, ToolOutputs: true, Strategies: []string{}}
 	if e.Store, err = extractionStore(sub, stores); err != nil {
 		return nil, err
 	}
@@ -286,9 +286,9 @@ func extraction(o param.Object, stores []MemoryStore) (*Extraction, error) {
 	if at := sub.Path("model"); utf8.RuneCountInString(e.Model) > stead.MaxNameRunes {
 		return nil, stead.Invalid(at, "%s is longer than %d characters", at, stead.MaxNameRunes)
 	}
-	if scope, has, err := sub.Enum("scope", "user", "agent", "project"); err != nil {
+	if scope, err := memoryScope(sub, teams); err != nil {
 		return nil, err
-	} else if has {
+	} else if scope != "" {
 		e.Scope = scope
 	}
 	if all, has, err := sub.Bool("conversation"); err != nil {

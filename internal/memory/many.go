@@ -34,6 +34,7 @@ func (s *Service) SearchMany(ctx context.Context, p stead.Principal, m Many) (Fo
 	for _, store := range m.Stores {
 		_, err := s.open(ctx, p, policy.MemoryRead, store)
 		if kind := stead.KindOf(err); m.Lenient && (kind == stead.KindNotFound || kind == stead.KindForbidden) {
+			out.Gone = append(out.Gone, store)
 			continue
 		}
 		if err == nil && out.Method == "" {

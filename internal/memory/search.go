@@ -77,11 +77,12 @@ type Search struct {
 
 // Found is what a search found, and how.
 type Found struct {
-	Hits    []Hit  // best first
-	Method  string // MethodLexical or MethodHybrid
-	Why     string // vectors were to be compared, and were not, for this reason; "": they were, or there are none
-	LeftOut int    // hits, and entries around them, that had no room in Tokens
-	More    int    // hits behind the last one that Limit allows, as far as they were looked for
+	Hits    []Hit    // best first
+	Method  string   // MethodLexical or MethodHybrid
+	Why     string   // vectors were to be compared, and were not, for this reason; "": they were, or there are none
+	LeftOut int      // hits, and entries around them, that had no room in Tokens
+	Gone    []string // stores that were left out: they are not there, or may not be read
+	More    int      // hits behind the last one that Limit allows, as far as they were looked for
 }
 
 // Hit is an entry that was found.

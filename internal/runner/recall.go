@@ -117,7 +117,7 @@ func (a *actor) recall(ctx context.Context, f *flight, step *policy.Step, checks
 		a.log.Warn("nothing was recalled", "err", err)
 		out.Entries = nil
 	}
-	out.Call, out.Without = call, ask.NotAlone()
+	out.Call, out.Without = call, strings.TrimSpace(ask.NotAlone()+" "+out.Without)
 	screenRecalled(ctx, checks, &out)
 	a.deliver(f, pending{kind: session.KindMemoryRecalled, make: func(s *session.State) (any, error) {
 		if s.Turn == nil || s.Turn.Recall != call {

@@ -55,7 +55,7 @@ type MemoryRecalled struct {
 	Error   string     `json:"error,omitempty"`    // why nothing could be looked up; the turn goes on
 	Method  string     `json:"method,omitempty"`   // memory.MethodLexical or memory.MethodHybrid
 	Why     string     `json:"why,omitempty"`      // vectors were to be compared, and were not, for this reason
-	Without string     `json:"without,omitempty"`  // whose memories were not looked for, and why; "": all that the session has were
+	Without string     `json:"without,omitempty"`  // whose memories, and which stores, were not looked for, and why; "": all that the session has were
 
 	Guardrails []guardrail.Finding `json:"guardrails,omitempty"` // what they did to the entries: those that they blocked are not there
 }

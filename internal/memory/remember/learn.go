@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/agent"
 	"github.com/stead-dev/stead/internal/memory"
 	"github.com/stead-dev/stead/internal/memory/extract"
 	"github.com/stead-dev/stead/internal/model"
@@ -107,6 +108,9 @@ func (r *Remember) in(ask session.LearnAsk, scopes ...memory.Scope) *memory.Serv
 
 // scopeOf is whom the memories of a session are about.
 func scopeOf(ask session.LearnAsk) memory.Scope {
+	if team, of := strings.CutPrefix(ask.Extraction.Scope, agent.MemoryScopeTeam); of {
+		return memory.Scope{Type: memory.ScopeTeam, ID: team}
+	}
 	switch ask.Extraction.Scope {
 	case memory.ScopeUser:
 		return memory.Scope{Type: memory.ScopeUser, ID: ask.Principal.ID}

@@ -18,7 +18,9 @@ package remember
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/agent"
@@ -80,6 +82,9 @@ func (r *Remember) Recall(ctx context.Context, ask session.RecallAsk) (session.M
 		return session.MemoryRecalled{}, err
 	}
 	out := session.MemoryRecalled{Method: found.Method, Why: found.Why, LeftOut: found.LeftOut + found.More}
+	if len(found.Gone) > 0 {
+		out.Without = fmt.Sprintf("Memory stores that are not there, or not for this session: %s.", strings.Join(found.Gone, ", "))
+	}
 	for _, h := range found.Hits {
 		out.Entries = append(out.Entries, told(h)...)
 	}

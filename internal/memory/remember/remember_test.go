@@ -83,6 +83,9 @@ func TestRecallBringsWhatStandsAround(t *testing.T) {
 	if want := "labelled word  -1; the zeppelin l 0; oh nice 1; "; !strings.HasPrefix(got, want) || len(out.Entries) != 4 || out.LeftOut == 0 {
 		t.Fatalf("recalled %q, %d left out", got, out.LeftOut)
 	}
+	if !strings.Contains(out.Without, "memstore_gone") || strings.Contains(out.Without, stores[0]) {
+		t.Errorf("of a store that is not there it says %q", out.Without)
+	}
 	if e := out.Entries[3]; !e.Excerpt || e.Store != stores[1] || !strings.Contains(e.Text, "signed in Reykjavik") || len(e.Text) > 2000 {
 		t.Errorf("of what is too long is shown: %t, %d bytes", e.Excerpt, len(e.Text))
 	}
@@ -165,6 +168,27 @@ func TestWhatIsNotKeptIsSaid(t *testing.T) {
 	out, err := remember.New(m).Keep(t.Context(), ask, false)
 	if err != nil || out.Added != 1 || len(out.Refused) != 1 || out.Refused[0].Kind != "preference" || !strings.Contains(out.Refused[0].Why, "no preferences") || strings.Contains(fmt.Sprint(out), "tea") {
 		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// What a team's sessions say is the team's, where the agent says so.
+func TestATeamRemembers(t *testing.T) {
+	m, me := open(t, policy.AllowLocal{})
+	made, err := m.CreateStore(t.Context(), me, memory.StoreFields{Name: "s"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := session.LearnAsk{Key: stead.SessionKey{Project: me.Project, Session: "sess_0000000000000000000000000000000a"}, Principal: me, Alone: true, Agent: "agent_1", At: 7,
+		Extraction: agent.Extraction{Store: made.ID, Scope: "team:red"}, Messages: []session.LearnMessage{{Item: "a", Role: "user", Text: "The dog is called Gondola"}},
+		Found: []session.Learned{{Kind: "fact", Text: "The dog is called Gondola.", Items: []string{"a"}, Confidence: 1}}}
+	for _, items := range []bool{true, false} {
+		if _, err := remember.New(m).Keep(t.Context(), ask, items); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, _, err := m.List(t.Context(), me, made.ID, "", 10, false)
+	if red := (memory.Scope{Type: memory.ScopeTeam, ID: "red"}); err != nil || len(all) != 2 || all[0].Scope != red || all[1].Scope != red {
+		t.Errorf("%+v, %v", all, err)
 	}
 }
 
