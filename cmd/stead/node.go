@@ -271,6 +271,7 @@ func (n *node) open(ctx context.Context) error {
 	metered := n.openMetering(store, authorizer, func(ctx context.Context, project stead.ProjectID, id string) error {
 		return run.BudgetChanged(ctx, project, id)
 	})
+	n.policies.Budgeted(budgetsFor(metered.budgets, func() *runner.Runner { return run }))
 	tools := mcp.New(mcp.Config{Servers: toolServers(cfg), CallTimeout: cfg.ToolTimeout(), Version: version, Logger: log, Guard: guard})
 	n.tools = tools
 	n.onStop(tools.Close)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"time"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/audit"
 	"github.com/stead-dev/stead/internal/config"
@@ -12,6 +14,9 @@ import (
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
 	"github.com/stead-dev/stead/internal/policy/policyset"
+	"github.com/stead-dev/stead/internal/runner"
+	"github.com/stead-dev/stead/internal/usage"
+	"github.com/stead-dev/stead/internal/usage/budget"
 )
 
 // policySet loads the policies of a configuration; nil where it has none.
@@ -57,6 +62,27 @@ func (n *node) openPolicies(store document.Store) (*cedar.Authorizer, *cedar.Set
 	n.policies = cedar.New(identity.Authorizer{}, time.Now, n.log).With(n.uploaded.Project)
 	n.policies.Replace(set)
 	return n.policies, set, nil
+}
+
+// budgetsFor finds how far the budgets are used up that a request is about, for policies that look at them. What somebody sends to a session is charged to whom
+// that serves.
+func budgetsFor(budgets *budget.Service, run func() *runner.Runner) cedar.Budgets {
+	return func(ctx context.Context, req policy.Request) (*policy.Budgets, error) {
+		who := usage.Subject{Project: req.Principal.Project, Agent: cmp.Or(req.Base, req.Agent), Session: req.Session.Session, User: cmp.Or(req.Serves, req.Principal.ID)}
+		if who.Session != "" && !req.Acting {
+			var err error
+			if who, err = run().Charged(ctx, req.Session); stead.KindOf(err) == stead.KindNotFound {
+				return &policy.Budgets{}, nil // whoever may not is not told that it is not there
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		state, err := budgets.State(ctx, who, req.At)
+		if err != nil {
+			return nil, err
+		}
+		return &state, nil
+	}
 }
 
 // policySets is the service of what projects upload.

@@ -65,10 +65,10 @@ func readPolicies(paths []string, deny bool) (*cedar.Set, error) {
 }
 
 // decider is roles, then a set of policies, as a server has them, then sets of a project.
-func decider(set *cedar.Set, project *cedar.Project) policy.Authorizer {
+func decider(set *cedar.Set, project *cedar.Project, budgets cedar.Budgets) policy.Authorizer {
 	d := cedar.New(identity.Authorizer{}, time.Now, slog.New(slog.DiscardHandler))
 	d.Replace(set)
-	return policy.NewJointly(d.With(func(context.Context, stead.ProjectID) (*cedar.Project, error) { return project, nil }))
+	return policy.NewJointly(d.Budgeted(budgets).With(func(context.Context, stead.ProjectID) (*cedar.Project, error) { return project, nil }))
 }
 
 func (a *app) policyValidate() *cobra.Command {
@@ -146,7 +146,7 @@ func (a *app) testPolicies(ctx context.Context, file, dir string, project *cedar
 	if err != nil {
 		return 0, 0, err
 	}
-	d := decider(set, project)
+	d := decider(set, project, nil)
 	for _, c := range cases.Cases {
 		if err := c.Run(ctx, d); err != nil {
 			failed++
@@ -182,7 +182,8 @@ func (a *app) policyReplay() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := &replaying{app: a, decider: decider(set, project), onTrial: onTrial, list: []changeRow{}, gaps: map[replay.Gap]int{}}
+			r := &replaying{app: a, onTrial: onTrial, list: []changeRow{}, gaps: map[replay.Gap]int{}}
+			r.decider = decider(set, project, r.budgets)
 			if err := r.all(cmd.Context(), args); err != nil {
 				return err
 			}
@@ -204,7 +205,14 @@ type replaying struct {
 	onTrial         bool
 	sessions, asked int
 	list            []changeRow
-	gaps            map[replay.Gap]int // of how many sessions
+	gaps            map[replay.Gap]int     // of how many sessions
+	blind           map[policy.Effect]bool // of the session that is read: nobody knows how far budgets were used up
+}
+
+// budgets says that nobody knows how far they were used up: what was known stands with the decision, and policies that look at them are asked with it.
+func (r *replaying) budgets(_ context.Context, req policy.Request) (*policy.Budgets, error) {
+	r.blind[req.Effect] = true
+	return nil, nil
 }
 
 // gapRow is a sort of effects that could not be asked about.
@@ -275,6 +283,7 @@ func (r *replaying) read(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		return err
 	}
+	r.blind = map[policy.Effect]bool{}
 	changed, err := replay.Changes(ctx, r.decider, said.Asked, r.onTrial)
 	if err != nil {
 		return err
@@ -282,6 +291,9 @@ func (r *replaying) read(ctx context.Context, in io.Reader) error {
 	r.sessions, r.asked = r.sessions+1, r.asked+len(said.Asked)
 	for _, g := range said.Gaps {
 		r.gaps[g]++
+	}
+	for effect := range r.blind {
+		r.gaps[replay.Gap{Effect: effect, Why: "with how far budgets were used up, which is in no journal where no policy looked at it"}]++
 	}
 	for _, c := range changed {
 		r.list = append(r.list, changeRow{head.Session, c.Seq, c.Request.Effect, c.Request.Resource, c.Then, c.Now, c.Policies, c.Reason})

@@ -38,7 +38,8 @@ func (j Jointly) Decide(ctx context.Context, req Request) (Decision, error) {
 			break
 		}
 		ask := req
-		ask.Principal = other
+		ask.Principal, ask.Serves = other, cmp.Or(req.Serves, req.Principal.ID)
+		ask.Budgets = cmp.Or(out.Budgets, req.Budgets) // all are asked about the same
 		var d Decision
 		if d, err = j.next.Decide(ctx, ask); err != nil {
 			d.For = name(other)
@@ -108,6 +109,7 @@ func name(p stead.Principal) string { return string(p.Kind) + ":" + p.ID }
 // with is what allows it for all whom d was made for, and for one more.
 func (d Decision) with(o Decision, who stead.Principal) Decision {
 	out := d.both(o, who)
+	out.Budgets = cmp.Or(d.Budgets, o.Budgets)
 	out.Micros = d.Micros + o.Micros
 	if d.Shadow != nil || o.Shadow != nil {
 		out.Shadow = strictest(d.tried(), o.tried())

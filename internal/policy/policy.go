@@ -15,6 +15,7 @@ package policy
 
 import (
 	"context"
+	"math"
 
 	"github.com/stead-dev/stead"
 )
@@ -164,6 +165,10 @@ type Request struct {
 	// not judged. Where somebody else may write in between, it is what was seen before.
 	Written map[string]string
 	Spend   *Spend // of the session, where it is known
+	// Budgets are those about the effect, where whoever asks knows how they stood; nil: policies that want to know look.
+	Budgets *Budgets
+	// Serves is the id of whom it is charged to, where that is not Principal; "": it is.
+	Serves string
 	// At is when it is asked, where that is not now: in a replay. 0: now.
 	At int64
 	// Answer is what somebody answers, in the record of an ApprovalGive that was Carried; nil elsewhere.
@@ -245,6 +250,28 @@ type Spend struct {
 	Limit int64 // micro-cents; 0: no limit
 }
 
+// Budgets says how far the budgets are used up that are about an effect, with what calls under way hold of them.
+type Budgets struct {
+	Used      int64  `json:"used"`                // per cent of the one that is used up most, rounded down; 0 to 100
+	Exhausted bool   `json:"exhausted,omitempty"` // one of them has no room
+	Tightest  string `json:"tightest,omitempty"`  // the id of the one that is used up most; "": none is about it
+	Session   int64  `json:"session,omitempty"`   // as Used, of the session's own budgets and its limit alone
+}
+
+// PerCent is how much of a limit is used, rounded down: 0 to 100, which is all. A limit of 0 is none.
+func PerCent(limit, used int64) int64 {
+	const all = 100
+	switch {
+	case limit <= 0 || used <= 0:
+		return 0
+	case used >= limit:
+		return all
+	case used > math.MaxInt64/all:
+		return min(used/(limit/all), all-1)
+	}
+	return used * all / limit
+}
+
 // Decision is the answer. The zero Decision denies.
 type Decision struct {
 	Allow  bool   `json:"allow"`
@@ -259,6 +286,9 @@ type Decision struct {
 	Micros  int64  `json:"us,omitempty"`     // how long the policies took
 	Needs   *Needs `json:"needs,omitempty"`  // nobody approved it yet: who must
 	Shadow  *Trial `json:"shadow,omitempty"` // what would be decided if shadow policies counted; nil: they had nothing to say
+
+	// Budgets are those that policies looked at; nil: none did.
+	Budgets *Budgets `json:"budgets,omitempty"`
 
 	// For is who of those behind it decided it, as KIND:ID, where that is not whom the session serves: it is denied, or takes an
 	// approval, for them. "": it is that one, or nobody.

@@ -57,11 +57,24 @@ func (a *actor) reserve(p *plan, name string, info model.Info) (*session.Hold, b
 	return hold, false, nil
 }
 
+// Charged says whose budgets are about what a session's agent does.
+func (r *Runner) Charged(ctx context.Context, key stead.SessionKey) (usage.Subject, error) {
+	v, err := r.view(ctx, key)
+	if err != nil {
+		return usage.Subject{}, err
+	}
+	return charged(v), nil
+}
+
+func charged(v *session.View) usage.Subject {
+	return usage.Subject{Project: v.Key.Project, Agent: v.Created.Agent.Limited(), Session: v.Key.Session, User: v.Created.Principal.ID}
+}
+
 // hold reserves an amount; anyway: also where a budget has no room. No hold: no budget is about it.
 func (a *actor) hold(p *plan, n usage.Amount, anyway bool) (grant usage.Grant, hold *session.Hold, err error) {
 	a.holds++
 	ask := usage.Ask{
-		Subject: usage.Subject{Project: a.key.Project, Agent: a.state.Created.Agent.Limited(), Session: a.key.Session, User: a.state.Created.Principal.ID},
+		Subject: charged(&a.state.View),
 		// An epoch is one holder's: no other makes a hold of this name.
 		Hold: fmt.Sprintf("%s%s_%d_%d", usage.HoldPrefix, a.key.Session, a.lease.Epoch, a.holds), At: a.r.now(), Amount: n,
 		Ended: map[string]usage.Counter{}, Environment: a.environmentHolds(), Over: a.over(), Anyway: anyway,

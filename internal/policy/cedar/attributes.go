@@ -49,6 +49,7 @@ const (
 	atBehind
 	atOrigin
 	atDepth
+	atBudgets
 	atEnd
 
 	attributeCount = iota - 1
@@ -60,7 +61,7 @@ const (
 // attributeNames are their names, in the order of the constants.
 func attributeNames() []string {
 	return []string{"project", "chain", "session", "labels", "now", "hour", "weekday", "spend", "server", "tool", "class", "arguments", "numbers", "text",
-		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows", "source", "file_labels", "behind", "origin", "depth"}
+		"model", "kind", "scope", "scope_id", "own", "entry_labels", "destination", "host", "port", "method", "path", "metrics", "entities", "dimensions", "rows", "source", "file_labels", "behind", "origin", "depth", "budgets"}
 }
 
 // attributeName is the name of one, by the place of its bit, and named is the one of a name. They never change.

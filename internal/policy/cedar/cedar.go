@@ -59,7 +59,11 @@ type Authorizer struct {
 	log     *slog.Logger
 	set     atomic.Pointer[Set]
 	uploads Uploads
+	budgets Budgets
 }
+
+// Budgets finds how far the budgets about a request are used up; nil: nobody knows, and the context has none. An error is a no.
+type Budgets func(ctx context.Context, req policy.Request) (*policy.Budgets, error)
 
 // New makes one without policies: it decides as first does.
 func New(first policy.Authorizer, now func() time.Time, log *slog.Logger) *Authorizer {
@@ -72,6 +76,12 @@ func (a *Authorizer) Replace(s *Set) { a.set.Store(s) }
 // With has it ask what projects uploaded, too. It is called before the first decision.
 func (a *Authorizer) With(uploads Uploads) *Authorizer {
 	a.uploads = uploads
+	return a
+}
+
+// Budgeted has it look how far budgets are used up, where a policy about what is asked reads that. It is called before the first decision.
+func (a *Authorizer) Budgeted(b Budgets) *Authorizer {
+	a.budgets = b
 	return a
 }
 
@@ -122,12 +132,28 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		req.At = a.now().UnixMilli()
 	}
 	begun := time.Now()
-	d, broken := decide(sets, version, base, req)
+	look := func() (*policy.Budgets, error) { return a.look(ctx, req) }
+	d, broken, err := decide(sets, version, base, req, look)
+	if err != nil {
+		return policy.Decision{By: By}, stead.Wrap(stead.KindUnavailable, err, "the budgets can't be read, which a policy looks at")
+	}
 	if req.Before == nil || d.Micros == 0 {
 		d.Micros = time.Since(begun).Microseconds()
 	}
 	a.tell(req, d, broken)
 	return d, nil
+}
+
+// look finds how far budgets are used up.
+func (a *Authorizer) look(ctx context.Context, req policy.Request) (*policy.Budgets, error) {
+	if a.budgets == nil {
+		return nil, nil
+	}
+	b, err := a.budgets(ctx, req)
+	if s := req.Spend; b != nil && s != nil {
+		b.Session = max(b.Session, policy.PerCent(s.Limit, s.Cost))
+	}
+	return b, err
 }
 
 // tell logs what operators look for: calls of the API have no journal in which it could stand.

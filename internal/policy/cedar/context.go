@@ -93,6 +93,8 @@ func (q *question) value(one attributes) types.Value {
 		return types.Long(7)
 	case atSpend:
 		return spend(req.Spend)
+	case atBudgets:
+		return budgets(req.Budgets)
 	case atServer:
 		server, _, _ := strings.Cut(req.Resource, "/")
 		return types.String(server)
@@ -213,6 +215,14 @@ func spend(s *policy.Spend) types.Value {
 	out := types.RecordMap{"cents": types.Long(cents(s.Cost))}
 	if s.Limit > 0 {
 		out["limit"] = types.Long(cents(s.Limit))
+	}
+	return types.NewRecord(out)
+}
+
+func budgets(b *policy.Budgets) types.Value {
+	out := types.RecordMap{"used": types.Long(b.Used), "exhausted": types.Boolean(b.Exhausted), "session": types.Long(b.Session)}
+	if b.Tightest != "" {
+		out["tightest"] = types.String(b.Tightest)
 	}
 	return types.NewRecord(out)
 }

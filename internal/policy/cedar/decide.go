@@ -15,10 +15,11 @@ type matches struct {
 	errors         []string // of failed, for the operator
 }
 
-// decide is the decision of sets about what others allowed already, and what went wrong in making it.
-func decide(sets []*Set, version string, base policy.Decision, req policy.Request) (policy.Decision, []string) {
+// decide is the decision of sets about what others allowed already, and what went wrong in making it. look finds how far budgets are used up; its
+// error is the one that is returned.
+func decide(sets []*Set, version string, base policy.Decision, req policy.Request, look func() (*policy.Budgets, error)) (policy.Decision, []string, error) {
 	if b := req.Before; b != nil && b.Allow && b.Version == version {
-		return *b, nil // the same policies were asked already, and the world may have been touched since
+		return *b, nil, nil // the same policies were asked already, and the world may have been touched since
 	}
 	base.Version = version
 	no := policy.Decision{By: By, Version: version}
@@ -26,11 +27,14 @@ func decide(sets []*Set, version string, base policy.Decision, req policy.Reques
 	defer q.release()
 	if err != nil {
 		no.Reason = "policies can't be asked about it"
-		return no, []string{err.Error()}
+		return no, []string{err.Error()}, nil
+	}
+	if err := q.byHeads(sets, look); err != nil {
+		return no, nil, err
 	}
 	if err := q.find(sets); err != nil {
 		no.Reason = "its arguments can't be looked into: " + err.Error()
-		return no, []string{err.Error()}
+		return no, []string{err.Error()}, nil
 	}
 	q.askTogether()
 	var all answer
@@ -45,19 +49,34 @@ func decide(sets []*Set, version string, base policy.Decision, req policy.Reques
 	}
 	d := all.decision
 	d.Version = version
+	if q.heads.context&atBudgets != 0 {
+		d.Budgets = q.req.Budgets
+	}
 	if all.spoke {
 		d.Shadow = &policy.Trial{Outcome: all.trial.Outcome(), Policies: all.trial.Policies, Reason: all.trial.Reason}
 	}
-	return d, all.errors
+	return d, all.errors, nil
 }
 
-// find finds what is to be asked of each set, and makes what of the request is looked into.
-func (q *question) find(sets []*Set) error {
+// byHeads finds the policies whose heads speak of the request, and looks at budgets where one of them reads those.
+func (q *question) byHeads(sets []*Set, look func() (*policy.Budgets, error)) (err error) {
 	found := q.finds(len(sets))
 	for i, s := range sets {
 		found[i].byHeads(s.index[q.action], q.about)
 		q.heads.and(&found[i].heads)
 	}
+	if look == nil || q.heads.context&atBudgets == 0 || q.req.Budgets != nil || attributesOf()[q.req.Effect]&atBudgets == 0 {
+		return nil
+	}
+	if q.req.Budgets, err = look(); q.req.Budgets != nil {
+		q.has |= atBudgets
+	}
+	return err
+}
+
+// find finds what is to be asked of each set, and makes what of the request is looked into.
+func (q *question) find(sets []*Set) error {
+	found := q.found
 	if q.heads.context&q.has&atLooked != 0 {
 		if err := flatten(q.req.Arguments, &q.heads.arguments, q.texts, q.amounts); err != nil {
 			return err

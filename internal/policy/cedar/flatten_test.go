@@ -215,9 +215,9 @@ func TestEveryAttributeIsThere(t *testing.T) {
 					t.Errorf("%s reads %b", way, read)
 				}
 				seen++
-				d, wrong := decide([]*Set{s}, s.version, policy.Decision{Allow: true}, policy.Request{
+				d, wrong, _ := decide([]*Set{s}, s.version, policy.Decision{Allow: true}, policy.Request{
 					Principal: stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada"}, Effect: policy.Effect(uid.ID), Resource: "a/b",
-				})
+				}, nil)
 				if d.Allow || len(wrong) > 0 || len(d.Policies) != 1 {
 					t.Errorf("%s: %s is not so: %+v, %v", uid, way, d, wrong)
 				}

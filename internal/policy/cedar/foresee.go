@@ -11,7 +11,7 @@ import (
 )
 
 // unforeseen are the attributes that are not known before an effect is about to happen.
-const unforeseen = atLooked | atNow | atHour | atWeekday
+const unforeseen = atLooked | atNow | atHour | atWeekday | atBudgets
 
 // Foresee implements policy.Foreseer: no policy in force can match, whatever is not known yet. Policies on trial have nobody wait for them.
 func (a *Authorizer) Foresee(ctx context.Context, req policy.Request) bool {

@@ -199,8 +199,8 @@ func indexed(t *testing.T, seed uint64, requests int, seen map[string]int) {
 	for range requests {
 		req := c.request()
 		base := policy.Decision{Allow: true, By: "role", Reason: "as its role says"}
-		got, wrong := decide(sets, "v", base, req)
-		want, wrongs := decide(plain, "v", base, req)
+		got, wrong, _ := decide(sets, "v", base, req, nil)
+		want, wrongs, _ := decide(plain, "v", base, req, nil)
 		slices.Sort(wrong)
 		slices.Sort(wrongs)
 		seen[string(got.Outcome())]++
@@ -260,7 +260,7 @@ func TestLabelsWithoutValues(t *testing.T) {
 	req := chance{rand.New(rand.NewPCG(1, 1))}.request()
 	for _, labels := range []stead.Labels{{"a": {}, "b": {}}, {"a": nil, "b": {""}}, {"a": {""}}, {"a": {}, "b": {"x"}}} {
 		req.Labels = labels
-		if d, _ := decide([]*Set{s}, "v", policy.Decision{Allow: true}, req); d.Allow == (labels.Newest("b") == "" && len(labels) == 2) {
+		if d, _, _ := decide([]*Set{s}, "v", policy.Decision{Allow: true}, req, nil); d.Allow == (labels.Newest("b") == "" && len(labels) == 2) {
 			t.Errorf("%v: %+v", labels, d)
 		}
 	}

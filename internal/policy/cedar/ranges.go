@@ -206,8 +206,22 @@ func (q *question) operand(o operand) (types.Value, bool) {
 		return nil, true
 	case o.way == aField && o.of == "spend":
 		return q.spent(o.name)
+	case o.way == aField && o.of == "budgets":
+		return q.budgeted(o.name)
 	}
 	return nil, false
+}
+
+// budgeted is a number of the context's budgets.
+func (q *question) budgeted(field types.String) (types.Value, bool) {
+	b := q.req.Budgets
+	switch {
+	case b != nil && field == "used":
+		return types.Long(b.Used), true
+	case b != nil && field == "session":
+		return types.Long(b.Session), true
+	}
+	return nil, true
 }
 
 // spent is a field of the context's spend.

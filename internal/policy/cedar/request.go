@@ -125,6 +125,9 @@ func newQuestion(req policy.Request) (*question, error) {
 	if q.has = attributesOf()[req.Effect]; req.Spend == nil {
 		q.has &^= atSpend
 	}
+	if req.Budgets == nil {
+		q.has &^= atBudgets
+	}
 	if req.Effect == policy.ToolCall && req.Destination == "" {
 		q.has &^= atDestination
 	}

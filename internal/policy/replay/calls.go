@@ -14,12 +14,12 @@ func (r *reader) calls(e stead.Event) (bool, error) {
 	switch e.Kind {
 	case session.KindModelCalled:
 		p, err := session.Decode[session.ModelCalled](e)
-		r.ask(v.Request(policy.ModelCall, p.Model), policy.Allowed, r.answered(session.EffectKey{Effect: policy.ModelCall, Of: p.Model, Purpose: p.Purpose}))
+		r.ask(decided(v.Request(policy.ModelCall, p.Model), &p.Decision), policy.Allowed, r.answered(session.EffectKey{Effect: policy.ModelCall, Of: p.Model, Purpose: p.Purpose}))
 		return true, err
 	case session.KindTurnFailed:
 		p, err := session.Decode[session.TurnEnded](e)
 		if p.Decision != nil {
-			r.ask(v.Request(policy.ModelCall, v.Created.Agent.Spec.Model), policy.Denied, approvals{})
+			r.ask(decided(v.Request(policy.ModelCall, v.Created.Agent.Spec.Model), p.Decision), policy.Denied, approvals{})
 		}
 		return true, err
 	case session.KindEnvironmentCalled:
@@ -32,7 +32,7 @@ func (r *reader) calls(e stead.Event) (bool, error) {
 		return true, err
 	case session.KindEffectHeld:
 		p, err := session.Decode[session.EffectHeld](e)
-		r.ask(shown(v.Request(p.Effect, p.Of), p), policy.Approval, r.answered(p.EffectKey))
+		r.ask(shown(decided(v.Request(p.Effect, p.Of), &p.Decision), p), policy.Approval, r.answered(p.EffectKey))
 		return true, err
 	}
 	return false, nil
@@ -60,5 +60,11 @@ func shown(req policy.Request, p session.EffectHeld) policy.Request {
 	if p.Within != "" && json.Unmarshal(p.Shown, &of) == nil {
 		req.Destination, req.Entry, req.Document, req.Semantic = of.Of.Destination, of.Of.Entry, of.Of.Document, of.Of.Semantic
 	}
+	return req
+}
+
+// decided is a request with what was decided about it.
+func decided(req policy.Request, d *policy.Decision) policy.Request {
+	req.Before = d
 	return req
 }

@@ -20,7 +20,7 @@ func (r *reader) made(e stead.Event) (bool, error) {
 		}
 		r.ask(policy.Request{
 			Principal: p.Principal, Agent: p.Agent.ID, Base: p.Agent.Base, Effect: policy.SessionCreate, Resource: string(p.Agent.ID),
-			Labels: stead.LabelsOf(p.Metadata).And(r.first(p)), Model: p.Agent.Spec.Model,
+			Labels: stead.LabelsOf(p.Metadata).And(r.first(p)), Model: p.Agent.Spec.Model, Before: p.Decision,
 		}, policy.Allowed, approvals{})
 		r.setUp(p.Principal, p.Setup)
 		return true, nil

@@ -87,7 +87,9 @@ type reader struct {
 // ask adds an effect of the event.
 func (r *reader) ask(req policy.Request, then policy.Outcome, given approvals) {
 	e := r.events[r.at]
-	req.At, req.Before = e.At, nil
+	if req.At = e.At; req.Before != nil {
+		req.Budgets, req.Before = req.Before.Budgets, nil
+	}
 	r.out.Asked = append(r.out.Asked, Asked{Seq: e.Seq, Request: req, Then: then, given: given})
 }
 

@@ -17,7 +17,7 @@ func (r *reader) tools(e stead.Event) (bool, error) {
 	switch e.Kind {
 	case session.KindToolHeld:
 		p, err := session.Decode[session.ToolHeld](e)
-		r.tool(r.view.CallByID(p.CallID), policy.Approval)
+		r.tool(r.view.CallByID(p.CallID), policy.Approval, &p.Decision)
 		return true, err
 	case session.KindToolCalled:
 		p, err := session.Decode[session.ToolCalled](e)
@@ -26,18 +26,18 @@ func (r *reader) tools(e stead.Event) (bool, error) {
 			return true, err
 		}
 		if c.Attempts == 0 && (c.Decided == nil || !c.Decided.Allow) { // else it is an attempt more of what was decided before
-			r.tool(c, policy.Allowed)
+			r.tool(c, policy.Allowed, &p.Decision)
 		}
 		r.within(c)
 		return true, nil
 	case session.KindToolRequired:
 		p, err := session.Decode[session.ToolRequired](e)
-		r.tool(r.view.CallByID(p.CallID), policy.Allowed)
+		r.tool(r.view.CallByID(p.CallID), policy.Allowed, &p.Decision)
 		return true, err
 	case session.KindToolReturned:
 		p, err := session.Decode[session.ToolReturned](e)
 		if p.Decision != nil {
-			r.tool(r.view.CallByID(p.CallID), policy.Denied)
+			r.tool(r.view.CallByID(p.CallID), policy.Denied, p.Decision)
 		}
 		return true, err
 	case session.KindModelReplied:
@@ -55,7 +55,7 @@ func (r *reader) tools(e stead.Event) (bool, error) {
 		return true, err
 	case session.KindSubagentCreated:
 		p, err := session.Decode[session.SubagentCreated](e)
-		r.tool(r.view.CallByID(p.CallID), policy.Allowed)
+		r.tool(r.view.CallByID(p.CallID), policy.Allowed, &p.Decision)
 		return true, err
 	case session.KindSubagentInput:
 		p, err := session.Decode[session.SubagentInput](e)
@@ -67,10 +67,12 @@ func (r *reader) tools(e stead.Event) (bool, error) {
 	return false, nil
 }
 
-// tool asks about a call of the turn.
-func (r *reader) tool(c *session.Call, then policy.Outcome) {
+// tool asks about a call of the turn, of which that was decided.
+func (r *reader) tool(c *session.Call, then policy.Outcome, decided *policy.Decision) {
 	if c != nil {
-		r.ask(r.view.ToolRequest(c), then, given(r.view, c))
+		req := r.view.ToolRequest(c)
+		req.Before = decided
+		r.ask(req, then, given(r.view, c))
 	}
 }
 
@@ -102,6 +104,9 @@ func (r *reader) function(it session.ReplyItem, cost int64) {
 		then = policy.Denied
 	case it.Tool.Decision != nil && it.Tool.Decision.Needs != nil:
 		then = policy.Approval
+	}
+	if it.Tool != nil {
+		req.Before = it.Tool.Decision
 	}
 	r.ask(req, then, approvals{})
 }

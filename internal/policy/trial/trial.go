@@ -78,6 +78,7 @@ type Case struct {
 	To        string            `yaml:"destination"`
 	Model     string            `yaml:"model"`
 	Spend     *Spend            `yaml:"spend"`
+	Budgets   *Budgets          `yaml:"budgets"`
 	Entry     *Entry            `yaml:"entry"`
 	Document  *Document         `yaml:"document"`
 	Connect   *Connection       `yaml:"connection"`
@@ -98,6 +99,14 @@ type Behind struct {
 type Spend struct {
 	Cents int64 `yaml:"cents"`
 	Limit int64 `yaml:"limit"` // 0: none
+}
+
+// Budgets is how far the budgets about a case are used up, in per cent.
+type Budgets struct {
+	Used      int64  `yaml:"used"`
+	Exhausted bool   `yaml:"exhausted"`
+	Tightest  string `yaml:"tightest"`
+	Session   int64  `yaml:"session"`
 }
 
 // Connection is what a case about network.connect is about to send; its host is the resource.
@@ -199,6 +208,12 @@ func (c Case) Request() (policy.Request, error) {
 	}
 	if c.Spend != nil {
 		req.Spend = &policy.Spend{Cost: c.Spend.Cents * microPerCent, Limit: c.Spend.Limit * microPerCent}
+	}
+	if b := c.Budgets; b != nil {
+		if min(b.Used, b.Session) < 0 || max(b.Used, b.Session) > 100 {
+			return policy.Request{}, stead.Invalid("budgets", "used and session are per cent, from 0 to 100")
+		}
+		req.Budgets = &policy.Budgets{Used: b.Used, Exhausted: b.Exhausted, Tightest: b.Tightest, Session: b.Session}
 	}
 	if c.Entry != nil {
 		req.Entry = &policy.Entry{Kind: cmp.Or(c.Entry.Kind, "fact"), ScopeType: cmp.Or(c.Entry.Scope, "project"), ScopeID: c.Entry.ID, Labels: c.Entry.Labels}
