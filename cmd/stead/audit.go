@@ -49,21 +49,24 @@ func retentionRules(rules []config.Retention) (out []retention.Rule) {
 func (n *node) openErasures(run *runner.Runner, store database, audited *auditing, services configured, desk *approval.Desk, purges *erasure.Purges) (*erasure.Service, *retention.Service) {
 	s := erasure.New(erasure.Config{
 		Sessions: run, Documents: store, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
-		Memories: func(ctx context.Context, p stead.Principal, user string) (int, error) {
-			forgotten, _, err := services.memory.Erase(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}})
-			if err != nil {
-				return forgotten, err
+		Memories: func(ctx context.Context, p stead.Principal, user string, begun []string, c erasure.Counting) error {
+			count := memoryCounting(c)
+			if err := services.memory.Counted(ctx, p.Project, memoryRefs(begun), count); err != nil {
+				return err
 			}
-			own, _, err := services.memory.Erase(ctx, p, memory.Filter{WrittenBy: user}) // in scopes that others share
-			return forgotten + own, err
+			if err := services.memory.Erase(ctx, p, memory.Filter{Scopes: []memory.Scope{{Type: memory.ScopeUser, ID: user}}}, &count); err != nil {
+				return err
+			}
+			return services.memory.Erase(ctx, p, memory.Filter{WrittenBy: user}, &count) // in scopes that others share
 		},
 		Erasable: func(ctx context.Context, p stead.Principal, name string) error {
 			return services.memory.MayErase(ctx, p, memory.ErasingOf(name))
 		},
-		Entries: func(ctx context.Context, p stead.Principal, name string, begun []string, b erasure.Book) error {
-			return services.memory.EraseNow(ctx, p, memory.ErasingOf(name), memoryRefs(begun), memory.Book{
-				Means: func(refs []memory.Ref) error { return b.Means(memoryNames(refs)) },
-				Went:  func(gone []memory.Ref, n int) error { return b.Went(memoryNames(gone), n) },
+		Entries: func(ctx context.Context, p stead.Principal, name string, begun, made []string, b erasure.Book) error {
+			return services.memory.EraseNow(ctx, p, memory.ErasingOf(name), memoryRefs(begun), memoryRefs(made), memory.Book{
+				Means:    func(refs []memory.Ref) error { return b.Means(memoryNames(refs)) },
+				Went:     func(gone []memory.Ref) error { return b.Went(memoryNames(gone)) },
+				Counting: memoryCounting(b.Counting),
 			})
 		},
 		Credentials: services.vaults.Forget, Sources: services.sources.ForgetMaker, Questions: desk.Blank, Purges: purges,
@@ -89,6 +92,10 @@ func (n *node) openErasures(run *runner.Runner, store database, audited *auditin
 		return nil
 	})
 	return s, kept
+}
+
+func memoryCounting(c erasure.Counting) memory.Counting {
+	return memory.Counting{Makes: func(refs []memory.Ref) error { return c.Makes(memoryNames(refs)) }, Made: c.Made}
 }
 
 // memoryNames names memories as certificates do: STORE/ENTRY.

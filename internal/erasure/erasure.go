@@ -12,8 +12,8 @@
 //
 // Units and limits: times are Unix milliseconds; MaxListed, holdFor, WaitForTurn.
 //
-// Delivery: at least once. What was deleted in the step that a crash cut off is counted, but for files and reasons of that step, and for memories of a
-// user or that were made of others, which may be counted too low. Memories that are erased by themselves, or as those of a scope, are all listed.
+// Delivery: at least once. What was deleted in the step that a crash cut off is counted, but for files and reasons of that step, and for memories
+// of a session, which may be counted too low. Memories that are erased by themselves, or as those of a scope, are all listed.
 //
 // Errors: KindNotFound, KindForbidden as those who are asked say; KindConflict for a session with a turn in progress,
 // where it was asked for by itself.
@@ -95,6 +95,8 @@ type Erasure struct {
 	Before int64 `json:"before,omitempty"`
 	// Meant are memories ("STORE/ENTRY") that are being forgotten: which of them went stands in So when that is known.
 	Meant []string `json:"meant,omitempty"`
+	// Made are memories that are being forgotten beside those, or of a user: how many of them went is counted when that is known.
+	Made []string `json:"made,omitempty"`
 	// Gone are the sessions that were erased and that the certificate has no place for; of an item, those where it was redacted.
 	Gone []stead.SessionID `json:"gone,omitempty"`
 	// Approved is what was approved of the request: what is done behind it, or on another node, is done under that.
@@ -126,12 +128,12 @@ type Config struct {
 	Signer    audit.Signer
 	// Record stores an audit record.
 	Record func(ctx context.Context, r audit.Record) error
-	// Memories forgets those of a user; nil: there are none.
-	Memories func(ctx context.Context, p stead.Principal, user string) (int, error)
+	// Memories forgets those of a user, and begun is what an earlier try had begun with and did not tell the end of; nil: there are none.
+	Memories func(ctx context.Context, p stead.Principal, user string, begun []string, c Counting) error
 	// Erasable says why an entry or a scope, as memory.Erasing has its name, may not be erased; Entries forgets it, behind what an earlier try
-	// had begun with and did not tell the end of. nil: there are none.
+	// had begun with and did not tell the end of: of what was meant, and of what was made of that. nil: there are none.
 	Erasable func(ctx context.Context, p stead.Principal, name string) error
-	Entries  func(ctx context.Context, p stead.Principal, name string, begun []string, b Book) error
+	Entries  func(ctx context.Context, p stead.Principal, name string, begun, made []string, b Book) error
 	// Credentials removes tokens that a user consented to; nil: there are none.
 	Credentials func(ctx context.Context, project stead.ProjectID, user string) (int, error)
 	// Sources takes a user's name off those that they made, and says off how many; nil: there are none.
@@ -148,10 +150,17 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// Book is told of memories ("STORE/ENTRY") that are about to go, and then which of them went, and how many did with what was made of them.
+// Book is told of memories ("STORE/ENTRY") that are about to go, and then which of them went; and of what was made of them.
 type Book struct {
 	Means func(ids []string) error
-	Went  func(ids []string, n int) error
+	Went  func(ids []string) error
+	Counting
+}
+
+// Counting is told of memories ("STORE/ENTRY") that are about to go, and then how many of them went.
+type Counting struct {
+	Makes func(ids []string) error
+	Made  func(n int) error
 }
 
 // Service erases. It is safe for concurrent use, by several nodes too.

@@ -80,7 +80,7 @@ func message(err error) string {
 // run takes an erasure to its end. Each step is saved before the next.
 func (s *Service) run(ctx context.Context, e *Erasure) error {
 	if kind := e.So.Subject.Kind; kind == OfMemory || kind == OfScope {
-		if err := s.cfg.Entries(ctx, e.Principal, e.So.Subject.ID, slices.Clone(e.Meant), s.book(ctx, e)); err != nil {
+		if err := s.cfg.Entries(ctx, e.Principal, e.So.Subject.ID, slices.Clone(e.Meant), slices.Clone(e.Made), s.book(ctx, e)); err != nil {
 			return err
 		}
 		return s.empty(ctx, e)
@@ -124,12 +124,28 @@ func (s *Service) book(ctx context.Context, e *Erasure) Book {
 			e.Meant = ids
 			return s.save(ctx, e)
 		},
-		Went: func(ids []string, n int) error {
+		Went: func(ids []string) error {
 			for _, id := range ids {
 				e.So.addEntry(id)
 			}
-			e.So.Erased.Memories += int64(n)
+			e.So.Erased.Memories += int64(len(ids))
 			e.Meant = nil
+			return s.save(ctx, e)
+		},
+		Counting: s.counting(ctx, e),
+	}
+}
+
+// counting does so of memories that are counted, and not listed.
+func (s *Service) counting(ctx context.Context, e *Erasure) Counting {
+	return Counting{
+		Makes: func(ids []string) error {
+			e.Made = ids
+			return s.save(ctx, e)
+		},
+		Made: func(n int) error {
+			e.So.Erased.Memories += int64(n)
+			e.Made = nil
 			return s.save(ctx, e)
 		},
 	}
@@ -317,9 +333,9 @@ func (s *Service) unused(ctx context.Context, e *Erasure) error {
 func (s *Service) rest(ctx context.Context, e *Erasure) (found bool, err error) {
 	user := e.So.Subject.ID
 	if s.cfg.Memories != nil {
-		n, err := s.cfg.Memories(ctx, e.Principal, user)
-		e.So.Erased.Memories += int64(n)
-		if found = n > 0; err != nil {
+		before := e.So.Erased.Memories
+		err := s.cfg.Memories(ctx, e.Principal, user, slices.Clone(e.Made), s.counting(ctx, e))
+		if found = e.So.Erased.Memories > before; err != nil {
 			return found, err
 		}
 	}

@@ -115,13 +115,14 @@ func (s *Service) writesScope(ctx context.Context, p stead.Principal, store stri
 
 // Book is where an erasure is written down, so that its list is whole whoever dies: before it goes, and when it is gone.
 type Book struct {
-	Means func([]Ref) error             // these are about to go. Whoever goes on after a death gives them to EraseNow, if Went has not been told
-	Went  func(gone []Ref, n int) error // those of them that went, and how many memories are gone with them: they, and what was made of them
+	Means    func([]Ref) error      // these are about to go. Whoever goes on after a death gives them to EraseNow, if Went has not been told
+	Went     func(gone []Ref) error // those of them that went
+	Counting                        // of what was made of them
 }
 
 // EraseNow forgets what was asked for, and what was made of it, whoever sees it by now: that was asked before. begun is what a try meant that
-// did not get to tell that it went. It may be called again.
-func (s *Service) EraseNow(ctx context.Context, p stead.Principal, x Erasing, begun []Ref, b Book) error {
+// did not get to tell that it went, and made the same of what was made of it. It may be called again.
+func (s *Service) EraseNow(ctx context.Context, p stead.Principal, x Erasing, begun, made []Ref, b Book) error {
 	if err := x.check(); err != nil {
 		return err
 	}
@@ -130,6 +131,9 @@ func (s *Service) EraseNow(ctx context.Context, p stead.Principal, x Erasing, be
 		stores, err = s.erased(ctx, p, x)
 	}
 	if err != nil {
+		return err
+	}
+	if err := s.Counted(ctx, p.Project, made, b.Counting); err != nil {
 		return err
 	}
 	for len(begun) > 0 {
@@ -147,10 +151,7 @@ func (s *Service) EraseNow(ctx context.Context, p stead.Principal, x Erasing, be
 			return err
 		}
 	}
-	more, err := s.follow(ctx, p, p.Project) // behind all of them: what is meant itself goes as such
-	if err == nil && more.Removed > 0 {
-		err = b.Went(nil, more.Removed)
-	}
+	_, err = s.follow(ctx, p, p.Project, &b.Counting) // behind all of them: what is meant itself goes as such
 	return err
 }
 
@@ -225,8 +226,7 @@ func (s *Service) eraseRefs(ctx context.Context, p stead.Principal, x Erasing, r
 		e, err := entryOf(r)
 		return err == nil && !x.in(&e), err
 	}
-	made, err := s.derivedFrom(ctx, p, items, func(string) func(Record) (bool, error) { return rest })
-	if err != nil {
+	if _, err := s.derivedFrom(ctx, p, items, func(string) func(Record) (bool, error) { return rest }, &b.Counting); err != nil {
 		return err
 	}
 	for _, r := range records {
@@ -234,14 +234,11 @@ func (s *Service) eraseRefs(ctx context.Context, p stead.Principal, x Erasing, r
 			return err
 		}
 	}
-	left, err := s.cfg.Store.ReadMemories(ctx, place, ids)
+	gone, err := s.gone(ctx, p.Project, refs)
 	if err != nil {
 		return err
 	}
-	gone := slices.DeleteFunc(slices.Clone(refs), func(r Ref) bool {
-		return slices.ContainsFunc(left, func(l Record) bool { return l.ID == r.ID })
-	})
-	return b.Went(gone, len(gone)+made)
+	return b.Went(gone)
 }
 
 // in reports whether an entry, of whichever store, comes to be erased itself.

@@ -74,14 +74,14 @@ func (s *Service) ForgetSession(ctx context.Context, p stead.Principal, session,
 
 // forgetFrom forgets what comes from somewhere, and what was made of that.
 func (s *Service) forgetFrom(ctx context.Context, p stead.Principal, of origin) (Forgotten, error) {
-	out, err := s.forgetSession(ctx, p, of, nil)
+	out, err := s.forgetSession(ctx, p, of, nil, nil)
 	if err == nil && of.all() {
 		err = s.cfg.Store.DropShowings(ctx, p.Project, of.session)
 	}
 	if err != nil {
 		return out, err
 	}
-	more, err := s.follow(ctx, p, p.Project)
+	more, err := s.follow(ctx, p, p.Project, nil)
 	return out.and(more), err
 }
 
@@ -129,8 +129,8 @@ func (o origin) of(e *Entry) bool {
 	return len(o.left(e)) < len(e.cited()) || slices.ContainsFunc(e.Edits, o.wrote) || e.says(o.wrote)
 }
 
-// forgetSession forgets what may says is to be forgotten; nil: all of it.
-func (s *Service) forgetSession(ctx context.Context, p stead.Principal, of origin, may func(Record) (bool, error)) (Forgotten, error) {
+// forgetSession forgets what may says is to be forgotten; nil: all of it. It is told to count, as Counting has it.
+func (s *Service) forgetSession(ctx context.Context, p stead.Principal, of origin, may func(Record) (bool, error), count *Counting) (Forgotten, error) {
 	var out Forgotten
 	session := of.session
 	after := Place{Project: p.Project}
@@ -140,22 +140,26 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, of origi
 		if err != nil {
 			return out, err
 		}
-		for _, r := range records {
-			after, id = r.Place, r.ID
-			if may != nil {
-				if ok, err := may(r); err != nil {
-					return out, err
-				} else if !ok {
-					continue
+		full := len(records) == MaxChanges
+		if full {
+			last := records[len(records)-1]
+			after, id = last.Place, last.ID
+		}
+		if records, err = meant(records, of, may); err != nil {
+			return out, err
+		}
+		if err := s.counted(ctx, count, records, func() error {
+			for _, r := range records {
+				did, err := s.uncite(ctx, r, of)
+				if out = out.and(did); err != nil {
+					return err
 				}
 			}
-			did, err := s.uncite(ctx, r, of)
-			if err != nil {
-				return out, err
-			}
-			out = out.and(did)
+			return nil
+		}); err != nil {
+			return out, err
 		}
-		if len(records) < MaxChanges {
+		if !full {
 			break
 		}
 	}
@@ -163,6 +167,28 @@ func (s *Service) forgetSession(ctx context.Context, p stead.Principal, of origi
 		return out, nil
 	}
 	return out, s.cfg.Record(ctx, p, session, out)
+}
+
+// meant are those of the records of which anything comes from there, as far as may says so.
+func meant(records []Record, of origin, may func(Record) (bool, error)) (out []Record, err error) {
+	for _, r := range records {
+		e, err := entryOf(r)
+		if err != nil {
+			return nil, err
+		}
+		if ok := of.of(&e); !ok {
+			continue
+		}
+		if may != nil {
+			if ok, err := may(r); err != nil {
+				return nil, err
+			} else if !ok {
+				continue
+			}
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 // uncite takes sources away from one entry.
@@ -290,20 +316,24 @@ func (s *Service) valid(ctx context.Context, p Place, by Entry, at int64) ([]Cha
 	return changes, nil
 }
 
-// derived forgets what was extracted from items whose entries are forgotten: in every store, of what whoever forgets
-// them could forget there as well (all: whatever it is); of an agent, in the same store.
-func (s *Service) derived(ctx context.Context, p stead.Principal, of []Entry, all bool) error {
-	reach := func(store string) func(Record) (bool, error) { return s.reach(ctx, p, store) }
-	if all {
-		reach = func(string) func(Record) (bool, error) { return nil }
-	}
-	_, err := s.derivedFrom(ctx, p, of, reach)
-	return err
+// derived forgets what was extracted from items that are about to be forgotten: in every store, of what whoever forgets them could forget there
+// as well; of an agent, in the same store. It goes before its items, so that a death in between leaves the way to the rest. What is spared stays: what
+// is forgotten itself.
+func (s *Service) derived(ctx context.Context, p stead.Principal, of []Entry, spared func(Record) bool) (int, error) {
+	return s.derivedFrom(ctx, p, of, func(store string) func(Record) (bool, error) {
+		reach := s.reach(ctx, p, store)
+		return func(r Record) (bool, error) {
+			if spared(r) {
+				return false, nil
+			}
+			return reach(r)
+		}
+	}, nil)
 }
 
-// derivedFrom does so for what may, made for the store of an item, allows (nil: everything), and says how many entries are gone. An entry
+// derivedFrom does so for what may, made for the store of an item, allows, and says how many entries are gone. An entry
 // that was written by hand says what it wants of where it comes from: that it was taken in from there shows in its id.
-func (s *Service) derivedFrom(ctx context.Context, p stead.Principal, of []Entry, may func(store string) func(Record) (bool, error)) (int, error) {
+func (s *Service) derivedFrom(ctx context.Context, p stead.Principal, of []Entry, may func(store string) func(Record) (bool, error), count *Counting) (int, error) {
 	type place struct{ session, store string }
 	items := map[place][]string{}
 	for _, e := range of {
@@ -314,7 +344,7 @@ func (s *Service) derivedFrom(ctx context.Context, p stead.Principal, of []Entry
 	}
 	n := 0
 	for at, said := range items {
-		did, err := s.forgetSession(ctx, p, origin{session: at.session, items: said}, may(at.store))
+		did, err := s.forgetSession(ctx, p, origin{session: at.session, items: said}, may(at.store), count)
 		if n += did.Removed; err != nil {
 			return n, err
 		}

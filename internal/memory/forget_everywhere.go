@@ -10,15 +10,16 @@ import (
 // ForgetEverywhere is ForgetMatching in every store of the project, and says in how many stores something was forgotten. One that the
 // principal may not write to ends it with that error before anything is forgotten.
 func (s *Service) ForgetEverywhere(ctx context.Context, p stead.Principal, f Filter) (forgotten, stores int, err error) {
-	return s.forgetEverywhere(ctx, p, f, func(store string) *sight { return s.sight(ctx, p, store) })
+	return s.forgetEverywhere(ctx, p, f, func(store string) *sight { return s.sight(ctx, p, store) }, nil)
 }
 
-// Erase is ForgetEverywhere of what the principal does not see as well: nothing of a user may stay.
-func (s *Service) Erase(ctx context.Context, p stead.Principal, f Filter) (forgotten, stores int, err error) {
-	return s.forgetEverywhere(ctx, p, f, func(string) *sight { return nil })
+// Erase is ForgetEverywhere of what the principal does not see as well: nothing of a user may stay. It is told to count, as Counting has it.
+func (s *Service) Erase(ctx context.Context, p stead.Principal, f Filter, count *Counting) error {
+	_, _, err := s.forgetEverywhere(ctx, p, f, func(string) *sight { return nil }, count)
+	return err
 }
 
-func (s *Service) forgetEverywhere(ctx context.Context, p stead.Principal, f Filter, look func(store string) *sight) (forgotten, stores int, err error) {
+func (s *Service) forgetEverywhere(ctx context.Context, p stead.Principal, f Filter, look func(store string) *sight, count *Counting) (forgotten, stores int, err error) {
 	all, err := s.openAll(ctx, p)
 	if err == nil {
 		err = s.forgettable(p, &f)
@@ -27,7 +28,7 @@ func (s *Service) forgetEverywhere(ctx context.Context, p stead.Principal, f Fil
 		return 0, 0, err
 	}
 	for _, store := range all {
-		n, err := s.forgetIn(ctx, p, store, f, look(store))
+		n, err := s.forgetIn(ctx, p, store, f, look(store), count)
 		if forgotten += n; n > 0 {
 			stores++
 		}

@@ -102,7 +102,7 @@ func (s *Service) ForgetMatching(ctx context.Context, p stead.Principal, store s
 	if err := s.forgettable(p, &f); err != nil {
 		return 0, err
 	}
-	return s.forgetIn(ctx, p, store, f, s.sight(ctx, p, store))
+	return s.forgetIn(ctx, p, store, f, s.sight(ctx, p, store), nil)
 }
 
 // forgettable says why nothing can be forgotten by a filter; nil: something can.
@@ -120,21 +120,21 @@ func (s *Service) forgettable(p stead.Principal, f *Filter) error {
 	return nil
 }
 
-// forgetIn forgets what look sees; nil: everything. Whether p may was asked.
-func (s *Service) forgetIn(ctx context.Context, p stead.Principal, store string, f Filter, look *sight) (int, error) {
+// forgetIn forgets what look sees; nil: everything. Whether p may was asked. It is told to count, as Counting has it.
+func (s *Service) forgetIn(ctx context.Context, p stead.Principal, store string, f Filter, look *sight, count *Counting) (int, error) {
 	f.Superseded = true
 	q := Query{Place: Place{p.Project, store}, Limit: MaxChanges}
 	forgotten := 0
 	for {
 		records, err := s.cfg.Store.ListMemories(ctx, q)
 		if err == nil && len(records) == 0 {
-			more, err := s.follow(ctx, p, p.Project)
+			more, err := s.follow(ctx, p, p.Project, count)
 			return forgotten + more.Removed, err
 		}
 		if err != nil {
 			return forgotten, err
 		}
-		n, err := s.forgetOf(ctx, p, q.Place, records, &f, look)
+		n, err := s.forgetOf(ctx, p, q.Place, records, &f, look, count)
 		if forgotten += n; err != nil {
 			return forgotten, err
 		}
@@ -288,40 +288,58 @@ func (s *Service) each(ctx context.Context, q Query, do func(*Entry) (bool, erro
 	}
 }
 
-// forgetOf forgets those of the records that the filter selects, and what was derived from those that were items. Of what a session
-// and others say the session is forgotten, and no more.
-func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter, look *sight) (int, error) {
-	n := 0
-	var items []Entry
-	of := origin{session: f.Session}
+// forgetOf forgets those of the records that the filter selects, and, before them, what was derived from those that are items: see derived. Of what
+// a session and others say the session is forgotten, and no more. It says how many are forgotten.
+func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter, look *sight, count *Counting) (int, error) {
 	selected := s.forgotten(p, f, look)
-	meant := func(_ Record, e Entry) bool { return selected(&e) }
+	var chosen []Record
+	var items []Entry
 	for _, r := range records {
 		e, err := entryOf(r)
 		if err != nil {
-			return n, err
+			return 0, err
 		}
-		if !meant(r, e) {
-			if look != nil && look.err != nil {
-				return n, look.err
-			}
-			continue
-		}
-		done := false
-		if f.Session != "" {
-			var did Forgotten
-			did, err = s.uncite(ctx, r, of)
-			done = did != Forgotten{}
-		} else {
-			done, err = s.remove(ctx, r, milli(s.cfg.Now()), false, meant)
-		}
-		if err != nil {
-			return n, err
-		}
-		if done {
-			n++
-			items = append(items, e)
+		if selected(&e) {
+			chosen, items = append(chosen, r), append(items, e)
+		} else if look != nil && look.err != nil {
+			return 0, look.err
 		}
 	}
-	return n, s.derived(ctx, p, items, look == nil)
+	spared := func(r Record) bool { // what is forgotten itself goes as such
+		e, err := entryOf(r)
+		return err != nil || r.Place == place && selected(&e)
+	}
+	var n int
+	var err error
+	if look == nil { // all of it, whoever sees it
+		n, err = s.derivedFrom(ctx, p, items, func(string) func(Record) (bool, error) {
+			return func(r Record) (bool, error) { return !spared(r), nil }
+		}, count)
+	} else {
+		n, err = s.derived(ctx, p, items, spared)
+	}
+	if err != nil {
+		return n, err
+	}
+	return n, s.counted(ctx, count, chosen, func() error {
+		for _, r := range chosen {
+			done, err := s.forgetOne(ctx, r, f, selected)
+			if err != nil {
+				return err
+			}
+			if done {
+				n++
+			}
+		}
+		return nil
+	})
+}
+
+// forgetOne forgets one record of those that a filter selects.
+func (s *Service) forgetOne(ctx context.Context, r Record, f *Filter, selected func(*Entry) bool) (bool, error) {
+	if f.Session != "" {
+		did, err := s.uncite(ctx, r, origin{session: f.Session})
+		return did != Forgotten{}, err
+	}
+	return s.remove(ctx, r, milli(s.cfg.Now()), false, func(_ Record, e Entry) bool { return selected(&e) })
 }

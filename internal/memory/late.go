@@ -37,7 +37,7 @@ func (s *Service) forgetAgain(ctx context.Context, project stead.ProjectID, sess
 // SweepForgotten forgets what came late from sessions that were deleted, and says of how many it looked.
 func (s *Service) SweepForgotten(ctx context.Context) (int, error) {
 	if s.cfg.Gone == nil {
-		_, err := s.follow(ctx, embedPrincipal(""), "")
+		_, err := s.follow(ctx, embedPrincipal(""), "", nil)
 		return 0, err
 	}
 	due, err := s.cfg.Documents.ExpiredDocuments(ctx, forgetKind, milli(s.cfg.Now()), sweepLimit)
@@ -60,6 +60,6 @@ func (s *Service) SweepForgotten(ctx context.Context) (int, error) {
 	if err != nil {
 		return len(due), err
 	}
-	_, err = s.follow(ctx, embedPrincipal(""), "")
+	_, err = s.follow(ctx, embedPrincipal(""), "", nil)
 	return len(due), err
 }

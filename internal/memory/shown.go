@@ -78,7 +78,7 @@ func (f *Found) Refs() []Ref {
 
 // Follow forgets what was made of what is forgotten in a project, as every forgetting does: for what is kept by others, such as files.
 func (s *Service) Follow(ctx context.Context, project stead.ProjectID) error {
-	_, err := s.follow(ctx, embedPrincipal(project), project)
+	_, err := s.follow(ctx, embedPrincipal(project), project, nil)
 	return err
 }
 
@@ -88,7 +88,7 @@ func (s *Service) Copied(ctx context.Context, project stead.ProjectID, from, to 
 }
 
 // follow forgets what was made of what is forgotten in a project ("": in all of them), until there is nothing left that is due.
-func (s *Service) follow(ctx context.Context, p stead.Principal, project stead.ProjectID) (Forgotten, error) {
+func (s *Service) follow(ctx context.Context, p stead.Principal, project stead.ProjectID, count *Counting) (Forgotten, error) {
 	var out Forgotten
 	for {
 		now := milli(s.cfg.Now())
@@ -106,7 +106,7 @@ func (s *Service) follow(ctx context.Context, p stead.Principal, project stead.P
 			if n < 0 {
 				n = len(due)
 			}
-			did, err := s.forgetSession(ctx, by, origin{session: session, made: due[:n]}, nil)
+			did, err := s.forgetSession(ctx, by, origin{session: session, made: due[:n]}, nil, count)
 			out = out.and(did)
 			for _, one := range due[:n] {
 				if err == nil {
@@ -204,7 +204,7 @@ func (s *Service) staleMeanwhile(ctx context.Context, p stead.Principal, before 
 	for session, at := range now {
 		if at < before[session] {
 			made := Showing{Project: p.Project, Session: session, At: at, Forgotten: milli(s.cfg.Now())}
-			if _, err := s.forgetSession(ctx, p, origin{session: session, made: []Showing{made}}, nil); err != nil {
+			if _, err := s.forgetSession(ctx, p, origin{session: session, made: []Showing{made}}, nil, nil); err != nil {
 				return err
 			}
 		}

@@ -156,7 +156,7 @@ func (s *Service) DeleteStore(ctx context.Context, p stead.Principal, id string)
 	if err := s.cfg.Store.DropMemories(ctx, place); err != nil {
 		return err
 	}
-	_, err = s.follow(ctx, p, p.Project)
+	_, err = s.follow(ctx, p, p.Project, nil)
 	return err
 }
 

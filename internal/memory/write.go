@@ -73,25 +73,47 @@ func (s *Service) Redact(ctx context.Context, p stead.Principal, store, id strin
 		return nil, err
 	})
 	if err == nil {
-		_, err = s.follow(ctx, p, p.Project)
+		_, err = s.follow(ctx, p, p.Project, nil)
 	}
 	return out, err
 }
 
-// Forget deletes an entry with all of its versions, and of an item what was extracted from it.
+// Forget deletes an entry with all of its versions, and of an item, before it, what was extracted from it: a death in between leaves the item, by
+// which the rest is found when it is asked for again.
 func (s *Service) Forget(ctx context.Context, p stead.Principal, store, id string, expected int64) error {
-	var was Entry
-	_, err := s.write(ctx, p, store, id, expected, func(_ *sight, e Entry, c *Change) ([]Change, error) {
-		if was, c.Data = e, nil; p.Kind == stead.PrincipalAgent {
-			c.By = p.ID
-		}
-		return s.valid(ctx, c.Place, e, milli(s.cfg.Now()))
-	})
+	return s.forget(ctx, p, store, id, expected, "")
+}
+
+// forget is Forget, which leaves another entry of the store, that goes behind this one.
+func (s *Service) forget(ctx context.Context, p stead.Principal, store, id string, expected int64, behind string) error {
+	w, err := s.writer(ctx, p, store)
+	if err != nil {
+		return err
+	}
+	r, err := s.record(ctx, w.place, id)
+	if err != nil {
+		return err
+	}
+	e, err := entryOf(r)
 	if err == nil {
-		err = s.derived(ctx, p, []Entry{was}, false)
+		err = w.may(&e)
 	}
 	if err == nil {
-		_, err = s.follow(ctx, p, p.Project)
+		err = (&Change{Record: Record{ID: id}, Expected: expected}).Fits(e.Version)
+	}
+	if err == nil {
+		_, err = s.derived(ctx, p, []Entry{e}, func(r Record) bool { return r.Store == store && (r.ID == id || r.ID == behind) })
+	}
+	if err == nil {
+		_, err = w.write(ctx, id, expected, func(_ *sight, e Entry, c *Change) ([]Change, error) {
+			if c.Data = nil; p.Kind == stead.PrincipalAgent {
+				c.By = p.ID
+			}
+			return s.valid(ctx, c.Place, e, milli(s.cfg.Now()))
+		})
+	}
+	if err == nil {
+		_, err = s.follow(ctx, p, p.Project, nil)
 	}
 	return err
 }
@@ -125,7 +147,7 @@ func (s *Service) ForgetSaid(ctx context.Context, p stead.Principal, store, id s
 		if err := heard.Show(ctx, s.cfg.Store, milli(s.cfg.Now()), []Ref{{store, of}}); err != nil {
 			return said, err
 		}
-		switch err := s.Forget(ctx, p, store, of, AnyVersion); stead.KindOf(err) {
+		switch err := s.forget(ctx, p, store, of, AnyVersion, id); stead.KindOf(err) {
 		case "":
 			said++
 		case stead.KindNotFound, stead.KindForbidden:
@@ -143,19 +165,43 @@ func (s *Service) ForgetSaid(ctx context.Context, p stead.Principal, store, id s
 // write makes one change over the present version, and over the next one when somebody else came
 // between and no version was expected.
 func (s *Service) write(ctx context.Context, p stead.Principal, store, id string, expected int64, fill func(*sight, Entry, *Change) ([]Change, error)) (Entry, error) {
-	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
+	w, err := s.writer(ctx, p, store)
+	if err != nil {
 		return Entry{}, err
 	}
-	place := Place{p.Project, store}
-	look := s.sight(ctx, p, store)
+	return w.write(ctx, id, expected, fill)
+}
+
+// writer is somebody who may write to a store.
+type writer struct {
+	s     *Service
+	place Place
+	look  *sight
+}
+
+func (s *Service) writer(ctx context.Context, p stead.Principal, store string) (*writer, error) {
+	if _, err := s.open(ctx, p, policy.MemoryWrite, store); err != nil {
+		return nil, err
+	}
+	return &writer{s, Place{p.Project, store}, s.sight(ctx, p, store)}, nil
+}
+
+// may is the error of an entry that the writer may not change.
+func (w *writer) may(e *Entry) error {
+	if err := w.look.one(*e); err != nil {
+		return err
+	}
+	return w.look.mayWrite(&e.Content)
+}
+
+// write is Service.write.
+func (w *writer) write(ctx context.Context, id string, expected int64, fill func(*sight, Entry, *Change) ([]Change, error)) (Entry, error) {
+	s, place := w.s, w.place
 	seen := func(e Entry, c *Change) ([]Change, error) {
-		if err := look.one(e); err != nil {
+		if err := w.may(&e); err != nil {
 			return nil, err
 		}
-		if err := look.mayWrite(&e.Content); err != nil {
-			return nil, err
-		}
-		return fill(look, e, c)
+		return fill(w.look, e, c)
 	}
 	var err error
 	for range maxTries {
