@@ -48,7 +48,7 @@ func retentionRules(rules []config.Retention) (out []retention.Rule) {
 // kept for long enough.
 func (n *node) openErasures(run *runner.Runner, store database, audited *auditing, services configured, desk *approval.Desk, purges *erasure.Purges) (*erasure.Service, *retention.Service) {
 	s := erasure.New(erasure.Config{
-		Sessions: run, Documents: store, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
+		Node: n.id, Lives: store.Lives, Sessions: run, Documents: store, Policy: audited.gate, Signer: audited.signer, Record: audited.log.Append, Now: time.Now, Log: n.log, Files: services.files.DeleteOf,
 		Memories: func(ctx context.Context, p stead.Principal, user string, begun []string, c erasure.Counting) error {
 			count := memoryCounting(c)
 			if err := services.memory.Counted(ctx, p.Project, memoryRefs(begun), count); err != nil {

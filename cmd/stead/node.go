@@ -108,6 +108,7 @@ func (f *nodeFlags) reload(ctx context.Context, env func(string) (string, bool))
 
 // node is one running server with all its parts.
 type node struct {
+	id        stead.NodeID           // of this run
 	cfg       *config.Config         // that it began with
 	taken     *config.Config         // the newest that was taken; only reload changes it
 	sections  []config.SectionDigest // in force, as they were recorded last; nil: not yet
@@ -167,7 +168,7 @@ func impatient(cfg *config.Config) {
 
 // openNode puts a node together and serves. What was opened is closed again when a part fails.
 func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (*node, error) {
-	n := &node{cfg: cfg, taken: cfg, log: log, stopping: make(chan struct{}), served: make(chan error, 1)}
+	n := &node{id: stead.NodeID("node_" + uuid.NewString()), cfg: cfg, taken: cfg, log: log, stopping: make(chan struct{}), served: make(chan error, 1)}
 	if err := n.open(ctx); err != nil {
 		n.stop()
 		return nil, err
@@ -302,7 +303,7 @@ func (n *node) open(ctx context.Context) error {
 	run = runner.New(runner.Config{
 		Store: store, Agents: store, Blobs: heads.Blobs(blobs), Models: n.models, Tools: recollect.New(services.memory, filesearch.New(services.vectors, sqlquery.New(askedDatabases(databases), semantics.New(meaning, checkArguments(), tools)))), Policy: authorizer, Audit: authorizer.Draft, Unsaid: unsaid(store), Watch: switches.Watch,
 		Guardrails: n.guardrails, Memory: remember.New(services.memory), Vaults: services.vaults, Consent: askConsent(n.consents), Workloads: workloads,
-		Node: stead.NodeID("node_" + uuid.NewString()), Now: time.Now, Log: log,
+		Node: n.id, Now: time.Now, Log: log,
 		Environments: pcs.host, Foreign: pcs.planner.Foreign, EnvironmentIdle: cfg.Environments.Idle(), EnvironmentExpire: cfg.Environments.Expire(),
 		CheckArguments: checkArguments(), ToolTimeout: cfg.ToolTimeout(), ModelIdleTimeout: cfg.ModelIdleTimeout(),
 		Prices: metered.prices, Budgets: metered.purse, Full: n.room.Full, Low: n.room.Low,

@@ -69,11 +69,11 @@ func TestWhatIsUsedAgainStays(t *testing.T) {
 func TestWhatIsMadeMeanwhileGoesToo(t *testing.T) {
 	w := newWorld()
 	c, once := w.config(t, w), true
-	c.Memories = func(context.Context, stead.Principal, string) (int, error) {
+	c.Memories = func(context.Context, stead.Principal, string, []string, erasure.Counting) error {
 		if once {
 			once, w.sessions["s9"], w.blobs["s9"] = false, "", true
 		}
-		return 0, nil
+		return nil
 	}
 	s := erasure.New(c)
 	if _, err := s.Begin(t.Context(), ada, erasure.Request{Subject: erasure.Subject{Kind: erasure.OfUser, ID: "ada"}}); err != nil {
@@ -106,5 +106,73 @@ func TestCopiesOfMoreThanACertificateLists(t *testing.T) {
 	}
 	if e := only(t, s); e.Status != erasure.Completed || len(w.sessions) != 0 || e.So.Erased.Sessions != erasure.MaxListed+7 {
 		t.Errorf("%s with %d left, %d erased", e.Status, len(w.sessions), e.So.Erased.Sessions)
+	}
+}
+
+// TestErasuresOfTheLiving: what a node works on that lives nobody takes from it; of one that is dead it goes on at once, by one of those who see it.
+func TestErasuresOfTheLiving(t *testing.T) {
+	w := newWorld()
+	s, _ := w.service(t)
+	if _, err := s.Begin(t.Context(), ada, erasure.Request{Subject: erasure.Subject{Kind: erasure.OfUser, ID: "ada"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(time.Second)
+	w.calls, w.dieAt = 0, 5
+	if _, err := s.Sweep(t.Context()); err == nil {
+		t.Fatal("nobody died")
+	}
+	w.dead, w.dieAt, w.node = false, 0, "node_2"
+	w.now = w.now.Add(time.Second)
+	other, _ := w.service(t)
+	if n, err := other.Sweep(t.Context()); n != 0 || err != nil || only(t, s).Status != erasure.Running {
+		t.Errorf("of a node that lives %d are taken, %v", n, err)
+	}
+	w.killed, w.node = "node_1", "node_3"
+	third, _ := w.service(t)
+	a, err := other.Sweep(t.Context())
+	b, failed := third.Sweep(t.Context())
+	if a+b != 1 || err != nil || failed != nil || only(t, s).Status != erasure.Completed {
+		t.Errorf("of a node that is dead %d and %d are taken: %v, %v", a, b, err, failed)
+	}
+}
+
+// TestAUserOfMoreSessionsThanACertificateLists: what others asked and said about each of them goes, and the erasure stays small.
+func TestAUserOfMoreSessionsThanACertificateLists(t *testing.T) {
+	w := newWorld()
+	w.sessions, w.asked, w.texts = map[stead.SessionID]stead.SessionID{}, [][2]string{{"", "eve"}}, [][2]string{{"", "eve"}}
+	for i := range 2*erasure.MaxListed + 200 {
+		id := fmt.Sprintf("s%04d", i)
+		w.sessions[stead.SessionID(id)] = ""
+		if i%600 == 0 {
+			w.asked = append(w.asked, [2]string{id, "eve"})
+		}
+	}
+	c := w.config(t, w)
+	ask := c.Questions
+	c.Questions = func(ctx context.Context, p stead.ProjectID, of func(stead.SessionID, string) bool) error {
+		for _, q := range w.asked { // somebody answers in that moment
+			if q[0] != "" && of(stead.SessionID(q[0]), q[1]) {
+				w.texts = append(w.texts, [2]string{q[0], "eve"})
+			}
+		}
+		return ask(ctx, p, of)
+	}
+	s := erasure.New(c)
+	if _, err := s.Begin(t.Context(), ada, erasure.Request{Subject: erasure.Subject{Kind: erasure.OfUser, ID: "ada"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(time.Second)
+	if _, err := s.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e := only(t, s)
+	if e.Status != erasure.Completed || len(w.sessions) != 0 || e.So.Erased.Sessions != 2*erasure.MaxListed+200 {
+		t.Errorf("%s with %d left, %d erased", e.Status, len(w.sessions), e.So.Erased.Sessions)
+	}
+	if len(w.asked) != 1 || len(w.texts) != 1 {
+		t.Errorf("what was asked and said about them is left: %q, %q", w.asked, w.texts)
+	}
+	if len(e.Gone) >= erasure.MaxListed {
+		t.Errorf("the erasure has %d sessions beside its list", len(e.Gone))
 	}
 }

@@ -2,6 +2,8 @@ package erasure
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/stead-dev/stead"
@@ -10,7 +12,7 @@ import (
 
 // empty notes that nothing of an erasure is left but bytes.
 func (s *Service) empty(ctx context.Context, e *Erasure) error {
-	if err := s.unask(ctx, e); err != nil {
+	if err := s.unask(ctx, e, slices.Collect(maps.Keys(e.gone()))); err != nil {
 		return err
 	}
 	if s.cfg.Purges == nil {

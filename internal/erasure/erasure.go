@@ -40,7 +40,7 @@ const (
 	// Prefix begins the id of an erasure.
 	Prefix = "erasure_"
 	kind   = document.Kind("erasure")
-	// holdFor is how long an erasure is its node's since its last step; then another goes on.
+	// holdFor is how long an erasure is its node's since its last step; then another goes on, and before that where the node is dead.
 	holdFor = 5 * time.Minute
 	// WaitForTurn is how long a turn that was cancelled may take to end.
 	WaitForTurn = 30 * time.Second
@@ -85,9 +85,11 @@ type Erasure struct {
 	Waiting []session.Redaction `json:"waiting,omitempty"`
 	Queue   []stead.SessionID   `json:"queue,omitempty"`
 	// Emptied is when nothing was left but bytes in the database's files, in Unix milliseconds.
-	Emptied     int64  `json:"emptied,omitempty"`
-	Certificate string `json:"certificate,omitempty"` // once completed
-	SHA256      string `json:"sha256,omitempty"`
+	Emptied int64 `json:"emptied,omitempty"`
+	// Node works on it, or did.
+	Node        stead.NodeID `json:"node,omitempty"`
+	Certificate string       `json:"certificate,omitempty"` // once completed
+	SHA256      string       `json:"sha256,omitempty"`
 
 	// Asked: it is a deletion, for which no turn is cancelled: what is in use stays, and the erasure goes instead.
 	Asked bool `json:"asked,omitempty"`
@@ -97,7 +99,8 @@ type Erasure struct {
 	Meant []string `json:"meant,omitempty"`
 	// Made are memories that are being forgotten beside those, or of a user: how many of them went is counted when that is known.
 	Made []string `json:"made,omitempty"`
-	// Gone are the sessions that were erased and that the certificate has no place for; of an item, those where it was redacted.
+	// Gone are the sessions that were erased and that the certificate has no place for (of a user those about which nothing was taken out of questions
+	// yet); of an item, those where it was redacted.
 	Gone []stead.SessionID `json:"gone,omitempty"`
 	// Approved is what was approved of the request: what is done behind it, or on another node, is done under that.
 	Approved approval.Grants `json:"approved,omitempty"`
@@ -146,6 +149,9 @@ type Config struct {
 	Purges *Purges
 	// Files deletes those that a user uploaded.
 	Files func(ctx context.Context, p stead.Principal, user string) ([]file.File, error)
+	// Node is this one, and Lives says whether another one does; nil: nobody knows.
+	Node  stead.NodeID
+	Lives func(ctx context.Context, node stead.NodeID) (bool, error)
 	Now   func() time.Time
 	Log   *slog.Logger
 }
@@ -406,6 +412,7 @@ func decode(d document.Document) (Erasure, error) {
 }
 
 func (s *Service) document(e *Erasure) (document.Document, error) {
+	e.Node = s.cfg.Node
 	data, err := json.Marshal(e)
 	if err != nil {
 		return document.Document{}, stead.Wrap(stead.KindInternal, err, "an erasure can't be written")

@@ -34,22 +34,24 @@ type world struct {
 	sessions map[stead.SessionID]stead.SessionID // and what each is a copy of
 	blobs    map[stead.SessionID]bool
 	memories int
-	entries  []string // memories of a scope
-	makers   int      // sources that name the user as their maker
-	files    []file.File
-	texts    [][2]string // what was written into audit records: the session and the person that each is about
-	asked    [][2]string // questions: the session that each is about, and who asks
-	records  []audit.Record
-	busy     map[stead.SessionID]bool
-	says     map[string]bool // items, and whether they say something still
-	calls    int
-	dieAt    int  // the call that is made and never answered; 0: none
-	before   bool // that call is not made either
-	dead     bool
-	purges   bool // the database is purged
-	bytes    bool // of what was deleted some are in its files
-	purged   int
-	why      error // it can't be
+	// node is that of the services that are made; killed is dead by now.
+	node, killed stead.NodeID
+	entries      []string // memories of a scope
+	makers       int      // sources that name the user as their maker
+	files        []file.File
+	texts        [][2]string // what was written into audit records: the session and the person that each is about
+	asked        [][2]string // questions: the session that each is about, and who asks
+	records      []audit.Record
+	busy         map[stead.SessionID]bool
+	says         map[string]bool // items, and whether they say something still
+	calls        int
+	dieAt        int  // the call that is made and never answered; 0: none
+	before       bool // that call is not made either
+	dead         bool
+	purges       bool // the database is purged
+	bytes        bool // of what was deleted some are in its files
+	purged       int
+	why          error // it can't be
 }
 
 // purge takes the bytes of what was deleted out of the files.
@@ -86,9 +88,9 @@ func newWorld() *world {
 	return &world{
 		Store: documenttest.NewMemory(), now: time.UnixMilli(1_000_000),
 		sessions: map[stead.SessionID]stead.SessionID{"s1": "", "s2": "", "s3": "s1", "s4": "s3"}, blobs: map[stead.SessionID]bool{"s1": true, "s2": true, "s3": true, "s4": true},
-		texts:    [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "ada"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
-		asked:    [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
-		memories: 3, entries: []string{"m/a", "m/b", "m/c"}, makers: 2, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
+		texts: [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "ada"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
+		asked: [][2]string{{"s1", "eve"}, {"s2", "eve"}, {"s3", "eve"}, {"", "ada"}, {"", "eve"}},
+		node:  "node_1", memories: 3, entries: []string{"m/a", "m/b", "m/c"}, makers: 2, files: []file.File{{ID: "file_1", Bytes: 10}}, busy: map[stead.SessionID]bool{},
 	}
 }
 
@@ -224,7 +226,10 @@ func (w *world) forget(begun []string, b erasure.Book) error {
 				return err
 			}
 		}
-		if err := b.Went(begun, 2*len(begun)); err != nil {
+		if err := b.Made(len(begun)); err != nil {
+			return err
+		}
+		if err := b.Went(begun); err != nil {
 			return err
 		}
 		begun = nil
@@ -244,16 +249,25 @@ func (w *world) config(t *testing.T, sessions erasure.Sessions) erasure.Config {
 		t.Fatal(err)
 	}
 	c := erasure.Config{
+		Node: w.node, Lives: func(_ context.Context, node stead.NodeID) (bool, error) { return node != w.killed, nil },
 		Sessions: sessions, Documents: w, Policy: policy.AllowLocal{}, Signer: signer, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
 		Record: func(_ context.Context, r audit.Record) error {
 			return w.step(func() error { w.records = append(w.records, r); return nil })
 		},
-		Memories: func(context.Context, stead.Principal, string) (n int, err error) {
-			err = w.step(func() error { n, w.memories, w.bytes = w.memories, 0, true; return nil })
-			return n, err
+		Memories: func(_ context.Context, _ stead.Principal, _ string, begun []string, c erasure.Counting) error {
+			n := max(w.memories, len(begun))
+			if len(begun) == 0 {
+				if err := c.Makes(make([]string, n)); err != nil {
+					return err
+				}
+			}
+			if err := w.step(func() error { w.memories, w.bytes = 0, true; return nil }); err != nil {
+				return err
+			}
+			return c.Made(n)
 		},
 		Erasable: func(context.Context, stead.Principal, string) error { return nil },
-		Entries: func(_ context.Context, _ stead.Principal, _ string, begun []string, b erasure.Book) error {
+		Entries: func(_ context.Context, _ stead.Principal, _ string, begun, _ []string, b erasure.Book) error {
 			return w.forget(begun, b)
 		},
 		Questions: func(_ context.Context, _ stead.ProjectID, of func(stead.SessionID, string) bool) error {
@@ -347,6 +361,9 @@ func dieOnce(t *testing.T, req erasure.Request, at int, before bool) (calls int)
 		t.Fatalf("death at %d: a certificate while something is left", at)
 	}
 	w.revive()
+	if w.node = "node_2"; !before { // it is seen that the node is dead, and nobody waits
+		w.now, w.killed = w.now.Add(time.Minute-time.Hour), "node_1" // but for the purge that it was at: half a minute
+	}
 	other, _ := w.service(t)
 	if err := round(t, other); err != nil {
 		t.Fatalf("death at %d: %v", at, err)

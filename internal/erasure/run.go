@@ -12,12 +12,18 @@ import (
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/approval"
 	"github.com/stead-dev/stead/internal/audit"
+	"github.com/stead-dev/stead/internal/document"
 	"github.com/stead-dev/stead/internal/session"
 )
 
 // Sweep goes on with erasures that no node works on, and says with how many. It is called again and again.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	due, err := s.cfg.Documents.ExpiredDocuments(ctx, kind, s.cfg.Now().UnixMilli(), sweepLimit)
+	if err == nil {
+		var left []document.Document
+		left, err = s.orphans(ctx)
+		due = append(due, left...)
+	}
 	done := 0
 	for _, d := range due {
 		e, failed := decode(d)
@@ -38,6 +44,56 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 		done++
 	}
 	return done, err
+}
+
+// orphans are erasures whose node is dead, though they are its own for a while yet.
+func (s *Service) orphans(ctx context.Context) (out []document.Document, err error) {
+	if s.cfg.Lives == nil {
+		return nil, nil
+	}
+	projects, err := s.cfg.Documents.DocumentProjects(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	lives := map[stead.NodeID]bool{"": true, s.cfg.Node: true} // of one from before nodes were written down nobody knows
+	for _, project := range projects {
+		q := document.Query{Project: project, Kind: kind, Tag: Running, Limit: sweepLimit}
+		for more := true; more; {
+			running, err := s.cfg.Documents.ListDocuments(ctx, q)
+			if err != nil {
+				return nil, err
+			}
+			for _, d := range running {
+				q.After = d.ID
+				if dead, err := s.orphan(ctx, d, lives); err != nil {
+					return nil, err
+				} else if dead {
+					out = append(out, d)
+				}
+			}
+			more = len(running) == q.Limit
+		}
+	}
+	return out, nil
+}
+
+// orphan reports whether an erasure is a dead node's. What is due anyway is not meant, nor what waits for a purge, which is nobody's own.
+func (s *Service) orphan(ctx context.Context, d document.Document, lives map[stead.NodeID]bool) (bool, error) {
+	if d.ExpiresAt <= s.cfg.Now().UnixMilli() || d.ExpiresAt-d.UpdatedAt > holdFor.Milliseconds() {
+		return false, nil
+	}
+	e, err := decode(d)
+	if err != nil {
+		return false, err
+	}
+	is, known := lives[e.Node]
+	if !known {
+		if is, err = s.cfg.Lives(ctx, e.Node); err != nil {
+			return false, err
+		}
+		lives[e.Node] = is
+	}
+	return !is, nil
 }
 
 // take makes an erasure this node's from now on. Of one that waits for a purge it makes sure that this is noted: whoever emptied it may have
@@ -304,10 +360,15 @@ func (s *Service) erase(ctx context.Context, e *Erasure) error {
 	if err := e.So.addSession(*e.Current, gone); err != nil {
 		return err
 	}
-	if e.So.Forks && len(e.So.Sessions) == listed {
+	if (e.So.Forks || e.So.Subject.Kind == OfUser) && len(e.So.Sessions) == listed {
 		e.Gone = append(e.Gone, id)
 	}
-	e.Current = nil
+	if e.Current = nil; e.So.Subject.Kind == OfUser && len(e.Gone) >= MaxListed { // an erasure is a document, which has its limit
+		if err := s.unask(ctx, e, e.Gone); err != nil {
+			return err
+		}
+		e.Gone = nil
+	}
 	return s.save(ctx, e)
 }
 
@@ -378,13 +439,16 @@ func (s *Service) texts(ctx context.Context, e *Erasure, of audit.TextQuery) (in
 	return s.cfg.Texts(ctx, e.So.Project, of)
 }
 
-// unask takes what was said out of requests for approval: they show what would have been done. What was answered to them meanwhile goes
-// from the audit log.
-func (s *Service) unask(ctx context.Context, e *Erasure) error {
+// unask takes what was said about sessions out of requests for approval: they show what would have been done. What was answered to them meanwhile
+// goes from the audit log.
+func (s *Service) unask(ctx context.Context, e *Erasure, sessions []stead.SessionID) error {
 	if s.cfg.Questions == nil {
 		return nil
 	}
-	gone := e.gone()
+	gone := make(map[stead.SessionID]bool, len(sessions))
+	for _, id := range sessions {
+		gone[id] = true
+	}
 	err := s.cfg.Questions(ctx, e.So.Project, func(id stead.SessionID, user string) bool {
 		return id != "" && gone[id] || e.So.Subject.Kind == OfUser && user == e.So.Subject.ID
 	})

@@ -68,6 +68,9 @@ type Store interface {
 	// at once.
 	Heartbeat(ctx context.Context, node stead.NodeID, ttl time.Duration) error
 
+	// Lives reports whether a node's leases are kept by a heartbeat.
+	Lives(ctx context.Context, node stead.NodeID) (bool, error)
+
 	// Work returns a channel that receives a value soon after a session became due on any node
 	// (coalesced, best effort: Acquire is the truth). The channel is never closed.
 	Work() <-chan struct{}

@@ -226,7 +226,7 @@ func (s *Service) eraseRefs(ctx context.Context, p stead.Principal, x Erasing, r
 		e, err := entryOf(r)
 		return err == nil && !x.in(&e), err
 	}
-	if _, err := s.derivedFrom(ctx, p, items, func(string) func(Record) (bool, error) { return rest }, &b.Counting); err != nil {
+	if err := s.derivedFrom(ctx, p, items, func(string) func(Record) (bool, error) { return rest }, &b.Counting); err != nil {
 		return err
 	}
 	for _, r := range records {

@@ -319,7 +319,7 @@ func (s *Service) valid(ctx context.Context, p Place, by Entry, at int64) ([]Cha
 // derived forgets what was extracted from items that are about to be forgotten: in every store, of what whoever forgets them could forget there
 // as well; of an agent, in the same store. It goes before its items, so that a death in between leaves the way to the rest. What is spared stays: what
 // is forgotten itself.
-func (s *Service) derived(ctx context.Context, p stead.Principal, of []Entry, spared func(Record) bool) (int, error) {
+func (s *Service) derived(ctx context.Context, p stead.Principal, of []Entry, spared func(Record) bool) error {
 	return s.derivedFrom(ctx, p, of, func(store string) func(Record) (bool, error) {
 		reach := s.reach(ctx, p, store)
 		return func(r Record) (bool, error) {
@@ -331,9 +331,9 @@ func (s *Service) derived(ctx context.Context, p stead.Principal, of []Entry, sp
 	}, nil)
 }
 
-// derivedFrom does so for what may, made for the store of an item, allows, and says how many entries are gone. An entry
+// derivedFrom does so for what may, made for the store of an item, allows. An entry
 // that was written by hand says what it wants of where it comes from: that it was taken in from there shows in its id.
-func (s *Service) derivedFrom(ctx context.Context, p stead.Principal, of []Entry, may func(store string) func(Record) (bool, error), count *Counting) (int, error) {
+func (s *Service) derivedFrom(ctx context.Context, p stead.Principal, of []Entry, may func(store string) func(Record) (bool, error), count *Counting) error {
 	type place struct{ session, store string }
 	items := map[place][]string{}
 	for _, e := range of {
@@ -342,14 +342,12 @@ func (s *Service) derivedFrom(ctx context.Context, p stead.Principal, of []Entry
 			items[at] = append(items[at], e.Source.Item)
 		}
 	}
-	n := 0
 	for at, said := range items {
-		did, err := s.forgetSession(ctx, p, origin{session: at.session, items: said}, may(at.store), count)
-		if n += did.Removed; err != nil {
-			return n, err
+		if _, err := s.forgetSession(ctx, p, origin{session: at.session, items: said}, may(at.store), count); err != nil {
+			return err
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // reach says what whoever forgets something of a store could forget besides.

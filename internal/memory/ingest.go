@@ -289,7 +289,7 @@ func (s *Service) each(ctx context.Context, q Query, do func(*Entry) (bool, erro
 }
 
 // forgetOf forgets those of the records that the filter selects, and, before them, what was derived from those that are items: see derived. Of what
-// a session and others say the session is forgotten, and no more. It says how many are forgotten.
+// a session and others say the session is forgotten, and no more. It says how many of those selected are forgotten.
 func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, records []Record, f *Filter, look *sight, count *Counting) (int, error) {
 	selected := s.forgotten(p, f, look)
 	var chosen []Record
@@ -309,18 +309,18 @@ func (s *Service) forgetOf(ctx context.Context, p stead.Principal, place Place, 
 		e, err := entryOf(r)
 		return err != nil || r.Place == place && selected(&e)
 	}
-	var n int
 	var err error
 	if look == nil { // all of it, whoever sees it
-		n, err = s.derivedFrom(ctx, p, items, func(string) func(Record) (bool, error) {
+		err = s.derivedFrom(ctx, p, items, func(string) func(Record) (bool, error) {
 			return func(r Record) (bool, error) { return !spared(r), nil }
 		}, count)
 	} else {
-		n, err = s.derived(ctx, p, items, spared)
+		err = s.derived(ctx, p, items, spared)
 	}
 	if err != nil {
-		return n, err
+		return 0, err
 	}
+	n := 0
 	return n, s.counted(ctx, count, chosen, func() error {
 		for _, r := range chosen {
 			done, err := s.forgetOne(ctx, r, f, selected)

@@ -102,7 +102,7 @@ func (s *Service) forget(ctx context.Context, p stead.Principal, store, id strin
 		err = (&Change{Record: Record{ID: id}, Expected: expected}).Fits(e.Version)
 	}
 	if err == nil {
-		_, err = s.derived(ctx, p, []Entry{e}, func(r Record) bool { return r.Store == store && (r.ID == id || r.ID == behind) })
+		err = s.derived(ctx, p, []Entry{e}, func(r Record) bool { return r.Store == store && (r.ID == id || r.ID == behind) })
 	}
 	if err == nil {
 		_, err = w.write(ctx, id, expected, func(_ *sight, e Entry, c *Change) ([]Change, error) {

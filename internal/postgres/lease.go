@@ -179,6 +179,13 @@ func (s *Store) Heartbeat(ctx context.Context, node stead.NodeID, ttl time.Durat
 	return err
 }
 
+// Lives implements journal.Store.
+func (s *Store) Lives(ctx context.Context, node stead.NodeID) (bool, error) {
+	var lives bool
+	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM nodes WHERE id = $1 AND expires_at > clock_timestamp())`, string(node)).Scan(&lives)
+	return lives, translate(err)
+}
+
 // forgetNodes removes the rows of nodes that died long ago and hold nothing. A node that comes back
 // in the same moment makes its row anew by its next heartbeat.
 func (s *Store) forgetNodes(ctx context.Context) error {

@@ -29,6 +29,9 @@ func (s *Store) lives(id stead.NodeID) bool {
 	return n != nil && n.until.After(now)
 }
 
+// Lives implements journal.Store. A process owns a database alone: no node of one before lives.
+func (s *Store) Lives(_ context.Context, id stead.NodeID) (bool, error) { return s.lives(id), nil }
+
 // Heartbeat implements journal.Store. It touches no disk.
 func (s *Store) Heartbeat(ctx context.Context, id stead.NodeID, ttl time.Duration) error {
 	if err := ctx.Err(); err != nil {

@@ -18,6 +18,7 @@ func leaseTests() map[string]func(*testing.T, *fixture) {
 		"no double grant":              leaseNoDouble,
 		"epochs only grow":             leaseEpochs,
 		"due in every project":         leaseProjects,
+		"who lives":                    leaseLives,
 		"created without input: idle":  leaseEmptyCreation,
 		"a signal per new work":        leaseSignals,
 		"input to a held one: no work": leaseHeldInput,
@@ -150,6 +151,21 @@ func leaseEpochs(t *testing.T, f *fixture) {
 		f.release(lease, lease.Tail, time.Time{})
 		f.send(key, 1)
 	}
+}
+
+// leaseLives: a node lives by its heartbeat, until it is released.
+func leaseLives(t *testing.T, f *fixture) {
+	lives := func(when string, want bool) {
+		t.Helper()
+		if got, err := f.s.Lives(f.ctx, nodeA); err != nil || got != want {
+			t.Errorf("%s: %t, %v", when, got, err)
+		}
+	}
+	lives("before its first heartbeat", false)
+	f.beat(nodeA, alive)
+	lives("behind it", true)
+	f.beat(nodeA, 0)
+	lives("released", false)
 }
 
 func leaseProjects(t *testing.T, f *fixture) {

@@ -334,6 +334,13 @@ func (m *Memory) signal() {
 	}
 }
 
+// Lives implements journal.Store.
+func (m *Memory) Lives(_ context.Context, node stead.NodeID) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lives(node), nil
+}
+
 func (m *Memory) lives(node stead.NodeID) bool { return m.nodes[node].After(m.now()) }
 
 func (m *Memory) heldLive(s *memSession) bool {

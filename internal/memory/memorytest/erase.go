@@ -41,21 +41,29 @@ func (m *mortal) FollowedShowing(ctx context.Context, s memory.Showing, due int6
 
 // ledger is a Book that is kept when the node dies.
 type ledger struct {
-	begun, gone []memory.Ref
-	n           int
+	begun, made, gone []memory.Ref
+	n                 int
 }
 
 func (l *ledger) book(m *mortal) memory.Book {
 	return memory.Book{
 		Means: func(refs []memory.Ref) error { return m.step(func() error { l.begun = refs; return nil }) },
-		Went: func(gone []memory.Ref, n int) error {
-			return m.step(func() error { l.begun, l.gone, l.n = nil, append(l.gone, gone...), l.n+n; return nil })
+		Went: func(gone []memory.Ref) error {
+			return m.step(func() error { l.begun, l.gone, l.n = nil, append(l.gone, gone...), l.n+len(gone); return nil })
 		},
+		Counting: *l.counting(m),
 	}
 }
 
-// erasedWhole: wherever the node dies that erases a scope, or an entry, whoever goes on has a list of all that was meant, each once, and what
-// was made of it is gone as well.
+func (l *ledger) counting(m *mortal) *memory.Counting {
+	return &memory.Counting{
+		Makes: func(refs []memory.Ref) error { return m.step(func() error { l.made = refs; return nil }) },
+		Made:  func(n int) error { return m.step(func() error { l.made, l.n = nil, l.n+n; return nil }) },
+	}
+}
+
+// erasedWhole: wherever the node dies that erases a scope, or an entry, whoever goes on has a list of all that was meant, each once, what
+// was made of it is gone as well, and all of it is counted.
 func erasedWhole(f *serviceFixture) {
 	for at, calls := 0, 0; at <= calls; at++ { // 0: nobody dies, to know how many calls there are
 		for i, left := range []string{"Nine is blue.; Nine.; Red stays.; The budget of blue is nine.", "Red stays."} {
@@ -63,13 +71,13 @@ func erasedWhole(f *serviceFixture) {
 			l, m := &ledger{}, &mortal{Store: f.s, dieAt: at}
 			n := memory.NewService(memory.Config{Documents: f.s, Store: m, Policy: all{}, Now: time.Now})
 			want := f.meant(x)
-			err := n.EraseNow(f.ctx, f.me, x, nil, l.book(m))
-			if calls = max(calls, m.calls); at == 0 && (err != nil || l.n != []int{3, 6}[i]) {
-				f.Fatalf("%s: %d memories are gone with %q, %v", x, l.n, want, err)
+			err := n.EraseNow(f.ctx, f.me, x, nil, nil, l.book(m))
+			if calls = max(calls, m.calls); at == 0 && err != nil {
+				f.Fatalf("%s: %v", x, err)
 			}
 			m.dieAt = 0
 			for range 2 { // a second time, as by a node that was slow
-				if err := n.EraseNow(f.ctx, f.me, x, l.begun, l.book(m)); err != nil {
+				if err := n.EraseNow(f.ctx, f.me, x, l.begun, l.made, l.book(m)); err != nil {
 					f.Fatal(err)
 				}
 			}
@@ -77,10 +85,68 @@ func erasedWhole(f *serviceFixture) {
 			for _, r := range l.gone {
 				got = append(got, r.ID)
 			}
-			if slices.Sort(got); !slices.Equal(got, want) || l.n < len(want) {
+			if slices.Sort(got); !slices.Equal(got, want) || l.n != []int{3, 6}[i] {
 				f.Errorf("death at %d: erasing %s has %q on its list, not %q, and counts %d", at, x, got, want, l.n)
 			}
 			f.left(fmt.Sprintf("Behind a death at %d, erasing %s,", at, x), left)
+		}
+	}
+}
+
+// forgottenWhole: wherever the node dies that forgets an item, with or without what it is cited by, or what a filter selects, whoever asks for it
+// again leaves nothing that was made of it; and of what is erased of a user all is counted.
+func forgottenWhole(f *serviceFixture) {
+	blue := []memory.Scope{{Type: memory.ScopeTeam, ID: "blue"}}
+	const beside = "Nine is blue.; Nine.; Red stays.; The budget of blue is nine."
+	ways := []struct {
+		name, left string
+		counts     int
+		do         func(n *memory.Service, l *ledger, m *mortal, item, lesson string) error
+	}{
+		{"a deletion", beside, 0, func(n *memory.Service, _ *ledger, _ *mortal, item, _ string) error {
+			return n.Forget(f.ctx, f.me, f.store, item, memory.AnyVersion)
+		}},
+		{"a deletion with what is cited", beside, 0, func(n *memory.Service, _ *ledger, _ *mortal, _, lesson string) error {
+			_, err := n.ForgetSaid(f.ctx, f.me, f.store, lesson, memory.AnyVersion)
+			return err
+		}},
+		{"a filter", "Red stays.", 0, func(n *memory.Service, _ *ledger, _ *mortal, _, _ string) error {
+			_, err := n.ForgetMatching(f.ctx, f.me, f.store, memory.Filter{Scopes: blue})
+			return err
+		}},
+		{"a filter in all stores", "Red stays.", 0, func(n *memory.Service, _ *ledger, _ *mortal, _, _ string) error {
+			_, _, err := n.ForgetEverywhere(f.ctx, f.me, memory.Filter{Scopes: blue})
+			return err
+		}},
+		{"an erasure of whose they are", "Red stays.", 6, func(n *memory.Service, l *ledger, m *mortal, _, _ string) error {
+			if err := n.Counted(f.ctx, f.me.Project, l.made, *l.counting(m)); err != nil {
+				return err
+			}
+			return n.Erase(f.ctx, f.me, memory.Filter{Scopes: blue}, l.counting(m))
+		}},
+	}
+	run := 1 << 12
+	for _, way := range ways {
+		for at, calls := 0, 0; at <= calls; at++ { // 0: nobody dies
+			run++
+			item := f.blue(run)[0].ID
+			lesson, l, m := f.id("The user is of blue."), &ledger{}, &mortal{Store: f.s, dieAt: at}
+			n := memory.NewService(memory.Config{Documents: f.s, Store: m, Policy: all{}, Now: time.Now})
+			err := way.do(n, l, m, item, lesson)
+			if calls = max(calls, m.calls); at == 0 && err != nil {
+				f.Fatalf("%s: %v", way.name, err)
+			}
+			m.dieAt = 0
+			if err := way.do(n, l, m, item, lesson); err != nil && stead.KindOf(err) != stead.KindNotFound {
+				f.Fatalf("%s, again behind a death at %d: %v", way.name, at, err)
+			}
+			if err := n.Follow(f.ctx, f.me.Project); err != nil { // as nodes do by themselves
+				f.Fatal(err)
+			}
+			if l.n != way.counts {
+				f.Errorf("%s, with a death at %d, counts %d", way.name, at, l.n)
+			}
+			f.left(fmt.Sprintf("Behind a death at %d, by %s,", at, way.name), way.left)
 		}
 	}
 }

@@ -165,8 +165,9 @@ func deletedByWhoSees(f *serviceFixture) {
 		f.Errorf("%d memories are forgotten everywhere by who does not see them, %v", done, err)
 	}
 	f.is("Afterwards", "", f.store, secret.ID)
-	if done, _, err := n.Erase(f.ctx, f.me, memory.Filter{Labels: []string{"salary"}}); done != 1 || err != nil {
-		f.Errorf("erased are %d, %v", done, err)
+	l := &ledger{}
+	if err := n.Erase(f.ctx, f.me, memory.Filter{Labels: []string{"salary"}}, l.counting(&mortal{})); l.n != 1 || err != nil {
+		f.Errorf("erased are %d, %v", l.n, err)
 	}
 }
 

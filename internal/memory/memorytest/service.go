@@ -78,6 +78,7 @@ func serviceSuite(t *testing.T, open func(t *testing.T) Store) {
 		"so it does with sessions, scopes and redactions":             shownBySessions,
 		"what was made of it goes, whoever dies":                      shownCrash,
 		"of what is erased all is on the list, whoever dies":          erasedWhole,
+		"of what is forgotten nothing made of it stays, whoever dies": forgottenWhole,
 		"two may forget the same at once":                             forgottenTwice,
 		"a memory goes with the messages that it cites, or without":   forgottenWithSaid,
 		"a message and what was learned from it take one place":       kinTakeOnePlace,
