@@ -102,12 +102,16 @@ func TestAKillSwitchStopsAUsersCalls(t *testing.T) {
 	var s, token struct{ ID, Secret string }
 	h.get(eve, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &s)
 	h.get(eve, "POST", "/v1/agents/sessions/"+s.ID+"/tokens", `{"scope":["read"]}`, &token)
+	var others, handed struct{ ID, Secret string } // a token that she made serves whom the session serves
+	h.get(bob, "POST", "/v1/agents/sessions", `{"agent":{"model":"sim"},"environment":{"type":"none"},"input":"Say hi"}`, &others)
+	h.get(eve, "POST", "/v1/agents/sessions/"+others.ID+"/tokens", `{"scope":["read","write"]}`, &handed)
 	boss := user("boss", "owner")
 	var sw, own struct{ ID string }
 	h.get(boss, "POST", "/v1/kill_switches", `{"scope":"user","of":"eve","reason":"her laptop is lost"}`, &sw)
 	for _, c := range []struct{ key, method, path, body string }{
 		{eve, "GET", "/v1/agents/sessions", ""}, {eve, "GET", "/v1/agents/sessions/" + s.ID + "/items", ""}, {eve, "POST", "/v1/agents", `{"model":"sim"}`}, {eve, "GET", "/v1/agents/sessions/" + s.ID + "/events", ""},
 		{eve, "DELETE", "/v1/agents/sessions/" + s.ID, ""}, {token.Secret, "GET", "/v1/agents/sessions/" + s.ID + "/items", ""}, {eve, "POST", "/v1/chat/completions", `{"model":"sim","messages":[{"role":"user","content":"hi"}]}`},
+		{handed.Secret, "GET", "/v1/agents/sessions/" + others.ID + "/items", ""}, {handed.Secret, "POST", "/v1/agents/sessions/" + others.ID + "/events", `{"events":[{"type":"agent.session.input.message","input":"Say hi"}]}`},
 	} {
 		status, got := h.call(c.key, c.method, c.path, c.body)
 		if status != 403 || !strings.Contains(string(got), `"code":"kill_switch"`) || !strings.Contains(string(got), "her laptop is lost") {

@@ -89,3 +89,15 @@ func budgetsFor(budgets *budget.Service, run func() *runner.Runner) cedar.Budget
 func (n *node) policySets(store document.Store, gate policy.Authorizer) *policyset.Service {
 	return policyset.NewService(policyset.Config{Documents: store, Policy: gate, Live: n.uploaded, Approvers: identity.Approvers(), Now: time.Now})
 }
+
+// stillReads asks whether somebody may read a session as before, and records it when they may not: a stream is asked about often.
+func stillReads(quiet, recorded policy.Authorizer) func(context.Context, stead.Principal, stead.SessionID) error {
+	return func(ctx context.Context, p stead.Principal, id stead.SessionID) error {
+		req := policy.Request{Principal: p, Session: stead.SessionKey{Project: p.Project, Session: id}, Effect: policy.SessionRead}
+		if d, err := quiet.Decide(ctx, req); err != nil || d.Allow {
+			return err
+		}
+		_, err := policy.Check(ctx, recorded, req)
+		return err
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/config"
+	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
 )
 
@@ -211,4 +214,35 @@ func TestALegalHoldKeepsASession(t *testing.T) {
 	if res, got := ask(t, n, "DELETE", "/v1/agents/sessions/"+free, ""); res.StatusCode != http.StatusOK {
 		t.Errorf("without a hold: %d %s", res.StatusCode, got)
 	}
+}
+
+// An open stream is asked about often: only a refusal is recorded, and what nobody can decide about just now ends none.
+func TestWhoStillReadsIsAskedQuietly(t *testing.T) {
+	var recorded int
+	decision, failed := policy.Decision{Allow: true, By: "role"}, error(nil)
+	quiet := decides(func(req policy.Request) (policy.Decision, error) {
+		if req.Effect != policy.SessionRead || req.Session != (stead.SessionKey{Project: "one", Session: "sess_1"}) || req.Principal.ID != "ada" {
+			t.Errorf("asked is about %+v", req)
+		}
+		return decision, failed
+	})
+	loud := decides(func(policy.Request) (policy.Decision, error) { recorded++; return decision, failed })
+	ask := func(want stead.Kind, records int) {
+		t.Helper()
+		err := stillReads(quiet, loud)(t.Context(), stead.Principal{Project: "one", Kind: stead.PrincipalUser, ID: "ada"}, "sess_1")
+		if stead.KindOf(err) != want || recorded != records {
+			t.Errorf("%v, %d records; want %q, %d", err, recorded, want, records)
+		}
+	}
+	ask("", 0)
+	failed = stead.Errorf(stead.KindUnavailable, "the database is away")
+	ask(stead.KindUnavailable, 0)
+	decision, failed = policy.Decision{By: "policy", Reason: "no"}, nil
+	ask(stead.KindForbidden, 1)
+}
+
+type decides func(policy.Request) (policy.Decision, error)
+
+func (d decides) Decide(_ context.Context, req policy.Request) (policy.Decision, error) {
+	return d(req)
 }

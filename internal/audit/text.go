@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/stead-dev/stead"
+	"github.com/stead-dev/stead/internal/policy"
 )
 
 // What people write into a record, such as why they deny, is about people, and may have to go; what is hashed can't. The line therefore
@@ -124,8 +125,11 @@ func (r Record) people() (out []string) {
 	if a := r.Approval; a != nil {
 		_, id, _ := strings.Cut(a.For, ":")
 		add(id)
-		_, id, _ = strings.Cut(a.To, ":")
-		add(id)
+		for _, kind := range []stead.PrincipalKind{stead.PrincipalUser, stead.PrincipalService} { // a role is nobody
+			if id, ok := strings.CutPrefix(a.To, policy.Delegate{Kind: kind}.String()); ok {
+				add(id)
+			}
+		}
 	}
 	if r.Written["scope"] == "user" {
 		add(r.Written["of"])

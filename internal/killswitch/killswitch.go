@@ -89,9 +89,15 @@ func (s Switch) stops(req policy.Request, r Reach) bool {
 	case Credential:
 		return req.Effect == policy.CredentialUse && strings.HasSuffix(req.Resource, "/"+s.Of)
 	case User:
-		return req.Principal.ID == s.Of || req.Acting && slices.ContainsFunc(req.Behind, func(p stead.Principal) bool { return p.ID == s.Of })
+		return s.of(req.Principal) || req.Acting && slices.ContainsFunc(req.Behind, s.of)
 	}
 	return true // of a later version: stopping too much is the safe mistake
+}
+
+// of reports whether a switch on a user is about somebody: who they are, or who made the token of a session that they came with.
+func (s Switch) of(p stead.Principal) bool {
+	maker, handed := p.MadeBy()
+	return p.ID == s.Of || handed && maker.ID == s.Of
 }
 
 // Acts reports whether an effect is one that switches stop: what an agent, or a call, begins.

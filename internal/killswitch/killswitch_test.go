@@ -28,6 +28,11 @@ func TestASwitchStopsWhatItNames(t *testing.T) {
 	}
 	other := acting(policy.ModelCall, "agent_1", "m")
 	other.Principal.Project = "q"
+	ada := stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada"}
+	handed := func(maker string) stead.Principal { p := ada; p.Session, p.Maker = "sess_1", maker; return p }
+	serving := func(behind stead.Principal) policy.Request {
+		return policy.Request{Principal: ada, Effect: policy.ToolCall, Acting: true, Agent: "agent_1", Resource: "s/t", Behind: []stead.Principal{ada, behind}}
+	}
 	for name, c := range map[string]struct {
 		set     killswitch.Switch
 		stopped []policy.Request
@@ -45,7 +50,8 @@ func TestASwitchStopsWhatItNames(t *testing.T) {
 		"tool": {killswitch.Switch{Scope: killswitch.Tool, Of: "s/t"},
 			[]policy.Request{acting(policy.ToolCall, "agent_1", "s/t")}, []policy.Request{acting(policy.ToolCall, "agent_1", "s/t2"), acting(policy.ToolCall, "agent_1", "s/u")}},
 		"user": {killswitch.Switch{Scope: killswitch.User, Of: "op"},
-			[]policy.Request{acting(policy.SessionCreate, "agent_1", ""), acting(policy.ModelCall, "", "m")}, []policy.Request{acting(policy.SessionRead, "", ""), acting(policy.KillSwitchWrite, "", "")}},
+			[]policy.Request{acting(policy.SessionCreate, "agent_1", ""), acting(policy.ModelCall, "", "m"), serving(operator), serving(handed("user:op")), {Principal: handed("user:op"), Effect: policy.ModelCall}},
+			[]policy.Request{acting(policy.SessionRead, "", ""), acting(policy.KillSwitchWrite, "", ""), serving(handed("user:bob")), serving(handed("user:ada"))}},
 		"credential": {killswitch.Switch{Scope: killswitch.Credential, Of: "cred_1"},
 			[]policy.Request{acting(policy.CredentialUse, "agent_1", "vault_1/cred_1")}, []policy.Request{acting(policy.CredentialUse, "agent_1", "vault_1/cred_12"), acting(policy.ToolCall, "agent_1", "s/cred_1")}},
 		"project": {killswitch.Switch{Scope: killswitch.Project},

@@ -92,7 +92,7 @@ func (s *Switches) Call(ctx context.Context, p stead.Principal) (*Switch, error)
 		return nil, stead.Wrap(stead.KindUnavailable, err, "the kill switches can't be read")
 	}
 	for _, sw := range all {
-		if sw.Scope == User && sw.Of == p.ID {
+		if sw.Scope == User && sw.of(p) {
 			return &sw, nil
 		}
 	}

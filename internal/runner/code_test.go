@@ -217,6 +217,30 @@ func TestCodeCallsAFunctionOfTheApplication(t *testing.T) {
 	}, withModel(m), withComputers(h))
 }
 
+// Whose code it is nobody knows: a stranger's file may be running before the model was shown anything.
+func TestCodeIsOfStrangers(t *testing.T) {
+	h := newComputers(nil)
+	bubble(t, func(t *testing.T, n *node) {
+		inside(h, func(ctx context.Context, b *computer) string {
+			return told(b.Tools.Call(ctx, "ask", []byte(`{}`))) + " " + told(b.Tools.Call(ctx, "launch", []byte(`{"n":2}`)))
+		})
+		id := n.compute("go", enabled(), function("ask"), mcpServer())
+		for _, tool := range []string{"ask", "launch"} {
+			s := n.until(id, status(session.StatusRequiresAction))
+			if a := s.RequiredActions[0]; a.Type != session.ActionMCPApproval || !strings.Contains(a.Request.Message, tool) || !slices.Equal(a.Request.Call.Untrusted, []string{session.SourceEnvironment}) {
+				t.Errorf("%s waits for %+v", tool, a)
+			}
+			if err := n.approve(id, as("eve", "approver"), session.DecisionDeny); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.idle(id)
+		if got := len(n.tools.log()); got != 0 {
+			t.Errorf("%d calls were made", got)
+		}
+	}, withModel(script(calls("run", echoHi), reply("done"))), withComputers(h), withPolicy(shipped(t)))
+}
+
 func TestCodeCallsToolsOfServers(t *testing.T) {
 	h := newComputers(nil)
 	bubble(t, func(t *testing.T, n *node) {

@@ -116,7 +116,7 @@ func (s *server) writeResponse(w http.ResponseWriter, r *http.Request, p stead.P
 
 // followResponse answers with a response's events behind a sequence number, to its end.
 func (s *server) followResponse(w http.ResponseWriter, r *http.Request, p stead.Principal, res session.Response, after int64) error {
-	return s.streamed(w, r, func(ctx context.Context, out *eventWriter) error {
+	return s.streamed(w, r, res.Session, func(ctx context.Context, out *eventWriter) error {
 		t := &responseTeller{s: s, ctx: ctx, p: p, res: res, open: map[string]bool{}, places: map[string]int{}}
 		t.out = responses.NewStream(after, func(kind string, event any) error {
 			s.metrics.events.Add(1)

@@ -128,6 +128,8 @@ type Config struct {
 	Watch func(end context.CancelCauseFunc, req policy.Request) (done func())
 	// Stopped refuses the calls of who was stopped, with KindForbidden, and records that; nil: nobody is.
 	Stopped func(ctx context.Context, p stead.Principal) error
+	// StillReads refuses, with KindForbidden, who may not read a session any more: streams that are open ask it now and then. nil: everybody may.
+	StillReads func(ctx context.Context, p stead.Principal, of stead.SessionID) error
 	// KillSwitches stop what must not go on.
 	KillSwitches KillSwitches
 	// Gate decides about the calls of the stateless doors; nil: none is allowed. Meter is told of them;

@@ -75,7 +75,7 @@ func firstTurn() func(session.StreamEvent) bool {
 // told as an event.
 func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principal, id stead.SessionID, after *stead.Cursor, last func(session.StreamEvent) bool) error {
 	answers := identity.HasScope(p.Scope, identity.ScopeApprove)
-	return s.streamed(w, r, func(ctx context.Context, out *eventWriter) error {
+	return s.streamed(w, r, id, func(ctx context.Context, out *eventWriter) error {
 		if r.Method == http.MethodHead {
 			out.open()
 			return nil
@@ -102,9 +102,9 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, p stead.Principa
 	})
 }
 
-// streamed has a stream told: one of at most MaxStreams, kept alive while it is silent, and ended with the
-// client or the server.
-func (s *server) streamed(w http.ResponseWriter, r *http.Request, tell func(context.Context, *eventWriter) error) error {
+// streamed has a stream of a session told: one of at most MaxStreams, kept alive while it is silent, and ended with the
+// client, the server, or the right to read the session.
+func (s *server) streamed(w http.ResponseWriter, r *http.Request, of stead.SessionID, tell func(context.Context, *eventWriter) error) error {
 	done, err := s.countStream(callerOf(r).Principal)
 	if err != nil {
 		return err
@@ -114,12 +114,13 @@ func (s *server) streamed(w http.ResponseWriter, r *http.Request, tell func(cont
 	defer cancel(nil)
 	out := newEventWriter(w)
 	defer out.close()
-	go s.keepAlive(ctx, cancel, out, r)
+	go s.keepAlive(ctx, cancel, out, r, of)
 	return tell(ctx, out)
 }
 
-// keepAlive sends comments into a silent stream, and ends it with the server, or with what its client came with.
-func (s *server) keepAlive(ctx context.Context, cancel context.CancelCauseFunc, out *eventWriter, r *http.Request) {
+// keepAlive sends comments into a silent stream, and ends it with the server, with what its client came with, or when its client may not read
+// the session any more.
+func (s *server) keepAlive(ctx context.Context, cancel context.CancelCauseFunc, out *eventWriter, r *http.Request, of stead.SessionID) {
 	tick := time.NewTicker(KeepAliveInterval)
 	defer tick.Stop()
 	expired, stop := expiry(callerOf(r))
@@ -138,6 +139,9 @@ func (s *server) keepAlive(ctx context.Context, cancel context.CancelCauseFunc, 
 			err := out.comment()
 			if err == nil {
 				err = s.stillKnown(r)
+			}
+			if err == nil {
+				err = s.stillReads(r, of)
 			}
 			if err != nil {
 				cancel(err)
@@ -175,6 +179,17 @@ func (s *server) stillKnown(r *http.Request) error {
 		if err := s.Stopped(r.Context(), c.Principal); unknownNow(err) {
 			return err
 		}
+	}
+	return nil
+}
+
+// stillReads refuses whom policies do not let read the session any more.
+func (s *server) stillReads(r *http.Request, of stead.SessionID) error {
+	if s.StillReads == nil {
+		return nil
+	}
+	if err := s.StillReads(r.Context(), callerOf(r).Principal, of); unknownNow(err) {
+		return err
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ func (v *View) requested(e stead.Event, p ToolRequested) {
 	if t == nil || t.Cancelling {
 		return
 	}
+	v.heard(SourceEnvironment) // whose code it is nobody knows, and no output of its command was shown yet
 	c := newCall(e, e.Seq, 0, t.Outputs, ReplyItem{
 		Item: stead.Item{Type: p.Type, CallID: p.CallID, Name: p.Name, Arguments: p.Arguments}, Tool: &p.Tool,
 	})

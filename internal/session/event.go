@@ -295,6 +295,7 @@ type ReplyItem struct {
 	stead.Item
 	Streamed []int     `json:"streamed,omitempty"` // bytes already journaled: of the text, or a summary part each
 	Tool     *ToolCall `json:"tool,omitempty"`     // calls only
+	Code     bool      `json:"-"`                  // code in the environment asks for it, and no reply
 }
 
 // ToolCall is how a call is to be executed, as resolved when the model asked for it.

@@ -30,12 +30,15 @@ func (v *View) FunctionRequest(it ReplyItem, cost int64) (policy.Request, bool) 
 	}
 	req := v.ToolRequest(c)
 	req.Spend.Cost += cost
+	if it.Code {
+		req.Labels = withSource(req.Labels, SourceEnvironment)
+	}
 	return req, true
 }
 
 // Asks is what code asks for, as an item.
 func (p *ToolRequested) Asks() ReplyItem {
-	return ReplyItem{Item: stead.Item{Type: p.Type, CallID: p.CallID, Name: p.Name, Arguments: p.Arguments}, Tool: &p.Tool}
+	return ReplyItem{Item: stead.Item{Type: p.Type, CallID: p.CallID, Name: p.Name, Arguments: p.Arguments}, Tool: &p.Tool, Code: true}
 }
 
 // Spent is what the call cost, with what was given up beside it, in micro-cents.

@@ -17,7 +17,7 @@ const LabelUntrusted = "untrusted"
 
 // Sources that are no tool server.
 const (
-	SourceEnvironment = "environment" // commands in the session's environment, and what they read and fetched
+	SourceEnvironment = "environment" // commands in the session's environment, what they read and fetched, and code in it that calls tools: a stranger's file may be running
 	SourceFunction    = "function"    // what applications say that their functions returned
 	SourceMemory      = "memory"      // what was recalled
 	SourceFile        = "file"        // files that somebody sent along: whoever sent a mail on did not write it
@@ -40,15 +40,19 @@ func (c *Call) source() string {
 	return SourceEnvironment
 }
 
-// heard notes that the model is shown something from a source.
-func (v *View) heard(source string) {
-	have := v.Labelled[LabelUntrusted]
+// heard notes that the model is shown something from a source, or that something from there acts.
+func (v *View) heard(source string) { v.Labelled = withSource(v.Labelled, source) }
+
+// withSource are labels that have a source as well.
+func withSource(l stead.Labels, source string) stead.Labels {
+	have := l[LabelUntrusted]
 	if len(have) >= maxSources && !slices.Contains(have, source) {
 		source = SourceOther
 	}
-	if !slices.Contains(have, source) {
-		v.Labelled = v.Labelled.And(stead.Labels{LabelUntrusted: {source}})
+	if slices.Contains(have, source) {
+		return l
 	}
+	return l.And(stead.Labels{LabelUntrusted: {source}})
 }
 
 // given notes what an application says that its functions returned, and what is sent along in messages.

@@ -20,6 +20,13 @@ func answer(session stead.SessionID, by, reason string) audit.Record {
 	}
 }
 
+// handed is the record of an approval that ada handed on, with a reason.
+func handed(kind stead.PrincipalKind, id string, role stead.Role) audit.Record {
+	r := answer("", "ada", "they know Mr. Miller")
+	r.Approval.To = policy.Delegate{Kind: kind, ID: id, Role: role}.String()
+	return r
+}
+
 const secret = "Mr. John Miller, SSN 123-45-6789,\nis a \x00fraud"
 
 // forgotten: what people wrote into records is found by session and by person, goes with its salt, and what is left is verified as before.
@@ -30,6 +37,7 @@ func forgotten(t *testing.T, here, there audit.Store) {
 		{At: 1, Principal: audit.Principal{Kind: "user", ID: "op"}, Action: "project.control", Decision: audit.Allow, Written: map[string]string{"scope": "user", "of": "mallory", "reason": secret, "id": "k"}},
 		{At: 1, Principal: audit.Principal{Kind: "user", ID: "mallory"}, Action: "file.write", Decision: audit.Deny, By: "kill_switch", Reason: "the user was stopped: " + secret, Quotes: "op"},
 		{At: 1, Principal: audit.Principal{Kind: "user", ID: "ada"}, Action: "file.write", Decision: audit.Deny, By: "role", Reason: "the role may not"},
+		handed("service", "zoe", ""), handed("", "", "owner"),
 	}
 	if err := here.AppendAudit(ctx, project, records); err != nil {
 		t.Fatal(err)
@@ -45,7 +53,7 @@ func forgotten(t *testing.T, here, there audit.Store) {
 			t.Fatalf("%+v, want %d texts, %d erased: %v\n%s", v, texts, erased, err, export)
 		}
 	}
-	verified(before, 6, 0)
+	verified(before, 8, 0)
 	rows, err := there.AuditRows(ctx, audit.Query{Project: project})
 	if err != nil {
 		t.Fatal(err)
@@ -91,10 +99,12 @@ func forgotten(t *testing.T, here, there audit.Store) {
 	paging(t, here, there)
 	forget(audit.TextQuery{Session: ""}, nil, 0)
 	forget(audit.TextQuery{Person: "adam"}, nil, 0)
-	forget(audit.TextQuery{Person: "eve"}, nil, 1)
+	forget(audit.TextQuery{Person: "zoe"}, nil, 1)
+	forget(audit.TextQuery{Person: "owner"}, nil, 0) // a role is nobody
+	forget(audit.TextQuery{Person: "eve"}, nil, 2)
 	forget(audit.TextQuery{Person: "mallory"}, nil, 2)
 	after := Export(t, here, project)
-	verified(after, 0, 6)
+	verified(after, 0, 8)
 	if lines := slices.Collect(strings.Lines(string(before))); bytes.Contains(after, []byte("Miller")) || !strings.Contains(string(after), lines[1]) {
 		t.Errorf("what is left is\n%s", after)
 	}
