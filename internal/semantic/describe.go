@@ -2,8 +2,12 @@ package semantic
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/stead-dev/stead"
 )
 
 // Overview is a model at one look. Its JSON is what agents get.
@@ -99,7 +103,7 @@ type ActionDescription struct {
 func (m *Model) Describe(word string, who Principal, d func(database string) (Dialect, error)) (*Described, error) {
 	t, err := find("term", word, m.terms.all)
 	if err != nil {
-		return nil, err
+		return nil, m.elsewhere(word, err)
 	}
 	out := &Described{Model: m.Named(), Kind: t.kind, Name: t.name, Description: t.about, Synonyms: t.synonyms, Owner: m.Owner}
 	switch t.kind {
@@ -119,6 +123,29 @@ func (m *Model) Describe(word string, who Principal, d func(database string) (Di
 		return out, m.describeEntity(out, who, d)
 	}
 	return out, nil
+}
+
+// elsewhere is the error of a word that stands for no term, with the entities that have it as an attribute, or as one of the values of such.
+func (m *Model) elsewhere(word string, err error) error {
+	var at []string
+	w := plain(word)
+	same := func(s string) bool { return plain(s) == w }
+	for _, entity := range sorted(m.Entities) {
+		for _, n := range sorted(m.Entities[entity].Attributes) {
+			a := m.Entities[entity].Attributes[n]
+			switch {
+			case a.Hidden || len(at) == maxNear:
+			case same(n) || slices.ContainsFunc(a.Synonyms, same):
+				at = append(at, fmt.Sprintf("It is an attribute of %s (%s): describe that.", entity, n))
+			case slices.ContainsFunc(a.Values, same):
+				at = append(at, fmt.Sprintf("It is a value of an attribute of %s (%s): describe that.", entity, n))
+			}
+		}
+	}
+	if e, ok := errors.AsType[*stead.Error](err); ok && len(at) > 0 {
+		e.Hint = strings.Join(append(at, e.Hint), " ")
+	}
+	return err
 }
 
 func (m *Model) describeMetric(out *Described) {

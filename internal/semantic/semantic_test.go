@@ -210,6 +210,21 @@ func TestTermsThatAreNotThere(t *testing.T) {
 	}
 }
 
+// A word of an entity's own, which is no term, leads to it: what describe and query call by that name is found all the same.
+func TestWordsOfEntitiesLeadToThem(t *testing.T) {
+	m := shop(t)
+	for word, want := range map[string]string{
+		"Status": "attribute of purchase (status)", "land": "attribute of customer (country)", "state": "attribute of line (product): describe that. It is an attribute of purchase (status)",
+		"cancelled": "value of an attribute of purchase (status)", "rep": "There are: ",
+	} {
+		_, err := m.Describe(word, Principal{ID: "ada"}, nil)
+		says(t, err, "there is no term", want)
+		if e := err.(*stead.Error); strings.Contains(e.Hint, "(rep)") {
+			t.Errorf("%q tells what is hidden: %s", word, e.Hint)
+		}
+	}
+}
+
 func TestTermsMeanWhatTheyShould(t *testing.T) {
 	m := shop(t)
 	for word, want := range map[string]string{"Revenue": "revenue", "TURNOVER": "revenue", "average order": "average_order", "average-order": "average_order"} {
