@@ -130,6 +130,17 @@ func TestMemoriesAreErasedWithProof(t *testing.T) {
 			t.Errorf("of an entry: %+v", c)
 		}
 		has(t, "what the user asked", 200, must(t, n, "GET", memories, ""), "What is the salary of Ada?")
+		talk := idOf(must(t, n, "POST", "/v1/conversations", `{"items":[{"role":"user","content":"The zeppelin is in hangar 7"}]}`)) // a conversation is a session, by its own name
+		answer := idOf(must(t, n, "POST", "/v1/responses", `{"model":"mine","input":"The umbrella is in Oslo"}`))
+		for _, id := range []string{talk, answer} {
+			has(t, "taken in", 200, must(t, n, "POST", "/v1/memory_stores/"+store+"/ingest", `{"session_id":"`+id+`"}`), `"session_id":"sess_`)
+		}
+		has(t, "found by its conversation", 200, must(t, n, "POST", "/v1/memory_stores/"+store+"/search", `{"query":"zeppelin umbrella","filters":{"session_id":"`+talk+`"}}`), "hangar 7")
+		has(t, "found of a response", 200, must(t, n, "GET", memories, ""), "umbrella is in Oslo")
+		has(t, "forgotten by its conversation", 200, must(t, n, "POST", "/v1/memory_stores/forget", `{"filters":{"session_id":"`+talk+`"}}`), `"forgotten":1`)
+		if c := erased(`{"session_id":"` + talk + `"}`); c.Erased.Sessions != 1 {
+			t.Errorf("of a conversation: %+v", c)
+		}
 		for body, param := range map[string]string{`{"session_id":"` + session + `","item":"msg_1"}`: "item", `{"scope":{"type":"user","id":"ada"},"store_id":"` + store + `"}`: "store_id"} { // they would erase more than was meant
 			if res, got := ask(t, n, "POST", "/v1/erasures", body); res.StatusCode != http.StatusBadRequest || !strings.Contains(got, `"param":"`+param+`"`) {
 				t.Errorf("%s: %d %s", body, res.StatusCode, got)

@@ -115,6 +115,7 @@ func erasedSubject(o param.Object) (out erasure.Subject, err error) {
 			return out, err
 		}
 	}
+	x.session = sessionNamed(x.session)
 	var scope memory.Scope
 	if err := memoryScope(o, &scope); err != nil {
 		return out, err

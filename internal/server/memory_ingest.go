@@ -25,8 +25,8 @@ type wireForgotten struct {
 	DryRun    bool   `json:"dry_run"`       // nothing was: so many would be, without what was made of them
 }
 
-// ingestSession makes each message of a session a memory of kind item, once: whoever may read the
-// session and write the store may do it as often as he likes.
+// ingestSession makes each message of a session, or of a conversation, or of what a response belongs to, a memory of kind item, once:
+// whoever may read the session and write the store may do it as often as he likes.
 func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	req, err := read(w, r)
 	if err != nil {
@@ -39,6 +39,10 @@ func (s *server) ingestSession(w http.ResponseWriter, r *http.Request, p stead.P
 	if err != nil {
 		return err
 	}
+	if of, _, ok := session.ParseResponseID(id); ok {
+		id = string(of)
+	}
+	id = sessionNamed(id)
 	tools, has, err := req.Bool("tool_outputs")
 	if err != nil {
 		return err

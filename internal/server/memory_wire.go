@@ -331,6 +331,7 @@ func memorySource(o param.Object, to *memory.Source) error {
 			return err
 		}
 	}
+	to.Session = sessionNamed(to.Session)
 	if to.Index, _, err = sub.Int("index", 0, maxVersion); err != nil {
 		return err
 	}
@@ -409,6 +410,7 @@ func memoryFilter(o param.Object) (memory.Filter, error) {
 	if err := setString(o, "session_id", &f.Session); err != nil {
 		return f, err
 	}
+	f.Session = sessionNamed(f.Session)
 	if err := setString(o, "written_by", &f.WrittenBy); err != nil {
 		return f, err
 	}
@@ -433,7 +435,7 @@ func memoryQuery(q url.Values) (f memory.Filter, asOf int64, err error) {
 	for _, k := range q["kind"] {
 		f.Kinds = append(f.Kinds, memory.Kind(k))
 	}
-	f.Labels, f.Without, f.Session, f.WrittenBy = q["label"], q["without_label"], q.Get("session_id"), q.Get("written_by")
+	f.Labels, f.Without, f.Session, f.WrittenBy = q["label"], q["without_label"], sessionNamed(q.Get("session_id")), q.Get("written_by")
 	if f.Metadata, err = metadataFilter(q); err != nil {
 		return f, 0, err
 	}

@@ -196,6 +196,14 @@ func (s *server) inputItems(w http.ResponseWriter, r *http.Request, p stead.Prin
 	return s.write(w, wireList(part, more, includedOf(r.URL.Query())))
 }
 
+// sessionNamed is the session that an id names where sessions are meant: its own id, or a conversation's, which is one.
+func sessionNamed(id string) string {
+	if of, err := conversationSession("", id); err == nil {
+		return string(of)
+	}
+	return id
+}
+
 // conversationSession is the session of a conversation's id.
 func conversationSession(param, id string) (stead.SessionID, error) {
 	tail, ok := strings.CutPrefix(id, session.ConversationPrefix)
