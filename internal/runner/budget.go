@@ -116,6 +116,14 @@ func (a *actor) estimate(info model.Info) usage.Amount {
 	return attempts(info, usage.Amount{Cost: max(price.Cost(u), price.Cost(written)), Tokens: input + output, Calls: 1, Millis: heldMillis})
 }
 
+// spend is what a call counts against the session's limit until it has ended.
+func (a *actor) spend(info model.Info) int64 {
+	if a.state.Created.SpendLimitCents == nil {
+		return 0
+	}
+	return a.estimate(info).Cost
+}
+
 // requestTokens is how many tokens a request is believed to have now.
 func (a *actor) requestTokens() int64 {
 	return int64(a.state.Context.Tokens(a.state.Context.Bytes() + a.fixedBytes()))

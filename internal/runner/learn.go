@@ -162,6 +162,9 @@ func (a *actor) intendExtract(p *plan, c session.ExtractMemories) error {
 	skip := func(why string) error {
 		return a.record(p, session.KindMemoryExtracted, session.MemoryExtracted{Turns: c.Turns, Error: why})
 	}
+	if c.Skip == "" && a.state.SpendTaken() {
+		return nil
+	}
 	ask := a.learnAsk()
 	name := ask.Extraction.Model
 	if name == "" {
@@ -196,7 +199,7 @@ func (a *actor) intendExtract(p *plan, c session.ExtractMemories) error {
 	if a.ctx.Err() != nil {
 		return a.ctx.Err()
 	}
-	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Purpose: session.PurposeRemember, Attempt: c.Attempt, Decision: decision, Hold: hold}); err != nil {
+	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Purpose: session.PurposeRemember, Attempt: c.Attempt, Decision: decision, Hold: hold, Spend: a.spend(info)}); err != nil {
 		return err
 	}
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, spec: a.state.Created.Agent.Spec, caller: a.caller(), held: hold != nil}

@@ -32,6 +32,9 @@ func (a *actor) gate(effect policy.Effect, resource string) (policy.Decision, er
 
 // intendModel journals the intent of a step's model call and plans the call.
 func (a *actor) intendModel(p *plan, c session.CallModel) error {
+	if a.state.SpendTaken() { // by a call of another thread, which begins with the same append
+		return nil
+	}
 	name := a.state.Created.Agent.Spec.Model
 	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
@@ -48,7 +51,7 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 	if err != nil || refused {
 		return err
 	}
-	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold}); err != nil {
+	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Attempt: c.Attempt, Decision: decision, Hold: hold, Spend: a.spend(info)}); err != nil {
 		return err
 	}
 	call := &modelCall{a: a, seq: a.state.Tail, info: info, model: m, input: a.requestTokens(), perToken: a.state.Context.BytesPerToken, attempt: c.Attempt, items: a.state.Context.Items(0), cited: a.state.Context.Passages(), spec: a.state.Created.Agent.Spec, holder: holderOf(&a.state.View), settled: settledConsents(&a.state.View), caller: a.caller(), computer: a.state.Environment != nil, skills: skillsText(a.state.Environment) + codeText(a.state)}
@@ -78,6 +81,9 @@ func (a *actor) intendModel(p *plan, c session.CallModel) error {
 
 // intendCompact journals the intent of a summary and plans the call.
 func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
+	if a.state.SpendTaken() {
+		return nil
+	}
 	name := a.state.Created.Agent.Spec.Model
 	info, m, err := a.r.cfg.Models.Resolve(name, a.caller())
 	if err != nil {
@@ -95,7 +101,7 @@ func (a *actor) intendCompact(p *plan, c session.CompactContext) error {
 	if err != nil || refused {
 		return err
 	}
-	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Purpose: session.PurposeCompact, Attempt: attempt, Upto: c.Upto, Decision: decision, Hold: hold}); err != nil {
+	if err := a.record(p, session.KindModelCalled, session.ModelCalled{Model: name, Purpose: session.PurposeCompact, Attempt: attempt, Upto: c.Upto, Decision: decision, Hold: hold, Spend: a.spend(info)}); err != nil {
 		return err
 	}
 	items := append(a.state.Context.Items(c.Upto), stead.Item{Type: stead.ItemMessage, Role: stead.RoleUser, Content: stead.TextContent(stead.ContentInputText, session.CompactPrompt)})

@@ -229,11 +229,13 @@ const (
 
 // ModelCalled is the intent of a model call; its Seq names the call.
 type ModelCalled struct {
-	Model    string          `json:"model"`
-	Purpose  string          `json:"purpose,omitempty"`
-	Attempt  int             `json:"attempt"`        // from 1
-	Upto     stead.Seq       `json:"upto,omitempty"` // compact: items of events up to here
-	Hold     *Hold           `json:"hold,omitempty"` // what budgets reserved for it; nil: no budget is about it
+	Model   string    `json:"model"`
+	Purpose string    `json:"purpose,omitempty"`
+	Attempt int       `json:"attempt"`        // from 1
+	Upto    stead.Seq `json:"upto,omitempty"` // compact: items of events up to here
+	Hold    *Hold     `json:"hold,omitempty"` // what budgets reserved for it; nil: no budget is about it
+	// Spend is what it may cost, in micro-cents, which counts against the session's limit until it has ended; 0: there is no limit, or no price.
+	Spend    int64           `json:"spend,omitempty"`
 	Decision policy.Decision `json:"decision"`
 }
 

@@ -300,6 +300,8 @@ func (s *State) nextLearn() []Command {
 	ask := ExtractMemories{Turns: l.Turns[:min(len(l.Turns), maxExtracted)], Attempt: l.Attempts + 1, Skip: l.Why}
 	if s.overspent() {
 		ask.Skip = "The session reached its spend_control limit."
+	} else if s.SpendTaken() {
+		return nil
 	}
 	return []Command{ask}
 }

@@ -237,6 +237,8 @@ func (s *State) nextModel(w Window) []Command {
 		return endFailed("session_budget_exceeded", "The turn reached its maximum of model calls (max_steps).")
 	case s.overspent():
 		return endFailed("session_budget_exceeded", "The session reached its spend_control limit.")
+	case s.SpendTaken():
+		return s.untilExpiry() // until one of the calls under way has ended, and says what it cost
 	}
 	return s.withinBudget(w, CallModel{Attempt: t.Attempts + 1})
 }
@@ -244,6 +246,29 @@ func (s *State) nextModel(w Window) []Command {
 func (s *State) overspent() bool {
 	limit := s.Created.SpendLimitCents
 	return limit != nil && s.Cost >= *limit*MicroCentsPerCent
+}
+
+// SpendTaken reports whether calls under way may use up what is left of the session's limit: others wait for them.
+func (v *View) SpendTaken() bool {
+	limit, held := v.Created.SpendLimitCents, v.spending()
+	return limit != nil && held > 0 && v.Cost+held >= *limit*MicroCentsPerCent
+}
+
+// spending is what the model calls of all threads that are under way may cost.
+func (v *View) spending() (held int64) {
+	if c := v.Learn.Extract; c != nil {
+		held += c.Spend
+	}
+	v.each(func(u *View) bool {
+		if u.Turn != nil && u.Turn.Model != nil {
+			held += u.Turn.Model.Spend
+		}
+		if u.Compact != nil {
+			held += u.Compact.Spend
+		}
+		return true
+	})
+	return held
 }
 
 // MicroCentsPerCent is how many units of Cost make one US cent.

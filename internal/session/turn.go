@@ -10,7 +10,7 @@ import (
 )
 
 func (v *View) modelCalled(e stead.Event, p ModelCalled) {
-	call := &ModelCall{Seq: e.Seq, Model: p.Model, At: e.At, Upto: p.Upto, Hold: p.Hold}
+	call := &ModelCall{Seq: e.Seq, Model: p.Model, At: e.At, Upto: p.Upto, Hold: p.Hold, Spend: p.Spend}
 	t := v.Turn
 	if t != nil && p.Purpose != PurposeRemember && (t.Budget == nil || !t.Budget.Environment) {
 		t.called()

@@ -101,6 +101,7 @@ type ModelCall struct {
 	Model  string       `json:"model,omitempty"` // as the session asked for it
 	At     int64        `json:"at,omitempty"`    // Unix milliseconds: when
 	Hold   *Hold        `json:"hold,omitempty"`  // of budgets
+	Spend  int64        `json:"spend,omitempty"` // see ModelCalled
 	Upto   stead.Seq    `json:"upto,omitempty"`
 	Stream []*Streaming `json:"stream,omitempty"` // by output index; nil where nothing was streamed
 	Bytes  int          `json:"bytes,omitempty"`  // of streamed text in the journal, all items together
