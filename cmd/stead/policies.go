@@ -101,3 +101,26 @@ func stillReads(quiet, recorded policy.Authorizer) func(context.Context, stead.P
 		return err
 	}
 }
+
+// watchedDesk is the desk as the API has it; who reads its questions, in which people's texts stand, is recorded as who reads sessions is.
+type watchedDesk struct {
+	*approval.Service
+	log *audit.Authorizer
+}
+
+// List implements server.Approvals. A page that the questions do not fill goes on with those of sessions, which is recorded as their reading.
+func (d watchedDesk) List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) (page []*approval.Question, more bool, err error) {
+	if page, more, err = d.Service.List(ctx, p, after, desc, limit); err == nil && more {
+		err = d.log.Look(ctx, p, "", "")
+	}
+	return page, more, err
+}
+
+// Get implements server.Approvals.
+func (d watchedDesk) Get(ctx context.Context, p stead.Principal, id string) (*approval.Question, error) {
+	q, err := d.Service.Get(ctx, p, id)
+	if err != nil {
+		return nil, err
+	}
+	return q, d.log.Look(ctx, p, q.Session, id)
+}

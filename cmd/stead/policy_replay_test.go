@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,9 +43,11 @@ func TestReplayAsksAboutAllThatSessionsDid(t *testing.T) {
 	send(`{"type":"agent.session.input.message","input":"Call refund with {\"amount\":400}"}`)
 	held := comes(t, `"request_id":"req_`, shown)
 	request := regexp.MustCompile(`req_[0-9a-f_]+`).FindString(held)
-	if res, got := ask(t, n, "POST", "/v1/approvals/"+request, `{"decision":"approve","arguments":{"amount":300}}`); res.StatusCode >= 300 {
-		t.Fatalf("%d %s", res.StatusCode, got)
-	}
+	answered(t, n, request, `{"decision":"approve","arguments":{"amount":300}}`, "k", http.StatusAccepted)
+	answered(t, n, request, `{"decision":"approve","arguments":{"amount":300}}`, "k", http.StatusAccepted) // again, since the answer to it was lost
+	answered(t, n, request, `{"decision":"deny"}`, "k", http.StatusConflict)
+	answered(t, n, request, `{"decision":"approve","arguments":{"amount":300}}`, "another", http.StatusNotFound)
+	answered(t, n, request, `{"decision":"happened"}`, "another", http.StatusNotFound)
 	asked := comes(t, `"function_call"`, shown)
 	if !strings.Contains(asked, `"amount":300`) {
 		t.Fatalf("the application is asked %s", asked)
@@ -95,5 +98,24 @@ func TestReplayAsksAboutAllThatSessionsDid(t *testing.T) {
 	out, _ = run(`@id("small") forbid(principal, action == Action::"tool.call", resource == Tool::"function/refund") when { context.numbers.hasTag("amount") && context.numbers.getTag("amount") == decimal("300.0") };`)
 	if got := rows(out); len(got) != 2 || !strings.HasPrefix(got[0], "tool.call function/refund approval allow") || !strings.HasPrefix(got[1], "tool.call function/refund allow deny") {
 		t.Errorf("what was edited: %s", out)
+	}
+}
+
+// answered answers what waits, with an idempotency key.
+func answered(t *testing.T, n *node, request, body, key string, want int) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", n.base+"/v1/approvals/"+request, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", key)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, _ := io.ReadAll(res.Body); res.StatusCode != want {
+		t.Errorf("%s with key %s: %d %s, want %d", body, key, res.StatusCode, got, want)
 	}
 }

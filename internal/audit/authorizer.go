@@ -108,6 +108,15 @@ func (a *Authorizer) Foresee(ctx context.Context, req policy.Request) bool {
 	return a.level != LevelEvery && policy.Foresee(ctx, a.first, req)
 }
 
+// Look records that somebody reads what a session, or a request about one, waits with, where such reads are recorded. What can't be is not read.
+func (a *Authorizer) Look(ctx context.Context, p stead.Principal, session stead.SessionID, resource string) error {
+	req := policy.Request{Principal: p, Session: stead.SessionKey{Project: p.Project, Session: session}, Effect: policy.SessionRead, Resource: resource}
+	if !a.reads.cover(req.Effect) {
+		return nil
+	}
+	return a.log.Append(ctx, a.record(ctx, req, policy.Decision{Allow: true, By: "role"}, Allow))
+}
+
 // noDecision is the reason of a denial that has none of its own.
 const noDecision = "no decision could be made"
 

@@ -155,6 +155,9 @@ func (s *Service) Set(ctx context.Context, p stead.Principal, sw Switch, key, di
 	if err := cmp.Or(sw.check(), missing); err != nil {
 		return Switch{}, err
 	}
+	if !sw.shownTo(p) {
+		return Switch{}, stead.Errorf(stead.KindForbidden, "a key that is bound to its own sessions stops no other user")
+	}
 	all, err := s.read(ctx, p.Project)
 	if err != nil {
 		return Switch{}, err
@@ -197,10 +200,16 @@ func (sw Switch) check() error {
 	return nil
 }
 
+// shownTo reports whether somebody sees the switch: who is bound to what is theirs is told of no other user that they were stopped, nor why.
+func (s Switch) shownTo(p stead.Principal) bool { return !p.Bound || s.Scope != User || s.Of == p.ID }
+
 // List returns the switches of the caller's project: a page in the order of their ids, and whether there are more.
 func (s *Service) List(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]Switch, bool, error) {
 	if err := s.allow(ctx, p, policy.KillSwitchRead, "", nil); err != nil {
 		return nil, false, err
+	}
+	if p.Bound {
+		return s.listShown(ctx, p, after, desc, limit)
 	}
 	docs, err := s.documents.ListDocuments(ctx, document.Query{Project: p.Project, Kind: kind, After: after, Desc: desc, Limit: limit + 1})
 	if err != nil {
@@ -208,6 +217,22 @@ func (s *Service) List(ctx context.Context, p stead.Principal, after string, des
 	}
 	out, err := decodeAll(docs[:min(len(docs), limit)])
 	return out, len(docs) > limit, err
+}
+
+// listShown is List for whom not all are shown.
+func (s *Service) listShown(ctx context.Context, p stead.Principal, after string, desc bool, limit int) ([]Switch, bool, error) {
+	all, err := s.read(ctx, p.Project) // at most MaxSwitches, in the order of their ids
+	if err != nil {
+		return nil, false, err
+	}
+	if desc {
+		slices.Reverse(all)
+	}
+	out := slices.DeleteFunc(all, func(sw Switch) bool {
+		past := after == "" || sw.ID > after && !desc || sw.ID < after && desc
+		return !past || !sw.shownTo(p)
+	})
+	return out[:min(len(out), limit)], len(out) > limit, nil
 }
 
 // Get returns one.
@@ -219,19 +244,27 @@ func (s *Service) Get(ctx context.Context, p stead.Principal, id string) (Switch
 	if err != nil {
 		return Switch{}, err
 	}
-	return decode(d)
+	sw, err := decode(d)
+	if err == nil && !sw.shownTo(p) {
+		return Switch{}, document.Key{Project: p.Project, Kind: kind, ID: id}.NotFound()
+	}
+	return sw, err
 }
 
 // Lift removes a switch. What it has ended does not begin again by itself.
 func (s *Service) Lift(ctx context.Context, p stead.Principal, id string) error {
 	var lifted map[string]string
+	var hidden bool
 	if d, err := s.documents.GetDocument(ctx, document.Key{Project: p.Project, Kind: kind, ID: id}); err == nil {
 		if sw, err := decode(d); err == nil {
-			lifted = sw.written()
+			lifted, hidden = sw.written(), !sw.shownTo(p)
 		}
 	}
 	if err := s.allow(ctx, p, policy.KillSwitchWrite, id, lifted); err != nil {
 		return err
+	}
+	if hidden {
+		return document.Key{Project: p.Project, Kind: kind, ID: id}.NotFound()
 	}
 	defer s.forget(p.Project)
 	return s.documents.DeleteDocument(ctx, document.Key{Project: p.Project, Kind: kind, ID: id}, 0)

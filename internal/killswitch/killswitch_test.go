@@ -3,6 +3,7 @@ package killswitch_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,5 +159,56 @@ func TestASwitchIsListedAndMadeOnce(t *testing.T) {
 	}
 	if err := service.Lift(t.Context(), stranger, one.ID); stead.KindOf(err) != stead.KindNotFound {
 		t.Errorf("another project lifts it: %v", err)
+	}
+}
+
+// Whoever is bound to what is theirs sees which agents, models and tools are stopped, and no switch on another user.
+func TestABoundKeySeesNoSwitchOnOthers(t *testing.T) {
+	_, service, _ := node(documenttest.NewMemory())
+	bound := stead.Principal{Project: "p", Kind: stead.PrincipalUser, ID: "ada", Bound: true}
+	ids := map[string]string{}
+	for _, of := range []string{"bob", "ada", "eve"} {
+		sw, err := service.Set(t.Context(), operator, killswitch.Switch{Scope: killswitch.User, Of: of, Reason: "a fraud"}, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[of] = sw.ID
+	}
+	if _, err := service.Set(t.Context(), operator, killswitch.Switch{Scope: killswitch.Tool, Of: "s", Reason: "r"}, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, desc := range []bool{false, true} {
+		var of []string
+		for after, more := "", true; more; {
+			page, m, err := service.List(t.Context(), bound, after, desc, 1)
+			if err != nil || len(page) > 1 {
+				t.Fatalf("%+v, %v", page, err)
+			}
+			for _, sw := range page {
+				of, after = append(of, sw.Of), sw.ID
+			}
+			more = m
+		}
+		want := []string{"ada", "s"}
+		if desc {
+			want = []string{"s", "ada"}
+		}
+		if !slices.Equal(of, want) {
+			t.Errorf("the list has %q, want %q", of, want)
+		}
+	}
+	_, seen := service.Get(t.Context(), bound, ids["bob"])
+	_, none := service.Get(t.Context(), bound, strings.Repeat("x", len(ids["bob"])))
+	if stead.KindOf(seen) != stead.KindNotFound || strings.ReplaceAll(seen.Error(), ids["bob"], "") != strings.ReplaceAll(none.Error(), strings.Repeat("x", len(ids["bob"])), "") {
+		t.Errorf("%v, and of none %v", seen, none)
+	}
+	if err := service.Lift(t.Context(), bound, ids["bob"]); stead.KindOf(err) != stead.KindNotFound {
+		t.Errorf("lifted: %v", err)
+	}
+	if _, err := service.Set(t.Context(), bound, killswitch.Switch{Scope: killswitch.User, Of: "bob", Reason: "r"}, "", ""); stead.KindOf(err) != stead.KindForbidden {
+		t.Errorf("set: %v", err)
+	}
+	if err := service.Lift(t.Context(), bound, ids["ada"]); err != nil {
+		t.Errorf("their own: %v", err)
 	}
 }

@@ -227,19 +227,44 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, p stead.Principa
 	if err != nil {
 		return err
 	}
-	if id := r.PathValue("id"); approval.Is(id) {
+	id := r.PathValue("id")
+	if approval.Is(id) {
 		return s.decideRequest(w, r, p, id, decision, req)
 	}
-	found, err := s.findApproval(r.Context(), p, r.PathValue("id"))
+	found, missing := s.findApproval(r.Context(), p, id)
+	if stead.KindOf(missing) == stead.KindNotFound && req.key != "" { // it may have been answered by this very request
+		if before, ok := answeredBefore(id, decision); ok {
+			return s.answer(w, r, p, before, decision, req, missing)
+		}
+	}
+	if missing != nil {
+		return missing
+	}
+	return s.answer(w, r, p, found, decision, req, nil)
+}
+
+// answeredBefore is what waited under an id, as far as the id and its answer say it; false: it is no such id.
+func answeredBefore(id, decision string) (session.Approval, bool) {
+	of, ok := stead.SessionOf(id)
+	a := session.Approval{ID: id, SessionID: of}
+	switch decision {
+	case decideHappened, decideNotHappened, decideGiveUp:
+		a.Action.Type = session.ActionOutcomeUnknown
+	}
+	return a, ok
+}
+
+// answer sends an answer. missing is the error where nothing waits for it, unless its key says that it was taken; nil: something does.
+func (s *server) answer(w http.ResponseWriter, r *http.Request, p stead.Principal, to session.Approval, decision string, req request, missing error) error {
+	in, err := decisionInput(req.Object, to, decision)
 	if err != nil {
 		return err
 	}
-	in, err := decisionInput(req.Object, found, decision)
-	if err != nil {
-		return err
+	err = s.Sessions.Send(r.Context(), p, to.SessionID, session.SendRequest{Inputs: []session.Input{in}, Key: req.key, Digest: req.digest})
+	if k := stead.KindOf(err); missing != nil && (k == stead.KindInvalid || k == stead.KindNotFound) {
+		return missing
 	}
-	send := session.SendRequest{Inputs: []session.Input{in}, Key: req.key, Digest: req.digest}
-	if err := s.Sessions.Send(r.Context(), p, found.SessionID, send); err != nil {
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)

@@ -16,8 +16,15 @@ type feed struct {
 	streamer *Streamer
 	index    int // among the streamer's
 	known    map[stead.ProjectID]position
-	begun    bool // it is known from where on it sends
-	smaller  int  // batches have at most so many records; 0: MaxBatchRecords
+	refused  map[stead.ProjectID]refusal // that the receiver does not take
+	begun    bool                        // it is known from where on it sends
+	smaller  int                         // batches have at most so many records; 0: MaxBatchRecords
+}
+
+// refusal is a log of which the receiver does not take what comes next, though it may take others'.
+type refusal struct {
+	pause time.Duration
+	until time.Time // then it is tried again
 }
 
 func (f *feed) run(ctx context.Context) {
@@ -48,7 +55,8 @@ func (f *feed) last(ctx context.Context) error {
 	return f.pass(ctx)
 }
 
-// pass sends what is new of every log that the stream takes.
+// pass sends what is new of every log that the stream takes. What the receiver refuses of one log keeps no other waiting; the error is of a
+// receiver that takes nothing.
 func (f *feed) pass(ctx context.Context) error {
 	if err := f.begin(ctx); err != nil {
 		return err
@@ -65,7 +73,7 @@ func (f *feed) pass(ctx context.Context) error {
 				continue
 			}
 			if err == nil { // else the receiver does not take any: what follows is counted alone
-				err = f.project(ctx, l)
+				err = f.unlessRefused(ctx, l)
 			}
 			behind += max(l.Size-f.known[l.Project].Sent, 0)
 		}
@@ -73,8 +81,31 @@ func (f *feed) pass(ctx context.Context) error {
 			break
 		}
 	}
-	f.streamer.note(f.index, func(s *Status) { s.Behind, s.Failing = behind, err != nil })
+	f.streamer.note(f.index, func(s *Status) { s.Behind, s.Failing = behind, err != nil || len(f.refused) > 0 })
 	return err
+}
+
+// unlessRefused sends what is new of one log, unless it was refused just now.
+func (f *feed) unlessRefused(ctx context.Context, l audit.LogSize) error {
+	now, was := f.streamer.cfg.Now(), f.refused[l.Project]
+	if now.Before(was.until) {
+		return nil
+	}
+	err := f.project(ctx, l)
+	if !errors.Is(err, ErrRefused) && !errors.Is(err, ErrTooLarge) {
+		if err == nil {
+			delete(f.refused, l.Project)
+		}
+		return err
+	}
+	was.pause = min(max(Every, 2*was.pause), MaxPause)
+	was.until = now.Add(was.pause)
+	if f.refused == nil {
+		f.refused = map[stead.ProjectID]refusal{}
+	}
+	f.refused[l.Project] = was
+	f.streamer.cfg.Log.Warn("audit records of a project are refused; they are sent again", "stream", f.Name, "project", l.Project, "err", err, "pause", was.pause.String())
+	return nil
 }
 
 // begin lets a stream that was never started before pass over what is there.

@@ -11,7 +11,7 @@
 // Delivery: at least once, in the order of the log. A position moves behind a batch once the receiver has
 // taken it, so a crash, or an answer that was lost, sends that batch again; the place of each record says
 // which are repeated. Nothing is passed over: what a receiver refuses is sent again, MaxPause apart at most,
-// until it takes it. Of several nodes one sends a project's log, for as long as it holds the position.
+// until it takes it, and keeps other projects' records from nobody meanwhile. Of several nodes one sends a project's log, for as long as it holds the position.
 // Syslog acknowledges nothing: see Syslog.
 //
 // Errors: those of receivers are logged, and shown by Status; nobody waits for a stream.
@@ -78,8 +78,11 @@ type Receiver interface {
 	Close() error
 }
 
-// ErrTooLarge is a receiver's answer to a batch that is larger than it takes.
-var ErrTooLarge = errors.New("the receiver takes smaller batches only")
+// ErrTooLarge is a receiver's answer to a batch that is larger than it takes, and ErrRefused to one that it does not take as it is: both may take others.
+var (
+	ErrTooLarge = errors.New("the receiver takes smaller batches only")
+	ErrRefused  = errors.New("the receiver does not take this batch")
+)
 
 // Stream is one receiver with its name.
 type Stream struct {
@@ -110,7 +113,7 @@ type Status struct {
 	Name    string
 	Sent    int64 // records that this node has sent
 	Behind  int64 // records that were not sent when it was last looked
-	Failing bool  // the last batch was not taken
+	Failing bool  // the last batch was not taken, of any project
 }
 
 // Streamer sends what is new. It is safe for concurrent use.

@@ -133,6 +133,46 @@ func TestWhatIsRefusedIsSentAgain(t *testing.T) {
 	want(t, r.got, "one/1", "one/2")
 }
 
+// TestWhatIsRefusedOfOneProjectKeepsNoOtherWaiting: what comes of it is sent again, less and less often, and the status says so.
+func TestWhatIsRefusedOfOneProjectKeepsNoOtherWaiting(t *testing.T) {
+	for _, why := range []error{stead.Wrap(stead.KindUnavailable, ErrRefused, "400"), ErrTooLarge} {
+		asked := 0
+		b, r := newBench(t), &tray{}
+		r.refuse = func(b Batch) error {
+			if b.Project != "one" {
+				return nil
+			}
+			asked++
+			return why
+		}
+		f := b.feed("a", r)
+		b.add("one", "1")
+		b.add("two", "1")
+		for _, passes := range []time.Duration{0, 0, Every, Every, Every} {
+			b.now = b.now.Add(passes)
+			if err := b.pass(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.add("two", "2")
+		if err := b.pass(f); err != nil {
+			t.Fatal(err)
+		}
+		want(t, r.got, "two/1", "two/2")
+		if s := f.streamer.Status()[0]; !s.Failing || s.Behind != 1 || asked != 3 { // at once, after a second, and two behind that
+			t.Errorf("status %+v, asked %d times", s, asked)
+		}
+		r.refuse, b.now = nil, b.now.Add(MaxPause)
+		if err := b.pass(f); err != nil {
+			t.Fatal(err)
+		}
+		want(t, r.got, "two/1", "two/2", "one/1")
+		if s := f.streamer.Status()[0]; s.Failing || s.Behind != 0 {
+			t.Errorf("status %+v", s)
+		}
+	}
+}
+
 // broken can't store positions.
 type broken struct{ document.Store }
 
@@ -218,8 +258,9 @@ func TestABatchThatIsTooLargeIsHalved(t *testing.T) {
 	want(t, r.got, all...)
 	r.refuse = func(Batch) error { return ErrTooLarge }
 	b.add("one", "11")
-	if err := b.pass(b.feed("a", r)); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("one record that is too large: %v", err)
+	f := b.feed("a", r)
+	if err := b.pass(f); err != nil || !f.streamer.Status()[0].Failing {
+		t.Errorf("one record that is too large: %v, %+v", err, f.streamer.Status()[0])
 	}
 }
 
@@ -290,7 +331,7 @@ func TestTheSignatureIsThatOfStandardWebhooks(t *testing.T) {
 }
 
 func TestWhatIsNotTakenByAWebhookIsAnError(t *testing.T) {
-	for status, is := range map[int]error{http.StatusInternalServerError: nil, http.StatusFound: nil, http.StatusTemporaryRedirect: nil, http.StatusBadRequest: nil, http.StatusRequestEntityTooLarge: ErrTooLarge} {
+	for status, is := range map[int]error{http.StatusInternalServerError: nil, http.StatusFound: nil, http.StatusTemporaryRedirect: nil, http.StatusForbidden: nil, http.StatusBadRequest: ErrRefused, http.StatusUnprocessableEntity: ErrRefused, http.StatusRequestEntityTooLarge: ErrTooLarge} {
 		asked := 0
 		w := door(t, func(r *http.Request, _ []byte) int { asked++; return status })
 		err := w.Send(t.Context(), Batch{Lines: [][]byte{[]byte("{}")}})

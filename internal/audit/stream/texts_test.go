@@ -62,7 +62,8 @@ func TestWhatPeopleWroteIsSent(t *testing.T) {
 		}
 	}
 	refusing := &heard{} // not even one, though it has two lines
-	if err := b.pass(b.feed("again", refusing)); err == nil || refusing.sent > 3 {
-		t.Errorf("after %d tries: %v", refusing.sent, err)
+	f := b.feed("again", refusing)
+	if err := b.pass(f); err != nil || !f.streamer.Status()[0].Failing || refusing.sent > 3 {
+		t.Errorf("after %d tries: %v, %+v", refusing.sent, err, f.streamer.Status()[0])
 	}
 }

@@ -99,6 +99,8 @@ func (w *place) post(ctx context.Context, id string, own map[string]string, body
 	switch {
 	case resp.StatusCode == http.StatusRequestEntityTooLarge:
 		return ErrTooLarge
+	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusUnsupportedMediaType, resp.StatusCode == http.StatusUnprocessableEntity: // what it got is wrong
+		return stead.Wrap(stead.KindUnavailable, ErrRefused, "the receiver answered %s: %.*q", resp.Status, maxShownBytes, answer)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return stead.Errorf(stead.KindUnavailable, "the receiver answered %s: %.*q", resp.Status, maxShownBytes, answer)
 	}
