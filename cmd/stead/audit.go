@@ -165,7 +165,7 @@ func (n *node) auditConnection(ctx context.Context, k stead.SessionKey, r egress
 	}
 	return n.audit.Append(ctx, audit.Record{
 		At: r.Time.UnixMilli(), Project: k.Project, Principal: audit.Principal{Kind: stead.PrincipalAgent, ID: string(k.Session)}, Session: k.Session,
-		Action: audit.ActConnect, Resource: to, Decision: decision, By: "network", Reason: reason, Quotes: said.of, Detail: detail,
+		Action: audit.ActConnect, Resource: to, Decision: decision, By: "network", Reason: reason, Quotes: said.of, About: said.about, Detail: detail,
 	})
 }
 

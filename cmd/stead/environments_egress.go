@@ -68,15 +68,15 @@ func askAbout(ctx context.Context, run *runner.Runner, k stead.SessionKey, r egr
 	}
 	d, err := run.AllowConnection(ctx, k, r.Host, r.To(), to)
 	if err != nil && d.Quotes != "" {
-		err = quoting{err, d.Quotes}
+		err = quoting{err, d.Quotes, d.About}
 	}
 	return err
 }
 
-// quoting is a refusal that repeats somebody's words, and whose they are.
+// quoting is a refusal that repeats somebody's words: whose they are, and whom they are about.
 type quoting struct {
 	error
-	of string
+	of, about string
 }
 
 func (q quoting) Unwrap() error { return q.error }

@@ -46,7 +46,7 @@ func (n *node) stoppedCaller(switches *killswitch.Switches, withdrawn *identity.
 		refused, call := sw.Err(), audit.CallOf(ctx)
 		err = n.audit.Append(ctx, audit.Record{
 			At: time.Now().UnixMilli(), Project: p.Project, Principal: audit.Principal{Kind: p.Kind, ID: p.ID, Role: p.Role, Key: call.Key}, Session: p.Session,
-			Action: audit.ActCall, Decision: audit.Deny, By: "kill_switch", Reason: refused.Error(), Quotes: cmp.Or(sw.By, policy.QuotesSomebody), Policies: []string{sw.ID}, Request: call.Request, From: call.From, Detail: call.Act,
+			Action: audit.ActCall, Decision: audit.Deny, By: "kill_switch", Reason: refused.Error(), Quotes: cmp.Or(sw.By, policy.QuotesSomebody), About: sw.About(), Policies: []string{sw.ID}, Request: call.Request, From: call.From, Detail: call.Act,
 		})
 		if err != nil {
 			n.log.Error("an audit record could not be stored; the call is refused all the same", "action", audit.ActCall, "principal", p.ID, "err", err)

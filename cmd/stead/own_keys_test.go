@@ -13,6 +13,11 @@ import (
 func TestIdempotencyKeysAreTheirCallers(t *testing.T) {
 	n := openConfigured(t, "auth: {mode: keys}\nlimits: {drain_seconds: 1}\nproviders: [{name: sim, api: sim}]\nmodels: [{name: sim, routes: [{provider: sim, model: sim}]}]\n", io.Discard)
 	h := &house{t: t, base: n.base, root: n.rootKey, keys: map[string]string{}}
+	for _, id := range []string{`a\nb`, `\u0000`, `a\u001fada\u001f`} { // they stand in lists and logs
+		if status, got := h.call(h.root, "POST", "/v1/api_keys", `{"role":"agent","principal":{"kind":"user","id":"`+id+`"}}`); status != http.StatusBadRequest || !strings.Contains(string(got), `"principal.id"`) {
+			t.Errorf("a key for %s: %d %s", id, status, got)
+		}
+	}
 	user := func(id string) string {
 		var made struct{ Secret string }
 		h.get(h.root, "POST", "/v1/api_keys", `{"role":"developer","project":"one","bound":true,"principal":{"kind":"user","id":"`+id+`"}}`, &made)

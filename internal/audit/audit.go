@@ -99,6 +99,7 @@ type Record struct {
 	ReasonDigest string `json:"reason_digest,omitempty"`
 	// Quotes is the id of somebody whose words the reason repeats: it stands beside the log then, as that of ActAnswer and ActGuardrail.
 	Quotes   string   `json:"-"`
+	About    string   `json:"-"`                  // the id of whom they are about, where that is somebody
 	Policies []string `json:"policies,omitempty"` // ids of those that decided
 	Version  string   `json:"version,omitempty"`  // digest of all policies that were asked
 	Request  string   `json:"request,omitempty"`  // id of the request, as in X-Request-Id

@@ -126,7 +126,7 @@ func (a *Authorizer) record(ctx context.Context, req policy.Request, d policy.De
 		At: a.now().UnixMilli(), Project: req.Principal.Project, Session: req.Session.Session,
 		Principal: Principal{req.Principal.Kind, req.Principal.ID, req.Principal.Role, call.Key},
 		Action:    string(req.Effect), Resource: req.Resource, Decision: decision,
-		By: d.By, Reason: d.Reason, Quotes: d.Quotes, Policies: d.Policies, Version: d.Version, Request: call.Request, From: call.From, Detail: call.Act,
+		By: d.By, Reason: d.Reason, Quotes: d.Quotes, About: d.About, Policies: d.Policies, Version: d.Version, Request: call.Request, From: call.From, Detail: call.Act,
 	}
 	if req.Acting {
 		r.Agent = req.Agent

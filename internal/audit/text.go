@@ -122,6 +122,7 @@ func (r Record) people() (out []string) {
 	}
 	add(r.Principal.ID)
 	add(r.Quotes)
+	add(r.About)
 	if a := r.Approval; a != nil {
 		_, id, _ := strings.Cut(a.For, ":")
 		add(id)

@@ -64,7 +64,7 @@ func TestASwitchStopsWhatItNames(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for _, req := range c.stopped {
-			if d, err := gate.Decide(t.Context(), req); err != nil || d.Allow || !strings.Contains(d.Reason, "a reason") {
+			if d, err := gate.Decide(t.Context(), req); err != nil || d.Allow || !strings.Contains(d.Reason, "a reason") || (d.About == "op") != (c.set.Scope == killswitch.User) {
 				t.Errorf("%s: %s of %s is %+v, %v", name, req.Effect, req.Resource, d, err)
 			}
 		}

@@ -26,7 +26,7 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 		return policy.Decision{By: "kill_switch"}, stead.Wrap(stead.KindUnavailable, err, "the kill switches can't be read")
 	}
 	if stopped != nil {
-		return policy.Decision{By: "kill_switch", Reason: stopped.toldOf(req), Quotes: cmp.Or(stopped.By, policy.QuotesSomebody), Policies: []string{stopped.ID}}, nil
+		return policy.Decision{By: "kill_switch", Reason: stopped.toldOf(req), Quotes: cmp.Or(stopped.By, policy.QuotesSomebody), About: stopped.About(), Policies: []string{stopped.ID}}, nil
 	}
 	return a.next.Decide(ctx, req)
 }
@@ -63,6 +63,14 @@ func (s Switch) told() string {
 		return "the project was stopped: " + s.Reason
 	}
 	return "the " + string(s.Scope) + " was stopped: " + s.Reason
+}
+
+// About is the id of whom the reason is about; "": it is nobody in particular.
+func (s Switch) About() string {
+	if s.Scope == User {
+		return s.Of
+	}
+	return ""
 }
 
 // stopped returns the switch that stops a request; nil: none does.

@@ -135,7 +135,7 @@ func (d Decision) both(o Decision, who stead.Principal) Decision {
 		return o
 	}
 	d.Needs, d.For, d.Policies = needs, name(who), union(d.Policies, o.Policies)
-	d.Reason, d.Quotes = d.Reason+"; "+o.Reason, cmp.Or(d.Quotes, o.Quotes)
+	d.Reason, d.Quotes, d.About = d.Reason+"; "+o.Reason, cmp.Or(d.Quotes, o.Quotes), cmp.Or(d.About, o.About)
 	return d
 }
 

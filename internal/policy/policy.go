@@ -279,6 +279,8 @@ type Decision struct {
 	Reason string `json:"reason,omitempty"` // for people
 	// Quotes is the id of somebody whose own words Reason repeats, or QuotesSomebody; "": it repeats none.
 	Quotes string `json:"quotes,omitempty"`
+	// About is the id of whom these words are about, where that is somebody; "": it is nobody in particular.
+	About string `json:"-"`
 
 	Policies []string `json:"policies,omitempty"` // ids of those that decided
 	// Version is the digest of all policies that were asked; "": there were none.

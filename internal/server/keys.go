@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/identity"
@@ -126,6 +128,9 @@ func keyParams(o param.Object) (identity.Params, error) {
 	in.Kind = stead.PrincipalKind(kind)
 	if in.Principal, err = param.Need(who.String("id"))(who.Path("id")); err == nil && (in.Principal == "" || len(in.Principal) > stead.MaxIdempotencyKeyBytes) {
 		err = stead.Invalid(who.Path("id"), "%s must be 1 to %d bytes long", who.Path("id"), stead.MaxIdempotencyKeyBytes)
+	}
+	if err == nil && strings.ContainsFunc(in.Principal, unicode.IsControl) {
+		err = stead.Invalid(who.Path("id"), "%s must not have control characters", who.Path("id"))
 	}
 	return in, err
 }
