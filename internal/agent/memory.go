@@ -72,7 +72,10 @@ func (s *Spec) Memory() *Tool {
 // memoryTool reads which memory stores the agent has, and what is done with them by itself.
 func memoryTool(o param.Object) (Tool, error) {
 	t := Tool{Type: ToolMemory, ServerLabel: ToolMemory}
-	var err error
+	err := only(o, "memory_stores", "recall", "extraction", "teams", "scope", "scopes", "allowed_tools")
+	if err != nil {
+		return Tool{}, err
+	}
 	if t.MemoryStores, err = memoryStores(o); err != nil {
 		return Tool{}, err
 	}
@@ -141,6 +144,9 @@ func memoryStores(o param.Object) ([]MemoryStore, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := entry.Only("a memory store of a tool", "id", "access", "path"); err != nil {
+			return nil, err
+		}
 		var s MemoryStore
 		if s.ID, err = param.Need(entry.String("id"))(entry.Path("id")); err != nil {
 			return nil, err
@@ -190,6 +196,9 @@ func mountPath(entry param.Object, others []MemoryStore) (string, error) {
 func recall(o param.Object) (*Recall, error) {
 	sub, ok, err := o.Object("recall")
 	if !ok || err != nil {
+		return nil, err
+	}
+	if err := sub.Only("recall", "mode", "token_budget", "max_num_results", "context"); err != nil {
 		return nil, err
 	}
 	r := &Recall{}
@@ -255,6 +264,9 @@ const maxExtractionBytes = 8 << 10
 func extraction(o param.Object, stores []MemoryStore, teams []string) (*Extraction, error) {
 	sub, ok, err := o.Object("extraction")
 	if !ok || err != nil {
+		return nil, err
+	}
+	if err := sub.Only("extraction", "memory_store_id", "strategies", "instructions", "model", "scope", "conversation", "tool_outputs"); err != nil {
 		return nil, err
 	}
 	e := &Extraction{Scope: MemoryScopeUser, Conversation: true, ToolOutputs: true, Strategies: []string{}}

@@ -201,7 +201,10 @@ func environmentTool(o param.Object) (Tool, error) {
 // semanticTool reads which semantic models the agent has.
 func semanticTool(o param.Object) (Tool, error) {
 	t := Tool{Type: ToolSemantic, ServerLabel: ToolSemantic}
-	var err error
+	err := only(o, "models", "allowed_tools")
+	if err != nil {
+		return Tool{}, err
+	}
 	if t.SemanticModels, _, err = o.Strings("models"); err != nil {
 		return Tool{}, err
 	}
@@ -217,7 +220,10 @@ func semanticTool(o param.Object) (Tool, error) {
 // sqlTool reads which databases the agent has.
 func sqlTool(o param.Object) (Tool, error) {
 	t := Tool{Type: ToolSQL, ServerLabel: ToolSQL}
-	var err error
+	err := only(o, "databases", "allowed_tools")
+	if err != nil {
+		return Tool{}, err
+	}
 	if t.Databases, _, err = o.Strings("databases"); err != nil {
 		return Tool{}, err
 	}
@@ -230,13 +236,21 @@ func sqlTool(o param.Object) (Tool, error) {
 	return t, governance(o, &t)
 }
 
+// only refuses what a tool that is run here does not have: what would narrow it and is passed over gives it more than was meant.
+func only(o param.Object, fields ...string) error {
+	return o.Only("this tool", append([]string{"type", "require_approval", "effects"}, fields...)...)
+}
+
 // fileSearch reads the API's file_search. What it says of the search goes along as it is.
 func (r Rules) fileSearch(o param.Object) (Tool, error) {
 	t := Tool{Type: ToolFileSearch, ServerLabel: ToolFileSearch}
 	if r.Search == nil {
 		return Tool{}, notLanded(o.Path("type"), "file search without vector stores", "leave this tool out")
 	}
-	var err error
+	err := only(o, "vector_store_ids", "max_num_results", "filters", "ranking_options")
+	if err != nil {
+		return Tool{}, err
+	}
 	if t.VectorStoreIDs, err = param.Need(o.Strings("vector_store_ids"))(o.Path("vector_store_ids")); err != nil {
 		return Tool{}, err
 	}

@@ -22,8 +22,10 @@ func searchOptions(stores bool) func(param.Object) error {
 		return nil
 	}
 	return func(o param.Object) error {
-		_, err := vectorstore.ReadOptions(o)
-		return err
+		if _, err := vectorstore.ReadOptions(o); err != nil {
+			return err
+		}
+		return vectorstore.Known(o)
 	}
 }
 

@@ -140,7 +140,13 @@ func vectorSearch(o param.Object) (vectorstore.Search, error) {
 		}
 		return vectorstore.Search{}, err
 	}
+	if err := o.Only("a search", "query", "filters", "max_num_results", "ranking_options", "rewrite_query"); err != nil {
+		return vectorstore.Search{}, err
+	}
 	q, err := vectorstore.ReadOptions(o)
+	if err == nil {
+		err = vectorstore.Known(o)
+	}
 	q.Queries = queries
 	return q, err
 }

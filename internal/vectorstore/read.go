@@ -28,6 +28,38 @@ func ReadOptions(o param.Object) (Search, error) {
 	return q, q.Filter.check(1, &left)
 }
 
+// Known refuses what ReadOptions passes over, of a request: a filter that is misspelt would find what it was to leave out.
+func Known(o param.Object) error {
+	ranking, _, err := o.Object("ranking_options")
+	if err == nil {
+		err = ranking.Only("ranking options", "ranker", "score_threshold", "hybrid_search")
+	}
+	if err != nil {
+		return err
+	}
+	filters, has, err := o.Object("filters")
+	if !has || err != nil {
+		return err
+	}
+	return knownFilter(filters, 0)
+}
+
+func knownFilter(o param.Object, depth int) error {
+	if list, has, err := o.List("filters"); has && err == nil && depth < readFilterDepth {
+		for i, raw := range list {
+			sub, err := param.Parse(param.Index(o.Path("filters"), i), raw)
+			if err == nil {
+				err = knownFilter(sub, depth+1)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return o.Only("filters of this type", "type", "filters")
+	}
+	return o.Only("a comparison", "type", "key", "value")
+}
+
 // readRanking reads ranking_options: there is one ranker, whatever it is called.
 func (q *Search) readRanking(o param.Object) error {
 	ranking, ok, err := o.Object("ranking_options")
