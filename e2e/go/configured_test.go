@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -166,5 +168,37 @@ func TestSkills(t *testing.T) {
 	_, err = client.Skills.New(ctx, openai.SkillNewParams{Files: openai.SkillNewParamsFilesUnion{OfFile: openai.File(strings.NewReader("no archive"), "x.zip", "application/zip")}})
 	if e, ok := errors.AsType[*openai.Error](err); !ok || e.Param != "files" {
 		t.Errorf("what is no skill: %v", err)
+	}
+}
+
+// An upload that a policy holds passes with the SDK as it is once somebody approved it, though the SDK sends it in another boundary each time.
+func TestUploadsWaitForApproval(t *testing.T) {
+	n := &node{t: t, data: t.TempDir()}
+	n.config = filepath.Join(n.data, "stead.yaml")
+	if err := os.WriteFile(n.config, []byte("policies:\n  inline: |\n    @id(\"uploads\") @approval(\"owner\") forbid(principal, action == Action::\"file.write\", resource);\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	t.Cleanup(n.kill)
+	client, ctx := n.client(), t.Context()
+	upload := func() error {
+		_, err := client.Files.New(ctx, openai.FileNewParams{File: openai.File(strings.NewReader("the notes"), "notes.txt", "text/plain"), Purpose: openai.FilePurposeUserData})
+		return err
+	}
+	e, ok := errors.AsType[*openai.Error](upload())
+	if !ok || e.StatusCode != http.StatusForbidden || e.Code != "approval_required" {
+		t.Fatalf("it did not wait: %v", e)
+	}
+	id := e.RawJSON()
+	id = id[strings.Index(id, "apr_"):]
+	id = id[:strings.IndexByte(id, '"')]
+	if err := client.Post(ctx, "approvals/"+id, map[string]any{"decision": "approve"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := upload(); err != nil {
+		t.Errorf("approved: %v", err)
+	}
+	if err := upload(); err == nil {
+		t.Error("it passed twice")
 	}
 }

@@ -18,6 +18,7 @@ type Act struct {
 	mu    sync.Mutex
 	body  []byte
 	whole bool                 // body is all of it
+	comes bool                 // it is known once it was read: see Stream
 	used  map[string]*Question // slot → question that passed within this request
 	asked string               // question that was asked within this request; "": none
 }
@@ -27,6 +28,20 @@ func (a *Act) SetBody(b []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.body, a.whole = b, true
+}
+
+// Stream says that what the request brings comes as a stream, and what it is, in short, once it was read: whoever stores it asks again then, before it counts.
+func (a *Act) Stream() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.comes = true
+}
+
+// coming reports whether what the request brings is still to be known.
+func (a *Act) coming() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.comes && !a.whole
 }
 
 // known reports whether the body is: one that comes as a stream is not before it was stored.

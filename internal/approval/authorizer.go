@@ -43,6 +43,8 @@ func (a *Authorizer) Decide(ctx context.Context, req policy.Request) (policy.Dec
 	switch {
 	case act == nil:
 		return refuse(d, "it can't be asked about here"), nil
+	case act.coming():
+		return d, nil
 	case !act.known():
 		return refuse(d, "what comes as a stream can't be asked about, since what it holds is not known before it is stored"), nil
 	case !act.names(string(req.Session.Session)):

@@ -134,8 +134,9 @@ func claimOf(k document.Key) asset.Claim { return asset.Claim{Document: k, Owner
 // Create stores what body gives until its end, and then asks describe, because in a multipart
 // request the fields may stand behind the file. idempotency is a key, or "".
 func (s *Service) Create(ctx context.Context, p stead.Principal, body io.Reader, describe func() (New, error), idempotency string) (File, error) {
-	if err := s.allow(ctx, p, policy.FileWrite, ""); err != nil {
-		return File{}, err
+	refused := s.allow(ctx, p, policy.FileWrite, "")
+	if refused != nil && !policy.Wants(refused) {
+		return File{}, refused
 	}
 	key := keyOf(p, document.NewID(Prefix))
 	claim := claimOf(key)
@@ -143,6 +144,9 @@ func (s *Service) Create(ctx context.Context, p stead.Principal, body io.Reader,
 		return File{}, err
 	}
 	d, digest, err := s.receive(ctx, key, p, body, describe)
+	if err == nil && refused != nil { // it is known by now what somebody would approve
+		err = s.allow(ctx, p, policy.FileWrite, "")
+	}
 	if err != nil {
 		s.cfg.Assets.Settle(ctx, claim, nil) // nothing can be stored any more
 		return File{}, err

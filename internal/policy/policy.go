@@ -400,7 +400,7 @@ func (d Decision) Err(req Request) error {
 		e.Code, e.Hint = CodeApproval, "Send the same request again once "+d.Open.ID+" is approved."
 		return e
 	}
-	if d.Needs != nil && req.Acting && !req.Waits {
+	if d.Needs != nil && !(req.Acting && req.Waits) {
 		return stead.Wrap(stead.KindForbidden, &Wanting{req, d}, "%s is not allowed: %s", req.Effect, d.Reason)
 	}
 	if !d.Allow {

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 
@@ -43,6 +44,13 @@ type Wanting struct {
 // Error implements error.
 func (w *Wanting) Error() string {
 	return string(w.Request.Effect) + " of " + w.Request.Resource + " waits for approval"
+}
+
+// Wants reports whether an error of Check says that an approval is wanted which nobody was asked for yet: whoever asks about a request that is still coming
+// asks again once it is whole.
+func Wants(err error) bool {
+	_, ok := errors.AsType[*Wanting](err)
+	return ok
 }
 
 // NewStep is a step with what was answered about its effects.

@@ -2,6 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"hash"
+	"io"
 	"net/http"
 
 	"github.com/stead-dev/stead"
@@ -42,6 +47,72 @@ func (s *server) unkeyed(w http.ResponseWriter) {
 	if out, ok := w.(*response); ok && out.act != nil {
 		out.act.Key = ""
 	}
+}
+
+// streams: what this request brings is known once it was read.
+func (s *server) streams(w http.ResponseWriter) {
+	if out, ok := w.(*response); ok && out.act != nil {
+		out.act.Stream()
+	}
+}
+
+// brought says in short what a streamed request brought: an approval is for exactly that, however the client sends it.
+func (s *server) brought(w http.ResponseWriter, what any) error {
+	out, ok := w.(*response)
+	if !ok || out.act == nil {
+		return nil
+	}
+	raw, err := json.Marshal(what)
+	if err != nil {
+		return stead.Wrap(stead.KindInternal, err, "encode what was uploaded")
+	}
+	out.act.SetBody(raw)
+	return nil
+}
+
+// hashing is what was read of a stream.
+type hashing struct {
+	r   io.Reader
+	sum hash.Hash
+	n   int64
+}
+
+func hashed(r io.Reader) *hashing { return &hashing{r: r, sum: sha256.New()} }
+
+// Read implements io.Reader.
+func (s *hashing) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	s.n += int64(n)
+	s.sum.Write(b[:n])
+	return n, err
+}
+
+// ended is a stream that does something once it was read to its end.
+type ended struct {
+	*hashing
+	end func() error
+}
+
+// Read implements io.Reader.
+func (e *ended) Read(b []byte) (int, error) {
+	n, err := e.hashing.Read(b)
+	if err == io.EOF {
+		if failed := e.end(); failed != nil {
+			return n, failed
+		}
+	}
+	return n, err
+}
+
+// shownFile is what an approval shows of a file, and covers.
+type shownFile struct {
+	Name   string `json:"name,omitempty"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+func (s *hashing) shown(name string) shownFile {
+	return shownFile{name, s.n, hex.EncodeToString(s.sum.Sum(nil))}
 }
 
 // wireOpen is a request for approval in an error.

@@ -86,14 +86,24 @@ func (s *server) createFile(w http.ResponseWriter, r *http.Request, p stead.Prin
 		return err
 	}
 	fields.Filename = part.FileName()
-	made, err := s.Files.Create(r.Context(), p, filePart{f, part}, func() (file.New, error) {
+	s.streams(w)
+	body := hashed(filePart{f, part})
+	made, err := s.Files.Create(r.Context(), p, body, func() (file.New, error) {
 		switch _, err := f.until(&fields); {
 		case err == nil:
 			return file.New{}, stead.Invalid("file", "there are two files: one request stores one")
 		case !errors.Is(err, io.EOF):
 			return file.New{}, err
 		}
-		return fields.finish()
+		n, err := fields.finish()
+		if err != nil {
+			return n, err
+		}
+		return n, s.brought(w, struct {
+			File    shownFile `json:"file"`
+			Purpose string    `json:"purpose"`
+			Life    int64     `json:"expires_after_seconds,omitempty"`
+		}{body.shown(n.Filename), n.Purpose, int64(n.Life / time.Second)})
 	}, f.key)
 	if err != nil {
 		return err

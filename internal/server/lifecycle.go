@@ -71,7 +71,14 @@ func (d *download) Write(b []byte) (int, error) {
 
 func (s *server) importSession(w http.ResponseWriter, r *http.Request, p stead.Principal) error {
 	body := &upload{r: http.MaxBytesReader(w, r.Body, MaxImportBytes), rc: http.NewResponseController(w)}
-	made, err := s.Sessions.Import(r.Context(), p, body)
+	s.streams(w)
+	file := &ended{hashing: hashed(body)}
+	file.end = func() error {
+		return s.brought(w, struct {
+			File shownFile `json:"file"`
+		}{file.shown("")})
+	}
+	made, err := s.Sessions.Import(r.Context(), p, file)
 	if body.err != nil {
 		return bodyError(body.err)
 	}

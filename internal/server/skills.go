@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -62,6 +64,7 @@ type skillUpload struct {
 	bundle      capability.Bundle
 	makeDefault bool
 	key         string
+	files       []shownFile
 }
 
 // MaxHeldSkillBytes is how much the skills have together that are uploaded at a time, with what is unpacked
@@ -109,6 +112,8 @@ func readSkill(w http.ResponseWriter, r *http.Request, lease *held.Lease) (skill
 				return u, err
 			}
 			files = append(files, capability.File{Path: fileName(part), Data: data})
+			digest := sha256.Sum256(data)
+			u.files = append(u.files, shownFile{fileName(part), int64(len(data)), hex.EncodeToString(digest[:])})
 		case "default":
 			text, err := f.text(part)
 			if err != nil {
@@ -126,6 +131,14 @@ func readSkill(w http.ResponseWriter, r *http.Request, lease *held.Lease) (skill
 	}
 	u.bundle, err = bundleOf(files)
 	return u, err
+}
+
+// broughtSkill says in short what was uploaded.
+func (s *server) broughtSkill(w http.ResponseWriter, u skillUpload) error {
+	return s.brought(w, struct {
+		Files   []shownFile `json:"files"`
+		Default bool        `json:"default,omitempty"`
+	}{u.files, u.makeDefault})
 }
 
 func archived(files []capability.File) bool {
@@ -160,6 +173,9 @@ func (s *server) createSkill(w http.ResponseWriter, r *http.Request, p stead.Pri
 		return err
 	}
 	archive, err := u.bundle.Pack()
+	if err == nil {
+		err = s.broughtSkill(w, u)
+	}
 	if err != nil {
 		return err
 	}
@@ -233,6 +249,9 @@ func (s *server) createSkillVersion(w http.ResponseWriter, r *http.Request, p st
 	defer lease.Release()
 	u, err := readSkill(w, r, lease)
 	if err != nil {
+		return err
+	}
+	if err := s.broughtSkill(w, u); err != nil {
 		return err
 	}
 	v, err := s.Skills.AddVersion(r.Context(), p, r.PathValue("id"), u.bundle, u.makeDefault)
