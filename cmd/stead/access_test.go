@@ -94,7 +94,7 @@ func accessTable() map[string]access {
 	for call, body := range map[string]string{
 		"POST " + stores: `{"name":"m"}`, "POST " + stores + "/{id}": `{"name":"n"}`, "DELETE " + stores + "/{id}": "",
 		"POST " + entries: `{"content":"x"}`, "POST " + entries + "/batch": `{"memories":[{"content":"x"}]}`, "POST " + entries + "/{memory}": `{"content":"y"}`,
-		"POST " + entries + "/{memory}/redact": `{"content":"z"}`, "DELETE " + entries + "/{memory}": "",
+		"POST " + entries + "/{memory}/redact": `{}`, "DELETE " + entries + "/{memory}": "",
 	} {
 		t[call] = access{writes, body}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -189,9 +190,7 @@ func TestUploadsWaitForApproval(t *testing.T) {
 	if !ok || e.StatusCode != http.StatusForbidden || e.Code != "approval_required" {
 		t.Fatalf("it did not wait: %v", e)
 	}
-	id := e.RawJSON()
-	id = id[strings.Index(id, "apr_"):]
-	id = id[:strings.IndexByte(id, '"')]
+	id := regexp.MustCompile(`apr_[0-9a-f]+`).FindString(e.RawJSON())
 	if err := client.Post(ctx, "approvals/"+id, map[string]any{"decision": "approve"}, nil); err != nil {
 		t.Fatal(err)
 	}
