@@ -14,6 +14,7 @@ import (
 
 	"github.com/stead-dev/stead"
 	"github.com/stead-dev/stead/internal/document"
+	"github.com/stead-dev/stead/internal/document/documenttest"
 	"github.com/stead-dev/stead/internal/identity"
 	"github.com/stead-dev/stead/internal/policy"
 	"github.com/stead-dev/stead/internal/policy/cedar"
@@ -395,4 +396,60 @@ func spoilText(t *testing.T, db document.Store, head document.Document, data str
 		t.Fatal(err)
 	}
 	return head
+}
+
+// racing lets somebody else come in between a look and a write.
+type racing struct {
+	document.Store
+	between func()
+}
+
+func (r *racing) raced(d document.Document) {
+	if between := r.between; between != nil && d.Kind == "policy_set" {
+		r.between = nil
+		between()
+	}
+}
+
+func (r *racing) CreateDocument(ctx context.Context, d document.Document, key, digest string) (document.Document, error) {
+	r.raced(d)
+	return r.Store.CreateDocument(ctx, d, key, digest)
+}
+
+func (r *racing) UpdateDocument(ctx context.Context, d document.Document) (document.Document, error) {
+	r.raced(d)
+	return r.Store.UpdateDocument(ctx, d)
+}
+
+// The same request twice at once writes one version, and both are told of it; another one at that moment is told that it came second.
+func TestAKeyWritesOnceAtOnce(t *testing.T) {
+	db := documenttest.NewMemory()
+	slow := &racing{Store: db}
+	here, there := newNode(slow), newNode(db)
+	for i, do := range []func(n *node, w policyset.Write) (policyset.Set, error){
+		func(n *node, w policyset.Write) (policyset.Set, error) {
+			return n.Create(t.Context(), owner("one"), policyset.New{Name: "shop", Mode: policy.Enforce, Text: others}, w)
+		},
+		func(n *node, w policyset.Write) (policyset.Set, error) {
+			return n.Update(t.Context(), owner("one"), "pset_shop", text(asks), w)
+		},
+	} {
+		w := policyset.Write{Over: int64(i), Key: fmt.Sprint("k", i), Digest: "d"}
+		slow.between = func() {
+			if _, err := do(there, w); err != nil {
+				t.Error(err)
+			}
+		}
+		if got, err := do(here, w); err != nil || got.Version != int64(i+1) || got.Text == "" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	w := policyset.Write{Over: 2, Key: "k2", Digest: "d"}
+	slow.between = func() {
+		if _, err := there.Update(t.Context(), owner("one"), "pset_shop", text(forbids), policyset.Write{Over: 2, Key: "k3", Digest: "d"}); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := here.Update(t.Context(), owner("one"), "pset_shop", text(others), w)
+	fails(t, "another request", err, stead.KindConflict, "")
 }
